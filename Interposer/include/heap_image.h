@@ -1,0 +1,457 @@
+/*
+ * The heap image: the file that holds all that the interposer knows of a program's heap.
+ *
+ * This header is the format's one definition. The interposer (C) writes it, the tools (Swift) import
+ * it, and nothing of it is declared twice. It owns the layout alone: no function here touches memory
+ * that it was not handed.
+ *
+ * Two shapes of one format, told apart by `kind`:
+ *
+ *   running   sparse: the live map lies in SLOTS (pieces of a radix tree, described by PIECES).
+ *             Every section is a bump region: entries [0, used) were handed out, and of those only
+ *             the ones below `ready_bytes` have memory behind them. INDEX and TOPS belong to the
+ *             recorder alone; a reader never needs them.
+ *   dense     what a dump or `heapsum pack` leaves: the same sections end to end, and the live map
+ *             as records in BLOCKS, in no particular order.
+ *
+ * Little-endian and fixed-width throughout. A reader takes every offset, count and index in here for
+ * hostile until it has checked it.
+ */
+#ifndef HEAP_IMAGE_H
+#define HEAP_IMAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define HEAP_MAGIC 0x0A6D757370616568ull /* the bytes "heapsum\n" */
+#define HEAP_VERSION 1u
+#define HEAP_BYTE_ORDER 0x01020304u
+#define HEAP_PAGE_BYTES 4096u
+
+enum heap_kind {
+    HEAP_KIND_RUNNING = 1, /* the sparse image that the program writes, or wrote until it ended */
+    HEAP_KIND_DUMP = 2,    /* dense, of one moment of a running program */
+    HEAP_KIND_PACKED = 3,  /* dense, of a program's end: what heaprun leaves, or `heapsum pack` makes of a finished image */
+};
+
+enum heap_state {
+    HEAP_STATE_RUNNING = 0, /* as the interposer writes it; without a launcher it stays so for good */
+    HEAP_STATE_EXITED = 1,  /* `exit_status` holds */
+    HEAP_STATE_KILLED = 2,  /* `exit_signal` holds */
+    HEAP_STATE_EXEC = 3,    /* another program took the process */
+    HEAP_STATE_UNKNOWN = 4, /* gone, and nobody saw how */
+};
+
+enum heap_flags {
+    HEAP_FLAG_FORKED = 1u << 0,             /* a copied address space: blocks inherited from the parent are not in here */
+    HEAP_FLAG_IN_FLIGHT_SETTLED = 1u << 1,  /* BLOCKS holds the reallocations in flight; a reader passes over `heap_in_flight` */
+    HEAP_FLAG_SIGNAL_OF_PROGRAM = 1u << 2,  /* the program has its own handler for the dump signal and keeps it */
+    HEAP_FLAG_THREADS = 1u << 3,            /* stacks are rooted in their thread (HEAP_MODULE_THREAD) */
+    HEAP_FLAG_FULL = 1u << 4,               /* `maximum_bytes` was reached, and recording of new blocks stopped */
+};
+
+enum heap_unwinder {
+    HEAP_UNWINDER_NONE = 0,      /* only the caller's address is in a stack, or nothing at depth 0 */
+    HEAP_UNWINDER_LIBUNWIND = 1,
+    HEAP_UNWINDER_OWN = 2,
+    HEAP_UNWINDER_FP = 3,
+};
+
+/* ---- Sections ------------------------------------------------------------------------------------ */
+
+enum heap_section_name {
+    HEAP_SECTION_STRINGS = 0,  /* bytes; entry 0 is unused, so that an offset of 0 says "none" */
+    HEAP_SECTION_MODULES = 1,  /* heap_module; entry 0 is unused */
+    HEAP_SECTION_NODES = 2,    /* heap_node; entry 0 is the root of every stack */
+    HEAP_SECTION_STACKS = 3,   /* heap_stack; entry 0 is unused, entry 1 is the empty stack */
+    HEAP_SECTION_THREADS = 4,  /* heap_thread */
+    HEAP_SECTION_EVENTS = 5,   /* heap_ring: thread i's ring is entry i */
+    HEAP_SECTION_TIMELINE = 6, /* heap_sample, by time */
+    HEAP_SECTION_PIECES = 7,   /* heap_piece: entry i describes piece i of SLOTS */
+    HEAP_SECTION_SLOTS = 8,    /* pieces of HEAP_PIECE_BYTES; piece 0 is unused */
+    HEAP_SECTION_BLOCKS = 9,   /* heap_block; dense images alone */
+    HEAP_SECTION_INDEX = 10,   /* the recorder's: hash tables from a stack's hash to its node */
+    HEAP_SECTION_TOPS = 11,    /* the recorder's: the live map's top tables */
+    HEAP_SECTION_BITMAP = 12,  /* the recorder's: which pages of INDEX and TOPS have memory behind them */
+    HEAP_SECTION_COUNT = 13,
+};
+
+struct heap_section {
+    uint64_t offset;      /* from the file's start, a multiple of 8 */
+    uint64_t capacity;    /* bytes of the file set aside; in a dense image exactly used * entry_bytes */
+    uint64_t used;        /* entries handed out; may pass what is ready by those that found no space */
+    uint64_t ready_bytes; /* bytes from the start with memory behind them: no reader goes past */
+    uint32_t entry_bytes;
+    uint32_t reserved;
+};
+
+/* Bytes in STRINGS: UTF-8 by custom, anything in fact. `arguments` separates with NUL bytes. */
+struct heap_string {
+    uint32_t offset; /* 0: none */
+    uint32_t length; /* bytes, no terminator counted */
+};
+
+/* ---- Live blocks --------------------------------------------------------------------------------- */
+
+/*
+ * A slot is one word that says whose a live block is. 0 is an empty slot.
+ *
+ *     63          38 37          18 17               0
+ *    +--------------+--------------+------------------+
+ *    | stack  26    | tick  20     | low  18          |
+ *    +--------------+--------------+------------------+
+ *      fine map:     low = requested bytes << 5 | address's offset in its granule
+ *      coarse maps:  low = address's offset in its granule; the slot's second word = requested bytes
+ *
+ * Stack 0 names no stack, so a word with an empty stack field is a mark: bit 37 set and a thread's
+ * index in the low bits says that this thread claimed the block for a realloc in flight, and that the
+ * thread's heap_in_flight holds what stood here.
+ *
+ * A block lives in the coarsest map whose granule is not above its usable size (malloc_usable_size),
+ * which is the same at its allocation and at its free. Two blocks of one map can't share a granule,
+ * as a block spans at least one granule of its map.
+ */
+#define HEAP_SLOT_STACK_SHIFT 38
+#define HEAP_SLOT_TICK_SHIFT 18
+#define HEAP_SLOT_TICK_MASK 0xFFFFFull
+#define HEAP_SLOT_LOW_MASK 0x3FFFFull
+#define HEAP_SLOT_FINE_SIZE_SHIFT 5
+#define HEAP_SLOT_CLAIMED (1ull << 37)
+#define HEAP_STACK_LIMIT (1u << 26)
+
+#define HEAP_MAP_COUNT 4u
+#define HEAP_MAP_FINE 0u
+#define HEAP_PIECE_BYTES 16384u
+#define HEAP_ADDRESS_BITS 48
+
+/* A map's granule is 1 << heap_header.granule_log2[map] bytes; only the fine map's depends on the allocator. */
+#define HEAP_GRANULE_LOG2_FINE_GLIBC 5
+#define HEAP_GRANULE_LOG2_FINE_OTHER 3
+#define HEAP_GRANULE_LOG2_1 9
+#define HEAP_GRANULE_LOG2_2 13
+#define HEAP_GRANULE_LOG2_3 17
+
+enum heap_piece_kind {
+    HEAP_PIECE_FREE = 0,   /* handed out and not in the tree (yet): nothing of it counts */
+    HEAP_PIECE_BRANCH = 1, /* 4,096 numbers of leaf pieces, 32 bits each: the recorder's */
+    HEAP_PIECE_LEAF = 2,   /* slots: one word each in the fine map, two words in the others */
+};
+
+struct heap_piece {
+    uint64_t base; /* leaf: the address that its first granule covers */
+    uint32_t kind; /* enum heap_piece_kind */
+    uint32_t map;  /* 0 fine … 3 coarsest */
+};
+
+/* One live block of a dense image. */
+struct heap_block {
+    uint64_t address;
+    uint64_t slot;  /* stack and tick as above; the low bits are zero */
+    uint64_t bytes; /* as requested */
+};
+
+static inline uint32_t heap_slot_stack(uint64_t slot) { return (uint32_t)(slot >> HEAP_SLOT_STACK_SHIFT); }
+static inline uint32_t heap_slot_tick(uint64_t slot) { return (uint32_t)(slot >> HEAP_SLOT_TICK_SHIFT & HEAP_SLOT_TICK_MASK); }
+static inline uint32_t heap_slot_low(uint64_t slot) { return (uint32_t)(slot & HEAP_SLOT_LOW_MASK); }
+static inline uint64_t heap_slot_make(uint32_t stack, uint32_t tick, uint32_t low) {
+    return (uint64_t)stack << HEAP_SLOT_STACK_SHIFT | (uint64_t)tick << HEAP_SLOT_TICK_SHIFT | low;
+}
+static inline int heap_slot_is_mark(uint64_t slot) { return slot != 0 && heap_slot_stack(slot) == 0; }
+static inline uint64_t heap_slot_mark(uint32_t thread) { return HEAP_SLOT_CLAIMED | thread; }
+static inline uint32_t heap_slot_mark_thread(uint64_t slot) { return (uint32_t)slot; }
+
+/* ---- Time ---------------------------------------------------------------------------------------- */
+
+/*
+ * A tick is a time since the recording's start, in 20 bits, with steps that widen as the run grows
+ * old: 32,768 ticks of 1 ms, then 32,768 of 2 ms, of 4 ms, and so on: never more than 1/32,768 of the
+ * run's age wide, and enough for 4,000 years.
+ */
+#define HEAP_TICK_SEGMENT_LOG2 15
+
+static inline uint32_t heap_tick_of_milliseconds(uint64_t milliseconds) {
+    uint64_t value = milliseconds + (1ull << HEAP_TICK_SEGMENT_LOG2);
+    uint32_t segment = (uint32_t)(63 - __builtin_clzll(value)) - HEAP_TICK_SEGMENT_LOG2;
+    if (segment > 31) return (uint32_t)HEAP_SLOT_TICK_MASK;
+    return segment << HEAP_TICK_SEGMENT_LOG2 | ((uint32_t)(value >> segment) & ((1u << HEAP_TICK_SEGMENT_LOG2) - 1));
+}
+static inline uint64_t heap_tick_milliseconds(uint32_t tick) { /* the first millisecond that the tick covers */
+    uint32_t segment = tick >> HEAP_TICK_SEGMENT_LOG2 & 31;
+    uint64_t mantissa = (tick & ((1u << HEAP_TICK_SEGMENT_LOG2) - 1)) + (1ull << HEAP_TICK_SEGMENT_LOG2);
+    return (mantissa << segment) - (1ull << HEAP_TICK_SEGMENT_LOG2);
+}
+
+/* ---- Stacks -------------------------------------------------------------------------------------- */
+
+/* A frame: module in the top 16 bits, the return address less the module's load bias in the low 48. */
+#define HEAP_FRAME_MODULE_SHIFT 48
+#define HEAP_FRAME_OFFSET_MASK 0xFFFFFFFFFFFFull
+#define HEAP_MODULE_NONE 0u        /* the offset is the absolute address: no module was there */
+#define HEAP_MODULE_THREAD 0xFFFEu /* a root frame: the offset is the thread's tid */
+#define HEAP_MODULE_CUT 0xFFFFu    /* frames are missing here: over the depth limit, or the unwinder gave up */
+
+static inline uint64_t heap_frame_make(uint32_t module, uint64_t offset) {
+    return (uint64_t)module << HEAP_FRAME_MODULE_SHIFT | (offset & HEAP_FRAME_OFFSET_MASK);
+}
+static inline uint32_t heap_frame_module(uint64_t frame) { return (uint32_t)(frame >> HEAP_FRAME_MODULE_SHIFT); }
+static inline uint64_t heap_frame_offset(uint64_t frame) { return frame & HEAP_FRAME_OFFSET_MASK; }
+
+/*
+ * One entry of the stack tree. A parent is an older entry: its number is lower. Two entries may have the same parent and
+ * frame (two threads inserted at once): a reader merges them.
+ */
+struct heap_node {
+    uint64_t frame;
+    uint32_t parent; /* 0: this is the outermost frame */
+    uint32_t stack;  /* the stack that ends here, or 0 */
+};
+
+/* What a stack held at one moment. */
+struct heap_level {
+    uint64_t bytes;
+    uint64_t blocks;
+};
+
+/* Snapshot i is taken when the run is HEAP_SNAPSHOT_FIRST_SECONDS << i seconds old: 8 s … 12 days. */
+#define HEAP_SNAPSHOT_COUNT 18
+#define HEAP_SNAPSHOT_FIRST_SECONDS 8
+/* Lifetime i counts blocks that lived less than 4 << i milliseconds (and not less than half that); the last all above. */
+#define HEAP_LIFETIME_COUNT 18
+#define HEAP_LIFETIME_FIRST_MILLISECONDS 4
+
+/*
+ * A stack's counters, folded from the rings: the events of a thread's ring at and after `folded` are
+ * not in them. Peak and snapshots are copied lazily: where `peak_epoch` is not the header's, or
+ * `snapshots` is below the header's count, the stack has not changed since, and the missing values are
+ * what it holds now.
+ */
+struct heap_stack {
+    uint32_t node; /* the innermost frame's */
+    uint32_t peak_epoch;
+    uint64_t allocated_blocks;
+    uint64_t allocated_bytes;
+    uint64_t freed_blocks;
+    uint64_t freed_bytes;
+    struct heap_level peak; /* held at the process's peak */
+    uint32_t snapshots;     /* copied so far */
+    uint32_t reserved0;
+    uint64_t temporary_blocks; /* freed before their thread's next allocation */
+    uint64_t lifetimes[HEAP_LIFETIME_COUNT];
+    struct heap_level levels[HEAP_SNAPSHOT_COUNT];
+    uint64_t reserved1;
+};
+
+/* ---- Modules ------------------------------------------------------------------------------------- */
+
+#define HEAP_BUILD_ID_BYTES 32
+
+/* One loaded ELF file. Two entries may describe the same file (two threads met it at once): a reader merges them. */
+struct heap_module {
+    struct heap_string path;
+    uint8_t build_id[HEAP_BUILD_ID_BYTES];
+    uint32_t build_id_length; /* 0: the file has none */
+    uint32_t flags;           /* enum heap_module_flags */
+    uint64_t bias;            /* load address less the ELF file's own; where the file came back elsewhere, the last one */
+    uint64_t start;           /* the addresses it covers: [start, end) */
+    uint64_t end;
+    uint64_t loaded_ns; /* since the recording's start; when it was first met in a stack */
+    uint64_t unloaded_ns; /* 0: not known to be gone */
+    uint64_t reserved[4];
+};
+
+enum heap_module_flags {
+    HEAP_MODULE_READY = 1u << 0, /* all fields are written; without it the entry is half made */
+    HEAP_MODULE_MOVED = 1u << 1, /* seen at more than one bias: absolute addresses are not known */
+};
+
+/* ---- Threads and events -------------------------------------------------------------------------- */
+
+enum heap_event_kind {
+    HEAP_EVENT_ALLOCATED = 1,
+    HEAP_EVENT_FREED = 2,
+};
+
+/*
+ * One event of a thread's ring. `mark` is stored last: a reader knows by its sequence number whether
+ * the entry is the one that it looks for.
+ *
+ *   mark:  63      32 31    24 23  20 19      0
+ *         +----------+--------+------+---------+
+ *         | sequence | flags  | kind | tick    |
+ *         +----------+--------+------+---------+
+ *
+ * An entry at the ring's head or after is not committed: it happened if, and only if, its block's slot
+ * says so (allocated: the slot holds this very word; freed: it doesn't).
+ */
+struct heap_event {
+    uint64_t address;
+    uint64_t slot;  /* the block's slot word: as published, or as it stood before the free */
+    uint64_t bytes; /* as requested */
+    uint64_t mark;
+};
+
+#define HEAP_EVENT_SEQUENCE_SHIFT 32
+#define HEAP_EVENT_FLAGS_SHIFT 24
+#define HEAP_EVENT_KIND_SHIFT 20
+#define HEAP_EVENT_FLAG_TEMPORARY 1u /* freed before the thread's next allocation */
+#define HEAP_EVENT_FLAG_REALLOC 2u   /* one half of a reallocation */
+
+static inline uint32_t heap_event_sequence(uint64_t mark) { return (uint32_t)(mark >> HEAP_EVENT_SEQUENCE_SHIFT); }
+static inline uint32_t heap_event_flags(uint64_t mark) { return (uint32_t)(mark >> HEAP_EVENT_FLAGS_SHIFT) & 0xFF; }
+static inline uint32_t heap_event_kind(uint64_t mark) { return (uint32_t)(mark >> HEAP_EVENT_KIND_SHIFT) & 0xF; }
+static inline uint32_t heap_event_tick(uint64_t mark) { return (uint32_t)(mark & HEAP_SLOT_TICK_MASK); }
+
+#define HEAP_RING_EVENTS 128u
+
+struct heap_ring { /* event number n is at events[n % HEAP_RING_EVENTS] */
+    struct heap_event events[HEAP_RING_EVENTS];
+};
+
+enum heap_in_flight_phase {
+    HEAP_IN_FLIGHT_NONE = 0,
+    HEAP_IN_FLIGHT_CLAIMED = 1,  /* the old block counts, from here; its slot holds this thread's mark */
+    HEAP_IN_FLIGHT_RETURNED = 2, /* the new block counts, from here; the old one is gone, wherever its slot stands */
+};
+
+/*
+ * A reallocation in flight. A reader counts exactly one block for it, from this record, and passes over
+ * marks, and over a slot that says the same as the record (new_address with new_slot).
+ */
+struct heap_in_flight {
+    uint64_t phase;
+    uint64_t old_address, old_slot, old_bytes;
+    uint64_t new_address, new_slot, new_bytes;
+    uint64_t reserved;
+};
+
+struct heap_thread {
+    uint32_t tid; /* of the owner, or of the last one */
+    uint32_t reserved0;
+    uint64_t head;   /* events committed: [folded, head) are in the ring and not in the stacks' counters */
+    uint64_t folded; /* moves on after each single event, so a kill leaves at most one half folded */
+    uint64_t last_allocated_address; /* of this thread's newest block, for temporary blocks */
+    uint64_t pending_bytes;          /* of the events in [folded, head), freed or allocated */
+    uint64_t folded_tick;            /* of the last fold */
+    uint64_t started_ns;             /* since the recording's start: when the owner made its first event */
+    uint64_t reserved1;
+    struct heap_in_flight in_flight;
+    uint64_t reserved2[16];
+};
+
+/* ---- Time series and losses ------------------------------------------------------------------------ */
+
+#define HEAP_TIMELINE_SAMPLES 1024u
+#define HEAP_TIMELINE_FIRST_INTERVAL_NS 10000000ull /* 10 ms; doubled each time that the timeline is full */
+
+/* A reader drops a sample whose time is not above the one before it (a halving was cut off). */
+struct heap_sample {
+    uint64_t time_ns; /* since the recording's start */
+    uint64_t live_bytes;
+    uint64_t live_blocks;
+    uint64_t rss_bytes; /* 0: nobody measured it (heaprun does, from outside) */
+};
+
+/* What could not be booked, and what was booked with less than all. Each is a count of events unless it says otherwise. */
+struct heap_losses {
+    uint64_t lost_allocations; /* no space in the image: such blocks are not in it */
+    uint64_t lost_bytes;       /* what those requested */
+    uint64_t lost_stacks;      /* booked under stack 1: no space for the stack */
+    uint64_t cut_stacks;       /* over the depth limit, or given up by the unwinder */
+    uint64_t ringless_events;  /* booked without a ring: more threads than rings, or a signal handler inside a hook */
+    uint64_t unmatched_frees;  /* of blocks that were not booked */
+    uint64_t inherited_frees;  /* the same in a forked child: mostly the parent's blocks */
+    uint64_t healed_slots;     /* published over an occupied slot: its free went past us */
+    uint64_t refused_modules;  /* frames kept as absolute addresses: no space in MODULES */
+    uint64_t failed_dumps;
+    uint64_t failed_reservations; /* madvise calls that found no space */
+    uint64_t reserved[5];
+};
+
+/* ---- The header ---------------------------------------------------------------------------------- */
+
+struct heap_header {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t byte_order;
+    uint32_t header_bytes;
+    uint32_t kind;  /* enum heap_kind */
+    uint32_t flags; /* enum heap_flags */
+    uint32_t state; /* enum heap_state */
+    uint32_t exit_status;
+    uint32_t exit_signal;
+
+    /* Whose heap it is. */
+    uint32_t pid; /* in the program's own PID namespace */
+    uint32_t parent_pid;
+    uint64_t start_time;   /* of the process: clock ticks since boot, field 22 of /proc/PID/stat */
+    uint8_t boot_id[16];   /* all zero: not known */
+    uint64_t started_realtime_ns;  /* the recording's start, CLOCK_REALTIME … */
+    uint64_t started_monotonic_ns; /* … and CLOCK_MONOTONIC: ticks and `_ns` fields count from here */
+    uint64_t began_ns; /* of a dense image: when its writing began and ended */
+    uint64_t ended_ns;
+    struct heap_string program;   /* the executable's path */
+    struct heap_string arguments; /* NUL between them */
+    struct heap_string allocator; /* path of the module whose malloc is next in line */
+    struct heap_string output;    /* the directory for dumps */
+    struct heap_string name;      /* file name of the image, without directory: dumps number on from it */
+
+    /* How it was recorded. */
+    uint32_t depth;    /* most frames kept of a stack */
+    uint32_t unwinder; /* enum heap_unwinder */
+    uint32_t dump_signal; /* 0: none */
+    uint32_t dumps;       /* written so far */
+    uint64_t maximum_bytes; /* of the image and its dumps; 0: no limit */
+    uint8_t granule_log2[HEAP_MAP_COUNT];
+    uint32_t generation; /* of the module map: bumped when a module goes */
+
+    /* How it stands, as folded: the peak's error is what the rings of other threads held at that moment. */
+    uint64_t live_bytes;
+    uint64_t live_blocks;
+    uint64_t peak_bytes;
+    uint64_t peak_blocks;
+    uint64_t peak_ns;
+    uint64_t peak_error_bytes;
+    uint32_t peak_epoch; /* bumped at each new peak */
+    uint32_t snapshots;  /* taken so far, at most HEAP_SNAPSHOT_COUNT */
+    uint64_t timeline_interval_ns;
+    uint64_t timeline_due_ns;
+    uint64_t rss_bytes; /* heaprun's last measure, from outside */
+    uint64_t rss_peak_bytes;
+    uint64_t reserved[8];
+
+    struct heap_losses losses;
+    struct heap_section sections[HEAP_SECTION_COUNT];
+};
+
+#ifdef __cplusplus
+#define HEAP_ASSERT static_assert
+#else
+#define HEAP_ASSERT _Static_assert
+#endif
+HEAP_ASSERT(sizeof(struct heap_section) == 40, "section");
+HEAP_ASSERT(sizeof(struct heap_string) == 8, "string");
+HEAP_ASSERT(sizeof(struct heap_piece) == 16, "piece");
+HEAP_ASSERT(sizeof(struct heap_block) == 24, "block");
+HEAP_ASSERT(sizeof(struct heap_node) == 16, "node");
+HEAP_ASSERT(offsetof(struct heap_stack, temporary_blocks) == 64, "stack: the hot half is one line");
+HEAP_ASSERT(offsetof(struct heap_stack, lifetimes) == 72, "stack");
+HEAP_ASSERT(offsetof(struct heap_stack, levels) == 216, "stack");
+HEAP_ASSERT(sizeof(struct heap_stack) == 512, "stack");
+HEAP_ASSERT(offsetof(struct heap_module, bias) == 48, "module");
+HEAP_ASSERT(sizeof(struct heap_module) == 120, "module");
+HEAP_ASSERT(sizeof(struct heap_event) == 32, "event");
+HEAP_ASSERT(sizeof(struct heap_ring) == 4096, "ring: one page");
+HEAP_ASSERT(sizeof(struct heap_in_flight) == 64, "in flight");
+HEAP_ASSERT(offsetof(struct heap_thread, in_flight) == 64, "thread: a line of its own for what moves with each event");
+HEAP_ASSERT(sizeof(struct heap_thread) == 256, "thread");
+HEAP_ASSERT(sizeof(struct heap_sample) == 32, "sample");
+HEAP_ASSERT(sizeof(struct heap_losses) == 128, "losses");
+HEAP_ASSERT(offsetof(struct heap_header, pid) == 40, "header");
+HEAP_ASSERT(offsetof(struct heap_header, program) == 104, "header");
+HEAP_ASSERT(offsetof(struct heap_header, depth) == 144, "header");
+HEAP_ASSERT(offsetof(struct heap_header, live_bytes) == 176, "header");
+HEAP_ASSERT(offsetof(struct heap_header, losses) == 328, "header");
+HEAP_ASSERT(offsetof(struct heap_header, sections) == 456, "header");
+HEAP_ASSERT(sizeof(struct heap_header) == 976, "header");
+
+#endif

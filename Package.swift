@@ -1,0 +1,47 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// The way of the data, one target a step: the image that the interposer writes (CHeapImage, its one
+// definition), HeapImage reads it, Reduce folds it into one row a unique stack, Symbols names the
+// frames, Report shows them. The executables parse arguments and print.
+
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+
+let package = Package(
+    name: "heapsum",
+    products: [
+        .executable(name: "heapsum", targets: ["heapsum"]),
+        .executable(name: "heaprun", targets: ["heaprun"]),
+        .executable(name: "heapdump", targets: ["heapdump"]),
+        .executable(name: "gensyms", targets: ["gensyms"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    ],
+    targets: [
+        // The format, as the interposer's C header has it.
+        .systemLibrary(name: "CHeapImage", path: "Interposer/include"),
+
+        .target(name: "HeapImage", dependencies: ["CHeapImage", system]),
+        .target(name: "Symbols", dependencies: [system]),
+        .target(name: "Reduce", dependencies: ["HeapImage"]),
+        .target(name: "Report", dependencies: ["Reduce", "Symbols"]),
+        .target(name: "Launch", dependencies: ["HeapImage", system]),
+
+        .executableTarget(name: "heapsum", dependencies: ["HeapImage", "Reduce", "Report", "Symbols", argumentParser]),
+        .executableTarget(name: "heaprun", dependencies: ["Launch", "Reduce", "Report", "Symbols", argumentParser]),
+        .executableTarget(name: "heapdump", dependencies: ["HeapImage", argumentParser]),
+        .executableTarget(name: "gensyms", dependencies: ["Symbols", argumentParser]),
+
+        .target(name: "TestSupport", dependencies: ["HeapImage", system], path: "Tests/TestSupport"),
+        .testTarget(name: "HeapImageTests", dependencies: ["HeapImage", "TestSupport"]),
+        .testTarget(name: "ReduceTests", dependencies: ["Reduce", "TestSupport"]),
+        .testTarget(name: "ReportTests", dependencies: ["Report", "TestSupport"]),
+        .testTarget(name: "SymbolsTests", dependencies: ["Symbols", "TestSupport"]),
+        .testTarget(name: "LaunchTests", dependencies: ["Launch", "TestSupport"]),
+        .testTarget(name: "RecordingTests", dependencies: ["HeapImage", "Reduce", "TestSupport"]),
+    ],
+    swiftLanguageModes: [.v6]
+)
