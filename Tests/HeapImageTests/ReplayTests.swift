@@ -11,7 +11,8 @@ import TestSupport
         var builder = ImageBuilder(kind: kind)
         let stack = builder.addStack([heap_frame_make(0, 0x10)])
         builder.addBlock(address: 0x1000, bytes: 100, stack: stack)
-        return (builder, stack, builder.addThread(tid: 1))
+        let thread = builder.addThread(tid: 1)
+        return (builder, stack, thread)
     }
 
     @Test(arguments: [HEAP_KIND_RUNNING.rawValue, HEAP_KIND_PACKED.rawValue])
