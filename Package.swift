@@ -28,11 +28,13 @@ let package = Package(
         .target(name: "Symbols", dependencies: [system]),
         .target(name: "Reduce", dependencies: ["HeapImage"]),
         .target(name: "Report", dependencies: ["Reduce", "Symbols"]),
-        .target(name: "Launch", dependencies: ["HeapImage", system]),
+        // What Launch needs of Linux that Swift's Glibc module doesn't have.
+        .systemLibrary(name: "CLaunch", path: "Sources/CLaunch"),
+        .target(name: "Launch", dependencies: ["CLaunch", "HeapImage", "Reduce", "Symbols", system]),
 
         .executableTarget(name: "heapsum", dependencies: ["HeapImage", "Reduce", "Report", "Symbols", argumentParser]),
-        .executableTarget(name: "heaprun", dependencies: ["Launch", "Reduce", "Report", "Symbols", argumentParser]),
-        .executableTarget(name: "heapdump", dependencies: ["HeapImage", argumentParser]),
+        .executableTarget(name: "heaprun", dependencies: ["Launch", argumentParser]),
+        .executableTarget(name: "heapdump", dependencies: ["Launch", argumentParser]),
         .executableTarget(name: "gensyms", dependencies: ["Symbols", argumentParser]),
 
         .target(name: "TestSupport", dependencies: ["HeapImage", system], path: "Tests/TestSupport"),
