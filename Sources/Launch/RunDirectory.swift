@@ -77,3 +77,8 @@ package func prepareOutput(_ directory: FilePath) throws(LaunchError) -> FilePat
     }
     return path
 }
+
+extension RunDirectory {
+    /// What the library has to say lands here, for heaprun to say at the end.
+    package var messages: FilePath { path.appending("messages") }
+}
