@@ -1,1 +1,207 @@
-// Filled in by the first change that needs it.
+// The reader of one heap image: its header, checked, and where its sections lie.
+//
+// Invariant: `sections[i].readableEntries` entries of section i lie within what the file is known to
+// hold and within what the recorder made ready, so that nothing here reads past either. Nothing in the
+// image is believed before it has been checked, and nothing is allocated by a count that the file's
+// size doesn't bear out. One HeapImage is used by one thread at a time.
+
+import CHeapImage
+import SystemPackage
+
+/// One section of an image, after checking.
+package struct ImageSection {
+    package var offset: UInt64 = 0
+    package var entryBytes = 0
+    /// Entries handed out, as the image says.
+    package var used: UInt64 = 0
+    /// Entries that can be read.
+    package var readableEntries = 0
+    /// Entries that the section has room for: no index in the image may pass it, even where the
+    /// program goes on while we read.
+    package var roomEntries = 0
+}
+
+/// A heap image, opened for reading.
+package final class HeapImage {
+    package let source: any ByteSource
+    /// The header as it was last read; `refresh()` reads it again.
+    package private(set) var header: heap_header
+    package private(set) var sections: [ImageSection]
+    /// What is damaged, in the order of discovery, one entry a kind.
+    package private(set) var damages: [Damage] = []
+    private var presenceKnown: Presence?
+
+    /// The source's name, as messages give it.
+    package var file: String { source.name }
+    package var damaged: Bool { !damages.isEmpty }
+
+    /// Opens the image at `path`, a file.
+    ///
+    /// - Throws: `ImageError` where it can't be opened, is no heap image, or one of another version.
+    package convenience init(path: String) throws(ImageError) {
+        let source: FileSource
+        do {
+            source = try FileSource(path: path)
+        } catch {
+            let what = error == .invalidArgument ? "not a regular file" : "\(error)"
+            throw ImageError(file: path, offset: 0, what: what)
+        }
+        try self.init(source)
+    }
+
+    /// Opens the image that `source` holds. `presence` says whether the program still runs, where the
+    /// caller knows; without it /proc is asked when it matters.
+    ///
+    /// - Throws: `ImageError` where nothing in it can be used.
+    package init(_ source: any ByteSource, presence: Presence? = nil) throws(ImageError) {
+        self.source = source
+        self.presenceKnown = presence
+        header = try Self.readHeader(source)
+        sections = []
+        try placeSections()
+    }
+
+    /// Reads the header again: a running program hands out more of its sections all the time.
+    package func refresh() throws(ImageError) {
+        header = try Self.readHeader(source)
+        try placeSections()
+    }
+
+    /// Whether the program whose heap this is still runs. Asked of /proc once.
+    package var presence: Presence {
+        if let presenceKnown { return presenceKnown }
+        let found: Presence
+        if kind != .running || state != .running {
+            found = .gone
+        } else if source.isProcessMemory {
+            found = .running
+        } else {
+            found = Presence.ask(processID: header.pid, startTime: header.start_time, bootID: bootID)
+        }
+        presenceKnown = found
+        return found
+    }
+
+    /// Adds to the list of damages; more of a kind only count up.
+    package func note(_ what: String, at offset: UInt64, lost: UInt64 = 0) {
+        if let index = damages.firstIndex(where: { $0.what == what }) {
+            damages[index].count += 1
+            damages[index].lostBytes = damages[index].lostBytes.addingReportingOverflow(lost).partialValue
+        } else if damages.count < 1000 {
+            damages.append(Damage(file: file, offset: offset, lostBytes: lost, count: 1, what: what))
+        }
+    }
+}
+
+// MARK: - Opening
+
+extension HeapImage {
+    private static func readHeader(_ source: any ByteSource) throws(ImageError) -> heap_header {
+        func fail(_ offset: Int?, _ what: String) -> ImageError {
+            ImageError(file: source.name, offset: UInt64(offset ?? 0), what: what)
+        }
+        var header = heap_header()
+        let wanted = MemoryLayout<heap_header>.size
+        var count = 0
+        do throws(Errno) {
+            // A closure can't throw a typed error out of withUnsafeMutableBytes here; the bytes are plain.
+            var failure: Errno?
+            count = withUnsafeMutableBytes(of: &header) { bytes in
+                do throws(Errno) { return try source.read(into: bytes, at: 0) } catch { failure = error; return 0 }
+            }
+            if let failure { throw failure }
+        } catch {
+            throw fail(0, "can't be read: \(error)")
+        }
+        guard count >= 8, header.magic == HEAP_MAGIC else { throw fail(0, "not a heap image") }
+        guard count == wanted else { throw fail(count, "cut off inside the header, which has \(wanted) bytes") }
+        guard header.byte_order == HEAP_BYTE_ORDER else {
+            throw fail(MemoryLayout<heap_header>.offset(of: \.byte_order), "recorded on a machine of another byte order")
+        }
+        guard header.version == HEAP_VERSION else {
+            throw fail(MemoryLayout<heap_header>.offset(of: \.version),
+                       "image version \(header.version); this tool reads version \(HEAP_VERSION)")
+        }
+        guard header.header_bytes == UInt32(wanted) else {
+            throw fail(MemoryLayout<heap_header>.offset(of: \.header_bytes),
+                       "a header of \(header.header_bytes) bytes, where version \(HEAP_VERSION) has \(wanted)")
+        }
+        guard Kind(rawValue: header.kind) != nil else {
+            throw fail(MemoryLayout<heap_header>.offset(of: \.kind), "image kind \(header.kind) is not known")
+        }
+        for log2 in [header.granule_log2.0, header.granule_log2.1, header.granule_log2.2, header.granule_log2.3]
+        where log2 < 3 || log2 > 40 {
+            throw fail(MemoryLayout<heap_header>.offset(of: \.granule_log2), "a granule of 2 to the \(log2) bytes")
+        }
+        return header
+    }
+
+    static let entryBytes: [Int] = [
+        1, MemoryLayout<heap_module>.size, MemoryLayout<heap_node>.size, MemoryLayout<heap_stack>.size,
+        MemoryLayout<heap_thread>.size, MemoryLayout<heap_ring>.size, MemoryLayout<heap_sample>.size,
+        MemoryLayout<heap_piece>.size, Int(HEAP_PIECE_BYTES), MemoryLayout<heap_block>.size,
+    ]
+
+    private func placeSections() throws(ImageError) {
+        let tableOffset = MemoryLayout<heap_header>.offset(of: \.sections) ?? 0
+        let raw = withUnsafeBytes(of: header.sections) { bytes in
+            (0 ..< Int(HEAP_SECTION_COUNT.rawValue)).map {
+                bytes.loadUnaligned(fromByteOffset: $0 * MemoryLayout<heap_section>.size, as: heap_section.self)
+            }
+        }
+        var claimed: UInt64 = 0
+        var placed: [ImageSection] = []
+        // The recorder's own sections come after these: what stands in them is nothing to a reader.
+        for (index, entryBytes) in Self.entryBytes.enumerated() {
+            let entry = raw[index]
+            let place = UInt64(tableOffset + index * MemoryLayout<heap_section>.size)
+            var section = ImageSection(offset: entry.offset, entryBytes: entryBytes, used: entry.used)
+            defer { placed.append(section) }
+            if entry.used == 0 && entry.capacity == 0 { continue }
+
+            let name = SectionName.names[index]
+            let (end, overflow) = entry.offset.addingReportingOverflow(entry.capacity)
+            let length = source.length
+            if overflow || entry.offset % 8 != 0 || entry.offset < UInt64(MemoryLayout<heap_header>.size)
+                || entry.entry_bytes != UInt32(entryBytes) {
+                note("section \(name) has no sound place or entry size", at: place, lost: min(entry.capacity, length))
+                continue
+            }
+            let size = UInt64(entryBytes)
+            let room = entry.capacity / size
+            let handedOut = min(entry.used, room)
+            let ready = entry.ready_bytes / size
+            let inFile = entry.offset < length ? (length - entry.offset) / size : 0
+            // A running image may hand out entries that found no space; they are no damage. Elsewhere all
+            // that was handed out must be there.
+            if kind != .running && (entry.used > room || entry.used > ready) {
+                note("section \(name) is smaller than its entries", at: place)
+            }
+            let wanted = min(handedOut, ready)
+            if wanted > inFile {
+                note("cut off inside section \(name)", at: length, lost: (wanted - inFile) &* size)
+            } else if end > length && kind != .running {
+                note("section \(name) ends after the file", at: place)
+            }
+            section.readableEntries = Int(clamping: min(wanted, inFile))
+            section.roomEntries = Int(clamping: room)
+            claimed = claimed.addingReportingOverflow(UInt64(section.readableEntries) &* size).partialValue
+        }
+        // A sparse file of a few blocks can claim to be of any size. Readable entries cost us memory, so
+        // the storage behind the file must bear them out; 256 leaves room for file systems that compress.
+        if claimed / 256 > source.storedBytes.addingReportingOverflow(1 << 20).partialValue {
+            throw ImageError(file: file, offset: UInt64(tableOffset),
+                             what: "claims \(claimed) bytes, where \(source.storedBytes) are stored")
+        }
+        sections = placed
+    }
+}
+
+/// The sections' numbers and names in messages.
+package enum SectionName: Int {
+    case strings, modules, nodes, stacks, threads, events, timeline, pieces, slots, blocks
+
+    static let names = ["STRINGS", "MODULES", "NODES", "STACKS", "THREADS", "EVENTS", "TIMELINE", "PIECES", "SLOTS", "BLOCKS"]
+
+    var name: String { Self.names[rawValue] }
+}

@@ -1,0 +1,317 @@
+// The census of an image: what each stack holds and has held, from the live blocks, the folded
+// counters and the rings together.
+//
+// The live map is the truth about live blocks. Counters are the folded ones and the events of the
+// rings that are not folded yet. Of a program that is gone the two must agree: a kill may have cut off
+// a fold half way, and `settle` gives the counters that event back. Memory grows with the stacks,
+// never with the blocks.
+
+import CHeapImage
+import Glibc
+
+/// What one stack holds, and has held.
+package struct StackCounts: Equatable {
+    package var liveBytes: UInt64 = 0
+    package var liveBlocks: UInt64 = 0
+    /// Ticks of the oldest and the newest live block; they say nothing where there is none.
+    package var oldestTick: UInt32 = .max
+    package var newestTick: UInt32 = 0
+    /// The innermost frame's node; 0: the empty stack.
+    package var node: UInt32 = 0
+    package var allocatedBlocks: UInt64 = 0
+    package var allocatedBytes: UInt64 = 0
+    package var freedBlocks: UInt64 = 0
+    package var freedBytes: UInt64 = 0
+    /// What it held when the process held the most.
+    package var peak = Level()
+    package var temporaryBlocks: UInt64 = 0
+
+    package init() {}
+}
+
+/// The sums over an image, a row a stack.
+package struct Census {
+    /// Entry i is stack i. Entry 0 names no stack; entry 1 is the empty stack.
+    package var stacks: [StackCounts] = []
+    package var liveBytes: UInt64 = 0
+    package var liveBlocks: UInt64 = 0
+    /// The most bytes that were live at once, and the blocks at that moment.
+    package var peak = Level()
+    /// When the program stood so: nanoseconds since the recording's start.
+    package var momentNanoseconds: UInt64 = 0
+    /// Events taken from the rings.
+    package var replayedEvents = 0
+    /// Blocks by which counters were adjusted to the live map.
+    package var settledBlocks: UInt64 = 0
+    /// Reallocations that were in flight.
+    package var inFlight = 0
+    /// Live blocks whose stack's number can't be; they are booked under the empty stack.
+    var strayBlocks = 0
+    /// Frees among the replayed events, for the lifetimes: the stack, and the age in milliseconds.
+    var replayedFrees: [(stack: UInt32, milliseconds: UInt64)] = []
+
+    package init() {}
+}
+
+extension HeapImage {
+    /// Counts the image; `alsoBlocks` sees each batch of live blocks on the way.
+    ///
+    /// Of a running program the blocks are read first and what names them after, so that every stack
+    /// of a block is known by then.
+    ///
+    /// - Throws: what `alsoBlocks` throws, and `ImageError` where a running image can't be read again.
+    /// - Complexity: O(blocks + stacks) time, O(stacks) memory.
+    package func census(alsoBlocks: ((Span<LiveBlock>) throws -> Void)? = nil) throws -> Census {
+        var census = Census()
+        var threads = threads()
+        let inFlight = inFlightReallocations(threads)
+        census.inFlight = inFlight.count
+        var watch = Watch(
+            watched: threads.lazy.flatMap(\.uncommitted).map(\.address), skipped: Self.skipped(for: inFlight))
+
+        // A running program makes stacks while we read, but no great many of them: the room is a bound on
+        // what a damaged slot can make us allocate.
+        let readable = sections[SectionName.stacks.rawValue].readableEntries
+        let running = kind == .running && presence == .running
+        let room = running
+            ? min(sections[SectionName.stacks.rawValue].roomEntries, Int(HEAP_STACK_LIMIT), readable * 2 + 65_536)
+            : min(readable, Int(HEAP_STACK_LIMIT))
+        census.stacks = [StackCounts](
+            repeating: StackCounts(), count: max(2, min(readable, Int(HEAP_STACK_LIMIT))))
+        try forEachBlock(inFlight: inFlight, watch: &watch) { batch in
+            census.add(batch, room: room)
+            try alsoBlocks?(batch)
+        }
+        if census.strayBlocks > 0 {
+            note("\(census.strayBlocks) live blocks of stacks that can't be", at: place(of: .stacks, readable))
+        }
+        if running {
+            try refresh()
+            threads = self.threads()
+        }
+        census.momentNanoseconds = moment(census, threads)
+        let events = threads.flatMap(\.unfolded)
+            + (running ? [] : threads.flatMap { Self.happened($0.uncommitted, $0.inFlight, watch) })
+        countFolded(&census, events)
+        if kind != .dump && presence == .gone { census.settle() }
+        return census
+    }
+
+    /// Of the uncommitted events of one thread, the ones that happened, as their blocks' slots say.
+    static func happened(_ events: [Event], _ inFlight: InFlight?, _ watch: Watch) -> [Event] {
+        func slotHolds(_ event: Event) -> Bool {
+            watch.seen[event.address]?.contains(LiveBlock(
+                address: event.address, bytes: event.bytes, stack: event.stack, tick: event.allocatedTick)) ?? false
+        }
+        // Both halves of a reallocation happened or neither did, and the new block's slot tells better than
+        // the old one's: in place, with the same size and stack, the two words are equal.
+        let newHalf = events.first { $0.isReallocation && !$0.isFree }
+        return events.filter { event in
+            if event.isReallocation {
+                if let inFlight { return inFlight.returned }
+                if let newHalf { return slotHolds(newHalf) }
+            }
+            return slotHolds(event) != event.isFree
+        }
+    }
+
+    /// When the program stood as the image has it.
+    private func moment(_ census: Census, _ threads: [ThreadRecord]) -> UInt64 {
+        if let writing = writingNanoseconds, writing.ended > 0 { return writing.ended }
+        if kind == .running && presence == .running {
+            var now = timespec()
+            clock_gettime(CLOCK_MONOTONIC, &now)
+            let nanoseconds = UInt64(clamping: now.tv_sec) &* 1_000_000_000 &+ UInt64(clamping: now.tv_nsec)
+            if nanoseconds > header.started_monotonic_ns { return nanoseconds - header.started_monotonic_ns }
+        }
+        // A program that is gone: the last thing that it is known to have done.
+        var tick: UInt32 = 0
+        for stack in census.stacks where stack.liveBlocks > 0 { tick = max(tick, stack.newestTick) }
+        for thread in threads {
+            tick = max(tick, thread.foldedTick & UInt32(HEAP_SLOT_TICK_MASK))
+            for event in thread.unfolded { tick = max(tick, event.tick) }
+        }
+        let byTick = heap_tick_milliseconds(tick).multipliedReportingOverflow(by: 1_000_000)
+        return max(byTick.overflow ? 0 : byTick.partialValue, timeline().last?.nanoseconds ?? 0)
+    }
+
+    /// Adds the folded counters and then the events to the census, and finds the peak.
+    private func countFolded(_ census: inout Census, _ events: [Event]) {
+        let epoch = header.peak_epoch
+        // Stacks that have not changed since the peak: theirs is what they held as folded, and what the rings add.
+        var peakIsFolded = [Bool](repeating: false, count: census.stacks.count)
+        var foldedTotal: UInt64 = 0
+        let nodeCount = UInt32(clamping: sections[SectionName.nodes.rawValue].readableEntries)
+        forEachEntry(of: .stacks, as: heap_stack.self) { index, entry in
+            if index == 0 || index >= Int(HEAP_STACK_LIMIT) { return }
+            if index >= census.stacks.count {
+                census.stacks.append(StackCounts())
+                peakIsFolded.append(false)
+            }
+            let held = entry.held
+            foldedTotal &+= held.bytes
+            peakIsFolded[index] = entry.peak_epoch != epoch
+            var node = entry.node
+            if node >= nodeCount && node > 0 {
+                note("a stack's node is not there", at: place(of: .stacks, index))
+                node = 0
+            }
+            census.stacks[index].node = node
+            census.stacks[index].allocatedBlocks = entry.allocated_blocks
+            census.stacks[index].allocatedBytes = entry.allocated_bytes
+            census.stacks[index].freedBlocks = entry.freed_blocks
+            census.stacks[index].freedBytes = entry.freed_bytes
+            census.stacks[index].temporaryBlocks = entry.temporary_blocks
+            census.stacks[index].peak = peakIsFolded[index] ? held : Level(bytes: entry.peak.bytes, blocks: entry.peak.blocks)
+        }
+        let known = sections[SectionName.stacks.rawValue].readableEntries
+        for index in census.stacks.indices.dropFirst(2) where index >= known && census.stacks[index].liveBlocks > 0 {
+            // Blocks whose stack was lost, or never was: they count, under the empty stack.
+            note("live blocks of a stack that is not there", at: place(of: .stacks, index))
+            census.moveToEmptyStack(index)
+        }
+
+        let moment = PeakMoment(events: events, foldedBytes: foldedTotal, headerPeak: header.peak_bytes)
+        if moment.isInRings {
+            // The peak came after all that was folded: no copy of it was ever made.
+            for index in census.stacks.indices { census.stacks[index].peak = census.stacks[index].held }
+        }
+        for (number, event) in moment.ordered.enumerated() {
+            let index = Int(event.stack)
+            guard index > 0, index < max(known, 2) else {
+                note("an event of a stack that is not there", at: place(of: .events, event.thread))
+                continue
+            }
+            census.replayedEvents += 1
+            if number < moment.count && (moment.isInRings || peakIsFolded[index]) { census.stacks[index].peak.apply(event) }
+            census.stacks[index].apply(event)
+            if event.isFree {
+                let began = heap_tick_milliseconds(event.allocatedTick), ended = heap_tick_milliseconds(event.tick)
+                census.replayedFrees.append((event.stack, ended > began ? ended - began : 0))
+            }
+        }
+        census.peak = Level(bytes: header.peak_bytes, blocks: header.peak_blocks)
+        if moment.isInRings {
+            census.peak = Level(bytes: moment.bytes, blocks: census.stacks.reduce(0) { $0 &+ $1.peak.blocks })
+        }
+    }
+}
+
+/// Which of the events in the rings came before the process's peak.
+///
+/// The rings of several threads are put in one order by their ticks, and the peak is where the sum of
+/// live bytes comes nearest to the header's. A run shorter than its rings has its peak in them alone.
+struct PeakMoment {
+    var ordered: [Event]
+    /// How many of them came before the peak.
+    var count = 0
+    /// The most bytes live at once.
+    var bytes: UInt64
+    /// The peak is above the header's: it is not folded yet.
+    var isInRings = false
+
+    init(events: [Event], foldedBytes: UInt64, headerPeak: UInt64) {
+        ordered = events.sorted {
+            ($0.tick, UInt64($0.thread), $0.number) < ($1.tick, UInt64($1.thread), $1.number)
+        }
+        bytes = headerPeak
+        var total = Level(bytes: foldedBytes, blocks: .max / 2)
+        var most = foldedBytes, mostCount = 0
+        var nearest = foldedBytes > headerPeak ? foldedBytes - headerPeak : headerPeak - foldedBytes
+        for (index, event) in ordered.enumerated() {
+            total.apply(event)
+            if total.bytes > most { (most, mostCount) = (total.bytes, index + 1) }
+            let distance = total.bytes > headerPeak ? total.bytes - headerPeak : headerPeak - total.bytes
+            if distance < nearest { (nearest, count) = (distance, index + 1) }
+        }
+        if most > headerPeak {
+            isInRings = true
+            bytes = most
+            count = mostCount
+        }
+    }
+}
+
+extension Census {
+    /// Adds a batch of live blocks; stacks at and above `room` can't be.
+    mutating func add(_ batch: Span<LiveBlock>, room: Int) {
+        for index in batch.indices {
+            let block = batch[unchecked: index]
+            var stack = Int(block.stack)
+            if stack >= stacks.count {
+                // Booked under a stack that was made since the header was read; a stack that can't be is
+                // the empty one.
+                if stack < room {
+                    stacks.append(contentsOf: repeatElement(StackCounts(), count: stack + 1 - stacks.count))
+                } else {
+                    stack = 1
+                    strayBlocks += 1
+                }
+            }
+            stacks[stack].liveBytes &+= block.bytes
+            stacks[stack].liveBlocks &+= 1
+            stacks[stack].oldestTick = min(stacks[stack].oldestTick, block.tick)
+            stacks[stack].newestTick = max(stacks[stack].newestTick, block.tick)
+            liveBytes &+= block.bytes
+        }
+        liveBlocks &+= UInt64(batch.count)
+    }
+
+    /// Books the live blocks of a stack that is not known under the empty stack.
+    mutating func moveToEmptyStack(_ index: Int) {
+        stacks[1].liveBytes &+= stacks[index].liveBytes
+        stacks[1].liveBlocks &+= stacks[index].liveBlocks
+        stacks[1].oldestTick = min(stacks[1].oldestTick, stacks[index].oldestTick)
+        stacks[1].newestTick = max(stacks[1].newestTick, stacks[index].newestTick)
+        stacks[index] = StackCounts()
+    }
+
+    /// Makes allocated - freed the live blocks, stack by stack, and counts what that took.
+    mutating func settle() {
+        for index in stacks.indices.dropFirst() {
+            let blocks = stacks[index].allocatedBlocks &- stacks[index].freedBlocks &- stacks[index].liveBlocks
+            let bytes = stacks[index].allocatedBytes &- stacks[index].freedBytes &- stacks[index].liveBytes
+            if blocks == 0 && bytes == 0 { continue }
+            // More allocated than live: a free is missing; less: an allocation is.
+            if Int64(bitPattern: blocks) > 0 || (blocks == 0 && Int64(bitPattern: bytes) > 0) {
+                stacks[index].freedBlocks &+= blocks
+                stacks[index].freedBytes &+= bytes
+            } else {
+                stacks[index].allocatedBlocks &-= blocks
+                stacks[index].allocatedBytes &-= bytes
+            }
+            settledBlocks &+= max(1, Int64(bitPattern: blocks).magnitude)
+        }
+    }
+}
+
+extension StackCounts {
+    /// What the counters say is live.
+    var held: Level {
+        Level(bytes: allocatedBytes >= freedBytes ? allocatedBytes - freedBytes : 0,
+              blocks: allocatedBlocks >= freedBlocks ? allocatedBlocks - freedBlocks : 0)
+    }
+
+    mutating func apply(_ event: Event) {
+        if event.isFree {
+            freedBlocks &+= 1
+            freedBytes &+= event.bytes
+            if event.isTemporary { temporaryBlocks &+= 1 }
+        } else {
+            allocatedBlocks &+= 1
+            allocatedBytes &+= event.bytes
+        }
+    }
+}
+
+extension Level {
+    mutating func apply(_ event: Event) {
+        if event.isFree {
+            bytes = bytes >= event.bytes ? bytes - event.bytes : 0
+            blocks = blocks > 0 ? blocks - 1 : 0
+        } else {
+            bytes &+= event.bytes
+            blocks &+= 1
+        }
+    }
+}

@@ -1,0 +1,93 @@
+// Strings and modules: what names the frames. All names are bytes that the program chose; they are
+// bounded here and escaped where they are shown, never before.
+
+import CHeapImage
+import SystemPackage
+
+/// One loaded ELF file.
+package struct Module: Hashable {
+    /// The path's bytes as they were; `pathText` for people.
+    package var path: [UInt8] = []
+    /// Empty: the file has none.
+    package var buildID: [UInt8] = []
+    package var bias: UInt64 = 0
+    package var start: UInt64 = 0
+    package var end: UInt64 = 0
+    package var loadedNanoseconds: UInt64 = 0
+    /// 0: not known to be gone.
+    package var unloadedNanoseconds: UInt64 = 0
+    /// Seen at more than one bias: absolute addresses are not known.
+    package var moved = false
+    /// False: the entry was half made, and says nothing.
+    package var isKnown = false
+
+    package init() {}
+
+    package var pathText: String { String(decoding: path, as: UTF8.self) }
+    /// The path's last part.
+    package var baseName: String {
+        path.split(separator: UInt8(ascii: "/")).last.map { String(decoding: $0, as: UTF8.self) } ?? ""
+    }
+}
+
+extension HeapImage {
+    /// The bytes of a string, at most `limit` of them; empty where it is none or lies outside.
+    package func string(_ string: heap_string, limit: Int) -> [UInt8] {
+        if string.offset == 0 || string.length == 0 { return [] }
+        let section = sections[SectionName.strings.rawValue]
+        let readable = section.readableEntries
+        let (end, overflow) = Int(string.offset).addingReportingOverflow(Int(string.length))
+        guard !overflow, end <= readable else {
+            note("a string lies outside of section STRINGS", at: section.offset &+ UInt64(string.offset))
+            return []
+        }
+        if Int(string.length) > limit {
+            note("a string is longer than \(limit) bytes", at: section.offset &+ UInt64(string.offset))
+        }
+        let count = min(Int(string.length), limit)
+        let place = section.offset &+ UInt64(string.offset)
+        return [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+            do throws(Errno) {
+                let bytes = UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[..<count])
+                filled = try source.read(into: bytes, at: place)
+            } catch {
+                note("a string can't be read: \(error)", at: place)
+                filled = 0
+            }
+        }
+    }
+
+    /// The same as text, with what is not UTF-8 replaced.
+    package func text(_ string: heap_string, limit: Int) -> String {
+        String(decoding: self.string(string, limit: limit), as: UTF8.self)
+    }
+
+    /// All modules; entry 0 stands for "none", and the index is what frames say.
+    ///
+    /// - Complexity: O(modules), of which there are at most 65,533.
+    package func modules() -> [Module] {
+        var modules = [Module()]
+        forEachEntry(of: .modules, as: heap_module.self, from: 1) { index, entry in
+            guard index < Int(HEAP_MODULE_THREAD) else { return }
+            var module = Module()
+            if entry.flags & HEAP_MODULE_READY.rawValue != 0 {
+                module.isKnown = true
+                module.path = string(entry.path, limit: 4096)
+                var length = Int(clamping: entry.build_id_length)
+                if length > Int(HEAP_BUILD_ID_BYTES) {
+                    note("a build-id of \(length) bytes", at: place(of: .modules, index))
+                    length = 0
+                }
+                module.buildID = withUnsafeBytes(of: entry.build_id) { Array($0.prefix(length)) }
+                module.bias = entry.bias
+                module.start = entry.start
+                module.end = entry.end
+                module.loadedNanoseconds = entry.loaded_ns
+                module.unloadedNanoseconds = entry.unloaded_ns
+                module.moved = entry.flags & HEAP_MODULE_MOVED.rawValue != 0
+            }
+            modules.append(module)
+        }
+        return modules
+    }
+}

@@ -1,0 +1,112 @@
+// The stack tree and the timeline. The tree's one law, parent below child, is checked once on reading:
+// whatever walks it later can't run in a circle.
+
+import CHeapImage
+
+/// The stack tree: entry i of both arrays is node i, and every parent's number is lower than its child's.
+package struct NodeTree {
+    package fileprivate(set) var frames: [UInt64]
+    package fileprivate(set) var parents: [UInt32]
+
+    package var count: Int { frames.count }
+
+    /// The frames of the stack that ends at `node`, innermost first; empty for node 0 or one that isn't there.
+    ///
+    /// - Complexity: O(depth)
+    package func frames(from node: UInt32) -> [UInt64] {
+        var result: [UInt64] = []
+        var next = Int(node)
+        while next > 0 && next < frames.count {
+            result.append(frames[next])
+            next = Int(parents[next])
+        }
+        return result
+    }
+}
+
+/// One point of the timeline.
+package struct TimelineSample: Equatable {
+    /// Since the recording's start.
+    package var nanoseconds: UInt64
+    package var liveBytes: UInt64
+    package var liveBlocks: UInt64
+    /// nil: nobody measured it.
+    package var rssBytes: UInt64?
+}
+
+/// What a stack held at one moment.
+package struct Level: Equatable {
+    package var bytes: UInt64 = 0
+    package var blocks: UInt64 = 0
+}
+
+extension HeapImage {
+    /// The stack tree, checked.
+    ///
+    /// - Complexity: O(nodes), 12 bytes of memory each.
+    package func nodes() -> NodeTree {
+        var tree = NodeTree(frames: [], parents: [])
+        let count = sections[SectionName.nodes.rawValue].readableEntries
+        tree.frames.reserveCapacity(count)
+        tree.parents.reserveCapacity(count)
+        forEachEntry(of: .nodes, as: heap_node.self) { index, node in
+            var parent = node.parent
+            // Entry 0 is the root, whose fields say nothing.
+            if parent >= UInt32(clamping: index) && index > 0 {
+                note("a node's parent is not older than itself", at: place(of: .nodes, index))
+                parent = 0
+            }
+            tree.frames.append(node.frame)
+            tree.parents.append(index == 0 ? 0 : parent)
+        }
+        return tree
+    }
+
+    /// The timeline, by time. A sample whose time is not above the one before it is left out: a halving
+    /// of the resolution was cut off there.
+    package func timeline() -> [TimelineSample] {
+        var samples: [TimelineSample] = []
+        forEachEntry(of: .timeline, as: heap_sample.self) { index, sample in
+            guard index < Int(HEAP_TIMELINE_SAMPLES) else { return }
+            if let last = samples.last, sample.time_ns <= last.nanoseconds { return }
+            samples.append(TimelineSample(
+                nanoseconds: sample.time_ns, liveBytes: sample.live_bytes, liveBlocks: sample.live_blocks,
+                rssBytes: sample.rss_bytes == 0 ? nil : sample.rss_bytes))
+        }
+        return samples
+    }
+
+    /// How many snapshots were taken; snapshot i at 8 s << i.
+    package var snapshotCount: Int { Int(min(header.snapshots, UInt32(HEAP_SNAPSHOT_COUNT))) }
+
+    /// What each stack held when snapshot `number` was taken, by stack.
+    ///
+    /// - Complexity: O(stacks)
+    package func snapshot(_ number: Int) -> [Level] {
+        guard number >= 0 && number < snapshotCount else { return [] }
+        var levels: [Level] = []
+        forEachEntry(of: .stacks, as: heap_stack.self) { _, stack in
+            levels.append(stack.level(number))
+        }
+        return levels
+    }
+}
+
+extension heap_stack {
+    /// What the stack held at snapshot `number`: copied, or where it has not changed since, what it holds.
+    func level(_ number: Int) -> Level {
+        if number < Int(clamping: snapshots) && number < Int(HEAP_SNAPSHOT_COUNT) {
+            return withUnsafeBytes(of: levels) {
+                let level = $0.loadUnaligned(fromByteOffset: number * MemoryLayout<heap_level>.size, as: heap_level.self)
+                return Level(bytes: level.bytes, blocks: level.blocks)
+            }
+        }
+        return held
+    }
+
+    /// What the stack holds by its folded counters.
+    var held: Level {
+        Level(bytes: allocated_bytes >= freed_bytes ? allocated_bytes - freed_bytes : 0,
+              blocks: allocated_blocks >= freed_blocks ? allocated_blocks - freed_blocks : 0)
+    }
+}

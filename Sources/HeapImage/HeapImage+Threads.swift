@@ -1,0 +1,128 @@
+// Threads, their rings, and what was in flight.
+//
+// A ring holds the events that are not in the counters yet: [folded, head) for certain, and up to two
+// at and after the head that may have happened, as their block's slot says.
+
+import CHeapImage
+
+/// One event of a ring, taken apart.
+package struct Event: Equatable {
+    package var thread: Int
+    package var number: UInt64
+    package var address: UInt64
+    package var bytes: UInt64
+    package var stack: UInt32
+    /// When the block was allocated.
+    package var allocatedTick: UInt32
+    /// When the event was.
+    package var tick: UInt32
+    /// True: a free; false: an allocation.
+    package var isFree: Bool
+    package var isTemporary: Bool
+    package var isReallocation: Bool
+}
+
+/// A reallocation that had not come to its end.
+package struct InFlight: Equatable {
+    package var thread: Int
+    package var old: LiveBlock
+    package var new: LiveBlock
+    /// False: the old block counts. True: the new one does.
+    package var returned: Bool
+
+    /// The one block that counts.
+    package var block: LiveBlock { returned ? new : old }
+}
+
+/// One thread's record, or its last owner's.
+package struct ThreadRecord {
+    package var threadID: UInt32
+    package var head: UInt64
+    package var folded: UInt64
+    package var startedNanoseconds: UInt64
+    package var foldedTick: UInt32
+    package var inFlight: InFlight?
+    /// Events [folded, head) that the ring still holds.
+    package var unfolded: [Event] = []
+    /// Entries at the head and after it with the right sequence numbers.
+    package var uncommitted: [Event] = []
+}
+
+extension heap_event {
+    func taken(thread: Int, number: UInt64) -> Event? {
+        guard heap_event_sequence(mark) == UInt32(truncatingIfNeeded: number) else { return nil }
+        let kind = heap_event_kind(mark)
+        guard kind == HEAP_EVENT_ALLOCATED.rawValue || kind == HEAP_EVENT_FREED.rawValue else { return nil }
+        let flags = heap_event_flags(mark)
+        return Event(
+            thread: thread, number: number, address: address, bytes: bytes, stack: heap_slot_stack(slot),
+            allocatedTick: heap_slot_tick(slot), tick: heap_event_tick(mark),
+            isFree: kind == HEAP_EVENT_FREED.rawValue,
+            isTemporary: flags & UInt32(HEAP_EVENT_FLAG_TEMPORARY) != 0,
+            isReallocation: flags & UInt32(HEAP_EVENT_FLAG_REALLOC) != 0)
+    }
+}
+
+extension HeapImage {
+    /// All threads, with what their rings hold that the counters don't.
+    ///
+    /// - Complexity: O(threads), of which a page of ring each is read.
+    package func threads() -> [ThreadRecord] {
+        var records: [ThreadRecord] = []
+        forEachEntry(of: .threads, as: heap_thread.self) { index, thread in
+            var record = ThreadRecord(
+                threadID: thread.tid, head: thread.head, folded: thread.folded,
+                startedNanoseconds: thread.started_ns, foldedTick: UInt32(truncatingIfNeeded: thread.folded_tick))
+            let phase = thread.in_flight.phase
+            if phase == HEAP_IN_FLIGHT_CLAIMED.rawValue || phase == HEAP_IN_FLIGHT_RETURNED.rawValue {
+                let flight = thread.in_flight
+                record.inFlight = InFlight(
+                    thread: index,
+                    old: LiveBlock(address: flight.old_address, slot: flight.old_slot, bytes: flight.old_bytes),
+                    new: LiveBlock(address: flight.new_address, slot: flight.new_slot, bytes: flight.new_bytes),
+                    returned: phase == HEAP_IN_FLIGHT_RETURNED.rawValue)
+            } else if phase != HEAP_IN_FLIGHT_NONE.rawValue {
+                note("a reallocation in flight is in no known phase", at: place(of: .threads, index))
+            }
+            records.append(record)
+        }
+        forEachChunk(of: .events) { bytes, firstEntry in
+            let size = MemoryLayout<heap_ring>.size
+            for entry in 0 ..< bytes.byteCount / size {
+                let index = firstEntry + entry
+                guard index < records.count else { return false }
+                let ring = bytes.extracting(entry * size ..< (entry + 1) * size)
+                replay(ring, into: &records[index], thread: index)
+            }
+            return true
+        }
+        return records
+    }
+
+    private func replay(_ ring: RawSpan, into record: inout ThreadRecord, thread: Int) {
+        func event(_ number: UInt64) -> Event? {
+            let index = Int(truncatingIfNeeded: number % UInt64(HEAP_RING_EVENTS))
+            return ring.unsafeLoadUnaligned(fromByteOffset: index * MemoryLayout<heap_event>.size, as: heap_event.self)
+                .taken(thread: thread, number: number)
+        }
+        let pending = record.head &- record.folded
+        if pending > 0 && pending <= UInt64(HEAP_RING_EVENTS) {
+            for step in 0 ..< pending {
+                if let event = event(record.folded &+ step) {
+                    record.unfolded.append(event)
+                } else if kind != .running || presence == .gone {
+                    // Of a running program the ring may simply have gone on.
+                    note("a ring lacks an event that its head counts", at: place(of: .events, thread))
+                }
+            }
+        } else if pending != 0 {
+            note("a ring's head and folded events don't fit", at: place(of: .threads, thread))
+        }
+        // A settled image has its uncommitted entries decided and taken out; one in the ring's past has
+        // another sequence number in any case.
+        for step in 0 ..< UInt64(2) {
+            guard let event = event(record.head &+ step) else { break }
+            record.uncommitted.append(event)
+        }
+    }
+}

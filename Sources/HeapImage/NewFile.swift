@@ -1,0 +1,125 @@
+// A file that appears whole or not at all: written beside its place under a name of its own, 0600, and
+// given its own name in the end without ever taking another file's place.
+
+import Glibc
+import SystemPackage
+
+/// A system call on a path that failed.
+package struct FileError: Error, Equatable, CustomStringConvertible {
+    package var path: String
+    /// What was tried, as in "can't be written".
+    package var what: String
+    package var errno: Errno
+
+    package init(path: String, what: String, errno: Errno) {
+        self.path = path
+        self.what = what
+        self.errno = errno
+    }
+
+    package var description: String { "\(path): \(what): \(errno)" }
+}
+
+/// A file being written, buffered. Without `commit()` nothing is left of it.
+final class NewFile {
+    let path: String
+    private var temporary = ""
+    private var descriptor: CInt = -1
+    private let buffer: UnsafeMutableRawBufferPointer
+    private var filled = 0
+    private(set) var position: UInt64
+
+    /// Begins a file for `path`, at `position` bytes from its start.
+    init(path: String, position: UInt64) throws(FileError) {
+        self.path = path
+        self.position = position
+        buffer = .allocate(byteCount: chunkBytes, alignment: 64)
+        let name = path.utf8.lastIndex(of: UInt8(ascii: "/")).map { path.utf8.index(after: $0) } ?? path.startIndex
+        for attempt in 0 ..< 1000 {
+            // A name of our own can be in the way only where an earlier process of this number was killed.
+            temporary = "\(path[..<name]).\(getpid()).\(attempt).heap-part"
+            descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+            if descriptor >= 0 || errno != EEXIST { break }
+        }
+        guard descriptor >= 0 else { throw fail("can't be created") }
+        guard lseek(descriptor, off_t(clamping: position), SEEK_SET) >= 0 else { throw fail("can't be written") }
+    }
+
+    deinit {
+        if descriptor >= 0 {
+            close(descriptor)
+            unlink(temporary)
+        }
+        buffer.deallocate()
+    }
+
+    private func fail(_ what: String) -> FileError {
+        FileError(path: path, what: what, errno: Errno(rawValue: errno))
+    }
+
+    /// Appends bytes.
+    func write(_ bytes: UnsafeRawBufferPointer) throws(FileError) {
+        var rest = bytes
+        position &+= UInt64(bytes.count)
+        while !rest.isEmpty {
+            if filled == buffer.count { try flush() }
+            let count = min(rest.count, buffer.count - filled)
+            UnsafeMutableRawBufferPointer(rebasing: buffer[filled ..< filled + count])
+                .copyMemory(from: UnsafeRawBufferPointer(rebasing: rest[..<count]))
+            filled += count
+            rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+        }
+    }
+
+    /// Appends one plain value.
+    func write<Value: BitwiseCopyable>(value: Value) throws(FileError) {
+        var failure: FileError?
+        withUnsafeBytes(of: value) { bytes in
+            do throws(FileError) { try write(bytes) } catch { failure = error }
+        }
+        if let failure { throw failure }
+    }
+
+    private func flush() throws(FileError) {
+        var done = 0
+        while done < filled {
+            let count = Glibc.write(descriptor, buffer.baseAddress.map { $0 + done }, filled - done)
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { throw fail("can't be written") }
+            done += count
+        }
+        filled = 0
+    }
+
+    /// Writes `value` at the file's start, and gives the file its name.
+    ///
+    /// - Throws: `FileError` with EEXIST where something has that name already.
+    func commit<Value: BitwiseCopyable>(header value: Value) throws(FileError) {
+        try flush()
+        let size = MemoryLayout<Value>.size
+        let count = withUnsafeBytes(of: value) { pwrite(descriptor, $0.baseAddress, size, 0) }
+        guard count == size else { throw fail("can't be written") }
+        // Some file systems know of a full disk only now.
+        let closed = close(descriptor)
+        descriptor = -1
+        guard closed == 0 || errno == EINTR else { throw abandon("can't be written") }
+
+        // A hard link, unlike a rename, never takes the place of what is there.
+        if link(temporary, path) == 0 {
+            unlink(temporary)
+            return
+        }
+        guard [EPERM, EOPNOTSUPP, ENOSYS, EMLINK, EACCES].contains(errno) else { throw abandon("can't be created") }
+        // A file system without hard links: hold the name by a file that is ours, and rename over that.
+        let holder = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+        guard holder >= 0 else { throw abandon("can't be created") }
+        close(holder)
+        guard rename(temporary, path) == 0 else { throw abandon("can't be created") }
+    }
+
+    private func abandon(_ what: String) -> FileError {
+        let failure = fail(what)
+        unlink(temporary)
+        return failure
+    }
+}
