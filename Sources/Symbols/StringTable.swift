@@ -1,0 +1,77 @@
+// Names, as an ELF string table holds them: an offset names the bytes up to the next NUL or the table's
+// end. Strings are made for the answers alone; choosing between names works on the bytes.
+
+struct StringTable: Sendable {
+    let bytes: FileBytes
+
+    var count: Int { bytes.count }
+
+    /// Some names of templates are tens of kilobytes long; a hostile table is one name of its whole size.
+    static let nameLimit = 1 << 16
+
+    /// The name at `offset`, without the `@VERSION` that linkers add to names in .symtab.
+    func string(at offset: UInt32, limit: Int = nameLimit, suffix: StaticString = "") -> String {
+        bytes.withSpan { span in
+            var name: [UInt8] = []
+            appendName(span, at: offset, limit: limit, to: &name)
+            suffix.withUTF8Buffer { name.append(contentsOf: $0) }
+            return String(decoding: name, as: UTF8.self)
+        }
+    }
+
+    /// Appends the bytes of the name at `offset`, again without version.
+    func append(at offset: UInt32, to name: inout [UInt8]) {
+        bytes.withSpan { span in appendName(span, at: offset, limit: Self.nameLimit, to: &name) }
+    }
+
+    private func appendName(_ span: RawSpan, at offset: UInt32, limit: Int, to name: inout [UInt8]) {
+        var position = Int(offset)
+        guard position < span.byteCount else { return }
+        let end = position + min(limit, span.byteCount - position)
+        while position < end {
+            let byte = span.unsafeLoadUnaligned(fromByteOffset: position, as: UInt8.self)
+            if byte == 0 || (byte == UInt8(ascii: "@") && position > Int(offset)) { break }
+            name.append(byte)
+            position += 1
+        }
+    }
+
+    /// The first byte of the name at `offset`; 0 for the empty name.
+    func firstByte(at offset: UInt32) -> UInt8 {
+        bytes.withSpan { span in
+            Int(offset) < span.byteCount ? span.unsafeLoadUnaligned(fromByteOffset: Int(offset), as: UInt8.self) : 0
+        }
+    }
+
+    /// How many underscores the name at `offset` begins with, counted to 255.
+    func underscores(at offset: UInt32) -> Int {
+        bytes.withSpan { span in
+            let end = min(span.byteCount, Int(offset) + 255)
+            var position = Int(offset)
+            while position < end, span.unsafeLoadUnaligned(fromByteOffset: position, as: UInt8.self) == UInt8(ascii: "_") {
+                position += 1
+            }
+            return position - Int(offset)
+        }
+    }
+
+    /// Whether the name at `offset` is below another table's name, byte by byte.
+    ///
+    /// Looks at the first 1,024 bytes alone, so that many long names that share a beginning stay cheap.
+    func isName(at offset: UInt32, below other: StringTable, at otherOffset: UInt32) -> Bool {
+        bytes.withSpan { mine in
+            other.bytes.withSpan { theirs in
+                for step in 0..<1024 {
+                    let a = byte(mine, Int(offset) + step), b = byte(theirs, Int(otherOffset) + step)
+                    if a != b { return a < b }
+                    if a == 0 { return false }
+                }
+                return false
+            }
+        }
+    }
+
+    private func byte(_ span: RawSpan, _ position: Int) -> UInt8 {
+        position < span.byteCount ? span.unsafeLoadUnaligned(fromByteOffset: position, as: UInt8.self) : 0
+    }
+}

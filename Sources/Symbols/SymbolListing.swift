@@ -1,0 +1,98 @@
+// All symbols that an ELF file defines, for listing: what gensyms prints. The sizes are the ones that
+// lookups use, so a listing read back names the same addresses. It holds numbers and string tables;
+// names are made when they are printed.
+
+/// One defined symbol.
+package struct ListedSymbol: Sendable {
+    /// ELF virtual address; in an object file the offset in the section.
+    package var address: UInt64
+    /// Its size in bytes; for code without one, what lookups give it.
+    package var byteCount: UInt64
+    /// nm's letter for its type, ASCII.
+    package var type: UInt8
+    /// Index in `SymbolListing.sources` of the file that it was compiled from, where that is known.
+    package var source: Int?
+    fileprivate var table: UInt8
+    fileprivate var name: UInt32
+}
+
+/// The symbols that an ELF file defines.
+package struct SymbolListing: Sendable {
+    package let path: String
+    package let buildID: [UInt8]?
+    /// In the order of the file's tables.
+    package private(set) var symbols: [ListedSymbol] = []
+    /// Source files in the order they were linked. A name may be there more than once: other files of the same name.
+    package private(set) var sources: [String] = []
+    private var tables: [StringTable] = []
+
+    /// Reads .symtab, and of .dynsym the symbols at addresses that .symtab has nothing for.
+    ///
+    /// Sources are known of local symbols alone: they follow the name of their file in .symtab, while
+    /// exported ones stand at its end.
+    /// - Throws: as `ModuleSymbols.init`.
+    /// - Complexity: O(n log n)
+    package init(path: String) throws(SymbolsError) {
+        let file = try ELFFile(path: path)
+        self.path = path
+        buildID = try file.readBuildID()
+        let sectionNames = try file.sectionNames()
+        var builder = ModuleSymbolsBuilder()
+        var isUnsizedCode: [Bool] = []
+        var (symbols, sources, tables): ([ListedSymbol], [String], [StringTable]) = ([], [], [])
+        for type in [ELF.SHT_SYMTAB, ELF.SHT_DYNSYM] {
+            guard let symbolTable = try ELFSymbolTable(file, type: type) else { continue }
+            try builder.add(symbolTable, of: file)
+            let known = type == ELF.SHT_DYNSYM ? Set(symbols.map(\.address)) : []
+            let tableNumber = UInt8(tables.count)
+            var source: Int?
+            try symbolTable.forEach { (_, symbol) throws(SymbolsError) in
+                if symbol.kind == ELFSymbol.Kind.file {
+                    let name = symbolTable.strings.string(at: symbol.name, limit: 4096)
+                    // The linker puts its own local symbols after a file without a name.
+                    source = name.isEmpty ? nil : sources.count
+                    if !name.isEmpty { sources.append(name) }
+                    return
+                }
+                guard symbol.name != 0, !known.contains(symbol.value),
+                      let letter = symbol.typeLetter(in: file, sectionNames: sectionNames) else { return }
+                symbols.append(ListedSymbol(
+                    address: symbol.value, byteCount: symbol.byteCount, type: letter,
+                    source: symbol.binding == ELFSymbol.Binding.local ? source : nil, table: tableNumber, name: symbol.name))
+                isUnsizedCode.append(symbol.byteCount == 0 && symbol.codeRange(in: file) != nil)
+            }
+            tables.append(symbolTable.strings)
+        }
+        // In an object file each section begins at 0: ranges of several would run into one another.
+        if file.type != ELF.ET_REL {
+            let (ranges, _) = builder.finish()
+            for index in symbols.indices where isUnsizedCode[index] {
+                symbols[index].byteCount = ranges.byteCount(from: symbols[index].address)
+            }
+        }
+        (self.symbols, self.sources, self.tables) = (symbols, sources, tables)
+    }
+
+    /// Appends the symbol's name as the file has it, without version.
+    package func appendName(of symbol: ListedSymbol, to bytes: inout [UInt8]) {
+        tables[Int(symbol.table)].append(at: symbol.name, to: &bytes)
+    }
+
+    package enum Order: String, CaseIterable, Sendable { case address, name, size }
+
+    /// Sorts ascending; what is equal keeps the order of the file's tables.
+    package mutating func sort(by order: Order) {
+        switch order {
+        case .address: symbols.sort { $0.address < $1.address }
+        case .size: symbols.sort { ($0.byteCount, $0.address) < ($1.byteCount, $1.address) }
+        case .name:
+            let tables = tables
+            symbols.sort { a, b in
+                let (left, right) = (tables[Int(a.table)], tables[Int(b.table)])
+                if left.isName(at: a.name, below: right, at: b.name) { return true }
+                if right.isName(at: b.name, below: left, at: a.name) { return false }
+                return a.address < b.address
+            }
+        }
+    }
+}

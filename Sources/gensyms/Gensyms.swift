@@ -1,0 +1,96 @@
+// The gensyms command: its options, the files one after the other, the exit status. What it prints is
+// made in Output.swift; what it knows of ELF comes from Symbols.
+
+import ArgumentParser
+import Glibc
+import Symbols
+
+enum Format: String, CaseIterable, ExpressibleByArgument { case text, json }
+
+extension SymbolListing.Order: ExpressibleByArgument {}
+
+@main
+struct Gensyms: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "gensyms",
+        abstract: "Print the symbol ranges of ELF files: which addresses belong to which name.",
+        usage: "gensyms [--sort address|name|size] [--source] [--demangle] [--format text|json] FILE ...",
+        discussion: """
+            One line a symbol: address, type as nm prints it, name, size; numbers in hexadecimal.
+
+              0000000000051d60 T queue_register 60
+              0000000000051dc0 t queue_grow 220
+
+            Undefined symbols are left out. A function without a size of its own gets the one that \
+            heapsum gives it: up to the next symbol, not past its section's end. Numbers in JSON are plain integers.
+
+            EXAMPLES
+              gensyms /usr/lib/x86_64-linux-gnu/libc.so.6
+              gensyms --sort size --demangle ./server | tail
+                  the largest, names as they were written
+              gensyms --source ./server
+                  local symbols under their source file
+              gensyms --format json ./server | jq '.files[0].symbols | length'
+              gensyms ./server > server.syms
+              heapsum --symbols server.syms server.1234.heap
+                  names for where the binary is not
+
+            EXIT STATUS
+              0   all files were listed
+              2   a file is no ELF file, is damaged or can't be read;
+                  the others were listed
+              64  the arguments are wrong
+            """)
+
+    @Option(help: ArgumentHelp("Order: address, name or size, ascending.", valueName: "order"))
+    var sort: SymbolListing.Order = .address
+
+    @Flag(help: "Group local symbols by their source file, under \"Src:\" headings; the others come first.")
+    var source = false
+
+    @Flag(help: "Show C++ and Swift names as they were written.")
+    var demangle = false
+
+    @Option(help: ArgumentHelp("Output: text or json.", valueName: "format"))
+    var format: Format = .text
+
+    @Argument(help: ArgumentHelp("Executables, shared libraries, object or debug files.", valueName: "file"))
+    var files: [String]
+
+    func run() throws {
+        let demangler = demangle ? Demangler() : nil
+        if let demangler, !demangler.knowsCxx {
+            printMessage("libstdc++.so.6 can't be loaded: C++ names stay as they are")
+        }
+        var output = Output()
+        var isFirst = true, allGood = true
+        if format == .json { output.append("{\"schema\":\"gensyms/1\",\"files\":[") }
+        for path in files {
+            do throws(SymbolsError) {
+                var listing = try SymbolListing(path: path)
+                listing.sort(by: sort)
+                switch format {
+                case .text:
+                    if files.count > 1 { output.append("\(isFirst ? "" : "\n")File: \(path)\n") }
+                    output.appendText(listing, bySource: source, demangler: demangler)
+                case .json:
+                    if !isFirst { output.append(",") }
+                    output.appendJSON(listing, demangler: demangler)
+                }
+                isFirst = false
+            } catch {
+                allGood = false
+                printMessage("\(error)")
+            }
+        }
+        if format == .json { output.append("]}\n") }
+        output.flush()
+        if !allGood { throw ExitCode(2) }
+    }
+}
+
+func printMessage(_ text: String) {
+    let line = "gensyms: \(text)\n"
+    var bytes = Array(line.utf8)
+    bytes.withUnsafeMutableBytes { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
+}

@@ -1,0 +1,140 @@
+// Standard output, gathered into large writes, and the two forms of a listing. No String is made for a
+// symbol unless it is demangled: a library has hundreds of thousands. Bytes of names that a terminal
+// would obey are written as \xNN, as names come from files that anybody may have made.
+
+import Glibc
+import Symbols
+
+struct Output {
+    private var bytes: [UInt8] = []
+    private var scratch: [UInt8] = []
+
+    mutating func append(_ text: String) {
+        bytes.append(contentsOf: text.utf8)
+    }
+
+    mutating func flush() {
+        bytes.withUnsafeBytes { buffer in
+            var done = 0
+            while done < buffer.count {
+                let wrote = write(STDOUT_FILENO, buffer.baseAddress?.advanced(by: done), buffer.count - done)
+                if wrote < 0 {
+                    if errno == EINTR { continue }
+                    printMessage("standard output can't be written: \(String(cString: strerror(errno)))")
+                    exit(EX_IOERR)
+                }
+                done += wrote
+            }
+        }
+        bytes.removeAll(keepingCapacity: true)
+    }
+
+    private mutating func flushIfLarge() {
+        if bytes.count >= 1 << 18 { flush() }
+    }
+
+    // MARK: Text
+
+    mutating func appendText(_ listing: SymbolListing, bySource: Bool, demangler: Demangler?) {
+        guard bySource else {
+            for symbol in listing.symbols { appendLine(symbol, listing, demangler) }
+            return
+        }
+        var groups = Array(repeating: [Int](), count: listing.sources.count + 1)
+        for (index, symbol) in listing.symbols.enumerated() {
+            groups[symbol.source.map { $0 + 1 } ?? 0].append(index)
+        }
+        for (group, members) in groups.enumerated() where !members.isEmpty {
+            if group > 0 {
+                append("Src: ")
+                appendPrintable(listing.sources[group - 1].utf8)
+                append("\n")
+            }
+            for index in members { appendLine(listing.symbols[index], listing, demangler) }
+        }
+    }
+
+    private mutating func appendLine(_ symbol: ListedSymbol, _ listing: SymbolListing, _ demangler: Demangler?) {
+        appendHexadecimal(symbol.address, digits: 16)
+        bytes.append(UInt8(ascii: " "))
+        bytes.append(symbol.type)
+        bytes.append(UInt8(ascii: " "))
+        withName(symbol, listing, demangler) { $0.appendPrintable($1) }
+        bytes.append(UInt8(ascii: " "))
+        appendHexadecimal(symbol.byteCount, digits: 1)
+        bytes.append(UInt8(ascii: "\n"))
+        flushIfLarge()
+    }
+
+    private mutating func withName(
+        _ symbol: ListedSymbol, _ listing: SymbolListing, _ demangler: Demangler?, _ body: (inout Output, [UInt8]) -> Void
+    ) {
+        var name: [UInt8] = []
+        swap(&name, &scratch) // keeps one buffer alive for all names
+        name.removeAll(keepingCapacity: true)
+        listing.appendName(of: symbol, to: &name)
+        if let readable = demangler?.demangle(name) { name = Array(readable.utf8) }
+        body(&self, name)
+        swap(&name, &scratch)
+    }
+
+    private mutating func appendPrintable(_ name: some Sequence<UInt8>) {
+        for byte in name {
+            if byte < 0x20 || byte == 0x7F {
+                append("\\x")
+                appendHexadecimal(UInt64(byte), digits: 2)
+            } else {
+                bytes.append(byte)
+            }
+        }
+    }
+
+    private mutating func appendHexadecimal(_ value: UInt64, digits: Int) {
+        let used = (64 - value.leadingZeroBitCount + 3) / 4
+        for place in stride(from: max(digits, used) - 1, through: 0, by: -1) {
+            let nibble = place < 16 ? UInt8(truncatingIfNeeded: value >> UInt64(place * 4)) & 15 : 0
+            bytes.append(nibble < 10 ? 48 + nibble : 87 + nibble)
+        }
+    }
+
+    // MARK: JSON
+
+    mutating func appendJSON(_ listing: SymbolListing, demangler: Demangler?) {
+        append("{\"path\":")
+        appendQuoted(listing.path)
+        append(",\"buildID\":")
+        append(listing.buildID.map { "\"\(hexadecimal($0))\"" } ?? "null")
+        append(",\"symbols\":[")
+        for (index, symbol) in listing.symbols.enumerated() {
+            append(index == 0 ? "\n{\"address\":" : ",\n{\"address\":")
+            append(String(symbol.address))
+            append(",\"type\":\"")
+            bytes.append(symbol.type)
+            append("\",\"name\":")
+            withName(symbol, listing, demangler) { $0.appendQuoted(String(decoding: $1, as: UTF8.self)) }
+            append(",\"size\":")
+            append(String(symbol.byteCount))
+            append(",\"source\":")
+            if let source = symbol.source { appendQuoted(listing.sources[source]) } else { append("null") }
+            append("}")
+            flushIfLarge()
+        }
+        append("]}")
+    }
+
+    private mutating func appendQuoted(_ text: String) {
+        bytes.append(UInt8(ascii: "\""))
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+                bytes.append(UInt8(ascii: "\\"))
+                bytes.append(byte)
+            case 0..<0x20:
+                append("\\u00")
+                appendHexadecimal(UInt64(byte), digits: 2)
+            default: bytes.append(byte)
+            }
+        }
+        bytes.append(UInt8(ascii: "\""))
+    }
+}
