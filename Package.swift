@@ -30,7 +30,7 @@ let package = Package(
         .target(name: "Report", dependencies: ["Reduce", "Symbols"]),
         // What Launch needs of Linux that Swift's Glibc module doesn't have.
         .systemLibrary(name: "CLaunch", path: "Sources/CLaunch"),
-        .target(name: "Launch", dependencies: ["CLaunch", "HeapImage", "Reduce", "Symbols", system]),
+        .target(name: "Launch", dependencies: ["CHeapImage", "CLaunch", "HeapImage", "Symbols", system]),
 
         .executableTarget(name: "heapsum", dependencies: ["HeapImage", "Reduce", "Report", "Symbols", argumentParser]),
         .executableTarget(name: "heaprun", dependencies: ["Launch", argumentParser]),

@@ -78,6 +78,8 @@ struct Heaprun: ParsableCommand {
         switch programArguments(captured: program, count: count) {
         case .program(let index): first = index
         case .missing: throw ValidationError("No program to run.")
+        // The passthrough takes these too, like any word that is no option of the list above.
+        case .unknownOption("--help"), .unknownOption("-h"): throw CleanExit.helpRequest(self)
         case .unknownOption(let word): throw ValidationError("Unknown option '\(word)'.")
         }
         if let depth, !(0...1024).contains(depth) { throw ValidationError("--depth \(depth): from 0 to 1024.") }
