@@ -45,6 +45,8 @@ package struct Census {
     package var settledBlocks: UInt64 = 0
     /// Reallocations that were in flight.
     package var inFlight = 0
+    /// Records of live blocks that a dense image had, and that are gone: it was cut off.
+    package var lostRecords: UInt64 = 0
     /// Live blocks whose stack's number can't be; they are booked under the empty stack.
     var strayBlocks = 0
     /// Frees among the replayed events, for the lifetimes: the stack, and the age in milliseconds.
@@ -81,6 +83,12 @@ extension HeapImage {
         try forEachBlock(inFlight: inFlight, watch: &watch) { batch in
             census.add(batch, room: room)
             try alsoBlocks?(batch)
+        }
+        if kind != .running {
+            let blocks = sections[SectionName.blocks.rawValue]
+            let recorded = min(blocks.used, UInt64(blocks.roomEntries))
+            let found = census.liveBlocks &- UInt64(inFlight.count)
+            census.lostRecords = recorded > found && blocks.readableEntries < blocks.roomEntries ? recorded - found : 0
         }
         if census.strayBlocks > 0 {
             note("\(census.strayBlocks) live blocks of stacks that can't be", at: place(of: .stacks, readable))

@@ -38,6 +38,11 @@ package struct TimelineSample: Equatable {
 package struct Level: Equatable {
     package var bytes: UInt64 = 0
     package var blocks: UInt64 = 0
+
+    package init(bytes: UInt64 = 0, blocks: UInt64 = 0) {
+        self.bytes = bytes
+        self.blocks = blocks
+    }
 }
 
 extension HeapImage {

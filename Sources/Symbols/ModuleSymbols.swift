@@ -40,7 +40,8 @@ package final class ModuleSymbols: Sendable {
             throw SymbolsError(file: path, reason: .buildIDDiffers(expected: expectedBuildID, found: buildID))
         }
         var builder = ModuleSymbolsBuilder()
-        for type in [ELF.SHT_SYMTAB, ELF.SHT_DYNSYM] {
+        // An object file isn't linked: its symbols have no addresses yet, so it names nothing.
+        for type in file.type == ELF.ET_REL ? [] : [ELF.SHT_SYMTAB, ELF.SHT_DYNSYM] {
             if let symbols = try ELFSymbolTable(file, type: type) { try builder.add(symbols, of: file) }
         }
         (table, sources) = builder.finish()

@@ -79,16 +79,20 @@ package struct RangeTable: Sendable {
                 nextStart = index
                 while nextStart < entries.count, entries[nextStart].start == best.start { nextStart += 1 }
             }
+            // Two unsized ones may have limits that differ, and reach to the same next start all the same.
+            let next = nextStart < entries.count ? entries[nextStart].start : .max
+            if !best.isSized { best.end = min(best.end, next) }
             index += 1
-            while index < nextStart, entries[index].end == best.end, entries[index].isSized == best.isSized {
+            while index < nextStart, entries[index].isSized == best.isSized,
+                  best.isSized ? entries[index].end == best.end : min(entries[index].end, next) == best.end {
+                entries[index].end = best.end
                 if prefers(entries[index], best) { best = entries[index] }
                 index += 1
             }
             if best.isSized {
                 sizedEnd = max(sizedEnd, best.end)
-            } else {
-                if best.start < sizedEnd { continue }
-                if nextStart < entries.count { best.end = min(best.end, entries[nextStart].start) }
+            } else if best.start < sizedEnd {
+                continue
             }
             close(&open, upTo: best.start)
             while let top = open.last, top.end <= best.end { open.removeLast() }

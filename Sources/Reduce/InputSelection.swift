@@ -1,0 +1,98 @@
+// Which of the named files count. Several images of one process are moments of one heap: their sum
+// would mean nothing, so the newest counts and the others are said to be left out.
+
+import Glibc
+import HeapImage
+
+/// Which of several moments of one process counts.
+package enum SetChoice: Equatable {
+    /// The newest.
+    case last
+    /// All of them, summed.
+    case all
+    /// This one, from 1, the oldest first.
+    case number(Int)
+}
+
+/// The images that were named, and what became of each.
+package struct InputSelection {
+    /// The images that count, in the order of their names.
+    package private(set) var chosen: [HeapImage] = []
+    /// The images that don't, and the one of the same process that does.
+    package private(set) var leftOut: [(file: String, because: String)] = []
+    /// The files of which nothing can be used.
+    package private(set) var failures: [ImageError] = []
+
+    /// Opens the images at `paths`, in directories all files called `*.heap`.
+    package init(paths: [String], choice: SetChoice = .last) {
+        var images: [HeapImage] = []
+        for path in paths {
+            do throws(ImageError) {
+                for file in try Self.files(at: path) {
+                    do throws(ImageError) { images.append(try HeapImage(path: file)) } catch { failures.append(error) }
+                }
+            } catch {
+                failures.append(error)
+            }
+        }
+        choose(among: images, choice)
+    }
+
+    /// Chooses among images that are open.
+    package init(images: [HeapImage], choice: SetChoice = .last) {
+        choose(among: images, choice)
+    }
+
+    /// The file at `path`, or a directory's images, by name.
+    private static func files(at path: String) throws(ImageError) -> [String] {
+        var status = stat()
+        guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { return [path] }
+        guard let directory = opendir(path) else {
+            throw ImageError(file: path, offset: 0, what: String(cString: strerror(errno)))
+        }
+        defer { closedir(directory) }
+        var names: [String] = []
+        while let entry = readdir(directory) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            if name.hasSuffix(".heap") && !name.hasPrefix(".") { names.append(name) }
+        }
+        guard !names.isEmpty else { throw ImageError(file: path, offset: 0, what: "no file in this directory is called *.heap") }
+        return names.sorted().map { path.hasSuffix("/") ? path + $0 : "\(path)/\($0)" }
+    }
+
+    private mutating func choose(among images: [HeapImage], _ choice: SetChoice) {
+        var groups: [HeapImage.Identity: [Int]] = [:]
+        for (index, image) in images.enumerated() { groups[image.identity, default: []].append(index) }
+        var counts = Set(images.indices)
+        for group in groups.values where choice != .all {
+            let ordered = group.sorted { Self.age(images[$0], $0) < Self.age(images[$1], $1) }
+            let keep: Int
+            switch choice {
+            case .number(let number):
+                guard number >= 1 && number <= ordered.count else {
+                    for index in ordered {
+                        counts.remove(index)
+                        leftOut.append((images[index].file, "its process has \(ordered.count) sets, and no set \(number)"))
+                    }
+                    continue
+                }
+                keep = ordered[number - 1]
+            case .last, .all:
+                keep = ordered[ordered.count - 1]
+            }
+            for index in ordered where index != keep {
+                counts.remove(index)
+                let relation = choice == .last ? "is newer" : "is the set that was chosen"
+                leftOut.append((images[index].file, "\(images[keep].file) of the same process \(relation)"))
+            }
+        }
+        leftOut.sort { $0.file < $1.file }
+        chosen = images.indices.filter(counts.contains).map { images[$0] }
+    }
+
+    /// What images of one process are ordered by: a finished image, or the running one itself, is newer
+    /// than any dump.
+    private static func age(_ image: HeapImage, _ index: Int) -> (Int, UInt64, UInt32, Int) {
+        (image.kind == .dump ? 0 : 1, image.writingNanoseconds?.ended ?? .max, image.header.dumps, -index)
+    }
+}

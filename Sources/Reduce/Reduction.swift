@@ -1,0 +1,293 @@
+// A reduction: records of any number of inputs, folded into one row a unique stack.
+//
+// Invariant: the totals are the sums over everything that was added, before any filter. Counts are
+// requested bytes. Memory grows with the unique stacks, never with the blocks.
+
+import HeapImage
+
+/// One loaded file as the rows' frames name it; equal path and build-id are one.
+package struct ReducedModule {
+    package var path: [UInt8]
+    package var buildID: [UInt8]
+    /// Load address less the file's own, where all inputs agree on it.
+    package var bias: UInt64?
+    /// False for the special modules, and for an entry that says nothing.
+    package var isFile: Bool
+
+    package var baseName: String {
+        path.split(separator: UInt8(ascii: "/")).last.map { String(decoding: $0, as: UTF8.self) } ?? ""
+    }
+}
+
+/// What one unique stack holds.
+package struct Row {
+    package var node: UInt32
+    package var bytes: UInt64 = 0
+    package var blocks: UInt64 = 0
+    /// nil where an input has no history: a log of live blocks alone.
+    package var history: History? = History()
+    /// Ages at the dump, in seconds; nil where no live block has a known time.
+    package var oldestSeconds: Double?
+    package var newestSeconds: Double?
+
+    /// What came and went.
+    package struct History: Equatable {
+        package var allocatedBytes: UInt64 = 0
+        package var allocatedBlocks: UInt64 = 0
+        package var freedBytes: UInt64 = 0
+        package var freedBlocks: UInt64 = 0
+        /// Held at the process's peak.
+        package var peakBytes: UInt64 = 0
+        package var peakBlocks: UInt64 = 0
+        package var temporaryBlocks: UInt64 = 0
+    }
+
+    mutating func addAges(oldest: Double, newest: Double) {
+        oldestSeconds = max(oldestSeconds ?? oldest, oldest)
+        newestSeconds = min(newestSeconds ?? newest, newest)
+    }
+}
+
+/// One file that was reduced.
+package struct Input {
+    package var path: String
+    /// "image", "dump", or the kind of log.
+    package var kind: String
+    package var program: String?
+    package var processID: UInt32?
+    package var state: String
+    package var sets = 1
+    /// Records that are in the input no more: it was cut off, or they make no sense.
+    package var recordsLost: UInt64 = 0
+    package var damages: [Damage] = []
+    /// Live when it was taken.
+    package var bytes: UInt64 = 0
+    package var blocks: UInt64 = 0
+    package var peakBytes: UInt64?
+    package var image: HeapImage?
+    package var census: Census?
+
+    package var damaged: Bool { !damages.isEmpty }
+
+    package init(path: String, kind: String, state: String = "unknown") {
+        self.path = path
+        self.kind = kind
+        self.state = state
+    }
+}
+
+/// The sums over all rows.
+package struct Totals: Equatable {
+    package var liveBytes: UInt64 = 0
+    package var liveBlocks: UInt64 = 0
+    package var history: Row.History? = Row.History()
+    /// The sum of the processes' peaks, which need not have been at one time.
+    package var peakBytes: UInt64?
+    /// Stacks that hold live blocks.
+    package var uniqueStacks = 0
+    package var lostEvents: UInt64 = 0
+    package var unmatchedFrees: UInt64?
+
+    package init() {}
+}
+
+/// Records, reduced by unique stack.
+package final class Reduction {
+    package private(set) var modules: [ReducedModule] = []
+    package private(set) var tree = StackTree()
+    package private(set) var rows: [Row] = []
+    package private(set) var inputs: [Input] = []
+    package private(set) var totals = Totals()
+    private var rowOfNode: [UInt32] = []
+    private var moduleNumbers: [ModuleKey: UInt32] = [:]
+    /// For each input that is an image: the row of each of its stacks, plus one; 0 where there is none.
+    private var rowsOfStacks: [Int: [UInt32]] = [:]
+
+    private struct ModuleKey: Hashable { var path: [UInt8], buildID: [UInt8] }
+
+    package init() {
+        for _ in 0 ..< SpecialModule.count {
+            modules.append(ReducedModule(path: [], buildID: [], bias: nil, isFile: false))
+        }
+    }
+
+    /// The number of the module with this path and build-id.
+    package func module(path: [UInt8], buildID: [UInt8], bias: UInt64?) -> UInt32 {
+        let key = ModuleKey(path: path, buildID: buildID)
+        if let number = moduleNumbers[key] {
+            if modules[Int(number)].bias != bias { modules[Int(number)].bias = nil }
+            return number
+        }
+        let number = UInt32(modules.count)
+        modules.append(ReducedModule(path: path, buildID: buildID, bias: bias, isFile: true))
+        moduleNumbers[key] = number
+        return number
+    }
+
+    /// The frames of a row, innermost first.
+    package func frames(of row: Row) -> [Frame] { tree.frames(of: row.node) }
+
+    /// The absolute address of a frame, where it is known.
+    package func address(of frame: Frame) -> UInt64? {
+        if frame.module == SpecialModule.none { return frame.offset }
+        return modules[Int(frame.module)].bias.map { $0 &+ frame.offset }
+    }
+
+    private func row(of node: UInt32) -> Int {
+        let node = Int(node)
+        if node >= rowOfNode.count {
+            rowOfNode.append(contentsOf: repeatElement(0, count: max(tree.count, node + 1) - rowOfNode.count))
+        }
+        if rowOfNode[node] == 0 {
+            rows.append(Row(node: UInt32(node)))
+            rowOfNode[node] = UInt32(rows.count)
+        }
+        return Int(rowOfNode[node]) - 1
+    }
+}
+
+// MARK: - Adding
+
+extension Reduction {
+    /// Begins an input whose records `add(frames:bytes:blocks:)` then adds, and answers its number.
+    package func begin(_ input: Input) -> Int {
+        inputs.append(input)
+        return inputs.count - 1
+    }
+
+    /// Changes what is known of an input.
+    package func update(input: Int, _ change: (inout Input) -> Void) {
+        if inputs.indices.contains(input) { change(&inputs[input]) }
+    }
+
+    /// Adds live blocks of one stack, from a source that knows live blocks alone.
+    ///
+    /// - Parameter frames: innermost first, modules from `module(path:buildID:bias:)`.
+    /// - Complexity: O(frames)
+    package func add(frames: some BidirectionalCollection<Frame>, bytes: UInt64, blocks: UInt64 = 1,
+                     input: Int, ageSeconds: Double? = nil) {
+        var node: UInt32 = 0
+        for frame in frames.reversed() { node = tree.intern(parent: node, frame: frame) }
+        let index = row(of: node)
+        if rows[index].blocks == 0 && blocks > 0 { totals.uniqueStacks += 1 }
+        rows[index].bytes &+= bytes
+        rows[index].blocks &+= blocks
+        rows[index].history = nil
+        if let ageSeconds { rows[index].addAges(oldest: ageSeconds, newest: ageSeconds) }
+        totals.liveBytes &+= bytes
+        totals.liveBlocks &+= blocks
+        totals.history = nil
+        update(input: input) {
+            $0.bytes &+= bytes
+            $0.blocks &+= blocks
+        }
+    }
+
+    /// Adds an image: counts it, and folds its stacks in. `path` is what it is called.
+    ///
+    /// - Throws: `ImageError` where a running image can't be read to its end.
+    /// - Complexity: O(blocks + nodes) time, O(nodes) memory.
+    package func add(_ image: HeapImage, path: String? = nil) throws {
+        let census = try image.census()
+        let nodes = image.nodes()
+        let numbers = image.modules().map { module in
+            module.isKnown
+                ? self.module(path: module.path, buildID: module.buildID, bias: module.moved ? nil : module.bias)
+                : SpecialModule.none
+        }
+
+        // Parents are older, so one pass in order finds each one's own node first.
+        var interned = [UInt32](repeating: 0, count: max(nodes.count, 1))
+        for node in 1 ..< max(nodes.count, 1) {
+            let parent = interned[Int(nodes.parents[node])]
+            interned[node] = tree.intern(parent: parent, frame: frame(nodes.frames[node], numbers))
+        }
+
+        var input = Input(path: path ?? image.file, kind: image.kind == .dump ? "dump" : "image", state: "\(image.effectiveState)")
+        input.program = image.program.isEmpty ? nil : image.program
+        input.processID = image.header.pid
+        input.bytes = census.liveBytes
+        input.blocks = census.liveBlocks
+        input.peakBytes = census.peak.bytes
+        input.recordsLost = census.lostRecords
+        input.image = image
+        input.census = census
+        rowsOfStacks[inputs.count] = fold(census, interned)
+        // After everything was read: damage is found on the way.
+        input.damages = image.damages
+        inputs.append(input)
+
+        totals.liveBytes &+= census.liveBytes
+        totals.liveBlocks &+= census.liveBlocks
+        totals.peakBytes = (totals.peakBytes ?? 0) &+ census.peak.bytes
+        totals.lostEvents &+= image.lostEvents
+        totals.unmatchedFrees = (totals.unmatchedFrees ?? 0) &+ image.losses.unmatched_frees
+    }
+
+    private func frame(_ raw: UInt64, _ numbers: [UInt32]) -> Frame {
+        let module = UInt32(truncatingIfNeeded: raw >> 48), offset = raw & 0xFFFF_FFFF_FFFF
+        switch module {
+        case 0: return Frame(module: SpecialModule.none, offset: offset)
+        case RawModule.thread: return Frame(module: SpecialModule.thread, offset: offset)
+        case RawModule.cut: return Frame(module: SpecialModule.cut, offset: 0)
+        default: return Frame(module: Int(module) < numbers.count ? numbers[Int(module)] : SpecialModule.none, offset: offset)
+        }
+    }
+
+    private func fold(_ census: Census, _ interned: [UInt32]) -> [UInt32] {
+        var rowOfStack = [UInt32](repeating: 0, count: census.stacks.count)
+        let moment = Double(census.momentNanoseconds) / 1e9
+        for (number, counts) in census.stacks.enumerated().dropFirst() {
+            if counts.liveBlocks == 0 && counts.allocatedBlocks == 0 && counts.freedBlocks == 0 { continue }
+            let node = Int(counts.node) < interned.count ? interned[Int(counts.node)] : 0
+            let index = row(of: node)
+            rowOfStack[number] = UInt32(index + 1)
+            if rows[index].blocks == 0 && counts.liveBlocks > 0 { totals.uniqueStacks += 1 }
+            rows[index].bytes &+= counts.liveBytes
+            rows[index].blocks &+= counts.liveBlocks
+            rows[index].history?.add(counts)
+            totals.history?.add(counts)
+            if counts.liveBlocks > 0 {
+                rows[index].addAges(oldest: max(0, moment - Double(milliseconds(ofTick: counts.oldestTick)) / 1000),
+                                    newest: max(0, moment - Double(milliseconds(ofTick: counts.newestTick)) / 1000))
+            }
+        }
+        return rowOfStack
+    }
+
+    /// Hands out every live block of the inputs that are images, with its row, in batches' order.
+    ///
+    /// - Complexity: O(blocks), reading the images again.
+    package func forEachLiveBlock<Failure: Error>(_ body: (LiveBlock, Row) throws(Failure) -> Void) throws(Failure) {
+        for (index, input) in inputs.enumerated() {
+            guard let image = input.image, let rowOfStack = rowsOfStacks[index] else { continue }
+            try image.forEachBlock { (batch) throws(Failure) in
+                for position in batch.indices {
+                    let block = batch[position]
+                    var stack = Int(block.stack)
+                    if stack >= rowOfStack.count || rowOfStack[stack] == 0 { stack = 1 }
+                    guard stack < rowOfStack.count, rowOfStack[stack] > 0 else { continue }
+                    try body(block, rows[Int(rowOfStack[stack]) - 1])
+                }
+            }
+        }
+    }
+}
+
+/// Numbers in an image's frames that stand for no file.
+private enum RawModule {
+    static let thread: UInt32 = 0xFFFE
+    static let cut: UInt32 = 0xFFFF
+}
+
+extension Row.History {
+    mutating func add(_ counts: StackCounts) {
+        allocatedBytes &+= counts.allocatedBytes
+        allocatedBlocks &+= counts.allocatedBlocks
+        freedBytes &+= counts.freedBytes
+        freedBlocks &+= counts.freedBlocks
+        peakBytes &+= counts.peak.bytes
+        peakBlocks &+= counts.peak.blocks
+        temporaryBlocks &+= counts.temporaryBlocks
+    }
+}

@@ -1,0 +1,261 @@
+// Makes heap images from a description, for tests and benchmarks: the recorder's side of the format,
+// written from heap_image.h alone. It must never use the reader's code, whose oracle it is.
+
+import CHeapImage
+import Glibc
+
+/// Describes one image; `bytes()` makes it.
+package struct ImageBuilder {
+    package var kind = HEAP_KIND_PACKED
+    /// Identity, options and sums; offsets and sections are filled in by `bytes()`.
+    package var header = heap_header()
+    package var program = "/usr/bin/sample"
+    package var arguments = ["sample", "--all"]
+    package var allocator = "/lib/x86_64-linux-gnu/libc.so.6"
+    package private(set) var blockCount = 0
+
+    package private(set) var modules: [heap_module] = [heap_module()]
+    package private(set) var nodes: [heap_node] = [heap_node()]
+    package var stacks: [heap_stack] = [heap_stack(), heap_stack()]
+    package var threads: [heap_thread] = []
+    package var rings: [heap_ring] = []
+    package var timeline: [heap_sample] = []
+    private var strings: [UInt8] = [0]
+    private var nodeOf: [NodeKey: UInt32] = [:]
+    private var denseBlocks: [UInt8] = []
+    private var pieces: [heap_piece] = [heap_piece()]
+    private var slots = [UInt8](repeating: 0, count: Int(HEAP_PIECE_BYTES))
+    private var pieceOf: [PieceKey: Int] = [:]
+    private var lastPiece: (key: PieceKey, index: Int)?
+
+    private struct NodeKey: Hashable { var parent: UInt32; var frame: UInt64 }
+    private struct PieceKey: Hashable { var map: UInt32; var base: UInt64 }
+
+    package init(kind: heap_kind = HEAP_KIND_PACKED, pid: UInt32 = 4242) {
+        self.kind = kind
+        header.pid = pid
+        header.start_time = 123_456
+        header.state = (kind == HEAP_KIND_PACKED ? HEAP_STATE_EXITED : HEAP_STATE_RUNNING).rawValue
+        header.depth = 128
+        header.unwinder = HEAP_UNWINDER_OWN.rawValue
+        header.granule_log2 = (UInt8(HEAP_GRANULE_LOG2_FINE_GLIBC), UInt8(HEAP_GRANULE_LOG2_1),
+                               UInt8(HEAP_GRANULE_LOG2_2), UInt8(HEAP_GRANULE_LOG2_3))
+        // A boot that never was: such a program does not run.
+        header.boot_id = (0xB0, 0x07, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14)
+        header.started_monotonic_ns = 1_000_000_000
+        header.peak_epoch = 1
+    }
+
+    package mutating func addString(_ bytes: some Sequence<UInt8>) -> heap_string {
+        let start = strings.count
+        strings.append(contentsOf: bytes)
+        return heap_string(offset: UInt32(start), length: UInt32(strings.count - start))
+    }
+
+    /// Adds a module; its number is what frames say.
+    package mutating func addModule(_ path: String, buildID: [UInt8] = [], bias: UInt64 = 0) -> UInt32 {
+        var module = heap_module()
+        module.path = addString(path.utf8)
+        withUnsafeMutableBytes(of: &module.build_id) { $0.copyBytes(from: buildID.prefix(Int(HEAP_BUILD_ID_BYTES))) }
+        module.build_id_length = UInt32(min(buildID.count, Int(HEAP_BUILD_ID_BYTES)))
+        module.bias = bias
+        module.flags = HEAP_MODULE_READY.rawValue
+        modules.append(module)
+        return UInt32(modules.count - 1)
+    }
+
+    /// Adds a node, equal ones once unless `duplicate`.
+    package mutating func addNode(parent: UInt32, frame: UInt64, duplicate: Bool = false) -> UInt32 {
+        let key = NodeKey(parent: parent, frame: frame)
+        if !duplicate, let node = nodeOf[key] { return node }
+        nodes.append(heap_node(frame: frame, parent: parent, stack: 0))
+        nodeOf[key] = UInt32(nodes.count - 1)
+        return UInt32(nodes.count - 1)
+    }
+
+    /// Adds a stack of these frames, innermost first, and answers its number. With `duplicate` all its
+    /// nodes are new, as where two threads inserted them at once.
+    package mutating func addStack(_ frames: [UInt64], duplicate: Bool = false) -> UInt32 {
+        var node: UInt32 = 0
+        for frame in frames.reversed() { node = addNode(parent: node, frame: frame, duplicate: duplicate) }
+        var stack = heap_stack()
+        stack.node = node
+        stack.peak_epoch = header.peak_epoch
+        stacks.append(stack)
+        nodes[Int(node)].stack = UInt32(stacks.count - 1)
+        return UInt32(stacks.count - 1)
+    }
+
+    /// Puts a live block into the live map. `counted` books it in its stack's folded counters too.
+    package mutating func addBlock(
+        address: UInt64, bytes: UInt64, stack: UInt32, tick: UInt32 = 0, counted: Bool = true
+    ) {
+        if kind == HEAP_KIND_RUNNING {
+            putSparse(address: address, bytes: bytes, stack: stack, tick: tick)
+        } else {
+            append(heap_block(address: address, slot: heap_slot_make(stack, tick, 0), bytes: bytes), to: &denseBlocks)
+        }
+        blockCount += 1
+        if counted { count(stack, allocated: 1, bytes: bytes) }
+    }
+
+    /// Adds to a stack's folded counters, and to the header's sums.
+    package mutating func count(
+        _ stack: UInt32, allocated: UInt64 = 0, bytes: UInt64 = 0, freed: UInt64 = 0, freedBytes: UInt64 = 0
+    ) {
+        stacks[Int(stack)].allocated_blocks += allocated
+        stacks[Int(stack)].allocated_bytes += bytes
+        stacks[Int(stack)].freed_blocks += freed
+        stacks[Int(stack)].freed_bytes += freedBytes
+    }
+
+    /// The slot word that the recorder would publish for this block.
+    package func slot(address: UInt64, bytes: UInt64, stack: UInt32, tick: UInt32 = 0) -> UInt64 {
+        let (map, granule) = map(for: bytes)
+        let offset = UInt32(address & (1 << granule - 1))
+        let low = map == HEAP_MAP_FINE ? UInt32(bytes) << 5 | offset : offset
+        return heap_slot_make(stack, tick, low)
+    }
+
+    private func map(for bytes: UInt64) -> (map: UInt32, granuleLog2: UInt64) {
+        // What glibc would make of the request: 8 bytes more, in steps of 16, 24 of them usable at least.
+        let usable = max(24, (bytes + 8 + 15) & ~15 - 8)
+        if usable >= 1 << HEAP_GRANULE_LOG2_3 { return (3, UInt64(HEAP_GRANULE_LOG2_3)) }
+        if usable >= 1 << HEAP_GRANULE_LOG2_2 { return (2, UInt64(HEAP_GRANULE_LOG2_2)) }
+        if usable >= 1 << HEAP_GRANULE_LOG2_1 { return (1, UInt64(HEAP_GRANULE_LOG2_1)) }
+        return (HEAP_MAP_FINE, UInt64(header.granule_log2.0))
+    }
+
+    /// Writes a slot of the sparse live map as it stands; a word of 0 empties it.
+    package mutating func putSlot(address: UInt64, bytes: UInt64, word: UInt64) {
+        let (map, granule) = map(for: bytes)
+        let wordBytes = map == HEAP_MAP_FINE ? 8 : 16
+        let span = UInt64(Int(HEAP_PIECE_BYTES) / wordBytes) << granule
+        let key = PieceKey(map: map, base: address & ~(span - 1))
+        let piece: Int
+        if let lastPiece, lastPiece.key == key {
+            piece = lastPiece.index
+        } else if let found = pieceOf[key] {
+            piece = found
+        } else {
+            piece = pieces.count
+            pieces.append(heap_piece(base: key.base, kind: HEAP_PIECE_LEAF.rawValue, map: map))
+            slots.append(contentsOf: repeatElement(0, count: Int(HEAP_PIECE_BYTES)))
+            pieceOf[key] = piece
+        }
+        lastPiece = (key, piece)
+        let place = piece * Int(HEAP_PIECE_BYTES) + Int((address - key.base) >> granule) * wordBytes
+        slots.withUnsafeMutableBytes {
+            $0.storeBytes(of: word, toByteOffset: place, as: UInt64.self)
+            if wordBytes == 16 { $0.storeBytes(of: bytes, toByteOffset: place + 8, as: UInt64.self) }
+        }
+    }
+
+    private mutating func putSparse(address: UInt64, bytes: UInt64, stack: UInt32, tick: UInt32) {
+        putSlot(address: address, bytes: bytes, word: slot(address: address, bytes: bytes, stack: stack, tick: tick))
+    }
+
+    /// Adds a thread with an empty ring and answers its number.
+    package mutating func addThread(tid: UInt32) -> Int {
+        var thread = heap_thread()
+        thread.tid = tid
+        threads.append(thread)
+        rings.append(heap_ring())
+        return threads.count - 1
+    }
+
+    /// Writes event `number` into a thread's ring; `commit` moves the head past it.
+    package mutating func putEvent(
+        thread: Int, number: UInt64, kind: heap_event_kind, address: UInt64, slot: UInt64, bytes: UInt64,
+        tick: UInt32 = 0, flags: UInt32 = 0, commit: Bool = true
+    ) {
+        let mark = (number & 0xFFFF_FFFF) << UInt64(HEAP_EVENT_SEQUENCE_SHIFT)
+            | UInt64(flags) << UInt64(HEAP_EVENT_FLAGS_SHIFT)
+            | UInt64(kind.rawValue) << UInt64(HEAP_EVENT_KIND_SHIFT) | UInt64(tick)
+        let event = heap_event(address: address, slot: slot, bytes: bytes, mark: mark)
+        withUnsafeMutableBytes(of: &rings[thread]) {
+            $0.storeBytes(of: event, toByteOffset: Int(number % UInt64(HEAP_RING_EVENTS)) * 32, as: heap_event.self)
+        }
+        if commit { threads[thread].head = number + 1 }
+    }
+
+    /// The image's bytes.
+    package func bytes() -> [UInt8] {
+        var builder = self
+        return builder.build()
+    }
+
+    /// Writes the image to `path`, which must not be there yet.
+    package func write(to path: String) throws {
+        let bytes = bytes()
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw BuilderError.system(path, errno) }
+        defer { close(descriptor) }
+        var done = 0
+        while done < bytes.count {
+            let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress.map { $0 + done }, bytes.count - done) }
+            guard count > 0 else { throw BuilderError.system(path, errno) }
+            done += count
+        }
+    }
+
+    package enum BuilderError: Error { case system(String, CInt) }
+
+    private mutating func build() -> [UInt8] {
+        header.magic = HEAP_MAGIC
+        header.version = HEAP_VERSION
+        header.byte_order = HEAP_BYTE_ORDER
+        header.header_bytes = UInt32(MemoryLayout<heap_header>.size)
+        header.kind = kind.rawValue
+        header.program = addString(program.utf8)
+        header.arguments = addString(arguments.joined(separator: "\0").utf8)
+        header.allocator = addString(allocator.utf8)
+
+        var contents = [[UInt8]](repeating: [], count: Int(HEAP_SECTION_COUNT.rawValue))
+        func put<Entry: BitwiseCopyable>(_ name: heap_section_name, _ entries: [Entry]) {
+            entries.withUnsafeBytes { contents[Int(name.rawValue)] = Array($0) }
+        }
+        put(HEAP_SECTION_STRINGS, strings)
+        put(HEAP_SECTION_MODULES, modules)
+        put(HEAP_SECTION_NODES, nodes)
+        put(HEAP_SECTION_STACKS, stacks)
+        put(HEAP_SECTION_THREADS, threads)
+        put(HEAP_SECTION_EVENTS, rings)
+        put(HEAP_SECTION_TIMELINE, timeline)
+        if kind == HEAP_KIND_RUNNING {
+            put(HEAP_SECTION_PIECES, pieces)
+            contents[Int(HEAP_SECTION_SLOTS.rawValue)] = slots
+        } else {
+            contents[Int(HEAP_SECTION_BLOCKS.rawValue)] = denseBlocks
+        }
+        let entryBytes: [UInt32] = [1, 120, 16, 512, 256, 4096, 32, 16, 16384, 24, 8, 8, 8]
+        // A running image's sections have room to grow, by pages; a dense one's stand end to end.
+        let step: UInt64 = kind == HEAP_KIND_RUNNING ? 4096 : 8
+        var position = (UInt64(MemoryLayout<heap_header>.size) + step - 1) / step * step
+        var sections: [heap_section] = []
+        for (index, content) in contents.enumerated() {
+            let count = UInt64(content.count)
+            let capacity = kind == HEAP_KIND_RUNNING && count > 0 ? (count + 4096 + step - 1) / step * step : count
+            sections.append(heap_section(
+                offset: position, capacity: capacity, used: count / UInt64(entryBytes[index]), ready_bytes: count,
+                entry_bytes: entryBytes[index], reserved: 0))
+            position = (position + capacity + step - 1) / step * step
+        }
+        withUnsafeMutableBytes(of: &header.sections) { bytes in
+            sections.withUnsafeBytes { bytes.copyMemory(from: $0) }
+        }
+        var image: [UInt8] = []
+        image.reserveCapacity(Int(position))
+        append(header, to: &image)
+        for (section, content) in zip(sections, contents) where !content.isEmpty {
+            image.append(contentsOf: repeatElement(0, count: Int(section.offset) - image.count))
+            image.append(contentsOf: content)
+        }
+        image.append(contentsOf: repeatElement(0, count: Int(position) - image.count))
+        return image
+    }
+
+    private func append<Value: BitwiseCopyable>(_ value: Value, to bytes: inout [UInt8]) {
+        withUnsafeBytes(of: value) { bytes.append(contentsOf: $0) }
+    }
+}
