@@ -84,7 +84,8 @@ struct ModuleSymbolsBuilder {
         var found: [RangeTable.Entry] = []
         try symbols.forEach { (_, symbol) throws(SymbolsError) in
             guard let range = symbol.codeRange(in: file) else { return }
-            if marksCode, symbol.kind == ELFSymbol.Kind.none, strings.firstByte(at: symbol.name) == UInt8(ascii: "$") { return }
+            let first = strings.firstByte(at: symbol.name)
+            if first == 0 || (first == UInt8(ascii: "$") && marksCode && symbol.kind == ELFSymbol.Kind.none) { return }
             found.append(RangeTable.Entry(
                 start: range.start, end: range.end, name: symbol.name, source: source,
                 rank: (symbol.binding == ELFSymbol.Binding.local ? Rank.local
