@@ -112,6 +112,29 @@ import Testing
         #expect(bare.name(at: local + 1) == nil)
     }
 
+    /// objdump makes up the same names for stubs.
+    @Test func stubsAreNamedAfterWhatTheyCall() throws {
+        let directory = try TemporaryDirectory()
+        let source = "#include <stdlib.h>\n#include <stdio.h>\nint main(int c, char **v) { void *p = malloc(c); puts(v[0]); free(p); return atoi(v[0]); }\n"
+        var compared = 0
+        let made = try [
+            directory.compile(source, flags: "-Wl,-z,lazy -fno-builtin", to: "lazy"),
+            directory.compile(source, flags: "-fcf-protection=full -Wl,-z,ibtplt -Wl,-z,lazy -fno-builtin", to: "ibt"),
+            directory.compile("#include <stdlib.h>\nvoid *(*keep)(size_t) = malloc; void *f(void) { return malloc(1); }\n",
+                              flags: "-shared -fPIC -Wl,-z,now", to: "now.so"),
+        ]
+        for path in made + ["/bin/sh", "/usr/bin/env", "/bin/ls"] {
+            let module = try ModuleSymbols(path: path, expectedBuildID: nil)
+            for line in lines(try shell("objdump -d '\(path)' | grep -E '^[0-9a-f]+ <[^*+]+@plt>:$'")) {
+                let fields = line.split(separator: " ")
+                let address = try #require(UInt64(fields[0], radix: 16))
+                #expect(module.name(at: address + 3) == SymbolName(name: String(fields[1].dropFirst().dropLast(2)), offset: 3), "\(path)")
+                compared += 1
+            }
+        }
+        #expect(compared > 100)
+    }
+
     @Test func anObjectFileNamesNothing() throws {
         let directory = try TemporaryDirectory()
         let path = try directory.compile("int f(void) { return 1; }", flags: "-c")
