@@ -28,11 +28,13 @@ let package = Package(
         .target(name: "Symbols", dependencies: [system]),
         .target(name: "Reduce", dependencies: ["HeapImage"]),
         .target(name: "Report", dependencies: ["Reduce", "Symbols"]),
-        .target(name: "Launch", dependencies: ["HeapImage", system]),
+        // What Launch needs of Linux that Swift's Glibc module doesn't have.
+        .systemLibrary(name: "CLaunch", path: "Sources/CLaunch"),
+        .target(name: "Launch", dependencies: ["CHeapImage", "CLaunch", "HeapImage", "Symbols", system]),
 
         .executableTarget(name: "heapsum", dependencies: ["HeapImage", "Reduce", "Report", "Symbols", argumentParser]),
-        .executableTarget(name: "heaprun", dependencies: ["Launch", "Reduce", "Report", "Symbols", argumentParser]),
-        .executableTarget(name: "heapdump", dependencies: ["HeapImage", argumentParser]),
+        .executableTarget(name: "heaprun", dependencies: ["Launch", argumentParser]),
+        .executableTarget(name: "heapdump", dependencies: ["Launch", argumentParser]),
         .executableTarget(name: "gensyms", dependencies: ["Symbols", argumentParser]),
 
         .target(name: "TestSupport", dependencies: ["HeapImage", system], path: "Tests/TestSupport"),
@@ -40,7 +42,7 @@ let package = Package(
         .testTarget(name: "ReduceTests", dependencies: ["Reduce", "TestSupport"]),
         .testTarget(name: "ReportTests", dependencies: ["Report", "TestSupport"]),
         .testTarget(name: "SymbolsTests", dependencies: ["Symbols", "TestSupport"]),
-        .testTarget(name: "LaunchTests", dependencies: ["Launch", "TestSupport"]),
+        .testTarget(name: "LaunchTests", dependencies: ["Launch", "TestSupport", "heaprun", "heapdump", system]),
         .testTarget(name: "RecordingTests", dependencies: ["HeapImage", "Reduce", "TestSupport"]),
     ],
     swiftLanguageModes: [.v6]

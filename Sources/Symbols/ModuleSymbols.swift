@@ -42,7 +42,9 @@ package final class ModuleSymbols: Sendable {
         var builder = ModuleSymbolsBuilder()
         // An object file isn't linked: its symbols have no addresses yet, so it names nothing.
         for type in file.type == ELF.ET_REL ? [] : [ELF.SHT_SYMTAB, ELF.SHT_DYNSYM] {
-            if let symbols = try ELFSymbolTable(file, type: type) { try builder.add(symbols, of: file) }
+            guard let symbols = try ELFSymbolTable(file, type: type) else { continue }
+            try builder.add(symbols, of: file)
+            if type == ELF.SHT_DYNSYM { builder.add(try ELFStubs(file, symbols: symbols), strings: symbols.strings) }
         }
         (table, sources) = builder.finish()
     }
@@ -84,7 +86,8 @@ struct ModuleSymbolsBuilder {
         var found: [RangeTable.Entry] = []
         try symbols.forEach { (_, symbol) throws(SymbolsError) in
             guard let range = symbol.codeRange(in: file) else { return }
-            if marksCode, symbol.kind == ELFSymbol.Kind.none, strings.firstByte(at: symbol.name) == UInt8(ascii: "$") { return }
+            let first = strings.firstByte(at: symbol.name)
+            if first == 0 || (first == UInt8(ascii: "$") && marksCode && symbol.kind == ELFSymbol.Kind.none) { return }
             found.append(RangeTable.Entry(
                 start: range.start, end: range.end, name: symbol.name, source: source,
                 rank: (symbol.binding == ELFSymbol.Binding.local ? Rank.local
@@ -93,6 +96,17 @@ struct ModuleSymbolsBuilder {
         }
         entries.append(contentsOf: found)
         sources.append(NameSource(strings: strings))
+    }
+
+    /// Adds the stubs, each named as what it calls, with `@plt` behind it.
+    mutating func add(_ stubs: ELFStubs, strings: StringTable) {
+        let source = UInt8(sources.count)
+        for stub in stubs.stubs {
+            entries.append(RangeTable.Entry(
+                start: stub.start, end: stub.start &+ stub.byteCount, name: stub.name, source: source,
+                rank: Rank.local.rawValue, isSized: true))
+        }
+        sources.append(NameSource(strings: strings, suffix: "@plt"))
     }
 
     consuming func finish() -> (RangeTable, [NameSource]) {
