@@ -68,16 +68,4 @@ import Testing
         _ = try gensyms("", status: 64)
         _ = try gensyms("--sort colour /bin/sh", status: 64)
     }
-
-    @Test func demangledNamesAreCxxfiltsAndSwifts() throws {
-        let directory = try TemporaryDirectory()
-        let path = try directory.compile(OracleTests.cxx, as: "source.cc", flags: "-O1 -c")
-        let ours = try gensyms("--demangle --sort name '\(path)' | sed -E 's/^[0-9a-f]+ . (.*) [0-9a-f]+$/\\1/' | sort")
-        let theirs = String(decoding: try shell("nm --defined-only '\(path)' | c++filt | sed -E 's/^[0-9a-f]+ . //' | sort"), as: UTF8.self)
-        #expect(ours == theirs)
-        #expect(Demangler().demangle(Array("$s7Symbols10RangeTableV".utf8)) == "Symbols.RangeTable")
-        #expect(Demangler().demangle(Array("main".utf8)) == nil)
-        #expect(Demangler().demangle(Array("_Z".utf8)) == nil)
-    }
 }
-
