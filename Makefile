@@ -20,9 +20,8 @@ EXAMPLES = $(addprefix .build/examples/,unjoined-threads pool-slot-zero producer
 # lazy binding to happen inside a hook; initfirst lets its constructor run before other libraries'.
 LIBRARY_CFLAGS  = -std=c17 -D_GNU_SOURCE -O2 -g -fPIC -Wall -Wextra -Werror -fvisibility=hidden -ftls-model=initial-exec \
                   -fno-plt
-# libdl and libpthread hold something only before glibc 2.34; --as-needed drops them where they don't.
-LIBRARY_LDFLAGS = -shared -Wl,-soname,libheapsum.so -Wl,-z,now -Wl,-z,initfirst -Wl,--no-undefined \
-                  -Wl,--as-needed -ldl -lpthread
+# libdl holds dlsym before glibc 2.34, and is an empty shell since: it is always needed, so that one build loads under either.
+LIBRARY_LDFLAGS = -shared -Wl,-soname,libheapsum.so -Wl,-z,now -Wl,-z,initfirst -Wl,--no-undefined -l:libdl.so.2
 LIBRARY_SOURCES = $(wildcard Interposer/*.c)
 LIBRARY_HEADERS = $(wildcard Interposer/*.h Interposer/include/*.h)
 

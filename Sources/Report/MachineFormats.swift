@@ -1,0 +1,159 @@
+// The formats that other programs read: JSON (schema heapsum/1), CSV, folded stacks, and records in
+// the form of AIX's debug malloc log. Sizes are plain integers; what is not known is null, or empty.
+
+import Glibc
+import HeapImage
+import Reduce
+
+/// Writes the JSON report.
+package struct JSONReport {
+    package var frameLimit: Int?
+
+    package init(frameLimit: Int? = nil) { self.frameLimit = frameLimit }
+
+    package func write(_ reduction: Reduction, _ selection: RowSelection, names: FrameNames, to out: TextOutput) throws {
+        try out.write("{\"schema\":\"heapsum/1\",\n\"inputs\":[")
+        for (index, input) in reduction.inputs.enumerated() {
+            try out.write(index == 0 ? "\n " : ",\n ")
+            var fields = [
+                "\"path\":\(jsonString(input.path))", "\"kind\":\(jsonString(input.kind))",
+                "\"program\":\(input.program.map(jsonString) ?? "null")", "\"pid\":\(number(input.processID))",
+                "\"state\":\(jsonString(input.state))", "\"sets\":\(input.sets)",
+                "\"recordsLost\":\(input.recordsLost)", "\"damaged\":\(input.damaged)",
+            ]
+            if let header = input.image?.header {
+                if input.state == "exited" { fields.append("\"exitStatus\":\(header.exit_status)") }
+                if input.state == "killed" { fields.append("\"signal\":\(header.exit_signal)") }
+            }
+            try out.write("{" + fields.joined(separator: ",") + "}")
+        }
+        let totals = reduction.totals
+        try out.write("],\n\"totals\":{" + [
+            "\"liveBytes\":\(totals.liveBytes)", "\"liveBlocks\":\(totals.liveBlocks)",
+            "\"allocatedBytes\":\(number(totals.history?.allocatedBytes))",
+            "\"allocatedBlocks\":\(number(totals.history?.allocatedBlocks))",
+            "\"freedBlocks\":\(number(totals.history?.freedBlocks))", "\"peakBytes\":\(number(totals.peakBytes))",
+            "\"uniqueStacks\":\(totals.uniqueStacks)", "\"lostEvents\":\(totals.lostEvents)",
+            "\"unmatchedFrees\":\(number(totals.unmatchedFrees))",
+        ].joined(separator: ",") + "},\n\"rows\":[")
+        var written: [Frame: [UInt8]] = [:]
+        for (index, row) in selection.rows.enumerated() {
+            try out.write(index == 0 ? "\n " : ",\n ")
+            try out.write("{" + [
+                "\"bytes\":\(row.bytes)", "\"blocks\":\(row.blocks)",
+                "\"allocatedBytes\":\(number(row.history?.allocatedBytes))",
+                "\"allocatedBlocks\":\(number(row.history?.allocatedBlocks))",
+                "\"peakBytes\":\(number(row.history?.peakBytes))",
+                "\"temporaryBlocks\":\(number(row.history?.temporaryBlocks))",
+                "\"oldestSeconds\":\(seconds(row.oldestSeconds))", "\"newestSeconds\":\(seconds(row.newestSeconds))",
+            ].joined(separator: ",") + ",\"frames\":[")
+            var count = 0
+            for frame in reduction.frames(of: row) {
+                if let frameLimit, count >= frameLimit { break }
+                if count > 0 { try out.write(",") }
+                count += 1
+                // A frame stands in many stacks: its text is made once.
+                if let bytes = written[frame] {
+                    try out.write(bytes)
+                } else {
+                    let bytes = Array(text(names.name(frame)).utf8)
+                    written[frame] = bytes
+                    try out.write(bytes)
+                }
+            }
+            try out.write("]}")
+        }
+        try out.write("]}\n")
+    }
+
+    private func text(_ frame: NamedFrame) -> String {
+        let function: String? = switch frame.frame.module {
+        case SpecialModule.cut, SpecialModule.thread: frame.text
+        default: frame.function
+        }
+        let hasOffset = frame.modulePath != nil || frame.frame.module == SpecialModule.none
+        return "{" + [
+            "\"module\":\(frame.modulePath.map(jsonString) ?? "null")",
+            "\"buildID\":\(frame.buildID.map(jsonString) ?? "null")",
+            "\"offset\":\(hasOffset ? "\(frame.frame.offset)" : "null")",
+            "\"address\":\(number(frame.address))", "\"function\":\(function.map(jsonString) ?? "null")",
+            "\"symbolOffset\":\(number(frame.symbolOffset))", "\"file\":null", "\"line\":null", "\"inlined\":null",
+        ].joined(separator: ",") + "}"
+    }
+
+    private func number<Value: BinaryInteger>(_ value: Value?) -> String { value.map { "\($0)" } ?? "null" }
+
+    private func seconds(_ value: Double?) -> String {
+        // Ticks are milliseconds: more digits would say what nobody measured.
+        guard let value else { return "null" }
+        let milliseconds = UInt64(max(0, min(value, 1e12)) * 1000 + 0.5)
+        let rest = String(milliseconds % 1000 + 1000).dropFirst()
+        return "\(milliseconds / 1000).\(rest)"
+    }
+}
+
+/// Writes a row a line, comma-separated as RFC 4180 has it.
+package func writeCSV(_ reduction: Reduction, _ selection: RowSelection, frameLimit: Int?, names: FrameNames, to out: TextOutput) throws {
+    func cell(_ text: String) -> String {
+        // A cell that begins like a formula would be run by spreadsheets; a name may begin with anything.
+        let safe = text.first.map { "=+-@".contains($0) } == true ? "'" + text : text
+        return "\"" + safe.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
+    }
+    func value<Value>(_ value: Value?) -> String { value.map { "\($0)" } ?? "" }
+    try out.write("bytes,blocks,allocated_bytes,allocated_blocks,peak_bytes,temporary_blocks,oldest_seconds,newest_seconds,stack\r\n")
+    for row in selection.rows {
+        let frames = reduction.frames(of: row).prefix(frameLimit ?? .max).map { names.name($0).text }
+        let cells: [String] = [
+            "\(row.bytes)", "\(row.blocks)", value(row.history?.allocatedBytes), value(row.history?.allocatedBlocks),
+            value(row.history?.peakBytes), value(row.history?.temporaryBlocks), value(row.oldestSeconds),
+            value(row.newestSeconds), cell(frames.joined(separator: " < ")),
+        ]
+        try out.write(cells.joined(separator: ",") + "\r\n")
+    }
+}
+
+/// Writes folded stacks, as flame graphs are made from: outermost;…;innermost bytes.
+package func writeFolded(_ reduction: Reduction, _ selection: RowSelection, frameLimit: Int?, names: FrameNames, to out: TextOutput) throws {
+    // Equal function names are one in this format, so equal lines are summed.
+    var sums: [String: UInt64] = [:]
+    var order: [String] = []
+    for row in selection.rows where row.bytes > 0 {
+        let frames = reduction.frames(of: row).prefix(frameLimit ?? .max).reversed().map { frame -> String in
+            let named = names.name(frame)
+            // The separators of the format can't stand in a name.
+            return String((named.function.map(escaped) ?? named.text).map { $0 == ";" ? ":" : $0 })
+        }
+        let line = frames.isEmpty ? "(no frames)" : frames.joined(separator: ";")
+        if let sum = sums[line] {
+            sums[line] = sum &+ row.bytes
+        } else {
+            sums[line] = row.bytes
+            order.append(line)
+        }
+    }
+    for line in order { try out.write("\(line) \(sums[line] ?? 0)\n") }
+}
+
+/// Writes one record a live block, in the form of AIX's debug malloc log.
+package func writeRecords(_ reduction: Reduction, _ selection: RowSelection, frameLimit: Int?, names: FrameNames, to out: TextOutput) throws {
+    var tracebacks: [UInt32: String] = [:]
+    for row in selection.rows {
+        var text = "Allocation traceback:\n"
+        for frame in reduction.frames(of: row).prefix(frameLimit ?? .max) {
+            let named = names.name(frame)
+            let address = named.address ?? frame.offset
+            text += "0x" + String(address, radix: 16, uppercase: true) + " "
+                + (named.function.map(escaped) ?? named.text) + "\n"
+        }
+        tracebacks[row.node] = text
+    }
+    try out.write("Current allocation report:\n")
+    var number = 0
+    try reduction.forEachLiveBlock { block, row throws(OutputError) in
+        guard let traceback = tracebacks[row.node] else { return }
+        number += 1
+        try out.write("\nAllocation #\(number): 0x\(String(block.address, radix: 16, uppercase: true))\n"
+            + "Allocation size: 0x\(String(block.bytes, radix: 16, uppercase: true))\n"
+            + "Allocated from heap: 0\n" + traceback)
+    }
+}

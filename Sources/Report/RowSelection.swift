@@ -1,0 +1,120 @@
+// Which rows a report shows, and in what order. Totals are made before; nothing here changes a row.
+
+import Reduce
+
+/// What rows are ordered by, the largest first.
+package enum SortKey: String, CaseIterable, Sendable {
+    case bytes, blocks
+    case allocatedBytes = "allocated-bytes"
+    case allocatedBlocks = "allocated-blocks"
+    case peakBytes = "peak-bytes"
+    case temporary, age
+
+    /// Orders that ask for what came and went, and so for stacks that hold nothing now, too.
+    var isOfHistory: Bool {
+        switch self {
+        case .bytes, .blocks, .age: false
+        case .allocatedBytes, .allocatedBlocks, .peakBytes, .temporary: true
+        }
+    }
+
+    func value(_ row: Row) -> Double {
+        switch self {
+        case .bytes: Double(row.bytes)
+        case .blocks: Double(row.blocks)
+        case .allocatedBytes: Double(row.history?.allocatedBytes ?? row.bytes)
+        case .allocatedBlocks: Double(row.history?.allocatedBlocks ?? row.blocks)
+        case .peakBytes: Double(row.history?.peakBytes ?? 0)
+        case .temporary: Double(row.history?.temporaryBlocks ?? 0)
+        case .age: row.oldestSeconds ?? -1
+        }
+    }
+}
+
+/// A regular expression that can't be read.
+package struct PatternError: Error, CustomStringConvertible {
+    package var pattern: String
+    package var reason: String
+    package var description: String { "'\(escaped(pattern))' is no regular expression: \(reason)" }
+}
+
+/// Expressions that a stack must have, or must not have, in any of its frames.
+package struct FrameFilter {
+    private let include: [Regex<AnyRegexOutput>]
+    private let exclude: [Regex<AnyRegexOutput>]
+    package var isEmpty: Bool { include.isEmpty && exclude.isEmpty }
+
+    /// Reads the expressions, in the syntax of Swift's Regex (PCRE's, for the most part).
+    package init(include: [String] = [], exclude: [String] = []) throws(PatternError) {
+        self.include = try Self.read(include)
+        self.exclude = try Self.read(exclude)
+    }
+
+    private static func read(_ patterns: [String]) throws(PatternError) -> [Regex<AnyRegexOutput>] {
+        var result: [Regex<AnyRegexOutput>] = []
+        for pattern in patterns {
+            do { result.append(try Regex(pattern)) } catch { throw PatternError(pattern: pattern, reason: "\(error)") }
+        }
+        return result
+    }
+
+    /// What the expressions say of one frame. Function and module's path are searched, of a long one the
+    /// first 1,000 bytes: names are the program's, and an expression that backtracks must come to an end.
+    func verdict(_ frame: NamedFrame) -> (included: Bool, excluded: Bool) {
+        let texts = [frame.function, frame.modulePath, frame.function == nil ? frame.text : nil]
+            .compactMap { $0.map { $0.utf8.count > 1000 ? String(decoding: $0.utf8.prefix(1000), as: UTF8.self) : $0 } }
+        func found(_ patterns: [Regex<AnyRegexOutput>]) -> Bool {
+            patterns.contains { pattern in texts.contains { (try? pattern.firstMatch(in: $0)) != nil } }
+        }
+        return (found(include), found(exclude))
+    }
+
+    var hasIncludes: Bool { !include.isEmpty }
+}
+
+/// Rows to show, the largest first, and what is left of the others.
+package struct RowSelection {
+    package var rows: [Row] = []
+    /// Rows that pass the filters but stand below the top.
+    package var below = 0
+    package var belowBytes: UInt64 = 0
+    /// Rows that the filters took out, of those that are candidates.
+    package var filtered = 0
+    package var filteredBytes: UInt64 = 0
+
+    /// Selects from a reduction.
+    ///
+    /// - Complexity: O(n log n) in rows; with a filter one search a distinct frame.
+    package init(
+        _ reduction: Reduction, names: FrameNames, sort: SortKey = .bytes, top: Int? = nil, minBytes: UInt64 = 0,
+        filter: FrameFilter? = nil
+    ) {
+        var verdicts: [Frame: (included: Bool, excluded: Bool)] = [:]
+        var keyed: [(key: Double, order: Int, row: Row)] = []
+        for (order, row) in reduction.rows.enumerated() where row.blocks > 0 || sort.isOfHistory {
+            var passes = row.bytes >= minBytes
+            if passes, let filter, !filter.isEmpty {
+                var included = !filter.hasIncludes, excluded = false
+                reduction.tree.forEachFrame(of: row.node) { frame in
+                    let verdict = verdicts[frame] ?? filter.verdict(names.name(frame))
+                    verdicts[frame] = verdict
+                    included = included || verdict.included
+                    excluded = excluded || verdict.excluded
+                }
+                passes = included && !excluded
+            }
+            if passes {
+                keyed.append((sort.value(row), order, row))
+            } else {
+                filtered += 1
+                filteredBytes &+= row.bytes
+            }
+        }
+        // Equal keys by bytes, then as they came in, so that two runs over one file print the same.
+        keyed.sort { ($0.key, Double($0.row.bytes), -$0.order) > ($1.key, Double($1.row.bytes), -$1.order) }
+        let count = min(top ?? .max, keyed.count)
+        rows = keyed[..<count].map(\.row)
+        below = keyed.count - count
+        belowBytes = keyed[count...].reduce(0) { $0 &+ $1.row.bytes }
+    }
+}

@@ -1,0 +1,192 @@
+// The table: what a person reads. The largest stack first, its frames under it, the program's own
+// frames bright and the start-up code dim; what is not shown, and what was lost, said at the end.
+
+import HeapImage
+import Reduce
+
+/// Writes the table of a reduction.
+package struct Table {
+    package var style: Style
+    /// Most frames shown of a stack; nil: all.
+    package var frameLimit: Int? = 20
+    package var sort: SortKey = .bytes
+
+    package init(style: Style, frameLimit: Int? = 20, sort: SortKey = .bytes) {
+        self.style = style
+        self.frameLimit = frameLimit
+        self.sort = sort
+    }
+
+    package func write(_ reduction: Reduction, _ selection: RowSelection, names: FrameNames, to out: TextOutput) throws {
+        try writeHead(reduction, to: out)
+        if selection.rows.isEmpty {
+            let why = reduction.totals.liveBlocks == 0 ? "Nothing is live: every block that was booked has been freed."
+                : "No stack passes the filters."
+            try out.write("\n\(why)\n")
+        } else {
+            try writeRows(reduction, selection, names, to: out)
+        }
+        try writeFoot(reduction, selection, names, to: out)
+    }
+
+    // MARK: The head
+
+    private func writeHead(_ reduction: Reduction, to out: TextOutput) throws {
+        for input in reduction.inputs {
+            var words: [String] = []
+            words.append(style.bold(escaped(input.program ?? input.path)))
+            if let pid = input.processID { words.append("pid \(pid)") }
+            words.append(stateText(input))
+            if input.kind == "dump" { words.append("dump") }
+            if reduction.inputs.count > 1 { words.append("\(grouped(input.bytes)) bytes live") }
+            try out.write(words.joined(separator: " · ") + "\n")
+        }
+        let totals = reduction.totals
+        var words = [
+            "\(style.bold(grouped(totals.liveBytes))) bytes live in \(counted(totals.liveBlocks, "block"))",
+        ]
+        if let peak = totals.peakBytes { words.append("peak \(grouped(peak)) bytes") }
+        words.append(counted(UInt64(totals.uniqueStacks), "stack"))
+        try out.write(words.joined(separator: " · ") + "\n")
+    }
+
+    private func stateText(_ input: Input) -> String {
+        guard let header = input.image?.header else { return input.state }
+        switch input.state {
+        case "exited": return "exited with status \(header.exit_status)"
+        case "killed": return "killed by signal \(header.exit_signal)"
+        case "exec": return "replaced by exec"
+        case "unknown": return "gone, its end not seen"
+        default: return input.state
+        }
+    }
+
+    // MARK: The rows
+
+    private struct Column { var title: String, text: (Row) -> String }
+
+    private func columns(_ totals: Totals) -> [Column] {
+        var columns = [
+            Column(title: "bytes") { grouped($0.bytes) },
+            Column(title: "share") { row in
+                if totals.liveBytes == 0 { return "-" }
+                let tenths = Int((Double(row.bytes) * 1000 / Double(totals.liveBytes)).rounded())
+                return "\(tenths / 10).\(tenths % 10)%"
+            },
+            Column(title: "blocks") { grouped($0.blocks) },
+            Column(title: "oldest") { $0.oldestSeconds.map(shortDuration) ?? "-" },
+        ]
+        let extra: (String, (Row.History) -> UInt64)? = switch sort {
+        case .bytes, .blocks, .age: nil
+        case .allocatedBytes: ("allocated bytes", { $0.allocatedBytes })
+        case .allocatedBlocks: ("allocated blocks", { $0.allocatedBlocks })
+        case .peakBytes: ("at the peak", { $0.peakBytes })
+        case .temporary: ("temporary", { $0.temporaryBlocks })
+        }
+        if let extra { columns.append(Column(title: extra.0) { $0.history.map { grouped(extra.1($0)) } ?? "-" }) }
+        return columns
+    }
+
+    private func writeRows(
+        _ reduction: Reduction, _ selection: RowSelection, _ names: FrameNames, to out: TextOutput
+    ) throws {
+        let columns = columns(reduction.totals)
+        let cells = selection.rows.map { row in columns.map { $0.text(row) } }
+        let widths = columns.indices.map { index in
+            max(columns[index].title.count, cells.map { $0[index].count }.max() ?? 0)
+        }
+        func line(_ texts: [String]) -> String {
+            zip(texts, widths).map { leftPadded($0, $1) }.joined(separator: "   ")
+        }
+        try out.write("\n" + style.dim(line(columns.map(\.title))) + "\n")
+        for (row, cell) in zip(selection.rows, cells) {
+            // The bytes are what the eye looks for; padding comes before the colour, which has no width.
+            let first = leftPadded(cell[0], widths[0])
+            let rest = line(cell).dropFirst(first.count)
+            try out.write(style.bold(first) + rest + "\n")
+            try writeFrames(reduction.frames(of: row), names, to: out)
+            try out.write("\n")
+        }
+    }
+
+    private func writeFrames(_ frames: [Frame], _ names: FrameNames, to out: TextOutput) throws {
+        let indent = "    "
+        if frames.isEmpty {
+            try out.write(indent + style.dim("(no frames)") + "\n")
+            return
+        }
+        let count = min(frameLimit ?? .max, frames.count)
+        let named = frames[..<count].map(names.name)
+        let texts = named.map(\.text)
+        let modules = named.map { $0.function == nil ? "" : escaped($0.moduleName ?? "") }
+        let moduleWidth = modules.map(\.count).max() ?? 0
+        var nameWidth = min(texts.map(\.count).max() ?? 0, 72)
+        if let width = style.width { nameWidth = min(nameWidth, max(24, width - indent.count - 2 - min(moduleWidth, 24))) }
+        for index in 0 ..< count {
+            let name = style.width == nil ? texts[index] : shortened(texts[index], nameWidth)
+            let module = style.width == nil ? modules[index] : shortened(modules[index], 24)
+            let body = module.isEmpty ? name : "\(padded(name, nameWidth))  \(module)"
+            let isDim = named[index].isStartup || named[index].frame.module == SpecialModule.cut
+            try out.write(indent + (isDim ? style.dim(body)
+                : module.isEmpty ? name : "\(padded(name, nameWidth))  \(style.dim(module))") + "\n")
+        }
+        if count < frames.count {
+            try out.write(indent + style.dim("… \(counted(UInt64(frames.count - count), "outer frame")) more (--frames 0 shows all)") + "\n")
+        }
+    }
+
+    // MARK: The foot
+
+    private func writeFoot(
+        _ reduction: Reduction, _ selection: RowSelection, _ names: FrameNames, to out: TextOutput
+    ) throws {
+        if selection.below > 0 {
+            try out.write("Not shown: \(counted(UInt64(selection.below), "smaller stack")) with "
+                + "\(grouped(selection.belowBytes)) bytes (--top \(selection.below + selection.rows.count) shows all).\n")
+        }
+        if selection.filtered > 0 {
+            try out.write("Filtered out: \(counted(UInt64(selection.filtered), "stack")) with \(grouped(selection.filteredBytes)) bytes.\n")
+        }
+        for line in Self.warnings(reduction, names) { try out.write(style.warning(line) + "\n") }
+        if let input = reduction.inputs.first(where: { $0.image != nil }) {
+            try out.write(style.dim("Next: heapsum info \(shellWord(input.path)) tells how the program stood; "
+                + "--include REGEX picks stacks, --format json is for scripts.") + "\n")
+        }
+    }
+
+    /// What a reader of any report should know of losses, one sentence a line.
+    package static func warnings(_ reduction: Reduction, _ names: FrameNames?) -> [String] {
+        var lines: [String] = []
+        for input in reduction.inputs {
+            if let losses = input.image?.losses {
+                let path = escaped(input.path)
+                if losses.lost_allocations > 0 {
+                    lines.append("Lost: \(path): \(counted(losses.lost_allocations, "allocation")) of "
+                        + "\(grouped(losses.lost_bytes)) bytes found no space in the image.")
+                }
+                if losses.lost_stacks > 0 {
+                    lines.append("Lost: \(path): the stacks of \(counted(losses.lost_stacks, "allocation")) found no space in the image.")
+                }
+            }
+            if input.recordsLost > 0 {
+                lines.append("Lost: \(escaped(input.path)): \(counted(input.recordsLost, "record")) cut off.")
+            }
+        }
+        if let names, !names.withoutSymbols.isEmpty {
+            let modules = names.withoutSymbols.prefix(4).map { escaped($0.module) }.joined(separator: ", ")
+            let more = names.withoutSymbols.count > 4 ? " and \(names.withoutSymbols.count - 4) more" : ""
+            lines.append("No names for \(counted(UInt64(names.unnamedFrames), "frame")) of \(modules)\(more): "
+                + escaped(names.withoutSymbols[0].reason) + ".")
+        }
+        return lines
+    }
+}
+
+/// A word as a shell reads it back.
+func shellWord(_ text: String) -> String {
+    let plain = text.utf8.allSatisfy {
+        ($0 >= 0x30 && $0 <= 0x39) || ($0 >= 0x41 && $0 <= 0x5A) || ($0 >= 0x61 && $0 <= 0x7A) || "./-_+,:@%".utf8.contains($0)
+    }
+    if plain && !text.isEmpty { return text }
+    return "'" + escaped(text).split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+}

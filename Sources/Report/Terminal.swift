@@ -1,0 +1,67 @@
+// What is known of the terminal that a table goes to: its width, and whether colours are welcome.
+
+import Glibc
+
+/// When colours are used.
+package enum ColorChoice: String, CaseIterable, Sendable {
+    case auto, always, never
+}
+
+/// How a table is laid out.
+package struct Style: Sendable {
+    /// Columns to keep within; nil: lines may be as long as they are.
+    package var width: Int?
+    package var colors = false
+
+    package init(width: Int? = nil, colors: Bool = false) {
+        self.width = width
+        self.colors = colors
+    }
+
+    /// The style for a descriptor: the terminal's own width, else COLUMNS; lines that go to a file or
+    /// pipe are not cut, as what reads them has no width. NO_COLOR and TERM=dumb turn colours off.
+    package init(descriptor: CInt, color: ColorChoice) {
+        let terminal = isatty(descriptor) == 1
+        if terminal {
+            var size = winsize()
+            if ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col >= 40 {
+                width = Int(size.ws_col)
+            } else {
+                width = 100
+            }
+        }
+        if let text = Self.environment("COLUMNS"), let columns = Int(text), columns >= 40, columns <= 10_000, !terminal {
+            width = columns
+        }
+        switch color {
+        case .always: colors = true
+        case .never: colors = false
+        case .auto:
+            colors = terminal && (Self.environment("NO_COLOR") ?? "").isEmpty && Self.environment("TERM") != "dumb"
+        }
+    }
+
+    private static func environment(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
+
+    func bold(_ text: String) -> String { colors ? "\u{1B}[1m\(text)\u{1B}[0m" : text }
+    func dim(_ text: String) -> String { colors ? "\u{1B}[2m\(text)\u{1B}[0m" : text }
+    func warning(_ text: String) -> String { colors ? "\u{1B}[33m\(text)\u{1B}[0m" : text }
+}
+
+func padded(_ text: String, _ width: Int) -> String {
+    let count = text.count
+    return count >= width ? text : text + String(repeating: " ", count: width - count)
+}
+
+func leftPadded(_ text: String, _ width: Int) -> String {
+    let count = text.count
+    return count >= width ? text : String(repeating: " ", count: width - count) + text
+}
+
+/// Cuts the middle out of a text that is longer than `width`: of a long name both ends say the most.
+func shortened(_ text: String, _ width: Int) -> String {
+    let count = text.count
+    if count <= width || width < 5 { return text }
+    let tail = (width - 1) / 2
+    return text.prefix(width - 1 - tail) + "…" + text.suffix(tail)
+}
