@@ -42,7 +42,7 @@ let package = Package(
         .testTarget(name: "ReduceTests", dependencies: ["Reduce", "TestSupport"]),
         .testTarget(name: "ReportTests", dependencies: ["Report", "TestSupport"]),
         .testTarget(name: "SymbolsTests", dependencies: ["Symbols", "TestSupport"]),
-        .testTarget(name: "LaunchTests", dependencies: ["Launch", "TestSupport", "heaprun", "heapdump", system]),
+        .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "HeapImage", "Launch", "TestSupport", "heaprun", "heapdump", system]),
         .testTarget(name: "RecordingTests", dependencies: ["HeapImage", "Reduce", "TestSupport"]),
     ],
     swiftLanguageModes: [.v6]

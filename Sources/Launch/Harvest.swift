@@ -21,7 +21,7 @@ struct PackedImage {
     var losses: heap_losses
     var isFull: Bool
     var allocator: String
-    /// The stacks that hold the most, largest first.
+    /// The stacks that hold the most, largest first; more than are shown, as other programs may have them too.
     var largest: [LargeStack]
 }
 
@@ -33,8 +33,11 @@ struct LargeStack {
     var frames: [ModuleFrame]
 }
 
-struct ModuleFrame: Equatable {
-    var module: Module?
+/// A frame that means the same in every process: equal where file, build-id and offset are.
+struct ModuleFrame: Hashable {
+    /// Empty where no module was there; then the offset is an absolute address.
+    var path: [UInt8]
+    var buildID: [UInt8]
     /// The return address less the module's load bias.
     var offset: UInt64
 }
@@ -50,51 +53,96 @@ struct Harvest {
     var messages: [String] = []
 }
 
-/// Packs the images of a run directory into the output directory.
-///
-/// - Parameters:
-///   - pid: the root program, and how it ended.
-///   - startTime: of heaprun itself: no recorded process is older.
-func gather(
-    from place: RunDirectory, into output: FilePath, pid: pid_t, ending: Ending, since startTime: UInt64, messages: FilePath?
-) -> Harvest {
-    var harvest = Harvest()
-    if let messages, let text = try? readBytes(messages, limit: 64 << 10) {
-        harvest.messages = text.split(separator: UInt8(ascii: "\n")).map { String(decoding: $0, as: UTF8.self) }
-        try? messages.remove()
-    }
-    // Listed before the processes are asked: an image with a header has been mapped by then, so one
-    // that nobody has mapped afterwards is finished for good.
-    let found = runningImages(in: place.path, harvest: &harvest)
-    let mapped = mappedImages(since: startTime)
-    let newest = Dictionary(found.map { ($0.owner, $0.header.started_monotonic_ns) }, uniquingKeysWith: max)
-    for image in found {
-        let isNewest = newest[image.owner] == image.header.started_monotonic_ns
-        let isRoot = image.header.pid == UInt32(pid)
-        if mapped.contains(image.inode) {
-            let program = (try? HeapImage(path: image.path.string))?.programName ?? "?"
-            harvest.running.append((program, image.header.pid, image.path))
-            continue
-        }
-        var options = PackOptions(state: isNewest ? .unknown : .exec)
-        if isRoot && isNewest {
-            switch ending {
-            case .exited(let status): options = PackOptions(state: .exited, exitStatus: UInt32(bitPattern: status))
-            case .killed(let signal): options = PackOptions(state: .killed, exitSignal: UInt32(bitPattern: signal))
+/// Which images to take in one go.
+enum Gathering {
+    /// The root program runs: take those of ended children alone, and stop packing after so long.
+    case whileRunning(sliceNanoseconds: UInt64)
+    /// The root program has ended, so: take all that nobody has mapped.
+    case atEnd(Ending)
+}
+
+extension Harvest {
+    /// So many images may wait for the end. An image at rest takes 250 KB of memory or more, packed some
+    /// KB on disk; a build makes thousands of them.
+    static let patience = 64
+
+    /// Packs images of a run directory into the output directory.
+    ///
+    /// - Parameters:
+    ///   - pid: the root program's.
+    ///   - startTime: of heaprun itself: no recorded process is older.
+    mutating func gather(_ gathering: Gathering, from place: RunDirectory, into output: FilePath, pid: pid_t, since startTime: UInt64) {
+        // Listed before the processes are asked: an image with a header has been mapped by then, so one
+        // that nobody has mapped afterwards is finished for good.
+        let found = runningImages(in: place.path, gathering)
+        let mapped = mappedImages(since: startTime)
+        let newest = Dictionary(found.map { ($0.owner, $0.header.started_monotonic_ns) }, uniquingKeysWith: max)
+        let began = monotonicNanoseconds()
+        for image in found {
+            let isNewest = newest[image.owner] == image.header.started_monotonic_ns
+            let isRoot = image.header.pid == UInt32(bitPattern: pid)
+            var options = PackOptions(state: isNewest ? .unknown : .exec)
+            switch gathering {
+            case .whileRunning(let slice):
+                // A process between two images, in the middle of exec, has neither mapped: wait until it is gone.
+                let owner = pid_t(bitPattern: image.header.pid)
+                if isRoot || mapped.contains(image.inode) || ProcessStatus.of(owner)?.startTime == image.header.start_time { continue }
+                if monotonicNanoseconds() - began > slice { return }
+            case .atEnd(let ending):
+                if mapped.contains(image.inode) {
+                    let program = (try? HeapImage(path: image.path.string))?.programName ?? "?"
+                    running.append((program, image.header.pid, image.path))
+                    continue
+                }
+                guard isRoot && isNewest else { break }
+                switch ending {
+                case .exited(let status): options = PackOptions(state: .exited, exitStatus: UInt32(bitPattern: status))
+                case .killed(let signal): options = PackOptions(state: .killed, exitSignal: UInt32(bitPattern: signal))
+                }
+            }
+            do {
+                if var image = try pack(image, into: output, options: options) {
+                    image.isRoot = isRoot
+                    packed.append(image)
+                }
+                try image.path.remove()
+            } catch {
+                // Said once, at the end: by then there may be room for it.
+                if case .atEnd = gathering { problems.append("the image \(image.path.string) is left as it is: \(error)") }
             }
         }
-        do {
-            if var packed = try pack(image, into: output, options: options) {
-                packed.isRoot = isRoot
-                harvest.packed.append(packed)
-            }
-            try image.path.remove()
-        } catch {
-            harvest.problems.append("the image \(image.path.string) is left as it is: \(error)")
-        }
     }
-    if output != place.path { place.removeIfEmpty() }
-    return harvest
+
+    /// Takes what the library has to say.
+    mutating func takeMessages(_ path: FilePath) {
+        guard let text = try? readBytes(path, limit: 64 << 10) else { return }
+        messages = text.split(separator: UInt8(ascii: "\n")).map { String(decoding: $0, as: UTF8.self) }
+        try? path.remove()
+    }
+
+    private mutating func runningImages(in directory: FilePath, _ gathering: Gathering) -> [FoundImage] {
+        var found: [FoundImage] = []
+        for name in (try? namesInDirectory(directory)) ?? [] where name.extension == "heap" {
+            let path = directory.appending(name)
+            guard let file = try? openToRead(path, [.noFollow, .nonBlocking]) else { continue }
+            defer { try? file.close() }
+            var status = stat()
+            guard fstat(file.rawValue, &status) == 0 else { continue }
+            if let header = imageHeader(file) {
+                if header.kind == HEAP_KIND_RUNNING.rawValue { found.append(FoundImage(path: path, inode: UInt64(status.st_ino), header: header)) }
+                continue
+            }
+            // While programs run, this may be one that is being made.
+            guard case .atEnd = gathering else { continue }
+            if let start = try? readBytes(file, at: 0, count: 8), start.allSatisfy({ $0 == 0 }) {
+                // Its process ended while it made the image: nothing was booked.
+                try? path.remove()
+            } else {
+                problems.append("\(path.string) has no heap image's header and is left as it is")
+            }
+        }
+        return found.sorted { ($0.header.started_monotonic_ns, $0.header.pid) < ($1.header.started_monotonic_ns, $1.header.pid) }
+    }
 }
 
 private struct FoundImage {
@@ -106,26 +154,6 @@ private struct FoundImage {
     var inode: UInt64
     var header: heap_header
     var owner: Owner { Owner(pid: header.pid, startTime: header.start_time) }
-}
-
-private func runningImages(in directory: FilePath, harvest: inout Harvest) -> [FoundImage] {
-    var found: [FoundImage] = []
-    for name in (try? namesInDirectory(directory)) ?? [] where name.extension == "heap" {
-        let path = directory.appending(name)
-        guard let file = try? openToRead(path, [.noFollow, .nonBlocking]) else { continue }
-        defer { try? file.close() }
-        var status = stat()
-        guard fstat(file.rawValue, &status) == 0 else { continue }
-        if let header = imageHeader(file) {
-            if header.kind == HEAP_KIND_RUNNING.rawValue { found.append(FoundImage(path: path, inode: UInt64(status.st_ino), header: header)) }
-        } else if let start = try? readBytes(file, at: 0, count: 8), start.allSatisfy({ $0 == 0 }) {
-            // Its process ended while it made the image: nothing was booked.
-            try? path.remove()
-        } else {
-            harvest.problems.append("\(path.string) has no heap image's header and is left as it is")
-        }
-    }
-    return found.sorted { ($0.header.started_monotonic_ns, $0.header.pid) < ($1.header.started_monotonic_ns, $1.header.pid) }
 }
 
 // Nil for a fork that only went on to exec or ended, holding nothing.
@@ -150,9 +178,9 @@ private func pack(_ found: FoundImage, into output: FilePath, options: PackOptio
         isFull: image.hasFlag(HEAP_FLAG_FULL), allocator: image.allocator, largest: largestStacks(image, summary.census))
 }
 
-// The three largest; stacks that two threads inserted at once are one.
+// The largest; stacks that two threads inserted at once are one.
 private func largestStacks(_ image: HeapImage, _ census: Census) -> [LargeStack] {
-    // Duplicates are few: of 64 candidates at least three are different, or the rest is small.
+    // Duplicates are few: 64 candidates hold 16 that differ, or the rest is small.
     let candidates = census.stacks.filter { $0.liveBlocks > 0 }.sorted { $0.liveBytes > $1.liveBytes }.prefix(64)
     guard !candidates.isEmpty else { return [] }
     let tree = image.nodes()
@@ -167,14 +195,14 @@ private func largestStacks(_ image: HeapImage, _ census: Census) -> [LargeStack]
         }
     }
     let modules = image.modules()
-    return rows.sorted { $0.bytes > $1.bytes }.prefix(3).map { row in
+    return rows.sorted { $0.bytes > $1.bytes }.prefix(16).map { row in
         LargeStack(
             bytes: row.bytes, blocks: row.blocks,
             frames: row.frames.compactMap { frame in
                 let number = heap_frame_module(frame)
                 guard number != HEAP_MODULE_CUT, number != HEAP_MODULE_THREAD else { return nil }
                 let module = Int(number) < modules.count && modules[Int(number)].isKnown ? modules[Int(number)] : nil
-                return ModuleFrame(module: module, offset: heap_frame_offset(frame))
+                return ModuleFrame(path: module?.path ?? [], buildID: module?.buildID ?? [], offset: heap_frame_offset(frame))
             })
     }
 }

@@ -14,7 +14,9 @@ func imageHeader(_ file: FileDescriptor) -> heap_header? {
 func imageHeader(_ bytes: [UInt8]) -> heap_header? {
     guard bytes.count >= MemoryLayout<heap_header>.size else { return nil }
     let header = bytes.withUnsafeBytes { $0.loadUnaligned(as: heap_header.self) }
-    guard header.magic == HEAP_MAGIC, header.version == HEAP_VERSION, header.byte_order == HEAP_BYTE_ORDER else { return nil }
+    guard header.magic == HEAP_MAGIC, header.version == HEAP_VERSION, header.byte_order == HEAP_BYTE_ORDER,
+        header.header_bytes == UInt32(MemoryLayout<heap_header>.size)
+    else { return nil }
     return header
 }
 

@@ -58,18 +58,25 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     }
     let began = monotonicNanoseconds()
     var meter = ResidentMeter(pid: supervisor.pid, runDirectory: place.path)
+    var harvest = Harvest()
+    let pid = supervisor.pid, output = request.options.output
     let ending = supervisor.wait {
         meter.measure()
+        let now = monotonicNanoseconds()
+        if place.imageCount > Harvest.patience {
+            // A slice of each second, so that a signal to pass on never waits for long.
+            harvest.gather(.whileRunning(sliceNanoseconds: 200_000_000), from: place, into: output, pid: pid, since: startTime)
+        }
         // Young programs change faster, and short ones should have a sample too.
-        return monotonicNanoseconds() - began < 8_000_000_000 ? 250_000_000 : 1_000_000_000
+        return now - began < 8_000_000_000 ? 250_000_000 : 1_000_000_000
     }
     meter.close()
     supervisor.finish()
-    let harvest = gather(
-        from: place, into: request.options.output, pid: supervisor.pid, ending: ending, since: startTime,
-        messages: request.options.messages == place.messages ? place.messages : nil)
+    harvest.gather(.atEnd(ending), from: place, into: output, pid: pid, since: startTime)
+    if request.options.messages == place.messages { harvest.takeMessages(place.messages) }
+    if output != place.path { place.removeIfEmpty() }
     if !request.isQuiet {
-        for line in harvest.report(program: program.executable, output: request.options.output, ending: ending) { say(line) }
+        for line in harvest.report(program: program.executable, output: output) { say(line) }
     }
     return ending.exitStatus
 }

@@ -81,4 +81,7 @@ package func prepareOutput(_ directory: FilePath) throws(LaunchError) -> FilePat
 extension RunDirectory {
     /// What the library has to say lands here, for heaprun to say at the end.
     package var messages: FilePath { path.appending("messages") }
+
+    /// How many images are in it now.
+    var imageCount: Int { ((try? namesInDirectory(path)) ?? []).count { $0.extension == "heap" } }
 }

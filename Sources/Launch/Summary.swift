@@ -8,7 +8,7 @@ import SystemPackage
 
 extension Harvest {
     /// The report, a line an entry.
-    func report(program: FilePath, output: FilePath, ending: Ending) -> [String] {
+    func report(program: FilePath, output: FilePath) -> [String] {
         var lines: [String] = messages.prefix(10).map { "heaprun: \($0)" }
         if messages.count > 10 { lines.append("heaprun: and \(messages.count - 10) more messages") }
         lines += problems.map { "heaprun: \($0)" }
@@ -55,7 +55,19 @@ extension Harvest {
     }
 
     private func largestLines() -> [String] {
-        let rows = packed.flatMap { image in image.largest.map { (image, $0) } }.sorted { $0.1.bytes > $1.1.bytes }.prefix(3)
+        // The same stack of many processes is one line.
+        var byFrames: [[ModuleFrame]: (PackedImage, LargeStack)] = [:]
+        for image in packed {
+            for stack in image.largest {
+                if let known = byFrames[stack.frames]?.1 {
+                    byFrames[stack.frames]?.1.bytes = known.bytes &+ stack.bytes
+                    byFrames[stack.frames]?.1.blocks = known.blocks &+ stack.blocks
+                } else {
+                    byFrames[stack.frames] = (image, stack)
+                }
+            }
+        }
+        let rows = byFrames.values.sorted { $0.1.bytes > $1.1.bytes }.prefix(3)
         let namer = FrameNamer()
         let bytesWidth = rows.map { grouped($0.1.bytes).utf8.count }.max() ?? 0
         let blocksWidth = rows.map { counted($0.1.blocks, "block").utf8.count }.max() ?? 0
@@ -78,17 +90,17 @@ extension Harvest {
 
 extension PackedImage {
     var silenceReason: String {
-        ": it brought a malloc of its own, linked into it, or has none to make"
+        ": it makes none, or has a malloc of its own linked into it"
     }
 
     func lossLines(many: Bool) -> [String] {
         let who = many ? "\(program) (PID \(pid)): " : ""
         var lines: [String] = []
-        func add(_ count: UInt64, _ text: String) { if count > 0 { lines.append("\(who)\(grouped(count)) \(text)") } }
-        add(losses.lost_allocations, "allocations (\(grouped(losses.lost_bytes)) bytes) are not in the image: there was no space for them")
-        add(losses.lost_stacks, "allocations are in the image without their stack: there was no space for it")
-        add(losses.failed_dumps, "dumps could not be written")
-        add(losses.healed_slots, "frees went past the library (a second libc, or calls of __libc_free)")
+        func add(_ count: UInt64, _ what: String, _ text: String) { if count > 0 { lines.append("\(who)\(counted(count, what)) \(text)") } }
+        add(losses.lost_allocations, "allocation", "(\(grouped(losses.lost_bytes)) bytes) not in the image: there was no space")
+        add(losses.lost_stacks, "allocation", "in the image without a stack: there was no space for it")
+        add(losses.failed_dumps, "dump", "could not be written")
+        add(losses.healed_slots, "free", "went past the library (a second libc, or calls of __libc_free)")
         if isFull { lines.append("\(who)the image reached its maximum size, and recording stopped there") }
         return lines
     }
@@ -101,36 +113,33 @@ private final class FrameNamer {
 
     /// The innermost function that isn't the runtime's, and its two callers.
     func line(_ frames: [ModuleFrame]) -> String {
-        let names = frames.prefix(64).lazy.map { (frame: $0, name: self.name($0)) }
-        var shown: [String] = []
-        var first: String?
-        for (frame, name) in names {
-            if first == nil { first = name }
-            if shown.isEmpty && isRuntime(frame, name) { continue }
-            shown.append(name)
-            if shown.count == 3 { break }
-        }
-        if shown.isEmpty { return first ?? "(no stack)" }
-        return shown.joined(separator: " ← ")
+        var named = frames.prefix(64).map { (frame: $0, name: self.name($0)) }
+        guard let innermost = named.first?.name else { return "(no stack)" }
+        // What leads to main, or to a thread's first function, says nothing of the program either.
+        if let start = named.firstIndex(where: { $0.name == "__libc_start_main" }) { named.removeSubrange(start...) }
+        while let last = named.last, isRuntime(last.frame, last.name) { named.removeLast() }
+        let own = named.drop { isRuntime($0.frame, $0.name) }
+        return own.isEmpty ? innermost : own.prefix(3).map(\.name).joined(separator: " ← ")
     }
 
     private func name(_ frame: ModuleFrame) -> String {
-        guard let module = frame.module else { return "0x\(String(frame.offset, radix: 16))" }
+        if frame.path.isEmpty { return "0x\(String(frame.offset, radix: 16))" }
         // A return address belongs to the call before it.
-        if let name = table(of: module)?.name(at: frame.offset &- 1)?.name { return shortened(demangler.demangle(Array(name.utf8)) ?? name) }
-        return "\(module.baseName)+0x\(String(frame.offset, radix: 16))"
+        if let name = table(of: frame)?.name(at: frame.offset &- 1)?.name { return shortened(demangler.demangle(Array(name.utf8)) ?? name) }
+        return "\(frame.fileName)+0x\(String(frame.offset, radix: 16))"
     }
 
-    private func table(of module: Module) -> ModuleSymbols? {
-        if let known = symbols[module.path] { return known }
-        let made = try? ModuleSymbols(path: module.pathText, expectedBuildID: module.buildID.isEmpty ? nil : module.buildID)
-        symbols[module.path] = .some(made)
+    private func table(of frame: ModuleFrame) -> ModuleSymbols? {
+        let key = frame.path + [0] + frame.buildID
+        if let known = symbols[key] { return known }
+        let made = try? ModuleSymbols(path: String(decoding: frame.path, as: UTF8.self), expectedBuildID: frame.buildID.isEmpty ? nil : frame.buildID)
+        symbols[key] = .some(made)
         return made
     }
 
     // What stands between the program's code and its memory: it says nothing of who asked.
     private func isRuntime(_ frame: ModuleFrame, _ name: String) -> Bool {
-        let file = frame.module?.baseName ?? ""
+        let file = frame.fileName
         let libraries = ["libheapsum.so", "libc.so", "libc-2", "ld-linux", "libstdc++.so", "libc++.so", "libc++abi.so", "libgcc_s.so"]
         if libraries.contains(where: { file.hasPrefix($0) }) { return true }
         let functions = ["operator new", "std::", "__gnu_cxx::", "void* std::", "swift_", "alloc::", "__rust_", "__rdl_", "xmalloc", "xcalloc", "xrealloc"]
@@ -138,6 +147,10 @@ private final class FrameNamer {
     }
 
     private func shortened(_ name: String) -> String { name.count <= 80 ? name : name.prefix(79) + "…" }
+}
+
+extension ModuleFrame {
+    fileprivate var fileName: String { path.isEmpty ? "" : ImageNames.baseName(String(decoding: path, as: UTF8.self)) }
 }
 
 /// A number with thousands separators.

@@ -43,7 +43,11 @@ import Testing
         _ = try running.wait()
         usleep(100_000)
         #expect(kill(child, 0) == 0)
+        // Nobody is left to remove the run directory.
+        let variables = try contents("/proc/\(child)/environ").split(separator: "\0")
+        let directory = try #require(variables.first { $0.hasPrefix("HEAPSUM_RUN_DIR=") }?.dropFirst(16))
         kill(child, SIGKILL)
+        #expect(rmdir(String(directory)) == 0)
     }
 
     // A stop by SIGSTOP is the program's alone: whoever continues the program must not find heaprun stopped.
