@@ -35,6 +35,9 @@ let package = Package(
         .executableTarget(name: "heapdump", dependencies: ["HeapImage", argumentParser]),
         .executableTarget(name: "gensyms", dependencies: ["Symbols", argumentParser]),
 
+        // Images for the benchmarks, of any number of blocks and stacks.
+        .executableTarget(name: "make-image", dependencies: ["TestSupport", argumentParser], path: "Benchmarks/make-image"),
+
         .target(name: "TestSupport", dependencies: ["HeapImage", system], path: "Tests/TestSupport"),
         .testTarget(name: "HeapImageTests", dependencies: ["HeapImage", "TestSupport"]),
         .testTarget(name: "ReduceTests", dependencies: ["Reduce", "TestSupport"]),
