@@ -27,7 +27,7 @@ let package = Package(
         .target(name: "HeapImage", dependencies: ["CHeapImage", system]),
         .target(name: "Symbols", dependencies: [system]),
         .target(name: "Reduce", dependencies: ["HeapImage"]),
-        .target(name: "Report", dependencies: ["Reduce", "Symbols"]),
+        .target(name: "Report", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Symbols", system]),
         .target(name: "Launch", dependencies: ["HeapImage", system]),
 
         .executableTarget(name: "heapsum", dependencies: ["HeapImage", "Reduce", "Report", "Symbols", argumentParser]),
@@ -36,12 +36,12 @@ let package = Package(
         .executableTarget(name: "gensyms", dependencies: ["Symbols", argumentParser]),
 
         // Images for the benchmarks, of any number of blocks and stacks.
-        .executableTarget(name: "make-image", dependencies: ["TestSupport", argumentParser], path: "Benchmarks/make-image"),
+        .executableTarget(name: "make-image", dependencies: ["CHeapImage", "TestSupport", argumentParser], path: "Benchmarks/make-image"),
 
-        .target(name: "TestSupport", dependencies: ["HeapImage", system], path: "Tests/TestSupport"),
-        .testTarget(name: "HeapImageTests", dependencies: ["HeapImage", "TestSupport"]),
-        .testTarget(name: "ReduceTests", dependencies: ["Reduce", "TestSupport"]),
-        .testTarget(name: "ReportTests", dependencies: ["Report", "TestSupport"]),
+        .target(name: "TestSupport", dependencies: ["CHeapImage", "HeapImage", system], path: "Tests/TestSupport"),
+        .testTarget(name: "HeapImageTests", dependencies: ["CHeapImage", "HeapImage", "TestSupport"]),
+        .testTarget(name: "ReduceTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "TestSupport"]),
+        .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport"]),
         .testTarget(name: "SymbolsTests", dependencies: ["Symbols", "TestSupport"]),
         .testTarget(name: "LaunchTests", dependencies: ["Launch", "TestSupport"]),
         .testTarget(name: "RecordingTests", dependencies: ["HeapImage", "Reduce", "TestSupport"]),
