@@ -46,7 +46,7 @@ let package = Package(
         .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport"]),
         .testTarget(name: "SymbolsTests", dependencies: ["Symbols", "TestSupport"]),
         .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "HeapImage", "Launch", "TestSupport", "heaprun", "heapdump", system]),
-        .testTarget(name: "RecordingTests", dependencies: ["HeapImage", "Reduce", "TestSupport"]),
+        .testTarget(name: "RecordingTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
     ],
     swiftLanguageModes: [.v6]
 )

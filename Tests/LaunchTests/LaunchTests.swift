@@ -2,6 +2,7 @@
 // signal state and group. Oracle: the same command run plainly.
 
 import Glibc
+import TestSupport
 import Testing
 
 @testable import Launch

@@ -5,6 +5,7 @@ import CHeapImage
 import Glibc
 import HeapImage
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import Launch

@@ -2,6 +2,7 @@
 // are its own. Oracle: what a shell's trap and a terminal's job control see.
 
 import Glibc
+import TestSupport
 import Testing
 
 @testable import Launch

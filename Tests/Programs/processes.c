@@ -37,7 +37,7 @@ int main(int count, char **arguments) {
         say("exec", getpid());
         return 0;
     }
-    void *before = malloc(300); /* the child frees what it inherited */
+    void *volatile before = malloc(300); /* the child frees what it inherited */
     leak_here(10);
     say("parent", getpid());
     pid_t pid = fork();

@@ -2,35 +2,38 @@
 // is removed after it.
 
 import Glibc
-import Testing
 
 /// What a finished program left.
-struct Outcome: Equatable {
+package struct Outcome: Equatable {
     /// As waitpid gives it.
-    var waitStatus: Int32
-    var output: String
-    var messages: String
+    package var waitStatus: Int32
+    package var output: String
+    package var messages: String
+
+    package init(waitStatus: Int32, output: String, messages: String) {
+        (self.waitStatus, self.output, self.messages) = (waitStatus, output, messages)
+    }
 
     /// As a shell says it.
-    var exitStatus: Int32 { waitStatus & 0x7F == 0 ? waitStatus >> 8 & 0xFF : 128 + (waitStatus & 0x7F) }
+    package var exitStatus: Int32 { waitStatus & 0x7F == 0 ? waitStatus >> 8 & 0xFF : 128 + (waitStatus & 0x7F) }
 }
 
 /// A started program.
-struct Running {
+package struct Running {
     /// Kept, so that its directory is there as long as the program is waited for.
-    let scratch: Scratch
-    let pid: pid_t
-    let outputPath: String
-    let messagesPath: String
+    package let scratch: Scratch
+    package let pid: pid_t
+    package let outputPath: String
+    package let messagesPath: String
 
-    func wait() throws -> Outcome {
+    package func wait() throws -> Outcome {
         var status: Int32 = 0
-        while waitpid(pid, &status, 0) < 0 { try #require(errno == EINTR) }
+        while waitpid(pid, &status, 0) < 0 { guard errno == EINTR else { throw Failure("waitpid: \(String(cString: strerror(errno)))") } }
         return Outcome(waitStatus: status, output: try contents(outputPath), messages: try contents(messagesPath))
     }
 
     /// Its only child, once it is there.
-    func child() throws -> pid_t {
+    package func child() throws -> pid_t {
         for _ in 0..<500 {
             let text = try contents("/proc/\(pid)/task/\(pid)/children")
             if let first = text.split(separator: " ").first, let child = pid_t(first) { return child }
@@ -40,33 +43,37 @@ struct Running {
     }
 }
 
-struct Failure: Error, CustomStringConvertible {
-    var description: String
-    init(_ description: String) { self.description = description }
+package struct Failure: Error, CustomStringConvertible {
+    package var description: String
+    package init(_ description: String) { self.description = description }
 }
 
 /// A directory for one test.
-final class Scratch {
-    let path: String
+package final class Scratch {
+    package let path: String
     private var number = 0
 
-    init() throws {
+    package init() throws {
         var template = Array("/tmp/heapsum-test-XXXXXX".utf8CString)
         path = try template.withUnsafeMutableBufferPointer {
-            String(cString: try #require($0.baseAddress.flatMap { mkdtemp($0) }))
+            guard let made = $0.baseAddress.flatMap({ mkdtemp($0) }) else { throw Failure("no directory for a test") }
+            return String(cString: made)
         }
     }
 
     deinit { _ = system("rm -rf '\(path)'") }
 
     /// Starts a program found in PATH. Variables are added to the environment; nil takes one away.
-    func start(_ arguments: [String], variables: [String: String?] = [:], directory: String? = nil) throws -> Running {
+    /// `input` is a path that standard input reads from.
+    package func start(
+        _ arguments: [String], variables: [String: String?] = [:], directory: String? = nil, input: String = "/dev/null"
+    ) throws -> Running {
         number += 1
         let outputPath = "\(path)/out-\(number)", messagesPath = "\(path)/err-\(number)"
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_addopen(&actions, 0, input, O_RDWR, 0) // a FIFO opened so has a writer, and blocks nobody
         posix_spawn_file_actions_addopen(&actions, 1, outputPath, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
         posix_spawn_file_actions_addopen(&actions, 2, messagesPath, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
         var attributes = posix_spawnattr_t()
@@ -89,22 +96,22 @@ final class Scratch {
         return Running(scratch: self, pid: pid, outputPath: outputPath, messagesPath: messagesPath)
     }
 
-    func run(_ arguments: [String], variables: [String: String?] = [:], directory: String? = nil) throws -> Outcome {
+    package func run(_ arguments: [String], variables: [String: String?] = [:], directory: String? = nil) throws -> Outcome {
         try start(arguments, variables: variables, directory: directory).wait()
     }
 
-    func shell(_ script: String, variables: [String: String?] = [:]) throws -> Outcome {
+    package func shell(_ script: String, variables: [String: String?] = [:]) throws -> Outcome {
         try run(["/bin/sh", "-c", script], variables: variables)
     }
 
     /// Runs a tool that prepares a test; its failure is the test's.
-    func prepare(_ script: String) throws {
+    package func prepare(_ script: String) throws {
         let outcome = try shell(script)
         guard outcome.exitStatus == 0 else { throw Failure("\(script): \(outcome.messages)") }
     }
 
-    func write(_ name: String, _ text: String, mode: mode_t = 0o644) throws {
-        let file = try #require(fopen("\(path)/\(name)", "w"))
+    package func write(_ name: String, _ text: String, mode: mode_t = 0o644) throws {
+        guard let file = fopen("\(path)/\(name)", "w") else { throw Failure("can't write \(name)") }
         fputs(text, file)
         fclose(file)
         chmod("\(path)/\(name)", mode)
@@ -126,7 +133,7 @@ private func environmentWith(_ variables: [String: String?]) -> [String] {
     return entries
 }
 
-func contents(_ path: String) throws -> String {
+package func contents(_ path: String) throws -> String {
     let file = open(path, O_RDONLY | O_CLOEXEC)
     guard file >= 0 else { throw Failure("\(path): \(String(cString: strerror(errno)))") }
     defer { close(file) }
@@ -141,7 +148,7 @@ func contents(_ path: String) throws -> String {
 }
 
 /// Waits until something holds; says whether it came to.
-func eventually(seconds: Double = 20, _ condition: () throws -> Bool) rethrows -> Bool {
+package func eventually(seconds: Double = 20, _ condition: () throws -> Bool) rethrows -> Bool {
     for _ in 0..<Int(seconds * 100) {
         if try condition() { return true }
         usleep(10_000)
@@ -150,12 +157,12 @@ func eventually(seconds: Double = 20, _ condition: () throws -> Bool) rethrows -
 }
 
 /// The tools under test, from the same build as this test.
-enum Built {
+package enum Built {
     /// The package's directory.
-    static let root = #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 }
+    package static let root = #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 }
 
     /// Where the build's products lie: beside the test bundle, which is mapped here.
-    static let products: String = {
+    package static let products: String = {
         let maps = (try? contents("/proc/self/maps")) ?? ""
         for line in maps.split(separator: "\n") where line.hasSuffix(".xctest") {
             if let start = line.firstIndex(of: "/"), let end = line.lastIndex(of: "/") { return String(line[start..<end]) }
@@ -163,22 +170,26 @@ enum Built {
         return root + "/.build/debug"
     }()
 
-    static let heaprun = products + "/heaprun"
-    static let heapdump = products + "/heapdump"
+    package static let heaprun = products + "/heaprun"
+    package static let heapdump = products + "/heapdump"
 
     /// libheapsum.so, made once for all tests.
-    static let library: String = {
+    package static let library: String = {
         if let path = getenv("HEAPSUM_LIBRARY") { return String(cString: path) }
         let status = system("make -s -C '\(root)' library examples >&2")
         precondition(status == 0, "make library failed")
         return root + "/.build/heapsum/lib/heapsum/libheapsum.so"
     }()
 
-    static let examples = root + "/.build/examples"
+    package static let examples = root + "/.build/examples"
+
+    /// A program of Tests/Programs, compiled once for all tests, as distributions compile: optimised, without frame pointers.
+    package static func program(_ name: String) throws -> String { try programs.program(name) }
+    private static let programs = Programs()
 }
 
 /// An empty library in the place of libheapsum.so: what is seen with it is heaprun's own doing.
-let emptyLibrary: String = {
+package let emptyLibrary: String = {
     let path = "/tmp/heapsum-test-empty-\(getpid()).so"
     let status = system("echo 'int heapsum_test_nothing;' | cc -x c -shared -fPIC -o \(path) -")
     precondition(status == 0, "cc failed")
@@ -188,11 +199,32 @@ let emptyLibrary: String = {
 
 extension Scratch {
     /// Starts a program under heaprun, with the empty library unless told otherwise.
-    func startRecorded(_ arguments: [String], options: [String] = ["--quiet"], library: String = emptyLibrary, variables: [String: String?] = [:]) throws -> Running {
+    package func startRecorded(_ arguments: [String], options: [String] = ["--quiet"], library: String = emptyLibrary, variables: [String: String?] = [:]) throws -> Running {
         try start([Built.heaprun] + options + arguments, variables: variables.merging(["HEAPSUM_LIBRARY": library]) { $1 })
     }
 
-    func record(_ arguments: [String], options: [String] = ["--quiet"], library: String = emptyLibrary, variables: [String: String?] = [:]) throws -> Outcome {
+    package func record(_ arguments: [String], options: [String] = ["--quiet"], library: String = emptyLibrary, variables: [String: String?] = [:]) throws -> Outcome {
         try startRecorded(arguments, options: options, library: library, variables: variables).wait()
+    }
+}
+
+/// The programs of Tests/Programs, each compiled at its first use.
+private final class Programs: @unchecked Sendable {
+    private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private var compiled: [String: String] = [:]
+
+    init() { pthread_mutex_init(lock, nil) }
+
+    func program(_ name: String) throws -> String {
+        pthread_mutex_lock(lock)
+        defer { pthread_mutex_unlock(lock) }
+        if let path = compiled[name] { return path }
+        let directory = Built.root + "/.build/test-programs", source = "\(Built.root)/Tests/Programs/\(name)"
+        let compiler = access(source + ".c", R_OK) == 0
+            ? "cc -std=gnu17 -x c '\(source).c'" : "c++ -std=c++17 -x c++ '\(source).cc'"
+        let status = system("mkdir -p '\(directory)' && \(compiler) -O1 -g -fomit-frame-pointer -Wall -Wextra -Wno-use-after-free -o '\(directory)/\(name)' -lpthread -ldl >&2")
+        guard status == 0 else { throw Failure("\(source) doesn't compile") }
+        compiled[name] = "\(directory)/\(name)"
+        return "\(directory)/\(name)"
     }
 }

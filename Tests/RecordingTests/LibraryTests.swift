@@ -1,0 +1,66 @@
+// The library as the loader sees it: what it needs, what it exports, and that C++ exceptions don't notice it. Oracles: readelf, nm, the loader's
+// own resolution, callgrind.
+
+import TestSupport
+import Testing
+
+@Suite struct LibraryTests {
+    private func lines(_ command: String) throws -> [[String]] {
+        let outcome = try Scratch().shell(command)
+        guard outcome.exitStatus == 0 else { throw Failure("\(command): \(outcome.messages)") }
+        return outcome.output.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
+    }
+
+    @Test func itNeedsLibcAndNothingElse() throws {
+        let needed = try lines("readelf -dW '\(Built.library)'").filter { $0.contains("(NEEDED)") }.compactMap { $0.last }
+        #expect(Set(needed).isSubset(of: ["[libc.so.6]", "[libdl.so.2]"]) && needed.contains("[libc.so.6]"), "\(needed)")
+    }
+
+    @Test func itLoadsUnderAnOlderLibc() throws {
+        // Newest version asked for by any symbol: 2.28 at the most.
+        let versions = try lines("readelf -VW '\(Built.library)'").flatMap { $0 }.filter { $0.hasPrefix("GLIBC_2.") }
+        #expect(!versions.isEmpty)
+        for version in versions {
+            let numbers = version.dropFirst("GLIBC_".count).split(separator: ".").compactMap { Int($0) }
+            #expect(numbers.count >= 2 && (numbers[0], numbers[1]) <= (2, 28), "\(version)")
+        }
+    }
+
+    @Test func itExportsTheInterposedNamesAlone() throws {
+        let exported = try lines("nm -D --defined-only '\(Built.library)'").compactMap { $0.last }
+        #expect(Set(exported) == Set(try interposedNames()))
+    }
+
+    @Test func itBindsAtOnceAndKeepsItsThreadDataStatic() throws {
+        let flags = try lines("readelf -dW '\(Built.library)'").filter { $0.contains("(FLAGS)") || $0.contains("(FLAGS_1)") }.flatMap { $0 }
+        for flag in ["BIND_NOW", "STATIC_TLS", "INITFIRST"] { #expect(flags.contains(flag), "\(flag) in \(flags)") }
+        let relocations = try lines("readelf -rW '\(Built.library)'").flatMap { $0 }
+        #expect(!relocations.contains { $0.contains("JUMP_SLO") || $0.contains("DTPMOD64") }, "lazy or dynamic TLS relocations")
+    }
+
+    @Test func exceptionsUnwindByTheSameCode() throws {
+        let plain = try Scratch().run([try Built.program("throw")])
+        let recording = try Scratch().recordProgram("throw")
+        #expect(plain.exitStatus == 0 && plain.output.contains("_Unwind_RaiseException /"))
+        #expect(recording.outcome == plain)
+    }
+
+    @Test func exceptionsCostTheSame() throws {
+        // Instructions inside _Unwind_RaiseException and what it calls, of 300 throws less those of 100: the first ones' one-time work is gone.
+        func instructions(_ throwCount: Int, recorded: Bool) throws -> Int {
+            let scratch = try Scratch()
+            let outcome = try scratch.run(
+                ["valgrind", "--tool=callgrind", "--callgrind-out-file=\(scratch.path)/out", "--toggle-collect=_Unwind_RaiseException", try Built.program("throw"), "\(throwCount)"],
+                variables: recorded ? scratch.recordingVariables() : [:])
+            guard outcome.exitStatus == 0, let line = outcome.messages.split(separator: "\n").last(where: { $0.contains("Collected") }),
+                let count = line.split(separator: " ").last.flatMap({ Int($0) })
+            else { throw Failure("callgrind: \(outcome.messages)") }
+            return count
+        }
+        let plain = try instructions(300, recorded: false) - instructions(100, recorded: false)
+        let recorded = try instructions(300, recorded: true) - instructions(100, recorded: true)
+        #expect(plain > 0)
+        // The loader's list is two modules longer, and nothing else differs.
+        #expect(abs(recorded - plain) <= plain / 20, "\(plain) instructions plainly, \(recorded) recorded")
+    }
+}
