@@ -28,11 +28,13 @@ let package = Package(
         .target(name: "Symbols", dependencies: [system]),
         .target(name: "Reduce", dependencies: ["HeapImage"]),
         .target(name: "Report", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Symbols", system]),
-        .target(name: "Launch", dependencies: ["HeapImage", system]),
+        // What Launch needs of Linux that Swift's Glibc module doesn't have.
+        .systemLibrary(name: "CLaunch", path: "Sources/CLaunch"),
+        .target(name: "Launch", dependencies: ["CHeapImage", "CLaunch", "HeapImage", "Symbols", system]),
 
         .executableTarget(name: "heapsum", dependencies: ["HeapImage", "Reduce", "Report", "Symbols", argumentParser]),
-        .executableTarget(name: "heaprun", dependencies: ["Launch", "Reduce", "Report", "Symbols", argumentParser]),
-        .executableTarget(name: "heapdump", dependencies: ["HeapImage", argumentParser]),
+        .executableTarget(name: "heaprun", dependencies: ["Launch", argumentParser]),
+        .executableTarget(name: "heapdump", dependencies: ["Launch", argumentParser]),
         .executableTarget(name: "gensyms", dependencies: ["Symbols", argumentParser]),
 
         // Images for the benchmarks, of any number of blocks and stacks.
@@ -43,7 +45,7 @@ let package = Package(
         .testTarget(name: "ReduceTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "TestSupport"]),
         .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport"]),
         .testTarget(name: "SymbolsTests", dependencies: ["Symbols", "TestSupport"]),
-        .testTarget(name: "LaunchTests", dependencies: ["Launch", "TestSupport"]),
+        .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "HeapImage", "Launch", "TestSupport", "heaprun", "heapdump", system]),
         .testTarget(name: "RecordingTests", dependencies: ["HeapImage", "Reduce", "TestSupport"]),
     ],
     swiftLanguageModes: [.v6]

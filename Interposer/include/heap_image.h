@@ -72,8 +72,7 @@ enum heap_section_name {
     HEAP_SECTION_BLOCKS = 9,   /* heap_block; dense images alone */
     HEAP_SECTION_INDEX = 10,   /* the recorder's: hash tables from a stack's hash to its node */
     HEAP_SECTION_TOPS = 11,    /* the recorder's: the live map's top tables */
-    HEAP_SECTION_BITMAP = 12,  /* the recorder's: which pages of INDEX and TOPS have memory behind them */
-    HEAP_SECTION_COUNT = 13,
+    HEAP_SECTION_COUNT = 12,
 };
 
 struct heap_section {
@@ -103,7 +102,7 @@ struct heap_string {
  *      fine map:     low = requested bytes << 5 | address's offset in its granule
  *      coarse maps:  low = address's offset in its granule; the slot's second word = requested bytes
  *
- * Stack 0 names no stack, so a word with an empty stack field is a mark: bit 37 set and a thread's
+ * Stack 0 names no stack, so a word with an empty stack field is a mark, and no block: bit 37 set and a thread's
  * index in the low bits says that this thread claimed the block for a realloc in flight, and that the
  * thread's heap_in_flight holds what stood here.
  *
@@ -117,6 +116,7 @@ struct heap_string {
 #define HEAP_SLOT_LOW_MASK 0x3FFFFull
 #define HEAP_SLOT_FINE_SIZE_SHIFT 5
 #define HEAP_SLOT_CLAIMED (1ull << 37)
+#define HEAP_SLOT_OURS (1ull << 36) /* the other mark: a block of the recorder's own (the unwinder's thread data), which is not the program's */
 #define HEAP_STACK_LIMIT (1u << 26)
 
 #define HEAP_MAP_COUNT 4u
@@ -315,7 +315,8 @@ enum heap_in_flight_phase {
 
 /*
  * A reallocation in flight. A reader counts exactly one block for it, from this record, and passes over
- * marks, and over a slot that says the same as the record (new_address with new_slot).
+ * marks, and over a slot that says the same as the record: old_address with old_slot while it is claimed
+ * (the mark is not set yet, or taken back already), new_address with new_slot when it returned.
  */
 struct heap_in_flight {
     uint64_t phase;
@@ -452,6 +453,6 @@ HEAP_ASSERT(offsetof(struct heap_header, depth) == 144, "header");
 HEAP_ASSERT(offsetof(struct heap_header, live_bytes) == 176, "header");
 HEAP_ASSERT(offsetof(struct heap_header, losses) == 328, "header");
 HEAP_ASSERT(offsetof(struct heap_header, sections) == 456, "header");
-HEAP_ASSERT(sizeof(struct heap_header) == 976, "header");
+HEAP_ASSERT(sizeof(struct heap_header) == 936, "header");
 
 #endif

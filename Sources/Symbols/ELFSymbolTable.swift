@@ -25,6 +25,8 @@ struct ELFSymbol: Sendable {
 struct ELFSymbolTable {
     let strings: StringTable
     let count: Int
+    /// The table's own number among the file's sections.
+    let sectionIndex: Int
     private let records: FileBytes
     private let extendedSections: FileBytes?
     private let file: ELFFile
@@ -49,6 +51,7 @@ struct ELFSymbolTable {
                                       at: file.headerOffset(ofSection: index))
         }
         self.file = file
+        sectionIndex = index
         records = try file.reader.read(what, at: section.offset, count: section.byteCount)
         strings = StringTable(bytes: try file.contents(ofSection: Int(section.link), "names of \(what)"))
         count = records.count / Int(recordBytes)
@@ -93,6 +96,13 @@ struct ELFSymbolTable {
                 try body(index, symbol)
             }
         }
+    }
+
+    /// Where the name of a symbol is in `strings`, or nil where there is no such symbol or name.
+    func nameOffset(ofSymbol number: UInt64) -> UInt32? {
+        guard number < UInt64(count) else { return nil }
+        let name = records.withSpan { file.layout.u32($0, Int(number) * (file.layout.isWide ? 24 : 16)) }
+        return Int(name) < strings.count ? name : nil
     }
 
     private func damaged(_ what: String, _ index: Int) -> SymbolsError {

@@ -4,7 +4,7 @@
 //
 // Of several names for the same range one wins, the same in every run: an exported one before a local
 // one, then the one with the fewest underscores in front (`read`, not `__read`), then a strong one before
-// a weak one, then the one that sorts first.
+// a weak one, then the shorter (`free`, not `cfree`), then the one that sorts first.
 
 /// The function that an address is in.
 package struct SymbolName: Equatable, Sendable {
@@ -42,7 +42,9 @@ package final class ModuleSymbols: Sendable {
         var builder = ModuleSymbolsBuilder()
         // An object file isn't linked: its symbols have no addresses yet, so it names nothing.
         for type in file.type == ELF.ET_REL ? [] : [ELF.SHT_SYMTAB, ELF.SHT_DYNSYM] {
-            if let symbols = try ELFSymbolTable(file, type: type) { try builder.add(symbols, of: file) }
+            guard let symbols = try ELFSymbolTable(file, type: type) else { continue }
+            try builder.add(symbols, of: file)
+            if type == ELF.SHT_DYNSYM { builder.add(try ELFStubs(file, symbols: symbols), strings: symbols.strings) }
         }
         (table, sources) = builder.finish()
     }
@@ -84,7 +86,8 @@ struct ModuleSymbolsBuilder {
         var found: [RangeTable.Entry] = []
         try symbols.forEach { (_, symbol) throws(SymbolsError) in
             guard let range = symbol.codeRange(in: file) else { return }
-            if marksCode, symbol.kind == ELFSymbol.Kind.none, strings.firstByte(at: symbol.name) == UInt8(ascii: "$") { return }
+            let first = strings.firstByte(at: symbol.name)
+            if first == 0 || (first == UInt8(ascii: "$") && marksCode && symbol.kind == ELFSymbol.Kind.none) { return }
             found.append(RangeTable.Entry(
                 start: range.start, end: range.end, name: symbol.name, source: source,
                 rank: (symbol.binding == ELFSymbol.Binding.local ? Rank.local
@@ -93,6 +96,17 @@ struct ModuleSymbolsBuilder {
         }
         entries.append(contentsOf: found)
         sources.append(NameSource(strings: strings))
+    }
+
+    /// Adds the stubs, each named as what it calls, with `@plt` behind it.
+    mutating func add(_ stubs: ELFStubs, strings: StringTable) {
+        let source = UInt8(sources.count)
+        for stub in stubs.stubs {
+            entries.append(RangeTable.Entry(
+                start: stub.start, end: stub.start &+ stub.byteCount, name: stub.name, source: source,
+                rank: Rank.local.rawValue, isSized: true))
+        }
+        sources.append(NameSource(strings: strings, suffix: "@plt"))
     }
 
     consuming func finish() -> (RangeTable, [NameSource]) {
@@ -104,6 +118,8 @@ struct ModuleSymbolsBuilder {
             let underscores = (left.underscores(at: a.name), right.underscores(at: b.name))
             if underscores.0 != underscores.1 { return underscores.0 < underscores.1 }
             if a.rank != b.rank { return a.rank < b.rank }
+            let lengths = (left.length(at: a.name), right.length(at: b.name))
+            if lengths.0 != lengths.1 { return lengths.0 < lengths.1 }
             return left.isName(at: a.name, below: right, at: b.name)
         }
         return (table, sources)

@@ -54,7 +54,7 @@ package struct SymbolListing: Sendable {
                     if !name.isEmpty { sources.append(name) }
                     return
                 }
-                guard symbol.name != 0, !known.contains(symbol.value),
+                guard symbolTable.strings.firstByte(at: symbol.name) != 0, !known.contains(symbol.value),
                       let letter = symbol.typeLetter(in: file, sectionNames: sectionNames) else { return }
                 symbols.append(ListedSymbol(
                     address: symbol.value, byteCount: symbol.byteCount, type: letter,

@@ -40,7 +40,7 @@ private func nm(_ path: String, dynamic: Bool) throws -> [(symbol: Listed, byteC
             files += found.shuffled(using: &random).prefix(count)
         }
         files.append(try directory.compile(cxx, as: "source.cc", flags: "-O1 -Wl,--no-as-needed -lstdc++", to: "cxx"))
-        files.append(try directory.compile(cxx, as: "source.cc", flags: "-O1 -shared -fPIC -Wl,--build-id=0x0102030405", to: "cxx.so"))
+        files.append(try directory.compile(cxx, as: "source.cc", flags: "-O1 -shared -fPIC -Wl,--build-id=0x0102030405060708", to: "cxx.so"))
         files.append(try directory.compile(cxx, as: "source.cc", flags: "-O1 -c -ffunction-sections", to: "cxx.o"))
         return files
     }

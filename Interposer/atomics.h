@@ -1,0 +1,30 @@
+/*
+ * Atomics whose names carry their memory order, on plain integers, as the image's fields are (Swift
+ * imports them too). Each non-relaxed use names its partner where it stands.
+ */
+#ifndef HEAPSUM_ATOMICS_H
+#define HEAPSUM_ATOMICS_H
+
+#define load_relaxed(p) __atomic_load_n((p), __ATOMIC_RELAXED)
+#define load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define store_relaxed(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#define store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+#define add_relaxed(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
+#define or_relaxed(p, v) __atomic_fetch_or((p), (v), __ATOMIC_RELAXED)
+#define swap_relaxed(p, v) __atomic_exchange_n((p), (v), __ATOMIC_RELAXED)
+
+/* Compare and swap: on failure `*expected` holds what stood there. Release on success, for what the new value names; acquire always. */
+#define cas_acq_rel(p, expected, v) \
+    __atomic_compare_exchange_n((p), (expected), (v), 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
+#define cas_relaxed(p, expected, v) \
+    __atomic_compare_exchange_n((p), (expected), (v), 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED)
+
+/* Orders one's own store before one's own later load, against another thread that does the reverse. */
+#define fence_seq_cst() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+/* The order of stores as a killed program's image shows it: a kill falls between two instructions, so the compiler's order is all that counts. */
+#define fence_compiler() __atomic_signal_fence(__ATOMIC_SEQ_CST)
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+#endif

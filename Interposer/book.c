@@ -1,0 +1,189 @@
+/*
+ * Booking. The order of stores in here is the image's promise (heap_image.h, "Threads and events"): the
+ * ring's entry, then the slot, then the ring's head; a free before the real free, an allocation behind the
+ * real call. So for one address the events stand in their true order, whichever threads make them, and a
+ * kill between any two stores leaves an image from which each block is counted exactly once.
+ */
+#include "book.h"
+
+#include "atomics.h"
+#include "image.h"
+#include "live.h"
+#include "next.h"
+#include "ring.h"
+
+/* An event into the ring, or past it; `publish` is what the slot becomes in between. */
+static void book(const struct hook *hook, uint32_t kind, uintptr_t address, uint64_t *slot, uint64_t publish, uint64_t word, size_t bytes, uint32_t flags, uint64_t now) {
+    uint32_t tick = heap_tick_of_milliseconds(now);
+    if (likely(hook_has_ring(hook))) {
+        ring_write(local.ring, local.record->head, address, word, bytes, flags, kind, tick);
+        store_release(slot, publish); /* partner: a reader's acquire of the slot; its size stands before it */
+        fence_compiler();
+        ring_commit(local.record, local.ring, 1, bytes, now);
+    } else {
+        store_release(slot, publish);
+        ring_bypass(kind, word, bytes, flags, tick);
+    }
+}
+
+/* The free of the block whose word we are about to overwrite went past us: it is counted, and made up for. */
+static void heal(struct place place, uint64_t word, uint64_t now) {
+    if (word == 0 || heap_slot_is_mark(word)) return; /* a mark's owner knows of its old block, and takes the mark away itself */
+    LOSE(healed_slots, 1);
+    ring_bypass(HEAP_EVENT_FREED, word, live_bytes(place, word), 0, heap_tick_of_milliseconds(now));
+}
+
+static void lose(size_t bytes) {
+    LOSE(lost_allocations, 1);
+    LOSE(lost_bytes, bytes);
+}
+
+void book_allocation(const struct hook *hook, const void *block, size_t bytes) {
+    uintptr_t address = (uintptr_t)block;
+    struct place place = live_make(address, next.malloc_usable_size((void *)block));
+    if (unlikely(place.slot == NULL)) {
+        if (!hook->ours) lose(bytes);
+        return;
+    }
+    uint64_t now = image_milliseconds(), before = load_relaxed(place.slot);
+    if (unlikely(before != 0)) heal(place, before, now);
+    if (unlikely(hook->ours)) {
+        store_release(place.slot, HEAP_SLOT_OURS);
+        return;
+    }
+    uint64_t word = live_word(place, hook->stack, heap_tick_of_milliseconds(now), bytes);
+    if (likely(hook_has_ring(hook))) local.record->last_allocated_address = address;
+    book(hook, HEAP_EVENT_ALLOCATED, address, place.slot, word, word, bytes, 0, now);
+}
+
+/* A free, or a realloc's, of what is not booked as the program's. */
+static void miss(struct place place, uint64_t word) {
+    if (word == HEAP_SLOT_OURS) store_release(place.slot, 0);
+    else if (image.header->flags & HEAP_FLAG_FORKED) LOSE(inherited_frees, 1);
+    else LOSE(unmatched_frees, 1);
+}
+
+void book_free(const struct hook *hook, const void *block) {
+    uintptr_t address = (uintptr_t)block;
+    struct place place = live_find(address, next.malloc_usable_size((void *)block));
+    uint64_t word = place.slot != NULL ? load_relaxed(place.slot) : 0;
+    if (unlikely(!live_holds(place, word))) {
+        miss(place, word);
+        return;
+    }
+    uint32_t flags = hook_has_ring(hook) && local.record->last_allocated_address == address ? HEAP_EVENT_FLAG_TEMPORARY : 0;
+    book(hook, HEAP_EVENT_FREED, address, place.slot, 0, word, live_bytes(place, word), flags, image_milliseconds());
+}
+
+struct reallocation book_realloc_begin(const struct hook *hook, void *block) {
+    uintptr_t address = (uintptr_t)block;
+    struct place place = live_find(address, next.malloc_usable_size(block));
+    struct reallocation old = {.block = block, .slot = place.slot, .word = place.slot != NULL ? load_relaxed(place.slot) : 0};
+    if (unlikely(!live_holds(place, old.word))) {
+        miss(place, old.word);
+        old.word = 0;
+        return old;
+    }
+    old.bytes = live_bytes(place, old.word);
+    if (unlikely(!hook_has_ring(hook))) {
+        /* No in-flight record is free: the free is booked now, and taken back should the call fail. */
+        store_release(old.slot, 0);
+        return old;
+    }
+    struct heap_in_flight *flight = &local.record->in_flight;
+    flight->old_address = address;
+    flight->old_slot = old.word;
+    flight->old_bytes = old.bytes;
+    fence_compiler();
+    store_release(&flight->phase, HEAP_IN_FLIGHT_CLAIMED); /* partner: a reader's acquire */
+    fence_compiler();
+    store_release(old.slot, heap_slot_mark(local.index));
+    old.claimed = true;
+    return old;
+}
+
+/* The call failed, and the block stands as it did. */
+static void give_back(const struct reallocation *old) {
+    store_release(old->slot, old->word);
+    fence_compiler();
+    if (old->claimed) store_release(&local.record->in_flight.phase, HEAP_IN_FLIGHT_NONE);
+}
+
+void book_realloc_end(const struct hook *hook, struct reallocation *old, const void *moved, size_t bytes, bool freed) {
+    if (old->word == 0) { /* not booked before: what came back is */
+        if (moved != NULL) book_allocation(hook, moved, bytes);
+        return;
+    }
+    if (moved == NULL && !freed) {
+        give_back(old);
+        return;
+    }
+    uint64_t now = image_milliseconds();
+    uint32_t tick = heap_tick_of_milliseconds(now);
+    if (unlikely(!old->claimed)) {
+        ring_bypass(HEAP_EVENT_FREED, old->word, old->bytes, HEAP_EVENT_FLAG_REALLOC, tick);
+        if (moved != NULL) book_allocation(hook, moved, bytes);
+        return;
+    }
+    struct heap_thread *record = local.record;
+    struct heap_in_flight *flight = &record->in_flight;
+    uintptr_t address = (uintptr_t)moved;
+    struct place place = moved != NULL ? live_make(address, next.malloc_usable_size((void *)moved)) : (struct place){0};
+    uint64_t word = 0;
+    if (moved != NULL && unlikely(place.slot == NULL)) lose(bytes);
+    if (place.slot != NULL) {
+        uint64_t before = load_relaxed(place.slot);
+        if (unlikely(before != 0)) heal(place, before, now);
+        word = live_word(place, hook->stack, tick, bytes);
+    }
+    flight->new_address = address;
+    flight->new_slot = word; /* 0: nothing came back, or it found no space */
+    flight->new_bytes = bytes;
+    fence_compiler();
+    store_release(&flight->phase, HEAP_IN_FLIGHT_RETURNED); /* partner: a reader's acquire; from here on the new block counts */
+    fence_compiler();
+    uint32_t flags = HEAP_EVENT_FLAG_REALLOC | (record->last_allocated_address == (uintptr_t)old->block ? HEAP_EVENT_FLAG_TEMPORARY : 0);
+    ring_write(local.ring, record->head, (uintptr_t)old->block, old->word, old->bytes, flags, HEAP_EVENT_FREED, tick);
+    if (word != 0) {
+        ring_write(local.ring, record->head + 1, address, word, bytes, HEAP_EVENT_FLAG_REALLOC, HEAP_EVENT_ALLOCATED, tick);
+        store_release(place.slot, word);
+        record->last_allocated_address = address;
+    }
+    if (place.slot != old->slot) {
+        /* Our own mark alone: where another thread got the old address meanwhile, its block stands there. */
+        uint64_t mark = heap_slot_mark(local.index);
+        cas_acq_rel(old->slot, &mark, 0);
+    }
+    fence_compiler();
+    store_release(&record->head, record->head + (word != 0 ? 2 : 1)); /* before the phase: a reader must not count the events as missing */
+    fence_compiler();
+    store_release(&flight->phase, HEAP_IN_FLIGHT_NONE);
+    ring_commit(record, local.ring, 0, old->bytes + bytes, now);
+}
+
+/* The slot of `address` that holds `word`, in whichever map, or NULL. The block may be gone, so its usable size can't be asked. */
+static uint64_t *slot_holding(uintptr_t address, uint64_t word) {
+    static const size_t usable[HEAP_MAP_COUNT] = {0, 1u << HEAP_GRANULE_LOG2_1, 1u << HEAP_GRANULE_LOG2_2, 1u << HEAP_GRANULE_LOG2_3};
+    for (uint32_t map = 0; map < HEAP_MAP_COUNT; map++) {
+        struct place place = live_find(address, usable[map]);
+        if (place.slot != NULL && load_relaxed(place.slot) == word) return place.slot;
+    }
+    return NULL;
+}
+
+bool book_slot_holds(uintptr_t address, uint64_t word) { return slot_holding(address, word) != NULL; }
+
+void book_settle(struct heap_in_flight *flight, uint32_t thread) {
+    uint64_t mark = heap_slot_mark(thread);
+    uint64_t *claimed = flight->phase != HEAP_IN_FLIGHT_NONE ? slot_holding(flight->old_address, mark) : NULL;
+    if (claimed != NULL) cas_acq_rel(claimed, &mark, flight->phase == HEAP_IN_FLIGHT_CLAIMED ? flight->old_slot : 0);
+    if (flight->phase == HEAP_IN_FLIGHT_RETURNED && flight->new_slot != 0 && !book_slot_holds(flight->new_address, flight->new_slot)) {
+        /* The allocator gave it out and the program never got it, so it is there for good, and may be asked for its size. */
+        struct place place = live_make(flight->new_address, next.malloc_usable_size((void *)flight->new_address));
+        if (place.slot != NULL) {
+            live_word(place, 0, 0, flight->new_bytes);
+            store_release(place.slot, flight->new_slot);
+        }
+    }
+    store_release(&flight->phase, HEAP_IN_FLIGHT_NONE);
+}

@@ -1,0 +1,241 @@
+/*
+ * Writing a dump, by system calls alone and in static memory, while other threads go on booking.
+ *
+ * The blocks come first in the file and what names them after, each section behind those that refer to it:
+ * blocks, stacks, nodes, modules, strings. Entries are written before anything refers to them, so what a
+ * block's slot names is there when its section's turn comes. A block's slot stands still, so a block that
+ * is live all the while is met exactly once; one that is being reallocated is taken from the in-flight
+ * record that its mark names.
+ */
+#include "dump.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "atomics.h"
+#include "identity.h"
+#include "image.h"
+#include "options.h"
+
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#endif
+
+/* One dump at a time, so all of this can be static: the handler's stack may be a few kilobytes. */
+enum { IDLE, WRITING, WRITING_AND_ASKED };
+static uint32_t state = IDLE;
+static struct heap_header header;
+static struct heap_block blocks[2730]; /* 64 KB */
+static size_t block_count;
+static char final_path[PATH_MAX], partial_path[PATH_MAX];
+
+static struct output {
+    int fd;
+    uint64_t at;
+    uint64_t most; /* RLIMIT_FSIZE: beyond it a write would raise SIGXFSZ */
+    bool failed;
+} out;
+
+static void put(const void *bytes, uint64_t length) {
+    const uint8_t *from = bytes;
+    if (out.at + length > out.most) out.failed = true;
+    while (length > 0 && !out.failed) {
+        ssize_t written = pwrite(out.fd, from, length < (1u << 30) ? length : 1u << 30, (off_t)out.at);
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) {
+            out.failed = true;
+            return;
+        }
+        from += written;
+        out.at += (uint64_t)written;
+        length -= (uint64_t)written;
+    }
+}
+
+static void flush_blocks(void) {
+    put(blocks, block_count * sizeof blocks[0]);
+    block_count = 0;
+}
+
+static void add_block(uint64_t address, uint64_t slot, uint64_t bytes) {
+    blocks[block_count++] = (struct heap_block){address, slot & ~HEAP_SLOT_LOW_MASK, bytes};
+    if (block_count == sizeof blocks / sizeof blocks[0]) flush_blocks();
+    header.sections[HEAP_SECTION_BLOCKS].used++;
+}
+
+/* The block whose slot holds a mark, by its thread's record. False: the reallocation ended meanwhile, and the slot says how. */
+static bool add_in_flight(uint64_t mark) {
+    uint32_t thread = heap_slot_mark_thread(mark);
+    if (thread >= load_acquire(&image.header->sections[HEAP_SECTION_THREADS].used)) return true;
+    const struct heap_in_flight *flight = &image.threads[thread].in_flight;
+    if (load_acquire(&flight->phase) != HEAP_IN_FLIGHT_CLAIMED) return false; /* partner: book.c's releases */
+    struct heap_in_flight copy = *flight;
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    if (load_relaxed(&flight->phase) != HEAP_IN_FLIGHT_CLAIMED || load_relaxed(&flight->old_address) != copy.old_address) return false;
+    add_block(copy.old_address, copy.old_slot, copy.old_bytes);
+    return true;
+}
+
+static void add_slot(const uint64_t *slot, const struct heap_piece *piece, uint64_t granule) {
+    for (int tries = 0; tries < 64; tries++) {
+        uint64_t word = load_acquire(slot); /* partner: the publishing release; the coarse maps' size stands before it */
+        if (word == 0 || word == HEAP_SLOT_OURS) return;
+        if (heap_slot_is_mark(word)) {
+            if (add_in_flight(word)) return;
+            continue; /* the slot has a new word, or none */
+        }
+        uint32_t low = heap_slot_low(word);
+        if (piece->map == HEAP_MAP_FINE) {
+            add_block(granule + (low & ((1u << HEAP_SLOT_FINE_SIZE_SHIFT) - 1)), word, low >> HEAP_SLOT_FINE_SIZE_SHIFT);
+            return;
+        }
+        uint64_t bytes = load_acquire(slot + 1);
+        if (load_relaxed(slot) != word) continue; /* the size may be the next block's */
+        add_block(granule + low, word, bytes);
+        return;
+    }
+}
+
+static void put_blocks(void) {
+    uint64_t pieces = load_acquire(&image.header->sections[HEAP_SECTION_PIECES].used);
+    for (uint64_t i = 1; i < pieces && !out.failed; i++) {
+        const struct heap_piece *piece = &image.pieces[i];
+        if (load_acquire(&piece->kind) != HEAP_PIECE_LEAF) continue;
+        const uint64_t *slots = (const uint64_t *)(image.slots + i * HEAP_PIECE_BYTES);
+        size_t words = piece->map == HEAP_MAP_FINE ? 1 : 2, count = HEAP_PIECE_BYTES / sizeof(uint64_t) / words;
+        uint32_t granule_log2 = image.header->granule_log2[piece->map];
+        for (size_t n = 0; n < count; n++)
+            if (load_relaxed(&slots[n * words]) != 0) add_slot(&slots[n * words], piece, piece->base + ((uint64_t)n << granule_log2));
+    }
+    flush_blocks();
+}
+
+/* Copies what a section holds by now. */
+static void put_section(enum heap_section_name name) {
+    const struct heap_section *from = &image.header->sections[name];
+    struct heap_section *to = &header.sections[name];
+    static const uint8_t zeros[8];
+    put(zeros, -out.at & 7);
+    uint64_t ready = load_acquire(&from->ready_bytes) / from->entry_bytes, used = load_acquire(&from->used);
+    *to = (struct heap_section){.offset = out.at, .used = used < ready ? used : ready, .entry_bytes = from->entry_bytes};
+    to->capacity = to->ready_bytes = to->used * from->entry_bytes;
+    put(image.base + from->offset, to->capacity);
+}
+
+/* DIRECTORY/PROGRAM.PID.N.heap, and where it is written before it is whole. */
+static bool name_paths(const char *directory, uint32_t number) {
+    size_t length = strlen(directory), name = strlen(options.name);
+    if (length + name + 64 > sizeof final_path) return false;
+    char *at = final_path;
+    memcpy(at, directory, length);
+    at += length;
+    *at++ = '/';
+    char *base = at;
+    memcpy(at, options.name, name);
+    at += name;
+    *at++ = '.';
+    at += decimal(at, image.header->pid);
+    *at++ = '.';
+    at += decimal(at, number);
+    memcpy(at, ".heap", 6);
+    size_t prefix = (size_t)(base - final_path);
+    memcpy(partial_path, final_path, prefix);
+    partial_path[prefix] = '.';
+    memcpy(partial_path + prefix + 1, base, strlen(base) + 1);
+    return true;
+}
+
+/* Renames where nothing of that name stands; EEXIST where something does. */
+static bool appear(void) {
+    if (syscall(SYS_renameat2, AT_FDCWD, partial_path, AT_FDCWD, final_path, RENAME_NOREPLACE) == 0) return true;
+    if (errno != EINVAL && errno != ENOSYS) return false;
+    if (link(partial_path, final_path) != 0) return false; /* a file system without the flag: link never replaces either */
+    unlink(partial_path);
+    return true;
+}
+
+static void write_contents(void) {
+    header = *image.header;
+    header.kind = HEAP_KIND_DUMP;
+    header.flags |= HEAP_FLAG_IN_FLIGHT_SETTLED;
+    memset(header.sections, 0, sizeof header.sections);
+    for (int i = 0; i < HEAP_SECTION_COUNT; i++) header.sections[i].entry_bytes = image.header->sections[i].entry_bytes;
+    struct rlimit limit;
+    out.most = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY ? limit.rlim_cur : INT64_MAX;
+    out.failed = false;
+    out.at = HEAP_PAGE_BYTES;
+    block_count = 0;
+    header.began_ns = image_nanoseconds();
+    struct heap_section *section = &header.sections[HEAP_SECTION_BLOCKS];
+    section->offset = out.at;
+    put_blocks();
+    section->capacity = section->ready_bytes = section->used * sizeof(struct heap_block);
+    put_section(HEAP_SECTION_THREADS);
+    put_section(HEAP_SECTION_EVENTS);
+    put_section(HEAP_SECTION_STACKS);
+    put_section(HEAP_SECTION_NODES);
+    put_section(HEAP_SECTION_MODULES);
+    put_section(HEAP_SECTION_STRINGS);
+    put_section(HEAP_SECTION_TIMELINE);
+    header.ended_ns = image_nanoseconds();
+    uint64_t end = out.at;
+    out.at = 0;
+    put(&header, sizeof header);
+    out.at = end;
+}
+
+/* Writes one dump into a directory, under the first number that is free from `number` on. 0, or the errno. */
+static int write_into(const char *directory, uint32_t number) {
+    if (directory[0] == '\0' || !name_paths(directory, number)) return ENAMETOOLONG;
+    unlink(partial_path); /* of an earlier process with our PID, cut off in the middle */
+    out.fd = open(partial_path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (out.fd < 0) return errno;
+    write_contents();
+    bool whole = close(out.fd) == 0 && !out.failed;
+    for (uint32_t tries = 0; whole && tries < 10000; tries++) {
+        if (appear()) {
+            store_relaxed(&image.header->dumps, number);
+            return 0;
+        }
+        if (errno != EEXIST) break;
+        static char kept[PATH_MAX];
+        memcpy(kept, partial_path, strlen(partial_path) + 1);
+        if (!name_paths(directory, ++number)) break;
+        memcpy(partial_path, kept, strlen(kept) + 1);
+    }
+    unlink(partial_path);
+    return EIO;
+}
+
+static void write_one(void) {
+    uint32_t number = load_relaxed(&image.header->dumps) + 1;
+    if (write_into(options.output, number) == 0 || write_into("/dev/shm", number) == 0) return;
+    LOSE(failed_dumps, 1);
+    message("a dump could not be written to ", options.output);
+}
+
+void dump_start(void) { store_relaxed(&state, IDLE); }
+
+void dump_write(void) {
+    int saved = errno;
+    uint32_t seen = IDLE;
+    if (!cas_acq_rel(&state, &seen, WRITING)) {
+        /* Somebody writes, in another thread or beneath us: all requests that come meanwhile become one more dump. */
+        while (seen != IDLE && seen != WRITING_AND_ASKED && !cas_acq_rel(&state, &seen, WRITING_AND_ASKED)) {}
+        if (seen != IDLE) return;
+        if (!cas_acq_rel(&state, &seen, WRITING)) return; /* another was quicker to answer the same */
+    }
+    do {
+        store_relaxed(&state, WRITING);
+        write_one();
+        seen = WRITING;
+    } while (!cas_acq_rel(&state, &seen, IDLE));
+    errno = saved;
+}

@@ -1,0 +1,117 @@
+/*
+ * Entering and leaving hooks, and the stack that called one.
+ *
+ * A thread is in a hook from its first line to its last, the real call included. What comes in meanwhile is
+ * a signal handler's call, booked at the next level without the ring; or the allocator's own, which is part of the
+ * outer call; or, after a longjmp out of such a handler, simply the next call, and the old hook is gone.
+ */
+#include "hook.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/auxv.h>
+
+#include "atomics.h"
+#include "ring.h"
+#include "start.h"
+#include "tree.h"
+#include "unwind.h"
+
+static const uint64_t not_live = 0;
+const uint64_t *hook_live = &not_live;
+
+struct span {
+    uintptr_t start, end;
+};
+static struct span allocator, unwinder, loader; /* modules that call us inside of hooks */
+
+static inline bool is_within(uintptr_t address, const struct span *span) { return address - span->start < span->end - span->start; }
+
+void hook_know_allocator(uintptr_t address_in_module) {
+    module_span_of(address_in_module, &allocator.start, &allocator.end);
+    module_span_of(getauxval(AT_BASE), &loader.start, &loader.end);
+}
+
+void hook_know_unwinder(uintptr_t address_in_module) { module_span_of(address_in_module, &unwinder.start, &unwinder.end); }
+
+/* Whether a call within a hook is the recorder's: by the unwinder, or by the loader for the unwinder's thread data. */
+static bool is_ours(uintptr_t caller) {
+    return local.unwinding != 0 && (is_within(caller, &unwinder) || is_within(caller, &loader));
+}
+
+/* How many of the hooks that this thread entered are still under way. Frames on one stack lie below those of their callers;
+ * where the alternate signal stack is in use, that says who interrupted whom. */
+static uint32_t levels_under_way(uintptr_t frame) {
+    stack_t alternate = {.ss_flags = SS_DISABLE};
+    int saved = errno;
+    sigaltstack(NULL, &alternate);
+    errno = saved;
+    uintptr_t start = (uintptr_t)alternate.ss_sp;
+    bool here = alternate.ss_flags & SS_ONSTACK;
+    uint32_t level = local.level;
+    while (level > 0) {
+        uintptr_t owner = local.owners[level - 1];
+        bool there = !(alternate.ss_flags & SS_DISABLE) && owner - start < alternate.ss_size;
+        if (here == there ? frame < owner : here) break; /* it called us, by way of a signal */
+        level--;
+    }
+    if (level == 0) local.unwinding = 0;
+    if (level == 0 && local.record != NULL) ring_settle(local.record, local.ring, local.index);
+    return local.level = level;
+}
+
+bool hook_enter(struct hook *hook, uintptr_t frame, uintptr_t caller) {
+    if (unlikely(load_acquire(hook_live) == 0) && !start_recording()) return false; /* partner: start_recording's release */
+    uint32_t level = local.level;
+    bool ours = local.ours != 0;
+    if (unlikely(level != 0)) {
+        if (is_within(caller, &allocator)) return false;
+        if (is_ours(caller)) ours = true;
+        else level = levels_under_way(frame);
+    }
+    if (unlikely(local.image != load_acquire(&image_number))) thread_attach();
+    *hook = (struct hook){.level = ours ? HOOK_LEVELS : level, .stack = TREE_EMPTY_STACK, .caller = caller, .ours = ours};
+    level = hook->level;
+    if (likely(level < HOOK_LEVELS)) {
+        local.owners[level] = frame;
+        fence_compiler(); /* a signal that comes in between finds the level free, and leaves it so */
+        local.level = level + 1;
+    }
+    return true;
+}
+
+void hook_leave(const struct hook *hook) {
+    if (likely(hook->level < HOOK_LEVELS)) local.level = hook->level;
+}
+
+/* Keeps the innermost three quarters and the outermost rest of what is over the limit, with the cut between them. */
+static size_t cut(uint64_t *frames, void *const *pcs, size_t count, bool complete, struct frame_cache *cache) {
+    size_t depth = image.header->depth, kept = 0;
+    size_t outermost = count > depth && complete ? depth / 4 : 0;
+    size_t innermost = count > depth ? depth - outermost : count;
+    for (size_t i = 0; i < innermost; i++) frames[kept++] = frame_of((uintptr_t)pcs[i], cache);
+    if (count > depth || !complete) {
+        frames[kept++] = heap_frame_make(HEAP_MODULE_CUT, 0);
+        LOSE(cut_stacks, 1);
+    }
+    for (size_t i = count - outermost; i < count && outermost > 0; i++) frames[kept++] = frame_of((uintptr_t)pcs[i], cache);
+    return kept;
+}
+
+void hook_stack(struct hook *hook) {
+    if (image.header->depth == 0 || hook->ours) return;
+    if (unlikely(local.scratch == NULL || hook->level >= HOOK_LEVELS)) {
+        LOSE(lost_stacks, 1);
+        return;
+    }
+    bool nested = hook->level > 0;
+    void **pcs = nested ? local.scratch->nested_pcs[hook->level - 1] : local.scratch->pcs;
+    bool complete;
+    local.unwinding++;
+    size_t count = unwind(pcs, nested ? UNWIND_MOST_NESTED : UNWIND_MOST, hook->caller, &complete);
+    local.unwinding--;
+    struct stack_space *space = &local.scratch->spaces[hook->level];
+    size_t kept = cut(space->frames, pcs, count, complete, nested ? &local.scratch->nested_frames : &local.scratch->frames);
+    if (options.threads) space->frames[kept++] = heap_frame_make(HEAP_MODULE_THREAD, local.record != NULL ? local.record->tid : thread_id());
+    hook->stack = tree_stack(space->frames, kept, space->hashes);
+}

@@ -1,0 +1,42 @@
+/*
+ * Being in a hook: what each interposed function does first and last.
+ */
+#ifndef HEAPSUM_HOOK_H
+#define HEAPSUM_HOOK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "thread.h"
+
+/* One hook under way, on its own stack frame. */
+struct hook {
+    uint32_t level; /* 0, or the number of hooks that a signal handler interrupted */
+    uint32_t stack; /* set by hook_stack */
+    uintptr_t caller; /* where the hook returns to */
+    bool ours; /* the call is the recorder's: its block is marked as such, and no event */
+};
+
+/* Non-zero while this process has an image and may book: a page that a raw clone without CLONE_VM wipes. */
+extern const uint64_t *hook_live;
+
+/*
+ * Enters a hook; `frame` is its frame's address, `caller` its return address. False: the call is passed through,
+ * unbooked. Hooks of this thread that a longjmp left without an end are recognized by their frames, and settled.
+ */
+bool hook_enter(struct hook *hook, uintptr_t frame, uintptr_t caller);
+void hook_leave(const struct hook *hook);
+
+/* The next allocator's module: what it calls inside of a hook is part of the outer call, and passes. */
+void hook_know_allocator(uintptr_t address_in_module);
+
+/* The unwinder's module: what it allocates is ours. */
+void hook_know_unwinder(uintptr_t address_in_module);
+
+/* Finds the number of the stack that called the hook, into hook->stack. Keeps errno. */
+void hook_stack(struct hook *hook);
+
+/* Whether a ring can take the event: at level 0, for a thread with a record. */
+static inline bool hook_has_ring(const struct hook *hook) { return hook->level == 0 && local.record != NULL; }
+
+#endif

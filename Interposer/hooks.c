@@ -1,0 +1,149 @@
+/*
+ * C's allocation functions, as the program calls them. Each books one event around the next function in line, and is
+ * otherwise what that function is: same results, same errno, same undefined behaviour.
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "atomics.h"
+#include "book.h"
+#include "hook.h"
+#include "next.h"
+#include "start.h"
+
+#define EXPORT __attribute__((visibility("default")))
+#define ENTER(hook) hook_enter(&(hook), (uintptr_t)__builtin_frame_address(0), (uintptr_t)__builtin_return_address(0))
+
+/* Books what the next function makes: from the stack, which is found before the call, to the slot, behind it. */
+#define ALLOCATE(block, bytes, call) \
+    do { \
+        struct hook hook; \
+        bool entered = ENTER(hook); \
+        if (likely(entered)) hook_stack(&hook); \
+        (block) = (call); \
+        if (likely(entered)) { \
+            if (likely((block) != NULL)) book_allocation(&hook, (block), (bytes)); \
+            hook_leave(&hook); \
+        } \
+    } while (0)
+
+/* dlsym's own allocations come before the next functions are known. */
+static inline bool is_early(void) { return unlikely(!next_known()) && !start_next(); }
+
+EXPORT void *malloc(size_t bytes) {
+    void *block;
+    if (is_early()) return arena_allocate(bytes, 16);
+    ALLOCATE(block, bytes, next.malloc(bytes));
+    return block;
+}
+
+EXPORT void *calloc(size_t count, size_t size) {
+    void *block;
+    size_t bytes;
+    bool fits = !__builtin_mul_overflow(count, size, &bytes);
+    if (is_early()) return fits ? arena_allocate(bytes, 16) : NULL; /* the arena is zero and hands nothing out twice */
+    ALLOCATE(block, bytes, next.calloc(count, size)); /* which fails where the product doesn't fit */
+    return block;
+}
+
+EXPORT void *memalign(size_t alignment, size_t bytes) {
+    void *block;
+    if (is_early()) return arena_allocate(bytes, alignment);
+    ALLOCATE(block, bytes, next.memalign(alignment, bytes));
+    return block;
+}
+
+EXPORT void *aligned_alloc(size_t alignment, size_t bytes) {
+    void *block;
+    if (is_early()) return arena_allocate(bytes, alignment);
+    ALLOCATE(block, bytes, next.aligned_alloc(alignment, bytes));
+    return block;
+}
+
+EXPORT int posix_memalign(void **to, size_t alignment, size_t bytes) {
+    void *block = NULL;
+    int result;
+    if (is_early()) return (*to = arena_allocate(bytes, alignment)) != NULL ? 0 : ENOMEM;
+    /* `*to` is written by the next function alone, and left as it leaves it. */
+    ALLOCATE(block, bytes, (result = next.posix_memalign(to, alignment, bytes)) == 0 ? *to : NULL);
+    return result;
+}
+
+EXPORT void *valloc(size_t bytes) {
+    void *block;
+    if (is_early()) return arena_allocate(bytes, 4096);
+    ALLOCATE(block, bytes, next.valloc(bytes));
+    return block;
+}
+
+EXPORT void *pvalloc(size_t bytes) {
+    void *block;
+    if (is_early()) return arena_allocate((bytes + 4095) / 4096 * 4096, 4096);
+    ALLOCATE(block, bytes, next.pvalloc(bytes));
+    return block;
+}
+
+/* A free goes through one function, whichever name it was called by, and `real` frees. */
+#define FREE(block, real) \
+    do { \
+        if ((block) == NULL || unlikely(arena_owns(block))) return; \
+        struct hook hook; \
+        bool entered = !is_early() && ENTER(hook); \
+        if (likely(entered)) book_free(&hook, (block)); \
+        real; \
+        if (likely(entered)) hook_leave(&hook); \
+    } while (0)
+
+EXPORT void free(void *block) { FREE(block, next.free(block)); }
+EXPORT void cfree(void *block) { FREE(block, next.free(block)); }
+
+EXPORT void free_sized(void *block, size_t bytes) {
+    FREE(block, next.free_sized != NULL ? next.free_sized(block, bytes) : next.free(block));
+}
+
+EXPORT void free_aligned_sized(void *block, size_t alignment, size_t bytes) {
+    FREE(block, next.free_aligned_sized != NULL ? next.free_aligned_sized(block, alignment, bytes) : next.free(block));
+}
+
+/* A block that the arena gave out before there was an allocator moves to the allocator. */
+static void *move_from_arena(void *block, size_t bytes) {
+    void *moved = malloc(bytes);
+    size_t held = arena_size(block);
+    if (moved != NULL) memcpy(moved, block, bytes < held ? bytes : held);
+    return moved;
+}
+
+/* Shared by realloc and reallocarray, whose frames these are. */
+static inline __attribute__((always_inline)) void *reallocate(void *block, size_t bytes) {
+    struct hook hook;
+    if (block != NULL && unlikely(arena_owns(block))) return move_from_arena(block, bytes);
+    if (is_early()) return arena_allocate(bytes, 16);
+    if (unlikely(!ENTER(hook))) return next.realloc(block, bytes);
+    hook_stack(&hook);
+    void *moved;
+    if (block == NULL) {
+        moved = next.realloc(NULL, bytes);
+        if (likely(moved != NULL)) book_allocation(&hook, moved, bytes);
+    } else {
+        struct reallocation old = book_realloc_begin(&hook, block);
+        moved = next.realloc(block, bytes);
+        /* NULL for no bytes is glibc's way of freeing; NULL for some is a failure, and the block stands. */
+        book_realloc_end(&hook, &old, moved, bytes, moved == NULL && bytes == 0);
+    }
+    hook_leave(&hook);
+    return moved;
+}
+
+EXPORT void *realloc(void *block, size_t bytes) { return reallocate(block, bytes); }
+
+/* Built on realloc, as glibc's own calls the interposed one, and would be booked twice. */
+EXPORT void *reallocarray(void *block, size_t count, size_t size) {
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return reallocate(block, bytes);
+}

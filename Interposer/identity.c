@@ -1,0 +1,111 @@
+/*
+ * Whose image it is. Read from /proc with a descriptor that is closed before anybody else runs code;
+ * what can't be read stays zero ("not known") and is no reason not to record.
+ */
+#include "identity.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "image.h"
+#include "modules.h"
+#include "next.h"
+#include "options.h"
+
+size_t decimal(char *to, uint64_t number) {
+    char digits[20];
+    size_t count = 0;
+    do digits[count++] = (char)('0' + number % 10);
+    while ((number /= 10) != 0);
+    for (size_t i = 0; i < count; i++) to[i] = digits[count - 1 - i];
+    return count;
+}
+
+/* Reads at most `room` bytes of a file of /proc; 0 where it can't be read. */
+static size_t read_file(const char *path, char *to, size_t room) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return 0;
+    size_t have = 0;
+    ssize_t got;
+    while (have < room && (got = read(fd, to + have, room - have)) > 0) have += (size_t)got;
+    close(fd);
+    return have;
+}
+
+/* Field 22 of /proc/self/stat. The second, the program's name, may hold anything, so counting starts behind its last ')'. */
+static uint64_t start_time(void) {
+    char buffer[1024];
+    size_t length = read_file("/proc/self/stat", buffer, sizeof buffer - 1);
+    buffer[length] = '\0';
+    const char *at = strrchr(buffer, ')');
+    if (at == NULL) return 0;
+    for (int field = 2; field < 22; field++) {
+        at = strchr(at, ' ');
+        if (at == NULL) return 0;
+        at++;
+    }
+    uint64_t value = 0;
+    for (; *at >= '0' && *at <= '9'; at++) value = value * 10 + (uint64_t)(*at - '0');
+    return value;
+}
+
+static void boot_id(uint8_t id[16]) {
+    char text[40];
+    size_t length = read_file("/proc/sys/kernel/random/boot_id", text, sizeof text), digits = 0;
+    memset(id, 0, 16);
+    for (size_t i = 0; i < length && digits < 32; i++) {
+        char c = text[i];
+        int value = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+        if (value < 0) continue;
+        id[digits / 2] = (uint8_t)(id[digits / 2] << 4 | value);
+        digits++;
+    }
+}
+
+static uint64_t clock_nanoseconds(clockid_t clock) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+void identity_fill(struct heap_header *header) {
+    header->pid = (uint32_t)getpid();
+    header->parent_pid = (uint32_t)getppid();
+    header->start_time = start_time();
+    boot_id(header->boot_id);
+    header->started_realtime_ns = clock_nanoseconds(CLOCK_REALTIME);
+    header->started_monotonic_ns = clock_nanoseconds(CLOCK_MONOTONIC_COARSE);
+}
+
+void identity_strings(struct heap_header *header) {
+    static char arguments[16384]; /* one image is made at a time; longer command lines are cut */
+    size_t length = read_file("/proc/self/cmdline", arguments, sizeof arguments);
+    while (length > 0 && arguments[length - 1] == '\0') length--;
+    header->program = image_string(options.program, strlen(options.program));
+    header->arguments = image_string(arguments, length);
+    const char *allocator = module_path_of((uintptr_t)next.malloc);
+    if (allocator != NULL) header->allocator = image_string(allocator, strlen(allocator));
+}
+
+bool identity_name(char *name, size_t room, unsigned number) {
+    size_t at = strlen(options.name);
+    if (at + 40 > room) return false;
+    memcpy(name, options.name, at);
+    name[at++] = '.';
+    at += decimal(name + at, (uint64_t)getpid());
+    if (number > 1) {
+        name[at++] = '-';
+        at += decimal(name + at, number);
+    }
+    memcpy(name + at, ".heap", 6);
+    return true;
+}
+
+void identity_granules(uint8_t granule_log2[HEAP_MAP_COUNT]) {
+    granule_log2[0] = next.is_glibc ? HEAP_GRANULE_LOG2_FINE_GLIBC : HEAP_GRANULE_LOG2_FINE_OTHER;
+    granule_log2[1] = HEAP_GRANULE_LOG2_1;
+    granule_log2[2] = HEAP_GRANULE_LOG2_2;
+    granule_log2[3] = HEAP_GRANULE_LOG2_3;
+}

@@ -1,0 +1,325 @@
+/*
+ * The image's making and its space: the one file that asks the kernel for either.
+ *
+ * The file is made sparse and mapped once and whole. A page of it is touched only after
+ * MADV_POPULATE_WRITE gave it memory: a full disk is then an error to count, and not a SIGBUS in
+ * somebody's program. No descriptor stays open. Nothing in here waits for another thread: two that
+ * reserve the same page both succeed.
+ */
+#include "image.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "atomics.h"
+#include "identity.h"
+#include "options.h"
+#include "tree.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+struct image image;
+
+/* The layout of the image in use, in memory of our own: static, as it is too large for a small stack. */
+static struct heap_header plan;
+
+/* Where a full disk was met: no new try before this time, lest every event cost a failing call. */
+static uint64_t retry_milliseconds;
+/* All bytes reserved so far, for --max-size. */
+static uint64_t reserved_bytes;
+/* Which pages of INDEX and TOPS have memory: private, as only the recorder reads those sections. */
+static uint64_t page_bits[(TREE_INDEX_BYTES + (64u << 20)) / HEAP_PAGE_BYTES / 64];
+
+#define RESERVE_LEAST (4 * HEAP_PAGE_BYTES)
+#define RESERVE_MOST (256u << 10) /* one madvise of this much was measured at some 40 µs on tmpfs */
+#define RETRY_MILLISECONDS 100
+
+#define THREADS_MOST 32768u
+#define MODULES_MOST 0xFFFDu
+
+static uint64_t round_up(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
+
+/* Entries of a map's top table: the addresses, less what a branch piece covers. */
+uint64_t image_top_entries(uint32_t map, const uint8_t *granule_log2) {
+    uint32_t slot_words = map == HEAP_MAP_FINE ? 1 : 2;
+    uint32_t leaf_log2 = granule_log2[map] + 11 - (slot_words - 1); /* 2,048 one-word slots in a piece, or 1,024 of two */
+    uint32_t branch_log2 = leaf_log2 + 12;
+    return branch_log2 >= HEAP_ADDRESS_BITS ? 1 : 1ull << (HEAP_ADDRESS_BITS - branch_log2);
+}
+
+/* Lays the sections out behind the header; `shrink` halves what scales, so many times. Returns the file's size. */
+static uint64_t lay_out(struct heap_header *header, unsigned shrink) {
+    struct sysinfo info;
+    uint64_t memory = sysinfo(&info) == 0 ? (uint64_t)info.totalram * info.mem_unit : 4ull << 30;
+    /* The fine map takes a quarter of the heap at most; twice that leaves room for blocks that lie far apart. */
+    uint64_t slots = round_up(memory / 2 + (256ull << 20), HEAP_PIECE_BYTES) >> shrink;
+    uint64_t tops = 0;
+    for (uint32_t map = 0; map < HEAP_MAP_COUNT; map++)
+        tops += round_up(image_top_entries(map, header->granule_log2) * sizeof(uint32_t), HEAP_PAGE_BYTES);
+    const struct { uint32_t entry; uint64_t bytes; } plan[HEAP_SECTION_COUNT] = {
+        [HEAP_SECTION_STRINGS] = {1, 16ull << 20},
+        [HEAP_SECTION_MODULES] = {sizeof(struct heap_module), (uint64_t)MODULES_MOST * sizeof(struct heap_module)},
+        [HEAP_SECTION_NODES] = {sizeof(struct heap_node), (512ull << 20) >> shrink},
+        [HEAP_SECTION_STACKS] = {sizeof(struct heap_stack), (2048ull << 20) >> shrink},
+        [HEAP_SECTION_THREADS] = {sizeof(struct heap_thread), (THREADS_MOST >> shrink) * sizeof(struct heap_thread)},
+        [HEAP_SECTION_EVENTS] = {sizeof(struct heap_ring), (uint64_t)(THREADS_MOST >> shrink) * sizeof(struct heap_ring)},
+        [HEAP_SECTION_TIMELINE] = {sizeof(struct heap_sample), HEAP_TIMELINE_SAMPLES * sizeof(struct heap_sample)},
+        [HEAP_SECTION_PIECES] = {sizeof(struct heap_piece), slots / HEAP_PIECE_BYTES * sizeof(struct heap_piece)},
+        [HEAP_SECTION_SLOTS] = {HEAP_PIECE_BYTES, slots},
+        [HEAP_SECTION_BLOCKS] = {sizeof(struct heap_block), 0},
+        [HEAP_SECTION_INDEX] = {sizeof(uint64_t), TREE_INDEX_BYTES},
+        [HEAP_SECTION_TOPS] = {sizeof(uint32_t), tops},
+    };
+    uint64_t at = HEAP_PAGE_BYTES;
+    for (int i = 0; i < HEAP_SECTION_COUNT; i++) {
+        uint64_t capacity = plan[i].bytes / plan[i].entry * plan[i].entry;
+        header->sections[i] = (struct heap_section){.offset = at, .capacity = capacity, .entry_bytes = plan[i].entry};
+        at = round_up(at + capacity, HEAP_PAGE_BYTES);
+    }
+    return at;
+}
+
+/* Gives memory to the pages of [start, start + bytes). 0, or an errno. */
+static int populate(uint8_t *start, uint64_t bytes) {
+    for (int tries = 0; tries < 8; tries++) {
+        if (madvise(start, bytes, MADV_POPULATE_WRITE) == 0) return 0;
+        if (errno != EAGAIN && errno != EINTR) break;
+    }
+    if (errno != EINVAL) return errno;
+    /* An older kernel. A write by the kernel into our own pages fails where a store of ours would raise SIGBUS;
+     * a page that another thread has in use already is not asked for twice by our callers' claims. */
+    for (uint64_t at = 0; at < bytes; at += HEAP_PAGE_BYTES) {
+        uint8_t byte = load_relaxed(start + at + HEAP_PAGE_BYTES - 1);
+        struct iovec from = {&byte, 1}, to = {start + at + HEAP_PAGE_BYTES - 1, 1};
+        if (process_vm_writev(getpid(), &from, 1, &to, 1, 0) != 1) return errno;
+    }
+    return 0;
+}
+
+/* Reserves, unless a limit or a recent failure stands against it; counts what fails. */
+static bool reserve(uint8_t *start, uint64_t bytes) {
+    struct heap_header *header = image.header;
+    if (header->maximum_bytes != 0 && load_relaxed(&reserved_bytes) + bytes > header->maximum_bytes) {
+        or_relaxed(&header->flags, HEAP_FLAG_FULL);
+        return false;
+    }
+    uint64_t now = image_milliseconds();
+    if (unlikely(now < load_relaxed(&retry_milliseconds))) return false;
+    int saved = errno;
+    bool done = populate(start, bytes) == 0;
+    errno = saved;
+    if (done) {
+        add_relaxed(&reserved_bytes, bytes);
+    } else {
+        store_relaxed(&retry_milliseconds, now + RETRY_MILLISECONDS);
+        LOSE(failed_reservations, 1);
+    }
+    return done;
+}
+
+/* Sees to it that a bump section has memory for its first `bytes`. */
+static bool section_reserve(struct heap_section *section, uint64_t bytes) {
+    uint64_t ready = load_acquire(&section->ready_bytes); /* partner: the release below */
+    if (likely(bytes <= ready)) return true;
+    uint64_t limit = round_up(section->capacity, HEAP_PAGE_BYTES);
+    uint64_t ahead = ready / 4;
+    if (ahead < RESERVE_LEAST) ahead = RESERVE_LEAST;
+    if (ahead > RESERVE_MOST) ahead = RESERVE_MOST;
+    uint64_t until = round_up(bytes > ready + ahead ? bytes : ready + ahead, HEAP_PAGE_BYTES);
+    if (until > limit) until = limit;
+    uint8_t *base = image.base + section->offset;
+    if (!reserve(base + ready, until - ready)) return false;
+    while (ready < until && !cas_acq_rel(&section->ready_bytes, &ready, until)) {}
+    return true;
+}
+
+int64_t image_take(enum heap_section_name name, uint64_t count) {
+    struct heap_section *section = &image.header->sections[name];
+    uint64_t most = section->capacity / section->entry_bytes;
+    uint64_t used = load_relaxed(&section->used);
+    do {
+        if (used + count > most || !section_reserve(section, (used + count) * section->entry_bytes)) return -1;
+    } while (!cas_relaxed(&section->used, &used, used + count));
+    return (int64_t)used;
+}
+
+bool image_cover(enum heap_section_name name, uint64_t entries) {
+    struct heap_section *section = &image.header->sections[name];
+    if (entries * section->entry_bytes > section->capacity || !section_reserve(section, entries * section->entry_bytes)) return false;
+    uint64_t used = load_relaxed(&section->used);
+    while (used < entries && !cas_relaxed(&section->used, &used, entries)) {}
+    return true;
+}
+
+bool image_reserve_page(enum heap_section_name name, uint64_t offset) {
+    uint64_t page = offset / HEAP_PAGE_BYTES;
+    uint64_t bit = name == HEAP_SECTION_INDEX ? page : TREE_INDEX_BYTES / HEAP_PAGE_BYTES + page;
+    uint64_t *word = &page_bits[bit / 64];
+    if (likely(load_acquire(word) >> bit % 64 & 1)) return true; /* partner: the release below */
+    if (!reserve(image.base + image.header->sections[name].offset + page * HEAP_PAGE_BYTES, HEAP_PAGE_BYTES)) return false;
+    __atomic_fetch_or(word, 1ull << bit % 64, __ATOMIC_RELEASE);
+    return true;
+}
+
+struct heap_string image_string(const char *bytes, size_t length) {
+    int64_t at = length == 0 ? -1 : image_take(HEAP_SECTION_STRINGS, length);
+    if (at < 0) return (struct heap_string){0, 0};
+    memcpy(image.strings + at, bytes, length);
+    return (struct heap_string){(uint32_t)at, (uint32_t)length};
+}
+
+uint64_t image_nanoseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now); /* a few loads in the vDSO */
+    uint64_t nanoseconds = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    uint64_t start = image.header->started_monotonic_ns;
+    return nanoseconds > start ? nanoseconds - start : 0;
+}
+
+uint64_t image_milliseconds(void) { return image_nanoseconds() / 1000000; }
+
+static void set_sections(void) {
+    struct heap_section *sections = image.header->sections;
+    image.strings = image.base + sections[HEAP_SECTION_STRINGS].offset;
+    image.modules = (struct heap_module *)(image.base + sections[HEAP_SECTION_MODULES].offset);
+    image.nodes = (struct heap_node *)(image.base + sections[HEAP_SECTION_NODES].offset);
+    image.stacks = (struct heap_stack *)(image.base + sections[HEAP_SECTION_STACKS].offset);
+    image.threads = (struct heap_thread *)(image.base + sections[HEAP_SECTION_THREADS].offset);
+    image.rings = (struct heap_ring *)(image.base + sections[HEAP_SECTION_EVENTS].offset);
+    image.timeline = (struct heap_sample *)(image.base + sections[HEAP_SECTION_TIMELINE].offset);
+    image.pieces = (struct heap_piece *)(image.base + sections[HEAP_SECTION_PIECES].offset);
+    image.slots = image.base + sections[HEAP_SECTION_SLOTS].offset;
+    image.index = (uint64_t *)(image.base + sections[HEAP_SECTION_INDEX].offset);
+    image.tops = (uint32_t *)(image.base + sections[HEAP_SECTION_TOPS].offset);
+}
+
+/* Maps `fd` by the largest layout that it and the process's limits allow. */
+static bool map_file(int fd) {
+    struct rlimit space, file;
+    uint64_t most = UINT64_MAX;
+    /* A program under a limit of address space planned with it: an eighth is the most that is taken of it. */
+    if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY) most = space.rlim_cur / 8;
+    if (getrlimit(RLIMIT_FSIZE, &file) == 0 && file.rlim_cur != RLIM_INFINITY && file.rlim_cur < most) most = file.rlim_cur;
+    for (unsigned shrink = 0; shrink < 10; shrink++) {
+        uint64_t bytes = lay_out(&plan, shrink);
+        if (bytes > most || ftruncate(fd, (off_t)bytes) != 0) continue;
+        void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+        if (base == MAP_FAILED) continue;
+        /* RANDOM: without it the kernel reads ahead around every store (25 stores read in 200 MB on ext4, measured). */
+        madvise(base, bytes, MADV_RANDOM);
+        madvise(base, bytes, MADV_DONTDUMP);
+        madvise(base, bytes, MADV_DONTFORK);
+        image.base = base;
+        image.bytes = bytes;
+        image.header = base;
+        return true;
+    }
+    return false;
+}
+
+/* Everything a reader must be able to count on, the magic last. */
+static bool fill_in(const char *name) {
+    struct heap_header *header = image.header;
+    if (populate(image.base, HEAP_PAGE_BYTES) != 0) return false;
+    memcpy(header->sections, plan.sections, sizeof plan.sections);
+    memcpy(header->granule_log2, plan.granule_log2, sizeof plan.granule_log2);
+    header->header_bytes = sizeof *header;
+    header->version = HEAP_VERSION;
+    header->byte_order = HEAP_BYTE_ORDER;
+    header->kind = HEAP_KIND_RUNNING;
+    header->depth = options.depth;
+    header->maximum_bytes = options.maximum_bytes;
+    header->dump_signal = (uint32_t)options.signal;
+    header->flags = options.threads ? HEAP_FLAG_THREADS : 0;
+    header->timeline_interval_ns = HEAP_TIMELINE_FIRST_INTERVAL_NS;
+    identity_fill(header);
+    set_sections();
+    /* The entries 0 that name nothing, and the empty stack. */
+    if (image_take(HEAP_SECTION_STRINGS, 1) < 0 || image_take(HEAP_SECTION_MODULES, 1) < 0 || image_take(HEAP_SECTION_NODES, 1) < 0
+        || image_take(HEAP_SECTION_STACKS, 2) < 0 || image_take(HEAP_SECTION_SLOTS, 1) < 0 || !image_cover(HEAP_SECTION_PIECES, 1))
+        return false;
+    identity_strings(header);
+    header->output = image_string(options.output, strlen(options.output));
+    header->name = image_string(name, strlen(name));
+    image.nodes[0].stack = 1;
+    store_release(&header->magic, HEAP_MAGIC); /* partner: any reader from outside */
+    return true;
+}
+
+static void forget(void) {
+    if (image.base != NULL) munmap(image.base, image.bytes);
+    memset(&image, 0, sizeof image);
+}
+
+/* Makes the image in one directory, under the first name that is free. */
+static bool create_in(const char *directory) {
+    char path[PATH_MAX], name[NAME_MAX];
+    for (unsigned number = 1; number < 10000; number++) {
+        if (!identity_name(name, sizeof name, number)) return false;
+        size_t length = strlen(directory);
+        if (length + 1 + strlen(name) >= sizeof path) return false;
+        memcpy(path, directory, length);
+        path[length] = '/';
+        memcpy(path + length + 1, name, strlen(name) + 1);
+        int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (fd < 0 && errno == EEXIST) continue;
+        if (fd < 0) return false;
+        bool made = map_file(fd) && fill_in(name);
+        close(fd);
+        if (!made) {
+            unlink(path);
+            forget();
+        }
+        return made;
+    }
+    return false;
+}
+
+static bool create_in_memory(void) {
+    char name[NAME_MAX];
+    if (!identity_name(name, sizeof name, 1)) return false;
+    int fd = memfd_create("heapsum", MFD_CLOEXEC);
+    if (fd < 0) return false;
+    bool made = map_file(fd) && fill_in(name);
+    close(fd);
+    if (!made) forget();
+    return made;
+}
+
+bool image_create(void) {
+    int saved = errno;
+    memset(&plan, 0, sizeof plan);
+    identity_granules(plan.granule_log2);
+    memset(page_bits, 0, sizeof page_bits);
+    reserved_bytes = 0;
+    retry_milliseconds = 0;
+    bool made = (options.run_dir[0] != '\0' && create_in(options.run_dir)) || (options.output[0] != '\0' && create_in(options.output));
+    if (!made) {
+        message("no image could be made in ", options.output[0] != '\0' ? options.output : "the output directory");
+        made = create_in("/dev/shm") || create_in_memory();
+    }
+    if (!made) message("no image could be made at all: nothing is recorded of ", options.program);
+    errno = saved;
+    return made;
+}
+
+void image_abandon(void) {
+    if (image.base == NULL) return;
+    int saved = errno;
+    /* MADV_DONTFORK left a hole, and no other mapping has taken it yet, as we come first in the child. Where this
+     * fails the hole stays, and only a hook that the fork interrupted could fall into it. */
+    void *scratch = mmap(image.base, image.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    if (scratch == image.base) memcpy(image.header->sections, plan.sections, sizeof plan.sections);
+    else if (scratch != MAP_FAILED) munmap(scratch, image.bytes);
+    errno = saved;
+}

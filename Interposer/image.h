@@ -1,0 +1,61 @@
+/*
+ * The image as the recorder holds it: made, mapped, and its space reserved (image.c, the one file that
+ * deals with the kernel for it).
+ */
+#ifndef HEAPSUM_IMAGE_H
+#define HEAPSUM_IMAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "heap_image.h"
+
+/* The sections' places in this process. `base` is NULL where no image is mapped. A fork's child gets another. */
+struct image {
+    uint8_t *base;
+    uint64_t bytes;
+    struct heap_header *header;
+    uint8_t *strings;
+    struct heap_module *modules;
+    struct heap_node *nodes;
+    struct heap_stack *stacks;
+    struct heap_thread *threads;
+    struct heap_ring *rings;
+    struct heap_sample *timeline;
+    struct heap_piece *pieces;
+    uint8_t *slots;
+    uint64_t *index;
+    uint32_t *tops;
+};
+
+extern struct image image;
+
+/* Makes, maps and fills in a fresh image for this process; false where none can be made (then nothing is recorded). Keeps errno. */
+bool image_create(void);
+
+/* A fork's child: lays scratch memory where the parent's image was, so that a hook which the fork interrupted writes nowhere. */
+void image_abandon(void);
+
+/* Hands out `count` entries of a bump section, with memory behind them; returns the first one's number, or -1 where there is no space (counted). Keeps errno. */
+int64_t image_take(enum heap_section_name section, uint64_t count);
+
+/* Sees to it that entries [0, entries) of a bump section are handed out and have memory: for the one of two sections numbered alike. Keeps errno. */
+bool image_cover(enum heap_section_name section, uint64_t entries);
+
+/* Sees to it that the page at `offset` in INDEX or TOPS has memory behind it; false where there is no space. Keeps errno. */
+bool image_reserve_page(enum heap_section_name section, uint64_t offset);
+
+/* Copies bytes into STRINGS; {0, 0} where there is no space. */
+struct heap_string image_string(const char *bytes, size_t length);
+
+/* Entries of a map's top table, for the granules given. */
+uint64_t image_top_entries(uint32_t map, const uint8_t *granule_log2);
+
+/* Milliseconds since the recording's start, coarse (1 to 4 ms), and the same in nanoseconds. No system call. */
+uint64_t image_milliseconds(void);
+uint64_t image_nanoseconds(void);
+
+#define LOSE(what, n) add_relaxed(&image.header->losses.what, (n))
+
+#endif

@@ -1,0 +1,67 @@
+/*
+ * The list of all that the interposer interposes: the one place that names them.
+ *
+ * It drives the definitions' table of next-in-line functions (next.c), the linker's export list and
+ * the tests, which read this file as text: one name a line, `X(name)`.
+ */
+#ifndef HEAPSUM_INTERPOSED_H
+#define HEAPSUM_INTERPOSED_H
+
+/* C's allocation functions. Those that the next allocator lacks (cfree, free_sized: newer or older
+ * than this libc) are built on the others. */
+#define INTERPOSED_C(X) \
+    X(malloc) \
+    X(free) \
+    X(calloc) \
+    X(realloc) \
+    X(reallocarray) \
+    X(posix_memalign) \
+    X(memalign) \
+    X(aligned_alloc) \
+    X(valloc) \
+    X(pvalloc) \
+    X(cfree) \
+    X(free_sized) \
+    X(free_aligned_sized)
+
+/* operator new, by its mangled names (Itanium C++ ABI, 5.1.5): plain, array, nothrow, aligned, both. */
+#define INTERPOSED_NEW(X) \
+    X(_Znwm) \
+    X(_Znam) \
+    X(_ZnwmRKSt9nothrow_t) \
+    X(_ZnamRKSt9nothrow_t) \
+    X(_ZnwmSt11align_val_t) \
+    X(_ZnamSt11align_val_t) \
+    X(_ZnwmSt11align_val_tRKSt9nothrow_t) \
+    X(_ZnamSt11align_val_tRKSt9nothrow_t)
+
+/* operator delete: plain, array, nothrow, sized, aligned, sized and aligned. */
+#define INTERPOSED_DELETE(X) \
+    X(_ZdlPv) \
+    X(_ZdaPv) \
+    X(_ZdlPvRKSt9nothrow_t) \
+    X(_ZdaPvRKSt9nothrow_t) \
+    X(_ZdlPvm) \
+    X(_ZdaPvm) \
+    X(_ZdlPvSt11align_val_t) \
+    X(_ZdaPvSt11align_val_t) \
+    X(_ZdlPvSt11align_val_tRKSt9nothrow_t) \
+    X(_ZdaPvSt11align_val_tRKSt9nothrow_t) \
+    X(_ZdlPvmSt11align_val_t) \
+    X(_ZdaPvmSt11align_val_t)
+
+/* Not allocation: what has to be seen so that the program behaves as without us (signals.c, hazards.c). */
+#define INTERPOSED_OTHER(X) \
+    X(sigaction) \
+    X(__sigaction) \
+    X(signal) \
+    X(bsd_signal) \
+    X(ssignal) \
+    X(sysv_signal) \
+    X(__sysv_signal) \
+    X(sigset) \
+    X(sigignore) \
+    X(dlclose) \
+    X(mlockall)
+
+#endif

@@ -1,0 +1,209 @@
+/*
+ * From addresses to modules. A module is entered in the image when the first stack meets it. Two threads
+ * that meet it at once may both enter it (readers merge them): nobody waits.
+ *
+ * Addresses are looked up by _dl_find_object, which takes no lock, where the loader has it (glibc 2.35);
+ * else by dl_iterate_phdr, which takes the loader's lock for the time of a walk over its list.
+ */
+#include "libc_versions.h"
+#include "modules.h"
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <link.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "atomics.h"
+#include "options.h"
+
+/* As <dlfcn.h> declares it since glibc 2.35; by another name, so that older headers do. */
+struct found_object {
+    unsigned long long flags;
+    void *map_start;
+    void *map_end;
+    struct link_map *link_map;
+    void *eh_frame;
+    unsigned long long reserved[10];
+};
+static int (*find_object)(void *, struct found_object *);
+
+static uint32_t generation = 1;
+
+/* What the loader says of one module. */
+struct loaded {
+    uintptr_t start, end, bias;
+    const char *path;
+};
+
+void modules_start(void) {
+    find_object = (__typeof__(find_object))dlsym(RTLD_DEFAULT, "_dl_find_object");
+    if (find_object == NULL) dlerror();
+}
+
+void modules_changed(void) {
+    uint32_t now = __atomic_add_fetch(&generation, 1, __ATOMIC_RELEASE); /* partner: modules_generation */
+    if (image.header != NULL) store_relaxed(&image.header->generation, now);
+}
+
+uint32_t modules_generation(void) { return load_acquire(&generation); }
+
+struct search {
+    uintptr_t address;
+    struct loaded *found;
+};
+
+static int visit(struct dl_phdr_info *info, size_t size, void *context) {
+    struct search *search = context;
+    uintptr_t start = UINTPTR_MAX, end = 0;
+    (void)size;
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
+        if (segment->p_type != PT_LOAD) continue;
+        uintptr_t from = info->dlpi_addr + segment->p_vaddr;
+        if (from < start) start = from;
+        if (from + segment->p_memsz > end) end = from + segment->p_memsz;
+    }
+    if (search->address < start || search->address >= end) return 0;
+    *search->found = (struct loaded){start & ~(uintptr_t)(HEAP_PAGE_BYTES - 1), end, info->dlpi_addr, info->dlpi_name};
+    return 1;
+}
+
+static bool find_loaded(uintptr_t address, struct loaded *found) {
+    if (likely(find_object != NULL)) {
+        struct found_object object;
+        if (find_object((void *)address, &object) != 0) return false;
+        *found = (struct loaded){(uintptr_t)object.map_start, (uintptr_t)object.map_end, object.link_map->l_addr, object.link_map->l_name};
+        return true;
+    }
+    struct search search = {address, found};
+    return dl_iterate_phdr(visit, &search) != 0;
+}
+
+const char *module_path_of(uintptr_t address) {
+    struct loaded found;
+    return find_loaded(address, &found) ? found.path : NULL;
+}
+
+uintptr_t module_start_of(uintptr_t address) {
+    struct loaded found;
+    return find_loaded(address, &found) ? found.start : 0;
+}
+
+bool module_span_of(uintptr_t address, uintptr_t *start, uintptr_t *end) {
+    struct loaded found;
+    if (!find_loaded(address, &found)) return false;
+    *start = found.start;
+    *end = found.end;
+    return true;
+}
+
+/* The build-id, from the program headers that lie at the module's start; 0 where there is none. The module is loaded: its headers and notes are mapped memory. */
+static uint32_t read_build_id(const struct loaded *module, uint8_t id[HEAP_BUILD_ID_BYTES]) {
+    const ElfW(Ehdr) *elf = (const ElfW(Ehdr) *)module->start;
+    if (module->end - module->start < HEAP_PAGE_BYTES || memcmp(elf->e_ident, ELFMAG, SELFMAG) != 0) return 0;
+    if (elf->e_phentsize != sizeof(ElfW(Phdr)) || elf->e_phoff > HEAP_PAGE_BYTES || elf->e_phoff + (uint64_t)elf->e_phnum * sizeof(ElfW(Phdr)) > HEAP_PAGE_BYTES) return 0;
+    const ElfW(Phdr) *segments = (const ElfW(Phdr) *)(module->start + elf->e_phoff);
+    for (size_t i = 0; i < elf->e_phnum; i++) {
+        if (segments[i].p_type != PT_NOTE) continue;
+        uintptr_t at = module->bias + segments[i].p_vaddr, end = at + segments[i].p_memsz;
+        if (at < module->start || end > module->end || end < at) continue;
+        uint64_t align = segments[i].p_align == 8 ? 8 : 4;
+        while (end - at >= sizeof(ElfW(Nhdr))) {
+            const ElfW(Nhdr) *note = (const ElfW(Nhdr) *)at;
+            uint64_t name = (note->n_namesz + align - 1) / align * align, value = (note->n_descsz + align - 1) / align * align;
+            uint64_t whole = sizeof *note + name + value;
+            if (whole > end - at) break;
+            if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 && memcmp(note + 1, "GNU", 4) == 0 && note->n_descsz <= HEAP_BUILD_ID_BYTES) {
+                memcpy(id, (const uint8_t *)(note + 1) + name, note->n_descsz);
+                return note->n_descsz;
+            }
+            at += whole;
+        }
+    }
+    return 0;
+}
+
+static bool same_file(const struct heap_module *entry, const char *path, size_t path_length, const uint8_t *id, uint32_t id_length) {
+    return entry->path.length == path_length && memcmp(image.strings + entry->path.offset, path, path_length) == 0
+        && entry->build_id_length == id_length && memcmp(entry->build_id, id, id_length) == 0;
+}
+
+/* The module's number in the image, entered where it is new; 0 where there is no space. */
+static uint32_t module_number(const struct loaded *module) {
+    const char *path = module->path[0] != '\0' ? module->path : options.program;
+    size_t path_length = strlen(path);
+    uint8_t id[HEAP_BUILD_ID_BYTES];
+    uint32_t id_length = read_build_id(module, id);
+    struct heap_section *section = &image.header->sections[HEAP_SECTION_MODULES];
+    uint64_t used = load_acquire(&section->used);
+    uint32_t number = 0;
+    bool replaced = false;
+    for (uint64_t i = 1; i < used; i++) { /* of two entries for one file all settle on the first */
+        struct heap_module *entry = &image.modules[i];
+        if (!(load_acquire(&entry->flags) & HEAP_MODULE_READY)) continue; /* partner: the release below */
+        if (same_file(entry, path, path_length, id, id_length)) {
+            if (number == 0) number = (uint32_t)i;
+            continue;
+        }
+        if (entry->unloaded_ns == 0 && entry->start < module->end && module->start < entry->end) {
+            /* Another file lay here: it was unloaded unseen (__libc_dlclose can't be interposed). */
+            entry->unloaded_ns = image_nanoseconds();
+            replaced = true;
+        }
+    }
+    if (replaced) modules_changed();
+    if (number != 0) {
+        struct heap_module *entry = &image.modules[number];
+        if (entry->bias != module->bias) {
+            /* The same file came back elsewhere. Frames are offsets and stay right. */
+            entry->start = module->start;
+            entry->end = module->end;
+            entry->bias = module->bias;
+            or_relaxed(&entry->flags, HEAP_MODULE_MOVED);
+        }
+        entry->unloaded_ns = 0;
+        return number;
+    }
+    int64_t fresh = image_take(HEAP_SECTION_MODULES, 1);
+    if (fresh < 0) return 0;
+    struct heap_module *entry = &image.modules[fresh];
+    entry->path = image_string(path, path_length);
+    memcpy(entry->build_id, id, id_length);
+    entry->build_id_length = id_length;
+    entry->bias = module->bias;
+    entry->start = module->start;
+    entry->end = module->end;
+    entry->loaded_ns = image_nanoseconds();
+    store_release(&entry->flags, HEAP_MODULE_READY); /* partner: the acquire above, and readers */
+    return (uint32_t)fresh;
+}
+
+static uint64_t look_up(uintptr_t pc) {
+    struct loaded module;
+    if (!find_loaded(pc, &module)) return heap_frame_make(HEAP_MODULE_NONE, pc);
+    uint32_t number = module_number(&module);
+    if (number == 0) {
+        LOSE(refused_modules, 1);
+        return heap_frame_make(HEAP_MODULE_NONE, pc);
+    }
+    return heap_frame_make(number, pc - module.bias);
+}
+
+uint64_t frame_of(uintptr_t pc, struct frame_cache *cache) {
+    uint32_t now = modules_generation();
+    if (unlikely(cache->generation != now)) {
+        memset(cache->entries, 0, sizeof cache->entries);
+        cache->generation = now;
+    }
+    size_t at = (pc ^ pc >> 10) % (sizeof cache->entries / sizeof cache->entries[0]);
+    if (likely(cache->entries[at].pc == pc)) return cache->entries[at].frame;
+    uint64_t frame = look_up(pc);
+    /* A nested hook may write the same entry between these stores: the pc goes first to nothing, and comes last. */
+    cache->entries[at].pc = 0;
+    fence_compiler();
+    cache->entries[at].frame = frame;
+    fence_compiler();
+    cache->entries[at].pc = pc;
+    return frame;
+}

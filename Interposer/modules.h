@@ -1,0 +1,37 @@
+/*
+ * From addresses to modules: what makes a frame mean the same in every process and run.
+ */
+#ifndef HEAPSUM_MODULES_H
+#define HEAPSUM_MODULES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "image.h"
+
+/* Where the loader keeps its maps; once, at the start. */
+void modules_start(void);
+
+/* The path of the module that holds `address` ("" for the main program), or NULL. Lives as long as the module. */
+const char *module_path_of(uintptr_t address);
+
+/* The first address of the module that holds `address`, or 0. */
+uintptr_t module_start_of(uintptr_t address);
+
+/* The span of the module that holds `address`; false where none does. */
+bool module_span_of(uintptr_t address, uintptr_t *start, uintptr_t *end);
+
+/* A fresh entry a thread's cache of pcs; direct-mapped. */
+struct frame_cache {
+    uint32_t generation; /* of the module map, when it was filled */
+    struct { uintptr_t pc; uint64_t frame; } entries[1024];
+};
+
+/* The frame of a pc: module and offset. New modules are entered in the image on the way. No allocation, no wait where the loader has _dl_find_object. */
+uint64_t frame_of(uintptr_t pc, struct frame_cache *cache);
+
+/* A module may have gone: what was remembered by address is void. */
+void modules_changed(void);
+uint32_t modules_generation(void);
+
+#endif

@@ -1,0 +1,192 @@
+/*
+ * The environment's options, parsed without libc's helpers that allocate or depend on the locale. A
+ * value that makes no sense is said in HEAPSUM_MESSAGES and the default stands: a wrong option must
+ * not end somebody's program.
+ */
+#include "options.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "heap_image.h"
+
+struct options options;
+
+static const char *value_of(char **env, const char *name) {
+    size_t length = strlen(name);
+    for (; env != NULL && *env != NULL; env++)
+        if (strncmp(*env, name, length) == 0 && (*env)[length] == '=') return *env + length + 1;
+    return NULL;
+}
+
+void message(const char *first, const char *second) {
+    if (options.messages[0] == '\0') return;
+    int saved = errno;
+    int fd = open(options.messages, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
+    if (fd >= 0) {
+        struct iovec parts[] = {
+            {(char *)"heapsum: ", 9},
+            {(char *)first, strlen(first)},
+            {(char *)second, strlen(second)},
+            {(char *)"\n", 1},
+        };
+        ssize_t written = writev(fd, parts, 4); /* one call, so that lines of several processes don't mix */
+        (void)written;                          /* nobody is left to tell */
+        close(fd);
+    }
+    errno = saved;
+}
+
+static bool parse_number(const char *text, uint64_t most, uint64_t *number) {
+    uint64_t value = 0;
+    if (*text == '\0') return false;
+    for (; *text >= '0' && *text <= '9'; text++) {
+        if (__builtin_mul_overflow(value, 10, &value)) return false;
+        if (__builtin_add_overflow(value, (uint64_t)(*text - '0'), &value)) return false;
+    }
+    if (*text != '\0' || value > most) return false;
+    *number = value;
+    return true;
+}
+
+static int parse_signal(const char *text) {
+    static const struct { const char *name; int number; } names[] = {
+        {"HUP", SIGHUP}, {"INT", SIGINT}, {"QUIT", SIGQUIT}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"PIPE", SIGPIPE},
+        {"ALRM", SIGALRM}, {"TERM", SIGTERM}, {"CHLD", SIGCHLD}, {"CONT", SIGCONT}, {"TSTP", SIGTSTP}, {"TTIN", SIGTTIN},
+        {"TTOU", SIGTTOU}, {"URG", SIGURG}, {"XCPU", SIGXCPU}, {"XFSZ", SIGXFSZ}, {"VTALRM", SIGVTALRM}, {"PROF", SIGPROF},
+        {"WINCH", SIGWINCH}, {"IO", SIGIO}, {"POLL", SIGIO}, {"PWR", SIGPWR}, {"STKFLT", SIGSTKFLT}, {"TRAP", SIGTRAP},
+    };
+    uint64_t number;
+    if (strcmp(text, "none") == 0) return 0;
+    if (strncmp(text, "SIG", 3) == 0) text += 3;
+    if (parse_number(text, 64, &number)) return (int)number;
+    if (strncmp(text, "RTMIN", 5) == 0) {
+        if (text[5] == '\0') return SIGRTMIN;
+        if (text[5] == '+' && parse_number(text + 6, (uint64_t)(SIGRTMAX - SIGRTMIN), &number)) return SIGRTMIN + (int)number;
+    }
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(text, names[i].name) == 0) return names[i].number;
+    return -1;
+}
+
+/* Whether the program's name matches one of the globs in a ':'-separated list. */
+static bool matches(const char *list, const char *name) {
+    char glob[256];
+    while (*list != '\0') {
+        size_t length = strcspn(list, ":");
+        if (length > 0 && length < sizeof glob) {
+            memcpy(glob, list, length);
+            glob[length] = '\0';
+            if (fnmatch(glob, name, 0) == 0) return true;
+        }
+        list += length + (list[length] == ':');
+    }
+    return false;
+}
+
+/* Whether our parent runs with HEAPSUM_FOLLOW=0 itself: then we are a child, and not the first program. */
+static bool parent_was_first(void) {
+    static const char wanted[] = "HEAPSUM_FOLLOW=0";
+    char path[40] = "/proc/", buffer[4096 + sizeof wanted];
+    char digits[12];
+    size_t n = 0, at = strlen(path), kept = 0;
+    for (pid_t parent = getppid(); parent > 0; parent /= 10) digits[n++] = (char)('0' + parent % 10);
+    while (n > 0) path[at++] = digits[--n];
+    memcpy(path + at, "/environ", 9);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    bool found = false;
+    ssize_t got;
+    while (!found && (got = read(fd, buffer + kept, 4096)) > 0) {
+        size_t have = kept + (size_t)got;
+        found = memmem(buffer, have, wanted, sizeof wanted) != NULL; /* with its NUL */
+        kept = have < sizeof wanted - 1 ? have : sizeof wanted - 1;
+        memmove(buffer, buffer + have - kept, kept);
+    }
+    close(fd);
+    return found;
+}
+
+static void read_program(char **env) {
+    ssize_t length = readlink("/proc/self/exe", options.program, sizeof options.program - 1);
+    if (length <= 0) {
+        const char *executable = (const char *)getauxval(AT_EXECFN);
+        (void)env;
+        if (executable == NULL) executable = "unknown";
+        length = (ssize_t)strnlen(executable, sizeof options.program - 1);
+        memcpy(options.program, executable, (size_t)length);
+    }
+    options.program[length] = '\0';
+    const char *base = strrchr(options.program, '/');
+    base = base != NULL ? base + 1 : options.program;
+    size_t base_length = strnlen(base, sizeof options.name - 1);
+    memcpy(options.name, base, base_length);
+    options.name[base_length] = '\0';
+}
+
+/* Copies a directory's path, made absolute; false where it does not fit. */
+static bool copy_directory(char *to, size_t room, const char *path) {
+    size_t at = 0;
+    if (path[0] != '/') {
+        if (getcwd(to, room - 1) == NULL) return false;
+        at = strlen(to);
+        if (path[0] == '\0' || strcmp(path, ".") == 0) return true;
+        to[at++] = '/';
+    }
+    size_t length = strlen(path);
+    if (at + length >= room) return false;
+    memcpy(to + at, path, length + 1);
+    return true;
+}
+
+void options_read(char **env) {
+    options = (struct options){.record = true, .follow = true, .signal = SIGUSR2, .depth = OPTIONS_DEPTH_DEFAULT, .unwinder = HEAP_UNWINDER_LIBUNWIND};
+    read_program(env);
+    if (getauxval(AT_SECURE) != 0) {
+        options.record = false;
+        return;
+    }
+    const char *value;
+    uint64_t number;
+    if ((value = value_of(env, "HEAPSUM_MESSAGES")) != NULL && strlen(value) < sizeof options.messages)
+        memcpy(options.messages, value, strlen(value) + 1);
+    value = value_of(env, "HEAPSUM_OUTPUT");
+    if (!copy_directory(options.output, sizeof options.output, value != NULL ? value : "")) {
+        options.output[0] = '\0';
+        message("the output directory can't be named; images go to shared memory: ", value != NULL ? value : ".");
+    }
+    if ((value = value_of(env, "HEAPSUM_RUN_DIR")) != NULL && !copy_directory(options.run_dir, sizeof options.run_dir, value))
+        options.run_dir[0] = '\0';
+    if ((value = value_of(env, "HEAPSUM_DEPTH")) != NULL) {
+        if (parse_number(value, OPTIONS_DEPTH_MOST, &number)) options.depth = (uint32_t)number;
+        else message("HEAPSUM_DEPTH is not a number from 0 to 1024: ", value);
+    }
+    if ((value = value_of(env, "HEAPSUM_SIGNAL")) != NULL) {
+        int signal = parse_signal(value);
+        if (signal >= 0 && signal != SIGKILL && signal != SIGSTOP) {
+            options.signal = signal;
+            options.signal_chosen = true;
+        } else {
+            message("HEAPSUM_SIGNAL names no signal that can be handled: ", value);
+        }
+    }
+    if ((value = value_of(env, "HEAPSUM_MAX_SIZE")) != NULL) {
+        if (parse_number(value, UINT64_MAX, &number)) options.maximum_bytes = number;
+        else message("HEAPSUM_MAX_SIZE is not a number of bytes: ", value);
+    }
+    if ((value = value_of(env, "HEAPSUM_UNWIND")) != NULL && strcmp(value, "libunwind") != 0)
+        message("HEAPSUM_UNWIND: this build unwinds by libunwind, not by ", value);
+    value = value_of(env, "HEAPSUM_THREADS");
+    options.threads = value != NULL && strcmp(value, "1") == 0;
+    if ((value = value_of(env, "HEAPSUM_ONLY")) != NULL && !matches(value, options.name)) options.record = false;
+    if ((value = value_of(env, "HEAPSUM_SKIP")) != NULL && matches(value, options.name)) options.record = false;
+    value = value_of(env, "HEAPSUM_FOLLOW");
+    options.follow = value == NULL || strcmp(value, "0") != 0;
+    if (!options.follow && parent_was_first()) options.record = false;
+}

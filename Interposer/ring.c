@@ -1,0 +1,180 @@
+/*
+ * Folding. Each thread folds its own ring, with relaxed adds, and waits for nobody.
+ *
+ * `folded` moves on after each single event: a kill in between leaves one event at most half folded, which
+ * a reader settles by "allocated - freed = live". Peaks and snapshots are not copied when they happen:
+ * an epoch is bumped, and a stack copies what it held before its next change.
+ *
+ * With one thread the peak is exact: the batch's highest point is found first, and the epoch bumped right
+ * there. With more, what lies unfolded in other rings at that moment is missing: at most RING_FOLD_BYTES or
+ * RING_FOLD_EVENTS a thread, and peak_error_bytes says how much it was.
+ */
+#include "ring.h"
+
+#include "book.h"
+#include "image.h"
+#include "live.h"
+
+static void copy_levels(struct heap_stack *stack) {
+    struct heap_header *header = image.header;
+    uint32_t epoch = load_acquire(&header->peak_epoch), taken = load_acquire(&header->snapshots); /* partners: the bumps below */
+    uint32_t copied = load_relaxed(&stack->snapshots);
+    if (likely(load_relaxed(&stack->peak_epoch) == epoch && copied >= taken)) return;
+    uint64_t bytes = load_relaxed(&stack->allocated_bytes) - load_relaxed(&stack->freed_bytes);
+    uint64_t blocks = load_relaxed(&stack->allocated_blocks) - load_relaxed(&stack->freed_blocks);
+    if (load_relaxed(&stack->peak_epoch) != epoch) {
+        store_relaxed(&stack->peak.bytes, bytes);
+        store_relaxed(&stack->peak.blocks, blocks);
+        store_release(&stack->peak_epoch, epoch); /* after the copy: a kill in between leaves "not changed since", which is still true */
+    }
+    for (; copied < taken && copied < HEAP_SNAPSHOT_COUNT; copied++) {
+        store_relaxed(&stack->levels[copied].bytes, bytes);
+        store_relaxed(&stack->levels[copied].blocks, blocks);
+        store_release(&stack->snapshots, copied + 1);
+    }
+}
+
+static uint32_t lifetime_bucket(uint32_t born, uint32_t died) {
+    uint64_t from = heap_tick_milliseconds(born), to = heap_tick_milliseconds(died);
+    uint64_t units = (to > from ? to - from : 0) / HEAP_LIFETIME_FIRST_MILLISECONDS;
+    uint32_t bucket = units == 0 ? 0 : 64 - (uint32_t)__builtin_clzll(units);
+    return bucket < HEAP_LIFETIME_COUNT ? bucket : HEAP_LIFETIME_COUNT - 1;
+}
+
+static void fold_event(uint32_t kind, uint64_t slot, uint64_t bytes, uint32_t flags, uint32_t tick) {
+    struct heap_stack *stack = &image.stacks[heap_slot_stack(slot)];
+    copy_levels(stack);
+    if (kind == HEAP_EVENT_ALLOCATED) {
+        add_relaxed(&stack->allocated_blocks, 1);
+        add_relaxed(&stack->allocated_bytes, bytes);
+        return;
+    }
+    add_relaxed(&stack->freed_blocks, 1);
+    add_relaxed(&stack->freed_bytes, bytes);
+    add_relaxed(&stack->lifetimes[lifetime_bucket(heap_slot_tick(slot), tick)], 1);
+    if (flags & HEAP_EVENT_FLAG_TEMPORARY) add_relaxed(&stack->temporary_blocks, 1);
+}
+
+static inline int64_t bytes_of(const struct heap_event *event) {
+    return heap_event_kind(event->mark) == HEAP_EVENT_ALLOCATED ? (int64_t)event->bytes : -(int64_t)event->bytes;
+}
+static inline int64_t blocks_of(const struct heap_event *event) { return heap_event_kind(event->mark) == HEAP_EVENT_ALLOCATED ? 1 : -1; }
+
+/* Folds events [folded, until), and the sums that the process shares. Returns the live bytes after them. */
+static uint64_t fold_until(struct heap_thread *record, struct heap_ring *ring, uint64_t until, uint64_t *blocks_after) {
+    int64_t bytes = 0, blocks = 0;
+    for (uint64_t n = record->folded; n < until; n++) {
+        const struct heap_event *event = &ring->events[n % HEAP_RING_EVENTS];
+        bytes += bytes_of(event);
+        blocks += blocks_of(event);
+        fold_event(heap_event_kind(event->mark), event->slot, event->bytes, heap_event_flags(event->mark), heap_event_tick(event->mark));
+        store_release(&record->folded, n + 1); /* partner: a reader's acquire; it then sees the adds */
+    }
+    *blocks_after = __atomic_add_fetch(&image.header->live_blocks, (uint64_t)blocks, __ATOMIC_RELAXED);
+    return __atomic_add_fetch(&image.header->live_bytes, (uint64_t)bytes, __ATOMIC_RELAXED);
+}
+
+/* Bytes that lie unfolded in other threads' rings, for the peak's error. Thousands of threads are not walked: the bound is stated for them. */
+static uint64_t pending_elsewhere(const struct heap_thread *self) {
+    uint64_t threads = load_relaxed(&image.header->sections[HEAP_SECTION_THREADS].used), sum = 0;
+    if (threads > 256) return (threads - 1) * (uint64_t)RING_FOLD_BYTES;
+    for (uint64_t i = 0; i < threads; i++)
+        if (&image.threads[i] != self) sum += load_relaxed(&image.threads[i].pending_bytes);
+    return sum;
+}
+
+static uint64_t not_below_zero(uint64_t sum) { return (int64_t)sum > 0 ? sum : 0; }
+
+static void raise_peak(const struct heap_thread *self, uint64_t bytes, uint64_t blocks) {
+    struct heap_header *header = image.header;
+    uint64_t peak = load_relaxed(&header->peak_bytes);
+    /* Signed: one thread's frees may be folded before another's allocations of the same blocks, and the sum be below zero for a while. */
+    while ((int64_t)bytes > (int64_t)peak)
+        if (cas_relaxed(&header->peak_bytes, &peak, bytes)) {
+            store_relaxed(&header->peak_blocks, not_below_zero(blocks));
+            store_relaxed(&header->peak_ns, image_nanoseconds());
+            store_relaxed(&header->peak_error_bytes, pending_elsewhere(self));
+            __atomic_fetch_add(&header->peak_epoch, 1, __ATOMIC_RELEASE); /* partner: copy_levels */
+            return;
+        }
+}
+
+static void take_sample(uint64_t now) {
+    static uint32_t busy; /* a halving that a second sampler must not meet */
+    struct heap_header *header = image.header;
+    uint64_t due = load_relaxed(&header->timeline_due_ns);
+    if (likely(now < due) || !cas_relaxed(&header->timeline_due_ns, &due, now + load_relaxed(&header->timeline_interval_ns))) return;
+    if (__atomic_exchange_n(&busy, 1, __ATOMIC_ACQUIRE) != 0) return; /* partner: the release below */
+    struct heap_section *section = &header->sections[HEAP_SECTION_TIMELINE];
+    if (section->used == HEAP_TIMELINE_SAMPLES) {
+        for (size_t i = 0; i < HEAP_TIMELINE_SAMPLES / 2; i++) image.timeline[i] = image.timeline[2 * i + 1];
+        store_release(&section->used, HEAP_TIMELINE_SAMPLES / 2);
+        store_relaxed(&header->timeline_interval_ns, header->timeline_interval_ns * 2);
+    }
+    uint64_t last = section->used;
+    if (image_take(HEAP_SECTION_TIMELINE, 1) == (int64_t)last)
+        image.timeline[last] = (struct heap_sample){now, not_below_zero(load_relaxed(&header->live_bytes)), not_below_zero(load_relaxed(&header->live_blocks)), load_relaxed(&header->rss_bytes)};
+    store_release(&busy, 0);
+}
+
+static void take_snapshot(uint64_t now) {
+    struct heap_header *header = image.header;
+    uint32_t taken = load_relaxed(&header->snapshots);
+    while (taken < HEAP_SNAPSHOT_COUNT && now >= (uint64_t)HEAP_SNAPSHOT_FIRST_SECONDS * 1000000000u << taken)
+        if (cas_acq_rel(&header->snapshots, &taken, taken + 1)) taken++; /* partner: copy_levels */
+}
+
+void ring_fold(struct heap_thread *record, struct heap_ring *ring) {
+    uint64_t head = record->head, at_highest = record->folded, blocks;
+    int64_t sum = 0, highest = 0;
+    for (uint64_t n = record->folded; n < head; n++) {
+        sum += bytes_of(&ring->events[n % HEAP_RING_EVENTS]);
+        if (sum <= highest) continue;
+        highest = sum;
+        at_highest = n + 1;
+    }
+    uint64_t now = image_nanoseconds();
+    take_snapshot(now);
+    if ((int64_t)load_relaxed(&image.header->live_bytes) + highest > (int64_t)load_relaxed(&image.header->peak_bytes)) {
+        uint64_t bytes = fold_until(record, ring, at_highest, &blocks);
+        raise_peak(record, bytes, blocks);
+    }
+    fold_until(record, ring, head, &blocks);
+    store_relaxed(&record->pending_bytes, 0);
+    record->folded_tick = now / 1000000;
+    take_sample(now);
+}
+
+void ring_commit(struct heap_thread *record, struct heap_ring *ring, uint64_t count, uint64_t bytes, uint64_t milliseconds) {
+    uint64_t head = record->head + count;
+    store_release(&record->head, head); /* partner: a reader's acquire; entries and slots stand before it */
+    uint64_t pending = record->pending_bytes + bytes;
+    store_relaxed(&record->pending_bytes, pending);
+    if (unlikely(head - record->folded >= RING_FOLD_EVENTS || pending >= RING_FOLD_BYTES || milliseconds - record->folded_tick >= RING_FOLD_MILLISECONDS))
+        ring_fold(record, ring);
+}
+
+void ring_bypass(uint32_t kind, uint64_t slot, size_t bytes, uint32_t flags, uint32_t tick) {
+    struct heap_header *header = image.header;
+    bool allocated = kind == HEAP_EVENT_ALLOCATED;
+    uint64_t live = __atomic_add_fetch(&header->live_bytes, allocated ? bytes : -(uint64_t)bytes, __ATOMIC_RELAXED);
+    uint64_t blocks = __atomic_add_fetch(&header->live_blocks, allocated ? 1 : -(uint64_t)1, __ATOMIC_RELAXED);
+    fold_event(kind, slot, bytes, flags, tick);
+    if (allocated) raise_peak(NULL, live, blocks);
+    LOSE(ringless_events, 1);
+}
+
+void ring_settle(struct heap_thread *record, struct heap_ring *ring, uint32_t index) {
+    book_settle(&record->in_flight, index);
+    uint64_t head = record->head, bytes = 0;
+    for (int i = 0; i < 2; i++) {
+        const struct heap_event *event = &ring->events[head % HEAP_RING_EVENTS];
+        if (event->mark == 0 || heap_event_sequence(event->mark) != (uint32_t)head) break;
+        bool stands = book_slot_holds(event->address, event->slot);
+        if (stands != (heap_event_kind(event->mark) == HEAP_EVENT_ALLOCATED)) break;
+        bytes += event->bytes;
+        head++;
+    }
+    store_release(&record->head, head);
+    store_relaxed(&record->pending_bytes, record->pending_bytes + bytes);
+}

@@ -1,0 +1,47 @@
+/*
+ * Events: a thread's ring, and their folding into the stacks' counters and the timeline.
+ */
+#ifndef HEAPSUM_RING_H
+#define HEAPSUM_RING_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "atomics.h"
+#include "heap_image.h"
+
+/* Events in the ring before it is folded; the rest of it are the thread's last events, kept. */
+#define RING_FOLD_EVENTS 64
+/* … or these many bytes, so that the peak and the timeline don't wait for a thread that holds much and does little. */
+#define RING_FOLD_BYTES (1u << 20)
+/* … or so much time, in milliseconds. */
+#define RING_FOLD_MILLISECONDS 128
+
+static inline uint64_t event_mark(uint64_t sequence, uint32_t flags, uint32_t kind, uint32_t tick) {
+    return sequence << HEAP_EVENT_SEQUENCE_SHIFT | (uint64_t)flags << HEAP_EVENT_FLAGS_SHIFT | (uint64_t)kind << HEAP_EVENT_KIND_SHIFT | tick;
+}
+
+/* Writes event number `sequence`, its mark last. It counts once ring_commit has passed it. */
+static inline void ring_write(struct heap_ring *ring, uint64_t sequence, uintptr_t address, uint64_t slot, size_t bytes, uint32_t flags, uint32_t kind, uint32_t tick) {
+    struct heap_event *event = &ring->events[sequence % HEAP_RING_EVENTS];
+    store_relaxed(&event->address, address);
+    store_relaxed(&event->slot, slot);
+    store_relaxed(&event->bytes, bytes);
+    fence_compiler();
+    store_relaxed(&event->mark, event_mark(sequence, flags, kind, tick));
+    fence_compiler(); /* entry, then slot, then head: the order in which a killed program's image is read */
+}
+
+/* Commits `count` events of `bytes` in all, and folds where it is time. */
+void ring_commit(struct heap_thread *record, struct heap_ring *ring, uint64_t count, uint64_t bytes, uint64_t milliseconds);
+
+/* Folds all committed events. By the owner alone, or who took the record over. */
+void ring_fold(struct heap_thread *record, struct heap_ring *ring);
+
+/* Settles what an owner left that never came back (it died, or jumped out of a handler): as a reader of a killed program's image would. */
+void ring_settle(struct heap_thread *record, struct heap_ring *ring, uint32_t index);
+
+/* Counts one event without a ring. */
+void ring_bypass(uint32_t kind, uint64_t slot, size_t bytes, uint32_t flags, uint32_t tick);
+
+#endif

@@ -1,0 +1,190 @@
+/*
+ * The dump signal. By default it is ours only while the program leaves it alone: a program that sets a
+ * handler, or ignores the signal, has it wholly. Where the user chose the signal, our handler stays in the kernel's
+ * table and calls the program's, whose action is kept here and shown to the program as if it stood there.
+ *
+ * glibc's signal(), sigset() and so on reach the kernel without calling sigaction() by its name, so each
+ * is interposed. For any other signal all of them are the next function, untouched.
+ */
+#include "signals.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "atomics.h"
+#include "dump.h"
+#include "hook.h"
+#include "image.h"
+#include "next.h"
+#include "options.h"
+#include "start.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+static uint32_t ours; /* our handler is in the kernel's table */
+/* The program's action for the dump signal, as it believes it to stand. Two, so that a handler reads a whole one while another is set. */
+static struct sigaction actions[2];
+static uint32_t which;
+
+static struct sigaction program_action(void) { return actions[load_acquire(&which)]; } /* partner: the release below */
+
+static void set_program_action(const struct sigaction *action) {
+    uint32_t other = 1 - load_relaxed(&which);
+    actions[other] = *action;
+    store_release(&which, other);
+}
+
+/* What the kernel would have done without us. */
+static void act_by_default(int signal) {
+    struct sigaction mine, standard = {.sa_handler = SIG_DFL};
+    sigset_t set, before;
+    if (next.sigaction(signal, &standard, &mine) != 0) return;
+    syscall(SYS_tgkill, getpid(), thread_id(), signal);
+    sigemptyset(&set);
+    sigaddset(&set, signal);
+    sigprocmask(SIG_UNBLOCK, &set, &before); /* here the process ends, or stops; where the default is to ignore, nothing */
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    next.sigaction(signal, &mine, NULL);
+}
+
+static void on_signal(int signal, siginfo_t *info, void *context) {
+    int saved = errno;
+    bool sent = info->si_code == SI_USER || info->si_code == SI_QUEUE || info->si_code == SI_TKILL;
+    bool from_outside = sent && info->si_pid != getpid();
+    struct sigaction program = program_action();
+    /* A vfork'd child shares the memory, but the image is its parent's. */
+    bool recorded = load_acquire(hook_live) != 0 && image.header->pid == (uint32_t)getpid();
+    if (from_outside && recorded) dump_write();
+    errno = saved;
+    if (program.sa_flags & SA_SIGINFO) {
+        if (program.sa_flags & (int)SA_RESETHAND) set_program_action(&(struct sigaction){.sa_handler = SIG_DFL});
+        program.sa_sigaction(signal, info, context);
+    } else if (program.sa_handler != SIG_DFL && program.sa_handler != SIG_IGN) {
+        if (program.sa_flags & (int)SA_RESETHAND) set_program_action(&(struct sigaction){.sa_handler = SIG_DFL});
+        program.sa_handler(signal);
+    } else if (program.sa_handler == SIG_DFL && !from_outside) {
+        act_by_default(signal);
+    }
+    errno = saved;
+}
+
+/* Puts our handler in the kernel's table, with the mask and flags that the program's would have there. */
+static int install(void) {
+    struct sigaction program = program_action();
+    struct sigaction action = {.sa_sigaction = on_signal, .sa_mask = program.sa_mask};
+    bool handled = (program.sa_flags & SA_SIGINFO) || (program.sa_handler != SIG_DFL && program.sa_handler != SIG_IGN);
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK | (handled ? program.sa_flags & (SA_RESTART | SA_NODEFER) : SA_RESTART);
+    return next.sigaction(options.signal, &action, NULL);
+}
+
+static void note(void) {
+    if (image.header == NULL) return;
+    if (load_relaxed(&ours)) __atomic_fetch_and(&image.header->flags, ~(uint32_t)HEAP_FLAG_SIGNAL_OF_PROGRAM, __ATOMIC_RELAXED);
+    else or_relaxed(&image.header->flags, HEAP_FLAG_SIGNAL_OF_PROGRAM);
+}
+
+void signals_start(void) {
+    static bool looked; /* a fork's child inherits what was settled */
+    if (options.signal == 0) return;
+    if (!looked) {
+        struct sigaction before;
+        looked = true;
+        if (next.sigaction(options.signal, NULL, &before) == 0 && (options.signal_chosen || before.sa_handler == SIG_DFL)) {
+            set_program_action(&before);
+            if (install() == 0) store_relaxed(&ours, 1);
+        }
+    }
+    note();
+}
+
+static bool is_default(const struct sigaction *action) { return !(action->sa_flags & SA_SIGINFO) && action->sa_handler == SIG_DFL; }
+
+/* sigaction for the dump signal. */
+static int set_action(int signal, const struct sigaction *action, struct sigaction *before) {
+    if (!load_relaxed(&ours)) {
+        int result = next.sigaction(signal, action, before);
+        /* A program that gives the signal back gives it to us: by default it would end the process. */
+        if (result == 0 && action != NULL && is_default(action) && load_acquire(hook_live) != 0) {
+            set_program_action(action);
+            if (install() == 0) store_relaxed(&ours, 1);
+            note();
+        }
+        return result;
+    }
+    struct sigaction old = program_action();
+    if (action != NULL) {
+        struct sigaction fresh = *action; /* it may be the same memory as `before` */
+        if (options.signal_chosen || is_default(&fresh)) {
+            set_program_action(&fresh);
+            if (install() != 0) return -1;
+        } else {
+            if (next.sigaction(signal, &fresh, NULL) != 0) return -1;
+            store_relaxed(&ours, 0);
+            note();
+        }
+    }
+    if (before != NULL) *before = old;
+    return 0;
+}
+
+static bool is_dump_signal(int signal) { return start_next() && signal != 0 && signal == options.signal; }
+
+EXPORT int sigaction(int signal, const struct sigaction *action, struct sigaction *before) {
+    return is_dump_signal(signal) ? set_action(signal, action, before) : next.sigaction(signal, action, before);
+}
+
+extern int __sigaction(int, const struct sigaction *, struct sigaction *);
+EXPORT int __sigaction(int signal, const struct sigaction *action, struct sigaction *before) { return sigaction(signal, action, before); }
+
+/* What signal() and its kin do, by sigaction with these flags. */
+static sighandler_t set_handler(int signal, sighandler_t handler, int flags, bool masked) {
+    struct sigaction action = {.sa_handler = handler, .sa_flags = flags}, before;
+    if (handler == SIG_ERR) {
+        errno = EINVAL;
+        return SIG_ERR;
+    }
+    if (masked) sigaddset(&action.sa_mask, signal);
+    return set_action(signal, &action, &before) == 0 ? before.sa_handler : SIG_ERR;
+}
+
+/* signal(7): BSD semantics, the signal blocked in its handler and system calls restarted. */
+EXPORT sighandler_t signal(int number, sighandler_t handler) {
+    return is_dump_signal(number) ? set_handler(number, handler, SA_RESTART, true) : next.signal(number, handler);
+}
+extern sighandler_t bsd_signal(int, sighandler_t);
+EXPORT sighandler_t bsd_signal(int number, sighandler_t handler) { return signal(number, handler); }
+extern sighandler_t ssignal(int, sighandler_t);
+EXPORT sighandler_t ssignal(int number, sighandler_t handler) { return signal(number, handler); }
+
+/* sysv_signal(3): once, not blocked, not restarted. */
+EXPORT sighandler_t sysv_signal(int number, sighandler_t handler) {
+    return is_dump_signal(number) ? set_handler(number, handler, (int)(SA_RESETHAND | SA_NODEFER), false) : next.sysv_signal(number, handler);
+}
+extern sighandler_t __sysv_signal(int, sighandler_t);
+EXPORT sighandler_t __sysv_signal(int number, sighandler_t handler) { return sysv_signal(number, handler); }
+
+/* sigset(3): SIG_HOLD blocks; any other disposition unblocks. Returns SIG_HOLD where the signal was blocked. */
+EXPORT sighandler_t sigset(int number, sighandler_t handler) {
+    if (!is_dump_signal(number)) return next.sigset(number, handler);
+    sigset_t set, before;
+    sigemptyset(&set);
+    sigaddset(&set, number);
+    struct sigaction old;
+    if (handler == SIG_HOLD) {
+        if (sigprocmask(SIG_BLOCK, &set, &before) != 0 || set_action(number, NULL, &old) != 0) return SIG_ERR;
+        return sigismember(&before, number) ? SIG_HOLD : old.sa_handler;
+    }
+    sighandler_t result = set_handler(number, handler, 0, false);
+    if (result == SIG_ERR || sigprocmask(SIG_UNBLOCK, &set, &before) != 0) return SIG_ERR;
+    return sigismember(&before, number) ? SIG_HOLD : result;
+}
+
+EXPORT int sigignore(int number) {
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    return sigaction(number, &ignore, NULL);
+}

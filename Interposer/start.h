@@ -1,0 +1,18 @@
+/*
+ * The start of recording, in a process's life and in a forked child's.
+ */
+#ifndef HEAPSUM_START_H
+#define HEAPSUM_START_H
+
+#include <stdbool.h>
+
+/* Finds the next functions, where they are not known yet; false inside of dlsym's own calls, which the arena serves. */
+bool start_next(void);
+
+/*
+ * Called by a hook while nothing is recorded: makes the image where it is time.
+ * True where this call may be booked. Safe to call again and again; who meets another thread at it passes through.
+ */
+bool start_recording(void);
+
+#endif

@@ -1,0 +1,89 @@
+/*
+ * Records for threads. A thread's death is not watched: no destructor and no hook of ours is in its way.
+ * A new thread looks at a few records' owners instead, and takes over that of one that is gone: so as many records
+ * are in use as threads were ever alive at once, and a few more. Until then a dead thread's ring keeps its last events.
+ */
+#include "thread.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "atomics.h"
+#include "ring.h"
+
+__thread struct local local;
+uint64_t image_number;
+
+#define SCRATCHES (1u << 15)
+static struct scratch *scratches[SCRATCHES]; /* by record: handed on with it */
+static uint64_t hand;                        /* where the next look for a dead owner begins */
+#define LOOKS 8
+
+uint32_t thread_id(void) { return (uint32_t)syscall(SYS_gettid); }
+
+void threads_start(void) {
+    /* A fork's child: what the parent's threads had is not touched, as a hook that the fork interrupted may still hold it. */
+    memset(scratches, 0, sizeof scratches);
+    hand = 0;
+}
+
+static bool is_dead(uint32_t tid) {
+    return syscall(SYS_tgkill, getpid(), tid, 0) != 0 && errno == ESRCH;
+}
+
+/* Takes the record over where its owner is gone, or had our own tid before us. */
+static bool take_over(struct heap_thread *record, uint32_t tid) {
+    uint32_t owner = load_acquire(&record->tid);
+    if (owner == 0 || (owner != tid && !is_dead(owner))) return false;
+    return cas_acq_rel(&record->tid, &owner, tid);
+}
+
+static int64_t find_record(uint32_t tid) {
+    struct heap_section *section = &image.header->sections[HEAP_SECTION_THREADS];
+    uint64_t used = load_relaxed(&section->used);
+    uint64_t start = used > 0 ? add_relaxed(&hand, LOOKS) : 0;
+    for (uint64_t i = 0; i < LOOKS && i < used; i++) {
+        uint64_t index = (start + i) % used;
+        if (take_over(&image.threads[index], tid)) return (int64_t)index;
+    }
+    int64_t index = image_take(HEAP_SECTION_THREADS, 1);
+    if (index < 0 || !image_cover(HEAP_SECTION_EVENTS, (uint64_t)index + 1)) return -1;
+    store_release(&image.threads[index].tid, tid);
+    return index;
+}
+
+static struct scratch *scratch_for(uint32_t index) {
+    if (index < SCRATCHES && scratches[index] != NULL) return scratches[index];
+    void *memory = mmap(NULL, sizeof(struct scratch), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) return NULL;
+    madvise(memory, sizeof(struct scratch), MADV_DONTDUMP);
+    if (index < SCRATCHES) scratches[index] = memory;
+    return memory;
+}
+
+void thread_attach(void) {
+    int saved = errno;
+    uint32_t tid = thread_id();
+    uint64_t number = load_acquire(&image_number);
+    /* The level stays: where a fork's child runs in a handler inside a hook, that hook is still to return. */
+    local.record = NULL;
+    local.scratch = NULL;
+    local.image = number;
+    int64_t index = find_record(tid);
+    if (index >= 0) {
+        struct heap_thread *record = &image.threads[index];
+        local.index = (uint32_t)index;
+        local.ring = &image.rings[index];
+        local.scratch = scratch_for((uint32_t)index);
+        ring_settle(record, local.ring, local.index);
+        ring_fold(record, local.ring);
+        record->last_allocated_address = 0;
+        record->started_ns = image_nanoseconds();
+        local.record = record;
+    }
+    errno = saved;
+}

@@ -1,0 +1,84 @@
+# heapsum: what people type. `make demo` and `make test` work on a fresh Debian machine: they install
+# what is missing first, and say what and why. Everything built lies under .build, in the same tree
+# that `make install` makes under PREFIX, so that the tools find libheapsum.so in either.
+
+CC      = cc
+CXX     = c++
+SWIFT   = swift
+PREFIX  = /usr/local
+DESTDIR =
+# Options for `swift test`, as in make test TESTS='--filter LaunchTests'.
+TESTS   =
+
+BUILD    = .build/heapsum
+LIBRARY  = $(BUILD)/lib/heapsum/libheapsum.so
+TOOLS    = heapsum heaprun heapdump gensyms
+EXAMPLES = $(addprefix .build/examples/,unjoined-threads pool-slot-zero producer-consumer)
+
+# Optimised in any build: the interposer's speed is the program's speed. The order of the flags that
+# matter: initial-exec TLS needs no allocation at a thread's first event; -z now and -fno-plt leave no
+# lazy binding to happen inside a hook; initfirst lets its constructor run before other libraries'.
+LIBRARY_CFLAGS  = -std=c17 -D_GNU_SOURCE -O2 -g -fPIC -Wall -Wextra -Werror -fvisibility=hidden -ftls-model=initial-exec \
+                  -fno-plt
+# libdl holds dlsym before glibc 2.34, and is an empty shell since: it is always needed, so that one build loads under either.
+LIBRARY_LDFLAGS = -shared -Wl,-soname,libheapsum.so -Wl,-z,now -Wl,-z,initfirst -Wl,--no-undefined -l:libdl.so.2
+LIBRARY_SOURCES = $(wildcard Interposer/*.c)
+LIBRARY_HEADERS = $(wildcard Interposer/*.h Interposer/include/*.h)
+
+.PHONY: all library tools examples demo test bench install clean packages
+.DELETE_ON_ERROR:
+
+all: library tools
+
+library: $(LIBRARY)
+
+# Linked under a name of its own and renamed: who runs while this builds sees the old library or the new one.
+$(LIBRARY): $(LIBRARY_SOURCES) $(LIBRARY_HEADERS) Makefile
+	$(if $(LIBRARY_SOURCES),,$(error there are no sources in Interposer))
+	@mkdir -p $(@D)
+	$(CC) $(LIBRARY_CFLAGS) -IInterposer/include $(CFLAGS) -o $@.$$$$ $(LIBRARY_SOURCES) $(LIBRARY_LDFLAGS) $(LDFLAGS) && mv -f $@.$$$$ $@
+
+# SwiftPM knows what is out of date. The tools carry the Swift library in them, so that they run where no
+# Swift is. Hard links or copies, no symbolic links: a tool looks for the library beside its own file.
+tools:
+	$(SWIFT) build -c release --static-swift-stdlib
+	@mkdir -p $(BUILD)/bin
+	@for tool in $(TOOLS); do ln -f .build/release/$$tool $(BUILD)/bin/$$tool 2>/dev/null || cp -f .build/release/$$tool $(BUILD)/bin/$$tool || exit 1; done
+
+examples: $(EXAMPLES)
+
+# Frame pointers are left out on purpose, as in what distributions ship.
+.build/examples/%: Examples/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 -O1 -g -Wall -Wextra -o $@ $< -lpthread
+
+.build/examples/%: Examples/%.cpp
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 -O1 -g -Wall -Wextra -o $@ $< -lpthread
+
+packages:
+	@scripts/install-packages
+
+demo: packages
+	@$(MAKE) --no-print-directory all examples
+	@scripts/demo $(BUILD)/bin .build/examples
+
+test: packages
+	@$(MAKE) --no-print-directory library examples
+	$(SWIFT) test $(TESTS)
+
+bench: packages
+	@scripts/install-packages --bench
+	@$(MAKE) --no-print-directory all
+	@scripts/bench $(BUILD)/bin
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/heapsum
+	install -m 755 $(addprefix $(BUILD)/bin/,$(TOOLS)) $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/heapsum/libheapsum.so
+	scripts/install-completions $(BUILD)/bin $(DESTDIR)$(PREFIX)
+	for page in docs/man/*.1; do [ ! -e "$$page" ] || install -D -m 644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man1/$${page##*/}" || exit 1; done
+
+clean:
+	rm -rf .build/heapsum .build/examples
+	$(SWIFT) package clean

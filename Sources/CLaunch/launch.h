@@ -1,0 +1,123 @@
+/*
+ * What starting a program needs of Linux and Swift's Glibc module doesn't have. Each function is one
+ * system call or a few; all policy is in Swift. Nothing here allocates, and what runs between fork and
+ * execve is async-signal-safe.
+ */
+#ifndef HEAPSUM_LAUNCH_H
+#define HEAPSUM_LAUNCH_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/prctl.h>
+#include <sys/types.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#define LAUNCH_TMPFS_MAGIC 0x01021994
+
+struct launch_file_system {
+    int is_tmpfs;
+    uint64_t available_bytes;
+};
+
+/* statfs(2). 0, or -1 with errno. */
+static inline int launch_file_system_of(const char *path, struct launch_file_system *out) {
+    struct statfs fs;
+    if (statfs(path, &fs) != 0) return -1;
+    out->is_tmpfs = fs.f_type == LAUNCH_TMPFS_MAGIC;
+    out->available_bytes = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
+    /* A tmpfs mounted without a limit says 0 blocks: its limit is the memory. */
+    if (out->is_tmpfs && fs.f_blocks == 0) out->available_bytes = UINT64_MAX;
+    return 0;
+}
+
+static inline int launch_has_capabilities(const char *path) {
+    return getxattr(path, "security.capability", 0, 0) > 0;
+}
+
+static inline int launch_no_new_privileges(void) { return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1; }
+
+/*
+ * Blocks all signals that can be waited for, and says what was blocked before. What a fault of our own
+ * raises stays as it is, or a fault would loop.
+ */
+static inline void launch_block_signals(sigset_t *blocked, sigset_t *before) {
+    sigfillset(blocked);
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
+    for (unsigned i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(blocked, faults[i]);
+    sigprocmask(SIG_SETMASK, blocked, before);
+}
+
+/*
+ * Starts a program with the signal state that we were started with. fork rather than posix_spawn, which
+ * can't hand on an ignored SIGCHLD: with it ignored here, the kernel would reap the child before
+ * we have read how it ended, so we need the default, and the program what was before.
+ * Returns the PID; or -1 with errno, whether fork failed or execve.
+ */
+static inline pid_t launch_start(const char *path, char *const arguments[], char *const environment[],
+                                 const sigset_t *mask, int ignores_child) {
+    int report[2];
+    /* Not pipe2: Swift's module of unistd.h is built without _GNU_SOURCE. There is one thread. */
+    if (pipe(report) != 0) return -1;
+    fcntl(report[0], F_SETFD, FD_CLOEXEC);
+    fcntl(report[1], F_SETFD, FD_CLOEXEC);
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (ignores_child) signal(SIGCHLD, SIG_IGN);
+        sigprocmask(SIG_SETMASK, mask, 0);
+        execve(path, arguments, environment);
+        int error = errno;
+        while (write(report[1], &error, sizeof error) < 0 && errno == EINTR) {}
+        _exit(127);
+    }
+    int error = pid < 0 ? errno : 0;
+    close(report[1]);
+    if (pid > 0) {
+        ssize_t count;
+        while ((count = read(report[0], &error, sizeof error)) < 0 && errno == EINTR) {}
+        if (count != (ssize_t)sizeof error) error = 0;
+        if (error != 0) while (waitpid(pid, 0, 0) < 0 && errno == EINTR) {}
+    }
+    close(report[0]);
+    if (error == 0) return pid;
+    errno = error;
+    return -1;
+}
+
+/* Takes SIGCHLD's default, without which no child can be waited for. Says whether it was ignored. */
+static inline int launch_take_child_signal(void) {
+    struct sigaction before;
+    struct sigaction take = {.sa_handler = SIG_DFL};
+    sigaction(SIGCHLD, &take, &before);
+    return before.sa_handler == SIG_IGN;
+}
+
+/* Stops this process as `signal_number` does by default, and returns when it is continued. */
+static inline void launch_stop_self(int signal_number) {
+    struct sigaction stop = {.sa_handler = SIG_DFL}, before;
+    sigset_t only;
+    sigemptyset(&only);
+    sigaddset(&only, signal_number);
+    sigaction(signal_number, &stop, &before);
+    kill(getpid(), signal_number);
+    sigprocmask(SIG_UNBLOCK, &only, 0); /* stops here */
+    sigprocmask(SIG_BLOCK, &only, 0);
+    sigaction(signal_number, &before, 0);
+}
+
+static inline int launch_exited(int status) { return WIFEXITED(status); }
+static inline int launch_exit_status(int status) { return WEXITSTATUS(status); }
+static inline int launch_killed(int status) { return WIFSIGNALED(status); }
+static inline int launch_kill_signal(int status) { return WTERMSIG(status); }
+static inline int launch_stopped(int status) { return WIFSTOPPED(status); }
+static inline int launch_stop_signal(int status) { return WSTOPSIG(status); }
+static inline int launch_realtime_first(void) { return SIGRTMIN; }
+static inline int launch_realtime_last(void) { return SIGRTMAX; }
+/* Sent by a process (kill, sigqueue, tgkill …), not by the kernel or a terminal. */
+static inline int launch_sent_by_process(const siginfo_t *info) { return info->si_code <= 0; }
+
+#endif

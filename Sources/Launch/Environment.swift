@@ -1,0 +1,97 @@
+// The environment that a recorded program starts with: heaprun's own, with the library preloaded and
+// its options as HEAPSUM_ variables. Entries are C strings handed on byte for byte: an environment need not
+// be UTF-8, and what isn't ours must arrive as it was.
+
+import Glibc
+import SystemPackage
+
+/// What heaprun was asked for, checked.
+package struct RecordingOptions {
+    /// Where finished images and dumps go.
+    package var output: FilePath
+    /// Where running images are made; nil with --exec.
+    package var runDirectory: FilePath?
+    package var depth: Int?
+    package var signal: String?
+    package var only: [String] = []
+    package var skip: [String] = []
+    package var follow = true
+    package var threads = false
+    package var unwind: String?
+    package var messages: FilePath?
+
+    package init(output: FilePath) { self.output = output }
+
+    /// The HEAPSUM_ variables to set. What wasn't asked for keeps the caller's value.
+    package var variables: [(name: String, value: String)] {
+        var list = [("HEAPSUM_OUTPUT", output.string)]
+        if let runDirectory { list.append(("HEAPSUM_RUN_DIR", runDirectory.string)) }
+        if let depth { list.append(("HEAPSUM_DEPTH", String(depth))) }
+        if let signal { list.append(("HEAPSUM_SIGNAL", signal)) }
+        if !only.isEmpty { list.append(("HEAPSUM_ONLY", only.joined(separator: ":"))) }
+        if !skip.isEmpty { list.append(("HEAPSUM_SKIP", skip.joined(separator: ":"))) }
+        if !follow { list.append(("HEAPSUM_FOLLOW", "0")) }
+        if threads { list.append(("HEAPSUM_THREADS", "1")) }
+        if let unwind { list.append(("HEAPSUM_UNWIND", unwind)) }
+        if let messages { list.append(("HEAPSUM_MESSAGES", messages.string)) }
+        return list
+    }
+}
+
+/// The value of LD_PRELOAD: the library before what was there, and once.
+package func preloadValue(library: String, existing: String?) -> String {
+    let others = (existing ?? "").split(whereSeparator: { $0 == ":" || $0 == " " }).filter { $0 != library }
+    return ([library[...]] + others).joined(separator: ":")
+}
+
+/// Makes `name=value` entries for execve from an environment: those in `set` replaced or appended, those
+/// in `without` left out, all others as they are.
+package func environmentEntries(
+    from environment: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>, set: [(name: String, value: String)], without: [String] = []
+) -> [[CChar]] {
+    let prefixes = (set.map(\.name) + without).map { Array("\($0)=".utf8CString.dropLast()) }
+    var entries: [[CChar]] = []
+    var next = environment
+    while let entry = next.pointee {
+        if !prefixes.contains(where: { strncmp(entry, $0, $0.count) == 0 }) {
+            entries.append(Array(UnsafeBufferPointer(start: entry, count: strlen(entry) + 1)))
+        }
+        next += 1
+    }
+    return entries + set.map { Array("\($0.name)=\($0.value)".utf8CString) }
+}
+
+/// A signal's number by name (`USR2`, `SIGUSR2`, any case), number, or `RTMIN+n` and `RTMAX-n`; 0 for `none`.
+///
+/// - Throws: 125 for what is none of these, and for signals that no handler can take.
+package func signalNumber(_ text: String) throws(LaunchError) -> Int32 {
+    var name = text.uppercased()
+    if name == "NONE" { return 0 }
+    if name.hasPrefix("SIG") { name.removeFirst(3) }
+    var number = signalNames.first { $0.name == name }?.number ?? Int32(name) ?? -1
+    if name == "RTMIN" { number = firstRealtimeSignal }
+    if name == "RTMAX" { number = lastRealtimeSignal }
+    if name.hasPrefix("RTMIN+"), let add = Int32(name.dropFirst(6)), (0...64).contains(add) { number = firstRealtimeSignal + add }
+    if name.hasPrefix("RTMAX-"), let less = Int32(name.dropFirst(6)), (0...64).contains(less) { number = lastRealtimeSignal - less }
+    guard (1...lastRealtimeSignal).contains(number), !(32..<firstRealtimeSignal).contains(number) else {
+        throw .own("--signal \(text): not a signal; give a name (USR2), a number, RTMIN+n, or none")
+    }
+    guard ![SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT].contains(number) else {
+        throw .own("--signal \(text): can't be taken from a program for dumps; USR2 or RTMIN+n are good ones")
+    }
+    return number
+}
+
+/// A signal's name without SIG, or its number.
+package func signalName(_ number: Int32) -> String {
+    if let name = signalNames.first(where: { $0.number == number })?.name { return name }
+    return number >= firstRealtimeSignal ? "RTMIN+\(number - firstRealtimeSignal)" : String(number)
+}
+
+private let signalNames: [(name: String, number: Int32)] = [
+    ("HUP", SIGHUP), ("INT", SIGINT), ("QUIT", SIGQUIT), ("ILL", SIGILL), ("TRAP", SIGTRAP), ("ABRT", SIGABRT), ("BUS", SIGBUS),
+    ("FPE", SIGFPE), ("KILL", SIGKILL), ("USR1", SIGUSR1), ("SEGV", SIGSEGV), ("USR2", SIGUSR2), ("PIPE", SIGPIPE),
+    ("ALRM", SIGALRM), ("TERM", SIGTERM), ("CHLD", SIGCHLD), ("CONT", SIGCONT), ("STOP", SIGSTOP), ("TSTP", SIGTSTP),
+    ("TTIN", SIGTTIN), ("TTOU", SIGTTOU), ("URG", SIGURG), ("XCPU", SIGXCPU), ("XFSZ", SIGXFSZ), ("VTALRM", SIGVTALRM),
+    ("PROF", SIGPROF), ("WINCH", SIGWINCH), ("IO", SIGIO), ("PWR", SIGPWR), ("SYS", SIGSYS),
+]

@@ -1,0 +1,208 @@
+// What a recording left behind, gathered when the program has ended: each running image becomes a packed
+// one in the output directory and is removed, save those that somebody still writes. Nothing is removed
+// that hasn't been packed first or been found to hold nothing.
+
+import CHeapImage
+import Glibc
+import HeapImage
+import SystemPackage
+
+/// One finished image.
+struct PackedImage {
+    var path: FilePath
+    var program: String
+    var pid: UInt32
+    var isRoot: Bool
+    var liveBytes: UInt64
+    var liveBlocks: UInt64
+    var peakBytes: UInt64
+    /// Events of any kind: without one, the program's malloc went past the library.
+    var allocatedBlocks: UInt64
+    var losses: heap_losses
+    var isFull: Bool
+    var allocator: String
+    /// The stacks that hold the most, largest first; more than are shown, as other programs may have them too.
+    var largest: [LargeStack]
+}
+
+/// A stack and what it holds.
+struct LargeStack {
+    var bytes: UInt64
+    var blocks: UInt64
+    /// Innermost first.
+    var frames: [ModuleFrame]
+}
+
+/// A frame that means the same in every process: equal where file, build-id and offset are.
+struct ModuleFrame: Hashable {
+    /// Empty where no module was there; then the offset is an absolute address.
+    var path: [UInt8]
+    var buildID: [UInt8]
+    /// The return address less the module's load bias.
+    var offset: UInt64
+}
+
+/// All that was found when the program had ended.
+struct Harvest {
+    var packed: [PackedImage] = []
+    /// Images of programs that are still running, left where they are.
+    var running: [(program: String, pid: UInt32, path: FilePath)] = []
+    /// What went wrong on our side, a sentence each.
+    var problems: [String] = []
+    /// What the library had to say.
+    var messages: [String] = []
+}
+
+/// Which images to take in one go.
+enum Gathering {
+    /// The root program runs: take those of ended children alone, and stop packing after so long.
+    case whileRunning(sliceNanoseconds: UInt64)
+    /// The root program has ended, so: take all that nobody has mapped.
+    case atEnd(Ending)
+}
+
+extension Harvest {
+    /// So many images may wait for the end. An image at rest takes 250 KB of memory or more, packed some
+    /// KB on disk; a build makes thousands of them.
+    static let patience = 64
+
+    /// Packs images of a run directory into the output directory.
+    ///
+    /// - Parameters:
+    ///   - pid: the root program's.
+    ///   - startTime: of heaprun itself: no recorded process is older.
+    mutating func gather(_ gathering: Gathering, from place: RunDirectory, into output: FilePath, pid: pid_t, since startTime: UInt64) {
+        // Listed before the processes are asked: an image with a header has been mapped by then, so one
+        // that nobody has mapped afterwards is finished for good.
+        let found = runningImages(in: place.path, gathering)
+        let mapped = mappedImages(since: startTime)
+        let newest = Dictionary(found.map { ($0.owner, $0.header.started_monotonic_ns) }, uniquingKeysWith: max)
+        let began = monotonicNanoseconds()
+        for image in found {
+            let isNewest = newest[image.owner] == image.header.started_monotonic_ns
+            let isRoot = image.header.pid == UInt32(bitPattern: pid)
+            var options = PackOptions(state: isNewest ? .unknown : .exec)
+            switch gathering {
+            case .whileRunning(let slice):
+                // A process between two images, in the middle of exec, has neither mapped: wait until it is gone.
+                let owner = pid_t(bitPattern: image.header.pid)
+                if isRoot || mapped.contains(image.inode) || ProcessStatus.of(owner)?.startTime == image.header.start_time { continue }
+                if monotonicNanoseconds() - began > slice { return }
+            case .atEnd(let ending):
+                if mapped.contains(image.inode) {
+                    let program = (try? HeapImage(path: image.path.string))?.programName ?? "?"
+                    running.append((program, image.header.pid, image.path))
+                    continue
+                }
+                guard isRoot && isNewest else { break }
+                switch ending {
+                case .exited(let status): options = PackOptions(state: .exited, exitStatus: UInt32(bitPattern: status))
+                case .killed(let signal): options = PackOptions(state: .killed, exitSignal: UInt32(bitPattern: signal))
+                }
+            }
+            do {
+                if var image = try pack(image, into: output, options: options) {
+                    image.isRoot = isRoot
+                    packed.append(image)
+                }
+                try image.path.remove()
+            } catch {
+                // Said once, at the end: by then there may be room for it.
+                if case .atEnd = gathering { problems.append("the image \(image.path.string) is left as it is: \(error)") }
+            }
+        }
+    }
+
+    /// Takes what the library has to say.
+    mutating func takeMessages(_ path: FilePath) {
+        guard let text = try? readBytes(path, limit: 64 << 10) else { return }
+        messages = text.split(separator: UInt8(ascii: "\n")).map { String(decoding: $0, as: UTF8.self) }
+        try? path.remove()
+    }
+
+    private mutating func runningImages(in directory: FilePath, _ gathering: Gathering) -> [FoundImage] {
+        var found: [FoundImage] = []
+        for name in (try? namesInDirectory(directory)) ?? [] where name.extension == "heap" {
+            let path = directory.appending(name)
+            guard let file = try? openToRead(path, [.noFollow, .nonBlocking]) else { continue }
+            defer { try? file.close() }
+            var status = stat()
+            guard fstat(file.rawValue, &status) == 0 else { continue }
+            if let header = imageHeader(file) {
+                if header.kind == HEAP_KIND_RUNNING.rawValue { found.append(FoundImage(path: path, inode: UInt64(status.st_ino), header: header)) }
+                continue
+            }
+            // While programs run, this may be one that is being made.
+            guard case .atEnd = gathering else { continue }
+            if let start = try? readBytes(file, at: 0, count: 8), start.allSatisfy({ $0 == 0 }) {
+                // Its process ended while it made the image: nothing was booked.
+                try? path.remove()
+            } else {
+                problems.append("\(path.string) has no heap image's header and is left as it is")
+            }
+        }
+        return found.sorted { ($0.header.started_monotonic_ns, $0.header.pid) < ($1.header.started_monotonic_ns, $1.header.pid) }
+    }
+}
+
+private struct FoundImage {
+    struct Owner: Hashable {
+        var pid: UInt32
+        var startTime: UInt64
+    }
+    var path: FilePath
+    var inode: UInt64
+    var header: heap_header
+    var owner: Owner { Owner(pid: header.pid, startTime: header.start_time) }
+}
+
+// Nil for a fork that only went on to exec or ended, holding nothing.
+private func pack(_ found: FoundImage, into output: FilePath, options: PackOptions) throws -> PackedImage? {
+    let image = try HeapImage(FileSource(path: found.path.string), presence: .gone)
+    let losses = image.losses
+    if image.hasFlag(HEAP_FLAG_FORKED), losses.lost_allocations == 0, losses.ringless_events == 0,
+        image.threads().allSatisfy({ $0.head == 0 && $0.uncommitted.isEmpty && $0.inFlight == nil })
+    {
+        return nil
+    }
+    let program = image.programName
+    let wanted = image.imageName.isEmpty ? ImageNames.image(program: program, processID: found.header.pid) : image.imageName
+    let summary = try image.pack(into: output.string, options: options) {
+        // The first choice is the name that its dumps carry. Where images stay in the run directory, the running one is in the way of it.
+        $0 == 1 ? ImageNames.baseName(wanted) : ImageNames.image(program: program, processID: found.header.pid, attempt: $0)
+    }
+    return PackedImage(
+        path: FilePath(summary.path), program: program, pid: found.header.pid, isRoot: false, liveBytes: summary.liveBytes,
+        liveBlocks: summary.liveBlocks, peakBytes: summary.census.peak.bytes,
+        allocatedBlocks: summary.census.stacks.reduce(0) { $0 &+ $1.allocatedBlocks }, losses: losses,
+        isFull: image.hasFlag(HEAP_FLAG_FULL), allocator: image.allocator, largest: largestStacks(image, summary.census))
+}
+
+// The largest; stacks that two threads inserted at once are one.
+private func largestStacks(_ image: HeapImage, _ census: Census) -> [LargeStack] {
+    // Duplicates are few: 64 candidates hold 16 that differ, or the rest is small.
+    let candidates = census.stacks.filter { $0.liveBlocks > 0 }.sorted { $0.liveBytes > $1.liveBytes }.prefix(64)
+    guard !candidates.isEmpty else { return [] }
+    let tree = image.nodes()
+    var rows: [(frames: [UInt64], bytes: UInt64, blocks: UInt64)] = []
+    for counts in candidates {
+        let frames = tree.frames(from: counts.node)
+        if let index = rows.firstIndex(where: { $0.frames == frames }) {
+            rows[index].bytes &+= counts.liveBytes
+            rows[index].blocks &+= counts.liveBlocks
+        } else {
+            rows.append((frames, counts.liveBytes, counts.liveBlocks))
+        }
+    }
+    let modules = image.modules()
+    return rows.sorted { $0.bytes > $1.bytes }.prefix(16).map { row in
+        LargeStack(
+            bytes: row.bytes, blocks: row.blocks,
+            frames: row.frames.compactMap { frame in
+                let number = heap_frame_module(frame)
+                guard number != HEAP_MODULE_CUT, number != HEAP_MODULE_THREAD else { return nil }
+                let module = Int(number) < modules.count && modules[Int(number)].isKnown ? modules[Int(number)] : nil
+                return ModuleFrame(path: module?.path ?? [], buildID: module?.buildID ?? [], offset: heap_frame_offset(frame))
+            })
+    }
+}

@@ -1,0 +1,89 @@
+// The first page of an image, read and (for what heaprun measures) written in place. It trusts nothing
+// in it but whole fields: who an image belongs to is decided by magic, PID and start time together.
+
+import CHeapImage
+import Glibc
+import SystemPackage
+
+/// Reads an image's header; nil where the file isn't one, or not yet.
+func imageHeader(_ file: FileDescriptor) -> heap_header? {
+    guard let bytes = try? readBytes(file, at: 0, count: MemoryLayout<heap_header>.size) else { return nil }
+    return imageHeader(bytes)
+}
+
+func imageHeader(_ bytes: [UInt8]) -> heap_header? {
+    guard bytes.count >= MemoryLayout<heap_header>.size else { return nil }
+    let header = bytes.withUnsafeBytes { $0.loadUnaligned(as: heap_header.self) }
+    guard header.magic == HEAP_MAGIC, header.version == HEAP_VERSION, header.byte_order == HEAP_BYTE_ORDER,
+        header.header_bytes == UInt32(MemoryLayout<heap_header>.size)
+    else { return nil }
+    return header
+}
+
+/// Keeps a program's resident size in its running image, as nothing inside the program may ask for it.
+package struct ResidentMeter {
+    private let pid: pid_t
+    private let runDirectory: FilePath
+    private var image: FileDescriptor?
+    private var imageStarted: UInt64 = 0
+    private var peakBytes: UInt64 = 0
+    private var scanned: (seconds: Int, nanoseconds: Int)?
+
+    package init(pid: pid_t, runDirectory: FilePath) {
+        self.pid = pid
+        self.runDirectory = runDirectory
+    }
+
+    /// Measures once: the program's resident bytes less its image's own, into the newest image of the program.
+    package mutating func measure() {
+        findImage()
+        guard let image, let resident = residentBytes(of: pid) else { return }
+        var status = stat()
+        guard fstat(image.rawValue, &status) == 0 else { return }
+        // What the file holds, the program has mapped: sparse, it has a page where the program wrote one.
+        let own = UInt64(clamping: status.st_blocks) &* 512
+        let bytes = resident - min(own, resident)
+        peakBytes = max(peakBytes, bytes)
+        // Two neighbouring fields; nobody else writes them while the program runs.
+        guard let offset = MemoryLayout<heap_header>.offset(of: \.rss_bytes) else { return }
+        let values = [bytes, peakBytes]
+        _ = values.withUnsafeBytes { pwrite(image.rawValue, $0.baseAddress, $0.count, off_t(offset)) }
+    }
+
+    /// Gives back the descriptor.
+    package mutating func close() {
+        try? image?.close()
+        image = nil
+    }
+
+    // exec gives the program a new image; forks of it leave others beside. The directory's time says
+    // whether there is anything new; its clock is coarse, so a fresh time is looked at again.
+    private mutating func findImage() {
+        var status = stat()
+        guard runDirectory.withPlatformString({ stat($0, &status) }) == 0 else { return }
+        let time = (status.st_mtim.tv_sec, status.st_mtim.tv_nsec)
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        if let scanned, scanned == time, now.tv_sec - time.0 > 1 { return }
+        scanned = time
+        for name in (try? namesInDirectory(runDirectory)) ?? [] where name.extension == "heap" {
+            guard let file = try? FileDescriptor.open(runDirectory.appending(name), .readWrite, options: [.closeOnExec, .noFollow]) else { continue }
+            if let header = imageHeader(file), header.pid == UInt32(pid), image == nil || header.started_monotonic_ns > imageStarted {
+                close()
+                image = file
+                imageStarted = header.started_monotonic_ns
+                peakBytes = header.rss_peak_bytes
+            } else {
+                try? file.close()
+            }
+        }
+    }
+}
+
+/// Resident bytes of a process (/proc/PID/statm's second field).
+func residentBytes(of pid: pid_t) -> UInt64? {
+    guard let text = try? readBytes(FilePath("/proc/\(pid)/statm"), limit: 256) else { return nil }
+    let fields = text.split(separator: UInt8(ascii: " "))
+    guard fields.count > 1, let pages = UInt64(String(decoding: fields[1], as: UTF8.self)) else { return nil }
+    return pages.multipliedReportingOverflow(by: UInt64(sysconf(Int32(_SC_PAGESIZE)))).partialValue
+}

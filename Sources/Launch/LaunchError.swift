@@ -1,0 +1,26 @@
+// What can keep a program from being started or an image from being taken, each with the exit status
+// that the tools give for it. A message says the reason and, where there is one, the way out; it is one
+// line's worth of text without the tool's name, which the executables put before it.
+
+import SystemPackage
+
+/// A failure that ends heaprun or heapdump, with its exit status.
+package struct LaunchError: Error, Equatable, CustomStringConvertible {
+    /// The tool's exit status: heaprun's 125, 126 and 127, heapdump's 2.
+    package let exitStatus: Int32
+    package let message: String
+
+    package var description: String { message }
+
+    /// heaprun's own failure (125): options, directories, programs that can't be recorded.
+    package static func own(_ message: String) -> LaunchError { LaunchError(exitStatus: 125, message: message) }
+    /// The program is there and can't be executed (126), as in a shell.
+    package static func notExecutable(_ message: String) -> LaunchError { LaunchError(exitStatus: 126, message: message) }
+    /// The program isn't there (127), as in a shell.
+    package static func notFound(_ message: String) -> LaunchError { LaunchError(exitStatus: 127, message: message) }
+    /// A process without an image that we could read (2).
+    package static func notRecorded(_ message: String) -> LaunchError { LaunchError(exitStatus: 2, message: message) }
+}
+
+/// The text of an errno, as `strerror` has it.
+package func errnoText(_ number: Int32) -> String { Errno(rawValue: number).description }

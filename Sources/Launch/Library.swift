@@ -1,0 +1,37 @@
+// Finds libheapsum.so for this tool, in an installed tree or in a build's. It must never pick one by
+// the working directory: what is preloaded runs in the program.
+
+import Glibc
+import SystemPackage
+
+/// The library to preload, with an absolute path that LD_PRELOAD can carry.
+///
+/// HEAPSUM_LIBRARY names it; without it, it is sought beside the tool, then in ../lib/heapsum, ../lib, and
+/// where `make library` puts it beside SwiftPM's build products.
+/// - Parameter tool: the running tool's file, links resolved.
+/// - Throws: exit status 125 naming all the places that were tried.
+package func findLibrary(named: String?, tool: FilePath?) throws(LaunchError) -> FilePath {
+    var library: FilePath?
+    if let named, !named.isEmpty {
+        let path = FilePath(named).absolute
+        guard path.isAccessible(R_OK) else { throw .own("HEAPSUM_LIBRARY names \(path.string): \(errnoText(errno))") }
+        library = path
+    } else {
+        guard let directory = tool?.removingLastComponent() else { throw .own("can't read /proc/self/exe: set HEAPSUM_LIBRARY to libheapsum.so") }
+        let places = ["libheapsum.so", "../lib/heapsum/libheapsum.so", "../lib/libheapsum.so", "../../heapsum/lib/heapsum/libheapsum.so"]
+            .map { directory.appending($0).lexicallyNormalized() }
+        library = places.first { $0.isAccessible(R_OK) }
+        if library == nil {
+            throw .own("libheapsum.so is not in \(places.map(\.string).joined(separator: ", ")); build it by `make library`, or name it by HEAPSUM_LIBRARY")
+        }
+    }
+    guard let library else { throw .own("libheapsum.so was not found") }
+    // LD_PRELOAD separates by both, and knows no quoting.
+    if library.string.utf8.contains(where: { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: ":") }) {
+        throw .own("\(library.string): LD_PRELOAD can't carry a path with a space or a colon; name a copy elsewhere by HEAPSUM_LIBRARY")
+    }
+    return library
+}
+
+/// The file of the running tool, links resolved.
+package var toolPath: FilePath? { FilePath("/proc/self/exe").real }

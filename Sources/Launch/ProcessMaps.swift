@@ -1,0 +1,89 @@
+// What /proc says of other processes: their mappings, start times and states. Everything read is text that
+// may change or end at any moment; a process that goes away meanwhile is simply not there.
+
+import Glibc
+import SystemPackage
+
+/// One line of /proc/PID/maps.
+struct Mapping: Equatable {
+    var start: UInt64
+    var end: UInt64
+    /// MAP_SHARED, the `s` of the permissions.
+    var isShared: Bool
+    var fileOffset: UInt64
+    /// 0 where no file is mapped.
+    var inode: UInt64
+    /// The file's path as the process's own mount namespace has it; with ` (deleted)` where it is gone.
+    var path: String
+}
+
+/// Parses the text of /proc/PID/maps; lines that aren't mappings are passed over.
+func parseMappings(_ text: [UInt8]) -> [Mapping] {
+    text.split(separator: UInt8(ascii: "\n")).compactMap { line in
+        // start-end perms offset dev inode   path: the path alone may hold spaces.
+        let words = line.split(separator: UInt8(ascii: " "), maxSplits: 5)
+        guard words.count >= 5 else { return nil }
+        let range = words[0].split(separator: UInt8(ascii: "-"))
+        guard range.count == 2, let start = hexadecimal(range[0]), let end = hexadecimal(range[1]), start < end,
+            words[1].count >= 4, let offset = hexadecimal(words[2]), let inode = UInt64(String(decoding: words[4], as: UTF8.self))
+        else { return nil }
+        let path = words.count > 5 ? String(decoding: words[5].drop { $0 == UInt8(ascii: " ") }, as: UTF8.self) : ""
+        let isShared = words[1][words[1].startIndex + 3] == UInt8(ascii: "s")
+        return Mapping(start: start, end: end, isShared: isShared, fileOffset: offset, inode: inode, path: path)
+    }
+}
+
+private func hexadecimal(_ digits: ArraySlice<UInt8>) -> UInt64? { UInt64(String(decoding: digits, as: UTF8.self), radix: 16) }
+
+/// The mappings of a process.
+/// - Throws: ENOENT or ESRCH where there is no such process, EACCES or EPERM where it isn't ours to read.
+func mappings(of pid: pid_t) throws(Errno) -> [Mapping] {
+    // vm.max_map_count is 65,530 by default; 64 MB hold ten times as many lines.
+    parseMappings(try readBytes(FilePath("/proc/\(pid)/maps"), limit: 64 << 20))
+}
+
+/// What /proc/PID/stat says of a process.
+struct ProcessStatus: Equatable {
+    /// `R`, `S`, `T`, `Z` …
+    var state: UInt8
+    /// Field 22: clock ticks since boot.
+    var startTime: UInt64
+
+    /// Whether there is a program in it still: a zombie has given back its memory.
+    var isAlive: Bool { state != UInt8(ascii: "Z") && state != UInt8(ascii: "X") }
+
+    static func of(_ pid: pid_t) -> ProcessStatus? {
+        guard let text = try? readBytes(FilePath("/proc/\(pid)/stat"), limit: 4096) else { return nil }
+        return ProcessStatus(parsing: text)
+    }
+
+    init?(parsing text: [UInt8]) {
+        // Field 2 is the name in parentheses, and may hold both spaces and parentheses: the last one ends it.
+        guard let close = text.lastIndex(of: UInt8(ascii: ")")) else { return nil }
+        let fields = text[(close + 1)...].split(separator: UInt8(ascii: " "))
+        guard fields.count > 19, let state = fields[0].first, let time = UInt64(String(decoding: fields[19], as: UTF8.self)) else { return nil }
+        self.state = state
+        startTime = time
+    }
+}
+
+/// The processes that /proc lists.
+func processes() -> [pid_t] {
+    ((try? namesInDirectory("/proc")) ?? []).compactMap { pid_t($0.string) }
+}
+
+/// The inodes of `.heap` files that living processes have mapped, of those that started no earlier than `since`.
+///
+/// This holds in any PID namespace, where an image's own PID may mean nothing here. Processes that aren't
+/// ours to read can't be seen: their images lie elsewhere, as they can't write into a private directory.
+/// - Complexity: reads one file of each process, and the maps of those that started since.
+func mappedImages(since startTime: UInt64) -> Set<UInt64> {
+    var inodes: Set<UInt64> = []
+    for pid in processes() where pid != getpid() {
+        guard let status = ProcessStatus.of(pid), status.isAlive, status.startTime >= startTime else { continue }
+        for mapping in (try? mappings(of: pid)) ?? [] where mapping.isShared && mapping.path.hasSuffix(".heap") {
+            inodes.insert(mapping.inode)
+        }
+    }
+    return inodes
+}

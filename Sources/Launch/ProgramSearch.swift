@@ -1,0 +1,89 @@
+// Finds the file that a name stands for, as execvp(3) would, and follows scripts to the ELF file that the
+// kernel ends up running. It decides where to look, never whether what it finds can be recorded.
+
+import Glibc
+import SystemPackage
+
+/// A program found: the file to execute, and what the kernel loads for it.
+package struct FoundProgram: Equatable {
+    /// What to hand to execve. For a text file without `#!` this is /bin/sh.
+    package var executable: FilePath
+    /// The ELF file in the end: the executable itself, or its script's interpreter.
+    package var loaded: FilePath
+    /// Set where execve must be /bin/sh with this script as first argument, as execvp does.
+    package var shellScript: FilePath?
+}
+
+/// The file that a program's name stands for.
+///
+/// A name with a slash is a path; any other is sought in the directories of `searchPath`, an empty
+/// one being the working directory. A file that may not be executed is passed over as long as there are
+/// directories left.
+/// - Throws: exit status 127 where there is none, 126 where there is one that can't be executed.
+package func findProgram(_ name: FilePath, searchPath: String?) throws(LaunchError) -> FilePath {
+    guard !name.isEmpty else { throw .notFound("the program's name is empty") }
+    if name.string.utf8.contains(UInt8(ascii: "/")) {
+        if let problem = executionProblem(name) { throw problem }
+        return name
+    }
+    var denied: LaunchError?
+    // Without PATH, execvp takes the system's default (confstr(_CS_PATH)).
+    for directory in (searchPath ?? "/bin:/usr/bin").split(separator: ":", omittingEmptySubsequences: false) {
+        let path = FilePath(directory.isEmpty ? "." : String(directory)).appending(name.components)
+        guard let problem = executionProblem(path) else { return path }
+        if problem.exitStatus == 126 && denied == nil { denied = problem }
+    }
+    throw denied ?? .notFound("\(name.string): not found in PATH")
+}
+
+private func executionProblem(_ path: FilePath) -> LaunchError? {
+    do {
+        let status = try path.status()
+        switch status.st_mode & S_IFMT {
+        case S_IFDIR: return .notExecutable("\(path.string): is a directory")
+        case S_IFREG: break
+        default: return .notExecutable("\(path.string): is not a regular file")
+        }
+        return path.isAccessible(X_OK) ? nil : .notExecutable("\(path.string): \(errnoText(errno))")
+    } catch {
+        switch error {
+        case .noSuchFileOrDirectory, .notDirectory: return .notFound("\(path.string): \(error.description)")
+        default: return .notExecutable("\(path.string): \(error.description)")
+        }
+    }
+}
+
+/// Follows `#!` lines to the ELF file that the kernel will load.
+///
+/// The kernel gives up after five interpreters; so do we.
+/// - Throws: 126 for a file that is neither ELF nor script, 127 for an interpreter that isn't there.
+package func resolveProgram(_ path: FilePath) throws(LaunchError) -> FoundProgram {
+    var found = FoundProgram(executable: path, loaded: path, shellScript: nil)
+    for level in 0...5 {
+        let head: [UInt8]
+        do { head = try readBytes(found.loaded, limit: 256) } catch {
+            // Executable and not readable is allowed; then nothing can be said of it beforehand.
+            if error == .permissionDenied { return found }
+            throw .notExecutable("\(found.loaded.string): \(error.description)")
+        }
+        if head.starts(with: [0x7F, 0x45, 0x4C, 0x46]) { return found }
+        if head.starts(with: Array("#!".utf8)) {
+            let line = head.dropFirst(2).prefix { $0 != UInt8(ascii: "\n") && $0 != 0 }
+            let words = line.split(whereSeparator: { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") })
+            guard let word = words.first else { throw .notExecutable("\(found.loaded.string): its #! line names no interpreter") }
+            let interpreter = FilePath(String(decoding: word, as: UTF8.self))
+            if let problem = executionProblem(interpreter) {
+                throw LaunchError(exitStatus: problem.exitStatus, message: "\(found.loaded.string): its interpreter can't be run: \(problem.message)")
+            }
+            found.loaded = interpreter
+            continue
+        }
+        // execvp hands a file that the kernel doesn't know to the shell. What has a NUL byte in its
+        // first line is no script: shells refuse it too.
+        guard level == 0, !head.prefix(while: { $0 != UInt8(ascii: "\n") }).contains(0) else {
+            throw .notExecutable("\(found.loaded.string): neither an ELF program nor a script")
+        }
+        found = FoundProgram(executable: "/bin/sh", loaded: "/bin/sh", shellScript: path)
+    }
+    throw .notExecutable("\(path.string): its #! lines lead through more than five interpreters")
+}

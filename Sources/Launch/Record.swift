@@ -1,0 +1,105 @@
+// One recording from start to end: checks the program, prepares its directories and environment, runs it,
+// and gathers its images when it has ended. Its promise is the program's own exit status: once the program
+// runs, nothing that goes wrong on our side changes it.
+
+import Glibc
+import SystemPackage
+
+/// What heaprun was asked to do.
+package struct RecordRequest {
+    /// The program's name and arguments, as they stood in heaprun's own argv.
+    package var arguments: [UnsafeMutablePointer<CChar>?]
+    package var environment: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
+    package var output: FilePath?
+    package var options: RecordingOptions
+    /// Take the launcher's place by exec.
+    package var replaces = false
+    package var isQuiet = false
+
+    package init(arguments: [UnsafeMutablePointer<CChar>?], environment: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>, output: FilePath?) {
+        self.arguments = arguments
+        self.environment = environment
+        self.output = output
+        options = RecordingOptions(output: output ?? ".")
+    }
+}
+
+/// Records a program, and returns its exit status.
+///
+/// - Throws: 125, 126 or 127, and then the program has not run.
+package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
+    var request = request
+    guard let name = request.arguments.first ?? nil else { throw .own("no program to run") }
+    let program = try resolveProgram(try findProgram(FilePath(platformString: name), searchPath: variable("PATH")))
+    try checkRecordable(program.loaded)
+    let library = try findLibrary(named: variable("HEAPSUM_LIBRARY"), tool: toolPath)
+    if let script = program.shellScript {
+        // As execvp does where the kernel knows nothing of a file: the shell, with the file's path.
+        request.arguments = [strdup("/bin/sh"), script.withPlatformString { strdup($0) }] + request.arguments.dropFirst()
+    }
+    let preload = ("LD_PRELOAD", preloadValue(library: library.string, existing: variable("LD_PRELOAD")))
+
+    if request.replaces {
+        request.options.output = try prepareOutput(request.options.output)
+        // An outer heaprun's directory goes away with that heaprun.
+        let environment = environmentEntries(from: request.environment, set: request.options.variables + [preload], without: ["HEAPSUM_RUN_DIR"])
+        try replaceProcess(executable: program.executable, arguments: request.arguments, environment: environment)
+    }
+
+    let place = try preparePlaces(&request)
+    let environment = environmentEntries(from: request.environment, set: request.options.variables + [preload])
+    let startTime = ProcessStatus.of(getpid())?.startTime ?? 0
+    var supervisor: Supervisor
+    do {
+        supervisor = try Supervisor(executable: program.executable, arguments: request.arguments, environment: environment)
+    } catch {
+        place.removeIfEmpty()
+        throw error
+    }
+    let began = monotonicNanoseconds()
+    var meter = ResidentMeter(pid: supervisor.pid, runDirectory: place.path)
+    var harvest = Harvest()
+    let pid = supervisor.pid, output = request.options.output
+    let ending = supervisor.wait {
+        meter.measure()
+        let now = monotonicNanoseconds()
+        if place.imageCount > Harvest.patience {
+            // A slice of each second, so that a signal to pass on never waits for long.
+            harvest.gather(.whileRunning(sliceNanoseconds: 200_000_000), from: place, into: output, pid: pid, since: startTime)
+        }
+        // Young programs change faster, and short ones should have a sample too.
+        return now - began < 8_000_000_000 ? 250_000_000 : 1_000_000_000
+    }
+    meter.close()
+    supervisor.finish()
+    harvest.gather(.atEnd(ending), from: place, into: output, pid: pid, since: startTime)
+    if request.options.messages == place.messages { harvest.takeMessages(place.messages) }
+    if output != place.path { place.removeIfEmpty() }
+    if !request.isQuiet {
+        for line in harvest.report(program: program.executable, output: output) { say(line) }
+    }
+    return ending.exitStatus
+}
+
+// The output directory and the run directory. A working directory that can't be written is no reason not
+// to run, as long as nobody asked for it by name: then the images stay where they are made.
+private func preparePlaces(_ request: inout RecordRequest) throws(LaunchError) -> RunDirectory {
+    let place: RunDirectory
+    do {
+        request.options.output = try prepareOutput(request.options.output)
+        place = try RunDirectory(output: request.options.output)
+    } catch {
+        if request.output != nil { throw error }
+        place = try RunDirectory(output: FilePath(variable("TMPDIR") ?? "/tmp"))
+        request.options.output = place.path
+        if !request.isQuiet { say("heaprun: \(error.message); the images stay in \(place.path.string)") }
+    }
+    if let note = place.note, !request.isQuiet {
+        say("heaprun: \(note): the running image lies in \(place.path.string); on a disk, expect some writing to it")
+    }
+    request.options.runDirectory = place.path
+    if request.options.messages == nil { request.options.messages = place.messages }
+    return place
+}
+
+private func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }

@@ -1,0 +1,87 @@
+// Where the running images of one heaprun lie: a private directory, on tmpfs where there is room, else in
+// the output directory. Images are written at random places by each allocation; on a disk that means
+// gigabytes of writeback and stalls of milliseconds beside a writer that syncs. It is made before the
+// program starts and removed when it is empty; it is never removed with an image in it.
+
+import CLaunch
+import Glibc
+import SystemPackage
+
+/// A private directory (0700) for running images.
+package struct RunDirectory {
+    package let path: FilePath
+    package let isInMemory: Bool
+    /// Why it is not on tmpfs, where that is so.
+    package let note: String?
+
+    /// Below this much free space a tmpfs is left alone. An image of a program with a million live blocks
+    /// takes some 100 MB; a container's /dev/shm is 64 MB by default, which a busy program would
+    /// fill, and the losses would begin just when it gets interesting.
+    package static let leastMemoryBytes: UInt64 = 256 << 20
+
+    /// Makes the directory.
+    /// - Throws: 125 where neither place can be written.
+    package init(output: FilePath, memory: FilePath = "/dev/shm", leastBytes: UInt64 = leastMemoryBytes) throws(LaunchError) {
+        var fileSystem = launch_file_system()
+        var note: String
+        if memory.withPlatformString({ launch_file_system_of($0, &fileSystem) }) != 0 {
+            note = "\(memory.string): \(errnoText(errno))"
+        } else if fileSystem.is_tmpfs == 0 {
+            note = "\(memory.string) is not a tmpfs"
+        } else if fileSystem.available_bytes < leastBytes {
+            note = "\(memory.string) has only \(fileSystem.available_bytes >> 20) MB free"
+        } else {
+            do {
+                path = try makePrivateDirectory(in: memory, prefix: "heapsum-\(getuid())-")
+                isInMemory = true
+                self.note = nil
+                return
+            } catch { note = "\(memory.string): \(error.description)" }
+        }
+        do { path = try makePrivateDirectory(in: output, prefix: ".heapsum-\(getuid())-") } catch {
+            throw .own("no place for the running image: \(output.string): \(error.description); \(note)")
+        }
+        isInMemory = false
+        self.note = note
+    }
+
+    /// Removes the directory if it is empty, and says whether it is gone.
+    @discardableResult
+    package func removeIfEmpty() -> Bool { path.withPlatformString { rmdir($0) } == 0 }
+}
+
+private func makePrivateDirectory(in parent: FilePath, prefix: String) throws(Errno) -> FilePath {
+    // mkdtemp makes it 0700 whatever the umask.
+    var template = parent.appending(prefix + "XXXXXX").withPlatformString { Array(UnsafeBufferPointer(start: $0, count: strlen($0) + 1)) }
+    guard let made = template.withUnsafeMutableBufferPointer({ $0.baseAddress.flatMap { mkdtemp($0) } }) else { throw Errno(rawValue: errno) }
+    return FilePath(platformString: made)
+}
+
+/// Makes the output directory where it is missing, with its parents, and checks that files can be made in it.
+///
+/// - Returns: its absolute path.
+/// - Throws: 125 with the reason.
+package func prepareOutput(_ directory: FilePath) throws(LaunchError) -> FilePath {
+    let path = directory.absolute
+    var partial = FilePath(root: path.root)
+    for component in path.components {
+        partial.append(component)
+        let made = partial.withPlatformString { mkdir($0, 0o777) }
+        if made != 0 && errno != EEXIST && !partial.isAccessible(F_OK) {
+            throw .own("can't make the output directory \(partial.string): \(errnoText(errno))")
+        }
+    }
+    guard let status = try? path.status(), status.st_mode & S_IFMT == S_IFDIR else { throw .own("\(path.string) is not a directory") }
+    guard path.isAccessible(W_OK | X_OK) else {
+        throw .own("can't write into \(path.string): \(errnoText(errno)); name another directory by -o DIR")
+    }
+    return path
+}
+
+extension RunDirectory {
+    /// What the library has to say lands here, for heaprun to say at the end.
+    package var messages: FilePath { path.appending("messages") }
+
+    /// How many images are in it now.
+    var imageCount: Int { ((try? namesInDirectory(path)) ?? []).count { $0.extension == "heap" } }
+}

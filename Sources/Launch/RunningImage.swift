@@ -1,0 +1,111 @@
+// Finds the image of a running process from outside, whatever state the process is in: by its mappings,
+// then the same file by path, by /proc/PID/map_files, or its bytes by /proc/PID/mem. It sends no signal and
+// stops nothing. An image counts as a process's own only if its header says so.
+
+import CHeapImage
+import Glibc
+import SystemPackage
+
+/// Where a running process's image can be read.
+package enum ImagePlace: Equatable {
+    /// A path that opens the very file that is mapped.
+    case file(FilePath)
+    /// No path leads to it: the span of the process's memory that holds it, read by /proc/PID/mem.
+    case memory(start: UInt64, byteCount: UInt64)
+}
+
+/// The image of a process that is being recorded.
+///
+/// - Parameter deadline: until when (monotonic nanoseconds) to wait for the image of a process that has
+///   the library and is only starting.
+/// - Throws: exit status 2 with the reason for a process that isn't there, isn't recorded, or isn't ours to read.
+package func findImage(of pid: pid_t, deadline: UInt64) throws(LaunchError) -> ImagePlace {
+    while true {
+        guard let status = ProcessStatus.of(pid), status.isAlive else { throw .notRecorded("\(pid): no such process") }
+        let maps: [Mapping]
+        do { maps = try mappings(of: pid) } catch { throw accessError(error, pid) }
+        var problem: Errno?
+        for candidate in imageSpans(maps) {
+            do {
+                if let place = try open(candidate, of: pid, started: status.startTime) { return place }
+            } catch { problem = error }
+        }
+        if let problem { throw accessError(problem, pid) }
+        guard maps.contains(where: { FilePath($0.path).lastComponent?.string.hasPrefix("libheapsum.so") ?? false }) else {
+            // A kernel thread and a process past its exit have no mappings at all.
+            throw .notRecorded("\(pid): not recorded: libheapsum.so is not in it; start it by heaprun")
+        }
+        guard monotonicNanoseconds() < deadline else {
+            throw .notRecorded("\(pid): libheapsum.so is in it and no image is: recording was switched off for it, or found no place for one")
+        }
+        var pause = timespec(tv_sec: 0, tv_nsec: 20_000_000)
+        nanosleep(&pause, nil)
+    }
+}
+
+private func accessError(_ error: Errno, _ pid: pid_t) -> LaunchError {
+    switch error {
+    case .noSuchProcess, .noSuchFileOrDirectory: return .notRecorded("\(pid): no such process")
+    case .permissionDenied, .notPermitted: return .notRecorded("\(pid): not ours to read (\(error.description)): run heapdump as the process's user, or as root")
+    default: return .notRecorded("\(pid): \(error.description)")
+    }
+}
+
+/// A file's mappings in the order of its bytes, from byte 0 on: an image may be mapped in a few spans, one behind the other.
+struct ImageSpan: Equatable {
+    var first: Mapping
+    var byteCount: UInt64
+}
+
+/// The spans that may be images: shared, of a `*.heap` file or a memfd named heapsum, beginning at the file's start.
+func imageSpans(_ maps: [Mapping]) -> [ImageSpan] {
+    var spans: [ImageSpan] = []
+    for mapping in maps where mapping.isShared {
+        var path = mapping.path[...]
+        if path.hasSuffix(" (deleted)") { path.removeLast(10) }
+        guard path.hasSuffix(".heap") || path.hasPrefix("/memfd:heapsum") else { continue }
+        if mapping.fileOffset == 0 {
+            spans.append(ImageSpan(first: mapping, byteCount: mapping.end - mapping.start))
+        } else if let last = spans.last, last.first.inode == mapping.inode,
+            last.first.start &+ last.byteCount == mapping.start, mapping.fileOffset == last.byteCount
+        {
+            spans[spans.count - 1].byteCount += mapping.end - mapping.start
+        }
+    }
+    return spans
+}
+
+// Nil where the header isn't this process's: a program may well map an image of another.
+private func open(_ span: ImageSpan, of pid: pid_t, started startTime: UInt64) throws(Errno) -> ImagePlace? {
+    let mapping = span.first
+    let range = "\(String(mapping.start, radix: 16))-\(String(mapping.end, radix: 16))"
+    // /proc/PID/root leads into the process's own mount namespace.
+    let paths: [FilePath] = [FilePath(mapping.path), FilePath("/proc/\(pid)/root" + mapping.path), FilePath("/proc/\(pid)/map_files/\(range)")]
+    for path in paths {
+        guard let file = try? openToRead(path, [.nonBlocking]) else { continue }
+        defer { try? file.close() }
+        var status = stat()
+        // Not the device: btrfs and overlayfs show another in maps than in stat.
+        guard fstat(file.rawValue, &status) == 0, UInt64(status.st_ino) == mapping.inode, let header = imageHeader(file) else { continue }
+        return belongs(header, to: pid, started: startTime) ? .file(path) : nil
+    }
+    let memory = try openToRead(FilePath("/proc/\(pid)/mem"))
+    defer { try? memory.close() }
+    guard let header = imageHeader(try readBytes(memory, at: mapping.start, count: MemoryLayout<heap_header>.size)) else { return nil }
+    return belongs(header, to: pid, started: startTime) ? .memory(start: mapping.start, byteCount: span.byteCount) : nil
+}
+
+// The PID in the header is the program's own name for itself: in another PID namespace it is the last of NSpid.
+private func belongs(_ header: heap_header, to pid: pid_t, started startTime: UInt64) -> Bool {
+    guard header.kind == HEAP_KIND_RUNNING.rawValue, header.start_time == startTime else { return false }
+    return header.pid == UInt32(bitPattern: pid) || header.pid == innermostPID(of: pid)
+}
+
+private func innermostPID(of pid: pid_t) -> UInt32? {
+    guard let text = try? readBytes(FilePath("/proc/\(pid)/status"), limit: 16_384) else { return nil }
+    for line in text.split(separator: UInt8(ascii: "\n")) where line.starts(with: Array("NSpid:".utf8)) {
+        guard let last = line.split(whereSeparator: { $0 == UInt8(ascii: "\t") || $0 == UInt8(ascii: " ") }).last else { return nil }
+        return UInt32(String(decoding: last, as: UTF8.self))
+    }
+    return nil
+}

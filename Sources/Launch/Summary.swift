@@ -1,0 +1,179 @@
+// The few lines that heaprun says at the end. Numbers are the programs' own, in bytes as they requested
+// them; what could not be booked is said in plain words; and whoever has recorded nothing is told why.
+
+import CHeapImage
+import HeapImage
+import Symbols
+import SystemPackage
+
+extension Harvest {
+    /// The report, a line an entry.
+    func report(program: FilePath, output: FilePath) -> [String] {
+        var lines: [String] = messages.prefix(10).map { "heaprun: \($0)" }
+        if messages.count > 10 { lines.append("heaprun: and \(messages.count - 10) more messages") }
+        lines += problems.map { "heaprun: \($0)" }
+        for image in running.prefix(8) {
+            lines.append("heaprun: \(image.program) (PID \(image.pid)) still runs; its image stays at \(image.path.string)")
+        }
+        if running.count > 8 { lines.append("heaprun: and \(running.count - 8) more programs that still run, beside it") }
+
+        let name = program.lastComponent?.string ?? program.string
+        guard !packed.isEmpty else {
+            if running.isEmpty && problems.isEmpty { lines.append("heaprun: no image of \(name) appeared: \(missingReason)") }
+            return lines
+        }
+        lines += totals(name: name)
+        lines += largestLines()
+        for line in packed.flatMap({ $0.lossLines(many: packed.count > 1) }).prefix(8) { lines.append("  \(line)") }
+        lines += pathLines(output: output)
+        return lines
+    }
+
+    private var missingReason: String {
+        "the loader ignored LD_PRELOAD, or the program was not to be recorded (HEAPSUM_ONLY, HEAPSUM_SKIP, --only, --skip), "
+            + "or it ended before its first instruction"
+    }
+
+    private func totals(name: String) -> [String] {
+        let bytes = packed.reduce(UInt64(0)) { $0 &+ $1.liveBytes }
+        let blocks = packed.reduce(UInt64(0)) { $0 &+ $1.liveBlocks }
+        var lines: [String] = []
+        if packed.count == 1, let image = packed.first {
+            guard image.allocatedBlocks > 0 else {
+                return ["heaprun: \(image.program) (PID \(image.pid)) made no allocation that could be seen\(image.silenceReason)"]
+            }
+            lines.append(
+                "heaprun: \(image.program) (PID \(image.pid)): \(grouped(bytes)) bytes live in \(counted(blocks, "block")), peak \(grouped(image.peakBytes)) bytes")
+        } else {
+            // Peaks of different programs were at different times: their sum would be no moment's.
+            lines.append("heaprun: \(name): \(grouped(bytes)) bytes live in \(counted(blocks, "block")), in \(packed.count) programs")
+            for image in packed where image.isRoot && image.allocatedBlocks == 0 {
+                lines.append("  \(image.program) (PID \(image.pid)) made no allocation that could be seen\(image.silenceReason)")
+            }
+        }
+        return lines
+    }
+
+    private func largestLines() -> [String] {
+        // The same stack of many processes is one line.
+        var byFrames: [[ModuleFrame]: (PackedImage, LargeStack)] = [:]
+        for image in packed {
+            for stack in image.largest {
+                if let known = byFrames[stack.frames]?.1 {
+                    byFrames[stack.frames]?.1.bytes = known.bytes &+ stack.bytes
+                    byFrames[stack.frames]?.1.blocks = known.blocks &+ stack.blocks
+                } else {
+                    byFrames[stack.frames] = (image, stack)
+                }
+            }
+        }
+        let rows = byFrames.values.sorted { $0.1.bytes > $1.1.bytes }.prefix(3)
+        let namer = FrameNamer()
+        let bytesWidth = rows.map { grouped($0.1.bytes).utf8.count }.max() ?? 0
+        let blocksWidth = rows.map { counted($0.1.blocks, "block").utf8.count }.max() ?? 0
+        return rows.map { image, stack in
+            let bytes = padded(grouped(stack.bytes), bytesWidth), blocks = padded(counted(stack.blocks, "block"), blocksWidth)
+            let origin = packed.count > 1 ? "\(image.program): " : ""
+            return "  \(bytes) bytes  \(blocks)  \(origin)\(namer.line(stack.frames))"
+        }
+    }
+
+    private func pathLines(output: FilePath) -> [String] {
+        if packed.count <= 3 {
+            var lines = packed.map { "  image: \($0.path.string)" }
+            lines.append("  more:  heapsum \(packed.map { shellWord($0.path.string) }.joined(separator: " "))")
+            return lines
+        }
+        return ["  images: \(packed.count) in \(output.string)", "  more:   heapsum \(shellWord(output.string))"]
+    }
+}
+
+extension PackedImage {
+    var silenceReason: String {
+        ": it makes none, or has a malloc of its own linked into it"
+    }
+
+    func lossLines(many: Bool) -> [String] {
+        let who = many ? "\(program) (PID \(pid)): " : ""
+        var lines: [String] = []
+        func add(_ count: UInt64, _ what: String, _ text: String) { if count > 0 { lines.append("\(who)\(counted(count, what)) \(text)") } }
+        add(losses.lost_allocations, "allocation", "(\(grouped(losses.lost_bytes)) bytes) not in the image: there was no space")
+        add(losses.lost_stacks, "allocation", "in the image without a stack: there was no space for it")
+        add(losses.failed_dumps, "dump", "could not be written")
+        add(losses.healed_slots, "free", "went past the library (a second libc, or calls of __libc_free)")
+        if isFull { lines.append("\(who)the image reached its maximum size, and recording stopped there") }
+        return lines
+    }
+}
+
+/// Names the frames of a few stacks, each module's symbols read once.
+private final class FrameNamer {
+    private var symbols: [[UInt8]: ModuleSymbols?] = [:]
+    private let demangler = Demangler()
+
+    /// The innermost function that isn't the runtime's, and its two callers.
+    func line(_ frames: [ModuleFrame]) -> String {
+        var named = frames.prefix(64).map { (frame: $0, name: self.name($0)) }
+        guard let innermost = named.first?.name else { return "(no stack)" }
+        // What leads to main, or to a thread's first function, says nothing of the program either.
+        if let start = named.firstIndex(where: { $0.name == "__libc_start_main" }) { named.removeSubrange(start...) }
+        while let last = named.last, isRuntime(last.frame, last.name) { named.removeLast() }
+        let own = named.drop { isRuntime($0.frame, $0.name) }
+        return own.isEmpty ? innermost : own.prefix(3).map(\.name).joined(separator: " ← ")
+    }
+
+    private func name(_ frame: ModuleFrame) -> String {
+        if frame.path.isEmpty { return "0x\(String(frame.offset, radix: 16))" }
+        // A return address belongs to the call before it.
+        if let name = table(of: frame)?.name(at: frame.offset &- 1)?.name { return shortened(demangler.demangle(Array(name.utf8)) ?? name) }
+        return "\(frame.fileName)+0x\(String(frame.offset, radix: 16))"
+    }
+
+    private func table(of frame: ModuleFrame) -> ModuleSymbols? {
+        let key = frame.path + [0] + frame.buildID
+        if let known = symbols[key] { return known }
+        let made = try? ModuleSymbols(path: String(decoding: frame.path, as: UTF8.self), expectedBuildID: frame.buildID.isEmpty ? nil : frame.buildID)
+        symbols[key] = .some(made)
+        return made
+    }
+
+    // What stands between the program's code and its memory: it says nothing of who asked.
+    private func isRuntime(_ frame: ModuleFrame, _ name: String) -> Bool {
+        let file = frame.fileName
+        let libraries = ["libheapsum.so", "libc.so", "libc-2", "ld-linux", "libstdc++.so", "libc++.so", "libc++abi.so", "libgcc_s.so"]
+        if libraries.contains(where: { file.hasPrefix($0) }) { return true }
+        let functions = ["operator new", "std::", "__gnu_cxx::", "void* std::", "swift_", "alloc::", "__rust_", "__rdl_", "xmalloc", "xcalloc", "xrealloc"]
+        return functions.contains { name.hasPrefix($0) }
+    }
+
+    private func shortened(_ name: String) -> String { name.count <= 80 ? name : name.prefix(79) + "…" }
+}
+
+extension ModuleFrame {
+    fileprivate var fileName: String { path.isEmpty ? "" : ImageNames.baseName(String(decoding: path, as: UTF8.self)) }
+}
+
+/// A number with thousands separators.
+func grouped(_ number: UInt64) -> String {
+    var text = ""
+    for (index, digit) in String(number).reversed().enumerated() {
+        if index > 0 && index % 3 == 0 { text.append(",") }
+        text.append(digit)
+    }
+    return String(text.reversed())
+}
+
+private func counted(_ count: UInt64, _ what: String) -> String { "\(grouped(count)) \(what)\(count == 1 ? "" : "s")" }
+
+private func padded(_ text: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - text.utf8.count)) + text }
+
+/// A word as a shell reads it back.
+func shellWord(_ text: String) -> String {
+    let plain = text.utf8.allSatisfy { byte in
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
+        default: "/._-+=:,@%".utf8.contains(byte) || byte >= 0x80
+        }
+    }
+    return plain && !text.isEmpty ? text : "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+}

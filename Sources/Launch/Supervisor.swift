@@ -1,0 +1,176 @@
+// Starts the program and stands in for it until it ends: one thread, which sleeps in sigtimedwait and has
+// no handlers. Its invariant is that the program can't tell heaprun from whoever started heaprun: the same
+// process group, terminal, descriptors, directory, signal mask and dispositions; and that whoever watches
+// heaprun sees the program's ends and stops. It must never wait for anything but signals and a deadline.
+
+import CLaunch
+import Glibc
+import SystemPackage
+
+/// How a program ended.
+package enum Ending: Equatable, Sendable {
+    case exited(status: Int32)
+    case killed(signal: Int32)
+
+    /// As a shell says it: the program's own status, or 128 and the signal's number.
+    package var exitStatus: Int32 {
+        switch self {
+        case .exited(let status): status
+        case .killed(let signal): 128 + signal
+        }
+    }
+}
+
+/// One program under watch, from its start to its end.
+package struct Supervisor {
+    package let pid: pid_t
+    private var signals: sigset_t
+    private let maskBefore: sigset_t
+    private var childIsStopped = false
+
+    /// Starts a program with the signal state, descriptors and directory that this process was started with.
+    ///
+    /// From here on all signals that can be waited for are blocked in this process.
+    /// - Throws: 126 or 127 as execve fails, 125 where no process could be made.
+    package init(executable: FilePath, arguments: [UnsafeMutablePointer<CChar>?], environment: [[CChar]]) throws(LaunchError) {
+        var blocked = sigset_t()
+        var before = sigset_t()
+        launch_block_signals(&blocked, &before)
+        let ignoresChild = launch_take_child_signal()
+        let pid = executable.withPlatformString { path in
+            withPointers(to: environment) { entries in
+                (arguments + [nil]).withUnsafeBufferPointer { launch_start(path, $0.baseAddress, entries, &before, ignoresChild) }
+            }
+        }
+        guard pid > 0 else {
+            let number = errno
+            sigprocmask(SIG_SETMASK, &before, nil)
+            throw executionError(number, executable)
+        }
+        self.pid = pid
+        signals = blocked
+        maskBefore = before
+        openStandardDescriptors()
+    }
+
+    /// Passes signals on and follows stops until the program ends, and says how it did.
+    ///
+    /// `tick` is called about every `interval` nanoseconds that it asks for, the first time at once.
+    /// Children that aren't ours (orphans, where this is PID 1) are reaped.
+    package mutating func wait(tick: () -> UInt64) -> Ending {
+        var due = monotonicNanoseconds()
+        while true {
+            let now = monotonicNanoseconds()
+            if now >= due { due = now &+ max(tick(), 1_000_000) }
+            let left = due &- min(due, monotonicNanoseconds())
+            var timeout = timespec(tv_sec: Int(left / 1_000_000_000), tv_nsec: Int(left % 1_000_000_000))
+            var info = siginfo_t()
+            let number = sigtimedwait(&signals, &info, &timeout)
+            if number == SIGCHLD, let ending = reap() { return ending }
+            if number > 0 && number != SIGCHLD { pass(number, info) }
+        }
+    }
+
+    // One SIGCHLD may stand for many changes: all are taken.
+    private mutating func reap() -> Ending? {
+        var ending: Ending?
+        while true {
+            var status: Int32 = 0
+            let changed = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)
+            if changed < 0 && errno == EINTR { continue }
+            guard changed > 0 else { return ending }
+            guard changed == pid else { continue }
+            if launch_exited(status) != 0 {
+                ending = .exited(status: launch_exit_status(status))
+            } else if launch_killed(status) != 0 {
+                ending = .killed(signal: launch_kill_signal(status))
+            } else if launch_stopped(status) != 0 {
+                childIsStopped = true
+                stopLikeChild(launch_stop_signal(status))
+            } else {
+                childIsStopped = false
+            }
+        }
+    }
+
+    // The job's shell waits for us, so a stop by job control must be ours too. Not so SIGSTOP: it is sent
+    // to one process, whose sender will continue that one, and never us. Without a terminal there is no job control.
+    private mutating func stopLikeChild(_ number: Int32) {
+        guard number == SIGTSTP || number == SIGTTIN || number == SIGTTOU, hasTerminal() else { return }
+        launch_stop_self(number)
+        // Continued: by the shell for the whole group, or we alone.
+        kill(pid, SIGCONT)
+    }
+
+    // What came from the kernel came from the terminal, for the whole group: the program has it already.
+    // An alarm is the exception: timers outlive exec and not fork, so ours may be one that was set for the program.
+    private mutating func pass(_ number: Int32, _ info: siginfo_t) {
+        var info = info
+        guard launch_sent_by_process(&info) != 0 || number == SIGALRM else { return }
+        kill(pid, number)
+    }
+
+    /// Gives back the signal mask, after the signals that the program's end left pending are taken: they were meant for it.
+    package mutating func finish() {
+        var none = timespec()
+        while sigtimedwait(&signals, nil, &none) > 0 {}
+        // A report that nobody reads must not become our exit status.
+        Glibc.signal(SIGPIPE, SIG_IGN)
+        var mask = maskBefore
+        sigprocmask(SIG_SETMASK, &mask, nil)
+    }
+}
+
+/// Replaces this process by the program (--exec). Returns only by throwing.
+package func replaceProcess(executable: FilePath, arguments: [UnsafeMutablePointer<CChar>?], environment: [[CChar]]) throws(LaunchError) -> Never {
+    executable.withPlatformString { path in
+        withPointers(to: environment) { entries in
+            (arguments + [nil]).withUnsafeBufferPointer { if let list = $0.baseAddress { _ = execve(path, list, entries) } }
+        }
+    }
+    throw executionError(errno, executable)
+}
+
+private func executionError(_ number: Int32, _ executable: FilePath) -> LaunchError {
+    let message = "\(executable.string): \(errnoText(number))"
+    switch number {
+    case ENOENT, ENOTDIR: return .notFound(message)
+    case EAGAIN, ENOMEM, EMFILE, ENFILE: return .own("can't start \(message)")
+    default: return .notExecutable(message)
+    }
+}
+
+// Null-terminated array of pointers to C strings, as execve wants it.
+private func withPointers<Result>(
+    to entries: [[CChar]], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>?) -> Result
+) -> Result {
+    let pointers = entries.map { strdup($0) } + [nil]
+    defer { for pointer in pointers { free(pointer) } }
+    return pointers.withUnsafeBufferPointer { body($0.baseAddress) }
+}
+
+// Started with stdin, stdout or stderr closed, the files we open next would take their numbers, and a
+// message would be written into an image. The program itself has them closed as it should.
+private func openStandardDescriptors() {
+    while true {
+        let file = open("/dev/null", O_RDWR | O_CLOEXEC)
+        if file > STDERR_FILENO { close(file) }
+        if file < 0 || file > STDERR_FILENO { return }
+    }
+}
+
+private func hasTerminal() -> Bool {
+    let terminal = open("/dev/tty", O_RDONLY | O_CLOEXEC | O_NOCTTY)
+    guard terminal >= 0 else { return false }
+    close(terminal)
+    return true
+}
+
+package func monotonicNanoseconds() -> UInt64 {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+}
+
+let firstRealtimeSignal = launch_realtime_first()
+let lastRealtimeSignal = launch_realtime_last()

@@ -1,0 +1,45 @@
+// A dump from outside: the running image, packed into the directory that the image itself names, under the
+// next number that is free. A dump that fails leaves nothing behind.
+
+import HeapImage
+import SystemPackage
+
+/// Writes a dump of a running process and returns its path.
+///
+/// - Parameter deadline: until when (monotonic nanoseconds) to wait for a process that is only starting.
+/// - Throws: exit status 2 with the reason.
+package func takeDump(of pid: Int32, deadline: UInt64) throws(LaunchError) -> FilePath {
+    let place = try findImage(of: pid, deadline: deadline)
+    do {
+        let source: any ByteSource = switch place {
+        case .file(let path): try FileSource(path: path.string)
+        case .memory(let start, let byteCount): try ProcessMemorySource(process: pid, base: start, length: byteCount)
+        }
+        // What was just found mapped by the process itself needn't be asked for by a PID that may mean nothing here.
+        let image = try HeapImage(source, presence: .running)
+        let directory = dumpDirectory(of: image, pid: pid)
+        let name = image.imageName.isEmpty ? ImageNames.image(program: image.program, processID: image.header.pid) : image.imageName
+        // The program numbers its own dumps from the header's count on.
+        let first = Int(image.header.dumps)
+        let summary = try image.pack(into: directory.string) { ImageNames.dump(ofImage: name, number: first + $0) }
+        return FilePath(summary.path)
+    } catch let error as FileError {
+        throw .notRecorded("\(pid): \(error.path): \(error.what): \(error.errno)")
+    } catch {
+        throw .notRecorded("\(pid): \(error)")
+    }
+}
+
+// The directory as the process names it may be another one here, or none (a container): then the process's
+// own view of it, then the working directory.
+private func dumpDirectory(of image: HeapImage, pid: Int32) -> FilePath {
+    let named = image.outputDirectory
+    guard named.hasPrefix("/") else { return FilePath.workingDirectory ?? "." }
+    let own = FilePath("/proc/\(pid)/root" + named)
+    if let here = try? FilePath(named).status(), let there = try? own.status() {
+        if here.st_ino == there.st_ino && here.st_dev == there.st_dev { return FilePath(named) }
+        return own
+    }
+    if (try? own.status()) != nil { return own }
+    return FilePath.workingDirectory ?? "."
+}

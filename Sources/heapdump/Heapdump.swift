@@ -1,0 +1,46 @@
+// heapdump: a dump of a running program, taken from outside. Its stdout is the dump's path and nothing
+// else, one line a process, printed when the file is whole.
+
+import ArgumentParser
+import Glibc
+import Launch
+
+@main
+struct Heapdump: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "heapdump",
+        abstract: "Takes a dump of the heap of running programs, and prints its path once it is whole.",
+        discussion: """
+            No signal is sent and nothing is stopped: the image is read from outside, whatever state the program is in. \
+            The dump lies where the program's images go, as PROGRAM.PID.N.heap.
+
+            Exit status: 0 done; 2 a process is not recorded, or not ours to read; 64 wrong arguments.
+            """)
+
+    @Option(help: ArgumentHelp("Seconds to wait for the image of a program that is only starting.", valueName: "s"))
+    var timeout: Double = 5
+
+    @Argument(help: ArgumentHelp("The programs' process IDs.", valueName: "pid"))
+    var pids: [Int32]
+
+    func validate() throws {
+        // A day and more is a slip; NaN is no number of seconds either.
+        guard (0...86_400).contains(timeout) else { throw ValidationError("--timeout: from 0 to 86400 seconds.") }
+        for pid in pids where pid < 1 { throw ValidationError("\(pid) is no process ID.") }
+    }
+
+    func run() throws {
+        let deadline = monotonicNanoseconds() + UInt64(timeout * 1_000_000_000)
+        var status: Int32 = 0
+        for pid in pids {
+            do {
+                let path = try takeDump(of: pid, deadline: deadline)
+                guard writeData(path.string) else { throw LaunchError.notRecorded("\(path.string) is written, but stdout is not: \(errnoText(errno))") }
+            } catch let error as LaunchError {
+                say("heapdump: \(error.message)")
+                status = error.exitStatus
+            }
+        }
+        if status != 0 { throw ExitCode(status) }
+    }
+}

@@ -1,0 +1,105 @@
+// heaprun: runs a program under the interposer. Here are the options and the exit status alone; Launch
+// does the work.
+
+import ArgumentParser
+import Glibc
+import Launch
+import SystemPackage
+
+@main
+struct Heaprun: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "heaprun",
+        abstract: "Runs a program and records every allocation it makes, with its call stack.",
+        usage: "heaprun [options] [--] program [arguments]",
+        discussion: """
+            At the program's end a summary goes to stderr, and an image PROGRAM.PID.heap is left for heapsum to read. \
+            While it runs, `kill -USR2 PID` or `heapdump PID` leaves a dump beside it.
+
+            Exit status: the program's own; 128+n where signal n ended it; 125 heaprun's own error, 126 the program \
+            can't be executed, 127 it isn't there.
+
+            Examples:
+              heaprun ./server --port 8080
+              heaprun -o /var/tmp/heap --skip 'cc1*' make
+            """)
+
+    @Option(name: .shortAndLong, help: ArgumentHelp("Where images go, made where missing (default: the working directory).", valueName: "dir"))
+    var output: String?
+    @Option(help: ArgumentHelp("Frames kept of a stack, at most 1024; 0 keeps none (default: 128).", valueName: "n"))
+    var depth: Int?
+    @Option(help: ArgumentHelp("The dump signal: a name or number, RTMIN+n, or none (default: USR2, left to a program that handles it).", valueName: "name"))
+    var signal: String?
+    @Option(parsing: .singleValue, help: ArgumentHelp("Record only programs of this name; repeatable.", valueName: "glob"))
+    var only: [String] = []
+    @Option(parsing: .singleValue, help: ArgumentHelp("Don't record programs of this name; repeatable.", valueName: "glob"))
+    var skip: [String] = []
+    @Flag(name: .customLong("no-follow"), help: "Record the first program alone, not those it starts.")
+    var noFollow = false
+    @Option(help: ArgumentHelp("Where the library's messages go (default: heaprun says them at the end).", valueName: "file"))
+    var messages: String?
+    @Flag(help: "Take the launcher's place by exec, for supervisors that watch the process itself; no report.")
+    var exec = false
+    @Flag(help: "Keep each block's thread too, as the root of its stack.")
+    var threads = false
+    @Option(help: ArgumentHelp("How stacks are unwound: own, fp (frame pointers), libunwind (default: own).", valueName: "how"))
+    var unwind: String?
+    @Flag(help: "No report at the end.")
+    var quiet = false
+
+    @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("The program and its arguments.", visibility: .hidden))
+    var program: [String] = []
+
+    static func main() {
+        let status: Int32
+        do {
+            status = try parse(Array(CommandLine.arguments.dropFirst())).start()
+        } catch let error as LaunchError {
+            say("heaprun: \(error.message)")
+            status = error.exitStatus
+        } catch {
+            let text = fullMessage(for: error)
+            // --help is data; a wrong option is a message, and our own error rather than EX_USAGE: a
+            // program's own 64 must stay tellable from it.
+            if exitCode(for: error) == .success {
+                print(text)
+                status = 0
+            } else {
+                say(text)
+                status = 125
+            }
+        }
+        Glibc.exit(status)
+    }
+
+    private func start() throws -> Int32 {
+        let count = Int(CommandLine.argc)
+        let first: Int
+        switch programArguments(captured: program, count: count) {
+        case .program(let index): first = index
+        case .missing: throw ValidationError("No program to run.")
+        // The passthrough takes these too, like any word that is no option of the list above.
+        case .unknownOption("--help"), .unknownOption("-h"): throw CleanExit.helpRequest(self)
+        case .unknownOption(let word): throw ValidationError("Unknown option '\(word)'.")
+        }
+        if let depth, !(0...1024).contains(depth) { throw ValidationError("--depth \(depth): from 0 to 1024.") }
+        if let unwind, !["own", "fp", "libunwind"].contains(unwind) { throw ValidationError("--unwind \(unwind): own, fp or libunwind.") }
+        if let signal { _ = try signalNumber(signal) }
+        for glob in only + skip where glob.utf8.contains(UInt8(ascii: ":")) { throw ValidationError("'\(glob)': a glob can't hold a colon.") }
+
+        var request = RecordRequest(
+            arguments: (first..<count).map { CommandLine.unsafeArgv[$0] }, environment: environ,
+            output: (output ?? getenv("HEAPSUM_OUTPUT").map { String(cString: $0) }).map { FilePath($0) })
+        request.options.depth = depth
+        request.options.signal = signal
+        request.options.only = only
+        request.options.skip = skip
+        request.options.follow = !noFollow
+        request.options.threads = threads
+        request.options.unwind = unwind
+        request.options.messages = messages.map { FilePath($0).absolute }
+        request.replaces = exec
+        request.isQuiet = quiet
+        return try record(request)
+    }
+}

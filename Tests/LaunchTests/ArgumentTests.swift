@@ -1,0 +1,109 @@
+// The pure parts: where arguments split, what goes into an environment, what a signal's name means, what
+// /proc says. Oracles: the C library's own signal numbers and environment, and this process's own /proc.
+
+import Glibc
+import SystemPackage
+import Testing
+
+@testable import Launch
+
+@Suite struct ArgumentTests {
+    @Test func optionsEndAtTheProgram() {
+        // argv: heaprun --quiet prog --quiet -- x
+        #expect(programArguments(captured: ["prog", "--quiet", "--", "x"], count: 6) == .program(index: 2))
+        // argv: heaprun -- --odd
+        #expect(programArguments(captured: ["--", "--odd"], count: 3) == .program(index: 2))
+        #expect(programArguments(captured: ["--"], count: 2) == .missing)
+        #expect(programArguments(captured: [], count: 1) == .missing)
+        #expect(programArguments(captured: ["--typo", "prog"], count: 3) == .unknownOption("--typo"))
+        #expect(programArguments(captured: ["-"], count: 2) == .program(index: 1))
+    }
+
+    @Test func theLibraryComesFirstAndOnce() {
+        #expect(preloadValue(library: "/l.so", existing: nil) == "/l.so")
+        #expect(preloadValue(library: "/l.so", existing: "/a.so /b.so") == "/l.so:/a.so:/b.so")
+        #expect(preloadValue(library: "/l.so", existing: "/a.so:/l.so") == "/l.so:/a.so")
+    }
+
+    @Test func anEnvironmentKeepsWhatItDoesNotKnow() {
+        let entries: [[UInt8]] = [Array("A=1".utf8), [0x42, 0x3D, 0xFF, 0xFE], Array("AB=2".utf8), Array("GONE=3".utf8), Array("no equals".utf8)]
+        var pointers: [UnsafeMutablePointer<CChar>?] = entries.map { bytes in strdup(bytes.map { CChar(bitPattern: $0) } + [0]) } + [nil]
+        defer { for pointer in pointers { free(pointer) } }
+        let result = pointers.withUnsafeMutableBufferPointer { buffer in
+            buffer.baseAddress.map { environmentEntries(from: $0, set: [("A", "new")], without: ["GONE"]) } ?? []
+        }
+        let bytes = result.map { $0.dropLast().map { UInt8(bitPattern: $0) } }
+        #expect(bytes == [[0x42, 0x3D, 0xFF, 0xFE], Array("AB=2".utf8), Array("no equals".utf8), Array("A=new".utf8)])
+        #expect(result.allSatisfy { $0.last == 0 })
+    }
+
+    @Test func signalsHaveNamesAndNumbers() throws {
+        #expect(try signalNumber("USR2") == SIGUSR2)
+        #expect(try signalNumber("sigusr1") == SIGUSR1)
+        #expect(try signalNumber("10") == 10)
+        #expect(try signalNumber("RTMIN+3") == firstRealtimeSignal + 3)
+        #expect(try signalNumber("RTMAX") == lastRealtimeSignal)
+        #expect(try signalNumber("none") == 0)
+        for wrong in ["", "USR3", "0", "-1", "65", "32", "RTMIN+99", "RTMIN+-1", "KILL", "STOP", "SEGV", "99999999999999999999"] {
+            #expect(throws: LaunchError.self, "\(wrong)") { try signalNumber(wrong) }
+        }
+        // The shell's own list is the oracle for every name.
+        for number in Int32(1)...31 where number != 16 {
+            let name = signalName(number)
+            let scratch = try Scratch()
+            let listed = try scratch.run(["/bin/bash", "-c", "kill -l \(number)"]).output.split(separator: "\n").first.map(String.init)
+            #expect(name == listed)
+        }
+    }
+
+    @Test func optionsBecomeVariables() {
+        var options = RecordingOptions(output: "/out")
+        options.runDirectory = "/run"
+        options.depth = 0
+        options.only = ["a*", "b"]
+        options.follow = false
+        options.threads = true
+        let variables = options.variables.map { "\($0.name)=\($0.value)" }
+        #expect(variables == ["HEAPSUM_OUTPUT=/out", "HEAPSUM_RUN_DIR=/run", "HEAPSUM_DEPTH=0", "HEAPSUM_ONLY=a*:b", "HEAPSUM_FOLLOW=0", "HEAPSUM_THREADS=1"])
+    }
+
+    @Test func mappingsAreReadAsTheKernelWritesThem() throws {
+        let text = """
+            7f0000000000-7f0000001000 rw-s 00000000 00:01 1234    /dev/shm/a b.1.heap (deleted)
+            7f0000001000-7f0000002000 rw-s 00001000 00:01 1234    /dev/shm/a b.1.heap (deleted)
+            7f0000003000-7f0000004000 rw-p 00000000 00:00 0
+            nonsense
+            7f0000005000-7f0000004000 rw-p 00000000 00:00 0
+            """
+        let maps = parseMappings(Array(text.utf8))
+        #expect(maps.count == 3)
+        #expect(maps[0] == Mapping(start: 0x7f00_0000_0000, end: 0x7f00_0000_1000, isShared: true, fileOffset: 0, inode: 1234, path: "/dev/shm/a b.1.heap (deleted)"))
+        #expect(imageSpans(maps) == [ImageSpan(first: maps[0], byteCount: 0x2000)])
+        // This very process: a page of ours lies in one of its mappings.
+        var local = 0
+        let own = try mappings(of: getpid())
+        let address = withUnsafePointer(to: &local) { UInt64(UInt(bitPattern: $0)) }
+        #expect(own.contains { $0.start <= address && address < $0.end })
+    }
+
+    @Test func aProcessNameMayHoldAnything() throws {
+        let fields = (0..<30).map { String($0 + 3) }.joined(separator: " ")
+        let status = try #require(ProcessStatus(parsing: Array("1 (a) b) S) \("T " + fields.dropFirst(2))\n".utf8)))
+        #expect(status.state == UInt8(ascii: "T"))
+        #expect(status.startTime == 22)
+        #expect(ProcessStatus(parsing: Array("1 (x".utf8)) == nil)
+        #expect(ProcessStatus(parsing: Array("1 (x) S 1 2".utf8)) == nil)
+        #expect(ProcessStatus.of(getpid())?.isAlive == true)
+    }
+
+    @Test func wordsAreQuotedForAShell() throws {
+        let scratch = try Scratch()
+        for word in ["plain", "two words", "it's", "$HOME", "a;b", "", "*", "ü"] {
+            #expect(try scratch.shell("printf %s \(shellWord(word))").output == word)
+        }
+        #expect(grouped(0) == "0")
+        #expect(grouped(999) == "999")
+        #expect(grouped(1_234_567) == "1,234,567")
+        #expect(grouped(.max) == "18,446,744,073,709,551,615")
+    }
+}

@@ -1,0 +1,198 @@
+// Runs real programs for the tests and says what came out of them. Each test has a directory of its own, which
+// is removed after it.
+
+import Glibc
+import Testing
+
+/// What a finished program left.
+struct Outcome: Equatable {
+    /// As waitpid gives it.
+    var waitStatus: Int32
+    var output: String
+    var messages: String
+
+    /// As a shell says it.
+    var exitStatus: Int32 { waitStatus & 0x7F == 0 ? waitStatus >> 8 & 0xFF : 128 + (waitStatus & 0x7F) }
+}
+
+/// A started program.
+struct Running {
+    /// Kept, so that its directory is there as long as the program is waited for.
+    let scratch: Scratch
+    let pid: pid_t
+    let outputPath: String
+    let messagesPath: String
+
+    func wait() throws -> Outcome {
+        var status: Int32 = 0
+        while waitpid(pid, &status, 0) < 0 { try #require(errno == EINTR) }
+        return Outcome(waitStatus: status, output: try contents(outputPath), messages: try contents(messagesPath))
+    }
+
+    /// Its only child, once it is there.
+    func child() throws -> pid_t {
+        for _ in 0..<500 {
+            let text = try contents("/proc/\(pid)/task/\(pid)/children")
+            if let first = text.split(separator: " ").first, let child = pid_t(first) { return child }
+            usleep(10_000)
+        }
+        throw Failure("PID \(pid) started nothing")
+    }
+}
+
+struct Failure: Error, CustomStringConvertible {
+    var description: String
+    init(_ description: String) { self.description = description }
+}
+
+/// A directory for one test.
+final class Scratch {
+    let path: String
+    private var number = 0
+
+    init() throws {
+        var template = Array("/tmp/heapsum-test-XXXXXX".utf8CString)
+        path = try template.withUnsafeMutableBufferPointer {
+            String(cString: try #require($0.baseAddress.flatMap { mkdtemp($0) }))
+        }
+    }
+
+    deinit { _ = system("rm -rf '\(path)'") }
+
+    /// Starts a program found in PATH. Variables are added to the environment; nil takes one away.
+    func start(_ arguments: [String], variables: [String: String?] = [:], directory: String? = nil) throws -> Running {
+        number += 1
+        let outputPath = "\(path)/out-\(number)", messagesPath = "\(path)/err-\(number)"
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_addopen(&actions, 1, outputPath, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+        posix_spawn_file_actions_addopen(&actions, 2, messagesPath, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        // A group of its own: a signal to the runner's group is no part of the test; and a clean signal state.
+        var mask = sigset_t(), all = sigset_t()
+        sigemptyset(&mask)
+        sigfillset(&all)
+        posix_spawnattr_setsigmask(&attributes, &mask)
+        posix_spawnattr_setsigdefault(&attributes, &all)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
+        var pid: pid_t = 0
+        // posix_spawn's own change of directory is not in Swift's Glibc; the shell keeps the PID by exec.
+        let argv = (["/bin/sh", "-c", "cd \"$0\" && exec \"$@\"", directory ?? path] + arguments).map { strdup($0) } + [nil]
+        let envp = environmentWith(variables).map { strdup($0) } + [nil]
+        defer { for pointer in argv + envp { free(pointer) } }
+        let result = posix_spawn(&pid, "/bin/sh", &actions, &attributes, argv, envp)
+        guard result == 0 else { throw Failure("can't start \(arguments[0]): \(String(cString: strerror(result)))") }
+        return Running(scratch: self, pid: pid, outputPath: outputPath, messagesPath: messagesPath)
+    }
+
+    func run(_ arguments: [String], variables: [String: String?] = [:], directory: String? = nil) throws -> Outcome {
+        try start(arguments, variables: variables, directory: directory).wait()
+    }
+
+    func shell(_ script: String, variables: [String: String?] = [:]) throws -> Outcome {
+        try run(["/bin/sh", "-c", script], variables: variables)
+    }
+
+    /// Runs a tool that prepares a test; its failure is the test's.
+    func prepare(_ script: String) throws {
+        let outcome = try shell(script)
+        guard outcome.exitStatus == 0 else { throw Failure("\(script): \(outcome.messages)") }
+    }
+
+    func write(_ name: String, _ text: String, mode: mode_t = 0o644) throws {
+        let file = try #require(fopen("\(path)/\(name)", "w"))
+        fputs(text, file)
+        fclose(file)
+        chmod("\(path)/\(name)", mode)
+    }
+}
+
+private func environmentWith(_ variables: [String: String?]) -> [String] {
+    var entries: [String] = []
+    var next = environ
+    while let entry = next.pointee {
+        let text = String(cString: entry)
+        // A recorded test run would record the programs under test too.
+        if !variables.keys.contains(where: { text.hasPrefix("\($0)=") }) && !text.hasPrefix("LD_PRELOAD=") && !text.hasPrefix("HEAPSUM_") {
+            entries.append(text)
+        }
+        next += 1
+    }
+    for (name, value) in variables { if let value { entries.append("\(name)=\(value)") } }
+    return entries
+}
+
+func contents(_ path: String) throws -> String {
+    let file = open(path, O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { throw Failure("\(path): \(String(cString: strerror(errno)))") }
+    defer { close(file) }
+    var bytes: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 65_536)
+    while true {
+        let count = chunk.withUnsafeMutableBytes { read(file, $0.baseAddress, $0.count) }
+        if count <= 0 { break }
+        bytes.append(contentsOf: chunk[..<count])
+    }
+    return String(decoding: bytes, as: UTF8.self)
+}
+
+/// Waits until something holds; says whether it came to.
+func eventually(seconds: Double = 20, _ condition: () throws -> Bool) rethrows -> Bool {
+    for _ in 0..<Int(seconds * 100) {
+        if try condition() { return true }
+        usleep(10_000)
+    }
+    return false
+}
+
+/// The tools under test, from the same build as this test.
+enum Built {
+    /// The package's directory.
+    static let root = #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 }
+
+    /// Where the build's products lie: beside the test bundle, which is mapped here.
+    static let products: String = {
+        let maps = (try? contents("/proc/self/maps")) ?? ""
+        for line in maps.split(separator: "\n") where line.hasSuffix(".xctest") {
+            if let start = line.firstIndex(of: "/"), let end = line.lastIndex(of: "/") { return String(line[start..<end]) }
+        }
+        return root + "/.build/debug"
+    }()
+
+    static let heaprun = products + "/heaprun"
+    static let heapdump = products + "/heapdump"
+
+    /// libheapsum.so, made once for all tests.
+    static let library: String = {
+        if let path = getenv("HEAPSUM_LIBRARY") { return String(cString: path) }
+        let status = system("make -s -C '\(root)' library examples >&2")
+        precondition(status == 0, "make library failed")
+        return root + "/.build/heapsum/lib/heapsum/libheapsum.so"
+    }()
+
+    static let examples = root + "/.build/examples"
+}
+
+/// An empty library in the place of libheapsum.so: what is seen with it is heaprun's own doing.
+let emptyLibrary: String = {
+    let path = "/tmp/heapsum-test-empty-\(getpid()).so"
+    let status = system("echo 'int heapsum_test_nothing;' | cc -x c -shared -fPIC -o \(path) -")
+    precondition(status == 0, "cc failed")
+    atexit { unlink("/tmp/heapsum-test-empty-\(getpid()).so") }
+    return path
+}()
+
+extension Scratch {
+    /// Starts a program under heaprun, with the empty library unless told otherwise.
+    func startRecorded(_ arguments: [String], options: [String] = ["--quiet"], library: String = emptyLibrary, variables: [String: String?] = [:]) throws -> Running {
+        try start([Built.heaprun] + options + arguments, variables: variables.merging(["HEAPSUM_LIBRARY": library]) { $1 })
+    }
+
+    func record(_ arguments: [String], options: [String] = ["--quiet"], library: String = emptyLibrary, variables: [String: String?] = [:]) throws -> Outcome {
+        try startRecorded(arguments, options: options, library: library, variables: variables).wait()
+    }
+}

@@ -1,0 +1,120 @@
+// heaprun stands in for the program: what is sent to it reaches the program once, and the program's stops and ends
+// are its own. Oracle: what a shell's trap and a terminal's job control see.
+
+import Glibc
+import Testing
+
+@testable import Launch
+
+@Suite struct SignalTests {
+    @Test(arguments: [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGQUIT, SIGABRT, SIGALRM]) func signalsArePassedOn(number: Int32) throws {
+        let scratch = try Scratch()
+        // The trap counts; the program ends at the second pass, so that a signal passed on twice is seen.
+        let name = signalName(number)
+        let script = "count=0; trap 'count=$((count+1))' \(name); echo ready; i=0; while [ $i -lt 100 ]; do sleep 0.02; [ $count -gt 0 ] && i=$((i+5)); i=$((i+1)); done; exit $count"
+        let running = try scratch.startRecorded(["sh", "-c", script])
+        #expect(try eventually { try contents(running.outputPath) == "ready\n" })
+        kill(running.pid, number)
+        #expect(try running.wait().exitStatus == 1)
+    }
+
+    @Test func realtimeSignalsArePassedOn() throws {
+        let scratch = try Scratch()
+        try scratch.write("wait.py", "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMIN + 2])\nprint('ready', flush=True)\nprint(signal.sigwait([signal.SIGRTMIN + 2]) - signal.SIGRTMIN)\n")
+        let running = try scratch.startRecorded(["python3", "wait.py"])
+        #expect(try eventually { try contents(running.outputPath) == "ready\n" })
+        kill(running.pid, firstRealtimeSignal + 2)
+        #expect(try running.wait().output == "ready\n2\n")
+    }
+
+    @Test func aSignalThatEndsTheProgramEndsIt() throws {
+        let running = try Scratch().startRecorded(["sleep", "60"])
+        _ = try running.child()
+        kill(running.pid, SIGTERM)
+        let outcome = try running.wait()
+        // heaprun exits; it isn't killed.
+        #expect(outcome.waitStatus == (128 + SIGTERM) << 8)
+    }
+
+    @Test func theProgramOutlivesItsLauncher() throws {
+        let running = try Scratch().startRecorded(["sleep", "60"])
+        let child = try running.child()
+        kill(running.pid, SIGKILL)
+        _ = try running.wait()
+        usleep(100_000)
+        #expect(kill(child, 0) == 0)
+        // Nobody is left to remove the run directory.
+        let variables = try contents("/proc/\(child)/environ").split(separator: "\0")
+        let directory = try #require(variables.first { $0.hasPrefix("HEAPSUM_RUN_DIR=") }?.dropFirst(16))
+        kill(child, SIGKILL)
+        #expect(rmdir(String(directory)) == 0)
+    }
+
+    // A stop by SIGSTOP is the program's alone: whoever continues the program must not find heaprun stopped.
+    @Test func aStoppedProgramGoesOnWhenContinued() throws {
+        let running = try Scratch().startRecorded(["sh", "-c", "echo ready; sleep 0.3; exit 3"])
+        let child = try running.child()
+        #expect(try eventually { try contents(running.outputPath) == "ready\n" })
+        kill(child, SIGSTOP)
+        usleep(500_000)
+        kill(child, SIGCONT)
+        #expect(try running.wait().exitStatus == 3)
+    }
+
+    // A terminal of its own, with a session leader that does what a shell does: a group for the job, the foreground for the group.
+    @Test func jobControlStopsAndContinuesTheJob() throws {
+        let scratch = try Scratch()
+        try scratch.write("terminal.py", """
+            import os, pty, signal, sys, time
+            leader, terminal = pty.fork()
+            if leader == 0:
+                signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+                job = os.fork()
+                if job == 0:
+                    os.setpgid(0, 0)
+                    os.tcsetpgrp(0, os.getpid())
+                    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+                    os.execv(sys.argv[1], sys.argv[1:])
+                _, status = os.waitpid(job, os.WUNTRACED)
+                assert os.WIFSTOPPED(status) and os.WSTOPSIG(status) == signal.SIGTSTP, status
+                print("STOPPED", flush=True)
+                time.sleep(0.2)
+                os.tcsetpgrp(0, job)
+                os.killpg(job, signal.SIGCONT)
+                _, status = os.waitpid(job, os.WUNTRACED)
+                os.tcsetpgrp(0, os.getpid())
+                print("ENDED", os.WEXITSTATUS(status), flush=True)
+                os._exit(0)
+            seen = b""
+            def read(wanted):
+                global seen
+                while wanted not in seen:
+                    seen += os.read(terminal, 1000)
+            read(b"READY")
+            os.write(terminal, b"\\x1a")
+            read(b"STOPPED")
+            read(b"CONTINUED")
+            os.write(terminal, b"\\x03")
+            read(b"ENDED")
+            try:
+                while True: seen += os.read(terminal, 1000)
+            except OSError: pass
+            os.write(1, seen.replace(b"\\r", b""))
+            """)
+        let program = "trap 'echo CONTINUED' CONT; trap 'count=$((count+1))' INT; count=0; echo READY; while [ $count = 0 ]; do sleep 0.05; done; sleep 0.3; exit $((40 + count))"
+        let outcome = try scratch.run(
+            ["timeout", "30", "python3", "terminal.py", Built.heaprun, "--quiet", "/bin/sh", "-c", program], variables: ["HEAPSUM_LIBRARY": emptyLibrary])
+        // One interrupt from the terminal is one interrupt to the program.
+        #expect(outcome.output.contains("ENDED 41"), "\(outcome)")
+    }
+
+    @Test(.enabled(if: system("unshare --pid --fork true 2>/dev/null") == 0, "needs the right to make a PID namespace"))
+    func asTheFirstProcessItReapsOrphans() throws {
+        let scratch = try Scratch()
+        // An orphan that ends after its parent would stay a zombie.
+        let script = "(sh -c 'sleep 0.1 & :' &); sleep 0.6; ps -e -o stat= | grep -c Z"
+        let outcome = try scratch.run(
+            ["unshare", "--pid", "--fork", "--mount-proc", Built.heaprun, "--quiet", "/bin/sh", "-c", script], variables: ["HEAPSUM_LIBRARY": emptyLibrary])
+        #expect(outcome.output == "0\n", "\(outcome)")
+    }
+}
