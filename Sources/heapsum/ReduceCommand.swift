@@ -35,7 +35,7 @@ struct ReduceCommand: ParsableCommand {
             """,
         version: "heapsum \(version)")
 
-    @Argument(help: ArgumentHelp("Images, dumps, or directories of them.", valueName: "file-or-directory"))
+    @Argument(help: ArgumentHelp("Images, dumps, or directories of them; - is standard input.", valueName: "file-or-directory"))
     var files: [String]
 
     @Option(help: "Order of the stacks: \(SortKey.allCases.map(\.rawValue).joined(separator: ", ")).")
