@@ -70,7 +70,8 @@ package struct Table {
             Column(title: "bytes") { grouped($0.bytes) },
             Column(title: "share") { row in
                 if totals.liveBytes == 0 { return "-" }
-                let tenths = Int((Double(row.bytes) * 1000 / Double(totals.liveBytes)).rounded())
+                // A damaged image may claim sums past 64 bits, which wrap: a share can then be of any size.
+                let tenths = Int(min(Double(row.bytes) * 1000 / Double(totals.liveBytes), 1e9).rounded())
                 return "\(tenths / 10).\(tenths % 10)%"
             },
             Column(title: "blocks") { grouped($0.blocks) },

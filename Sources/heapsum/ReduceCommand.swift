@@ -41,10 +41,10 @@ struct ReduceCommand: ParsableCommand {
     @Option(help: "What the stacks are ordered by, the largest first.")
     var sort: SortKey = .bytes
 
-    @Option(help: ArgumentHelp("Show this many stacks (default: 20 in a table, else all; 0: all).", valueName: "n")
+    @Option(help: ArgumentHelp("Show this many stacks (default: 20 in a table, else all; 0: all).", valueName: "n"))
     var top: Int?
 
-    @Option(help: ArgumentHelp("Show this many frames of each stack (default: 20 in a table, else all; 0: all).", valueName: "n")
+    @Option(help: ArgumentHelp("Show this many frames of each stack (default: 20 in a table, else all; 0: all).", valueName: "n"))
     var frames: Int?
 
     @Option(help: ArgumentHelp("Leave out stacks that hold less: a number of bytes, or 64K, 10M, 1G.", valueName: "bytes"))
