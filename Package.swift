@@ -43,7 +43,7 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["CHeapImage", "HeapImage", system], path: "Tests/TestSupport"),
         .testTarget(name: "HeapImageTests", dependencies: ["CHeapImage", "HeapImage", "TestSupport"]),
         .testTarget(name: "ReduceTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "TestSupport"]),
-        .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport"]),
+        .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport", "heapsum"]),
         .testTarget(name: "SymbolsTests", dependencies: ["Symbols", "TestSupport"]),
         .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "HeapImage", "Launch", "TestSupport", "heaprun", "heapdump", system]),
         .testTarget(name: "RecordingTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),

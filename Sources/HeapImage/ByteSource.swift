@@ -80,6 +80,40 @@ package final class FileSource: ByteSource {
         storedBytes = UInt64(clamping: status.st_blocks) &* 512
     }
 
+    /// Standard input: itself where it is a file; what comes through a pipe goes to a file without a name
+    /// first, since an image is read at offsets.
+    package static func standardInput() throws(Errno) -> FileSource {
+        let name = "standard input"
+        var status = stat()
+        if fstat(STDIN_FILENO, &status) == 0, status.st_mode & S_IFMT == S_IFREG {
+            let descriptor = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
+            guard descriptor >= 0 else { throw Errno(rawValue: errno) }
+            return try FileSource(takingOver: descriptor, name: name)
+        }
+        let directory = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+        var template = Array("\(directory)/heapsum-XXXXXX".utf8CString)
+        let descriptor = mkstemp(&template)
+        guard descriptor >= 0 else { throw Errno(rawValue: errno) }
+        unlink(template)
+        let buffer = ReadBuffer(byteCount: chunkBytes)
+        while true {
+            let count = Glibc.read(STDIN_FILENO, buffer.bytes.baseAddress, buffer.bytes.count)
+            if count == 0 { break }
+            var done = 0
+            while done < count {
+                let written = write(descriptor, buffer.bytes.baseAddress.map { $0 + done }, count - done)
+                if written < 0 && errno != EINTR { break }
+                done += max(0, written)
+            }
+            if (count < 0 && errno != EINTR) || done < count {
+                let failure = errno
+                close(descriptor)
+                throw Errno(rawValue: failure)
+            }
+        }
+        return try FileSource(takingOver: descriptor, name: name)
+    }
+
     deinit { close(descriptor) }
 
     package func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(Errno) -> Int {

@@ -75,7 +75,7 @@ extension HeapImage {
                 module.path = string(entry.path, limit: 4096)
                 var length = Int(clamping: entry.build_id_length)
                 if length > Int(HEAP_BUILD_ID_BYTES) {
-                    note("a build-id of \(length) bytes", at: place(of: .modules, index))
+                    note("a build-id longer than its field", at: place(of: .modules, index))
                     length = 0
                 }
                 module.buildID = withUnsafeBytes(of: entry.build_id) { Array($0.prefix(length)) }

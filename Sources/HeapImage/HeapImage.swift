@@ -35,13 +35,13 @@ package final class HeapImage {
     package var file: String { source.name }
     package var damaged: Bool { !damages.isEmpty }
 
-    /// Opens the image at `path`, a file.
+    /// Opens the image at `path`, a file; `-` is standard input.
     ///
     /// - Throws: `ImageError` where it can't be opened, is no heap image, or one of another version.
     package convenience init(path: String) throws(ImageError) {
         let source: FileSource
         do {
-            source = try FileSource(path: path)
+            source = path == "-" ? try FileSource.standardInput() : try FileSource(path: path)
         } catch {
             let what = error == .invalidArgument ? "not a regular file" : "\(error)"
             throw ImageError(file: path, offset: nil, what: what)

@@ -45,6 +45,7 @@ package struct InputSelection {
 
     /// The file at `path`, or a directory's images, by name.
     private static func files(at path: String) throws(ImageError) -> [String] {
+        if path == "-" { return [path] }
         var status = stat()
         guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { return [path] }
         guard let directory = opendir(path) else {

@@ -70,7 +70,8 @@ package struct Table {
             Column(title: "bytes") { grouped($0.bytes) },
             Column(title: "share") { row in
                 if totals.liveBytes == 0 { return "-" }
-                let tenths = Int((Double(row.bytes) * 1000 / Double(totals.liveBytes)).rounded())
+                // A damaged image may claim sums past 64 bits, which wrap: a share can then be of any size.
+                let tenths = Int(min(Double(row.bytes) * 1000 / Double(totals.liveBytes), 1e9).rounded())
                 return "\(tenths / 10).\(tenths % 10)%"
             },
             Column(title: "blocks") { grouped($0.blocks) },
@@ -122,11 +123,14 @@ package struct Table {
         let moduleWidth = modules.map(\.count).max() ?? 0
         var nameWidth = min(texts.map(\.count).max() ?? 0, 72)
         if let width = style.width { nameWidth = min(nameWidth, max(24, width - indent.count - 2 - min(moduleWidth, 24))) }
+        // The C library's own frames between main and _start have no exported names, and tell nothing.
+        let main = named.firstIndex { $0.function == "main" }
         for index in 0 ..< count {
             let name = style.width == nil ? texts[index] : shortened(texts[index], nameWidth)
             let module = style.width == nil ? modules[index] : shortened(modules[index], 24)
             let body = module.isEmpty ? name : "\(padded(name, nameWidth))  \(module)"
             let isDim = named[index].isStartup || named[index].frame.module == SpecialModule.cut
+                || (main.map { index > $0 } ?? false && named[index].moduleName?.hasPrefix("libc.so") == true)
             try out.write(indent + (isDim ? style.dim(body)
                 : module.isEmpty ? name : "\(padded(name, nameWidth))  \(style.dim(module))") + "\n")
         }

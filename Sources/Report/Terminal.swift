@@ -18,20 +18,18 @@ package struct Style: Sendable {
         self.colors = colors
     }
 
-    /// The style for a descriptor: the terminal's own width, else COLUMNS; lines that go to a file or
+    /// The style for a descriptor: the terminal's own width, else COLUMNS, else 100; lines that go to a file or
     /// pipe are not cut, as what reads them has no width. NO_COLOR and TERM=dumb turn colours off.
     package init(descriptor: CInt, color: ColorChoice) {
         let terminal = isatty(descriptor) == 1
         if terminal {
             var size = winsize()
-            if ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col >= 40 {
-                width = Int(size.ws_col)
+            let columns = Self.environment("COLUMNS").flatMap { Int($0) }
+            if ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 0 {
+                width = max(40, Int(size.ws_col))
             } else {
-                width = 100
+                width = min(max(40, columns ?? 100), 10_000)
             }
-        }
-        if let text = Self.environment("COLUMNS"), let columns = Int(text), columns >= 40, columns <= 10_000, !terminal {
-            width = columns
         }
         switch color {
         case .always: colors = true

@@ -21,33 +21,33 @@ struct ReduceCommand: ParsableCommand {
             what is left out is said.
 
             EXAMPLES
-              heapsum app.4711.heap                     the stacks that hold the most bytes
-              heapsum --top 5 --frames 0 app.4711.heap  five of them, with all their frames
-              heapsum --sort blocks out/                all processes in a directory, by blocks
+              heapsum app.4711.heap               the stacks that hold the most bytes
+              heapsum --top 5 --frames 0 out/     five, with all frames, of a directory
+              heapsum --sort blocks out/          by how many blocks they hold
+              heapsum --sort peak-bytes a.heap    what held the memory at its peak
               heapsum --include 'parse_.*' --exclude '/libssl' app.4711.heap
-              heapsum --sort peak-bytes app.4711.heap   what held the memory when it was at its peak
               heapsum --format json app.4711.heap | jq '.rows[0]'
               heapsum --format folded app.4711.heap | flamegraph.pl > heap.svg
-              heapsum --format records -o live.log app.4711.heap    one record a live block
+              heapsum --format records -o live.log app.4711.heap
 
             A regular expression is searched for in each frame's function name and module path.
             Exit status: 0 done, 2 nothing of an input could be used, 64 wrong arguments.
             """,
         version: "heapsum \(version)")
 
-    @Argument(help: ArgumentHelp("Images, dumps, or directories of them.", valueName: "file-or-directory"))
+    @Argument(help: ArgumentHelp("Images, dumps, or directories of them; - is standard input.", valueName: "file-or-directory"))
     var files: [String]
 
-    @Option(help: "Order of the stacks: \(SortKey.allCases.map(\.rawValue).joined(separator: ", ")).")
+    @Option(help: "What the stacks are ordered by, the largest first.")
     var sort: SortKey = .bytes
 
-    @Option(help: "Show this many stacks (default: 20 in a table, else all; 0: all).")
+    @Option(help: ArgumentHelp("Show this many stacks (default: 20 in a table, else all; 0: all).", valueName: "n"))
     var top: Int?
 
-    @Option(help: "Show this many frames of each stack (default: 20 in a table, else all; 0: all).")
+    @Option(help: ArgumentHelp("Show this many frames of each stack (default: 20 in a table, else all; 0: all).", valueName: "n"))
     var frames: Int?
 
-    @Option(help: "Leave out stacks that hold less: a number of bytes, or 64K, 10M, 1G.")
+    @Option(help: ArgumentHelp("Leave out stacks that hold less: a number of bytes, or 64K, 10M, 1G.", valueName: "bytes"))
     var minBytes = ByteCount(value: 0)
 
     @Option(help: ArgumentHelp("Keep only stacks with a frame that matches (repeatable).", valueName: "regex"))
@@ -56,19 +56,19 @@ struct ReduceCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Leave out stacks with a frame that matches (repeatable).", valueName: "regex"))
     var exclude: [String] = []
 
-    @Option(help: "What to print: \(Format.allCases.map(\.rawValue).joined(separator: ", ")).")
+    @Option(help: "What to print; records are in the form of an AIX debug malloc log.")
     var format: Format = .table
 
-    @Option(name: [.short, .long], help: "Write to a file instead of standard output (-).")
+    @Option(name: [.short, .long], help: ArgumentHelp("Write to a file instead of standard output (-).", valueName: "file"))
     var output = "-"
 
     @Option(help: "Which of several images of one process counts: a number from 1 (the oldest), last, or all (summed).")
     var set: SetChoice = .last
 
-    @Option(help: "What the files are: auto or image. This version reads heap images and dumps only.")
+    @Option(help: "What the files are. This version reads heap images and dumps only.")
     var input: InputKind = .auto
 
-    @Option(help: "Colours: auto, always, never. NO_COLOR is honoured.")
+    @Option(help: "When to use colours; auto honours NO_COLOR.")
     var color: ColorChoice = .auto
 
     func validate() throws {
