@@ -27,7 +27,7 @@ let package = Package(
         .target(name: "HeapImage", dependencies: ["CHeapImage", system]),
         .target(name: "Symbols", dependencies: [system]),
         .target(name: "Reduce", dependencies: ["HeapImage"]),
-        .target(name: "Report", dependencies: ["Reduce", "Symbols"]),
+        .target(name: "Report", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Symbols", system]),
         // What Launch needs of Linux that Swift's Glibc module doesn't have.
         .systemLibrary(name: "CLaunch", path: "Sources/CLaunch"),
         .target(name: "Launch", dependencies: ["CHeapImage", "CLaunch", "HeapImage", "Symbols", system]),
@@ -37,10 +37,13 @@ let package = Package(
         .executableTarget(name: "heapdump", dependencies: ["Launch", argumentParser]),
         .executableTarget(name: "gensyms", dependencies: ["Symbols", argumentParser]),
 
-        .target(name: "TestSupport", dependencies: ["HeapImage", system], path: "Tests/TestSupport"),
-        .testTarget(name: "HeapImageTests", dependencies: ["HeapImage", "TestSupport"]),
-        .testTarget(name: "ReduceTests", dependencies: ["Reduce", "TestSupport"]),
-        .testTarget(name: "ReportTests", dependencies: ["Report", "TestSupport"]),
+        // Images for the benchmarks, of any number of blocks and stacks.
+        .executableTarget(name: "make-image", dependencies: ["CHeapImage", "TestSupport", argumentParser], path: "Benchmarks/make-image"),
+
+        .target(name: "TestSupport", dependencies: ["CHeapImage", "HeapImage", system], path: "Tests/TestSupport"),
+        .testTarget(name: "HeapImageTests", dependencies: ["CHeapImage", "HeapImage", "TestSupport"]),
+        .testTarget(name: "ReduceTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "TestSupport"]),
+        .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport"]),
         .testTarget(name: "SymbolsTests", dependencies: ["Symbols", "TestSupport"]),
         .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "HeapImage", "Launch", "TestSupport", "heaprun", "heapdump", system]),
         .testTarget(name: "RecordingTests", dependencies: ["HeapImage", "Reduce", "TestSupport"]),

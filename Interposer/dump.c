@@ -117,16 +117,58 @@ static void put_blocks(void) {
     flush_blocks();
 }
 
+/* Begins a section of so many entries, here. */
+static void begin_section(enum heap_section_name name, uint64_t count) {
+    struct heap_section *section = &header.sections[name];
+    out.at = (out.at + 7) & ~7ull;
+    section->offset = out.at;
+    section->used = count;
+    section->capacity = section->ready_bytes = count * section->entry_bytes;
+}
+
 /* Copies what a section holds by now. */
 static void put_section(enum heap_section_name name) {
     const struct heap_section *from = &image.header->sections[name];
-    struct heap_section *to = &header.sections[name];
-    static const uint8_t zeros[8];
-    put(zeros, -out.at & 7);
     uint64_t ready = load_acquire(&from->ready_bytes) / from->entry_bytes, used = load_acquire(&from->used);
-    *to = (struct heap_section){.offset = out.at, .used = used < ready ? used : ready, .entry_bytes = from->entry_bytes};
-    to->capacity = to->ready_bytes = to->used * from->entry_bytes;
-    put(image.base + from->offset, to->capacity);
+    begin_section(name, used < ready ? used : ready);
+    put(image.base + from->offset, header.sections[name].capacity);
+}
+
+/* A thread's record and ring as they stood together: no event between its folded and its head was overwritten meanwhile. */
+static void copy_thread(uint64_t index, struct heap_thread *record, struct heap_ring *ring) {
+    const struct heap_thread *source = &image.threads[index];
+    for (int tries = 0; tries < 64; tries++) {
+        uint64_t head = load_acquire(&source->head); /* partner: ring_commit; entries before it are whole */
+        *record = *source;
+        record->head = head;
+        *ring = image.rings[index];
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        /* Two entries may be under way beyond the head. */
+        if (record->folded <= head && load_relaxed(&source->head) + 2 <= record->folded + HEAP_RING_EVENTS) return;
+    }
+    record->folded = record->head; /* it runs too fast: its last few events are in its counters by now, or in the next dump */
+}
+
+/* Threads and their rings, two sections numbered alike. */
+static void put_threads(void) {
+    static struct heap_thread record;
+    static struct heap_ring ring;
+    const struct heap_section *from = image.header->sections;
+    uint64_t threads = load_acquire(&from[HEAP_SECTION_THREADS].used), rings = load_acquire(&from[HEAP_SECTION_EVENTS].used);
+    uint64_t count = threads < rings ? threads : rings;
+    begin_section(HEAP_SECTION_THREADS, count);
+    uint64_t at = out.at;
+    out.at += count * sizeof record;
+    begin_section(HEAP_SECTION_EVENTS, count);
+    uint64_t ring_at = out.at;
+    for (uint64_t i = 0; i < count && !out.failed; i++) {
+        copy_thread(i, &record, &ring);
+        out.at = at + i * sizeof record;
+        put(&record, sizeof record);
+        out.at = ring_at + i * sizeof ring;
+        put(&ring, sizeof ring);
+    }
+    out.at = ring_at + count * sizeof ring;
 }
 
 /* DIRECTORY/PROGRAM.PID.N.heap, and where it is written before it is whole. */
@@ -177,8 +219,7 @@ static void write_contents(void) {
     section->offset = out.at;
     put_blocks();
     section->capacity = section->ready_bytes = section->used * sizeof(struct heap_block);
-    put_section(HEAP_SECTION_THREADS);
-    put_section(HEAP_SECTION_EVENTS);
+    put_threads();
     put_section(HEAP_SECTION_STACKS);
     put_section(HEAP_SECTION_NODES);
     put_section(HEAP_SECTION_MODULES);

@@ -139,7 +139,7 @@ static uint32_t module_number(const struct loaded *module) {
     uint64_t used = load_acquire(&section->used);
     uint32_t number = 0;
     bool replaced = false;
-    for (uint64_t i = used; i-- > 1;) {
+    for (uint64_t i = 1; i < used; i++) { /* of two entries for one file all settle on the first */
         struct heap_module *entry = &image.modules[i];
         if (!(load_acquire(&entry->flags) & HEAP_MODULE_READY)) continue; /* partner: the release below */
         if (same_file(entry, path, path_length, id, id_length)) {

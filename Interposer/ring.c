@@ -83,12 +83,15 @@ static uint64_t pending_elsewhere(const struct heap_thread *self) {
     return sum;
 }
 
+static uint64_t not_below_zero(uint64_t sum) { return (int64_t)sum > 0 ? sum : 0; }
+
 static void raise_peak(const struct heap_thread *self, uint64_t bytes, uint64_t blocks) {
     struct heap_header *header = image.header;
     uint64_t peak = load_relaxed(&header->peak_bytes);
-    while (bytes > peak)
+    /* Signed: one thread's frees may be folded before another's allocations of the same blocks, and the sum be below zero for a while. */
+    while ((int64_t)bytes > (int64_t)peak)
         if (cas_relaxed(&header->peak_bytes, &peak, bytes)) {
-            store_relaxed(&header->peak_blocks, blocks);
+            store_relaxed(&header->peak_blocks, not_below_zero(blocks));
             store_relaxed(&header->peak_ns, image_nanoseconds());
             store_relaxed(&header->peak_error_bytes, pending_elsewhere(self));
             __atomic_fetch_add(&header->peak_epoch, 1, __ATOMIC_RELEASE); /* partner: copy_levels */
@@ -110,7 +113,7 @@ static void take_sample(uint64_t now) {
     }
     uint64_t last = section->used;
     if (image_take(HEAP_SECTION_TIMELINE, 1) == (int64_t)last)
-        image.timeline[last] = (struct heap_sample){now, load_relaxed(&header->live_bytes), load_relaxed(&header->live_blocks), load_relaxed(&header->rss_bytes)};
+        image.timeline[last] = (struct heap_sample){now, not_below_zero(load_relaxed(&header->live_bytes)), not_below_zero(load_relaxed(&header->live_blocks)), load_relaxed(&header->rss_bytes)};
     store_release(&busy, 0);
 }
 
@@ -132,7 +135,7 @@ void ring_fold(struct heap_thread *record, struct heap_ring *ring) {
     }
     uint64_t now = image_nanoseconds();
     take_snapshot(now);
-    if (load_relaxed(&image.header->live_bytes) + (uint64_t)highest > load_relaxed(&image.header->peak_bytes)) {
+    if ((int64_t)load_relaxed(&image.header->live_bytes) + highest > (int64_t)load_relaxed(&image.header->peak_bytes)) {
         uint64_t bytes = fold_until(record, ring, at_highest, &blocks);
         raise_peak(record, bytes, blocks);
     }

@@ -95,7 +95,7 @@ extension HeapImage {
 
     /// The blocks that a record stands for, wherever a slot says the same.
     static func skipped(for inFlight: [InFlight]) -> [LiveBlock] {
-        inFlight.flatMap { $0.returned ? [$0.new, $0.old] : [$0.old] }
+        inFlight.map(\.block)
     }
 
     func forEachBlock<Failure: Error>(

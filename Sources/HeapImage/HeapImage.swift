@@ -44,7 +44,7 @@ package final class HeapImage {
             source = try FileSource(path: path)
         } catch {
             let what = error == .invalidArgument ? "not a regular file" : "\(error)"
-            throw ImageError(file: path, offset: 0, what: what)
+            throw ImageError(file: path, offset: nil, what: what)
         }
         try self.init(source)
     }

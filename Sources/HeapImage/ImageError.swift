@@ -5,18 +5,20 @@
 package struct ImageError: Error, Equatable, CustomStringConvertible {
     /// The source's name: a path as a rule.
     package var file: String
-    /// Byte offset in the file of the field or data at fault.
-    package var offset: UInt64
+    /// Byte offset in the file of the field or data at fault; nil where the file can't be opened at all.
+    package var offset: UInt64?
     /// What is wrong, as a phrase without a full stop.
     package var what: String
 
-    package init(file: String, offset: UInt64, what: String) {
+    package init(file: String, offset: UInt64?, what: String) {
         self.file = file
         self.offset = offset
         self.what = what
     }
 
-    package var description: String { "\(file): byte \(offset): \(what)" }
+    package var description: String {
+        offset.map { "\(file): byte \($0): \(what)" } ?? "\(file): \(what)"
+    }
 }
 
 /// A part of an image that can't be used, where the rest can.

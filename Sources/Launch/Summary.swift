@@ -109,7 +109,6 @@ extension PackedImage {
 /// Names the frames of a few stacks, each module's symbols read once.
 private final class FrameNamer {
     private var symbols: [[UInt8]: ModuleSymbols?] = [:]
-    private let demangler = Demangler()
 
     /// The innermost function that isn't the runtime's, and its two callers.
     func line(_ frames: [ModuleFrame]) -> String {
@@ -125,7 +124,7 @@ private final class FrameNamer {
     private func name(_ frame: ModuleFrame) -> String {
         if frame.path.isEmpty { return "0x\(String(frame.offset, radix: 16))" }
         // A return address belongs to the call before it.
-        if let name = table(of: frame)?.name(at: frame.offset &- 1)?.name { return shortened(demangler.demangle(Array(name.utf8)) ?? name) }
+        if let name = table(of: frame)?.name(at: frame.offset &- 1)?.name { return shortened(name) }
         return "\(frame.fileName)+0x\(String(frame.offset, radix: 16))"
     }
 

@@ -48,7 +48,7 @@ package struct InputSelection {
         var status = stat()
         guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { return [path] }
         guard let directory = opendir(path) else {
-            throw ImageError(file: path, offset: 0, what: String(cString: strerror(errno)))
+            throw ImageError(file: path, offset: nil, what: String(cString: strerror(errno)))
         }
         defer { closedir(directory) }
         var names: [String] = []
@@ -56,7 +56,7 @@ package struct InputSelection {
             let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
             if name.hasSuffix(".heap") && !name.hasPrefix(".") { names.append(name) }
         }
-        guard !names.isEmpty else { throw ImageError(file: path, offset: 0, what: "no file in this directory is called *.heap") }
+        guard !names.isEmpty else { throw ImageError(file: path, offset: nil, what: "no file in this directory is called *.heap") }
         return names.sorted().map { path.hasSuffix("/") ? path + $0 : "\(path)/\($0)" }
     }
 

@@ -40,6 +40,8 @@ package struct Row {
         package var peakBytes: UInt64 = 0
         package var peakBlocks: UInt64 = 0
         package var temporaryBlocks: UInt64 = 0
+
+        package init() {}
     }
 
     mutating func addAges(oldest: Double, newest: Double) {
@@ -281,7 +283,7 @@ private enum RawModule {
 }
 
 extension Row.History {
-    mutating func add(_ counts: StackCounts) {
+    package mutating func add(_ counts: StackCounts) {
         allocatedBytes &+= counts.allocatedBytes
         allocatedBlocks &+= counts.allocatedBlocks
         freedBytes &+= counts.freedBytes

@@ -4,7 +4,7 @@
 //
 // Of several names for the same range one wins, the same in every run: an exported one before a local
 // one, then the one with the fewest underscores in front (`read`, not `__read`), then a strong one before
-// a weak one, then the one that sorts first.
+// a weak one, then the shorter (`free`, not `cfree`), then the one that sorts first.
 
 /// The function that an address is in.
 package struct SymbolName: Equatable, Sendable {
@@ -118,6 +118,8 @@ struct ModuleSymbolsBuilder {
             let underscores = (left.underscores(at: a.name), right.underscores(at: b.name))
             if underscores.0 != underscores.1 { return underscores.0 < underscores.1 }
             if a.rank != b.rank { return a.rank < b.rank }
+            let lengths = (left.length(at: a.name), right.length(at: b.name))
+            if lengths.0 != lengths.1 { return lengths.0 < lengths.1 }
             return left.isName(at: a.name, below: right, at: b.name)
         }
         return (table, sources)

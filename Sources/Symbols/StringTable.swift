@@ -55,6 +55,16 @@ struct StringTable: Sendable {
         }
     }
 
+    /// The length of the name at `offset` in bytes, counted to 1,024.
+    func length(at offset: UInt32) -> Int {
+        bytes.withSpan { span in
+            let end = min(span.byteCount, Int(offset) + 1024)
+            var position = Int(offset)
+            while position < end, span.unsafeLoadUnaligned(fromByteOffset: position, as: UInt8.self) != 0 { position += 1 }
+            return position - Int(offset)
+        }
+    }
+
     /// Whether the name at `offset` is below another table's name, byte by byte.
     ///
     /// Looks at the first 1,024 bytes alone, so that many long names that share a beginning stay cheap.

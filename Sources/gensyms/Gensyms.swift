@@ -14,7 +14,7 @@ struct Gensyms: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "gensyms",
         abstract: "Print the symbol ranges of ELF files: which addresses belong to which name.",
-        usage: "gensyms [--sort address|name|size] [--source] [--demangle] [--format text|json] FILE ...",
+        usage: "gensyms [--sort address|name|size] [--source] [--format text|json] FILE ...",
         discussion: """
             One line a symbol: address, type as nm prints it, name, size; numbers in hexadecimal.
 
@@ -26,8 +26,8 @@ struct Gensyms: ParsableCommand {
 
             EXAMPLES
               gensyms /usr/lib/x86_64-linux-gnu/libc.so.6
-              gensyms --sort size --demangle ./server | tail
-                  the largest, names as they were written
+              gensyms --sort size ./server | tail
+                  the largest last
               gensyms --source ./server
                   local symbols under their source file
               gensyms --format json ./server | jq '.files[0].symbols | length'
@@ -48,9 +48,6 @@ struct Gensyms: ParsableCommand {
     @Flag(help: "Group local symbols by their source file, under \"Src:\" headings; the others come first.")
     var source = false
 
-    @Flag(help: "Show C++ and Swift names as they were written.")
-    var demangle = false
-
     @Option(help: ArgumentHelp("Output: text or json.", valueName: "format"))
     var format: Format = .text
 
@@ -58,10 +55,6 @@ struct Gensyms: ParsableCommand {
     var files: [String]
 
     func run() throws {
-        let demangler = demangle ? Demangler() : nil
-        if let demangler, !demangler.knowsCxx {
-            printMessage("libstdc++.so.6 can't be loaded: C++ names stay as they are")
-        }
         var output = Output()
         var isFirst = true, allGood = true
         if format == .json { output.append("{\"schema\":\"gensyms/1\",\"files\":[") }
@@ -72,10 +65,10 @@ struct Gensyms: ParsableCommand {
                 switch format {
                 case .text:
                     if files.count > 1 { output.append("\(isFirst ? "" : "\n")File: \(path)\n") }
-                    output.appendText(listing, bySource: source, demangler: demangler)
+                    output.appendText(listing, bySource: source)
                 case .json:
                     if !isFirst { output.append(",") }
-                    output.appendJSON(listing, demangler: demangler)
+                    output.appendJSON(listing)
                 }
                 isFirst = false
             } catch {

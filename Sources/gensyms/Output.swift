@@ -1,6 +1,6 @@
-// Standard output, gathered into large writes, and the two forms of a listing. No String is made for a
-// symbol unless it is demangled: a library has hundreds of thousands. Bytes of names that a terminal
-// would obey are written as \xNN, as names come from files that anybody may have made.
+// Standard output, gathered into large writes, and the two forms of a listing. Text is made
+// without a String a symbol, as a library has hundreds of thousands. Bytes of names that a terminal would
+// obey are written as \xNN, as names come from files that anybody may have made.
 
 import Glibc
 import Symbols
@@ -35,9 +35,9 @@ struct Output {
 
     // MARK: Text
 
-    mutating func appendText(_ listing: SymbolListing, bySource: Bool, demangler: Demangler?) {
+    mutating func appendText(_ listing: SymbolListing, bySource: Bool) {
         guard bySource else {
-            for symbol in listing.symbols { appendLine(symbol, listing, demangler) }
+            for symbol in listing.symbols { appendLine(symbol, listing) }
             return
         }
         var groups = Array(repeating: [Int](), count: listing.sources.count + 1)
@@ -50,30 +50,27 @@ struct Output {
                 appendPrintable(listing.sources[group - 1].utf8)
                 append("\n")
             }
-            for index in members { appendLine(listing.symbols[index], listing, demangler) }
+            for index in members { appendLine(listing.symbols[index], listing) }
         }
     }
 
-    private mutating func appendLine(_ symbol: ListedSymbol, _ listing: SymbolListing, _ demangler: Demangler?) {
+    private mutating func appendLine(_ symbol: ListedSymbol, _ listing: SymbolListing) {
         appendHexadecimal(symbol.address, digits: 16)
         bytes.append(UInt8(ascii: " "))
         bytes.append(symbol.type)
         bytes.append(UInt8(ascii: " "))
-        withName(symbol, listing, demangler) { $0.appendPrintable($1) }
+        withName(symbol, listing) { $0.appendPrintable($1) }
         bytes.append(UInt8(ascii: " "))
         appendHexadecimal(symbol.byteCount, digits: 1)
         bytes.append(UInt8(ascii: "\n"))
         flushIfLarge()
     }
 
-    private mutating func withName(
-        _ symbol: ListedSymbol, _ listing: SymbolListing, _ demangler: Demangler?, _ body: (inout Output, [UInt8]) -> Void
-    ) {
+    private mutating func withName(_ symbol: ListedSymbol, _ listing: SymbolListing, _ body: (inout Output, [UInt8]) -> Void) {
         var name: [UInt8] = []
         swap(&name, &scratch) // keeps one buffer alive for all names
         name.removeAll(keepingCapacity: true)
         listing.appendName(of: symbol, to: &name)
-        if let readable = demangler?.demangle(name) { name = Array(readable.utf8) }
         body(&self, name)
         swap(&name, &scratch)
     }
@@ -99,7 +96,7 @@ struct Output {
 
     // MARK: JSON
 
-    mutating func appendJSON(_ listing: SymbolListing, demangler: Demangler?) {
+    mutating func appendJSON(_ listing: SymbolListing) {
         append("{\"path\":")
         appendQuoted(listing.path)
         append(",\"buildID\":")
@@ -111,7 +108,7 @@ struct Output {
             append(",\"type\":\"")
             bytes.append(symbol.type)
             append("\",\"name\":")
-            withName(symbol, listing, demangler) { $0.appendQuoted(String(decoding: $1, as: UTF8.self)) }
+            withName(symbol, listing) { $0.appendQuoted(String(decoding: $1, as: UTF8.self)) }
             append(",\"size\":")
             append(String(symbol.byteCount))
             append(",\"source\":")

@@ -1,1 +1,237 @@
-// Filled in by the first change that needs it.
+// Reports, against golden text; JSON also against Python's reader, where there is one.
+
+import CHeapImage
+import Glibc
+import HeapImage
+import Reduce
+@testable import Report
+import Symbols
+import Testing
+import TestSupport
+
+/// Names that a test makes up: for each address the greatest start not above it.
+struct FixedNames: ModuleNaming {
+    var symbols: [(start: UInt64, name: String)]
+
+    func name(at address: UInt64) -> SymbolName? {
+        symbols.last { $0.start <= address }.map { SymbolName(name: $0.name, offset: address - $0.start) }
+    }
+}
+
+struct NoFile: Error, CustomStringConvertible { var description: String { "the file is missing" } }
+
+/// A reduction of three stacks, and its names. One name is hostile; one module has no symbols.
+func sample() throws -> (Reduction, FrameNames) {
+    var builder = ImageBuilder(kind: HEAP_KIND_PACKED)
+    builder.header.ended_ns = 100_000_000_000
+    builder.header.peak_bytes = 5_000_000
+    let app = builder.addModule("/opt/bin/app", buildID: [0xAB, 0xCD], bias: 0x40_0000)
+    let libc = builder.addModule("/lib/libc.so.6", buildID: [0x01], bias: 0x7F00_0000)
+    let gone = builder.addModule("/lib/libgone.so", buildID: [0x02])
+    let start = [heap_frame_make(app, 0x1105), heap_frame_make(libc, 0x2010), heap_frame_make(app, 0x1001)]
+    let big = builder.addStack([heap_frame_make(app, 0x1200)] + start)
+    let cut = builder.addStack([heap_frame_make(gone, 0x77), heap_frame_make(HEAP_MODULE_CUT, 0)] + start)
+    let bare = builder.addStack([heap_frame_make(HEAP_MODULE_NONE, 0xDEAD_BEEF), heap_frame_make(HEAP_MODULE_THREAD, 99)])
+    let freed = builder.addStack([heap_frame_make(app, 0x1300)])
+    builder.addBlock(address: 0x1_0000, bytes: 3_000_000, stack: big, tick: 1000)
+    builder.addBlock(address: 0x50_0000, bytes: 1_234, stack: big, tick: 2000)
+    builder.addBlock(address: 0x60_0000, bytes: 500, stack: cut, tick: 3000)
+    builder.addBlock(address: 0x70_0000, bytes: 7, stack: bare)
+    builder.count(freed, allocated: 9, bytes: 90, freed: 9, freedBytes: 90)
+    builder.stacks[Int(big)].peak = heap_level(bytes: 4_000_000, blocks: 3)
+    builder.header.losses.lost_allocations = 2
+    builder.header.losses.lost_bytes = 64
+    builder.header.losses.unmatched_frees = 5
+    let reduction = Reduction()
+    try reduction.add(HeapImage(MemorySource(builder.bytes(), name: "app.4242.heap"), presence: .gone))
+    let names = FrameNames(reduction) { module in
+        switch module.baseName {
+        case "app": FixedNames(symbols: [(0x1000, "_start"), (0x1100, "main"), (0x11F0, "evil\u{1B}[31m\"name\n"), (0x1280, "freed")])
+        case "libc.so.6": FixedNames(symbols: [(0x2000, "__libc_start_main")])
+        default: throw NoFile()
+        }
+    }
+    return (reduction, names)
+}
+
+func table(_ style: Style = Style(), sort: SortKey = .bytes, top: Int? = nil, frames: Int? = nil, filter: FrameFilter? = nil) throws -> String {
+    let (reduction, names) = try sample()
+    let out = TextOutput()
+    let selection = RowSelection(reduction, names: names, sort: sort, top: top, filter: filter)
+    try Table(style: style, frameLimit: frames, sort: sort).write(reduction, selection, names: names, to: out)
+    return out.text
+}
+
+@Suite struct Tables {
+    @Test func golden() throws {
+        #expect(try table() == """
+            /usr/bin/sample · pid 4242 · exited with status 0
+            3,001,741 bytes live in 4 blocks · peak 5,000,000 bytes · 3 stacks
+
+                bytes    share   blocks   oldest
+            3,001,234   100.0%        2     99 s
+                evil\\x1b[31m"name\\n+0x10  app
+                main+0x5                  app
+                __libc_start_main+0x10    libc.so.6
+                _start+0x1                app
+
+                  500     0.0%        1     97 s
+                libgone.so+0x77
+                … frames missing …
+                main+0x5                app
+                __libc_start_main+0x10  libc.so.6
+                _start+0x1              app
+
+                    7     0.0%        1    100 s
+                0xdeadbeef
+                thread 99
+
+            Lost: app.4242.heap: 2 allocations of 64 bytes found no space in the image.
+            No names for 1 frame of libgone.so: the file is missing.
+            Next: heapsum info app.4242.heap tells how the program stood; --include REGEX picks stacks, --format json is for scripts.
+
+            """)
+    }
+
+    @Test func whatIsNotShownIsSaid() throws {
+        let text = try table(top: 1, frames: 2)
+        #expect(text.contains("… 2 outer frames more (--frames 0 shows all)"))
+        #expect(text.contains("Not shown: 2 smaller stacks with 507 bytes (--top 3 shows all)."))
+    }
+
+    @Test func coloursDimStartupCodeAndNothingElseChanges() throws {
+        let plain = try table(), coloured = try table(Style(colors: true))
+        #expect(coloured.contains("\u{1B}[2m_start+0x1"))
+        #expect(!coloured.contains("\u{1B}[2mmain"))
+        #expect(coloured.replacing(/\x{1B}\[[0-9]+m/, with: "") == plain)
+    }
+
+    @Test(arguments: [40, 60, 100])
+    func framesKeepWithinTheWidth(width: Int) throws {
+        for line in try table(Style(width: width)).split(separator: "\n") where line.hasPrefix("    ") && line.contains("+0x") {
+            #expect(line.count <= max(width, 24 + 4 + 2 + 24))
+        }
+    }
+
+    @Test func filtersAskEveryFrame() throws {
+        #expect(try table(filter: FrameFilter(include: ["^evil"])).contains("Filtered out: 2 stacks with 507 bytes."))
+        #expect(try table(filter: FrameFilter(exclude: ["libgone"])).contains("Filtered out: 1 stack with 500 bytes."))
+        #expect(try table(filter: FrameFilter(include: ["nothing has this"])).contains("No stack passes the filters."))
+        #expect(throws: PatternError.self) { try FrameFilter(include: ["("]) }
+    }
+
+    @Test func historyBringsFreedStacksToo() throws {
+        let text = try table(sort: .allocatedBlocks)
+        #expect(text.contains("freed+0x80"))
+        #expect(!(try table()).contains("freed+0x80"))
+        #expect(try table(sort: .peakBytes).contains("4,000,000"))
+    }
+}
+
+@Suite struct Formats {
+    private func write(_ body: (Reduction, RowSelection, FrameNames, TextOutput) throws -> Void) throws -> String {
+        let (reduction, names) = try sample()
+        let out = TextOutput()
+        try body(reduction, RowSelection(reduction, names: names), names, out)
+        return out.text
+    }
+
+    private func json() throws -> String {
+        try write { try JSONReport().write($0, $1, names: $2, to: $3) }
+    }
+
+    @Test func jsonGolden() throws {
+        let lines = try json().split(separator: "\n").map(String.init)
+        #expect(lines[0] == #"{"schema":"heapsum/1","#)
+        #expect(lines[2] == #" {"path":"app.4242.heap","kind":"image","program":"/usr/bin/sample","pid":4242,"state":"exited","sets":1,"recordsLost":0,"damaged":false,"exitStatus":0}],"#)
+        #expect(lines[3] == #""totals":{"liveBytes":3001741,"liveBlocks":4,"allocatedBytes":3001831,"allocatedBlocks":13,"freedBlocks":9,"peakBytes":5000000,"uniqueStacks":3,"lostEvents":2,"unmatchedFrees":5},"#)
+        #expect(lines[5].hasPrefix(#" {"bytes":3001234,"blocks":2,"allocatedBytes":3001234,"allocatedBlocks":2,"peakBytes":4000000,"temporaryBlocks":0,"oldestSeconds":99.000,"newestSeconds":98.000,"frames":[{"module":"/opt/bin/app","buildID":"abcd","offset":4608,"address":4198912,"function":"evil\u001b[31m\"name\n","symbolOffset":16,"file":null,"line":null,"inlined":null},"#))
+        #expect(lines[6].contains(#"{"module":"/lib/libgone.so","buildID":"02","offset":119,"address":119,"function":null,"symbolOffset":null,"#))
+        #expect(lines[6].contains(#"{"module":null,"buildID":null,"offset":null,"address":null,"function":"… frames missing …","#))
+        #expect(lines.count == 8)
+    }
+
+    /// Python's json is the oracle of the syntax; the sums of the rows are the totals.
+    @Test(.enabled(if: access("/usr/bin/python3", X_OK) == 0)) func jsonIsReadByPython() throws {
+        let directory = try TemporaryDirectory()
+        let out = try TextOutput(path: directory.file("r.json"))
+        try out.write(try json())
+        try out.finish()
+        let script = "import json,sys; r=json.load(open(sys.argv[1])); t=r['totals'];"
+            + "assert sum(x['bytes'] for x in r['rows'])==t['liveBytes'] and len(r['rows'])==t['uniqueStacks'];"
+            + "assert r['rows'][0]['frames'][0]['function']=='evil\\x1b[31m\\\"name\\n'"
+        #expect(run(["/usr/bin/python3", "-c", script, directory.file("r.json")]) == 0)
+    }
+
+    @Test func folded() throws {
+        #expect(try write { try writeFolded($0, $1, frameLimit: nil, names: $2, to: $3) } == """
+            _start;__libc_start_main;main;evil\\x1b[31m"name\\n 3001234
+            _start;__libc_start_main;main;… frames missing …;libgone.so+0x77 500
+            thread 99;0xdeadbeef 7
+
+            """)
+    }
+
+    @Test func recordsAreOnePerBlock() throws {
+        let text = try write { try writeRecords($0, $1, frameLimit: nil, names: $2, to: $3) }
+        #expect(text.hasPrefix("""
+            Current allocation report:
+
+            Allocation #1: 0x10000
+            Allocation size: 0x2DC6C0
+            Allocated from heap: 0
+            Allocation traceback:
+            0x401200 evil\\x1b[31m"name\\n
+            0x401105 main
+            0x7F002010 __libc_start_main
+            0x401001 _start
+
+            Allocation #2: 0x500000
+            Allocation size: 0x4D2
+
+            """))
+        #expect(text.split(separator: "\n").filter { $0.hasPrefix("Allocation #") }.count == 4)
+    }
+
+    @Test func csvQuotes() throws {
+        let text = try write { try writeCSV($0, $1, frameLimit: 1, names: $2, to: $3) }
+        #expect(text.contains("\r\n3001234,2,3001234,2,4000000,0,99.0,98.0,\"evil\\x1b[31m\"\"name\\n+0x10\"\r\n"))
+    }
+
+    @Test func info() throws {
+        let (reduction, _) = try sample()
+        let out = TextOutput()
+        let image = try #require(reduction.inputs[0].image)
+        try InfoReport(style: Style()).write(image, to: out)
+        for part in ["state         exited with status 0", "live          3,001,741 bytes in 4 blocks",
+                     "freed         90 bytes in 9 blocks", "2  allocations without a place", "Modules (3)"] {
+            #expect(out.text.contains(part), "\(part)")
+        }
+    }
+}
+
+@Suite struct Texts {
+    @Test func nothingThatMovesACursorGetsThrough() {
+        #expect(escaped("a\u{1B}[2Jb\u{9B}c\u{202E}d\te\\") == "a\\x1b[2Jb\\u{9b}c\\u{202e}d\\te\\\\")
+        #expect(escaped("größe::λ<int>") == "größe::λ<int>")
+        #expect(jsonString("\u{0}\u{7F}\u{2028}é") == "\"\\u0000\\u007f\\u2028é\"")
+    }
+
+    @Test func numbers() {
+        #expect([0, 999, 1000, 1_234_567].map(grouped) == ["0", "999", "1,000", "1,234,567"])
+        #expect([0.035, 12.34, 300, 9000, 400_000].map(shortDuration) == ["35 ms", "12 s", "5 min", "2.5 h", "4.6 d"])
+        #expect(shortened("abcdefghij", 7) == "abc…hij")
+    }
+}
+
+/// Runs a program and answers its exit status.
+func run(_ words: [String]) -> Int32 {
+    var pid: pid_t = 0
+    var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
+    arguments.append(nil)
+    defer { for argument in arguments { free(argument) } }
+    guard posix_spawn(&pid, words[0], nil, nil, arguments, environ) == 0 else { return -1 }
+    var status: Int32 = 0
+    while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
+    return status
+}

@@ -7,15 +7,15 @@ import Testing
 @Suite struct CompiledTests {
     static let assembler = """
             .text
-            .globl sized, __alias, alias, unsized, last, indirect
+            .globl sized, __alias, alias, aliaa, long_alias, unsized, last, indirect
             .weak  weakling
-            .type sized,@function; .type alias,@function; .type __alias,@function; .type weakling,@function
+            .type sized,@function; .type alias,@function; .type aliaa,@function; .type long_alias,@function; .type __alias,@function; .type weakling,@function
             .type indirect,@gnu_indirect_function; .type localname,@function
-        sized: alias: __alias: weakling: localname:
+        sized: alias: __alias: long_alias: aliaa: weakling: localname:
             .fill 16,1,0x90
         inner_label:
             .fill 16,1,0x90
-            .size sized, 32; .size alias, 32; .size __alias, 32; .size weakling, 32; .size localname, 32
+            .size sized, 32; .size alias, 32; .size aliaa, 32; .size long_alias, 32; .size __alias, 32; .size weakling, 32; .size localname, 32
         gap:
             .fill 32,1,0x90
         unsized:
@@ -61,9 +61,9 @@ import Testing
         func name(_ symbol: Substring, _ offset: UInt64) throws -> SymbolName? {
             module.name(at: try #require(at[symbol]) &+ offset)
         }
-        // An exported one without underscores, and of those the one that sorts first; not the weak one.
-        #expect(try name("sized", 0) == SymbolName(name: "alias", offset: 0))
-        #expect(try name("inner_label", 3) == SymbolName(name: "alias", offset: 19))
+        // An exported one without underscores, not weak, of those a short one, and of those the one that sorts first.
+        #expect(try name("sized", 0) == SymbolName(name: "aliaa", offset: 0))
+        #expect(try name("inner_label", 3) == SymbolName(name: "aliaa", offset: 19))
         #expect(try name("gap", 0) == SymbolName(name: "gap", offset: 0))
         #expect(try name("gap", 31) == SymbolName(name: "gap", offset: 31))
         #expect(try name("unsized", 31) == SymbolName(name: "unsized", offset: 31))
@@ -75,6 +75,16 @@ import Testing
         #expect(try name("last", 15) == SymbolName(name: "last", offset: 15))
         #expect(try name("last", 16) == nil) // the section's end, though .other may follow at once
         #expect(try name("in_data", 0) == nil)
+    }
+
+    @Test func theAllocatorsFunctionsHaveTheNamesThatPeopleKnow() throws {
+        // libc has several names for each of these.
+        let path = String(decoding: try shell("ldd /bin/sh | awk '/libc\\.so/ { print $3 }'").dropLast(), as: UTF8.self)
+        let module = try ModuleSymbols(path: path, expectedBuildID: nil)
+        for name in ["malloc", "free", "calloc", "realloc", "memalign", "read", "puts", "qsort"] {
+            let address = try #require(try lines(shell("nm -D '\(path)' | awk '$3 ~ /^\(name)(@|$)/ { print $1 }'")).first.flatMap { UInt64($0, radix: 16) })
+            #expect(module.name(at: address) == SymbolName(name: name, offset: 0))
+        }
     }
 
     @Test func aNameDoesNotCarryItsVersion() throws {

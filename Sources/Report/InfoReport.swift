@@ -1,0 +1,165 @@
+// How a recorded program stands: identity, counts, allocator, losses, modules and the timeline, for
+// people. What can't be trusted of the numbers is said next to them.
+
+import CHeapImage
+import HeapImage
+import Reduce
+import Symbols
+
+/// Writes what `heapsum info` says of one image.
+package struct InfoReport {
+    package var style: Style
+
+    package init(style: Style) { self.style = style }
+
+    package func write(_ image: HeapImage, to out: TextOutput) throws {
+        let census = try image.census()
+        let header = image.header
+        func line(_ name: String, _ text: String) throws {
+            try out.write(style.dim(padded(name, 14)) + text + "\n")
+        }
+        func heading(_ text: String) throws { try out.write("\n" + style.bold(text) + "\n") }
+
+        try out.write(style.bold(escaped(image.file)) + "\n")
+        try line("kind", kindText(image))
+        try line("program", image.program.isEmpty ? "not known" : escaped(image.program))
+        if !image.arguments.isEmpty { try line("arguments", image.arguments.map(shellWord).joined(separator: " ")) }
+        try line("pid", "\(header.pid), parent \(header.parent_pid)")
+        try line("state", stateText(image))
+        try line("recorded", "for \(shortDuration(Double(census.momentNanoseconds) / 1e9)), from \(utc(header.started_realtime_ns))")
+        try line("allocator", image.allocator.isEmpty ? "not known" : escaped(image.allocator))
+        try line("stacks", "\(unwinderText(header.unwinder)), at most \(header.depth) frames"
+            + (image.hasFlag(HEAP_FLAG_THREADS) ? ", rooted in their threads" : ""))
+        try line("dump signal", image.hasFlag(HEAP_FLAG_SIGNAL_OF_PROGRAM) ? "none: the program has a handler of its own and keeps it"
+            : header.dump_signal == 0 ? "none" : "\(header.dump_signal)")
+        if header.dumps > 0 { try line("dumps", "\(header.dumps) so far") }
+        if image.hasFlag(HEAP_FLAG_FORKED) { try line("forked", "blocks inherited from the parent are not in here") }
+        if image.hasFlag(HEAP_FLAG_FULL) { try line("full", style.warning("recording of new blocks stopped at \(grouped(header.maximum_bytes)) bytes")) }
+
+        try heading("Counts")
+        let allocated = census.stacks.reduce(into: Row.History()) { $0.add($1) }
+        try line("live", "\(grouped(census.liveBytes)) bytes in \(counted(census.liveBlocks, "block"))")
+        try line("allocated", "\(grouped(allocated.allocatedBytes)) bytes in \(counted(allocated.allocatedBlocks, "block"))")
+        try line("freed", "\(grouped(allocated.freedBytes)) bytes in \(counted(allocated.freedBlocks, "block"))")
+        try line("temporary", "\(counted(allocated.temporaryBlocks, "block")) freed before the thread's next allocation")
+        try line("peak", "\(grouped(census.peak.bytes)) bytes in \(counted(census.peak.blocks, "block"))"
+            + (header.peak_ns > 0 ? ", after \(shortDuration(Double(header.peak_ns) / 1e9))" : "")
+            + (header.peak_error_bytes > 0 ? ", right to \(grouped(header.peak_error_bytes)) bytes" : ""))
+        if header.rss_bytes > 0 {
+            try line("resident", "\(grouped(header.rss_bytes)) bytes, at most \(grouped(header.rss_peak_bytes))")
+        }
+        let used = census.stacks.dropFirst().filter { $0.liveBlocks > 0 || $0.allocatedBlocks > 0 }
+        try line("unique stacks", "\(grouped(UInt64(used.count))), \(grouped(UInt64(used.filter { $0.liveBlocks > 0 }.count))) with live blocks")
+        if census.inFlight > 0 { try line("in flight", "\(counted(UInt64(census.inFlight), "reallocation")), each counted once") }
+        if census.settledBlocks > 0 {
+            try line("settled", "\(counted(census.settledBlocks, "event")) by the live blocks: the end cut the counting off half way")
+        }
+
+        try heading("Losses")
+        var any = false
+        for (name, value) in losses(header.losses) where value > 0 {
+            any = true
+            try out.write("  \(leftPadded(grouped(value), 14))  \(name)\n")
+        }
+        if !any { try out.write("  none\n") }
+        for damage in image.damages { try out.write("  " + style.warning("damaged: " + escaped(damage.description)) + "\n") }
+
+        try writeModules(image, heading, to: out)
+        try writeTimeline(image, heading, to: out)
+    }
+
+    private func kindText(_ image: HeapImage) -> String {
+        switch image.kind {
+        case .running: "image as the program writes it"
+        case .packed: "packed image of a finished program"
+        case .dump:
+            "dump, written within \(shortDuration(Double(image.header.ended_ns &- min(image.header.began_ns, image.header.ended_ns)) / 1e9))"
+        }
+    }
+
+    private func stateText(_ image: HeapImage) -> String {
+        switch image.effectiveState {
+        case .running: image.kind == .dump ? "running when the dump was taken" : "running"
+        case .exited: "exited with status \(image.header.exit_status)"
+        case .killed: "killed by signal \(image.header.exit_signal)"
+        case .exec: "replaced by another program (exec)"
+        case .unknown: "gone, its end not seen"
+        }
+    }
+
+    private func unwinderText(_ unwinder: UInt32) -> String {
+        switch unwinder {
+        case HEAP_UNWINDER_NONE.rawValue: "the caller alone"
+        case HEAP_UNWINDER_LIBUNWIND.rawValue: "by libunwind"
+        case HEAP_UNWINDER_OWN.rawValue: "by unwind tables"
+        case HEAP_UNWINDER_FP.rawValue: "by frame pointers"
+        default: "by an unwinder that is not known"
+        }
+    }
+
+    private func losses(_ losses: heap_losses) -> [(String, UInt64)] {
+        [
+            ("allocations without a place in the image, which are not in it", losses.lost_allocations),
+            ("bytes that those requested", losses.lost_bytes),
+            ("allocations booked without their stack: no space for it", losses.lost_stacks),
+            ("stacks cut at the depth limit, or given up by the unwinder", losses.cut_stacks),
+            ("events booked without a ring", losses.ringless_events),
+            ("frees of blocks that were never booked", losses.unmatched_frees),
+            ("frees of blocks that a forked child inherited", losses.inherited_frees),
+            ("blocks whose free went past the recorder, and was noticed later", losses.healed_slots),
+            ("frames kept as absolute addresses: no space for their module", losses.refused_modules),
+            ("dumps that failed", losses.failed_dumps),
+            ("reservations of space that failed", losses.failed_reservations),
+        ]
+    }
+
+    private func writeModules(_ image: HeapImage, _ heading: (String) throws -> Void, to out: TextOutput) throws {
+        let modules = image.modules().filter(\.isKnown)
+        try heading("Modules (\(modules.count))")
+        for module in modules {
+            let buildID = module.buildID.isEmpty ? "no build-id" : String(hexadecimal(module.buildID).prefix(16))
+            var text = "  \(padded(hexadecimal(module.start), 14))  \(padded(buildID, 16))  \(escaped(module.pathText))"
+            if module.unloadedNanoseconds > 0 {
+                text += ", gone after \(shortDuration(Double(module.unloadedNanoseconds) / 1e9))"
+            }
+            if module.moved { text += ", at more than one address" }
+            try out.write(text + "\n")
+        }
+    }
+
+    private func writeTimeline(_ image: HeapImage, _ heading: (String) throws -> Void, to out: TextOutput) throws {
+        let samples = image.timeline()
+        try heading("Timeline (\(counted(UInt64(samples.count), "sample")))")
+        guard let most = samples.map(\.liveBytes).max(), !samples.isEmpty else { return }
+        // Some twenty lines, evenly spread over the samples, and always the last.
+        let step = max(1, (samples.count + 19) / 20)
+        let shown = samples.indices.filter { $0 % step == step - 1 || $0 == samples.count - 1 }
+        let width = min(40, max(10, (style.width ?? 100) - 50))
+        for index in shown {
+            let sample = samples[index]
+            let bar = most == 0 ? 0 : Int(Double(sample.liveBytes) / Double(most) * Double(width) + 0.5)
+            try out.write("  \(leftPadded(shortDuration(Double(sample.nanoseconds) / 1e9), 8))  "
+                + "\(leftPadded(grouped(sample.liveBytes), 16))  \(leftPadded(grouped(sample.liveBlocks), 12))  "
+                + String(repeating: "█", count: bar) + "\n")
+        }
+        try out.write(style.dim("  \(leftPadded("at", 8))  \(leftPadded("live bytes", 16))  \(leftPadded("blocks", 12))") + "\n")
+    }
+
+    /// A time of day in UTC, by the days of the civil calendar.
+    private func utc(_ nanoseconds: UInt64) -> String {
+        if nanoseconds == 0 { return "a time that is not known" }
+        let seconds = nanoseconds / 1_000_000_000
+        // Years from March on, so that the leap day is a year's last.
+        let days = Int(seconds / 86_400) + 719_468
+        let era = days / 146_097, dayOfEra = days % 146_097
+        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+        let shifted = (5 * dayOfYear + 2) / 153
+        let day = dayOfYear - (153 * shifted + 2) / 5 + 1
+        let month = shifted < 10 ? shifted + 3 : shifted - 9
+        let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
+        func two(_ value: Int) -> String { value < 10 ? "0\(value)" : "\(value)" }
+        let time = Int(seconds % 86_400)
+        return "\(year)-\(two(month))-\(two(day)) \(two(time / 3600)):\(two(time / 60 % 60)):\(two(time % 60)) UTC"
+    }
+}

@@ -1,0 +1,140 @@
+// The command without a name: reduce what is named and print one report.
+
+import ArgumentParser
+import Glibc
+import HeapImage
+import Reduce
+import Report
+
+struct ReduceCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "heapsum",
+        abstract: "Says who allocated what a program never freed.",
+        usage: """
+            heapsum [<options>] <file-or-directory> ...
+            heapsum info <file> ...          how a program stands: counts, losses, modules, timeline
+            heapsum pack <file> ... [-o DIR] dense copies of images, fit to be kept and sent
+            """,
+        discussion: """
+            Reads the images and dumps that heaprun and heapdump leave, adds up the live blocks by their \
+            call stack, and shows the largest first. Of several images of one process the newest counts; \
+            what is left out is said.
+
+            EXAMPLES
+              heapsum app.4711.heap                     the stacks that hold the most bytes
+              heapsum --top 5 --frames 0 app.4711.heap  five of them, with all their frames
+              heapsum --sort blocks out/                all processes in a directory, by blocks
+              heapsum --include 'parse_.*' --exclude '/libssl' app.4711.heap
+              heapsum --sort peak-bytes app.4711.heap   what held the memory when it was at its peak
+              heapsum --format json app.4711.heap | jq '.rows[0]'
+              heapsum --format folded app.4711.heap | flamegraph.pl > heap.svg
+              heapsum --format records -o live.log app.4711.heap    one record a live block
+
+            A regular expression is searched for in each frame's function name and module path.
+            Exit status: 0 done, 2 nothing of an input could be used, 64 wrong arguments.
+            """,
+        version: "heapsum \(version)")
+
+    @Argument(help: ArgumentHelp("Images, dumps, or directories of them.", valueName: "file-or-directory"))
+    var files: [String]
+
+    @Option(help: "Order of the stacks: \(SortKey.allCases.map(\.rawValue).joined(separator: ", ")).")
+    var sort: SortKey = .bytes
+
+    @Option(help: "Show this many stacks (default: 20 in a table, else all; 0: all).")
+    var top: Int?
+
+    @Option(help: "Show this many frames of each stack (default: 20 in a table, else all; 0: all).")
+    var frames: Int?
+
+    @Option(help: "Leave out stacks that hold less: a number of bytes, or 64K, 10M, 1G.")
+    var minBytes = ByteCount(value: 0)
+
+    @Option(help: ArgumentHelp("Keep only stacks with a frame that matches (repeatable).", valueName: "regex"))
+    var include: [String] = []
+
+    @Option(help: ArgumentHelp("Leave out stacks with a frame that matches (repeatable).", valueName: "regex"))
+    var exclude: [String] = []
+
+    @Option(help: "What to print: \(Format.allCases.map(\.rawValue).joined(separator: ", ")).")
+    var format: Format = .table
+
+    @Option(name: [.short, .long], help: "Write to a file instead of standard output (-).")
+    var output = "-"
+
+    @Option(help: "Which of several images of one process counts: a number from 1 (the oldest), last, or all (summed).")
+    var set: SetChoice = .last
+
+    @Option(help: "What the files are: auto or image. This version reads heap images and dumps only.")
+    var input: InputKind = .auto
+
+    @Option(help: "Colours: auto, always, never. NO_COLOR is honoured.")
+    var color: ColorChoice = .auto
+
+    func validate() throws {
+        if files.isEmpty { throw ValidationError("Name the images to reduce.") }
+        if let top, top < 0 { throw ValidationError("--top must not be negative.") }
+        if let frames, frames < 0 { throw ValidationError("--frames must not be negative.") }
+    }
+
+    func run() throws {
+        let filter: FrameFilter
+        do throws(PatternError) {
+            filter = try FrameFilter(include: include, exclude: exclude)
+        } catch {
+            throw ValidationError("\(error)")
+        }
+        var status: ExitCode?
+        let selection = InputSelection(paths: files, choice: set)
+        for failure in selection.failures {
+            say("\(failure)" + (failure.what == "not a heap image"
+                ? " (this version reads images and dumps; logs of other tools are not supported yet)" : ""))
+            status = .badInput
+        }
+        let reduction = Reduction()
+        for image in selection.chosen {
+            do {
+                try reduction.add(image)
+            } catch {
+                say("\(error)")
+                status = .badInput
+            }
+        }
+        for (file, because) in selection.leftOut { say("left out: \(file): \(because)") }
+        for input in reduction.inputs { for damage in input.damages { say("damaged: \(damage)") } }
+        guard !reduction.inputs.isEmpty else { throw ExitCode.badInput }
+        do {
+            try report(reduction, filter)
+        } catch let error as OutputError {
+            say("\(error)")
+            throw ExitCode.badInput
+        }
+        if let status { throw status }
+    }
+
+    private func report(_ reduction: Reduction, _ filter: FrameFilter) throws {
+        let names = FrameNames(reduction)
+        let isTable = format == .table
+        let selection = RowSelection(
+            reduction, names: names, sort: sort, top: limit(top, inTable: isTable), minBytes: minBytes.value, filter: filter)
+        let frameLimit = limit(frames, inTable: isTable)
+        let out = try TextOutput(path: output)
+        switch format {
+        case .table:
+            let style = output == "-" ? Style(descriptor: STDOUT_FILENO, color: color) : Style(colors: color == .always)
+            try Table(style: style, frameLimit: frameLimit, sort: sort).write(reduction, selection, names: names, to: out)
+        case .json: try JSONReport(frameLimit: frameLimit).write(reduction, selection, names: names, to: out)
+        case .csv: try writeCSV(reduction, selection, frameLimit: frameLimit, names: names, to: out)
+        case .folded: try writeFolded(reduction, selection, frameLimit: frameLimit, names: names, to: out)
+        case .records: try writeRecords(reduction, selection, frameLimit: frameLimit, names: names, to: out)
+        }
+        try out.finish()
+        // In a table these stand at the end; what reads the other formats can't be told in them.
+        if !isTable { for line in Table.warnings(reduction, names) { say(line) } }
+    }
+
+    private func limit(_ value: Int?, inTable: Bool) -> Int? {
+        guard let value else { return inTable ? 20 : nil }
+        return value == 0 ? nil : value
+    }
+}

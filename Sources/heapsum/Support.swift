@@ -1,0 +1,72 @@
+// What the commands share: messages, and the words of the options.
+
+import ArgumentParser
+import Glibc
+import HeapImage
+import Reduce
+import Report
+
+let version = "0.1.0"
+
+/// Says something on stderr, escaped: names of files and modules may hold anything.
+func say(_ text: String) {
+    let line = "heapsum: " + escaped(text) + "\n"
+    var bytes = Array(line.utf8)[...]
+    while !bytes.isEmpty {
+        let count = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        if count < 0 && errno == EINTR { continue }
+        guard count > 0 else { return }
+        bytes = bytes.dropFirst(count)
+    }
+}
+
+/// Exit statuses, as the contract has them; 64 is the argument parser's own.
+extension ExitCode {
+    static let badInput = ExitCode(2)
+}
+
+extension SortKey: ExpressibleByArgument {}
+extension ColorChoice: ExpressibleByArgument {}
+
+enum Format: String, CaseIterable, ExpressibleByArgument {
+    case table, json, csv, records, folded
+}
+
+enum InputKind: String, CaseIterable, ExpressibleByArgument {
+    case auto, image
+}
+
+extension SetChoice: ExpressibleByArgument {
+    public init?(argument: String) {
+        switch argument {
+        case "last": self = .last
+        case "all": self = .all
+        default:
+            guard let number = Int(argument), number > 0 else { return nil }
+            self = .number(number)
+        }
+    }
+
+    public var defaultValueDescription: String { "last" }
+}
+
+/// A number of bytes, with a unit if it pleases: 512, 64K, 10M, 2G (powers of 1,024).
+struct ByteCount: ExpressibleByArgument {
+    var value: UInt64
+
+    init(value: UInt64) { self.value = value }
+
+    init?(argument: String) {
+        var digits = argument.utf8[...]
+        var shift: UInt64 = 0
+        if let unit = digits.last, let index = "KMGT".utf8.firstIndex(of: unit & 0xDF) {
+            shift = UInt64("KMGT".utf8.distance(from: "KMGT".utf8.startIndex, to: index) + 1) * 10
+            digits = digits.dropLast()
+        }
+        guard let number = UInt64(String(decoding: digits, as: UTF8.self)),
+              number.leadingZeroBitCount >= Int(shift) else { return nil }
+        value = number << shift
+    }
+
+    var defaultValueDescription: String { "\(value)" }
+}

@@ -1,0 +1,71 @@
+// The gensyms command as people and scripts see it: its two streams, its forms, its exit status.
+
+import Testing
+@testable import Symbols
+
+@Suite struct GensymsTests {
+    /// The command, built into the same directory as these tests.
+    private func gensyms(_ arguments: String, status: CInt = 0, errors: Bool = false) throws -> String {
+        let tests = String(decoding: try shell("readlink -f /proc/$PPID/exe").dropLast(), as: UTF8.self)
+        // Some versions of swift-test load the tests into a helper of the toolchain; then the directory is an argument.
+        let candidates = [tests] + CommandLine.arguments
+        let directories = candidates.compactMap { path in path.lastIndex(of: "/").map { String(path[..<$0]) } }
+        let tool = try #require(directories.map { $0 + "/gensyms" }.first { (try? shell("test -x '\($0)'")) != nil })
+        return String(decoding: try shell("'\(tool)' \(arguments) \(errors ? "2>&1 >/dev/null" : "2>/dev/null")", expecting: status), as: UTF8.self)
+    }
+
+    private func made(_ directory: TemporaryDirectory) throws -> String {
+        var places = HandmadeELF.Places()
+        return try directory.write(HandmadeELF(symbols: [
+            .init(name: "src/queue.c", value: 0, byteCount: 0, info: 0x04, section: 0xFFF1),
+            .init(name: "queue_grow", value: 0x1060, byteCount: 0x22, info: 0x02),
+            .init(name: "quote\"\\\u{1B}[31m", value: 0x1090, byteCount: 0, info: 0x02),
+            .init(name: "queue_register", value: 0x1000, byteCount: 0x60),
+        ]).bytes(&places), to: "made")
+    }
+
+    @Test func text() throws {
+        let directory = try TemporaryDirectory()
+        let path = try made(directory)
+        let register = "0000000000001000 T queue_register 60\n"
+        let grow = "0000000000001060 t queue_grow 22\n"
+        let quote = "0000000000001090 t quote\"\\\\x1b[31m 70\n"
+        #expect(try gensyms("'\(path)'") == register + grow + quote)
+        #expect(try gensyms("--sort name '\(path)'") == grow + register + quote)
+        #expect(try gensyms("--sort size '\(path)'") == grow + register + quote)
+        #expect(try gensyms("--source '\(path)'") == register + "Src: src/queue.c\n" + grow + quote)
+    }
+
+    @Test func json() throws {
+        let directory = try TemporaryDirectory()
+        let path = try made(directory)
+        #expect(try gensyms("--format json '\(path)'") == """
+            {"schema":"gensyms/1","files":[{"path":"\(path)","buildID":"0102030405060708","symbols":[
+            {"address":4096,"type":"T","name":"queue_register","size":96,"source":null},
+            {"address":4192,"type":"t","name":"queue_grow","size":34,"source":"src/queue.c"},
+            {"address":4240,"type":"t","name":"quote\\"\\\\\\u001b[31m","size":112,"source":"src/queue.c"}]}]}
+
+            """)
+    }
+
+    @Test func severalFilesAndABadOne() throws {
+        let directory = try TemporaryDirectory()
+        let path = try made(directory)
+        let bad = try directory.write(Array("\u{7F}ELF and no more, but long enough to be looked at in earnest".utf8), to: "bad")
+        let arguments = "'\(path)' '\(bad)' '\(directory.path)/missing' '\(path)'"
+        let output = try gensyms(arguments, status: 2)
+        #expect(output.split(separator: "\n").filter { $0.hasPrefix("File: ") } == ["File: \(path)", "File: \(path)"])
+        #expect(output.split(separator: "\n").filter { $0.contains("queue_grow") }.count == 2)
+        let messages = lines(Array(try gensyms(arguments, status: 2, errors: true).utf8))
+        #expect(messages.count == 2)
+        #expect(messages.first == "gensyms: \(bad): byte 4: damaged: ELF class 32")
+        #expect(messages.last == "gensyms: \(directory.path)/missing: cannot be read: No such file or directory")
+        #expect(try gensyms("--format json \(arguments)", status: 2).hasSuffix("}]}]}\n"))
+    }
+
+    @Test func arguments() throws {
+        #expect(try gensyms("--help").contains("EXAMPLES"))
+        _ = try gensyms("", status: 64)
+        _ = try gensyms("--sort colour /bin/sh", status: 64)
+    }
+}
