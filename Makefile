@@ -39,9 +39,9 @@ $(LIBRARY): $(LIBRARY_SOURCES) $(LIBRARY_HEADERS) Makefile
 	$(CC) $(LIBRARY_CFLAGS) -IInterposer/include $(CFLAGS) -o $@.$$$$ $(LIBRARY_SOURCES) $(LIBRARY_LDFLAGS) $(LDFLAGS) && mv -f $@.$$$$ $@
 
 # SwiftPM knows what is out of date. The tools carry the Swift library in them, so that they run where no
-# Swift is. Hard links or copies, no symbolic links: a tool looks for the library beside its own file.
+# Swift is; and no rpath, as they need none. Hard links or copies, no symbolic links: a tool looks for the library beside its own file.
 tools:
-	$(SWIFT) build -c release --static-swift-stdlib
+	$(SWIFT) build -c release --static-swift-stdlib --disable-local-rpath -Xlinker -s
 	@mkdir -p $(BUILD)/bin
 	@for tool in $(TOOLS); do ln -f .build/release/$$tool $(BUILD)/bin/$$tool 2>/dev/null || cp -f .build/release/$$tool $(BUILD)/bin/$$tool || exit 1; done
 

@@ -101,11 +101,14 @@ extension Harvest {
                 }
             }
             do {
-                if var image = try pack(image, into: output, options: options) {
-                    image.isRoot = isRoot
-                    packed.append(image)
-                }
+                let result = try pack(image, into: output, options: options)
                 try image.path.remove()
+                if var result {
+                    result.isRoot = isRoot
+                    // Where images stay in the run directory, the running one was in the way of the right name.
+                    if output == place.path, rename(result.path.string, image.path.string) == 0 { result.path = image.path }
+                    packed.append(result)
+                }
             } catch {
                 // Said once, at the end: by then there may be room for it.
                 if case .atEnd = gathering { problems.append("the image \(image.path.string) is left as it is: \(error)") }
@@ -168,7 +171,7 @@ private func pack(_ found: FoundImage, into output: FilePath, options: PackOptio
     let program = image.programName
     let wanted = image.imageName.isEmpty ? ImageNames.image(program: program, processID: found.header.pid) : image.imageName
     let summary = try image.pack(into: output.string, options: options) {
-        // The first choice is the name that its dumps carry. Where images stay in the run directory, the running one is in the way of it.
+        // The first choice is the name that its dumps carry.
         $0 == 1 ? ImageNames.baseName(wanted) : ImageNames.image(program: program, processID: found.header.pid, attempt: $0)
     }
     return PackedImage(
