@@ -76,10 +76,10 @@ extension Harvest {
         // that nobody has mapped afterwards is finished for good.
         let found = runningImages(in: place.path, gathering)
         let mapped = mappedImages(since: startTime)
-        let newest = Dictionary(found.map { ($0.owner, $0.header.started_monotonic_ns) }, uniquingKeysWith: max)
+        let newest = Dictionary(found.map { ($0.owner, ImageAge($0.header)) }, uniquingKeysWith: max)
         let began = monotonicNanoseconds()
         for image in found {
-            let isNewest = newest[image.owner] == image.header.started_monotonic_ns
+            let isNewest = newest[image.owner] == ImageAge(image.header)
             let isRoot = image.header.pid == UInt32(bitPattern: pid)
             var options = PackOptions(state: isNewest ? .unknown : .exec)
             switch gathering {
@@ -144,7 +144,7 @@ extension Harvest {
                 problems.append("\(path.string) has no heap image's header and is left as it is")
             }
         }
-        return found.sorted { ($0.header.started_monotonic_ns, $0.header.pid) < ($1.header.started_monotonic_ns, $1.header.pid) }
+        return found.sorted { ImageAge($0.header) < ImageAge($1.header) }
     }
 }
 

@@ -20,12 +20,28 @@ func imageHeader(_ bytes: [UInt8]) -> heap_header? {
     return header
 }
 
+/// When an image was begun. The monotonic clock is read coarsely, in steps of some milliseconds, and exec can
+/// be quicker than that; within one step the real-time clock decides, which could mislead only by being set just then.
+struct ImageAge: Comparable {
+    var monotonic: UInt64
+    var realtime: UInt64
+
+    init(_ header: heap_header) {
+        monotonic = header.started_monotonic_ns
+        realtime = header.started_realtime_ns
+    }
+
+    static func < (one: ImageAge, other: ImageAge) -> Bool {
+        (one.monotonic, one.realtime) < (other.monotonic, other.realtime)
+    }
+}
+
 /// Keeps a program's resident size in its running image, as nothing inside the program may ask for it.
 package struct ResidentMeter {
     private let pid: pid_t
     private let runDirectory: FilePath
     private var image: FileDescriptor?
-    private var imageStarted: UInt64 = 0
+    private var imageAge: ImageAge?
     private var peakBytes: UInt64 = 0
     private var scanned: (seconds: Int, nanoseconds: Int)?
 
@@ -68,10 +84,10 @@ package struct ResidentMeter {
         scanned = time
         for name in (try? namesInDirectory(runDirectory)) ?? [] where name.extension == "heap" {
             guard let file = try? FileDescriptor.open(runDirectory.appending(name), .readWrite, options: [.closeOnExec, .noFollow]) else { continue }
-            if let header = imageHeader(file), header.pid == UInt32(pid), image == nil || header.started_monotonic_ns > imageStarted {
+            if let header = imageHeader(file), header.pid == UInt32(pid), imageAge.map({ $0 < ImageAge(header) }) ?? true {
                 close()
                 image = file
-                imageStarted = header.started_monotonic_ns
+                imageAge = ImageAge(header)
                 peakBytes = header.rss_peak_bytes
             } else {
                 try? file.close()

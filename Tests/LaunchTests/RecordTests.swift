@@ -100,7 +100,7 @@ import Testing
     @Test func anotherProgramByExecHasAnImageOfItsOwn() throws {
         let scratch = try keeper()
         #expect(try record(scratch, "exec").exitStatus == 3)
-        let found = try images(scratch).sorted { $0.header.started_monotonic_ns < $1.header.started_monotonic_ns }
+        let found = try images(scratch).sorted { ImageAge($0.header) < ImageAge($1.header) }
         #expect(found.map(\.state) == [.exec, .exited])
         #expect(found.allSatisfy { liveBlocks($0, size: 48) == 1000 })
         #expect(Set(found.map(\.header.pid)).count == 1)
