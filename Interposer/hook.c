@@ -70,7 +70,7 @@ bool hook_enter(struct hook *hook, uintptr_t frame, uintptr_t caller) {
         else level = levels_under_way(frame);
     }
     if (unlikely(local.image != load_acquire(&image_number))) thread_attach();
-    *hook = (struct hook){.level = ours ? HOOK_LEVELS : level, .stack = TREE_EMPTY_STACK, .caller = caller, .ours = ours};
+    *hook = (struct hook){.level = ours ? HOOK_LEVELS : level, .stack = TREE_EMPTY_STACK, .frame = frame, .caller = caller, .ours = ours};
     level = hook->level;
     if (likely(level < HOOK_LEVELS)) {
         local.owners[level] = frame;
@@ -84,34 +84,11 @@ void hook_leave(const struct hook *hook) {
     if (likely(hook->level < HOOK_LEVELS)) local.level = hook->level;
 }
 
-/* Keeps the innermost three quarters and the outermost rest of what is over the limit, with the cut between them. */
-static size_t cut(uint64_t *frames, void *const *pcs, size_t count, bool complete, struct frame_cache *cache) {
-    size_t depth = image.header->depth, kept = 0;
-    size_t outermost = count > depth && complete ? depth / 4 : 0;
-    size_t innermost = count > depth ? depth - outermost : count;
-    for (size_t i = 0; i < innermost; i++) frames[kept++] = frame_of((uintptr_t)pcs[i], cache);
-    if (count > depth || !complete) {
-        frames[kept++] = heap_frame_make(HEAP_MODULE_CUT, 0);
-        LOSE(cut_stacks, 1);
-    }
-    for (size_t i = count - outermost; i < count && outermost > 0; i++) frames[kept++] = frame_of((uintptr_t)pcs[i], cache);
-    return kept;
-}
-
 void hook_stack(struct hook *hook) {
     if (image.header->depth == 0 || hook->ours) return;
     if (unlikely(local.scratch == NULL || hook->level >= HOOK_LEVELS)) {
         LOSE(lost_stacks, 1);
         return;
     }
-    bool nested = hook->level > 0;
-    void **pcs = nested ? local.scratch->nested_pcs[hook->level - 1] : local.scratch->pcs;
-    bool complete;
-    local.unwinding++;
-    size_t count = unwind(pcs, nested ? UNWIND_MOST_NESTED : UNWIND_MOST, hook->caller, &complete);
-    local.unwinding--;
-    struct stack_space *space = &local.scratch->spaces[hook->level];
-    size_t kept = cut(space->frames, pcs, count, complete, nested ? &local.scratch->nested_frames : &local.scratch->frames);
-    if (options.threads) space->frames[kept++] = heap_frame_make(HEAP_MODULE_THREAD, local.record != NULL ? local.record->tid : thread_id());
-    hook->stack = tree_stack(space->frames, kept, space->hashes);
+    hook->stack = unwind_stack(hook);
 }

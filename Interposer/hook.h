@@ -13,6 +13,7 @@
 struct hook {
     uint32_t level; /* 0, or the number of hooks that a signal handler interrupted */
     uint32_t stack; /* set by hook_stack */
+    uintptr_t frame;  /* the hook's own: its caller's frame pointer and return address lie there */
     uintptr_t caller; /* where the hook returns to */
     bool ours; /* the call is the recorder's: its block is marked as such, and no event */
 };

@@ -13,6 +13,7 @@
 #include <link.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #include "atomics.h"
 #include "options.h"
@@ -34,11 +35,32 @@ static uint32_t generation = 1;
 struct loaded {
     uintptr_t start, end, bias;
     const char *path;
+    const uint8_t *eh_frame_hdr; /* NULL: it has none */
 };
+
+static struct loaded program; /* the main program, by its program headers, which the kernel names */
+
+/* The span of a module's segments, and its call frame information. */
+static struct loaded span_of(const ElfW(Phdr) *segments, size_t count, uintptr_t bias, const char *path) {
+    struct loaded span = {.start = UINTPTR_MAX, .bias = bias, .path = path};
+    for (size_t i = 0; i < count; i++) {
+        uintptr_t from = bias + segments[i].p_vaddr;
+        if (segments[i].p_type == PT_GNU_EH_FRAME) span.eh_frame_hdr = (const uint8_t *)from;
+        if (segments[i].p_type != PT_LOAD) continue;
+        if (from < span.start) span.start = from;
+        if (from + segments[i].p_memsz > span.end) span.end = from + segments[i].p_memsz;
+    }
+    span.start &= ~(uintptr_t)(HEAP_PAGE_BYTES - 1);
+    return span;
+}
 
 void modules_start(void) {
     find_object = (__typeof__(find_object))dlsym(RTLD_DEFAULT, "_dl_find_object");
     if (find_object == NULL) dlerror();
+    const ElfW(Phdr) *segments = (const ElfW(Phdr) *)getauxval(AT_PHDR);
+    size_t count = getauxval(AT_PHNUM);
+    for (size_t i = 0; segments != NULL && i < count; i++)
+        if (segments[i].p_type == PT_PHDR) program = span_of(segments, count, (uintptr_t)segments - segments[i].p_vaddr, "");
 }
 
 void modules_changed(void) {
@@ -55,26 +77,24 @@ struct search {
 
 static int visit(struct dl_phdr_info *info, size_t size, void *context) {
     struct search *search = context;
-    uintptr_t start = UINTPTR_MAX, end = 0;
     (void)size;
-    for (size_t i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
-        if (segment->p_type != PT_LOAD) continue;
-        uintptr_t from = info->dlpi_addr + segment->p_vaddr;
-        if (from < start) start = from;
-        if (from + segment->p_memsz > end) end = from + segment->p_memsz;
-    }
-    if (search->address < start || search->address >= end) return 0;
-    *search->found = (struct loaded){start & ~(uintptr_t)(HEAP_PAGE_BYTES - 1), end, info->dlpi_addr, info->dlpi_name};
+    struct loaded span = span_of(info->dlpi_phdr, info->dlpi_phnum, info->dlpi_addr, info->dlpi_name);
+    if (search->address < span.start || search->address >= span.end) return 0;
+    *search->found = span;
     return 1;
 }
 
 static bool find_loaded(uintptr_t address, struct loaded *found) {
-    if (likely(find_object != NULL)) {
-        struct found_object object;
-        if (find_object((void *)address, &object) != 0) return false;
-        *found = (struct loaded){(uintptr_t)object.map_start, (uintptr_t)object.map_end, object.link_map->l_addr, object.link_map->l_name};
+    if (address - program.start < program.end - program.start) {
+        *found = program;
         return true;
+    }
+    struct found_object object;
+    if (likely(find_object != NULL)) {
+        if (find_object((void *)address, &object) != 0) return false;
+        *found = (struct loaded){(uintptr_t)object.map_start, (uintptr_t)object.map_end, object.link_map->l_addr, object.link_map->l_name, object.eh_frame};
+        /* Of a module with gaps between its segments it names the segment alone, which does not begin with the file. */
+        if (likely(memcmp(object.map_start, ELFMAG, SELFMAG) == 0)) return true;
     }
     struct search search = {address, found};
     return dl_iterate_phdr(visit, &search) != 0;
@@ -95,6 +115,13 @@ bool module_span_of(uintptr_t address, uintptr_t *start, uintptr_t *end) {
     if (!find_loaded(address, &found)) return false;
     *start = found.start;
     *end = found.end;
+    return true;
+}
+
+bool module_frames_of(uintptr_t pc, struct module_frames *frames) {
+    struct loaded found;
+    if (!find_loaded(pc, &found) || found.eh_frame_hdr == NULL) return false;
+    *frames = (struct module_frames){found.start, found.end, found.eh_frame_hdr};
     return true;
 }
 

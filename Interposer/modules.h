@@ -21,7 +21,16 @@ uintptr_t module_start_of(uintptr_t address);
 /* The span of the module that holds `address`; false where none does. */
 bool module_span_of(uintptr_t address, uintptr_t *start, uintptr_t *end);
 
-/* A fresh entry a thread's cache of pcs; direct-mapped. */
+/* Where a module's call frame information is, and the module's own span. */
+struct module_frames {
+    uintptr_t start, end;
+    const uint8_t *eh_frame_hdr;
+};
+
+/* The call frame information for the module that holds `pc`; false where there is none. */
+bool module_frames_of(uintptr_t pc, struct module_frames *frames);
+
+/* A thread's cache of pcs; direct-mapped. */
 struct frame_cache {
     uint32_t generation; /* of the module map, when it was filled */
     struct { uintptr_t pc; uint64_t frame; } entries[1024];

@@ -12,6 +12,7 @@
 #include "atomics.h"
 #include "libc_versions.h"
 #include "modules.h"
+#include "unwind.h"
 
 struct next next;
 
@@ -110,6 +111,7 @@ void *next_operator(const char *name, struct next_operator *found, uintptr_t cal
     if (function != NULL && module_start_of((uintptr_t)function) == module_start_of((uintptr_t)&next)) function = NULL; /* ourselves */
     if (function != NULL) {
         found->brings_own = module_start_of((uintptr_t)function) == module_start_of((uintptr_t)next.malloc);
+        if (!found->brings_own) unwind_know_runtime((uintptr_t)function);
         store_release(&found->function, function);
     }
     errno = saved;

@@ -15,8 +15,15 @@
 #include <unistd.h>
 
 #include "heap_image.h"
+#include "unwind.h"
 
 struct options options;
+
+#ifdef OWN_UNWINDER
+#define DEFAULT_UNWINDER HEAP_UNWINDER_OWN
+#else
+#define DEFAULT_UNWINDER HEAP_UNWINDER_LIBUNWIND
+#endif
 
 static const char *value_of(char **env, const char *name) {
     size_t length = strlen(name);
@@ -146,7 +153,7 @@ static bool copy_directory(char *to, size_t room, const char *path) {
 }
 
 void options_read(char **env) {
-    options = (struct options){.record = true, .follow = true, .signal = SIGUSR2, .depth = OPTIONS_DEPTH_DEFAULT, .unwinder = HEAP_UNWINDER_LIBUNWIND};
+    options = (struct options){.record = true, .follow = true, .signal = SIGUSR2, .depth = OPTIONS_DEPTH_DEFAULT, .unwinder = DEFAULT_UNWINDER};
     read_program(env);
     if (getauxval(AT_SECURE) != 0) {
         options.record = false;
@@ -180,8 +187,14 @@ void options_read(char **env) {
         if (parse_number(value, UINT64_MAX, &number)) options.maximum_bytes = number;
         else message("HEAPSUM_MAX_SIZE is not a number of bytes: ", value);
     }
-    if ((value = value_of(env, "HEAPSUM_UNWIND")) != NULL && strcmp(value, "libunwind") != 0)
-        message("HEAPSUM_UNWIND: this build unwinds by libunwind, not by ", value);
+    if ((value = value_of(env, "HEAPSUM_UNWIND")) != NULL) {
+        if (strcmp(value, "libunwind") == 0) options.unwinder = HEAP_UNWINDER_LIBUNWIND;
+        else if (DEFAULT_UNWINDER == HEAP_UNWINDER_OWN && strcmp(value, "fp") == 0) options.unwinder = HEAP_UNWINDER_FP;
+        else if (DEFAULT_UNWINDER != HEAP_UNWINDER_OWN || strcmp(value, "own") != 0)
+            message("HEAPSUM_UNWIND is none of the ways that this architecture has (own and fp on x86-64; libunwind): ", value);
+    }
+    value = value_of(env, "HEAPSUM_VERIFY");
+    options.verify = value != NULL && strcmp(value, "1") == 0;
     value = value_of(env, "HEAPSUM_THREADS");
     options.threads = value != NULL && strcmp(value, "1") == 0;
     if ((value = value_of(env, "HEAPSUM_ONLY")) != NULL && !matches(value, options.name)) options.record = false;

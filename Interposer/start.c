@@ -65,6 +65,7 @@ bool start_next(void) {
     local.ours++;
     modules_start();
     next_resolve();
+    unwind_start();
     hook_know_allocator((uintptr_t)next.malloc);
     local.ours--;
     return true;
@@ -116,7 +117,6 @@ __attribute__((constructor)) static void constructor(int count, char **arguments
     start_next();
     start_with(env);
     if (load_relaxed(&phase) != LIVE) return;
-    unwind_start();
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     errno = saved;
 }

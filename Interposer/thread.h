@@ -11,6 +11,7 @@
 #include "image.h"
 #include "modules.h"
 #include "options.h"
+#include "unwind_own.h"
 
 /* A hook, and two signal handlers' hooks inside of it; deeper ones are booked under the empty stack. */
 #define HOOK_LEVELS 3
@@ -26,9 +27,11 @@ struct stack_space {
 };
 
 struct scratch {
-    struct frame_cache frames; /* of level 0 */
+    struct own_space own;      /* of level 0, as these are: */
+    struct frame_cache frames;
     struct frame_cache nested_frames;
     struct stack_space spaces[HOOK_LEVELS];
+    struct cfi_space cfi[HOOK_LEVELS];
     void *pcs[UNWIND_MOST];
     void *nested_pcs[HOOK_LEVELS - 1][UNWIND_MOST_NESTED];
 };

@@ -33,11 +33,7 @@ void tree_start(void) {
     if (random != NULL) memcpy(&seed, random, sizeof seed);
 }
 
-/* A multiply and a fold of its 128 bits: each bit of the frame reaches each bit of the hash. */
-static inline uint64_t mix(uint64_t hash, uint64_t frame) {
-    __uint128_t product = (__uint128_t)(hash ^ 0x9E3779B97F4A7C15ull) * (frame ^ 0xD6E8FEB86659FD93ull);
-    return (uint64_t)product ^ (uint64_t)(product >> 64) ^ frame << 7;
-}
+uint64_t tree_root_hash(void) { return seed; }
 
 static inline uint64_t table_offset(uint32_t table) { return ((1ull << table) - 1) << TREE_INDEX_FIRST_LOG2; }
 static inline uint64_t table_mask(uint32_t table) { return (1ull << (TREE_INDEX_FIRST_LOG2 + table)) - 1; }
@@ -105,20 +101,14 @@ static uint32_t stack_of_node(uint32_t number) {
     return cas_acq_rel(&node->stack, &stack, (uint32_t)fresh) ? (uint32_t)fresh : stack;
 }
 
-uint32_t tree_stack(const uint64_t *frames, size_t count, uint64_t *hashes) {
+uint32_t tree_stack(const uint64_t *frames, const uint64_t *hashes, size_t count) {
     if (count == 0) return TREE_EMPTY_STACK;
-    /* hashes[i] is the hash of the stack whose innermost frame is frames[i]. */
-    hashes[count] = seed;
-    for (size_t i = count; i-- > 0;) hashes[i] = mix(hashes[i + 1], frames[i]);
-    uint32_t node = find(hashes[0], frames[0]);
+    uint32_t node = find(hashes[count - 1], frames[count - 1]);
     if (unlikely(node == 0)) {
-        size_t known = 1;
-        while (known < count && (node = find(hashes[known], frames[known])) == 0) known++;
-        /* frames[known] is the innermost one that the tree has; the rest goes in from there. */
-        for (size_t i = known; i-- > 0;) {
-            node = make(hashes[i], frames[i], node);
-            if (node == 0) break;
-        }
+        size_t known = count - 1; /* frames that the tree has: it has all that lie outwards of one that it has */
+        while (known > 0 && (node = find(hashes[known - 1], frames[known - 1])) == 0) known--;
+        for (size_t i = known; i < count; i++)
+            if ((node = make(hashes[i], frames[i], node)) == 0) break;
     }
     uint32_t stack = node != 0 ? stack_of_node(node) : 0;
     if (likely(stack != 0)) return stack;

@@ -18,12 +18,21 @@
 /* An image was made: no table is in use yet. */
 void tree_start(void);
 
+/* The hash of no frames, from which the others run. */
+uint64_t tree_root_hash(void);
+
+/* The hash of a stack with one more frame inside of it. A multiply and a fold of its 128 bits: each bit of the frame reaches each bit of the hash. */
+static inline uint64_t tree_hash(uint64_t outer, uint64_t frame) {
+    __uint128_t product = (__uint128_t)(outer ^ 0x9E3779B97F4A7C15ull) * (frame ^ 0xD6E8FEB86659FD93ull);
+    return (uint64_t)product ^ (uint64_t)(product >> 64) ^ frame << 7;
+}
+
 /*
- * The number of the stack with these frames, innermost first; TREE_EMPTY_STACK where there is no space for a new one
- * (counted). `hashes` is room for count + 1 words.
+ * The number of the stack with these frames, outermost first, and their running hashes; TREE_EMPTY_STACK where there are none, or no space
+ * for a new one (counted).
  * Lock-free: two threads that enter the same stack at once may get two nodes for a frame, which readers merge.
  * Complexity: one probe where the stack is known; else one more for each frame, outwards, up to the first known.
  */
-uint32_t tree_stack(const uint64_t *frames, size_t count, uint64_t *hashes);
+uint32_t tree_stack(const uint64_t *frames, const uint64_t *hashes, size_t count);
 
 #endif

@@ -418,7 +418,9 @@ struct heap_header {
     uint64_t timeline_due_ns;
     uint64_t rss_bytes; /* heaprun's last measure, from outside */
     uint64_t rss_peak_bytes;
-    uint64_t reserved[8];
+    uint64_t verified_stacks;  /* held against libunwind (HEAPSUM_VERIFY) … */
+    uint64_t differing_stacks; /* … and found to differ */
+    uint64_t reserved[6];
 
     struct heap_losses losses;
     struct heap_section sections[HEAP_SECTION_COUNT];

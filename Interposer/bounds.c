@@ -1,0 +1,64 @@
+/*
+ * How far a stack goes. pthread_getattr_np would say, and allocates and locks. What is known instead: the
+ * kernel puts the program's name above the main stack, glibc puts a thread's control block at the top of its stack, and
+ * sigaltstack says where the alternate one is. A guess is held against mincore before it is believed, and a stack that is none
+ * of these (a coroutine's) is probed by it, so that nothing unmapped is ever read.
+ */
+#include "bounds.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+
+#include "heap_image.h"
+
+#define PAGE ((uintptr_t)HEAP_PAGE_BYTES)
+#define CHUNK_PAGES 128             /* of mincore's answer, on our stack */
+#define KNOWN_MOST (1ull << 30)     /* a known stack that is larger is probed only so far */
+#define GROWTH (256ull << 10)
+#define PROBED_MOST (8ull << 20)
+
+/* The end of the run of mapped pages from `start` on, at most `end`. */
+static uintptr_t mapped_until(uintptr_t start, uintptr_t end) {
+    unsigned char pages[CHUNK_PAGES];
+    uintptr_t at = start;
+    size_t chunk = CHUNK_PAGES;
+    while (at < end) {
+        size_t length = end - at < chunk * PAGE ? end - at : chunk * PAGE;
+        if (mincore((void *)at, length, pages) == 0) {
+            at += length;
+            continue;
+        }
+        if (errno != ENOMEM || length <= PAGE) return errno == ENOMEM ? at : end; /* no mincore here (a sandbox): the guess stands */
+        chunk = chunk > 1 ? chunk / 2 : 1; /* halved until the first page that is missing is found */
+    }
+    return at;
+}
+
+static uintptr_t thread_pointer(void) { return (uintptr_t)__builtin_thread_pointer(); }
+
+struct cfi_bounds bounds_of_stack(uintptr_t sp) {
+    int saved = errno;
+    uintptr_t low = sp & ~(PAGE - 1), end = low + PROBED_MOST;
+    stack_t alternate = {.ss_flags = SS_DISABLE};
+    sigaltstack(NULL, &alternate);
+    uintptr_t candidates[] = {
+        getauxval(AT_EXECFN), /* a string that the kernel wrote above everything on the main stack */
+        thread_pointer(),
+        alternate.ss_flags & SS_ONSTACK ? (uintptr_t)alternate.ss_sp + alternate.ss_size : 0,
+    };
+    bool known = false;
+    for (size_t i = 0; i < sizeof candidates / sizeof candidates[0]; i++)
+        if (candidates[i] > sp && candidates[i] - sp < KNOWN_MOST && (!known || candidates[i] < end)) {
+            uintptr_t top = (candidates[i] + PAGE - 1) & ~(PAGE - 1);
+            if (mapped_until(low, top) < top) continue;
+            end = candidates[i];
+            known = true;
+        }
+    if (!known) end = mapped_until(low, end);
+    errno = saved;
+    /* A known stack grows downwards; so that not every new page asks again, some of what it will grow into counts as its own. */
+    return (struct cfi_bounds){known ? low - GROWTH : low, end};
+}

@@ -1,0 +1,403 @@
+/*
+ * Call frame information, read where the loader mapped it. The tables belong to modules whose code is on
+ * the stack, so they are mapped and stay so; every read is bounded by its entry all the same, as a module may be wrong
+ * about itself.
+ */
+#include "cfi.h"
+
+#include <string.h>
+
+#include "modules.h"
+
+/* Pointer encodings (Linux Standard Base, "DWARF Exception Header Encoding"). */
+enum {
+    PE_ABSOLUTE = 0x00, PE_ULEB = 0x01, PE_U2 = 0x02, PE_U4 = 0x03, PE_U8 = 0x04, PE_SLEB = 0x09, PE_S2 = 0x0A, PE_S4 = 0x0B, PE_S8 = 0x0C,
+    PE_FORMAT = 0x0F, PE_PC_RELATIVE = 0x10, PE_DATA_RELATIVE = 0x30, PE_OMITTED = 0xFF,
+};
+
+/* What a CIE and an FDE say together. */
+struct entry {
+    const uint8_t *initial, *initial_end, *instructions, *instructions_end;
+    uint64_t code_factor;
+    int64_t data_factor;
+    uint64_t return_register;
+    uintptr_t start;
+    bool is_signal_frame;
+};
+
+uint64_t cfi_unsigned(const uint8_t **at, const uint8_t *end) {
+    uint64_t value = 0;
+    for (unsigned shift = 0; *at < end; shift += 7) {
+        uint8_t byte = *(*at)++;
+        if (shift < 64) value |= (uint64_t)(byte & 0x7F) << shift;
+        if (!(byte & 0x80)) break;
+    }
+    return value;
+}
+
+int64_t cfi_signed(const uint8_t **at, const uint8_t *end) {
+    uint64_t value = 0;
+    for (unsigned shift = 0; *at < end;) {
+        uint8_t byte = *(*at)++;
+        if (shift < 64) value |= (uint64_t)(byte & 0x7F) << shift;
+        shift += 7;
+        if (!(byte & 0x80)) {
+            if (byte & 0x40 && shift < 64) value |= ~0ull << shift;
+            break;
+        }
+    }
+    return (int64_t)value;
+}
+
+static uint64_t fixed(const uint8_t **at, const uint8_t *end, size_t bytes) {
+    uint64_t value = 0;
+    if ((size_t)(end - *at) < bytes) {
+        *at = end;
+        return 0;
+    }
+    memcpy(&value, *at, bytes); /* little-endian, as all that this is built for */
+    *at += bytes;
+    return value;
+}
+
+static uint64_t encoded(const uint8_t **at, const uint8_t *end, uint8_t encoding) {
+    uintptr_t here = (uintptr_t)*at;
+    uint64_t value;
+    switch (encoding & PE_FORMAT) {
+        case PE_ABSOLUTE: case PE_U8: case PE_S8: value = fixed(at, end, 8); break;
+        case PE_ULEB: value = cfi_unsigned(at, end); break;
+        case PE_SLEB: value = (uint64_t)cfi_signed(at, end); break;
+        case PE_U2: value = fixed(at, end, 2); break;
+        case PE_U4: value = fixed(at, end, 4); break;
+        case PE_S2: value = (uint64_t)(int64_t)(int16_t)fixed(at, end, 2); break;
+        case PE_S4: value = (uint64_t)(int64_t)(int32_t)fixed(at, end, 4); break;
+        default: *at = end; return 0;
+    }
+    return (encoding & 0x70) == PE_PC_RELATIVE ? value + here : value;
+}
+
+/* Begins an entry of .eh_frame: its contents and their end; false for the terminator or one that leaves the module. */
+static bool begin(const uint8_t *entry, const uint8_t *module_end, const uint8_t **contents, const uint8_t **end) {
+    const uint8_t *at = entry;
+    if (module_end - entry < 8) return false;
+    uint64_t length = fixed(&at, module_end, 4);
+    if (length == 0xFFFFFFFF) length = fixed(&at, module_end, 8);
+    if (length == 0 || length > (uint64_t)(module_end - at)) return false;
+    *contents = at;
+    *end = at + length;
+    return true;
+}
+
+static bool read_common(const uint8_t *at, const uint8_t *module_end, struct entry *entry, uint8_t *pointer_encoding, bool *has_augmentation) {
+    const uint8_t *end;
+    if (!begin(at, module_end, &at, &end)) return false;
+    if (fixed(&at, end, 4) != 0) return false; /* an FDE, where a CIE should be */
+    uint8_t version = (uint8_t)fixed(&at, end, 1);
+    const uint8_t *augmentation = at;
+    const uint8_t *terminator = memchr(at, 0, (size_t)(end - at));
+    if ((version != 1 && version != 3) || terminator == NULL) return false;
+    at = terminator + 1;
+    entry->code_factor = cfi_unsigned(&at, end);
+    entry->data_factor = cfi_signed(&at, end);
+    entry->return_register = version == 1 ? fixed(&at, end, 1) : cfi_unsigned(&at, end);
+    *pointer_encoding = PE_ABSOLUTE;
+    *has_augmentation = *augmentation == 'z';
+    if (*augmentation != 0 && *augmentation != 'z') return false; /* "eh": of compilers before 2001 */
+    if (*has_augmentation) {
+        uint64_t length = cfi_unsigned(&at, end);
+        if (length > (uint64_t)(end - at)) return false;
+        const uint8_t *after = at + length;
+        for (augmentation++; *augmentation != 0; augmentation++) {
+            if (*augmentation == 'R') {
+                *pointer_encoding = (uint8_t)fixed(&at, after, 1);
+            } else if (*augmentation == 'P') {
+                uint8_t encoding = (uint8_t)fixed(&at, after, 1);
+                encoded(&at, after, encoding);
+            } else if (*augmentation == 'L') {
+                fixed(&at, after, 1);
+            } else if (*augmentation == 'S') {
+                entry->is_signal_frame = true;
+            } else {
+                break; /* not known: its data's length is */
+            }
+        }
+        at = after;
+    }
+    entry->initial = at;
+    entry->initial_end = end;
+    return true;
+}
+
+/* Reads the FDE at `at`; false where it doesn't cover the pc. */
+static bool read_entry(const uint8_t *at, const uint8_t *module_start, const uint8_t *module_end, uintptr_t pc, struct entry *entry) {
+    const uint8_t *end;
+    if (at < module_start || !begin(at, module_end, &at, &end)) return false;
+    const uint8_t *pointer = at;
+    uint64_t back = fixed(&at, end, 4);
+    if (back == 0 || back > (uint64_t)(pointer - module_start)) return false;
+    uint8_t encoding;
+    bool has_augmentation;
+    *entry = (struct entry){0};
+    if (!read_common(pointer - back, module_end, entry, &encoding, &has_augmentation)) return false;
+    entry->start = encoded(&at, end, encoding);
+    uint64_t length = encoded(&at, end, encoding & PE_FORMAT);
+    if (pc - entry->start >= length) return false;
+    if (has_augmentation) {
+        uint64_t skip = cfi_unsigned(&at, end);
+        if (skip > (uint64_t)(end - at)) return false;
+        at += skip;
+    }
+    entry->instructions = at;
+    entry->instructions_end = end;
+    return true;
+}
+
+/* The FDE for a pc, by the binary search table of .eh_frame_hdr. */
+static bool find_entry(uintptr_t pc, struct entry *entry) {
+    struct module_frames frames;
+    if (!module_frames_of(pc, &frames)) return false;
+    const uint8_t *header = frames.eh_frame_hdr, *end = (const uint8_t *)frames.end, *at = header + 4;
+    if (header[0] != 1 || header[3] != (PE_DATA_RELATIVE | PE_S4)) return false; /* what every linker writes */
+    encoded(&at, end, header[1]);
+    uint64_t count = encoded(&at, end, header[2]);
+    struct row { int32_t start, entry; } row; /* both relative to the header */
+    if (at >= end || count == 0 || count > (uint64_t)(end - at) / sizeof row) return false;
+    int64_t wanted = (int64_t)(pc - (uintptr_t)header);
+    uint64_t low = 0, high = count;
+    while (high - low > 1) { /* the last row whose start is not above the pc */
+        uint64_t middle = low + (high - low) / 2;
+        memcpy(&row, at + middle * sizeof row, sizeof row);
+        if (row.start <= wanted) low = middle;
+        else high = middle;
+    }
+    memcpy(&row, at + low * sizeof row, sizeof row);
+    return row.start <= wanted && read_entry(header + row.entry, (const uint8_t *)frames.start, end, pc, entry);
+}
+
+/* ---- Instructions ---------------------------------------------------------------------------------- */
+
+static void set_rule(struct cfi_row *row, uint64_t number, uint8_t kind, int64_t value, const uint8_t *expression) {
+    if (number < CFI_REGISTERS) row->registers[number] = (struct cfi_rule){expression, value, kind};
+}
+
+/* A block: its length, then its bytes. */
+static const uint8_t *block(const uint8_t **at, const uint8_t *end, int64_t *length) {
+    uint64_t bytes = cfi_unsigned(at, end);
+    if (bytes > (uint64_t)(end - *at)) bytes = (uint64_t)(end - *at);
+    const uint8_t *start = *at;
+    *at += bytes;
+    *length = (int64_t)bytes;
+    return start;
+}
+
+/* Runs instructions up to the row that holds at `pc`; false for one that is not known. */
+static bool run(const uint8_t *at, const uint8_t *end, const struct entry *entry, uintptr_t pc, struct cfi_space *space) {
+    struct cfi_row *row = &space->row;
+    uintptr_t location = entry->start;
+    size_t remembered = 0;
+    while (at < end) {
+        uint8_t operation = *at++, low = operation & 0x3F;
+        uint64_t number;
+        int64_t length;
+        const uint8_t *bytes;
+        if (operation >> 6 == 1) { /* advance_loc */
+            location += low * entry->code_factor;
+            if (location > pc) return true;
+            continue;
+        }
+        if (operation >> 6 == 2) { /* offset */
+            set_rule(row, low, CFI_OFFSET, (int64_t)cfi_unsigned(&at, end) * entry->data_factor, NULL);
+            continue;
+        }
+        if (operation >> 6 == 3) { /* restore */
+            if (low < CFI_REGISTERS) row->registers[low] = space->initial.registers[low];
+            continue;
+        }
+        switch (operation) {
+            case 0x00: break; /* nop */
+            case 0x01: location = fixed(&at, end, 8); if (location > pc) return true; break; /* set_loc */
+            case 0x02: case 0x03: case 0x04: /* advance_loc1, 2, 4 */
+                location += fixed(&at, end, (size_t)1 << (operation - 2)) * entry->code_factor;
+                if (location > pc) return true;
+                break;
+            case 0x05: number = cfi_unsigned(&at, end); set_rule(row, number, CFI_OFFSET, (int64_t)cfi_unsigned(&at, end) * entry->data_factor, NULL); break;
+            case 0x06: number = cfi_unsigned(&at, end); if (number < CFI_REGISTERS) row->registers[number] = space->initial.registers[number]; break;
+            case 0x07: set_rule(row, cfi_unsigned(&at, end), CFI_UNDEFINED, 0, NULL); break;
+            case 0x08: set_rule(row, cfi_unsigned(&at, end), CFI_SAME, 0, NULL); break;
+            case 0x09: number = cfi_unsigned(&at, end); set_rule(row, number, CFI_REGISTER, (int64_t)cfi_unsigned(&at, end), NULL); break;
+            case 0x0A: /* remember_state */
+                if (remembered == sizeof space->remembered / sizeof space->remembered[0]) return false;
+                space->remembered[remembered++] = *row;
+                break;
+            case 0x0B: /* restore_state */
+                if (remembered == 0) return false;
+                *row = space->remembered[--remembered];
+                break;
+            case 0x0C: row->cfa_register = (uint32_t)cfi_unsigned(&at, end); row->cfa_offset = (int64_t)cfi_unsigned(&at, end); row->cfa_expression = NULL; break;
+            case 0x0D: row->cfa_register = (uint32_t)cfi_unsigned(&at, end); row->cfa_expression = NULL; break;
+            case 0x0E: row->cfa_offset = (int64_t)cfi_unsigned(&at, end); break;
+            case 0x0F: row->cfa_expression = block(&at, end, &row->cfa_offset); break;
+            case 0x10: case 0x16: /* expression, val_expression */
+                number = cfi_unsigned(&at, end);
+                bytes = block(&at, end, &length);
+                set_rule(row, number, operation == 0x10 ? CFI_EXPRESSION : CFI_VALUE_EXPRESSION, length, bytes);
+                break;
+            case 0x11: number = cfi_unsigned(&at, end); set_rule(row, number, CFI_OFFSET, cfi_signed(&at, end) * entry->data_factor, NULL); break;
+            case 0x12: row->cfa_register = (uint32_t)cfi_unsigned(&at, end); row->cfa_offset = cfi_signed(&at, end) * entry->data_factor; row->cfa_expression = NULL; break;
+            case 0x13: row->cfa_offset = cfi_signed(&at, end) * entry->data_factor; break;
+            case 0x14: number = cfi_unsigned(&at, end); set_rule(row, number, CFI_VALUE_OFFSET, (int64_t)cfi_unsigned(&at, end) * entry->data_factor, NULL); break;
+            case 0x15: number = cfi_unsigned(&at, end); set_rule(row, number, CFI_VALUE_OFFSET, cfi_signed(&at, end) * entry->data_factor, NULL); break;
+            case 0x2E: cfi_unsigned(&at, end); break; /* GNU_args_size: for landing pads */
+            case 0x2F: number = cfi_unsigned(&at, end); set_rule(row, number, CFI_OFFSET, -(int64_t)cfi_unsigned(&at, end) * entry->data_factor, NULL); break;
+            default: return false;
+        }
+    }
+    return true;
+}
+
+bool cfi_find_row(uintptr_t pc, struct cfi_space *space) {
+    struct entry entry;
+    if (!find_entry(pc, &entry) || entry.return_register >= CFI_REGISTERS) return false;
+    memset(&space->row, 0, sizeof space->row);
+    if (!run(entry.initial, entry.initial_end, &entry, UINTPTR_MAX, space)) return false;
+    space->initial = space->row;
+    if (!run(entry.instructions, entry.instructions_end, &entry, pc, space)) return false;
+    space->row.return_register = (uint32_t)entry.return_register;
+    space->row.is_signal_frame = entry.is_signal_frame;
+    return true;
+}
+
+/* ---- Expressions and steps ------------------------------------------------------------------------- */
+
+static bool read_memory(uint64_t address, size_t bytes, struct cfi_bounds bounds, uint64_t *value) {
+    if (address < bounds.low || address > bounds.high || bounds.high - address < bytes) return false;
+    *value = 0;
+    memcpy(value, (const void *)address, bytes);
+    return true;
+}
+
+#define EXPRESSION_DEPTH 16
+#define EXPRESSION_STEPS 256
+
+bool cfi_evaluate(const uint8_t *expression, int64_t length, const struct cfi_registers *registers, struct cfi_bounds bounds, uint64_t *result) {
+    uint64_t stack[EXPRESSION_DEPTH + 2];
+    size_t depth = 0;
+    const uint8_t *at = expression, *end = expression + length;
+    if (*result != 0) stack[depth++] = *result; /* a register's expression begins with the CFA on the stack */
+    for (int steps = 0; at < end; steps++) {
+        uint8_t operation = *at++;
+        size_t takes = 0;
+        if (steps == EXPRESSION_STEPS || depth > EXPRESSION_DEPTH - 2) return false;
+        if (operation >= 0x1A && operation <= 0x1E) takes = 2;
+        if ((operation >= 0x21 && operation <= 0x27 && operation != 0x23) || (operation >= 0x29 && operation <= 0x2E)) takes = 2;
+        if (operation == 0x06 || operation == 0x12 || operation == 0x13 || operation == 0x19 || operation == 0x1F || operation == 0x20 || operation == 0x23 || operation == 0x28 || operation == 0x94) takes = 1;
+        if (operation == 0x14 || operation == 0x16) takes = 2;
+        if (depth < takes) return false;
+        uint64_t top = depth > 0 ? stack[depth - 1] : 0, second = depth > 1 ? stack[depth - 2] : 0;
+        if (operation >= 0x30 && operation <= 0x4F) { /* lit0 … lit31 */
+            stack[depth++] = operation - 0x30u;
+            continue;
+        }
+        if ((operation >= 0x70 && operation <= 0x8F) || operation == 0x92) { /* breg0 … breg31, bregx */
+            uint64_t number = operation == 0x92 ? cfi_unsigned(&at, end) : operation - 0x70u;
+            if (number >= CFI_REGISTERS) return false;
+            stack[depth++] = registers->values[number] + (uint64_t)cfi_signed(&at, end);
+            continue;
+        }
+        uint64_t value = 0;
+        switch (operation) {
+            case 0x03: stack[depth++] = fixed(&at, end, 8); continue;
+            case 0x06: if (!read_memory(top, 8, bounds, &value)) return false; break; /* deref */
+            case 0x08: stack[depth++] = fixed(&at, end, 1); continue;
+            case 0x09: stack[depth++] = (uint64_t)(int64_t)(int8_t)fixed(&at, end, 1); continue;
+            case 0x0A: stack[depth++] = fixed(&at, end, 2); continue;
+            case 0x0B: stack[depth++] = (uint64_t)(int64_t)(int16_t)fixed(&at, end, 2); continue;
+            case 0x0C: stack[depth++] = fixed(&at, end, 4); continue;
+            case 0x0D: stack[depth++] = (uint64_t)(int64_t)(int32_t)fixed(&at, end, 4); continue;
+            case 0x0E: case 0x0F: stack[depth++] = fixed(&at, end, 8); continue;
+            case 0x10: stack[depth++] = cfi_unsigned(&at, end); continue;
+            case 0x11: stack[depth++] = (uint64_t)cfi_signed(&at, end); continue;
+            case 0x12: stack[depth++] = top; continue; /* dup */
+            case 0x13: depth--; continue;              /* drop */
+            case 0x14: stack[depth++] = second; continue; /* over */
+            case 0x16: stack[depth - 1] = second; stack[depth - 2] = top; continue; /* swap */
+            case 0x19: value = (int64_t)top < 0 ? -top : top; break;
+            case 0x1A: value = second & top; break;
+            case 0x1B: if (top == 0 || (top == ~0ull && second == 1ull << 63)) return false; value = (uint64_t)((int64_t)second / (int64_t)top); break;
+            case 0x1C: value = second - top; break;
+            case 0x1D: if (top == 0) return false; value = second % top; break;
+            case 0x1E: value = second * top; break;
+            case 0x1F: value = -top; break;
+            case 0x20: value = ~top; break;
+            case 0x21: value = second | top; break;
+            case 0x22: value = second + top; break;
+            case 0x23: value = top + cfi_unsigned(&at, end); break;
+            case 0x24: value = top < 64 ? second << top : 0; break;
+            case 0x25: value = top < 64 ? second >> top : 0; break;
+            case 0x26: value = (uint64_t)((int64_t)second >> (top < 64 ? top : 63)); break;
+            case 0x27: value = second ^ top; break;
+            case 0x29: value = second == top; break;
+            case 0x2A: value = (int64_t)second >= (int64_t)top; break;
+            case 0x2B: value = (int64_t)second > (int64_t)top; break;
+            case 0x2C: value = (int64_t)second <= (int64_t)top; break;
+            case 0x2D: value = (int64_t)second < (int64_t)top; break;
+            case 0x2E: value = second != top; break;
+            case 0x28: case 0x2F: { /* bra, skip */
+                int16_t jump = (int16_t)fixed(&at, end, 2);
+                if (operation == 0x28) depth--;
+                if (operation == 0x28 && top == 0) continue;
+                if (jump < expression - at || jump > end - at) return false;
+                at += jump;
+                continue;
+            }
+            case 0x94: { /* deref_size */
+                uint64_t bytes = fixed(&at, end, 1);
+                if (bytes == 0 || bytes > 8 || !read_memory(top, bytes, bounds, &value)) return false;
+                break;
+            }
+            case 0x96: continue; /* nop */
+            default: return false;
+        }
+        depth -= takes;
+        stack[depth++] = value;
+    }
+    if (depth == 0) return false;
+    *result = stack[depth - 1];
+    return true;
+}
+
+bool cfi_step(const struct cfi_row *row, struct cfi_registers *registers, struct cfi_bounds bounds) {
+    enum { STACK_POINTER = 7 };
+    uint64_t cfa = 0;
+    if (row->cfa_expression != NULL) {
+        if (!cfi_evaluate(row->cfa_expression, row->cfa_offset, registers, bounds, &cfa)) return false;
+    } else {
+        if (row->cfa_register >= CFI_REGISTERS) return false;
+        cfa = registers->values[row->cfa_register] + (uint64_t)row->cfa_offset;
+    }
+    struct cfi_registers caller = *registers;
+    caller.values[STACK_POINTER] = cfa; /* by the ABI, where no rule says otherwise */
+    for (uint32_t i = 0; i < CFI_REGISTERS; i++) {
+        const struct cfi_rule *rule = &row->registers[i];
+        uint64_t address = cfa;
+        switch (rule->kind) {
+            case CFI_OFFSET:
+                if (!read_memory(cfa + (uint64_t)rule->value, 8, bounds, &caller.values[i])) return false;
+                break;
+            case CFI_VALUE_OFFSET: caller.values[i] = cfa + (uint64_t)rule->value; break;
+            case CFI_REGISTER:
+                if ((uint64_t)rule->value >= CFI_REGISTERS) return false;
+                caller.values[i] = registers->values[rule->value];
+                break;
+            case CFI_EXPRESSION: case CFI_VALUE_EXPRESSION:
+                if (!cfi_evaluate(rule->expression, rule->value, registers, bounds, &address)) return false;
+                if (rule->kind == CFI_VALUE_EXPRESSION) caller.values[i] = address;
+                else if (!read_memory(address, 8, bounds, &caller.values[i])) return false;
+                break;
+            default: break;
+        }
+    }
+    caller.values[16] = caller.values[row->return_register];
+    *registers = caller;
+    return true;
+}

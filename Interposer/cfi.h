@@ -1,0 +1,71 @@
+/*
+ * Call frame information: finding the row of .eh_frame that holds for a pc, and stepping by it
+ * (DWARF 5, 6.4; Linux Standard Base, "Exception Frames" for .eh_frame and .eh_frame_hdr). No allocation, no lock.
+ */
+#ifndef HEAPSUM_CFI_H
+#define HEAPSUM_CFI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CFI_REGISTERS 17 /* DWARF's numbers of x86-64: 0 to 15, and the return address */
+
+enum cfi_rule_kind {
+    CFI_UNSPECIFIED = 0, /* by convention of the ABI: as it was, for a register that calls preserve */
+    CFI_UNDEFINED,
+    CFI_SAME,
+    CFI_OFFSET,         /* saved at CFA + value */
+    CFI_VALUE_OFFSET,   /* is CFA + value */
+    CFI_REGISTER,       /* in register `value` */
+    CFI_EXPRESSION,     /* saved at the expression's value */
+    CFI_VALUE_EXPRESSION,
+};
+
+struct cfi_rule {
+    const uint8_t *expression; /* its bytes … */
+    int64_t value;             /* … and their number; else the offset or register */
+    uint8_t kind;
+};
+
+/* One row: how the caller's registers are found while `pc` is being executed. */
+struct cfi_row {
+    struct cfi_rule registers[CFI_REGISTERS];
+    const uint8_t *cfa_expression; /* NULL: the CFA is a register and an offset */
+    int64_t cfa_offset;            /* or the expression's length */
+    uint32_t cfa_register;
+    uint32_t return_register;
+    bool is_signal_frame;
+};
+
+/* Work space for the instructions that remember rows; too large for a program's small stack. */
+struct cfi_space {
+    struct cfi_row row;
+    struct cfi_row initial;
+    struct cfi_row remembered[4];
+};
+
+/* Registers, by their DWARF numbers; [16] is the pc. */
+struct cfi_registers {
+    uint64_t values[CFI_REGISTERS];
+};
+
+/* Memory that may be read: the part of the stack outwards from the innermost frame. */
+struct cfi_bounds {
+    uintptr_t low, high;
+};
+
+/* Finds the row for `pc` (the address of the instruction, not the one after it) into space->row; false where there is none. */
+bool cfi_find_row(uintptr_t pc, struct cfi_space *space);
+
+/* The value of an expression; false where it reads out of bounds or is of a kind that CFI doesn't have. */
+bool cfi_evaluate(const uint8_t *expression, int64_t length, const struct cfi_registers *registers, struct cfi_bounds bounds, uint64_t *result);
+
+/* Steps from a frame to its caller by the row in space->row; false where that can't be done. */
+bool cfi_step(const struct cfi_row *row, struct cfi_registers *registers, struct cfi_bounds bounds);
+
+/* Reading LEB128 numbers (DWARF 5, 7.6). */
+int64_t cfi_signed(const uint8_t **at, const uint8_t *end);
+uint64_t cfi_unsigned(const uint8_t **at, const uint8_t *end);
+
+#endif

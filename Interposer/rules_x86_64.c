@@ -1,0 +1,139 @@
+/*
+ * The rule cache. 65,536 words in sets of four: 512 KB, private memory, as only this process's rules are in it (64 KB
+ * thrashed on a compiler).
+ *
+ *     63          30 29   27 26        17 16         0
+ *    +--------------+-------+------------+------------+
+ *    | tag  34      | kind 3| fp / 8  10 | offset/8 17|
+ *    +--------------+-------+------------+------------+
+ *
+ * A pc has 48 bits. They are mixed by a bijection, of which 14 bits choose the set and the other 34 are the tag: so a
+ * hit is exact and needs no confirmation. Words are read and written whole, so nobody needs a lock.
+ *
+ * Offsets up to 512 KB fit, and saved frame pointers within 8 KB of the CFA; the rest is interpreted.
+ */
+#include "rules.h"
+
+#include <string.h>
+
+#include "atomics.h"
+#include "modules.h"
+
+#define SETS_LOG2 14
+#define WAYS 4
+static _Alignas(64) uint64_t cache[WAYS << SETS_LOG2];
+
+#define PC_BITS 48
+#define PC_MASK ((1ull << PC_BITS) - 1)
+#define MULTIPLIER 0x9E3779B97F4Bull /* odd, so that the product modulo 2^48 is a bijection */
+
+enum { RBP = 6, RSP = 7, RIP = 16 };
+#define OFFSET_BITS 17
+#define FP_BITS 10
+#define TAG_SHIFT 30 /* 3 bits of kind below it */
+
+static inline uint64_t pack(struct rule rule) {
+    return (uint64_t)rule.kind << (OFFSET_BITS + FP_BITS) | (uint64_t)(rule.saved_fp / 8) << OFFSET_BITS | ((uint64_t)(rule.cfa_offset / 8) & ((1u << OFFSET_BITS) - 1));
+}
+
+static inline struct rule unpack(uint64_t word) {
+    int32_t offset = (int32_t)((uint32_t)word << (32 - OFFSET_BITS)) >> (32 - OFFSET_BITS);
+    return (struct rule){(enum rule_kind)(word >> (OFFSET_BITS + FP_BITS) & 7), offset * 8, (uint32_t)(word >> OFFSET_BITS & ((1u << FP_BITS) - 1)) * 8};
+}
+
+static bool fits(int64_t offset) { return offset % 8 == 0 && offset / 8 >= -(1 << (OFFSET_BITS - 1)) && offset / 8 < 1 << (OFFSET_BITS - 1); }
+
+/* Whether an expression is just "register plus offset", with or without a load behind it. */
+static bool is_register_offset(const uint8_t *expression, int64_t length, uint32_t number, bool loaded, int64_t *offset) {
+    const uint8_t *at = expression, *end = expression + length;
+    if (length < 2 || *at++ != 0x70 + number) return false;
+    *offset = cfi_signed(&at, end);
+    return loaded ? end - at == 1 && *at == 0x06 : at == end;
+}
+
+/* The rbp that the row gives back: 0 for "as it is", the distance below the CFA for a saved one; false for anything else. */
+static bool saved_fp(const struct cfi_row *row, uint32_t *distance) {
+    const struct cfi_rule *rule = &row->registers[RBP];
+    *distance = 0;
+    if (rule->kind == CFI_UNSPECIFIED || rule->kind == CFI_SAME) return true;
+    if (rule->kind != CFI_OFFSET || rule->value >= -8 || rule->value % 8 != 0 || -rule->value / 8 >= 1 << FP_BITS) return false;
+    *distance = (uint32_t)-rule->value;
+    return true;
+}
+
+/* A CFA expression that doesn't read memory and is linear in rsp, once the pc is known: PLT entries'. */
+static bool is_constant_above_rsp(const struct cfi_row *row, uintptr_t pc, int64_t *offset) {
+    struct cfi_registers registers = {0};
+    struct cfi_bounds nothing = {1, 0};
+    uint64_t results[2], bases[2] = {0x10000, 0x7654321000};
+    for (int i = 0; i < 2; i++) {
+        registers.values[RSP] = bases[i];
+        registers.values[RIP] = pc;
+        results[i] = 0;
+        if (!cfi_evaluate(row->cfa_expression, row->cfa_offset, &registers, nothing, &results[i])) return false;
+    }
+    *offset = (int64_t)(results[0] - bases[0]);
+    return results[0] - bases[0] == results[1] - bases[1];
+}
+
+static struct rule make(uintptr_t pc, struct cfi_space *space) {
+    const struct rule interpret = {.kind = RULE_INTERPRET};
+    if (!cfi_find_row(pc, space)) return (struct rule){.kind = RULE_GUESS};
+    const struct cfi_row *row = &space->row;
+    const struct cfi_rule *back = &row->registers[row->return_register];
+    if (back->kind == CFI_UNDEFINED) return (struct rule){.kind = RULE_END};
+    int64_t offset, zero;
+    if (row->is_signal_frame) {
+        bool known = row->cfa_expression != NULL && is_register_offset(row->cfa_expression, row->cfa_offset, RSP, true, &offset) && offset == SIGNAL_FRAME_RSP;
+        known = known && back->kind == CFI_EXPRESSION && is_register_offset(back->expression, back->value, RSP, false, &offset) && offset == SIGNAL_FRAME_RIP;
+        const struct cfi_rule *fp = &row->registers[RBP];
+        known = known && fp->kind == CFI_EXPRESSION && is_register_offset(fp->expression, fp->value, RSP, false, &offset) && offset == SIGNAL_FRAME_RBP;
+        return known ? (struct rule){.kind = RULE_SIGNAL} : interpret;
+    }
+    if (row->return_register != RIP || back->kind != CFI_OFFSET || back->value != -8) return interpret;
+    struct rule rule = {0};
+    if (row->cfa_expression != NULL) {
+        const struct cfi_rule *fp = &row->registers[RBP];
+        if (is_register_offset(row->cfa_expression, row->cfa_offset, RBP, true, &offset) && fits(offset)
+            && fp->kind == CFI_EXPRESSION && is_register_offset(fp->expression, fp->value, RBP, false, &zero) && zero == 0)
+            return (struct rule){.kind = RULE_REALIGNED, .cfa_offset = (int32_t)offset};
+        if (!is_constant_above_rsp(row, pc, &offset)) return interpret;
+        rule.kind = RULE_RSP;
+    } else {
+        offset = row->cfa_offset;
+        rule.kind = row->cfa_register == RSP ? RULE_RSP : row->cfa_register == RBP ? RULE_RBP : RULE_INTERPRET;
+    }
+    if (rule.kind == RULE_INTERPRET || !fits(offset) || !saved_fp(row, &rule.saved_fp)) return interpret;
+    rule.cfa_offset = (int32_t)offset;
+    return rule;
+}
+
+/* The way for a fresh rule: an empty one, or one by chance. */
+static uint64_t *way_for(uint64_t *set, uint64_t mixed) {
+    for (uint32_t i = 0; i < WAYS; i++)
+        if (load_relaxed(&set[i]) == 0) return &set[i];
+    return &set[mixed % WAYS];
+}
+
+struct rule rule_for(uintptr_t pc, struct cfi_space *space) {
+    uint64_t mixed = (pc & PC_MASK) * MULTIPLIER & PC_MASK;
+    uint64_t *set = &cache[(mixed >> (PC_BITS - SETS_LOG2)) * WAYS];
+    uint64_t tag = mixed << TAG_SHIFT; /* the bits that chose the set fall off at the top */
+    for (uint32_t i = 0; i < WAYS; i++) {
+        uint64_t word = load_relaxed(&set[i]);
+        if (likely((word ^ tag) >> TAG_SHIFT == 0) && likely(word != 0)) return unpack(word);
+    }
+    uint32_t generation = modules_generation();
+    struct rule rule = make(pc, space);
+    /* A module that went meanwhile took its rule with it. A guess at code that no module holds is not kept: a JIT compiler may put other code there. */
+    if (rule.kind != RULE_GUESS || module_start_of(pc) != 0) {
+        uint64_t *way = way_for(set, mixed);
+        store_relaxed(way, tag | pack(rule));
+        if (modules_generation() != generation) store_relaxed(way, 0);
+    }
+    return rule;
+}
+
+void rules_forget(void) {
+    for (size_t i = 0; i < sizeof cache / sizeof cache[0]; i++) store_relaxed(&cache[i], 0);
+}

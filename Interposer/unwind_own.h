@@ -1,0 +1,89 @@
+/*
+ * Our own unwinder: what unwind.c calls of it.
+ */
+#ifndef HEAPSUM_UNWIND_OWN_H
+#define HEAPSUM_UNWIND_OWN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bounds.h"
+#include "modules.h"
+
+/* A thread's registers at one of its frames, as far as unwinding needs them. */
+struct machine_state {
+    uintptr_t pc; /* where the frame goes on: a return address, or, where a signal interrupted it, the instruction itself */
+    uintptr_t sp;
+    uintptr_t fp;
+};
+
+/* Frames that the memo holds at the most; deeper stacks are unwound without it. */
+#define MEMO_FRAMES 2048
+
+/* One frame of the memo. */
+struct memo_frame {
+    struct machine_state state;
+    uintptr_t fp_slot;  /* where the caller's fp was read, if a frame further out needs it; else 0 */
+    uintptr_t cfa_slot; /* where the CFA was read, for a realigned frame; else 0 */
+    uint8_t kind;       /* enum rule_kind */
+    bool exact;         /* pc was interrupted: its rule is its own, not that of the byte before it */
+    bool fp_matters;    /* the frames outwards depend on state.fp */
+    bool restores_fp;   /* the caller's fp was read, not handed on */
+};
+
+/*
+ * The last stack of one thread (on one stack memory), outermost frame first: what was read of it, and what it came to. Before the
+ * frames of the memory stand `base` others: the thread's own root, and the cut where the unwinding gave up.
+ */
+struct memo {
+    struct cfi_bounds bounds;
+    uint32_t generation; /* of the modules, when it was unwound */
+    uint32_t base;
+    uint32_t count;
+    uintptr_t too_deep_sp; /* a stack whose innermost frame was here had more frames than fit; else 0 */
+    struct memo_frame memory[MEMO_FRAMES];
+    uint64_t frames[MEMO_FRAMES + 2]; /* [base + i] is memory[i]'s */
+    uint64_t hashes[MEMO_FRAMES + 2];
+    uint32_t stacks[MEMO_FRAMES]; /* the stack that ends at this frame; 0: not asked for yet */
+};
+
+/* Several, for threads that run on several stacks: coroutines, signal handlers on a stack of their own. */
+#define MEMOS 2
+
+/* One thread's space for unwinding at level 0. */
+struct own_space {
+    struct memo memos[MEMOS];
+    uint32_t recent; /* the memo used last */
+    struct memo_frame fresh[MEMO_FRAMES]; /* the frames of an unwinding under way, innermost first */
+};
+
+/* The return addresses of a stack, innermost first. */
+struct pcs {
+    void **values;
+    size_t count, most;
+    bool complete; /* out to the thread's start */
+};
+
+/* Where the hook's caller goes on, from the hook's frame (which keeps a frame pointer: __builtin_frame_address asked for it). */
+struct machine_state own_caller(uintptr_t hook_frame);
+
+/*
+ * The memo of this thread, brought up to date with the stack that `state` is the innermost frame of; NULL where the memo can't
+ * serve: a frame needs the interpreter, or there are too many. Complexity: the frames that are new, and one read for each other.
+ */
+struct memo *own_unwind(struct own_space *own, struct machine_state state, struct frame_cache *cache, struct cfi_space *cfi);
+
+/* The same without a memo, for signal handlers inside of hooks: by the rule cache alone. False where a frame needs the interpreter. */
+bool own_walk(struct machine_state state, struct pcs *pcs, struct cfi_space *cfi);
+
+/* By the full interpreter, from this very function outwards: its own frames and the hook's are among the pcs. For the rest. */
+void own_interpret(struct pcs *pcs, struct cfi_space *cfi);
+
+/* By the chain of frame pointers, for code that was built with them. */
+void own_follow_frame_pointers(struct machine_state state, struct pcs *pcs);
+
+/* Steps over a C++ runtime's operator new that our own operator called: true, and *state moved, where it lies so. */
+bool own_skip_operators(struct machine_state *state, struct cfi_space *cfi);
+
+#endif
