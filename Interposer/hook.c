@@ -60,28 +60,24 @@ static uint32_t levels_under_way(uintptr_t frame) {
     return local.level = level;
 }
 
-bool hook_enter(struct hook *hook, uintptr_t frame, uintptr_t caller) {
-    if (unlikely(load_acquire(hook_live) == 0) && !start_recording()) return false; /* partner: start_recording's release */
+bool hook_enter_slowly(struct hook *hook) {
+    if (load_acquire(hook_live) == 0 && !start_recording()) return false; /* partner: start_recording's release */
     uint32_t level = local.level;
     bool ours = local.ours != 0;
-    if (unlikely(level != 0)) {
-        if (is_within(caller, &allocator)) return false;
-        if (is_ours(caller)) ours = true;
-        else level = levels_under_way(frame);
+    if (level != 0) {
+        if (is_within(hook->caller, &allocator)) return false;
+        if (is_ours(hook->caller)) ours = true;
+        else level = levels_under_way(hook->frame);
     }
-    if (unlikely(local.image != load_acquire(&image_number))) thread_attach();
-    *hook = (struct hook){.level = ours ? HOOK_LEVELS : level, .stack = TREE_EMPTY_STACK, .frame = frame, .caller = caller, .ours = ours};
-    level = hook->level;
-    if (likely(level < HOOK_LEVELS)) {
-        local.owners[level] = frame;
-        fence_compiler(); /* a signal that comes in between finds the level free, and leaves it so */
+    if (local.image != load_acquire(&image_number)) thread_attach();
+    hook->ours = ours;
+    hook->level = ours ? HOOK_LEVELS : level;
+    if (hook->level < HOOK_LEVELS) {
+        local.owners[level] = hook->frame;
+        fence_compiler(); /* as in hook_enter */
         local.level = level + 1;
     }
     return true;
-}
-
-void hook_leave(const struct hook *hook) {
-    if (likely(hook->level < HOOK_LEVELS)) local.level = hook->level;
 }
 
 void hook_stack(struct hook *hook) {

@@ -7,7 +7,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "atomics.h"
 #include "thread.h"
+#include "tree.h"
 
 /* One hook under way, on its own stack frame. */
 struct hook {
@@ -21,12 +23,26 @@ struct hook {
 /* Non-zero while this process has an image and may book: a page that a raw clone without CLONE_VM wipes. */
 extern const uint64_t *hook_live;
 
+/* What is not the common case: nothing is recorded yet or any more, the thread is new, or it is in a hook already. */
+bool hook_enter_slowly(struct hook *hook);
+
 /*
  * Enters a hook; `frame` is its frame's address, `caller` its return address. False: the call is passed through,
  * unbooked. Hooks of this thread that a longjmp left without an end are recognized by their frames, and settled.
  */
-bool hook_enter(struct hook *hook, uintptr_t frame, uintptr_t caller);
-void hook_leave(const struct hook *hook);
+static inline bool hook_enter(struct hook *hook, uintptr_t frame, uintptr_t caller) {
+    *hook = (struct hook){.stack = TREE_EMPTY_STACK, .frame = frame, .caller = caller};
+    if (unlikely(load_acquire(hook_live) == 0 || (local.level | local.ours) != 0 || local.image != load_acquire(&image_number))) /* partner: go_live's releases */
+        return hook_enter_slowly(hook);
+    local.owners[0] = frame;
+    fence_compiler(); /* a signal that comes in between finds the level free, and leaves it so */
+    local.level = 1;
+    return true;
+}
+
+static inline void hook_leave(const struct hook *hook) {
+    if (likely(hook->level < HOOK_LEVELS)) local.level = hook->level;
+}
 
 /* The next allocator's module: what it calls inside of a hook is part of the outer call, and passes. */
 void hook_know_allocator(uintptr_t address_in_module);

@@ -37,8 +37,7 @@ static struct heap_header plan;
 static uint64_t retry_milliseconds;
 /* All bytes reserved so far, for --max-size. */
 static uint64_t reserved_bytes;
-/* Which pages of INDEX and TOPS have memory: private, as only the recorder reads those sections. */
-static uint64_t page_bits[(TREE_INDEX_BYTES + (64u << 20)) / HEAP_PAGE_BYTES / 64];
+uint64_t image_page_bits[(INDEX_PAGES + (64u << 20) / HEAP_PAGE_BYTES) / 64];
 
 #define RESERVE_LEAST (4 * HEAP_PAGE_BYTES)
 #define RESERVE_MOST (256u << 10) /* one madvise of this much was measured at some 40 µs on tmpfs */
@@ -161,13 +160,11 @@ bool image_cover(enum heap_section_name name, uint64_t entries) {
     return true;
 }
 
-bool image_reserve_page(enum heap_section_name name, uint64_t offset) {
-    uint64_t page = offset / HEAP_PAGE_BYTES;
-    uint64_t bit = name == HEAP_SECTION_INDEX ? page : TREE_INDEX_BYTES / HEAP_PAGE_BYTES + page;
-    uint64_t *word = &page_bits[bit / 64];
-    if (likely(load_acquire(word) >> bit % 64 & 1)) return true; /* partner: the release below */
-    if (!reserve(image.base + image.header->sections[name].offset + page * HEAP_PAGE_BYTES, HEAP_PAGE_BYTES)) return false;
-    __atomic_fetch_or(word, 1ull << bit % 64, __ATOMIC_RELEASE);
+bool image_reserve_page(uint64_t bit) {
+    bool index = bit < INDEX_PAGES;
+    uint64_t offset = image.header->sections[index ? HEAP_SECTION_INDEX : HEAP_SECTION_TOPS].offset;
+    if (!reserve(image.base + offset + (index ? bit : bit - INDEX_PAGES) * HEAP_PAGE_BYTES, HEAP_PAGE_BYTES)) return false;
+    __atomic_fetch_or(&image_page_bits[bit / 64], 1ull << bit % 64, __ATOMIC_RELEASE); /* partner: image_has_index, image_has_top */
     return true;
 }
 
@@ -177,16 +174,6 @@ struct heap_string image_string(const char *bytes, size_t length) {
     memcpy(image.strings + at, bytes, length);
     return (struct heap_string){(uint32_t)at, (uint32_t)length};
 }
-
-uint64_t image_nanoseconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now); /* a few loads in the vDSO */
-    uint64_t nanoseconds = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-    uint64_t start = image.header->started_monotonic_ns;
-    return nanoseconds > start ? nanoseconds - start : 0;
-}
-
-uint64_t image_milliseconds(void) { return image_nanoseconds() / 1000000; }
 
 static void set_sections(void) {
     struct heap_section *sections = image.header->sections;
@@ -300,7 +287,7 @@ bool image_create(void) {
     int saved = errno;
     memset(&plan, 0, sizeof plan);
     identity_granules(plan.granule_log2);
-    memset(page_bits, 0, sizeof page_bits);
+    memset(image_page_bits, 0, sizeof image_page_bits);
     reserved_bytes = 0;
     retry_milliseconds = 0;
     bool made = (options.run_dir[0] != '\0' && create_in(options.run_dir)) || (options.output[0] != '\0' && create_in(options.output));

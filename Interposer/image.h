@@ -9,7 +9,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <time.h>
+
+#include "atomics.h"
 #include "heap_image.h"
+#include "tree.h"
 
 /* The sections' places in this process. `base` is NULL where no image is mapped. A fork's child gets another. */
 struct image {
@@ -43,8 +47,25 @@ int64_t image_take(enum heap_section_name section, uint64_t count);
 /* Sees to it that entries [0, entries) of a bump section are handed out and have memory: for the one of two sections numbered alike. Keeps errno. */
 bool image_cover(enum heap_section_name section, uint64_t entries);
 
-/* Sees to it that the page at `offset` in INDEX or TOPS has memory behind it; false where there is no space. Keeps errno. */
-bool image_reserve_page(enum heap_section_name section, uint64_t offset);
+/*
+ * INDEX and TOPS are touched here and there, so a bit for each of their pages says whether it has memory: the pages of INDEX
+ * first. Private, as only the recorder reads those sections.
+ */
+#define INDEX_PAGES (TREE_INDEX_BYTES / HEAP_PAGE_BYTES)
+extern uint64_t image_page_bits[(INDEX_PAGES + (64u << 20) / HEAP_PAGE_BYTES) / 64];
+
+/* Gives memory to a page of INDEX or TOPS, by its bit's number; false where there is no space. Keeps errno. */
+bool image_reserve_page(uint64_t bit);
+
+static inline bool image_has_index(uint64_t entry) { /* sees to it that an entry of INDEX has memory */
+    uint64_t bit = entry * sizeof(uint64_t) / HEAP_PAGE_BYTES;
+    return likely(load_acquire(&image_page_bits[bit / 64]) >> bit % 64 & 1) || image_reserve_page(bit); /* partner: image_reserve_page's release */
+}
+
+static inline bool image_has_top(uint64_t entry) { /* the same for TOPS */
+    uint64_t bit = INDEX_PAGES + entry * sizeof(uint32_t) / HEAP_PAGE_BYTES;
+    return likely(load_acquire(&image_page_bits[bit / 64]) >> bit % 64 & 1) || image_reserve_page(bit);
+}
 
 /* Copies bytes into STRINGS; {0, 0} where there is no space. */
 struct heap_string image_string(const char *bytes, size_t length);
@@ -52,9 +73,14 @@ struct heap_string image_string(const char *bytes, size_t length);
 /* Entries of a map's top table, for the granules given. */
 uint64_t image_top_entries(uint32_t map, const uint8_t *granule_log2);
 
-/* Milliseconds since the recording's start, coarse (1 to 4 ms), and the same in nanoseconds. No system call. */
-uint64_t image_milliseconds(void);
-uint64_t image_nanoseconds(void);
+/* Time since the recording's start, coarse (1 to 4 ms): some loads in the vDSO, no system call. */
+static inline uint64_t image_nanoseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    int64_t since = (int64_t)((uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - image.header->started_monotonic_ns);
+    return since > 0 ? (uint64_t)since : 0;
+}
+static inline uint64_t image_milliseconds(void) { return image_nanoseconds() / 1000000; }
 
 #define LOSE(what, n) add_relaxed(&image.header->losses.what, (n))
 

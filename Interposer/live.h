@@ -12,6 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "image.h"
+#include "next.h"
+
 /* Where a block's slot is, or would be. */
 struct place {
     uint64_t *slot; /* NULL: no leaf covers the address */
@@ -22,19 +25,81 @@ struct place {
 /* An image was made: works out the shape of its tops. */
 void live_start(void);
 
-/* The place of the block at `address` with this usable size, which malloc_usable_size gives the same all its life. */
-struct place live_find(uintptr_t address, size_t usable);
+/* A map's shape, for the granules of this image. */
+struct live_shape {
+    uint64_t top; /* index of the map's first entry in TOPS */
+    uint32_t granule_log2;
+    uint32_t leaf_log2; /* a leaf covers so many bytes, as a power of two */
+    uint32_t slot_words;
+};
+extern struct live_shape live_shapes[HEAP_MAP_COUNT];
 
-/* The same, with its leaf made where it is missing; `slot` is NULL where there is no space or the address is out of range. */
-struct place live_make(uintptr_t address, size_t usable);
+#define LIVE_BRANCH_LOG2 12 /* 4,096 entries of 4 bytes */
+
+static inline uint32_t live_map_for(size_t usable) {
+    if (usable < 1u << HEAP_GRANULE_LOG2_1) return 0;
+    if (usable < 1u << HEAP_GRANULE_LOG2_2) return 1;
+    return usable < 1u << HEAP_GRANULE_LOG2_3 ? 2 : 3;
+}
+
+static inline uint32_t *live_branch_entry(uint32_t branch, const struct live_shape *shape, uintptr_t address) {
+    uint32_t *entries = (uint32_t *)(image.slots + (uint64_t)branch * HEAP_PIECE_BYTES);
+    return &entries[address >> shape->leaf_log2 & ((1u << LIVE_BRANCH_LOG2) - 1)];
+}
+
+static inline uint64_t *live_leaf_slot(uint32_t leaf, const struct live_shape *shape, uintptr_t address) {
+    uint64_t *slots = (uint64_t *)(image.slots + (uint64_t)leaf * HEAP_PIECE_BYTES);
+    return &slots[((address & ((1ull << shape->leaf_log2) - 1)) >> shape->granule_log2) * shape->slot_words];
+}
+
+/* A look-up in a map of this shape: three dependent loads, of which the first two stay in the cache. */
+static inline __attribute__((always_inline)) struct place live_look_up(uintptr_t address, uint32_t map, struct live_shape shape) {
+    struct place place = {.map = map, .offset = (uint32_t)(address & ((1ull << shape.granule_log2) - 1))};
+    if (unlikely(address >> HEAP_ADDRESS_BITS != 0)) return place;
+    uint64_t top = shape.top + (address >> (shape.leaf_log2 + LIVE_BRANCH_LOG2));
+    if (unlikely(!image_has_top(top))) return place;
+    uint32_t branch = load_acquire(&image.tops[top]); /* partner: the swap in live_grow, as below */
+    if (unlikely(branch == 0)) return place;
+    uint32_t leaf = load_acquire(live_branch_entry(branch, &shape, address));
+    if (likely(leaf != 0)) place.slot = live_leaf_slot(leaf, &shape, address);
+    return place;
+}
+
+/* glibc's fine map, whose shape is then known to the compiler; it is laid out first, so its tops begin at 0. */
+#define LIVE_SHAPE_GLIBC ((struct live_shape){0, HEAP_GRANULE_LOG2_FINE_GLIBC, HEAP_GRANULE_LOG2_FINE_GLIBC + 11, 1})
+
+/* The place of the block at `address` with this usable size, which malloc_usable_size gives the same all its life. */
+static inline struct place live_find(uintptr_t address, size_t usable) {
+    if (likely(usable < 1u << HEAP_GRANULE_LOG2_1) && likely(next.is_glibc)) return live_look_up(address, HEAP_MAP_FINE, LIVE_SHAPE_GLIBC);
+    uint32_t map = live_map_for(usable);
+    return live_look_up(address, map, live_shapes[map]);
+}
+
+/* Makes the leaf for a place that has none; its slot stays NULL where there is no space or the address is out of range. */
+struct place live_grow(struct place place, uintptr_t address);
+
+static inline struct place live_make(uintptr_t address, size_t usable) {
+    struct place place = live_find(address, usable);
+    return likely(place.slot != NULL) ? place : live_grow(place, address);
+}
 
 /* The slot word for a block at this place; publishes the size of a coarse map's block, which must stand before the word. */
-uint64_t live_word(struct place place, uint32_t stack, uint32_t tick, size_t bytes);
+static inline uint64_t live_word(struct place place, uint32_t stack, uint32_t tick, size_t bytes) {
+    if (likely(place.map == HEAP_MAP_FINE)) return heap_slot_make(stack, tick, (uint32_t)bytes << HEAP_SLOT_FINE_SIZE_SHIFT | place.offset);
+    store_relaxed(&place.slot[1], bytes);
+    return heap_slot_make(stack, tick, place.offset);
+}
 
 /* The requested bytes of the block whose word this is. */
-size_t live_bytes(struct place place, uint64_t word);
+static inline size_t live_bytes(struct place place, uint64_t word) {
+    return likely(place.map == HEAP_MAP_FINE) ? heap_slot_low(word) >> HEAP_SLOT_FINE_SIZE_SHIFT : load_relaxed(&place.slot[1]);
+}
 
 /* Whether the word is that of a block at this very address: not empty, not a mark, not another block of the granule. */
-bool live_holds(struct place place, uint64_t word);
+static inline bool live_holds(struct place place, uint64_t word) {
+    if (word == 0 || heap_slot_is_mark(word)) return false;
+    uint32_t low = heap_slot_low(word);
+    return place.offset == (place.map == HEAP_MAP_FINE ? low & ((1u << HEAP_SLOT_FINE_SIZE_SHIFT) - 1) : low);
+}
 
 #endif

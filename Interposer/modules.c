@@ -29,7 +29,7 @@ struct found_object {
 };
 static int (*find_object)(void *, struct found_object *);
 
-static uint32_t generation = 1;
+uint32_t modules_current = 1;
 
 /* What the loader says of one module. */
 struct loaded {
@@ -64,11 +64,9 @@ void modules_start(void) {
 }
 
 void modules_changed(void) {
-    uint32_t now = __atomic_add_fetch(&generation, 1, __ATOMIC_RELEASE); /* partner: modules_generation */
+    uint32_t now = __atomic_add_fetch(&modules_current, 1, __ATOMIC_RELEASE); /* partner: modules_generation */
     if (image.header != NULL) store_relaxed(&image.header->generation, now);
 }
-
-uint32_t modules_generation(void) { return load_acquire(&generation); }
 
 struct search {
     uintptr_t address;
@@ -217,14 +215,13 @@ static uint64_t look_up(uintptr_t pc) {
     return heap_frame_make(number, pc - module.bias);
 }
 
-uint64_t frame_of(uintptr_t pc, struct frame_cache *cache) {
+uint64_t frame_look_up(uintptr_t pc, struct frame_cache *cache) {
     uint32_t now = modules_generation();
-    if (unlikely(cache->generation != now)) {
+    if (cache->generation != now) {
         memset(cache->entries, 0, sizeof cache->entries);
         cache->generation = now;
     }
-    size_t at = (pc ^ pc >> 10) % (sizeof cache->entries / sizeof cache->entries[0]);
-    if (likely(cache->entries[at].pc == pc)) return cache->entries[at].frame;
+    size_t at = (pc ^ pc >> 10) % FRAME_CACHE_ENTRIES;
     uint64_t frame = look_up(pc);
     /* A nested hook may write the same entry between these stores: the pc goes first to nothing, and comes last. */
     cache->entries[at].pc = 0;

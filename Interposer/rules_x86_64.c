@@ -1,16 +1,6 @@
 /*
- * The rule cache. 65,536 words in sets of four: 512 KB, private memory, as only this process's rules are in it (64 KB
- * thrashed on a compiler).
- *
- *     63          30 29   27 26        17 16         0
- *    +--------------+-------+------------+------------+
- *    | tag  34      | kind 3| fp / 8  10 | offset/8 17|
- *    +--------------+-------+------------+------------+
- *
- * A pc has 48 bits. They are mixed by a bijection, of which 14 bits choose the set and the other 34 are the tag: so a
- * hit is exact and needs no confirmation. Words are read and written whole, so nobody needs a lock.
- *
- * Offsets up to 512 KB fit, and saved frame pointers within 8 KB of the CFA; the rest is interpreted.
+ * Making rules from call frame information: one row of .eh_frame, put into the cache's word where it is one of the few
+ * forms that nearly all code has.
  */
 #include "rules.h"
 
@@ -19,29 +9,16 @@
 #include "atomics.h"
 #include "modules.h"
 
-#define SETS_LOG2 14
-#define WAYS 4
-static _Alignas(64) uint64_t cache[WAYS << SETS_LOG2];
-
-#define PC_BITS 48
-#define PC_MASK ((1ull << PC_BITS) - 1)
-#define MULTIPLIER 0x9E3779B97F4Bull /* odd, so that the product modulo 2^48 is a bijection */
+_Alignas(64) uint64_t rule_cache[RULE_WAYS << RULE_SETS_LOG2];
 
 enum { RBP = 6, RSP = 7, RIP = 16 };
-#define OFFSET_BITS 17
-#define FP_BITS 10
-#define TAG_SHIFT 30 /* 3 bits of kind below it */
 
 static inline uint64_t pack(struct rule rule) {
-    return (uint64_t)rule.kind << (OFFSET_BITS + FP_BITS) | (uint64_t)(rule.saved_fp / 8) << OFFSET_BITS | ((uint64_t)(rule.cfa_offset / 8) & ((1u << OFFSET_BITS) - 1));
+    return (uint64_t)rule.kind << (RULE_OFFSET_BITS + RULE_FP_BITS) | (uint64_t)(rule.saved_fp / 8) << RULE_OFFSET_BITS
+        | ((uint64_t)(rule.cfa_offset / 8) & ((1u << RULE_OFFSET_BITS) - 1));
 }
 
-static inline struct rule unpack(uint64_t word) {
-    int32_t offset = (int32_t)((uint32_t)word << (32 - OFFSET_BITS)) >> (32 - OFFSET_BITS);
-    return (struct rule){(enum rule_kind)(word >> (OFFSET_BITS + FP_BITS) & 7), offset * 8, (uint32_t)(word >> OFFSET_BITS & ((1u << FP_BITS) - 1)) * 8};
-}
-
-static bool fits(int64_t offset) { return offset % 8 == 0 && offset / 8 >= -(1 << (OFFSET_BITS - 1)) && offset / 8 < 1 << (OFFSET_BITS - 1); }
+static bool fits(int64_t offset) { return offset % 8 == 0 && offset / 8 >= -(1 << (RULE_OFFSET_BITS - 1)) && offset / 8 < 1 << (RULE_OFFSET_BITS - 1); }
 
 /* Whether an expression is just "register plus offset", with or without a load behind it. */
 static bool is_register_offset(const uint8_t *expression, int64_t length, uint32_t number, bool loaded, int64_t *offset) {
@@ -56,7 +33,7 @@ static bool saved_fp(const struct cfi_row *row, uint32_t *distance) {
     const struct cfi_rule *rule = &row->registers[RBP];
     *distance = 0;
     if (rule->kind == CFI_UNSPECIFIED || rule->kind == CFI_SAME) return true;
-    if (rule->kind != CFI_OFFSET || rule->value >= -8 || rule->value % 8 != 0 || -rule->value / 8 >= 1 << FP_BITS) return false;
+    if (rule->kind != CFI_OFFSET || rule->value >= -8 || rule->value % 8 != 0 || -rule->value / 8 >= 1 << RULE_FP_BITS) return false;
     *distance = (uint32_t)-rule->value;
     return true;
 }
@@ -109,31 +86,25 @@ static struct rule make(uintptr_t pc, struct cfi_space *space) {
 }
 
 /* The way for a fresh rule: an empty one, or one by chance. */
-static uint64_t *way_for(uint64_t *set, uint64_t mixed) {
-    for (uint32_t i = 0; i < WAYS; i++)
+static uint64_t *way_for(uint64_t mixed) {
+    uint64_t *set = &rule_cache[(mixed >> (RULE_PC_BITS - RULE_SETS_LOG2)) * RULE_WAYS];
+    for (uint32_t i = 0; i < RULE_WAYS; i++)
         if (load_relaxed(&set[i]) == 0) return &set[i];
-    return &set[mixed % WAYS];
+    return &set[mixed % RULE_WAYS];
 }
 
-struct rule rule_for(uintptr_t pc, struct cfi_space *space) {
-    uint64_t mixed = (pc & PC_MASK) * MULTIPLIER & PC_MASK;
-    uint64_t *set = &cache[(mixed >> (PC_BITS - SETS_LOG2)) * WAYS];
-    uint64_t tag = mixed << TAG_SHIFT; /* the bits that chose the set fall off at the top */
-    for (uint32_t i = 0; i < WAYS; i++) {
-        uint64_t word = load_relaxed(&set[i]);
-        if (likely((word ^ tag) >> TAG_SHIFT == 0) && likely(word != 0)) return unpack(word);
-    }
+struct rule rule_make(uintptr_t pc, struct cfi_space *space) {
     uint32_t generation = modules_generation();
     struct rule rule = make(pc, space);
     /* A module that went meanwhile took its rule with it. A guess at code that no module holds is not kept: a JIT compiler may put other code there. */
     if (rule.kind != RULE_GUESS || module_start_of(pc) != 0) {
-        uint64_t *way = way_for(set, mixed);
-        store_relaxed(way, tag | pack(rule));
+        uint64_t mixed = rule_mixed(pc), *way = way_for(mixed);
+        store_relaxed(way, mixed << RULE_TAG_SHIFT | pack(rule));
         if (modules_generation() != generation) store_relaxed(way, 0);
     }
     return rule;
 }
 
 void rules_forget(void) {
-    for (size_t i = 0; i < sizeof cache / sizeof cache[0]; i++) store_relaxed(&cache[i], 0);
+    for (size_t i = 0; i < sizeof rule_cache / sizeof rule_cache[0]; i++) store_relaxed(&rule_cache[i], 0);
 }

@@ -20,6 +20,8 @@
 #define UNWIND_MOST 4096
 #define UNWIND_MOST_NESTED 1280
 
+#define RECENT_STACKS 512
+
 /* One level's work space for a stack. */
 struct stack_space {
     uint64_t frames[OPTIONS_DEPTH_MOST + 3]; /* the cut and the thread's own frame beside them */
@@ -30,6 +32,10 @@ struct scratch {
     struct own_space own;      /* of level 0, as these are: */
     struct frame_cache frames;
     struct frame_cache nested_frames;
+    struct { /* stacks of late, by their hash: seeded, and all of its 64 bits */
+        uint64_t hash;
+        uint32_t stack;
+    } recent[RECENT_STACKS];
     struct stack_space spaces[HOOK_LEVELS];
     struct cfi_space cfi[HOOK_LEVELS];
     void *pcs[UNWIND_MOST];

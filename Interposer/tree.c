@@ -43,7 +43,7 @@ static uint32_t probe(uint32_t table, uint64_t hash, uint64_t frame) {
     uint64_t offset = table_offset(table), mask = table_mask(table);
     for (uint64_t i = 0; i < PROBE_MOST; i++) {
         uint64_t at = offset + ((hash + i) & mask);
-        if (!image_reserve_page(HEAP_SECTION_INDEX, at * sizeof(uint64_t))) return 0;
+        if (!image_has_index(at)) return 0;
         uint64_t entry = load_acquire(&image.index[at]); /* partner: the swap in enter() */
         if (entry == 0) return 0;
         if ((entry ^ hash) >> NODE_BITS == 0 && image.nodes[entry & NODE_MASK].frame == frame) return (uint32_t)(entry & NODE_MASK);
@@ -56,7 +56,7 @@ static uint32_t enter(uint32_t table, uint64_t hash, uint64_t frame, uint32_t no
     uint64_t offset = table_offset(table), mask = table_mask(table), wanted = (hash & ~NODE_MASK) | node;
     for (uint64_t i = 0; i < PROBE_MOST; i++) {
         uint64_t at = offset + ((hash + i) & mask);
-        if (!image_reserve_page(HEAP_SECTION_INDEX, at * sizeof(uint64_t))) return 0;
+        if (!image_has_index(at)) return 0;
         uint64_t entry = load_acquire(&image.index[at]);
         if (entry == 0 && cas_acq_rel(&image.index[at], &entry, wanted)) { /* partner: the acquires here and in probe() */
             if (add_relaxed(&entered[table], 1) + 1 > (mask + 1) / 4 * 3 && table + 1 < TREE_INDEX_TABLES) {

@@ -111,7 +111,16 @@ static uint32_t stack_of_memo(struct memo *memo, struct stack_space *space) {
     bool cut = memo->memory[0].kind != RULE_END;
     if (unlikely(cut || memo->count > depth)) LOSE(cut_stacks, 1);
     if (likely(*known != 0)) return *known;
-    if (likely(memo->count <= depth)) return *known = tree_stack(memo->frames, memo->hashes, count);
+    if (likely(memo->count <= depth)) {
+        uint64_t hash = memo->hashes[count - 1];
+        __typeof__(&local.scratch->recent[0]) recent = &local.scratch->recent[hash % RECENT_STACKS];
+        if (likely(recent->hash == hash) && likely(recent->stack != 0)) return *known = recent->stack;
+        *known = tree_stack(memo->frames, memo->hashes, count);
+        if (*known == TREE_EMPTY_STACK) return (*known = 0), TREE_EMPTY_STACK; /* there was no space: perhaps there is, the next time */
+        recent->hash = hash;
+        recent->stack = *known;
+        return *known;
+    }
     uint32_t outermost = cut ? memo->base : memo->base + depth / 4, innermost = depth - depth / 4;
     size_t kept = outermost;
     memcpy(space->frames, memo->frames, outermost * sizeof space->frames[0]);
@@ -134,31 +143,18 @@ static void compare(const struct memo *memo, const struct hook *hook) {
     add_relaxed(&image.header->differing_stacks, 1);
 }
 
-static bool unwind_own(const struct hook *hook, struct pcs *pcs, uint32_t *stack) {
-    struct scratch *scratch = local.scratch;
-    struct cfi_space *cfi = &scratch->cfi[hook->level];
+/* The innermost frame that is the program's. */
+static inline struct machine_state caller_of(const struct hook *hook, struct cfi_space *cfi) {
     struct machine_state state = own_caller(hook->frame);
     while (unlikely(unwind_is_runtime(state.pc)) && own_skip_operators(&state, cfi)) {}
-    if (likely(hook->level == 0)) {
-        struct memo *memo = own_unwind(&scratch->own, state, &scratch->frames, cfi);
-        if (likely(memo != NULL)) {
-            if (unlikely(options.verify)) compare(memo, hook);
-            *stack = stack_of_memo(memo, &scratch->spaces[0]);
-            return true;
-        }
-    }
-    if (!own_walk(state, pcs, cfi)) {
-        own_interpret(pcs, cfi);
-        leave_out_own(pcs);
-    }
-    return false;
+    return state;
 }
 
 #endif
 
-uint32_t unwind_stack(const struct hook *hook) {
+/* Every way but the memo: return addresses first, then their stack. */
+static __attribute__((noinline)) uint32_t stack_by_pcs(const struct hook *hook) {
     struct scratch *scratch = local.scratch;
-    uint32_t stack;
     bool nested = hook->level > 0;
     struct pcs pcs = {
         .values = nested ? scratch->nested_pcs[hook->level - 1] : scratch->pcs,
@@ -166,9 +162,13 @@ uint32_t unwind_stack(const struct hook *hook) {
     };
     switch (options.unwinder) {
 #ifdef OWN_UNWINDER
-        case HEAP_UNWINDER_OWN:
-            if (likely(unwind_own(hook, &pcs, &stack))) return stack;
+        case HEAP_UNWINDER_OWN: {
+            struct cfi_space *cfi = &scratch->cfi[hook->level];
+            if (own_walk(caller_of(hook, cfi), &pcs, cfi)) break;
+            own_interpret(&pcs, cfi);
+            leave_out_own(&pcs);
             break;
+        }
         case HEAP_UNWINDER_FP:
             own_follow_frame_pointers(own_caller(hook->frame), &pcs);
             break;
@@ -182,4 +182,18 @@ uint32_t unwind_stack(const struct hook *hook) {
         pcs.complete = false;
     }
     return stack_of(&pcs, &scratch->spaces[hook->level], nested ? &scratch->nested_frames : &scratch->frames);
+}
+
+uint32_t unwind_stack(const struct hook *hook) {
+#ifdef OWN_UNWINDER
+    if (likely(options.unwinder == HEAP_UNWINDER_OWN && hook->level == 0)) {
+        struct scratch *scratch = local.scratch;
+        struct memo *memo = own_unwind(&scratch->own, caller_of(hook, &scratch->cfi[0]), &scratch->frames, &scratch->cfi[0]);
+        if (likely(memo != NULL)) {
+            if (unlikely(options.verify)) compare(memo, hook);
+            return stack_of_memo(memo, &scratch->spaces[0]);
+        }
+    }
+#endif
+    return stack_by_pcs(hook);
 }

@@ -20,6 +20,7 @@ struct machine_state {
 
 /* Frames that the memo holds at the most; deeper stacks are unwound without it. */
 #define MEMO_FRAMES 2048
+#define MEMO_CHECKS (2 * MEMO_FRAMES)
 
 /* One frame of the memo. */
 struct memo_frame {
@@ -36,6 +37,10 @@ struct memo_frame {
  * The last stack of one thread (on one stack memory), outermost frame first: what was read of it, and what it came to. Before the
  * frames of the memory stand `base` others: the thread's own root, and the cut where the unwinding gave up.
  */
+struct memo_check { /* a word that was read on the way out, and what it said */
+    uintptr_t address, value;
+};
+
 struct memo {
     struct cfi_bounds bounds;
     uint32_t generation; /* of the modules, when it was unwound */
@@ -43,6 +48,8 @@ struct memo {
     uint32_t count;
     uintptr_t too_deep_sp; /* a stack whose innermost frame was here had more frames than fit; else 0 */
     struct memo_frame memory[MEMO_FRAMES];
+    uint32_t checks_until[MEMO_FRAMES]; /* the checks of frame i end here, and begin where those of the frame outwards of it end */
+    struct memo_check checks[MEMO_CHECKS];
     uint64_t frames[MEMO_FRAMES + 2]; /* [base + i] is memory[i]'s */
     uint64_t hashes[MEMO_FRAMES + 2];
     uint32_t stacks[MEMO_FRAMES]; /* the stack that ends at this frame; 0: not asked for yet */

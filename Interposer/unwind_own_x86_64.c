@@ -32,7 +32,7 @@ static inline bool holds(struct cfi_bounds bounds, uintptr_t address) { return a
  * Steps from the frame in `frame->state` to its caller's state, and notes what was read. RULE_NONE: the stack is cut here, for
  * want of rules or because they lead nowhere. RULE_END: this was the outermost frame. RULE_INTERPRET: not by this function.
  */
-static inline enum rule_kind step(struct memo_frame *frame, struct machine_state *caller, bool *exact, struct cfi_bounds *bounds, struct cfi_space *cfi) {
+static inline __attribute__((always_inline)) enum rule_kind step(struct memo_frame *frame, struct machine_state *caller, bool *exact, struct cfi_bounds *bounds, struct cfi_space *cfi) {
     const struct machine_state state = frame->state;
     struct rule rule = rule_for(state.pc - !frame->exact, cfi);
     uintptr_t cfa;
@@ -101,29 +101,46 @@ static struct memo *memo_for(struct own_space *own, uintptr_t sp) {
     return memo;
 }
 
-/* Re-reads the words by which the frames from `from` outwards were found. Returns the outermost frame that they still lead to: 0 where all hold. */
+/*
+ * Re-reads the words by which the frames from `from` outwards were found, from the inside outwards. Returns the outermost frame that
+ * they still lead to: 0 where all hold.
+ */
 static inline uint32_t verify(const struct memo *memo, uint32_t from) {
-    uint32_t i = from;
-    for (; i > 0; i--) {
-        const struct memo_frame *frame = &memo->memory[i];
-        const struct machine_state *caller = &memo->memory[i - 1].state;
-        if (unlikely(frame->kind == RULE_SIGNAL)) {
+    const struct memo_check *check = &memo->checks[memo->checks_until[from]], *end = memo->checks;
+    while (likely(check > end) && likely(word_at(check[-1].address) == check[-1].value)) check--;
+    if (likely(check == end)) return 0;
+    uint32_t failed = (uint32_t)(check - end) - 1;
+    while (memo->checks_until[from - 1] > failed) from--;
+    return from;
+}
+
+/* Notes what was read to step out of frame `at`, in the reverse order of reading: verify goes backwards. False where there is no room. */
+static bool note_checks(struct memo *memo, uint32_t at) {
+    const struct memo_frame *frame = &memo->memory[at];
+    uint32_t count = at > 0 ? memo->checks_until[at - 1] : 0;
+    if (count + 3 > MEMO_CHECKS) return false;
+    if (at > 0) { /* out of the outermost frame nothing was read that counts */
+        const struct machine_state *caller = &memo->memory[at - 1].state;
+        if (frame->kind == RULE_SIGNAL) {
             uintptr_t sp = frame->state.sp;
-            if (word_at(sp + SIGNAL_FRAME_RIP) != caller->pc || word_at(sp + SIGNAL_FRAME_RSP) != caller->sp || word_at(sp + SIGNAL_FRAME_RBP) != caller->fp) break;
-            continue;
+            memo->checks[count++] = (struct memo_check){sp + SIGNAL_FRAME_RBP, caller->fp};
+            memo->checks[count++] = (struct memo_check){sp + SIGNAL_FRAME_RSP, caller->sp};
+            memo->checks[count++] = (struct memo_check){sp + SIGNAL_FRAME_RIP, caller->pc};
+        } else {
+            if (frame->fp_slot != 0) memo->checks[count++] = (struct memo_check){frame->fp_slot, caller->fp};
+            memo->checks[count++] = (struct memo_check){caller->sp - 8, caller->pc};
+            if (frame->cfa_slot != 0) memo->checks[count++] = (struct memo_check){frame->cfa_slot, caller->sp};
         }
-        if (unlikely(frame->cfa_slot != 0) && word_at(frame->cfa_slot) != caller->sp) break;
-        if (word_at(caller->sp - 8) != caller->pc) break;
-        if (frame->fp_slot != 0 && word_at(frame->fp_slot) != caller->fp) break;
     }
-    return i;
+    memo->checks_until[at] = count;
+    return true;
 }
 
 /* RULE_END may be a guess, too. */
 static inline bool uses_fp(const struct memo_frame *frame) { return frame->kind != RULE_RSP && frame->kind != RULE_SIGNAL; }
 
-/* Takes the fresh frames into the memo, behind the `kept` outermost ones. */
-static void adopt(struct memo *memo, uint32_t kept, const struct memo_frame *fresh, uint32_t count, struct frame_cache *cache) {
+/* Takes the fresh frames into the memo, behind the `kept` outermost ones. False where its room ends. */
+static bool adopt(struct memo *memo, uint32_t kept, const struct memo_frame *fresh, uint32_t count, struct frame_cache *cache) {
     if (kept == 0) {
         memo->base = 0;
         uint64_t hash = tree_root_hash();
@@ -146,8 +163,10 @@ static void adopt(struct memo *memo, uint32_t kept, const struct memo_frame *fre
         memo->frames[index] = frame_of(frame->state.pc + frame->exact, cache); /* an interrupted pc counts as the return address of the byte before */
         memo->hashes[index] = tree_hash(index > 0 ? memo->hashes[index - 1] : tree_root_hash(), memo->frames[index]);
         memo->stacks[at] = 0;
+        if (!note_checks(memo, at)) return false;
     }
     memo->count = at;
+    return true;
 }
 
 struct memo *own_unwind(struct own_space *own, struct machine_state state, struct frame_cache *cache, struct cfi_space *cfi) {
@@ -190,14 +209,14 @@ struct memo *own_unwind(struct own_space *own, struct machine_state state, struc
         known = 0;
         break;
     }
-    if (unlikely(known + fresh > MEMO_FRAMES)) {
-        memo->too_deep_sp = innermost;
-        memo->count = 0;
-        return NULL;
+    if (fresh == 0) {
+        memo->count = known;
+        return memo;
     }
-    if (fresh > 0) adopt(memo, known, own->fresh, fresh, cache);
-    else memo->count = known;
-    return memo;
+    if (likely(known + fresh <= MEMO_FRAMES) && likely(adopt(memo, known, own->fresh, fresh, cache))) return memo;
+    memo->too_deep_sp = innermost;
+    memo->count = 0;
+    return NULL;
 }
 
 /* ---- Without a memo ---------------------------------------------------------------------------------- */
@@ -236,7 +255,7 @@ __attribute__((noinline)) void own_interpret(struct pcs *pcs, struct cfi_space *
         pcs->values[pcs->count++] = (void *)(pc + exact);
         if (!cfi_find_row(pc - !exact, cfi)) {
             struct memo_frame frame = {.state = {pc, sp, registers.values[6]}, .exact = exact};
-            struct machine_state caller;
+            struct machine_state caller = {0};
             enum rule_kind kind = step(&frame, &caller, &exact, &bounds, cfi);
             pcs->complete = kind == RULE_END;
             if (kind != RULE_GUESS) break;
