@@ -40,12 +40,17 @@ static struct output {
     int fd;
     uint64_t at;
     uint64_t most; /* RLIMIT_FSIZE: beyond it a write would raise SIGXFSZ */
+    uint64_t accounted; /* bytes counted against --max-size */
     bool failed;
 } out;
 
 static void put(const void *bytes, uint64_t length) {
     const uint8_t *from = bytes;
-    if (out.at + length > out.most) out.failed = true;
+    if (out.at + length > out.most || !image_account((int64_t)length)) {
+        out.failed = true;
+        return;
+    }
+    out.accounted += length;
     while (length > 0 && !out.failed) {
         ssize_t written = pwrite(out.fd, from, length < (1u << 30) ? length : 1u << 30, (off_t)out.at);
         if (written < 0 && errno == EINTR) continue;
@@ -212,6 +217,7 @@ static void write_contents(void) {
     struct rlimit limit;
     out.most = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY ? limit.rlim_cur : INT64_MAX;
     out.failed = false;
+    out.accounted = 0;
     out.at = HEAP_PAGE_BYTES;
     block_count = 0;
     header.began_ns = image_nanoseconds();
@@ -252,6 +258,7 @@ static int write_into(const char *directory, uint32_t number) {
         memcpy(partial_path, kept, strlen(kept) + 1);
     }
     unlink(partial_path);
+    image_account(-(int64_t)out.accounted);
     return EIO;
 }
 

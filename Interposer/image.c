@@ -35,14 +35,15 @@ static struct heap_header plan;
 
 /* Where a full disk was met: no new try before this time, lest every event cost a failing call. */
 static uint64_t retry_milliseconds;
-/* All bytes reserved so far, for --max-size. */
-static uint64_t reserved_bytes;
+/* Bytes of the image and its dumps so far, for --max-size. */
+static uint64_t used_bytes;
 uint64_t image_page_bits[(INDEX_PAGES + (64u << 20) / HEAP_PAGE_BYTES) / 64];
 
 #define RESERVE_LEAST (4 * HEAP_PAGE_BYTES)
 #define RESERVE_MOST (256u << 10) /* one madvise of this much was measured at some 40 µs on tmpfs */
 #define RETRY_MILLISECONDS 100
 
+#define SHRINKS 9 /* layouts to try, each half of the last: some 20 GB on a machine of 24 GB, and at last 80 MB */
 #define THREADS_MOST 32768u
 #define MODULES_MOST 0xFFFDu
 
@@ -66,8 +67,8 @@ static uint64_t lay_out(struct heap_header *header, unsigned shrink) {
     for (uint32_t map = 0; map < HEAP_MAP_COUNT; map++)
         tops += round_up(image_top_entries(map, header->granule_log2) * sizeof(uint32_t), HEAP_PAGE_BYTES);
     const struct { uint32_t entry; uint64_t bytes; } plan[HEAP_SECTION_COUNT] = {
-        [HEAP_SECTION_STRINGS] = {1, 16ull << 20},
-        [HEAP_SECTION_MODULES] = {sizeof(struct heap_module), (uint64_t)MODULES_MOST * sizeof(struct heap_module)},
+        [HEAP_SECTION_STRINGS] = {1, (16ull << 20) >> shrink},
+        [HEAP_SECTION_MODULES] = {sizeof(struct heap_module), (uint64_t)(MODULES_MOST >> shrink) * sizeof(struct heap_module)},
         [HEAP_SECTION_NODES] = {sizeof(struct heap_node), (512ull << 20) >> shrink},
         [HEAP_SECTION_STACKS] = {sizeof(struct heap_stack), (2048ull << 20) >> shrink},
         [HEAP_SECTION_THREADS] = {sizeof(struct heap_thread), (THREADS_MOST >> shrink) * sizeof(struct heap_thread)},
@@ -76,7 +77,7 @@ static uint64_t lay_out(struct heap_header *header, unsigned shrink) {
         [HEAP_SECTION_PIECES] = {sizeof(struct heap_piece), slots / HEAP_PIECE_BYTES * sizeof(struct heap_piece)},
         [HEAP_SECTION_SLOTS] = {HEAP_PIECE_BYTES, slots},
         [HEAP_SECTION_BLOCKS] = {sizeof(struct heap_block), 0},
-        [HEAP_SECTION_INDEX] = {sizeof(uint64_t), TREE_INDEX_BYTES},
+        [HEAP_SECTION_INDEX] = {sizeof(uint64_t), TREE_INDEX_BYTES_OF(TREE_INDEX_TABLES - shrink)},
         [HEAP_SECTION_TOPS] = {sizeof(uint32_t), tops},
     };
     uint64_t at = HEAP_PAGE_BYTES;
@@ -105,21 +106,25 @@ static int populate(uint8_t *start, uint64_t bytes) {
     return 0;
 }
 
-/* Reserves, unless a limit or a recent failure stands against it; counts what fails. */
-static bool reserve(uint8_t *start, uint64_t bytes) {
+bool image_account(int64_t bytes) {
     struct heap_header *header = image.header;
-    if (header->maximum_bytes != 0 && load_relaxed(&reserved_bytes) + bytes > header->maximum_bytes) {
+    if (bytes > 0 && header->maximum_bytes != 0 && load_relaxed(&used_bytes) + (uint64_t)bytes > header->maximum_bytes) {
         or_relaxed(&header->flags, HEAP_FLAG_FULL);
         return false;
     }
+    add_relaxed(&used_bytes, (uint64_t)bytes);
+    return true;
+}
+
+/* Reserves, unless a limit or a recent failure stands against it; counts what fails. */
+static bool reserve(uint8_t *start, uint64_t bytes) {
     uint64_t now = image_milliseconds();
-    if (unlikely(now < load_relaxed(&retry_milliseconds))) return false;
+    if (unlikely(now < load_relaxed(&retry_milliseconds)) || !image_account((int64_t)bytes)) return false;
     int saved = errno;
     bool done = populate(start, bytes) == 0;
     errno = saved;
-    if (done) {
-        add_relaxed(&reserved_bytes, bytes);
-    } else {
+    if (!done) {
+        image_account(-(int64_t)bytes);
         store_relaxed(&retry_milliseconds, now + RETRY_MILLISECONDS);
         LOSE(failed_reservations, 1);
     }
@@ -193,13 +198,13 @@ static void set_sections(void) {
 /* Maps `fd` by the largest layout that it and the process's limits allow. */
 static bool map_file(int fd) {
     struct rlimit space, file;
-    uint64_t most = UINT64_MAX;
-    /* A program under a limit of address space planned with it: an eighth is the most that is taken of it. */
+    uint64_t most = INT64_MAX / 4;
+    /* A program under a limit of address space planned with it: an eighth of it is taken at the most, or half where nothing less would do. */
     if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY) most = space.rlim_cur / 8;
-    if (getrlimit(RLIMIT_FSIZE, &file) == 0 && file.rlim_cur != RLIM_INFINITY && file.rlim_cur < most) most = file.rlim_cur;
-    for (unsigned shrink = 0; shrink < 10; shrink++) {
+    uint64_t most_file = getrlimit(RLIMIT_FSIZE, &file) == 0 && file.rlim_cur != RLIM_INFINITY ? file.rlim_cur : INT64_MAX;
+    for (unsigned shrink = 0; shrink < SHRINKS; shrink++) {
         uint64_t bytes = lay_out(&plan, shrink);
-        if (bytes > most || ftruncate(fd, (off_t)bytes) != 0) continue;
+        if (bytes > most_file || bytes > (shrink == SHRINKS - 1 ? most * 4 : most) || ftruncate(fd, (off_t)bytes) != 0) continue;
         void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
         if (base == MAP_FAILED) continue;
         /* RANDOM: without it the kernel reads ahead around every store (25 stores read in 200 MB on ext4, measured). */
@@ -288,7 +293,7 @@ bool image_create(void) {
     memset(&plan, 0, sizeof plan);
     identity_granules(plan.granule_log2);
     memset(image_page_bits, 0, sizeof image_page_bits);
-    reserved_bytes = 0;
+    used_bytes = 0;
     retry_milliseconds = 0;
     bool made = (options.run_dir[0] != '\0' && create_in(options.run_dir)) || (options.output[0] != '\0' && create_in(options.output));
     if (!made) {

@@ -67,6 +67,9 @@ static inline bool image_has_top(uint64_t entry) { /* the same for TOPS */
     return likely(load_acquire(&image_page_bits[bit / 64]) >> bit % 64 & 1) || image_reserve_page(bit);
 }
 
+/* Counts bytes of the image or a dump against --max-size; false, and the image is marked as full, where they are too many. Negative ones are given back. */
+bool image_account(int64_t bytes);
+
 /* Copies bytes into STRINGS; {0, 0} where there is no space. */
 struct heap_string image_string(const char *bytes, size_t length);
 

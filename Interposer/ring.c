@@ -15,13 +15,16 @@
 #include "image.h"
 #include "live.h"
 
+/* One thread may fold the free of a block before another folds its allocation: for a while a sum is below zero. */
+static uint64_t not_below_zero(uint64_t sum) { return (int64_t)sum > 0 ? sum : 0; }
+
 static void copy_levels(struct heap_stack *stack) {
     struct heap_header *header = image.header;
     uint32_t epoch = load_acquire(&header->peak_epoch), taken = load_acquire(&header->snapshots); /* partners: the bumps below */
     uint32_t copied = load_relaxed(&stack->snapshots);
     if (likely(load_relaxed(&stack->peak_epoch) == epoch && copied >= taken)) return;
-    uint64_t bytes = load_relaxed(&stack->allocated_bytes) - load_relaxed(&stack->freed_bytes);
-    uint64_t blocks = load_relaxed(&stack->allocated_blocks) - load_relaxed(&stack->freed_blocks);
+    uint64_t bytes = not_below_zero(load_relaxed(&stack->allocated_bytes) - load_relaxed(&stack->freed_bytes));
+    uint64_t blocks = not_below_zero(load_relaxed(&stack->allocated_blocks) - load_relaxed(&stack->freed_blocks));
     if (load_relaxed(&stack->peak_epoch) != epoch) {
         store_relaxed(&stack->peak.bytes, bytes);
         store_relaxed(&stack->peak.blocks, blocks);
@@ -41,18 +44,55 @@ static uint32_t lifetime_bucket(uint32_t born, uint32_t died) {
     return bucket < HEAP_LIFETIME_COUNT ? bucket : HEAP_LIFETIME_COUNT - 1;
 }
 
-static void fold_event(uint32_t kind, uint64_t slot, uint64_t bytes, uint32_t flags, uint32_t tick) {
+/*
+ * While there is one thread its folds add without a lock prefix. A second thread says so before its first event, and waits for the fold
+ * that may not have seen it; each looks for the other's word behind a full fence, so one of the two sees it.
+ */
+static uint32_t shared, folding_alone;
+
+void ring_start(void) {
+    store_relaxed(&shared, 0);
+    store_relaxed(&folding_alone, 0);
+}
+
+void ring_share(void) {
+    if (load_relaxed(&shared)) return;
+    store_relaxed(&shared, 1);
+    fence_seq_cst(); /* partner: begin_fold */
+    for (int turns = 0; load_acquire(&folding_alone) != 0 && turns < 100000; turns++) fence_compiler();
+}
+
+/* Whether this fold is alone with the counters. */
+static bool begin_fold(void) {
+    if (load_relaxed(&shared)) return false;
+    store_relaxed(&folding_alone, 1);
+    fence_seq_cst(); /* partner: ring_share */
+    if (!load_relaxed(&shared)) return true;
+    store_release(&folding_alone, 0);
+    return false;
+}
+
+static void end_fold(bool alone) {
+    if (alone) store_release(&folding_alone, 0); /* partner: ring_share */
+}
+
+static inline __attribute__((always_inline)) void add(uint64_t *counter, uint64_t value, bool alone) {
+    if (alone) add_alone(counter, value);
+    else add_relaxed(counter, value);
+}
+
+static inline __attribute__((always_inline)) void fold_event(uint32_t kind, uint64_t slot, uint64_t bytes, uint32_t flags, uint32_t tick, bool alone) {
     struct heap_stack *stack = &image.stacks[heap_slot_stack(slot)];
     copy_levels(stack);
     if (kind == HEAP_EVENT_ALLOCATED) {
-        add_relaxed(&stack->allocated_blocks, 1);
-        add_relaxed(&stack->allocated_bytes, bytes);
+        add(&stack->allocated_blocks, 1, alone);
+        add(&stack->allocated_bytes, bytes, alone);
         return;
     }
-    add_relaxed(&stack->freed_blocks, 1);
-    add_relaxed(&stack->freed_bytes, bytes);
-    add_relaxed(&stack->lifetimes[lifetime_bucket(heap_slot_tick(slot), tick)], 1);
-    if (flags & HEAP_EVENT_FLAG_TEMPORARY) add_relaxed(&stack->temporary_blocks, 1);
+    add(&stack->freed_blocks, 1, alone);
+    add(&stack->freed_bytes, bytes, alone);
+    add(&stack->lifetimes[lifetime_bucket(heap_slot_tick(slot), tick)], 1, alone);
+    if (flags & HEAP_EVENT_FLAG_TEMPORARY) add(&stack->temporary_blocks, 1, alone);
 }
 
 static inline int64_t bytes_of(const struct heap_event *event) {
@@ -61,13 +101,13 @@ static inline int64_t bytes_of(const struct heap_event *event) {
 static inline int64_t blocks_of(const struct heap_event *event) { return heap_event_kind(event->mark) == HEAP_EVENT_ALLOCATED ? 1 : -1; }
 
 /* Folds events [folded, until), and the sums that the process shares. Returns the live bytes after them. */
-static uint64_t fold_until(struct heap_thread *record, struct heap_ring *ring, uint64_t until, uint64_t *blocks_after) {
+static inline __attribute__((always_inline)) uint64_t fold_until(struct heap_thread *record, struct heap_ring *ring, uint64_t until, uint64_t *blocks_after, bool alone) {
     int64_t bytes = 0, blocks = 0;
     for (uint64_t n = record->folded; n < until; n++) {
         const struct heap_event *event = &ring->events[n % HEAP_RING_EVENTS];
         bytes += bytes_of(event);
         blocks += blocks_of(event);
-        fold_event(heap_event_kind(event->mark), event->slot, event->bytes, heap_event_flags(event->mark), heap_event_tick(event->mark));
+        fold_event(heap_event_kind(event->mark), event->slot, event->bytes, heap_event_flags(event->mark), heap_event_tick(event->mark), alone);
         store_release(&record->folded, n + 1); /* partner: a reader's acquire; it then sees the adds */
     }
     *blocks_after = __atomic_add_fetch(&image.header->live_blocks, (uint64_t)blocks, __ATOMIC_RELAXED);
@@ -83,12 +123,10 @@ static uint64_t pending_elsewhere(const struct heap_thread *self) {
     return sum;
 }
 
-static uint64_t not_below_zero(uint64_t sum) { return (int64_t)sum > 0 ? sum : 0; }
-
 static void raise_peak(const struct heap_thread *self, uint64_t bytes, uint64_t blocks) {
     struct heap_header *header = image.header;
     uint64_t peak = load_relaxed(&header->peak_bytes);
-    /* Signed: one thread's frees may be folded before another's allocations of the same blocks, and the sum be below zero for a while. */
+    /* Signed, as the sum may be below zero. */
     while ((int64_t)bytes > (int64_t)peak)
         if (cas_relaxed(&header->peak_bytes, &peak, bytes)) {
             store_relaxed(&header->peak_blocks, not_below_zero(blocks));
@@ -124,22 +162,38 @@ static void take_snapshot(uint64_t now) {
         if (cas_acq_rel(&header->snapshots, &taken, taken + 1)) taken++; /* partner: copy_levels */
 }
 
-void ring_fold(struct heap_thread *record, struct heap_ring *ring) {
-    uint64_t head = record->head, at_highest = record->folded, blocks;
+/* How far the batch goes to its highest point, and how far that lies above its beginning. */
+static int64_t find_highest(const struct heap_thread *record, const struct heap_ring *ring, uint64_t *until) {
     int64_t sum = 0, highest = 0;
-    for (uint64_t n = record->folded; n < head; n++) {
+    *until = record->folded;
+    for (uint64_t n = record->folded; n < record->head; n++) {
         sum += bytes_of(&ring->events[n % HEAP_RING_EVENTS]);
         if (sum <= highest) continue;
         highest = sum;
-        at_highest = n + 1;
+        *until = n + 1;
     }
-    uint64_t now = image_nanoseconds();
-    take_snapshot(now);
-    if ((int64_t)load_relaxed(&image.header->live_bytes) + highest > (int64_t)load_relaxed(&image.header->peak_bytes)) {
-        uint64_t bytes = fold_until(record, ring, at_highest, &blocks);
+    return highest;
+}
+
+static inline __attribute__((always_inline)) void fold(struct heap_thread *record, struct heap_ring *ring, bool alone) {
+    const struct heap_header *header = image.header;
+    uint64_t until, blocks;
+    int64_t room = (int64_t)(load_relaxed(&header->peak_bytes) - load_relaxed(&header->live_bytes));
+    /* Only a batch that moved more than is missing to the peak can pass it. */
+    if ((int64_t)record->pending_bytes > room && find_highest(record, ring, &until) > room) {
+        uint64_t bytes = fold_until(record, ring, until, &blocks, alone);
         raise_peak(record, bytes, blocks);
     }
-    fold_until(record, ring, head, &blocks);
+    fold_until(record, ring, record->head, &blocks, alone);
+}
+
+void ring_fold(struct heap_thread *record, struct heap_ring *ring) {
+    uint64_t now = image_nanoseconds();
+    take_snapshot(now);
+    bool alone = begin_fold();
+    if (alone) fold(record, ring, true);
+    else fold(record, ring, false);
+    end_fold(alone);
     store_relaxed(&record->pending_bytes, 0);
     record->folded_tick = now / 1000000;
     take_sample(now);
@@ -159,7 +213,7 @@ void ring_bypass(uint32_t kind, uint64_t slot, size_t bytes, uint32_t flags, uin
     bool allocated = kind == HEAP_EVENT_ALLOCATED;
     uint64_t live = __atomic_add_fetch(&header->live_bytes, allocated ? bytes : -(uint64_t)bytes, __ATOMIC_RELAXED);
     uint64_t blocks = __atomic_add_fetch(&header->live_blocks, allocated ? 1 : -(uint64_t)1, __ATOMIC_RELAXED);
-    fold_event(kind, slot, bytes, flags, tick);
+    fold_event(kind, slot, bytes, flags, tick, false);
     if (allocated) raise_peak(NULL, live, blocks);
     LOSE(ringless_events, 1);
 }

@@ -41,6 +41,12 @@ void ring_fold(struct heap_thread *record, struct heap_ring *ring);
 /* Settles what an owner left that never came back (it died, or jumped out of a handler): as a reader of a killed program's image would. */
 void ring_settle(struct heap_thread *record, struct heap_ring *ring, uint32_t index);
 
+/* A second thread is about to make events: from now on counters are added to with a lock prefix. Waits for a fold under way, some microseconds at the most. */
+void ring_share(void);
+
+/* An image was made: one thread, for the time being. */
+void ring_start(void);
+
 /* Counts one event without a ring. */
 void ring_bypass(uint32_t kind, uint64_t slot, size_t bytes, uint32_t flags, uint32_t tick);
 

@@ -2,6 +2,8 @@
  * Making rules from call frame information: one row of .eh_frame, put into the cache's word where it is one of the few
  * forms that nearly all code has.
  */
+#if defined(__x86_64__)
+
 #include "rules.h"
 
 #include <string.h>
@@ -108,3 +110,5 @@ struct rule rule_make(uintptr_t pc, struct cfi_space *space) {
 void rules_forget(void) {
     for (size_t i = 0; i < sizeof rule_cache / sizeof rule_cache[0]; i++) store_relaxed(&rule_cache[i], 0);
 }
+
+#endif

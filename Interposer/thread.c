@@ -29,6 +29,7 @@ void threads_start(void) {
     /* A fork's child: what the parent's threads had is not touched, as a hook that the fork interrupted may still hold it. */
     memset(scratches, 0, sizeof scratches);
     hand = 0;
+    ring_start();
 }
 
 static bool is_dead(uint32_t tid) {
@@ -74,6 +75,7 @@ void thread_attach(void) {
     local.scratch = NULL;
     local.image = number;
     int64_t index = find_record(tid);
+    if (index != 0) ring_share(); /* the first thread's record is 0; who has none shares, too */
     if (index >= 0) {
         struct heap_thread *record = &image.threads[index];
         local.index = (uint32_t)index;

@@ -22,12 +22,15 @@
 #define NODE_MASK ((1ull << NODE_BITS) - 1)
 #define PROBE_MOST 128
 
-static uint32_t current;                          /* the table that takes new entries */
-static uint64_t entered[TREE_INDEX_TABLES];       /* entries in each table */
+static uint32_t tables;                     /* for which this image has room */
+static uint32_t current;                    /* the one that takes new entries */
+static uint64_t entered[TREE_INDEX_TABLES]; /* entries in each */
 static uint64_t seed;
 
 void tree_start(void) {
     current = 0;
+    tables = 1;
+    while (tables < TREE_INDEX_TABLES && TREE_INDEX_BYTES_OF(tables + 1) <= image.header->sections[HEAP_SECTION_INDEX].capacity) tables++;
     memset(entered, 0, sizeof entered);
     const void *random = (const void *)getauxval(AT_RANDOM);
     if (random != NULL) memcpy(&seed, random, sizeof seed);
@@ -59,7 +62,7 @@ static uint32_t enter(uint32_t table, uint64_t hash, uint64_t frame, uint32_t no
         if (!image_has_index(at)) return 0;
         uint64_t entry = load_acquire(&image.index[at]);
         if (entry == 0 && cas_acq_rel(&image.index[at], &entry, wanted)) { /* partner: the acquires here and in probe() */
-            if (add_relaxed(&entered[table], 1) + 1 > (mask + 1) / 4 * 3 && table + 1 < TREE_INDEX_TABLES) {
+            if (add_relaxed(&entered[table], 1) + 1 > (mask + 1) / 4 * 3 && table + 1 < tables) {
                 uint32_t expected = table;
                 cas_relaxed(&current, &expected, table + 1);
             }
@@ -101,17 +104,21 @@ static uint32_t stack_of_node(uint32_t number) {
     return cas_acq_rel(&node->stack, &stack, (uint32_t)fresh) ? (uint32_t)fresh : stack;
 }
 
-uint32_t tree_stack(const uint64_t *frames, const uint64_t *hashes, size_t count) {
-    if (count == 0) return TREE_EMPTY_STACK;
-    uint32_t node = find(hashes[count - 1], frames[count - 1]);
+uint32_t tree_stack_below(const uint64_t *frames, const uint64_t *hashes, size_t count, uint64_t frame, uint64_t hash) {
+    uint32_t node = find(hash, frame);
     if (unlikely(node == 0)) {
-        size_t known = count - 1; /* frames that the tree has: it has all that lie outwards of one that it has */
+        size_t known = count; /* frames that the tree has: it has all that lie outwards of one that it has */
         while (known > 0 && (node = find(hashes[known - 1], frames[known - 1])) == 0) known--;
-        for (size_t i = known; i < count; i++)
-            if ((node = make(hashes[i], frames[i], node)) == 0) break;
+        bool made = true;
+        for (size_t i = known; i < count && made; i++) made = (node = make(hashes[i], frames[i], node)) != 0;
+        node = made ? make(hash, frame, node) : 0;
     }
     uint32_t stack = node != 0 ? stack_of_node(node) : 0;
     if (likely(stack != 0)) return stack;
     LOSE(lost_stacks, 1);
     return TREE_EMPTY_STACK;
+}
+
+uint32_t tree_stack(const uint64_t *frames, const uint64_t *hashes, size_t count) {
+    return count > 0 ? tree_stack_below(frames, hashes, count - 1, frames[count - 1], hashes[count - 1]) : TREE_EMPTY_STACK;
 }

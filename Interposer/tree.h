@@ -10,7 +10,8 @@
 /* The hash tables from a stack's hash to its node: 4,096 entries of 8 bytes, then twice as many, and so on. */
 #define TREE_INDEX_FIRST_LOG2 12
 #define TREE_INDEX_TABLES 14
-#define TREE_INDEX_BYTES (((1ull << TREE_INDEX_TABLES) - 1) << TREE_INDEX_FIRST_LOG2 << 3)
+#define TREE_INDEX_BYTES_OF(tables) (((1ull << (tables)) - 1) << TREE_INDEX_FIRST_LOG2 << 3)
+#define TREE_INDEX_BYTES TREE_INDEX_BYTES_OF(TREE_INDEX_TABLES) /* at the most */
 
 /* The stack that booked what has none: depth 0, or no space for it. */
 #define TREE_EMPTY_STACK 1u
@@ -34,5 +35,8 @@ static inline uint64_t tree_hash(uint64_t outer, uint64_t frame) {
  * Complexity: one probe where the stack is known; else one more for each frame, outwards, up to the first known.
  */
 uint32_t tree_stack(const uint64_t *frames, const uint64_t *hashes, size_t count);
+
+/* The same, with the innermost frame apart from the `count` others. */
+uint32_t tree_stack_below(const uint64_t *frames, const uint64_t *hashes, size_t count, uint64_t frame, uint64_t hash);
 
 #endif

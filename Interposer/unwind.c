@@ -104,31 +104,36 @@ static uint32_t stack_of(const struct pcs *pcs, struct stack_space *space, struc
 
 #ifdef OWN_UNWINDER
 
-/* The number of the stack that a memo holds. */
-static uint32_t stack_of_memo(struct memo *memo, struct stack_space *space) {
-    uint32_t *known = &memo->stacks[memo->count - 1];
-    uint32_t count = memo->base + memo->count, depth = image.header->depth;
-    bool cut = memo->memory[0].kind != RULE_END;
-    if (unlikely(cut || memo->count > depth)) LOSE(cut_stacks, 1);
-    if (likely(*known != 0)) return *known;
-    if (likely(memo->count <= depth)) {
-        uint64_t hash = memo->hashes[count - 1];
-        __typeof__(&local.scratch->recent[0]) recent = &local.scratch->recent[hash % RECENT_STACKS];
-        if (likely(recent->hash == hash) && likely(recent->stack != 0)) return *known = recent->stack;
-        *known = tree_stack(memo->frames, memo->hashes, count);
-        if (*known == TREE_EMPTY_STACK) return (*known = 0), TREE_EMPTY_STACK; /* there was no space: perhaps there is, the next time */
-        recent->hash = hash;
-        recent->stack = *known;
-        return *known;
-    }
-    uint32_t outermost = cut ? memo->base : memo->base + depth / 4, innermost = depth - depth / 4;
+/* A memo's stack that is over the depth limit: the outermost quarter and the innermost rest, with the cut between them. */
+static uint32_t stack_of_deep_memo(const struct memo *memo, struct stack_space *space) {
+    uint32_t count = memo->base + memo->leaf.outer, depth = image.header->depth;
+    bool cut = memo_outermost(memo) != RULE_END; /* at the outermost end, so there is one cut already */
+    uint32_t outermost = memo->base + (cut ? 0 : depth / 4), innermost = cut ? depth : depth - depth / 4;
     size_t kept = outermost;
     memcpy(space->frames, memo->frames, outermost * sizeof space->frames[0]);
     memcpy(space->hashes, memo->hashes, outermost * sizeof space->hashes[0]);
     if (!cut) append(space, &kept, heap_frame_make(HEAP_MODULE_CUT, 0));
-    if (cut) innermost = depth;
-    for (uint32_t i = count - innermost; i < count; i++) append(space, &kept, memo->frames[i]);
-    return *known = tree_stack(space->frames, space->hashes, kept);
+    for (uint32_t i = count - (innermost - 1); i < count; i++) append(space, &kept, memo->frames[i]); /* one of the innermost is the leaf */
+    append(space, &kept, memo->leaf.id);
+    return tree_stack(space->frames, space->hashes, kept);
+}
+
+/* The number of the stack that a memo holds. */
+static inline uint32_t stack_of_memo(struct memo *memo, struct scratch *scratch) {
+    bool deep = memo->leaf.outer + 1 > image.header->depth;
+    if (unlikely(deep || memo_outermost(memo) != RULE_END)) LOSE(cut_stacks, 1);
+    if (likely(memo->leaf.stack != 0)) return memo->leaf.stack;
+    uint64_t hash = memo->leaf.hash;
+    __typeof__(&scratch->recent[0]) recent = &scratch->recent[hash % RECENT_STACKS];
+    if (likely(recent->hash == hash) && likely(recent->stack != 0)) return memo->leaf.stack = recent->stack;
+    uint32_t stack = deep ? stack_of_deep_memo(memo, &scratch->spaces[0])
+                          : tree_stack_below(memo->frames, memo->hashes, memo->base + memo->leaf.outer, memo->leaf.id, hash);
+    if (unlikely(stack == TREE_EMPTY_STACK)) return stack; /* there was no space: perhaps there is, the next time */
+    recent->stack = 0;
+    fence_compiler();
+    recent->hash = hash;
+    fence_compiler();
+    return memo->leaf.stack = recent->stack = stack;
 }
 
 /* Holds a memo against libunwind, which starts from the same frame. */
@@ -136,11 +141,11 @@ static void compare(const struct memo *memo, const struct hook *hook) {
     struct pcs pcs = {.values = local.scratch->pcs, .most = UNWIND_MOST};
     if (!libunwind_unwind(hook->caller, &pcs)) return;
     leave_out_own(&pcs);
+    uint32_t outer = memo->leaf.outer;
+    bool equal = pcs.count == outer + 1 && (uintptr_t)pcs.values[0] == memo->leaf.frame.state.pc;
+    for (uint32_t i = 0; equal && i < outer; i++) equal = (uintptr_t)pcs.values[1 + i] == memo->memory[outer - 1 - i].state.pc;
     add_relaxed(&image.header->verified_stacks, 1);
-    bool equal = pcs.count == memo->count;
-    for (uint32_t i = 0; equal && i < memo->count; i++) equal = (uintptr_t)pcs.values[i] == memo->memory[memo->count - 1 - i].state.pc;
-    if (equal) return;
-    add_relaxed(&image.header->differing_stacks, 1);
+    if (!equal) add_relaxed(&image.header->differing_stacks, 1);
 }
 
 /* The innermost frame that is the program's. */
@@ -191,7 +196,7 @@ uint32_t unwind_stack(const struct hook *hook) {
         struct memo *memo = own_unwind(&scratch->own, caller_of(hook, &scratch->cfi[0]), &scratch->frames, &scratch->cfi[0]);
         if (likely(memo != NULL)) {
             if (unlikely(options.verify)) compare(memo, hook);
-            return stack_of_memo(memo, &scratch->spaces[0]);
+            return stack_of_memo(memo, scratch);
         }
     }
 #endif

@@ -33,27 +33,40 @@ struct memo_frame {
     bool restores_fp;   /* the caller's fp was read, not handed on */
 };
 
-/*
- * The last stack of one thread (on one stack memory), outermost frame first: what was read of it, and what it came to. Before the
- * frames of the memory stand `base` others: the thread's own root, and the cut where the unwinding gave up.
- */
 struct memo_check { /* a word that was read on the way out, and what it said */
     uintptr_t address, value;
 };
 
+/*
+ * The last stacks of one thread (on one stack memory). The frames that called others stand in `memory`, outermost first: what was read of
+ * them, and what they came to. The innermost frame, the one that called the hook, stands by itself in `leaf`, as it goes on elsewhere
+ * than when it calls. So frames deeper than the leaf stay for when the program goes down the same way again.
+ *
+ * Before the frames of the memory stand `base` others: the thread's own root, and the cut where the unwinding gave up.
+ */
 struct memo {
     struct cfi_bounds bounds;
     uint32_t generation; /* of the modules, when it was unwound */
     uint32_t base;
     uint32_t count;
     uintptr_t too_deep_sp; /* a stack whose innermost frame was here had more frames than fit; else 0 */
+    struct {
+        struct memo_frame frame;
+        struct memo_check checks[3];
+        uint32_t check_count;
+        uint32_t outer; /* frames of the memory that are in its stack */
+        uint32_t stack; /* its stack's number; 0: not asked for yet */
+        uint64_t id, hash;
+    } leaf;
     struct memo_frame memory[MEMO_FRAMES];
     uint32_t checks_until[MEMO_FRAMES]; /* the checks of frame i end here, and begin where those of the frame outwards of it end */
     struct memo_check checks[MEMO_CHECKS];
     uint64_t frames[MEMO_FRAMES + 2]; /* [base + i] is memory[i]'s */
     uint64_t hashes[MEMO_FRAMES + 2];
-    uint32_t stacks[MEMO_FRAMES]; /* the stack that ends at this frame; 0: not asked for yet */
 };
+
+/* The kind of the outermost frame: RULE_END, or the stack is cut. */
+static inline uint8_t memo_outermost(const struct memo *memo) { return memo->leaf.outer > 0 ? memo->memory[0].kind : memo->leaf.frame.kind; }
 
 /* Several, for threads that run on several stacks: coroutines, signal handlers on a stack of their own. */
 #define MEMOS 2

@@ -9,6 +9,8 @@
  * answer is the one that stepping would give, however the stack came to be, and no address is read that stepping would not read.
  * Only a change of the rules themselves voids it: a new generation of the modules.
  */
+#if defined(__x86_64__)
+
 #include "unwind_own.h"
 
 #include <string.h>
@@ -96,77 +98,109 @@ static struct memo *memo_for(struct own_space *own, uintptr_t sp) {
     own->recent = (own->recent + 1) % MEMOS;
     memo = &own->memos[own->recent];
     memo->count = 0;
+    memo->leaf.stack = 0;
     memo->too_deep_sp = 0;
     memo->bounds = bounds_of_stack(sp);
     return memo;
 }
 
 /*
- * Re-reads the words by which the frames from `from` outwards were found, from the inside outwards. Returns the outermost frame that
- * they still lead to: 0 where all hold.
+ * Re-reads the words by which the `count` outermost frames were found, from the inside outwards. Returns how many of them hold no more
+ * from the first word on that differs: 0 where all hold.
  */
-static inline uint32_t verify(const struct memo *memo, uint32_t from) {
-    const struct memo_check *check = &memo->checks[memo->checks_until[from]], *end = memo->checks;
+static inline uint32_t verify(const struct memo *memo, uint32_t count) {
+    const struct memo_check *check = &memo->checks[memo->checks_until[count - 1]], *end = memo->checks;
     while (likely(check > end) && likely(word_at(check[-1].address) == check[-1].value)) check--;
     if (likely(check == end)) return 0;
     uint32_t failed = (uint32_t)(check - end) - 1;
-    while (memo->checks_until[from - 1] > failed) from--;
-    return from;
+    while (count > 1 && memo->checks_until[count - 2] > failed) count--;
+    return count;
 }
 
-/* Notes what was read to step out of frame `at`, in the reverse order of reading: verify goes backwards. False where there is no room. */
-static bool note_checks(struct memo *memo, uint32_t at) {
-    const struct memo_frame *frame = &memo->memory[at];
-    uint32_t count = at > 0 ? memo->checks_until[at - 1] : 0;
-    if (count + 3 > MEMO_CHECKS) return false;
-    if (at > 0) { /* out of the outermost frame nothing was read that counts */
-        const struct machine_state *caller = &memo->memory[at - 1].state;
-        if (frame->kind == RULE_SIGNAL) {
-            uintptr_t sp = frame->state.sp;
-            memo->checks[count++] = (struct memo_check){sp + SIGNAL_FRAME_RBP, caller->fp};
-            memo->checks[count++] = (struct memo_check){sp + SIGNAL_FRAME_RSP, caller->sp};
-            memo->checks[count++] = (struct memo_check){sp + SIGNAL_FRAME_RIP, caller->pc};
-        } else {
-            if (frame->fp_slot != 0) memo->checks[count++] = (struct memo_check){frame->fp_slot, caller->fp};
-            memo->checks[count++] = (struct memo_check){caller->sp - 8, caller->pc};
-            if (frame->cfa_slot != 0) memo->checks[count++] = (struct memo_check){frame->cfa_slot, caller->sp};
-        }
+/* What was read to step from a frame to its caller's state, in the reverse order of reading. Returns the number of checks, at most 3. */
+static inline uint32_t checks_of(const struct memo_frame *frame, const struct machine_state *caller, struct memo_check *checks) {
+    uint32_t count = 0;
+    if (unlikely(frame->kind == RULE_SIGNAL)) {
+        uintptr_t sp = frame->state.sp;
+        checks[0] = (struct memo_check){sp + SIGNAL_FRAME_RBP, caller->fp};
+        checks[1] = (struct memo_check){sp + SIGNAL_FRAME_RSP, caller->sp};
+        checks[2] = (struct memo_check){sp + SIGNAL_FRAME_RIP, caller->pc};
+        return 3;
     }
-    memo->checks_until[at] = count;
-    return true;
+    if (frame->fp_slot != 0) checks[count++] = (struct memo_check){frame->fp_slot, caller->fp};
+    checks[count++] = (struct memo_check){caller->sp - 8, caller->pc};
+    if (unlikely(frame->cfa_slot != 0)) checks[count++] = (struct memo_check){frame->cfa_slot, caller->sp};
+    return count;
 }
 
 /* RULE_END may be a guess, too. */
 static inline bool uses_fp(const struct memo_frame *frame) { return frame->kind != RULE_RSP && frame->kind != RULE_SIGNAL; }
 
-/* Takes the fresh frames into the memo, behind the `kept` outermost ones. False where its room ends. */
-static bool adopt(struct memo *memo, uint32_t kept, const struct memo_frame *fresh, uint32_t count, struct frame_cache *cache) {
-    if (kept == 0) {
-        memo->base = 0;
-        uint64_t hash = tree_root_hash();
-        uint64_t roots[2];
-        if (options.threads) roots[memo->base++] = heap_frame_make(HEAP_MODULE_THREAD, local.record != NULL ? local.record->tid : thread_id());
-        if (fresh[count - 1].kind != RULE_END) roots[memo->base++] = heap_frame_make(HEAP_MODULE_CUT, 0);
-        for (uint32_t i = 0; i < memo->base; i++) {
-            memo->frames[i] = roots[i];
-            memo->hashes[i] = hash = tree_hash(hash, roots[i]);
-        }
+/* Whether the frames from this one outwards depend on its frame pointer; and the slot that its caller's was read from is
+ * forgotten where nobody out there looks at it: it may change. */
+static inline void settle_fp(struct memo_frame *frame, bool outer_fp_matters) {
+    frame->fp_matters = uses_fp(frame) || (!frame->restores_fp && outer_fp_matters);
+    if (!outer_fp_matters) frame->fp_slot = 0;
+}
+
+static inline bool is_same(const struct memo_frame *remembered, const struct machine_state *state, bool exact) {
+    return remembered->state.sp == state->sp && remembered->state.pc == state->pc && remembered->exact == exact
+        && (remembered->state.fp == state->fp || !remembered->fp_matters);
+}
+
+/* An interrupted pc counts as the return address of the byte before. */
+static inline uint64_t id_of(const struct memo_frame *frame, struct frame_cache *cache) { return frame_of(frame->state.pc + frame->exact, cache); }
+
+static inline uint64_t outer_hash(const struct memo *memo, uint32_t count) {
+    return memo->base + count > 0 ? memo->hashes[memo->base + count - 1] : tree_root_hash();
+}
+
+/* Begins a memory anew: what stands before its frames. */
+static void begin(struct memo *memo, bool cut) {
+    memo->base = 0;
+    memo->count = 0;
+    uint64_t roots[2];
+    if (options.threads) roots[memo->base++] = heap_frame_make(HEAP_MODULE_THREAD, local.record != NULL ? local.record->tid : thread_id());
+    if (cut) roots[memo->base++] = heap_frame_make(HEAP_MODULE_CUT, 0);
+    for (uint32_t i = 0; i < memo->base; i++) {
+        memo->frames[i] = roots[i];
+        memo->hashes[i] = tree_hash(i > 0 ? memo->hashes[i - 1] : tree_root_hash(), roots[i]);
     }
-    uint32_t at = kept;
+}
+
+/* Takes fresh frames into the memory, behind the `kept` outermost ones. False where its room ends. */
+static bool adopt(struct memo *memo, uint32_t kept, const struct memo_frame *fresh, uint32_t count, struct frame_cache *cache) {
+    if (kept == 0) begin(memo, fresh[count - 1].kind != RULE_END);
+    uint32_t at = kept, until = kept > 0 ? memo->checks_until[kept - 1] : 0;
+    uint64_t hash = outer_hash(memo, kept);
     for (uint32_t i = count; i-- > 0; at++) {
         struct memo_frame *frame = &memo->memory[at];
         *frame = fresh[i];
-        bool outer_fp_matters = at > 0 && memo->memory[at - 1].fp_matters;
-        frame->fp_matters = uses_fp(frame) || (!frame->restores_fp && outer_fp_matters);
-        if (!outer_fp_matters) frame->fp_slot = 0; /* nobody out there looks at it: it may change */
-        uint32_t index = memo->base + at;
-        memo->frames[index] = frame_of(frame->state.pc + frame->exact, cache); /* an interrupted pc counts as the return address of the byte before */
-        memo->hashes[index] = tree_hash(index > 0 ? memo->hashes[index - 1] : tree_root_hash(), memo->frames[index]);
-        memo->stacks[at] = 0;
-        if (!note_checks(memo, at)) return false;
+        settle_fp(frame, at > 0 && memo->memory[at - 1].fp_matters);
+        uint64_t id = id_of(frame, cache);
+        memo->frames[memo->base + at] = id;
+        memo->hashes[memo->base + at] = hash = tree_hash(hash, id);
+        if (until + 3 > MEMO_CHECKS) return false;
+        if (at > 0) until += checks_of(frame, &memo->memory[at - 1].state, &memo->checks[until]); /* out of the outermost nothing was read that counts */
+        memo->checks_until[at] = until;
     }
     memo->count = at;
     return true;
+}
+
+/* Whether the leaf is this very state again, and all that was read on the way out still says the same. */
+static inline bool stands(const struct memo *memo, const struct machine_state *state) {
+    if (memo->leaf.stack == 0 || !is_same(&memo->leaf.frame, state, false)) return false;
+    for (uint32_t i = memo->leaf.check_count; i-- > 0;)
+        if (word_at(memo->leaf.checks[i].address) != memo->leaf.checks[i].value) return false;
+    return memo->leaf.outer == 0 || verify(memo, memo->leaf.outer) == 0;
+}
+
+static struct memo *give_up(struct memo *memo, uintptr_t innermost) {
+    memo->too_deep_sp = innermost;
+    memo->count = 0;
+    memo->leaf.stack = 0;
+    return NULL;
 }
 
 struct memo *own_unwind(struct own_space *own, struct machine_state state, struct frame_cache *cache, struct cfi_space *cfi) {
@@ -175,48 +209,57 @@ struct memo *own_unwind(struct own_space *own, struct machine_state state, struc
     if (unlikely(memo->generation != generation)) {
         memo->generation = generation;
         memo->count = 0;
+        memo->leaf.stack = 0;
     }
+    if (stands(memo, &state)) return memo;
     if (unlikely(memo->too_deep_sp != 0)) {
         if (state.sp <= memo->too_deep_sp) return NULL; /* as deep as what did not fit, or deeper */
         memo->too_deep_sp = 0;
     }
     struct cfi_bounds bounds = memo->bounds;
-    uint32_t fresh = 0, known = memo->count; /* frames [0, known) may still be met */
+    struct memo_frame *leaf = &memo->leaf.frame;
     uintptr_t innermost = state.sp;
-    bool exact = false;
-    for (;;) {
-        while (known > 0 && memo->memory[known - 1].state.sp < state.sp) known--;
-        if (known > 0) {
-            const struct memo_frame *remembered = &memo->memory[known - 1];
-            if (remembered->state.sp == state.sp && remembered->state.pc == state.pc && remembered->exact == exact
-                && (remembered->state.fp == state.fp || !remembered->fp_matters)) {
-                uint32_t reached = verify(memo, known - 1);
-                if (likely(reached == 0)) break;
-                known = reached; /* the frame there holds, and leads elsewhere: none from it inwards will do */
+    bool exact;
+    memo->leaf.stack = 0;
+    leaf->state = state;
+    leaf->exact = false;
+    enum rule_kind kind = step(leaf, &state, &exact, &bounds, cfi);
+    uint32_t fresh = 0, known = 0; /* frames [0, known) may still be met */
+    if (unlikely(kind == RULE_INTERPRET)) return NULL;
+    if (unlikely(kind == RULE_NONE || kind == RULE_END)) {
+        begin(memo, kind == RULE_NONE);
+    } else {
+        /* Neighbouring stacks are of nearly the same depth: the look begins where the last one ended. */
+        known = memo->leaf.outer < memo->count ? memo->leaf.outer : memo->count;
+        while (known < memo->count && memo->memory[known].state.sp >= state.sp) known++;
+        for (;;) {
+            while (known > 0 && memo->memory[known - 1].state.sp < state.sp) known--;
+            if (known > 0 && is_same(&memo->memory[known - 1], &state, exact)) {
+                uint32_t failed = verify(memo, known);
+                if (likely(failed == 0)) break;
+                known = failed - 1; /* the frame there holds, and leads elsewhere: none from it inwards will do */
             }
+            if (unlikely(fresh == MEMO_FRAMES)) return give_up(memo, innermost);
+            struct memo_frame *frame = &own->fresh[fresh++];
+            frame->state = state;
+            frame->exact = exact;
+            kind = step(frame, &state, &exact, &bounds, cfi);
+            if (likely(kind != RULE_NONE && kind != RULE_END && kind != RULE_INTERPRET)) continue;
+            if (kind == RULE_INTERPRET) return NULL;
+            known = 0;
+            break;
         }
-        if (unlikely(fresh == MEMO_FRAMES)) {
-            memo->too_deep_sp = innermost;
-            memo->count = 0;
-            return NULL;
+        if (fresh > 0) {
+            if (known + fresh > MEMO_FRAMES || !adopt(memo, known, own->fresh, fresh, cache)) return give_up(memo, innermost);
+            known += fresh;
         }
-        struct memo_frame *frame = &own->fresh[fresh++];
-        frame->state = state;
-        frame->exact = exact;
-        enum rule_kind kind = step(frame, &state, &exact, &bounds, cfi);
-        if (likely(kind != RULE_NONE && kind != RULE_END && kind != RULE_INTERPRET)) continue;
-        if (kind == RULE_INTERPRET) return NULL;
-        known = 0;
-        break;
     }
-    if (fresh == 0) {
-        memo->count = known;
-        return memo;
-    }
-    if (likely(known + fresh <= MEMO_FRAMES) && likely(adopt(memo, known, own->fresh, fresh, cache))) return memo;
-    memo->too_deep_sp = innermost;
-    memo->count = 0;
-    return NULL;
+    memo->leaf.outer = known;
+    settle_fp(leaf, known > 0 && memo->memory[known - 1].fp_matters);
+    memo->leaf.check_count = known > 0 ? checks_of(leaf, &memo->memory[known - 1].state, memo->leaf.checks) : 0;
+    memo->leaf.id = id_of(leaf, cache);
+    memo->leaf.hash = tree_hash(outer_hash(memo, known), memo->leaf.id);
+    return memo;
 }
 
 /* ---- Without a memo ---------------------------------------------------------------------------------- */
@@ -310,3 +353,5 @@ bool own_skip_operators(struct machine_state *state, struct cfi_space *cfi) {
     if (met_hook) *state = at;
     return met_hook;
 }
+
+#endif
