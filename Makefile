@@ -38,9 +38,15 @@ $(LIBRARY): $(LIBRARY_SOURCES) $(LIBRARY_HEADERS) Makefile
 	@mkdir -p $(@D)
 	$(CC) $(LIBRARY_CFLAGS) -IInterposer/include $(CFLAGS) -o $@.$$$$ $(LIBRARY_SOURCES) $(LIBRARY_LDFLAGS) $(LDFLAGS) && mv -f $@.$$$$ $@
 
-# SwiftPM knows what is out of date. The tools carry the Swift library in them, so that they run where no
+# SwiftPM does not see when a header that Swift imports changes, and would keep the old layout: its importers are made to look new.
+.build/headers: $(wildcard Interposer/include/* Sources/CLaunch/*)
+	@mkdir -p $(@D)
+	@[ ! -e $@ ] || touch Sources/*/*.swift Tests/*/*.swift
+	@touch $@
+
+# SwiftPM knows what else is out of date. The tools carry the Swift library in them, so that they run where no
 # Swift is; and no rpath, as they need none. Hard links or copies, no symbolic links: a tool looks for the library beside its own file.
-tools:
+tools: .build/headers
 	$(SWIFT) build -c release --static-swift-stdlib --disable-local-rpath -Xlinker -s
 	@mkdir -p $(BUILD)/bin
 	@for tool in $(TOOLS); do ln -f .build/release/$$tool $(BUILD)/bin/$$tool 2>/dev/null || cp -f .build/release/$$tool $(BUILD)/bin/$$tool || exit 1; done
@@ -64,12 +70,15 @@ demo: packages
 	@scripts/demo $(BUILD)/bin .build/examples
 
 test: packages
-	@$(MAKE) --no-print-directory library examples
+	@$(MAKE) --no-print-directory library examples .build/headers
 	$(SWIFT) test $(TESTS)
 
 bench: packages
 	@scripts/install-packages --bench
 	@$(MAKE) --no-print-directory all
+	$(SWIFT) build -c release --product make-image
+	@scripts/bench-pairs $(LIBRARY)
+	@scripts/bench-reduce $(BUILD)/bin .build/release/make-image
 	@scripts/bench $(BUILD)/bin
 
 install: all

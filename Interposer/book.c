@@ -13,8 +13,7 @@
 #include "ring.h"
 
 /* An event into the ring, or past it; `publish` is what the slot becomes in between. */
-static void book(const struct hook *hook, uint32_t kind, uintptr_t address, uint64_t *slot, uint64_t publish, uint64_t word, size_t bytes, uint32_t flags, uint64_t now) {
-    uint32_t tick = heap_tick_of_milliseconds(now);
+static inline __attribute__((always_inline)) void book(const struct hook *hook, uint32_t kind, uintptr_t address, uint64_t *slot, uint64_t publish, uint64_t word, size_t bytes, uint32_t flags, uint64_t now, uint32_t tick) {
     if (likely(hook_has_ring(hook))) {
         ring_write(local.ring, local.record->head, address, word, bytes, flags, kind, tick);
         store_release(slot, publish); /* partner: a reader's acquire of the slot; its size stands before it */
@@ -40,7 +39,7 @@ static void lose(size_t bytes) {
 
 void book_allocation(const struct hook *hook, const void *block, size_t bytes) {
     uintptr_t address = (uintptr_t)block;
-    struct place place = live_make(address, next.malloc_usable_size((void *)block));
+    struct place place = live_make_block(block);
     if (unlikely(place.slot == NULL)) {
         if (!hook->ours) lose(bytes);
         return;
@@ -51,9 +50,10 @@ void book_allocation(const struct hook *hook, const void *block, size_t bytes) {
         store_release(place.slot, HEAP_SLOT_OURS);
         return;
     }
-    uint64_t word = live_word(place, hook->stack, heap_tick_of_milliseconds(now), bytes);
+    uint32_t tick = heap_tick_of_milliseconds(now);
+    uint64_t word = live_word(place, hook->stack, tick, bytes);
     if (likely(hook_has_ring(hook))) local.record->last_allocated_address = address;
-    book(hook, HEAP_EVENT_ALLOCATED, address, place.slot, word, word, bytes, 0, now);
+    book(hook, HEAP_EVENT_ALLOCATED, address, place.slot, word, word, bytes, 0, now, tick);
 }
 
 /* A free, or a realloc's, of what is not booked as the program's. */
@@ -65,19 +65,20 @@ static void miss(struct place place, uint64_t word) {
 
 void book_free(const struct hook *hook, const void *block) {
     uintptr_t address = (uintptr_t)block;
-    struct place place = live_find(address, next.malloc_usable_size((void *)block));
+    struct place place = live_find_block(block);
     uint64_t word = place.slot != NULL ? load_relaxed(place.slot) : 0;
     if (unlikely(!live_holds(place, word))) {
         miss(place, word);
         return;
     }
     uint32_t flags = hook_has_ring(hook) && local.record->last_allocated_address == address ? HEAP_EVENT_FLAG_TEMPORARY : 0;
-    book(hook, HEAP_EVENT_FREED, address, place.slot, 0, word, live_bytes(place, word), flags, image_milliseconds());
+    uint64_t now = image_milliseconds();
+    book(hook, HEAP_EVENT_FREED, address, place.slot, 0, word, live_bytes(place, word), flags, now, heap_tick_of_milliseconds(now));
 }
 
 struct reallocation book_realloc_begin(const struct hook *hook, void *block) {
     uintptr_t address = (uintptr_t)block;
-    struct place place = live_find(address, next.malloc_usable_size(block));
+    struct place place = live_find_block(block);
     struct reallocation old = {.block = block, .slot = place.slot, .word = place.slot != NULL ? load_relaxed(place.slot) : 0};
     if (unlikely(!live_holds(place, old.word))) {
         miss(place, old.word);
@@ -128,7 +129,7 @@ void book_realloc_end(const struct hook *hook, struct reallocation *old, const v
     struct heap_thread *record = local.record;
     struct heap_in_flight *flight = &record->in_flight;
     uintptr_t address = (uintptr_t)moved;
-    struct place place = moved != NULL ? live_make(address, next.malloc_usable_size((void *)moved)) : (struct place){0};
+    struct place place = moved != NULL ? live_make_block(moved) : (struct place){0};
     uint64_t word = 0;
     if (moved != NULL && unlikely(place.slot == NULL)) lose(bytes);
     if (place.slot != NULL) {
@@ -179,7 +180,7 @@ void book_settle(struct heap_in_flight *flight, uint32_t thread) {
     if (claimed != NULL) cas_acq_rel(claimed, &mark, flight->phase == HEAP_IN_FLIGHT_CLAIMED ? flight->old_slot : 0);
     if (flight->phase == HEAP_IN_FLIGHT_RETURNED && flight->new_slot != 0 && !book_slot_holds(flight->new_address, flight->new_slot)) {
         /* The allocator gave it out and the program never got it, so it is there for good, and may be asked for its size. */
-        struct place place = live_make(flight->new_address, next.malloc_usable_size((void *)flight->new_address));
+        struct place place = live_make_block((void *)flight->new_address);
         if (place.slot != NULL) {
             live_word(place, 0, 0, flight->new_bytes);
             store_release(place.slot, flight->new_slot);

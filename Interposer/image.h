@@ -62,9 +62,13 @@ static inline bool image_has_index(uint64_t entry) { /* sees to it that an entry
     return likely(load_acquire(&image_page_bits[bit / 64]) >> bit % 64 & 1) || image_reserve_page(bit); /* partner: image_reserve_page's release */
 }
 
-static inline bool image_has_top(uint64_t entry) { /* the same for TOPS */
-    uint64_t bit = INDEX_PAGES + entry * sizeof(uint32_t) / HEAP_PAGE_BYTES;
-    return likely(load_acquire(&image_page_bits[bit / 64]) >> bit % 64 & 1) || image_reserve_page(bit);
+static inline uint64_t image_top_bit(uint64_t entry) { return INDEX_PAGES + entry * sizeof(uint32_t) / HEAP_PAGE_BYTES; }
+static inline bool image_top_is_there(uint64_t entry) { /* whether an entry of TOPS has memory already */
+    uint64_t bit = image_top_bit(entry);
+    return load_acquire(&image_page_bits[bit / 64]) >> bit % 64 & 1;
+}
+static inline bool image_has_top(uint64_t entry) { /* sees to it that it has */
+    return image_top_is_there(entry) || image_reserve_page(image_top_bit(entry));
 }
 
 /* Counts bytes of the image or a dump against --max-size; false, and the image is marked as full, where they are too many. Negative ones are given back. */

@@ -39,6 +39,13 @@ static uint32_t descend(uint32_t *entry, uint32_t kind, uint32_t map, uint64_t b
     return piece;
 }
 
+struct place live_look_up_slowly(uintptr_t address, uint32_t map) {
+    const struct live_shape *shape = &live_shapes[map];
+    uint64_t top = shape->top + (address >> (shape->leaf_log2 + LIVE_BRANCH_LOG2));
+    if (image_has_top(top)) return live_look_up(address, map, *shape);
+    return (struct place){.map = map, .offset = (uint32_t)(address & ((1ull << shape->granule_log2) - 1))};
+}
+
 struct place live_grow(struct place place, uintptr_t address) {
     const struct live_shape *shape = &live_shapes[place.map];
     if (address >> HEAP_ADDRESS_BITS != 0) return place;

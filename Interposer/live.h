@@ -52,12 +52,15 @@ static inline uint64_t *live_leaf_slot(uint32_t leaf, const struct live_shape *s
     return &slots[((address & ((1ull << shape->leaf_log2) - 1)) >> shape->granule_log2) * shape->slot_words];
 }
 
+/* The same look-up, where a page of TOPS has no memory yet. */
+struct place live_look_up_slowly(uintptr_t address, uint32_t map);
+
 /* A look-up in a map of this shape: three dependent loads, of which the first two stay in the cache. */
 static inline __attribute__((always_inline)) struct place live_look_up(uintptr_t address, uint32_t map, struct live_shape shape) {
     struct place place = {.map = map, .offset = (uint32_t)(address & ((1ull << shape.granule_log2) - 1))};
     if (unlikely(address >> HEAP_ADDRESS_BITS != 0)) return place;
     uint64_t top = shape.top + (address >> (shape.leaf_log2 + LIVE_BRANCH_LOG2));
-    if (unlikely(!image_has_top(top))) return place;
+    if (unlikely(!image_top_is_there(top))) return live_look_up_slowly(address, map);
     uint32_t branch = load_acquire(&image.tops[top]); /* partner: the swap in live_grow, as below */
     if (unlikely(branch == 0)) return place;
     uint32_t leaf = load_acquire(live_branch_entry(branch, &shape, address));
@@ -75,12 +78,24 @@ static inline struct place live_find(uintptr_t address, size_t usable) {
     return live_look_up(address, map, live_shapes[map]);
 }
 
+/*
+ * The place of a live block, which the next allocator is asked the size of. Nearly all blocks are in the fine map, so its slot is fetched
+ * while the allocator reads the size, which lies beside the block and as often as not in no cache either.
+ */
+static inline struct place live_find_block(const void *block) {
+    struct place place = {.slot = NULL};
+    if (likely(next.is_glibc)) place = live_look_up((uintptr_t)block, HEAP_MAP_FINE, LIVE_SHAPE_GLIBC);
+    if (likely(place.slot != NULL)) __builtin_prefetch(place.slot, 1);
+    size_t usable = next.malloc_usable_size((void *)block);
+    return likely(usable < 1u << HEAP_GRANULE_LOG2_1) && likely(next.is_glibc) ? place : live_find((uintptr_t)block, usable);
+}
+
 /* Makes the leaf for a place that has none; its slot stays NULL where there is no space or the address is out of range. */
 struct place live_grow(struct place place, uintptr_t address);
 
-static inline struct place live_make(uintptr_t address, size_t usable) {
-    struct place place = live_find(address, usable);
-    return likely(place.slot != NULL) ? place : live_grow(place, address);
+static inline struct place live_make_block(const void *block) {
+    struct place place = live_find_block(block);
+    return likely(place.slot != NULL) ? place : live_grow(place, (uintptr_t)block);
 }
 
 /* The slot word for a block at this place; publishes the size of a coarse map's block, which must stand before the word. */

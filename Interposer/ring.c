@@ -37,7 +37,8 @@ static void copy_levels(struct heap_stack *stack) {
     }
 }
 
-static uint32_t lifetime_bucket(uint32_t born, uint32_t died) {
+static inline uint32_t lifetime_bucket(uint32_t born, uint32_t died) {
+    if (likely(born == died)) return 0;
     uint64_t from = heap_tick_milliseconds(born), to = heap_tick_milliseconds(died);
     uint64_t units = (to > from ? to - from : 0) / HEAP_LIFETIME_FIRST_MILLISECONDS;
     uint32_t bucket = units == 0 ? 0 : 64 - (uint32_t)__builtin_clzll(units);
@@ -197,15 +198,6 @@ void ring_fold(struct heap_thread *record, struct heap_ring *ring) {
     store_relaxed(&record->pending_bytes, 0);
     record->folded_tick = now / 1000000;
     take_sample(now);
-}
-
-void ring_commit(struct heap_thread *record, struct heap_ring *ring, uint64_t count, uint64_t bytes, uint64_t milliseconds) {
-    uint64_t head = record->head + count;
-    store_release(&record->head, head); /* partner: a reader's acquire; entries and slots stand before it */
-    uint64_t pending = record->pending_bytes + bytes;
-    store_relaxed(&record->pending_bytes, pending);
-    if (unlikely(head - record->folded >= RING_FOLD_EVENTS || pending >= RING_FOLD_BYTES || milliseconds - record->folded_tick >= RING_FOLD_MILLISECONDS))
-        ring_fold(record, ring);
 }
 
 void ring_bypass(uint32_t kind, uint64_t slot, size_t bytes, uint32_t flags, uint32_t tick) {

@@ -32,11 +32,18 @@ static inline void ring_write(struct heap_ring *ring, uint64_t sequence, uintptr
     fence_compiler(); /* entry, then slot, then head: the order in which a killed program's image is read */
 }
 
-/* Commits `count` events of `bytes` in all, and folds where it is time. */
-void ring_commit(struct heap_thread *record, struct heap_ring *ring, uint64_t count, uint64_t bytes, uint64_t milliseconds);
-
 /* Folds all committed events. By the owner alone, or who took the record over. */
 void ring_fold(struct heap_thread *record, struct heap_ring *ring);
+
+/* Commits `count` events of `bytes` in all, and folds where it is time. */
+static inline void ring_commit(struct heap_thread *record, struct heap_ring *ring, uint64_t count, uint64_t bytes, uint64_t milliseconds) {
+    uint64_t head = record->head + count;
+    store_release(&record->head, head); /* partner: a reader's acquire; entries and slots stand before it */
+    uint64_t pending = record->pending_bytes + bytes;
+    store_relaxed(&record->pending_bytes, pending);
+    if (unlikely(head - record->folded >= RING_FOLD_EVENTS || pending >= RING_FOLD_BYTES || milliseconds - record->folded_tick >= RING_FOLD_MILLISECONDS))
+        ring_fold(record, ring);
+}
 
 /* Settles what an owner left that never came back (it died, or jumped out of a handler): as a reader of a killed program's image would. */
 void ring_settle(struct heap_thread *record, struct heap_ring *ring, uint32_t index);
