@@ -14,7 +14,6 @@
 #include "modules.h"
 #include "next.h"
 #include "start.h"
-#include "unwind.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -24,7 +23,6 @@ EXPORT int dlclose(void *library) {
     int result = next.dlclose(library);
     int saved = errno;
     modules_changed();
-    unwind_forget();
     errno = saved;
     return result;
 }

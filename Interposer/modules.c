@@ -17,6 +17,7 @@
 
 #include "atomics.h"
 #include "options.h"
+#include "unwind.h"
 
 /* As <dlfcn.h> declares it since glibc 2.35; by another name, so that older headers do. */
 struct found_object {
@@ -66,6 +67,7 @@ void modules_start(void) {
 void modules_changed(void) {
     uint32_t now = __atomic_add_fetch(&modules_current, 1, __ATOMIC_RELEASE); /* partner: modules_generation */
     if (image.header != NULL) store_relaxed(&image.header->generation, now);
+    unwind_forget(); /* rules are by address, too */
 }
 
 struct search {

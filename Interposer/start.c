@@ -34,7 +34,7 @@ enum phase { COLD, STARTING, LIVE, FORKED, OFF };
 
 static uint32_t phase = COLD;
 static uint64_t *live_page;
-static uint64_t missed; /* calls that came while another thread was starting */
+static uint64_t missed; /* calls that came before, or while another thread was starting */
 
 /* Makes the image and what goes with it. */
 static bool go_live(bool forked) {
@@ -84,7 +84,10 @@ static bool start_with(char **env) {
         if (seen == STARTING) add_relaxed(&missed, 1);
         return seen == LIVE && load_acquire(hook_live) != 0;
     }
-    if (seen == COLD && env == NULL) return false; /* libc is not that far; our constructor comes */
+    if (seen == COLD && env == NULL) { /* libc is not that far; our constructor comes */
+        add_relaxed(&missed, 1);
+        return false;
+    }
     if (!cas_acq_rel(&phase, &seen, STARTING)) return false;
     int saved = errno;
     bool forked = seen == FORKED;
