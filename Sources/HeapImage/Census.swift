@@ -87,7 +87,7 @@ extension HeapImage {
         if kind != .running {
             let blocks = sections[SectionName.blocks.rawValue]
             let recorded = min(blocks.used, UInt64(blocks.roomEntries))
-            let found = census.liveBlocks &- UInt64(inFlight.count)
+            let found = census.liveBlocks &- UInt64(inFlight.count { $0.block != nil })
             census.lostRecords = recorded > found && blocks.readableEntries < blocks.roomEntries ? recorded - found : 0
         }
         if census.strayBlocks > 0 {

@@ -50,7 +50,7 @@ package struct InfoReport {
         }
         let used = census.stacks.dropFirst().filter { $0.liveBlocks > 0 || $0.allocatedBlocks > 0 }
         try line("unique stacks", "\(grouped(UInt64(used.count))), \(grouped(UInt64(used.filter { $0.liveBlocks > 0 }.count))) with live blocks")
-        if census.inFlight > 0 { try line("in flight", "\(counted(UInt64(census.inFlight), "reallocation")), each counted once") }
+        if census.inFlight > 0 { try line("in flight", "\(counted(UInt64(census.inFlight), "reallocation")), each counted as it stood") }
         if census.settledBlocks > 0 {
             try line("settled", "\(counted(census.settledBlocks, "event")) by the live blocks: the end cut the counting off half way")
         }
