@@ -170,7 +170,7 @@ extension HeapImage {
             census.stacks[index].freedBlocks = entry.freed_blocks
             census.stacks[index].freedBytes = entry.freed_bytes
             census.stacks[index].temporaryBlocks = entry.temporary_blocks
-            census.stacks[index].peak = peakIsFolded[index] ? held : Level(bytes: entry.peak.bytes, blocks: entry.peak.blocks)
+            census.stacks[index].peak = peakIsFolded[index] ? held : Level(copied: entry.peak)
         }
         let known = sections[SectionName.stacks.rawValue].readableEntries
         for index in census.stacks.indices.dropFirst(2) where index >= known && census.stacks[index].liveBlocks > 0 {
