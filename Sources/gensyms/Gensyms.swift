@@ -31,9 +31,6 @@ struct Gensyms: ParsableCommand {
               gensyms --source ./server
                   local symbols under their source file
               gensyms --format json ./server | jq '.files[0].symbols | length'
-              gensyms ./server > server.syms
-              heapsum --symbols server.syms server.1234.heap
-                  names for where the binary is not
 
             EXIT STATUS
               0   all files were listed
