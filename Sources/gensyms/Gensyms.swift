@@ -2,6 +2,7 @@
 // made in Output.swift; what it knows of ELF comes from Symbols.
 
 import ArgumentParser
+import Common
 import Glibc
 import Symbols
 
@@ -37,7 +38,8 @@ struct Gensyms: ParsableCommand {
               2   a file is no ELF file, is damaged or can't be read;
                   the others were listed
               64  the arguments are wrong
-            """)
+            """,
+        version: "gensyms \(version)")
 
     @Option(help: ArgumentHelp("Order: address, name or size, ascending.", valueName: "order"))
     var sort: SymbolListing.Order = .address

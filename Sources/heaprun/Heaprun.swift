@@ -2,6 +2,7 @@
 // does the work.
 
 import ArgumentParser
+import Common
 import Glibc
 import Launch
 import SystemPackage
@@ -22,11 +23,12 @@ struct Heaprun: ParsableCommand {
             Examples:
               heaprun ./server --port 8080
               heaprun -o /var/tmp/heap --skip 'cc1*' make
-            """)
+            """,
+        version: "heaprun \(version)")
 
     @Option(name: .shortAndLong, help: ArgumentHelp("Where images go, made where missing (default: the working directory).", valueName: "dir"))
     var output: String?
-    @Option(help: ArgumentHelp("Frames kept of a stack, at most 1024; 0 keeps none (default: 128).", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Frames kept of a stack, at most 1024; 0 keeps none (default: 128).", valueName: "n"))
     var depth: Int?
     @Option(help: ArgumentHelp("The dump signal: a name or number, RTMIN+n, or none (default: USR2, left to a program that handles it).", valueName: "name"))
     var signal: String?
@@ -80,6 +82,7 @@ struct Heaprun: ParsableCommand {
         case .missing: throw ValidationError("No program to run.")
         // The passthrough takes these too, like any word that is no option of the list above.
         case .unknownOption("--help"), .unknownOption("-h"): throw CleanExit.helpRequest(self)
+        case .unknownOption("--version"): throw CleanExit.message(Self.configuration.version)
         case .unknownOption(let word): throw ValidationError("Unknown option '\(word)'.")
         }
         if let depth, !(0...1024).contains(depth) { throw ValidationError("--depth \(depth): from 0 to 1024.") }

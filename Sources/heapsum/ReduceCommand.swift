@@ -1,6 +1,7 @@
 // The command without a name: reduce what is named and print one report.
 
 import ArgumentParser
+import Common
 import Glibc
 import HeapImage
 import Reduce
