@@ -247,9 +247,26 @@ func table(_ style: Style = Style(), sort: SortKey = .bytes, top: Int? = nil, fr
         let image = try #require(reduction.inputs[0].image)
         try InfoReport(style: Style()).write(image, to: out)
         for part in ["state         exited with status 0", "live          3,001,741 bytes in 4 blocks",
-                     "freed         90 bytes in 9 blocks", "2  allocations without a place", "Modules (3)"] {
+                     "freed         90 bytes in 9 blocks", "unwinder      own, by the modules' unwind tables\n", "dump signal   none\n", "2  allocations without a place", "Modules (3)"] {
             #expect(out.text.contains(part), "\(part)")
         }
+        #expect(!out.text.contains("held against libunwind"))
+    }
+
+    @Test(arguments: [(SIGUSR2, false, "USR2\n"), (SIGUSR2, true, "USR2, which the program handles itself and keeps: it makes no dumps\n"),
+                      (SIGHUP, false, "HUP\n"), (37, false, "RTMIN+3\n"), (0, false, "none\n"), (-1, false, "-1\n")])
+    func infoNamesTheDumpSignalAndTheUnwinding(signal: Int32, isKept: Bool, text: String) throws {
+        var builder = ImageBuilder()
+        builder.header.dump_signal = UInt32(bitPattern: signal)
+        builder.header.flags = isKept ? HEAP_FLAG_SIGNAL_OF_PROGRAM.rawValue : 0
+        builder.header.unwinder = HEAP_UNWINDER_FP.rawValue
+        builder.header.verified_stacks = 12_345
+        builder.header.differing_stacks = isKept ? 2 : 0
+        let out = TextOutput()
+        try InfoReport(style: Style()).write(HeapImage(MemorySource(builder.bytes(), name: "a.heap"), presence: .gone), to: out)
+        #expect(out.text.contains("dump signal   " + text))
+        #expect(out.text.contains("unwinder      own, by frame pointers\n"))
+        #expect(out.text.contains("verified      12,345 stacks held against libunwind, \(isKept ? 2 : 0) differ\n"))
     }
 }
 
