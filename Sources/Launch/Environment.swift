@@ -19,6 +19,8 @@ package struct RecordingOptions {
     package var follow = true
     package var threads = false
     package var unwind: String?
+    /// Most bytes of an image.
+    package var maximumBytes: UInt64?
     package var messages: FilePath?
 
     package init(output: FilePath) { self.output = output }
@@ -34,6 +36,7 @@ package struct RecordingOptions {
         if !follow { list.append(("HEAPSUM_FOLLOW", "0")) }
         if threads { list.append(("HEAPSUM_THREADS", "1")) }
         if let unwind { list.append(("HEAPSUM_UNWIND", unwind)) }
+        if let maximumBytes { list.append(("HEAPSUM_MAX_SIZE", String(maximumBytes))) }
         if let messages { list.append(("HEAPSUM_MESSAGES", messages.string)) }
         return list
     }

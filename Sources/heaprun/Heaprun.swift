@@ -38,6 +38,10 @@ struct Heaprun: ParsableCommand {
     var skip: [String] = []
     @Flag(name: .customLong("no-follow"), help: "Record the first program alone, not those it starts.")
     var noFollow = false
+    @Option(parsing: .unconditional, help: ArgumentHelp(
+        "Most bytes that a program's image may take: a number, or 64K, 10M, 1G. New blocks are counted as lost from there on (default: no limit).",
+        valueName: "size"))
+    var maxSize: String?
     @Option(help: ArgumentHelp("Where the library's messages go (default: heaprun says them at the end).", valueName: "file"))
     var messages: String?
     @Flag(help: "Take the launcher's place by exec, for supervisors that watch the process itself; no report.")
@@ -86,6 +90,11 @@ struct Heaprun: ParsableCommand {
         case .unknownOption(let word): throw ValidationError("Unknown option '\(word)'.")
         }
         if let depth, !(0...1024).contains(depth) { throw ValidationError("--depth \(depth): from 0 to 1024.") }
+        var maximumBytes: UInt64?
+        if let maxSize {
+            maximumBytes = byteCount(maxSize)
+            if maximumBytes == nil { throw ValidationError("--max-size \(maxSize): a number of bytes, or 64K, 10M, 1G.") }
+        }
         if let unwind, !["own", "fp", "libunwind"].contains(unwind) { throw ValidationError("--unwind \(unwind): own, fp or libunwind.") }
         if let signal { _ = try signalNumber(signal) }
         for glob in only + skip where glob.utf8.contains(UInt8(ascii: ":")) { throw ValidationError("'\(glob)': a glob can't hold a colon.") }
@@ -100,6 +109,7 @@ struct Heaprun: ParsableCommand {
         request.options.follow = !noFollow
         request.options.threads = threads
         request.options.unwind = unwind
+        request.options.maximumBytes = maximumBytes
         request.options.messages = messages.map { FilePath($0).absolute }
         request.replaces = exec
         request.isQuiet = quiet
