@@ -50,7 +50,7 @@ struct Gensyms: ParsableCommand {
     @Option(help: ArgumentHelp("Output: text or json.", valueName: "format"))
     var format: Format = .text
 
-    @Argument(help: ArgumentHelp("Executables, shared libraries, object or debug files.", valueName: "file"))
+    @Argument(help: ArgumentHelp("Executables, shared libraries, object or debug files.", valueName: "file"), completion: .file())
     var files: [String]
 
     func run() throws {

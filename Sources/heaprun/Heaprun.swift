@@ -26,7 +26,7 @@ struct Heaprun: ParsableCommand {
             """,
         version: "heaprun \(version)")
 
-    @Option(name: .shortAndLong, help: ArgumentHelp("Where images go, made where missing (default: the working directory).", valueName: "dir"))
+    @Option(name: .shortAndLong, help: ArgumentHelp("Where images go, made where missing (default: the working directory).", valueName: "dir"), completion: .directory)
     var output: String?
     @Option(parsing: .unconditional, help: ArgumentHelp("Frames kept of a stack, at most 1024; 0 keeps none (default: 128).", valueName: "n"))
     var depth: Int?
@@ -42,7 +42,7 @@ struct Heaprun: ParsableCommand {
         "Most bytes that a program's image may take: a number, or 64K, 10M, 1G. New blocks are counted as lost from there on (default: no limit).",
         valueName: "size"))
     var maxSize: String?
-    @Option(help: ArgumentHelp("Where the library's messages go (default: heaprun says them at the end).", valueName: "file"))
+    @Option(help: ArgumentHelp("Where the library's messages go (default: heaprun says them at the end).", valueName: "file"), completion: .file())
     var messages: String?
     @Flag(help: "Take the launcher's place by exec, for supervisors that watch the process itself; no report.")
     var exec = false

@@ -37,7 +37,7 @@ struct ReduceCommand: ParsableCommand {
             """,
         version: "heapsum \(version)")
 
-    @Argument(help: ArgumentHelp("Images, dumps, or directories of them; - is standard input.", valueName: "file-or-directory"))
+    @Argument(help: ArgumentHelp("Images, dumps, or directories of them; - is standard input.", valueName: "file-or-directory"), completion: .file())
     var files: [String]
 
     @Option(help: "What the stacks are ordered by, the largest first.")
@@ -62,7 +62,7 @@ struct ReduceCommand: ParsableCommand {
     @Option(help: "What to print; records are in the form of an AIX debug malloc log.")
     var format: Format = .table
 
-    @Option(name: [.short, .long], help: ArgumentHelp("Write to a file instead of standard output (-).", valueName: "file"))
+    @Option(name: [.short, .long], help: ArgumentHelp("Write to a file instead of standard output (-).", valueName: "file"), completion: .file())
     var output = "-"
 
     @Option(parsing: .unconditional, help: "Which of several images of one process counts: a number from 1 (the oldest), last, or all (summed).")
