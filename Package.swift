@@ -24,18 +24,20 @@ let package = Package(
         // The format, as the interposer's C header has it.
         .systemLibrary(name: "CHeapImage", path: "Interposer/include"),
 
+        // What all tools say alike: the version, signals' names, sizes.
+        .target(name: "Common"),
         .target(name: "HeapImage", dependencies: ["CHeapImage", system]),
         .target(name: "Symbols", dependencies: [system]),
         .target(name: "Reduce", dependencies: ["HeapImage"]),
-        .target(name: "Report", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Symbols", system]),
+        .target(name: "Report", dependencies: ["CHeapImage", "Common", "HeapImage", "Reduce", "Symbols", system]),
         // What Launch needs of Linux that Swift's Glibc module doesn't have.
         .systemLibrary(name: "CLaunch", path: "Sources/CLaunch"),
-        .target(name: "Launch", dependencies: ["CHeapImage", "CLaunch", "HeapImage", "Symbols", system]),
+        .target(name: "Launch", dependencies: ["CHeapImage", "CLaunch", "Common", "HeapImage", "Symbols", system]),
 
-        .executableTarget(name: "heapsum", dependencies: ["HeapImage", "Reduce", "Report", "Symbols", argumentParser]),
-        .executableTarget(name: "heaprun", dependencies: ["Launch", argumentParser]),
-        .executableTarget(name: "heapdump", dependencies: ["Launch", argumentParser]),
-        .executableTarget(name: "gensyms", dependencies: ["Symbols", argumentParser]),
+        .executableTarget(name: "heapsum", dependencies: ["Common", "HeapImage", "Reduce", "Report", "Symbols", argumentParser]),
+        .executableTarget(name: "heaprun", dependencies: ["Common", "Launch", argumentParser]),
+        .executableTarget(name: "heapdump", dependencies: ["Common", "Launch", argumentParser]),
+        .executableTarget(name: "gensyms", dependencies: ["Common", "Symbols", argumentParser]),
 
         // Images for the benchmarks, of any number of blocks and stacks.
         .executableTarget(name: "make-image", dependencies: ["CHeapImage", "TestSupport", argumentParser], path: "Benchmarks/make-image"),
@@ -45,7 +47,7 @@ let package = Package(
         .testTarget(name: "ReduceTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "TestSupport"]),
         .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport", "heapsum"]),
         .testTarget(name: "SymbolsTests", dependencies: ["Symbols", "TestSupport"]),
-        .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "HeapImage", "Launch", "TestSupport", "heaprun", "heapdump", system]),
+        .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "Common", "HeapImage", "Launch", "TestSupport", "heaprun", "heapdump", "heapsum", "gensyms", system]),
         .testTarget(name: "RecordingTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
     ],
     swiftLanguageModes: [.v6]

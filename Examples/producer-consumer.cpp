@@ -5,7 +5,7 @@
 // program's end finds nothing at all: at the end the queue is drained and every block is freed.
 //
 // This is growth and not a leak, and only the moment tells them apart. A dump taken while it runs shows
-// the live blocks under the producer; the finished image shows them at the peak (`heapsum --at peak`):
+// the live blocks under the producer; the finished image shows them at the peak (`heapsum --sort peak-bytes`):
 //
 //     operator new <- read_measurement <- produce <- (thread)
 //

@@ -115,8 +115,6 @@ static inline int launch_killed(int status) { return WIFSIGNALED(status); }
 static inline int launch_kill_signal(int status) { return WTERMSIG(status); }
 static inline int launch_stopped(int status) { return WIFSTOPPED(status); }
 static inline int launch_stop_signal(int status) { return WSTOPSIG(status); }
-static inline int launch_realtime_first(void) { return SIGRTMIN; }
-static inline int launch_realtime_last(void) { return SIGRTMAX; }
 /* Sent by a process (kill, sigqueue, tgkill …), not by the kernel or a terminal. */
 static inline int launch_sent_by_process(const siginfo_t *info) { return info->si_code <= 0; }
 

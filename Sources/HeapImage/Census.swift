@@ -87,7 +87,7 @@ extension HeapImage {
         if kind != .running {
             let blocks = sections[SectionName.blocks.rawValue]
             let recorded = min(blocks.used, UInt64(blocks.roomEntries))
-            let found = census.liveBlocks &- UInt64(inFlight.count)
+            let found = census.liveBlocks &- UInt64(inFlight.count { $0.block != nil })
             census.lostRecords = recorded > found && blocks.readableEntries < blocks.roomEntries ? recorded - found : 0
         }
         if census.strayBlocks > 0 {
@@ -170,7 +170,7 @@ extension HeapImage {
             census.stacks[index].freedBlocks = entry.freed_blocks
             census.stacks[index].freedBytes = entry.freed_bytes
             census.stacks[index].temporaryBlocks = entry.temporary_blocks
-            census.stacks[index].peak = peakIsFolded[index] ? held : Level(bytes: entry.peak.bytes, blocks: entry.peak.blocks)
+            census.stacks[index].peak = peakIsFolded[index] ? held : Level(copied: entry.peak)
         }
         let known = sections[SectionName.stacks.rawValue].readableEntries
         for index in census.stacks.indices.dropFirst(2) where index >= known && census.stacks[index].liveBlocks > 0 {

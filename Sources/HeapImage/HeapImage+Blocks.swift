@@ -1,7 +1,7 @@
 // The live blocks of both shapes of image, in batches.
 //
-// Invariant: a reallocation in flight is handed out exactly once, from its thread's record, whichever
-// of its slots have been written; marks are no blocks. The inner loops copy each block out with one
+// Invariant: the block of a reallocation in flight, where there is one, is handed out exactly once, from
+// its thread's record, whichever of its slots have been written; marks are no blocks. The inner loops copy each block out with one
 // compare on the slot's word; all bounds are checked once a piece. One of the files with raw pointers.
 
 import CHeapImage
@@ -95,14 +95,14 @@ extension HeapImage {
 
     /// The blocks that a record stands for, wherever a slot says the same.
     static func skipped(for inFlight: [InFlight]) -> [LiveBlock] {
-        inFlight.map(\.block)
+        inFlight.compactMap(\.block)
     }
 
     func forEachBlock<Failure: Error>(
         inFlight: [InFlight], watch: inout Watch, _ body: (Span<LiveBlock>) throws(Failure) -> Void
     ) throws(Failure) {
-        if !inFlight.isEmpty {
-            let blocks = inFlight.map(\.block)
+        let blocks = inFlight.compactMap(\.block)
+        if !blocks.isEmpty {
             try body(blocks.span)
             if watch.skipped.isEmpty {
                 watch = Watch(watched: watch.seen.keys, skipped: Self.skipped(for: inFlight))

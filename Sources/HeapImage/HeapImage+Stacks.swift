@@ -43,6 +43,13 @@ package struct Level: Equatable {
         self.bytes = bytes
         self.blocks = blocks
     }
+
+    /// A copied level. It is a signed difference: one thread may have folded a free before another folded the
+    /// allocation, and a copy that was made in between is below zero. Nothing was held then.
+    init(copied: heap_level) {
+        bytes = Int64(bitPattern: copied.bytes) < 0 ? 0 : copied.bytes
+        blocks = Int64(bitPattern: copied.blocks) < 0 ? 0 : copied.blocks
+    }
 }
 
 extension HeapImage {
@@ -102,8 +109,7 @@ extension heap_stack {
     func level(_ number: Int) -> Level {
         if number < Int(clamping: snapshots) && number < Int(HEAP_SNAPSHOT_COUNT) {
             return withUnsafeBytes(of: levels) {
-                let level = $0.loadUnaligned(fromByteOffset: number * MemoryLayout<heap_level>.size, as: heap_level.self)
-                return Level(bytes: level.bytes, blocks: level.blocks)
+                Level(copied: $0.loadUnaligned(fromByteOffset: number * MemoryLayout<heap_level>.size, as: heap_level.self))
             }
         }
         return held

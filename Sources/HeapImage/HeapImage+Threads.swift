@@ -30,8 +30,12 @@ package struct InFlight: Equatable {
     /// False: the old block counts. True: the new one does.
     package var returned: Bool
 
-    /// The one block that counts.
-    package var block: LiveBlock { returned ? new : old }
+    /// The one block that counts; nil where none does: `realloc(p, 0)` freed the old one, or the new one
+    /// found no space in the image. Such a slot is empty, and names no stack.
+    package var block: LiveBlock? {
+        let block = returned ? new : old
+        return block.stack != 0 ? block : nil
+    }
 }
 
 /// One thread's record, or its last owner's.

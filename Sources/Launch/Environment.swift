@@ -2,6 +2,7 @@
 // its options as HEAPSUM_ variables. Entries are C strings handed on byte for byte: an environment need not
 // be UTF-8, and what isn't ours must arrive as it was.
 
+import Common
 import Glibc
 import SystemPackage
 
@@ -18,6 +19,8 @@ package struct RecordingOptions {
     package var follow = true
     package var threads = false
     package var unwind: String?
+    /// Most bytes of an image.
+    package var maximumBytes: UInt64?
     package var messages: FilePath?
 
     package init(output: FilePath) { self.output = output }
@@ -33,6 +36,7 @@ package struct RecordingOptions {
         if !follow { list.append(("HEAPSUM_FOLLOW", "0")) }
         if threads { list.append(("HEAPSUM_THREADS", "1")) }
         if let unwind { list.append(("HEAPSUM_UNWIND", unwind)) }
+        if let maximumBytes { list.append(("HEAPSUM_MAX_SIZE", String(maximumBytes))) }
         if let messages { list.append(("HEAPSUM_MESSAGES", messages.string)) }
         return list
     }
@@ -81,17 +85,3 @@ package func signalNumber(_ text: String) throws(LaunchError) -> Int32 {
     }
     return number
 }
-
-/// A signal's name without SIG, or its number.
-package func signalName(_ number: Int32) -> String {
-    if let name = signalNames.first(where: { $0.number == number })?.name { return name }
-    return number >= firstRealtimeSignal ? "RTMIN+\(number - firstRealtimeSignal)" : String(number)
-}
-
-private let signalNames: [(name: String, number: Int32)] = [
-    ("HUP", SIGHUP), ("INT", SIGINT), ("QUIT", SIGQUIT), ("ILL", SIGILL), ("TRAP", SIGTRAP), ("ABRT", SIGABRT), ("BUS", SIGBUS),
-    ("FPE", SIGFPE), ("KILL", SIGKILL), ("USR1", SIGUSR1), ("SEGV", SIGSEGV), ("USR2", SIGUSR2), ("PIPE", SIGPIPE),
-    ("ALRM", SIGALRM), ("TERM", SIGTERM), ("CHLD", SIGCHLD), ("CONT", SIGCONT), ("STOP", SIGSTOP), ("TSTP", SIGTSTP),
-    ("TTIN", SIGTTIN), ("TTOU", SIGTTOU), ("URG", SIGURG), ("XCPU", SIGXCPU), ("XFSZ", SIGXFSZ), ("VTALRM", SIGVTALRM),
-    ("PROF", SIGPROF), ("WINCH", SIGWINCH), ("IO", SIGIO), ("PWR", SIGPWR), ("SYS", SIGSYS),
-]

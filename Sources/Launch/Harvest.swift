@@ -49,7 +49,7 @@ struct Harvest {
     var running: [(program: String, pid: UInt32, path: FilePath)] = []
     /// What went wrong on our side, a sentence each.
     var problems: [String] = []
-    /// What the library had to say.
+    /// What the library had to say, each sentence once, without its prefix.
     var messages: [String] = []
 }
 
@@ -119,7 +119,12 @@ extension Harvest {
     /// Takes what the library has to say.
     mutating func takeMessages(_ path: FilePath) {
         guard let text = try? readBytes(path, limit: 64 << 10) else { return }
-        messages = text.split(separator: UInt8(ascii: "\n")).map { String(decoding: $0, as: UTF8.self) }
+        // Lines begin with the library's own prefix; and each of a thousand children may have said the same.
+        let prefix = Array("heapsum: ".utf8)
+        for line in text.split(separator: UInt8(ascii: "\n")) {
+            let said = String(decoding: line.starts(with: prefix) ? line.dropFirst(prefix.count) : line, as: UTF8.self)
+            if !messages.contains(said) { messages.append(said) }
+        }
         try? path.remove()
     }
 

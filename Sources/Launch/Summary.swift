@@ -19,7 +19,10 @@ extension Harvest {
 
         let name = program.lastComponent?.string ?? program.string
         guard !packed.isEmpty else {
-            if running.isEmpty && problems.isEmpty { lines.append("heaprun: no image of \(name) appeared: \(missingReason)") }
+            // What the library had to say is the reason; without it there is only guessing.
+            if running.isEmpty && problems.isEmpty {
+                lines.append("heaprun: no image of \(name) appeared" + (messages.isEmpty ? ": \(missingReason)" : ""))
+            }
             return lines
         }
         lines += totals(name: name)
@@ -34,22 +37,27 @@ extension Harvest {
             + "or it ended before its first instruction"
     }
 
+    // The first program by itself, as it is the one that was asked for; of those that it started the sum.
     private func totals(name: String) -> [String] {
-        let bytes = packed.reduce(UInt64(0)) { $0 &+ $1.liveBytes }
-        let blocks = packed.reduce(UInt64(0)) { $0 &+ $1.liveBlocks }
-        var lines: [String] = []
-        if packed.count == 1, let image = packed.first {
-            guard image.allocatedBlocks > 0 else {
-                return ["heaprun: \(image.program) (PID \(image.pid)) made no allocation that could be seen\(image.silenceReason)"]
-            }
-            lines.append(
-                "heaprun: \(image.program) (PID \(image.pid)): \(grouped(bytes)) bytes live in \(counted(blocks, "block")), peak \(grouped(image.peakBytes)) bytes")
-        } else {
-            // Peaks of different programs were at different times: their sum would be no moment's.
-            lines.append("heaprun: \(name): \(grouped(bytes)) bytes live in \(counted(blocks, "block")), in \(packed.count) programs")
-            for image in packed where image.isRoot && image.allocatedBlocks == 0 {
-                lines.append("  \(image.program) (PID \(image.pid)) made no allocation that could be seen\(image.silenceReason)")
-            }
+        func sum(_ images: some Sequence<PackedImage>) -> String {
+            let (bytes, blocks) = images.reduce((UInt64(0), UInt64(0))) { ($0.0 &+ $1.liveBytes, $0.1 &+ $1.liveBlocks) }
+            return "\(grouped(bytes)) bytes live in \(counted(blocks, "block"))"
+        }
+        // Where it went on by exec, the last image is how it ended.
+        guard let first = packed.lastIndex(where: \.isRoot) else {
+            return ["heaprun: \(name) itself left no image; \(counted(UInt64(packed.count), "image")) of its children: \(sum(packed))"]
+        }
+        let image = packed[first]
+        let who = "heaprun: \(image.program) (PID \(image.pid))"
+        // Peaks of different programs were at different times: their sum would be no moment's.
+        var lines = [
+            image.isSilent ? "\(who) made no allocation that could be seen: it makes none, or has a malloc of its own linked into it"
+                : "\(who): \(sum([image])), peak \(grouped(image.peakBytes)) bytes"
+        ]
+        if packed.count > 1 {
+            let others = packed.indices.filter { $0 != first }.map { packed[$0] }
+            let whose = others.contains(where: \.isRoot) ? "" : ", of its children"
+            lines.append("heaprun: and \(counted(UInt64(others.count), "more image"))\(whose): \(sum(others))")
         }
         return lines
     }
@@ -73,7 +81,7 @@ extension Harvest {
         let blocksWidth = rows.map { counted($0.1.blocks, "block").utf8.count }.max() ?? 0
         return rows.map { image, stack in
             let bytes = padded(grouped(stack.bytes), bytesWidth), blocks = padded(counted(stack.blocks, "block"), blocksWidth)
-            let origin = packed.count > 1 ? "\(image.program): " : ""
+            let origin = packed.count > 1 || !image.isRoot ? "\(image.program): " : ""
             return "  \(bytes) bytes  \(blocks)  \(origin)\(namer.line(stack.frames))"
         }
     }
@@ -89,9 +97,8 @@ extension Harvest {
 }
 
 extension PackedImage {
-    var silenceReason: String {
-        ": it makes none, or has a malloc of its own linked into it"
-    }
+    /// Nothing was seen of it, not even what found no place.
+    var isSilent: Bool { allocatedBlocks == 0 && losses.lost_allocations == 0 }
 
     func lossLines(many: Bool) -> [String] {
         let who = many ? "\(program) (PID \(pid)): " : ""

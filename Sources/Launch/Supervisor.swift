@@ -171,6 +171,3 @@ package func monotonicNanoseconds() -> UInt64 {
     clock_gettime(CLOCK_MONOTONIC, &time)
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
 }
-
-let firstRealtimeSignal = launch_realtime_first()
-let lastRealtimeSignal = launch_realtime_last()

@@ -71,9 +71,10 @@ package struct InputSelection {
             switch choice {
             case .number(let number):
                 guard number >= 1 && number <= ordered.count else {
-                    for index in ordered {
+                    for (place, index) in ordered.enumerated() {
                         counts.remove(index)
-                        leftOut.append((images[index].file, "its process has \(ordered.count) sets, and no set \(number)"))
+                        let others = ordered.count == 1 ? "1 set" : "\(ordered.count) sets"
+                        leftOut.append((images[index].file, "this is set \(place + 1) of its process, which has \(others) and no set \(number)"))
                     }
                     continue
                 }

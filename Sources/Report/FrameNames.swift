@@ -25,15 +25,24 @@ package struct NamedFrame {
     package var symbolOffset: UInt64?
 
     /// The name, or where it lies, fit for a terminal.
-    package var text: String {
+    package var text: String { parts.name + parts.offset }
+
+    /// The same in at most `width` columns, where there are 24 or more: a long name loses its middle, and
+    /// keeps its offset.
+    package func text(width: Int) -> String {
+        let (name, offset) = parts
+        return offset.count > width - 8 ? shortened(name + offset, width) : shortened(name, width - offset.count) + offset
+    }
+
+    private var parts: (name: String, offset: String) {
         switch frame.module {
-        case SpecialModule.cut: return "… frames missing …"
-        case SpecialModule.thread: return "thread \(frame.offset)"
+        case SpecialModule.cut: return ("… frames missing …", "")
+        case SpecialModule.thread: return ("thread \(frame.offset)", "")
         default: break
         }
-        if let function { return "\(escaped(function))+\(hexadecimal(symbolOffset ?? 0))" }
-        if let moduleName { return "\(escaped(moduleName))+\(hexadecimal(frame.offset))" }
-        return hexadecimal(frame.offset)
+        if let function { return (escaped(function), "+" + hexadecimal(symbolOffset ?? 0)) }
+        if let moduleName { return (escaped(moduleName), "+" + hexadecimal(frame.offset)) }
+        return (hexadecimal(frame.offset), "")
     }
 
     /// A frame that every program has, before its own code begins.

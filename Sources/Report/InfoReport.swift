@@ -2,6 +2,7 @@
 // people. What can't be trusted of the numbers is said next to them.
 
 import CHeapImage
+import Common
 import HeapImage
 import Reduce
 import Symbols
@@ -28,10 +29,14 @@ package struct InfoReport {
         try line("state", stateText(image))
         try line("recorded", "for \(shortDuration(Double(census.momentNanoseconds) / 1e9)), from \(utc(header.started_realtime_ns))")
         try line("allocator", image.allocator.isEmpty ? "not known" : escaped(image.allocator))
-        try line("stacks", "\(unwinderText(header.unwinder)), at most \(header.depth) frames"
+        try line("unwinder", unwinderText(header.unwinder))
+        try line("stacks", "at most \(counted(UInt64(header.depth), "frame"))"
             + (image.hasFlag(HEAP_FLAG_THREADS) ? ", rooted in their threads" : ""))
-        try line("dump signal", image.hasFlag(HEAP_FLAG_SIGNAL_OF_PROGRAM) ? "none: the program has a handler of its own and keeps it"
-            : header.dump_signal == 0 ? "none" : "\(header.dump_signal)")
+        if header.verified_stacks > 0 {
+            let text = "\(counted(header.verified_stacks, "stack")) held against libunwind, \(grouped(header.differing_stacks)) differ"
+            try line("verified", header.differing_stacks > 0 ? style.warning(text) : text)
+        }
+        try line("dump signal", signalText(image))
         if header.dumps > 0 { try line("dumps", "\(header.dumps) so far") }
         if image.hasFlag(HEAP_FLAG_FORKED) { try line("forked", "blocks inherited from the parent are not in here") }
         if image.hasFlag(HEAP_FLAG_FULL) { try line("full", style.warning("recording of new blocks stopped at \(grouped(header.maximum_bytes)) bytes")) }
@@ -50,7 +55,7 @@ package struct InfoReport {
         }
         let used = census.stacks.dropFirst().filter { $0.liveBlocks > 0 || $0.allocatedBlocks > 0 }
         try line("unique stacks", "\(grouped(UInt64(used.count))), \(grouped(UInt64(used.filter { $0.liveBlocks > 0 }.count))) with live blocks")
-        if census.inFlight > 0 { try line("in flight", "\(counted(UInt64(census.inFlight), "reallocation")), each counted once") }
+        if census.inFlight > 0 { try line("in flight", "\(counted(UInt64(census.inFlight), "reallocation")), each counted as it stood") }
         if census.settledBlocks > 0 {
             try line("settled", "\(counted(census.settledBlocks, "event")) by the live blocks: the end cut the counting off half way")
         }
@@ -89,12 +94,18 @@ package struct InfoReport {
 
     private func unwinderText(_ unwinder: UInt32) -> String {
         switch unwinder {
-        case HEAP_UNWINDER_NONE.rawValue: "the caller alone"
-        case HEAP_UNWINDER_LIBUNWIND.rawValue: "by libunwind"
-        case HEAP_UNWINDER_OWN.rawValue: "by unwind tables"
-        case HEAP_UNWINDER_FP.rawValue: "by frame pointers"
-        default: "by an unwinder that is not known"
+        case HEAP_UNWINDER_NONE.rawValue: "none: a stack is the caller's address alone"
+        case HEAP_UNWINDER_LIBUNWIND.rawValue: "libunwind"
+        case HEAP_UNWINDER_OWN.rawValue: "own, by the modules' unwind tables"
+        case HEAP_UNWINDER_FP.rawValue: "own, by frame pointers"
+        default: "one that is not known (\(unwinder))"
         }
+    }
+
+    private func signalText(_ image: HeapImage) -> String {
+        guard image.header.dump_signal != 0 else { return "none" }
+        let name = signalName(Int32(truncatingIfNeeded: image.header.dump_signal))
+        return image.hasFlag(HEAP_FLAG_SIGNAL_OF_PROGRAM) ? "\(name), which the program handles itself and keeps: it makes no dumps" : name
     }
 
     private func losses(_ losses: heap_losses) -> [(String, UInt64)] {

@@ -118,16 +118,22 @@ package struct Table {
         }
         let count = min(frameLimit ?? .max, frames.count)
         let named = frames[..<count].map(names.name)
-        let texts = named.map(\.text)
-        let modules = named.map { $0.function == nil ? "" : escaped($0.moduleName ?? "") }
-        let moduleWidth = modules.map(\.count).max() ?? 0
+        var texts = named.map(\.text)
+        var modules = named.map { $0.function == nil ? "" : escaped($0.moduleName ?? "") }
+        // Where lines may be of any length a few long names stand out of the column, rather than push all modules away.
         var nameWidth = min(texts.map(\.count).max() ?? 0, 72)
-        if let width = style.width { nameWidth = min(nameWidth, max(24, width - indent.count - 2 - min(moduleWidth, 24))) }
+        if let width = style.width {
+            let room = width - indent.count
+            modules = modules.map { shortened($0, min(24, room / 3)) }
+            let moduleWidth = modules.map(\.count).max() ?? 0
+            nameWidth = room - (moduleWidth > 0 ? moduleWidth + 2 : 0)
+            texts = named.map { $0.text(width: nameWidth) }
+            nameWidth = min(nameWidth, texts.map(\.count).max() ?? 0)
+        }
         // The C library's own frames between main and _start have no exported names, and tell nothing.
         let main = named.firstIndex { $0.function == "main" }
         for index in 0 ..< count {
-            let name = style.width == nil ? texts[index] : shortened(texts[index], nameWidth)
-            let module = style.width == nil ? modules[index] : shortened(modules[index], 24)
+            let name = texts[index], module = modules[index]
             let body = module.isEmpty ? name : "\(padded(name, nameWidth))  \(module)"
             let isDim = named[index].isStartup || named[index].frame.module == SpecialModule.cut
                 || (main.map { index > $0 } ?? false && named[index].moduleName?.hasPrefix("libc.so") == true)

@@ -2,6 +2,7 @@
 // made in Output.swift; what it knows of ELF comes from Symbols.
 
 import ArgumentParser
+import Common
 import Glibc
 import Symbols
 
@@ -31,16 +32,14 @@ struct Gensyms: ParsableCommand {
               gensyms --source ./server
                   local symbols under their source file
               gensyms --format json ./server | jq '.files[0].symbols | length'
-              gensyms ./server > server.syms
-              heapsum --symbols server.syms server.1234.heap
-                  names for where the binary is not
 
             EXIT STATUS
               0   all files were listed
               2   a file is no ELF file, is damaged or can't be read;
                   the others were listed
               64  the arguments are wrong
-            """)
+            """,
+        version: "gensyms \(version)")
 
     @Option(help: ArgumentHelp("Order: address, name or size, ascending.", valueName: "order"))
     var sort: SymbolListing.Order = .address
@@ -51,7 +50,7 @@ struct Gensyms: ParsableCommand {
     @Option(help: ArgumentHelp("Output: text or json.", valueName: "format"))
     var format: Format = .text
 
-    @Argument(help: ArgumentHelp("Executables, shared libraries, object or debug files.", valueName: "file"))
+    @Argument(help: ArgumentHelp("Executables, shared libraries, object or debug files.", valueName: "file"), completion: .file())
     var files: [String]
 
     func run() throws {

@@ -2,6 +2,7 @@
 // else, one line a process, printed when the file is whole.
 
 import ArgumentParser
+import Common
 import Glibc
 import Launch
 
@@ -15,9 +16,10 @@ struct Heapdump: ParsableCommand {
             The dump lies where the program's images go, as PROGRAM.PID.N.heap.
 
             Exit status: 0 done; 2 a process is not recorded, or not ours to read; 64 wrong arguments.
-            """)
+            """,
+        version: "heapdump \(version)")
 
-    @Option(help: ArgumentHelp("Seconds to wait for the image of a program that is only starting.", valueName: "s"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Seconds to wait for the image of a program that is only starting.", valueName: "s"))
     var timeout: Double = 5
 
     @Argument(help: ArgumentHelp("The programs' process IDs.", valueName: "pid"))

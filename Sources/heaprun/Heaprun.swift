@@ -2,6 +2,7 @@
 // does the work.
 
 import ArgumentParser
+import Common
 import Glibc
 import Launch
 import SystemPackage
@@ -22,11 +23,12 @@ struct Heaprun: ParsableCommand {
             Examples:
               heaprun ./server --port 8080
               heaprun -o /var/tmp/heap --skip 'cc1*' make
-            """)
+            """,
+        version: "heaprun \(version)")
 
-    @Option(name: .shortAndLong, help: ArgumentHelp("Where images go, made where missing (default: the working directory).", valueName: "dir"))
+    @Option(name: .shortAndLong, help: ArgumentHelp("Where images go, made where missing (default: the working directory).", valueName: "dir"), completion: .directory)
     var output: String?
-    @Option(help: ArgumentHelp("Frames kept of a stack, at most 1024; 0 keeps none (default: 128).", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Frames kept of a stack, at most 1024; 0 keeps none (default: 128).", valueName: "n"))
     var depth: Int?
     @Option(help: ArgumentHelp("The dump signal: a name or number, RTMIN+n, or none (default: USR2, left to a program that handles it).", valueName: "name"))
     var signal: String?
@@ -36,7 +38,11 @@ struct Heaprun: ParsableCommand {
     var skip: [String] = []
     @Flag(name: .customLong("no-follow"), help: "Record the first program alone, not those it starts.")
     var noFollow = false
-    @Option(help: ArgumentHelp("Where the library's messages go (default: heaprun says them at the end).", valueName: "file"))
+    @Option(parsing: .unconditional, help: ArgumentHelp(
+        "Most bytes that a program's image may take: a number, or 64K, 10M, 1G. New blocks are counted as lost from there on (default: no limit).",
+        valueName: "size"))
+    var maxSize: String?
+    @Option(help: ArgumentHelp("Where the library's messages go (default: heaprun says them at the end).", valueName: "file"), completion: .file())
     var messages: String?
     @Flag(help: "Take the launcher's place by exec, for supervisors that watch the process itself; no report.")
     var exec = false
@@ -80,9 +86,15 @@ struct Heaprun: ParsableCommand {
         case .missing: throw ValidationError("No program to run.")
         // The passthrough takes these too, like any word that is no option of the list above.
         case .unknownOption("--help"), .unknownOption("-h"): throw CleanExit.helpRequest(self)
+        case .unknownOption("--version"): throw CleanExit.message(Self.configuration.version)
         case .unknownOption(let word): throw ValidationError("Unknown option '\(word)'.")
         }
         if let depth, !(0...1024).contains(depth) { throw ValidationError("--depth \(depth): from 0 to 1024.") }
+        var maximumBytes: UInt64?
+        if let maxSize {
+            maximumBytes = byteCount(maxSize)
+            if maximumBytes == nil { throw ValidationError("--max-size \(maxSize): a number of bytes, or 64K, 10M, 1G.") }
+        }
         if let unwind, !["own", "fp", "libunwind"].contains(unwind) { throw ValidationError("--unwind \(unwind): own, fp or libunwind.") }
         if let signal { _ = try signalNumber(signal) }
         for glob in only + skip where glob.utf8.contains(UInt8(ascii: ":")) { throw ValidationError("'\(glob)': a glob can't hold a colon.") }
@@ -97,6 +109,7 @@ struct Heaprun: ParsableCommand {
         request.options.follow = !noFollow
         request.options.threads = threads
         request.options.unwind = unwind
+        request.options.maximumBytes = maximumBytes
         request.options.messages = messages.map { FilePath($0).absolute }
         request.replaces = exec
         request.isQuiet = quiet

@@ -3,6 +3,7 @@
 import ArgumentParser
 import Glibc
 import HeapImage
+import Reduce
 import Report
 
 struct InfoCommand: ParsableCommand {
@@ -12,10 +13,12 @@ struct InfoCommand: ParsableCommand {
         discussion: """
             EXAMPLES
               heapsum info app.4711.heap
-              heapsum info out/*.heap
+              heapsum info out/
+
+            Of a directory the newest image of each process is told of, and what is left out is said.
             """)
 
-    @Argument(help: "Images or dumps.")
+    @Argument(help: ArgumentHelp("Images, dumps, or directories of them.", valueName: "file-or-directory"), completion: .file())
     var files: [String]
 
     @Option(help: "Colours: auto, always, never. NO_COLOR is honoured.")
@@ -27,10 +30,16 @@ struct InfoCommand: ParsableCommand {
 
     func run() throws {
         let out = try TextOutput(path: "-")
+        // Each is chosen by itself: a dump that is named is told of, whatever else is.
+        let selections = files.map { InputSelection(paths: [$0]) }
         var failed = false
-        for (index, file) in files.enumerated() {
+        for failure in selections.flatMap(\.failures) {
+            say("\(failure)")
+            failed = true
+        }
+        for (file, because) in selections.flatMap(\.leftOut) { say("left out: \(file): \(because)") }
+        for (index, image) in selections.flatMap(\.chosen).enumerated() {
             do {
-                let image = try HeapImage(path: file)
                 if index > 0 { try out.write("\n") }
                 try InfoReport(style: Style(descriptor: STDOUT_FILENO, color: color)).write(image, to: out)
             } catch let error as OutputError {

@@ -19,10 +19,10 @@ struct PackCommand: ParsableCommand {
               heapsum pack /dev/shm/app.4711.heap -o .
             """)
 
-    @Argument(help: "Images.")
+    @Argument(help: "Images.", completion: .file())
     var files: [String]
 
-    @Option(name: [.short, .long], help: ArgumentHelp("The directory for the copies, made where missing.", valueName: "dir"))
+    @Option(name: [.short, .long], help: ArgumentHelp("The directory for the copies, made where missing.", valueName: "dir"), completion: .directory)
     var output = "."
 
     func validate() throws {

@@ -1,6 +1,7 @@
 // The command without a name: reduce what is named and print one report.
 
 import ArgumentParser
+import Common
 import Glibc
 import HeapImage
 import Reduce
@@ -12,7 +13,8 @@ struct ReduceCommand: ParsableCommand {
         abstract: "Says who allocated what a program never freed.",
         usage: """
             heapsum [<options>] <file-or-directory> ...
-            heapsum info <file> ...          how a program stands: counts, losses, modules, timeline
+            heapsum info <file-or-directory> ...
+                                             how a program stands: counts, losses, modules, timeline
             heapsum pack <file> ... [-o DIR] dense copies of images, fit to be kept and sent
             """,
         discussion: """
@@ -35,19 +37,20 @@ struct ReduceCommand: ParsableCommand {
             """,
         version: "heapsum \(version)")
 
-    @Argument(help: ArgumentHelp("Images, dumps, or directories of them; - is standard input.", valueName: "file-or-directory"))
+    @Argument(help: ArgumentHelp("Images, dumps, or directories of them; - is standard input.", valueName: "file-or-directory"), completion: .file())
     var files: [String]
 
     @Option(help: "What the stacks are ordered by, the largest first.")
     var sort: SortKey = .bytes
 
-    @Option(help: ArgumentHelp("Show this many stacks (default: 20 in a table, else all; 0: all).", valueName: "n"))
+    // Taken whatever they begin with: of -1 the number is wrong, and not missing.
+    @Option(parsing: .unconditional, help: ArgumentHelp("Show this many stacks (default: 20 in a table, else all; 0: all).", valueName: "n"))
     var top: Int?
 
-    @Option(help: ArgumentHelp("Show this many frames of each stack (default: 20 in a table, else all; 0: all).", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Show this many frames of each stack (default: 20 in a table, else all; 0: all).", valueName: "n"))
     var frames: Int?
 
-    @Option(help: ArgumentHelp("Leave out stacks that hold less: a number of bytes, or 64K, 10M, 1G.", valueName: "bytes"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Leave out stacks that hold less: a number of bytes, or 64K, 10M, 1G.", valueName: "bytes"))
     var minBytes = ByteCount(value: 0)
 
     @Option(help: ArgumentHelp("Keep only stacks with a frame that matches (repeatable).", valueName: "regex"))
@@ -59,10 +62,10 @@ struct ReduceCommand: ParsableCommand {
     @Option(help: "What to print; records are in the form of an AIX debug malloc log.")
     var format: Format = .table
 
-    @Option(name: [.short, .long], help: ArgumentHelp("Write to a file instead of standard output (-).", valueName: "file"))
+    @Option(name: [.short, .long], help: ArgumentHelp("Write to a file instead of standard output (-).", valueName: "file"), completion: .file())
     var output = "-"
 
-    @Option(help: "Which of several images of one process counts: a number from 1 (the oldest), last, or all (summed).")
+    @Option(parsing: .unconditional, help: "Which of several images of one process counts: a number from 1 (the oldest), last, or all (summed).")
     var set: SetChoice = .last
 
     @Option(help: "What the files are. This version reads heap images and dumps only.")
@@ -73,8 +76,8 @@ struct ReduceCommand: ParsableCommand {
 
     func validate() throws {
         if files.isEmpty { throw ValidationError("Name the images to reduce.") }
-        if let top, top < 0 { throw ValidationError("--top must not be negative.") }
-        if let frames, frames < 0 { throw ValidationError("--frames must not be negative.") }
+        if let top, top < 0 { throw ValidationError("--top takes a number from 0 on.") }
+        if let frames, frames < 0 { throw ValidationError("--frames takes a number from 0 on.") }
     }
 
     func run() throws {

@@ -1,12 +1,11 @@
 // What the commands share: messages, and the words of the options.
 
 import ArgumentParser
+import Common
 import Glibc
 import HeapImage
 import Reduce
 import Report
-
-let version = "0.1.0"
 
 /// Says something on stderr, escaped: names of files and modules may hold anything.
 func say(_ text: String) {
@@ -57,15 +56,8 @@ struct ByteCount: ExpressibleByArgument {
     init(value: UInt64) { self.value = value }
 
     init?(argument: String) {
-        var digits = argument.utf8[...]
-        var shift: UInt64 = 0
-        if let unit = digits.last, let index = "KMGT".utf8.firstIndex(of: unit & 0xDF) {
-            shift = UInt64("KMGT".utf8.distance(from: "KMGT".utf8.startIndex, to: index) + 1) * 10
-            digits = digits.dropLast()
-        }
-        guard let number = UInt64(String(decoding: digits, as: UTF8.self)),
-              number.leadingZeroBitCount >= Int(shift) else { return nil }
-        value = number << shift
+        guard let value = byteCount(argument) else { return nil }
+        self.value = value
     }
 
     var defaultValueDescription: String { "\(value)" }

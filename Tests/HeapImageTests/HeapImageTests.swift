@@ -111,6 +111,22 @@ func allBlocks(_ image: HeapImage) -> [LiveBlock] {
         #expect(image.effectiveState == .unknown)
     }
 
+    /// Another thread's free was folded before the allocation, and a peak and a snapshot fell in between.
+    @Test func aCopyBelowZeroHeldNothing() throws {
+        var builder = ImageBuilder(kind: HEAP_KIND_RUNNING)
+        let stack = builder.addStack([1])
+        builder.addBlock(address: 0x1000, bytes: 40, stack: stack)
+        builder.header.peak_bytes = 1000
+        builder.header.snapshots = 1
+        let below = heap_level(bytes: 0 &- 64, blocks: 0 &- 1)
+        builder.stacks[Int(stack)].peak = below
+        builder.stacks[Int(stack)].snapshots = 1
+        builder.stacks[Int(stack)].levels.0 = below
+        let image = try open(builder)
+        #expect(try image.census().stacks[Int(stack)].peak == Level())
+        #expect(image.snapshot(0)[Int(stack)] == Level())
+    }
+
     @Test func peakAndSnapshotsAreCopiedLazily() throws {
         var builder = ImageBuilder(kind: HEAP_KIND_PACKED)
         let changed = builder.addStack([1]), unchanged = builder.addStack([2])

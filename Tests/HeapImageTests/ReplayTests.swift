@@ -118,6 +118,30 @@ import TestSupport
         #expect(census.stacks[Int(newStack)].allocatedBlocks == (step >= 2 ? 1 : 0))
     }
 
+    /// `realloc(p, 0)`, or a new block that found no space in the image: once it returned, nothing of it counts.
+    @Test(arguments: [Cut.returned, .unmarked])
+    func aReallocationThatLeftNoBlockCountsNothing(cut: Cut) throws {
+        var (builder, stack, thread) = start(HEAP_KIND_RUNNING)
+        let slot = builder.slot(address: 0x2000, bytes: 60, stack: stack)
+        builder.count(stack, allocated: 1, bytes: 60)
+        builder.putSlot(address: 0x2000, bytes: 60, word: cut == .returned ? heap_slot_mark(UInt32(thread)) : 0)
+        builder.threads[thread].in_flight = heap_in_flight(
+            phase: UInt64(HEAP_IN_FLIGHT_RETURNED.rawValue), old_address: 0x2000, old_slot: slot, old_bytes: 60,
+            new_address: 0x7000, new_slot: 0, new_bytes: 80, reserved: 0)
+        builder.putEvent(thread: thread, number: 0, kind: HEAP_EVENT_FREED, address: 0x2000, slot: slot, bytes: 60,
+                         flags: HEAP_EVENT_FLAG_REALLOC, commit: false)
+        let image = try open(builder)
+        #expect(allBlocks(image) == [LiveBlock(address: 0x1000, bytes: 100, stack: stack, tick: 0)])
+        let census = try image.census()
+        #expect(census.liveBlocks == 1 && census.liveBytes == 100)
+        #expect(census.stacks[Int(stack)].liveBlocks == 1 && census.stacks[Int(stack)].freedBlocks == 1)
+        #expect(census.settledBlocks == 0 && image.damages.isEmpty)
+        let directory = try TemporaryDirectory()
+        let packed = try image.pack(to: directory.file("packed.heap"))
+        #expect(packed.liveBlocks == 1)
+        #expect(allBlocks(try HeapImage(path: packed.path)).count == 1)
+    }
+
     @Test func inFlightRecordsOfASettledImageArePassedOver() throws {
         var (builder, stack, thread) = start(HEAP_KIND_DUMP)
         builder.threads[thread].in_flight.phase = 1

@@ -1,6 +1,7 @@
 // The pure parts: where arguments split, what goes into an environment, what a signal's name means, what
 // /proc says. Oracles: the C library's own signal numbers and environment, and this process's own /proc.
 
+import Common
 import Glibc
 import SystemPackage
 import TestSupport
@@ -64,8 +65,9 @@ import Testing
         options.only = ["a*", "b"]
         options.follow = false
         options.threads = true
+        options.maximumBytes = 409_600
         let variables = options.variables.map { "\($0.name)=\($0.value)" }
-        #expect(variables == ["HEAPSUM_OUTPUT=/out", "HEAPSUM_RUN_DIR=/run", "HEAPSUM_DEPTH=0", "HEAPSUM_ONLY=a*:b", "HEAPSUM_FOLLOW=0", "HEAPSUM_THREADS=1"])
+        #expect(variables == ["HEAPSUM_OUTPUT=/out", "HEAPSUM_RUN_DIR=/run", "HEAPSUM_DEPTH=0", "HEAPSUM_ONLY=a*:b", "HEAPSUM_FOLLOW=0", "HEAPSUM_THREADS=1", "HEAPSUM_MAX_SIZE=409600"])
     }
 
     @Test func mappingsAreReadAsTheKernelWritesThem() throws {
@@ -95,6 +97,16 @@ import Testing
         #expect(ProcessStatus(parsing: Array("1 (x".utf8)) == nil)
         #expect(ProcessStatus(parsing: Array("1 (x) S 1 2".utf8)) == nil)
         #expect(ProcessStatus.of(getpid())?.isAlive == true)
+    }
+
+    @Test func sizesHaveUnits() {
+        #expect(["0", "512", "64K", "64k", "10M", "1G", "2T", "0T", "16777215T"].map(byteCount) == [0, 512, 65_536, 65_536, 10_485_760, 1 << 30, 2 << 40, 0, 16_777_215 << 40])
+        #expect(["", "K", "-1", "+1", "1.5M", "1 K", "1KB", "16777216T", "18446744073709551616"].map(byteCount).allSatisfy { $0 == nil })
+    }
+
+    @Test(arguments: ["heapsum", "heaprun", "heapdump", "gensyms"]) func everyToolSaysTheVersion(tool: String) throws {
+        let scratch = try Scratch()
+        #expect(try scratch.run([Built.products + "/" + tool, "--version"]) == Outcome(waitStatus: 0, output: "\(tool) \(version)\n", messages: ""))
     }
 
     @Test func wordsAreQuotedForAShell() throws {

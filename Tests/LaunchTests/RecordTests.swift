@@ -224,6 +224,62 @@ import Testing
         #expect(image.header.peak_bytes > 1_000_000 && liveBlocks(image, size: 1024) == 0)
     }
 
+    @Test func theSummaryNamesTheFirstProgramAndThenTheOthers() throws {
+        let scratch = try keeper()
+        let many = try scratch.record(["sh", "-c", "for i in 1 2 3; do ./keeper; done"], options: ["-o", "images"], library: Built.library)
+        let lines = many.messages.split(separator: "\n").map(String.init)
+        let shell = try #require(try images(scratch).first { $0.programName != "keeper" })
+        #expect(lines.count == 7, "\(many.messages)")
+        #expect(lines[0].hasPrefix("heaprun: \(shell.programName) (PID \(shell.header.pid)): \(grouped(shell.header.live_bytes)) bytes live in "))
+        // Three times what a keeper keeps, and what its own start leaves.
+        let others = try images(scratch).filter { $0.programName == "keeper" }.reduce(0) { $0 + $1.header.live_bytes }
+        #expect(others >= 144_000 && lines[1].hasPrefix("heaprun: and 3 more images, of its children: \(grouped(others)) bytes live in "))
+        #expect(lines[2].contains("144,000 bytes") && lines[2].contains("3,000 blocks  keeper: keep ← main"))
+        #expect(lines[5] == "  images: 4 in \(scratch.path)/images")
+
+        let only = try scratch.record(["sh", "-c", "./keeper; :"], options: ["-o", "only", "--only", "keeper"], library: Built.library)
+        #expect(only.messages.hasPrefix("heaprun: sh itself left no image; 1 image of its children: 48,"), "\(only.messages)")
+        #expect(only.messages.contains("keeper: keep ← main"))
+        let exec = try scratch.record(["sh", "-c", "exec ./keeper"], options: ["-o", "exec"], library: Built.library)
+        #expect(exec.messages.hasPrefix("heaprun: keeper (PID ") && exec.messages.contains("heaprun: and 1 more image: "), "\(exec.messages)")
+    }
+
+    @Test func theLibrarysMessagesAreSaidOnceAndAsHeaprunsOwn() throws {
+        let scratch = try keeper()
+        let outcome = try scratch.record(
+            ["sh", "-c", "./keeper; ./keeper"], options: ["-o", "images"], library: Built.library, variables: ["HEAPSUM_DEPTH": "deep"])
+        #expect(outcome.messages.hasPrefix("heaprun: HEAPSUM_DEPTH is not a number from 0 to 1024: deep\nheaprun: "))
+        #expect(outcome.messages.split(separator: "\n").count { $0.contains("HEAPSUM_DEPTH") } == 1)
+        #expect(!outcome.messages.contains("heapsum: "))
+    }
+
+    @Test func theLibrarysReasonForNoImageIsTheReason() throws {
+        let scratch = try keeper()
+        // Less than any image takes.
+        let outcome = try record(scratch, "exit", options: ["-o", "images", "--max-size", "8K"])
+        #expect(outcome.exitStatus == 3)
+        #expect(outcome.messages == """
+            heaprun: no image could be made in \(scratch.path)/images
+            heaprun: no image could be made at all: nothing is recorded of \(scratch.path)/keeper
+            heaprun: no image of keeper appeared
+
+            """)
+    }
+
+    @Test func anImageGrowsToItsMaximumAndNoFurther() throws {
+        let scratch = try Scratch()
+        let outcome = try scratch.record([try Built.program("endings"), "return"], options: ["-o", "images", "--max-size", "400K"], library: Built.library)
+        #expect(outcome.exitStatus == 3)
+        #expect(outcome.messages.contains("  the image reached its maximum size, and recording stopped there\n"), "\(outcome.messages)")
+        #expect(outcome.messages.contains("not in the image: there was no space"))
+        let image = try #require(try images(scratch).first)
+        #expect(image.hasFlag(HEAP_FLAG_FULL) && image.header.maximum_bytes == 400 << 10 && image.losses.lost_allocations > 0)
+        for wrong in ["", "-1", "12Q"] {
+            let refused = try scratch.record(["true"], options: ["--max-size", wrong], library: Built.library)
+            #expect(refused.exitStatus == 125 && refused.messages.contains("--max-size \(wrong): a number of bytes"), "\(refused)")
+        }
+    }
+
     @Test func manyShortProgramsAreGatheredOnTheWay() throws {
         let scratch = try Scratch()
         let script = "i=0; while [ $i -lt 150 ]; do /bin/ls >/dev/null; i=$((i+1)); done; sleep 2.2; ls \"$HEAPSUM_RUN_DIR\" | wc -l"

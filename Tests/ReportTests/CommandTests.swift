@@ -66,6 +66,33 @@ import TestSupport
         #expect(packed.status == 0 && packed.out == "./sample.1.heap\n")
     }
 
+    /// A number that begins with a dash is wrong, and not missing.
+    @Test(arguments: ["--top", "--frames"]) func numbersBelowNothingAreSaidToBe(option: String) throws {
+        let wrong = try heapsum([option, "-1", "a.heap"], in: try images())
+        #expect(wrong.status == 64 && wrong.error.contains("\(option) takes a number from 0 on"), "\(wrong.error)")
+    }
+
+    @Test func setsThatAreNotThereAreSaidWithThoseThatAre() throws {
+        let directory = try images()
+        let both = try heapsum(["--set", "9", "."], in: directory)
+        #expect(both.status == 2 && both.out.isEmpty)
+        #expect(both.error.contains("./a.1.heap: this is set 1 of its process, which has 2 sets and no set 9"))
+        #expect(both.error.contains("./a.heap: this is set 2 of its process, which has 2 sets and no set 9"))
+        #expect(try heapsum(["--set", "9", "a.heap"], in: directory).error.contains("which has 1 set and no set 9"))
+    }
+
+    @Test func infoOfADirectoryTellsOfTheNewest() throws {
+        let directory = try images()
+        let info = try heapsum(["info", "."], in: directory)
+        #expect(info.status == 0 && info.out.hasPrefix("./a.heap\n") && !info.out.contains("./a.1.heap"))
+        #expect(info.error.contains("left out: ./a.1.heap: ./a.heap of the same process is newer"))
+        // What is named is told of, whatever else is.
+        let named = try heapsum(["info", "a.1.heap", "a.heap"], in: directory)
+        #expect(named.out.hasPrefix("a.1.heap\n") && named.out.contains("\n\na.heap\n") && named.error.isEmpty)
+        let none = try heapsum(["info", "/proc/self/fdinfo", "a.heap"], in: directory)
+        #expect(none.status == 2 && none.out.hasPrefix("a.heap\n") && none.error.contains("no file in this directory is called *.heap"))
+    }
+
     @Test func aCutImageIsUsedAndSaid() throws {
         let directory = try images()
         #expect(truncate(directory.file("a.heap"), 976) == 0)

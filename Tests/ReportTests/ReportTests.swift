@@ -54,6 +54,35 @@ func sample() throws -> (Reduction, FrameNames) {
     return (reduction, names)
 }
 
+/// A name as C++ compilers make them, longer than most terminals are wide.
+let mangledName = "_ZL7produceR5QueueNSt6chrono10time_pointINS1_3_V212steady_clockENS1_8durationIlSt5ratioILl1ELl1000000000EEEEEERj"
+    + String(repeating: "NSt6vectorIdSaIdEE", count: 8)
+
+/// One stack: a long name in a module of a long name, a short one, and a module of a long name without symbols.
+func mangled() throws -> (Reduction, FrameNames) {
+    var builder = ImageBuilder()
+    let app = builder.addModule("/opt/bin/app"), long = builder.addModule("/opt/lib/libproducer-of-measurements-and-more.so.1.2.3")
+    let none = builder.addModule("/opt/lib/libwithout-any-symbols-at-all-of-a-very-long-name-indeed.so.6.0.0")
+    let stack = builder.addStack([heap_frame_make(long, 0x1090), heap_frame_make(app, 0x1105), heap_frame_make(none, 0x77)])
+    builder.addBlock(address: 0x1_0000, bytes: 8, stack: stack)
+    let reduction = Reduction()
+    try reduction.add(HeapImage(MemorySource(builder.bytes(), name: "app.1.heap"), presence: .gone))
+    let names = FrameNames(reduction) { module in
+        switch module.baseName {
+        case "app": FixedNames(symbols: [(0x1100, "main")])
+        case "libproducer-of-measurements-and-more.so.1.2.3": FixedNames(symbols: [(0x1000, mangledName)])
+        default: throw NoFile()
+        }
+    }
+    return (reduction, names)
+}
+
+func table(_ style: Style, _ reduction: Reduction, _ names: FrameNames) throws -> String {
+    let out = TextOutput()
+    try Table(style: style).write(reduction, RowSelection(reduction, names: names), names: names, to: out)
+    return out.text
+}
+
 func table(_ style: Style = Style(), sort: SortKey = .bytes, top: Int? = nil, frames: Int? = nil, filter: FrameFilter? = nil) throws -> String {
     let (reduction, names) = try sample()
     let out = TextOutput()
@@ -106,11 +135,25 @@ func table(_ style: Style = Style(), sort: SortKey = .bytes, top: Int? = nil, fr
         #expect(coloured.replacing(/\x{1B}\[[0-9]+m/, with: "") == plain)
     }
 
-    @Test(arguments: [40, 60, 100])
+    /// Mangled names and module names of any length: each frame's line keeps within the width, and its offset and module are there.
+    @Test(arguments: [40, 60, 80, 200])
     func framesKeepWithinTheWidth(width: Int) throws {
-        for line in try table(Style(width: width)).split(separator: "\n") where line.hasPrefix("    ") && line.contains("+0x") {
-            #expect(line.count <= max(width, 24 + 4 + 2 + 24))
-        }
+        let (reduction, names) = try mangled()
+        let text = try table(Style(width: width), reduction, names)
+        let lines = text.split(separator: "\n").filter { $0.hasPrefix("    ") && $0.contains("+0x") }
+        #expect(lines.count == 3)
+        for line in lines { #expect(line.count <= width, "\(line)") }
+        #expect(lines[0].contains("…") && lines[0].contains("+0x90  ") && lines[0].hasPrefix("    _ZL7prod"), "\(lines[0])")
+        #expect(lines[1].hasSuffix("  app") && lines[1].contains("main+0x5 "))
+        // The columns stand: each module begins where the others do.
+        let columns = Set(lines.prefix(2).map { $0.count - ($0.split(separator: " ").last?.count ?? 0) })
+        #expect(columns.count == 1, "\(text)")
+        #expect(lines[2].hasSuffix("+0x77"))
+    }
+
+    @Test func whatIsNoTerminalGetsWholeNames() throws {
+        let (reduction, names) = try mangled()
+        #expect(try table(Style(), reduction, names).contains("    \(mangledName)+0x90  libproducer-of-measurements-and-more.so.1.2.3\n"))
     }
 
     @Test func filtersAskEveryFrame() throws {
@@ -204,9 +247,26 @@ func table(_ style: Style = Style(), sort: SortKey = .bytes, top: Int? = nil, fr
         let image = try #require(reduction.inputs[0].image)
         try InfoReport(style: Style()).write(image, to: out)
         for part in ["state         exited with status 0", "live          3,001,741 bytes in 4 blocks",
-                     "freed         90 bytes in 9 blocks", "2  allocations without a place", "Modules (3)"] {
+                     "freed         90 bytes in 9 blocks", "unwinder      own, by the modules' unwind tables\n", "dump signal   none\n", "2  allocations without a place", "Modules (3)"] {
             #expect(out.text.contains(part), "\(part)")
         }
+        #expect(!out.text.contains("held against libunwind"))
+    }
+
+    @Test(arguments: [(SIGUSR2, false, "USR2\n"), (SIGUSR2, true, "USR2, which the program handles itself and keeps: it makes no dumps\n"),
+                      (SIGHUP, false, "HUP\n"), (37, false, "RTMIN+3\n"), (0, false, "none\n"), (-1, false, "-1\n")])
+    func infoNamesTheDumpSignalAndTheUnwinding(signal: Int32, isKept: Bool, text: String) throws {
+        var builder = ImageBuilder()
+        builder.header.dump_signal = UInt32(bitPattern: signal)
+        builder.header.flags = isKept ? HEAP_FLAG_SIGNAL_OF_PROGRAM.rawValue : 0
+        builder.header.unwinder = HEAP_UNWINDER_FP.rawValue
+        builder.header.verified_stacks = 12_345
+        builder.header.differing_stacks = isKept ? 2 : 0
+        let out = TextOutput()
+        try InfoReport(style: Style()).write(HeapImage(MemorySource(builder.bytes(), name: "a.heap"), presence: .gone), to: out)
+        #expect(out.text.contains("dump signal   " + text))
+        #expect(out.text.contains("unwinder      own, by frame pointers\n"))
+        #expect(out.text.contains("verified      12,345 stacks held against libunwind, \(isKept ? 2 : 0) differ\n"))
     }
 }
 
