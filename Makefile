@@ -22,8 +22,9 @@ LIBRARY_CFLAGS  = -std=c17 -D_GNU_SOURCE -O2 -g -fPIC -Wall -Wextra -Werror -fvi
                   -fno-plt
 # libdl holds dlsym before glibc 2.34, and is an empty shell since: it is always needed, so that one build loads under either.
 LIBRARY_LDFLAGS = -shared -Wl,-soname,libheapsum.so -Wl,-z,now -Wl,-z,initfirst -Wl,--no-undefined -l:libdl.so.2
-LIBRARY_SOURCES = $(wildcard Interposer/*.c)
-LIBRARY_HEADERS = $(wildcard Interposer/*.h Interposer/include/*.h)
+LIBRARY_FOLDERS = Interposer/include Interposer Interposer/hooks Interposer/stacks Interposer/book Interposer/image Interposer/process
+LIBRARY_SOURCES = $(wildcard Interposer/*/*.c)
+LIBRARY_HEADERS = $(wildcard Interposer/*.h Interposer/*/*.h)
 
 .PHONY: all library tools examples demo test bench install clean packages
 .DELETE_ON_ERROR:
@@ -36,7 +37,7 @@ library: $(LIBRARY)
 $(LIBRARY): $(LIBRARY_SOURCES) $(LIBRARY_HEADERS) Makefile
 	$(if $(LIBRARY_SOURCES),,$(error there are no sources in Interposer))
 	@mkdir -p $(@D)
-	$(CC) $(LIBRARY_CFLAGS) -IInterposer/include $(CFLAGS) -o $@.$$$$ $(LIBRARY_SOURCES) $(LIBRARY_LDFLAGS) $(LDFLAGS) && mv -f $@.$$$$ $@
+	$(CC) $(LIBRARY_CFLAGS) $(addprefix -I,$(LIBRARY_FOLDERS)) $(CFLAGS) -o $@.$$$$ $(LIBRARY_SOURCES) $(LIBRARY_LDFLAGS) $(LDFLAGS) && mv -f $@.$$$$ $@
 
 # SwiftPM does not see when a header that Swift imports changes, and would keep the old layout: its importers are made to look new.
 .build/headers: $(wildcard Interposer/include/* Sources/CLaunch/*)

@@ -94,7 +94,7 @@ FREES(_ZdlPvmSt11align_val_t, _ZnwmSt11align_val_t(48, 16), _ZdlPvmSt11align_val
 FREES(_ZdaPvmSt11align_val_t, _ZnamSt11align_val_t(48, 16), _ZdaPvmSt11align_val_t(block, 48, 16))
 
 #define RUN(name) run_##name();
-#include "../../Interposer/interposed.h"
+#include "../../Interposer/hooks/interposed.h"
 
 int main() {
     INTERPOSED_C(RUN)

@@ -300,6 +300,7 @@ bool image_create(void) {
         message("no image could be made in ", options.output[0] != '\0' ? options.output : "the output directory");
         made = create_in("/dev/shm") || create_in_memory();
     }
+    if (!made && options.maximum_bytes != 0 && options.maximum_bytes < 1 << 20) message("HEAPSUM_MAX_SIZE is too small for an image; 1M holds a small program's", "");
     if (!made) message("no image could be made at all: nothing is recorded of ", options.program);
     errno = saved;
     return made;
