@@ -55,7 +55,7 @@ import Testing
     }
 
     private func record(_ scratch: Scratch, _ what: String, options: [String] = ["-o", "images"]) throws -> Outcome {
-        try scratch.record(["./keeper", what], options: options, library: Built.library)
+        try scratch.record(["./keeper", what], options: options, library: Built.interposer)
     }
 
     private func images(_ scratch: Scratch) throws -> [HeapImage] {
@@ -135,7 +135,7 @@ import Testing
 
     @Test(arguments: [false, true]) func heapdumpReadsRunningAndStoppedPrograms(isStopped: Bool) throws {
         let scratch = try keeper()
-        let running = try scratch.startRecorded(["./keeper", "wait"], options: ["--quiet", "-o", "images"], library: Built.library)
+        let running = try scratch.startRecorded(["./keeper", "wait"], options: ["--quiet", "-o", "images"], library: Built.interposer)
         let child = try running.child()
         #expect(try eventually { try contents(running.outputPath) == "ready\n" })
         if isStopped { kill(child, SIGSTOP) }
@@ -158,7 +158,7 @@ import Testing
 
     @Test func heapdumpNeedsNoPath() throws {
         let scratch = try keeper()
-        let running = try scratch.startRecorded(["./keeper", "wait"], options: ["--quiet", "-o", "images"], library: Built.library)
+        let running = try scratch.startRecorded(["./keeper", "wait"], options: ["--quiet", "-o", "images"], library: Built.interposer)
         let child = try running.child()
         #expect(try eventually { try contents(running.outputPath) == "ready\n" })
         guard case .file(let path) = try findImage(of: child, deadline: 0) else { throw Failure("no path") }
@@ -204,20 +204,20 @@ import Testing
             int main(void) { return malloc(10) == NULL; }
             """)
         try scratch.prepare("cc -O0 -fno-builtin -rdynamic -o own own.c")
-        let outcome = try scratch.record(["./own"], options: ["-o", "images"], library: Built.library)
+        let outcome = try scratch.record(["./own"], options: ["-o", "images"], library: Built.interposer)
         #expect(outcome.exitStatus == 0)
         #expect(outcome.messages.contains("no allocation that could be seen"), "\(outcome.messages)")
     }
 
     @Test func theExamplesTellTheirStories() throws {
         let scratch = try Scratch()
-        _ = Built.library
+        _ = Built.interposer
         try scratch.prepare("make -s -C '\(Built.root)' examples")
-        let pool = try scratch.record([Built.examples + "/pool-slot-zero", "0.5"], options: ["-o", "images"], library: Built.library)
+        let pool = try scratch.record([Built.examples + "/pool-slot-zero", "0.5"], options: ["-o", "images"], library: Built.interposer)
         #expect(pool.messages.contains("open_connection ← take_connection ← handle_request"), "\(pool.messages)")
-        let threads = try scratch.record([Built.examples + "/unjoined-threads", "0.5"], options: ["-o", "images"], library: Built.library)
+        let threads = try scratch.record([Built.examples + "/unjoined-threads", "0.5"], options: ["-o", "images"], library: Built.interposer)
         #expect(threads.messages.contains("accept_requests ← main"), "\(threads.messages)")
-        let queue = try scratch.record([Built.examples + "/producer-consumer", "0.5"], options: ["-o", "images"], library: Built.library)
+        let queue = try scratch.record([Built.examples + "/producer-consumer", "0.5"], options: ["-o", "images"], library: Built.interposer)
         #expect(queue.exitStatus == 0)
         let image = try #require(try images(scratch).first { $0.programName == "producer-consumer" })
         // Nothing of the queue is left, and the peak held a thousand measurements and more.
@@ -226,7 +226,7 @@ import Testing
 
     @Test func theSummaryNamesTheFirstProgramAndThenTheOthers() throws {
         let scratch = try keeper()
-        let many = try scratch.record(["sh", "-c", "for i in 1 2 3; do ./keeper; done"], options: ["-o", "images"], library: Built.library)
+        let many = try scratch.record(["sh", "-c", "for i in 1 2 3; do ./keeper; done"], options: ["-o", "images"], library: Built.interposer)
         let lines = many.messages.split(separator: "\n").map(String.init)
         let shell = try #require(try images(scratch).first { $0.programName != "keeper" })
         #expect(lines.count == 7, "\(many.messages)")
@@ -237,17 +237,17 @@ import Testing
         #expect(lines[2].contains("144,000 bytes") && lines[2].contains("3,000 blocks  keeper: keep ← main"))
         #expect(lines[5] == "  images: 4 in \(scratch.path)/images")
 
-        let only = try scratch.record(["sh", "-c", "./keeper; :"], options: ["-o", "only", "--only", "keeper"], library: Built.library)
+        let only = try scratch.record(["sh", "-c", "./keeper; :"], options: ["-o", "only", "--only", "keeper"], library: Built.interposer)
         #expect(only.messages.hasPrefix("heaprun: sh itself left no image; 1 image of its children: 48,"), "\(only.messages)")
         #expect(only.messages.contains("keeper: keep ← main"))
-        let exec = try scratch.record(["sh", "-c", "exec ./keeper"], options: ["-o", "exec"], library: Built.library)
+        let exec = try scratch.record(["sh", "-c", "exec ./keeper"], options: ["-o", "exec"], library: Built.interposer)
         #expect(exec.messages.hasPrefix("heaprun: keeper (PID ") && exec.messages.contains("heaprun: and 1 more image: "), "\(exec.messages)")
     }
 
     @Test func theLibrarysMessagesAreSaidOnceAndAsHeaprunsOwn() throws {
         let scratch = try keeper()
         let outcome = try scratch.record(
-            ["sh", "-c", "./keeper; ./keeper"], options: ["-o", "images"], library: Built.library, variables: ["HEAPSUM_DEPTH": "deep"])
+            ["sh", "-c", "./keeper; ./keeper"], options: ["-o", "images"], library: Built.interposer, variables: ["HEAPSUM_DEPTH": "deep"])
         #expect(outcome.messages.hasPrefix("heaprun: HEAPSUM_DEPTH is not a number from 0 to 1024: deep\nheaprun: "))
         #expect(outcome.messages.split(separator: "\n").count { $0.contains("HEAPSUM_DEPTH") } == 1)
         #expect(!outcome.messages.contains("heapsum: "))
@@ -269,14 +269,14 @@ import Testing
 
     @Test func anImageGrowsToItsMaximumAndNoFurther() throws {
         let scratch = try Scratch()
-        let outcome = try scratch.record([try Built.program("endings"), "return"], options: ["-o", "images", "--max-size", "400K"], library: Built.library)
+        let outcome = try scratch.record([try Built.program("endings"), "return"], options: ["-o", "images", "--max-size", "400K"], library: Built.interposer)
         #expect(outcome.exitStatus == 3)
         #expect(outcome.messages.contains("  the image reached its maximum size, and recording stopped there\n"), "\(outcome.messages)")
         #expect(outcome.messages.contains("not in the image: there was no space"))
         let image = try #require(try images(scratch).first)
         #expect(image.hasFlag(HEAP_FLAG_FULL) && image.header.maximum_bytes == 400 << 10 && image.losses.lost_allocations > 0)
         for wrong in ["", "-1", "12Q"] {
-            let refused = try scratch.record(["true"], options: ["--max-size", wrong], library: Built.library)
+            let refused = try scratch.record(["true"], options: ["--max-size", wrong], library: Built.interposer)
             #expect(refused.exitStatus == 125 && refused.messages.contains("--max-size \(wrong): a number of bytes"), "\(refused)")
         }
     }
@@ -284,7 +284,7 @@ import Testing
     @Test func manyShortProgramsAreGatheredOnTheWay() throws {
         let scratch = try Scratch()
         let script = "i=0; while [ $i -lt 150 ]; do /bin/ls >/dev/null; i=$((i+1)); done; sleep 2.2; ls \"$HEAPSUM_RUN_DIR\" | wc -l"
-        let outcome = try scratch.record(["sh", "-c", script], options: ["-o", "images"], library: Built.library)
+        let outcome = try scratch.record(["sh", "-c", script], options: ["-o", "images"], library: Built.interposer)
         let left = try #require(outcome.output.split(separator: "\n").last.flatMap { Int($0) })
         #expect(left < 100, "\(outcome.output)")
         #expect(try images(scratch).count { $0.programName == "ls" } >= 150)

@@ -12,13 +12,13 @@ import Testing
     }
 
     @Test func itNeedsLibcAndNothingElse() throws {
-        let needed = try lines("readelf -dW '\(Built.library)'").filter { $0.contains("(NEEDED)") }.compactMap { $0.last }
+        let needed = try lines("readelf -dW '\(Built.interposer)'").filter { $0.contains("(NEEDED)") }.compactMap { $0.last }
         #expect(Set(needed).isSubset(of: ["[libc.so.6]", "[libdl.so.2]"]) && needed.contains("[libc.so.6]"), "\(needed)")
     }
 
     @Test func itLoadsUnderAnOlderLibc() throws {
         // Newest version asked for by any symbol: 2.28 at the most.
-        let versions = try lines("readelf -VW '\(Built.library)'").flatMap { $0 }.filter { $0.hasPrefix("GLIBC_2.") }
+        let versions = try lines("readelf -VW '\(Built.interposer)'").flatMap { $0 }.filter { $0.hasPrefix("GLIBC_2.") }
         #expect(!versions.isEmpty)
         for version in versions {
             let numbers = version.dropFirst("GLIBC_".count).split(separator: ".").compactMap { Int($0) }
@@ -27,14 +27,14 @@ import Testing
     }
 
     @Test func itExportsTheInterposedNamesAlone() throws {
-        let exported = try lines("nm -D --defined-only '\(Built.library)'").compactMap { $0.last }
+        let exported = try lines("nm -D --defined-only '\(Built.interposer)'").compactMap { $0.last }
         #expect(Set(exported) == Set(try interposedNames()))
     }
 
     @Test func itBindsAtOnceAndKeepsItsThreadDataStatic() throws {
-        let flags = try lines("readelf -dW '\(Built.library)'").filter { $0.contains("(FLAGS)") || $0.contains("(FLAGS_1)") }.flatMap { $0 }
+        let flags = try lines("readelf -dW '\(Built.interposer)'").filter { $0.contains("(FLAGS)") || $0.contains("(FLAGS_1)") }.flatMap { $0 }
         for flag in ["BIND_NOW", "STATIC_TLS", "INITFIRST"] { #expect(flags.contains(flag), "\(flag) in \(flags)") }
-        let relocations = try lines("readelf -rW '\(Built.library)'").flatMap { $0 }
+        let relocations = try lines("readelf -rW '\(Built.interposer)'").flatMap { $0 }
         #expect(!relocations.isEmpty && !relocations.contains { $0.contains("DTPMOD64") || $0.contains("TLSDESC") }, "dynamic TLS")
     }
 

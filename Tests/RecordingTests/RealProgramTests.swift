@@ -35,7 +35,7 @@ import Testing
     @Test(arguments: commands) func outputAndStatusAreAPlainRuns(command: [String]) throws {
         let plain = try Scratch(), recorded = try Scratch()
         for scratch in [plain, recorded] { try scratch.prepare(Self.ground) }
-        let expected = try plain.run(command), outcome = try recorded.record(command, library: Built.library)
+        let expected = try plain.run(command), outcome = try recorded.record(command, library: Built.interposer)
         #expect(outcome.exitStatus == expected.exitStatus)
         #expect(outcome.output == expected.output.replacing(plain.path, with: recorded.path))
         #expect(outcome.messages == expected.messages.replacing(plain.path, with: recorded.path))
@@ -61,9 +61,9 @@ import Testing
         // Valgrind adds variables of its own. The recorded run gets the same ones, of the same length: programs copy them.
         var variables = try scratch.run(["env", "-i"] + base + ["valgrind", "-q", "/usr/bin/env"]).output.split(separator: "\n").map(String.init)
         let index = try #require(variables.firstIndex { $0.hasPrefix("LD_PRELOAD=") })
-        let padding = variables[index].utf8.count - "LD_PRELOAD=".utf8.count - Built.library.utf8.count
+        let padding = variables[index].utf8.count - "LD_PRELOAD=".utf8.count - Built.interposer.utf8.count
         try #require(padding >= 0, "the library's path is longer than valgrind's")
-        variables[index] = "LD_PRELOAD=" + String(repeating: ":", count: padding) + Built.library
+        variables[index] = "LD_PRELOAD=" + String(repeating: ":", count: padding) + Built.interposer
 
         let judged = try scratch.run(["env", "-i"] + base + ["valgrind", "--run-libc-freeres=no", "--run-cxx-freeres=no", "--log-file=judged"] + command)
         let recorded = try scratch.run(["env", "-i"] + variables + command)
@@ -94,7 +94,7 @@ import Testing
             """
         try scratch.write("serve", script)
         let plain = try scratch.run(["/bin/sh", "serve", "env"])
-        let recorded = try scratch.run(["/bin/sh", "serve", "\(Built.heaprun) --quiet"], variables: ["HEAPSUM_LIBRARY": Built.library])
+        let recorded = try scratch.run(["/bin/sh", "serve", "\(Built.heaprun) --quiet"], variables: ["HEAPSUM_LIBRARY": Built.interposer])
         #expect(plain.output.hasSuffix("status 0\n"), "\(plain)")
         #expect(recorded == plain)
         let name = try scratch.shell("basename $(readlink -f $(command -v redis-server))").output.filter { !$0.isNewline }

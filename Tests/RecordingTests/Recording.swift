@@ -33,7 +33,7 @@ struct Recording {
 extension Scratch {
     /// Environment for a program to be recorded into this directory.
     func recordingVariables(_ more: [String: String?] = [:]) -> [String: String?] {
-        ["LD_PRELOAD": Built.library, "HEAPSUM_OUTPUT": path].merging(more) { $1 }
+        ["LD_PRELOAD": Built.interposer, "HEAPSUM_OUTPUT": path].merging(more) { $1 }
     }
 
     /// Runs a program of Tests/Programs recorded.

@@ -13,7 +13,7 @@ import Testing
         try scratch.prepare("mkdir small")
         let script = """
             mount -t tmpfs -o size=\(size),mode=0700 none '\(scratch.path)/small' || exit 99
-            LD_PRELOAD='\(Built.library)' HEAPSUM_OUTPUT='\(scratch.path)/small' \(command)
+            LD_PRELOAD='\(Built.interposer)' HEAPSUM_OUTPUT='\(scratch.path)/small' \(command)
             status=$?
             for image in small/*.heap; do [ -e "$image" ] && cp --sparse=always "$image" .; done
             exit $status

@@ -174,7 +174,7 @@ package enum Built {
     package static let heapdump = products + "/heapdump"
 
     /// libheapsum.so, made once for all tests.
-    package static let library: String = {
+    package static let interposer: String = {
         if let path = getenv("HEAPSUM_LIBRARY") { return String(cString: path) }
         let status = system("make -s -C '\(root)' library examples >&2")
         precondition(status == 0, "make library failed")
