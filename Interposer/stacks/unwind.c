@@ -114,7 +114,7 @@ static uint32_t stack_of_deep_memo(const struct memo *memo, struct stack_space *
     memcpy(space->hashes, memo->hashes, outermost * sizeof space->hashes[0]);
     if (!cut) append(space, &kept, heap_frame_make(HEAP_MODULE_CUT, 0));
     for (uint32_t i = count - (innermost - 1); i < count; i++) append(space, &kept, memo->frames[i]); /* one of the innermost is the leaf */
-    append(space, &kept, memo->leaf.id);
+    append(space, &kept, memo->leaf.frame.id);
     return tree_stack(space->frames, space->hashes, kept);
 }
 
@@ -127,7 +127,7 @@ static inline uint32_t stack_of_memo(struct memo *memo, struct scratch *scratch)
     __typeof__(&scratch->recent[0]) recent = &scratch->recent[hash % RECENT_STACKS];
     if (likely(recent->hash == hash) && likely(recent->stack != 0)) return memo->leaf.stack = recent->stack;
     uint32_t stack = deep ? stack_of_deep_memo(memo, &scratch->spaces[0])
-                          : tree_stack_below(memo->frames, memo->hashes, memo->base + memo->leaf.outer, memo->leaf.id, hash);
+                          : tree_stack_below(memo->frames, memo->hashes, memo->base + memo->leaf.outer, memo->leaf.frame.id, hash);
     if (unlikely(stack == TREE_EMPTY_STACK)) return stack; /* there was no space: perhaps there is, the next time */
     recent->stack = 0;
     fence_compiler();

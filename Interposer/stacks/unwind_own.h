@@ -10,6 +10,7 @@
 
 #include "bounds.h"
 #include "modules.h"
+#include "rules.h"
 
 /* A thread's registers at one of its frames, as far as unwinding needs them. */
 struct machine_state {
@@ -25,12 +26,10 @@ struct machine_state {
 /* One frame of the memo. */
 struct memo_frame {
     struct machine_state state;
-    uintptr_t fp_slot;  /* where the caller's fp was read, if a frame further out needs it; else 0 */
-    uintptr_t cfa_slot; /* where the CFA was read, for a realigned frame; else 0 */
-    uint8_t kind;       /* enum rule_kind */
-    bool exact;         /* pc was interrupted: its rule is its own, not that of the byte before it */
-    bool fp_matters;    /* the frames outwards depend on state.fp */
-    bool restores_fp;   /* the caller's fp was read, not handed on */
+    struct rule rule; /* by which its caller is found */
+    bool exact;       /* pc was interrupted: its rule is its own, not that of the byte before it */
+    bool fp_matters;  /* the frames outwards depend on state.fp */
+    uint64_t id;      /* module and offset */
 };
 
 struct memo_check { /* a word that was read on the way out, and what it said */
@@ -56,7 +55,7 @@ struct memo {
         uint32_t check_count;
         uint32_t outer; /* frames of the memory that are in its stack */
         uint32_t stack; /* its stack's number; 0: not asked for yet */
-        uint64_t id, hash;
+        uint64_t hash;
     } leaf;
     struct memo_frame memory[MEMO_FRAMES];
     uint32_t checks_until[MEMO_FRAMES]; /* the checks of frame i end here, and begin where those of the frame outwards of it end */
@@ -66,7 +65,18 @@ struct memo {
 };
 
 /* The kind of the outermost frame: RULE_END, or the stack is cut. */
-static inline uint8_t memo_outermost(const struct memo *memo) { return memo->leaf.outer > 0 ? memo->memory[0].kind : memo->leaf.frame.kind; }
+static inline enum rule_kind memo_outermost(const struct memo *memo) { return memo->leaf.outer > 0 ? memo->memory[0].rule.kind : memo->leaf.frame.rule.kind; }
+
+/* What is known of a pc, in one place: a thread's own, direct-mapped. The key is the instruction, one byte back from a return address. */
+#define PC_CACHE_ENTRIES 2048
+struct pc_cache {
+    uint32_t generation; /* of the modules, when it was filled */
+    struct pc_entry {
+        uintptr_t key;
+        uint64_t id;
+        struct rule rule;
+    } entries[PC_CACHE_ENTRIES];
+};
 
 /* Several, for threads that run on several stacks: coroutines, signal handlers on a stack of their own. */
 #define MEMOS 2
@@ -75,6 +85,7 @@ static inline uint8_t memo_outermost(const struct memo *memo) { return memo->lea
 struct own_space {
     struct memo memos[MEMOS];
     uint32_t recent; /* the memo used last */
+    struct pc_cache pcs;
     struct memo_frame fresh[MEMO_FRAMES]; /* the frames of an unwinding under way, innermost first */
 };
 

@@ -31,56 +31,51 @@ struct machine_state own_caller(uintptr_t hook_frame) {
 static inline bool holds(struct cfi_bounds bounds, uintptr_t address) { return address >= bounds.low && address <= bounds.high - 8; }
 
 /*
- * Steps from the frame in `frame->state` to its caller's state, and notes what was read. RULE_NONE: the stack is cut here, for
- * want of rules or because they lead nowhere. RULE_END: this was the outermost frame. RULE_INTERPRET: not by this function.
+ * Steps from a frame to its caller's state by the frame's rule. RULE_NONE: the stack is cut here, as the rule leads nowhere. RULE_END: this
+ * was the outermost frame. RULE_INTERPRET: not by this function. Else the rule's kind.
  */
-static inline __attribute__((always_inline)) enum rule_kind step(struct memo_frame *frame, struct machine_state *caller, bool *exact, struct cfi_bounds *bounds, struct cfi_space *cfi) {
-    const struct machine_state state = frame->state;
-    struct rule rule = rule_for(state.pc - !frame->exact, cfi);
+static inline __attribute__((always_inline)) enum rule_kind step(struct memo_frame *frame, struct machine_state *caller, bool *exact, struct cfi_bounds *bounds) {
+    const uintptr_t sp = frame->state.sp, fp = frame->state.fp;
+    struct rule *rule = &frame->rule;
     uintptr_t cfa;
-    frame->fp_slot = frame->cfa_slot = 0;
-    frame->restores_fp = false;
     *exact = false;
-    if (likely(rule.kind == RULE_RSP)) {
-        cfa = state.sp + (uintptr_t)(intptr_t)rule.cfa_offset;
-    } else if (rule.kind == RULE_RBP) {
-        cfa = state.fp + (uintptr_t)(intptr_t)rule.cfa_offset;
-    } else if (rule.kind == RULE_REALIGNED) {
-        frame->cfa_slot = state.fp + (uintptr_t)(intptr_t)rule.cfa_offset;
-        if (!holds(*bounds, frame->cfa_slot) || !holds(*bounds, state.fp)) return frame->kind = RULE_NONE;
-        cfa = word_at(frame->cfa_slot);
-        rule.saved_fp = (uint32_t)(cfa - state.fp); /* rbp points to the caller's */
-        if (cfa <= state.fp || cfa - state.fp > UINT32_MAX / 2) return frame->kind = RULE_NONE;
-    } else if (rule.kind == RULE_SIGNAL) {
-        if (!holds(*bounds, state.sp) || !holds(*bounds, state.sp + SIGNAL_FRAME_RIP)) return frame->kind = RULE_NONE;
-        *caller = (struct machine_state){word_at(state.sp + SIGNAL_FRAME_RIP), word_at(state.sp + SIGNAL_FRAME_RSP), word_at(state.sp + SIGNAL_FRAME_RBP)};
+    if (likely(rule->kind == RULE_RSP)) {
+        cfa = sp + (uintptr_t)(intptr_t)rule->cfa_offset;
+    } else if (rule->kind == RULE_RBP) {
+        cfa = fp + (uintptr_t)(intptr_t)rule->cfa_offset;
+    } else if (rule->kind == RULE_REALIGNED) {
+        uintptr_t slot = fp + (uintptr_t)(intptr_t)rule->cfa_offset;
+        if (!holds(*bounds, slot) || !holds(*bounds, fp)) return rule->kind = RULE_NONE;
+        cfa = word_at(slot);
+        if (cfa <= fp || cfa - fp > INT32_MAX) return rule->kind = RULE_NONE;
+        rule->saved_fp = (uint32_t)(cfa - fp); /* rbp points to the caller's */
+    } else if (rule->kind == RULE_SIGNAL) {
+        if (!holds(*bounds, sp) || !holds(*bounds, sp + SIGNAL_FRAME_RIP)) return rule->kind = RULE_NONE;
+        *caller = (struct machine_state){word_at(sp + SIGNAL_FRAME_RIP), word_at(sp + SIGNAL_FRAME_RSP), word_at(sp + SIGNAL_FRAME_RBP)};
         *exact = true;
-        frame->restores_fp = true;
         if (!holds(*bounds, caller->sp)) *bounds = bounds_of_stack(caller->sp); /* the handler had a stack of its own */
-        return frame->kind = RULE_SIGNAL;
-    } else if (rule.kind == RULE_GUESS) {
+        return RULE_SIGNAL;
+    } else if (rule->kind == RULE_GUESS) {
         /* Code without tables, built with frame pointers as like as not: a JIT compiler's, Swift's leaf functions. A frame pointer of 0
          * marks the outermost frame (System V ABI, AMD64, 3.4.1), such as the loader's own first instructions. */
-        if (state.fp == 0) return frame->kind = RULE_END;
-        if (state.fp < state.sp || state.fp - state.sp > GUESS_MOST || state.fp % 8 != 0) return frame->kind = RULE_NONE;
-        rule.saved_fp = 16;
-        cfa = state.fp + 16;
+        if (fp == 0) return rule->kind = RULE_END;
+        if (fp < sp || fp - sp > GUESS_MOST || fp % 8 != 0) return rule->kind = RULE_NONE;
+        rule->saved_fp = 16;
+        cfa = fp + 16;
     } else {
-        return frame->kind = (uint8_t)rule.kind;
+        return rule->kind;
     }
     /* The CFA lies above the stack pointer, aligned, and within the stack: else something is wrong with the rules or the stack. */
-    if (unlikely(cfa <= state.sp || cfa % 8 != 0 || !holds(*bounds, cfa - 8))) return frame->kind = RULE_NONE;
+    if (unlikely(cfa <= sp || cfa % 8 != 0 || !holds(*bounds, cfa - 8))) return rule->kind = RULE_NONE;
     caller->pc = word_at(cfa - 8);
     caller->sp = cfa;
-    caller->fp = state.fp;
-    if (rule.saved_fp != 0) {
-        uintptr_t slot = cfa - rule.saved_fp;
-        if (unlikely(!holds(*bounds, slot))) return frame->kind = RULE_NONE;
+    caller->fp = fp;
+    if (rule->saved_fp != 0) {
+        uintptr_t slot = cfa - rule->saved_fp;
+        if (unlikely(!holds(*bounds, slot))) return rule->kind = RULE_NONE;
         caller->fp = word_at(slot);
-        frame->fp_slot = slot;
-        frame->restores_fp = true;
     }
-    return frame->kind = (uint8_t)rule.kind;
+    return rule->kind;
 }
 
 /* ---- The memo -------------------------------------------------------------------------------------- */
@@ -117,30 +112,29 @@ static inline uint32_t verify(const struct memo *memo, uint32_t count) {
     return count;
 }
 
-/* What was read to step from a frame to its caller's state, in the reverse order of reading. Returns the number of checks, at most 3. */
-static inline uint32_t checks_of(const struct memo_frame *frame, const struct machine_state *caller, struct memo_check *checks) {
+/*
+ * What was read to step from a frame to its caller's state, in the reverse order of reading. The caller's saved frame pointer is left out
+ * where nobody out there looks at it: it may change. Returns the number of checks, at most 3.
+ */
+static inline uint32_t checks_of(const struct memo_frame *frame, const struct memo_frame *caller, struct memo_check *checks) {
     uint32_t count = 0;
-    if (unlikely(frame->kind == RULE_SIGNAL)) {
+    if (unlikely(frame->rule.kind == RULE_SIGNAL)) {
         uintptr_t sp = frame->state.sp;
-        checks[0] = (struct memo_check){sp + SIGNAL_FRAME_RBP, caller->fp};
-        checks[1] = (struct memo_check){sp + SIGNAL_FRAME_RSP, caller->sp};
-        checks[2] = (struct memo_check){sp + SIGNAL_FRAME_RIP, caller->pc};
+        checks[0] = (struct memo_check){sp + SIGNAL_FRAME_RBP, caller->state.fp};
+        checks[1] = (struct memo_check){sp + SIGNAL_FRAME_RSP, caller->state.sp};
+        checks[2] = (struct memo_check){sp + SIGNAL_FRAME_RIP, caller->state.pc};
         return 3;
     }
-    if (frame->fp_slot != 0) checks[count++] = (struct memo_check){frame->fp_slot, caller->fp};
-    checks[count++] = (struct memo_check){caller->sp - 8, caller->pc};
-    if (unlikely(frame->cfa_slot != 0)) checks[count++] = (struct memo_check){frame->cfa_slot, caller->sp};
+    if (frame->rule.saved_fp != 0 && caller->fp_matters) checks[count++] = (struct memo_check){caller->state.sp - frame->rule.saved_fp, caller->state.fp};
+    checks[count++] = (struct memo_check){caller->state.sp - 8, caller->state.pc};
+    if (unlikely(frame->rule.kind == RULE_REALIGNED)) checks[count++] = (struct memo_check){frame->state.fp + (uintptr_t)(intptr_t)frame->rule.cfa_offset, caller->state.sp};
     return count;
 }
 
-/* RULE_END may be a guess, too. */
-static inline bool uses_fp(const struct memo_frame *frame) { return frame->kind != RULE_RSP && frame->kind != RULE_SIGNAL; }
-
-/* Whether the frames from this one outwards depend on its frame pointer; and the slot that its caller's was read from is
- * forgotten where nobody out there looks at it: it may change. */
-static inline void settle_fp(struct memo_frame *frame, bool outer_fp_matters) {
-    frame->fp_matters = uses_fp(frame) || (!frame->restores_fp && outer_fp_matters);
-    if (!outer_fp_matters) frame->fp_slot = 0;
+/* Whether the frames from this one outwards depend on its frame pointer: it is used here (RULE_END may have been a guess), or handed on. */
+static inline bool fp_matters(const struct memo_frame *frame, bool outer_fp_matters) {
+    if (likely(frame->rule.kind == RULE_RSP)) return frame->rule.saved_fp == 0 && outer_fp_matters;
+    return frame->rule.kind != RULE_SIGNAL;
 }
 
 static inline bool is_same(const struct memo_frame *remembered, const struct machine_state *state, bool exact) {
@@ -148,8 +142,27 @@ static inline bool is_same(const struct memo_frame *remembered, const struct mac
         && (remembered->state.fp == state->fp || !remembered->fp_matters);
 }
 
-/* An interrupted pc counts as the return address of the byte before. */
-static inline uint64_t id_of(const struct memo_frame *frame, struct frame_cache *cache) { return frame_of(frame->state.pc + frame->exact, cache); }
+/* Looks a pc up that the thread's cache doesn't have. An interrupted pc counts as the return address of the byte before: key + 1, as any other. */
+static __attribute__((noinline)) const struct pc_entry *fill(struct pc_entry *entry, uintptr_t key, struct frame_cache *cache, struct cfi_space *cfi) {
+    struct rule rule = rule_for(key, cfi);
+    uint64_t id = frame_of(key + 1, cache);
+    entry->key = 0;
+    fence_compiler(); /* a longjmp out of a handler must not leave one pc's key with another's rule */
+    entry->id = id;
+    entry->rule = rule;
+    fence_compiler();
+    /* A guess at code that no module holds is not kept: a JIT compiler may put other code there. */
+    entry->key = rule.kind == RULE_GUESS && heap_frame_module(id) == HEAP_MODULE_NONE ? 0 : key;
+    return entry;
+}
+
+static inline __attribute__((always_inline)) void identify(struct memo_frame *frame, struct own_space *own, struct frame_cache *cache, struct cfi_space *cfi) {
+    uintptr_t key = frame->state.pc - !frame->exact;
+    struct pc_entry *slot = &own->pcs.entries[(key ^ key >> 11) % PC_CACHE_ENTRIES];
+    const struct pc_entry *entry = likely(slot->key == key) ? slot : fill(slot, key, cache, cfi);
+    frame->id = entry->id;
+    frame->rule = entry->rule;
+}
 
 static inline uint64_t outer_hash(const struct memo *memo, uint32_t count) {
     return memo->base + count > 0 ? memo->hashes[memo->base + count - 1] : tree_root_hash();
@@ -169,19 +182,19 @@ static void begin(struct memo *memo, bool cut) {
 }
 
 /* Takes fresh frames into the memory, behind the `kept` outermost ones. False where its room ends. */
-static bool adopt(struct memo *memo, uint32_t kept, const struct memo_frame *fresh, uint32_t count, struct frame_cache *cache) {
-    if (kept == 0) begin(memo, fresh[count - 1].kind != RULE_END);
+static inline bool adopt(struct memo *memo, uint32_t kept, const struct memo_frame *fresh, uint32_t count) {
+    if (kept == 0) begin(memo, fresh[count - 1].rule.kind != RULE_END);
     uint32_t at = kept, until = kept > 0 ? memo->checks_until[kept - 1] : 0;
+    if (until + 3 * count > MEMO_CHECKS) return false;
     uint64_t hash = outer_hash(memo, kept);
+    bool outer_fp_matters = at > 0 && memo->memory[at - 1].fp_matters;
     for (uint32_t i = count; i-- > 0; at++) {
         struct memo_frame *frame = &memo->memory[at];
         *frame = fresh[i];
-        settle_fp(frame, at > 0 && memo->memory[at - 1].fp_matters);
-        uint64_t id = id_of(frame, cache);
-        memo->frames[memo->base + at] = id;
-        memo->hashes[memo->base + at] = hash = tree_hash(hash, id);
-        if (until + 3 > MEMO_CHECKS) return false;
-        if (at > 0) until += checks_of(frame, &memo->memory[at - 1].state, &memo->checks[until]); /* out of the outermost nothing was read that counts */
+        frame->fp_matters = outer_fp_matters = fp_matters(frame, outer_fp_matters);
+        memo->frames[memo->base + at] = frame->id;
+        memo->hashes[memo->base + at] = hash = tree_hash(hash, frame->id);
+        if (likely(at > 0)) until += checks_of(frame, frame - 1, &memo->checks[until]); /* out of the outermost nothing was read that counts */
         memo->checks_until[at] = until;
     }
     memo->count = at;
@@ -206,6 +219,10 @@ static struct memo *give_up(struct memo *memo, uintptr_t innermost) {
 struct memo *own_unwind(struct own_space *own, struct machine_state state, struct frame_cache *cache, struct cfi_space *cfi) {
     struct memo *memo = memo_for(own, state.sp);
     uint32_t generation = modules_generation();
+    if (unlikely(own->pcs.generation != generation)) {
+        memset(&own->pcs, 0, sizeof own->pcs);
+        own->pcs.generation = generation;
+    }
     if (unlikely(memo->generation != generation)) {
         memo->generation = generation;
         memo->count = 0;
@@ -223,7 +240,8 @@ struct memo *own_unwind(struct own_space *own, struct machine_state state, struc
     memo->leaf.stack = 0;
     leaf->state = state;
     leaf->exact = false;
-    enum rule_kind kind = step(leaf, &state, &exact, &bounds, cfi);
+    identify(leaf, own, cache, cfi);
+    enum rule_kind kind = step(leaf, &state, &exact, &bounds);
     uint32_t fresh = 0, known = 0; /* frames [0, known) may still be met */
     if (unlikely(kind == RULE_INTERPRET)) return NULL;
     if (unlikely(kind == RULE_NONE || kind == RULE_END)) {
@@ -243,22 +261,23 @@ struct memo *own_unwind(struct own_space *own, struct machine_state state, struc
             struct memo_frame *frame = &own->fresh[fresh++];
             frame->state = state;
             frame->exact = exact;
-            kind = step(frame, &state, &exact, &bounds, cfi);
+            identify(frame, own, cache, cfi);
+            kind = step(frame, &state, &exact, &bounds);
+            if (likely(kind == RULE_RSP || kind == RULE_RBP)) continue;
             if (likely(kind != RULE_NONE && kind != RULE_END && kind != RULE_INTERPRET)) continue;
             if (kind == RULE_INTERPRET) return NULL;
             known = 0;
             break;
         }
         if (fresh > 0) {
-            if (known + fresh > MEMO_FRAMES || !adopt(memo, known, own->fresh, fresh, cache)) return give_up(memo, innermost);
+            if (known + fresh > MEMO_FRAMES || !adopt(memo, known, own->fresh, fresh)) return give_up(memo, innermost);
             known += fresh;
         }
     }
     memo->leaf.outer = known;
-    settle_fp(leaf, known > 0 && memo->memory[known - 1].fp_matters);
-    memo->leaf.check_count = known > 0 ? checks_of(leaf, &memo->memory[known - 1].state, memo->leaf.checks) : 0;
-    memo->leaf.id = id_of(leaf, cache);
-    memo->leaf.hash = tree_hash(outer_hash(memo, known), memo->leaf.id);
+    leaf->fp_matters = fp_matters(leaf, known > 0 && memo->memory[known - 1].fp_matters);
+    memo->leaf.check_count = known > 0 ? checks_of(leaf, &memo->memory[known - 1], memo->leaf.checks) : 0;
+    memo->leaf.hash = tree_hash(outer_hash(memo, known), leaf->id);
     return memo;
 }
 
@@ -269,9 +288,9 @@ bool own_walk(struct machine_state state, struct pcs *pcs, struct cfi_space *cfi
     bool exact = false;
     pcs->complete = false;
     for (pcs->count = 0; pcs->count < pcs->most;) {
-        struct memo_frame frame = {.state = state, .exact = exact};
+        struct memo_frame frame = {.state = state, .rule = rule_for(state.pc - !exact, cfi)};
         pcs->values[pcs->count++] = (void *)(state.pc + exact);
-        enum rule_kind kind = step(&frame, &state, &exact, &bounds, cfi);
+        enum rule_kind kind = step(&frame, &state, &exact, &bounds);
         if (kind == RULE_INTERPRET) return false;
         pcs->complete = kind == RULE_END;
         if (kind == RULE_NONE || kind == RULE_END) break;
@@ -297,9 +316,9 @@ __attribute__((noinline)) void own_interpret(struct pcs *pcs, struct cfi_space *
         uintptr_t pc = registers.values[16], sp = registers.values[7];
         pcs->values[pcs->count++] = (void *)(pc + exact);
         if (!cfi_find_row(pc - !exact, cfi)) {
-            struct memo_frame frame = {.state = {pc, sp, registers.values[6]}, .exact = exact};
+            struct memo_frame frame = {.state = {pc, sp, registers.values[6]}, .rule = {.kind = RULE_GUESS}};
             struct machine_state caller = {0};
-            enum rule_kind kind = step(&frame, &caller, &exact, &bounds, cfi);
+            enum rule_kind kind = step(&frame, &caller, &exact, &bounds);
             pcs->complete = kind == RULE_END;
             if (kind != RULE_GUESS) break;
             registers.values[16] = caller.pc;
@@ -345,9 +364,9 @@ bool own_skip_operators(struct machine_state *state, struct cfi_space *cfi) {
         bool own = unwind_is_own(at.pc);
         if (own) met_hook = true;
         else if (met_hook || !unwind_is_runtime(at.pc)) break;
-        struct memo_frame frame = {.state = at};
+        struct memo_frame frame = {.state = at, .rule = rule_for(at.pc - 1, cfi)};
         bool exact;
-        enum rule_kind kind = step(&frame, &at, &exact, &bounds, cfi);
+        enum rule_kind kind = step(&frame, &at, &exact, &bounds);
         if (kind != RULE_RSP && kind != RULE_RBP) return false;
     }
     if (met_hook) *state = at;
