@@ -76,7 +76,7 @@ void identity_fill(struct heap_header *header) {
     header->start_time = start_time();
     boot_id(header->boot_id);
     header->started_realtime_ns = clock_nanoseconds(CLOCK_REALTIME);
-    header->started_monotonic_ns = clock_nanoseconds(CLOCK_MONOTONIC_COARSE);
+    header->started_monotonic_ns = clock_nanoseconds(CLOCK_MONOTONIC); /* to the nanosecond: it orders the images of one process */
 }
 
 void identity_strings(struct heap_header *header) {

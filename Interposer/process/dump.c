@@ -17,6 +17,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "atomics.h"
@@ -208,6 +209,13 @@ static bool appear(void) {
     return true;
 }
 
+/* To the nanosecond, as it orders the dumps of one process. */
+static uint64_t moment(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - image.header->started_monotonic_ns;
+}
+
 static void write_contents(void) {
     header = *image.header;
     header.kind = HEAP_KIND_DUMP;
@@ -220,7 +228,7 @@ static void write_contents(void) {
     out.accounted = 0;
     out.at = HEAP_PAGE_BYTES;
     block_count = 0;
-    header.began_ns = image_nanoseconds();
+    header.began_ns = moment();
     struct heap_section *section = &header.sections[HEAP_SECTION_BLOCKS];
     section->offset = out.at;
     put_blocks();
@@ -231,7 +239,7 @@ static void write_contents(void) {
     put_section(HEAP_SECTION_MODULES);
     put_section(HEAP_SECTION_STRINGS);
     put_section(HEAP_SECTION_TIMELINE);
-    header.ended_ns = image_nanoseconds();
+    header.ended_ns = moment();
     uint64_t end = out.at;
     out.at = 0;
     put(&header, sizeof header);

@@ -97,6 +97,14 @@ static bool matches(const char *list, const char *name) {
     return false;
 }
 
+/* The same for the program, by its file's name or by the one that it was called by: a link's, as often as not. */
+static bool matches_program(const char *list) {
+    const char *called = (const char *)getauxval(AT_EXECFN);
+    const char *base = called != NULL ? strrchr(called, '/') : NULL;
+    if (base != NULL) called = base + 1;
+    return matches(list, options.name) || (called != NULL && matches(list, called));
+}
+
 /* Whether our parent runs with HEAPSUM_FOLLOW=0 itself: then we are a child, and not the first program. */
 static bool parent_was_first(void) {
     static const char wanted[] = "HEAPSUM_FOLLOW=0";
@@ -197,8 +205,8 @@ void options_read(char **env) {
     options.verify = value != NULL && strcmp(value, "1") == 0;
     value = value_of(env, "HEAPSUM_THREADS");
     options.threads = value != NULL && strcmp(value, "1") == 0;
-    if ((value = value_of(env, "HEAPSUM_ONLY")) != NULL && !matches(value, options.name)) options.record = false;
-    if ((value = value_of(env, "HEAPSUM_SKIP")) != NULL && matches(value, options.name)) options.record = false;
+    if ((value = value_of(env, "HEAPSUM_ONLY")) != NULL && !matches_program(value)) options.record = false;
+    if ((value = value_of(env, "HEAPSUM_SKIP")) != NULL && matches_program(value)) options.record = false;
     value = value_of(env, "HEAPSUM_FOLLOW");
     options.follow = value == NULL || strcmp(value, "0") != 0;
     if (!options.follow && parent_was_first()) options.record = false;
