@@ -25,7 +25,7 @@
 /* One level's work space for a stack. */
 struct stack_space {
     uint64_t frames[OPTIONS_DEPTH_MOST + 3]; /* the cut and the thread's own frame beside them */
-    uint64_t hashes[OPTIONS_DEPTH_MOST + 4];
+    uint64_t hashes[OPTIONS_DEPTH_MOST + 3];
 };
 
 struct scratch {
@@ -69,7 +69,10 @@ void threads_start(void);
 /* Gives this thread a record, a dead one's where there is one. Keeps errno. */
 void thread_attach(void);
 
-/* The thread's id by the kernel, without a system call where it is known. */
+/* The thread's id by the kernel: a system call. */
 uint32_t thread_id(void);
+
+/* The frame that roots this thread's stacks, where they are rooted so. */
+static inline uint64_t thread_root(void) { return heap_frame_make(HEAP_MODULE_THREAD, local.record != NULL ? local.record->tid : thread_id()); }
 
 #endif

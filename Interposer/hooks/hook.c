@@ -20,23 +20,18 @@
 static const uint64_t not_live = 0;
 const uint64_t *hook_live = &not_live;
 
-struct span {
-    uintptr_t start, end;
-};
-static struct span allocator, unwinder, loader; /* modules that call us inside of hooks */
-
-static inline bool is_within(uintptr_t address, const struct span *span) { return address - span->start < span->end - span->start; }
+static struct module_span allocator, unwinder, loader; /* modules that call us inside of hooks */
 
 void hook_know_allocator(uintptr_t address_in_module) {
-    module_span_of(address_in_module, &allocator.start, &allocator.end);
-    module_span_of(getauxval(AT_BASE), &loader.start, &loader.end);
+    module_span_of(address_in_module, &allocator);
+    module_span_of(getauxval(AT_BASE), &loader);
 }
 
-void hook_know_unwinder(uintptr_t address_in_module) { module_span_of(address_in_module, &unwinder.start, &unwinder.end); }
+void hook_know_unwinder(uintptr_t address_in_module) { module_span_of(address_in_module, &unwinder); }
 
 /* Whether a call within a hook is the recorder's: by the unwinder, or by the loader for the unwinder's thread data. */
 static bool is_ours(uintptr_t caller) {
-    return local.unwinding != 0 && (is_within(caller, &unwinder) || is_within(caller, &loader));
+    return local.unwinding != 0 && (module_span_holds(&unwinder, caller) || module_span_holds(&loader, caller));
 }
 
 /* How many of the hooks that this thread entered are still under way. Frames on one stack lie below those of their callers;
@@ -65,7 +60,7 @@ bool hook_enter_slowly(struct hook *hook) {
     uint32_t level = local.level;
     bool ours = local.ours != 0;
     if (level != 0) {
-        if (is_within(hook->caller, &allocator)) return false;
+        if (module_span_holds(&allocator, hook->caller)) return false;
         if (is_ours(hook->caller)) ours = true;
         else level = levels_under_way(hook->frame);
     }

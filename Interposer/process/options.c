@@ -128,11 +128,10 @@ static bool parent_was_first(void) {
     return found;
 }
 
-static void read_program(char **env) {
+static void read_program(void) {
     ssize_t length = readlink("/proc/self/exe", options.program, sizeof options.program - 1);
     if (length <= 0) {
         const char *executable = (const char *)getauxval(AT_EXECFN);
-        (void)env;
         if (executable == NULL) executable = "unknown";
         length = (ssize_t)strnlen(executable, sizeof options.program - 1);
         memcpy(options.program, executable, (size_t)length);
@@ -162,7 +161,7 @@ static bool copy_directory(char *to, size_t room, const char *path) {
 
 void options_read(char **env) {
     options = (struct options){.record = true, .follow = true, .signal = SIGUSR2, .depth = OPTIONS_DEPTH_DEFAULT, .unwinder = DEFAULT_UNWINDER};
-    read_program(env);
+    read_program();
     if (getauxval(AT_SECURE) != 0) {
         options.record = false;
         return;

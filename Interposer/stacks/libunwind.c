@@ -29,7 +29,7 @@ static uint32_t library_state = NOT_LOADED;
 static int (*backtrace_of)(void **, int);
 static void (*flush_cache)(void *, unsigned long, unsigned long);
 static void **local_address_space;
-static uintptr_t loader_start, loader_end;
+static struct module_span loader;
 
 /* libunwind puts its architecture in the names of what it exports. */
 #if defined(__x86_64__)
@@ -44,7 +44,7 @@ static uint32_t inside;  /* threads that are unwinding */
 static uint32_t forking; /* a fork is about to copy us */
 #define WAIT_NANOSECONDS 20000000 /* the most that a thread ever waits here: for a fork, or for another thread that loads libunwind */
 
-void libunwind_start(void) { module_span_of(getauxval(AT_BASE), &loader_start, &loader_end); }
+void libunwind_start(void) { module_span_of(getauxval(AT_BASE), &loader); }
 
 bool libunwind_is_loaded(void) { return load_acquire(&library_state) == LOADED; }
 
@@ -77,7 +77,7 @@ static bool wait_while(const uint32_t *word, uint32_t value) {
  */
 static void load(uintptr_t caller) {
     uint32_t seen = NOT_LOADED;
-    if (environ == NULL || caller - loader_start < loader_end - loader_start) return;
+    if (environ == NULL || module_span_holds(&loader, caller)) return;
     if (!cas_acq_rel(&library_state, &seen, LOADING)) {
         if (local.ours == 0) wait_while(&library_state, LOADING);
         return;

@@ -110,11 +110,10 @@ uintptr_t module_start_of(uintptr_t address) {
     return find_loaded(address, &found) ? found.start : 0;
 }
 
-bool module_span_of(uintptr_t address, uintptr_t *start, uintptr_t *end) {
+bool module_span_of(uintptr_t address, struct module_span *span) {
     struct loaded found;
     if (!find_loaded(address, &found)) return false;
-    *start = found.start;
-    *end = found.end;
+    *span = (struct module_span){found.start, found.end};
     return true;
 }
 

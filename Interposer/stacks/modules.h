@@ -19,8 +19,15 @@ const char *module_path_of(uintptr_t address);
 /* The first address of the module that holds `address`, or 0. */
 uintptr_t module_start_of(uintptr_t address);
 
-/* The span of the module that holds `address`; false where none does. */
-bool module_span_of(uintptr_t address, uintptr_t *start, uintptr_t *end);
+/* A module's addresses: [start, end); none, where it is all zero. */
+struct module_span {
+    uintptr_t start, end;
+};
+
+/* The span of the module that holds `address`; false, and `*span` untouched, where none does. */
+bool module_span_of(uintptr_t address, struct module_span *span);
+
+static inline bool module_span_holds(const struct module_span *span, uintptr_t address) { return address - span->start < span->end - span->start; }
 
 /* Where a module's call frame information is, and the module's own span. */
 struct module_frames {

@@ -16,17 +16,13 @@
 #include "unwind_own.h"
 #include "rules.h"
 
-struct span {
-    uintptr_t start, end;
-};
-static struct span own, runtime;
+static struct module_span own, runtime;
 
-static inline bool is_within(uintptr_t pc, const struct span *span) { return pc - span->start < span->end - span->start; }
-bool unwind_is_own(uintptr_t pc) { return is_within(pc, &own); }
-bool unwind_is_runtime(uintptr_t pc) { return is_within(pc, &runtime); }
+bool unwind_is_own(uintptr_t pc) { return module_span_holds(&own, pc); }
+bool unwind_is_runtime(uintptr_t pc) { return module_span_holds(&runtime, pc); }
 
 void unwind_start(void) {
-    module_span_of((uintptr_t)&unwind_start, &own.start, &own.end);
+    module_span_of((uintptr_t)&unwind_start, &own);
     libunwind_start();
 }
 
@@ -36,8 +32,8 @@ uint32_t unwind_kind(void) {
 }
 
 void unwind_know_runtime(uintptr_t address_in_module) {
-    struct span found;
-    if (runtime.end != 0 || !module_span_of(address_in_module, &found.start, &found.end)) return;
+    struct module_span found;
+    if (runtime.end != 0 || !module_span_of(address_in_module, &found)) return;
     runtime.start = found.start;
     fence_compiler(); /* a span that is half set holds nothing: its end is 0 */
     runtime.end = found.end;
@@ -90,7 +86,7 @@ static uint32_t stack_of(const struct pcs *pcs, struct stack_space *space, struc
     size_t depth = image.header->depth, kept = 0, count = pcs->count;
     size_t outermost = count > depth && pcs->complete ? depth / 4 : 0;
     size_t innermost = count > depth ? depth - outermost : count;
-    if (options.threads) append(space, &kept, heap_frame_make(HEAP_MODULE_THREAD, local.record != NULL ? local.record->tid : thread_id()));
+    if (options.threads) append(space, &kept, thread_root());
     for (size_t i = 0; i < outermost; i++) append(space, &kept, frame_of((uintptr_t)pcs->values[count - 1 - i], cache));
     if (count > depth || !pcs->complete) {
         append(space, &kept, heap_frame_make(HEAP_MODULE_CUT, 0));

@@ -173,7 +173,7 @@ static void begin(struct memo *memo, bool cut) {
     memo->base = 0;
     memo->count = 0;
     uint64_t roots[2];
-    if (options.threads) roots[memo->base++] = heap_frame_make(HEAP_MODULE_THREAD, local.record != NULL ? local.record->tid : thread_id());
+    if (options.threads) roots[memo->base++] = thread_root();
     if (cut) roots[memo->base++] = heap_frame_make(HEAP_MODULE_CUT, 0);
     for (uint32_t i = 0; i < memo->base; i++) {
         memo->frames[i] = roots[i];
