@@ -19,7 +19,7 @@ EXAMPLES = $(addprefix .build/examples/,unjoined-threads pool-slot-zero producer
 # matter: initial-exec TLS needs no allocation at a thread's first event; -z now and -fno-plt leave no
 # lazy binding to happen inside a hook; initfirst lets its constructor run before other libraries'.
 LIBRARY_CFLAGS  = -std=c17 -D_GNU_SOURCE -O2 -g -fPIC -Wall -Wextra -Werror -fvisibility=hidden -ftls-model=initial-exec \
-                  -fno-plt
+                  -fno-plt -fno-tree-vectorize
 # libdl holds dlsym before glibc 2.34, and is an empty shell since: it is always needed, so that one build loads under either.
 LIBRARY_LDFLAGS = -shared -Wl,-soname,libheapsum.so -Wl,-z,now -Wl,-z,initfirst -Wl,--no-undefined -l:libdl.so.2
 LIBRARY_FOLDERS = Interposer/include Interposer Interposer/hooks Interposer/stacks Interposer/book Interposer/image Interposer/process
