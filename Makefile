@@ -26,7 +26,7 @@ LIBRARY_FOLDERS = Interposer/include Interposer Interposer/hooks Interposer/stac
 LIBRARY_SOURCES = $(wildcard Interposer/*/*.c)
 LIBRARY_HEADERS = $(wildcard Interposer/*.h Interposer/*/*.h)
 
-.PHONY: all library tools examples demo test bench install clean packages
+.PHONY: all library tools examples demo test bench bench-recording install clean packages
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -74,13 +74,16 @@ test: packages
 	@$(MAKE) --no-print-directory library examples .build/headers
 	$(SWIFT) test $(TESTS)
 
-bench: packages
-	@scripts/install-packages --bench
-	@$(MAKE) --no-print-directory all
+bench: bench-recording
 	$(SWIFT) build -c release --product make-image
-	@scripts/bench-pairs $(LIBRARY)
 	@scripts/bench-reduce $(BUILD)/bin .build/release/make-image
 	@scripts/bench $(BUILD)/bin
+
+# As make bench-recording PARTS='pairs memory' RUNS=3 ONLY='walk*': some 20 minutes without.
+bench-recording: packages
+	@scripts/install-packages --bench
+	@$(MAKE) --no-print-directory all
+	@PARTS="$(PARTS)" RUNS="$(RUNS)" ONLY="$(ONLY)" scripts/bench-recording $(BUILD)/bin $(LIBRARY)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/heapsum
