@@ -373,6 +373,23 @@ struct heap_losses {
     uint64_t reserved[5];
 };
 
+/*
+ * Where the process's resident memory lay, by kind of mapping, as /proc/PID/smaps had it. Measured from outside alone:
+ * heaprun writes it into the running image now and then, heapdump into its copy. The unit is the kernel's, 1,024
+ * bytes; what 32 bits don't hold is UINT32_MAX.
+ */
+struct heap_residence {
+    uint64_t measured_ns;  /* since the recording's start; 0: nobody measured */
+    uint32_t allocator_kb; /* malloc's: [heap], arenas, blocks with mappings of their own */
+    uint32_t anonymous_kb; /* private, of no file, and not malloc's */
+    uint32_t stacks_kb;
+    uint32_t files_kb;
+    uint32_t shared_kb;    /* shared memory that is no file of a disk's */
+    uint32_t image_kb;     /* this image */
+    uint32_t swapped_kb;   /* on top of all these */
+    uint32_t reserved;
+};
+
 /* ---- The header ---------------------------------------------------------------------------------- */
 
 struct heap_header {
@@ -426,7 +443,7 @@ struct heap_header {
     uint64_t rss_peak_bytes;
     uint64_t verified_stacks;  /* held against libunwind (HEAPSUM_VERIFY) … */
     uint64_t differing_stacks; /* … and found to differ */
-    uint64_t reserved[5];
+    struct heap_residence residence;
 
     struct heap_losses losses;
     struct heap_section sections[HEAP_SECTION_COUNT];
@@ -456,11 +473,13 @@ HEAP_ASSERT(offsetof(struct heap_thread, in_flight) == 64, "thread: a line of it
 HEAP_ASSERT(sizeof(struct heap_thread) == 256, "thread");
 HEAP_ASSERT(sizeof(struct heap_sample) == 32, "sample");
 HEAP_ASSERT(sizeof(struct heap_losses) == 128, "losses");
+HEAP_ASSERT(sizeof(struct heap_residence) == 40, "residence");
 HEAP_ASSERT(offsetof(struct heap_header, pid) == 40, "header");
 HEAP_ASSERT(offsetof(struct heap_header, program) == 104, "header");
 HEAP_ASSERT(offsetof(struct heap_header, depth) == 144, "header");
 HEAP_ASSERT(offsetof(struct heap_header, live_bytes) == 184, "header");
 HEAP_ASSERT(offsetof(struct heap_header, peak_epoch) == 232, "header: epoch and snapshots are one word");
+HEAP_ASSERT(offsetof(struct heap_header, residence) == 288, "header: heaprun writes it in place");
 HEAP_ASSERT(offsetof(struct heap_header, losses) == 328, "header");
 HEAP_ASSERT(offsetof(struct heap_header, sections) == 456, "header");
 HEAP_ASSERT(sizeof(struct heap_header) == 936, "header");

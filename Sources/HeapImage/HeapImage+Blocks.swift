@@ -211,7 +211,7 @@ extension HeapImage {
         return kept
     }
 
-    private static func takeCoarse(
+    static func takeCoarse(
         _ raw: UnsafeRawBufferPointer, base: UInt64, granuleLog2: UInt64,
         into batch: UnsafeMutableBufferPointer<LiveBlock>, _ start: Int
     ) -> Int {

@@ -17,6 +17,8 @@ package struct PackOptions {
     /// The resident set, as it was measured from outside.
     package var rssBytes: UInt64?
     package var rssPeakBytes: UInt64?
+    /// The same by kind of mapping.
+    package var residence: heap_residence?
 
     package init(
         state: HeapImage.State? = nil, exitStatus: UInt32? = nil, exitSignal: UInt32? = nil,
@@ -85,6 +87,7 @@ extension HeapImage {
         if let signal = options.exitSignal { header.exit_signal = signal }
         if let bytes = options.rssBytes { header.rss_bytes = bytes }
         if let bytes = options.rssPeakBytes { header.rss_peak_bytes = bytes }
+        if let residence = options.residence { header.residence = residence }
         header.live_bytes = census.liveBytes
         header.live_blocks = census.liveBlocks
         header.peak_bytes = census.peak.bytes

@@ -19,6 +19,7 @@ struct PackedImage {
     /// Events of any kind: without one, the program's malloc went past the library.
     var allocatedBlocks: UInt64
     var losses: heap_losses
+    var residence: heap_residence
     var isFull: Bool
     var allocator: String
     /// The stacks that hold the most, largest first; more than are shown, as other programs may have them too.
@@ -183,7 +184,7 @@ private func pack(_ found: FoundImage, into output: FilePath, options: PackOptio
         path: FilePath(summary.path), program: program, pid: found.header.pid, isRoot: false, liveBytes: summary.liveBytes,
         liveBlocks: summary.liveBlocks, peakBytes: summary.census.peak.bytes,
         allocatedBlocks: summary.census.stacks.reduce(0) { $0 &+ $1.allocatedBlocks }, losses: losses,
-        isFull: image.hasFlag(HEAP_FLAG_FULL), allocator: image.allocator, largest: largestStacks(image, summary.census))
+        residence: image.header.residence, isFull: image.hasFlag(HEAP_FLAG_FULL), allocator: image.allocator, largest: largestStacks(image, summary.census))
 }
 
 // The largest; stacks that two threads inserted at once are one.

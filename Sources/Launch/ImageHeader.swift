@@ -3,6 +3,7 @@
 
 import CHeapImage
 import Glibc
+import HeapImage
 import SystemPackage
 
 /// Reads an image's header; nil where the file isn't one, or not yet.
@@ -41,9 +42,11 @@ package struct ResidentMeter {
     private let pid: pid_t
     private let runDirectory: FilePath
     private var image: FileDescriptor?
+    private var imagePath: FilePath?
     private var imageAge: ImageAge?
     private var peakBytes: UInt64 = 0
     private var scanned: (seconds: Int, nanoseconds: Int)?
+    private var splitDue: UInt64 = 0
 
     package init(pid: pid_t, runDirectory: FilePath) {
         self.pid = pid
@@ -64,6 +67,27 @@ package struct ResidentMeter {
         guard let offset = MemoryLayout<heap_header>.offset(of: \.rss_bytes) else { return }
         let values = [bytes, peakBytes]
         _ = values.withUnsafeBytes { pwrite(image.rawValue, $0.baseAddress, $0.count, off_t(offset)) }
+        split(inode: UInt64(status.st_ino))
+    }
+
+    // By kind of mapping. The kernel walks all the program's pages for it and holds its map meanwhile, which for tens
+    // of gigabytes takes a good part of a second: so never for more than a hundredth of the time.
+    private mutating func split(inode: UInt64) {
+        let began = monotonicNanoseconds()
+        guard began >= splitDue, let image, let imagePath else { return }
+        defer {
+            let now = monotonicNanoseconds()
+            splitDue = now &+ max((now &- began) &* 100, 250_000_000)
+        }
+        guard let file = try? FileSource(path: imagePath.string), let opened = try? HeapImage(file, presence: .running),
+            opened.header.pid == UInt32(pid), let found = measureResidence(of: pid, image: opened, imageInode: inode),
+            let offset = MemoryLayout<heap_header>.offset(of: \.residence)
+        else { return }
+        // A program that is ending has given its memory back already.
+        guard found.programBytes > 0 else { return }
+        let started = opened.header.started_monotonic_ns
+        let value = found.recorded(atNanoseconds: began > started ? began - started : 0)
+        _ = withUnsafeBytes(of: value) { pwrite(image.rawValue, $0.baseAddress, $0.count, off_t(offset)) }
     }
 
     /// Gives back the descriptor.
@@ -87,6 +111,8 @@ package struct ResidentMeter {
             if let header = imageHeader(file), header.pid == UInt32(pid), imageAge.map({ $0 < ImageAge(header) }) ?? true {
                 close()
                 image = file
+                imagePath = runDirectory.appending(name)
+                splitDue = 0
                 imageAge = ImageAge(header)
                 peakBytes = header.rss_peak_bytes
             } else {

@@ -81,6 +81,22 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     return ending.exitStatus
 }
 
+/// What `--print` prints for a recording; nothing is run, made or changed.
+///
+/// - Throws: 125 where systemd's text would name a library that isn't there, or a program here that can't be recorded.
+package func setupText(_ kind: PrintKind, _ request: RecordRequest) throws(LaunchError) -> String {
+    let words = request.arguments.compactMap { $0.map { String(cString: $0) } }
+    var library = FilePath()
+    if kind == .systemd {
+        library = try findLibrary(named: variable("HEAPSUM_LIBRARY"), tool: toolPath)
+        // A unit's name is no program as a rule; but where it is one, what is known of it is said now.
+        if let name = words.first, let found = try? resolveProgram(findProgram(FilePath(name), searchPath: variable("PATH"))) {
+            try checkRecordable(found.loaded)
+        }
+    }
+    return printed(kind, options: request.options, output: request.output?.absolute, library: library, words: words)
+}
+
 // The output directory and the run directory. A working directory that can't be written is no reason not
 // to run, as long as nobody asked for it by name: then the images stay where they are made.
 private func preparePlaces(_ request: inout RecordRequest) throws(LaunchError) -> RunDirectory {

@@ -28,6 +28,7 @@ extension Harvest {
         lines += totals(name: name)
         lines += largestLines()
         for line in packed.flatMap({ $0.lossLines(many: packed.count > 1) }).prefix(8) { lines.append("  \(line)") }
+        if let line = packed.last(where: \.isRoot)?.residenceLine { lines.append("  \(line)") }
         lines += pathLines(output: output)
         return lines
     }
@@ -99,6 +100,14 @@ extension Harvest {
 extension PackedImage {
     /// Nothing was seen of it, not even what found no place.
     var isSilent: Bool { allocatedBlocks == 0 && losses.lost_allocations == 0 }
+
+    /// Where malloc had the smaller part of what was resident: a search here may be one in the wrong place.
+    var residenceLine: String? {
+        let other = UInt64(residence.anonymous_kb) + UInt64(residence.shared_kb), allocator = UInt64(residence.allocator_kb)
+        // A program's first pages are no heap of anybody's.
+        guard residence.measured_ns > 0, other > allocator, other >= 8 << 10 else { return nil }
+        return "malloc held \(grouped(allocator << 10)) bytes of its memory and others \(grouped(other << 10)): heapsum info says more"
+    }
 
     func lossLines(many: Bool) -> [String] {
         let who = many ? "\(program) (PID \(pid)): " : ""

@@ -1,6 +1,8 @@
 // A dump from outside: the running image, packed into the directory that the image itself names, under the
 // next number that is free. A dump that fails leaves nothing behind.
 
+import CHeapImage
+import Glibc
 import HeapImage
 import SystemPackage
 
@@ -21,13 +23,28 @@ package func takeDump(of pid: Int32, deadline: UInt64) throws(LaunchError) -> Fi
         let name = image.imageName.isEmpty ? ImageNames.image(program: image.program, processID: image.header.pid) : image.imageName
         // The program numbers its own dumps from the header's count on.
         let first = Int(image.header.dumps)
-        let summary = try image.pack(into: directory.string) { ImageNames.dump(ofImage: name, number: first + $0) }
+        let summary = try image.pack(into: directory.string, options: residentOptions(pid, image, place)) { ImageNames.dump(ofImage: name, number: first + $0) }
         return FilePath(summary.path)
     } catch let error as FileError {
         throw .notRecorded("\(pid): \(error.path): \(error.what): \(error.errno)")
     } catch {
         throw .notRecorded("\(pid): \(error)")
     }
+}
+
+// What is resident now, for the copy. Where it can't be measured the copy has what heaprun wrote last, or nothing.
+private func residentOptions(_ pid: pid_t, _ image: HeapImage, _ place: ImagePlace) -> PackOptions {
+    var inode: UInt64?
+    switch place {
+    case .file(let path): inode = (try? path.status()).map { UInt64($0.st_ino) }
+    case .memory(let start, _): inode = (try? mappings(of: pid))?.first { $0.start == start }?.inode
+    }
+    let now = monotonicNanoseconds()
+    guard let inode, let found = measureResidence(of: pid, image: image, imageInode: inode) else { return PackOptions() }
+    let started = image.header.started_monotonic_ns
+    var options = PackOptions(rssBytes: found.programBytes, rssPeakBytes: max(found.programBytes, image.header.rss_peak_bytes))
+    options.residence = found.recorded(atNanoseconds: now > started ? now - started : 0)
+    return options
 }
 
 // The directory as the process names it may be another one here, or none (a container): then the process's

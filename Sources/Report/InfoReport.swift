@@ -60,6 +60,8 @@ package struct InfoReport {
             try line("settled", "\(counted(census.settledBlocks, "event")) by the live blocks: the end cut the counting off half way")
         }
 
+        try ResidenceReport(style: style).write(image, to: out)
+
         try heading("Losses")
         var any = false
         for (name, value) in losses(header.losses) where value > 0 {

@@ -23,6 +23,7 @@ struct Heaprun: ParsableCommand {
             Examples:
               heaprun ./server --port 8080
               heaprun -o /var/tmp/heap --skip 'cc1*' make
+              heaprun --print systemd --only server server.service
             """,
         version: "heaprun \(version)")
 
@@ -46,6 +47,9 @@ struct Heaprun: ParsableCommand {
     var messages: String?
     @Flag(help: "Take the launcher's place by exec, for supervisors that watch the process itself; no report.")
     var exec = false
+    @Option(name: .customLong("print"), help: ArgumentHelp(
+        "Print what would set this recording up, and run nothing: systemd (a drop-in) or kubernetes (a manifest).", valueName: "kind"))
+    var printKind: String?
     @Flag(help: "Keep each block's thread too, as the root of its stack.")
     var threads = false
     @Option(help: ArgumentHelp("How stacks are unwound: own, fp (frame pointers), libunwind (default: own).", valueName: "how"))
@@ -83,6 +87,7 @@ struct Heaprun: ParsableCommand {
         let first: Int
         switch programArguments(captured: program, count: count) {
         case .program(let index): first = index
+        case .missing where printKind != nil: first = count
         case .missing: throw ValidationError("No program to run.")
         // The passthrough takes these too, like any word that is no option of the list above.
         case .unknownOption("--help"), .unknownOption("-h"): throw CleanExit.helpRequest(self)
@@ -113,6 +118,16 @@ struct Heaprun: ParsableCommand {
         request.options.messages = messages.map { FilePath($0).absolute }
         request.replaces = exec
         request.isQuiet = quiet
+        if let printKind { return try printSetup(printKind, request) }
         return try record(request)
+    }
+
+    private func printSetup(_ kind: String, _ request: RecordRequest) throws -> Int32 {
+        guard let kind = PrintKind(rawValue: kind) else {
+            throw ValidationError("--print \(kind): \(PrintKind.allCases.map(\.rawValue).joined(separator: " or ")).")
+        }
+        if exec || quiet { throw ValidationError("--print runs nothing: \(exec ? "--exec" : "--quiet") means nothing beside it.") }
+        guard writeData(try setupText(kind, request)) else { throw LaunchError.own("stdout can't be written: \(errnoText(errno))") }
+        return 0
     }
 }
