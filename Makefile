@@ -21,7 +21,9 @@ EXAMPLES = $(addprefix .build/examples/,unjoined-threads pool-slot-zero producer
 LIBRARY_CFLAGS  = -std=c17 -D_GNU_SOURCE -O2 -g -fPIC -Wall -Wextra -Werror -fvisibility=hidden -ftls-model=initial-exec \
                   -fno-plt -fno-tree-vectorize
 # libdl holds dlsym before glibc 2.34, and is an empty shell since: it is always needed, so that one build loads under either.
-LIBRARY_LDFLAGS = -shared -Wl,-soname,libheapsum.so -Wl,-z,now -Wl,-z,initfirst -Wl,--no-undefined -l:libdl.so.2
+# A linker that leaves out what gives it nothing (--as-needed, a default of some compilers) has to be told so: without
+# it, under an older glibc, each program that doesn't happen to have libdl itself ends before it begins.
+LIBRARY_LDFLAGS = -shared -Wl,-soname,libheapsum.so -Wl,-z,now -Wl,-z,initfirst -Wl,--no-undefined -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state
 LIBRARY_FOLDERS = Interposer/include Interposer Interposer/hooks Interposer/stacks Interposer/book Interposer/image Interposer/process
 LIBRARY_SOURCES = $(wildcard Interposer/*/*.c)
 LIBRARY_HEADERS = $(wildcard Interposer/*.h Interposer/*/*.h)
