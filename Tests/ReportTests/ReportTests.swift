@@ -270,6 +270,71 @@ func table(_ style: Style = Style(), sort: SortKey = .bytes, top: Int? = nil, fr
     }
 }
 
+@Suite struct ResidentMemory {
+    private func report(program: String = "/opt/bin/app", modules: [String] = [], _ residence: heap_residence) throws -> String {
+        var builder = ImageBuilder()
+        builder.program = program
+        builder.header.residence = residence
+        for module in modules { _ = builder.addModule(module) }
+        let out = TextOutput()
+        try ResidenceReport(style: Style()).write(HeapImage(MemorySource(builder.bytes(), name: "a.heap"), presence: .gone), to: out)
+        return out.text
+    }
+
+    private func measured(_ allocator: UInt32, _ anonymous: UInt32) -> heap_residence {
+        heap_residence(measured_ns: 90_000_000_000, allocator_kb: allocator, anonymous_kb: anonymous, stacks_kb: 132, files_kb: 2048,
+                       shared_kb: 0, image_kb: 300, swapped_kb: 0, reserved: 0)
+    }
+
+    @Test func golden() throws {
+        var residence = measured(3000, 102_400)
+        (residence.shared_kb, residence.swapped_kb) = (UInt32.max, 8)
+        #expect(try report(residence) == """
+
+            Resident memory, after 90 s
+                     3,072,000  malloc's: its heap, arenas, and blocks with mappings of their own
+                   104,857,600  other anonymous memory, which is not malloc's
+                       135,168  stacks
+                     2,097,152  files: programs, libraries and their data, mapped files
+             4,398,046,510,080  shared memory
+                       307,200  heapsum's own image
+                         8,192  swapped out, on top of these
+              malloc is the smaller part: 3,072,000 bytes, and 4,398,151,367,680 that heapsum sees nothing of.
+              It comes from mmap, by the program itself or an allocator of its own: perf trace -e mmap,brk --call-graph dwarf,
+              or strace -k -e trace=%memory shows who calls; /proc/PID/smaps what there is.
+
+            """)
+    }
+
+    @Test func nothingIsSaidWhereNothingIsToBeSaid() throws {
+        #expect(try report(heap_residence()) == "")
+        #expect(try !report(program: "/usr/bin/python3.11", measured(50_000, 40_000)).contains("smaller"))
+        // Less than a megabyte is every program's.
+        #expect(try !report(measured(100, 500)).contains("smaller"))
+    }
+
+    @Test(arguments: [("/usr/bin/python3.11", "", "PYTHONMALLOC=malloc"), ("/usr/bin/app", "/usr/lib/libpython3.11.so.1.0", "PYTHONMALLOC=malloc"),
+                      ("/usr/bin/java", "", "NativeMemoryTracking"), ("/opt/app", "/jre/lib/server/libjvm.so", "GC.heap_dump"),
+                      ("/usr/bin/node", "", "--max-old-space-size"), ("/usr/sbin/php-fpm8.2", "", "USE_ZEND_ALLOC=0"), ("/usr/bin/dotnet", "", "dotnet-gcdump")])
+    func aRuntimeHasItsOwnAdvice(program: String, module: String, advice: String) throws {
+        let text = try report(program: program, modules: module.isEmpty ? [] : [module], measured(3000, 102_400))
+        #expect(text.contains(advice) && !text.contains("It comes from mmap"), "\(text)")
+    }
+
+    /// By the linker's own note in the program; here as Go's linker lays it out, in a file of our making.
+    @Test func goIsKnownByItsNote() throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.file("server")
+        for (note, isGo) in [("Go", true), ("No", false)] {
+            let bytes = [UInt8](repeating: 0, count: 0xF9C) + [4, 0, 0, 0, 8, 0, 0, 0, 4, 0, 0, 0] + Array(note.utf8) + [0, 0] + [UInt8](repeating: 7, count: 8)
+            let file = fopen(path, "w")
+            fwrite(bytes, 1, bytes.count, file)
+            fclose(file)
+            #expect(try report(program: path, measured(3000, 102_400)).contains("GODEBUG=gctrace=1") == isGo)
+        }
+    }
+}
+
 @Suite struct Texts {
     @Test func nothingThatMovesACursorGetsThrough() {
         #expect(escaped("a\u{1B}[2Jb\u{9B}c\u{202E}d\te\\") == "a\\x1b[2Jb\\u{9b}c\\u{202e}d\\te\\\\")
