@@ -107,9 +107,8 @@ struct heap_string {
  * thread's heap_in_flight holds what stood here.
  *
  * A block lives in the coarsest map whose granule is not above its usable size (malloc_usable_size),
- * which is the same at its allocation and at its free; but blocks that hold no more than HEAP_FINE_MOST_BYTES live in the
- * fine map. Two blocks of one map can't share a granule, as a block spans at least one granule of its map. Each granule is eight
- * of the one before, so a block over 512 bytes takes up 8 slots at the most: 128 bytes.
+ * which is the same at its allocation and at its free. Two blocks of one map can't share a granule, as a block spans at least one
+ * granule of its map.
  */
 #define HEAP_SLOT_STACK_SHIFT 38
 #define HEAP_SLOT_TICK_SHIFT 18
@@ -130,11 +129,8 @@ struct heap_string {
 #define HEAP_GRANULE_LOG2_FINE_OTHER 3
 #define HEAP_GRANULE_LOG2_1 9
 #define HEAP_GRANULE_LOG2_2 12
-#define HEAP_GRANULE_LOG2_3 15
-#define HEAP_GRANULE_LOG2_4 18
-
-/* What glibc can hold for a request of up to 512 bytes. */
-#define HEAP_FINE_MOST_BYTES 520u
+#define HEAP_GRANULE_LOG2_3 13
+#define HEAP_GRANULE_LOG2_4 17
 
 enum heap_piece_kind {
     HEAP_PIECE_FREE = 0,   /* handed out and not in the tree (yet): nothing of it counts */

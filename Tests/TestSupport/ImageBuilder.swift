@@ -124,7 +124,7 @@ package struct ImageBuilder {
         if usable >= 1 << HEAP_GRANULE_LOG2_4 { return (4, UInt64(HEAP_GRANULE_LOG2_4)) }
         if usable >= 1 << HEAP_GRANULE_LOG2_3 { return (3, UInt64(HEAP_GRANULE_LOG2_3)) }
         if usable >= 1 << HEAP_GRANULE_LOG2_2 { return (2, UInt64(HEAP_GRANULE_LOG2_2)) }
-        if usable > HEAP_FINE_MOST_BYTES { return (1, UInt64(HEAP_GRANULE_LOG2_1)) }
+        if usable >= 1 << HEAP_GRANULE_LOG2_1 { return (1, UInt64(HEAP_GRANULE_LOG2_1)) }
         return (HEAP_MAP_FINE, UInt64(header.granule_log2.0))
     }
 
