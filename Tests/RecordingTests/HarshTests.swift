@@ -56,7 +56,7 @@ import Testing
     }
 
     /// What a shell limits before the program starts: it runs as ever, with an image or with a word about why there is none.
-    @Test(arguments: [("ulimit -n 4", true), ("ulimit -v 8000000", true), ("ulimit -v 100000", false), ("ulimit -f 100", false), ("ulimit -l 0", true)])
+    @Test(arguments: [("exec 3>&-; ulimit -n 4", true), ("ulimit -v 8000000", true), ("ulimit -v 100000", false), ("ulimit -f 100", false), ("ulimit -l 0", true)])
     func limitsFromOutside(limit: String, recorded: Bool) throws {
         let scratch = try Scratch()
         let program = try Built.program("edges")
