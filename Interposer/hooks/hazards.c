@@ -63,7 +63,7 @@ EXPORT int mlockall(int flags) {
         errno = EAGAIN;
         return -1;
     }
-    if (load_acquire(hook_live) == 0 || !(flags & MCL_CURRENT) || flags & ~(MCL_CURRENT | MCL_FUTURE)) return next.mlockall(flags);
+    if (image.base == NULL || !(flags & MCL_CURRENT) || flags & ~(MCL_CURRENT | MCL_FUTURE)) return next.mlockall(flags);
     if (flags & MCL_FUTURE && next.mlockall(MCL_FUTURE) != 0) return -1;
     int cancellation = PTHREAD_CANCEL_ENABLE;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellation); /* read() is a cancellation point, and mlockall is none */

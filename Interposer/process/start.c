@@ -105,6 +105,13 @@ bool start_recording(void) {
     return start_with(environ);
 }
 
+void start_stop(void) {
+    uint32_t live = LIVE;
+    if (!cas_acq_rel(&phase, &live, OFF)) return;
+    or_relaxed(&image.header->flags, HEAP_FLAG_STOPPED);
+    store_release(live_page, 0); /* partner: hook_enter's acquire */
+}
+
 static void before_fork(void) { unwind_fork_begin(); }
 static void after_fork_in_parent(void) { unwind_fork_end(false); }
 

@@ -1,7 +1,7 @@
 /*
  * What programs do to themselves, as the first argument says, and then leave exactly 40 blocks of 56 bytes in leave(), half of them in a new thread. "daemon FILE": forks twice, closes all
  * descriptors, goes to /, and where it is root becomes nobody; writes FILE when it is done. "undumpable": prctl(PR_SET_DUMPABLE, 0). "sandbox": a seccomp filter that kills for what neither
- * malloc nor threads need. "strict": seccomp's strict mode, after which it allocates from what it has: 40 blocks, in no thread. "limits": no descriptor more, no file longer than a page, and 64 MB of address space more.
+ * malloc nor threads need ("sandbox-by-call": set by seccomp(2)). "watched": one that forbids ptrace alone. "strict": seccomp's strict mode, after which it allocates from what it has: 40 blocks, in no thread. "limits": no descriptor more, no file longer than a page, and 64 MB of address space more.
  * "old COMMAND…": runs a command on a kernel that seems to have no MADV_POPULATE_WRITE.
  */
 #define _GNU_SOURCE
@@ -46,7 +46,7 @@ static int leave_all(void) {
 
 #define ALLOW(name) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##name, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
-static int sandbox(void) {
+static int sandbox(int by_call) {
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         ALLOW(read), ALLOW(write), ALLOW(exit), ALLOW(exit_group), ALLOW(brk), ALLOW(mmap), ALLOW(munmap), ALLOW(mremap), ALLOW(mprotect), ALLOW(madvise),
@@ -55,7 +55,19 @@ static int sandbox(void) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
     };
     struct sock_fprog program = {sizeof filter / sizeof filter[0], filter};
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0;
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return 1;
+    return by_call ? syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0 : prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0;
+}
+
+static int watch(void) {
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ptrace, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof filter / sizeof filter[0], filter};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0;
 }
 
 static int on_an_old_kernel(char **command) {
@@ -114,7 +126,8 @@ int main(int count, char **arguments) {
         for (;;) syscall(SYS_exit, result);
     }
     if (strcmp(how, "undumpable") == 0) result = prctl(PR_SET_DUMPABLE, 0);
-    if (strcmp(how, "sandbox") == 0) result = sandbox();
+    if (strcmp(how, "sandbox") == 0 || strcmp(how, "sandbox-by-call") == 0) result = sandbox(strcmp(how, "sandbox") != 0);
+    if (strcmp(how, "watched") == 0) result = watch();
     if (strcmp(how, "limits") == 0) result = limit_all();
     result |= leave_all();
     char line[32];

@@ -16,11 +16,24 @@ import Testing
         #expect(image.losses.lost_allocations == 0 && reduced.reduction.inputs.allSatisfy { !$0.damaged })
     }
 
-    @Test(arguments: ["undumpable", "limits"]) func whatAProgramDoesToItself(how: String) throws {
+    @Test(arguments: ["undumpable", "limits", "watched"]) func whatAProgramDoesToItself(how: String) throws {
         let plain = try Scratch().run([try Built.program("harsh"), how])
         let recording = try Scratch().recordProgram("harsh", [how])
         #expect(recording.outcome == plain && plain.output == "ended 0\n", "\(recording.outcome)")
         try expectAll(try recording.image(of: "harsh"))
+    }
+
+    @Test(arguments: ["sandbox", "sandbox-by-call", "strict"]) func aFilterThatForbidsRecordingEndsIt(how: String) throws {
+        let scratch = try Scratch()
+        let plain = try Scratch().run([try Built.program("harsh"), how])
+        let recording = try scratch.recordProgram("harsh", [how], variables: ["HEAPSUM_MESSAGES": scratch.path + "/messages"])
+        #expect(recording.outcome == plain && plain.output == "ended 0\n" && plain.exitStatus == 0, "\(recording.outcome)")
+        // The image is of the moment before, and says so.
+        let image = try recording.image(of: "harsh")
+        #expect(image.hasFlag(HEAP_FLAG_STOPPED))
+        #expect(try contents(scratch.path + "/messages").contains("recording stopped where a seccomp filter forbids what it needs"))
+        #expect(try Reduced(image).holding("leave").blocks == 0)
+        #expect(image.damages.isEmpty)
     }
 
     @Test func aKernelWithoutPopulateIsWrittenToByAnotherWay() throws {
