@@ -34,7 +34,8 @@ struct next {
     int (*mlockall)(int);
     int (*prctl)(int, unsigned long, unsigned long, unsigned long, unsigned long); /* variadic in its header, and called alike */
     long (*syscall)(long, long, long, long, long, long, long);
-    bool is_glibc;      /* malloc is glibc's own */
+    bool is_glibc;          /* malloc is glibc's own */
+    bool knows_usable_size; /* malloc_usable_size is of the same module as malloc */
 };
 
 extern struct next next;
