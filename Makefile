@@ -26,7 +26,7 @@ LIBRARY_FOLDERS = Interposer/include Interposer Interposer/hooks Interposer/stac
 LIBRARY_SOURCES = $(wildcard Interposer/*/*.c)
 LIBRARY_HEADERS = $(wildcard Interposer/*.h Interposer/*/*.h)
 
-.PHONY: all library tools examples demo test bench bench-recording install clean packages
+.PHONY: all library tools examples demo test test-programs bench bench-recording install clean packages
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -73,6 +73,12 @@ demo: packages
 test: packages
 	@$(MAKE) --no-print-directory library examples .build/headers
 	$(SWIFT) test $(TESTS)
+
+# Programs that people run, each with a real workload, plainly and recorded. Some minutes; ONLY='python3*' chooses rows.
+test-programs: packages
+	@scripts/install-packages --programs
+	@$(MAKE) --no-print-directory all
+	@scripts/test-programs $(BUILD)/bin
 
 bench: bench-recording
 	$(SWIFT) build -c release --product make-image
