@@ -71,13 +71,15 @@ package struct JSONReport {
         case SpecialModule.cut, SpecialModule.thread: frame.text
         default: frame.function
         }
-        let hasOffset = frame.modulePath != nil || frame.frame.module == SpecialModule.none
+        let hasOffset = frame.frame.module == SpecialModule.none
+            || (frame.modulePath != nil && frame.frame.module != SpecialModule.named)
         return "{" + [
             "\"module\":\(frame.modulePath.map(jsonString) ?? "null")",
             "\"buildID\":\(frame.buildID.map(jsonString) ?? "null")",
             "\"offset\":\(hasOffset ? "\(frame.frame.offset)" : "null")",
             "\"address\":\(number(frame.address))", "\"function\":\(function.map(jsonString) ?? "null")",
-            "\"symbolOffset\":\(number(frame.symbolOffset))", "\"file\":null", "\"line\":null", "\"inlined\":null",
+            "\"symbolOffset\":\(number(frame.symbolOffset))", "\"file\":\(frame.file.map(jsonString) ?? "null")",
+            "\"line\":\(number(frame.line))", "\"inlined\":null",
         ].joined(separator: ",") + "}"
     }
 
