@@ -9,13 +9,18 @@
 //     0x10010700 load_history
 //
 // A traceback's text is compared whole with those seen before, and read line by line only when it is
-// new: so nearly all of a log is found, hashed and compared, and not parsed.
+// new: so nearly all of a log is found, hashed and compared, and not parsed. Tracebacks are looked up a
+// few dozen at a time: what they are compared with lies all over memory, and is fetched meanwhile.
 
 import Reduce
 
 struct AIXLog: LogFormat {
     static var heading: StaticString? { "Current allocation report:" }
     private var stack: [UInt32] = []
+    /// Tracebacks that were found, and are looked up when there are enough of them.
+    private var found: [Traceback] = []
+
+    private struct Traceback { var start: Int, end: Int, hash: UInt64, size: UInt64 }
 
     static func beginsRecord(_ text: LogText, at start: Int) -> Bool {
         text.has("Allocation #", at: start)
@@ -34,6 +39,24 @@ struct AIXLog: LogFormat {
             }
             place = end + 1
         }
+        lookUp(text, base, tally)
+    }
+
+    /// Counts the tracebacks that were found.
+    private mutating func lookUp(_ text: LogText, _ base: UInt64, _ tally: Tally) {
+        for traceback in found { tally.tracebacks.prefetchText(traceback.hash) }
+        for traceback in found {
+            let raw = text.raw(traceback.start, traceback.end), offset = base &+ UInt64(traceback.start)
+            if let row = tally.tracebacks.find(raw, hash: traceback.hash) {
+                tally.add(row: Int(row), bytes: traceback.size, at: offset)
+                continue
+            }
+            let (row, isClean) = readFrames(text, traceback.start, traceback.end, base, tally)
+            tally.add(row: row, bytes: traceback.size, at: offset)
+            // What is noticed in a text is counted each time that it stands there.
+            if isClean { tally.tracebacks.keep(raw, hash: traceback.hash, number: UInt32(row)) }
+        }
+        found.removeAll(keepingCapacity: true)
     }
 
     /// Reads the record at `start`; where the next line begins.
@@ -51,7 +74,7 @@ struct AIXLog: LogFormat {
                 isCut = lineEnd >= segment.end && segment.endsSet
             } else if text.has("Allocation traceback:", at: place) {
                 guard lineEnd < segment.end, address != nil, let size else { break }
-                return readTraceback(text, lineEnd + 1, segment, base, tally, size: size)
+                return findTraceback(text, lineEnd + 1, segment, base, tally, size: size)
             } else if text.has("Allocation #", at: place) {
                 break
             } else if !Self.isField(text, place, lineEnd) {
@@ -74,8 +97,8 @@ struct AIXLog: LogFormat {
         return place
     }
 
-    /// Reads the traceback at `start` and counts the block; where the next line begins.
-    private mutating func readTraceback(
+    /// Finds the traceback at `start` and its end; where the next line begins.
+    private mutating func findTraceback(
         _ text: LogText, _ start: Int, _ segment: LogSegment, _ base: UInt64, _ tally: Tally, size: UInt64
     ) -> Int {
         var end = start
@@ -91,16 +114,10 @@ struct AIXLog: LogFormat {
             readCutTraceback(text, start, segment, base, tally, size: size)
             return segment.end
         }
-        let traceback = text.raw(start, end)
-        let hash = tally.tracebacks.hash(traceback)
-        if let row = tally.tracebacks.find(traceback, hash: hash) {
-            tally.add(row: Int(row), bytes: size, at: base &+ UInt64(start))
-            return end
-        }
-        let (row, isClean) = readFrames(text, start, end, base, tally)
-        tally.add(row: row, bytes: size, at: base &+ UInt64(start))
-        // What is noticed in a text is counted each time that it stands there.
-        if isClean { tally.tracebacks.keep(traceback, hash: hash, number: UInt32(row)) }
+        let hash = tally.tracebacks.hash(text.raw(start, end))
+        tally.tracebacks.prefetchSlot(hash)
+        found.append(Traceback(start: start, end: end, hash: hash, size: size))
+        if found.count == 32 { lookUp(text, base, tally) }
         return end
     }
 

@@ -5,6 +5,7 @@
 // Memory ends at a limit: past it nothing new is kept, and the caller reads such texts each time. One of
 // the files with raw pointers.
 
+import CLogs
 import Glibc
 
 /// Texts, compared whole, with a number each.
@@ -55,6 +56,17 @@ final class TextTable {
             }
             place = (place &+ 1) & mask
         }
+    }
+
+    /// Asks for the slot that a text with this hash is looked for in.
+    @inline(__always)
+    func prefetchSlot(_ hash: UInt64) { heap_logs_prefetch(slots + (Int(truncatingIfNeeded: hash) & mask)) }
+
+    /// Asks for the text that a text with this hash will be compared with, once its slot is there.
+    @inline(__always)
+    func prefetchText(_ hash: UInt64) {
+        let entry = UnsafeRawPointer(arena) + Int(slots[Int(truncatingIfNeeded: hash) & mask] & 0xFFFF_FFFF) * 8
+        for line in 0 ..< 6 { heap_logs_prefetch(entry + line * 64) }
     }
 
     /// Keeps `text`, which `find` did not find, with its number; false where there is no more room.

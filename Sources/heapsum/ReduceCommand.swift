@@ -101,6 +101,9 @@ struct ReduceCommand: ParsableCommand {
             say(failure)
             status = .badInput
         }
+        if format == .records, let log = inputs.logs.first {
+            throw ValidationError("Records are written of images; \(log.stream.name) is a log of records.")
+        }
         let selection = InputSelection(images: inputs.images, choice: set)
         let reduction = Reduction()
         for image in selection.chosen {
