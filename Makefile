@@ -78,8 +78,10 @@ bench: packages
 	@scripts/install-packages --bench
 	@$(MAKE) --no-print-directory all
 	$(SWIFT) build -c release --product make-image
+	$(SWIFT) build -c release --product make-log
 	@scripts/bench-pairs $(LIBRARY)
 	@scripts/bench-reduce $(BUILD)/bin .build/release/make-image
+	@scripts/bench-logs $(BUILD)/bin .build/release/make-log
 	@scripts/bench $(BUILD)/bin
 
 install: all

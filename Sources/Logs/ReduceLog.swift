@@ -58,10 +58,11 @@ extension Reduction {
         }
         let rows = Self.rows(crew.filter { choice != .last || $0.set == reader.set })
         let complaint = stream.finish(at: reader.byteCount)
-        if reader.set == 0 || (rows.isEmpty && lost == 0 && !kind.mayBeEmpty) {
+        let saysNothing = kind.mayBeEmpty && notes[.outside] == 0 && complaint == nil
+        if reader.set == 0 || (rows.isEmpty && lost == 0 && !saysNothing) {
             if let complaint { throw LogError(file: stream.name, offset: complaint.offset, what: complaint.what) }
             // A heading with nothing under it is a set in which nothing is live.
-            if reader.set == 0 || kind.format.heading == nil {
+            if (reader.set == 0 || kind.format.heading == nil) && !(reader.byteCount == 0 && saysNothing) {
                 throw LogError(file: stream.name, offset: 0, what: reader.byteCount == 0 ? "empty" : "no record of a log of kind \(kind.rawValue) in it")
             }
         }

@@ -1,4 +1,5 @@
-// The formats that other programs read: JSON (schema heapsum/1), CSV and folded stacks. Sizes are plain integers; what is not known is null, or empty.
+// The formats that other programs read: JSON (schema heapsum/1), CSV and folded stacks. Sizes are plain
+// integers; what is not known is null, or empty.
 
 import Glibc
 import HeapImage

@@ -74,6 +74,7 @@ struct Inputs {
             if stream.storedBytes == nil, Decompressed.isCompressed(head) {
                 throw LogError(file: stream.name, offset: 0, what: "compressed, and not a file: decompress it before, as in zstdcat FILE | heapsum -")
             }
+            if head.isEmpty, let damage = stream.finish(at: 0) { throw LogError(file: stream.name, offset: 0, what: damage.what) }
             throw LogError(file: stream.name, offset: 0, what: head.isEmpty ? "not a heap image, but empty"
                 : "not a heap image, and no log that is known by its first \(head.count) bytes (--input says what it is)")
         }
