@@ -5,6 +5,7 @@
 // processor, a hostile archive is another process's matter, and the tools need neither zlib nor libzstd
 // to start. Its end is looked at: bytes that it could not make sense of are told as damage.
 
+import CLogs
 import Glibc
 import HeapImage
 import SystemPackage
@@ -39,6 +40,8 @@ package final class LogStream {
         guard status.st_mode & S_IFMT == S_IFREG else {
             storedBytes = nil
             isCompressed = false
+            // A megabyte where it may be: fewer changes between us and who writes.
+            if status.st_mode & S_IFMT == S_IFIFO { _ = fcntl(opened, CInt(HEAP_LOGS_SET_PIPE_SIZE), 1 << 20) }
             return
         }
         // Files of /proc and /sys say that they are empty: their size is not known.
