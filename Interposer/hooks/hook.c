@@ -55,7 +55,8 @@ static uint32_t levels_under_way(uintptr_t frame) {
     return local.level = level;
 }
 
-bool hook_enter_slowly(struct hook *hook) {
+bool hook_enter(struct hook *hook, uintptr_t frame, uintptr_t caller) {
+    *hook = (struct hook){.stack = TREE_EMPTY_STACK, .frame = frame, .caller = caller};
     if (load_acquire(hook_live) == 0 && !start_recording()) return false; /* partner: start_recording's release */
     uint32_t level = local.level;
     bool ours = local.ours != 0;
@@ -69,7 +70,7 @@ bool hook_enter_slowly(struct hook *hook) {
     hook->level = ours ? HOOK_LEVELS : level;
     if (hook->level < HOOK_LEVELS) {
         local.owners[level] = hook->frame;
-        fence_compiler(); /* as in hook_enter */
+        fence_compiler(); /* as in hook_enter_plainly */
         local.level = level + 1;
     }
     return true;

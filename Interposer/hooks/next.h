@@ -57,7 +57,9 @@ void *next_operator(const char *name, struct next_operator *found, uintptr_t cal
 
 /* Memory for what is asked before the next functions are known; never fails while the kernel gives pages, never taken back. */
 void *arena_allocate(size_t bytes, size_t alignment);
-bool arena_owns(const void *pointer);
+#define ARENA_BYTES (64u << 10)
+extern uint8_t arena[ARENA_BYTES];
+static inline bool arena_owns(const void *pointer) { return (uintptr_t)pointer - (uintptr_t)arena < ARENA_BYTES; }
 /* The bytes that a block of the arena holds. */
 size_t arena_size(const void *pointer);
 

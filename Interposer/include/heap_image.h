@@ -223,22 +223,22 @@ struct heap_level {
  * A stack's counters, folded from the rings: the events of a thread's ring at and after `folded` are
  * not in them. Peak and snapshots are copied lazily: where `peak_epoch` is not the header's, or
  * `snapshots` is below the header's count, the stack has not changed since, and the missing values are
- * what it holds now.
+ * what it holds now. What a fold touches is the first line.
  */
 struct heap_stack {
     uint32_t node; /* the innermost frame's */
-    uint32_t peak_epoch;
+    uint32_t reserved0;
+    uint32_t peak_epoch; /* one word with the next, as in the header */
+    uint32_t snapshots;  /* copied so far */
     uint64_t allocated_blocks;
     uint64_t allocated_bytes;
     uint64_t freed_blocks;
     uint64_t freed_bytes;
-    struct heap_level peak; /* held at the process's peak */
-    uint32_t snapshots;     /* copied so far */
-    uint32_t reserved0;
     uint64_t temporary_blocks; /* freed before their thread's next allocation */
-    uint64_t lifetimes[HEAP_LIFETIME_COUNT];
-    struct heap_level levels[HEAP_SNAPSHOT_COUNT];
     uint64_t reserved1;
+    struct heap_level peak; /* held at the process's peak */
+    uint64_t lifetimes[HEAP_LIFETIME_COUNT]; /* [0] is not counted: it is what the others leave of freed_blocks */
+    struct heap_level levels[HEAP_SNAPSHOT_COUNT];
 };
 
 /* ---- Modules ------------------------------------------------------------------------------------- */
@@ -412,7 +412,7 @@ struct heap_header {
     uint64_t peak_blocks;
     uint64_t peak_ns;
     uint64_t peak_error_bytes;
-    uint32_t peak_epoch; /* bumped at each new peak */
+    uint32_t peak_epoch; /* bumped at each new peak; one word with the next */
     uint32_t snapshots;  /* taken so far, at most HEAP_SNAPSHOT_COUNT */
     uint64_t timeline_interval_ns;
     uint64_t timeline_due_ns;
@@ -436,9 +436,10 @@ HEAP_ASSERT(sizeof(struct heap_string) == 8, "string");
 HEAP_ASSERT(sizeof(struct heap_piece) == 16, "piece");
 HEAP_ASSERT(sizeof(struct heap_block) == 24, "block");
 HEAP_ASSERT(sizeof(struct heap_node) == 16, "node");
-HEAP_ASSERT(offsetof(struct heap_stack, temporary_blocks) == 64, "stack: the hot half is one line");
-HEAP_ASSERT(offsetof(struct heap_stack, lifetimes) == 72, "stack");
-HEAP_ASSERT(offsetof(struct heap_stack, levels) == 216, "stack");
+HEAP_ASSERT(offsetof(struct heap_stack, peak_epoch) == 8, "stack: epoch and snapshots are one word");
+HEAP_ASSERT(offsetof(struct heap_stack, peak) == 64, "stack: a fold touches one line");
+HEAP_ASSERT(offsetof(struct heap_stack, lifetimes) == 80, "stack");
+HEAP_ASSERT(offsetof(struct heap_stack, levels) == 224, "stack");
 HEAP_ASSERT(sizeof(struct heap_stack) == 512, "stack");
 HEAP_ASSERT(offsetof(struct heap_module, bias) == 48, "module");
 HEAP_ASSERT(sizeof(struct heap_module) == 120, "module");
@@ -453,6 +454,7 @@ HEAP_ASSERT(offsetof(struct heap_header, pid) == 40, "header");
 HEAP_ASSERT(offsetof(struct heap_header, program) == 104, "header");
 HEAP_ASSERT(offsetof(struct heap_header, depth) == 144, "header");
 HEAP_ASSERT(offsetof(struct heap_header, live_bytes) == 176, "header");
+HEAP_ASSERT(offsetof(struct heap_header, peak_epoch) == 224, "header: epoch and snapshots are one word");
 HEAP_ASSERT(offsetof(struct heap_header, losses) == 328, "header");
 HEAP_ASSERT(offsetof(struct heap_header, sections) == 456, "header");
 HEAP_ASSERT(sizeof(struct heap_header) == 936, "header");

@@ -205,30 +205,35 @@ static uint32_t module_number(const struct loaded *module) {
     return (uint32_t)fresh;
 }
 
-static uint64_t look_up(uintptr_t pc) {
-    struct loaded module;
-    if (!find_loaded(pc, &module)) return heap_frame_make(HEAP_MODULE_NONE, pc);
-    uint32_t number = module_number(&module);
-    if (number == 0) {
-        LOSE(refused_modules, 1);
-        return heap_frame_make(HEAP_MODULE_NONE, pc);
-    }
-    return heap_frame_make(number, pc - module.bias);
+static bool is_cached(const struct cached_module *entry, const struct loaded *module) {
+    return entry->start == module->start && entry->end == module->end && entry->bias == module->bias && entry->path == module->path;
 }
 
-uint64_t frame_look_up(uintptr_t pc, struct frame_cache *cache) {
+/* The module's number, from the cache where it is there: entering it means reading its notes. */
+static uint32_t cached_number(const struct loaded *module, struct module_cache *cache) {
     uint32_t now = modules_generation();
     if (cache->generation != now) {
-        memset(cache->entries, 0, sizeof cache->entries);
+        memset(cache, 0, sizeof *cache);
         cache->generation = now;
     }
-    size_t at = (pc ^ pc >> 10) % FRAME_CACHE_ENTRIES;
-    uint64_t frame = look_up(pc);
-    /* A nested hook may write the same entry between these stores: the pc goes first to nothing, and comes last. */
-    cache->entries[at].pc = 0;
+    for (size_t i = 0; i < MODULE_CACHE_ENTRIES; i++)
+        if (is_cached(&cache->entries[i], module)) return cache->entries[i].number;
+    uint32_t number = module_number(module);
+    if (number == 0) return 0;
+    struct cached_module *entry = &cache->entries[cache->next++ % MODULE_CACHE_ENTRIES];
+    entry->start = 0;
+    fence_compiler(); /* a longjmp out of a handler must not leave one module's span with another's number */
+    *entry = (struct cached_module){.end = module->end, .bias = module->bias, .path = module->path, .number = number};
     fence_compiler();
-    cache->entries[at].frame = frame;
-    fence_compiler();
-    cache->entries[at].pc = pc;
-    return frame;
+    entry->start = module->start;
+    return number;
+}
+
+uint64_t frame_of(uintptr_t pc, struct module_cache *cache) {
+    struct loaded module;
+    if (!find_loaded(pc, &module)) return heap_frame_make(HEAP_MODULE_NONE, pc);
+    uint32_t number = cached_number(&module, cache);
+    if (number != 0) return heap_frame_make(number, pc - module.bias);
+    LOSE(refused_modules, 1);
+    return heap_frame_make(HEAP_MODULE_NONE, pc);
 }
