@@ -19,7 +19,11 @@ struct DBXLog: LogFormat {
     private var size: UInt64 = 0
     private var stack: [UInt32] = []
 
-    static func isHeading(_ text: LogText, at place: Int) -> Bool { isHeadingLine(text, place, text.lineEnd(from: place)) }
+    /// No heading is longer than a few lines of a terminal; a hostile line of headings must come to an end.
+    static func isHeading(_ text: LogText, at place: Int) -> Bool {
+        let end = min(place + 512, text.count)
+        return isHeadingLine(text, place, text.find(byte: 0x0A, from: place, to: end) ?? end)
+    }
 
     /// True where the words of a heading stand in [start, end).
     static func isHeadingLine(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
@@ -41,7 +45,6 @@ struct DBXLog: LogFormat {
         place = text.skipBlanks(place, end)
         for column in 2 ..< max(columns, 3) where place < end {
             var after = place
-            // A table with fewer columns than it should have ends where an address with a name begins.
             if column == 2 && (text.number(&after, end) == nil || text.wordEnd(place, end) != after) { return nil }
             place = text.skipBlanks(text.wordEnd(place, end), end)
         }

@@ -24,7 +24,8 @@ struct KernelMessage {
         if text[start] != 0x5B && text[start] != 0x20, let tag = text.find("kernel: ", from: start, to: min(self.end, start + 120)) {
             self.start = tag + 8
         }
-        if text[self.start] == 0x3C, text[self.start + 1] &- 0x30 < 10, let close = text.find(byte: 0x3E, from: self.start, to: min(self.end, self.start + 6)) {
+        if text[self.start] == 0x3C, text[self.start + 1] &- 0x30 < 10,
+           let close = text.find(byte: 0x3E, from: self.start, to: min(self.end, self.start + 6)) {
             self.start = close + 1
         }
         while takeBracket(text) {}
@@ -58,7 +59,8 @@ struct KernelMessage {
             start = close + 1
             return true
         }
-        guard text.find(byte: 0x3A, from: place, to: close) != nil, ["Mon ", "Tue ", "Wed ", "Thu ", "Fri ", "Sat ", "Sun "].contains(where: { text.has($0, at: place) }) else { return false }
+        let days: [StaticString] = ["Mon ", "Tue ", "Wed ", "Thu ", "Fri ", "Sat ", "Sun "]
+        guard text.find(byte: 0x3A, from: place, to: close) != nil, days.contains(where: { text.has($0, at: place) }) else { return false }
         start = close + 1
         return true
     }
@@ -74,6 +76,8 @@ struct KernelFrame {
 
     /// The frame in [start, end), blanks taken off; nil where the line is none.
     init?(_ text: LogText, _ start: Int, _ end: Int) {
+        // printk's lines have a kilobyte at the most; a longer one is no frame, and reading it must come to an end.
+        guard end - start <= 2048 else { return nil }
         var place = start
         var address = Self.bracketed(text, &place, end)
         // powerpc has the stack pointer first.

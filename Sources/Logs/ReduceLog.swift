@@ -63,7 +63,8 @@ extension Reduction {
             if let complaint { throw LogError(file: stream.name, offset: complaint.offset, what: complaint.what) }
             // A heading with nothing under it is a set in which nothing is live.
             if (reader.set == 0 || kind.format.heading == nil) && !(reader.byteCount == 0 && saysNothing) {
-                throw LogError(file: stream.name, offset: 0, what: reader.byteCount == 0 ? "empty" : "no record of a log of kind \(kind.rawValue) in it")
+                let what = reader.byteCount == 0 ? "empty" : "no record of a log of kind \(kind.rawValue) in it"
+                throw LogError(file: stream.name, offset: 0, what: what)
             }
         }
 
@@ -83,7 +84,8 @@ extension Reduction {
             case .last: detail += ", set \(reader.set) of \(reader.set)"
             case .number(let number): detail += ", set \(number) of \(reader.set)"
             }
-            if !isAll { summary.leftOut = "\(reader.set - 1) of its \(reader.set) sets: " + (choice == .last ? "the last is newer" : "another was chosen") }
+            let why = choice == .last ? "the last is newer" : "another was chosen"
+            if !isAll { summary.leftOut = "\(reader.set - 1) of its \(reader.set) sets: \(why)" }
         }
         input.detail = detail
         add(rows, input: begin(input), crew)

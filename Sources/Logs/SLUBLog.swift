@@ -113,6 +113,7 @@ struct SLUBLog: LogFormat {
             caches[name] = cache
             sizes.append(SlabCache.kmallocBytes(name))
         }
+        if printers.count > 4096 { endPrinters(tally) }
         var printer = printers[trace.message.caller] ?? Printer()
         endDump(&printer)
         // With one who prints at a time, and none waiting, the backtrace before is whole.
@@ -190,12 +191,18 @@ struct SLUBLog: LogFormat {
             || text.has("Tainted:", at: start) || text.has("FIX ", at: start)
     }
 
-    mutating func finish(into tally: Tally) {
+    /// Ends what all are in the middle of.
+    private mutating func endPrinters(_ tally: Tally) {
         for caller in printers.keys.sorted() {
             guard var printer = printers[caller] else { continue }
             endDump(&printer)
             if !printer.stack.isEmpty { endBacktrace(&printer, tally) }
         }
+        printers.removeAll()
+    }
+
+    mutating func finish(into tally: Tally) {
+        endPrinters(tally)
         for object in live.values.sorted(by: { $0.offset < $1.offset }) {
             if object.row == nil { tally.notes.add(.cutRecord, at: object.offset) }
             if sizes[object.cache] == nil { tally.notes.add(.sizeUnknown, at: object.offset) }

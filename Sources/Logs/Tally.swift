@@ -28,8 +28,8 @@ final class Tally {
     var recordsLost: UInt64 = 0
 
     /// Tracebacks seen before, with their rows; and single lines of them, with their frames' numbers.
-    let tracebacks = TextTable()
-    let lines = TextTable()
+    let tracebacks = TextTable(limitBytes: 64 << 20)
+    let lines = TextTable(limitBytes: 16 << 20)
 
     /// Forgets what was counted: a newer set begins. Stacks stay known.
     func reset() {

@@ -22,7 +22,7 @@ final class TextTable {
     private let seed: (UInt64, UInt64)
 
     /// A table that keeps at most `limitBytes` of texts.
-    init(limitBytes: Int = 128 << 20) {
+    init(limitBytes: Int = 64 << 20) {
         limit = limitBytes
         capacity = 1 << 16
         arena = .allocate(byteCount: capacity, alignment: 8)

@@ -95,9 +95,12 @@ import TestSupport
 
     /// A megabyte without a newline, of each kind's own words.
     @Test func linesWithoutAnEnd() throws {
-        for (word, kind) in [("Allocation #1: 0x", LogKind.aix), ("unreferenced object ", .kmemleak), ("TRACE ", .slub), ("0x1 1 0 ", .dbx), ("1 1 a.c:1 func:", .allocinfo), ("[<c1>] ", .pageOwner)] {
+        for (word, kind) in [("Allocation #1: 0x", LogKind.aix), ("unreferenced object ", .kmemleak), ("TRACE ", .slub), ("0x1 1 0 ", .dbx), ("1 1 a.c:1 func:", .allocinfo), ("[<c1>] ", .pageOwner), ("ADDRESS ", .dbx), ("(age ", .kmemleak)] {
             let text = String(repeating: word, count: 1_000_000 / word.utf8.count)
             try survive(Array(text.utf8), kind, word)
         }
+        // One frame that goes on and on, with brackets that nothing closes.
+        let brackets = "TRACE kmalloc-8 alloc 0x10 inuse=1\nCall Trace:\n f+0x1/0x2 " + String(repeating: "[a ", count: 1_000_000) + "\n"
+        try survive(Array(brackets.utf8), .slub, "brackets")
     }
 }
