@@ -12,6 +12,7 @@ void *memrchr(const void *bytes, int byte, size_t count) __attribute__((__nothro
 int pipe2(int descriptors[2], int flags) __attribute__((__nothrow__));
 
 enum { HEAP_LOGS_SET_PIPE_SIZE = 1031 }; /* F_SETPIPE_SZ */
+static const int HEAP_LOGS_HUGE_PAGES = 14;      /* MADV_HUGEPAGE */
 
 /* Asks for the cache line at `address`, which need not be there: a hint never faults. */
 static inline void heap_logs_prefetch(const void *address) { __builtin_prefetch(address); }

@@ -133,8 +133,16 @@ struct AIXLog: LogFormat {
                 isClean = false
                 break
             }
-            stack.append(tally.frame(of: text.raw(place, lineEnd)) { Self.frame(text, place, lineEnd) ?? .cut })
-            if Self.frame(text, place, lineEnd) == nil {
+            let line = text.raw(place, lineEnd)
+            let hash = tally.lines.hash(line)
+            if let known = tally.lines.find(line, hash: hash) {
+                stack.append(known)
+            } else if let frame = Self.frame(text, place, lineEnd) {
+                let number = tally.number(of: frame)
+                tally.lines.keep(line, hash: hash, number: number)
+                stack.append(number)
+            } else {
+                stack.append(tally.number(of: .cut))
                 tally.notes.add(.badFrame, at: base &+ UInt64(place))
                 isClean = false
             }

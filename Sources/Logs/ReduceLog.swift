@@ -88,7 +88,7 @@ extension Reduction {
             if !isAll { summary.leftOut = "\(reader.set - 1) of its \(reader.set) sets: \(why)" }
         }
         input.detail = detail
-        add(rows, input: begin(input), crew)
+        add(rows, input: begin(input))
         return summary
     }
 
@@ -102,16 +102,16 @@ extension Reduction {
         return rows
     }
 
-    private func add(_ rows: [(worker: Worker, row: Int, held: Held)], input: Int, _ crew: [Worker]) {
-        var frames: [ObjectIdentifier: [Frame?]] = [:]
+    private func add(_ rows: [(worker: Worker, row: Int, held: Held)], input: Int) {
+        var known: [ObjectIdentifier: [Frame]] = [:]
+        var stack: [Frame] = []
         for (worker, row, held) in rows {
-            let tally = worker.tally, key = ObjectIdentifier(worker)
-            let stack = tally.stack(of: row).map { number -> Frame in
-                if let known = frames[key]?[Int(number)] { return known }
-                let made = frame(tally.frames[Int(number)])
-                frames[key, default: [Frame?](repeating: nil, count: tally.frames.count)][Int(number)] = made
-                return made
-            }
+            let tally = worker.tally
+            // Each frame's name is looked up once a worker, and not once a stack.
+            let frames = known[ObjectIdentifier(worker)] ?? tally.frames.map { frame($0) }
+            known[ObjectIdentifier(worker)] = frames
+            stack.removeAll(keepingCapacity: true)
+            tally.forEachFrame(of: row) { stack.append(frames[Int($0)]) }
             let ages = tally.ages[row]
             add(frames: stack, bytes: held.bytes, blocks: held.blocks, input: input, ageSeconds: ages?.oldest, newestSeconds: ages?.newest)
         }

@@ -85,8 +85,8 @@ final class Tally {
     /// The frames' numbers of a row, innermost first.
     func stack(of row: Int) -> [UInt32] { tree.frames(of: nodeOfRow[row]).map { UInt32($0.offset) } }
 
-    /// The frames of a row, innermost first.
-    func frames(of row: Int) -> [LogFrame] {
-        tree.frames(of: nodeOfRow[row]).map { frames[Int($0.offset)] }
+    /// Hands out the frames' numbers of a row, innermost first.
+    func forEachFrame(of row: Int, _ body: (UInt32) -> Void) {
+        tree.forEachFrame(of: nodeOfRow[row]) { body(UInt32(truncatingIfNeeded: $0.offset)) }
     }
 }

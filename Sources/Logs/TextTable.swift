@@ -94,7 +94,11 @@ final class TextTable {
 
     private func growArena(to needed: Int) {
         while capacity < needed { capacity *= 2 }
-        let larger = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 8)
+        // In huge pages where it may be: a text is looked up anywhere in the arena, and with small ones most
+        // look-ups miss the processor's own table of pages too.
+        let hugePage = 2 << 20
+        let larger = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: capacity >= hugePage ? hugePage : 8)
+        if capacity >= hugePage { madvise(larger, capacity, HEAP_LOGS_HUGE_PAGES) }
         larger.copyMemory(from: arena, byteCount: used)
         arena.deallocate()
         arena = larger
