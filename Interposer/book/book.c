@@ -48,7 +48,7 @@ static inline __attribute__((always_inline)) void publish(struct place place, co
 
 /* The same where the block's place has to be made, or is in another map than nearly all are. */
 static __attribute__((noinline)) void publish_elsewhere(const void *block, size_t bytes, uint32_t stack) {
-    struct place place = live_make_block(block);
+    struct place place = live_make_block(block, bytes);
     if (likely(place.slot != NULL)) publish(place, block, bytes, stack);
     else lose(bytes);
 }
@@ -69,7 +69,7 @@ void book_allocation(const struct hook *hook, const void *block, size_t bytes) {
         book_plain_allocation(block, bytes, hook->stack);
         return;
     }
-    struct place place = live_make_block(block);
+    struct place place = live_make_block(block, bytes);
     if (place.slot == NULL) {
         if (!hook->ours) lose(bytes);
         return;
@@ -172,7 +172,7 @@ void book_realloc_end(const struct hook *hook, struct reallocation *old, const v
     struct heap_thread *record = local.record;
     struct heap_in_flight *flight = &record->in_flight;
     uintptr_t address = (uintptr_t)moved;
-    struct place place = moved != NULL ? live_make_block(moved) : (struct place){0};
+    struct place place = moved != NULL ? live_make_block(moved, bytes) : (struct place){0};
     uint64_t word = 0;
     if (moved != NULL && unlikely(place.slot == NULL)) lose(bytes);
     if (place.slot != NULL) {
@@ -207,9 +207,8 @@ void book_realloc_end(const struct hook *hook, struct reallocation *old, const v
 
 /* The slot of `address` that holds `word`, in whichever map, or NULL. The block may be gone, so its usable size can't be asked. */
 static uint64_t *slot_holding(uintptr_t address, uint64_t word) {
-    static const size_t usable[HEAP_MAP_COUNT] = {0, 1u << HEAP_GRANULE_LOG2_1, 1u << HEAP_GRANULE_LOG2_2, 1u << HEAP_GRANULE_LOG2_3};
     for (uint32_t map = 0; map < HEAP_MAP_COUNT; map++) {
-        struct place place = live_find(address, usable[map]);
+        struct place place = live_look_up(address, map, live_shapes[map]);
         if (place.slot != NULL && load_relaxed(place.slot) == word) return place.slot;
     }
     return NULL;
@@ -223,7 +222,7 @@ void book_settle(struct heap_in_flight *flight, uint32_t thread) {
     if (claimed != NULL) cas_acq_rel(claimed, &mark, flight->phase == HEAP_IN_FLIGHT_CLAIMED ? flight->old_slot : 0);
     if (flight->phase == HEAP_IN_FLIGHT_RETURNED && flight->new_slot != 0 && !book_slot_holds(flight->new_address, flight->new_slot)) {
         /* The allocator gave it out and the program never got it, so it is there for good, and may be asked for its size. */
-        struct place place = live_make_block((void *)flight->new_address);
+        struct place place = live_make_block((void *)flight->new_address, flight->new_bytes);
         if (place.slot != NULL) {
             live_word(place, 0, 0, flight->new_bytes);
             store_release(place.slot, flight->new_slot);

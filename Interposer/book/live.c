@@ -46,6 +46,14 @@ struct place live_look_up_slowly(uintptr_t address, uint32_t map) {
     return (struct place){.map = map, .offset = (uint32_t)(address & ((1ull << shape->granule_log2) - 1))};
 }
 
+struct place live_search(uintptr_t address) {
+    for (uint32_t map = 0; map < HEAP_MAP_COUNT; map++) {
+        struct place place = live_look_up(address, map, live_shapes[map]);
+        if (place.slot != NULL && live_holds(place, load_relaxed(place.slot))) return place;
+    }
+    return (struct place){.slot = NULL};
+}
+
 struct place live_look_up_glibc_slowly(uintptr_t address) {
     uint64_t region = address >> LIVE_REGION_LOG2;
     struct place place = live_look_up(address, HEAP_MAP_FINE, LIVE_SHAPE_GLIBC);

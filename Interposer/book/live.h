@@ -1,7 +1,7 @@
 /*
  * The live map: which blocks are live.
  *
- * For each of four granules a tree of two levels below a top table: address -> branch -> leaf -> slot, in
+ * For each of five granules a tree of two levels below a top table: address -> branch -> leaf -> slot, in
  * pieces of 16 KB. A piece is the unit of the tree and of the file's growth alike, so the file has no
  * holes to read, and each piece's descriptor tells a reader which addresses it covers.
  */
@@ -38,9 +38,10 @@ extern struct live_shape live_shapes[HEAP_MAP_COUNT];
 #define LIVE_BRANCH_LOG2 12 /* 4,096 entries of 4 bytes */
 
 static inline uint32_t live_map_for(size_t usable) {
-    if (usable < 1u << HEAP_GRANULE_LOG2_1) return 0;
+    if (usable <= HEAP_FINE_MOST_BYTES) return HEAP_MAP_FINE;
     if (usable < 1u << HEAP_GRANULE_LOG2_2) return 1;
-    return usable < 1u << HEAP_GRANULE_LOG2_3 ? 2 : 3;
+    if (usable < 1u << HEAP_GRANULE_LOG2_3) return 2;
+    return usable < 1u << HEAP_GRANULE_LOG2_4 ? 3 : 4;
 }
 
 static inline uint32_t *live_branch_entry(uint32_t branch, const struct live_shape *shape, uintptr_t address) {
@@ -55,6 +56,9 @@ static inline uint64_t *live_leaf_slot(uint32_t leaf, const struct live_shape *s
 
 /* The same look-up, where a page of TOPS has no memory yet. */
 struct place live_look_up_slowly(uintptr_t address, uint32_t map);
+
+/* The place of the live block at this address, in whichever map; its slot is NULL where there is none. */
+struct place live_search(uintptr_t address);
 
 /* A look-up in a map of this shape: three dependent loads, of which the first two stay in the cache. */
 static inline __attribute__((always_inline)) struct place live_look_up(uintptr_t address, uint32_t map, struct live_shape shape) {
@@ -101,11 +105,15 @@ static inline size_t glibc_chunk_size(const void *block) { return ((const size_t
 static inline size_t glibc_usable_size(const void *block) { return glibc_chunk_size(block) - (((const size_t *)block)[-1] & 2 ? 16 : 8); }
 
 /* Whether the block is glibc's and in its fine map, as nearly all are. */
-static inline bool live_is_fine(const void *block) { return likely(next.is_glibc) && likely(glibc_chunk_size(block) <= 1u << HEAP_GRANULE_LOG2_1); }
+static inline bool live_is_fine(const void *block) { return likely(next.is_glibc) && likely(glibc_chunk_size(block) <= HEAP_FINE_MOST_BYTES + 8); }
 
-/* The place of a live block, or of one that the allocator has just given out. */
+/*
+ * The place of a block in the map for its size, by the allocator; where that can't say (it brought no malloc_usable_size, and libc's would
+ * read where no size is), the map was chosen by what was requested, and the block is looked for in all of them.
+ */
 static inline struct place live_find_block(const void *block) {
-    return live_find((uintptr_t)block, next.is_glibc ? glibc_usable_size(block) : next.malloc_usable_size((void *)block));
+    if (next.is_glibc) return live_find((uintptr_t)block, glibc_usable_size(block));
+    return next.knows_usable_size ? live_find((uintptr_t)block, next.malloc_usable_size((void *)block)) : live_search((uintptr_t)block);
 }
 
 /* The same for a block that live_is_fine. */
@@ -118,8 +126,9 @@ static inline __attribute__((always_inline)) struct place live_find_fine(const v
 /* Makes the leaf for a place that has none; its slot stays NULL where there is no space or the address is out of range. */
 struct place live_grow(struct place place, uintptr_t address);
 
-static inline struct place live_make_block(const void *block) {
-    struct place place = live_find_block(block);
+/* The place of a block of so many requested bytes that the allocator has just given out. */
+static inline struct place live_make_block(const void *block, size_t bytes) {
+    struct place place = next.is_glibc || next.knows_usable_size ? live_find_block(block) : live_find((uintptr_t)block, bytes);
     return likely(place.slot != NULL) ? place : live_grow(place, (uintptr_t)block);
 }
 

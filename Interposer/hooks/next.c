@@ -78,6 +78,7 @@ void next_resolve(void) {
     FIND(sigset);
     void *(*allocate)(size_t) = (__typeof__(allocate))find("malloc");
     next.is_glibc = find("__libc_malloc") != NULL && module_start_of((uintptr_t)allocate) == module_start_of((uintptr_t)next.sigaction);
+    next.knows_usable_size = next.malloc_usable_size != NULL && module_start_of((uintptr_t)allocate) == module_start_of((uintptr_t)next.malloc_usable_size);
     store_release(&next.malloc, allocate); /* the last: whoever sees it set sees the others (partner: next_known) */
     errno = saved;
 }

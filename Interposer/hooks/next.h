@@ -32,7 +32,8 @@ struct next {
     void (*(*sigset)(int, void (*)(int)))(int);
     int (*dlclose)(void *);
     int (*mlockall)(int);
-    bool is_glibc;      /* malloc is glibc's own */
+    bool is_glibc;          /* malloc is glibc's own */
+    bool knows_usable_size; /* malloc_usable_size is of the same module as malloc */
 };
 
 extern struct next next;

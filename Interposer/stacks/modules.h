@@ -4,7 +4,9 @@
 #ifndef HEAPSUM_MODULES_H
 #define HEAPSUM_MODULES_H
 
+#include <limits.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "atomics.h"
@@ -48,6 +50,7 @@ struct module_cache {
         const char *path;
         uint32_t number;
     } entries[MODULE_CACHE_ENTRIES];
+    char path[PATH_MAX]; /* work space, which nobody touches but for a module of a relative path */
 };
 
 /* Incremented when a module went: what was remembered by address is void. */
