@@ -230,7 +230,7 @@ package struct ImageBuilder {
         } else {
             contents[Int(HEAP_SECTION_BLOCKS.rawValue)] = denseBlocks
         }
-        let entryBytes: [UInt32] = [1, 120, 16, 512, 256, 4096, 32, 16, 16384, 24, 8, 8, 8]
+        let entryBytes: [UInt32] = [1, 120, 16, UInt32(MemoryLayout<heap_stack>.size), 256, 4096, 32, 16, 16384, 24, 8, 8, 8]
         // A running image's sections have room to grow, by pages; a dense one's stand end to end.
         let step: UInt64 = kind == HEAP_KIND_RUNNING ? 4096 : 8
         var position = (UInt64(MemoryLayout<heap_header>.size) + step - 1) / step * step
