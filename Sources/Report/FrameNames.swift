@@ -23,6 +23,9 @@ package struct NamedFrame {
     package var function: String?
     /// From the function's start to the return address.
     package var symbolOffset: UInt64?
+    /// Source file and line, where they are known.
+    package var file: String?
+    package var line: UInt32?
 
     /// The name, or where it lies, fit for a terminal.
     package var text: String { parts.name + parts.offset }
@@ -34,13 +37,26 @@ package struct NamedFrame {
         return offset.count > width - 8 ? shortened(name + offset, width) : shortened(name, width - offset.count) + offset
     }
 
+    /// Takes what a log says of the frame.
+    mutating func takeNames(of frame: LogFrame) {
+        if !frame.name.isEmpty { function = String(decoding: frame.name, as: UTF8.self) }
+        symbolOffset = frame.symbolOffset
+        if !frame.module.isEmpty {
+            modulePath = String(decoding: frame.module, as: UTF8.self)
+            moduleName = modulePath
+        }
+        if !frame.file.isEmpty { file = String(decoding: frame.file, as: UTF8.self) }
+        line = frame.line
+    }
+
     private var parts: (name: String, offset: String) {
         switch frame.module {
-        case SpecialModule.cut: return ("… frames missing …", "")
-        case SpecialModule.thread: return ("thread \(frame.offset)", "")
+        case SpecialModule.cut: return (LogFrame.cutText, "")
+        case SpecialModule.thread: return (LogFrame.threadText + "\(frame.offset)", "")
         default: break
         }
-        if let function { return (escaped(function), "+" + hexadecimal(symbolOffset ?? 0)) }
+        if let function { return (escaped(function), symbolOffset.map { "+" + hexadecimal($0) } ?? "") }
+        if frame.module == SpecialModule.named { return (hexadecimal(address ?? 0), "") }
         if let moduleName { return (escaped(moduleName), "+" + hexadecimal(frame.offset)) }
         return (hexadecimal(frame.offset), "")
     }
@@ -90,7 +106,10 @@ package final class FrameNames {
         if let known = named[frame] { return known }
         var result = NamedFrame(frame: frame)
         let module = reduction.modules[Int(frame.module)]
-        if module.isFile {
+        if let own = reduction.logFrame(frame) {
+            // The log's own name stands: it was made where the binaries were.
+            result.takeNames(of: own)
+        } else if module.isFile {
             result.modulePath = String(decoding: module.path, as: UTF8.self)
             result.moduleName = module.baseName
             result.buildID = module.buildID.isEmpty ? nil : hexadecimal(module.buildID)

@@ -1,5 +1,5 @@
-// The formats that other programs read: JSON (schema heapsum/1), CSV, folded stacks, and records in
-// the form of AIX's debug malloc log. Sizes are plain integers; what is not known is null, or empty.
+// The formats that other programs read: JSON (schema heapsum/1), CSV and folded stacks. Sizes are plain
+// integers; what is not known is null, or empty.
 
 import Glibc
 import HeapImage
@@ -71,13 +71,15 @@ package struct JSONReport {
         case SpecialModule.cut, SpecialModule.thread: frame.text
         default: frame.function
         }
-        let hasOffset = frame.modulePath != nil || frame.frame.module == SpecialModule.none
+        let hasOffset = frame.frame.module == SpecialModule.none
+            || (frame.modulePath != nil && frame.frame.module != SpecialModule.named)
         return "{" + [
             "\"module\":\(frame.modulePath.map(jsonString) ?? "null")",
             "\"buildID\":\(frame.buildID.map(jsonString) ?? "null")",
             "\"offset\":\(hasOffset ? "\(frame.frame.offset)" : "null")",
             "\"address\":\(number(frame.address))", "\"function\":\(function.map(jsonString) ?? "null")",
-            "\"symbolOffset\":\(number(frame.symbolOffset))", "\"file\":null", "\"line\":null", "\"inlined\":null",
+            "\"symbolOffset\":\(number(frame.symbolOffset))", "\"file\":\(frame.file.map(jsonString) ?? "null")",
+            "\"line\":\(number(frame.line))", "\"inlined\":null",
         ].joined(separator: ",") + "}"
     }
 
@@ -132,28 +134,4 @@ package func writeFolded(_ reduction: Reduction, _ selection: RowSelection, fram
         }
     }
     for line in order { try out.write("\(line) \(sums[line] ?? 0)\n") }
-}
-
-/// Writes one record a live block, in the form of AIX's debug malloc log.
-package func writeRecords(_ reduction: Reduction, _ selection: RowSelection, frameLimit: Int?, names: FrameNames, to out: TextOutput) throws {
-    var tracebacks: [UInt32: String] = [:]
-    for row in selection.rows {
-        var text = "Allocation traceback:\n"
-        for frame in reduction.frames(of: row).prefix(frameLimit ?? .max) {
-            let named = names.name(frame)
-            let address = named.address ?? frame.offset
-            text += "0x" + String(address, radix: 16, uppercase: true) + " "
-                + (named.function.map(escaped) ?? named.text) + "\n"
-        }
-        tracebacks[row.node] = text
-    }
-    try out.write("Current allocation report:\n")
-    var number = 0
-    try reduction.forEachLiveBlock { block, row throws(OutputError) in
-        guard let traceback = tracebacks[row.node] else { return }
-        number += 1
-        try out.write("\nAllocation #\(number): 0x\(String(block.address, radix: 16, uppercase: true))\n"
-            + "Allocation size: 0x\(String(block.bytes, radix: 16, uppercase: true))\n"
-            + "Allocated from heap: 0\n" + traceback)
-    }
 }

@@ -51,7 +51,7 @@ package struct Table {
     }
 
     private func stateText(_ input: Input) -> String {
-        guard let header = input.image?.header else { return input.state }
+        guard let header = input.image?.header else { return input.detail ?? input.state }
         switch input.state {
         case "exited": return "exited with status \(header.exit_status)"
         case "killed": return "killed by signal \(header.exit_signal)"
