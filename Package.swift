@@ -27,7 +27,9 @@ let package = Package(
         // What all tools say alike: the version, signals' names, sizes.
         .target(name: "Common"),
         .target(name: "HeapImage", dependencies: ["CHeapImage", system]),
-        .target(name: "Symbols", dependencies: [system]),
+        // The libraries for DWARF, compressed sections and mangled names.
+        .systemLibrary(name: "CSymbols", path: "Sources/CSymbols"),
+        .target(name: "Symbols", dependencies: ["CSymbols", system]),
         .target(name: "Reduce", dependencies: ["HeapImage"]),
         .target(name: "Report", dependencies: ["CHeapImage", "Common", "HeapImage", "Reduce", "Symbols", system]),
         // What Launch needs of Linux that Swift's Glibc module doesn't have.
@@ -46,7 +48,7 @@ let package = Package(
         .testTarget(name: "HeapImageTests", dependencies: ["CHeapImage", "HeapImage", "TestSupport"]),
         .testTarget(name: "ReduceTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "TestSupport"]),
         .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport", "heapsum"]),
-        .testTarget(name: "SymbolsTests", dependencies: ["Symbols", "TestSupport"]),
+        .testTarget(name: "SymbolsTests", dependencies: ["CSymbols", "Symbols", "TestSupport"]),
         .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "Common", "HeapImage", "Launch", "TestSupport", "heaprun", "heapdump", "heapsum", "gensyms", system]),
         .testTarget(name: "RecordingTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
     ],

@@ -1,6 +1,9 @@
-// The names of one ELF file's code. It owns the range table and the string tables that the table's
-// numbers point into; the file itself is closed when init returns. A further source (a separate debug
-// file, .gnu_debugdata) is one more call of `add` before the table is made.
+// The names of one module's code, from all of its files: its own and the separate debug file. It owns the
+// range table and the string tables that the table's numbers point into; the files are closed when init
+// returns.
+//
+// Sources, in order: .symtab, the separate debug file's .symtab (by build-id, then by .gnu_debuglink),
+// .gnu_debugdata, .dynsym. Where a module's own .symtab is there, the next two have nothing to add.
 //
 // Of several names for the same range one wins, the same in every run: an exported one before a local
 // one, then the one with the fewest underscores in front (`read`, not `__read`), then a strong one before
@@ -19,34 +22,101 @@ package struct SymbolName: Equatable, Sendable {
     }
 }
 
-/// The symbols of one ELF file, for looking up addresses.
+/// The symbols of one module, for looking up addresses.
 package final class ModuleSymbols: Sendable {
-    /// The file's GNU build-id, nil where it has none.
+    /// The module's GNU build-id, nil where it has none.
     package let buildID: [UInt8]?
+    /// The file with the module's DWARF, nil where none has any.
+    package let debugInfoPath: String?
+    /// Files that were there, or parts of them, and could not be used.
+    package let notes: [SymbolsError]
 
     private let table: RangeTable
     private let sources: [NameSource]
 
-    /// Opens and indexes the file.
+    /// Finds, opens and indexes a module's files.
     ///
-    /// - Parameter expectedBuildID: what was recorded of the module that ran, nil where that is not known.
-    /// - Throws: `.buildIDDiffers` where both build-ids are known and differ; `.cannotOpen`, `.notELF`,
-    ///   `.damaged`, … . A file without symbols is none of these: it names nothing.
-    /// - Complexity: O(n log n) in the number of symbols; reads the symbol and string tables alone.
-    package init(path: String, expectedBuildID: [UInt8]?) throws(SymbolsError) {
-        let file = try ELFFile(path: path)
-        buildID = try file.readBuildID()
-        if let expectedBuildID, let buildID, expectedBuildID != buildID {
-            throw SymbolsError(file: path, reason: .buildIDDiffers(expected: expectedBuildID, found: buildID))
-        }
+    /// - Parameters:
+    ///   - path: the module's path as the program had it; "[vdso]" or the like for the kernel's own code.
+    ///   - expectedBuildID: what was recorded of the module that ran, nil where that is not known.
+    /// - Throws: `.buildIDDiffers` where both build-ids are known and differ, and no other file has the one that is
+    ///   wanted; `.cannotOpen`, `.notELF`, `.damaged`, … . A file without symbols is none of these: it names nothing.
+    /// - Complexity: O(n log n) in the number of symbols; reads the symbol and string tables alone, and a file that a
+    ///   .gnu_debuglink names whole, for its CRC.
+    package init(path: String, expectedBuildID: [UInt8]?, search: SymbolSearch = SymbolSearch()) throws(SymbolsError) {
+        var notes: [SymbolsError] = []
+        let module = try Self.openModule(path, expectedBuildID, search, &notes)
         var builder = ModuleSymbolsBuilder()
+        var hasOwnTable = false, withDebugInfo: String?
+        var id = expectedBuildID
         // An object file isn't linked: its symbols have no addresses yet, so it names nothing.
-        for type in file.type == ELF.ET_REL ? [] : [ELF.SHT_SYMTAB, ELF.SHT_DYNSYM] {
-            guard let symbols = try ELFSymbolTable(file, type: type) else { continue }
-            try builder.add(symbols, of: file)
-            if type == ELF.SHT_DYNSYM { builder.add(try ELFStubs(file, symbols: symbols), strings: symbols.strings) }
+        if let module, module.type != ELF.ET_REL {
+            id = try module.readBuildID() ?? expectedBuildID
+            if let symbols = try ELFSymbolTable(module, type: ELF.SHT_SYMTAB) {
+                try builder.add(symbols, of: module)
+                hasOwnTable = symbols.count > 1
+            }
+            if module.hasDebugInfo { withDebugInfo = module.path }
         }
+        if !hasOwnTable || withDebugInfo == nil, module?.type != ELF.ET_REL {
+            // What is wrong with a further file is told, and takes nothing from what the module itself says.
+            do throws(SymbolsError) {
+                var debug: ELFFile?
+                if let id { debug = search.debugFile(ofBuildID: id, notes: &notes) }
+                if debug == nil, let module { debug = try search.debugFile(linkedFrom: module, buildID: id, notes: &notes) }
+                if let debug {
+                    if withDebugInfo == nil, debug.hasDebugInfo { withDebugInfo = debug.path }
+                    if !hasOwnTable, let symbols = try ELFSymbolTable(debug, type: ELF.SHT_SYMTAB) {
+                        var more = builder
+                        try more.add(symbols, of: debug)
+                        builder = more
+                        hasOwnTable = symbols.count > 1
+                    }
+                }
+            } catch {
+                notes.append(error)
+            }
+        }
+        if let module, module.type != ELF.ET_REL {
+            if !hasOwnTable {
+                do throws(SymbolsError) { try builder.addDebugData(of: module) } catch { notes.append(error) }
+            }
+            if let symbols = try ELFSymbolTable(module, type: ELF.SHT_DYNSYM) {
+                try builder.add(symbols, of: module)
+                builder.add(try ELFStubs(module, symbols: symbols), strings: symbols.strings)
+            }
+        }
+        if module == nil, !hasOwnTable, withDebugInfo == nil {
+            // There was a reason, or there would be a module.
+            throw notes.isEmpty ? SymbolsError(file: path, reason: .cannotOpen(.noSuchFileOrDirectory)) : notes.removeFirst()
+        }
+        buildID = id
+        debugInfoPath = withDebugInfo
+        self.notes = notes
         (table, sources) = builder.finish()
+    }
+
+    /// The module's own file, where it is the one that ran; nil where it isn't, with the reason in the notes.
+    private static func openModule(
+        _ path: String, _ expected: [UInt8]?, _ search: SymbolSearch, _ notes: inout [SymbolsError]
+    ) throws(SymbolsError) -> ELFFile? {
+        var others: [SymbolsError] = []
+        defer { notes += others }
+        do throws(SymbolsError) {
+            if SymbolSearch.isVDSO(path) { return try search.vdso(buildID: expected, notes: &others) }
+            let file = try ELFFile(path: search.path(of: path))
+            let found = try file.readBuildID()
+            if let expected, let found, expected != found {
+                throw SymbolsError(file: file.path, reason: .buildIDDiffers(expected: expected, found: found))
+            }
+            return file
+        } catch {
+            guard let expected else { throw error }
+            // Where the right file lies elsewhere, that another one has its place now is no loss.
+            if let kept = search.moduleFile(ofBuildID: expected, notes: &others) { return kept }
+            notes.append(error)
+            return nil
+        }
     }
 
     /// The function that holds an ELF virtual address (the module's own, load bias taken off), or nil.
@@ -69,6 +139,17 @@ struct NameSource: Sendable {
     var suffix: StaticString = ""
 
     func name(_ number: UInt32) -> String { strings.string(at: number, suffix: suffix) }
+}
+
+extension ELFFile {
+    /// Whether it has DWARF of its own, and not only the empty sections of a stripped file.
+    var hasDebugInfo: Bool {
+        guard let names = try? sectionNames() else { return false }
+        return names.indices.contains { index in
+            (names[index] == ".debug_info" || names[index] == ".zdebug_info") && sections[index].type != ELF.SHT_NOBITS
+                && sections[index].byteCount > 0
+        }
+    }
 }
 
 struct ModuleSymbolsBuilder {
@@ -96,6 +177,15 @@ struct ModuleSymbolsBuilder {
         }
         entries.append(contentsOf: found)
         sources.append(NameSource(strings: strings))
+    }
+
+    /// Adds the symbols of a module's .gnu_debugdata: an xz file that holds an ELF file with a .symtab and little else.
+    mutating func addDebugData(of module: ELFFile) throws(SymbolsError) {
+        let what = ".gnu_debugdata"
+        guard let index = try module.section(named: what) else { return }
+        let bytes = try Decompression.xz(try module.contents(ofSection: index, what), what, of: module.reader)
+        let inner = try ELFFile(FileReader(name: "\(module.path)'s \(what)", bytes: bytes))
+        if let symbols = try ELFSymbolTable(inner, type: ELF.SHT_SYMTAB) { try add(symbols, of: inner) }
     }
 
     /// Adds the stubs, each named as what it calls, with `@plt` behind it.

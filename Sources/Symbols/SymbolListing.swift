@@ -48,7 +48,7 @@ package struct SymbolListing: Sendable {
             var source: Int?
             try symbolTable.forEach { (_, symbol) throws(SymbolsError) in
                 if symbol.kind == ELFSymbol.Kind.file {
-                    let name = symbolTable.strings.string(at: symbol.name, limit: 4096)
+                    let name = symbolTable.strings.string(at: symbol.name, limit: 4096, cutsVersion: false)
                     // The linker puts its own local symbols after a file without a name.
                     source = name.isEmpty ? nil : sources.count
                     if !name.isEmpty { sources.append(name) }
