@@ -171,4 +171,9 @@ final class FileBytes: @unchecked Sendable {
     func withPointer<Result>(_ body: (UnsafePointer<UInt8>) -> Result) -> Result? {
         memory.baseAddress.map { body(UnsafePointer($0.assumingMemoryBound(to: UInt8.self))) }
     }
+
+    /// For libelf, whose type says that it writes; it is told not to.
+    func withMutablePointer<Result>(_ body: (UnsafeMutablePointer<CChar>?) -> Result) -> Result {
+        body(memory.baseAddress?.assumingMemoryBound(to: CChar.self))
+    }
 }

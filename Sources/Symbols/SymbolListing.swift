@@ -37,7 +37,7 @@ package struct SymbolListing: Sendable {
         self.path = path
         buildID = try file.readBuildID()
         let sectionNames = try file.sectionNames()
-        var builder = ModuleSymbolsBuilder()
+        var builder = NamedRangesBuilder()
         var isUnsizedCode: [Bool] = []
         var (symbols, sources, tables): ([ListedSymbol], [String], [StringTable]) = ([], [], [])
         for type in [ELF.SHT_SYMTAB, ELF.SHT_DYNSYM] {
@@ -65,7 +65,7 @@ package struct SymbolListing: Sendable {
         }
         // In an object file each section begins at 0: ranges of several would run into one another.
         if file.type != ELF.ET_REL {
-            let (ranges, _) = builder.finish()
+            let ranges = builder.finish()
             for index in symbols.indices where isUnsizedCode[index] {
                 symbols[index].byteCount = ranges.byteCount(from: symbols[index].address)
             }

@@ -6,6 +6,7 @@ import Glibc
 import HeapImage
 import Reduce
 import Report
+import Symbols
 
 struct ReduceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -31,6 +32,8 @@ struct ReduceCommand: ParsableCommand {
               heapsum --format json app.4711.heap | jq '.rows[0]'
               heapsum --format folded app.4711.heap | flamegraph.pl > heap.svg
               heapsum --format records -o live.log app.4711.heap
+              heapsum --sysroot /srv/target --debug-dir ./debug app.4711.heap
+              gensyms ./app > app.syms; heapsum --symbols app.syms app.4711.heap
 
             A regular expression is searched for in each frame's function name and module path.
             Exit status: 0 done, 2 nothing of an input could be used, 64 wrong arguments.
@@ -71,6 +74,9 @@ struct ReduceCommand: ParsableCommand {
     @Option(help: "What the files are. This version reads heap images and dumps only.")
     var input: InputKind = .auto
 
+    @OptionGroup(title: "Symbols")
+    var symbols: SymbolOptions
+
     @Option(help: "When to use colours; auto honours NO_COLOR.")
     var color: ColorChoice = .auto
 
@@ -87,6 +93,7 @@ struct ReduceCommand: ParsableCommand {
         } catch {
             throw ValidationError("\(error)")
         }
+        let symbolizer = try symbols.symbolizer()
         var status: ExitCode?
         let selection = InputSelection(paths: files, choice: set)
         for failure in selection.failures {
@@ -107,7 +114,7 @@ struct ReduceCommand: ParsableCommand {
         for input in reduction.inputs { for damage in input.damages { say("damaged: \(damage)") } }
         guard !reduction.inputs.isEmpty else { throw ExitCode.badInput }
         do {
-            try report(reduction, filter)
+            try report(reduction, filter, symbolizer)
         } catch let error as OutputError {
             say("\(error)")
             throw ExitCode.badInput
@@ -115,11 +122,13 @@ struct ReduceCommand: ParsableCommand {
         if let status { throw status }
     }
 
-    private func report(_ reduction: Reduction, _ filter: FrameFilter) throws {
-        let names = FrameNames(reduction)
+    private func report(_ reduction: Reduction, _ filter: FrameFilter, _ symbolizer: Symbolizer) throws {
+        let names = FrameNames(reduction, symbolizer: symbolizer)
         let isTable = format == .table
         let selection = RowSelection(
             reduction, names: names, sort: sort, top: limit(top, inTable: isTable), minBytes: minBytes.value, filter: filter)
+        // Records have one line an address, whatever was inlined there.
+        if format != .records { names.prepare(selection.rows) }
         let frameLimit = limit(frames, inTable: isTable)
         let out = try TextOutput(path: output)
         switch format {
