@@ -89,6 +89,9 @@ final class ELFFile {
         reader = file
         let path = file.path
         guard reader.byteCount >= 16 else { throw SymbolsError(file: path, reason: .notELF) }
+        if try reader.read("magic", at: 0, count: 8).withSpan({ $0.unsafeLoadUnaligned(as: UInt64.self).littleEndian }) == 0x0A3E_6863_7261_3C21 {
+            throw SymbolsError(file: path, reason: .unsupported("an archive, not an ELF file; its members, taken out by ar x, can be read"))
+        }
         let identity = try reader.read("ELF identification", at: 0, count: 16)
         let (magic, fileClass, byteOrder) = identity.withSpan { span in
             let native = ELFLayout(isWide: true, isSwapped: false)

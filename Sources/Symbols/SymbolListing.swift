@@ -78,6 +78,41 @@ package struct SymbolListing: Sendable {
         tables[Int(symbol.table)].append(at: symbol.name, to: &bytes)
     }
 
+    /// Takes the source files from DWARF, of all code and not of local symbols alone, where the file or its separate
+    /// debug file has any. What it doesn't know keeps the source that .symtab says.
+    ///
+    /// - Returns: what could not be used.
+    package mutating func addSources(search: SymbolSearch = SymbolSearch(), lines: DebugLines) -> [SymbolsError] {
+        let module: ModuleSymbols
+        do throws(SymbolsError) {
+            module = try ModuleSymbols(path: path, expectedBuildID: nil, search: search)
+        } catch {
+            return [error]
+        }
+        guard let file = module.debugInfoPath else { return module.problems }
+        let code = symbols.indices.filter { "tTwWi".utf8.contains(symbols[$0].type) }
+        let before = lines.notes.count
+        let units = lines.units(in: file, buildID: module.buildID, at: code.map { symbols[$0].address })
+        // .symtab has the file's base name, DWARF the path that the compiler was given. A file whose code has one unit's
+        // name, and the same base name, is that unit: its data goes with it.
+        var numbers: [String: Int] = [:]
+        var renamed: [Int: Int] = [:]
+        for (index, unit) in zip(code, units) {
+            guard let unit else { continue }
+            let number = numbers[unit] ?? sources.count
+            if number == sources.count {
+                sources.append(unit)
+                numbers[unit] = number
+            }
+            if let old = symbols[index].source, unit == sources[old] || unit.hasSuffix("/" + sources[old]) { renamed[old] = number }
+            symbols[index].source = number
+        }
+        for index in symbols.indices {
+            if let old = symbols[index].source, let new = renamed[old] { symbols[index].source = new }
+        }
+        return module.problems + lines.notes.dropFirst(before)
+    }
+
     package enum Order: String, CaseIterable, Sendable { case address, name, size }
 
     /// Sorts ascending; what is equal keeps the order of the file's tables.
