@@ -40,7 +40,7 @@ $(LIBRARY): $(LIBRARY_SOURCES) $(LIBRARY_HEADERS) Makefile
 	$(CC) $(LIBRARY_CFLAGS) $(addprefix -I,$(LIBRARY_FOLDERS)) $(CFLAGS) -o $@.$$$$ $(LIBRARY_SOURCES) $(LIBRARY_LDFLAGS) $(LDFLAGS) && mv -f $@.$$$$ $@
 
 # SwiftPM does not see when a header that Swift imports changes, and would keep the old layout: its importers are made to look new.
-.build/headers: $(wildcard Interposer/include/* Sources/CLaunch/*)
+.build/headers: $(wildcard Interposer/include/* Sources/CLaunch/* Sources/CSymbols/*)
 	@mkdir -p $(@D)
 	@[ ! -e $@ ] || touch Sources/*/*.swift Tests/*/*.swift
 	@touch $@

@@ -58,12 +58,12 @@ static inline const char *symbols_load_libdw(struct symbols_libdw *out) {
 
 /* MARK: Decompression: stable parts of zlib.h, zstd.h and lzma.h, from libraries that Debian's own base needs */
 
-typedef int symbols_uncompress(uint8_t *to, unsigned long *to_count, const uint8_t *from, unsigned long from_count);
-typedef size_t symbols_zstd_decompress(void *to, size_t to_count, const void *from, size_t from_count);
-typedef unsigned symbols_zstd_is_error(size_t code);
-typedef int symbols_xz_decode(uint64_t *memory_limit, uint32_t flags, const void *allocator, const uint8_t *from,
+typedef int (*symbols_uncompress)(uint8_t *to, unsigned long *to_count, const uint8_t *from, unsigned long from_count);
+typedef size_t (*symbols_zstd_decompress)(void *to, size_t to_count, const void *from, size_t from_count);
+typedef unsigned (*symbols_zstd_is_error)(size_t code);
+typedef int (*symbols_xz_decode)(uint64_t *memory_limit, uint32_t flags, const void *allocator, const uint8_t *from,
                               size_t *from_position, size_t from_count, uint8_t *to, size_t *to_position, size_t to_count);
-typedef uint32_t symbols_crc32(const uint8_t *bytes, size_t count, uint32_t crc);
+typedef uint32_t (*symbols_crc32)(const uint8_t *bytes, size_t count, uint32_t crc);
 
 enum { SYMBOLS_XZ_OK = 0, SYMBOLS_XZ_STREAM_END = 1, SYMBOLS_XZ_BUF_ERROR = 10 };
 

@@ -98,6 +98,44 @@ private func nm(_ path: String, dynamic: Bool) throws -> [(symbol: Listed, byteC
         #expect(unnamed > 100)
     }
 
+    /// Over hundreds of libraries, a thousand addresses each: an address is in the symbol that nm has with the greatest start
+    /// of those that hold it. nm's list is searched by a plain sweep, without our table.
+    @Test func startsAreNmsOverHundredsOfLibraries() throws {
+        let paths = try lines(shell("find /usr/lib/$(uname -m)-linux-gnu -type f -name '*.so*' -size -600k | sort | head -320")).map(String.init)
+        var random = FixedRandom(state: 17)
+        var (files, named, unnamed) = (0, 0, 0)
+        for path in paths {
+            // Linker scripts are named .so too.
+            guard let module = try? ModuleSymbols(path: path, expectedBuildID: nil, search: SymbolSearch(sysroot: "")) else { continue }
+            var code = try nm(path, dynamic: true).filter { ["t", "T", "W", "i"].contains($0.symbol.type) && $0.byteCount > 0 }
+                .map { (start: $0.symbol.address, end: $0.symbol.address + $0.byteCount) }
+            guard code.count > 20, module.debugInfoPath == nil else { continue } // .debug files name more than nm -D
+            code.sort { $0.start < $1.start }
+            let addresses = (0..<1000).map { _ in UInt64.random(in: code[0].start...code[code.count - 1].end, using: &random) }.sorted()
+            var next = 0
+            var open: [(start: UInt64, end: UInt64)] = []
+            for address in addresses {
+                while next < code.count, code[next].start <= address {
+                    open.append(code[next])
+                    next += 1
+                }
+                open.removeAll { $0.end <= address }
+                let expected = open.last?.start // sorted by start
+                let name = module.name(at: address)
+                if let expected {
+                    #expect(name.map { address - $0.offset } == expected, "\(path) \(String(address, radix: 16)): \(String(describing: name))")
+                    named += 1
+                } else {
+                    #expect(name == nil || name?.name.hasSuffix("@plt") == true || code.allSatisfy { $0.start != address - (name?.offset ?? 0) },
+                            "\(path) \(String(address, radix: 16)): \(String(describing: name))")
+                    unnamed += 1
+                }
+            }
+            files += 1
+        }
+        #expect(files > 60 && named > 10_000 && unnamed > 5000, "\(files) \(named) \(unnamed)")
+    }
+
     @Test func typesAreNmsLetters() throws {
         let directory = try TemporaryDirectory()
         var compared = 0
