@@ -78,8 +78,10 @@ bench: packages
 	@scripts/install-packages --bench
 	@$(MAKE) --no-print-directory all
 	$(SWIFT) build -c release --product make-image
+	$(SWIFT) build -c release --static-swift-stdlib --product symbolize
 	@scripts/bench-pairs $(LIBRARY)
 	@scripts/bench-reduce $(BUILD)/bin .build/release/make-image
+	@scripts/bench-symbols .build/release/symbolize
 	@scripts/bench $(BUILD)/bin
 
 install: all

@@ -97,7 +97,3 @@ func gensyms(_ arguments: String, status: CInt = 0, errors: Bool = false) throws
         #expect(try gensyms("'\(directory.path)/lib.a'", status: 2, errors: true).contains("lib.a: an archive"))
     }
 }
-
-extension String {
-    func components(separatedBy separator: String) -> [String] { split(separator: separator, omittingEmptySubsequences: false).map(String.init) }
-}
