@@ -19,14 +19,14 @@ EXAMPLES = $(addprefix .build/examples/,unjoined-threads pool-slot-zero producer
 # matter: initial-exec TLS needs no allocation at a thread's first event; -z now and -fno-plt leave no
 # lazy binding to happen inside a hook; initfirst lets its constructor run before other libraries'.
 LIBRARY_CFLAGS  = -std=c17 -D_GNU_SOURCE -O2 -g -fPIC -Wall -Wextra -Werror -fvisibility=hidden -ftls-model=initial-exec \
-                  -fno-plt
+                  -fno-plt -fno-tree-vectorize
 # libdl holds dlsym before glibc 2.34, and is an empty shell since: it is always needed, so that one build loads under either.
 LIBRARY_LDFLAGS = -shared -Wl,-soname,libheapsum.so -Wl,-z,now -Wl,-z,initfirst -Wl,--no-undefined -l:libdl.so.2
 LIBRARY_FOLDERS = Interposer/include Interposer Interposer/hooks Interposer/stacks Interposer/book Interposer/image Interposer/process
 LIBRARY_SOURCES = $(wildcard Interposer/*/*.c)
 LIBRARY_HEADERS = $(wildcard Interposer/*.h Interposer/*/*.h)
 
-.PHONY: all library tools examples demo test bench install clean packages
+.PHONY: all library tools examples demo test bench bench-recording install clean packages
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -74,15 +74,18 @@ test: packages
 	@$(MAKE) --no-print-directory library examples .build/headers
 	$(SWIFT) test $(TESTS)
 
-bench: packages
-	@scripts/install-packages --bench
-	@$(MAKE) --no-print-directory all
+bench: bench-recording
 	$(SWIFT) build -c release --product make-image
-	$(SWIFT) build -c release --static-swift-stdlib --product symbolize
-	@scripts/bench-pairs $(LIBRARY)
+	$(SWIFT) build -c release --static-swift-stdlib --disable-local-rpath -Xlinker -s --product symbolize
 	@scripts/bench-reduce $(BUILD)/bin .build/release/make-image
 	@scripts/bench-symbols .build/release/symbolize
 	@scripts/bench $(BUILD)/bin
+
+# As make bench-recording PARTS='pairs memory' RUNS=3 ONLY='walk*': some 20 minutes without.
+bench-recording: packages
+	@scripts/install-packages --bench
+	@$(MAKE) --no-print-directory all
+	@PARTS="$(PARTS)" RUNS="$(RUNS)" ONLY="$(ONLY)" scripts/bench-recording $(BUILD)/bin $(LIBRARY)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/heapsum

@@ -1,5 +1,6 @@
 /*
- * What one malloc/free pair costs: nothing but pairs, each replacing a random block of a live set, from a stack of a given depth. Prints nanoseconds a pair, per thread.
+ * What one malloc/free pair costs: nothing but pairs, each replacing a random block of a live set (each thread's own), from a stack of a given depth. Prints nanoseconds
+ * a pair, per thread, once the live set is full.
  *
  *   site   one call site at the bottom of `depth` calls
  *   walk   a random walk over 128 functions, which goes a few calls down or up between two pairs and hovers about `depth`; some 300 stacks in all
@@ -14,7 +15,7 @@
 #include <time.h>
 
 struct walk {
-    uint64_t random, left, live;
+    uint64_t random, left, live, filled;
     unsigned target, path, skip, up;
     void **blocks;
 };
@@ -34,7 +35,7 @@ static inline uint64_t next_random(struct walk *walk) { /* xorshift */
 /* One pair, in the function that it is inlined into. */
 static inline __attribute__((always_inline)) void pair(struct walk *walk) {
     uint64_t random = next_random(walk);
-    void **slot = &walk->blocks[(random >> 20) % walk->live];
+    void **slot = &walk->blocks[walk->filled < walk->live ? walk->filled++ : (random >> 20) % walk->live];
     free(*slot);
     *slot = malloc(16 + (random & 255));
     walk->left--;

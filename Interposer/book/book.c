@@ -12,24 +12,24 @@
 #include "next.h"
 #include "ring.h"
 
-/* An event into the ring, or past it; `publish` is what the slot becomes in between. */
-static inline __attribute__((always_inline)) void book(const struct hook *hook, uint32_t kind, uintptr_t address, uint64_t *slot, uint64_t publish, uint64_t word, size_t bytes, uint32_t flags, uint64_t now, uint32_t tick) {
-    if (likely(hook_has_ring(hook))) {
-        ring_write(local.ring, local.record->head, address, word, bytes, flags, kind, tick);
-        store_release(slot, publish); /* partner: a reader's acquire of the slot; its size stands before it */
-        fence_compiler();
-        ring_commit(local.record, local.ring, 1, bytes, now);
-    } else {
-        store_release(slot, publish);
-        ring_bypass(kind, word, bytes, flags, tick);
-    }
+/* An event into this thread's ring; `publish` is what the slot becomes in between. */
+static inline __attribute__((always_inline)) void book_in_ring(uint32_t kind, uintptr_t address, uint64_t *slot, uint64_t publish, uint64_t word, size_t bytes, uint32_t flags, uint32_t tick) {
+    ring_write(local.ring, local.record->head, address, word, bytes, flags, kind, tick);
+    store_release(slot, publish); /* partner: a reader's acquire of the slot; its size stands before it */
+    fence_compiler();
+    local.fold_at = ring_commit(local.record, local.ring, 1, bytes, local.fold_at);
+}
+
+static void book_past_ring(uint32_t kind, uint64_t *slot, uint64_t publish, uint64_t word, size_t bytes, uint32_t flags, uint32_t tick) {
+    store_release(slot, publish);
+    ring_bypass(kind, word, bytes, flags, tick);
 }
 
 /* The free of the block whose word we are about to overwrite went past us: it is counted, and made up for. */
-static void heal(struct place place, uint64_t word, uint64_t now) {
-    if (word == 0 || heap_slot_is_mark(word)) return; /* a mark's owner knows of its old block, and takes the mark away itself */
+static __attribute__((noinline)) void heal(struct place place, uint64_t word, uint32_t tick) {
+    if (heap_slot_is_mark(word)) return; /* a mark's owner knows of its old block, and takes the mark away itself */
     LOSE(healed_slots, 1);
-    ring_bypass(HEAP_EVENT_FREED, word, live_bytes(place, word), 0, heap_tick_of_milliseconds(now));
+    ring_bypass(HEAP_EVENT_FREED, word, live_bytes(place, word), 0, tick);
 }
 
 static void lose(size_t bytes) {
@@ -37,43 +37,87 @@ static void lose(size_t bytes) {
     LOSE(lost_bytes, bytes);
 }
 
+static inline __attribute__((always_inline)) void publish(struct place place, const void *block, size_t bytes, uint32_t stack) {
+    uint32_t tick = thread_clock()->tick;
+    uint64_t before = load_relaxed(place.slot);
+    if (unlikely(before != 0)) heal(place, before, tick);
+    uint64_t word = live_word(place, stack, tick, bytes);
+    local.record->last_allocated_address = (uintptr_t)block;
+    book_in_ring(HEAP_EVENT_ALLOCATED, (uintptr_t)block, place.slot, word, word, bytes, 0, tick);
+}
+
+/* The same where the block's place has to be made, or is in another map than nearly all are. */
+static __attribute__((noinline)) void publish_elsewhere(const void *block, size_t bytes, uint32_t stack) {
+    struct place place = live_make_block(block, bytes);
+    if (likely(place.slot != NULL)) publish(place, block, bytes, stack);
+    else lose(bytes);
+}
+
+void book_plain_allocation(const void *block, size_t bytes, uint32_t stack) {
+    if (live_is_fine(block)) {
+        struct place place = live_find_fine(block);
+        if (likely(place.slot != NULL)) {
+            publish(place, block, bytes, stack);
+            return;
+        }
+    }
+    publish_elsewhere(block, bytes, stack);
+}
+
 void book_allocation(const struct hook *hook, const void *block, size_t bytes) {
-    uintptr_t address = (uintptr_t)block;
-    struct place place = live_make_block(block);
-    if (unlikely(place.slot == NULL)) {
+    if (likely(hook_has_ring(hook))) {
+        book_plain_allocation(block, bytes, hook->stack);
+        return;
+    }
+    struct place place = live_make_block(block, bytes);
+    if (place.slot == NULL) {
         if (!hook->ours) lose(bytes);
         return;
     }
-    uint64_t now = image_milliseconds(), before = load_relaxed(place.slot);
-    if (unlikely(before != 0)) heal(place, before, now);
-    if (unlikely(hook->ours)) {
+    uint32_t tick = thread_clock()->tick;
+    uint64_t before = load_relaxed(place.slot);
+    if (before != 0) heal(place, before, tick);
+    if (hook->ours) {
         store_release(place.slot, HEAP_SLOT_OURS);
         return;
     }
-    uint32_t tick = heap_tick_of_milliseconds(now);
     uint64_t word = live_word(place, hook->stack, tick, bytes);
-    if (likely(hook_has_ring(hook))) local.record->last_allocated_address = address;
-    book(hook, HEAP_EVENT_ALLOCATED, address, place.slot, word, word, bytes, 0, now, tick);
+    book_past_ring(HEAP_EVENT_ALLOCATED, place.slot, word, word, bytes, 0, tick);
 }
 
 /* A free, or a realloc's, of what is not booked as the program's. */
-static void miss(struct place place, uint64_t word) {
+static __attribute__((noinline)) void miss(struct place place, uint64_t word) {
     if (word == HEAP_SLOT_OURS) store_release(place.slot, 0);
     else if (image.header->flags & HEAP_FLAG_FORKED) LOSE(inherited_frees, 1);
     else LOSE(unmatched_frees, 1);
 }
 
-void book_free(const struct hook *hook, const void *block) {
-    uintptr_t address = (uintptr_t)block;
-    struct place place = live_find_block(block);
+static inline __attribute__((always_inline)) void take_away(struct place place, const void *block) {
     uint64_t word = place.slot != NULL ? load_relaxed(place.slot) : 0;
     if (unlikely(!live_holds(place, word))) {
         miss(place, word);
         return;
     }
-    uint32_t flags = hook_has_ring(hook) && local.record->last_allocated_address == address ? HEAP_EVENT_FLAG_TEMPORARY : 0;
-    uint64_t now = image_milliseconds();
-    book(hook, HEAP_EVENT_FREED, address, place.slot, 0, word, live_bytes(place, word), flags, now, heap_tick_of_milliseconds(now));
+    uint32_t flags = local.record->last_allocated_address == (uintptr_t)block ? HEAP_EVENT_FLAG_TEMPORARY : 0;
+    book_in_ring(HEAP_EVENT_FREED, (uintptr_t)block, place.slot, 0, word, live_bytes(place, word), flags, thread_clock()->tick);
+}
+
+static __attribute__((noinline)) void take_away_elsewhere(const void *block) { take_away(live_find_block(block), block); }
+
+void book_plain_free(const void *block) {
+    if (live_is_fine(block)) take_away(live_find_fine(block), block);
+    else take_away_elsewhere(block);
+}
+
+void book_free(const struct hook *hook, const void *block) {
+    if (likely(hook_has_ring(hook))) {
+        book_plain_free(block);
+        return;
+    }
+    struct place place = live_find_block(block);
+    uint64_t word = place.slot != NULL ? load_relaxed(place.slot) : 0;
+    if (!live_holds(place, word)) miss(place, word);
+    else book_past_ring(HEAP_EVENT_FREED, place.slot, 0, word, live_bytes(place, word), 0, thread_clock()->tick);
 }
 
 struct reallocation book_realloc_begin(const struct hook *hook, void *block) {
@@ -119,8 +163,7 @@ void book_realloc_end(const struct hook *hook, struct reallocation *old, const v
         give_back(old);
         return;
     }
-    uint64_t now = image_milliseconds();
-    uint32_t tick = heap_tick_of_milliseconds(now);
+    uint32_t tick = thread_clock()->tick;
     if (unlikely(!old->claimed)) {
         ring_bypass(HEAP_EVENT_FREED, old->word, old->bytes, HEAP_EVENT_FLAG_REALLOC, tick);
         if (moved != NULL) book_allocation(hook, moved, bytes);
@@ -129,12 +172,12 @@ void book_realloc_end(const struct hook *hook, struct reallocation *old, const v
     struct heap_thread *record = local.record;
     struct heap_in_flight *flight = &record->in_flight;
     uintptr_t address = (uintptr_t)moved;
-    struct place place = moved != NULL ? live_make_block(moved) : (struct place){0};
+    struct place place = moved != NULL ? live_make_block(moved, bytes) : (struct place){0};
     uint64_t word = 0;
     if (moved != NULL && unlikely(place.slot == NULL)) lose(bytes);
     if (place.slot != NULL) {
         uint64_t before = load_relaxed(place.slot);
-        if (unlikely(before != 0)) heal(place, before, now);
+        if (unlikely(before != 0)) heal(place, before, tick);
         word = live_word(place, hook->stack, tick, bytes);
     }
     flight->new_address = address;
@@ -159,14 +202,13 @@ void book_realloc_end(const struct hook *hook, struct reallocation *old, const v
     store_release(&record->head, record->head + (word != 0 ? 2 : 1)); /* before the phase: a reader must not count the events as missing */
     fence_compiler();
     store_release(&flight->phase, HEAP_IN_FLIGHT_NONE);
-    ring_commit(record, local.ring, 0, old->bytes + bytes, now);
+    local.fold_at = ring_commit(record, local.ring, 0, old->bytes + bytes, local.fold_at);
 }
 
 /* The slot of `address` that holds `word`, in whichever map, or NULL. The block may be gone, so its usable size can't be asked. */
 static uint64_t *slot_holding(uintptr_t address, uint64_t word) {
-    static const size_t usable[HEAP_MAP_COUNT] = {0, 1u << HEAP_GRANULE_LOG2_1, 1u << HEAP_GRANULE_LOG2_2, 1u << HEAP_GRANULE_LOG2_3};
     for (uint32_t map = 0; map < HEAP_MAP_COUNT; map++) {
-        struct place place = live_find(address, usable[map]);
+        struct place place = live_look_up(address, map, live_shapes[map]);
         if (place.slot != NULL && load_relaxed(place.slot) == word) return place.slot;
     }
     return NULL;
@@ -180,7 +222,7 @@ void book_settle(struct heap_in_flight *flight, uint32_t thread) {
     if (claimed != NULL) cas_acq_rel(claimed, &mark, flight->phase == HEAP_IN_FLIGHT_CLAIMED ? flight->old_slot : 0);
     if (flight->phase == HEAP_IN_FLIGHT_RETURNED && flight->new_slot != 0 && !book_slot_holds(flight->new_address, flight->new_slot)) {
         /* The allocator gave it out and the program never got it, so it is there for good, and may be asked for its size. */
-        struct place place = live_make_block((void *)flight->new_address);
+        struct place place = live_make_block((void *)flight->new_address, flight->new_bytes);
         if (place.slot != NULL) {
             live_word(place, 0, 0, flight->new_bytes);
             store_release(place.slot, flight->new_slot);

@@ -46,6 +46,27 @@ struct place live_look_up_slowly(uintptr_t address, uint32_t map) {
     return (struct place){.map = map, .offset = (uint32_t)(address & ((1ull << shape->granule_log2) - 1))};
 }
 
+struct place live_search(uintptr_t address) {
+    for (uint32_t map = 0; map < HEAP_MAP_COUNT; map++) {
+        struct place place = live_look_up(address, map, live_shapes[map]);
+        if (place.slot != NULL && live_holds(place, load_relaxed(place.slot))) return place;
+    }
+    return (struct place){.slot = NULL};
+}
+
+struct place live_look_up_glibc_slowly(uintptr_t address) {
+    uint64_t region = address >> LIVE_REGION_LOG2;
+    struct place place = live_look_up(address, HEAP_MAP_FINE, LIVE_SHAPE_GLIBC);
+    if (place.slot == NULL) return place;
+    struct thread_branch *branch = &local.branches[region % THREAD_BRANCHES];
+    branch->region = 0;
+    fence_compiler(); /* a signal handler's hook may look in between */
+    branch->entries = (uint32_t *)(image.slots + (uint64_t)load_relaxed(&image.tops[region]) * HEAP_PIECE_BYTES);
+    fence_compiler();
+    branch->region = region + 1;
+    return place;
+}
+
 struct place live_grow(struct place place, uintptr_t address) {
     const struct live_shape *shape = &live_shapes[place.map];
     if (address >> HEAP_ADDRESS_BITS != 0) return place;

@@ -1,7 +1,7 @@
 /*
  * The live map: which blocks are live.
  *
- * For each of four granules a tree of two levels below a top table: address -> branch -> leaf -> slot, in
+ * For each of five granules a tree of two levels below a top table: address -> branch -> leaf -> slot, in
  * pieces of 16 KB. A piece is the unit of the tree and of the file's growth alike, so the file has no
  * holes to read, and each piece's descriptor tells a reader which addresses it covers.
  */
@@ -14,6 +14,7 @@
 
 #include "image.h"
 #include "next.h"
+#include "thread.h"
 
 /* Where a block's slot is, or would be. */
 struct place {
@@ -37,9 +38,10 @@ extern struct live_shape live_shapes[HEAP_MAP_COUNT];
 #define LIVE_BRANCH_LOG2 12 /* 4,096 entries of 4 bytes */
 
 static inline uint32_t live_map_for(size_t usable) {
-    if (usable < 1u << HEAP_GRANULE_LOG2_1) return 0;
+    if (usable <= HEAP_FINE_MOST_BYTES) return HEAP_MAP_FINE;
     if (usable < 1u << HEAP_GRANULE_LOG2_2) return 1;
-    return usable < 1u << HEAP_GRANULE_LOG2_3 ? 2 : 3;
+    if (usable < 1u << HEAP_GRANULE_LOG2_3) return 2;
+    return usable < 1u << HEAP_GRANULE_LOG2_4 ? 3 : 4;
 }
 
 static inline uint32_t *live_branch_entry(uint32_t branch, const struct live_shape *shape, uintptr_t address) {
@@ -54,6 +56,9 @@ static inline uint64_t *live_leaf_slot(uint32_t leaf, const struct live_shape *s
 
 /* The same look-up, where a page of TOPS has no memory yet. */
 struct place live_look_up_slowly(uintptr_t address, uint32_t map);
+
+/* The place of the live block at this address, in whichever map; its slot is NULL where there is none. */
+struct place live_search(uintptr_t address);
 
 /* A look-up in a map of this shape: three dependent loads, of which the first two stay in the cache. */
 static inline __attribute__((always_inline)) struct place live_look_up(uintptr_t address, uint32_t map, struct live_shape shape) {
@@ -70,31 +75,60 @@ static inline __attribute__((always_inline)) struct place live_look_up(uintptr_t
 
 /* glibc's fine map, whose shape is then known to the compiler; it is laid out first, so its tops begin at 0. */
 #define LIVE_SHAPE_GLIBC ((struct live_shape){0, HEAP_GRANULE_LOG2_FINE_GLIBC, HEAP_GRANULE_LOG2_FINE_GLIBC + 11, 1})
+#define LIVE_REGION_LOG2 (HEAP_GRANULE_LOG2_FINE_GLIBC + 11 + LIVE_BRANCH_LOG2)
 
-/* The place of the block at `address` with this usable size, which malloc_usable_size gives the same all its life. */
+/* The same look-up in glibc's fine map; remembers the branch for this thread. */
+struct place live_look_up_glibc_slowly(uintptr_t address);
+
+/* Two dependent loads, of which the first stays in the cache: 4 bytes for 64 KB of heap. */
+static inline __attribute__((always_inline)) struct place live_look_up_glibc(uintptr_t address) {
+    const struct thread_branch *branch = &local.branches[(address >> LIVE_REGION_LOG2) % THREAD_BRANCHES];
+    if (unlikely(branch->region != (address >> LIVE_REGION_LOG2) + 1)) return live_look_up_glibc_slowly(address);
+    struct place place = {.map = HEAP_MAP_FINE, .offset = (uint32_t)(address & ((1u << HEAP_GRANULE_LOG2_FINE_GLIBC) - 1))};
+    uint32_t leaf = load_acquire(&branch->entries[address >> LIVE_SHAPE_GLIBC.leaf_log2 & ((1u << LIVE_BRANCH_LOG2) - 1)]); /* partner: the swap in live_grow */
+    if (likely(leaf != 0)) place.slot = live_leaf_slot(leaf, &LIVE_SHAPE_GLIBC, address);
+    return place;
+}
+
+/* The place of the block at `address` with this usable size, which the allocator gives the same all its life. */
 static inline struct place live_find(uintptr_t address, size_t usable) {
-    if (likely(usable < 1u << HEAP_GRANULE_LOG2_1) && likely(next.is_glibc)) return live_look_up(address, HEAP_MAP_FINE, LIVE_SHAPE_GLIBC);
     uint32_t map = live_map_for(usable);
+    if (map == HEAP_MAP_FINE && next.is_glibc) return live_look_up_glibc(address);
     return live_look_up(address, map, live_shapes[map]);
 }
 
 /*
- * The place of a live block, which the next allocator is asked the size of. Nearly all blocks are in the fine map, so its slot is fetched
- * while the allocator reads the size, which lies beside the block and as often as not in no cache either.
+ * glibc keeps a chunk's size in the word before the block, with three flags in its low bits, of which bit 1 says that it was mapped by
+ * itself (malloc.c, "Chunk representation", the same since 1996): malloc_usable_size without the call.
+ */
+static inline size_t glibc_chunk_size(const void *block) { return ((const size_t *)block)[-1] & ~(size_t)7; }
+static inline size_t glibc_usable_size(const void *block) { return glibc_chunk_size(block) - (((const size_t *)block)[-1] & 2 ? 16 : 8); }
+
+/* Whether the block is glibc's and in its fine map, as nearly all are. */
+static inline bool live_is_fine(const void *block) { return likely(next.is_glibc) && likely(glibc_chunk_size(block) <= HEAP_FINE_MOST_BYTES + 8); }
+
+/*
+ * The place of a block in the map for its size, by the allocator; where that can't say (it brought no malloc_usable_size, and libc's would
+ * read where no size is), the map was chosen by what was requested, and the block is looked for in all of them.
  */
 static inline struct place live_find_block(const void *block) {
-    struct place place = {.slot = NULL};
-    if (likely(next.is_glibc)) place = live_look_up((uintptr_t)block, HEAP_MAP_FINE, LIVE_SHAPE_GLIBC);
-    if (likely(place.slot != NULL)) __builtin_prefetch(place.slot, 1);
-    size_t usable = next.malloc_usable_size((void *)block);
-    return likely(usable < 1u << HEAP_GRANULE_LOG2_1) && likely(next.is_glibc) ? place : live_find((uintptr_t)block, usable);
+    if (next.is_glibc) return live_find((uintptr_t)block, glibc_usable_size(block));
+    return next.knows_usable_size ? live_find((uintptr_t)block, next.malloc_usable_size((void *)block)) : live_search((uintptr_t)block);
+}
+
+/* The same for a block that live_is_fine. */
+static inline __attribute__((always_inline)) struct place live_find_fine(const void *block) {
+    struct place place = live_look_up_glibc((uintptr_t)block);
+    place.map = HEAP_MAP_FINE; /* for the compiler to know */
+    return place;
 }
 
 /* Makes the leaf for a place that has none; its slot stays NULL where there is no space or the address is out of range. */
 struct place live_grow(struct place place, uintptr_t address);
 
-static inline struct place live_make_block(const void *block) {
-    struct place place = live_find_block(block);
+/* The place of a block of so many requested bytes that the allocator has just given out. */
+static inline struct place live_make_block(const void *block, size_t bytes) {
+    struct place place = next.is_glibc || next.knows_usable_size ? live_find_block(block) : live_find((uintptr_t)block, bytes);
     return likely(place.slot != NULL) ? place : live_grow(place, (uintptr_t)block);
 }
 

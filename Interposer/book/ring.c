@@ -18,11 +18,13 @@
 /* One thread may fold the free of a block before another folds its allocation: for a while a sum is below zero. */
 static uint64_t not_below_zero(uint64_t sum) { return (int64_t)sum > 0 ? sum : 0; }
 
-static void copy_levels(struct heap_stack *stack) {
+/* An epoch of the peak and a number of snapshots, side by side in the header and in each stack: compared as one word. */
+typedef uint64_t __attribute__((may_alias)) levels_word;
+static inline uint64_t levels_of(const uint32_t *epoch) { return load_relaxed((const levels_word *)epoch); }
+
+static __attribute__((noinline)) void copy_levels(struct heap_stack *stack) {
     struct heap_header *header = image.header;
     uint32_t epoch = load_acquire(&header->peak_epoch), taken = load_acquire(&header->snapshots); /* partners: the bumps below */
-    uint32_t copied = load_relaxed(&stack->snapshots);
-    if (likely(load_relaxed(&stack->peak_epoch) == epoch && copied >= taken)) return;
     uint64_t bytes = not_below_zero(load_relaxed(&stack->allocated_bytes) - load_relaxed(&stack->freed_bytes));
     uint64_t blocks = not_below_zero(load_relaxed(&stack->allocated_blocks) - load_relaxed(&stack->freed_blocks));
     if (load_relaxed(&stack->peak_epoch) != epoch) {
@@ -30,15 +32,14 @@ static void copy_levels(struct heap_stack *stack) {
         store_relaxed(&stack->peak.blocks, blocks);
         store_release(&stack->peak_epoch, epoch); /* after the copy: a kill in between leaves "not changed since", which is still true */
     }
-    for (; copied < taken && copied < HEAP_SNAPSHOT_COUNT; copied++) {
+    for (uint32_t copied = load_relaxed(&stack->snapshots); copied < taken && copied < HEAP_SNAPSHOT_COUNT; copied++) {
         store_relaxed(&stack->levels[copied].bytes, bytes);
         store_relaxed(&stack->levels[copied].blocks, blocks);
         store_release(&stack->snapshots, copied + 1);
     }
 }
 
-static inline uint32_t lifetime_bucket(uint32_t born, uint32_t died) {
-    if (likely(born == died)) return 0;
+static __attribute__((noinline)) uint32_t lifetime_bucket(uint32_t born, uint32_t died) {
     uint64_t from = heap_tick_milliseconds(born), to = heap_tick_milliseconds(died);
     uint64_t units = (to > from ? to - from : 0) / HEAP_LIFETIME_FIRST_MILLISECONDS;
     uint32_t bucket = units == 0 ? 0 : 64 - (uint32_t)__builtin_clzll(units);
@@ -82,9 +83,8 @@ static inline __attribute__((always_inline)) void add(uint64_t *counter, uint64_
     else add_relaxed(counter, value);
 }
 
-static inline __attribute__((always_inline)) void fold_event(uint32_t kind, uint64_t slot, uint64_t bytes, uint32_t flags, uint32_t tick, bool alone) {
-    struct heap_stack *stack = &image.stacks[heap_slot_stack(slot)];
-    copy_levels(stack);
+static inline __attribute__((always_inline)) void fold_event(struct heap_stack *stack, uint32_t kind, uint64_t slot, uint64_t bytes, uint32_t flags, uint32_t tick, uint64_t levels, bool alone) {
+    if (unlikely(levels_of(&stack->peak_epoch) != levels)) copy_levels(stack);
     if (kind == HEAP_EVENT_ALLOCATED) {
         add(&stack->allocated_blocks, 1, alone);
         add(&stack->allocated_bytes, bytes, alone);
@@ -92,23 +92,36 @@ static inline __attribute__((always_inline)) void fold_event(uint32_t kind, uint
     }
     add(&stack->freed_blocks, 1, alone);
     add(&stack->freed_bytes, bytes, alone);
-    add(&stack->lifetimes[lifetime_bucket(heap_slot_tick(slot), tick)], 1, alone);
+    if (unlikely(heap_slot_tick(slot) != tick)) {
+        uint32_t bucket = lifetime_bucket(heap_slot_tick(slot), tick);
+        if (bucket > 0) add(&stack->lifetimes[bucket], 1, alone);
+    }
     if (flags & HEAP_EVENT_FLAG_TEMPORARY) add(&stack->temporary_blocks, 1, alone);
 }
 
-static inline int64_t bytes_of(const struct heap_event *event) {
-    return heap_event_kind(event->mark) == HEAP_EVENT_ALLOCATED ? (int64_t)event->bytes : -(int64_t)event->bytes;
-}
-static inline int64_t blocks_of(const struct heap_event *event) { return heap_event_kind(event->mark) == HEAP_EVENT_ALLOCATED ? 1 : -1; }
+static inline int64_t bytes_of(const struct heap_event *event) { return heap_event_kind(event->mark) == HEAP_EVENT_ALLOCATED ? (int64_t)event->bytes : -(int64_t)event->bytes; }
+
+/* So many events ahead a stack's counters are fetched, for writing: with several threads they are as often as not in another processor's cache. */
+#define FETCH_AHEAD 6
 
 /* Folds events [folded, until), and the sums that the process shares. Returns the live bytes after them. */
 static inline __attribute__((always_inline)) uint64_t fold_until(struct heap_thread *record, struct heap_ring *ring, uint64_t until, uint64_t *blocks_after, bool alone) {
     int64_t bytes = 0, blocks = 0;
+    const uint64_t levels = levels_of(&image.header->peak_epoch);
+    struct heap_stack *const stacks = image.stacks;
     for (uint64_t n = record->folded; n < until; n++) {
         const struct heap_event *event = &ring->events[n % HEAP_RING_EVENTS];
-        bytes += bytes_of(event);
-        blocks += blocks_of(event);
-        fold_event(heap_event_kind(event->mark), event->slot, event->bytes, heap_event_flags(event->mark), heap_event_tick(event->mark), alone);
+        const uint64_t slot = event->slot, mark = event->mark, event_bytes = event->bytes;
+        __builtin_prefetch(&stacks[heap_slot_stack(ring->events[(n + FETCH_AHEAD) % HEAP_RING_EVENTS].slot)], 1);
+        if (heap_event_kind(mark) == HEAP_EVENT_ALLOCATED) {
+            bytes += (int64_t)event_bytes;
+            blocks++;
+            fold_event(&stacks[heap_slot_stack(slot)], HEAP_EVENT_ALLOCATED, slot, event_bytes, heap_event_flags(mark), heap_event_tick(mark), levels, alone);
+        } else {
+            bytes -= (int64_t)event_bytes;
+            blocks--;
+            fold_event(&stacks[heap_slot_stack(slot)], HEAP_EVENT_FREED, slot, event_bytes, heap_event_flags(mark), heap_event_tick(mark), levels, alone);
+        }
         store_release(&record->folded, n + 1); /* partner: a reader's acquire; it then sees the adds */
     }
     *blocks_after = __atomic_add_fetch(&image.header->live_blocks, (uint64_t)blocks, __ATOMIC_RELAXED);
@@ -166,17 +179,18 @@ static void take_snapshot(uint64_t now) {
 /* How far the batch goes to its highest point, and how far that lies above its beginning. */
 static int64_t find_highest(const struct heap_thread *record, const struct heap_ring *ring, uint64_t *until) {
     int64_t sum = 0, highest = 0;
-    *until = record->folded;
+    uint64_t at = record->folded;
     for (uint64_t n = record->folded; n < record->head; n++) {
         sum += bytes_of(&ring->events[n % HEAP_RING_EVENTS]);
-        if (sum <= highest) continue;
-        highest = sum;
-        *until = n + 1;
+        bool higher = sum > highest;
+        highest = higher ? sum : highest;
+        at = higher ? n + 1 : at;
     }
+    *until = at;
     return highest;
 }
 
-static inline __attribute__((always_inline)) void fold(struct heap_thread *record, struct heap_ring *ring, bool alone) {
+static inline __attribute__((always_inline)) void fold_all(struct heap_thread *record, struct heap_ring *ring, bool alone) {
     const struct heap_header *header = image.header;
     uint64_t until, blocks;
     int64_t room = (int64_t)(load_relaxed(&header->peak_bytes) - load_relaxed(&header->live_bytes));
@@ -188,16 +202,20 @@ static inline __attribute__((always_inline)) void fold(struct heap_thread *recor
     fold_until(record, ring, record->head, &blocks, alone);
 }
 
-void ring_fold(struct heap_thread *record, struct heap_ring *ring) {
+static __attribute__((noinline)) void fold_alone(struct heap_thread *record, struct heap_ring *ring) { fold_all(record, ring, true); }
+static __attribute__((noinline)) void fold_among_others(struct heap_thread *record, struct heap_ring *ring) { fold_all(record, ring, false); }
+
+uint64_t ring_fold(struct heap_thread *record, struct heap_ring *ring) {
     uint64_t now = image_nanoseconds();
     take_snapshot(now);
     bool alone = begin_fold();
-    if (alone) fold(record, ring, true);
-    else fold(record, ring, false);
+    if (alone) fold_alone(record, ring);
+    else fold_among_others(record, ring);
     end_fold(alone);
     store_relaxed(&record->pending_bytes, 0);
     record->folded_tick = now / 1000000;
     take_sample(now);
+    return record->head + RING_FOLD_EVENTS;
 }
 
 void ring_bypass(uint32_t kind, uint64_t slot, size_t bytes, uint32_t flags, uint32_t tick) {
@@ -205,7 +223,7 @@ void ring_bypass(uint32_t kind, uint64_t slot, size_t bytes, uint32_t flags, uin
     bool allocated = kind == HEAP_EVENT_ALLOCATED;
     uint64_t live = __atomic_add_fetch(&header->live_bytes, allocated ? bytes : -(uint64_t)bytes, __ATOMIC_RELAXED);
     uint64_t blocks = __atomic_add_fetch(&header->live_blocks, allocated ? 1 : -(uint64_t)1, __ATOMIC_RELAXED);
-    fold_event(kind, slot, bytes, flags, tick, false);
+    fold_event(&image.stacks[heap_slot_stack(slot)], kind, slot, bytes, flags, tick, levels_of(&header->peak_epoch), false);
     if (allocated) raise_peak(NULL, live, blocks);
     LOSE(ringless_events, 1);
 }

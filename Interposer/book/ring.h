@@ -32,17 +32,15 @@ static inline void ring_write(struct heap_ring *ring, uint64_t sequence, uintptr
     fence_compiler(); /* entry, then slot, then head: the order in which a killed program's image is read */
 }
 
-/* Folds all committed events. By the owner alone, or who took the record over. */
-void ring_fold(struct heap_thread *record, struct heap_ring *ring);
+/* Folds all committed events. By the owner alone, or who took the record over. Returns the head at which to fold again. */
+uint64_t ring_fold(struct heap_thread *record, struct heap_ring *ring);
 
-/* Commits `count` events of `bytes` in all, and folds where it is time. */
-static inline void ring_commit(struct heap_thread *record, struct heap_ring *ring, uint64_t count, uint64_t bytes, uint64_t milliseconds) {
-    uint64_t head = record->head + count;
+/* Commits `count` events of `bytes` in all, and folds where it is time: at the head `fold_at`, or after many bytes. Returns the next `fold_at`. */
+static inline __attribute__((always_inline)) uint64_t ring_commit(struct heap_thread *record, struct heap_ring *ring, uint64_t count, uint64_t bytes, uint64_t fold_at) {
+    uint64_t head = record->head + count, pending = record->pending_bytes + bytes;
     store_release(&record->head, head); /* partner: a reader's acquire; entries and slots stand before it */
-    uint64_t pending = record->pending_bytes + bytes;
     store_relaxed(&record->pending_bytes, pending);
-    if (unlikely(head - record->folded >= RING_FOLD_EVENTS || pending >= RING_FOLD_BYTES || milliseconds - record->folded_tick >= RING_FOLD_MILLISECONDS))
-        ring_fold(record, ring);
+    return unlikely(head >= fold_at || pending >= RING_FOLD_BYTES) ? ring_fold(record, ring) : fold_at;
 }
 
 /* Settles what an owner left that never came back (it died, or jumped out of a handler): as a reader of a killed program's image would. */

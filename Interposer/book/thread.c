@@ -14,14 +14,24 @@
 
 #include "atomics.h"
 #include "ring.h"
+#include "unwind.h"
 
-__thread struct local local;
+__thread struct local local = {.plain = IMAGE_NONE};
 uint64_t image_number;
 
 #define SCRATCHES (1u << 15)
 static struct scratch *scratches[SCRATCHES]; /* by record: handed on with it */
 static uint64_t hand;                        /* where the next look for a dead owner begins */
 #define LOOKS 8
+
+void thread_clock_moved(struct timespec now) {
+    struct thread_clock *clock = &local.clock;
+    clock->milliseconds = image_nanoseconds_at(now) / 1000000;
+    clock->tick = heap_tick_of_milliseconds(clock->milliseconds);
+    fence_compiler(); /* a signal handler's hook in between works it out for itself */
+    clock->seen = now;
+    if (local.record != NULL && clock->milliseconds - local.record->folded_tick >= RING_FOLD_MILLISECONDS) local.fold_at = 0;
+}
 
 uint32_t thread_id(void) { return (uint32_t)syscall(SYS_gettid); }
 
@@ -71,9 +81,12 @@ void thread_attach(void) {
     uint32_t tid = thread_id();
     uint64_t number = load_acquire(&image_number);
     /* The level stays: where a fork's child runs in a handler inside a hook, that hook is still to return. */
+    local.plain = IMAGE_NONE;
     local.record = NULL;
     local.scratch = NULL;
     local.image = number;
+    memset(local.branches, 0, sizeof local.branches);
+    local.clock.seen.tv_nsec = -1;
     int64_t index = find_record(tid);
     if (index != 0) ring_share(); /* the first thread's record is 0; who has none shares, too */
     if (index >= 0) {
@@ -81,11 +94,13 @@ void thread_attach(void) {
         local.index = (uint32_t)index;
         local.ring = &image.rings[index];
         local.scratch = scratch_for((uint32_t)index);
+        if (local.scratch != NULL) memory_forget(&local.scratch->memory); /* its stacks were rooted in another thread */
         ring_settle(record, local.ring, local.index);
-        ring_fold(record, local.ring);
+        local.fold_at = ring_fold(record, local.ring);
         record->last_allocated_address = 0;
         record->started_ns = image_nanoseconds();
         local.record = record;
+        if (local.scratch != NULL && unwind_is_plain()) local.plain = number;
     }
     errno = saved;
 }

@@ -7,11 +7,13 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "image.h"
+#include "memo.h"
 #include "modules.h"
 #include "options.h"
-#include "unwind_own.h"
+#include "tree.h"
 
 /* A hook, and two signal handlers' hooks inside of it; deeper ones are booked under the empty stack. */
 #define HOOK_LEVELS 3
@@ -20,42 +22,56 @@
 #define UNWIND_MOST 4096
 #define UNWIND_MOST_NESTED 1280
 
-#define RECENT_STACKS 512
-
-/* One level's work space for a stack. */
-struct stack_space {
-    uint64_t frames[OPTIONS_DEPTH_MOST + 3]; /* the cut and the thread's own frame beside them */
-    uint64_t hashes[OPTIONS_DEPTH_MOST + 3];
-};
-
 struct scratch {
-    struct own_space own;      /* of level 0, as these are: */
-    struct frame_cache frames;
-    struct frame_cache nested_frames;
-    struct { /* stacks of late, by their hash: seeded, and all of its 64 bits */
-        uint64_t hash;
-        uint32_t stack;
-    } recent[RECENT_STACKS];
+    struct memory memory; /* of level 0, as this is: */
+    struct module_cache modules;
+    struct module_cache nested_modules;
     struct stack_space spaces[HOOK_LEVELS];
     struct cfi_space cfi[HOOK_LEVELS];
     void *pcs[UNWIND_MOST];
     void *nested_pcs[HOOK_LEVELS - 1][UNWIND_MOST_NESTED];
 };
 
+/* Where the kernel's coarse clock stood when this thread last looked, and what that comes to. */
+struct thread_clock {
+    struct timespec seen;
+    uint64_t milliseconds; /* since the recording's start */
+    uint32_t tick;
+};
+
+/* The branches of the live map's fine half that this thread used last: each covers 256 MB. */
+#define THREAD_BRANCHES 4
+struct thread_branch {
+    uint64_t region; /* address >> 28, and one more; 0: none */
+    uint32_t *entries;
+};
+
+/* No image's number. */
+#define IMAGE_NONE UINT64_MAX
+
 /*
  * Small, as it lies in every thread's static TLS, which smaller stacks have to hold too. `image` says which image
  * `record` and `ring` belong to: after a fork they are not this process's.
  */
 struct local {
-    uint64_t image;
+    uint64_t plain; /* as `image`, where this thread has all that a common event needs: a record, scratch memory, our own unwinder. Else IMAGE_NONE */
+    union {
+        struct {
+            uint32_t level; /* hooks that this thread is in */
+            uint32_t ours;  /* above 0: what is allocated now is the recorder's */
+        };
+        uint64_t busy; /* either of them */
+    };
+    uintptr_t owners[HOOK_LEVELS]; /* of those hooks: their stack pointers */
     struct heap_thread *record; /* NULL: there are more threads than records */
     struct heap_ring *ring;
     struct scratch *scratch; /* NULL: no memory for it; stacks are empty */
+    uint64_t fold_at;        /* the ring's head at which it is folded */
+    struct thread_clock clock;
+    struct thread_branch branches[THREAD_BRANCHES];
+    uint64_t image; /* 0: not attached yet */
     uint32_t index;
-    uint32_t level;                /* hooks that this thread is in */
-    uintptr_t owners[HOOK_LEVELS]; /* their stack pointers */
-    uint32_t ours;                 /* above 0: what is allocated now is the recorder's */
-    uint32_t unwinding;            /* above 0: a stack is being unwound */
+    uint32_t unwinding; /* above 0: a stack is being unwound */
 };
 
 extern __thread struct local local;
@@ -68,6 +84,17 @@ void threads_start(void);
 
 /* Gives this thread a record, a dead one's where there is one. Keeps errno. */
 void thread_attach(void);
+
+/* The coarse clock moved on, to `now`. */
+void thread_clock_moved(struct timespec now);
+
+/* Brings this thread's clock up to date: some loads in the vDSO, no system call, and no arithmetic but every 1 to 4 ms. */
+static inline const struct thread_clock *thread_clock(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    if (unlikely(now.tv_nsec != local.clock.seen.tv_nsec || now.tv_sec != local.clock.seen.tv_sec)) thread_clock_moved(now);
+    return &local.clock;
+}
 
 /* The thread's id by the kernel: a system call. */
 uint32_t thread_id(void);

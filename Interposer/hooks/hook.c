@@ -34,6 +34,14 @@ static bool is_ours(uintptr_t caller) {
     return local.unwinding != 0 && (module_span_holds(&unwinder, caller) || module_span_holds(&loader, caller));
 }
 
+/*
+ * Whether the function that the hook under way called has jumped here (jemalloc's operator delete[] is `jmp free`): we return to our own
+ * module then, and our caller's frame is that hook's. A signal handler's own hook has another.
+ */
+static bool is_tail_call(const struct hook *hook, uint32_t level) {
+    return unwind_is_own(hook->caller) && *(const uintptr_t *)hook->frame == local.owners[level - 1];
+}
+
 /* How many of the hooks that this thread entered are still under way. Frames on one stack lie below those of their callers;
  * where the alternate signal stack is in use, that says who interrupted whom. */
 static uint32_t levels_under_way(uintptr_t frame) {
@@ -55,12 +63,13 @@ static uint32_t levels_under_way(uintptr_t frame) {
     return local.level = level;
 }
 
-bool hook_enter_slowly(struct hook *hook) {
+bool hook_enter(struct hook *hook, uintptr_t frame, uintptr_t caller) {
+    *hook = (struct hook){.stack = TREE_EMPTY_STACK, .frame = frame, .caller = caller};
     if (load_acquire(hook_live) == 0 && !start_recording()) return false; /* partner: start_recording's release */
     uint32_t level = local.level;
     bool ours = local.ours != 0;
     if (level != 0) {
-        if (module_span_holds(&allocator, hook->caller)) return false;
+        if (module_span_holds(&allocator, hook->caller) || is_tail_call(hook, level)) return false;
         if (is_ours(hook->caller)) ours = true;
         else level = levels_under_way(hook->frame);
     }
@@ -69,7 +78,7 @@ bool hook_enter_slowly(struct hook *hook) {
     hook->level = ours ? HOOK_LEVELS : level;
     if (hook->level < HOOK_LEVELS) {
         local.owners[level] = hook->frame;
-        fence_compiler(); /* as in hook_enter */
+        fence_compiler(); /* as in hook_enter_plainly */
         local.level = level + 1;
     }
     return true;

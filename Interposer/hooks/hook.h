@@ -20,25 +20,31 @@ struct hook {
     bool ours; /* the call is the recorder's: its block is marked as such, and no event */
 };
 
-/* Non-zero while this process has an image and may book: a page that a raw clone without CLONE_VM wipes. */
+/* The number of the image while this process may book into it, else 0: in a page that a raw clone without CLONE_VM wipes. */
 extern const uint64_t *hook_live;
 
-/* What is not the common case: nothing is recorded yet or any more, the thread is new, or it is in a hook already. */
-bool hook_enter_slowly(struct hook *hook);
-
 /*
- * Enters a hook; `frame` is its frame's address, `caller` its return address. False: the call is passed through,
- * unbooked. Hooks of this thread that a longjmp left without an end are recognized by their frames, and settled.
+ * Enters the common hook: this thread is in none, and has all that it needs. False: hook_enter says what is to be done. `frame` is the hook's
+ * frame's address.
  */
-static inline bool hook_enter(struct hook *hook, uintptr_t frame, uintptr_t caller) {
-    *hook = (struct hook){.stack = TREE_EMPTY_STACK, .frame = frame, .caller = caller};
-    if (unlikely(load_acquire(hook_live) == 0 || (local.level | local.ours) != 0 || local.image != load_acquire(&image_number))) /* partner: go_live's releases */
-        return hook_enter_slowly(hook);
+static inline __attribute__((always_inline)) bool hook_enter_plainly(uintptr_t frame) {
+    if (unlikely(load_acquire(hook_live) != local.plain) || unlikely(local.busy != 0)) return false; /* partner: go_live's release */
     local.owners[0] = frame;
     fence_compiler(); /* a signal that comes in between finds the level free, and leaves it so */
     local.level = 1;
     return true;
 }
+
+static inline __attribute__((always_inline)) void hook_leave_plainly(void) {
+    fence_compiler(); /* all is booked, as a handler that comes now will see */
+    local.level = 0;
+}
+
+/*
+ * Enters any hook, whose return address is `caller`. False: the call is passed through, unbooked. Hooks of this thread that a longjmp left
+ * without an end are recognized by their frames, and settled.
+ */
+bool hook_enter(struct hook *hook, uintptr_t frame, uintptr_t caller);
 
 static inline void hook_leave(const struct hook *hook) {
     if (likely(hook->level < HOOK_LEVELS)) local.level = hook->level;

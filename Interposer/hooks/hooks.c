@@ -12,19 +12,32 @@
 #include "hook.h"
 #include "next.h"
 #include "start.h"
+#include "unwind.h"
 
 #define EXPORT __attribute__((visibility("default")))
-#define ENTER(hook) hook_enter(&(hook), (uintptr_t)__builtin_frame_address(0), (uintptr_t)__builtin_return_address(0))
+#define FRAME ((uintptr_t)__builtin_frame_address(0))
+#define ENTER(hook) hook_enter(&(hook), FRAME, (uintptr_t)__builtin_return_address(0))
 
 /* Books what the next function makes: from the stack, which is found before the call, to the slot, behind it. */
-#define ALLOCATE(block, bytes, call) \
+#define ALLOCATE(block, bytes, early, call) \
     do { \
+        if (likely(hook_enter_plainly(FRAME))) { \
+            uint32_t stack = unwind_plainly(FRAME); \
+            (block) = (call); \
+            if (likely((block) != NULL)) book_plain_allocation((block), (bytes), stack); \
+            hook_leave_plainly(); \
+            break; \
+        } \
+        if (is_early()) { \
+            (block) = (early); \
+            break; \
+        } \
         struct hook hook; \
         bool entered = ENTER(hook); \
-        if (likely(entered)) hook_stack(&hook); \
+        if (entered) hook_stack(&hook); \
         (block) = (call); \
-        if (likely(entered)) { \
-            if (likely((block) != NULL)) book_allocation(&hook, (block), (bytes)); \
+        if (entered) { \
+            if ((block) != NULL) book_allocation(&hook, (block), (bytes)); \
             hook_leave(&hook); \
         } \
     } while (0)
@@ -34,54 +47,47 @@ static inline bool is_early(void) { return unlikely(!next_known()) && !start_nex
 
 EXPORT void *malloc(size_t bytes) {
     void *block;
-    if (is_early()) return arena_allocate(bytes, 16);
-    ALLOCATE(block, bytes, next.malloc(bytes));
+    ALLOCATE(block, bytes, arena_allocate(bytes, 16), next.malloc(bytes));
     return block;
 }
 
 EXPORT void *calloc(size_t count, size_t size) {
     void *block;
     size_t bytes;
-    bool fits = !__builtin_mul_overflow(count, size, &bytes);
-    if (is_early()) return fits ? arena_allocate(bytes, 16) : NULL; /* the arena is zero and hands nothing out twice */
-    ALLOCATE(block, bytes, next.calloc(count, size)); /* which fails where the product doesn't fit */
+    bool fits = !__builtin_mul_overflow(count, size, &bytes); /* else the next calloc fails. The arena is zero, and hands nothing out twice. */
+    ALLOCATE(block, bytes, fits ? arena_allocate(bytes, 16) : NULL, next.calloc(count, size));
     return block;
 }
 
 EXPORT void *memalign(size_t alignment, size_t bytes) {
     void *block;
-    if (is_early()) return arena_allocate(bytes, alignment);
-    ALLOCATE(block, bytes, next.memalign(alignment, bytes));
+    ALLOCATE(block, bytes, arena_allocate(bytes, alignment), next.memalign(alignment, bytes));
     return block;
 }
 
 EXPORT void *aligned_alloc(size_t alignment, size_t bytes) {
     void *block;
-    if (is_early()) return arena_allocate(bytes, alignment);
-    ALLOCATE(block, bytes, next.aligned_alloc(alignment, bytes));
+    ALLOCATE(block, bytes, arena_allocate(bytes, alignment), next.aligned_alloc(alignment, bytes));
     return block;
 }
 
 EXPORT int posix_memalign(void **to, size_t alignment, size_t bytes) {
     void *block = NULL;
-    int result;
-    if (is_early()) return (*to = arena_allocate(bytes, alignment)) != NULL ? 0 : ENOMEM;
+    int result = ENOMEM;
     /* `*to` is written by the next function alone, and left as it leaves it. */
-    ALLOCATE(block, bytes, (result = next.posix_memalign(to, alignment, bytes)) == 0 ? *to : NULL);
-    return result;
+    ALLOCATE(block, bytes, (*to = arena_allocate(bytes, alignment)), (result = next.posix_memalign(to, alignment, bytes)) == 0 ? *to : NULL);
+    return block != NULL ? 0 : result;
 }
 
 EXPORT void *valloc(size_t bytes) {
     void *block;
-    if (is_early()) return arena_allocate(bytes, 4096);
-    ALLOCATE(block, bytes, next.valloc(bytes));
+    ALLOCATE(block, bytes, arena_allocate(bytes, 4096), next.valloc(bytes));
     return block;
 }
 
 EXPORT void *pvalloc(size_t bytes) {
     void *block;
-    if (is_early()) return arena_allocate((bytes + 4095) / 4096 * 4096, 4096);
-    ALLOCATE(block, bytes, next.pvalloc(bytes));
+    ALLOCATE(block, bytes, arena_allocate((bytes + 4095) / 4096 * 4096, 4096), next.pvalloc(bytes));
     return block;
 }
 
@@ -89,11 +95,17 @@ EXPORT void *pvalloc(size_t bytes) {
 #define FREE(block, real) \
     do { \
         if ((block) == NULL || unlikely(arena_owns(block))) return; \
+        if (likely(hook_enter_plainly(FRAME))) { \
+            book_plain_free(block); \
+            real; \
+            hook_leave_plainly(); \
+            return; \
+        } \
         struct hook hook; \
         bool entered = !is_early() && ENTER(hook); \
-        if (likely(entered)) book_free(&hook, (block)); \
+        if (entered) book_free(&hook, (block)); \
         real; \
-        if (likely(entered)) hook_leave(&hook); \
+        if (entered) hook_leave(&hook); \
     } while (0)
 
 EXPORT void free(void *block) { FREE(block, next.free(block)); }
@@ -117,11 +129,15 @@ static void *move_from_arena(void *block, size_t bytes) {
 
 /* Shared by realloc and reallocarray, whose frames these are. */
 static inline __attribute__((always_inline)) void *reallocate(void *block, size_t bytes) {
-    struct hook hook;
     if (block != NULL && unlikely(arena_owns(block))) return move_from_arena(block, bytes);
-    if (is_early()) return arena_allocate(bytes, 16);
-    if (unlikely(!ENTER(hook))) return next.realloc(block, bytes);
-    hook_stack(&hook);
+    struct hook hook = {.frame = FRAME};
+    if (likely(hook_enter_plainly(FRAME))) {
+        hook.stack = unwind_plainly(FRAME);
+    } else {
+        if (is_early()) return arena_allocate(bytes, 16);
+        if (!ENTER(hook)) return next.realloc(block, bytes);
+        hook_stack(&hook);
+    }
     void *moved;
     if (block == NULL) {
         moved = next.realloc(NULL, bytes);

@@ -18,8 +18,7 @@ struct next next;
 
 /* ---- The arena ----------------------------------------------------------------------------------- */
 
-#define ARENA_BYTES (64u << 10)
-static _Alignas(64) uint8_t arena[ARENA_BYTES];
+_Alignas(64) uint8_t arena[ARENA_BYTES];
 static uint64_t arena_used;
 
 /* A block's size stands in the 16 bytes before it. */
@@ -40,8 +39,6 @@ void *arena_allocate(size_t bytes, size_t alignment) {
     memcpy(arena + at - 16, &(uint64_t){bytes}, sizeof(uint64_t));
     return arena + at;
 }
-
-bool arena_owns(const void *pointer) { return (uintptr_t)pointer - (uintptr_t)arena < ARENA_BYTES; }
 
 size_t arena_size(const void *pointer) {
     uint64_t bytes;
@@ -81,6 +78,7 @@ void next_resolve(void) {
     FIND(sigset);
     void *(*allocate)(size_t) = (__typeof__(allocate))find("malloc");
     next.is_glibc = find("__libc_malloc") != NULL && module_start_of((uintptr_t)allocate) == module_start_of((uintptr_t)next.sigaction);
+    next.knows_usable_size = next.malloc_usable_size != NULL && module_start_of((uintptr_t)allocate) == module_start_of((uintptr_t)next.malloc_usable_size);
     store_release(&next.malloc, allocate); /* the last: whoever sees it set sees the others (partner: next_known) */
     errno = saved;
 }

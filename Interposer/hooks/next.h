@@ -32,7 +32,8 @@ struct next {
     void (*(*sigset)(int, void (*)(int)))(int);
     int (*dlclose)(void *);
     int (*mlockall)(int);
-    bool is_glibc;      /* malloc is glibc's own */
+    bool is_glibc;          /* malloc is glibc's own */
+    bool knows_usable_size; /* malloc_usable_size is of the same module as malloc */
 };
 
 extern struct next next;
@@ -57,7 +58,9 @@ void *next_operator(const char *name, struct next_operator *found, uintptr_t cal
 
 /* Memory for what is asked before the next functions are known; never fails while the kernel gives pages, never taken back. */
 void *arena_allocate(size_t bytes, size_t alignment);
-bool arena_owns(const void *pointer);
+#define ARENA_BYTES (64u << 10)
+extern uint8_t arena[ARENA_BYTES];
+static inline bool arena_owns(const void *pointer) { return (uintptr_t)pointer - (uintptr_t)arena < ARENA_BYTES; }
 /* The bytes that a block of the arena holds. */
 size_t arena_size(const void *pointer);
 

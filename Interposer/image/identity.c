@@ -108,4 +108,5 @@ void identity_granules(uint8_t granule_log2[HEAP_MAP_COUNT]) {
     granule_log2[1] = HEAP_GRANULE_LOG2_1;
     granule_log2[2] = HEAP_GRANULE_LOG2_2;
     granule_log2[3] = HEAP_GRANULE_LOG2_3;
+    granule_log2[4] = HEAP_GRANULE_LOG2_4;
 }

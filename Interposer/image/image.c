@@ -118,7 +118,7 @@ bool image_account(int64_t bytes) {
 
 /* Reserves, unless a limit or a recent failure stands against it; counts what fails. */
 static bool reserve(uint8_t *start, uint64_t bytes) {
-    uint64_t now = image_milliseconds();
+    uint64_t now = image_nanoseconds() / 1000000;
     if (unlikely(now < load_relaxed(&retry_milliseconds)) || !image_account((int64_t)bytes)) return false;
     int saved = errno;
     bool done = populate(start, bytes) == 0;

@@ -80,14 +80,16 @@ struct heap_string image_string(const char *bytes, size_t length);
 /* Entries of a map's top table, for the granules given. */
 uint64_t image_top_entries(uint32_t map, const uint8_t *granule_log2);
 
-/* Time since the recording's start, coarse (1 to 4 ms): some loads in the vDSO, no system call. */
-static inline uint64_t image_nanoseconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+/* Time since the recording's start, at a moment of CLOCK_MONOTONIC_COARSE: coarse (1 to 4 ms). */
+static inline uint64_t image_nanoseconds_at(struct timespec now) {
     int64_t since = (int64_t)((uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - image.header->started_monotonic_ns);
     return since > 0 ? (uint64_t)since : 0;
 }
-static inline uint64_t image_milliseconds(void) { return image_nanoseconds() / 1000000; }
+static inline uint64_t image_nanoseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return image_nanoseconds_at(now);
+}
 
 #define LOSE(what, n) add_relaxed(&image.header->losses.what, (n))
 

@@ -107,8 +107,9 @@ struct heap_string {
  * thread's heap_in_flight holds what stood here.
  *
  * A block lives in the coarsest map whose granule is not above its usable size (malloc_usable_size),
- * which is the same at its allocation and at its free. Two blocks of one map can't share a granule,
- * as a block spans at least one granule of its map.
+ * which is the same at its allocation and at its free; but blocks that hold no more than HEAP_FINE_MOST_BYTES live in the
+ * fine map. Two blocks of one map can't share a granule, as a block spans at least one granule of its map. Each granule is eight
+ * of the one before, so a block over 512 bytes takes up 8 slots at the most: 128 bytes.
  */
 #define HEAP_SLOT_STACK_SHIFT 38
 #define HEAP_SLOT_TICK_SHIFT 18
@@ -119,7 +120,7 @@ struct heap_string {
 #define HEAP_SLOT_OURS (1ull << 36) /* the other mark: a block of the recorder's own (the unwinder's thread data), which is not the program's */
 #define HEAP_STACK_LIMIT (1u << 26)
 
-#define HEAP_MAP_COUNT 4u
+#define HEAP_MAP_COUNT 5u
 #define HEAP_MAP_FINE 0u
 #define HEAP_PIECE_BYTES 16384u
 #define HEAP_ADDRESS_BITS 48
@@ -128,8 +129,12 @@ struct heap_string {
 #define HEAP_GRANULE_LOG2_FINE_GLIBC 5
 #define HEAP_GRANULE_LOG2_FINE_OTHER 3
 #define HEAP_GRANULE_LOG2_1 9
-#define HEAP_GRANULE_LOG2_2 13
-#define HEAP_GRANULE_LOG2_3 17
+#define HEAP_GRANULE_LOG2_2 12
+#define HEAP_GRANULE_LOG2_3 15
+#define HEAP_GRANULE_LOG2_4 18
+
+/* What glibc can hold for a request of up to 512 bytes. */
+#define HEAP_FINE_MOST_BYTES 520u
 
 enum heap_piece_kind {
     HEAP_PIECE_FREE = 0,   /* handed out and not in the tree (yet): nothing of it counts */
@@ -140,7 +145,7 @@ enum heap_piece_kind {
 struct heap_piece {
     uint64_t base; /* leaf: the address that its first granule covers */
     uint32_t kind; /* enum heap_piece_kind */
-    uint32_t map;  /* 0 fine … 3 coarsest */
+    uint32_t map;  /* 0 fine … 4 coarsest */
 };
 
 /* One live block of a dense image. */
@@ -223,22 +228,22 @@ struct heap_level {
  * A stack's counters, folded from the rings: the events of a thread's ring at and after `folded` are
  * not in them. Peak and snapshots are copied lazily: where `peak_epoch` is not the header's, or
  * `snapshots` is below the header's count, the stack has not changed since, and the missing values are
- * what it holds now.
+ * what it holds now. What a fold touches is the first line.
  */
 struct heap_stack {
     uint32_t node; /* the innermost frame's */
-    uint32_t peak_epoch;
+    uint32_t reserved0;
+    uint32_t peak_epoch; /* one word with the next, as in the header */
+    uint32_t snapshots;  /* copied so far */
     uint64_t allocated_blocks;
     uint64_t allocated_bytes;
     uint64_t freed_blocks;
     uint64_t freed_bytes;
-    struct heap_level peak; /* held at the process's peak */
-    uint32_t snapshots;     /* copied so far */
-    uint32_t reserved0;
     uint64_t temporary_blocks; /* freed before their thread's next allocation */
-    uint64_t lifetimes[HEAP_LIFETIME_COUNT];
-    struct heap_level levels[HEAP_SNAPSHOT_COUNT];
     uint64_t reserved1;
+    struct heap_level peak; /* held at the process's peak */
+    uint64_t lifetimes[HEAP_LIFETIME_COUNT]; /* [0] is not counted: it is what the others leave of freed_blocks */
+    struct heap_level levels[HEAP_SNAPSHOT_COUNT];
 };
 
 /* ---- Modules ------------------------------------------------------------------------------------- */
@@ -402,8 +407,9 @@ struct heap_header {
     uint32_t dump_signal; /* 0: none */
     uint32_t dumps;       /* written so far */
     uint64_t maximum_bytes; /* of the image and its dumps; 0: no limit */
-    uint8_t granule_log2[HEAP_MAP_COUNT];
-    uint32_t generation; /* of the module map: bumped when a module goes */
+    uint8_t granule_log2[8]; /* of the HEAP_MAP_COUNT maps; the rest are 0 */
+    uint32_t generation;     /* of the module map: bumped when a module goes */
+    uint32_t reserved0;
 
     /* How it stands, as folded: the peak's error is what the rings of other threads held at that moment. */
     uint64_t live_bytes;
@@ -412,7 +418,7 @@ struct heap_header {
     uint64_t peak_blocks;
     uint64_t peak_ns;
     uint64_t peak_error_bytes;
-    uint32_t peak_epoch; /* bumped at each new peak */
+    uint32_t peak_epoch; /* bumped at each new peak; one word with the next */
     uint32_t snapshots;  /* taken so far, at most HEAP_SNAPSHOT_COUNT */
     uint64_t timeline_interval_ns;
     uint64_t timeline_due_ns;
@@ -420,7 +426,7 @@ struct heap_header {
     uint64_t rss_peak_bytes;
     uint64_t verified_stacks;  /* held against libunwind (HEAPSUM_VERIFY) … */
     uint64_t differing_stacks; /* … and found to differ */
-    uint64_t reserved[6];
+    uint64_t reserved[5];
 
     struct heap_losses losses;
     struct heap_section sections[HEAP_SECTION_COUNT];
@@ -436,9 +442,10 @@ HEAP_ASSERT(sizeof(struct heap_string) == 8, "string");
 HEAP_ASSERT(sizeof(struct heap_piece) == 16, "piece");
 HEAP_ASSERT(sizeof(struct heap_block) == 24, "block");
 HEAP_ASSERT(sizeof(struct heap_node) == 16, "node");
-HEAP_ASSERT(offsetof(struct heap_stack, temporary_blocks) == 64, "stack: the hot half is one line");
-HEAP_ASSERT(offsetof(struct heap_stack, lifetimes) == 72, "stack");
-HEAP_ASSERT(offsetof(struct heap_stack, levels) == 216, "stack");
+HEAP_ASSERT(offsetof(struct heap_stack, peak_epoch) == 8, "stack: epoch and snapshots are one word");
+HEAP_ASSERT(offsetof(struct heap_stack, peak) == 64, "stack: a fold touches one line");
+HEAP_ASSERT(offsetof(struct heap_stack, lifetimes) == 80, "stack");
+HEAP_ASSERT(offsetof(struct heap_stack, levels) == 224, "stack");
 HEAP_ASSERT(sizeof(struct heap_stack) == 512, "stack");
 HEAP_ASSERT(offsetof(struct heap_module, bias) == 48, "module");
 HEAP_ASSERT(sizeof(struct heap_module) == 120, "module");
@@ -452,7 +459,8 @@ HEAP_ASSERT(sizeof(struct heap_losses) == 128, "losses");
 HEAP_ASSERT(offsetof(struct heap_header, pid) == 40, "header");
 HEAP_ASSERT(offsetof(struct heap_header, program) == 104, "header");
 HEAP_ASSERT(offsetof(struct heap_header, depth) == 144, "header");
-HEAP_ASSERT(offsetof(struct heap_header, live_bytes) == 176, "header");
+HEAP_ASSERT(offsetof(struct heap_header, live_bytes) == 184, "header");
+HEAP_ASSERT(offsetof(struct heap_header, peak_epoch) == 232, "header: epoch and snapshots are one word");
 HEAP_ASSERT(offsetof(struct heap_header, losses) == 328, "header");
 HEAP_ASSERT(offsetof(struct heap_header, sections) == 456, "header");
 HEAP_ASSERT(sizeof(struct heap_header) == 936, "header");

@@ -47,7 +47,7 @@ static bool go_live(bool forked) {
     threads_start();
     dump_start();
     signals_start();
-    __atomic_fetch_add(&image_number, 1, __ATOMIC_RELEASE); /* partner: hook_enter */
+    uint64_t number = __atomic_add_fetch(&image_number, 1, __ATOMIC_RELEASE); /* partner: hook_enter */
     if (live_page == NULL) {
         void *page = mmap(NULL, HEAP_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (page == MAP_FAILED) return false;
@@ -55,7 +55,7 @@ static bool go_live(bool forked) {
         live_page = page;
         hook_live = page;
     }
-    store_release(live_page, 1); /* partner: hook_enter's acquire */
+    store_release(live_page, number); /* partner: hook_enter's acquire, and hook_enter_plainly's */
     return true;
 }
 

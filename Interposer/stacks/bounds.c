@@ -60,5 +60,5 @@ struct cfi_bounds bounds_of_stack(uintptr_t sp) {
     if (!known) end = mapped_until(low, end);
     errno = saved;
     /* A known stack grows downwards; so that not every new page asks again, some of what it will grow into counts as its own. */
-    return (struct cfi_bounds){known ? low - GROWTH : low, end};
+    return (struct cfi_bounds){known ? low - GROWTH : low, end & ~(uintptr_t)7};
 }

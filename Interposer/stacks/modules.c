@@ -10,10 +10,13 @@
 
 #include <dlfcn.h>
 #include <elf.h>
+#include <errno.h>
 #include <link.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "atomics.h"
 #include "options.h"
@@ -155,9 +158,27 @@ static bool same_file(const struct heap_module *entry, const char *path, size_t 
         && entry->build_id_length == id_length && memcmp(entry->build_id, id, id_length) == 0;
 }
 
+/*
+ * A path that means the same elsewhere: dlopen("./one.so") leaves the loader with just that. The working directory may not be that of the dlopen any more,
+ * but a build-id keeps a wrong file out. Written to `space` where it must be put together. Keeps errno.
+ */
+static const char *absolute_path(const char *path, char space[PATH_MAX]) {
+    if (path[0] == '/') return path;
+    int saved = errno;
+    bool known = syscall(SYS_getcwd, space, PATH_MAX) > 0 && space[0] == '/';
+    errno = saved;
+    if (!known) return path;
+    while (path[0] == '.' && path[1] == '/') path += 2;
+    size_t length = strlen(space), more = strlen(path);
+    if (length + 1 + more >= PATH_MAX) return path;
+    if (length > 1) space[length++] = '/';
+    memcpy(space + length, path, more + 1);
+    return space;
+}
+
 /* The module's number in the image, entered where it is new; 0 where there is no space. */
-static uint32_t module_number(const struct loaded *module) {
-    const char *path = module->path[0] != '\0' ? module->path : options.program;
+static uint32_t module_number(const struct loaded *module, char space[PATH_MAX]) {
+    const char *path = module->path[0] != '\0' ? absolute_path(module->path, space) : options.program;
     size_t path_length = strlen(path);
     uint8_t id[HEAP_BUILD_ID_BYTES];
     uint32_t id_length = read_build_id(module, id);
@@ -205,30 +226,35 @@ static uint32_t module_number(const struct loaded *module) {
     return (uint32_t)fresh;
 }
 
-static uint64_t look_up(uintptr_t pc) {
-    struct loaded module;
-    if (!find_loaded(pc, &module)) return heap_frame_make(HEAP_MODULE_NONE, pc);
-    uint32_t number = module_number(&module);
-    if (number == 0) {
-        LOSE(refused_modules, 1);
-        return heap_frame_make(HEAP_MODULE_NONE, pc);
-    }
-    return heap_frame_make(number, pc - module.bias);
+static bool is_cached(const struct cached_module *entry, const struct loaded *module) {
+    return entry->start == module->start && entry->end == module->end && entry->bias == module->bias && entry->path == module->path;
 }
 
-uint64_t frame_look_up(uintptr_t pc, struct frame_cache *cache) {
+/* The module's number, from the cache where it is there: entering it means reading its notes. */
+static uint32_t cached_number(const struct loaded *module, struct module_cache *cache) {
     uint32_t now = modules_generation();
     if (cache->generation != now) {
         memset(cache->entries, 0, sizeof cache->entries);
         cache->generation = now;
     }
-    size_t at = (pc ^ pc >> 10) % FRAME_CACHE_ENTRIES;
-    uint64_t frame = look_up(pc);
-    /* A nested hook may write the same entry between these stores: the pc goes first to nothing, and comes last. */
-    cache->entries[at].pc = 0;
+    for (size_t i = 0; i < MODULE_CACHE_ENTRIES; i++)
+        if (is_cached(&cache->entries[i], module)) return cache->entries[i].number;
+    uint32_t number = module_number(module, cache->path);
+    if (number == 0) return 0;
+    struct cached_module *entry = &cache->entries[cache->next++ % MODULE_CACHE_ENTRIES];
+    entry->start = 0;
+    fence_compiler(); /* a longjmp out of a handler must not leave one module's span with another's number */
+    *entry = (struct cached_module){.end = module->end, .bias = module->bias, .path = module->path, .number = number};
     fence_compiler();
-    cache->entries[at].frame = frame;
-    fence_compiler();
-    cache->entries[at].pc = pc;
-    return frame;
+    entry->start = module->start;
+    return number;
+}
+
+uint64_t frame_of(uintptr_t pc, struct module_cache *cache) {
+    struct loaded module;
+    if (!find_loaded(pc, &module)) return heap_frame_make(HEAP_MODULE_NONE, pc);
+    uint32_t number = cached_number(&module, cache);
+    if (number != 0) return heap_frame_make(number, pc - module.bias);
+    LOSE(refused_modules, 1);
+    return heap_frame_make(HEAP_MODULE_NONE, pc);
 }

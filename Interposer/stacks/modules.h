@@ -4,7 +4,9 @@
 #ifndef HEAPSUM_MODULES_H
 #define HEAPSUM_MODULES_H
 
+#include <limits.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "atomics.h"
@@ -38,29 +40,28 @@ struct module_frames {
 /* The call frame information for the module that holds `pc`; false where there is none. */
 bool module_frames_of(uintptr_t pc, struct module_frames *frames);
 
-/* A thread's cache of pcs; direct-mapped. */
-#define FRAME_CACHE_ENTRIES 1024
-struct frame_cache {
+/* A thread's last modules, with their numbers in the image. */
+#define MODULE_CACHE_ENTRIES 16
+struct module_cache {
     uint32_t generation; /* of the module map, when it was filled */
-    struct {
-        uintptr_t pc;
-        uint64_t frame;
-    } entries[FRAME_CACHE_ENTRIES];
+    uint32_t next;       /* the entry to be replaced */
+    struct cached_module {
+        uintptr_t start, end, bias;
+        const char *path;
+        uint32_t number;
+    } entries[MODULE_CACHE_ENTRIES];
+    char path[PATH_MAX]; /* work space, which nobody touches but for a module of a relative path */
 };
 
 /* Incremented when a module went: what was remembered by address is void. */
 extern uint32_t modules_current;
 static inline uint32_t modules_generation(void) { return load_acquire(&modules_current); } /* partner: modules_changed */
 
-/* Looks a pc up that the cache doesn't have. */
-uint64_t frame_look_up(uintptr_t pc, struct frame_cache *cache);
-
-/* The frame of a pc: module and offset. New modules are entered in the image on the way. No allocation, no wait where the loader has _dl_find_object. */
-static inline uint64_t frame_of(uintptr_t pc, struct frame_cache *cache) {
-    size_t at = (pc ^ pc >> 10) % FRAME_CACHE_ENTRIES;
-    if (likely(cache->entries[at].pc == pc) && likely(cache->generation == modules_generation())) return cache->entries[at].frame;
-    return frame_look_up(pc, cache);
-}
+/*
+ * The frame of a pc: module and offset. New modules are entered in the image on the way. No allocation, and no wait where the loader has
+ * _dl_find_object. Complexity: some hundred instructions.
+ */
+uint64_t frame_of(uintptr_t pc, struct module_cache *cache);
 
 /* A module may have gone: what was remembered by address is void. */
 void modules_changed(void);

@@ -21,12 +21,33 @@ enum rule_kind {
     RULE_GUESS,     /* no call frame information: rbp is taken for a frame pointer where it looks like one */
 };
 
-/* Unpacked from the cache's word. Units: bytes. The return address lies at CFA - 8 but for RULE_SIGNAL. */
-struct rule {
-    enum rule_kind kind;
-    int32_t cfa_offset;
-    uint32_t saved_fp; /* the caller's rbp lies at CFA - saved_fp; 0: in rbp still */
-};
+/*
+ * A rule, in the low bits of a word; what stands above them is its keeper's.
+ *
+ *     63      27 26            13 12       3 2    0
+ *    +----------+----------------+----------+------+
+ *    |          | offset/8+64  14| fp / 8 10| kind |
+ *    +----------+----------------+----------+------+
+ *
+ * The return address lies at CFA - 8 but for RULE_SIGNAL, and the caller's rbp at CFA - fp; an fp of 8, where the return address is, says
+ * that rbp is as it was. Offsets from -512 to 127 KB fit, and saved frame pointers within 8 KB of the CFA; the rest is interpreted.
+ */
+#define RULE_OFFSET_BITS 14
+#define RULE_OFFSET_SHIFT 13
+#define RULE_OFFSET_LEAST (-512)
+#define RULE_OFFSET_MOST (RULE_OFFSET_LEAST + 8 * ((1 << RULE_OFFSET_BITS) - 1))
+#define RULE_FP_MASK 0x1FF8u
+#define RULE_FP_NOT_SAVED 8u
+#define RULE_BITS (RULE_OFFSET_SHIFT + RULE_OFFSET_BITS)
+
+static inline uint64_t rule_make(enum rule_kind kind, int64_t cfa_offset, uint32_t saved_fp) {
+    return (uint64_t)kind | (saved_fp != 0 ? saved_fp : RULE_FP_NOT_SAVED) | (uint64_t)(cfa_offset - RULE_OFFSET_LEAST) / 8 << RULE_OFFSET_SHIFT;
+}
+static inline enum rule_kind rule_kind(uint64_t rule) { return (enum rule_kind)(rule & 7); }
+static inline uint32_t rule_saved_fp(uint64_t rule) { return (uint32_t)rule & RULE_FP_MASK; }
+static inline int64_t rule_cfa_offset(uint64_t rule) {
+    return (int64_t)(rule >> RULE_OFFSET_SHIFT & ((1u << RULE_OFFSET_BITS) - 1)) * 8 + RULE_OFFSET_LEAST;
+}
 
 /* Where the kernel leaves registers above the stack pointer of a signal frame's return (struct ucontext_t, x86-64). */
 #define SIGNAL_FRAME_RBP 120
@@ -34,24 +55,12 @@ struct rule {
 #define SIGNAL_FRAME_RIP 168
 
 /*
- * The cache: 65,536 words in sets of four: 512 KB, private memory, as only this process's rules are in it (64 KB
- * thrashed on a compiler).
- *
- *     63          30 29   27 26        17 16         0
- *    +--------------+-------+------------+------------+
- *    | tag  34      | kind 3| fp / 8  10 | offset/8 17|
- *    +--------------+-------+------------+------------+
- *
- * A pc has 48 bits. They are mixed by a bijection, of which 14 bits choose the set and the other 34 are the tag: so a
- * hit is exact and needs no confirmation. Words are read and written whole, so nobody needs a lock.
- *
- * Offsets up to 512 KB fit, and saved frame pointers within 8 KB of the CFA; the rest is interpreted.
+ * The cache: 65,536 rules in sets of four: 512 KB, private memory, as only this process's rules are in it (64 KB
+ * thrashed on a compiler). A pc has 48 bits. They are mixed by a bijection, of which 14 bits choose the set and the other 34 stand in the tag above
+ * the rule: so a hit is exact. A word is read and written whole, so nobody needs a lock.
  */
 #define RULE_SETS_LOG2 14
 #define RULE_WAYS 4
-#define RULE_OFFSET_BITS 17
-#define RULE_FP_BITS 10
-#define RULE_TAG_SHIFT 30
 #define RULE_PC_BITS 48
 extern uint64_t rule_cache[RULE_WAYS << RULE_SETS_LOG2];
 
@@ -59,24 +68,19 @@ static inline uint64_t rule_mixed(uintptr_t pc) { /* odd, so that the product mo
     return (uint64_t)pc * 0x9E3779B97F4Bull & ((1ull << RULE_PC_BITS) - 1);
 }
 
-static inline struct rule rule_unpack(uint64_t word) {
-    int32_t offset = (int32_t)((uint32_t)word << (32 - RULE_OFFSET_BITS)) >> (32 - RULE_OFFSET_BITS);
-    return (struct rule){(enum rule_kind)(word >> (RULE_OFFSET_BITS + RULE_FP_BITS) & 7), offset * 8, (uint32_t)(word >> RULE_OFFSET_BITS & ((1u << RULE_FP_BITS) - 1)) * 8};
-}
-
-/* Makes the rule from .eh_frame, and remembers it. `space` is work space. No allocation, no lock. */
-struct rule rule_make(uintptr_t pc, struct cfi_space *space);
+/* Finds the rule in .eh_frame, and remembers it. `space` is work space. No allocation, no lock. */
+uint64_t rule_find(uintptr_t pc, struct cfi_space *space);
 
 /* The rule for the instruction at `pc`: one byte back from a return address. */
-static inline struct rule rule_for(uintptr_t pc, struct cfi_space *space) {
+static inline uint64_t rule_for(uintptr_t pc, struct cfi_space *space) {
     uint64_t mixed = rule_mixed(pc);
     const uint64_t *set = &rule_cache[(mixed >> (RULE_PC_BITS - RULE_SETS_LOG2)) * RULE_WAYS];
-    uint64_t tag = mixed << RULE_TAG_SHIFT; /* the bits that chose the set fall off at the top */
+    uint64_t tag = mixed << RULE_BITS; /* the bits that chose the set fall off at the top */
     for (uint32_t i = 0; i < RULE_WAYS; i++) {
         uint64_t word = load_relaxed(&set[i]);
-        if (likely((word ^ tag) >> RULE_TAG_SHIFT == 0) && likely(word != 0)) return rule_unpack(word);
+        if (likely((word ^ tag) >> RULE_BITS == 0) && likely(word != 0)) return word;
     }
-    return rule_make(pc, space);
+    return rule_find(pc, space);
 }
 
 /* A guessed frame pointer lies no further above the stack pointer than this. */

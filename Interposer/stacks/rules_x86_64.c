@@ -15,12 +15,7 @@ _Alignas(64) uint64_t rule_cache[RULE_WAYS << RULE_SETS_LOG2];
 
 enum { RBP = 6, RSP = 7, RIP = 16 };
 
-static inline uint64_t pack(struct rule rule) {
-    return (uint64_t)rule.kind << (RULE_OFFSET_BITS + RULE_FP_BITS) | (uint64_t)(rule.saved_fp / 8) << RULE_OFFSET_BITS
-        | ((uint64_t)(rule.cfa_offset / 8) & ((1u << RULE_OFFSET_BITS) - 1));
-}
-
-static bool fits(int64_t offset) { return offset % 8 == 0 && offset / 8 >= -(1 << (RULE_OFFSET_BITS - 1)) && offset / 8 < 1 << (RULE_OFFSET_BITS - 1); }
+static bool fits(int64_t offset) { return offset % 8 == 0 && offset >= RULE_OFFSET_LEAST && offset <= RULE_OFFSET_MOST; }
 
 /* Whether an expression is just "register plus offset", with or without a load behind it. */
 static bool is_register_offset(const uint8_t *expression, int64_t length, uint32_t number, bool loaded, int64_t *offset) {
@@ -35,7 +30,7 @@ static bool saved_fp(const struct cfi_row *row, uint32_t *distance) {
     const struct cfi_rule *rule = &row->registers[RBP];
     *distance = 0;
     if (rule->kind == CFI_UNSPECIFIED || rule->kind == CFI_SAME) return true;
-    if (rule->kind != CFI_OFFSET || rule->value >= -8 || rule->value % 8 != 0 || -rule->value / 8 >= 1 << RULE_FP_BITS) return false;
+    if (rule->kind != CFI_OFFSET || rule->value > -16 || rule->value % 8 != 0 || -rule->value > RULE_FP_MASK) return false;
     *distance = (uint32_t)-rule->value;
     return true;
 }
@@ -55,36 +50,36 @@ static bool is_constant_above_rsp(const struct cfi_row *row, uintptr_t pc, int64
     return results[0] - bases[0] == results[1] - bases[1];
 }
 
-static struct rule make(uintptr_t pc, struct cfi_space *space) {
-    const struct rule interpret = {.kind = RULE_INTERPRET};
-    if (!cfi_find_row(pc, space)) return (struct rule){.kind = RULE_GUESS};
+static uint64_t make(uintptr_t pc, struct cfi_space *space) {
+    const uint64_t interpret = rule_make(RULE_INTERPRET, 0, 0);
+    if (!cfi_find_row(pc, space)) return rule_make(RULE_GUESS, 16, 16);
     const struct cfi_row *row = &space->row;
     const struct cfi_rule *back = &row->registers[row->return_register];
-    if (back->kind == CFI_UNDEFINED) return (struct rule){.kind = RULE_END};
+    if (back->kind == CFI_UNDEFINED) return rule_make(RULE_END, 0, 0);
     int64_t offset, zero;
     if (row->is_signal_frame) {
         bool known = row->cfa_expression != NULL && is_register_offset(row->cfa_expression, row->cfa_offset, RSP, true, &offset) && offset == SIGNAL_FRAME_RSP;
         known = known && back->kind == CFI_EXPRESSION && is_register_offset(back->expression, back->value, RSP, false, &offset) && offset == SIGNAL_FRAME_RIP;
         const struct cfi_rule *fp = &row->registers[RBP];
         known = known && fp->kind == CFI_EXPRESSION && is_register_offset(fp->expression, fp->value, RSP, false, &offset) && offset == SIGNAL_FRAME_RBP;
-        return known ? (struct rule){.kind = RULE_SIGNAL} : interpret;
+        return known ? rule_make(RULE_SIGNAL, 0, 0) : interpret;
     }
     if (row->return_register != RIP || back->kind != CFI_OFFSET || back->value != -8) return interpret;
-    struct rule rule = {0};
+    enum rule_kind kind;
     if (row->cfa_expression != NULL) {
         const struct cfi_rule *fp = &row->registers[RBP];
         if (is_register_offset(row->cfa_expression, row->cfa_offset, RBP, true, &offset) && fits(offset)
             && fp->kind == CFI_EXPRESSION && is_register_offset(fp->expression, fp->value, RBP, false, &zero) && zero == 0)
-            return (struct rule){.kind = RULE_REALIGNED, .cfa_offset = (int32_t)offset};
+            return rule_make(RULE_REALIGNED, offset, 0);
         if (!is_constant_above_rsp(row, pc, &offset)) return interpret;
-        rule.kind = RULE_RSP;
+        kind = RULE_RSP;
     } else {
         offset = row->cfa_offset;
-        rule.kind = row->cfa_register == RSP ? RULE_RSP : row->cfa_register == RBP ? RULE_RBP : RULE_INTERPRET;
+        kind = row->cfa_register == RSP ? RULE_RSP : row->cfa_register == RBP ? RULE_RBP : RULE_INTERPRET;
     }
-    if (rule.kind == RULE_INTERPRET || !fits(offset) || !saved_fp(row, &rule.saved_fp)) return interpret;
-    rule.cfa_offset = (int32_t)offset;
-    return rule;
+    uint32_t saved;
+    if (kind == RULE_INTERPRET || !fits(offset) || !saved_fp(row, &saved)) return interpret;
+    return rule_make(kind, offset, saved);
 }
 
 /* The way for a fresh rule: an empty one, or one by chance. */
@@ -95,13 +90,13 @@ static uint64_t *way_for(uint64_t mixed) {
     return &set[mixed % RULE_WAYS];
 }
 
-struct rule rule_make(uintptr_t pc, struct cfi_space *space) {
+uint64_t rule_find(uintptr_t pc, struct cfi_space *space) {
     uint32_t generation = modules_generation();
-    struct rule rule = make(pc, space);
+    uint64_t rule = make(pc, space);
     /* A module that went meanwhile took its rule with it. A guess at code that no module holds is not kept: a JIT compiler may put other code there. */
-    if (rule.kind != RULE_GUESS || module_start_of(pc) != 0) {
+    if (rule_kind(rule) != RULE_GUESS || module_start_of(pc) != 0) {
         uint64_t mixed = rule_mixed(pc), *way = way_for(mixed);
-        store_relaxed(way, mixed << RULE_TAG_SHIFT | pack(rule));
+        store_relaxed(way, mixed << RULE_BITS | rule);
         if (modules_generation() != generation) store_relaxed(way, 0);
     }
     return rule;

@@ -12,6 +12,7 @@
  */
 #include "tree.h"
 
+#include <stdbool.h>
 #include <string.h>
 #include <sys/auxv.h>
 
@@ -104,21 +105,20 @@ static uint32_t stack_of_node(uint32_t number) {
     return cas_acq_rel(&node->stack, &stack, (uint32_t)fresh) ? (uint32_t)fresh : stack;
 }
 
-uint32_t tree_stack_below(const uint64_t *frames, const uint64_t *hashes, size_t count, uint64_t frame, uint64_t hash) {
+uint32_t tree_known(uint64_t frame, uint64_t hash) {
     uint32_t node = find(hash, frame);
-    if (unlikely(node == 0)) {
-        size_t known = count; /* frames that the tree has: it has all that lie outwards of one that it has */
-        while (known > 0 && (node = find(hashes[known - 1], frames[known - 1])) == 0) known--;
-        bool made = true;
-        for (size_t i = known; i < count && made; i++) made = (node = make(hashes[i], frames[i], node)) != 0;
-        node = made ? make(hash, frame, node) : 0;
-    }
-    uint32_t stack = node != 0 ? stack_of_node(node) : 0;
-    if (likely(stack != 0)) return stack;
-    LOSE(lost_stacks, 1);
-    return TREE_EMPTY_STACK;
+    return node != 0 ? stack_of_node(node) : 0;
 }
 
 uint32_t tree_stack(const uint64_t *frames, const uint64_t *hashes, size_t count) {
-    return count > 0 ? tree_stack_below(frames, hashes, count - 1, frames[count - 1], hashes[count - 1]) : TREE_EMPTY_STACK;
+    if (count == 0) return TREE_EMPTY_STACK;
+    uint32_t node = 0;
+    size_t known = count; /* frames that the tree has: it has all that lie outwards of one that it has */
+    while (known > 0 && (node = find(hashes[known - 1], frames[known - 1])) == 0) known--;
+    bool made = true;
+    for (size_t i = known; i < count && made; i++) made = (node = make(hashes[i], frames[i], node)) != 0;
+    uint32_t stack = made ? stack_of_node(node) : 0;
+    if (likely(stack != 0)) return stack;
+    LOSE(lost_stacks, 1);
+    return TREE_EMPTY_STACK;
 }

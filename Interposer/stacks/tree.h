@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "options.h"
+
 /* The hash tables from a stack's hash to its node: 4,096 entries of 8 bytes, then twice as many, and so on. */
 #define TREE_INDEX_FIRST_LOG2 12
 #define TREE_INDEX_TABLES 14
@@ -36,7 +38,20 @@ static inline uint64_t tree_hash(uint64_t outer, uint64_t frame) {
  */
 uint32_t tree_stack(const uint64_t *frames, const uint64_t *hashes, size_t count);
 
-/* The same, with the innermost frame apart from the `count` others. */
-uint32_t tree_stack_below(const uint64_t *frames, const uint64_t *hashes, size_t count, uint64_t frame, uint64_t hash);
+/* The number of the stack with this innermost frame and hash, or 0 where the tree has none. Complexity: one probe. */
+uint32_t tree_known(uint64_t frame, uint64_t hash);
+
+/* A stack being put together, outermost first. */
+struct stack_space {
+    size_t count;
+    uint64_t frames[OPTIONS_DEPTH_MOST + 3]; /* the cut and the thread's own frame beside them */
+    uint64_t hashes[OPTIONS_DEPTH_MOST + 3];
+};
+
+static inline void stack_append(struct stack_space *space, uint64_t frame) {
+    space->frames[space->count] = frame;
+    space->hashes[space->count] = tree_hash(space->count > 0 ? space->hashes[space->count - 1] : tree_root_hash(), frame);
+    space->count++;
+}
 
 #endif

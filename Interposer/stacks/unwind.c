@@ -9,6 +9,7 @@
 #include "atomics.h"
 #include "hook.h"
 #include "libunwind.h"
+#include "memo.h"
 #include "modules.h"
 #include "next.h"
 #include "options.h"
@@ -16,10 +17,11 @@
 #include "unwind_own.h"
 #include "rules.h"
 
-static struct module_span own, runtime;
+static struct module_span own;
+struct module_span unwind_runtime;
 
 bool unwind_is_own(uintptr_t pc) { return module_span_holds(&own, pc); }
-bool unwind_is_runtime(uintptr_t pc) { return module_span_holds(&runtime, pc); }
+bool unwind_is_runtime(uintptr_t pc) { return module_span_holds(&unwind_runtime, pc); }
 
 void unwind_start(void) {
     module_span_of((uintptr_t)&unwind_start, &own);
@@ -33,10 +35,10 @@ uint32_t unwind_kind(void) {
 
 void unwind_know_runtime(uintptr_t address_in_module) {
     struct module_span found;
-    if (runtime.end != 0 || !module_span_of(address_in_module, &found)) return;
-    runtime.start = found.start;
+    if (unwind_runtime.end != 0 || !module_span_of(address_in_module, &found)) return;
+    unwind_runtime.start = found.start;
     fence_compiler(); /* a span that is half set holds nothing: its end is 0 */
-    runtime.end = found.end;
+    unwind_runtime.end = found.end;
 }
 
 void unwind_forget(void) {
@@ -75,80 +77,48 @@ static void leave_out_own(struct pcs *pcs) {
     pcs->count -= skip;
 }
 
-static inline void append(struct stack_space *space, size_t *count, uint64_t frame) {
-    space->frames[*count] = frame;
-    space->hashes[*count] = tree_hash(*count > 0 ? space->hashes[*count - 1] : tree_root_hash(), frame);
-    (*count)++;
-}
-
 /* Puts a stack together, outermost first: of one over the limit the outermost quarter and the innermost rest, with the cut between them. */
-static uint32_t stack_of(const struct pcs *pcs, struct stack_space *space, struct frame_cache *cache) {
-    size_t depth = image.header->depth, kept = 0, count = pcs->count;
+static uint32_t stack_of(const struct pcs *pcs, struct stack_space *space, struct module_cache *modules) {
+    size_t depth = image.header->depth, count = pcs->count;
     size_t outermost = count > depth && pcs->complete ? depth / 4 : 0;
     size_t innermost = count > depth ? depth - outermost : count;
-    if (options.threads) append(space, &kept, thread_root());
-    for (size_t i = 0; i < outermost; i++) append(space, &kept, frame_of((uintptr_t)pcs->values[count - 1 - i], cache));
+    space->count = 0;
+    if (options.threads) stack_append(space, thread_root());
+    for (size_t i = 0; i < outermost; i++) stack_append(space, frame_of((uintptr_t)pcs->values[count - 1 - i], modules));
     if (count > depth || !pcs->complete) {
-        append(space, &kept, heap_frame_make(HEAP_MODULE_CUT, 0));
+        stack_append(space, heap_frame_make(HEAP_MODULE_CUT, 0));
         LOSE(cut_stacks, 1);
     }
-    for (size_t i = innermost; i-- > 0;) append(space, &kept, frame_of((uintptr_t)pcs->values[i], cache));
-    return tree_stack(space->frames, space->hashes, kept);
+    for (size_t i = innermost; i-- > 0;) stack_append(space, frame_of((uintptr_t)pcs->values[i], modules));
+    return tree_stack(space->frames, space->hashes, space->count);
 }
-
-/* ---- The memo's stack ---------------------------------------------------------------------------------- */
 
 #ifdef OWN_UNWINDER
 
-/* A memo's stack that is over the depth limit: the outermost quarter and the innermost rest, with the cut between them. */
-static uint32_t stack_of_deep_memo(const struct memo *memo, struct stack_space *space) {
-    uint32_t count = memo->base + memo->leaf.outer, depth = image.header->depth;
-    bool cut = memo_outermost(memo) != RULE_END; /* at the outermost end, so there is one cut already */
-    uint32_t outermost = memo->base + (cut ? 0 : depth / 4), innermost = cut ? depth : depth - depth / 4;
-    size_t kept = outermost;
-    memcpy(space->frames, memo->frames, outermost * sizeof space->frames[0]);
-    memcpy(space->hashes, memo->hashes, outermost * sizeof space->hashes[0]);
-    if (!cut) append(space, &kept, heap_frame_make(HEAP_MODULE_CUT, 0));
-    for (uint32_t i = count - (innermost - 1); i < count; i++) append(space, &kept, memo->frames[i]); /* one of the innermost is the leaf */
-    append(space, &kept, memo->leaf.frame.id);
-    return tree_stack(space->frames, space->hashes, kept);
-}
-
-/* The number of the stack that a memo holds. */
-static inline uint32_t stack_of_memo(struct memo *memo, struct scratch *scratch) {
-    bool deep = memo->leaf.outer + 1 > image.header->depth;
-    if (unlikely(deep || memo_outermost(memo) != RULE_END)) LOSE(cut_stacks, 1);
-    if (likely(memo->leaf.stack != 0)) return memo->leaf.stack;
-    uint64_t hash = memo->leaf.hash;
-    __typeof__(&scratch->recent[0]) recent = &scratch->recent[hash % RECENT_STACKS];
-    if (likely(recent->hash == hash) && likely(recent->stack != 0)) return memo->leaf.stack = recent->stack;
-    uint32_t stack = deep ? stack_of_deep_memo(memo, &scratch->spaces[0])
-                          : tree_stack_below(memo->frames, memo->hashes, memo->base + memo->leaf.outer, memo->leaf.frame.id, hash);
-    if (unlikely(stack == TREE_EMPTY_STACK)) return stack; /* there was no space: perhaps there is, the next time */
-    recent->stack = 0;
-    fence_compiler();
-    recent->hash = hash;
-    fence_compiler();
-    return memo->leaf.stack = recent->stack = stack;
-}
-
-/* Holds a memo against libunwind, which starts from the same frame. */
-static void compare(const struct memo *memo, const struct hook *hook) {
-    struct pcs pcs = {.values = local.scratch->pcs, .most = UNWIND_MOST};
+/* Holds the memo's stack against libunwind, which starts from the same frame. */
+static void compare(const struct hook *hook) {
+    struct scratch *scratch = local.scratch;
+    struct pcs own_pcs = {.values = scratch->nested_pcs[0], .most = UNWIND_MOST_NESTED}, pcs = {.values = scratch->pcs, .most = UNWIND_MOST};
+    memo_pcs(&scratch->memory, &own_pcs);
     if (!libunwind_unwind(hook->caller, &pcs)) return;
     leave_out_own(&pcs);
-    uint32_t outer = memo->leaf.outer;
-    bool equal = pcs.count == outer + 1 && (uintptr_t)pcs.values[0] == memo->leaf.frame.state.pc;
-    for (uint32_t i = 0; equal && i < outer; i++) equal = (uintptr_t)pcs.values[1 + i] == memo->memory[outer - 1 - i].state.pc;
+    bool equal = own_pcs.count == pcs.count || own_pcs.count == own_pcs.most;
+    for (size_t i = 0; equal && i < own_pcs.count; i++) equal = own_pcs.values[i] == pcs.values[i];
     add_relaxed(&image.header->verified_stacks, 1);
     if (!equal) add_relaxed(&image.header->differing_stacks, 1);
 }
 
-/* The innermost frame that is the program's. */
-static inline struct machine_state caller_of(const struct hook *hook, struct cfi_space *cfi) {
-    struct machine_state state = own_caller(hook->frame);
+/* The innermost frame that is the program's, seen from a hook's frame. */
+static inline struct machine_state caller_of(uintptr_t hook_frame, struct cfi_space *cfi) {
+    struct machine_state state = own_caller(hook_frame);
     while (unlikely(unwind_is_runtime(state.pc)) && own_skip_operators(&state, cfi)) {}
     return state;
+}
+
+static inline __attribute__((always_inline)) uint32_t stack_by_memo(uintptr_t hook_frame) {
+    struct scratch *scratch = local.scratch;
+    struct machine_state state = caller_of(hook_frame, &scratch->cfi[0]);
+    return memo_stack(scratch, state.pc, state.sp, state.fp);
 }
 
 #endif
@@ -165,7 +135,7 @@ static __attribute__((noinline)) uint32_t stack_by_pcs(const struct hook *hook) 
 #ifdef OWN_UNWINDER
         case HEAP_UNWINDER_OWN: {
             struct cfi_space *cfi = &scratch->cfi[hook->level];
-            if (own_walk(caller_of(hook, cfi), &pcs, cfi)) break;
+            if (own_walk(caller_of(hook->frame, cfi), &pcs, cfi)) break;
             own_interpret(&pcs, cfi);
             leave_out_own(&pcs);
             break;
@@ -182,19 +152,32 @@ static __attribute__((noinline)) uint32_t stack_by_pcs(const struct hook *hook) 
         pcs.count = 1;
         pcs.complete = false;
     }
-    return stack_of(&pcs, &scratch->spaces[hook->level], nested ? &scratch->nested_frames : &scratch->frames);
+    return stack_of(&pcs, &scratch->spaces[hook->level], nested ? &scratch->nested_modules : &scratch->modules);
 }
 
 uint32_t unwind_stack(const struct hook *hook) {
 #ifdef OWN_UNWINDER
-    if (likely(options.unwinder == HEAP_UNWINDER_OWN && hook->level == 0)) {
-        struct scratch *scratch = local.scratch;
-        struct memo *memo = own_unwind(&scratch->own, caller_of(hook, &scratch->cfi[0]), &scratch->frames, &scratch->cfi[0]);
-        if (likely(memo != NULL)) {
-            if (unlikely(options.verify)) compare(memo, hook);
-            return stack_of_memo(memo, scratch);
-        }
+    if (options.unwinder == HEAP_UNWINDER_OWN && hook->level == 0) {
+        uint32_t stack = stack_by_memo(hook->frame);
+        if (options.verify && stack != 0) compare(hook);
+        if (stack != 0) return stack;
     }
 #endif
     return stack_by_pcs(hook);
+}
+
+bool unwind_is_plain(void) {
+#ifdef OWN_UNWINDER
+    return options.unwinder == HEAP_UNWINDER_OWN && !options.verify && image.header->depth > 0;
+#else
+    return false;
+#endif
+}
+
+uint32_t unwind_plainly_slowly(uintptr_t hook_frame) {
+    uint32_t stack = 0;
+#ifdef OWN_UNWINDER
+    stack = stack_by_memo(hook_frame);
+#endif
+    return likely(stack != 0) ? stack : stack_by_pcs(&(struct hook){.frame = hook_frame, .caller = *(const uintptr_t *)(hook_frame + sizeof(uintptr_t))});
 }

@@ -129,7 +129,7 @@ extension HeapImage {
         guard Kind(rawValue: header.kind) != nil else {
             throw fail(MemoryLayout<heap_header>.offset(of: \.kind), "image kind \(header.kind) is not known")
         }
-        for log2 in [header.granule_log2.0, header.granule_log2.1, header.granule_log2.2, header.granule_log2.3]
+        for log2 in [header.granule_log2.0, header.granule_log2.1, header.granule_log2.2, header.granule_log2.3, header.granule_log2.4]
         where log2 < 3 || log2 > 40 {
             throw fail(MemoryLayout<heap_header>.offset(of: \.granule_log2), "a granule of 2 to the \(log2) bytes")
         }

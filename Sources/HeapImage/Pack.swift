@@ -158,7 +158,8 @@ extension HeapImage {
                     stack.freed_blocks = counts.freedBlocks
                     stack.freed_bytes = counts.freedBytes
                     stack.temporary_blocks = counts.temporaryBlocks
-                    for bucket in lifetimes[UInt32(number)] ?? [] { stack.addLifetime(bucket) }
+                    // Bucket 0 is not counted: it is what the others leave of the frees.
+                    for bucket in lifetimes[UInt32(number)] ?? [] where bucket > 0 { stack.addLifetime(bucket) }
                 }
                 try out.write(value: stack)
             }

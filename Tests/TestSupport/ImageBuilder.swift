@@ -39,7 +39,8 @@ package struct ImageBuilder {
         header.depth = 128
         header.unwinder = HEAP_UNWINDER_OWN.rawValue
         header.granule_log2 = (UInt8(HEAP_GRANULE_LOG2_FINE_GLIBC), UInt8(HEAP_GRANULE_LOG2_1),
-                               UInt8(HEAP_GRANULE_LOG2_2), UInt8(HEAP_GRANULE_LOG2_3))
+                               UInt8(HEAP_GRANULE_LOG2_2), UInt8(HEAP_GRANULE_LOG2_3),
+                               UInt8(HEAP_GRANULE_LOG2_4), 0, 0, 0)
         // A boot that never was: such a program does not run.
         header.boot_id = (0xB0, 0x07, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14)
         header.started_monotonic_ns = 1_000_000_000
@@ -120,9 +121,10 @@ package struct ImageBuilder {
     private func map(for bytes: UInt64) -> (map: UInt32, granuleLog2: UInt64) {
         // What glibc would make of the request: 8 bytes more, in steps of 16, 24 of them usable at least.
         let usable = max(24, (bytes + 8 + 15) & ~15 - 8)
+        if usable >= 1 << HEAP_GRANULE_LOG2_4 { return (4, UInt64(HEAP_GRANULE_LOG2_4)) }
         if usable >= 1 << HEAP_GRANULE_LOG2_3 { return (3, UInt64(HEAP_GRANULE_LOG2_3)) }
         if usable >= 1 << HEAP_GRANULE_LOG2_2 { return (2, UInt64(HEAP_GRANULE_LOG2_2)) }
-        if usable >= 1 << HEAP_GRANULE_LOG2_1 { return (1, UInt64(HEAP_GRANULE_LOG2_1)) }
+        if usable > HEAP_FINE_MOST_BYTES { return (1, UInt64(HEAP_GRANULE_LOG2_1)) }
         return (HEAP_MAP_FINE, UInt64(header.granule_log2.0))
     }
 

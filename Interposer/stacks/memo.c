@@ -1,0 +1,327 @@
+/*
+ * The verified memo.
+ *
+ * Why it is sound. A frame's state is its pc, its stack pointer and, where the rules outwards use it, its frame pointer. The rules are a
+ * function of the pc, and a step is a function of the state and of the words that the rule reads from the stack. The memo keeps each
+ * frame's state and the words' addresses and values. A new unwinding that meets a remembered frame in the same state re-reads those words
+ * from there outwards, in order, and stops at the first that differs: as long as each word holds its value, each next state is the
+ * remembered one, and so is the address of the word after it. So the answer is the one that stepping would give, however the stack came to
+ * be, and no address is read that stepping would not read. Only a change of the rules themselves voids it: a new generation of the modules.
+ *
+ * The innermost frame, the leaf, is always stepped from and never kept, as it goes on elsewhere than when it calls. What lies inwards of the
+ * last stack's leaf stays for when the program goes down the same way again.
+ *
+ * A signal handler may leave by longjmp at any line of this: `count` covers no word whose frame is half written, and a number that is
+ * remembered goes out first and comes back last.
+ */
+#if defined(__x86_64__)
+
+#include "memo.h"
+
+#include <string.h>
+
+#include "atomics.h"
+#include "image.h"
+#include "options.h"
+#include "thread.h"
+#include "tree.h"
+#include "unwind_own.h"
+
+/* Entry i's word and frame; FRAME(memo, -1) is the roots'. */
+#define WORD(memo, i) (&(memo)->words[MEMO_GROUP + (i)])
+#define FRAME(memo, i) (&(memo)->frames[1 + (i)])
+
+/* ---- What is remembered of pcs, stack memories and stacks ------------------------------------------------ */
+
+/* Looks a pc up that its entry doesn't have. An interrupted pc counts as the return address of the byte before: key + 1, as any other. */
+static __attribute__((noinline)) struct pc_entry fill(struct pc_entry *entry, uintptr_t key, struct scratch *scratch) {
+    uint64_t rule = rule_for(key, &scratch->cfi[0]) & ((1ull << RULE_BITS) - 1);
+    struct pc_entry filled = {.word = key >> PC_ENTRIES_LOG2 << RULE_BITS | rule, .id = frame_of(key + 1, &scratch->modules)};
+    /* A guess at code that no module holds is not kept: a JIT compiler may put other code there. */
+    if (rule_kind(rule) == RULE_GUESS && heap_frame_module(filled.id) == HEAP_MODULE_NONE) return filled;
+    entry->word = 0;
+    fence_compiler();
+    entry->id = filled.id;
+    fence_compiler();
+    entry->word = filled.word;
+    return filled;
+}
+
+/* The rule (in the word's low bits) and the frame of the instruction at `key`. */
+static inline __attribute__((always_inline)) struct pc_entry known_pc(struct scratch *scratch, uintptr_t key) {
+    struct pc_entry *entry = &scratch->memory.pcs[(key ^ key >> PC_ENTRIES_LOG2) & ((1u << PC_ENTRIES_LOG2) - 1)];
+    if (likely((entry->word >> RULE_BITS) == (key >> PC_ENTRIES_LOG2))) return *entry;
+    return fill(entry, key, scratch);
+}
+
+void memory_forget(struct memory *memory) {
+    for (uint32_t i = 0; i < MEMOS; i++) memory->memos[i].count = memory->memos[i].outer = 0;
+}
+
+/* Another memo than the one used last, or this one after modules went; NULL for a stack that is as deep as one that didn't fit, or deeper. */
+static __attribute__((noinline)) struct memo *memo_for(struct memory *memory, uintptr_t sp) {
+    uint32_t generation = modules_generation();
+    if (memory->generation != generation) {
+        if (memory->generation != 0) memset(memory->pcs, 0, sizeof memory->pcs); /* else they are pages that nobody has touched */
+        memory_forget(memory);
+        memory->generation = generation;
+    }
+    for (uint32_t i = 0; i < MEMOS; i++) {
+        struct memo *memo = &memory->memos[i];
+        if (sp <= memo->deep_sp && sp >= memo->deep_low) {
+            if (memo->deep_skips++ % MEMO_DEEP_TRIES != 0) return NULL;
+            memo->bounds.low = memo->deep_low;
+            memo->deep_sp = 0;
+        }
+        if (sp - memo->bounds.low < memo->bounds.high - memo->bounds.low) return memory->memo = memo;
+    }
+    struct memo *memo = memory->memo == &memory->memos[0] ? &memory->memos[1] : &memory->memos[0];
+    memory->memo = memo;
+    memo->count = memo->outer = 0;
+    memo->deep_sp = 0;
+    for (uint32_t i = 0; i < MEMO_GROUP; i++) memo->words[i] = (struct memo_word){(uintptr_t)&memo->zero, 0};
+    memo->bounds = bounds_of_stack(sp);
+    return memo;
+}
+
+static __attribute__((noinline)) uint32_t look_up_stack(struct scratch *scratch, struct memo *memo, uint64_t leaf, uint64_t hash) {
+    struct stack_space *space = &scratch->spaces[0];
+    uint32_t count = memo->outer, depth = options.depth, all = (FRAME(memo, count - 1)->depth & ~MEMO_CUT) + 1;
+    bool deep = all > depth, cut = FRAME(memo, -1)->depth != 0;
+    uint32_t stack = deep ? 0 : tree_known(leaf, hash);
+    if (stack == 0) {
+        /* Of one over the limit the outermost quarter and the innermost rest, with the cut between them; where its outermost end is cut, there is one cut already. */
+        uint32_t outermost = deep && !cut ? depth / 4 : 0, innermost = depth - outermost;
+        space->count = 0;
+        for (uint32_t i = 0; i < memo->root_count; i++) stack_append(space, memo->roots[i]);
+        for (uint32_t i = 0; i < count; i++) {
+            const struct memo_frame *frame = FRAME(memo, i);
+            uint32_t at = frame->depth & ~MEMO_CUT;
+            if (frame->flags & MEMO_EXTRA) continue;
+            if (deep && !cut && at == outermost + 1) stack_append(space, heap_frame_make(HEAP_MODULE_CUT, 0));
+            if (at <= outermost || all - at < innermost) stack_append(space, frame->id);
+        }
+        stack_append(space, leaf);
+        stack = tree_stack(space->frames, space->hashes, space->count);
+    }
+    if (unlikely(stack == TREE_EMPTY_STACK)) return stack; /* there was no space: perhaps there is, the next time */
+    struct recent_stack *recent = &scratch->memory.recent[hash % RECENT_STACKS];
+    recent->stack = 0;
+    fence_compiler();
+    recent->hash = hash;
+    fence_compiler();
+    return recent->stack = stack;
+}
+
+/* ---- Joining the memo -------------------------------------------------------------------------------------- */
+
+/* Where the entry of the frame with this stack pointer is looked for: frames come and go, and nearly all are found where they were, without a search. */
+static inline __attribute__((always_inline)) uint16_t *hint(struct memo *memo, uintptr_t sp) { return &memo->hints[sp / 8 % MEMO_HINTS]; }
+
+/* Whether the words of the `count` outermost entries still say what they said, read from the inside outwards up to the first that doesn't. */
+static inline __attribute__((always_inline)) bool all_hold(const struct memo *memo, uint32_t count) {
+    for (const struct memo_word *word = WORD(memo, count), *end = memo->words + MEMO_GROUP; word > end; word -= MEMO_GROUP) {
+#define HOLDS(i) likely(word_at(word[-(i)].address) == word[-(i)].value)
+        if (!(HOLDS(1) && HOLDS(2) && HOLDS(3) && HOLDS(4))) return false;
+#undef HOLDS
+    }
+    return true;
+}
+
+/* Of the `count` outermost entries, how many lie outwards of the first word, from the inside, that differs. */
+static __attribute__((noinline)) uint32_t outwards_of_difference(const struct memo *memo, uint32_t count) {
+    while (count > 0 && word_at(WORD(memo, count - 1)->address) == WORD(memo, count - 1)->value) count--;
+    return count > 0 ? count - 1 : 0;
+}
+
+/* Whether the entry is a frame in this very state. */
+static inline __attribute__((always_inline)) bool is_met(const struct memo *memo, uint32_t at, const struct machine_state *state) {
+    uint32_t flags = FRAME(memo, at)->flags;
+    return likely(WORD(memo, at)->address == state->sp - 8) && WORD(memo, at)->value == state->pc && likely(flags == 0 || (flags == MEMO_FP_MATTERS && FRAME(memo, at)->fp == state->fp));
+}
+
+/* ---- Taking fresh frames in -------------------------------------------------------------------------------- */
+
+/* Begins a memo anew: what stands before its frames. */
+static void begin(struct memo *memo, bool cut) {
+    memo->count = 0;
+    memo->root_count = 0;
+    *FRAME(memo, -1) = (struct memo_frame){.hash = tree_root_hash(), .depth = cut ? MEMO_CUT : 0};
+    if (options.threads) memo->roots[memo->root_count++] = thread_root();
+    if (cut) memo->roots[memo->root_count++] = heap_frame_make(HEAP_MODULE_CUT, 0);
+    for (uint32_t i = 0; i < memo->root_count; i++) FRAME(memo, -1)->hash = tree_hash(FRAME(memo, -1)->hash, memo->roots[i]);
+}
+
+static void put(struct memo *memo, uint32_t at, uintptr_t address, uintptr_t value, struct memo_frame frame) {
+    *WORD(memo, at) = (struct memo_word){address, value};
+    *FRAME(memo, at) = frame;
+    *hint(memo, address + 8) = (uint16_t)at;
+}
+
+/*
+ * A fresh frame that is not like nearly all: what else was read to step out of it to `caller` (NULL: it is the outermost), before its own
+ * word. `inner_sp` is the stack pointer of the frame inwards of it. A frame pointer's slot is left out where nobody outwards looks at it: it
+ * may change. Returns the place behind it.
+ */
+static __attribute__((noinline)) uint32_t put_slowly(struct memo *memo, uint32_t at, const struct memo_fresh *fresh, const struct machine_state *caller, uintptr_t inner_sp) {
+    const struct memo_frame outer = *FRAME(memo, at - 1);
+    const struct machine_state *state = &fresh->state;
+    struct memo_frame extra = outer, frame = outer;
+    bool outer_fp_matters = outer.flags & MEMO_FP_MATTERS, fp_matters = true;
+    extra.flags |= MEMO_EXTRA;
+    uint32_t saved = rule_saved_fp(fresh->rule);
+    switch (rule_kind(fresh->rule)) {
+        case RULE_RSP:
+            fp_matters = saved == RULE_FP_NOT_SAVED && outer_fp_matters;
+            /* fall through */
+        case RULE_RBP:
+        case RULE_GUESS:
+            if (caller != NULL && outer_fp_matters && saved != RULE_FP_NOT_SAVED) put(memo, at++, caller->sp - saved, caller->fp, extra);
+            break;
+        case RULE_REALIGNED:
+            if (caller == NULL) break;
+            if (outer_fp_matters) put(memo, at++, state->fp, caller->fp, extra);
+            put(memo, at++, state->fp + (uintptr_t)rule_cfa_offset(fresh->rule), caller->sp, extra);
+            break;
+        case RULE_SIGNAL:
+            fp_matters = false;
+            if (caller == NULL) break;
+            put(memo, at++, state->sp + SIGNAL_FRAME_RBP, caller->fp, extra);
+            put(memo, at++, state->sp + SIGNAL_FRAME_RSP, caller->sp, extra);
+            break;
+        default: /* the stack's end by its table, or none at all: it was the pc alone that said so */
+            fp_matters = false;
+    }
+    frame.hash = tree_hash(outer.hash, fresh->id);
+    frame.id = fresh->id;
+    frame.fp = state->fp;
+    frame.depth = outer.depth + 1;
+    frame.leaf_pc = 0;
+    frame.flags = (fp_matters ? MEMO_FP_MATTERS : 0) | (fresh->exact ? MEMO_EXACT : 0);
+    put(memo, at++, fresh->exact ? inner_sp + SIGNAL_FRAME_RIP : state->sp - 8, state->pc, frame);
+    return at;
+}
+
+/* Takes `count` fresh frames into the memo, inwards of the `kept` outermost entries; `leaf_sp` is the stack pointer inwards of them. False where its room ends. */
+static inline __attribute__((always_inline)) bool adopt(struct memo *memo, uint32_t kept, const struct memo_fresh *fresh, uint32_t count, uintptr_t leaf_sp) {
+    if (unlikely(kept + 3 * count > MEMO_WORDS)) return false;
+    memo->count = kept;
+    fence_compiler();
+    struct machine_state met = {0};
+    if (kept > 0) met = (struct machine_state){WORD(memo, kept - 1)->value, WORD(memo, kept - 1)->address + 8, FRAME(memo, kept - 1)->fp};
+    uint32_t at = kept, depth = FRAME(memo, kept - 1)->depth;
+    uint64_t hash = FRAME(memo, kept - 1)->hash;
+    bool common = FRAME(memo, kept - 1)->flags == 0;
+    for (uint32_t i = count; i-- > 0;) {
+        const struct memo_fresh *frame = &fresh[i];
+        if (likely(common && (frame->rule & 7) == RULE_RSP && !frame->exact)) {
+            hash = tree_hash(hash, frame->id);
+            put(memo, at++, frame->state.sp - 8, frame->state.pc, (struct memo_frame){.hash = hash, .id = frame->id, .fp = frame->state.fp, .depth = ++depth});
+            continue;
+        }
+        const struct machine_state *caller = i + 1 < count ? &fresh[i + 1].state : kept > 0 ? &met : NULL;
+        at = put_slowly(memo, at, frame, caller, i > 0 ? fresh[i - 1].state.sp : leaf_sp);
+        hash = FRAME(memo, at - 1)->hash;
+        depth = FRAME(memo, at - 1)->depth;
+        common = FRAME(memo, at - 1)->flags == 0;
+    }
+    fence_compiler();
+    memo->count = at;
+    return true;
+}
+
+static uint32_t give_up(struct memo *memo, uintptr_t innermost) {
+    memo->deep_low = memo->bounds.low;
+    memo->deep_skips = 1;
+    memo->deep_sp = innermost;
+    memo->bounds.low = innermost + 1;
+    memo->count = memo->outer = 0;
+    return 0;
+}
+
+/* step(), for a state and an end of the stack that live in registers. */
+static inline __attribute__((always_inline)) enum step step_by_any(struct machine_state *state, uint64_t rule, const struct memo *memo, uintptr_t *high) {
+    struct machine_state moved = *state;
+    struct cfi_bounds bounds = {memo->bounds.low, *high};
+    enum step result = step(&moved, rule, &bounds);
+    *state = moved;
+    *high = bounds.high;
+    return result;
+}
+
+/* ---- A stack -------------------------------------------------------------------------------------------------- */
+
+uint32_t memo_stack(struct scratch *scratch, const uintptr_t leaf_pc, const uintptr_t leaf_sp, uintptr_t fp) {
+    struct memory *memory = &scratch->memory;
+    struct memo *memo = memory->memo;
+    if (unlikely(memo == NULL) || unlikely(leaf_sp - memo->bounds.low >= memo->bounds.high - memo->bounds.low) || unlikely(memory->generation != modules_generation()))
+        memo = memo_for(memory, leaf_sp);
+    if (unlikely(memo == NULL)) return 0;
+    uintptr_t high = memo->bounds.high;
+    struct machine_state state = {leaf_pc, leaf_sp, fp};
+    const struct pc_entry leaf = known_pc(scratch, leaf_pc - 1);
+    uint32_t fresh = 0, joined = 0; /* fresh frames, and the memo's entries outwards of them */
+    if (unlikely(!step_plainly(&state, leaf.word, high))) {
+        enum step result = step_by_any(&state, leaf.word, memo, &high);
+        if (result == STEP_INTERPRET || result == STEP_EXACT) return 0;
+        if (result != STEP_DONE) {
+            begin(memo, result == STEP_NOWHERE);
+            goto found;
+        }
+    }
+    uint32_t known = memo->count; /* entries [0, known) may still be met */
+    for (bool exact = false;;) {
+        uint32_t at = *hint(memo, state.sp);
+        if (likely(at < known) && is_met(memo, at, &state) && likely(!exact)) {
+            if (likely(all_hold(memo, at))) {
+                joined = at + 1;
+                break;
+            }
+            known = outwards_of_difference(memo, at); /* the frame there holds, and leads elsewhere: none from it inwards will do */
+        }
+        if (unlikely(fresh == MEMO_FRESH)) return give_up(memo, leaf_sp);
+        const struct pc_entry entry = known_pc(scratch, state.pc - !exact);
+        memory->fresh[fresh++] = (struct memo_fresh){state, entry.word, entry.id, exact};
+        exact = false;
+        if (likely(step_plainly(&state, entry.word, high))) continue;
+        enum step result = step_by_any(&state, entry.word, memo, &high);
+        exact = result == STEP_EXACT;
+        if (result == STEP_DONE || exact) continue;
+        if (result == STEP_INTERPRET) return 0;
+        begin(memo, result == STEP_NOWHERE);
+        break;
+    }
+    if (fresh > 0) {
+        if (unlikely(!adopt(memo, joined, memory->fresh, fresh, leaf_sp))) return give_up(memo, leaf_sp);
+        joined = memo->count;
+    }
+found:
+    memo->outer = joined;
+    memo->leaf_pc = leaf_pc;
+    struct memo_frame *outer = FRAME(memo, joined - 1);
+    if (likely(outer->leaf_pc == leaf_pc)) return outer->leaf_stack;
+    uint64_t hash = tree_hash(outer->hash, leaf.id);
+    const struct recent_stack *recent = &memory->recent[hash % RECENT_STACKS];
+    uint32_t stack = likely(recent->hash == hash) && likely(recent->stack != 0) ? recent->stack : look_up_stack(scratch, memo, leaf.id, hash);
+    if (unlikely(outer->depth >= options.depth)) {
+        LOSE(cut_stacks, 1); /* and for each block of it: its number isn't kept here */
+    } else if (likely(stack != TREE_EMPTY_STACK)) {
+        outer->leaf_pc = 0;
+        fence_compiler();
+        outer->leaf_stack = stack;
+        fence_compiler();
+        outer->leaf_pc = leaf_pc;
+    }
+    return stack;
+}
+
+void memo_pcs(const struct memory *memory, struct pcs *pcs) {
+    const struct memo *memo = memory->memo;
+    pcs->count = 0;
+    pcs->values[pcs->count++] = (void *)memo->leaf_pc;
+    for (uint32_t i = memo->outer; i-- > 0 && pcs->count < pcs->most;)
+        if (!(FRAME(memo, i)->flags & MEMO_EXTRA)) pcs->values[pcs->count++] = (void *)WORD(memo, i)->value;
+    pcs->complete = FRAME(memo, -1)->depth == 0;
+}
+
+#endif
