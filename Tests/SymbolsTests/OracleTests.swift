@@ -65,8 +65,10 @@ private func nm(_ path: String, dynamic: Bool) throws -> [(symbol: Listed, byteC
         for path in try Self.files(in: directory) where !path.hasSuffix(".o") {
             let module = try ModuleSymbols(path: path, expectedBuildID: nil)
             var code: [Sized] = []
-            for dynamic in [false, true] {
-                for (symbol, byteCount) in try nm(path, dynamic: dynamic) where ["t", "T", "W", "i"].contains(symbol.type) {
+            // A separate debug file names what the library itself doesn't.
+            let debug = module.debugInfoPath.flatMap { $0 == path ? nil : $0 }
+            for (file, dynamic) in [(path, false), (path, true)] + (debug.map { [($0, false)] } ?? []) {
+                for (symbol, byteCount) in try nm(file, dynamic: dynamic) where ["t", "T", "W", "i"].contains(symbol.type) {
                     code.append(Sized(start: symbol.address, byteCount: byteCount, name: symbol.name))
                 }
             }
