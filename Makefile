@@ -40,7 +40,7 @@ $(LIBRARY): $(LIBRARY_SOURCES) $(LIBRARY_HEADERS) Makefile
 	$(CC) $(LIBRARY_CFLAGS) $(addprefix -I,$(LIBRARY_FOLDERS)) $(CFLAGS) -o $@.$$$$ $(LIBRARY_SOURCES) $(LIBRARY_LDFLAGS) $(LDFLAGS) && mv -f $@.$$$$ $@
 
 # SwiftPM does not see when a header that Swift imports changes, and would keep the old layout: its importers are made to look new.
-.build/headers: $(wildcard Interposer/include/* Sources/CLaunch/* Sources/CLogs/*)
+.build/headers: $(wildcard Interposer/include/* Sources/CLaunch/* Sources/CLogs/* Sources/CSymbols/*)
 	@mkdir -p $(@D)
 	@[ ! -e $@ ] || touch Sources/*/*.swift Tests/*/*.swift
 	@touch $@
@@ -83,8 +83,10 @@ test-programs: packages
 bench: bench-recording
 	$(SWIFT) build -c release --product make-image
 	$(SWIFT) build -c release --product make-log
+	$(SWIFT) build -c release --static-swift-stdlib --disable-local-rpath -Xlinker -s --product symbolize
 	@scripts/bench-reduce $(BUILD)/bin .build/release/make-image
 	@scripts/bench-logs $(BUILD)/bin .build/release/make-log
+	@scripts/bench-symbols .build/release/symbolize
 	@scripts/bench $(BUILD)/bin
 
 # As make bench-recording PARTS='pairs memory' RUNS=3 ONLY='walk*': some 20 minutes without.

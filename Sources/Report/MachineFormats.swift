@@ -36,7 +36,7 @@ package struct JSONReport {
             "\"uniqueStacks\":\(totals.uniqueStacks)", "\"lostEvents\":\(totals.lostEvents)",
             "\"unmatchedFrees\":\(number(totals.unmatchedFrees))",
         ].joined(separator: ",") + "},\n\"rows\":[")
-        var written: [Frame: [UInt8]] = [:]
+        var written: [Frame: [[UInt8]]] = [:]
         for (index, row) in selection.rows.enumerated() {
             try out.write(index == 0 ? "\n " : ",\n ")
             try out.write("{" + [
@@ -50,15 +50,14 @@ package struct JSONReport {
             var count = 0
             for frame in reduction.frames(of: row) {
                 if let frameLimit, count >= frameLimit { break }
-                if count > 0 { try out.write(",") }
-                count += 1
-                // A frame stands in many stacks: its text is made once.
-                if let bytes = written[frame] {
-                    try out.write(bytes)
-                } else {
-                    let bytes = Array(text(names.name(frame)).utf8)
-                    written[frame] = bytes
-                    try out.write(bytes)
+                // A frame stands in many stacks: its texts, one for each function inlined there, are made once.
+                let entries = written[frame] ?? names.expanded(frame).map { Array(text($0).utf8) }
+                written[frame] = entries
+                for entry in entries {
+                    if let frameLimit, count >= frameLimit { break }
+                    if count > 0 { try out.write(",") }
+                    count += 1
+                    try out.write(entry)
                 }
             }
             try out.write("]}")
@@ -79,7 +78,7 @@ package struct JSONReport {
             "\"offset\":\(hasOffset ? "\(frame.frame.offset)" : "null")",
             "\"address\":\(number(frame.address))", "\"function\":\(function.map(jsonString) ?? "null")",
             "\"symbolOffset\":\(number(frame.symbolOffset))", "\"file\":\(frame.file.map(jsonString) ?? "null")",
-            "\"line\":\(number(frame.line))", "\"inlined\":null",
+            "\"line\":\(number(frame.line))", "\"inlined\":\(frame.inlined.map { "\($0)" } ?? "null")",
         ].joined(separator: ",") + "}"
     }
 
@@ -104,7 +103,9 @@ package func writeCSV(_ reduction: Reduction, _ selection: RowSelection, frameLi
     func value<Value>(_ value: Value?) -> String { value.map { "\($0)" } ?? "" }
     try out.write("bytes,blocks,allocated_bytes,allocated_blocks,peak_bytes,temporary_blocks,oldest_seconds,newest_seconds,stack\r\n")
     for row in selection.rows {
-        let frames = reduction.frames(of: row).prefix(frameLimit ?? .max).map { names.name($0).text }
+        let frames = names.expanded(reduction.frames(of: row), limit: frameLimit).entries.map { named in
+            named.file == nil ? named.text : "\(named.text) \(named.place)"
+        }
         let cells: [String] = [
             "\(row.bytes)", "\(row.blocks)", value(row.history?.allocatedBytes), value(row.history?.allocatedBlocks),
             value(row.history?.peakBytes), value(row.history?.temporaryBlocks), value(row.oldestSeconds),
@@ -120,8 +121,7 @@ package func writeFolded(_ reduction: Reduction, _ selection: RowSelection, fram
     var sums: [String: UInt64] = [:]
     var order: [String] = []
     for row in selection.rows where row.bytes > 0 {
-        let frames = reduction.frames(of: row).prefix(frameLimit ?? .max).reversed().map { frame -> String in
-            let named = names.name(frame)
+        let frames = names.expanded(reduction.frames(of: row), limit: frameLimit).entries.reversed().map { named -> String in
             // The separators of the format can't stand in a name.
             return String((named.function.map(escaped) ?? named.text).map { $0 == ";" ? ":" : $0 })
         }

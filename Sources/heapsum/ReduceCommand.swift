@@ -7,6 +7,7 @@ import HeapImage
 import Logs
 import Reduce
 import Report
+import Symbols
 
 struct ReduceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -36,6 +37,8 @@ struct ReduceCommand: ParsableCommand {
               heapsum malloc.log@2                the second set of an AIX log
               zstdcat malloc.log.zst | heapsum -  or heapsum malloc.log.zst
               heapsum --input slub dmesg.txt
+              heapsum --sysroot /srv/target --debug-dir ./debug app.4711.heap
+              gensyms ./app > app.syms; heapsum --symbols app.syms app.4711.heap
 
             A regular expression is searched for in each frame's function name and module path.
             Exit status: 0 done, 2 nothing of an input could be used, 64 wrong arguments.
@@ -78,6 +81,8 @@ struct ReduceCommand: ParsableCommand {
 
     @Flag(help: "No progress bar, not even on a terminal.")
     var noProgress = false
+    @OptionGroup(title: "Symbols")
+    var symbols: SymbolOptions
 
     @Option(help: "When to use colours; auto honours NO_COLOR.")
     var color: ColorChoice = .auto
@@ -95,6 +100,7 @@ struct ReduceCommand: ParsableCommand {
         } catch {
             throw ValidationError("\(error)")
         }
+        let symbolizer = try symbols.symbolizer()
         var status: ExitCode?
         let inputs = Inputs(paths: files, kind: input, set: set)
         for failure in inputs.failures {
@@ -122,7 +128,7 @@ struct ReduceCommand: ParsableCommand {
         }
         guard !reduction.inputs.isEmpty else { throw ExitCode.badInput }
         do {
-            try report(reduction, filter)
+            try report(reduction, filter, symbolizer)
         } catch let error as OutputError {
             say("\(error)")
             throw ExitCode.badInput
@@ -146,11 +152,13 @@ struct ReduceCommand: ParsableCommand {
         }
     }
 
-    private func report(_ reduction: Reduction, _ filter: FrameFilter) throws {
-        let names = FrameNames(reduction)
+    private func report(_ reduction: Reduction, _ filter: FrameFilter, _ symbolizer: Symbolizer) throws {
+        let names = FrameNames(reduction, symbolizer: symbolizer)
         let isTable = format == .table
         let selection = RowSelection(
             reduction, names: names, sort: sort, top: limit(top, inTable: isTable), minBytes: minBytes.value, filter: filter)
+        // Records have one line an address, whatever was inlined there.
+        if format != .records { names.prepare(selection.rows) }
         let frameLimit = limit(frames, inTable: isTable)
         let out = try TextOutput(path: output)
         switch format {
