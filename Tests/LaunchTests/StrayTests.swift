@@ -43,9 +43,9 @@ import Testing
         let path = String(line[line.range(after: said)])
         #expect(path.hasPrefix(isWritable ? scratch.path + "/images/" : "/dev/shm/worker."))
         let image = try HeapImage(path: path)
+        #expect(image.presence == (stays ? .running : .gone)) // and so it stays, once it was asked
         if stays { kill(pid_t(image.header.pid), SIGKILL) }
         unlink(path)
-        #expect(image.presence == (stays ? .running : .gone))
         var blocks = 0
         image.forEachBlock { batch in for index in batch.indices where batch[index].bytes == 77 { blocks += 1 } }
         #expect(blocks == 30)
