@@ -47,6 +47,7 @@ package struct ResidentMeter {
     private var peakBytes: UInt64 = 0
     private var scanned: (seconds: Int, nanoseconds: Int)?
     private var splitDue: UInt64 = 0
+    private var splitSince: UInt64?
 
     package init(pid: pid_t, runDirectory: FilePath) {
         self.pid = pid
@@ -71,13 +72,15 @@ package struct ResidentMeter {
     }
 
     // By kind of mapping. The kernel walks all the program's pages for it and holds its map meanwhile, which for tens
-    // of gigabytes takes a good part of a second: so never for more than a hundredth of the time.
+    // of gigabytes takes a good part of a second: so for a twentieth of the time at most, and a hundredth after a minute.
     private mutating func split(inode: UInt64) {
         let began = monotonicNanoseconds()
         guard began >= splitDue, let image, let imagePath else { return }
         defer {
             let now = monotonicNanoseconds()
-            splitDue = now &+ max((now &- began) &* 100, 250_000_000)
+            splitSince = splitSince ?? began
+            let share: UInt64 = now &- (splitSince ?? began) < 60_000_000_000 ? 20 : 100
+            splitDue = now &+ max((now &- began) &* share, 250_000_000)
         }
         guard let file = try? FileSource(path: imagePath.string), let opened = try? HeapImage(file, presence: .running),
             opened.header.pid == UInt32(pid), let found = measureResidence(of: pid, image: opened, imageInode: inode),
@@ -112,7 +115,7 @@ package struct ResidentMeter {
                 close()
                 image = file
                 imagePath = runDirectory.appending(name)
-                splitDue = 0
+                (splitDue, splitSince) = (0, nil)
                 imageAge = ImageAge(header)
                 peakBytes = header.rss_peak_bytes
             } else {

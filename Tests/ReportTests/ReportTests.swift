@@ -296,7 +296,7 @@ func table(_ style: Style = Style(), sort: SortKey = .bytes, top: Int? = nil, fr
                    104,857,600  other anonymous memory, which is not malloc's
                        135,168  stacks
                      2,097,152  files: programs, libraries and their data, mapped files
-             4,398,046,510,080  shared memory
+              4,398,046,510,080  shared memory
                        307,200  heapsum's own image
                          8,192  swapped out, on top of these
               malloc is the smaller part: 3,072,000 bytes, and 4,398,151,367,680 that heapsum sees nothing of.
