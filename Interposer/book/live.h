@@ -38,7 +38,7 @@ extern struct live_shape live_shapes[HEAP_MAP_COUNT];
 #define LIVE_BRANCH_LOG2 12 /* 4,096 entries of 4 bytes */
 
 static inline uint32_t live_map_for(size_t usable) {
-    if (usable <= HEAP_FINE_MOST_BYTES) return HEAP_MAP_FINE;
+    if (usable < 1u << HEAP_GRANULE_LOG2_1) return HEAP_MAP_FINE;
     if (usable < 1u << HEAP_GRANULE_LOG2_2) return 1;
     if (usable < 1u << HEAP_GRANULE_LOG2_3) return 2;
     return usable < 1u << HEAP_GRANULE_LOG2_4 ? 3 : 4;
@@ -105,7 +105,7 @@ static inline size_t glibc_chunk_size(const void *block) { return ((const size_t
 static inline size_t glibc_usable_size(const void *block) { return glibc_chunk_size(block) - (((const size_t *)block)[-1] & 2 ? 16 : 8); }
 
 /* Whether the block is glibc's and in its fine map, as nearly all are. */
-static inline bool live_is_fine(const void *block) { return likely(next.is_glibc) && likely(glibc_chunk_size(block) <= HEAP_FINE_MOST_BYTES + 8); }
+static inline bool live_is_fine(const void *block) { return likely(next.is_glibc) && likely(glibc_chunk_size(block) < (1u << HEAP_GRANULE_LOG2_1) + 8); }
 
 /*
  * The place of a block in the map for its size, by the allocator; where that can't say (it brought no malloc_usable_size, and libc's would

@@ -39,11 +39,9 @@ static __attribute__((noinline)) void copy_levels(struct heap_stack *stack) {
     }
 }
 
-static __attribute__((noinline)) uint32_t lifetime_bucket(uint32_t born, uint32_t died) {
+static __attribute__((noinline)) uint32_t lifetime(uint32_t born, uint32_t died) {
     uint64_t from = heap_tick_milliseconds(born), to = heap_tick_milliseconds(died);
-    uint64_t units = (to > from ? to - from : 0) / HEAP_LIFETIME_FIRST_MILLISECONDS;
-    uint32_t bucket = units == 0 ? 0 : 64 - (uint32_t)__builtin_clzll(units);
-    return bucket < HEAP_LIFETIME_COUNT ? bucket : HEAP_LIFETIME_COUNT - 1;
+    return heap_lifetime_of_milliseconds(to > from ? to - from : 0);
 }
 
 /*
@@ -93,8 +91,8 @@ static inline __attribute__((always_inline)) void fold_event(struct heap_stack *
     add(&stack->freed_blocks, 1, alone);
     add(&stack->freed_bytes, bytes, alone);
     if (unlikely(heap_slot_tick(slot) != tick)) {
-        uint32_t bucket = lifetime_bucket(heap_slot_tick(slot), tick);
-        if (bucket > 0) add(&stack->lifetimes[bucket], 1, alone);
+        uint32_t lived = lifetime(heap_slot_tick(slot), tick);
+        if (lived > 0) add(&stack->lifetimes[lived - 1], 1, alone);
     }
     if (flags & HEAP_EVENT_FLAG_TEMPORARY) add(&stack->temporary_blocks, 1, alone);
 }

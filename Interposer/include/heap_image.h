@@ -107,9 +107,8 @@ struct heap_string {
  * thread's heap_in_flight holds what stood here.
  *
  * A block lives in the coarsest map whose granule is not above its usable size (malloc_usable_size),
- * which is the same at its allocation and at its free; but blocks that hold no more than HEAP_FINE_MOST_BYTES live in the
- * fine map. Two blocks of one map can't share a granule, as a block spans at least one granule of its map. Each granule is eight
- * of the one before, so a block over 512 bytes takes up 8 slots at the most: 128 bytes.
+ * which is the same at its allocation and at its free. Two blocks of one map can't share a granule, as a block spans at least one
+ * granule of its map.
  */
 #define HEAP_SLOT_STACK_SHIFT 38
 #define HEAP_SLOT_TICK_SHIFT 18
@@ -130,11 +129,8 @@ struct heap_string {
 #define HEAP_GRANULE_LOG2_FINE_OTHER 3
 #define HEAP_GRANULE_LOG2_1 9
 #define HEAP_GRANULE_LOG2_2 12
-#define HEAP_GRANULE_LOG2_3 15
-#define HEAP_GRANULE_LOG2_4 18
-
-/* What glibc can hold for a request of up to 512 bytes. */
-#define HEAP_FINE_MOST_BYTES 520u
+#define HEAP_GRANULE_LOG2_3 13
+#define HEAP_GRANULE_LOG2_4 17
 
 enum heap_piece_kind {
     HEAP_PIECE_FREE = 0,   /* handed out and not in the tree (yet): nothing of it counts */
@@ -220,15 +216,21 @@ struct heap_level {
 /* Snapshot i is taken when the run is HEAP_SNAPSHOT_FIRST_SECONDS << i seconds old: 8 s … 12 days. */
 #define HEAP_SNAPSHOT_COUNT 18
 #define HEAP_SNAPSHOT_FIRST_SECONDS 8
-/* Lifetime i counts blocks that lived less than 4 << i milliseconds (and not less than half that); the last all above. */
-#define HEAP_LIFETIME_COUNT 18
+/* Lifetime i counts blocks that lived less than 4 << 2i milliseconds (and not less than a quarter of that), up to 70 minutes; the last all above. */
+#define HEAP_LIFETIME_COUNT 12
 #define HEAP_LIFETIME_FIRST_MILLISECONDS 4
+
+static inline uint32_t heap_lifetime_of_milliseconds(uint64_t milliseconds) {
+    uint64_t units = milliseconds / HEAP_LIFETIME_FIRST_MILLISECONDS;
+    uint32_t lifetime = units == 0 ? 0 : (uint32_t)(63 - __builtin_clzll(units)) / 2 + 1;
+    return lifetime < HEAP_LIFETIME_COUNT ? lifetime : HEAP_LIFETIME_COUNT - 1;
+}
 
 /*
  * A stack's counters, folded from the rings: the events of a thread's ring at and after `folded` are
  * not in them. Peak and snapshots are copied lazily: where `peak_epoch` is not the header's, or
  * `snapshots` is below the header's count, the stack has not changed since, and the missing values are
- * what it holds now. What a fold touches is the first line.
+ * what it holds now.
  */
 struct heap_stack {
     uint32_t node; /* the innermost frame's */
@@ -240,9 +242,8 @@ struct heap_stack {
     uint64_t freed_blocks;
     uint64_t freed_bytes;
     uint64_t temporary_blocks; /* freed before their thread's next allocation */
-    uint64_t reserved1;
+    uint64_t lifetimes[HEAP_LIFETIME_COUNT - 1]; /* from lifetime 1 on: lifetime 0 is what the others leave of freed_blocks */
     struct heap_level peak; /* held at the process's peak */
-    uint64_t lifetimes[HEAP_LIFETIME_COUNT]; /* [0] is not counted: it is what the others leave of freed_blocks */
     struct heap_level levels[HEAP_SNAPSHOT_COUNT];
 };
 
@@ -443,10 +444,10 @@ HEAP_ASSERT(sizeof(struct heap_piece) == 16, "piece");
 HEAP_ASSERT(sizeof(struct heap_block) == 24, "block");
 HEAP_ASSERT(sizeof(struct heap_node) == 16, "node");
 HEAP_ASSERT(offsetof(struct heap_stack, peak_epoch) == 8, "stack: epoch and snapshots are one word");
-HEAP_ASSERT(offsetof(struct heap_stack, peak) == 64, "stack: a fold touches one line");
-HEAP_ASSERT(offsetof(struct heap_stack, lifetimes) == 80, "stack");
-HEAP_ASSERT(offsetof(struct heap_stack, levels) == 224, "stack");
-HEAP_ASSERT(sizeof(struct heap_stack) == 512, "stack");
+HEAP_ASSERT(offsetof(struct heap_stack, lifetimes) == 56, "stack: a fold touches one line, nearly always");
+HEAP_ASSERT(offsetof(struct heap_stack, peak) == 144, "stack");
+HEAP_ASSERT(offsetof(struct heap_stack, levels) == 160, "stack");
+HEAP_ASSERT(sizeof(struct heap_stack) == 448, "stack: an odd number of lines, so that the first ones spread over a cache's sets");
 HEAP_ASSERT(offsetof(struct heap_module, bias) == 48, "module");
 HEAP_ASSERT(sizeof(struct heap_module) == 120, "module");
 HEAP_ASSERT(sizeof(struct heap_event) == 32, "event");

@@ -134,10 +134,7 @@ extension HeapImage {
         let snapshots = snapshotCount
         var lifetimes: [UInt32: [Int]] = [:]
         for free in census.replayedFrees {
-            // Bucket i: less than 4 << i milliseconds.
-            let quotient = free.milliseconds / UInt64(HEAP_LIFETIME_FIRST_MILLISECONDS)
-            let bucket = min(64 - quotient.leadingZeroBitCount, Int(HEAP_LIFETIME_COUNT) - 1)
-            lifetimes[free.stack, default: []].append(bucket)
+            lifetimes[free.stack, default: []].append(Int(heap_lifetime_of_milliseconds(free.milliseconds)))
         }
         layout.begin(.stacks, at: out.position)
         try forEachChunk(of: .stacks) { bytes, first in
@@ -158,8 +155,7 @@ extension HeapImage {
                     stack.freed_blocks = counts.freedBlocks
                     stack.freed_bytes = counts.freedBytes
                     stack.temporary_blocks = counts.temporaryBlocks
-                    // Bucket 0 is not counted: it is what the others leave of the frees.
-                    for bucket in lifetimes[UInt32(number)] ?? [] where bucket > 0 { stack.addLifetime(bucket) }
+                    for lifetime in lifetimes[UInt32(number)] ?? [] { stack.addLifetime(lifetime) }
                 }
                 try out.write(value: stack)
             }
@@ -236,10 +232,12 @@ extension heap_stack {
         }
     }
 
-    mutating func addLifetime(_ bucket: Int) {
+    /// Lifetime 0 has no counter: it is what the others leave of the frees.
+    mutating func addLifetime(_ lifetime: Int) {
+        guard lifetime > 0 else { return }
         withUnsafeMutableBytes(of: &lifetimes) {
-            let old = $0.loadUnaligned(fromByteOffset: bucket * 8, as: UInt64.self)
-            $0.storeBytes(of: old &+ 1, toByteOffset: bucket * 8, as: UInt64.self)
+            let offset = (lifetime - 1) * MemoryLayout<UInt64>.size
+            $0.storeBytes(of: $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self) &+ 1, toByteOffset: offset, as: UInt64.self)
         }
     }
 }

@@ -124,7 +124,7 @@ package struct ImageBuilder {
         if usable >= 1 << HEAP_GRANULE_LOG2_4 { return (4, UInt64(HEAP_GRANULE_LOG2_4)) }
         if usable >= 1 << HEAP_GRANULE_LOG2_3 { return (3, UInt64(HEAP_GRANULE_LOG2_3)) }
         if usable >= 1 << HEAP_GRANULE_LOG2_2 { return (2, UInt64(HEAP_GRANULE_LOG2_2)) }
-        if usable > HEAP_FINE_MOST_BYTES { return (1, UInt64(HEAP_GRANULE_LOG2_1)) }
+        if usable >= 1 << HEAP_GRANULE_LOG2_1 { return (1, UInt64(HEAP_GRANULE_LOG2_1)) }
         return (HEAP_MAP_FINE, UInt64(header.granule_log2.0))
     }
 
@@ -230,7 +230,7 @@ package struct ImageBuilder {
         } else {
             contents[Int(HEAP_SECTION_BLOCKS.rawValue)] = denseBlocks
         }
-        let entryBytes: [UInt32] = [1, 120, 16, 512, 256, 4096, 32, 16, 16384, 24, 8, 8, 8]
+        let entryBytes: [UInt32] = [1, 120, 16, UInt32(MemoryLayout<heap_stack>.size), 256, 4096, 32, 16, 16384, 24, 8, 8, 8]
         // A running image's sections have room to grow, by pages; a dense one's stand end to end.
         let step: UInt64 = kind == HEAP_KIND_RUNNING ? 4096 : 8
         var position = (UInt64(MemoryLayout<heap_header>.size) + step - 1) / step * step
