@@ -10,6 +10,8 @@ struct Replay {
     private var files: [String] = []
     private var seed: UInt64 = 0
     private var rounds = 0
+    /// A limit to run into, so that a test sees that they hold.
+    private var check: String?
 
     init(_ surface: Surface, _ arguments: [String]) {
         self.surface = surface
@@ -18,6 +20,7 @@ struct Replay {
             switch word {
             case "--seed": seed = rest.popFirst().flatMap { UInt64($0) } ?? 0
             case "--rounds": rounds = rest.popFirst().flatMap { Int($0) } ?? 0
+            case "--check-limits": check = rest.popFirst()
             default: files.append(word)
             }
         }
@@ -30,6 +33,7 @@ struct Replay {
             worst = (max(worst.milliseconds, taken.milliseconds), max(worst.bytes, taken.bytes))
             count += 1
         }
+        if let check { runInto(check) }
         do {
             // What the first read sets up (tables of Unicode, caches of types) is no input's doing.
             try? surface.read([])
@@ -55,6 +59,18 @@ struct Replay {
         }
         print("read \(count): at most \(worst.milliseconds) ms of processor time and \(worst.bytes) bytes of memory")
         return 0
+    }
+
+    /// Takes more than an input of no bytes may, and so ends by a signal.
+    private func runInto(_ limit: String) {
+        _ = Limits(bytes: 0)
+        if limit == "memory" {
+            // As an array does that believes a count: without the memory Swift traps.
+            var bytes: [UInt8] = []
+            bytes.reserveCapacity(Limits.spareBytes * 2)
+            print("\(bytes.capacity) bytes were to be had")
+        }
+        while limit == "time" {}
     }
 
     private func damage(_ original: [UInt8], _ random: inout SeededGenerator) -> [UInt8] {
