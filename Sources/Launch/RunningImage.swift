@@ -87,9 +87,8 @@ private func open(_ span: ImageSpan, of pid: pid_t, started startTime: UInt64) t
         defer { try? file.close() }
         var status = stat()
         // Not the device: btrfs and overlayfs show another in maps than in stat.
-        guard fstat(file.rawValue, &status) == 0, UInt64(status.st_ino) == mapping.inode, isOwned(status.st_uid, by: pid),
-            let header = imageHeader(file)
-        else { continue }
+        guard fstat(file.rawValue, &status) == 0, UInt64(status.st_ino) == mapping.inode, let header = imageHeader(file) else { continue }
+        guard isOwned(status.st_uid, by: pid) else { return nil }
         return belongs(header, to: pid, started: startTime) ? .file(path) : nil
     }
     let memory = try openToRead(FilePath("/proc/\(pid)/mem"))

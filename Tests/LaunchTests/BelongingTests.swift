@@ -1,5 +1,5 @@
 // heapdump takes an image for a process's own only where the image says so, and is its user's: a file that
-// was put in the image's place, another process's image, and a forged one are refused. The forger is python3.
+// was put in the image's place, another process's image, and a forged one are refused. The forger is a script.
 
 import CHeapImage
 import Glibc
@@ -26,7 +26,6 @@ import Testing
         mapped = mmap.mmap(file, 0, mmap.MAP_SHARED, mmap.PROT_READ)
         os.close(file)
         if lie == "owner": os.setresuid(65534, 65534, 65534)
-        open(sys.argv[2] + ".ready", "w").close() if lie != "owner" else None
         print("ready", flush=True)
         time.sleep(600)
         """
@@ -51,7 +50,9 @@ import Testing
             kill(forger.pid, SIGKILL)
             _ = try? forger.wait()
         }
-        #expect(try eventually { try contents(forger.outputPath).contains("ready") }, "\(try contents(forger.messagesPath))")
+        let ready = try eventually { try contents(forger.outputPath).contains("ready") }
+        let messages = try contents(forger.messagesPath)
+        #expect(ready, "\(messages)")
         return try scratch.run([Built.heapdump, "--timeout", "0", "\(forger.pid)"])
     }
 
@@ -76,20 +77,20 @@ import Testing
         let scratch = try Scratch()
         let planted = try runningImage(scratch)
         let program = try scratch.start(
-            ["python3", "-c", "import time; kept = bytearray(7654321); print('ready', flush=True); time.sleep(600)"],
-            variables: ["LD_PRELOAD": Built.interposer, "HEAPSUM_OUTPUT": scratch.path, "HEAPSUM_ONLY": "python*"])
+            ["perl", "-e", "$| = 1; $kept = 'x' x 7654321; print 'ready'; sleep 600"],
+            variables: ["LD_PRELOAD": Built.interposer, "HEAPSUM_OUTPUT": scratch.path, "HEAPSUM_ONLY": "perl"])
         defer {
             kill(program.pid, SIGKILL)
             _ = try? program.wait()
         }
         #expect(try eventually { try contents(program.outputPath).contains("ready") })
-        let path = "\(scratch.path)/" + (try #require(try scratch.shell("ls python*.heap").output.split(separator: "\n").first))
+        let path = "\(scratch.path)/" + (try #require(try scratch.shell("ls perl*.heap").output.split(separator: "\n").first))
         // The forged header is right in all but its inode.
         var bytes = [UInt8](try contentsOf(planted))
         let header = [UInt8](try contentsOf(path, most: 72))
         bytes.replaceSubrange(40 ..< 72, with: header[40 ..< 72])
         try write(bytes, to: "\(scratch.path)/other")
-        try scratch.prepare("mv '\(path)' away; mv other '\(path)'")
+        try scratch.prepare("rm '\(path)'; mv other '\(path)'")
         let outcome = try scratch.run([Built.heapdump, "\(program.pid)"])
         #expect(outcome.exitStatus == 0, "\(outcome)")
         let dump = try HeapImage(path: String(outcome.output.dropLast()))
