@@ -26,7 +26,7 @@ LIBRARY_FOLDERS = Interposer/include Interposer Interposer/hooks Interposer/stac
 LIBRARY_SOURCES = $(wildcard Interposer/*/*.c)
 LIBRARY_HEADERS = $(wildcard Interposer/*.h Interposer/*/*.h)
 
-.PHONY: all library tools examples demo test fuzz bench bench-recording install clean packages
+.PHONY: all library tools examples demo test test-programs fuzz bench bench-recording install clean packages
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -40,7 +40,7 @@ $(LIBRARY): $(LIBRARY_SOURCES) $(LIBRARY_HEADERS) Makefile
 	$(CC) $(LIBRARY_CFLAGS) $(addprefix -I,$(LIBRARY_FOLDERS)) $(CFLAGS) -o $@.$$$$ $(LIBRARY_SOURCES) $(LIBRARY_LDFLAGS) $(LDFLAGS) && mv -f $@.$$$$ $@
 
 # SwiftPM does not see when a header that Swift imports changes, and would keep the old layout: its importers are made to look new.
-.build/headers: $(wildcard Interposer/include/* Sources/CLaunch/*)
+.build/headers: $(wildcard Interposer/include/* Sources/CLaunch/* Sources/CLogs/* Sources/CSymbols/*)
 	@mkdir -p $(@D)
 	@[ ! -e $@ ] || touch Sources/*/*.swift Tests/*/*.swift
 	@touch $@
@@ -81,9 +81,19 @@ fuzz: packages .build/headers
 	$(SWIFT) build -c release --sanitize=fuzzer --scratch-path .build/fuzz -Xswiftc -DFUZZER --product fuzz
 	@scripts/fuzz $(SURFACE) $(SECONDS)
 
+# Programs that people run, each with a real workload, plainly and recorded. Some minutes; ONLY='python3*' chooses rows.
+test-programs: packages
+	@scripts/install-packages --programs
+	@$(MAKE) --no-print-directory all
+	@scripts/test-programs $(BUILD)/bin
+
 bench: bench-recording
 	$(SWIFT) build -c release --product make-image
+	$(SWIFT) build -c release --product make-log
+	$(SWIFT) build -c release --static-swift-stdlib --disable-local-rpath -Xlinker -s --product symbolize
 	@scripts/bench-reduce $(BUILD)/bin .build/release/make-image
+	@scripts/bench-logs $(BUILD)/bin .build/release/make-log
+	@scripts/bench-symbols .build/release/symbolize
 	@scripts/bench $(BUILD)/bin
 
 # As make bench-recording PARTS='pairs memory' RUNS=3 ONLY='walk*': some 20 minutes without.

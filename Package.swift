@@ -27,20 +27,30 @@ let package = Package(
         // What all tools say alike: the version, signals' names, sizes.
         .target(name: "Common"),
         .target(name: "HeapImage", dependencies: ["CHeapImage", system]),
-        .target(name: "Symbols", dependencies: [system]),
+        // The libraries for DWARF, compressed sections and mangled names.
+        .systemLibrary(name: "CSymbols", path: "Sources/CSymbols"),
+        .target(name: "Symbols", dependencies: ["CSymbols", system]),
         .target(name: "Reduce", dependencies: ["HeapImage"]),
+        // What other tools and the kernel log of allocations, into the same reduction.
+        .systemLibrary(name: "CLogs", path: "Sources/CLogs"),
+        .target(name: "Logs", dependencies: ["CLogs", "HeapImage", "Reduce", system]),
         .target(name: "Report", dependencies: ["CHeapImage", "Common", "HeapImage", "Reduce", "Symbols", system]),
         // What Launch needs of Linux that Swift's Glibc module doesn't have.
         .systemLibrary(name: "CLaunch", path: "Sources/CLaunch"),
         .target(name: "Launch", dependencies: ["CHeapImage", "CLaunch", "Common", "HeapImage", "Symbols", system]),
 
-        .executableTarget(name: "heapsum", dependencies: ["Common", "HeapImage", "Reduce", "Report", "Symbols", argumentParser]),
+        .executableTarget(name: "heapsum", dependencies: ["Common", "HeapImage", "Logs", "Reduce", "Report", "Symbols", argumentParser]),
         .executableTarget(name: "heaprun", dependencies: ["Common", "Launch", argumentParser]),
         .executableTarget(name: "heapdump", dependencies: ["Common", "Launch", argumentParser]),
         .executableTarget(name: "gensyms", dependencies: ["Common", "Symbols", argumentParser]),
 
         // Images for the benchmarks, of any number of blocks and stacks.
         .executableTarget(name: "make-image", dependencies: ["CHeapImage", "TestSupport", argumentParser], path: "Benchmarks/make-image"),
+
+        // Logs for the benchmarks, of any size.
+        .executableTarget(name: "make-log", dependencies: ["TestSupport", argumentParser], path: "Benchmarks/make-log"),
+        // Names for a list of addresses, for comparing with eu-addr2line.
+        .executableTarget(name: "symbolize", dependencies: ["Symbols", argumentParser], path: "Benchmarks/symbolize"),
 
         .target(name: "TestSupport", dependencies: ["CHeapImage", "HeapImage", system], path: "Tests/TestSupport"),
         // What the tools do with files from outside, and the program that feeds them hostile ones; see `make fuzz`.
@@ -50,8 +60,9 @@ let package = Package(
 
         .testTarget(name: "HeapImageTests", dependencies: ["CHeapImage", "HeapImage", "TestSupport"]),
         .testTarget(name: "ReduceTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "TestSupport"]),
+        .testTarget(name: "LogsTests", dependencies: ["CHeapImage", "HeapImage", "Logs", "Reduce", "Report", "TestSupport", "heapsum"], exclude: ["Fixtures"]),
         .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport", "heapsum"]),
-        .testTarget(name: "SymbolsTests", dependencies: ["Symbols", "TestSupport"]),
+        .testTarget(name: "SymbolsTests", dependencies: ["CSymbols", "Symbols", "TestSupport"]),
         .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "Common", "HeapImage", "Launch", "TestSupport", "heaprun", "heapdump", "heapsum", "gensyms", system]),
         .testTarget(name: "RecordingTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
         .testTarget(name: "FuzzTests", dependencies: ["FuzzSurface", "TestSupport", "fuzz"], exclude: ["Corpus"]),

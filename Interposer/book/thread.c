@@ -84,7 +84,6 @@ void thread_attach(void) {
     local.plain = IMAGE_NONE;
     local.record = NULL;
     local.scratch = NULL;
-    local.image = number;
     memset(local.branches, 0, sizeof local.branches);
     local.clock.seen.tv_nsec = -1;
     int64_t index = find_record(tid);
@@ -102,5 +101,6 @@ void thread_attach(void) {
         local.record = record;
         if (local.scratch != NULL && unwind_is_plain()) local.plain = number;
     }
+    local.image = number; /* the last: who leaves by longjmp out of a handler in the middle of this comes again, and finds its record by its tid */
     errno = saved;
 }

@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -62,7 +63,11 @@ EXPORT int mlockall(int flags) {
         errno = EAGAIN;
         return -1;
     }
-    if (load_acquire(hook_live) == 0 || !(flags & MCL_CURRENT) || flags & ~(MCL_CURRENT | MCL_FUTURE)) return next.mlockall(flags);
+    if (image.base == NULL || !(flags & MCL_CURRENT) || flags & ~(MCL_CURRENT | MCL_FUTURE)) return next.mlockall(flags);
     if (flags & MCL_FUTURE && next.mlockall(MCL_FUTURE) != 0) return -1;
-    return lock_all_but((uintptr_t)image.base, (uintptr_t)image.base + image.bytes);
+    int cancellation = PTHREAD_CANCEL_ENABLE;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellation); /* read() is a cancellation point, and mlockall is none */
+    int result = lock_all_but((uintptr_t)image.base, (uintptr_t)image.base + image.bytes);
+    pthread_setcancelstate(cancellation, NULL);
+    return result;
 }

@@ -50,7 +50,7 @@
     X(_ZdlPvmSt11align_val_t) \
     X(_ZdaPvmSt11align_val_t)
 
-/* Not allocation: what has to be seen so that the program behaves as without us (signals.c, hazards.c). */
+/* Not allocation: what has to be seen so that the program behaves as without us (signals.c, hazards.c, sandbox.c). */
 #define INTERPOSED_OTHER(X) \
     X(sigaction) \
     X(__sigaction) \
@@ -62,6 +62,8 @@
     X(sigset) \
     X(sigignore) \
     X(dlclose) \
-    X(mlockall)
+    X(mlockall) \
+    X(prctl) \
+    X(syscall)
 
 #endif

@@ -73,6 +73,9 @@ void next_resolve(void) {
     FIND(sigaction);
     FIND(dlclose);
     FIND(mlockall);
+    FIND(prctl);
+    FIND(syscall);
+    sandbox_next_syscall = next.syscall;
     FIND(signal);
     FIND(sysv_signal);
     FIND(sigset);

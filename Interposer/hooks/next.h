@@ -32,11 +32,16 @@ struct next {
     void (*(*sigset)(int, void (*)(int)))(int);
     int (*dlclose)(void *);
     int (*mlockall)(int);
+    int (*prctl)(int, unsigned long, unsigned long, unsigned long, unsigned long); /* variadic in its header, and called alike */
+    long (*syscall)(long, long, long, long, long, long, long);
     bool is_glibc;          /* malloc is glibc's own */
     bool knows_usable_size; /* malloc_usable_size is of the same module as malloc */
 };
 
 extern struct next next;
+
+/* next.syscall, where the jump in sandbox.c finds it. */
+extern long (*sandbox_next_syscall)(long, long, long, long, long, long, long);
 
 /* Whether they are known: `malloc` is set last. */
 static inline bool next_known(void) { return __atomic_load_n(&next.malloc, __ATOMIC_ACQUIRE) != NULL; }

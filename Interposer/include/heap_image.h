@@ -48,6 +48,7 @@ enum heap_flags {
     HEAP_FLAG_SIGNAL_OF_PROGRAM = 1u << 2,  /* the program has its own handler for the dump signal and keeps it */
     HEAP_FLAG_THREADS = 1u << 3,            /* stacks are rooted in their thread (HEAP_MODULE_THREAD) */
     HEAP_FLAG_FULL = 1u << 4,               /* `maximum_bytes` was reached, and recording of new blocks stopped */
+    HEAP_FLAG_STOPPED = 1u << 5,            /* recording ended before the program did (a seccomp filter): later events are not in here */
 };
 
 enum heap_unwinder {

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -279,8 +280,8 @@ static void write_one(void) {
 
 void dump_start(void) { store_relaxed(&state, IDLE); }
 
-void dump_write(void) {
-    int saved = errno;
+/* One dump, or two where somebody asked meanwhile. */
+static void write_or_ask(void) {
     uint32_t seen = IDLE;
     if (!cas_acq_rel(&state, &seen, WRITING)) {
         /* Somebody writes, in another thread or beneath us: all requests that come meanwhile become one more dump. */
@@ -293,5 +294,14 @@ void dump_write(void) {
         write_one();
         seen = WRITING;
     } while (!cas_acq_rel(&state, &seen, IDLE));
+}
+
+void dump_write(void) {
+    int saved = errno, cancellation = PTHREAD_CANCEL_ENABLE;
+    /* open() and pwrite() are cancellation points: a thread with a cancellation pending would end in here, in the
+     * middle of whatever the signal interrupted, with the allocator's lock in its hand perhaps. */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellation);
+    write_or_ask();
+    pthread_setcancelstate(cancellation, NULL);
     errno = saved;
 }

@@ -89,11 +89,13 @@ static bool start_with(char **env) {
         return false;
     }
     if (!cas_acq_rel(&phase, &seen, STARTING)) return false;
-    int saved = errno;
+    int saved = errno, cancellation = PTHREAD_CANCEL_ENABLE;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellation); /* open() is a cancellation point, and the malloc that brought us here is none */
     bool forked = seen == FORKED;
     if (!forked) options_read(env);
     bool live = options.record && (!forked || options.follow) && go_live(forked);
     store_release(&phase, live ? LIVE : OFF);
+    pthread_setcancelstate(cancellation, NULL);
     errno = saved;
     return live;
 }
@@ -101,6 +103,13 @@ static bool start_with(char **env) {
 bool start_recording(void) {
     if (unlikely(load_relaxed(&phase) == OFF)) return false;
     return start_with(environ);
+}
+
+void start_stop(void) {
+    uint32_t live = LIVE;
+    if (!cas_acq_rel(&phase, &live, OFF)) return;
+    or_relaxed(&image.header->flags, HEAP_FLAG_STOPPED);
+    store_release(live_page, 0); /* partner: hook_enter's acquire */
 }
 
 static void before_fork(void) { unwind_fork_begin(); }

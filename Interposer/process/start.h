@@ -15,4 +15,7 @@ bool start_next(void);
  */
 bool start_recording(void);
 
+/* Ends the recording of this process for good, without a system call. The image stays as it is. */
+void start_stop(void);
+
 #endif

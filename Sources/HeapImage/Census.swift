@@ -243,26 +243,40 @@ struct PeakMoment {
 extension Census {
     /// Adds a batch of live blocks; stacks at and above `room` can't be.
     mutating func add(_ batch: Span<LiveBlock>, room: Int) {
-        for index in batch.indices {
-            let block = batch[unchecked: index]
-            var stack = Int(block.stack)
-            if stack >= stacks.count {
-                // Booked under a stack that was made since the header was read; a stack that can't be is
-                // the empty one.
-                if stack < room {
-                    stacks.append(contentsOf: repeatElement(StackCounts(), count: stack + 1 - stacks.count))
-                } else {
-                    stack = 1
-                    strayBlocks += 1
-                }
+        var next = addKnown(batch, from: 0)
+        while next < batch.count {
+            // Booked under a stack that was made since the header was read; a stack that can't be is
+            // the empty one.
+            let block = batch[next]
+            let stack = Int(block.stack)
+            if stack < room {
+                stacks.append(contentsOf: repeatElement(StackCounts(), count: stack + 1 - stacks.count))
+                stacks[stack].addLive(block)
+            } else {
+                stacks[1].addLive(block)
+                strayBlocks += 1
             }
-            stacks[stack].liveBytes &+= block.bytes
-            stacks[stack].liveBlocks &+= 1
-            stacks[stack].oldestTick = min(stacks[stack].oldestTick, block.tick)
-            stacks[stack].newestTick = max(stacks[stack].newestTick, block.tick)
             liveBytes &+= block.bytes
+            next = addKnown(batch, from: next + 1)
         }
         liveBlocks &+= UInt64(batch.count)
+    }
+
+    /// Adds blocks from `first` on, up to one whose stack is not there; its place. Each block's counts lie
+    /// somewhere else, so nothing but loads and stores is in the way of the next one's.
+    private mutating func addKnown(_ batch: Span<LiveBlock>, from first: Int) -> Int {
+        var live = stacks.mutableSpan
+        var next = first, bytes: UInt64 = 0
+        while next < batch.count {
+            let block = batch[unchecked: next]
+            let stack = Int(block.stack)
+            guard stack < live.count else { break }
+            live[unchecked: stack].addLive(block)
+            bytes &+= block.bytes
+            next &+= 1
+        }
+        liveBytes &+= bytes
+        return next
     }
 
     /// Books the live blocks of a stack that is not known under the empty stack.
@@ -294,6 +308,14 @@ extension Census {
 }
 
 extension StackCounts {
+    @inline(__always)
+    mutating func addLive(_ block: LiveBlock) {
+        liveBytes &+= block.bytes
+        liveBlocks &+= 1
+        oldestTick = min(oldestTick, block.tick)
+        newestTick = max(newestTick, block.tick)
+    }
+
     /// What the counters say is live.
     var held: Level {
         Level(bytes: allocatedBytes >= freedBytes ? allocatedBytes - freedBytes : 0,

@@ -33,6 +33,14 @@ package struct Damage: Equatable, CustomStringConvertible {
     /// What is wrong, as a phrase without a full stop.
     package var what: String
 
+    package init(file: String, offset: UInt64, lostBytes: UInt64 = 0, count: Int = 1, what: String) {
+        self.file = file
+        self.offset = offset
+        self.lostBytes = lostBytes
+        self.count = count
+        self.what = what
+    }
+
     package var description: String {
         var text = "\(file): byte \(offset): \(what)"
         if count > 1 { text += " (and \(count - 1) more like it)" }

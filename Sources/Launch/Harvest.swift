@@ -47,6 +47,8 @@ struct Harvest {
     var packed: [PackedImage] = []
     /// Images of programs that are still running, left where they are.
     var running: [(program: String, pid: UInt32, path: FilePath)] = []
+    /// Images of programs that are gone, made where the run directory could not be written.
+    var strays: [StrayImage] = []
     /// What went wrong on our side, a sentence each.
     var problems: [String] = []
     /// What the library had to say, each sentence once, without its prefix.
@@ -114,6 +116,15 @@ extension Harvest {
                 if case .atEnd = gathering { problems.append("the image \(image.path.string) is left as it is: \(error)") }
             }
         }
+    }
+
+    /// Finds the images of this recording that lie elsewhere, when the program has ended.
+    mutating func findStrays(output: FilePath, besides place: RunDirectory, since startTime: UInt64) {
+        let found = strayImages(output: output, besides: place.path, since: startTime)
+        guard !found.isEmpty else { return }
+        let mapped = mappedImages(since: startTime)
+        running += found.filter { mapped.contains($0.inode) }.map { ($0.program, $0.pid, $0.path) }
+        strays = found.filter { !mapped.contains($0.inode) }
     }
 
     /// Takes what the library has to say.

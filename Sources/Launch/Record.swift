@@ -72,6 +72,7 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     }
     meter.close()
     supervisor.finish()
+    harvest.findStrays(output: output, besides: place, since: startTime) // before what is packed lies in the output directory too
     harvest.gather(.atEnd(ending), from: place, into: output, pid: pid, since: startTime)
     if request.options.messages == place.messages { harvest.takeMessages(place.messages) }
     if output != place.path { place.removeIfEmpty() }

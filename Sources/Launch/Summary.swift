@@ -16,11 +16,15 @@ extension Harvest {
             lines.append("heaprun: \(image.program) (PID \(image.pid)) still runs; its image stays at \(image.path.string)")
         }
         if running.count > 8 { lines.append("heaprun: and \(running.count - 8) more programs that still run, beside it") }
+        for stray in strays.prefix(8) {
+            lines.append("heaprun: \(stray.program) (PID \(stray.pid)) could not write into the run directory (another user by then?); its image is \(stray.path.string)")
+        }
+        if strays.count > 8 { lines.append("heaprun: and \(strays.count - 8) more such images, beside it") }
 
         let name = program.lastComponent?.string ?? program.string
         guard !packed.isEmpty else {
             // What the library had to say is the reason; without it there is only guessing.
-            if running.isEmpty && problems.isEmpty {
+            if running.isEmpty && strays.isEmpty && problems.isEmpty {
                 lines.append("heaprun: no image of \(name) appeared" + (messages.isEmpty ? ": \(missingReason)" : ""))
             }
             return lines

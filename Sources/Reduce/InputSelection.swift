@@ -25,17 +25,24 @@ package struct InputSelection {
 
     /// Opens the images at `paths`, in directories all files called `*.heap`.
     package init(paths: [String], choice: SetChoice = .last) {
-        var images: [HeapImage] = []
+        let opened = Self.open(paths: paths)
+        failures = opened.failures
+        choose(among: opened.images, choice)
+    }
+
+    /// The images at `paths`, in directories all files called `*.heap`, before any is chosen.
+    package static func open(paths: [String]) -> (images: [HeapImage], failures: [ImageError]) {
+        var images: [HeapImage] = [], failures: [ImageError] = []
         for path in paths {
             do throws(ImageError) {
-                for file in try Self.files(at: path) {
+                for file in try files(at: path) {
                     do throws(ImageError) { images.append(try HeapImage(path: file)) } catch { failures.append(error) }
                 }
             } catch {
                 failures.append(error)
             }
         }
-        choose(among: images, choice)
+        return (images, failures)
     }
 
     /// Chooses among images that are open.

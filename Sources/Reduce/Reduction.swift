@@ -62,6 +62,10 @@ package struct Input {
     /// Records that are in the input no more: it was cut off, or they make no sense.
     package var recordsLost: UInt64 = 0
     package var damages: [Damage] = []
+    /// What was passed over because it tells of no allocation: lines of other programs in a log.
+    package var passedOver: [Damage] = []
+    /// Which of how many sets of a log this is, in words.
+    package var detail: String?
     /// Live when it was taken.
     package var bytes: UInt64 = 0
     package var blocks: UInt64 = 0
@@ -102,6 +106,7 @@ package final class Reduction {
     package private(set) var totals = Totals()
     private var rowOfNode: [UInt32] = []
     private var moduleNumbers: [ModuleKey: UInt32] = [:]
+    private var namedFrames = LogFrameTable()
     /// For each input that is an image: the row of each of its stacks, plus one; 0 where there is none.
     private var rowsOfStacks: [Int: [UInt32]] = [:]
 
@@ -129,9 +134,26 @@ package final class Reduction {
     /// The frames of a row, innermost first.
     package func frames(of row: Row) -> [Frame] { tree.frames(of: row.node) }
 
+    /// The frame of a log as rows have it.
+    package func frame(_ frame: LogFrame) -> Frame {
+        if frame == .cut { return Frame(module: SpecialModule.cut, offset: 0) }
+        if let thread = frame.thread { return Frame(module: SpecialModule.thread, offset: thread) }
+        if let address = frame.address, frame.name.isEmpty && frame.module.isEmpty && frame.file.isEmpty {
+            return Frame(module: SpecialModule.none, offset: address)
+        }
+        return Frame(module: SpecialModule.named, offset: namedFrames.number(of: frame))
+    }
+
+    /// What a log said of a frame; nil for a frame of an image, and for an address without a name.
+    package func logFrame(_ frame: Frame) -> LogFrame? {
+        guard frame.module == SpecialModule.named, frame.offset < UInt64(namedFrames.frames.count) else { return nil }
+        return namedFrames.frames[Int(frame.offset)]
+    }
+
     /// The absolute address of a frame, where it is known.
     package func address(of frame: Frame) -> UInt64? {
         if frame.module == SpecialModule.none { return frame.offset }
+        if frame.module == SpecialModule.named { return logFrame(frame)?.address }
         return modules[Int(frame.module)].bias.map { $0 &+ frame.offset }
     }
 
@@ -164,10 +186,12 @@ extension Reduction {
 
     /// Adds live blocks of one stack, from a source that knows live blocks alone.
     ///
-    /// - Parameter frames: innermost first, modules from `module(path:buildID:bias:)`.
+    /// - Parameters:
+    ///   - frames: innermost first, modules from `module(path:buildID:bias:)`, a log's from `frame(_:)`.
+    ///   - ageSeconds: of the oldest of the blocks; `newestSeconds` of the newest, where it is another.
     /// - Complexity: O(frames)
     package func add(frames: some BidirectionalCollection<Frame>, bytes: UInt64, blocks: UInt64 = 1,
-                     input: Int, ageSeconds: Double? = nil) {
+                     input: Int, ageSeconds: Double? = nil, newestSeconds: Double? = nil) {
         var node: UInt32 = 0
         for frame in frames.reversed() { node = tree.intern(parent: node, frame: frame) }
         let index = row(of: node)
@@ -175,7 +199,7 @@ extension Reduction {
         rows[index].bytes &+= bytes
         rows[index].blocks &+= blocks
         rows[index].history = nil
-        if let ageSeconds { rows[index].addAges(oldest: ageSeconds, newest: ageSeconds) }
+        if let ageSeconds { rows[index].addAges(oldest: ageSeconds, newest: newestSeconds ?? ageSeconds) }
         totals.liveBytes &+= bytes
         totals.liveBlocks &+= blocks
         totals.history = nil

@@ -23,7 +23,9 @@ package enum SpecialModule {
     package static let thread: UInt32 = 1
     /// Frames are missing here.
     package static let cut: UInt32 = 2
-    static let count = 3
+    /// A log named the frame; the offset is its number among the reduction's named frames.
+    package static let named: UInt32 = 3
+    static let count = 4
 }
 
 /// Interned stacks. Node 0 is the empty stack.

@@ -1,5 +1,6 @@
-// Names for frames: each frame named once, each module's file opened once, and only for the frames
+// Names for frames: each frame named once, each module's files opened once, and only for the frames
 // that are asked for. A module without symbols is remembered with the reason, to be told at the end.
+// Source lines are asked for many frames at once where the caller says which will be shown.
 
 import HeapImage
 import Reduce
@@ -8,99 +9,97 @@ import Symbols
 /// What names the frames of one file. Addresses are the ELF file's own, one byte back already.
 package protocol ModuleNaming {
     func name(at address: UInt64) -> SymbolName?
+    /// The calls at each address, the innermost first; none where no source is known.
+    func calls(at addresses: [UInt64]) -> [[SourceCall]]
+    /// Files that were there and could not be used.
+    var notes: [String] { get }
 }
 
-extension ModuleSymbols: ModuleNaming {}
+extension ModuleNaming {
+    package func calls(at addresses: [UInt64]) -> [[SourceCall]] { Array(repeating: [], count: addresses.count) }
+    package var notes: [String] { [] }
+}
 
-/// A frame with its name.
-package struct NamedFrame {
-    package var frame: Frame
-    /// nil where the frame lies in no file that is known.
-    package var modulePath: String?
-    package var moduleName: String?
-    package var buildID: String?
-    package var address: UInt64?
-    package var function: String?
-    /// From the function's start to the return address.
-    package var symbolOffset: UInt64?
+extension ModuleSymbols: ModuleNaming {
+    package var notes: [String] { problems.map { "\($0)" } }
+}
 
-    /// The name, or where it lies, fit for a terminal.
-    package var text: String { parts.name + parts.offset }
+extension NamedModule: ModuleNaming {
+    package var notes: [String] { symbols?.notes ?? [] }
+}
 
-    /// The same in at most `width` columns, where there are 24 or more: a long name loses its middle, and
-    /// keeps its offset.
-    package func text(width: Int) -> String {
-        let (name, offset) = parts
-        return offset.count > width - 8 ? shortened(name + offset, width) : shortened(name, width - offset.count) + offset
-    }
-
-    private var parts: (name: String, offset: String) {
-        switch frame.module {
-        case SpecialModule.cut: return ("… frames missing …", "")
-        case SpecialModule.thread: return ("thread \(frame.offset)", "")
-        default: break
-        }
-        if let function { return (escaped(function), "+" + hexadecimal(symbolOffset ?? 0)) }
-        if let moduleName { return (escaped(moduleName), "+" + hexadecimal(frame.offset)) }
-        return (hexadecimal(frame.offset), "")
-    }
-
-    /// A frame that every program has, before its own code begins.
-    package var isStartup: Bool {
-        guard let function else { return false }
-        return Self.startup.contains(function)
-    }
-
-    private static let startup: Set<String> = [
-        "_start", "__libc_start_main", "__libc_start_main@@GLIBC_2.34", "__libc_start_main_impl", "__libc_start_call_main",
-        "clone", "__clone", "clone3", "__clone3", "start_thread", "thread_start",
-    ]
+/// A module of which no name can be had.
+package struct NamelessModule {
+    package var module: String
+    package var reason: String
+    /// The file that is wanted instead of another build of it.
+    package var wanted: String?
+    /// Frames shown by their offset because of that.
+    package var frames = 0
 }
 
 /// Names the frames of one reduction.
 package final class FrameNames {
     private let reduction: Reduction
     private let open: (ReducedModule) throws -> any ModuleNaming
+    private let symbolizer: Symbolizer
     private var symbols: [UInt32: any ModuleNaming] = [:]
-    private var failed: Set<UInt32> = []
+    private var failed: [UInt32: Int] = [:]
     private var named: [Frame: NamedFrame] = [:]
+    private var expansions: [Frame: [NamedFrame]] = [:]
+    private var jitMap: JITMap??
+    private var ownNotes: [String] = []
     /// Modules of which no name can be had, and why, in the order in which they were met.
-    package private(set) var withoutSymbols: [(module: String, reason: String)] = []
-    /// Frames shown by their offset because of that.
-    package private(set) var unnamedFrames = 0
+    package private(set) var withoutSymbols: [NamelessModule] = []
 
-    /// Names by the modules' own files.
-    package convenience init(_ reduction: Reduction) {
-        self.init(reduction) { module in
-            try ModuleSymbols(path: String(decoding: module.path, as: UTF8.self),
-                              expectedBuildID: module.buildID.isEmpty ? nil : module.buildID)
+    /// Frames shown by their offset because of that.
+    package var unnamedFrames: Int { withoutSymbols.reduce(0) { $0 + $1.frames } }
+
+    /// What a reader should know of files that could not be used for names or lines.
+    package var notes: [String] { ownNotes + symbolizer.notes }
+
+    /// Names by the modules' own files, and what else the symbolizer knows.
+    package convenience init(_ reduction: Reduction, symbolizer: Symbolizer = Symbolizer()) {
+        self.init(reduction, symbolizer: symbolizer) { module in
+            try symbolizer.module(path: String(decoding: module.path, as: UTF8.self),
+                                  buildID: module.buildID.isEmpty ? nil : module.buildID)
         }
     }
 
     /// Names by what `open` answers for a module.
-    package init(_ reduction: Reduction, open: @escaping (ReducedModule) throws -> any ModuleNaming) {
+    package init(
+        _ reduction: Reduction, symbolizer: Symbolizer = Symbolizer(hasLines: false),
+        open: @escaping (ReducedModule) throws -> any ModuleNaming
+    ) {
         self.reduction = reduction
+        self.symbolizer = symbolizer
         self.open = open
     }
 
-    /// The frame with its name.
+    /// The frame with the name of the function that it is a return address in, whatever was inlined there.
     ///
     /// - Complexity: O(1) for a frame that was asked for before; else one look into its module's symbols.
     package func name(_ frame: Frame) -> NamedFrame {
         if let known = named[frame] { return known }
         var result = NamedFrame(frame: frame)
         let module = reduction.modules[Int(frame.module)]
-        if module.isFile {
+        if let own = reduction.logFrame(frame) {
+            // The log's own name stands: it was made where the binaries were.
+            result.takeNames(of: own)
+        } else if module.isFile {
             result.modulePath = String(decoding: module.path, as: UTF8.self)
             result.moduleName = module.baseName
             result.buildID = module.buildID.isEmpty ? nil : hexadecimal(module.buildID)
             // One byte back: a return address may be the first of the next function.
             if frame.offset > 0, let found = symbols(frame.module, module)?.name(at: frame.offset - 1) {
-                result.function = found.name
+                result.function = symbolizer.demangle(found.name)
                 result.symbolOffset = found.offset &+ 1
-            } else if failed.contains(frame.module) {
-                unnamedFrames += 1
+            } else if let index = failed[frame.module], index >= 0 {
+                withoutSymbols[index].frames += 1
             }
+        } else if frame.module == SpecialModule.none, frame.offset > 0, let found = absoluteName(frame.offset - 1) {
+            result.function = symbolizer.demangle(found.name)
+            result.symbolOffset = found.offset &+ 1
         }
         if frame.module != SpecialModule.cut && frame.module != SpecialModule.thread {
             result.address = reduction.address(of: frame)
@@ -109,18 +108,108 @@ package final class FrameNames {
         return result
     }
 
+    /// The frame as its source has it: before the function that it is in, those that were inlined there, the
+    /// innermost first. One entry where no source is known.
+    ///
+    /// - Complexity: O(1) for a frame that was asked for or prepared before; else a question of the helper process.
+    package func expanded(_ frame: Frame) -> [NamedFrame] {
+        if let known = expansions[frame] { return known }
+        let module = reduction.modules[Int(frame.module)]
+        if module.isFile, frame.offset > 0, let symbols = symbols(frame.module, module) {
+            expand([frame], by: symbols)
+            if let made = expansions[frame] { return made }
+        }
+        let made = [name(frame)]
+        expansions[frame] = made
+        return made
+    }
+
+    /// The frames of a stack, expanded, and cut to a number of entries; and how many of the frames those are of.
+    package func expanded(_ frames: [Frame], limit: Int?) -> (entries: [NamedFrame], used: Int) {
+        var (entries, used): ([NamedFrame], Int) = ([], 0)
+        for frame in frames {
+            if let limit, entries.count >= limit { break }
+            entries += expanded(frame)
+            used += 1
+        }
+        return (limit.map { Array(entries.prefix($0)) } ?? entries, used)
+    }
+
+    /// Asks for the sources of all frames of these rows, each module's at once.
+    package func prepare(_ rows: [Row]) {
+        var wanted: [UInt32: [Frame]] = [:]
+        var seen: Set<Frame> = []
+        for row in rows {
+            reduction.tree.forEachFrame(of: row.node) { frame in
+                if frame.offset > 0, expansions[frame] == nil, seen.insert(frame).inserted { wanted[frame.module, default: []].append(frame) }
+            }
+        }
+        for (number, frames) in wanted.sorted(by: { $0.key < $1.key }) {
+            let module = reduction.modules[Int(number)]
+            if module.isFile, let symbols = symbols(number, module) { expand(frames, by: symbols) }
+        }
+    }
+
+    private func expand(_ frames: [Frame], by symbols: any ModuleNaming) {
+        for (frame, calls) in zip(frames, symbols.calls(at: frames.map { $0.offset - 1 })) {
+            let function = name(frame)
+            guard !calls.isEmpty else {
+                expansions[frame] = [function]
+                continue
+            }
+            expansions[frame] = calls.indices.map { index in
+                var entry = function
+                entry.file = calls[index].file
+                entry.line = calls[index].line
+                entry.inlined = index < calls.count - 1
+                if index < calls.count - 1 {
+                    entry.function = calls[index].function.map(symbolizer.demangle)
+                    entry.symbolOffset = nil
+                } else if function.function == nil {
+                    // A static function of a stripped file: DWARF knows it all the same.
+                    entry.function = calls[index].function.map(symbolizer.demangle)
+                }
+                return entry
+            }
+        }
+    }
+
+    private func absoluteName(_ address: UInt64) -> SymbolName? {
+        if let name = symbolizer.name(ofAbsolute: address) { return name }
+        if jitMap == nil { jitMap = .some(readJITMap()) }
+        return jitMap.flatMap { $0 }?.name(at: address)
+    }
+
+    /// The map of the one process that all inputs are of. Of several processes nobody knows whose an address is.
+    private func readJITMap() -> JITMap? {
+        let processes = Set(reduction.inputs.map(\.processID))
+        guard processes.count == 1, let processID = processes.first.flatMap({ $0 }) else { return nil }
+        let since = reduction.inputs.compactMap { $0.image?.header.started_realtime_ns }.min() ?? 0
+        do throws(SymbolsError) {
+            let map = try symbolizer.jitMap(processID: processID, since: since / 1_000_000_000)
+            ownNotes += (map?.notes ?? []).map { "\($0)" }
+            return map
+        } catch {
+            ownNotes.append("\(error)")
+            return nil
+        }
+    }
+
     private func symbols(_ number: UInt32, _ module: ReducedModule) -> (any ModuleNaming)? {
         if let open = symbols[number] { return open }
-        if failed.contains(number) { return nil }
+        if failed[number] != nil { return nil }
         do {
             let opened = try open(module)
+            ownNotes += opened.notes
             symbols[number] = opened
             return opened
         } catch {
-            failed.insert(number)
+            failed[number] = -1
             // The kernel's own pages have no file, and nobody misses their names.
             if module.path.first == UInt8(ascii: "/") || !module.baseName.contains("vdso") {
-                withoutSymbols.append((module.baseName, "\(error)"))
+                failed[number] = withoutSymbols.count
+                withoutSymbols.append(NamelessModule(
+                    module: module.baseName, reason: "\(error)", wanted: (error as? SymbolsError)?.wantedFile))
             }
             return nil
         }

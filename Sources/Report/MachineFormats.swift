@@ -1,5 +1,5 @@
-// The formats that other programs read: JSON (schema heapsum/1), CSV, folded stacks, and records in
-// the form of AIX's debug malloc log. Sizes are plain integers; what is not known is null, or empty.
+// The formats that other programs read: JSON (schema heapsum/1), CSV and folded stacks. Sizes are plain
+// integers; what is not known is null, or empty.
 
 import Glibc
 import HeapImage
@@ -36,7 +36,7 @@ package struct JSONReport {
             "\"uniqueStacks\":\(totals.uniqueStacks)", "\"lostEvents\":\(totals.lostEvents)",
             "\"unmatchedFrees\":\(number(totals.unmatchedFrees))",
         ].joined(separator: ",") + "},\n\"rows\":[")
-        var written: [Frame: [UInt8]] = [:]
+        var written: [Frame: [[UInt8]]] = [:]
         for (index, row) in selection.rows.enumerated() {
             try out.write(index == 0 ? "\n " : ",\n ")
             try out.write("{" + [
@@ -50,15 +50,14 @@ package struct JSONReport {
             var count = 0
             for frame in reduction.frames(of: row) {
                 if let frameLimit, count >= frameLimit { break }
-                if count > 0 { try out.write(",") }
-                count += 1
-                // A frame stands in many stacks: its text is made once.
-                if let bytes = written[frame] {
-                    try out.write(bytes)
-                } else {
-                    let bytes = Array(text(names.name(frame)).utf8)
-                    written[frame] = bytes
-                    try out.write(bytes)
+                // A frame stands in many stacks: its texts, one for each function inlined there, are made once.
+                let entries = written[frame] ?? names.expanded(frame).map { Array(text($0).utf8) }
+                written[frame] = entries
+                for entry in entries {
+                    if let frameLimit, count >= frameLimit { break }
+                    if count > 0 { try out.write(",") }
+                    count += 1
+                    try out.write(entry)
                 }
             }
             try out.write("]}")
@@ -71,13 +70,15 @@ package struct JSONReport {
         case SpecialModule.cut, SpecialModule.thread: frame.text
         default: frame.function
         }
-        let hasOffset = frame.modulePath != nil || frame.frame.module == SpecialModule.none
+        let hasOffset = frame.frame.module == SpecialModule.none
+            || (frame.modulePath != nil && frame.frame.module != SpecialModule.named)
         return "{" + [
             "\"module\":\(frame.modulePath.map(jsonString) ?? "null")",
             "\"buildID\":\(frame.buildID.map(jsonString) ?? "null")",
             "\"offset\":\(hasOffset ? "\(frame.frame.offset)" : "null")",
             "\"address\":\(number(frame.address))", "\"function\":\(function.map(jsonString) ?? "null")",
-            "\"symbolOffset\":\(number(frame.symbolOffset))", "\"file\":null", "\"line\":null", "\"inlined\":null",
+            "\"symbolOffset\":\(number(frame.symbolOffset))", "\"file\":\(frame.file.map(jsonString) ?? "null")",
+            "\"line\":\(number(frame.line))", "\"inlined\":\(frame.inlined.map { "\($0)" } ?? "null")",
         ].joined(separator: ",") + "}"
     }
 
@@ -102,7 +103,9 @@ package func writeCSV(_ reduction: Reduction, _ selection: RowSelection, frameLi
     func value<Value>(_ value: Value?) -> String { value.map { "\($0)" } ?? "" }
     try out.write("bytes,blocks,allocated_bytes,allocated_blocks,peak_bytes,temporary_blocks,oldest_seconds,newest_seconds,stack\r\n")
     for row in selection.rows {
-        let frames = reduction.frames(of: row).prefix(frameLimit ?? .max).map { names.name($0).text }
+        let frames = names.expanded(reduction.frames(of: row), limit: frameLimit).entries.map { named in
+            named.file == nil ? named.text : "\(named.text) \(named.place)"
+        }
         let cells: [String] = [
             "\(row.bytes)", "\(row.blocks)", value(row.history?.allocatedBytes), value(row.history?.allocatedBlocks),
             value(row.history?.peakBytes), value(row.history?.temporaryBlocks), value(row.oldestSeconds),
@@ -118,8 +121,7 @@ package func writeFolded(_ reduction: Reduction, _ selection: RowSelection, fram
     var sums: [String: UInt64] = [:]
     var order: [String] = []
     for row in selection.rows where row.bytes > 0 {
-        let frames = reduction.frames(of: row).prefix(frameLimit ?? .max).reversed().map { frame -> String in
-            let named = names.name(frame)
+        let frames = names.expanded(reduction.frames(of: row), limit: frameLimit).entries.reversed().map { named -> String in
             // The separators of the format can't stand in a name.
             return String((named.function.map(escaped) ?? named.text).map { $0 == ";" ? ":" : $0 })
         }
@@ -132,28 +134,4 @@ package func writeFolded(_ reduction: Reduction, _ selection: RowSelection, fram
         }
     }
     for line in order { try out.write("\(line) \(sums[line] ?? 0)\n") }
-}
-
-/// Writes one record a live block, in the form of AIX's debug malloc log.
-package func writeRecords(_ reduction: Reduction, _ selection: RowSelection, frameLimit: Int?, names: FrameNames, to out: TextOutput) throws {
-    var tracebacks: [UInt32: String] = [:]
-    for row in selection.rows {
-        var text = "Allocation traceback:\n"
-        for frame in reduction.frames(of: row).prefix(frameLimit ?? .max) {
-            let named = names.name(frame)
-            let address = named.address ?? frame.offset
-            text += "0x" + String(address, radix: 16, uppercase: true) + " "
-                + (named.function.map(escaped) ?? named.text) + "\n"
-        }
-        tracebacks[row.node] = text
-    }
-    try out.write("Current allocation report:\n")
-    var number = 0
-    try reduction.forEachLiveBlock { block, row throws(OutputError) in
-        guard let traceback = tracebacks[row.node] else { return }
-        number += 1
-        try out.write("\nAllocation #\(number): 0x\(String(block.address, radix: 16, uppercase: true))\n"
-            + "Allocation size: 0x\(String(block.bytes, radix: 16, uppercase: true))\n"
-            + "Allocated from heap: 0\n" + traceback)
-    }
 }

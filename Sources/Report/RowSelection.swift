@@ -58,10 +58,10 @@ package struct FrameFilter {
         return result
     }
 
-    /// What the expressions say of one frame. Function and module's path are searched, of a long one the
+    /// What the expressions say of one frame, with what is inlined there. Functions and the module's path are searched, of a long one the
     /// first 1,000 bytes: names are the program's, and an expression that backtracks must come to an end.
-    func verdict(_ frame: NamedFrame) -> (included: Bool, excluded: Bool) {
-        let texts = [frame.function, frame.modulePath, frame.function == nil ? frame.text : nil]
+    func verdict(_ entries: [NamedFrame]) -> (included: Bool, excluded: Bool) {
+        let texts = entries.flatMap { [$0.function, $0.modulePath, $0.function == nil ? $0.text : nil] }
             .compactMap { $0.map { $0.utf8.count > 1000 ? String(decoding: $0.utf8.prefix(1000), as: UTF8.self) : $0 } }
         func found(_ patterns: [Regex<AnyRegexOutput>]) -> Bool {
             patterns.contains { pattern in texts.contains { (try? pattern.firstMatch(in: $0)) != nil } }
@@ -89,6 +89,8 @@ package struct RowSelection {
         _ reduction: Reduction, names: FrameNames, sort: SortKey = .bytes, top: Int? = nil, minBytes: UInt64 = 0,
         filter: FrameFilter? = nil
     ) {
+        // Inlined functions count as the frames that they are shown as.
+        if let filter, !filter.isEmpty { names.prepare(reduction.rows) }
         var verdicts: [Frame: (included: Bool, excluded: Bool)] = [:]
         var keyed: [(key: Double, order: Int, row: Row)] = []
         for (order, row) in reduction.rows.enumerated() where row.blocks > 0 || sort.isOfHistory {
@@ -96,7 +98,7 @@ package struct RowSelection {
             if passes, let filter, !filter.isEmpty {
                 var included = !filter.hasIncludes, excluded = false
                 reduction.tree.forEachFrame(of: row.node) { frame in
-                    let verdict = verdicts[frame] ?? filter.verdict(names.name(frame))
+                    let verdict = verdicts[frame] ?? filter.verdict(names.expanded(frame))
                     verdicts[frame] = verdict
                     included = included || verdict.included
                     excluded = excluded || verdict.excluded

@@ -51,7 +51,7 @@ package struct Table {
     }
 
     private func stateText(_ input: Input) -> String {
-        guard let header = input.image?.header else { return input.state }
+        guard let header = input.image?.header else { return input.detail ?? input.state }
         switch input.state {
         case "exited": return "exited with status \(header.exit_status)"
         case "killed": return "killed by signal \(header.exit_signal)"
@@ -116,10 +116,9 @@ package struct Table {
             try out.write(indent + style.dim("(no frames)") + "\n")
             return
         }
-        let count = min(frameLimit ?? .max, frames.count)
-        let named = frames[..<count].map(names.name)
+        let (named, count) = names.expanded(frames, limit: frameLimit)
         var texts = named.map(\.text)
-        var modules = named.map { $0.function == nil ? "" : escaped($0.moduleName ?? "") }
+        var modules = named.map(\.place)
         // Where lines may be of any length a few long names stand out of the column, rather than push all modules away.
         var nameWidth = min(texts.map(\.count).max() ?? 0, 72)
         if let width = style.width {
@@ -132,7 +131,7 @@ package struct Table {
         }
         // The C library's own frames between main and _start have no exported names, and tell nothing.
         let main = named.firstIndex { $0.function == "main" }
-        for index in 0 ..< count {
+        for index in named.indices {
             let name = texts[index], module = modules[index]
             let body = module.isEmpty ? name : "\(padded(name, nameWidth))  \(module)"
             let isDim = named[index].isStartup || named[index].frame.module == SpecialModule.cut
@@ -182,11 +181,19 @@ package struct Table {
                 lines.append("Lost: \(escaped(input.path)): \(counted(input.recordsLost, "record")) cut off.")
             }
         }
-        if let names, !names.withoutSymbols.isEmpty {
-            let modules = names.withoutSymbols.prefix(4).map { escaped($0.module) }.joined(separator: ", ")
-            let more = names.withoutSymbols.count > 4 ? " and \(names.withoutSymbols.count - 4) more" : ""
-            lines.append("No names for \(counted(UInt64(names.unnamedFrames), "frame")) of \(modules)\(more): "
-                + escaped(names.withoutSymbols[0].reason) + ".")
+        if let names {
+            let shown = names.withoutSymbols.prefix(8)
+            for module in shown {
+                lines.append("No names for \(counted(UInt64(module.frames), "frame")) of \(escaped(module.module)): \(escaped(module.reason))"
+                    + (module.wanted.map { "; wanted: \(escaped($0))" } ?? "") + ".")
+            }
+            let more = names.withoutSymbols.dropFirst(shown.count)
+            if !more.isEmpty {
+                lines.append("No names for \(counted(UInt64(more.reduce(0) { $0 + $1.frames }), "frame")) of \(counted(UInt64(more.count), "more module")).")
+            }
+            let notes = names.notes
+            for note in notes.prefix(8) { lines.append("Names: \(escaped(note)).") }
+            if notes.count > 8 { lines.append("Names: \(counted(UInt64(notes.count - 8), "more file")) could not be used.") }
         }
         return lines
     }

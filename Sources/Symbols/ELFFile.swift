@@ -43,6 +43,7 @@ struct ELFSection: Sendable {
     var entryByteCount: UInt64
 
     var isCode: Bool { flags & ELF.SHF_EXECINSTR != 0 }
+    var isCompressed: Bool { flags & ELF.SHF_COMPRESSED != 0 }
 
     /// The first address past the section; saturates where the header lies.
     var endAddress: UInt64 {
@@ -58,7 +59,8 @@ enum ELF {
     static let SHT_NULL: UInt32 = 0, SHT_SYMTAB: UInt32 = 2, SHT_STRTAB: UInt32 = 3, SHT_RELA: UInt32 = 4
     static let SHT_NOTE: UInt32 = 7, SHT_NOBITS: UInt32 = 8, SHT_REL: UInt32 = 9, SHT_DYNSYM: UInt32 = 11
     static let SHT_GROUP: UInt32 = 17, SHT_SYMTAB_SHNDX: UInt32 = 18
-    static let SHF_WRITE: UInt64 = 1, SHF_ALLOC: UInt64 = 2, SHF_EXECINSTR: UInt64 = 4
+    static let SHF_WRITE: UInt64 = 1, SHF_ALLOC: UInt64 = 2, SHF_EXECINSTR: UInt64 = 4, SHF_COMPRESSED: UInt64 = 0x800
+    static let ELFCOMPRESS_ZLIB: UInt32 = 1, ELFCOMPRESS_ZSTD: UInt32 = 2
     static let SHN_UNDEF: UInt32 = 0, SHN_LORESERVE: UInt32 = 0xFF00, SHN_ABS: UInt32 = 0xFFF1
     static let SHN_COMMON: UInt32 = 0xFFF2, SHN_XINDEX: UInt32 = 0xFFFF
     static let PT_NOTE: UInt32 = 4, PN_XNUM: UInt32 = 0xFFFF
@@ -75,12 +77,21 @@ final class ELFFile {
     private let sectionNamesIndex: UInt32
     private let segmentTableOffset: UInt64
     private let segmentCount: UInt32
+    private var knownNames: [String]?
 
     var path: String { reader.path }
 
-    init(path: String) throws(SymbolsError) {
-        reader = try FileReader(path: path)
+    convenience init(path: String) throws(SymbolsError) {
+        try self.init(FileReader(path: path))
+    }
+
+    init(_ file: FileReader) throws(SymbolsError) {
+        reader = file
+        let path = file.path
         guard reader.byteCount >= 16 else { throw SymbolsError(file: path, reason: .notELF) }
+        if try reader.read("magic", at: 0, count: 8).withSpan({ $0.unsafeLoadUnaligned(as: UInt64.self).littleEndian }) == 0x0A3E_6863_7261_3C21 {
+            throw SymbolsError(file: path, reason: .unsupported("an archive, not an ELF file; its members, taken out by ar x, can be read"))
+        }
         let identity = try reader.read("ELF identification", at: 0, count: 16)
         let (magic, fileClass, byteOrder) = identity.withSpan { span in
             let native = ELFLayout(isWide: true, isSwapped: false)
@@ -160,20 +171,34 @@ final class ELFFile {
         sectionTableOffset &+ UInt64(index) &* (layout.isWide ? 64 : 40)
     }
 
-    /// The bytes of a section; none for one that has no bytes in the file (as all code in a separate debug file).
+    /// The bytes of a section, decompressed where they are not; none for one that has no bytes in the file (as all code
+    /// in a separate debug file).
     func contents(ofSection index: Int, _ what: String) throws(SymbolsError) -> FileBytes {
         guard sections.indices.contains(index) else {
             throw reader.damaged("\(what) names section \(index) of \(sections.count)", at: sectionTableOffset)
         }
         let section = sections[index]
         guard section.type != ELF.SHT_NOBITS else { return try reader.read(what, at: 0, count: 0) }
-        return try reader.read(what, at: section.offset, count: section.byteCount)
+        let bytes = try reader.read(what, at: section.offset, count: section.byteCount)
+        return section.isCompressed ? try Decompression.section(bytes, what, of: reader, layout: layout) : bytes
+    }
+
+    /// The number of the first section of that name, if there is one.
+    func section(named wanted: String) throws(SymbolsError) -> Int? {
+        try sectionNames().firstIndex(of: wanted)
     }
 
     /// The names of all sections, in their order. Empty where the file has no table of them.
     ///
     /// - Throws: `.damaged` where the table, or a name's offset, is out of range.
     func sectionNames() throws(SymbolsError) -> [String] {
+        if let knownNames { return knownNames }
+        let names = try readSectionNames()
+        knownNames = names
+        return names
+    }
+
+    private func readSectionNames() throws(SymbolsError) -> [String] {
         guard sectionNamesIndex != 0, !sections.isEmpty else { return sections.map { _ in "" } }
         let table = StringTable(bytes: try contents(ofSection: Int(sectionNamesIndex), "section names"))
         var names: [String] = []

@@ -42,17 +42,17 @@ struct ELFSymbolTable {
         guard section.entryByteCount == recordBytes else {
             throw file.reader.damaged("\(what) has records of \(section.entryByteCount) bytes", at: file.headerOffset(ofSection: index))
         }
-        // Numbers of symbols are 32 bits wide in all that refers to them.
-        guard section.byteCount / recordBytes < UInt64(UInt32.max) else {
-            throw file.reader.damaged("\(what) has \(section.byteCount / recordBytes) symbols", at: file.headerOffset(ofSection: index))
-        }
         guard Int(section.link) < file.sections.count, file.sections[Int(section.link)].type == ELF.SHT_STRTAB else {
             throw file.reader.damaged("\(what) takes its names from section \(section.link), which is no string table",
                                       at: file.headerOffset(ofSection: index))
         }
         self.file = file
         sectionIndex = index
-        records = try file.reader.read(what, at: section.offset, count: section.byteCount)
+        // Numbers of symbols are 32 bits wide in all that refers to them.
+        guard section.byteCount / recordBytes < UInt64(UInt32.max) else {
+            throw file.reader.damaged("\(what) has \(section.byteCount / recordBytes) symbols", at: file.headerOffset(ofSection: index))
+        }
+        records = try file.contents(ofSection: index, what)
         strings = StringTable(bytes: try file.contents(ofSection: Int(section.link), "names of \(what)"))
         count = records.count / Int(recordBytes)
         if let extended = file.sections.firstIndex(where: { $0.type == ELF.SHT_SYMTAB_SHNDX && Int($0.link) == index }) {

@@ -1,22 +1,44 @@
-// Parts of a file, copied into memory of our own. All of this target's unsafe memory is here, and the
+// Parts of a file, copied into memory of our own. All of the reader's unsafe memory is here, and the
 // rest sees it as RawSpan. Parts are read with pread and never mapped: a file that somebody truncates
 // or overwrites in place meanwhile (cp over a library that is in use) makes a short read, which is an
 // error here, where a mapping would make it SIGBUS. No part is allocated before its size was checked
-// against the file's.
+// against the file's. A "file" may also be bytes in memory: a decompressed section, or the vDSO.
 
 import Glibc
 import SystemPackage
 
-/// A file that is open for reading, and closed with this object.
+/// A file that is open for reading, and closed with this object; or bytes that stand for one.
 final class FileReader {
+    /// Its name in messages.
     let path: String
     /// The file's size in bytes when it was opened.
     let byteCount: UInt64
-    private let descriptor: CInt
+    private let place: Place
+
+    private enum Place {
+        case descriptor(CInt)
+        case memory(FileBytes)
+    }
 
     init(path: String) throws(SymbolsError) {
+        let (descriptor, status) = try Self.openRegular(path)
+        self.path = path
+        self.byteCount = UInt64(max(0, status.st_size))
+        place = .descriptor(descriptor)
+    }
+
+    /// Bytes that are read as a file called `name`.
+    init(name: String, bytes: FileBytes) {
+        path = name
+        byteCount = UInt64(bytes.count)
+        place = .memory(bytes)
+    }
+
+    deinit { if case .descriptor(let descriptor) = place { close(descriptor) } }
+
+    private static func openRegular(_ path: String, orPipe: Bool = false) throws(SymbolsError) -> (CInt, stat) {
         // Without O_NONBLOCK the open of a FIFO would wait for a writer for ever.
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | (orPipe ? 0 : O_NONBLOCK))
         guard descriptor >= 0 else {
             throw SymbolsError(file: path, reason: .cannotOpen(Errno(rawValue: errno)))
         }
@@ -26,16 +48,12 @@ final class FileReader {
             close(descriptor)
             throw SymbolsError(file: path, reason: .cannotOpen(reason))
         }
-        guard status.st_mode & S_IFMT == S_IFREG else {
+        guard status.st_mode & S_IFMT == S_IFREG || orPipe && status.st_mode & S_IFMT == S_IFIFO else {
             close(descriptor)
             throw SymbolsError(file: path, reason: status.st_mode & S_IFMT == S_IFDIR ? .cannotOpen(.isDirectory) : .notELF)
         }
-        self.path = path
-        self.byteCount = UInt64(max(0, status.st_size))
-        self.descriptor = descriptor
+        return (descriptor, status)
     }
-
-    deinit { close(descriptor) }
 
     func damaged(_ what: String, at offset: UInt64) -> SymbolsError {
         SymbolsError(file: path, offset: offset, reason: .damaged(what))
@@ -53,22 +71,64 @@ final class FileReader {
         guard let bytes = FileBytes(count: Int(count), offset: offset) else {
             throw SymbolsError(file: path, offset: offset, reason: .tooLarge(count))
         }
-        var done = 0
-        while done < bytes.count {
-            let got = pread(descriptor, bytes.memory.baseAddress?.advanced(by: done), bytes.count - done, off_t(offset) + off_t(done))
-            if got < 0 {
-                let reason = Errno(rawValue: errno)
-                if reason == .interrupted { continue }
-                throw SymbolsError(file: path, offset: offset, reason: .cannotOpen(reason))
+        switch place {
+        case .memory(let whole):
+            let part = UnsafeRawBufferPointer(rebasing: whole.memory[Int(offset)..<Int(offset + count)])
+            if let base = bytes.memory.baseAddress, let from = part.baseAddress { memcpy(base, from, part.count) }
+        case .descriptor(let descriptor):
+            var done = 0
+            while done < bytes.count {
+                let got = pread(descriptor, bytes.memory.baseAddress?.advanced(by: done), bytes.count - done, off_t(offset) + off_t(done))
+                if got < 0 {
+                    let reason = Errno(rawValue: errno)
+                    if reason == .interrupted { continue }
+                    throw SymbolsError(file: path, offset: offset, reason: .cannotOpen(reason))
+                }
+                guard got > 0 else { throw damaged("the file became shorter while it was read", at: offset + UInt64(done)) }
+                done += got
             }
-            guard got > 0 else { throw damaged("the file became shorter while it was read", at: offset + UInt64(done)) }
-            done += got
         }
         return bytes
     }
+
+    /// The whole of a file that may not know its size, as those in /proc.
+    ///
+    /// - Parameter orPipe: whether it may be a pipe, whose writer is waited for.
+    /// - Throws: `.cannotOpen`; `.tooLarge` past `limit` bytes.
+    static func readWhole(_ path: String, limit: Int, orPipe: Bool = false) throws(SymbolsError) -> FileBytes {
+        let (descriptor, status) = try openRegular(path, orPipe: orPipe)
+        defer { close(descriptor) }
+        guard status.st_size <= limit else { throw SymbolsError(file: path, reason: .tooLarge(UInt64(status.st_size))) }
+        var capacity = max(Int(status.st_size) + 1, 1 << 16), done = 0
+        var memory = malloc(capacity)
+        while true {
+            guard let base = memory else { throw SymbolsError(file: path, reason: .tooLarge(UInt64(capacity))) }
+            let got = Glibc.read(descriptor, base + done, capacity - done)
+            if got < 0 {
+                let reason = Errno(rawValue: errno)
+                if reason == .interrupted { continue }
+                free(memory)
+                throw SymbolsError(file: path, offset: UInt64(done), reason: .cannotOpen(reason))
+            }
+            if got == 0 { return FileBytes(adopting: UnsafeMutableRawBufferPointer(start: base, count: done)) }
+            done += got
+            guard done <= limit else {
+                free(memory)
+                throw SymbolsError(file: path, reason: .tooLarge(UInt64(done)))
+            }
+            if done == capacity {
+                capacity *= 2
+                guard let larger = realloc(base, capacity) else {
+                    free(memory)
+                    throw SymbolsError(file: path, reason: .tooLarge(UInt64(capacity)))
+                }
+                memory = larger
+            }
+        }
+    }
 }
 
-/// A part of a file. It never changes after `FileReader.read` returned it.
+/// A part of a file. It never changes after the function that made it has returned it.
 final class FileBytes: @unchecked Sendable {
     fileprivate let memory: UnsafeMutableRawBufferPointer
     /// Where in the file the part begins.
@@ -84,9 +144,36 @@ final class FileBytes: @unchecked Sendable {
         self.offset = offset
     }
 
+    fileprivate init(adopting memory: UnsafeMutableRawBufferPointer) {
+        self.memory = memory
+        offset = 0
+    }
+
+    /// Memory of the process's own, copied; nil where there is none for it.
+    convenience init?(copying bytes: UnsafeRawBufferPointer) {
+        self.init(count: bytes.count, offset: 0)
+        if let base = memory.baseAddress, let from = bytes.baseAddress { memcpy(base, from, bytes.count) }
+    }
+
+    /// Space for `count` bytes that `fill` writes, all of them; nil where there is no memory, or `fill` says no.
+    convenience init?(count: Int, offset: UInt64, fill: (UnsafeMutableRawBufferPointer) -> Bool) {
+        self.init(count: count, offset: offset)
+        guard fill(memory) else { return nil }
+    }
+
     deinit { free(memory.baseAddress) }
 
     func withSpan<Result, Failure: Error>(_ body: (RawSpan) throws(Failure) -> Result) throws(Failure) -> Result {
         try body(UnsafeRawBufferPointer(memory).bytes)
+    }
+
+    /// For C functions that read `count` bytes.
+    func withPointer<Result>(_ body: (UnsafePointer<UInt8>) -> Result) -> Result? {
+        memory.baseAddress.map { body(UnsafePointer($0.assumingMemoryBound(to: UInt8.self))) }
+    }
+
+    /// For libelf, whose type says that it writes; it is told not to.
+    func withMutablePointer<Result>(_ body: (UnsafeMutablePointer<CChar>?) -> Result) -> Result {
+        body(memory.baseAddress?.assumingMemoryBound(to: CChar.self))
     }
 }

@@ -10,10 +10,10 @@ struct StringTable: Sendable {
     static let nameLimit = 1 << 16
 
     /// The name at `offset`, without the `@VERSION` that linkers add to names in .symtab.
-    func string(at offset: UInt32, limit: Int = nameLimit, suffix: StaticString = "") -> String {
+    func string(at offset: UInt32, limit: Int = nameLimit, suffix: StaticString = "", cutsVersion: Bool = true) -> String {
         bytes.withSpan { span in
             var name: [UInt8] = []
-            appendName(span, at: offset, limit: limit, to: &name)
+            appendName(span, at: offset, limit: limit, cutsVersion: cutsVersion, to: &name)
             suffix.withUTF8Buffer { name.append(contentsOf: $0) }
             return String(decoding: name, as: UTF8.self)
         }
@@ -21,16 +21,16 @@ struct StringTable: Sendable {
 
     /// Appends the bytes of the name at `offset`, again without version.
     func append(at offset: UInt32, to name: inout [UInt8]) {
-        bytes.withSpan { span in appendName(span, at: offset, limit: Self.nameLimit, to: &name) }
+        bytes.withSpan { span in appendName(span, at: offset, limit: Self.nameLimit, cutsVersion: true, to: &name) }
     }
 
-    private func appendName(_ span: RawSpan, at offset: UInt32, limit: Int, to name: inout [UInt8]) {
+    private func appendName(_ span: RawSpan, at offset: UInt32, limit: Int, cutsVersion: Bool, to name: inout [UInt8]) {
         var position = Int(offset)
         guard position < span.byteCount else { return }
         let end = position + min(limit, span.byteCount - position)
         while position < end {
             let byte = span.unsafeLoadUnaligned(fromByteOffset: position, as: UInt8.self)
-            if byte == 0 || (byte == UInt8(ascii: "@") && position > Int(offset)) { break }
+            if byte == 0 || (cutsVersion && byte == UInt8(ascii: "@") && position > Int(offset)) { break }
             name.append(byte)
             position += 1
         }

@@ -37,7 +37,7 @@ package struct SymbolListing: Sendable {
         self.path = path
         buildID = try file.readBuildID()
         let sectionNames = try file.sectionNames()
-        var builder = ModuleSymbolsBuilder()
+        var builder = NamedRangesBuilder()
         var isUnsizedCode: [Bool] = []
         var (symbols, sources, tables): ([ListedSymbol], [String], [StringTable]) = ([], [], [])
         for type in [ELF.SHT_SYMTAB, ELF.SHT_DYNSYM] {
@@ -48,7 +48,7 @@ package struct SymbolListing: Sendable {
             var source: Int?
             try symbolTable.forEach { (_, symbol) throws(SymbolsError) in
                 if symbol.kind == ELFSymbol.Kind.file {
-                    let name = symbolTable.strings.string(at: symbol.name, limit: 4096)
+                    let name = symbolTable.strings.string(at: symbol.name, limit: 4096, cutsVersion: false)
                     // The linker puts its own local symbols after a file without a name.
                     source = name.isEmpty ? nil : sources.count
                     if !name.isEmpty { sources.append(name) }
@@ -65,7 +65,7 @@ package struct SymbolListing: Sendable {
         }
         // In an object file each section begins at 0: ranges of several would run into one another.
         if file.type != ELF.ET_REL {
-            let (ranges, _) = builder.finish()
+            let ranges = builder.finish()
             for index in symbols.indices where isUnsizedCode[index] {
                 symbols[index].byteCount = ranges.byteCount(from: symbols[index].address)
             }
@@ -76,6 +76,41 @@ package struct SymbolListing: Sendable {
     /// Appends the symbol's name as the file has it, without version.
     package func appendName(of symbol: ListedSymbol, to bytes: inout [UInt8]) {
         tables[Int(symbol.table)].append(at: symbol.name, to: &bytes)
+    }
+
+    /// Takes the source files from DWARF, of all code and not of local symbols alone, where the file or its separate
+    /// debug file has any. What it doesn't know keeps the source that .symtab says.
+    ///
+    /// - Returns: what could not be used.
+    package mutating func addSources(search: SymbolSearch = SymbolSearch(), lines: DebugLines) -> [SymbolsError] {
+        let module: ModuleSymbols
+        do throws(SymbolsError) {
+            module = try ModuleSymbols(path: path, expectedBuildID: nil, search: search)
+        } catch {
+            return [error]
+        }
+        guard let file = module.debugInfoPath else { return module.problems }
+        let code = symbols.indices.filter { "tTwWi".utf8.contains(symbols[$0].type) }
+        let before = lines.notes.count
+        let units = lines.units(in: file, buildID: module.buildID, at: code.map { symbols[$0].address })
+        // .symtab has the file's base name, DWARF the path that the compiler was given. A file whose code has one unit's
+        // name, and the same base name, is that unit: its data goes with it.
+        var numbers: [String: Int] = [:]
+        var renamed: [Int: Int] = [:]
+        for (index, unit) in zip(code, units) {
+            guard let unit else { continue }
+            let number = numbers[unit] ?? sources.count
+            if number == sources.count {
+                sources.append(unit)
+                numbers[unit] = number
+            }
+            if let old = symbols[index].source, unit == sources[old] || unit.hasSuffix("/" + sources[old]) { renamed[old] = number }
+            symbols[index].source = number
+        }
+        for index in symbols.indices {
+            if let old = symbols[index].source, let new = renamed[old] { symbols[index].source = new }
+        }
+        return module.problems + lines.notes.dropFirst(before)
     }
 
     package enum Order: String, CaseIterable, Sendable { case address, name, size }

@@ -14,6 +14,8 @@ package struct SymbolsError: Error, Equatable, Sendable {
         case unsupported(String)
         /// The file is another build than the one that ran: its names would be wrong.
         case buildIDDiffers(expected: [UInt8], found: [UInt8])
+        /// The file is not the one that a .gnu_debuglink means: its CRC-32.
+        case checksumDiffers(expected: UInt32, found: UInt32)
         /// A header, a count or an offset in the file is not true: the text says which.
         case damaged(String)
         /// There is no memory for a part of the file: its size in bytes.
@@ -40,7 +42,10 @@ extension SymbolsError: CustomStringConvertible {
         case .notELF: "\(place): not an ELF file"
         case .unsupported(let what): "\(place): \(what)"
         case .buildIDDiffers(let expected, let found):
-            "\(place): has build-id \(hexadecimal(found)), not the recorded \(hexadecimal(expected))"
+            found.isEmpty ? "\(place): has no build-id, not the recorded \(hexadecimal(expected))"
+                : "\(place): has build-id \(hexadecimal(found)), not the recorded \(hexadecimal(expected))"
+        case .checksumDiffers(let expected, let found):
+            "\(place): has CRC \(String(found, radix: 16)), not \(String(expected, radix: 16)) as its .gnu_debuglink says"
         case .damaged(let what): "\(place): damaged: \(what)"
         case .tooLarge(let byteCount): "\(place): no memory for a part of \(byteCount) bytes"
         }

@@ -15,7 +15,7 @@ struct Gensyms: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "gensyms",
         abstract: "Print the symbol ranges of ELF files: which addresses belong to which name.",
-        usage: "gensyms [--sort address|name|size] [--source] [--format text|json] FILE ...",
+        usage: "gensyms [--sort address|name|size] [--source] [--demangle] [--format text|json] FILE ...",
         discussion: """
             One line a symbol: address, type as nm prints it, name, size; numbers in hexadecimal.
 
@@ -30,7 +30,10 @@ struct Gensyms: ParsableCommand {
               gensyms --sort size ./server | tail
                   the largest last
               gensyms --source ./server
-                  local symbols under their source file
+                  symbols under their source file
+              gensyms --demangle --sort size /usr/lib/x86_64-linux-gnu/libstdc++.so.6 | tail -1
+              gensyms ./server > server.syms; heapsum --symbols server.syms server.4711.heap
+                  names where the file itself can't be had
               gensyms --format json ./server | jq '.files[0].symbols | length'
 
             EXIT STATUS
@@ -44,8 +47,11 @@ struct Gensyms: ParsableCommand {
     @Option(help: ArgumentHelp("Order: address, name or size, ascending.", valueName: "order"))
     var sort: SymbolListing.Order = .address
 
-    @Flag(help: "Group local symbols by their source file, under \"Src:\" headings; the others come first.")
+    @Flag(help: "Group symbols by their source file, under \"Src:\" headings: code by its DWARF, where it has any, else local symbols alone. The others come first.")
     var source = false
+
+    @Flag(help: "Show names as their language has them: C++, Rust, Swift.")
+    var demangle = false
 
     @Option(help: ArgumentHelp("Output: text or json.", valueName: "format"))
     var format: Format = .text
@@ -54,12 +60,14 @@ struct Gensyms: ParsableCommand {
     var files: [String]
 
     func run() throws {
-        var output = Output()
+        var output = Output(demangler: demangle ? Demangler() : nil)
+        let lines = DebugLines()
         var isFirst = true, allGood = true
         if format == .json { output.append("{\"schema\":\"gensyms/1\",\"files\":[") }
         for path in files {
             do throws(SymbolsError) {
                 var listing = try SymbolListing(path: path)
+                if source { for problem in listing.addSources(lines: lines) { printMessage("\(problem)") } }
                 listing.sort(by: sort)
                 switch format {
                 case .text:

@@ -7,8 +7,12 @@ import Glibc
 import Symbols
 
 struct Output {
+    /// Shows names as their language has them, where it is there.
+    private let demangler: Demangler?
     private var bytes: [UInt8] = []
     private var scratch: [UInt8] = []
+
+    init(demangler: Demangler?) { self.demangler = demangler }
 
     mutating func append(_ text: String) {
         bytes.append(contentsOf: text.utf8)
@@ -72,6 +76,7 @@ struct Output {
         swap(&name, &scratch) // keeps one buffer alive for all names
         name.removeAll(keepingCapacity: true)
         listing.appendName(of: symbol, to: &name)
+        if let demangler { name = Array(demangler.demangle(String(decoding: name, as: UTF8.self)).utf8) }
         body(&self, name)
         swap(&name, &scratch)
     }

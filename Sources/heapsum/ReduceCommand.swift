@@ -4,8 +4,10 @@ import ArgumentParser
 import Common
 import Glibc
 import HeapImage
+import Logs
 import Reduce
 import Report
+import Symbols
 
 struct ReduceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -18,9 +20,10 @@ struct ReduceCommand: ParsableCommand {
             heapsum pack <file> ... [-o DIR] dense copies of images, fit to be kept and sent
             """,
         discussion: """
-            Reads the images and dumps that heaprun and heapdump leave, adds up the live blocks by their \
-            call stack, and shows the largest first. Of several images of one process the newest counts; \
-            what is left out is said.
+            Reads the images and dumps that heaprun and heapdump leave, and the logs of other tools: AIX's \
+            debug malloc, and the kernel's SLUB traces, kmemleak, page_owner and allocinfo. Adds up the live \
+            blocks by their call stack, and shows the largest first. Of several images of one process, and of \
+            several sets of one log, the newest counts; what is left out is said.
 
             EXAMPLES
               heapsum app.4711.heap               the stacks that hold the most bytes
@@ -31,13 +34,18 @@ struct ReduceCommand: ParsableCommand {
               heapsum --format json app.4711.heap | jq '.rows[0]'
               heapsum --format folded app.4711.heap | flamegraph.pl > heap.svg
               heapsum --format records -o live.log app.4711.heap
+              heapsum malloc.log@2                the second set of an AIX log
+              zstdcat malloc.log.zst | heapsum -  or heapsum malloc.log.zst
+              heapsum --input slub dmesg.txt
+              heapsum --sysroot /srv/target --debug-dir ./debug app.4711.heap
+              gensyms ./app > app.syms; heapsum --symbols app.syms app.4711.heap
 
             A regular expression is searched for in each frame's function name and module path.
             Exit status: 0 done, 2 nothing of an input could be used, 64 wrong arguments.
             """,
         version: "heapsum \(version)")
 
-    @Argument(help: ArgumentHelp("Images, dumps, or directories of them; - is standard input.", valueName: "file-or-directory"), completion: .file())
+    @Argument(help: ArgumentHelp("Images, dumps, directories of them, or logs, LOG@2 for one set of a log; - is standard input.", valueName: "file-or-directory"), completion: .file())
     var files: [String]
 
     @Option(help: "What the stacks are ordered by, the largest first.")
@@ -65,11 +73,16 @@ struct ReduceCommand: ParsableCommand {
     @Option(name: [.short, .long], help: ArgumentHelp("Write to a file instead of standard output (-).", valueName: "file"), completion: .file())
     var output = "-"
 
-    @Option(parsing: .unconditional, help: "Which of several images of one process counts: a number from 1 (the oldest), last, or all (summed).")
+    @Option(parsing: .unconditional, help: "Which of several images of one process, or sets of one log, counts: a number from 1 (the oldest), last, or all (summed).")
     var set: SetChoice = .last
 
-    @Option(help: "What the files are. This version reads heap images and dumps only.")
+    @Option(help: "What the files are, where that is not to be seen of them.")
     var input: InputKind = .auto
+
+    @Flag(help: "No progress bar, not even on a terminal.")
+    var noProgress = false
+    @OptionGroup(title: "Symbols")
+    var symbols: SymbolOptions
 
     @Option(help: "When to use colours; auto honours NO_COLOR.")
     var color: ColorChoice = .auto
@@ -87,13 +100,17 @@ struct ReduceCommand: ParsableCommand {
         } catch {
             throw ValidationError("\(error)")
         }
+        let symbolizer = try symbols.symbolizer()
         var status: ExitCode?
-        let selection = InputSelection(paths: files, choice: set)
-        for failure in selection.failures {
-            say("\(failure)" + (failure.what == "not a heap image"
-                ? " (this version reads images and dumps; logs of other tools are not supported yet)" : ""))
+        let inputs = Inputs(paths: files, kind: input, set: set)
+        for failure in inputs.failures {
+            say(failure)
             status = .badInput
         }
+        if format == .records, let log = inputs.logs.first {
+            throw ValidationError("Records are written of images; \(log.stream.name) is a log of records.")
+        }
+        let selection = InputSelection(images: inputs.images, choice: set)
         let reduction = Reduction()
         for image in selection.chosen {
             do {
@@ -103,11 +120,15 @@ struct ReduceCommand: ParsableCommand {
                 status = .badInput
             }
         }
+        for log in inputs.logs where !add(log, to: reduction) { status = .badInput }
         for (file, because) in selection.leftOut { say("left out: \(file): \(because)") }
-        for input in reduction.inputs { for damage in input.damages { say("damaged: \(damage)") } }
+        for input in reduction.inputs {
+            for damage in input.damages { say("damaged: \(damage)") }
+            for note in input.passedOver { say("\(note)") }
+        }
         guard !reduction.inputs.isEmpty else { throw ExitCode.badInput }
         do {
-            try report(reduction, filter)
+            try report(reduction, filter, symbolizer)
         } catch let error as OutputError {
             say("\(error)")
             throw ExitCode.badInput
@@ -115,11 +136,29 @@ struct ReduceCommand: ParsableCommand {
         if let status { throw status }
     }
 
-    private func report(_ reduction: Reduction, _ filter: FrameFilter) throws {
-        let names = FrameNames(reduction)
+    /// Reads a log into the reduction; false where nothing of it can be used.
+    private func add(_ log: NamedLog, to reduction: Reduction) -> Bool {
+        let progress = Progress(name: log.stream.name, storedBytes: log.stream.storedBytes, isWanted: !noProgress)
+        defer { progress.end() }
+        do throws(LogError) {
+            let summary = try reduction.add(log.stream, kind: log.kind, set: log.set, progress: progress.update)
+            progress.end()
+            if let leftOut = summary.leftOut { say("left out: \(log.stream.name): \(leftOut)") }
+            return true
+        } catch {
+            progress.end()
+            say("\(error)")
+            return false
+        }
+    }
+
+    private func report(_ reduction: Reduction, _ filter: FrameFilter, _ symbolizer: Symbolizer) throws {
+        let names = FrameNames(reduction, symbolizer: symbolizer)
         let isTable = format == .table
         let selection = RowSelection(
             reduction, names: names, sort: sort, top: limit(top, inTable: isTable), minBytes: minBytes.value, filter: filter)
+        // Records have one line an address, whatever was inlined there.
+        if format != .records { names.prepare(selection.rows) }
         let frameLimit = limit(frames, inTable: isTable)
         let out = try TextOutput(path: output)
         switch format {

@@ -31,10 +31,6 @@ enum Format: String, CaseIterable, ExpressibleByArgument {
     case table, json, csv, records, folded
 }
 
-enum InputKind: String, CaseIterable, ExpressibleByArgument {
-    case auto, image
-}
-
 extension SetChoice: ExpressibleByArgument {
     public init?(argument: String) {
         switch argument {

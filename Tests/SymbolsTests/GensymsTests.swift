@@ -3,17 +3,17 @@
 import Testing
 @testable import Symbols
 
-@Suite struct GensymsTests {
-    /// The command, built into the same directory as these tests.
-    private func gensyms(_ arguments: String, status: CInt = 0, errors: Bool = false) throws -> String {
-        let tests = String(decoding: try shell("readlink -f /proc/$PPID/exe").dropLast(), as: UTF8.self)
-        // Some versions of swift-test load the tests into a helper of the toolchain; then the directory is an argument.
-        let candidates = [tests] + CommandLine.arguments
-        let directories = candidates.compactMap { path in path.lastIndex(of: "/").map { String(path[..<$0]) } }
-        let tool = try #require(directories.map { $0 + "/gensyms" }.first { (try? shell("test -x '\($0)'")) != nil })
-        return String(decoding: try shell("'\(tool)' \(arguments) \(errors ? "2>&1 >/dev/null" : "2>/dev/null")", expecting: status), as: UTF8.self)
-    }
+/// The gensyms command, built into the same directory as these tests.
+func gensyms(_ arguments: String, status: CInt = 0, errors: Bool = false) throws -> String {
+    let tests = String(decoding: try shell("readlink -f /proc/$PPID/exe").dropLast(), as: UTF8.self)
+    // Some versions of swift-test load the tests into a helper of the toolchain; then the directory is an argument.
+    let candidates = [tests] + CommandLine.arguments
+    let directories = candidates.compactMap { path in path.lastIndex(of: "/").map { String(path[..<$0]) } }
+    let tool = try #require(directories.map { $0 + "/gensyms" }.first { (try? shell("test -x '\($0)'")) != nil })
+    return String(decoding: try shell("'\(tool)' \(arguments) \(errors ? "2>&1 >/dev/null" : "2>/dev/null")", expecting: status), as: UTF8.self)
+}
 
+@Suite struct GensymsTests {
     private func made(_ directory: TemporaryDirectory) throws -> String {
         var places = HandmadeELF.Places()
         return try directory.write(HandmadeELF(symbols: [
@@ -67,5 +67,33 @@ import Testing
         #expect(try gensyms("--help").contains("EXAMPLES"))
         _ = try gensyms("", status: 64)
         _ = try gensyms("--sort colour /bin/sh", status: 64)
+    }
+
+    @Test func sourcesFromDWARF() throws {
+        let directory = try TemporaryDirectory()
+        try shell("mkdir '\(directory.path)/src'")
+        _ = try directory.write(Array("namespace app { static int counter = 3; int grow(int x) { return x + counter++; }\nstatic int hidden(int x) { return x * counter; }\nint use(int x) { return hidden(x); } }\n".utf8), to: "src/queue.cc")
+        _ = try directory.write(Array("int main() { return 0; }\n".utf8), to: "src/main.cc")
+        for flags in ["-gdwarf-4", "-gdwarf-5"] {
+            try shell("cd '\(directory.path)' && c++ \(flags) -O0 -o app src/queue.cc src/main.cc")
+            let output = try gensyms("--source --demangle '\(directory.path)/app'")
+            let groups = output.components(separatedBy: "Src: ")
+            let queue = try #require(groups.first { $0.hasPrefix("src/queue.cc\n") }), main = try #require(groups.first { $0.hasPrefix("src/main.cc\n") })
+            for name in [" T app::grow(int) ", " t app::hidden(int) ", " T app::use(int) ", " d app::counter "] { #expect(queue.contains(name), "\(flags)\(name)") }
+            #expect(main.contains(" T main ") && !main.contains("app::"))
+            #expect(groups.filter { $0.hasPrefix("queue.cc") }.isEmpty)
+        }
+        // Without DWARF .symtab says what it knows.
+        try shell("cd '\(directory.path)' && c++ -O0 -o app src/queue.cc src/main.cc")
+        let bare = try gensyms("--source '\(directory.path)/app'").components(separatedBy: "Src: ")
+        #expect(bare.first { $0.hasPrefix("queue.cc\n") }?.contains(" t _ZN3appL6hiddenEi ") == true)
+        #expect(bare[0].contains(" T _ZN3app4growEi "))
+    }
+
+    @Test func anArchiveIsSaidToBeOne() throws {
+        let directory = try TemporaryDirectory()
+        let object = try directory.compile("int f(void) { return 1; }", flags: "-c", to: "f.o")
+        try shell("ar rc '\(directory.path)/lib.a' '\(object)'")
+        #expect(try gensyms("'\(directory.path)/lib.a'", status: 2, errors: true).contains("lib.a: an archive"))
     }
 }

@@ -70,3 +70,10 @@ struct FixedRandom: RandomNumberGenerator {
         return z ^ (z >> 31)
     }
 }
+
+extension String {
+    /// The parts between a separator of any length.
+    func components(separatedBy separator: String) -> [String] {
+        split(separator: separator, omittingEmptySubsequences: false).map(String.init)
+    }
+}

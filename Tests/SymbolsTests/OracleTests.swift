@@ -65,8 +65,10 @@ private func nm(_ path: String, dynamic: Bool) throws -> [(symbol: Listed, byteC
         for path in try Self.files(in: directory) where !path.hasSuffix(".o") {
             let module = try ModuleSymbols(path: path, expectedBuildID: nil)
             var code: [Sized] = []
-            for dynamic in [false, true] {
-                for (symbol, byteCount) in try nm(path, dynamic: dynamic) where ["t", "T", "W", "i"].contains(symbol.type) {
+            // A separate debug file names what the library itself doesn't.
+            let debug = module.debugInfoPath.flatMap { $0 == path ? nil : $0 }
+            for (file, dynamic) in [(path, false), (path, true)] + (debug.map { [($0, false)] } ?? []) {
+                for (symbol, byteCount) in try nm(file, dynamic: dynamic) where ["t", "T", "W", "i"].contains(symbol.type) {
                     code.append(Sized(start: symbol.address, byteCount: byteCount, name: symbol.name))
                 }
             }
@@ -96,6 +98,44 @@ private func nm(_ path: String, dynamic: Bool) throws -> [(symbol: Listed, byteC
         // Without these a reader that names nothing, or anything, could pass.
         #expect(named > 1000)
         #expect(unnamed > 100)
+    }
+
+    /// Over a hundred libraries and more, a thousand addresses each: an address is in the symbol that nm has with the greatest start
+    /// of those that hold it. nm's list is searched by a plain sweep, without our table.
+    @Test func startsAreNmsOverManyLibraries() throws {
+        var random = FixedRandom(state: 17)
+        let paths = try lines(shell("find /usr/lib/$(uname -m)-linux-gnu -type f -name '*.so*' -size -600k | sort")).map(String.init).shuffled(using: &random)
+        var (files, named, unnamed) = (0, 0, 0)
+        for path in paths where files < 150 {
+            // Linker scripts are named .so too.
+            guard let module = try? ModuleSymbols(path: path, expectedBuildID: nil, search: SymbolSearch(sysroot: "")) else { continue }
+            var code = try nm(path, dynamic: true).filter { ["t", "T", "W", "i"].contains($0.symbol.type) && $0.byteCount > 0 }
+                .map { (start: $0.symbol.address, end: $0.symbol.address + $0.byteCount) }
+            guard code.count > 20, module.debugInfoPath == nil else { continue } // .debug files name more than nm -D
+            code.sort { $0.start < $1.start }
+            let addresses = (0..<1000).map { _ in UInt64.random(in: code[0].start...code[code.count - 1].end, using: &random) }.sorted()
+            var next = 0
+            var open: [(start: UInt64, end: UInt64)] = []
+            for address in addresses {
+                while next < code.count, code[next].start <= address {
+                    open.append(code[next])
+                    next += 1
+                }
+                open.removeAll { $0.end <= address }
+                let expected = open.last?.start // sorted by start
+                let name = module.name(at: address)
+                if let expected {
+                    #expect(name.map { address - $0.offset } == expected, "\(path) \(String(address, radix: 16)): \(String(describing: name))")
+                    named += 1
+                } else {
+                    #expect(name == nil || name?.name.hasSuffix("@plt") == true || code.allSatisfy { $0.start != address - (name?.offset ?? 0) },
+                            "\(path) \(String(address, radix: 16)): \(String(describing: name))")
+                    unnamed += 1
+                }
+            }
+            files += 1
+        }
+        #expect(files >= 100 && named > 50_000 && unnamed > 10_000, "\(files) \(named) \(unnamed)")
     }
 
     @Test func typesAreNmsLetters() throws {

@@ -1,0 +1,184 @@
+/*
+ * Seccomp: what a program forbids itself it forbids us. A filter that would kill it for a call that recording needs
+ * (madvise for the image's next page, mincore for a new stack's bounds, …) ends the recording before it stands, and that is said; any
+ * other filter is no matter. The filter is asked by running it, as the kernel will: it is a program for a small machine (linux/filter.h), which
+ * the kernel has not checked yet, so each of its accesses is checked here.
+ */
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/prctl.h>
+#include <linux/seccomp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "atomics.h"
+#include "hook.h"
+#include "next.h"
+#include "options.h"
+#include "start.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+/* A filter's answer for one system call; 0, which kills, where it makes no sense. */
+static uint32_t answer(const struct sock_fprog *program, const struct seccomp_data *data) {
+    uint32_t a = 0, x = 0, memory[BPF_MEMWORDS] = {0};
+    for (uint32_t at = 0; at < program->len; at++) { /* jumps go forward alone, so this ends */
+        const struct sock_filter *step = &program->filter[at];
+        uint32_t k = step->k, operand = BPF_SRC(step->code) == BPF_X ? x : k;
+        switch (BPF_CLASS(step->code)) {
+            case BPF_LD:
+            case BPF_LDX: {
+                uint32_t value;
+                if (BPF_MODE(step->code) == BPF_ABS && k <= sizeof *data - 4) memcpy(&value, (const uint8_t *)data + k, 4);
+                else if (BPF_MODE(step->code) == BPF_IMM) value = k;
+                else if (BPF_MODE(step->code) == BPF_LEN) value = sizeof *data;
+                else if (BPF_MODE(step->code) == BPF_MEM && k < BPF_MEMWORDS) value = memory[k];
+                else return 0;
+                if (BPF_CLASS(step->code) == BPF_LD) a = value;
+                else x = value;
+                break;
+            }
+            case BPF_ST:
+            case BPF_STX:
+                if (k >= BPF_MEMWORDS) return 0;
+                memory[k] = BPF_CLASS(step->code) == BPF_ST ? a : x;
+                break;
+            case BPF_ALU:
+                switch (BPF_OP(step->code)) {
+                    case BPF_ADD: a += operand; break;
+                    case BPF_SUB: a -= operand; break;
+                    case BPF_MUL: a *= operand; break;
+                    case BPF_DIV: if (operand == 0) return 0; a /= operand; break;
+                    case BPF_AND: a &= operand; break;
+                    case BPF_OR: a |= operand; break;
+                    case BPF_XOR: a ^= operand; break;
+                    case BPF_LSH: a = operand < 32 ? a << operand : 0; break;
+                    case BPF_RSH: a = operand < 32 ? a >> operand : 0; break;
+                    case BPF_NEG: a = 0u - a; break;
+                    default: return 0;
+                }
+                break;
+            case BPF_JMP: {
+                bool holds;
+                switch (BPF_OP(step->code)) {
+                    case BPF_JA:
+                        if (k >= program->len) return 0;
+                        at += k;
+                        continue;
+                    case BPF_JEQ: holds = a == operand; break;
+                    case BPF_JGT: holds = a > operand; break;
+                    case BPF_JGE: holds = a >= operand; break;
+                    case BPF_JSET: holds = (a & operand) != 0; break;
+                    default: return 0;
+                }
+                at += holds ? step->jt : step->jf;
+                break;
+            }
+            case BPF_RET: return BPF_RVAL(step->code) == BPF_A ? a : k;
+            case BPF_MISC:
+                if (BPF_MISCOP(step->code) == BPF_TAX) x = a;
+                else a = x;
+                break;
+        }
+    }
+    return 0;
+}
+
+/* Whether recording can't go on under it: a call of ours would not come back, or not be answered by the kernel. A call that fails is answered, save those that can't fail. */
+static bool forbids(const struct sock_fprog *program) {
+    static const struct { int number; bool may_fail; uint64_t arguments[6]; } ours[] = {
+        {SYS_madvise, true, {0, HEAP_PAGE_BYTES, 23 /* MADV_POPULATE_WRITE */}},
+        {SYS_mincore, true, {0}},
+        {SYS_sigaltstack, true, {0}},
+        {SYS_mmap, true, {0, HEAP_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0}},
+        {SYS_gettid, false, {0}},
+        {SYS_getpid, false, {0}},
+        {SYS_tgkill, false, {1, 1, 0}},
+    };
+    if (program == NULL || program->filter == NULL) return false; /* the kernel will refuse it */
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
+        struct seccomp_data data = {.nr = ours[i].number};
+#if defined(__x86_64__)
+        data.arch = AUDIT_ARCH_X86_64;
+#elif defined(__aarch64__)
+        data.arch = AUDIT_ARCH_AARCH64;
+#endif
+        memcpy(data.args, ours[i].arguments, sizeof ours[i].arguments);
+        uint32_t action = answer(program, &data) & SECCOMP_RET_ACTION_FULL;
+        bool fails = action == SECCOMP_RET_ERRNO;
+        if (action != SECCOMP_RET_ALLOW && action != SECCOMP_RET_LOG && !(fails && ours[i].may_fail)) return true;
+    }
+    return false;
+}
+
+/* Says that recording stops, while that can still be said; true where it is to stop. */
+static bool announce(bool strict, const struct sock_fprog *program) {
+    if (load_acquire(hook_live) == 0 || !(strict || forbids(program))) return false;
+    message("recording stopped where a seccomp filter forbids what it needs; the image is of that moment: ", options.program);
+    return true;
+}
+
+EXPORT int interposed_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d) __asm__("prctl");
+int interposed_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d) {
+    if (!start_next()) {
+        errno = EAGAIN;
+        return -1;
+    }
+    if (likely(option != PR_SET_SECCOMP)) return next.prctl(option, a, b, c, d);
+    bool stops = announce(a == SECCOMP_MODE_STRICT, a == SECCOMP_MODE_FILTER ? (const struct sock_fprog *)b : NULL);
+    int result = next.prctl(option, a, b, c, d);
+    if (result == 0 && stops) start_stop();
+    return result;
+}
+
+/* seccomp(2), called by syscall(); the arguments that it has not are not looked at. */
+__attribute__((used)) long sandbox_seccomp(long number, long operation, long flags, long program);
+long sandbox_seccomp(long number, long operation, long flags, long program) {
+    if (!start_next()) {
+        errno = EAGAIN;
+        return -1;
+    }
+    bool stops = (operation == SECCOMP_SET_MODE_STRICT || operation == SECCOMP_SET_MODE_FILTER)
+        && announce(operation == SECCOMP_SET_MODE_STRICT, operation == SECCOMP_SET_MODE_FILTER ? (const struct sock_fprog *)program : NULL);
+    long result = next.syscall(number, operation, flags, program, 0, 0, 0);
+    if (result == 0 && stops) start_stop();
+    return result;
+}
+
+/* Before the next functions are known. */
+static long early_syscall(long number, long a, long b, long c, long d, long e, long f) {
+    if (start_next()) return next.syscall(number, a, b, c, d, e, f);
+    errno = EAGAIN;
+    return -1;
+}
+long (*sandbox_next_syscall)(long, long, long, long, long, long, long) = early_syscall;
+
+/*
+ * syscall() itself: a jump, so that the next function finds the stack as its caller left it. It takes one argument from there, whether or not
+ * that was given; and a child that shares the stack (SYS_vfork) returns before its parent does.
+ */
+#if defined(__x86_64__)
+_Static_assert(SYS_seccomp == 317, "below");
+__asm__(".pushsection .text\n"
+        ".globl syscall\n"
+        ".type syscall, @function\n"
+        "syscall:\n"
+        "    .cfi_startproc\n"
+        "    cmpq $317, %rdi\n"
+        "    je sandbox_seccomp\n"
+        "    jmpq *sandbox_next_syscall(%rip)\n"
+        "    .cfi_endproc\n"
+        ".size syscall, . - syscall\n"
+        ".popsection\n");
+#else
+EXPORT long interposed_syscall(long number, long a, long b, long c, long d, long e, long f) __asm__("syscall");
+long interposed_syscall(long number, long a, long b, long c, long d, long e, long f) { /* all of them in registers */
+    if (unlikely(number == SYS_seccomp)) return sandbox_seccomp(number, a, b, c);
+    return sandbox_next_syscall(number, a, b, c, d, e, f);
+}
+#endif

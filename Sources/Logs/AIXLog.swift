@@ -1,0 +1,214 @@
+// The report of AIX's debug malloc (MALLOCDEBUG=log, report_allocations), 32- and 64-bit, with the lines
+// that log:extended adds; and the records that heapsum itself writes.
+//
+//     Allocation #15: 0x3060DFF8
+//     Allocation size: 0x4
+//     Allocated from heap: 0
+//     Allocation traceback:
+//     0xD01CA874 malloc
+//     0x10010700 load_history
+//
+// A traceback's text is compared whole with those seen before, and read line by line only when it is
+// new: so nearly all of a log is found, hashed and compared, and not parsed. Tracebacks are looked up a
+// few dozen at a time: what they are compared with lies all over memory, and is fetched meanwhile.
+
+import Reduce
+
+struct AIXLog: LogFormat {
+    static var heading: StaticString? { "Current allocation report:" }
+    private var stack: [UInt32] = []
+    /// Tracebacks that were found, and are looked up when there are enough of them.
+    private var found: [Traceback] = []
+
+    private struct Traceback { var start: Int, end: Int, hash: UInt64, size: UInt64 }
+
+    static func beginsRecord(_ text: LogText, at start: Int) -> Bool {
+        text.has("Allocation #", at: start)
+    }
+
+    mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally) {
+        var place = segment.start
+        while place < segment.end {
+            if text.has("Allocation #", at: place) {
+                place = readRecord(text, place, segment, base, tally)
+                continue
+            }
+            let end = min(text.lineEnd(from: place), segment.end)
+            if !text.has("Current allocation report:", at: place) && text.skipBlanks(place, end) < text.trimmedEnd(place, end) {
+                tally.notes.add(.outside, at: base &+ UInt64(place))
+            }
+            place = end + 1
+        }
+        lookUp(text, base, tally)
+    }
+
+    /// Counts the tracebacks that were found.
+    private mutating func lookUp(_ text: LogText, _ base: UInt64, _ tally: Tally) {
+        for traceback in found { tally.tracebacks.prefetchText(traceback.hash) }
+        for traceback in found {
+            let raw = text.raw(traceback.start, traceback.end), offset = base &+ UInt64(traceback.start)
+            if let row = tally.tracebacks.find(raw, hash: traceback.hash) {
+                tally.add(row: Int(row), bytes: traceback.size, at: offset)
+                continue
+            }
+            let (row, isClean) = readFrames(text, traceback.start, traceback.end, base, tally)
+            tally.add(row: row, bytes: traceback.size, at: offset)
+            // What is noticed in a text is counted each time that it stands there.
+            if isClean { tally.tracebacks.keep(raw, hash: traceback.hash, number: UInt32(row)) }
+        }
+        found.removeAll(keepingCapacity: true)
+    }
+
+    /// Reads the record at `start`; where the next line begins.
+    private mutating func readRecord(_ text: LogText, _ start: Int, _ segment: LogSegment, _ base: UInt64, _ tally: Tally) -> Int {
+        var lineEnd = min(text.lineEnd(from: start), segment.end)
+        let address = Self.address(text, start, lineEnd)
+        var size: UInt64?
+        var place = lineEnd + 1
+        // A line that the set's end cuts off may say less than it meant to.
+        var isCut = lineEnd >= segment.end && segment.endsSet
+        while place < segment.end && !isCut {
+            lineEnd = min(text.lineEnd(from: place), segment.end)
+            if text.has("Allocation size: ", at: place) {
+                size = Self.value(text, place + 17, lineEnd)
+                isCut = lineEnd >= segment.end && segment.endsSet
+            } else if text.has("Allocation traceback:", at: place) {
+                guard lineEnd < segment.end, address != nil, let size else { break }
+                return findTraceback(text, lineEnd + 1, segment, base, tally, size: size)
+            } else if text.has("Allocation #", at: place) {
+                break
+            } else if !Self.isField(text, place, lineEnd) {
+                if text.skipBlanks(place, lineEnd) < text.trimmedEnd(place, lineEnd) {
+                    tally.notes.add(.notUnderstood, at: base &+ UInt64(place))
+                }
+            }
+            place = lineEnd + 1
+        }
+        let isAtEnd = place >= segment.end && segment.endsSet
+        if address != nil, let size, !isCut {
+            // Its traceback is not there: none was kept, or the log ends before it.
+            if isAtEnd { tally.notes.add(.cutRecord, at: base &+ UInt64(segment.end)) }
+            tally.add(row: tally.row(isAtEnd ? [tally.number(of: .cut)] : []), bytes: size, at: base &+ UInt64(start))
+        } else {
+            tally.notes.add(isAtEnd || isCut ? .cutRecord : .badRecord, at: base &+ UInt64(isAtEnd || isCut ? segment.end : start),
+                            lostBytes: UInt64(min(place, segment.end) - start))
+            tally.recordsLost &+= 1
+        }
+        return place
+    }
+
+    /// Finds the traceback at `start` and its end; where the next line begins.
+    private mutating func findTraceback(
+        _ text: LogText, _ start: Int, _ segment: LogSegment, _ base: UInt64, _ tally: Tally, size: UInt64
+    ) -> Int {
+        var end = start
+        while end < segment.end {
+            // Nearly every line is a frame and begins with 0x: the others are looked at closely.
+            if text[end] == 0x30 && text[end &+ 1] | 0x20 == 0x78 || Self.isFrame(text, end, segment.end) {
+                end = text.lineEnd(from: end) &+ 1
+            } else {
+                break
+            }
+        }
+        if end > segment.end {
+            readCutTraceback(text, start, segment, base, tally, size: size)
+            return segment.end
+        }
+        let hash = tally.tracebacks.hash(text.raw(start, end))
+        tally.tracebacks.prefetchSlot(hash)
+        found.append(Traceback(start: start, end: end, hash: hash, size: size))
+        if found.count == 32 { lookUp(text, base, tally) }
+        return end
+    }
+
+    /// Reads the frames in [start, end), whole lines; their row, and whether all could be read.
+    private mutating func readFrames(_ text: LogText, _ start: Int, _ end: Int, _ base: UInt64, _ tally: Tally) -> (row: Int, isClean: Bool) {
+        stack.removeAll(keepingCapacity: true)
+        var place = start, isClean = true
+        while place < end {
+            let lineEnd = text.lineEnd(from: place)
+            if stack.count == mostFrames {
+                stack.append(tally.number(of: .cut))
+                tally.notes.add(.longStack, at: base &+ UInt64(place))
+                isClean = false
+                break
+            }
+            let line = text.raw(place, lineEnd)
+            let hash = tally.lines.hash(line)
+            if let known = tally.lines.find(line, hash: hash) {
+                stack.append(known)
+            } else if let frame = Self.frame(text, place, lineEnd) {
+                let number = tally.number(of: frame)
+                tally.lines.keep(line, hash: hash, number: number)
+                stack.append(number)
+            } else {
+                stack.append(tally.number(of: .cut))
+                tally.notes.add(.badFrame, at: base &+ UInt64(place))
+                isClean = false
+            }
+            place = lineEnd + 1
+        }
+        return (tally.row(stack), isClean)
+    }
+
+    /// A traceback whose last line has no end. The line counts where it has a name after its address:
+    /// the address, at least, is whole then.
+    private mutating func readCutTraceback(
+        _ text: LogText, _ start: Int, _ segment: LogSegment, _ base: UInt64, _ tally: Tally, size: UInt64
+    ) {
+        let last = max(start, text.lineStart(before: segment.end))
+        stack.removeAll(keepingCapacity: true)
+        if start < last { stack = tally.stack(of: readFrames(text, start, last, base, tally).row) }
+        // Where a heading follows on the same line something ended in the middle; a file may just lack its newline.
+        let isCut = segment.end < text.count
+        if let frame = Self.frame(text, last, segment.end), !frame.name.isEmpty {
+            stack.append(tally.number(of: frame))
+            if isCut { stack.append(tally.number(of: .cut)) }
+            tally.notes.add(isCut ? .cutRecord : .noNewline, at: base &+ UInt64(segment.end))
+        } else {
+            stack.append(tally.number(of: .cut))
+            tally.notes.add(.cutRecord, at: base &+ UInt64(segment.end), lostBytes: UInt64(segment.end - last))
+        }
+        tally.add(row: tally.row(stack), bytes: size, at: base &+ UInt64(start))
+    }
+
+    // MARK: Lines
+
+    /// The address of `Allocation #N: 0x…`.
+    @inline(__always)
+    private static func address(_ text: LogText, _ start: Int, _ end: Int) -> UInt64? {
+        var place = start &+ 12
+        guard text.decimal(&place, end) != nil, text[place] == 0x3A else { return nil }
+        return value(text, place &+ 1, end)
+    }
+
+    /// The number that a line ends with.
+    @inline(__always)
+    private static func value(_ text: LogText, _ start: Int, _ end: Int) -> UInt64? {
+        var place = text.skipBlanks(start, end)
+        guard let value = text.number(&place, end), text.trimmedEnd(place, end) == place else { return nil }
+        return value
+    }
+
+    /// True for `Name: value`, whatever its name: fields come with options, and with versions.
+    private static func isField(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
+        guard let colon = text.find(byte: 0x3A, from: start, to: end) else { return false }
+        return colon > start && (colon + 1 == end || text[colon + 1] == 0x20 || text[colon + 1] == 0x09 || text[colon + 1] == 0x0D)
+    }
+
+    /// True for a frame's line that does not begin as they mostly do: blanks come before its address.
+    private static func isFrame(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
+        guard text[start] == 0x20 || text[start] == 0x09 else { return false }
+        let place = text.skipBlanks(start, end)
+        return text[place] == 0x30 && text[place + 1] | 0x20 == 0x78
+    }
+
+    /// The frame of `0xADDRESS name`, the name being all that follows.
+    private static func frame(_ text: LogText, _ start: Int, _ end: Int) -> LogFrame? {
+        var place = text.skipBlanks(start, end)
+        guard let address = text.prefixedHexadecimal(&place, end) else { return nil }
+        let name = text.skipBlanks(place, end), nameEnd = text.trimmedEnd(name, end)
+        guard name > place || name == nameEnd else { return nil }
+        return LogFrame(address: address, name: text.bytes(name, nameEnd))
+    }
+}

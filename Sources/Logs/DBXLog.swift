@@ -1,0 +1,139 @@
+// The table that AIX's dbx prints for `malloc allocations`:
+//
+//     ADDRESS         SIZE HEAP    PID PTHREAD_T CLOCKTIME   SEQ STACK TRACEBACK
+//     0x30005d48       104    0  12345 0x1       1763720000   15 0xd01ca874 malloc
+//                                                                0x10010700 load_history
+//
+// A block's columns stand in its first line, which its first frame follows; further frames have lines of
+// their own. Columns are those that the heading names, so that a table without some of them is read too.
+
+import Reduce
+
+struct DBXLog: LogFormat {
+    static var heading: StaticString? { "ADDRESS" }
+    static let knownColumns = 7
+
+    /// Columns before the traceback.
+    private var columns = DBXLog.knownColumns
+    private var start: UInt64?
+    private var size: UInt64 = 0
+    private var stack: [UInt32] = []
+
+    /// No heading is longer than a few lines of a terminal; a hostile line of headings must come to an end.
+    static func isHeading(_ text: LogText, at place: Int) -> Bool {
+        let end = min(place + 512, text.count)
+        return isHeadingLine(text, place, text.find(byte: 0x0A, from: place, to: end) ?? end)
+    }
+
+    /// True where the words of a heading stand in [start, end).
+    static func isHeadingLine(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
+        guard let address = text.find("ADDRESS", from: start, to: end) else { return false }
+        return text.find(" SIZE", from: address, to: end) != nil && text.find("TRACEBACK", from: address, to: end) != nil
+    }
+
+    /// A row begins with an address, a size and a heap; a frame has a name after its address.
+    static func beginsRecord(_ text: LogText, at start: Int) -> Bool { row(text, start, text.lineEnd(from: start), 3) != nil }
+
+    struct Block { var size: UInt64, rest: Int }
+
+    /// The block whose columns stand in [start, end), and where its first frame begins.
+    static func row(_ text: LogText, _ start: Int, _ end: Int, _ columns: Int) -> Block? {
+        var place = text.skipBlanks(start, end)
+        guard text.prefixedHexadecimal(&place, end) != nil, text[place] == 0x20 || text[place] == 0x09 else { return nil }
+        place = text.skipBlanks(place, end)
+        guard let size = text.number(&place, end), text[place] == 0x20 || text[place] == 0x09 else { return nil }
+        place = text.skipBlanks(place, end)
+        for column in 2 ..< max(columns, 3) where place < end {
+            var after = place
+            if column == 2 && (text.number(&after, end) == nil || text.wordEnd(place, end) != after) { return nil }
+            place = text.skipBlanks(text.wordEnd(place, end), end)
+        }
+        return Block(size: size, rest: place)
+    }
+
+    mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally) {
+        var place = segment.start
+        while place < segment.end {
+            let end = min(text.lineEnd(from: place), segment.end)
+            readLine(text, place, end, base, tally, isWhole: end < segment.end || !segment.endsSet, isCut: segment.end < text.count)
+            place = end + 1
+        }
+        endRecord(tally)
+    }
+
+    private mutating func readLine(_ text: LogText, _ line: Int, _ lineEnd: Int, _ base: UInt64, _ tally: Tally, isWhole: Bool, isCut: Bool) {
+        let start = text.skipBlanks(line, lineEnd), end = text.trimmedEnd(start, lineEnd), offset = base &+ UInt64(line)
+        if start >= end { return }
+        if Self.isHeadingLine(text, start, end) {
+            endRecord(tally)
+            columns = Self.columns(text, start, end)
+            return
+        }
+        if let block = Self.row(text, start, end, columns) {
+            endRecord(tally)
+            if !isWhole && block.rest >= end {
+                // The last column may be half there, and the size with it.
+                tally.notes.add(.cutRecord, at: offset, lostBytes: UInt64(end - line))
+                tally.recordsLost &+= 1
+                return
+            }
+            self.start = offset
+            size = block.size
+            if block.rest < end { takeFrame(text, block.rest, end, offset, tally, isWhole: isWhole, isCut: isCut) }
+        } else if self.start != nil {
+            takeFrame(text, start, end, offset, tally, isWhole: isWhole, isCut: isCut)
+        } else if text.has("0x", at: start) {
+            tally.notes.add(isWhole ? .badRecord : .cutRecord, at: offset)
+            tally.recordsLost &+= 1
+        } else {
+            tally.notes.add(.outside, at: offset)
+        }
+    }
+
+    private mutating func takeFrame(
+        _ text: LogText, _ start: Int, _ end: Int, _ offset: UInt64, _ tally: Tally, isWhole: Bool, isCut: Bool
+    ) {
+        guard stack.count < mostFrames else {
+            if stack.count == mostFrames { stack.append(tally.number(of: .cut)) }
+            tally.notes.add(.longStack, at: offset)
+            return
+        }
+        let frame = Self.frame(text, start, end)
+        if !isWhole {
+            if let frame, !frame.name.isEmpty { stack.append(tally.number(of: frame)) }
+            if isCut || frame?.name.isEmpty != false { stack.append(tally.number(of: .cut)) }
+            tally.notes.add(isCut || frame?.name.isEmpty != false ? .cutRecord : .noNewline, at: offset)
+            return
+        }
+        stack.append(tally.frame(of: text.raw(start, end)) { frame ?? .cut })
+        if frame == nil { tally.notes.add(.badFrame, at: offset) }
+    }
+
+    private mutating func endRecord(_ tally: Tally) {
+        defer {
+            start = nil
+            stack.removeAll(keepingCapacity: true)
+        }
+        if let start { tally.add(row: tally.row(stack), bytes: size, at: start) }
+    }
+
+    /// How many columns come before STACK.
+    private static func columns(_ text: LogText, _ start: Int, _ end: Int) -> Int {
+        var place = start, count = 0
+        while place < end, !text.has("STACK", at: place), !text.has("TRACEBACK", at: place) {
+            count += 1
+            place = text.skipBlanks(text.wordEnd(place, end), end)
+        }
+        return count
+    }
+
+    /// `0xd01ca874 malloc`, an address alone, or a name alone.
+    private static func frame(_ text: LogText, _ start: Int, _ end: Int) -> LogFrame? {
+        var place = start
+        let address = text.prefixedHexadecimal(&place, end)
+        if address != nil && place < end && text[place] != 0x20 && text[place] != 0x09 { return nil }
+        let name = text.skipBlanks(place, end)
+        if address == nil && name >= end { return nil }
+        return LogFrame(address: address, name: text.bytes(name, end))
+    }
+}

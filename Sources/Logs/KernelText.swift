@@ -1,0 +1,235 @@
+// What the kernel's logs have in common: what printk, dmesg and syslog put before a message, and the
+// frames of its backtraces.
+//
+// Frames come in the shapes that x86, arm64, arm and powerpc print, with and without addresses, and with
+// the files and lines that scripts/decode_stacktrace.sh adds. An address that the kernel hashed (%p since
+// 4.15) says nothing and is left out.
+
+import Reduce
+
+/// A message of the kernel without what stands before it.
+struct KernelMessage {
+    var start: Int
+    var end: Int
+    /// Seconds since the boot, as printk prints them.
+    var time: Double?
+    /// Who printed it, where the kernel says so (CONFIG_PRINTK_CALLER): 0 where it doesn't.
+    var caller: UInt64 = 0
+
+    /// The message in the line [start, end).
+    init(_ text: LogText, _ start: Int, _ end: Int) {
+        self.end = text.trimmedEnd(start, end)
+        self.start = start
+        // syslog and journalctl: date, host, and "kernel:" before the message.
+        if text[start] != 0x5B && text[start] != 0x20, let tag = text.find("kernel: ", from: start, to: min(self.end, start + 120)) {
+            self.start = tag + 8
+        }
+        if text[self.start] == 0x3C, text[self.start + 1] &- 0x30 < 10,
+           let close = text.find(byte: 0x3E, from: self.start, to: min(self.end, self.start + 6)) {
+            self.start = close + 1
+        }
+        while takeBracket(text) {}
+        self.start = text.skipBlanks(self.start, self.end)
+    }
+
+    /// Passes over one `[  12.345678]`, `[   T123]`, `[C0]` or `[Mon Nov 21 10:00:00 2026]`.
+    private mutating func takeBracket(_ text: LogText) -> Bool {
+        var place = text.skipBlanks(start, end)
+        guard text[place] == 0x5B, let close = text.find(byte: 0x5D, from: place, to: min(end, place + 40)) else { return false }
+        place = text.skipBlanks(place + 1, close)
+        let first = text[place]
+        if first == 0x54 || first == 0x43 {
+            var digits = place + 1
+            if let number = text.decimal(&digits, close), digits == close {
+                caller = (first == 0x54 ? 0 : 1 << 63) | number &+ 1
+                start = close + 1
+                return true
+            }
+        }
+        if let seconds = text.decimal(&place, close) {
+            guard text[place] == 0x2E else { return false }
+            let fractionStart = place + 1
+            var fraction = fractionStart
+            guard let digits = text.decimal(&fraction, close), fraction - fractionStart <= 9 else { return false }
+            var scale = 1.0
+            for _ in fractionStart ..< fraction { scale *= 10 }
+            // Some kernels add the processor: [12.345678@0].
+            guard fraction == close || text[fraction] == 0x40 else { return false }
+            time = Double(seconds) + Double(digits) / scale
+            start = close + 1
+            return true
+        }
+        let days: [StaticString] = ["Mon ", "Tue ", "Wed ", "Thu ", "Fri ", "Sat ", "Sun "]
+        guard text.find(byte: 0x3A, from: place, to: close) != nil, days.contains(where: { text.has($0, at: place) }) else { return false }
+        start = close + 1
+        return true
+    }
+}
+
+/// A frame of a kernel's backtrace, as one line has it.
+struct KernelFrame {
+    var frame: LogFrame
+    /// The stack's words hold this address too, but nobody knows that it was called from there.
+    var isUnreliable = false
+    /// arm: what it was called from, on the same line.
+    var caller: LogFrame?
+
+    /// The frame in [start, end), blanks taken off; nil where the line is none.
+    init?(_ text: LogText, _ start: Int, _ end: Int) {
+        // printk's lines have a kilobyte at the most; a longer one is no frame, and reading it must come to an end.
+        guard end - start <= 2048 else { return nil }
+        var place = start
+        var address = Self.bracketed(text, &place, end)
+        // powerpc has the stack pointer first.
+        if address.found, address.isBare {
+            var next = text.skipBlanks(place, end)
+            let second = Self.bracketed(text, &next, end)
+            guard second.found else { return nil }
+            (address, place) = (second, next)
+        }
+        place = text.skipBlanks(place, end)
+        if text[place] == 0x3F && text[place + 1] == 0x20 {
+            isUnreliable = true
+            place = text.skipBlanks(place + 1, end)
+        }
+        if let from = text.find(" from ", from: place, to: end) {
+            var after = from + 6
+            let outer = Self.bracketed(text, &after, end)
+            after = text.skipBlanks(after, end)
+            guard let inner = Self.symbol(text, place, text.trimmedEnd(place, from), address.value, mayBeBare: true),
+                  let caller = Self.symbol(text, after, end, outer.value, mayBeBare: outer.found) else { return nil }
+            (frame, self.caller) = (inner, caller)
+            return
+        }
+        var end = end
+        for suffix: StaticString in ["(unreliable)", "(P)", "(L)", "(F)", "(U)", "(K)", "(PF)", "(PL)"]
+        where text.has(suffix, at: end - suffix.utf8CodeUnitCount) {
+            if suffix.utf8CodeUnitCount == 12 { isUnreliable = true }
+            end = text.trimmedEnd(place, end - suffix.utf8CodeUnitCount)
+        }
+        guard let frame = Self.symbol(text, place, end, address.value, mayBeBare: address.found) else { return nil }
+        self.frame = frame
+    }
+
+    /// `[<ffffffff81234567>]`, or `[c0000001fa0cfb40]` without the angles.
+    private static func bracketed(_ text: LogText, _ place: inout Int, _ end: Int) -> (found: Bool, isBare: Bool, value: UInt64?) {
+        guard text[place] == 0x5B, let close = text.find(byte: 0x5D, from: place, to: min(end, place + 40)) else { return (false, false, nil) }
+        let isAngled = text[place + 1] == 0x3C
+        var digits = place + (isAngled ? 2 : 1)
+        if text[digits] == 0x30 && text[digits + 1] | 0x20 == 0x78 { digits += 2 }
+        let first = digits
+        let value = text.hexadecimal(&digits, close)
+        // (____ptrval____) before the kernel has random numbers; a hash has 32 bits, printed in 16 digits.
+        guard isAngled || (value != nil && digits == close && digits - first >= 8) else { return (false, false, nil) }
+        place = close + 1
+        let isHash = digits - first == 16 && (value ?? 0) >> 32 == 0
+        return (true, !isAngled, isHash || value == 0 || digits == first ? nil : value)
+    }
+
+    /// `name+0x12/0x40 [module]`, with a file and a line perhaps; or an address; or, behind an address, a
+    /// bare name.
+    private static func symbol(_ text: LogText, _ start: Int, _ end: Int, _ address: UInt64?, mayBeBare: Bool) -> LogFrame? {
+        var start = start, end = end
+        if text[start] == 0x28 && end > start && text[end - 1] == 0x29 { (start, end) = (start + 1, end - 1) }
+        guard start < end else { return nil }
+        var frame = LogFrame(address: address)
+        let wordEnd = text.wordEnd(start, end)
+        var place = start
+        if let bare = text.prefixedHexadecimal(&place, wordEnd), place == wordEnd {
+            // 0xffffffffffffffff ends the stacks of older kernels.
+            frame.address = address ?? bare
+            return frame
+        }
+        var nameEnd = wordEnd
+        if let plus = text.find("+0x", from: start, to: wordEnd) {
+            place = plus + 1
+            guard let offset = text.prefixedHexadecimal(&place, wordEnd), place == wordEnd || text[place] == 0x2F else { return nil }
+            frame.symbolOffset = offset
+            nameEnd = plus
+        } else if !mayBeBare {
+            return nil
+        }
+        guard nameEnd > start, text[start] > 0x20, text[start] != 0x5B else { return nil }
+        frame.name = text.bytes(start, nameEnd)
+        place = text.skipBlanks(wordEnd, end)
+        while place < end {
+            let next = text.wordEnd(place, end)
+            if text[place] == 0x5B {
+                // [module], or [module build-id]; [inline] is no module.
+                let inner = text.wordEnd(place + 1, end)
+                let close = text.find(byte: 0x5D, from: place, to: end) ?? end
+                let module = text.bytes(place + 1, min(inner, close))
+                if module != Array("inline".utf8) { frame.module = module }
+                place = text.skipBlanks(close + 1, end)
+                continue
+            }
+            if let colon = text.find(byte: 0x3A, from: place, to: next) {
+                var digits = colon + 1
+                if let line = text.decimal(&digits, next) {
+                    frame.file = text.bytes(place, colon)
+                    frame.line = UInt32(clamping: line)
+                }
+            }
+            place = text.skipBlanks(next, end)
+        }
+        return frame
+    }
+}
+
+/// The frames of one backtrace, as they come in.
+struct KernelStack {
+    private var reliable: [UInt32] = []
+    private var all: [UInt32] = []
+    private var lastCaller: UInt32?
+    private(set) var isCut = false
+    var isEmpty: Bool { all.isEmpty }
+
+    /// Takes the frame in [start, end); false where that is none.
+    mutating func take(_ text: LogText, _ start: Int, _ end: Int, _ tally: Tally) -> Bool {
+        // A line seen before needs no reading, where it is one plain frame.
+        let raw = text.raw(start, end)
+        let hash = tally.lines.hash(raw)
+        if let known = tally.lines.find(raw, hash: hash) {
+            add(known, isReliable: true, tally)
+            return true
+        }
+        if text.has("[...]", at: start) {
+            isCut = true
+            return true
+        }
+        guard let read = KernelFrame(text, start, end) else { return false }
+        let number = tally.number(of: read.frame)
+        if let caller = read.caller {
+            // arm tells of each frame twice: as what was called, and as what called.
+            if lastCaller == nil { add(number, isReliable: true, tally) }
+            let outer = tally.number(of: caller)
+            add(outer, isReliable: true, tally)
+            lastCaller = outer
+            return true
+        }
+        if !read.isUnreliable { tally.lines.keep(raw, hash: hash, number: number) }
+        add(number, isReliable: !read.isUnreliable, tally)
+        return true
+    }
+
+    private mutating func add(_ frame: UInt32, isReliable: Bool, _ tally: Tally) {
+        guard all.count < mostFrames else {
+            isCut = true
+            return
+        }
+        all.append(frame)
+        if isReliable { reliable.append(frame) }
+    }
+
+    /// The frames, innermost first: those that are sure, or all where none is.
+    func frames(_ tally: Tally) -> [UInt32] {
+        (reliable.isEmpty ? all : reliable) + (isCut ? [tally.number(of: .cut)] : [])
+    }
+
+    mutating func clear() {
+        reliable.removeAll(keepingCapacity: true)
+        all.removeAll(keepingCapacity: true)
+        lastCaller = nil
+        isCut = false
+    }
+}

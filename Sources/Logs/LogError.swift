@@ -1,0 +1,89 @@
+// What can be wrong with a log. Only a log of which nothing can be used throws; all else is counted in
+// the notes, one entry a kind with the first place of it, and the reduction goes on.
+
+import HeapImage
+
+/// A log that can't be used at all, and the byte that says so.
+package struct LogError: Error, Equatable, CustomStringConvertible {
+    /// What it is called: a path as a rule.
+    package var file: String
+    /// Byte offset in the log (decompressed, where it is compressed); nil where it can't be opened.
+    package var offset: UInt64?
+    /// What is wrong, as a phrase without a full stop.
+    package var what: String
+
+    package init(file: String, offset: UInt64? = nil, what: String) {
+        self.file = file
+        self.offset = offset
+        self.what = what
+    }
+
+    package var description: String { offset.map { "\(file): byte \($0): \(what)" } ?? "\(file): \(what)" }
+}
+
+/// A kind of thing that is noticed in a log, told once for all of its kind.
+package enum LogNote: Int, CaseIterable, Sendable {
+    case cutRecord, badRecord, badFrame, longRecord, longStack, freedUnseen, bookedTwice, notUnderstood, outside, sizeUnknown
+    case noNewline
+
+    /// As a phrase without a full stop.
+    var text: String {
+        switch self {
+        case .cutRecord: "a record is cut off"
+        case .badRecord: "a record without an address or a size that can be read; not counted"
+        case .badFrame: "a line of a traceback can't be read; the frame is shown as missing"
+        case .longRecord: "a record is longer than \(longestRecordBytes / 1_048_576) MB, and was cut there"
+        case .longStack: "a traceback has more than \(mostFrames) frames; the outer ones are shown as missing"
+        case .freedUnseen: "a free of an object whose allocation is not in the log"
+        case .bookedTwice: "an allocation of an object that is live already: its free is not in the log"
+        case .notUnderstood: "a line inside a record can't be read, and is passed over"
+        case .outside: "a line belongs to no record, and is passed over"
+        case .sizeUnknown: "objects of a cache whose size the log doesn't tell; their bytes are counted as 0"
+        case .noNewline: "the last line has no end, and is taken as it stands"
+        }
+    }
+
+    /// True where what was recorded is lost or wrong; false where nothing of an allocation is.
+    var isDamage: Bool {
+        switch self {
+        case .cutRecord, .badRecord, .badFrame, .longRecord, .longStack: true
+        case .freedUnseen, .bookedTwice, .notUnderstood, .outside, .sizeUnknown, .noNewline: false
+        }
+    }
+}
+
+/// Most bytes of one record; none that is one has as many.
+package let longestRecordBytes = 16 << 20
+/// Most frames that are kept of one stack, the innermost.
+package let mostFrames = 4096
+
+/// What was noticed, by kind: how often, and where first.
+package struct LogNotes {
+    private var counts = [UInt64](repeating: 0, count: LogNote.allCases.count)
+    private var firsts = [UInt64](repeating: .max, count: LogNote.allCases.count)
+    private var lost = [UInt64](repeating: 0, count: LogNote.allCases.count)
+
+    package init() {}
+
+    package mutating func add(_ note: LogNote, at offset: UInt64, count: UInt64 = 1, lostBytes: UInt64 = 0) {
+        counts[note.rawValue] &+= count
+        firsts[note.rawValue] = min(firsts[note.rawValue], offset)
+        lost[note.rawValue] &+= lostBytes
+    }
+
+    package mutating func add(_ other: LogNotes) {
+        for note in LogNote.allCases where other[note] > 0 {
+            add(note, at: other.firsts[note.rawValue], count: other[note], lostBytes: other.lost[note.rawValue])
+        }
+    }
+
+    package subscript(_ note: LogNote) -> UInt64 { counts[note.rawValue] }
+
+    /// As reports have them, in the order of their places: what is damaged, or what was passed over.
+    package func list(damages: Bool, file: String) -> [Damage] {
+        LogNote.allCases.filter { $0.isDamage == damages && self[$0] > 0 }
+            .sorted { firsts[$0.rawValue] < firsts[$1.rawValue] }
+            .map { Damage(file: file, offset: firsts[$0.rawValue], lostBytes: lost[$0.rawValue],
+                          count: Int(clamping: self[$0]), what: $0.text) }
+    }
+}

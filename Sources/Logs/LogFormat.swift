@@ -1,0 +1,100 @@
+// What a format is to the rest: how its records begin, how its sets do, and what reads them. One file a
+// format has the reading.
+//
+// A log is cut into chunks where a record begins, so that several workers read it at once; a format whose
+// records hang together (frees that take allocations back) is read by one worker, in order.
+
+import Reduce
+
+/// The kinds of logs, by the words of `--input`.
+package enum LogKind: String, CaseIterable, Sendable {
+    case aix, dbx, slub
+    case allocTraces = "alloc-traces"
+    case kmemleak
+    case pageOwner = "page-owner"
+    case allocinfo
+}
+
+/// The text of a piece of one set, which ends where a record does, or where the set does.
+struct LogSegment {
+    var start: Int
+    var end: Int
+    /// The set's last piece: what is cut off here is cut off in the log.
+    var endsSet: Bool
+}
+
+/// A reader of one format.
+protocol LogFormat {
+    init()
+    /// A reader of the log that is called `file`.
+    init(file: String)
+
+    /// A set's heading, as it begins; nil where a log of this kind is one set.
+    static var heading: StaticString? { get }
+    /// False where the words at `place` only look like a heading.
+    static func isHeading(_ text: LogText, at place: Int) -> Bool
+    /// True where a record may begin with the line at `start`, so that the log can be cut before it.
+    static func beginsRecord(_ text: LogText, at start: Int) -> Bool
+    /// True where records don't stand alone: one worker reads them in order.
+    static var isSequential: Bool { get }
+
+    /// Counts the records of a segment; `base` is the text's place in the log.
+    mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally)
+    /// Counts what is left when the set is over.
+    mutating func finish(into tally: Tally)
+}
+
+extension LogFormat {
+    init(file: String) { self.init() }
+    static var heading: StaticString? { nil }
+    static func isHeading(_ text: LogText, at place: Int) -> Bool { true }
+    static var isSequential: Bool { false }
+    mutating func finish(into tally: Tally) {}
+}
+
+extension LogKind {
+    var format: any LogFormat.Type {
+        switch self {
+        case .aix: AIXLog.self
+        case .dbx: DBXLog.self
+        case .slub: SLUBLog.self
+        case .allocTraces: AllocTracesLog.self
+        case .kmemleak: KmemleakLog.self
+        case .pageOwner: PageOwnerLog.self
+        case .allocinfo: AllocinfoLog.self
+        }
+    }
+
+    /// The kind of the log that begins with `head`; nil where it is none that is known.
+    ///
+    /// Words that only one kind has decide, wherever they stand in the head; a log may begin with other
+    /// programs' lines.
+    package init?(head: [UInt8]) {
+        var found: LogKind?
+        head.withUnsafeBytes { found = Self.guess(LogText($0)) }
+        guard let found else { return nil }
+        self = found
+    }
+
+    private static func guess(_ text: LogText) -> LogKind? {
+        var place = 0
+        while place < text.count {
+            let end = text.lineEnd(from: place)
+            if let kind = kind(ofLine: text, place, end) { return kind }
+            place = end + 1
+        }
+        return nil
+    }
+
+    private static func kind(ofLine text: LogText, _ start: Int, _ end: Int) -> LogKind? {
+        if text.has("Allocation #", at: start) || text.find("Current allocation report:", from: start, to: end) != nil { return .aix }
+        if text.find("unreferenced object", from: start, to: end) != nil { return .kmemleak }
+        if text.has("Page allocated via order", at: start) { return .pageOwner }
+        if text.has("nr_base_pages:", at: start) { return .pageOwner }
+        if SLUBLog.trace(text, start, end) != nil { return .slub }
+        if text.has("allocinfo - version:", at: start) || AllocinfoLog.entry(text, start, end) != nil { return .allocinfo }
+        if DBXLog.isHeadingLine(text, start, end) { return .dbx }
+        if AllocTracesLog.entry(text, start, end) != nil { return .allocTraces }
+        return nil
+    }
+}

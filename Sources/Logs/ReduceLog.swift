@@ -1,0 +1,197 @@
+// A log, reduced: workers that share nothing read its chunks, and what they counted goes into the same
+// reduction that images go into.
+//
+// Invariant: the result is the same however many workers there are, and whichever of them read what:
+// rows go in by the place of their first record.
+
+import Glibc
+import HeapImage
+import Reduce
+
+/// What became of a log beside its rows.
+package struct LogSummary {
+    /// Bytes read, after decompression.
+    package var byteCount: UInt64 = 0
+    /// Sets found.
+    package var sets = 0
+    /// Why nothing of it counts, or some sets don't; nil where all does.
+    package var leftOut: String?
+
+    package init() {}
+}
+
+/// Called as reading goes on: bytes of the log so far, and bytes of the file that they were made of.
+package typealias LogProgress = (_ bytes: UInt64, _ stored: UInt64) -> Void
+
+extension Reduction {
+    /// Adds the log in `stream`: of several sets those that `choice` names.
+    ///
+    /// - Parameter workers: as many read at once; 0 takes the processors that there are.
+    /// - Returns: how much there was, and what was left out. Damage stands in the new input's list.
+    /// - Throws: `LogError` where nothing in it can be used.
+    /// - Complexity: O(bytes) time, O(unique stacks) memory; of SLUB traces O(live objects) too.
+    package func add(
+        _ stream: LogStream, kind: LogKind, set choice: SetChoice = .last, workers: Int = 0, progress: LogProgress? = nil
+    ) throws(LogError) -> LogSummary {
+        if kind == .allocTraces && (stream.name.hasSuffix("free_traces") || stream.name.hasSuffix("free_calls")) {
+            throw LogError(file: stream.name, what: "traces of frees hold nothing; alloc_traces beside it has what is live")
+        }
+        let reader = ChunkReader(stream, kind.format, progress: progress)
+        let count = kind.format.isSequential ? 1 : workers > 0 ? workers : max(1, min(16, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+        let crew = (0 ..< count).map { _ in Worker(reader, kind.format, choice) }
+        concurrently(crew) { $0.work() }
+
+        var summary = LogSummary()
+        summary.byteCount = reader.byteCount
+        summary.sets = reader.set
+        if let failure = reader.failure, reader.byteCount == 0 { throw failure }
+        if case .number(let number) = choice, reader.set > 0, number > reader.set {
+            summary.leftOut = "it has \(reader.set == 1 ? "1 set" : "\(reader.set) sets") and no set \(number)"
+            return summary
+        }
+        var notes = LogNotes(), lost: UInt64 = 0
+        for worker in crew {
+            notes.add(worker.preamble)
+            if choice == .last && worker.set != reader.set { continue }
+            notes.add(worker.tally.notes)
+            lost &+= worker.tally.recordsLost
+        }
+        let rows = Self.rows(crew.filter { choice != .last || $0.set == reader.set })
+        let complaint = stream.finish(at: reader.byteCount)
+        let saysNothing = kind.mayBeEmpty && notes[.outside] == 0 && complaint == nil
+        if reader.set == 0 || (rows.isEmpty && lost == 0 && !saysNothing) {
+            if let complaint { throw LogError(file: stream.name, offset: complaint.offset, what: complaint.what) }
+            // A heading with nothing under it is a set in which nothing is live.
+            if (reader.set == 0 || kind.format.heading == nil) && !(reader.byteCount == 0 && saysNothing) {
+                let what = reader.byteCount == 0 ? "empty" : "no record of a log of kind \(kind.rawValue) in it"
+                throw LogError(file: stream.name, offset: 0, what: what)
+            }
+        }
+
+        let isAll = choice == .all
+        var input = Input(path: stream.name, kind: kind.rawValue)
+        input.sets = isAll ? max(reader.set, 1) : 1
+        input.recordsLost = lost
+        input.damages = notes.list(damages: true, file: stream.name) + (complaint.map { [$0] } ?? [])
+        if let failure = reader.failure {
+            input.damages.append(Damage(file: stream.name, offset: failure.offset ?? 0, lostBytes: 0, count: 1, what: failure.what))
+        }
+        input.passedOver = notes.list(damages: false, file: stream.name)
+        var detail = "\(kind.rawValue) log"
+        if reader.set > 1 {
+            switch choice {
+            case .all: detail += ", \(reader.set) sets"
+            case .last: detail += ", set \(reader.set) of \(reader.set)"
+            case .number(let number): detail += ", set \(number) of \(reader.set)"
+            }
+            let why = choice == .last ? "the last is newer" : "another was chosen"
+            if !isAll { summary.leftOut = "\(reader.set - 1) of its \(reader.set) sets: \(why)" }
+        }
+        input.detail = detail
+        add(rows, input: begin(input))
+        return summary
+    }
+
+    /// What the workers hold, in the order of the rows' first records.
+    private static func rows(_ crew: [Worker]) -> [(worker: Worker, row: Int, held: Held)] {
+        var rows: [(worker: Worker, row: Int, held: Held)] = []
+        for worker in crew {
+            for (row, held) in worker.tally.held.enumerated() where held.blocks > 0 || held.bytes > 0 { rows.append((worker, row, held)) }
+        }
+        rows.sort { ($0.held.first, $0.row) < ($1.held.first, $1.row) }
+        return rows
+    }
+
+    private func add(_ rows: [(worker: Worker, row: Int, held: Held)], input: Int) {
+        var known: [ObjectIdentifier: [Frame]] = [:]
+        var stack: [Frame] = []
+        for (worker, row, held) in rows {
+            let tally = worker.tally
+            // Each frame's name is looked up once a worker, and not once a stack.
+            let frames = known[ObjectIdentifier(worker)] ?? tally.frames.map { frame($0) }
+            known[ObjectIdentifier(worker)] = frames
+            stack.removeAll(keepingCapacity: true)
+            tally.forEachFrame(of: row) { stack.append(frames[Int($0)]) }
+            let ages = tally.ages[row]
+            add(frames: stack, bytes: held.bytes, blocks: held.blocks, input: input, ageSeconds: ages?.oldest, newestSeconds: ages?.newest)
+        }
+    }
+}
+
+extension LogKind {
+    /// Kinds of which an empty file says that there is nothing.
+    var mayBeEmpty: Bool { self == .kmemleak || self == .allocTraces }
+}
+
+/// One that reads chunks until there are no more.
+private final class Worker {
+    let tally = Tally()
+    /// What was noticed before the first set.
+    var preamble = LogNotes()
+    /// The newest set that it counted.
+    var set = 0
+    private let reader: ChunkReader
+    private let format: any LogFormat.Type
+    private let choice: SetChoice
+
+    init(_ reader: ChunkReader, _ format: any LogFormat.Type, _ choice: SetChoice) {
+        self.reader = reader
+        self.format = format
+        self.choice = choice
+    }
+
+    func work() { work(format) }
+
+    private func work<Format: LogFormat>(_ type: Format.Type) {
+        var format = Format(file: reader.name)
+        let chunk = Chunk()
+        while reader.next(chunk) {
+            let text = chunk.text
+            for (set, segment) in chunk.segments {
+                if set == 0 {
+                    format.read(text, segment, base: chunk.base, into: tally)
+                    preamble.add(tally.notes)
+                    tally.notes = LogNotes()
+                    continue
+                }
+                if case .number(let number) = choice, set != number { continue }
+                if set != self.set {
+                    if choice == .last { tally.reset() }
+                    self.set = set
+                }
+                format.read(text, segment, base: chunk.base, into: tally)
+            }
+            if chunk.isForced { tally.notes.add(.longRecord, at: chunk.base) }
+        }
+        format.finish(into: tally)
+    }
+}
+
+/// What a thread is to run.
+private final class Job {
+    let run: () -> Void
+    init(_ run: @escaping () -> Void) { self.run = run }
+}
+
+/// Runs `body` for each of `items` at once, each on a thread of its own but for the first, and waits.
+private func concurrently<Item: AnyObject>(_ items: [Item], _ body: @escaping (Item) -> Void) {
+    var threads: [pthread_t] = []
+    var here = Array(items.prefix(1))
+    for item in items.dropFirst() {
+        var thread = pthread_t()
+        let job = Unmanaged.passRetained(Job { body(item) })
+        let failed = pthread_create(&thread, nil, { argument in
+            if let argument { Unmanaged<Job>.fromOpaque(argument).takeRetainedValue().run() }
+            return nil
+        }, job.toOpaque())
+        if failed == 0 {
+            threads.append(thread)
+        } else {
+            // No thread is to be had: its part is done here.
+            job.release()
+            here.append(item)
+        }
+    }
+    for item in here { body(item) }
+    for thread in threads { pthread_join(thread, nil) }
+}

@@ -1,0 +1,81 @@
+// A frame with all that is known of it, and its text for people.
+
+import Reduce
+
+/// A frame with its name.
+package struct NamedFrame {
+    package var frame: Frame
+    /// nil where the frame lies in no file that is known.
+    package var modulePath: String?
+    package var moduleName: String?
+    package var buildID: String?
+    package var address: UInt64?
+    package var function: String?
+    /// From the function's start to the return address; nil for an inlined function, which has no start of its own.
+    package var symbolOffset: UInt64?
+    /// The source file, and the line from 1: where the call is.
+    package var file: String?
+    package var line: Int?
+    /// Whether the compiler put this function into the next frame's; nil where the source isn't known.
+    package var inlined: Bool?
+
+    package init(frame: Frame) { self.frame = frame }
+
+    /// The name, or where it lies, fit for a terminal.
+    package var text: String { parts.name + parts.offset }
+
+    /// The same in at most `width` columns, where there are 24 or more: a long name loses its middle, and
+    /// keeps its offset.
+    package func text(width: Int) -> String {
+        let (name, offset) = parts
+        return offset.count > width - 8 ? shortened(name + offset, width) : shortened(name, width - offset.count) + offset
+    }
+
+    /// Takes what a log says of the frame.
+    mutating func takeNames(of frame: LogFrame) {
+        if !frame.name.isEmpty { function = String(decoding: frame.name, as: UTF8.self) }
+        symbolOffset = frame.symbolOffset
+        if !frame.module.isEmpty {
+            modulePath = String(decoding: frame.module, as: UTF8.self)
+            moduleName = modulePath
+        }
+        if !frame.file.isEmpty { file = String(decoding: frame.file, as: UTF8.self) }
+        line = frame.line.map(Int.init)
+    }
+
+    private var parts: (name: String, offset: String) {
+        switch frame.module {
+        case SpecialModule.cut: return (LogFrame.cutText, "")
+        case SpecialModule.thread: return (LogFrame.threadText + "\(frame.offset)", "")
+        default: break
+        }
+        if let function {
+            // A line says more than an offset.
+            if inlined == true || line != nil || symbolOffset == nil { return (escaped(function), "") }
+            return (escaped(function), "+" + hexadecimal(symbolOffset ?? 0))
+        }
+        if frame.module == SpecialModule.named { return (hexadecimal(address ?? 0), "") }
+        if let moduleName { return (escaped(moduleName), "+" + hexadecimal(frame.offset)) }
+        return (hexadecimal(frame.offset), "")
+    }
+
+    /// Where it is from, fit for a terminal: "queue.c:38", or the module; empty where the text says it.
+    package var place: String {
+        if let file {
+            let name = file.utf8.split(separator: UInt8(ascii: "/")).last.map { String(decoding: $0, as: UTF8.self) } ?? file
+            return escaped(name) + (line.map { ":\($0)" } ?? "") + (inlined == true ? " (inlined)" : "")
+        }
+        return function == nil ? "" : escaped(moduleName ?? "")
+    }
+
+    /// A frame that every program has, before its own code begins.
+    package var isStartup: Bool {
+        guard let function else { return false }
+        return Self.startup.contains(function)
+    }
+
+    private static let startup: Set<String> = [
+        "_start", "__libc_start_main", "__libc_start_main@@GLIBC_2.34", "__libc_start_main_impl", "__libc_start_call_main",
+        "clone", "__clone", "clone3", "__clone3", "start_thread", "thread_start",
+    ]
+}

@@ -1,0 +1,95 @@
+// Names of code that a program made while it ran, from the map that its runtime leaves: /tmp/perf-PID.map,
+// a line a function: start and size in hexadecimal, and the name, which may hold spaces. The runtime appends
+// to it, and where it reuses memory a later line takes an earlier one's place.
+
+import Glibc
+
+/// The functions of one process's JIT compilers.
+package struct JITMap: Sendable {
+    private let ranges: NamedRanges
+    /// Lines that make no sense, and where the first of them is.
+    package private(set) var notes: [SymbolsError] = []
+
+    private static let largest = 1 << 30
+
+    /// Reads the map of a process, or answers nil where there is none that is to be trusted.
+    ///
+    /// - Parameters:
+    ///   - sysroot: the root of the tree that the process ran in; empty: this machine's own.
+    ///   - since: the process's start, seconds since 1970; an older file is of another process with that number.
+    /// - Throws: `.cannotOpen`, `.tooLarge`. A file that others may have written (not owned by this user or root) is
+    ///   `.unsupported`.
+    package init?(processID: UInt32, sysroot: String = "", since: UInt64 = 0) throws(SymbolsError) {
+        let path = "\(sysroot)/tmp/perf-\(processID).map"
+        var status = stat()
+        guard lstat(path, &status) == 0 else { return nil }
+        guard status.st_mode & S_IFMT == S_IFREG, status.st_uid == geteuid() || status.st_uid == 0 || geteuid() == 0 else {
+            throw SymbolsError(file: path, reason: .unsupported("not used: it is not a file of this user's"))
+        }
+        guard UInt64(max(0, status.st_mtim.tv_sec)) >= since else {
+            throw SymbolsError(file: path, reason: .unsupported("not used: it is older than the process"))
+        }
+        try self.init(path: path)
+    }
+
+    package init(path: String) throws(SymbolsError) {
+        let bytes = try FileReader.readWhole(path, limit: Self.largest)
+        var names: [UInt8] = [0]
+        var entries: [RangeTable.Entry] = []
+        var (bad, firstBad) = (0, 0)
+        bytes.withSpan { span in
+            forEachLine(span) { line, fields in
+                if fields.isEmpty { return }
+                guard fields.count >= 3, let start = number(span, fields[0]), let byteCount = number(span, fields[1]) else {
+                    if bad == 0 { firstBad = line.lowerBound }
+                    bad += 1
+                    return
+                }
+                let (end, overflow) = start.addingReportingOverflow(byteCount)
+                entries.append(RangeTable.Entry(
+                    start: start, end: overflow ? .max : end, name: UInt32(names.count), source: 0, rank: 0, isSized: true))
+                for position in fields[2].lowerBound..<fields[fields.count - 1].upperBound { names.append(byte(span, position)) }
+                names.append(0)
+            }
+        }
+        if bad > 0 {
+            notes.append(SymbolsError(file: path, offset: UInt64(firstBad), reason: .damaged(
+                "\(bad) line\(bad == 1 ? " is" : "s are") no functions, the first of them here")))
+        }
+        guard let table = names.withUnsafeBytes({ FileBytes(copying: $0) }) else {
+            throw SymbolsError(file: path, reason: .tooLarge(UInt64(names.count)))
+        }
+        var builder = NamedRangesBuilder()
+        builder.add(NameSource(strings: StringTable(bytes: table), cutsVersion: false)) { source in
+            Self.current(entries).map { entry in
+                var entry = entry
+                entry.source = source
+                return entry
+            }
+        }
+        ranges = builder.finish()
+    }
+
+    /// The function that holds an absolute address, or nil.
+    package func name(at address: UInt64) -> SymbolName? { ranges.name(at: address) }
+
+    /// The entries whose memory no later one has taken. Names' numbers grow with the lines.
+    ///
+    /// - Complexity: O(n log n)
+    private static func current(_ entries: [RangeTable.Entry]) -> [RangeTable.Entry] {
+        var kept: [RangeTable.Entry] = []
+        for entry in entries.sorted(by: { ($0.start, $0.name) < ($1.start, $1.name) }) where entry.end > entry.start {
+            // Of two that overlap the older goes; when that is the one before, another may lie under it.
+            var isCurrent = true
+            while let last = kept.last, last.end > entry.start {
+                if last.name > entry.name {
+                    isCurrent = false
+                    break
+                }
+                kept.removeLast()
+            }
+            if isCurrent { kept.append(entry) }
+        }
+        return kept
+    }
+}

@@ -1,0 +1,150 @@
+// Where the files of a module are: the module itself, under a --sysroot where one is given, and the
+// separate debug file with what was stripped from it. A file is taken for a module's only when it proves
+// to be: by its build-id, or, where a module has none, by the CRC that the module has of it.
+
+import CSymbols
+import Glibc
+
+/// Where symbols are looked for.
+package struct SymbolSearch: Sendable {
+    /// Directories laid out like /usr/lib/debug, the first asked first; the system's own comes after them.
+    package var debugDirectories: [String]
+    /// The root of the tree that the program ran in; empty: this machine's own.
+    package var sysroot: String
+
+    package init(debugDirectories: [String] = [], sysroot: String = "") {
+        self.debugDirectories = debugDirectories
+        self.sysroot = sysroot == "/" ? "" : sysroot
+    }
+
+    private var allDebugDirectories: [String] { debugDirectories + ["\(sysroot)/usr/lib/debug"] }
+
+    /// The path of a module's own file.
+    func path(of module: String) -> String { sysroot + module }
+
+    /// Where a file of that build-id would be, below a directory of debug files: ".build-id/ab/cdef….debug".
+    static func place(ofBuildID buildID: [UInt8], suffix: String = ".debug") -> String? {
+        guard buildID.count >= 2 else { return nil }
+        return ".build-id/\(hexadecimal([buildID[0]]))/\(hexadecimal(Array(buildID.dropFirst())))\(suffix)"
+    }
+
+    /// The first of the files that is ELF and has the build-id. One that is there and is not right is noted.
+    private func first(_ paths: [String], buildID: [UInt8], notes: inout [SymbolsError]) -> ELFFile? {
+        for path in paths where access(path, F_OK) == 0 {
+            do throws(SymbolsError) {
+                let file = try ELFFile(path: path)
+                let found = try file.readBuildID()
+                if found == buildID { return file }
+                throw SymbolsError(file: path, reason: .buildIDDiffers(expected: buildID, found: found ?? []))
+            } catch {
+                notes.append(error)
+            }
+        }
+        return nil
+    }
+
+    /// The separate debug file of a build-id.
+    func debugFile(ofBuildID buildID: [UInt8], notes: inout [SymbolsError]) -> ELFFile? {
+        guard let place = Self.place(ofBuildID: buildID) else { return nil }
+        return first(allDebugDirectories.map { "\($0)/\(place)" }, buildID: buildID, notes: &notes)
+    }
+
+    /// A copy of the module itself, kept under its build-id.
+    func moduleFile(ofBuildID buildID: [UInt8], notes: inout [SymbolsError]) -> ELFFile? {
+        guard let place = Self.place(ofBuildID: buildID, suffix: "") else { return nil }
+        return first(allDebugDirectories.map { "\($0)/\(place)" }, buildID: buildID, notes: &notes)
+    }
+
+    /// The separate debug file that a module's .gnu_debuglink names, in the places where GDB looks.
+    ///
+    /// Its CRC must be the one in the link; and its build-id the module's, where both have one.
+    func debugFile(linkedFrom file: ELFFile, buildID: [UInt8]?, notes: inout [SymbolsError]) throws(SymbolsError) -> ELFFile? {
+        guard let index = try file.section(named: ".gnu_debuglink") else { return nil }
+        let link = try file.contents(ofSection: index, ".gnu_debuglink")
+        let names = StringTable(bytes: link)
+        let name = names.string(at: 0, limit: 4096, cutsVersion: false)
+        // The CRC stands at the next multiple of four behind the name and its NUL.
+        let place = (name.utf8.count + 4) / 4 * 4
+        guard !name.isEmpty, !name.utf8.contains(UInt8(ascii: "/")), name != "..", place + 4 <= link.count else {
+            throw file.reader.damaged(".gnu_debuglink without a name and a CRC", at: link.offset)
+        }
+        let wanted = link.withSpan { file.layout.u32($0, place) }
+        let slash = file.path.lastIndex(of: "/")
+        let directory = slash.map { String(file.path[..<$0]) } ?? "."
+        var paths = ["\(directory)/\(name)", "\(directory)/.debug/\(name)"]
+        // Below a debug directory lies the module's path as the program saw it, without the sysroot.
+        if directory.hasPrefix("/") {
+            let inside = directory.hasPrefix(sysroot) ? String(directory.dropFirst(sysroot.count)) : directory
+            paths += allDebugDirectories.map { "\($0)\(inside)/\(name)" }
+        }
+        paths += debugDirectories.map { "\($0)/\(name)" }
+        for path in paths where path != file.path && access(path, F_OK) == 0 {
+            do throws(SymbolsError) {
+                let found = try ELFFile(path: path)
+                guard let crc = try Decompression.crc32(of: found.reader) else {
+                    throw SymbolsError(file: path, reason: .unsupported("its CRC can't be checked: liblzma.so.5 isn't there"))
+                }
+                guard crc == wanted else { throw SymbolsError(file: path, reason: .checksumDiffers(expected: wanted, found: crc)) }
+                if let buildID, let other = try found.readBuildID(), other != buildID {
+                    throw SymbolsError(file: path, reason: .buildIDDiffers(expected: buildID, found: other))
+                }
+                return found
+            } catch {
+                notes.append(error)
+            }
+        }
+        return nil
+    }
+
+    // MARK: The vDSO
+
+    /// Whether a module is the code that the kernel maps into every process. It has no file.
+    static func isVDSO(_ path: String) -> Bool { !path.contains("/") && path.contains("vdso") }
+
+    /// The vDSO of that build-id: this process's own, or one that is kept beside a kernel's modules.
+    func vdso(buildID: [UInt8]?, notes: inout [SymbolsError]) throws(SymbolsError) -> ELFFile? {
+        var own: SymbolsError?
+        if let bytes = Self.ownVDSO() {
+            let file = try ELFFile(FileReader(name: "[vdso]", bytes: bytes))
+            let found = try file.readBuildID() ?? []
+            // Each kernel has another: without proof it is not the one that ran.
+            if let buildID, found == buildID { return file }
+            own = SymbolsError(file: "[vdso]", reason: .buildIDDiffers(expected: buildID ?? [], found: found))
+        }
+        guard let buildID else { return nil }
+        if let file = moduleFile(ofBuildID: buildID, notes: &notes) { return file }
+        let kernels = "\(sysroot)/lib/modules"
+        var ignored: [SymbolsError] = []
+        let names = directoryNames(kernels).sorted()
+        let paths = names.flatMap { name in ["vdso64.so", "vdso32.so", "vdsox32.so", "vdso.so"].map { "\(kernels)/\(name)/vdso/\($0)" } }
+        if let file = first(paths, buildID: buildID, notes: &ignored) { return file }
+        if let own { throw own }
+        return nil
+    }
+
+    private static func ownVDSO() -> FileBytes? {
+        let start = UInt(getauxval(UInt(AT_SYSINFO_EHDR)))
+        // Its section headers lie past the last segment: only the mapping says how long it is.
+        guard start != 0, let base = UnsafeRawPointer(bitPattern: start),
+              let maps = try? FileReader.readWhole("/proc/self/maps", limit: 1 << 26) else { return nil }
+        let prefix = "\(String(start, radix: 16))-"
+        let text = maps.withSpan { span in (0..<span.byteCount).map { span.unsafeLoad(fromByteOffset: $0, as: UInt8.self) } }
+        for line in text.split(separator: UInt8(ascii: "\n")) where line.starts(with: prefix.utf8) {
+            let end = line.dropFirst(prefix.utf8.count).prefix { $0 != UInt8(ascii: " ") }
+            guard let end = UInt(String(decoding: end, as: UTF8.self), radix: 16), end > start else { return nil }
+            return FileBytes(copying: UnsafeRawBufferPointer(start: base, count: Int(end - start)))
+        }
+        return nil
+    }
+}
+
+private func directoryNames(_ path: String) -> [String] {
+    guard let directory = opendir(path) else { return [] }
+    defer { closedir(directory) }
+    var names: [String] = []
+    while let entry = readdir(directory) {
+        let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        if !name.hasPrefix(".") { names.append(name) }
+    }
+    return names
+}

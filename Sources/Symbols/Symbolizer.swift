@@ -1,0 +1,88 @@
+// All that names addresses, with the options that say from what: modules' files, listings that the user
+// names, JIT maps, DWARF, demanglers. Each module's files are opened once, by whoever asks for the module;
+// the helper processes for DWARF and for names are one each for all modules.
+
+/// Names for the addresses of one module, in the order of worth: a listing that the user named, its files.
+package final class NamedModule {
+    package let symbols: ModuleSymbols?
+    private let path: String
+    private let lists: [SymbolList]
+    private let lines: DebugLines?
+
+    fileprivate init(symbols: ModuleSymbols?, path: String, lists: [SymbolList], lines: DebugLines?) {
+        (self.symbols, self.path, self.lists, self.lines) = (symbols, path, lists, lines)
+    }
+
+    /// The function that holds an ELF virtual address, its name as the source has it (mangled); or nil.
+    package func name(at address: UInt64) -> SymbolName? {
+        for list in lists { if let name = list.name(at: address, inModule: path) { return name } }
+        return symbols?.name(at: address)
+    }
+
+    /// The calls at each address; see `DebugLines.calls`. None where there is no DWARF, or lines are not wanted.
+    package func calls(at addresses: [UInt64]) -> [[SourceCall]] {
+        guard let lines, let symbols, let file = symbols.debugInfoPath else { return Array(repeating: [], count: addresses.count) }
+        return lines.calls(in: file, buildID: symbols.buildID, at: addresses)
+    }
+}
+
+package final class Symbolizer {
+    private let search: SymbolSearch
+    private let lists: [SymbolList]
+    private let lines: DebugLines?
+    private let demangler = Demangler()
+
+    /// - Parameters:
+    ///   - lists: what `--symbols` names; they come before the modules' own files.
+    ///   - hasLines: whether DWARF is read for source lines and inlined calls.
+    package init(search: SymbolSearch = SymbolSearch(), lists: [SymbolList] = [], hasLines: Bool = true) {
+        self.search = search
+        self.lists = lists
+        lines = hasLines ? DebugLines() : nil
+    }
+
+    /// Opens what names a module.
+    ///
+    /// - Throws: as `ModuleSymbols.init`, where no listing is of the module either.
+    package func module(path: String, buildID: [UInt8]?) throws(SymbolsError) -> NamedModule {
+        let own = lists.filter { $0.isOf(module: path) }
+        var symbols: ModuleSymbols?
+        do throws(SymbolsError) {
+            symbols = try ModuleSymbols(path: path, expectedBuildID: buildID, search: search)
+        } catch {
+            if own.isEmpty { throw error }
+        }
+        return NamedModule(symbols: symbols, path: path, lists: own, lines: lines)
+    }
+
+    /// The name of an address outside of all modules, by the listings.
+    package func name(ofAbsolute address: UInt64) -> SymbolName? {
+        for list in lists { if let name = list.name(at: address) { return name } }
+        return nil
+    }
+
+    /// The map of a process's JIT compilers, under the sysroot; see `JITMap.init`.
+    package func jitMap(processID: UInt32, since: UInt64) throws(SymbolsError) -> JITMap? {
+        try JITMap(processID: processID, sysroot: search.sysroot, since: since)
+    }
+
+    /// A name as its language has it; see `Demangler.demangle`.
+    package func demangle(_ name: String) -> String { demangler.demangle(name) }
+
+    /// What went wrong with the listings, with DWARF and with names so far.
+    package var notes: [String] {
+        var notes = lists.flatMap(\.notes).map { "\($0)" } + (lines?.notes ?? []).map { "\($0)" }
+        if demangler.refused > 0 {
+            notes.append("\(demangler.refused) mangled name\(demangler.refused == 1 ? " is" : "s are") shown as they are: to read them would take too long")
+        }
+        return notes
+    }
+}
+
+extension SymbolsError {
+    /// Of a file that is another build than the one that ran: what is wanted in its place. nil for other errors.
+    package var wantedFile: String? {
+        guard case .buildIDDiffers(let expected, _) = reason, let place = SymbolSearch.place(ofBuildID: expected) else { return nil }
+        return "the file with build-id \(hexadecimal(expected)), or its debug file as \(place) in /usr/lib/debug or --debug-dir"
+    }
+}

@@ -1,0 +1,115 @@
+// What the named files are: images, to be chosen among, or logs, to be read through; and which sets of a
+// log are meant.
+//
+// A file's contents decide, and never its name; --input says it where they don't.
+
+import ArgumentParser
+import Glibc
+import HeapImage
+import Logs
+import Reduce
+
+/// What a file is, as --input has it.
+enum InputKind: ExpressibleByArgument, Equatable {
+    case auto, image
+    case log(LogKind)
+
+    init?(argument: String) {
+        switch argument {
+        case "auto": self = .auto
+        case "image": self = .image
+        default:
+            guard let kind = LogKind(rawValue: argument) else { return nil }
+            self = .log(kind)
+        }
+    }
+
+    var defaultValueDescription: String { "auto" }
+    static var allValueStrings: [String] { ["auto", "image"] + LogKind.allCases.map(\.rawValue) }
+    static var defaultCompletionKind: CompletionKind { .list(allValueStrings) }
+}
+
+/// A log that was opened, and the sets of it that count.
+struct NamedLog {
+    var stream: LogStream
+    var kind: LogKind
+    var set: SetChoice
+}
+
+/// The files that were named.
+struct Inputs {
+    private(set) var images: [HeapImage] = []
+    private(set) var logs: [NamedLog] = []
+    /// Why files can't be used.
+    private(set) var failures: [String] = []
+
+    init(paths: [String], kind: InputKind, set: SetChoice) {
+        for path in paths {
+            if kind == .auto || kind == .image, Self.isDirectory(path) {
+                take(InputSelection.open(paths: [path]))
+                continue
+            }
+            let (file, own) = Self.set(of: path)
+            do throws(LogError) {
+                try open(file, kind, own)
+                if let log = logs.last, own == nil, log.stream.name == file || file == "-" { logs[logs.count - 1].set = set }
+            } catch {
+                failures.append("\(error)")
+            }
+        }
+    }
+
+    private mutating func open(_ path: String, _ kind: InputKind, _ own: SetChoice?) throws(LogError) {
+        if case .log(let kind) = kind {
+            logs.append(NamedLog(stream: try LogStream(path: path), kind: kind, set: own ?? .last))
+            return
+        }
+        let stream = try LogStream(path: path)
+        let head = try stream.peek(1 << 16)
+        if kind == .auto, !head.starts(with: Array("heapsum\n".utf8)), let found = LogKind(head: head) {
+            logs.append(NamedLog(stream: stream, kind: found, set: own ?? .last))
+            return
+        }
+        guard kind == .image || head.starts(with: Array("heapsum\n".utf8)) else {
+            if stream.storedBytes == nil, Decompressed.isCompressed(head) {
+                throw LogError(file: stream.name, offset: 0, what: "compressed, and not a file: decompress it before, as in zstdcat FILE | heapsum -")
+            }
+            if head.isEmpty, let damage = stream.finish(at: 0) { throw LogError(file: stream.name, offset: 0, what: damage.what) }
+            throw LogError(file: stream.name, offset: 0, what: head.isEmpty ? "not a heap image, but empty"
+                : "not a heap image, and no log that is known by its first \(head.count) bytes (--input says what it is)")
+        }
+        if own != nil { throw LogError(file: path, what: "sets are those of a log, and this is a heap image; --set chooses among dumps") }
+        // An image is read at offsets: what comes through a pipe, or a decompressor, goes to a file first.
+        if stream.storedBytes != nil && !stream.isCompressed {
+            take(InputSelection.open(paths: [path]))
+        } else {
+            let source = try stream.spooled()
+            if let damage = stream.finish(at: source.length) { failures.append("\(damage)") }
+            do throws(ImageError) { images.append(try HeapImage(source)) } catch { failures.append("\(error)") }
+        }
+    }
+
+    private mutating func take(_ opened: (images: [HeapImage], failures: [ImageError])) {
+        images += opened.images
+        failures += opened.failures.map { "\($0)" }
+    }
+
+    private static func isDirectory(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+
+    /// `LOG@2` is set 2 of LOG, where no file is called so.
+    static func set(of path: String) -> (file: String, set: SetChoice?) {
+        guard access(path, F_OK) != 0, let at = path.lastIndex(of: "@"), at != path.startIndex,
+              let set = SetChoice(argument: String(path[path.index(after: at)...])) else { return (path, nil) }
+        return (String(path[..<at]), set)
+    }
+}
+
+/// How compressed data begins.
+enum Decompressed {
+    static func isCompressed(_ head: [UInt8]) -> Bool {
+        head.starts(with: [0x1F, 0x8B]) || head.starts(with: [0x28, 0xB5, 0x2F, 0xFD])
+    }
+}

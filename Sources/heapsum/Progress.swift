@@ -1,0 +1,82 @@
+// The progress bar: on a terminal, on stderr, and only where there is something to wait for.
+//
+// Invariant: nothing is written before half a second, nor where stderr is no terminal, and what was
+// written is gone when the command goes on.
+
+import Glibc
+import Report
+
+/// Shows how far reading is: bytes, rate, and the time that is left.
+final class Progress {
+    private let isShown: Bool
+    private let columns: Int
+    private let name: String
+    private let storedBytes: UInt64?
+    private let began = Progress.now()
+    private var last = 0.0
+    private var isDrawn = false
+
+    /// For the file called `name`, of so many bytes where that is known.
+    init(name: String, storedBytes: UInt64?, isWanted: Bool) {
+        isShown = isWanted && isatty(STDERR_FILENO) == 1 && getenv("TERM").map { String(cString: $0) } != "dumb"
+        columns = Style(descriptor: STDERR_FILENO, color: .never).width ?? 80
+        self.name = name
+        self.storedBytes = storedBytes
+    }
+
+    /// Called with the bytes of the log so far, and the bytes of the file that they were read from.
+    func update(_ bytes: UInt64, _ stored: UInt64) {
+        guard isShown else { return }
+        let now = Self.now()
+        guard now - began >= 0.5, now - last >= 0.1 else { return }
+        last = now
+        isDrawn = true
+        draw(Self.line(name: name, bytes: bytes, stored: stored, of: storedBytes, seconds: now - began, columns: columns))
+    }
+
+    /// Takes the bar away.
+    func end() {
+        if isDrawn { draw("") }
+        isDrawn = false
+    }
+
+    private func draw(_ line: String) {
+        // To the line's start, and clear what is right of the text.
+        let bytes = Array(("\r" + line + "\u{1B}[K").utf8)
+        _ = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    }
+
+    /// The bar's text, shorter than `columns`.
+    static func line(name: String, bytes: UInt64, stored: UInt64, of total: UInt64?, seconds: Double, columns: Int) -> String {
+        let rate = seconds > 0 ? Double(bytes) / seconds : 0
+        var text = "\(size(Double(bytes)))  \(size(rate))/s"
+        var bar = ""
+        if let total, total > 0 {
+            let share = min(1, Double(stored) / Double(total))
+            let left = share > 0 ? seconds / share - seconds : 0
+            text = "\(Int(share * 100))%  \(text)  \(shortDuration(left)) left"
+            let width = min(30, columns - text.count - 24)
+            if width >= 8 {
+                let full = Int(share * Double(width))
+                bar = "[" + String(repeating: "=", count: full) + String(repeating: " ", count: width - full) + "] "
+            }
+        }
+        let room = columns - 1 - bar.count - text.count - 2
+        let shown = escaped(name)
+        let title = room < 8 ? "" : (shown.count <= room ? shown : "…" + shown.suffix(room - 1)) + "  "
+        return String((title + bar + text).prefix(columns - 1))
+    }
+
+    private static func size(_ bytes: Double) -> String {
+        var value = bytes, unit = 0
+        while value >= 1000 && unit < 4 { (value, unit) = (value / 1000, unit + 1) }
+        let tenths = Int(value * 10)
+        return (unit == 0 || tenths >= 1000 ? "\(tenths / 10)" : "\(tenths / 10).\(tenths % 10)") + [" B", " kB", " MB", " GB", " TB"][unit]
+    }
+
+    private static func now() -> Double {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+    }
+}

@@ -1,0 +1,68 @@
+// Signals in the middle of the recorder's own work, and programs that take the dump signal by other ways than a handler.
+
+import CHeapImage
+import Glibc
+import HeapImage
+import Reduce
+import TestSupport
+import Testing
+
+@Suite struct InterruptTests {
+    /// An allocator that may be left at any point, as libc's may not.
+    private func bump(_ scratch: Scratch) throws -> [String: String?] {
+        try scratch.prepare("cc -O1 -shared -fPIC -fno-builtin -o bump.so '\(Built.root)/Tests/Programs/bump.c'")
+        return scratch.recordingVariables(["LD_PRELOAD": "\(Built.interposer):\(scratch.path)/bump.so"])
+    }
+
+    @Test(arguments: ["jump", "allocate"]) func handlersInterruptTheRecorder(how: String) throws {
+        let scratch = try Scratch()
+        let recording = try scratch.recordProgram("interrupted", [how, "1500"], variables: try bump(scratch))
+        #expect(recording.outcome.output == "interrupted often\n" && recording.outcome.exitStatus == 0, "\(recording.outcome)")
+        let image = try recording.image(of: "interrupted")
+        let reduced = try Reduced(image)
+        #expect(reduced.holding("after").blocks == 50 && reduced.holding("after").bytes == 2000)
+        // What a jump left behind is lost to the program itself; a handler that returns leaves nothing.
+        if how == "allocate" { #expect(reduced.totals.liveBlocks == 50) }
+        #expect(reduced.reduction.inputs.allSatisfy { !$0.damaged }, "\(image.damages)")
+        #expect(reduced.totals.history.map { $0.allocatedBlocks - $0.freedBlocks } == reduced.totals.liveBlocks)
+        #expect(reduced.totals.history.map { $0.allocatedBytes - $0.freedBytes } == reduced.totals.liveBytes)
+    }
+
+    /// Runs it with `times` SIGUSR2 between "ready" and a line on its standard input.
+    private func run(_ how: String, times: Int, recorded: Bool, dumps: Bool) throws -> Recording {
+        let scratch = try Scratch()
+        try scratch.prepare("mkfifo input")
+        let running = try scratch.start([try Built.program("interrupted"), how], variables: recorded ? scratch.recordingVariables() : [:], input: scratch.path + "/input")
+        #expect(try eventually { try contents(running.outputPath).contains("ready") })
+        for number in 0 ..< times {
+            let said = try contents(running.outputPath)
+            kill(running.pid, SIGUSR2)
+            if dumps { #expect(eventually { access("\(scratch.path)/interrupted.\(running.pid).\(number + 1).heap", R_OK) == 0 }, "dump \(number + 1)") }
+            else if how.hasPrefix("sig") { #expect(try eventually { try contents(running.outputPath) != said }) }
+        }
+        let input = open(scratch.path + "/input", O_WRONLY | O_NONBLOCK)
+        if input >= 0 {
+            write(input, "x\n", 2)
+            close(input)
+        }
+        return Recording(scratch: scratch, outcome: try running.wait())
+    }
+
+    @Test(arguments: ["sigwait", "signalfd", "blocked"]) func aSignalThatIsBlockedIsTheProgramsOwn(how: String) throws {
+        let plain = try run(how, times: 3, recorded: false, dumps: false), recorded = try run(how, times: 3, recorded: true, dumps: false)
+        #expect(recorded.outcome == plain.outcome && plain.outcome.exitStatus == 0, "\(recorded.outcome)")
+        let image = try recorded.image(of: "interrupted") // and no dump
+        if how == "blocked" { #expect(try Reduced(image).holding("after").blocks == 50) }
+    }
+
+    @Test func dumpsNeedLittleStack() throws {
+        let plain = try run("altstack", times: 0, recorded: false, dumps: false), recorded = try run("altstack", times: 10, recorded: true, dumps: true)
+        #expect(plain.outcome.output == "ready\nthe words stand\n" && recorded.outcome == plain.outcome, "\(recorded.outcome)")
+    }
+
+    @Test func aPendingCancellationWaitsForThePrograms() throws {
+        // open() and write() are cancellation points; a dump in a thread that is to be cancelled must not be one.
+        let plain = try run("cancel", times: 0, recorded: false, dumps: false), recorded = try run("cancel", times: 5, recorded: true, dumps: true)
+        #expect(plain.outcome.output == "ready\nnot before its time\ncancelled\n" && recorded.outcome == plain.outcome, "\(recorded.outcome)")
+    }
+}
