@@ -34,9 +34,9 @@ import Testing
     @Test func realImagesWithFlippedAndCutBytesAreReadWithinTheirLimits() throws {
         let scratch = try Scratch()
         // Of a program that was killed: a running image, with its rings and marks as they stood.
-        let program = "@kept = map { 'x' x ($_ * 7) } 1 .. 400; kill USR2 => $$; kill KILL => $$"
+        let program = "@kept = map { 'x' x ($_ * 7) } 1 .. 400; system 'kill -USR2 ' . $$; kill KILL => $$"
         let outcome = try scratch.run(["perl", "-e", program], variables: [
-            "LD_PRELOAD": Built.interposer, "HEAPSUM_OUTPUT": scratch.path, "HEAPSUM_SIGNAL": "USR2", "HEAPSUM_DEPTH": "12",
+            "LD_PRELOAD": Built.interposer, "HEAPSUM_OUTPUT": scratch.path, "HEAPSUM_SIGNAL": "USR2", "HEAPSUM_DEPTH": "12", "HEAPSUM_ONLY": "perl",
         ])
         #expect(outcome.exitStatus == 137)
         let images = try scratch.shell("ls *.heap").output.split(separator: "\n").map { "\(scratch.path)/\($0)" }

@@ -9,8 +9,8 @@ import TestSupport
 @Suite struct SecurityTests {
     @Test func imagesAndDumpsAreTheUsersAlone() throws {
         let scratch = try Scratch()
-        let program = "umask 0; exec perl -e 'kill USR2 => $$'"
-        let outcome = try scratch.run(["/bin/sh", "-c", program], variables: scratch.recordingVariables(["HEAPSUM_SIGNAL": "USR2"]))
+        let program = "umask 0; exec perl -e 'system \"kill -USR2 $$\"'"
+        let outcome = try scratch.run(["/bin/sh", "-c", program], variables: scratch.recordingVariables(["HEAPSUM_SIGNAL": "USR2", "HEAPSUM_ONLY": "perl"]))
         #expect(outcome.exitStatus == 0, "\(outcome)")
         let listed = try scratch.shell("stat -c '%a %u %n' *.heap").output.split(separator: "\n")
         #expect(listed.contains { $0.hasSuffix(".1.heap") } && listed.count >= 2)
@@ -31,7 +31,7 @@ import TestSupport
     @Test func plantedLinksAreNotFollowed() throws {
         let scratch = try Scratch()
         try scratch.write("victim", "as it was\n")
-        let program = "ln -s victim perl.$$.heap; ln -s nowhere perl.$$-2.heap; ln -s victim perl.$$-3.1.heap; exec perl -e 'kill USR2 => $$'"
+        let program = "ln -s victim perl.$$.heap; ln -s nowhere perl.$$-2.heap; ln -s victim perl.$$-3.1.heap; exec perl -e 'system \"kill -USR2 $$\"'"
         let outcome = try scratch.run(
             ["/bin/sh", "-c", program], variables: scratch.recordingVariables(["HEAPSUM_SIGNAL": "USR2", "HEAPSUM_ONLY": "perl"]))
         #expect(outcome.exitStatus == 0, "\(outcome)")
