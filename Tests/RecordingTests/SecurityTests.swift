@@ -38,7 +38,8 @@ import TestSupport
         #expect(try contents("\(scratch.path)/victim") == "as it was\n")
         #expect(access("\(scratch.path)/nowhere", F_OK) != 0)
         let made = try scratch.shell("find . -name '*.heap' -type f").output
-        #expect(made.contains("-3.heap") && made.contains("-3.2.heap"), "\(made)")
+        // A dump takes its name by rename, which takes a link's place and leaves what the link names alone.
+        #expect(made.contains("-3.heap") && (made.contains("-3.1.heap") || made.contains("-3.2.heap")), "\(made)")
     }
 
     /// Linked with the library, as LD_PRELOAD alone would not bring it into such a program, and run by another user.
