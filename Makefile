@@ -28,7 +28,7 @@ LIBRARY_FOLDERS = Interposer/include Interposer Interposer/hooks Interposer/stac
 LIBRARY_SOURCES = $(wildcard Interposer/*/*.c)
 LIBRARY_HEADERS = $(wildcard Interposer/*.h Interposer/*/*.h)
 
-.PHONY: all library tools examples demo test test-programs bench bench-recording install clean packages
+.PHONY: all library tools examples demo test test-programs fuzz bench bench-recording install clean packages
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -75,6 +75,13 @@ demo: packages
 test: packages
 	@$(MAKE) --no-print-directory library examples .build/headers
 	$(SWIFT) test $(TESTS)
+
+# libFuzzer on the readers of files from outside, SECONDS of it in all: make fuzz SECONDS=600 SURFACE=elf
+SECONDS = 120
+SURFACE = all
+fuzz: packages .build/headers
+	$(SWIFT) build -c release --sanitize=fuzzer --scratch-path .build/fuzz -Xswiftc -DFUZZER --product fuzz
+	@scripts/fuzz $(SURFACE) $(SECONDS)
 
 # Programs that people run, each with a real workload, plainly and recorded. Some minutes; ONLY='python3*' chooses rows.
 test-programs: packages

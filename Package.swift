@@ -53,6 +53,11 @@ let package = Package(
         .executableTarget(name: "symbolize", dependencies: ["Symbols", argumentParser], path: "Benchmarks/symbolize"),
 
         .target(name: "TestSupport", dependencies: ["CHeapImage", "HeapImage", system], path: "Tests/TestSupport"),
+        // What the tools do with files from outside, and the program that feeds them hostile ones; see `make fuzz`.
+        .systemLibrary(name: "CFuzz", path: "Fuzz/CFuzz"),
+        .target(name: "FuzzSurface", dependencies: ["HeapImage", "Logs", "Reduce", "Report", "Symbols", system], path: "Fuzz/Surface"),
+        .executableTarget(name: "fuzz", dependencies: ["CFuzz", "FuzzSurface", "TestSupport"], path: "Fuzz/fuzz"),
+
         .testTarget(name: "HeapImageTests", dependencies: ["CHeapImage", "HeapImage", "TestSupport"]),
         .testTarget(name: "ReduceTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "TestSupport"]),
         .testTarget(name: "LogsTests", dependencies: ["CHeapImage", "HeapImage", "Logs", "Reduce", "Report", "TestSupport", "heapsum"], exclude: ["Fixtures"]),
@@ -60,6 +65,7 @@ let package = Package(
         .testTarget(name: "SymbolsTests", dependencies: ["CSymbols", "Symbols", "TestSupport"]),
         .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "Common", "HeapImage", "Launch", "TestSupport", "heaprun", "heapdump", "heapsum", "gensyms", system]),
         .testTarget(name: "RecordingTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
+        .testTarget(name: "FuzzTests", dependencies: ["FuzzSurface", "TestSupport", "fuzz"], exclude: ["Corpus"]),
     ],
     swiftLanguageModes: [.v6]
 )

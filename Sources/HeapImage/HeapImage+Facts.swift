@@ -114,7 +114,8 @@ package enum Presence: Sendable {
         return nil
     }
 
-    private static func currentBootID() -> [UInt8]? {
+    /// This boot's number, 16 bytes; nil where the kernel doesn't say.
+    package static func currentBootID() -> [UInt8]? {
         guard let text = smallFile("/proc/sys/kernel/random/boot_id") else { return nil }
         let digits = text.compactMap { Character(UnicodeScalar($0)).hexDigitValue }
         guard digits.count == 32 else { return nil }

@@ -1,6 +1,7 @@
 // Small reads of small files, as bytes: /proc, script heads, ELF headers. Everything here is bounded by
 // its caller, descriptors are close-on-exec and closed on every path, and nothing here follows what it reads.
 
+import Common
 import Glibc
 import SystemPackage
 
@@ -106,8 +107,9 @@ package func namesInDirectory(_ path: FilePath) throws(Errno) -> [FilePath.Compo
     return names
 }
 
-/// Says a message on stderr; a closed stderr is no failure.
-package func say(_ text: String) { _ = writeLine(text, to: STDERR_FILENO) }
+/// Says a message of one line on stderr, made fit for a terminal: names in it may hold anything. A closed
+/// stderr is no failure.
+package func say(_ text: String) { _ = writeLine(printable(text), to: STDERR_FILENO) }
 
 /// Writes a line of data on stdout, and says whether it is there whole.
 package func writeData(_ text: String) -> Bool { writeLine(text, to: STDOUT_FILENO) }

@@ -4,6 +4,7 @@
 
 import CHeapImage
 import Glibc
+import HeapImage
 import SystemPackage
 
 /// Where a running process's image can be read.
@@ -87,6 +88,7 @@ private func open(_ span: ImageSpan, of pid: pid_t, started startTime: UInt64) t
         var status = stat()
         // Not the device: btrfs and overlayfs show another in maps than in stat.
         guard fstat(file.rawValue, &status) == 0, UInt64(status.st_ino) == mapping.inode, let header = imageHeader(file) else { continue }
+        guard isOwned(status.st_uid, by: pid) else { return nil }
         return belongs(header, to: pid, started: startTime) ? .file(path) : nil
     }
     let memory = try openToRead(FilePath("/proc/\(pid)/mem"))
@@ -98,14 +100,27 @@ private func open(_ span: ImageSpan, of pid: pid_t, started startTime: UInt64) t
 // The PID in the header is the program's own name for itself: in another PID namespace it is the last of NSpid.
 private func belongs(_ header: heap_header, to pid: pid_t, started startTime: UInt64) -> Bool {
     guard header.kind == HEAP_KIND_RUNNING.rawValue, header.start_time == startTime else { return false }
+    let bootID = withUnsafeBytes(of: header.boot_id) { Array($0) }
+    if bootID.contains(where: { $0 != 0 }), let now = Presence.currentBootID(), now != bootID { return false }
     return header.pid == UInt32(bitPattern: pid) || header.pid == innermostPID(of: pid)
 }
 
+// The recorder makes its image as the process's user; a process that changed its user has the old one among its
+// IDs, or was root. Another's file under a path that the process names was planted there.
+private func isOwned(_ owner: uid_t, by pid: pid_t) -> Bool {
+    if owner == 0 || owner == geteuid() { return true }
+    return line("Uid:", ofStatusOf: pid)?.contains { UInt32($0) == owner } ?? false
+}
+
 private func innermostPID(of pid: pid_t) -> UInt32? {
+    line("NSpid:", ofStatusOf: pid)?.last.flatMap { UInt32($0) }
+}
+
+// The words of a line of /proc/PID/status, without its name.
+private func line(_ name: String, ofStatusOf pid: pid_t) -> [String]? {
     guard let text = try? readBytes(FilePath("/proc/\(pid)/status"), limit: 16_384) else { return nil }
-    for line in text.split(separator: UInt8(ascii: "\n")) where line.starts(with: Array("NSpid:".utf8)) {
-        guard let last = line.split(whereSeparator: { $0 == UInt8(ascii: "\t") || $0 == UInt8(ascii: " ") }).last else { return nil }
-        return UInt32(String(decoding: last, as: UTF8.self))
+    for line in text.split(separator: UInt8(ascii: "\n")) where line.starts(with: Array(name.utf8)) {
+        return line.split(whereSeparator: { $0 == UInt8(ascii: "\t") || $0 == UInt8(ascii: " ") }).dropFirst().map { String(decoding: $0, as: UTF8.self) }
     }
     return nil
 }

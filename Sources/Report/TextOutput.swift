@@ -1,6 +1,7 @@
 // Where reports go: bytes, gathered and written in large pieces; and how names from outside are made
 // fit to be shown. No name reaches a terminal, a JSON file or a CSV cell as it came.
 
+import Common
 import Glibc
 import SystemPackage
 
@@ -77,26 +78,8 @@ package final class TextOutput {
     package var text: String { String(decoding: bytes, as: UTF8.self) }
 }
 
-/// Makes text fit for a terminal: what would move the cursor, change colours or turn the line's
-/// direction is shown as \n, \t, \xHH or \u{HHHH}.
-package func escaped(_ text: String) -> String {
-    if text.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "\\") }) { return text }
-    var result = ""
-    for scalar in text.unicodeScalars {
-        switch scalar.value {
-        case 0x0A: result += "\\n"
-        case 0x09: result += "\\t"
-        case 0x0D: result += "\\r"
-        case 0x5C: result += "\\\\"
-        case 0 ..< 0x20, 0x7F:
-            result += "\\x" + (scalar.value < 16 ? "0" : "") + String(scalar.value, radix: 16)
-        case 0x80 ..< 0xA0, 0x61C, 0x200B ... 0x200F, 0x2028 ... 0x202E, 0x2060 ... 0x206F, 0xFEFF, 0xFFF9 ... 0xFFFB:
-            result += "\\u{" + String(scalar.value, radix: 16) + "}"
-        default: result.unicodeScalars.append(scalar)
-        }
-    }
-    return result
-}
+/// Makes text fit for a terminal, and for a line of any text format; see `printable`.
+package func escaped(_ text: String) -> String { printable(text) }
 
 /// A JSON string with its quotes, as RFC 8259 has it.
 package func jsonString(_ text: String) -> String {

@@ -71,7 +71,7 @@ struct Gensyms: ParsableCommand {
                 listing.sort(by: sort)
                 switch format {
                 case .text:
-                    if files.count > 1 { output.append("\(isFirst ? "" : "\n")File: \(path)\n") }
+                    if files.count > 1 { output.append("\(isFirst ? "" : "\n")File: \(printable(path))\n") }
                     output.appendText(listing, bySource: source)
                 case .json:
                     if !isFirst { output.append(",") }
@@ -90,7 +90,7 @@ struct Gensyms: ParsableCommand {
 }
 
 func printMessage(_ text: String) {
-    let line = "gensyms: \(text)\n"
+    let line = "gensyms: \(printable(text))\n"
     var bytes = Array(line.utf8)
     bytes.withUnsafeMutableBytes { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
 }

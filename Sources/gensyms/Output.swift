@@ -2,6 +2,7 @@
 // without a String a symbol, as a library has hundreds of thousands. Bytes of names that a terminal would
 // obey are written as \xNN, as names come from files that anybody may have made.
 
+import Common
 import Glibc
 import Symbols
 
@@ -80,9 +81,18 @@ struct Output {
         swap(&name, &scratch)
     }
 
-    private mutating func appendPrintable(_ name: some Sequence<UInt8>) {
+    private mutating func appendPrintable(_ name: some Collection<UInt8>) {
+        // Beyond ASCII there are control characters too, and what turns a line's direction; a name that is no
+        // UTF-8 has all its bytes beyond ASCII written out.
+        let text = name.contains { $0 >= 0x80 } ? String(validating: name, as: UTF8.self) : nil
+        if let text {
+            for scalar in text.unicodeScalars {
+                if scalar.value < 0x80 { appendPrintable(CollectionOfOne(UInt8(scalar.value))) } else { append(printable(String(scalar))) }
+            }
+            return
+        }
         for byte in name {
-            if byte < 0x20 || byte == 0x7F {
+            if byte < 0x20 || byte >= 0x7F {
                 append("\\x")
                 appendHexadecimal(UInt64(byte), digits: 2)
             } else {

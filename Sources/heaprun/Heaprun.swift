@@ -75,7 +75,7 @@ struct Heaprun: ParsableCommand {
                 print(text)
                 status = 0
             } else {
-                say(text)
+                for line in text.split(separator: "\n", omittingEmptySubsequences: false) { say(String(line)) }
                 status = 125
             }
         }

@@ -1,0 +1,48 @@
+// Heap images, as heapsum, heapsum info, heapsum pack and heaprun's summary take them.
+
+import Glibc
+import HeapImage
+import Reduce
+import Report
+import SystemPackage
+
+func readImage(_ bytes: [UInt8]) throws { try readImage { try HeapImage(MemorySource(bytes), presence: .gone) } }
+func readImage(path: String) throws { try readImage { try HeapImage(FileSource(path: path), presence: .gone) } }
+
+private func readImage(_ open: () throws -> HeapImage) throws {
+    let image: HeapImage
+    do { image = try open() } catch is ImageError { return }
+    _ = (image.arguments, image.outputDirectory, image.imageName, image.identity, image.effectiveState)
+    for number in 0 ..< image.snapshotCount { _ = image.snapshot(number) }
+
+    let reduction = Reduction()
+    do { try reduction.add(image) } catch is ImageError { return }
+    // The modules' own files are another input: an image may name any file.
+    let names = FrameNames(reduction) { _ in throw Errno.noSuchFileOrDirectory }
+    for sort in SortKey.allCases {
+        let selection = RowSelection(reduction, names: names, sort: sort, top: 20)
+        try Table(style: Style(width: 60, colors: true), frameLimit: 20, sort: sort)
+            .write(reduction, selection, names: names, to: TextOutput())
+    }
+    let selection = RowSelection(reduction, names: names, sort: .allocatedBytes)
+    try JSONReport().write(reduction, selection, names: names, to: TextOutput())
+    try writeCSV(reduction, selection, frameLimit: nil, names: names, to: TextOutput())
+    try writeFolded(reduction, selection, frameLimit: nil, names: names, to: TextOutput())
+    try writeRecords(reduction, selection, frameLimit: nil, names: names, to: TextOutput())
+    try InfoReport(style: Style()).write(image, to: TextOutput())
+    _ = image.damages.map(\.description)
+    try pack(image, reduction.totals)
+}
+
+/// A packed copy must be an image, and say of the live blocks what its source says.
+private func pack(_ image: HeapImage, _ totals: Totals) throws {
+    let path = "/dev/shm/heapsum-fuzz-\(getpid()).heap"
+    defer { unlink(path) }
+    do { try image.pack(to: path) } catch is ImageError { return }
+    let packed = try HeapImage(path: path)
+    let census = try packed.census()
+    guard census.liveBytes == totals.liveBytes, census.liveBlocks == totals.liveBlocks else {
+        throw Contradiction(description: "packed: \(census.liveBlocks) blocks of \(census.liveBytes) bytes; "
+            + "its source: \(totals.liveBlocks) of \(totals.liveBytes)")
+    }
+}

@@ -1,0 +1,21 @@
+// Text from outside: logs of other tools, as heapsum reduces them, and symbol listings, as --symbols reads them.
+
+import Logs
+import Reduce
+import Symbols
+
+func readLog(_ path: String) {
+    do {
+        let stream = try LogStream(path: path)
+        guard let kind = LogKind(head: try stream.peek(1 << 16)) else { return }
+        _ = try Reduction().add(stream, kind: kind, set: .last, workers: 1)
+    } catch { _ = "\(error)" }
+}
+
+func readListing(_ path: String) {
+    do throws(SymbolsError) {
+        let list = try SymbolList(path: path, module: nil)
+        for address in stride(from: UInt64(0), to: 0x4000, by: 0x50) { _ = list.name(at: address, inModule: path) }
+        _ = list.name(at: .max, inModule: path)
+    } catch { _ = "\(error)" }
+}
