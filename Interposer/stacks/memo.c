@@ -152,10 +152,24 @@ static void begin(struct memo *memo, bool cut) {
     for (uint32_t i = 0; i < memo->root_count; i++) FRAME(memo, -1)->hash = tree_hash(FRAME(memo, -1)->hash, memo->roots[i]);
 }
 
-static void put(struct memo *memo, uint32_t at, uintptr_t address, uintptr_t value, struct memo_frame frame) {
-    *WORD(memo, at) = (struct memo_word){address, value};
-    *FRAME(memo, at) = frame;
+/* Field by field: a frame that is put together elsewhere and copied whole stalls on its own stores, twelve cycles and more. */
+static inline __attribute__((always_inline)) void put(struct memo *memo, uint32_t at, uintptr_t address, uintptr_t value, uint64_t hash, uint64_t id, uintptr_t fp, uint32_t depth, uint32_t flags) {
+    struct memo_word *word = WORD(memo, at);
+    struct memo_frame *frame = FRAME(memo, at);
+    word->address = address;
+    word->value = value;
+    frame->hash = hash;
+    frame->id = id;
+    frame->fp = fp;
+    frame->depth = depth;
+    frame->flags = flags;
+    frame->leaf_pc = 0;
     *hint(memo, address + 8) = (uint16_t)at;
+}
+
+/* A word that was read to step out of the frame inwards of `outer`. */
+static void put_extra(struct memo *memo, uint32_t at, uintptr_t address, uintptr_t value, const struct memo_frame *outer) {
+    put(memo, at, address, value, outer->hash, outer->id, outer->fp, outer->depth, outer->flags | MEMO_EXTRA);
 }
 
 /*
@@ -166,9 +180,7 @@ static void put(struct memo *memo, uint32_t at, uintptr_t address, uintptr_t val
 static __attribute__((noinline)) uint32_t put_slowly(struct memo *memo, uint32_t at, const struct memo_fresh *fresh, const struct machine_state *caller, uintptr_t inner_sp) {
     const struct memo_frame outer = *FRAME(memo, at - 1);
     const struct machine_state *state = &fresh->state;
-    struct memo_frame extra = outer, frame = outer;
     bool outer_fp_matters = outer.flags & MEMO_FP_MATTERS, fp_matters = true;
-    extra.flags |= MEMO_EXTRA;
     uint32_t saved = rule_saved_fp(fresh->rule);
     switch (rule_kind(fresh->rule)) {
         case RULE_RSP:
@@ -176,30 +188,25 @@ static __attribute__((noinline)) uint32_t put_slowly(struct memo *memo, uint32_t
             /* fall through */
         case RULE_RBP:
         case RULE_GUESS:
-            if (caller != NULL && outer_fp_matters && saved != RULE_FP_NOT_SAVED) put(memo, at++, caller->sp - saved, caller->fp, extra);
+            if (caller != NULL && outer_fp_matters && saved != RULE_FP_NOT_SAVED) put_extra(memo, at++, caller->sp - saved, caller->fp, &outer);
             break;
         case RULE_REALIGNED:
             if (caller == NULL) break;
-            if (outer_fp_matters) put(memo, at++, state->fp, caller->fp, extra);
-            put(memo, at++, state->fp + (uintptr_t)rule_cfa_offset(fresh->rule), caller->sp, extra);
+            if (outer_fp_matters) put_extra(memo, at++, state->fp, caller->fp, &outer);
+            put_extra(memo, at++, state->fp + (uintptr_t)rule_cfa_offset(fresh->rule), caller->sp, &outer);
             break;
         case RULE_SIGNAL:
             fp_matters = false;
             if (caller == NULL) break;
-            put(memo, at++, state->sp + SIGNAL_FRAME_RBP, caller->fp, extra);
-            put(memo, at++, state->sp + SIGNAL_FRAME_RSP, caller->sp, extra);
+            put_extra(memo, at++, state->sp + SIGNAL_FRAME_RBP, caller->fp, &outer);
+            put_extra(memo, at++, state->sp + SIGNAL_FRAME_RSP, caller->sp, &outer);
             break;
         default: /* the stack's end by its table, or none at all: it was the pc alone that said so */
             fp_matters = false;
     }
-    frame.hash = tree_hash(outer.hash, fresh->id);
-    frame.id = fresh->id;
-    frame.fp = state->fp;
-    frame.depth = outer.depth + 1;
-    frame.leaf_pc = 0;
-    frame.flags = (fp_matters ? MEMO_FP_MATTERS : 0) | (fresh->exact ? MEMO_EXACT : 0);
-    put(memo, at++, fresh->exact ? inner_sp + SIGNAL_FRAME_RIP : state->sp - 8, state->pc, frame);
-    return at;
+    put(memo, at, fresh->exact ? inner_sp + SIGNAL_FRAME_RIP : state->sp - 8, state->pc, tree_hash(outer.hash, fresh->id), fresh->id, state->fp, outer.depth + 1,
+        (fp_matters ? MEMO_FP_MATTERS : 0) | (fresh->exact ? MEMO_EXACT : 0));
+    return at + 1;
 }
 
 /* Takes `count` fresh frames into the memo, inwards of the `kept` outermost entries; `leaf_sp` is the stack pointer inwards of them. False where its room ends. */
@@ -216,7 +223,7 @@ static inline __attribute__((always_inline)) bool adopt(struct memo *memo, uint3
         const struct memo_fresh *frame = &fresh[i];
         if (likely(common && (frame->rule & 7) == RULE_RSP && !frame->exact)) {
             hash = tree_hash(hash, frame->id);
-            put(memo, at++, frame->state.sp - 8, frame->state.pc, (struct memo_frame){.hash = hash, .id = frame->id, .fp = frame->state.fp, .depth = ++depth});
+            put(memo, at++, frame->state.sp - 8, frame->state.pc, hash, frame->id, frame->state.fp, ++depth, 0);
             continue;
         }
         const struct machine_state *caller = i + 1 < count ? &fresh[i + 1].state : kept > 0 ? &met : NULL;
@@ -281,7 +288,13 @@ uint32_t memo_stack(struct scratch *scratch, const uintptr_t leaf_pc, const uint
         }
         if (unlikely(fresh == MEMO_FRESH)) return give_up(memo, leaf_sp);
         const struct pc_entry entry = known_pc(scratch, state.pc - !exact);
-        memory->fresh[fresh++] = (struct memo_fresh){state, entry.word, entry.id, exact};
+        struct memo_fresh *frame = &memory->fresh[fresh++];
+        frame->state.pc = state.pc;
+        frame->state.sp = state.sp;
+        frame->state.fp = state.fp;
+        frame->rule = entry.word;
+        frame->id = entry.id;
+        frame->exact = exact;
         exact = false;
         if (likely(step_plainly(&state, entry.word, high))) continue;
         enum step result = step_by_any(&state, entry.word, memo, &high);
