@@ -89,6 +89,11 @@ test-programs: packages
 	@$(MAKE) --no-print-directory all
 	@scripts/test-programs $(BUILD)/bin
 
+# A program at full churn under heaprun, dumped every second: make soak SECONDS=60; fourteen minutes without.
+soak: packages
+	@$(MAKE) --no-print-directory all
+	@scripts/soak $(BUILD)/bin $(SECONDS)
+
 bench: bench-recording
 	$(SWIFT) build -c release --product make-image
 	$(SWIFT) build -c release --product make-log
