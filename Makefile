@@ -28,7 +28,7 @@ LIBRARY_FOLDERS = Interposer/include Interposer Interposer/hooks Interposer/stac
 LIBRARY_SOURCES = $(wildcard Interposer/*/*.c)
 LIBRARY_HEADERS = $(wildcard Interposer/*.h Interposer/*/*.h)
 
-.PHONY: all library tools examples demo test test-programs fuzz bench bench-recording install clean packages
+.PHONY: all library tools examples demo test test-programs fuzz soak bench bench-recording install clean packages
 .DELETE_ON_ERROR:
 
 all: library tools
