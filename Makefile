@@ -92,7 +92,7 @@ test-programs: packages
 # A program at full churn under heaprun, dumped every second: make soak SECONDS=60; fourteen minutes without.
 soak: packages
 	@$(MAKE) --no-print-directory all
-	@scripts/soak $(BUILD)/bin $(SECONDS)
+	@scripts/soak $(BUILD)/bin $(if $(filter command,$(firstword $(origin SECONDS))),$(SECONDS))
 
 bench: bench-recording
 	$(SWIFT) build -c release --product make-image
