@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "chains.h"
 #include "latencies.h"
 
 #define MOST_WORKERS 64
@@ -44,24 +45,6 @@ static int dumps;
 
 static void path_of(char *path, size_t room, const char *prefix, int pid, int number) {
     snprintf(path, room, "%s/%sdump.%d.%d.heap", directory, prefix, pid, number);
-}
-
-static uint64_t next_random(uint64_t *state) { /* xorshift */
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    return *state ^= *state << 17;
-}
-
-static __attribute__((noinline)) void *odd(unsigned depth, unsigned path, size_t size);
-
-static __attribute__((noinline)) void *even(unsigned depth, unsigned path, size_t size) {
-    void *volatile block = depth == 0 ? malloc(size) : path & 1 ? odd(depth - 1, path >> 1, size) : even(depth - 1, path >> 1, size);
-    return block; /* volatile: a call in tail position would leave no frame */
-}
-
-static __attribute__((noinline)) void *odd(unsigned depth, unsigned path, size_t size) {
-    void *volatile block = depth == 0 ? malloc(size) : path & 1 ? odd(depth - 1, path >> 1, size) : even(depth - 1, path >> 1, size);
-    return block;
 }
 
 static void *allocate(uint64_t random) { return even(10, (unsigned)(random >> 40) & 511, 16 + (random >> 20) % 112); }
