@@ -48,24 +48,8 @@ struct ReduceCommand: ParsableCommand {
     @Argument(help: ArgumentHelp("Images, dumps, directories of them, or logs, LOG@2 for one set of a log; - is standard input.", valueName: "file-or-directory"), completion: .file())
     var files: [String]
 
-    @Option(help: "What the stacks are ordered by, the largest first.")
-    var sort: SortKey = .bytes
-
-    // Taken whatever they begin with: of -1 the number is wrong, and not missing.
-    @Option(parsing: .unconditional, help: ArgumentHelp("Show this many stacks (default: 20 in a table, else all; 0: all).", valueName: "n"))
-    var top: Int?
-
-    @Option(parsing: .unconditional, help: ArgumentHelp("Show this many frames of each stack (default: 20 in a table, else all; 0: all).", valueName: "n"))
-    var frames: Int?
-
-    @Option(parsing: .unconditional, help: ArgumentHelp("Leave out stacks that hold less: a number of bytes, or 64K, 10M, 1G.", valueName: "bytes"))
-    var minBytes = ByteCount(value: 0)
-
-    @Option(help: ArgumentHelp("Keep only stacks with a frame that matches (repeatable).", valueName: "regex"))
-    var include: [String] = []
-
-    @Option(help: ArgumentHelp("Leave out stacks with a frame that matches (repeatable).", valueName: "regex"))
-    var exclude: [String] = []
+    @OptionGroup(title: "Rows")
+    var selection: SelectionOptions
 
     @Option(help: "What to print; records are in the form of an AIX debug malloc log.")
     var format: Format = .table
@@ -73,14 +57,9 @@ struct ReduceCommand: ParsableCommand {
     @Option(name: [.short, .long], help: ArgumentHelp("Write to a file instead of standard output (-).", valueName: "file"), completion: .file())
     var output = "-"
 
-    @Option(parsing: .unconditional, help: "Which of several images of one process, or sets of one log, counts: a number from 1 (the oldest), last, or all (summed).")
-    var set: SetChoice = .last
+    @OptionGroup(title: "Reading")
+    var reading: ReadingOptions
 
-    @Option(help: "What the files are, where that is not to be seen of them.")
-    var input: InputKind = .auto
-
-    @Flag(help: "No progress bar, not even on a terminal.")
-    var noProgress = false
     @OptionGroup(title: "Symbols")
     var symbols: SymbolOptions
 
@@ -89,44 +68,16 @@ struct ReduceCommand: ParsableCommand {
 
     func validate() throws {
         if files.isEmpty { throw ValidationError("Name the images to reduce.") }
-        if let top, top < 0 { throw ValidationError("--top takes a number from 0 on.") }
-        if let frames, frames < 0 { throw ValidationError("--frames takes a number from 0 on.") }
     }
 
     func run() throws {
-        let filter: FrameFilter
-        do throws(PatternError) {
-            filter = try FrameFilter(include: include, exclude: exclude)
-        } catch {
-            throw ValidationError("\(error)")
-        }
+        let filter = try selection.filter()
         let symbolizer = try symbols.symbolizer()
-        var status: ExitCode?
-        let inputs = Inputs(paths: files, kind: input, set: set)
-        for failure in inputs.failures {
-            say(failure)
-            status = .badInput
-        }
+        let inputs = Inputs(paths: files, kind: reading.input, set: reading.set)
         if format == .records, let log = inputs.logs.first {
             throw ValidationError("Records are written of images; \(log.stream.name) is a log of records.")
         }
-        let selection = InputSelection(images: inputs.images, choice: set)
-        let reduction = Reduction()
-        for image in selection.chosen {
-            do {
-                try reduction.add(image)
-            } catch {
-                say("\(error)")
-                status = .badInput
-            }
-        }
-        for log in inputs.logs where !add(log, to: reduction) { status = .badInput }
-        for (file, because) in selection.leftOut { say("left out: \(file): \(because)") }
-        for input in reduction.inputs {
-            for damage in input.damages { say("damaged: \(damage)") }
-            for note in input.passedOver { say("\(note)") }
-        }
-        guard !reduction.inputs.isEmpty else { throw ExitCode.badInput }
+        let (reduction, status) = try reading.reduce(inputs)
         do {
             try report(reduction, filter, symbolizer)
         } catch let error as OutputError {
@@ -136,47 +87,25 @@ struct ReduceCommand: ParsableCommand {
         if let status { throw status }
     }
 
-    /// Reads a log into the reduction; false where nothing of it can be used.
-    private func add(_ log: NamedLog, to reduction: Reduction) -> Bool {
-        let progress = Progress(name: log.stream.name, storedBytes: log.stream.storedBytes, isWanted: !noProgress)
-        defer { progress.end() }
-        do throws(LogError) {
-            let summary = try reduction.add(log.stream, kind: log.kind, set: log.set, progress: progress.update)
-            progress.end()
-            if let leftOut = summary.leftOut { say("left out: \(log.stream.name): \(leftOut)") }
-            return true
-        } catch {
-            progress.end()
-            say("\(error)")
-            return false
-        }
-    }
-
     private func report(_ reduction: Reduction, _ filter: FrameFilter, _ symbolizer: Symbolizer) throws {
         let names = FrameNames(reduction, symbolizer: symbolizer)
         let isTable = format == .table
-        let selection = RowSelection(
-            reduction, names: names, sort: sort, top: limit(top, inTable: isTable), minBytes: minBytes.value, filter: filter)
+        let rows = selection.rows(of: reduction, names: names, filter: filter, inTable: isTable)
         // Records have one line an address, whatever was inlined there.
-        if format != .records { names.prepare(selection.rows) }
-        let frameLimit = limit(frames, inTable: isTable)
+        if format != .records { names.prepare(rows.rows) }
+        let frameLimit = selection.limit(selection.frames, inTable: isTable)
         let out = try TextOutput(path: output)
         switch format {
         case .table:
             let style = output == "-" ? Style(descriptor: STDOUT_FILENO, color: color) : Style(colors: color == .always)
-            try Table(style: style, frameLimit: frameLimit, sort: sort).write(reduction, selection, names: names, to: out)
-        case .json: try JSONReport(frameLimit: frameLimit).write(reduction, selection, names: names, to: out)
-        case .csv: try writeCSV(reduction, selection, frameLimit: frameLimit, names: names, to: out)
-        case .folded: try writeFolded(reduction, selection, frameLimit: frameLimit, names: names, to: out)
-        case .records: try writeRecords(reduction, selection, frameLimit: frameLimit, names: names, to: out)
+            try Table(style: style, frameLimit: frameLimit, sort: selection.sort).write(reduction, rows, names: names, to: out)
+        case .json: try JSONReport(frameLimit: frameLimit).write(reduction, rows, names: names, to: out)
+        case .csv: try writeCSV(reduction, rows, frameLimit: frameLimit, names: names, to: out)
+        case .folded: try writeFolded(reduction, rows, frameLimit: frameLimit, names: names, to: out)
+        case .records: try writeRecords(reduction, rows, frameLimit: frameLimit, names: names, to: out)
         }
         try out.finish()
         // In a table these stand at the end; what reads the other formats can't be told in them.
         if !isTable { for line in Table.warnings(reduction, names) { say(line) } }
-    }
-
-    private func limit(_ value: Int?, inTable: Bool) -> Int? {
-        guard let value else { return inTable ? 20 : nil }
-        return value == 0 ? nil : value
     }
 }

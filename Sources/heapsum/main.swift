@@ -3,11 +3,13 @@
 
 import ArgumentParser
 
+let commands: [String: any ParsableCommand.Type] = ["info": InfoCommand.self, "pack": PackCommand.self]
+
 let words = Array(CommandLine.arguments.dropFirst())
-switch words.first {
-case "info": InfoCommand.main(Array(words.dropFirst()))
-case "pack": PackCommand.main(Array(words.dropFirst()))
-case "help": words.count > 1 && words[1] == "info" ? InfoCommand.main(["--help"])
-    : words.count > 1 && words[1] == "pack" ? PackCommand.main(["--help"]) : ReduceCommand.main(["--help"])
-default: ReduceCommand.main(words)
+if words.first == "help" {
+    (words.dropFirst().first.flatMap { commands[$0] } ?? ReduceCommand.self).main(["--help"])
+} else if let command = words.first.flatMap({ commands[$0] }) {
+    command.main(Array(words.dropFirst()))
+} else {
+    ReduceCommand.main(words)
 }

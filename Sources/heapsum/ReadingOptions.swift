@@ -1,0 +1,69 @@
+// How inputs are read, as the user says it, and the reading itself: from paths to one reduction. All
+// commands that reduce read through here, so that a file is chosen, damaged or left out alike for each.
+
+import ArgumentParser
+import Glibc
+import HeapImage
+import Logs
+import Reduce
+
+struct ReadingOptions: ParsableArguments {
+    @Option(parsing: .unconditional, help: "Which of several images of one process, or sets of one log, counts: a number from 1 (the oldest), last, or all (summed).")
+    var set: SetChoice = .last
+
+    @Option(help: "What the files are, where that is not to be seen of them.")
+    var input: InputKind = .auto
+
+    @Flag(help: "No progress bar, not even on a terminal.")
+    var noProgress = false
+
+    /// Reads all that the paths name into one reduction, and says on stderr what was damaged, left out or passed over.
+    ///
+    /// - Returns: the reduction, and the exit status that a part which could not be used asks for.
+    /// - Throws: `ExitCode.badInput` where nothing could be used.
+    func reduce(_ paths: [String]) throws -> (reduction: Reduction, status: ExitCode?) {
+        try reduce(Inputs(paths: paths, kind: input, set: set))
+    }
+
+    func reduce(_ inputs: Inputs) throws -> (reduction: Reduction, status: ExitCode?) {
+        var status: ExitCode?
+        for failure in inputs.failures {
+            say(failure)
+            status = .badInput
+        }
+        let selection = InputSelection(images: inputs.images, choice: set)
+        let reduction = Reduction()
+        for image in selection.chosen {
+            do {
+                try reduction.add(image)
+            } catch {
+                say("\(error)")
+                status = .badInput
+            }
+        }
+        for log in inputs.logs where !add(log, to: reduction) { status = .badInput }
+        for (file, because) in selection.leftOut { say("left out: \(file): \(because)") }
+        for input in reduction.inputs {
+            for damage in input.damages { say("damaged: \(damage)") }
+            for note in input.passedOver { say("\(note)") }
+        }
+        guard !reduction.inputs.isEmpty else { throw ExitCode.badInput }
+        return (reduction, status)
+    }
+
+    /// Reads a log into the reduction; false where nothing of it can be used.
+    func add(_ log: NamedLog, to reduction: Reduction) -> Bool {
+        let progress = Progress(name: log.stream.name, storedBytes: log.stream.storedBytes, isWanted: !noProgress)
+        defer { progress.end() }
+        do throws(LogError) {
+            let summary = try reduction.add(log.stream, kind: log.kind, set: log.set, progress: progress.update)
+            progress.end()
+            if let leftOut = summary.leftOut { say("left out: \(log.stream.name): \(leftOut)") }
+            return true
+        } catch {
+            progress.end()
+            say("\(error)")
+            return false
+        }
+    }
+}
