@@ -29,6 +29,8 @@ package struct Row {
     /// Ages at the dump, in seconds; nil where no live block has a known time.
     package var oldestSeconds: Double?
     package var newestSeconds: Double?
+    /// What the row stands for where rows are no stacks; see `Reduction.grouped`.
+    package var key: RowKey?
 
     /// What came and went.
     package struct History: Equatable {
@@ -43,6 +45,8 @@ package struct Row {
 
         package init() {}
     }
+
+    package init(node: UInt32) { self.node = node }
 
     mutating func addAges(oldest: Double, newest: Double) {
         oldestSeconds = max(oldestSeconds ?? oldest, oldest)
@@ -285,19 +289,30 @@ extension Reduction {
     ///
     /// - Complexity: O(blocks), reading the images again.
     package func forEachLiveBlock<Failure: Error>(_ body: (LiveBlock, Row) throws(Failure) -> Void) throws(Failure) {
+        try forEachLiveBlock { (block, row, _) throws(Failure) in try body(block, rows[row]) }
+    }
+
+    /// The same with the row's place in `rows`, and the block's age at its image's moment.
+    package func forEachLiveBlock<Failure: Error>(
+        _ body: (LiveBlock, _ row: Int, _ ageSeconds: Double) throws(Failure) -> Void
+    ) throws(Failure) {
         for (index, input) in inputs.enumerated() {
             guard let image = input.image, let rowOfStack = rowsOfStacks[index] else { continue }
+            let moment = Double(input.census?.momentNanoseconds ?? 0) / 1e9
             try image.forEachBlock { (batch) throws(Failure) in
                 for position in batch.indices {
                     let block = batch[position]
                     var stack = Int(block.stack)
                     if stack >= rowOfStack.count || rowOfStack[stack] == 0 { stack = 1 }
                     guard stack < rowOfStack.count, rowOfStack[stack] > 0 else { continue }
-                    try body(block, rows[Int(rowOfStack[stack]) - 1])
+                    try body(block, Int(rowOfStack[stack]) - 1, max(0, moment - Double(milliseconds(ofTick: block.tick)) / 1000))
                 }
             }
         }
     }
+
+    /// The node of a stack that no input has: one frame, which is all that there is of it.
+    func node(of frame: Frame) -> UInt32 { tree.intern(parent: 0, frame: frame) }
 }
 
 /// Numbers in an image's frames that stand for no file.

@@ -40,7 +40,7 @@ package struct NamelessModule {
 
 /// Names the frames of one reduction.
 package final class FrameNames {
-    private let reduction: Reduction
+    let reduction: Reduction
     private let open: (ReducedModule) throws -> any ModuleNaming
     private let symbolizer: Symbolizer
     private var symbols: [UInt32: any ModuleNaming] = [:]
@@ -137,13 +137,18 @@ package final class FrameNames {
 
     /// Asks for the sources of all frames of these rows, each module's at once.
     package func prepare(_ rows: [Row]) {
-        var wanted: [UInt32: [Frame]] = [:]
+        var frames: [Frame] = []
         var seen: Set<Frame> = []
         for row in rows {
-            reduction.tree.forEachFrame(of: row.node) { frame in
-                if frame.offset > 0, expansions[frame] == nil, seen.insert(frame).inserted { wanted[frame.module, default: []].append(frame) }
-            }
+            reduction.tree.forEachFrame(of: row.node) { if seen.insert($0).inserted { frames.append($0) } }
         }
+        prepare(frames: frames)
+    }
+
+    /// The same for frames, each of which is named once.
+    func prepare(frames: [Frame]) {
+        var wanted: [UInt32: [Frame]] = [:]
+        for frame in frames where frame.offset > 0 && expansions[frame] == nil { wanted[frame.module, default: []].append(frame) }
         for (number, frames) in wanted.sorted(by: { $0.key < $1.key }) {
             let module = reduction.modules[Int(number)]
             if module.isFile, let symbols = symbols(number, module) { expand(frames, by: symbols) }

@@ -11,7 +11,7 @@ package enum SortKey: String, CaseIterable, Sendable {
     case temporary, age
 
     /// Orders that ask for what came and went, and so for stacks that hold nothing now, too.
-    var isOfHistory: Bool {
+    package var isOfHistory: Bool {
         switch self {
         case .bytes, .blocks, .age: false
         case .allocatedBytes, .allocatedBlocks, .peakBytes, .temporary: true
@@ -75,26 +75,32 @@ package struct FrameFilter {
 /// Rows to show, the largest first, and what is left of the others.
 package struct RowSelection {
     package var rows: [Row] = []
+    /// What the rows are of.
+    package var grouping = Grouping.stack
     /// Rows that pass the filters but stand below the top.
     package var below = 0
     package var belowBytes: UInt64 = 0
-    /// Rows that the filters took out, of those that are candidates.
+    /// Stacks that the filters took out, of those that are candidates.
     package var filtered = 0
     package var filteredBytes: UInt64 = 0
+    /// Groups of stacks that are below the least bytes.
+    package var small = 0
+    package var smallBytes: UInt64 = 0
 
     /// Selects from a reduction.
     ///
     /// - Complexity: O(n log n) in rows; with a filter one search a distinct frame.
     package init(
-        _ reduction: Reduction, names: FrameNames, sort: SortKey = .bytes, top: Int? = nil, minBytes: UInt64 = 0,
-        filter: FrameFilter? = nil
+        _ reduction: Reduction, names: FrameNames, by grouping: Grouping = .stack, sort: SortKey = .bytes, top: Int? = nil,
+        minBytes: UInt64 = 0, filter: FrameFilter? = nil
     ) {
+        self.grouping = grouping
         // Inlined functions count as the frames that they are shown as.
         if let filter, !filter.isEmpty { names.prepare(reduction.rows) }
         var verdicts: [Frame: (included: Bool, excluded: Bool)] = [:]
-        var keyed: [(key: Double, order: Int, row: Row)] = []
-        for (order, row) in reduction.rows.enumerated() where row.blocks > 0 || sort.isOfHistory {
-            var passes = row.bytes >= minBytes
+        var candidates: [Row] = []
+        for row in reduction.rows where row.blocks > 0 || sort.isOfHistory {
+            var passes = grouping != .stack || row.bytes >= minBytes
             if passes, let filter, !filter.isEmpty {
                 var included = !filter.hasIncludes, excluded = false
                 reduction.tree.forEachFrame(of: row.node) { frame in
@@ -106,12 +112,20 @@ package struct RowSelection {
                 passes = included && !excluded
             }
             if passes {
-                keyed.append((sort.value(row), order, row))
+                candidates.append(row)
             } else {
                 filtered += 1
                 filteredBytes &+= row.bytes
             }
         }
+        if grouping != .stack {
+            candidates = names.grouped(candidates, by: grouping)
+            let passing = candidates.filter { $0.bytes >= minBytes }
+            small = candidates.count - passing.count
+            smallBytes = candidates.reduce(0) { $0 &+ $1.bytes } &- passing.reduce(0) { $0 &+ $1.bytes }
+            candidates = passing
+        }
+        var keyed = candidates.enumerated().map { (key: sort.value($1), order: $0, row: $1) }
         // Equal keys by bytes, then as they came in, so that two runs over one file print the same.
         keyed.sort { ($0.key, Double($0.row.bytes), -$0.order) > ($1.key, Double($1.row.bytes), -$1.order) }
         let count = min(top ?? .max, keyed.count)

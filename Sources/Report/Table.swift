@@ -21,7 +21,7 @@ package struct Table {
         try writeHead(reduction, to: out)
         if selection.rows.isEmpty {
             let why = reduction.totals.liveBlocks == 0 ? "Nothing is live: every block that was booked has been freed."
-                : "No stack passes the filters."
+                : "No \(selection.grouping.noun) passes the filters."
             try out.write("\n\(why)\n")
         } else {
             try writeRows(reduction, selection, names, to: out)
@@ -99,15 +99,36 @@ package struct Table {
         func line(_ texts: [String]) -> String {
             zip(texts, widths).map { leftPadded($0, $1) }.joined(separator: "   ")
         }
-        try out.write("\n" + style.dim(line(columns.map(\.title))) + "\n")
+        let isGrouped = selection.grouping != .stack
+        try out.write("\n" + style.dim(line(columns.map(\.title)) + (isGrouped ? "   " + selection.grouping.noun : "")) + "\n")
         for (row, cell) in zip(selection.rows, cells) {
             // The bytes are what the eye looks for; padding comes before the colour, which has no width.
             let first = leftPadded(cell[0], widths[0])
             let rest = line(cell).dropFirst(first.count)
+            if isGrouped {
+                let used = widths.reduce(3 * widths.count, +)
+                try out.write(style.bold(first) + rest + "   " + keyText(row.key, room: style.width.map { max(24, $0 - used) }) + "\n")
+                continue
+            }
             try out.write(style.bold(first) + rest + "\n")
             try writeFrames(reduction.frames(of: row), names, to: out)
             try out.write("\n")
         }
+        if isGrouped { try out.write("\n") }
+    }
+
+    /// What a grouped row is, with the module where the key doesn't say it.
+    private func keyText(_ key: RowKey?, room: Int?) -> String {
+        guard let key else { return "" }
+        let label = escaped(key.label)
+        var module = ""
+        if let path = key.module, key.function != nil {
+            module = escaped(path.split(separator: "/").last.map { String($0) } ?? path)
+        }
+        guard let room else { return module.isEmpty ? label : label + "  " + style.dim(module) }
+        module = shortened(module, min(24, room / 3))
+        let text = shortened(label, module.isEmpty ? room : room - module.count - 2)
+        return module.isEmpty ? text : text + "  " + style.dim(module)
     }
 
     private func writeFrames(_ frames: [Frame], _ names: FrameNames, to out: TextOutput) throws {
@@ -150,11 +171,15 @@ package struct Table {
         _ reduction: Reduction, _ selection: RowSelection, _ names: FrameNames, to out: TextOutput
     ) throws {
         if selection.below > 0 {
-            try out.write("Not shown: \(counted(UInt64(selection.below), "smaller stack")) with "
+            try out.write("Not shown: \(counted(UInt64(selection.below), "smaller \(selection.grouping.noun)")) with "
                 + "\(grouped(selection.belowBytes)) bytes (--top \(selection.below + selection.rows.count) shows all).\n")
         }
         if selection.filtered > 0 {
             try out.write("Filtered out: \(counted(UInt64(selection.filtered), "stack")) with \(grouped(selection.filteredBytes)) bytes.\n")
+        }
+        if selection.small > 0 {
+            try out.write("Left out: \(counted(UInt64(selection.small), selection.grouping.noun)) below --min-bytes with "
+                + "\(grouped(selection.smallBytes)) bytes.\n")
         }
         for line in Self.warnings(reduction, names) { try out.write(style.warning(line) + "\n") }
         if let input = reduction.inputs.first(where: { $0.image != nil }) {

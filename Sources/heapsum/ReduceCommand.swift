@@ -29,6 +29,7 @@ struct ReduceCommand: ParsableCommand {
               heapsum app.4711.heap               the stacks that hold the most bytes
               heapsum --top 5 --frames 0 out/     five, with all frames, of a directory
               heapsum --sort blocks out/          by how many blocks they hold
+              heapsum --by function out/          by who asked; also module, file, line, thread, size
               heapsum --sort peak-bytes a.heap    what held the memory at its peak
               heapsum --include 'parse_.*' --exclude '/libssl' app.4711.heap
               heapsum --format json app.4711.heap | jq '.rows[0]'
@@ -68,6 +69,9 @@ struct ReduceCommand: ParsableCommand {
 
     func validate() throws {
         if files.isEmpty { throw ValidationError("Name the images to reduce.") }
+        if format == .records && selection.by != .stack {
+            throw ValidationError("Records are written a block at a time, each with its stack: --by doesn't go with --format records.")
+        }
     }
 
     func run() throws {

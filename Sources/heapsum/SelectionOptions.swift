@@ -5,17 +5,20 @@ import Reduce
 import Report
 
 struct SelectionOptions: ParsableArguments {
-    @Option(help: "What the stacks are ordered by, the largest first.")
+    @Option(help: "What a row is of. A block counts once: for a function, module, file or line by the innermost frame that is no allocation function.")
+    var by: Grouping = .stack
+
+    @Option(help: "What the rows are ordered by, the largest first.")
     var sort: SortKey = .bytes
 
     // Taken whatever they begin with: of -1 the number is wrong, and not missing.
-    @Option(parsing: .unconditional, help: ArgumentHelp("Show this many stacks (default: 20 in a table, else all; 0: all).", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Show this many rows (default: 20 in a table, else all; 0: all).", valueName: "n"))
     var top: Int?
 
     @Option(parsing: .unconditional, help: ArgumentHelp("Show this many frames of each stack (default: 20 in a table, else all; 0: all).", valueName: "n"))
     var frames: Int?
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("Leave out stacks that hold less: a number of bytes, or 64K, 10M, 1G.", valueName: "bytes"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Leave out rows that hold less: a number of bytes, or 64K, 10M, 1G.", valueName: "bytes"))
     var minBytes = ByteCount(value: 0)
 
     @Option(help: ArgumentHelp("Keep only stacks with a frame that matches (repeatable).", valueName: "regex"))
@@ -26,6 +29,9 @@ struct SelectionOptions: ParsableArguments {
 
     func validate() throws {
         if let top, top < 0 { throw ValidationError("--top takes a number from 0 on.") }
+        if !by.hasHistory && sort.isOfHistory {
+            throw ValidationError("What came and went is not recorded by size: --by size goes with --sort bytes, blocks or age.")
+        }
         if let frames, frames < 0 { throw ValidationError("--frames takes a number from 0 on.") }
     }
 
@@ -46,6 +52,6 @@ struct SelectionOptions: ParsableArguments {
 
     /// The rows of a reduction that pass, in their order.
     func rows(of reduction: Reduction, names: FrameNames, filter: FrameFilter, inTable: Bool) -> RowSelection {
-        RowSelection(reduction, names: names, sort: sort, top: limit(top, inTable: inTable), minBytes: minBytes.value, filter: filter)
+        RowSelection(reduction, names: names, by: by, sort: sort, top: limit(top, inTable: inTable), minBytes: minBytes.value, filter: filter)
     }
 }

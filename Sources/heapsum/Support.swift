@@ -25,6 +25,7 @@ extension ExitCode {
 }
 
 extension SortKey: ExpressibleByArgument {}
+extension Grouping: ExpressibleByArgument {}
 extension ColorChoice: ExpressibleByArgument {}
 
 enum Format: String, CaseIterable, ExpressibleByArgument {

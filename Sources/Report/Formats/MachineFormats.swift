@@ -39,7 +39,7 @@ package struct JSONReport {
         var written: [Frame: [[UInt8]]] = [:]
         for (index, row) in selection.rows.enumerated() {
             try out.write(index == 0 ? "\n " : ",\n ")
-            try out.write("{" + [
+            try out.write("{" + (row.key.map { "\"key\":\(jsonString($0.text))," } ?? "") + [
                 "\"bytes\":\(row.bytes)", "\"blocks\":\(row.blocks)",
                 "\"allocatedBytes\":\(number(row.history?.allocatedBytes))",
                 "\"allocatedBlocks\":\(number(row.history?.allocatedBlocks))",
@@ -48,7 +48,8 @@ package struct JSONReport {
                 "\"oldestSeconds\":\(seconds(row.oldestSeconds))", "\"newestSeconds\":\(seconds(row.newestSeconds))",
             ].joined(separator: ",") + ",\"frames\":[")
             var count = 0
-            for frame in reduction.frames(of: row) {
+            if let key = row.key { try out.write(text(key)) }
+            for frame in row.key == nil ? reduction.frames(of: row) : [] {
                 if let frameLimit, count >= frameLimit { break }
                 // A frame stands in many stacks: its texts, one for each function inlined there, are made once.
                 let entries = written[frame] ?? names.expanded(frame).map { Array(text($0).utf8) }
@@ -63,6 +64,16 @@ package struct JSONReport {
             try out.write("]}")
         }
         try out.write("]}\n")
+    }
+
+    /// What is known of a group, as the one frame of it; nothing of a thread or a size.
+    private func text(_ key: RowKey) -> String {
+        if key.module == nil && key.function == nil && key.file == nil { return "" }
+        return "{" + [
+            "\"module\":\(key.module.map(jsonString) ?? "null")", "\"buildID\":null", "\"offset\":null", "\"address\":null",
+            "\"function\":\(key.function.map(jsonString) ?? "null")", "\"symbolOffset\":null",
+            "\"file\":\(key.file.map(jsonString) ?? "null")", "\"line\":\(number(key.line))", "\"inlined\":null",
+        ].joined(separator: ",") + "}"
     }
 
     private func text(_ frame: NamedFrame) -> String {
@@ -101,7 +112,7 @@ package func writeCSV(_ reduction: Reduction, _ selection: RowSelection, frameLi
         return "\"" + safe.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
     }
     func value<Value>(_ value: Value?) -> String { value.map { "\($0)" } ?? "" }
-    try out.write("bytes,blocks,allocated_bytes,allocated_blocks,peak_bytes,temporary_blocks,oldest_seconds,newest_seconds,stack\r\n")
+    try out.write("bytes,blocks,allocated_bytes,allocated_blocks,peak_bytes,temporary_blocks,oldest_seconds,newest_seconds,\(selection.grouping.rawValue)\r\n")
     for row in selection.rows {
         let frames = names.expanded(reduction.frames(of: row), limit: frameLimit).entries.map { named in
             named.file == nil ? named.text : "\(named.text) \(named.place)"

@@ -1,0 +1,160 @@
+// Rows by something else than their stacks: all that have one key are one row.
+//
+// Invariant: each block of the rows that come in counts in exactly one row that goes out, so the sums stay.
+// A grouped row is the row of a stack of one frame, which is named by the key: whatever shows rows and
+// frames shows groups, and need not know of them.
+
+import HeapImage
+
+/// What a grouped row stands for. Two keys are one where their texts are.
+package struct RowKey: Equatable, Sendable {
+    /// As programs read it; it means the same in every input and run.
+    package var text: String
+    /// As people read it.
+    package var label: String
+    /// What is the same for all blocks of the row, and known.
+    package var module: String?
+    package var function: String?
+    package var file: String?
+    package var line: Int?
+
+    package init(
+        _ text: String, label: String? = nil, module: String? = nil, function: String? = nil, file: String? = nil, line: Int? = nil
+    ) {
+        self.text = text
+        self.label = label ?? text
+        self.module = module
+        self.function = function
+        self.file = file
+        self.line = line
+    }
+
+    /// Forgets what the other says otherwise.
+    mutating func narrow(to other: RowKey) {
+        if module != other.module { module = nil }
+        if function != other.function { function = nil }
+        if file != other.file { file = nil }
+        if line != other.line { line = nil }
+    }
+}
+
+extension Reduction {
+    /// Folds rows by the key that `key` has for each, in the order in which the keys turn up.
+    ///
+    /// - Complexity: O(rows)
+    package func grouped(_ rows: [Row], by key: (Row) -> RowKey) -> [Row] {
+        var groups = RowGroups(self)
+        for row in rows { groups.add(row, key(row)) }
+        return groups.rows
+    }
+
+    /// Folds the live blocks of rows by their requested size. What came and went is not known of a size.
+    ///
+    /// - Parameter passes: of the blocks, those that count, by their age.
+    /// - Complexity: O(blocks), reading the images again.
+    package func groupedBySize(_ rows: [Row], where passes: (_ ageSeconds: Double) -> Bool = { _ in true }) -> [Row] {
+        var isWanted = [Bool](repeating: false, count: tree.count)
+        for row in rows where Int(row.node) < isWanted.count { isWanted[Int(row.node)] = true }
+        let wanted = self.rows.map { isWanted[Int($0.node)] }
+        var places: [UInt64: Int] = [:]
+        var sizes: [(size: UInt64, row: Row)] = []
+        var seen = [(bytes: UInt64, blocks: UInt64)](repeating: (0, 0), count: self.rows.count)
+        forEachLiveBlock { (block: LiveBlock, row: Int, ageSeconds: Double) in
+            guard wanted[row] else { return }
+            seen[row].bytes &+= block.bytes
+            seen[row].blocks &+= 1
+            guard passes(ageSeconds) else { return }
+            let size = SizeClass.of(block.bytes)
+            let place = places[size] ?? sizes.count
+            if place == sizes.count {
+                places[size] = place
+                sizes.append((size, Row(node: 0)))
+            }
+            sizes[place].row.bytes &+= block.bytes
+            sizes[place].row.blocks &+= 1
+            sizes[place].row.addAges(oldest: ageSeconds, newest: ageSeconds)
+        }
+        var groups = RowGroups(self)
+        for (size, row) in sizes {
+            var row = row
+            row.history = nil
+            groups.add(row, SizeClass.key(size))
+        }
+        // What a log says of a stack is a sum. One block's size can be told of it, several blocks' can't. Where all are
+        // images nothing is left but what a running program has freed since it was counted.
+        guard inputs.contains(where: { $0.image == nil }) else { return groups.rows }
+        let placeOfNode = Dictionary(self.rows.enumerated().map { ($1.node, $0) }, uniquingKeysWith: { first, _ in first })
+        for row in rows {
+            guard let place = placeOfNode[row.node], row.blocks > seen[place].blocks else { continue }
+            var rest = Row(node: row.node)
+            rest.bytes = row.bytes >= seen[place].bytes ? row.bytes - seen[place].bytes : 0
+            rest.blocks = row.blocks - seen[place].blocks
+            rest.history = nil
+            rest.oldestSeconds = row.oldestSeconds
+            rest.newestSeconds = row.newestSeconds
+            groups.add(rest, rest.blocks == 1 ? SizeClass.key(SizeClass.of(rest.bytes)) : SizeClass.notKnown)
+        }
+        return groups.rows
+    }
+}
+
+/// Sizes as keys: each size by itself where structures are, powers of two above.
+package enum SizeClass {
+    /// The largest size that has a key of its own.
+    package static let exactLimit: UInt64 = 4096
+    static let notKnown = RowKey("not known", label: "not known (a log's blocks are sums)")
+
+    /// The largest size of the class.
+    static func of(_ bytes: UInt64) -> UInt64 {
+        if bytes <= exactLimit { return bytes }
+        let bits = UInt64.bitWidth - (bytes - 1).leadingZeroBitCount
+        return bits == UInt64.bitWidth ? .max : 1 << UInt64(bits)
+    }
+
+    static func key(_ largest: UInt64) -> RowKey {
+        if largest <= exactLimit { return RowKey("\(largest)", label: largest == 1 ? "1 byte" : "\(separated(largest)) bytes") }
+        let smallest = largest == .max ? 1 << 63 + 1 : largest / 2 + 1
+        return RowKey("\(smallest)-\(largest)", label: "\(separated(smallest)) to \(separated(largest)) bytes")
+    }
+
+    private static func separated(_ value: UInt64) -> String {
+        value < 1000 ? "\(value)" : separated(value / 1000) + "," + "\(value % 1000 + 1000)".dropFirst()
+    }
+}
+
+/// Rows on their way into groups.
+private struct RowGroups {
+    private let reduction: Reduction
+    private(set) var rows: [Row] = []
+    private var placeOfText: [String: Int] = [:]
+
+    init(_ reduction: Reduction) { self.reduction = reduction }
+
+    mutating func add(_ row: Row, _ key: RowKey) {
+        guard let place = placeOfText[key.text] else {
+            placeOfText[key.text] = rows.count
+            var group = row
+            group.key = key
+            group.node = reduction.node(of: reduction.frame(LogFrame(name: Array(key.text.utf8))))
+            rows.append(group)
+            return
+        }
+        rows[place].bytes &+= row.bytes
+        rows[place].blocks &+= row.blocks
+        rows[place].key?.narrow(to: key)
+        if let more = row.history { rows[place].history?.add(more) } else { rows[place].history = nil }
+        if let oldest = row.oldestSeconds, let newest = row.newestSeconds { rows[place].addAges(oldest: oldest, newest: newest) }
+    }
+}
+
+extension Row.History {
+    package mutating func add(_ other: Row.History) {
+        allocatedBytes &+= other.allocatedBytes
+        allocatedBlocks &+= other.allocatedBlocks
+        freedBytes &+= other.freedBytes
+        freedBlocks &+= other.freedBlocks
+        peakBytes &+= other.peakBytes
+        peakBlocks &+= other.peakBlocks
+        temporaryBlocks &+= other.temporaryBlocks
+    }
+}

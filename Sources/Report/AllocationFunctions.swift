@@ -1,0 +1,53 @@
+// Functions that only hand a block on from an allocator: of a block that came through them, whoever called
+// them is the one who asked. Stacks of an image begin there already, but for what languages' runtimes put
+// in between; a log's begin in the allocator itself.
+//
+// The list is of names that mean the same in every program. A program's own wrapper (its xmalloc) is a
+// function like any other.
+
+enum AllocationFunctions {
+    static func contains(_ function: String) -> Bool {
+        // Versions and clones: malloc@@GLIBC_2.2.5, kmalloc.isra.0.
+        let name = function.prefix { $0 != "@" }
+        if names.contains(String(name)) { return true }
+        if let dot = name.firstIndex(of: "."), dot != name.startIndex, names.contains(String(name[..<dot])) { return true }
+        if beginnings.contains(where: { function.hasPrefix($0) }) { return true }
+        // libstdc++'s containers each have one function that calls their allocator.
+        return function.hasPrefix("std::") && ["::_M_allocate(", "::_M_get_node(", "::_M_allocate_node<", "::_M_create("].contains { function.contains($0) }
+    }
+
+    private static let names: Set<String> = [
+        // C. What hands out a copy in a block of its own is of the family: its caller has to free it.
+        "malloc", "calloc", "realloc", "reallocarray", "memalign", "aligned_alloc", "posix_memalign", "valloc", "pvalloc",
+        "__libc_malloc", "__libc_calloc", "__libc_realloc", "__libc_memalign", "__libc_valloc", "__libc_pvalloc", "__libc_reallocarray",
+        "_int_malloc", "_int_realloc", "_int_memalign", "sysmalloc",
+        "strdup", "__strdup", "strndup", "__strndup", "wcsdup", "__wcsdup",
+        // GLib.
+        "g_malloc", "g_malloc0", "g_malloc_n", "g_malloc0_n", "g_try_malloc", "g_try_malloc0", "g_try_malloc_n", "g_realloc",
+        "g_realloc_n", "g_try_realloc", "g_try_realloc_n", "g_slice_alloc", "g_slice_alloc0", "g_strdup", "g_strndup", "g_memdup", "g_memdup2",
+        // Rust, Swift, Go's C side.
+        "__rust_alloc", "__rust_alloc_zeroed", "__rust_realloc", "__rdl_alloc", "__rdl_alloc_zeroed", "__rdl_realloc",
+        "alloc::alloc::alloc", "alloc::alloc::alloc_zeroed", "alloc::alloc::realloc", "alloc::alloc::exchange_malloc",
+        "swift_allocObject", "_swift_allocObject_", "swift_slowAlloc", "swift_slowAllocTyped", "swift_coroFrameAlloc",
+        "_cgo_cmalloc", "_cgo_allocate",
+        // The kernel's.
+        "kmalloc", "__kmalloc", "kmalloc_trace", "__kmalloc_node", "__kmalloc_noprof", "__kmalloc_cache_noprof", "__kmalloc_node_noprof",
+        "__kmalloc_large_node", "__kmalloc_node_track_caller", "__kmalloc_track_caller", "__kmalloc_node_track_caller_noprof", "kzalloc",
+        "kcalloc", "krealloc", "kvmalloc", "kvmalloc_node", "__kvmalloc_node_noprof", "kmem_cache_alloc", "kmem_cache_alloc_node",
+        "kmem_cache_alloc_lru", "kmem_cache_alloc_trace", "kmem_cache_alloc_noprof", "kmem_cache_alloc_node_noprof",
+        "kmem_cache_alloc_lru_noprof", "slab_post_alloc_hook", "__kmem_cache_alloc_node", "slab_alloc_node", "___slab_alloc", "__slab_alloc",
+        "allocate_slab", "new_slab", "kmemleak_alloc", "kmemleak_alloc_recursive", "kstrdup", "kstrndup", "kmemdup", "vmalloc", "vzalloc",
+        "__vmalloc_node", "__vmalloc_node_range", "__alloc_pages", "__alloc_pages_noprof", "alloc_pages", "alloc_pages_mpol",
+        "alloc_pages_noprof", "__folio_alloc", "folio_alloc", "get_page_from_freelist", "post_alloc_hook", "prep_new_page", "__get_free_pages",
+        "__set_page_owner", "save_stack",
+    ]
+
+    private static let beginnings = [
+        // C++: operator new, and what the standard containers call it by.
+        "operator new(", "operator new[](", "void* operator new", "std::allocator<", "std::__new_allocator<", "__gnu_cxx::new_allocator<",
+        "std::allocator_traits<", "std::__allocate_guarded<", "std::__1::allocator<", "std::__1::allocator_traits<", "std::__1::__libcpp_allocate",
+        "std::__1::__allocate_at_least", "std::__1::__libcpp_operator_new",
+        // Rust's Global, as its frames are demangled.
+        "alloc::alloc::Global::alloc", "<alloc::alloc::Global as core::alloc::Allocator>::",
+    ]
+}

@@ -1,0 +1,122 @@
+// What rows can be of: the stack, or something that many stacks have alike. The key of a stack is found
+// from its innermost frame outward, so that a block counts once, where it was asked for.
+//
+// Sources are asked for a frame of every stack at a time: most stacks are decided by their innermost frame,
+// and a question a stack would be a thousand times slower.
+
+import HeapImage
+import Reduce
+
+/// What a row is of.
+package enum Grouping: String, CaseIterable, Sendable {
+    case stack, function, module, file, line, thread, size
+
+    /// What one row is called, in messages and headings.
+    package var noun: String { rawValue }
+
+    /// Whether what came and went is known of a row: of a size it isn't.
+    package var hasHistory: Bool { self != .size }
+}
+
+extension FrameNames {
+    /// Rows of stacks, folded by `grouping`.
+    ///
+    /// - Parameter passes: of the blocks, those that count, by their age; rows by size are made of blocks anew.
+    /// - Complexity: O(rows), and a look into the sources of a few frames of each; by size O(blocks).
+    package func grouped(_ rows: [Row], by grouping: Grouping, where passes: (_ ageSeconds: Double) -> Bool = { _ in true }) -> [Row] {
+        switch grouping {
+        case .stack: return rows
+        case .size: return reduction.groupedBySize(rows, where: passes)
+        case .thread:
+            return reduction.grouped(rows) { row in
+                var root: Frame?
+                reduction.tree.forEachFrame(of: row.node) { root = $0 }
+                guard let root, root.module == SpecialModule.thread else {
+                    return RowKey("not recorded", label: "not recorded (heaprun --threads keeps each block's thread)")
+                }
+                return RowKey("\(root.offset)", label: LogFrame.threadText + "\(root.offset)")
+            }
+        case .function, .module, .file, .line:
+            let keys = keys(of: rows, grouping)
+            var next = 0
+            return reduction.grouped(rows) { _ in
+                next += 1
+                return keys[next - 1]
+            }
+        }
+    }
+
+    private func keys(of rows: [Row], _ grouping: Grouping) -> [RowKey] {
+        let stacks = rows.map { row in reduction.frames(of: row).filter { $0.module != SpecialModule.cut && $0.module != SpecialModule.thread } }
+        var keys = [RowKey?](repeating: nil, count: rows.count)
+        var open = Array(rows.indices)
+        var depth = 0
+        while !open.isEmpty {
+            var frames: [Frame] = []
+            var seen: Set<Frame> = []
+            for index in open where stacks[index].count > depth && seen.insert(stacks[index][depth]).inserted { frames.append(stacks[index][depth]) }
+            prepare(frames: frames)
+            open.removeAll { index in
+                guard stacks[index].count > depth else {
+                    keys[index] = lastResort(stacks[index], grouping)
+                    return true
+                }
+                keys[index] = expanded(stacks[index][depth]).lazy.filter { self.isAsker($0, grouping) }.first.map { key($0, grouping) }
+                return keys[index] != nil
+            }
+            depth += 1
+        }
+        return keys.map { $0 ?? Self.noFrames }
+    }
+
+    /// Whether the frame says who asked for a block.
+    private func isAsker(_ frame: NamedFrame, _ grouping: Grouping) -> Bool {
+        if let function = frame.function, AllocationFunctions.contains(function) { return false }
+        switch grouping {
+        case .file, .line: return frame.file.map { !Self.isSystemHeader($0) } ?? false
+        case .module: return frame.modulePath != nil
+        default: return true
+        }
+    }
+
+    private func key(_ frame: NamedFrame, _ grouping: Grouping) -> RowKey {
+        switch grouping {
+        case .module:
+            let path = frame.modulePath ?? ""
+            return RowKey(path, module: frame.modulePath)
+        case .file:
+            let file = frame.file ?? ""
+            return RowKey(file, module: frame.modulePath, file: frame.file)
+        case .line:
+            let place = (frame.file ?? "") + (frame.line.map { ":\($0)" } ?? "")
+            return RowKey(place, module: frame.modulePath, function: frame.function, file: frame.file, line: frame.line)
+        default:
+            let name = frame.function ?? frame.text
+            return RowKey(name, module: frame.modulePath, function: frame.function, file: frame.file)
+        }
+    }
+
+    /// The key of a stack of which no frame says who asked.
+    private func lastResort(_ frames: [Frame], _ grouping: Grouping) -> RowKey {
+        let entries = frames.flatMap(expanded)
+        guard let innermost = entries.first else { return Self.noFrames }
+        switch grouping {
+        case .file, .line:
+            // A header's line is better than none.
+            if let header = entries.first(where: { $0.file != nil }) { return key(header, grouping) }
+            let owner = entries.first { $0.function.map { !AllocationFunctions.contains($0) } ?? true } ?? innermost
+            guard let module = owner.modulePath else { return RowKey("no source known") }
+            return RowKey("no source known: \(module)", module: module)
+        case .module: return RowKey("no module known")
+        default: return key(innermost, grouping)
+        }
+    }
+
+    private static let noFrames = RowKey("no frames")
+
+    /// Headers that are the compiler's and the C library's, whose inlined functions stand for nobody's own line.
+    private static func isSystemHeader(_ file: String) -> Bool {
+        file.contains("/include/c++/") || file.hasPrefix("/usr/include/") || file.contains("/libstdc++-v3/") || file.contains("/lib/gcc/")
+            || file.contains("/lib/rustlib/src/") || file.hasPrefix("/rustc/")
+    }
+}
