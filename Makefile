@@ -28,7 +28,7 @@ LIBRARY_FOLDERS = Interposer/include Interposer Interposer/hooks Interposer/stac
 LIBRARY_SOURCES = $(wildcard Interposer/*/*.c)
 LIBRARY_HEADERS = $(wildcard Interposer/*.h Interposer/*/*.h)
 
-.PHONY: all library tools examples demo test test-programs fuzz soak bench bench-recording install clean packages
+.PHONY: all library tools examples demo test test-programs test-older-glibc fuzz soak bench bench-recording install clean packages
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -88,6 +88,12 @@ test-programs: packages
 	@scripts/install-packages --programs
 	@$(MAKE) --no-print-directory all
 	@scripts/test-programs $(BUILD)/bin
+
+# The library under the glibc of an older Debian, in a root made by debootstrap under .build; needs root.
+test-older-glibc: packages
+	@scripts/install-packages --older
+	@$(MAKE) --no-print-directory all
+	@scripts/test-older-glibc $(BUILD)/bin $(LIBRARY) .build/older
 
 # A program at full churn under heaprun, dumped every second: make soak SECONDS=60; fourteen minutes without.
 soak: packages

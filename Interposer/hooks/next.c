@@ -48,10 +48,15 @@ size_t arena_size(const void *pointer) {
 
 /* ---- dlsym --------------------------------------------------------------------------------------- */
 
-/* A name that is missing leaves a message in dlerror; the program must not find it there. */
+/*
+ * Any look-up that succeeds throws away what an earlier one left. dlerror() would, too, but puts the message into words first, by gettext, whose
+ * lock the program may hold at that moment: its first allocation of all may come out of bindtextdomain (Debian 11's apt-cache hung so).
+ */
+void next_forget_error(void) { dlsym(RTLD_DEFAULT, "malloc"); }
+
 static void *find(const char *name) {
     void *function = dlsym(RTLD_NEXT, name);
-    if (function == NULL) dlerror();
+    if (function == NULL) next_forget_error();
     return function;
 }
 
@@ -108,7 +113,7 @@ void *next_operator(const char *name, struct next_operator *found, uintptr_t cal
     int saved = errno;
     function = dlsym(RTLD_NEXT, name);
     if (function == NULL) function = find_for(name, caller);
-    dlerror();
+    next_forget_error();
     if (function != NULL && module_start_of((uintptr_t)function) == module_start_of((uintptr_t)&next)) function = NULL; /* ourselves */
     if (function != NULL) {
         found->brings_own = module_start_of((uintptr_t)function) == module_start_of((uintptr_t)next.malloc);

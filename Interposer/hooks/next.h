@@ -46,6 +46,9 @@ extern long (*sandbox_next_syscall)(long, long, long, long, long, long, long);
 /* Whether they are known: `malloc` is set last. */
 static inline bool next_known(void) { return __atomic_load_n(&next.malloc, __ATOMIC_ACQUIRE) != NULL; }
 
+/* Behind a dlsym or dlopen of ours that may have failed: the program must not find our message in dlerror. Takes no lock but the loader's. */
+void next_forget_error(void);
+
 /* Finds the C functions; once, before anything else. What dlsym allocates meanwhile comes from the arena. */
 void next_resolve(void);
 

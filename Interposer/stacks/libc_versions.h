@@ -15,7 +15,6 @@
 #ifdef FIRST_VERSION
 __asm__(".symver dlopen, dlopen@" FIRST_VERSION);
 __asm__(".symver dlsym, dlsym@" FIRST_VERSION);
-__asm__(".symver dlerror, dlerror@" FIRST_VERSION);
 #endif
 
 #endif

@@ -91,7 +91,7 @@ static void load(uintptr_t caller) {
     } else {
         message("libunwind.so.8 is not installed: each stack is its innermost frame alone", "");
     }
-    dlerror();
+    next_forget_error();
     if (backtrace_of != NULL) {
         hook_know_unwinder((uintptr_t)backtrace_of);
         void *warm[4];

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "atomics.h"
+#include "next.h"
 #include "options.h"
 #include "unwind.h"
 
@@ -60,7 +61,7 @@ static struct loaded span_of(const ElfW(Phdr) *segments, size_t count, uintptr_t
 
 void modules_start(void) {
     find_object = (__typeof__(find_object))dlsym(RTLD_DEFAULT, "_dl_find_object");
-    if (find_object == NULL) dlerror();
+    if (find_object == NULL) next_forget_error();
     const ElfW(Phdr) *segments = (const ElfW(Phdr) *)getauxval(AT_PHDR);
     size_t count = getauxval(AT_PHNUM);
     for (size_t i = 0; segments != NULL && i < count; i++)

@@ -76,4 +76,27 @@ import Testing
         #expect(recording.outcome == plain && plain.exitStatus == 0, "\(recording.outcome)")
         #expect(try Reduced(recording.image(of: "loads")).holding("make", anywhere: true).blocks == seen)
     }
+
+    @Test func theFirstAllocationMayComeFromUnderGettextsLock() throws {
+        // A library whose constructor comes before ours, and makes the program's first allocation with gettext's lock held: what starts
+        // the recorder there must not ask gettext for anything, as dlerror does. (Debian 11's apt-cache, by way of libgpg-error.)
+        let scratch = try Scratch()
+        try scratch.write("early.c", """
+            #include <libintl.h>
+            __attribute__((constructor)) static void bind(void) { bindtextdomain("early", "/nowhere"); }
+            void early(void) {}
+            """)
+        try scratch.write("locked.c", """
+            #include <libintl.h>
+            #include <stdio.h>
+            #include <unistd.h>
+            void early(void);
+            int main(void) { alarm(20); early(); puts(textdomain("early")); return 0; }
+            """)
+        try scratch.prepare("cc -g -shared -fPIC -Wl,-z,initfirst -o libearly.so early.c && cc -g -o locked locked.c -L. -learly -Wl,-rpath,'$ORIGIN'")
+        let plain = try scratch.run(["./locked"])
+        let recorded = try scratch.run(["./locked"], variables: scratch.recordingVariables())
+        #expect(recorded == plain && plain.output == "early\n" && plain.exitStatus == 0, "\(recorded)")
+        #expect(try Reduced(Recording(scratch: scratch, outcome: recorded).image(of: "locked")).holding("textdomain", anywhere: true).blocks == 1)
+    }
 }
