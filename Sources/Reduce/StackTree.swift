@@ -39,6 +39,9 @@ package struct StackTree {
 
     package var count: Int { frames.count }
 
+    /// Whether any stack says whose it is.
+    package var hasThreads: Bool { frames.contains { $0.module == SpecialModule.thread } }
+
     /// The node of `frame` called from `parent`.
     ///
     /// - Complexity: O(1) on average.

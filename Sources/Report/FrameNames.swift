@@ -92,12 +92,14 @@ package final class FrameNames {
             result.buildID = module.buildID.isEmpty ? nil : hexadecimal(module.buildID)
             // One byte back: a return address may be the first of the next function.
             if frame.offset > 0, let found = symbols(frame.module, module)?.name(at: frame.offset - 1) {
+                result.symbol = found.name
                 result.function = symbolizer.demangle(found.name)
                 result.symbolOffset = found.offset &+ 1
             } else if let index = failed[frame.module], index >= 0 {
                 withoutSymbols[index].frames += 1
             }
         } else if frame.module == SpecialModule.none, frame.offset > 0, let found = absoluteName(frame.offset - 1) {
+            result.symbol = found.name
             result.function = symbolizer.demangle(found.name)
             result.symbolOffset = found.offset &+ 1
         }
@@ -168,10 +170,12 @@ package final class FrameNames {
                 entry.line = calls[index].line
                 entry.inlined = index < calls.count - 1
                 if index < calls.count - 1 {
+                    entry.symbol = calls[index].function
                     entry.function = calls[index].function.map(symbolizer.demangle)
                     entry.symbolOffset = nil
                 } else if function.function == nil {
                     // A static function of a stripped file: DWARF knows it all the same.
+                    entry.symbol = calls[index].function
                     entry.function = calls[index].function.map(symbolizer.demangle)
                 }
                 return entry

@@ -11,6 +11,8 @@ package struct NamedFrame {
     package var buildID: String?
     package var address: UInt64?
     package var function: String?
+    /// The same as it is linked, mangled.
+    package var symbol: String?
     /// From the function's start to the return address; nil for an inlined function, which has no start of its own.
     package var symbolOffset: UInt64?
     /// The source file, and the line from 1: where the call is.

@@ -77,29 +77,47 @@ package struct RowSelection {
     package var rows: [Row] = []
     /// What the rows are of.
     package var grouping = Grouping.stack
+    /// Which blocks the rows are of.
+    package var blocks = BlockFilter()
     /// Rows that pass the filters but stand below the top.
     package var below = 0
     package var belowBytes: UInt64 = 0
-    /// Stacks that the filters took out, of those that are candidates.
+    /// Stacks that the filters took out, of those that are candidates; and the bytes they took, of whichever stacks.
     package var filtered = 0
     package var filteredBytes: UInt64 = 0
+    /// Of these, stacks whose blocks can't be told apart; see `FilteredRows`.
+    package var undecided = 0
+    package var undecidedBytes: UInt64 = 0
     /// Groups of stacks that are below the least bytes.
     package var small = 0
     package var smallBytes: UInt64 = 0
+    /// What suppressions took out, of what the filters let pass.
+    package var suppressed = SuppressedRows()
+
+    /// All rows that pass, below the top or not.
+    package var passing: (rows: Int, bytes: UInt64, blocks: UInt64) = (0, 0, 0)
 
     /// Selects from a reduction.
     ///
-    /// - Complexity: O(n log n) in rows; with a filter one search a distinct frame.
+    /// - Complexity: O(n log n) in rows; with a filter one search a distinct frame; with ages O(blocks).
     package init(
         _ reduction: Reduction, names: FrameNames, by grouping: Grouping = .stack, sort: SortKey = .bytes, top: Int? = nil,
-        minBytes: UInt64 = 0, filter: FrameFilter? = nil
+        minBytes: UInt64 = 0, filter: FrameFilter? = nil, blocks: BlockFilter = BlockFilter(), suppressions: Suppressions? = nil
     ) {
         self.grouping = grouping
+        self.blocks = blocks
+        var candidates = reduction.rows
+        if blocks != BlockFilter() {
+            let chosen = reduction.rows(blocks)
+            candidates = chosen.rows
+            (filtered, filteredBytes) = (chosen.filtered, chosen.filteredBytes)
+            (undecided, undecidedBytes) = (chosen.undecided, chosen.undecidedBytes)
+        }
+        candidates.removeAll { $0.blocks == 0 && !sort.isOfHistory }
         // Inlined functions count as the frames that they are shown as.
-        if let filter, !filter.isEmpty { names.prepare(reduction.rows) }
+        if let filter, !filter.isEmpty { names.prepare(candidates) }
         var verdicts: [Frame: (included: Bool, excluded: Bool)] = [:]
-        var candidates: [Row] = []
-        for row in reduction.rows where row.blocks > 0 || sort.isOfHistory {
+        candidates.removeAll { row in
             var passes = grouping != .stack || row.bytes >= minBytes
             if passes, let filter, !filter.isEmpty {
                 var included = !filter.hasIncludes, excluded = false
@@ -111,20 +129,21 @@ package struct RowSelection {
                 }
                 passes = included && !excluded
             }
-            if passes {
-                candidates.append(row)
-            } else {
+            if !passes {
                 filtered += 1
                 filteredBytes &+= row.bytes
             }
+            return !passes
         }
+        if let suppressions { (candidates, suppressed) = suppressions.sift(candidates, of: reduction, names: names) }
         if grouping != .stack {
-            candidates = names.grouped(candidates, by: grouping)
+            candidates = names.grouped(candidates, by: grouping, where: blocks.passes)
             let passing = candidates.filter { $0.bytes >= minBytes }
             small = candidates.count - passing.count
             smallBytes = candidates.reduce(0) { $0 &+ $1.bytes } &- passing.reduce(0) { $0 &+ $1.bytes }
             candidates = passing
         }
+        passing = candidates.reduce(into: (candidates.count, 0, 0)) { ($0.1, $0.2) = ($0.1 &+ $1.bytes, $0.2 &+ $1.blocks) }
         var keyed = candidates.enumerated().map { (key: sort.value($1), order: $0, row: $1) }
         // Equal keys by bytes, then as they came in, so that two runs over one file print the same.
         keyed.sort { ($0.key, Double($0.row.bytes), -$0.order) > ($1.key, Double($1.row.bytes), -$1.order) }

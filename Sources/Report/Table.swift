@@ -18,7 +18,7 @@ package struct Table {
     }
 
     package func write(_ reduction: Reduction, _ selection: RowSelection, names: FrameNames, to out: TextOutput) throws {
-        try writeHead(reduction, to: out)
+        try writeHead(reduction, selection, to: out)
         if selection.rows.isEmpty {
             let why = reduction.totals.liveBlocks == 0 ? "Nothing is live: every block that was booked has been freed."
                 : "No \(selection.grouping.noun) passes the filters."
@@ -31,7 +31,7 @@ package struct Table {
 
     // MARK: The head
 
-    private func writeHead(_ reduction: Reduction, to out: TextOutput) throws {
+    private func writeHead(_ reduction: Reduction, _ selection: RowSelection, to out: TextOutput) throws {
         for input in reduction.inputs {
             var words: [String] = []
             words.append(style.bold(escaped(input.program ?? input.path)))
@@ -48,6 +48,11 @@ package struct Table {
         if let peak = totals.peakBytes { words.append("peak \(grouped(peak)) bytes") }
         words.append(counted(UInt64(totals.uniqueStacks), "stack"))
         try out.write(words.joined(separator: " · ") + "\n")
+        if let text = selection.blocks.text {
+            let passing = selection.passing
+            try out.write("Here: \(text): \(style.bold(grouped(passing.bytes))) bytes in \(counted(passing.blocks, "block")) · "
+                + "\(counted(UInt64(passing.rows), selection.grouping.noun))\n")
+        }
     }
 
     private func stateText(_ input: Input) -> String {
@@ -65,18 +70,20 @@ package struct Table {
 
     private struct Column { var title: String, text: (Row) -> String }
 
-    private func columns(_ totals: Totals) -> [Column] {
+    private func columns(_ totals: Totals, _ selection: RowSelection) -> [Column] {
+        // At the peak a share is one of the peak.
+        let whole = selection.blocks.moment == .peak ? totals.peakBytes ?? 0 : totals.liveBytes
         var columns = [
             Column(title: "bytes") { grouped($0.bytes) },
             Column(title: "share") { row in
-                if totals.liveBytes == 0 { return "-" }
+                if whole == 0 { return "-" }
                 // A damaged image may claim sums past 64 bits, which wrap: a share can then be of any size.
-                let tenths = Int(min(Double(row.bytes) * 1000 / Double(totals.liveBytes), 1e9).rounded())
+                let tenths = Int(min(Double(row.bytes) * 1000 / Double(whole), 1e9).rounded())
                 return "\(tenths / 10).\(tenths % 10)%"
             },
             Column(title: "blocks") { grouped($0.blocks) },
-            Column(title: "oldest") { $0.oldestSeconds.map(shortDuration) ?? "-" },
         ]
+        if selection.blocks.moment == .end { columns.append(Column(title: "oldest") { $0.oldestSeconds.map(shortDuration) ?? "-" }) }
         let extra: (String, (Row.History) -> UInt64)? = switch sort {
         case .bytes, .blocks, .age: nil
         case .allocatedBytes: ("allocated bytes", { $0.allocatedBytes })
@@ -91,7 +98,7 @@ package struct Table {
     private func writeRows(
         _ reduction: Reduction, _ selection: RowSelection, _ names: FrameNames, to out: TextOutput
     ) throws {
-        let columns = columns(reduction.totals)
+        let columns = columns(reduction.totals, selection)
         let cells = selection.rows.map { row in columns.map { $0.text(row) } }
         let widths = columns.indices.map { index in
             max(columns[index].title.count, cells.map { $0[index].count }.max() ?? 0)
@@ -176,7 +183,10 @@ package struct Table {
         }
         if selection.filtered > 0 {
             try out.write("Filtered out: \(counted(UInt64(selection.filtered), "stack")) with \(grouped(selection.filteredBytes)) bytes.\n")
+        } else if selection.filteredBytes > 0 {
+            try out.write("Filtered out: blocks of \(grouped(selection.filteredBytes)) bytes.\n")
         }
+        for line in Self.notes(reduction, selection) { try out.write(line + "\n") }
         if selection.small > 0 {
             try out.write("Left out: \(counted(UInt64(selection.small), selection.grouping.noun)) below --min-bytes with "
                 + "\(grouped(selection.smallBytes)) bytes.\n")
@@ -186,6 +196,19 @@ package struct Table {
             try out.write(style.dim("Next: heapsum info \(shellWord(input.path)) tells how the program stood; "
                 + "--include REGEX picks stacks, --format json is for scripts.") + "\n")
         }
+    }
+
+    /// What a reader of any report should know of what the filters and suppressions did.
+    package static func notes(_ reduction: Reduction, _ selection: RowSelection) -> [String] {
+        var lines: [String] = []
+        if selection.undecided > 0 {
+            let what = selection.blocks.moment == .peak ? "no peak is known" : "the blocks' own ages are not known"
+            lines.append("Left out: \(counted(UInt64(selection.undecided), "stack")) with \(grouped(selection.undecidedBytes)) bytes, of logs: \(what).")
+        }
+        if selection.blocks.thread != nil && !reduction.tree.hasThreads {
+            lines.append("No thread is recorded here: heaprun --threads keeps each block's thread.")
+        }
+        return lines + selection.suppressed.lines
     }
 
     /// What a reader of any report should know of losses, one sentence a line.

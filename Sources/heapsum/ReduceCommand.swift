@@ -72,18 +72,22 @@ struct ReduceCommand: ParsableCommand {
         if format == .records && selection.by != .stack {
             throw ValidationError("Records are written a block at a time, each with its stack: --by doesn't go with --format records.")
         }
+        if format == .records && selection.at == .peak {
+            throw ValidationError("The blocks of the peak are not recorded one by one: --at peak doesn't go with --format records.")
+        }
     }
 
     func run() throws {
         let filter = try selection.filter()
         let symbolizer = try symbols.symbolizer()
+        let suppressions = try selection.suppressionRules()
         let inputs = Inputs(paths: files, kind: reading.input, set: reading.set)
         if format == .records, let log = inputs.logs.first {
             throw ValidationError("Records are written of images; \(log.stream.name) is a log of records.")
         }
         let (reduction, status) = try reading.reduce(inputs)
         do {
-            try report(reduction, filter, symbolizer)
+            try report(reduction, filter, suppressions, symbolizer)
         } catch let error as OutputError {
             say("\(error)")
             throw ExitCode.badInput
@@ -91,10 +95,10 @@ struct ReduceCommand: ParsableCommand {
         if let status { throw status }
     }
 
-    private func report(_ reduction: Reduction, _ filter: FrameFilter, _ symbolizer: Symbolizer) throws {
+    private func report(_ reduction: Reduction, _ filter: FrameFilter, _ suppressions: Suppressions?, _ symbolizer: Symbolizer) throws {
         let names = FrameNames(reduction, symbolizer: symbolizer)
         let isTable = format == .table
-        let rows = selection.rows(of: reduction, names: names, filter: filter, inTable: isTable)
+        let rows = try selection.rows(of: reduction, names: names, filter: filter, inTable: isTable, suppressions: suppressions)
         // Records have one line an address, whatever was inlined there.
         if format != .records { names.prepare(rows.rows) }
         let frameLimit = selection.limit(selection.frames, inTable: isTable)
@@ -110,6 +114,6 @@ struct ReduceCommand: ParsableCommand {
         }
         try out.finish()
         // In a table these stand at the end; what reads the other formats can't be told in them.
-        if !isTable { for line in Table.warnings(reduction, names) { say(line) } }
+        if !isTable { for line in Table.notes(reduction, rows) + Table.warnings(reduction, names) { say(line) } }
     }
 }

@@ -27,7 +27,37 @@ struct SelectionOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Leave out stacks with a frame that matches (repeatable).", valueName: "regex"))
     var exclude: [String] = []
 
+    @Option(help: ArgumentHelp("Count only blocks of this age or more at the image's moment: 90s, 5m, 2h, 3d.", valueName: "time"))
+    var olderThan: Age?
+
+    @Option(help: ArgumentHelp("Count only younger blocks.", valueName: "time"))
+    var newerThan: Age?
+
+    @Option(help: ArgumentHelp("Count only blocks of this thread, where heaprun --threads kept it.", valueName: "id"))
+    var thread: UInt64?
+
+    @Option(help: "When to look: end, as the image has it, or peak, when the process held the most.")
+    var at: Moment = .end
+
+    @Option(help: ArgumentHelp(
+        "Leave out stacks that a file says are known, in LeakSanitizer's or Valgrind's syntax (repeatable).", valueName: "file"),
+        completion: .file())
+    var suppressions: [String] = []
+
+    @Flag(help: "List what was suppressed, and by what.")
+    var showSuppressed = false
+
     func validate() throws {
+        if at == .peak {
+            if olderThan != nil || newerThan != nil {
+                throw ValidationError("The ages that blocks had at the peak are not recorded: --at peak doesn't go with --older-than and --newer-than.")
+            }
+            if !by.hasHistory { throw ValidationError("The sizes of blocks at the peak are not recorded: --at peak doesn't go with --by size.") }
+            if sort == .age { throw ValidationError("The ages that blocks had at the peak are not recorded: --at peak doesn't go with --sort age.") }
+        }
+        if let olderThan, let newerThan, olderThan.seconds >= newerThan.seconds {
+            throw ValidationError("No block is both older than \(olderThan.text) and newer than \(newerThan.text).")
+        }
         if let top, top < 0 { throw ValidationError("--top takes a number from 0 on.") }
         if !by.hasHistory && sort.isOfHistory {
             throw ValidationError("What came and went is not recorded by size: --by size goes with --sort bytes, blocks or age.")
@@ -50,8 +80,48 @@ struct SelectionOptions: ParsableArguments {
         return value == 0 ? nil : value
     }
 
+    var blocks: BlockFilter {
+        var blocks = BlockFilter()
+        blocks.olderThan = olderThan?.seconds
+        blocks.newerThan = newerThan?.seconds
+        blocks.thread = thread
+        blocks.moment = at
+        return blocks
+    }
+
+    /// What --suppressions names, read.
+    func suppressionRules() throws -> Suppressions? {
+        if suppressions.isEmpty { return nil }
+        return try Self.read(suppressions, into: Suppressions())
+    }
+
+    static func read(_ files: [String], into rules: Suppressions) throws -> Suppressions {
+        var rules = rules
+        for file in files {
+            do throws(SuppressionError) {
+                try rules.read(file: file)
+            } catch {
+                say("\(error)")
+                throw ExitCode.badInput
+            }
+        }
+        return rules
+    }
+
     /// The rows of a reduction that pass, in their order.
-    func rows(of reduction: Reduction, names: FrameNames, filter: FrameFilter, inTable: Bool) -> RowSelection {
-        RowSelection(reduction, names: names, by: by, sort: sort, top: limit(top, inTable: inTable), minBytes: minBytes.value, filter: filter)
+    ///
+    /// - Throws: `ExitCode.badInput` where rows at the peak are asked for and nothing tells of a peak.
+    func rows(
+        of reduction: Reduction, names: FrameNames, filter: FrameFilter, inTable: Bool, suppressions: Suppressions? = nil
+    ) throws -> RowSelection {
+        if at == .peak && reduction.inputs.allSatisfy({ $0.image == nil }) {
+            say("a log says nothing of a peak: --at peak goes with images")
+            throw ExitCode.badInput
+        }
+        var selection = RowSelection(
+            reduction, names: names, by: by, sort: sort, top: limit(top, inTable: inTable), minBytes: minBytes.value, filter: filter,
+            blocks: blocks, suppressions: suppressions)
+        selection.suppressed.isListed = showSuppressed
+        return selection
     }
 }

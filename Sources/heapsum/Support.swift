@@ -26,6 +26,7 @@ extension ExitCode {
 
 extension SortKey: ExpressibleByArgument {}
 extension Grouping: ExpressibleByArgument {}
+extension Moment: ExpressibleByArgument {}
 extension ColorChoice: ExpressibleByArgument {}
 
 enum Format: String, CaseIterable, ExpressibleByArgument {
@@ -58,4 +59,15 @@ struct ByteCount: ExpressibleByArgument {
     }
 
     var defaultValueDescription: String { "\(value)" }
+}
+
+/// A length of time: 90s, 5m, 2h, 3d.
+struct Age: ExpressibleByArgument {
+    var text: String
+    var seconds: Double
+
+    init?(argument: String) {
+        guard let seconds = durationSeconds(argument) else { return nil }
+        (text, self.seconds) = (argument, seconds)
+    }
 }

@@ -72,6 +72,19 @@ import TestSupport
         #expect(wrong.status == 64 && wrong.error.contains("\(option) takes a number from 0 on"), "\(wrong.error)")
     }
 
+    @Test func viewsThatNothingIsRecordedForAreRefused() throws {
+        let directory = try images()
+        for words in [
+            ["--at", "peak", "--older-than", "1s"], ["--at", "peak", "--by", "size"], ["--by", "size", "--sort", "peak-bytes"],
+            ["--format", "records", "--by", "module"], ["--format", "records", "--at", "peak"], ["--older-than", "5x"],
+            ["--older-than", "5s", "--newer-than", "5s"], ["--by", "colour"],
+        ] { #expect(try heapsum(words + ["a.heap"], in: directory).status == 64, "\(words)") }
+        let grouped = try heapsum(["--by", "module", "--format", "folded", "a.heap"], in: directory)
+        #expect(grouped.status == 0 && grouped.out == "/opt/none 1000\n")
+        let suppressed = try heapsum(["--suppressions", "/nowhere", "a.heap"], in: directory)
+        #expect(suppressed.status == 2 && suppressed.error.contains("/nowhere: No such file"))
+    }
+
     @Test func setsThatAreNotThereAreSaidWithThoseThatAre() throws {
         let directory = try images()
         let both = try heapsum(["--set", "9", "."], in: directory)

@@ -35,7 +35,9 @@ package struct JSONReport {
             "\"freedBlocks\":\(number(totals.history?.freedBlocks))", "\"peakBytes\":\(number(totals.peakBytes))",
             "\"uniqueStacks\":\(totals.uniqueStacks)", "\"lostEvents\":\(totals.lostEvents)",
             "\"unmatchedFrees\":\(number(totals.unmatchedFrees))",
-        ].joined(separator: ",") + "},\n\"rows\":[")
+        ].joined(separator: ",") + "},\n")
+        if selection.blocks.moment == .peak { try out.write("\"at\":\"peak\",\n") }
+        try out.write("\"rows\":[")
         var written: [Frame: [[UInt8]]] = [:]
         for (index, row) in selection.rows.enumerated() {
             try out.write(index == 0 ? "\n " : ",\n ")

@@ -1,0 +1,134 @@
+// Which blocks of the rows count: by their age, by their thread, or those that were live at the peak. Rows are
+// made anew of the blocks that pass; the totals stay what they are.
+//
+// Invariant: what passes and what is left out sum to the rows that came in, and what can't be told apart is
+// left out and counted by itself.
+
+import HeapImage
+
+/// When a process is looked at.
+package enum Moment: String, CaseIterable, Sendable {
+    /// As the image has it.
+    case end
+    /// When the process held the most.
+    case peak
+}
+
+/// Which live blocks count.
+package struct BlockFilter: Equatable, Sendable {
+    /// Ages at the image's moment, in seconds: of this or more; below this.
+    package var olderThan: Double?
+    package var newerThan: Double?
+    /// The thread that asked for them, where threads are recorded.
+    package var thread: UInt64?
+    package var moment = Moment.end
+
+    package init() {}
+
+    package var isOfAges: Bool { olderThan != nil || newerThan != nil }
+
+    package func passes(ageSeconds: Double) -> Bool {
+        ageSeconds >= olderThan ?? -1 && ageSeconds < newerThan ?? .infinity
+    }
+}
+
+/// Rows of the blocks that pass.
+package struct FilteredRows {
+    package var rows: [Row] = []
+    /// Stacks of which nothing passes, and the bytes that don't, of whichever stacks.
+    package var filtered = 0
+    package var filteredBytes: UInt64 = 0
+    /// Stacks whose blocks can't be told apart: a log's, whose ages are known of the oldest and newest alone or not at
+    /// all, or that has no peak. They are among the filtered.
+    package var undecided = 0
+    package var undecidedBytes: UInt64 = 0
+}
+
+extension Reduction {
+    /// The rows, of the blocks that pass. In a row of the peak, bytes and blocks are what the stack held then.
+    ///
+    /// - Complexity: O(rows); with ages O(blocks), reading the images again.
+    package func rows(_ filter: BlockFilter) -> FilteredRows {
+        var result = FilteredRows()
+        let aged = filter.isOfAges ? partByAge(filter) : []
+        for (index, row) in rows.enumerated() {
+            if let thread = filter.thread, root(of: row) != Frame(module: SpecialModule.thread, offset: thread) {
+                result.leaveOut(row, of: filter.moment)
+                continue
+            }
+            switch filter.moment {
+            case .peak:
+                guard let history = row.history else {
+                    result.undecided += 1
+                    result.undecidedBytes &+= row.bytes
+                    result.leaveOut(row, of: .end)
+                    continue
+                }
+                if history.peakBlocks == 0 && history.peakBytes == 0 { continue }
+                var then = row
+                then.bytes = history.peakBytes
+                then.blocks = history.peakBlocks
+                then.oldestSeconds = nil
+                then.newestSeconds = nil
+                result.rows.append(then)
+            case .end where filter.isOfAges && row.blocks > 0:
+                if let rest = aged[index].undecided {
+                    result.undecided += 1
+                    result.undecidedBytes &+= rest
+                }
+                if aged[index].row.blocks > 0 { result.rows.append(aged[index].row) } else { result.filtered += 1 }
+                result.filteredBytes &+= row.bytes &- min(row.bytes, aged[index].row.bytes)
+            case .end: if !filter.isOfAges { result.rows.append(row) }
+            }
+        }
+        return result
+    }
+
+    private func root(of row: Row) -> Frame? {
+        var root: Frame?
+        tree.forEachFrame(of: row.node) { root = $0 }
+        return root
+    }
+
+    /// For each row the part of it that passes, and the bytes of which nobody knows.
+    private func partByAge(_ filter: BlockFilter) -> [(row: Row, undecided: UInt64?)] {
+        var parts = rows.map { row in
+            var part = row
+            (part.bytes, part.blocks, part.oldestSeconds, part.newestSeconds) = (0, 0, nil, nil)
+            return (row: part, undecided: UInt64?.none)
+        }
+        var seen = [(bytes: UInt64, blocks: UInt64)](repeating: (0, 0), count: rows.count)
+        forEachLiveBlock { (block: LiveBlock, row: Int, ageSeconds: Double) in
+            seen[row].bytes &+= block.bytes
+            seen[row].blocks &+= 1
+            guard filter.passes(ageSeconds: ageSeconds) else { return }
+            parts[row].row.bytes &+= block.bytes
+            parts[row].row.blocks &+= 1
+            parts[row].row.addAges(oldest: ageSeconds, newest: ageSeconds)
+        }
+        guard inputs.contains(where: { $0.image == nil }) else { return parts }
+        // What is left are a log's blocks.
+        for (index, row) in rows.enumerated() where row.blocks > seen[index].blocks {
+            let bytes = row.bytes &- min(row.bytes, seen[index].bytes)
+            guard let oldest = row.oldestSeconds, let newest = row.newestSeconds, filter.passes(ageSeconds: oldest) == filter.passes(ageSeconds: newest),
+                  // Both ends outside, on either side of it: what lies between may pass.
+                  filter.passes(ageSeconds: oldest) || newest >= filter.newerThan ?? .infinity || oldest < filter.olderThan ?? -1 else {
+                parts[index].undecided = bytes
+                continue
+            }
+            guard filter.passes(ageSeconds: oldest) else { continue }
+            parts[index].row.bytes &+= bytes
+            parts[index].row.blocks &+= row.blocks - seen[index].blocks
+            parts[index].row.addAges(oldest: oldest, newest: newest)
+        }
+        return parts
+    }
+}
+
+extension FilteredRows {
+    fileprivate mutating func leaveOut(_ row: Row, of moment: Moment) {
+        let bytes = moment == .peak ? row.history?.peakBytes ?? 0 : row.bytes
+        if moment == .end ? row.blocks > 0 : bytes > 0 { filtered += 1 }
+        filteredBytes &+= bytes
+    }
+}

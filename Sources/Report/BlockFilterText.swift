@@ -1,0 +1,17 @@
+// What a choice of blocks is called.
+
+import Reduce
+
+extension BlockFilter {
+    /// Which blocks a report is of; nil: all that are live.
+    package var text: String? {
+        var words: [String] = []
+        if let olderThan { words.append("\(shortDuration(olderThan)) old or older") }
+        if let newerThan { words.append("newer than \(shortDuration(newerThan))") }
+        if let thread { words.append("of thread \(thread)") }
+        switch moment {
+        case .end: return words.isEmpty ? nil : "blocks " + words.joined(separator: ", ")
+        case .peak: return "what was live at the peak" + (words.isEmpty ? "" : ", " + words.joined(separator: ", "))
+        }
+    }
+}

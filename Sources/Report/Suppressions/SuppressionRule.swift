@@ -1,0 +1,114 @@
+// One suppression, and whether it is of a stack.
+//
+// Valgrind's stacks begin in the function that was called for memory, and ours at its caller. So a suppression may
+// match the stack as it is, or with an allocation function put before it.
+
+import Reduce
+
+/// What one suppression says.
+package struct SuppressionRule: Sendable {
+    /// As people call it.
+    package var name: String
+    /// File and line that it stands at; nil: it is built in.
+    package var place: String?
+    /// Where it is of things that a runtime makes once: most blocks of one stack in a process. More are a leak of it.
+    package var mostBlocks: UInt64?
+    let body: Body
+
+    enum Body: Sendable {
+        /// Any frame's function, source file or module.
+        case anyFrame(SearchPattern)
+        /// The frames from the innermost on.
+        case frames([FramePattern])
+    }
+
+    enum FramePattern: Sendable {
+        case function(WildcardPattern)
+        case module(WildcardPattern)
+        case source(WildcardPattern, line: Int?)
+        /// Any number of frames.
+        case any
+    }
+}
+
+/// A frame as suppressions see it.
+struct SuppressibleFrame {
+    /// The function by all its names: as it is linked, demangled, and that without its parameters.
+    var functions: [String] = []
+    /// The module by the path that the program used, and the one that it comes to.
+    var modules: [String] = []
+    var file: String?
+    var line: Int?
+
+    init() {}
+
+    init(_ frame: NamedFrame, isBelowMain: Bool, realPath: (String) -> String?) {
+        if let symbol = frame.symbol { functions.append(symbol) }
+        if let function = frame.function {
+            functions.append(function)
+            if let bare = Self.withoutParameters(function) { functions.append(bare) }
+        }
+        if isBelowMain { functions.append("(below main)") }
+        if let path = frame.modulePath {
+            modules.append(path)
+            if let real = realPath(path), real != path { modules.append(real) }
+        }
+        file = frame.file
+        line = frame.line
+    }
+
+    /// `ns::name` of `ns::name(int, char)`; nil where there is nothing to leave out.
+    private static func withoutParameters(_ function: String) -> String? {
+        guard let open = function.utf8.firstIndex(of: UInt8(ascii: "(")), open != function.utf8.startIndex, !function.hasPrefix("operator") else { return nil }
+        return String(function[..<open])
+    }
+
+    /// Memcheck's own functions in malloc's place.
+    static let allocation: SuppressibleFrame = {
+        var frame = SuppressibleFrame()
+        frame.functions = [
+            "malloc", "calloc", "realloc", "memalign", "posix_memalign", "aligned_alloc", "valloc", "pvalloc", "reallocarray",
+            "_Znwm", "_Znam", "_ZnwmRKSt9nothrow_t", "_ZnamRKSt9nothrow_t", "_ZnwmSt11align_val_t", "_ZnamSt11align_val_t",
+            "_ZnwmSt11align_val_tRKSt9nothrow_t", "_ZnamSt11align_val_tRKSt9nothrow_t", "_Znwj", "_Znaj",
+            "operator new(unsigned long)", "operator new[](unsigned long)", "operator new", "operator new[]",
+        ]
+        frame.modules = ["/usr/libexec/valgrind/vgpreload_memcheck-amd64-linux.so"]
+        return frame
+    }()
+}
+
+extension SuppressionRule {
+    /// Whether any frame is what LeakSanitizer's pattern names; false for a rule of another kind.
+    func matches(_ frame: SuppressibleFrame) -> Bool {
+        guard case .anyFrame(let pattern) = body else { return false }
+        return frame.functions.contains(where: pattern.matches) || frame.modules.contains(where: pattern.matches)
+            || (frame.file.map(pattern.matches) ?? false)
+    }
+
+    /// Whether the stack is one that Valgrind's frames describe; false for a rule of another kind.
+    func matches(_ stack: [SuppressibleFrame]) -> Bool {
+        guard case .frames(let patterns) = body else { return false }
+        // Memcheck's realloc of nothing is two frames, malloc and realloc.
+        return (0 ... 2).contains { before in
+            glob(patterns.count, before + stack.count, isStar: { if case .any = patterns[$0] { true } else { false } }, isToEnd: false) {
+                patterns[$0].matches($1 < before ? .allocation : stack[$1 - before])
+            }
+        }
+    }
+}
+
+extension SuppressionRule.FramePattern {
+    fileprivate func matches(_ frame: SuppressibleFrame) -> Bool {
+        switch self {
+        case .any: true
+        case .function(let pattern): frame.functions.contains(where: pattern.matches)
+        case .module(let pattern): frame.modules.contains(where: pattern.matches)
+        case .source(let pattern, let line):
+            if let file = frame.file, line == nil || line == frame.line {
+                pattern.matches(file) || pattern.matches(file.split(separator: "/").last.map(String.init) ?? file)
+            } else {
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+// Suppressions: stacks that somebody knows of and doesn't want to be told of again. What they take out is counted
+// rule by rule, and a rule that takes nothing out is named: it is out of date, or wrong.
+
+import Glibc
+import Reduce
+
+/// Rules in their order; a stack is suppressed by the first that matches.
+package struct Suppressions {
+    package internal(set) var rules: [SuppressionRule] = []
+    /// Suppressions that were read and passed over: of other errors than leaks.
+    package internal(set) var others = 0
+
+    package init() {}
+}
+
+/// What suppressions took out of rows.
+package struct SuppressedRows {
+    /// What a rule took out.
+    package struct Use {
+        package var rule: SuppressionRule
+        package var stacks = 0
+        package var bytes: UInt64 = 0
+        package var blocks: UInt64 = 0
+    }
+
+    /// The rules that took something out, in their order.
+    package var uses: [Use] = []
+    /// The rules that did not, of those that were asked for.
+    package var unused: [SuppressionRule] = []
+    package var others = 0
+    /// Whether a report lists the rules.
+    package var isListed = false
+
+    package init() {}
+
+    package var stacks: Int { uses.reduce(0) { $0 + $1.stacks } }
+    package var bytes: UInt64 { uses.reduce(0) { $0 &+ $1.bytes } }
+    package var blocks: UInt64 { uses.reduce(0) { $0 &+ $1.blocks } }
+}
+
+extension Suppressions {
+    /// Parts rows into those that stay and those that a rule is of.
+    ///
+    /// - Complexity: O(rows × rules); names are looked up once a frame.
+    package func sift(_ rows: [Row], of reduction: Reduction, names: FrameNames) -> (rows: [Row], suppressed: SuppressedRows) {
+        var suppressed = SuppressedRows()
+        suppressed.others = others
+        names.prepare(rows)
+        var uses = rules.map { SuppressedRows.Use(rule: $0) }
+        var frames = SuppressibleFrames(names: names, rules: rules)
+        let processes = UInt64(max(reduction.inputs.count, 1))
+        let kept = rows.filter { row in
+            let match = frames.rule(of: reduction.frames(of: row)) { index in
+                guard let most = rules[index].mostBlocks else { return true }
+                return row.blocks <= most.multipliedReportingOverflow(by: processes).partialValue
+            }
+            guard let match else { return true }
+            uses[match].stacks += 1
+            uses[match].bytes &+= row.bytes
+            uses[match].blocks &+= row.blocks
+            return false
+        }
+        suppressed.uses = uses.filter { $0.stacks > 0 }
+        suppressed.unused = uses.filter { $0.stacks == 0 && $0.rule.place != nil }.map(\.rule)
+        return (kept, suppressed)
+    }
+}
+
+/// Frames as rules see them, each looked at once.
+private struct SuppressibleFrames {
+    let names: FrameNames
+    let rules: [SuppressionRule]
+    private var seen: [Frame: [SuppressibleFrame]] = [:]
+    /// For each frame the first of the rules that need one frame alone.
+    private var firstOfFrame: [Frame: Int] = [:]
+    private var realPaths: [String: String] = [:]
+    private let stackRules: [Int]
+
+    init(names: FrameNames, rules: [SuppressionRule]) {
+        self.names = names
+        self.rules = rules
+        stackRules = rules.indices.filter { if case .frames = rules[$0].body { true } else { false } }
+    }
+
+    /// The first rule of the stack that `holds` agrees to.
+    mutating func rule(of stack: [Frame], where holds: (Int) -> Bool) -> Int? {
+        var first = rules.count
+        var whole: [SuppressibleFrame] = []
+        var isBelowMain = false
+        for frame in stack where frame.module != SpecialModule.thread {
+            let entries = names.expanded(frame)
+            let made = isBelowMain ? entries.map { make($0, isBelowMain: true) } : seen[frame] ?? entries.map { make($0, isBelowMain: $0.isStartup) }
+            if !isBelowMain { seen[frame] = made }
+            whole += made
+            let own = firstOfFrame[frame] ?? rules.indices.first { index in made.contains { rules[index].matches($0) } } ?? rules.count
+            firstOfFrame[frame] = own
+            first = min(first, own)
+            isBelowMain = isBelowMain || entries.contains { $0.function == "main" }
+        }
+        for index in stackRules where index < first && holds(index) && rules[index].matches(whole) { return index }
+        return first < rules.count ? first : nil
+    }
+
+    private mutating func make(_ frame: NamedFrame, isBelowMain: Bool) -> SuppressibleFrame {
+        SuppressibleFrame(frame, isBelowMain: isBelowMain) { path in
+            if let known = realPaths[path] { return known }
+            // The file that a link leads to here, where it is the program's own: valgrind names modules so.
+            var real = path
+            if path.hasPrefix("/"), let resolved = realpath(path, nil) {
+                real = String(cString: resolved)
+                free(resolved)
+            }
+            realPaths[path] = real
+            return real
+        }
+    }
+}
+
+extension SuppressedRows {
+    /// What a reader of any report should know.
+    package var lines: [String] {
+        var lines: [String] = []
+        if !uses.isEmpty {
+            lines.append("Suppressed: \(counted(UInt64(stacks), "stack")) with \(grouped(bytes)) bytes in \(counted(blocks, "block"))"
+                + (isListed ? ":" : " (--show-suppressed lists them)."))
+        }
+        if isListed {
+            let width = uses.map { grouped($0.bytes).count }.max() ?? 0
+            for use in uses {
+                lines.append("  \(leftPadded(grouped(use.bytes), width)) bytes in \(counted(use.blocks, "block")): \(escaped(use.rule.text))")
+            }
+        }
+        if !unused.isEmpty {
+            lines.append("Never matched: \(counted(UInt64(unused.count), "suppression")): "
+                + unused.prefix(8).map { escaped($0.text) }.joined(separator: ", ") + (unused.count > 8 ? ", and more." : "."))
+        }
+        return lines
+    }
+}
+
+extension SuppressionRule {
+    /// The rule's name, and where it stands.
+    package var text: String { "\(name) (\(place ?? "built in"))" }
+}
