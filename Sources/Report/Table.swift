@@ -31,8 +31,14 @@ package struct Table {
 
     // MARK: The head
 
+    /// Most inputs that are told of one by one.
+    private static let headLimit = 8
+
     private func writeHead(_ reduction: Reduction, _ selection: RowSelection, to out: TextOutput) throws {
-        for input in reduction.inputs {
+        // A build's directory holds hundreds of images: those that hold the most stand for all.
+        let inputs = reduction.inputs.count <= Self.headLimit ? reduction.inputs
+            : Array(reduction.inputs.sorted { $0.bytes > $1.bytes }.prefix(Self.headLimit))
+        for input in inputs {
             var words: [String] = []
             words.append(style.bold(escaped(input.program ?? input.path)))
             if let pid = input.processID { words.append("pid \(pid)") }
@@ -40,6 +46,10 @@ package struct Table {
             if input.kind == "dump" { words.append("dump") }
             if reduction.inputs.count > 1 { words.append("\(grouped(input.bytes)) bytes live") }
             try out.write(words.joined(separator: " · ") + "\n")
+        }
+        if inputs.count < reduction.inputs.count {
+            let shown = inputs.reduce(0) { $0 &+ $1.bytes }, all = reduction.inputs.reduce(0) { $0 &+ $1.bytes }
+            try out.write(style.dim("… and \(grouped(UInt64(reduction.inputs.count - inputs.count))) more with \(grouped(all &- shown)) bytes live") + "\n")
         }
         let totals = reduction.totals
         var words = [

@@ -333,6 +333,25 @@ func table(_ style: Style = Style(), sort: SortKey = .bytes, top: Int? = nil, fr
             #expect(try report(program: path, measured(3000, 102_400)).contains("GODEBUG=gctrace=1") == isGo)
         }
     }
+
+    @Test func ofManyImagesThoseThatHoldTheMostStandForAll() throws {
+        let reduction = Reduction()
+        for number in 1 ... 60 as ClosedRange<UInt64> {
+            var builder = ImageBuilder(kind: HEAP_KIND_PACKED)
+            builder.header.pid = UInt32(number)
+            let stack = builder.addStack([heap_frame_make(HEAP_MODULE_NONE, 0x1000)])
+            builder.addBlock(address: 0x1_0000, bytes: number * 10, stack: stack)
+            try reduction.add(HeapImage(MemorySource(builder.bytes(), name: "\(number).heap"), presence: .gone))
+        }
+        let out = TextOutput()
+        let names = FrameNames(reduction) { _ in throw NoFile() }
+        try Table(style: Style()).write(reduction, RowSelection(reduction, names: names), names: names, to: out)
+        let lines = out.text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        #expect(lines[0].contains("pid 60 ") && lines[0].hasSuffix("600 bytes live") && lines[7].contains("pid 53 "))
+        // 10 + 20 + … + 520
+        #expect(lines[8] == "… and 52 more with 13,780 bytes live")
+        #expect(lines[9].hasPrefix("18,300 bytes live in 60 blocks"))
+    }
 }
 
 @Suite struct Texts {
