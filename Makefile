@@ -13,7 +13,7 @@ TESTS   =
 BUILD    = .build/heapsum
 LIBRARY  = $(BUILD)/lib/heapsum/libheapsum.so
 TOOLS    = heapsum heaprun heapdump gensyms
-EXAMPLES = $(addprefix .build/examples/,unjoined-threads pool-slot-zero producer-consumer)
+EXAMPLES = $(addprefix .build/examples/,unjoined-threads pool-slot-zero producer-consumer slow-growth)
 
 # Optimised in any build: the interposer's speed is the program's speed. The order of the flags that
 # matter: initial-exec TLS needs no allocation at a thread's first event; -z now and -fno-plt leave no
@@ -59,11 +59,11 @@ examples: $(EXAMPLES)
 # Frame pointers are left out on purpose, as in what distributions ship.
 .build/examples/%: Examples/%.c
 	@mkdir -p $(@D)
-	$(CC) -std=gnu17 -O1 -g -Wall -Wextra -o $@ $< -lpthread
+	$(CC) -std=gnu17 -O1 -g -Wall -Wextra -o $@ $< -lpthread -lm
 
 .build/examples/%: Examples/%.cpp
 	@mkdir -p $(@D)
-	$(CXX) -std=c++17 -O1 -g -Wall -Wextra -o $@ $< -lpthread
+	$(CXX) -std=c++17 -O1 -g -Wall -Wextra -o $@ $< -lpthread -lm
 
 packages:
 	@scripts/install-packages
