@@ -31,6 +31,8 @@ let package = Package(
         .systemLibrary(name: "CSymbols", path: "Sources/CSymbols"),
         .target(name: "Symbols", dependencies: ["CSymbols", system]),
         .target(name: "Reduce", dependencies: ["HeapImage"]),
+        // Whether a number grows, how fast, and how sure that is.
+        .target(name: "Trend"),
         // What other tools and the kernel log of allocations, into the same reduction.
         .systemLibrary(name: "CLogs", path: "Sources/CLogs"),
         .target(name: "Logs", dependencies: ["CLogs", "HeapImage", "Reduce", system]),
@@ -60,6 +62,7 @@ let package = Package(
 
         .testTarget(name: "HeapImageTests", dependencies: ["CHeapImage", "HeapImage", "TestSupport"]),
         .testTarget(name: "ReduceTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "TestSupport"]),
+        .testTarget(name: "TrendTests", dependencies: ["Trend", "TestSupport"]),
         .testTarget(name: "LogsTests", dependencies: ["CHeapImage", "HeapImage", "Logs", "Reduce", "Report", "TestSupport", "heapsum"], exclude: ["Fixtures"]),
         .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "Common", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport", "heapsum"]),
         .testTarget(name: "SymbolsTests", dependencies: ["CSymbols", "Symbols", "TestSupport"]),
