@@ -23,6 +23,12 @@ package struct Module: Hashable {
 
     package init() {}
 
+    /// What it covers of the ELF file's own addresses; empty where that can't be.
+    package var extent: Range<UInt64> {
+        let from = start &- bias, to = end &- bias
+        return start <= end && from <= to ? from ..< to : 0 ..< 0
+    }
+
     package var pathText: String { String(decoding: path, as: UTF8.self) }
     /// The path's last part.
     package var baseName: String {

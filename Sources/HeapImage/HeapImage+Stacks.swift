@@ -91,6 +91,11 @@ extension HeapImage {
     /// How many snapshots were taken; snapshot i at 8 s << i.
     package var snapshotCount: Int { Int(min(header.snapshots, UInt32(HEAP_SNAPSHOT_COUNT))) }
 
+    /// When snapshot `number` is due: nanoseconds since the recording's start.
+    package static func snapshotNanoseconds(_ number: Int) -> UInt64 {
+        UInt64(HEAP_SNAPSHOT_FIRST_SECONDS) * 1_000_000_000 << UInt64(max(0, min(number, Int(HEAP_SNAPSHOT_COUNT))))
+    }
+
     /// What each stack held when snapshot `number` was taken, by stack.
     ///
     /// - Complexity: O(stacks)

@@ -11,11 +11,20 @@ package struct ReducedModule {
     package var buildID: [UInt8]
     /// Load address less the file's own, where all inputs agree on it.
     package var bias: UInt64?
+    /// What it covers of its own addresses, without a bias; empty where nobody knows.
+    package var extent: Range<UInt64> = 0 ..< 0
     /// False for the special modules, and for an entry that says nothing.
     package var isFile: Bool
 
     package var baseName: String {
         path.split(separator: UInt8(ascii: "/")).last.map { String(decoding: $0, as: UTF8.self) } ?? ""
+    }
+
+    /// The absolute addresses that it covers; its own, from 0, where it lies at no one place.
+    package var addresses: Range<UInt64> {
+        guard let bias else { return 0 ..< extent.upperBound }
+        let start = extent.lowerBound &+ bias, end = extent.upperBound &+ bias
+        return start <= end ? start ..< end : 0 ..< 0
     }
 }
 
@@ -123,14 +132,15 @@ package final class Reduction {
     }
 
     /// The number of the module with this path and build-id.
-    package func module(path: [UInt8], buildID: [UInt8], bias: UInt64?) -> UInt32 {
+    package func module(path: [UInt8], buildID: [UInt8], bias: UInt64?, extent: Range<UInt64> = 0 ..< 0) -> UInt32 {
         let key = ModuleKey(path: path, buildID: buildID)
         if let number = moduleNumbers[key] {
             if modules[Int(number)].bias != bias { modules[Int(number)].bias = nil }
+            if modules[Int(number)].extent.isEmpty { modules[Int(number)].extent = extent }
             return number
         }
         let number = UInt32(modules.count)
-        modules.append(ReducedModule(path: path, buildID: buildID, bias: bias, isFile: true))
+        modules.append(ReducedModule(path: path, buildID: buildID, bias: bias, extent: extent, isFile: true))
         moduleNumbers[key] = number
         return number
     }
@@ -222,7 +232,7 @@ extension Reduction {
         let nodes = image.nodes()
         let numbers = image.modules().map { module in
             module.isKnown
-                ? self.module(path: module.path, buildID: module.buildID, bias: module.moved ? nil : module.bias)
+                ? self.module(path: module.path, buildID: module.buildID, bias: module.moved ? nil : module.bias, extent: module.extent)
                 : SpecialModule.none
         }
 
@@ -309,6 +319,20 @@ extension Reduction {
                 }
             }
         }
+    }
+
+    /// What stacks held when snapshot `number` of an input was taken, by their rows' nodes.
+    ///
+    /// - Complexity: O(stacks), reading the image again.
+    package func snapshot(_ number: Int, ofInput input: Int) -> [UInt32: Level] {
+        guard inputs.indices.contains(input), let image = inputs[input].image, let rowOfStack = rowsOfStacks[input] else { return [:] }
+        var levels: [UInt32: Level] = [:]
+        for (stack, level) in image.snapshot(number).enumerated() where stack < rowOfStack.count && rowOfStack[stack] > 0 && level.bytes > 0 {
+            let node = rows[Int(rowOfStack[stack]) - 1].node
+            levels[node, default: Level()].bytes &+= level.bytes
+            levels[node, default: Level()].blocks &+= level.blocks
+        }
+        return levels
     }
 
     /// The node of a stack that no input has: one frame, which is all that there is of it.

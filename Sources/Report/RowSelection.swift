@@ -99,10 +99,12 @@ package struct RowSelection {
 
     /// Selects from a reduction.
     ///
+    /// - Parameter withFreed: take stacks, too, that hold nothing now, whatever the order.
     /// - Complexity: O(n log n) in rows; with a filter one search a distinct frame; with ages O(blocks).
     package init(
         _ reduction: Reduction, names: FrameNames, by grouping: Grouping = .stack, sort: SortKey = .bytes, top: Int? = nil,
-        minBytes: UInt64 = 0, filter: FrameFilter? = nil, blocks: BlockFilter = BlockFilter(), suppressions: Suppressions? = nil
+        minBytes: UInt64 = 0, filter: FrameFilter? = nil, blocks: BlockFilter = BlockFilter(), suppressions: Suppressions? = nil,
+        withFreed: Bool = false
     ) {
         self.grouping = grouping
         self.blocks = blocks
@@ -113,7 +115,7 @@ package struct RowSelection {
             (filtered, filteredBytes) = (chosen.filtered, chosen.filteredBytes)
             (undecided, undecidedBytes) = (chosen.undecided, chosen.undecidedBytes)
         }
-        candidates.removeAll { $0.blocks == 0 && !sort.isOfHistory }
+        candidates.removeAll { $0.blocks == 0 && !sort.isOfHistory && !withFreed }
         // Inlined functions count as the frames that they are shown as.
         if let filter, !filter.isEmpty { names.prepare(candidates) }
         var verdicts: [Frame: (included: Bool, excluded: Bool)] = [:]

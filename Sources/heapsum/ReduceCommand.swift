@@ -34,6 +34,9 @@ struct ReduceCommand: ParsableCommand {
               heapsum --include 'parse_.*' --exclude '/libssl' app.4711.heap
               heapsum --format json app.4711.heap | jq '.rows[0]'
               heapsum --format folded app.4711.heap | flamegraph.pl > heap.svg
+              heapsum --format pprof -o heap.pb.gz app.4711.heap; pprof -http=: heap.pb.gz
+              heapsum --format callgrind -o heap.out app.4711.heap; callgrind_annotate --inclusive=yes heap.out
+              heapsum --format massif app.4711.heap > massif.out; ms_print massif.out
               heapsum --format records -o live.log app.4711.heap
               heapsum malloc.log@2                the second set of an AIX log
               zstdcat malloc.log.zst | heapsum -  or heapsum malloc.log.zst
@@ -52,7 +55,9 @@ struct ReduceCommand: ParsableCommand {
     @OptionGroup(title: "Rows")
     var selection: SelectionOptions
 
-    @Option(help: "What to print; records are in the form of an AIX debug malloc log.")
+    @Option(help: ArgumentHelp(
+        "What to print. For other tools: pprof, speedscope, massif (ms_print), callgrind (KCachegrind), folded (flame graphs); "
+            + "records are in the form of an AIX debug malloc log.", valueName: "format"))
     var format: Format = .table
 
     @Option(name: [.short, .long], help: ArgumentHelp("Write to a file instead of standard output (-).", valueName: "file"), completion: .file())
@@ -69,11 +74,14 @@ struct ReduceCommand: ParsableCommand {
 
     func validate() throws {
         if files.isEmpty { throw ValidationError("Name the images to reduce.") }
-        if format == .records && selection.by != .stack {
-            throw ValidationError("Records are written a block at a time, each with its stack: --by doesn't go with --format records.")
+        if let machine = format.machine, let why = machine.needsStacks, selection.by != .stack {
+            throw ValidationError("--by doesn't go with --format \(machine.rawValue): \(why).")
         }
-        if format == .records && selection.at == .peak {
+        if format == .machine(.records) && selection.at == .peak {
             throw ValidationError("The blocks of the peak are not recorded one by one: --at peak doesn't go with --format records.")
+        }
+        if format == .machine(.massif) && (selection.at == .peak || selection.blocks.isOfAges) {
+            throw ValidationError("massif's format shows all moments that are known: --at, --older-than and --newer-than don't go with it.")
         }
     }
 
@@ -82,7 +90,7 @@ struct ReduceCommand: ParsableCommand {
         let symbolizer = try symbols.symbolizer()
         let suppressions = try selection.suppressionRules()
         let inputs = Inputs(paths: files, kind: reading.input, set: reading.set)
-        if format == .records, let log = inputs.logs.first {
+        if format == .machine(.records), let log = inputs.logs.first {
             throw ValidationError("Records are written of images; \(log.stream.name) is a log of records.")
         }
         let (reduction, status) = try reading.reduce(inputs)
@@ -91,6 +99,8 @@ struct ReduceCommand: ParsableCommand {
         } catch let error as OutputError {
             say("\(error)")
             throw ExitCode.badInput
+        } catch let error as FormatError {
+            throw ValidationError("\(error)")
         }
         if let status { throw status }
     }
@@ -98,19 +108,19 @@ struct ReduceCommand: ParsableCommand {
     private func report(_ reduction: Reduction, _ filter: FrameFilter, _ suppressions: Suppressions?, _ symbolizer: Symbolizer) throws {
         let names = FrameNames(reduction, symbolizer: symbolizer)
         let isTable = format == .table
-        let rows = try selection.rows(of: reduction, names: names, filter: filter, inTable: isTable, suppressions: suppressions)
+        let withFreed = format.machine?.showsHistory ?? false
+        let rows = try selection.rows(
+            of: reduction, names: names, filter: filter, inTable: isTable, suppressions: suppressions, withFreed: withFreed)
         // Records have one line an address, whatever was inlined there.
-        if format != .records { names.prepare(rows.rows) }
+        if format != .machine(.records) { names.prepare(rows.rows) }
         let frameLimit = selection.limit(selection.frames, inTable: isTable)
         let out = try TextOutput(path: output)
         switch format {
         case .table:
             let style = output == "-" ? Style(descriptor: STDOUT_FILENO, color: color) : Style(colors: color == .always)
             try Table(style: style, frameLimit: frameLimit, sort: selection.sort).write(reduction, rows, names: names, to: out)
-        case .json: try JSONReport(frameLimit: frameLimit).write(reduction, rows, names: names, to: out)
-        case .csv: try writeCSV(reduction, rows, frameLimit: frameLimit, names: names, to: out)
-        case .folded: try writeFolded(reduction, rows, frameLimit: frameLimit, names: names, to: out)
-        case .records: try writeRecords(reduction, rows, frameLimit: frameLimit, names: names, to: out)
+        case .machine(let format):
+            try MachineReport(reduction, rows, names: names, frameLimit: frameLimit, quantity: Quantity(selection.sort)).write(format, to: out)
         }
         try out.finish()
         // In a table these stand at the end; what reads the other formats can't be told in them.

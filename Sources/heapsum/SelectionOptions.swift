@@ -112,7 +112,8 @@ struct SelectionOptions: ParsableArguments {
     ///
     /// - Throws: `ExitCode.badInput` where rows at the peak are asked for and nothing tells of a peak.
     func rows(
-        of reduction: Reduction, names: FrameNames, filter: FrameFilter, inTable: Bool, suppressions: Suppressions? = nil
+        of reduction: Reduction, names: FrameNames, filter: FrameFilter, inTable: Bool, suppressions: Suppressions? = nil,
+        withFreed: Bool = false
     ) throws -> RowSelection {
         if at == .peak && reduction.inputs.allSatisfy({ $0.image == nil }) {
             say("a log says nothing of a peak: --at peak goes with images")
@@ -120,7 +121,7 @@ struct SelectionOptions: ParsableArguments {
         }
         var selection = RowSelection(
             reduction, names: names, by: by, sort: sort, top: limit(top, inTable: inTable), minBytes: minBytes.value, filter: filter,
-            blocks: blocks, suppressions: suppressions)
+            blocks: blocks, suppressions: suppressions, withFreed: withFreed)
         selection.suppressed.isListed = showSuppressed
         return selection
     }

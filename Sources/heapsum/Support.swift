@@ -29,8 +29,25 @@ extension Grouping: ExpressibleByArgument {}
 extension Moment: ExpressibleByArgument {}
 extension ColorChoice: ExpressibleByArgument {}
 
-enum Format: String, CaseIterable, ExpressibleByArgument {
-    case table, json, csv, records, folded
+/// What --format takes: what people read, and the formats of other programs by their own names.
+enum Format: Equatable, ExpressibleByArgument {
+    case table
+    case machine(MachineFormat)
+
+    init?(argument: String) {
+        if argument == "table" {
+            self = .table
+        } else if let format = MachineFormat(rawValue: argument) {
+            self = .machine(format)
+        } else {
+            return nil
+        }
+    }
+
+    var machine: MachineFormat? { if case .machine(let format) = self { format } else { nil } }
+    var defaultValueDescription: String { "table" }
+    static var allValueStrings: [String] { ["table"] + MachineFormat.allCases.map(\.rawValue) }
+    static var defaultCompletionKind: CompletionKind { .list(allValueStrings) }
 }
 
 extension SetChoice: ExpressibleByArgument {

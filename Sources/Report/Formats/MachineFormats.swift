@@ -1,4 +1,4 @@
-// The formats that other programs read: JSON (schema heapsum/1), CSV and folded stacks. Sizes are plain
+// The formats that say all that is known of each row: JSON (schema heapsum/1) and CSV. Sizes are plain
 // integers; what is not known is null, or empty.
 
 import Glibc
@@ -126,25 +126,4 @@ package func writeCSV(_ reduction: Reduction, _ selection: RowSelection, frameLi
         ]
         try out.write(cells.joined(separator: ",") + "\r\n")
     }
-}
-
-/// Writes folded stacks, as flame graphs are made from: outermost;…;innermost bytes.
-package func writeFolded(_ reduction: Reduction, _ selection: RowSelection, frameLimit: Int?, names: FrameNames, to out: TextOutput) throws {
-    // Equal function names are one in this format, so equal lines are summed.
-    var sums: [String: UInt64] = [:]
-    var order: [String] = []
-    for row in selection.rows where row.bytes > 0 {
-        let frames = names.expanded(reduction.frames(of: row), limit: frameLimit).entries.reversed().map { named -> String in
-            // The separators of the format can't stand in a name.
-            return String((named.function.map(escaped) ?? named.text).map { $0 == ";" ? ":" : $0 })
-        }
-        let line = frames.isEmpty ? "(no frames)" : frames.joined(separator: ";")
-        if let sum = sums[line] {
-            sums[line] = sum &+ row.bytes
-        } else {
-            sums[line] = row.bytes
-            order.append(line)
-        }
-    }
-    for line in order { try out.write("\(line) \(sums[line] ?? 0)\n") }
 }

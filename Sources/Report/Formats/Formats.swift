@@ -1,0 +1,149 @@
+// The formats that other programs read, by name, and what each of them can show.
+//
+// Invariant: a quantity that is not known is left out of a report, or the report is refused; it is never
+// written as 0. What the inputs know is the same for all rows of a report, so it is decided here, once.
+
+import HeapImage
+import Reduce
+
+/// A number that a row has, as formats show it.
+package enum Quantity: String, CaseIterable, Sendable {
+    case bytes, blocks, allocatedBytes, allocatedBlocks, peakBytes, peakBlocks, temporaryBlocks
+
+    /// The quantity that rows are ordered by; age is none, and stands for bytes.
+    package init(_ sort: SortKey) {
+        self = switch sort {
+        case .bytes, .age: .bytes
+        case .blocks: .blocks
+        case .allocatedBytes: .allocatedBytes
+        case .allocatedBlocks: .allocatedBlocks
+        case .peakBytes: .peakBytes
+        case .temporary: .temporaryBlocks
+        }
+    }
+
+    /// As people read it.
+    package var title: String {
+        switch self {
+        case .bytes: "live bytes"
+        case .blocks: "live blocks"
+        case .allocatedBytes: "allocated bytes"
+        case .allocatedBlocks: "allocated blocks"
+        case .peakBytes: "bytes at the peak"
+        case .peakBlocks: "blocks at the peak"
+        case .temporaryBlocks: "temporary blocks"
+        }
+    }
+
+    package var isBytes: Bool { self == .bytes || self == .allocatedBytes || self == .peakBytes }
+    /// Whether it tells of what came and went, which logs of live blocks don't have.
+    package var isOfHistory: Bool { self != .bytes && self != .blocks }
+
+    /// A row's value; 0 where it isn't known: whoever asks has asked `MachineReport.known` before.
+    package func value(_ row: Row) -> UInt64 {
+        switch self {
+        case .bytes: row.bytes
+        case .blocks: row.blocks
+        case .allocatedBytes: row.history?.allocatedBytes ?? 0
+        case .allocatedBlocks: row.history?.allocatedBlocks ?? 0
+        case .peakBytes: row.history?.peakBytes ?? 0
+        case .peakBlocks: row.history?.peakBlocks ?? 0
+        case .temporaryBlocks: row.history?.temporaryBlocks ?? 0
+        }
+    }
+}
+
+/// A report that a format can't have of these inputs.
+package struct FormatError: Error, Equatable, CustomStringConvertible {
+    package var description: String
+    package init(_ description: String) { self.description = description }
+}
+
+/// The formats that other programs read.
+package enum MachineFormat: String, CaseIterable, Sendable {
+    case json, csv, records, folded, pprof, speedscope, massif, callgrind
+
+    /// Formats that show several quantities at once, and so want stacks too that hold nothing now.
+    package var showsHistory: Bool {
+        switch self {
+        case .pprof, .speedscope, .massif, .callgrind: true
+        case .json, .csv, .records, .folded: false
+        }
+    }
+
+    /// Why rows of something else than stacks can't be written so; nil where they can.
+    package var needsStacks: String? {
+        switch self {
+        case .records: "records are written a block at a time, each with its stack"
+        case .massif: "massif's trees are made of stacks"
+        default: nil
+        }
+    }
+}
+
+/// What there is to write: rows of a reduction, and their names.
+package struct MachineReport {
+    package var reduction: Reduction
+    package var selection: RowSelection
+    package var names: FrameNames
+    package var frameLimit: Int?
+    /// What is shown where a format has place for one quantity, and what comes first where it has for several.
+    package var quantity: Quantity
+
+    package init(_ reduction: Reduction, _ selection: RowSelection, names: FrameNames, frameLimit: Int? = nil, quantity: Quantity = .bytes) {
+        self.reduction = reduction
+        self.selection = selection
+        self.names = names
+        self.frameLimit = frameLimit
+        // Of the peak these are the same.
+        self.quantity = selection.blocks.moment == .peak && quantity == .peakBytes ? .bytes : quantity
+    }
+
+    /// The quantities that are known of all rows.
+    package var known: [Quantity] {
+        let hasHistory = reduction.totals.history != nil && selection.grouping.hasHistory
+        return Quantity.allCases.filter { quantity in
+            if isOfPeak && (quantity == .peakBytes || quantity == .peakBlocks) { return false }
+            return hasHistory || !quantity.isOfHistory
+        }
+    }
+
+    /// Whether rows hold what they held at the peak in the place of what is live.
+    private var isOfPeak: Bool { selection.blocks.moment == .peak }
+
+    /// As people read it.
+    func title(of quantity: Quantity) -> String {
+        switch quantity {
+        case .bytes where isOfPeak: Quantity.peakBytes.title
+        case .blocks where isOfPeak: Quantity.peakBlocks.title
+        default: quantity.title
+        }
+    }
+
+    /// - Throws: `FormatError` where the format has no place for these inputs; `OutputError`.
+    package func write(_ format: MachineFormat, to out: TextOutput) throws {
+        switch format {
+        case .json: try JSONReport(frameLimit: frameLimit).write(reduction, selection, names: names, to: out)
+        case .csv: try writeCSV(reduction, selection, frameLimit: frameLimit, names: names, to: out)
+        case .records: try writeRecords(reduction, selection, frameLimit: frameLimit, names: names, to: out)
+        case .folded: try writeFolded(to: out)
+        case .pprof: try writePprof(to: out)
+        case .speedscope: try writeSpeedscope(to: out)
+        case .massif: try writeMassif(to: out)
+        case .callgrind: try writeCallgrind(to: out)
+        }
+    }
+
+    func requireKnown(_ quantity: Quantity) throws(FormatError) {
+        guard !known.contains(quantity) else { return }
+        throw FormatError("\(quantity.title): not known of these inputs, which tell of live blocks alone; --sort bytes or --sort blocks shows those")
+    }
+
+    /// The row's frames as they are shown, the innermost first.
+    func entries(_ row: Row) -> [NamedFrame] { names.expanded(reduction.frames(of: row), limit: frameLimit).entries }
+}
+
+extension NamedFrame {
+    /// What formats without a place for offsets call the function: its name, or where it lies.
+    var functionText: String { function.map(escaped) ?? text }
+}

@@ -1,0 +1,47 @@
+// Protocol buffers' wire format, as much as a profile needs: numbers, bytes, and messages within messages.
+// It owns the bytes of one message. Fields with the value 0 are left out, as proto3 has it.
+
+/// One message on its way.
+struct ProtobufWriter {
+    private(set) var bytes: [UInt8] = []
+
+    private enum WireType: UInt64 { case varint = 0, bytes = 2 }
+
+    private mutating func key(_ field: UInt64, _ type: WireType) { varint(field << 3 | type.rawValue) }
+
+    private mutating func varint(_ value: UInt64) {
+        var rest = value
+        while rest >= 0x80 {
+            bytes.append(UInt8(truncatingIfNeeded: rest) | 0x80)
+            rest >>= 7
+        }
+        bytes.append(UInt8(truncatingIfNeeded: rest))
+    }
+
+    /// An integer or bool that is not negative.
+    mutating func number(_ field: UInt64, _ value: UInt64) {
+        if value == 0 { return }
+        key(field, .varint)
+        varint(value)
+    }
+
+    /// A repeated integer, packed.
+    mutating func numbers(_ field: UInt64, _ values: some Sequence<UInt64>) {
+        var packed = ProtobufWriter()
+        for value in values { packed.varint(value) }
+        if !packed.bytes.isEmpty { bytes(field, packed.bytes) }
+    }
+
+    /// A string or a message; an empty one counts, where it is one of several.
+    mutating func bytes(_ field: UInt64, _ contents: some Collection<UInt8>) {
+        key(field, .bytes)
+        varint(UInt64(contents.count))
+        bytes.append(contentsOf: contents)
+    }
+
+    mutating func message(_ field: UInt64, _ build: (inout ProtobufWriter) -> Void) {
+        var inner = ProtobufWriter()
+        build(&inner)
+        bytes(field, inner.bytes)
+    }
+}
