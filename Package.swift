@@ -64,7 +64,7 @@ let package = Package(
         .testTarget(name: "ReduceTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "TestSupport"]),
         .testTarget(name: "TrendTests", dependencies: ["Trend", "TestSupport"]),
         .testTarget(name: "LogsTests", dependencies: ["CHeapImage", "HeapImage", "Logs", "Reduce", "Report", "TestSupport", "heapsum"], exclude: ["Fixtures"]),
-        .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "Common", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport", "heapsum"]),
+        .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "Common", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport", "heapsum"], exclude: ["Oracles"]),
         .testTarget(name: "SymbolsTests", dependencies: ["CSymbols", "Symbols", "TestSupport"]),
         .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "Common", "HeapImage", "Launch", "TestSupport", "heaprun", "heapdump", "heapsum", "gensyms", system]),
         .testTarget(name: "RecordingTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),

@@ -25,10 +25,7 @@ private func readImage(_ open: () throws -> HeapImage) throws {
             .write(reduction, selection, names: names, to: TextOutput())
     }
     let selection = RowSelection(reduction, names: names, sort: .allocatedBytes)
-    try JSONReport().write(reduction, selection, names: names, to: TextOutput())
-    try writeCSV(reduction, selection, frameLimit: nil, names: names, to: TextOutput())
-    try writeFolded(reduction, selection, frameLimit: nil, names: names, to: TextOutput())
-    try writeRecords(reduction, selection, frameLimit: nil, names: names, to: TextOutput())
+    for format in MachineFormat.allCases { try MachineReport(reduction, selection, names: names).write(format, to: TextOutput()) }
     try InfoReport(style: Style()).write(image, to: TextOutput())
     _ = image.damages.map(\.description)
     try pack(image, reduction.totals)

@@ -16,11 +16,8 @@ import TestSupport
             let selection = RowSelection(reduction, names: names, sort: sort, filter: try FrameFilter(include: ["."]))
             try Table(style: Style(width: 60, colors: true), sort: sort).write(reduction, selection, names: names, to: TextOutput())
         }
-        let selection = RowSelection(reduction, names: names)
-        try JSONReport().write(reduction, selection, names: names, to: TextOutput())
-        try writeCSV(reduction, selection, frameLimit: nil, names: names, to: TextOutput())
-        try writeFolded(reduction, selection, frameLimit: nil, names: names, to: TextOutput())
-        try writeRecords(reduction, selection, frameLimit: nil, names: names, to: TextOutput())
+        let selection = RowSelection(reduction, names: names, withFreed: true)
+        for format in MachineFormat.allCases { try MachineReport(reduction, selection, names: names).write(format, to: TextOutput()) }
         for input in reduction.inputs { if let image = input.image { try InfoReport(style: Style()).write(image, to: TextOutput()) } }
     }
 

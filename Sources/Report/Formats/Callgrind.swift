@@ -130,6 +130,8 @@ extension MachineReport {
             if own.isEmpty && calls.isEmpty { continue }
             try out.write("\nob=\(graph.objects.text(function.object))\nfl=\(graph.files.text(function.file))\nfn=\(graph.names.text(function.name))\n")
             for (line, cost) in own { try out.write("\(line) \(cost.text)\n") }
+            // callgrind's own files have a cost of each function, and callgrind_annotate leans on it.
+            if own.isEmpty { try out.write("\(calls.first?.key.line ?? 0) \(Cost(values: totals.map { _ in 0 }).text)\n") }
             for (call, cost) in calls {
                 let callee = graph.functions[call.callee]
                 try out.write("cob=\(graph.objects.text(callee.object))\ncfi=\(graph.files.text(callee.file))\ncfn=\(graph.names.text(callee.name))\n")
