@@ -70,7 +70,7 @@ extension FrameNames {
     }
 
     /// Whether the frame says who asked for a block.
-    private func isAsker(_ frame: NamedFrame, _ grouping: Grouping) -> Bool {
+    func isAsker(_ frame: NamedFrame, _ grouping: Grouping) -> Bool {
         if let function = frame.function, AllocationFunctions.contains(function) { return false }
         switch grouping {
         case .file, .line: return frame.file.map { !Self.isSystemHeader($0) } ?? false

@@ -148,7 +148,7 @@ package struct Table {
         return module.isEmpty ? text : text + "  " + style.dim(module)
     }
 
-    private func writeFrames(_ frames: [Frame], _ names: FrameNames, to out: TextOutput) throws {
+    func writeFrames(_ frames: [Frame], _ names: FrameNames, to out: TextOutput) throws {
         let indent = "    "
         if frames.isEmpty {
             try out.write(indent + style.dim("(no frames)") + "\n")
@@ -258,7 +258,7 @@ package struct Table {
 }
 
 /// A word as a shell reads it back.
-func shellWord(_ text: String) -> String {
+package func shellWord(_ text: String) -> String {
     let plain = text.utf8.allSatisfy {
         ($0 >= 0x30 && $0 <= 0x39) || ($0 >= 0x41 && $0 <= 0x5A) || ($0 >= 0x61 && $0 <= 0x7A) || "./-_+,:@%".utf8.contains($0)
     }

@@ -22,6 +22,7 @@ func say(_ text: String) {
 /// Exit statuses, as the contract has them; 64 is the argument parser's own.
 extension ExitCode {
     static let badInput = ExitCode(2)
+    static let limitPassed = ExitCode(1)
 }
 
 extension SortKey: ExpressibleByArgument {}

@@ -8,6 +8,8 @@ import Reduce
 /// Writes the JSON report.
 package struct JSONReport {
     package var frameLimit: Int?
+    /// The check that the report is of.
+    package var check: Check?
 
     package init(frameLimit: Int? = nil) { self.frameLimit = frameLimit }
 
@@ -37,7 +39,18 @@ package struct JSONReport {
             "\"unmatchedFrees\":\(number(totals.unmatchedFrees))",
         ].joined(separator: ",") + "},\n")
         if selection.blocks.moment == .peak { try out.write("\"at\":\"peak\",\n") }
+        if let check { try out.write("\"check\":\(text(check)),\n") }
+        let suppressed = selection.suppressed
+        if !suppressed.uses.isEmpty || !suppressed.unused.isEmpty {
+            let rules = suppressed.uses + suppressed.unused.map { SuppressedRows.Use(rule: $0) }
+            try out.write("\"suppressions\":[\n " + rules.map { use in
+                "{\"name\":\(jsonString(use.rule.name)),\"place\":\(use.rule.place.map(jsonString) ?? "null"),"
+                    + "\"stacks\":\(use.stacks),\"bytes\":\(use.bytes),\"blocks\":\(use.blocks)}"
+            }.joined(separator: ",\n ") + "],\n")
+        }
         try out.write("\"rows\":[")
+        var growth: [UInt32: Int64] = [:]
+        for row in check?.rows ?? [] { growth[row.row.node] = row.growthBytes }
         var written: [Frame: [[UInt8]]] = [:]
         for (index, row) in selection.rows.enumerated() {
             try out.write(index == 0 ? "\n " : ",\n ")
@@ -48,7 +61,9 @@ package struct JSONReport {
                 "\"peakBytes\":\(number(row.history?.peakBytes))",
                 "\"temporaryBlocks\":\(number(row.history?.temporaryBlocks))",
                 "\"oldestSeconds\":\(seconds(row.oldestSeconds))", "\"newestSeconds\":\(seconds(row.newestSeconds))",
-            ].joined(separator: ",") + ",\"frames\":[")
+            ].joined(separator: ","))
+            if let grown = growth[row.node] { try out.write(",\"growthBytes\":\(grown)") }
+            try out.write(",\"frames\":[")
             var count = 0
             if let key = row.key { try out.write(text(key)) }
             for frame in row.key == nil ? reduction.frames(of: row) : [] {
@@ -76,6 +91,14 @@ package struct JSONReport {
             "\"function\":\(key.function.map(jsonString) ?? "null")", "\"symbolOffset\":null",
             "\"file\":\(key.file.map(jsonString) ?? "null")", "\"line\":\(number(key.line))", "\"inlined\":null",
         ].joined(separator: ",") + "}"
+    }
+
+    private func text(_ check: Check) -> String {
+        let limits = check.verdicts.map { verdict in
+            "{\"limit\":\(jsonString(verdict.quantity.rawValue)),\"most\":\(verdict.most),\"value\":\(verdict.value),\"passed\":\(verdict.passed)}"
+        }
+        let baseline = check.baseline.map { "{\"path\":\(jsonString($0.path)),\"bytes\":\($0.bytes),\"blocks\":\($0.blocks)}" } ?? "null"
+        return "{\"passed\":\(check.passed),\"limits\":[\(limits.joined(separator: ","))],\"baseline\":\(baseline)}"
     }
 
     private func text(_ frame: NamedFrame) -> String {

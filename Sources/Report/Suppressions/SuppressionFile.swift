@@ -12,6 +12,7 @@
 // that silently does nothing is a failing build that nobody understands.
 
 import Glibc
+import Symbols
 
 /// A file of suppressions that can't be used.
 package struct SuppressionError: Error, CustomStringConvertible {
@@ -44,9 +45,10 @@ extension Suppressions {
     /// Reads more rules from text; `name` is what messages call it.
     package mutating func read(_ text: [UInt8], name: String) throws(SuppressionError) {
         var lines = Lines(text, name)
+        let demangler = Demangler()
         while let line = try lines.next() {
             if line == "{" {
-                try readBlock(&lines)
+                try readBlock(&lines, demangler)
             } else if line.hasPrefix("leak:") {
                 let pattern = String(line.dropFirst(5))
                 guard pattern.contains(where: { !"^*$".contains($0) }) else { throw lines.error("leak: with a pattern that is of everything") }
@@ -61,7 +63,7 @@ extension Suppressions {
         }
     }
 
-    private mutating func readBlock(_ lines: inout Lines) throws(SuppressionError) {
+    private mutating func readBlock(_ lines: inout Lines, _ demangler: Demangler) throws(SuppressionError) {
         let place = lines.place, began = lines.number
         func inside(_ line: String?) throws(SuppressionError) -> String {
             guard let line else { throw SuppressionError(file: lines.name, line: began, what: "the block that begins here has no end") }
@@ -74,12 +76,13 @@ extension Suppressions {
         let isOurs = kind[..<colon].split(separator: ",").contains("Memcheck") && kind[kind.index(after: colon)...] == "Leak"
         var patterns: [SuppressionRule.FramePattern] = []
         var mostBlocks: UInt64?
-        var isNever = false, isFirst = true
+        var isNever = false, isFirst = true, unknown = 0
         while true {
             let line = try inside(lines.next())
             if line == "}" { break }
             guard isOurs else { continue }
             defer { isFirst = false }
+            if line != "obj:*" { unknown = 0 }
             if isFirst && line.hasPrefix("match-leak-kinds:") {
                 let kinds = line.dropFirst(17).split(whereSeparator: { $0 == "," || $0 == " " || $0 == "\t" })
                 for kind in kinds where !["definite", "indirect", "possible", "reachable", "all", "none"].contains(kind) {
@@ -93,8 +96,14 @@ extension Suppressions {
                 patterns.append(.any)
             } else if line.hasPrefix("fun:") {
                 // A symbol's version is not part of the name here, as names are had without.
-                let name = line.dropFirst(4)
-                patterns.append(.function(WildcardPattern(String(name.prefix { $0 != "@" }))))
+                let name = String(line.dropFirst(4).prefix { $0 != "@" })
+                let isWhole = !name.utf8.contains { $0 == UInt8(ascii: "*") || $0 == UInt8(ascii: "?") }
+                // Names in a log are demangled as a rule, and there is no way back from these.
+                patterns.append(.function(WildcardPattern(name), demangled: isWhole && name.hasPrefix("_") ? demangler.demangle(name) : nil))
+            } else if line == "obj:*" {
+                // Frames that Valgrind knows nothing of. It writes them for what it reads past a stack's end, too.
+                unknown += 1
+                patterns.append(.module(WildcardPattern("*")))
             } else if line.hasPrefix("obj:") {
                 patterns.append(.module(WildcardPattern(String(line.dropFirst(4)))))
             } else if line.hasPrefix("src:") {
@@ -110,6 +119,7 @@ extension Suppressions {
             others += 1
             return
         }
+        if unknown < patterns.count { patterns.removeLast(unknown) }
         guard patterns.contains(where: { if case .any = $0 { false } else { true } }) else { throw lines.error("a block without a frame") }
         // What leaks of no kind is told of is told of nothing.
         if isNever {

@@ -1,7 +1,7 @@
 // One suppression, and whether it is of a stack.
 //
-// Valgrind's stacks begin in the function that was called for memory, and ours at its caller. So a suppression may
-// match the stack as it is, or with an allocation function put before it.
+// Valgrind's stacks begin in the function that was called for memory, and ours at its caller. So a suppression is held
+// against the stack with an allocation function put before it; which one it was nobody recorded, so that any will do.
 
 import Reduce
 
@@ -23,7 +23,7 @@ package struct SuppressionRule: Sendable {
     }
 
     enum FramePattern: Sendable {
-        case function(WildcardPattern)
+        case function(WildcardPattern, demangled: String?)
         case module(WildcardPattern)
         case source(WildcardPattern, line: Int?)
         /// Any number of frames.
@@ -43,10 +43,16 @@ struct SuppressibleFrame {
     init() {}
 
     init(_ frame: NamedFrame, isBelowMain: Bool, realPath: (String) -> String?) {
-        if let symbol = frame.symbol { functions.append(symbol) }
+        if let symbol = frame.symbol {
+            functions.append(symbol)
+            // glibc's own name for a function that it exports; which of the two a tool shows is chance.
+            if symbol.hasPrefix("__GI_") { functions.append(String(symbol.dropFirst(5))) }
+        }
         if let function = frame.function {
             functions.append(function)
             if let bare = Self.withoutParameters(function) { functions.append(bare) }
+            // Valgrind names an inlined function as its source does.
+            if frame.inlined == true { functions += Self.sourceNames(function) }
         }
         if isBelowMain { functions.append("(below main)") }
         if let path = frame.modulePath {
@@ -61,6 +67,22 @@ struct SuppressibleFrame {
     private static func withoutParameters(_ function: String) -> String? {
         guard let open = function.utf8.firstIndex(of: UInt8(ascii: "(")), open != function.utf8.startIndex, !function.hasPrefix("operator") else { return nil }
         return String(function[..<open])
+    }
+
+    /// `name<int>` and `name<>` of `ns::name<int>(char)`.
+    private static func sourceNames(_ function: String) -> [String] {
+        var name: [UInt8] = [], collapsed: [UInt8] = []
+        var depth = 0
+        for byte in function.utf8 {
+            if byte == UInt8(ascii: "(") && depth == 0 { break }
+            if byte == UInt8(ascii: ">") { depth -= 1 }
+            if depth == 0 { collapsed.append(byte) }
+            name.append(byte)
+            if byte == UInt8(ascii: "<") { depth += 1 }
+            // A scope, or a return type before the name.
+            if depth == 0 && (byte == UInt8(ascii: ":") || byte == UInt8(ascii: " ")) { (name, collapsed) = ([], []) }
+        }
+        return [String(decoding: name, as: UTF8.self), String(decoding: collapsed, as: UTF8.self)].filter { !$0.isEmpty }
     }
 
     /// Memcheck's own functions in malloc's place.
@@ -88,8 +110,9 @@ extension SuppressionRule {
     /// Whether the stack is one that Valgrind's frames describe; false for a rule of another kind.
     func matches(_ stack: [SuppressibleFrame]) -> Bool {
         guard case .frames(let patterns) = body else { return false }
-        // Memcheck's realloc of nothing is two frames, malloc and realloc.
-        return (0 ... 2).contains { before in
+        // Memcheck's posix_memalign is two frames. A log's stack begins in the function that was called, as Valgrind's does.
+        let isWhole = place == nil || (stack.first?.functions.contains(where: AllocationFunctions.contains) ?? false)
+        return ((isWhole ? 0 : 1) ... 2).contains { before in
             glob(patterns.count, before + stack.count, isStar: { if case .any = patterns[$0] { true } else { false } }, isToEnd: false) {
                 patterns[$0].matches($1 < before ? .allocation : stack[$1 - before])
             }
@@ -101,7 +124,8 @@ extension SuppressionRule.FramePattern {
     fileprivate func matches(_ frame: SuppressibleFrame) -> Bool {
         switch self {
         case .any: true
-        case .function(let pattern): frame.functions.contains(where: pattern.matches)
+        case .function(let pattern, let demangled):
+            frame.functions.contains { pattern.matches($0) || $0 == demangled }
         case .module(let pattern): frame.modules.contains(where: pattern.matches)
         case .source(let pattern, let line):
             if let file = frame.file, line == nil || line == frame.line {

@@ -39,6 +39,13 @@ package struct SuppressedRows {
 }
 
 extension Suppressions {
+    /// These rules, and after them those of another.
+    package func following(with other: Suppressions) -> Suppressions {
+        var both = self
+        both.rules += other.rules
+        return both
+    }
+
     /// Parts rows into those that stay and those that a rule is of.
     ///
     /// - Complexity: O(rows × rules); names are looked up once a frame.
@@ -141,4 +148,16 @@ extension SuppressedRows {
 extension SuppressionRule {
     /// The rule's name, and where it stands.
     package var text: String { "\(name) (\(place ?? "built in"))" }
+}
+
+extension FrameNames {
+    /// A rule that would be of the row, to be written into a file; nil where no name in it is known.
+    package func suppression(for row: Row) -> String? {
+        if row.key != nil { return row.key?.function.map { "leak:^\(escaped($0))$" } }
+        let entries = reduction.frames(of: row).flatMap(expanded)
+        let named = entries.first { entry in
+            entry.function.map { !AllocationFunctions.contains($0) && !$0.hasPrefix("std::") && !$0.utf8.contains(UInt8(ascii: "*")) } ?? false
+        }
+        return named?.function.map { "leak:^\(escaped($0))$" }
+    }
 }

@@ -1,0 +1,79 @@
+// A check for people, on a terminal or in a log of a build: which limit, by how much, who, and what to do next.
+
+import Reduce
+
+extension Check {
+    /// "live bytes: 129,304 (at most 0 allowed, 129,304 too many)".
+    package func sentence(_ verdict: CheckVerdict) -> String {
+        let name = verdict.quantity.text(selection.grouping)
+        let value = Self.signed(verdict.value)
+        if verdict.passed { return "\(name): \(value) (at most \(grouped(verdict.most)) allowed)" }
+        return "\(name): \(value) (at most \(grouped(verdict.most)) allowed, \(grouped(verdict.excess)) too many)"
+    }
+
+    static func signed(_ value: Int64) -> String { (value < 0 ? "-" : "") + grouped(value.magnitude) }
+
+    /// "129,280 bytes in 1,010 blocks", and what it grew by.
+    func sentence(_ row: CheckedRow) -> String {
+        "\(grouped(row.row.bytes)) bytes in \(counted(row.row.blocks, "block"))"
+            + (row.growthBytes.map { ", grown by \(Self.signed($0))" } ?? "")
+    }
+}
+
+/// Writes the check as text.
+package struct CheckText {
+    package var style: Style
+    package var frameLimit: Int?
+    /// Most rows shown; nil: all.
+    package var top: Int?
+    /// What to type next, in full.
+    package var next: [String] = []
+
+    package init(style: Style, frameLimit: Int?, top: Int?) {
+        self.style = style
+        self.frameLimit = frameLimit
+        self.top = top
+    }
+
+    package func write(_ check: Check, _ reduction: Reduction, names: FrameNames, to out: TextOutput) throws {
+        let failed = check.failures.count
+        try out.write(style.bold("heapsum check: " + (check.passed ? "passed" : "FAILED")) + "\n")
+        for verdict in check.verdicts {
+            let word = padded(verdict.passed ? "ok" : "FAILED", failed > 0 ? 6 : 2)
+            try out.write("  \(verdict.passed ? word : style.warning(word))  \(check.sentence(verdict))\n")
+        }
+        if let baseline = check.baseline {
+            try out.write("  " + style.dim("before: \(grouped(baseline.bytes)) bytes in \(counted(baseline.blocks, "block")), \(escaped(baseline.path))") + "\n")
+        }
+        if let text = check.selection.blocks.text { try out.write("  Counted: \(text).\n") }
+        if check.selection.filteredBytes > 0 || check.selection.filtered > 0 {
+            try out.write("  Not counted, by the filters: \(counted(UInt64(check.selection.filtered), "stack")) with \(grouped(check.selection.filteredBytes)) bytes.\n")
+        }
+        if check.selection.small > 0 {
+            try out.write("  Not counted, below --min-bytes: \(grouped(UInt64(check.selection.small))) with \(grouped(check.selection.smallBytes)) bytes.\n")
+        }
+        let table = Table(style: style, frameLimit: frameLimit)
+        let blamed = check.blamed
+        if !blamed.isEmpty {
+            let shown = blamed.prefix(top ?? .max)
+            try out.write("\n" + style.dim(check.isOfGrowth ? "What grew the most:" : "What holds the most:") + "\n\n")
+            for row in shown {
+                if let key = row.row.key {
+                    try out.write("  \(style.bold(check.sentence(row)))  \(escaped(key.label))\n")
+                    continue
+                }
+                try out.write("  \(style.bold(check.sentence(row)))\n")
+                try table.writeFrames(reduction.frames(of: row.row), names, to: out)
+                try out.write("\n")
+            }
+            if blamed.count > shown.count {
+                let bytes = blamed.dropFirst(shown.count).reduce(0 as UInt64) { $0 &+ $1.row.bytes }
+                try out.write("Not shown: \(counted(UInt64(blamed.count - shown.count), "more \(check.selection.grouping.noun)")) with \(grouped(bytes)) bytes (--top 0 shows all).\n")
+            }
+        }
+        let notes = Table.notes(reduction, check.selection) + Table.warnings(reduction, names)
+        if !notes.isEmpty && blamed.isEmpty { try out.write("\n") }
+        for line in notes { try out.write(line + "\n") }
+        if !check.passed { for line in next { try out.write(style.dim(line) + "\n") } }
+    }
+}

@@ -1,0 +1,64 @@
+// Where a row is to be pointed at: the innermost line of the project's own source, as a path in its tree.
+
+import Glibc
+import Reduce
+
+/// The project's tree, as reports point into it.
+package struct SourceTree {
+    /// The directory's absolute path, without a slash at its end.
+    package let root: String
+
+    package init(_ directory: String = ".") {
+        if let resolved = realpath(directory, nil) {
+            let path = String(cString: resolved)
+            free(resolved)
+            root = path == "/" ? "" : path
+        } else {
+            root = ""
+        }
+    }
+
+    /// The path from the root on, of a file that is in the tree; nil for one that isn't.
+    func relative(_ file: String) -> String? {
+        let parts = file.split(separator: "/")
+        if parts.contains("..") { return nil }
+        if file.hasPrefix("/") {
+            guard file.hasPrefix(root + "/") else { return nil }
+            return String(file.dropFirst(root.count + 1))
+        }
+        // Compiled with its paths made relative: of the tree where it is there.
+        let path = parts.drop { $0 == "." }.joined(separator: "/")
+        return access(root + "/" + path, F_OK) == 0 ? path : nil
+    }
+}
+
+/// A line to point at.
+struct SourceLocation {
+    /// From the tree's root on; absolute where it isn't in the tree.
+    var path: String
+    var isInTree: Bool
+    var line: Int?
+    var function: String?
+}
+
+extension FrameNames {
+    /// Where a row's blocks were asked for: the innermost line in the tree, else the innermost that is no allocator's or
+    /// header's, else the module; nil where nothing is known.
+    func location(of row: Row, in tree: SourceTree) -> SourceLocation? {
+        if let key = row.key {
+            guard let file = key.file ?? key.module else { return nil }
+            return SourceLocation(path: tree.relative(file) ?? file, isInTree: tree.relative(file) != nil, line: key.line, function: key.function)
+        }
+        let entries = reduction.frames(of: row).flatMap(expanded)
+        for entry in entries {
+            if let file = entry.file, !(entry.function.map(AllocationFunctions.contains) ?? false), let path = tree.relative(file) {
+                return SourceLocation(path: path, isInTree: true, line: entry.line, function: entry.function)
+            }
+        }
+        if let own = entries.first(where: { isAsker($0, .line) }), let file = own.file {
+            return SourceLocation(path: file, isInTree: false, line: own.line, function: own.function)
+        }
+        guard let module = entries.first(where: { $0.modulePath != nil }) else { return nil }
+        return SourceLocation(path: module.modulePath ?? "", isInTree: false, line: nil, function: module.function)
+    }
+}

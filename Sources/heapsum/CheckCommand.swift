@@ -1,0 +1,208 @@
+// heapsum check: for a build's pipeline, which fails where more is live than is allowed.
+
+import ArgumentParser
+import Common
+import Glibc
+import HeapImage
+import Reduce
+import Report
+import Symbols
+
+enum CheckFormat: String, CaseIterable, ExpressibleByArgument {
+    case table, json, junit, sarif, github
+}
+
+struct CheckCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "heapsum check",
+        abstract: "Fails where more is live than is allowed: for builds.",
+        discussion: """
+            Without a limit nothing may be live: one block that no suppression is of is a failure. With \
+            --baseline and no limit, live bytes may not grow. What the C and C++ runtimes make once and keep, \
+            such as stdout's buffer, is suppressed from the start; --show-suppressed lists what was.
+
+            EXAMPLES
+              heaprun -o heap -- ./tests && heapsum check heap
+              heapsum check --max-bytes 64K --suppressions known.supp heap
+              heapsum check --max-blocks 100 --older-than 10m app.4711.heap
+              heapsum --format json -o before.json old/ ; heapsum check --baseline before.json --max-growth-bytes 1M new/
+              heapsum check --format junit -o heapsum.xml heap
+              heapsum check --format sarif -o heapsum.sarif heap
+              heapsum check --format github heap      annotations, in a step of GitHub Actions
+
+            A file of suppressions has lines of LeakSanitizer's (leak:PATTERN), blocks of Valgrind's, or both.
+            Exit status: 0 within all limits, 1 a limit is passed, 2 an input can't be used, 64 wrong arguments.
+            """)
+
+    @Argument(help: ArgumentHelp("Images, dumps, directories of them, or logs; - is standard input.", valueName: "file-or-directory"), completion: .file())
+    var files: [String]
+
+    @Option(parsing: .unconditional, help: ArgumentHelp("Most live bytes: a number, or 64K, 10M, 1G.", valueName: "bytes"))
+    var maxBytes: ByteCount?
+
+    @Option(parsing: .unconditional, help: ArgumentHelp("Most live blocks.", valueName: "n"))
+    var maxBlocks: UInt64?
+
+    @Option(parsing: .unconditional, help: ArgumentHelp("Most stacks (or what --by names) with live blocks.", valueName: "n"))
+    var maxStacks: UInt64?
+
+    @Option(parsing: .unconditional, help: ArgumentHelp("Most bytes that live bytes may have grown by since --baseline.", valueName: "bytes"))
+    var maxGrowthBytes: ByteCount?
+
+    @Option(help: ArgumentHelp("What was there before: an image, a dump, a log, a directory, or what heapsum --format json wrote.", valueName: "file"), completion: .file())
+    var baseline: String?
+
+    @Flag(help: "Count what the C and C++ runtimes make once and keep, too.")
+    var noBuiltinSuppressions = false
+
+    @Option(help: ArgumentHelp("The project's directory: source files in reports are relative to it.", valueName: "dir"), completion: .directory)
+    var sourceRoot = "."
+
+    @OptionGroup(title: "Rows")
+    var selection: SelectionOptions
+
+    @Option(help: "What to print.")
+    var format: CheckFormat = .table
+
+    @Option(name: [.short, .long], help: ArgumentHelp("Write to a file instead of standard output (-).", valueName: "file"), completion: .file())
+    var output = "-"
+
+    @OptionGroup(title: "Reading")
+    var reading: ReadingOptions
+
+    @OptionGroup(title: "Symbols")
+    var symbols: SymbolOptions
+
+    @Option(help: "When to use colours; auto honours NO_COLOR.")
+    var color: ColorChoice = .auto
+
+    func validate() throws {
+        if files.isEmpty { throw ValidationError("Name the images to check.") }
+        if maxGrowthBytes != nil && baseline == nil { throw ValidationError("--max-growth-bytes needs a --baseline to have grown since.") }
+        if selection.sort.isOfHistory { throw ValidationError("A check is of live blocks: --sort bytes, blocks or age.") }
+    }
+
+    func run() throws {
+        let filter = try selection.filter()
+        let symbolizer = try symbols.symbolizer()
+        let rules = try SelectionOptions.read(selection.suppressions, into: Suppressions())
+        let suppressions = noBuiltinSuppressions ? rules : rules.following(with: .builtin())
+        let (reduction, status) = try reading.reduce(files)
+        let before = try baseline.map { try read(baseline: $0, filter, suppressions, symbolizer) }
+        let names = FrameNames(reduction, symbolizer: symbolizer)
+        let check = Check(try rows(of: reduction, names, filter, suppressions), limits: limits, baseline: before, names: names)
+        do {
+            try write(check, reduction, names)
+        } catch let error as OutputError {
+            say("\(error)")
+            throw ExitCode.badInput
+        }
+        // What was read is above a limit, whatever the rest may be; where it isn't, the rest is missing.
+        if !check.passed { throw ExitCode.limitPassed }
+        if let status { throw status }
+    }
+
+    private var limits: [(quantity: CheckedQuantity, most: UInt64)] {
+        let given: [(CheckedQuantity, UInt64?)] = [
+            (.bytes, maxBytes?.value), (.blocks, maxBlocks), (.stacks, maxStacks), (.growthBytes, maxGrowthBytes?.value),
+        ]
+        return given.compactMap { quantity, most in most.map { (quantity, $0) } }
+    }
+
+    private func rows(of reduction: Reduction, _ names: FrameNames, _ filter: FrameFilter, _ suppressions: Suppressions) throws -> RowSelection {
+        // All of them: a limit is held against what counts, shown or not.
+        var all = selection
+        all.top = 0
+        return try all.rows(of: reduction, names: names, filter: filter, inTable: false, suppressions: suppressions)
+    }
+
+    private func read(baseline path: String, _ filter: FrameFilter, _ suppressions: Suppressions, _ symbolizer: Symbolizer) throws -> Baseline {
+        let reduction: Reduction
+        if let bytes = try reportBytes(path) {
+            let report: ReportedRows
+            do throws(ReportedRowsError) { report = try ReportedRows(bytes, path: path) } catch {
+                say("\(error)")
+                throw ExitCode.badInput
+            }
+            if report.isGrouped {
+                say("\(path): a report made with --by: its stacks, which suppressions are of, are not in it; make it without")
+                throw ExitCode.badInput
+            }
+            if report.missing > 0 {
+                say("\(path): \(report.missing) of its stacks are not in it (--top, or filters, when it was made): growth is counted from what is there")
+            }
+            reduction = report.reduction
+        } else {
+            let (read, status) = try reading.reduce([path])
+            if let status { throw status }
+            reduction = read
+        }
+        let names = FrameNames(reduction, symbolizer: symbolizer)
+        return Baseline(path: path, try rows(of: reduction, names, filter, suppressions).rows, names: names)
+    }
+
+    /// The bytes of a file that begins like JSON; nil of any other.
+    private func reportBytes(_ path: String) throws -> [UInt8]? {
+        var kind = stat()
+        guard stat(path, &kind) == 0, kind.st_mode & S_IFMT == S_IFREG else { return nil }
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+            let count = chunk.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress, $0.count) }
+            if count < 0 && errno == EINTR { continue }
+            if count <= 0 { break }
+            bytes += chunk[..<count]
+            if bytes.count == count, !ReportedRows.isReport(bytes) { return nil }
+            if bytes.count > 1 << 30 {
+                say("\(path): a report of more than 1 GB")
+                throw ExitCode.badInput
+            }
+        }
+        return ReportedRows.isReport(bytes) ? bytes : nil
+    }
+
+    private func write(_ check: Check, _ reduction: Reduction, _ names: FrameNames) throws {
+        names.prepare(check.blamed.map(\.row))
+        let out = try TextOutput(path: output)
+        let tree = SourceTree(sourceRoot)
+        func top(_ usual: Int?) -> Int? { selection.top.map { $0 == 0 ? nil : $0 } ?? usual }
+        switch format {
+        case .table:
+            let style = output == "-" ? Style(descriptor: STDOUT_FILENO, color: color) : Style(colors: color == .always)
+            var text = CheckText(style: style, frameLimit: selection.limit(selection.frames, inTable: true), top: top(10))
+            text.next = next(check, names)
+            try text.write(check, reduction, names: names, to: out)
+        case .json:
+            var report = JSONReport(frameLimit: selection.limit(selection.frames, inTable: false))
+            report.check = check
+            var shown = check.selection
+            if let limit = top(nil) { shown.rows = Array(shown.rows.prefix(limit)) }
+            try report.write(reduction, shown, names: names, to: out)
+        case .junit:
+            try JUnitReport(frameLimit: selection.limit(selection.frames, inTable: true), top: top(20)).write(check, reduction, names: names, to: out)
+        case .sarif: try SARIFReport(tree: tree, top: top(nil)).write(check, reduction, names: names, to: out)
+        case .github: try GitHubCommands(tree: tree, top: top(8)).write(check, reduction, names: names, to: out)
+        }
+        try out.finish()
+        if format != .table {
+            for verdict in check.failures { say("check failed: \(check.sentence(verdict))") }
+        }
+    }
+
+    private func next(_ check: Check, _ names: FrameNames) -> [String] {
+        let named = files.map(shellWord).joined(separator: " ")
+        var lines: [String] = []
+        if let baseline, commands["diff"] != nil, check.isOfGrowth {
+            lines.append("Next: heapsum diff \(shellWord(baseline)) \(named) shows all that changed.")
+        } else {
+            lines.append("Next: heapsum \(named) shows the whole heap; heapsum --by function \(named) sums it up.")
+        }
+        if let worst = check.blamed.first, let example = names.suppression(for: worst.row) {
+            lines.append("Known, and not to be fixed? Put a line such as  \(example)  into a file, and name it by --suppressions.")
+        }
+        return lines
+    }
+}
