@@ -36,7 +36,7 @@ let package = Package(
         // What other tools and the kernel log of allocations, into the same reduction.
         .systemLibrary(name: "CLogs", path: "Sources/CLogs"),
         .target(name: "Logs", dependencies: ["CLogs", "HeapImage", "Reduce", system]),
-        .target(name: "Report", dependencies: ["CHeapImage", "CSymbols", "Common", "HeapImage", "Reduce", "Symbols", system]),
+        .target(name: "Report", dependencies: ["CHeapImage", "CSymbols", "Common", "HeapImage", "Reduce", "Symbols", "Trend", system]),
         // What Launch needs of Linux that Swift's Glibc module doesn't have.
         .systemLibrary(name: "CLaunch", path: "Sources/CLaunch"),
         .target(name: "Launch", dependencies: ["CHeapImage", "CLaunch", "Common", "HeapImage", "Symbols", system]),

@@ -99,6 +99,11 @@ package struct InputSelection {
         chosen = images.indices.filter(counts.contains).map { images[$0] }
     }
 
+    /// Images of one process, the oldest moment first.
+    package static func byTime(_ images: [HeapImage]) -> [HeapImage] {
+        images.enumerated().sorted { age($0.element, $0.offset) < age($1.element, $1.offset) }.map(\.element)
+    }
+
     /// What images of one process are ordered by: a finished image, or the running one itself, is newer
     /// than any dump.
     private static func age(_ image: HeapImage, _ index: Int) -> (Int, UInt64, UInt32, Int) {

@@ -295,6 +295,9 @@ extension Reduction {
         return rowOfStack
     }
 
+    /// The row of each stack of an input that is an image, plus one; 0 where there is none. Empty for a log.
+    package func rowNumbers(ofInput input: Int) -> [UInt32] { rowsOfStacks[input] ?? [] }
+
     /// Hands out every live block of the inputs that are images, with its row, in batches' order.
     ///
     /// - Complexity: O(blocks), reading the images again.

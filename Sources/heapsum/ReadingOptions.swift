@@ -26,13 +26,23 @@ struct ReadingOptions: ParsableArguments {
     }
 
     func reduce(_ inputs: Inputs) throws -> (reduction: Reduction, status: ExitCode?) {
+        let reduction = Reduction()
+        let status = try add(inputs, to: reduction)
+        return (reduction, status)
+    }
+
+    /// Adds inputs to a reduction that may have others already.
+    ///
+    /// - Returns: the exit status that a part which could not be used asks for.
+    /// - Throws: `ExitCode.badInput` where nothing could be used.
+    func add(_ inputs: Inputs, to reduction: Reduction) throws -> ExitCode? {
         var status: ExitCode?
         for failure in inputs.failures {
             say(failure)
             status = .badInput
         }
         let selection = InputSelection(images: inputs.images, choice: set)
-        let reduction = Reduction()
+        let before = reduction.inputs.count
         for image in selection.chosen {
             do {
                 try reduction.add(image)
@@ -43,12 +53,12 @@ struct ReadingOptions: ParsableArguments {
         }
         for log in inputs.logs where !add(log, to: reduction) { status = .badInput }
         for (file, because) in selection.leftOut { say("left out: \(file): \(because)") }
-        for input in reduction.inputs {
+        for input in reduction.inputs[before...] {
             for damage in input.damages { say("damaged: \(damage)") }
             for note in input.passedOver { say("\(note)") }
         }
-        guard !reduction.inputs.isEmpty else { throw ExitCode.badInput }
-        return (reduction, status)
+        guard reduction.inputs.count > before else { throw ExitCode.badInput }
+        return status
     }
 
     /// Reads a log into the reduction; false where nothing of it can be used.

@@ -3,7 +3,9 @@
 
 import ArgumentParser
 
-let commands: [String: any ParsableCommand.Type] = ["check": CheckCommand.self, "info": InfoCommand.self, "pack": PackCommand.self]
+let commands: [String: any ParsableCommand.Type] = [
+    "check": CheckCommand.self, "diff": DiffCommand.self, "info": InfoCommand.self, "pack": PackCommand.self,
+]
 
 let words = Array(CommandLine.arguments.dropFirst())
 if words.first == "help" {

@@ -17,17 +17,7 @@ package struct JSONReport {
         try out.write("{\"schema\":\"heapsum/1\",\n\"inputs\":[")
         for (index, input) in reduction.inputs.enumerated() {
             try out.write(index == 0 ? "\n " : ",\n ")
-            var fields = [
-                "\"path\":\(jsonString(input.path))", "\"kind\":\(jsonString(input.kind))",
-                "\"program\":\(input.program.map(jsonString) ?? "null")", "\"pid\":\(number(input.processID))",
-                "\"state\":\(jsonString(input.state))", "\"sets\":\(input.sets)",
-                "\"recordsLost\":\(input.recordsLost)", "\"damaged\":\(input.damaged)",
-            ]
-            if let header = input.image?.header {
-                if input.state == "exited" { fields.append("\"exitStatus\":\(header.exit_status)") }
-                if input.state == "killed" { fields.append("\"signal\":\(header.exit_signal)") }
-            }
-            try out.write("{" + fields.joined(separator: ",") + "}")
+            try out.write(text(input))
         }
         let totals = reduction.totals
         try out.write("],\n\"totals\":{" + [
@@ -83,8 +73,22 @@ package struct JSONReport {
         try out.write("]}\n")
     }
 
+    func text(_ input: Input) -> String {
+        var fields = [
+            "\"path\":\(jsonString(input.path))", "\"kind\":\(jsonString(input.kind))",
+            "\"program\":\(input.program.map(jsonString) ?? "null")", "\"pid\":\(number(input.processID))",
+            "\"state\":\(jsonString(input.state))", "\"sets\":\(input.sets)",
+            "\"recordsLost\":\(input.recordsLost)", "\"damaged\":\(input.damaged)",
+        ]
+        if let header = input.image?.header {
+            if input.state == "exited" { fields.append("\"exitStatus\":\(header.exit_status)") }
+            if input.state == "killed" { fields.append("\"signal\":\(header.exit_signal)") }
+        }
+        return "{" + fields.joined(separator: ",") + "}"
+    }
+
     /// What is known of a group, as the one frame of it; nothing of a thread or a size.
-    private func text(_ key: RowKey) -> String {
+    func text(_ key: RowKey) -> String {
         if key.module == nil && key.function == nil && key.file == nil { return "" }
         return "{" + [
             "\"module\":\(key.module.map(jsonString) ?? "null")", "\"buildID\":null", "\"offset\":null", "\"address\":null",
@@ -101,7 +105,7 @@ package struct JSONReport {
         return "{\"passed\":\(check.passed),\"limits\":[\(limits.joined(separator: ","))],\"baseline\":\(baseline)}"
     }
 
-    private func text(_ frame: NamedFrame) -> String {
+    func text(_ frame: NamedFrame) -> String {
         let function: String? = switch frame.frame.module {
         case SpecialModule.cut, SpecialModule.thread: frame.text
         default: frame.function
@@ -118,7 +122,7 @@ package struct JSONReport {
         ].joined(separator: ",") + "}"
     }
 
-    private func number<Value: BinaryInteger>(_ value: Value?) -> String { value.map { "\($0)" } ?? "null" }
+    func number<Value: BinaryInteger>(_ value: Value?) -> String { value.map { "\($0)" } ?? "null" }
 
     private func seconds(_ value: Double?) -> String {
         // Ticks are milliseconds: more digits would say what nobody measured.
@@ -129,13 +133,15 @@ package struct JSONReport {
     }
 }
 
+/// A cell of text with its quotes, as RFC 4180 has it.
+func csvCell(_ text: String) -> String {
+    // A cell that begins like a formula would be run by spreadsheets; a name may begin with anything.
+    let safe = text.first.map { "=+-@".contains($0) } == true ? "'" + text : text
+    return "\"" + safe.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
+}
+
 /// Writes a row a line, comma-separated as RFC 4180 has it.
 package func writeCSV(_ reduction: Reduction, _ selection: RowSelection, frameLimit: Int?, names: FrameNames, to out: TextOutput) throws {
-    func cell(_ text: String) -> String {
-        // A cell that begins like a formula would be run by spreadsheets; a name may begin with anything.
-        let safe = text.first.map { "=+-@".contains($0) } == true ? "'" + text : text
-        return "\"" + safe.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
-    }
     func value<Value>(_ value: Value?) -> String { value.map { "\($0)" } ?? "" }
     try out.write("bytes,blocks,allocated_bytes,allocated_blocks,peak_bytes,temporary_blocks,oldest_seconds,newest_seconds,\(selection.grouping.rawValue)\r\n")
     for row in selection.rows {
@@ -145,7 +151,7 @@ package func writeCSV(_ reduction: Reduction, _ selection: RowSelection, frameLi
         let cells: [String] = [
             "\(row.bytes)", "\(row.blocks)", value(row.history?.allocatedBytes), value(row.history?.allocatedBlocks),
             value(row.history?.peakBytes), value(row.history?.temporaryBlocks), value(row.oldestSeconds),
-            value(row.newestSeconds), cell(frames.joined(separator: " < ")),
+            value(row.newestSeconds), csvCell(frames.joined(separator: " < ")),
         ]
         try out.write(cells.joined(separator: ",") + "\r\n")
     }

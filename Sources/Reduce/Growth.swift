@@ -1,0 +1,122 @@
+// Several moments of one heap, or of several heaps, side by side: what each unique stack held at each.
+//
+// All moments are added to one reduction, so that a stack of two processes, or of two runs, is one row by its
+// frames. What a moment holds is what its inputs added to the rows. Invariant: the sums over a moment's rows
+// are the sums over its inputs.
+
+import HeapImage
+
+/// A moment at which inputs were taken together.
+package struct GrowthMoment {
+    /// What it is called: the file as it was named.
+    package var label: String
+    /// Of the newest of its inputs, since 1970; nil where nobody says.
+    package var unixSeconds: Double?
+    package var bytes: UInt64 = 0
+    package var blocks: UInt64 = 0
+    /// Its inputs, by their number in the reduction.
+    package var inputs: Range<Int> = 0 ..< 0
+}
+
+/// What one stack held at each moment.
+package struct GrowthRow {
+    package var node: UInt32
+    package var key: RowKey?
+    /// One each a moment.
+    package var bytes: [UInt64]
+    package var blocks: [UInt64]
+
+    package init(node: UInt32, key: RowKey? = nil, bytes: [UInt64], blocks: [UInt64]) {
+        self.node = node
+        self.key = key
+        self.bytes = bytes
+        self.blocks = blocks
+    }
+
+    package var growthBytes: Int64 { Self.growth(bytes) }
+    package var growthBlocks: Int64 { Self.growth(blocks) }
+    package var hasChanged: Bool { bytes.contains { $0 != bytes.first } || blocks.contains { $0 != blocks.first } }
+
+    /// The last less the first. A damaged image may claim sums of any size: the difference keeps to what a number holds.
+    package static func growth(_ values: [UInt64]) -> Int64 {
+        let (first, last) = (values.first ?? 0, values.last ?? 0)
+        return last >= first ? Int64(clamping: last - first) : -Int64(clamping: first - last)
+    }
+}
+
+/// Moments, and a row for each stack that held anything at one of them.
+package final class Growth {
+    package let reduction = Reduction()
+    package private(set) var moments: [GrowthMoment] = []
+    package private(set) var rows: [GrowthRow] = []
+
+    package init() {}
+
+    /// Takes one more moment, the next in time: whatever `add` adds to the reduction.
+    ///
+    /// - Complexity: what `add` takes, and O(rows)
+    package func addMoment(_ label: String, _ add: (Reduction) throws -> Void) rethrows {
+        let before = reduction.rows.map { (bytes: $0.bytes, blocks: $0.blocks) }
+        let firstInput = reduction.inputs.count
+        try add(reduction)
+        var moment = GrowthMoment(label: label, inputs: firstInput ..< reduction.inputs.count)
+        for input in reduction.inputs[firstInput...] {
+            guard let image = input.image, let census = input.census else { continue }
+            let seconds = Double(image.header.started_realtime_ns) / 1e9 + Double(census.momentNanoseconds) / 1e9
+            moment.unixSeconds = max(moment.unixSeconds ?? seconds, seconds)
+        }
+        let values = reduction.rows.enumerated().map { index, row in
+            index < before.count ? (row.bytes &- before[index].bytes, row.blocks &- before[index].blocks) : (row.bytes, row.blocks)
+        }
+        append(moment, values)
+    }
+
+    /// Takes the snapshots that an image keeps of each stack, at 8 s and then at twice the age each time, and its last state,
+    /// each for a moment.
+    ///
+    /// - Throws: `ImageError` where a running image can't be read to its end.
+    /// - Complexity: O(blocks + stacks * snapshots)
+    package func addSnapshots(of image: HeapImage, path: String? = nil) throws {
+        let label = path ?? image.file
+        let started = Double(image.header.started_realtime_ns) / 1e9
+        try reduction.add(image, path: path)
+        let rowOfStack = reduction.rowNumbers(ofInput: reduction.inputs.count - 1)
+        let now = Double(reduction.inputs.last?.census?.momentNanoseconds ?? 0) / 1e9
+        for number in 0 ..< image.snapshotCount {
+            let age = Double(UInt64(HeapImage.firstSnapshotSeconds) << UInt64(number))
+            guard age < now else { break }
+            var values = [(UInt64, UInt64)](repeating: (0, 0), count: reduction.rows.count)
+            for (stack, level) in image.snapshot(number).enumerated() where stack < rowOfStack.count && rowOfStack[stack] > 0 {
+                let row = Int(rowOfStack[stack]) - 1
+                values[row] = (values[row].0 &+ level.bytes, values[row].1 &+ level.blocks)
+            }
+            append(GrowthMoment(label: "\(label), \(Int(age)) s old", unixSeconds: started + age), values)
+        }
+        append(GrowthMoment(label: label, unixSeconds: started + now, inputs: 0 ..< reduction.inputs.count), reduction.rows.map { ($0.bytes, $0.blocks) })
+    }
+
+    private func append(_ moment: GrowthMoment, _ values: [(bytes: UInt64, blocks: UInt64)]) {
+        var moment = moment
+        for row in reduction.rows.dropFirst(rows.count) {
+            rows.append(GrowthRow(node: row.node, bytes: Array(repeating: 0, count: moments.count), blocks: Array(repeating: 0, count: moments.count)))
+        }
+        for index in rows.indices {
+            let (bytes, blocks) = index < values.count ? values[index] : (0, 0)
+            rows[index].bytes.append(bytes)
+            rows[index].blocks.append(blocks)
+            moment.bytes &+= bytes
+            moment.blocks &+= blocks
+        }
+        moments.append(moment)
+    }
+
+    /// Seconds since the first moment, one each, where all are known and in order; else nil: then the order stands for time.
+    package var seconds: [Double]? {
+        let times = moments.compactMap(\.unixSeconds)
+        guard times.count == moments.count, let first = times.first, zip(times, times.dropFirst()).allSatisfy({ $0 < $1 }) else { return nil }
+        return times.map { $0 - first }
+    }
+
+    /// All rows taken together.
+    package var total: GrowthRow { GrowthRow(node: 0, bytes: moments.map(\.bytes), blocks: moments.map(\.blocks)) }
+}

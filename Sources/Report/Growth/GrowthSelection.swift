@@ -1,0 +1,145 @@
+// Which rows of several moments are shown, and in what order: what grew the most first. Rows that never
+// changed are counted and left out, whatever they hold: they are not what made the difference.
+
+import Reduce
+import Trend
+
+/// A row with what its values over the moments come to.
+package struct RankedGrowth {
+    package var row: GrowthRow
+    /// Of its bytes.
+    package var trend: Trend
+    /// Bytes an hour; nil where the moments' times are not known.
+    package var bytesAnHour: Double?
+}
+
+/// Rows to show, and what is left of the others.
+package struct GrowthSelection {
+    package var rows: [RankedGrowth] = []
+    package var grouping: Grouping
+    package var total: RankedGrowth
+    /// Rows that pass and changed, but stand below the top; and what they grew and shrank by.
+    package var below = 0
+    package var belowGrown: UInt64 = 0
+    package var belowShrunk: UInt64 = 0
+    package var unchanged = 0
+    package var unchangedBytes: UInt64 = 0
+    package var filtered = 0
+    /// Rows of any place that grow steadily.
+    package var steady = 0
+
+    /// Selects from several moments.
+    ///
+    /// - Parameters:
+    ///   - byBlocks: ranked by the growth of blocks, else of bytes.
+    ///   - minBytes: rows that grew or shrank by less are filtered out.
+    /// - Complexity: O(n log n) in rows, and for each that changed O(m²) in moments.
+    package init(
+        _ growth: Growth, names: FrameNames, by grouping: Grouping = .stack, byBlocks: Bool = false, top: Int? = nil, minBytes: UInt64 = 0,
+        filter: FrameFilter? = nil, suppressions: Suppressions? = nil
+    ) {
+        self.grouping = grouping
+        let seconds = growth.seconds
+        func ranked(_ row: GrowthRow) -> RankedGrowth {
+            let values = row.bytes.map { Double($0) }
+            let trend = seconds.map { Trend(times: $0, values: values) } ?? Trend(values: values)
+            return RankedGrowth(row: row, trend: trend, bytesAnHour: seconds.map { Self.bytesAnHour(row, trend, $0) })
+        }
+        total = ranked(growth.total)
+
+        var candidates = growth.rows
+        if let filter, !filter.isEmpty {
+            let passes = filter.passes(candidates.map(\.node), of: growth.reduction, names: names)
+            filtered = passes.count { !$0 }
+            candidates = zip(candidates, passes).filter(\.1).map(\.0)
+        }
+        if let suppressions {
+            let kept = Set(suppressions.sift(candidates.map { Row(node: $0.node) }, of: growth.reduction, names: names).0.map(\.node))
+            filtered += candidates.count { !kept.contains($0.node) }
+            candidates.removeAll { !kept.contains($0.node) }
+        }
+        if grouping != .stack { candidates = names.grouped(candidates, by: grouping) }
+        for row in candidates where !row.hasChanged {
+            unchanged += 1
+            unchangedBytes &+= row.bytes.last ?? 0
+        }
+        candidates.removeAll { row in
+            guard row.hasChanged else { return true }
+            let isSmall = row.growthBytes.magnitude < minBytes
+            if isSmall { filtered += 1 }
+            return isSmall
+        }
+        let all = candidates.map(ranked).enumerated().sorted { left, right in
+            let (a, b) = (left.element.row, right.element.row)
+            let keyA = byBlocks ? (a.growthBlocks, a.growthBytes) : (a.growthBytes, a.growthBlocks)
+            let keyB = byBlocks ? (b.growthBlocks, b.growthBytes) : (b.growthBytes, b.growthBlocks)
+            return keyA != keyB ? keyA > keyB : left.offset < right.offset
+        }.map(\.element)
+        steady = all.count { $0.trend.shape == .steadyGrowth }
+        let count = min(top ?? .max, all.count)
+        rows = Array(all[..<count])
+        below = all.count - count
+        for rest in all[count...] {
+            if rest.row.growthBytes >= 0 { belowGrown &+= rest.row.growthBytes.magnitude } else { belowShrunk &+= rest.row.growthBytes.magnitude }
+        }
+    }
+
+    /// By the slope where there are moments enough for one, else by the ends.
+    private static func bytesAnHour(_ row: GrowthRow, _ trend: Trend, _ seconds: [Double]) -> Double {
+        if trend.count >= Trend.fewest { return trend.slopePerSecond * 3600 }
+        guard let last = seconds.last, last > 0 else { return 0 }
+        return Double(row.growthBytes) / last * 3600
+    }
+}
+
+extension FrameFilter {
+    /// Whether each stack, by its innermost node, has the frames that are asked for and none that are not wanted.
+    ///
+    /// - Complexity: one search a distinct frame.
+    func passes(_ nodes: [UInt32], of reduction: Reduction, names: FrameNames) -> [Bool] {
+        names.prepare(nodes.map { Row(node: $0) })
+        var verdicts: [Frame: (included: Bool, excluded: Bool)] = [:]
+        return nodes.map { node in
+            var included = !hasIncludes, excluded = false
+            reduction.tree.forEachFrame(of: node) { frame in
+                let found = verdicts[frame] ?? verdict(names.expanded(frame))
+                verdicts[frame] = found
+                included = included || found.included
+                excluded = excluded || found.excluded
+            }
+            return included && !excluded
+        }
+    }
+}
+
+extension FrameNames {
+    /// The rows of several moments, folded by `grouping`, each moment as if it stood alone.
+    ///
+    /// - Complexity: as `grouped(_:by:where:)`, once a moment.
+    func grouped(_ rows: [GrowthRow], by grouping: Grouping) -> [GrowthRow] {
+        let moments = rows.first?.bytes.count ?? 0
+        var folded: [GrowthRow] = []
+        var places: [String: Int] = [:]
+        for moment in 0 ..< moments {
+            let stood = rows.map { row in
+                var one = Row(node: row.node)
+                one.bytes = row.bytes[moment]
+                one.blocks = row.blocks[moment]
+                one.history = nil
+                return one
+            }
+            for group in grouped(stood, by: grouping) {
+                let text = group.key?.text ?? ""
+                let place = places[text] ?? folded.count
+                if place == folded.count {
+                    places[text] = place
+                    let none = [UInt64](repeating: 0, count: moments)
+                    folded.append(GrowthRow(node: group.node, key: group.key, bytes: none, blocks: none))
+                }
+                folded[place].bytes[moment] &+= group.bytes
+                folded[place].blocks[moment] &+= group.blocks
+            }
+        }
+        return folded
+    }
+}

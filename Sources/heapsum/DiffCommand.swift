@@ -1,0 +1,109 @@
+// heapsum diff: what grew between moments.
+
+import ArgumentParser
+import Common
+import Glibc
+import HeapImage
+import Logs
+import Reduce
+import Report
+import Symbols
+
+enum DiffFormat: String, CaseIterable, ExpressibleByArgument {
+    case table, json, csv, folded
+}
+
+struct DiffCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "heapsum diff",
+        abstract: "Says what grew between two or more moments, how fast, and whether it goes on.",
+        usage: """
+            heapsum diff [<options>] <old> <new> [<newer> ...]
+            heapsum diff [<options>] <image>         from the snapshots that one image keeps
+            heapsum diff [<options>] <directory>     all images and dumps of one process, by time
+            """,
+        discussion: """
+            Each argument is a moment: an image, a dump, a log, one set of a log (LOG@2), or a directory, of which the newest \
+            image of each process counts. A stack is the same in all of them by its modules, their build-ids and its \
+            offsets, whatever the process. What grew the most comes first.
+
+            From five moments on each row gets a verdict: steady growth (a Mann-Kendall test finds it sure to 95 %), step, \
+            saw-tooth, warm-up, daily, shrinking, flat, or irregular. The rate is the Theil-Sen slope. With fewer moments it is the \
+            difference, and no verdict. A recorded program keeps a snapshot of each stack at 8, 16, 32 seconds and so on: one \
+            image of an hour has ten moments in it.
+
+            EXAMPLES
+              heapdump 4711; sleep 600; heapdump 4711; heapsum diff app.4711.1.heap app.4711.2.heap
+              heapsum diff out/                   all dumps of the process that out/ holds
+              heapsum diff app.4711.heap          its own snapshots
+              heapsum diff --by function monday.heap tuesday.heap wednesday.heap thursday.heap friday.heap
+              heapsum diff malloc.log@1 malloc.log@5
+              heapsum diff --format json old.heap new.heap | jq '.rows[] | select(.growthBytes > 1000000)'
+              heapsum diff --format folded old.heap new.heap | flamegraph.pl > growth.svg
+
+            Exit status: 0 done, 2 nothing of a moment could be used, 64 wrong arguments.
+            """)
+
+    @Argument(help: ArgumentHelp("The moments, the oldest first.", valueName: "moment"), completion: .file())
+    var moments: [String]
+
+    @OptionGroup(title: "Rows")
+    var selection: SelectionOptions
+
+    @Option(help: "What to print; folded has the bytes before and after.")
+    var format: DiffFormat = .table
+
+    @Option(name: [.short, .long], help: ArgumentHelp("Write to a file instead of standard output (-).", valueName: "file"), completion: .file())
+    var output = "-"
+
+    @OptionGroup(title: "Reading")
+    var reading: ReadingOptions
+
+    @OptionGroup(title: "Symbols")
+    var symbols: SymbolOptions
+
+    @Option(help: "When to use colours; auto honours NO_COLOR.")
+    var color: ColorChoice = .auto
+
+    func validate() throws {
+        if moments.isEmpty { throw ValidationError("Name the moments to compare: heapsum diff OLD NEW.") }
+        if selection.sort != .bytes && selection.sort != .blocks {
+            throw ValidationError("A diff is ordered by what grew: --sort bytes or --sort blocks.")
+        }
+        if selection.by == .size { throw ValidationError("--by size takes the blocks of one moment; for a diff use stack, function, module, file, line or thread.") }
+        if selection.blocks != BlockFilter() {
+            throw ValidationError("--older-than, --newer-than, --thread and --at choose among the blocks of one moment; a diff takes all of each.")
+        }
+    }
+
+    func run() throws {
+        let filter = try selection.filter()
+        let suppressions = try selection.suppressionRules()
+        let symbolizer = try symbols.symbolizer()
+        let (growth, status) = try MomentReader(reading: reading).read(moments)
+        let names = FrameNames(growth.reduction, symbolizer: symbolizer)
+        let isTable = format == .table
+        let rows = GrowthSelection(
+            growth, names: names, by: selection.by, byBlocks: selection.sort == .blocks, top: selection.limit(selection.top, inTable: isTable),
+            minBytes: selection.minBytes.value, filter: filter, suppressions: suppressions)
+        let frameLimit = selection.limit(selection.frames, inTable: isTable)
+        names.prepare(rows.rows.map { Row(node: $0.row.node) })
+        do {
+            let out = try TextOutput(path: output)
+            switch format {
+            case .table:
+                let style = output == "-" ? Style(descriptor: STDOUT_FILENO, color: color) : Style(colors: color == .always)
+                try GrowthTable(style: style, frameLimit: frameLimit, byBlocks: selection.sort == .blocks).write(growth, rows, names: names, to: out)
+            case .json: try rows.writeJSON(growth, frameLimit: frameLimit, names: names, to: out)
+            case .csv: try rows.writeCSV(growth, frameLimit: frameLimit, names: names, to: out)
+            case .folded: try rows.writeFolded(growth, frameLimit: frameLimit, names: names, to: out)
+            }
+            try out.finish()
+        } catch let error as OutputError {
+            say("\(error)")
+            throw ExitCode.badInput
+        }
+        if !isTable { for line in Table.warnings(growth.reduction, names) { say(line) } }
+        if let status { throw status }
+    }
+}
