@@ -12,7 +12,7 @@
  *             the ones below `ready_bytes` have memory behind them. INDEX and TOPS belong to the
  *             recorder alone; a reader never needs them.
  *   dense     what a dump or `heapsum pack` leaves: the same sections end to end, and the live map
- *             as records in BLOCKS, in no particular order.
+ *             as records in BLOCKS, in no particular order. It may bring its frames' names, in NAMES.
  *
  * Little-endian and fixed-width throughout. A reader takes every offset, count and index in here for
  * hostile until it has checked it.
@@ -49,6 +49,7 @@ enum heap_flags {
     HEAP_FLAG_THREADS = 1u << 3,            /* stacks are rooted in their thread (HEAP_MODULE_THREAD) */
     HEAP_FLAG_FULL = 1u << 4,               /* `maximum_bytes` was reached, and recording of new blocks stopped */
     HEAP_FLAG_STOPPED = 1u << 5,            /* recording ended before the program did (a seccomp filter): later events are not in here */
+    HEAP_FLAG_NAMES = 1u << 6,              /* dense: NAMES is there (`heapsum pack --with-symbols`) */
 };
 
 enum heap_unwinder {
@@ -74,6 +75,7 @@ enum heap_section_name {
     HEAP_SECTION_INDEX = 10,   /* the recorder's: hash tables from a stack's hash to its node */
     HEAP_SECTION_TOPS = 11,    /* the recorder's: the live map's top tables */
     HEAP_SECTION_COUNT = 12,
+    HEAP_SECTION_NAMES = 10,   /* heap_name; dense images with HEAP_FLAG_NAMES alone. The others have INDEX there, which no reader needs */
 };
 
 struct heap_section {
@@ -248,6 +250,30 @@ struct heap_stack {
     struct heap_level levels[HEAP_SNAPSHOT_COUNT];
 };
 
+/* ---- Names --------------------------------------------------------------------------------------- */
+
+enum heap_name_flags {
+    HEAP_NAME_SOURCE = 1u << 0,  /* the source is known, so the next bit says something */
+    HEAP_NAME_INLINED = 1u << 1, /* the compiler put this function into the next entry's */
+};
+
+#define HEAP_NAME_NO_SYMBOL 0xFFFFFFFFFFFFFFFFull
+
+/*
+ * A function that a frame stands for. Entries of one frame follow one another: those that were inlined there, the
+ * innermost first, and last the one that the return address is in. A frame that was looked up and has no
+ * name has one entry, without a function; one that could not be looked up has none.
+ */
+struct heap_name {
+    uint64_t frame;              /* as in heap_node */
+    uint64_t symbol_offset;      /* from the symbol's start to the return address; HEAP_NAME_NO_SYMBOL: not by a symbol */
+    struct heap_string function; /* as people read it, demangled */
+    struct heap_string symbol;   /* as it is linked, mangled */
+    struct heap_string file;     /* the source */
+    uint32_t line;               /* from 1, where the call is; 0: not known */
+    uint32_t flags;              /* enum heap_name_flags */
+};
+
 /* ---- Modules ------------------------------------------------------------------------------------- */
 
 #define HEAP_BUILD_ID_BYTES 32
@@ -372,7 +398,8 @@ struct heap_losses {
     uint64_t refused_modules;  /* frames kept as absolute addresses: no space in MODULES */
     uint64_t failed_dumps;
     uint64_t failed_reservations; /* madvise calls that found no space */
-    uint64_t reserved[5];
+    uint64_t lost_records;        /* of a packed image: records of live blocks that its source had lost: it was cut off */
+    uint64_t reserved[4];
 };
 
 /*
@@ -468,6 +495,7 @@ HEAP_ASSERT(offsetof(struct heap_stack, levels) == 160, "stack");
 HEAP_ASSERT(sizeof(struct heap_stack) == 448, "stack: an odd number of lines, so that the first ones spread over a cache's sets");
 HEAP_ASSERT(offsetof(struct heap_module, bias) == 48, "module");
 HEAP_ASSERT(sizeof(struct heap_module) == 120, "module");
+HEAP_ASSERT(sizeof(struct heap_name) == 48, "name");
 HEAP_ASSERT(sizeof(struct heap_event) == 32, "event");
 HEAP_ASSERT(sizeof(struct heap_ring) == 4096, "ring: one page");
 HEAP_ASSERT(sizeof(struct heap_in_flight) == 64, "in flight");

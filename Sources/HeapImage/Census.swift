@@ -89,6 +89,8 @@ extension HeapImage {
             let recorded = min(blocks.used, UInt64(blocks.roomEntries))
             let found = census.liveBlocks &- UInt64(inFlight.count { $0.block != nil })
             census.lostRecords = recorded > found && blocks.readableEntries < blocks.roomEntries ? recorded - found : 0
+            // And those that were lost before this copy was made.
+            census.lostRecords = census.lostRecords.addingReportingOverflow(losses.lost_records).partialValue
         }
         if census.strayBlocks > 0 {
             note("\(census.strayBlocks) live blocks of stacks that can't be", at: place(of: .stacks, readable))

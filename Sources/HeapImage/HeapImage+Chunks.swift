@@ -90,6 +90,7 @@ extension SectionName {
         case .pieces: "PIECES"
         case .slots: "SLOTS"
         case .blocks: "BLOCKS"
+        case .names: "NAMES"
         }
     }
 }

@@ -139,8 +139,11 @@ extension HeapImage {
     static let entryBytes: [Int] = [
         1, MemoryLayout<heap_module>.size, MemoryLayout<heap_node>.size, MemoryLayout<heap_stack>.size,
         MemoryLayout<heap_thread>.size, MemoryLayout<heap_ring>.size, MemoryLayout<heap_sample>.size,
-        MemoryLayout<heap_piece>.size, Int(HEAP_PIECE_BYTES), MemoryLayout<heap_block>.size,
+        MemoryLayout<heap_piece>.size, Int(HEAP_PIECE_BYTES), MemoryLayout<heap_block>.size, MemoryLayout<heap_name>.size,
     ]
+
+    /// Whether section NAMES is there: only where a dense image says so. In its place others have what is the recorder's own.
+    package var hasNames: Bool { kind != .running && hasFlag(HEAP_FLAG_NAMES) }
 
     private func placeSections() throws(ImageError) {
         let tableOffset = MemoryLayout<heap_header>.offset(of: \.sections) ?? 0
@@ -158,8 +161,12 @@ extension HeapImage {
             var section = ImageSection(offset: entry.offset, entryBytes: entryBytes, used: entry.used)
             defer { placed.append(section) }
             if entry.used == 0 && entry.capacity == 0 { continue }
+            if index == SectionName.names.rawValue && !hasNames {
+                section.used = 0
+                continue
+            }
 
-            let name = SectionName.names[index]
+            let name = SectionName.texts[index]
             let (end, overflow) = entry.offset.addingReportingOverflow(entry.capacity)
             let length = source.length
             if overflow || entry.offset % 8 != 0 || entry.offset < UInt64(MemoryLayout<heap_header>.size)
@@ -199,9 +206,9 @@ extension HeapImage {
 
 /// The sections' numbers and names in messages.
 package enum SectionName: Int {
-    case strings, modules, nodes, stacks, threads, events, timeline, pieces, slots, blocks
+    case strings, modules, nodes, stacks, threads, events, timeline, pieces, slots, blocks, names
 
-    static let names = ["STRINGS", "MODULES", "NODES", "STACKS", "THREADS", "EVENTS", "TIMELINE", "PIECES", "SLOTS", "BLOCKS"]
+    static let texts = ["STRINGS", "MODULES", "NODES", "STACKS", "THREADS", "EVENTS", "TIMELINE", "PIECES", "SLOTS", "BLOCKS", "NAMES"]
 
-    var name: String { Self.names[rawValue] }
+    var name: String { Self.texts[rawValue] }
 }

@@ -1,5 +1,6 @@
 // A file that appears whole or not at all: written beside its place under a name of its own, 0600, and
-// given its own name in the end without ever taking another file's place.
+// given its own name in the end without ever taking another file's place. Or it has no name ever, and is copied to an
+// open descriptor in the end.
 
 import Glibc
 import SystemPackage
@@ -25,6 +26,7 @@ final class NewFile {
     let path: String
     private var temporary = ""
     private var descriptor: CInt = -1
+    private var destination: CInt?
     private let buffer: UnsafeMutableRawBufferPointer
     private var filled = 0
     private(set) var position: UInt64
@@ -45,10 +47,24 @@ final class NewFile {
         guard lseek(descriptor, off_t(clamping: position), SEEK_SET) >= 0 else { throw fail("can't be written") }
     }
 
+    /// Begins a file without a name, in TMPDIR or /tmp, that `commit` copies to `destination`; `name` is for messages.
+    init(copiedTo destination: CInt, name: String, position: UInt64) throws(FileError) {
+        path = name
+        self.position = position
+        self.destination = destination
+        buffer = .allocate(byteCount: chunkBytes, alignment: 64)
+        let directory = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+        var template = Array("\(directory)/heapsum-XXXXXX".utf8CString)
+        descriptor = mkstemp(&template)
+        guard descriptor >= 0 else { throw FileError(path: directory, what: "no temporary file can be made here", errno: Errno(rawValue: errno)) }
+        unlink(template)
+        guard lseek(descriptor, off_t(clamping: position), SEEK_SET) >= 0 else { throw fail("can't be written") }
+    }
+
     deinit {
         if descriptor >= 0 {
             close(descriptor)
-            unlink(temporary)
+            if destination == nil { unlink(temporary) }
         }
         buffer.deallocate()
     }
@@ -99,6 +115,7 @@ final class NewFile {
         let size = MemoryLayout<Value>.size
         let count = withUnsafeBytes(of: value) { pwrite(descriptor, $0.baseAddress, size, 0) }
         guard count == size else { throw fail("can't be written") }
+        if let destination { return try copy(to: destination) }
         // Some file systems know of a full disk only now.
         let closed = close(descriptor)
         descriptor = -1
@@ -115,6 +132,23 @@ final class NewFile {
         guard holder >= 0 else { throw abandon("can't be created") }
         close(holder)
         guard rename(temporary, path) == 0 else { throw abandon("can't be created") }
+    }
+
+    private func copy(to destination: CInt) throws(FileError) {
+        guard lseek(descriptor, 0, SEEK_SET) == 0 else { throw fail("can't be read back") }
+        while true {
+            let count = read(descriptor, buffer.baseAddress, buffer.count)
+            if count < 0 && errno == EINTR { continue }
+            guard count >= 0 else { throw fail("can't be read back") }
+            if count == 0 { return }
+            var done = 0
+            while done < count {
+                let wrote = Glibc.write(destination, buffer.baseAddress.map { $0 + done }, count - done)
+                if wrote < 0 && errno == EINTR { continue }
+                guard wrote > 0 else { throw fail("can't be written") }
+                done += wrote
+            }
+        }
     }
 
     private func abandon(_ what: String) -> FileError {

@@ -2,7 +2,7 @@
 //
 // What comes out says the same as what went in, settled: reallocations in flight are decided and stand
 // among the blocks, the rings are folded into the counters, peak and snapshots are written out. Indexes
-// (of strings, modules, nodes, stacks) stay what they were. The source is never changed.
+// (of strings, modules, nodes, stacks) stay what they were; names are added behind. The source is never changed.
 
 import CHeapImage
 import Glibc
@@ -19,6 +19,8 @@ package struct PackOptions {
     package var rssPeakBytes: UInt64?
     /// The same by kind of mapping.
     package var residence: heap_residence?
+    /// The frames' names, to be stored with them; nil: those that the source has.
+    package var names: [StoredFrame]?
 
     package init(
         state: HeapImage.State? = nil, exitStatus: UInt32? = nil, exitSignal: UInt32? = nil,
@@ -40,6 +42,8 @@ package struct PackSummary {
     package var liveBlocks: UInt64
     /// The whole count, for a report without reading again.
     package var census: Census
+    /// Names that found no place.
+    package var namesLeftOut = 0
 }
 
 extension HeapImage {
@@ -54,9 +58,19 @@ extension HeapImage {
     package func pack(to path: String, options: PackOptions = PackOptions()) throws -> PackSummary {
         // Looked for first, since a large image takes a while; the rename decides.
         if access(path, F_OK) == 0 { throw FileError(path: path, what: "can't be created", errno: .fileExists) }
+        return try pack(into: NewFile(path: path, position: UInt64(MemoryLayout<heap_header>.size)), options)
+    }
+
+    /// The same to an open descriptor, which may be a pipe: the whole copy is made first, in a file without a name.
+    @discardableResult
+    package func pack(toDescriptor descriptor: CInt, name: String, options: PackOptions = PackOptions()) throws -> PackSummary {
+        let out = try NewFile(copiedTo: descriptor, name: name, position: UInt64(MemoryLayout<heap_header>.size))
+        return try pack(into: out, options)
+    }
+
+    private func pack(into out: NewFile, _ options: PackOptions) throws -> PackSummary {
         let running = kind == .running && presence == .running
         let began = sinceStart()
-        let out = try NewFile(path: path, position: UInt64(MemoryLayout<heap_header>.size))
 
         var layout = Layout()
         layout.begin(.blocks, at: out.position)
@@ -68,7 +82,20 @@ extension HeapImage {
             }
         }
         layout.end(.blocks, at: out.position)
-        try copy(.strings, to: out, &layout)
+        var names: NameSection?
+        if let frames = options.names {
+            try copy(.strings, to: out, &layout) { count in
+                let section = NameSection(frames, firstOffset: count)
+                names = section
+                return section.strings
+            }
+            layout.begin(.names, at: out.position)
+            for entry in names?.entries ?? [] { try out.write(value: entry) }
+            layout.end(.names, at: out.position)
+        } else {
+            try copy(.strings, to: out, &layout)
+            if hasNames { try copy(.names, to: out, &layout) }
+        }
         try copy(.modules, to: out, &layout)
         try copy(.nodes, to: out, &layout)
         try copy(.timeline, to: out, &layout)
@@ -78,6 +105,8 @@ extension HeapImage {
         var header = self.header
         header.kind = kind == .dump || running ? HEAP_KIND_DUMP.rawValue : HEAP_KIND_PACKED.rawValue
         header.flags |= HEAP_FLAG_IN_FLIGHT_SETTLED.rawValue
+        header.flags &= ~HEAP_FLAG_NAMES.rawValue
+        if options.names != nil || hasNames { header.flags |= HEAP_FLAG_NAMES.rawValue }
         if kind == .running {
             header.began_ns = running ? began : census.momentNanoseconds
             header.ended_ns = running ? sinceStart() : census.momentNanoseconds
@@ -92,11 +121,13 @@ extension HeapImage {
         header.live_blocks = census.liveBlocks
         header.peak_bytes = census.peak.bytes
         header.peak_blocks = census.peak.blocks
+        header.losses.lost_records = census.lostRecords
         layout.place(in: &header, end: out.position)
         let bytes = out.position
         try out.commit(header: header)
         return PackSummary(
-            path: path, fileBytes: bytes, liveBytes: census.liveBytes, liveBlocks: census.liveBlocks, census: census)
+            path: out.path, fileBytes: bytes, liveBytes: census.liveBytes, liveBlocks: census.liveBlocks, census: census,
+            namesLeftOut: names?.leftOut ?? 0)
     }
 
     /// Packs into `directory` under the first name of `name(1)`, `name(2)`, … that is free.
@@ -122,12 +153,17 @@ extension HeapImage {
         return nanoseconds > header.started_monotonic_ns ? nanoseconds - header.started_monotonic_ns : 0
     }
 
-    private func copy(_ name: SectionName, to out: NewFile, _ layout: inout Layout) throws {
-        layout.begin(name, at: out.position)
+    /// Copies a section, and puts behind it what `more` makes of its size.
+    private func copy(
+        _ name: SectionName, to out: NewFile, _ layout: inout Layout, adding more: (_ byteCount: UInt64) -> [UInt8] = { _ in [] }
+    ) throws {
+        let start = out.position
+        layout.begin(name, at: start)
         try forEachChunk(of: name) { bytes, _ in
             try bytes.withUnsafeBytes { try out.write($0) }
             return true
         }
+        try more(out.position - start).withUnsafeBytes { try out.write($0) }
         layout.end(name, at: out.position)
         while out.position % 8 != 0 { try out.write(value: UInt8(0)) }
     }

@@ -122,6 +122,9 @@ package final class Reduction {
     private var namedFrames = LogFrameTable()
     /// For each input that is an image: the row of each of its stacks, plus one; 0 where there is none.
     private var rowsOfStacks: [Int: [UInt32]] = [:]
+    /// For each input that is an image: the number here of each of its modules.
+    private(set) var modulesOfInputs: [Int: [UInt32]] = [:]
+    private(set) var storedFrames = StoredFrameTable()
 
     private struct ModuleKey: Hashable { var path: [UInt8], buildID: [UInt8] }
 
@@ -253,6 +256,8 @@ extension Reduction {
         input.image = image
         input.census = census
         rowsOfStacks[inputs.count] = fold(census, interned)
+        modulesOfInputs[inputs.count] = numbers
+        if let names = image.storedNames() { storedFrames.add(names) { frame($0, numbers) } }
         // After everything was read: damage is found on the way.
         input.damages = image.damages
         inputs.append(input)
@@ -264,7 +269,7 @@ extension Reduction {
         totals.unmatchedFrees = (totals.unmatchedFrees ?? 0) &+ image.losses.unmatched_frees
     }
 
-    private func frame(_ raw: UInt64, _ numbers: [UInt32]) -> Frame {
+    func frame(_ raw: UInt64, _ numbers: [UInt32]) -> Frame {
         let module = UInt32(truncatingIfNeeded: raw >> 48), offset = raw & 0xFFFF_FFFF_FFFF
         switch module {
         case 0: return Frame(module: SpecialModule.none, offset: offset)

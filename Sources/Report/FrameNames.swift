@@ -1,5 +1,5 @@
 // Names for frames: each frame named once, each module's files opened once, and only for the frames
-// that are asked for. A module without symbols is remembered with the reason, to be told at the end.
+// that are asked for. Names that an image brings come before its modules' files, which may be other ones here. A module without symbols is remembered with the reason, to be told at the end.
 // Source lines are asked for many frames at once where the caller says which will be shown.
 
 import HeapImage
@@ -91,7 +91,9 @@ package final class FrameNames {
             result.moduleName = module.baseName
             result.buildID = module.buildID.isEmpty ? nil : hexadecimal(module.buildID)
             // One byte back: a return address may be the first of the next function.
-            if frame.offset > 0, let found = symbols(frame.module, module)?.name(at: frame.offset - 1) {
+            if let stored = stored(frame) {
+                result.takeSymbol(of: stored)
+            } else if frame.offset > 0, let found = symbols(frame.module, module)?.name(at: frame.offset - 1) {
                 result.symbol = found.name
                 result.function = symbolizer.demangle(found.name)
                 result.symbolOffset = found.offset &+ 1
@@ -103,6 +105,7 @@ package final class FrameNames {
             result.function = symbolizer.demangle(found.name)
             result.symbolOffset = found.offset &+ 1
         }
+        if result.function == nil, frame.module == SpecialModule.none, let stored = stored(frame) { result.takeSymbol(of: stored) }
         if frame.module != SpecialModule.cut && frame.module != SpecialModule.thread {
             result.address = reduction.address(of: frame)
         }
@@ -117,6 +120,7 @@ package final class FrameNames {
     package func expanded(_ frame: Frame) -> [NamedFrame] {
         if let known = expansions[frame] { return known }
         let module = reduction.modules[Int(frame.module)]
+        if expandStored(frame), let made = expansions[frame] { return made }
         if module.isFile, frame.offset > 0, let symbols = symbols(frame.module, module) {
             expand([frame], by: symbols)
             if let made = expansions[frame] { return made }
@@ -150,7 +154,7 @@ package final class FrameNames {
     /// The same for frames, each of which is named once.
     func prepare(frames: [Frame]) {
         var wanted: [UInt32: [Frame]] = [:]
-        for frame in frames where frame.offset > 0 && expansions[frame] == nil { wanted[frame.module, default: []].append(frame) }
+        for frame in frames where frame.offset > 0 && expansions[frame] == nil && !expandStored(frame) { wanted[frame.module, default: []].append(frame) }
         for (number, frames) in wanted.sorted(by: { $0.key < $1.key }) {
             let module = reduction.modules[Int(number)]
             if module.isFile, let symbols = symbols(number, module) { expand(frames, by: symbols) }
@@ -181,6 +185,38 @@ package final class FrameNames {
                 return entry
             }
         }
+    }
+
+    /// What an image says of a frame; nil where none does, and where the user has a listing of the module.
+    private func stored(_ frame: Frame) -> [StoredName]? {
+        guard let names = reduction.storedNames(of: frame), !names.isEmpty else { return nil }
+        let module = reduction.modules[Int(frame.module)]
+        return module.isFile && symbolizer.hasListing(of: String(decoding: module.path, as: UTF8.self)) ? nil : names
+    }
+
+    private func expandStored(_ frame: Frame) -> Bool {
+        guard reduction.modules[Int(frame.module)].isFile, let stored = stored(frame) else { return false }
+        let function = name(frame)
+        expansions[frame] = symbolizer.hasLines ? stored.map(function.taking) : [function]
+        return true
+    }
+
+    /// The names of all frames of an input that is an image, to be stored in it.
+    ///
+    /// A frame that was looked up and has no name is among them, so that nobody looks for it again; one that could not
+    /// be looked up is not.
+    /// - Complexity: O(nodes) look-ups.
+    package func namesToStore(ofInput input: Int) -> [StoredFrame] {
+        let frames = reduction.frames(ofInput: input)
+        prepare(frames: frames.map(\.frame))
+        var result: [StoredFrame] = []
+        for (raw, frame) in frames where frame.module != SpecialModule.cut && frame.module != SpecialModule.thread {
+            let entries = expanded(frame)
+            let isNamed = entries.contains { $0.function != nil }
+            if !isNamed && (failed[frame.module] != nil || !reduction.modules[Int(frame.module)].isFile) { continue }
+            result.append(StoredFrame(frame: raw, names: entries.map(\.stored)))
+        }
+        return result
     }
 
     private func absoluteName(_ address: UInt64) -> SymbolName? {

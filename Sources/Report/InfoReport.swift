@@ -124,6 +124,7 @@ package struct InfoReport {
             ("frames kept as absolute addresses: no space for their module", losses.refused_modules),
             ("dumps that failed", losses.failed_dumps),
             ("reservations of space that failed", losses.failed_reservations),
+            ("records of live blocks that were lost before this copy was made", losses.lost_records),
         ]
     }
 

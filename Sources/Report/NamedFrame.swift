@@ -1,5 +1,6 @@
 // A frame with all that is known of it, and its text for people.
 
+import HeapImage
 import Reduce
 
 /// A frame with its name.
@@ -43,6 +44,30 @@ package struct NamedFrame {
         }
         if !frame.file.isEmpty { file = String(decoding: frame.file, as: UTF8.self) }
         line = frame.line.map(Int.init)
+    }
+
+    /// Takes the function that the return address is in: of stored names the last, where a symbol gave it.
+    mutating func takeSymbol(of stored: [StoredName]) {
+        guard let last = stored.last, let offset = last.symbolOffset else { return }
+        function = last.function
+        symbol = last.symbol
+        symbolOffset = offset
+    }
+
+    /// The same frame as one of the functions that are stored for it.
+    func taking(_ stored: StoredName) -> NamedFrame {
+        var entry = self
+        entry.function = stored.function
+        entry.symbol = stored.symbol
+        entry.symbolOffset = stored.symbolOffset
+        entry.file = stored.file
+        entry.line = stored.line
+        entry.inlined = stored.inlined
+        return entry
+    }
+
+    var stored: StoredName {
+        StoredName(function: function, symbol: symbol, file: file, line: line, symbolOffset: symbolOffset, inlined: inlined)
     }
 
     private var parts: (name: String, offset: String) {

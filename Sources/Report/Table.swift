@@ -239,20 +239,24 @@ package struct Table {
                 lines.append("Lost: \(escaped(input.path)): \(counted(input.recordsLost, "record")) cut off.")
             }
         }
-        if let names {
-            let shown = names.withoutSymbols.prefix(8)
-            for module in shown {
-                lines.append("No names for \(counted(UInt64(module.frames), "frame")) of \(escaped(module.module)): \(escaped(module.reason))"
-                    + (module.wanted.map { "; wanted: \(escaped($0))" } ?? "") + ".")
-            }
-            let more = names.withoutSymbols.dropFirst(shown.count)
-            if !more.isEmpty {
-                lines.append("No names for \(counted(UInt64(more.reduce(0) { $0 + $1.frames }), "frame")) of \(counted(UInt64(more.count), "more module")).")
-            }
-            let notes = names.notes
-            for note in notes.prefix(8) { lines.append("Names: \(escaped(note)).") }
-            if notes.count > 8 { lines.append("Names: \(counted(UInt64(notes.count - 8), "more file")) could not be used.") }
+        return lines + (names.map(nameWarnings) ?? [])
+    }
+
+    /// The part of it that is about names.
+    package static func nameWarnings(_ names: FrameNames) -> [String] {
+        var lines: [String] = []
+        let shown = names.withoutSymbols.prefix(8)
+        for module in shown {
+            lines.append("No names for \(counted(UInt64(module.frames), "frame")) of \(escaped(module.module)): \(escaped(module.reason))"
+                + (module.wanted.map { "; wanted: \(escaped($0))" } ?? "") + ".")
         }
+        let more = names.withoutSymbols.dropFirst(shown.count)
+        if !more.isEmpty {
+            lines.append("No names for \(counted(UInt64(more.reduce(0) { $0 + $1.frames }), "frame")) of \(counted(UInt64(more.count), "more module")).")
+        }
+        let notes = names.notes
+        for note in notes.prefix(8) { lines.append("Names: \(escaped(note)).") }
+        if notes.count > 8 { lines.append("Names: \(counted(UInt64(notes.count - 8), "more file")) could not be used.") }
         return lines
     }
 }

@@ -55,6 +55,12 @@ package final class Symbolizer {
         return NamedModule(symbols: symbols, path: path, lists: own, lines: lines)
     }
 
+    /// Whether source lines and inlined calls are wanted.
+    package var hasLines: Bool { lines != nil }
+
+    /// Whether a listing that the user named is of this module.
+    package func hasListing(of path: String) -> Bool { lists.contains { $0.isOf(module: path) } }
+
     /// The name of an address outside of all modules, by the listings.
     package func name(ofAbsolute address: UInt64) -> SymbolName? {
         for list in lists { if let name = list.name(at: address) { return name } }

@@ -1,9 +1,11 @@
-// heapsum pack: dense copies of images.
+// heapsum pack: dense copies of images, with their frames' names where these are wanted.
 
 import ArgumentParser
 import Glibc
 import HeapImage
+import Reduce
 import Report
+import Symbols
 
 struct PackCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -15,45 +17,84 @@ struct PackCommand: ParsableCommand {
             overwritten: where a name is taken, the next is NAME-2.heap. Of a program that still runs, \
             the copy is a dump.
 
+            Frames are kept as module and offset; to name them, a reader needs the program's binaries. With \
+            --with-symbols the copy brings the names along: functions, source lines, inlined calls. Such a copy \
+            is readable anywhere, and stays so when the binaries are replaced.
+
             EXAMPLES
               heapsum pack /dev/shm/app.4711.heap -o .
+              heapsum pack --with-symbols -o sent out/*.heap
+              heapsum pack --with-symbols app.4711.heap -o - | ssh build-host 'heapsum --top 5 -'
+
+            Exit status: 0 done, 2 an image can't be packed, 64 wrong arguments.
             """)
 
-    @Argument(help: "Images.", completion: .file())
+    @Argument(help: "Images; - is standard input.", completion: .file(extensions: ["heap"]))
     var files: [String]
 
-    @Option(name: [.short, .long], help: ArgumentHelp("The directory for the copies, made where missing.", valueName: "dir"), completion: .directory)
+    @Option(name: [.short, .long], help: ArgumentHelp(
+        "The directory for the copies, made where missing; - writes the one copy to standard output.", valueName: "dir"), completion: .directory)
     var output = "."
+
+    @Flag(help: "Store the names of all frames, as they can be found here, in the copies.")
+    var withSymbols = false
+
+    @OptionGroup(title: "Symbols")
+    var symbols: SymbolOptions
 
     func validate() throws {
         if files.isEmpty { throw ValidationError("Name an image.") }
-        if output == "-" { throw ValidationError("Packing to standard output is not supported yet; name a directory.") }
+        guard output == "-" else { return }
+        if files.count > 1 { throw ValidationError("Standard output takes one image; name a directory for several.") }
+        if isatty(STDOUT_FILENO) == 1 { throw ValidationError("A packed image is no text, and standard output is a terminal; name a directory, or send it on.") }
     }
 
     func run() throws {
-        if mkdir(output, 0o777) != 0 && errno != EEXIST {
+        if output != "-" && mkdir(output, 0o777) != 0 && errno != EEXIST {
             say("\(output): can't be made: \(String(cString: strerror(errno)))")
             throw ExitCode.badInput
         }
+        let symbolizer = try symbols.symbolizer()
         var failed = false
         for file in files {
             do {
-                let image = try HeapImage(path: file)
-                let running = image.kind == .dump || image.presence == .running
-                let own = ImageNames.image(program: image.programName, processID: image.header.pid)
-                let summary = try image.pack(into: output) { attempt in
-                    running ? ImageNames.dump(ofImage: own, number: attempt)
-                        : ImageNames.image(program: image.programName, processID: image.header.pid, attempt: attempt)
-                }
-                for damage in image.damages { say("damaged: \(damage)") }
-                let out = TextOutput(descriptor: STDOUT_FILENO, name: "standard output")
-                try out.write(summary.path + "\n")
-                try out.finish()
+                try pack(HeapImage(path: file), symbolizer)
             } catch {
                 say("\(error)")
                 failed = true
             }
         }
         if failed { throw ExitCode.badInput }
+    }
+
+    private func pack(_ image: HeapImage, _ symbolizer: Symbolizer) throws {
+        var options = PackOptions()
+        var warnings: [String] = []
+        if withSymbols {
+            let reduction = Reduction()
+            try reduction.add(image)
+            let names = FrameNames(reduction, symbolizer: symbolizer)
+            options.names = names.namesToStore(ofInput: 0)
+            warnings = Table.nameWarnings(names)
+        }
+        let summary: PackSummary
+        if output == "-" {
+            summary = try image.pack(toDescriptor: STDOUT_FILENO, name: "standard output", options: options)
+        } else {
+            let running = image.kind == .dump || image.presence == .running
+            let own = ImageNames.image(program: image.programName, processID: image.header.pid)
+            summary = try image.pack(into: output, options: options) { attempt in
+                running ? ImageNames.dump(ofImage: own, number: attempt)
+                    : ImageNames.image(program: image.programName, processID: image.header.pid, attempt: attempt)
+            }
+        }
+        for damage in image.damages { say("damaged: \(damage)") }
+        if summary.census.lostRecords > 0 { say("\(image.file): \(counted(summary.census.lostRecords, "record")) of live blocks lost; the copy says so too") }
+        for warning in warnings { say(warning) }
+        if summary.namesLeftOut > 0 { say("\(image.file): \(counted(UInt64(summary.namesLeftOut), "name")) left out: an image has place for 4 GB of them") }
+        if output == "-" { return }
+        let out = TextOutput(descriptor: STDOUT_FILENO, name: "standard output")
+        try out.write(summary.path + "\n")
+        try out.finish()
     }
 }

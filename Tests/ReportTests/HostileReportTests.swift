@@ -28,6 +28,11 @@ import TestSupport
             let stack = builder.addStack([heap_frame_make(module, index), heap_frame_make(HEAP_MODULE_CUT, 0), heap_frame_make(module, 9)])
             builder.addBlock(address: 0x1000 + index * 0x10000, bytes: 100 * index, stack: stack)
         }
+        if kind != HEAP_KIND_RUNNING {
+            builder.addName(heap_frame_make(module, 9), "inner\u{1B}[2J", symbol: "_inner", file: "/a.c", line: 1, flags: 3)
+            builder.addName(heap_frame_make(module, 9), "outer", symbol: "_outer", file: "/a.c", line: 9, offset: 4, flags: 1)
+            builder.addName(heap_frame_make(module, 2), nil)
+        }
         _ = builder.addThread(tid: 1)
         builder.timeline = [heap_sample(time_ns: 1, live_bytes: 1, live_blocks: 1, rss_bytes: 0)]
         return builder

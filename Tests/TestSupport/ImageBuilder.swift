@@ -20,6 +20,8 @@ package struct ImageBuilder {
     package var threads: [heap_thread] = []
     package var rings: [heap_ring] = []
     package var timeline: [heap_sample] = []
+    /// What section NAMES holds; the flag goes with it.
+    package var names: [heap_name] = []
     private var strings: [UInt8] = [0]
     private var nodeOf: [NodeKey: UInt32] = [:]
     private var denseBlocks: [UInt8] = []
@@ -51,6 +53,16 @@ package struct ImageBuilder {
         let start = strings.count
         strings.append(contentsOf: bytes)
         return heap_string(offset: UInt32(start), length: UInt32(strings.count - start))
+    }
+
+    /// Adds an entry of NAMES.
+    package mutating func addName(
+        _ frame: UInt64, _ function: String?, symbol: String? = nil, file: String? = nil, line: UInt32 = 0, offset: UInt64 = HEAP_NAME_NO_SYMBOL,
+        flags: UInt32 = 0
+    ) {
+        func string(_ text: String?) -> heap_string { text.map { addString($0.utf8) } ?? heap_string() }
+        names.append(heap_name(
+            frame: frame, symbol_offset: offset, function: string(function), symbol: string(symbol), file: string(file), line: line, flags: flags))
     }
 
     /// Adds a module; its number is what frames say.
@@ -230,17 +242,22 @@ package struct ImageBuilder {
         } else {
             contents[Int(HEAP_SECTION_BLOCKS.rawValue)] = denseBlocks
         }
-        let entryBytes: [UInt32] = [1, 120, 16, UInt32(MemoryLayout<heap_stack>.size), 256, 4096, 32, 16, 16384, 24, 8, 8, 8]
+        if !names.isEmpty {
+            put(HEAP_SECTION_NAMES, names)
+            header.flags |= HEAP_FLAG_NAMES.rawValue
+        }
+        let index = UInt32(names.isEmpty ? 8 : MemoryLayout<heap_name>.size)
+        let entryBytes: [UInt32] = [1, 120, 16, UInt32(MemoryLayout<heap_stack>.size), 256, 4096, 32, 16, 16384, 24, index, 8]
         // A running image's sections have room to grow, by pages; a dense one's stand end to end.
         let step: UInt64 = kind == HEAP_KIND_RUNNING ? 4096 : 8
         var position = (UInt64(MemoryLayout<heap_header>.size) + step - 1) / step * step
         var sections: [heap_section] = []
-        for (index, content) in contents.enumerated() {
+        for (number, content) in contents.enumerated() {
             let count = UInt64(content.count)
             let capacity = kind == HEAP_KIND_RUNNING && count > 0 ? (count + 4096 + step - 1) / step * step : count
             sections.append(heap_section(
-                offset: position, capacity: capacity, used: count / UInt64(entryBytes[index]), ready_bytes: count,
-                entry_bytes: entryBytes[index], reserved: 0))
+                offset: position, capacity: capacity, used: count / UInt64(entryBytes[number]), ready_bytes: count,
+                entry_bytes: entryBytes[number], reserved: 0))
             position = (position + capacity + step - 1) / step * step
         }
         withUnsafeMutableBytes(of: &header.sections) { bytes in

@@ -1,0 +1,151 @@
+// Names that an image brings for its frames (`heapsum pack --with-symbols`): what the modules' files said where the
+// image was packed.
+//
+// Invariant: no more memory goes to names than the image itself has of them, whatever its entries claim: strings are
+// read when they are asked for, once each, and their sum is bounded by section STRINGS.
+
+import CHeapImage
+
+/// One function that a frame stands for.
+package struct StoredName: Equatable {
+    /// As people read it; nil: the frame was looked up, and has no name.
+    package var function: String?
+    /// As it is linked, mangled.
+    package var symbol: String?
+    package var file: String?
+    package var line: Int?
+    /// From the symbol's start to the return address; nil where no symbol gave the name.
+    package var symbolOffset: UInt64?
+    /// nil where the source isn't known.
+    package var inlined: Bool?
+
+    package init(
+        function: String? = nil, symbol: String? = nil, file: String? = nil, line: Int? = nil, symbolOffset: UInt64? = nil, inlined: Bool? = nil
+    ) {
+        self.function = function
+        self.symbol = symbol
+        self.file = file
+        self.line = line
+        self.symbolOffset = symbolOffset
+        self.inlined = inlined
+    }
+}
+
+/// A frame as an image has it (`heap_node.frame`), and its functions: the innermost first.
+package struct StoredFrame {
+    package var frame: UInt64
+    package var names: [StoredName]
+
+    package init(frame: UInt64, names: [StoredName]) {
+        self.frame = frame
+        self.names = names
+    }
+}
+
+/// The names in one image.
+package final class StoredNames {
+    /// Longer names are cut: compilers make some of a few kilobytes.
+    package static let longestName = 1 << 16
+    /// More functions inlined at one place than any compiler makes of real code.
+    static let mostInlined = 1024
+
+    private let image: HeapImage
+    private var entries: [heap_name] = []
+    private var texts: [UInt64: String] = [:]
+    private var unreadBytes: Int
+
+    /// Where each frame's entries lie; of a frame that is there twice the first.
+    package private(set) var frames: [(frame: UInt64, entries: Range<Int>)] = []
+
+    fileprivate init(_ image: HeapImage) {
+        self.image = image
+        unreadBytes = image.sections[SectionName.strings.rawValue].readableEntries
+        entries.reserveCapacity(image.sections[SectionName.names.rawValue].readableEntries)
+        image.forEachEntry(of: .names, as: heap_name.self) { [self] index, entry in
+            entries.append(entry)
+            if let last = frames.last, last.frame == entry.frame {
+                frames[frames.count - 1].entries = last.entries.lowerBound ..< index + 1
+            } else {
+                frames.append((entry.frame, index ..< index + 1))
+            }
+        }
+    }
+
+    /// The functions in a range of entries, the innermost first.
+    ///
+    /// - Complexity: O(1) a function whose strings were asked for before; else a read of each.
+    package func names(_ range: Range<Int>) -> [StoredName] {
+        if range.count > Self.mostInlined {
+            image.note("a frame with more than \(Self.mostInlined) functions", at: image.place(of: .names, range.lowerBound))
+        }
+        // The last is the function itself.
+        return entries[range.clamped(to: entries.indices)].suffix(Self.mostInlined).map { entry in
+            StoredName(
+                function: text(entry.function), symbol: text(entry.symbol), file: text(entry.file), line: entry.line == 0 ? nil : Int(entry.line),
+                symbolOffset: entry.symbol_offset == HEAP_NAME_NO_SYMBOL ? nil : entry.symbol_offset,
+                inlined: entry.flags & HEAP_NAME_SOURCE.rawValue == 0 ? nil : entry.flags & HEAP_NAME_INLINED.rawValue != 0)
+        }
+    }
+
+    private func text(_ string: heap_string) -> String? {
+        if string.offset == 0 { return nil }
+        let key = UInt64(string.offset) << 32 | UInt64(string.length)
+        if let text = texts[key] { return text }
+        let bytes = min(Int(string.length), Self.longestName)
+        guard bytes <= unreadBytes else {
+            image.note("names that overlap", at: image.sections[SectionName.strings.rawValue].offset &+ UInt64(string.offset))
+            return nil
+        }
+        unreadBytes -= bytes
+        let text = image.text(string, limit: Self.longestName)
+        texts[key] = text
+        return text
+    }
+}
+
+extension HeapImage {
+    /// The names that the image brings; nil where it brings none.
+    ///
+    /// - Complexity: O(names)
+    package func storedNames() -> StoredNames? { hasNames ? StoredNames(self) : nil }
+}
+
+// MARK: - Writing
+
+/// Names on their way into an image: entries of NAMES, and the strings that come after those that are there.
+struct NameSection {
+    private(set) var entries: [heap_name] = []
+    private(set) var strings: [UInt8] = []
+    /// Names without a place: STRINGS is full.
+    private(set) var leftOut = 0
+    private let firstOffset: UInt64
+    private var places: [String: heap_string] = [:]
+
+    /// For an image whose strings end at `firstOffset` bytes.
+    init(_ frames: [StoredFrame], firstOffset: UInt64) {
+        self.firstOffset = firstOffset
+        for frame in frames {
+            for name in frame.names {
+                var flags: UInt32 = 0
+                if let inlined = name.inlined { flags = HEAP_NAME_SOURCE.rawValue | (inlined ? HEAP_NAME_INLINED.rawValue : 0) }
+                entries.append(heap_name(
+                    frame: frame.frame, symbol_offset: name.symbolOffset ?? HEAP_NAME_NO_SYMBOL, function: place(name.function),
+                    symbol: place(name.symbol), file: place(name.file), line: UInt32(clamping: name.line ?? 0), flags: flags))
+            }
+        }
+    }
+
+    private mutating func place(_ text: String?) -> heap_string {
+        guard let text else { return heap_string() }
+        if let place = places[text] { return place }
+        let bytes = Array(text.utf8.prefix(StoredNames.longestName))
+        guard let offset = UInt32(exactly: firstOffset + UInt64(strings.count)), UInt64(offset) + UInt64(bytes.count) <= UInt64(UInt32.max) else {
+            leftOut += 1
+            return heap_string()
+        }
+        strings += bytes
+        let place = heap_string(offset: offset, length: UInt32(bytes.count))
+        places[text] = place
+        return place
+    }
+}
