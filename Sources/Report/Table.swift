@@ -34,7 +34,7 @@ package struct Table {
     /// Most inputs that are told of one by one.
     private static let headLimit = 8
 
-    private func writeHead(_ reduction: Reduction, _ selection: RowSelection, to out: TextOutput) throws {
+    func writeHead(_ reduction: Reduction, _ selection: RowSelection, to out: TextOutput) throws {
         // A build's directory holds hundreds of images: those that hold the most stand for all.
         let inputs = reduction.inputs.count <= Self.headLimit ? reduction.inputs
             : Array(reduction.inputs.sorted { $0.bytes > $1.bytes }.prefix(Self.headLimit))
@@ -80,17 +80,19 @@ package struct Table {
 
     private struct Column { var title: String, text: (Row) -> String }
 
+    static func share(_ part: UInt64, of whole: UInt64) -> String {
+        if whole == 0 { return "-" }
+        // A damaged image may claim sums past 64 bits, which wrap: a share can then be of any size.
+        let tenths = Int(min(Double(part) * 1000 / Double(whole), 1e9).rounded())
+        return "\(tenths / 10).\(tenths % 10)%"
+    }
+
     private func columns(_ totals: Totals, _ selection: RowSelection) -> [Column] {
         // At the peak a share is one of the peak.
         let whole = selection.blocks.moment == .peak ? totals.peakBytes ?? 0 : totals.liveBytes
         var columns = [
             Column(title: "bytes") { grouped($0.bytes) },
-            Column(title: "share") { row in
-                if whole == 0 { return "-" }
-                // A damaged image may claim sums past 64 bits, which wrap: a share can then be of any size.
-                let tenths = Int(min(Double(row.bytes) * 1000 / Double(whole), 1e9).rounded())
-                return "\(tenths / 10).\(tenths % 10)%"
-            },
+            Column(title: "share") { Self.share($0.bytes, of: whole) },
             Column(title: "blocks") { grouped($0.blocks) },
         ]
         if selection.blocks.moment == .end { columns.append(Column(title: "oldest") { $0.oldestSeconds.map(shortDuration) ?? "-" }) }
@@ -184,7 +186,7 @@ package struct Table {
 
     // MARK: The foot
 
-    private func writeFoot(
+    func writeFoot(
         _ reduction: Reduction, _ selection: RowSelection, _ names: FrameNames, to out: TextOutput
     ) throws {
         if selection.below > 0 {

@@ -34,6 +34,7 @@ struct ReduceCommand: ParsableCommand {
               heapsum --top 5 --frames 0 out/     five, with all frames, of a directory
               heapsum --sort blocks out/          by how many blocks they hold
               heapsum --by function out/          by who asked; also module, file, line, thread, size
+              heapsum --tree out/                 the calls that led there, as a tree; --inverted from the inside
               heapsum --sort peak-bytes a.heap    what held the memory at its peak
               heapsum --include 'parse_.*' --exclude '/libssl' app.4711.heap
               heapsum --format json app.4711.heap | jq '.rows[0]'
@@ -59,6 +60,12 @@ struct ReduceCommand: ParsableCommand {
     @OptionGroup(title: "Rows")
     var selection: SelectionOptions
 
+    @Flag(help: "Show the calls as a tree, from the outermost inward. --top is of calls then, and --frames of levels.")
+    var tree = false
+
+    @Flag(help: "Show the calls as a tree from the function that asked outward.")
+    var inverted = false
+
     @Option(help: ArgumentHelp(
         "What to print. For other tools: pprof, speedscope, massif (ms_print), callgrind (KCachegrind), folded (flame graphs); "
             + "records are in the form of an AIX debug malloc log.", valueName: "format"))
@@ -78,6 +85,11 @@ struct ReduceCommand: ParsableCommand {
 
     func validate() throws {
         if files.isEmpty { throw ValidationError("Name the images to reduce.") }
+        if isTree {
+            if format != .table { throw ValidationError("--tree and --inverted are of the table; --format folded and --format json have whole stacks.") }
+            if selection.by != .stack { throw ValidationError("A tree is made of stacks: --by doesn't go with --tree and --inverted.") }
+            if selection.sort != .bytes && selection.sort != .blocks { throw ValidationError("A tree's calls are ordered by bytes or by blocks: --sort bytes or --sort blocks.") }
+        }
         if let machine = format.machine, let why = machine.needsStacks, selection.by != .stack {
             throw ValidationError("--by doesn't go with --format \(machine.rawValue): \(why).")
         }
@@ -111,6 +123,7 @@ struct ReduceCommand: ParsableCommand {
 
     private func report(_ reduction: Reduction, _ filter: FrameFilter, _ suppressions: Suppressions?, _ symbolizer: Symbolizer) throws {
         let names = FrameNames(reduction, symbolizer: symbolizer)
+        if isTree { return try reportTree(reduction, names, filter, suppressions) }
         let isTable = format == .table
         let withFreed = format.machine?.showsHistory ?? false
         let rows = try selection.rows(
@@ -129,5 +142,28 @@ struct ReduceCommand: ParsableCommand {
         try out.finish()
         // In a table these stand at the end; what reads the other formats can't be told in them.
         if !isTable { for line in Table.notes(reduction, rows) + Table.warnings(reduction, names) { say(line) } }
+    }
+
+    private var isTree: Bool { tree || inverted }
+
+    private func reportTree(_ reduction: Reduction, _ names: FrameNames, _ filter: FrameFilter, _ suppressions: Suppressions?) throws {
+        // The limits are of the tree's calls, which all stacks make up.
+        var all = selection
+        all.top = 0
+        all.minBytes = ByteCount(value: 0)
+        let rows = try all.rows(of: reduction, names: names, filter: filter, inTable: true, suppressions: suppressions)
+        names.prepare(rows.rows)
+        var limits = CallTreeLimits()
+        limits.leastBytes = selection.minBytes.value
+        limits.most = selection.limit(selection.top, inTable: false)
+        limits.depth = selection.limit(selection.frames, inTable: false)
+        // Whoever says how much is shown gets that.
+        if selection.top != nil || selection.minBytes.value > 0 { limits.leastShare = 0 }
+        let out = try TextOutput(path: output)
+        let style = output == "-" ? Style(descriptor: STDOUT_FILENO, color: color) : Style(colors: color == .always)
+        try CallTreeTable(
+            table: Table(style: style), direction: inverted ? .inverted : .topDown, limits: limits, byBlocks: selection.sort == .blocks)
+            .write(reduction, rows, names: names, to: out)
+        try out.finish()
     }
 }

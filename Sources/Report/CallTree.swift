@@ -1,0 +1,150 @@
+// The calls that live memory was asked for by, as one tree: from the outermost function inward, or inverted, from
+// the asking function outward.
+//
+// Invariant: a call's bytes are its own and its calls' below it, so each level of the whole tree sums to the whole.
+// Calls of one function from one caller are one, whichever line they stand in. A function that inlined others is
+// their caller, as in a stack.
+
+import Reduce
+
+/// Which end of the stacks is the tree's root.
+package enum CallTreeDirection: Sendable {
+    /// From the thread's start inward.
+    case topDown
+    /// From the function that asked outward.
+    case inverted
+}
+
+package struct CallTree {
+    package struct Node {
+        /// What is called, and where it is from where all that were merged agree.
+        package var name: String
+        package var place: String
+        package var isDim: Bool
+        package var bytes: UInt64 = 0
+        package var blocks: UInt64 = 0
+        /// What it asked for itself, in a tree from the outermost inward; what ends there, in an inverted one.
+        package var ownBytes: UInt64 = 0
+        package var ownBlocks: UInt64 = 0
+        /// The largest first.
+        package var children: [Int] = []
+        fileprivate var file: String?
+        fileprivate var line: Int?
+        fileprivate var module: String
+
+        init(name: String, isDim: Bool = false, file: String? = nil, line: Int? = nil, module: String = "") {
+            (self.name, self.isDim, self.file, self.line, self.module) = (name, isDim, file, line, module)
+            place = ""
+        }
+    }
+
+    /// Node 0 is the root, which stands for all; no child is before its parent.
+    package private(set) var nodes = [Node(name: "")]
+    private var numbers: [Edge: Int] = [:]
+
+    private struct Edge: Hashable { var parent: Int, function: Int }
+    private struct Function: Hashable { var name: String, module: String }
+
+    /// Makes the tree of rows, ordered by blocks or by bytes.
+    ///
+    /// - Complexity: O(rows × frames)
+    package init(_ rows: [Row], names: FrameNames, direction: CallTreeDirection, byBlocks: Bool = false) {
+        var functions: [Function: Int] = [:]
+        var known: [Frame: [(entry: NamedFrame, function: Int)]] = [:]
+        for row in rows {
+            var path: [(entry: NamedFrame, function: Int)] = []
+            for frame in names.reduction.frames(of: row) {
+                let entries = known[frame] ?? names.expanded(frame).map { entry in
+                    let function = Function(name: entry.function ?? entry.text, module: entry.modulePath ?? "")
+                    let number = functions[function] ?? functions.count
+                    functions[function] = number
+                    return (entry, number)
+                }
+                known[frame] = entries
+                path += entries
+            }
+            add(row, direction == .inverted ? path : path.reversed())
+        }
+        for number in nodes.indices {
+            nodes[number].place = Self.place(nodes[number])
+            let children = nodes[number].children.sorted { order($0, byBlocks) > order($1, byBlocks) }
+            nodes[number].children = children
+        }
+    }
+
+    private func order(_ node: Int, _ byBlocks: Bool) -> (UInt64, UInt64, Int) {
+        byBlocks ? (nodes[node].blocks, nodes[node].bytes, -node) : (nodes[node].bytes, nodes[node].blocks, -node)
+    }
+
+    private mutating func add(_ row: Row, _ path: [(entry: NamedFrame, function: Int)]) {
+        var node = 0
+        count(row, at: 0)
+        for (entry, function) in path {
+            let edge = Edge(parent: node, function: function)
+            if let number = numbers[edge] {
+                node = number
+                if nodes[node].line != entry.line { nodes[node].line = nil }
+                if nodes[node].file != entry.file { nodes[node].file = nil }
+            } else {
+                let name = entry.function.map(escaped) ?? entry.text
+                nodes.append(Node(
+                    name: name, isDim: entry.isStartup || entry.frame.module == SpecialModule.cut, file: entry.file, line: entry.line,
+                    module: entry.function == nil ? "" : escaped(entry.moduleName ?? "")))
+                numbers[edge] = nodes.count - 1
+                nodes[node].children.append(nodes.count - 1)
+                node = nodes.count - 1
+            }
+            count(row, at: node)
+        }
+        nodes[node].ownBytes &+= row.bytes
+        nodes[node].ownBlocks &+= row.blocks
+    }
+
+    private mutating func count(_ row: Row, at node: Int) {
+        nodes[node].bytes &+= row.bytes
+        nodes[node].blocks &+= row.blocks
+    }
+
+    private static func place(_ node: Node) -> String {
+        guard let file = node.file else { return node.module }
+        return escaped(file.split(separator: "/").last.map(String.init) ?? file) + (node.line.map { ":\($0)" } ?? "")
+    }
+}
+
+/// Which calls of a tree are shown.
+package struct CallTreeLimits {
+    /// The smallest call that is shown, as a share of the whole or in bytes.
+    package var leastShare = 0.01
+    package var leastBytes: UInt64 = 0
+    /// Most calls shown, the largest first; nil: as many as are large enough.
+    package var most: Int?
+    /// Most calls below one another.
+    package var depth: Int?
+
+    package init(leastShare: Double = 0.01) { self.leastShare = leastShare }
+}
+
+extension CallTree {
+    /// Which nodes are shown: with each its callers up to the root.
+    func shown(_ limits: CallTreeLimits, byBlocks: Bool) -> [Bool] {
+        let whole = Double(byBlocks ? nodes[0].blocks : nodes[0].bytes)
+        var shown = [Bool](repeating: false, count: nodes.count)
+        var levels = [Int](repeating: 0, count: nodes.count)
+        shown[0] = true
+        var candidates: [Int] = []
+        for number in nodes.indices where shown[number] {
+            for child in nodes[number].children {
+                levels[child] = levels[number] + 1
+                let value = Double(byBlocks ? nodes[child].blocks : nodes[child].bytes)
+                guard nodes[child].bytes >= limits.leastBytes, value >= limits.leastShare * whole, levels[child] <= limits.depth ?? .max else { continue }
+                shown[child] = true
+                candidates.append(child)
+            }
+        }
+        guard let most = limits.most, candidates.count > most else { return shown }
+        // Of equals the one that is nearer to the root, since a parent comes before its child.
+        candidates.sort { order($0, byBlocks) > order($1, byBlocks) }
+        for number in candidates.dropFirst(most) { shown[number] = false }
+        return shown
+    }
+}

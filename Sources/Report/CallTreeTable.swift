@@ -1,0 +1,114 @@
+// The tree of calls as text. Numbers stand in columns at the left, as in the table, so that they can be compared
+// down the page; calls that lead to one call alone stand below one another without a step, or a deep stack would
+// run off the right.
+
+import HeapImage
+import Reduce
+
+/// Writes a reduction as a tree of calls.
+package struct CallTreeTable {
+    package var table: Table
+    package var direction: CallTreeDirection
+    package var limits: CallTreeLimits
+    package var byBlocks: Bool
+
+    package init(table: Table, direction: CallTreeDirection, limits: CallTreeLimits, byBlocks: Bool) {
+        (self.table, self.direction, self.limits, self.byBlocks) = (table, direction, limits, byBlocks)
+    }
+
+    /// Steps to the right after which there are no more.
+    private static let mostSteps = 40
+
+    /// What is still to be written, at the place where it will stand.
+    private struct Pending {
+        enum Item {
+            case call(Int)
+            case note(bytes: UInt64, blocks: UInt64, text: String)
+        }
+        var item: Item
+        /// What stands before the first line of it, and before those below.
+        var first = "", rest = ""
+        var steps = 0
+    }
+
+    package func write(_ reduction: Reduction, _ selection: RowSelection, names: FrameNames, to out: TextOutput) throws {
+        try table.writeHead(reduction, selection, to: out)
+        let tree = CallTree(selection.rows, names: names, direction: direction, byBlocks: byBlocks)
+        let shown = tree.shown(limits, byBlocks: byBlocks)
+        let root = tree.nodes[0]
+        if root.children.isEmpty {
+            try out.write("\nNo stack passes the filters, or none has frames.\n")
+        } else {
+            let whole = selection.blocks.moment == .peak ? reduction.totals.peakBytes ?? 0 : reduction.totals.liveBytes
+            try writeLines(tree, shown, whole: whole, to: out)
+        }
+        try table.writeFoot(reduction, selection, names, to: out)
+    }
+
+    private func writeLines(_ tree: CallTree, _ shown: [Bool], whole: UInt64, to out: TextOutput) throws {
+        let style = table.style
+        let widths = [max(5, grouped(tree.nodes[0].bytes).count), 6, max(6, grouped(tree.nodes[0].blocks).count)]
+        let titles = zip(["bytes", "share", "blocks"], widths).map { leftPadded($0, $1) }.joined(separator: "   ")
+        let what = direction == .topDown ? "calls, from the outermost inward" : "calls, from the function that asked outward"
+        try out.write("\n" + style.dim(titles + "   " + what) + "\n")
+        let room = style.width.map { max(24, $0 - widths.reduce(9, +)) }
+        func write(_ bytes: UInt64, _ blocks: UInt64, _ prefix: String, _ name: String, _ place: String, isDim: Bool) throws {
+            var (name, place) = (name, place)
+            if let room {
+                let rest = max(16, room - prefix.count)
+                place = shortened(place, min(24, rest / 3))
+                name = shortened(name, place.isEmpty ? rest : rest - place.count - 2)
+            }
+            let numbers = [style.bold(leftPadded(grouped(bytes), widths[0])), leftPadded(Table.share(bytes, of: whole), widths[1]), leftPadded(grouped(blocks), widths[2])]
+            let text = place.isEmpty ? name : isDim ? "\(name)  \(place)" : name + "  " + style.dim(place)
+            try out.write(numbers.joined(separator: "   ") + "   " + style.dim(prefix) + (isDim ? style.dim(text) : text) + "\n")
+        }
+
+        var pending = [Pending(item: .call(0))]
+        while let next = pending.popLast() {
+            guard case .call(var node) = next.item else {
+                if case .note(let bytes, let blocks, let text) = next.item { try write(bytes, blocks, next.first, text, "", isDim: true) }
+                continue
+            }
+            var prefix = next.first
+            var below: [Pending.Item]
+            // Down a chain of single calls.
+            while true {
+                if node != 0 {
+                    let call = tree.nodes[node]
+                    try write(call.bytes, call.blocks, prefix, call.name, call.place, isDim: call.isDim)
+                    prefix = next.rest
+                }
+                below = items(of: node, tree, shown)
+                guard node != 0, below.count == 1, case .call(let only) = below[0] else { break }
+                node = only
+            }
+            let branches = node != 0 && next.steps < Self.mostSteps
+            for (index, item) in below.enumerated().reversed() {
+                let isLast = index == below.count - 1
+                pending.append(Pending(
+                    item: item, first: next.rest + (branches ? isLast ? "└─ " : "├─ " : ""), rest: next.rest + (branches ? isLast ? "   " : "│  " : ""),
+                    steps: next.steps + (branches ? 1 : 0)))
+            }
+        }
+    }
+
+    /// What is shown below a call: the calls, what it holds without them, and the sum of those that are too small.
+    private func items(of node: Int, _ tree: CallTree, _ shown: [Bool]) -> [Pending.Item] {
+        let call = tree.nodes[node]
+        if call.children.isEmpty { return [] }
+        var items = call.children.filter { shown[$0] }.map { Pending.Item.call($0) }
+        if call.ownBlocks > 0 {
+            let text = node == 0 ? "(no frames)" : direction == .topDown ? "(itself)" : "(outermost)"
+            items.append(.note(bytes: call.ownBytes, blocks: call.ownBlocks, text: text))
+        }
+        let hidden = call.children.filter { !shown[$0] }
+        if !hidden.isEmpty {
+            let noun = direction == .topDown ? "smaller call" : "smaller caller"
+            items.append(.note(
+                bytes: hidden.reduce(0) { $0 &+ tree.nodes[$1].bytes }, blocks: hidden.reduce(0) { $0 &+ tree.nodes[$1].blocks },
+                text: "… \(counted(UInt64(hidden.count), noun))"))
+        }
+        return items
+    }
+}
