@@ -62,6 +62,7 @@ package struct InfoReport {
         }
 
         try ResidenceReport(style: style).write(image, to: out)
+        try AllocatorReport(style: style).write(image, census, to: out)
 
         try heading("Losses")
         var any = false
@@ -69,7 +70,11 @@ package struct InfoReport {
             any = true
             try out.write("  \(leftPadded(grouped(value), 14))  \(name)\n")
         }
-        if !any { try out.write("  none\n") }
+        if census.lostRecords > 0 {
+            any = true
+            try out.write("  \(leftPadded(grouped(census.lostRecords), 14))  records of live blocks: the file was cut off\n")
+        }
+        if !any && image.damages.isEmpty { try out.write("  none\n") }
         for damage in image.damages { try out.write("  " + style.warning("damaged: " + escaped(damage.description)) + "\n") }
 
         try writeModules(image, heading, to: out)
@@ -131,6 +136,8 @@ package struct InfoReport {
     private func writeModules(_ image: HeapImage, _ heading: (String) throws -> Void, to out: TextOutput) throws {
         let modules = image.modules().filter(\.isKnown)
         try heading("Modules (\(modules.count))")
+        let symbolizer = Symbolizer(hasLines: false)
+        var nameless = 0
         for module in modules {
             let buildID = module.buildID.isEmpty ? "no build-id" : String(hexadecimal(module.buildID).prefix(16))
             var text = "  \(padded(hexadecimal(module.start), 14))  \(padded(buildID, 16))  \(escaped(module.pathText))"
@@ -138,7 +145,25 @@ package struct InfoReport {
                 text += ", gone after \(shortDuration(Double(module.unloadedNanoseconds) / 1e9))"
             }
             if module.moved { text += ", at more than one address" }
+            if let reason = reasonForNoSymbols(module, symbolizer) {
+                nameless += 1
+                text += ", " + style.warning("no symbols") + ": " + escaped(reason)
+            }
             try out.write(text + "\n")
+        }
+        if nameless > 0 {
+            try out.write("  \(counted(UInt64(nameless), "module")) without symbols: frames in there are shown by their offset. Debug packages, --debug-dir and --symbols help.\n")
+        }
+    }
+
+    /// Why no name can be had of a module's frames here and now; nil where they can, and for the kernel's own pages, which have no file.
+    private func reasonForNoSymbols(_ module: Module, _ symbolizer: Symbolizer) -> String? {
+        guard module.path.first == UInt8(ascii: "/") else { return nil }
+        do {
+            _ = try symbolizer.module(path: module.pathText, buildID: module.buildID.isEmpty ? nil : module.buildID)
+            return nil
+        } catch {
+            return "\(error)"
         }
     }
 
