@@ -343,6 +343,18 @@ extension Reduction {
         return levels
     }
 
+    /// Hands out the freed blocks of the inputs that are images, by the row's place in `rows` and the class of lifetime.
+    func forEachLifetime(_ body: (_ row: Int, _ lifetime: Int, _ blocks: UInt64) -> Void) {
+        for (index, input) in inputs.enumerated() {
+            guard let image = input.image, let census = input.census, let rowOfStack = rowsOfStacks[index] else { continue }
+            let lifetimes = image.lifetimes(census)
+            for (place, blocks) in lifetimes.enumerated() where blocks > 0 {
+                let stack = place / LifetimeClass.count
+                if stack < rowOfStack.count, rowOfStack[stack] > 0 { body(Int(rowOfStack[stack]) - 1, place % LifetimeClass.count, blocks) }
+            }
+        }
+    }
+
     /// The node of a stack that no input has: one frame, which is all that there is of it.
     func node(of frame: Frame) -> UInt32 { tree.intern(parent: 0, frame: frame) }
 }

@@ -10,6 +10,8 @@ package struct Table {
     /// Most frames shown of a stack; nil: all.
     package var frameLimit: Int? = 20
     package var sort: SortKey = .bytes
+    /// Shown under each row by its node, and of all rows at the end.
+    package var distributions: (all: Distributions, rows: [UInt32: Distributions])?
 
     package init(style: Style, frameLimit: Int? = 20, sort: SortKey = .bytes) {
         self.style = style
@@ -25,6 +27,11 @@ package struct Table {
             try out.write("\n\(why)\n")
         } else {
             try writeRows(reduction, selection, names, to: out)
+        }
+        if let distributions, !distributions.all.isEmpty {
+            try out.write((selection.rows.isEmpty ? "\n" : "") + style.bold("All blocks") + "\n")
+            try HistogramText(style: style).write(distributions.all, to: out)
+            try out.write("\n")
         }
         try writeFoot(reduction, selection, names, to: out)
     }
@@ -131,6 +138,10 @@ package struct Table {
             }
             try out.write(style.bold(first) + rest + "\n")
             try writeFrames(reduction.frames(of: row), names, to: out)
+            if let own = distributions?.rows[row.node], !own.isEmpty {
+                try out.write("\n")
+                try HistogramText(style: style, indent: "    ").write(own, to: out)
+            }
             try out.write("\n")
         }
         if isGrouped { try out.write("\n") }

@@ -35,6 +35,7 @@ struct ReduceCommand: ParsableCommand {
               heapsum --sort blocks out/          by how many blocks they hold
               heapsum --by function out/          by who asked; also module, file, line, thread, size
               heapsum --tree out/                 the calls that led there, as a tree; --inverted from the inside
+              heapsum --histograms total out/     how sizes and lifetimes are spread; rows: of each stack too
               heapsum --sort peak-bytes a.heap    what held the memory at its peak
               heapsum --include 'parse_.*' --exclude '/libssl' app.4711.heap
               heapsum --format json app.4711.heap | jq '.rows[0]'
@@ -66,6 +67,9 @@ struct ReduceCommand: ParsableCommand {
     @Flag(help: "Show the calls as a tree from the function that asked outward.")
     var inverted = false
 
+    @Option(help: "Show how the sizes of live blocks and the lifetimes of freed ones are spread: total, or rows, for each stack too.")
+    var histograms: Histograms?
+
     @Option(help: ArgumentHelp(
         "What to print. For other tools: pprof, speedscope, massif (ms_print), callgrind (KCachegrind), folded (flame graphs); "
             + "records are in the form of an AIX debug malloc log.", valueName: "format"))
@@ -89,6 +93,12 @@ struct ReduceCommand: ParsableCommand {
             if format != .table { throw ValidationError("--tree and --inverted are of the table; --format folded and --format json have whole stacks.") }
             if selection.by != .stack { throw ValidationError("A tree is made of stacks: --by doesn't go with --tree and --inverted.") }
             if selection.sort != .bytes && selection.sort != .blocks { throw ValidationError("A tree's calls are ordered by bytes or by blocks: --sort bytes or --sort blocks.") }
+        }
+        if histograms != nil {
+            if format != .table && format != .machine(.json) { throw ValidationError("Histograms are shown in the table and in JSON.") }
+            if isTree { throw ValidationError("A tree has no place for histograms: --histograms goes with the table.") }
+            if selection.by != .stack { throw ValidationError("Histograms are of stacks' blocks: --by doesn't go with --histograms.") }
+            if selection.at == .peak { throw ValidationError("The sizes of blocks at the peak are not recorded: --at peak doesn't go with --histograms.") }
         }
         if let machine = format.machine, let why = machine.needsStacks, selection.by != .stack {
             throw ValidationError("--by doesn't go with --format \(machine.rawValue): \(why).")
@@ -135,13 +145,30 @@ struct ReduceCommand: ParsableCommand {
         switch format {
         case .table:
             let style = output == "-" ? Style(descriptor: STDOUT_FILENO, color: color) : Style(colors: color == .always)
-            try Table(style: style, frameLimit: frameLimit, sort: selection.sort).write(reduction, rows, names: names, to: out)
+            var table = Table(style: style, frameLimit: frameLimit, sort: selection.sort)
+            table.distributions = try distributions(reduction, rows, names, filter, suppressions)
+            try table.write(reduction, rows, names: names, to: out)
+        case .machine(.json) where histograms != nil:
+            var report = JSONReport(frameLimit: frameLimit)
+            report.distributions = try distributions(reduction, rows, names, filter, suppressions)
+            try report.write(reduction, rows, names: names, to: out)
         case .machine(let format):
             try MachineReport(reduction, rows, names: names, frameLimit: frameLimit, quantity: Quantity(selection.sort)).write(format, to: out)
         }
         try out.finish()
         // In a table these stand at the end; what reads the other formats can't be told in them.
         if !isTable { for line in Table.notes(reduction, rows) + Table.warnings(reduction, names) { say(line) } }
+    }
+
+    /// Of all stacks that pass, those too that hold nothing now: their blocks lived and were freed.
+    private func distributions(
+        _ reduction: Reduction, _ shown: RowSelection, _ names: FrameNames, _ filter: FrameFilter, _ suppressions: Suppressions?
+    ) throws -> (all: Distributions, rows: [UInt32: Distributions])? {
+        guard let histograms else { return nil }
+        var all = selection
+        all.top = 0
+        let rows = try all.rows(of: reduction, names: names, filter: filter, inTable: false, suppressions: suppressions, withFreed: true)
+        return reduction.distributions(of: rows.rows, single: histograms == .rows ? shown.rows : [], where: selection.blocks.passes)
     }
 
     private var isTree: Bool { tree || inverted }

@@ -30,6 +30,11 @@ extension Grouping: ExpressibleByArgument {}
 extension Moment: ExpressibleByArgument {}
 extension ColorChoice: ExpressibleByArgument {}
 
+/// What --histograms takes.
+enum Histograms: String, CaseIterable, ExpressibleByArgument {
+    case total, rows
+}
+
 /// What --format takes: what people read, and the formats of other programs by their own names.
 enum Format: Equatable, ExpressibleByArgument {
     case table

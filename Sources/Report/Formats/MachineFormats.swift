@@ -10,6 +10,8 @@ package struct JSONReport {
     package var frameLimit: Int?
     /// The check that the report is of.
     package var check: Check?
+    /// Of all rows, and of some by their nodes.
+    package var distributions: (all: Distributions, rows: [UInt32: Distributions])?
 
     package init(frameLimit: Int? = nil) { self.frameLimit = frameLimit }
 
@@ -30,6 +32,7 @@ package struct JSONReport {
         ].joined(separator: ",") + "},\n")
         if selection.blocks.moment == .peak { try out.write("\"at\":\"peak\",\n") }
         if let check { try out.write("\"check\":\(text(check)),\n") }
+        if let distributions { try out.write(text(distributions.all) + ",\n") }
         let suppressed = selection.suppressed
         if !suppressed.uses.isEmpty || !suppressed.unused.isEmpty {
             let rules = suppressed.uses + suppressed.unused.map { SuppressedRows.Use(rule: $0) }
@@ -52,6 +55,7 @@ package struct JSONReport {
                 "\"temporaryBlocks\":\(number(row.history?.temporaryBlocks))",
                 "\"oldestSeconds\":\(seconds(row.oldestSeconds))", "\"newestSeconds\":\(seconds(row.newestSeconds))",
             ].joined(separator: ","))
+            if let own = distributions?.rows[row.node] { try out.write("," + text(own)) }
             if let grown = growth[row.node] { try out.write(",\"growthBytes\":\(grown)") }
             try out.write(",\"frames\":[")
             var count = 0
@@ -95,6 +99,18 @@ package struct JSONReport {
             "\"function\":\(key.function.map(jsonString) ?? "null")", "\"symbolOffset\":null",
             "\"file\":\(key.file.map(jsonString) ?? "null")", "\"line\":\(number(key.line))", "\"inlined\":null",
         ].joined(separator: ",") + "}"
+    }
+
+    private func text(_ distributions: Distributions) -> String {
+        let sizes = distributions.sizes.enumerated().filter { $1.blocks > 0 }.map { number, sum -> String in
+            let sizes = Distributions.sizes(of: number)
+            return "{\"from\":\(sizes.lowerBound),\"to\":\(sizes.upperBound),\"blocks\":\(sum.blocks),\"bytes\":\(sum.bytes)}"
+        }
+        let lifetimes = distributions.lifetimes.enumerated().filter { $1 > 0 }.map { number, blocks -> String in
+            let from = number > 0 ? LifetimeClass.end(number - 1) ?? 0 : 0
+            return "{\"fromSeconds\":\(seconds(Double(from) / 1000)),\"belowSeconds\":\(seconds(LifetimeClass.end(number).map { Double($0) / 1000 })),\"blocks\":\(blocks)}"
+        }
+        return "\"sizes\":[\(sizes.joined(separator: ","))],\"lifetimes\":[\(lifetimes.joined(separator: ","))]"
     }
 
     private func text(_ check: Check) -> String {

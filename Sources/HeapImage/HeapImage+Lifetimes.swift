@@ -1,0 +1,43 @@
+// How long freed blocks lived, stack by stack.
+
+import CHeapImage
+
+/// The classes that lifetimes are counted in, of ever longer times.
+package enum LifetimeClass {
+    package static let count = Int(HEAP_LIFETIME_COUNT)
+
+    /// The first millisecond that is no more of the class; nil for the last, which has no end.
+    package static func end(_ number: Int) -> UInt64? {
+        number >= 0 && number < count - 1 ? UInt64(HEAP_LIFETIME_FIRST_MILLISECONDS) << UInt64(2 * number) : nil
+    }
+}
+
+extension HeapImage {
+    /// Freed blocks by class of lifetime, `LifetimeClass.count` numbers a stack, in the order of the census's stacks.
+    ///
+    /// - Complexity: O(stacks)
+    package func lifetimes(_ census: Census) -> [UInt64] {
+        let count = LifetimeClass.count
+        var lifetimes = [UInt64](repeating: 0, count: census.stacks.count * count)
+        forEachEntry(of: .stacks, as: heap_stack.self) { number, stack in
+            guard number < census.stacks.count else { return }
+            withUnsafeBytes(of: stack.lifetimes) { bytes in
+                for lifetime in 1 ..< count {
+                    lifetimes[number * count + lifetime] = bytes.loadUnaligned(fromByteOffset: (lifetime - 1) * 8, as: UInt64.self)
+                }
+            }
+        }
+        for free in census.replayedFrees {
+            let lifetime = Int(heap_lifetime_of_milliseconds(free.milliseconds))
+            guard lifetime > 0, Int(free.stack) < census.stacks.count else { continue }
+            lifetimes[Int(free.stack) * count + lifetime] &+= 1
+        }
+        // The shortest has no counter of its own: it is what the others leave.
+        for number in census.stacks.indices {
+            let others = lifetimes[number * count + 1 ..< (number + 1) * count].reduce(0) { $0 &+ $1 }
+            let freed = census.stacks[number].freedBlocks
+            lifetimes[number * count] = freed >= others ? freed - others : 0
+        }
+        return lifetimes
+    }
+}
