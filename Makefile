@@ -120,7 +120,7 @@ install: all
 	install -m 755 $(addprefix $(BUILD)/bin/,$(TOOLS)) $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/heapsum/libheapsum.so
 	scripts/install-completions $(BUILD)/bin $(DESTDIR)$(PREFIX)
-	for page in docs/man/*.1; do [ ! -e "$$page" ] || install -D -m 644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man1/$${page##*/}" || exit 1; done
+	scripts/install-manuals $(BUILD)/bin $(DESTDIR)$(PREFIX)
 
 clean:
 	rm -rf .build/heapsum .build/examples

@@ -11,6 +11,7 @@ struct PackCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "heapsum pack",
         abstract: "Writes dense copies of images, fit to be kept and sent.",
+        usage: "heapsum pack [<options>] <file> ... [-o DIR|-]",
         discussion: """
             An image that a program writes is sparse and may be large; its packed copy holds the same, \
             settled, in a small file. The copies' paths are printed on standard output. No file is \

@@ -11,7 +11,7 @@ let words = Array(CommandLine.arguments.dropFirst())
 if words.first == "help" {
     (words.dropFirst().first.flatMap { commands[$0] } ?? ReduceCommand.self).main(["--help"])
 } else if let command = words.first.flatMap({ commands[$0] }) {
-    command.main(Array(words.dropFirst()))
+    (wantsCompletions(words.dropFirst()) ? command.completed : command).main(Array(words.dropFirst()))
 } else {
     ReduceCommand.main(words)
 }
