@@ -12,8 +12,27 @@ enum AllocationFunctions {
         if names.contains(String(name)) { return true }
         if let dot = name.firstIndex(of: "."), dot != name.startIndex, names.contains(String(name[..<dot])) { return true }
         if beginnings.contains(where: { function.hasPrefix($0) }) { return true }
-        // libstdc++'s containers each have one function that calls their allocator.
-        return function.hasPrefix("std::") && ["::_M_allocate(", "::_M_get_node(", "::_M_allocate_node<", "::_M_create("].contains { function.contains($0) }
+        return isOfStandardLibrary(function)
+    }
+
+    /// C++'s own containers and helpers: a block of a vector is asked for by who fills the vector. What a template returns stands before
+    /// its name, and doesn't count: `std::vector<int> squares<int>()` is the program's.
+    private static func isOfStandardLibrary(_ function: String) -> Bool {
+        guard function.contains("std::") || function.contains("__gnu_cxx::") else { return false }
+        var depth = 0, nameStart = function.utf8.startIndex
+        var at = nameStart
+        loop: while at < function.utf8.endIndex {
+            switch function.utf8[at] {
+            case UInt8(ascii: "<"): depth += 1
+            case UInt8(ascii: ">"): depth -= 1
+            case UInt8(ascii: "("): if depth <= 0 { break loop }
+            case UInt8(ascii: " "): if depth <= 0 { nameStart = function.utf8.index(after: at) }
+            default: break
+            }
+            at = function.utf8.index(after: at)
+        }
+        let name = function[nameStart...]
+        return name.hasPrefix("std::") || name.hasPrefix("__gnu_cxx::")
     }
 
     private static let names: Set<String> = [

@@ -9,7 +9,7 @@ package struct RankedGrowth {
     package var row: GrowthRow
     /// Of its bytes.
     package var trend: Trend
-    /// Bytes an hour; nil where the moments' times are not known.
+    /// nil where the moments' times are not known, or where a test says that there is no trend.
     package var bytesAnHour: Double?
 }
 
@@ -43,11 +43,12 @@ package struct GrowthSelection {
         func ranked(_ row: GrowthRow) -> RankedGrowth {
             let values = row.bytes.map { Double($0) }
             let trend = seconds.map { Trend(times: $0, values: values) } ?? Trend(values: values)
-            return RankedGrowth(row: row, trend: trend, bytesAnHour: seconds.map { Self.bytesAnHour(row, trend, $0) })
+            return RankedGrowth(row: row, trend: trend, bytesAnHour: seconds.flatMap { Self.bytesAnHour(row, trend, $0) })
         }
         total = ranked(growth.total)
 
-        var candidates = growth.rows
+        // A stack that held nothing at any moment came and went in between.
+        var candidates = growth.rows.filter { row in row.blocks.contains { $0 > 0 } || row.bytes.contains { $0 > 0 } }
         if let filter, !filter.isEmpty {
             let passes = filter.passes(candidates.map(\.node), of: growth.reduction, names: names)
             filtered = passes.count { !$0 }
@@ -84,9 +85,9 @@ package struct GrowthSelection {
         }
     }
 
-    /// By the slope where there are moments enough for one, else by the ends.
-    private static func bytesAnHour(_ row: GrowthRow, _ trend: Trend, _ seconds: [Double]) -> Double {
-        if trend.count >= Trend.fewest { return trend.slopePerSecond * 3600 }
+    /// By the slope where there are moments enough for one, else by the ends; nil where a test says that it may as well be chance.
+    private static func bytesAnHour(_ row: GrowthRow, _ trend: Trend, _ seconds: [Double]) -> Double? {
+        if trend.count >= Trend.fewest { return trend.pValue < Trend.significance ? trend.slopePerSecond * 3600 : nil }
         guard let last = seconds.last, last > 0 else { return 0 }
         return Double(row.growthBytes) / last * 3600
     }
