@@ -26,6 +26,7 @@ private func readImage(_ open: () throws -> HeapImage) throws {
     }
     let selection = RowSelection(reduction, names: names, sort: .allocatedBytes)
     for format in MachineFormat.allCases { try MachineReport(reduction, selection, names: names).write(format, to: TextOutput()) }
+    try readViews(reduction, names)
     try InfoReport(style: Style()).write(image, to: TextOutput())
     _ = image.damages.map(\.description)
     try pack(image, reduction.totals)

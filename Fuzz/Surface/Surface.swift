@@ -8,7 +8,7 @@ import SystemPackage
 
 /// A kind of input, by the name that commands and folders of the corpus have for it.
 package enum Surface: String, CaseIterable, Sendable {
-    case image, elf, log, symbols
+    case image, elf, log, symbols, suppressions, report
 
     /// Reads `bytes` as the tools would read a file of them.
     package func read(_ bytes: [UInt8]) throws {
@@ -17,6 +17,8 @@ package enum Surface: String, CaseIterable, Sendable {
         case .elf: try withFile(of: bytes) { readELF($0) }
         case .log: try withFile(of: bytes) { readLog($0) }
         case .symbols: try withFile(of: bytes) { readListing($0) }
+        case .suppressions: try readSuppressions(bytes)
+        case .report: try readReport(bytes)
         }
     }
 
@@ -27,6 +29,8 @@ package enum Surface: String, CaseIterable, Sendable {
         case .elf: readELF(path)
         case .log: readLog(path)
         case .symbols: readListing(path)
+        case .suppressions: try withBytes(of: path, readSuppressions)
+        case .report: try withBytes(of: path, readReport)
         }
     }
 }
@@ -52,4 +56,20 @@ private func withFile(of bytes: [UInt8], _ body: (String) throws -> Void) throws
         done += count
     }
     try body(path)
+}
+
+/// Gives `body` what a file holds.
+private func withBytes(of path: String, _ body: ([UInt8]) throws -> Void) throws {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw Errno(rawValue: errno) }
+    defer { close(descriptor) }
+    var bytes: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 1 << 16)
+    while true {
+        let count = chunk.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress, $0.count) }
+        guard count >= 0 else { throw Errno(rawValue: errno) }
+        if count == 0 { break }
+        bytes += chunk[..<count]
+    }
+    try body(bytes)
 }

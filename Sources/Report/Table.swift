@@ -111,6 +111,10 @@ package struct Table {
         case .temporary: ("temporary", { $0.temporaryBlocks })
         }
         if let extra { columns.append(Column(title: extra.0) { $0.history.map { grouped(extra.1($0)) } ?? "-" }) }
+        // Many of many, or nearly all: the second is the one that a change of the code is worth.
+        if sort == .temporary {
+            columns.append(Column(title: "of its blocks") { $0.history.map { Self.share($0.temporaryBlocks, of: $0.allocatedBlocks) } ?? "-" })
+        }
         return columns
     }
 

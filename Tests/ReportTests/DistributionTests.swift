@@ -103,4 +103,23 @@ import TestSupport
         #expect(json.text.contains(#""sizes":[{"from":8,"to":15,"blocks":10,"bytes":100}],"lifetimes":[{"fromSeconds":0.000,"belowSeconds":0.004,"blocks":75},"#), "\(json.text)")
         #expect(json.text.contains(#"{"fromSeconds":4194.304,"belowSeconds":null,"blocks":7}"#))
     }
+
+    @Test func temporaryBlocksStandBesideTheirShare() throws {
+        var builder = ImageBuilder()
+        let app = builder.addModule("/opt/app")
+        for (offset, allocated, temporary) in [(0x11, 2000, 1990), (0x22, 4000, 1000), (0x33, 5, 0)] as [(UInt64, UInt64, UInt64)] {
+            let stack = builder.addStack([heap_frame_make(app, offset)])
+            builder.count(stack, allocated: allocated, bytes: allocated, freed: allocated, freedBytes: allocated)
+            builder.stacks[Int(stack)].temporary_blocks = temporary
+        }
+        let reduction = Reduction()
+        try reduction.add(HeapImage(MemorySource(builder.bytes(), name: "app.heap"), presence: .gone))
+        let names = FrameNames(reduction) { _ in throw NoFile() }
+        let out = TextOutput()
+        try Table(style: Style(), sort: .temporary).write(reduction, RowSelection(reduction, names: names, sort: .temporary), names: names, to: out)
+        let lines = out.text.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
+        #expect(lines.filter { $0.count > 5 && $0[0] == "0" && $0[4] != "0" } == [
+            ["0", "-", "0", "-", "1,990", "99.5%"], ["0", "-", "0", "-", "1,000", "25.0%"],
+        ], "\(out.text)")
+    }
 }

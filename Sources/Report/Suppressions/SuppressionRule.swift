@@ -120,8 +120,18 @@ extension SuppressionRule {
     }
 }
 
+extension SuppressionRule {
+    /// Of Valgrind's frames one that a stack has to have: the last, as the first is of many stacks. nil where there is none.
+    var anchor: FramePattern? {
+        guard case .frames(let patterns) = body else { return nil }
+        func isFunction(_ pattern: FramePattern) -> Bool { if case .function = pattern { true } else { false } }
+        func isAny(_ pattern: FramePattern) -> Bool { if case .any = pattern { true } else { false } }
+        return patterns.last(where: isFunction) ?? patterns.last { !isAny($0) }
+    }
+}
+
 extension SuppressionRule.FramePattern {
-    fileprivate func matches(_ frame: SuppressibleFrame) -> Bool {
+    func matches(_ frame: SuppressibleFrame) -> Bool {
         switch self {
         case .any: true
         case .function(let pattern, let demangled):

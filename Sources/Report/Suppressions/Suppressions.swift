@@ -48,7 +48,7 @@ extension Suppressions {
 
     /// Parts rows into those that stay and those that a rule is of.
     ///
-    /// - Complexity: O(rows × rules); names are looked up once a frame.
+    /// - Complexity: O(frames) in stacks; names are looked up, and rules searched for, once a distinct frame.
     package func sift(_ rows: [Row], of reduction: Reduction, names: FrameNames) -> (rows: [Row], suppressed: SuppressedRows) {
         var suppressed = SuppressedRows()
         suppressed.others = others
@@ -73,39 +73,72 @@ extension Suppressions {
     }
 }
 
-/// Frames as rules see them, each looked at once.
+/// Frames as rules see them, each looked at once: which rules could be of a stack that has it.
+///
+/// A stack is held against those alone, and not against all rules: there may be a hundred thousand stacks.
 private struct SuppressibleFrames {
+    private struct Seen {
+        var entries: [SuppressibleFrame]
+        /// The first rule that needs this frame alone.
+        var first: Int
+        /// Rules of frames whose anchor is here.
+        var anchored: [Int]
+    }
+
     let names: FrameNames
     let rules: [SuppressionRule]
-    private var seen: [Frame: [SuppressibleFrame]] = [:]
-    /// For each frame the first of the rules that need one frame alone.
-    private var firstOfFrame: [Frame: Int] = [:]
+    private var seen: [Frame: Seen] = [:]
+    private var seenBelowMain: [Frame: Seen] = [:]
     private var realPaths: [String: String] = [:]
-    private let stackRules: [Int]
+    /// Rules by the one function that their anchor names, and those whose anchor has wildcards.
+    private var exact: [String: [Int]] = [:]
+    private var wild: [Int] = []
+    private let searches: [Int]
+    /// Rules whose anchor may be the allocation function, which is in no stack here: they are of any.
+    private let always: [Int]
 
     init(names: FrameNames, rules: [SuppressionRule]) {
         self.names = names
         self.rules = rules
-        stackRules = rules.indices.filter { if case .frames = rules[$0].body { true } else { false } }
+        searches = rules.indices.filter { if case .anyFrame = rules[$0].body { true } else { false } }
+        always = rules.indices.filter { rules[$0].anchor?.matches(.allocation) ?? false }
+        for index in rules.indices {
+            guard let anchor = rules[index].anchor else { continue }
+            if case .function(let pattern, let demangled) = anchor, let name = pattern.exact {
+                exact[name, default: []].append(index)
+                if let demangled, demangled != name { exact[demangled, default: []].append(index) }
+            } else {
+                wild.append(index)
+            }
+        }
     }
 
     /// The first rule of the stack that `holds` agrees to.
     mutating func rule(of stack: [Frame], where holds: (Int) -> Bool) -> Int? {
         var first = rules.count
         var whole: [SuppressibleFrame] = []
+        var candidates = Set(always)
         var isBelowMain = false
         for frame in stack where frame.module != SpecialModule.thread {
-            let entries = names.expanded(frame)
-            let made = isBelowMain ? entries.map { make($0, isBelowMain: true) } : seen[frame] ?? entries.map { make($0, isBelowMain: $0.isStartup) }
-            if !isBelowMain { seen[frame] = made }
-            whole += made
-            let own = firstOfFrame[frame] ?? rules.indices.first { index in made.contains { rules[index].matches($0) } } ?? rules.count
-            firstOfFrame[frame] = own
-            first = min(first, own)
-            isBelowMain = isBelowMain || entries.contains { $0.function == "main" }
+            let seen = look(at: frame, isBelowMain)
+            whole += seen.entries
+            candidates.formUnion(seen.anchored)
+            first = min(first, seen.first)
+            isBelowMain = isBelowMain || seen.entries.contains { $0.functions.contains("main") }
         }
-        for index in stackRules where index < first && holds(index) && rules[index].matches(whole) { return index }
+        for index in candidates.sorted() where index < first && holds(index) && rules[index].matches(whole) { return index }
         return first < rules.count ? first : nil
+    }
+
+    private mutating func look(at frame: Frame, _ isBelowMain: Bool) -> Seen {
+        if let known = isBelowMain ? seenBelowMain[frame] : seen[frame] { return known }
+        let entries = names.expanded(frame).map { make($0, isBelowMain: isBelowMain || $0.isStartup) }
+        let first = searches.first { index in entries.contains { rules[index].matches($0) } } ?? rules.count
+        var anchored = wild.filter { index in entries.contains { rules[index].anchor?.matches($0) ?? false } }
+        for entry in entries { for function in entry.functions { anchored += exact[function] ?? [] } }
+        let made = Seen(entries: entries, first: first, anchored: anchored)
+        if isBelowMain { seenBelowMain[frame] = made } else { seen[frame] = made }
+        return made
     }
 
     private mutating func make(_ frame: NamedFrame, isBelowMain: Bool) -> SuppressibleFrame {
