@@ -41,6 +41,7 @@ package struct CallTreeTable {
         } else {
             let whole = selection.blocks.moment == .peak ? reduction.totals.peakBytes ?? 0 : reduction.totals.liveBytes
             try writeLines(tree, shown, whole: whole, to: out)
+            try out.write("\n")
         }
         try table.writeFoot(reduction, selection, names, to: out)
     }
