@@ -16,6 +16,7 @@ struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "heapsum check",
         abstract: "Fails where more is live than is allowed: for builds.",
+        usage: "heapsum check [<options>] <file-or-directory> ...",
         discussion: """
             Without a limit nothing may be live: one block that no suppression is of is a failure. With \
             --baseline and no limit, live bytes may not grow. What the C and C++ runtimes make once and keep, \
