@@ -42,6 +42,11 @@ package struct CheckText {
             let word = padded(verdict.passed ? "ok" : "FAILED", failed > 0 ? 6 : 2)
             try out.write("  \(verdict.passed ? word : style.warning(word))  \(check.sentence(verdict))\n")
         }
+        let checked = reduction.inputs.prefix(3).map { input in
+            escaped(input.program ?? input.path) + (input.processID.map { " (pid \($0))" } ?? "")
+        }
+        let more = reduction.inputs.count - checked.count
+        try out.write("  " + style.dim("checked: " + checked.joined(separator: ", ") + (more > 0 ? " and \(more) more" : "")) + "\n")
         if let baseline = check.baseline {
             try out.write("  " + style.dim("before: \(grouped(baseline.bytes)) bytes in \(counted(baseline.blocks, "block")), \(escaped(baseline.path))") + "\n")
         }

@@ -7,27 +7,43 @@ import Reduce
 package struct SourceTree {
     /// The directory's absolute path, without a slash at its end.
     package let root: String
+    /// The same by the links that it was reached through, as a compiler may have been told it.
+    private let linked: String?
 
     package init(_ directory: String = ".") {
-        if let resolved = realpath(directory, nil) {
-            let path = String(cString: resolved)
-            free(resolved)
-            root = path == "/" ? "" : path
-        } else {
-            root = ""
+        root = Self.resolved(directory) ?? ""
+        let named = directory == "." ? getenv("PWD").map { String(cString: $0) } : directory
+        if let named, named.hasPrefix("/"), Self.resolved(named) == root { linked = Self.normal(named) } else { linked = nil }
+    }
+
+    private static func resolved(_ path: String) -> String? {
+        guard let resolved = realpath(path, nil) else { return nil }
+        defer { free(resolved) }
+        let text = String(cString: resolved)
+        return text == "/" ? "" : text
+    }
+
+    /// The path without `.`, `..` and double slashes, as compilers leave them in; nil where `..` leads out of it.
+    static func normal(_ path: String) -> String? {
+        var parts: [Substring] = []
+        for part in path.split(separator: "/") where part != "." {
+            if part != ".." {
+                parts.append(part)
+            } else if parts.popLast() == nil {
+                return nil
+            }
         }
+        return (path.hasPrefix("/") ? "/" : "") + parts.joined(separator: "/")
     }
 
     /// The path from the root on, of a file that is in the tree; nil for one that isn't.
     func relative(_ file: String) -> String? {
-        let parts = file.split(separator: "/")
-        if parts.contains("..") { return nil }
-        if file.hasPrefix("/") {
-            guard file.hasPrefix(root + "/") else { return nil }
-            return String(file.dropFirst(root.count + 1))
+        guard let path = Self.normal(file) else { return nil }
+        if path.hasPrefix("/") {
+            for root in [root, linked].compactMap({ $0 }) where path.hasPrefix(root + "/") { return String(path.dropFirst(root.count + 1)) }
+            return nil
         }
         // Compiled with its paths made relative: of the tree where it is there.
-        let path = parts.drop { $0 == "." }.joined(separator: "/")
         return access(root + "/" + path, F_OK) == 0 ? path : nil
     }
 }
