@@ -12,7 +12,7 @@ TESTS   =
 
 BUILD    = .build/heapsum
 LIBRARY  = $(BUILD)/lib/heapsum/libheapsum.so
-TOOLS    = heapsum heaprun heapdump gensyms
+TOOLS    = heapsum heaprun heapdump gensyms heapwatch
 EXAMPLES = $(addprefix .build/examples/,unjoined-threads pool-slot-zero producer-consumer slow-growth)
 
 # Optimised in any build: the interposer's speed is the program's speed. The order of the flags that

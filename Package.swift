@@ -15,6 +15,7 @@ let package = Package(
         .executable(name: "heaprun", targets: ["heaprun"]),
         .executable(name: "heapdump", targets: ["heapdump"]),
         .executable(name: "gensyms", targets: ["gensyms"]),
+        .executable(name: "heapwatch", targets: ["heapwatch"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -37,6 +38,8 @@ let package = Package(
         .systemLibrary(name: "CLogs", path: "Sources/CLogs"),
         .target(name: "Logs", dependencies: ["CLogs", "HeapImage", "Reduce", system]),
         .target(name: "Report", dependencies: ["CHeapImage", "CSymbols", "Common", "HeapImage", "Reduce", "Symbols", "Trend", system]),
+        // Which process grows, or is it the kernel: samples of /proc, their files, and what they show.
+        .target(name: "Watch", dependencies: ["Common", "Report", "Trend", system]),
         // What Launch needs of Linux that Swift's Glibc module doesn't have.
         .systemLibrary(name: "CLaunch", path: "Sources/CLaunch"),
         .target(name: "Launch", dependencies: ["CHeapImage", "CLaunch", "Common", "HeapImage", "Symbols", system]),
@@ -45,6 +48,7 @@ let package = Package(
         .executableTarget(name: "heaprun", dependencies: ["Common", "Launch", argumentParser]),
         .executableTarget(name: "heapdump", dependencies: ["Common", "Launch", argumentParser]),
         .executableTarget(name: "gensyms", dependencies: ["Common", "Symbols", argumentParser]),
+        .executableTarget(name: "heapwatch", dependencies: ["CLaunch", "Common", "Launch", "Report", "Watch", argumentParser, system]),
 
         // Images for the benchmarks, of any number of blocks and stacks.
         .executableTarget(name: "make-image", dependencies: ["CHeapImage", "TestSupport", argumentParser], path: "Benchmarks/make-image"),
@@ -68,6 +72,7 @@ let package = Package(
         .testTarget(name: "SymbolsTests", dependencies: ["CSymbols", "Symbols", "TestSupport"]),
         .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "Common", "HeapImage", "Launch", "TestSupport", "heaprun", "heapdump", "heapsum", "gensyms", system]),
         .testTarget(name: "RecordingTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
+        .testTarget(name: "WatchTests", dependencies: ["Report", "TestSupport", "Trend", "Watch", "heapwatch"], exclude: ["make-trees"]),
         .testTarget(name: "FuzzTests", dependencies: ["FuzzSurface", "TestSupport", "fuzz"], exclude: ["Corpus"]),
     ],
     swiftLanguageModes: [.v6]

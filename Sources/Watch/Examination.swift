@@ -1,0 +1,239 @@
+// Goes through a recording once and finds what grows. Each process, slab cache, control group and class of the kernel's
+// memory is a track of bounded size; a process is one from start to end, whatever became of its PID.
+
+import Trend
+
+/// The series of each kind, in the order of a track's metrics.
+enum Metrics {
+    struct Metric: Sendable {
+        var what: String
+        var unit: Unit
+        /// What it must have gained to be told: an amount, and a share of the level that it began at.
+        var floor: Double
+        var share = 0.01
+    }
+
+    static let megabyte = 1_048_576.0
+    /// The first is the process's own memory, whatever the kernel tells of it.
+    static let process: [Metric] = [
+        Metric(what: "anonymous memory", unit: .bytes, floor: megabyte),
+        Metric(what: "shared memory", unit: .bytes, floor: megabyte),
+        Metric(what: "threads", unit: .count, floor: 5, share: 0.05),
+        Metric(what: "receive queue", unit: .bytes, floor: 65_536, share: 0.05), Metric(what: "send queue", unit: .bytes, floor: 65_536, share: 0.05),
+    ] + descriptorColumns.map { Metric(what: $0.1, unit: .count, floor: 8, share: 0.05) }
+        + [Metric(what: "address space", unit: .bytes, floor: 64 * megabyte, share: 0.05)]
+    static let descriptorColumns: [(ProcessColumn, String)] = [
+        (.files, "files"), (.sockets, "sockets"), (.pipes, "pipes"), (.events, "eventfds"), (.polls, "epoll descriptors"), (.timers, "timers"),
+        (.watches, "inotify watches"), (.memoryFiles, "memfds"), (.otherDescriptors, "other descriptors"),
+    ]
+    static let firstDescriptor = 5
+    static let addressSpace = process.count - 1
+
+    static func process(_ entity: DecodedEntity, into list: inout [Double]) {
+        func bytes(_ column: ProcessColumn) -> Double { Double(max(entity[column], 0)) * 1024 }
+        list[0] = entity[.anonymous] == Sample.unknown ? bytes(.resident) + bytes(.swap) : bytes(.anonymous) + bytes(.swap)
+        list[1] = bytes(.shared)
+        list[2] = Double(max(entity[.threads], 0))
+        list[3] = Double(max(entity[.receiveQueue], 0))
+        list[4] = Double(max(entity[.sendQueue], 0))
+        for (index, column) in descriptorColumns.enumerated() { list[firstDescriptor + index] = Double(max(entity[column.0], 0)) }
+        list[addressSpace] = bytes(.virtual)
+    }
+
+    /// Classes whose growth is a finding of its own. Anonymous memory is told by processes, and caches give way.
+    static let kernel: [MemoryClass] = [.shared, .slabUnreclaimable, .otherReclaimable, .stacks, .pageTables, .vmalloc, .perCPU, .sockets, .hugePages, .compressed, .writeback, .graphics]
+
+    /// Counts of the machine: column, what it is, floor.
+    static let counts: [(column: String, name: String, floor: Double)] = [
+        ("file.open", "open files, all processes", 64), ("tcp.CLOSE_WAIT", "TCP sockets in CLOSE_WAIT", 32), ("sockstat.TCP.orphan", "orphaned TCP sockets", 32),
+        ("kmemleak.objects", "objects that kmemleak suspects", 1), ("processes.zombies", "zombies", 8), ("sysvipc.segments", "System V shared segments", 8),
+    ]
+    static let group: [(columns: [String], what: String)] = [
+        (["stat.anon", "stat.rss"], "anonymous memory"), (["stat.shmem"], "shared memory"), (["stat.kernel", "memory.kernel"], "kernel memory"), (["stat.sock"], "sockets' memory"),
+    ]
+}
+
+/// An entity as long as it is there.
+struct Tracked {
+    var kind: EntityKind
+    var name: String
+    var detail: String
+    var pid: Int64?
+    var track: Track
+    var successorOf: Int64?
+    var descriptorLimit = Sample.unknown
+    var descriptors: Int64 = 0
+    /// Of receive and send queues: since when they hold something without ever holding less, and what they hold.
+    var queues = [Queue](repeating: Queue(), count: 2)
+    var undrainedSockets: Int64 = 0
+    var parent: Int64 = 0
+    /// heapsum's library is in it.
+    var isRecorded = false
+
+    struct Queue {
+        var bytes = 0.0, since = 0.0, samples = 0
+        mutating func add(_ value: Double, at time: Double) {
+            if value <= 0 || value < bytes || samples == 0 { (samples, since) = (0, time) }
+            bytes = value
+            if value > 0 { samples += 1 }
+        }
+    }
+}
+
+package struct Examination {
+    var reader: SampleReader
+    var verdict = Verdict()
+    var tracked: [Tracked] = []
+    private var byIdentity: [EntityKind: [String: Int]] = [:]
+    /// Those in the last sample.
+    var here: [Int] = []
+    /// Classes of memory, then unexplained, then counts: one track.
+    var kernelTrack = Track(metrics: Metrics.kernel.count + 1 + Metrics.counts.count)
+    var jobs = JobLedger()
+    var trees = ProcessTrees()
+    private var hasAllocinfo = false, hasKmemleak = false
+    var own: (first: Int64, firstTime: Double, last: Int64, lastTime: Double, pid: Int64)?
+    var ownMicroseconds = 0.0, ownSeconds = 0.0
+    var fileLimit: Int64?
+    var counted: Set<Int> = []
+
+    package init(directory: String) { reader = SampleReader(directory: directory) }
+
+    var steps: NextSteps { NextSteps(kernel: verdict.kernel, hasAllocinfo: hasAllocinfo, hasKmemleak: hasKmemleak) }
+
+    /// - Throws: WatchError where there is nothing to read.
+    package mutating func run() throws -> Verdict {
+        var columns = MemoryColumns([]), groupColumns = MemoryColumns([])
+        var intervals: [Int64: Int] = [:], previous: Int64?
+        var metrics = [Double](repeating: 0, count: Metrics.process.count)
+        var reader = reader
+        try reader.forEach { head, decoder in
+            let wall = head.wall(decoder.bootMilliseconds)
+            if verdict.samples == 0 { verdict.from = wall }
+            // A clock that was set back between two runs: later samples are later, all the same.
+            let time = Double(max(wall, previous ?? wall) - verdict.from) / 1000
+            if let previous, case .interval = decoder.occasion { intervals[max(wall - previous, 0), default: 0] += 1 }
+            previous = max(wall, previous ?? wall)
+            verdict.to = max(wall, verdict.to)
+            verdict.samples += 1
+            (verdict.host, verdict.kernel) = (head.host, head.kernel)
+            verdict.intervalSeconds = Double(head.intervalMilliseconds) / 1000
+            verdict.thinnings = max(verdict.thinnings, head.thinnings)
+            let system = decoder.columns[Int(EntityKind.system.rawValue)], groups = decoder.columns[Int(EntityKind.group.rawValue)]
+            if system.count != columns.columnCount { columns = MemoryColumns(system) }
+            if groups.count != groupColumns.columnCount { groupColumns = MemoryColumns(groups) }
+            var present: [Int] = []
+            present.reserveCapacity(here.count)
+            var levels: [String: Double] = [:]
+            let isJob = decoder.occasion != .interval
+            for index in decoder.entities.indices where decoder.entities[index].isHere {
+                let kind = decoder.entities[index].kind
+                if kind == .system {
+                    machine(decoder.entities[index], columns, head, time, isJob, &levels)
+                    continue
+                }
+                var tag = decoder.entities[index].tag
+                if tag < 0 {
+                    tag = self.tag(decoder.entities[index])
+                    decoder.entities[index].tag = tag
+                }
+                present.append(tag)
+                switch kind {
+                case .system: break
+                case .process:
+                    Metrics.process(decoder.entities[index], into: &metrics)
+                    tracked[tag].track.add(at: time, metrics)
+                    tracked[tag].queues[0].add(metrics[3], at: time)
+                    tracked[tag].queues[1].add(metrics[4], at: time)
+                    tracked[tag].undrainedSockets = decoder.entities[index][.undrainedSockets]
+                    tracked[tag].descriptors = decoder.entities[index][.descriptors]
+                    tracked[tag].descriptorLimit = decoder.entities[index][.descriptorLimit]
+                    tracked[tag].isRecorded = decoder.entities[index][.isRecorded] == 1
+                    tracked[tag].parent = decoder.entities[index][.parent]
+                case .slab:
+                    let bytes = Double(max(decoder.entities[index][.pages], 0)) * Double(head.pageBytes)
+                    tracked[tag].track.add(at: time, [bytes])
+                    if isJob { levels["slab " + tracked[tag].name] = bytes }
+                case .group:
+                    let entity = decoder.entities[index]
+                    tracked[tag].track.add(at: time, Metrics.group.map { group in
+                        Double(group.columns.lazy.compactMap { groupColumns.value($0, entity) }.first ?? 0)
+                    })
+                }
+            }
+            // A build makes thousands of processes that prove nothing: no more than their names is kept.
+            for tag in here where tracked[tag].track.lastTime < time && tracked[tag].track.sampleCount < Growth.fewestMoments { tracked[tag].track.forget() }
+            here = present
+            trees.add(at: time, tracked, here)
+            jobs.add(decoder.occasion, levels, at: wall)
+        }
+        self.reader = reader
+        verdict.recordedBytes = reader.byteCount
+        verdict.notes = reader.notes
+        verdict.damages = reader.damages
+        if verdict.intervalSeconds == 0 { verdict.intervalSeconds = Double(intervals.max { $0.value < $1.value }?.key ?? 0) / 1000 }
+        finishOwnCost()
+        judge()
+        return verdict
+    }
+
+    /// The track of an entity, which is made where there is none.
+    private mutating func tag(_ entity: DecodedEntity) -> Int {
+        if let known = byIdentity[entity.kind]?[entity.id] {
+            // After exec it is the same process under another name.
+            (tracked[known].name, tracked[known].detail) = (entity.name, entity.detail)
+            return known
+        }
+        let metrics = switch entity.kind {
+        case .process: Metrics.process.count
+        case .group: Metrics.group.count
+        case .system, .slab: 1
+        }
+        var fresh = Tracked(kind: entity.kind, name: entity.name, detail: entity.detail, track: Track(metrics: metrics))
+        if entity.kind == .process {
+            fresh.pid = entity.id.split(separator: ":").first.flatMap { Int64($0) }
+            verdict.processes += 1
+        }
+        byIdentity[entity.kind, default: [:]][entity.id] = tracked.count
+        tracked.append(fresh)
+        return tracked.count - 1
+    }
+
+    private mutating func machine(_ system: DecodedEntity, _ columns: MemoryColumns, _ head: SegmentHead, _ time: Double, _ isJob: Bool, _ levels: inout [String: Double]) {
+        hasAllocinfo = columns.value("allocinfo.isThere", system) == 1
+        hasKmemleak = columns.value("kmemleak.objects", system) != nil
+        fileLimit = columns.value("file.most", system)
+        if let used = columns.value("self.microseconds", system), let pid = columns.value("self.pid", system) {
+            if own?.pid != pid { finishOwnCost(); own = (used, time, used, time, pid) }
+            own?.last = used
+            own?.lastTime = time
+            verdict.ownBytes = max(verdict.ownBytes ?? 0, columns.value("self.peakKilobytes", system).map { min($0, 1 << 40) * 1024 } ?? 0)
+        }
+        var list: [Double] = []
+        if let picture = columns.picture(system, pageBytes: head.pageBytes) {
+            verdict.memory = picture
+            if verdict.memoryAtFirst == nil { verdict.memoryAtFirst = picture }
+            list = Metrics.kernel.map { Double(picture[$0]) } + [Double(picture.unexplained)]
+        } else {
+            list = [Double](repeating: 0, count: Metrics.kernel.count + 1)
+        }
+        for (index, count) in Metrics.counts.enumerated() {
+            let value = columns.value(count.column, system)
+            if value != nil { counted.insert(index) }
+            list.append(Double(value ?? 0))
+        }
+        kernelTrack.add(at: time, list)
+        guard isJob else { return }
+        for (index, which) in Metrics.kernel.enumerated() { levels["memory " + which.name] = list[index] }
+        levels["unexplained"] = list[Metrics.kernel.count]
+        for (index, count) in Metrics.counts.enumerated() where counted.contains(index) { levels["count " + count.column] = list[Metrics.kernel.count + 1 + index] }
+    }
+
+    private mutating func finishOwnCost() {
+        guard let own, own.lastTime > own.firstTime else { return }
+        ownMicroseconds += Double(max(own.last - own.first, 0))
+        ownSeconds += own.lastTime - own.firstTime
+        verdict.ownShare = ownMicroseconds / 1e6 / ownSeconds
+        self.own = nil
+    }
+}

@@ -1,0 +1,242 @@
+// The processes: from stat, status, the head of maps, and the descriptors' links. A process is one from its start to its
+// end: a PID that comes back is another. What a program does that has /proc hide things from us is told once, as a number.
+
+import Glibc
+import SystemPackage
+
+struct KnownProcess {
+    var name: String
+    var words: String
+    var descriptorLimit: Int64
+    var isSeen = true
+}
+
+/// A process named by its PID, or the one that took its place.
+struct Followed {
+    var pid: Int64
+    var id: String?
+    var name = ""
+    var words = ""
+}
+
+/// One process's stat, taken apart.
+struct ProcessStat {
+    var pid: Int64
+    var name: String
+    var state: Int64
+    /// Fields from the fourth on, as proc(5) numbers them less four.
+    var fields: [Int64]
+
+    var parent: Int64 { fields[0] }
+    var startTicks: Int64 { fields[18] }
+    var id: String { "\(pid):\(startTicks)" }
+
+    init?(_ pid: Int64, _ text: [UInt8]) {
+        // The name is in parentheses, and may hold both spaces and parentheses.
+        guard let open = text.firstIndex(of: UInt8(ascii: "(")), let close = text.lastIndex(of: UInt8(ascii: ")")), open < close else { return nil }
+        let words = words(text[(close + 1)...])
+        guard words.count > 22, let state = words[0].first else { return nil }
+        self.pid = pid
+        name = String(decoding: text[(open + 1) ..< close], as: UTF8.self)
+        self.state = Int64(state)
+        // Some fields are negative (priorities): none that is used here.
+        fields = words.dropFirst().map { number($0) ?? Sample.unknown }
+        guard fields[18] >= 0, fields[0] >= 0 else { return nil }
+    }
+}
+
+extension Gatherer {
+    func gatherProcesses(_ sockets: inout WaitingSockets) -> [EntitySample] {
+        let stats: [ProcessStat]
+        do {
+            stats = try files.names(in: "/proc").compactMap { name in
+                guard let pid = Int64(name), pid > 0, let text = try? files.read("/proc/\(pid)/stat") else { return nil }
+                return ProcessStat(pid, text)
+            }.sorted { $0.pid < $1.pid }
+        } catch {
+            miss("/proc", error)
+            return []
+        }
+        set("processes.count", Int64(stats.count))
+        set("processes.threads", stats.reduce(0) { $0 &+ max($1.fields[16], 0) })
+        set("processes.zombies", Int64(stats.count { $0.state == Int64(UInt8(ascii: "Z")) }))
+        for id in known.keys { known[id]?.isSeen = false }
+        var hidden: Int64 = 0
+        let samples = chosen(stats).compactMap { process(of: $0, &sockets, &hidden) }
+        known = known.filter { $0.value.isSeen }
+        set("processes.watched", Int64(samples.count))
+        set("processes.withHiddenDescriptors", hidden)
+        if hidden > 0 { miss("descriptors of other users' processes", "not readable by this user; root may (\(hidden) processes at the first sample)") }
+        return samples
+    }
+
+    // MARK: Which
+
+    private func chosen(_ stats: [ProcessStat]) -> [ProcessStat] {
+        let selection = options.selection
+        if selection.isAll { return stats }
+        var pids: Set<Int64> = []
+        for index in followed.indices { if let pid = follow(index, stats) { pids.insert(pid) } }
+        for stat in stats where !selection.names.isEmpty {
+            let program = commandWords(of: stat).split(separator: "\0").first.map { String($0.split(separator: "/").last ?? "") } ?? ""
+            if selection.names.contains(where: { fnmatch($0, stat.name, 0) == 0 || fnmatch($0, program, 0) == 0 }) { pids.insert(stat.pid) }
+        }
+        if selection.withChildren {
+            // In order of PIDs a child may come before its parent: so until nobody is added.
+            var before = -1
+            while pids.count != before {
+                before = pids.count
+                for stat in stats where pids.contains(stat.parent) { pids.insert(stat.pid) }
+            }
+        }
+        return stats.filter { pids.contains($0.pid) }
+    }
+
+    /// The PID of a process that was named by one: its own, or, when it is gone, that of one with the same name and words that
+    /// started later: a service that was started again.
+    private func follow(_ index: Int, _ stats: [ProcessStat]) -> Int64? {
+        let was = followed[index]
+        if let stat = stats.first(where: { $0.pid == was.pid }), was.id == nil || stat.id == was.id {
+            followed[index] = Followed(pid: stat.pid, id: stat.id, name: stat.name, words: commandWords(of: stat))
+            return stat.pid
+        }
+        guard let id = was.id else {
+            miss("process \(was.pid)", "not there")
+            return nil
+        }
+        let start = id.split(separator: ":").last.flatMap { Int64($0) } ?? 0
+        guard let heir = stats.first(where: { stat in
+            stat.startTicks > start && stat.name == was.name && commandWords(of: stat) == was.words && !followed.contains { $0.id == stat.id }
+        }) else { return nil }
+        followed[index] = Followed(pid: heir.pid, id: heir.id, name: heir.name, words: commandWords(of: heir))
+        return heir.pid
+    }
+
+    private func commandWords(of stat: ProcessStat) -> String {
+        if let known = known[stat.id], known.name == stat.name { return known.words }
+        let text = (try? files.read("/proc/\(stat.pid)/cmdline")) ?? []
+        return String(decoding: text.prefix(4096), as: UTF8.self)
+    }
+
+    // MARK: What of each
+
+    private func process(of stat: ProcessStat, _ sockets: inout WaitingSockets, _ hidden: inout Int64) -> EntitySample? {
+        var values = [Int64](repeating: Sample.unknown, count: ProcessColumn.allCases.count)
+        func put(_ column: ProcessColumn, _ value: Int64?) { values[column.rawValue] = max(value ?? Sample.unknown, Sample.unknown) }
+        put(.state, stat.state)
+        put(.parent, stat.parent)
+        put(.minorFaults, stat.fields[6])
+        put(.majorFaults, stat.fields[8])
+        put(.userTicks, stat.fields[10])
+        put(.systemTicks, stat.fields[11])
+        put(.threads, stat.fields[16])
+        var hasMemory = false
+        guard let status = try? files.read("/proc/\(stat.pid)/status") else { return nil }
+        for line in status.split(separator: UInt8(ascii: "\n")) {
+            let column: ProcessColumn
+            switch true {
+            case has(line, prefix: "VmSize:"): column = .virtual; hasMemory = true
+            case has(line, prefix: "VmRSS:"): column = .resident
+            case has(line, prefix: "RssAnon:"): column = .anonymous
+            case has(line, prefix: "RssFile:"): column = .file
+            case has(line, prefix: "RssShmem:"): column = .shared
+            case has(line, prefix: "VmData:"): column = .data
+            case has(line, prefix: "VmPTE:"): column = .pageTables
+            case has(line, prefix: "VmSwap:"): column = .swap
+            default: continue
+            }
+            let parts = Watch.words(line, most: 2)
+            put(column, parts.count > 1 ? number(parts[1]) : nil)
+        }
+        let isZombie = stat.state == Int64(UInt8(ascii: "Z"))
+        // A kernel thread has no memory of its own, and one named or all makes no difference.
+        if !hasMemory && !isZombie { return nil }
+
+        let id = stat.id
+        if known[id] == nil || known[id]?.name != stat.name {
+            known[id] = KnownProcess(name: stat.name, words: commandWords(of: stat), descriptorLimit: descriptorLimit(stat.pid))
+        }
+        known[id]?.isSeen = true
+        put(.descriptorLimit, known[id]?.descriptorLimit)
+        if !isZombie {
+            let mapped = mapped(stat.pid)
+            put(.heap, mapped?.heap)
+            put(.isRecorded, mapped.map { $0.isRecorded ? 1 : 0 })
+            if options.proportional { put(.proportional, proportional(stat.pid)) }
+            if !descriptors(stat.pid, &values, &sockets) { hidden += 1 }
+        }
+        return EntitySample(kind: .process, id: id, name: stat.name, detail: known[id]?.words ?? "", values: values)
+    }
+
+    private func descriptorLimit(_ pid: Int64) -> Int64 {
+        var limit = Sample.unknown
+        try? files.forEachLine("/proc/\(pid)/limits") { line in
+            if has(line, prefix: "Max open files") { limit = words(line).dropFirst(3).first.flatMap { number($0) } ?? Sample.unknown }
+        }
+        return limit
+    }
+
+    // The heap stands among the first mappings, behind the program's own; and most programs' libraries are in the first 64 KB of text.
+    private func mapped(_ pid: Int64) -> (heap: Int64, isRecorded: Bool)? {
+        guard let text = try? files.read("/proc/\(pid)/maps") else { return nil }
+        var heap: Int64 = 0, isRecorded = false
+        for line in text.split(separator: UInt8(ascii: "\n")) {
+            if line.suffix(14).elementsEqual("/libheapsum.so".utf8) { isRecorded = true }
+            guard line.suffix(6).elementsEqual("[heap]".utf8) else { continue }
+            let range = line.prefix { $0 != 0x20 }.split(separator: UInt8(ascii: "-"))
+            if range.count == 2, let start = hexadecimalNumber(range[0]), let end = hexadecimalNumber(range[1]), start <= end { heap = (end - start) / 1024 }
+        }
+        return (heap, isRecorded)
+    }
+
+    private func proportional(_ pid: Int64) -> Int64? {
+        guard let text = try? files.read("/proc/\(pid)/smaps_rollup") else {
+            miss("proportional set sizes (/proc/PID/smaps_rollup)", "not there, or not readable by this user")
+            return nil
+        }
+        for line in text.split(separator: UInt8(ascii: "\n")) where has(line, prefix: "Pss:") {
+            let parts = words(line)
+            return parts.count > 1 ? number(parts[1]) : nil
+        }
+        return nil
+    }
+
+    /// - Returns: whether they could be read.
+    private func descriptors(_ pid: Int64, _ values: inout [Int64], _ sockets: inout WaitingSockets) -> Bool {
+        guard let names = try? files.names(in: "/proc/\(pid)/fd") else { return false }
+        if let namespace = files.link("/proc/\(pid)/ns/net"), sockets.namespaces.insert(Array(namespace)).inserted, options.root.isEmpty {
+            readSockets("/proc/\(pid)/net", into: &sockets)
+        }
+        var counts = [Int64](repeating: 0, count: values.count), total: Int64 = 0
+        for name in names {
+            // One that was closed meanwhile is none.
+            guard let link = files.link("/proc/\(pid)/fd/\(name)") else { continue }
+            total += 1
+            var column = ProcessColumn.files
+            if has(link, prefix: "socket:[") {
+                column = .sockets
+                if let inode = number(link.dropFirst(8).dropLast()), let queues = sockets.take(inode) {
+                    counts[ProcessColumn.receiveQueue.rawValue] &+= queues.receive
+                    counts[ProcessColumn.sendQueue.rawValue] &+= queues.send
+                    counts[ProcessColumn.undrainedSockets.rawValue] += 1
+                }
+            } else if has(link, prefix: "pipe:[") { column = .pipes
+            } else if has(link, prefix: "anon_inode:") {
+                let kind = String(decoding: link.dropFirst(11).filter { $0 != UInt8(ascii: "[") && $0 != UInt8(ascii: "]") }, as: UTF8.self)
+                switch kind {
+                case "eventfd": column = .events
+                case "eventpoll": column = .polls
+                case "timerfd": column = .timers
+                case "inotify", "fanotify": column = .watches
+                default: column = .otherDescriptors
+                }
+            } else if has(link, prefix: "/memfd:") { column = .memoryFiles
+            } else if link.first != UInt8(ascii: "/") { column = .otherDescriptors }
+            counts[column.rawValue] += 1
+        }
+        for column in ProcessColumn.descriptors.rawValue ... ProcessColumn.otherDescriptors.rawValue { values[column] = counts[column] }
+        values[ProcessColumn.descriptors.rawValue] = total
+        for column in [ProcessColumn.receiveQueue, .sendQueue, .undrainedSockets] { values[column.rawValue] = max(counts[column.rawValue], 0) }
+        return true
+    }
+}

@@ -1,0 +1,115 @@
+// Takes samples: asks the kernel, through /proc and /sys, what there is at this moment. It only reads; it sends
+// no signal, traces nobody, and writes nothing but its own samples. A process that ends meanwhile is not in the
+// sample. What this kernel hasn't got, or doesn't let this user read, is told once, and is unknown in the samples.
+
+import Glibc
+import SystemPackage
+
+/// Which processes are watched.
+package struct Selection: Sendable {
+    package var pids: [Int64] = []
+    /// Shell patterns of names: the kernel's, or the base name of the first word of the command line.
+    package var names: [String] = []
+    /// Descendants of the chosen ones too.
+    package var withChildren = false
+    package var isAll: Bool { pids.isEmpty && names.isEmpty }
+
+    package init(pids: [Int64] = [], names: [String] = [], withChildren: Bool = false) {
+        (self.pids, self.names, self.withChildren) = (pids, names, withChildren)
+    }
+}
+
+package struct GatherOptions: Sendable {
+    /// Where /proc and /sys are: empty for this machine.
+    package var root = ""
+    package var selection = Selection()
+    /// Control groups, by their paths below the hierarchy.
+    package var groups: [String] = []
+    /// The proportional set size: the kernel walks all of a process's pages for it.
+    package var proportional = false
+
+    package init() {}
+}
+
+/// What was asked for and isn't to be had, told once.
+package struct Missing: Equatable, Sendable {
+    package var what: String
+    package var reason: String
+    package var text: String { "\(what): \(reason)" }
+}
+
+package final class Gatherer {
+    let options: GatherOptions
+    let files: ProcText
+    /// The machine's columns, which grow as kernels show more.
+    var systemColumns: [String] = []
+    var systemIndex: [String: Int] = [:]
+    var systemValues: [Int64] = []
+    var groupColumns: [String] = []
+    var groupIndex: [String: Int] = [:]
+    /// What is known of a process as long as it is there: what is dear to read, and doesn't change.
+    var known: [String: KnownProcess] = [:]
+    /// Of the processes named by --pid: who they were, so that a successor is known.
+    var followed: [Followed] = []
+    private var told: Set<String> = []
+    private var missing: [Missing] = []
+
+    package init(_ options: GatherOptions) {
+        self.options = options
+        files = ProcText(root: options.root)
+        followed = options.selection.pids.map { Followed(pid: $0) }
+    }
+
+    /// What turned out missing since the last call.
+    package func takeMissing() -> [Missing] {
+        defer { missing = [] }
+        return missing
+    }
+
+    func miss(_ what: String, _ reason: String) {
+        if told.insert(what).inserted { missing.append(Missing(what: what, reason: reason)) }
+    }
+
+    func miss(_ what: String, _ error: Errno) {
+        switch error {
+        case .noSuchFileOrDirectory: miss(what, "not there on this kernel")
+        case .permissionDenied, .notPermitted: miss(what, "not readable by this user; root may")
+        default: miss(what, "\(error)")
+        }
+    }
+
+    /// - Parameter bootMilliseconds: the time of the sample, since the machine's start.
+    package func sample(at bootMilliseconds: Int64, occasion: Occasion = .interval) -> Sample {
+        systemValues = [Int64](repeating: Sample.unknown, count: systemColumns.count)
+        gatherMemory()
+        gatherPressure()
+        var sockets = gatherSockets()
+        var entities = gatherProcesses(&sockets)
+        set("sockets.unownedReceiveQueue", sockets.unowned(\.receive))
+        set("sockets.unownedSendQueue", sockets.unowned(\.send))
+        entities += gatherSlabs()
+        entities += gatherGroups()
+        if options.root.isEmpty { gatherOwnCost() }
+        entities.insert(EntitySample(kind: .system, id: "", name: "system", values: systemValues), at: 0)
+        return Sample(bootMilliseconds: bootMilliseconds, occasion: occasion, systemColumns: systemColumns, groupColumns: groupColumns, entities: entities)
+    }
+
+    /// Sets a column of the machine, which comes to be where it wasn't.
+    func set(_ name: String, _ value: Int64) {
+        if let index = systemIndex[name] {
+            systemValues[index] = max(value, Sample.unknown)
+        } else if systemColumns.count < 20_000 {
+            systemIndex[name] = systemColumns.count
+            systemColumns.append(name)
+            systemValues.append(max(value, Sample.unknown))
+        } else {
+            miss("some of the kernel's counters", "more than 20,000 names")
+        }
+    }
+
+    func add(_ name: String, _ value: Int64) {
+        let before = systemIndex[name].map { systemValues[$0] } ?? Sample.unknown
+        let (sum, overflow) = max(before, 0).addingReportingOverflow(max(value, 0))
+        set(name, overflow ? .max : sum)
+    }
+}

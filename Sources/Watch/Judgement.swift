@@ -1,0 +1,190 @@
+// From tracks to findings: which of all series grow, which wait undrained, and what moves without growing. Nothing is
+// accused on the test alone: see Growth. What isn't accused keeps its shape, so that a reader sees what it was taken for.
+
+import Trend
+
+extension Examination {
+    /// One series of one track.
+    private struct Candidate {
+        var kind: GrowthKind
+        var tag: Int?
+        var name: String
+        var what: String
+        var unit: Unit
+        var floor: Double
+        var track: Track
+        var metric: Int
+        var memory: MemoryClass?
+
+        var values: [Double] { track.values[metric] }
+        var range: Double { track.highest[metric] - track.lowest[metric] }
+    }
+
+    mutating func judge() {
+        for index in tracked.indices { tracked[index].track.finish() }
+        kernelTrack.finish()
+        trees.finish()
+        nameSuccessors()
+        let candidates = candidates()
+        verdict.tests = candidates.count
+        var rest: [Candidate] = [], accusedMemory: Set<Int> = []
+        for candidate in candidates {
+            // Address space alone says little where the memory in it grows as well.
+            if let tag = candidate.tag, candidate.kind == .process, candidate.metric == Metrics.addressSpace, accusedMemory.contains(tag) { continue }
+            if let trend = Growth.find(candidate.track.times, candidate.values, floor: candidate.floor, tests: verdict.tests), isTold(candidate) {
+                if let tag = candidate.tag { accusedMemory.insert(tag) }
+                verdict.growing.append(finding(candidate, trend, isGrowing: true))
+            } else {
+                rest.append(candidate)
+            }
+        }
+        for tree in trees.growing(tests: verdict.tests, accused: accusedMemory, tracked) { verdict.growing.append(finding(tree)) }
+        verdict.growing.sort { Self.weight($0) > Self.weight($1) }
+        // Those with the most movement, of each kind of unit.
+        let moving = rest.filter { $0.range >= 2 * $0.floor && $0.metric != Metrics.addressSpace || $0.tag == nil && $0.range >= 2 * $0.floor }
+            .sorted { $0.range / $0.floor > $1.range / $1.floor }.prefix(20)
+        verdict.moving = moving.map { finding($0, Trend(times: $0.track.times, values: $0.values), isGrowing: false) }
+        judgeQueues()
+        verdict.jobRuns = jobs.runs.count
+        verdict.leftBehind = jobs.leftBehind(steps)
+    }
+
+    /// Bytes and counts side by side: by how often each has gained its floor.
+    private static func weight(_ finding: Finding) -> Double { (finding.last - finding.first) / (finding.unit == .bytes ? Metrics.megabyte : 8) }
+
+    // An ended process can't grow any more: it is told where it lived long enough to matter.
+    private func isTold(_ candidate: Candidate) -> Bool {
+        let span = kernelTrack.lastTime - kernelTrack.firstTime
+        return candidate.track.lastTime >= kernelTrack.lastTime || candidate.track.lastTime - candidate.track.firstTime >= span / 4
+    }
+
+    private func candidates() -> [Candidate] {
+        var list: [Candidate] = []
+        func add(_ kind: GrowthKind, _ tag: Int?, _ name: String, _ metric: Metrics.Metric, _ track: Track, _ index: Int, _ memory: MemoryClass? = nil) {
+            // What never moves can't be accused, and is no test.
+            guard track.times.count >= Growth.fewestMoments, track.lowest[index] < track.highest[index] else { return }
+            let floor = max(metric.floor, metric.share * track.first[index].magnitude)
+            list.append(Candidate(kind: kind, tag: tag, name: name, what: metric.what, unit: metric.unit, floor: floor, track: track, metric: index, memory: memory))
+        }
+        for (tag, entity) in tracked.enumerated() {
+            switch entity.kind {
+            case .system: break
+            case .process:
+                for (index, metric) in Metrics.process.enumerated() {
+                    let isDescriptor = (Metrics.firstDescriptor ..< Metrics.addressSpace).contains(index)
+                    add(isDescriptor ? .descriptors : .process, tag, entity.name, metric, entity.track, index)
+                }
+            case .slab: add(.slab, tag, entity.name, Metrics.Metric(what: "slab cache", unit: .bytes, floor: Metrics.megabyte), entity.track, 0)
+            case .group:
+                for (index, group) in Metrics.group.enumerated() {
+                    add(.kernel, tag, "control group \(entity.name)", Metrics.Metric(what: group.what, unit: .bytes, floor: Metrics.megabyte), entity.track, index)
+                }
+            }
+        }
+        let total = Double(verdict.memory?.total ?? 0)
+        for (index, which) in Metrics.kernel.enumerated() {
+            add(.kernel, nil, which.name, Metrics.Metric(what: which.title, unit: .bytes, floor: max(8 * Metrics.megabyte, total / 2000)), kernelTrack, index, which)
+        }
+        add(.unexplained, nil, "unexplained", Metrics.Metric(what: "pages that no counter explains", unit: .bytes, floor: max(16 * Metrics.megabyte, total / 1000)), kernelTrack, Metrics.kernel.count)
+        for (index, count) in Metrics.counts.enumerated() where counted.contains(index) {
+            let metric = Metrics.Metric(what: count.name, unit: .count, floor: count.floor, share: 0.05)
+            add(count.column == "file.open" ? .descriptors : .kernel, nil, count.column, metric, kernelTrack, Metrics.kernel.count + 1 + index)
+        }
+        return list
+    }
+
+    private func finding(_ candidate: Candidate, _ trend: Trend, isGrowing: Bool) -> Finding {
+        let track = candidate.track
+        var finding = Finding(
+            kind: candidate.kind, name: candidate.name, what: candidate.what, unit: candidate.unit, first: track.first[candidate.metric],
+            last: track.last[candidate.metric], trend: trend, from: verdict.from + Int64(track.firstTime * 1000), to: verdict.from + Int64(track.lastTime * 1000))
+        finding.hasEnded = track.lastTime < kernelTrack.lastTime
+        let entity = candidate.tag.map { tracked[$0] }
+        finding.pid = entity?.pid
+        finding.detail = entity?.kind == .process ? entity?.detail ?? "" : ""
+        finding.successorOf = entity?.successorOf
+        guard isGrowing else { return finding }
+        finding.next = nextStep(candidate, entity, hasEnded: finding.hasEnded)
+        if !finding.hasEnded {
+            switch (candidate.kind, candidate.unit) {
+            case (.descriptors, _): finding.exhaustedAt = exhausted(left: left(entity), trend)
+            case (_, .bytes) where !candidate.what.hasSuffix("queue") && candidate.metric != Metrics.addressSpace || candidate.kind != .process:
+                finding.exhaustedAt = exhausted(left: verdict.memory.map { Double($0.available + $0.swapFree) }, trend)
+            default: break
+            }
+        }
+        return finding
+    }
+
+    private func left(_ entity: Tracked?) -> Double? {
+        if let entity {
+            return entity.descriptorLimit > 0 && entity.descriptorLimit < .max ? Double(entity.descriptorLimit) - Double(entity.descriptors) : nil
+        }
+        guard let fileLimit, fileLimit < .max, let open = Metrics.counts.firstIndex(where: { $0.column == "file.open" }) else { return nil }
+        return Double(fileLimit) - kernelTrack.last[Metrics.kernel.count + 1 + open]
+    }
+
+    /// nil where it is more than ten years away.
+    private func exhausted(left: Double?, _ trend: Trend) -> Int64? {
+        guard let left, trend.slopePerSecond > 0 else { return nil }
+        let seconds = max(0, left) / trend.slopePerSecond
+        return seconds < 10 * 365 * 86_400 ? verdict.to + Int64(seconds * 1000) : nil
+    }
+
+    private func nextStep(_ candidate: Candidate, _ entity: Tracked?, hasEnded: Bool) -> NextStep? {
+        if let entity, let pid = entity.pid {
+            switch candidate.what {
+            case "shared memory": return steps.shared(pid: pid)
+            case "receive queue", "send queue": return steps.queue(pid: pid, isReceiving: candidate.what == "receive queue")
+            case "threads": return steps.descriptors(pid: pid, what: "threads")
+            case _ where candidate.kind == .descriptors: return steps.descriptors(pid: pid, what: candidate.what)
+            default: return steps.process(pid: pid, detail: entity.detail, name: entity.name, hasEnded: hasEnded, isRecorded: entity.isRecorded)
+            }
+        }
+        switch candidate.kind {
+        case .slab: return steps.slab(candidate.name)
+        case .unexplained: return steps.unexplained
+        case .descriptors: return NextStep(command: "lsof -n | awk '{ print $1, $2 }' | sort | uniq -c | sort -n | tail", remark: "Who has the most.")
+        default:
+            if candidate.name == "kmemleak.objects" { return steps.kmemleak }
+            if candidate.name == "processes.zombies" { return NextStep(command: "ps -eo stat,ppid,comm | grep ^Z", remark: "Their parents don't wait for them.") }
+            if candidate.name.hasPrefix("tcp") || candidate.name.hasPrefix("sockstat") { return NextStep(command: "ss -tanp state close-wait", remark: "The program has to close these: the other side has.") }
+            return candidate.memory.map { steps.memory($0) } ?? NextStep(command: "heapwatch verdict", remark: "The processes in it stand above.")
+        }
+    }
+
+    private func finding(_ tree: ProcessTrees.Growing) -> Finding {
+        var finding = Finding(
+            kind: .process, name: tracked[tree.root].name, what: "process tree, \(tree.count) processes", unit: .bytes, first: tree.track.first[0], last: tree.track.last[0],
+            trend: tree.trend, from: verdict.from + Int64(tree.track.firstTime * 1000), to: verdict.from + Int64(tree.track.lastTime * 1000))
+        finding.pid = tracked[tree.root].pid
+        finding.detail = tracked[tree.root].detail
+        finding.exhaustedAt = exhausted(left: verdict.memory.map { Double($0.available + $0.swapFree) }, tree.trend)
+        finding.next = NextStep(command: "ps -o pid,rss,etime,args --ppid \(tracked[tree.root].pid ?? 0)", remark: "Its processes grow in number: none of them by itself.")
+        return finding
+    }
+
+    private mutating func nameSuccessors() {
+        var last: [String: Int] = [:]
+        for index in tracked.indices where tracked[index].kind == .process {
+            let name = tracked[index].name + "\0" + tracked[index].detail
+            if let before = last[name], tracked[before].track.lastTime < tracked[index].track.firstTime { tracked[index].successorOf = tracked[before].pid }
+            last[name] = index
+        }
+    }
+
+    // Bytes in the queue for half of the time and longer, 16 KB and more, and never fewer than before.
+    private mutating func judgeQueues() {
+        for entity in tracked where entity.kind == .process && entity.track.lastTime == kernelTrack.lastTime {
+            guard let pid = entity.pid else { continue }
+            for (index, queue) in entity.queues.enumerated() where queue.bytes >= 16_384 && queue.samples >= 5 {
+                let seconds = entity.track.lastTime - queue.since
+                guard seconds >= (entity.track.lastTime - entity.track.firstTime) / 2 else { continue }
+                verdict.undrained.append(Undrained(
+                    pid: pid, name: entity.name, isReceiving: index == 0, bytes: Int64(queue.bytes), sockets: entity.undrainedSockets, seconds: seconds,
+                    next: steps.queue(pid: pid, isReceiving: index == 0)))
+            }
+        }
+        verdict.undrained.sort { $0.bytes > $1.bytes }
+    }
+}

@@ -1,0 +1,114 @@
+// Where a machine's memory is, by the kernel's own counters: each page in one class, none in two. What no counter explains is
+// what drivers and others took from the page allocator directly: total less free less everything counted.
+//
+// Invariant: the classes, free and unexplained together are MemTotal, exactly. So unexplained can fall below 0 by a
+// little: the counters aren't of one moment, and each processor keeps some of its own changes for a while.
+
+/// A use of memory that the kernel counts.
+package enum MemoryClass: Int, CaseIterable, Sendable {
+    case anonymous, shared, file
+    case buffers, slabReclaimable, slabUnreclaimable, otherReclaimable, stacks, pageTables, vmalloc, perCPU, sockets, hugePages
+    case swapCache, compressed, writeback, graphics, corrupted
+    /// Free pages that each processor keeps at hand.
+    case pageLists
+
+    package var isOfApplications: Bool { rawValue <= MemoryClass.file.rawValue }
+    package var name: String { "\(self)" }
+
+    package var title: String {
+        switch self {
+        case .anonymous: "anonymous: heaps, stacks, mmap"
+        case .shared: "shared: tmpfs, /dev/shm, System V, memfd"
+        case .file: "file: programs, and the cache of files"
+        case .buffers: "buffers: block devices' cache"
+        case .slabReclaimable: "slab, reclaimable"
+        case .slabUnreclaimable: "slab, not reclaimable"
+        case .otherReclaimable: "other reclaimable"
+        case .stacks: "kernel stacks"
+        case .pageTables: "page tables"
+        case .vmalloc: "vmalloc"
+        case .perCPU: "per-CPU"
+        case .sockets: "sockets"
+        case .hugePages: "huge pages set aside"
+        case .swapCache: "swap cache"
+        case .compressed: "zswap, zram"
+        case .writeback: "writeback, bounce"
+        case .graphics: "graphics"
+        case .corrupted: "corrupted, set aside"
+        case .pageLists: "free, on processors' lists"
+        }
+    }
+}
+
+package struct MemoryPicture: Equatable, Sendable {
+    package var total: Int64
+    package var free: Int64
+    /// Bytes by class, in the order of `MemoryClass`.
+    package var classes: [Int64]
+    package var unexplained: Int64
+    /// What could be had without swapping, as the kernel estimates it; and free swap.
+    package var available: Int64
+    package var swapFree: Int64
+
+    package subscript(_ class: MemoryClass) -> Int64 { classes[`class`.rawValue] }
+}
+
+/// Finds the columns once, so that a picture of each sample costs little.
+struct MemoryColumns {
+    private let indices: [String: Int]
+    let columnCount: Int
+
+    init(_ names: [String]) {
+        indices = Dictionary(zip(names, names.indices), uniquingKeysWith: { first, _ in first })
+        columnCount = names.count
+    }
+
+    func value(_ name: String, _ system: DecodedEntity) -> Int64? {
+        guard let index = indices[name] else { return nil }
+        let value = system[index]
+        return value == Sample.unknown ? nil : value
+    }
+
+    /// nil where there is no meminfo in the sample.
+    func picture(_ system: DecodedEntity, pageBytes: Int64) -> MemoryPicture? {
+        // Numbers come from a file: beyond what a machine can have they are cut, so that sums don't overflow.
+        func bytes(_ name: String) -> Int64? { value("meminfo.\(name)", system).map { min($0, 1 << 50) * 1024 } }
+        func pages(_ name: String) -> Int64 { value(name, system).map { min($0, 1 << 38) * pageBytes } ?? 0 }
+        func sum(_ names: String...) -> Int64 { names.reduce(0) { $0 + (bytes($1) ?? 0) } }
+        guard let total = bytes("MemTotal"), let free = bytes("MemFree") else { return nil }
+
+        var classes = [Int64](repeating: 0, count: MemoryClass.allCases.count)
+        func put(_ which: MemoryClass, _ bytes: Int64) { classes[which.rawValue] = max(bytes, 0) }
+        let shared = sum("Shmem"), cached = sum("Cached"), anonymous = sum("AnonPages"), buffers = sum("Buffers")
+        put(.anonymous, anonymous)
+        put(.shared, shared)
+        // Shared memory is in Cached, as it has pages in the cache of files.
+        put(.file, cached - shared)
+        put(.buffers, buffers)
+        put(.slabReclaimable, sum("SReclaimable"))
+        put(.slabUnreclaimable, bytes("SUnreclaim") ?? sum("Slab"))
+        put(.otherReclaimable, bytes("KReclaimable").map { $0 - sum("SReclaimable") } ?? 0)
+        let stacks = sum("KernelStack", "ShadowCallStack")
+        put(.stacks, stacks)
+        put(.pageTables, sum("PageTables", "SecPageTables"))
+        // Stacks are taken from vmalloc, and counted there too.
+        put(.vmalloc, sum("VmallocUsed") - stacks)
+        put(.perCPU, sum("Percpu"))
+        put(.sockets, pages("sockstat.TCP.mem") + pages("sockstat.UDP.mem"))
+        put(.hugePages, bytes("Hugetlb") ?? 0)
+        if bytes("Hugetlb") == nil, let count = value("meminfo.HugePages_Total", system), let size = bytes("Hugepagesize") {
+            put(.hugePages, min(count, 1 << 20) * min(size, 1 << 31))
+        }
+        // Pages in the swap cache are mostly mapped, and then anonymous: only what the lists have beyond those stands by itself.
+        let listed = sum("Active(anon)", "Inactive(anon)", "Active(file)", "Inactive(file)", "Unevictable")
+        put(.swapCache, min(sum("SwapCached"), max(0, listed - anonymous - cached - buffers)))
+        put(.compressed, max(pages("vmstat.nr_zspages"), sum("Zswap")))
+        put(.writeback, sum("WritebackTmp", "Bounce"))
+        put(.graphics, sum("GPUActive", "GPUReclaim"))
+        put(.corrupted, sum("HardwareCorrupted"))
+        put(.pageLists, pages("zoneinfo.pagesOnLists"))
+        return MemoryPicture(
+            total: total, free: free, classes: classes, unexplained: total - free - classes.reduce(0, +),
+            available: bytes("MemAvailable") ?? free + sum("Cached", "Buffers"), swapFree: sum("SwapFree"))
+    }
+}

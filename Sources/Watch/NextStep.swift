@@ -1,0 +1,89 @@
+// What to do next, as a command that can be typed, and the heapsum call that reduces what it gives. What a kernel can do is
+// told by its version, as the recording has it: the verdict may be read on another machine.
+
+import Common
+import Report
+
+package struct NextStep: Equatable, Sendable {
+    package var command: String
+    /// Why, or what it takes; a sentence.
+    package var remark = ""
+}
+
+struct NextSteps {
+    let kernel: String
+    let hasAllocinfo: Bool
+    let hasKmemleak: Bool
+
+    private var version: (Int, Int) {
+        let numbers = kernel.split(whereSeparator: { !$0.isNumber }).prefix(2).compactMap { Int($0) }
+        return numbers.count == 2 ? (numbers[0], numbers[1]) : (0, 0)
+    }
+
+    func process(pid: Int64, detail: String, name: String, hasEnded: Bool, isRecorded: Bool) -> NextStep {
+        if isRecorded && !hasEnded {
+            return NextStep(command: "heapsum diff $(heapdump \(pid)) $(sleep 600; heapdump \(pid))", remark: "heapsum's library is in it already: two dumps, and what grew between them.")
+        }
+        let words = detail.split(separator: "\0").map { shellWord(String($0)) }
+        let command = words.isEmpty ? shellWord(name) : words.joined(separator: " ")
+        return NextStep(
+            command: "heaprun -o heap \(command)", remark: "Then kill -USR2 PID for a dump, and heapsum heap. It must be there from the start.")
+    }
+
+    func shared(pid: Int64) -> NextStep {
+        NextStep(command: "grep -A9 -E '^[0-9a-f]+-.* [r-][w-][x-]s ' /proc/\(pid)/smaps", remark: "The mappings behind it; whoever made them is seen with strace -k -e trace=mmap,shmat.")
+    }
+
+    func descriptors(pid: Int64, what: String) -> NextStep {
+        switch what {
+        case "sockets": NextStep(command: "ss -anp | grep pid=\(pid),", remark: "strace -k -f -e trace=socket,accept4,close -p \(pid) shows who opens them.")
+        case "files": NextStep(command: "ls -l /proc/\(pid)/fd | awk '{ print $NF }' | sort | uniq -c | sort -n", remark: "strace -k -f -e trace=openat,close -p \(pid) shows who opens them.")
+        case "threads": NextStep(command: "gdb -p \(pid) -batch -ex 'thread apply all backtrace'", remark: "Threads that have ended and were never joined hold memory, and don't show here: heaprun sees those.")
+        default: NextStep(command: "ls -l /proc/\(pid)/fd", remark: "strace -k -f -e trace=%desc -p \(pid) shows who opens them.")
+        }
+    }
+
+    func queue(pid: Int64, isReceiving: Bool) -> NextStep {
+        NextStep(command: "ss -tuanmp | grep pid=\(pid),", remark: isReceiving ? "It doesn't read: gdb -p \(pid) -batch -ex 'thread apply all backtrace' shows what it does instead."
+            : "The other side doesn't read: the peer's address is in ss's line.")
+    }
+
+    func slab(_ cache: String) -> NextStep {
+        // The trace file may be written up to 5.8; alloc_traces is there from 5.14, alloc_calls before.
+        let name = shellWord(cache)
+        let (major, minor) = version
+        if major > 0 && (major, minor) < (5, 9) {
+            return NextStep(
+                command: "echo 1 > /sys/kernel/slab/\(name)/trace; sleep 60; echo 0 > /sys/kernel/slab/\(name)/trace; dmesg > slub.txt; heapsum --input slub slub.txt",
+                remark: "It slows the machine while it traces.")
+        }
+        let file = (major, minor) < (5, 14) && major > 0 ? "/sys/kernel/slab/\(name)/alloc_calls" : "/sys/kernel/debug/slab/\(name)/alloc_traces"
+        return NextStep(
+            command: "cat \(file) > traces.txt; heapsum --input alloc-traces traces.txt",
+            remark: "Boot with slub_debug=U,\(name) first, so that the kernel keeps who allocates; slab_nomerge keeps caches of one size apart."
+                + (hasAllocinfo ? " Without a boot: heapsum --input allocinfo /proc/allocinfo." : ""))
+    }
+
+    func memory(_ which: MemoryClass) -> NextStep {
+        switch which {
+        case .shared: NextStep(command: "ls -lS /dev/shm; ipcs -m; df -t tmpfs", remark: "Files in tmpfs and System V segments stay when the program is gone.")
+        case .vmalloc: NextStep(command: "sort -k2 -n -r /proc/vmallocinfo | head -20", remark: "Each line names the caller.")
+        case .pageTables: NextStep(command: "grep VmPTE /proc/[0-9]*/status | sort -k2 -n | tail", remark: "Whose they are.")
+        case .stacks: NextStep(command: "grep Threads /proc/[0-9]*/status | sort -k2 -n | tail", remark: "One for each thread.")
+        case .sockets: NextStep(command: "ss -tuanmp", remark: "skmem shows what each socket holds.")
+        case .slabReclaimable, .slabUnreclaimable, .otherReclaimable: NextStep(command: "slabtop -o -s c", remark: "Which cache; then heapwatch's own line on it.")
+        default: unexplained
+        }
+    }
+
+    var unexplained: NextStep {
+        if hasAllocinfo { return NextStep(command: "heapsum --input allocinfo /proc/allocinfo", remark: "Every place in the kernel that allocates, and what it holds.") }
+        return NextStep(
+            command: "cat /sys/kernel/debug/page_owner > pages.txt; heapsum --input page-owner pages.txt",
+            remark: "Boot with page_owner=on first, so that the kernel keeps who takes pages.")
+    }
+
+    var kmemleak: NextStep {
+        NextStep(command: "echo scan > /sys/kernel/debug/kmemleak; cat /sys/kernel/debug/kmemleak > kmemleak.txt; heapsum --input kmemleak kmemleak.txt")
+    }
+}

@@ -1,0 +1,100 @@
+// Keeps a recording within its bounds: takes every second sample out of closed segments, those thinned least first, so
+// that all of the past is seen equally sharp; and writes copies without what people typed.
+
+import Glibc
+import SystemPackage
+
+/// Thins closed segments until they take no more than `keptBytes`.
+/// - Returns: what is to be said: when no more can be taken out.
+func thinOut(_ directory: String, keptBytes: UInt64) -> String? {
+    struct Segment { var path: String, bytes: UInt64, thinnings: Int64, isSpent = false }
+    var segments = ((try? segmentNames(in: directory)) ?? []).compactMap { name -> Segment? in
+        let path = "\(directory)/\(name)"
+        guard let bytes = try? contents(path) else { return nil }
+        let head = Frame.at(0, in: bytes).flatMap { try? SegmentHead(decoding: bytes[$0.payload]) }
+        return Segment(path: path, bytes: UInt64(bytes.count), thinnings: head?.thinnings ?? 0)
+    }
+    func total() -> UInt64 { segments.reduce(0) { $0 &+ $1.bytes } }
+    while total() > keptBytes {
+        guard let index = segments.indices.filter({ !segments[$0].isSpent }).min(by: { segments[$0].thinnings < segments[$1].thinnings }) else {
+            return "\(directory): takes \(total()) bytes, above what --keep allows, and can't be thinned further"
+        }
+        let path = segments[index].path
+        guard let bytes = try? contents(path), let thin = rewritten(bytes, takesOut: true), thin.count < bytes.count, replace(path, with: thin) else {
+            segments[index].isSpent = true
+            continue
+        }
+        segments[index].bytes = UInt64(thin.count)
+        segments[index].thinnings += 1
+    }
+    return nil
+}
+
+/// A segment anew: with every second sample out, or with the command lines out.
+///
+/// Samples around jobs stay, and so do the first and the last. nil where no head can be read.
+package func rewritten(_ bytes: [UInt8], takesOut: Bool = false, redacts: Bool = false) -> [UInt8]? {
+    guard let first = Frame.at(0, in: bytes), first.kind == .head, var head = try? SegmentHead(decoding: bytes[first.payload]) else { return nil }
+    if takesOut { head.thinnings &+= 1 }
+    if redacts { head.host = "redacted" }
+    var out = Frame.make(.head, head.encoded)
+    var decoder = SampleDecoder(), encoder = SampleEncoder(), isWhole = false, number = 0, written = 0
+    var offset = first.payload.upperBound, pending: Sample?
+    func add(_ sample: Sample) {
+        let isKey = written % SampleWriter.samplesPerKey == 0
+        out += Frame.make(isKey ? .key : .change, encoder.encode(redacts ? redacted(sample) : sample, isKey: isKey))
+        written += 1
+    }
+    while offset < bytes.count {
+        guard let frame = Frame.at(offset, in: bytes) else {
+            guard let next = bytes[(offset + 1)...].indices.first(where: { bytes[$0] == Frame.sync[0] && Frame.at($0, in: bytes) != nil }) else { break }
+            (offset, isWhole) = (next, false)
+            continue
+        }
+        offset = frame.payload.upperBound
+        switch frame.kind {
+        case .head: break
+        case .note:
+            out += Frame.make(.note, Array(bytes[frame.payload]))
+        case .key, .change:
+            guard frame.kind == .key || isWhole else { continue }
+            isWhole = (try? decoder.apply(bytes[frame.payload], isKey: frame.kind == .key)) != nil
+            guard isWhole else { continue }
+            pending = nil
+            if !takesOut || number % 2 == 0 || decoder.occasion != .interval { add(decoder.sample()) } else { pending = decoder.sample() }
+            number += 1
+        }
+    }
+    if let pending { add(pending) }
+    return out
+}
+
+/// Without what may be secret: of a command line the program's name stays, of a job its first word.
+func redacted(_ sample: Sample) -> Sample {
+    func program(_ words: String) -> String {
+        let first = words.prefix { $0 != "\0" && $0 != " " }
+        return String(first.split(separator: "/").last ?? "")
+    }
+    var sample = sample
+    for index in sample.entities.indices where sample.entities[index].kind == .process && !sample.entities[index].detail.isEmpty {
+        sample.entities[index].detail = program(sample.entities[index].detail) + "\0[redacted]\0"
+    }
+    switch sample.occasion {
+    case .interval: break
+    case .beforeJob(let job): sample.occasion = .beforeJob(program(job) + " [redacted]")
+    case .afterJob(let job, let status): sample.occasion = .afterJob(program(job) + " [redacted]", status)
+    }
+    return sample
+}
+
+private func replace(_ path: String, with bytes: [UInt8]) -> Bool {
+    let new = path + ".tmp"
+    let file = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
+    guard file >= 0 else { return false }
+    let count = bytes.withUnsafeBytes { write(file, $0.baseAddress, $0.count) }
+    let isWhole = count == bytes.count && fdatasync(file) == 0
+    close(file)
+    if isWhole && rename(new, path) == 0 { return true }
+    unlink(new)
+    return false
+}

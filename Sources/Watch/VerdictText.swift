@@ -1,0 +1,159 @@
+// The verdict for people: what grows first, with what to do about it; where the memory is; what moves and was let off; and what
+// the answer rests on. Names come from outside, and are made fit to be shown.
+
+import Common
+import Report
+
+package struct VerdictText {
+    package var style: Style
+
+    package init(style: Style) { self.style = style }
+
+    package func write(_ verdict: Verdict, to out: TextOutput) throws {
+        let span = Double(verdict.to - verdict.from) / 1000
+        var head = [verdict.host.isEmpty ? "recording" : escaped(verdict.host), "\(shortTime(verdict.from)) to \(shortTime(verdict.to))", shortDuration(span),
+            counted(UInt64(verdict.samples), "sample")]
+        if verdict.intervalSeconds > 0 { head.append("every \(shortDuration(verdict.intervalSeconds))") }
+        head.append(grouped(UInt64(verdict.processes)) + (verdict.processes == 1 ? " process" : " processes"))
+        try out.write(style.bold(head[0]) + " · " + head.dropFirst().joined(separator: " · ") + "\n\n")
+        try writeGrowing(verdict, out)
+        try writeUndrained(verdict, out)
+        try writeJobs(verdict, out)
+        if let memory = verdict.memory { try writeMemory(memory, verdict.memoryAtFirst ?? memory, out) }
+        try writeMoving(verdict, out)
+        try writeFoot(verdict, out)
+    }
+
+    // MARK: What grows
+
+    private func writeGrowing(_ verdict: Verdict, _ out: TextOutput) throws {
+        if verdict.growing.isEmpty {
+            let why = verdict.samples < Growth.fewestMoments ? "Too few samples to say what grows: \(Growth.fewestMoments) are needed." : "Nothing grows, of \(grouped(UInt64(verdict.tests))) series that move."
+            try out.write(style.bold(why) + "\n\n")
+            return
+        }
+        try out.write(style.bold("Growing") + "\n")
+        for finding in verdict.growing {
+            try out.write("  " + style.warning(title(finding)) + "\n")
+            let trend = finding.trend
+            var line = "    \(amount(finding.first, finding.unit)) → \(amount(finding.last, finding.unit)), \(rate(trend.slopePerSecond, finding.unit))"
+            if trend.slopeLow.isFinite && trend.slopeHigh.isFinite { line += " (\(rate(trend.slopeLow, finding.unit)) to \(rate(trend.slopeHigh, finding.unit)))" }
+            try out.write(line + ", \(trend.shape.rawValue), \(chance(trend.pValue))\n")
+            if let at = finding.exhaustedAt {
+                let left = shortDuration(Double(at - verdict.to) / 1000)
+                try out.write("    at this rate " + (finding.kind == .descriptors ? "its limit of descriptors is reached" : "memory is gone") + " in \(left), \(shortTime(at))\n")
+            }
+            if finding.hasEnded { try out.write("    ended \(shortTime(finding.to))\n") }
+            try writeNext(finding.next, out)
+        }
+        try out.write("\n")
+    }
+
+    private func title(_ finding: Finding) -> String {
+        var text = escaped(finding.name)
+        if let pid = finding.pid { text += " (\(pid)" + (finding.successorOf.map { ", successor of \($0)" } ?? "") + ")" }
+        return finding.kind == .unexplained || finding.pid == nil && finding.kind != .slab && !finding.name.hasPrefix("control group") ? escaped(finding.what) : "\(text): \(escaped(finding.what))"
+    }
+
+    private func writeNext(_ step: NextStep?, _ out: TextOutput) throws {
+        guard let step else { return }
+        try out.write("    next: \(escaped(step.command))\n")
+        if !step.remark.isEmpty { try out.write(style.dim("          \(escaped(step.remark))") + "\n") }
+    }
+
+    private func writeUndrained(_ verdict: Verdict, _ out: TextOutput) throws {
+        if verdict.undrained.isEmpty { return }
+        try out.write(style.bold("Waiting in sockets, and never less") + "\n")
+        for queue in verdict.undrained {
+            try out.write("  " + style.warning("\(escaped(queue.name)) (\(queue.pid)): \(queue.isReceiving ? "receive" : "send") queue") + "\n")
+            try out.write("    \(grouped(UInt64(max(queue.bytes, 0)))) bytes in \(counted(UInt64(max(queue.sockets, 0)), "socket")), for \(shortDuration(queue.seconds))\n")
+            try writeNext(queue.next, out)
+        }
+        try out.write("\n")
+    }
+
+    private func writeJobs(_ verdict: Verdict, _ out: TextOutput) throws {
+        if verdict.jobRuns == 0 { return }
+        try out.write(style.bold("Left behind by jobs") + ", \(counted(UInt64(verdict.jobRuns), "run"))\n")
+        if verdict.leftBehind.isEmpty { try out.write("  Nothing.\n") }
+        for left in verdict.leftBehind {
+            try out.write("  " + style.warning("\(escaped(left.job)): \(escaped(left.what))") + "\n")
+            try out.write("    \(amount(left.amount, left.unit)) by \(grouped(UInt64(left.runs))) of \(counted(UInt64(left.allRuns), "run")), the last \(shortTime(left.lastAt))\n")
+            try writeNext(left.next, out)
+        }
+        try out.write("\n")
+    }
+
+    // MARK: Where the memory is
+
+    private func writeMemory(_ now: MemoryPicture, _ before: MemoryPicture, _ out: TextOutput) throws {
+        try out.write(style.bold("Memory") + ", bytes, and the change since the first sample\n")
+        func line(_ title: String, _ value: Int64, _ was: Int64, bold: Bool = false) throws {
+            let number = leftPadded(signed(value), 16), change = leftPadded(value == was ? "" : (value > was ? "+" : "") + signed(value - was), 17)
+            try out.write("  \(bold ? style.bold(number) : number)\(change)  \(title)\n")
+        }
+        for isOfApplications in [true, false] {
+            for which in MemoryClass.allCases where which.isOfApplications == isOfApplications && (now[which] != 0 || before[which] != 0) {
+                try line((isOfApplications ? "applications, " : "kernel, ") + which.title, now[which], before[which])
+            }
+        }
+        try line("free", now.free, before.free)
+        try line("unexplained: pages that no counter counts", now.unexplained, before.unexplained, bold: true)
+        try line("in all", now.total, before.total, bold: true)
+        try out.write("\n")
+    }
+
+    // MARK: What doesn't grow, and what it all rests on
+
+    private func writeMoving(_ verdict: Verdict, _ out: TextOutput) throws {
+        if verdict.moving.isEmpty { return }
+        try out.write(style.bold("Moves, but isn't told as growing") + "\n")
+        for finding in verdict.moving.prefix(12) {
+            try out.write("  \(title(finding)): \(amount(finding.first, finding.unit)) → \(amount(finding.last, finding.unit)), "
+                + "\(finding.trend.shape == .steadyGrowth ? "rises, but not throughout" : finding.trend.shape.rawValue)\(finding.hasEnded ? ", ended" : "")\n")
+        }
+        if verdict.moving.count > 12 { try out.write(style.dim("  and \(verdict.moving.count - 12) more, in --format json") + "\n") }
+        try out.write("\n")
+    }
+
+    private func writeFoot(_ verdict: Verdict, _ out: TextOutput) throws {
+        for damage in verdict.damages.prefix(8) { try out.write("Lost: \(escaped(damage.text)).\n") }
+        if verdict.damages.count > 8 { try out.write("Lost: \(verdict.damages.count - 8) more parts.\n") }
+        for note in verdict.notes.prefix(20) { try out.write("Not there: \(escaped(note)).\n") }
+        if verdict.notes.count > 20 { try out.write("Not there: \(verdict.notes.count - 20) more, in --format json.\n") }
+        var foot = "The recording takes \(grouped(UInt64(verdict.recordedBytes))) bytes"
+        if verdict.thinnings > 0 { foot += ", its oldest samples thinned to one in \(1 << min(verdict.thinnings, 40))" }
+        if let share = verdict.ownShare { foot += "; gathering took \(hundredths(share * 100)) % of one processor" }
+        if let bytes = verdict.ownBytes, bytes > 0 { foot += " and \(grouped(UInt64(bytes >> 20))) MB" }
+        try out.write(foot + ".\n")
+    }
+}
+
+// MARK: Words for numbers
+
+func signed(_ value: Int64) -> String { (value < 0 ? "-" : "") + grouped(value.magnitude) }
+
+private func amount(_ value: Double, _ unit: Unit) -> String {
+    let number = signed(Int64(exactly: value.rounded()) ?? (value > 0 ? .max : .min))
+    return unit == .bytes ? "\(number) bytes" : number
+}
+
+/// By the hour; by the day where that is more telling.
+private func rate(_ perSecond: Double, _ unit: Unit) -> String {
+    let perHour = perSecond * 3600
+    let (value, span) = perHour.magnitude >= 10 || unit == .bytes && perHour.magnitude >= 1024 ? (perHour, " an hour") : (perHour * 24, " a day")
+    return (value >= 0 ? "+" : "") + amount(value, .count) + (unit == .bytes ? " bytes" : "") + span
+}
+
+private func chance(_ p: Double) -> String {
+    if p <= 0 { return "p < 1e-300" }
+    if p >= 0.001 { return "p = \((p * 1000).rounded() / 1000)" }
+    var exponent = 0, value = p
+    while value < 1 { value *= 10; exponent += 1 }
+    return "p = \(Int(value))e-\(exponent)"
+}
+
+func hundredths(_ value: Double) -> String {
+    let whole = Int64(exactly: (value * 100).rounded()) ?? 0
+    return "\(whole / 100).\(whole % 100 < 10 ? "0" : "")\(whole % 100)"
+}

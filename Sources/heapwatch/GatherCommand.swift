@@ -1,0 +1,117 @@
+// heapwatch without a command: gathers samples into a directory, or shows what there is now on a terminal.
+
+import ArgumentParser
+import Common
+import Glibc
+import Report
+import Watch
+
+/// Which processes and what of them: shared by gathering and by jobs.
+struct GatherArguments: ParsableArguments {
+    @Option(parsing: .singleValue, help: ArgumentHelp("Watch this process, and whoever takes its place; repeatable.", valueName: "pid"))
+    var pid: [Int] = []
+    @Option(parsing: .singleValue, help: ArgumentHelp("Watch processes of this name (a shell pattern); repeatable.", valueName: "glob"))
+    var name: [String] = []
+    @Flag(help: "Watch all processes; the default where none is named.")
+    var all = false
+    @Flag(help: "Watch the descendants of those named as well.")
+    var children = false
+    @Option(parsing: .singleValue, help: ArgumentHelp("Watch this control group's memory (a path below the hierarchy); repeatable.", valueName: "path"))
+    var cgroup: [String] = []
+    @Flag(help: "Proportional set sizes too: the kernel walks all pages of a process for each.")
+    var pss = false
+    @Option(help: ArgumentHelp("Above this size the oldest samples are thinned out, by half each time.", valueName: "size"))
+    var keep = Size(bytes: 256 << 20, text: "256M")
+    @Option(help: ArgumentHelp("Read /proc and /sys below this directory.", visibility: .hidden), completion: .directory)
+    var root: String = ""
+
+    func validate() throws {
+        if all && !(pid.isEmpty && name.isEmpty) { throw ValidationError("--all watches everything: --pid and --name mean nothing beside it.") }
+        if let wrong = pid.first(where: { $0 < 1 }) { throw ValidationError("--pid \(wrong): a process's number, from 1.") }
+        if children && pid.isEmpty && name.isEmpty { throw ValidationError("--children goes with --pid or --name.") }
+    }
+
+    var options: GatherOptions {
+        var options = GatherOptions()
+        options.root = root
+        options.selection = Selection(pids: pid.map { Int64($0) }, names: name, withChildren: children)
+        options.groups = cgroup
+        options.proportional = pss
+        return options
+    }
+}
+
+struct GatherCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "heapwatch",
+        abstract: "Watches processes and the system over minutes or weeks, and tells which one grows.",
+        usage: """
+            heapwatch [-o DIR] [--interval 60s] [--duration 5d] [--pid PID… | --name GLOB… | --all]
+            heapwatch verdict DIR [--format json] [--fail-on-growth]
+            """,
+        discussion: """
+            With -o, samples of the processes named and of the whole system are added to DIR until a signal or the end time; \
+            a second run goes on where the first stopped, and DIR can be read at any time. Without -o, a terminal shows what there is now.
+
+            EXAMPLES
+              heapwatch                                          a table, renewed every 2 seconds
+              heapwatch -o watch --interval 10s --duration 1h    everything, for an hour
+              heapwatch -o watch --name 'nginx*' --low-priority  one service, until it is stopped
+              heapwatch verdict watch                            what grows, and what to do next
+
+            `heapwatch help COMMAND` tells more of each.
+            """,
+        version: "heapwatch \(version)")
+
+    @Option(name: .shortAndLong, help: ArgumentHelp("Where the samples go, made where missing.", valueName: "dir"), completion: .directory)
+    var output: String?
+    @Option(help: ArgumentHelp("Between two samples: 1s, 60s, 5m (default: 60s; 2s for the table).", valueName: "time"))
+    var interval: Duration?
+    @Option(help: ArgumentHelp("End after this time (default: at a signal).", valueName: "time"))
+    var duration: Duration?
+    @Flag(help: "Nice, and disk access when nobody else wants it.")
+    var lowPriority = false
+    @Flag(help: "No words at the start and the end.")
+    var quiet = false
+    @OptionGroup var gathering: GatherArguments
+
+    func validate() throws {
+        if let interval, interval.seconds < 0.1 { throw ValidationError("--interval: 100ms at least.") }
+        if let duration, duration.seconds <= 0 { throw ValidationError("--duration: more than nothing.") }
+    }
+
+    func run() throws {
+        guard let output else {
+            try LiveCommand.show(gathering.options, every: interval ?? Duration(seconds: 2), for: duration)
+            return
+        }
+        try reading {
+            if lowPriority { lowerPriority() }
+            let interval = interval ?? Duration(seconds: 60)
+            let stop = StopSignals()
+            let gatherer = Gatherer(gathering.options)
+            let writer = try SampleWriter(directory: output, head: machineHead(root: gathering.root, interval: interval.milliseconds), keptBytes: gathering.keep.bytes)
+            let begin = bootMilliseconds()
+            let end = duration.map { begin + $0.milliseconds }
+            if !quiet { say("gathers into \(output) every \(shortDuration(interval.seconds))\(end == nil ? " until it is stopped" : ""); heapwatch verdict \(output) tells what it shows, at any time") }
+            var next = begin, samples = 0
+            while true {
+                try writer.append(gatherer.sample(at: bootMilliseconds()))
+                samples += 1
+                for missing in gatherer.takeMissing() {
+                    writer.note(missing.text)
+                    if !quiet { say(missing.text) }
+                }
+                for note in writer.takeNotes() { say(note) }
+                if let end, next >= end { break }
+                // A late sample doesn't move those after it; what was missed while the machine slept is not made up for.
+                next += interval.milliseconds
+                if next <= bootMilliseconds() { next = bootMilliseconds() + interval.milliseconds }
+                if let end, next > end { next = end }
+                if stop.wait(until: next) { break }
+            }
+            writer.finish()
+            if !quiet { say("\(counted(UInt64(samples), "sample")) in \(output)\(writer.lost > 0 ? ", \(writer.lost) lost" : ""); heapwatch verdict \(output)") }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+// What the commands share: messages, exit statuses, lengths of time.
+
+import ArgumentParser
+import Common
+import Glibc
+import Report
+import Watch
+
+/// Says something on stderr, made fit for a terminal: names in it may hold anything.
+func say(_ text: String) {
+    let bytes = Array(("heapwatch: " + printable(text) + "\n").utf8)
+    // Short lines are written whole or not at all; a closed stderr is no failure.
+    _ = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+}
+
+extension ExitCode {
+    /// Something grows, where --fail-on-growth asks for it.
+    static let grows = ExitCode(1)
+    static let badInput = ExitCode(2)
+}
+
+extension ColorChoice: ExpressibleByArgument {}
+
+/// A length of time: 250ms, 60s, 5m, 2h, 5d.
+struct Duration: ExpressibleByArgument {
+    var seconds: Double
+    var milliseconds: Int64 { Int64(seconds * 1000) }
+
+    init(seconds: Double) { self.seconds = seconds }
+
+    init?(argument: String) {
+        guard let seconds = durationSeconds(argument) else { return nil }
+        self.seconds = seconds
+    }
+
+    var defaultValueDescription: String { seconds < 1 ? "\(milliseconds)ms" : "\(Int(seconds))s" }
+}
+
+struct Size: ExpressibleByArgument {
+    var bytes: UInt64
+    var text: String
+
+    init(bytes: UInt64, text: String) { (self.bytes, self.text) = (bytes, text) }
+
+    init?(argument: String) {
+        guard let bytes = byteCount(argument) else { return nil }
+        (self.bytes, text) = (bytes, argument)
+    }
+
+    var defaultValueDescription: String { text }
+}
+
+/// Runs what reads a recording, and turns what goes wrong into a message and an exit status.
+func reading(_ body: () throws -> Void) throws {
+    do { try body() } catch let error as WatchError {
+        say("\(error)")
+        throw ExitCode.badInput
+    } catch let error as OutputError {
+        say("\(error)")
+        throw ExitCode.badInput
+    }
+}
+
+func verdict(of directory: String) throws -> Verdict {
+    var examination = Examination(directory: directory)
+    return try examination.run()
+}
