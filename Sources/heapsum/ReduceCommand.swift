@@ -141,6 +141,8 @@ struct ReduceCommand: ParsableCommand {
         // Records have one line an address, whatever was inlined there.
         if format != .machine(.records) { names.prepare(rows.rows) }
         let frameLimit = selection.limit(selection.frames, inTable: isTable)
+        let machine = MachineReport(reduction, rows, names: names, frameLimit: frameLimit, quantity: Quantity(selection.sort))
+        if let format = format.machine { try machine.require(format) }
         let out = try TextOutput(path: output)
         switch format {
         case .table:
@@ -153,7 +155,7 @@ struct ReduceCommand: ParsableCommand {
             report.distributions = try distributions(reduction, rows, names, filter, suppressions)
             try report.write(reduction, rows, names: names, to: out)
         case .machine(let format):
-            try MachineReport(reduction, rows, names: names, frameLimit: frameLimit, quantity: Quantity(selection.sort)).write(format, to: out)
+            try machine.write(format, to: out)
         }
         try out.finish()
         // In a table these stand at the end; what reads the other formats can't be told in them.

@@ -59,7 +59,7 @@ private let pprof: String = {
         // Without a word, what is in use; and names as they are linked, so that pprof leaves the others alone.
         let raw = try scratch.shell("'\(pprof)' -raw heap.pb.gz; '\(pprof)' -top heap.pb.gz")
         #expect(raw.output.contains("alloc_objects/count alloc_space/bytes inuse_objects/count inuse_space/bytes[dflt]"))
-        #expect(raw.output.contains("Type: inuse_space") && raw.output.contains("climb(int) "))
+        #expect(raw.output.contains("File: formats\n") && raw.output.contains("Type: inuse_space") && raw.output.contains("climb(int) "))
         let buildID = try scratch.shell("readelf -n '\(Built.program("formats"))' | sed -n 's/.*Build ID: //p'").output
         #expect(buildID.count > 20 && raw.output.contains("formats \(buildID.dropLast()) [FN][FL][LN]"), "\(raw.output.suffix(800))")
         #expect(raw.output.contains("climb(int) \(Built.root)/Tests/Programs/formats.cc:"), "\(raw.output)")
@@ -212,8 +212,10 @@ private let pprof: String = {
         let scratch = try Scratch()
         let log = "\(Built.root)/Tests/LogsTests/Fixtures/slub-x86.txt"
         for (options, word) in [("--format massif", "one process"), ("--format folded --sort peak-bytes", "not known of these inputs"), ("--format massif --by function", "made of stacks")] {
-            let outcome = try scratch.shell("'\(Built.products)/heapsum' \(options) '\(log)'")
+            try scratch.write("kept", "as it was")
+            let outcome = try scratch.shell("'\(Built.products)/heapsum' \(options) -o kept '\(log)'")
             #expect(outcome.exitStatus == 64 && outcome.output == "" && outcome.messages.contains(word), "\(outcome)")
+            #expect(try contents("\(scratch.path)/kept") == "as it was")
         }
     }
 }

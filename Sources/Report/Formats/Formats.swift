@@ -120,6 +120,15 @@ package struct MachineReport {
         }
     }
 
+    /// Refuses what the format has no place for, before a file is written over.
+    package func require(_ format: MachineFormat) throws(FormatError) {
+        switch format {
+        case .json, .csv, .records, .pprof: break
+        case .folded, .speedscope, .callgrind: try requireKnown(quantity)
+        case .massif: _ = try requireOneImage()
+        }
+    }
+
     /// - Throws: `FormatError` where the format has no place for these inputs; `OutputError`.
     package func write(_ format: MachineFormat, to out: TextOutput) throws {
         switch format {
@@ -137,6 +146,14 @@ package struct MachineReport {
     func requireKnown(_ quantity: Quantity) throws(FormatError) {
         guard !known.contains(quantity) else { return }
         throw FormatError("\(quantity.title): not known of these inputs, which tell of live blocks alone; --sort bytes or --sort blocks shows those")
+    }
+
+    func requireOneImage() throws(FormatError) -> (input: Input, image: HeapImage, census: Census) {
+        if reduction.inputs.count == 1, let input = reduction.inputs.first, let image = input.image, let census = input.census {
+            return (input, image, census)
+        }
+        throw FormatError("--format massif shows how one process went on: it wants one image, and there "
+            + (reduction.inputs.count == 1 ? "is a log of live blocks alone" : "are \(reduction.inputs.count) inputs"))
     }
 
     /// The row's frames as they are shown, the innermost first.

@@ -10,10 +10,7 @@ import Reduce
 
 extension MachineReport {
     func writeMassif(to out: TextOutput) throws {
-        guard let input = reduction.inputs.first, reduction.inputs.count == 1, let image = input.image, let census = input.census else {
-            throw FormatError("--format massif shows how one process went on: it wants one image, and there "
-                + (reduction.inputs.count == 1 ? "is a log of live blocks alone" : "are \(reduction.inputs.count) inputs"))
-        }
+        let (input, image, census) = try requireOneImage()
         // Comments end a line of this format.
         func line(_ text: String) -> String { String(escaped(text).map { $0 == "#" ? "?" : $0 }) }
         try out.write("desc: heapsum \(line(input.path))\n")

@@ -133,7 +133,12 @@ private struct PprofProfile {
     }
 
     private mutating func writeMappings() {
-        for (module, mapping) in mappings.sorted(by: { $0.value.number < $1.value.number }) {
+        // Readers take the first for the program.
+        let programs = Set(report.reduction.inputs.compactMap(\.program).map { Array($0.utf8) })
+        func place(_ module: UInt32, _ mapping: Mapping) -> (Int, UInt64) {
+            (programs.contains(report.reduction.modules[Int(module)].path) ? 0 : 1, mapping.number)
+        }
+        for (module, mapping) in mappings.sorted(by: { place($0.key, $0.value) < place($1.key, $1.value) }) {
             let file = report.reduction.modules[Int(module)]
             let extent = file.addresses
             let path = string(escaped(String(decoding: file.path, as: UTF8.self))), buildID = string(hexadecimal(file.buildID))
