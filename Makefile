@@ -107,6 +107,8 @@ bench: bench-recording
 	@scripts/bench-reduce $(BUILD)/bin .build/release/make-image
 	@scripts/bench-logs $(BUILD)/bin .build/release/make-log
 	@scripts/bench-symbols .build/release/symbolize
+	$(SWIFT) build -c release --static-swift-stdlib --disable-local-rpath --product make-recording
+	@scripts/bench-watch $(BUILD)/bin .build/release/make-recording
 	@scripts/bench $(BUILD)/bin
 
 # As make bench-recording PARTS='pairs memory' RUNS=3 ONLY='walk*': some 20 minutes without.

@@ -55,6 +55,8 @@ let package = Package(
 
         // Logs for the benchmarks, of any size.
         .executableTarget(name: "make-log", dependencies: ["TestSupport", argumentParser], path: "Benchmarks/make-log"),
+        // A week of samples for the benchmarks, by a simulated clock.
+        .executableTarget(name: "make-recording", dependencies: ["Watch", "TestSupport", argumentParser], path: "Benchmarks/make-recording"),
         // Names for a list of addresses, for comparing with eu-addr2line.
         .executableTarget(name: "symbolize", dependencies: ["Symbols", argumentParser], path: "Benchmarks/symbolize"),
 

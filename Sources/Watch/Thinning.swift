@@ -7,8 +7,14 @@ import SystemPackage
 /// Thins closed segments until they take no more than `keptBytes`.
 /// - Returns: what is to be said: when no more can be taken out.
 func thinOut(_ directory: String, keptBytes: UInt64) -> String? {
+    let names = (try? segmentNames(in: directory)) ?? []
+    let size = names.reduce(UInt64(0)) { sum, name in
+        var about = stat()
+        return stat("\(directory)/\(name)", &about) == 0 ? sum &+ UInt64(max(about.st_size, 0)) : sum
+    }
+    if size <= keptBytes { return nil }
     struct Segment { var path: String, bytes: UInt64, thinnings: Int64, isSpent = false }
-    var segments = ((try? segmentNames(in: directory)) ?? []).compactMap { name -> Segment? in
+    var segments = names.compactMap { name -> Segment? in
         let path = "\(directory)/\(name)"
         guard let bytes = try? contents(path) else { return nil }
         let head = Frame.at(0, in: bytes).flatMap { try? SegmentHead(decoding: bytes[$0.payload]) }
@@ -97,4 +103,18 @@ private func replace(_ path: String, with bytes: [UInt8]) -> Bool {
     if isWhole && rename(new, path) == 0 { return true }
     unlink(new)
     return false
+}
+
+/// Copies a recording's segments; those of which nothing can be read are left out where words are to be taken out.
+/// - Throws: where one can't be read or written.
+package func copySegments(from directory: String, to place: String, redacts: Bool) throws(WatchError) {
+    for name in try segmentNames(in: directory) {
+        var bytes: [UInt8]
+        do { bytes = try contents("\(directory)/\(name)") } catch { throw WatchError("\(directory)/\(name): \(error)") }
+        if redacts {
+            guard let redacted = rewritten(bytes, redacts: true) else { continue }
+            bytes = redacted
+        }
+        guard replace("\(place)/\(name)", with: bytes) else { throw WatchError("\(place)/\(name): can't be written: \(Errno(rawValue: errno))") }
+    }
 }

@@ -57,7 +57,8 @@ package struct VerdictText {
 
     private func writeNext(_ step: NextStep?, _ out: TextOutput) throws {
         guard let step else { return }
-        try out.write("    next: \(escaped(step.command))\n")
+        // A compiler's words go on for pages; --format json has them all.
+        try out.write("    next: \(shortened(escaped(step.command), 240))\n")
         if !step.remark.isEmpty { try out.write(style.dim("          \(escaped(step.remark))") + "\n") }
     }
 

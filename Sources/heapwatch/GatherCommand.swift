@@ -47,7 +47,10 @@ struct GatherCommand: ParsableCommand {
         abstract: "Watches processes and the system over minutes or weeks, and tells which one grows.",
         usage: """
             heapwatch [-o DIR] [--interval 60s] [--duration 5d] [--pid PID… | --name GLOB… | --all]
+            heapwatch run -o DIR -- JOB…
             heapwatch verdict DIR [--format json] [--fail-on-growth]
+            heapwatch export DIR --format csv|graphite|openmetrics
+            heapwatch bundle DIR [--redact] -o FILE.tgz
             """,
         discussion: """
             With -o, samples of the processes named and of the whole system are added to DIR until a signal or the end time; \

@@ -56,7 +56,8 @@ func reading(_ body: () throws -> Void) throws {
         say("\(error)")
         throw ExitCode.badInput
     } catch let error as OutputError {
-        say("\(error)")
+        // Whoever reads has seen enough.
+        if error.errno != .brokenPipe { say("\(error)") }
         throw ExitCode.badInput
     }
 }

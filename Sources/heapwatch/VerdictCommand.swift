@@ -38,6 +38,7 @@ struct VerdictCommand: ParsableCommand {
     var color: ColorChoice = .auto
 
     func run() throws {
+        signal(SIGPIPE, SIG_IGN)
         try reading {
             let verdict = try heapwatch.verdict(of: directory)
             let out = try TextOutput(path: output)

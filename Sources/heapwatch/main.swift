@@ -2,7 +2,9 @@
 
 import ArgumentParser
 
-let commands: [String: any ParsableCommand.Type] = ["verdict": VerdictCommand.self]
+let commands: [String: any ParsableCommand.Type] = [
+    "run": RunCommand.self, "verdict": VerdictCommand.self, "export": ExportCommand.self, "bundle": BundleCommand.self,
+]
 
 let arguments = Array(CommandLine.arguments.dropFirst())
 if arguments.first == "help" {

@@ -1,0 +1,59 @@
+// heapwatch bundle: raw samples and the verdict in one archive, to be sent to whoever can read it. tar makes the archive, as a
+// child; what goes into it lies in a directory that is gone afterwards.
+
+import ArgumentParser
+import Glibc
+import Report
+import Watch
+
+struct BundleCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "heapwatch bundle",
+        abstract: "Packs a recording and its verdict into one .tgz, to send.",
+        discussion: """
+            Command lines can hold secrets: --redact leaves of each the program's name alone, in the samples as well as in \
+            the verdict; and no host name. What is in the archive can be read by heapwatch again.
+
+            EXAMPLES
+              heapwatch bundle watch --redact -o watch.tgz
+            """)
+
+    @Argument(help: ArgumentHelp("The recording.", valueName: "dir"), completion: .directory)
+    var directory: String
+    @Flag(help: "Without the words of command lines, and without the host's name.")
+    var redact = false
+    @Option(name: .shortAndLong, help: ArgumentHelp("The archive.", valueName: "file"), completion: .file())
+    var output: String
+
+    func run() throws {
+        try reading {
+            var template = Array("\(getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp")/heapwatch-XXXXXX".utf8CString)
+            guard mkdtemp(&template) != nil else { throw WatchError("no directory for what is to be packed: \(String(cString: strerror(errno)))") }
+            let stage = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            defer { _ = try? runChild(["rm", "-rf", stage]) }
+            let place = "\(stage)/heapwatch"
+            mkdir(place, 0o700)
+            try copySegments(from: directory, to: place, redacts: redact)
+            let verdict = try heapwatch.verdict(of: place)
+            let text = try TextOutput(path: "\(place)/verdict.txt"), json = try TextOutput(path: "\(place)/verdict.json")
+            try VerdictText(style: Style()).write(verdict, to: text)
+            try text.finish()
+            try VerdictJSON().write(verdict, to: json)
+            try json.finish()
+            let status = try runChild(["tar", "-C", stage, "-czf", output, "heapwatch"])
+            guard status == 0 else { throw WatchError("\(output): tar failed with status \(status)") }
+            say("\(output): \(verdict.samples) samples" + (redact ? ", command lines redacted" : "; command lines are in it (--redact leaves them out)"))
+        }
+    }
+}
+
+/// Runs a program found in PATH, and waits for it.
+private func runChild(_ words: [String]) throws(WatchError) -> Int32 {
+    let arguments = words.map { strdup($0) } + [nil]
+    defer { for argument in arguments { free(argument) } }
+    var pid: pid_t = 0, status: Int32 = 0
+    let error = posix_spawnp(&pid, words[0], nil, nil, arguments, environ)
+    guard error == 0 else { throw WatchError("\(words[0]): \(String(cString: strerror(error))); it is needed for this") }
+    while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
+    return status & 0x7F == 0 ? status >> 8 & 0xFF : 128 + status & 0x7F
+}

@@ -1,0 +1,79 @@
+// heapwatch run: a sample before a job and one after it. The job is started as a shell would start it, and its exit status is
+// ours; what goes wrong with the samples is said, and never keeps a job from running.
+
+import ArgumentParser
+import Common
+import Glibc
+import Launch
+import Report
+import SystemPackage
+import Watch
+
+struct RunCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "heapwatch run",
+        abstract: "Samples the system before and after a job: what did it leave behind?",
+        usage: "heapwatch run -o DIR [options] -- JOB…",
+        discussion: """
+            Over many runs with the same DIR, heapwatch verdict names the kind of memory that each job left behind: what \
+            rose over the job by far more than it moves otherwise, and never came back.
+
+            EXAMPLES
+              heapwatch run -o jobs -- nightly-jobs.sh import
+              heapwatch verdict jobs
+
+            Exit status: the job's own; 128+n where signal n ended it; 126 it can't be executed, 127 it isn't there; 64 wrong arguments.
+            """)
+
+    @Option(name: .shortAndLong, help: ArgumentHelp("The recording, made where missing.", valueName: "dir"), completion: .directory)
+    var output: String
+    @Option(help: ArgumentHelp("Wait so long after the job: the kernel gives some memory back later.", valueName: "time"))
+    var settle = Duration(seconds: 1)
+    @OptionGroup var gathering: GatherArguments
+    @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("The job and its arguments.", visibility: .hidden))
+    var job: [String] = []
+
+    func run() throws {
+        let count = Int(CommandLine.argc), first: Int
+        switch programArguments(captured: job, count: count) {
+        case .program(let index): first = index
+        case .missing: throw ValidationError("No job to run.")
+        case .unknownOption("--help"), .unknownOption("-h"): throw CleanExit.helpRequest(self)
+        case .unknownOption(let word): throw ValidationError("Unknown option '\(word)'.")
+        }
+        let words = (first ..< count).map { CommandLine.unsafeArgv[$0] }
+        let name = words.compactMap { $0.map { shellWord(String(cString: $0)) } }.joined(separator: " ")
+        let gatherer = Gatherer(gathering.options)
+        var writer: SampleWriter?
+        func sample(_ occasion: Occasion) {
+            do {
+                try writer?.append(gatherer.sample(at: bootMilliseconds(), occasion: occasion))
+                for missing in gatherer.takeMissing() { writer?.note(missing.text) }
+            } catch { heapwatch.say("\(error)") }
+            for note in writer?.takeNotes() ?? [] { heapwatch.say(note) }
+        }
+        do {
+            writer = try SampleWriter(directory: output, head: machineHead(root: gathering.root, interval: 0), keptBytes: gathering.keep.bytes)
+        } catch { heapwatch.say("no samples of this run: \(error)") }
+        sample(.beforeJob(name))
+        let status: Int32
+        do { status = try start(words) } catch {
+            heapwatch.say(error.message)
+            throw ExitCode(error.exitStatus)
+        }
+        usleep(useconds_t(max(0, min(settle.seconds, 3600)) * 1_000_000))
+        sample(.afterJob(name, Int64(status)))
+        writer?.finish()
+        throw ExitCode(status)
+    }
+
+    private func start(_ words: [UnsafeMutablePointer<CChar>?]) throws(LaunchError) -> Int32 {
+        let name = FilePath(words.first.flatMap { $0 }.map { String(cString: $0) } ?? "")
+        let program = try findProgram(name, searchPath: getenv("PATH").map { String(cString: $0) })
+        var supervisor = try Supervisor(executable: program, arguments: words, environment: environmentEntries(from: environ, set: []))
+        // Nothing is to be done while it runs.
+        let ending = supervisor.wait(tick: { 3_600_000_000_000 })
+        supervisor.finish()
+        return ending.exitStatus
+    }
+}
