@@ -121,6 +121,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/heapsum
 	install -m 755 $(addprefix $(BUILD)/bin/,$(TOOLS)) $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/heapsum/libheapsum.so
+	install -D -m 644 Interposer/include/heapsum.h $(DESTDIR)$(PREFIX)/include/heapsum.h
 	scripts/install-completions $(BUILD)/bin $(DESTDIR)$(PREFIX)
 	scripts/install-manuals $(BUILD)/bin $(DESTDIR)$(PREFIX)
 

@@ -9,6 +9,7 @@
 #include "atomics.h"
 #include "image.h"
 #include "live.h"
+#include "marks.h"
 #include "next.h"
 #include "ring.h"
 
@@ -65,6 +66,7 @@ void book_plain_allocation(const void *block, size_t bytes, uint32_t stack) {
 }
 
 void book_allocation(const struct hook *hook, const void *block, size_t bytes) {
+    if (marks_are_paused() && !hook->ours && marks_pass_over(bytes)) return;
     if (likely(hook_has_ring(hook))) {
         book_plain_allocation(block, bytes, hook->stack);
         return;
@@ -89,6 +91,7 @@ void book_allocation(const struct hook *hook, const void *block, size_t bytes) {
 static __attribute__((noinline)) void miss(struct place place, uint64_t word) {
     if (word == HEAP_SLOT_OURS) store_release(place.slot, 0);
     else if (image.header->flags & HEAP_FLAG_FORKED) LOSE(inherited_frees, 1);
+    else if (load_relaxed(&marks_ever_paused)) LOSE(paused_frees, 1);
     else LOSE(unmatched_frees, 1);
 }
 

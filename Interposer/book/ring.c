@@ -14,6 +14,7 @@
 #include "book.h"
 #include "image.h"
 #include "live.h"
+#include "marks.h"
 
 /* One thread may fold the free of a block before another folds its allocation: for a while a sum is below zero. */
 static uint64_t not_below_zero(uint64_t sum) { return (int64_t)sum > 0 ? sum : 0; }
@@ -213,6 +214,7 @@ uint64_t ring_fold(struct heap_thread *record, struct heap_ring *ring) {
     store_relaxed(&record->pending_bytes, 0);
     record->folded_tick = now / 1000000;
     take_sample(now);
+    if (unlikely(options.dump_growth != 0)) marks_grown(load_relaxed(&image.header->live_bytes));
     return record->head + RING_FOLD_EVENTS;
 }
 

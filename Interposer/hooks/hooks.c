@@ -10,6 +10,7 @@
 #include "atomics.h"
 #include "book.h"
 #include "hook.h"
+#include "marks.h"
 #include "next.h"
 #include "start.h"
 #include "unwind.h"
@@ -25,6 +26,7 @@
             uint32_t stack = unwind_plainly(FRAME); \
             (block) = (call); \
             if (likely((block) != NULL)) book_plain_allocation((block), (bytes), stack); \
+            else marks_failed(); \
             hook_leave_plainly(); \
             break; \
         } \
@@ -38,6 +40,7 @@
         (block) = (call); \
         if (entered) { \
             if ((block) != NULL) book_allocation(&hook, (block), (bytes)); \
+            else marks_failed(); \
             hook_leave(&hook); \
         } \
     } while (0)
@@ -148,6 +151,7 @@ static inline __attribute__((always_inline)) void *reallocate(void *block, size_
         /* NULL for no bytes is glibc's way of freeing; NULL for some is a failure, and the block stands. */
         book_realloc_end(&hook, &old, moved, bytes, moved == NULL && bytes == 0);
     }
+    if (unlikely(moved == NULL) && bytes != 0) marks_failed();
     hook_leave(&hook);
     return moved;
 }

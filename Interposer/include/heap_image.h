@@ -49,6 +49,7 @@ enum heap_flags {
     HEAP_FLAG_THREADS = 1u << 3,            /* stacks are rooted in their thread (HEAP_MODULE_THREAD) */
     HEAP_FLAG_FULL = 1u << 4,               /* `maximum_bytes` was reached, and recording of new blocks stopped */
     HEAP_FLAG_STOPPED = 1u << 5,            /* recording ended before the program did (a seccomp filter): later events are not in here */
+    HEAP_FLAG_MARKS = 1u << 7,              /* the program set marks: they lie behind the header, from HEAP_MARKS_OFFSET on */
     HEAP_FLAG_NAMES = 1u << 6,              /* dense: NAMES is there (`heapsum pack --with-symbols`) */
 };
 
@@ -399,7 +400,10 @@ struct heap_losses {
     uint64_t failed_dumps;
     uint64_t failed_reservations; /* madvise calls that found no space */
     uint64_t lost_records;        /* of a packed image: records of live blocks that its source had lost: it was cut off */
-    uint64_t reserved[4];
+    uint64_t paused_allocations; /* not booked, as the program had paused the recording; and what they requested */
+    uint64_t paused_bytes;
+    uint64_t paused_frees; /* of blocks that are not booked, since the recording was first paused: of paused allocations, as like as not */
+    uint64_t reserved[1];
 };
 
 /*
@@ -417,6 +421,24 @@ struct heap_residence {
     uint32_t image_kb;     /* this image */
     uint32_t swapped_kb;   /* on top of all these */
     uint32_t reserved;
+};
+
+/* ---- Marks --------------------------------------------------------------------------------------- */
+
+/*
+ * Moments that the program named (heapsum.h). Number n, from 1, lies in entry (n - 1) % HEAP_MARK_COUNT, so the newest are
+ * kept. They lie in the header's page, behind it, in images of every kind.
+ */
+#define HEAP_MARKS_OFFSET 1024u
+#define HEAP_MARK_COUNT 48u
+#define HEAP_MARK_NAME_BYTES 40u
+
+struct heap_mark {
+    uint64_t number;  /* stored last, and 0 while the entry is written: a reader passes over an entry that doesn't say its own */
+    uint64_t time_ns; /* since the recording's start */
+    uint32_t tick;    /* of blocks that are allocated from here on: this or above */
+    uint32_t tid;
+    char name[HEAP_MARK_NAME_BYTES]; /* cut where it is longer; the rest are NUL bytes */
 };
 
 /* ---- The header ---------------------------------------------------------------------------------- */
@@ -455,7 +477,7 @@ struct heap_header {
     uint64_t maximum_bytes; /* of the image and its dumps; 0: no limit */
     uint8_t granule_log2[8]; /* of the HEAP_MAP_COUNT maps; the rest are 0 */
     uint32_t generation;     /* of the module map: bumped when a module goes */
-    uint32_t reserved0;
+    uint32_t marks;          /* set so far; the newest HEAP_MARK_COUNT are kept */
 
     /* How it stands, as folded: the peak's error is what the rings of other threads held at that moment. */
     uint64_t live_bytes;
@@ -513,5 +535,8 @@ HEAP_ASSERT(offsetof(struct heap_header, residence) == 288, "header: heaprun wri
 HEAP_ASSERT(offsetof(struct heap_header, losses) == 328, "header");
 HEAP_ASSERT(offsetof(struct heap_header, sections) == 456, "header");
 HEAP_ASSERT(sizeof(struct heap_header) == 936, "header");
+HEAP_ASSERT(sizeof(struct heap_mark) == 64, "mark");
+HEAP_ASSERT(HEAP_MARKS_OFFSET >= sizeof(struct heap_header), "marks lie behind the header");
+HEAP_ASSERT(HEAP_MARKS_OFFSET + HEAP_MARK_COUNT * sizeof(struct heap_mark) == HEAP_PAGE_BYTES, "marks lie in its page");
 
 #endif

@@ -24,6 +24,7 @@
 #include "atomics.h"
 #include "identity.h"
 #include "image.h"
+#include "marks.h"
 #include "options.h"
 
 #ifndef RENAME_NOREPLACE
@@ -244,6 +245,10 @@ static void write_contents(void) {
     uint64_t end = out.at;
     out.at = 0;
     put(&header, sizeof header);
+    if (header.flags & HEAP_FLAG_MARKS) {
+        out.at = HEAP_MARKS_OFFSET;
+        put(image.base + HEAP_MARKS_OFFSET, HEAP_MARK_COUNT * sizeof(struct heap_mark));
+    }
     out.at = end;
 }
 
@@ -273,7 +278,10 @@ static int write_into(const char *directory, uint32_t number) {
 
 static void write_one(void) {
     uint32_t number = load_relaxed(&image.header->dumps) + 1;
-    if (write_into(options.output, number) == 0 || write_into("/dev/shm", number) == 0) return;
+    if (write_into(options.output, number) == 0 || write_into("/dev/shm", number) == 0) {
+        marks_dumped();
+        return;
+    }
     LOSE(failed_dumps, 1);
     message("a dump could not be written to ", options.output);
 }

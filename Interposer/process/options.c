@@ -194,6 +194,12 @@ void options_read(char **env) {
         if (parse_number(value, UINT64_MAX, &number)) options.maximum_bytes = number;
         else message("HEAPSUM_MAX_SIZE is not a number of bytes: ", value);
     }
+    if ((value = value_of(env, "HEAPSUM_DUMP_AT_GROWTH")) != NULL) {
+        if (parse_number(value, INT64_MAX, &number)) options.dump_growth = number;
+        else message("HEAPSUM_DUMP_AT_GROWTH is not a number of bytes: ", value);
+    }
+    value = value_of(env, "HEAPSUM_DUMP_AT_FAILURE");
+    options.dump_at_failure = value != NULL && strcmp(value, "1") == 0;
     if ((value = value_of(env, "HEAPSUM_UNWIND")) != NULL) {
         if (strcmp(value, "libunwind") == 0) options.unwinder = HEAP_UNWINDER_LIBUNWIND;
         else if (DEFAULT_UNWINDER == HEAP_UNWINDER_OWN && strcmp(value, "fp") == 0) options.unwinder = HEAP_UNWINDER_FP;

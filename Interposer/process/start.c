@@ -22,6 +22,7 @@
 #include "hook.h"
 #include "image.h"
 #include "live.h"
+#include "marks.h"
 #include "modules.h"
 #include "next.h"
 #include "options.h"
@@ -56,7 +57,17 @@ static bool go_live(bool forked) {
         hook_live = page;
     }
     store_release(live_page, number); /* partner: hook_enter's acquire, and hook_enter_plainly's */
+    start_pauses_changed();
     return true;
+}
+
+void start_pauses_changed(void) {
+    /* Until the word says what the pauses do: another thread may change them meanwhile. */
+    for (;;) {
+        uint64_t word = load_relaxed(live_page), wanted = marks_are_paused() ? word | HOOK_PAUSED : word & ~HOOK_PAUSED;
+        if (word == 0 || wanted == word) return;
+        (void)cas_acq_rel(live_page, &word, wanted);
+    }
 }
 
 bool start_next(void) {

@@ -18,4 +18,7 @@ bool start_recording(void);
 /* Ends the recording of this process for good, without a system call. The image stays as it is. */
 void start_stop(void);
 
+/* The number of pauses changed: hooks leave the common way, or take it again. */
+void start_pauses_changed(void);
+
 #endif

@@ -72,6 +72,13 @@ extension HeapImage {
         let running = kind == .running && presence == .running
         let began = sinceStart()
 
+        // The marks keep their place, behind the header.
+        var marks = rawMarks()
+        if !marks.isEmpty {
+            marks += [UInt8](repeating: 0, count: Int(HEAP_PAGE_BYTES - HEAP_MARKS_OFFSET) - marks.count)
+            let gap = [UInt8](repeating: 0, count: Int(HEAP_MARKS_OFFSET) - Int(out.position))
+            for part in [gap, marks] { try part.withUnsafeBytes { try out.write($0) } }
+        }
         var layout = Layout()
         layout.begin(.blocks, at: out.position)
         let census = try census { batch in
@@ -106,6 +113,7 @@ extension HeapImage {
         header.kind = kind == .dump || running ? HEAP_KIND_DUMP.rawValue : HEAP_KIND_PACKED.rawValue
         header.flags |= HEAP_FLAG_IN_FLIGHT_SETTLED.rawValue
         header.flags &= ~HEAP_FLAG_NAMES.rawValue
+        if marks.isEmpty { header.flags &= ~HEAP_FLAG_MARKS.rawValue }
         if options.names != nil || hasNames { header.flags |= HEAP_FLAG_NAMES.rawValue }
         if kind == .running {
             header.began_ns = running ? began : census.momentNanoseconds

@@ -22,10 +22,23 @@ package struct BlockFilter: Equatable, Sendable {
     /// The thread that asked for them, where threads are recorded.
     package var thread: UInt64?
     package var moment = Moment.end
+    /// Names of marks: blocks allocated behind the one, or before the other. An image without the mark has none.
+    package var since: String?
+    package var until: String?
 
     package init() {}
 
-    package var isOfAges: Bool { olderThan != nil || newerThan != nil }
+    package var isOfAges: Bool { olderThan != nil || newerThan != nil || isOfMarks }
+    package var isOfMarks: Bool { since != nil || until != nil }
+
+    /// The ticks that pass in one image.
+    func ticks(of image: HeapImage) -> Range<UInt32> {
+        var range: Range<UInt32> = 0 ..< .max
+        if let since { range = (image.mark(named: since)?.tick ?? .max) ..< .max }
+        if let until, let end = image.mark(named: until)?.tick { range = range.lowerBound ..< max(range.lowerBound, end) }
+        else if until != nil { range = 0 ..< 0 }
+        return range
+    }
 
     package func passes(ageSeconds: Double) -> Bool {
         ageSeconds >= olderThan ?? -1 && ageSeconds < newerThan ?? .infinity
@@ -98,10 +111,11 @@ extension Reduction {
             return (row: part, undecided: UInt64?.none)
         }
         var seen = [(bytes: UInt64, blocks: UInt64)](repeating: (0, 0), count: rows.count)
-        forEachLiveBlock { (block: LiveBlock, row: Int, ageSeconds: Double) in
+        let ticks = filter.isOfMarks ? inputs.map { $0.image.map(filter.ticks) ?? 0 ..< 0 } : []
+        forEachLiveBlock { (block: LiveBlock, row: Int, ageSeconds: Double, input: Int) in
             seen[row].bytes &+= block.bytes
             seen[row].blocks &+= 1
-            guard filter.passes(ageSeconds: ageSeconds) else { return }
+            guard filter.passes(ageSeconds: ageSeconds), ticks.isEmpty || ticks[input].contains(block.tick) else { return }
             parts[row].row.bytes &+= block.bytes
             parts[row].row.blocks &+= 1
             parts[row].row.addAges(oldest: ageSeconds, newest: ageSeconds)
@@ -110,7 +124,7 @@ extension Reduction {
         // What is left are a log's blocks.
         for (index, row) in rows.enumerated() where row.blocks > seen[index].blocks {
             let bytes = row.bytes &- min(row.bytes, seen[index].bytes)
-            guard let oldest = row.oldestSeconds, let newest = row.newestSeconds, filter.passes(ageSeconds: oldest) == filter.passes(ageSeconds: newest),
+            guard !filter.isOfMarks, let oldest = row.oldestSeconds, let newest = row.newestSeconds, filter.passes(ageSeconds: oldest) == filter.passes(ageSeconds: newest),
                   // Both ends outside, on either side of it: what lies between may pass.
                   filter.passes(ageSeconds: oldest) || newest >= filter.newerThan ?? .infinity || oldest < filter.olderThan ?? -1 else {
                 parts[index].undecided = bytes

@@ -314,6 +314,13 @@ extension Reduction {
     package func forEachLiveBlock<Failure: Error>(
         _ body: (LiveBlock, _ row: Int, _ ageSeconds: Double) throws(Failure) -> Void
     ) throws(Failure) {
+        try forEachLiveBlock { (block, row, age, _) throws(Failure) in try body(block, row, age) }
+    }
+
+    /// The same with the number of the input that the block is of.
+    func forEachLiveBlock<Failure: Error>(
+        _ body: (LiveBlock, _ row: Int, _ ageSeconds: Double, _ input: Int) throws(Failure) -> Void
+    ) throws(Failure) {
         for (index, input) in inputs.enumerated() {
             guard let image = input.image, let rowOfStack = rowsOfStacks[index] else { continue }
             let moment = Double(input.census?.momentNanoseconds ?? 0) / 1e9
@@ -323,7 +330,7 @@ extension Reduction {
                     var stack = Int(block.stack)
                     if stack >= rowOfStack.count || rowOfStack[stack] == 0 { stack = 1 }
                     guard stack < rowOfStack.count, rowOfStack[stack] > 0 else { continue }
-                    try body(block, Int(rowOfStack[stack]) - 1, max(0, moment - Double(milliseconds(ofTick: block.tick)) / 1000))
+                    try body(block, Int(rowOfStack[stack]) - 1, max(0, moment - Double(milliseconds(ofTick: block.tick)) / 1000), index)
                 }
             }
         }

@@ -8,6 +8,8 @@ extension BlockFilter {
         var words: [String] = []
         if let olderThan { words.append("\(shortDuration(olderThan)) old or older") }
         if let newerThan { words.append("newer than \(shortDuration(newerThan))") }
+        if let since { words.append("allocated since \(escaped(since))") }
+        if let until { words.append("allocated before \(escaped(until))") }
         if let thread { words.append("of thread \(thread)") }
         switch moment {
         case .end: return words.isEmpty ? nil : "blocks " + words.joined(separator: ", ")

@@ -77,6 +77,7 @@ package struct InfoReport {
         if !any && image.damages.isEmpty { try out.write("  none\n") }
         for damage in image.damages { try out.write("  " + style.warning("damaged: " + escaped(damage.description)) + "\n") }
 
+        try writeMarks(image, heading, to: out)
         try writeModules(image, heading, to: out)
         try writeTimeline(image, heading, to: out)
     }
@@ -129,8 +130,22 @@ package struct InfoReport {
             ("frames kept as absolute addresses: no space for their module", losses.refused_modules),
             ("dumps that failed", losses.failed_dumps),
             ("reservations of space that failed", losses.failed_reservations),
+            ("allocations that the program had paused the recording for (heapsum_pause)", losses.paused_allocations),
+            ("bytes that those requested", losses.paused_bytes),
+            ("frees of blocks that are not booked, since the first pause", losses.paused_frees),
             ("records of live blocks that were lost before this copy was made", losses.lost_records),
         ]
+    }
+
+    private func writeMarks(_ image: HeapImage, _ heading: (String) throws -> Void, to out: TextOutput) throws {
+        let marks = image.marks()
+        guard !marks.isEmpty else { return }
+        let all = max(UInt64(image.header.marks), UInt64(marks.count))
+        try heading("Marks (\(grouped(all)))")
+        if all > UInt64(marks.count) { try out.write("  the newest \(marks.count) are kept, \(grouped(all - UInt64(marks.count))) are gone\n") }
+        for mark in marks {
+            try out.write("  \(leftPadded(shortDuration(Double(mark.nanoseconds) / 1e9), 8))  \(escaped(mark.name))\n")
+        }
     }
 
     private func writeModules(_ image: HeapImage, _ heading: (String) throws -> Void, to out: TextOutput) throws {

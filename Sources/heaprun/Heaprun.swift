@@ -43,6 +43,10 @@ struct Heaprun: ParsableCommand {
         "Most bytes that a program's image may take: a number, or 64K, 10M, 1G. New blocks are counted as lost from there on (default: no limit).",
         valueName: "size"))
     var maxSize: String?
+    @Option(parsing: .unconditional, help: ArgumentHelp("Write a dump each time the live bytes pass the last dump's by this much: a number, or 64K, 10M, 1G.", valueName: "size"))
+    var dumpAtGrowth: String?
+    @Flag(help: "Write a dump when an allocation fails, once a minute at the most.")
+    var dumpAtFailure = false
     @Option(help: ArgumentHelp("Where the library's messages go (default: heaprun says them at the end).", valueName: "file"), completion: .file())
     var messages: String?
     @Flag(help: "Take the launcher's place by exec, for supervisors that watch the process itself; no report.")
@@ -100,6 +104,11 @@ struct Heaprun: ParsableCommand {
             maximumBytes = byteCount(maxSize)
             if maximumBytes == nil { throw ValidationError("--max-size \(maxSize): a number of bytes, or 64K, 10M, 1G.") }
         }
+        var growthBytes: UInt64?
+        if let dumpAtGrowth {
+            growthBytes = byteCount(dumpAtGrowth)
+            guard let growthBytes, growthBytes > 0 else { throw ValidationError("--dump-at-growth \(dumpAtGrowth): a number of bytes, or 64K, 10M, 1G.") }
+        }
         if let unwind, !["own", "fp", "libunwind"].contains(unwind) { throw ValidationError("--unwind \(unwind): own, fp or libunwind.") }
         if let signal { _ = try signalNumber(signal) }
         for glob in only + skip where glob.utf8.contains(UInt8(ascii: ":")) { throw ValidationError("'\(glob)': a glob can't hold a colon.") }
@@ -115,6 +124,8 @@ struct Heaprun: ParsableCommand {
         request.options.threads = threads
         request.options.unwind = unwind
         request.options.maximumBytes = maximumBytes
+        request.options.dumpAtGrowth = growthBytes
+        request.options.dumpAtFailure = dumpAtFailure
         request.options.messages = messages.map { FilePath($0).absolute }
         request.replaces = exec
         request.isQuiet = quiet

@@ -33,6 +33,12 @@ struct SelectionOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Count only younger blocks.", valueName: "time"))
     var newerThan: Age?
 
+    @Option(help: ArgumentHelp("Count only blocks allocated after the program set this mark (heapsum_mark); of several of one name the newest, or NAME#2.", valueName: "mark"))
+    var since: String?
+
+    @Option(help: ArgumentHelp("Count only blocks allocated before this mark.", valueName: "mark"))
+    var until: String?
+
     @Option(help: ArgumentHelp("Count only blocks of this thread, where heaprun --threads kept it.", valueName: "id"))
     var thread: UInt64?
 
@@ -49,12 +55,14 @@ struct SelectionOptions: ParsableArguments {
 
     func validate() throws {
         if at == .peak {
+            if since != nil || until != nil { throw ValidationError("Which blocks were live at the peak is not recorded one by one: --at peak doesn't go with --since and --until.") }
             if olderThan != nil || newerThan != nil {
                 throw ValidationError("The ages that blocks had at the peak are not recorded: --at peak doesn't go with --older-than and --newer-than.")
             }
             if !by.hasHistory { throw ValidationError("The sizes of blocks at the peak are not recorded: --at peak doesn't go with --by size.") }
             if sort == .age { throw ValidationError("The ages that blocks had at the peak are not recorded: --at peak doesn't go with --sort age.") }
         }
+        if by == .size && (since != nil || until != nil) { throw ValidationError("--by size doesn't go with --since and --until.") }
         if let olderThan, let newerThan, olderThan.seconds >= newerThan.seconds {
             throw ValidationError("No block is both older than \(olderThan.text) and newer than \(newerThan.text).")
         }
@@ -83,6 +91,8 @@ struct SelectionOptions: ParsableArguments {
     var blocks: BlockFilter {
         var blocks = BlockFilter()
         blocks.olderThan = olderThan?.seconds
+        blocks.since = since
+        blocks.until = until
         blocks.newerThan = newerThan?.seconds
         blocks.thread = thread
         blocks.moment = at
@@ -119,10 +129,28 @@ struct SelectionOptions: ParsableArguments {
             say("a log says nothing of a peak: --at peak goes with images")
             throw ExitCode.badInput
         }
+        for name in [since, until].compactMap({ $0 }) { try require(mark: name, in: reduction) }
         var selection = RowSelection(
             reduction, names: names, by: by, sort: sort, top: limit(top, inTable: inTable), minBytes: minBytes.value, filter: filter,
             blocks: blocks, suppressions: suppressions, withFreed: withFreed)
         selection.suppressed.isListed = showSuppressed
         return selection
+    }
+
+    /// Says which images don't have a mark.
+    ///
+    /// - Throws: `ExitCode.badInput` where none has it.
+    private func require(mark name: String, in reduction: Reduction) throws {
+        let images = reduction.inputs.compactMap(\.image)
+        let without = images.filter { $0.mark(named: name) == nil }
+        for image in without {
+            let names = image.marks().suffix(8).map(\.name)
+            say("\(image.file): no mark is called \(name)"
+                + (names.isEmpty ? "; the program set none (heapsum.h)" : "; the newest are: \(names.joined(separator: ", "))"))
+        }
+        if without.count == images.count {
+            if images.isEmpty { say("a log has no marks: --since and --until go with images") }
+            throw ExitCode.badInput
+        }
     }
 }

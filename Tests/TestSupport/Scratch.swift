@@ -222,7 +222,7 @@ private final class Programs: @unchecked Sendable {
         let directory = Built.root + "/.build/test-programs", source = "\(Built.root)/Tests/Programs/\(name)"
         let compiler = access(source + ".c", R_OK) == 0
             ? "cc -std=gnu17 -x c '\(source).c'" : "c++ -std=c++17 -x c++ '\(source).cc'"
-        let status = system("mkdir -p '\(directory)' && \(compiler) -O1 -g -fomit-frame-pointer -Wall -Wextra -Wno-use-after-free -o '\(directory)/\(name)' -lpthread -ldl >&2")
+        let status = system("mkdir -p '\(directory)' && \(compiler) -O1 -g -fomit-frame-pointer -Wall -Wextra -Wno-use-after-free -I'\(Built.root)/Interposer/include' -o '\(directory)/\(name)' -lpthread -ldl >&2")
         guard status == 0 else { throw Failure("\(source) doesn't compile") }
         compiled[name] = "\(directory)/\(name)"
         return "\(directory)/\(name)"

@@ -1,0 +1,98 @@
+/*
+ * Marks, pauses, and dumps that nobody sends a signal for: what the program asks for itself, or was asked for at its start.
+ *
+ * A mark is written into the header's page, its number last. A pause sets a bit in the word that each hook looks at anyway,
+ * so the common way costs nothing more; the other way books frees, and passes allocations over.
+ */
+#include "marks.h"
+
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "atomics.h"
+#include "dump.h"
+#include "hook.h"
+#include "image.h"
+#include "options.h"
+#include "start.h"
+#include "thread.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+uint32_t marks_pauses, marks_ever_paused;
+static uint64_t last_dump_bytes;   /* live when the last dump was written */
+static uint64_t last_failure_seconds; /* of the last dump for a failure: 0 none */
+#define FAILURE_SECONDS 60
+
+/* Whether this process books into the image: a vfork'd child shares the memory, and the image is its parent's. */
+static bool is_recorded(void) { return start_recording() && load_acquire(hook_live) != 0 && image.header->pid == (uint32_t)getpid(); }
+
+/* ---- Marks ------------------------------------------------------------------------------------------ */
+
+extern void heapsum_mark(const char *name);
+EXPORT void heapsum_mark(const char *name) {
+    if (name == NULL || !is_recorded()) return;
+    struct heap_mark *marks = (struct heap_mark *)(image.base + HEAP_MARKS_OFFSET);
+    uint32_t number = __atomic_add_fetch(&image.header->marks, 1, __ATOMIC_RELAXED);
+    struct heap_mark *mark = &marks[(number - 1) % HEAP_MARK_COUNT];
+    store_release(&mark->number, 0); /* partner: a reader's acquire */
+    memset(mark->name, 0, sizeof mark->name);
+    memcpy(mark->name, name, strnlen(name, sizeof mark->name - 1));
+    mark->time_ns = image_nanoseconds();
+    mark->tick = thread_clock()->tick;
+    mark->tid = thread_id();
+    store_release(&mark->number, number);
+    or_relaxed(&image.header->flags, HEAP_FLAG_MARKS);
+}
+
+/* ---- Pauses ----------------------------------------------------------------------------------------- */
+
+bool marks_pass_over(size_t bytes) {
+    LOSE(paused_allocations, 1);
+    LOSE(paused_bytes, bytes);
+    return true;
+}
+
+extern void heapsum_pause(void);
+EXPORT void heapsum_pause(void) {
+    if (!is_recorded()) return;
+    store_relaxed(&marks_ever_paused, 1);
+    add_relaxed(&marks_pauses, 1);
+    start_pauses_changed();
+}
+
+extern void heapsum_resume(void);
+EXPORT void heapsum_resume(void) {
+    if (!is_recorded()) return;
+    uint32_t before = load_relaxed(&marks_pauses);
+    do {
+        if (before == 0) return; /* one too many */
+    } while (!cas_relaxed(&marks_pauses, &before, before - 1));
+    start_pauses_changed();
+}
+
+/* ---- Dumps ------------------------------------------------------------------------------------------ */
+
+extern void heapsum_dump(void);
+EXPORT void heapsum_dump(void) {
+    if (is_recorded()) dump_write();
+}
+
+void marks_dumped(void) { store_relaxed(&last_dump_bytes, load_relaxed(&image.header->live_bytes)); }
+
+void marks_grown(uint64_t live_bytes) {
+    uint64_t last = load_relaxed(&last_dump_bytes);
+    if ((int64_t)(live_bytes - last) < (int64_t)options.dump_growth) return;
+    /* Of several threads that see it the one that moves the bound writes the dump. */
+    if (cas_relaxed(&last_dump_bytes, &last, live_bytes)) dump_write();
+}
+
+void marks_failed(void) {
+    if (!options.dump_at_failure) return;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    uint64_t seconds = (uint64_t)now.tv_sec + 1, last = load_relaxed(&last_failure_seconds);
+    if (last != 0 && seconds - last < FAILURE_SECONDS) return;
+    if (cas_relaxed(&last_failure_seconds, &last, seconds)) dump_write();
+}
