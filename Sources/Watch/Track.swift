@@ -80,8 +80,8 @@ package enum Growth {
     static let fewestMoments = 8
 
     /// Whether the level rises throughout, and not by chance: the lowest values of up to 16 spans of equal length either never
-    /// fall, and rise five times at least; or rise on average by four standard errors. A walk that is as likely to go down as
-    /// up does the first once in 30,000 times, and the second once in 1,500; Mann-Kendall's test alone is no help against
+    /// fall, and rise five times at least; or rise on average by five standard errors. A walk that is as likely to go down as
+    /// up does the first once in 30,000 times, and the second once in 10,000; Mann-Kendall's test alone is no help against
     /// walks, as it takes each moment for a new one. And the last third adds a tenth of it all, which a warm-up doesn't.
     static func persists(_ values: [Double]) -> Bool {
         let count = min(16, values.count)
@@ -94,7 +94,7 @@ package enum Growth {
         if falls <= rise / 100 && steps.count(where: { $0 > 0 }) >= 5 { return true }
         let mean = rise / Double(steps.count)
         let variance = steps.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(steps.count - 1)
-        return mean >= 4 * (variance / Double(steps.count)).squareRoot()
+        return mean >= 5 * (variance / Double(steps.count)).squareRoot()
     }
 
     /// - Parameters:
