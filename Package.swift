@@ -37,9 +37,11 @@ let package = Package(
         // What other tools and the kernel log of allocations, into the same reduction.
         .systemLibrary(name: "CLogs", path: "Sources/CLogs"),
         .target(name: "Logs", dependencies: ["CLogs", "HeapImage", "Reduce", system]),
-        .target(name: "Report", dependencies: ["CHeapImage", "CSymbols", "Common", "HeapImage", "Reduce", "Symbols", "Trend", system]),
         // Which process grows, or is it the kernel: samples of /proc, their files, and what they show.
-        .target(name: "Watch", dependencies: ["Common", "Report", "Trend", system]),
+        .target(name: "Watch", dependencies: ["Common", "Page", "Report", "Trend", system]),
+        // HTML pages in one file: their style and scripts, which are built in, and the data that goes with them.
+        .target(name: "Page", resources: [.embedInCode("Assets")]),
+        .target(name: "Report", dependencies: ["CHeapImage", "CSymbols", "Common", "HeapImage", "Page", "Reduce", "Symbols", "Trend", system]),
         // What Launch needs of Linux that Swift's Glibc module doesn't have.
         .systemLibrary(name: "CLaunch", path: "Sources/CLaunch"),
         .target(name: "Launch", dependencies: ["CHeapImage", "CLaunch", "Common", "HeapImage", "Symbols", system]),
@@ -68,6 +70,7 @@ let package = Package(
 
         .testTarget(name: "HeapImageTests", dependencies: ["CHeapImage", "HeapImage", "TestSupport"]),
         .testTarget(name: "ReduceTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "TestSupport"]),
+        .testTarget(name: "PageTests", dependencies: ["Page", "TestSupport"]),
         .testTarget(name: "TrendTests", dependencies: ["Trend", "TestSupport"]),
         .testTarget(name: "LogsTests", dependencies: ["CHeapImage", "HeapImage", "Logs", "Reduce", "Report", "TestSupport", "heapsum"], exclude: ["Fixtures"]),
         .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "Common", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport", "heapsum"], exclude: ["Oracles"]),

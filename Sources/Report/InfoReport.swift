@@ -66,7 +66,7 @@ package struct InfoReport {
 
         try heading("Losses")
         var any = false
-        for (name, value) in losses(header.losses) where value > 0 {
+        for (name, value) in Self.losses(header.losses) where value > 0 {
             any = true
             try out.write("  \(leftPadded(grouped(value), 14))  \(name)\n")
         }
@@ -117,7 +117,7 @@ package struct InfoReport {
         return image.hasFlag(HEAP_FLAG_SIGNAL_OF_PROGRAM) ? "\(name), which the program handles itself and keeps: it makes no dumps" : name
     }
 
-    private func losses(_ losses: heap_losses) -> [(String, UInt64)] {
+    static func losses(_ losses: heap_losses) -> [(String, UInt64)] {
         [
             ("allocations without a place in the image, which are not in it", losses.lost_allocations),
             ("bytes that those requested", losses.lost_bytes),

@@ -49,7 +49,7 @@ package struct Table {
             var words: [String] = []
             words.append(style.bold(escaped(input.program ?? input.path)))
             if let pid = input.processID { words.append("pid \(pid)") }
-            words.append(stateText(input))
+            words.append(Self.stateText(input))
             if input.kind == "dump" { words.append("dump") }
             if reduction.inputs.count > 1 { words.append("\(grouped(input.bytes)) bytes live") }
             try out.write(words.joined(separator: " · ") + "\n")
@@ -72,7 +72,7 @@ package struct Table {
         }
     }
 
-    private func stateText(_ input: Input) -> String {
+    static func stateText(_ input: Input) -> String {
         guard let header = input.image?.header else { return input.detail ?? input.state }
         switch input.state {
         case "exited": return "exited with status \(header.exit_status)"

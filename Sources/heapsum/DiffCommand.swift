@@ -10,7 +10,7 @@ import Report
 import Symbols
 
 enum DiffFormat: String, CaseIterable, ExpressibleByArgument {
-    case table, json, csv, folded
+    case table, json, csv, folded, html
 }
 
 struct DiffCommand: ParsableCommand {
@@ -50,7 +50,7 @@ struct DiffCommand: ParsableCommand {
     @OptionGroup(title: "Rows")
     var selection: SelectionOptions
 
-    @Option(help: "What to print; folded has the bytes before and after.")
+    @Option(help: "What to print; folded has the bytes before and after, html is a page for a browser.")
     var format: DiffFormat = .table
 
     @Option(name: [.short, .long], help: ArgumentHelp("Write to a file instead of standard output (-).", valueName: "file"), completion: .file())
@@ -70,6 +70,7 @@ struct DiffCommand: ParsableCommand {
         if selection.sort != .bytes && selection.sort != .blocks {
             throw ValidationError("A diff is ordered by what grew: --sort bytes or --sort blocks.")
         }
+        if format == .html && selection.by != .stack { throw ValidationError("--by doesn't go with --format html: the page's graphs are made of stacks.") }
         if selection.by == .size { throw ValidationError("--by size takes the blocks of one moment; for a diff use stack, function, module, file, line or thread.") }
         if selection.blocks != BlockFilter() {
             throw ValidationError("--older-than, --newer-than, --thread and --at choose among the blocks of one moment; a diff takes all of each.")
@@ -96,6 +97,7 @@ struct DiffCommand: ParsableCommand {
                 try GrowthTable(style: style, frameLimit: frameLimit, byBlocks: selection.sort == .blocks).write(growth, rows, names: names, to: out)
             case .json: try rows.writeJSON(growth, frameLimit: frameLimit, names: names, to: out)
             case .csv: try rows.writeCSV(growth, frameLimit: frameLimit, names: names, to: out)
+            case .html: try rows.writePage(growth, frameLimit: frameLimit, names: names, to: out)
             case .folded: try rows.writeFolded(growth, frameLimit: frameLimit, names: names, to: out)
             }
             try out.finish()

@@ -71,7 +71,7 @@ struct ReduceCommand: ParsableCommand {
     var histograms: Histograms?
 
     @Option(help: ArgumentHelp(
-        "What to print. For other tools: pprof, speedscope, massif (ms_print), callgrind (KCachegrind), folded (flame graphs); "
+        "What to print. html is a page with everything in it, for a browser, without a network. For other tools: pprof, speedscope, massif (ms_print), callgrind (KCachegrind), folded (flame graphs); "
             + "records are in the form of an AIX debug malloc log.", valueName: "format"))
     var format: Format = .table
 

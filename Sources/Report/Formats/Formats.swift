@@ -61,12 +61,12 @@ package struct FormatError: Error, Equatable, CustomStringConvertible {
 
 /// The formats that other programs read.
 package enum MachineFormat: String, CaseIterable, Sendable {
-    case json, csv, records, folded, pprof, speedscope, massif, callgrind
+    case json, csv, records, folded, pprof, speedscope, massif, callgrind, html
 
     /// Formats that show several quantities at once, and so want stacks too that hold nothing now.
     package var showsHistory: Bool {
         switch self {
-        case .pprof, .speedscope, .massif, .callgrind: true
+        case .pprof, .speedscope, .massif, .callgrind, .html: true
         case .json, .csv, .records, .folded: false
         }
     }
@@ -76,6 +76,7 @@ package enum MachineFormat: String, CaseIterable, Sendable {
         switch self {
         case .records: "records are written a block at a time, each with its stack"
         case .massif: "massif's trees are made of stacks"
+        case .html: "the page's graphs are made of stacks"
         default: nil
         }
     }
@@ -123,7 +124,7 @@ package struct MachineReport {
     /// Refuses what the format has no place for, before a file is written over.
     package func require(_ format: MachineFormat) throws(FormatError) {
         switch format {
-        case .json, .csv, .records, .pprof: break
+        case .json, .csv, .records, .pprof, .html: break
         case .folded, .speedscope, .callgrind: try requireKnown(quantity)
         case .massif: _ = try requireOneImage()
         }
@@ -140,6 +141,7 @@ package struct MachineReport {
         case .speedscope: try writeSpeedscope(to: out)
         case .massif: try writeMassif(to: out)
         case .callgrind: try writeCallgrind(to: out)
+        case .html: try writePage(to: out)
         }
     }
 

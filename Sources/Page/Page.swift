@@ -1,0 +1,87 @@
+// A page: one HTML file with its style, its script and its data in it, which a browser shows without a network.
+//
+// What may run in it are the script and the style that were built in, by their digests; all else the page's own
+// Content-Security-Policy forbids. The data is no script: names in it, which may hold anything, reach the document as
+// text alone.
+
+/// What a page shows. Each kind has a look of its own made of shared parts, in `Assets`.
+package enum PageKind: String, Sendable {
+    /// One program's heap, or what grew in it: stacks, flame graph, timeline.
+    case heap
+    /// A system's memory over time.
+    case watch
+
+    private var scripts: [[UInt8]] {
+        let shared = [PackageResources.text_js, PackageResources.look_js, PackageResources.state_js, PackageResources.chart_js]
+        return switch self {
+        case .heap:
+            shared + [PackageResources.data_js, PackageResources.tree_js, PackageResources.flame_js, PackageResources.outline_js,
+                PackageResources.table_js, PackageResources.stack_js, PackageResources.timeline_js, PackageResources.histogram_js, PackageResources.heap_js]
+        case .watch: shared + [PackageResources.watch_js]
+        }
+    }
+
+    /// One script, whose parts see one another and nothing else does.
+    var script: [UInt8] { Array("(() => {\n'use strict';\n".utf8) + scripts.joined() + Array("})();\n".utf8) }
+    var style: [UInt8] { PackageResources.page_css }
+}
+
+package struct Page {
+    package var kind: PageKind
+    package var title: String
+    /// What a reader without scripts is told.
+    package var summary: [String]
+
+    package init(_ kind: PageKind, title: String, summary: [String]) {
+        self.kind = kind
+        self.title = title
+        self.summary = summary
+    }
+
+    /// Hands out the page's bytes, a piece at a time, with `data` in it.
+    package func write<Failure: Error>(_ data: PageData, to out: ([UInt8]) throws(Failure) -> Void) throws(Failure) {
+        let script = kind.script, style = kind.style
+        let policy = "default-src 'none'; script-src 'sha256-\(Digest.sha256Base64(script))'; style-src 'sha256-\(Digest.sha256Base64(style))'; "
+            + "img-src data:; base-uri 'none'; form-action 'none'"
+        let head = """
+            <!DOCTYPE html>
+            <html lang="en">
+            <head>
+            <meta charset="utf-8">
+            <meta http-equiv="Content-Security-Policy" content="\(policy)">
+            <meta name="viewport" content="width=device-width, initial-scale=1">
+            <meta name="color-scheme" content="light dark">
+            <title>\(Self.text(title))</title>
+            <link rel="icon" href="data:,">
+            <style>
+            """
+        try out(Array(head.utf8) + style)
+        let body = """
+            </style>
+            </head>
+            <body>
+            <header class="masthead" id="masthead"><h1>\(Self.text(title))</h1>\(summary.map { "<p>\(Self.text($0))</p>" }.joined())</header>
+            <main id="main"><noscript><p class="note">The graphs and tables of this page are drawn by its own script, which is switched off.</p></noscript></main>
+            <script type="application/json" id="data">
+            """
+        try out(Array(body.utf8))
+        try out(data.bytes)
+        try out(Array("</script>\n<script>".utf8) + script)
+        try out(Array("</script>\n</body>\n</html>\n".utf8))
+    }
+
+    /// Text as HTML has it.
+    static func text(_ text: String) -> String {
+        var result = ""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "&": result += "&amp;"
+            case "<": result += "&lt;"
+            case ">": result += "&gt;"
+            case "\"": result += "&quot;"
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result
+    }
+}

@@ -1,0 +1,191 @@
+// The page of a reduction, or of what grew between moments: what a browser is given to draw. Only numbers and names
+// are put together here; how they look is in Sources/Page.
+//
+// The numbers are those of `--format json`: totals before filters, rows after.
+
+import CHeapImage
+import Common
+import HeapImage
+import Page
+import Reduce
+
+extension MachineReport {
+    /// The page of all rows, with the moments that a single image keeps of each stack.
+    func writePage(to out: TextOutput) throws {
+        var data = PageData()
+        let rows = selection.rows
+        HeapPage.begin(reduction, &data)
+        data.string("blocks", selection.blocks.text)
+        data.string("kind", "heap")
+        HeapPage.writeTotals(reduction, &data)
+        data.object("left") { data in
+            data.integer("filtered", UInt64(selection.filtered))
+            data.integer("filteredBytes", selection.filteredBytes)
+            data.integer("below", UInt64(selection.below))
+            data.integer("belowBytes", selection.belowBytes)
+            data.integer("suppressed", UInt64(selection.suppressed.uses.reduce(0) { $0 + $1.stacks }))
+            data.integer("suppressedBytes", selection.suppressed.uses.reduce(0) { $0 &+ $1.bytes })
+        }
+
+        var stacks = PageStacks(names: names, frameLimit: frameLimit, in: &data)
+        for row in rows { stacks.add(row.node, in: &data) }
+        stacks.write(to: &data)
+        data.object("rows") { data in
+            data.column("node", of: stacks.nodeOfRow)
+            for quantity in known { data.column(quantity.rawValue, rows.map(quantity.value)) }
+            func milliseconds(_ value: Double?) -> Int { value.map { Int(max(0, min($0, 1e12)) * 1000 + 0.5) } ?? -1 }
+            data.column("oldest", of: rows.map { milliseconds($0.oldestSeconds) })
+            data.column("newest", of: rows.map { milliseconds($0.newestSeconds) })
+        }
+        data.string("sort", quantity.rawValue)
+        snapshots.write(to: &data)
+        PageTimelines.write(reduction.inputs, to: &data)
+        PageTimelines.writeHistograms(reduction, selection, to: &data)
+        HeapPage.writeWarnings(reduction, names, Table.notes(reduction, selection), &data)
+        data.stringTable("strings")
+        try HeapPage.finish(reduction, data, to: out)
+    }
+
+    /// The rows at the snapshots of the one image that there is: none where several are summed, or blocks were chosen.
+    private var snapshots: PageMoments {
+        var moments = PageMoments()
+        guard reduction.inputs.count == 1, selection.blocks == BlockFilter(), let input = reduction.inputs.first,
+              let image = input.image, let end = input.census?.momentNanoseconds else { return moments }
+        let rows = selection.rows
+        let none = [UInt64](repeating: 0, count: rows.count)
+        moments.moments.append(.init(label: "the start", seconds: 0, bytes: none, blocks: none))
+        for number in 0 ..< image.snapshotCount {
+            let age = HeapImage.snapshotNanoseconds(number)
+            guard age < end else { break }
+            let levels = reduction.snapshot(number, ofInput: 0)
+            moments.moments.append(.init(
+                label: shortDuration(Double(age) / 1e9), seconds: Double(age) / 1e9, bytes: rows.map { levels[$0.node]?.bytes ?? 0 },
+                blocks: rows.map { levels[$0.node]?.blocks ?? 0 }))
+        }
+        moments.moments.append(.init(
+            label: "the end", seconds: Double(end / 1_000_000) / 1000, bytes: rows.map(\.bytes), blocks: rows.map(\.blocks)))
+        return moments
+    }
+}
+
+extension GrowthSelection {
+    /// The page of what grew: each stack that changed, with its values at each moment.
+    package func writePage(_ growth: Growth, frameLimit: Int? = nil, names: FrameNames, to out: TextOutput) throws {
+        var data = PageData()
+        HeapPage.begin(growth.reduction, &data)
+        data.string("kind", "diff")
+        data.object("totals") { data in
+            data.integer("liveBytes", total.row.bytes.last ?? 0)
+            data.integer("liveBlocks", total.row.blocks.last ?? 0)
+            data.integer("bytesBefore", total.row.bytes.first ?? 0)
+            data.integer("blocksBefore", total.row.blocks.first ?? 0)
+            data.integer("uniqueStacks", UInt64(growth.rows.count { ($0.blocks.last ?? 0) > 0 }))
+        }
+        data.object("left") { data in
+            data.integer("filtered", UInt64(filtered))
+            data.integer("unchanged", UInt64(unchanged))
+            data.integer("unchangedBytes", unchangedBytes)
+            data.integer("below", UInt64(below))
+        }
+        var stacks = PageStacks(names: names, frameLimit: frameLimit, in: &data)
+        for ranked in rows { stacks.add(ranked.row.node, in: &data) }
+        stacks.write(to: &data)
+        data.object("rows") { data in
+            data.column("node", of: stacks.nodeOfRow)
+            data.column("bytes", rows.map { $0.row.bytes.last ?? 0 })
+            data.column("blocks", rows.map { $0.row.blocks.last ?? 0 })
+            data.array("shape") { data in for ranked in rows { data.integer(nil, UInt64(data.number(of: ranked.trend.shape.rawValue))) } }
+            data.array("bytesAnHour") { data in for ranked in rows { data.number(nil, ranked.bytesAnHour) } }
+        }
+        data.string("sort", "bytes")
+        var moments = PageMoments()
+        let seconds = growth.seconds
+        for (number, moment) in growth.moments.enumerated() {
+            moments.moments.append(.init(
+                label: moment.label, seconds: seconds?[number], bytes: rows.map { $0.row.bytes[number] }, blocks: rows.map { $0.row.blocks[number] }))
+        }
+        moments.write(to: &data)
+        // One process's moments lie on its own timeline; of several files the last has the longest one.
+        PageTimelines.write(growth.reduction.inputs.last.map { [$0] } ?? [], to: &data)
+        HeapPage.writeWarnings(growth.reduction, names, [], &data)
+        data.stringTable("strings")
+        try HeapPage.finish(growth.reduction, data, to: out)
+    }
+}
+
+/// What the pages of heapsum have alike.
+enum HeapPage {
+    /// Opens the data with what it is of, and by what.
+    static func begin(_ reduction: Reduction, _ data: inout PageData) {
+        data.open()
+        data.string("schema", "heapsum-page/1")
+        data.string("tool", "heapsum \(version)")
+        data.array("inputs") { data in
+            for input in reduction.inputs { data.object { write(input, to: &$0) } }
+        }
+    }
+
+    /// What is wrong with it, or missing; after all frames were named, since names may be what is missing.
+    static func writeWarnings(_ reduction: Reduction, _ names: FrameNames, _ notes: [String], _ data: inout PageData) {
+        var warnings = notes + Table.warnings(reduction, names)
+        for input in reduction.inputs { warnings += input.damages.map { "Damaged: \(escaped("\($0)"))." } }
+        data.strings("warnings", warnings)
+    }
+
+    private static func write(_ input: Input, to data: inout PageData) {
+        data.string("path", escaped(input.path))
+        data.string("kind", input.kind)
+        data.string("program", input.program.map(escaped))
+        data.integer("pid", input.processID.map(UInt64.init))
+        data.string("state", stateText(input))
+        data.integer("bytes", input.bytes)
+        data.integer("blocks", input.blocks)
+        guard let image = input.image else { return }
+        data.string("arguments", image.arguments.map(shellWord).joined(separator: " "))
+        data.string("allocator", escaped(image.allocator))
+        data.integer("depth", UInt64(image.header.depth))
+        data.number("startedUnix", image.header.started_realtime_ns == 0 ? nil : Double(image.header.started_realtime_ns / 1_000_000) / 1000)
+        data.number("seconds", Double((input.census?.momentNanoseconds ?? 0) / 1_000_000) / 1000)
+        data.integer("peakBytes", input.peakBytes)
+        data.integer("rssPeakBytes", image.header.rss_peak_bytes == 0 ? nil : image.header.rss_peak_bytes)
+        data.array("losses") { data in
+            for (name, count) in InfoReport.losses(image.losses) where count > 0 {
+                data.array { data in
+                    data.string(nil, name)
+                    data.integer(nil, count)
+                }
+            }
+        }
+    }
+
+    private static func stateText(_ input: Input) -> String {
+        let state = Table.stateText(input)
+        return input.kind == "dump" ? "dump of a running program" : state
+    }
+
+    static func writeTotals(_ reduction: Reduction, _ data: inout PageData) {
+        let totals = reduction.totals
+        data.object("totals") { data in
+            data.integer("liveBytes", totals.liveBytes)
+            data.integer("liveBlocks", totals.liveBlocks)
+            data.integer("allocatedBytes", totals.history?.allocatedBytes)
+            data.integer("allocatedBlocks", totals.history?.allocatedBlocks)
+            data.integer("freedBlocks", totals.history?.freedBlocks)
+            data.integer("peakBytes", totals.peakBytes)
+            data.integer("uniqueStacks", UInt64(totals.uniqueStacks))
+            data.integer("lostEvents", totals.lostEvents)
+            data.integer("unmatchedFrees", totals.unmatchedFrees)
+        }
+    }
+
+    static func finish(_ reduction: Reduction, _ data: PageData, to out: TextOutput) throws {
+        var data = data
+        data.close()
+        let programs = Set(reduction.inputs.map { $0.image?.programName ?? $0.path })
+        let title = programs.count == 1 ? escaped(programs.first ?? "") : "\(reduction.inputs.count) inputs"
+        let totals = reduction.totals
+        try Page(.heap, title: "\(title) · heapsum", summary: [
+            "\(grouped(totals.liveBytes)) bytes live in \(counted(totals.liveBlocks, "block")) · \(counted(UInt64(totals.uniqueStacks), "stack"))",
+        ]).write(data) { try out.write($0) }
+    }
+}

@@ -1,0 +1,94 @@
+// A page's timelines and histograms: what an image knows of its process as a whole, over time, by the size and the age
+// of what is live, and by how long lived what was freed.
+
+import CHeapImage
+import HeapImage
+import Page
+import Reduce
+
+enum PageTimelines {
+    /// Most processes whose timelines a page has: of a build's hundreds, those that hold the most.
+    static let limit = 16
+
+    static func write(_ inputs: [Input], to data: inout PageData) {
+        let images = inputs.enumerated().filter { $0.element.image != nil }.sorted { ($0.element.bytes, $1.offset) > ($1.element.bytes, $0.offset) }
+        data.integer("timelinesLeftOut", UInt64(max(0, images.count - limit)))
+        data.array("timelines") { data in
+            for (_, input) in images.prefix(limit) {
+                if let image = input.image { data.object { write(image, input, to: &$0) } }
+            }
+        }
+    }
+
+    private static func write(_ image: HeapImage, _ input: Input, to data: inout PageData) {
+        let header = image.header, samples = image.timeline()
+        func seconds(_ nanoseconds: UInt64) -> Double { Double(nanoseconds / 1_000_000) / 1000 }
+        data.string("label", escaped(image.programName) + " · pid \(header.pid)")
+        data.number("startedUnix", header.started_realtime_ns == 0 ? nil : Double(header.started_realtime_ns / 1_000_000) / 1000)
+        data.array("seconds") { data in for sample in samples { data.number(nil, seconds(sample.nanoseconds)) } }
+        data.column("bytes", samples.map(\.liveBytes))
+        data.column("blocks", samples.map(\.liveBlocks))
+        data.array("rss") { data in for sample in samples { data.integer(nil, sample.rssBytes) } }
+        data.object("end") { data in
+            data.number("seconds", seconds(input.census?.momentNanoseconds ?? 0))
+            data.integer("bytes", input.bytes)
+            data.integer("blocks", input.blocks)
+        }
+        data.object("peak") { data in
+            data.number("seconds", header.peak_ns > 0 ? seconds(header.peak_ns) : nil)
+            data.integer("bytes", input.peakBytes)
+        }
+        let residence = header.residence
+        if residence.measured_ns > 0 {
+            data.object("residence") { data in
+                data.number("seconds", seconds(residence.measured_ns))
+                for (name, kilobytes) in [
+                    ("allocator", residence.allocator_kb), ("anonymous", residence.anonymous_kb), ("stacks", residence.stacks_kb),
+                    ("files", residence.files_kb), ("shared", residence.shared_kb), ("image", residence.image_kb),
+                ] { data.integer(name, UInt64(kilobytes) << 10) }
+            }
+        }
+    }
+
+    /// Live blocks of these rows by size and by age, and freed ones by lifetime: classes' upper bounds, blocks and bytes.
+    ///
+    /// - Complexity: O(blocks + stacks), reading the images again.
+    static func writeHistograms(_ reduction: Reduction, _ selection: RowSelection, to data: inout PageData) {
+        var isShown = [Bool](repeating: false, count: reduction.tree.count)
+        for row in selection.rows where Int(row.node) < isShown.count { isShown[Int(row.node)] = true }
+        let shown = reduction.rows.map { isShown[Int($0.node)] }
+        var sizes = [(blocks: UInt64, bytes: UInt64)](repeating: (0, 0), count: 65)
+        var ages = sizes
+        reduction.forEachLiveBlock { (block: LiveBlock, row: Int, ageSeconds: Double) in
+            guard shown[row], selection.blocks.passes(ageSeconds: ageSeconds) else { return }
+            // Class 0 is of no bytes, class i of 2^(i-1) up to less than 2^i.
+            let size = UInt64.bitWidth - block.bytes.leadingZeroBitCount
+            let milliseconds = UInt64(max(0, min(ageSeconds, 1e12)) * 1000)
+            let age = UInt64.bitWidth - milliseconds.leadingZeroBitCount
+            sizes[size] = (sizes[size].blocks &+ 1, sizes[size].bytes &+ block.bytes)
+            ages[age] = (ages[age].blocks &+ 1, ages[age].bytes &+ block.bytes)
+        }
+        func write(_ name: String, _ classes: [(blocks: UInt64, bytes: UInt64)], _ data: inout PageData) {
+            data.object(name) { data in
+                let used = classes.indices.filter { classes[$0].blocks > 0 }
+                data.column("class", of: used)
+                data.column("blocks", used.map { classes[$0].blocks })
+                data.column("bytes", used.map { classes[$0].bytes })
+            }
+        }
+        data.object("histograms") { data in
+            write("sizes", sizes, &data)
+            write("ages", ages, &data)
+            let sums = reduction.inputs.reduce(into: [UInt64](repeating: 0, count: LifetimeClass.count)) { sums, input in
+                for (index, count) in lifetimes(of: input).enumerated() { sums[index % LifetimeClass.count] &+= count }
+            }
+            data.column("lifetimes", sums)
+        }
+    }
+
+    /// By stack, and of each by class.
+    private static func lifetimes(of input: Input) -> [UInt64] {
+        guard let image = input.image, let census = input.census else { return [] }
+        return image.lifetimes(census)
+    }
+}
