@@ -28,7 +28,7 @@ LIBRARY_FOLDERS = Interposer/include Interposer Interposer/hooks Interposer/stac
 LIBRARY_SOURCES = $(wildcard Interposer/*/*.c)
 LIBRARY_HEADERS = $(wildcard Interposer/*.h Interposer/*/*.h)
 
-.PHONY: all library tools examples demo test test-programs test-older-glibc fuzz soak bench bench-recording install clean packages
+.PHONY: all library tools examples demo test test-browser test-programs test-older-glibc fuzz soak bench bench-recording install clean packages
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -76,6 +76,13 @@ test: packages
 	@$(MAKE) --no-print-directory library examples .build/headers
 	$(SWIFT) test $(TESTS)
 
+# The pages that heapsum writes, in a real browser.
+test-browser: packages
+	@scripts/install-packages --browser
+	@$(MAKE) --no-print-directory all examples
+	$(SWIFT) build -c release --product make-image
+	@scripts/test-browser $(BUILD)/bin .build/examples .build/release/make-image
+
 # libFuzzer on the readers of files from outside, SECONDS of it in all: make fuzz SECONDS=600 SURFACE=elf
 SECONDS = 120
 SURFACE = all
@@ -109,6 +116,8 @@ bench: bench-recording
 	@scripts/bench-symbols .build/release/symbolize
 	$(SWIFT) build -c release --static-swift-stdlib --disable-local-rpath --product make-recording
 	@scripts/bench-watch $(BUILD)/bin .build/release/make-recording
+	@scripts/install-packages --browser
+	@scripts/bench-page $(BUILD)/bin .build/release/make-image
 	@scripts/bench $(BUILD)/bin
 
 # As make bench-recording PARTS='pairs memory' RUNS=3 ONLY='walk*': some 20 minutes without.

@@ -89,6 +89,8 @@ package struct Examination {
     var here: [Int] = []
     /// Classes of memory, then unexplained, then counts: one track.
     var kernelTrack = Track(metrics: Metrics.kernel.count + 1 + Metrics.counts.count)
+    /// All classes of memory, then free, then unexplained: what the report draws.
+    var memoryTrack = Track(metrics: MemoryClass.allCases.count + 2)
     var jobs = JobLedger()
     var trees = ProcessTrees()
     private var hasAllocinfo = false, hasKmemleak = false
@@ -214,6 +216,7 @@ package struct Examination {
             verdict.memory = picture
             if verdict.memoryAtFirst == nil { verdict.memoryAtFirst = picture }
             list = Metrics.kernel.map { Double(picture[$0]) } + [Double(picture.unexplained)]
+            memoryTrack.add(at: time, picture.classes.map { Double($0) } + [Double(picture.free), Double(picture.unexplained)])
         } else {
             list = [Double](repeating: 0, count: Metrics.kernel.count + 1)
         }

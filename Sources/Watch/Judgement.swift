@@ -23,6 +23,7 @@ extension Examination {
     mutating func judge() {
         for index in tracked.indices { tracked[index].track.finish() }
         kernelTrack.finish()
+        memoryTrack.finish()
         trees.finish()
         nameSuccessors()
         let candidates = candidates()

@@ -49,6 +49,7 @@ struct GatherCommand: ParsableCommand {
             heapwatch [-o DIR] [--interval 60s] [--duration 5d] [--pid PID… | --name GLOB… | --all]
             heapwatch run -o DIR -- JOB…
             heapwatch verdict DIR [--format json] [--fail-on-growth]
+            heapwatch report DIR [-o index.html]
             heapwatch export DIR --format csv|graphite|openmetrics
             heapwatch bundle DIR [--redact] -o FILE.tgz
             """,
@@ -60,6 +61,7 @@ struct GatherCommand: ParsableCommand {
               heapwatch                                          a table, renewed every 2 seconds
               heapwatch -o watch --interval 10s --duration 1h    everything, for an hour
               heapwatch -o watch --name 'nginx*' --low-priority  one service, until it is stopped
+              heapwatch report watch -o memory.html              a page of graphs and tables, for a browser
               heapwatch verdict watch                            what grows, and what to do next
 
             `heapwatch help COMMAND` tells more of each.

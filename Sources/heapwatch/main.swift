@@ -3,7 +3,7 @@
 import ArgumentParser
 
 let commands: [String: any ParsableCommand.Type] = [
-    "run": RunCommand.self, "verdict": VerdictCommand.self, "export": ExportCommand.self, "bundle": BundleCommand.self,
+    "run": RunCommand.self, "verdict": VerdictCommand.self, "report": ReportCommand.self, "export": ExportCommand.self, "bundle": BundleCommand.self,
 ]
 
 let arguments = Array(CommandLine.arguments.dropFirst())
