@@ -12,8 +12,12 @@ enum AllocationFunctions {
         if names.contains(String(name)) { return true }
         if let dot = name.firstIndex(of: "."), dot != name.startIndex, names.contains(String(name[..<dot])) { return true }
         if beginnings.contains(where: { function.hasPrefix($0) }) { return true }
-        return isOfStandardLibrary(function)
+        // libstdc++'s containers each have one function that calls their allocator.
+        return function.hasPrefix("std::") && ["::_M_allocate(", "::_M_get_node(", "::_M_allocate_node<", "::_M_create("].contains { function.contains($0) }
     }
+
+    /// Whether a block of the function's is asked for by who called it: an allocation function, or C++'s library.
+    static func standsBetween(_ function: String) -> Bool { contains(function) || isOfStandardLibrary(function) }
 
     /// C++'s own containers and helpers: a block of a vector is asked for by who fills the vector. What a template returns stands before
     /// its name, and doesn't count: `std::vector<int> squares<int>()` is the program's.

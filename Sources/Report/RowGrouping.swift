@@ -71,7 +71,7 @@ extension FrameNames {
 
     /// Whether the frame says who asked for a block.
     func isAsker(_ frame: NamedFrame, _ grouping: Grouping) -> Bool {
-        if let function = frame.function, AllocationFunctions.contains(function) { return false }
+        if let function = frame.function, AllocationFunctions.standsBetween(function) { return false }
         switch grouping {
         case .file, .line: return frame.file.map { !Self.isSystemHeader($0) } ?? false
         case .module: return frame.modulePath != nil
@@ -104,7 +104,7 @@ extension FrameNames {
         case .file, .line:
             // A header's line is better than none.
             if let header = entries.first(where: { $0.file != nil }) { return key(header, grouping) }
-            let owner = entries.first { $0.function.map { !AllocationFunctions.contains($0) } ?? true } ?? innermost
+            let owner = entries.first { $0.function.map { !AllocationFunctions.standsBetween($0) } ?? true } ?? innermost
             guard let module = owner.modulePath else { return RowKey("no source known") }
             return RowKey("no source known: \(module)", module: module)
         case .module: return RowKey("no module known")

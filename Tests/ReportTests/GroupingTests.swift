@@ -85,18 +85,19 @@ struct MadeUpHeap {
 
 @Suite struct GroupingTests {
     private static func isAllocation(_ function: String) -> Bool { function == "malloc" || function.hasPrefix("operator new") }
+    private static func isAsker(_ function: String) -> Bool { !isAllocation(function) && !function.hasPrefix("std::") }
     private static func line(_ function: String) -> String { "\((MadeUpHeap.functions.firstIndex(of: function) ?? 0) + 1)" }
 
     @Test(arguments: [1, 2, 3] as [UInt64]) func eachBlockCountsOnceUnderWhoAskedForIt(seed: UInt64) throws {
         let heap = try MadeUpHeap(seed: seed)
         #expect(heap.grouped(.function) == heap.count { block in
             guard let innermost = block.functions.first else { return "no frames" }
-            let asker = block.functions.first { !Self.isAllocation($0) } ?? innermost
+            let asker = block.functions.first(where: Self.isAsker) ?? innermost
             return asker == "?" ? "libgone.so+0x77" : asker
         })
         #expect(heap.grouped(.module) == heap.count { block in
             guard !block.functions.isEmpty else { return "no frames" }
-            guard let asker = block.functions.first(where: { !Self.isAllocation($0) }) else { return "no module known" }
+            guard let asker = block.functions.first(where: Self.isAsker) else { return "no module known" }
             return asker == "?" ? "/lib/libgone.so" : "/opt/app"
         })
         func source(_ block: MadeUpHeap.Block, _ text: (String) -> String) -> String {
@@ -121,7 +122,7 @@ struct MadeUpHeap {
         let rows = RowSelection(heap.reduction, names: heap.names, by: .module, sort: .allocatedBytes).rows
         #expect(rows.reduce(0) { $0 + ($1.history?.allocatedBlocks ?? 0) } == UInt64(heap.blocks.count))
         for row in rows where row.key?.text == "/lib/libgone.so" {
-            let ages = heap.blocks.filter { $0.functions.first { !Self.isAllocation($0) } == "?" }.map(\.age)
+            let ages = heap.blocks.filter { $0.functions.first(where: Self.isAsker) == "?" }.map(\.age)
             #expect(abs((row.oldestSeconds ?? 0) - (ages.max() ?? -1)) < 1e-6 && abs((row.newestSeconds ?? 0) - (ages.min() ?? -1)) < 1e-6)
         }
         let sizes = RowSelection(heap.reduction, names: heap.names, by: .size).rows

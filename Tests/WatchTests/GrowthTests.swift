@@ -93,7 +93,7 @@ private let heapwatch = Built.products + "/heapwatch"
         #expect(try eventually { try samples(in: "\(scratch.path)/w").samples.count > before })
         kill(running.pid, SIGTERM)
         let outcome = try running.wait()
-        #expect(outcome.exitStatus == 0 && outcome.messages.contains("samples in w"), "\(outcome)")
+        #expect(outcome.exitStatus == 0 && outcome.messages.contains(" in w; heapwatch verdict w"), "\(outcome)")
     }
 }
 

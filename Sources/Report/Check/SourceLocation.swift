@@ -67,7 +67,7 @@ extension FrameNames {
         }
         let entries = reduction.frames(of: row).flatMap(expanded)
         for entry in entries {
-            if let file = entry.file, !(entry.function.map(AllocationFunctions.contains) ?? false), let path = tree.relative(file) {
+            if let file = entry.file, !(entry.function.map(AllocationFunctions.standsBetween) ?? false), let path = tree.relative(file) {
                 return SourceLocation(path: path, isInTree: true, line: entry.line, function: entry.function)
             }
         }
