@@ -17,7 +17,8 @@ struct HistogramText {
         if let first = used.first, let last = used.last {
             let rows = (first...last).map { number in
                 let sizes = Distributions.sizes(of: number), sum = distributions.sizes[number]
-                let label = sizes.count == 1 ? grouped(sizes.lowerBound) : "\(grouped(sizes.lowerBound)) to \(grouped(sizes.upperBound))"
+                // Not by its count, which of the last class is more than an Int holds.
+                let label = sizes.lowerBound == sizes.upperBound ? grouped(sizes.lowerBound) : "\(grouped(sizes.lowerBound)) to \(grouped(sizes.upperBound))"
                 return (label: label, blocks: sum.blocks, bytes: UInt64?.some(sum.bytes))
             }
             try write("size in bytes", "live blocks", rows, to: out)
