@@ -2,6 +2,7 @@
 // and gathers its images when it has ended. Its promise is the program's own exit status: once the program
 // runs, nothing that goes wrong on our side changes it.
 
+import Common
 import Glibc
 import SystemPackage
 

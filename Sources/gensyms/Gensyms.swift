@@ -89,8 +89,4 @@ struct Gensyms: ParsableCommand {
     }
 }
 
-func printMessage(_ text: String) {
-    let line = "gensyms: \(printable(text))\n"
-    var bytes = Array(line.utf8)
-    bytes.withUnsafeMutableBytes { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
-}
+func printMessage(_ text: String) { say("gensyms: " + text) }

@@ -7,17 +7,8 @@ import HeapImage
 import Reduce
 import Report
 
-/// Says something on stderr, escaped: names of files and modules may hold anything.
-func say(_ text: String) {
-    let line = "heapsum: " + escaped(text) + "\n"
-    var bytes = Array(line.utf8)[...]
-    while !bytes.isEmpty {
-        let count = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
-        if count < 0 && errno == EINTR { continue }
-        guard count > 0 else { return }
-        bytes = bytes.dropFirst(count)
-    }
-}
+/// Says something on stderr in the tool's name.
+func say(_ text: String) { Common.say("heapsum: " + text) }
 
 /// Exit statuses, as the contract has them; 64 is the argument parser's own.
 extension ExitCode {

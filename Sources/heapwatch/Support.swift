@@ -6,12 +6,8 @@ import Glibc
 import Report
 import Watch
 
-/// Says something on stderr, made fit for a terminal: names in it may hold anything.
-func say(_ text: String) {
-    let bytes = Array(("heapwatch: " + printable(text) + "\n").utf8)
-    // Short lines are written whole or not at all; a closed stderr is no failure.
-    _ = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
-}
+/// Says something on stderr in the tool's name.
+func say(_ text: String) { Common.say("heapwatch: " + text) }
 
 extension ExitCode {
     /// Something grows, where --fail-on-growth asks for it.
