@@ -88,9 +88,6 @@ extension HeapImage {
         return samples
     }
 
-    /// The age at which the first snapshot is taken, in seconds; each of the others at twice the one before.
-    package static let firstSnapshotSeconds = Int(HEAP_SNAPSHOT_FIRST_SECONDS)
-
     /// How many snapshots were taken; snapshot i at 8 s << i.
     package var snapshotCount: Int { Int(min(header.snapshots, UInt32(HEAP_SNAPSHOT_COUNT))) }
 

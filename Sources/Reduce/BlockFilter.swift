@@ -111,11 +111,10 @@ extension Reduction {
             return (row: part, undecided: UInt64?.none)
         }
         var seen = [(bytes: UInt64, blocks: UInt64)](repeating: (0, 0), count: rows.count)
-        let ticks = filter.isOfMarks ? inputs.map { $0.image.map(filter.ticks) ?? 0 ..< 0 } : []
-        forEachLiveBlock { (block: LiveBlock, row: Int, ageSeconds: Double, input: Int) in
+        forEachLiveBlock(askedOf: filter) { (block: LiveBlock, row: Int, ageSeconds: Double, passes: Bool) in
             seen[row].bytes &+= block.bytes
             seen[row].blocks &+= 1
-            guard filter.passes(ageSeconds: ageSeconds), ticks.isEmpty || ticks[input].contains(block.tick) else { return }
+            guard passes else { return }
             parts[row].row.bytes &+= block.bytes
             parts[row].row.blocks &+= 1
             parts[row].row.addAges(oldest: ageSeconds, newest: ageSeconds)

@@ -24,7 +24,7 @@ package struct Distributions: Equatable {
         return first...(first - 1 + first)
     }
 
-    static func sizeClass(_ bytes: UInt64) -> Int { UInt64.bitWidth - bytes.leadingZeroBitCount }
+    package static func sizeClass(_ bytes: UInt64) -> Int { UInt64.bitWidth - bytes.leadingZeroBitCount }
 
     package var isEmpty: Bool { !sizes.contains { $0.blocks > 0 } && !lifetimes.contains { $0 > 0 } }
 }
@@ -35,7 +35,7 @@ extension Reduction {
     ///
     /// - Complexity: O(blocks + stacks), reading the images again; some 1.2 KB of memory for each single row.
     package func distributions(
-        of rows: [Row], single: [Row] = [], where passes: (_ ageSeconds: Double) -> Bool = { _ in true }
+        of rows: [Row], single: [Row] = [], blocks: BlockFilter = BlockFilter()
     ) -> (all: Distributions, rows: [UInt32: Distributions]) {
         var all = Distributions()
         var parts = [Distributions](repeating: Distributions(), count: single.count)
@@ -45,9 +45,9 @@ extension Reduction {
         for row in rows where Int(row.node) < placeOfNode.count { placeOfNode[Int(row.node)] = counted }
         for (place, row) in single.enumerated() where Int(row.node) < placeOfNode.count { placeOfNode[Int(row.node)] = place }
         let places = self.rows.map { placeOfNode[Int($0.node)] }
-        forEachLiveBlock { (block: LiveBlock, row: Int, ageSeconds: Double) in
+        forEachLiveBlock(passing: blocks) { (block: LiveBlock, row: Int, _) in
             let place = places[row]
-            guard place != none, passes(ageSeconds) else { return }
+            guard place != none else { return }
             let size = Distributions.sizeClass(block.bytes)
             all.sizes[size].bytes &+= block.bytes
             all.sizes[size].blocks &+= 1

@@ -50,20 +50,20 @@ extension Reduction {
 
     /// Folds the live blocks of rows by their requested size. What came and went is not known of a size.
     ///
-    /// - Parameter passes: of the blocks, those that count, by their age.
+    /// - Parameter blocks: those that count, by their ages and by marks.
     /// - Complexity: O(blocks), reading the images again.
-    package func groupedBySize(_ rows: [Row], where passes: (_ ageSeconds: Double) -> Bool = { _ in true }) -> [Row] {
+    package func groupedBySize(_ rows: [Row], of blocks: BlockFilter = BlockFilter()) -> [Row] {
         var isWanted = [Bool](repeating: false, count: tree.count)
         for row in rows where Int(row.node) < isWanted.count { isWanted[Int(row.node)] = true }
         let wanted = self.rows.map { isWanted[Int($0.node)] }
         var places: [UInt64: Int] = [:]
         var sizes: [(size: UInt64, row: Row)] = []
         var seen = [(bytes: UInt64, blocks: UInt64)](repeating: (0, 0), count: self.rows.count)
-        forEachLiveBlock { (block: LiveBlock, row: Int, ageSeconds: Double) in
+        forEachLiveBlock(askedOf: blocks) { (block: LiveBlock, row: Int, ageSeconds: Double, passes: Bool) in
             guard wanted[row] else { return }
             seen[row].bytes &+= block.bytes
             seen[row].blocks &+= 1
-            guard passes(ageSeconds) else { return }
+            guard passes else { return }
             let size = SizeClass.of(block.bytes)
             let place = places[size] ?? sizes.count
             if place == sizes.count {

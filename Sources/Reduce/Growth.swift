@@ -37,10 +37,13 @@ package struct GrowthRow {
     package var growthBlocks: Int64 { Self.growth(blocks) }
     package var hasChanged: Bool { bytes.contains { $0 != bytes.first } || blocks.contains { $0 != blocks.first } }
 
-    /// The last less the first. A damaged image may claim sums of any size: the difference keeps to what a number holds.
-    package static func growth(_ values: [UInt64]) -> Int64 {
-        let (first, last) = (values.first ?? 0, values.last ?? 0)
-        return last >= first ? Int64(clamping: last - first) : -Int64(clamping: first - last)
+    private static func growth(_ values: [UInt64]) -> Int64 { Int64(from: values.first ?? 0, to: values.last ?? 0) }
+}
+
+extension Int64 {
+    /// What came on top. A damaged image may claim sums of any size: the difference keeps to what a number holds.
+    package init(from before: UInt64, to now: UInt64) {
+        self = now >= before ? Int64(clamping: now - before) : -Int64(clamping: before - now)
     }
 }
 
@@ -80,19 +83,15 @@ package final class Growth {
         let label = path ?? image.file
         let started = Double(image.header.started_realtime_ns) / 1e9
         try reduction.add(image, path: path)
-        let rowOfStack = reduction.rowNumbers(ofInput: reduction.inputs.count - 1)
-        let now = Double(reduction.inputs.last?.census?.momentNanoseconds ?? 0) / 1e9
+        let input = reduction.inputs.count - 1, now = reduction.inputs[input].census?.momentNanoseconds ?? 0
         for number in 0 ..< image.snapshotCount {
-            let age = Double(UInt64(HeapImage.firstSnapshotSeconds) << UInt64(number))
+            let age = HeapImage.snapshotNanoseconds(number)
             guard age < now else { break }
-            var values = [(UInt64, UInt64)](repeating: (0, 0), count: reduction.rows.count)
-            for (stack, level) in image.snapshot(number).enumerated() where stack < rowOfStack.count && rowOfStack[stack] > 0 {
-                let row = Int(rowOfStack[stack]) - 1
-                values[row] = (values[row].0 &+ level.bytes, values[row].1 &+ level.blocks)
-            }
-            append(GrowthMoment(label: "\(label), \(Int(age)) s old", unixSeconds: started + age), values)
+            let levels = reduction.snapshot(number, ofInput: input)
+            append(GrowthMoment(label: "\(label), \(age / 1_000_000_000) s old", unixSeconds: started + Double(age) / 1e9),
+                   reduction.rows.map { (levels[$0.node]?.bytes ?? 0, levels[$0.node]?.blocks ?? 0) })
         }
-        append(GrowthMoment(label: label, unixSeconds: started + now, inputs: 0 ..< reduction.inputs.count), reduction.rows.map { ($0.bytes, $0.blocks) })
+        append(GrowthMoment(label: label, unixSeconds: started + Double(now) / 1e9, inputs: 0 ..< reduction.inputs.count), reduction.rows.map { ($0.bytes, $0.blocks) })
     }
 
     private func append(_ moment: GrowthMoment, _ values: [(bytes: UInt64, blocks: UInt64)]) {

@@ -300,37 +300,36 @@ extension Reduction {
         return rowOfStack
     }
 
-    /// The row of each stack of an input that is an image, plus one; 0 where there is none. Empty for a log.
-    package func rowNumbers(ofInput input: Int) -> [UInt32] { rowsOfStacks[input] ?? [] }
-
     /// Hands out every live block of the inputs that are images, with its row, in batches' order.
     ///
     /// - Complexity: O(blocks), reading the images again.
     package func forEachLiveBlock<Failure: Error>(_ body: (LiveBlock, Row) throws(Failure) -> Void) throws(Failure) {
-        try forEachLiveBlock { (block, row, _) throws(Failure) in try body(block, rows[row]) }
+        try forEachLiveBlock(passing: BlockFilter()) { (block, row, _) throws(Failure) in try body(block, rows[row]) }
     }
 
-    /// The same with the row's place in `rows`, and the block's age at its image's moment.
+    /// The same of the blocks that pass, with the row's place in `rows`, and the block's age at its image's moment.
     package func forEachLiveBlock<Failure: Error>(
-        _ body: (LiveBlock, _ row: Int, _ ageSeconds: Double) throws(Failure) -> Void
+        passing filter: BlockFilter = BlockFilter(), _ body: (LiveBlock, _ row: Int, _ ageSeconds: Double) throws(Failure) -> Void
     ) throws(Failure) {
-        try forEachLiveBlock { (block, row, age, _) throws(Failure) in try body(block, row, age) }
+        try forEachLiveBlock(askedOf: filter) { (block, row, age, passes) throws(Failure) in if passes { try body(block, row, age) } }
     }
 
-    /// The same with the number of the input that the block is of.
+    /// The same of all blocks, with what the filter's ages and marks say of each. Threads are their stacks', and not asked here.
     func forEachLiveBlock<Failure: Error>(
-        _ body: (LiveBlock, _ row: Int, _ ageSeconds: Double, _ input: Int) throws(Failure) -> Void
+        askedOf filter: BlockFilter, _ body: (LiveBlock, _ row: Int, _ ageSeconds: Double, _ passes: Bool) throws(Failure) -> Void
     ) throws(Failure) {
         for (index, input) in inputs.enumerated() {
             guard let image = input.image, let rowOfStack = rowsOfStacks[index] else { continue }
             let moment = Double(input.census?.momentNanoseconds ?? 0) / 1e9
+            let ticks = filter.ticks(of: image)
             try image.forEachBlock { (batch) throws(Failure) in
                 for position in batch.indices {
                     let block = batch[position]
                     var stack = Int(block.stack)
                     if stack >= rowOfStack.count || rowOfStack[stack] == 0 { stack = 1 }
                     guard stack < rowOfStack.count, rowOfStack[stack] > 0 else { continue }
-                    try body(block, Int(rowOfStack[stack]) - 1, max(0, moment - Double(milliseconds(ofTick: block.tick)) / 1000), index)
+                    let age = max(0, moment - Double(milliseconds(ofTick: block.tick)) / 1000)
+                    try body(block, Int(rowOfStack[stack]) - 1, age, filter.passes(ageSeconds: age) && ticks.contains(block.tick))
                 }
             }
         }
@@ -342,7 +341,7 @@ extension Reduction {
     package func snapshot(_ number: Int, ofInput input: Int) -> [UInt32: Level] {
         guard inputs.indices.contains(input), let image = inputs[input].image, let rowOfStack = rowsOfStacks[input] else { return [:] }
         var levels: [UInt32: Level] = [:]
-        for (stack, level) in image.snapshot(number).enumerated() where stack < rowOfStack.count && rowOfStack[stack] > 0 && level.bytes > 0 {
+        for (stack, level) in image.snapshot(number).enumerated() where stack < rowOfStack.count && rowOfStack[stack] > 0 && level != Level() {
             let node = rows[Int(rowOfStack[stack]) - 1].node
             levels[node, default: Level()].bytes &+= level.bytes
             levels[node, default: Level()].blocks &+= level.blocks

@@ -21,12 +21,12 @@ package enum Grouping: String, CaseIterable, Sendable {
 extension FrameNames {
     /// Rows of stacks, folded by `grouping`.
     ///
-    /// - Parameter passes: of the blocks, those that count, by their age; rows by size are made of blocks anew.
+    /// - Parameter blocks: those that count; rows by size are made of blocks anew.
     /// - Complexity: O(rows), and a look into the sources of a few frames of each; by size O(blocks).
-    package func grouped(_ rows: [Row], by grouping: Grouping, where passes: (_ ageSeconds: Double) -> Bool = { _ in true }) -> [Row] {
+    package func grouped(_ rows: [Row], by grouping: Grouping, of blocks: BlockFilter = BlockFilter()) -> [Row] {
         switch grouping {
         case .stack: return rows
-        case .size: return reduction.groupedBySize(rows, where: passes)
+        case .size: return reduction.groupedBySize(rows, of: blocks)
         case .thread:
             return reduction.grouped(rows) { row in
                 var root: Frame?

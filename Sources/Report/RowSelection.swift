@@ -139,7 +139,7 @@ package struct RowSelection {
         }
         if let suppressions { (candidates, suppressed) = suppressions.sift(candidates, of: reduction, names: names) }
         if grouping != .stack {
-            candidates = names.grouped(candidates, by: grouping, where: blocks.passes)
+            candidates = names.grouped(candidates, by: grouping, of: blocks)
             let passing = candidates.filter { $0.bytes >= minBytes }
             small = candidates.count - passing.count
             smallBytes = candidates.reduce(0) { $0 &+ $1.bytes } &- passing.reduce(0) { $0 &+ $1.bytes }

@@ -49,7 +49,7 @@ struct MomentReader {
         }
         if ordered.count == 1 {
             guard first.snapshotCount > 0 else {
-                say("\(first.file) is one moment, and younger than its first snapshot (\(HeapImage.firstSnapshotSeconds) s): name another image to compare it with")
+                say("\(first.file) is one moment, and younger than its first snapshot (\(HeapImage.snapshotNanoseconds(0) / 1_000_000_000) s): name another image to compare it with")
                 throw ExitCode.badInput
             }
             try growth.addSnapshots(of: first)

@@ -170,7 +170,7 @@ struct ReduceCommand: ParsableCommand {
         var all = selection
         all.top = 0
         let rows = try all.rows(of: reduction, names: names, filter: filter, inTable: false, suppressions: suppressions, withFreed: true)
-        return reduction.distributions(of: rows.rows, single: histograms == .rows ? shown.rows : [], where: selection.blocks.passes)
+        return reduction.distributions(of: rows.rows, single: histograms == .rows ? shown.rows : [], blocks: selection.blocks)
     }
 
     private var isTree: Bool { tree || inverted }

@@ -29,6 +29,13 @@ import Testing
             #expect(try live(image, since: "first", until: second) == Holding(bytes: 10_000, blocks: 5))
             #expect(try live(image, since: second) == Holding(bytes: 21_000, blocks: 7))
             #expect(try live(image, since: "third") == Holding() && live(image, until: "third") == Holding())
+            // Whoever looks at blocks one by one passes over the same ones.
+            let reduction = Reduction()
+            try reduction.add(image)
+            var filter = BlockFilter()
+            (filter.since, filter.until) = ("first", second)
+            let sizes = reduction.distributions(of: reduction.rows, blocks: filter).all.sizes.filter { $0.blocks > 0 }
+            #expect(sizes.map(\.blocks) == [5] && sizes.map(\.bytes) == [10_000])
         }
         try expect(image)
         // A packed copy has them too, and one cut off behind the header says so by having none.

@@ -30,7 +30,9 @@ import TestSupport
         #expect(count(made.all) == count(heap.blocks))
         #expect(made.rows.count == 3)
         for row in single { #expect(made.rows[row.node]?.sizes.reduce(0) { $0 + $1.bytes } == row.bytes) }
-        let young = heap.reduction.distributions(of: rows, where: { $0 < 85 })
+        var newer = BlockFilter()
+        newer.newerThan = 85
+        let young = heap.reduction.distributions(of: rows, blocks: newer)
         #expect(count(young.all) == count(heap.blocks.filter { $0.age < 85 }))
         for number in 1 ... 64 {
             let sizes = Distributions.sizes(of: number)

@@ -89,7 +89,7 @@ package struct Check {
             case .bytes: Int64(clamping: sums.bytes)
             case .blocks: Int64(clamping: sums.blocks)
             case .stacks: Int64(clamping: sums.rows)
-            case .growthBytes: Self.difference(sums.bytes, baseline?.bytes ?? 0)
+            case .growthBytes: Int64(from: baseline?.bytes ?? 0, to: sums.bytes)
             }
             verdicts.append(CheckVerdict(quantity: quantity, most: most, value: value))
         }
@@ -101,7 +101,7 @@ package struct Check {
             let had = min(before[signature]?.bytes ?? 0, row.bytes)
             let shrunk = (before[signature]?.bytes ?? 0) - had
             before[signature]?.bytes = shrunk
-            return CheckedRow(row: row, signature: signature, growthBytes: Self.difference(row.bytes, had))
+            return CheckedRow(row: row, signature: signature, growthBytes: Int64(from: had, to: row.bytes))
         }
         if baseline != nil {
             for index in rows.indices {
@@ -113,10 +113,6 @@ package struct Check {
             let order = rows.indices.sorted { (rows[$0].growthBytes ?? 0, -$0) > (rows[$1].growthBytes ?? 0, -$1) }
             rows = order.map { rows[$0] }
         }
-    }
-
-    static func difference(_ now: UInt64, _ before: UInt64) -> Int64 {
-        now >= before ? Int64(clamping: now - before) : -Int64(clamping: before - now)
     }
 }
 

@@ -28,8 +28,8 @@ package func writeRecords(_ reduction: Reduction, _ selection: RowSelection, fra
     let number = Array("\nAllocation #".utf8), size = Array("\nAllocation size: 0x".utf8)
     var count: UInt64 = 0
     var record: [UInt8] = []
-    try reduction.forEachLiveBlock { (block: LiveBlock, row: Int, ageSeconds: Double) throws(OutputError) in
-        guard selection.blocks.passes(ageSeconds: ageSeconds), let traceback = tracebackOfNode[reduction.rows[row].node] else { return }
+    try reduction.forEachLiveBlock(passing: selection.blocks) { (block: LiveBlock, row: Int, _) throws(OutputError) in
+        guard let traceback = tracebackOfNode[reduction.rows[row].node] else { return }
         count += 1
         record.removeAll(keepingCapacity: true)
         record += number

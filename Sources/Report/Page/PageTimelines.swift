@@ -57,12 +57,11 @@ enum PageTimelines {
         var isShown = [Bool](repeating: false, count: reduction.tree.count)
         for row in selection.rows where Int(row.node) < isShown.count { isShown[Int(row.node)] = true }
         let shown = reduction.rows.map { isShown[Int($0.node)] }
-        var sizes = [(blocks: UInt64, bytes: UInt64)](repeating: (0, 0), count: 65)
+        var sizes = [(blocks: UInt64, bytes: UInt64)](repeating: (0, 0), count: Distributions.sizeClasses)
         var ages = sizes
-        reduction.forEachLiveBlock { (block: LiveBlock, row: Int, ageSeconds: Double) in
-            guard shown[row], selection.blocks.passes(ageSeconds: ageSeconds) else { return }
-            // Class 0 is of no bytes, class i of 2^(i-1) up to less than 2^i.
-            let size = UInt64.bitWidth - block.bytes.leadingZeroBitCount
+        reduction.forEachLiveBlock(passing: selection.blocks) { (block: LiveBlock, row: Int, ageSeconds: Double) in
+            guard shown[row] else { return }
+            let size = Distributions.sizeClass(block.bytes)
             let milliseconds = UInt64(max(0, min(ageSeconds, 1e12)) * 1000)
             let age = UInt64.bitWidth - milliseconds.leadingZeroBitCount
             sizes[size] = (sizes[size].blocks &+ 1, sizes[size].bytes &+ block.bytes)
