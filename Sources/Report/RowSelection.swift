@@ -31,47 +31,6 @@ package enum SortKey: String, CaseIterable, Sendable {
     }
 }
 
-/// A regular expression that can't be read.
-package struct PatternError: Error, CustomStringConvertible {
-    package var pattern: String
-    package var reason: String
-    package var description: String { "'\(escaped(pattern))' is no regular expression: \(reason)" }
-}
-
-/// Expressions that a stack must have, or must not have, in any of its frames.
-package struct FrameFilter {
-    private let include: [Regex<AnyRegexOutput>]
-    private let exclude: [Regex<AnyRegexOutput>]
-    package var isEmpty: Bool { include.isEmpty && exclude.isEmpty }
-
-    /// Reads the expressions, in the syntax of Swift's Regex (PCRE's, for the most part).
-    package init(include: [String] = [], exclude: [String] = []) throws(PatternError) {
-        self.include = try Self.read(include)
-        self.exclude = try Self.read(exclude)
-    }
-
-    private static func read(_ patterns: [String]) throws(PatternError) -> [Regex<AnyRegexOutput>] {
-        var result: [Regex<AnyRegexOutput>] = []
-        for pattern in patterns {
-            do { result.append(try Regex(pattern)) } catch { throw PatternError(pattern: pattern, reason: "\(error)") }
-        }
-        return result
-    }
-
-    /// What the expressions say of one frame, with what is inlined there. Functions and the module's path are searched, of a long one the
-    /// first 1,000 bytes: names are the program's, and an expression that backtracks must come to an end.
-    func verdict(_ entries: [NamedFrame]) -> (included: Bool, excluded: Bool) {
-        let texts = entries.flatMap { [$0.function, $0.modulePath, $0.function == nil ? $0.text : nil] }
-            .compactMap { $0.map { $0.utf8.count > 1000 ? String(decoding: $0.utf8.prefix(1000), as: UTF8.self) : $0 } }
-        func found(_ patterns: [Regex<AnyRegexOutput>]) -> Bool {
-            patterns.contains { pattern in texts.contains { (try? pattern.firstMatch(in: $0)) != nil } }
-        }
-        return (found(include), found(exclude))
-    }
-
-    var hasIncludes: Bool { !include.isEmpty }
-}
-
 /// Rows to show, the largest first, and what is left of the others.
 package struct RowSelection {
     package var rows: [Row] = []
@@ -116,27 +75,11 @@ package struct RowSelection {
             (undecided, undecidedBytes) = (chosen.undecided, chosen.undecidedBytes)
         }
         candidates.removeAll { $0.blocks == 0 && !sort.isOfHistory && !withFreed }
-        // Inlined functions count as the frames that they are shown as.
-        if let filter, !filter.isEmpty { names.prepare(candidates) }
-        var verdicts: [Frame: (included: Bool, excluded: Bool)] = [:]
-        candidates.removeAll { row in
-            var passes = grouping != .stack || row.bytes >= minBytes
-            if passes, let filter, !filter.isEmpty {
-                var included = !filter.hasIncludes, excluded = false
-                reduction.tree.forEachFrame(of: row.node) { frame in
-                    let verdict = verdicts[frame] ?? filter.verdict(names.expanded(frame))
-                    verdicts[frame] = verdict
-                    included = included || verdict.included
-                    excluded = excluded || verdict.excluded
-                }
-                passes = included && !excluded
-            }
-            if !passes {
-                filtered += 1
-                filteredBytes &+= row.bytes
-            }
-            return !passes
+        if let filter, !filter.isEmpty {
+            var passes = filter.passes(candidates.map(\.node), of: reduction, names: names).makeIterator()
+            leaveOut(from: &candidates) { _ in passes.next() ?? true }
         }
+        if grouping == .stack { leaveOut(from: &candidates) { $0.bytes >= minBytes } }
         if let suppressions { (candidates, suppressed) = suppressions.sift(candidates, of: reduction, names: names) }
         if grouping != .stack {
             candidates = names.grouped(candidates, by: grouping, of: blocks)
@@ -153,5 +96,13 @@ package struct RowSelection {
         rows = keyed[..<count].map(\.row)
         below = keyed.count - count
         belowBytes = keyed[count...].reduce(0) { $0 &+ $1.row.bytes }
+    }
+
+    /// Takes out the rows that don't pass, and counts them. They are asked in order.
+    private mutating func leaveOut(from candidates: inout [Row], unless passes: (Row) -> Bool) {
+        let rest = candidates.filter(passes)
+        filtered += candidates.count - rest.count
+        filteredBytes &+= candidates.reduce(0) { $0 &+ $1.bytes } &- rest.reduce(0) { $0 &+ $1.bytes }
+        candidates = rest
     }
 }

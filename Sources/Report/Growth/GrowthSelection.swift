@@ -93,26 +93,6 @@ package struct GrowthSelection {
     }
 }
 
-extension FrameFilter {
-    /// Whether each stack, by its innermost node, has the frames that are asked for and none that are not wanted.
-    ///
-    /// - Complexity: one search a distinct frame.
-    func passes(_ nodes: [UInt32], of reduction: Reduction, names: FrameNames) -> [Bool] {
-        names.prepare(nodes.map { Row(node: $0) })
-        var verdicts: [Frame: (included: Bool, excluded: Bool)] = [:]
-        return nodes.map { node in
-            var included = !hasIncludes, excluded = false
-            reduction.tree.forEachFrame(of: node) { frame in
-                let found = verdicts[frame] ?? verdict(names.expanded(frame))
-                verdicts[frame] = found
-                included = included || found.included
-                excluded = excluded || found.excluded
-            }
-            return included && !excluded
-        }
-    }
-}
-
 extension FrameNames {
     /// The rows of several moments, folded by `grouping`, each moment as if it stood alone.
     ///
