@@ -65,17 +65,14 @@ struct CheckCommand: ParsableCommand {
     @Option(help: "What to print.")
     var format: CheckFormat = .table
 
-    @Option(name: [.short, .long], help: ArgumentHelp("Write to a file instead of standard output (-).", valueName: "file"), completion: .file())
-    var output = "-"
+    @OptionGroup
+    var output: OutputOptions
 
     @OptionGroup(title: "Reading")
     var reading: ReadingOptions
 
     @OptionGroup(title: "Symbols")
     var symbols: SymbolOptions
-
-    @Option(help: "When to use colours; auto honours NO_COLOR.")
-    var color: ColorChoice = .auto
 
     func validate() throws {
         if files.isEmpty { throw ValidationError("Name the images to check.") }
@@ -92,11 +89,10 @@ struct CheckCommand: ParsableCommand {
         let before = try baseline.map { try read(baseline: $0, filter, suppressions, symbolizer) }
         let names = FrameNames(reduction, symbolizer: symbolizer)
         let check = Check(try rows(of: reduction, names, filter, suppressions), limits: limits, baseline: before, names: names)
-        do {
-            try write(check, reduction, names)
-        } catch let error as OutputError {
-            say("\(error)")
-            throw ExitCode.badInput
+        names.prepare(check.blamed.map(\.row))
+        try output.write { try write(check, reduction, names, to: $0) }
+        if format != .table {
+            for verdict in check.failures { say("check failed: \(check.sentence(verdict))") }
         }
         // What was read is above a limit, whatever the rest may be; where it isn't, the rest is missing.
         if !check.passed { throw ExitCode.limitPassed }
@@ -165,15 +161,12 @@ struct CheckCommand: ParsableCommand {
         return ReportedRows.isReport(bytes) ? bytes : nil
     }
 
-    private func write(_ check: Check, _ reduction: Reduction, _ names: FrameNames) throws {
-        names.prepare(check.blamed.map(\.row))
-        let out = try TextOutput(path: output)
+    private func write(_ check: Check, _ reduction: Reduction, _ names: FrameNames, to out: TextOutput) throws {
         let tree = SourceTree(sourceRoot)
         func top(_ usual: Int?) -> Int? { selection.top.map { $0 == 0 ? nil : $0 } ?? usual }
         switch format {
         case .table:
-            let style = output == "-" ? Style(descriptor: STDOUT_FILENO, color: color) : Style(colors: color == .always)
-            var text = CheckText(style: style, frameLimit: selection.limit(selection.frames, inTable: true), top: top(10))
+            var text = CheckText(style: output.style, frameLimit: selection.limit(selection.frames, inTable: true), top: top(10))
             text.next = next(check, names)
             try text.write(check, reduction, names: names, to: out)
         case .json:
@@ -186,10 +179,6 @@ struct CheckCommand: ParsableCommand {
             try JUnitReport(frameLimit: selection.limit(selection.frames, inTable: true), top: top(20)).write(check, reduction, names: names, to: out)
         case .sarif: try SARIFReport(tree: tree, top: top(nil)).write(check, reduction, names: names, to: out)
         case .github: try GitHubCommands(tree: tree, top: top(8)).write(check, reduction, names: names, to: out)
-        }
-        try out.finish()
-        if format != .table {
-            for verdict in check.failures { say("check failed: \(check.sentence(verdict))") }
         }
     }
 

@@ -53,17 +53,14 @@ struct DiffCommand: ParsableCommand {
     @Option(help: "What to print; folded has the bytes before and after, html is a page for a browser.")
     var format: DiffFormat = .table
 
-    @Option(name: [.short, .long], help: ArgumentHelp("Write to a file instead of standard output (-).", valueName: "file"), completion: .file())
-    var output = "-"
+    @OptionGroup
+    var output: OutputOptions
 
     @OptionGroup(title: "Reading")
     var reading: ReadingOptions
 
     @OptionGroup(title: "Symbols")
     var symbols: SymbolOptions
-
-    @Option(help: "When to use colours; auto honours NO_COLOR.")
-    var color: ColorChoice = .auto
 
     func validate() throws {
         if moments.isEmpty { throw ValidationError("Name the moments to compare: heapsum diff OLD NEW.") }
@@ -89,21 +86,15 @@ struct DiffCommand: ParsableCommand {
             minBytes: selection.minBytes.value, filter: filter, suppressions: suppressions)
         let frameLimit = selection.limit(selection.frames, inTable: isTable)
         names.prepare(rows.rows.map { Row(node: $0.row.node) })
-        do {
-            let out = try TextOutput(path: output)
+        try output.write { out in
             switch format {
             case .table:
-                let style = output == "-" ? Style(descriptor: STDOUT_FILENO, color: color) : Style(colors: color == .always)
-                try GrowthTable(style: style, frameLimit: frameLimit, byBlocks: selection.sort == .blocks).write(growth, rows, names: names, to: out)
+                try GrowthTable(style: output.style, frameLimit: frameLimit, byBlocks: selection.sort == .blocks).write(growth, rows, names: names, to: out)
             case .json: try rows.writeJSON(growth, frameLimit: frameLimit, names: names, to: out)
             case .csv: try rows.writeCSV(growth, frameLimit: frameLimit, names: names, to: out)
             case .html: try rows.writePage(growth, frameLimit: frameLimit, names: names, to: out)
             case .folded: try rows.writeFolded(growth, frameLimit: frameLimit, names: names, to: out)
             }
-            try out.finish()
-        } catch let error as OutputError {
-            say("\(error)")
-            throw ExitCode.badInput
         }
         if !isTable { for line in Table.warnings(growth.reduction, names) { say(line) } }
         if let status { throw status }

@@ -75,17 +75,14 @@ struct ReduceCommand: ParsableCommand {
             + "records are in the form of an AIX debug malloc log.", valueName: "format"))
     var format: Format = .table
 
-    @Option(name: [.short, .long], help: ArgumentHelp("Write to a file instead of standard output (-).", valueName: "file"), completion: .file())
-    var output = "-"
+    @OptionGroup
+    var output: OutputOptions
 
     @OptionGroup(title: "Reading")
     var reading: ReadingOptions
 
     @OptionGroup(title: "Symbols")
     var symbols: SymbolOptions
-
-    @Option(help: "When to use colours; auto honours NO_COLOR.")
-    var color: ColorChoice = .auto
 
     func validate() throws {
         if files.isEmpty { throw ValidationError("Name the images to reduce.") }
@@ -122,9 +119,6 @@ struct ReduceCommand: ParsableCommand {
         let (reduction, status) = try reading.reduce(inputs)
         do {
             try report(reduction, filter, suppressions, symbolizer)
-        } catch let error as OutputError {
-            say("\(error)")
-            throw ExitCode.badInput
         } catch let error as FormatError {
             throw ValidationError("\(error)")
         }
@@ -143,21 +137,20 @@ struct ReduceCommand: ParsableCommand {
         let frameLimit = selection.limit(selection.frames, inTable: isTable)
         let machine = MachineReport(reduction, rows, names: names, frameLimit: frameLimit, quantity: Quantity(selection.sort))
         if let format = format.machine { try machine.require(format) }
-        let out = try TextOutput(path: output)
-        switch format {
-        case .table:
-            let style = output == "-" ? Style(descriptor: STDOUT_FILENO, color: color) : Style(colors: color == .always)
-            var table = Table(style: style, frameLimit: frameLimit, sort: selection.sort)
-            table.distributions = try distributions(reduction, rows, names, filter, suppressions)
-            try table.write(reduction, rows, names: names, to: out)
-        case .machine(.json) where histograms != nil:
-            var report = JSONReport(frameLimit: frameLimit)
-            report.distributions = try distributions(reduction, rows, names, filter, suppressions)
-            try report.write(reduction, rows, names: names, to: out)
-        case .machine(let format):
-            try machine.write(format, to: out)
+        try output.write { out in
+            switch format {
+            case .table:
+                var table = Table(style: output.style, frameLimit: frameLimit, sort: selection.sort)
+                table.distributions = try distributions(reduction, rows, names, filter, suppressions)
+                try table.write(reduction, rows, names: names, to: out)
+            case .machine(.json) where histograms != nil:
+                var report = JSONReport(frameLimit: frameLimit)
+                report.distributions = try distributions(reduction, rows, names, filter, suppressions)
+                try report.write(reduction, rows, names: names, to: out)
+            case .machine(let format):
+                try machine.write(format, to: out)
+            }
         }
-        try out.finish()
         // In a table these stand at the end; what reads the other formats can't be told in them.
         if !isTable { for line in Table.notes(reduction, rows) + Table.warnings(reduction, names) { say(line) } }
     }
@@ -188,11 +181,10 @@ struct ReduceCommand: ParsableCommand {
         limits.depth = selection.limit(selection.frames, inTable: false)
         // Whoever says how much is shown gets that.
         if selection.top != nil || selection.minBytes.value > 0 { limits.leastShare = 0 }
-        let out = try TextOutput(path: output)
-        let style = output == "-" ? Style(descriptor: STDOUT_FILENO, color: color) : Style(colors: color == .always)
-        try CallTreeTable(
-            table: Table(style: style), direction: inverted ? .inverted : .topDown, limits: limits, byBlocks: selection.sort == .blocks)
-            .write(reduction, rows, names: names, to: out)
-        try out.finish()
+        try output.write { out in
+            try CallTreeTable(
+                table: Table(style: output.style), direction: inverted ? .inverted : .topDown, limits: limits, byBlocks: selection.sort == .blocks)
+                .write(reduction, rows, names: names, to: out)
+        }
     }
 }
