@@ -49,8 +49,8 @@ enum heap_flags {
     HEAP_FLAG_THREADS = 1u << 3,            /* stacks are rooted in their thread (HEAP_MODULE_THREAD) */
     HEAP_FLAG_FULL = 1u << 4,               /* `maximum_bytes` was reached, and recording of new blocks stopped */
     HEAP_FLAG_STOPPED = 1u << 5,            /* recording ended before the program did (a seccomp filter): later events are not in here */
-    HEAP_FLAG_MARKS = 1u << 7,              /* the program set marks: they lie behind the header, from HEAP_MARKS_OFFSET on */
     HEAP_FLAG_NAMES = 1u << 6,              /* dense: NAMES is there (`heapsum pack --with-symbols`) */
+    HEAP_FLAG_MARKS = 1u << 7,              /* the program set marks: they lie behind the header, from HEAP_MARKS_OFFSET on */
 };
 
 enum heap_unwinder {

@@ -2,7 +2,7 @@
 // stack's bytes or of a process's memory, asks here, so that one word means one thing.
 //
 // Invariant: a shape that accuses ("steady growth") is never said of fewer moments than the test needs: five
-// that all rise come about by chance once in sixty times, four once in twelve.
+// that all rise, or all fall, come about by chance once in sixty times, four once in twelve.
 
 /// The shape of a series.
 package enum Shape: String, CaseIterable, Sendable {
