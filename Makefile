@@ -25,21 +25,28 @@ LIBRARY_CFLAGS  = -std=c17 -D_GNU_SOURCE -O2 -g -fPIC -Wall -Wextra -Werror -fvi
 # it, under an older glibc, each program that doesn't happen to have libdl itself ends before it begins.
 LIBRARY_LDFLAGS = -shared -Wl,-soname,libheapsum.so -Wl,-z,now -Wl,-z,initfirst -Wl,--no-undefined -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state
 LIBRARY_FOLDERS = Interposer/include Interposer Interposer/hooks Interposer/stacks Interposer/book Interposer/image Interposer/process
-LIBRARY_SOURCES = $(wildcard Interposer/*/*.c)
+LIBRARY_SOURCES = $(filter-out Interposer/allocators/%,$(wildcard Interposer/*/*.c))
 LIBRARY_HEADERS = $(wildcard Interposer/*.h Interposer/*/*.h)
+# The functions that an allocator has beside malloc's family, for programs with that allocator alone.
+ALLOCATORS = $(patsubst %,$(BUILD)/lib/heapsum/libheapsum-%.so,jemalloc tcmalloc)
 
 .PHONY: all library tools examples demo test test-browser test-programs test-older-glibc fuzz soak bench bench-recording install clean packages
 .DELETE_ON_ERROR:
 
 all: library tools
 
-library: $(LIBRARY)
+library: $(LIBRARY) $(ALLOCATORS)
 
 # Linked under a name of its own and renamed: who runs while this builds sees the old library or the new one.
 $(LIBRARY): $(LIBRARY_SOURCES) $(LIBRARY_HEADERS) Makefile
 	$(if $(LIBRARY_SOURCES),,$(error there are no sources in Interposer))
 	@mkdir -p $(@D)
 	$(CC) $(LIBRARY_CFLAGS) $(addprefix -I,$(LIBRARY_FOLDERS)) $(CFLAGS) -o $@.$$$$ $(LIBRARY_SOURCES) $(LIBRARY_LDFLAGS) $(LDFLAGS) && mv -f $@.$$$$ $@
+
+$(BUILD)/lib/heapsum/libheapsum-%.so: Interposer/allocators/%.c Interposer/allocators/allocator.c $(LIBRARY_HEADERS) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(LIBRARY_CFLAGS) $(addprefix -I,$(LIBRARY_FOLDERS)) $(CFLAGS) -o $@.$$$$ $(filter %.c,$^) -shared -Wl,-soname,$(@F) -Wl,-z,now \
+	    -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state $(LDFLAGS) && mv -f $@.$$$$ $@
 
 # SwiftPM does not see when a header that Swift imports changes, and would keep the old layout: its importers are made to look new.
 .build/headers: $(wildcard Interposer/include/* Sources/CLaunch/* Sources/CLogs/* Sources/CSymbols/*)
@@ -129,7 +136,7 @@ bench-recording: packages
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/heapsum
 	install -m 755 $(addprefix $(BUILD)/bin/,$(TOOLS)) $(DESTDIR)$(PREFIX)/bin
-	install -m 755 $(LIBRARY) $(DESTDIR)$(PREFIX)/lib/heapsum/libheapsum.so
+	install -m 755 $(LIBRARY) $(ALLOCATORS) $(DESTDIR)$(PREFIX)/lib/heapsum
 	install -D -m 644 Interposer/include/heapsum.h $(DESTDIR)$(PREFIX)/include/heapsum.h
 	scripts/install-completions $(BUILD)/bin $(DESTDIR)$(PREFIX)
 	scripts/install-manuals $(BUILD)/bin $(DESTDIR)$(PREFIX)

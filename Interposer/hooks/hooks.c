@@ -19,14 +19,14 @@
 #define FRAME ((uintptr_t)__builtin_frame_address(0))
 #define ENTER(hook) hook_enter(&(hook), FRAME, (uintptr_t)__builtin_return_address(0))
 
-/* Books what the next function makes: from the stack, which is found before the call, to the slot, behind it. */
-#define ALLOCATE(block, bytes, early, call) \
+/* Books what the next function makes: from the stack, which is found before the call, to the slot, behind it. `reason` is of a failure. */
+#define ALLOCATE(block, bytes, early, call, reason) \
     do { \
         if (likely(hook_enter_plainly(FRAME))) { \
             uint32_t stack = unwind_plainly(FRAME); \
             (block) = (call); \
             if (likely((block) != NULL)) book_plain_allocation((block), (bytes), stack); \
-            else marks_failed(); \
+            else marks_failed(reason); \
             hook_leave_plainly(); \
             break; \
         } \
@@ -40,7 +40,7 @@
         (block) = (call); \
         if (entered) { \
             if ((block) != NULL) book_allocation(&hook, (block), (bytes)); \
-            else marks_failed(); \
+            else marks_failed(reason); \
             hook_leave(&hook); \
         } \
     } while (0)
@@ -50,7 +50,7 @@ static inline bool is_early(void) { return unlikely(!next_known()) && !start_nex
 
 EXPORT void *malloc(size_t bytes) {
     void *block;
-    ALLOCATE(block, bytes, arena_allocate(bytes, 16), next.malloc(bytes));
+    ALLOCATE(block, bytes, arena_allocate(bytes, 16), next.malloc(bytes), errno);
     return block;
 }
 
@@ -58,19 +58,19 @@ EXPORT void *calloc(size_t count, size_t size) {
     void *block;
     size_t bytes;
     bool fits = !__builtin_mul_overflow(count, size, &bytes); /* else the next calloc fails. The arena is zero, and hands nothing out twice. */
-    ALLOCATE(block, bytes, fits ? arena_allocate(bytes, 16) : NULL, next.calloc(count, size));
+    ALLOCATE(block, bytes, fits ? arena_allocate(bytes, 16) : NULL, next.calloc(count, size), errno);
     return block;
 }
 
 EXPORT void *memalign(size_t alignment, size_t bytes) {
     void *block;
-    ALLOCATE(block, bytes, arena_allocate(bytes, alignment), next.memalign(alignment, bytes));
+    ALLOCATE(block, bytes, arena_allocate(bytes, alignment), next.memalign(alignment, bytes), errno);
     return block;
 }
 
 EXPORT void *aligned_alloc(size_t alignment, size_t bytes) {
     void *block;
-    ALLOCATE(block, bytes, arena_allocate(bytes, alignment), next.aligned_alloc(alignment, bytes));
+    ALLOCATE(block, bytes, arena_allocate(bytes, alignment), next.aligned_alloc(alignment, bytes), errno);
     return block;
 }
 
@@ -78,19 +78,19 @@ EXPORT int posix_memalign(void **to, size_t alignment, size_t bytes) {
     void *block = NULL;
     int result = ENOMEM;
     /* `*to` is written by the next function alone, and left as it leaves it. */
-    ALLOCATE(block, bytes, (*to = arena_allocate(bytes, alignment)), (result = next.posix_memalign(to, alignment, bytes)) == 0 ? *to : NULL);
+    ALLOCATE(block, bytes, (*to = arena_allocate(bytes, alignment)), (result = next.posix_memalign(to, alignment, bytes)) == 0 ? *to : NULL, result);
     return block != NULL ? 0 : result;
 }
 
 EXPORT void *valloc(size_t bytes) {
     void *block;
-    ALLOCATE(block, bytes, arena_allocate(bytes, 4096), next.valloc(bytes));
+    ALLOCATE(block, bytes, arena_allocate(bytes, 4096), next.valloc(bytes), errno);
     return block;
 }
 
 EXPORT void *pvalloc(size_t bytes) {
     void *block;
-    ALLOCATE(block, bytes, arena_allocate((bytes + 4095) / 4096 * 4096, 4096), next.pvalloc(bytes));
+    ALLOCATE(block, bytes, arena_allocate((bytes + 4095) / 4096 * 4096, 4096), next.pvalloc(bytes), errno);
     return block;
 }
 
@@ -151,7 +151,7 @@ static inline __attribute__((always_inline)) void *reallocate(void *block, size_
         /* NULL for no bytes is glibc's way of freeing; NULL for some is a failure, and the block stands. */
         book_realloc_end(&hook, &old, moved, bytes, moved == NULL && bytes == 0);
     }
-    if (unlikely(moved == NULL) && bytes != 0) marks_failed();
+    if (unlikely(moved == NULL) && bytes != 0) marks_failed(errno);
     hook_leave(&hook);
     return moved;
 }
@@ -161,9 +161,6 @@ EXPORT void *realloc(void *block, size_t bytes) { return reallocate(block, bytes
 /* Built on realloc, as glibc's own calls the interposed one, and would be booked twice. */
 EXPORT void *reallocarray(void *block, size_t count, size_t size) {
     size_t bytes;
-    if (__builtin_mul_overflow(count, size, &bytes)) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    return reallocate(block, bytes);
+    /* More than there can be fails there as it would here. */
+    return reallocate(block, __builtin_mul_overflow(count, size, &bytes) ? SIZE_MAX : bytes);
 }

@@ -8,6 +8,7 @@
  * An exception may fly through here (std::bad_alloc): no state is held that would need undoing, but a
  * hook's level, which the next hook settles.
  */
+#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include "atomics.h"
 #include "book.h"
 #include "hook.h"
+#include "marks.h"
 #include "next.h"
 
 #define EXPORT __attribute__((visibility("default")))
@@ -39,6 +41,7 @@
         hook_stack(&hook); \
         void *block = real arguments; \
         if (likely(block != NULL)) book_allocation(&hook, block, bytes); \
+        else marks_failed(ENOMEM); /* only of the nothrow ones: the others throw past us */ \
         hook_leave(&hook); \
         return block; \
     }

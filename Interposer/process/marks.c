@@ -6,6 +6,7 @@
  */
 #include "marks.h"
 
+#include <errno.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -88,8 +89,8 @@ void marks_grown(uint64_t live_bytes) {
     if (cas_relaxed(&last_dump_bytes, &last, live_bytes)) dump_write();
 }
 
-void marks_failed(void) {
-    if (!options.dump_at_failure) return;
+void marks_failed(int reason) {
+    if (!options.dump_at_failure || reason != ENOMEM) return;
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
     uint64_t seconds = (uint64_t)now.tv_sec + 1, last = load_relaxed(&last_failure_seconds);

@@ -21,8 +21,8 @@ static inline bool marks_are_paused(void) { return unlikely(load_relaxed(&marks_
 /* Counts an allocation that is not booked, as the recording is paused. True. */
 bool marks_pass_over(size_t bytes);
 
-/* An allocation failed: writes a dump, where that was asked for, once a minute at the most. Keeps errno. */
-void marks_failed(void);
+/* An allocation failed for `reason`, an errno: where that is want of memory, and it was asked for, writes a dump, once a minute at the most. Keeps errno. */
+void marks_failed(int reason);
 
 /* The process's live bytes, as just folded: writes a dump where they passed the last dump's by what was asked for. Keeps errno. */
 void marks_grown(uint64_t live_bytes);

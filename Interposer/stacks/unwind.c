@@ -17,10 +17,10 @@
 #include "unwind_own.h"
 #include "rules.h"
 
-static struct module_span own;
+static struct module_span own, hooks; /* this library; the one whose hooks book by ours */
 struct module_span unwind_runtime;
 
-bool unwind_is_own(uintptr_t pc) { return module_span_holds(&own, pc); }
+bool unwind_is_own(uintptr_t pc) { return module_span_holds(&own, pc) || module_span_holds(&hooks, pc); }
 bool unwind_is_runtime(uintptr_t pc) { return module_span_holds(&unwind_runtime, pc); }
 
 void unwind_start(void) {
@@ -33,13 +33,17 @@ uint32_t unwind_kind(void) {
     return libunwind_is_loaded() ? HEAP_UNWINDER_LIBUNWIND : HEAP_UNWINDER_NONE;
 }
 
-void unwind_know_runtime(uintptr_t address_in_module) {
+/* Set once, while others may look. */
+static void know(struct module_span *span, uintptr_t address_in_module) {
     struct module_span found;
-    if (unwind_runtime.end != 0 || !module_span_of(address_in_module, &found)) return;
-    unwind_runtime.start = found.start;
+    if (span->end != 0 || !module_span_of(address_in_module, &found)) return;
+    span->start = found.start;
     fence_compiler(); /* a span that is half set holds nothing: its end is 0 */
-    unwind_runtime.end = found.end;
+    span->end = found.end;
 }
+
+void unwind_know_runtime(uintptr_t address_in_module) { know(&unwind_runtime, address_in_module); }
+void unwind_know_hooks(uintptr_t address_in_module) { know(&hooks, address_in_module); }
 
 void unwind_forget(void) {
 #ifdef OWN_UNWINDER

@@ -56,6 +56,9 @@ void unwind_fork_end(bool in_child);
 /* A C++ runtime's module: its operator new may lie between two of our hooks, and is left out of stacks then. */
 void unwind_know_runtime(uintptr_t address_in_module);
 
+/* The module of further hooks, which book by booking.h: its code counts as our own. */
+void unwind_know_hooks(uintptr_t address_in_module);
+
 /* Whether an address is of our own code, or of that runtime. */
 bool unwind_is_own(uintptr_t pc);
 bool unwind_is_runtime(uintptr_t pc);

@@ -48,10 +48,10 @@ package struct RecordingOptions {
     }
 }
 
-/// The value of LD_PRELOAD: the library before what was there, and once.
-package func preloadValue(library: String, existing: String?) -> String {
-    let others = (existing ?? "").split(whereSeparator: { $0 == ":" || $0 == " " }).filter { $0 != library }
-    return ([library[...]] + others).joined(separator: ":")
+/// The value of LD_PRELOAD: the libraries before what was there, and once.
+package func preloadValue(libraries: [String], existing: String?) -> String {
+    let others = (existing ?? "").split(whereSeparator: { $0 == ":" || $0 == " " }).map(String.init).filter { !libraries.contains($0) }
+    return (libraries + others).joined(separator: ":")
 }
 
 /// Makes `name=value` entries for execve from an environment: those in `set` replaced or appended, those

@@ -15,11 +15,11 @@ package enum PrintKind: String, CaseIterable, Sendable {
 /// - Parameters:
 ///   - options: as for a recording; the run directory is left out.
 ///   - output: what -o named, a path from the root; nil where nothing was asked for.
-///   - library: the preloaded library's path where the service runs (systemd); a pod has its own.
+///   - libraries: the preloaded libraries' paths where the service runs (systemd); a pod has its own.
 ///   - words: the program and its arguments, or a unit's name; may be empty.
-package func printed(_ kind: PrintKind, options: RecordingOptions, output: FilePath?, library: FilePath, words: [String]) -> String {
+package func printed(_ kind: PrintKind, options: RecordingOptions, output: FilePath?, libraries: [FilePath], words: [String]) -> String {
     switch kind {
-    case .systemd: systemdDropIn(options, output, library, words)
+    case .systemd: systemdDropIn(options, output, libraries, words)
     case .kubernetes: kubernetesManifest(options, output, words)
     }
 }
@@ -28,7 +28,7 @@ package func printed(_ kind: PrintKind, options: RecordingOptions, output: FileP
 
 // LogsDirectory rather than ReadWritePaths: systemd makes it, for whichever user the service has, and it gives
 // a service that has no mount namespace of its own none. It sets LOGS_DIRECTORY in the service's environment.
-private func systemdDropIn(_ options: RecordingOptions, _ output: FilePath?, _ library: FilePath, _ words: [String]) -> String {
+private func systemdDropIn(_ options: RecordingOptions, _ output: FilePath?, _ libraries: [FilePath], _ words: [String]) -> String {
     let unit = words.first.map { unitName(FilePath($0).lastComponent?.string ?? $0) }
     let name = unit ?? "NAME"
     let place = output?.string ?? "/var/log/heapsum/\(name)"
@@ -47,7 +47,7 @@ private func systemdDropIn(_ options: RecordingOptions, _ output: FilePath?, _ l
     if options.only.isEmpty && options.skip.isEmpty {
         lines.append("# All that the unit starts is recorded, ExecStartPre= and its like too: --only GLOB names what matters.")
     }
-    lines += ["[Service]", "Environment=\"LD_PRELOAD=\(systemdText(library.string))\""]
+    lines += ["[Service]", "Environment=\"LD_PRELOAD=\(systemdText(preloadValue(libraries: libraries.map(\.string), existing: nil)))\""]
     var options = options
     options.runDirectory = nil
     if let output {

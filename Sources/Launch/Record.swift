@@ -33,12 +33,14 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     guard let name = request.arguments.first ?? nil else { throw .own("no program to run") }
     let program = try resolveProgram(try findProgram(FilePath(platformString: name), searchPath: variable("PATH")))
     try checkRecordable(program.loaded)
+    if let messages = request.options.messages { try checkMessages(messages) }
     let library = try findLibrary(named: variable("HEAPSUM_LIBRARY"), tool: toolPath)
     if let script = program.shellScript {
         // As execvp does where the kernel knows nothing of a file: the shell, with the file's path.
         request.arguments = [strdup("/bin/sh"), script.withPlatformString { strdup($0) }] + request.arguments.dropFirst()
     }
-    let preload = ("LD_PRELOAD", preloadValue(library: library.string, existing: variable("LD_PRELOAD")))
+    let libraries = [library] + allocatorLibraries(for: program.loaded, beside: library)
+    let preload = ("LD_PRELOAD", preloadValue(libraries: libraries.map(\.string), existing: variable("LD_PRELOAD")))
 
     if request.replaces {
         request.options.output = try prepareOutput(request.options.output)
@@ -88,15 +90,17 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
 /// - Throws: 125 where systemd's text would name a library that isn't there, or a program here that can't be recorded.
 package func setupText(_ kind: PrintKind, _ request: RecordRequest) throws(LaunchError) -> String {
     let words = request.arguments.compactMap { $0.map { String(cString: $0) } }
-    var library = FilePath()
+    var libraries: [FilePath] = []
     if kind == .systemd {
-        library = try findLibrary(named: variable("HEAPSUM_LIBRARY"), tool: toolPath)
+        let library = try findLibrary(named: variable("HEAPSUM_LIBRARY"), tool: toolPath)
+        libraries = [library]
         // A unit's name is no program as a rule; but where it is one, what is known of it is said now.
         if let name = words.first, let found = try? resolveProgram(findProgram(FilePath(name), searchPath: variable("PATH"))) {
             try checkRecordable(found.loaded)
+            libraries += allocatorLibraries(for: found.loaded, beside: library)
         }
     }
-    return printed(kind, options: request.options, output: request.output?.absolute, library: library, words: words)
+    return printed(kind, options: request.options, output: request.output?.absolute, libraries: libraries, words: words)
 }
 
 // The output directory and the run directory. A working directory that can't be written is no reason not
@@ -120,4 +124,4 @@ private func preparePlaces(_ request: inout RecordRequest) throws(LaunchError) -
     return place
 }
 
-private func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
+func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }

@@ -78,6 +78,25 @@ package func prepareOutput(_ directory: FilePath) throws(LaunchError) -> FilePat
     return path
 }
 
+/// Sees to it that the library could write its messages to a file that the user named. Nothing is made: where there is nothing
+/// to say there is no file.
+///
+/// - Throws: 125.
+func checkMessages(_ file: FilePath) throws(LaunchError) {
+    func refuse(_ reason: String) -> LaunchError { .own("can't write messages to \(file.string): \(reason)") }
+    var status = stat()
+    if file.withPlatformString({ lstat($0, &status) }) == 0 {
+        switch status.st_mode & S_IFMT {
+        case S_IFDIR: throw refuse(errnoText(EISDIR))
+        // As the library does, which writes in other people's processes.
+        case S_IFLNK: throw refuse("it is a symbolic link, and those are not followed")
+        default: if !file.isAccessible(W_OK) { throw refuse(errnoText(errno)) }
+        }
+    } else if errno != ENOENT || !file.removingLastComponent().isAccessible(W_OK | X_OK) {
+        throw refuse(errnoText(errno))
+    }
+}
+
 extension RunDirectory {
     /// What the library has to say lands here, for heaprun to say at the end.
     package var messages: FilePath { path.appending("messages") }

@@ -129,22 +129,23 @@ extension PackedImage {
 /// Names the frames of a few stacks, each module's symbols read once.
 private final class FrameNamer {
     private var symbols: [[UInt8]: ModuleSymbols?] = [:]
+    private let demangler = Demangler()
 
     /// The innermost function that isn't the runtime's, and its two callers.
     func line(_ frames: [ModuleFrame]) -> String {
         var named = frames.prefix(64).map { (frame: $0, name: self.name($0)) }
-        guard let innermost = named.first?.name else { return "(no stack)" }
+        guard let innermost = named.first.map({ shortened($0.name) }) else { return "(no stack)" }
         // What leads to main, or to a thread's first function, says nothing of the program either.
         if let start = named.firstIndex(where: { $0.name == "__libc_start_main" }) { named.removeSubrange(start...) }
         while let last = named.last, isRuntime(last.frame, last.name) { named.removeLast() }
         let own = named.drop { isRuntime($0.frame, $0.name) }
-        return own.isEmpty ? innermost : own.prefix(3).map(\.name).joined(separator: " ← ")
+        return own.isEmpty ? innermost : own.prefix(3).map { shortened($0.name) }.joined(separator: " ← ")
     }
 
     private func name(_ frame: ModuleFrame) -> String {
         if frame.path.isEmpty { return "0x\(String(frame.offset, radix: 16))" }
         // A return address belongs to the call before it.
-        if let name = table(of: frame)?.name(at: frame.offset &- 1)?.name { return shortened(name) }
+        if let name = table(of: frame)?.name(at: frame.offset &- 1)?.name { return demangler.demangle(name) }
         return "\(frame.fileName)+0x\(String(frame.offset, radix: 16))"
     }
 
@@ -156,13 +157,13 @@ private final class FrameNamer {
         return made
     }
 
-    // What stands between the program's code and its memory: it says nothing of who asked.
+    // What stands between the program's code and its memory says nothing of who asked. Beyond what heapsum's own views
+    // take for that, libraries whole and the usual names of a checked malloc: three lines have no room for them.
     private func isRuntime(_ frame: ModuleFrame, _ name: String) -> Bool {
         let file = frame.fileName
         let libraries = ["libheapsum.so", "libc.so", "libc-2", "ld-linux", "libstdc++.so", "libc++.so", "libc++abi.so", "libgcc_s.so"]
         if libraries.contains(where: { file.hasPrefix($0) }) { return true }
-        let functions = ["operator new", "std::", "__gnu_cxx::", "void* std::", "swift_", "alloc::", "__rust_", "__rdl_", "xmalloc", "xcalloc", "xrealloc"]
-        return functions.contains { name.hasPrefix($0) }
+        return AllocationFunctions.standsBetween(name) || ["swift_", "alloc::", "xmalloc", "xcalloc", "xrealloc"].contains { name.hasPrefix($0) }
     }
 
     private func shortened(_ name: String) -> String { name.count <= 80 ? name : name.prefix(79) + "…" }

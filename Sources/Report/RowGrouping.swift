@@ -6,6 +6,7 @@
 
 import HeapImage
 import Reduce
+import Symbols
 
 /// What a row is of.
 package enum Grouping: String, CaseIterable, Sendable {

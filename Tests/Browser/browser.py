@@ -102,9 +102,14 @@ class Page:
         await self.mouse("mouseReleased", x, y)
 
     async def bounds(self, selector):
-        """Where an element is in the window, after it was brought there: x, y, width, height."""
-        return await self.evaluate(f"""(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{ block: 'center' }});
-            const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; }})()""")
+        """Where an element is in the window, after it was brought there and stands still: x, y, width, height."""
+        return await self.evaluate(f"""(async () => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{ block: 'center', behavior: 'instant' }});
+            const place = () => {{ const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; }};
+            for (let last = '', still = 0; still < 3; last = String(place())) {{
+                await new Promise(requestAnimationFrame);
+                still = String(place()) === last ? still + 1 : 0;
+            }}
+            return place(); }})()""")
 
     async def text(self, selector):
         return await self.evaluate(f"document.querySelector({json.dumps(selector)})?.textContent")

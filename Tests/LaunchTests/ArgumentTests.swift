@@ -22,9 +22,9 @@ import Testing
     }
 
     @Test func theLibraryComesFirstAndOnce() {
-        #expect(preloadValue(library: "/l.so", existing: nil) == "/l.so")
-        #expect(preloadValue(library: "/l.so", existing: "/a.so /b.so") == "/l.so:/a.so:/b.so")
-        #expect(preloadValue(library: "/l.so", existing: "/a.so:/l.so") == "/l.so:/a.so")
+        #expect(preloadValue(libraries: ["/l.so"], existing: nil) == "/l.so")
+        #expect(preloadValue(libraries: ["/l.so"], existing: "/a.so /b.so") == "/l.so:/a.so:/b.so")
+        #expect(preloadValue(libraries: ["/l.so"], existing: "/a.so:/l.so") == "/l.so:/a.so")
     }
 
     @Test func anEnvironmentKeepsWhatItDoesNotKnow() {

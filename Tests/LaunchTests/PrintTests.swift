@@ -17,7 +17,7 @@ import Testing
     }
 
     @Test func systemdGolden() {
-        let text = printed(.systemd, options: options { $0.depth = 64 }, output: nil, library: "/usr/local/lib/heapsum/libheapsum.so", words: ["nginx.service"])
+        let text = printed(.systemd, options: options { $0.depth = 64 }, output: nil, libraries: ["/usr/local/lib/heapsum/libheapsum.so"], words: ["nginx.service"])
         #expect(text == """
             # Has systemd record a service by heapsum \(version). Printing it has changed nothing.
             #   save as  /etc/systemd/system/nginx.service.d/heapsum.conf
@@ -47,15 +47,15 @@ import Testing
             return outcome.messages.split(separator: "\n").filter { $0.contains("heapsum.conf") || $0.contains("probe") }.joined(separator: "\n") + (outcome.exitStatus == 0 ? "" : "failed")
         }
         let odd = options { ($0.only, $0.signal, $0.messages) = (["a b", "100%", "c\"d\\e"], "RTMIN+3", "/var/tmp/$HOME %n") }
-        #expect(try verify(printed(.systemd, options: options(), output: nil, library: "/l.so", words: [])) == "")
-        #expect(try verify(printed(.systemd, options: odd, output: "/var/tmp/he ap%", library: "/opt/100%/l.so", words: ["x"])) == "")
+        #expect(try verify(printed(.systemd, options: options(), output: nil, libraries: ["/l.so"], words: [])) == "")
+        #expect(try verify(printed(.systemd, options: odd, output: "/var/tmp/he ap%", libraries: ["/opt/100%/l.so"], words: ["x"])) == "")
         // It would have said so.
         #expect(try verify("[Service]\nEnvironmen=\"A=b\"\n").contains("heapsum.conf"))
         #expect(try verify("[Service]\nEnvironment=\"A=b\n").contains("heapsum.conf"))
     }
 
     @Test func kubernetesGoldenInItsHead() {
-        let text = printed(.kubernetes, options: options(), output: nil, library: "", words: ["/usr/sbin/My_Server"])
+        let text = printed(.kubernetes, options: options(), output: nil, libraries: [], words: ["/usr/sbin/My_Server"])
         #expect(text.hasPrefix("""
             # Has Kubernetes record a container by heapsum \(version). Printing it has changed nothing.
             # Make it your own: your-image, and what your own manifest has beside; or copy the lines marked heapsum into that.
@@ -75,7 +75,7 @@ import Testing
     @Test func aYAMLParserReadsTheManifest() throws {
         let scratch = try Scratch()
         let odd = options { ($0.only, $0.signal, $0.depth) = (["a: b", "#x", "c\"d\\e"], "RTMIN+3", 7) }
-        try scratch.write("pod.yaml", printed(.kubernetes, options: odd, output: "/data/he ap", library: "", words: ["/bin/server", "-x", "a\nb", "{}", "ü"]))
+        try scratch.write("pod.yaml", printed(.kubernetes, options: odd, output: "/data/he ap", libraries: [], words: ["/bin/server", "-x", "a\nb", "{}", "ü"]))
         try scratch.write("read.py", """
             import json, yaml
             manifest = yaml.safe_load(open("pod.yaml"))

@@ -253,6 +253,46 @@ import Testing
         #expect(!outcome.messages.contains("heapsum: "))
     }
 
+    /// Better no run than one whose messages are lost.
+    @Test func aFileForMessagesThatCannotBeWrittenIsSaidBefore() throws {
+        let scratch = try keeper()
+        try scratch.prepare("mkdir there && ln -s elsewhere link")
+        for (file, reason) in [("there", "Is a directory"), ("missing/file", "No such file or directory"), ("keeper.c/file", "Not a directory"),
+                               ("link", "it is a symbolic link, and those are not followed")] {
+            let outcome = try record(scratch, "exit", options: ["-o", "images", "--messages", file])
+            #expect(outcome.exitStatus == 125 && outcome.messages == "heaprun: can't write messages to \(scratch.path)/\(file): \(reason)\n")
+        }
+        let outcome = try scratch.record(["./keeper"], options: ["-o", "images", "--messages", "said"], library: Built.interposer, variables: ["HEAPSUM_DEPTH": "deep"])
+        #expect(outcome.exitStatus == 3 && !outcome.messages.contains("HEAPSUM_DEPTH"))
+        #expect(try contents("\(scratch.path)/said").contains("HEAPSUM_DEPTH is not a number from 0 to 1024: deep"))
+    }
+
+    /// Three lines have no room for what stands between a program and its memory, nor for mangled names.
+    @Test func theSummaryNamesCppFunctionsAsTheirSourceDoes() throws {
+        let scratch = try Scratch()
+        try scratch.write("shop.cc", """
+            #include <string>
+            #include <vector>
+            namespace shop {
+                struct Basket { std::vector<std::string> goods; };
+                __attribute__((noinline)) void fill(Basket &basket, int count) {
+                    basket.goods.reserve(count);
+                    for (int i = 0; i < count; i++) basket.goods.emplace_back(300 + i % 3, 'x');
+                }
+            }
+            int main() {
+                auto *basket = new shop::Basket;
+                shop::fill(*basket, 1000);
+                return 0;
+            }
+            """)
+        try scratch.prepare("c++ -O0 -o shop shop.cc")
+        let outcome = try scratch.record(["./shop"], options: ["-o", "images"], library: Built.interposer)
+        let first = try #require(outcome.messages.split(separator: "\n").first { $0.contains("1,000 blocks") })
+        #expect(first.hasSuffix("  1,000 blocks  shop::fill(shop::Basket&, int) ← main"), "\(outcome.messages)")
+        #expect(!outcome.messages.contains("_Z"))
+    }
+
     @Test func theLibrarysReasonForNoImageIsTheReason() throws {
         let scratch = try keeper()
         // Less than any image takes.

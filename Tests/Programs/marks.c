@@ -6,8 +6,10 @@
  *   marks dump       a dump between two blocks of 5,000 bytes
  *   marks many N     N marks, called mark 1 to mark N
  *   marks growth     blocks of 100,000 bytes up to 10 MB, freed down to 5 MB, and up to 12 MB again
- *   marks failure    asks for more than there can be, ten times
+ *   marks failure    asks for more than there can be, ten times, by each function that can be asked
+ *   marks alignment  asks for alignments that can't be
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,10 +57,24 @@ int main(int arguments, char **words) {
         keep(70, 100000);
     } else if (strcmp(what, "failure") == 0) {
         int failures = 0;
+        volatile size_t much = (size_t)1 << 60;
+        void *kept_block = malloc(10), *block;
         for (int i = 0; i < 10; i++) {
-            void *volatile block = malloc((size_t)1 << 60);
-            if (block == NULL) failures++;
+            if (malloc(much) == NULL) failures++;
+            if (calloc(much, much) == NULL) failures++;
+            if (realloc(kept_block, much) == NULL) failures++;
+            if (reallocarray(kept_block, much, much) == NULL && errno == ENOMEM) failures++;
+            if (posix_memalign(&block, 64, much) == ENOMEM) failures++;
         }
+        free(kept_block);
+        printf("%d failures\n", failures);
+    } else if (strcmp(what, "alignment") == 0) {
+        int failures = 0;
+        void *block;
+        volatile size_t odd = 3;
+        if (posix_memalign(&block, odd, 100) == EINVAL) failures++;
+        errno = ENOMEM; /* of an earlier failure, which says nothing of this one */
+        if (posix_memalign(&block, odd, 100) == EINVAL) failures++;
         printf("%d failures\n", failures);
     } else {
         keep(3, 1000);

@@ -42,6 +42,61 @@ import Testing
         #expect(reduced.totals.history.map { $0.allocatedBlocks - $0.freedBlocks } == reduced.totals.liveBlocks)
     }
 
+    /// What an allocator has beside malloc's family is recorded in a program that has it, and is nowhere else.
+    @Test(arguments: [("-Wl,--no-as-needed -ljemalloc", 4), ("-DTCMALLOC -Wl,--no-as-needed -ltcmalloc_minimal", 16)])
+    func anAllocatorsOwnFunctionsAreRecorded(flags: String, kinds: Int) throws {
+        let scratch = try Scratch()
+        try scratch.prepare("c++ -std=c++17 -O1 -g -fomit-frame-pointer -fno-builtin-malloc '\(Built.root)/Tests/Programs/allocator_names.cc' -o names \(flags)")
+        let plain = try scratch.run(["./names"])
+        #expect(plain.exitStatus == 0)
+        let resized = try #require(plain.output.split(separator: " ").last.flatMap { UInt64($0.dropLast()) })
+        let outcome = try scratch.record(["./names"], options: ["--quiet", "-o", "."], library: Built.interposer)
+        #expect(outcome == plain, "\(outcome)")
+        let image = try Recording(scratch: scratch, outcome: outcome).image(of: "names")
+        let reduced = try Reduced(image)
+        var found: [String: Holding] = [:]
+        for row in reduced.reduction.rows where row.blocks > 0 {
+            guard let maker = reduced.functions(row).first(where: { $0.contains("make_") || $0.contains("resize") }) else { continue }
+            found[maker, default: Holding()].bytes += row.bytes
+            found[maker, default: Holding()].blocks += row.blocks
+        }
+        let sizes = found.filter { !$0.key.contains("resize") }
+        #expect(sizes.count == kinds && sizes.allSatisfy { $0.value.bytes == $0.value.blocks * 72 && (10 ... 11).contains($0.value.blocks) }, "\(found)")
+        #expect(found.first { $0.key.contains("resize") }?.value == (resized == 0 ? nil : Holding(bytes: resized, blocks: 3)))
+        let losses = image.losses
+        #expect(losses.unmatched_frees == 0 && losses.lost_allocations == 0 && losses.healed_slots == 0 && losses.lost_stacks == 0)
+        // By libunwind, whose stacks begin in our own frames.
+        let other = try Scratch()
+        let slow = try other.record(["\(scratch.path)/names"], options: ["--quiet", "-o", ".", "--unwind", "libunwind"], library: Built.interposer)
+        #expect(slow == plain)
+        let rows = { (image: HeapImage) in try Reduced(image).reduction.rows.filter { $0.blocks > 0 }.map { [$0.bytes, $0.blocks] }.sorted { $0.lexicographicallyPrecedes($1) } }
+        #expect(try rows(Recording(scratch: other, outcome: slow).image(of: "names")) == rows(image))
+    }
+
+    /// Programs find out by weak symbols whether an allocator is there: in a child without it, it is not.
+    @Test(arguments: [("-Wl,--no-as-needed -ljemalloc", "jemalloc"), ("-DTCMALLOC -Wl,--no-as-needed -ltcmalloc_minimal", "tcmalloc")])
+    func anAllocatorsOwnFunctionsAreNotInherited(flags: String, name: String) throws {
+        let scratch = try Scratch()
+        try scratch.prepare("c++ -std=c++17 -O1 -g '\(Built.root)/Tests/Programs/allocator_names.cc' -o names \(flags)")
+        try scratch.write("weak.c", """
+            #include <stdio.h>
+            #include <stdlib.h>
+            extern void *mallocx(size_t, int) __attribute__((weak));
+            extern void *tc_malloc(size_t) __attribute__((weak));
+            int main(void) { printf("%d %d %s\\n", mallocx != NULL, tc_malloc != NULL, getenv("LD_PRELOAD")); return 0; }
+            """)
+        try scratch.prepare("cc -O0 -fPIE -o weak weak.c")
+        let weak = "\(scratch.path)/weak"
+        #expect(try scratch.record([weak], options: ["--quiet", "-o", "."], library: Built.interposer).output == "0 0 \(Built.interposer)\n")
+        let child = try scratch.record(["./names", weak], options: ["--quiet", "-o", "."], library: Built.interposer)
+        #expect(child.output.split(separator: "\n").last == "0 0 \(Built.interposer)", "\(child.output)")
+        // Where the allocator itself is inherited its library goes with it.
+        let path = String(decoding: try scratch.shell("ldd ./names | awk '/\(name)/ { print $3 }'").output.utf8.dropLast(), as: UTF8.self)
+        let own = "\(Built.interposer.dropLast("libheapsum.so".count))libheapsum-\(name).so"
+        let both = try scratch.record([weak], options: ["--quiet", "-o", "."], library: Built.interposer, variables: ["LD_PRELOAD": path])
+        #expect(both.output == "\(name == "jemalloc" ? "1 0" : "0 1") \(Built.interposer):\(own):\(path)\n")
+    }
+
     @Test(arguments: ["-DOWN_MALLOC", "-l:libjemalloc.a -ldl", "-Wl,--whole-archive -l:libtcmalloc_minimal.a -Wl,--no-whole-archive"])
     func anAllocatorInTheProgramIsSaid(flags: String) throws {
         let scratch = try Scratch()

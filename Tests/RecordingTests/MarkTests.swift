@@ -93,10 +93,14 @@ import Testing
     @Test func aDumpWhenAnAllocationFails() throws {
         let scratch = try Scratch()
         let recording = try scratch.recordProgram("marks", ["failure"], variables: ["HEAPSUM_DUMP_AT_FAILURE": "1"])
-        #expect(recording.outcome.output == "10 failures\ndone\n" && recording.outcome.exitStatus == 0)
-        // Ten failures within a minute are one dump.
+        #expect(recording.outcome.output == "50 failures\ndone\n" && recording.outcome.exitStatus == 0)
+        // Fifty failures within a minute are one dump.
         #expect(try recording.images(of: "marks").count { $0.image.kind == .dump } == 1)
         let without = try Scratch()
         #expect(try without.recordProgram("marks", ["failure"]).images(of: "marks").count { $0.image.kind == .dump } == 0)
+        let odd = try Scratch()
+        let wrong = try odd.recordProgram("marks", ["alignment"], variables: ["HEAPSUM_DUMP_AT_FAILURE": "1"])
+        #expect(wrong.outcome.output == "2 failures\ndone\n")
+        #expect(try wrong.images(of: "marks").count { $0.image.kind == .dump } == 0)
     }
 }

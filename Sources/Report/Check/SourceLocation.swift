@@ -2,6 +2,7 @@
 
 import Glibc
 import Reduce
+import Symbols
 
 /// The project's tree, as reports point into it.
 package struct SourceTree {

@@ -38,6 +38,14 @@ enum PageTimelines {
             data.number("seconds", header.peak_ns > 0 ? seconds(header.peak_ns) : nil)
             data.integer("bytes", input.peakBytes)
         }
+        data.array("marks") { data in
+            for mark in image.marks() {
+                data.object { data in
+                    data.number("seconds", seconds(mark.nanoseconds))
+                    data.string("label", escaped(mark.name))
+                }
+            }
+        }
         let residence = header.residence
         if residence.measured_ns > 0 {
             data.object("residence") { data in

@@ -56,16 +56,20 @@ struct SearchPattern: Sendable {
 /// Valgrind's: the whole name, with `*` for anything and `?` for one byte.
 struct WildcardPattern: Sendable {
     private let pattern: [UInt8]
+    /// What stands before the first wildcard: most names differ there, and are done with.
+    private let beginning: ArraySlice<UInt8>
     /// The one name that matches; nil where there are wildcards.
     let exact: String?
 
     init(_ text: String) {
         pattern = Array(text.utf8)
+        beginning = pattern.prefix { $0 != UInt8(ascii: "*") && $0 != UInt8(ascii: "?") }
         exact = pattern.contains { $0 == UInt8(ascii: "*") || $0 == UInt8(ascii: "?") } ? nil : text
     }
 
     func matches(_ name: String) -> Bool {
         if let exact { return name == exact }
+        guard name.utf8.starts(with: beginning) else { return false }
         let name = Array(name.utf8.prefix(suppressionTextLimit))
         return glob(pattern.count, name.count, isStar: { pattern[$0] == UInt8(ascii: "*") }, isToEnd: true) {
             pattern[$0] == UInt8(ascii: "?") || pattern[$0] == name[$1]

@@ -4,6 +4,7 @@
 // against the stack with an allocation function put before it; which one it was nobody recorded, so that any will do.
 
 import Reduce
+import Symbols
 
 /// What one suppression says.
 package struct SuppressionRule: Sendable {

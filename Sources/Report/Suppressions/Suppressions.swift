@@ -3,6 +3,7 @@
 
 import Glibc
 import Reduce
+import Symbols
 
 /// Rules in their order; a stack is suppressed by the first that matches.
 package struct Suppressions {
@@ -93,6 +94,9 @@ private struct SuppressibleFrames {
     /// Rules by the one function that their anchor names, and those whose anchor has wildcards.
     private var exact: [String: [Int]] = [:]
     private var wild: [Int] = []
+    /// Rules whose anchor is a module, with wildcards, and which of them are of a module's path: there are few of these.
+    private var modules: [Int] = []
+    private var ofModule: [String: [Int]] = [:]
     private let searches: [Int]
     /// Rules whose anchor may be the allocation function, which is in no stack here: they are of any.
     private let always: [Int]
@@ -107,6 +111,8 @@ private struct SuppressibleFrames {
             if case .function(let pattern, let demangled) = anchor, let name = pattern.exact {
                 exact[name, default: []].append(index)
                 if let demangled, demangled != name { exact[demangled, default: []].append(index) }
+            } else if case .module = anchor {
+                modules.append(index)
             } else {
                 wild.append(index)
             }
@@ -135,10 +141,22 @@ private struct SuppressibleFrames {
         let entries = names.expanded(frame).map { make($0, isBelowMain: isBelowMain || $0.isStartup) }
         let first = searches.first { index in entries.contains { rules[index].matches($0) } } ?? rules.count
         var anchored = wild.filter { index in entries.contains { rules[index].anchor?.matches($0) ?? false } }
-        for entry in entries { for function in entry.functions { anchored += exact[function] ?? [] } }
+        for entry in entries {
+            for function in entry.functions { anchored += exact[function] ?? [] }
+            for path in entry.modules { anchored += rulesAnchored(inModule: path) }
+        }
         let made = Seen(entries: entries, first: first, anchored: anchored)
         if isBelowMain { seenBelowMain[frame] = made } else { seen[frame] = made }
         return made
+    }
+
+    private mutating func rulesAnchored(inModule path: String) -> [Int] {
+        if let known = ofModule[path] { return known }
+        let found = modules.filter { index in
+            if case .module(let pattern) = rules[index].anchor { pattern.matches(path) } else { false }
+        }
+        ofModule[path] = found
+        return found
     }
 
     private mutating func make(_ frame: NamedFrame, isBelowMain: Bool) -> SuppressibleFrame {

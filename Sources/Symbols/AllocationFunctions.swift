@@ -5,8 +5,10 @@
 // The list is of names that mean the same in every program. A program's own wrapper (its xmalloc) is a
 // function like any other.
 
-enum AllocationFunctions {
-    static func contains(_ function: String) -> Bool {
+/// What stands between the program's code and its memory.
+package enum AllocationFunctions {
+    /// Whether a function, by its demangled name, hands out blocks that an allocator made.
+    package static func contains(_ function: String) -> Bool {
         // Versions and clones: malloc@@GLIBC_2.2.5, kmalloc.isra.0.
         let name = function.prefix { $0 != "@" }
         if names.contains(String(name)) { return true }
@@ -17,7 +19,7 @@ enum AllocationFunctions {
     }
 
     /// Whether a block of the function's is asked for by who called it: an allocation function, or C++'s library.
-    static func standsBetween(_ function: String) -> Bool { contains(function) || isOfStandardLibrary(function) }
+    package static func standsBetween(_ function: String) -> Bool { contains(function) || isOfStandardLibrary(function) }
 
     /// C++'s own containers and helpers: a block of a vector is asked for by who fills the vector. What a template returns stands before
     /// its name, and doesn't count: `std::vector<int> squares<int>()` is the program's.

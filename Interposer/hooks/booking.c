@@ -1,0 +1,29 @@
+/*
+ * The table of booking.h.
+ */
+#include "booking.h"
+
+#include "atomics.h"
+#include "marks.h"
+#include "next.h"
+#include "start.h"
+#include "unwind.h"
+
+static bool enter(struct hook *hook, uintptr_t frame, uintptr_t caller, bool allocates) {
+    if (unlikely(!next_known()) && !start_next()) return false; /* within dlsym, at the program's first allocation of all */
+    if (!hook_enter(hook, frame, caller)) return false;
+    if (allocates) hook_stack(hook);
+    return true;
+}
+
+__attribute__((visibility("default"))) const struct heapsum_booking heapsum_booking = {
+    .version = BOOKING_VERSION,
+    .enter = enter,
+    .allocation = book_allocation,
+    .free = book_free,
+    .realloc_begin = book_realloc_begin,
+    .realloc_end = book_realloc_end,
+    .failed = marks_failed,
+    .leave = hook_leave,
+    .know = unwind_know_hooks,
+};

@@ -1,0 +1,40 @@
+// Functions that an allocator has beside malloc's family, jemalloc's mallocx or tcmalloc's tc_malloc, are booked by a library
+// of their own each. Programs find out by weak symbols whether such an allocator is there, so its library may be preloaded
+// into a program that is linked with it, and into no other.
+
+import Glibc
+import Symbols
+import SystemPackage
+
+/// The libraries to preload beside libheapsum.so into a program, each for an allocator that it is dynamically linked with.
+///
+/// - Parameter library: libheapsum.so, which they lie beside.
+func allocatorLibraries(for program: FilePath, beside library: FilePath) -> [FilePath] {
+    let known = [(allocator: "libjemalloc.so", name: "libheapsum-jemalloc.so"), (allocator: "libtcmalloc", name: "libheapsum-tcmalloc.so")]
+        .map { (allocator: $0.allocator, own: library.removingLastComponent().appending($0.name)) }
+        .filter { $0.own.isAccessible(R_OK) }
+    if known.isEmpty { return [] }
+    func own(for object: FilePath) -> FilePath? {
+        guard let name = object.lastComponent?.string else { return nil }
+        return known.first { name.hasPrefix($0.allocator) }?.own
+    }
+    // A process has one allocator.
+    guard let object = linkedObject(of: program, preloaded: variable("LD_PRELOAD"), libraryPath: variable("LD_LIBRARY_PATH"),
+                                    where: { own(for: $0) != nil }),
+        let own = own(for: object),
+        // One of another version or with names of its own (je_mallocx) would leave some of ours without a next in line.
+        let wanted = exportedNames(own), let offered = exportedNames(object), wanted.isSubset(of: offered)
+    else { return [] }
+    return [own]
+}
+
+private func exportedNames(_ path: FilePath) -> Set<String>? {
+    guard let listing = try? SymbolListing(path: path.string) else { return nil }
+    var names: Set<String> = []
+    for symbol in listing.symbols where symbol.type == UInt8(ascii: "T") || symbol.type == UInt8(ascii: "W") {
+        var name: [UInt8] = []
+        listing.appendName(of: symbol, to: &name)
+        names.insert(String(decoding: name, as: UTF8.self))
+    }
+    return names
+}
