@@ -46,11 +46,13 @@ let package = Package(
         .systemLibrary(name: "CLaunch", path: "Sources/CLaunch"),
         .target(name: "Launch", dependencies: ["CHeapImage", "CLaunch", "Common", "HeapImage", "Symbols", system]),
 
-        .executableTarget(name: "heapsum", dependencies: ["Common", "HeapImage", "Logs", "Reduce", "Report", "Symbols", argumentParser]),
+        // Tools that have commands, and need none.
+        .target(name: "Commands", dependencies: [argumentParser]),
+        .executableTarget(name: "heapsum", dependencies: ["Commands", "Common", "HeapImage", "Logs", "Reduce", "Report", "Symbols", argumentParser]),
         .executableTarget(name: "heaprun", dependencies: ["Common", "Launch", argumentParser]),
         .executableTarget(name: "heapdump", dependencies: ["Common", "Launch", argumentParser]),
         .executableTarget(name: "gensyms", dependencies: ["Common", "Symbols", argumentParser]),
-        .executableTarget(name: "heapwatch", dependencies: ["CLaunch", "Common", "Launch", "Report", "Watch", argumentParser, system]),
+        .executableTarget(name: "heapwatch", dependencies: ["CLaunch", "Commands", "Common", "Launch", "Report", "Watch", argumentParser, system]),
 
         // Images for the benchmarks, of any number of blocks and stacks.
         .executableTarget(name: "make-image", dependencies: ["CHeapImage", "TestSupport", argumentParser], path: "Benchmarks/make-image"),
@@ -73,7 +75,7 @@ let package = Package(
         .testTarget(name: "PageTests", dependencies: ["Page", "TestSupport"]),
         .testTarget(name: "TrendTests", dependencies: ["Trend", "TestSupport"]),
         .testTarget(name: "LogsTests", dependencies: ["CHeapImage", "HeapImage", "Logs", "Reduce", "Report", "TestSupport", "heapsum"], exclude: ["Fixtures"]),
-        .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "Common", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport", "heapsum"], exclude: ["Oracles"]),
+        .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "Common", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport", "heapsum", "heapwatch"], exclude: ["Oracles"]),
         .testTarget(name: "SymbolsTests", dependencies: ["CSymbols", "Symbols", "TestSupport"]),
         .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "Common", "HeapImage", "Launch", "TestSupport", "heaprun", "heapdump", "heapsum", "gensyms", system]),
         .testTarget(name: "RecordingTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),

@@ -1,15 +1,26 @@
-// What shells complete of heapsum's commands. heapsum picks its commands itself (see main.swift), so that a file needs
-// no command; the parser knows of no tree of them. So each command makes a script as if it were a tool called
-// heapsum-COMMAND, and scripts/install-completions puts them together.
-//
-// Nothing here is ever run.
+// Tools with commands that need none: heapsum's first word may be a file, heapwatch's an option. So a tool picks its
+// command itself, and the parser knows of no tree of them. For the shells' completions each command makes a script as
+// if it were a tool called heapsum-COMMAND, and scripts/install-completions puts them together.
 
 import ArgumentParser
 
-/// A command as a tool of its own.
+/// Runs the command that the first word names, or else the tool itself; `help COMMAND` is the command's `--help`.
+package func runTool(_ tool: any ParsableCommand.Type, commands: [String: any ParsableCommand.Type]) {
+    let words = Array(CommandLine.arguments.dropFirst())
+    if words.first == "help" {
+        (words.dropFirst().first.flatMap { commands[$0] } ?? tool).main(["--help"])
+    } else if let command = words.first.flatMap({ commands[$0] }) {
+        let wantsCompletions = words.dropFirst().first?.hasPrefix("--generate-completion-script") == true
+        (wantsCompletions ? command.completed : command).main(Array(words.dropFirst()))
+    } else {
+        tool.main(words)
+    }
+}
+
+/// A command as a tool of its own, to be completed; it is never run.
 private struct Completed<Command: ParsableCommand>: ParsableCommand {
     static var configuration: CommandConfiguration {
-        let words = (Command.configuration.commandName ?? "heapsum").split(separator: " ")
+        let words = (Command.configuration.commandName ?? "").split(separator: " ")
         return CommandConfiguration(commandName: words.joined(separator: "-"), abstract: Command.configuration.abstract)
     }
 
@@ -17,11 +28,5 @@ private struct Completed<Command: ParsableCommand>: ParsableCommand {
 }
 
 extension ParsableCommand {
-    /// The command that makes the script.
-    static var completed: any ParsableCommand.Type { Completed<Self>.self }
-}
-
-/// Whether a command's words ask for a script of completions.
-func wantsCompletions(_ words: ArraySlice<String>) -> Bool {
-    words.first?.hasPrefix("--generate-completion-script") == true
+    fileprivate static var completed: any ParsableCommand.Type { Completed<Self>.self }
 }

@@ -185,7 +185,7 @@ struct CheckCommand: ParsableCommand {
     private func next(_ check: Check, _ names: FrameNames) -> [String] {
         let named = files.map(shellWord).joined(separator: " ")
         var lines: [String] = []
-        if let baseline, commands["diff"] != nil, check.isOfGrowth {
+        if let baseline, check.isOfGrowth {
             lines.append("Next: heapsum diff \(shellWord(baseline)) \(named) shows all that changed.")
         } else {
             lines.append("Next: heapsum \(named) shows the whole heap; heapsum --by function \(named) sums it up.")

@@ -62,7 +62,6 @@ struct SelectionOptions: ParsableArguments {
             if !by.hasHistory { throw ValidationError("The sizes of blocks at the peak are not recorded: --at peak doesn't go with --by size.") }
             if sort == .age { throw ValidationError("The ages that blocks had at the peak are not recorded: --at peak doesn't go with --sort age.") }
         }
-        if by == .size && (since != nil || until != nil) { throw ValidationError("--by size doesn't go with --since and --until.") }
         if let olderThan, let newerThan, olderThan.seconds >= newerThan.seconds {
             throw ValidationError("No block is both older than \(olderThan.text) and newer than \(newerThan.text).")
         }

@@ -52,10 +52,11 @@ import TestSupport
         try scratch.write("app.heap", "")
         try scratch.write("complete.bash", """
             source share/bash-completion/completions/heapsum
+            source share/bash-completion/completions/heapwatch
             complete_line() {
                 COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*" COMPREPLY=()
                 COMP_POINT=${#COMP_LINE}
-                $(complete -p heapsum | sed 's/.*-F \\([^ ]*\\) .*/\\1/') heapsum "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+                $(complete -p $1 | sed 's/.*-F \\([^ ]*\\) .*/\\1/') $1 "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
                 echo "${COMPREPLY[@]}"
             }
             complete_line heapsum --form
@@ -66,20 +67,24 @@ import TestSupport
             complete_line heapsum pack ap
             complete_line heapsum check --max-b
             complete_line heapsum app.heap --sor
+            complete_line heapwatch --inter
+            complete_line heapwatch verd
+            complete_line heapwatch verdict --fail
+            complete_line heapwatch export --format gra
 
             """)
         let lines = try scratch.shell("bash complete.bash 2>&1").output.split(separator: "\n").map(String.init)
-        try #require(lines.count == 8, "\(lines)")
+        try #require(lines.count == 12, "\(lines)")
         #expect(lines[0] == "--format" && lines[1] == "speedscope" && lines[2] == "app.heap")
         #expect(Set(lines[3].split(separator: " ").map(String.init)).isSuperset(of: Self.commands + ["app.heap"]), "\(lines[3])")
-        #expect(lines[4...].elementsEqual(["--with-symbols", "app.heap", "--max-bytes --max-blocks", "--sort"]), "\(lines)")
+        #expect(lines[4...].elementsEqual(["--with-symbols", "app.heap", "--max-bytes --max-blocks", "--sort", "--interval", "verdict", "--fail-on-growth", "graphite"]), "\(lines)")
     }
 
     @Test func fishCompletes() throws {
         try install("completions")
         try scratch.write("app.heap", "")
         func completions(_ line: String) throws -> [Substring] {
-            let outcome = try scratch.shell("fish --no-config -c \"source share/fish/vendor_completions.d/heapsum.fish; complete -C '\(line)'\"", variables: ["HOME": scratch.path])
+            let outcome = try scratch.shell("fish --no-config -c \"source share/fish/vendor_completions.d/heapsum.fish; source share/fish/vendor_completions.d/heapwatch.fish; complete -C '\(line)'\"", variables: ["HOME": scratch.path])
             #expect(outcome.messages == "", "\(outcome.messages)")
             return outcome.output.split(separator: "\n").compactMap { $0.split(separator: "\t").first }
         }
@@ -88,6 +93,8 @@ import TestSupport
         #expect(try completions("heapsum pack --with") == ["--with-symbols"])
         #expect(try completions("heapsum check --max-b") == ["--max-blocks", "--max-bytes"])
         #expect(try completions("heapsum app.heap --sor") == ["--sort"])
+        #expect(try completions("heapwatch verd") == ["verdict"])
+        #expect(try completions("heapwatch verdict --fail") == ["--fail-on-growth"])
     }
 
     /// A zsh with a terminal, as somebody types into it.
@@ -109,7 +116,8 @@ import TestSupport
             """)
         // What was completed stands in the line that is run; the run's own output is of no matter.
         for (line, whole) in [("heapsum pack --with-s", "heapsum pack --with-symbols"), ("heapsum check --max-by", "heapsum check --max-bytes"),
-                              ("heapsum app.heap --sor", "heapsum app.heap --sort"), ("heapsum inf", "heapsum info"), ("heapsum info ap", "heapsum info app.heap")] {
+                              ("heapsum app.heap --sor", "heapsum app.heap --sort"), ("heapsum inf", "heapsum info"), ("heapsum info ap", "heapsum info app.heap"),
+                              ("heapwatch verdict --fail", "heapwatch verdict --fail-on-growth"), ("heapwatch bun", "heapwatch bundle")] {
             let outcome = try scratch.shell("timeout 60 zsh complete.zsh '\(line)'", variables: ["PATH": "/usr/bin:/bin"])
             #expect(outcome.exitStatus == 0 && outcome.output.contains(whole) && !outcome.output.contains("_arguments"), "\(outcome)")
         }
