@@ -37,6 +37,7 @@ class Timeline {
     const hasRSS = rss.some(value => value !== null);
     const marks = this.hasMoments ? this.data.moments.slice(1, -1).map(each => ({ at: each.seconds, label: each.label })) : [];
     if (line.peak.seconds !== null && line.peak.bytes !== null) marks.push({ at: line.peak.seconds, label: 'peak', class: 'peak' });
+    for (const mark of line.marks) marks.push({ at: mark.seconds, label: mark.label, class: 'named' });
     marks.sort((a, b) => a.at - b.at);
     const shared = { times, from: 0, to: times[times.length - 1], brush: this.hasMoments ? (from, to) => this.brushed(from, to) : null };
     const series = [{ name: 'Live bytes', values: bytes, style: 'area', index: 1 }];
@@ -50,6 +51,7 @@ class Timeline {
     if (hasRSS) entries.push(['Resident (RSS)', 'key-2']);
     if (points.length > 0) entries.push([`Held by malloc, as measured after ${duration(line.residence.seconds)}: ${grouped(line.residence.allocator)} bytes`, 'key-3']);
     entries.push(['Live blocks (below)', 'key-4']);
+    if (line.marks.length > 0) entries.push([`${counted(line.marks.length, 'mark')} of the program's own`, 'key-named']);
     this.place.replaceChildren(...this.charts.map(chart => chart.element), legend(entries),
       make('p', { class: 'hint', text: this.hasMoments
         ? 'Drag over a span to see what grew in it. What each stack held is known at the dotted lines, at the start and at the end: a span is widened to those.'
