@@ -77,6 +77,43 @@ import Testing
         #expect(try name("in_data", 0) == nil)
     }
 
+    /// What a compiler moves out of a function's way lies far from it, under a name of its own, between other functions' parts.
+    @Test func coldPartsAreTheirOwnRanges() throws {
+        let directory = try TemporaryDirectory()
+        let functions = (0 ..< 8).map { """
+            int f\($0)(int x) {
+                if (__builtin_expect(x > 1000 + \($0), 0)) { refuse(x, \($0)); refuse(x + 1, \($0)); abort(); }
+                return x * (3 + \($0));
+            }
+            """ }
+        let path = try directory.compile("""
+            #include <stdlib.h>
+            extern void refuse(int, int) __attribute__((cold));
+            \(functions.joined(separator: "\n"))
+            void refuse(int x, int y) { static volatile int seen; seen = x + y; }
+            """, flags: "-O2 -freorder-blocks-and-partition -shared -fPIC")
+        let module = try ModuleSymbols(path: path, expectedBuildID: nil)
+        // Starts and sizes as nm has them.
+        var ranges: [(start: UInt64, size: UInt64, name: String)] = []
+        for line in lines(try shell("nm -S --defined-only '\(path)'")) {
+            let fields = line.split(separator: " ")
+            guard fields.count == 4, let start = UInt64(fields[0], radix: 16), let size = UInt64(fields[1], radix: 16), fields[2].lowercased() == "t" else { continue }
+            ranges.append((start, size, String(fields[3])))
+        }
+        let cold = ranges.filter { $0.name.hasSuffix(".cold") }
+        #expect(cold.count == 8 && ranges.count >= 17, "\(ranges)")
+        for range in ranges {
+            for offset in 0 ..< range.size {
+                #expect(module.name(at: range.start + offset) == SymbolName(name: range.name, offset: offset))
+            }
+        }
+        for range in cold {
+            // Not within the function that it is a part of.
+            let whole = try #require(ranges.first { $0.name == String(range.name.dropLast(5)) })
+            #expect(range.start >= whole.start + whole.size || range.start + range.size <= whole.start)
+        }
+    }
+
     @Test func theAllocatorsFunctionsHaveTheNamesThatPeopleKnow() throws {
         // libc has several names for each of these.
         let path = String(decoding: try shell("ldd /bin/sh | awk '/libc\\.so/ { print $3 }'").dropLast(), as: UTF8.self)
