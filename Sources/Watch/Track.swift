@@ -2,6 +2,7 @@
 // neighbours are put together and each moment stands for twice as many samples from there on. A moment is its samples' mean,
 // so that a saw whose teeth are as long as a moment doesn't look like a slope.
 
+import Glibc
 import Trend
 
 package struct Track: Sendable {
@@ -79,22 +80,37 @@ package enum Growth {
     /// Fewer moments than these prove nothing.
     static let fewestMoments = 8
 
-    /// Whether the level rises throughout, and not by chance: the lowest values of up to 16 spans of equal length either never
-    /// fall, and rise five times at least; or rise on average by five standard errors. A walk that is as likely to go down as
-    /// up does the first once in 30,000 times, and the second once in 10,000; Mann-Kendall's test alone is no help against
-    /// walks, as it takes each moment for a new one. And the last third adds a tenth of it all, which a warm-up doesn't.
-    static func persists(_ values: [Double]) -> Bool {
-        let count = min(16, values.count)
+    /// Whether the level rises throughout, and not by chance: the lowest values of 16 and more spans of equal length either
+    /// never fall, and rise five times at least; or rise on average by more than Student's t allows. Mann-Kendall's test alone
+    /// is no help against walks, as it takes each moment for a new one; a walk that is as likely to go down as up passes
+    /// here with at most the chance that each series has. And the last third adds a tenth of it all, which a warm-up doesn't.
+    ///
+    /// - Parameter chance: that a walk passes for growth.
+    static func persists(_ values: [Double], chance: Double) -> Bool {
+        // As many steps as heads in a row that are rarer than that.
+        let fewestSteps = Int((-log2(chance)).rounded(.up))
+        let count = min(max(16, fewestSteps + 1), values.count)
         guard count >= fewestMoments else { return false }
         let floors = (0 ..< count).map { part in values[(part * values.count / count) ..< ((part + 1) * values.count / count)].min() ?? 0 }
         let steps = zip(floors.dropFirst(), floors).map { $0 - $1 }
         let rise = (floors.last ?? 0) - (floors.first ?? 0)
         guard rise > 0, (floors.last ?? 0) - floors[count - 1 - count / 3] >= rise / 10 else { return false }
         let falls = steps.reduce(0) { $0 + max(0, -$1) }
-        if falls <= rise / 100 && steps.count(where: { $0 > 0 }) >= 5 { return true }
-        let mean = rise / Double(steps.count)
-        let variance = steps.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(steps.count - 1)
-        return mean >= 5 * (variance / Double(steps.count)).squareRoot()
+        if steps.count >= fewestSteps && falls <= rise / 100 && steps.count(where: { $0 > 0 }) >= 5 { return true }
+        return studentTail(of: steps) <= chance
+    }
+
+    /// How likely numbers with a mean of zero have one as far above it as these, by Student's t. The tail is the normal one of
+    /// D. L. Wallace's deviate (Bounds on Normal Approximations to Student's and the Chi-Square Distributions, Annals of
+    /// Mathematical Statistics 30, 1959), which is right to some per cent.
+    private static func studentTail(of numbers: [Double]) -> Double {
+        let count = Double(numbers.count), degrees = count - 1
+        let mean = numbers.reduce(0, +) / count
+        let variance = numbers.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / degrees
+        if mean <= 0 { return 1 }
+        let t = variance > 0 ? mean / (variance / count).squareRoot() : .infinity
+        let deviate = (8 * degrees + 1) / (8 * degrees + 3) * (degrees * log1p(t * t / degrees)).squareRoot()
+        return erfc(deviate / 2.0.squareRoot()) / 2
     }
 
     /// - Parameters:
@@ -103,9 +119,11 @@ package enum Growth {
     /// - Returns: the trend of a series that grows.
     static func find(_ times: [Double], _ values: [Double], floor: Double, tests: Int) -> Trend? {
         guard values.count >= fewestMoments, let begin = times.first, let end = times.last, let lowest = values.min(), let highest = values.max(),
-            highest - lowest >= floor, persists(values) else { return nil }
+            highest - lowest >= floor else { return nil }
+        let chance = chance / Double(max(tests, 1))
+        guard persists(values, chance: chance) else { return nil }
         let trend = Trend(times: times, values: values)
-        guard trend.shape == .steadyGrowth, trend.pValue <= chance / Double(max(tests, 1)), trend.slopeLow > 0,
+        guard trend.shape == .steadyGrowth, trend.pValue <= chance, trend.slopeLow > 0,
             trend.slopePerSecond * (end - begin) >= floor else { return nil }
         return trend
     }

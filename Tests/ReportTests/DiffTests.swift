@@ -136,6 +136,14 @@ import TestSupport
         #expect(same.exitStatus == 0 && same.output.contains("Nothing changed"))
     }
 
+    @Test func aPageNamesMomentsByWhatTellsThemApart() {
+        #expect(withoutCommonDirectory(["out/app.7.1.heap", "out/app.7.2.heap"]) == ["app.7.1.heap", "app.7.2.heap"])
+        #expect(withoutCommonDirectory(["/var/ä/one/app.heap", "/var/ä/once/app.heap"]) == ["one/app.heap", "once/app.heap"])
+        #expect(withoutCommonDirectory(["a.log@1", "a.log@2"]) == ["a.log@1", "a.log@2"])
+        #expect(withoutCommonDirectory(["/x/a.heap", "b.heap"]) == ["/x/a.heap", "b.heap"])
+        #expect(withoutCommonDirectory(["/x/a.heap"]) == ["/x/a.heap"] && withoutCommonDirectory([]) == [])
+    }
+
     @Test func theProgramThatGrowsForAWeekIsFoundOut() throws {
         let scratch = try Scratch()
         _ = Built.interposer

@@ -99,10 +99,10 @@ extension GrowthSelection {
         }
         data.string("sort", "bytes")
         var moments = PageMoments()
-        let seconds = growth.seconds
+        let seconds = growth.seconds, labels = withoutCommonDirectory(growth.moments.map(\.label))
         for (number, moment) in growth.moments.enumerated() {
             moments.moments.append(.init(
-                label: moment.label, seconds: seconds?[number], bytes: rows.map { $0.row.bytes[number] }, blocks: rows.map { $0.row.blocks[number] }))
+                label: labels[number], seconds: seconds?[number], bytes: rows.map { $0.row.bytes[number] }, blocks: rows.map { $0.row.blocks[number] }))
         }
         moments.write(to: &data)
         // One process's moments lie on its own timeline; of several files the last has the longest one.
@@ -111,6 +111,15 @@ extension GrowthSelection {
         data.stringTable("strings")
         try HeapPage.finish(growth.reduction, data, to: out)
     }
+}
+
+/// Paths without the directories that all of them begin with: a page has little room for what tells nothing apart.
+func withoutCommonDirectory(_ paths: [String]) -> [String] {
+    guard let first = paths.first, paths.count > 1 else { return paths }
+    let shared = paths.dropFirst().reduce(first.utf8.count) { min($0, zip(first.utf8, $1.utf8).prefix { $0 == $1 }.count) }
+    guard let slash = first.utf8.prefix(shared).lastIndex(of: UInt8(ascii: "/")) else { return paths }
+    let length = first.utf8.distance(from: first.utf8.startIndex, to: slash) + 1
+    return paths.map { String(decoding: $0.utf8.dropFirst(length), as: UTF8.self) }
 }
 
 /// What the pages of heapsum have alike.
