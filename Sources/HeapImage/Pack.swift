@@ -14,6 +14,8 @@ package struct PackOptions {
     package var state: HeapImage.State?
     package var exitStatus: UInt32?
     package var exitSignal: UInt32?
+    /// When the caller saw the program end, by CLOCK_MONOTONIC: an image alone knows of the last event, which may be long before.
+    package var endedMonotonicNanoseconds: UInt64?
     /// The resident set, as it was measured from outside.
     package var rssBytes: UInt64?
     package var rssPeakBytes: UInt64?
@@ -116,8 +118,10 @@ extension HeapImage {
         if marks.isEmpty { header.flags &= ~HEAP_FLAG_MARKS.rawValue }
         if options.names != nil || hasNames { header.flags |= HEAP_FLAG_NAMES.rawValue }
         if kind == .running {
-            header.began_ns = running ? began : census.momentNanoseconds
-            header.ended_ns = running ? sinceStart() : census.momentNanoseconds
+            let ended = options.endedMonotonicNanoseconds.map { $0 > header.started_monotonic_ns ? $0 - header.started_monotonic_ns : 0 }
+            let last = max(census.momentNanoseconds, ended ?? 0)
+            header.began_ns = running ? began : last
+            header.ended_ns = running ? sinceStart() : last
         }
         header.state = (options.state ?? effectiveState).rawValue
         if let status = options.exitStatus { header.exit_status = status }

@@ -60,8 +60,8 @@ struct Harvest {
 enum Gathering {
     /// The root program runs: take those of ended children alone, and stop packing after so long.
     case whileRunning(sliceNanoseconds: UInt64)
-    /// The root program has ended, so: take all that nobody has mapped.
-    case atEnd(Ending)
+    /// The root program has ended, so and at this moment of CLOCK_MONOTONIC: take all that nobody has mapped.
+    case atEnd(Ending, monotonicNanoseconds: UInt64)
 }
 
 extension Harvest {
@@ -91,7 +91,7 @@ extension Harvest {
                 let owner = pid_t(bitPattern: image.header.pid)
                 if isRoot || mapped.contains(image.inode) || ProcessStatus.of(owner)?.startTime == image.header.start_time { continue }
                 if monotonicNanoseconds() - began > slice { return }
-            case .atEnd(let ending):
+            case .atEnd(let ending, let moment):
                 if mapped.contains(image.inode) {
                     let program = (try? HeapImage(path: image.path.string))?.programName ?? "?"
                     running.append((program, image.header.pid, image.path))
@@ -102,6 +102,7 @@ extension Harvest {
                 case .exited(let status): options = PackOptions(state: .exited, exitStatus: UInt32(bitPattern: status))
                 case .killed(let signal): options = PackOptions(state: .killed, exitSignal: UInt32(bitPattern: signal))
                 }
+                options.endedMonotonicNanoseconds = moment
             }
             do {
                 let result = try pack(image, into: output, options: options)

@@ -73,10 +73,11 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
         // Young programs change faster, and short ones should have a sample too.
         return now - began < 8_000_000_000 ? 250_000_000 : 1_000_000_000
     }
+    let ended = monotonicNanoseconds()
     meter.close()
     supervisor.finish()
     harvest.findStrays(output: output, besides: place, since: startTime) // before what is packed lies in the output directory too
-    harvest.gather(.atEnd(ending), from: place, into: output, pid: pid, since: startTime)
+    harvest.gather(.atEnd(ending, monotonicNanoseconds: ended), from: place, into: output, pid: pid, since: startTime)
     if request.options.messages == place.messages { harvest.takeMessages(place.messages) }
     if output != place.path { place.removeIfEmpty() }
     if !request.isQuiet {

@@ -20,6 +20,15 @@ package struct InputSelection {
     package private(set) var chosen: [HeapImage] = []
     /// The images that don't, and the one of the same process that does.
     package private(set) var leftOut: [(file: String, because: String)] = []
+
+    /// The same in words, each file named: those with one reason, as all dumps of a process, share a line.
+    package var leftOutLines: [String] {
+        var lines: [(files: [String], because: String)] = []
+        for (file, because) in leftOut {
+            if lines.last?.because == because { lines[lines.count - 1].files.append(file) } else { lines.append(([file], because)) }
+        }
+        return lines.map { "left out: \($0.files.joined(separator: ", ")): \($0.because)" }
+    }
     /// The files of which nothing can be used.
     package private(set) var failures: [ImageError] = []
 

@@ -115,7 +115,8 @@ struct CheckCommand: ParsableCommand {
 
     private func read(baseline path: String, _ filter: FrameFilter, _ suppressions: Suppressions, _ symbolizer: Symbolizer) throws -> Baseline {
         let reduction: Reduction
-        if let bytes = try reportBytes(path) {
+        let text = try reportBytes(path)
+        if let bytes = text {
             let report: ReportedRows
             do throws(ReportedRowsError) { report = try ReportedRows(bytes, path: path) } catch {
                 say("\(error)")
@@ -135,7 +136,7 @@ struct CheckCommand: ParsableCommand {
             reduction = read
         }
         let names = FrameNames(reduction, symbolizer: symbolizer)
-        return Baseline(path: path, try rows(of: reduction, names, filter, suppressions).rows, names: names)
+        return Baseline(path: path, isReport: text != nil, try rows(of: reduction, names, filter, suppressions).rows, names: names)
     }
 
     /// The bytes of a file that begins like JSON; nil of any other.
@@ -185,8 +186,8 @@ struct CheckCommand: ParsableCommand {
     private func next(_ check: Check, _ names: FrameNames) -> [String] {
         let named = files.map(shellWord).joined(separator: " ")
         var lines: [String] = []
-        if let baseline, check.isOfGrowth {
-            lines.append("Next: heapsum diff \(shellWord(baseline)) \(named) shows all that changed.")
+        if let baseline = check.baseline, check.isOfGrowth, !baseline.isReport {
+            lines.append("Next: heapsum diff \(shellWord(baseline.path)) \(named) shows all that changed.")
         } else {
             lines.append("Next: heapsum \(named) shows the whole heap; heapsum --by function \(named) sums it up.")
         }

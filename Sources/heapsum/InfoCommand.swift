@@ -37,7 +37,7 @@ struct InfoCommand: ParsableCommand {
             say("\(failure)")
             failed = true
         }
-        for (file, because) in selections.flatMap(\.leftOut) { say("left out: \(file): \(because)") }
+        for line in selections.flatMap(\.leftOutLines) { say(line) }
         for (index, image) in selections.flatMap(\.chosen).enumerated() {
             do {
                 if index > 0 { try out.write("\n") }

@@ -52,7 +52,7 @@ struct ReadingOptions: ParsableArguments {
             }
         }
         for log in inputs.logs where !add(log, to: reduction) { status = .badInput }
-        for (file, because) in selection.leftOut { say("left out: \(file): \(because)") }
+        for line in selection.leftOutLines { say(line) }
         for input in reduction.inputs[before...] {
             for damage in input.damages { say("damaged: \(damage)") }
             for note in input.passedOver { say("\(note)") }

@@ -237,6 +237,7 @@ async def marks(page):
     await page.open(url("marked"))
     # As Tests/Programs/marks.c has them; names are cut to 39 bytes.
     named = ["first", "second, with a name that is longer than the forty bytes that are kept"[:39]]
+    await page.until("document.querySelector('.chart .mark.named') !== null", "the chart is drawn with marks")
     shown = await page.evaluate("[...document.querySelector('.chart').querySelectorAll('.mark.named title')].map(each => each.textContent)")
     check(shown == named, f"{shown} on the timeline, not {named}")
     check("2 marks" in await page.text("#time .legend"), "the legend says so")

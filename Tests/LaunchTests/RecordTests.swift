@@ -253,6 +253,23 @@ import Testing
         #expect(!outcome.messages.contains("heapsum: "))
     }
 
+    /// What was allocated at the start of a program that then only waited is as old as the program.
+    @Test func blocksAgeUntilTheProgramsEnd() throws {
+        let scratch = try keeper()
+        let running = try scratch.startRecorded(["./keeper", "wait"], options: ["--quiet", "-o", "images"], library: Built.interposer)
+        #expect(try eventually { try contents(running.outputPath) == "ready\n" })
+        usleep(1_500_000)
+        kill(try running.child(), SIGTERM)
+        #expect(try running.wait().exitStatus == 143)
+        let image = try #require(try images(scratch).first)
+        #expect(image.header.ended_ns >= 1_500_000_000 && image.header.ended_ns < 600_000_000_000)
+        var oldest = 0.0
+        _ = try image.census { batch in
+            for index in batch.indices { oldest = max(oldest, Double(image.header.ended_ns) / 1e9 - Double(heap_tick_milliseconds(batch[index].tick)) / 1000) }
+        }
+        #expect(oldest >= 1.4)
+    }
+
     /// Better no run than one whose messages are lost.
     @Test func aFileForMessagesThatCannotBeWrittenIsSaidBefore() throws {
         let scratch = try keeper()

@@ -40,9 +40,12 @@ package struct Baseline {
     package var blocks: UInt64
     /// By what a row is called; see `FrameNames.signature`.
     package var rows: [String: (bytes: UInt64, blocks: UInt64)] = [:]
+    /// It was a report in JSON, which is no moment for a diff.
+    package var isReport: Bool
 
-    package init(path: String, _ rows: [Row], names: FrameNames) {
+    package init(path: String, isReport: Bool = false, _ rows: [Row], names: FrameNames) {
         self.path = path
+        self.isReport = isReport
         bytes = rows.reduce(0) { $0 &+ $1.bytes }
         blocks = rows.reduce(0) { $0 &+ $1.blocks }
         for row in rows {
