@@ -15,6 +15,8 @@ extension Examination {
         var track: Track
         var metric: Int
         var memory: MemoryClass?
+        /// What the kernel gives back when memory is short: it may grow for months, and leaks nothing.
+        var isReclaimable = false
 
         var values: [Double] { track.values[metric] }
         var range: Double { track.highest[metric] - track.lowest[metric] }
@@ -32,7 +34,7 @@ extension Examination {
         for candidate in candidates {
             // Address space alone says little where the memory in it grows as well.
             if let tag = candidate.tag, candidate.kind == .process, candidate.metric == Metrics.addressSpace, accusedMemory.contains(tag) { continue }
-            if let trend = Growth.find(candidate.track.times, candidate.values, floor: candidate.floor, tests: verdict.tests), isTold(candidate) {
+            if !candidate.isReclaimable, let trend = Growth.find(candidate.track.times, candidate.values, floor: candidate.floor, tests: verdict.tests), isTold(candidate) {
                 if let tag = candidate.tag { accusedMemory.insert(tag) }
                 verdict.growing.append(finding(candidate, trend, isGrowing: true))
             } else {
@@ -75,7 +77,10 @@ extension Examination {
                     let isDescriptor = (Metrics.firstDescriptor ..< Metrics.addressSpace).contains(index)
                     add(isDescriptor ? .descriptors : .process, tag, entity.name, metric, entity.track, index)
                 }
-            case .slab: add(.slab, tag, entity.name, Metrics.Metric(what: "slab cache", unit: .bytes, floor: Metrics.megabyte), entity.track, 0)
+            case .slab:
+                let isReclaimable = SlabCaches.isReclaimable(entity.name), before = list.count
+                add(.slab, tag, entity.name, Metrics.Metric(what: isReclaimable ? "slab cache, reclaimable" : "slab cache", unit: .bytes, floor: Metrics.megabyte), entity.track, 0)
+                if list.count > before { list[before].isReclaimable = isReclaimable }
             case .group:
                 for (index, group) in Metrics.group.enumerated() {
                     add(.kernel, tag, "control group \(entity.name)", Metrics.Metric(what: group.what, unit: .bytes, floor: Metrics.megabyte), entity.track, index)
