@@ -21,10 +21,6 @@
 #include "booking.h"
 #include "libc_versions.h"
 
-#define EXPORT __attribute__((visibility("default")))
-#define FRAME ((uintptr_t)__builtin_frame_address(0))
-#define CALLER ((uintptr_t)__builtin_return_address(0))
-
 extern const char allocator_own_file[]; /* the library's name */
 extern const char allocator_file[];     /* how the allocator's begins */
 
@@ -56,7 +52,7 @@ static inline void *allocator_function(const char *name, void **found) {
 #define ALLOCATE(block, bytes, call, reason) \
     do { \
         struct hook hook; \
-        bool entered = allocator_enter(&hook, FRAME, CALLER, true); \
+        bool entered = allocator_enter(&hook, HOOK_FRAME, HOOK_CALLER, true); \
         (block) = (call); \
         if (entered) { \
             if (likely((block) != NULL)) heapsum_booking.allocation(&hook, (block), (bytes)); \
@@ -68,7 +64,7 @@ static inline void *allocator_function(const char *name, void **found) {
 #define FREE(block, call) \
     do { \
         struct hook hook; \
-        bool entered = (block) != NULL && allocator_enter(&hook, FRAME, CALLER, false); \
+        bool entered = (block) != NULL && allocator_enter(&hook, HOOK_FRAME, HOOK_CALLER, false); \
         if (entered) heapsum_booking.free(&hook, (block)); \
         call; \
         if (entered) heapsum_booking.leave(&hook); \
@@ -78,18 +74,14 @@ static inline void *allocator_function(const char *name, void **found) {
 #define REALLOCATE(moved, block, bytes, call, frees) \
     do { \
         struct hook hook; \
-        if (!allocator_enter(&hook, FRAME, CALLER, true)) { \
-            (moved) = (call); \
-        } else if ((block) == NULL) { \
-            (moved) = (call); \
-            if ((moved) != NULL) heapsum_booking.allocation(&hook, (moved), (bytes)); \
-            else heapsum_booking.failed(errno); \
-            heapsum_booking.leave(&hook); \
-        } else { \
-            struct reallocation old = heapsum_booking.realloc_begin(&hook, (block)); \
-            (moved) = (call); \
-            bool freed = (frees) && (moved) == NULL && (bytes) == 0; \
-            heapsum_booking.realloc_end(&hook, &old, (moved), (bytes), freed); \
+        struct reallocation old = {0}; \
+        bool entered = allocator_enter(&hook, HOOK_FRAME, HOOK_CALLER, true); \
+        if (entered && (block) != NULL) old = heapsum_booking.realloc_begin(&hook, (block)); \
+        (moved) = (call); \
+        if (entered) { \
+            bool freed = (frees) && (block) != NULL && (moved) == NULL && (bytes) == 0; \
+            if ((block) != NULL) heapsum_booking.realloc_end(&hook, &old, (moved), (bytes), freed); \
+            else if ((moved) != NULL) heapsum_booking.allocation(&hook, (moved), (bytes)); \
             if ((moved) == NULL && !freed) heapsum_booking.failed(errno); \
             heapsum_booking.leave(&hook); \
         } \

@@ -25,7 +25,7 @@ EXPORT void *rallocx(void *block, size_t bytes, int flags) {
 EXPORT size_t xallocx(void *block, size_t bytes, size_t extra, int flags) {
     NEXT(size_t (*)(void *, size_t, size_t, int), xallocx);
     struct hook hook;
-    if (block == NULL || !allocator_enter(&hook, FRAME, CALLER, true)) return real(block, bytes, extra, flags);
+    if (block == NULL || !allocator_enter(&hook, HOOK_FRAME, HOOK_CALLER, true)) return real(block, bytes, extra, flags);
     struct reallocation old = heapsum_booking.realloc_begin(&hook, block);
     size_t held = real(block, bytes, extra, flags);
     bool resized = held >= bytes;

@@ -3,12 +3,9 @@
  * (tc_malloc_size, tc_nallocx, tc_mallinfo) is not interposed.
  */
 #include "allocator.h"
+#include "next.h"
 
 const char allocator_own_file[] = "libheapsum-tcmalloc.so", allocator_file[] = "libtcmalloc";
-
-/* std::nothrow_t and std::align_val_t, as the ABI passes them. */
-typedef const void *nothrow_t;
-typedef size_t align_val_t;
 
 #define MAKE(name, parameters, bytes, arguments) \
     EXPORT void *name parameters { \

@@ -3,15 +3,12 @@
  */
 #include "booking.h"
 
-#include "atomics.h"
 #include "marks.h"
-#include "next.h"
 #include "start.h"
 #include "unwind.h"
 
 static bool enter(struct hook *hook, uintptr_t frame, uintptr_t caller, bool allocates) {
-    if (unlikely(!next_known()) && !start_next()) return false; /* within dlsym, at the program's first allocation of all */
-    if (!hook_enter(hook, frame, caller)) return false;
+    if (start_is_early() || !hook_enter(hook, frame, caller)) return false;
     if (allocates) hook_stack(hook);
     return true;
 }

@@ -16,7 +16,6 @@
 #include "next.h"
 #include "start.h"
 
-#define EXPORT __attribute__((visibility("default")))
 
 /* A module may go: its addresses will mean something else. */
 EXPORT int dlclose(void *library) {

@@ -11,6 +11,12 @@
 #include "thread.h"
 #include "tree.h"
 
+#define EXPORT __attribute__((visibility("default")))
+
+/* Of the hook that names them: its frame, whose caller's frame pointer and return address lie there; and where it returns to. */
+#define HOOK_FRAME ((uintptr_t)__builtin_frame_address(0))
+#define HOOK_CALLER ((uintptr_t)__builtin_return_address(0))
+
 /* One hook under way, on its own stack frame. */
 struct hook {
     uint32_t level; /* 0, or the number of hooks that a signal handler interrupted */

@@ -15,22 +15,20 @@
 #include "start.h"
 #include "unwind.h"
 
-#define EXPORT __attribute__((visibility("default")))
-#define FRAME ((uintptr_t)__builtin_frame_address(0))
-#define ENTER(hook) hook_enter(&(hook), FRAME, (uintptr_t)__builtin_return_address(0))
+#define ENTER(hook) hook_enter(&(hook), HOOK_FRAME, HOOK_CALLER)
 
 /* Books what the next function makes: from the stack, which is found before the call, to the slot, behind it. `reason` is of a failure. */
 #define ALLOCATE(block, bytes, early, call, reason) \
     do { \
-        if (likely(hook_enter_plainly(FRAME))) { \
-            uint32_t stack = unwind_plainly(FRAME); \
+        if (likely(hook_enter_plainly(HOOK_FRAME))) { \
+            uint32_t stack = unwind_plainly(HOOK_FRAME); \
             (block) = (call); \
             if (likely((block) != NULL)) book_plain_allocation((block), (bytes), stack); \
             else marks_failed(reason); \
             hook_leave_plainly(); \
             break; \
         } \
-        if (is_early()) { \
+        if (start_is_early()) { \
             (block) = (early); \
             break; \
         } \
@@ -44,9 +42,6 @@
             hook_leave(&hook); \
         } \
     } while (0)
-
-/* dlsym's own allocations come before the next functions are known. */
-static inline bool is_early(void) { return unlikely(!next_known()) && !start_next(); }
 
 EXPORT void *malloc(size_t bytes) {
     void *block;
@@ -98,14 +93,14 @@ EXPORT void *pvalloc(size_t bytes) {
 #define FREE(block, real) \
     do { \
         if ((block) == NULL || unlikely(arena_owns(block))) return; \
-        if (likely(hook_enter_plainly(FRAME))) { \
+        if (likely(hook_enter_plainly(HOOK_FRAME))) { \
             book_plain_free(block); \
             real; \
             hook_leave_plainly(); \
             return; \
         } \
         struct hook hook; \
-        bool entered = !is_early() && ENTER(hook); \
+        bool entered = !start_is_early() && ENTER(hook); \
         if (entered) book_free(&hook, (block)); \
         real; \
         if (entered) hook_leave(&hook); \
@@ -133,11 +128,11 @@ static void *move_from_arena(void *block, size_t bytes) {
 /* Shared by realloc and reallocarray, whose frames these are. */
 static inline __attribute__((always_inline)) void *reallocate(void *block, size_t bytes) {
     if (block != NULL && unlikely(arena_owns(block))) return move_from_arena(block, bytes);
-    struct hook hook = {.frame = FRAME};
-    if (likely(hook_enter_plainly(FRAME))) {
-        hook.stack = unwind_plainly(FRAME);
+    struct hook hook = {.frame = HOOK_FRAME};
+    if (likely(hook_enter_plainly(HOOK_FRAME))) {
+        hook.stack = unwind_plainly(HOOK_FRAME);
     } else {
-        if (is_early()) return arena_allocate(bytes, 16);
+        if (start_is_early()) return arena_allocate(bytes, 16);
         if (!ENTER(hook)) return next.realloc(block, bytes);
         hook_stack(&hook);
     }

@@ -19,21 +19,17 @@
 #include "marks.h"
 #include "next.h"
 
-#define EXPORT __attribute__((visibility("default")))
-#define FRAME ((uintptr_t)__builtin_frame_address(0))
-#define CALLER ((uintptr_t)__builtin_return_address(0))
-
 /* The next operator, found at its first call. Without one (nobody linked a C++ runtime, yet somebody calls) malloc and free do. */
 #define NEXT(type, name) \
     static struct next_operator found; \
-    __typeof__(type) real = (__typeof__(type))next_operator(#name, &found, CALLER)
+    __typeof__(type) real = (__typeof__(type))next_operator(#name, &found, HOOK_CALLER)
 
 #define NEW(name, parameters, arguments) \
     EXPORT void *name parameters { \
         NEXT(void *(*)parameters, name); \
         if (unlikely(real == NULL)) return malloc(bytes); \
         struct hook hook; \
-        if (likely(!found.brings_own) || !hook_enter(&hook, FRAME, CALLER)) { \
+        if (likely(!found.brings_own) || !hook_enter(&hook, HOOK_FRAME, HOOK_CALLER)) { \
             void *block = real arguments; \
             __asm__ volatile("" ::: "memory"); /* no tail call: our frame tells the unwinder what to leave out */ \
             return block; \
@@ -63,7 +59,7 @@ NEW(_ZnamSt11align_val_tRKSt9nothrow_t, (size_t bytes, align_val_t alignment, no
             return; \
         } \
         struct hook hook; \
-        if (likely(!found.brings_own) || block == NULL || !hook_enter(&hook, FRAME, CALLER)) { \
+        if (likely(!found.brings_own) || block == NULL || !hook_enter(&hook, HOOK_FRAME, HOOK_CALLER)) { \
             real arguments; \
             return; \
         } \

@@ -22,7 +22,6 @@
 #include "options.h"
 #include "start.h"
 
-#define EXPORT __attribute__((visibility("default")))
 
 /* A filter's answer for one system call; 0, which kills, where it makes no sense. */
 static uint32_t answer(const struct sock_fprog *program, const struct seccomp_data *data) {

@@ -19,7 +19,6 @@
 #include "start.h"
 #include "thread.h"
 
-#define EXPORT __attribute__((visibility("default")))
 
 uint32_t marks_pauses, marks_ever_paused;
 static uint64_t last_dump_bytes;   /* live when the last dump was written */

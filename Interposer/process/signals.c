@@ -24,7 +24,6 @@
 #include "options.h"
 #include "start.h"
 
-#define EXPORT __attribute__((visibility("default")))
 
 static uint32_t ours; /* our handler is in the kernel's table */
 /* The program's action for the dump signal, as it believes it to stand. Two, so that a handler reads a whole one while another is set. */

@@ -6,8 +6,14 @@
 
 #include <stdbool.h>
 
+#include "atomics.h"
+#include "next.h"
+
 /* Finds the next functions, where they are not known yet; false inside of dlsym's own calls, which the arena serves. */
 bool start_next(void);
+
+/* Whether this call is one of those: dlsym's own allocations come before the next functions are known. */
+static inline bool start_is_early(void) { return unlikely(!next_known()) && !start_next(); }
 
 /*
  * Called by a hook while nothing is recorded: makes the image where it is time.

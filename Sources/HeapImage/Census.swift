@@ -125,14 +125,20 @@ extension HeapImage {
         }
     }
 
+    /// Nanoseconds from the recording's start to a moment of CLOCK_MONOTONIC, which is now unless it is given; 0 for one before it.
+    func nanosecondsSinceStart(_ monotonicNanoseconds: UInt64? = nil) -> UInt64 {
+        var now = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &now)
+        let moment = monotonicNanoseconds ?? (UInt64(clamping: now.tv_sec) &* 1_000_000_000 &+ UInt64(clamping: now.tv_nsec))
+        return moment > header.started_monotonic_ns ? moment - header.started_monotonic_ns : 0
+    }
+
     /// When the program stood as the image has it.
     private func moment(_ census: Census, _ threads: [ThreadRecord]) -> UInt64 {
         if let writing = writingNanoseconds, writing.ended > 0 { return writing.ended }
         if kind == .running && presence == .running {
-            var now = timespec()
-            clock_gettime(CLOCK_MONOTONIC, &now)
-            let nanoseconds = UInt64(clamping: now.tv_sec) &* 1_000_000_000 &+ UInt64(clamping: now.tv_nsec)
-            if nanoseconds > header.started_monotonic_ns { return nanoseconds - header.started_monotonic_ns }
+            let now = nanosecondsSinceStart()
+            if now > 0 { return now }
         }
         // A program that is gone: the last thing that it is known to have done.
         var tick: UInt32 = 0

@@ -72,7 +72,7 @@ extension HeapImage {
 
     private func pack(into out: NewFile, _ options: PackOptions) throws -> PackSummary {
         let running = kind == .running && presence == .running
-        let began = sinceStart()
+        let began = nanosecondsSinceStart()
 
         // The marks keep their place, behind the header.
         var marks = rawMarks()
@@ -118,10 +118,9 @@ extension HeapImage {
         if marks.isEmpty { header.flags &= ~HEAP_FLAG_MARKS.rawValue }
         if options.names != nil || hasNames { header.flags |= HEAP_FLAG_NAMES.rawValue }
         if kind == .running {
-            let ended = options.endedMonotonicNanoseconds.map { $0 > header.started_monotonic_ns ? $0 - header.started_monotonic_ns : 0 }
-            let last = max(census.momentNanoseconds, ended ?? 0)
+            let last = max(census.momentNanoseconds, options.endedMonotonicNanoseconds.map { nanosecondsSinceStart($0) } ?? 0)
             header.began_ns = running ? began : last
-            header.ended_ns = running ? sinceStart() : last
+            header.ended_ns = running ? nanosecondsSinceStart() : last
         }
         header.state = (options.state ?? effectiveState).rawValue
         if let status = options.exitStatus { header.exit_status = status }
@@ -155,14 +154,6 @@ extension HeapImage {
                 attempt += 1
             }
         }
-    }
-
-    /// Nanoseconds since the recording's start, by this machine's clock.
-    private func sinceStart() -> UInt64 {
-        var now = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &now)
-        let nanoseconds = UInt64(clamping: now.tv_sec) &* 1_000_000_000 &+ UInt64(clamping: now.tv_nsec)
-        return nanoseconds > header.started_monotonic_ns ? nanoseconds - header.started_monotonic_ns : 0
     }
 
     /// Copies a section, and puts behind it what `more` makes of its size.

@@ -6,14 +6,18 @@ import Glibc
 import Symbols
 import SystemPackage
 
-/// The libraries to preload beside libheapsum.so into a program, each for an allocator that it is dynamically linked with.
+/// What to preload into a program: libheapsum.so, and the library for an allocator that the program is dynamically linked with.
 ///
-/// - Parameter library: libheapsum.so, which they lie beside.
-func allocatorLibraries(for program: FilePath, beside library: FilePath) -> [FilePath] {
+/// - Parameter library: libheapsum.so, which the others lie beside.
+func preloadedLibraries(_ library: FilePath, for program: FilePath) -> [FilePath] {
+    [library, allocatorLibrary(for: program, beside: library)].compactMap { $0 }
+}
+
+private func allocatorLibrary(for program: FilePath, beside library: FilePath) -> FilePath? {
     let known = [(allocator: "libjemalloc.so", name: "libheapsum-jemalloc.so"), (allocator: "libtcmalloc", name: "libheapsum-tcmalloc.so")]
         .map { (allocator: $0.allocator, own: library.removingLastComponent().appending($0.name)) }
         .filter { $0.own.isAccessible(R_OK) }
-    if known.isEmpty { return [] }
+    if known.isEmpty { return nil }
     func own(for object: FilePath) -> FilePath? {
         guard let name = object.lastComponent?.string else { return nil }
         return known.first { name.hasPrefix($0.allocator) }?.own
@@ -24,8 +28,8 @@ func allocatorLibraries(for program: FilePath, beside library: FilePath) -> [Fil
         let own = own(for: object),
         // One of another version or with names of its own (je_mallocx) would leave some of ours without a next in line.
         let wanted = exportedNames(own), let offered = exportedNames(object), wanted.isSubset(of: offered)
-    else { return [] }
-    return [own]
+    else { return nil }
+    return own
 }
 
 private func exportedNames(_ path: FilePath) -> Set<String>? {

@@ -48,9 +48,12 @@ package struct RecordingOptions {
     }
 }
 
+/// What a value of LD_PRELOAD names.
+func preloadEntries(_ value: String?) -> [String] { (value ?? "").split(whereSeparator: { $0 == ":" || $0 == " " }).map(String.init) }
+
 /// The value of LD_PRELOAD: the libraries before what was there, and once.
 package func preloadValue(libraries: [String], existing: String?) -> String {
-    let others = (existing ?? "").split(whereSeparator: { $0 == ":" || $0 == " " }).map(String.init).filter { !libraries.contains($0) }
+    let others = preloadEntries(existing).filter { !libraries.contains($0) }
     return (libraries + others).joined(separator: ":")
 }
 

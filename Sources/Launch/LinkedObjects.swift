@@ -29,7 +29,7 @@ func linkedObject(of program: FilePath, preloaded: String?, libraryPath: String?
         if next > 1 && isWanted(path) { return path }
         guard let object = DynamicObject(path) else { continue }
         if next == 1 {
-            for name in (preloaded ?? "").split(whereSeparator: { $0 == ":" || $0 == " " }) { add(String(name), object, inherited) }
+            for name in preloadEntries(preloaded) { add(name, object, inherited) }
         }
         for name in object.needed { add(name, object, inherited) }
     }
@@ -65,8 +65,7 @@ struct DynamicObject {
         guard let dynamic else { return nil }
         var names: (address: UInt64, size: UInt64) = (0, 0)
         var entries: [(tag: UInt64, value: UInt64)] = []
-        for at in stride(from: UInt64(0), to: UInt64(dynamic.count), by: 16) {
-            guard let tag = dynamic.integer(at: at, UInt64.self), let value = dynamic.integer(at: at + 8, UInt64.self), tag != 0 else { break }
+        for (tag, value) in dynamicEntries(dynamic) {
             switch tag {
             case 5: names.address = value // DT_STRTAB
             case 10: names.size = value // DT_STRSZ
@@ -99,9 +98,19 @@ struct DynamicObject {
     }
 }
 
+/// The entries of a dynamic section, up to the one that ends it or to what was read.
+func dynamicEntries(_ bytes: [UInt8]) -> [(tag: UInt64, value: UInt64)] {
+    var entries: [(tag: UInt64, value: UInt64)] = []
+    for at in stride(from: UInt64(0), to: UInt64(bytes.count), by: 16) {
+        guard let tag = bytes.integer(at: at, UInt64.self), let value = bytes.integer(at: at + 8, UInt64.self), tag != 0 else { break } // DT_NULL
+        entries.append((tag, value))
+    }
+    return entries
+}
+
 /// Finds objects by their names, as the loader does.
 private struct ObjectSearch {
-    private let libraryPath: [FilePath]
+    private let listed: [FilePath] // in LD_LIBRARY_PATH
     private lazy var cache = LoaderCache(file: "/etc/ld.so.cache")
     private static let defaults: [FilePath] = {
         #if arch(x86_64)
@@ -113,14 +122,14 @@ private struct ObjectSearch {
     }()
 
     init(libraryPath: String?) {
-        self.libraryPath = (libraryPath ?? "").split(whereSeparator: { $0 == ":" || $0 == ";" }).map { FilePath(String($0)) }
+        listed = (libraryPath ?? "").split(whereSeparator: { $0 == ":" || $0 == ";" }).map { FilePath(String($0)) }
     }
 
     mutating func find(_ name: String, neededBy object: DynamicObject, inherited: [FilePath]) -> FilePath? {
         func isThere(_ path: FilePath) -> Bool { path.isAccessible(R_OK) }
         if name.utf8.contains(UInt8(ascii: "/")) { return isThere(FilePath(name)) ? FilePath(name) : nil }
         guard let file = FilePath.Component(name) else { return nil }
-        for directory in object.ownPaths(inherited) + libraryPath + object.runpath {
+        for directory in object.ownPaths(inherited) + listed + object.runpath {
             let path = directory.appending(file)
             if isThere(path) { return path }
         }

@@ -39,7 +39,7 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
         // As execvp does where the kernel knows nothing of a file: the shell, with the file's path.
         request.arguments = [strdup("/bin/sh"), script.withPlatformString { strdup($0) }] + request.arguments.dropFirst()
     }
-    let libraries = [library] + allocatorLibraries(for: program.loaded, beside: library)
+    let libraries = preloadedLibraries(library, for: program.loaded)
     let preload = ("LD_PRELOAD", preloadValue(libraries: libraries.map(\.string), existing: variable("LD_PRELOAD")))
 
     if request.replaces {
@@ -98,7 +98,7 @@ package func setupText(_ kind: PrintKind, _ request: RecordRequest) throws(Launc
         // A unit's name is no program as a rule; but where it is one, what is known of it is said now.
         if let name = words.first, let found = try? resolveProgram(findProgram(FilePath(name), searchPath: variable("PATH"))) {
             try checkRecordable(found.loaded)
-            libraries += allocatorLibraries(for: found.loaded, beside: library)
+            libraries = preloadedLibraries(library, for: found.loaded)
         }
     }
     return printed(kind, options: request.options, output: request.output?.absolute, libraries: libraries, words: words)

@@ -121,12 +121,8 @@ private func isPie(_ head: [UInt8], _ path: FilePath, _ dynamic: (offset: UInt64
     guard dynamic.size <= 1 << 16, let file = try? openToRead(path) else { return false }
     defer { try? file.close() }
     guard let entries = try? readBytes(file, at: dynamic.offset, count: Int(dynamic.size)) else { return false }
-    for at in stride(from: UInt64(0), to: UInt64(entries.count), by: 16) {
-        guard let tag = entries.integer(at: at, UInt64.self), let value = entries.integer(at: at &+ 8, UInt64.self) else { break }
-        if tag == 0 { break } // DT_NULL
-        if tag == 0x6FFF_FFFB { return value & 0x0800_0000 != 0 } // DT_FLAGS_1, DF_1_PIE
-    }
-    return false
+    let flags = dynamicEntries(entries).first { $0.tag == 0x6FFF_FFFB }?.value ?? 0 // DT_FLAGS_1
+    return flags & 0x0800_0000 != 0 // DF_1_PIE
 }
 
 extension [UInt8] {

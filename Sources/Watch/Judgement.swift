@@ -15,9 +15,9 @@ extension Examination {
         var track: Track
         var metric: Int
         var memory: MemoryClass?
-        /// What the kernel gives back when memory is short: it may grow for months, and leaks nothing.
-        var isReclaimable = false
 
+        /// What the kernel gives back when memory is short: it may grow for months, and leaks nothing.
+        var isReclaimable: Bool { kind == .slab && SlabCaches.isReclaimable(name) }
         var values: [Double] { track.values[metric] }
         var range: Double { track.highest[metric] - track.lowest[metric] }
     }
@@ -78,9 +78,8 @@ extension Examination {
                     add(isDescriptor ? .descriptors : .process, tag, entity.name, metric, entity.track, index)
                 }
             case .slab:
-                let isReclaimable = SlabCaches.isReclaimable(entity.name), before = list.count
-                add(.slab, tag, entity.name, Metrics.Metric(what: isReclaimable ? "slab cache, reclaimable" : "slab cache", unit: .bytes, floor: Metrics.megabyte), entity.track, 0)
-                if list.count > before { list[before].isReclaimable = isReclaimable }
+                let what = SlabCaches.isReclaimable(entity.name) ? "slab cache, reclaimable" : "slab cache"
+                add(.slab, tag, entity.name, Metrics.Metric(what: what, unit: .bytes, floor: Metrics.megabyte), entity.track, 0)
             case .group:
                 for (index, group) in Metrics.group.enumerated() {
                     add(.kernel, tag, "control group \(entity.name)", Metrics.Metric(what: group.what, unit: .bytes, floor: Metrics.megabyte), entity.track, index)

@@ -138,6 +138,7 @@ async def zooms(page):
     await page.until("location.hash.includes('zoom=')", "a click zooms")
     crumbs = await page.evaluate("[...document.querySelectorAll('.crumbs li')].map(each => each.textContent)")
     rows = report("pool")["rows"]
+    check(crumbs[-1] in ("main", "handle_request"), f"the way there: {crumbs}")
     check(crumbs[0] == "all" and any([function(frame) or "?" for frame in reversed(row["frames"])][:len(crumbs) - 1] == crumbs[1:] for row in rows), f"the way there: {crumbs}")
     rows = [row for row in rows if row["bytes"] > 0 and crumbs[-1] in [function(frame) for frame in row["frames"]]]
     check(await count(page) == (len(rows), sum(row["bytes"] for row in rows)), f"within {crumbs[-1]}")

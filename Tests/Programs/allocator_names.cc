@@ -18,18 +18,8 @@
 #include <jemalloc/jemalloc.h>
 #endif
 
-static void *volatile kept[2000];
-static int kept_count;
-
-#define LEAVE(name, make, give_back) \
-    __attribute__((noinline)) static void *make_##name() { void *block = make; std::memset(block, 1, 64); return block; } \
-    static void run_##name() { \
-        for (int i = 0; i < 10; i++) { \
-            kept[kept_count++] = make_##name(); \
-            void *block = make_##name(); \
-            give_back; \
-        } \
-    }
+#define LEFT_OF_EACH 10
+#include "leave.h"
 
 #ifdef TCMALLOC
 static void *aligned() { void *block = nullptr; return tc_posix_memalign(&block, 64, 72) == 0 ? block : nullptr; }

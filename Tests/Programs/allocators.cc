@@ -40,18 +40,8 @@ int posix_memalign(void **to, std::size_t alignment, std::size_t bytes) { return
 
 struct alignas(64) Wide { char bytes[64]; };
 struct Block { char bytes[72]; };
-static void *volatile kept[2000];
-static int kept_count;
-
-#define LEAVE(name, make, give_back) \
-    __attribute__((noinline)) static void *make_##name() { void *block = make; std::memset(block, 1, 64); return block; } \
-    static void run_##name() { \
-        for (int i = 0; i < 100; i++) { \
-            kept[kept_count++] = make_##name(); \
-            void *block = make_##name(); \
-            give_back; \
-        } \
-    }
+#define LEFT_OF_EACH 100
+#include "leave.h"
 
 static void *by_posix_memalign() { void *block = nullptr; return posix_memalign(&block, 64, 72) == 0 ? block : nullptr; }
 LEAVE(malloc, malloc(72), free(block))

@@ -64,7 +64,7 @@ struct WildcardPattern: Sendable {
     init(_ text: String) {
         pattern = Array(text.utf8)
         beginning = pattern.prefix { $0 != UInt8(ascii: "*") && $0 != UInt8(ascii: "?") }
-        exact = pattern.contains { $0 == UInt8(ascii: "*") || $0 == UInt8(ascii: "?") } ? nil : text
+        exact = beginning.count == pattern.count ? text : nil
     }
 
     func matches(_ name: String) -> Bool {

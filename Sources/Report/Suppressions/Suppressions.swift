@@ -94,8 +94,8 @@ private struct SuppressibleFrames {
     /// Rules by the one function that their anchor names, and those whose anchor has wildcards.
     private var exact: [String: [Int]] = [:]
     private var wild: [Int] = []
-    /// Rules whose anchor is a module, with wildcards, and which of them are of a module's path: there are few of these.
-    private var modules: [Int] = []
+    /// Rules whose anchor is a module, and which of them are of a module's path: there are few of these.
+    private var modules: [(rule: Int, pattern: WildcardPattern)] = []
     private var ofModule: [String: [Int]] = [:]
     private let searches: [Int]
     /// Rules whose anchor may be the allocation function, which is in no stack here: they are of any.
@@ -111,8 +111,8 @@ private struct SuppressibleFrames {
             if case .function(let pattern, let demangled) = anchor, let name = pattern.exact {
                 exact[name, default: []].append(index)
                 if let demangled, demangled != name { exact[demangled, default: []].append(index) }
-            } else if case .module = anchor {
-                modules.append(index)
+            } else if case .module(let pattern) = anchor {
+                modules.append((index, pattern))
             } else {
                 wild.append(index)
             }
@@ -152,9 +152,7 @@ private struct SuppressibleFrames {
 
     private mutating func rulesAnchored(inModule path: String) -> [Int] {
         if let known = ofModule[path] { return known }
-        let found = modules.filter { index in
-            if case .module(let pattern) = rules[index].anchor { pattern.matches(path) } else { false }
-        }
+        let found = modules.filter { $0.pattern.matches(path) }.map(\.rule)
         ofModule[path] = found
         return found
     }
