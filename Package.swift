@@ -25,18 +25,18 @@ let package = Package(
         // The format, as the interposer's C header has it.
         .systemLibrary(name: "CHeapImage", path: "Interposer/include"),
 
-        // What all tools say alike: the version, signals' names, sizes.
-        .target(name: "Common"),
-        .target(name: "HeapImage", dependencies: ["CHeapImage", system]),
+        // What all tools do alike: the version, signals' names, sizes, paths as text, the file that a report goes to.
+        .target(name: "Common", dependencies: [system]),
+        .target(name: "HeapImage", dependencies: ["CHeapImage", "Common", system]),
         // The libraries for DWARF, compressed sections and mangled names.
         .systemLibrary(name: "CSymbols", path: "Sources/CSymbols"),
-        .target(name: "Symbols", dependencies: ["CSymbols", system]),
-        .target(name: "Reduce", dependencies: ["HeapImage"]),
+        .target(name: "Symbols", dependencies: ["CSymbols", "Common", system]),
+        .target(name: "Reduce", dependencies: ["Common", "HeapImage"]),
         // Whether a number grows, how fast, and how sure that is.
         .target(name: "Trend"),
         // What other tools and the kernel log of allocations, into the same reduction.
         .systemLibrary(name: "CLogs", path: "Sources/CLogs"),
-        .target(name: "Logs", dependencies: ["CLogs", "HeapImage", "Reduce", system]),
+        .target(name: "Logs", dependencies: ["CLogs", "Common", "HeapImage", "Reduce", system]),
         // Which process grows, or is it the kernel: samples of /proc, their files, and what they show.
         .target(name: "Watch", dependencies: ["Common", "Page", "Report", "Trend", system]),
         // HTML pages in one file: their style and scripts, which are built in, and the data that goes with them.
@@ -46,12 +46,12 @@ let package = Package(
         .systemLibrary(name: "CLaunch", path: "Sources/CLaunch"),
         .target(name: "Launch", dependencies: ["CHeapImage", "CLaunch", "Common", "HeapImage", "Symbols", system]),
 
-        // Tools that have commands, and need none.
-        .target(name: "Commands", dependencies: [argumentParser]),
+        // How a tool reads its words and ends; tools that have commands, and need none.
+        .target(name: "Commands", dependencies: ["Common", argumentParser, system]),
         .executableTarget(name: "heapsum", dependencies: ["Commands", "Common", "HeapImage", "Logs", "Reduce", "Report", "Symbols", argumentParser]),
         .executableTarget(name: "heaprun", dependencies: ["Common", "Launch", argumentParser]),
-        .executableTarget(name: "heapdump", dependencies: ["Common", "Launch", argumentParser]),
-        .executableTarget(name: "gensyms", dependencies: ["Common", "Symbols", argumentParser]),
+        .executableTarget(name: "heapdump", dependencies: ["Commands", "Common", "Launch", argumentParser]),
+        .executableTarget(name: "gensyms", dependencies: ["Commands", "Common", "Symbols", argumentParser, system]),
         .executableTarget(name: "heapwatch", dependencies: ["CLaunch", "Commands", "Common", "Launch", "Report", "Watch", argumentParser, system]),
 
         // Images for the benchmarks, of any number of blocks and stacks.

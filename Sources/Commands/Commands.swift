@@ -3,17 +3,55 @@
 // if it were a tool called heapsum-COMMAND, and scripts/install-completions puts them together.
 
 import ArgumentParser
+import Common
+import Glibc
+import SystemPackage
 
 /// Runs the command that the first word names, or else the tool itself; `help COMMAND` is the command's `--help`.
 package func runTool(_ tool: any ParsableCommand.Type, commands: [String: any ParsableCommand.Type]) {
-    let words = Array(CommandLine.arguments.dropFirst())
+    let words = commandWords()
     if words.first == "help" {
-        (words.dropFirst().first.flatMap { commands[$0] } ?? tool).main(["--help"])
+        run(words.dropFirst().first.flatMap { commands[$0] } ?? tool, ["--help"])
     } else if let command = words.first.flatMap({ commands[$0] }) {
         let wantsCompletions = words.dropFirst().first?.hasPrefix("--generate-completion-script") == true
-        (wantsCompletions ? command.completed : command).main(Array(words.dropFirst()))
+        run(wantsCompletions ? command.completed : command, Array(words.dropFirst()))
     } else {
-        tool.main(words)
+        run(tool, words)
+    }
+}
+
+/// Runs a tool that has no commands.
+package func runTool(_ tool: any ParsableCommand.Type) { run(tool, commandWords()) }
+
+// As the parser's own `main`, but that help which can't be written is a failure like any other output's, and words that
+// are no text are shown as elsewhere.
+private func run(_ tool: any ParsableCommand.Type, _ words: [String]) -> Never {
+    holdStandardDescriptors()
+    do {
+        var command = try tool.parseAsRoot(words)
+        try command.run()
+        exit(0)
+    } catch {
+        let status = tool.exitCode(for: error).rawValue, text = tool.fullMessage(for: error)
+        if status != 0 {
+            for line in text.split(separator: "\n", omittingEmptySubsequences: false) where !text.isEmpty { say(String(line)) }
+            exit(status)
+        }
+        expectClosedReaders()
+        if !text.isEmpty && !writeData(text) {
+            let failure = OutputError(path: "standard output", errno: Errno(rawValue: errno))
+            if !failure.isClosedReader { say("\(tool.configuration.commandName ?? "the tool"): \(failure)") }
+            exit(unwritableStatus)
+        }
+        exit(0)
+    }
+}
+
+// Started with one of them closed, the next file that is opened would take its number, and a report would go there. What
+// stands in for it can't be used, as what was closed can't, and is closed for whoever is started.
+private func holdStandardDescriptors() {
+    for number in STDIN_FILENO ... STDERR_FILENO where fcntl(number, F_GETFD) < 0 {
+        _ = open("/dev/null", (number == STDIN_FILENO ? O_WRONLY : O_RDONLY) | O_CLOEXEC)
     }
 }
 

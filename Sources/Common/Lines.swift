@@ -6,11 +6,11 @@ import Glibc
 /// stderr is no failure.
 package func say(_ text: String) { _ = writeLine(printable(text), to: STDERR_FILENO) }
 
-/// Writes a line of data on stdout, and says whether it is there whole.
+/// Writes a line of data on stdout, a path's bytes as they are, and says whether it is there whole.
 package func writeData(_ text: String) -> Bool { writeLine(text, to: STDOUT_FILENO) }
 
 private func writeLine(_ text: String, to descriptor: Int32) -> Bool {
-    var bytes = Array((text + "\n").utf8)[...]
+    var bytes = (text + "\n").pathBytes[...]
     while !bytes.isEmpty {
         let count = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
         if count < 0 && errno == EINTR { continue }

@@ -2,7 +2,7 @@
 // may hold anything. No name reaches a terminal as it came.
 
 /// Makes text fit for a terminal: what would move the cursor, change colours or turn the line's
-/// direction is shown as \n, \t, \xHH or \u{HHHH}, and a backslash as two.
+/// direction is shown as \n, \t, \xHH or \u{HHHH}, and a backslash as two. A path's byte that is no UTF-8 (`pathText`) is shown as \xHH too.
 package func printable(_ text: String) -> String {
     if text.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "\\") }) { return text }
     var result = ""
@@ -16,7 +16,8 @@ package func printable(_ text: String) -> String {
             result += "\\x" + (scalar.value < 16 ? "0" : "") + String(scalar.value, radix: 16)
         case 0x80 ..< 0xA0, 0x61C, 0x200B ... 0x200F, 0x2028 ... 0x202E, 0x2060 ... 0x206F, 0xFEFF, 0xFFF9 ... 0xFFFB:
             result += "\\u{" + String(scalar.value, radix: 16) + "}"
-        default: result.unicodeScalars.append(scalar)
+        default:
+            if let byte = scalar.pathByte { result += "\\x" + String(byte, radix: 16) } else { result.unicodeScalars.append(scalar) }
         }
     }
     return result

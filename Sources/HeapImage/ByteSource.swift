@@ -4,6 +4,7 @@
 // it is read, and a mapping would answer that with SIGBUS; and a running image is sparse, so that
 // touching a hole would give it memory. This file is one of the few that hold raw pointers.
 
+import Common
 import Glibc
 import SystemPackage
 
@@ -57,7 +58,7 @@ package final class FileSource: ByteSource {
     /// pipe can't be read at an offset.
     package convenience init(path: String) throws(Errno) {
         // O_NONBLOCK: opening a FIFO without a writer would wait for ever.
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
+        let descriptor = path.withPath { open($0, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) }
         guard descriptor >= 0 else { throw Errno(rawValue: errno) }
         try self.init(takingOver: descriptor, name: path)
     }
@@ -90,8 +91,8 @@ package final class FileSource: ByteSource {
             guard descriptor >= 0 else { throw Errno(rawValue: errno) }
             return try FileSource(takingOver: descriptor, name: name)
         }
-        let directory = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
-        var template = Array("\(directory)/heapsum-XXXXXX".utf8CString)
+        let directory = environmentText("TMPDIR") ?? "/tmp"
+        var template = "\(directory)/heapsum-XXXXXX".pathCString
         let descriptor = mkstemp(&template)
         guard descriptor >= 0 else { throw Errno(rawValue: errno) }
         unlink(template)

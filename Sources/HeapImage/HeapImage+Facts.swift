@@ -2,6 +2,7 @@
 // own range: a number that can't be is shown as "unknown" rather than refused.
 
 import CHeapImage
+import Common
 import Glibc
 
 extension HeapImage {
@@ -58,7 +59,7 @@ extension HeapImage {
         var bytes = string(header.arguments, limit: 4 << 20)
         if bytes.last == 0 { bytes.removeLast() }
         if bytes.isEmpty { return [] }
-        return bytes.split(separator: 0, omittingEmptySubsequences: false).map { String(decoding: $0, as: UTF8.self) }
+        return bytes.split(separator: 0, omittingEmptySubsequences: false).map { pathText($0) }
     }
     /// Path of the module whose malloc is next in line.
     package var allocator: String { text(header.allocator, limit: 4096) }

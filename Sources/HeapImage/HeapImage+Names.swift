@@ -2,6 +2,7 @@
 // bounded here and escaped where they are shown, never before.
 
 import CHeapImage
+import Common
 import SystemPackage
 
 /// One loaded ELF file.
@@ -29,10 +30,10 @@ package struct Module: Hashable {
         return start <= end && from <= to ? from ..< to : 0 ..< 0
     }
 
-    package var pathText: String { String(decoding: path, as: UTF8.self) }
+    package var pathText: String { Common.pathText(path) }
     /// The path's last part.
     package var baseName: String {
-        path.split(separator: UInt8(ascii: "/")).last.map { String(decoding: $0, as: UTF8.self) } ?? ""
+        path.split(separator: UInt8(ascii: "/")).last.map { Common.pathText($0) } ?? ""
     }
 }
 
@@ -63,9 +64,9 @@ extension HeapImage {
         }
     }
 
-    /// The same as text, with what is not UTF-8 replaced.
+    /// The same as text, from which the bytes can be had again: see `pathText`.
     package func text(_ string: heap_string, limit: Int) -> String {
-        String(decoding: self.string(string, limit: limit), as: UTF8.self)
+        pathText(self.string(string, limit: limit))
     }
 
     /// All modules; entry 0 stands for "none", and the index is what frames say.

@@ -2,6 +2,7 @@
 // given its own name in the end without ever taking another file's place. Or it has no name ever, and is copied to an
 // open descriptor in the end.
 
+import Common
 import Glibc
 import SystemPackage
 
@@ -40,7 +41,7 @@ final class NewFile {
         for attempt in 0 ..< 1000 {
             // A name of our own can be in the way only where an earlier process of this number was killed.
             temporary = "\(path[..<name]).\(getpid()).\(attempt).heap-part"
-            descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+            descriptor = temporary.withPath { open($0, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600) }
             if descriptor >= 0 || errno != EEXIST { break }
         }
         guard descriptor >= 0 else { throw fail("can't be created") }
@@ -53,8 +54,8 @@ final class NewFile {
         self.position = position
         self.destination = destination
         buffer = .allocate(byteCount: chunkBytes, alignment: 64)
-        let directory = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
-        var template = Array("\(directory)/heapsum-XXXXXX".utf8CString)
+        let directory = environmentText("TMPDIR") ?? "/tmp"
+        var template = "\(directory)/heapsum-XXXXXX".pathCString
         descriptor = mkstemp(&template)
         guard descriptor >= 0 else { throw FileError(path: directory, what: "no temporary file can be made here", errno: Errno(rawValue: errno)) }
         unlink(template)
@@ -64,7 +65,7 @@ final class NewFile {
     deinit {
         if descriptor >= 0 {
             close(descriptor)
-            if destination == nil { unlink(temporary) }
+            if destination == nil { removeTemporary() }
         }
         buffer.deallocate()
     }
@@ -122,16 +123,16 @@ final class NewFile {
         guard closed == 0 || errno == EINTR else { throw abandon("can't be written") }
 
         // A hard link, unlike a rename, never takes the place of what is there.
-        if link(temporary, path) == 0 {
-            unlink(temporary)
+        if temporary.withPath({ from in path.withPath { link(from, $0) } }) == 0 {
+            removeTemporary()
             return
         }
         guard [EPERM, EOPNOTSUPP, ENOSYS, EMLINK, EACCES].contains(errno) else { throw abandon("can't be created") }
         // A file system without hard links: hold the name by a file that is ours, and rename over that.
-        let holder = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+        let holder = path.withPath { open($0, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600) }
         guard holder >= 0 else { throw abandon("can't be created") }
         close(holder)
-        guard rename(temporary, path) == 0 else { throw abandon("can't be created") }
+        guard temporary.withPath({ from in path.withPath { rename(from, $0) } }) == 0 else { throw abandon("can't be created") }
     }
 
     private func copy(to destination: CInt) throws(FileError) {
@@ -151,9 +152,11 @@ final class NewFile {
         }
     }
 
+    private func removeTemporary() { _ = temporary.withPath { unlink($0) } }
+
     private func abandon(_ what: String) -> FileError {
         let failure = fail(what)
-        unlink(temporary)
+        removeTemporary()
         return failure
     }
 }

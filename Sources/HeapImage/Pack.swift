@@ -5,6 +5,7 @@
 // (of strings, modules, nodes, stacks) stay what they were; names are added behind. The source is never changed.
 
 import CHeapImage
+import Common
 import Glibc
 import SystemPackage
 
@@ -59,7 +60,7 @@ extension HeapImage {
     @discardableResult
     package func pack(to path: String, options: PackOptions = PackOptions()) throws -> PackSummary {
         // Looked for first, since a large image takes a while; the rename decides.
-        if access(path, F_OK) == 0 { throw FileError(path: path, what: "can't be created", errno: .fileExists) }
+        if path.withPath({ access($0, F_OK) }) == 0 { throw FileError(path: path, what: "can't be created", errno: .fileExists) }
         return try pack(into: NewFile(path: path, position: UInt64(MemoryLayout<heap_header>.size)), options)
     }
 

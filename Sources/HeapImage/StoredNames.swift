@@ -5,6 +5,7 @@
 // read when they are asked for, once each, and their sum is bounded by section STRINGS.
 
 import CHeapImage
+import Common
 
 /// One function that a frame stands for.
 package struct StoredName: Equatable {
@@ -138,7 +139,7 @@ struct NameSection {
     private mutating func place(_ text: String?) -> heap_string {
         guard let text else { return heap_string() }
         if let place = places[text] { return place }
-        let bytes = Array(text.utf8.prefix(StoredNames.longestName))
+        let bytes = Array(text.pathBytes.prefix(StoredNames.longestName))
         guard let offset = UInt32(exactly: firstOffset + UInt64(strings.count)), UInt64(offset) + UInt64(bytes.count) <= UInt64(UInt32.max) else {
             leftOut += 1
             return heap_string()

@@ -19,7 +19,7 @@ private func allocatorLibrary(for program: FilePath, beside library: FilePath) -
         .filter { $0.own.isAccessible(R_OK) }
     if known.isEmpty { return nil }
     func own(for object: FilePath) -> FilePath? {
-        guard let name = object.lastComponent?.string else { return nil }
+        guard let name = object.lastComponent?.text else { return nil }
         return known.first { name.hasPrefix($0.allocator) }?.own
     }
     // A process has one allocator.
@@ -33,7 +33,7 @@ private func allocatorLibrary(for program: FilePath, beside library: FilePath) -
 }
 
 private func exportedNames(_ path: FilePath) -> Set<String>? {
-    guard let listing = try? SymbolListing(path: path.string) else { return nil }
+    guard let listing = try? SymbolListing(path: path.text) else { return nil }
     var names: Set<String> = []
     for symbol in listing.symbols where symbol.type == UInt8(ascii: "T") || symbol.type == UInt8(ascii: "W") {
         var name: [UInt8] = []

@@ -31,8 +31,8 @@ package struct RecordingOptions {
 
     /// The HEAPSUM_ variables to set. What wasn't asked for keeps the caller's value.
     package var variables: [(name: String, value: String)] {
-        var list = [("HEAPSUM_OUTPUT", output.string)]
-        if let runDirectory { list.append(("HEAPSUM_RUN_DIR", runDirectory.string)) }
+        var list = [("HEAPSUM_OUTPUT", output.text)]
+        if let runDirectory { list.append(("HEAPSUM_RUN_DIR", runDirectory.text)) }
         if let depth { list.append(("HEAPSUM_DEPTH", String(depth))) }
         if let signal { list.append(("HEAPSUM_SIGNAL", signal)) }
         if !only.isEmpty { list.append(("HEAPSUM_ONLY", only.joined(separator: ":"))) }
@@ -43,7 +43,7 @@ package struct RecordingOptions {
         if let maximumBytes { list.append(("HEAPSUM_MAX_SIZE", String(maximumBytes))) }
         if let dumpAtGrowth { list.append(("HEAPSUM_DUMP_AT_GROWTH", String(dumpAtGrowth))) }
         if dumpAtFailure { list.append(("HEAPSUM_DUMP_AT_FAILURE", "1")) }
-        if let messages { list.append(("HEAPSUM_MESSAGES", messages.string)) }
+        if let messages { list.append(("HEAPSUM_MESSAGES", messages.text)) }
         return list
     }
 }
@@ -71,7 +71,7 @@ package func environmentEntries(
         }
         next += 1
     }
-    return entries + set.map { Array("\($0.name)=\($0.value)".utf8CString) }
+    return entries + set.map { "\($0.name)=\($0.value)".pathCString }
 }
 
 /// A signal's number by name (`USR2`, `SIGUSR2`, any case), number, or `RTMIN+n` and `RTMAX-n`; 0 for `none`.

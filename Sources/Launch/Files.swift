@@ -6,6 +6,12 @@ import Glibc
 import SystemPackage
 
 extension FilePath {
+    /// The path that a text from `pathText` was; `init(_: String)` is for paths that are ours.
+    package init(text: String) { self = text.withPath { FilePath(platformString: $0) } }
+
+    /// To be shown, joined, and made a path of again: see `pathText`. (`string` loses what is no UTF-8.)
+    package var text: String { withPlatformString { pathText(cString: $0) } }
+
     /// `stat(2)`, following links.
     func status() throws(Errno) -> CInterop.Stat { try stat().rawValue }
 
@@ -38,6 +44,11 @@ extension FilePath {
     package func remove() throws(Errno) {
         guard withPlatformString({ unlink($0) }) == 0 else { throw Errno(rawValue: errno) }
     }
+}
+
+extension FilePath.Component {
+    /// As the whole path's.
+    package var text: String { withPlatformString { pathText(cString: $0) } }
 }
 
 /// Opens a file to read; the descriptor is close-on-exec.

@@ -3,6 +3,7 @@
 // that hasn't been packed first or been found to hold nothing.
 
 import CHeapImage
+import Common
 import Glibc
 import HeapImage
 import SystemPackage
@@ -93,7 +94,7 @@ extension Harvest {
                 if monotonicNanoseconds() - began > slice { return }
             case .atEnd(let ending, let moment):
                 if mapped.contains(image.inode) {
-                    let program = (try? HeapImage(path: image.path.string))?.programName ?? "?"
+                    let program = (try? HeapImage(path: image.path.text))?.programName ?? "?"
                     running.append((program, image.header.pid, image.path))
                     continue
                 }
@@ -110,12 +111,12 @@ extension Harvest {
                 if var result {
                     result.isRoot = isRoot
                     // Where images stay in the run directory, the running one was in the way of the right name.
-                    if output == place.path, rename(result.path.string, image.path.string) == 0 { result.path = image.path }
+                    if output == place.path, result.path.withPlatformString({ from in image.path.withPlatformString { rename(from, $0) } }) == 0 { result.path = image.path }
                     packed.append(result)
                 }
             } catch {
                 // Said once, at the end: by then there may be room for it.
-                if case .atEnd = gathering { problems.append("the image \(image.path.string) is left as it is: \(error)") }
+                if case .atEnd = gathering { problems.append("the image \(image.path.text) is left as it is: \(error)") }
             }
         }
     }
@@ -135,7 +136,7 @@ extension Harvest {
         // Lines begin with the library's own prefix; and each of a thousand children may have said the same.
         let prefix = Array("heapsum: ".utf8)
         for line in text.split(separator: UInt8(ascii: "\n")) {
-            let said = String(decoding: line.starts(with: prefix) ? line.dropFirst(prefix.count) : line, as: UTF8.self)
+            let said = pathText(line.starts(with: prefix) ? line.dropFirst(prefix.count) : line)
             if !messages.contains(said) { messages.append(said) }
         }
         try? path.remove()
@@ -159,7 +160,7 @@ extension Harvest {
                 // Its process ended while it made the image: nothing was booked.
                 try? path.remove()
             } else {
-                problems.append("\(path.string) has no heap image's header and is left as it is")
+                problems.append("\(path.text) has no heap image's header and is left as it is")
             }
         }
         return found.sorted { ImageAge($0.header) < ImageAge($1.header) }
@@ -179,7 +180,7 @@ private struct FoundImage {
 
 // Nil for a fork that only went on to exec or ended, holding nothing.
 private func pack(_ found: FoundImage, into output: FilePath, options: PackOptions) throws -> PackedImage? {
-    let image = try HeapImage(FileSource(path: found.path.string), presence: .gone)
+    let image = try HeapImage(FileSource(path: found.path.text), presence: .gone)
     let losses = image.losses
     if image.hasFlag(HEAP_FLAG_FORKED), losses.lost_allocations == 0, losses.ringless_events == 0,
         image.threads().allSatisfy({ $0.head == 0 && $0.uncommitted.isEmpty && $0.inFlight == nil })
@@ -188,12 +189,12 @@ private func pack(_ found: FoundImage, into output: FilePath, options: PackOptio
     }
     let program = image.programName
     let wanted = image.imageName.isEmpty ? ImageNames.image(program: program, processID: found.header.pid) : image.imageName
-    let summary = try image.pack(into: output.string, options: options) {
+    let summary = try image.pack(into: output.text, options: options) {
         // The first choice is the name that its dumps carry.
         $0 == 1 ? ImageNames.baseName(wanted) : ImageNames.image(program: program, processID: found.header.pid, attempt: $0)
     }
     return PackedImage(
-        path: FilePath(summary.path), program: program, pid: found.header.pid, isRoot: false, liveBytes: summary.liveBytes,
+        path: FilePath(text: summary.path), program: program, pid: found.header.pid, isRoot: false, liveBytes: summary.liveBytes,
         liveBlocks: summary.liveBlocks, peakBytes: summary.census.peak.bytes,
         allocatedBlocks: summary.census.stacks.reduce(0) { $0 &+ $1.allocatedBlocks }, losses: losses,
         residence: image.header.residence, isFull: image.hasFlag(HEAP_FLAG_FULL), allocator: image.allocator, largest: largestStacks(image, summary.census))

@@ -82,7 +82,7 @@ package struct ResidentMeter {
             let share: UInt64 = now &- (splitSince ?? began) < 60_000_000_000 ? 20 : 100
             splitDue = now &+ max((now &- began) &* share, 250_000_000)
         }
-        guard let file = try? FileSource(path: imagePath.string), let opened = try? HeapImage(file, presence: .running),
+        guard let file = try? FileSource(path: imagePath.text), let opened = try? HeapImage(file, presence: .running),
             opened.header.pid == UInt32(pid), let found = measureResidence(of: pid, image: opened, imageInode: inode),
             let offset = MemoryLayout<heap_header>.offset(of: \.residence)
         else { return }

@@ -1,6 +1,7 @@
 // Finds libheapsum.so for this tool, in an installed tree or in a build's. It must never pick one by
 // the working directory: what is preloaded runs in the program.
 
+import Common
 import Glibc
 import SystemPackage
 
@@ -13,8 +14,8 @@ import SystemPackage
 package func findLibrary(named: String?, tool: FilePath?) throws(LaunchError) -> FilePath {
     var library: FilePath?
     if let named, !named.isEmpty {
-        let path = FilePath(named).absolute
-        guard path.isAccessible(R_OK) else { throw .own("HEAPSUM_LIBRARY names \(path.string): \(errnoText(errno))") }
+        let path = FilePath(text: named).absolute
+        guard path.isAccessible(R_OK) else { throw .own("HEAPSUM_LIBRARY names \(path.text): \(errnoText(errno))") }
         library = path
     } else {
         guard let directory = tool?.removingLastComponent() else { throw .own("can't read /proc/self/exe: set HEAPSUM_LIBRARY to libheapsum.so") }
@@ -22,13 +23,13 @@ package func findLibrary(named: String?, tool: FilePath?) throws(LaunchError) ->
             .map { directory.appending($0).lexicallyNormalized() }
         library = places.first { $0.isAccessible(R_OK) }
         if library == nil {
-            throw .own("libheapsum.so is not in \(places.map(\.string).joined(separator: ", ")); build it by `make library`, or name it by HEAPSUM_LIBRARY")
+            throw .own("libheapsum.so is not in \(places.map(\.text).joined(separator: ", ")); build it by `make library`, or name it by HEAPSUM_LIBRARY")
         }
     }
     guard let library else { throw .own("libheapsum.so was not found") }
     // LD_PRELOAD separates by both, and knows no quoting.
-    if library.string.utf8.contains(where: { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: ":") }) {
-        throw .own("\(library.string): LD_PRELOAD can't carry a path with a space or a colon; name a copy elsewhere by HEAPSUM_LIBRARY")
+    if library.text.utf8.contains(where: { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: ":") }) {
+        throw .own("\(library.text): LD_PRELOAD can't carry a path with a space or a colon; name a copy elsewhere by HEAPSUM_LIBRARY")
     }
     return library
 }

@@ -5,6 +5,7 @@
 // The files are hostile until checked: each offset is compared with what was read, each size has a bound, and what
 // can't be read is passed over.
 
+import Common
 import Glibc
 import SystemPackage
 
@@ -76,9 +77,9 @@ struct DynamicObject {
         guard let load = loads.first(where: { names.address >= $0.address && names.address - $0.address < $0.size }),
             let text = bytes(load.offset &+ (names.address - load.address), names.size, atMost: 4 << 20)
         else { return nil }
-        let origin = path.real?.removingLastComponent().string ?? ""
+        let origin = path.real?.removingLastComponent().text ?? ""
         for (tag, value) in entries where value < UInt64(text.count) {
-            let name = String(decoding: text[Int(value)...].prefix(4096).prefix { $0 != 0 }, as: UTF8.self)
+            let name = pathText(text[Int(value)...].prefix(4096).prefix { $0 != 0 })
             switch tag {
             case 1: needed.append(name)
             case 15: rpath = Self.directories(name, origin: origin)
@@ -93,7 +94,7 @@ struct DynamicObject {
 
     private static func directories(_ list: String, origin: String) -> [FilePath] {
         list.split(separator: ":").map { entry in
-            FilePath(String(entry).replacing("${ORIGIN}", with: origin).replacing("$ORIGIN", with: origin))
+            FilePath(text: String(entry).replacing("${ORIGIN}", with: origin).replacing("$ORIGIN", with: origin))
         }
     }
 }
@@ -118,17 +119,17 @@ private struct ObjectSearch {
         #else
         let triplet = "aarch64-linux-gnu"
         #endif
-        return ["/lib/\(triplet)", "/usr/lib/\(triplet)", "/lib64", "/usr/lib64", "/lib", "/usr/lib"].map { FilePath($0) }
+        return ["/lib/\(triplet)", "/usr/lib/\(triplet)", "/lib64", "/usr/lib64", "/lib", "/usr/lib"].map { FilePath(text: $0) }
     }()
 
     init(libraryPath: String?) {
-        listed = (libraryPath ?? "").split(whereSeparator: { $0 == ":" || $0 == ";" }).map { FilePath(String($0)) }
+        listed = (libraryPath ?? "").split(whereSeparator: { $0 == ":" || $0 == ";" }).map { FilePath(text: String($0)) }
     }
 
     mutating func find(_ name: String, neededBy object: DynamicObject, inherited: [FilePath]) -> FilePath? {
         func isThere(_ path: FilePath) -> Bool { path.isAccessible(R_OK) }
-        if name.utf8.contains(UInt8(ascii: "/")) { return isThere(FilePath(name)) ? FilePath(name) : nil }
-        guard let file = FilePath.Component(name) else { return nil }
+        if name.utf8.contains(UInt8(ascii: "/")) { return isThere(FilePath(text: name)) ? FilePath(text: name) : nil }
+        guard let file = FilePath(text: name).lastComponent else { return nil }
         for directory in object.ownPaths(inherited) + listed + object.runpath {
             let path = directory.appending(file)
             if isThere(path) { return path }
@@ -150,7 +151,7 @@ struct LoaderCache {
         func text(_ offset: UInt32) -> String? {
             let at = start + Int(offset)
             guard at < bytes.count else { return nil }
-            return String(decoding: bytes[at...].prefix(4096).prefix { $0 != 0 }, as: UTF8.self)
+            return pathText(bytes[at...].prefix(4096).prefix { $0 != 0 })
         }
         #if arch(x86_64)
         let kind: UInt32 = 0x0303 // of glibc, for x86-64
@@ -163,7 +164,7 @@ struct LoaderCache {
                 let value = bytes.integer(at: at + 8, UInt32.self)
             else { return }
             // Of several the first is the one for the best processor; which of them it is makes no difference to their names.
-            if flags == kind, let name = text(key), paths[name] == nil { paths[name] = text(value).map { FilePath($0) } }
+            if flags == kind, let name = text(key), paths[name] == nil { paths[name] = text(value).map { FilePath(text: $0) } }
         }
     }
 

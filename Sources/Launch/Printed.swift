@@ -29,9 +29,9 @@ package func printed(_ kind: PrintKind, options: RecordingOptions, output: FileP
 // LogsDirectory rather than ReadWritePaths: systemd makes it, for whichever user the service has, and it gives
 // a service that has no mount namespace of its own none. It sets LOGS_DIRECTORY in the service's environment.
 private func systemdDropIn(_ options: RecordingOptions, _ output: FilePath?, _ libraries: [FilePath], _ words: [String]) -> String {
-    let unit = words.first.map { unitName(FilePath($0).lastComponent?.string ?? $0) }
+    let unit = words.first.map { unitName(FilePath(text: $0).lastComponent?.text ?? $0) }
     let name = unit ?? "NAME"
-    let place = output?.string ?? "/var/log/heapsum/\(name)"
+    let place = output?.text ?? "/var/log/heapsum/\(name)"
     var lines = [
         "# Has systemd record a service by heapsum \(version). Printing it has changed nothing.",
         "#   save as  /etc/systemd/system/\(name).service.d/heapsum.conf",
@@ -47,16 +47,16 @@ private func systemdDropIn(_ options: RecordingOptions, _ output: FilePath?, _ l
     if options.only.isEmpty && options.skip.isEmpty {
         lines.append("# All that the unit starts is recorded, ExecStartPre= and its like too: --only GLOB names what matters.")
     }
-    lines += ["[Service]", "Environment=\"LD_PRELOAD=\(systemdText(preloadValue(libraries: libraries.map(\.string), existing: nil)))\""]
+    lines += ["[Service]", "Environment=\"LD_PRELOAD=\(systemdText(preloadValue(libraries: libraries.map(\.text), existing: nil)))\""]
     var options = options
     options.runDirectory = nil
     if let output {
-        lines.insert("# \(oneLine(output.string)) must be there, and be the service's to write; with ProtectSystem= it needs ReadWritePaths= too.", at: lines.count - 2)
+        lines.insert("# \(oneLine(output.text)) must be there, and be the service's to write; with ProtectSystem= it needs ReadWritePaths= too.", at: lines.count - 2)
     } else {
         lines.append("LogsDirectory=heapsum/%N")
     }
     // %L and %N are systemd's own and must stay; all else has its percent signs doubled.
-    let directory = output.map { systemdText($0.string) } ?? "%L/heapsum/%N"
+    let directory = output.map { systemdText($0.text) } ?? "%L/heapsum/%N"
     for (name, value) in options.variables {
         lines.append("Environment=\"\(name)=\(name == "HEAPSUM_OUTPUT" ? directory : systemdText(value))\"")
     }
@@ -79,7 +79,7 @@ private let podLibrary = "/heapsum/libheapsum.so"
 private let podOutput = "/heapsum-images"
 
 private func kubernetesManifest(_ options: RecordingOptions, _ output: FilePath?, _ words: [String]) -> String {
-    let name = words.first.map { labelName(FilePath($0).lastComponent?.string ?? $0) } ?? "app"
+    let name = words.first.map { labelName(FilePath(text: $0).lastComponent?.text ?? $0) } ?? "app"
     var options = options
     options.runDirectory = nil
     options.output = output ?? FilePath(podOutput)
@@ -100,7 +100,7 @@ private func kubernetesManifest(_ options: RecordingOptions, _ output: FilePath?
     ]
     lines += zip(["a dump", "or    "], dumps).map { "#   \($0)   \($1)" }
     lines += [
-        "#   fetch    kubectl cp -c \(name) POD:\(oneLine(place.string)) images    (before the pod is deleted: its volumes go with it)",
+        "#   fetch    kubectl cp -c \(name) POD:\(oneLine(place.text)) images    (before the pod is deleted: its volumes go with it)",
         "#   read     heapsum images",
     ]
     if options.only.isEmpty && options.skip.isEmpty {
@@ -143,7 +143,7 @@ private func kubernetesManifest(_ options: RecordingOptions, _ output: FilePath?
                       mountPath: "/heapsum"
                       readOnly: true
                     - name: heapsum-images                    # heapsum: images and dumps
-                      mountPath: \(yaml(place.string))
+                      mountPath: \(yaml(place.text))
               volumes:
                 - name: heapsum                               # heapsum
                   emptyDir: {}
@@ -176,7 +176,8 @@ private func escapedInQuotes(_ text: String) -> String {
         case "\"": result += "\\\""
         case let scalar where scalar.value < 0x20 || scalar.value == 0x7F:
             result += "\\x" + (scalar.value < 16 ? "0" : "") + String(scalar.value, radix: 16)
-        default: result.unicodeScalars.append(scalar)
+        default:
+            if let byte = scalar.pathByte { result += "\\x" + String(byte, radix: 16) } else { result.unicodeScalars.append(scalar) }
         }
     }
     return result
@@ -185,7 +186,7 @@ private func escapedInQuotes(_ text: String) -> String {
 // In a comment nothing is quoted: what would end its line becomes a question mark.
 private func oneLine(_ text: String) -> String {
     var result = ""
-    for scalar in text.unicodeScalars { result.unicodeScalars.append(scalar.value < 0x20 || scalar.value == 0x7F ? "?" : scalar) }
+    for scalar in text.unicodeScalars { result.unicodeScalars.append(scalar.value < 0x20 || scalar.value == 0x7F || scalar.pathByte != nil ? "?" : scalar) }
     return result
 }
 

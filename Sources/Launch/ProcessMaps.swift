@@ -1,6 +1,7 @@
 // What /proc says of other processes: their mappings, start times and states. Everything read is text that
 // may change or end at any moment; a process that goes away meanwhile is simply not there.
 
+import Common
 import Glibc
 import SystemPackage
 
@@ -27,7 +28,7 @@ func parseMappings(_ text: [UInt8]) -> [Mapping] {
         guard range.count == 2, let start = hexadecimal(range[0]), let end = hexadecimal(range[1]), start < end,
             words[1].count >= 4, let offset = hexadecimal(words[2]), let inode = UInt64(String(decoding: words[4], as: UTF8.self))
         else { return nil }
-        let path = words.count > 5 ? String(decoding: words[5].drop { $0 == UInt8(ascii: " ") }, as: UTF8.self) : ""
+        let path = words.count > 5 ? pathText(words[5].drop { $0 == UInt8(ascii: " ") }) : ""
         let isShared = words[1][words[1].startIndex + 3] == UInt8(ascii: "s")
         return Mapping(start: start, end: end, isShared: isShared, fileOffset: offset, inode: inode, path: path)
     }
@@ -69,7 +70,7 @@ struct ProcessStatus: Equatable {
 
 /// The processes that /proc lists.
 func processes() -> [pid_t] {
-    ((try? namesInDirectory("/proc")) ?? []).compactMap { pid_t($0.string) }
+    ((try? namesInDirectory("/proc")) ?? []).compactMap { pid_t($0.text) }
 }
 
 /// The inodes of `.heap` files that living processes have mapped, of those that started no earlier than `since`.

@@ -1,6 +1,7 @@
 // Finds the file that a name stands for, as execvp(3) would, and follows scripts to the ELF file that the
 // kernel ends up running. It decides where to look, never whether what it finds can be recorded.
 
+import Common
 import Glibc
 import SystemPackage
 
@@ -22,33 +23,33 @@ package struct FoundProgram: Equatable {
 /// - Throws: exit status 127 where there is none, 126 where there is one that can't be executed.
 package func findProgram(_ name: FilePath, searchPath: String?) throws(LaunchError) -> FilePath {
     guard !name.isEmpty else { throw .notFound("the program's name is empty") }
-    if name.string.utf8.contains(UInt8(ascii: "/")) {
+    if name.text.utf8.contains(UInt8(ascii: "/")) {
         if let problem = executionProblem(name) { throw problem }
         return name
     }
     var denied: LaunchError?
     // Without PATH, execvp takes the system's default (confstr(_CS_PATH)).
     for directory in (searchPath ?? "/bin:/usr/bin").split(separator: ":", omittingEmptySubsequences: false) {
-        let path = FilePath(directory.isEmpty ? "." : String(directory)).appending(name.components)
+        let path = FilePath(text: directory.isEmpty ? "." : String(directory)).appending(name.components)
         guard let problem = executionProblem(path) else { return path }
         if problem.exitStatus == 126 && denied == nil { denied = problem }
     }
-    throw denied ?? .notFound("\(name.string): not found in PATH")
+    throw denied ?? .notFound("\(name.text): not found in PATH")
 }
 
 private func executionProblem(_ path: FilePath) -> LaunchError? {
     do {
         let status = try path.status()
         switch status.st_mode & S_IFMT {
-        case S_IFDIR: return .notExecutable("\(path.string): is a directory")
+        case S_IFDIR: return .notExecutable("\(path.text): is a directory")
         case S_IFREG: break
-        default: return .notExecutable("\(path.string): is not a regular file")
+        default: return .notExecutable("\(path.text): is not a regular file")
         }
-        return path.isAccessible(X_OK) ? nil : .notExecutable("\(path.string): \(errnoText(errno))")
+        return path.isAccessible(X_OK) ? nil : .notExecutable("\(path.text): \(errnoText(errno))")
     } catch {
         switch error {
-        case .noSuchFileOrDirectory, .notDirectory: return .notFound("\(path.string): \(error.description)")
-        default: return .notExecutable("\(path.string): \(error.description)")
+        case .noSuchFileOrDirectory, .notDirectory: return .notFound("\(path.text): \(error.description)")
+        default: return .notExecutable("\(path.text): \(error.description)")
         }
     }
 }
@@ -64,16 +65,16 @@ package func resolveProgram(_ path: FilePath) throws(LaunchError) -> FoundProgra
         do { head = try readBytes(found.loaded, limit: 256) } catch {
             // Executable and not readable is allowed; then nothing can be said of it beforehand.
             if error == .permissionDenied { return found }
-            throw .notExecutable("\(found.loaded.string): \(error.description)")
+            throw .notExecutable("\(found.loaded.text): \(error.description)")
         }
         if head.starts(with: [0x7F, 0x45, 0x4C, 0x46]) { return found }
         if head.starts(with: Array("#!".utf8)) {
             let line = head.dropFirst(2).prefix { $0 != UInt8(ascii: "\n") && $0 != 0 }
             let words = line.split(whereSeparator: { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") })
-            guard let word = words.first else { throw .notExecutable("\(found.loaded.string): its #! line names no interpreter") }
-            let interpreter = FilePath(String(decoding: word, as: UTF8.self))
+            guard let word = words.first else { throw .notExecutable("\(found.loaded.text): its #! line names no interpreter") }
+            let interpreter = FilePath(text: pathText(word))
             if let problem = executionProblem(interpreter) {
-                throw LaunchError(exitStatus: problem.exitStatus, message: "\(found.loaded.string): its interpreter can't be run: \(problem.message)")
+                throw LaunchError(exitStatus: problem.exitStatus, message: "\(found.loaded.text): its interpreter can't be run: \(problem.message)")
             }
             found.loaded = interpreter
             continue
@@ -81,9 +82,9 @@ package func resolveProgram(_ path: FilePath) throws(LaunchError) -> FoundProgra
         // execvp hands a file that the kernel doesn't know to the shell. What has a NUL byte in its
         // first line is no script: shells refuse it too.
         guard level == 0, !head.prefix(while: { $0 != UInt8(ascii: "\n") }).contains(0) else {
-            throw .notExecutable("\(found.loaded.string): neither an ELF program nor a script")
+            throw .notExecutable("\(found.loaded.text): neither an ELF program nor a script")
         }
         found = FoundProgram(executable: "/bin/sh", loaded: "/bin/sh", shellScript: path)
     }
-    throw .notExecutable("\(path.string): its #! lines lead through more than five interpreters")
+    throw .notExecutable("\(path.text): its #! lines lead through more than five interpreters")
 }

@@ -40,7 +40,7 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
         request.arguments = [strdup("/bin/sh"), script.withPlatformString { strdup($0) }] + request.arguments.dropFirst()
     }
     let libraries = preloadedLibraries(library, for: program.loaded)
-    let preload = ("LD_PRELOAD", preloadValue(libraries: libraries.map(\.string), existing: variable("LD_PRELOAD")))
+    let preload = ("LD_PRELOAD", preloadValue(libraries: libraries.map(\.text), existing: variable("LD_PRELOAD")))
 
     if request.replaces {
         request.options.output = try prepareOutput(request.options.output)
@@ -90,13 +90,13 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
 ///
 /// - Throws: 125 where systemd's text would name a library that isn't there, or a program here that can't be recorded.
 package func setupText(_ kind: PrintKind, _ request: RecordRequest) throws(LaunchError) -> String {
-    let words = request.arguments.compactMap { $0.map { String(cString: $0) } }
+    let words = request.arguments.compactMap { $0.map { pathText(cString: $0) } }
     var libraries: [FilePath] = []
     if kind == .systemd {
         let library = try findLibrary(named: variable("HEAPSUM_LIBRARY"), tool: toolPath)
         libraries = [library]
         // A unit's name is no program as a rule; but where it is one, what is known of it is said now.
-        if let name = words.first, let found = try? resolveProgram(findProgram(FilePath(name), searchPath: variable("PATH"))) {
+        if let name = words.first, let found = try? resolveProgram(findProgram(FilePath(text: name), searchPath: variable("PATH"))) {
             try checkRecordable(found.loaded)
             libraries = preloadedLibraries(library, for: found.loaded)
         }
@@ -113,16 +113,17 @@ private func preparePlaces(_ request: inout RecordRequest) throws(LaunchError) -
         place = try RunDirectory(output: request.options.output)
     } catch {
         if request.output != nil { throw error }
-        place = try RunDirectory(output: FilePath(variable("TMPDIR") ?? "/tmp"))
+        place = try RunDirectory(output: FilePath(text: variable("TMPDIR") ?? "/tmp"))
         request.options.output = place.path
-        if !request.isQuiet { say("heaprun: \(error.message); the images stay in \(place.path.string)") }
+        if !request.isQuiet { say("heaprun: \(error.message); the images stay in \(place.path.text)") }
     }
     if let note = place.note, !request.isQuiet {
-        say("heaprun: \(note): the running image lies in \(place.path.string); on a disk, expect some writing to it")
+        say("heaprun: \(note): the running image lies in \(place.path.text); on a disk, expect some writing to it")
     }
     request.options.runDirectory = place.path
     if request.options.messages == nil { request.options.messages = place.messages }
     return place
 }
 
-func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
+/// A variable of our own environment.
+func variable(_ name: String) -> String? { environmentText(name) }

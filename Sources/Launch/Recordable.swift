@@ -3,6 +3,7 @@
 // It must never refuse what would work: where nothing certain can be said, the program runs.
 
 import CLaunch
+import Common
 import Glibc
 import SystemPackage
 
@@ -30,11 +31,11 @@ private func checkPrivileges(_ path: FilePath) throws(LaunchError) {
     let takesGroup = mode & S_ISGID != 0 && mode & S_IXGRP != 0 && status.st_gid != getgid()
     let wayOut = "record a copy of it (cp makes one without these rights), or run heaprun as the user it would become"
     if takesUser || takesGroup {
-        throw .own("\(path.string) is set\(takesUser ? "uid" : "gid"): the loader ignores LD_PRELOAD in it; \(wayOut)")
+        throw .own("\(path.text) is set\(takesUser ? "uid" : "gid"): the loader ignores LD_PRELOAD in it; \(wayOut)")
     }
     // To root the capabilities are nothing new.
     if getuid() != 0 && path.withPlatformString({ launch_has_capabilities($0) }) != 0 {
-        throw .own("\(path.string) has file capabilities: the loader ignores LD_PRELOAD in it; \(wayOut)")
+        throw .own("\(path.text) has file capabilities: the loader ignores LD_PRELOAD in it; \(wayOut)")
     }
 }
 
@@ -65,7 +66,7 @@ private func machineName(_ machine: UInt16) -> String {
 
 /// The checks on the ELF headers alone. `head` is the file's first bytes, enough for its program headers.
 func checkElf(_ head: [UInt8], path: FilePath) throws(LaunchError) {
-    let name = path.string
+    let name = path.text
     guard head.count >= 20, head.starts(with: [0x7F, 0x45, 0x4C, 0x46]) else { return }
     let isLittleEndian = head[5] == 1
     let machine = isLittleEndian ? UInt16(head[18]) | UInt16(head[19]) << 8 : UInt16(head[19]) | UInt16(head[18]) << 8
@@ -89,7 +90,7 @@ func checkElf(_ head: [UInt8], path: FilePath) throws(LaunchError) {
         switch kind {
         case 3: // PT_INTERP
             guard offset < UInt64(head.count), length <= 4096 else { return }
-            interpreter = String(decoding: head.dropFirst(Int(offset)).prefix(Int(length)).prefix { $0 != 0 }, as: UTF8.self)
+            interpreter = pathText(head.dropFirst(Int(offset)).prefix(Int(length)).prefix { $0 != 0 })
         case 2: dynamic = (offset, length) // PT_DYNAMIC
         default: break
         }
@@ -106,12 +107,12 @@ func checkElf(_ head: [UInt8], path: FilePath) throws(LaunchError) {
         }
         return
     }
-    let loader = FilePath(interpreter).lastComponent?.string ?? ""
+    let loader = FilePath(text: interpreter).lastComponent?.text ?? ""
     if loader.hasPrefix("ld-musl") || loader.hasPrefix("ld-uClibc") || loader.hasPrefix("linker64") {
         let library = loader.hasPrefix("ld-musl") ? "musl" : loader.hasPrefix("linker64") ? "Bionic" : "uClibc"
         throw .own("\(name) is linked with \(library) (its loader is \(interpreter)), and libheapsum.so needs glibc: record a build of it for glibc")
     }
-    if !FilePath(interpreter).isAccessible(F_OK) {
+    if !FilePath(text: interpreter).isAccessible(F_OK) {
         throw .notFound("\(name): its loader isn't there: \(interpreter)")
     }
 }

@@ -158,7 +158,7 @@ private func stackPointers(of pid: pid_t) -> [UInt64] {
     let tasks = (try? namesInDirectory(FilePath("/proc/\(pid)/task"))) ?? []
     // Each is two system calls; thousands of threads have stacks of one size as a rule.
     return tasks.prefix(256).compactMap { task in
-        guard let text = try? readBytes(FilePath("/proc/\(pid)/task/\(task.string)/syscall"), limit: 512) else { return nil }
+        guard let text = try? readBytes(FilePath("/proc/\(pid)/task/\(task.text)/syscall"), limit: 512) else { return nil }
         let words = text.split(whereSeparator: { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\n") })
         guard words.count >= 3 else { return nil }
         return UInt64(String(decoding: words[words.count - 2].dropFirst(2), as: UTF8.self), radix: 16)

@@ -25,21 +25,21 @@ package struct RunDirectory {
         var fileSystem = launch_file_system()
         var note: String
         if memory.withPlatformString({ launch_file_system_of($0, &fileSystem) }) != 0 {
-            note = "\(memory.string): \(errnoText(errno))"
+            note = "\(memory.text): \(errnoText(errno))"
         } else if fileSystem.is_tmpfs == 0 {
-            note = "\(memory.string) is not a tmpfs"
+            note = "\(memory.text) is not a tmpfs"
         } else if fileSystem.available_bytes < leastBytes {
-            note = "\(memory.string) has only \(fileSystem.available_bytes >> 20) MB free"
+            note = "\(memory.text) has only \(fileSystem.available_bytes >> 20) MB free"
         } else {
             do {
                 path = try makePrivateDirectory(in: memory, prefix: "heapsum-\(getuid())-")
                 isInMemory = true
                 self.note = nil
                 return
-            } catch { note = "\(memory.string): \(error.description)" }
+            } catch { note = "\(memory.text): \(error.description)" }
         }
         do { path = try makePrivateDirectory(in: output, prefix: ".heapsum-\(getuid())-") } catch {
-            throw .own("no place for the running image: \(output.string): \(error.description); \(note)")
+            throw .own("no place for the running image: \(output.text): \(error.description); \(note)")
         }
         isInMemory = false
         self.note = note
@@ -68,12 +68,12 @@ package func prepareOutput(_ directory: FilePath) throws(LaunchError) -> FilePat
         partial.append(component)
         let made = partial.withPlatformString { mkdir($0, 0o777) }
         if made != 0 && errno != EEXIST && !partial.isAccessible(F_OK) {
-            throw .own("can't make the output directory \(partial.string): \(errnoText(errno))")
+            throw .own("can't make the output directory \(partial.text): \(errnoText(errno))")
         }
     }
-    guard let status = try? path.status(), status.st_mode & S_IFMT == S_IFDIR else { throw .own("\(path.string) is not a directory") }
+    guard let status = try? path.status(), status.st_mode & S_IFMT == S_IFDIR else { throw .own("\(path.text) is not a directory") }
     guard path.isAccessible(W_OK | X_OK) else {
-        throw .own("can't write into \(path.string): \(errnoText(errno)); name another directory by -o DIR")
+        throw .own("can't write into \(path.text): \(errnoText(errno)); name another directory by -o DIR")
     }
     return path
 }
@@ -83,7 +83,7 @@ package func prepareOutput(_ directory: FilePath) throws(LaunchError) -> FilePat
 ///
 /// - Throws: 125.
 func checkMessages(_ file: FilePath) throws(LaunchError) {
-    func refuse(_ reason: String) -> LaunchError { .own("can't write messages to \(file.string): \(reason)") }
+    func refuse(_ reason: String) -> LaunchError { .own("can't write messages to \(file.text): \(reason)") }
     var status = stat()
     if file.withPlatformString({ lstat($0, &status) }) == 0 {
         switch status.st_mode & S_IFMT {

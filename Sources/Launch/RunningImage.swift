@@ -3,6 +3,7 @@
 // stops nothing. An image counts as a process's own only if its header says so.
 
 import CHeapImage
+import Common
 import Glibc
 import HeapImage
 import SystemPackage
@@ -32,7 +33,7 @@ package func findImage(of pid: pid_t, deadline: UInt64) throws(LaunchError) -> I
             } catch { problem = error }
         }
         if let problem { throw accessError(problem, pid) }
-        guard maps.contains(where: { FilePath($0.path).lastComponent?.string.hasPrefix("libheapsum.so") ?? false }) else {
+        guard maps.contains(where: { FilePath(text: $0.path).lastComponent?.text.hasPrefix("libheapsum.so") ?? false }) else {
             // A kernel thread and a process past its exit have no mappings at all.
             throw .notRecorded("\(pid): not recorded: libheapsum.so is not in it; start it by heaprun")
         }
@@ -81,7 +82,7 @@ private func open(_ span: ImageSpan, of pid: pid_t, started startTime: UInt64) t
     let mapping = span.first
     let range = "\(String(mapping.start, radix: 16))-\(String(mapping.end, radix: 16))"
     // /proc/PID/root leads into the process's own mount namespace.
-    let paths: [FilePath] = [FilePath(mapping.path), FilePath("/proc/\(pid)/root" + mapping.path), FilePath("/proc/\(pid)/map_files/\(range)")]
+    let paths: [FilePath] = [FilePath(text: mapping.path), FilePath(text: "/proc/\(pid)/root" + mapping.path), FilePath("/proc/\(pid)/map_files/\(range)")]
     for path in paths {
         guard let file = try? openToRead(path, [.nonBlocking]) else { continue }
         defer { try? file.close() }

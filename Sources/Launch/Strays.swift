@@ -21,14 +21,14 @@ struct StrayImage {
 func strayImages(output: FilePath, besides runDirectory: FilePath, since startTime: UInt64) -> [StrayImage] {
     var strays: [StrayImage] = []
     for directory in [output, FilePath("/dev/shm")] where directory != runDirectory {
-        for name in ((try? namesInDirectory(directory)) ?? []).sorted(by: { $0.string < $1.string }) where name.extension == "heap" {
+        for name in ((try? namesInDirectory(directory)) ?? []).sorted(by: { $0.text < $1.text }) where name.extension == "heap" {
             let path = directory.appending(name)
             guard let file = try? openToRead(path, [.noFollow, .nonBlocking]) else { continue }
             defer { try? file.close() }
             var status = stat()
             guard fstat(file.rawValue, &status) == 0, status.st_mode & S_IFMT == S_IFREG, let header = imageHeader(file),
                 header.kind == HEAP_KIND_RUNNING.rawValue, header.start_time >= startTime,
-                let image = try? HeapImage(path: path.string), image.outputDirectory == output.string
+                let image = try? HeapImage(path: path.text), image.outputDirectory == output.text
             else { continue }
             strays.append(StrayImage(program: image.programName, pid: header.pid, path: path, inode: UInt64(status.st_ino)))
         }

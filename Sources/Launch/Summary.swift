@@ -2,6 +2,7 @@
 // them; what could not be booked is said in plain words; and whoever has recorded nothing is told why.
 
 import CHeapImage
+import Common
 import HeapImage
 import Symbols
 import SystemPackage
@@ -13,15 +14,15 @@ extension Harvest {
         if messages.count > 10 { lines.append("heaprun: and \(messages.count - 10) more messages") }
         lines += problems.map { "heaprun: \($0)" }
         for image in running.prefix(8) {
-            lines.append("heaprun: \(image.program) (PID \(image.pid)) still runs; its image stays at \(image.path.string)")
+            lines.append("heaprun: \(image.program) (PID \(image.pid)) still runs; its image stays at \(image.path.text)")
         }
         if running.count > 8 { lines.append("heaprun: and \(running.count - 8) more programs that still run, beside it") }
         for stray in strays.prefix(8) {
-            lines.append("heaprun: \(stray.program) (PID \(stray.pid)) could not write into the run directory (another user by then?); its image is \(stray.path.string)")
+            lines.append("heaprun: \(stray.program) (PID \(stray.pid)) could not write into the run directory (another user by then?); its image is \(stray.path.text)")
         }
         if strays.count > 8 { lines.append("heaprun: and \(strays.count - 8) more such images, beside it") }
 
-        let name = program.lastComponent?.string ?? program.string
+        let name = program.lastComponent?.text ?? program.text
         guard !packed.isEmpty else {
             // What the library had to say is the reason; without it there is only guessing.
             if running.isEmpty && strays.isEmpty && problems.isEmpty {
@@ -93,11 +94,11 @@ extension Harvest {
 
     private func pathLines(output: FilePath) -> [String] {
         if packed.count <= 3 {
-            var lines = packed.map { "  image: \($0.path.string)" }
-            lines.append("  more:  heapsum \(packed.map { shellWord($0.path.string) }.joined(separator: " "))")
+            var lines = packed.map { "  image: \($0.path.text)" }
+            lines.append("  more:  heapsum \(packed.map { shellWord($0.path.text) }.joined(separator: " "))")
             return lines
         }
-        return ["  images: \(packed.count) in \(output.string)", "  more:   heapsum \(shellWord(output.string))"]
+        return ["  images: \(packed.count) in \(output.text)", "  more:   heapsum \(shellWord(output.text))"]
     }
 }
 
@@ -152,7 +153,7 @@ private final class FrameNamer {
     private func table(of frame: ModuleFrame) -> ModuleSymbols? {
         let key = frame.path + [0] + frame.buildID
         if let known = symbols[key] { return known }
-        let made = try? ModuleSymbols(path: String(decoding: frame.path, as: UTF8.self), expectedBuildID: frame.buildID.isEmpty ? nil : frame.buildID)
+        let made = try? ModuleSymbols(path: pathText(frame.path), expectedBuildID: frame.buildID.isEmpty ? nil : frame.buildID)
         symbols[key] = .some(made)
         return made
     }
@@ -170,7 +171,7 @@ private final class FrameNamer {
 }
 
 extension ModuleFrame {
-    fileprivate var fileName: String { path.isEmpty ? "" : ImageNames.baseName(String(decoding: path, as: UTF8.self)) }
+    fileprivate var fileName: String { path.isEmpty ? "" : ImageNames.baseName(pathText(path)) }
 }
 
 /// A number with thousands separators.

@@ -132,7 +132,7 @@ package func replaceProcess(executable: FilePath, arguments: [UnsafeMutablePoint
 }
 
 private func executionError(_ number: Int32, _ executable: FilePath) -> LaunchError {
-    let message = "\(executable.string): \(errnoText(number))"
+    let message = "\(executable.text): \(errnoText(number))"
     switch number {
     case ENOENT, ENOTDIR: return .notFound(message)
     case EAGAIN, ENOMEM, EMFILE, ENFILE: return .own("can't start \(message)")

@@ -2,6 +2,7 @@
 // next number that is free. A dump that fails leaves nothing behind.
 
 import CHeapImage
+import Common
 import Glibc
 import HeapImage
 import SystemPackage
@@ -14,7 +15,7 @@ package func takeDump(of pid: Int32, deadline: UInt64) throws(LaunchError) -> Fi
     let place = try findImage(of: pid, deadline: deadline)
     do {
         let source: any ByteSource = switch place {
-        case .file(let path): try FileSource(path: path.string)
+        case .file(let path): try FileSource(path: path.text)
         case .memory(let start, let byteCount): try ProcessMemorySource(process: pid, base: start, length: byteCount)
         }
         // What was just found mapped by the process itself needn't be asked for by a PID that may mean nothing here.
@@ -23,8 +24,8 @@ package func takeDump(of pid: Int32, deadline: UInt64) throws(LaunchError) -> Fi
         let name = image.imageName.isEmpty ? ImageNames.image(program: image.program, processID: image.header.pid) : image.imageName
         // The program numbers its own dumps from the header's count on.
         let first = Int(image.header.dumps)
-        let summary = try image.pack(into: directory.string, options: residentOptions(pid, image, place)) { ImageNames.dump(ofImage: name, number: first + $0) }
-        return FilePath(summary.path)
+        let summary = try image.pack(into: directory.text, options: residentOptions(pid, image, place)) { ImageNames.dump(ofImage: name, number: first + $0) }
+        return FilePath(text: summary.path)
     } catch let error as FileError {
         throw .notRecorded("\(pid): \(error.path): \(error.what): \(error.errno)")
     } catch {
@@ -52,9 +53,9 @@ private func residentOptions(_ pid: pid_t, _ image: HeapImage, _ place: ImagePla
 private func dumpDirectory(of image: HeapImage, pid: Int32) -> FilePath {
     let named = image.outputDirectory
     guard named.hasPrefix("/") else { return FilePath.workingDirectory ?? "." }
-    let own = FilePath("/proc/\(pid)/root" + named)
-    if let here = try? FilePath(named).status(), let there = try? own.status() {
-        if here.st_ino == there.st_ino && here.st_dev == there.st_dev { return FilePath(named) }
+    let own = FilePath(text: "/proc/\(pid)/root" + named)
+    if let here = try? FilePath(text: named).status(), let there = try? own.status() {
+        if here.st_ino == there.st_ino && here.st_dev == there.st_dev { return FilePath(text: named) }
         return own
     }
     if (try? own.status()) != nil { return own }

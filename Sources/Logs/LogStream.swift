@@ -6,6 +6,7 @@
 // to start. Its end is looked at: bytes that it could not make sense of are told as damage.
 
 import CLogs
+import Common
 import Glibc
 import HeapImage
 import SystemPackage
@@ -28,7 +29,7 @@ package final class LogStream {
     /// - Throws: `LogError` where it can't be opened, or what would decompress it is not installed.
     package init(path: String) throws(LogError) {
         name = path == "-" ? "standard input" : path
-        let opened = path == "-" ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
+        let opened = path == "-" ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : path.withPath { open($0, O_RDONLY | O_CLOEXEC | O_NOCTTY) }
         guard opened >= 0 else { throw LogError(file: name, what: "\(Errno(rawValue: errno))") }
         file = opened
         source = opened
@@ -127,8 +128,8 @@ package final class LogStream {
 
     /// All that is left in a file without a name, for what has to be read at offsets: an image.
     package func spooled() throws(LogError) -> FileSource {
-        let directory = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
-        var template = Array("\(directory)/heapsum-XXXXXX".utf8CString)
+        let directory = environmentText("TMPDIR") ?? "/tmp"
+        var template = "\(directory)/heapsum-XXXXXX".pathCString
         let spool = mkstemp(&template)
         guard spool >= 0 else { throw LogError(file: name, what: "\(directory): \(Errno(rawValue: errno))") }
         unlink(template)

@@ -1,6 +1,7 @@
 // Which of the named files count. Several images of one process are moments of one heap: their sum
 // would mean nothing, so the newest counts and the others are said to be left out.
 
+import Common
 import Glibc
 import HeapImage
 
@@ -60,18 +61,19 @@ package struct InputSelection {
     }
 
     /// The file at `path`, or a directory's images, by name.
-    private static func files(at path: String) throws(ImageError) -> [String] {
+    package static func files(at path: String) throws(ImageError) -> [String] {
         if path == "-" { return [path] }
         var status = stat()
-        guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { return [path] }
-        guard let directory = opendir(path) else {
+        guard path.withPath({ stat($0, &status) }) == 0, status.st_mode & S_IFMT == S_IFDIR else { return [path] }
+        guard let directory = path.withPath({ opendir($0) }) else {
             throw ImageError(file: path, offset: nil, what: String(cString: strerror(errno)))
         }
         defer { closedir(directory) }
         var names: [String] = []
         while let entry = readdir(directory) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-            if name.hasSuffix(".heap") && !name.hasPrefix(".") { names.append(name) }
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { pathText($0.prefix { $0 != 0 }) }
+            // A program may be called .foo: a dot at the start hides nothing here.
+            if name.hasSuffix(".heap") { names.append(name) }
         }
         guard !names.isEmpty else { throw ImageError(file: path, offset: nil, what: "no file in this directory is called *.heap") }
         return names.sorted().map { path.hasSuffix("/") ? path + $0 : "\(path)/\($0)" }

@@ -3,6 +3,7 @@
 // Invariant: the totals are the sums over everything that was added, before any filter. Counts are
 // requested bytes. Memory grows with the unique stacks, never with the blocks.
 
+import Common
 import HeapImage
 
 /// One loaded file as the rows' frames name it; equal path and build-id are one.
@@ -17,7 +18,7 @@ package struct ReducedModule {
     package var isFile: Bool
 
     package var baseName: String {
-        path.split(separator: UInt8(ascii: "/")).last.map { String(decoding: $0, as: UTF8.self) } ?? ""
+        path.split(separator: UInt8(ascii: "/")).last.map { pathText($0) } ?? ""
     }
 
     /// The absolute addresses that it covers; its own, from 0, where it lies at no one place.

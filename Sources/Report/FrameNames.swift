@@ -2,6 +2,7 @@
 // that are asked for. Names that an image brings come before its modules' files, which may be other ones here. A module without symbols is remembered with the reason, to be told at the end.
 // Source lines are asked for many frames at once where the caller says which will be shown.
 
+import Common
 import HeapImage
 import Reduce
 import Symbols
@@ -61,7 +62,7 @@ package final class FrameNames {
     /// Names by the modules' own files, and what else the symbolizer knows.
     package convenience init(_ reduction: Reduction, symbolizer: Symbolizer = Symbolizer()) {
         self.init(reduction, symbolizer: symbolizer) { module in
-            try symbolizer.module(path: String(decoding: module.path, as: UTF8.self),
+            try symbolizer.module(path: pathText(module.path),
                                   buildID: module.buildID.isEmpty ? nil : module.buildID)
         }
     }
@@ -87,7 +88,7 @@ package final class FrameNames {
             // The log's own name stands: it was made where the binaries were.
             result.takeNames(of: own)
         } else if module.isFile {
-            result.modulePath = String(decoding: module.path, as: UTF8.self)
+            result.modulePath = pathText(module.path)
             result.moduleName = module.baseName
             result.buildID = module.buildID.isEmpty ? nil : hexadecimal(module.buildID)
             // One byte back: a return address may be the first of the next function.
@@ -191,7 +192,7 @@ package final class FrameNames {
     private func stored(_ frame: Frame) -> [StoredName]? {
         guard let names = reduction.storedNames(of: frame), !names.isEmpty else { return nil }
         let module = reduction.modules[Int(frame.module)]
-        return module.isFile && symbolizer.hasListing(of: String(decoding: module.path, as: UTF8.self)) ? nil : names
+        return module.isFile && symbolizer.hasListing(of: pathText(module.path)) ? nil : names
     }
 
     private func expandStored(_ frame: Frame) -> Bool {

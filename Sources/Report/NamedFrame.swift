@@ -1,5 +1,6 @@
 // A frame with all that is known of it, and its text for people.
 
+import Common
 import HeapImage
 import Reduce
 
@@ -39,7 +40,7 @@ package struct NamedFrame {
         if !frame.name.isEmpty { function = String(decoding: frame.name, as: UTF8.self) }
         symbolOffset = frame.symbolOffset
         if !frame.module.isEmpty {
-            modulePath = String(decoding: frame.module, as: UTF8.self)
+            modulePath = pathText(frame.module)
             moduleName = modulePath
         }
         if !frame.file.isEmpty { file = String(decoding: frame.file, as: UTF8.self) }

@@ -5,50 +5,35 @@ import Common
 import Glibc
 import SystemPackage
 
-/// A report that can't be written.
-package struct OutputError: Error, CustomStringConvertible {
-    package var path: String
-    package var errno: Errno
-    package var description: String { "\(path): can't be written: \(errno)" }
-}
-
 /// Bytes on their way to a file, a terminal, or memory.
 package final class TextOutput {
-    private let descriptor: CInt?
+    private enum Sink {
+        case memory
+        case descriptor(CInt)
+        case file(OutputFile)
+    }
+    private var sink: Sink
     private let path: String
-    private let closes: Bool
     /// What was written and is not gone yet; all of it where there is no file.
     package private(set) var bytes: [UInt8] = []
 
     /// Keeps everything in `bytes`.
     package init() {
-        descriptor = nil
+        sink = .memory
         path = "memory"
-        closes = false
     }
 
     /// Writes to an open descriptor, which stays open.
     package init(descriptor: CInt, name: String) {
-        self.descriptor = descriptor
+        sink = .descriptor(descriptor)
         path = name
-        closes = false
     }
 
-    /// Writes to a file, whose old contents go; `-` is standard output.
-    package init(path: String) throws(OutputError) {
+    /// Writes to a file, which takes the place of an older one when it is whole, at `finish`; `-` is standard output. See `OutputFile`.
+    package init(path: String, inputs: [String] = []) throws(OutputError) {
         self.path = path
-        if path == "-" {
-            descriptor = STDOUT_FILENO
-            closes = false
-            return
-        }
-        let opened = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
-        guard opened >= 0 else { throw OutputError(path: path, errno: Errno(rawValue: errno)) }
-        descriptor = opened
-        closes = true
+        sink = .file(try OutputFile(path: path, inputs: inputs))
     }
-
-    deinit { if closes, let descriptor { close(descriptor) } }
 
     package func write(_ text: String) throws(OutputError) {
         bytes.append(contentsOf: text.utf8)
@@ -60,17 +45,28 @@ package final class TextOutput {
         try flush(above: 1 << 16)
     }
 
-    /// Writes out what is left. A report is complete only after this.
-    package func finish() throws(OutputError) { try flush(above: 0) }
+    /// Writes out what is left. A report is complete only after this, and a file takes no more.
+    package func finish() throws(OutputError) {
+        try flush(above: 0)
+        if case .file(let file) = sink {
+            try file.commit()
+            sink = .memory
+        }
+    }
 
     private func flush(above limit: Int) throws(OutputError) {
-        guard let descriptor, bytes.count > limit else { return }
-        var done = 0
-        while done < bytes.count {
-            let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress.map { $0 + done }, $0.count - done) }
-            if count < 0 && errno == EINTR { continue }
-            guard count > 0 else { throw OutputError(path: path, errno: Errno(rawValue: errno)) }
-            done += count
+        guard bytes.count > limit else { return }
+        switch sink {
+        case .memory: return
+        case .file(let file): try file.write(bytes)
+        case .descriptor(let descriptor):
+            var done = 0
+            while done < bytes.count {
+                let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress.map { $0 + done }, $0.count - done) }
+                if count < 0 && errno == EINTR { continue }
+                guard count > 0 else { throw OutputError(path: path, errno: Errno(rawValue: errno)) }
+                done += count
+            }
         }
         bytes.removeAll(keepingCapacity: true)
     }
@@ -92,7 +88,10 @@ package func jsonString(_ text: String) -> String {
         case "\t": result += "\\t"
         case "\r": result += "\\r"
         default:
-            if scalar.value < 0x20 || (scalar.value >= 0x7F && scalar.value < 0xA0) || scalar.value == 0x2028 || scalar.value == 0x2029 {
+            if let byte = scalar.pathByte {
+                // JSON has no way to write a byte that is no text: shown as elsewhere.
+                result += "\\\\x" + String(byte, radix: 16)
+            } else if scalar.value < 0x20 || (scalar.value >= 0x7F && scalar.value < 0xA0) || scalar.value == 0x2028 || scalar.value == 0x2029 {
                 let digits = String(scalar.value, radix: 16)
                 result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
             } else {

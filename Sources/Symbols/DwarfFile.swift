@@ -7,6 +7,7 @@
 // it is asked for.
 
 import CSymbols
+import Common
 import Glibc
 
 /// The files that were asked for so far, each opened once.
@@ -76,7 +77,7 @@ final class DwarfFile {
             image = rewritten
             elf = rewritten.withMutablePointer { library.elf_memory($0, rewritten.count) }
         } else {
-            let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+            let descriptor = path.withPath { open($0, O_RDONLY | O_CLOEXEC) }
             if descriptor >= 0 { elf = library.elf_begin(descriptor, ELF_C_READ_MMAP_PRIVATE, nil) }
         }
         func why(_ message: UnsafePointer<CChar>?) -> SymbolsError {

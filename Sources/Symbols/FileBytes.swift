@@ -4,6 +4,7 @@
 // error here, where a mapping would make it SIGBUS. No part is allocated before its size was checked
 // against the file's. A "file" may also be bytes in memory: a decompressed section, or the vDSO.
 
+import Common
 import Glibc
 import SystemPackage
 
@@ -38,7 +39,7 @@ final class FileReader {
 
     private static func openRegular(_ path: String, orPipe: Bool = false) throws(SymbolsError) -> (CInt, stat) {
         // Without O_NONBLOCK the open of a FIFO would wait for a writer for ever.
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | (orPipe ? 0 : O_NONBLOCK))
+        let descriptor = path.withPath { open($0, O_RDONLY | O_CLOEXEC | (orPipe ? 0 : O_NONBLOCK)) }
         guard descriptor >= 0 else {
             throw SymbolsError(file: path, reason: .cannotOpen(Errno(rawValue: errno)))
         }

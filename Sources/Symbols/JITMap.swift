@@ -2,6 +2,7 @@
 // a line a function: start and size in hexadecimal, and the name, which may hold spaces. The runtime appends
 // to it, and where it reuses memory a later line takes an earlier one's place.
 
+import Common
 import Glibc
 
 /// The functions of one process's JIT compilers.
@@ -22,7 +23,7 @@ package struct JITMap: Sendable {
     package init?(processID: UInt32, sysroot: String = "", since: UInt64 = 0) throws(SymbolsError) {
         let path = "\(sysroot)/tmp/perf-\(processID).map"
         var status = stat()
-        guard lstat(path, &status) == 0 else { return nil }
+        guard path.withPath({ lstat($0, &status) }) == 0 else { return nil }
         guard status.st_mode & S_IFMT == S_IFREG, status.st_uid == geteuid() || status.st_uid == 0 || geteuid() == 0 else {
             throw SymbolsError(file: path, reason: .unsupported("not used: it is not a file of this user's"))
         }

@@ -7,6 +7,7 @@
 // modules). Which module that is says a heading ("File: PATH" of gensyms, "PATH:" of nm), or whoever
 // names the listing, or the listing's own name: server.syms is of server.
 
+import Common
 import Glibc
 
 /// The symbols of a text listing.
@@ -32,11 +33,16 @@ package struct SymbolList: Sendable {
     /// - Throws: `.cannotOpen`; `.damaged` where no line is a symbol; `.unsupported` where all addresses are hidden.
     /// - Complexity: O(n log n); memory of about twice the file's size.
     package init(_ argument: String) throws(SymbolsError) {
-        var (module, path): (String?, String) = (nil, argument)
-        if access(argument, F_OK) != 0, let equals = argument.firstIndex(of: "="), equals != argument.startIndex {
-            (module, path) = (String(argument[..<equals]), String(argument[argument.index(after: equals)...]))
-        }
+        let (module, path) = Self.parts(of: argument)
         try self.init(path: path, module: module)
+    }
+
+    /// The listing's file, and the module that MODULE=FILE says it is of; a file that is called so is itself.
+    package static func parts(of argument: String) -> (module: String?, path: String) {
+        guard argument.withPath({ access($0, F_OK) }) != 0, let equals = argument.firstIndex(of: "="), equals != argument.startIndex else {
+            return (nil, argument)
+        }
+        return (String(argument[..<equals]), String(argument[argument.index(after: equals)...]))
     }
 
     package init(path: String, module: String?) throws(SymbolsError) {

@@ -3,6 +3,7 @@
 // to be: by its build-id, or, where a module has none, by the CRC that the module has of it.
 
 import CSymbols
+import Common
 import Glibc
 
 /// Where symbols are looked for.
@@ -30,7 +31,7 @@ package struct SymbolSearch: Sendable {
 
     /// The first of the files that is ELF and has the build-id. One that is there and is not right is noted.
     private func first(_ paths: [String], buildID: [UInt8], notes: inout [SymbolsError]) -> ELFFile? {
-        for path in paths where access(path, F_OK) == 0 {
+        for path in paths where path.withPath({ access($0, F_OK) }) == 0 {
             do throws(SymbolsError) {
                 let file = try ELFFile(path: path)
                 let found = try file.readBuildID()
@@ -78,7 +79,7 @@ package struct SymbolSearch: Sendable {
             paths += allDebugDirectories.map { "\($0)\(inside)/\(name)" }
         }
         paths += debugDirectories.map { "\($0)/\(name)" }
-        for path in paths where path != file.path && access(path, F_OK) == 0 {
+        for path in paths where path != file.path && path.withPath({ access($0, F_OK) }) == 0 {
             do throws(SymbolsError) {
                 let found = try ELFFile(path: path)
                 guard let crc = try Decompression.crc32(of: found.reader) else {
@@ -139,11 +140,11 @@ package struct SymbolSearch: Sendable {
 }
 
 private func directoryNames(_ path: String) -> [String] {
-    guard let directory = opendir(path) else { return [] }
+    guard let directory = path.withPath({ opendir($0) }) else { return [] }
     defer { closedir(directory) }
     var names: [String] = []
     while let entry = readdir(directory) {
-        let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        let name = withUnsafeBytes(of: &entry.pointee.d_name) { pathText($0.prefix { $0 != 0 }) }
         if !name.hasPrefix(".") { names.append(name) }
     }
     return names

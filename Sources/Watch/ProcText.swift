@@ -2,6 +2,7 @@
 // machine, and a recorded tree in tests. Everything read may hold anything, end anywhere, or be gone: what can't be
 // read is an error to be told, what isn't a number is nil, and a number too large is the largest.
 
+import Common
 import Glibc
 import SystemPackage
 
@@ -67,15 +68,15 @@ final class ProcText {
         return String(decoding: word, as: UTF8.self)
     }
 
-    func exists(_ path: String) -> Bool { access(root + path, F_OK) == 0 }
+    func exists(_ path: String) -> Bool { (root + path).withPath({ access($0, F_OK) }) == 0 }
 
     /// The names in a directory, without those that begin with a dot, in no order.
     func names(in path: String) throws(Errno) -> [String] {
-        guard let directory = opendir(root + path) else { throw Errno(rawValue: errno) }
+        guard let directory = (root + path).withPath({ opendir($0) }) else { throw Errno(rawValue: errno) }
         defer { closedir(directory) }
         var names: [String] = []
         while let entry = readdir(directory) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { pathText($0.prefix { $0 != 0 }) }
             if !name.hasPrefix(".") { names.append(name) }
         }
         return names
@@ -84,14 +85,14 @@ final class ProcText {
     /// Where a symbolic link leads.
     func link(_ path: String) -> ArraySlice<UInt8>? {
         let count = chunk.withUnsafeMutableBytes { buffer in
-            buffer.withMemoryRebound(to: CChar.self) { text in text.baseAddress.map { readlink(root + path, $0, 4096) } ?? -1 }
+            buffer.withMemoryRebound(to: CChar.self) { text in text.baseAddress.map { into in (root + path).withPath { readlink($0, into, 4096) } } ?? -1 }
         }
         return count > 0 ? chunk[..<count] : nil
     }
 
     private func open(_ path: String) throws(Errno) -> CInt {
         // Non-blocking: in a tree that somebody else made a name may be a FIFO.
-        let file = Glibc.open(root + path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        let file = (root + path).withPath { Glibc.open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
         guard file >= 0 else { throw Errno(rawValue: errno) }
         return file
     }

@@ -4,6 +4,7 @@
 //
 // Invariant: a segment only grows at its end, or is replaced whole, by rename, with a thinner one.
 
+import Common
 import Glibc
 import SystemPackage
 
@@ -130,10 +131,10 @@ package final class SampleWriter {
         var made = ""
         for part in directory.split(separator: "/", omittingEmptySubsequences: false) {
             made += (made.isEmpty && !directory.hasPrefix("/") ? "" : "/") + part
-            if !part.isEmpty { mkdir(made, 0o777) }
+            if !part.isEmpty { _ = made.withPath { mkdir($0, 0o777) } }
         }
         // Held as long as this runs, and gone with it, however it ends.
-        lock = open("\(directory)/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
+        lock = "\(directory)/lock".withPath { open($0, O_RDWR | O_CREAT | O_CLOEXEC, 0o666) }
         guard lock >= 0 else { throw WatchError("\(directory): can't be written: \(Errno(rawValue: errno))") }
         guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
             close(lock)
@@ -143,7 +144,7 @@ package final class SampleWriter {
         self.head = head
         self.keptBytes = keptBytes
         number = try segmentNames(in: directory).last.flatMap(segmentNumber) ?? 0
-        for name in (try? ProcText(root: directory).names(in: "/")) ?? [] where name.hasSuffix(".tmp") { unlink("\(directory)/\(name)") }
+        for name in (try? ProcText(root: directory).names(in: "/")) ?? [] where name.hasSuffix(".tmp") { _ = "\(directory)/\(name)".withPath { unlink($0) } }
     }
 
     deinit {
@@ -196,7 +197,7 @@ package final class SampleWriter {
         if let note = thinOut(directory, keptBytes: keptBytes) { notes.append(note) }
         number += 1
         let path = "\(directory)/\(segmentName(number))"
-        file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0o666)
+        file = path.withPath { open($0, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0o666) }
         guard file >= 0 else { throw WatchError("\(path): \(Errno(rawValue: errno))") }
         (samples, bytes) = (0, 0)
         _ = write(.head, head.encoded)

@@ -1,6 +1,7 @@
 // Reads a recording, sample by sample, oldest first. What is torn or damaged is passed over up to the next sample that
 // stands by itself, and told with its file, offset and length.
 
+import Common
 import Glibc
 import SystemPackage
 
@@ -93,7 +94,7 @@ package struct SampleReader {
 
 /// A segment's bytes. The file may grow meanwhile.
 func contents(_ path: String) throws(Errno) -> [UInt8] {
-    let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    let file = path.withPath { open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
     guard file >= 0 else { throw Errno(rawValue: errno) }
     defer { close(file) }
     var about = stat()

@@ -1,6 +1,7 @@
 // Keeps a recording within its bounds: takes every second sample out of closed segments, those thinned least first, so
 // that all of the past is seen equally sharp; and writes copies without what people typed.
 
+import Common
 import Glibc
 import SystemPackage
 
@@ -10,7 +11,7 @@ func thinOut(_ directory: String, keptBytes: UInt64) -> String? {
     let names = (try? segmentNames(in: directory)) ?? []
     let size = names.reduce(UInt64(0)) { sum, name in
         var about = stat()
-        return stat("\(directory)/\(name)", &about) == 0 ? sum &+ UInt64(max(about.st_size, 0)) : sum
+        return "\(directory)/\(name)".withPath({ stat($0, &about) }) == 0 ? sum &+ UInt64(max(about.st_size, 0)) : sum
     }
     if size <= keptBytes { return nil }
     struct Segment { var path: String, bytes: UInt64, thinnings: Int64, isSpent = false }
@@ -95,13 +96,13 @@ func redacted(_ sample: Sample) -> Sample {
 
 private func replace(_ path: String, with bytes: [UInt8]) -> Bool {
     let new = path + ".tmp"
-    let file = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
+    let file = new.withPath { open($0, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666) }
     guard file >= 0 else { return false }
     let count = bytes.withUnsafeBytes { write(file, $0.baseAddress, $0.count) }
     let isWhole = count == bytes.count && fdatasync(file) == 0
     close(file)
-    if isWhole && rename(new, path) == 0 { return true }
-    unlink(new)
+    if isWhole && new.withPath({ from in path.withPath { rename(from, $0) } }) == 0 { return true }
+    _ = new.withPath { unlink($0) }
     return false
 }
 

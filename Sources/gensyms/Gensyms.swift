@@ -2,6 +2,7 @@
 // made in Output.swift; what it knows of ELF comes from Symbols.
 
 import ArgumentParser
+import Commands
 import Common
 import Glibc
 import Symbols
@@ -59,7 +60,10 @@ struct Gensyms: ParsableCommand {
     @Argument(help: ArgumentHelp("Executables, shared libraries, object or debug files.", valueName: "file"), completion: .file())
     var files: [String]
 
+    static func main() { runTool(Self.self) }
+
     func run() throws {
+        expectClosedReaders()
         var output = Output(demangler: demangle ? Demangler() : nil)
         let lines = DebugLines()
         var isFirst = true, allGood = true

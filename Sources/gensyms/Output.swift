@@ -5,6 +5,7 @@
 import Common
 import Glibc
 import Symbols
+import SystemPackage
 
 struct Output {
     /// Shows names as their language has them, where it is there.
@@ -25,8 +26,9 @@ struct Output {
                 let wrote = write(STDOUT_FILENO, buffer.baseAddress?.advanced(by: done), buffer.count - done)
                 if wrote < 0 {
                     if errno == EINTR { continue }
-                    printMessage("standard output can't be written: \(String(cString: strerror(errno)))")
-                    exit(EX_IOERR)
+                    let error = OutputError(path: "standard output", errno: Errno(rawValue: errno))
+                    if !error.isClosedReader { printMessage("\(error)") }
+                    exit(unwritableStatus)
                 }
                 done += wrote
             }

@@ -2,6 +2,7 @@
 // else, one line a process, printed when the file is whole.
 
 import ArgumentParser
+import Commands
 import Common
 import Glibc
 import Launch
@@ -25,6 +26,8 @@ struct Heapdump: ParsableCommand {
     @Argument(help: ArgumentHelp("The programs' process IDs.", valueName: "pid"))
     var pids: [Int32]
 
+    static func main() { runTool(Self.self) }
+
     func validate() throws {
         // A day and more is a slip; NaN is no number of seconds either.
         guard (0...86_400).contains(timeout) else { throw ValidationError("--timeout: from 0 to 86400 seconds.") }
@@ -32,12 +35,17 @@ struct Heapdump: ParsableCommand {
     }
 
     func run() throws {
+        expectClosedReaders()
         let deadline = monotonicNanoseconds() + UInt64(timeout * 1_000_000_000)
         var status: Int32 = 0
         for pid in pids {
             do {
                 let path = try takeDump(of: pid, deadline: deadline)
-                guard writeData(path.string) else { throw LaunchError.notRecorded("\(path.string) is written, but stdout is not: \(errnoText(errno))") }
+                if !writeData(path.text) {
+                    // The dump is there all the same, and its path is of use.
+                    if errno != EPIPE { say("heapdump: \(path.text) is written, but stdout is not: \(errnoText(errno))") }
+                    status = unwritableStatus
+                }
             } catch let error as LaunchError {
                 say("heapdump: \(error.message)")
                 status = error.exitStatus

@@ -67,7 +67,7 @@ struct Heaprun: ParsableCommand {
     static func main() {
         let status: Int32
         do {
-            status = try parse(Array(CommandLine.arguments.dropFirst())).start()
+            status = try parse(commandWords()).start()
         } catch let error as LaunchError {
             say("heaprun: \(error.message)")
             status = error.exitStatus
@@ -115,7 +115,7 @@ struct Heaprun: ParsableCommand {
 
         var request = RecordRequest(
             arguments: (first..<count).map { CommandLine.unsafeArgv[$0] }, environment: environ,
-            output: (output ?? getenv("HEAPSUM_OUTPUT").map { String(cString: $0) }).map { FilePath($0) })
+            output: (output ?? environmentText("HEAPSUM_OUTPUT")).map { FilePath(text: $0) })
         request.options.depth = depth
         request.options.signal = signal
         request.options.only = only
@@ -126,7 +126,7 @@ struct Heaprun: ParsableCommand {
         request.options.maximumBytes = maximumBytes
         request.options.dumpAtGrowth = growthBytes
         request.options.dumpAtFailure = dumpAtFailure
-        request.options.messages = messages.map { FilePath($0).absolute }
+        request.options.messages = messages.map { FilePath(text: $0).absolute }
         request.replaces = exec
         request.isQuiet = quiet
         if let printKind { return try printSetup(printKind, request) }

@@ -90,7 +90,8 @@ struct CheckCommand: ParsableCommand {
         let names = FrameNames(reduction, symbolizer: symbolizer)
         let check = Check(try rows(of: reduction, names, filter, suppressions), limits: limits, baseline: before, names: names)
         names.prepare(check.blamed.map(\.row))
-        try output.write { try write(check, reduction, names, to: $0) }
+        let inputs = inputFiles(files + (baseline.map { [$0] } ?? [])) + selection.suppressions + symbols.files + reduction.moduleFiles
+        try output.write(inputs: inputs) { try write(check, reduction, names, to: $0) }
         if format != .table {
             for verdict in check.failures { say("check failed: \(check.sentence(verdict))") }
         }
@@ -142,8 +143,8 @@ struct CheckCommand: ParsableCommand {
     /// The bytes of a file that begins like JSON; nil of any other.
     private func reportBytes(_ path: String) throws -> [UInt8]? {
         var kind = stat()
-        guard stat(path, &kind) == 0, kind.st_mode & S_IFMT == S_IFREG else { return nil }
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard path.withPath({ stat($0, &kind) }) == 0, kind.st_mode & S_IFMT == S_IFREG else { return nil }
+        let descriptor = path.withPath { open($0, O_RDONLY | O_CLOEXEC) }
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
         var bytes: [UInt8] = []

@@ -86,7 +86,7 @@ struct DiffCommand: ParsableCommand {
             minBytes: selection.minBytes.value, filter: filter, suppressions: suppressions)
         let frameLimit = selection.limit(selection.frames, inTable: isTable)
         names.prepare(rows.rows.map { Row(node: $0.row.node) })
-        try output.write { out in
+        try output.write(inputs: inputFiles(moments) + selection.suppressions + symbols.files + growth.reduction.moduleFiles) { out in
             switch format {
             case .table:
                 try GrowthTable(style: output.style, frameLimit: frameLimit, byBlocks: selection.sort == .blocks).write(growth, rows, names: names, to: out)

@@ -29,7 +29,6 @@ struct InfoCommand: ParsableCommand {
     }
 
     func run() throws {
-        let out = try TextOutput(path: "-")
         // Each is chosen by itself: a dump that is named is told of, whatever else is.
         let selections = files.map { InputSelection(paths: [$0]) }
         var failed = false
@@ -38,19 +37,19 @@ struct InfoCommand: ParsableCommand {
             failed = true
         }
         for line in selections.flatMap(\.leftOutLines) { say(line) }
-        for (index, image) in selections.flatMap(\.chosen).enumerated() {
-            do {
-                if index > 0 { try out.write("\n") }
-                try InfoReport(style: Style(descriptor: STDOUT_FILENO, color: color)).write(image, to: out)
-            } catch let error as OutputError {
-                say("\(error)")
-                throw ExitCode.badInput
-            } catch {
-                say("\(error)")
-                failed = true
+        try writing {
+            let out = try TextOutput(path: "-")
+            for (index, image) in selections.flatMap(\.chosen).enumerated() {
+                do {
+                    if index > 0 { try out.write("\n") }
+                    try InfoReport(style: Style(descriptor: STDOUT_FILENO, color: color)).write(image, to: out)
+                } catch let error as ImageError {
+                    say("\(error)")
+                    failed = true
+                }
             }
+            try out.finish()
         }
-        try out.finish()
         if failed { throw ExitCode.badInput }
     }
 }

@@ -4,6 +4,7 @@
 // A file's contents decide, and never its name; --input says it where they don't.
 
 import ArgumentParser
+import Common
 import Glibc
 import HeapImage
 import Logs
@@ -96,12 +97,12 @@ struct Inputs {
 
     private static func isDirectory(_ path: String) -> Bool {
         var status = stat()
-        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+        return path.withPath({ stat($0, &status) }) == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 
     /// `LOG@2` is set 2 of LOG, where no file is called so.
     static func set(of path: String) -> (file: String, set: SetChoice?) {
-        guard access(path, F_OK) != 0, let at = path.lastIndex(of: "@"), at != path.startIndex,
+        guard path.withPath({ access($0, F_OK) }) != 0, let at = path.lastIndex(of: "@"), at != path.startIndex,
               let set = SetChoice(argument: String(path[path.index(after: at)...])) else { return (path, nil) }
         return (String(path[..<at]), set)
     }

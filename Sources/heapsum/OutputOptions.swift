@@ -1,7 +1,9 @@
 // Where a report goes, as the user says it: the same words for every command that writes one.
 
 import ArgumentParser
+import Common
 import Glibc
+import Reduce
 import Report
 
 struct OutputOptions: ParsableArguments {
@@ -16,15 +18,32 @@ struct OutputOptions: ParsableArguments {
 
     /// Opens what was named, and writes all of it.
     ///
+    /// - Parameter inputs: what the report is made of, which it never takes the place of: see `inputFiles`.
     /// - Throws: `ExitCode.badInput` where it can't be written, which is said; what `body` throws.
-    func write(_ body: (TextOutput) throws -> Void) throws {
-        do {
-            let out = try TextOutput(path: output)
+    func write(inputs: [String], _ body: (TextOutput) throws -> Void) throws {
+        try writing {
+            let out = try TextOutput(path: output, inputs: inputs)
             try body(out)
             try out.finish()
-        } catch let error as OutputError {
-            say("\(error)")
-            throw ExitCode.badInput
         }
     }
+}
+
+/// Runs what writes, and turns an output that can't be written into a message and an exit status.
+func writing(_ body: () throws -> Void) throws {
+    expectClosedReaders()
+    do { try body() } catch let error as OutputError {
+        if !error.isClosedReader { say("\(error)") }
+        throw ExitCode(unwritableStatus)
+    }
+}
+
+/// The files behind what the user named: of a directory its images, of one set of a log (LOG@2) the log.
+func inputFiles(_ paths: [String]) -> [String] {
+    paths.flatMap { path in (try? InputSelection.files(at: Inputs.set(of: path).file)) ?? [path] }
+}
+
+extension Reduction {
+    /// The files of the modules in it, which names are read from.
+    var moduleFiles: [String] { modules.filter(\.isFile).map { pathText($0.path) } }
 }

@@ -1,6 +1,7 @@
 // heapsum pack: dense copies of images, with their frames' names where these are wanted.
 
 import ArgumentParser
+import Common
 import Glibc
 import HeapImage
 import Reduce
@@ -51,15 +52,20 @@ struct PackCommand: ParsableCommand {
     }
 
     func run() throws {
-        if output != "-" && mkdir(output, 0o777) != 0 && errno != EEXIST {
+        if output != "-" && output.withPath({ mkdir($0, 0o777) }) != 0 && errno != EEXIST {
             say("\(output): can't be made: \(String(cString: strerror(errno)))")
             throw ExitCode.badInput
         }
+        expectClosedReaders()
         let symbolizer = try symbols.symbolizer()
         var failed = false
         for file in files {
             do {
                 try pack(HeapImage(path: file), symbolizer)
+            } catch let error as ExitCode {
+                throw error
+            } catch let error as FileError where error.errno == .brokenPipe {
+                throw ExitCode(unwritableStatus)
             } catch {
                 say("\(error)")
                 failed = true
@@ -94,8 +100,10 @@ struct PackCommand: ParsableCommand {
         for warning in warnings { say(warning) }
         if summary.namesLeftOut > 0 { say("\(image.file): \(counted(UInt64(summary.namesLeftOut), "name")) left out: an image has place for 4 GB of them") }
         if output == "-" { return }
-        let out = TextOutput(descriptor: STDOUT_FILENO, name: "standard output")
-        try out.write(summary.path + "\n")
-        try out.finish()
+        try writing {
+            let out = TextOutput(descriptor: STDOUT_FILENO, name: "standard output")
+            try out.write(summary.path.pathBytes + [UInt8(ascii: "\n")])
+            try out.finish()
+        }
     }
 }

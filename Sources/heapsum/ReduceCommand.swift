@@ -137,7 +137,7 @@ struct ReduceCommand: ParsableCommand {
         let frameLimit = selection.limit(selection.frames, inTable: isTable)
         let machine = MachineReport(reduction, rows, names: names, frameLimit: frameLimit, quantity: Quantity(selection.sort))
         if let format = format.machine { try machine.require(format) }
-        try output.write { out in
+        try output.write(inputs: inputs(of: reduction)) { out in
             switch format {
             case .table:
                 var table = Table(style: output.style, frameLimit: frameLimit, sort: selection.sort)
@@ -168,6 +168,10 @@ struct ReduceCommand: ParsableCommand {
 
     private var isTree: Bool { tree || inverted }
 
+    private func inputs(of reduction: Reduction) -> [String] {
+        inputFiles(files) + selection.suppressions + symbols.files + reduction.moduleFiles
+    }
+
     private func reportTree(_ reduction: Reduction, _ names: FrameNames, _ filter: FrameFilter, _ suppressions: Suppressions?) throws {
         // The limits are of the tree's calls, which all stacks make up.
         var all = selection
@@ -181,7 +185,7 @@ struct ReduceCommand: ParsableCommand {
         limits.depth = selection.limit(selection.frames, inTable: false)
         // Whoever says how much is shown gets that.
         if selection.top != nil || selection.minBytes.value > 0 { limits.leastShare = 0 }
-        try output.write { out in
+        try output.write(inputs: inputs(of: reduction)) { out in
             try CallTreeTable(
                 table: Table(style: output.style), direction: inverted ? .inverted : .topDown, limits: limits, byBlocks: selection.sort == .blocks)
                 .write(reduction, rows, names: names, to: out)

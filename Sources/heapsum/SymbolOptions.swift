@@ -21,6 +21,9 @@ struct SymbolOptions: ParsableArguments {
     @Flag(help: "Read no DWARF: no source lines, no inlined calls.")
     var noLines = false
 
+    /// The listings' own files.
+    var files: [String] { symbols.map { SymbolList.parts(of: $0).path } }
+
     func symbolizer() throws -> Symbolizer {
         var lists: [SymbolList] = []
         for argument in symbols {

@@ -2,6 +2,7 @@
 // child; what goes into it lies in a directory that is gone afterwards.
 
 import ArgumentParser
+import Common
 import Glibc
 import Report
 import Watch
@@ -27,12 +28,13 @@ struct BundleCommand: ParsableCommand {
 
     func run() throws {
         try reading {
-            var template = Array("\(getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp")/heapwatch-XXXXXX".utf8CString)
+            let out = try OutputFile(path: output, inputs: recordingFiles(directory))
+            var template = "\(environmentText("TMPDIR") ?? "/tmp")/heapwatch-XXXXXX".pathCString
             guard mkdtemp(&template) != nil else { throw WatchError("no directory for what is to be packed: \(String(cString: strerror(errno)))") }
-            let stage = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            let stage = pathText(cString: template)
             defer { _ = try? runChild(["rm", "-rf", stage]) }
             let place = "\(stage)/heapwatch"
-            mkdir(place, 0o700)
+            place.withPath { _ = mkdir($0, 0o700) }
             try copySegments(from: directory, to: place, redacts: redact)
             let verdict = try heapwatch.verdict(of: place)
             let text = try TextOutput(path: "\(place)/verdict.txt"), json = try TextOutput(path: "\(place)/verdict.json")
@@ -40,16 +42,34 @@ struct BundleCommand: ParsableCommand {
             try text.finish()
             try VerdictJSON().write(verdict, to: json)
             try json.finish()
-            let status = try runChild(["tar", "-C", stage, "-czf", output, "heapwatch"])
+            let archive = "\(stage)/archive.tgz"
+            let status = try runChild(["tar", "-C", stage, "-czf", archive, "heapwatch"])
             guard status == 0 else { throw WatchError("\(output): tar failed with status \(status)") }
+            expectClosedReaders() // tar has ended, which would have inherited it
+            try copy(archive, to: out)
+            try out.commit()
             say("\(output): \(verdict.samples) samples" + (redact ? ", command lines redacted" : "; command lines are in it (--redact leaves them out)"))
         }
     }
 }
 
+private func copy(_ path: String, to out: OutputFile) throws {
+    let file = path.withPath { open($0, O_RDONLY | O_CLOEXEC) }
+    guard file >= 0 else { throw WatchError("\(path): \(String(cString: strerror(errno)))") }
+    defer { close(file) }
+    var chunk = [UInt8](repeating: 0, count: 1 << 16)
+    while true {
+        let count = chunk.withUnsafeMutableBytes { Glibc.read(file, $0.baseAddress, $0.count) }
+        if count < 0 && errno == EINTR { continue }
+        guard count >= 0 else { throw WatchError("\(path): \(String(cString: strerror(errno)))") }
+        if count == 0 { return }
+        try out.write(Array(chunk[..<count]))
+    }
+}
+
 /// Runs a program found in PATH, and waits for it.
 private func runChild(_ words: [String]) throws(WatchError) -> Int32 {
-    let arguments = words.map { strdup($0) } + [nil]
+    let arguments = words.map { strdup($0.pathCString) } + [nil]
     defer { for argument in arguments { free(argument) } }
     var pid: pid_t = 0, status: Int32 = 0
     let error = posix_spawnp(&pid, words[0], nil, nil, arguments, environ)

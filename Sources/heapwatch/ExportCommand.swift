@@ -38,11 +38,16 @@ struct ExportCommand: ParsableCommand {
 
     func run() throws {
         try reading {
-            signal(SIGPIPE, SIG_IGN)
-            let out = try to.map { TextOutput(descriptor: try connected(to: $0), name: $0) } ?? TextOutput(path: output)
+            expectClosedReaders()
+            let out = try to.map { TextOutput(descriptor: try connected(to: $0), name: $0) } ?? TextOutput(path: output, inputs: recordingFiles(directory))
             var export = Export(format: format)
-            try export.write(directory, to: out)
-            try out.finish()
+            do {
+                try export.write(directory, to: out)
+                try out.finish()
+            } catch let error as OutputError where to != nil {
+                // A host that hangs up is no reader that has seen enough.
+                throw WatchError("\(error)")
+            }
             for damage in export.damages.prefix(8) { say(damage.text) }
         }
     }

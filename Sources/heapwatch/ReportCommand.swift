@@ -1,6 +1,7 @@
 // heapwatch report: a recording as a page for a browser.
 
 import ArgumentParser
+import Common
 import Report
 import Watch
 
@@ -26,10 +27,11 @@ struct ReportCommand: ParsableCommand {
     var output: String = "index.html"
 
     func run() throws {
+        expectClosedReaders()
         try reading {
             var examination = Examination(directory: directory)
             let verdict = try examination.run()
-            let out = try TextOutput(path: output)
+            let out = try TextOutput(path: output, inputs: recordingFiles(directory))
             try examination.writePage { try out.write($0) }
             try out.finish()
             for damage in verdict.damages.prefix(8) { say(damage.text) }

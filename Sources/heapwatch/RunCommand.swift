@@ -42,7 +42,7 @@ struct RunCommand: ParsableCommand {
         case .unknownOption(let word): throw ValidationError("Unknown option '\(word)'.")
         }
         let words = (first ..< count).map { CommandLine.unsafeArgv[$0] }
-        let name = words.compactMap { $0.map { shellWord(String(cString: $0)) } }.joined(separator: " ")
+        let name = words.compactMap { $0.map { shellWord(pathText(cString: $0)) } }.joined(separator: " ")
         let gatherer = Gatherer(gathering.options)
         var writer: SampleWriter?
         func sample(_ occasion: Occasion) {
@@ -68,8 +68,8 @@ struct RunCommand: ParsableCommand {
     }
 
     private func start(_ words: [UnsafeMutablePointer<CChar>?]) throws(LaunchError) -> Int32 {
-        let name = FilePath(words.first.flatMap { $0 }.map { String(cString: $0) } ?? "")
-        let program = try findProgram(name, searchPath: getenv("PATH").map { String(cString: $0) })
+        let name = words.first.flatMap { $0 }.map { FilePath(platformString: $0) } ?? ""
+        let program = try findProgram(name, searchPath: environmentText("PATH"))
         var supervisor = try Supervisor(executable: program, arguments: words, environment: environmentEntries(from: environ, set: []))
         // Nothing is to be done while it runs.
         let ending = supervisor.wait(tick: { 3_600_000_000_000 })

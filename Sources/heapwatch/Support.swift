@@ -52,10 +52,14 @@ func reading(_ body: () throws -> Void) throws {
         say("\(error)")
         throw ExitCode.badInput
     } catch let error as OutputError {
-        // Whoever reads has seen enough.
-        if error.errno != .brokenPipe { say("\(error)") }
-        throw ExitCode.badInput
+        if !error.isClosedReader { say("\(error)") }
+        throw ExitCode(unwritableStatus)
     }
+}
+
+/// The files of a recording, which no report takes the place of.
+func recordingFiles(_ directory: String) -> [String] {
+    ((try? segmentNames(in: directory)) ?? []).map { "\(directory)/\($0)" } + ["\(directory)/lock"]
 }
 
 func verdict(of directory: String) throws -> Verdict {

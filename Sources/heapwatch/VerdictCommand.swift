@@ -1,6 +1,7 @@
 // heapwatch verdict: what a recording shows.
 
 import ArgumentParser
+import Common
 import Glibc
 import Report
 import Watch
@@ -38,10 +39,10 @@ struct VerdictCommand: ParsableCommand {
     var color: ColorChoice = .auto
 
     func run() throws {
-        signal(SIGPIPE, SIG_IGN)
+        expectClosedReaders()
         try reading {
             let verdict = try heapwatch.verdict(of: directory)
-            let out = try TextOutput(path: output)
+            let out = try TextOutput(path: output, inputs: recordingFiles(directory))
             switch format {
             case .text: try VerdictText(style: output == "-" ? Style(descriptor: STDOUT_FILENO, color: color) : Style()).write(verdict, to: out)
             case .json: try VerdictJSON().write(verdict, to: out)

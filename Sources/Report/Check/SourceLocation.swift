@@ -1,5 +1,6 @@
 // Where a row is to be pointed at: the innermost line of the project's own source, as a path in its tree.
 
+import Common
 import Glibc
 import Reduce
 import Symbols
@@ -13,14 +14,14 @@ package struct SourceTree {
 
     package init(_ directory: String = ".") {
         root = Self.resolved(directory) ?? ""
-        let named = directory == "." ? getenv("PWD").map { String(cString: $0) } : directory
+        let named = directory == "." ? environmentText("PWD") : directory
         if let named, named.hasPrefix("/"), Self.resolved(named) == root { linked = Self.normal(named) } else { linked = nil }
     }
 
     private static func resolved(_ path: String) -> String? {
-        guard let resolved = realpath(path, nil) else { return nil }
+        guard let resolved = path.withPath({ realpath($0, nil) }) else { return nil }
         defer { free(resolved) }
-        let text = String(cString: resolved)
+        let text = pathText(cString: resolved)
         return text == "/" ? "" : text
     }
 
@@ -45,7 +46,7 @@ package struct SourceTree {
             return nil
         }
         // Compiled with its paths made relative: of the tree where it is there.
-        return access(root + "/" + path, F_OK) == 0 ? path : nil
+        return (root + "/" + path).withPath({ access($0, F_OK) }) == 0 ? path : nil
     }
 }
 

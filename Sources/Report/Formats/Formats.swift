@@ -3,6 +3,7 @@
 // Invariant: a quantity that is not known is left out of a report, or the report is refused; it is never
 // written as 0. What the inputs know is the same for all rows of a report, so it is decided here, once.
 
+import Common
 import HeapImage
 import Reduce
 

@@ -6,6 +6,7 @@
 // file's own, in a mapping that begins at 0. A frame without a name has no line, so that pprof may name it,
 // where it finds the binary.
 
+import Common
 import HeapImage
 import Reduce
 import Symbols
@@ -141,7 +142,7 @@ private struct PprofProfile {
         for (module, mapping) in mappings.sorted(by: { place($0.key, $0.value) < place($1.key, $1.value) }) {
             let file = report.reduction.modules[Int(module)]
             let extent = file.addresses
-            let path = string(escaped(String(decoding: file.path, as: UTF8.self))), buildID = string(hexadecimal(file.buildID))
+            let path = string(escaped(pathText(file.path))), buildID = string(hexadecimal(file.buildID))
             profile.message(Field.mapping) {
                 $0.number(1, mapping.number)
                 $0.number(2, extent.lowerBound)

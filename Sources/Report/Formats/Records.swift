@@ -3,6 +3,7 @@
 // Invariant: what is written here and reduced again gives the same rows: the same stacks, frame for
 // frame, with the same bytes and blocks. A traceback's text is made once a stack, a block's once a block.
 
+import Common
 import HeapImage
 import Reduce
 

@@ -11,6 +11,7 @@
 // Invariant: a line that can't be understood is an error with its number, and never passed over: a suppression
 // that silently does nothing is a failing build that nobody understands.
 
+import Common
 import Glibc
 import Symbols
 
@@ -26,7 +27,7 @@ package struct SuppressionError: Error, CustomStringConvertible {
 extension Suppressions {
     /// Reads more rules from a file; `-` is standard input.
     package mutating func read(file path: String) throws(SuppressionError) {
-        let descriptor = path == "-" ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC)
+        let descriptor = path == "-" ? dup(STDIN_FILENO) : path.withPath { open($0, O_RDONLY | O_CLOEXEC) }
         guard descriptor >= 0 else { throw SuppressionError(file: path, what: String(cString: strerror(errno))) }
         defer { close(descriptor) }
         var bytes: [UInt8] = []

@@ -1,6 +1,7 @@
 // Suppressions: stacks that somebody knows of and doesn't want to be told of again. What they take out is counted
 // rule by rule, and a rule that takes nothing out is named: it is out of date, or wrong.
 
+import Common
 import Glibc
 import Reduce
 import Symbols
@@ -162,8 +163,8 @@ private struct SuppressibleFrames {
             if let known = realPaths[path] { return known }
             // The file that a link leads to here, where it is the program's own: valgrind names modules so.
             var real = path
-            if path.hasPrefix("/"), let resolved = realpath(path, nil) {
-                real = String(cString: resolved)
+            if path.hasPrefix("/"), let resolved = path.withPath({ realpath($0, nil) }) {
+                real = pathText(cString: resolved)
                 free(resolved)
             }
             realPaths[path] = real

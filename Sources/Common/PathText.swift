@@ -1,0 +1,79 @@
+// Paths as text, and back without a loss. A path is bytes to the kernel, and any bytes but NUL; Swift's String holds
+// UTF-8 alone and replaces what is none, so that the file could never be opened again. Here each byte that is no UTF-8
+// stands as one scalar of a private plane, as Python's surrogateescape does it; `printable` shows it as \xHH.
+//
+// Invariant: `pathText(bytes).pathBytes == bytes` for all bytes. So a text that came from here may be cut, joined and compared
+// like any other, and is handed to a system call by `withPath`, never as a String.
+
+import Glibc
+
+/// U+10FF80 … U+10FFFF stand for the bytes 0x80 … 0xFF. Such a scalar in the path itself is taken apart into its bytes.
+private let escapedBytes: ClosedRange<UInt32> = 0x10FF80 ... 0x10FFFF
+
+extension Unicode.Scalar {
+    /// The byte of a path that this scalar stands for, where it is none of UTF-8.
+    package var pathByte: UInt8? { escapedBytes.contains(value) ? UInt8(truncatingIfNeeded: value) : nil }
+}
+
+/// A path's bytes as text.
+package func pathText(_ bytes: some Sequence<UInt8>) -> String {
+    let bytes = Array(bytes)
+    // Whatever holds an escaping scalar begins it with these two bytes.
+    if let text = String(validating: bytes, as: UTF8.self), !bytes.contains(0xF4) || !text.unicodeScalars.contains(where: { $0.pathByte != nil }) {
+        return text
+    }
+    var text = ""
+    var place = 0
+    while place < bytes.count {
+        let count = switch bytes[place] {
+        case 0 ..< 0x80: 1
+        case 0xC2 ..< 0xE0: 2
+        case 0xE0 ..< 0xF0: 3
+        case 0xF0 ..< 0xF5: 4
+        default: 0
+        }
+        if count > 0, place + count <= bytes.count, let part = String(validating: bytes[place ..< place + count], as: UTF8.self),
+           let scalar = part.unicodeScalars.first, scalar.pathByte == nil {
+            text.unicodeScalars.append(scalar)
+            place += count
+        } else {
+            if let scalar = Unicode.Scalar(0x10FF00 + UInt32(bytes[place])) { text.unicodeScalars.append(scalar) }
+            place += 1
+        }
+    }
+    return text
+}
+
+/// The same of a C string.
+package func pathText(cString text: UnsafePointer<CChar>) -> String {
+    pathText(UnsafeRawBufferPointer(start: text, count: strlen(text)))
+}
+
+extension String {
+    /// The bytes that `pathText` made this of.
+    package var pathBytes: [UInt8] {
+        if !utf8.contains(0xF4) { return Array(utf8) }
+        var bytes: [UInt8] = []
+        for scalar in unicodeScalars {
+            if let byte = scalar.pathByte { bytes.append(byte) } else { bytes += UTF8.encode(scalar).map(Array.init) ?? [] }
+        }
+        return bytes
+    }
+
+    /// The same as a C string, with its NUL.
+    package var pathCString: [CChar] { pathBytes.map { CChar(bitPattern: $0) } + [0] }
+
+    /// Calls `body` with the path as the kernel takes it.
+    package func withPath<Result>(_ body: (UnsafePointer<CChar>) -> Result) -> Result {
+        let text = pathCString
+        return withUnsafePointer(to: text[0]) { first in text.withUnsafeBufferPointer { body($0.baseAddress ?? first) } }
+    }
+}
+
+/// A variable of the environment as text that can become a path again; nil where there is none.
+package func environmentText(_ name: String) -> String? { getenv(name).map { pathText(cString: $0) } }
+
+/// The words that this process was started with, but for its own name, each as text that can become a path again.
+package func commandWords() -> [String] {
+    (1 ..< max(1, Int(CommandLine.argc))).compactMap { CommandLine.unsafeArgv[$0].map { pathText(cString: $0) } }
+}
