@@ -135,7 +135,7 @@ package final class ProcessMemorySource: ByteSource {
     /// Opens the memory of `process`; the image is mapped at `base`, whole and in one piece, for
     /// `length` bytes. EACCES or EPERM where ptrace access is refused, ENOENT where the process is gone.
     package init(process: Int32, base: UInt64, length: UInt64) throws(Errno) {
-        let path = "/proc/\(process)/mem"
+        let path = "/proc/\(Presence.livingThread(of: UInt32(bitPattern: process)) ?? UInt32(bitPattern: process))/mem"
         descriptor = open(path, O_RDONLY | O_CLOEXEC)
         name = "\(path) at 0x\(String(base, radix: 16))"
         self.base = base

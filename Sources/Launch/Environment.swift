@@ -13,7 +13,8 @@ package struct RecordingOptions {
     /// Where running images are made; nil with --exec.
     package var runDirectory: FilePath?
     package var depth: Int?
-    package var signal: String?
+    /// The dump signal's number; 0: none.
+    package var signal: Int32?
     package var only: [String] = []
     package var skip: [String] = []
     package var follow = true
@@ -34,7 +35,8 @@ package struct RecordingOptions {
         var list = [("HEAPSUM_OUTPUT", output.text)]
         if let runDirectory { list.append(("HEAPSUM_RUN_DIR", runDirectory.text)) }
         if let depth { list.append(("HEAPSUM_DEPTH", String(depth))) }
-        if let signal { list.append(("HEAPSUM_SIGNAL", signal)) }
+        // By number: how a name is written is decided here.
+        if let signal { list.append(("HEAPSUM_SIGNAL", String(signal))) }
         if !only.isEmpty { list.append(("HEAPSUM_ONLY", only.joined(separator: ":"))) }
         if !skip.isEmpty { list.append(("HEAPSUM_SKIP", skip.joined(separator: ":"))) }
         if !follow { list.append(("HEAPSUM_FOLLOW", "0")) }
@@ -74,20 +76,13 @@ package func environmentEntries(
     return entries + set.map { "\($0.name)=\($0.value)".pathCString }
 }
 
-/// A signal's number by name (`USR2`, `SIGUSR2`, any case), number, or `RTMIN+n` and `RTMAX-n`; 0 for `none`.
+/// The number of a dump signal as people name it (see `signalNumber(named:)`); 0 for `none`.
 ///
-/// - Throws: 125 for what is none of these, and for signals that no handler can take.
-package func signalNumber(_ text: String) throws(LaunchError) -> Int32 {
-    var name = text.uppercased()
-    if name == "NONE" { return 0 }
-    if name.hasPrefix("SIG") { name.removeFirst(3) }
-    var number = signalNames.first { $0.name == name }?.number ?? Int32(name) ?? -1
-    if name == "RTMIN" { number = firstRealtimeSignal }
-    if name == "RTMAX" { number = lastRealtimeSignal }
-    if name.hasPrefix("RTMIN+"), let add = Int32(name.dropFirst(6)), (0...64).contains(add) { number = firstRealtimeSignal + add }
-    if name.hasPrefix("RTMAX-"), let less = Int32(name.dropFirst(6)), (0...64).contains(less) { number = lastRealtimeSignal - less }
-    guard (1...lastRealtimeSignal).contains(number), !(32..<firstRealtimeSignal).contains(number) else {
-        throw .own("--signal \(text): not a signal; give a name (USR2), a number, RTMIN+n, or none")
+/// - Throws: 125 for what is no signal, and for those that no handler can take.
+package func dumpSignalNumber(_ text: String) throws(LaunchError) -> Int32 {
+    if text.uppercased() == "NONE" { return 0 }
+    guard let number = signalNumber(named: text) else {
+        throw .own("--signal \(text): not a signal; give a name (USR2), a number, RTMIN+n, RTMAX-n, or none")
     }
     guard ![SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT].contains(number) else {
         throw .own("--signal \(text): can't be taken from a program for dumps; USR2 or RTMIN+n are good ones")

@@ -88,9 +88,9 @@ private func kubernetesManifest(_ options: RecordingOptions, _ output: FilePath?
     // With heapsum's own image beside it, a container needs neither a shell nor a kill of its own.
     var dumps = ["kubectl debug POD --target=\(name) --image=heapsum:\(version) --profile=sysadmin -it -- heapdump 1"]
     if let signal = options.signalName {
-        let number = (try? signalNumber(signal)) ?? 0
         // A shell's kill knows no realtime signal by name.
-        dumps.insert("kubectl exec POD -c \(name) -- sh -c 'kill -s \(number >= firstRealtimeSignal ? String(number) : signal) 1'", at: 0)
+        let word = options.signal.map { $0 >= firstRealtimeSignal ? String($0) : signal } ?? signal
+        dumps.insert("kubectl exec POD -c \(name) -- sh -c 'kill -s \(word) 1'", at: 0)
     }
     var lines = [
         "# Has Kubernetes record a container by heapsum \(version). Printing it has changed nothing.",
@@ -194,7 +194,6 @@ extension RecordingOptions {
     /// The dump signal by name, nil for none.
     fileprivate var signalName: String? {
         guard let signal else { return "USR2" }
-        let number = (try? signalNumber(signal)) ?? 0
-        return number == 0 ? nil : Common.signalName(number)
+        return signal == 0 ? nil : Common.signalName(signal)
     }
 }

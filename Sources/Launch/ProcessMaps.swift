@@ -3,6 +3,7 @@
 
 import Common
 import Glibc
+import HeapImage
 import SystemPackage
 
 /// One line of /proc/PID/maps.
@@ -39,19 +40,28 @@ private func hexadecimal(_ digits: ArraySlice<UInt8>) -> UInt64? { UInt64(String
 /// The mappings of a process.
 /// - Throws: ENOENT or ESRCH where there is no such process, EACCES or EPERM where it isn't ours to read.
 func mappings(of pid: pid_t) throws(Errno) -> [Mapping] {
-    // vm.max_map_count is 65,530 by default; 64 MB hold ten times as many lines.
-    parseMappings(try readBytes(FilePath("/proc/\(pid)/maps"), limit: 64 << 20))
+    var thread = livingThread(of: pid)
+    while true {
+        // vm.max_map_count is 65,530 by default; 64 MB hold ten times as many lines.
+        let found = parseMappings(try readBytes(FilePath("/proc/\(thread)/maps"), limit: 64 << 20))
+        // A thread that ended just now shows none, and its process may live on by another.
+        let next = livingThread(of: pid)
+        if !found.isEmpty || next == thread { return found }
+        thread = next
+    }
+}
+
+/// The number by which /proc shows what a process's threads share: its own, or where its first thread has ended, that of one that lives.
+func livingThread(of pid: pid_t) -> pid_t {
+    Presence.livingThread(of: UInt32(bitPattern: pid)).map { pid_t(bitPattern: $0) } ?? pid
 }
 
 /// What /proc/PID/stat says of a process.
 struct ProcessStatus: Equatable {
-    /// `R`, `S`, `T`, `Z` …
+    /// `R`, `S`, `T`, `Z` …, of its first thread
     var state: UInt8
     /// Field 22: clock ticks since boot.
     var startTime: UInt64
-
-    /// Whether there is a program in it still: a zombie has given back its memory.
-    var isAlive: Bool { state != UInt8(ascii: "Z") && state != UInt8(ascii: "X") }
 
     static func of(_ pid: pid_t) -> ProcessStatus? {
         guard let text = try? readBytes(FilePath("/proc/\(pid)/stat"), limit: 4096) else { return nil }
@@ -81,7 +91,7 @@ func processes() -> [pid_t] {
 func mappedImages(since startTime: UInt64) -> Set<UInt64> {
     var inodes: Set<UInt64> = []
     for pid in processes() where pid != getpid() {
-        guard let status = ProcessStatus.of(pid), status.isAlive, status.startTime >= startTime else { continue }
+        guard let status = ProcessStatus.of(pid), status.startTime >= startTime, Presence.livingThread(of: UInt32(bitPattern: pid)) != nil else { continue }
         for mapping in (try? mappings(of: pid)) ?? [] where mapping.isShared && mapping.path.hasSuffix(".heap") {
             inodes.insert(mapping.inode)
         }

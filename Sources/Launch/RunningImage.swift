@@ -23,7 +23,7 @@ package enum ImagePlace: Equatable {
 /// - Throws: exit status 2 with the reason for a process that isn't there, isn't recorded, or isn't ours to read.
 package func findImage(of pid: pid_t, deadline: UInt64) throws(LaunchError) -> ImagePlace {
     while true {
-        guard let status = ProcessStatus.of(pid), status.isAlive else { throw .notRecorded("\(pid): no such process") }
+        guard let status = ProcessStatus.of(pid), Presence.livingThread(of: UInt32(bitPattern: pid)) != nil else { throw .notRecorded("\(pid): no such process") }
         let maps: [Mapping]
         do { maps = try mappings(of: pid) } catch { throw accessError(error, pid) }
         var problem: Errno?
@@ -82,7 +82,8 @@ private func open(_ span: ImageSpan, of pid: pid_t, started startTime: UInt64) t
     let mapping = span.first
     let range = "\(String(mapping.start, radix: 16))-\(String(mapping.end, radix: 16))"
     // /proc/PID/root leads into the process's own mount namespace.
-    let paths: [FilePath] = [FilePath(text: mapping.path), FilePath(text: "/proc/\(pid)/root" + mapping.path), FilePath("/proc/\(pid)/map_files/\(range)")]
+    let thread = livingThread(of: pid)
+    let paths: [FilePath] = [FilePath(text: mapping.path), FilePath(text: "/proc/\(thread)/root" + mapping.path), FilePath("/proc/\(thread)/map_files/\(range)")]
     for path in paths {
         guard let file = try? openToRead(path, [.nonBlocking]) else { continue }
         defer { try? file.close() }
@@ -92,7 +93,7 @@ private func open(_ span: ImageSpan, of pid: pid_t, started startTime: UInt64) t
         guard isOwned(status.st_uid, by: pid) else { return nil }
         return belongs(header, to: pid, started: startTime) ? .file(path) : nil
     }
-    let memory = try openToRead(FilePath("/proc/\(pid)/mem"))
+    let memory = try openToRead(FilePath("/proc/\(thread)/mem"))
     defer { try? memory.close() }
     guard let header = imageHeader(try readBytes(memory, at: mapping.start, count: MemoryLayout<heap_header>.size)) else { return nil }
     return belongs(header, to: pid, started: startTime) ? .memory(start: mapping.start, byteCount: span.byteCount) : nil

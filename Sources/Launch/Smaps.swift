@@ -70,7 +70,7 @@ struct SmapsParser {
 /// The mappings of a process with their resident sizes.
 /// - Throws: ENOENT or ESRCH where there is no such process, EACCES or EPERM where it isn't ours to read.
 func residentMappings(of pid: pid_t) throws(Errno) -> [ResidentMapping] {
-    let file = try openToRead(FilePath("/proc/\(pid)/smaps"))
+    let file = try openToRead(FilePath("/proc/\(livingThread(of: pid))/smaps"))
     defer { try? file.close() }
     var parser = SmapsParser()
     var chunk = [UInt8](repeating: 0, count: 65_536)

@@ -196,5 +196,7 @@ func shellWord(_ text: String) -> String {
         default: "/._-+=:,@%".utf8.contains(byte) || byte >= 0x80
         }
     }
+    // A byte of a path that is no text is shown as \xHH, which bash reads back so.
+    if text.unicodeScalars.contains(where: { $0.pathByte != nil }), !text.utf8.contains(UInt8(ascii: "'")) { return "$'\(text)'" }
     return plain && !text.isEmpty ? text : "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
 }

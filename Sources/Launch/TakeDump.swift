@@ -53,7 +53,7 @@ private func residentOptions(_ pid: pid_t, _ image: HeapImage, _ place: ImagePla
 private func dumpDirectory(of image: HeapImage, pid: Int32) -> FilePath {
     let named = image.outputDirectory
     guard named.hasPrefix("/") else { return FilePath.workingDirectory ?? "." }
-    let own = FilePath(text: "/proc/\(pid)/root" + named)
+    let own = FilePath(text: "/proc/\(livingThread(of: pid))/root" + named)
     if let here = try? FilePath(text: named).status(), let there = try? own.status() {
         if here.st_ino == there.st_ino && here.st_dev == there.st_dev { return FilePath(text: named) }
         return own

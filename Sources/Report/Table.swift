@@ -284,5 +284,7 @@ package func shellWord(_ text: String) -> String {
         ($0 >= 0x30 && $0 <= 0x39) || ($0 >= 0x41 && $0 <= 0x5A) || ($0 >= 0x61 && $0 <= 0x7A) || "./-_+,:@%".utf8.contains($0)
     }
     if plain && !text.isEmpty { return text }
+    // A byte of a path that is no text is shown as \xHH, which bash reads back so.
+    if text.unicodeScalars.contains(where: { $0.pathByte != nil }) { return "$'" + escaped(text).replacing("'", with: "\\'") + "'" }
     return "'" + escaped(text).split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
 }

@@ -30,6 +30,8 @@ struct ProcessStat {
     var parent: Int64 { fields[0] }
     var startTicks: Int64 { fields[18] }
     var id: String { "\(pid):\(startTicks)" }
+    /// Whether its first thread has ended.
+    var isZombie: Bool { state == Int64(UInt8(ascii: "Z")) }
 
     init?(_ pid: Int64, _ text: [UInt8]) {
         // The name is in parentheses, and may hold both spaces and parentheses.
@@ -59,7 +61,7 @@ extension Gatherer {
         }
         set("processes.count", Int64(stats.count))
         set("processes.threads", stats.reduce(0) { $0 &+ max($1.fields[16], 0) })
-        set("processes.zombies", Int64(stats.count { $0.state == Int64(UInt8(ascii: "Z")) }))
+        set("processes.zombies", Int64(stats.count { $0.isZombie && livingThread(of: $0) == nil }))
         for id in known.keys { known[id]?.isSeen = false }
         var hidden: Int64 = 0
         let samples = chosen(stats).compactMap { process(of: $0, &sockets, &hidden) }
@@ -114,8 +116,22 @@ extension Gatherer {
 
     private func commandWords(of stat: ProcessStat) -> String {
         if let known = known[stat.id], known.name == stat.name { return known.words }
-        let text = (try? files.read("/proc/\(stat.pid)/cmdline")) ?? []
+        let text = (try? files.read("\(place(of: stat))/cmdline")) ?? []
         return String(decoding: text.prefix(4096), as: UTF8.self)
+    }
+
+    /// Where a process's memory and files are shown: of one whose first thread has ended, by another thread of it.
+    private func place(of stat: ProcessStat) -> String {
+        livingThread(of: stat).map { "/proc/\(stat.pid)/task/\($0.pid)" } ?? "/proc/\(stat.pid)"
+    }
+
+    private func livingThread(of stat: ProcessStat) -> ProcessStat? {
+        // It stays until all others are gone, and is counted with them.
+        guard stat.isZombie, stat.fields[16] > 1 else { return nil }
+        return ((try? files.names(in: "/proc/\(stat.pid)/task")) ?? []).lazy.compactMap { [files] name in
+            guard let thread = Int64(name), let text = try? files.read("/proc/\(stat.pid)/task/\(thread)/stat") else { return nil }
+            return ProcessStat(thread, text)
+        }.first { !$0.isZombie }
     }
 
     // MARK: What of each
@@ -123,7 +139,8 @@ extension Gatherer {
     private func process(of stat: ProcessStat, _ sockets: inout WaitingSockets, _ hidden: inout Int64) -> EntitySample? {
         var values = [Int64](repeating: Sample.unknown, count: ProcessColumn.allCases.count)
         func put(_ column: ProcessColumn, _ value: Int64?) { values[column.rawValue] = max(value ?? Sample.unknown, Sample.unknown) }
-        put(.state, stat.state)
+        let living = livingThread(of: stat), place = living.map { "/proc/\(stat.pid)/task/\($0.pid)" } ?? "/proc/\(stat.pid)"
+        put(.state, living?.state ?? stat.state)
         put(.parent, stat.parent)
         put(.minorFaults, stat.fields[6])
         put(.majorFaults, stat.fields[8])
@@ -131,7 +148,7 @@ extension Gatherer {
         put(.systemTicks, stat.fields[11])
         put(.threads, stat.fields[16])
         var hasMemory = false
-        guard let status = try? files.read("/proc/\(stat.pid)/status") else { return nil }
+        guard let status = try? files.read("\(place)/status") else { return nil }
         for line in status.split(separator: UInt8(ascii: "\n")) {
             let column: ProcessColumn
             switch true {
@@ -148,37 +165,37 @@ extension Gatherer {
             let parts = Watch.words(line, most: 2)
             put(column, parts.count > 1 ? number(parts[1]) : nil)
         }
-        let isZombie = stat.state == Int64(UInt8(ascii: "Z"))
+        let isZombie = stat.isZombie && living == nil
         // A kernel thread has no memory of its own, and one named or all makes no difference.
         if !hasMemory && !isZombie { return nil }
 
         let id = stat.id
         if known[id] == nil || known[id]?.name != stat.name {
-            known[id] = KnownProcess(name: stat.name, words: commandWords(of: stat), descriptorLimit: descriptorLimit(stat.pid))
+            known[id] = KnownProcess(name: stat.name, words: commandWords(of: stat), descriptorLimit: descriptorLimit(place))
         }
         known[id]?.isSeen = true
         put(.descriptorLimit, known[id]?.descriptorLimit)
         if !isZombie {
-            let mapped = mapped(stat.pid)
+            let mapped = mapped(place)
             put(.heap, mapped?.heap)
             put(.isRecorded, mapped.map { $0.isRecorded ? 1 : 0 })
-            if options.proportional { put(.proportional, proportional(stat.pid)) }
-            if !descriptors(stat.pid, &values, &sockets) { hidden += 1 }
+            if options.proportional { put(.proportional, proportional(place)) }
+            if !descriptors(place, &values, &sockets) { hidden += 1 }
         }
         return EntitySample(kind: .process, id: id, name: stat.name, detail: known[id]?.words ?? "", values: values)
     }
 
-    private func descriptorLimit(_ pid: Int64) -> Int64 {
+    private func descriptorLimit(_ place: String) -> Int64 {
         var limit = Sample.unknown
-        try? files.forEachLine("/proc/\(pid)/limits") { line in
+        try? files.forEachLine("\(place)/limits") { line in
             if has(line, prefix: "Max open files") { limit = words(line).dropFirst(3).first.flatMap { number($0) } ?? Sample.unknown }
         }
         return limit
     }
 
     // The heap stands among the first mappings, behind the program's own; and most programs' libraries are in the first 64 KB of text.
-    private func mapped(_ pid: Int64) -> (heap: Int64, isRecorded: Bool)? {
-        guard let text = try? files.read("/proc/\(pid)/maps") else { return nil }
+    private func mapped(_ place: String) -> (heap: Int64, isRecorded: Bool)? {
+        guard let text = try? files.read("\(place)/maps") else { return nil }
         var heap: Int64 = 0, isRecorded = false
         for line in text.split(separator: UInt8(ascii: "\n")) {
             if line.suffix(14).elementsEqual("/libheapsum.so".utf8) { isRecorded = true }
@@ -189,8 +206,8 @@ extension Gatherer {
         return (heap, isRecorded)
     }
 
-    private func proportional(_ pid: Int64) -> Int64? {
-        guard let text = try? files.read("/proc/\(pid)/smaps_rollup") else {
+    private func proportional(_ place: String) -> Int64? {
+        guard let text = try? files.read("\(place)/smaps_rollup") else {
             miss("proportional set sizes (/proc/PID/smaps_rollup)", "not there, or not readable by this user")
             return nil
         }
@@ -202,15 +219,15 @@ extension Gatherer {
     }
 
     /// - Returns: whether they could be read.
-    private func descriptors(_ pid: Int64, _ values: inout [Int64], _ sockets: inout WaitingSockets) -> Bool {
-        guard let names = try? files.names(in: "/proc/\(pid)/fd") else { return false }
-        if let namespace = files.link("/proc/\(pid)/ns/net"), sockets.namespaces.insert(Array(namespace)).inserted, options.root.isEmpty {
-            readSockets("/proc/\(pid)/net", into: &sockets)
+    private func descriptors(_ place: String, _ values: inout [Int64], _ sockets: inout WaitingSockets) -> Bool {
+        guard let names = try? files.names(in: "\(place)/fd") else { return false }
+        if let namespace = files.link("\(place)/ns/net"), sockets.namespaces.insert(Array(namespace)).inserted, options.root.isEmpty {
+            readSockets("\(place)/net", into: &sockets)
         }
         var counts = [Int64](repeating: 0, count: values.count), total: Int64 = 0
         for name in names {
             // One that was closed meanwhile is none.
-            guard let link = files.link("/proc/\(pid)/fd/\(name)") else { continue }
+            guard let link = files.link("\(place)/fd/\(name)") else { continue }
             total += 1
             var column = ProcessColumn.files
             if has(link, prefix: "socket:[") {

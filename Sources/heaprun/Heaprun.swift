@@ -110,14 +110,15 @@ struct Heaprun: ParsableCommand {
             guard let growthBytes, growthBytes > 0 else { throw ValidationError("--dump-at-growth \(dumpAtGrowth): a number of bytes, or 64K, 10M, 1G.") }
         }
         if let unwind, !["own", "fp", "libunwind"].contains(unwind) { throw ValidationError("--unwind \(unwind): own, fp or libunwind.") }
-        if let signal { _ = try signalNumber(signal) }
         for glob in only + skip where glob.utf8.contains(UInt8(ascii: ":")) { throw ValidationError("'\(glob)': a glob can't hold a colon.") }
 
         var request = RecordRequest(
             arguments: (first..<count).map { CommandLine.unsafeArgv[$0] }, environment: environ,
             output: (output ?? environmentText("HEAPSUM_OUTPUT")).map { FilePath(text: $0) })
         request.options.depth = depth
-        request.options.signal = signal
+        request.options.signal = try signal.map { (name) throws(LaunchError) in try dumpSignalNumber(name) }
+            // The environment's own, in one of the ways that the library alone doesn't know; what makes no sense it says.
+            ?? environmentText("HEAPSUM_SIGNAL").flatMap { try? dumpSignalNumber($0) }
         request.options.only = only
         request.options.skip = skip
         request.options.follow = !noFollow

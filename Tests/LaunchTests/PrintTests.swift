@@ -46,7 +46,7 @@ import Testing
             let outcome = try scratch.run(["systemd-analyze", "verify", "--man=no", "\(scratch.path)/units/probe.service"])
             return outcome.messages.split(separator: "\n").filter { $0.contains("heapsum.conf") || $0.contains("probe") }.joined(separator: "\n") + (outcome.exitStatus == 0 ? "" : "failed")
         }
-        let odd = options { ($0.only, $0.signal, $0.messages) = (["a b", "100%", "c\"d\\e"], "RTMIN+3", "/var/tmp/$HOME %n") }
+        let odd = options { ($0.only, $0.signal, $0.messages) = (["a b", "100%", "c\"d\\e"], firstRealtimeSignal + 3, "/var/tmp/$HOME %n") }
         #expect(try verify(printed(.systemd, options: options(), output: nil, libraries: ["/l.so"], words: [])) == "")
         #expect(try verify(printed(.systemd, options: odd, output: "/var/tmp/he ap%", libraries: ["/opt/100%/l.so"], words: ["x"])) == "")
         // It would have said so.
@@ -74,7 +74,7 @@ import Testing
     // A YAML parser reads the values back as they were; the structure is what Kubernetes names.
     @Test func aYAMLParserReadsTheManifest() throws {
         let scratch = try Scratch()
-        let odd = options { ($0.only, $0.signal, $0.depth) = (["a: b", "#x", "c\"d\\e"], "RTMIN+3", 7) }
+        let odd = options { ($0.only, $0.signal, $0.depth) = (["a: b", "#x", "c\"d\\e"], firstRealtimeSignal + 3, 7) }
         try scratch.write("pod.yaml", printed(.kubernetes, options: odd, output: "/data/he ap", libraries: [], words: ["/bin/server", "-x", "a\nb", "{}", "ü"]))
         try scratch.write("read.py", """
             import json, yaml
@@ -99,7 +99,7 @@ import Testing
         // Debian's own python3: python3-yaml is for that one.
         let outcome = try scratch.run(["/usr/bin/python3", "read.py"])
         #expect(outcome == Outcome(waitStatus: 0, output: #"""
-            [["/bin/server", "-x", "a\nb", "{}", "\u00fc"], {"HEAPSUM_DEPTH": "7", "HEAPSUM_MESSAGES": "/data/he ap/messages", "HEAPSUM_ONLY": "a: b:#x:c\"d\\e", "HEAPSUM_OUTPUT": "/data/he ap", "HEAPSUM_SIGNAL": "RTMIN+3", "LD_PRELOAD": "/heapsum/libheapsum.so"}]
+            [["/bin/server", "-x", "a\nb", "{}", "\u00fc"], {"HEAPSUM_DEPTH": "7", "HEAPSUM_MESSAGES": "/data/he ap/messages", "HEAPSUM_ONLY": "a: b:#x:c\"d\\e", "HEAPSUM_OUTPUT": "/data/he ap", "HEAPSUM_SIGNAL": "\#(firstRealtimeSignal + 3)", "LD_PRELOAD": "/heapsum/libheapsum.so"}]
 
             """#, messages: ""))
     }

@@ -132,4 +132,34 @@ import Testing
             ["unshare", "--pid", "--fork", "--mount-proc", Built.heaprun, "--quiet", "/bin/sh", "-c", script], variables: ["HEAPSUM_LIBRARY": emptyLibrary])
         #expect(outcome.output == "0\n", "\(outcome)")
     }
+
+    /// However the signal's name is written, it is the signal that dumps: the library is handed its number.
+    @Test(arguments: ["usr1", "sigusr1", "SIGUSR1", "RTMAX-1", "rtmin+2", "SYS", "poll", "36"]) func aSignalIsOneHoweverItIsWritten(name: String) throws {
+        let number = try dumpSignalNumber(name), scratch = try Scratch()
+        for words in [["--signal", name], []] {
+            let running = try scratch.startRecorded(
+                ["/bin/sh", "-c", "echo $HEAPSUM_SIGNAL; while :; do sleep 0.05; done"], options: words + ["--quiet", "-o", "images"], library: Built.interposer,
+                variables: ["HEAPSUM_SIGNAL": words.isEmpty ? name : nil])
+            let child = try running.child()
+            #expect(try eventually { try contents(running.outputPath) == "\(number)\n" })
+            kill(child, number)
+            #expect(try eventually { access("\(scratch.path)/images/dash.\(child).1.heap", F_OK) == 0 || access("\(scratch.path)/images/sh.\(child).1.heap", F_OK) == 0 })
+            kill(child, SIGKILL)
+            _ = try running.wait()
+        }
+    }
+
+    @Test func noSignalMeansNone() throws {
+        let scratch = try Scratch()
+        for name in ["none", "NONE"] {
+            let outcome = try scratch.record(["/bin/sh", "-c", "echo $HEAPSUM_SIGNAL; kill -USR2 $$; echo no"], options: ["--signal", name, "--quiet"], library: Built.interposer)
+            #expect(outcome.exitStatus == 128 + SIGUSR2 && outcome.output == "0\n", "\(outcome)")
+        }
+        for wrong in ["usr3", "RTMIN+31", "0", "KILL", "abrt"] {
+            let outcome = try scratch.record(["true"], options: ["--signal", wrong])
+            #expect(outcome.exitStatus == 125 && outcome.messages.hasPrefix("heaprun: --signal \(wrong): "), "\(outcome)")
+            let printed = try scratch.record(["server"], options: ["--print", "kubernetes", "--signal", wrong])
+            #expect(printed.exitStatus == 125 && printed.output.isEmpty, "\(printed)")
+        }
+    }
 }
