@@ -290,12 +290,13 @@ struct heap_module {
     uint64_t end;
     uint64_t loaded_ns; /* since the recording's start; when it was first met in a stack */
     uint64_t unloaded_ns; /* 0: not known to be gone */
-    uint64_t reserved[4];
+    uint64_t device, inode, file_bytes, modified_ns; /* of the mapped file (stat), as it stood when the module was first met; all zero: not known */
 };
 
 enum heap_module_flags {
     HEAP_MODULE_READY = 1u << 0, /* all fields are written; without it the entry is half made */
     HEAP_MODULE_MOVED = 1u << 1, /* seen at more than one bias: absolute addresses are not known */
+    HEAP_MODULE_REPLACED = 1u << 2, /* the mapped file was already deleted or replaced at its path */
 };
 
 /* ---- Threads and events -------------------------------------------------------------------------- */
@@ -403,7 +404,7 @@ struct heap_losses {
     uint64_t paused_allocations; /* not booked, as the program had paused the recording; and what they requested */
     uint64_t paused_bytes;
     uint64_t paused_frees; /* of blocks that are not booked, since the recording was first paused: of paused allocations, as like as not */
-    uint64_t reserved[1];
+    uint64_t early_allocations; /* not booked: they came before recording could start, or while another thread was starting it */
 };
 
 /*

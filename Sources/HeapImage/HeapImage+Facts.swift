@@ -44,8 +44,8 @@ extension HeapImage {
     package func hasFlag(_ flag: heap_flags) -> Bool { header.flags & flag.rawValue != 0 }
     package var losses: heap_losses { header.losses }
 
-    /// Events that the image could not book in full: lost allocations, and events without a stack or a place.
-    package var lostEvents: UInt64 { losses.lost_allocations }
+    /// Allocations that are not in the image: there was no space for them, or they came before recording could start.
+    package var lostEvents: UInt64 { losses.lost_allocations.addingReportingOverflow(losses.early_allocations).partialValue }
 
     /// The executable's path; empty where not known.
     package var program: String { text(header.program, limit: 4096) }

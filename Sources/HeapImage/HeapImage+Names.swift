@@ -21,6 +21,10 @@ package struct Module: Hashable {
     package var moved = false
     /// False: the entry was half made, and says nothing.
     package var isKnown = false
+    /// The mapped file, by what tells it from another at its path where it has no build-id; nil: not known, as in older images.
+    package var file: ModuleFile?
+    /// At its path lay no file any more, or another one, when the module was first met.
+    package var isReplaced = false
 
     package init() {}
 
@@ -35,6 +39,15 @@ package struct Module: Hashable {
     package var baseName: String {
         path.split(separator: UInt8(ascii: "/")).last.map { Common.pathText($0) } ?? ""
     }
+}
+
+/// What stat(2) said of a module's file when the module was first met.
+package struct ModuleFile: Hashable, Sendable {
+    package var device: UInt64
+    package var inode: UInt64
+    package var byteCount: UInt64
+    /// Since 1970.
+    package var modifiedNanoseconds: UInt64
 }
 
 extension HeapImage {
@@ -92,6 +105,9 @@ extension HeapImage {
                 module.loadedNanoseconds = entry.loaded_ns
                 module.unloadedNanoseconds = entry.unloaded_ns
                 module.moved = entry.flags & HEAP_MODULE_MOVED.rawValue != 0
+                module.isReplaced = entry.flags & HEAP_MODULE_REPLACED.rawValue != 0
+                let file = ModuleFile(device: entry.device, inode: entry.inode, byteCount: entry.file_bytes, modifiedNanoseconds: entry.modified_ns)
+                if file.byteCount | file.modifiedNanoseconds | file.inode | file.device != 0 { module.file = file }
             }
             modules.append(module)
         }

@@ -6,6 +6,7 @@ import CHeapImage
 import Common
 import Glibc
 import HeapImage
+import Symbols
 import SystemPackage
 
 /// One finished image.
@@ -40,6 +41,8 @@ struct ModuleFrame: Hashable {
     /// Empty where no module was there; then the offset is an absolute address.
     var path: [UInt8]
     var buildID: [UInt8]
+    /// Where it has no build-id, its file; nil otherwise.
+    var file: ExpectedFile?
     /// The return address less the module's load bias.
     var offset: UInt64
 }
@@ -182,7 +185,7 @@ private struct FoundImage {
 private func pack(_ found: FoundImage, into output: FilePath, options: PackOptions) throws -> PackedImage? {
     let image = try HeapImage(FileSource(path: found.path.text), presence: .gone)
     let losses = image.losses
-    if image.hasFlag(HEAP_FLAG_FORKED), losses.lost_allocations == 0, losses.ringless_events == 0,
+    if image.hasFlag(HEAP_FLAG_FORKED), losses.lost_allocations == 0, losses.early_allocations == 0, losses.ringless_events == 0,
         image.threads().allSatisfy({ $0.head == 0 && $0.uncommitted.isEmpty && $0.inFlight == nil })
     {
         return nil
@@ -198,6 +201,11 @@ private func pack(_ found: FoundImage, into output: FilePath, options: PackOptio
         liveBlocks: summary.liveBlocks, peakBytes: summary.census.peak.bytes,
         allocatedBlocks: summary.census.stacks.reduce(0) { $0 &+ $1.allocatedBlocks }, losses: losses,
         residence: image.header.residence, isFull: image.hasFlag(HEAP_FLAG_FULL), allocator: image.allocator, largest: largestStacks(image, summary.census))
+}
+
+private func expectedFile(_ module: Module) -> ExpectedFile? {
+    guard module.buildID.isEmpty else { return nil }
+    return ExpectedFile(byteCount: module.file?.byteCount, modifiedNanoseconds: module.file?.modifiedNanoseconds, isReplaced: module.isReplaced)
 }
 
 // The largest; stacks that two threads inserted at once are one.
@@ -224,7 +232,8 @@ private func largestStacks(_ image: HeapImage, _ census: Census) -> [LargeStack]
                 let number = heap_frame_module(frame)
                 guard number != HEAP_MODULE_CUT, number != HEAP_MODULE_THREAD else { return nil }
                 let module = Int(number) < modules.count && modules[Int(number)].isKnown ? modules[Int(number)] : nil
-                return ModuleFrame(path: module?.path ?? [], buildID: module?.buildID ?? [], offset: heap_frame_offset(frame))
+                return ModuleFrame(
+                    path: module?.path ?? [], buildID: module?.buildID ?? [], file: module.flatMap(expectedFile), offset: heap_frame_offset(frame))
             })
     }
 }

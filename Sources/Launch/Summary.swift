@@ -104,7 +104,7 @@ extension Harvest {
 
 extension PackedImage {
     /// Nothing was seen of it, not even what found no place.
-    var isSilent: Bool { allocatedBlocks == 0 && losses.lost_allocations == 0 }
+    var isSilent: Bool { allocatedBlocks == 0 && losses.lost_allocations == 0 && losses.early_allocations == 0 }
 
     /// Where malloc had the smaller part of what was resident: a search here may be one in the wrong place.
     var residenceLine: String? {
@@ -119,6 +119,7 @@ extension PackedImage {
         var lines: [String] = []
         func add(_ count: UInt64, _ what: String, _ text: String) { if count > 0 { lines.append("\(who)\(counted(count, what)) \(text)") } }
         add(losses.lost_allocations, "allocation", "(\(grouped(losses.lost_bytes)) bytes) not in the image: there was no space")
+        add(losses.early_allocations, "allocation", "not in the image: before recording could start, or while another thread started it")
         add(losses.lost_stacks, "allocation", "in the image without a stack: there was no space for it")
         add(losses.failed_dumps, "dump", "could not be written")
         add(losses.healed_slots, "free", "went past the library (a second libc, or calls of __libc_free)")
@@ -129,7 +130,8 @@ extension PackedImage {
 
 /// Names the frames of a few stacks, each module's symbols read once.
 private final class FrameNamer {
-    private var symbols: [[UInt8]: ModuleSymbols?] = [:]
+    private struct Key: Hashable { var path: [UInt8], buildID: [UInt8], file: ExpectedFile? }
+    private var symbols: [Key: ModuleSymbols?] = [:]
     private let demangler = Demangler()
 
     /// The innermost function that isn't the runtime's, and its two callers.
@@ -151,9 +153,9 @@ private final class FrameNamer {
     }
 
     private func table(of frame: ModuleFrame) -> ModuleSymbols? {
-        let key = frame.path + [0] + frame.buildID
+        let key = Key(path: frame.path, buildID: frame.buildID, file: frame.file)
         if let known = symbols[key] { return known }
-        let made = try? ModuleSymbols(path: pathText(frame.path), expectedBuildID: frame.buildID.isEmpty ? nil : frame.buildID)
+        let made = try? ModuleSymbols(path: pathText(frame.path), expectedBuildID: frame.buildID.isEmpty ? nil : frame.buildID, expectedFile: frame.file)
         symbols[key] = .some(made)
         return made
     }

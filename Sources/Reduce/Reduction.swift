@@ -6,10 +6,11 @@
 import Common
 import HeapImage
 
-/// One loaded file as the rows' frames name it; equal path and build-id are one.
+/// One loaded file as the rows' frames name it: equal path and build-id are one; without a build-id equal path, size and date.
 package struct ReducedModule {
     package var path: [UInt8]
     package var buildID: [UInt8]
+    package var identity = FileIdentity()
     /// Load address less the file's own, where all inputs agree on it.
     package var bias: UInt64?
     /// What it covers of its own addresses, without a bias; empty where nobody knows.
@@ -26,6 +27,26 @@ package struct ReducedModule {
         guard let bias else { return 0 ..< extent.upperBound }
         let start = extent.lowerBound &+ bias, end = extent.upperBound &+ bias
         return start <= end ? start ..< end : 0 ..< 0
+    }
+}
+
+extension ReducedModule {
+    /// What tells a file without a build-id from another build of it at its path. Device and inode don't: a copy has others.
+    package struct FileIdentity: Hashable {
+        /// nil where nobody knows.
+        package var byteCount: UInt64?
+        package var modifiedNanoseconds: UInt64?
+        /// At its path lay no file any more, or another one.
+        package var isReplaced = false
+
+        package init() {}
+
+        /// Of a module with a build-id nothing: that says it all.
+        package init(_ module: Module) {
+            guard module.buildID.isEmpty else { return }
+            (byteCount, modifiedNanoseconds) = (module.file?.byteCount, module.file?.modifiedNanoseconds)
+            isReplaced = module.isReplaced
+        }
     }
 }
 
@@ -127,7 +148,7 @@ package final class Reduction {
     private(set) var modulesOfInputs: [Int: [UInt32]] = [:]
     private(set) var storedFrames = StoredFrameTable()
 
-    private struct ModuleKey: Hashable { var path: [UInt8], buildID: [UInt8] }
+    private struct ModuleKey: Hashable { var path: [UInt8], buildID: [UInt8], identity: ReducedModule.FileIdentity }
 
     package init() {
         for _ in 0 ..< SpecialModule.count {
@@ -135,16 +156,18 @@ package final class Reduction {
         }
     }
 
-    /// The number of the module with this path and build-id.
-    package func module(path: [UInt8], buildID: [UInt8], bias: UInt64?, extent: Range<UInt64> = 0 ..< 0) -> UInt32 {
-        let key = ModuleKey(path: path, buildID: buildID)
+    /// The number of the module with this path and build-id, or identity.
+    package func module(
+        path: [UInt8], buildID: [UInt8], identity: ReducedModule.FileIdentity = ReducedModule.FileIdentity(), bias: UInt64?, extent: Range<UInt64> = 0 ..< 0
+    ) -> UInt32 {
+        let key = ModuleKey(path: path, buildID: buildID, identity: identity)
         if let number = moduleNumbers[key] {
             if modules[Int(number)].bias != bias { modules[Int(number)].bias = nil }
             if modules[Int(number)].extent.isEmpty { modules[Int(number)].extent = extent }
             return number
         }
         let number = UInt32(modules.count)
-        modules.append(ReducedModule(path: path, buildID: buildID, bias: bias, extent: extent, isFile: true))
+        modules.append(ReducedModule(path: path, buildID: buildID, identity: identity, bias: bias, extent: extent, isFile: true))
         moduleNumbers[key] = number
         return number
     }
@@ -236,7 +259,9 @@ extension Reduction {
         let nodes = image.nodes()
         let numbers = image.modules().map { module in
             module.isKnown
-                ? self.module(path: module.path, buildID: module.buildID, bias: module.moved ? nil : module.bias, extent: module.extent)
+                ? self.module(
+                    path: module.path, buildID: module.buildID, identity: ReducedModule.FileIdentity(module), bias: module.moved ? nil : module.bias,
+                    extent: module.extent)
                 : SpecialModule.none
         }
 

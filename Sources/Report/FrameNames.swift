@@ -29,6 +29,13 @@ extension NamedModule: ModuleNaming {
     package var notes: [String] { symbols?.notes ?? [] }
 }
 
+extension ReducedModule {
+    /// Where it has no build-id, what must be true of a file to name it.
+    var expectedFile: ExpectedFile? {
+        buildID.isEmpty ? ExpectedFile(byteCount: identity.byteCount, modifiedNanoseconds: identity.modifiedNanoseconds, isReplaced: identity.isReplaced) : nil
+    }
+}
+
 /// A module of which no name can be had.
 package struct NamelessModule {
     package var module: String
@@ -63,7 +70,7 @@ package final class FrameNames {
     package convenience init(_ reduction: Reduction, symbolizer: Symbolizer = Symbolizer()) {
         self.init(reduction, symbolizer: symbolizer) { module in
             try symbolizer.module(path: pathText(module.path),
-                                  buildID: module.buildID.isEmpty ? nil : module.buildID)
+                                  buildID: module.buildID.isEmpty ? nil : module.buildID, file: module.expectedFile)
         }
     }
 

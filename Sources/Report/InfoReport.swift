@@ -121,6 +121,7 @@ package struct InfoReport {
         [
             ("allocations without a place in the image, which are not in it", losses.lost_allocations),
             ("bytes that those requested", losses.lost_bytes),
+            ("allocations before recording could start, which are not in the image", losses.early_allocations),
             ("allocations booked without their stack: no space for it", losses.lost_stacks),
             ("stacks cut at the depth limit, or given up by the unwinder", losses.cut_stacks),
             ("events booked without a ring", losses.ringless_events),
@@ -159,6 +160,7 @@ package struct InfoReport {
             if module.unloadedNanoseconds > 0 {
                 text += ", gone after \(shortDuration(Double(module.unloadedNanoseconds) / 1e9))"
             }
+            text += fileText(module)
             if module.moved { text += ", at more than one address" }
             if let reason = reasonForNoSymbols(module, symbolizer) {
                 nameless += 1
@@ -171,11 +173,24 @@ package struct InfoReport {
         }
     }
 
+    private func expectedFile(_ module: Module) -> ExpectedFile? {
+        guard module.buildID.isEmpty else { return nil }
+        return ExpectedFile(byteCount: module.file?.byteCount, modifiedNanoseconds: module.file?.modifiedNanoseconds, isReplaced: module.isReplaced)
+    }
+
+    /// What else than a build-id is known of a module's file.
+    private func fileText(_ module: Module) -> String {
+        if module.isReplaced { return ", deleted or replaced while the program ran" }
+        guard module.buildID.isEmpty, module.path.first == UInt8(ascii: "/") else { return "" }
+        guard let file = module.file else { return ", of a size and date that are not known" }
+        return ", \(grouped(file.byteCount)) bytes of \(utc(file.modifiedNanoseconds))"
+    }
+
     /// Why no name can be had of a module's frames here and now; nil where they can, and for the kernel's own pages, which have no file.
     private func reasonForNoSymbols(_ module: Module, _ symbolizer: Symbolizer) -> String? {
         guard module.path.first == UInt8(ascii: "/") else { return nil }
         do {
-            _ = try symbolizer.module(path: module.pathText, buildID: module.buildID.isEmpty ? nil : module.buildID)
+            _ = try symbolizer.module(path: module.pathText, buildID: module.buildID.isEmpty ? nil : module.buildID, file: expectedFile(module))
             return nil
         } catch {
             return "\(error)"

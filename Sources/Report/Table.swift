@@ -248,6 +248,9 @@ package struct Table {
                     lines.append("Lost: \(path): \(counted(losses.lost_allocations, "allocation")) of "
                         + "\(grouped(losses.lost_bytes)) bytes found no space in the image.")
                 }
+                if losses.early_allocations > 0 {
+                    lines.append("Lost: \(path): \(counted(losses.early_allocations, "allocation")) came before recording could start.")
+                }
                 if losses.lost_stacks > 0 {
                     lines.append("Lost: \(path): the stacks of \(counted(losses.lost_stacks, "allocation")) found no space in the image.")
                 }

@@ -14,6 +14,8 @@ final class FileReader {
     let path: String
     /// The file's size in bytes when it was opened.
     let byteCount: UInt64
+    /// When it was last changed, since 1970; nil for bytes in memory.
+    let modifiedNanoseconds: UInt64?
     private let place: Place
 
     private enum Place {
@@ -25,6 +27,7 @@ final class FileReader {
         let (descriptor, status) = try Self.openRegular(path)
         self.path = path
         self.byteCount = UInt64(max(0, status.st_size))
+        modifiedNanoseconds = UInt64(max(0, status.st_mtim.tv_sec)) &* 1_000_000_000 &+ UInt64(max(0, status.st_mtim.tv_nsec))
         place = .descriptor(descriptor)
     }
 
@@ -32,6 +35,7 @@ final class FileReader {
     init(name: String, bytes: FileBytes) {
         path = name
         byteCount = UInt64(bytes.count)
+        modifiedNanoseconds = nil
         place = .memory(bytes)
     }
 

@@ -19,14 +19,17 @@ package final class ModuleSymbols: Sendable {
     ///
     /// - Parameters:
     ///   - path: the module's path as the program had it; "[vdso]" or the like for the kernel's own code.
-    ///   - expectedBuildID: what was recorded of the module that ran, nil where that is not known.
-    /// - Throws: `.buildIDDiffers` where both build-ids are known and differ, and no other file has the one that is
-    ///   wanted; `.cannotOpen`, `.notELF`, `.damaged`, … . A file without symbols is none of these: it names nothing.
+    ///   - expectedBuildID: what was recorded of the module that ran, nil where it had none or that is not known.
+    ///   - expectedFile: where it had none, its file; nil: whatever file is there will do.
+    /// - Throws: `.buildIDDiffers` where the file's build-id is another than the one that is wanted, and no other file has
+    ///   that; `.fileDiffers`; `.cannotOpen`, `.notELF`, `.damaged`, … . A file without symbols is none of these: it names nothing.
     /// - Complexity: O(n log n) in the number of symbols; reads the symbol and string tables alone, and a file that a
     ///   .gnu_debuglink names whole, for its CRC.
-    package init(path: String, expectedBuildID: [UInt8]?, search: SymbolSearch = SymbolSearch()) throws(SymbolsError) {
+    package init(
+        path: String, expectedBuildID: [UInt8]?, expectedFile: ExpectedFile? = nil, search: SymbolSearch = SymbolSearch()
+    ) throws(SymbolsError) {
         var notes: [SymbolsError] = []
-        let module = try Self.openModule(path, expectedBuildID, search, &notes)
+        let module = try Self.openModule(path, expectedBuildID, expectedFile, search, &notes)
         var builder = NamedRangesBuilder()
         var hasOwnTable = false, withDebugInfo: String?
         var id = expectedBuildID
@@ -79,7 +82,7 @@ package final class ModuleSymbols: Sendable {
 
     /// The module's own file, where it is the one that ran; nil where it isn't, with the reason in the notes.
     private static func openModule(
-        _ path: String, _ expected: [UInt8]?, _ search: SymbolSearch, _ notes: inout [SymbolsError]
+        _ path: String, _ expected: [UInt8]?, _ expectedFile: ExpectedFile?, _ search: SymbolSearch, _ notes: inout [SymbolsError]
     ) throws(SymbolsError) -> ELFFile? {
         var others: [SymbolsError] = []
         defer { notes += others }
@@ -87,8 +90,11 @@ package final class ModuleSymbols: Sendable {
             if SymbolSearch.isVDSO(path) { return try search.vdso(buildID: expected, notes: &others) }
             let file = try ELFFile(path: search.path(of: path))
             let found = try file.readBuildID()
-            if let expected, let found, expected != found {
-                throw SymbolsError(file: file.path, reason: .buildIDDiffers(expected: expected, found: found))
+            if let expected {
+                if expected != found { throw SymbolsError(file: file.path, reason: .buildIDDiffers(expected: expected, found: found ?? [])) }
+            } else if let expectedFile {
+                if let how = expectedFile.difference(from: file.reader, buildID: found) { throw SymbolsError(file: file.path, reason: .fileDiffers(how)) }
+                if expectedFile.byteCount == nil { notes.append(SymbolsError(file: file.path, reason: .unchecked)) }
             }
             return file
         } catch {

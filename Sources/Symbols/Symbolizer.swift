@@ -44,11 +44,11 @@ package final class Symbolizer {
     /// Opens what names a module.
     ///
     /// - Throws: as `ModuleSymbols.init`, where no listing is of the module either.
-    package func module(path: String, buildID: [UInt8]?) throws(SymbolsError) -> NamedModule {
+    package func module(path: String, buildID: [UInt8]?, file: ExpectedFile? = nil) throws(SymbolsError) -> NamedModule {
         let own = lists.filter { $0.isOf(module: path) }
         var symbols: ModuleSymbols?
         do throws(SymbolsError) {
-            symbols = try ModuleSymbols(path: path, expectedBuildID: buildID, search: search)
+            symbols = try ModuleSymbols(path: path, expectedBuildID: buildID, expectedFile: file, search: search)
         } catch {
             if own.isEmpty { throw error }
         }
@@ -88,6 +88,7 @@ package final class Symbolizer {
 extension SymbolsError {
     /// Of a file that is another build than the one that ran: what is wanted in its place. nil for other errors.
     package var wantedFile: String? {
+        if case .fileDiffers = reason { return "the file as it was, under a --sysroot with its date kept, or a listing of it by --symbols" }
         guard case .buildIDDiffers(let expected, _) = reason, let place = SymbolSearch.place(ofBuildID: expected) else { return nil }
         return "the file with build-id \(hexadecimal(expected)), or its debug file as \(place) in /usr/lib/debug or --debug-dir"
     }

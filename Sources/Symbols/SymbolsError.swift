@@ -1,6 +1,7 @@
 // Why a file gave no symbols. Every error says which file, and where in it, so that whoever reads the
 // message can look at the same byte. Nothing here prints.
 
+import Glibc
 import SystemPackage
 
 /// A file that could not be used for symbols: which one, where in it, and why.
@@ -14,6 +15,10 @@ package struct SymbolsError: Error, Equatable, Sendable {
         case unsupported(String)
         /// The file is another build than the one that ran: its names would be wrong.
         case buildIDDiffers(expected: [UInt8], found: [UInt8])
+        /// The module has no build-id, and the file is another one than the one that ran: the text says how.
+        case fileDiffers(String)
+        /// The module has no build-id, and nothing else is known of the file that ran: names may be those of another build.
+        case unchecked
         /// The file is not the one that a .gnu_debuglink means: its CRC-32.
         case checksumDiffers(expected: UInt32, found: UInt32)
         /// A header, a count or an offset in the file is not true: the text says which.
@@ -44,12 +49,49 @@ extension SymbolsError: CustomStringConvertible {
         case .buildIDDiffers(let expected, let found):
             found.isEmpty ? "\(place): has no build-id, not the recorded \(hexadecimal(expected))"
                 : "\(place): has build-id \(hexadecimal(found)), not the recorded \(hexadecimal(expected))"
+        case .fileDiffers(let how): "\(place): \(how)"
+        case .unchecked: "\(place): without a build-id, size or date of the module that ran, nothing tells whether this file is the one: its names may be wrong"
         case .checksumDiffers(let expected, let found):
             "\(place): has CRC \(String(found, radix: 16)), not \(String(expected, radix: 16)) as its .gnu_debuglink says"
         case .damaged(let what): "\(place): damaged: \(what)"
         case .tooLarge(let byteCount): "\(place): no memory for a part of \(byteCount) bytes"
         }
     }
+}
+
+/// What is known of the file of a module that has no build-id.
+package struct ExpectedFile: Hashable, Sendable {
+    /// nil where nobody knows.
+    package var byteCount: UInt64?
+    /// Since 1970.
+    package var modifiedNanoseconds: UInt64?
+    /// At its path lay no file any more, or another one, while the program ran.
+    package var isReplaced: Bool
+
+    package init(byteCount: UInt64?, modifiedNanoseconds: UInt64?, isReplaced: Bool) {
+        (self.byteCount, self.modifiedNanoseconds, self.isReplaced) = (byteCount, modifiedNanoseconds, isReplaced)
+    }
+
+    /// How a file differs from this one; nil where it doesn't, as far as is known.
+    func difference(from file: FileReader, buildID: [UInt8]?) -> String? {
+        if isReplaced { return "without a build-id, and deleted or replaced while the program ran: what lies there now is not what ran" }
+        if let buildID { return "has build-id \(hexadecimal(buildID)), and the module that ran had none" }
+        guard let byteCount, let modifiedNanoseconds, let found = file.modifiedNanoseconds else { return nil }
+        if byteCount == file.byteCount, Self.isSameTime(modifiedNanoseconds, found) { return nil }
+        return "without a build-id, and another file than the one that ran: \(file.byteCount) bytes of \(utc(found)), not \(byteCount) of \(utc(modifiedNanoseconds))"
+    }
+
+    // Archives and some file systems keep whole seconds alone.
+    private static func isSameTime(_ one: UInt64, _ other: UInt64) -> Bool {
+        one == other || one / 1_000_000_000 == other / 1_000_000_000 && (one % 1_000_000_000 == 0 || other % 1_000_000_000 == 0)
+    }
+}
+
+private func utc(_ nanoseconds: UInt64) -> String {
+    var seconds = time_t(nanoseconds / 1_000_000_000), parts = tm()
+    var text = [CChar](repeating: 0, count: 64)
+    guard gmtime_r(&seconds, &parts) != nil, strftime(&text, text.count, "%Y-%m-%d %H:%M:%S UTC", &parts) > 0 else { return "a time that is not known" }
+    return String(cString: text)
 }
 
 /// The bytes as lower-case hexadecimal digits, as readelf prints a build-id.

@@ -66,13 +66,16 @@ package struct ImageBuilder {
     }
 
     /// Adds a module; its number is what frames say.
-    package mutating func addModule(_ path: String, buildID: [UInt8] = [], bias: UInt64 = 0) -> UInt32 {
+    package mutating func addModule(
+        _ path: String, buildID: [UInt8] = [], bias: UInt64 = 0, fileBytes: UInt64 = 0, modifiedNanoseconds: UInt64 = 0, isReplaced: Bool = false
+    ) -> UInt32 {
         var module = heap_module()
+        (module.file_bytes, module.modified_ns) = (fileBytes, modifiedNanoseconds)
         module.path = addString(path.utf8)
         withUnsafeMutableBytes(of: &module.build_id) { $0.copyBytes(from: buildID.prefix(Int(HEAP_BUILD_ID_BYTES))) }
         module.build_id_length = UInt32(min(buildID.count, Int(HEAP_BUILD_ID_BYTES)))
         module.bias = bias
-        module.flags = HEAP_MODULE_READY.rawValue
+        module.flags = HEAP_MODULE_READY.rawValue | (isReplaced ? HEAP_MODULE_REPLACED.rawValue : 0)
         modules.append(module)
         return UInt32(modules.count - 1)
     }
