@@ -117,6 +117,8 @@ static inline int launch_exited(int status) { return WIFEXITED(status); }
 static inline int launch_exit_status(int status) { return WEXITSTATUS(status); }
 static inline int launch_killed(int status) { return WIFSIGNALED(status); }
 static inline int launch_kill_signal(int status) { return WTERMSIG(status); }
+/* The kernel wrote a core file, or handed it to whoever collects them. */
+static inline int launch_dumped_core(int status) { return WCOREDUMP(status) != 0; }
 static inline int launch_stopped(int status) { return WIFSTOPPED(status); }
 static inline int launch_stop_signal(int status) { return WSTOPSIG(status); }
 /* Sent by a process (kill, sigqueue, tgkill …), not by the kernel or a terminal. */

@@ -14,10 +14,15 @@ package enum Presence: Sendable {
     ///
     /// - Complexity: One look; for a process of another PID namespace one a process of the system.
     package static func ask(processID: UInt32, startTime: UInt64, bootID: [UInt8]) -> Presence {
-        if bootID.contains(where: { $0 != 0 }), let now = currentBootID(), now != bootID { return .gone }
-        if ProcessStat(processID: processID)?.startTime == startTime { return livingThread(of: processID) == nil ? .gone : .running }
+        find(processID: processID, startTime: startTime, bootID: bootID) == nil ? .gone : .running
+    }
+
+    /// The same process's number in our PID namespace; nil where it is gone.
+    package static func find(processID: UInt32, startTime: UInt64, bootID: [UInt8]) -> UInt32? {
+        if bootID.contains(where: { $0 != 0 }), let now = currentBootID(), now != bootID { return nil }
+        if ProcessStat(processID: processID)?.startTime == startTime { return livingThread(of: processID) == nil ? nil : processID }
         // Recorded in a container and read outside of it: the process has another number here.
-        guard let directory = opendir("/proc") else { return .gone }
+        guard let directory = opendir("/proc") else { return nil }
         defer { closedir(directory) }
         while let entry = readdir(directory) {
             let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
@@ -26,9 +31,9 @@ package enum Presence: Sendable {
             guard let number = UInt32(name), number != processID,
                   ProcessStat(processID: number)?.startTime == startTime,
                   innermostProcessID(number) == processID else { continue }
-            return livingThread(of: number) == nil ? .gone : .running
+            return livingThread(of: number) == nil ? nil : number
         }
-        return .gone
+        return nil
     }
 
     /// A thread of the process that lives, by whose entry in /proc its memory and files can be read: the first one as a rule,

@@ -50,8 +50,8 @@ struct ModuleFrame: Hashable {
 /// All that was found when the program had ended.
 struct Harvest {
     var packed: [PackedImage] = []
-    /// Images of programs that are still running, left where they are.
-    var running: [(program: String, pid: UInt32, path: FilePath)] = []
+    /// Images of programs that are still running, left where they are; PIDs as they are in our namespace.
+    var running: [(program: String, pid: pid_t, path: FilePath)] = []
     /// Images of programs that are gone, made where the run directory could not be written.
     var strays: [StrayImage] = []
     /// What went wrong on our side, a sentence each.
@@ -82,7 +82,7 @@ extension Harvest {
         // Listed before the processes are asked: an image with a header has been mapped by then, so one
         // that nobody has mapped afterwards is finished for good.
         let found = runningImages(in: place.path, gathering)
-        let mapped = mappedImages(since: startTime)
+        let living = LivingImages(since: startTime)
         let newest = Dictionary(found.map { ($0.owner, ImageAge($0.header)) }, uniquingKeysWith: max)
         let began = monotonicNanoseconds()
         for image in found {
@@ -93,18 +93,18 @@ extension Harvest {
             case .whileRunning(let slice):
                 // A process between two images, in the middle of exec, has neither mapped: wait until it is gone.
                 let owner = pid_t(bitPattern: image.header.pid)
-                if isRoot || mapped.contains(image.inode) || ProcessStatus.of(owner)?.startTime == image.header.start_time { continue }
+                if isRoot || living.holder(inode: image.inode, header: image.header) != nil || ProcessStatus.of(owner)?.startTime == image.header.start_time { continue }
                 if monotonicNanoseconds() - began > slice { return }
             case .atEnd(let ending, let moment):
-                if mapped.contains(image.inode) {
+                if let pid = living.holder(inode: image.inode, header: image.header) {
                     let program = (try? HeapImage(path: image.path.text))?.programName ?? "?"
-                    running.append((program, image.header.pid, image.path))
+                    running.append((program, pid, image.path))
                     continue
                 }
                 guard isRoot && isNewest else { break }
                 switch ending {
                 case .exited(let status): options = PackOptions(state: .exited, exitStatus: UInt32(bitPattern: status))
-                case .killed(let signal): options = PackOptions(state: .killed, exitSignal: UInt32(bitPattern: signal))
+                case .killed(let signal, _): options = PackOptions(state: .killed, exitSignal: UInt32(bitPattern: signal))
                 }
                 options.endedMonotonicNanoseconds = moment
             }
@@ -124,13 +124,21 @@ extension Harvest {
         }
     }
 
+    /// Gives programs that outlived the first one a second to end.
+    func waitForStragglers(in place: RunDirectory, output: FilePath, since startTime: UInt64) {
+        _ = livingImages(since: startTime) { living in
+            runningImages(in: place.path).contains { living.holder(inode: $0.inode, header: $0.header) != nil }
+                || strayImages(output: output, besides: place.path, since: startTime).contains { living.holder(inode: $0.inode, header: $0.header) != nil }
+        }
+    }
+
     /// Finds the images of this recording that lie elsewhere, when the program has ended.
     mutating func findStrays(output: FilePath, besides place: RunDirectory, since startTime: UInt64) {
         let found = strayImages(output: output, besides: place.path, since: startTime)
         guard !found.isEmpty else { return }
-        let mapped = mappedImages(since: startTime)
-        running += found.filter { mapped.contains($0.inode) }.map { ($0.program, $0.pid, $0.path) }
-        strays = found.filter { !mapped.contains($0.inode) }
+        let living = LivingImages(since: startTime)
+        running += found.compactMap { image in living.holder(inode: image.inode, header: image.header).map { (image.program, $0, image.path) } }
+        strays = found.filter { living.holder(inode: $0.inode, header: $0.header) == nil }
     }
 
     /// Takes what the library has to say.
@@ -146,6 +154,20 @@ extension Harvest {
     }
 
     private mutating func runningImages(in directory: FilePath, _ gathering: Gathering) -> [FoundImage] {
+        guard case .atEnd = gathering else { return runningImages(in: directory) }
+        let (found, others) = filesInRunDirectory(directory)
+        for (path, isEmpty) in others {
+            // Its process ended while it made the image: nothing was booked.
+            if isEmpty { try? path.remove() } else { problems.append("\(path.text) has no heap image's header and is left as it is") }
+        }
+        return found
+    }
+
+    private func runningImages(in directory: FilePath) -> [FoundImage] { filesInRunDirectory(directory).images }
+
+    /// The images, the oldest first, and files that are none: while programs run, one that is being made may be among them.
+    private func filesInRunDirectory(_ directory: FilePath) -> (images: [FoundImage], others: [(path: FilePath, isEmpty: Bool)]) {
+        var others: [(path: FilePath, isEmpty: Bool)] = []
         var found: [FoundImage] = []
         for name in (try? namesInDirectory(directory)) ?? [] where name.extension == "heap" {
             let path = directory.appending(name)
@@ -157,16 +179,9 @@ extension Harvest {
                 if header.kind == HEAP_KIND_RUNNING.rawValue { found.append(FoundImage(path: path, inode: UInt64(status.st_ino), header: header)) }
                 continue
             }
-            // While programs run, this may be one that is being made.
-            guard case .atEnd = gathering else { continue }
-            if let start = try? readBytes(file, at: 0, count: 8), start.allSatisfy({ $0 == 0 }) {
-                // Its process ended while it made the image: nothing was booked.
-                try? path.remove()
-            } else {
-                problems.append("\(path.text) has no heap image's header and is left as it is")
-            }
+            others.append((path, (try? readBytes(file, at: 0, count: 8))?.allSatisfy { $0 == 0 } ?? false))
         }
-        return found.sorted { ImageAge($0.header) < ImageAge($1.header) }
+        return (found.sorted { ImageAge($0.header) < ImageAge($1.header) }, others)
     }
 }
 

@@ -82,19 +82,3 @@ struct ProcessStatus: Equatable {
 func processes() -> [pid_t] {
     ((try? namesInDirectory("/proc")) ?? []).compactMap { pid_t($0.text) }
 }
-
-/// The inodes of `.heap` files that living processes have mapped, of those that started no earlier than `since`.
-///
-/// This holds in any PID namespace, where an image's own PID may mean nothing here. Processes that aren't
-/// ours to read can't be seen: their images lie elsewhere, as they can't write into a private directory.
-/// - Complexity: reads one file of each process, and the maps of those that started since.
-func mappedImages(since startTime: UInt64) -> Set<UInt64> {
-    var inodes: Set<UInt64> = []
-    for pid in processes() where pid != getpid() {
-        guard let status = ProcessStatus.of(pid), status.startTime >= startTime, Presence.livingThread(of: UInt32(bitPattern: pid)) != nil else { continue }
-        for mapping in (try? mappings(of: pid)) ?? [] where mapping.isShared && mapping.path.hasSuffix(".heap") {
-            inodes.insert(mapping.inode)
-        }
-    }
-    return inodes
-}

@@ -76,12 +76,13 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     let ended = monotonicNanoseconds()
     meter.close()
     supervisor.finish()
+    harvest.waitForStragglers(in: place, output: output, since: startTime)
     harvest.findStrays(output: output, besides: place, since: startTime) // before what is packed lies in the output directory too
     harvest.gather(.atEnd(ending, monotonicNanoseconds: ended), from: place, into: output, pid: pid, since: startTime)
     if request.options.messages == place.messages { harvest.takeMessages(place.messages) }
     if output != place.path { place.removeIfEmpty() }
     if !request.isQuiet {
-        for line in harvest.report(program: program.executable, output: output) { say(line) }
+        for line in harvest.report(program: program.executable, ending: ending, output: output) { say(line) }
     }
     return ending.exitStatus
 }

@@ -13,6 +13,7 @@ struct StrayImage {
     var pid: UInt32
     var path: FilePath
     var inode: UInt64
+    var header: heap_header
 }
 
 /// The running images in the places that the library falls back to, of processes no older than this recording, whose dumps go where this recording's go.
@@ -30,7 +31,7 @@ func strayImages(output: FilePath, besides runDirectory: FilePath, since startTi
                 header.kind == HEAP_KIND_RUNNING.rawValue, header.start_time >= startTime,
                 let image = try? HeapImage(path: path.text), image.outputDirectory == output.text
             else { continue }
-            strays.append(StrayImage(program: image.programName, pid: header.pid, path: path, inode: UInt64(status.st_ino)))
+            strays.append(StrayImage(program: image.programName, pid: header.pid, path: path, inode: UInt64(status.st_ino), header: header))
         }
     }
     return strays

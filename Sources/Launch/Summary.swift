@@ -9,7 +9,7 @@ import SystemPackage
 
 extension Harvest {
     /// The report, a line an entry.
-    func report(program: FilePath, output: FilePath) -> [String] {
+    func report(program: FilePath, ending: Ending, output: FilePath) -> [String] {
         var lines: [String] = messages.prefix(10).map { "heaprun: \($0)" }
         if messages.count > 10 { lines.append("heaprun: and \(messages.count - 10) more messages") }
         lines += problems.map { "heaprun: \($0)" }
@@ -23,14 +23,18 @@ extension Harvest {
         if strays.count > 8 { lines.append("heaprun: and \(strays.count - 8) more such images, beside it") }
 
         let name = program.lastComponent?.text ?? program.text
+        if case .killed(let signal, let dumpedCore) = ending {
+            let signalText = Common.signalName(signal).first?.isLetter == true ? " (SIG\(Common.signalName(signal)))" : ""
+            lines.append("heaprun: \(name) ended by signal \(signal)\(signalText)" + (dumpedCore ? ", core dumped" : ""))
+        }
         guard !packed.isEmpty else {
             // What the library had to say is the reason; without it there is only guessing.
             if running.isEmpty && strays.isEmpty && problems.isEmpty {
-                lines.append("heaprun: no image of \(name) appeared" + (messages.isEmpty ? ": \(missingReason)" : ""))
+                lines.append("heaprun: \(name) was not recorded" + (messages.isEmpty ? ": no image of it appeared: \(missingReason)" : ", for the reason above"))
             }
             return lines
         }
-        lines += totals(name: name)
+        lines += totals(name: name, program: program)
         lines += largestLines()
         for line in packed.flatMap({ $0.lossLines(many: packed.count > 1) }).prefix(8) { lines.append("  \(line)") }
         if let line = packed.last(where: \.isRoot)?.residenceLine { lines.append("  \(line)") }
@@ -44,7 +48,7 @@ extension Harvest {
     }
 
     // The first program by itself, as it is the one that was asked for; of those that it started the sum.
-    private func totals(name: String) -> [String] {
+    private func totals(name: String, program: FilePath) -> [String] {
         func sum(_ images: some Sequence<PackedImage>) -> String {
             let (bytes, blocks) = images.reduce((UInt64(0), UInt64(0))) { ($0.0 &+ $1.liveBytes, $0.1 &+ $1.liveBlocks) }
             return "\(grouped(bytes)) bytes live in \(counted(blocks, "block"))"
@@ -57,7 +61,7 @@ extension Harvest {
         let who = "heaprun: \(image.program) (PID \(image.pid))"
         // Peaks of different programs were at different times: their sum would be no moment's.
         var lines = [
-            image.isSilent ? "\(who) made no allocation that could be seen: it makes none, or has a malloc of its own linked into it"
+            image.isSilent ? "\(who) made no allocation that could be seen: \(silenceReason(program))"
                 : "\(who): \(sum([image])), peak \(grouped(image.peakBytes)) bytes"
         ]
         if packed.count > 1 {
@@ -66,6 +70,12 @@ extension Harvest {
             lines.append("heaprun: and \(counted(UInt64(others.count), "more image"))\(whose): \(sum(others))")
         }
         return lines
+    }
+
+    // Calls that are bound to the program's own function never come to a library.
+    private func silenceReason(_ program: FilePath) -> String {
+        let own = ((try? resolveProgram(program))?.loaded).flatMap { path in definesMalloc(path) ? path : nil }
+        return own.map { "not recorded, as it has a malloc of its own (\($0.text) defines it)" } ?? "it makes none, or has a malloc of its own linked into it"
     }
 
     private func largestLines() -> [String] {
@@ -125,6 +135,15 @@ extension PackedImage {
         add(losses.healed_slots, "free", "went past the library (a second libc, or calls of __libc_free)")
         if isFull { lines.append("\(who)the image reached its maximum size, and recording stopped there") }
         return lines
+    }
+}
+
+private func definesMalloc(_ path: FilePath) -> Bool {
+    guard let listing = try? SymbolListing(path: path.text) else { return false }
+    return listing.symbols.contains { symbol in
+        var name: [UInt8] = []
+        listing.appendName(of: symbol, to: &name)
+        return name == Array("malloc".utf8)
     }
 }
 

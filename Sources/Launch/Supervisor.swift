@@ -10,13 +10,13 @@ import SystemPackage
 /// How a program ended.
 package enum Ending: Equatable, Sendable {
     case exited(status: Int32)
-    case killed(signal: Int32)
+    case killed(signal: Int32, dumpedCore: Bool = false)
 
     /// As a shell says it: the program's own status, or 128 and the signal's number.
     package var exitStatus: Int32 {
         switch self {
         case .exited(let status): status
-        case .killed(let signal): 128 + signal
+        case .killed(let signal, _): 128 + signal
         }
     }
 }
@@ -83,7 +83,7 @@ package struct Supervisor {
             if launch_exited(status) != 0 {
                 ending = .exited(status: launch_exit_status(status))
             } else if launch_killed(status) != 0 {
-                ending = .killed(signal: launch_kill_signal(status))
+                ending = .killed(signal: launch_kill_signal(status), dumpedCore: launch_dumped_core(status) != 0)
             } else if launch_stopped(status) != 0 {
                 childIsStopped = true
                 stopLikeChild(launch_stop_signal(status))

@@ -95,10 +95,15 @@ package struct InfoReport {
         switch image.effectiveState {
         case .running: image.kind == .dump ? "running when the dump was taken" : "running"
         case .exited: "exited with status \(image.header.exit_status)"
-        case .killed: "killed by signal \(image.header.exit_signal)"
+        case .killed: "killed by signal \(signalText(image.header.exit_signal))"
         case .exec: "replaced by another program (exec)"
         case .unknown: "gone, its end not seen"
         }
+    }
+
+    private func signalText(_ number: UInt32) -> String {
+        let name = signalName(Int32(truncatingIfNeeded: number))
+        return name.first?.isLetter == true ? "\(number) (SIG\(name))" : "\(number)"
     }
 
     private func unwinderText(_ unwinder: UInt32) -> String {

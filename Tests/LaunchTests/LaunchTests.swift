@@ -114,6 +114,6 @@ import Testing
     @Test func aProgramWithoutAnImageIsSaid() throws {
         let outcome = try Scratch().record(["true"], options: [])
         #expect(outcome.exitStatus == 0 && outcome.output.isEmpty)
-        #expect(outcome.messages.contains("no image of true appeared"))
+        #expect(outcome.messages.contains("true was not recorded: no image of it appeared"))
     }
 }

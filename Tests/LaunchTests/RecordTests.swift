@@ -319,7 +319,7 @@ import Testing
             heaprun: no image could be made in \(scratch.path)/images
             heaprun: HEAPSUM_MAX_SIZE is too small for an image; 1M holds a small program's
             heaprun: no image could be made at all: nothing is recorded of \(scratch.path)/keeper
-            heaprun: no image of keeper appeared
+            heaprun: keeper was not recorded, for the reason above
 
             """)
     }
