@@ -2,6 +2,7 @@
 // file is opened once by the helper and each address asked once by our caller. A file that the helper dies
 // of, or doesn't come to an end with, is not asked again; the others go on with another helper.
 
+import Common
 import Glibc
 
 /// One function that an address is in: the innermost inlined one, or one that it was inlined into.
@@ -22,8 +23,18 @@ package struct SourceCall: Equatable, Sendable {
 
 package final class DebugLines {
     private let helper: Helper
-    /// Files that gave no lines although they have DWARF, and why.
-    package private(set) var notes: [SymbolsError] = []
+    /// Files that gave no lines although they have DWARF, and why; and what of it is in further files that are gone.
+    package var notes: [SymbolsError] {
+        failures + missing.sorted { $0.key < $1.key }.map { file, names in
+            let more = names.count > 3 ? ", and \(names.count - 3) more" : ""
+            return SymbolsError(file: file, reason: .unsupported(
+                "functions and inlined calls of \(names.count) source file\(names.count == 1 ? "" : "s") are missing: compiled with -gsplit-dwarf, they are in "
+                    + names.prefix(3).joined(separator: ", ") + more + ", and \(names.count == 1 ? "that is" : "those are") not there"))
+        }
+    }
+    private var failures: [SymbolsError] = []
+    /// By file: what is in others.
+    private var missing: [String: [String]] = [:]
     private var failed: Set<String> = []
     private var libraryIsMissing = false
 
@@ -57,7 +68,7 @@ package final class DebugLines {
                 }
                 calls.append(chain)
             }
-            if calls.count < part.count { fail(file, "an answer of the helper process makes no sense") }
+            if calls.count < part.count { fail(file, "an answer of the helper process makes no sense") } else { takeMissing(of: file, &reader) }
             result += calls
         }
         return result + Array(repeating: [], count: addresses.count - result.count)
@@ -71,6 +82,7 @@ package final class DebugLines {
             guard let answer = ask(.units, file, buildID, part) else { break }
             var reader = WireReader(answer)
             for _ in part { result.append(reader.text().flatMap { $0.isEmpty ? nil : $0 }) }
+            takeMissing(of: file, &reader)
         }
         return result + Array(repeating: nil, count: addresses.count - result.count)
     }
@@ -93,9 +105,17 @@ package final class DebugLines {
         return nil
     }
 
+    private func takeMissing(of file: String, _ reader: inout WireReader) {
+        for _ in 0 ..< (reader.number() ?? 0) {
+            guard let bytes = reader.block() else { return }
+            let name = pathText(bytes)
+            if missing[file]?.contains(name) != true { missing[file, default: []].append(name) }
+        }
+    }
+
     private func fail(_ file: String, _ why: String) {
         failed.insert(file)
-        notes.append(SymbolsError(file: file, reason: .unsupported(why)))
+        failures.append(SymbolsError(file: file, reason: .unsupported(why)))
     }
 }
 

@@ -38,12 +38,15 @@ final class DwarfFiles {
         }
         guard let file else { return [] }
         var wire = WireWriter()
+        let missing = file.missingFiles(at: question.addresses)
         for address in question.addresses {
             switch question.kind {
             case .calls: file.putCalls(at: address, to: &wire)
             case .units: wire.put(file.unitName(at: address))
             }
         }
+        wire.put(missing.count)
+        for name in missing { wire.put(name) }
         return [DwarfAnswer.good] + wire.bytes
     }
 
@@ -128,6 +131,15 @@ final class DwarfFile {
     }
 
     private func unit(at address: UInt64) -> DwarfUnit? { table.match(at: address).map { units[Int($0.name)] } }
+
+    /// The files, each once, that the units of these addresses have their functions in and that aren't there.
+    func missingFiles(at addresses: [UInt64]) -> [[UInt8]] {
+        var names: [[UInt8]] = [], seen: Set<[UInt8]> = []
+        for address in addresses {
+            if let name = unit(at: address)?.missingFile, seen.insert(name).inserted { names.append(name) }
+        }
+        return names
+    }
 
     func unitName(at address: UInt64) -> [UInt8] { unit(at: address)?.name ?? [] }
 

@@ -9,6 +9,7 @@ final class DwarfUnit {
     private var die: Dwarf_Die
     /// Where the entries are: in a file of their own, for split DWARF.
     private var root: Dwarf_Die
+    private let isSplit: Bool
     private var functions: (table: RangeTable, dies: [Dwarf_Die])?
     /// The same with functions inside of types and of other functions; read when the others don't have an address.
     private var innerFunctions: (table: RangeTable, dies: [Dwarf_Die])?
@@ -24,7 +25,21 @@ final class DwarfUnit {
         self.library = library
         self.die = die
         root = split ?? die
+        isSplit = split != nil
     }
+
+    /// The file that this unit's functions and lines are in and that isn't there, as the compiler was given it; nil: they are here, or
+    /// were found. Of such a unit the lines alone are known.
+    lazy var missingFile: [UInt8]? = {
+        guard !isSplit else { return nil }
+        for code in [DW_AT_dwo_name, DW_AT_GNU_dwo_name] {
+            var attribute = Dwarf_Attribute()
+            guard library.dwarf_attr(&die, UInt32(code), &attribute) != nil else { continue }
+            let name = bytes(library.dwarf_formstring(&attribute))
+            if !name.isEmpty { return absolute(name) }
+        }
+        return nil
+    }()
 
     /// The source file's name as the compiler was given it.
     lazy var name: [UInt8] = bytes(library.dwarf_diename(&root))

@@ -129,7 +129,7 @@ import Testing
         let directory = try TemporaryDirectory()
         let source = try directory.write(Array(Self.cxx.utf8), to: "app.cc")
         let path = directory.path + "/app"
-        try shell("cd '\(directory.path)' && \(compiler) -o app app.cc 2>&1 && test -s '\(source)'")
+        _ = try shell("cd '\(directory.path)' && \(compiler) -o app app.cc 2>&1 && test -s '\(source)'")
         let (lines, inlined) = try compare(path, count: 2000)
         try compareWithLLVM(path)
         #expect(lines > 1000, "\(compiler)")
@@ -214,5 +214,34 @@ import Testing
             unlink(file)
         }
         #expect(lines.calls(in: path, buildID: nil, at: [address]).first?.first?.line == 1)
+    }
+}
+
+/// Split DWARF, whose functions and inlined calls lie in .dwo files beside the object files. Oracle: what the same files said before.
+@Suite struct SplitDwarfTests {
+    @Test(arguments: ["cc -gdwarf-5", "cc -gdwarf-4"]) func aDwoFileThatIsGoneIsSaid(compiler: String) throws {
+        let directory = try TemporaryDirectory()
+        for name in ["one", "two"] {
+            _ = try directory.write(Array("static inline __attribute__((always_inline)) int add_\(name)(int n) { return n * 3 + 1; }\n__attribute__((noinline)) int \(name)(int n) { return add_\(name)(n) * 7; }\n".utf8), to: "\(name).c")
+        }
+        _ = try directory.write(Array("int one(int), two(int);\nint main(int count, char **words) { (void)words; return one(count) + two(count); }\n".utf8), to: "main.c")
+        _ = try shell("cd '\(directory.path)' && \(compiler) -O1 -gsplit-dwarf -c one.c two.c main.c && cc -o prog one.o two.o main.o")
+        let path = "\(directory.path)/prog"
+        func calls() throws -> (functions: [[String?]], notes: [String]) {
+            let symbols = try ModuleSymbols(path: path, expectedBuildID: nil), lines = DebugLines()
+            let addresses = try ["one", "two"].map { name in
+                try #require(UInt64(String(decoding: try shell("nm '\(path)' | grep ' \(name)$'").prefix { $0 != 0x20 }, as: UTF8.self), radix: 16)) + 1
+            }
+            return (lines.calls(in: path, buildID: symbols.buildID, at: addresses).map { $0.map(\.function) }, lines.notes.map { "\($0)" })
+        }
+        let before = try calls()
+        #expect(before.functions == [["add_one", "one"], ["add_two", "two"]] && before.notes.isEmpty, "\(before)")
+        unlink("\(directory.path)/two.dwo")
+        let one = try calls()
+        #expect(one.functions[0] == ["add_one", "one"] && one.functions[1] != ["add_two", "two"], "\(one)")
+        #expect(one.notes.count == 1 && one.notes[0].contains("of 1 source file are missing") && one.notes[0].contains("\(directory.path)/two.dwo, and that is not there"), "\(one)")
+        unlink("\(directory.path)/one.dwo")
+        let none = try calls()
+        #expect(none.notes.count == 1 && none.notes[0].contains("of 2 source files are missing") && none.notes[0].contains("one.dwo, \(directory.path)/two.dwo, and those are not there"), "\(none)")
     }
 }
