@@ -54,6 +54,8 @@ struct Harvest {
     var running: [(program: String, pid: pid_t, path: FilePath)] = []
     /// Images of programs that are gone, made where the run directory could not be written.
     var strays: [StrayImage] = []
+    /// Programs in sandboxes whose images could be reached neither while they ran nor now.
+    var lost: [(program: String, pid: pid_t)] = []
     /// What went wrong on our side, a sentence each.
     var problems: [String] = []
     /// What the library had to say, each sentence once, without its prefix.
@@ -109,7 +111,7 @@ extension Harvest {
                 options.endedMonotonicNanoseconds = moment
             }
             do {
-                let result = try pack(image, into: output, options: options)
+                let result = try pack(FileSource(path: image.path.text), into: output, options: options)
                 try image.path.remove()
                 if var result {
                     result.isRoot = isRoot
@@ -124,10 +126,35 @@ extension Harvest {
         }
     }
 
+    /// Packs the images of programs in sandboxes, when the program has ended.
+    mutating func gather(_ sandboxed: SandboxedImages, into output: FilePath, since startTime: UInt64) {
+        lost = sandboxed.lost
+        guard !sandboxed.images.isEmpty else { return }
+        let living = LivingImages(since: startTime)
+        for image in sandboxed.images {
+            if living.holder(inode: image.inode, header: image.header) != nil {
+                let program = (try? HeapImage(path: image.path.text))?.programName ?? "?"
+                running.append((program, image.pid, image.path))
+                continue
+            }
+            let isNewest = !sandboxed.images.contains {
+                $0.pid == image.pid && $0.header.start_time == image.header.start_time && ImageAge(image.header) < ImageAge($0.header)
+            }
+            do {
+                let descriptor = try image.file.duplicate()
+                let source = try FileSource(takingOver: descriptor.rawValue, name: image.path.text)
+                if let result = try pack(source, into: output, options: PackOptions(state: isNewest ? .unknown : .exec)) { packed.append(result) }
+            } catch {
+                problems.append("the image of PID \(image.pid), which ran in a sandbox, could not be packed and is lost: \(error)")
+            }
+        }
+    }
+
     /// Gives programs that outlived the first one a second to end.
-    func waitForStragglers(in place: RunDirectory, output: FilePath, since startTime: UInt64) {
+    func waitForStragglers(in place: RunDirectory, output: FilePath, _ sandboxed: SandboxedImages, since startTime: UInt64) {
         _ = livingImages(since: startTime) { living in
             runningImages(in: place.path).contains { living.holder(inode: $0.inode, header: $0.header) != nil }
+                || sandboxed.images.contains { living.holder(inode: $0.inode, header: $0.header) != nil }
                 || strayImages(output: output, besides: place.path, since: startTime).contains { living.holder(inode: $0.inode, header: $0.header) != nil }
         }
     }
@@ -197,8 +224,9 @@ private struct FoundImage {
 }
 
 // Nil for a fork that only went on to exec or ended, holding nothing.
-private func pack(_ found: FoundImage, into output: FilePath, options: PackOptions) throws -> PackedImage? {
-    let image = try HeapImage(FileSource(path: found.path.text), presence: .gone)
+private func pack(_ source: FileSource, into output: FilePath, options: PackOptions) throws -> PackedImage? {
+    let image = try HeapImage(source, presence: .gone)
+    let processID = image.header.pid
     let losses = image.losses
     if image.hasFlag(HEAP_FLAG_FORKED), losses.lost_allocations == 0, losses.early_allocations == 0, losses.ringless_events == 0,
         image.threads().allSatisfy({ $0.head == 0 && $0.uncommitted.isEmpty && $0.inFlight == nil })
@@ -206,13 +234,13 @@ private func pack(_ found: FoundImage, into output: FilePath, options: PackOptio
         return nil
     }
     let program = image.programName
-    let wanted = image.imageName.isEmpty ? ImageNames.image(program: program, processID: found.header.pid) : image.imageName
+    let wanted = image.imageName.isEmpty ? ImageNames.image(program: program, processID: processID) : image.imageName
     let summary = try image.pack(into: output.text, options: options) {
         // The first choice is the name that its dumps carry.
-        $0 == 1 ? ImageNames.baseName(wanted) : ImageNames.image(program: program, processID: found.header.pid, attempt: $0)
+        $0 == 1 ? ImageNames.baseName(wanted) : ImageNames.image(program: program, processID: processID, attempt: $0)
     }
     return PackedImage(
-        path: FilePath(text: summary.path), program: program, pid: found.header.pid, isRoot: false, liveBytes: summary.liveBytes,
+        path: FilePath(text: summary.path), program: program, pid: processID, isRoot: false, liveBytes: summary.liveBytes,
         liveBlocks: summary.liveBlocks, peakBytes: summary.census.peak.bytes,
         allocatedBlocks: summary.census.stacks.reduce(0) { $0 &+ $1.allocatedBlocks }, losses: losses,
         residence: image.header.residence, isFull: image.hasFlag(HEAP_FLAG_FULL), allocator: image.allocator, largest: largestStacks(image, summary.census))

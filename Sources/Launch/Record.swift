@@ -61,24 +61,32 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     }
     let began = monotonicNanoseconds()
     var meter = ResidentMeter(pid: supervisor.pid, runDirectory: place.path)
+    var sandboxed = SandboxedImages(since: startTime)
     var harvest = Harvest()
+    var meterDue: UInt64 = 0
     let pid = supervisor.pid, output = request.options.output
     let ending = supervisor.wait {
-        meter.measure()
         let now = monotonicNanoseconds()
+        let untilLook = sandboxed.look(now: now)
+        if now < meterDue { return min(untilLook, meterDue - now) }
+        meter.measure()
         if place.imageCount > Harvest.patience {
             // A slice of each second, so that a signal to pass on never waits for long.
             harvest.gather(.whileRunning(sliceNanoseconds: 200_000_000), from: place, into: output, pid: pid, since: startTime)
         }
         // Young programs change faster, and short ones should have a sample too.
-        return now - began < 8_000_000_000 ? 250_000_000 : 1_000_000_000
+        let interval: UInt64 = now - began < 8_000_000_000 ? 250_000_000 : 1_000_000_000
+        meterDue = now + interval
+        return min(untilLook, interval)
     }
     let ended = monotonicNanoseconds()
     meter.close()
     supervisor.finish()
-    harvest.waitForStragglers(in: place, output: output, since: startTime)
+    harvest.waitForStragglers(in: place, output: output, sandboxed, since: startTime)
     harvest.findStrays(output: output, besides: place, since: startTime) // before what is packed lies in the output directory too
     harvest.gather(.atEnd(ending, monotonicNanoseconds: ended), from: place, into: output, pid: pid, since: startTime)
+    harvest.gather(sandboxed, into: output, since: startTime)
+    sandboxed.close()
     if request.options.messages == place.messages { harvest.takeMessages(place.messages) }
     if output != place.path { place.removeIfEmpty() }
     if !request.isQuiet {

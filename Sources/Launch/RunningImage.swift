@@ -29,7 +29,7 @@ package func findImage(of pid: pid_t, deadline: UInt64) throws(LaunchError) -> I
         var problem: Errno?
         for candidate in imageSpans(maps) {
             do {
-                if let place = try open(candidate, of: pid, started: status.startTime) { return place }
+                if let place = try openImage(candidate, of: pid, started: status.startTime) { return place }
             } catch { problem = error }
         }
         if let problem { throw accessError(problem, pid) }
@@ -77,8 +77,8 @@ func imageSpans(_ maps: [Mapping]) -> [ImageSpan] {
     return spans
 }
 
-// Nil where the header isn't this process's: a program may well map an image of another.
-private func open(_ span: ImageSpan, of pid: pid_t, started startTime: UInt64) throws(Errno) -> ImagePlace? {
+/// Nil where the header isn't this process's: a program may well map an image of another.
+func openImage(_ span: ImageSpan, of pid: pid_t, started startTime: UInt64) throws(Errno) -> ImagePlace? {
     let mapping = span.first
     let range = "\(String(mapping.start, radix: 16))-\(String(mapping.end, radix: 16))"
     // /proc/PID/root leads into the process's own mount namespace.

@@ -17,6 +17,10 @@ extension Harvest {
             lines.append("heaprun: \(image.program) (PID \(image.pid)) still runs; its image stays at \(image.path.text)")
         }
         if running.count > 8 { lines.append("heaprun: and \(running.count - 8) more programs that still run, beside it") }
+        for image in lost.prefix(8) {
+            lines.append("heaprun: \(image.program) (PID \(image.pid)) ran in a sandbox that nothing leads into from here: its image could not be reached, and is not among these")
+        }
+        if lost.count > 8 { lines.append("heaprun: and \(lost.count - 8) more programs in sandboxes, likewise") }
         for stray in strays.prefix(8) {
             lines.append("heaprun: \(stray.program) (PID \(stray.pid)) could not write into the run directory (another user by then?); its image is \(stray.path.text)")
         }
@@ -29,7 +33,7 @@ extension Harvest {
         }
         guard !packed.isEmpty else {
             // What the library had to say is the reason; without it there is only guessing.
-            if running.isEmpty && strays.isEmpty && problems.isEmpty {
+            if running.isEmpty && strays.isEmpty && problems.isEmpty && lost.isEmpty {
                 lines.append("heaprun: \(name) was not recorded" + (messages.isEmpty ? ": no image of it appeared: \(missingReason)" : ", for the reason above"))
             }
             return lines

@@ -1,0 +1,110 @@
+// Images of programs in a mount namespace or a root of their own (bwrap, unshare, containers), where neither the run directory nor
+// the output directory need be there: such a program makes its image in a /dev/shm or a /tmp that is gone with it. While it runs,
+// /proc leads to the image; so it is opened then, and read when the program has ended. Nothing in the sandbox is changed.
+//
+// What can't be kept is named at the end. A program that is over before it is looked for leaves no trace here: it takes some
+// 50 ms to be found.
+
+import CHeapImage
+import Common
+import Glibc
+import HeapImage
+import SystemPackage
+
+/// An image that no path of ours leads to, kept open.
+struct SandboxedImage {
+    var file: FileDescriptor
+    var header: heap_header
+    var inode: UInt64
+    /// In our PID namespace.
+    var pid: pid_t
+    /// Leads to it as long as the program runs.
+    var path: FilePath
+}
+
+/// Looks for such images while programs run.
+struct SandboxedImages {
+    private(set) var images: [SandboxedImage] = []
+    /// Programs whose image was seen and can't be kept: PIDs, and the programs' names.
+    private(set) var lost: [(program: String, pid: pid_t)] = []
+    private let startTime: UInt64
+    private let ownPlace: [String]
+    /// Whether a process started within this recording; by PID, as long as it is there.
+    private var isRecent: [pid_t: Bool] = [:]
+    /// Images that were looked at: kept, lost, or reached by a path of ours. A process has one at a time, by inode.
+    private var known: Set<ImageKey> = []
+    private var due: UInt64 = 0
+
+    private struct ImageKey: Hashable { var pid: pid_t, inode: UInt64 }
+
+    /// More descriptors than these are not kept open.
+    private static let most = 256
+
+    init(since startTime: UInt64) {
+        self.startTime = startTime
+        ownPlace = Self.place(of: getpid())
+    }
+
+    /// Looks once, if it is time; and says in how many nanoseconds it is time again.
+    mutating func look(now: UInt64) -> UInt64 {
+        if now < due { return due - now }
+        let isFirst = isRecent.isEmpty
+        let found = Set(processes())
+        isRecent = isRecent.filter { found.contains($0.key) }
+        known = known.filter { found.contains($0.pid) }
+        for pid in found where pid != getpid() {
+            let recent = isRecent[pid] ?? ProcessStatus.of(pid).map { $0.startTime >= startTime } ?? false
+            isRecent[pid] = recent
+            guard recent else { continue }
+            let place = Self.place(of: pid)
+            if !place.isEmpty && place != ownPlace { take(from: pid) }
+        }
+        // A twentieth of the time at the most; the first look asks of all processes when they started, and the later ones of new ones alone.
+        let interval = isFirst ? 20_000_000 : max(20_000_000, (monotonicNanoseconds() &- now) &* 20)
+        due = now &+ interval
+        return interval
+    }
+
+    /// The mount namespace and the root; empty where it can't be seen.
+    private static func place(of pid: pid_t) -> [String] {
+        let thread = livingThread(of: pid)
+        return ["ns/mnt", "root"].compactMap { FilePath("/proc/\(thread)/\($0)").linkText }
+    }
+
+    private mutating func take(from pid: pid_t) {
+        guard let status = ProcessStatus.of(pid), let maps = try? mappings(of: pid) else { return }
+        for span in imageSpans(maps) where known.insert(ImageKey(pid: pid, inode: span.first.inode)).inserted {
+            let here = try? FilePath(text: span.first.path).status()
+            if let here, UInt64(here.st_ino) == span.first.inode { continue }
+            guard let place = try? openImage(span, of: pid, started: status.startTime) else {
+                // Half made, or another process's: looked at again.
+                known.remove(ImageKey(pid: pid, inode: span.first.inode))
+                continue
+            }
+            guard case .file(let path) = place, images.count < Self.most, let file = try? openToRead(path, [.nonBlocking]) else {
+                lost.append((FilePath("/proc/\(pid)/exe").linkText.flatMap { FilePath(text: $0).lastComponent?.text } ?? "?", pid))
+                continue
+            }
+            guard let header = imageHeader(file) else {
+                try? file.close()
+                continue
+            }
+            images.append(SandboxedImage(file: file, header: header, inode: span.first.inode, pid: pid, path: path))
+        }
+    }
+
+    /// Gives back the descriptors.
+    mutating func close() {
+        for image in images { try? image.file.close() }
+        images = []
+    }
+}
+
+extension FilePath {
+    /// `readlink(2)`; nil where it is no link, or can't be read.
+    var linkText: String? {
+        var bytes = [CChar](repeating: 0, count: 4097)
+        let count = bytes.withUnsafeMutableBufferPointer { buffer in buffer.baseAddress.map { into in withPlatformString { readlink($0, into, 4096) } } ?? -1 }
+        return count > 0 ? pathText(cString: bytes) : nil
+    }
+}
