@@ -24,10 +24,11 @@ LIBRARY_CFLAGS  = -std=c17 -D_GNU_SOURCE -O2 -g -fPIC -Wall -Wextra -Werror -fvi
 # A linker that leaves out what gives it nothing (--as-needed, a default of some compilers) has to be told so: without
 # it, under an older glibc, each program that doesn't happen to have libdl itself ends before it begins.
 LIBRARY_LDFLAGS = -shared -Wl,-soname,libheapsum.so -Wl,-z,now -Wl,-z,initfirst -Wl,--no-undefined -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state
-LIBRARY_FOLDERS = Interposer/include Interposer Interposer/hooks Interposer/stacks Interposer/book Interposer/image Interposer/process
+LIBRARY_FOLDERS = Interposer/include Interposer/base Interposer/hooks Interposer/stacks Interposer/book Interposer/image Interposer/process
 LIBRARY_SOURCES = $(filter-out Interposer/allocators/%,$(wildcard Interposer/*/*.c))
-LIBRARY_HEADERS = $(wildcard Interposer/*.h Interposer/*/*.h)
+LIBRARY_HEADERS = $(wildcard Interposer/*/*.h Interposer/base/*/*.h)
 # The functions that an allocator has beside malloc's family, for programs with that allocator alone.
+ALLOCATOR_BASE = $(addprefix Interposer/base/,bytes.c loader.c symbols.c system.c)
 ALLOCATORS = $(patsubst %,$(BUILD)/lib/heapsum/libheapsum-%.so,jemalloc tcmalloc)
 
 .PHONY: all library tools examples demo test test-browser test-programs test-older-glibc fuzz soak bench bench-recording install clean packages
@@ -43,7 +44,7 @@ $(LIBRARY): $(LIBRARY_SOURCES) $(LIBRARY_HEADERS) Makefile
 	@mkdir -p $(@D)
 	$(CC) $(LIBRARY_CFLAGS) $(addprefix -I,$(LIBRARY_FOLDERS)) $(CFLAGS) -o $@.$$$$ $(LIBRARY_SOURCES) $(LIBRARY_LDFLAGS) $(LDFLAGS) && mv -f $@.$$$$ $@
 
-$(BUILD)/lib/heapsum/libheapsum-%.so: Interposer/allocators/%.c Interposer/allocators/allocator.c $(LIBRARY_HEADERS) Makefile
+$(BUILD)/lib/heapsum/libheapsum-%.so: Interposer/allocators/%.c Interposer/allocators/allocator.c $(ALLOCATOR_BASE) $(LIBRARY_HEADERS) Makefile
 	@mkdir -p $(@D)
 	$(CC) $(LIBRARY_CFLAGS) $(addprefix -I,$(LIBRARY_FOLDERS)) $(CFLAGS) -o $@.$$$$ $(filter %.c,$^) -shared -Wl,-soname,$(@F) -Wl,-z,now \
 	    -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state $(LDFLAGS) && mv -f $@.$$$$ $@

@@ -11,7 +11,6 @@
 #ifndef HEAPSUM_ALLOCATOR_H
 #define HEAPSUM_ALLOCATOR_H
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,7 +18,7 @@
 
 #include "atomics.h"
 #include "booking.h"
-#include "libc_versions.h"
+#include "loader.h"
 
 extern const char allocator_own_file[]; /* the library's name */
 extern const char allocator_file[];     /* how the allocator's begins */
@@ -37,10 +36,9 @@ static inline bool allocator_enter(struct hook *hook, uintptr_t frame, uintptr_t
 static inline void *allocator_function(const char *name, void **found) {
     void *function = load_acquire(found); /* partner: the release below */
     if (likely(function != NULL)) return function;
-    int saved = errno;
-    function = dlsym(RTLD_NEXT, name);
+    loader_start(); /* the allocator may call itself by its own names before our constructor comes */
+    function = loader_next(name); /* the allocator is of the start, and never goes */
     store_release(found, function);
-    errno = saved;
     return function;
 }
 

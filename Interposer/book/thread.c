@@ -5,18 +5,15 @@
  */
 #include "thread.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "atomics.h"
 #include "ring.h"
+#include "system.h"
 #include "unwind.h"
 
-__thread struct local local = {.plain = IMAGE_NONE};
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "LOCAL_IDLE is `ready`");
+__thread struct local local = {.plain = IMAGE_NONE, .ready = 1};
 uint64_t image_number;
 
 #define SCRATCHES (1u << 15)
@@ -33,7 +30,7 @@ void thread_clock_moved(struct timespec now) {
     if (local.record != NULL && clock->milliseconds - local.record->folded_tick >= RING_FOLD_MILLISECONDS) local.fold_at = 0;
 }
 
-uint32_t thread_id(void) { return (uint32_t)syscall(SYS_gettid); }
+uint32_t thread_id(void) { return system_thread(); }
 
 void threads_start(void) {
     /* A fork's child: what the parent's threads had is not touched, as a hook that the fork interrupted may still hold it. */
@@ -42,9 +39,7 @@ void threads_start(void) {
     ring_start();
 }
 
-static bool is_dead(uint32_t tid) {
-    return syscall(SYS_tgkill, getpid(), tid, 0) != 0 && errno == ESRCH;
-}
+static bool is_dead(uint32_t tid) { return system_signal_thread(system_process(), tid, 0) == -ESRCH; }
 
 /* Takes the record over where its owner is gone, or had our own tid before us. */
 static bool take_over(struct heap_thread *record, uint32_t tid) {
@@ -69,15 +64,14 @@ static int64_t find_record(uint32_t tid) {
 
 static struct scratch *scratch_for(uint32_t index) {
     if (index < SCRATCHES && scratches[index] != NULL) return scratches[index];
-    void *memory = mmap(NULL, sizeof(struct scratch), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) return NULL;
-    madvise(memory, sizeof(struct scratch), MADV_DONTDUMP);
+    void *memory = system_map_memory(sizeof(struct scratch));
+    if (memory == NULL) return NULL;
+    system_advise(memory, sizeof(struct scratch), MADV_DONTDUMP);
     if (index < SCRATCHES) scratches[index] = memory;
     return memory;
 }
 
 void thread_attach(void) {
-    int saved = errno;
     uint32_t tid = thread_id();
     uint64_t number = load_acquire(&image_number);
     /* The level stays: where a fork's child runs in a handler inside a hook, that hook is still to return. */
@@ -102,5 +96,4 @@ void thread_attach(void) {
         if (local.scratch != NULL && unwind_is_plain()) local.plain = number;
     }
     local.image = number; /* the last: who leaves by longjmp out of a handler in the middle of this comes again, and finds its record by its tid */
-    errno = saved;
 }

@@ -58,9 +58,10 @@ struct local {
     union {
         struct {
             uint32_t level; /* hooks that this thread is in */
-            uint32_t ours;  /* above 0: what is allocated now is the recorder's */
+            uint16_t ours;  /* above 0: what is allocated now is the recorder's */
+            uint16_t ready; /* 1; 0 before the loader has put initial values here, which it does last */
         };
-        uint64_t busy; /* either of them */
+        uint64_t busy; /* all of them */
     };
     uintptr_t owners[HOOK_LEVELS]; /* of those hooks: their stack pointers */
     struct heap_thread *record; /* NULL: there are more threads than records */
@@ -74,6 +75,8 @@ struct local {
     uint32_t unwinding; /* above 0: a stack is being unwound */
 };
 
+#define LOCAL_IDLE (1ull << 48) /* `busy` of a thread that is in no hook */
+
 extern __thread struct local local;
 
 /* The number of the image in use: 1, and one more after each fork. */
@@ -82,7 +85,7 @@ extern uint64_t image_number;
 /* An image was made: it has no threads yet. */
 void threads_start(void);
 
-/* Gives this thread a record, a dead one's where there is one. Keeps errno. */
+/* Gives this thread a record, a dead one's where there is one. */
 void thread_attach(void);
 
 /* The coarse clock moved on, to `now`. */
@@ -90,8 +93,7 @@ void thread_clock_moved(struct timespec now);
 
 /* Brings this thread's clock up to date: some loads in the vDSO, no system call, and no arithmetic but every 1 to 4 ms. */
 static inline const struct thread_clock *thread_clock(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    const struct timespec now = system_clock(CLOCK_MONOTONIC_COARSE);
     if (unlikely(now.tv_nsec != local.clock.seen.tv_nsec || now.tv_sec != local.clock.seen.tv_sec)) thread_clock_moved(now);
     return &local.clock;
 }

@@ -7,31 +7,26 @@
  */
 #include "hook.h"
 
-#include <errno.h>
-#include <signal.h>
-#include <sys/auxv.h>
-
 #include "atomics.h"
 #include "ring.h"
 #include "start.h"
+#include "system.h"
 #include "tree.h"
 #include "unwind.h"
 
-static const uint64_t not_live = 0;
-const uint64_t *hook_live = &not_live;
+_Alignas(HEAP_PAGE_BYTES) union hook_live hook_live;
 
-static struct module_span allocator, unwinder, loader; /* modules that call us inside of hooks */
+static struct module_span allocator, unwinder; /* modules that call us inside of hooks */
 
 void hook_know_allocator(uintptr_t address_in_module) {
-    module_span_of(address_in_module, &allocator);
-    module_span_of(getauxval(AT_BASE), &loader);
+    loader_span_of(address_in_module, &allocator);
 }
 
-void hook_know_unwinder(uintptr_t address_in_module) { module_span_of(address_in_module, &unwinder); }
+void hook_know_unwinder(uintptr_t address_in_module) { loader_span_of(address_in_module, &unwinder); }
 
 /* Whether a call within a hook is the recorder's: by the unwinder, or by the loader for the unwinder's thread data. */
 static bool is_ours(uintptr_t caller) {
-    return local.unwinding != 0 && (module_span_holds(&unwinder, caller) || module_span_holds(&loader, caller));
+    return local.unwinding != 0 && (module_span_holds(&unwinder, caller) || loader_holds(caller));
 }
 
 /*
@@ -46,9 +41,7 @@ static bool is_tail_call(const struct hook *hook, uint32_t level) {
  * where the alternate signal stack is in use, that says who interrupted whom. */
 static uint32_t levels_under_way(uintptr_t frame) {
     stack_t alternate = {.ss_flags = SS_DISABLE};
-    int saved = errno;
-    sigaltstack(NULL, &alternate);
-    errno = saved;
+    system_alternate_stack(&alternate);
     uintptr_t start = (uintptr_t)alternate.ss_sp;
     bool here = alternate.ss_flags & SS_ONSTACK;
     uint32_t level = local.level;
@@ -65,7 +58,11 @@ static uint32_t levels_under_way(uintptr_t frame) {
 
 bool hook_enter(struct hook *hook, uintptr_t frame, uintptr_t caller) {
     *hook = (struct hook){.stack = TREE_EMPTY_STACK, .frame = frame, .caller = caller};
-    if (load_acquire(hook_live) == 0 && !start_recording()) return false; /* partner: start_recording's release */
+    if (unlikely(!local.ready)) { /* the loader has not put the initial values into thread memory yet */
+        start_miss();
+        return false;
+    }
+    if (load_acquire(&hook_live.word) == 0 && !start_recording()) return false; /* partner: start_recording's release */
     uint32_t level = local.level;
     bool ours = local.ours != 0;
     if (level != 0) {

@@ -26,15 +26,21 @@ struct hook {
     bool ours; /* the call is the recorder's: its block is marked as such, and no event */
 };
 
-/* The number of the image while this process may book into it, else 0: in a page that a raw clone without CLONE_VM wipes. */
-extern const uint64_t *hook_live;
+/*
+ * The number of the image while this process may book into it, else 0: in a page of its own, which a raw clone without CLONE_VM wipes. It is
+ * no pointer: an early call must find 0 here before the loader has filled this library's pointers in.
+ */
+extern union hook_live {
+    uint64_t word;
+    uint8_t page[HEAP_PAGE_BYTES];
+} hook_live;
 
 /*
  * Enters the common hook: this thread is in none, and has all that it needs. False: hook_enter says what is to be done. `frame` is the hook's
  * frame's address.
  */
 static inline __attribute__((always_inline)) bool hook_enter_plainly(uintptr_t frame) {
-    if (unlikely(load_acquire(hook_live) != local.plain) || unlikely(local.busy != 0)) return false; /* partner: go_live's release */
+    if (unlikely(load_acquire(&hook_live.word) != local.plain) || unlikely(local.busy != LOCAL_IDLE)) return false; /* partner: go_live's release */
     local.owners[0] = frame;
     fence_compiler(); /* a signal that comes in between finds the level free, and leaves it so */
     local.level = 1;

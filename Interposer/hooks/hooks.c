@@ -7,41 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "atomics.h"
-#include "book.h"
-#include "hook.h"
-#include "marks.h"
-#include "next.h"
-#include "start.h"
-#include "unwind.h"
-
-#define ENTER(hook) hook_enter(&(hook), HOOK_FRAME, HOOK_CALLER)
-
-/* Books what the next function makes: from the stack, which is found before the call, to the slot, behind it. `reason` is of a failure. */
-#define ALLOCATE(block, bytes, early, call, reason) \
-    do { \
-        if (likely(hook_enter_plainly(HOOK_FRAME))) { \
-            uint32_t stack = unwind_plainly(HOOK_FRAME); \
-            (block) = (call); \
-            if (likely((block) != NULL)) book_plain_allocation((block), (bytes), stack); \
-            else marks_failed(reason); \
-            hook_leave_plainly(); \
-            break; \
-        } \
-        if (start_is_early()) { \
-            (block) = (early); \
-            break; \
-        } \
-        struct hook hook; \
-        bool entered = ENTER(hook); \
-        if (entered) hook_stack(&hook); \
-        (block) = (call); \
-        if (entered) { \
-            if ((block) != NULL) book_allocation(&hook, (block), (bytes)); \
-            else marks_failed(reason); \
-            hook_leave(&hook); \
-        } \
-    } while (0)
+#include "booked_call.h"
 
 EXPORT void *malloc(size_t bytes) {
     void *block;
@@ -89,23 +55,6 @@ EXPORT void *pvalloc(size_t bytes) {
     return block;
 }
 
-/* A free goes through one function, whichever name it was called by, and `real` frees. */
-#define FREE(block, real) \
-    do { \
-        if ((block) == NULL || unlikely(arena_owns(block))) return; \
-        if (likely(hook_enter_plainly(HOOK_FRAME))) { \
-            book_plain_free(block); \
-            real; \
-            hook_leave_plainly(); \
-            return; \
-        } \
-        struct hook hook; \
-        bool entered = !start_is_early() && ENTER(hook); \
-        if (entered) book_free(&hook, (block)); \
-        real; \
-        if (entered) hook_leave(&hook); \
-    } while (0)
-
 EXPORT void free(void *block) { FREE(block, next.free(block)); }
 EXPORT void cfree(void *block) { FREE(block, next.free(block)); }
 
@@ -119,7 +68,8 @@ EXPORT void free_aligned_sized(void *block, size_t alignment, size_t bytes) {
 
 /* A block that the arena gave out before there was an allocator moves to the allocator. */
 static void *move_from_arena(void *block, size_t bytes) {
-    void *moved = malloc(bytes);
+    void *moved;
+    ALLOCATE(moved, bytes, arena_allocate(bytes, 16), next.malloc(bytes), errno);
     size_t held = arena_size(block);
     if (moved != NULL) memcpy(moved, block, bytes < held ? bytes : held);
     return moved;
@@ -132,7 +82,10 @@ static inline __attribute__((always_inline)) void *reallocate(void *block, size_
     if (likely(hook_enter_plainly(HOOK_FRAME))) {
         hook.stack = unwind_plainly(HOOK_FRAME);
     } else {
-        if (start_is_early()) return arena_allocate(bytes, 16);
+        if (start_is_early()) {
+            start_miss();
+            return block == NULL ? arena_allocate(bytes, 16) : NULL; /* another's block can't be moved: its allocator isn't known yet */
+        }
         if (!ENTER(hook)) return next.realloc(block, bytes);
         hook_stack(&hook);
     }

@@ -11,25 +11,33 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 
-#include "atomics.h"
-#include "book.h"
-#include "hook.h"
-#include "marks.h"
-#include "next.h"
+#include "booked_call.h"
 
-/* The next operator, found at its first call. Without one (nobody linked a C++ runtime, yet somebody calls) malloc and free do. */
+/* The next operator for who calls. Without one (nobody linked a C++ runtime, yet somebody calls) the C functions do. */
+static __attribute__((noinline)) void *scoped_operator(enum operator_number number, uintptr_t caller) {
+    if (start_is_early()) return NULL;
+    void *function = next_operators[number].function;
+    if (function == NULL) function = next_scoped_operator(number, caller);
+    if (function != NULL && unwind_runtime.end == 0) unwind_know_runtime((uintptr_t)function);
+    return function;
+}
+
 #define NEXT(type, name) \
-    static struct next_operator found; \
-    __typeof__(type) real = (__typeof__(type))next_operator(#name, &found, HOOK_CALLER)
+    __typeof__(type) real = (__typeof__(type))next_operators[OPERATOR##name].function; \
+    if (unlikely(real == NULL)) real = (__typeof__(type))scoped_operator(OPERATOR##name, HOOK_CALLER)
+#define BRINGS_OWN(name) (next_operators[OPERATOR##name].brings_own)
 
 #define NEW(name, parameters, arguments) \
     EXPORT void *name parameters { \
         NEXT(void *(*)parameters, name); \
-        if (unlikely(real == NULL)) return malloc(bytes); \
+        if (unlikely(real == NULL)) { \
+            void *block; \
+            ALLOCATE(block, bytes, arena_allocate(bytes, 16), next.malloc(bytes), errno); \
+            return block; \
+        } \
         struct hook hook; \
-        if (likely(!found.brings_own) || !hook_enter(&hook, HOOK_FRAME, HOOK_CALLER)) { \
+        if (likely(!BRINGS_OWN(name)) || !hook_enter(&hook, HOOK_FRAME, HOOK_CALLER)) { \
             void *block = real arguments; \
             __asm__ volatile("" ::: "memory"); /* no tail call: our frame tells the unwinder what to leave out */ \
             return block; \
@@ -55,11 +63,11 @@ NEW(_ZnamSt11align_val_tRKSt9nothrow_t, (size_t bytes, align_val_t alignment, no
     EXPORT void name parameters { \
         NEXT(void (*)parameters, name); \
         if (unlikely(real == NULL)) { \
-            free(block); \
+            FREE(block, next.free(block)); \
             return; \
         } \
         struct hook hook; \
-        if (likely(!found.brings_own) || block == NULL || !hook_enter(&hook, HOOK_FRAME, HOOK_CALLER)) { \
+        if (likely(!BRINGS_OWN(name)) || block == NULL || !hook_enter(&hook, HOOK_FRAME, HOOK_CALLER)) { \
             real arguments; \
             return; \
         } \

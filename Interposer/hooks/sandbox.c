@@ -13,15 +13,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 
 #include "atomics.h"
 #include "hook.h"
 #include "next.h"
 #include "options.h"
 #include "start.h"
-
+#include "system.h"
 
 /* A filter's answer for one system call; 0, which kills, where it makes no sense. */
 static uint32_t answer(const struct sock_fprog *program, const struct seccomp_data *data) {
@@ -88,9 +86,30 @@ static uint32_t answer(const struct sock_fprog *program, const struct seccomp_da
     return 0;
 }
 
-/* Whether recording can't go on under it: a call of ours would not come back, or not be answered by the kernel. A call that fails is answered, save those that can't fail. */
+/* A call of ours, and whether what it is for can be done without. */
+struct call {
+    int number;
+    bool may_fail;
+    uint64_t arguments[6];
+};
+
+/* Whether such a call would not come back, or not be answered by the kernel. A call that fails is answered, save one that can't fail. */
+static bool forbids_call(const struct sock_fprog *program, const struct call *call) {
+    struct seccomp_data data = {.nr = call->number};
+#if defined(__x86_64__)
+    data.arch = AUDIT_ARCH_X86_64;
+#elif defined(__aarch64__)
+    data.arch = AUDIT_ARCH_AARCH64;
+#endif
+    memcpy(data.args, call->arguments, sizeof call->arguments);
+    uint32_t action = answer(program, &data) & SECCOMP_RET_ACTION_FULL;
+    bool fails = action == SECCOMP_RET_ERRNO;
+    return action != SECCOMP_RET_ALLOW && action != SECCOMP_RET_LOG && !(fails && call->may_fail);
+}
+
+/* Whether recording can't go on under it. */
 static bool forbids(const struct sock_fprog *program) {
-    static const struct { int number; bool may_fail; uint64_t arguments[6]; } ours[] = {
+    static const struct call ours[] = {
         {SYS_madvise, true, {0, HEAP_PAGE_BYTES, 23 /* MADV_POPULATE_WRITE */}},
         {SYS_mincore, true, {0}},
         {SYS_sigaltstack, true, {0}},
@@ -100,34 +119,43 @@ static bool forbids(const struct sock_fprog *program) {
         {SYS_tgkill, false, {1, 1, 0}},
     };
     if (program == NULL || program->filter == NULL) return false; /* the kernel will refuse it */
-    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
-        struct seccomp_data data = {.nr = ours[i].number};
-#if defined(__x86_64__)
-        data.arch = AUDIT_ARCH_X86_64;
-#elif defined(__aarch64__)
-        data.arch = AUDIT_ARCH_AARCH64;
-#endif
-        memcpy(data.args, ours[i].arguments, sizeof ours[i].arguments);
-        uint32_t action = answer(program, &data) & SECCOMP_RET_ACTION_FULL;
-        bool fails = action == SECCOMP_RET_ERRNO;
-        if (action != SECCOMP_RET_ALLOW && action != SECCOMP_RET_LOG && !(fails && ours[i].may_fail)) return true;
-    }
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
+        if (forbids_call(program, &ours[i])) return true;
     return false;
+}
+
+/* Whether nothing can be looked at any more, in files or in memory that may not be there: what that is for is no more than good to know. */
+static bool forbids_looks(const struct sock_fprog *program) {
+    static const struct call ours[] = {
+        {SYS_openat, true, {(uint64_t)AT_FDCWD, 0, O_RDONLY | O_CLOEXEC}},
+        {SYS_read, true, {3}},
+        {SYS_close, true, {3}},
+        {SYS_newfstatat, true, {(uint64_t)AT_FDCWD}},
+        {SYS_process_vm_readv, true, {0}},
+        {SYS_rt_sigprocmask, true, {(uint64_t)~0}},
+    };
+    if (program == NULL || program->filter == NULL) return false;
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
+        if (forbids_call(program, &ours[i])) return true;
+    return false;
+}
+
+/* A filter was taken on, or is about to be. */
+static void know_filter(const struct sock_fprog *program) {
+    if (forbids_looks(program)) store_relaxed(&system_looks_forbidden, true);
 }
 
 /* Says that recording stops, while that can still be said; true where it is to stop. */
 static bool announce(bool strict, const struct sock_fprog *program) {
-    if (load_acquire(hook_live) == 0 || !(strict || forbids(program))) return false;
+    if (!strict) know_filter(program); /* before it stands: another thread may be about to ask */
+    if (load_acquire(&hook_live.word) == 0 || !(strict || forbids(program))) return false;
     message("recording stopped where a seccomp filter forbids what it needs; the image is of that moment: ", options.program);
     return true;
 }
 
 EXPORT int interposed_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d) __asm__("prctl");
 int interposed_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d) {
-    if (!start_next()) {
-        errno = EAGAIN;
-        return -1;
-    }
+    if (!start_next() || next.prctl == NULL) return -1;
     if (likely(option != PR_SET_SECCOMP)) return next.prctl(option, a, b, c, d);
     bool stops = announce(a == SECCOMP_MODE_STRICT, a == SECCOMP_MODE_FILTER ? (const struct sock_fprog *)b : NULL);
     int result = next.prctl(option, a, b, c, d);
@@ -138,10 +166,7 @@ int interposed_prctl(int option, unsigned long a, unsigned long b, unsigned long
 /* seccomp(2), called by syscall(); the arguments that it has not are not looked at. */
 __attribute__((used)) long sandbox_seccomp(long number, long operation, long flags, long program);
 long sandbox_seccomp(long number, long operation, long flags, long program) {
-    if (!start_next()) {
-        errno = EAGAIN;
-        return -1;
-    }
+    if (!start_next() || next.syscall == NULL) return -1;
     bool stops = (operation == SECCOMP_SET_MODE_STRICT || operation == SECCOMP_SET_MODE_FILTER)
         && announce(operation == SECCOMP_SET_MODE_STRICT, operation == SECCOMP_SET_MODE_FILTER ? (const struct sock_fprog *)program : NULL);
     long result = next.syscall(number, operation, flags, program, 0, 0, 0);
@@ -149,13 +174,14 @@ long sandbox_seccomp(long number, long operation, long flags, long program) {
     return result;
 }
 
-/* Before the next functions are known. */
-static long early_syscall(long number, long a, long b, long c, long d, long e, long f) {
-    if (start_next()) return next.syscall(number, a, b, c, d, e, f);
-    errno = EAGAIN;
-    return -1;
+/* Before the next functions are known, and where errno may not be to be had. */
+__attribute__((used)) long sandbox_early_syscall(long number, long a, long b, long c, long d, long e, long f);
+long sandbox_early_syscall(long number, long a, long b, long c, long d, long e, long f) {
+    if (start_next() && next.syscall != NULL) return next.syscall(number, a, b, c, d, e, f);
+    long answer = system_call(number, a, b, c, d, e, f);
+    return answer < 0 && answer >= -4095 ? -1 : answer;
 }
-long (*sandbox_next_syscall)(long, long, long, long, long, long, long) = early_syscall;
+long (*sandbox_next_syscall)(long, long, long, long, long, long, long);
 
 /*
  * syscall() itself: a jump, so that the next function finds the stack as its caller left it. It takes one argument from there, whether or not
@@ -170,7 +196,10 @@ __asm__(".pushsection .text\n"
         "    .cfi_startproc\n"
         "    cmpq $317, %rdi\n"
         "    je sandbox_seccomp\n"
-        "    jmpq *sandbox_next_syscall(%rip)\n"
+        "    movq sandbox_next_syscall(%rip), %rax\n"
+        "    testq %rax, %rax\n"
+        "    jz sandbox_early_syscall\n"
+        "    jmpq *%rax\n"
         "    .cfi_endproc\n"
         ".size syscall, . - syscall\n"
         ".popsection\n");
@@ -178,6 +207,6 @@ __asm__(".pushsection .text\n"
 EXPORT long interposed_syscall(long number, long a, long b, long c, long d, long e, long f) __asm__("syscall");
 long interposed_syscall(long number, long a, long b, long c, long d, long e, long f) { /* all of them in registers */
     if (unlikely(number == SYS_seccomp)) return sandbox_seccomp(number, a, b, c);
-    return sandbox_next_syscall(number, a, b, c, d, e, f);
+    return sandbox_next_syscall != NULL ? sandbox_next_syscall(number, a, b, c, d, e, f) : sandbox_early_syscall(number, a, b, c, d, e, f);
 }
 #endif

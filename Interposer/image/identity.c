@@ -4,15 +4,13 @@
  */
 #include "identity.h"
 
-#include <fcntl.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "image.h"
-#include "modules.h"
+#include "loader.h"
 #include "next.h"
 #include "options.h"
+#include "system.h"
 
 size_t decimal(char *to, uint64_t number) {
     char digits[20];
@@ -25,12 +23,12 @@ size_t decimal(char *to, uint64_t number) {
 
 /* Reads at most `room` bytes of a file of /proc; 0 where it can't be read. */
 static size_t read_file(const char *path, char *to, size_t room) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = system_open(path, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0) return 0;
     size_t have = 0;
-    ssize_t got;
-    while (have < room && (got = read(fd, to + have, room - have)) > 0) have += (size_t)got;
-    close(fd);
+    long got;
+    while (have < room && (got = system_read(fd, to + have, room - have)) > 0) have += (size_t)got;
+    system_close(fd);
     return have;
 }
 
@@ -64,19 +62,13 @@ static void boot_id(uint8_t id[16]) {
     }
 }
 
-static uint64_t clock_nanoseconds(clockid_t clock) {
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 void identity_fill(struct heap_header *header) {
-    header->pid = (uint32_t)getpid();
-    header->parent_pid = (uint32_t)getppid();
+    header->pid = system_process();
+    header->parent_pid = system_parent();
     header->start_time = start_time();
     boot_id(header->boot_id);
-    header->started_realtime_ns = clock_nanoseconds(CLOCK_REALTIME);
-    header->started_monotonic_ns = clock_nanoseconds(CLOCK_MONOTONIC); /* to the nanosecond: it orders the images of one process */
+    header->started_realtime_ns = system_nanoseconds(CLOCK_REALTIME);
+    header->started_monotonic_ns = system_nanoseconds(CLOCK_MONOTONIC); /* to the nanosecond: it orders the images of one process */
 }
 
 void identity_strings(struct heap_header *header) {
@@ -85,7 +77,7 @@ void identity_strings(struct heap_header *header) {
     while (length > 0 && arguments[length - 1] == '\0') length--;
     header->program = image_string(options.program, strlen(options.program));
     header->arguments = image_string(arguments, length);
-    const char *allocator = module_path_of((uintptr_t)next.malloc);
+    const char *allocator = loader_path_of((uintptr_t)next.malloc);
     if (allocator != NULL) header->allocator = image_string(allocator, strlen(allocator));
 }
 
@@ -94,7 +86,7 @@ bool identity_name(char *name, size_t room, unsigned number) {
     if (at + 40 > room) return false;
     memcpy(name, options.name, at);
     name[at++] = '.';
-    at += decimal(name + at, (uint64_t)getpid());
+    at += decimal(name + at, system_process());
     if (number > 1) {
         name[at++] = '-';
         at += decimal(name + at, number);

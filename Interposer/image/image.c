@@ -8,21 +8,13 @@
  */
 #include "image.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/futex.h>
+#include <limits.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/sysinfo.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "atomics.h"
 #include "identity.h"
 #include "options.h"
+#include "system.h"
 #include "tree.h"
 
 #ifndef MADV_POPULATE_WRITE
@@ -45,6 +37,7 @@ uint64_t image_page_bits[(INDEX_PAGES + (64u << 20) / HEAP_PAGE_BYTES) / 64];
 #define RETRY_MILLISECONDS 100
 
 #define SHRINKS 9 /* layouts to try, each half of the last: some 20 GB on a machine of 24 GB, and at last 80 MB */
+#define SHRINKS_FOR_VALGRIND 5 /* it writes down for each mapped byte that it may be read: gigabytes of that take seconds */
 #define THREADS_MOST 32768u
 #define MODULES_MOST 0xFFFDu
 
@@ -60,8 +53,7 @@ uint64_t image_top_entries(uint32_t map, const uint8_t *granule_log2) {
 
 /* Lays the sections out behind the header; `shrink` halves what scales, so many times. Returns the file's size. */
 static uint64_t lay_out(struct heap_header *header, unsigned shrink) {
-    struct sysinfo info;
-    uint64_t memory = sysinfo(&info) == 0 ? (uint64_t)info.totalram * info.mem_unit : 4ull << 30;
+    uint64_t memory = system_memory_bytes(4ull << 30);
     /* The fine map takes a quarter of the heap at most; twice that leaves room for blocks that lie far apart. */
     uint64_t slots = round_up(memory / 2 + (256ull << 20), HEAP_PIECE_BYTES) >> shrink;
     uint64_t tops = 0;
@@ -92,18 +84,21 @@ static uint64_t lay_out(struct heap_header *header, unsigned shrink) {
 
 /* Gives memory to the pages of [start, start + bytes). 0, or an errno. */
 static int populate(uint8_t *start, uint64_t bytes) {
+    int error = 0;
     for (int tries = 0; tries < 8; tries++) {
-        if (madvise(start, bytes, MADV_POPULATE_WRITE) == 0) return 0;
-        if (errno != EAGAIN && errno != EINTR) break;
+        error = -system_advise(start, bytes, MADV_POPULATE_WRITE);
+        if (error == 0) return 0;
+        if (error != EAGAIN && error != EINTR) break;
     }
-    if (errno != EINVAL) return errno;
+    if (error != EINVAL) return error;
     /*
      * An older kernel. Where a store or a load of ours would raise SIGBUS, one by the kernel fails. This one adds nothing to a word,
-     * atomically, so that it doesn't matter who has the page in use by now: a futex operation that wakes nobody, as nobody waits.
+     * atomically, so that it doesn't matter who has the page in use by now.
      */
-    static uint32_t nobody;
-    for (uint64_t at = 0; at < bytes; at += HEAP_PAGE_BYTES)
-        if (syscall(SYS_futex, &nobody, FUTEX_WAKE_OP | FUTEX_PRIVATE_FLAG, 0, 0, start + at, FUTEX_OP(FUTEX_OP_OR, 0, FUTEX_OP_CMP_EQ, 1)) < 0) return errno;
+    for (uint64_t at = 0; at < bytes; at += HEAP_PAGE_BYTES) {
+        error = -system_touch(start + at);
+        if (error > 0) return error;
+    }
     return 0;
 }
 
@@ -121,15 +116,13 @@ bool image_account(int64_t bytes) {
 static bool reserve(uint8_t *start, uint64_t bytes) {
     uint64_t now = image_nanoseconds() / 1000000;
     if (unlikely(now < load_relaxed(&retry_milliseconds)) || !image_account((int64_t)bytes)) return false;
-    int saved = errno;
-    bool done = populate(start, bytes) == 0;
-    errno = saved;
-    if (!done) {
+    if (populate(start, bytes) != 0) {
         image_account(-(int64_t)bytes);
         store_relaxed(&retry_milliseconds, now + RETRY_MILLISECONDS);
         LOSE(failed_reservations, 1);
+        return false;
     }
-    return done;
+    return true;
 }
 
 /* Sees to it that a bump section has memory for its first `bytes`. */
@@ -201,17 +194,17 @@ static bool map_file(int fd) {
     struct rlimit space, file;
     uint64_t most = INT64_MAX / 4;
     /* A program under a limit of address space planned with it: an eighth of it is taken at the most, or half where nothing less would do. */
-    if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY) most = space.rlim_cur / 8;
-    uint64_t most_file = getrlimit(RLIMIT_FSIZE, &file) == 0 && file.rlim_cur != RLIM_INFINITY ? file.rlim_cur : INT64_MAX;
-    for (unsigned shrink = 0; shrink < SHRINKS; shrink++) {
+    if (system_limit(RLIMIT_AS, &space) && space.rlim_cur != RLIM_INFINITY) most = space.rlim_cur / 8;
+    uint64_t most_file = system_limit(RLIMIT_FSIZE, &file) && file.rlim_cur != RLIM_INFINITY ? file.rlim_cur : INT64_MAX;
+    for (unsigned shrink = running_on_valgrind() ? SHRINKS_FOR_VALGRIND : 0; shrink < SHRINKS; shrink++) {
         uint64_t bytes = lay_out(&plan, shrink);
-        if (bytes > most_file || bytes > (shrink == SHRINKS - 1 ? most * 4 : most) || ftruncate(fd, (off_t)bytes) != 0) continue;
-        void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-        if (base == MAP_FAILED) continue;
+        if (bytes > most_file || bytes > (shrink == SHRINKS - 1 ? most * 4 : most) || system_truncate(fd, bytes) != 0) continue;
+        void *base = system_map(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd);
+        if (base == NULL) continue;
         /* RANDOM: without it the kernel reads ahead around every store (25 stores read in 200 MB on ext4, measured). */
-        madvise(base, bytes, MADV_RANDOM);
-        madvise(base, bytes, MADV_DONTDUMP);
-        madvise(base, bytes, MADV_DONTFORK);
+        system_advise(base, bytes, MADV_RANDOM);
+        system_advise(base, bytes, MADV_DONTDUMP);
+        system_advise(base, bytes, MADV_DONTFORK);
         image.base = base;
         image.bytes = bytes;
         image.header = base;
@@ -250,7 +243,7 @@ static bool fill_in(const char *name) {
 }
 
 static void forget(void) {
-    if (image.base != NULL) munmap(image.base, image.bytes);
+    if (image.base != NULL) system_unmap(image.base, image.bytes);
     memset(&image, 0, sizeof image);
 }
 
@@ -264,13 +257,13 @@ static bool create_in(const char *directory) {
         memcpy(path, directory, length);
         path[length] = '/';
         memcpy(path + length + 1, name, strlen(name) + 1);
-        int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-        if (fd < 0 && errno == EEXIST) continue;
+        int fd = system_open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (fd == -EEXIST) continue;
         if (fd < 0) return false;
         bool made = map_file(fd) && fill_in(name);
-        close(fd);
+        system_close(fd);
         if (!made) {
-            unlink(path);
+            system_unlink(path);
             forget();
         }
         return made;
@@ -281,16 +274,15 @@ static bool create_in(const char *directory) {
 static bool create_in_memory(void) {
     char name[NAME_MAX];
     if (!identity_name(name, sizeof name, 1)) return false;
-    int fd = memfd_create("heapsum", MFD_CLOEXEC);
+    int fd = system_memory_file("heapsum", MFD_CLOEXEC);
     if (fd < 0) return false;
     bool made = map_file(fd) && fill_in(name);
-    close(fd);
+    system_close(fd);
     if (!made) forget();
     return made;
 }
 
 bool image_create(void) {
-    int saved = errno;
     memset(&plan, 0, sizeof plan);
     identity_granules(plan.granule_log2);
     memset(image_page_bits, 0, sizeof image_page_bits);
@@ -303,17 +295,14 @@ bool image_create(void) {
     }
     if (!made && options.maximum_bytes != 0 && options.maximum_bytes < 1 << 20) message("HEAPSUM_MAX_SIZE is too small for an image; 1M holds a small program's", "");
     if (!made) message("no image could be made at all: nothing is recorded of ", options.program);
-    errno = saved;
     return made;
 }
 
 void image_abandon(void) {
     if (image.base == NULL) return;
-    int saved = errno;
     /* MADV_DONTFORK left a hole, and no other mapping has taken it yet, as we come first in the child. Where this
      * fails the hole stays, and only a hook that the fork interrupted could fall into it. */
-    void *scratch = mmap(image.base, image.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    void *scratch = system_map(image.base, image.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1);
     if (scratch == image.base) memcpy(image.header->sections, plan.sections, sizeof plan.sections);
-    else if (scratch != MAP_FAILED) munmap(scratch, image.bytes);
-    errno = saved;
+    else if (scratch != NULL) system_unmap(scratch, image.bytes);
 }

@@ -13,6 +13,7 @@
 
 #include "atomics.h"
 #include "heap_image.h"
+#include "system.h"
 #include "tree.h"
 
 /* The sections' places in this process. `base` is NULL where no image is mapped. A fork's child gets another. */
@@ -35,16 +36,16 @@ struct image {
 
 extern struct image image;
 
-/* Makes, maps and fills in a fresh image for this process; false where none can be made (then nothing is recorded). Keeps errno. */
+/* Makes, maps and fills in a fresh image for this process; false where none can be made (then nothing is recorded). */
 bool image_create(void);
 
 /* A fork's child: lays scratch memory where the parent's image was, so that a hook which the fork interrupted writes nowhere. */
 void image_abandon(void);
 
-/* Hands out `count` entries of a bump section, with memory behind them; returns the first one's number, or -1 where there is no space (counted). Keeps errno. */
+/* Hands out `count` entries of a bump section, with memory behind them; returns the first one's number, or -1 where there is no space (counted). */
 int64_t image_take(enum heap_section_name section, uint64_t count);
 
-/* Sees to it that entries [0, entries) of a bump section are handed out and have memory: for the one of two sections numbered alike. Keeps errno. */
+/* Sees to it that entries [0, entries) of a bump section are handed out and have memory: for the one of two sections numbered alike. */
 bool image_cover(enum heap_section_name section, uint64_t entries);
 
 /*
@@ -54,7 +55,7 @@ bool image_cover(enum heap_section_name section, uint64_t entries);
 #define INDEX_PAGES (TREE_INDEX_BYTES / HEAP_PAGE_BYTES)
 extern uint64_t image_page_bits[(INDEX_PAGES + (64u << 20) / HEAP_PAGE_BYTES) / 64];
 
-/* Gives memory to a page of INDEX or TOPS, by its bit's number; false where there is no space. Keeps errno. */
+/* Gives memory to a page of INDEX or TOPS, by its bit's number; false where there is no space. */
 bool image_reserve_page(uint64_t bit);
 
 static inline bool image_has_index(uint64_t entry) { /* sees to it that an entry of INDEX has memory */
@@ -85,11 +86,7 @@ static inline uint64_t image_nanoseconds_at(struct timespec now) {
     int64_t since = (int64_t)((uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - image.header->started_monotonic_ns);
     return since > 0 ? (uint64_t)since : 0;
 }
-static inline uint64_t image_nanoseconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return image_nanoseconds_at(now);
-}
+static inline uint64_t image_nanoseconds(void) { return image_nanoseconds_at(system_clock(CLOCK_MONOTONIC_COARSE)); }
 
 #define LOSE(what, n) add_relaxed(&image.header->losses.what, (n))
 

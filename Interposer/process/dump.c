@@ -9,23 +9,15 @@
  */
 #include "dump.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "atomics.h"
 #include "identity.h"
 #include "image.h"
 #include "marks.h"
 #include "options.h"
+#include "system.h"
 
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1
@@ -55,8 +47,8 @@ static void put(const void *bytes, uint64_t length) {
     }
     out.accounted += length;
     while (length > 0 && !out.failed) {
-        ssize_t written = pwrite(out.fd, from, length < (1u << 30) ? length : 1u << 30, (off_t)out.at);
-        if (written < 0 && errno == EINTR) continue;
+        long written = system_pwrite(out.fd, from, length < (1u << 30) ? length : 1u << 30, out.at);
+        if (written == -EINTR) continue;
         if (written <= 0) {
             out.failed = true;
             return;
@@ -202,21 +194,17 @@ static bool name_paths(const char *directory, uint32_t number) {
     return true;
 }
 
-/* Renames where nothing of that name stands; EEXIST where something does. */
-static bool appear(void) {
-    if (syscall(SYS_renameat2, AT_FDCWD, partial_path, AT_FDCWD, final_path, RENAME_NOREPLACE) == 0) return true;
-    if (errno != EINVAL && errno != ENOSYS) return false;
-    if (link(partial_path, final_path) != 0) return false; /* a file system without the flag: link never replaces either */
-    unlink(partial_path);
-    return true;
+/* Renames where nothing of that name stands. 0, or a negated errno: -EEXIST where something does. */
+static int appear(void) {
+    int result = system_rename(partial_path, final_path, RENAME_NOREPLACE);
+    if (result != -EINVAL && result != -ENOSYS) return result;
+    result = system_link(partial_path, final_path); /* a file system without the flag: link never replaces either */
+    if (result == 0) system_unlink(partial_path);
+    return result;
 }
 
 /* To the nanosecond, as it orders the dumps of one process. */
-static uint64_t moment(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - image.header->started_monotonic_ns;
-}
+static uint64_t moment(void) { return system_nanoseconds(CLOCK_MONOTONIC) - image.header->started_monotonic_ns; }
 
 static void write_contents(void) {
     header = *image.header;
@@ -225,7 +213,7 @@ static void write_contents(void) {
     memset(header.sections, 0, sizeof header.sections);
     for (int i = 0; i < HEAP_SECTION_COUNT; i++) header.sections[i].entry_bytes = image.header->sections[i].entry_bytes;
     struct rlimit limit;
-    out.most = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY ? limit.rlim_cur : INT64_MAX;
+    out.most = system_limit(RLIMIT_FSIZE, &limit) && limit.rlim_cur != RLIM_INFINITY ? limit.rlim_cur : INT64_MAX;
     out.failed = false;
     out.accounted = 0;
     out.at = HEAP_PAGE_BYTES;
@@ -252,39 +240,42 @@ static void write_contents(void) {
     out.at = end;
 }
 
-/* Writes one dump into a directory, under the first number that is free from `number` on. 0, or the errno. */
-static int write_into(const char *directory, uint32_t number) {
-    if (directory[0] == '\0' || !name_paths(directory, number)) return ENAMETOOLONG;
-    unlink(partial_path); /* of an earlier process with our PID, cut off in the middle */
-    out.fd = open(partial_path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (out.fd < 0) return errno;
+/* Writes one dump into a directory, under the first number that is free from `number` on. */
+static bool write_into(const char *directory, uint32_t number) {
+    if (directory[0] == '\0' || !name_paths(directory, number)) return false;
+    system_unlink(partial_path); /* of an earlier process with our PID, cut off in the middle */
+    out.fd = system_open(partial_path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (out.fd < 0) return false;
     write_contents();
-    bool whole = close(out.fd) == 0 && !out.failed;
+    bool whole = system_close(out.fd) == 0 && !out.failed;
     for (uint32_t tries = 0; whole && tries < 10000; tries++) {
-        if (appear()) {
+        int result = appear();
+        if (result == 0) {
             store_relaxed(&image.header->dumps, number);
-            return 0;
+            return true;
         }
-        if (errno != EEXIST) break;
+        if (result != -EEXIST) break;
         static char kept[PATH_MAX];
         memcpy(kept, partial_path, strlen(partial_path) + 1);
         if (!name_paths(directory, ++number)) break;
         memcpy(partial_path, kept, strlen(kept) + 1);
     }
-    unlink(partial_path);
+    system_unlink(partial_path);
     image_account(-(int64_t)out.accounted);
-    return EIO;
+    return false;
 }
 
 static void write_one(void) {
     uint32_t number = load_relaxed(&image.header->dumps) + 1;
-    if (write_into(options.output, number) == 0 || write_into("/dev/shm", number) == 0) {
+    if (write_into(options.output, number) || write_into("/dev/shm", number)) {
         marks_dumped();
         return;
     }
     LOSE(failed_dumps, 1);
     message("a dump could not be written to ", options.output);
 }
+
+#define SIGNAL_OF_CANCELLATION 32
 
 void dump_start(void) { store_relaxed(&state, IDLE); }
 
@@ -305,11 +296,10 @@ static void write_or_ask(void) {
 }
 
 void dump_write(void) {
-    int saved = errno, cancellation = PTHREAD_CANCEL_ENABLE;
-    /* open() and pwrite() are cancellation points: a thread with a cancellation pending would end in here, in the
-     * middle of whatever the signal interrupted, with the allocator's lock in its hand perhaps. */
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellation);
+    /* A thread that may be cancelled at any instant would end in here, in the middle of whatever the signal interrupted, with the allocator's lock in
+     * its hand perhaps. glibc cancels by the first of the signals that it keeps to itself. */
+    system_signals before;
+    bool masked = system_mask(SIG_BLOCK, system_signals_of(SIGNAL_OF_CANCELLATION), &before) == 0;
     write_or_ask();
-    pthread_setcancelstate(cancellation, NULL);
-    errno = saved;
+    if (masked) system_mask(SIG_SETMASK, before, NULL);
 }

@@ -8,8 +8,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "atomics.h"
 #include "dump.h"
@@ -17,6 +15,7 @@
 #include "image.h"
 #include "options.h"
 #include "start.h"
+#include "system.h"
 #include "thread.h"
 
 
@@ -26,7 +25,7 @@ static uint64_t last_failure_seconds; /* of the last dump for a failure: 0 none 
 #define FAILURE_SECONDS 60
 
 /* Whether this process books into the image: a vfork'd child shares the memory, and the image is its parent's. */
-static bool is_recorded(void) { return start_recording() && load_acquire(hook_live) != 0 && image.header->pid == (uint32_t)getpid(); }
+static bool is_recorded(void) { return start_recording() && load_acquire(&hook_live.word) != 0 && image.header->pid == system_process(); }
 
 /* ---- Marks ------------------------------------------------------------------------------------------ */
 
@@ -90,9 +89,7 @@ void marks_grown(uint64_t live_bytes) {
 
 void marks_failed(int reason) {
     if (!options.dump_at_failure || reason != ENOMEM) return;
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    uint64_t seconds = (uint64_t)now.tv_sec + 1, last = load_relaxed(&last_failure_seconds);
+    uint64_t seconds = (uint64_t)system_clock(CLOCK_MONOTONIC_COARSE).tv_sec + 1, last = load_relaxed(&last_failure_seconds);
     if (last != 0 && seconds - last < FAILURE_SECONDS) return;
     if (cas_relaxed(&last_failure_seconds, &last, seconds)) dump_write();
 }

@@ -10,7 +10,7 @@
 
 #include "atomics.h"
 
-/* In the word behind hook_live, beside the image's number: set while the recording is paused, so that no hook takes the common way. */
+/* In hook_live's word, beside the image's number: set while the recording is paused, so that no hook takes the common way. */
 #define HOOK_PAUSED (1ull << 63)
 
 extern uint32_t marks_pauses;      /* as many resumes are to come */

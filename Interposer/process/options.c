@@ -5,16 +5,14 @@
  */
 #include "options.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <fnmatch.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/auxv.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
+#include "glob.h"
 #include "heap_image.h"
+#include "loader.h"
+#include "maps.h"
+#include "system.h"
 #include "unwind.h"
 
 struct options options;
@@ -34,20 +32,16 @@ static const char *value_of(char **env, const char *name) {
 
 void message(const char *first, const char *second) {
     if (options.messages[0] == '\0') return;
-    int saved = errno;
-    int fd = open(options.messages, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
-    if (fd >= 0) {
-        struct iovec parts[] = {
-            {(char *)"heapsum: ", 9},
-            {(char *)first, strlen(first)},
-            {(char *)second, strlen(second)},
-            {(char *)"\n", 1},
-        };
-        ssize_t written = writev(fd, parts, 4); /* one call, so that lines of several processes don't mix */
-        (void)written;                          /* nobody is left to tell */
-        close(fd);
-    }
-    errno = saved;
+    int fd = system_open(options.messages, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
+    if (fd < 0) return;
+    struct iovec parts[] = {
+        {(char *)"heapsum: ", 9},
+        {(char *)first, strlen(first)},
+        {(char *)second, strlen(second)},
+        {(char *)"\n", 1},
+    };
+    system_writev(fd, parts, 4); /* one call, so that lines of several processes don't mix; where it fails nobody is left to tell */
+    system_close(fd);
 }
 
 static bool parse_number(const char *text, uint64_t most, uint64_t *number) {
@@ -62,23 +56,43 @@ static bool parse_number(const char *text, uint64_t most, uint64_t *number) {
     return true;
 }
 
+static char upper(char c) { return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c; }
+
+/* Whether the text begins with the word, in whichever case; or is it. */
+static bool starts_word(const char *text, const char *word) {
+    for (; *word != '\0'; text++, word++)
+        if (upper(*text) != upper(*word)) return false;
+    return true;
+}
+static bool same_word(const char *text, const char *word) { return strlen(text) == strlen(word) && starts_word(text, word); }
+
+/* glibc keeps the first two of the kernel's for itself: SIGRTMIN, which is a call of libc's. */
+#define FIRST_REALTIME 34
+#define LAST_SIGNAL 64
+
+/* A signal by its number, or its name as kill(1) has it; heaprun hands on numbers. 0 for "none", -1 for what is none. */
 static int parse_signal(const char *text) {
     static const struct { const char *name; int number; } names[] = {
         {"HUP", SIGHUP}, {"INT", SIGINT}, {"QUIT", SIGQUIT}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"PIPE", SIGPIPE},
         {"ALRM", SIGALRM}, {"TERM", SIGTERM}, {"CHLD", SIGCHLD}, {"CONT", SIGCONT}, {"TSTP", SIGTSTP}, {"TTIN", SIGTTIN},
         {"TTOU", SIGTTOU}, {"URG", SIGURG}, {"XCPU", SIGXCPU}, {"XFSZ", SIGXFSZ}, {"VTALRM", SIGVTALRM}, {"PROF", SIGPROF},
         {"WINCH", SIGWINCH}, {"IO", SIGIO}, {"POLL", SIGIO}, {"PWR", SIGPWR}, {"STKFLT", SIGSTKFLT}, {"TRAP", SIGTRAP},
+        {"SYS", SIGSYS}, {"ABRT", SIGABRT}, {"ILL", SIGILL}, {"BUS", SIGBUS}, {"FPE", SIGFPE}, {"SEGV", SIGSEGV},
     };
     uint64_t number;
-    if (strcmp(text, "none") == 0) return 0;
-    if (strncmp(text, "SIG", 3) == 0) text += 3;
-    if (parse_number(text, 64, &number)) return (int)number;
-    if (strncmp(text, "RTMIN", 5) == 0) {
-        if (text[5] == '\0') return SIGRTMIN;
-        if (text[5] == '+' && parse_number(text + 6, (uint64_t)(SIGRTMAX - SIGRTMIN), &number)) return SIGRTMIN + (int)number;
+    if (same_word(text, "none")) return 0;
+    if (starts_word(text, "SIG")) text += 3;
+    if (parse_number(text, LAST_SIGNAL, &number)) return (int)number;
+    if (starts_word(text, "RTMIN")) {
+        if (text[5] == '\0') return FIRST_REALTIME;
+        if (text[5] == '+' && parse_number(text + 6, LAST_SIGNAL - FIRST_REALTIME, &number)) return FIRST_REALTIME + (int)number;
+    }
+    if (starts_word(text, "RTMAX")) {
+        if (text[5] == '\0') return LAST_SIGNAL;
+        if (text[5] == '-' && parse_number(text + 6, LAST_SIGNAL - FIRST_REALTIME, &number)) return LAST_SIGNAL - (int)number;
     }
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strcmp(text, names[i].name) == 0) return names[i].number;
+        if (same_word(text, names[i].name)) return names[i].number;
     return -1;
 }
 
@@ -90,7 +104,7 @@ static bool matches(const char *list, const char *name) {
         if (length > 0 && length < sizeof glob) {
             memcpy(glob, list, length);
             glob[length] = '\0';
-            if (fnmatch(glob, name, 0) == 0) return true;
+            if (glob_matches(glob, name)) return true;
         }
         list += length + (list[length] == ':');
     }
@@ -99,7 +113,7 @@ static bool matches(const char *list, const char *name) {
 
 /* The same for the program, by its file's name or by the one that it was called by: a link's, as often as not. */
 static bool matches_program(const char *list) {
-    const char *called = (const char *)getauxval(AT_EXECFN);
+    const char *called = (const char *)loader_auxiliary(AT_EXECFN);
     const char *base = called != NULL ? strrchr(called, '/') : NULL;
     if (base != NULL) called = base + 1;
     return matches(list, options.name) || (called != NULL && matches(list, called));
@@ -111,29 +125,31 @@ static bool parent_was_first(void) {
     char path[40] = "/proc/", buffer[4096 + sizeof wanted];
     char digits[12];
     size_t n = 0, at = strlen(path), kept = 0;
-    for (pid_t parent = getppid(); parent > 0; parent /= 10) digits[n++] = (char)('0' + parent % 10);
+    for (uint32_t parent = system_parent(); parent > 0; parent /= 10) digits[n++] = (char)('0' + parent % 10);
     while (n > 0) path[at++] = digits[--n];
     memcpy(path + at, "/environ", 9);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = system_open(path, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0) return false;
     bool found = false;
-    ssize_t got;
-    while (!found && (got = read(fd, buffer + kept, 4096)) > 0) {
+    long got;
+    while (!found && (got = system_read(fd, buffer + kept, 4096)) > 0) {
         size_t have = kept + (size_t)got;
         found = memmem(buffer, have, wanted, sizeof wanted) != NULL; /* with its NUL */
         kept = have < sizeof wanted - 1 ? have : sizeof wanted - 1;
         memmove(buffer, buffer + have - kept, kept);
     }
-    close(fd);
+    system_close(fd);
     return found;
 }
 
 static void read_program(void) {
-    ssize_t length = readlink("/proc/self/exe", options.program, sizeof options.program - 1);
+    struct mapping mapping;
+    bool is_mapped = loader_is_explicit() && maps_find(loader_auxiliary(AT_PHDR), &mapping, options.program, sizeof options.program) && options.program[0] == '/';
+    long length = is_mapped ? (long)strlen(options.program) : system_read_link("/proc/self/exe", options.program, sizeof options.program - 1);
     if (length <= 0) {
-        const char *executable = (const char *)getauxval(AT_EXECFN);
+        const char *executable = (const char *)loader_auxiliary(AT_EXECFN);
         if (executable == NULL) executable = "unknown";
-        length = (ssize_t)strnlen(executable, sizeof options.program - 1);
+        length = (long)strnlen(executable, sizeof options.program - 1);
         memcpy(options.program, executable, (size_t)length);
     }
     options.program[length] = '\0';
@@ -148,7 +164,7 @@ static void read_program(void) {
 static bool copy_directory(char *to, size_t room, const char *path) {
     size_t at = 0;
     if (path[0] != '/') {
-        if (getcwd(to, room - 1) == NULL) return false;
+        if (system_working_directory(to, room - 1) <= 0 || to[0] != '/') return false;
         at = strlen(to);
         if (path[0] == '\0' || strcmp(path, ".") == 0) return true;
         to[at++] = '/';
@@ -162,7 +178,7 @@ static bool copy_directory(char *to, size_t room, const char *path) {
 void options_read(char **env) {
     options = (struct options){.record = true, .follow = true, .signal = SIGUSR2, .depth = OPTIONS_DEPTH_DEFAULT, .unwinder = DEFAULT_UNWINDER};
     read_program();
-    if (getauxval(AT_SECURE) != 0) {
+    if (loader_auxiliary(AT_SECURE) != 0) {
         options.record = false;
         return;
     }

@@ -13,8 +13,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "atomics.h"
 #include "dump.h"
@@ -23,7 +21,7 @@
 #include "next.h"
 #include "options.h"
 #include "start.h"
-
+#include "system.h"
 
 static uint32_t ours; /* our handler is in the kernel's table */
 /* The program's action for the dump signal, as it believes it to stand. Two, so that a handler reads a whole one while another is set. */
@@ -41,23 +39,21 @@ static void set_program_action(const struct sigaction *action) {
 /* What the kernel would have done without us. */
 static void act_by_default(int signal) {
     struct sigaction mine, standard = {.sa_handler = SIG_DFL};
-    sigset_t set, before;
-    if (next.sigaction(signal, &standard, &mine) != 0) return;
-    syscall(SYS_tgkill, getpid(), thread_id(), signal);
-    sigemptyset(&set);
-    sigaddset(&set, signal);
-    sigprocmask(SIG_UNBLOCK, &set, &before); /* here the process ends, or stops; where the default is to ignore, nothing */
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    next.sigaction(signal, &mine, NULL);
+    system_signals before;
+    if (next.libc_sigaction(signal, &standard, &mine) != 0) return;
+    system_signal_thread(system_process(), thread_id(), signal);
+    system_mask(SIG_UNBLOCK, system_signals_of(signal), &before); /* here the process ends, or stops; where the default is to ignore, nothing */
+    system_mask(SIG_SETMASK, before, NULL);
+    next.libc_sigaction(signal, &mine, NULL);
 }
 
 static void on_signal(int signal, siginfo_t *info, void *context) {
     int saved = errno;
     bool sent = info->si_code == SI_USER || info->si_code == SI_QUEUE || info->si_code == SI_TKILL;
-    bool from_outside = sent && info->si_pid != getpid();
+    bool from_outside = sent && info->si_pid != (pid_t)system_process();
     struct sigaction program = program_action();
     /* A vfork'd child shares the memory, but the image is its parent's. */
-    bool recorded = load_acquire(hook_live) != 0 && image.header->pid == (uint32_t)getpid();
+    bool recorded = load_acquire(&hook_live.word) != 0 && image.header->pid == system_process();
     if (from_outside && recorded) dump_write();
     errno = saved;
     if (program.sa_flags & SA_SIGINFO) {
@@ -78,7 +74,7 @@ static int install(void) {
     struct sigaction action = {.sa_sigaction = on_signal, .sa_mask = program.sa_mask};
     bool handled = (program.sa_flags & SA_SIGINFO) || (program.sa_handler != SIG_DFL && program.sa_handler != SIG_IGN);
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | (handled ? program.sa_flags & (SA_RESTART | SA_NODEFER) : SA_RESTART);
-    return next.sigaction(options.signal, &action, NULL);
+    return next.libc_sigaction(options.signal, &action, NULL);
 }
 
 static void note(void) {
@@ -89,11 +85,11 @@ static void note(void) {
 
 void signals_start(void) {
     static bool looked; /* a fork's child inherits what was settled */
-    if (options.signal == 0) return;
+    if (options.signal == 0 || next.libc_sigaction == NULL) return;
     if (!looked) {
         struct sigaction before;
         looked = true;
-        if (next.sigaction(options.signal, NULL, &before) == 0 && (options.signal_chosen || before.sa_handler == SIG_DFL)) {
+        if (next.libc_sigaction(options.signal, NULL, &before) == 0 && (options.signal_chosen || before.sa_handler == SIG_DFL)) {
             set_program_action(&before);
             if (install() == 0) store_relaxed(&ours, 1);
         }
@@ -108,7 +104,7 @@ static int set_action(int signal, const struct sigaction *action, struct sigacti
     if (!load_relaxed(&ours)) {
         int result = next.sigaction(signal, action, before);
         /* A program that gives the signal back gives it to us: by default it would end the process. */
-        if (result == 0 && action != NULL && is_default(action) && load_acquire(hook_live) != 0) {
+        if (result == 0 && action != NULL && is_default(action) && load_acquire(&hook_live.word) != 0) {
             set_program_action(action);
             if (install() == 0) store_relaxed(&ours, 1);
             note();
@@ -131,14 +127,22 @@ static int set_action(int signal, const struct sigaction *action, struct sigacti
     return 0;
 }
 
-static bool is_dump_signal(int signal) { return start_next() && signal != 0 && signal == options.signal; }
-
-EXPORT int sigaction(int signal, const struct sigaction *action, struct sigaction *before) {
-    return is_dump_signal(signal) ? set_action(signal, action, before) : next.sigaction(signal, action, before);
+/* No function is next in line: nobody has one, or it is too early to look for it. */
+static int not_known(void) {
+    if (next_known()) errno = ENOSYS;
+    return -1;
 }
 
+static bool is_dump_signal(int signal) { return start_next() && signal != 0 && signal == options.signal; }
+
+/* Behind each exported name, and called by none: by its name, a program's own sigaction would be. */
+static int act(int signal, const struct sigaction *action, struct sigaction *before) {
+    return is_dump_signal(signal) ? set_action(signal, action, before) : next.sigaction != NULL ? next.sigaction(signal, action, before) : not_known();
+}
+
+EXPORT int sigaction(int signal, const struct sigaction *action, struct sigaction *before) { return act(signal, action, before); }
 extern int __sigaction(int, const struct sigaction *, struct sigaction *);
-EXPORT int __sigaction(int signal, const struct sigaction *action, struct sigaction *before) { return sigaction(signal, action, before); }
+EXPORT int __sigaction(int signal, const struct sigaction *action, struct sigaction *before) { return act(signal, action, before); }
 
 /* What signal() and its kin do, by sigaction with these flags. */
 static sighandler_t set_handler(int signal, sighandler_t handler, int flags, bool masked) {
@@ -147,43 +151,45 @@ static sighandler_t set_handler(int signal, sighandler_t handler, int flags, boo
         errno = EINVAL;
         return SIG_ERR;
     }
-    if (masked) sigaddset(&action.sa_mask, signal);
+    if (masked) memcpy(&action.sa_mask, &(system_signals){system_signals_of(signal)}, sizeof(system_signals));
     return set_action(signal, &action, &before) == 0 ? before.sa_handler : SIG_ERR;
 }
 
 /* signal(7): BSD semantics, the signal blocked in its handler and system calls restarted. */
-EXPORT sighandler_t signal(int number, sighandler_t handler) {
-    return is_dump_signal(number) ? set_handler(number, handler, SA_RESTART, true) : next.signal(number, handler);
+static sighandler_t set_bsd(int number, sighandler_t handler) {
+    return is_dump_signal(number) ? set_handler(number, handler, SA_RESTART, true) : next.signal != NULL ? next.signal(number, handler) : (not_known(), SIG_ERR);
 }
+EXPORT sighandler_t signal(int number, sighandler_t handler) { return set_bsd(number, handler); }
 extern sighandler_t bsd_signal(int, sighandler_t);
-EXPORT sighandler_t bsd_signal(int number, sighandler_t handler) { return signal(number, handler); }
+EXPORT sighandler_t bsd_signal(int number, sighandler_t handler) { return set_bsd(number, handler); }
 extern sighandler_t ssignal(int, sighandler_t);
-EXPORT sighandler_t ssignal(int number, sighandler_t handler) { return signal(number, handler); }
+EXPORT sighandler_t ssignal(int number, sighandler_t handler) { return set_bsd(number, handler); }
 
 /* sysv_signal(3): once, not blocked, not restarted. */
-EXPORT sighandler_t sysv_signal(int number, sighandler_t handler) {
-    return is_dump_signal(number) ? set_handler(number, handler, (int)(SA_RESETHAND | SA_NODEFER), false) : next.sysv_signal(number, handler);
+static sighandler_t set_sysv(int number, sighandler_t handler) {
+    return is_dump_signal(number) ? set_handler(number, handler, (int)(SA_RESETHAND | SA_NODEFER), false) : next.sysv_signal != NULL ? next.sysv_signal(number, handler) : (not_known(), SIG_ERR);
 }
+EXPORT sighandler_t sysv_signal(int number, sighandler_t handler) { return set_sysv(number, handler); }
 extern sighandler_t __sysv_signal(int, sighandler_t);
-EXPORT sighandler_t __sysv_signal(int number, sighandler_t handler) { return sysv_signal(number, handler); }
+EXPORT sighandler_t __sysv_signal(int number, sighandler_t handler) { return set_sysv(number, handler); }
 
 /* sigset(3): SIG_HOLD blocks; any other disposition unblocks. Returns SIG_HOLD where the signal was blocked. */
 EXPORT sighandler_t sigset(int number, sighandler_t handler) {
-    if (!is_dump_signal(number)) return next.sigset(number, handler);
-    sigset_t set, before;
-    sigemptyset(&set);
-    sigaddset(&set, number);
+    if (!is_dump_signal(number)) return next.sigset != NULL ? next.sigset(number, handler) : (not_known(), SIG_ERR);
+    const system_signals set = system_signals_of(number);
+    system_signals before;
     struct sigaction old;
     if (handler == SIG_HOLD) {
-        if (sigprocmask(SIG_BLOCK, &set, &before) != 0 || set_action(number, NULL, &old) != 0) return SIG_ERR;
-        return sigismember(&before, number) ? SIG_HOLD : old.sa_handler;
+        if (system_mask(SIG_BLOCK, set, &before) != 0 || set_action(number, NULL, &old) != 0) return SIG_ERR;
+        return before & set ? SIG_HOLD : old.sa_handler;
     }
     sighandler_t result = set_handler(number, handler, 0, false);
-    if (result == SIG_ERR || sigprocmask(SIG_UNBLOCK, &set, &before) != 0) return SIG_ERR;
-    return sigismember(&before, number) ? SIG_HOLD : result;
+    if (result == SIG_ERR || system_mask(SIG_UNBLOCK, set, &before) != 0) return SIG_ERR;
+    return before & set ? SIG_HOLD : result;
 }
 
 EXPORT int sigignore(int number) {
     struct sigaction ignore = {.sa_handler = SIG_IGN};
-    return sigaction(number, &ignore, NULL);
+    if (!is_dump_signal(number)) return next.sigignore != NULL ? next.sigignore(number) : not_known();
+    return set_action(number, &ignore, NULL);
 }

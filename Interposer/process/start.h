@@ -9,11 +9,14 @@
 #include "atomics.h"
 #include "next.h"
 
-/* Finds the next functions, where they are not known yet; false inside of dlsym's own calls, which the arena serves. */
+/* Finds the next functions, where they are not known yet; false while they can't be, see next_resolve: the arena serves then. */
 bool start_next(void);
 
-/* Whether this call is one of those: dlsym's own allocations come before the next functions are known. */
+/* Whether this call comes so early. */
 static inline bool start_is_early(void) { return unlikely(!next_known()) && !start_next(); }
+
+/* A call came before recording could start. */
+void start_miss(void);
 
 /*
  * Called by a hook while nothing is recorded: makes the image where it is time.

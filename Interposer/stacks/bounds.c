@@ -6,13 +6,12 @@
  */
 #include "bounds.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <sys/auxv.h>
-#include <sys/mman.h>
 
 #include "heap_image.h"
+#include "loader.h"
+#include "system.h"
 
 #define PAGE ((uintptr_t)HEAP_PAGE_BYTES)
 #define CHUNK_PAGES 128             /* of mincore's answer, on our stack */
@@ -27,11 +26,12 @@ static uintptr_t mapped_until(uintptr_t start, uintptr_t end) {
     size_t chunk = CHUNK_PAGES;
     while (at < end) {
         size_t length = end - at < chunk * PAGE ? end - at : chunk * PAGE;
-        if (mincore((void *)at, length, pages) == 0) {
+        int result = system_resident(at, length, pages);
+        if (result == 0) {
             at += length;
             continue;
         }
-        if (errno != ENOMEM || length <= PAGE) return errno == ENOMEM ? at : end; /* no mincore here (a sandbox): the guess stands */
+        if (result != -ENOMEM || length <= PAGE) return result == -ENOMEM ? at : end; /* no mincore here (a sandbox): the guess stands */
         chunk = chunk > 1 ? chunk / 2 : 1; /* halved until the first page that is missing is found */
     }
     return at;
@@ -40,12 +40,11 @@ static uintptr_t mapped_until(uintptr_t start, uintptr_t end) {
 static uintptr_t thread_pointer(void) { return (uintptr_t)__builtin_thread_pointer(); }
 
 struct cfi_bounds bounds_of_stack(uintptr_t sp) {
-    int saved = errno;
     uintptr_t low = sp & ~(PAGE - 1), end = low + PROBED_MOST;
     stack_t alternate = {.ss_flags = SS_DISABLE};
-    sigaltstack(NULL, &alternate);
+    system_alternate_stack(&alternate);
     uintptr_t candidates[] = {
-        getauxval(AT_EXECFN), /* a string that the kernel wrote above everything on the main stack */
+        loader_auxiliary(AT_EXECFN), /* a string that the kernel wrote above everything on the main stack */
         thread_pointer(),
         alternate.ss_flags & SS_ONSTACK ? (uintptr_t)alternate.ss_sp + alternate.ss_size : 0,
     };
@@ -58,7 +57,6 @@ struct cfi_bounds bounds_of_stack(uintptr_t sp) {
             known = true;
         }
     if (!known) end = mapped_until(low, end);
-    errno = saved;
     /* A known stack grows downwards; so that not every new page asks again, some of what it will grow into counts as its own. */
     return (struct cfi_bounds){known ? low - GROWTH : low, end & ~(uintptr_t)7};
 }

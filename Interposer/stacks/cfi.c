@@ -255,6 +255,11 @@ static bool run(const uint8_t *at, const uint8_t *end, const struct entry *entry
     return true;
 }
 
+bool cfi_has_entry(uintptr_t pc) {
+    struct entry entry;
+    return find_entry(pc, &entry);
+}
+
 bool cfi_find_row(uintptr_t pc, struct cfi_space *space) {
     struct entry entry;
     if (!find_entry(pc, &entry) || entry.return_register >= CFI_REGISTERS) return false;

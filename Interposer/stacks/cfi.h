@@ -58,6 +58,9 @@ struct cfi_bounds {
 /* Finds the row for `pc` (the address of the instruction, not the one after it) into space->row; false where there is none. */
 bool cfi_find_row(uintptr_t pc, struct cfi_space *space);
 
+/* Whether there is call frame information for the instruction at `pc`. */
+bool cfi_has_entry(uintptr_t pc);
+
 /* The value of an expression; false where it reads out of bounds or is of a kind that CFI doesn't have. */
 bool cfi_evaluate(const uint8_t *expression, int64_t length, const struct cfi_registers *registers, struct cfi_bounds bounds, uint64_t *result);
 

@@ -10,18 +10,12 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <sched.h>
-#include <string.h>
-#include <sys/auxv.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "atomics.h"
 #include "hook.h"
-#include "libc_versions.h"
-#include "modules.h"
-#include "next.h"
+#include "loader.h"
 #include "options.h"
+#include "system.h"
 #include "unwind.h"
 
 enum { NOT_LOADED, LOADING, LOADED, MISSING };
@@ -29,7 +23,6 @@ static uint32_t library_state = NOT_LOADED;
 static int (*backtrace_of)(void **, int);
 static void (*flush_cache)(void *, unsigned long, unsigned long);
 static void **local_address_space;
-static struct module_span loader;
 
 /* libunwind puts its architecture in the names of what it exports. */
 #if defined(__x86_64__)
@@ -44,7 +37,20 @@ static uint32_t inside;  /* threads that are unwinding */
 static uint32_t forking; /* a fork is about to copy us */
 #define WAIT_NANOSECONDS 20000000 /* the most that a thread ever waits here: for a fork, or for another thread that loads libunwind */
 
-void libunwind_start(void) { module_span_of(getauxval(AT_BASE), &loader); }
+/* The loader's own functions, and libc's environment, which is there once libc is set up. */
+static struct { void *(*open)(const char *, int); void *(*symbol)(void *, const char *); char ***environment; } library_functions;
+
+void libunwind_start(void) {
+    *(void **)&library_functions.open = loader_next("dlopen");
+    *(void **)&library_functions.symbol = loader_next("dlsym");
+    library_functions.environment = loader_first("__environ");
+}
+
+/*
+ * Behind a look-up of ours that may have failed: the program must not find our message in dlerror. One that succeeds throws it away. dlerror() would, too, but puts
+ * the message into words first, by gettext, whose lock the program may hold at that moment.
+ */
+static void forget_error(void) { library_functions.symbol(RTLD_DEFAULT, "malloc"); }
 
 bool libunwind_is_loaded(void) { return load_acquire(&library_state) == LOADED; }
 
@@ -52,11 +58,7 @@ void libunwind_forget(void) {
     if (libunwind_is_loaded() && flush_cache != NULL && local_address_space != NULL) flush_cache(*local_address_space, 0, 0);
 }
 
-static uint64_t nanoseconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
+static uint64_t nanoseconds(void) { return system_nanoseconds(CLOCK_MONOTONIC); }
 
 /* Waits while `*word` is `value`, but not for long. */
 static bool wait_while(const uint32_t *word, uint32_t value) {
@@ -65,7 +67,7 @@ static bool wait_while(const uint32_t *word, uint32_t value) {
         uint64_t now = nanoseconds();
         if (until == 0) until = now + WAIT_NANOSECONDS;
         else if (now > until) return false;
-        sched_yield();
+        system_yield();
     }
     return true;
 }
@@ -77,21 +79,22 @@ static bool wait_while(const uint32_t *word, uint32_t value) {
  */
 static void load(uintptr_t caller) {
     uint32_t seen = NOT_LOADED;
-    if (environ == NULL || module_span_holds(&loader, caller)) return;
+    if (library_functions.open == NULL || library_functions.symbol == NULL || library_functions.environment == NULL) return;
+    if (*library_functions.environment == NULL || loader_holds(caller)) return;
     if (!cas_acq_rel(&library_state, &seen, LOADING)) {
         if (local.ours == 0) wait_while(&library_state, LOADING);
         return;
     }
     local.ours++;
-    void *library = dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);
+    void *library = library_functions.open("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);
     if (library != NULL) {
-        backtrace_of = (__typeof__(backtrace_of))dlsym(library, "unw_backtrace");
-        flush_cache = (__typeof__(flush_cache))dlsym(library, LIBUNWIND_PREFIX "_flush_cache");
-        local_address_space = (void **)dlsym(library, LIBUNWIND_PREFIX "_local_addr_space");
+        backtrace_of = (__typeof__(backtrace_of))library_functions.symbol(library, "unw_backtrace");
+        flush_cache = (__typeof__(flush_cache))library_functions.symbol(library, LIBUNWIND_PREFIX "_flush_cache");
+        local_address_space = (void **)library_functions.symbol(library, LIBUNWIND_PREFIX "_local_addr_space");
     } else {
         message("libunwind.so.8 is not installed: each stack is its innermost frame alone", "");
     }
-    next_forget_error();
+    forget_error();
     if (backtrace_of != NULL) {
         hook_know_unwinder((uintptr_t)backtrace_of);
         void *warm[4];
@@ -105,7 +108,7 @@ static void load(uintptr_t caller) {
 void libunwind_fork_begin(void) {
     store_relaxed(&forking, 1);
     fence_seq_cst(); /* partner: enter_unwinder: one of the two sees the other */
-    for (uint64_t until = nanoseconds() + WAIT_NANOSECONDS; load_acquire(&inside) != 0 && nanoseconds() < until;) sched_yield();
+    for (uint64_t until = nanoseconds() + WAIT_NANOSECONDS; load_acquire(&inside) != 0 && nanoseconds() < until;) system_yield();
 }
 
 void libunwind_fork_end(bool in_child) {

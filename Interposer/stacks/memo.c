@@ -60,7 +60,7 @@ void memory_forget(struct memory *memory) {
 
 /* Another memo than the one used last, or this one after modules went; NULL for a stack that is as deep as one that didn't fit, or deeper. */
 static __attribute__((noinline)) struct memo *memo_for(struct memory *memory, uintptr_t sp) {
-    uint32_t generation = modules_generation();
+    uint32_t generation = loader_generation();
     if (memory->generation != generation) {
         if (memory->generation != 0) memset(memory->pcs, 0, sizeof memory->pcs); /* else they are pages that nobody has touched */
         memory_forget(memory);
@@ -261,7 +261,7 @@ static inline __attribute__((always_inline)) enum step step_by_any(struct machin
 uint32_t memo_stack(struct scratch *scratch, const uintptr_t leaf_pc, const uintptr_t leaf_sp, uintptr_t fp) {
     struct memory *memory = &scratch->memory;
     struct memo *memo = memory->memo;
-    if (unlikely(memo == NULL) || unlikely(leaf_sp - memo->bounds.low >= memo->bounds.high - memo->bounds.low) || unlikely(memory->generation != modules_generation()))
+    if (unlikely(memo == NULL) || unlikely(leaf_sp - memo->bounds.low >= memo->bounds.high - memo->bounds.low) || unlikely(memory->generation != loader_generation()))
         memo = memo_for(memory, leaf_sp);
     if (unlikely(memo == NULL)) return 0;
     uintptr_t high = memo->bounds.high;

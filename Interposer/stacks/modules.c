@@ -1,129 +1,29 @@
 /*
  * From addresses to modules. A module is entered in the image when the first stack meets it. Two threads
  * that meet it at once may both enter it (readers merge them): nobody waits.
- *
- * Addresses are looked up by _dl_find_object, which takes no lock, where the loader has it (glibc 2.35);
- * else by dl_iterate_phdr, which takes the loader's lock for the time of a walk over its list.
  */
-#include "libc_versions.h"
 #include "modules.h"
 
-#include <dlfcn.h>
 #include <elf.h>
-#include <errno.h>
 #include <link.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/auxv.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "atomics.h"
-#include "next.h"
+#include "maps.h"
 #include "options.h"
+#include "system.h"
 #include "unwind.h"
 
-/* As <dlfcn.h> declares it since glibc 2.35; by another name, so that older headers do. */
-struct found_object {
-    unsigned long long flags;
-    void *map_start;
-    void *map_end;
-    struct link_map *link_map;
-    void *eh_frame;
-    unsigned long long reserved[10];
-};
-static int (*find_object)(void *, struct found_object *);
-
-uint32_t modules_current = 1;
-
-/* What the loader says of one module. */
-struct loaded {
-    uintptr_t start, end, bias;
-    const char *path;
-    const uint8_t *eh_frame_hdr; /* NULL: it has none */
-};
-
-static struct loaded program; /* the main program, by its program headers, which the kernel names */
-
-/* The span of a module's segments, and its call frame information. */
-static struct loaded span_of(const ElfW(Phdr) *segments, size_t count, uintptr_t bias, const char *path) {
-    struct loaded span = {.start = UINTPTR_MAX, .bias = bias, .path = path};
-    for (size_t i = 0; i < count; i++) {
-        uintptr_t from = bias + segments[i].p_vaddr;
-        if (segments[i].p_type == PT_GNU_EH_FRAME) span.eh_frame_hdr = (const uint8_t *)from;
-        if (segments[i].p_type != PT_LOAD) continue;
-        if (from < span.start) span.start = from;
-        if (from + segments[i].p_memsz > span.end) span.end = from + segments[i].p_memsz;
-    }
-    span.start &= ~(uintptr_t)(HEAP_PAGE_BYTES - 1);
-    return span;
-}
-
-void modules_start(void) {
-    find_object = (__typeof__(find_object))dlsym(RTLD_DEFAULT, "_dl_find_object");
-    if (find_object == NULL) next_forget_error();
-    const ElfW(Phdr) *segments = (const ElfW(Phdr) *)getauxval(AT_PHDR);
-    size_t count = getauxval(AT_PHNUM);
-    for (size_t i = 0; segments != NULL && i < count; i++)
-        if (segments[i].p_type == PT_PHDR) program = span_of(segments, count, (uintptr_t)segments - segments[i].p_vaddr, "");
-}
-
 void modules_changed(void) {
-    uint32_t now = __atomic_add_fetch(&modules_current, 1, __ATOMIC_RELEASE); /* partner: modules_generation */
+    uint32_t now = __atomic_add_fetch(&loader_changes, 1, __ATOMIC_RELEASE); /* partner: loader_generation */
     if (image.header != NULL) store_relaxed(&image.header->generation, now);
     unwind_forget(); /* rules are by address, too */
 }
 
-struct search {
-    uintptr_t address;
-    struct loaded *found;
-};
-
-static int visit(struct dl_phdr_info *info, size_t size, void *context) {
-    struct search *search = context;
-    (void)size;
-    struct loaded span = span_of(info->dlpi_phdr, info->dlpi_phnum, info->dlpi_addr, info->dlpi_name);
-    if (search->address < span.start || search->address >= span.end) return 0;
-    *search->found = span;
-    return 1;
-}
-
-static bool find_loaded(uintptr_t address, struct loaded *found) {
-    if (address - program.start < program.end - program.start) {
-        *found = program;
-        return true;
-    }
-    struct found_object object;
-    if (likely(find_object != NULL)) {
-        if (find_object((void *)address, &object) != 0) return false;
-        *found = (struct loaded){(uintptr_t)object.map_start, (uintptr_t)object.map_end, object.link_map->l_addr, object.link_map->l_name, object.eh_frame};
-        /* Of a module with gaps between its segments it names the segment alone, which does not begin with the file. */
-        if (likely(memcmp(object.map_start, ELFMAG, SELFMAG) == 0)) return true;
-    }
-    struct search search = {address, found};
-    return dl_iterate_phdr(visit, &search) != 0;
-}
-
-const char *module_path_of(uintptr_t address) {
-    struct loaded found;
-    return find_loaded(address, &found) ? found.path : NULL;
-}
-
-uintptr_t module_start_of(uintptr_t address) {
-    struct loaded found;
-    return find_loaded(address, &found) ? found.start : 0;
-}
-
-bool module_span_of(uintptr_t address, struct module_span *span) {
-    struct loaded found;
-    if (!find_loaded(address, &found)) return false;
-    *span = (struct module_span){found.start, found.end};
-    return true;
-}
-
 bool module_frames_of(uintptr_t pc, struct module_frames *frames) {
     struct loaded found;
-    if (!find_loaded(pc, &found) || found.eh_frame_hdr == NULL) return false;
+    if (!loader_find(pc, &found) || found.eh_frame_hdr == NULL) return false;
     *frames = (struct module_frames){found.start, found.end, found.eh_frame_hdr};
     return true;
 }
@@ -154,35 +54,67 @@ static uint32_t read_build_id(const struct loaded *module, uint8_t id[HEAP_BUILD
     return 0;
 }
 
-static bool same_file(const struct heap_module *entry, const char *path, size_t path_length, const uint8_t *id, uint32_t id_length) {
-    return entry->path.length == path_length && memcmp(image.strings + entry->path.offset, path, path_length) == 0
-        && entry->build_id_length == id_length && memcmp(entry->build_id, id, id_length) == 0;
+/* A module's file, as it stands on the disk. All zero but for the path: not known. */
+struct file {
+    const char *path;
+    uint64_t device, inode, bytes, modified_ns;
+    bool is_replaced; /* what is mapped is not what lies at the path any more */
+};
+
+static const char deleted[] = " (deleted)"; /* what the kernel puts behind the path of a file that is gone */
+
+/* A device's numbers, as the kernel packs them for stat (linux/kdev_t.h, new_encode_dev and above). */
+static uint32_t device_major(uint64_t device) { return (uint32_t)(device >> 8 & 0xFFF) | (uint32_t)(device >> 32 & ~0xFFFull); }
+static uint32_t device_minor(uint64_t device) { return (uint32_t)(device & 0xFF) | (uint32_t)(device >> 12 & ~0xFFull); }
+
+static bool ends_with(const char *text, const char *end) {
+    size_t length = strlen(text), end_length = strlen(end);
+    return length > end_length && strcmp(text + length - end_length, end) == 0;
 }
 
 /*
- * A path that means the same elsewhere: dlopen("./one.so") leaves the loader with just that. The working directory may not be that of the dlopen any more,
- * but a build-id keeps a wrong file out. Written to `space` where it must be put together. Keeps errno.
+ * The file of a module. The loader has its path as the program named it: dlopen("./one.so") leaves just that, and the working directory may
+ * be another by now; of a program that was started by naming the loader it has none. The kernel knows the path of what is mapped, and is
+ * asked for those. It is asked, too, for a module without a build-id, which a wrong file would not be told from: whether the file is
+ * still there. `space` holds a path where it must be put somewhere.
  */
-static const char *absolute_path(const char *path, char space[PATH_MAX]) {
-    if (path[0] == '/') return path;
-    int saved = errno;
-    bool known = syscall(SYS_getcwd, space, PATH_MAX) > 0 && space[0] == '/';
-    errno = saved;
-    if (!known) return path;
-    while (path[0] == '.' && path[1] == '/') path += 2;
-    size_t length = strlen(space), more = strlen(path);
-    if (length + 1 + more >= PATH_MAX) return path;
-    if (length > 1) space[length++] = '/';
-    memcpy(space + length, path, more + 1);
-    return space;
+static struct file file_of(const struct loaded *module, bool has_build_id, char space[PATH_MAX]) {
+    bool is_program = module->path[0] == '\0';
+    struct file file = {.path = is_program ? options.program : module->path};
+    struct mapping mapping = {0};
+    bool is_named = file.path[0] == '/' && !(is_program && loader_is_explicit());
+    bool is_mapped = (!is_named || !has_build_id) && maps_find(module->start, &mapping, space, PATH_MAX) && space[0] == '/';
+    if (is_mapped && !is_named) file.path = space;
+    struct stat status;
+    bool is_there = system_may_look() && system_stat(file.path, &status) == 0;
+    if (is_mapped && ends_with(space, deleted) && !(is_there && status.st_ino == mapping.inode)) {
+        file.is_replaced = true;
+        if (!is_named) space[strlen(space) - strlen(deleted)] = '\0';
+        return file;
+    }
+    if (!is_there) return file;
+    /* File systems that lie over others have the mapping's device and inode as those of the file below: only equal devices tell inodes apart. */
+    bool same_device = device_major(status.st_dev) == mapping.device_major && device_minor(status.st_dev) == mapping.device_minor;
+    if (is_mapped && same_device && status.st_ino != mapping.inode) file.is_replaced = true;
+    file.device = status.st_dev;
+    file.inode = status.st_ino;
+    file.bytes = (uint64_t)status.st_size;
+    file.modified_ns = (uint64_t)status.st_mtim.tv_sec * 1000000000u + (uint64_t)status.st_mtim.tv_nsec;
+    return file;
+}
+
+static bool same_file(const struct heap_module *entry, const struct file *file, size_t path_length, const uint8_t *id, uint32_t id_length) {
+    return entry->path.length == path_length && memcmp(image.strings + entry->path.offset, file->path, path_length) == 0
+        && entry->build_id_length == id_length && memcmp(entry->build_id, id, id_length) == 0
+        && (id_length != 0 || (entry->inode == file->inode && entry->file_bytes == file->bytes && entry->modified_ns == file->modified_ns));
 }
 
 /* The module's number in the image, entered where it is new; 0 where there is no space. */
 static uint32_t module_number(const struct loaded *module, char space[PATH_MAX]) {
-    const char *path = module->path[0] != '\0' ? absolute_path(module->path, space) : options.program;
-    size_t path_length = strlen(path);
     uint8_t id[HEAP_BUILD_ID_BYTES];
     uint32_t id_length = read_build_id(module, id);
+    struct file file = file_of(module, id_length != 0, space);
+    size_t path_length = strlen(file.path);
     struct heap_section *section = &image.header->sections[HEAP_SECTION_MODULES];
     uint64_t used = load_acquire(&section->used);
     uint32_t number = 0;
@@ -190,7 +122,7 @@ static uint32_t module_number(const struct loaded *module, char space[PATH_MAX])
     for (uint64_t i = 1; i < used; i++) { /* of two entries for one file all settle on the first */
         struct heap_module *entry = &image.modules[i];
         if (!(load_acquire(&entry->flags) & HEAP_MODULE_READY)) continue; /* partner: the release below */
-        if (same_file(entry, path, path_length, id, id_length)) {
+        if (same_file(entry, &file, path_length, id, id_length)) {
             if (number == 0) number = (uint32_t)i;
             continue;
         }
@@ -216,14 +148,18 @@ static uint32_t module_number(const struct loaded *module, char space[PATH_MAX])
     int64_t fresh = image_take(HEAP_SECTION_MODULES, 1);
     if (fresh < 0) return 0;
     struct heap_module *entry = &image.modules[fresh];
-    entry->path = image_string(path, path_length);
+    entry->path = image_string(file.path, path_length);
     memcpy(entry->build_id, id, id_length);
     entry->build_id_length = id_length;
     entry->bias = module->bias;
     entry->start = module->start;
     entry->end = module->end;
     entry->loaded_ns = image_nanoseconds();
-    store_release(&entry->flags, HEAP_MODULE_READY); /* partner: the acquire above, and readers */
+    entry->device = file.device;
+    entry->inode = file.inode;
+    entry->file_bytes = file.bytes;
+    entry->modified_ns = file.modified_ns;
+    store_release(&entry->flags, HEAP_MODULE_READY | (file.is_replaced ? HEAP_MODULE_REPLACED : 0)); /* partner: the acquire above, and readers */
     return (uint32_t)fresh;
 }
 
@@ -233,7 +169,7 @@ static bool is_cached(const struct cached_module *entry, const struct loaded *mo
 
 /* The module's number, from the cache where it is there: entering it means reading its notes. */
 static uint32_t cached_number(const struct loaded *module, struct module_cache *cache) {
-    uint32_t now = modules_generation();
+    uint32_t now = loader_generation();
     if (cache->generation != now) {
         memset(cache->entries, 0, sizeof cache->entries);
         cache->generation = now;
@@ -253,7 +189,7 @@ static uint32_t cached_number(const struct loaded *module, struct module_cache *
 
 uint64_t frame_of(uintptr_t pc, struct module_cache *cache) {
     struct loaded module;
-    if (!find_loaded(pc, &module)) return heap_frame_make(HEAP_MODULE_NONE, pc);
+    if (!loader_find(pc, &module)) return heap_frame_make(HEAP_MODULE_NONE, pc);
     uint32_t number = cached_number(&module, cache);
     if (number != 0) return heap_frame_make(number, pc - module.bias);
     LOSE(refused_modules, 1);

@@ -91,13 +91,13 @@ static uint64_t *way_for(uint64_t mixed) {
 }
 
 uint64_t rule_find(uintptr_t pc, struct cfi_space *space) {
-    uint32_t generation = modules_generation();
+    uint32_t generation = loader_generation();
     uint64_t rule = make(pc, space);
     /* A module that went meanwhile took its rule with it. A guess at code that no module holds is not kept: a JIT compiler may put other code there. */
-    if (rule_kind(rule) != RULE_GUESS || module_start_of(pc) != 0) {
+    if (rule_kind(rule) != RULE_GUESS || loader_start_of(pc) != 0) {
         uint64_t mixed = rule_mixed(pc), *way = way_for(mixed);
         store_relaxed(way, mixed << RULE_BITS | rule);
-        if (modules_generation() != generation) store_relaxed(way, 0);
+        if (loader_generation() != generation) store_relaxed(way, 0);
     }
     return rule;
 }

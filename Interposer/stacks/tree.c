@@ -18,6 +18,7 @@
 
 #include "atomics.h"
 #include "image.h"
+#include "loader.h"
 
 #define NODE_BITS 26
 #define NODE_MASK ((1ull << NODE_BITS) - 1)
@@ -33,7 +34,7 @@ void tree_start(void) {
     tables = 1;
     while (tables < TREE_INDEX_TABLES && TREE_INDEX_BYTES_OF(tables + 1) <= image.header->sections[HEAP_SECTION_INDEX].capacity) tables++;
     memset(entered, 0, sizeof entered);
-    const void *random = (const void *)getauxval(AT_RANDOM);
+    const void *random = (const void *)loader_auxiliary(AT_RANDOM);
     if (random != NULL) memcpy(&seed, random, sizeof seed);
 }
 

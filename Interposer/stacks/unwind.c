@@ -24,7 +24,7 @@ bool unwind_is_own(uintptr_t pc) { return module_span_holds(&own, pc) || module_
 bool unwind_is_runtime(uintptr_t pc) { return module_span_holds(&unwind_runtime, pc); }
 
 void unwind_start(void) {
-    module_span_of((uintptr_t)&unwind_start, &own);
+    loader_span_of((uintptr_t)&unwind_start, &own);
     libunwind_start();
 }
 
@@ -36,7 +36,7 @@ uint32_t unwind_kind(void) {
 /* Set once, while others may look. */
 static void know(struct module_span *span, uintptr_t address_in_module) {
     struct module_span found;
-    if (span->end != 0 || !module_span_of(address_in_module, &found)) return;
+    if (span->end != 0 || !loader_span_of(address_in_module, &found)) return;
     span->start = found.start;
     fence_compiler(); /* a span that is half set holds nothing: its end is 0 */
     span->end = found.end;

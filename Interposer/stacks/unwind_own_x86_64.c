@@ -10,6 +10,8 @@
 #include "atomics.h"
 #include "hook.h"
 #include "image.h"
+#include "loader.h"
+#include "return_address.h"
 #include "rules.h"
 #include "tree.h"
 #include "unwind.h"
@@ -32,6 +34,15 @@ static enum step step_out_of_signal(struct machine_state *state, struct cfi_boun
     return state->sp % 8 == 0 ? STEP_EXACT : STEP_NOWHERE;
 }
 
+/* By the frame pointer, if that leads to where a call was made: it may hold anything, and a function that doesn't set it skips its caller. */
+static enum step step_by_guess(struct machine_state *state, const struct cfi_bounds *bounds) {
+    struct machine_state guessed = *state;
+    enum step result = step_to(&guessed, state->fp + 16, state->fp, bounds);
+    if (result != STEP_DONE || !is_return_address(guessed.pc) || !is_own_caller(guessed.pc, state->pc, state->sp, state->fp)) return STEP_NOWHERE;
+    *state = guessed;
+    return result;
+}
+
 enum step step(struct machine_state *state, uint64_t rule, struct cfi_bounds *bounds) {
     const uintptr_t sp = state->sp, fp = state->fp;
     switch (rule_kind(rule)) {
@@ -47,11 +58,12 @@ enum step step(struct machine_state *state, uint64_t rule, struct cfi_bounds *bo
         case RULE_SIGNAL:
             return step_out_of_signal(state, bounds);
         case RULE_GUESS:
-            /* Code without tables, built with frame pointers as like as not: a JIT compiler's, Swift's leaf functions. A frame pointer of 0
-             * marks the outermost frame (System V ABI, AMD64, 3.4.1), such as the loader's own first instructions. */
-            if (fp == 0) return STEP_END;
+            /* Code without tables, which may have been built with frame pointers: a JIT compiler's, Swift's leaf functions. A frame pointer of 0
+             * marks the outermost frame (System V ABI, AMD64, 3.4.1): that of the loader's first instructions, before which nothing is. In other
+             * code 0 is but another value. */
+            if (fp == 0) return loader_holds(state->pc) ? STEP_END : STEP_NOWHERE;
             if (fp < sp || fp - sp > GUESS_MOST || fp % 8 != 0) return STEP_NOWHERE;
-            return step_to(state, fp + 16, fp, bounds);
+            return step_by_guess(state, bounds);
         case RULE_END:
             return STEP_END;
         case RULE_INTERPRET:
@@ -133,6 +145,7 @@ void own_follow_frame_pointers(struct machine_state state, struct pcs *pcs) {
             pcs->complete = true;
             break;
         }
+        if (!is_return_address(state.pc)) break;
     }
 }
 

@@ -1,0 +1,30 @@
+/*
+ * The bump arena. Pages of it that nobody asked for take no memory.
+ */
+#include "arena.h"
+
+#include <string.h>
+
+#include "atomics.h"
+
+_Alignas(64) uint8_t arena[ARENA_BYTES];
+static uint64_t used_bytes;
+
+/* A block's size stands in the 16 bytes before it. */
+void *arena_allocate(size_t bytes, size_t alignment) {
+    if (alignment < 16) alignment = 16;
+    if (bytes > ARENA_BYTES || alignment > 4096) return NULL;
+    uint64_t at, used = load_relaxed(&used_bytes);
+    do {
+        at = ((uintptr_t)arena + used + 16 + alignment - 1) / alignment * alignment - (uintptr_t)arena;
+        if (at + bytes > ARENA_BYTES) return NULL;
+    } while (!cas_relaxed(&used_bytes, &used, at + bytes));
+    memcpy(arena + at - 16, &(uint64_t){bytes}, sizeof(uint64_t));
+    return arena + at;
+}
+
+size_t arena_size(const void *pointer) {
+    uint64_t bytes;
+    memcpy(&bytes, (const uint8_t *)pointer - 16, sizeof bytes);
+    return bytes;
+}

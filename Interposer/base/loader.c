@@ -1,0 +1,318 @@
+/*
+ * The loader's list of modules, and what is looked up in it. The list's order is that in which the loader loaded them, which for the
+ * modules of the start is the order of the global scope: the program, the preloads, then what they need, breadth first.
+ *
+ * The modules of the start never go. Those that came by dlopen may, at any instant and by another thread; what is read of them is read by
+ * the kernel for us (memory_fetch), and what was read of one that went leads to no answer, or to one that nobody calls.
+ */
+#include "loader.h"
+
+#include <elf.h>
+#include <string.h>
+#include <sys/auxv.h>
+
+#include "atomics.h"
+#include "symbols.h"
+#include "system.h"
+
+/* The loader's list: glibc's name of it, and musl's. Both are names that no program may define. */
+#pragma weak _r_debug
+extern struct r_debug *_dl_debug_addr __attribute__((weak));
+/* This library's own dynamic section, by which its entry in the list is known. */
+extern ElfW(Dyn) _DYNAMIC[] __attribute__((visibility("hidden")));
+
+/* As <dlfcn.h> declares it since glibc 2.35; by another name, so that older headers do. */
+struct found_object {
+    unsigned long long flags;
+    void *map_start;
+    void *map_end;
+    struct link_map *link_map;
+    void *eh_frame;
+    unsigned long long reserved[10];
+};
+static int (*find_object)(void *, struct found_object *);
+static int (*iterate)(int (*)(struct dl_phdr_info *, size_t, void *), void *); /* glibc's dl_iterate_phdr */
+static unsigned long (*auxiliary)(unsigned long);
+
+uint32_t loader_changes = 1;
+
+static struct link_map *own; /* NULL: not in the list, so nothing can be found */
+static struct link_map *last_of_start; /* those behind it came by dlopen */
+static struct link_map *libc;
+static bool has_glibc, is_explicit;
+static struct module_span loader; /* its own code */
+static struct loaded program; /* the main program, by its program headers, which the kernel names */
+
+static struct link_map *first_module(void) {
+    if (&_r_debug != NULL && _r_debug.r_map != NULL) return _r_debug.r_map;
+    return &_dl_debug_addr != NULL && _dl_debug_addr != NULL ? _dl_debug_addr->r_map : NULL;
+}
+
+static uintptr_t find_in(const struct link_map *module, const char *name) {
+    struct symbols symbols;
+    return symbols_read((uintptr_t)module->l_ld, module->l_addr, false, &symbols) ? symbols_find(&symbols, name) : 0;
+}
+
+/* The span of a module's segments, and its call frame information. */
+static struct loaded span_of(const ElfW(Phdr) *segments, size_t count, uintptr_t bias, const char *path) {
+    struct loaded span = {.start = UINTPTR_MAX, .bias = bias, .path = path};
+    for (size_t i = 0; i < count; i++) {
+        uintptr_t from = bias + segments[i].p_vaddr;
+        if (segments[i].p_type == PT_GNU_EH_FRAME) span.eh_frame_hdr = (const uint8_t *)from;
+        if (segments[i].p_type != PT_LOAD) continue;
+        if (from < span.start) span.start = from;
+        if (from + segments[i].p_memsz > span.end) span.end = from + segments[i].p_memsz;
+    }
+    span.start &= ~(uintptr_t)4095;
+    return span;
+}
+
+static void find_program(void) {
+    const ElfW(Phdr) *segments = (const ElfW(Phdr) *)loader_auxiliary(AT_PHDR);
+    size_t count = loader_auxiliary(AT_PHNUM);
+    for (size_t i = 0; segments != NULL && i < count; i++)
+        if (segments[i].p_type == PT_PHDR) program = span_of(segments, count, (uintptr_t)segments - segments[i].p_vaddr, "");
+    /* The kernel loaded no interpreter: it was told to run one. glibc has put the program's headers into its place in the vector. */
+    is_explicit = has_glibc && loader_auxiliary(AT_BASE) == 0;
+}
+
+/* The vDSO is the kernel's, and in no list that musl has; Valgrind hides it. */
+static void find_clock(void) {
+    const ElfW(Ehdr) *elf = (const ElfW(Ehdr) *)loader_auxiliary(AT_SYSINFO_EHDR);
+    if (elf == NULL || memcmp(elf->e_ident, ELFMAG, SELFMAG) != 0) return;
+    const ElfW(Phdr) *segments = (const ElfW(Phdr) *)((uintptr_t)elf + elf->e_phoff);
+    uintptr_t dynamic = 0, bias = (uintptr_t)elf;
+    for (size_t i = 0; i < elf->e_phnum; i++) {
+        if (segments[i].p_type == PT_DYNAMIC) dynamic = segments[i].p_vaddr;
+        if (segments[i].p_type == PT_LOAD && segments[i].p_offset == 0) bias = (uintptr_t)elf - segments[i].p_vaddr;
+    }
+    struct symbols symbols;
+    if (dynamic != 0 && symbols_read(bias + dynamic, bias, false, &symbols))
+        store_relaxed(&system_clock_function, (int (*)(clockid_t, struct timespec *))symbols_find(&symbols, VDSO_CLOCK));
+}
+
+void loader_start(void) {
+    if (own != NULL) return;
+    for (struct link_map *module = first_module(); module != NULL; module = module->l_next) {
+        struct symbols symbols;
+        if (module->l_ld == _DYNAMIC) own = module;
+        last_of_start = module;
+        if (libc == NULL && symbols_read((uintptr_t)module->l_ld, module->l_addr, false, &symbols) && symbols.soname != 0
+            && strcmp((const char *)symbols.soname, "libc.so.6") == 0)
+            libc = module;
+    }
+    has_glibc = libc != NULL && find_in(libc, "gnu_get_libc_version") != 0;
+    *(void **)&auxiliary = loader_next("getauxval");
+    *(void **)&iterate = loader_next("dl_iterate_phdr");
+    if (has_glibc) { /* theirs, whoever stands before them */
+        *(void **)&auxiliary = loader_libc("getauxval");
+        *(void **)&iterate = loader_libc("dl_iterate_phdr");
+    }
+    *(void **)&find_object = loader_next("_dl_find_object");
+    find_program();
+    find_clock();
+    loader_span_of(is_explicit ? (uintptr_t)(&_r_debug != NULL ? _r_debug.r_ldbase : 0) : loader_auxiliary(AT_BASE), &loader);
+}
+
+bool loader_holds(uintptr_t address) { return module_span_holds(&loader, address); }
+
+bool loader_has_glibc(void) { return has_glibc; }
+
+bool loader_glibc_is_first(void) {
+    for (struct link_map *module = libc; module != NULL; module = module->l_next)
+        if (module == own) return true;
+    return false;
+}
+
+bool loader_is_explicit(void) { return is_explicit; }
+
+unsigned long loader_auxiliary(unsigned long type) {
+    if (auxiliary == NULL) return 0;
+    int saved = errno;
+    unsigned long value = auxiliary(type);
+    errno = saved;
+    return value;
+}
+
+void *loader_next_behind(const char *name) {
+    for (struct link_map *module = own != NULL ? own->l_next : NULL; module != NULL; module = module->l_next) {
+        uintptr_t found = find_in(module, name);
+        if (found != 0) return (void *)found;
+    }
+    return NULL;
+}
+
+void *loader_first(const char *name) {
+    uintptr_t found = 0;
+    for (struct link_map *module = first_module(); found == 0 && module != NULL; module = module->l_next)
+        if (module != own) found = find_in(module, name);
+    return (void *)found;
+}
+
+void *loader_next(const char *name) {
+    void *found = loader_next_behind(name);
+    return found != NULL ? found : loader_first(name);
+}
+
+void *loader_libc(const char *name) { return libc != NULL ? (void *)find_in(libc, name) : NULL; }
+
+/* ---- Modules by address --------------------------------------------------------------------------------- */
+
+struct search {
+    uintptr_t address;
+    struct loaded *found;
+};
+
+static int visit(struct dl_phdr_info *info, size_t size, void *context) {
+    struct search *search = context;
+    (void)size;
+    struct loaded span = span_of(info->dlpi_phdr, info->dlpi_phnum, info->dlpi_addr, info->dlpi_name);
+    if (search->address < span.start || search->address >= span.end) return 0;
+    *search->found = span;
+    return 1;
+}
+
+bool loader_find(uintptr_t address, struct loaded *found) {
+    if (address - program.start < program.end - program.start) {
+        *found = program;
+        return true;
+    }
+    struct found_object object;
+    if (likely(find_object != NULL)) {
+        if (find_object((void *)address, &object) != 0) return false;
+        *found = (struct loaded){(uintptr_t)object.map_start, (uintptr_t)object.map_end, object.link_map->l_addr, object.link_map->l_name, object.eh_frame};
+        /* Of a module with gaps between its segments it names the segment alone, which does not begin with the file. */
+        if (likely(memcmp(object.map_start, ELFMAG, SELFMAG) == 0)) return true;
+    }
+    struct search search = {address, found};
+    return iterate != NULL && iterate(visit, &search) != 0;
+}
+
+const char *loader_path_of(uintptr_t address) {
+    struct loaded found;
+    return loader_find(address, &found) ? found.path : NULL;
+}
+
+uintptr_t loader_start_of(uintptr_t address) {
+    struct loaded found;
+    return loader_find(address, &found) ? found.start : 0;
+}
+
+bool loader_span_of(uintptr_t address, struct module_span *span) {
+    struct loaded found;
+    if (!loader_find(address, &found)) return false;
+    *span = (struct module_span){found.start, found.end};
+    return true;
+}
+
+bool loader_is_code(const struct loaded *module, uintptr_t address) {
+    const ElfW(Ehdr) *elf = (const ElfW(Ehdr) *)module->start;
+    if (module->end - module->start < 4096 || memcmp(elf->e_ident, ELFMAG, SELFMAG) != 0) return false;
+    if (elf->e_phentsize != sizeof(ElfW(Phdr)) || elf->e_phoff > 4096 || elf->e_phoff + (uint64_t)elf->e_phnum * sizeof(ElfW(Phdr)) > 4096) return false;
+    const ElfW(Phdr) *segments = (const ElfW(Phdr) *)(module->start + elf->e_phoff);
+    for (size_t i = 0; i < elf->e_phnum; i++)
+        if (segments[i].p_type == PT_LOAD && segments[i].p_flags & PF_X && address - (module->bias + segments[i].p_vaddr) < segments[i].p_memsz) return true;
+    return false;
+}
+
+/* ---- The scope of what came by dlopen ------------------------------------------------------------------- */
+
+/*
+ * What dlopen brings has, behind the global scope, that of the library which was opened: it and what it needs, breadth first. Which library
+ * was opened, the public part of the list does not say; it is the first of the list that needs the caller's, by whatever way.
+ */
+
+#define SCOPE_MODULES 1024
+
+/* One module that came by dlopen, as it was read. */
+struct late {
+    struct symbols symbols;
+    char soname[64]; /* or the file's name */
+    uintptr_t function;
+    bool is_met;
+};
+
+/* Work space, mapped for one look-up: it is too large for a program's stack, and two threads may look at once. */
+struct scope {
+    size_t count;
+    struct late modules[SCOPE_MODULES];
+    uint16_t queue[SCOPE_MODULES];
+    char path[PATH_MAX];
+};
+
+static void read_late_modules(struct scope *scope, const char *name) {
+    uintptr_t at = (uintptr_t)last_of_start->l_next;
+    while (at != 0 && scope->count < SCOPE_MODULES) {
+        struct link_map map; /* the public part: the rest is the loader's own */
+        struct late *late = &scope->modules[scope->count];
+        if (!memory_fetch(&map, at, offsetof(struct link_map, l_prev)) || !symbols_read((uintptr_t)map.l_ld, map.l_addr, true, &late->symbols)) return;
+        if (!symbols_soname(&late->symbols, late->soname, sizeof late->soname)) {
+            const char *slash = memory_fetch_string(scope->path, (uintptr_t)map.l_name, sizeof scope->path) ? strrchr(scope->path, '/') : NULL;
+            if (slash != NULL) memcpy(late->soname, slash + 1, strnlen(slash + 1, sizeof late->soname - 1));
+        }
+        late->function = symbols_find(&late->symbols, name);
+        scope->count++;
+        at = (uintptr_t)map.l_next;
+    }
+}
+
+static size_t late_module_named(const struct scope *scope, const char *soname) {
+    for (size_t i = 0; i < scope->count; i++)
+        if (strcmp(scope->modules[i].soname, soname) == 0) return i;
+    return SIZE_MAX;
+}
+
+/* Puts all that a module leads to, itself first and breadth first, into the queue; returns how many. */
+static size_t follow(struct scope *scope, size_t from) {
+    size_t count = 0;
+    for (size_t i = 0; i < scope->count; i++) scope->modules[i].is_met = false;
+    scope->modules[from].is_met = true;
+    scope->queue[count++] = (uint16_t)from;
+    for (size_t at = 0; at < count; at++) {
+        char needed[64];
+        for (size_t n = 0; symbols_needed(&scope->modules[scope->queue[at]].symbols, n, needed, sizeof needed); n++) {
+            size_t module = late_module_named(scope, needed);
+            if (module == SIZE_MAX || scope->modules[module].is_met) continue;
+            scope->modules[module].is_met = true;
+            scope->queue[count++] = (uint16_t)module;
+        }
+    }
+    return count;
+}
+
+static uintptr_t function_for(struct scope *scope, size_t caller) {
+    size_t definers = 0, only = 0;
+    for (size_t i = 0; i < scope->count; i++)
+        if (scope->modules[i].function != 0) definers++, only = i;
+    if (definers == 0) return 0;
+    if (definers == 1) return scope->modules[only].function; /* nearly always: the C++ runtime */
+    for (size_t opened = 0; opened <= caller; opened++) {
+        size_t count = follow(scope, opened);
+        if (!scope->modules[caller].is_met) continue;
+        for (size_t i = 0; i < count; i++)
+            if (scope->modules[scope->queue[i]].function != 0) return scope->modules[scope->queue[i]].function;
+        break;
+    }
+    /* In nobody's scope that we can see: of the global ones that dlopen made, the first. */
+    for (size_t i = 0; i < scope->count; i++)
+        if (scope->modules[i].function != 0) return scope->modules[i].function;
+    return 0;
+}
+
+void *loader_scoped(const char *name, uintptr_t caller) {
+    struct loaded module;
+    if (own == NULL || !loader_find(caller, &module)) return NULL;
+    struct scope *scope = system_map_memory(sizeof *scope);
+    if (scope == NULL) return NULL;
+    read_late_modules(scope, name);
+    size_t at = 0;
+    while (at < scope->count && scope->modules[at].symbols.dynamic - module.start >= module.end - module.start) at++;
+    uintptr_t function = 0;
+    if (at < scope->count) {
+        function = function_for(scope, at);
+    } else if (scope->count > 0) { /* a caller of the start, whose scope the global one is: of those that dlopen added to it, the first */
+        for (size_t i = 0; function == 0 && i < scope->count; i++) function = scope->modules[i].function;
+    }
+    system_unmap(scope, sizeof *scope);
+    return (void *)function;
+}

@@ -1,0 +1,88 @@
+/*
+ * What the loader knows: which modules there are, what lies at an address, and where a function is. It is read from the loader's own
+ * tables (its list of link maps, each module's DT_GNU_HASH): dlsym would take a lock that may be held by a thread which waits for us,
+ * would allocate a message where it fails, and would wipe the one that the program has not read yet.
+ */
+#ifndef HEAPSUM_LOADER_H
+#define HEAPSUM_LOADER_H
+
+#include <limits.h>
+#include <link.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "atomics.h"
+
+/* One loaded module. */
+struct loaded {
+    uintptr_t start, end, bias;  /* its addresses: [start, end); and what is added to those in its file */
+    const char *path;            /* as the loader has it, as long as the module lives; "": the main program */
+    const uint8_t *eh_frame_hdr; /* NULL: it has none */
+};
+
+/* Looks at the process, at the first call. Before anything else in here; it works before libc and other libraries are set up. */
+void loader_start(void);
+
+/* Whether the C library is glibc. */
+bool loader_has_glibc(void);
+
+/* Whether glibc stands before this library in the order of symbols, so that the program's calls reach it and not us. */
+bool loader_glibc_is_first(void);
+
+/*
+ * The function of this name that is next in line behind this library, in the order in which the loader looks at the modules of the
+ * start; where there is none behind, the first before. NULL where nobody has one. For the start: modules must not go meanwhile.
+ */
+void *loader_next(const char *name);
+
+/* Likewise, but none before: NULL where nobody behind us has one. */
+void *loader_next_behind(const char *name);
+
+/* glibc's own function of this name, whoever has put another before it; NULL where it has none. For the start. */
+void *loader_libc(const char *name);
+
+/* The first variable or function of this name, in the order of the list: of a variable of libc's the copy that a program may have made. For the start. */
+void *loader_first(const char *name);
+
+/* An entry of the auxiliary vector (getauxval); 0 where there is none. */
+unsigned long loader_auxiliary(unsigned long type);
+
+/* Whether the program was started by naming the loader: then /proc/self/exe is the loader, and the program is what it was told to load. */
+bool loader_is_explicit(void);
+
+/* Whether the address is of the loader's own code. */
+bool loader_holds(uintptr_t address);
+
+/* The module that holds `address`; false where none does. Takes no lock where the loader has _dl_find_object (glibc 2.35), else the loader's for a walk over its list. */
+bool loader_find(uintptr_t address, struct loaded *found);
+
+/* The same module's path, or NULL; or its first address, or 0. */
+const char *loader_path_of(uintptr_t address);
+uintptr_t loader_start_of(uintptr_t address);
+
+/* Incremented when a module went: what was remembered by address is void. */
+extern uint32_t loader_changes;
+static inline uint32_t loader_generation(void) { return load_acquire(&loader_changes); } /* partner: modules_changed */
+
+/* A module's addresses: [start, end); none, where it is all zero. */
+struct module_span {
+    uintptr_t start, end;
+};
+
+/* The span of the module that holds `address`; false, and `*span` untouched, where none does. */
+bool loader_span_of(uintptr_t address, struct module_span *span);
+
+static inline bool module_span_holds(const struct module_span *span, uintptr_t address) { return address - span->start < span->end - span->start; }
+
+/* Whether the loaded module's code holds `address`: a segment that may be executed, by its program headers. */
+bool loader_is_code(const struct loaded *module, uintptr_t address);
+
+/*
+ * The function `name` that a call from `caller` would have reached without us, where no module of the start has one: it lies in the scope of a library
+ * that came later by dlopen. NULL where there is none. Takes no lock; modules may come and go meanwhile. Complexity: a millisecond
+ * for hundreds of modules.
+ */
+void *loader_scoped(const char *name, uintptr_t caller);
+
+#endif

@@ -1,0 +1,140 @@
+/*
+ * Finding the functions next in line.
+ *
+ * Operators new and delete differ from C's functions: a C program may load, by dlopen, a plugin with a C++ runtime, or with operators, of its own. So
+ * where no module of the start has them, each call site has its answer: the one of its library's scope. It is remembered by the caller's
+ * address, and forgotten when a module goes, as another may come to lie at that address.
+ */
+#include "next.h"
+
+#include <errno.h>
+
+#include "loader.h"
+
+struct next next;
+struct next_operator next_operators[OPERATOR_COUNT];
+
+/* An address of our own in memory that the loader fills in: 0 before it has. */
+static const void *volatile const relocated = &next;
+
+#define FIND(name) next.name = (__typeof__(next.name))loader_next(#name)
+
+static bool is_beside_malloc(const void *function, const void *allocate) {
+    return function != NULL && loader_start_of((uintptr_t)function) == loader_start_of((uintptr_t)allocate);
+}
+
+#define NAME(name) #name,
+static const char names[][40] = {OPERATORS(NAME)};
+
+static void find_operators(const void *allocate) {
+    for (size_t i = 0; i < OPERATOR_COUNT; i++) {
+        void *function = loader_next_behind(names[i]);
+        next_operators[i] = (struct next_operator){function, is_beside_malloc(function, allocate)};
+    }
+}
+
+bool next_resolve(void) {
+    if (relocated == NULL) return false;
+    if (next_known()) return true;
+    int saved = errno;
+    loader_start();
+    FIND(free);
+    FIND(calloc);
+    FIND(realloc);
+    FIND(posix_memalign);
+    FIND(memalign);
+    FIND(aligned_alloc);
+    FIND(valloc);
+    FIND(pvalloc);
+    FIND(free_sized);
+    FIND(free_aligned_sized);
+    FIND(malloc_usable_size);
+    FIND(sigaction);
+    FIND(signal);
+    FIND(sysv_signal);
+    FIND(sigset);
+    FIND(sigignore);
+    FIND(dlclose);
+    FIND(mlockall);
+    FIND(prctl);
+    FIND(execve);
+    FIND(execvpe);
+    FIND(fexecve);
+    FIND(posix_spawn);
+    FIND(posix_spawnp);
+    FIND(syscall);
+    sandbox_next_syscall = next.syscall;
+    *(void **)&next.libc_sigaction = loader_libc("sigaction");
+    void *allocate = loader_next("malloc"), *glibcs = loader_libc("__libc_malloc");
+    next.is_glibc = glibcs != NULL && allocate == loader_libc("malloc");
+    /* A sanitizer's ends the program for a block that it does not own, where its free would have said what is wrong with it. */
+    bool is_sanitizers = is_beside_malloc(loader_next("__sanitizer_get_ownership"), allocate);
+    next.knows_usable_size = !is_sanitizers && is_beside_malloc((void *)next.malloc_usable_size, allocate);
+    find_operators(allocate);
+    errno = saved;
+    store_release(&next.malloc, (__typeof__(next.malloc))allocate); /* the last: whoever sees it set sees the others (partner: next_known) */
+    return allocate != NULL;
+}
+
+/* ---- Operators by who calls ------------------------------------------------------------------------------ */
+
+/*
+ * What was found for a call site, or for a module by its first address. The key is the address and the modules' generation, and is set last; while an
+ * entry is written its key is WRITING. Who finds it so goes without.
+ */
+struct answer {
+    uint64_t key;
+    void *function;
+};
+#define WRITING 1
+#define SITES_LOG2 8
+#define MODULES_LOG2 8
+#define NOBODY ((void *)&next) /* no library has the operator */
+#define PROBES 8 /* for a module's answer, which costs a millisecond to find again */
+static struct answer by_site[OPERATOR_COUNT][1u << SITES_LOG2], by_module[OPERATOR_COUNT][1u << MODULES_LOG2];
+
+static uint64_t key_of(uintptr_t address) { return (uint64_t)address << 16 | (loader_generation() & 0xFFFF); }
+static uint32_t place_of(uintptr_t address, uint32_t log2) { return (uint32_t)((uint64_t)address * 0x9E3779B97F4A7C15ull >> (64 - log2)); }
+
+static void *known(const struct answer *answer, uint64_t key) {
+    if (load_acquire(&answer->key) != key) return NULL; /* partner: remember's release */
+    void *function = load_relaxed(&answer->function);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return load_relaxed(&answer->key) == key ? function : NULL;
+}
+
+static void remember(struct answer *answer, uint64_t key, void *function) {
+    uint64_t before = load_relaxed(&answer->key);
+    if (before == WRITING || !cas_acq_rel(&answer->key, &before, WRITING)) return;
+    store_relaxed(&answer->function, function);
+    store_release(&answer->key, key);
+}
+
+static void *operator_of_module(enum operator_number number, uintptr_t caller) {
+    uintptr_t start = loader_start_of(caller);
+    uint64_t key = key_of(start);
+    uint32_t place = place_of(start, MODULES_LOG2);
+    struct answer *table = by_module[number], *room = &table[place];
+    for (uint32_t i = 0; i < PROBES; i++) {
+        struct answer *answer = &table[(place + i) % (1u << MODULES_LOG2)];
+        void *function = known(answer, key);
+        if (function != NULL) return function;
+        /* The first that is empty, or of a generation that has gone. */
+        if ((load_relaxed(&room->key) ^ key) << 48 == 0 && (load_relaxed(&answer->key) ^ key) << 48 != 0) room = answer;
+    }
+    void *function = loader_scoped(names[number], caller);
+    if (function == NULL) function = NOBODY;
+    remember(room, key, function);
+    return function;
+}
+
+void *next_scoped_operator(enum operator_number number, uintptr_t caller) {
+    uint64_t key = key_of(caller);
+    struct answer *site = &by_site[number][place_of(caller, SITES_LOG2)];
+    void *function = known(site, key);
+    if (unlikely(function == NULL)) {
+        function = operator_of_module(number, caller);
+        remember(site, key, function);
+    }
+    return likely(function != NOBODY) ? function : NULL;
+}

@@ -1,0 +1,92 @@
+/*
+ * The functions that are next in line: those that the program would call without us.
+ */
+#ifndef HEAPSUM_NEXT_H
+#define HEAPSUM_NEXT_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "atomics.h"
+
+/* std::nothrow_t and std::align_val_t, as the ABI passes them. */
+typedef const void *nothrow_t;
+typedef size_t align_val_t;
+
+typedef int sigaction_function(int, const struct sigaction *, struct sigaction *);
+typedef void (*signal_function(int, void (*)(int)))(int);
+
+/* The C functions: each by its own name, NULL where nobody has it. */
+struct next {
+    void *(*malloc)(size_t);
+    void (*free)(void *);
+    void *(*calloc)(size_t, size_t);
+    void *(*realloc)(void *, size_t);
+    int (*posix_memalign)(void **, size_t, size_t);
+    void *(*memalign)(size_t, size_t);
+    void *(*aligned_alloc)(size_t, size_t);
+    void *(*valloc)(size_t);
+    void *(*pvalloc)(size_t);
+    void (*free_sized)(void *, size_t);
+    void (*free_aligned_sized)(void *, size_t, size_t);
+    size_t (*malloc_usable_size)(void *);
+    sigaction_function *sigaction;
+    signal_function *signal;
+    signal_function *sysv_signal;
+    signal_function *sigset;
+    int (*sigignore)(int);
+    int (*dlclose)(void *);
+    int (*mlockall)(int);
+    int (*prctl)(int, unsigned long, unsigned long, unsigned long, unsigned long); /* variadic in its header, and called alike */
+    long (*syscall)(long, long, long, long, long, long, long);
+    int (*execve)(const char *, char *const *, char *const *);
+    int (*execvpe)(const char *, char *const *, char *const *);
+    int (*fexecve)(int, char *const *, char *const *);
+    int (*posix_spawn)(int *, const char *, const void *, const void *, char *const *, char *const *);
+    int (*posix_spawnp)(int *, const char *, const void *, const void *, char *const *, char *const *);
+    sigaction_function *libc_sigaction; /* libc's own: for the recorder's handler */
+    bool is_glibc;          /* malloc is glibc's own */
+    bool knows_usable_size; /* malloc_usable_size is of the same module as malloc, and may be asked of any block */
+};
+
+extern struct next next;
+
+/* next.syscall, where the jump in sandbox.c finds it; NULL until it is known. */
+extern long (*sandbox_next_syscall)(long, long, long, long, long, long, long);
+
+/* Whether they are known: `malloc` is set last. */
+static inline bool next_known(void) { return load_acquire(&next.malloc) != NULL; } /* partner: next_resolve's release */
+
+/*
+ * Finds them, once. False while this library is not relocated, as a function which the loader calls early may find it: then nothing can be
+ * called, and the arena serves. Allocates nothing, and waits for nobody.
+ */
+bool next_resolve(void);
+
+/* ---- operator new and delete ----------------------------------------------------------------------------- */
+
+#define OPERATORS(X) \
+    X(_Znwm) X(_Znam) X(_ZnwmRKSt9nothrow_t) X(_ZnamRKSt9nothrow_t) \
+    X(_ZnwmSt11align_val_t) X(_ZnamSt11align_val_t) X(_ZnwmSt11align_val_tRKSt9nothrow_t) X(_ZnamSt11align_val_tRKSt9nothrow_t) \
+    X(_ZdlPv) X(_ZdaPv) X(_ZdlPvRKSt9nothrow_t) X(_ZdaPvRKSt9nothrow_t) X(_ZdlPvm) X(_ZdaPvm) \
+    X(_ZdlPvSt11align_val_t) X(_ZdaPvSt11align_val_t) X(_ZdlPvSt11align_val_tRKSt9nothrow_t) X(_ZdaPvSt11align_val_tRKSt9nothrow_t) \
+    X(_ZdlPvmSt11align_val_t) X(_ZdaPvmSt11align_val_t)
+#define OPERATOR_NUMBER(name) OPERATOR##name,
+enum operator_number { OPERATORS(OPERATOR_NUMBER) OPERATOR_COUNT };
+
+/* The operators of the modules of the start: the same for whoever calls. NULL where none of them has one. */
+struct next_operator {
+    void *function;
+    bool brings_own; /* it lives beside the next malloc, and allocates by itself */
+};
+extern struct next_operator next_operators[OPERATOR_COUNT];
+
+/*
+ * The operator for a call from `caller` where the start has none: that of the scope which the caller's library came with. Kept by call site, until
+ * a module goes. NULL where no library has one. Waits for nobody.
+ */
+void *next_scoped_operator(enum operator_number number, uintptr_t caller);
+
+#endif

@@ -1,0 +1,179 @@
+/*
+ * Looking a name up as the loader does: by the GNU hash table, behind its Bloom filter, or the older one.
+ */
+#include "symbols.h"
+
+#include <string.h>
+
+#include "atomics.h"
+#include "system.h"
+
+/* ---- Memory that may go ------------------------------------------------------------------------------ */
+
+/* Whether a word can be read: the kernel reads the set of signals before it refuses the request, which no value of `how` is. */
+static bool is_readable(uintptr_t word) { return SYSTEM_CALL4(SYS_rt_sigprocmask, ~0, word, NULL, sizeof(system_signals)) != -EFAULT; }
+
+bool memory_fetch(void *to, uintptr_t from, size_t bytes) {
+    static uint32_t refused; /* a container's filter may refuse the call */
+    if (!system_may_look()) return false;
+    if (!load_relaxed(&refused)) {
+        struct iovec here = {to, bytes}, there = {(void *)from, bytes};
+        long got = SYSTEM_CALL6(SYS_process_vm_readv, system_process(), &here, 1, &there, 1, 0);
+        if (got == (long)bytes) return true;
+        if (got != -EPERM && got != -ENOSYS) return false;
+        store_relaxed(&refused, 1);
+    }
+    /* Asked first, read then. A page that goes in between, within some nanoseconds, is what this can't see. */
+    for (uintptr_t word = from & ~(uintptr_t)7; word < from + bytes; word += 8)
+        if ((word == (from & ~(uintptr_t)7) || word % 4096 == 0) && !is_readable(word)) return false;
+    memcpy(to, (const void *)from, bytes);
+    return true;
+}
+
+bool memory_fetch_string(char *to, uintptr_t from, size_t room) {
+    for (size_t at = 0; at < room;) {
+        /* Up to the end of a word, which never crosses a page. */
+        size_t bytes = 64 - (from + at) % 64;
+        if (bytes > room - at) bytes = room - at;
+        if (!memory_fetch(to + at, from + at, bytes)) return false;
+        if (memchr(to + at, '\0', bytes) != NULL) return true;
+        at += bytes;
+    }
+    to[room - 1] = '\0';
+    return true;
+}
+
+static bool fetch(const struct symbols *symbols, void *to, uintptr_t from, size_t bytes) {
+    if (symbols->may_go) return memory_fetch(to, from, bytes);
+    memcpy(to, (const void *)from, bytes);
+    return true;
+}
+
+/* ---- A module's tables ------------------------------------------------------------------------------- */
+
+/* glibc has added the bias to the addresses in a module's dynamic section already; musl, and glibc for the kernel's vDSO, have not. */
+static uintptr_t address_in(uintptr_t value, uintptr_t bias) { return value < bias ? value + bias : value; }
+
+#define DYNAMIC_MOST 512 /* entries of a dynamic section that are looked at */
+
+bool symbols_read(uintptr_t dynamic, uintptr_t bias, bool may_go, struct symbols *symbols) {
+    *symbols = (struct symbols){.bias = bias, .dynamic = dynamic, .may_go = may_go};
+    uintptr_t soname = 0;
+    for (size_t i = 0; i < DYNAMIC_MOST; i++) {
+        ElfW(Dyn) entry;
+        if (dynamic == 0 || !fetch(symbols, &entry, dynamic + i * sizeof entry, sizeof entry)) return false;
+        uintptr_t address = address_in(entry.d_un.d_ptr, bias);
+        switch (entry.d_tag) {
+            case DT_NULL:
+                if (soname != 0 && symbols->names != 0) symbols->soname = symbols->names + soname;
+                return true;
+            case DT_SYMTAB: symbols->table = address; break;
+            case DT_STRTAB: symbols->names = address; break;
+            case DT_GNU_HASH: symbols->gnu_hash = address; break;
+            case DT_HASH: symbols->hash = address; break;
+            case DT_VERSYM: symbols->versions = address; break;
+            case DT_SONAME: soname = entry.d_un.d_val; break;
+            default: break;
+        }
+    }
+    return false;
+}
+
+bool symbols_needed(const struct symbols *symbols, size_t index, char *name, size_t room) {
+    for (size_t i = 0; i < DYNAMIC_MOST && symbols->names != 0; i++) {
+        ElfW(Dyn) entry;
+        if (!fetch(symbols, &entry, symbols->dynamic + i * sizeof entry, sizeof entry) || entry.d_tag == DT_NULL) return false;
+        if (entry.d_tag == DT_NEEDED && index-- == 0) return memory_fetch_string(name, symbols->names + entry.d_un.d_val, room);
+    }
+    return false;
+}
+
+bool symbols_soname(const struct symbols *symbols, char *name, size_t room) { return symbols->soname != 0 && memory_fetch_string(name, symbols->soname, room); }
+
+/* ---- Looking up -------------------------------------------------------------------------------------- */
+
+#define VERSION_HIDDEN 0x8000 /* not the default one of its name */
+#define NAME_BYTES 64         /* no name that is asked for is longer */
+
+/* Entry `number` of the table, where it defines the name; *is_default: in its default version. */
+static bool defines(const struct symbols *symbols, uint32_t number, const char *name, ElfW(Sym) *symbol, bool *is_default) {
+    if (!fetch(symbols, symbol, symbols->table + number * sizeof *symbol, sizeof *symbol)) return false;
+    uint32_t type = ELF64_ST_TYPE(symbol->st_info), binding = ELF64_ST_BIND(symbol->st_info);
+    if (symbol->st_shndx == SHN_UNDEF || symbol->st_value == 0 || binding == STB_LOCAL) return false;
+    if (type != STT_FUNC && type != STT_OBJECT && type != STT_NOTYPE && type != STT_GNU_IFUNC) return false;
+    char own[NAME_BYTES];
+    size_t length = strlen(name);
+    if (length >= sizeof own || !fetch(symbols, own, symbols->names + symbol->st_name, length + 1) || memcmp(own, name, length + 1) != 0) return false;
+    uint16_t version = 0;
+    *is_default = symbols->versions == 0 || !fetch(symbols, &version, symbols->versions + number * sizeof version, sizeof version) || !(version & VERSION_HIDDEN);
+    return true;
+}
+
+static uintptr_t value_of(const struct symbols *symbols, const ElfW(Sym) *symbol) {
+    uintptr_t address = symbols->bias + symbol->st_value;
+    /* By a function that chooses it, which has been called before: its module is relocated. */
+    return ELF64_ST_TYPE(symbol->st_info) == STT_GNU_IFUNC ? ((uintptr_t(*)(void))address)() : address;
+}
+
+static uint32_t gnu_hash_of(const char *name) {
+    uint32_t hash = 5381;
+    for (; *name != '\0'; name++) hash = hash * 33 + (uint8_t)*name;
+    return hash;
+}
+
+static uintptr_t find_by_gnu_hash(const struct symbols *symbols, const char *name) {
+    struct { uint32_t bucket_count, first, words, shift; } header;
+    if (!fetch(symbols, &header, symbols->gnu_hash, sizeof header) || header.bucket_count == 0 || header.words == 0) return 0;
+    const uintptr_t filter = symbols->gnu_hash + sizeof header, buckets = filter + header.words * sizeof(ElfW(Addr));
+    const uintptr_t chain = buckets + header.bucket_count * sizeof(uint32_t);
+    const uint32_t hash = gnu_hash_of(name), bits = 8 * sizeof(ElfW(Addr));
+    ElfW(Addr) word;
+    if (!fetch(symbols, &word, filter + hash / bits % header.words * sizeof word, sizeof word)) return 0;
+    if (!(word >> hash % bits & word >> (hash >> header.shift) % bits & 1)) return 0;
+    uint32_t number, entry = 0;
+    if (!fetch(symbols, &number, buckets + hash % header.bucket_count * sizeof number, sizeof number) || number < header.first) return 0;
+    uintptr_t other = 0;
+    for (; !(entry & 1); number++) { /* the bucket's last has the bit */
+        ElfW(Sym) symbol;
+        bool is_default;
+        if (!fetch(symbols, &entry, chain + (number - header.first) * sizeof entry, sizeof entry)) return 0;
+        if ((entry | 1) != (hash | 1) || !defines(symbols, number, name, &symbol, &is_default)) continue;
+        if (is_default) return value_of(symbols, &symbol);
+        other = value_of(symbols, &symbol);
+    }
+    return other;
+}
+
+static uint32_t hash_of(const char *name) {
+    uint32_t hash = 0;
+    for (; *name != '\0'; name++) {
+        hash = (hash << 4) + (uint8_t)*name;
+        hash = (hash ^ (hash >> 24 & 0xF0)) & 0x0FFFFFFF;
+    }
+    return hash;
+}
+
+static uintptr_t find_by_hash(const struct symbols *symbols, const char *name) {
+    struct { uint32_t bucket_count, count; } header;
+    if (!fetch(symbols, &header, symbols->hash, sizeof header) || header.bucket_count == 0) return 0;
+    const uintptr_t buckets = symbols->hash + sizeof header, chain = buckets + header.bucket_count * sizeof(uint32_t);
+    uintptr_t other = 0;
+    uint32_t number, steps = 0;
+    if (!fetch(symbols, &number, buckets + hash_of(name) % header.bucket_count * sizeof number, sizeof number)) return 0;
+    while (number != STN_UNDEF && steps++ < header.count) {
+        ElfW(Sym) symbol;
+        bool is_default;
+        if (defines(symbols, number, name, &symbol, &is_default)) {
+            if (is_default) return value_of(symbols, &symbol);
+            other = value_of(symbols, &symbol);
+        }
+        if (!fetch(symbols, &number, chain + number * sizeof number, sizeof number)) return 0;
+    }
+    return other;
+}
+
+uintptr_t symbols_find(const struct symbols *symbols, const char *name) {
+    if (symbols->table == 0 || symbols->names == 0) return 0;
+    if (symbols->gnu_hash != 0) return find_by_gnu_hash(symbols, name);
+    return symbols->hash != 0 ? find_by_hash(symbols, name) : 0;
+}

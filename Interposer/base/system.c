@@ -1,0 +1,12 @@
+/*
+ * What system.h keeps.
+ */
+#include "system.h"
+
+/*
+ * The clock. libc's clock_gettime is a name that a program may define, and libraries that fake the time do: an image's times are the
+ * kernel's. This is the vDSO's function, found at the start; NULL: there is none, and each look is a system call.
+ */
+int (*system_clock_function)(clockid_t, struct timespec *);
+
+bool system_looks_forbidden;

@@ -1,0 +1,160 @@
+/*
+ * Return addresses of x86-64: the forms of `call` (Intel SDM, volume 2, CALL), and what may be executed.
+ */
+#if defined(__x86_64__)
+
+#include "return_address.h"
+
+#include <string.h>
+
+#include "atomics.h"
+#include "cfi.h"
+#include "image.h"
+#include "loader.h"
+#include "maps.h"
+#include "symbols.h"
+
+/* ---- Calls ------------------------------------------------------------------------------------------------- */
+
+#define CALL_MOST 7 /* bytes of the longest call, prefixes left out */
+
+/* A call by a register or a word of memory, FF /2: whether one of `length` bytes ends where `end` points. */
+static bool is_indirect(const uint8_t *end, int length) {
+    const uint8_t *at = end - length;
+    if (at[0] != 0xFF || (at[1] & 0x38) != 0x10) return false;
+    uint32_t mode = at[1] >> 6, base = at[1] & 7;
+    int bytes = 2;
+    if (mode != 3 && base == 4) { /* with a scaled index, whose base of 5 is none, and a displacement */
+        bytes++;
+        if (mode == 0 && (at[2] & 7) == 5) bytes += 4;
+    } else if (mode == 0 && base == 5) { /* by the instruction pointer */
+        bytes += 4;
+    }
+    bytes += mode == 1 ? 1 : mode == 2 ? 4 : 0;
+    return bytes == length;
+}
+
+enum call { CALL_NONE, CALL_DIRECT, CALL_INDIRECT };
+
+/* The call that ends at the address, and where a direct one leads. */
+static enum call call_before(uintptr_t address, uintptr_t *target) {
+    uint8_t bytes[CALL_MOST];
+    if (!memory_fetch(bytes, address - CALL_MOST, CALL_MOST)) return CALL_NONE;
+    const uint8_t *end = bytes + CALL_MOST;
+    for (int length = 2; length <= CALL_MOST; length++)
+        if (is_indirect(end, length)) return CALL_INDIRECT;
+    if (end[-5] != 0xE8) return CALL_NONE;
+    int32_t distance;
+    memcpy(&distance, end - 4, sizeof distance);
+    *target = address + (uintptr_t)(intptr_t)distance;
+    return CALL_DIRECT;
+}
+
+static bool is_code_of_module(uintptr_t address) {
+    struct loaded module;
+    return loader_find(address, &module) && loader_is_code(&module, address);
+}
+
+/* Whether a function begins with a jump, behind an endbr64 or not: an entry of a PLT, or a thunk. */
+static bool is_jump(uintptr_t function) {
+    static const uint8_t endbr64[] = {0xF3, 0x0F, 0x1E, 0xFA};
+    uint8_t bytes[8];
+    if (!memory_fetch(bytes, function, sizeof bytes)) return false;
+    const uint8_t *at = memcmp(bytes, endbr64, sizeof endbr64) == 0 ? bytes + sizeof endbr64 : bytes;
+    if (*at == 0xF2) at++; /* bnd */
+    return *at == 0xE9 || *at == 0xEB || (at[0] == 0xFF && (at[1] & 0x38) == 0x20);
+}
+
+/* ---- Code of no module ------------------------------------------------------------------------------------- */
+
+/* Memory of no module that may be executed, as it was when it was last looked at. */
+#define RANGES 128
+#define LOOK_AGAIN_NANOSECONDS 10000000u /* a look reads all mappings: 100 microseconds, or more */
+static struct code_ranges {
+    uint64_t looked_ns; /* since the recording's start, and one more; 0: never */
+    uint32_t count;
+    struct module_span spans[RANGES];
+} tables[2]; /* one in use, one being made */
+static uint32_t current, making;
+
+static bool add_range(const struct mapping *mapping, void *context) {
+    struct code_ranges *table = context;
+    if (!mapping->executable) return false;
+    struct module_span *last = table->count > 0 ? &table->spans[table->count - 1] : NULL;
+    if (last != NULL && last->end == mapping->start) last->end = mapping->end;
+    else if (table->count < RANGES) table->spans[table->count++] = (struct module_span){mapping->start, mapping->end};
+    return false;
+}
+
+static bool is_in(const struct code_ranges *table, uintptr_t address) {
+    for (uint32_t i = 0; i < table->count; i++)
+        if (module_span_holds(&table->spans[i], address)) return true;
+    return false;
+}
+
+static bool may_be_executed(uintptr_t address) {
+    uint32_t used = load_acquire(&current); /* partner: the release below */
+    if (is_in(&tables[used], address)) return true;
+    uint64_t now = image_nanoseconds() + 1, looked = load_relaxed(&tables[used].looked_ns);
+    if (looked != 0 && now - looked < LOOK_AGAIN_NANOSECONDS) return false;
+    if (__atomic_exchange_n(&making, 1, __ATOMIC_ACQUIRE) != 0) return false; /* another thread is about it; partner: the release below */
+    struct code_ranges *table = &tables[1 - used];
+    table->count = 0;
+    maps_each(add_range, table, NULL, 0);
+    store_relaxed(&table->looked_ns, now);
+    store_release(&current, 1 - used);
+    store_release(&making, 0);
+    return is_in(table, address);
+}
+
+/* ---- Both --------------------------------------------------------------------------------------------------- */
+
+/* What was found for an address: the address, 15 bits of the modules' generation, and in the lowest bit the answer. Read and written whole. */
+#define KNOWN_LOG2 10
+static uint64_t known[1u << KNOWN_LOG2];
+
+bool is_return_address(uintptr_t address) {
+    if (address < HEAP_PAGE_BYTES || address >> HEAP_ADDRESS_BITS != 0) return false;
+    uint64_t key = (uint64_t)address << 16 | (uint64_t)(loader_generation() & 0x7FFF) << 1;
+    uint64_t *place = &known[(uint64_t)address * 0x9E3779B97F4A7C15ull >> (64 - KNOWN_LOG2)], word = load_relaxed(place);
+    if (likely((word & ~1ull) == key)) return word & 1;
+    struct loaded module;
+    if (!loader_find(address, &module)) return may_be_executed(address); /* not kept: other code may come to lie there */
+    uintptr_t target;
+    enum call call = loader_is_code(&module, address) ? call_before(address, &target) : CALL_NONE;
+    bool answer = call == CALL_INDIRECT || (call == CALL_DIRECT && (is_code_of_module(target) || may_be_executed(target)));
+    store_relaxed(place, key | answer);
+    return answer;
+}
+
+/* ---- Whose return address ----------------------------------------------------------------------------------- */
+
+/* How well a call fits as that of the function which holds a pc without call frame information. */
+enum fit {
+    FIT_NOT,     /* it calls a function that has some, or that begins behind the pc: unless that jumped on, it is another's */
+    FIT_UNKNOWN, /* by a pointer, by a stub that jumps on, or from a JIT compiler's code */
+    FIT_DIRECT,  /* it calls a function without any, which begins at *start, before the pc */
+};
+
+static enum fit fit_of(uintptr_t return_address, uintptr_t pc, uintptr_t *start) {
+    struct loaded module;
+    if (!loader_find(return_address, &module) || call_before(return_address, start) != CALL_DIRECT) return FIT_UNKNOWN;
+    if (*start <= pc && !cfi_has_entry(*start)) return FIT_DIRECT;
+    return is_jump(*start) ? FIT_UNKNOWN : FIT_NOT;
+}
+
+bool is_own_caller(uintptr_t return_address, uintptr_t pc, uintptr_t sp, uintptr_t fp) {
+    uintptr_t start = 0, other;
+    enum fit fit = fit_of(return_address, pc, &start);
+    if (fit != FIT_DIRECT) start = 0;
+    for (uintptr_t word = sp; word < fp; word += sizeof(uintptr_t)) {
+        uintptr_t value = *(const volatile uintptr_t *)word;
+        if (!is_return_address(value)) continue;
+        enum fit inner = fit_of(value, pc, &other);
+        /* A call that leads nearer to the pc, or one that may where ours doesn't. What an earlier call left lying there can look so, too: then the stack is cut for nothing, and says so. */
+        if ((inner == FIT_DIRECT && other > start) || (inner == FIT_UNKNOWN && fit == FIT_NOT)) return false;
+    }
+    return true;
+}
+
+#endif
