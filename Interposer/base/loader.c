@@ -33,6 +33,7 @@ struct found_object {
 static int (*find_object)(void *, struct found_object *);
 static int (*iterate)(int (*)(struct dl_phdr_info *, size_t, void *), void *); /* glibc's dl_iterate_phdr */
 static unsigned long (*auxiliary)(unsigned long);
+static char ***environment;
 
 uint32_t loader_changes = 1;
 
@@ -109,6 +110,7 @@ void loader_start(void) {
         *(void **)&iterate = loader_libc("dl_iterate_phdr");
     }
     *(void **)&find_object = loader_next("_dl_find_object");
+    environment = loader_first("__environ");
     find_program();
     find_clock();
     loader_span_of(is_explicit ? (uintptr_t)(&_r_debug != NULL ? _r_debug.r_ldbase : 0) : loader_auxiliary(AT_BASE), &loader);
@@ -125,6 +127,8 @@ bool loader_glibc_is_first(void) {
 }
 
 bool loader_is_explicit(void) { return is_explicit; }
+
+char **loader_environment(void) { return environment != NULL ? *environment : NULL; }
 
 unsigned long loader_auxiliary(unsigned long type) {
     if (auxiliary == NULL) return 0;

@@ -45,6 +45,9 @@ void *loader_libc(const char *name);
 /* The first variable or function of this name, in the order of the list: of a variable of libc's the copy that a program may have made. For the start. */
 void *loader_first(const char *name);
 
+/* The environment as libc has it; NULL before libc is set up. Its variable has a name that a program may define for itself. */
+char **loader_environment(void);
+
 /* An entry of the auxiliary vector (getauxval); 0 where there is none. */
 unsigned long loader_auxiliary(unsigned long type);
 

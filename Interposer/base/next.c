@@ -58,6 +58,8 @@ bool next_resolve(void) {
     FIND(mlockall);
     FIND(prctl);
     FIND(execve);
+    FIND(execv);
+    FIND(execvp);
     FIND(execvpe);
     FIND(fexecve);
     FIND(posix_spawn);

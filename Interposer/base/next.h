@@ -42,6 +42,8 @@ struct next {
     int (*prctl)(int, unsigned long, unsigned long, unsigned long, unsigned long); /* variadic in its header, and called alike */
     long (*syscall)(long, long, long, long, long, long, long);
     int (*execve)(const char *, char *const *, char *const *);
+    int (*execv)(const char *, char *const *);
+    int (*execvp)(const char *, char *const *);
     int (*execvpe)(const char *, char *const *, char *const *);
     int (*fexecve)(int, char *const *, char *const *);
     int (*posix_spawn)(int *, const char *, const void *, const void *, char *const *, char *const *);

@@ -50,7 +50,7 @@
     X(_ZdlPvmSt11align_val_t) \
     X(_ZdaPvmSt11align_val_t)
 
-/* Not allocation: what has to be seen so that the program behaves as without us (signals.c, hazards.c, sandbox.c). */
+/* Not allocation: what has to be seen so that the program behaves as without us (signals.c, hazards.c, sandbox.c, exec_hooks.c). */
 #define INTERPOSED_OTHER(X) \
     X(sigaction) \
     X(__sigaction) \
@@ -64,6 +64,16 @@
     X(dlclose) \
     X(mlockall) \
     X(prctl) \
-    X(syscall)
+    X(syscall) \
+    X(execve) \
+    X(execv) \
+    X(execvp) \
+    X(execvpe) \
+    X(fexecve) \
+    X(execl) \
+    X(execlp) \
+    X(execle) \
+    X(posix_spawn) \
+    X(posix_spawnp)
 
 #endif

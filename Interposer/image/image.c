@@ -37,7 +37,7 @@ uint64_t image_page_bits[(INDEX_PAGES + (64u << 20) / HEAP_PAGE_BYTES) / 64];
 #define RETRY_MILLISECONDS 100
 
 #define SHRINKS 9 /* layouts to try, each half of the last: some 20 GB on a machine of 24 GB, and at last 80 MB */
-#define SHRINKS_FOR_VALGRIND 5 /* it writes down for each mapped byte that it may be read: gigabytes of that take seconds */
+#define SHRINKS_FOR_VALGRIND 6 /* it writes down for each mapped byte that it may be read: gigabytes of that take seconds */
 #define THREADS_MOST 32768u
 #define MODULES_MOST 0xFFFDu
 

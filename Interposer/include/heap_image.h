@@ -51,6 +51,7 @@ enum heap_flags {
     HEAP_FLAG_STOPPED = 1u << 5,            /* recording ended before the program did (a seccomp filter): later events are not in here */
     HEAP_FLAG_NAMES = 1u << 6,              /* dense: NAMES is there (`heapsum pack --with-symbols`) */
     HEAP_FLAG_MARKS = 1u << 7,              /* the program set marks: they lie behind the header, from HEAP_MARKS_OFFSET on */
+    HEAP_FLAG_UNREACHED = 1u << 8,          /* it started a program from where the library can't be reached (a sandbox): that one is not recorded */
 };
 
 enum heap_unwinder {

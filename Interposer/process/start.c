@@ -34,7 +34,6 @@ enum phase { COLD, STARTING, LIVE, FORKED, OFF };
 
 static uint32_t phase = COLD;
 static uint64_t missed; /* calls that came before, or while another thread was starting */
-static char ***environment; /* libc's; the variable has another name that a program may use for its own */
 
 void start_miss(void) { add_relaxed(&missed, 1); }
 
@@ -68,7 +67,6 @@ void start_pauses_changed(void) {
 bool start_next(void) {
     if (likely(next_known())) return true;
     if (!next_resolve()) return false;
-    environment = loader_first("__environ");
     for (size_t i = 0; i < OPERATOR_COUNT; i++)
         if (next_operators[i].function != NULL && !next_operators[i].brings_own) unwind_know_runtime((uintptr_t)next_operators[i].function);
     unwind_start();
@@ -117,7 +115,7 @@ static bool start_with(char **env) {
 
 bool start_recording(void) {
     if (unlikely(load_relaxed(&phase) == OFF)) return false;
-    return start_with(environment != NULL ? *environment : NULL);
+    return start_with(loader_environment());
 }
 
 void start_stop(void) {

@@ -37,13 +37,12 @@ static uint32_t inside;  /* threads that are unwinding */
 static uint32_t forking; /* a fork is about to copy us */
 #define WAIT_NANOSECONDS 20000000 /* the most that a thread ever waits here: for a fork, or for another thread that loads libunwind */
 
-/* The loader's own functions, and libc's environment, which is there once libc is set up. */
-static struct { void *(*open)(const char *, int); void *(*symbol)(void *, const char *); char ***environment; } library_functions;
+/* The loader's own functions. */
+static struct { void *(*open)(const char *, int); void *(*symbol)(void *, const char *); } library_functions;
 
 void libunwind_start(void) {
     *(void **)&library_functions.open = loader_next("dlopen");
     *(void **)&library_functions.symbol = loader_next("dlsym");
-    library_functions.environment = loader_first("__environ");
 }
 
 /*
@@ -79,8 +78,8 @@ static bool wait_while(const uint32_t *word, uint32_t value) {
  */
 static void load(uintptr_t caller) {
     uint32_t seen = NOT_LOADED;
-    if (library_functions.open == NULL || library_functions.symbol == NULL || library_functions.environment == NULL) return;
-    if (*library_functions.environment == NULL || loader_holds(caller)) return;
+    if (library_functions.open == NULL || library_functions.symbol == NULL) return;
+    if (loader_environment() == NULL || loader_holds(caller)) return;
     if (!cas_acq_rel(&library_state, &seen, LOADING)) {
         if (local.ours == 0) wait_while(&library_state, LOADING);
         return;
