@@ -224,16 +224,16 @@ extension Scratch {
         try scratch.compile("half_freed.c", as: "half", "-Wl,--build-id=none")
         let figures = try scratch.shell("stat -c '%i %s %.9Y' half").output.split(whereSeparator: { $0 == " " || $0 == "\n" }).map(String.init)
         let (_, recording) = try scratch.runBothWays("./half")
-        let module = try #require(try recording.image(of: "half").modules.first { $0.path.ends(with: "/half".utf8) })
-        #expect([String(module.inode), String(module.fileByteCount)] == Array(figures.prefix(2)))
-        let time = figures[2].split(separator: ".").joined()
-        #expect(String(module.modifiedNanoseconds) == time)
+        let module = try #require(try recording.image(of: "half").modules().first { $0.path.suffix(5) == Array("/half".utf8)[...] })
+        let file = try #require(module.file)
+        #expect([String(file.inode), String(file.byteCount)] == Array(figures.prefix(2)))
+        #expect(String(file.modifiedNanoseconds) == figures[2].split(separator: ".").joined())
     }
 }
 
 @Suite struct GuessTests {
-    private func record(_ arguments: String, _ flags: String) throws -> Reduced {
-        let scratch = try Scratch()
+    /// The program lies in `scratch`, which its names are read from.
+    private func record(_ arguments: String, _ flags: String, _ scratch: Scratch) throws -> Reduced {
         try scratch.compile("guesses.c", as: "guesses", flags)
         let (plain, recording) = try scratch.runBothWays("./guesses \(arguments)")
         #expect(plain.exitStatus == 0 && recording.outcome == plain)
@@ -243,13 +243,15 @@ extension Scratch {
     private static let withFramePointers = "-fno-omit-frame-pointer"
 
     @Test func numbersAreNoReturnAddresses() throws {
-        let reduced = try record("", "-DNUMBERS -mno-red-zone -fomit-frame-pointer -fno-asynchronous-unwind-tables -fno-unwind-tables")
+        let scratch = try Scratch()
+        let reduced = try record("", "-DNUMBERS -mno-red-zone -fomit-frame-pointer -fno-asynchronous-unwind-tables -fno-unwind-tables", scratch)
         let rows = reduced.reduction.rows.filter { reduced.functions($0).first == "leave" }
         #expect(rows.count == 1 && rows.first?.bytes == 100_000, "\(rows.map { reduced.functions($0) })")
     }
 
     @Test func aCallerIsNotPassedOver() throws {
-        let reduced = try record("past", Self.withFramePointers)
+        let scratch = try Scratch()
+        let reduced = try record("past", Self.withFramePointers, scratch)
         for row in reduced.reduction.rows where reduced.functions(row).first == "leave" {
             let names = reduced.functions(row)
             // Its own caller, or none: never the caller's caller.
@@ -260,7 +262,8 @@ extension Scratch {
     }
 
     @Test func aRightGuessIsKept() throws {
-        let reduced = try record("framed", Self.withFramePointers)
+        let scratch = try Scratch()
+        let reduced = try record("framed", Self.withFramePointers, scratch)
         let row = try #require(reduced.reduction.rows.first { reduced.functions($0).first == "leave" })
         #expect(Array(reduced.functions(row).prefix(5)) == ["leave", "framed", "middle", "outer", "main"], "\(reduced.functions(row))")
     }

@@ -65,7 +65,7 @@ final class Reduced {
         guard reduction.modules.indices.contains(Int(frame.module)), reduction.modules[Int(frame.module)].isFile else { return nil }
         let module = reduction.modules[Int(frame.module)]
         let path = String(decoding: module.path, as: UTF8.self)
-        if tables[path] == nil { tables[path] = try? ModuleSymbols(path: path, expectedBuildID: module.buildID) }
+        if tables[path] == nil { tables[path] = try? ModuleSymbols(path: path, expectedBuildID: module.buildID.isEmpty ? nil : module.buildID) }
         return tables[path]?.name(at: frame.offset &- 1)?.name
     }
 
