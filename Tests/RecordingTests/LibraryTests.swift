@@ -11,9 +11,33 @@ import Testing
         return outcome.output.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
     }
 
+    /// What a library may ask for by name, each with its reason. A program may define any name that isn't here.
+    private static let allowed = [
+        "__errno_location": "errno lies in libc's thread data. No program may define a name of this form, and the program's errno is what a hook sets",
+        "_r_debug": "glibc's list of modules. Reserved likewise; weak, as musl has another",
+        "_dl_debug_addr": "musl's list of modules; weak, as glibc has another",
+        "heapsum_booking": "what the allocators' libraries book by: libheapsum.so's own; weak, as they also run without it",
+        // What the compiler's own start and end files ask for, all of it weak.
+        "__cxa_finalize": "crtbeginS.o: destructors, of which there are none",
+        "__gmon_start__": "crti.o: gprof",
+        "_ITM_deregisterTMCloneTable": "crtbeginS.o: transactional memory",
+        "_ITM_registerTMCloneTable": "crtbeginS.o: likewise",
+    ]
+
+    @Test(arguments: ["libheapsum.so", "libheapsum-jemalloc.so", "libheapsum-tcmalloc.so"]) func itCallsNothingByName(name: String) throws {
+        let library = Built.interposer.replacing("libheapsum.so", with: name)
+        let undefined = try lines("nm -D --undefined-only '\(library)'").compactMap { $0.last?.split(separator: "@").first.map(String.init) }
+        #expect(undefined.contains("__errno_location"), "nm's form is another: \(undefined)")
+        #expect(undefined.filter { Self.allowed[$0] == nil } == [])
+        // Nor its own names, which a program's of that name would take the place of: the loader binds by none but these.
+        let bound = try lines("readelf -rW '\(library)'").filter { $0.count > 4 && $0[0].allSatisfy(\.isHexDigit) && !$0[2].hasSuffix("_RELATIVE") }
+            .compactMap { $0[4].split(separator: "@").first.map(String.init) }
+        #expect(!bound.isEmpty && bound.filter { Self.allowed[$0] == nil } == [])
+    }
+
     @Test func itNeedsLibcAndNothingElse() throws {
         let needed = try lines("readelf -dW '\(Built.interposer)'").filter { $0.contains("(NEEDED)") }.compactMap { $0.last }
-        // libdl where dlsym is in it before glibc 2.34: without it, programs that don't have it themselves would not start there.
+        // libdl, which dlclose and dlopen are in before glibc 2.34.
         #expect(Set(needed) == ["[libc.so.6]", "[libdl.so.2]"], "\(needed)")
     }
 
