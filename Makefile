@@ -50,7 +50,7 @@ $(BUILD)/lib/heapsum/libheapsum-%.so: Interposer/allocators/%.c Interposer/alloc
 	    -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state $(LDFLAGS) && mv -f $@.$$$$ $@
 
 # SwiftPM does not see when a header that Swift imports changes, and would keep the old layout: its importers are made to look new.
-.build/headers: $(wildcard Interposer/include/* Sources/CLaunch/* Sources/CLogs/* Sources/CSymbols/*)
+.build/headers: $(wildcard Interposer/include/* Sources/CKernel/* Sources/CLaunch/* Sources/CLogs/* Sources/CSymbols/*)
 	@mkdir -p $(@D)
 	@[ ! -e $@ ] || touch Sources/*/*.swift Tests/*/*.swift
 	@touch $@

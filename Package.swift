@@ -26,7 +26,9 @@ let package = Package(
         .systemLibrary(name: "CHeapImage", path: "Interposer/include"),
 
         // What all tools do alike: the version, signals' names, sizes, paths as text, the file that a report goes to.
-        .target(name: "Common", dependencies: [system]),
+        // The kernel's word, where libc may not be libc's.
+        .systemLibrary(name: "CKernel", path: "Sources/CKernel"),
+        .target(name: "Common", dependencies: ["CKernel", system]),
         .target(name: "HeapImage", dependencies: ["CHeapImage", "Common", system]),
         // The libraries for DWARF, compressed sections and mangled names.
         .systemLibrary(name: "CSymbols", path: "Sources/CSymbols"),

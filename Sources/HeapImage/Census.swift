@@ -7,6 +7,7 @@
 // never with the blocks.
 
 import CHeapImage
+import Common
 import Glibc
 
 /// What one stack holds, and has held.
@@ -127,9 +128,7 @@ extension HeapImage {
 
     /// Nanoseconds from the recording's start to a moment of CLOCK_MONOTONIC, which is now unless it is given; 0 for one before it.
     func nanosecondsSinceStart(_ monotonicNanoseconds: UInt64? = nil) -> UInt64 {
-        var now = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &now)
-        let moment = monotonicNanoseconds ?? (UInt64(clamping: now.tv_sec) &* 1_000_000_000 &+ UInt64(clamping: now.tv_nsec))
+        let moment = monotonicNanoseconds ?? clockNanoseconds(CLOCK_MONOTONIC)
         return moment > header.started_monotonic_ns ? moment - header.started_monotonic_ns : 0
     }
 

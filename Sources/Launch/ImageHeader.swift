@@ -2,6 +2,7 @@
 // in it but whole fields: who an image belongs to is decided by magic, PID and start time together.
 
 import CHeapImage
+import Common
 import Glibc
 import HeapImage
 import SystemPackage
@@ -103,11 +104,13 @@ package struct ResidentMeter {
     // whether there is anything new; its clock is coarse, so a fresh time is looked at again.
     private mutating func findImage() {
         var status = stat()
-        guard runDirectory.withPlatformString({ stat($0, &status) }) == 0 else { return }
+        let directory = runDirectory.withPlatformString { open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
+        guard directory >= 0 else { return }
+        let isKnown = readStatus(directory, &status)
+        Glibc.close(directory)
+        guard isKnown else { return }
         let time = (status.st_mtim.tv_sec, status.st_mtim.tv_nsec)
-        var now = timespec()
-        clock_gettime(CLOCK_REALTIME, &now)
-        if let scanned, scanned == time, now.tv_sec - time.0 > 1 { return }
+        if let scanned, scanned == time, Int(clockNanoseconds(CLOCK_REALTIME) / 1_000_000_000) - time.0 > 1 { return }
         scanned = time
         for name in (try? namesInDirectory(runDirectory)) ?? [] where name.extension == "heap" {
             guard let file = try? FileDescriptor.open(runDirectory.appending(name), .readWrite, options: [.closeOnExec, .noFollow]) else { continue }

@@ -4,6 +4,7 @@
 // heaprun sees the program's ends and stops. It must never wait for anything but signals and a deadline.
 
 import CLaunch
+import Common
 import Glibc
 import SystemPackage
 
@@ -166,8 +167,7 @@ private func hasTerminal() -> Bool {
     return true
 }
 
+/// CLOCK_MONOTONIC, as the recorder reads it too.
 package func monotonicNanoseconds() -> UInt64 {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    clockNanoseconds(CLOCK_MONOTONIC)
 }

@@ -48,7 +48,8 @@ final class FileReader {
             throw SymbolsError(file: path, reason: .cannotOpen(Errno(rawValue: errno)))
         }
         var status = stat()
-        guard fstat(descriptor, &status) == 0 else {
+        // With the date that the recorder read.
+        guard readStatus(descriptor, &status) else {
             let reason = Errno(rawValue: errno)
             close(descriptor)
             throw SymbolsError(file: path, reason: .cannotOpen(reason))

@@ -27,6 +27,11 @@ package struct JITMap: Sendable {
         guard status.st_mode & S_IFMT == S_IFREG, status.st_uid == geteuid() || status.st_uid == 0 || geteuid() == 0 else {
             throw SymbolsError(file: path, reason: .unsupported("not used: it is not a file of this user's"))
         }
+        let file = path.withPath { open($0, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) }
+        if file >= 0 {
+            _ = readStatus(file, &status)
+            close(file)
+        }
         guard UInt64(max(0, status.st_mtim.tv_sec)) >= since else {
             throw SymbolsError(file: path, reason: .unsupported("not used: it is older than the process"))
         }

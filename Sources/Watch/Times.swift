@@ -1,5 +1,6 @@
 // Clocks, and times as text.
 
+import Common
 import Glibc
 
 /// Milliseconds since the machine's start, sleep included; and since 1970.
@@ -7,9 +8,7 @@ package func bootMilliseconds() -> Int64 { milliseconds(CLOCK_BOOTTIME) }
 package func wallMilliseconds() -> Int64 { milliseconds(CLOCK_REALTIME) }
 
 private func milliseconds(_ clock: clockid_t) -> Int64 {
-    var time = timespec()
-    clock_gettime(clock, &time)
-    return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
+    Int64(clockNanoseconds(clock) / 1_000_000)
 }
 
 /// 2026-11-27T00:15:57Z, of milliseconds since 1970.
