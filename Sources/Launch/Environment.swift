@@ -59,6 +59,16 @@ package func preloadValue(libraries: [String], existing: String?) -> String {
     return (libraries + others).joined(separator: ":")
 }
 
+/// What AddressSanitizer is told in a recorded program, and in those that it starts.
+///
+/// As a shared library it refuses to run behind any other, by default. Behind ours it does its work as ever: it is asked not to refuse, whatever
+/// else `existing`, the user's options, say; a user who speaks of that himself is obeyed.
+package func addressSanitizerOptions(existing: String?) -> String {
+    let option = "verify_asan_link_order"
+    guard let existing, !existing.isEmpty else { return option + "=0" }
+    return existing.contains(option + "=") ? existing : existing + ":" + option + "=0"
+}
+
 /// Makes `name=value` entries for execve from an environment: those in `set` replaced or appended, those
 /// in `without` left out, all others as they are.
 package func environmentEntries(

@@ -40,17 +40,20 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
         request.arguments = [strdup("/bin/sh"), script.withPlatformString { strdup($0) }] + request.arguments.dropFirst()
     }
     let libraries = preloadedLibraries(library, for: program.loaded)
-    let preload = ("LD_PRELOAD", preloadValue(libraries: libraries.map(\.text), existing: variable("LD_PRELOAD")))
+    let preload = [
+        ("LD_PRELOAD", preloadValue(libraries: libraries.map(\.text), existing: variable("LD_PRELOAD"))),
+        ("ASAN_OPTIONS", addressSanitizerOptions(existing: variable("ASAN_OPTIONS"))),
+    ]
 
     if request.replaces {
         request.options.output = try prepareOutput(request.options.output)
         // An outer heaprun's directory goes away with that heaprun.
-        let environment = environmentEntries(from: request.environment, set: request.options.variables + [preload], without: ["HEAPSUM_RUN_DIR"])
+        let environment = environmentEntries(from: request.environment, set: request.options.variables + preload, without: ["HEAPSUM_RUN_DIR"])
         try replaceProcess(executable: program.executable, arguments: request.arguments, environment: environment)
     }
 
     let place = try preparePlaces(&request)
-    let environment = environmentEntries(from: request.environment, set: request.options.variables + [preload])
+    let environment = environmentEntries(from: request.environment, set: request.options.variables + preload)
     let startTime = ProcessStatus.of(getpid())?.startTime ?? 0
     var supervisor: Supervisor
     do {
