@@ -26,6 +26,10 @@ struct AIXLog: LogFormat {
         text.has("Allocation #", at: start)
     }
 
+    static func hasWords(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
+        text.has("Allocation #", at: start) || text.find("Current allocation report:", from: start, to: end) != nil
+    }
+
     mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally) {
         var place = segment.start
         while place < segment.end {

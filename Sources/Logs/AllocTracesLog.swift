@@ -5,15 +5,21 @@
 //         __kmem_cache_alloc_node+0x11f/0x4e0
 //         kmalloc_trace+0x26/0xa0
 //
-// The file tells how many objects, not how large. What one holds is known where the directory is called
-// as a kmalloc cache is, or the file is the kernel's own and object_size stands beside it; less the waste
-// that the line tells of.
+// The file tells how many objects, not how large. What one holds is known by the cache's name, where that is a kmalloc
+// cache's, or by the running kernel, where the file is its own; less the waste that the line tells of. The name is that
+// of the directory, one in the file's name (kmalloc-128.alloc_traces), one of a heading, or one that the user gives.
+// Headings are those that tail and head put over each of several files, what grep puts before each line, a shell's
+// command line, or the path or name alone.
 
 import Glibc
 import Reduce
 
 struct AllocTracesLog: LogFormat {
+    static var isSequential: Bool { true }
+
     private var objectBytes: UInt64?
+    private var isGiven = false
+    private var isOwn = false
     private var start: UInt64?
     private var blocks: UInt64 = 0
     private var waste: UInt64 = 0
@@ -22,24 +28,31 @@ struct AllocTracesLog: LogFormat {
 
     init() {}
 
-    init(file: String) {
-        self.init()
+    init(file: String, cache: SlabCache?) {
+        isOwn = file.hasPrefix("/sys/")
+        if let cache {
+            objectBytes = cache.objectBytes
+            isGiven = true
+            return
+        }
         let parts = file.split(separator: "/")
-        guard parts.count >= 2 else { return }
-        let cache = String(parts[parts.count - 2])
-        objectBytes = SlabCache.kmallocBytes(Array(cache.utf8)) ?? Self.objectSize(ofCache: cache, file: file)
+        if parts.count >= 2 { objectBytes = bytes(ofCache: Array(parts[parts.count - 2].utf8)) }
+        if objectBytes == nil, let name = parts.last { objectBytes = SlabCache.kmallocBytes(within: Array(name.utf8)) }
     }
 
-    /// What the kernel says of one of its own caches; nil for a file that isn't its.
-    private static func objectSize(ofCache cache: String, file: String) -> UInt64? {
-        guard file.hasPrefix("/sys/"), let size = fopen("/sys/kernel/slab/\(cache)/object_size", "re") else { return nil }
-        defer { fclose(size) }
-        var bytes = [CChar](repeating: 0, count: 32)
-        guard fgets(&bytes, 32, size) != nil else { return nil }
-        return UInt64(String(decoding: bytes.prefix { $0 >= 0x30 }.map(UInt8.init(bitPattern:)), as: UTF8.self))
+    private func bytes(ofCache name: [UInt8]) -> UInt64? {
+        SlabCache.kmallocBytes(name) ?? (isOwn ? SlabCache.runningObjectSize(String(decoding: name, as: UTF8.self)) : nil)
     }
 
-    static func beginsRecord(_ text: LogText, at start: Int) -> Bool { entry(text, start, text.lineEnd(from: start)) != nil }
+    static func beginsRecord(_ text: LogText, at start: Int) -> Bool {
+        let message = KernelMessage(text, start, text.lineEnd(from: start))
+        return entry(text, message.start, message.end) != nil
+    }
+
+    static func hasWords(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
+        let message = KernelMessage(text, start, end)
+        return entry(text, message.start, message.end) != nil || cacheOfPath(text, message.start, message.end) != nil
+    }
 
     /// Where the number of objects and the function stand in a line that begins a record.
     static func entry(_ text: LogText, _ start: Int, _ end: Int) -> (count: UInt64, function: Int)? {
@@ -53,22 +66,61 @@ struct AllocTracesLog: LogFormat {
         return (count, function)
     }
 
-    mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally) {
-        var place = segment.start
-        while place < segment.end {
-            let end = min(text.lineEnd(from: place), segment.end)
-            readLine(text, place, end, base, tally, isWhole: end < segment.end || !segment.endsSet)
-            place = end + 1
+    /// The cache in `…/slab/CACHE/alloc_traces`, and the place behind that path; nil where no such path is in the line.
+    private static func cacheOfPath(_ text: LogText, _ start: Int, _ end: Int) -> (name: [UInt8], after: Int)? {
+        let names: [StaticString] = ["/alloc_traces", "/alloc_calls"]
+        for name in names {
+            guard let place = text.find(name, from: start, to: end) else { continue }
+            var first = place
+            while first > start, case let byte = text[first - 1], byte != 0x2F, byte != 0x20, byte != 0x09 { first -= 1 }
+            if first < place { return (text.bytes(first, place), place + name.utf8CodeUnitCount) }
         }
+        return nil
+    }
+
+    /// A line that is a kmalloc cache's name alone, with a colon or marks around it.
+    private static func lonelyCache(_ text: LogText, _ start: Int, _ end: Int) -> [UInt8]? {
+        guard end - start < 80, text.find("kmalloc-", from: start, to: end) != nil else { return nil }
+        let marks: [UInt8] = Array("=:#<>[]-* \t".utf8)
+        var first = start, last = end
+        while first < last, marks.contains(text[first]) { first += 1 }
+        while last > first, marks.contains(text[last - 1]) { last -= 1 }
+        let name = text.bytes(first, last)
+        return name.contains(0x20) || SlabCache.kmallocBytes(name) == nil ? nil : name
+    }
+
+    mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally) {
+        let lines = KernelLines(text, segment)
+        while let line = lines.next() { readLine(line, base, tally) }
         endRecord(tally)
     }
 
-    private mutating func readLine(_ text: LogText, _ line: Int, _ lineEnd: Int, _ base: UInt64, _ tally: Tally, isWhole: Bool) {
-        let start = text.skipBlanks(line, lineEnd), end = text.trimmedEnd(start, lineEnd)
+    private mutating func readLine(_ line: KernelLine, _ base: UInt64, _ tally: Tally) {
+        let text = line.text, end = line.message.end, offset = base &+ UInt64(line.start)
+        var start = line.message.start
         if start >= end { return }
+        if let (name, after) = Self.cacheOfPath(text, start, end) {
+            let bytes = bytes(ofCache: name)
+            if text[after] == 0x3A, text.skipBlanks(after + 1, end) < end {
+                // grep: the path, and the line behind it.
+                start = text.skipBlanks(after + 1, end)
+                if Self.entry(text, start, end) != nil {
+                    endRecord(tally)
+                    if !isGiven { objectBytes = bytes }
+                }
+            } else {
+                endRecord(tally)
+                if !isGiven { objectBytes = bytes }
+                return
+            }
+        } else if let name = Self.lonelyCache(text, start, end) {
+            endRecord(tally)
+            if !isGiven { objectBytes = SlabCache.kmallocBytes(name) }
+            return
+        }
         if let entry = Self.entry(text, start, end) {
             endRecord(tally)
-            self.start = base &+ UInt64(line)
+            self.start = offset
             blocks = entry.count
             if !text.has("<not-available>", at: entry.function) {
                 let nameEnd = text.find(" age=", from: entry.function, to: end) ?? end
@@ -81,9 +133,9 @@ struct AllocTracesLog: LogFormat {
                 waste = text.decimal(&place, end) ?? 0
             }
         } else if self.start == nil {
-            tally.notes.add(.outside, at: base &+ UInt64(line))
+            tally.notes.add(.outside, at: offset)
         } else if !stack.take(text, start, end, tally) {
-            tally.notes.add(isWhole ? .notUnderstood : .cutRecord, at: base &+ UInt64(line))
+            tally.notes.add(line.isWhole ? .notUnderstood : .cutRecord, at: offset)
         }
     }
 
@@ -92,31 +144,16 @@ struct AllocTracesLog: LogFormat {
             (start, function, blocks) = (nil, nil, 0)
             stack.clear()
         }
-        guard let start, blocks > 0 else { return }
-        var bytes: UInt64 = 0
-        if let objectBytes {
-            let (product, overflow) = blocks.multipliedReportingOverflow(by: objectBytes >= waste ? objectBytes - waste : 0)
-            bytes = overflow ? .max : product
-        } else {
+        guard let start else { return }
+        tally.recordsRead &+= 1
+        guard blocks > 0 else { return }
+        let row = tally.row(stack.isEmpty ? function.map { [$0] } ?? [] : stack.frames(tally))
+        guard let objectBytes else {
             tally.notes.add(.sizeUnknown, at: start, count: blocks)
+            tally.addOfUnknownSize(row: row, blocks: blocks, at: start)
+            return
         }
-        let frames = stack.isEmpty ? function.map { [$0] } ?? [] : stack.frames(tally)
-        tally.add(row: tally.row(frames), bytes: bytes, blocks: blocks, at: start)
-    }
-}
-
-/// What is known of slab caches by their names.
-enum SlabCache {
-    /// The size of a kmalloc cache's objects: kmalloc-64, kmalloc-rcl-1k, dma-kmalloc-512, kmalloc-rnd-05-96, kmalloc-8M.
-    static func kmallocBytes(_ name: [UInt8]) -> UInt64? {
-        guard name.firstRange(of: Array("kmalloc-".utf8)) != nil, let dash = name.lastIndex(of: 0x2D) else { return nil }
-        var digits = name[(dash + 1)...]
-        var shift: UInt64 = 0
-        if let unit = digits.last, unit | 0x20 == 0x6B || unit | 0x20 == 0x6D {
-            shift = unit | 0x20 == 0x6B ? 10 : 20
-            digits = digits.dropLast()
-        }
-        guard !digits.isEmpty, digits.count < 9, digits.allSatisfy({ $0 &- 0x30 < 10 }) else { return nil }
-        return digits.reduce(UInt64(0)) { $0 * 10 + UInt64($1 - 0x30) } << shift
+        let (product, overflow) = blocks.multipliedReportingOverflow(by: objectBytes >= waste ? objectBytes - waste : 0)
+        tally.add(row: row, bytes: overflow ? .max : product, blocks: blocks, at: start)
     }
 }

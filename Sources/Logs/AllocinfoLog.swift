@@ -15,7 +15,7 @@ struct AllocinfoLog: LogFormat {
 
     struct Entry { var bytes: UInt64, calls: UInt64, tag: Int }
 
-    static func beginsRecord(_ text: LogText, at start: Int) -> Bool { entry(text, start, text.lineEnd(from: start)) != nil }
+    static func beginsRecord(_ text: LogText, at start: Int) -> Bool { message(text, start, text.lineEnd(from: start)) != nil }
 
     /// What a line of the table says; nil where it is none.
     static func entry(_ text: LogText, _ start: Int, _ end: Int) -> Entry? {
@@ -28,15 +28,27 @@ struct AllocinfoLog: LogFormat {
         return Entry(bytes: bytes, calls: calls, tag: tag)
     }
 
+    static func hasWords(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
+        text.has("allocinfo - version:", at: start) || message(text, start, end) != nil
+    }
+
+    /// The table's line in [start, end), behind what a mail or a pager may have put before it.
+    private static func message(_ text: LogText, _ start: Int, _ end: Int) -> (entry: Entry, end: Int)? {
+        if let entry = entry(text, start, end) { return (entry, end) }
+        let message = KernelMessage(text, start, end)
+        return entry(text, message.start, message.end).map { ($0, message.end) }
+    }
+
     mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally) {
         var place = segment.start
         while place < segment.end {
             let end = min(text.lineEnd(from: place), segment.end)
             let offset = base &+ UInt64(place)
             let isWhole = end < segment.end || !segment.endsSet
-            if let entry = Self.entry(text, place, end) {
+            if let (entry, messageEnd) = Self.message(text, place, end) {
+                tally.recordsRead &+= 1
                 if !isWhole { tally.notes.add(segment.end < text.count ? .cutRecord : .noNewline, at: offset) }
-                let frame = tally.frame(of: text.raw(entry.tag, end)) { Self.frame(text, entry.tag, end) }
+                let frame = tally.frame(of: text.raw(entry.tag, messageEnd)) { Self.frame(text, entry.tag, messageEnd) }
                 if entry.calls > 0 || entry.bytes > 0 {
                     tally.add(row: tally.row([frame]), bytes: entry.bytes, blocks: entry.calls, at: offset)
                 }

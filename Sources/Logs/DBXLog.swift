@@ -5,16 +5,23 @@
 //                                                                0x10010700 load_history
 //
 // A block's columns stand in its first line, which its first frame follows; further frames have lines of
-// their own. Columns are those that the heading names, so that a table without some of them is read too.
+// their own. Columns are those that the heading names, so that a table without some of them is read too. Where the heading
+// has tabs between its columns, one tab ends a column, and a column may be empty.
 
 import Reduce
 
 struct DBXLog: LogFormat {
     static var heading: StaticString? { "ADDRESS" }
-    static let knownColumns = 7
+    /// The columns before the traceback.
+    struct Columns {
+        var count = 7
+        /// Tabs stand between them.
+        var isTabbed = false
+        /// The last one is a decimal number: an address in its place is a frame.
+        var endsInNumber = true
+    }
 
-    /// Columns before the traceback.
-    private var columns = DBXLog.knownColumns
+    private var columns = Columns()
     private var start: UInt64?
     private var size: UInt64 = 0
     private var stack: [UInt32] = []
@@ -27,27 +34,39 @@ struct DBXLog: LogFormat {
 
     /// True where the words of a heading stand in [start, end).
     static func isHeadingLine(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
-        guard let address = text.find("ADDRESS", from: start, to: end) else { return false }
-        return text.find(" SIZE", from: address, to: end) != nil && text.find("TRACEBACK", from: address, to: end) != nil
+        guard let address = text.find("ADDRESS", from: start, to: end),
+              let size = text.find("SIZE", from: address, to: end), text[size - 1] == 0x20 || text[size - 1] == 0x09 else { return false }
+        return text.find("TRACEBACK", from: address, to: end) != nil
     }
 
     /// A row begins with an address, a size and a heap; a frame has a name after its address.
-    static func beginsRecord(_ text: LogText, at start: Int) -> Bool { row(text, start, text.lineEnd(from: start), 3) != nil }
+    static func beginsRecord(_ text: LogText, at start: Int) -> Bool {
+        row(text, start, text.lineEnd(from: start), Columns(count: 3)) != nil
+    }
+
+    static func hasWords(_ text: LogText, _ start: Int, _ end: Int) -> Bool { isHeadingLine(text, start, end) }
 
     struct Block { var size: UInt64, rest: Int }
 
     /// The block whose columns stand in [start, end), and where its first frame begins.
-    static func row(_ text: LogText, _ start: Int, _ end: Int, _ columns: Int) -> Block? {
+    static func row(_ text: LogText, _ start: Int, _ end: Int, _ columns: Columns) -> Block? {
         var place = text.skipBlanks(start, end)
         guard text.prefixedHexadecimal(&place, end) != nil, text[place] == 0x20 || text[place] == 0x09 else { return nil }
         place = text.skipBlanks(place, end)
         guard let size = text.number(&place, end), text[place] == 0x20 || text[place] == 0x09 else { return nil }
         place = text.skipBlanks(place, end)
-        for column in 2 ..< max(columns, 3) where place < end {
+        for column in 2 ..< max(columns.count, 3) where place < end {
             var after = place
             if column == 2 && (text.number(&after, end) == nil || text.wordEnd(place, end) != after) { return nil }
+            if columns.isTabbed {
+                place = (text.find(byte: 0x09, from: place, to: end) ?? end) + 1
+                continue
+            }
+            // An empty last column leaves its place to the first frame.
+            if column == columns.count - 1, column > 2, columns.endsInNumber, text[place] == 0x30, text[place + 1] | 0x20 == 0x78 { break }
             place = text.skipBlanks(text.wordEnd(place, end), end)
         }
+        place = min(text.skipBlanks(place, end), end)
         return Block(size: size, rest: place)
     }
 
@@ -117,14 +136,17 @@ struct DBXLog: LogFormat {
         if let start { tally.add(row: tally.row(stack), bytes: size, at: start) }
     }
 
-    /// How many columns come before STACK.
-    private static func columns(_ text: LogText, _ start: Int, _ end: Int) -> Int {
-        var place = start, count = 0
+    /// The columns that come before STACK.
+    private static func columns(_ text: LogText, _ start: Int, _ end: Int) -> Columns {
+        var place = start, columns = Columns(count: 0)
         while place < end, !text.has("STACK", at: place), !text.has("TRACEBACK", at: place) {
-            count += 1
-            place = text.skipBlanks(text.wordEnd(place, end), end)
+            columns.count += 1
+            columns.endsInNumber = text.has("SEQ", at: place) || text.has("CLOCKTIME", at: place)
+            let wordEnd = text.wordEnd(place, end)
+            if text[wordEnd] == 0x09 { columns.isTabbed = true }
+            place = text.skipBlanks(wordEnd, end)
         }
-        return count
+        return columns
     }
 
     /// `0xd01ca874 malloc`, an address alone, or a name alone.

@@ -7,7 +7,8 @@
 //       backtrace (crc d2b2d3):
 //         [<ffffffff859c45e5>] kmem_cache_alloc_trace+0x475/0x8a0
 //
-// Older kernels have no crc, newer ones no age and no addresses in the backtrace.
+// Older kernels have no crc, newer ones no age and no addresses in the backtrace. With kmemleak.verbose the kernel's log
+// has the same, each line behind "kmemleak: "; lines without those words are then somebody else's.
 
 import Reduce
 
@@ -18,37 +19,45 @@ struct KmemleakLog: LogFormat {
     private var size: UInt64?
     private var age: Double?
     private var hasBacktrace = false
+    /// The record's head stood behind "kmemleak: ".
+    private var isPrinted = false
     private var stack = KernelStack()
 
     static func beginsRecord(_ text: LogText, at start: Int) -> Bool {
-        let end = text.lineEnd(from: start)
-        return text.has("unreferenced object", at: start) || text.find("unreferenced object", from: start, to: end) != nil
+        text.find("unreferenced object", from: start, to: text.lineEnd(from: start)) != nil
+    }
+
+    static func hasWords(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
+        text.find("unreferenced object", from: start, to: end) != nil || text.find("new suspected memory leaks", from: start, to: end) != nil
     }
 
     mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally) {
-        var place = segment.start
-        while place < segment.end {
-            let end = min(text.lineEnd(from: place), segment.end)
-            readLine(text, place, end, base, tally, isWhole: end < segment.end || !segment.endsSet)
-            place = end + 1
-        }
+        let lines = KernelLines(text, segment)
+        while let line = lines.next() { readLine(line, base, tally) }
         endRecord(tally, isCut: segment.endsSet && !hasBacktrace)
     }
 
-    private mutating func readLine(_ text: LogText, _ line: Int, _ lineEnd: Int, _ base: UInt64, _ tally: Tally, isWhole: Bool) {
-        let message = KernelMessage(text, line, lineEnd)
-        let start = message.start, end = message.end
+    private mutating func readLine(_ line: KernelLine, _ base: UInt64, _ tally: Tally) {
+        let text = line.text, end = line.message.end, offset = base &+ UInt64(line.start)
+        var start = line.message.start
         if start >= end { return }
-        if text[start] == 0x75 || part == .outside, let object = text.find("unreferenced object", from: start, to: end) {
+        let isPrinted = text.has("kmemleak: ", at: start)
+        if isPrinted { start = text.skipBlanks(start + 10, end) }
+        if text.has("unreferenced object", at: start) || part == .outside, let object = text.find("unreferenced object", from: start, to: end) {
             endRecord(tally, isCut: false)
             part = .head
-            self.start = base &+ UInt64(line)
-            size = isWhole ? Self.size(text, object, end) : nil
+            self.isPrinted = isPrinted
+            self.start = offset
+            size = line.isWhole ? Self.size(text, object, end) : nil
+            return
+        }
+        if self.isPrinted && !isPrinted {
+            tally.notes.add(.outside, at: offset)
             return
         }
         switch part {
         case .outside:
-            tally.notes.add(.outside, at: base &+ UInt64(line))
+            tally.notes.add(.outside, at: offset)
         case .head, .dump:
             if text.has("backtrace", at: start) {
                 part = .backtrace
@@ -58,11 +67,11 @@ struct KmemleakLog: LogFormat {
             } else if text.has("comm ", at: start) {
                 age = Self.age(text, start, end)
             } else if part == .head {
-                tally.notes.add(.notUnderstood, at: base &+ UInt64(line))
+                tally.notes.add(.notUnderstood, at: offset)
             }
         case .backtrace:
             if stack.take(text, start, end, tally) { return }
-            tally.notes.add(isWhole ? .notUnderstood : .cutRecord, at: base &+ UInt64(line))
+            tally.notes.add(line.isWhole ? .notUnderstood : .cutRecord, at: offset)
         }
     }
 

@@ -24,7 +24,7 @@ package struct LogError: Error, Equatable, CustomStringConvertible {
 /// A kind of thing that is noticed in a log, told once for all of its kind.
 package enum LogNote: Int, CaseIterable, Sendable {
     case cutRecord, badRecord, badFrame, longRecord, longStack, freedUnseen, bookedTwice, notUnderstood, outside, sizeUnknown
-    case noNewline
+    case noNewline, ownerUnknown, noOwner, mixedStacks
 
     /// As a phrase without a full stop.
     var text: String {
@@ -38,7 +38,10 @@ package enum LogNote: Int, CaseIterable, Sendable {
         case .bookedTwice: "an allocation of an object that is live already: its free is not in the log"
         case .notUnderstood: "a line inside a record can't be read, and is passed over"
         case .outside: "a line belongs to no record, and is passed over"
-        case .sizeUnknown: "objects of a cache whose size the log doesn't tell; their bytes are counted as 0"
+        case .sizeUnknown: "blocks of a slab cache whose size the log doesn't tell: their bytes are not known (--cache NAME, or --cache NAME=BYTES, says it)"
+        case .ownerUnknown: "of several objects' backtraces nobody can tell which is whose, and not all are live; the stack is shown as missing"
+        case .noOwner: "a backtrace without an object that waits for one, and is passed over"
+        case .mixedStacks: "the backtraces of several processors are mixed, and none is given to an object"
         case .noNewline: "the last line has no end, and is taken as it stands"
         }
     }
@@ -46,8 +49,8 @@ package enum LogNote: Int, CaseIterable, Sendable {
     /// True where what was recorded is lost or wrong; false where nothing of an allocation is.
     var isDamage: Bool {
         switch self {
-        case .cutRecord, .badRecord, .badFrame, .longRecord, .longStack: true
-        case .freedUnseen, .bookedTwice, .notUnderstood, .outside, .sizeUnknown, .noNewline: false
+        case .cutRecord, .badRecord, .badFrame, .longRecord, .longStack, .ownerUnknown, .mixedStacks: true
+        case .freedUnseen, .bookedTwice, .notUnderstood, .outside, .sizeUnknown, .noNewline, .noOwner: false
         }
     }
 }
@@ -76,6 +79,11 @@ package struct LogNotes {
             add(note, at: other.firsts[note.rawValue], count: other[note], lostBytes: other.lost[note.rawValue])
         }
     }
+
+    var isEmpty: Bool { counts.allSatisfy { $0 == 0 } }
+
+    /// Where the first of a kind is; nil where there is none.
+    func first(_ note: LogNote) -> UInt64? { counts[note.rawValue] > 0 ? firsts[note.rawValue] : nil }
 
     package subscript(_ note: LogNote) -> UInt64 { counts[note.rawValue] }
 

@@ -26,8 +26,10 @@ struct LogSegment {
 /// A reader of one format.
 protocol LogFormat {
     init()
-    /// A reader of the log that is called `file`.
-    init(file: String)
+    /// A reader of the log that is called `file`; `cache` is the slab cache that the user says it is of.
+    init(file: String, cache: SlabCache?)
+    /// True where words stand in the line [start, end) that only logs of this kind have.
+    static func hasWords(_ text: LogText, _ start: Int, _ end: Int) -> Bool
 
     /// A set's heading, as it begins; nil where a log of this kind is one set.
     static var heading: StaticString? { get }
@@ -45,7 +47,7 @@ protocol LogFormat {
 }
 
 extension LogFormat {
-    init(file: String) { self.init() }
+    init(file: String, cache: SlabCache?) { self.init() }
     static var heading: StaticString? { nil }
     static func isHeading(_ text: LogText, at place: Int) -> Bool { true }
     static var isSequential: Bool { false }
@@ -86,15 +88,10 @@ extension LogKind {
         return nil
     }
 
+    /// The kinds in the order in which they are asked: those whose words are the longest come first.
+    private static let order: [LogKind] = [.aix, .kmemleak, .pageOwner, .slub, .allocinfo, .dbx, .allocTraces]
+
     private static func kind(ofLine text: LogText, _ start: Int, _ end: Int) -> LogKind? {
-        if text.has("Allocation #", at: start) || text.find("Current allocation report:", from: start, to: end) != nil { return .aix }
-        if text.find("unreferenced object", from: start, to: end) != nil { return .kmemleak }
-        if text.has("Page allocated via order", at: start) { return .pageOwner }
-        if text.has("nr_base_pages:", at: start) { return .pageOwner }
-        if SLUBLog.trace(text, start, end) != nil { return .slub }
-        if text.has("allocinfo - version:", at: start) || AllocinfoLog.entry(text, start, end) != nil { return .allocinfo }
-        if DBXLog.isHeadingLine(text, start, end) { return .dbx }
-        if AllocTracesLog.entry(text, start, end) != nil { return .allocTraces }
-        return nil
+        order.first { $0.format.hasWords(text, start, end) }
     }
 }

@@ -9,7 +9,9 @@
 //      prep_new_page+0x12/0x40
 //     nr_base_pages: 16                          (show_stacks)
 //
-// A block is what one allocation got, of 2 to the order pages; show_stacks counts single pages.
+// Before Linux 5.12 page_owner_sort says "12 times:" and no pages: each time is one allocation of the record's order.
+// With --cull it says what it sorted by, and perhaps no stack: "12 times, 24 pages, PID 1, task_comm_name: init". That is
+// the row's one frame then. A block is what one allocation got, of 2 to the order pages; show_stacks counts single pages.
 
 import Reduce
 
@@ -19,27 +21,44 @@ struct PageOwnerLog: LogFormat {
 
     private var start: UInt64?
     private var order: UInt64?
-    private var times: (blocks: UInt64, pages: UInt64)?
+    private var times: UInt64?
+    private var pages: UInt64?
     private var isBad = false
+    /// What --cull sorted by, where it left no stack.
+    private var culled: [UInt8] = []
     private var stack = KernelStack()
 
-    /// Records end with an empty line.
+    /// Records end with an empty line, or one that only has a prefix.
     static func beginsRecord(_ text: LogText, at start: Int) -> Bool {
-        start >= 2 && text[start - 1] == 0x0A && text[start - 2] == 0x0A
+        guard start >= 1 else { return false }
+        let message = KernelMessage(text, text.lineStart(before: start - 1), start - 1)
+        // An empty message whose line goes on below ends nothing.
+        return message.start >= message.end && (!message.hasPrefix || KernelMessage(text, start, text.lineEnd(from: start)).hasPrefix)
+    }
+
+    static func hasWords(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
+        let message = KernelMessage(text, start, end)
+        return text.has("Page allocated via order", at: message.start) || text.has("nr_base_pages:", at: message.start)
+            || text.has("stack_count:", at: message.start) || times(text, message.start, message.end) != nil
+    }
+
+    /// `12 times`, and the place behind it: a colon, or a comma and pages.
+    private static func times(_ text: LogText, _ start: Int, _ end: Int) -> (count: UInt64, rest: Int)? {
+        var place = start
+        guard let count = text.decimal(&place, end), text.has(" times", at: place) else { return nil }
+        place += 6
+        guard text[place] == 0x3A || (text[place] == 0x2C && text[place + 1] == 0x20) else { return nil }
+        return (count, place)
     }
 
     mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally) {
-        var place = segment.start
-        while place < segment.end {
-            let end = min(text.lineEnd(from: place), segment.end)
-            readLine(text, place, end, base, tally, isWhole: end < segment.end || !segment.endsSet)
-            place = end + 1
-        }
-        endRecord(tally, isCut: segment.endsSet && stack.isEmpty)
+        let lines = KernelLines(text, segment)
+        while let line = lines.next() { readLine(line, base, tally, logCount: text.count) }
+        endRecord(tally, isCut: segment.endsSet && stack.isEmpty && culled.isEmpty)
     }
 
-    private mutating func readLine(_ text: LogText, _ line: Int, _ lineEnd: Int, _ base: UInt64, _ tally: Tally, isWhole: Bool) {
-        let start = text.skipBlanks(line, lineEnd), end = text.trimmedEnd(start, lineEnd), offset = base &+ UInt64(line)
+    private mutating func readLine(_ line: KernelLine, _ base: UInt64, _ tally: Tally, logCount: Int) {
+        let text = line.text, start = line.message.start, end = line.message.end, offset = base &+ UInt64(line.start)
         if start >= end {
             endRecord(tally, isCut: false)
             return
@@ -49,51 +68,66 @@ struct PageOwnerLog: LogFormat {
             if order != nil { endRecord(tally, isCut: false) }
             self.start = self.start ?? offset
             place += 25
-            order = text.decimal(&place, end).flatMap { $0 < 32 && (place < end || isWhole) ? $0 : nil }
+            order = text.decimal(&place, end).flatMap { $0 < 32 && (place < end || line.isWhole) ? $0 : nil }
             isBad = order == nil
         } else if text.has("nr_base_pages:", at: start) || text.has("stack_count:", at: start) {
             place = text.skipBlanks((text.find(byte: 0x3A, from: start, to: end) ?? start) + 1, end)
             self.start = self.start ?? offset
-            if let pages = text.decimal(&place, end), place == end, isWhole || lineEnd < text.count {
-                times = (pages, pages)
+            if let count = text.decimal(&place, end), place == end, line.isWhole || line.end < logCount {
+                (times, pages) = (count, count)
             } else {
                 isBad = true
             }
-            endRecord(tally, isCut: !isWhole)
-        } else if let blocks = text.decimal(&place, end), text.has(" times, ", at: place) {
+            endRecord(tally, isCut: !line.isWhole)
+        } else if let (count, rest) = Self.times(text, start, end) {
             endRecord(tally, isCut: false)
             self.start = offset
-            place += 8
-            guard let pages = text.decimal(&place, end), text.has(" page", at: place) else {
-                isBad = true
-                return
-            }
-            times = (blocks, pages)
+            times = count
+            readPages(text, rest, end, tally)
         } else if text.has("PFN ", at: start) || text.has("Page has been migrated", at: start) || text.has("Charged ", at: start)
                     || text.has("Slab cache page", at: start) {
             return
         } else if stack.take(text, start, end, tally) {
             self.start = self.start ?? offset
         } else {
-            tally.notes.add(self.start == nil ? .outside : isWhole ? .notUnderstood : .cutRecord, at: offset)
+            tally.notes.add(self.start == nil ? .outside : line.isWhole ? .notUnderstood : .cutRecord, at: offset)
         }
+    }
+
+    /// `, 24 pages:`, or `, 24 pages, PID 1, TGID 1`; a lone colon says nothing of pages.
+    private mutating func readPages(_ text: LogText, _ rest: Int, _ end: Int, _ tally: Tally) {
+        if text[rest] == 0x3A { return }
+        var place = rest + 2
+        guard let count = text.decimal(&place, end), text.has(" page", at: place) else {
+            isBad = true
+            return
+        }
+        pages = count
+        guard let comma = text.find(", ", from: place, to: end) else { return }
+        var last = end
+        while last > comma, text[last - 1] == 0x3A || text[last - 1] == 0x2C || text[last - 1] == 0x20 { last -= 1 }
+        culled = text.bytes(comma + 2, last)
     }
 
     private mutating func endRecord(_ tally: Tally, isCut: Bool) {
         defer {
-            (start, order, times, isBad) = (nil, nil, nil, false)
+            (start, order, times, pages, isBad, culled) = (nil, nil, nil, nil, false, [])
             stack.clear()
         }
         guard let start else { return }
-        var blocks: UInt64 = 1, pages: UInt64?
-        if let times { (blocks, pages) = (times.blocks, times.pages) } else if let order { pages = 1 << order }
-        guard let pages, !isBad, case let (bytes, overflow) = pages.multipliedReportingOverflow(by: Self.pageBytes), !overflow else {
+        let blocks = times ?? 1
+        var bytes = pages.map { $0.multipliedReportingOverflow(by: Self.pageBytes) }
+        if bytes == nil, let order { bytes = (Self.pageBytes << order).multipliedReportingOverflow(by: blocks) }
+        guard let bytes, !isBad, !bytes.overflow else {
             tally.notes.add(isCut ? .cutRecord : .badRecord, at: start)
             tally.recordsLost &+= 1
             return
         }
         if isCut { tally.notes.add(.cutRecord, at: start) }
+        tally.recordsRead &+= 1
         guard blocks > 0 else { return }
-        tally.add(row: tally.row(stack.isEmpty && isCut ? [tally.number(of: .cut)] : stack.frames(tally)), bytes: bytes, blocks: blocks, at: start)
+        var frames = stack.isEmpty && isCut ? [tally.number(of: .cut)] : stack.frames(tally)
+        if frames.isEmpty, !culled.isEmpty { frames.append(tally.number(of: LogFrame(name: culled))) }
+        tally.add(row: tally.row(frames), bytes: bytes.partialValue, blocks: blocks, at: start)
     }
 }

@@ -31,14 +31,15 @@ extension Reduction {
     /// - Throws: `LogError` where nothing in it can be used.
     /// - Complexity: O(bytes) time, O(unique stacks) memory; of SLUB traces O(live objects) too.
     package func add(
-        _ stream: LogStream, kind: LogKind, set choice: SetChoice = .last, workers: Int = 0, progress: LogProgress? = nil
+        _ stream: LogStream, kind: LogKind, set choice: SetChoice = .last, cache: SlabCache? = nil, workers: Int = 0,
+        progress: LogProgress? = nil
     ) throws(LogError) -> LogSummary {
         if kind == .allocTraces && (stream.name.hasSuffix("free_traces") || stream.name.hasSuffix("free_calls")) {
             throw LogError(file: stream.name, what: "traces of frees hold nothing; alloc_traces beside it has what is live")
         }
         let reader = ChunkReader(stream, kind.format, progress: progress)
         let count = kind.format.isSequential ? 1 : workers > 0 ? workers : max(1, min(16, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
-        let crew = (0 ..< count).map { _ in Worker(reader, kind.format, choice) }
+        let crew = (0 ..< count).map { _ in Worker(reader, kind.format, choice, cache) }
         concurrently(crew) { $0.work() }
 
         var summary = LogSummary()
@@ -49,22 +50,25 @@ extension Reduction {
             summary.leftOut = "it has \(reader.set == 1 ? "1 set" : "\(reader.set) sets") and no set \(number)"
             return summary
         }
-        var notes = LogNotes(), lost: UInt64 = 0
+        var notes = LogNotes(), lost: UInt64 = 0, read: UInt64 = 0, freed: UInt64 = 0
         for worker in crew {
             notes.add(worker.preamble)
             if choice == .last && worker.set != reader.set { continue }
             notes.add(worker.tally.notes)
             lost &+= worker.tally.recordsLost
+            read &+= worker.tally.recordsRead
+            freed &+= worker.tally.freed
         }
         let rows = Self.rows(crew.filter { choice != .last || $0.set == reader.set })
         let complaint = stream.finish(at: reader.byteCount)
-        let saysNothing = kind.mayBeEmpty && notes[.outside] == 0 && complaint == nil
-        if reader.set == 0 || (rows.isEmpty && lost == 0 && !saysNothing) {
+        if read == 0 && freed == 0 {
             if let complaint { throw LogError(file: stream.name, offset: complaint.offset, what: complaint.what) }
-            // A heading with nothing under it is a set in which nothing is live.
-            if (reader.set == 0 || kind.format.heading == nil) && !(reader.byteCount == 0 && saysNothing) {
-                let what = reader.byteCount == 0 ? "empty" : "no record of a log of kind \(kind.rawValue) in it"
-                throw LogError(file: stream.name, offset: 0, what: what)
+            // Nothing read is nothing live only where nothing is there to read: an empty file, or a heading alone.
+            let isEmpty = lost == 0 && notes[.outside] == 0 && notes[.notUnderstood] == 0
+            let saysNothing = isEmpty && (kind.mayBeEmpty ? reader.byteCount == 0 || notes.isEmpty : reader.set > 0 && kind.format.heading != nil)
+            guard saysNothing else {
+                let what = reader.byteCount == 0 ? "empty" : "no record of a log of kind \(kind.rawValue) in it that can be read"
+                throw LogError(file: stream.name, offset: 0, what: what + Self.failures(crew.flatMap(\.failures)))
             }
         }
 
@@ -87,9 +91,15 @@ extension Reduction {
             let why = choice == .last ? "the last is newer" : "another was chosen"
             if !isAll { summary.leftOut = "\(reader.set - 1) of its \(reader.set) sets: \(why)" }
         }
+        if rows.isEmpty { detail += freed > 0 ? ", nothing live, \(freed) freed" : ", nothing live" }
         input.detail = detail
         add(rows, input: begin(input))
         return summary
+    }
+
+    /// The first lines that made no record, each with why.
+    private static func failures(_ lines: [LogFailure]) -> String {
+        lines.sorted { $0.offset < $1.offset }.prefix(3).map { "\n    byte \($0.offset): \($0.text)\n        \($0.note.text)" }.joined()
     }
 
     /// What the workers hold, in the order of the rows' first records.
@@ -113,7 +123,8 @@ extension Reduction {
             stack.removeAll(keepingCapacity: true)
             tally.forEachFrame(of: row) { stack.append(frames[Int($0)]) }
             let ages = tally.ages[row]
-            add(frames: stack, bytes: held.bytes, blocks: held.blocks, input: input, ageSeconds: ages?.oldest, newestSeconds: ages?.newest)
+            add(frames: stack, bytes: held.bytes, blocks: held.blocks, blocksOfUnknownSize: held.blocksOfUnknownSize, input: input,
+                ageSeconds: ages?.oldest, newestSeconds: ages?.newest)
         }
     }
 }
@@ -122,6 +133,9 @@ extension LogKind {
     /// Kinds of which an empty file says that there is nothing.
     var mayBeEmpty: Bool { self == .kmemleak || self == .allocTraces }
 }
+
+/// A line that made no record.
+struct LogFailure { var offset: UInt64, text: String, note: LogNote }
 
 /// One that reads chunks until there are no more.
 private final class Worker {
@@ -133,8 +147,12 @@ private final class Worker {
     private let reader: ChunkReader
     private let format: any LogFormat.Type
     private let choice: SetChoice
+    private let cache: SlabCache?
+    /// The first lines that made no record, one a kind of note, while there is no record.
+    private(set) var failures: [LogFailure] = []
 
-    init(_ reader: ChunkReader, _ format: any LogFormat.Type, _ choice: SetChoice) {
+    init(_ reader: ChunkReader, _ format: any LogFormat.Type, _ choice: SetChoice, _ cache: SlabCache?) {
+        self.cache = cache
         self.reader = reader
         self.format = format
         self.choice = choice
@@ -143,13 +161,14 @@ private final class Worker {
     func work() { work(format) }
 
     private func work<Format: LogFormat>(_ type: Format.Type) {
-        var format = Format(file: reader.name)
+        var format = Format(file: reader.name, cache: cache)
         let chunk = Chunk()
         while reader.next(chunk) {
             let text = chunk.text
             for (set, segment) in chunk.segments {
                 if set == 0 {
                     format.read(text, segment, base: chunk.base, into: tally)
+                    keepFailures(text, chunk.base)
                     preamble.add(tally.notes)
                     tally.notes = LogNotes()
                     continue
@@ -160,10 +179,24 @@ private final class Worker {
                     self.set = set
                 }
                 format.read(text, segment, base: chunk.base, into: tally)
+                if tally.recordsRead == 0 { keepFailures(text, chunk.base) }
             }
             if chunk.isForced { tally.notes.add(.longRecord, at: chunk.base) }
         }
         format.finish(into: tally)
+    }
+
+    /// Keeps the lines that the notes tell of, for the case that nothing else is found.
+    private func keepFailures(_ text: LogText, _ base: UInt64) {
+        for note in LogNote.allCases {
+            guard failures.count < 8, !failures.contains(where: { $0.note == note }), let first = tally.notes.first(note), first >= base else { continue }
+            let place = min(Int(clamping: first - base), text.count)
+            // What is cut off ends there.
+            let start = place == text.lineEnd(from: place) ? text.lineStart(before: place) : place
+            let end = text.trimmedEnd(start, min(text.lineEnd(from: start), start + 120))
+            let bytes = text.bytes(text.skipBlanks(start, end), end)
+            failures.append(LogFailure(offset: first, text: String(decoding: bytes.map { $0 < 0x20 ? 0x20 : $0 }, as: UTF8.self), note: note))
+        }
     }
 }
 

@@ -9,10 +9,10 @@
 //     TRACE kmalloc-128 free 0xffff888004a5d000 inuse=25 fp=0xffff888004a5d080
 //     Object 00000000: 6b 6b …
 //
-// What is allocated and not freed until the log ends is live. The lines of several processors interleave:
-// a backtrace is printed in one piece, but the TRACE line before it is not part of that piece. Where the
-// kernel says who prints (CONFIG_PRINTK_CALLER), by that; else each backtrace belongs to the oldest TRACE
-// line without one, of those that allocated or freed as the backtrace did.
+// What is allocated and not freed until the log ends is live. The lines of several processors interleave: a
+// backtrace is printed in one piece, but the TRACE line before it is not part of that piece, so another processor's may
+// stand inside. Whose a backtrace is, SLUBBacktraces tells; where nobody can, that is said, and the stack is shown as
+// missing.
 
 import Reduce
 
@@ -20,24 +20,26 @@ struct SLUBLog: LogFormat {
     static var isSequential: Bool { true }
 
     private struct Object { var serial: UInt64, cache: Int, row: Int?, time: Double?, offset: UInt64 }
-    private struct Pending { var address: UInt64, serial: UInt64, isAlloc: Bool }
-    /// What one who prints is in the middle of.
-    private struct Printer {
-        var pending: [Pending] = []
-        var stack = KernelStack()
-        var isInBacktrace = false
-        /// The cache of the object whose bytes are printed, and how many came.
-        var dumped: (cache: Int, bytes: UInt64)?
-    }
+    /// The object whose bytes somebody prints, and how many came.
+    private struct Dump { var cache: Int, bytes: UInt64 }
 
     private var live: [UInt64: Object] = [:]
-    private var printers: [UInt64: Printer] = [:]
+    private var printers: [UInt64: SLUBBacktraces] = [:]
+    private var dumps: [UInt64: Dump] = [:]
+    private var groups: [SLUBBacktraces.Group] = []
     private var caches: [[UInt8]: Int] = [:]
     private var sizes: [UInt64?] = []
     private var serial: UInt64 = 0
     private var lastTime: Double?
+    private var given: SlabCache?
+
+    init() {}
+
+    init(file: String, cache: SlabCache?) { given = cache }
 
     static func beginsRecord(_ text: LogText, at start: Int) -> Bool { true }
+
+    static func hasWords(_ text: LogText, _ start: Int, _ end: Int) -> Bool { trace(text, start, end) != nil }
 
     struct Trace { var message: KernelMessage, cacheStart: Int, cacheEnd: Int, isAlloc: Bool, address: UInt64 }
 
@@ -49,8 +51,11 @@ struct SLUBLog: LogFormat {
 
     private static func trace(_ text: LogText, _ message: KernelMessage) -> Trace? {
         guard text.has("TRACE ", at: message.start) else { return nil }
-        let cache = message.start + 6, cacheEnd = text.wordEnd(cache, message.end)
-        var place = text.skipBlanks(cacheEnd, message.end)
+        let cache = message.start + 6, word = text.wordEnd(cache, message.end)
+        // A control group's own cache has its name behind: kmalloc-128(522:mail.service).
+        let cacheEnd = text.find(byte: 0x28, from: cache, to: word) ?? word
+        guard cacheEnd > cache else { return nil }
+        var place = text.skipBlanks(word, message.end)
         let isAlloc = text.has("alloc 0x", at: place)
         guard isAlloc || text.has("free 0x", at: place) else { return nil }
         place += isAlloc ? 6 : 5
@@ -59,112 +64,83 @@ struct SLUBLog: LogFormat {
     }
 
     mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally) {
-        var place = segment.start
-        while place < segment.end {
-            let end = min(text.lineEnd(from: place), segment.end)
-            readLine(text, place, end, base, tally)
-            place = end + 1
-        }
+        let lines = KernelLines(text, segment)
+        while let line = lines.next() { readLine(line, base &+ UInt64(line.start), tally) }
     }
 
-    private mutating func readLine(_ text: LogText, _ line: Int, _ lineEnd: Int, _ base: UInt64, _ tally: Tally) {
-        let message = KernelMessage(text, line, lineEnd)
+    private mutating func readLine(_ line: KernelLine, _ offset: UInt64, _ tally: Tally) {
+        let text = line.text, message = line.message
         let start = message.start, end = message.end
         if start >= end { return }
         if let time = message.time { lastTime = max(lastTime ?? time, time) }
         if let trace = Self.trace(text, message) {
-            take(trace, text, base &+ UInt64(line), tally)
+            take(trace, text, offset, tally)
             return
         }
         if text.has("TRACE ", at: start) {
-            tally.notes.add(.badRecord, at: base &+ UInt64(line))
+            tally.notes.add(.badRecord, at: offset)
             tally.recordsLost &+= 1
             return
         }
         guard var printer = printers.removeValue(forKey: message.caller) else {
-            tally.notes.add(.outside, at: base &+ UInt64(line))
+            tally.notes.add(.outside, at: offset)
             return
         }
         defer { printers[message.caller] = printer }
         if text.has("Object ", at: start) {
-            printer.dumped?.bytes &+= Self.dumpedBytes(text, start, end)
+            dumps[message.caller]?.bytes &+= Self.dumpedBytes(text, start, end)
         } else if text.has("CPU: ", at: start) || text.has("Pid: ", at: start) || Self.beginsBacktrace(text, start) {
-            // The header of a backtrace ends the one before; "Call Trace:" after "CPU:" belongs to it.
-            endDump(&printer)
-            if !printer.stack.isEmpty { endBacktrace(&printer, tally) }
-            printer.isInBacktrace = true
-        } else if printer.isInBacktrace && printer.stack.take(text, start, end, tally) {
-            return
+            endDump(message.caller)
+            let isHeading = Self.beginsBacktrace(text, start)
+            give(printer.beginBacktrace(isHeading: isHeading, at: offset, tally), tally)
+        } else if text.has("WARNING: ", at: start) || text.has("BUG: ", at: start) || text.has("------------[ cut here", at: start) {
+            printer.isForeign = true
+            tally.notes.add(.outside, at: offset)
+        } else if let owner = printer.take(text, start, end, at: offset, tally) {
+            give(owner, tally)
         } else if !Self.isDecoration(text, start, end) {
-            // arm's oldest kernels have no heading over the frames.
-            if !printer.pending.isEmpty, printer.stack.take(text, start, end, tally) {
-                printer.isInBacktrace = true
-            } else {
-                tally.notes.add(.outside, at: base &+ UInt64(line))
-            }
+            tally.notes.add(.outside, at: offset)
         }
     }
 
     private mutating func take(_ trace: Trace, _ text: LogText, _ offset: UInt64, _ tally: Tally) {
         serial &+= 1
+        tally.recordsRead &+= 1
         let name = text.bytes(trace.cacheStart, trace.cacheEnd)
         let cache = caches[name] ?? sizes.count
         if cache == sizes.count {
             caches[name] = cache
-            sizes.append(SlabCache.kmallocBytes(name))
+            sizes.append(SlabCache.kmallocBytes(name) ?? (given.map { Array($0.name.utf8) == name } == true ? given?.objectBytes : nil))
         }
+        let caller = trace.message.caller
         if printers.count > 4096 { endPrinters(tally) }
-        var printer = printers[trace.message.caller] ?? Printer()
-        endDump(&printer)
-        // With one who prints at a time, and none waiting, the backtrace before is whole.
-        if trace.message.caller != 0 || printer.pending.count <= 1 {
-            if !printer.stack.isEmpty { endBacktrace(&printer, tally) }
-        }
+        var printer = printers[caller] ?? SLUBBacktraces(isAlone: caller != 0)
+        endDump(caller)
         if trace.isAlloc {
             if live[trace.address] != nil { tally.notes.add(.bookedTwice, at: offset) }
             live[trace.address] = Object(serial: serial, cache: cache, row: nil, time: trace.message.time, offset: offset)
         } else {
             if live.removeValue(forKey: trace.address) == nil { tally.notes.add(.freedUnseen, at: offset) }
-            printer.dumped = (cache, 0)
+            tally.freed &+= 1
+            dumps[caller] = Dump(cache: cache, bytes: 0)
         }
-        printer.pending.append(Pending(address: trace.address, serial: serial, isAlloc: trace.isAlloc))
-        // A log without backtraces has nothing to wait for.
-        if printer.pending.count > 64 { printer.pending.removeFirst(32) }
-        printers[trace.message.caller] = printer
+        give(printer.add(SLUBBacktraces.Pending(address: trace.address, serial: serial, cache: cache, isAlloc: trace.isAlloc), tally), tally)
+        printers[caller] = printer
     }
 
-    /// Gives the backtrace that is whole now to the object that it belongs to.
-    private mutating func endBacktrace(_ printer: inout Printer, _ tally: Tally) {
-        let frames = printer.stack.frames(tally)
-        printer.stack.clear()
-        printer.isInBacktrace = false
-        guard !printer.pending.isEmpty else { return }
-        var index = 0
-        if printer.pending.contains(where: \.isAlloc), printer.pending.contains(where: { !$0.isAlloc }),
-           let isAlloc = Self.allocates(frames, tally) {
-            index = printer.pending.firstIndex { $0.isAlloc == isAlloc } ?? 0
+    /// Gives a backtrace that is whole to the object that it belongs to.
+    private mutating func give(_ outcome: SLUBBacktraces.Outcome, _ tally: Tally) {
+        switch outcome {
+        case .nothing: return
+        case .owned(let pending, let row):
+            if pending.isAlloc, live[pending.address]?.serial == pending.serial { live[pending.address]?.row = row }
+        case .shared(let group): groups.append(group)
         }
-        let pending = printer.pending.remove(at: index)
-        guard pending.isAlloc, live[pending.address]?.serial == pending.serial else { return }
-        live[pending.address]?.row = tally.row(frames)
-    }
-
-    /// Whether a backtrace is of an allocation, by the allocator's own functions at its inner end; nil
-    /// where none of them is there.
-    private static func allocates(_ frames: [UInt32], _ tally: Tally) -> Bool? {
-        for frame in frames.prefix(10) {
-            let name = tally.frames[Int(frame)].name
-            if name.starts(with: Array("alloc_debug_processing".utf8)) || name.firstRange(of: Array("slab_alloc".utf8)) != nil
-                || name.firstRange(of: Array("kmalloc".utf8)) != nil || name.firstRange(of: Array("kmem_cache_alloc".utf8)) != nil { return true }
-            if name.firstRange(of: Array("free".utf8)) != nil { return false }
-        }
-        return nil
     }
 
     /// The bytes that were printed of an object are all of it: so large are its cache's.
-    private mutating func endDump(_ printer: inout Printer) {
-        if let dumped = printer.dumped, dumped.bytes > 0, sizes[dumped.cache] == nil { sizes[dumped.cache] = dumped.bytes }
-        printer.dumped = nil
+    private mutating func endDump(_ caller: UInt64) {
+        if let dump = dumps.removeValue(forKey: caller), dump.bytes > 0, sizes[dump.cache] == nil { sizes[dump.cache] = dump.bytes }
     }
 
     /// The bytes in `Object 00000000: 6b 6b …  kkkk`, 16 at the most.
@@ -195,20 +171,38 @@ struct SLUBLog: LogFormat {
     private mutating func endPrinters(_ tally: Tally) {
         for caller in printers.keys.sorted() {
             guard var printer = printers[caller] else { continue }
-            endDump(&printer)
-            if !printer.stack.isEmpty { endBacktrace(&printer, tally) }
+            endDump(caller)
+            for outcome in printer.end(tally) { give(outcome, tally) }
         }
         printers.removeAll()
     }
 
     mutating func finish(into tally: Tally) {
         endPrinters(tally)
+        for group in groups { settle(group, tally) }
         for object in live.values.sorted(by: { $0.offset < $1.offset }) {
             if object.row == nil { tally.notes.add(.cutRecord, at: object.offset) }
-            if sizes[object.cache] == nil { tally.notes.add(.sizeUnknown, at: object.offset) }
             let row = object.row ?? tally.row([tally.number(of: .cut)])
-            tally.add(row: row, bytes: sizes[object.cache] ?? 0, at: object.offset)
+            if let bytes = sizes[object.cache] {
+                tally.add(row: row, bytes: bytes, at: object.offset)
+            } else {
+                tally.notes.add(.sizeUnknown, at: object.offset)
+                tally.addOfUnknownSize(row: row, blocks: 1, at: object.offset)
+            }
             if let time = object.time, let lastTime { tally.addAge(row: row, seconds: max(0, lastTime - time)) }
+        }
+    }
+
+    /// Which backtrace is whose makes no difference where all of the objects are live and of one cache; else it can't be told.
+    private mutating func settle(_ group: SLUBBacktraces.Group, _ tally: Tally) {
+        let members = group.members
+        let areAlike = members.count == group.rows.count && members.allSatisfy {
+            $0.isAlloc && $0.cache == members[0].cache && live[$0.address]?.serial == $0.serial
+        }
+        for (index, member) in members.enumerated() where member.isAlloc && live[member.address]?.serial == member.serial {
+            if areAlike { live[member.address]?.row = group.rows[index]; continue }
+            live[member.address]?.row = tally.row([tally.number(of: .cut)])
+            tally.notes.add(.ownerUnknown, at: live[member.address]?.offset ?? group.offset)
         }
     }
 }

@@ -10,6 +10,8 @@ import Reduce
 struct Held {
     var bytes: UInt64 = 0
     var blocks: UInt64 = 0
+    /// Those of the blocks whose bytes are not known, and not in `bytes`.
+    var blocksOfUnknownSize: UInt64 = 0
     /// The place of its first record in the log: rows stand in that order, however many workers there are.
     var first: UInt64 = 0
 }
@@ -26,6 +28,9 @@ final class Tally {
     var notes = LogNotes()
     /// Records that are in the log no more: cut off, or not to be read.
     var recordsLost: UInt64 = 0
+    /// Records that were understood, whether anything of them is live or not; and those that freed an object.
+    var recordsRead: UInt64 = 0
+    var freed: UInt64 = 0
 
     /// Tracebacks seen before, with their rows; and single lines of them, with their frames' numbers.
     let tracebacks = TextTable(limitBytes: 64 << 20)
@@ -36,7 +41,7 @@ final class Tally {
         for row in held.indices { held[row] = Held() }
         ages.removeAll()
         notes = LogNotes()
-        recordsLost = 0
+        (recordsLost, recordsRead, freed) = (0, 0, 0)
     }
 
     func number(of frame: LogFrame) -> UInt32 {
@@ -75,6 +80,13 @@ final class Tally {
         if held[row].blocks == 0 { held[row].first = offset }
         held[row].bytes &+= bytes
         held[row].blocks &+= blocks
+        recordsRead &+= 1
+    }
+
+    /// Blocks of which the log says how many there are, and not how large.
+    func addOfUnknownSize(row: Int, blocks: UInt64, at offset: UInt64) {
+        add(row: row, bytes: 0, blocks: blocks, at: offset)
+        held[row].blocksOfUnknownSize &+= blocks
     }
 
     func addAge(row: Int, seconds: Double) {

@@ -141,6 +141,7 @@ private struct RowGroups {
         }
         rows[place].bytes &+= row.bytes
         rows[place].blocks &+= row.blocks
+        rows[place].blocksOfUnknownSize &+= row.blocksOfUnknownSize
         rows[place].key?.narrow(to: key)
         if let more = row.history { rows[place].history?.add(more) } else { rows[place].history = nil }
         if let oldest = row.oldestSeconds, let newest = row.newestSeconds { rows[place].addAges(oldest: oldest, newest: newest) }

@@ -55,6 +55,8 @@ package struct Row {
     package var node: UInt32
     package var bytes: UInt64 = 0
     package var blocks: UInt64 = 0
+    /// Those of the blocks whose size an input doesn't tell: `bytes` is without them.
+    package var blocksOfUnknownSize: UInt64 = 0
     /// nil where an input has no history: a log of live blocks alone.
     package var history: History? = History()
     /// Ages at the dump, in seconds; nil where no live block has a known time.
@@ -121,6 +123,8 @@ package struct Input {
 package struct Totals: Equatable {
     package var liveBytes: UInt64 = 0
     package var liveBlocks: UInt64 = 0
+    /// Those of the live blocks whose size an input doesn't tell: `liveBytes` is without them.
+    package var blocksOfUnknownSize: UInt64 = 0
     package var history: Row.History? = Row.History()
     /// The sum of the processes' peaks, which need not have been at one time.
     package var peakBytes: UInt64?
@@ -231,7 +235,7 @@ extension Reduction {
     ///   - frames: innermost first, modules from `module(path:buildID:bias:)`, a log's from `frame(_:)`.
     ///   - ageSeconds: of the oldest of the blocks; `newestSeconds` of the newest, where it is another.
     /// - Complexity: O(frames)
-    package func add(frames: some BidirectionalCollection<Frame>, bytes: UInt64, blocks: UInt64 = 1,
+    package func add(frames: some BidirectionalCollection<Frame>, bytes: UInt64, blocks: UInt64 = 1, blocksOfUnknownSize: UInt64 = 0,
                      input: Int, ageSeconds: Double? = nil, newestSeconds: Double? = nil) {
         var node: UInt32 = 0
         for frame in frames.reversed() { node = tree.intern(parent: node, frame: frame) }
@@ -239,6 +243,8 @@ extension Reduction {
         if rows[index].blocks == 0 && blocks > 0 { totals.uniqueStacks += 1 }
         rows[index].bytes &+= bytes
         rows[index].blocks &+= blocks
+        rows[index].blocksOfUnknownSize &+= blocksOfUnknownSize
+        totals.blocksOfUnknownSize &+= blocksOfUnknownSize
         rows[index].history = nil
         if let ageSeconds { rows[index].addAges(oldest: ageSeconds, newest: newestSeconds ?? ageSeconds) }
         totals.liveBytes &+= bytes

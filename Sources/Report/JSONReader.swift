@@ -14,6 +14,7 @@ package enum JSONValue: Equatable {
     case object([String: JSONValue])
 
     package subscript(_ name: String) -> JSONValue? { if case .object(let members) = self { members[name] } else { nil } }
+    package var isNull: Bool { if case .null = self { true } else { false } }
     package var string: String? { if case .string(let text) = self { text } else { nil } }
     package var array: [JSONValue]? { if case .array(let values) = self { values } else { nil } }
     package var integer: UInt64? { if case .integer(let value) = self { value } else { nil } }

@@ -60,7 +60,9 @@ package struct Table {
         }
         let totals = reduction.totals
         var words = [
-            "\(style.bold(grouped(totals.liveBytes))) bytes live in \(counted(totals.liveBlocks, "block"))",
+            totals.blocksOfUnknownSize == 0 ? "\(style.bold(grouped(totals.liveBytes))) bytes live in \(counted(totals.liveBlocks, "block"))"
+                : "\(style.bold(Self.bytes(totals.liveBytes, unknown: totals.blocksOfUnknownSize, of: totals.liveBlocks))) "
+                    + "\(totals.liveBytes == 0 ? "how many bytes are" : "bytes") live in \(counted(totals.liveBlocks, "block"))",
         ]
         if let peak = totals.peakBytes { words.append("peak \(grouped(peak)) bytes") }
         words.append(counted(UInt64(totals.uniqueStacks), "stack"))
@@ -94,12 +96,17 @@ package struct Table {
         return "\(tenths / 10).\(tenths % 10)%"
     }
 
+    /// Bytes as far as they are known: a log may tell how many blocks there are, and not how large.
+    static func bytes(_ bytes: UInt64, unknown: UInt64, of blocks: UInt64) -> String {
+        unknown == 0 ? grouped(bytes) : bytes == 0 ? "not known" : "at least \(grouped(bytes))"
+    }
+
     private func columns(_ totals: Totals, _ selection: RowSelection) -> [Column] {
         // At the peak a share is one of the peak.
         let whole = selection.blocks.moment == .peak ? totals.peakBytes ?? 0 : totals.liveBytes
         var columns = [
-            Column(title: "bytes") { grouped($0.bytes) },
-            Column(title: "share") { Self.share($0.bytes, of: whole) },
+            Column(title: "bytes") { Self.bytes($0.bytes, unknown: $0.blocksOfUnknownSize, of: $0.blocks) },
+            Column(title: "share") { $0.blocksOfUnknownSize > 0 ? "-" : Self.share($0.bytes, of: whole) },
             Column(title: "blocks") { grouped($0.blocks) },
         ]
         if selection.blocks.moment == .end { columns.append(Column(title: "oldest") { $0.oldestSeconds.map(shortDuration) ?? "-" }) }

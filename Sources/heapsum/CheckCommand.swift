@@ -86,6 +86,10 @@ struct CheckCommand: ParsableCommand {
         let rules = try SelectionOptions.read(selection.suppressions, into: Suppressions())
         let suppressions = noBuiltinSuppressions ? rules : rules.following(with: .builtin())
         let (reduction, status) = try reading.reduce(files)
+        if reduction.totals.blocksOfUnknownSize > 0, maxBytes != nil || maxGrowthBytes != nil {
+            say("the sizes of \(reduction.totals.blocksOfUnknownSize) blocks are not known, so a limit of bytes can't be held against them: --cache says it, or limit --max-blocks")
+            throw ExitCode.badInput
+        }
         let before = try baseline.map { try read(baseline: $0, filter, suppressions, symbolizer) }
         let names = FrameNames(reduction, symbolizer: symbolizer)
         let check = Check(try rows(of: reduction, names, filter, suppressions), limits: limits, baseline: before, names: names)

@@ -75,7 +75,7 @@ struct MomentReader {
                 var sets = 0
                 var failure: LogError?
                 growth.addMoment("\(path)@\(number)") { reduction in
-                    do throws(LogError) { sets = try reduction.add(stream, kind: kind, set: .number(number)).sets } catch { failure = error }
+                    do throws(LogError) { sets = try reduction.add(stream, kind: kind, set: .number(number), cache: reading.cache).sets } catch { failure = error }
                 }
                 if let failure { throw failure }
                 count = min(sets, Self.mostSets)

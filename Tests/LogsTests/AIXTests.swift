@@ -116,8 +116,12 @@ struct RandomLog {
             let file = try LogFile(text)
             #expect(try reduce(file.path, .aix, set: .number(1)).rows == log.sets[0])
             #expect(try reduce(file.path, .aix).rows == log.sets[2])
-            let second = try reduce(file.path, .aix, set: .number(2))
             let begun = String(parts[2].prefix(cut)).components(separatedBy: "Allocation #").count - 1
+            guard let second = try? reduce(file.path, .aix, set: .number(2)) else {
+                // Its only record is cut off: nothing of the set could be read.
+                #expect(begun <= 1)
+                continue
+            }
             #expect(Int(second.reduction.totals.liveBlocks) + Int(second.input.recordsLost) >= begun - 1)
             #expect(Int(second.reduction.totals.liveBlocks) + Int(second.input.recordsLost) <= begun)
         }
@@ -129,8 +133,12 @@ struct RandomLog {
         let bytes = Array(log.text.utf8)
         for cut in 30 ... bytes.count {
             let text = String(decoding: bytes[..<cut], as: UTF8.self)
-            let reduced = try reduce(text: text, .aix)
             let begun = text.components(separatedBy: "Allocation #").count - 1
+            guard let reduced = try? reduce(text: text, .aix) else {
+                // Words of a log with no record that can be read are never "nothing live".
+                #expect(begun <= 1, "cut at \(cut)")
+                continue
+            }
             #expect(Int(reduced.reduction.totals.liveBlocks) + Int(reduced.input.recordsLost) == begun, "cut at \(cut)")
             // Nothing is made up: a size that may have lost digits doesn't count.
             #expect(reduced.reduction.totals.liveBytes <= log.sets[0].values.reduce(0) { $0 + $1[0] })

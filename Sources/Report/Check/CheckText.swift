@@ -15,7 +15,7 @@ extension Check {
 
     /// "129,280 bytes in 1,010 blocks", and what it grew by.
     func sentence(_ row: CheckedRow) -> String {
-        "\(grouped(row.row.bytes)) bytes in \(counted(row.row.blocks, "block"))"
+        "\(Table.bytes(row.row.bytes, unknown: row.row.blocksOfUnknownSize, of: row.row.blocks)) bytes in \(counted(row.row.blocks, "block"))"
             + (row.growthBytes.map { ", grown by \(Self.signed($0))" } ?? "")
     }
 }

@@ -31,12 +31,12 @@ package struct ReportedRows {
         guard let rows = report["rows"]?.array else { throw wrong("a report without rows") }
         let input = reduction.begin(Input(path: path, kind: "report"))
         for (index, row) in rows.enumerated() {
-            guard let bytes = row["bytes"]?.integer, let blocks = row["blocks"]?.integer else { throw wrong("row \(index + 1) has no bytes or blocks") }
+            guard let blocks = row["blocks"]?.integer, let bytes = row["bytes"]?.integer ?? (row["bytes"]?.isNull == true ? 0 : nil) else { throw wrong("row \(index + 1) has no bytes or blocks") }
             var frames: [Frame] = []
             if row["key"] != nil { isGrouped = true }
             for frame in row["frames"]?.array ?? [] { frames.append(reduction.frame(Self.frame(frame))) }
             reduction.add(
-                frames: frames, bytes: bytes, blocks: blocks, input: input, ageSeconds: row["oldestSeconds"]?.double,
+                frames: frames, bytes: bytes, blocks: blocks, blocksOfUnknownSize: row["bytes"]?.isNull == true ? blocks : 0, input: input, ageSeconds: row["oldestSeconds"]?.double,
                 newestSeconds: row["newestSeconds"]?.double)
         }
         missing = isGrouped ? 0 : max(0, Int(clamping: report["totals"]?["uniqueStacks"]?.integer ?? 0) - rows.count)

@@ -23,12 +23,12 @@ package struct JSONReport {
         }
         let totals = reduction.totals
         try out.write("],\n\"totals\":{" + [
-            "\"liveBytes\":\(totals.liveBytes)", "\"liveBlocks\":\(totals.liveBlocks)",
+            "\"liveBytes\":\(knownBytes(totals.liveBytes, unknown: totals.blocksOfUnknownSize))", "\"liveBlocks\":\(totals.liveBlocks)",
             "\"allocatedBytes\":\(number(totals.history?.allocatedBytes))",
             "\"allocatedBlocks\":\(number(totals.history?.allocatedBlocks))",
             "\"freedBlocks\":\(number(totals.history?.freedBlocks))", "\"peakBytes\":\(number(totals.peakBytes))",
             "\"uniqueStacks\":\(totals.uniqueStacks)", "\"lostEvents\":\(totals.lostEvents)",
-            "\"unmatchedFrees\":\(number(totals.unmatchedFrees))",
+            "\"unmatchedFrees\":\(number(totals.unmatchedFrees))", "\"blocksOfUnknownSize\":\(totals.blocksOfUnknownSize)",
         ].joined(separator: ",") + "},\n")
         if selection.blocks.moment == .peak { try out.write("\"at\":\"peak\",\n") }
         if let check { try out.write("\"check\":\(text(check)),\n") }
@@ -48,7 +48,7 @@ package struct JSONReport {
         for (index, row) in selection.rows.enumerated() {
             try out.write(index == 0 ? "\n " : ",\n ")
             try out.write("{" + (row.key.map { "\"key\":\(jsonString($0.text))," } ?? "") + [
-                "\"bytes\":\(row.bytes)", "\"blocks\":\(row.blocks)",
+                "\"bytes\":\(knownBytes(row.bytes, unknown: row.blocksOfUnknownSize))", "\"blocks\":\(row.blocks)",
                 "\"allocatedBytes\":\(number(row.history?.allocatedBytes))",
                 "\"allocatedBlocks\":\(number(row.history?.allocatedBlocks))",
                 "\"peakBytes\":\(number(row.history?.peakBytes))",
@@ -76,6 +76,9 @@ package struct JSONReport {
         }
         try out.write("]}\n")
     }
+
+    /// Bytes of which nothing is known are null; of which a part is, that part.
+    private func knownBytes(_ bytes: UInt64, unknown: UInt64) -> String { unknown > 0 && bytes == 0 ? "null" : "\(bytes)" }
 
     func text(_ input: Input) -> String {
         var fields = [
@@ -165,7 +168,7 @@ package func writeCSV(_ reduction: Reduction, _ selection: RowSelection, frameLi
             named.file == nil ? named.text : "\(named.text) \(named.place)"
         }
         let cells: [String] = [
-            "\(row.bytes)", "\(row.blocks)", value(row.history?.allocatedBytes), value(row.history?.allocatedBlocks),
+            row.blocksOfUnknownSize > 0 && row.bytes == 0 ? "" : "\(row.bytes)", "\(row.blocks)", value(row.history?.allocatedBytes), value(row.history?.allocatedBlocks),
             value(row.history?.peakBytes), value(row.history?.temporaryBlocks), value(row.oldestSeconds),
             value(row.newestSeconds), csvCell(frames.joined(separator: " < ")),
         ]

@@ -1,70 +1,10 @@
-// What the kernel's logs have in common: what printk, dmesg and syslog put before a message, and the
-// frames of its backtraces.
+// The frames of the kernel's backtraces.
 //
 // Frames come in the shapes that x86, arm64, arm and powerpc print, with and without addresses, and with
 // the files and lines that scripts/decode_stacktrace.sh adds. An address that the kernel hashed (%p since
 // 4.15) says nothing and is left out.
 
 import Reduce
-
-/// A message of the kernel without what stands before it.
-struct KernelMessage {
-    var start: Int
-    var end: Int
-    /// Seconds since the boot, as printk prints them.
-    var time: Double?
-    /// Who printed it, where the kernel says so (CONFIG_PRINTK_CALLER): 0 where it doesn't.
-    var caller: UInt64 = 0
-
-    /// The message in the line [start, end).
-    init(_ text: LogText, _ start: Int, _ end: Int) {
-        self.end = text.trimmedEnd(start, end)
-        self.start = start
-        // syslog and journalctl: date, host, and "kernel:" before the message.
-        if text[start] != 0x5B && text[start] != 0x20, let tag = text.find("kernel: ", from: start, to: min(self.end, start + 120)) {
-            self.start = tag + 8
-        }
-        if text[self.start] == 0x3C, text[self.start + 1] &- 0x30 < 10,
-           let close = text.find(byte: 0x3E, from: self.start, to: min(self.end, self.start + 6)) {
-            self.start = close + 1
-        }
-        while takeBracket(text) {}
-        self.start = text.skipBlanks(self.start, self.end)
-    }
-
-    /// Passes over one `[  12.345678]`, `[   T123]`, `[C0]` or `[Mon Nov 21 10:00:00 2026]`.
-    private mutating func takeBracket(_ text: LogText) -> Bool {
-        var place = text.skipBlanks(start, end)
-        guard text[place] == 0x5B, let close = text.find(byte: 0x5D, from: place, to: min(end, place + 40)) else { return false }
-        place = text.skipBlanks(place + 1, close)
-        let first = text[place]
-        if first == 0x54 || first == 0x43 {
-            var digits = place + 1
-            if let number = text.decimal(&digits, close), digits == close {
-                caller = (first == 0x54 ? 0 : 1 << 63) | number &+ 1
-                start = close + 1
-                return true
-            }
-        }
-        if let seconds = text.decimal(&place, close) {
-            guard text[place] == 0x2E else { return false }
-            let fractionStart = place + 1
-            var fraction = fractionStart
-            guard let digits = text.decimal(&fraction, close), fraction - fractionStart <= 9 else { return false }
-            var scale = 1.0
-            for _ in fractionStart ..< fraction { scale *= 10 }
-            // Some kernels add the processor: [12.345678@0].
-            guard fraction == close || text[fraction] == 0x40 else { return false }
-            time = Double(seconds) + Double(digits) / scale
-            start = close + 1
-            return true
-        }
-        let days: [StaticString] = ["Mon ", "Tue ", "Wed ", "Thu ", "Fri ", "Sat ", "Sun "]
-        guard text.find(byte: 0x3A, from: place, to: close) != nil, days.contains(where: { text.has($0, at: place) }) else { return false }
-        start = close + 1
-        return true
-    }
-}
 
 /// A frame of a kernel's backtrace, as one line has it.
 struct KernelFrame {
@@ -81,7 +21,7 @@ struct KernelFrame {
         var place = start
         var address = Self.bracketed(text, &place, end)
         // powerpc has the stack pointer first.
-        if address.found, address.isBare {
+        if address.found, address.isBare, !address.hasMark {
             var next = text.skipBlanks(place, end)
             let second = Self.bracketed(text, &next, end)
             guard second.found else { return nil }
@@ -112,18 +52,20 @@ struct KernelFrame {
     }
 
     /// `[<ffffffff81234567>]`, or `[c0000001fa0cfb40]` without the angles.
-    private static func bracketed(_ text: LogText, _ place: inout Int, _ end: Int) -> (found: Bool, isBare: Bool, value: UInt64?) {
-        guard text[place] == 0x5B, let close = text.find(byte: 0x5D, from: place, to: min(end, place + 40)) else { return (false, false, nil) }
+    private static func bracketed(_ text: LogText, _ place: inout Int, _ end: Int) -> (found: Bool, isBare: Bool, hasMark: Bool, value: UInt64?) {
+        guard text[place] == 0x5B, let close = text.find(byte: 0x5D, from: place, to: min(end, place + 40)) else { return (false, false, false, nil) }
         let isAngled = text[place + 1] == 0x3C
         var digits = place + (isAngled ? 2 : 1)
-        if text[digits] == 0x30 && text[digits + 1] | 0x20 == 0x78 { digits += 2 }
+        // Kernels before 2.6.30 had page_owner's addresses as [0xc0141234].
+        let hasMark = text[digits] == 0x30 && text[digits + 1] | 0x20 == 0x78
+        if hasMark { digits += 2 }
         let first = digits
         let value = text.hexadecimal(&digits, close)
         // (____ptrval____) before the kernel has random numbers; a hash has 32 bits, printed in 16 digits.
-        guard isAngled || (value != nil && digits == close && digits - first >= 8) else { return (false, false, nil) }
+        guard isAngled || (value != nil && digits == close && digits - first >= 8) else { return (false, false, false, nil) }
         place = close + 1
         let isHash = digits - first == 16 && (value ?? 0) >> 32 == 0
-        return (true, !isAngled, isHash || value == 0 || digits == first ? nil : value)
+        return (true, !isAngled, hasMark, isHash || value == 0 || digits == first ? nil : value)
     }
 
     /// `name+0x12/0x40 [module]`, with a file and a line perhaps; or an address; or, behind an address, a
@@ -144,6 +86,10 @@ struct KernelFrame {
         if let plus = text.find("+0x", from: start, to: wordEnd) {
             place = plus + 1
             guard let offset = text.prefixedHexadecimal(&place, wordEnd), place == wordEnd || text[place] == 0x2F else { return nil }
+            frame.symbolOffset = offset
+            nameEnd = plus
+        } else if let (offset, plus) = decimalOffset(text, start, wordEnd, address != nil) {
+            // page_owner's first kernels.
             frame.symbolOffset = offset
             nameEnd = plus
         } else if !mayBeBare {
@@ -173,6 +119,19 @@ struct KernelFrame {
             place = text.skipBlanks(next, end)
         }
         return frame
+    }
+}
+
+extension KernelFrame {
+    /// `name+478` behind an address, or `name+478/2816`: the offset, and where the plus stands.
+    private static func decimalOffset(_ text: LogText, _ start: Int, _ end: Int, _ hasAddress: Bool) -> (offset: UInt64, plus: Int)? {
+        guard let plus = text.find(byte: 0x2B, from: start, to: end), plus > start else { return nil }
+        var place = plus + 1
+        guard let offset = text.decimal(&place, end) else { return nil }
+        if place == end { return hasAddress ? (offset, plus) : nil }
+        guard text[place] == 0x2F else { return nil }
+        place += 1
+        return text.decimal(&place, end) != nil && place == end ? (offset, plus) : nil
     }
 }
 
