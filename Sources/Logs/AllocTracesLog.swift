@@ -15,6 +15,7 @@ import Glibc
 import Reduce
 
 struct AllocTracesLog: LogFormat {
+    static var isOfKernel: Bool { true }
     static var isSequential: Bool { true }
 
     private var objectBytes: UInt64?

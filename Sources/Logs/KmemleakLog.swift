@@ -13,6 +13,7 @@
 import Reduce
 
 struct KmemleakLog: LogFormat {
+    static var isOfKernel: Bool { true }
     private enum Part { case outside, head, dump, backtrace }
     private var part = Part.outside
     private var start: UInt64 = 0

@@ -37,6 +37,8 @@ protocol LogFormat {
     static func isHeading(_ text: LogText, at place: Int) -> Bool
     /// True where a record may begin with the line at `start`, so that the log can be cut before it.
     static func beginsRecord(_ text: LogText, at start: Int) -> Bool
+    /// True where frames may be a kernel's.
+    static var isOfKernel: Bool { get }
     /// True where records don't stand alone: one worker reads them in order.
     static var isSequential: Bool { get }
 
@@ -51,6 +53,7 @@ extension LogFormat {
     static var heading: StaticString? { nil }
     static func isHeading(_ text: LogText, at place: Int) -> Bool { true }
     static var isSequential: Bool { false }
+    static var isOfKernel: Bool { false }
     mutating func finish(into tally: Tally) {}
 }
 

@@ -16,6 +16,7 @@
 import Reduce
 
 struct PageOwnerLog: LogFormat {
+    static var isOfKernel: Bool { true }
     /// What a page is of where the log doesn't say: it never does.
     static let pageBytes: UInt64 = 4096
 

@@ -74,6 +74,7 @@ extension Reduction {
 
         let isAll = choice == .all
         var input = Input(path: stream.name, kind: kind.rawValue)
+        input.isOfKernel = kind.format.isOfKernel
         input.sets = isAll ? max(reader.set, 1) : 1
         input.recordsLost = lost
         input.damages = notes.list(damages: true, file: stream.name) + (complaint.map { [$0] } ?? [])

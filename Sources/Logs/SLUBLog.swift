@@ -17,6 +17,7 @@
 import Reduce
 
 struct SLUBLog: LogFormat {
+    static var isOfKernel: Bool { true }
     static var isSequential: Bool { true }
 
     private struct Object { var serial: UInt64, cache: Int, row: Int?, time: Double?, offset: UInt64 }

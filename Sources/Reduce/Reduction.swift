@@ -110,6 +110,9 @@ package struct Input {
     package var image: HeapImage?
     package var census: Census?
 
+    /// Frames of it may be a kernel's.
+    package var isOfKernel = false
+
     package var damaged: Bool { !damages.isEmpty }
 
     package init(path: String, kind: String, state: String = "unknown") {

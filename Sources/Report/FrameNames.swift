@@ -57,6 +57,8 @@ package final class FrameNames {
     private var expansions: [Frame: [NamedFrame]] = [:]
     private var jitMap: JITMap??
     private var ownNotes: [String] = []
+    /// An input is of a kernel: the names of its allocators mean what they mean there.
+    private(set) lazy var hasKernelLog = reduction.inputs.contains { $0.isOfKernel }
     /// Modules of which no name can be had, and why, in the order in which they were met.
     package private(set) var withoutSymbols: [NamelessModule] = []
 

@@ -70,9 +70,20 @@ extension FrameNames {
         return keys.map { $0 ?? Self.noFrames }
     }
 
+    /// Whether a block of the frame's function is asked for by who called it.
+    func standsBetween(_ frame: NamedFrame) -> Bool {
+        guard let function = frame.function else { return false }
+        return AllocationFunctions.standsBetween(function) || (isOfKernel(frame) && KernelAllocationFunctions.contains(function))
+    }
+
+    /// Whether the frame may be a kernel's: it is named by a log, one of the inputs is a kernel's, and no file is its module.
+    private func isOfKernel(_ frame: NamedFrame) -> Bool {
+        frame.frame.module == SpecialModule.named && hasKernelLog && frame.modulePath?.contains("/") != true
+    }
+
     /// Whether the frame says who asked for a block.
     func isAsker(_ frame: NamedFrame, _ grouping: Grouping) -> Bool {
-        if let function = frame.function, AllocationFunctions.standsBetween(function) { return false }
+        if standsBetween(frame) { return false }
         switch grouping {
         case .file, .line: return frame.file.map { !Self.isSystemHeader($0) } ?? false
         case .module: return frame.modulePath != nil
@@ -105,7 +116,7 @@ extension FrameNames {
         case .file, .line:
             // A header's line is better than none.
             if let header = entries.first(where: { $0.file != nil }) { return key(header, grouping) }
-            let owner = entries.first { $0.function.map { !AllocationFunctions.standsBetween($0) } ?? true } ?? innermost
+            let owner = entries.first { !standsBetween($0) } ?? innermost
             guard let module = owner.modulePath else { return RowKey("no source known") }
             return RowKey("no source known: \(module)", module: module)
         case .module: return RowKey("no module known")

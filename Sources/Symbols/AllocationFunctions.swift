@@ -55,16 +55,6 @@ package enum AllocationFunctions {
         "alloc::alloc::alloc", "alloc::alloc::alloc_zeroed", "alloc::alloc::realloc", "alloc::alloc::exchange_malloc",
         "swift_allocObject", "_swift_allocObject_", "swift_slowAlloc", "swift_slowAllocTyped", "swift_coroFrameAlloc",
         "_cgo_cmalloc", "_cgo_allocate",
-        // The kernel's.
-        "kmalloc", "__kmalloc", "kmalloc_trace", "__kmalloc_node", "__kmalloc_noprof", "__kmalloc_cache_noprof", "__kmalloc_node_noprof",
-        "__kmalloc_large_node", "__kmalloc_node_track_caller", "__kmalloc_track_caller", "__kmalloc_node_track_caller_noprof", "kzalloc",
-        "kcalloc", "krealloc", "kvmalloc", "kvmalloc_node", "__kvmalloc_node_noprof", "kmem_cache_alloc", "kmem_cache_alloc_node",
-        "kmem_cache_alloc_lru", "kmem_cache_alloc_trace", "kmem_cache_alloc_noprof", "kmem_cache_alloc_node_noprof",
-        "kmem_cache_alloc_lru_noprof", "slab_post_alloc_hook", "__kmem_cache_alloc_node", "slab_alloc_node", "___slab_alloc", "__slab_alloc",
-        "allocate_slab", "new_slab", "kmemleak_alloc", "kmemleak_alloc_recursive", "kstrdup", "kstrndup", "kmemdup", "vmalloc", "vzalloc",
-        "__vmalloc_node", "__vmalloc_node_range", "__alloc_pages", "__alloc_pages_noprof", "alloc_pages", "alloc_pages_mpol",
-        "alloc_pages_noprof", "__folio_alloc", "folio_alloc", "get_page_from_freelist", "post_alloc_hook", "prep_new_page", "__get_free_pages",
-        "__set_page_owner", "save_stack",
     ]
 
     private static let beginnings = [

@@ -10,6 +10,8 @@ package final class ModuleSymbols: Sendable {
     package let buildID: [UInt8]?
     /// The file with the module's DWARF, nil where none has any.
     package let debugInfoPath: String?
+    /// Whether a whole symbol table is among its files, the module's own or a debug file's, and not the dynamic symbols alone.
+    package let hasWholeTable: Bool
     /// Files that were there, or parts of them, and could not be used.
     package let problems: [SymbolsError]
 
@@ -75,6 +77,7 @@ package final class ModuleSymbols: Sendable {
             throw notes.isEmpty ? SymbolsError(file: path, reason: .cannotOpen(.noSuchFileOrDirectory)) : notes.removeFirst()
         }
         buildID = id
+        hasWholeTable = hasOwnTable
         debugInfoPath = withDebugInfo
         problems = notes
         ranges = builder.finish()

@@ -17,6 +17,9 @@ package struct SymbolList: Sendable {
     package private(set) var notes: [SymbolsError] = []
     /// How many symbols it has.
     package private(set) var symbolCount = 0
+    /// False where no function in it is local: a listing of dynamic symbols alone (nm -D), in which a name reaches over all
+    /// the local functions behind it.
+    package private(set) var hasLocalFunctions = false
 
     private struct Section: Sendable {
         /// The module as a heading has it, or as the caller said; nil: nobody said.
@@ -61,6 +64,7 @@ package struct SymbolList: Sendable {
             throw SymbolsError(file: path, reason: .unsupported("all addresses are 0: the kernel hides them from users; read it as root"))
         }
         symbolCount = lines.count
+        hasLocalFunctions = lines.hasLocalFunctions
         if lines.unreadableCount > 0 {
             notes.append(SymbolsError(file: path, offset: UInt64(lines.firstUnreadable), reason: .damaged(
                 "\(lines.unreadableCount) line\(lines.unreadableCount == 1 ? " is" : "s are") no symbols, the first of them here")))
@@ -126,6 +130,7 @@ private struct SymbolLines {
     var names: [UInt8] = [0]
     var count = 0
     var hasAddresses = false
+    var hasLocalFunctions = false
     var unreadableCount = 0
     var firstUnreadable = 0
     /// Where gensyms prints sizes: behind the name, in each line.
@@ -199,6 +204,7 @@ private struct SymbolLines {
         }
         // Code has a name; what else there is only ends the code before it.
         let isCode = "tTwWi".utf8.contains(symbol.letter)
+        if symbol.letter == UInt8(ascii: "t") { hasLocalFunctions = true }
         if !isCode && size > 0 { return }
         var name: UInt32 = 0
         if isCode {

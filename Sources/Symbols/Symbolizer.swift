@@ -2,7 +2,8 @@
 // names, JIT maps, DWARF, demanglers. Each module's files are opened once, by whoever asks for the module;
 // the helper processes for DWARF and for names are one each for all modules.
 
-/// Names for the addresses of one module, in the order of worth: a listing that the user named, its files.
+/// Names for the addresses of one module, in the order of worth: a listing that the user named, its files. A listing of
+/// dynamic symbols alone comes after a whole symbol table.
 package final class NamedModule {
     package let symbols: ModuleSymbols?
     private let path: String
@@ -15,8 +16,12 @@ package final class NamedModule {
 
     /// The function that holds an ELF virtual address, its name as the source has it (mangled); or nil.
     package func name(at address: UInt64) -> SymbolName? {
-        for list in lists { if let name = list.name(at: address, inModule: path) { return name } }
-        return symbols?.name(at: address)
+        let hasWholeTable = symbols?.hasWholeTable == true
+        func listed(_ isWanted: (SymbolList) -> Bool) -> SymbolName? {
+            for list in lists where isWanted(list) { if let name = list.name(at: address, inModule: path) { return name } }
+            return nil
+        }
+        return listed { $0.hasLocalFunctions || !hasWholeTable } ?? symbols?.name(at: address) ?? listed { !$0.hasLocalFunctions && hasWholeTable }
     }
 
     /// The calls at each address; see `DebugLines.calls`. None where there is no DWARF, or lines are not wanted.

@@ -28,8 +28,8 @@ package struct JSONReport {
             "\"allocatedBlocks\":\(number(totals.history?.allocatedBlocks))",
             "\"freedBlocks\":\(number(totals.history?.freedBlocks))", "\"peakBytes\":\(number(totals.peakBytes))",
             "\"uniqueStacks\":\(totals.uniqueStacks)", "\"lostEvents\":\(totals.lostEvents)",
-            "\"unmatchedFrees\":\(number(totals.unmatchedFrees))", "\"blocksOfUnknownSize\":\(totals.blocksOfUnknownSize)",
-        ].joined(separator: ",") + "},\n")
+            "\"unmatchedFrees\":\(number(totals.unmatchedFrees))",
+        ].joined(separator: ",") + (totals.blocksOfUnknownSize > 0 ? ",\"blocksOfUnknownSize\":\(totals.blocksOfUnknownSize)" : "") + "},\n")
         if selection.blocks.moment == .peak { try out.write("\"at\":\"peak\",\n") }
         if let check { try out.write("\"check\":\(text(check)),\n") }
         if let distributions { try out.write(text(distributions.all) + ",\n") }
