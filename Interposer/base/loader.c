@@ -226,7 +226,7 @@ bool loader_is_code(const struct loaded *module, uintptr_t address) {
  * was opened, the public part of the list does not say; it is the first of the list that needs the caller's, by whatever way.
  */
 
-#define SCOPE_MODULES 1024
+#define SCOPE_MODULES 4096 /* those behind are not looked at */
 
 /* One module that came by dlopen, as it was read. */
 struct late {
