@@ -52,6 +52,8 @@ struct Harvest {
     var packed: [PackedImage] = []
     /// Images of programs that are still running, left where they are; PIDs as they are in our namespace.
     var running: [(program: String, pid: pid_t, path: FilePath)] = []
+    /// Links to these in the output directory, where whoever looks for them looks first.
+    var links: [FilePath] = []
     /// Images of programs that are gone, made where the run directory could not be written.
     var strays: [StrayImage] = []
     /// Programs in sandboxes whose images could be reached neither while they ran nor now.
@@ -95,10 +97,10 @@ extension Harvest {
             case .whileRunning(let slice):
                 // A process between two images, in the middle of exec, has neither mapped: wait until it is gone.
                 let owner = pid_t(bitPattern: image.header.pid)
-                if isRoot || living.holder(inode: image.inode, header: image.header) != nil || ProcessStatus.of(owner)?.startTime == image.header.start_time { continue }
+                if isRoot || living.holder(image.mapped, header: image.header) != nil || ProcessStatus.of(owner)?.startTime == image.header.start_time { continue }
                 if monotonicNanoseconds() - began > slice { return }
             case .atEnd(let ending, let moment):
-                if let pid = living.holder(inode: image.inode, header: image.header) {
+                if let pid = living.holder(image.mapped, header: image.header) {
                     let program = (try? HeapImage(path: image.path.text))?.programName ?? "?"
                     running.append((program, pid, image.path))
                     continue
@@ -132,7 +134,7 @@ extension Harvest {
         guard !sandboxed.images.isEmpty else { return }
         let living = LivingImages(since: startTime)
         for image in sandboxed.images {
-            if living.holder(inode: image.inode, header: image.header) != nil {
+            if living.holder(image.mapped, header: image.header) != nil {
                 let program = (try? HeapImage(path: image.path.text))?.programName ?? "?"
                 running.append((program, image.pid, image.path))
                 continue
@@ -153,9 +155,9 @@ extension Harvest {
     /// Gives programs that outlived the first one a second to end.
     func waitForStragglers(in place: RunDirectory, output: FilePath, _ sandboxed: SandboxedImages, since startTime: UInt64) {
         _ = livingImages(since: startTime) { living in
-            runningImages(in: place.path).contains { living.holder(inode: $0.inode, header: $0.header) != nil }
-                || sandboxed.images.contains { living.holder(inode: $0.inode, header: $0.header) != nil }
-                || strayImages(output: output, besides: place.path, since: startTime).contains { living.holder(inode: $0.inode, header: $0.header) != nil }
+            runningImages(in: place.path).contains { living.holder($0.mapped, header: $0.header) != nil }
+                || sandboxed.images.contains { living.holder($0.mapped, header: $0.header) != nil }
+                || strayImages(output: output, besides: place.path, since: startTime).contains { living.holder($0.mapped, header: $0.header) != nil }
         }
     }
 
@@ -164,8 +166,18 @@ extension Harvest {
         let found = strayImages(output: output, besides: place.path, since: startTime)
         guard !found.isEmpty else { return }
         let living = LivingImages(since: startTime)
-        running += found.compactMap { image in living.holder(inode: image.inode, header: image.header).map { (image.program, $0, image.path) } }
-        strays = found.filter { living.holder(inode: $0.inode, header: $0.header) == nil }
+        running += found.compactMap { image in living.holder(image.mapped, header: image.header).map { (image.program, $0, image.path) } }
+        strays = found.filter { living.holder($0.mapped, header: $0.header) == nil }
+    }
+
+    /// Puts links to the images of programs that still run into the output directory. A name that is taken stays what it is.
+    mutating func linkRunning(into output: FilePath) {
+        // A path by /proc leads nowhere once the program is gone.
+        for image in running where image.path.removingLastComponent() != output && !image.path.starts(with: "/proc") {
+            guard let name = image.path.lastComponent else { continue }
+            let link = output.appending(name), target = image.path
+            if target.withPlatformString({ target in link.withPlatformString { symlink(target, $0) } }) == 0 { links.append(link) }
+        }
     }
 
     /// Takes what the library has to say.
@@ -203,7 +215,7 @@ extension Harvest {
             var status = stat()
             guard fstat(file.rawValue, &status) == 0 else { continue }
             if let header = imageHeader(file) {
-                if header.kind == HEAP_KIND_RUNNING.rawValue { found.append(FoundImage(path: path, inode: UInt64(status.st_ino), header: header)) }
+                if header.kind == HEAP_KIND_RUNNING.rawValue { found.append(FoundImage(path: path, mapped: MappedFile(status), header: header)) }
                 continue
             }
             others.append((path, (try? readBytes(file, at: 0, count: 8))?.allSatisfy { $0 == 0 } ?? false))
@@ -218,7 +230,7 @@ private struct FoundImage {
         var startTime: UInt64
     }
     var path: FilePath
-    var inode: UInt64
+    var mapped: MappedFile
     var header: heap_header
     var owner: Owner { Owner(pid: header.pid, startTime: header.start_time) }
 }

@@ -12,8 +12,10 @@ import SystemPackage
 
 /// The images that living processes hold.
 struct LivingImages {
-    /// By inode of `.heap` files that are mapped: the process.
-    private(set) var mapped: [UInt64: pid_t] = [:]
+    /// The process that has a `.heap` file mapped.
+    private var mapped: [MappedFile: pid_t] = [:]
+    /// The processes that have one of this inode mapped, on whichever file system.
+    private var byInode: [UInt64: Set<pid_t>] = [:]
     /// Processes whose mappings can't be read.
     private var closed: Set<pid_t> = []
 
@@ -24,8 +26,9 @@ struct LivingImages {
         for pid in processes() where pid != getpid() {
             guard let status = ProcessStatus.of(pid), status.startTime >= startTime, Presence.livingThread(of: UInt32(bitPattern: pid)) != nil else { continue }
             do throws(Errno) {
-                for mapping in try mappings(of: pid) where mapping.isShared && mapping.path.hasSuffix(".heap") && mapped[mapping.inode] == nil {
-                    mapped[mapping.inode] = pid
+                for mapping in try mappings(of: pid) where mapping.isShared && mapping.path.hasSuffix(".heap") {
+                    if mapped[MappedFile(mapping)] == nil { mapped[MappedFile(mapping)] = pid }
+                    byInode[mapping.inode, default: []].insert(pid)
                 }
             } catch {
                 if error == .permissionDenied || error == .notPermitted { closed.insert(pid) }
@@ -34,12 +37,15 @@ struct LivingImages {
     }
 
     /// The process that holds an image; nil where none does.
-    func holder(inode: UInt64, header: heap_header) -> pid_t? {
-        if let pid = mapped[inode] { return pid }
-        guard !closed.isEmpty else { return nil }
+    func holder(_ file: MappedFile, header: heap_header) -> pid_t? {
+        if let pid = mapped[file] { return pid }
+        // On a file system over others the mapping's device is another than the file's; and some processes' mappings can't be read. There the process is known
+        // by its PID, in whichever namespace, and by its start.
+        let candidates = closed.union(byInode[file.inode] ?? [])
+        guard !candidates.isEmpty else { return nil }
         let bootID = withUnsafeBytes(of: header.boot_id) { Array($0) }
         let found = Presence.find(processID: header.pid, startTime: header.start_time, bootID: bootID).map { pid_t(bitPattern: $0) }
-        return found.flatMap { closed.contains($0) ? $0 : nil }
+        return found.flatMap { candidates.contains($0) ? $0 : nil }
     }
 }
 

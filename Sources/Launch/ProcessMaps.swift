@@ -13,10 +13,32 @@ struct Mapping: Equatable {
     /// MAP_SHARED, the `s` of the permissions.
     var isShared: Bool
     var fileOffset: UInt64
+    /// `major:minor` in hexadecimal. Of a file system over others (overlayfs, btrfs) it is not the one that stat(2) tells.
+    var device: String = ""
     /// 0 where no file is mapped.
     var inode: UInt64
     /// The file's path as the process's own mount namespace has it; with ` (deleted)` where it is gone.
     var path: String
+}
+
+/// A mapped file, as /proc/PID/maps names it: an inode alone is another file's on another file system.
+struct MappedFile: Hashable {
+    var device: String
+    var inode: UInt64
+
+    init(_ mapping: Mapping) {
+        device = mapping.device
+        inode = mapping.inode
+    }
+
+    init(_ status: stat) {
+        // As the kernel packs them for stat (linux/kdev_t.h).
+        let number = UInt64(status.st_dev)
+        let major = number >> 8 & 0xFFF | number >> 32 & ~0xFFF, minor = number & 0xFF | number >> 12 & ~0xFF
+        func twoDigits(_ value: UInt64) -> String { (value < 16 ? "0" : "") + String(value, radix: 16) }
+        device = "\(twoDigits(major)):\(twoDigits(minor))"
+        inode = UInt64(status.st_ino)
+    }
 }
 
 /// Parses the text of /proc/PID/maps; lines that aren't mappings are passed over.
@@ -31,7 +53,7 @@ func parseMappings(_ text: [UInt8]) -> [Mapping] {
         else { return nil }
         let path = words.count > 5 ? pathText(words[5].drop { $0 == UInt8(ascii: " ") }) : ""
         let isShared = words[1][words[1].startIndex + 3] == UInt8(ascii: "s")
-        return Mapping(start: start, end: end, isShared: isShared, fileOffset: offset, inode: inode, path: path)
+        return Mapping(start: start, end: end, isShared: isShared, fileOffset: offset, device: String(decoding: words[3], as: UTF8.self), inode: inode, path: path)
     }
 }
 

@@ -64,7 +64,7 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     }
     let began = monotonicNanoseconds()
     var meter = ResidentMeter(pid: supervisor.pid, runDirectory: place.path)
-    var sandboxed = SandboxedImages(since: startTime)
+    var sandboxed = SandboxedImages(since: startTime, runDirectory: place.path)
     var harvest = Harvest()
     var meterDue: UInt64 = 0
     let pid = supervisor.pid, output = request.options.output
@@ -89,6 +89,7 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     harvest.findStrays(output: output, besides: place, since: startTime) // before what is packed lies in the output directory too
     harvest.gather(.atEnd(ending, monotonicNanoseconds: ended), from: place, into: output, pid: pid, since: startTime)
     harvest.gather(sandboxed, into: output, since: startTime)
+    harvest.linkRunning(into: output)
     sandboxed.close()
     if request.options.messages == place.messages { harvest.takeMessages(place.messages) }
     if output != place.path { place.removeIfEmpty() }

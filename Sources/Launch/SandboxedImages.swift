@@ -15,7 +15,7 @@ import SystemPackage
 struct SandboxedImage {
     var file: FileDescriptor
     var header: heap_header
-    var inode: UInt64
+    var mapped: MappedFile
     /// In our PID namespace.
     var pid: pid_t
     /// Leads to it as long as the program runs.
@@ -29,6 +29,7 @@ struct SandboxedImages {
     private(set) var lost: [(program: String, pid: pid_t)] = []
     private let startTime: UInt64
     private let ownPlace: [String]
+    private let variable: [UInt8]
     /// Whether a process started within this recording; by PID, as long as it is there.
     private var isRecent: [pid_t: Bool] = [:]
     /// Images that were looked at: kept, lost, or reached by a path of ours. A process has one at a time, by inode.
@@ -40,8 +41,10 @@ struct SandboxedImages {
     /// More descriptors than these are not kept open.
     private static let most = 256
 
-    init(since startTime: UInt64) {
+    /// - Parameter runDirectory: by it a program's environment says which recording it is of: others may be under way.
+    init(since startTime: UInt64, runDirectory: FilePath) {
         self.startTime = startTime
+        variable = Array("HEAPSUM_RUN_DIR=\(runDirectory.text)".utf8)
         ownPlace = Self.place(of: getpid())
     }
 
@@ -53,11 +56,11 @@ struct SandboxedImages {
         isRecent = isRecent.filter { found.contains($0.key) }
         known = known.filter { found.contains($0.pid) }
         for pid in found where pid != getpid() {
-            let recent = isRecent[pid] ?? ProcessStatus.of(pid).map { $0.startTime >= startTime } ?? false
+            let recent = isRecent[pid] ?? (ProcessStatus.of(pid).map { $0.startTime >= startTime } ?? false)
             isRecent[pid] = recent
             guard recent else { continue }
             let place = Self.place(of: pid)
-            if !place.isEmpty && place != ownPlace { take(from: pid) }
+            if !place.isEmpty && place != ownPlace && isOfThisRecording(pid) { take(from: pid) }
         }
         // A twentieth of the time at the most; the first look asks of all processes when they started, and the later ones of new ones alone.
         let interval = isFirst ? 20_000_000 : max(20_000_000, (monotonicNanoseconds() &- now) &* 20)
@@ -69,6 +72,11 @@ struct SandboxedImages {
     private static func place(of pid: pid_t) -> [String] {
         let thread = livingThread(of: pid)
         return ["ns/mnt", "root"].compactMap { FilePath("/proc/\(thread)/\($0)").linkText }
+    }
+
+    private func isOfThisRecording(_ pid: pid_t) -> Bool {
+        guard let environment = try? readBytes(FilePath("/proc/\(pid)/environ"), limit: 1 << 20) else { return false }
+        return environment.split(separator: 0).contains { $0.elementsEqual(variable) }
     }
 
     private mutating func take(from pid: pid_t) {
@@ -89,7 +97,7 @@ struct SandboxedImages {
                 try? file.close()
                 continue
             }
-            images.append(SandboxedImage(file: file, header: header, inode: span.first.inode, pid: pid, path: path))
+            images.append(SandboxedImage(file: file, header: header, mapped: MappedFile(span.first), pid: pid, path: path))
         }
     }
 

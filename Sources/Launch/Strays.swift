@@ -12,7 +12,7 @@ struct StrayImage {
     var program: String
     var pid: UInt32
     var path: FilePath
-    var inode: UInt64
+    var mapped: MappedFile
     var header: heap_header
 }
 
@@ -31,7 +31,7 @@ func strayImages(output: FilePath, besides runDirectory: FilePath, since startTi
                 header.kind == HEAP_KIND_RUNNING.rawValue, header.start_time >= startTime,
                 let image = try? HeapImage(path: path.text), image.outputDirectory == output.text
             else { continue }
-            strays.append(StrayImage(program: image.programName, pid: header.pid, path: path, inode: UInt64(status.st_ino), header: header))
+            strays.append(StrayImage(program: image.programName, pid: header.pid, path: path, mapped: MappedFile(status), header: header))
         }
     }
     return strays

@@ -17,6 +17,7 @@ extension Harvest {
             lines.append("heaprun: \(image.program) (PID \(image.pid)) still runs; its image stays at \(image.path.text)")
         }
         if running.count > 8 { lines.append("heaprun: and \(running.count - 8) more programs that still run, beside it") }
+        for link in links.prefix(8) { lines.append("  linked: \(link.text)") }
         for image in lost.prefix(8) {
             lines.append("heaprun: \(image.program) (PID \(image.pid)) ran in a sandbox that nothing leads into from here: its image could not be reached, and is not among these")
         }

@@ -84,7 +84,7 @@ import Testing
             """
         let maps = parseMappings(Array(text.utf8))
         #expect(maps.count == 3)
-        #expect(maps[0] == Mapping(start: 0x7f00_0000_0000, end: 0x7f00_0000_1000, isShared: true, fileOffset: 0, inode: 1234, path: "/dev/shm/a b.1.heap (deleted)"))
+        #expect(maps[0] == Mapping(start: 0x7f00_0000_0000, end: 0x7f00_0000_1000, isShared: true, fileOffset: 0, device: "00:01", inode: 1234, path: "/dev/shm/a b.1.heap (deleted)"))
         #expect(imageSpans(maps) == [ImageSpan(first: maps[0], byteCount: 0x2000)])
         // This very process: a page of ours lies in one of its mappings.
         var local = 0

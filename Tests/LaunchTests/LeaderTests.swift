@@ -68,6 +68,9 @@ import Testing
         kill(pid, SIGKILL)
         #expect(try eventually { Presence.livingThread(of: UInt32(pid)) == nil })
         #expect(try HeapImage(path: path).presence == .gone)
+        // It is found where the others lie, too.
+        let found = try scratch.shell("for f in images/*.heap; do readlink -f $f; done").output
+        #expect(found.split(separator: "\n").contains(Substring(path)), "\(found)")
         _ = system("rm -r '\(FilePath(path).removingLastComponent().text)'")
     }
 }
