@@ -1,7 +1,8 @@
 /*
- * What a process starts next, in a place where this library can't be reached: a sandbox with a root or a /tmp of its own, another root, another
- * user. The loader would say on the program's stderr that it can't preload it, which is our doing; so LD_PRELOAD is handed on without it then.
- * In all other cases these functions are the next ones, with what they were given.
+ * What a process starts next. Where this library can't be reached (a sandbox with a root or a /tmp of its own, another root, another user) the
+ * loader would say on the program's stderr that it can't preload it, which is our doing: LD_PRELOAD is handed on without it. And a shared
+ * AddressSanitizer would end the program for a library in front of it: it is told not to. In all other cases these functions are the
+ * next ones, with what they were given.
  *
  * Called between vfork and exec, too: they write to their own stack alone.
  */
@@ -31,33 +32,61 @@ static size_t entry_length(const char *at) {
     return length;
 }
 
-/* Whether an entry is this library or one of those beside it, by a path that leads to nothing from here. */
-static bool is_unreachable(const char *entry, size_t length) {
+/* Whether an entry is the path of this library or of one of those beside it. */
+static bool is_ours(const char *entry, size_t length) {
     static const char name[] = "libheapsum";
     const char *file = entry + length;
     while (file > entry && file[-1] != '/') file--;
-    if (file == entry || (size_t)(entry + length - file) < sizeof name - 1 || memcmp(file, name, sizeof name - 1) != 0) return false;
+    return file > entry && (size_t)(entry + length - file) >= sizeof name - 1 && memcmp(file, name, sizeof name - 1) == 0;
+}
+
+/* Whether it is, and leads to nothing from here. */
+static bool is_unreachable(const char *entry, size_t length) {
     char path[512];
-    if (length >= sizeof path) return false;
+    if (!is_ours(entry, length) || length >= sizeof path) return false;
     memcpy(path, entry, length);
     path[length] = '\0';
     struct stat status;
     return system_stat(path, &status) < 0;
 }
 
-/* The place of LD_PRELOAD in an environment, where an entry of ours in it is unreachable; -1 where there is nothing to do. */
-static ptrdiff_t preload_to_mend(char *const *env) {
-    if (env == NULL || !system_may_look()) return -1;
-    for (ptrdiff_t i = 0; env[i] != NULL; i++) {
-        if (strncmp(env[i], variable, sizeof variable - 1) != 0) continue;
-        size_t length;
-        for (const char *at = env[i] + sizeof variable - 1; *at != '\0'; at += length > 0 ? length : 1) {
-            length = entry_length(at);
-            if (length > 0 && is_unreachable(at, length)) return i;
-        }
-        return -1;
+/*
+ * What an environment needs before it is handed on: entries that are replaced, by their places; -1 where nothing is to be done. A shared AddressSanitizer
+ * ends a program in which its library isn't the first, and it isn't behind a preload; the option that takes this as it is, is added where the
+ * program's own options lack it (heaprun sets it where there are none).
+ */
+struct mending {
+    ptrdiff_t preload, sanitizer;
+};
+
+static const char sanitizer[] = "ASAN_OPTIONS=", link_order[] = "verify_asan_link_order";
+
+static bool names_ours(const char *list, bool *unreachable) {
+    bool ours = false;
+    size_t length;
+    for (const char *at = list; *at != '\0'; at += length > 0 ? length : 1) {
+        length = entry_length(at);
+        if (length == 0 || !is_ours(at, length)) continue;
+        ours = true;
+        if (is_unreachable(at, length)) *unreachable = true;
     }
-    return -1;
+    return ours;
+}
+
+static struct mending mending_of(char *const *env) {
+    struct mending mending = {-1, -1};
+    if (env == NULL || !system_may_look()) return mending;
+    bool unreachable = false, ours = false;
+    for (ptrdiff_t i = 0; env[i] != NULL; i++) {
+        if (strncmp(env[i], variable, sizeof variable - 1) == 0) {
+            ours = names_ours(env[i] + sizeof variable - 1, &unreachable);
+            if (unreachable) mending.preload = i;
+        } else if (strncmp(env[i], sanitizer, sizeof sanitizer - 1) == 0 && memmem(env[i], strlen(env[i]), link_order, sizeof link_order - 1) == NULL) {
+            mending.sanitizer = i;
+        }
+    }
+    if (!ours || unreachable) mending.sanitizer = -1;
+    return mending;
 }
 
 static size_t count_of(char *const *env) {
@@ -82,14 +111,31 @@ static void write_reachable(const char *from, char *to) {
     *to = '\0';
 }
 
+/* Writes the sanitizer's options with one more. */
+static void write_options(const char *from, char *to) {
+    size_t length = strlen(from);
+    memcpy(to, from, length);
+    if (from[length - 1] != '=') to[length++] = ':';
+    memcpy(to + length, link_order, sizeof link_order - 1);
+    memcpy(to + length + sizeof link_order - 1, "=0", 3);
+}
+
 /* The environment to hand on, in the caller's own frame where it differs: `env` itself nearly always. */
 #define MENDED(env) \
-    ptrdiff_t preload = start_next() ? preload_to_mend(env) : -1; \
-    char *mended[preload >= 0 ? count_of(env) + 1 : 1], list[preload >= 0 ? strlen((env)[preload]) + 1 : 1]; \
-    if (preload >= 0) { \
-        memcpy(mended, (env), (count_of(env) + 1) * sizeof *mended); \
-        write_reachable((env)[preload], list); \
-        mended[preload] = list; \
+    struct mending mending = {-1, -1}; \
+    if (start_next()) mending = mending_of(env); \
+    const bool mends = mending.preload >= 0 || mending.sanitizer >= 0; \
+    char *mended[mends ? count_of(env) + 1 : 1]; \
+    char list[mending.preload >= 0 ? strlen((env)[mending.preload]) + 1 : 1]; \
+    char extended[mending.sanitizer >= 0 ? strlen((env)[mending.sanitizer]) + sizeof link_order + 3 : 1]; \
+    if (mends) memcpy(mended, (env), (count_of(env) + 1) * sizeof *mended); \
+    if (mending.sanitizer >= 0) { \
+        write_options((env)[mending.sanitizer], extended); \
+        mended[mending.sanitizer] = extended; \
+    } \
+    if (mending.preload >= 0) { \
+        write_reachable((env)[mending.preload], list); \
+        mended[mending.preload] = list; \
         if (load_acquire(&hook_live.word) != 0) or_relaxed(&image.header->flags, HEAP_FLAG_UNREACHED); \
         message("not recorded, as the library can't be reached from where it runs: ", path); \
     }
@@ -102,25 +148,25 @@ static int nobody(void) {
 
 EXPORT int execve(const char *path, char *const *arguments, char *const *env) {
     MENDED(env);
-    return next.execve == NULL ? nobody() : next.execve(path, arguments, preload >= 0 ? mended : env);
+    return next.execve == NULL ? nobody() : next.execve(path, arguments, mends ? mended : env);
 }
 
 EXPORT int execvpe(const char *path, char *const *arguments, char *const *env) {
     MENDED(env);
-    return next.execvpe == NULL ? nobody() : next.execvpe(path, arguments, preload >= 0 ? mended : env);
+    return next.execvpe == NULL ? nobody() : next.execvpe(path, arguments, mends ? mended : env);
 }
 
 EXPORT int fexecve(int fd, char *const *arguments, char *const *env) {
     const char *path = "an open file";
     MENDED(env);
-    return next.fexecve == NULL ? nobody() : next.fexecve(fd, arguments, preload >= 0 ? mended : env);
+    return next.fexecve == NULL ? nobody() : next.fexecve(fd, arguments, mends ? mended : env);
 }
 
 /* With the program's own environment, and the search of the path where that is asked for. */
 static int execute(const char *path, char *const *arguments, bool search) {
     char **env = loader_environment();
     MENDED(env);
-    if (preload >= 0 && next.execve != NULL && next.execvpe != NULL) return (search ? next.execvpe : next.execve)(path, arguments, mended);
+    if (mends && next.execve != NULL && next.execvpe != NULL) return (search ? next.execvpe : next.execve)(path, arguments, mended);
     int (*function)(const char *, char *const *) = search ? next.execvp : next.execv;
     return function == NULL ? nobody() : function(path, arguments);
 }
@@ -153,14 +199,14 @@ EXPORT int execle(const char *path, const char *argument, ...) {
     char *const *env;
     LISTED(argument, env = va_arg(rest, char *const *));
     MENDED(env);
-    return next.execve == NULL ? nobody() : next.execve(path, arguments, preload >= 0 ? mended : env);
+    return next.execve == NULL ? nobody() : next.execve(path, arguments, mends ? mended : env);
 }
 
 EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes, char *const *arguments, char *const *env) {
     MENDED(env);
-    return next.posix_spawn == NULL ? ENOSYS : next.posix_spawn(pid, path, actions, attributes, arguments, preload >= 0 ? mended : env);
+    return next.posix_spawn == NULL ? ENOSYS : next.posix_spawn(pid, path, actions, attributes, arguments, mends ? mended : env);
 }
 EXPORT int posix_spawnp(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes, char *const *arguments, char *const *env) {
     MENDED(env);
-    return next.posix_spawnp == NULL ? ENOSYS : next.posix_spawnp(pid, path, actions, attributes, arguments, preload >= 0 ? mended : env);
+    return next.posix_spawnp == NULL ? ENOSYS : next.posix_spawnp(pid, path, actions, attributes, arguments, mends ? mended : env);
 }
