@@ -17,8 +17,6 @@ struct next_operator next_operators[OPERATOR_COUNT];
 /* An address of our own in memory that the loader fills in: 0 before it has. */
 static const void *volatile const relocated = &next;
 
-#define FIND(name) next.name = (__typeof__(next.name))loader_next(#name)
-
 static bool is_beside_malloc(const void *function, const void *allocate) {
     return function != NULL && loader_start_of((uintptr_t)function) == loader_start_of((uintptr_t)allocate);
 }
@@ -38,43 +36,22 @@ bool next_resolve(void) {
     if (next_known()) return true;
     int saved = errno;
     loader_start();
-    FIND(free);
-    FIND(calloc);
-    FIND(realloc);
-    FIND(posix_memalign);
-    FIND(memalign);
-    FIND(aligned_alloc);
-    FIND(valloc);
-    FIND(pvalloc);
-    FIND(free_sized);
-    FIND(free_aligned_sized);
-    FIND(malloc_usable_size);
-    FIND(sigaction);
-    FIND(signal);
-    FIND(sysv_signal);
-    FIND(sigset);
-    FIND(sigignore);
-    FIND(dlclose);
-    FIND(mlockall);
-    FIND(prctl);
-    FIND(execve);
-    FIND(execv);
-    FIND(execvp);
-    FIND(execvpe);
-    FIND(fexecve);
-    FIND(posix_spawn);
-    FIND(posix_spawnp);
-    FIND(syscall);
-    sandbox_next_syscall = next.syscall;
-    *(void **)&next.libc_sigaction = loader_libc("sigaction");
-    void *allocate = loader_next("malloc"), *glibcs = loader_libc("__libc_malloc");
-    next.is_glibc = glibcs != NULL && allocate == loader_libc("malloc");
+    struct next found = {0};
+#define FIND(result, name, parameters) found.name = (__typeof__(found.name))loader_next(#name);
+    NEXT_FUNCTIONS(FIND)
+#undef FIND
+    const __typeof__(found.malloc) allocate = found.malloc;
     /* A sanitizer's ends the program for a block that it does not own, where its free would have said what is wrong with it. */
-    bool is_sanitizers = is_beside_malloc(loader_next("__sanitizer_get_ownership"), allocate);
-    next.knows_usable_size = !is_sanitizers && is_beside_malloc((void *)next.malloc_usable_size, allocate);
-    find_operators(allocate);
+    bool is_sanitizers = is_beside_malloc(loader_next("__sanitizer_get_ownership"), (void *)allocate);
+    found.knows_usable_size = !is_sanitizers && is_beside_malloc((void *)found.malloc_usable_size, (void *)allocate);
+    found.is_glibc = allocate != NULL && allocate == (__typeof__(allocate))loader_libc("malloc") && loader_libc("__libc_malloc") != NULL;
+    found.libc_sigaction = (sigaction_function *)loader_libc("sigaction");
+    find_operators((void *)allocate);
+    found.malloc = NULL;
+    next = found;
+    sandbox_next_syscall = next.syscall;
     errno = saved;
-    store_release(&next.malloc, (__typeof__(next.malloc))allocate); /* the last: whoever sees it set sees the others (partner: next_known) */
+    store_release(&next.malloc, allocate); /* the last: whoever sees it set sees the others (partner: next_known) */
     return allocate != NULL;
 }
 

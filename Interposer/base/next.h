@@ -16,38 +16,47 @@ typedef const void *nothrow_t;
 typedef size_t align_val_t;
 
 typedef int sigaction_function(int, const struct sigaction *, struct sigaction *);
-typedef void (*signal_function(int, void (*)(int)))(int);
+typedef void (*signal_handler)(int);
 
-/* The C functions: each by its own name, NULL where nobody has it. */
-struct next {
-    void *(*malloc)(size_t);
-    void (*free)(void *);
-    void *(*calloc)(size_t, size_t);
-    void *(*realloc)(void *, size_t);
-    int (*posix_memalign)(void **, size_t, size_t);
-    void *(*memalign)(size_t, size_t);
-    void *(*aligned_alloc)(size_t, size_t);
-    void *(*valloc)(size_t);
-    void *(*pvalloc)(size_t);
-    void (*free_sized)(void *, size_t);
-    void (*free_aligned_sized)(void *, size_t, size_t);
-    size_t (*malloc_usable_size)(void *);
-    sigaction_function *sigaction;
-    signal_function *signal;
-    signal_function *sysv_signal;
-    signal_function *sigset;
-    int (*sigignore)(int);
-    int (*dlclose)(void *);
-    int (*mlockall)(int);
-    int (*prctl)(int, unsigned long, unsigned long, unsigned long, unsigned long); /* variadic in its header, and called alike */
-    long (*syscall)(long, long, long, long, long, long, long);
-    int (*execve)(const char *, char *const *, char *const *);
-    int (*execv)(const char *, char *const *);
-    int (*execvp)(const char *, char *const *);
-    int (*execvpe)(const char *, char *const *, char *const *);
-    int (*fexecve)(int, char *const *, char *const *);
-    int (*posix_spawn)(int *, const char *, const void *, const void *, char *const *, char *const *);
-    int (*posix_spawnp)(int *, const char *, const void *, const void *, char *const *, char *const *);
+/*
+ * The C functions, each by its own name: what it answers, and what it is given. One list, for the table and for the look-ups.
+ *
+ * prctl is variadic in its header, and called alike; posix_spawn's file actions and attributes are only passed on.
+ */
+#define NEXT_FUNCTIONS(X) \
+    X(void *, malloc, (size_t)) \
+    X(void, free, (void *)) \
+    X(void *, calloc, (size_t, size_t)) \
+    X(void *, realloc, (void *, size_t)) \
+    X(int, posix_memalign, (void **, size_t, size_t)) \
+    X(void *, memalign, (size_t, size_t)) \
+    X(void *, aligned_alloc, (size_t, size_t)) \
+    X(void *, valloc, (size_t)) \
+    X(void *, pvalloc, (size_t)) \
+    X(void, free_sized, (void *, size_t)) \
+    X(void, free_aligned_sized, (void *, size_t, size_t)) \
+    X(size_t, malloc_usable_size, (void *)) \
+    X(int, sigaction, (int, const struct sigaction *, struct sigaction *)) \
+    X(signal_handler, signal, (int, signal_handler)) \
+    X(signal_handler, sysv_signal, (int, signal_handler)) \
+    X(signal_handler, sigset, (int, signal_handler)) \
+    X(int, sigignore, (int)) \
+    X(int, dlclose, (void *)) \
+    X(int, mlockall, (int)) \
+    X(int, prctl, (int, unsigned long, unsigned long, unsigned long, unsigned long)) \
+    X(long, syscall, (long, long, long, long, long, long, long)) \
+    X(int, execve, (const char *, char *const *, char *const *)) \
+    X(int, execv, (const char *, char *const *)) \
+    X(int, execvp, (const char *, char *const *)) \
+    X(int, execvpe, (const char *, char *const *, char *const *)) \
+    X(int, fexecve, (int, char *const *, char *const *)) \
+    X(int, posix_spawn, (int *, const char *, const void *, const void *, char *const *, char *const *)) \
+    X(int, posix_spawnp, (int *, const char *, const void *, const void *, char *const *, char *const *))
+
+struct next { /* NULL where nobody has the function */
+#define NEXT_FIELD(result, name, parameters) result(*name) parameters;
+    NEXT_FUNCTIONS(NEXT_FIELD)
+#undef NEXT_FIELD
     sigaction_function *libc_sigaction; /* libc's own: for the recorder's handler */
     bool is_glibc;          /* malloc is glibc's own */
     bool knows_usable_size; /* malloc_usable_size is of the same module as malloc, and may be asked of any block */

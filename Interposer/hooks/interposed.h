@@ -1,8 +1,8 @@
 /*
  * The list of all that the interposer interposes: the one place that names them.
  *
- * It drives the definitions' table of next-in-line functions (next.c), the linker's export list and
- * the tests, which read this file as text: one name a line, `X(name)`.
+ * The tests read it as text (one name a line, `X(name)`), hold the library's exports against it and call each name. The functions that
+ * are next in line are listed with their types in base/next.h.
  */
 #ifndef HEAPSUM_INTERPOSED_H
 #define HEAPSUM_INTERPOSED_H
