@@ -69,26 +69,38 @@ static bool is_jump(uintptr_t function) {
 
 /* Memory of no module that may be executed, as it was when it was last looked at. */
 #define RANGES 128
-#define LOOK_AGAIN_NANOSECONDS 10000000u /* a look reads all mappings: 100 microseconds, or more */
+/*
+ * A look reads all mappings: 100 microseconds, or more. The next may come a millisecond later where the last one found what it was for (a JIT compiler
+ * is making code), and twice as late each time that it didn't (what is asked about are numbers).
+ */
+#define LEAST_PAUSE_NANOSECONDS 1000000u
+#define MOST_PAUSE_NANOSECONDS 64000000u
 static struct code_ranges {
     uint64_t looked_ns; /* since the recording's start, and one more; 0: never */
     uint32_t count;
     struct module_span spans[RANGES];
 } tables[2]; /* one in use, one being made */
-static uint32_t current, making;
+static uint32_t current, making, pause_nanoseconds = LEAST_PAUSE_NANOSECONDS;
 
 static bool add_range(const struct mapping *mapping, void *context) {
     struct code_ranges *table = context;
-    if (!mapping->executable) return false;
+    struct loaded module;
+    if (!mapping->executable || loader_find(mapping->start, &module)) return false;
     struct module_span *last = table->count > 0 ? &table->spans[table->count - 1] : NULL;
     if (last != NULL && last->end == mapping->start) last->end = mapping->end;
     else if (table->count < RANGES) table->spans[table->count++] = (struct module_span){mapping->start, mapping->end};
     return false;
 }
 
+static uint32_t last_found; /* the span that held the last address: likely the next one's */
+
 static bool is_in(const struct code_ranges *table, uintptr_t address) {
+    if (module_span_holds(&table->spans[load_relaxed(&last_found)], address)) return true;
     for (uint32_t i = 0; i < table->count; i++)
-        if (module_span_holds(&table->spans[i], address)) return true;
+        if (module_span_holds(&table->spans[i], address)) {
+            store_relaxed(&last_found, i);
+            return true;
+        }
     return false;
 }
 
@@ -96,15 +108,19 @@ static bool may_be_executed(uintptr_t address) {
     uint32_t used = load_acquire(&current); /* partner: the release below */
     if (is_in(&tables[used], address)) return true;
     uint64_t now = image_nanoseconds() + 1, looked = load_relaxed(&tables[used].looked_ns);
-    if (looked != 0 && now - looked < LOOK_AGAIN_NANOSECONDS) return false;
+    if (looked != 0 && now - looked < load_relaxed(&pause_nanoseconds)) return false;
     if (__atomic_exchange_n(&making, 1, __ATOMIC_ACQUIRE) != 0) return false; /* another thread is about it; partner: the release below */
     struct code_ranges *table = &tables[1 - used];
+    memset(table->spans, 0, sizeof table->spans);
     table->count = 0;
     maps_each(add_range, table, NULL, 0);
     store_relaxed(&table->looked_ns, now);
     store_release(&current, 1 - used);
+    bool is_found = is_in(table, address);
+    uint32_t pause = is_found ? LEAST_PAUSE_NANOSECONDS : load_relaxed(&pause_nanoseconds) * 2;
+    store_relaxed(&pause_nanoseconds, pause < MOST_PAUSE_NANOSECONDS ? pause : MOST_PAUSE_NANOSECONDS);
     store_release(&making, 0);
-    return is_in(table, address);
+    return is_found;
 }
 
 /* ---- Both --------------------------------------------------------------------------------------------------- */
@@ -118,6 +134,7 @@ bool is_return_address(uintptr_t address) {
     uint64_t key = (uint64_t)address << 16 | (uint64_t)(loader_generation() & 0x7FFF) << 1;
     uint64_t *place = &known[(uint64_t)address * 0x9E3779B97F4A7C15ull >> (64 - KNOWN_LOG2)], word = load_relaxed(place);
     if (likely((word & ~1ull) == key)) return word & 1;
+    if (is_in(&tables[load_acquire(&current)], address)) return true; /* partner: may_be_executed's release */
     struct loaded module;
     if (!loader_find(address, &module)) return may_be_executed(address); /* not kept: other code may come to lie there */
     uintptr_t target;
@@ -144,12 +161,14 @@ static enum fit fit_of(uintptr_t return_address, uintptr_t pc, uintptr_t *start)
 }
 
 bool is_own_caller(uintptr_t return_address, uintptr_t pc, uintptr_t sp, uintptr_t fp) {
+    struct loaded module;
+    if (!loader_find(pc, &module)) return true; /* a JIT compiler's code, which is called by pointers alone */
     uintptr_t start = 0, other;
     enum fit fit = fit_of(return_address, pc, &start);
     if (fit != FIT_DIRECT) start = 0;
     for (uintptr_t word = sp; word < fp; word += sizeof(uintptr_t)) {
         uintptr_t value = *(const volatile uintptr_t *)word;
-        if (!is_return_address(value)) continue;
+        if (!is_code_of_module(value) || !is_return_address(value)) continue;
         enum fit inner = fit_of(value, pc, &other);
         /* A call that leads nearer to the pc, or one that may where ours doesn't. What an earlier call left lying there can look so, too: then the stack is cut for nothing, and says so. */
         if ((inner == FIT_DIRECT && other > start) || (inner == FIT_UNKNOWN && fit == FIT_NOT)) return false;
