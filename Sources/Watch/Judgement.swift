@@ -34,9 +34,15 @@ extension Examination {
         for candidate in candidates {
             // Address space alone says little where the memory in it grows as well.
             if let tag = candidate.tag, candidate.kind == .process, candidate.metric == Metrics.addressSpace, accusedMemory.contains(tag) { continue }
-            if !candidate.isReclaimable, let trend = Growth.find(candidate.track.times, candidate.values, floor: candidate.floor, tests: verdict.tests), isTold(candidate) {
+            if !candidate.isReclaimable, let found = Growth.judge(candidate.track.times, candidate.values, floor: candidate.floor, tests: verdict.tests), isTold(candidate) {
                 if let tag = candidate.tag { accusedMemory.insert(tag) }
-                verdict.growing.append(finding(candidate, trend, isGrowing: true))
+                var told = finding(candidate, found.trend, isGrowing: true)
+                if found.start > 0 {
+                    told.since = verdict.from + Int64(candidate.track.times[found.start] * 1000)
+                    told.whole = (told.first, found.whole)
+                    told.first = candidate.values[found.start]
+                }
+                verdict.growing.append(told)
             } else {
                 rest.append(candidate)
             }

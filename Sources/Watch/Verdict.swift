@@ -25,6 +25,10 @@ package struct Finding: Sendable {
     /// Milliseconds since 1970, of the first and the last sample that had it.
     package var from: Int64
     package var to: Int64
+    /// Where growth is told of a stretch: the moment of the last change of level, from which on `first`, `last` and `trend` are.
+    package var since: Int64?
+    /// The whole span beside it.
+    package var whole: (first: Double, trend: Trend)?
     /// The process is no longer there.
     package var hasEnded = false
     /// Whose place it took.

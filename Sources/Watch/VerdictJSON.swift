@@ -36,6 +36,13 @@ package struct VerdictJSON {
         fields += ["\"pValue\":\(number(finding.trend.pValue, digits: nil))", "\"shape\":\"\(finding.trend.shape.rawValue)\""]
         if isGrowing { fields += ["\"exhaustedAt\":\(finding.exhaustedAt.map(time) ?? "null")", "\"next\":\(finding.next.map { jsonString($0.command) } ?? "null")"] }
         fields += ["\"unit\":\"\(finding.unit)\"", "\"ended\":\(finding.hasEnded)"]
+        if isGrowing {
+            fields.append("\"since\":\(finding.since.map(time) ?? "null")")
+            fields.append(finding.whole.map { whole in
+                "\"whole\":{\"first\":\(integer(whole.first)),\"perHour\":\(number(whole.trend.slopePerSecond * 3600)),\"pValue\":\(number(whole.trend.pValue, digits: nil)),"
+                    + "\"shape\":\"\(whole.trend.shape.rawValue)\"}"
+            } ?? "\"whole\":null")
+        }
         if let before = finding.successorOf { fields.append("\"successorOf\":\(before)") }
         return "{" + fields.joined(separator: ",") + "}"
     }

@@ -39,6 +39,9 @@ package struct VerdictText {
             var line = "    \(amount(finding.first, finding.unit)) → \(amount(finding.last, finding.unit)), \(rate(trend.slopePerSecond, finding.unit))"
             if trend.slopeLow.isFinite && trend.slopeHigh.isFinite { line += " (\(rate(trend.slopeLow, finding.unit)) to \(rate(trend.slopeHigh, finding.unit)))" }
             try out.write(line + ", \(trend.shape.rawValue), \(chance(trend.pValue))\n")
+            if let since = finding.since, let whole = finding.whole {
+                try out.write("    since \(shortTime(since)), when its level changed; over the whole time \(amount(whole.first, finding.unit)) → \(amount(finding.last, finding.unit)), \(whole.trend.shape.rawValue)\n")
+            }
             if let at = finding.exhaustedAt {
                 let left = shortDuration(Double(at - verdict.to) / 1000)
                 try out.write("    at this rate " + (finding.kind == .descriptors ? "its limit of descriptors is reached" : "memory is gone") + " in \(left), \(shortTime(at))\n")

@@ -1,0 +1,149 @@
+// Where a series changes its level: a restart, a file that was cut, a cache that was dropped. What lies behind the last such
+// place can be judged by itself.
+//
+// Two methods, as series are of two kinds. Among steps of a size a jump is an outlier: a step further from the median than eight
+// deviations, by the median of absolute deviations (F. R. Hampel, The influence curve and its role in robust estimation, J. Am.
+// Stat. Assoc. 69, 1974). Where noise is larger than the steps, the series is divided into straight lines, with as many
+// changes as pay for themselves: R. Killick, P. Fearnhead, I. A. Eckley, Optimal detection of changepoints with a linear
+// computational cost (PELT), J. Am. Stat. Assoc. 107 (2012), the cost of a part being what a least-squares line leaves of
+// it, and the penalty that of Schwarz's criterion for a place, a level and a slope.
+
+import Glibc
+
+package enum LevelChanges {
+    /// The deviation of noise that has no memory, whatever the level does: by the median of absolute first differences.
+    ///
+    /// - Complexity: O(n log n)
+    package static func deviation(_ values: [Double]) -> Double {
+        let steps = zip(values.dropFirst(), values).map { $0 - $1 }
+        let middle = median(steps)
+        // 1.4826: of the normal distribution, deviation over median absolute deviation.
+        return 1.4826 * median(steps.map { abs($0 - middle) }) / 2.0.squareRoot()
+    }
+
+    /// The first moment behind the last jump; nil where there is none.
+    ///
+    /// - Complexity: O(n log n)
+    package static func lastJump(_ values: [Double]) -> Int? {
+        let steps = zip(values.dropFirst(), values).map { $0 - $1 }
+        guard steps.count >= 8 else { return nil }
+        let limit = jumpLimit(steps), middle = median(steps)
+        return steps.lastIndex { abs($0 - middle) > limit }.map { $0 + 1 }
+    }
+
+    /// How large a step is a jump. A counter that mostly stands still is measured by the steps that it takes.
+    private static func jumpLimit(_ steps: [Double]) -> Double {
+        let middle = median(steps)
+        var spread = median(steps.map { abs($0 - middle) })
+        if spread == 0 { spread = median(steps.map { abs($0 - middle) }.filter { $0 > 0 }) }
+        return 8 * 1.4826 * spread
+    }
+
+    /// The first moments of the straight lines behind the first one; none where the series is one line, or too short to say.
+    ///
+    /// - Complexity: O(n²) at the worst, O(n) where changes come with the length.
+    package static func changes(_ times: [Double], _ values: [Double]) -> [Int] {
+        let count = min(times.count, values.count), shortest = 8
+        let noise = deviation(values)
+        guard count >= 3 * shortest, noise > 0, let begin = times.first else { return [] }
+        let lines = LineSums(times.map { $0 - begin }, values)
+        let penalty = 3 * log(Double(count)) * noise * noise * 1.5
+        var best = [Double](repeating: .infinity, count: count + 1), last = [Int](repeating: 0, count: count + 1)
+        best[0] = -penalty
+        var starts = [0]
+        for end in shortest ... count {
+            var costs: [Double] = []
+            costs.reserveCapacity(starts.count)
+            for start in starts {
+                let cost = best[start] + lines.rest(start, end)
+                costs.append(cost)
+                if cost + penalty < best[end] { (best[end], last[end]) = (cost + penalty, start) }
+            }
+            // What costs more already than the best way here can't become the best way further on.
+            var kept: [Int] = []
+            for (place, start) in starts.enumerated() where costs[place] <= best[end] { kept.append(start) }
+            starts = kept
+            let next = end - shortest + 1
+            if next >= shortest, best[next] < .infinity { starts.append(next) }
+        }
+        var places: [Int] = [], place = last[count]
+        while place > 0 {
+            places.append(place)
+            place = last[place]
+        }
+        return places.reversed()
+    }
+
+    /// The medians of each moment and its neighbours, `reach` to each side.
+    ///
+    /// - Complexity: O(n · reach log reach)
+    package static func runningMedians(_ values: [Double], reach: Int) -> [Double] {
+        if reach < 1 { return values }
+        return values.indices.map { median(Array(values[max(0, $0 - reach) ... min(values.count - 1, $0 + reach)])) }
+    }
+
+    /// How a series went up and down by `height` and more.
+    package struct Swings: Equatable, Sendable {
+        package var highestRise = 0.0
+        /// Falls that came in a jump, and those that took their time.
+        package var abruptFalls = 0
+        package var gradualFalls = 0
+    }
+
+    /// - Complexity: O(n)
+    package static func swings(_ values: [Double], height: Double) -> Swings {
+        var swings = Swings()
+        guard var low = values.first, height > 0 else { return swings }
+        var high = low, isRising = true, largestStep = 0.0
+        for (value, before) in zip(values.dropFirst(), values) {
+            if isRising {
+                low = min(low, high)
+                if value > high { high = value }
+                swings.highestRise = max(swings.highestRise, high - low)
+                if high - value >= height {
+                    isRising = false
+                    low = value
+                    largestStep = before - value
+                } else if value < low {
+                    (low, high) = (value, value)
+                }
+            } else {
+                largestStep = max(largestStep, before - value)
+                if value < low { low = value }
+                if value - low >= height {
+                    count(high - low)
+                    (isRising, high) = (true, value)
+                }
+            }
+        }
+        if !isRising { count(high - low) }
+        func count(_ fall: Double) {
+            if largestStep >= fall / 2 { swings.abruptFalls += 1 } else { swings.gradualFalls += 1 }
+        }
+        return swings
+    }
+}
+
+/// Sums by which the rest of a least-squares line is known for any part of a series at once.
+private struct LineSums {
+    private var sums: [(x: Double, y: Double, xx: Double, xy: Double, yy: Double)]
+
+    init(_ times: [Double], _ values: [Double]) {
+        // Small numbers about 0: sums of squares lose digits otherwise.
+        let scale = max(times.last ?? 1, 1e-9), middle = median(values)
+        sums = [(0, 0, 0, 0, 0)]
+        sums.reserveCapacity(values.count + 1)
+        for (time, value) in zip(times, values) {
+            let x = time / scale - 0.5, y = value - middle, last = sums[sums.count - 1]
+            sums.append((last.x + x, last.y + y, last.xx + x * x, last.xy + x * y, last.yy + y * y))
+        }
+    }
+
+    /// Squares that the line through [start, end) leaves.
+    func rest(_ start: Int, _ end: Int) -> Double {
+        let from = sums[start], to = sums[end], n = Double(end - start)
+        let x = to.x - from.x, y = to.y - from.y
+        let xx = to.xx - from.xx - x * x / n, xy = to.xy - from.xy - x * y / n, yy = to.yy - from.yy - y * y / n
+        return max(0, xx > 0 ? yy - xy * xy / xx : yy)
+    }
+}
