@@ -32,7 +32,8 @@ enum Metrics {
     static func process(_ entity: DecodedEntity, into list: inout [Double]) {
         func bytes(_ column: ProcessColumn) -> Double { Double(max(entity[column], 0)) * 1024 }
         list[0] = entity[.anonymous] == Sample.unknown ? bytes(.resident) + bytes(.swap) : bytes(.anonymous) + bytes(.swap)
-        list[1] = bytes(.shared)
+        // heapsum's own image is no growth of the program's.
+        list[1] = max(0, bytes(.shared) - bytes(.image))
         list[2] = Double(max(entity[.threads], 0))
         list[3] = Double(max(entity[.receiveQueue], 0))
         list[4] = Double(max(entity[.sendQueue], 0))
@@ -50,6 +51,7 @@ enum Metrics {
     ]
     static let group: [(columns: [String], what: String)] = [
         (["stat.anon", "stat.rss"], "anonymous memory"), (["stat.shmem"], "shared memory"), (["stat.kernel", "memory.kernel"], "kernel memory"), (["stat.sock"], "sockets' memory"),
+        (["tmpfs.bytes"], "files in it"), (["sysvipc.bytes"], "resident and swapped"),
     ]
 }
 
@@ -69,6 +71,11 @@ struct Tracked {
     var parent: Int64 = 0
     /// heapsum's library is in it.
     var isRecorded = false
+    /// Bytes of heapsum's image in it.
+    var imageBytes = 0.0
+    /// Of a slab cache: what the kernel says, and the size of an object.
+    var isReclaimable: Bool?
+    var objectBytes: Int64 = 0
 
     struct Queue {
         var bytes = 0.0, since = 0.0, samples = 0
@@ -127,6 +134,11 @@ package struct Examination {
             var present: [Int] = []
             present.reserveCapacity(here.count)
             var levels: [String: Double] = [:]
+            var images = 0.0
+            for index in decoder.entities.indices where decoder.entities[index].isHere && decoder.entities[index].kind == .process {
+                images += Double(max(decoder.entities[index][.image], 0)) * 1024
+            }
+            verdict.imageBytes = images
             let isJob = decoder.occasion != .interval
             for index in decoder.entities.indices where decoder.entities[index].isHere {
                 let kind = decoder.entities[index].kind
@@ -151,10 +163,14 @@ package struct Examination {
                     tracked[tag].descriptors = decoder.entities[index][.descriptors]
                     tracked[tag].descriptorLimit = decoder.entities[index][.descriptorLimit]
                     tracked[tag].isRecorded = decoder.entities[index][.isRecorded] == 1
+                    tracked[tag].imageBytes = Double(max(decoder.entities[index][.image], 0)) * 1024
                     tracked[tag].parent = decoder.entities[index][.parent]
                 case .slab:
                     let bytes = Double(max(decoder.entities[index][.pages], 0)) * Double(head.pageBytes)
                     tracked[tag].track.add(at: time, [bytes])
+                    let isReclaimable = decoder.entities[index][.isReclaimable]
+                    if isReclaimable != Sample.unknown { tracked[tag].isReclaimable = isReclaimable == 1 }
+                    tracked[tag].objectBytes = max(decoder.entities[index][.objectBytes], 0)
                     if isJob { levels["slab " + tracked[tag].name] = bytes }
                 case .group:
                     let entity = decoder.entities[index]
@@ -215,7 +231,7 @@ package struct Examination {
         if let picture = columns.picture(system, pageBytes: head.pageBytes) {
             verdict.memory = picture
             if verdict.memoryAtFirst == nil { verdict.memoryAtFirst = picture }
-            list = Metrics.kernel.map { Double(picture[$0]) } + [Double(picture.unexplained)]
+            list = Metrics.kernel.map { Double(picture[$0]) - ($0 == .shared ? min(Double(picture[$0]), verdict.imageBytes) : 0) } + [Double(picture.unexplained)]
             memoryTrack.add(at: time, picture.classes.map { Double($0) } + [Double(picture.free), Double(picture.unexplained)])
         } else {
             list = [Double](repeating: 0, count: Metrics.kernel.count + 1)

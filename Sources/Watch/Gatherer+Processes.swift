@@ -179,6 +179,7 @@ extension Gatherer {
             let mapped = mapped(place)
             put(.heap, mapped?.heap)
             put(.isRecorded, mapped.map { $0.isRecorded ? 1 : 0 })
+            if mapped?.isRecorded == true { put(.image, imageKilobytes(place)) }
             if options.proportional { put(.proportional, proportional(place)) }
             if !descriptors(place, &values, &sockets) { hidden += 1 }
         }
@@ -204,6 +205,30 @@ extension Gatherer {
             if range.count == 2, let start = hexadecimalNumber(range[0]), let end = hexadecimalNumber(range[1]), start <= end { heap = (end - start) / 1024 }
         }
         return (heap, isRecorded)
+    }
+
+    /// What heapsum's image takes of a recorded process's resident memory, by the mapping of its file.
+    private func imageKilobytes(_ place: String) -> Int64? {
+        var isImage = false, sum: Int64 = 0
+        do {
+            try files.forEachLine("\(place)/smaps") { line in
+                guard let first = line.first else { return }
+                // A mapping's head begins with its addresses, what is said of it with a capital.
+                if !(0x41 ... 0x5A).contains(first) {
+                    let parts = words(line, most: 6)
+                    isImage = parts.count > 5 && parts[1].elementsEqual("rw-s".utf8) && Self.isImageName(parts[5])
+                } else if isImage, has(line, prefix: "Rss:"), let kilobytes = words(line).dropFirst().first.flatMap({ number($0) }) {
+                    sum += kilobytes
+                }
+            }
+        } catch { return nil }
+        return sum
+    }
+
+    /// `PROGRAM.PID.heap`, deleted or not, or the memfd that stands for it.
+    private static func isImageName(_ name: ArraySlice<UInt8>) -> Bool {
+        let text = String(decoding: name, as: UTF8.self).replacing(" (deleted)", with: "")
+        return text.hasSuffix(".heap") || text.hasPrefix("/memfd:heapsum")
     }
 
     private func proportional(_ place: String) -> Int64? {

@@ -101,7 +101,8 @@ extension Gatherer {
     }
 
     private func cache(_ name: String, _ active: Int64, _ objects: Int64, _ bytes: Int64, _ pages: Int64) -> EntitySample {
-        EntitySample(kind: .slab, id: name, name: name, values: [active, objects, bytes, max(pages, 0)])
+        if reclaimable[name] == nil { reclaimable[name] = files.number("/sys/kernel/slab/\(name)/reclaim_account") ?? Sample.unknown }
+        return EntitySample(kind: .slab, id: name, name: name, values: [active, objects, bytes, max(pages, 0), reclaimable[name] ?? Sample.unknown])
     }
 
     private func slabsFromDirectories() -> [EntitySample] {
@@ -118,20 +119,39 @@ extension Gatherer {
 
     // MARK: Control groups
 
+    /// A group's path below the hierarchy, as people paste it: with /sys/fs/cgroup before it, or as /proc/PID/cgroup has it.
+    static func groupPath(_ group: String) -> String {
+        var path = group[...]
+        // 0::/system.slice/x.service, 4:memory:/x
+        if let first = path.first, first.isNumber, let slash = path.firstIndex(of: "/") { path = path[slash...] }
+        for place in ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/memory", "/sys/fs/cgroup"] where path == place || path.hasPrefix(place + "/") {
+            path = path.dropFirst(place.count)
+            break
+        }
+        while path.hasSuffix("/") { path = path.dropLast() }
+        return path.hasPrefix("/") ? String(path) : "/" + path
+    }
+
+    func setGroup(_ name: String, _ value: Int64?, _ values: inout [Int64]) {
+        guard let value else { return }
+        if let index = groupIndex[name] {
+            while values.count <= index { values.append(Sample.unknown) }
+            values[index] = value
+        } else if groupColumns.count < 2000 {
+            groupIndex[name] = groupColumns.count
+            groupColumns.append(name)
+            while values.count < groupColumns.count { values.append(Sample.unknown) }
+            values[groupColumns.count - 1] = value
+        }
+    }
+
     func gatherGroups() -> [EntitySample] {
         options.groups.compactMap { group in
-            let path = group.hasPrefix("/") ? group : "/" + group
+            let path = Self.groupPath(group)
             let second = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].first { files.exists("\($0)\(path)/memory.current") }
             let first = "/sys/fs/cgroup/memory\(path)"
             var values = [Int64](repeating: Sample.unknown, count: groupColumns.count)
-            func put(_ name: String, _ value: Int64?) {
-                guard let value else { return }
-                if let index = groupIndex[name] { values[index] = value } else if groupColumns.count < 2000 {
-                    groupIndex[name] = groupColumns.count
-                    groupColumns.append(name)
-                    values.append(value)
-                }
-            }
+            func put(_ name: String, _ value: Int64?) { setGroup(name, value, &values) }
             func table(_ path: String, _ prefix: String) {
                 each(path) { line in
                     let words = words(line)

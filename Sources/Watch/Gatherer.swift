@@ -51,6 +51,8 @@ package final class Gatherer {
     var known: [String: KnownProcess] = [:]
     /// Of the processes named by --pid: who they were, so that a successor is known.
     var followed: [Followed] = []
+    /// Whether the kernel gives a slab cache back, by its name; read once.
+    var reclaimable: [String: Int64] = [:]
     private var told: Set<String> = []
     private var missing: [Missing] = []
 
@@ -89,6 +91,7 @@ package final class Gatherer {
         set("sockets.unownedSendQueue", sockets.unowned(\.send))
         entities += gatherSlabs()
         entities += gatherGroups()
+        entities += gatherShared()
         if options.root.isEmpty { gatherOwnCost() }
         entities.insert(EntitySample(kind: .system, id: "", name: "system", values: systemValues), at: 0)
         return Sample(bootMilliseconds: bootMilliseconds, occasion: occasion, systemColumns: systemColumns, groupColumns: groupColumns, entities: entities)

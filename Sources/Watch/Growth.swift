@@ -104,7 +104,7 @@ package enum Growth {
         // A fall that lies further back than this is not what the stretch began with.
         let before = smooth[max(0, start - max(9, stretch.count / 2)) ... start].max() ?? 0
         let drop = before - smooth[min(start + 9, smooth.count - 1)]
-        return drop >= rise / 5 && swings.gradualFalls == 0 && swings.abruptFalls <= 3 && stretch.count * 5 >= values.count
+        return drop >= max(rise / 10, 1.2 * LevelChanges.deviation(values)) && swings.gradualFalls == 0 && swings.abruptFalls <= 3 && stretch.count * 5 >= values.count
     }
 
     /// Growth among noise that has no memory, as counters have that are read at odd moments. The noise hides from `persists` what a test for trends

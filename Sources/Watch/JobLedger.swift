@@ -73,7 +73,7 @@ struct JobLedger {
         if name == "unexplained" { return (.unexplained, "pages that no counter explains", steps.unexplained) }
         if name.hasPrefix("slab ") {
             let cache = String(name.dropFirst(5))
-            return (.slab, "slab cache \(cache)", steps.slab(cache))
+            return (.slab, "slab cache \(cache)", steps.slab(cache, objectBytes: 0))
         }
         if name.hasPrefix("memory "), let which = MemoryClass.allCases.first(where: { "memory " + $0.name == name }) { return (.kernel, which.title, steps.memory(which)) }
         return (name == "count file.open" ? .descriptors : .kernel, Metrics.counts.first { "count " + $0.column == name }?.name ?? name, nil)

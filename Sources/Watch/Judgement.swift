@@ -17,7 +17,7 @@ extension Examination {
         var memory: MemoryClass?
 
         /// What the kernel gives back when memory is short: it may grow for months, and leaks nothing.
-        var isReclaimable: Bool { kind == .slab && SlabCaches.isReclaimable(name) }
+        var isReclaimable = false
         var values: [Double] { track.values[metric] }
         var range: Double { track.highest[metric] - track.lowest[metric] }
     }
@@ -48,6 +48,7 @@ extension Examination {
             }
         }
         for tree in trees.growing(tests: verdict.tests, accused: accusedMemory, tracked) { verdict.growing.append(finding(tree)) }
+        nameCausesOnce()
         verdict.growing.sort { Self.weight($0) > Self.weight($1) }
         // Those with the most movement, of each kind of unit.
         let moving = rest.filter { $0.range >= 2 * $0.floor && $0.metric != Metrics.addressSpace || $0.tag == nil && $0.range >= 2 * $0.floor }
@@ -84,17 +85,20 @@ extension Examination {
                     add(isDescriptor ? .descriptors : .process, tag, entity.name, metric, entity.track, index)
                 }
             case .slab:
-                let what = SlabCaches.isReclaimable(entity.name) ? "slab cache, reclaimable" : "slab cache"
+                // By the kernel's word; recordings of before it was kept, and kernels without SLUB, have the name alone.
+                let isReclaimable = entity.isReclaimable ?? SlabCaches.isReclaimable(entity.name)
+                let what = isReclaimable ? "slab cache, reclaimable" : "slab cache"
                 add(.slab, tag, entity.name, Metrics.Metric(what: what, unit: .bytes, floor: Metrics.megabyte), entity.track, 0)
+                if isReclaimable, list.last?.tag == tag { list[list.count - 1].isReclaimable = true }
             case .group:
                 for (index, group) in Metrics.group.enumerated() {
-                    add(.kernel, tag, "control group \(entity.name)", Metrics.Metric(what: group.what, unit: .bytes, floor: Metrics.megabyte), entity.track, index)
+                    add(.kernel, tag, entity.name.hasPrefix("/") ? "control group \(entity.name)" : entity.name, Metrics.Metric(what: group.what, unit: .bytes, floor: Metrics.megabyte), entity.track, index)
                 }
             }
         }
         let total = Double(verdict.memory?.total ?? 0)
         for (index, which) in Metrics.kernel.enumerated() {
-            add(.kernel, nil, which.name, Metrics.Metric(what: which.title, unit: .bytes, floor: max(8 * Metrics.megabyte, total / 2000)), kernelTrack, index, which)
+            add(.kernel, nil, which.plainName, Metrics.Metric(what: which.title, unit: .bytes, floor: max(8 * Metrics.megabyte, total / 2000)), kernelTrack, index, which)
         }
         add(.unexplained, nil, "unexplained", Metrics.Metric(what: "pages that no counter explains", unit: .bytes, floor: max(16 * Metrics.megabyte, total / 1000)), kernelTrack, Metrics.kernel.count)
         for (index, count) in Metrics.counts.enumerated() where counted.contains(index) {
@@ -152,8 +156,9 @@ extension Examination {
             default: return steps.process(pid: pid, detail: entity.detail, name: entity.name, hasEnded: hasEnded, isRecorded: entity.isRecorded)
             }
         }
+        if let entity, entity.kind == .group { return steps.group(entity.name) }
         switch candidate.kind {
-        case .slab: return steps.slab(candidate.name)
+        case .slab: return steps.slab(candidate.name, objectBytes: entity?.objectBytes ?? 0)
         case .unexplained: return steps.unexplained
         case .descriptors: return NextStep(command: "lsof -n | awk '{ print $1, $2 }' | sort | uniq -c | sort -n | tail", remark: "Who has the most.")
         default:

@@ -34,6 +34,13 @@ package struct LiveTable {
         Dictionary(sample.entities.filter { $0.kind == .process }.map { ($0.id, value($0, .anonymous) &+ value($0, .swap) &+ value($0, .shared)) }, uniquingKeysWith: { first, _ in first })
     }
 
+    /// The words of its command, the first without its directory; the kernel's name for it where there are none.
+    private static func commandLine(_ entity: EntitySample) -> String {
+        let words = entity.detail.split(separator: "\0").map(String.init)
+        guard let first = words.first else { return entity.name }
+        return ([first.split(separator: "/").last.map(String.init) ?? first] + words.dropFirst()).joined(separator: " ")
+    }
+
     package func lines(style: Style, rows: Int) -> [String] {
         guard let latest else { return [] }
         var lines: [String] = []
@@ -47,7 +54,10 @@ package struct LiveTable {
         let processes = latest.entities.filter { $0.kind == .process }
         lines.append("\(grouped(UInt64(processes.count))) processes, by growth since \(shortDuration(seconds)) ago, in KB")
         lines.append("")
-        lines.append(style.dim("      PID        growth         /hour      resident     anonymous        shared          swap  threads     open    waiting  name"))
+        // A narrow terminal has the columns that name and accuse; the name comes first in worth.
+        let isNarrow = (style.width ?? 200) < 130
+        lines.append(style.dim(isNarrow ? "    PID      growth       /hour    resident threads   open  name"
+            : "      PID        growth         /hour      resident     anonymous        shared          swap  threads     open    waiting  name"))
         let memory = Self.memory(latest)
         func growth(_ entity: EntitySample) -> Int64 { (memory[entity.id] ?? 0) &- (first[entity.id] ?? 0) }
         let sorted = processes.sorted { (growth($0), Self.value($0, .resident)) > (growth($1), Self.value($1, .resident)) }
@@ -57,9 +67,16 @@ package struct LiveTable {
             let grown = growth(entity)
             let perHour = seconds > 0 ? Double(grown) / seconds * 3600 : 0
             let pid = entity.id.prefix { $0 != ":" }
-            var line = leftPadded(String(pid), 9) + cell(grown, 14) + cell(Int64(perHour), 14) + cell(Self.value(entity, .resident), 14) + cell(Self.value(entity, .anonymous), 14)
-            line += cell(Self.value(entity, .shared), 14) + cell(Self.value(entity, .swap), 14) + cell(Self.value(entity, .threads), 9) + cell(Self.value(entity, .descriptors), 9)
-            line += cell((Self.value(entity, .receiveQueue) &+ Self.value(entity, .sendQueue)) / 1024, 11) + "  " + escaped(entity.name)
+            let name = "  " + escaped(Self.commandLine(entity))
+            var line: String
+            if isNarrow {
+                line = leftPadded(String(pid), 7) + cell(grown, 12) + cell(Int64(perHour), 12) + cell(Self.value(entity, .resident), 12)
+                line += cell(Self.value(entity, .threads), 8) + cell(Self.value(entity, .descriptors), 7) + name
+            } else {
+                line = leftPadded(String(pid), 9) + cell(grown, 14) + cell(Int64(perHour), 14) + cell(Self.value(entity, .resident), 14) + cell(Self.value(entity, .anonymous), 14)
+                line += cell(Self.value(entity, .shared), 14) + cell(Self.value(entity, .swap), 14) + cell(Self.value(entity, .threads), 9) + cell(Self.value(entity, .descriptors), 9)
+                line += cell((Self.value(entity, .receiveQueue) &+ Self.value(entity, .sendQueue)) / 1024, 11) + name
+            }
             if let width = style.width, line.count > width { line = String(line.prefix(width)) }
             lines.append(grown > 0 && (before[entity.id] ?? 0) < (memory[entity.id] ?? 0) ? style.warning(line) : line)
         }

@@ -15,6 +15,31 @@ package enum MemoryClass: Int, CaseIterable, Sendable {
     package var isOfApplications: Bool { rawValue <= MemoryClass.file.rawValue }
     package var name: String { "\(self)" }
 
+    /// As people call it, in one or two words.
+    package var plainName: String {
+        switch self {
+        case .anonymous: "anonymous memory"
+        case .shared: "shared memory"
+        case .file: "page cache"
+        case .buffers: "buffers"
+        case .slabReclaimable: "reclaimable slab"
+        case .slabUnreclaimable: "unreclaimable slab"
+        case .otherReclaimable: "other reclaimable"
+        case .stacks: "kernel stacks"
+        case .pageTables: "page tables"
+        case .vmalloc: "vmalloc"
+        case .perCPU: "per-CPU"
+        case .sockets: "socket buffers"
+        case .hugePages: "huge pages"
+        case .swapCache: "swap cache"
+        case .compressed: "zswap and zram"
+        case .writeback: "writeback"
+        case .graphics: "graphics"
+        case .corrupted: "corrupted"
+        case .pageLists: "per-CPU free lists"
+        }
+    }
+
     package var title: String {
         switch self {
         case .anonymous: "anonymous: heaps, stacks, mmap"

@@ -48,7 +48,21 @@ struct NextSteps {
             : "The other side doesn't read: the peer's address is in ss's line.")
     }
 
-    func slab(_ cache: String) -> NextStep {
+    /// Of a group: who is in it; of tmpfs and a segment: what lies in it, and who has it open.
+    func group(_ name: String) -> NextStep {
+        if name.hasPrefix("tmpfs ") {
+            let mount = shellWord(String(name.dropFirst(6)))
+            return NextStep(command: "find \(mount) -xdev -type f -printf '%s %u %p\\n' | sort -n | tail; fuser -vm \(mount)", remark: "The largest files with their owners, and who has them open. Files that were deleted and are still open: lsof +L1 \(mount).")
+        }
+        if name.hasPrefix("System V segment ") {
+            let number = name.dropFirst(17).prefix { $0.isNumber }
+            return NextStep(command: "ipcs -m -i \(number); grep -l 'SYSV.* (deleted)' /proc/[0-9]*/maps", remark: "Who made it, who is attached; it stays until ipcrm -m \(number).")
+        }
+        let directory = shellWord("/sys/fs/cgroup" + name)
+        return NextStep(command: "ps -o pid,rss,args -p $(paste -sd, \(directory)/cgroup.procs); cat \(directory)/memory.stat", remark: "Who is in the group. Version 1 has it below /sys/fs/cgroup/memory.")
+    }
+
+    func slab(_ cache: String, objectBytes: Int64) -> NextStep {
         // The trace file may be written up to 5.8; alloc_traces is there from 5.14, alloc_calls before.
         let name = shellWord(cache)
         let (major, minor) = version
@@ -59,9 +73,10 @@ struct NextSteps {
         }
         let file = (major, minor) < (5, 14) && major > 0 ? "/sys/kernel/slab/\(name)/alloc_calls" : "/sys/kernel/debug/slab/\(name)/alloc_traces"
         return NextStep(
-            command: "cat \(file) > traces.txt; heapsum --input alloc-traces traces.txt",
-            remark: "Boot with slub_debug=U,\(name) first, so that the kernel keeps who allocates; slab_nomerge keeps caches of one size apart."
-                + (hasAllocinfo ? " Without a boot: heapsum --input allocinfo /proc/allocinfo." : ""))
+            command: "cat \(file) > traces.txt; heapsum --input alloc-traces --cache \(name)\(objectBytes > 0 ? "=\(objectBytes)" : "") traces.txt",
+            remark: "Boot with slub_debug=U,\(name) first, so that the kernel keeps who allocates; slab_nomerge keeps caches of one size apart. "
+                + "Without a boot: memleak-bpfcc 60 1 > memleak.txt; heapsum memleak.txt, or perf record -a -g -e 'kmem:*' sleep 60; perf script > kmem.txt; heapsum kmem.txt."
+                + (hasAllocinfo ? " Or heapsum --input allocinfo /proc/allocinfo." : ""))
     }
 
     func memory(_ which: MemoryClass) -> NextStep {

@@ -87,6 +87,8 @@ package enum ProcessColumn: Int, CaseIterable, Sendable {
     case receiveQueue, sendQueue, undrainedSockets
     /// 1 where heapsum's library is mapped.
     case isRecorded
+    /// Resident bytes of heapsum's image, in a process that is recorded: in `shared`, where it lies on tmpfs.
+    case image
 
     package var name: String { "\(self)" }
     package static let names = allCases.map(\.name)
@@ -97,6 +99,8 @@ package enum SlabColumn: Int, CaseIterable, Sendable {
     case activeObjects, objects, objectBytes
     /// All that the cache holds.
     case pages
+    /// 1 where the kernel gives the cache back when memory is short, by its own word.
+    case isReclaimable
 
     package static let names = allCases.map { "\($0)" }
 }

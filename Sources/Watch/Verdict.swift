@@ -36,6 +36,8 @@ package struct Finding: Sendable {
     /// When what is left is used up at this rate.
     package var exhaustedAt: Int64?
     package var next: NextStep?
+    /// What grows with it, because of it: caches of the objects that a thread or a descriptor has.
+    package var followers: [String] = []
 }
 
 /// Bytes that wait in a process's sockets, and never became fewer.
@@ -86,6 +88,8 @@ package struct Verdict: Sendable {
     package var ownBytes: Int64?
     package var recordedBytes = 0
     package var thinnings: Int64 = 0
+    /// What heapsum's own images take of the shared memory, in the last sample: accused of nothing.
+    package var imageBytes = 0.0
     package var notes: [String] = []
     package var damages: [Damage] = []
 

@@ -3,6 +3,7 @@
 
 import Common
 import Report
+import Trend
 
 package struct VerdictText {
     package var style: Style
@@ -36,12 +37,12 @@ package struct VerdictText {
         for finding in verdict.growing {
             try out.write("  " + style.warning(title(finding)) + "\n")
             let trend = finding.trend
-            var line = "    \(amount(finding.first, finding.unit)) → \(amount(finding.last, finding.unit)), \(rate(trend.slopePerSecond, finding.unit))"
-            if trend.slopeLow.isFinite && trend.slopeHigh.isFinite { line += " (\(rate(trend.slopeLow, finding.unit)) to \(rate(trend.slopeHigh, finding.unit)))" }
+            let line = "    \(amount(finding.first, finding.unit)) → \(amount(finding.last, finding.unit)), \(rate(trend, finding.unit))"
             try out.write(line + ", \(trend.shape.rawValue), \(chance(trend.pValue))\n")
             if let since = finding.since, let whole = finding.whole {
                 try out.write("    since \(shortTime(since)), when its level changed; over the whole time \(amount(whole.first, finding.unit)) → \(amount(finding.last, finding.unit)), \(whole.trend.shape.rawValue)\n")
             }
+            if !finding.followers.isEmpty { try out.write("    with it grow, because of it: \(finding.followers.map(escaped).joined(separator: ", "))\n") }
             if let at = finding.exhaustedAt {
                 let left = shortDuration(Double(at - verdict.to) / 1000)
                 try out.write("    at this rate " + (finding.kind == .descriptors ? "its limit of descriptors is reached" : "memory is gone") + " in \(left), \(shortTime(at))\n")
@@ -53,9 +54,17 @@ package struct VerdictText {
     }
 
     private func title(_ finding: Finding) -> String {
-        var text = escaped(finding.name)
+        var text = shortened(escaped(Self.commandLine(finding)), 60)
         if let pid = finding.pid { text += " (\(pid)" + (finding.successorOf.map { ", successor of \($0)" } ?? "") + ")" }
-        return finding.kind == .unexplained || finding.pid == nil && finding.kind != .slab && !finding.name.hasPrefix("control group") ? escaped(finding.what) : "\(text): \(escaped(finding.what))"
+        return finding.kind == .unexplained || finding.pid == nil && finding.kind != .slab && !["control group", "tmpfs ", "System V "].contains(where: { finding.name.hasPrefix($0) }) ? escaped(finding.what) : "\(text): \(escaped(finding.what))"
+    }
+
+    /// A process's words without the directory of the first: four programs called python3 are four.
+    static func commandLine(_ finding: Finding) -> String {
+        let words = finding.detail.split(separator: "\0").map(String.init)
+        guard let first = words.first else { return finding.name }
+        let program = first.split(separator: "/").last.map(String.init) ?? first
+        return ([program] + words.dropFirst()).joined(separator: " ")
     }
 
     private func writeNext(_ step: NextStep?, _ out: TextOutput) throws {
@@ -121,6 +130,7 @@ package struct VerdictText {
     }
 
     private func writeFoot(_ verdict: Verdict, _ out: TextOutput) throws {
+        if verdict.imageBytes > 0 { try out.write("heapsum's image: \(readable(verdict.imageBytes)) of the shared memory are recordings of heapsum's own, and not counted as growth.\n") }
         for damage in verdict.damages.prefix(8) { try out.write("Lost: \(escaped(damage.text)).\n") }
         if verdict.damages.count > 8 { try out.write("Lost: \(verdict.damages.count - 8) more parts.\n") }
         for note in verdict.notes.prefix(20) { try out.write("Not there: \(escaped(note)).\n") }
@@ -139,14 +149,35 @@ func signed(_ value: Int64) -> String { (value < 0 ? "-" : "") + grouped(value.m
 
 private func amount(_ value: Double, _ unit: Unit) -> String {
     let number = signed(Int64(exactly: value.rounded()) ?? (value > 0 ? .max : .min))
-    return unit == .bytes ? "\(number) bytes" : number
+    return unit == .bytes ? readable(value) : number
 }
 
-/// By the hour; by the day where that is more telling.
-private func rate(_ perSecond: Double, _ unit: Unit) -> String {
-    let perHour = perSecond * 3600
-    let (value, span) = perHour.magnitude >= 10 || unit == .bytes && perHour.magnitude >= 1024 ? (perHour, " an hour") : (perHour * 24, " a day")
-    return (value >= 0 ? "+" : "") + amount(value, .count) + (unit == .bytes ? " bytes" : "") + span
+/// Bytes in the unit that a person reads, with three digits at the most: 7.01 GB, 215 MB. Powers of 1,024, as free -h has them.
+func readable(_ bytes: Double) -> String {
+    var value = bytes.magnitude, unit = 0
+    let units = ["bytes", "KB", "MB", "GB", "TB", "PB"]
+    while value >= 1000, unit < units.count - 1 {
+        value /= 1024
+        unit += 1
+    }
+    let sign = bytes < 0 ? "-" : ""
+    if unit == 0 { return "\(sign)\(Int(value.rounded())) bytes" }
+    let digits = value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2
+    let scale = digits == 0 ? 1.0 : digits == 1 ? 10 : 100
+    let scaled = Int((value * scale).rounded()), whole = scaled / Int(scale), rest = scaled % Int(scale)
+    return sign + (digits == 0 ? "\(whole)" : "\(whole)." + (digits == 2 && rest < 10 ? "0" : "") + "\(rest)") + " " + units[unit]
+}
+
+/// By the hour; by the day where that is more telling. What it may be off by is said where that is a tenth and more.
+private func rate(_ trend: Trend, _ unit: Unit) -> String {
+    let perHour = trend.slopePerSecond * 3600
+    let isHourly = perHour.magnitude >= 10 && unit == .count || unit == .bytes && perHour.magnitude >= 1024
+    let scale = isHourly ? 3600.0 : 86_400
+    let value = trend.slopePerSecond * scale
+    var text = (value >= 0 ? "+" : "") + amount(value, unit)
+    let off = max(trend.slopeHigh - trend.slopePerSecond, trend.slopePerSecond - trend.slopeLow) * scale
+    if off.isFinite, off >= value.magnitude / 10 { text += " ± \(amount(off, unit))" }
+    return text + (isHourly ? " an hour" : " a day")
 }
 
 private func chance(_ p: Double) -> String {
