@@ -24,7 +24,7 @@ package struct LogError: Error, Equatable, CustomStringConvertible {
 /// A kind of thing that is noticed in a log, told once for all of its kind.
 package enum LogNote: Int, CaseIterable, Sendable {
     case cutRecord, badRecord, badFrame, longRecord, longStack, freedUnseen, bookedTwice, notUnderstood, outside, sizeUnknown
-    case noNewline, ownerUnknown, noOwner, mixedStacks
+    case noNewline, ownerUnknown, noOwner, mixedStacks, noAddresses
 
     /// As a phrase without a full stop.
     var text: String {
@@ -42,6 +42,7 @@ package enum LogNote: Int, CaseIterable, Sendable {
         case .ownerUnknown: "of several objects' backtraces nobody can tell which is whose, and not all are live; the stack is shown as missing"
         case .noOwner: "a backtrace without an object that waits for one, and is passed over"
         case .mixedStacks: "the backtraces of several processors are mixed, and none is given to an object"
+        case .noAddresses: "calls of malloc whose address is not told: record malloc's return too (perf probe 'malloc%return $retval')"
         case .noNewline: "the last line has no end, and is taken as it stands"
         }
     }
@@ -49,7 +50,7 @@ package enum LogNote: Int, CaseIterable, Sendable {
     /// True where what was recorded is lost or wrong; false where nothing of an allocation is.
     var isDamage: Bool {
         switch self {
-        case .cutRecord, .badRecord, .badFrame, .longRecord, .longStack, .ownerUnknown, .mixedStacks: true
+        case .cutRecord, .badRecord, .badFrame, .longRecord, .longStack, .ownerUnknown, .mixedStacks, .noAddresses: true
         case .freedUnseen, .bookedTwice, .notUnderstood, .outside, .sizeUnknown, .noNewline, .noOwner: false
         }
     }

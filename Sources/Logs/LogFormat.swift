@@ -13,6 +13,12 @@ package enum LogKind: String, CaseIterable, Sendable {
     case kmemleak
     case pageOwner = "page-owner"
     case allocinfo
+    case leakSanitizer = "lsan"
+    case valgrind
+    case memleak = "bcc-memleak"
+    case perf = "perf-script"
+    case heapProfile = "heap-profile"
+    case heaptrack
 }
 
 /// The text of a piece of one set, which ends where a record does, or where the set does.
@@ -67,6 +73,12 @@ extension LogKind {
         case .kmemleak: KmemleakLog.self
         case .pageOwner: PageOwnerLog.self
         case .allocinfo: AllocinfoLog.self
+        case .leakSanitizer: LeakSanitizerLog.self
+        case .valgrind: ValgrindLog.self
+        case .memleak: BCCMemleakLog.self
+        case .perf: PerfScriptLog.self
+        case .heapProfile: HeapProfileLog.self
+        case .heaptrack: HeaptrackLog.self
         }
     }
 
@@ -92,7 +104,9 @@ extension LogKind {
     }
 
     /// The kinds in the order in which they are asked: those whose words are the longest come first.
-    private static let order: [LogKind] = [.aix, .kmemleak, .pageOwner, .slub, .allocinfo, .dbx, .allocTraces]
+    private static let order: [LogKind] = [
+        .heaptrack, .heapProfile, .leakSanitizer, .valgrind, .memleak, .aix, .kmemleak, .pageOwner, .slub, .perf, .allocinfo, .dbx, .allocTraces,
+    ]
 
     private static func kind(ofLine text: LogText, _ start: Int, _ end: Int) -> LogKind? {
         order.first { $0.format.hasWords(text, start, end) }

@@ -52,6 +52,13 @@ final class Tally {
         return number
     }
 
+    /// Says more of frames than was known when they were read: their numbers stay.
+    func rename(_ body: (inout LogFrame) -> Void) {
+        for index in frames.indices { body(&frames[index]) }
+        frameNumbers.removeAll()
+        for (number, frame) in frames.enumerated() { frameNumbers[frame] = UInt32(number) }
+    }
+
     /// The frame's number that the line in `text` stands for; `read` is asked where the line is new.
     func frame(of text: UnsafeRawBufferPointer, _ read: () -> LogFrame) -> UInt32 {
         let hash = lines.hash(text)

@@ -18,6 +18,9 @@ package struct LogFrame: Hashable {
     package var file: [UInt8]
     package var line: UInt32?
 
+    /// Of a frame without a name: the address in the module's own file, where the log tells it; symbols are looked up by it.
+    package var moduleOffset: UInt64?
+
     package init(
         address: UInt64? = nil, name: [UInt8] = [], symbolOffset: UInt64? = nil, module: [UInt8] = [], file: [UInt8] = [],
         line: UInt32? = nil

@@ -189,6 +189,9 @@ package final class Reduction {
         if let address = frame.address, frame.name.isEmpty && frame.module.isEmpty && frame.file.isEmpty {
             return Frame(module: SpecialModule.none, offset: address)
         }
+        if let offset = frame.moduleOffset, frame.name.isEmpty, frame.module.first == 0x2F {
+            return Frame(module: module(path: frame.module, buildID: [], bias: nil), offset: offset)
+        }
         return Frame(module: SpecialModule.named, offset: namedFrames.number(of: frame))
     }
 

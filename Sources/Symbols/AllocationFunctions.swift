@@ -13,6 +13,8 @@ package enum AllocationFunctions {
         let name = function.prefix { $0 != "@" }
         if names.contains(String(name)) { return true }
         if let dot = name.firstIndex(of: "."), dot != name.startIndex, names.contains(String(name[..<dot])) { return true }
+        // The sanitizers' own entries: __interceptor_malloc.
+        if name.hasPrefix("__interceptor_"), names.contains(String(name.dropFirst(14))) { return true }
         if beginnings.contains(where: { function.hasPrefix($0) }) { return true }
         // libstdc++'s containers each have one function that calls their allocator.
         return function.hasPrefix("std::") && ["::_M_allocate(", "::_M_get_node(", "::_M_allocate_node<", "::_M_create("].contains { function.contains($0) }

@@ -1,0 +1,132 @@
+// Heap profiles in text: gperftools' (HEAPPROFILE, pprof's "heap profile:") and jemalloc's heap_v2 (prof.dump, MALLOC_CONF=prof:true):
+//
+//     heap profile:    2:  2048 [   3:   3072] @ heapprofile            heap_v2/524288
+//        2:  2048 [   3:   3072] @ 0x55d4c7a2a1c9 0x55d4c7a2a1f0       @ 0x55d4c7a2a1c9 0x55d4c7a2a1f0
+//                                                                          t*: 2: 2048 [3: 3072]
+//     MAPPED_LIBRARIES:
+//     55d4c7a2a000-55d4c7a2b000 r-xp 00001000 fe:00 131 /usr/bin/names
+//
+// Live blocks count, not what was allocated in all. A profile that was sampled (heap_v2/RATE) is scaled as pprof does it: a row
+// of n blocks and s bytes stands for 1 / (1 - e^(-s/n/RATE)) times as many. Frames become module and offset by the
+// mappings at the end.
+
+import Glibc
+import Reduce
+
+struct HeapProfileLog: LogFormat {
+    static var isSequential: Bool { true }
+
+    private enum Part { case stacks, mappings }
+    private var part = Part.stacks
+    private var rate = 0.0
+    private var stack: [UInt32]?
+    private var start: UInt64 = 0
+    private var mappings: [(start: UInt64, end: UInt64, bias: UInt64, path: [UInt8])] = []
+
+    static func beginsRecord(_ text: LogText, at start: Int) -> Bool { false }
+
+    static func hasWords(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
+        text.has("heap profile: ", at: start) || text.has("heap_v2/", at: start)
+    }
+
+    mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally) {
+        var place = segment.start
+        while place < segment.end {
+            let end = min(text.lineEnd(from: place), segment.end)
+            readLine(text, place, text.trimmedEnd(place, end), base &+ UInt64(place), tally)
+            place = end + 1
+        }
+    }
+
+    private mutating func readLine(_ text: LogText, _ line: Int, _ end: Int, _ offset: UInt64, _ tally: Tally) {
+        let start = text.skipBlanks(line, end)
+        if start >= end { return }
+        if text.has("MAPPED_LIBRARIES:", at: start) {
+            part = .mappings
+        } else if text.has("heap_v2/", at: start) || text.has("heap profile: ", at: start) {
+            if let word = text.find("heap_v2/", from: start, to: end) {
+                var place = word + 8
+                rate = text.decimal(&place, end).map(Double.init) ?? 0
+            }
+            if part == .mappings { tally.notes.add(.outside, at: offset) }
+            tally.recordsRead &+= 1
+        } else if part == .mappings {
+            takeMapping(text, start, end)
+        } else if text[start] == 0x40 {
+            // jemalloc: the stack stands before its counts.
+            stack = frames(text, start + 1, end, tally, offset)
+            self.start = offset
+        } else if text.has("t*: ", at: start), let stack {
+            take(text, start + 4, end, stack, tally, offset)
+            self.stack = nil
+        } else if text[start] == UInt8(ascii: "t") {
+            // Of one thread: in the sum already; and the sum of all, before the first stack.
+            return
+        } else if let at = text.find(byte: 0x40, from: start, to: end) {
+            take(text, start, at, frames(text, at + 1, end, tally, offset), tally, offset)
+        } else {
+            tally.notes.add(.notUnderstood, at: offset)
+        }
+    }
+
+    private func frames(_ text: LogText, _ start: Int, _ end: Int, _ tally: Tally, _ offset: UInt64) -> [UInt32] {
+        var frames: [UInt32] = [], place = text.skipBlanks(start, end)
+        while place < end, frames.count < mostFrames, let address = text.prefixedHexadecimal(&place, end) {
+            frames.append(tally.number(of: LogFrame(address: address)))
+            place = text.skipBlanks(place, end)
+        }
+        if place < end { tally.notes.add(frames.count >= mostFrames ? .longStack : .badFrame, at: offset) }
+        return frames
+    }
+
+    /// `2: 2048 [3: 3072]`.
+    private func take(_ text: LogText, _ start: Int, _ end: Int, _ stack: [UInt32], _ tally: Tally, _ offset: UInt64) {
+        var place = text.skipBlanks(start, end)
+        guard let blocks = text.decimal(&place, end), text[place] == 0x3A else { return bad(tally, offset) }
+        place = text.skipBlanks(place + 1, end)
+        guard let bytes = text.decimal(&place, end) else { return bad(tally, offset) }
+        tally.recordsRead &+= 1
+        guard blocks > 0 else { return }
+        let scale = rate > 1 ? 1 / (1 - exp(-Double(bytes) / Double(blocks) / rate)) : 1
+        func scaled(_ value: UInt64) -> UInt64 { scale == 1 ? value : UInt64(exactly: (Double(value) * scale).rounded()) ?? value }
+        tally.add(row: tally.row(stack), bytes: scaled(bytes), blocks: scaled(blocks), at: offset)
+    }
+
+    private func bad(_ tally: Tally, _ offset: UInt64) {
+        tally.notes.add(.badRecord, at: offset)
+        tally.recordsLost &+= 1
+    }
+
+    /// `55d4c7a2a000-55d4c7a2b000 r-xp 00001000 fe:00 131 /usr/bin/names`.
+    private mutating func takeMapping(_ text: LogText, _ start: Int, _ end: Int) {
+        var place = start
+        guard let from = text.hexadecimal(&place, end), text[place] == 0x2D else { return }
+        place += 1
+        guard let to = text.hexadecimal(&place, end), from < to, mappings.count < 65_536 else { return }
+        place = text.skipBlanks(text.wordEnd(text.skipBlanks(place, end), end), end)
+        guard let offset = text.hexadecimal(&place, end) else { return }
+        for _ in 0 ..< 2 { place = text.wordEnd(text.skipBlanks(place, end), end) }
+        let path = text.bytes(text.skipBlanks(place, end), end)
+        guard path.first == 0x2F, from >= offset else { return }
+        // A program at a fixed place has its addresses in the file; what lies anywhere is biased by where it begins.
+        let base = mappings.first { $0.path == path }?.bias ?? (from - offset <= 0x400000 ? 0 : from - offset)
+        mappings.append((from, to, base, path))
+    }
+
+    mutating func finish(into tally: Tally) {
+        guard !mappings.isEmpty else { return }
+        mappings.sort { $0.start < $1.start }
+        let mappings = mappings
+        tally.rename { frame in
+            guard let address = frame.address, frame.name.isEmpty else { return }
+            var low = 0, high = mappings.count
+            while low < high {
+                let middle = (low + high) / 2
+                if mappings[middle].end <= address { low = middle + 1 } else { high = middle }
+            }
+            guard low < mappings.count, mappings[low].start <= address, mappings[low].bias <= address else { return }
+            frame.module = mappings[low].path
+            frame.moduleOffset = address - mappings[low].bias
+        }
+    }
+}
