@@ -38,6 +38,8 @@ extension ReducedModule {
         package var modifiedNanoseconds: UInt64?
         /// At its path lay no file any more, or another one.
         package var isReplaced = false
+        /// The module that ran had no build-id. False where nobody knows: logs don't tell.
+        package var hasNoBuildID = false
 
         package init() {}
 
@@ -46,6 +48,7 @@ extension ReducedModule {
             guard module.buildID.isEmpty else { return }
             (byteCount, modifiedNanoseconds) = (module.file?.byteCount, module.file?.modifiedNanoseconds)
             isReplaced = module.isReplaced
+            hasNoBuildID = true
         }
     }
 }

@@ -32,7 +32,7 @@ extension NamedModule: ModuleNaming {
 extension ReducedModule {
     /// Where it has no build-id, what must be true of a file to name it.
     var expectedFile: ExpectedFile? {
-        buildID.isEmpty ? ExpectedFile(byteCount: identity.byteCount, modifiedNanoseconds: identity.modifiedNanoseconds, isReplaced: identity.isReplaced) : nil
+        buildID.isEmpty && identity.hasNoBuildID ? ExpectedFile(byteCount: identity.byteCount, modifiedNanoseconds: identity.modifiedNanoseconds, isReplaced: identity.isReplaced) : nil
     }
 }
 
