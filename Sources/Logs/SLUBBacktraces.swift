@@ -83,11 +83,14 @@ struct SLUBBacktraces {
         let wasOpen = isOpen
         guard stack.take(text, start, end, tally) else { return nil }
         if !wasOpen { open(at: offset) }
-        if !isAlone, let name = Self.rootName(text, start, end) {
+        // What x86 marks "?" may be any word of the stack: it tells nothing of order.
+        let isSure = text[start] != 0x3F && text.find("] ? ", from: start, to: end) == nil
+        if isAlone || !isSure { return outcome }
+        if let name = Self.rootName(text, start, end) {
             // One backtrace has each outermost function once.
             if !roots.insert(name).inserted { isMixed = true }
             hasRoot = true
-        } else if hasRoot && !isAlone && Self.isNamedFrame(text, start, end) {
+        } else if hasRoot && Self.isNamedFrame(text, start, end) {
             isMixed = true
         }
         return outcome

@@ -396,4 +396,18 @@ import TestSupport
         let names = FrameNames(log.reduction)
         #expect(names.grouped(log.reduction.rows, by: .function).map { $0.key?.function } == ["make_session"])
     }
+
+    /// What Debian's 6.1 printed under slub_debug=UT,kmalloc-96, and kept under slub_debug=U,kmalloc-128; counted by other programs (awk, Python). The
+    /// kernel itself said that the cache has 320 objects.
+    @Test func ofARealKernel() throws {
+        let traces = try reduce(fixture("kernel-6.1/kmalloc-128/alloc_traces"), .allocTraces)
+        #expect(traces.reduction.totals.liveBlocks == 320 && traces.reduction.totals.liveBytes == 35_429 && traces.input.damages.isEmpty)
+        #expect(traces.input.passedOver.isEmpty)
+        let log = try reduce(fixture("kernel-6.1/slub-trace.txt"), .slub)
+        #expect(log.reduction.totals.liveBlocks == 60 && log.reduction.totals.liveBytes == 5760 && log.input.damages.isEmpty, "\(log.input.damages)")
+        var blocks: [String: UInt64] = [:]
+        for row in FrameNames(log.reduction).grouped(log.reduction.rows, by: .function) { blocks[row.key?.function ?? "?"] = row.blocks }
+        // The log was cut in the backtrace of the last.
+        #expect(blocks == ["init_syscall_trace": 45, "cache_random_seq_create": 8, "__irq_domain_alloc_fwnode": 2, "acpi_os_map_iomem": 2, "security_init": 2, "dump_stack_lvl": 1])
+    }
 }
