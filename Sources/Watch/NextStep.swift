@@ -52,7 +52,7 @@ struct NextSteps {
     func group(_ name: String) -> NextStep {
         if name.hasPrefix("tmpfs ") {
             let mount = shellWord(String(name.dropFirst(6)))
-            return NextStep(command: "find \(mount) -xdev -type f -printf '%s %u %p\\n' | sort -n | tail; fuser -vm \(mount)", remark: "The largest files with their owners, and who has them open. Files that were deleted and are still open: lsof +L1 \(mount).")
+            return NextStep(command: "find \(mount) -xdev -type f -ls | sort -n -k 7 | tail; fuser -vm \(mount)", remark: "The largest files with their owners, and who has them open. Files that were deleted and are still open: lsof +L1 \(mount).")
         }
         if name.hasPrefix("System V segment ") {
             let number = name.dropFirst(17).prefix { $0.isNumber }
