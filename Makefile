@@ -24,7 +24,8 @@ LIBRARY_CFLAGS  = -std=c17 -D_GNU_SOURCE -O2 -g -fPIC -Wall -Wextra -Werror -fvi
 # A linker that leaves out what gives it nothing (--as-needed, a default of some compilers) has to be told so: without
 # it, under an older glibc, each program that doesn't happen to have libdl itself ends before it begins.
 LIBRARY_LDFLAGS = -shared -Wl,-soname,libheapsum.so -Wl,-z,now -Wl,-z,initfirst -Wl,--no-undefined -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state
-LIBRARY_FOLDERS = Interposer/include Interposer/base Interposer/hooks Interposer/stacks Interposer/book Interposer/image Interposer/process
+# Files are included with their folder ("book/live.h"), so that each line says on which floor it leans.
+LIBRARY_FOLDERS = Interposer
 LIBRARY_SOURCES = $(filter-out Interposer/allocators/%,$(wildcard Interposer/*/*.c))
 LIBRARY_HEADERS = $(wildcard Interposer/*/*.h Interposer/base/*/*.h)
 # The functions that an allocator has beside malloc's family, for programs with that allocator alone.

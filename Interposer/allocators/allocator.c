@@ -1,12 +1,12 @@
 /*
  * The start of a library for an allocator's own functions: it takes itself out of the LD_PRELOAD that children inherit.
  */
-#include "allocator.h"
+#include "allocators/allocator.h"
 
 #include <string.h>
 #include <sys/auxv.h>
 
-#include "loader.h"
+#include "base/loader.h"
 
 /* A list's next entry, from `*at` on: its length, with `*at` moved to its first byte; 0 at the end. */
 static size_t next_entry(char **at) {

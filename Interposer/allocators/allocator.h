@@ -16,9 +16,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "atomics.h"
-#include "booking.h"
-#include "loader.h"
+#include "base/atomics.h"
+#include "hooks/booking.h"
+#include "base/loader.h"
 
 extern const char allocator_own_file[]; /* the library's name */
 extern const char allocator_file[];     /* how the allocator's begins */

@@ -2,7 +2,7 @@
  * jemalloc's own functions (jemalloc(3), "Non-standard API"). What only asks (sallocx, nallocx, mallctl) is not interposed; an
  * arena that is destroyed by mallctl takes its blocks with it unseen.
  */
-#include "allocator.h"
+#include "allocators/allocator.h"
 
 const char allocator_own_file[] = "libheapsum-jemalloc.so", allocator_file[] = "libjemalloc.so";
 

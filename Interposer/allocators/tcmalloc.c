@@ -2,8 +2,8 @@
  * tcmalloc's own names (gperftools/tcmalloc.h), which do what malloc, operator new and their families do. What only asks
  * (tc_malloc_size, tc_nallocx, tc_mallinfo) is not interposed.
  */
-#include "allocator.h"
-#include "next.h"
+#include "allocators/allocator.h"
+#include "base/next.h"
 
 const char allocator_own_file[] = "libheapsum-tcmalloc.so", allocator_file[] = "libtcmalloc";
 

@@ -1,11 +1,11 @@
 /*
- * The bump arena. Pages of it that nobody asked for take no memory.
+ * The bump arena. Pages that nobody asked for take no memory.
  */
-#include "arena.h"
+#include "base/arena.h"
 
 #include <string.h>
 
-#include "atomics.h"
+#include "base/atomics.h"
 
 _Alignas(64) uint8_t arena[ARENA_BYTES];
 static uint64_t used_bytes;

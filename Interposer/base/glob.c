@@ -2,7 +2,7 @@
  * A pattern's byte matches or not; a star takes as few bytes as it can, and one more each time that the rest doesn't match. Only the last
  * star met need be tried again, as what an earlier one could take, the last one can.
  */
-#include "glob.h"
+#include "base/glob.h"
 
 #include <stddef.h>
 

@@ -5,17 +5,17 @@
  * The modules of the start never go. Those that came by dlopen may, at any instant and by another thread; what is read of them is read by
  * the kernel for us (memory_fetch), and what was read of one that went leads to no answer, or to one that nobody calls.
  */
-#include "loader.h"
+#include "base/loader.h"
 
 #include <elf.h>
 #include <string.h>
 #include <sys/auxv.h>
 
-#include "atomics.h"
-#include "symbols.h"
-#include "system.h"
+#include "base/atomics.h"
+#include "base/symbols.h"
+#include "base/system.h"
 
-/* The loader's list: glibc's name of it, and musl's. Both are names that no program may define. */
+/* The loader's list, by glibc's name and by musl's. Both are names that no program may define. */
 #pragma weak _r_debug
 extern struct r_debug *_dl_debug_addr __attribute__((weak));
 /* This library's own dynamic section, by which its entry in the list is known. */

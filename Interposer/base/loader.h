@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "atomics.h"
+#include "base/atomics.h"
 
 /* One loaded module. */
 struct loaded {

@@ -2,11 +2,11 @@
  * Reading /proc/self/maps byte by byte: a line is "start-end perms offset major:minor inode   path". In a path the kernel writes a
  * newline as \012, and nothing else in another way.
  */
-#include "maps.h"
+#include "base/maps.h"
 
 #include <string.h>
 
-#include "system.h"
+#include "base/system.h"
 
 enum field { START, END, PERMISSIONS, OFFSET, MAJOR, MINOR, INODE, GAP, PATH };
 

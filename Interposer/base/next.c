@@ -5,11 +5,11 @@
  * where no module of the start has them, each call site has its answer: the one of its library's scope. It is remembered by the caller's
  * address, and forgotten when a module goes, as another may come to lie at that address.
  */
-#include "next.h"
+#include "base/next.h"
 
 #include <errno.h>
 
-#include "loader.h"
+#include "base/loader.h"
 
 struct next next;
 struct next_operator next_operators[OPERATOR_COUNT];

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "atomics.h"
+#include "base/atomics.h"
 
 /* std::nothrow_t and std::align_val_t, as the ABI passes them. */
 typedef const void *nothrow_t;

@@ -1,12 +1,12 @@
 /*
  * Looking a name up as the loader does: by the GNU hash table, behind its Bloom filter, or the older one.
  */
-#include "symbols.h"
+#include "base/symbols.h"
 
 #include <string.h>
 
-#include "atomics.h"
-#include "system.h"
+#include "base/atomics.h"
+#include "base/system.h"
 
 /* ---- Memory that may go ------------------------------------------------------------------------------ */
 

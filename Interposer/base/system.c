@@ -1,7 +1,7 @@
 /*
  * What system.h keeps.
  */
-#include "system.h"
+#include "base/system.h"
 
 /*
  * The clock. libc's clock_gettime is a name that a program may define, and libraries that fake the time do: an image's times are the

@@ -23,9 +23,9 @@
 #include <time.h>
 
 #if defined(__x86_64__)
-#include "x86_64/system_call.h"
+#include "base/x86_64/system_call.h"
 #elif defined(__aarch64__)
-#include "aarch64/system_call.h"
+#include "base/aarch64/system_call.h"
 #else
 #error "system calls of this architecture are not known: see x86_64/system_call.h"
 #endif

@@ -4,14 +4,14 @@
  * real call. So for one address the events stand in their true order, whichever threads make them, and a
  * kill between any two stores leaves an image from which each block is counted exactly once.
  */
-#include "book.h"
+#include "book/book.h"
 
-#include "atomics.h"
-#include "image.h"
-#include "live.h"
-#include "marks.h"
-#include "next.h"
-#include "ring.h"
+#include "base/atomics.h"
+#include "image/image.h"
+#include "book/live.h"
+#include "process/marks.h"
+#include "base/next.h"
+#include "book/ring.h"
 
 /* An event into this thread's ring; `publish` is what the slot becomes in between. */
 static inline __attribute__((always_inline)) void book_in_ring(uint32_t kind, uintptr_t address, uint64_t *slot, uint64_t publish, uint64_t word, size_t bytes, uint32_t flags, uint32_t tick) {

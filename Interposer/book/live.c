@@ -4,9 +4,9 @@
  * A leaf or a branch is entered by one compare-and-swap; who loses the race leaves its piece unused
  * (HEAP_PIECE_FREE), which happens once in a piece's life at most.
  */
-#include "live.h"
+#include "book/live.h"
 
-#include "atomics.h"
+#include "base/atomics.h"
 
 struct live_shape live_shapes[HEAP_MAP_COUNT];
 

@@ -12,9 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "image.h"
-#include "next.h"
-#include "thread.h"
+#include "image/image.h"
+#include "base/next.h"
+#include "book/thread.h"
 
 /* Where a block's slot is, or would be. */
 struct place {

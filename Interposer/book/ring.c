@@ -9,12 +9,12 @@
  * there. With more, what lies unfolded in other rings at that moment is missing: at most RING_FOLD_BYTES or
  * RING_FOLD_EVENTS a thread, and peak_error_bytes says how much it was.
  */
-#include "ring.h"
+#include "book/ring.h"
 
-#include "book.h"
-#include "image.h"
-#include "live.h"
-#include "marks.h"
+#include "book/book.h"
+#include "image/image.h"
+#include "book/live.h"
+#include "process/marks.h"
 
 /* One thread may fold the free of a block before another folds its allocation: for a while a sum is below zero. */
 static uint64_t not_below_zero(uint64_t sum) { return (int64_t)sum > 0 ? sum : 0; }

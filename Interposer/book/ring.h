@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "atomics.h"
-#include "heap_image.h"
+#include "base/atomics.h"
+#include "include/heap_image.h"
 
 /* Events in the ring before it is folded; the rest of it are the thread's last events, kept. */
 #define RING_FOLD_EVENTS 64

@@ -3,14 +3,14 @@
  * A new thread looks at a few records' owners instead, and takes over that of one that is gone: so as many records
  * are in use as threads were ever alive at once, and a few more. Until then a dead thread's ring keeps its last events.
  */
-#include "thread.h"
+#include "book/thread.h"
 
 #include <string.h>
 
-#include "atomics.h"
-#include "ring.h"
-#include "system.h"
-#include "unwind.h"
+#include "base/atomics.h"
+#include "book/ring.h"
+#include "base/system.h"
+#include "stacks/unwind.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "LOCAL_IDLE is `ready`");
 __thread struct local local = {.plain = IMAGE_NONE, .ready = 1};

@@ -9,11 +9,11 @@
 #include <stdint.h>
 #include <time.h>
 
-#include "image.h"
-#include "memo.h"
-#include "modules.h"
-#include "options.h"
-#include "tree.h"
+#include "image/image.h"
+#include "stacks/memo.h"
+#include "stacks/modules.h"
+#include "process/options.h"
+#include "stacks/tree.h"
 
 /* A hook, and two signal handlers' hooks inside of it; deeper ones are booked under the empty stack. */
 #define HOOK_LEVELS 3

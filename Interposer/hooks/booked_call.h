@@ -6,14 +6,14 @@
 
 #include <stddef.h>
 
-#include "atomics.h"
-#include "arena.h"
-#include "book.h"
-#include "hook.h"
-#include "marks.h"
-#include "next.h"
-#include "start.h"
-#include "unwind.h"
+#include "base/atomics.h"
+#include "base/arena.h"
+#include "book/book.h"
+#include "hooks/hook.h"
+#include "process/marks.h"
+#include "base/next.h"
+#include "process/start.h"
+#include "stacks/unwind.h"
 
 #define ENTER(hook) hook_enter(&(hook), HOOK_FRAME, HOOK_CALLER)
 

@@ -1,11 +1,11 @@
 /*
  * The table of booking.h.
  */
-#include "booking.h"
+#include "hooks/booking.h"
 
-#include "marks.h"
-#include "start.h"
-#include "unwind.h"
+#include "process/marks.h"
+#include "process/start.h"
+#include "stacks/unwind.h"
 
 static bool enter(struct hook *hook, uintptr_t frame, uintptr_t caller, bool allocates) {
     if (start_is_early() || !hook_enter(hook, frame, caller)) return false;

@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "book.h"
-#include "hook.h"
+#include "book/book.h"
+#include "hooks/hook.h"
 
 #define BOOKING_VERSION 1
 

@@ -14,12 +14,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "hook.h"
-#include "loader.h"
-#include "next.h"
-#include "options.h"
-#include "start.h"
-#include "system.h"
+#include "hooks/hook.h"
+#include "base/loader.h"
+#include "base/next.h"
+#include "process/options.h"
+#include "process/start.h"
+#include "base/system.h"
 
 static const char variable[] = "LD_PRELOAD=";
 

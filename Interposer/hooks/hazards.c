@@ -5,14 +5,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "atomics.h"
-#include "hook.h"
-#include "image.h"
-#include "maps.h"
-#include "modules.h"
-#include "next.h"
-#include "start.h"
-#include "system.h"
+#include "base/atomics.h"
+#include "hooks/hook.h"
+#include "image/image.h"
+#include "base/maps.h"
+#include "stacks/modules.h"
+#include "base/next.h"
+#include "process/start.h"
+#include "base/system.h"
 
 /* A module may go: its addresses will mean something else. */
 EXPORT int dlclose(void *library) {

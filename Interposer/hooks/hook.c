@@ -5,14 +5,14 @@
  * a signal handler's call, booked at the next level without the ring; or the allocator's own, which is part of the
  * outer call; or, after a longjmp out of such a handler, simply the next call, and the old hook is gone.
  */
-#include "hook.h"
+#include "hooks/hook.h"
 
-#include "atomics.h"
-#include "ring.h"
-#include "start.h"
-#include "system.h"
-#include "tree.h"
-#include "unwind.h"
+#include "base/atomics.h"
+#include "book/ring.h"
+#include "process/start.h"
+#include "base/system.h"
+#include "stacks/tree.h"
+#include "stacks/unwind.h"
 
 _Alignas(HEAP_PAGE_BYTES) union hook_live hook_live;
 

@@ -7,9 +7,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "atomics.h"
-#include "thread.h"
-#include "tree.h"
+#include "base/atomics.h"
+#include "book/thread.h"
+#include "stacks/tree.h"
 
 #define EXPORT __attribute__((visibility("default")))
 

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "booked_call.h"
+#include "hooks/booked_call.h"
 
 EXPORT void *malloc(size_t bytes) {
     void *block;

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "booked_call.h"
+#include "hooks/booked_call.h"
 
 /* The next operator for who calls. Without one (nobody linked a C++ runtime, yet somebody calls) the C functions do. */
 static __attribute__((noinline)) void *scoped_operator(enum operator_number number, uintptr_t caller) {

@@ -14,12 +14,12 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "atomics.h"
-#include "hook.h"
-#include "next.h"
-#include "options.h"
-#include "start.h"
-#include "system.h"
+#include "base/atomics.h"
+#include "hooks/hook.h"
+#include "base/next.h"
+#include "process/options.h"
+#include "process/start.h"
+#include "base/system.h"
 
 /* A filter's answer for one system call; 0, which kills, where it makes no sense. */
 static uint32_t answer(const struct sock_fprog *program, const struct seccomp_data *data) {

@@ -2,15 +2,15 @@
  * Whose image it is. Read from /proc with a descriptor that is closed before anybody else runs code;
  * what can't be read stays zero ("not known") and is no reason not to record.
  */
-#include "identity.h"
+#include "image/identity.h"
 
 #include <string.h>
 
-#include "image.h"
-#include "loader.h"
-#include "next.h"
-#include "options.h"
-#include "system.h"
+#include "image/image.h"
+#include "base/loader.h"
+#include "base/next.h"
+#include "process/options.h"
+#include "base/system.h"
 
 size_t decimal(char *to, uint64_t number) {
     char digits[20];

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "heap_image.h"
+#include "include/heap_image.h"
 
 /* The fields of fixed size: PID, start time, boot id, times. */
 void identity_fill(struct heap_header *header);

@@ -6,16 +6,16 @@
  * somebody's program. No descriptor stays open. Nothing in here waits for another thread: two that
  * reserve the same page both succeed.
  */
-#include "image.h"
+#include "image/image.h"
 
 #include <limits.h>
 #include <string.h>
 
-#include "atomics.h"
-#include "identity.h"
-#include "options.h"
-#include "system.h"
-#include "tree.h"
+#include "base/atomics.h"
+#include "image/identity.h"
+#include "process/options.h"
+#include "base/system.h"
+#include "stacks/tree.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */

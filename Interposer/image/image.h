@@ -11,10 +11,10 @@
 
 #include <time.h>
 
-#include "atomics.h"
-#include "heap_image.h"
-#include "system.h"
-#include "tree.h"
+#include "base/atomics.h"
+#include "include/heap_image.h"
+#include "base/system.h"
+#include "stacks/tree.h"
 
 /* The sections' places in this process. `base` is NULL where no image is mapped. A fork's child gets another. */
 struct image {

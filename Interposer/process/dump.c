@@ -7,17 +7,17 @@
  * is live all the while is met exactly once; one that is being reallocated is taken from the in-flight
  * record that its mark names.
  */
-#include "dump.h"
+#include "process/dump.h"
 
 #include <limits.h>
 #include <string.h>
 
-#include "atomics.h"
-#include "identity.h"
-#include "image.h"
-#include "marks.h"
-#include "options.h"
-#include "system.h"
+#include "base/atomics.h"
+#include "image/identity.h"
+#include "image/image.h"
+#include "process/marks.h"
+#include "process/options.h"
+#include "base/system.h"
 
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1

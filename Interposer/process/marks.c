@@ -4,19 +4,19 @@
  * A mark is written into the header's page, its number last. A pause sets a bit in the word that each hook looks at anyway,
  * so the common way costs nothing more; the other way books frees, and passes allocations over.
  */
-#include "marks.h"
+#include "process/marks.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "atomics.h"
-#include "dump.h"
-#include "hook.h"
-#include "image.h"
-#include "options.h"
-#include "start.h"
-#include "system.h"
-#include "thread.h"
+#include "base/atomics.h"
+#include "process/dump.h"
+#include "hooks/hook.h"
+#include "image/image.h"
+#include "process/options.h"
+#include "process/start.h"
+#include "base/system.h"
+#include "book/thread.h"
 
 
 uint32_t marks_pauses, marks_ever_paused;

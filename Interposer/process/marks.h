@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "atomics.h"
+#include "base/atomics.h"
 
 /* In hook_live's word, beside the image's number: set while the recording is paused, so that no hook takes the common way. */
 #define HOOK_PAUSED (1ull << 63)

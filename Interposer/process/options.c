@@ -3,17 +3,17 @@
  * value that makes no sense is said in HEAPSUM_MESSAGES and the default stands: a wrong option must
  * not end somebody's program.
  */
-#include "options.h"
+#include "process/options.h"
 
 #include <string.h>
 #include <sys/auxv.h>
 
-#include "glob.h"
-#include "heap_image.h"
-#include "loader.h"
-#include "maps.h"
-#include "system.h"
-#include "unwind.h"
+#include "base/glob.h"
+#include "include/heap_image.h"
+#include "base/loader.h"
+#include "base/maps.h"
+#include "base/system.h"
+#include "stacks/unwind.h"
 
 struct options options;
 

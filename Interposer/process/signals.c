@@ -6,7 +6,7 @@
  * glibc's signal(), sigset() and so on reach the kernel without calling sigaction() by its name, so each
  * is interposed. For any other signal all of them are the next function, untouched.
  */
-#include "signals.h"
+#include "process/signals.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -14,14 +14,14 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "atomics.h"
-#include "dump.h"
-#include "hook.h"
-#include "image.h"
-#include "next.h"
-#include "options.h"
-#include "start.h"
-#include "system.h"
+#include "base/atomics.h"
+#include "process/dump.h"
+#include "hooks/hook.h"
+#include "image/image.h"
+#include "base/next.h"
+#include "process/options.h"
+#include "process/start.h"
+#include "base/system.h"
 
 static uint32_t ours; /* our handler is in the kernel's table */
 /* The program's action for the dump signal, as it believes it to stand. Two, so that a handler reads a whole one while another is set. */

@@ -9,26 +9,26 @@
  * first call, so that one which only goes on to exec leaves none. The page of hook_live is wiped in
  * any copied address space: a raw clone, which runs no atfork handler, is noticed by it.
  */
-#include "start.h"
+#include "process/start.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "atomics.h"
-#include "dump.h"
-#include "hook.h"
-#include "image.h"
-#include "live.h"
-#include "loader.h"
-#include "marks.h"
-#include "modules.h"
-#include "next.h"
-#include "options.h"
-#include "signals.h"
-#include "system.h"
-#include "thread.h"
-#include "tree.h"
-#include "unwind.h"
+#include "base/atomics.h"
+#include "process/dump.h"
+#include "hooks/hook.h"
+#include "image/image.h"
+#include "book/live.h"
+#include "base/loader.h"
+#include "process/marks.h"
+#include "stacks/modules.h"
+#include "base/next.h"
+#include "process/options.h"
+#include "process/signals.h"
+#include "base/system.h"
+#include "book/thread.h"
+#include "stacks/tree.h"
+#include "stacks/unwind.h"
 
 enum phase { COLD, STARTING, LIVE, FORKED, OFF };
 

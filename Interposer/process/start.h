@@ -6,8 +6,8 @@
 
 #include <stdbool.h>
 
-#include "atomics.h"
-#include "next.h"
+#include "base/atomics.h"
+#include "base/next.h"
 
 /* Finds the next functions, where they are not known yet; false while they can't be, see next_resolve: the arena serves then. */
 bool start_next(void);

@@ -4,14 +4,14 @@
  * sigaltstack says where the alternate one is. A guess is held against mincore before it is believed, and a stack that is none
  * of these (a coroutine's) is probed by it, so that nothing unmapped is ever read.
  */
-#include "bounds.h"
+#include "stacks/bounds.h"
 
 #include <stdbool.h>
 #include <sys/auxv.h>
 
-#include "heap_image.h"
-#include "loader.h"
-#include "system.h"
+#include "include/heap_image.h"
+#include "base/loader.h"
+#include "base/system.h"
 
 #define PAGE ((uintptr_t)HEAP_PAGE_BYTES)
 #define CHUNK_PAGES 128             /* of mincore's answer, on our stack */

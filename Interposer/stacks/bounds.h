@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-#include "cfi.h"
+#include "stacks/cfi.h"
 
 /*
  * Mapped memory from `sp`, which is in use, outwards: to the end of the stack where that is known (the main thread's, the

@@ -3,11 +3,11 @@
  * the stack, so they are mapped and stay so; every read is bounded by its entry all the same, as a module may be wrong
  * about itself.
  */
-#include "cfi.h"
+#include "stacks/cfi.h"
 
 #include <string.h>
 
-#include "modules.h"
+#include "stacks/modules.h"
 
 /* Pointer encodings (Linux Standard Base, "DWARF Exception Header Encoding"). */
 enum {

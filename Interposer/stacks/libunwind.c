@@ -6,17 +6,17 @@
  * while another thread holds one would leave the child with a lock that nobody opens; so a fork waits,
  * for some milliseconds at the most, until no thread is inside, and threads wait as long for the fork.
  */
-#include "libunwind.h"
+#include "stacks/libunwind.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 
-#include "atomics.h"
-#include "hook.h"
-#include "loader.h"
-#include "options.h"
-#include "system.h"
-#include "unwind.h"
+#include "base/atomics.h"
+#include "hooks/hook.h"
+#include "base/loader.h"
+#include "process/options.h"
+#include "base/system.h"
+#include "stacks/unwind.h"
 
 enum { NOT_LOADED, LOADING, LOADED, MISSING };
 static uint32_t library_state = NOT_LOADED;

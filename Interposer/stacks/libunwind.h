@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "unwind_own.h"
+#include "stacks/unwind_own.h"
 
 /* Looks at the process, once at the start. */
 void libunwind_start(void);

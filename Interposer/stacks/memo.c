@@ -16,16 +16,16 @@
  */
 #if defined(__x86_64__)
 
-#include "memo.h"
+#include "stacks/memo.h"
 
 #include <string.h>
 
-#include "atomics.h"
-#include "image.h"
-#include "options.h"
-#include "thread.h"
-#include "tree.h"
-#include "unwind_own.h"
+#include "base/atomics.h"
+#include "image/image.h"
+#include "process/options.h"
+#include "book/thread.h"
+#include "stacks/tree.h"
+#include "stacks/unwind_own.h"
 
 /* Entry i's word and frame; FRAME(memo, -1) is the roots'. */
 #define WORD(memo, i) (&(memo)->words[MEMO_GROUP + (i)])

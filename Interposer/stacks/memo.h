@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "step.h"
+#include "stacks/step.h"
 
 struct pcs;
 struct scratch;

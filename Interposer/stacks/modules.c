@@ -2,18 +2,18 @@
  * From addresses to modules. A module is entered in the image when the first stack meets it. Two threads
  * that meet it at once may both enter it (readers merge them): nobody waits.
  */
-#include "modules.h"
+#include "stacks/modules.h"
 
 #include <elf.h>
 #include <link.h>
 #include <stddef.h>
 #include <string.h>
 
-#include "atomics.h"
-#include "maps.h"
-#include "options.h"
-#include "system.h"
-#include "unwind.h"
+#include "base/atomics.h"
+#include "base/maps.h"
+#include "process/options.h"
+#include "base/system.h"
+#include "stacks/unwind.h"
 
 void modules_changed(void) {
     uint32_t now = __atomic_add_fetch(&loader_changes, 1, __ATOMIC_RELEASE); /* partner: loader_generation */

@@ -9,9 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "atomics.h"
-#include "image.h"
-#include "loader.h"
+#include "base/atomics.h"
+#include "image/image.h"
+#include "base/loader.h"
 
 /* Where a module's call frame information is, and the module's own span. */
 struct module_frames {

@@ -3,16 +3,16 @@
  */
 #if defined(__x86_64__)
 
-#include "return_address.h"
+#include "stacks/return_address.h"
 
 #include <string.h>
 
-#include "atomics.h"
-#include "cfi.h"
-#include "image.h"
-#include "loader.h"
-#include "maps.h"
-#include "symbols.h"
+#include "base/atomics.h"
+#include "stacks/cfi.h"
+#include "image/image.h"
+#include "base/loader.h"
+#include "base/maps.h"
+#include "base/symbols.h"
 
 /* ---- Calls ------------------------------------------------------------------------------------------------- */
 

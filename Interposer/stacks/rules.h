@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "atomics.h"
-#include "cfi.h"
+#include "base/atomics.h"
+#include "stacks/cfi.h"
 
 enum rule_kind {
     RULE_NONE = 0,  /* nowhere to go: the stack is cut */

@@ -4,12 +4,12 @@
  */
 #if defined(__x86_64__)
 
-#include "rules.h"
+#include "stacks/rules.h"
 
 #include <string.h>
 
-#include "atomics.h"
-#include "modules.h"
+#include "base/atomics.h"
+#include "stacks/modules.h"
 
 _Alignas(64) uint64_t rule_cache[RULE_WAYS << RULE_SETS_LOG2];
 

@@ -9,9 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "atomics.h"
-#include "bounds.h"
-#include "rules.h"
+#include "base/atomics.h"
+#include "stacks/bounds.h"
+#include "stacks/rules.h"
 
 /* A thread's registers at one of its frames, as far as unwinding needs them. */
 struct machine_state {

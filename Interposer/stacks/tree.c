@@ -10,15 +10,15 @@
  * An entry appears by one compare-and-swap after its node is written: a signal or a kill between the two
  * leaves a node that nothing names, and harms nobody.
  */
-#include "tree.h"
+#include "stacks/tree.h"
 
 #include <stdbool.h>
 #include <string.h>
 #include <sys/auxv.h>
 
-#include "atomics.h"
-#include "image.h"
-#include "loader.h"
+#include "base/atomics.h"
+#include "image/image.h"
+#include "base/loader.h"
 
 #define NODE_BITS 26
 #define NODE_MASK ((1ull << NODE_BITS) - 1)

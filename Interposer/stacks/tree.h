@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "options.h"
+#include "process/options.h"
 
 /* The hash tables from a stack's hash to its node: 4,096 entries of 8 bytes, then twice as many, and so on. */
 #define TREE_INDEX_FIRST_LOG2 12

@@ -2,20 +2,20 @@
  * Unwinding, whichever way: from a hook's frame to a stack's number. What is common to the ways is in here: leaving out the hooks
  * and a C++ runtime's operators, cutting at the depth limit, and holding our own unwinder against libunwind.
  */
-#include "unwind.h"
+#include "stacks/unwind.h"
 
 #include <string.h>
 
-#include "atomics.h"
-#include "hook.h"
-#include "libunwind.h"
-#include "memo.h"
-#include "modules.h"
-#include "next.h"
-#include "options.h"
-#include "tree.h"
-#include "unwind_own.h"
-#include "rules.h"
+#include "base/atomics.h"
+#include "hooks/hook.h"
+#include "stacks/libunwind.h"
+#include "stacks/memo.h"
+#include "stacks/modules.h"
+#include "base/next.h"
+#include "process/options.h"
+#include "stacks/tree.h"
+#include "stacks/unwind_own.h"
+#include "stacks/rules.h"
 
 static struct module_span own, hooks; /* this library; the one whose hooks book by ours */
 struct module_span unwind_runtime;

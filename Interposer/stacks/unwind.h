@@ -11,9 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "memo.h"
-#include "modules.h"
-#include "thread.h"
+#include "stacks/memo.h"
+#include "stacks/modules.h"
+#include "book/thread.h"
 
 struct hook;
 

@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cfi.h"
-#include "step.h"
+#include "stacks/cfi.h"
+#include "stacks/step.h"
 
 /* The return addresses of a stack, innermost first. */
 struct pcs {

@@ -3,18 +3,18 @@
  */
 #if defined(__x86_64__)
 
-#include "unwind_own.h"
+#include "stacks/unwind_own.h"
 
 #include <string.h>
 
-#include "atomics.h"
-#include "hook.h"
-#include "image.h"
-#include "loader.h"
-#include "return_address.h"
-#include "rules.h"
-#include "tree.h"
-#include "unwind.h"
+#include "base/atomics.h"
+#include "hooks/hook.h"
+#include "image/image.h"
+#include "base/loader.h"
+#include "stacks/return_address.h"
+#include "stacks/rules.h"
+#include "stacks/tree.h"
+#include "stacks/unwind.h"
 
 /* Whether a word may be read while the innermost frame's stack pointer is `sp`. */
 static inline bool readable(const struct cfi_bounds *bounds, uintptr_t sp, uintptr_t address) { return address + RED_ZONE >= sp && address <= bounds->high - 8; }

@@ -19,7 +19,7 @@ package struct OutputError: Error, CustomStringConvertible {
 
     package var description: String { "\(path): can't be written: \(reason ?? "\(errno)")" }
 
-    /// Whoever read has seen enough: nothing is to be said of it.
+    /// Whoever read has seen enough: nothing is said.
     package var isClosedReader: Bool { errno == .brokenPipe }
 }
 
@@ -184,7 +184,7 @@ package final class OutputFile {
         var place = wanted
         let directory = Self.directory(of: place.target)
         if !place.copies {
-            // Without a name as long as it can be: so that nothing is left of it, whatever ends this process.
+            // Without a name as long as it can be: so that nothing is left over, whatever ends this process.
             descriptor = (directory.isEmpty ? "." : directory).withPath { open($0, temporaryFlag | O_RDWR | O_CLOEXEC, 0o666) }
             for attempt in 0 ..< 1000 where descriptor < 0 {
                 let name = "\(directory).heapsum-\(getpid())-\(attempt).part"

@@ -21,7 +21,7 @@ package enum Presence: Sendable {
     package static func find(processID: UInt32, startTime: UInt64, bootID: [UInt8]) -> UInt32? {
         if bootID.contains(where: { $0 != 0 }), let now = currentBootID(), now != bootID { return nil }
         if ProcessStat(processID: processID)?.startTime == startTime { return livingThread(of: processID) == nil ? nil : processID }
-        // Recorded in a container and read outside of it: the process has another number here.
+        // Recorded in a container and read outside: the process has another number here.
         guard let directory = opendir("/proc") else { return nil }
         defer { closedir(directory) }
         while let entry = readdir(directory) {

@@ -128,7 +128,7 @@ struct SLUBBacktraces {
             return .nothing
         }
         let row = tally.row(frames)
-        // All frees: whichever it is, nothing is told of it.
+        // All are frees: whichever it is, nothing is reported.
         if isAlone || owners.count == 1 || owners.allSatisfy({ !$0.isAlloc }), group.map({ group in !group.members.contains { $0.serial == owners[0].serial } }) ?? true {
             pending.removeAll { $0.serial == owners[0].serial }
             return .owned(owners[0], row: row)

@@ -31,7 +31,7 @@ package struct ReducedModule {
 }
 
 extension ReducedModule {
-    /// What tells a file without a build-id from another build of it at its path. Device and inode don't: a copy has others.
+    /// What tells a file without a build-id from another build at the same path. Device and inode don't: a copy has others.
     package struct FileIdentity: Hashable {
         /// nil where nobody knows.
         package var byteCount: UInt64?
@@ -113,7 +113,7 @@ package struct Input {
     package var image: HeapImage?
     package var census: Census?
 
-    /// Frames of it may be a kernel's.
+    /// Its frames may be a kernel's.
     package var isOfKernel = false
 
     package var damaged: Bool { !damages.isEmpty }

@@ -23,7 +23,7 @@ package struct SourceCall: Equatable, Sendable {
 
 package final class DebugLines {
     private let helper: Helper
-    /// Files that gave no lines although they have DWARF, and why; and what of it is in further files that are gone.
+    /// Files that gave no lines although they have DWARF, and why; and which further files are gone.
     package var notes: [SymbolsError] {
         failures + missing.sorted { $0.key < $1.key }.map { file, names in
             let more = names.count > 3 ? ", and \(names.count - 3) more" : ""

@@ -93,7 +93,7 @@ package final class Symbolizer {
 extension SymbolsError {
     /// Of a file that is another build than the one that ran: what is wanted in its place. nil for other errors.
     package var wantedFile: String? {
-        if case .fileDiffers = reason { return "the file as it was, under a --sysroot with its date kept, or a listing of it by --symbols" }
+        if case .fileDiffers = reason { return "the file as it was, under a --sysroot with its date kept, or its listing by --symbols" }
         guard case .buildIDDiffers(let expected, _) = reason, let place = SymbolSearch.place(ofBuildID: expected) else { return nil }
         return "the file with build-id \(hexadecimal(expected)), or its debug file as \(place) in /usr/lib/debug or --debug-dir"
     }

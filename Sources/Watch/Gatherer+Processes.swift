@@ -120,7 +120,7 @@ extension Gatherer {
         return String(decoding: text.prefix(4096), as: UTF8.self)
     }
 
-    /// Where a process's memory and files are shown: of one whose first thread has ended, by another thread of it.
+    /// Where a process's memory and files are shown: where the first thread has ended, by another of its threads.
     private func place(of stat: ProcessStat) -> String {
         livingThread(of: stat).map { "/proc/\(stat.pid)/task/\($0.pid)" } ?? "/proc/\(stat.pid)"
     }
@@ -213,7 +213,7 @@ extension Gatherer {
         do {
             try files.forEachLine("\(place)/smaps") { line in
                 guard let first = line.first else { return }
-                // A mapping's head begins with its addresses, what is said of it with a capital.
+                // A mapping's head begins with its addresses, the lines about it with a capital.
                 if !(0x41 ... 0x5A).contains(first) {
                     let parts = words(line, most: 6)
                     isImage = parts.count > 5 && parts[1].elementsEqual("rw-s".utf8) && Self.isImageName(parts[5])

@@ -20,7 +20,7 @@ package enum Growth {
     /// Whether the level rises throughout, and not by chance: the lowest values of 16 and more spans of equal length either
     /// never fall, and rise five times at least; or rise on average by more than Student's t allows. Mann-Kendall's test alone
     /// is no help against walks, as it takes each moment for a new one; a walk that is as likely to go down as up passes
-    /// here with at most the chance that each series has. And the last third adds a tenth of it all, which a warm-up doesn't.
+    /// here with at most the chance that each series has. And the last third adds a tenth of the whole, which a warm-up doesn't.
     ///
     /// - Parameter chance: that a walk passes for growth.
     static func persists(_ values: [Double], chance: Double) -> Bool {
@@ -91,7 +91,7 @@ package enum Growth {
     static let fewestInStretch = 24
 
     /// Whether the stretch from `start` on is something new: it began with a fall, what came before fell in jumps, three at the
-    /// most, and the stretch is a fifth of it all; or it rises twice as high as anything before. Saws and days go up and down again and again, and the last
+    /// most, and the stretch is a fifth of the whole; or it rises twice as high as anything before. Saws and days go up and down again and again, and the last
     /// of their rises proves nothing.
     private static func isNew(_ values: [Double], from start: Int) -> Bool {
         // Running medians keep a jump's edge, and take the noise away.
@@ -111,7 +111,7 @@ package enum Growth {
     /// finds; that test is right here, as long as nothing wanders but the trend. That is asked by the ratio of variances
     /// (A. W. Lo, A. C. MacKinlay, Stock market prices do not follow random walks, Review of Financial Studies 1, 1988): of sixteen
     /// means of what is left of the trend, against that of single steps. It is 1 without memory, and far above for a walk. And the rise is
-    /// a third more than the noise's deviation: what a walk that hides in the noise rises by is half of it.
+    /// a third more than the noise's deviation: what a walk that hides in the noise rises by is half as much.
     private static func trendInNoise(_ times: [Double], _ values: [Double], floor: Double, chance: Double) -> Trend? {
         guard values.count >= 32, let begin = times.first, let end = times.last else { return nil }
         let noise = LevelChanges.deviation(values)

@@ -36,7 +36,7 @@ package struct Finding: Sendable {
     /// When what is left is used up at this rate.
     package var exhaustedAt: Int64?
     package var next: NextStep?
-    /// What grows with it, because of it: caches of the objects that a thread or a descriptor has.
+    /// What grows as a consequence: caches of the objects that a thread or a descriptor has.
     package var followers: [String] = []
 }
 

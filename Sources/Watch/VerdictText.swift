@@ -42,7 +42,7 @@ package struct VerdictText {
             if let since = finding.since, let whole = finding.whole {
                 try out.write("    since \(shortTime(since)), when its level changed; over the whole time \(amount(whole.first, finding.unit)) → \(amount(finding.last, finding.unit)), \(whole.trend.shape.rawValue)\n")
             }
-            if !finding.followers.isEmpty { try out.write("    with it grow, because of it: \(finding.followers.map(escaped).joined(separator: ", "))\n") }
+            if !finding.followers.isEmpty { try out.write("    therefore grow, too: \(finding.followers.map(escaped).joined(separator: ", "))\n") }
             if let at = finding.exhaustedAt {
                 let left = shortDuration(Double(at - verdict.to) / 1000)
                 try out.write("    at this rate " + (finding.kind == .descriptors ? "its limit of descriptors is reached" : "memory is gone") + " in \(left), \(shortTime(at))\n")
