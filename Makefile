@@ -82,6 +82,7 @@ demo: packages
 	@scripts/demo $(BUILD)/bin .build/examples
 
 test: packages
+	@scripts/check-includes
 	@$(MAKE) --no-print-directory library examples .build/headers
 	$(SWIFT) test $(TESTS)
 

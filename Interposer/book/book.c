@@ -9,7 +9,7 @@
 #include "base/atomics.h"
 #include "image/image.h"
 #include "book/live.h"
-#include "process/marks.h"
+#include "book/pauses.h"
 #include "base/next.h"
 #include "book/ring.h"
 
@@ -66,7 +66,7 @@ void book_plain_allocation(const void *block, size_t bytes, uint32_t stack) {
 }
 
 void book_allocation(const struct hook *hook, const void *block, size_t bytes) {
-    if (marks_are_paused() && !hook->ours && marks_pass_over(bytes)) return;
+    if (pauses_are_on() && !hook->ours && pauses_pass_over(bytes)) return;
     if (likely(hook_has_ring(hook))) {
         book_plain_allocation(block, bytes, hook->stack);
         return;
@@ -91,7 +91,7 @@ void book_allocation(const struct hook *hook, const void *block, size_t bytes) {
 static __attribute__((noinline)) void miss(struct place place, uint64_t word) {
     if (word == HEAP_SLOT_OURS) store_release(place.slot, 0);
     else if (image.header->flags & HEAP_FLAG_FORKED) LOSE(inherited_frees, 1);
-    else if (load_relaxed(&marks_ever_paused)) LOSE(paused_frees, 1);
+    else if (load_relaxed(&pauses_ever)) LOSE(paused_frees, 1);
     else LOSE(unmatched_frees, 1);
 }
 

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "hooks/hook.h"
+#include "threads/hook.h"
 
 /* The common cases, within hook_enter_plainly: the same as the two below. */
 void book_plain_allocation(const void *block, size_t bytes, uint32_t stack);

@@ -14,7 +14,7 @@
 
 #include "image/image.h"
 #include "base/next.h"
-#include "book/thread.h"
+#include "threads/thread.h"
 
 /* Where a block's slot is, or would be. */
 struct place {

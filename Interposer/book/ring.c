@@ -14,7 +14,7 @@
 #include "book/book.h"
 #include "image/image.h"
 #include "book/live.h"
-#include "process/marks.h"
+#include "base/options.h"
 
 /* One thread may fold the free of a block before another folds its allocation: for a while a sum is below zero. */
 static uint64_t not_below_zero(uint64_t sum) { return (int64_t)sum > 0 ? sum : 0; }
@@ -204,6 +204,8 @@ static inline __attribute__((always_inline)) void fold_all(struct heap_thread *r
 static __attribute__((noinline)) void fold_alone(struct heap_thread *record, struct heap_ring *ring) { fold_all(record, ring, true); }
 static __attribute__((noinline)) void fold_among_others(struct heap_thread *record, struct heap_ring *ring) { fold_all(record, ring, false); }
 
+void (*ring_grown)(uint64_t live_bytes);
+
 uint64_t ring_fold(struct heap_thread *record, struct heap_ring *ring) {
     uint64_t now = image_nanoseconds();
     take_snapshot(now);
@@ -214,7 +216,7 @@ uint64_t ring_fold(struct heap_thread *record, struct heap_ring *ring) {
     store_relaxed(&record->pending_bytes, 0);
     record->folded_tick = now / 1000000;
     take_sample(now);
-    if (unlikely(options.dump_growth != 0)) marks_grown(load_relaxed(&image.header->live_bytes));
+    if (unlikely(options.dump_growth != 0)) ring_grown(load_relaxed(&image.header->live_bytes));
     return record->head + RING_FOLD_EVENTS;
 }
 

@@ -14,8 +14,7 @@
 #define RING_FOLD_EVENTS 64
 /* … or these many bytes, so that the peak and the timeline don't wait for a thread that holds much and does little. */
 #define RING_FOLD_BYTES (1u << 20)
-/* … or so much time, in milliseconds. */
-#define RING_FOLD_MILLISECONDS 128
+/* … or so much time: THREAD_FOLD_MILLISECONDS. */
 
 static inline uint64_t event_mark(uint64_t sequence, uint32_t flags, uint32_t kind, uint32_t tick) {
     return sequence << HEAP_EVENT_SEQUENCE_SHIFT | (uint64_t)flags << HEAP_EVENT_FLAGS_SHIFT | (uint64_t)kind << HEAP_EVENT_KIND_SHIFT | tick;
@@ -48,6 +47,9 @@ void ring_settle(struct heap_thread *record, struct heap_ring *ring, uint32_t in
 
 /* A second thread is about to make events: from now on counters are added to with a lock prefix. Waits for a fold under way, some microseconds at the most. */
 void ring_share(void);
+
+/* Told the process's live bytes at each fold where `--dump-at-growth` is given; set at the start. */
+extern void (*ring_grown)(uint64_t live_bytes);
 
 /* An image was made: one thread, for the time being. */
 void ring_start(void);

@@ -9,7 +9,7 @@
 #include "base/atomics.h"
 #include "base/arena.h"
 #include "book/book.h"
-#include "hooks/hook.h"
+#include "hooks/enter.h"
 #include "process/marks.h"
 #include "base/next.h"
 #include "process/start.h"

@@ -4,8 +4,11 @@
 #include "hooks/booking.h"
 
 #include "process/marks.h"
+#include "hooks/enter.h"
 #include "process/start.h"
 #include "stacks/unwind.h"
+
+static void know_hooks(uintptr_t address_in_module) { callers_know(&callers.hooks, address_in_module); }
 
 static bool enter(struct hook *hook, uintptr_t frame, uintptr_t caller, bool allocates) {
     if (start_is_early() || !hook_enter(hook, frame, caller)) return false;
@@ -22,5 +25,5 @@ __attribute__((visibility("default"))) const struct heapsum_booking heapsum_book
     .realloc_end = book_realloc_end,
     .failed = marks_failed,
     .leave = hook_leave,
-    .know = unwind_know_hooks,
+    .know = know_hooks,
 };

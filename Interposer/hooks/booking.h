@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "book/book.h"
-#include "hooks/hook.h"
+#include "hooks/enter.h"
 
 #define BOOKING_VERSION 1
 

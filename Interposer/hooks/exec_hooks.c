@@ -14,10 +14,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "hooks/hook.h"
+#include "threads/hook.h"
 #include "base/loader.h"
 #include "base/next.h"
-#include "process/options.h"
+#include "base/options.h"
 #include "process/start.h"
 #include "base/system.h"
 

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "base/atomics.h"
-#include "hooks/hook.h"
+#include "threads/hook.h"
 #include "image/image.h"
 #include "base/maps.h"
 #include "stacks/modules.h"

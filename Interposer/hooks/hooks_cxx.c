@@ -19,7 +19,7 @@ static __attribute__((noinline)) void *scoped_operator(enum operator_number numb
     if (start_is_early()) return NULL;
     void *function = next_operators[number].function;
     if (function == NULL) function = next_scoped_operator(number, caller);
-    if (function != NULL && unwind_runtime.end == 0) unwind_know_runtime((uintptr_t)function);
+    if (function != NULL) callers_know(&callers.runtime, (uintptr_t)function);
     return function;
 }
 

@@ -15,9 +15,9 @@
 #include <string.h>
 
 #include "base/atomics.h"
-#include "hooks/hook.h"
+#include "threads/hook.h"
 #include "base/next.h"
-#include "process/options.h"
+#include "base/options.h"
 #include "process/start.h"
 #include "base/system.h"
 

@@ -9,7 +9,7 @@
 #include "image/image.h"
 #include "base/loader.h"
 #include "base/next.h"
-#include "process/options.h"
+#include "base/options.h"
 #include "base/system.h"
 
 size_t decimal(char *to, uint64_t number) {

@@ -13,9 +13,8 @@
 
 #include "base/atomics.h"
 #include "image/identity.h"
-#include "process/options.h"
+#include "base/options.h"
 #include "base/system.h"
-#include "stacks/tree.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */

@@ -14,7 +14,6 @@
 #include "base/atomics.h"
 #include "include/heap_image.h"
 #include "base/system.h"
-#include "stacks/tree.h"
 
 /* The sections' places in this process. `base` is NULL where no image is mapped. A fork's child gets another. */
 struct image {
@@ -47,6 +46,12 @@ int64_t image_take(enum heap_section_name section, uint64_t count);
 
 /* Sees to it that entries [0, entries) of a bump section are handed out and have memory: for the one of two sections numbered alike. */
 bool image_cover(enum heap_section_name section, uint64_t entries);
+
+/* The hash tables from a stack's hash to its node: 4,096 entries of 8 bytes, then twice as many, and so on. */
+#define TREE_INDEX_FIRST_LOG2 12
+#define TREE_INDEX_TABLES 14
+#define TREE_INDEX_BYTES_OF(tables) (((1ull << (tables)) - 1) << TREE_INDEX_FIRST_LOG2 << 3)
+#define TREE_INDEX_BYTES TREE_INDEX_BYTES_OF(TREE_INDEX_TABLES) /* at the most */
 
 /*
  * INDEX and TOPS are touched here and there, so a bit for each of their pages says whether it has memory: the pages of INDEX

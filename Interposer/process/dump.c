@@ -16,7 +16,7 @@
 #include "image/identity.h"
 #include "image/image.h"
 #include "process/marks.h"
-#include "process/options.h"
+#include "base/options.h"
 #include "base/system.h"
 
 #ifndef RENAME_NOREPLACE

@@ -10,16 +10,16 @@
 #include <string.h>
 
 #include "base/atomics.h"
+#include "book/pauses.h"
 #include "process/dump.h"
-#include "hooks/hook.h"
+#include "threads/hook.h"
 #include "image/image.h"
-#include "process/options.h"
+#include "base/options.h"
 #include "process/start.h"
 #include "base/system.h"
-#include "book/thread.h"
+#include "threads/thread.h"
 
 
-uint32_t marks_pauses, marks_ever_paused;
 static uint64_t last_dump_bytes;   /* live when the last dump was written */
 static uint64_t last_failure_seconds; /* of the last dump for a failure: 0 none */
 #define FAILURE_SECONDS 60
@@ -47,27 +47,21 @@ EXPORT void heapsum_mark(const char *name) {
 
 /* ---- Pauses ----------------------------------------------------------------------------------------- */
 
-bool marks_pass_over(size_t bytes) {
-    LOSE(paused_allocations, 1);
-    LOSE(paused_bytes, bytes);
-    return true;
-}
-
 extern void heapsum_pause(void);
 EXPORT void heapsum_pause(void) {
     if (!is_recorded()) return;
-    store_relaxed(&marks_ever_paused, 1);
-    add_relaxed(&marks_pauses, 1);
+    store_relaxed(&pauses_ever, 1);
+    add_relaxed(&pauses, 1);
     start_pauses_changed();
 }
 
 extern void heapsum_resume(void);
 EXPORT void heapsum_resume(void) {
     if (!is_recorded()) return;
-    uint32_t before = load_relaxed(&marks_pauses);
+    uint32_t before = load_relaxed(&pauses);
     do {
         if (before == 0) return; /* one too many */
-    } while (!cas_relaxed(&marks_pauses, &before, before - 1));
+    } while (!cas_relaxed(&pauses, &before, before - 1));
     start_pauses_changed();
 }
 

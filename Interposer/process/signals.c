@@ -16,10 +16,10 @@
 
 #include "base/atomics.h"
 #include "process/dump.h"
-#include "hooks/hook.h"
+#include "threads/hook.h"
 #include "image/image.h"
 #include "base/next.h"
-#include "process/options.h"
+#include "base/options.h"
 #include "process/start.h"
 #include "base/system.h"
 

@@ -16,17 +16,20 @@
 
 #include "base/atomics.h"
 #include "process/dump.h"
-#include "hooks/hook.h"
+#include "threads/hook.h"
 #include "image/image.h"
 #include "book/live.h"
 #include "base/loader.h"
 #include "process/marks.h"
 #include "stacks/modules.h"
 #include "base/next.h"
-#include "process/options.h"
+#include "base/options.h"
 #include "process/signals.h"
+#include "process/attach.h"
+#include "book/pauses.h"
+#include "book/ring.h"
 #include "base/system.h"
-#include "book/thread.h"
+#include "threads/thread.h"
 #include "stacks/tree.h"
 #include "stacks/unwind.h"
 
@@ -47,6 +50,7 @@ static bool go_live(bool forked) {
     live_start();
     threads_start();
     dump_start();
+    ring_grown = marks_grown;
     signals_start();
     uint64_t number = __atomic_add_fetch(&image_number, 1, __ATOMIC_RELEASE); /* partner: hook_enter */
     system_advise(&hook_live, HEAP_PAGE_BYTES, MADV_WIPEONFORK); /* before Linux 4.14 the atfork handler alone notices */
@@ -58,7 +62,7 @@ static bool go_live(bool forked) {
 void start_pauses_changed(void) {
     /* Until the word says what the pauses do: another thread may change them meanwhile. */
     for (;;) {
-        uint64_t word = load_relaxed(&hook_live.word), wanted = marks_are_paused() ? word | HOOK_PAUSED : word & ~HOOK_PAUSED;
+        uint64_t word = load_relaxed(&hook_live.word), wanted = pauses_are_on() ? word | HOOK_PAUSED : word & ~HOOK_PAUSED;
         if (word == 0 || wanted == word) return;
         (void)cas_acq_rel(&hook_live.word, &word, wanted);
     }
@@ -68,9 +72,9 @@ bool start_next(void) {
     if (likely(next_known())) return true;
     if (!next_resolve()) return false;
     for (size_t i = 0; i < OPERATOR_COUNT; i++)
-        if (next_operators[i].function != NULL && !next_operators[i].brings_own) unwind_know_runtime((uintptr_t)next_operators[i].function);
+        if (next_operators[i].function != NULL && !next_operators[i].brings_own) callers_know(&callers.runtime, (uintptr_t)next_operators[i].function);
     unwind_start();
-    hook_know_allocator((uintptr_t)next.malloc);
+    callers_know(&callers.allocator, (uintptr_t)next.malloc);
     return true;
 }
 

@@ -12,9 +12,9 @@
 #include <errno.h>
 
 #include "base/atomics.h"
-#include "hooks/hook.h"
+#include "threads/hook.h"
 #include "base/loader.h"
-#include "process/options.h"
+#include "base/options.h"
 #include "base/system.h"
 #include "stacks/unwind.h"
 
@@ -95,7 +95,7 @@ static void load(uintptr_t caller) {
     }
     forget_error();
     if (backtrace_of != NULL) {
-        hook_know_unwinder((uintptr_t)backtrace_of);
+        callers_know(&callers.unwinder, (uintptr_t)backtrace_of);
         void *warm[4];
         backtrace_of(warm, 4); /* its one-time preparations */
     }

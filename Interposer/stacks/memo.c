@@ -22,8 +22,8 @@
 
 #include "base/atomics.h"
 #include "image/image.h"
-#include "process/options.h"
-#include "book/thread.h"
+#include "base/options.h"
+#include "stacks/scratch.h"
 #include "stacks/tree.h"
 #include "stacks/unwind_own.h"
 

@@ -11,7 +11,7 @@
 
 #include "base/atomics.h"
 #include "base/maps.h"
-#include "process/options.h"
+#include "base/options.h"
 #include "base/system.h"
 #include "stacks/unwind.h"
 

@@ -7,13 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "process/options.h"
-
-/* The hash tables from a stack's hash to its node: 4,096 entries of 8 bytes, then twice as many, and so on. */
-#define TREE_INDEX_FIRST_LOG2 12
-#define TREE_INDEX_TABLES 14
-#define TREE_INDEX_BYTES_OF(tables) (((1ull << (tables)) - 1) << TREE_INDEX_FIRST_LOG2 << 3)
-#define TREE_INDEX_BYTES TREE_INDEX_BYTES_OF(TREE_INDEX_TABLES) /* at the most */
+#include "base/options.h"
 
 /* The stack that booked what has none: depth 0, or no space for it. */
 #define TREE_EMPTY_STACK 1u

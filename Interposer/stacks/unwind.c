@@ -7,24 +7,18 @@
 #include <string.h>
 
 #include "base/atomics.h"
-#include "hooks/hook.h"
+#include "threads/hook.h"
 #include "stacks/libunwind.h"
 #include "stacks/memo.h"
 #include "stacks/modules.h"
 #include "base/next.h"
-#include "process/options.h"
+#include "base/options.h"
 #include "stacks/tree.h"
 #include "stacks/unwind_own.h"
 #include "stacks/rules.h"
 
-static struct module_span own, hooks; /* this library; the one whose hooks book by ours */
-struct module_span unwind_runtime;
-
-bool unwind_is_own(uintptr_t pc) { return module_span_holds(&own, pc) || module_span_holds(&hooks, pc); }
-bool unwind_is_runtime(uintptr_t pc) { return module_span_holds(&unwind_runtime, pc); }
-
 void unwind_start(void) {
-    loader_span_of((uintptr_t)&unwind_start, &own);
+    callers_know(&callers.own, (uintptr_t)&unwind_start);
     libunwind_start();
 }
 
@@ -32,18 +26,6 @@ uint32_t unwind_kind(void) {
     if (options.unwinder != HEAP_UNWINDER_LIBUNWIND) return options.unwinder;
     return libunwind_is_loaded() ? HEAP_UNWINDER_LIBUNWIND : HEAP_UNWINDER_NONE;
 }
-
-/* Set once, while others may look. */
-static void know(struct module_span *span, uintptr_t address_in_module) {
-    struct module_span found;
-    if (span->end != 0 || !loader_span_of(address_in_module, &found)) return;
-    span->start = found.start;
-    fence_compiler(); /* a span that is half set holds nothing: its end is 0 */
-    span->end = found.end;
-}
-
-void unwind_know_runtime(uintptr_t address_in_module) { know(&unwind_runtime, address_in_module); }
-void unwind_know_hooks(uintptr_t address_in_module) { know(&hooks, address_in_module); }
 
 void unwind_forget(void) {
 #ifdef OWN_UNWINDER
@@ -65,12 +47,12 @@ void unwind_fork_end(bool in_child) { libunwind_fork_end(in_child); }
 static size_t own_frames(void *const *pcs, size_t count) {
     size_t skip = 0;
     for (;;) {
-        while (skip < count && unwind_is_own((uintptr_t)pcs[skip])) skip++;
+        while (skip < count && caller_is_own((uintptr_t)pcs[skip])) skip++;
         size_t next_own = skip;
-        while (next_own < count && next_own < skip + 4 && !unwind_is_own((uintptr_t)pcs[next_own])) next_own++;
+        while (next_own < count && next_own < skip + 4 && !caller_is_own((uintptr_t)pcs[next_own])) next_own++;
         if (next_own == skip || next_own == count || next_own == skip + 4) return skip;
         for (size_t between = skip; between < next_own; between++)
-            if (!unwind_is_runtime((uintptr_t)pcs[between])) return skip;
+            if (!caller_is_runtime((uintptr_t)pcs[between])) return skip;
         skip = next_own;
     }
 }
@@ -115,7 +97,7 @@ static void compare(const struct hook *hook) {
 /* The innermost frame that is the program's, seen from a hook's frame. */
 static inline struct machine_state caller_of(uintptr_t hook_frame, struct cfi_space *cfi) {
     struct machine_state state = own_caller(hook_frame);
-    while (unlikely(unwind_is_runtime(state.pc)) && own_skip_operators(&state, cfi)) {}
+    while (unlikely(caller_is_runtime(state.pc)) && own_skip_operators(&state, cfi)) {}
     return state;
 }
 

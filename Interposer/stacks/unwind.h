@@ -11,18 +11,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "stacks/memo.h"
-#include "stacks/modules.h"
-#include "book/thread.h"
+#include "base/callers.h"
+#include "base/options.h"
+#include "stacks/scratch.h"
+#include "threads/thread.h"
 
 struct hook;
-
-#if defined(__x86_64__)
-#define OWN_UNWINDER 1
-#endif
-
-/* A C++ runtime's module, once it is known. */
-extern struct module_span unwind_runtime;
 
 /* Looks at the process, once at the start. */
 void unwind_start(void);
@@ -41,7 +35,7 @@ static inline __attribute__((always_inline)) uint32_t unwind_plainly(uintptr_t h
     const uintptr_t *frame = (const uintptr_t *)hook_frame;
     uint32_t stack = 0;
 #ifdef OWN_UNWINDER
-    if (likely(!module_span_holds(&unwind_runtime, frame[1]))) stack = memo_stack(local.scratch, frame[1], hook_frame + 2 * sizeof *frame, frame[0]);
+    if (likely(!caller_is_runtime(frame[1]))) stack = memo_stack(local.scratch, frame[1], hook_frame + 2 * sizeof *frame, frame[0]);
 #endif
     return likely(stack != 0) ? stack : unwind_plainly_slowly(hook_frame);
 }
@@ -52,16 +46,6 @@ void unwind_forget(void);
 /* Around a fork: no other thread is inside of libunwind while the address space is copied, as far as a bounded wait can see to that. */
 void unwind_fork_begin(void);
 void unwind_fork_end(bool in_child);
-
-/* A C++ runtime's module: its operator new may lie between two of our hooks, and is left out of stacks then. */
-void unwind_know_runtime(uintptr_t address_in_module);
-
-/* The module of further hooks, which book by booking.h: its code counts as our own. */
-void unwind_know_hooks(uintptr_t address_in_module);
-
-/* Whether an address is of our own code, or of that runtime. */
-bool unwind_is_own(uintptr_t pc);
-bool unwind_is_runtime(uintptr_t pc);
 
 /* The number of the stack that called the hook. Keeps errno; never waits but for libunwind's loading. */
 uint32_t unwind_stack(const struct hook *hook);

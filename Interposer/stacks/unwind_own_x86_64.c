@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/atomics.h"
-#include "hooks/hook.h"
+#include "threads/hook.h"
 #include "image/image.h"
 #include "base/loader.h"
 #include "stacks/return_address.h"
@@ -155,9 +155,9 @@ bool own_skip_operators(struct machine_state *state, struct cfi_space *cfi) {
     bool met_hook = false;
     /* The runtime's operator, one or two hooks of ours (operator new[] jumps to operator new), and that is all. */
     for (int steps = 0; steps < 6; steps++) {
-        bool own = unwind_is_own(at.pc);
+        bool own = caller_is_own(at.pc);
         if (own) met_hook = true;
-        else if (met_hook || !unwind_is_runtime(at.pc)) break;
+        else if (met_hook || !caller_is_runtime(at.pc)) break;
         if (!step_plainly(&at, rule_for(at.pc - 1, cfi), bounds.high)) return false;
     }
     if (met_hook) *state = at;

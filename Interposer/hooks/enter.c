@@ -5,28 +5,20 @@
  * a signal handler's call, booked at the next level without the ring; or the allocator's own, which is part of the
  * outer call; or, after a longjmp out of such a handler, simply the next call, and the old hook is gone.
  */
-#include "hooks/hook.h"
+#include "hooks/enter.h"
 
 #include "base/atomics.h"
-#include "book/ring.h"
-#include "process/start.h"
+#include "base/callers.h"
 #include "base/system.h"
+#include "book/ring.h"
+#include "process/attach.h"
+#include "process/start.h"
 #include "stacks/tree.h"
 #include "stacks/unwind.h"
 
-_Alignas(HEAP_PAGE_BYTES) union hook_live hook_live;
-
-static struct module_span allocator, unwinder; /* modules that call us inside of hooks */
-
-void hook_know_allocator(uintptr_t address_in_module) {
-    loader_span_of(address_in_module, &allocator);
-}
-
-void hook_know_unwinder(uintptr_t address_in_module) { loader_span_of(address_in_module, &unwinder); }
-
 /* Whether a call within a hook is the recorder's: by the unwinder, or by the loader for the unwinder's thread data. */
 static bool is_ours(uintptr_t caller) {
-    return local.unwinding != 0 && (module_span_holds(&unwinder, caller) || loader_holds(caller));
+    return local.unwinding != 0 && (module_span_holds(&callers.unwinder, caller) || loader_holds(caller));
 }
 
 /*
@@ -34,7 +26,7 @@ static bool is_ours(uintptr_t caller) {
  * module then, and our caller's frame is that hook's. A signal handler's own hook has another.
  */
 static bool is_tail_call(const struct hook *hook, uint32_t level) {
-    return unwind_is_own(hook->caller) && *(const uintptr_t *)hook->frame == local.owners[level - 1];
+    return caller_is_own(hook->caller) && *(const uintptr_t *)hook->frame == local.owners[level - 1];
 }
 
 /* How many of the hooks that this thread entered are still under way. Frames on one stack lie below those of their callers;
@@ -66,7 +58,7 @@ bool hook_enter(struct hook *hook, uintptr_t frame, uintptr_t caller) {
     uint32_t level = local.level;
     bool ours = local.ours != 0;
     if (level != 0) {
-        if (module_span_holds(&allocator, hook->caller) || is_tail_call(hook, level)) return false;
+        if (module_span_holds(&callers.allocator, hook->caller) || is_tail_call(hook, level)) return false;
         if (is_ours(hook->caller)) ours = true;
         else level = levels_under_way(hook->frame);
     }

@@ -3,34 +3,21 @@
  * A new thread looks at a few records' owners instead, and takes over that of one that is gone: so as many records
  * are in use as threads were ever alive at once, and a few more. Until then a dead thread's ring keeps its last events.
  */
-#include "book/thread.h"
+#include "process/attach.h"
 
 #include <string.h>
 
 #include "base/atomics.h"
-#include "book/ring.h"
 #include "base/system.h"
+#include "book/ring.h"
+#include "stacks/scratch.h"
 #include "stacks/unwind.h"
-
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "LOCAL_IDLE is `ready`");
-__thread struct local local = {.plain = IMAGE_NONE, .ready = 1};
-uint64_t image_number;
+#include "threads/thread.h"
 
 #define SCRATCHES (1u << 15)
 static struct scratch *scratches[SCRATCHES]; /* by record: handed on with it */
 static uint64_t hand;                        /* where the next look for a dead owner begins */
 #define LOOKS 8
-
-void thread_clock_moved(struct timespec now) {
-    struct thread_clock *clock = &local.clock;
-    clock->milliseconds = image_nanoseconds_at(now) / 1000000;
-    clock->tick = heap_tick_of_milliseconds(clock->milliseconds);
-    fence_compiler(); /* a signal handler's hook in between works it out for itself */
-    clock->seen = now;
-    if (local.record != NULL && clock->milliseconds - local.record->folded_tick >= RING_FOLD_MILLISECONDS) local.fold_at = 0;
-}
-
-uint32_t thread_id(void) { return system_thread(); }
 
 void threads_start(void) {
     /* A fork's child: what the parent's threads had is not touched, as a hook that the fork interrupted may still hold it. */

@@ -8,8 +8,7 @@
 #include <stdint.h>
 
 #include "base/atomics.h"
-#include "book/thread.h"
-#include "stacks/tree.h"
+#include "threads/thread.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -52,24 +51,9 @@ static inline __attribute__((always_inline)) void hook_leave_plainly(void) {
     local.level = 0;
 }
 
-/*
- * Enters any hook, whose return address is `caller`. False: the call is passed through, unbooked. Hooks of this thread that a longjmp left
- * without an end are recognized by their frames, and settled.
- */
-bool hook_enter(struct hook *hook, uintptr_t frame, uintptr_t caller);
-
 static inline void hook_leave(const struct hook *hook) {
     if (likely(hook->level < HOOK_LEVELS)) local.level = hook->level;
 }
-
-/* The next allocator's module: what it calls inside of a hook is part of the outer call, and passes. */
-void hook_know_allocator(uintptr_t address_in_module);
-
-/* The unwinder's module: what it allocates is ours. */
-void hook_know_unwinder(uintptr_t address_in_module);
-
-/* Finds the number of the stack that called the hook, into hook->stack. Keeps errno. */
-void hook_stack(struct hook *hook);
 
 /* Whether a ring can take the event: at level 0, for a thread with a record. */
 static inline bool hook_has_ring(const struct hook *hook) { return hook->level == 0 && local.record != NULL; }

@@ -3,7 +3,7 @@
  * value that makes no sense is said in HEAPSUM_MESSAGES and the default stands: a wrong option must
  * not end somebody's program.
  */
-#include "process/options.h"
+#include "base/options.h"
 
 #include <string.h>
 #include <sys/auxv.h>
@@ -13,7 +13,6 @@
 #include "base/loader.h"
 #include "base/maps.h"
 #include "base/system.h"
-#include "stacks/unwind.h"
 
 struct options options;
 

@@ -10,27 +10,15 @@
 #include <time.h>
 
 #include "image/image.h"
-#include "stacks/memo.h"
-#include "stacks/modules.h"
-#include "process/options.h"
-#include "stacks/tree.h"
 
 /* A hook, and two signal handlers' hooks inside of it; deeper ones are booked under the empty stack. */
 #define HOOK_LEVELS 3
 
-/* Frames that are unwound at the most: enough to find a deep recursion's outermost ones. */
-#define UNWIND_MOST 4096
-#define UNWIND_MOST_NESTED 1280
+/* Work space for unwinding, and what a thread remembers of its stacks: stacks/scratch.h. */
+struct scratch;
 
-struct scratch {
-    struct memory memory; /* of level 0, as this is: */
-    struct module_cache modules;
-    struct module_cache nested_modules;
-    struct stack_space spaces[HOOK_LEVELS];
-    struct cfi_space cfi[HOOK_LEVELS];
-    void *pcs[UNWIND_MOST];
-    void *nested_pcs[HOOK_LEVELS - 1][UNWIND_MOST_NESTED];
-};
+/* A thread folds its ring when it has not for so long. */
+#define THREAD_FOLD_MILLISECONDS 128
 
 /* Where the kernel's coarse clock stood when this thread last looked, and what that comes to. */
 struct thread_clock {
@@ -81,12 +69,6 @@ extern __thread struct local local;
 
 /* The number of the image in use: 1, and one more after each fork. */
 extern uint64_t image_number;
-
-/* An image was made: it has no threads yet. */
-void threads_start(void);
-
-/* Gives this thread a record, a dead one's where there is one. */
-void thread_attach(void);
 
 /* The coarse clock moved on, to `now`. */
 void thread_clock_moved(struct timespec now);

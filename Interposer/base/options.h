@@ -8,6 +8,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Whether this architecture has an unwinder of our own, which is the default then. */
+#if defined(__x86_64__)
+#define OWN_UNWINDER 1
+#endif
+
 #define OPTIONS_DEPTH_DEFAULT 128
 #define OPTIONS_DEPTH_MOST 1024
 

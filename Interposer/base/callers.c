@@ -1,0 +1,16 @@
+/*
+ * The modules that are treated in another way.
+ */
+#include "base/callers.h"
+
+#include "base/atomics.h"
+
+struct callers callers;
+
+void callers_know(struct module_span *caller, uintptr_t address_in_module) {
+    struct module_span found;
+    if (caller->end != 0 || !loader_span_of(address_in_module, &found)) return;
+    caller->start = found.start;
+    fence_compiler(); /* a span that is half set holds nothing: its end is 0 */
+    caller->end = found.end;
+}

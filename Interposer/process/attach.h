@@ -1,0 +1,13 @@
+/*
+ * Records for threads: who has one, and who takes over whose.
+ */
+#ifndef HEAPSUM_ATTACH_H
+#define HEAPSUM_ATTACH_H
+
+/* An image was made: it has no threads yet. */
+void threads_start(void);
+
+/* Gives this thread a record, a dead one's where there is one. */
+void thread_attach(void);
+
+#endif

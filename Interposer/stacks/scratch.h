@@ -1,0 +1,26 @@
+/*
+ * Work space for unwinding, one for each thread's record, in memory of its own: too large for a program's stack.
+ */
+#ifndef HEAPSUM_SCRATCH_H
+#define HEAPSUM_SCRATCH_H
+
+#include "stacks/memo.h"
+#include "stacks/modules.h"
+#include "stacks/tree.h"
+#include "threads/thread.h"
+
+/* Frames that are unwound at the most: enough to find a deep recursion's outermost ones. */
+#define UNWIND_MOST 4096
+#define UNWIND_MOST_NESTED 1280
+
+struct scratch {
+    struct memory memory; /* of level 0, as this is: */
+    struct module_cache modules;
+    struct module_cache nested_modules;
+    struct stack_space spaces[HOOK_LEVELS];
+    struct cfi_space cfi[HOOK_LEVELS];
+    void *pcs[UNWIND_MOST];
+    void *nested_pcs[HOOK_LEVELS - 1][UNWIND_MOST_NESTED];
+};
+
+#endif
