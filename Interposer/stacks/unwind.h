@@ -2,7 +2,7 @@
  * Unwinding: who called the hook, out to the thread's start.
  *
  * Three ways behind one function: our own (unwind_own_x86_64.c, the default where it exists), frame pointers, and
- * libunwind (unwind_libunwind.c), which is also the oracle of HEAPSUM_VERIFY.
+ * libunwind (libunwind.c), which is also the oracle of HEAPSUM_VERIFY.
  */
 #ifndef HEAPSUM_UNWIND_H
 #define HEAPSUM_UNWIND_H
