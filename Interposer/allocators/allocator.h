@@ -17,8 +17,8 @@
 #include <stdint.h>
 
 #include "base/atomics.h"
-#include "hooks/booking.h"
 #include "base/loader.h"
+#include "hooks/booking.h"
 
 extern const char allocator_own_file[]; /* the library's name */
 extern const char allocator_file[];     /* how the allocator's begins */

@@ -9,10 +9,10 @@
 #include <sys/auxv.h>
 
 #include "base/glob.h"
-#include "include/heap_image.h"
 #include "base/loader.h"
 #include "base/maps.h"
 #include "base/system.h"
+#include "include/heap_image.h"
 
 struct options options;
 

@@ -7,11 +7,11 @@
 #include "book/book.h"
 
 #include "base/atomics.h"
-#include "image/image.h"
+#include "base/next.h"
 #include "book/live.h"
 #include "book/pauses.h"
-#include "base/next.h"
 #include "book/ring.h"
+#include "image/image.h"
 
 /* An event into this thread's ring; `publish` is what the slot becomes in between. */
 static inline __attribute__((always_inline)) void book_in_ring(uint32_t kind, uintptr_t address, uint64_t *slot, uint64_t publish, uint64_t word, size_t bytes, uint32_t flags, uint32_t tick) {

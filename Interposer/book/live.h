@@ -12,8 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "image/image.h"
 #include "base/next.h"
+#include "image/image.h"
 #include "threads/thread.h"
 
 /* Where a block's slot is, or would be. */

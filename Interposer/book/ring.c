@@ -11,10 +11,10 @@
  */
 #include "book/ring.h"
 
-#include "book/book.h"
-#include "image/image.h"
-#include "book/live.h"
 #include "base/options.h"
+#include "book/book.h"
+#include "book/live.h"
+#include "image/image.h"
 
 /* One thread may fold the free of a block before another folds its allocation: for a while a sum is below zero. */
 static uint64_t not_below_zero(uint64_t sum) { return (int64_t)sum > 0 ? sum : 0; }

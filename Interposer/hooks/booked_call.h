@@ -6,12 +6,12 @@
 
 #include <stddef.h>
 
-#include "base/atomics.h"
 #include "base/arena.h"
+#include "base/atomics.h"
+#include "base/next.h"
 #include "book/book.h"
 #include "hooks/enter.h"
 #include "process/marks.h"
-#include "base/next.h"
 #include "process/start.h"
 #include "stacks/unwind.h"
 

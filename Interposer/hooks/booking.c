@@ -3,8 +3,8 @@
  */
 #include "hooks/booking.h"
 
-#include "process/marks.h"
 #include "hooks/enter.h"
+#include "process/marks.h"
 #include "process/start.h"
 #include "stacks/unwind.h"
 

@@ -14,12 +14,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "threads/hook.h"
 #include "base/loader.h"
 #include "base/next.h"
 #include "base/options.h"
-#include "process/start.h"
 #include "base/system.h"
+#include "process/start.h"
+#include "threads/hook.h"
 
 static const char variable[] = "LD_PRELOAD=";
 

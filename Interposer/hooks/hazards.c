@@ -6,13 +6,13 @@
 #include <stdint.h>
 
 #include "base/atomics.h"
-#include "threads/hook.h"
-#include "image/image.h"
 #include "base/maps.h"
-#include "stacks/modules.h"
 #include "base/next.h"
-#include "process/start.h"
 #include "base/system.h"
+#include "image/image.h"
+#include "process/start.h"
+#include "stacks/modules.h"
+#include "threads/hook.h"
 
 /* A module may go: its addresses will mean something else. */
 EXPORT int dlclose(void *library) {

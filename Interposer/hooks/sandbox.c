@@ -15,11 +15,11 @@
 #include <string.h>
 
 #include "base/atomics.h"
-#include "threads/hook.h"
 #include "base/next.h"
 #include "base/options.h"
-#include "process/start.h"
 #include "base/system.h"
+#include "process/start.h"
+#include "threads/hook.h"
 
 /* A filter's answer for one system call; 0, which kills, where it makes no sense. */
 static uint32_t answer(const struct sock_fprog *program, const struct seccomp_data *data) {

@@ -6,11 +6,11 @@
 
 #include <string.h>
 
-#include "image/image.h"
 #include "base/loader.h"
 #include "base/next.h"
 #include "base/options.h"
 #include "base/system.h"
+#include "image/image.h"
 
 size_t decimal(char *to, uint64_t number) {
     char digits[20];

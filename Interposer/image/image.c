@@ -12,9 +12,9 @@
 #include <string.h>
 
 #include "base/atomics.h"
-#include "image/identity.h"
 #include "base/options.h"
 #include "base/system.h"
+#include "image/identity.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */

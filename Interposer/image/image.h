@@ -12,8 +12,8 @@
 #include <time.h>
 
 #include "base/atomics.h"
-#include "include/heap_image.h"
 #include "base/system.h"
+#include "include/heap_image.h"
 
 /* The sections' places in this process. `base` is NULL where no image is mapped. A fork's child gets another. */
 struct image {

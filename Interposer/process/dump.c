@@ -13,11 +13,11 @@
 #include <string.h>
 
 #include "base/atomics.h"
+#include "base/options.h"
+#include "base/system.h"
 #include "image/identity.h"
 #include "image/image.h"
 #include "process/marks.h"
-#include "base/options.h"
-#include "base/system.h"
 
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1

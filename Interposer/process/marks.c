@@ -10,13 +10,13 @@
 #include <string.h>
 
 #include "base/atomics.h"
-#include "book/pauses.h"
-#include "process/dump.h"
-#include "threads/hook.h"
-#include "image/image.h"
 #include "base/options.h"
-#include "process/start.h"
 #include "base/system.h"
+#include "book/pauses.h"
+#include "image/image.h"
+#include "process/dump.h"
+#include "process/start.h"
+#include "threads/hook.h"
 #include "threads/thread.h"
 
 

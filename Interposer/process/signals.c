@@ -15,13 +15,13 @@
 #include <string.h>
 
 #include "base/atomics.h"
-#include "process/dump.h"
-#include "threads/hook.h"
-#include "image/image.h"
 #include "base/next.h"
 #include "base/options.h"
-#include "process/start.h"
 #include "base/system.h"
+#include "image/image.h"
+#include "process/dump.h"
+#include "process/start.h"
+#include "threads/hook.h"
 
 static uint32_t ours; /* our handler is in the kernel's table */
 /* The program's action for the dump signal, as it believes it to stand. Two, so that a handler reads a whole one while another is set. */

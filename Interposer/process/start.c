@@ -15,23 +15,23 @@
 #include <string.h>
 
 #include "base/atomics.h"
-#include "process/dump.h"
-#include "threads/hook.h"
-#include "image/image.h"
-#include "book/live.h"
 #include "base/loader.h"
-#include "process/marks.h"
-#include "stacks/modules.h"
 #include "base/next.h"
 #include "base/options.h"
-#include "process/signals.h"
-#include "process/attach.h"
+#include "base/system.h"
+#include "book/live.h"
 #include "book/pauses.h"
 #include "book/ring.h"
-#include "base/system.h"
-#include "threads/thread.h"
+#include "image/image.h"
+#include "process/attach.h"
+#include "process/dump.h"
+#include "process/marks.h"
+#include "process/signals.h"
+#include "stacks/modules.h"
 #include "stacks/tree.h"
 #include "stacks/unwind.h"
+#include "threads/hook.h"
+#include "threads/thread.h"
 
 enum phase { COLD, STARTING, LIVE, FORKED, OFF };
 

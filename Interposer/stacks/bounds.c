@@ -9,9 +9,9 @@
 #include <stdbool.h>
 #include <sys/auxv.h>
 
-#include "include/heap_image.h"
 #include "base/loader.h"
 #include "base/system.h"
+#include "include/heap_image.h"
 
 #define PAGE ((uintptr_t)HEAP_PAGE_BYTES)
 #define CHUNK_PAGES 128             /* of mincore's answer, on our stack */

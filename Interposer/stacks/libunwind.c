@@ -12,11 +12,11 @@
 #include <errno.h>
 
 #include "base/atomics.h"
-#include "threads/hook.h"
 #include "base/loader.h"
 #include "base/options.h"
 #include "base/system.h"
 #include "stacks/unwind.h"
+#include "threads/hook.h"
 
 enum { NOT_LOADED, LOADING, LOADED, MISSING };
 static uint32_t library_state = NOT_LOADED;

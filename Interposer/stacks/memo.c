@@ -21,8 +21,8 @@
 #include <string.h>
 
 #include "base/atomics.h"
-#include "image/image.h"
 #include "base/options.h"
+#include "image/image.h"
 #include "stacks/scratch.h"
 #include "stacks/tree.h"
 #include "stacks/unwind_own.h"

@@ -10,8 +10,8 @@
 #include <stdint.h>
 
 #include "base/atomics.h"
-#include "image/image.h"
 #include "base/loader.h"
+#include "image/image.h"
 
 /* Where a module's call frame information is, and the module's own span. */
 struct module_frames {

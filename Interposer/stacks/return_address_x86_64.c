@@ -8,11 +8,11 @@
 #include <string.h>
 
 #include "base/atomics.h"
-#include "stacks/cfi.h"
-#include "image/image.h"
 #include "base/loader.h"
 #include "base/maps.h"
 #include "base/symbols.h"
+#include "image/image.h"
+#include "stacks/cfi.h"
 
 /* ---- Calls ------------------------------------------------------------------------------------------------- */
 

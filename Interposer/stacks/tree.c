@@ -17,8 +17,8 @@
 #include <sys/auxv.h>
 
 #include "base/atomics.h"
-#include "image/image.h"
 #include "base/loader.h"
+#include "image/image.h"
 
 #define NODE_BITS 26
 #define NODE_MASK ((1ull << NODE_BITS) - 1)

@@ -7,15 +7,15 @@
 #include <string.h>
 
 #include "base/atomics.h"
-#include "threads/hook.h"
+#include "base/next.h"
+#include "base/options.h"
 #include "stacks/libunwind.h"
 #include "stacks/memo.h"
 #include "stacks/modules.h"
-#include "base/next.h"
-#include "base/options.h"
+#include "stacks/rules.h"
 #include "stacks/tree.h"
 #include "stacks/unwind_own.h"
-#include "stacks/rules.h"
+#include "threads/hook.h"
 
 void unwind_start(void) {
     callers_know(&callers.own, (uintptr_t)&unwind_start);

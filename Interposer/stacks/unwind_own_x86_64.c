@@ -8,13 +8,13 @@
 #include <string.h>
 
 #include "base/atomics.h"
-#include "threads/hook.h"
-#include "image/image.h"
 #include "base/loader.h"
+#include "image/image.h"
 #include "stacks/return_address.h"
 #include "stacks/rules.h"
 #include "stacks/tree.h"
 #include "stacks/unwind.h"
+#include "threads/hook.h"
 
 /* Whether a word may be read while the innermost frame's stack pointer is `sp`. */
 static inline bool readable(const struct cfi_bounds *bounds, uintptr_t sp, uintptr_t address) { return address + RED_ZONE >= sp && address <= bounds->high - 8; }
