@@ -20,6 +20,10 @@ EXAMPLES = $(addprefix .build/examples/,unjoined-threads pool-slot-zero producer
 # lazy binding to happen inside a hook; initfirst lets its constructor run before other libraries'.
 LIBRARY_CFLAGS  = -std=c17 -D_GNU_SOURCE -O2 -g -fPIC -Wall -Wextra -Werror -fvisibility=hidden -ftls-model=initial-exec \
                   -fno-plt -fno-tree-vectorize
+# There gcc's atomics ask a helper of its own, which asks libc, what the processor has.
+ifeq ($(shell uname -m),aarch64)
+LIBRARY_CFLAGS += -mno-outline-atomics
+endif
 # libdl holds dlsym before glibc 2.34, and is an empty shell since: it is always needed, so that one build loads under either.
 # A linker that leaves out what gives it nothing (--as-needed, a default of some compilers) has to be told so: without
 # it, under an older glibc, each program that doesn't happen to have libdl itself ends before it begins.

@@ -74,7 +74,9 @@ void thread_attach(void) {
         local.index = (uint32_t)index;
         local.ring = &image.rings[index];
         local.scratch = scratch_for((uint32_t)index);
+#ifdef OWN_UNWINDER
         if (local.scratch != NULL) memory_forget(&local.scratch->memory); /* its stacks were rooted in another thread */
+#endif
         ring_settle(record, local.ring, local.index);
         local.fold_at = ring_fold(record, local.ring);
         record->last_allocated_address = 0;

@@ -32,9 +32,9 @@ uint32_t unwind_plainly_slowly(uintptr_t hook_frame);
 
 /* The same, for any caller: by the memo, nearly always. A hook keeps a frame pointer: its caller's frame pointer and return address lie at its frame. */
 static inline __attribute__((always_inline)) uint32_t unwind_plainly(uintptr_t hook_frame) {
-    const uintptr_t *frame = (const uintptr_t *)hook_frame;
     uint32_t stack = 0;
 #ifdef OWN_UNWINDER
+    const uintptr_t *frame = (const uintptr_t *)hook_frame;
     if (likely(!caller_is_runtime(frame[1]))) stack = memo_stack(local.scratch, frame[1], hook_frame + 2 * sizeof *frame, frame[0]);
 #endif
     return likely(stack != 0) ? stack : unwind_plainly_slowly(hook_frame);
