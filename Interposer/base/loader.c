@@ -35,7 +35,7 @@ static int (*iterate)(int (*)(struct dl_phdr_info *, size_t, void *), void *); /
 static unsigned long (*auxiliary)(unsigned long);
 static char ***environment;
 
-uint32_t loader_changes = 1;
+uint32_t loader_changes = 1, loader_closing;
 
 static struct link_map *own; /* NULL: not in the list, so nothing can be found */
 static struct link_map *last_of_start; /* those behind it came by dlopen */
@@ -209,14 +209,32 @@ bool loader_span_of(uintptr_t address, struct module_span *span) {
     return true;
 }
 
-bool loader_is_code(const struct loaded *module, uintptr_t address) {
-    const ElfW(Ehdr) *elf = (const ElfW(Ehdr) *)module->start;
-    if (module->end - module->start < 4096 || memcmp(elf->e_ident, ELFMAG, SELFMAG) != 0) return false;
-    if (elf->e_phentsize != sizeof(ElfW(Phdr)) || elf->e_phoff > 4096 || elf->e_phoff + (uint64_t)elf->e_phnum * sizeof(ElfW(Phdr)) > 4096) return false;
-    const ElfW(Phdr) *segments = (const ElfW(Phdr) *)(module->start + elf->e_phoff);
-    for (size_t i = 0; i < elf->e_phnum; i++)
-        if (segments[i].p_type == PT_LOAD && segments[i].p_flags & PF_X && address - (module->bias + segments[i].p_vaddr) < segments[i].p_memsz) return true;
-    return false;
+/* By the headers that lie at a module's start; of one with gaps between its segments the loader names the segment alone, and no header is there. */
+static enum guessed guess_by_headers(uintptr_t start, uintptr_t end, uintptr_t address) {
+    ElfW(Ehdr) elf;
+    if (end - start < sizeof elf || !memory_fetch(&elf, start, sizeof elf)) return GUESS_DATA;
+    if (memcmp(elf.e_ident, ELFMAG, SELFMAG) != 0) return GUESS_CODE;
+    if (elf.e_phentsize != sizeof(ElfW(Phdr)) || elf.e_phoff > 4096 || elf.e_phoff + (uint64_t)elf.e_phnum * sizeof(ElfW(Phdr)) > 4096) return GUESS_DATA;
+    uintptr_t bias = start;
+    for (size_t i = 0; i < elf.e_phnum; i++) {
+        ElfW(Phdr) segment;
+        if (!memory_fetch(&segment, start + elf.e_phoff + i * sizeof segment, sizeof segment)) return GUESS_DATA;
+        if (segment.p_type != PT_LOAD) continue;
+        if (segment.p_offset == 0) bias = start - segment.p_vaddr; /* the first: it holds the headers */
+        if (segment.p_flags & PF_X && address - (bias + segment.p_vaddr) < segment.p_memsz) return GUESS_CODE;
+    }
+    return GUESS_DATA;
+}
+
+enum guessed loader_guess(uintptr_t address) {
+    if (address - program.start < program.end - program.start) return guess_by_headers(program.start, program.end, address);
+    struct found_object object;
+    if (likely(find_object != NULL)) {
+        if (find_object((void *)address, &object) != 0) return GUESS_NO_MODULE;
+        return guess_by_headers((uintptr_t)object.map_start, (uintptr_t)object.map_end, address);
+    }
+    struct loaded module;
+    return loader_find(address, &module) ? guess_by_headers(module.start, module.end, address) : GUESS_NO_MODULE;
 }
 
 /* ---- The scope of what came by dlopen ------------------------------------------------------------------- */
@@ -244,20 +262,25 @@ struct scope {
     char path[PATH_MAX];
 };
 
-static void read_late_modules(struct scope *scope, const char *name) {
-    uintptr_t at = (uintptr_t)last_of_start->l_next;
-    while (at != 0 && scope->count < SCOPE_MODULES) {
+/* Reads the list behind the modules of the start; false where it changed under the reading. A module that is going is left out. */
+static bool read_late_modules(struct scope *scope, const char *name) {
+    uintptr_t before = (uintptr_t)last_of_start, at = (uintptr_t)last_of_start->l_next;
+    for (scope->count = 0; at != 0 && scope->count < SCOPE_MODULES;) {
         struct link_map map; /* the public part: the rest is the loader's own */
+        if (!memory_fetch(&map, at, sizeof map) || (uintptr_t)map.l_prev != before) return false;
+        before = at;
+        at = (uintptr_t)map.l_next;
         struct late *late = &scope->modules[scope->count];
-        if (!memory_fetch(&map, at, offsetof(struct link_map, l_prev)) || !symbols_read((uintptr_t)map.l_ld, map.l_addr, true, &late->symbols)) return;
+        *late = (struct late){.function = 0};
+        if (!symbols_read((uintptr_t)map.l_ld, map.l_addr, system_may_look(), &late->symbols)) continue;
         if (!symbols_soname(&late->symbols, late->soname, sizeof late->soname)) {
             const char *slash = memory_fetch_string(scope->path, (uintptr_t)map.l_name, sizeof scope->path) ? strrchr(scope->path, '/') : NULL;
             if (slash != NULL) memcpy(late->soname, slash + 1, strnlen(slash + 1, sizeof late->soname - 1));
         }
         late->function = symbols_find(&late->symbols, name);
         scope->count++;
-        at = (uintptr_t)map.l_next;
     }
+    return true;
 }
 
 static size_t late_module_named(const struct scope *scope, const char *soname) {
@@ -275,7 +298,8 @@ static size_t follow(struct scope *scope, size_t from) {
     for (size_t at = 0; at < count; at++) {
         char needed[64];
         for (size_t n = 0; symbols_needed(&scope->modules[scope->queue[at]].symbols, n, needed, sizeof needed); n++) {
-            size_t module = late_module_named(scope, needed);
+            const char *slash = strrchr(needed, '/'); /* a library without a name of its own is needed by its path */
+            size_t module = late_module_named(scope, slash != NULL ? slash + 1 : needed);
             if (module == SIZE_MAX || scope->modules[module].is_met) continue;
             scope->modules[module].is_met = true;
             scope->queue[count++] = (uint16_t)module;
@@ -303,19 +327,48 @@ static uintptr_t function_for(struct scope *scope, size_t caller) {
     return 0;
 }
 
+bool loader_defines(const void *function, const char *name) {
+    struct found_object object;
+    if (find_object == NULL) return true; /* an older glibc's loader can't be asked without its lock: the generation alone tells */
+    return find_object((void *)function, &object) == 0 && find_in(object.link_map, name) == (uintptr_t)function;
+}
+
+static bool is_of_start(uintptr_t address) {
+    for (const struct link_map *module = first_module(); module != NULL; module = module->l_next) {
+        if ((uintptr_t)module->l_ld == address) return true;
+        if (module == last_of_start) break;
+    }
+    return false;
+}
+
+#define WALKS 16 /* of a list that other threads change */
+
 void *loader_scoped(const char *name, uintptr_t caller) {
     struct loaded module;
+    struct found_object object = {0};
     if (own == NULL || !loader_find(caller, &module)) return NULL;
+    /* The caller's own module can't go while it calls. */
+    const struct link_map *callers = find_object != NULL && find_object((void *)caller, &object) == 0 ? object.link_map : NULL;
+    const bool starts = callers != NULL ? is_of_start((uintptr_t)callers->l_ld) : false;
     struct scope *scope = system_map_memory(sizeof *scope);
-    if (scope == NULL) return NULL;
-    read_late_modules(scope, name);
-    size_t at = 0;
-    while (at < scope->count && scope->modules[at].symbols.dynamic - module.start >= module.end - module.start) at++;
+    if (scope == NULL) return callers != NULL ? (void *)find_in(callers, name) : NULL;
     uintptr_t function = 0;
-    if (at < scope->count) {
-        function = function_for(scope, at);
-    } else if (scope->count > 0) { /* a caller of the start, whose scope the global one is: of those that dlopen added to it, the first */
-        for (size_t i = 0; function == 0 && i < scope->count; i++) function = scope->modules[i].function;
+    bool found = false;
+    for (int walk = 0; walk < WALKS && !found; walk++) {
+        bool whole = read_late_modules(scope, name);
+        size_t at = 0;
+        while (at < scope->count && scope->modules[at].symbols.dynamic - module.start >= module.end - module.start) at++;
+        if (at < scope->count) {
+            function = function_for(scope, at);
+            found = whole;
+        } else if (whole && (starts || callers == NULL)) { /* its scope is the global one: of those that dlopen added to it, the first */
+            for (size_t i = 0; function == 0 && i < scope->count; i++) function = scope->modules[i].function;
+            found = true;
+        }
+    }
+    if (!found && callers != NULL && !starts) {
+        uintptr_t own_function = find_in(callers, name);
+        if (own_function != 0) function = own_function;
     }
     system_unmap(scope, sizeof *scope);
     return (void *)function;

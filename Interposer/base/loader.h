@@ -68,6 +68,9 @@ uintptr_t loader_start_of(uintptr_t address);
 extern uint32_t loader_changes;
 static inline uint32_t loader_generation(void) { return load_acquire(&loader_changes); } /* partner: modules_changed */
 
+/* Threads that are closing a library: what is found meanwhile is not kept. */
+extern uint32_t loader_closing;
+
 /* A module's addresses: [start, end); none, where it is all zero. */
 struct module_span {
     uintptr_t start, end;
@@ -78,8 +81,12 @@ bool loader_span_of(uintptr_t address, struct module_span *span);
 
 static inline bool module_span_holds(const struct module_span *span, uintptr_t address) { return address - span->start < span->end - span->start; }
 
-/* Whether the loaded module's code holds `address`: a segment that may be executed, by its program headers. */
-bool loader_is_code(const struct loaded *module, uintptr_t address);
+/*
+ * What lies at an address that may be any number: the code of a module, by its program headers, or something else of it. The module may be
+ * unloaded meanwhile, so nothing is read but by memory_fetch.
+ */
+enum guessed { GUESS_NO_MODULE, GUESS_CODE, GUESS_DATA };
+enum guessed loader_guess(uintptr_t address);
 
 /*
  * The function `name` that a call from `caller` would have reached without us, where no module of the start has one: it lies in the scope of a library
@@ -87,5 +94,8 @@ bool loader_is_code(const struct loaded *module, uintptr_t address);
  * for hundreds of modules.
  */
 void *loader_scoped(const char *name, uintptr_t caller);
+
+/* Whether the module that holds `function` defines it by this name. It must not go meanwhile: its caller keeps it. Some hundred instructions. */
+bool loader_defines(const void *function, const char *name);
 
 #endif

@@ -89,6 +89,9 @@ static void remember(struct answer *answer, uint64_t key, void *function) {
     store_release(&answer->key, key);
 }
 
+/* A library may be closed past our dlclose (RTLD_DEEPBIND), and another lie where it was. */
+static bool is_still_there(const void *function, enum operator_number number) { return loader_defines(function, names[number]); }
+
 static void *operator_of_module(enum operator_number number, uintptr_t caller) {
     uintptr_t start = loader_start_of(caller);
     uint64_t key = key_of(start);
@@ -97,23 +100,23 @@ static void *operator_of_module(enum operator_number number, uintptr_t caller) {
     for (uint32_t i = 0; i < PROBES; i++) {
         struct answer *answer = &table[(place + i) % (1u << MODULES_LOG2)];
         void *function = known(answer, key);
-        if (function != NULL) return function;
+        if (function != NULL && load_acquire(&loader_closing) == 0 && is_still_there(function, number)) return function;
         /* The first that is empty, or of a generation that has gone. */
         if ((load_relaxed(&room->key) ^ key) << 48 == 0 && (load_relaxed(&answer->key) ^ key) << 48 != 0) room = answer;
     }
     void *function = loader_scoped(names[number], caller);
     if (function == NULL) function = NOBODY;
-    remember(room, key, function);
+    else if (load_acquire(&loader_closing) == 0) remember(room, key, function);
     return function;
 }
 
 void *next_scoped_operator(enum operator_number number, uintptr_t caller) {
     uint64_t key = key_of(caller);
     struct answer *site = &by_site[number][place_of(caller, SITES_LOG2)];
-    void *function = known(site, key);
-    if (unlikely(function == NULL)) {
+    void *function = load_acquire(&loader_closing) == 0 ? known(site, key) : NULL;
+    if (unlikely(function == NULL) || unlikely(!is_still_there(function, number))) {
         function = operator_of_module(number, caller);
-        remember(site, key, function);
+        if (function != NOBODY && load_acquire(&loader_closing) == 0) remember(site, key, function);
     }
     return likely(function != NOBODY) ? function : NULL;
 }

@@ -30,7 +30,7 @@ static const char *value_of(char **env, const char *name) {
 }
 
 void message(const char *first, const char *second) {
-    if (options.messages[0] == '\0') return;
+    if (options.messages[0] == '\0' || !system_may_write()) return;
     int fd = system_open(options.messages, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
     if (fd < 0) return;
     struct iovec parts[] = {
@@ -66,6 +66,7 @@ static bool starts_word(const char *text, const char *word) {
 static bool same_word(const char *text, const char *word) { return strlen(text) == strlen(word) && starts_word(text, word); }
 
 /* glibc keeps the first two of the kernel's for itself: SIGRTMIN, which is a call of libc's. */
+#define LAST_STANDARD 31
 #define FIRST_REALTIME 34
 #define LAST_SIGNAL 64
 
@@ -73,7 +74,7 @@ static bool same_word(const char *text, const char *word) { return strlen(text) 
 static int parse_signal(const char *text) {
     static const struct { const char *name; int number; } names[] = {
         {"HUP", SIGHUP}, {"INT", SIGINT}, {"QUIT", SIGQUIT}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"PIPE", SIGPIPE},
-        {"ALRM", SIGALRM}, {"TERM", SIGTERM}, {"CHLD", SIGCHLD}, {"CONT", SIGCONT}, {"TSTP", SIGTSTP}, {"TTIN", SIGTTIN},
+        {"ALRM", SIGALRM}, {"TERM", SIGTERM}, {"CHLD", SIGCHLD}, {"CLD", SIGCHLD}, {"CONT", SIGCONT}, {"TSTP", SIGTSTP}, {"TTIN", SIGTTIN},
         {"TTOU", SIGTTOU}, {"URG", SIGURG}, {"XCPU", SIGXCPU}, {"XFSZ", SIGXFSZ}, {"VTALRM", SIGVTALRM}, {"PROF", SIGPROF},
         {"WINCH", SIGWINCH}, {"IO", SIGIO}, {"POLL", SIGIO}, {"PWR", SIGPWR}, {"STKFLT", SIGSTKFLT}, {"TRAP", SIGTRAP},
         {"SYS", SIGSYS}, {"ABRT", SIGABRT}, {"ILL", SIGILL}, {"BUS", SIGBUS}, {"FPE", SIGFPE}, {"SEGV", SIGSEGV},
@@ -81,7 +82,7 @@ static int parse_signal(const char *text) {
     uint64_t number;
     if (same_word(text, "none")) return 0;
     if (starts_word(text, "SIG")) text += 3;
-    if (parse_number(text, LAST_SIGNAL, &number)) return (int)number;
+    if (parse_number(text, LAST_SIGNAL, &number)) return number > LAST_STANDARD && number < FIRST_REALTIME ? -1 : (int)number;
     if (starts_word(text, "RTMIN")) {
         if (text[5] == '\0') return FIRST_REALTIME;
         if (text[5] == '+' && parse_number(text + 6, LAST_SIGNAL - FIRST_REALTIME, &number)) return FIRST_REALTIME + (int)number;

@@ -34,6 +34,9 @@ bool symbols_soname(const struct symbols *symbols, char *name, size_t room);
 /* Copies memory that may not be there: false, and no fault, where it isn't. Async-signal-safe. */
 bool memory_fetch(void *to, uintptr_t from, size_t bytes);
 
+/* Whether the word at the address can be read. */
+bool memory_is_readable(uintptr_t address);
+
 /* Copies a string, up to `room` with its NUL. */
 bool memory_fetch_string(char *to, uintptr_t from, size_t room);
 

@@ -9,4 +9,4 @@
  */
 int (*system_clock_function)(clockid_t, struct timespec *);
 
-bool system_looks_forbidden;
+bool system_looks_forbidden, system_files_forbidden;

@@ -39,6 +39,9 @@
  * for a call of ours. What a running program's files are asked for is no more than good to know; it is asked by who has looked at this.
  */
 extern bool system_looks_forbidden;
+/* Likewise, whether files may still be made and written: an image, a dump, a message. */
+extern bool system_files_forbidden;
+static inline bool system_may_write(void) { return !__atomic_load_n(&system_files_forbidden, __ATOMIC_RELAXED); }
 static inline bool system_may_look(void) { return !__atomic_load_n(&system_looks_forbidden, __ATOMIC_RELAXED); }
 
 /* ---- Files ------------------------------------------------------------------------------------------ */

@@ -17,6 +17,7 @@
 #include "base/loader.h"
 #include "base/next.h"
 #include "base/options.h"
+#include "base/symbols.h"
 #include "base/system.h"
 #include "process/start.h"
 #include "threads/hook.h"
@@ -43,7 +44,7 @@ static bool is_ours(const char *entry, size_t length) {
 /* Whether it is, and leads to nothing from here. */
 static bool is_unreachable(const char *entry, size_t length) {
     char path[512];
-    if (!is_ours(entry, length) || length >= sizeof path) return false;
+    if (!is_ours(entry, length) || length >= sizeof path || memchr(entry, '$', length) != NULL) return false; /* $LIB and its kin are the loader's to fill in */
     memcpy(path, entry, length);
     path[length] = '\0';
     struct stat status;
@@ -77,7 +78,11 @@ static struct mending mending_of(char *const *env) {
     struct mending mending = {-1, -1};
     if (env == NULL || !system_may_look()) return mending;
     bool unreachable = false, ours = false;
-    for (ptrdiff_t i = 0; env[i] != NULL; i++) {
+    for (ptrdiff_t i = 0;; i++) {
+        /* What can't be read is the next function's to answer: the kernel says EFAULT. */
+        if (!memory_is_readable((uintptr_t)&env[i])) return (struct mending){-1, -1};
+        if (env[i] == NULL) break;
+        if (!memory_is_readable((uintptr_t)env[i])) return (struct mending){-1, -1};
         if (strncmp(env[i], variable, sizeof variable - 1) == 0) {
             ours = names_ours(env[i] + sizeof variable - 1, &unreachable);
             if (unreachable) mending.preload = i;

@@ -17,10 +17,12 @@
 /* A module may go: its addresses will mean something else. */
 EXPORT int dlclose(void *library) {
     if (!start_next() || next.dlclose == NULL) return 0; /* so early nothing of the program's is closed */
+    /* Before and behind: the library's destructors run in between, and another thread may load one where it was. */
+    add_relaxed(&loader_closing, 1);
+    __atomic_add_fetch(&loader_changes, 1, __ATOMIC_SEQ_CST); /* partner: loader_generation */
     int result = next.dlclose(library);
-    int saved = errno;
     modules_changed();
-    errno = saved;
+    __atomic_fetch_sub(&loader_closing, 1, __ATOMIC_RELEASE); /* partner: next_scoped_operator's acquires */
     return result;
 }
 

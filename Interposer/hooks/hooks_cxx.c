@@ -28,12 +28,12 @@ static __attribute__((noinline)) void *scoped_operator(enum operator_number numb
     if (unlikely(real == NULL)) real = (__typeof__(type))scoped_operator(OPERATOR##name, HOOK_CALLER)
 #define BRINGS_OWN(name) (next_operators[OPERATOR##name].brings_own)
 
-#define NEW(name, parameters, arguments) \
+#define NEW(name, parameters, arguments, otherwise) \
     EXPORT void *name parameters { \
         NEXT(void *(*)parameters, name); \
         if (unlikely(real == NULL)) { \
             void *block; \
-            ALLOCATE(block, bytes, arena_allocate(bytes, 16), next.malloc(bytes), errno); \
+            ALLOCATE(block, bytes, arena_allocate(bytes, 64), otherwise, errno); \
             return block; \
         } \
         struct hook hook; \
@@ -50,14 +50,14 @@ static __attribute__((noinline)) void *scoped_operator(enum operator_number numb
         return block; \
     }
 
-NEW(_Znwm, (size_t bytes), (bytes))
-NEW(_Znam, (size_t bytes), (bytes))
-NEW(_ZnwmRKSt9nothrow_t, (size_t bytes, nothrow_t nothrow), (bytes, nothrow))
-NEW(_ZnamRKSt9nothrow_t, (size_t bytes, nothrow_t nothrow), (bytes, nothrow))
-NEW(_ZnwmSt11align_val_t, (size_t bytes, align_val_t alignment), (bytes, alignment))
-NEW(_ZnamSt11align_val_t, (size_t bytes, align_val_t alignment), (bytes, alignment))
-NEW(_ZnwmSt11align_val_tRKSt9nothrow_t, (size_t bytes, align_val_t alignment, nothrow_t nothrow), (bytes, alignment, nothrow))
-NEW(_ZnamSt11align_val_tRKSt9nothrow_t, (size_t bytes, align_val_t alignment, nothrow_t nothrow), (bytes, alignment, nothrow))
+NEW(_Znwm, (size_t bytes), (bytes), next.malloc(bytes))
+NEW(_Znam, (size_t bytes), (bytes), next.malloc(bytes))
+NEW(_ZnwmRKSt9nothrow_t, (size_t bytes, nothrow_t nothrow), (bytes, nothrow), next.malloc(bytes))
+NEW(_ZnamRKSt9nothrow_t, (size_t bytes, nothrow_t nothrow), (bytes, nothrow), next.malloc(bytes))
+NEW(_ZnwmSt11align_val_t, (size_t bytes, align_val_t alignment), (bytes, alignment), next.aligned_alloc(alignment, bytes))
+NEW(_ZnamSt11align_val_t, (size_t bytes, align_val_t alignment), (bytes, alignment), next.aligned_alloc(alignment, bytes))
+NEW(_ZnwmSt11align_val_tRKSt9nothrow_t, (size_t bytes, align_val_t alignment, nothrow_t nothrow), (bytes, alignment, nothrow), next.aligned_alloc(alignment, bytes))
+NEW(_ZnamSt11align_val_tRKSt9nothrow_t, (size_t bytes, align_val_t alignment, nothrow_t nothrow), (bytes, alignment, nothrow), next.aligned_alloc(alignment, bytes))
 
 #define DELETE(name, parameters, arguments) \
     EXPORT void name parameters { \

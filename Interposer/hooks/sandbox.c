@@ -17,6 +17,7 @@
 #include "base/atomics.h"
 #include "base/next.h"
 #include "base/options.h"
+#include "base/symbols.h"
 #include "base/system.h"
 #include "process/start.h"
 #include "threads/hook.h"
@@ -93,6 +94,15 @@ struct call {
     uint64_t arguments[6];
 };
 
+/* Whether there is a program to look at: the kernel refuses what it can't read. */
+static bool is_there(const struct sock_fprog *program) {
+    if (program == NULL || !memory_is_readable((uintptr_t)program) || program->filter == NULL || program->len == 0) return false;
+    const uintptr_t first = (uintptr_t)program->filter, end = first + program->len * sizeof program->filter[0];
+    for (uintptr_t at = first; at < end; at = (at | 4095) + 1)
+        if (!memory_is_readable(at & ~(uintptr_t)7)) return false;
+    return true;
+}
+
 /* Whether such a call would not come back, or not be answered by the kernel. A call that fails is answered, save one that can't fail. */
 static bool forbids_call(const struct sock_fprog *program, const struct call *call) {
     struct seccomp_data data = {.nr = call->number};
@@ -118,7 +128,7 @@ static bool forbids(const struct sock_fprog *program) {
         {SYS_getpid, false, {0}},
         {SYS_tgkill, false, {1, 1, 0}},
     };
-    if (program == NULL || program->filter == NULL) return false; /* the kernel will refuse it */
+    if (!is_there(program)) return false;
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
         if (forbids_call(program, &ours[i])) return true;
     return false;
@@ -134,7 +144,23 @@ static bool forbids_looks(const struct sock_fprog *program) {
         {SYS_process_vm_readv, true, {0}},
         {SYS_rt_sigprocmask, true, {(uint64_t)~0}},
     };
-    if (program == NULL || program->filter == NULL) return false;
+    if (!is_there(program)) return false;
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
+        if (forbids_call(program, &ours[i])) return true;
+    return false;
+}
+
+/* Whether no image can be made and no dump be written any more: what a fork's child, or the dump signal, would ask of the kernel. */
+static bool forbids_files(const struct sock_fprog *program) {
+    static const struct call ours[] = {
+        {SYS_openat, true, {(uint64_t)AT_FDCWD, 0, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600}},
+        {SYS_close, true, {3}}, {SYS_read, true, {3}}, {SYS_ftruncate, true, {3}}, {SYS_pwrite64, true, {3}}, {SYS_writev, true, {3}},
+        {SYS_unlinkat, true, {(uint64_t)AT_FDCWD}}, {SYS_linkat, true, {(uint64_t)AT_FDCWD}}, {SYS_renameat2, true, {(uint64_t)AT_FDCWD}},
+        {SYS_prlimit64, true, {0, RLIMIT_AS}}, {SYS_sysinfo, true, {0}}, {SYS_memfd_create, true, {0}}, {SYS_munmap, true, {0}},
+        {SYS_getppid, false, {0}}, {SYS_rt_sigprocmask, true, {SIG_BLOCK}}, {SYS_clock_gettime, true, {CLOCK_MONOTONIC}},
+        {SYS_mmap, true, {0, HEAP_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, 3, 0}}, {SYS_rt_sigaction, true, {SIGUSR2}},
+    };
+    if (!is_there(program)) return false;
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
         if (forbids_call(program, &ours[i])) return true;
     return false;
@@ -142,15 +168,16 @@ static bool forbids_looks(const struct sock_fprog *program) {
 
 /* A filter was taken on, or is about to be. */
 static void know_filter(const struct sock_fprog *program) {
+    if (forbids_files(program)) store_relaxed(&system_files_forbidden, true);
     if (forbids_looks(program)) store_relaxed(&system_looks_forbidden, true);
 }
 
 /* Says that recording stops, while that can still be said; true where it is to stop. */
 static bool announce(bool strict, const struct sock_fprog *program) {
+    bool stops = load_acquire(&hook_live.word) != 0 && (strict || forbids(program));
+    if (stops) message("recording stopped where a seccomp filter forbids what it needs; the image is of that moment: ", options.program);
     if (!strict) know_filter(program); /* before it stands: another thread may be about to ask */
-    if (load_acquire(&hook_live.word) == 0 || !(strict || forbids(program))) return false;
-    message("recording stopped where a seccomp filter forbids what it needs; the image is of that moment: ", options.program);
-    return true;
+    return stops;
 }
 
 EXPORT int interposed_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d) __asm__("prctl");

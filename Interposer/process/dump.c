@@ -296,6 +296,10 @@ static void write_or_ask(void) {
 }
 
 void dump_write(void) {
+    if (!system_may_write()) { /* a filter of the program's would end it for what a dump asks of the kernel */
+        LOSE(failed_dumps, 1);
+        return;
+    }
     /* A thread that may be cancelled at any instant would end in here, in the middle of whatever the signal interrupted, with the allocator's lock in
      * its hand perhaps. glibc cancels by the first of the signals that it keeps to itself. */
     system_signals before;

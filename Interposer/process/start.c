@@ -112,7 +112,7 @@ static bool start_with(char **env) {
             options.record = false;
         }
     }
-    bool live = options.record && (!forked || options.follow) && go_live(forked);
+    bool live = options.record && (!forked || options.follow) && system_may_write() && go_live(forked);
     store_release(&phase, live ? LIVE : OFF);
     return live;
 }

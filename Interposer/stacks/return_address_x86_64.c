@@ -50,10 +50,7 @@ static enum call call_before(uintptr_t address, uintptr_t *target) {
     return CALL_DIRECT;
 }
 
-static bool is_code_of_module(uintptr_t address) {
-    struct loaded module;
-    return loader_find(address, &module) && loader_is_code(&module, address);
-}
+static bool is_code_of_module(uintptr_t address) { return loader_guess(address) == GUESS_CODE; }
 
 /* Whether a function begins with a jump, behind an endbr64 or not: an entry of a PLT, or a thunk. */
 static bool is_jump(uintptr_t function) {
@@ -135,10 +132,10 @@ bool is_return_address(uintptr_t address) {
     uint64_t *place = &known[(uint64_t)address * 0x9E3779B97F4A7C15ull >> (64 - KNOWN_LOG2)], word = load_relaxed(place);
     if (likely((word & ~1ull) == key)) return word & 1;
     if (is_in(&tables[load_acquire(&current)], address)) return true; /* partner: may_be_executed's release */
-    struct loaded module;
-    if (!loader_find(address, &module)) return may_be_executed(address); /* not kept: other code may come to lie there */
+    enum guessed guess = loader_guess(address);
+    if (guess == GUESS_NO_MODULE) return may_be_executed(address); /* not kept: other code may come to lie there */
     uintptr_t target;
-    enum call call = loader_is_code(&module, address) ? call_before(address, &target) : CALL_NONE;
+    enum call call = guess == GUESS_CODE ? call_before(address, &target) : CALL_NONE;
     bool answer = call == CALL_INDIRECT || (call == CALL_DIRECT && (is_code_of_module(target) || may_be_executed(target)));
     store_relaxed(place, key | answer);
     return answer;
@@ -154,8 +151,7 @@ enum fit {
 };
 
 static enum fit fit_of(uintptr_t return_address, uintptr_t pc, uintptr_t *start) {
-    struct loaded module;
-    if (!loader_find(return_address, &module) || call_before(return_address, start) != CALL_DIRECT) return FIT_UNKNOWN;
+    if (loader_guess(return_address) == GUESS_NO_MODULE || call_before(return_address, start) != CALL_DIRECT) return FIT_UNKNOWN;
     if (*start <= pc && !cfi_has_entry(*start)) return FIT_DIRECT;
     return is_jump(*start) ? FIT_UNKNOWN : FIT_NOT;
 }
@@ -167,11 +163,13 @@ bool is_own_caller(uintptr_t return_address, uintptr_t pc, uintptr_t sp, uintptr
     enum fit fit = fit_of(return_address, pc, &start);
     if (fit != FIT_DIRECT) start = 0;
     for (uintptr_t word = sp; word < fp; word += sizeof(uintptr_t)) {
+        /* A stack of its own may end before the frame pointer's begins, with a guard page between. */
+        if ((word == sp || word % HEAP_PAGE_BYTES == 0) && !memory_is_readable(word)) return false;
         uintptr_t value = *(const volatile uintptr_t *)word;
         if (!is_code_of_module(value) || !is_return_address(value)) continue;
         enum fit inner = fit_of(value, pc, &other);
         /* A call that leads nearer to the pc, or one that may where ours doesn't. What an earlier call left lying there can look so, too: then the stack is cut for nothing, and says so. */
-        if ((inner == FIT_DIRECT && other > start) || (inner == FIT_UNKNOWN && fit == FIT_NOT)) return false;
+        if ((inner == FIT_DIRECT && other > start) || (inner == FIT_UNKNOWN && fit != FIT_DIRECT)) return false;
     }
     return true;
 }
