@@ -166,6 +166,17 @@ extension Scratch {
         #expect(plain.output == "kept\n" && recording.outcome == plain, "\(plain) \(recording.outcome)")
     }
 
+    @Test func pluginsComeAndGoInOtherThreads() throws {
+        let scratch = try Scratch()
+        try scratch.compile("crowded_host.c", as: "host")
+        for (kind, flags) in [(0, "-DOWN=16"), (1, "-DOWN=80 -DFILLER")] {
+            try scratch.compile("plugin.cc", as: "plugin-0-\(kind).so", "\(flags) -fno-exceptions -fno-rtti -shared -fPIC -nostdlib -lc -lgcc")
+            try scratch.prepare("cp plugin-0-\(kind).so plugin-1-\(kind).so; cp plugin-0-\(kind).so plugin-2-\(kind).so")
+        }
+        let (plain, recording) = try scratch.runBothWays("./host")
+        #expect(plain.output == "used\n" && recording.outcome == plain, "\(recording.outcome)")
+    }
+
     @Test func theFirstOperatorNewWaitsForNobody() throws {
         let scratch = try Scratch()
         try scratch.compile("constructor.cc", as: "constructor.so", "-DLIBRARY -shared -fPIC")
@@ -228,6 +239,28 @@ extension Scratch {
         let file = try #require(module.file)
         #expect([String(file.inode), String(file.byteCount)] == Array(figures.prefix(2)))
         #expect(String(file.modifiedNanoseconds) == figures[2].split(separator: ".").joined())
+    }
+}
+
+@Suite struct FilterTests {
+    /// System calls that a running program can do without, and an image or a dump can't: openat, ftruncate, sysinfo, prlimit64, getppid; renameat2, pwrite64, unlinkat, close.
+    @Test(arguments: [("fork", [257, 77, 99, 302, 110]), ("grow", [257, 316, 18, 263, 302, 3])]) func aFilterDoesNotEndTheProgramForOurs(how: String, numbers: [Int]) throws {
+        #if arch(x86_64)
+        let scratch = try Scratch()
+        try scratch.compile("filtered.c", as: "filtered")
+        for number in numbers {
+            let (plain, recording) = try scratch.runBothWays("./filtered \(how) \(number)", variables: ["HEAPSUM_DUMP_AT_GROWTH": "1000000"])
+            #expect(plain.output == (how == "fork" ? "ended\n" : "grown\n"), "\(number): \(plain)")
+            #expect(recording.outcome == plain, "\(number): \(recording.outcome)")
+        }
+        #endif
+    }
+
+    @Test func pointersThatLeadNowhereAreTheKernelsToAnswer() throws {
+        let scratch = try Scratch()
+        try scratch.compile("filtered.c", as: "filtered")
+        let (plain, recording) = try scratch.runBothWays("./filtered pointers")
+        #expect(plain.output == "-1 1, -1 1, -1\n" && recording.outcome == plain, "\(plain) \(recording.outcome)")
     }
 }
 
