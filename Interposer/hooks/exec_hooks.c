@@ -41,9 +41,13 @@ static bool is_ours(const char *entry, size_t length) {
     return file > entry && (size_t)(entry + length - file) >= sizeof name - 1 && memcmp(file, name, sizeof name - 1) == 0;
 }
 
-/* Whether it is, and leads to nothing from here. */
+/*
+ * Whether it is, and leads to nothing from here. What a filter of this process's would end the next program for, it asks for at its start: so the
+ * library counts as out of reach then.
+ */
 static bool is_unreachable(const char *entry, size_t length) {
     char path[512];
+    if (is_ours(entry, length) && !(system_may_look() && system_may_write())) return true;
     if (!is_ours(entry, length) || length >= sizeof path || memchr(entry, '$', length) != NULL) return false; /* $LIB and its kin are the loader's to fill in */
     memcpy(path, entry, length);
     path[length] = '\0';
@@ -76,7 +80,7 @@ static bool names_ours(const char *list, bool *unreachable) {
 
 static struct mending mending_of(char *const *env) {
     struct mending mending = {-1, -1};
-    if (env == NULL || !system_may_look()) return mending;
+    if (env == NULL) return mending;
     bool unreachable = false, ours = false;
     for (ptrdiff_t i = 0;; i++) {
         /* What can't be read is the next function's to answer: the kernel says EFAULT. */

@@ -43,7 +43,7 @@ EXPORT int mlockall(int flags) {
     if (image.base == NULL || !(flags & MCL_CURRENT) || flags & ~(MCL_CURRENT | MCL_FUTURE)) return next.mlockall(flags);
     if (flags & MCL_FUTURE && next.mlockall(MCL_FUTURE) != 0) return -1;
     int error = 0;
-    if (!maps_each(lock_one, &error, NULL, 0)) error = EAGAIN;
+    if (!maps_each(lock_one, &error, NULL, 0)) return next.mlockall(flags | MCL_ONFAULT); /* no /proc here: what is touched is locked, and the image's empty pages are not */
     if (error == 0) return 0;
     errno = error;
     return -1;
