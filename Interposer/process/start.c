@@ -126,6 +126,7 @@ void start_stop(void) {
     uint32_t live = LIVE;
     if (!cas_acq_rel(&phase, &live, OFF)) return;
     or_relaxed(&image.header->flags, HEAP_FLAG_STOPPED);
+    store_relaxed(&system_files_forbidden, true); /* what is started from here goes without the library: the filter is inherited */
     store_release(&hook_live.word, 0); /* partner: hook_enter's acquire */
 }
 
