@@ -68,14 +68,15 @@ struct answer {
 #define WRITING 1
 #define SITES_LOG2 8
 #define MODULES_LOG2 8
-#define NOBODY ((void *)&next) /* no library has the operator */
 #define PROBES 8 /* for a module's answer, which costs a millisecond to find again */
 static struct answer by_site[OPERATOR_COUNT][1u << SITES_LOG2], by_module[OPERATOR_COUNT][1u << MODULES_LOG2];
 
 static uint64_t key_of(uintptr_t address) { return (uint64_t)address << 16 | (loader_generation() & 0xFFFF); }
 static uint32_t place_of(uintptr_t address, uint32_t log2) { return (uint32_t)((uint64_t)address * 0x9E3779B97F4A7C15ull >> (64 - log2)); }
 
+/* While a library is being closed nothing is known, and nothing remembered. */
 static void *known(const struct answer *answer, uint64_t key) {
+    if (load_acquire(&loader_closing) != 0) return NULL; /* partner: dlclose's release */
     if (load_acquire(&answer->key) != key) return NULL; /* partner: remember's release */
     void *function = load_relaxed(&answer->function);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
@@ -84,7 +85,7 @@ static void *known(const struct answer *answer, uint64_t key) {
 
 static void remember(struct answer *answer, uint64_t key, void *function) {
     uint64_t before = load_relaxed(&answer->key);
-    if (before == WRITING || !cas_acq_rel(&answer->key, &before, WRITING)) return;
+    if (load_acquire(&loader_closing) != 0 || before == WRITING || !cas_acq_rel(&answer->key, &before, WRITING)) return;
     store_relaxed(&answer->function, function);
     store_release(&answer->key, key);
 }
@@ -100,23 +101,21 @@ static void *operator_of_module(enum operator_number number, uintptr_t caller) {
     for (uint32_t i = 0; i < PROBES; i++) {
         struct answer *answer = &table[(place + i) % (1u << MODULES_LOG2)];
         void *function = known(answer, key);
-        if (function != NULL && load_acquire(&loader_closing) == 0 && is_still_there(function, number)) return function;
+        if (function != NULL && is_still_there(function, number)) return function;
         /* The first that is empty, or of a generation that has gone. */
         if ((load_relaxed(&room->key) ^ key) << 48 == 0 && (load_relaxed(&answer->key) ^ key) << 48 != 0) room = answer;
     }
     void *function = loader_scoped(names[number], caller);
-    if (function == NULL) function = NOBODY;
-    else if (load_acquire(&loader_closing) == 0) remember(room, key, function);
+    if (function != NULL) remember(room, key, function);
     return function;
 }
 
 void *next_scoped_operator(enum operator_number number, uintptr_t caller) {
     uint64_t key = key_of(caller);
     struct answer *site = &by_site[number][place_of(caller, SITES_LOG2)];
-    void *function = load_acquire(&loader_closing) == 0 ? known(site, key) : NULL;
-    if (unlikely(function == NULL) || unlikely(!is_still_there(function, number))) {
-        function = operator_of_module(number, caller);
-        if (function != NOBODY && load_acquire(&loader_closing) == 0) remember(site, key, function);
-    }
-    return likely(function != NOBODY) ? function : NULL;
+    void *function = known(site, key);
+    if (likely(function != NULL) && likely(is_still_there(function, number))) return function;
+    function = operator_of_module(number, caller);
+    if (function != NULL) remember(site, key, function);
+    return function;
 }

@@ -47,8 +47,9 @@ static bool is_ours(const char *entry, size_t length) {
  */
 static bool is_unreachable(const char *entry, size_t length) {
     char path[512];
-    if (is_ours(entry, length) && !(system_may_look() && system_may_write())) return true;
-    if (!is_ours(entry, length) || length >= sizeof path || memchr(entry, '$', length) != NULL) return false; /* $LIB and its kin are the loader's to fill in */
+    if (!is_ours(entry, length)) return false;
+    if (!system_may_look() || !system_may_write()) return true;
+    if (length >= sizeof path || memchr(entry, '$', length) != NULL) return false; /* $LIB and its kin are the loader's to fill in */
     memcpy(path, entry, length);
     path[length] = '\0';
     struct stat status;

@@ -22,7 +22,7 @@ EXPORT int dlclose(void *library) {
     __atomic_add_fetch(&loader_changes, 1, __ATOMIC_SEQ_CST); /* partner: loader_generation */
     int result = next.dlclose(library);
     modules_changed();
-    __atomic_fetch_sub(&loader_closing, 1, __ATOMIC_RELEASE); /* partner: next_scoped_operator's acquires */
+    __atomic_fetch_sub(&loader_closing, 1, __ATOMIC_RELEASE); /* partner: the acquires of next.c */
     return result;
 }
 

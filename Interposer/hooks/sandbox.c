@@ -117,6 +117,13 @@ static bool forbids_call(const struct sock_fprog *program, const struct call *ca
     return action != SECCOMP_RET_ALLOW && action != SECCOMP_RET_LOG && !(fails && call->may_fail);
 }
 
+static bool forbids_any(const struct sock_fprog *program, const struct call *calls, size_t count) {
+    if (!is_there(program)) return false;
+    for (size_t i = 0; i < count; i++)
+        if (forbids_call(program, &calls[i])) return true;
+    return false;
+}
+
 /* Whether recording can't go on under it. */
 static bool forbids(const struct sock_fprog *program) {
     static const struct call ours[] = {
@@ -128,10 +135,7 @@ static bool forbids(const struct sock_fprog *program) {
         {SYS_getpid, false, {0}},
         {SYS_tgkill, false, {1, 1, 0}},
     };
-    if (!is_there(program)) return false;
-    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
-        if (forbids_call(program, &ours[i])) return true;
-    return false;
+    return forbids_any(program, ours, sizeof ours / sizeof ours[0]);
 }
 
 /* Whether nothing can be looked at any more, in files or in memory that may not be there: what that is for is no more than good to know. */
@@ -144,10 +148,7 @@ static bool forbids_looks(const struct sock_fprog *program) {
         {SYS_process_vm_readv, true, {0}},
         {SYS_rt_sigprocmask, true, {(uint64_t)~0}},
     };
-    if (!is_there(program)) return false;
-    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
-        if (forbids_call(program, &ours[i])) return true;
-    return false;
+    return forbids_any(program, ours, sizeof ours / sizeof ours[0]);
 }
 
 /* Whether no image can be made and no dump be written any more: what a fork's child, or the dump signal, would ask of the kernel. */
@@ -160,10 +161,7 @@ static bool forbids_files(const struct sock_fprog *program) {
         {SYS_getppid, false, {0}}, {SYS_rt_sigprocmask, true, {SIG_BLOCK}}, {SYS_clock_gettime, true, {CLOCK_MONOTONIC}},
         {SYS_mmap, true, {0, HEAP_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, 3, 0}}, {SYS_rt_sigaction, true, {SIGUSR2}},
     };
-    if (!is_there(program)) return false;
-    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
-        if (forbids_call(program, &ours[i])) return true;
-    return false;
+    return forbids_any(program, ours, sizeof ours / sizeof ours[0]);
 }
 
 /* A filter was taken on, or is about to be. */

@@ -81,8 +81,7 @@ static uint32_t current, making, pause_nanoseconds = LEAST_PAUSE_NANOSECONDS;
 
 static bool add_range(const struct mapping *mapping, void *context) {
     struct code_ranges *table = context;
-    struct loaded module;
-    if (!mapping->executable || loader_find(mapping->start, &module)) return false;
+    if (!mapping->executable || loader_guess(mapping->start) != GUESS_NO_MODULE) return false;
     struct module_span *last = table->count > 0 ? &table->spans[table->count - 1] : NULL;
     if (last != NULL && last->end == mapping->start) last->end = mapping->end;
     else if (table->count < RANGES) table->spans[table->count++] = (struct module_span){mapping->start, mapping->end};
