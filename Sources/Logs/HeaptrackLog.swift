@@ -33,13 +33,8 @@ struct HeaptrackLog: LogFormat {
     }
 
     mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally) {
-        var place = segment.start
-        while place < segment.end {
-            let end = min(text.lineEnd(from: place), segment.end)
-            if !readLine(text, place, end, base &+ UInt64(place), tally) {
-                tally.notes.add(.notUnderstood, at: base &+ UInt64(place))
-            }
-            place = end + 1
+        segment.forEachLine(of: text, base: base) { start, end, offset in
+            if !readLine(text, start, end, offset, tally) { tally.notes.add(.notUnderstood, at: offset) }
         }
     }
 

@@ -33,12 +33,7 @@ struct LeakSanitizerLog: LogFormat {
     }
 
     mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally) {
-        var place = segment.start
-        while place < segment.end {
-            let end = min(text.lineEnd(from: place), segment.end)
-            readLine(text, place, end, base &+ UInt64(place), tally)
-            place = end + 1
-        }
+        segment.forEachLine(of: text, base: base) { readLine(text, $0, $1, $2, tally) }
     }
 
     private mutating func readLine(_ text: LogText, _ line: Int, _ lineEnd: Int, _ offset: UInt64, _ tally: Tally) {

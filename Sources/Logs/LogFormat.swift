@@ -29,6 +29,19 @@ struct LogSegment {
     var endsSet: Bool
 }
 
+extension LogSegment {
+    /// Calls `body` with each of the segment's lines: where it starts and ends in `text`, and its offset in the log, which `base` begins.
+    @inline(__always)
+    func forEachLine(of text: LogText, base: UInt64, _ body: (_ start: Int, _ end: Int, _ offset: UInt64) -> Void) {
+        var place = start
+        while place < end {
+            let lineEnd = min(text.lineEnd(from: place), end)
+            body(place, lineEnd, base &+ UInt64(place))
+            place = lineEnd + 1
+        }
+    }
+}
+
 /// A reader of one format.
 protocol LogFormat {
     init()
