@@ -27,11 +27,11 @@ endif
 # libdl holds dlsym before glibc 2.34, and is an empty shell since: it is always needed, so that one build loads under either.
 # A linker that leaves out what gives it nothing (--as-needed, a default of some compilers) has to be told so: without
 # it, under an older glibc, each program that doesn't happen to have libdl itself ends before it begins.
-LIBRARY_LDFLAGS = -shared -Wl,-soname,libheapsum.so -Wl,-z,now -Wl,-z,initfirst -Wl,--no-undefined -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state
+LIBRARY_LDFLAGS = -shared -Wl,-soname,libheapsum.so -Wl,-z,now -Wl,-z,initfirst -Wl,--version-script=Interposer/exports.map -Wl,--no-undefined -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state
 # Files are included with their folder ("book/live.h"), so that each line says on which floor it leans.
 LIBRARY_FOLDERS = Interposer
 LIBRARY_SOURCES = $(filter-out Interposer/allocators/%,$(wildcard Interposer/*/*.c))
-LIBRARY_HEADERS = $(wildcard Interposer/*/*.h Interposer/base/*/*.h)
+LIBRARY_HEADERS = $(wildcard Interposer/*/*.h Interposer/*/*/*.h)
 # The functions that an allocator has beside malloc's family, for programs with that allocator alone.
 ALLOCATOR_BASE = $(addprefix Interposer/base/,bytes.c loader.c symbols.c system.c)
 ALLOCATORS = $(patsubst %,$(BUILD)/lib/heapsum/libheapsum-%.so,jemalloc tcmalloc)
@@ -44,7 +44,7 @@ all: library tools
 library: $(LIBRARY) $(ALLOCATORS)
 
 # Linked under a name of its own and renamed: who runs while this builds sees the old library or the new one.
-$(LIBRARY): $(LIBRARY_SOURCES) $(LIBRARY_HEADERS) Makefile
+$(LIBRARY): $(LIBRARY_SOURCES) $(LIBRARY_HEADERS) Interposer/exports.map Makefile
 	$(if $(LIBRARY_SOURCES),,$(error there are no sources in Interposer))
 	@mkdir -p $(@D)
 	$(CC) $(LIBRARY_CFLAGS) $(addprefix -I,$(LIBRARY_FOLDERS)) $(CFLAGS) -o $@.$$$$ $(LIBRARY_SOURCES) $(LIBRARY_LDFLAGS) $(LDFLAGS) && mv -f $@.$$$$ $@

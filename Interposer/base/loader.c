@@ -40,6 +40,7 @@ uint32_t loader_changes = 1, loader_closing;
 static struct link_map *own; /* NULL: not in the list, so nothing can be found */
 static struct link_map *last_of_start; /* those behind it came by dlopen */
 static struct link_map *libc;
+static struct link_map *interpreter; /* the loader's own entry; musl's is its libc's */
 static bool has_glibc, is_explicit;
 static struct module_span loader; /* its own code */
 static struct loaded program; /* the main program, by its program headers, which the kernel names */
@@ -49,9 +50,20 @@ static struct link_map *first_module(void) {
     return &_dl_debug_addr != NULL && _dl_debug_addr != NULL ? _dl_debug_addr->r_map : NULL;
 }
 
-static uintptr_t find_in(const struct link_map *module, const char *name) {
+static uintptr_t find_of_type(const struct link_map *module, const char *name, enum symbol_type type) {
     struct symbols symbols;
-    return symbols_read((uintptr_t)module->l_ld, module->l_addr, false, &symbols) ? symbols_find(&symbols, name) : 0;
+    return symbols_read((uintptr_t)module->l_ld, module->l_addr, false, &symbols) ? symbols_find(&symbols, name, type) : 0;
+}
+static uintptr_t find_in(const struct link_map *module, const char *name) { return find_of_type(module, name, SYMBOL_FUNCTION); }
+
+static void *find_in_loader(const char *name) { return interpreter != NULL ? (void *)find_in(interpreter, name) : NULL; }
+
+/* The first in the order of the list, but for this library. */
+static void *first(const char *name, enum symbol_type type) {
+    uintptr_t found = 0;
+    for (struct link_map *module = first_module(); found == 0 && module != NULL; module = module->l_next)
+        if (module != own) found = find_of_type(module, name, type);
+    return (void *)found;
 }
 
 /* The span of a module's segments, and its call frame information. */
@@ -89,7 +101,7 @@ static void find_clock(void) {
     }
     struct symbols symbols;
     if (dynamic != 0 && symbols_read(bias + dynamic, bias, false, &symbols))
-        store_relaxed(&system_clock_function, (int (*)(clockid_t, struct timespec *))symbols_find(&symbols, VDSO_CLOCK));
+        store_relaxed(&system_clock_function, (int (*)(clockid_t, struct timespec *))symbols_find(&symbols, VDSO_CLOCK, SYMBOL_FUNCTION));
 }
 
 void loader_start(void) {
@@ -98,25 +110,25 @@ void loader_start(void) {
         struct symbols symbols;
         if (module->l_ld == _DYNAMIC) own = module;
         last_of_start = module;
+        if (&_r_debug != NULL && module->l_addr == _r_debug.r_ldbase) interpreter = module;
         if (libc == NULL && symbols_read((uintptr_t)module->l_ld, module->l_addr, false, &symbols) && symbols.soname != 0
             && strcmp((const char *)symbols.soname, "libc.so.6") == 0)
             libc = module;
     }
     has_glibc = libc != NULL && find_in(libc, "gnu_get_libc_version") != 0;
-    *(void **)&auxiliary = loader_next("getauxval");
-    *(void **)&iterate = loader_next("dl_iterate_phdr");
-    if (has_glibc) { /* theirs, whoever stands before them */
-        *(void **)&auxiliary = loader_libc("getauxval");
-        *(void **)&iterate = loader_libc("dl_iterate_phdr");
-    }
-    *(void **)&find_object = loader_next("_dl_find_object");
-    environment = loader_first("__environ");
+    /* Theirs, whoever stands before them. */
+    *(void **)&auxiliary = has_glibc ? loader_libc("getauxval") : find_in_loader("getauxval");
+    *(void **)&iterate = has_glibc ? loader_libc("dl_iterate_phdr") : find_in_loader("dl_iterate_phdr");
+    *(void **)&find_object = has_glibc ? loader_libc("_dl_find_object") : NULL;
+    environment = first("__environ", SYMBOL_VARIABLE);
     find_program();
     find_clock();
     loader_span_of(is_explicit ? (uintptr_t)(&_r_debug != NULL ? _r_debug.r_ldbase : 0) : loader_auxiliary(AT_BASE), &loader);
 }
 
 bool loader_holds(uintptr_t address) { return module_span_holds(&loader, address); }
+
+const char *loader_own_path(void) { return own != NULL ? own->l_name : NULL; }
 
 bool loader_has_glibc(void) { return has_glibc; }
 
@@ -146,17 +158,24 @@ void *loader_next_behind(const char *name) {
     return NULL;
 }
 
-void *loader_first(const char *name) {
-    uintptr_t found = 0;
-    for (struct link_map *module = first_module(); found == 0 && module != NULL; module = module->l_next)
-        if (module != own) found = find_in(module, name);
-    return (void *)found;
-}
-
 void *loader_next(const char *name) {
     void *found = loader_next_behind(name);
-    return found != NULL ? found : loader_first(name);
+    return found != NULL ? found : first(name, SYMBOL_FUNCTION);
 }
+
+void *loader_unrelated(const char *name) {
+    for (struct link_map *module = own != NULL ? own->l_next : NULL; module != NULL && module != libc; module = module->l_next) {
+        struct symbols symbols;
+        if (!symbols_read((uintptr_t)module->l_ld, module->l_addr, false, &symbols)) continue;
+        uintptr_t found = symbols_find(&symbols, name, SYMBOL_FUNCTION);
+        if (found == 0) continue;
+        bool is_allocators = symbols_find(&symbols, "malloc", SYMBOL_FUNCTION) != 0;
+        return is_allocators || symbols_imports(&symbols, "dlsym") || symbols_imports(&symbols, "dlvsym") ? NULL : (void *)found;
+    }
+    return NULL;
+}
+
+void *loader_old_libc(const char *name) { return libc != NULL ? (void *)find_of_type(libc, name, SYMBOL_OLD_FUNCTION) : NULL; }
 
 void *loader_libc(const char *name) { return libc != NULL ? (void *)find_in(libc, name) : NULL; }
 
@@ -170,6 +189,7 @@ struct search {
 static int visit(struct dl_phdr_info *info, size_t size, void *context) {
     struct search *search = context;
     (void)size;
+    if (!memory_is_readable((uintptr_t)info->dlpi_phdr)) return 0; /* a module that hides its headers */
     struct loaded span = span_of(info->dlpi_phdr, info->dlpi_phnum, info->dlpi_addr, info->dlpi_name);
     if (search->address < span.start || search->address >= span.end) return 0;
     *search->found = span;
@@ -186,7 +206,9 @@ bool loader_find(uintptr_t address, struct loaded *found) {
         if (find_object((void *)address, &object) != 0) return false;
         *found = (struct loaded){(uintptr_t)object.map_start, (uintptr_t)object.map_end, object.link_map->l_addr, object.link_map->l_name, object.eh_frame};
         /* Of a module with gaps between its segments it names the segment alone, which does not begin with the file. */
-        if (likely(memcmp(object.map_start, ELFMAG, SELFMAG) == 0)) return true;
+        if (likely((uintptr_t)object.map_start == object.link_map->l_addr)) return true; /* the file begins at 0, as nearly all do */
+        uint8_t magic[SELFMAG];
+        if (memory_fetch(magic, (uintptr_t)object.map_start, sizeof magic) && memcmp(magic, ELFMAG, SELFMAG) == 0) return true;
     }
     struct search search = {address, found};
     return iterate != NULL && iterate(visit, &search) != 0;
@@ -241,7 +263,8 @@ enum guessed loader_guess(uintptr_t address) {
 
 /*
  * What dlopen brings has, behind the global scope, that of the library which was opened: it and what it needs, breadth first. Which library
- * was opened, the public part of the list does not say; it is the first of the list that needs the caller's, by whatever way.
+ * was opened, the public part of the list does not say. It is taken to be the first that needs the caller's, by whatever way, and that no other
+ * needs; where each is needed by another, the first. Which of them were opened for all (RTLD_GLOBAL), and so come first, is not to be seen.
  */
 
 #define SCOPE_MODULES 4096 /* those behind are not looked at */
@@ -251,7 +274,7 @@ struct late {
     struct symbols symbols;
     char soname[64]; /* or the file's name */
     uintptr_t function;
-    bool is_met;
+    bool is_met, is_needed; /* by the walk of now; by another of these */
 };
 
 /* Work space, mapped for one look-up: it is too large for a program's stack, and two threads may look at once. */
@@ -277,7 +300,7 @@ static bool read_late_modules(struct scope *scope, const char *name) {
             const char *slash = memory_fetch_string(scope->path, (uintptr_t)map.l_name, sizeof scope->path) ? strrchr(scope->path, '/') : NULL;
             if (slash != NULL) memcpy(late->soname, slash + 1, strnlen(slash + 1, sizeof late->soname - 1));
         }
-        late->function = symbols_find(&late->symbols, name);
+        late->function = symbols_find(&late->symbols, name, SYMBOL_FUNCTION);
         scope->count++;
     }
     return true;
@@ -300,7 +323,9 @@ static size_t follow(struct scope *scope, size_t from) {
         for (size_t n = 0; symbols_needed(&scope->modules[scope->queue[at]].symbols, n, needed, sizeof needed); n++) {
             const char *slash = strrchr(needed, '/'); /* a library without a name of its own is needed by its path */
             size_t module = late_module_named(scope, slash != NULL ? slash + 1 : needed);
-            if (module == SIZE_MAX || scope->modules[module].is_met) continue;
+            if (module == SIZE_MAX) continue;
+            if (module != scope->queue[at]) scope->modules[module].is_needed = true;
+            if (scope->modules[module].is_met) continue;
             scope->modules[module].is_met = true;
             scope->queue[count++] = (uint16_t)module;
         }
@@ -314,13 +339,16 @@ static uintptr_t function_for(struct scope *scope, size_t caller) {
         if (scope->modules[i].function != 0) definers++, only = i;
     if (definers == 0) return 0;
     if (definers == 1) return scope->modules[only].function; /* nearly always: the C++ runtime */
-    for (size_t opened = 0; opened <= caller; opened++) {
-        size_t count = follow(scope, opened);
-        if (!scope->modules[caller].is_met) continue;
-        for (size_t i = 0; i < count; i++)
-            if (scope->modules[scope->queue[i]].function != 0) return scope->modules[scope->queue[i]].function;
-        break;
-    }
+    for (size_t i = 0; i < scope->count; i++) follow(scope, i); /* who is needed by others */
+    /* A library that no other needs was opened itself. What it needs may stand before it: a runtime stays when its first user goes. */
+    for (int any = 0; any < 2; any++)
+        for (size_t opened = 0; opened < scope->count; opened++) {
+            if (!any && scope->modules[opened].is_needed) continue;
+            size_t count = follow(scope, opened);
+            if (!scope->modules[caller].is_met) continue;
+            for (size_t i = 0; i < count; i++)
+                if (scope->modules[scope->queue[i]].function != 0) return scope->modules[scope->queue[i]].function;
+        }
     /* In nobody's scope that we can see: of the global ones that dlopen made, the first. */
     for (size_t i = 0; i < scope->count; i++)
         if (scope->modules[i].function != 0) return scope->modules[i].function;
@@ -330,7 +358,9 @@ static uintptr_t function_for(struct scope *scope, size_t caller) {
 bool loader_defines(const void *function, const char *name) {
     struct found_object object;
     if (find_object == NULL) return true; /* an older glibc's loader can't be asked without its lock: the generation alone tells */
-    return find_object((void *)function, &object) == 0 && find_in(object.link_map, name) == (uintptr_t)function;
+    if (find_object((void *)function, &object) != 0) return false;
+    if (!memory_is_readable((uintptr_t)object.map_start)) return true; /* a module that hides its headers, and its symbols with them */
+    return find_in(object.link_map, name) == (uintptr_t)function;
 }
 
 static bool is_of_start(uintptr_t address) {

@@ -24,6 +24,9 @@ struct loaded {
 /* Looks at the process, at the first call. Before anything else in here; it works before libc and other libraries are set up. */
 void loader_start(void);
 
+/* This library's path, as LD_PRELOAD named it; NULL where the loader doesn't list it. */
+const char *loader_own_path(void);
+
 /* Whether the C library is glibc. */
 bool loader_has_glibc(void);
 
@@ -42,8 +45,14 @@ void *loader_next_behind(const char *name);
 /* glibc's own function of this name, whoever has put another before it; NULL where it has none. For the start. */
 void *loader_libc(const char *name);
 
-/* The first variable or function of this name, in the order of the list: of a variable of libc's the copy that a program may have made. For the start. */
-void *loader_first(const char *name);
+/* The same, in an older version than the one of now. */
+void *loader_old_libc(const char *name);
+
+/*
+ * The next function of this name, where it has nothing to do with libc's: a library of the program's defines it for itself, and can't hand the call on
+ * to libc, as it looks up no function by name. NULL where it is libc's, an allocator's, or may be a wrapper. For the start.
+ */
+void *loader_unrelated(const char *name);
 
 /* The environment as libc has it; NULL before libc is set up. Its variable has a name that a program may define for itself. */
 char **loader_environment(void);

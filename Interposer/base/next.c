@@ -12,6 +12,7 @@
 #include "base/loader.h"
 
 struct next next;
+long (*next_syscall)(long, long, long, long, long, long, long);
 struct next_operator next_operators[OPERATOR_COUNT];
 
 /* An address of our own in memory that the loader fills in: 0 before it has. */
@@ -45,11 +46,13 @@ bool next_resolve(void) {
     bool is_sanitizers = is_beside_malloc(loader_next("__sanitizer_get_ownership"), (void *)allocate);
     found.knows_usable_size = !is_sanitizers && is_beside_malloc((void *)found.malloc_usable_size, (void *)allocate);
     found.is_glibc = allocate != NULL && allocate == (__typeof__(allocate))loader_libc("malloc") && loader_libc("__libc_malloc") != NULL;
+    *(void **)&found.old_posix_spawn = loader_old_libc("posix_spawn");
+    *(void **)&found.old_posix_spawnp = loader_old_libc("posix_spawnp");
     found.libc_sigaction = (sigaction_function *)loader_libc("sigaction");
     find_operators((void *)allocate);
     found.malloc = NULL;
     next = found;
-    sandbox_next_syscall = next.syscall;
+    next_syscall = next.syscall;
     errno = saved;
     store_release(&next.malloc, allocate); /* the last: whoever sees it set sees the others (partner: next_known) */
     return allocate != NULL;

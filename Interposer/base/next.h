@@ -41,6 +41,7 @@ typedef void (*signal_handler)(int);
     X(signal_handler, sysv_signal, (int, signal_handler)) \
     X(signal_handler, sigset, (int, signal_handler)) \
     X(int, sigignore, (int)) \
+    X(int, siginterrupt, (int, int)) \
     X(int, dlclose, (void *)) \
     X(int, mlockall, (int)) \
     X(int, prctl, (int, unsigned long, unsigned long, unsigned long, unsigned long)) \
@@ -50,13 +51,18 @@ typedef void (*signal_handler)(int);
     X(int, execvp, (const char *, char *const *)) \
     X(int, execvpe, (const char *, char *const *, char *const *)) \
     X(int, fexecve, (int, char *const *, char *const *)) \
+    X(int, execveat, (int, const char *, char *const *, char *const *, int)) \
     X(int, posix_spawn, (int *, const char *, const void *, const void *, char *const *, char *const *)) \
-    X(int, posix_spawnp, (int *, const char *, const void *, const void *, char *const *, char *const *))
+    X(int, posix_spawnp, (int *, const char *, const void *, const void *, char *const *, char *const *)) \
+    X(int, system, (const char *)) \
+    X(void *, popen, (const char *, const char *))
 
 struct next { /* NULL where nobody has the function */
 #define NEXT_FIELD(result, name, parameters) result(*name) parameters;
     NEXT_FUNCTIONS(NEXT_FIELD)
 #undef NEXT_FIELD
+    /* What programs linked before glibc 2.15 call: it starts a script without a first line, too. */
+    __typeof__(int(int *, const char *, const void *, const void *, char *const *, char *const *)) *old_posix_spawn, *old_posix_spawnp;
     sigaction_function *libc_sigaction; /* libc's own: for the recorder's handler */
     bool is_glibc;          /* malloc is glibc's own */
     bool knows_usable_size; /* malloc_usable_size is of the same module as malloc, and may be asked of any block */
@@ -64,8 +70,8 @@ struct next { /* NULL where nobody has the function */
 
 extern struct next next;
 
-/* next.syscall, where the jump in sandbox.c finds it; NULL until it is known. */
-extern long (*sandbox_next_syscall)(long, long, long, long, long, long, long);
+/* next.syscall, where the jump in hooks/system_calls.c finds it; NULL until it is known. */
+extern long (*next_syscall)(long, long, long, long, long, long, long);
 
 /* Whether they are known: `malloc` is set last. */
 static inline bool next_known(void) { return load_acquire(&next.malloc) != NULL; } /* partner: next_resolve's release */

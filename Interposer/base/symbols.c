@@ -10,8 +10,11 @@
 
 /* ---- Memory that may go ------------------------------------------------------------------------------ */
 
-/* Whether a word can be read: the kernel reads the set of signals before it refuses the request, which no value of `how` is. */
-bool memory_is_readable(uintptr_t word) { return !system_may_look() || SYSTEM_CALL4(SYS_rt_sigprocmask, ~0, word, NULL, sizeof(system_signals)) != -EFAULT; }
+/* Whether a word can be read: the kernel reads the set of signals, where there is one, before it refuses the request, which no value of `how` is. */
+bool memory_is_readable(uintptr_t word) {
+    if (word < 4096) return false;
+    return !system_may_look() || SYSTEM_CALL4(SYS_rt_sigprocmask, ~0, word, NULL, sizeof(system_signals)) != -EFAULT;
+}
 
 bool memory_fetch(void *to, uintptr_t from, size_t bytes) {
     static uint32_t refused; /* a container's filter may refuse the call */
@@ -95,21 +98,34 @@ bool symbols_soname(const struct symbols *symbols, char *name, size_t room) { re
 
 /* ---- Looking up -------------------------------------------------------------------------------------- */
 
+struct wanted {
+    const char *name;
+    enum symbol_type type;
+};
+
 #define VERSION_HIDDEN 0x8000 /* not the default one of its name */
 #define NAME_BYTES 64         /* no name that is asked for is longer */
 
-/* Entry `number` of the table, where it defines the name; *is_default: in its default version. */
-static bool defines(const struct symbols *symbols, uint32_t number, const char *name, ElfW(Sym) *symbol, bool *is_default) {
-    if (!fetch(symbols, symbol, symbols->table + number * sizeof *symbol, sizeof *symbol)) return false;
-    uint32_t type = ELF64_ST_TYPE(symbol->st_info), binding = ELF64_ST_BIND(symbol->st_info);
-    if (symbol->st_shndx == SHN_UNDEF || symbol->st_value == 0 || binding == STB_LOCAL) return false;
-    if (type != STT_FUNC && type != STT_OBJECT && type != STT_NOTYPE && type != STT_GNU_IFUNC) return false;
+static bool is_named(const struct symbols *symbols, const ElfW(Sym) *symbol, const char *name) {
     char own[NAME_BYTES];
     size_t length = strlen(name);
-    if (length >= sizeof own || !fetch(symbols, own, symbols->names + symbol->st_name, length + 1) || memcmp(own, name, length + 1) != 0) return false;
+    return length < sizeof own && fetch(symbols, own, symbols->names + symbol->st_name, length + 1) && memcmp(own, name, length + 1) == 0;
+}
+
+/* Whether a symbol's type is the one asked for. Code written in assembly may have none. */
+static bool is_of_type(const ElfW(Sym) *symbol, enum symbol_type wanted) {
+    uint32_t type = ELF64_ST_TYPE(symbol->st_info);
+    return type == STT_NOTYPE || (wanted == SYMBOL_VARIABLE ? type == STT_OBJECT : type == STT_FUNC || type == STT_GNU_IFUNC);
+}
+
+/* Entry `number` of the table, where it defines the name; *is_default: in its default version. */
+static bool defines(const struct symbols *symbols, uint32_t number, const struct wanted *wanted, ElfW(Sym) *symbol, bool *is_default) {
+    if (!fetch(symbols, symbol, symbols->table + number * sizeof *symbol, sizeof *symbol)) return false;
+    if (symbol->st_shndx == SHN_UNDEF || symbol->st_value == 0 || ELF64_ST_BIND(symbol->st_info) == STB_LOCAL) return false;
+    if (!is_of_type(symbol, wanted->type) || !is_named(symbols, symbol, wanted->name)) return false;
     uint16_t version = 0;
     *is_default = symbols->versions == 0 || !fetch(symbols, &version, symbols->versions + number * sizeof version, sizeof version) || !(version & VERSION_HIDDEN);
-    return true;
+    return wanted->type != SYMBOL_OLD_FUNCTION || !*is_default;
 }
 
 static uintptr_t value_of(const struct symbols *symbols, const ElfW(Sym) *symbol) {
@@ -124,12 +140,16 @@ static uint32_t gnu_hash_of(const char *name) {
     return hash;
 }
 
-static uintptr_t find_by_gnu_hash(const struct symbols *symbols, const char *name) {
-    struct { uint32_t bucket_count, first, words, shift; } header;
+struct gnu_hash_header {
+    uint32_t bucket_count, first, words, shift;
+};
+
+static uintptr_t find_by_gnu_hash(const struct symbols *symbols, const struct wanted *wanted) {
+    struct gnu_hash_header header;
     if (!fetch(symbols, &header, symbols->gnu_hash, sizeof header) || header.bucket_count == 0 || header.words == 0) return 0;
     const uintptr_t filter = symbols->gnu_hash + sizeof header, buckets = filter + header.words * sizeof(ElfW(Addr));
     const uintptr_t chain = buckets + header.bucket_count * sizeof(uint32_t);
-    const uint32_t hash = gnu_hash_of(name), bits = 8 * sizeof(ElfW(Addr));
+    const uint32_t hash = gnu_hash_of(wanted->name), bits = 8 * sizeof(ElfW(Addr));
     ElfW(Addr) word;
     if (!fetch(symbols, &word, filter + hash / bits % header.words * sizeof word, sizeof word)) return 0;
     if (!(word >> hash % bits & word >> (hash >> header.shift) % bits & 1)) return 0;
@@ -140,7 +160,7 @@ static uintptr_t find_by_gnu_hash(const struct symbols *symbols, const char *nam
         ElfW(Sym) symbol;
         bool is_default;
         if (!fetch(symbols, &entry, chain + (number - header.first) * sizeof entry, sizeof entry)) return 0;
-        if ((entry | 1) != (hash | 1) || !defines(symbols, number, name, &symbol, &is_default)) continue;
+        if ((entry | 1) != (hash | 1) || !defines(symbols, number, wanted, &symbol, &is_default)) continue;
         if (is_default) return value_of(symbols, &symbol);
         other = value_of(symbols, &symbol);
     }
@@ -156,17 +176,21 @@ static uint32_t hash_of(const char *name) {
     return hash;
 }
 
-static uintptr_t find_by_hash(const struct symbols *symbols, const char *name) {
-    struct { uint32_t bucket_count, count; } header;
+struct hash_header {
+    uint32_t bucket_count, count;
+};
+
+static uintptr_t find_by_hash(const struct symbols *symbols, const struct wanted *wanted) {
+    struct hash_header header;
     if (!fetch(symbols, &header, symbols->hash, sizeof header) || header.bucket_count == 0) return 0;
     const uintptr_t buckets = symbols->hash + sizeof header, chain = buckets + header.bucket_count * sizeof(uint32_t);
     uintptr_t other = 0;
     uint32_t number, steps = 0;
-    if (!fetch(symbols, &number, buckets + hash_of(name) % header.bucket_count * sizeof number, sizeof number)) return 0;
+    if (!fetch(symbols, &number, buckets + hash_of(wanted->name) % header.bucket_count * sizeof number, sizeof number)) return 0;
     while (number != STN_UNDEF && steps++ < header.count) {
         ElfW(Sym) symbol;
         bool is_default;
-        if (defines(symbols, number, name, &symbol, &is_default)) {
+        if (defines(symbols, number, wanted, &symbol, &is_default)) {
             if (is_default) return value_of(symbols, &symbol);
             other = value_of(symbols, &symbol);
         }
@@ -175,8 +199,25 @@ static uintptr_t find_by_hash(const struct symbols *symbols, const char *name) {
     return other;
 }
 
-uintptr_t symbols_find(const struct symbols *symbols, const char *name) {
+uintptr_t symbols_find(const struct symbols *symbols, const char *name, enum symbol_type type) {
+    const struct wanted wanted = {name, type};
     if (symbols->table == 0 || symbols->names == 0) return 0;
-    if (symbols->gnu_hash != 0) return find_by_gnu_hash(symbols, name);
-    return symbols->hash != 0 ? find_by_hash(symbols, name) : 0;
+    if (symbols->gnu_hash != 0) return find_by_gnu_hash(symbols, &wanted);
+    return symbols->hash != 0 ? find_by_hash(symbols, &wanted) : 0;
+}
+
+bool symbols_imports(const struct symbols *symbols, const char *name) {
+    /* DT_GNU_HASH holds what is defined; all that is not lies before the first of those. */
+    struct gnu_hash_header by_gnu;
+    struct hash_header by_name;
+    uint32_t count = 0;
+    if (symbols->table == 0 || symbols->names == 0) return false;
+    if (symbols->gnu_hash != 0 && fetch(symbols, &by_gnu, symbols->gnu_hash, sizeof by_gnu)) count = by_gnu.first;
+    else if (symbols->hash != 0 && fetch(symbols, &by_name, symbols->hash, sizeof by_name)) count = by_name.count;
+    for (uint32_t number = 1; number < count; number++) {
+        ElfW(Sym) symbol;
+        if (!fetch(symbols, &symbol, symbols->table + number * sizeof symbol, sizeof symbol)) return false;
+        if (symbol.st_shndx == SHN_UNDEF && is_named(symbols, &symbol, name)) return true;
+    }
+    return false;
 }

@@ -22,8 +22,17 @@ struct symbols {
 /* Reads a module's dynamic section; false where it can't be read. */
 bool symbols_read(uintptr_t dynamic, uintptr_t bias, bool may_go, struct symbols *symbols);
 
-/* The address of the function or object that the module defines by this name, in its default version where it has several; 0 where it has none. */
-uintptr_t symbols_find(const struct symbols *symbols, const char *name);
+enum symbol_type {
+    SYMBOL_FUNCTION,
+    SYMBOL_OLD_FUNCTION, /* in a version that is not the default one */
+    SYMBOL_VARIABLE,
+};
+
+/* The address of what the module defines by this name, in its default version where it has several; 0 where it has none of that type. */
+uintptr_t symbols_find(const struct symbols *symbols, const char *name, enum symbol_type type);
+
+/* Whether the module needs the name from another. Complexity: all its imports are looked at. */
+bool symbols_imports(const struct symbols *symbols, const char *name);
 
 /* Copies the name of the module's entry number `index` in its list of needed libraries; false behind the last. Longer names are cut. */
 bool symbols_needed(const struct symbols *symbols, size_t index, char *name, size_t room);

@@ -47,8 +47,10 @@ static inline bool system_may_look(void) { return !__atomic_load_n(&system_looks
 /* ---- Files ------------------------------------------------------------------------------------------ */
 
 static inline int system_open(const char *path, int flags, mode_t mode) { return (int)SYSTEM_CALL4(SYS_openat, AT_FDCWD, path, flags, mode); }
+static inline int system_open_at(int directory, const char *path, int flags) { return (int)SYSTEM_CALL4(SYS_openat, directory, path, flags, 0); }
 static inline int system_close(int fd) { return (int)SYSTEM_CALL3(SYS_close, fd, 0, 0); }
 static inline long system_read(int fd, void *to, size_t room) { return SYSTEM_CALL3(SYS_read, fd, to, room); }
+static inline long system_pread(int fd, void *to, size_t room, uint64_t at) { return SYSTEM_CALL4(SYS_pread64, fd, to, room, at); }
 static inline long system_pwrite(int fd, const void *from, size_t bytes, uint64_t at) { return SYSTEM_CALL4(SYS_pwrite64, fd, from, bytes, at); }
 static inline long system_writev(int fd, const struct iovec *parts, int count) { return SYSTEM_CALL3(SYS_writev, fd, parts, count); }
 static inline int system_truncate(int fd, uint64_t bytes) { return (int)SYSTEM_CALL3(SYS_ftruncate, fd, bytes, 0); }
@@ -74,6 +76,7 @@ static inline int system_unmap(void *at, size_t bytes) { return (int)SYSTEM_CALL
 static inline int system_advise(void *at, size_t bytes, int advice) { return (int)SYSTEM_CALL3(SYS_madvise, at, bytes, advice); }
 static inline int system_resident(uintptr_t at, size_t bytes, unsigned char *pages) { return (int)SYSTEM_CALL3(SYS_mincore, at, bytes, pages); }
 static inline int system_lock(uintptr_t at, size_t bytes) { return (int)SYSTEM_CALL3(SYS_mlock, at, bytes, 0); }
+static inline int system_unlock(uintptr_t at, size_t bytes) { return (int)SYSTEM_CALL3(SYS_munlock, at, bytes, 0); }
 /* A futex operation that adds nothing to a word, atomically, and wakes nobody. Where a store would raise SIGBUS this fails. */
 static inline int system_touch(void *word) {
     static uint32_t nobody;

@@ -1,21 +1,24 @@
 /*
- * Calls that are no allocation, but would harm the recording, or the program by way of it.
+ * Libraries that go, and memory that is locked.
  */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/atomics.h"
+#include "base/callers.h"
+#include "base/loader.h"
 #include "base/maps.h"
 #include "base/next.h"
 #include "base/system.h"
+#include "hooks/hazards.h"
 #include "image/image.h"
 #include "process/start.h"
 #include "stacks/modules.h"
 #include "threads/hook.h"
 
 /* A module may go: its addresses will mean something else. */
-EXPORT int dlclose(void *library) {
+HOOK int hook_dlclose(void *library) {
     if (!start_next() || next.dlclose == NULL) return 0; /* so early nothing of the program's is closed */
     /* Before and behind: the library's destructors run in between, and another thread may load one where it was. */
     add_relaxed(&loader_closing, 1);
@@ -26,25 +29,49 @@ EXPORT int dlclose(void *library) {
     return result;
 }
 
-/* Locks one mapping, unless it is the image's; the first error is kept. */
-static bool lock_one(const struct mapping *mapping, void *context) {
-    int *error = context;
+static bool overlap(const struct mapping *mapping, uintptr_t start, uintptr_t end) { return mapping->start < end && start < mapping->end; }
+
+static bool is_ours(const struct mapping *mapping) {
     uintptr_t start = (uintptr_t)image.base;
-    if (!mapping->readable || (mapping->start < start + image.bytes && start < mapping->end)) return false;
-    /* As mlockall does, what can't be read has no pages to bring in; special mappings (vsyscall) refuse, and are nobody's loss. */
-    int result = system_lock(mapping->start, mapping->end - mapping->start);
-    if (result < 0 && result != -ENOMEM && *error == 0) *error = -result;
+    return overlap(mapping, start, start + image.bytes) || overlap(mapping, callers.own.start, callers.own.end);
+}
+
+static bool add_bytes(const struct mapping *mapping, void *context) {
+    if (!is_ours(mapping)) *(uint64_t *)context += mapping->end - mapping->start;
     return false;
 }
 
-/* The image is mapped whole and mostly empty: to lock it would give memory to all of it. */
-EXPORT int mlockall(int flags) {
+/* As the kernel's mlockall, which does not say what it could not bring in. */
+static bool lock_one(const struct mapping *mapping, void *context) {
+    (void)context;
+    if (!is_ours(mapping)) system_lock(mapping->start, mapping->end - mapping->start);
+    return false;
+}
+
+/* Whether the program alone has more memory than it may lock. What the limit is not for, has the right to lock all, is not asked here. */
+static bool is_over_limit(void) {
+    struct rlimit limit;
+    uint64_t bytes = 0;
+    return system_limit(RLIMIT_MEMLOCK, &limit) && limit.rlim_cur != RLIM_INFINITY && maps_each(add_bytes, &bytes, NULL, 0) && bytes > limit.rlim_cur;
+}
+
+/*
+ * The image is mapped whole and mostly empty: to lock it would give memory to all of it. So the kernel marks all mappings without bringing
+ * anything in, which also says whether the process may, then forgets ours, and each of the program's is brought in by itself.
+ */
+int hook_mlockall(int flags) {
     if (!start_next() || next.mlockall == NULL) return -1;
-    if (image.base == NULL || !(flags & MCL_CURRENT) || flags & ~(MCL_CURRENT | MCL_FUTURE)) return next.mlockall(flags);
+    bool is_plain = flags & MCL_CURRENT && !(flags & ~(MCL_CURRENT | MCL_FUTURE));
+    if (image.base == NULL || !is_plain) return next.mlockall(flags);
+    if ((void *)next.mlockall != loader_libc("mlockall")) return next.mlockall(flags | MCL_ONFAULT); /* a sanitizer's does nothing, for its shadow's sake */
+    int saved = errno;
+    if (next.mlockall(MCL_CURRENT | MCL_ONFAULT) == 0) {
+        system_unlock((uintptr_t)image.base, image.bytes);
+        system_unlock(callers.own.start, callers.own.end - callers.own.start);
+    } else if (errno == EPERM || (errno == ENOMEM && is_over_limit())) {
+        return -1; /* as it would be without us: with the image, the program can be over a limit that it keeps alone */
+    }
+    errno = saved;
     if (flags & MCL_FUTURE && next.mlockall(MCL_FUTURE) != 0) return -1;
-    int error = 0;
-    if (!maps_each(lock_one, &error, NULL, 0)) return next.mlockall(flags | MCL_ONFAULT); /* no /proc here: what is touched is locked, and the image's empty pages are not */
-    if (error == 0) return 0;
-    errno = error;
-    return -1;
+    return maps_each(lock_one, NULL, NULL, 0) ? 0 : next.mlockall(flags | MCL_ONFAULT); /* no /proc here: what is touched is locked */
 }

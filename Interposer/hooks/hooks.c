@@ -23,19 +23,19 @@ EXPORT void *calloc(size_t count, size_t size) {
     return block;
 }
 
-EXPORT void *memalign(size_t alignment, size_t bytes) {
+HOOK void *hook_memalign(size_t alignment, size_t bytes) {
     void *block;
     ALLOCATE(block, bytes, arena_allocate(bytes, alignment), next.memalign(alignment, bytes), errno);
     return block;
 }
 
-EXPORT void *aligned_alloc(size_t alignment, size_t bytes) {
+HOOK void *hook_aligned_alloc(size_t alignment, size_t bytes) {
     void *block;
     ALLOCATE(block, bytes, arena_allocate(bytes, alignment), next.aligned_alloc(alignment, bytes), errno);
     return block;
 }
 
-EXPORT int posix_memalign(void **to, size_t alignment, size_t bytes) {
+HOOK int hook_posix_memalign(void **to, size_t alignment, size_t bytes) {
     void *block = NULL;
     int result = ENOMEM;
     /* `*to` is written by the next function alone, and left as it leaves it. */
@@ -43,26 +43,26 @@ EXPORT int posix_memalign(void **to, size_t alignment, size_t bytes) {
     return block != NULL ? 0 : result;
 }
 
-EXPORT void *valloc(size_t bytes) {
+HOOK void *hook_valloc(size_t bytes) {
     void *block;
     ALLOCATE(block, bytes, arena_allocate(bytes, 4096), next.valloc(bytes), errno);
     return block;
 }
 
-EXPORT void *pvalloc(size_t bytes) {
+HOOK void *hook_pvalloc(size_t bytes) {
     void *block;
     ALLOCATE(block, bytes, arena_allocate((bytes + 4095) / 4096 * 4096, 4096), next.pvalloc(bytes), errno);
     return block;
 }
 
 EXPORT void free(void *block) { FREE(block, next.free(block)); }
-EXPORT void cfree(void *block) { FREE(block, next.free(block)); }
+HOOK void hook_cfree(void *block) { FREE(block, next.free(block)); }
 
-EXPORT void free_sized(void *block, size_t bytes) {
+HOOK void hook_free_sized(void *block, size_t bytes) {
     FREE(block, next.free_sized != NULL ? next.free_sized(block, bytes) : next.free(block));
 }
 
-EXPORT void free_aligned_sized(void *block, size_t alignment, size_t bytes) {
+HOOK void hook_free_aligned_sized(void *block, size_t alignment, size_t bytes) {
     FREE(block, next.free_aligned_sized != NULL ? next.free_aligned_sized(block, alignment, bytes) : next.free(block));
 }
 
@@ -107,7 +107,7 @@ static inline __attribute__((always_inline)) void *reallocate(void *block, size_
 EXPORT void *realloc(void *block, size_t bytes) { return reallocate(block, bytes); }
 
 /* Built on realloc, as glibc's own calls the interposed one, and would be booked twice. */
-EXPORT void *reallocarray(void *block, size_t count, size_t size) {
+HOOK void *hook_reallocarray(void *block, size_t count, size_t size) {
     size_t bytes;
     /* More than there can be fails there as it would here. */
     return reallocate(block, __builtin_mul_overflow(count, size, &bytes) ? SIZE_MAX : bytes);

@@ -18,7 +18,12 @@
 static __attribute__((noinline)) void *scoped_operator(enum operator_number number, uintptr_t caller) {
     if (start_is_early()) return NULL;
     void *function = next_operators[number].function;
-    if (function == NULL) function = next_scoped_operator(number, caller);
+    if (function == NULL) {
+        /* A runtime's operator jumps to another, which then seems to be called from the hook that called the first. */
+        if (caller_is_own(caller) && local.runtime_operator != 0) caller = local.runtime_operator;
+        function = next_scoped_operator(number, caller);
+        local.runtime_operator = (uintptr_t)function;
+    }
     if (function != NULL) callers_know(&callers.runtime, (uintptr_t)function);
     return function;
 }

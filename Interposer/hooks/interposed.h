@@ -7,22 +7,34 @@
 #ifndef HEAPSUM_INTERPOSED_H
 #define HEAPSUM_INTERPOSED_H
 
-/* C's allocation functions. Those that the next allocator lacks (cfree, free_sized: newer or older
- * than this libc) are built on the others. */
+/* C's allocation functions that each allocator has. */
 #define INTERPOSED_C(X) \
     X(malloc) \
     X(free) \
     X(calloc) \
-    X(realloc) \
+    X(realloc)
+
+/* The others, whose names a program may use for something else. Those that the next allocator lacks (free_sized: newer than this libc) are built on the
+ * first. */
+#define INTERPOSED_C_LESS_COMMON(X) \
     X(reallocarray) \
     X(posix_memalign) \
     X(memalign) \
     X(aligned_alloc) \
     X(valloc) \
     X(pvalloc) \
-    X(cfree) \
     X(free_sized) \
     X(free_aligned_sized)
+
+/*
+ * Those that libc has in an older version alone, or too, for programs linked when it was the only one. They are exported in that version, so that others, and
+ * dlsym, don't see them: X(name in here, name, version on x86-64, version on AArch64).
+ */
+#define INTERPOSED_OLD(X) \
+    X(cfree, cfree, "GLIBC_2.2.5", "GLIBC_2.17")
+#define INTERPOSED_OLD_X86_64(X) \
+    X(old_posix_spawn, posix_spawn, "GLIBC_2.2.5", "") \
+    X(old_posix_spawnp, posix_spawnp, "GLIBC_2.2.5", "")
 
 /* operator new, by its mangled names (Itanium C++ ABI, 5.1.5): plain, array, nothrow, aligned, both. */
 #define INTERPOSED_NEW(X) \
@@ -50,7 +62,7 @@
     X(_ZdlPvmSt11align_val_t) \
     X(_ZdaPvmSt11align_val_t)
 
-/* Not allocation: what has to be seen so that the program behaves as without us (signals.c, hazards.c, sandbox.c, exec_hooks.c). */
+/* Not allocation: what has to be seen so that the program behaves as without us (signal_hooks.c, hazards.c, sandbox.c, system_calls.c, exec_hooks.c). */
 #define INTERPOSED_OTHER(X) \
     X(sigaction) \
     X(__sigaction) \
@@ -61,6 +73,7 @@
     X(__sysv_signal) \
     X(sigset) \
     X(sigignore) \
+    X(siginterrupt) \
     X(dlclose) \
     X(mlockall) \
     X(prctl) \
@@ -70,10 +83,13 @@
     X(execvp) \
     X(execvpe) \
     X(fexecve) \
+    X(execveat) \
     X(execl) \
     X(execlp) \
     X(execle) \
     X(posix_spawn) \
-    X(posix_spawnp)
+    X(posix_spawnp) \
+    X(system) \
+    X(popen)
 
 #endif

@@ -19,6 +19,7 @@
 #include "base/options.h"
 #include "base/symbols.h"
 #include "base/system.h"
+#include "hooks/sandbox.h"
 #include "process/start.h"
 #include "threads/hook.h"
 
@@ -164,74 +165,46 @@ static bool forbids_files(const struct sock_fprog *program) {
     return forbids_any(program, ours, sizeof ours / sizeof ours[0]);
 }
 
-/* A filter was taken on, or is about to be. */
-static void know_filter(const struct sock_fprog *program) {
-    if (forbids_files(program)) store_relaxed(&system_files_forbidden, true);
-    if (forbids_looks(program)) store_relaxed(&system_looks_forbidden, true);
+/* What is known of the filters that stand. */
+struct known {
+    bool looks, files;
+};
+static struct known known(void) { return (struct known){load_relaxed(&system_looks_forbidden), load_relaxed(&system_files_forbidden)}; }
+static void know(struct known now) {
+    store_relaxed(&system_looks_forbidden, now.looks);
+    store_relaxed(&system_files_forbidden, now.files);
 }
 
 /* Says that recording stops, while that can still be said; true where it is to stop. */
 static bool announce(bool strict, const struct sock_fprog *program) {
     bool stops = load_acquire(&hook_live.word) != 0 && (strict || forbids(program));
     if (stops) message("recording stopped where a seccomp filter forbids what it needs; the image is of that moment: ", options.program);
-    if (!strict) know_filter(program); /* before it stands: another thread may be about to ask */
+    /* Before it stands: another thread may be about to ask. */
+    if (!strict) know((struct known){known().looks || forbids_looks(program), known().files || forbids_files(program)});
     return stops;
 }
 
-EXPORT int interposed_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d) __asm__("prctl");
-int interposed_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d) {
+/* The kernel has answered: what it refused forbids nothing. */
+static void conclude(bool stands, bool stops, struct known before) {
+    if (!stands) know(before);
+    else if (stops) start_stop();
+}
+
+HOOK int hook_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d) {
     if (!start_next() || next.prctl == NULL) return -1;
     if (likely(option != PR_SET_SECCOMP)) return next.prctl(option, a, b, c, d);
+    struct known before = known();
     bool stops = announce(a == SECCOMP_MODE_STRICT, a == SECCOMP_MODE_FILTER ? (const struct sock_fprog *)b : NULL);
     int result = next.prctl(option, a, b, c, d);
-    if (result == 0 && stops) start_stop();
+    conclude(result == 0, stops, before);
     return result;
 }
 
-/* seccomp(2), called by syscall(); the arguments that it has not are not looked at. */
-__attribute__((used)) long sandbox_seccomp(long number, long operation, long flags, long program);
-long sandbox_seccomp(long number, long operation, long flags, long program) {
-    if (!start_next() || next.syscall == NULL) return -1;
-    bool stops = (operation == SECCOMP_SET_MODE_STRICT || operation == SECCOMP_SET_MODE_FILTER)
-        && announce(operation == SECCOMP_SET_MODE_STRICT, operation == SECCOMP_SET_MODE_FILTER ? (const struct sock_fprog *)program : NULL);
-    long result = next.syscall(number, operation, flags, program, 0, 0, 0);
-    if (result == 0 && stops) start_stop();
+long sandbox_seccomp(long operation, long flags, long program) {
+    if (operation != SECCOMP_SET_MODE_STRICT && operation != SECCOMP_SET_MODE_FILTER) return next.syscall(SYS_seccomp, operation, flags, program, 0, 0, 0);
+    struct known before = known();
+    bool stops = announce(operation == SECCOMP_SET_MODE_STRICT, operation == SECCOMP_SET_MODE_FILTER ? (const struct sock_fprog *)program : NULL);
+    long result = next.syscall(SYS_seccomp, operation, flags, program, 0, 0, 0);
+    conclude(result >= 0 && !(flags & SECCOMP_FILTER_FLAG_TSYNC && result > 0), stops, before); /* a listener's descriptor is a success, a thread's number is none */
     return result;
 }
-
-/* Before the next functions are known, and where errno may not be to be had. */
-__attribute__((used)) long sandbox_early_syscall(long number, long a, long b, long c, long d, long e, long f);
-long sandbox_early_syscall(long number, long a, long b, long c, long d, long e, long f) {
-    if (start_next() && next.syscall != NULL) return next.syscall(number, a, b, c, d, e, f);
-    long answer = system_call(number, a, b, c, d, e, f);
-    return answer < 0 && answer >= -4095 ? -1 : answer;
-}
-long (*sandbox_next_syscall)(long, long, long, long, long, long, long);
-
-/*
- * syscall() itself: a jump, so that the next function finds the stack as its caller left it. It takes one argument from there, whether or not
- * that was given; and a child that shares the stack (SYS_vfork) returns before its parent does.
- */
-#if defined(__x86_64__)
-_Static_assert(SYS_seccomp == 317, "below");
-__asm__(".pushsection .text\n"
-        ".globl syscall\n"
-        ".type syscall, @function\n"
-        "syscall:\n"
-        "    .cfi_startproc\n"
-        "    cmpq $317, %rdi\n"
-        "    je sandbox_seccomp\n"
-        "    movq sandbox_next_syscall(%rip), %rax\n"
-        "    testq %rax, %rax\n"
-        "    jz sandbox_early_syscall\n"
-        "    jmpq *%rax\n"
-        "    .cfi_endproc\n"
-        ".size syscall, . - syscall\n"
-        ".popsection\n");
-#else
-EXPORT long interposed_syscall(long number, long a, long b, long c, long d, long e, long f) __asm__("syscall");
-long interposed_syscall(long number, long a, long b, long c, long d, long e, long f) { /* all of them in registers */
-    if (unlikely(number == SYS_seccomp)) return sandbox_seccomp(number, a, b, c);
-    return sandbox_next_syscall != NULL ? sandbox_next_syscall(number, a, b, c, d, e, f) : sandbox_early_syscall(number, a, b, c, d, e, f);
-}
-#endif

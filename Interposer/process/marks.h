@@ -1,5 +1,5 @@
 /*
- * What the program asks for by heapsum.h: marks, and pauses.
+ * Dumps that nobody sends a signal for.
  */
 #ifndef HEAPSUM_MARKS_H
 #define HEAPSUM_MARKS_H

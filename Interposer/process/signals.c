@@ -3,8 +3,7 @@
  * handler, or ignores the signal, has it wholly. Where the user chose the signal, our handler stays in the kernel's
  * table and calls the program's, whose action is kept here and shown to the program as if it stood there.
  *
- * glibc's signal(), sigset() and so on reach the kernel without calling sigaction() by its name, so each
- * is interposed. For any other signal all of them are the next function, untouched.
+ * The functions that a program calls for that are in hooks/signal_hooks.c.
  */
 #include "process/signals.h"
 
@@ -99,8 +98,7 @@ void signals_start(void) {
 
 static bool is_default(const struct sigaction *action) { return !(action->sa_flags & SA_SIGINFO) && action->sa_handler == SIG_DFL; }
 
-/* sigaction for the dump signal. */
-static int set_action(int signal, const struct sigaction *action, struct sigaction *before) {
+int signals_act(int signal, const struct sigaction *action, struct sigaction *before) {
     if (!load_relaxed(&ours)) {
         int result = next.sigaction(signal, action, before);
         /* A program that gives the signal back gives it to us: by default it would end the process. */
@@ -125,71 +123,4 @@ static int set_action(int signal, const struct sigaction *action, struct sigacti
     }
     if (before != NULL) *before = old;
     return 0;
-}
-
-/* No function is next in line: nobody has one, or it is too early to look for it. */
-static int not_known(void) {
-    if (next_known()) errno = ENOSYS;
-    return -1;
-}
-
-static bool is_dump_signal(int signal) { return start_next() && signal != 0 && signal == options.signal; }
-
-/* Behind each exported name, and called by none: by its name, a program's own sigaction would be. */
-static int act(int signal, const struct sigaction *action, struct sigaction *before) {
-    return is_dump_signal(signal) ? set_action(signal, action, before) : next.sigaction != NULL ? next.sigaction(signal, action, before) : not_known();
-}
-
-EXPORT int sigaction(int signal, const struct sigaction *action, struct sigaction *before) { return act(signal, action, before); }
-extern int __sigaction(int, const struct sigaction *, struct sigaction *);
-EXPORT int __sigaction(int signal, const struct sigaction *action, struct sigaction *before) { return act(signal, action, before); }
-
-/* What signal() and its kin do, by sigaction with these flags. */
-static sighandler_t set_handler(int signal, sighandler_t handler, int flags, bool masked) {
-    struct sigaction action = {.sa_handler = handler, .sa_flags = flags}, before;
-    if (handler == SIG_ERR) {
-        errno = EINVAL;
-        return SIG_ERR;
-    }
-    if (masked) memcpy(&action.sa_mask, &(system_signals){system_signals_of(signal)}, sizeof(system_signals));
-    return set_action(signal, &action, &before) == 0 ? before.sa_handler : SIG_ERR;
-}
-
-/* signal(7): BSD semantics, the signal blocked in its handler and system calls restarted. */
-static sighandler_t set_bsd(int number, sighandler_t handler) {
-    return is_dump_signal(number) ? set_handler(number, handler, SA_RESTART, true) : next.signal != NULL ? next.signal(number, handler) : (not_known(), SIG_ERR);
-}
-EXPORT sighandler_t signal(int number, sighandler_t handler) { return set_bsd(number, handler); }
-extern sighandler_t bsd_signal(int, sighandler_t);
-EXPORT sighandler_t bsd_signal(int number, sighandler_t handler) { return set_bsd(number, handler); }
-extern sighandler_t ssignal(int, sighandler_t);
-EXPORT sighandler_t ssignal(int number, sighandler_t handler) { return set_bsd(number, handler); }
-
-/* sysv_signal(3): once, not blocked, not restarted. */
-static sighandler_t set_sysv(int number, sighandler_t handler) {
-    return is_dump_signal(number) ? set_handler(number, handler, (int)(SA_RESETHAND | SA_NODEFER), false) : next.sysv_signal != NULL ? next.sysv_signal(number, handler) : (not_known(), SIG_ERR);
-}
-EXPORT sighandler_t sysv_signal(int number, sighandler_t handler) { return set_sysv(number, handler); }
-extern sighandler_t __sysv_signal(int, sighandler_t);
-EXPORT sighandler_t __sysv_signal(int number, sighandler_t handler) { return set_sysv(number, handler); }
-
-/* sigset(3): SIG_HOLD blocks; any other disposition unblocks. Returns SIG_HOLD where the signal was blocked. */
-EXPORT sighandler_t sigset(int number, sighandler_t handler) {
-    if (!is_dump_signal(number)) return next.sigset != NULL ? next.sigset(number, handler) : (not_known(), SIG_ERR);
-    const system_signals set = system_signals_of(number);
-    system_signals before;
-    struct sigaction old;
-    if (handler == SIG_HOLD) {
-        if (system_mask(SIG_BLOCK, set, &before) != 0 || set_action(number, NULL, &old) != 0) return SIG_ERR;
-        return before & set ? SIG_HOLD : old.sa_handler;
-    }
-    sighandler_t result = set_handler(number, handler, 0, false);
-    if (result == SIG_ERR || system_mask(SIG_UNBLOCK, set, &before) != 0) return SIG_ERR;
-    return before & set ? SIG_HOLD : result;
-}
-
-EXPORT int sigignore(int number) {
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
-    if (!is_dump_signal(number)) return next.sigignore != NULL ? next.sigignore(number) : not_known();
-    return set_action(number, &ignore, NULL);
 }

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "base/symbols.h"
 #include "stacks/modules.h"
 
 /* Pointer encodings (Linux Standard Base, "DWARF Exception Header Encoding"). */
@@ -157,6 +158,7 @@ static bool find_entry(uintptr_t pc, struct entry *entry) {
     struct module_frames frames;
     if (!module_frames_of(pc, &frames)) return false;
     const uint8_t *header = frames.eh_frame_hdr, *end = (const uint8_t *)frames.end, *at = header + 4;
+    if (!memory_is_readable((uintptr_t)header & ~(uintptr_t)7)) return false; /* a program may hide its own pages */
     if (header[0] != 1 || header[3] != (PE_DATA_RELATIVE | PE_S4)) return false; /* what every linker writes */
     encoded(&at, end, header[1]);
     uint64_t count = encoded(&at, end, header[2]);
@@ -171,7 +173,8 @@ static bool find_entry(uintptr_t pc, struct entry *entry) {
         else high = middle;
     }
     memcpy(&row, at + low * sizeof row, sizeof row);
-    return row.start <= wanted && read_entry(header + row.entry, (const uint8_t *)frames.start, end, pc, entry);
+    const uint8_t *found = header + row.entry;
+    return row.start <= wanted && memory_is_readable((uintptr_t)found & ~(uintptr_t)7) && read_entry(found, (const uint8_t *)frames.start, end, pc, entry);
 }
 
 /* ---- Instructions ---------------------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
 #include "base/atomics.h"
 #include "base/maps.h"
 #include "base/options.h"
+#include "base/symbols.h"
 #include "base/system.h"
 #include "stacks/unwind.h"
 
@@ -28,28 +29,38 @@ bool module_frames_of(uintptr_t pc, struct module_frames *frames) {
     return true;
 }
 
-/* The build-id, from the program headers that lie at the module's start; 0 where there is none. The module is loaded: its headers and notes are mapped memory. */
+/* The build-id among a segment's notes, [at, end); 0 where it is not there, or can't be read. */
+static uint32_t read_notes(uintptr_t at, uintptr_t end, uint64_t align, uint8_t id[HEAP_BUILD_ID_BYTES]) {
+    ElfW(Nhdr) note;
+    char owner[4];
+    while (end - at >= sizeof note && memory_fetch(&note, at, sizeof note)) {
+        uint64_t name = (note.n_namesz + align - 1) / align * align, value = (note.n_descsz + align - 1) / align * align;
+        uint64_t whole = sizeof note + name + value;
+        if (whole > end - at) break;
+        if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == sizeof owner && note.n_descsz <= HEAP_BUILD_ID_BYTES && memory_fetch(owner, at + sizeof note, sizeof owner)
+            && memcmp(owner, "GNU", sizeof owner) == 0)
+            return memory_fetch(id, at + sizeof note + name, note.n_descsz) ? note.n_descsz : 0;
+        at += whole;
+    }
+    return 0;
+}
+
+/*
+ * The build-id, from the program headers that lie at the module's start; 0 where there is none. They are mapped while the module is, but a program
+ * may have taken the leave to read them away.
+ */
 static uint32_t read_build_id(const struct loaded *module, uint8_t id[HEAP_BUILD_ID_BYTES]) {
-    const ElfW(Ehdr) *elf = (const ElfW(Ehdr) *)module->start;
-    if (module->end - module->start < HEAP_PAGE_BYTES || memcmp(elf->e_ident, ELFMAG, SELFMAG) != 0) return 0;
-    if (elf->e_phentsize != sizeof(ElfW(Phdr)) || elf->e_phoff > HEAP_PAGE_BYTES || elf->e_phoff + (uint64_t)elf->e_phnum * sizeof(ElfW(Phdr)) > HEAP_PAGE_BYTES) return 0;
-    const ElfW(Phdr) *segments = (const ElfW(Phdr) *)(module->start + elf->e_phoff);
-    for (size_t i = 0; i < elf->e_phnum; i++) {
-        if (segments[i].p_type != PT_NOTE) continue;
-        uintptr_t at = module->bias + segments[i].p_vaddr, end = at + segments[i].p_memsz;
+    ElfW(Ehdr) elf;
+    if (module->end - module->start < HEAP_PAGE_BYTES || !memory_fetch(&elf, module->start, sizeof elf) || memcmp(elf.e_ident, ELFMAG, SELFMAG) != 0) return 0;
+    if (elf.e_phentsize != sizeof(ElfW(Phdr)) || elf.e_phoff > HEAP_PAGE_BYTES || elf.e_phoff + (uint64_t)elf.e_phnum * sizeof(ElfW(Phdr)) > HEAP_PAGE_BYTES) return 0;
+    for (size_t i = 0; i < elf.e_phnum; i++) {
+        ElfW(Phdr) segment;
+        if (!memory_fetch(&segment, module->start + elf.e_phoff + i * sizeof segment, sizeof segment)) return 0;
+        if (segment.p_type != PT_NOTE) continue;
+        uintptr_t at = module->bias + segment.p_vaddr, end = at + segment.p_memsz;
         if (at < module->start || end > module->end || end < at) continue;
-        uint64_t align = segments[i].p_align == 8 ? 8 : 4;
-        while (end - at >= sizeof(ElfW(Nhdr))) {
-            const ElfW(Nhdr) *note = (const ElfW(Nhdr) *)at;
-            uint64_t name = (note->n_namesz + align - 1) / align * align, value = (note->n_descsz + align - 1) / align * align;
-            uint64_t whole = sizeof *note + name + value;
-            if (whole > end - at) break;
-            if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 && memcmp(note + 1, "GNU", 4) == 0 && note->n_descsz <= HEAP_BUILD_ID_BYTES) {
-                memcpy(id, (const uint8_t *)(note + 1) + name, note->n_descsz);
-                return note->n_descsz;
-            }
-            at += whole;
-        }
+        uint32_t length = read_notes(at, end, segment.p_align == 8 ? 8 : 4, id);
+        if (length != 0) return length;
     }
     return 0;
 }

@@ -157,9 +157,11 @@ static enum fit fit_of(uintptr_t return_address, uintptr_t pc, uintptr_t *start)
 
 bool is_own_caller(uintptr_t return_address, uintptr_t pc, uintptr_t sp, uintptr_t fp) {
     struct loaded module;
-    if (!loader_find(pc, &module)) return true; /* a JIT compiler's code, which is called by pointers alone */
     uintptr_t start = 0, other;
+    const bool is_jits = !loader_find(pc, &module); /* a JIT compiler's code, which is called by pointers alone */
     enum fit fit = fit_of(return_address, pc, &start);
+    if (is_jits && fit == FIT_DIRECT) fit = FIT_NOT;
+    if (is_jits && fit != FIT_NOT) return true; /* such code leaves many addresses on its stack: no reason to look for a better one */
     if (fit != FIT_DIRECT) start = 0;
     for (uintptr_t word = sp; word < fp; word += sizeof(uintptr_t)) {
         /* A stack of its own may end before the frame pointer's begins, with a guard page between. */
@@ -167,6 +169,7 @@ bool is_own_caller(uintptr_t return_address, uintptr_t pc, uintptr_t sp, uintptr
         uintptr_t value = *(const volatile uintptr_t *)word;
         if (!is_code_of_module(value) || !is_return_address(value)) continue;
         enum fit inner = fit_of(value, pc, &other);
+        if (is_jits && inner == FIT_DIRECT) continue;
         /* A call that leads nearer to the pc, or one that may where ours doesn't. What an earlier call left lying there can look so, too: then the stack is cut for nothing, and says so. */
         if ((inner == FIT_DIRECT && other > start) || (inner == FIT_UNKNOWN && fit != FIT_DIRECT)) return false;
     }

@@ -11,6 +11,8 @@
 #include "threads/thread.h"
 
 #define EXPORT __attribute__((visibility("default")))
+/* Reached by the exported jump of hooks/passing.c. */
+#define HOOK __attribute__((used, visibility("hidden")))
 
 /* Of the hook that names them: its frame, whose caller's frame pointer and return address lie there; and where it returns to. */
 #define HOOK_FRAME ((uintptr_t)__builtin_frame_address(0))

@@ -61,6 +61,7 @@ struct local {
     uint64_t image; /* 0: not attached yet */
     uint32_t index;
     uint32_t unwinding; /* above 0: a stack is being unwound */
+    uintptr_t runtime_operator; /* the last operator new or delete that a hook found by its caller, and called */
 };
 
 #define LOCAL_IDLE (1ull << 48) /* `busy` of a thread that is in no hook */

@@ -37,6 +37,14 @@ MANGLED(void, _ZdaPvmSt11align_val_t, (void *, size_t, size_t));
 // This libc may lack these by name; the interposer has them all.
 template <typename Function> static Function *named(const char *name) { return reinterpret_cast<Function *>(dlsym(RTLD_DEFAULT, name)); }
 
+// Or have them for old programs alone.
+#if defined(__x86_64__)
+#define OLDEST "GLIBC_2.2.5"
+#else
+#define OLDEST "GLIBC_2.17"
+#endif
+template <typename Function> static Function *formerly(const char *name) { return reinterpret_cast<Function *>(dlvsym(RTLD_DEFAULT, name, OLDEST)); }
+
 static void *aligned(size_t alignment, size_t bytes) {
     void *block = nullptr;
     return posix_memalign(&block, alignment, bytes) == 0 ? block : nullptr;
@@ -77,7 +85,7 @@ ALLOCATES(_ZnwmSt11align_val_tRKSt9nothrow_t, 384, _ZnwmSt11align_val_tRKSt9noth
 ALLOCATES(_ZnamSt11align_val_tRKSt9nothrow_t, 448, _ZnamSt11align_val_tRKSt9nothrow_t(448, 64, std::nothrow))
 
 FREES(free, malloc(48), free(block))
-FREES(cfree, malloc(48), { auto f = named<void(void *)>("cfree"); f ? f(block) : free(block); })
+FREES(cfree, malloc(48), { auto f = formerly<void(void *)>("cfree"); f ? f(block) : free(block); })
 FREES(free_sized, malloc(48), { auto f = named<void(void *, size_t)>("free_sized"); f ? f(block, 48) : free(block); })
 FREES(free_aligned_sized, aligned_alloc(16, 48), { auto f = named<void(void *, size_t, size_t)>("free_aligned_sized"); f ? f(block, 16, 48) : free(block); })
 FREES(_ZdlPv, _Znwm(48), _ZdlPv(block))
@@ -98,6 +106,8 @@ FREES(_ZdaPvmSt11align_val_t, _ZnamSt11align_val_t(48, 16), _ZdaPvmSt11align_val
 
 int main() {
     INTERPOSED_C(RUN)
+    INTERPOSED_C_LESS_COMMON(RUN)
+    run_cfree();
     INTERPOSED_NEW(RUN)
     INTERPOSED_DELETE(RUN)
 }

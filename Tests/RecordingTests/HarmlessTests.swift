@@ -126,12 +126,14 @@ extension Scratch {
         #expect(image.losses.early_allocations > 0 && image.losses.lost_allocations == 0)
     }
 
-    @Test(arguments: ["replaced", "both", "many", "error"]) func operatorsAreThoseOfTheCaller(how: String) throws {
+    @Test(arguments: ["replaced", "both", "many", "again", "error"]) func operatorsAreThoseOfTheCaller(how: String) throws {
         let scratch = try Scratch()
         try scratch.compile("host.c", as: "host")
         if how == "replaced" { // each with a C++ runtime of its own, of another size, so that one lies where the other was
             try scratch.compile("plugin.cc", as: "one.so", "-shared -fPIC -static-libstdc++ -static-libgcc")
             try scratch.compile("plugin.cc", as: "two.so", "-DFILLER -shared -fPIC -static-libstdc++ -static-libgcc")
+        } else if how == "again" { // the runtime stays when the plugin goes, and stands before it when that comes back
+            try scratch.compile("plugin.cc", as: "one.so", "-DOWN=16 -DUNSIZED -shared -fPIC")
         } else {
             try scratch.compile("plugin.cc", as: "one.so", "-DOWN=16 -fno-exceptions -fno-rtti -shared -fPIC -nostdlib -lc -lgcc")
             try scratch.compile("plugin.cc", as: "two.so", "-DOWN=32 -fno-exceptions -fno-rtti -shared -fPIC -nostdlib -lc -lgcc")
@@ -239,65 +241,5 @@ extension Scratch {
         let file = try #require(module.file)
         #expect([String(file.inode), String(file.byteCount)] == Array(figures.prefix(2)))
         #expect(String(file.modifiedNanoseconds) == figures[2].split(separator: ".").joined())
-    }
-}
-
-@Suite struct FilterTests {
-    /// System calls that a running program can do without, and an image or a dump can't: openat, ftruncate, sysinfo, prlimit64, getppid; renameat2, pwrite64, unlinkat, close.
-    @Test(arguments: [("fork", [257, 77, 99, 302, 110]), ("grow", [257, 316, 18, 263, 302, 3])]) func aFilterDoesNotEndTheProgramForOurs(how: String, numbers: [Int]) throws {
-        #if arch(x86_64)
-        let scratch = try Scratch()
-        try scratch.compile("filtered.c", as: "filtered")
-        for number in numbers {
-            let (plain, recording) = try scratch.runBothWays("./filtered \(how) \(number)", variables: ["HEAPSUM_DUMP_AT_GROWTH": "1000000"])
-            #expect(plain.output == (how == "fork" ? "ended\n" : "grown\n"), "\(number): \(plain)")
-            #expect(recording.outcome == plain, "\(number): \(recording.outcome)")
-        }
-        #endif
-    }
-
-    @Test func pointersThatLeadNowhereAreTheKernelsToAnswer() throws {
-        let scratch = try Scratch()
-        try scratch.compile("filtered.c", as: "filtered")
-        let (plain, recording) = try scratch.runBothWays("./filtered pointers")
-        #expect(plain.output == "-1 1, -1 1, -1\n" && recording.outcome == plain, "\(plain) \(recording.outcome)")
-    }
-}
-
-@Suite struct GuessTests {
-    /// The program lies in `scratch`, which its names are read from.
-    private func record(_ arguments: String, _ flags: String, _ scratch: Scratch) throws -> Reduced {
-        try scratch.compile("guesses.c", as: "guesses", flags)
-        let (plain, recording) = try scratch.runBothWays("./guesses \(arguments)")
-        #expect(plain.exitStatus == 0 && recording.outcome == plain)
-        return try Reduced(try recording.image(of: "guesses"))
-    }
-
-    private static let withFramePointers = "-fno-omit-frame-pointer"
-
-    @Test func numbersAreNoReturnAddresses() throws {
-        let scratch = try Scratch()
-        let reduced = try record("", "-DNUMBERS -mno-red-zone -fomit-frame-pointer -fno-asynchronous-unwind-tables -fno-unwind-tables", scratch)
-        let rows = reduced.reduction.rows.filter { reduced.functions($0).first == "leave" }
-        #expect(rows.count == 1 && rows.first?.bytes == 100_000, "\(rows.map { reduced.functions($0) })")
-    }
-
-    @Test func aCallerIsNotPassedOver() throws {
-        let scratch = try Scratch()
-        let reduced = try record("past", Self.withFramePointers, scratch)
-        for row in reduced.reduction.rows where reduced.functions(row).first == "leave" {
-            let names = reduced.functions(row)
-            // Its own caller, or none: never the caller's caller.
-            #expect(names.count < 2 || names[1] == "past", "\(names)")
-            #expect(names.count < 3 || names[2] == "middle" || names[2] == "?", "\(names)")
-        }
-        #expect(reduced.holding("leave").bytes == 400)
-    }
-
-    @Test func aRightGuessIsKept() throws {
-        let scratch = try Scratch()
-        let reduced = try record("framed", Self.withFramePointers, scratch)
-        let row = try #require(reduced.reduction.rows.first { reduced.functions($0).first == "leave" })
-        #expect(Array(reduced.functions(row).prefix(5)) == ["leave", "framed", "middle", "outer", "main"], "\(reduced.functions(row))")
     }
 }

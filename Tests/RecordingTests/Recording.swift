@@ -86,14 +86,14 @@ final class Reduced {
     }
 }
 
-/// The names in one of the lists of Interposer/hooks/interposed.h, read as text.
+/// The names in one of the lists of Interposer/hooks/interposed.h, read as text; those of older versions, which have more than a name, are left out.
 func interposedNames(_ list: String? = nil) throws -> [String] {
     var names: [String] = []
     var current: Substring?
     for line in try contents(Built.root + "/Interposer/hooks/interposed.h").split(separator: "\n") {
         if line.hasPrefix("#define INTERPOSED_") { current = line.dropFirst("#define INTERPOSED_".count).prefix { $0 != "(" } }
         let text = line.drop { $0 == " " }
-        guard text.hasPrefix("X("), let end = text.firstIndex(of: ")"), list == nil || current.map(String.init) == list else { continue }
+        guard text.hasPrefix("X("), let end = text.firstIndex(where: { $0 == ")" || $0 == "," }), text[end] == ")", list == nil || current.map(String.init) == list else { continue }
         names.append(String(text[text.index(text.startIndex, offsetBy: 2) ..< end]))
     }
     return names

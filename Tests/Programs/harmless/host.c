@@ -1,4 +1,5 @@
-/* A C program with plugins in C++: `replaced` closes one before it opens the next, `both` has them side by side, `many` by turns and thousands of times, `error` looks at dlerror. */
+/* A C program with plugins in C++: `replaced` closes one before it opens the next, `both` has them side by side, `many` by turns and thousands of times,
+ * `again` closes one and opens it again, behind the runtime that it left, `error` looks at dlerror. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +40,10 @@ int main(int count, char **arguments) {
         two.take(NULL);
         use(one, 100);
         use(two, 100);
+    } else if (strcmp(how, "again") == 0) {
+        use(one, 100);
+        dlclose(one.handle);
+        use(load("./one.so"), 200);
     } else if (strcmp(how, "many") == 0) {
         struct plugin two = load("./two.so");
         for (int i = 0; i < 20000; i++) {

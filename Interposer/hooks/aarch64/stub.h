@@ -1,0 +1,76 @@
+/*
+ * An exported function, `label`, that jumps to whatever its entry holds, with registers and stack as its caller left them.
+ */
+#ifndef HEAPSUM_STUB_AARCH64_H
+#define HEAPSUM_STUB_AARCH64_H
+
+/* x16 and x17 are free at any call (AAPCS64, 6.1.1). An entry's first word is where to jump; 0 before it is known. */
+#define STUB(own, label) \
+    __asm__(".pushsection .text\n" \
+            ".globl " #label "\n" \
+            ".type " #label ", %function\n" \
+            #label ":\n" \
+            "    .cfi_startproc\n" \
+            "    adrp x16, passing_" #own "\n" \
+            "    add x16, x16, :lo12:passing_" #own "\n" \
+            "    ldr x17, [x16]\n" \
+            "    cbz x17, 1f\n" \
+            "    br x17\n" \
+            "1:  stp x29, x30, [sp, #-16]!\n" \
+            "    .cfi_adjust_cfa_offset 16\n" \
+            "    .cfi_rel_offset x29, 0\n" \
+            "    .cfi_rel_offset x30, 8\n" \
+            "    bl passing_settle_keeping\n" \
+            "    ldp x29, x30, [sp], #16\n" \
+            "    .cfi_adjust_cfa_offset -16\n" \
+            "    .cfi_restore x29\n" \
+            "    .cfi_restore x30\n" \
+            "    adrp x16, passing_" #own "\n" \
+            "    ldr x17, [x16, :lo12:passing_" #own "]\n" \
+            "    cbz x17, 2f\n" \
+            "    br x17\n" \
+            "2:  b hook_" #own "\n" \
+            "    .cfi_endproc\n" \
+            ".size " #label ", . - " #label "\n" \
+            ".popsection\n")
+
+/* passing_settle(entry), with all that a call may pass in registers kept: integers, the result's address, and vectors. */
+#define SETTLE_KEEPING \
+    __asm__(".pushsection .text\n" \
+            ".type passing_settle_keeping, %function\n" \
+            "passing_settle_keeping:\n" \
+            "    .cfi_startproc\n" \
+            "    stp x29, x30, [sp, #-224]!\n" \
+            "    .cfi_adjust_cfa_offset 224\n" \
+            "    .cfi_rel_offset x29, 0\n" \
+            "    .cfi_rel_offset x30, 8\n" \
+            "    stp x0, x1, [sp, #16]\n" \
+            "    stp x2, x3, [sp, #32]\n" \
+            "    stp x4, x5, [sp, #48]\n" \
+            "    stp x6, x7, [sp, #64]\n" \
+            "    str x8, [sp, #80]\n" \
+            "    stp q0, q1, [sp, #96]\n" \
+            "    stp q2, q3, [sp, #128]\n" \
+            "    stp q4, q5, [sp, #160]\n" \
+            "    stp q6, q7, [sp, #192]\n" \
+            "    mov x0, x16\n" \
+            "    bl passing_settle\n" \
+            "    ldp x0, x1, [sp, #16]\n" \
+            "    ldp x2, x3, [sp, #32]\n" \
+            "    ldp x4, x5, [sp, #48]\n" \
+            "    ldp x6, x7, [sp, #64]\n" \
+            "    ldr x8, [sp, #80]\n" \
+            "    ldp q0, q1, [sp, #96]\n" \
+            "    ldp q2, q3, [sp, #128]\n" \
+            "    ldp q4, q5, [sp, #160]\n" \
+            "    ldp q6, q7, [sp, #192]\n" \
+            "    ldp x29, x30, [sp], #224\n" \
+            "    .cfi_adjust_cfa_offset -224\n" \
+            "    .cfi_restore x29\n" \
+            "    .cfi_restore x30\n" \
+            "    ret\n" \
+            "    .cfi_endproc\n" \
+            ".size passing_settle_keeping, . - passing_settle_keeping\n" \
+            ".popsection\n")
+
+#endif

@@ -1,0 +1,56 @@
+/*
+ * What a program asks for by heapsum.h. A mark is written into the header's page, its number last. A pause sets a bit in the word that each hook
+ * looks at anyway, so the common way costs nothing more; the other way books frees, and passes allocations over.
+ */
+#include <string.h>
+
+#include "base/atomics.h"
+#include "base/system.h"
+#include "book/pauses.h"
+#include "image/image.h"
+#include "process/dump.h"
+#include "process/start.h"
+#include "threads/hook.h"
+#include "threads/thread.h"
+
+/* Whether this process books into the image: a vfork'd child shares the memory, and the image is its parent's. */
+static bool is_recorded(void) { return start_recording() && load_acquire(&hook_live.word) != 0 && image.header->pid == system_process(); }
+
+extern void heapsum_mark(const char *name);
+EXPORT void heapsum_mark(const char *name) {
+    if (name == NULL || !is_recorded()) return;
+    struct heap_mark *marks = (struct heap_mark *)(image.base + HEAP_MARKS_OFFSET);
+    uint32_t number = __atomic_add_fetch(&image.header->marks, 1, __ATOMIC_RELAXED);
+    struct heap_mark *mark = &marks[(number - 1) % HEAP_MARK_COUNT];
+    store_release(&mark->number, 0); /* partner: a reader's acquire */
+    memset(mark->name, 0, sizeof mark->name);
+    memcpy(mark->name, name, strnlen(name, sizeof mark->name - 1));
+    mark->time_ns = image_nanoseconds();
+    mark->tick = thread_clock()->tick;
+    mark->tid = thread_id();
+    store_release(&mark->number, number);
+    or_relaxed(&image.header->flags, HEAP_FLAG_MARKS);
+}
+
+extern void heapsum_pause(void);
+EXPORT void heapsum_pause(void) {
+    if (!is_recorded()) return;
+    store_relaxed(&pauses_ever, 1);
+    add_relaxed(&pauses, 1);
+    start_pauses_changed();
+}
+
+extern void heapsum_resume(void);
+EXPORT void heapsum_resume(void) {
+    if (!is_recorded()) return;
+    uint32_t before = load_relaxed(&pauses);
+    do {
+        if (before == 0) return; /* one too many */
+    } while (!cas_relaxed(&pauses, &before, before - 1));
+    start_pauses_changed();
+}
+
+extern void heapsum_dump(void);
+EXPORT void heapsum_dump(void) {
+    if (is_recorded()) dump_write();
+}

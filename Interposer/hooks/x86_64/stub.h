@@ -1,0 +1,75 @@
+/*
+ * An exported function, `label`, that jumps to whatever its entry holds, with registers and stack as its caller left them.
+ */
+#ifndef HEAPSUM_STUB_X86_64_H
+#define HEAPSUM_STUB_X86_64_H
+
+/* %r11 is no argument's, and free at any call (System V ABI, AMD64, 3.2.1). An entry's first word is where to jump; 0 before it is known. */
+#define STUB(own, label) \
+    __asm__(".pushsection .text\n" \
+            ".globl " #label "\n" \
+            ".type " #label ", @function\n" \
+            #label ":\n" \
+            "    .cfi_startproc\n" \
+            "    movq passing_" #own "(%rip), %r11\n" \
+            "    testq %r11, %r11\n" \
+            "    jz 1f\n" \
+            "    jmpq *%r11\n" \
+            "1:  leaq passing_" #own "(%rip), %r11\n" \
+            "    call passing_settle_keeping\n" \
+            "    movq passing_" #own "(%rip), %r11\n" \
+            "    testq %r11, %r11\n" \
+            "    jz hook_" #own "\n" \
+            "    jmpq *%r11\n" \
+            "    .cfi_endproc\n" \
+            ".size " #label ", . - " #label "\n" \
+            ".popsection\n")
+
+/* passing_settle(entry), with all that a call may pass in registers kept: integers, vectors, and the number of vectors in %al. */
+#define SETTLE_KEEPING \
+    __asm__(".pushsection .text\n" \
+            ".type passing_settle_keeping, @function\n" \
+            "passing_settle_keeping:\n" \
+            "    .cfi_startproc\n" \
+            "    subq $192, %rsp\n" \
+            "    .cfi_adjust_cfa_offset 192\n" \
+            "    movq %rax, (%rsp)\n" \
+            "    movq %rdi, 8(%rsp)\n" \
+            "    movq %rsi, 16(%rsp)\n" \
+            "    movq %rdx, 24(%rsp)\n" \
+            "    movq %rcx, 32(%rsp)\n" \
+            "    movq %r8, 40(%rsp)\n" \
+            "    movq %r9, 48(%rsp)\n" \
+            "    movups %xmm0, 64(%rsp)\n" \
+            "    movups %xmm1, 80(%rsp)\n" \
+            "    movups %xmm2, 96(%rsp)\n" \
+            "    movups %xmm3, 112(%rsp)\n" \
+            "    movups %xmm4, 128(%rsp)\n" \
+            "    movups %xmm5, 144(%rsp)\n" \
+            "    movups %xmm6, 160(%rsp)\n" \
+            "    movups %xmm7, 176(%rsp)\n" \
+            "    movq %r11, %rdi\n" \
+            "    call passing_settle\n" \
+            "    movq (%rsp), %rax\n" \
+            "    movq 8(%rsp), %rdi\n" \
+            "    movq 16(%rsp), %rsi\n" \
+            "    movq 24(%rsp), %rdx\n" \
+            "    movq 32(%rsp), %rcx\n" \
+            "    movq 40(%rsp), %r8\n" \
+            "    movq 48(%rsp), %r9\n" \
+            "    movups 64(%rsp), %xmm0\n" \
+            "    movups 80(%rsp), %xmm1\n" \
+            "    movups 96(%rsp), %xmm2\n" \
+            "    movups 112(%rsp), %xmm3\n" \
+            "    movups 128(%rsp), %xmm4\n" \
+            "    movups 144(%rsp), %xmm5\n" \
+            "    movups 160(%rsp), %xmm6\n" \
+            "    movups 176(%rsp), %xmm7\n" \
+            "    addq $192, %rsp\n" \
+            "    .cfi_adjust_cfa_offset -192\n" \
+            "    ret\n" \
+            "    .cfi_endproc\n" \
+            ".size passing_settle_keeping, . - passing_settle_keeping\n" \
+            ".popsection\n")
+
+#endif

@@ -1,0 +1,195 @@
+// Names that mean something else: a library's own function of an interposed name, an older version of one. And what a program starts, by each function for it.
+
+import Glibc
+import TestSupport
+import Testing
+
+@Suite struct NamesakeTests {
+    /// All but malloc, free, calloc and realloc: a library that has those is an allocator.
+    @Test func aLibrarysOwnMeaningOfANameIsKept() throws {
+        let names = try interposedNames("C_LESS_COMMON") + interposedNames("OTHER") + ["cfree"]
+        #expect(names.count > 35)
+        let scratch = try Scratch()
+        let list = "-fno-builtin '-DNAMES=\(names.map { "X(\($0))" }.joined(separator: " "))'"
+        try scratch.compile("namesakes.c", as: "libnamesakes.so", "-DLIBRARY -shared -fPIC \(list)")
+        try scratch.compile("namesakes.c", as: "namesakes", "\(list) -L. -lnamesakes -Wl,-rpath,'$ORIGIN'")
+        let (plain, recording) = try scratch.runBothWays("./namesakes")
+        #expect(plain.output.hasPrefix("reallocarray 102.5\n") && plain.output.split(separator: "\n").count == names.count, "\(plain)")
+        #expect(recording.outcome == plain, "\(recording.outcome)")
+        #expect(try recording.names(of: "namesakes").count == 1)
+    }
+
+    /// A wrapper finds libc's by dlsym: what it stands before is seen as ever.
+    @Test func aWrapperIsNoNamesake() throws {
+        let scratch = try Scratch()
+        try scratch.write("wrapper.c", """
+            #include <dlfcn.h>
+            #include <stddef.h>
+            static int calls;
+            int wrapped(void) { return calls; }
+            void *valloc(size_t bytes) { calls++; return ((void *(*)(size_t))dlsym(RTLD_NEXT, "valloc"))(bytes); }
+
+            """)
+        try scratch.write("main.c", "#include <stdio.h>\n#include <stdlib.h>\nint wrapped(void);\nvoid *valloc(size_t);\nvoid *volatile kept;\nint main(void) { kept = valloc(4321); return printf(\"%d\\n\", wrapped()) < 0; }\n")
+        try scratch.prepare("cc -D_GNU_SOURCE -O1 -shared -fPIC wrapper.c -o libwrapper.so && cc -O1 main.c -o main -L. -lwrapper -Wl,-rpath,'$ORIGIN'")
+        let (plain, recording) = try scratch.runBothWays("./main")
+        #expect(plain.output == "1\n" && recording.outcome == plain, "\(recording.outcome)")
+        #expect(try Reduced(try recording.image(of: "main")).holding("main").bytes == 4321)
+    }
+
+    /// dlsym finds no name that libc keeps for old programs alone; those find it by its version.
+    @Test func olderVersionsAreLibcs() throws {
+        let scratch = try Scratch()
+        try scratch.write("main.c", """
+            #include <dlfcn.h>
+            #include <spawn.h>
+            #include <stdio.h>
+            #if defined(__x86_64__)
+            #define OLDEST "GLIBC_2.2.5"
+            #else
+            #define OLDEST "GLIBC_2.17"
+            #endif
+            int main(void) {
+                return printf("%d %d %d %d\\n", dlsym(RTLD_DEFAULT, "cfree") != NULL, dlvsym(RTLD_DEFAULT, "cfree", OLDEST) != NULL,
+                    dlsym(RTLD_DEFAULT, "posix_spawn") == (void *)posix_spawn, dlvsym(RTLD_DEFAULT, "posix_spawn", OLDEST) == (void *)posix_spawn) < 0;
+            }
+
+            """)
+        try scratch.prepare("cc -D_GNU_SOURCE -O1 -w main.c -o main -ldl")
+        let (plain, recording) = try scratch.runBothWays("./main")
+        #expect(plain.output.hasPrefix("0 1 1 ") && recording.outcome == plain, "\(plain) \(recording.outcome)")
+    }
+
+    @Test func aModuleMayHideItsHeaders() throws {
+        let scratch = try Scratch()
+        try scratch.compile("hidden.c", as: "libhidden.so", "-DLIBRARY -shared -fPIC -fno-optimize-sibling-calls -Wl,-z,separate-code -Wl,-z,now")
+        try scratch.compile("hidden.c", as: "hidden", "-Wl,-z,now -L. -lhidden -Wl,-rpath,'$ORIGIN'")
+        let (plain, recording) = try scratch.runBothWays("./hidden")
+        #expect(plain.output == "1\n" && recording.outcome == plain, "\(plain) \(recording.outcome)")
+        let image = try recording.image(of: "hidden")
+        let reduced = try Reduced(image)
+        #expect(reduced.holding("first", anywhere: true).bytes == 22 && reduced.holding("second", anywhere: true).bytes == 22)
+    }
+
+    @Test(arguments: ["name", "number"]) func lockingIsTheKernels(by: String) throws {
+        let scratch = try Scratch()
+        try scratch.compile("locks.c", as: "locks")
+        // As it stands; with a limit that the program keeps, and would not with the image; one that it does not keep; one of nothing.
+        for (limit, user) in [("-1", "root"), ("-1", "nobody"), ("8000", "nobody"), ("2000", "nobody"), ("0", "nobody"), ("2000", "root")] {
+            let (plain, recording) = try scratch.runBothWays("./locks \(by) \(limit) \(user)")
+            #expect(plain.exitStatus == 0 && plain.output.split(separator: "\n").count == 2, "\(plain)")
+            #expect(recording.outcome == plain, "\(limit) \(user): \(plain) \(recording.outcome)")
+        }
+    }
+
+    @Test func patternsAreFnmatchs() throws {
+        let scratch = try Scratch()
+        try scratch.compile("globs.c", as: "globs", "-I'\(Built.root)/Interposer' -D_GNU_SOURCE '\(Built.root)/Interposer/base/glob.c'")
+        let outcome = try scratch.run(["./globs"], variables: ["LC_ALL": "C"])
+        #expect(outcome.output == "0 differ\n" && outcome.exitStatus == 0, "\(outcome)")
+    }
+
+    @Test func interruptionsAreTheProgramsToChoose() throws {
+        let scratch = try Scratch()
+        try scratch.write("main.c", """
+            #include <errno.h>
+            #include <signal.h>
+            #include <stdio.h>
+            #include <sys/wait.h>
+            #include <unistd.h>
+            static void on(int number) { (void)number; }
+            int main(void) {
+                for (int interrupts = 0; interrupts < 2; interrupts++) {
+                    int ends[2];
+                    char byte;
+                    if (pipe(ends) != 0) return 2;
+                    signal(SIGUSR1, on);
+                    siginterrupt(SIGUSR1, interrupts);
+                    struct sigaction now;
+                    sigaction(SIGUSR1, NULL, &now);
+                    if (fork() == 0) {
+                        usleep(200000);
+                        kill(getppid(), SIGUSR1);
+                        usleep(200000);
+                        _exit(write(ends[1], "x", 1) != 1);
+                    }
+                    long got = read(ends[0], &byte, 1);
+                    printf("%ld %d %d\\n", got, got < 0 && errno == EINTR, (now.sa_flags & SA_RESTART) != 0);
+                    while (wait(NULL) < 0) {}
+                }
+                return 0;
+            }
+
+            """)
+        try scratch.prepare("cc -D_GNU_SOURCE -O1 -w main.c -o main")
+        let (plain, recording) = try scratch.runBothWays("./main", variables: ["HEAPSUM_SIGNAL": "10"])
+        #expect(plain.output == "1 0 1\n-1 1 0\n" && recording.outcome == plain, "\(plain) \(recording.outcome)")
+    }
+}
+
+@Suite struct StartTests {
+    private static let ways = 12
+
+    #if arch(x86_64)
+    /// A program of 32 bits, whose loader could not load the library, and would say so. This one has no loader, and prints its environment.
+    @Test func aProgramForAnotherProcessorGoesWithout() throws {
+        let scratch = try Scratch()
+        try scratch.write("print.s", """
+                .globl _start
+            _start: mov %esp, %esi
+                mov (%esi), %eax
+                lea 8(%esi,%eax,4), %esi
+            1:  mov (%esi), %ecx
+                test %ecx, %ecx
+                jz 4f
+                mov %ecx, %edx
+            2:  cmpb $0, (%edx)
+                je 3f
+                inc %edx
+                jmp 2b
+            3:  movb $10, (%edx)
+                inc %edx
+                sub %ecx, %edx
+                mov $4, %eax
+                mov $1, %ebx
+                int $0x80
+                add $4, %esi
+                jmp 1b
+            4:  mov $1, %eax
+                xor %ebx, %ebx
+                int $0x80
+
+            """)
+        try scratch.prepare("as --32 print.s -o print.o && ld -m elf_i386 print.o -o print && printf '#! %s/print\\n' \"$PWD\" > script && chmod +x script")
+        try scratch.compile("starts.c", as: "starts")
+        for program in ["print", "script"] {
+            let path = "\(scratch.path)/\(program)", variables = ["PATH": "/nowhere:\(scratch.path):/usr/bin:/bin", "FOUND": "it"]
+            let (plain, recording) = try scratch.runBothWays("./starts / \(path) \(program)", variables: variables)
+            let lines = plain.output.split(separator: "\n").map(String.init)
+            #expect(lines.filter { $0 == "FOUND=it" }.count == Self.ways + 1 && !lines.contains { $0.hasPrefix("LD_PRELOAD") || $0.contains("did not") }, "\(plain)")
+            // What says how to record is handed on; LD_PRELOAD is not.
+            let wanted = { (lines: [Substring]) in lines.filter { line in ["way ", "LD_", "FOUND=", "V="].contains { line.hasPrefix($0) } || line.contains("did not") } }
+            let ours = wanted(recording.outcome.output.split(separator: "\n")), theirs = wanted(plain.output.split(separator: "\n"))
+            // The large environment of the last way is cut at so many variables: those that say how to record are among them.
+            #expect(ours.filter { $0 != "V=1" } == theirs.filter { $0 != "V=1" } && ours.filter { $0 == "V=1" }.count > 19_000, "\(ours.prefix(40))")
+            #expect(recording.outcome.messages == plain.messages)
+        }
+    }
+    #endif
+
+    /// In a root that the library's path does not lead into, the loader finds no library, and would say so.
+    @Test(.enabled(if: getuid() == 0, "only root can have another root"), arguments: [true, false]) func inAnotherRootNothingIsPrinted(isThere: Bool) throws {
+        let scratch = try Scratch()
+        try scratch.prepare("mkdir -p root/bin && for file in /bin/sh $(ldd /bin/sh | grep -o '/[^ ]*'); do mkdir -p root$(dirname $file) && cp -L $file root$file; done")
+        // The library is there, and may not be read: of root only a directory in its place is not to be opened.
+        if isThere { try scratch.prepare("mkdir -p 'root\(Built.interposer)'") }
+        try scratch.write("root/script", "#!/bin/sh\necho started $1 ${LD_PRELOAD:-nothing}\n")
+        try scratch.prepare("chmod +x root/script")
+        try scratch.compile("starts.c", as: "starts")
+        let (plain, recording) = try scratch.runBothWays("./starts root /script script", variables: ["PATH": "/:/bin:/usr/bin"])
+        let lines = plain.output.split(separator: "\n")
+        // A script that is started by fexecve is opened again, by a /dev/fd that isn't here.
+        #expect(lines.filter { $0.hasPrefix("started ") }.count == Self.ways && lines.suffix(2) == ["by system", "by popen"] && !plain.messages.contains("LD_PRELOAD"), "\(plain)")
+        #expect(recording.outcome == plain, "\(recording.outcome)")
+    }
+}
