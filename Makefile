@@ -20,8 +20,10 @@ EXAMPLES = $(addprefix .build/examples/,unjoined-threads pool-slot-zero producer
 # lazy binding to happen inside a hook; initfirst lets its constructor run before other libraries'.
 LIBRARY_CFLAGS  = -std=c17 -D_GNU_SOURCE -O2 -g -fPIC -Wall -Wextra -Werror -fvisibility=hidden -ftls-model=initial-exec \
                   -fno-plt -fno-tree-vectorize
+# What differs by architecture lies in folders of its name.
+MACHINE = $(shell $(CC) -dumpmachine | cut -d- -f1)
 # There gcc's atomics ask a helper of its own, which asks libc, what the processor has.
-ifeq ($(shell uname -m),aarch64)
+ifeq ($(MACHINE),aarch64)
 LIBRARY_CFLAGS += -mno-outline-atomics
 endif
 # libdl holds dlsym before glibc 2.34, and is an empty shell since: it is always needed, so that one build loads under either.
@@ -30,7 +32,7 @@ endif
 LIBRARY_LDFLAGS = -shared -Wl,-soname,libheapsum.so -Wl,-z,now -Wl,-z,initfirst -Wl,--version-script=Interposer/exports.map -Wl,--no-undefined -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state
 # Files are included with their folder ("book/live.h"), so that each line says on which floor it leans.
 LIBRARY_FOLDERS = Interposer
-LIBRARY_SOURCES = $(filter-out Interposer/allocators/%,$(wildcard Interposer/*/*.c))
+LIBRARY_SOURCES = $(filter-out Interposer/allocators/%,$(wildcard Interposer/*/*.c Interposer/*/$(MACHINE)/*.c))
 LIBRARY_HEADERS = $(wildcard Interposer/*/*.h Interposer/*/*/*.h)
 # The functions that an allocator has beside malloc's family, for programs with that allocator alone.
 ALLOCATOR_BASE = $(addprefix Interposer/base/,bytes.c loader.c symbols.c system.c)

@@ -5,6 +5,8 @@
 #ifndef HEAPSUM_ATOMICS_H
 #define HEAPSUM_ATOMICS_H
 
+#include "base/machine.h" /* add_alone */
+
 #define load_relaxed(p) __atomic_load_n((p), __ATOMIC_RELAXED)
 #define load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define store_relaxed(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
@@ -12,13 +14,6 @@
 #define add_relaxed(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
 #define or_relaxed(p, v) __atomic_fetch_or((p), (v), __ATOMIC_RELAXED)
 #define swap_relaxed(p, v) __atomic_exchange_n((p), (v), __ATOMIC_RELAXED)
-
-/* Adds where no other thread does: one instruction, so that a signal handler of this thread may add, too, and no lock prefix (some 6 ns). */
-#if defined(__x86_64__)
-#define add_alone(p, v) __asm__("addq %1, %0" : "+m"(*(p)) : "er"((uint64_t)(v)))
-#else
-#define add_alone(p, v) ((void)add_relaxed((p), (v)))
-#endif
 
 /* Compare and swap: on failure `*expected` holds what stood there. Release on success, for what the new value names; acquire always. */
 #define cas_acq_rel(p, expected, v) \

@@ -7,17 +7,14 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/machine.h"
+
 /* So that no loop in here becomes a call to itself. */
 static inline void plainly(void) { __asm__ volatile("" ::: "memory"); }
 
 void *memcpy(void *restrict to, const void *restrict from, size_t bytes) {
-    void *start = to;
-#if defined(__x86_64__)
-    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes)::"memory");
-#else
-    for (uint8_t *t = to; bytes > 0; bytes--, plainly()) *t++ = *(const uint8_t *)from, from = (const uint8_t *)from + 1;
-#endif
-    return start;
+    machine_copy(to, from, bytes);
+    return to;
 }
 
 void *memmove(void *to, const void *from, size_t bytes) {
@@ -29,13 +26,8 @@ void *memmove(void *to, const void *from, size_t bytes) {
 }
 
 void *memset(void *to, int value, size_t bytes) {
-    void *start = to;
-#if defined(__x86_64__)
-    __asm__ volatile("rep stosb" : "+D"(to), "+c"(bytes) : "a"(value) : "memory");
-#else
-    for (uint8_t *t = to; bytes > 0; bytes--, plainly()) *t++ = (uint8_t)value;
-#endif
-    return start;
+    machine_fill(to, value, bytes);
+    return to;
 }
 
 int memcmp(const void *one, const void *other, size_t bytes) {

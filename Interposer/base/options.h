@@ -8,10 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Whether this architecture has an unwinder of our own, which is the default then. */
-#if defined(__x86_64__)
-#define OWN_UNWINDER 1
-#endif
+#include "base/machine.h"
 
 #define OPTIONS_DEPTH_DEFAULT 128
 #define OPTIONS_DEPTH_MOST 1024

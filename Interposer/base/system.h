@@ -22,13 +22,7 @@
 #include <sys/uio.h>
 #include <time.h>
 
-#if defined(__x86_64__)
-#include "base/x86_64/system_call.h"
-#elif defined(__aarch64__)
-#include "base/aarch64/system_call.h"
-#else
-#error "system calls of this architecture are not known: see x86_64/system_call.h"
-#endif
+#include "base/machine.h"
 
 #define SYSTEM_CALL6(number, a, b, c, d, e, f) system_call((number), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 #define SYSTEM_CALL4(number, a, b, c, d) SYSTEM_CALL6(number, a, b, c, d, 0, 0)

@@ -207,29 +207,3 @@ void book_realloc_end(const struct hook *hook, struct reallocation *old, const v
     store_release(&flight->phase, HEAP_IN_FLIGHT_NONE);
     local.fold_at = ring_commit(record, local.ring, 0, old->bytes + bytes, local.fold_at);
 }
-
-/* The slot of `address` that holds `word`, in whichever map, or NULL. The block may be gone, so its usable size can't be asked. */
-static uint64_t *slot_holding(uintptr_t address, uint64_t word) {
-    for (uint32_t map = 0; map < HEAP_MAP_COUNT; map++) {
-        struct place place = live_look_up(address, map, live_shapes[map]);
-        if (place.slot != NULL && load_relaxed(place.slot) == word) return place.slot;
-    }
-    return NULL;
-}
-
-bool book_slot_holds(uintptr_t address, uint64_t word) { return slot_holding(address, word) != NULL; }
-
-void book_settle(struct heap_in_flight *flight, uint32_t thread) {
-    uint64_t mark = heap_slot_mark(thread);
-    uint64_t *claimed = flight->phase != HEAP_IN_FLIGHT_NONE ? slot_holding(flight->old_address, mark) : NULL;
-    if (claimed != NULL) cas_acq_rel(claimed, &mark, flight->phase == HEAP_IN_FLIGHT_CLAIMED ? flight->old_slot : 0);
-    if (flight->phase == HEAP_IN_FLIGHT_RETURNED && flight->new_slot != 0 && !book_slot_holds(flight->new_address, flight->new_slot)) {
-        /* The allocator gave it out and the program never got it, so it is there for good, and may be asked for its size. */
-        struct place place = live_make_block((void *)flight->new_address, flight->new_bytes);
-        if (place.slot != NULL) {
-            live_word(place, 0, 0, flight->new_bytes);
-            store_release(place.slot, flight->new_slot);
-        }
-    }
-    store_release(&flight->phase, HEAP_IN_FLIGHT_NONE);
-}

@@ -35,10 +35,4 @@ struct reallocation book_realloc_begin(const struct hook *hook, void *block);
 /* Behind it: where it failed (`moved` is NULL and `freed` false) the block stands as before. */
 void book_realloc_end(const struct hook *hook, struct reallocation *old, const void *moved, size_t bytes, bool freed);
 
-/* Whether the slot of the block at this address holds this word: for settling what a thread left unfinished. */
-bool book_slot_holds(uintptr_t address, uint64_t word);
-
-/* Ends a reallocation whose hook never came back: an old block that is still claimed stands again, a new one is published. */
-void book_settle(struct heap_in_flight *flight, uint32_t thread);
-
 #endif

@@ -12,7 +12,7 @@
 #include "book/ring.h"
 
 #include "base/options.h"
-#include "book/book.h"
+#include "book/settle.h"
 #include "book/live.h"
 #include "image/image.h"
 
@@ -231,12 +231,12 @@ void ring_bypass(uint32_t kind, uint64_t slot, size_t bytes, uint32_t flags, uin
 }
 
 void ring_settle(struct heap_thread *record, struct heap_ring *ring, uint32_t index) {
-    book_settle(&record->in_flight, index);
+    settle_reallocation(&record->in_flight, index);
     uint64_t head = record->head, bytes = 0;
     for (int i = 0; i < 2; i++) {
         const struct heap_event *event = &ring->events[head % HEAP_RING_EVENTS];
         if (event->mark == 0 || heap_event_sequence(event->mark) != (uint32_t)head) break;
-        bool stands = book_slot_holds(event->address, event->slot);
+        bool stands = settle_slot_holds(event->address, event->slot);
         if (stands != (heap_event_kind(event->mark) == HEAP_EVENT_ALLOCATED)) break;
         bytes += event->bytes;
         head++;

@@ -27,14 +27,14 @@
     X(free_aligned_sized)
 
 /*
- * Those that libc has in an older version alone, or too, for programs linked when it was the only one. They are exported in that version, so that others, and
- * dlsym, don't see them: X(name in here, name, version on x86-64, version on AArch64).
+ * Those that libc has in its first version alone, or too, for programs linked when it was the only one. They are exported in that version, so that others, and
+ * dlsym, don't see them: X(name in here, name).
  */
 #define INTERPOSED_OLD(X) \
-    X(cfree, cfree, "GLIBC_2.2.5", "GLIBC_2.17")
-#define INTERPOSED_OLD_X86_64(X) \
-    X(old_posix_spawn, posix_spawn, "GLIBC_2.2.5", "") \
-    X(old_posix_spawnp, posix_spawnp, "GLIBC_2.2.5", "")
+    X(cfree, cfree)
+#define INTERPOSED_OLD_SPAWN(X) \
+    X(old_posix_spawn, posix_spawn) \
+    X(old_posix_spawnp, posix_spawnp)
 
 /* operator new, by its mangled names (Itanium C++ ABI, 5.1.5): plain, array, nothrow, aligned, both. */
 #define INTERPOSED_NEW(X) \

@@ -10,6 +10,7 @@
 
 #include "base/atomics.h"
 #include "base/loader.h"
+#include "base/machine.h"
 #include "base/options.h"
 #include "base/symbols.h"
 #include "base/system.h"
@@ -140,16 +141,10 @@ static bool read_head_in_path(const char *name, char head[HEAD_BYTES]) {
     return false;
 }
 
-#if defined(__x86_64__)
-#define OWN_MACHINE EM_X86_64
-#elif defined(__aarch64__)
-#define OWN_MACHINE EM_AARCH64
-#endif
-
 static bool is_foreign_file(const char head[HEAD_BYTES]) {
     ElfW(Ehdr) elf;
     memcpy(&elf, head, sizeof elf);
-    return memcmp(elf.e_ident, ELFMAG, SELFMAG) == 0 && (elf.e_ident[EI_CLASS] != ELFCLASS64 || elf.e_machine != OWN_MACHINE);
+    return memcmp(elf.e_ident, ELFMAG, SELFMAG) == 0 && (elf.e_ident[EI_CLASS] != ELFCLASS64 || elf.e_machine != MACHINE_ELF);
 }
 
 /* Whether the program's loader could not load a library of this architecture: it is another's, or a script for one of another's. */

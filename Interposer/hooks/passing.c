@@ -10,14 +10,10 @@
 
 #include "base/atomics.h"
 #include "base/loader.h"
+#include "base/machine.h"
 #include "hooks/interposed.h"
+#include "hooks/stub.h"
 #include "process/start.h"
-
-#if defined(__x86_64__)
-#include "hooks/x86_64/stub.h"
-#elif defined(__aarch64__)
-#include "hooks/aarch64/stub.h"
-#endif
 
 /* One name. The stub reads the first word: where to jump, 0 until that is known. */
 struct passing {
@@ -36,18 +32,13 @@ struct passing {
 INTERPOSED_C_LESS_COMMON(EXPORTED)
 INTERPOSED_OTHER(EXPORTED)
 
-#if defined(__x86_64__)
-#define VERSION(x86_64, aarch64) x86_64
-#else
-#define VERSION(x86_64, aarch64) aarch64
-#endif
-#define EXPORTED_OLD(own, name, x86_64, aarch64) \
+#define EXPORTED_OLD(own, name) \
     ENTRY(own, name) \
     STUB(own, stub_##own); \
-    __asm__(".symver stub_" #own ", " #name "@" VERSION(x86_64, aarch64) ", remove\n");
+    __asm__(".symver stub_" #own ", " #name "@" MACHINE_LIBC_VERSION ", remove\n");
 INTERPOSED_OLD(EXPORTED_OLD)
-#if defined(__x86_64__)
-INTERPOSED_OLD_X86_64(EXPORTED_OLD)
+#if defined(MACHINE_HAS_OLD_SPAWN)
+INTERPOSED_OLD_SPAWN(EXPORTED_OLD)
 __asm__(".symver posix_spawn, posix_spawn@@@GLIBC_2.15\n"
         ".symver posix_spawnp, posix_spawnp@@@GLIBC_2.15\n");
 #endif

@@ -5,7 +5,6 @@
  * the kernel has not checked yet, so each of its accesses is checked here.
  */
 #include <errno.h>
-#include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
@@ -106,12 +105,7 @@ static bool is_there(const struct sock_fprog *program) {
 
 /* Whether such a call would not come back, or not be answered by the kernel. A call that fails is answered, save one that can't fail. */
 static bool forbids_call(const struct sock_fprog *program, const struct call *call) {
-    struct seccomp_data data = {.nr = call->number};
-#if defined(__x86_64__)
-    data.arch = AUDIT_ARCH_X86_64;
-#elif defined(__aarch64__)
-    data.arch = AUDIT_ARCH_AARCH64;
-#endif
+    struct seccomp_data data = {.nr = call->number, .arch = MACHINE_AUDIT};
     memcpy(data.args, call->arguments, sizeof call->arguments);
     uint32_t action = answer(program, &data) & SECCOMP_RET_ACTION_FULL;
     bool fails = action == SECCOMP_RET_ERRNO;

@@ -11,6 +11,7 @@
 #include "hooks/exec_hooks.h"
 #include "hooks/hazards.h"
 #include "hooks/sandbox.h"
+#include "hooks/stub.h"
 #include "process/start.h"
 #include "threads/hook.h"
 
@@ -32,32 +33,4 @@ HOOK long system_calls_ours(long number, long a, long b, long c, long d, long e)
     }
 }
 
-#if defined(__x86_64__)
-_Static_assert(SYS_seccomp == 317 && SYS_mlockall == 151 && SYS_execve == 59 && SYS_execveat == 322, "below");
-__asm__(".pushsection .text\n"
-        ".globl hook_syscall\n"
-        ".hidden hook_syscall\n"
-        ".type hook_syscall, @function\n"
-        "hook_syscall:\n"
-        "    .cfi_startproc\n"
-        "    cmpq $317, %rdi\n"
-        "    je system_calls_ours\n"
-        "    cmpq $151, %rdi\n"
-        "    je system_calls_ours\n"
-        "    cmpq $59, %rdi\n"
-        "    je system_calls_ours\n"
-        "    cmpq $322, %rdi\n"
-        "    je system_calls_ours\n"
-        "    movq next_syscall(%rip), %rax\n"
-        "    testq %rax, %rax\n"
-        "    jz system_calls_early\n"
-        "    jmpq *%rax\n"
-        "    .cfi_endproc\n"
-        ".size hook_syscall, . - hook_syscall\n"
-        ".popsection\n");
-#else
-HOOK long hook_syscall(long number, long a, long b, long c, long d, long e, long f) { /* all of them in registers */
-    if (number == SYS_seccomp || number == SYS_mlockall || number == SYS_execve || number == SYS_execveat) return system_calls_ours(number, a, b, c, d, e);
-    return next_syscall != NULL ? next_syscall(number, a, b, c, d, e, f) : system_calls_early(number, a, b, c, d, e, f);
-}
-#endif
+SYSCALL_JUMP

@@ -1,6 +1,5 @@
 /*
- * The image as the recorder holds it: made, mapped, and its space reserved (image.c, the one file that
- * deals with the kernel for it).
+ * The image as the recorder holds it, and its space. create.h makes it.
  */
 #ifndef HEAPSUM_IMAGE_H
 #define HEAPSUM_IMAGE_H
@@ -35,11 +34,11 @@ struct image {
 
 extern struct image image;
 
-/* Makes, maps and fills in a fresh image for this process; false where none can be made (then nothing is recorded). */
-bool image_create(void);
+/* A fresh image is being made: none of its space is reserved yet. */
+void image_space_start(void);
 
-/* A fork's child: lays scratch memory where the parent's image was, so that a hook which the fork interrupted writes nowhere. */
-void image_abandon(void);
+/* Gives memory to the pages of [start, start + bytes). 0, or an errno. */
+int image_populate(uint8_t *start, uint64_t bytes);
 
 /* Hands out `count` entries of a bump section, with memory behind them; returns the first one's number, or -1 where there is no space (counted). */
 int64_t image_take(enum heap_section_name section, uint64_t count);

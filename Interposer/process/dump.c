@@ -17,7 +17,6 @@
 #include "base/system.h"
 #include "image/identity.h"
 #include "image/image.h"
-#include "process/marks.h"
 
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1
@@ -265,10 +264,12 @@ static bool write_into(const char *directory, uint32_t number) {
     return false;
 }
 
+uint64_t dump_last_live_bytes;
+
 static void write_one(void) {
     uint32_t number = load_relaxed(&image.header->dumps) + 1;
     if (write_into(options.output, number) || write_into("/dev/shm", number)) {
-        marks_dumped();
+        store_relaxed(&dump_last_live_bytes, load_relaxed(&image.header->live_bytes));
         return;
     }
     LOSE(failed_dumps, 1);

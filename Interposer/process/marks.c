@@ -11,17 +11,14 @@
 #include "image/image.h"
 #include "process/dump.h"
 
-static uint64_t last_dump_bytes;   /* live when the last dump was written */
 static uint64_t last_failure_seconds; /* of the last dump for a failure: 0 none */
 #define FAILURE_SECONDS 60
 
-void marks_dumped(void) { store_relaxed(&last_dump_bytes, load_relaxed(&image.header->live_bytes)); }
-
 void marks_grown(uint64_t live_bytes) {
-    uint64_t last = load_relaxed(&last_dump_bytes);
+    uint64_t last = load_relaxed(&dump_last_live_bytes);
     if ((int64_t)(live_bytes - last) < (int64_t)options.dump_growth) return;
     /* Of several threads that see it the one that moves the bound writes the dump. */
-    if (cas_relaxed(&last_dump_bytes, &last, live_bytes)) dump_write();
+    if (cas_relaxed(&dump_last_live_bytes, &last, live_bytes)) dump_write();
 }
 
 void marks_failed(int reason) {

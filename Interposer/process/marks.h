@@ -19,7 +19,4 @@ void marks_failed(int reason);
 /* The process's live bytes, as just folded: writes a dump where they passed the last dump's by what was asked for. Keeps errno. */
 void marks_grown(uint64_t live_bytes);
 
-/* A dump was written. */
-void marks_dumped(void);
-
 #endif

@@ -22,6 +22,7 @@
 #include "book/live.h"
 #include "book/pauses.h"
 #include "book/ring.h"
+#include "image/create.h"
 #include "image/image.h"
 #include "process/attach.h"
 #include "process/dump.h"

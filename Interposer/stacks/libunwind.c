@@ -12,10 +12,12 @@
 #include <errno.h>
 
 #include "base/atomics.h"
+#include "base/callers.h"
 #include "base/loader.h"
+#include "base/machine.h"
 #include "base/options.h"
 #include "base/system.h"
-#include "stacks/unwind.h"
+#include "image/image.h"
 #include "threads/hook.h"
 
 enum { NOT_LOADED, LOADING, LOADED, MISSING };
@@ -23,15 +25,6 @@ static uint32_t library_state = NOT_LOADED;
 static int (*backtrace_of)(void **, int);
 static void (*flush_cache)(void *, unsigned long, unsigned long);
 static void **local_address_space;
-
-/* libunwind puts its architecture in the names of what it exports. */
-#if defined(__x86_64__)
-#define LIBUNWIND_PREFIX "_ULx86_64"
-#elif defined(__aarch64__)
-#define LIBUNWIND_PREFIX "_ULaarch64"
-#else
-#define LIBUNWIND_PREFIX "_UL"
-#endif
 
 static uint32_t inside;  /* threads that are unwinding */
 static uint32_t forking; /* a fork is about to copy us */
@@ -53,8 +46,12 @@ static void forget_error(void) { library_functions.symbol(RTLD_DEFAULT, "malloc"
 
 bool libunwind_is_loaded(void) { return load_acquire(&library_state) == LOADED; }
 
-void libunwind_forget(void) {
-    if (libunwind_is_loaded() && flush_cache != NULL && local_address_space != NULL) flush_cache(*local_address_space, 0, 0);
+/* Where a module went, what libunwind remembers of it is forgotten. */
+static void forget_modules(void) {
+    static uint32_t generation;
+    uint32_t now = loader_generation();
+    if (swap_relaxed(&generation, now) == now || flush_cache == NULL || local_address_space == NULL) return;
+    flush_cache(*local_address_space, 0, 0);
 }
 
 static uint64_t nanoseconds(void) { return system_nanoseconds(CLOCK_MONOTONIC); }
@@ -88,8 +85,8 @@ static void load(uintptr_t caller) {
     void *library = library_functions.open("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);
     if (library != NULL) {
         backtrace_of = (__typeof__(backtrace_of))library_functions.symbol(library, "unw_backtrace");
-        flush_cache = (__typeof__(flush_cache))library_functions.symbol(library, LIBUNWIND_PREFIX "_flush_cache");
-        local_address_space = (void **)library_functions.symbol(library, LIBUNWIND_PREFIX "_local_addr_space");
+        flush_cache = (__typeof__(flush_cache))library_functions.symbol(library, MACHINE_LIBUNWIND_PREFIX "_flush_cache");
+        local_address_space = (void **)library_functions.symbol(library, MACHINE_LIBUNWIND_PREFIX "_local_addr_space");
     } else {
         message("libunwind.so.8 is not installed: each stack is its innermost frame alone", "");
     }
@@ -101,7 +98,7 @@ static void load(uintptr_t caller) {
     }
     store_release(&library_state, backtrace_of != NULL ? LOADED : MISSING); /* partner: libunwind_is_loaded */
     local.ours--;
-    store_relaxed(&image.header->unwinder, unwind_kind());
+    if (options.unwinder == HEAP_UNWINDER_LIBUNWIND) store_relaxed(&image.header->unwinder, backtrace_of != NULL ? HEAP_UNWINDER_LIBUNWIND : HEAP_UNWINDER_NONE);
 }
 
 void libunwind_fork_begin(void) {
@@ -133,6 +130,7 @@ bool libunwind_unwind(uintptr_t caller, struct pcs *pcs) {
     bool entered = likely(libunwind_is_loaded()) && likely(enter_unwinder());
     if (entered) {
         local.unwinding++;
+        forget_modules();
         int got = backtrace_of(pcs->values, (int)pcs->most);
         local.unwinding--;
         add_relaxed(&inside, (uint32_t)-1);

@@ -14,9 +14,6 @@ void libunwind_start(void);
 
 bool libunwind_is_loaded(void);
 
-/* A module went: what libunwind remembers of it is forgotten. */
-void libunwind_forget(void);
-
 /* Around a fork: see unwind.h. */
 void libunwind_fork_begin(void);
 void libunwind_fork_end(bool in_child);

@@ -14,13 +14,14 @@
  * A signal handler may leave by longjmp at any line of this: `count` covers no word whose frame is half written, and a number that is
  * remembered goes out first and comes back last.
  */
-#if defined(__x86_64__)
-
 #include "stacks/memo.h"
+
+#ifdef OWN_UNWINDER
 
 #include <string.h>
 
 #include "base/atomics.h"
+#include "base/machine.h"
 #include "base/options.h"
 #include "image/image.h"
 #include "stacks/scratch.h"
@@ -66,6 +67,7 @@ static __attribute__((noinline)) struct memo *memo_for(struct memory *memory, ui
         memory_forget(memory);
         memory->generation = generation;
     }
+    rules_check();
     for (uint32_t i = 0; i < MEMOS; i++) {
         struct memo *memo = &memory->memos[i];
         if (sp <= memo->deep_sp && sp >= memo->deep_low) {
@@ -183,10 +185,10 @@ static __attribute__((noinline)) uint32_t put_slowly(struct memo *memo, uint32_t
     bool outer_fp_matters = outer.flags & MEMO_FP_MATTERS, fp_matters = true;
     uint32_t saved = rule_saved_fp(fresh->rule);
     switch (rule_kind(fresh->rule)) {
-        case RULE_RSP:
+        case RULE_SP:
             fp_matters = saved == RULE_FP_NOT_SAVED && outer_fp_matters;
             /* fall through */
-        case RULE_RBP:
+        case RULE_FP:
         case RULE_GUESS:
             if (caller != NULL && outer_fp_matters && saved != RULE_FP_NOT_SAVED) put_extra(memo, at++, caller->sp - saved, caller->fp, &outer);
             break;
@@ -221,7 +223,7 @@ static inline __attribute__((always_inline)) bool adopt(struct memo *memo, uint3
     bool common = FRAME(memo, kept - 1)->flags == 0;
     for (uint32_t i = count; i-- > 0;) {
         const struct memo_fresh *frame = &fresh[i];
-        if (likely(common && (frame->rule & 7) == RULE_RSP && !frame->exact)) {
+        if (likely(common && (frame->rule & 7) == RULE_SP && !frame->exact)) {
             hash = tree_hash(hash, frame->id);
             put(memo, at++, frame->state.sp - 8, frame->state.pc, hash, frame->id, frame->state.fp, ++depth, 0);
             continue;

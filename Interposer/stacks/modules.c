@@ -14,12 +14,10 @@
 #include "base/options.h"
 #include "base/symbols.h"
 #include "base/system.h"
-#include "stacks/unwind.h"
 
 void modules_changed(void) {
     uint32_t now = __atomic_add_fetch(&loader_changes, 1, __ATOMIC_RELEASE); /* partner: loader_generation */
     if (image.header != NULL) store_relaxed(&image.header->generation, now);
-    unwind_forget(); /* rules are by address, too */
 }
 
 bool module_frames_of(uintptr_t pc, struct module_frames *frames) {

@@ -8,17 +8,19 @@
 #include <stdint.h>
 
 #include "base/atomics.h"
+#include "base/loader.h"
+#include "base/machine.h"
 #include "stacks/cfi.h"
 
 enum rule_kind {
     RULE_NONE = 0,  /* nowhere to go: the stack is cut */
-    RULE_RSP,       /* CFA = rsp + offset */
-    RULE_RBP,       /* CFA = rbp + offset */
-    RULE_REALIGNED, /* CFA = the word at rbp + offset: a prologue that realigned the stack; rbp is saved where it points */
+    RULE_SP,       /* CFA = stack pointer + offset */
+    RULE_FP,       /* CFA = frame pointer + offset */
+    RULE_REALIGNED, /* CFA = the word at frame pointer + offset: a prologue that realigned the stack; the frame pointer is saved where it points */
     RULE_SIGNAL,    /* a signal handler's return: the interrupted registers lie in the kernel's ucontext */
     RULE_END,       /* the outermost frame */
     RULE_INTERPRET, /* anything else: by the full interpreter */
-    RULE_GUESS,     /* no call frame information: rbp is taken for a frame pointer where it looks like one */
+    RULE_GUESS,     /* no call frame information: the frame pointer is followed where it looks like one */
 };
 
 /*
@@ -29,8 +31,8 @@ enum rule_kind {
  *    |          | offset/8+64  14| fp / 8 10| kind |
  *    +----------+----------------+----------+------+
  *
- * The return address lies at CFA - 8 but for RULE_SIGNAL, and the caller's rbp at CFA - fp; an fp of 8, where the return address is, says
- * that rbp is as it was. Offsets from -512 to 127 KB fit, and saved frame pointers within 8 KB of the CFA; the rest is interpreted.
+ * The return address lies at CFA - 8 but for RULE_SIGNAL, and the caller's frame pointer at CFA - fp; an fp of 8, where the return
+ * address is, says that it is as it was. Offsets from -512 to 127 KB fit, and saved frame pointers within 8 KB of the CFA; the rest is interpreted.
  */
 #define RULE_OFFSET_BITS 14
 #define RULE_OFFSET_SHIFT 13
@@ -48,11 +50,6 @@ static inline uint32_t rule_saved_fp(uint64_t rule) { return (uint32_t)rule & RU
 static inline int64_t rule_cfa_offset(uint64_t rule) {
     return (int64_t)(rule >> RULE_OFFSET_SHIFT & ((1u << RULE_OFFSET_BITS) - 1)) * 8 + RULE_OFFSET_LEAST;
 }
-
-/* Where the kernel leaves registers above the stack pointer of a signal frame's return (struct ucontext_t, x86-64). */
-#define SIGNAL_FRAME_RBP 120
-#define SIGNAL_FRAME_RSP 160
-#define SIGNAL_FRAME_RIP 168
 
 /*
  * The cache: 65,536 rules in sets of four: 512 KB, private memory, as only this process's rules are in it (64 KB
@@ -86,7 +83,11 @@ static inline uint64_t rule_for(uintptr_t pc, struct cfi_space *space) {
 /* A guessed frame pointer lies no further above the stack pointer than this. */
 #define GUESS_MOST 0x4000
 
-/* A module went: all rules are forgotten. */
-void rules_forget(void);
+/* Forgets all rules where a module went since they were found. Called before a walk that steps by them; a load where none did. */
+extern uint32_t rules_generation;
+void rules_renew(void);
+static inline void rules_check(void) {
+    if (unlikely(load_acquire(&rules_generation) != loader_generation())) rules_renew(); /* partner: rules_renew's release */
+}
 
 #endif

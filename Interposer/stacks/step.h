@@ -1,5 +1,5 @@
 /*
- * One step from a frame to its caller, for x86-64: what the memo and the plain walk share.
+ * One step from a frame to its caller, where calls push their return address: what the memo and the plain walk share.
  *
  * No read leaves the stack: from the red zone below the stack pointer (System V ABI, AMD64, 3.2.2) to the end of its bounds.
  */
@@ -26,18 +26,18 @@ static inline uintptr_t word_at(uintptr_t address) { return *(const volatile uin
 static inline bool holds(struct cfi_bounds bounds, uintptr_t address) { return address >= bounds.low && address <= bounds.high - 8; }
 
 /*
- * Steps by a rule for rsp or rbp, which nearly all are, without a branch between the two. False, and nothing changed, for other
+ * Steps by a rule for the stack or the frame pointer, which nearly all are, without a branch between the two. False, and nothing changed, for other
  * rules, and where the rule leads nowhere: step() says what it is then. `high` is a multiple of 8, and `state->sp` is another, not above it.
  */
 static inline __attribute__((always_inline)) bool step_plainly(struct machine_state *state, uint64_t rule, uintptr_t high) {
     uint64_t kind = rule_kind(rule);
-    uintptr_t cfa = (kind == RULE_RSP ? state->sp : state->fp) + (uintptr_t)rule_cfa_offset(rule);
+    uintptr_t cfa = (kind == RULE_SP ? state->sp : state->fp) + (uintptr_t)rule_cfa_offset(rule);
     uint64_t above = cfa - state->sp - 8; /* turned by three bits it is too large for a CFA that isn't aligned, too */
     uintptr_t slot = cfa - rule_saved_fp(rule);
-    if (unlikely(kind - RULE_RSP > RULE_RBP - RULE_RSP)) return false;
+    if (unlikely(kind - RULE_SP > RULE_FP - RULE_SP)) return false;
     if (unlikely((above >> 3 | above << 61) >= (high - state->sp) >> 3)) return false;
     if (unlikely(slot + RED_ZONE < state->sp)) return false;
-    uintptr_t saved = word_at(slot); /* the return address, where rbp is not saved */
+    uintptr_t saved = word_at(slot); /* the return address, where the frame pointer is not saved */
     state->fp = rule_saved_fp(rule) == RULE_FP_NOT_SAVED ? state->fp : saved;
     state->pc = word_at(cfa - 8);
     state->sp = cfa;

@@ -27,13 +27,6 @@ uint32_t unwind_kind(void) {
     return libunwind_is_loaded() ? HEAP_UNWINDER_LIBUNWIND : HEAP_UNWINDER_NONE;
 }
 
-void unwind_forget(void) {
-#ifdef OWN_UNWINDER
-    rules_forget();
-#endif
-    libunwind_forget();
-}
-
 void unwind_fork_begin(void) { libunwind_fork_begin(); }
 void unwind_fork_end(bool in_child) { libunwind_fork_end(in_child); }
 

@@ -1,7 +1,7 @@
 /*
  * Unwinding: who called the hook, out to the thread's start.
  *
- * Three ways behind one function: our own (unwind_own_x86_64.c, the default where it exists), frame pointers, and
+ * Three ways behind one function: our own (x86_64/unwind_own.c, the default where it exists), frame pointers, and
  * libunwind (libunwind.c), which is also the oracle of HEAPSUM_VERIFY.
  */
 #ifndef HEAPSUM_UNWIND_H
@@ -39,9 +39,6 @@ static inline __attribute__((always_inline)) uint32_t unwind_plainly(uintptr_t h
 #endif
     return likely(stack != 0) ? stack : unwind_plainly_slowly(hook_frame);
 }
-
-/* A module went: what was remembered of it is forgotten. */
-void unwind_forget(void);
 
 /* Around a fork: no other thread is inside of libunwind while the address space is copied, as far as a bounded wait can see to that. */
 void unwind_fork_begin(void);

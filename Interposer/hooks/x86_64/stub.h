@@ -72,4 +72,31 @@
             ".size passing_settle_keeping, . - passing_settle_keeping\n" \
             ".popsection\n")
 
+/*
+ * syscall: system_calls_ours for the numbers of seccomp, mlockall, execve and execveat; else a jump to the next function.
+ */
+#define SYSCALL_JUMP \
+    _Static_assert(SYS_seccomp == 317 && SYS_mlockall == 151 && SYS_execve == 59 && SYS_execveat == 322, "below"); \
+    __asm__(".pushsection .text\n" \
+            ".globl hook_syscall\n" \
+            ".hidden hook_syscall\n" \
+            ".type hook_syscall, @function\n" \
+            "hook_syscall:\n" \
+            "    .cfi_startproc\n" \
+            "    cmpq $317, %rdi\n" \
+            "    je system_calls_ours\n" \
+            "    cmpq $151, %rdi\n" \
+            "    je system_calls_ours\n" \
+            "    cmpq $59, %rdi\n" \
+            "    je system_calls_ours\n" \
+            "    cmpq $322, %rdi\n" \
+            "    je system_calls_ours\n" \
+            "    movq next_syscall(%rip), %rax\n" \
+            "    testq %rax, %rax\n" \
+            "    jz system_calls_early\n" \
+            "    jmpq *%rax\n" \
+            "    .cfi_endproc\n" \
+            ".size hook_syscall, . - hook_syscall\n" \
+            ".popsection\n");
+
 #endif

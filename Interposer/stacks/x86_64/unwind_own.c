@@ -1,8 +1,6 @@
 /*
  * Our own unwinder for x86-64, but for its memo: a step from frame to frame by each kind of rule, and the walks that remember nothing.
  */
-#if defined(__x86_64__)
-
 #include "stacks/unwind_own.h"
 
 #include <string.h>
@@ -46,8 +44,8 @@ static enum step step_by_guess(struct machine_state *state, const struct cfi_bou
 enum step step(struct machine_state *state, uint64_t rule, struct cfi_bounds *bounds) {
     const uintptr_t sp = state->sp, fp = state->fp;
     switch (rule_kind(rule)) {
-        case RULE_RSP:
-        case RULE_RBP:
+        case RULE_SP:
+        case RULE_FP:
             return step_plainly(state, rule, bounds->high) ? STEP_DONE : STEP_NOWHERE;
         case RULE_REALIGNED: {
             uintptr_t slot = fp + (uintptr_t)rule_cfa_offset(rule);
@@ -78,6 +76,7 @@ enum step step(struct machine_state *state, uint64_t rule, struct cfi_bounds *bo
 bool own_walk(struct machine_state state, struct pcs *pcs, struct cfi_space *cfi) {
     struct cfi_bounds bounds = bounds_of_stack(state.sp);
     bool exact = false;
+    rules_check();
     pcs->complete = false;
     for (pcs->count = 0; pcs->count < pcs->most;) {
         uint64_t rule = rule_for(state.pc - !exact, cfi);
@@ -153,6 +152,7 @@ bool own_skip_operators(struct machine_state *state, struct cfi_space *cfi) {
     struct cfi_bounds bounds = {state->sp, state->sp + HEAP_PAGE_BYTES}; /* the hooks that we look for are a few frames out, and in use */
     struct machine_state at = *state;
     bool met_hook = false;
+    rules_check();
     /* The runtime's operator, one or two hooks of ours (operator new[] jumps to operator new), and that is all. */
     for (int steps = 0; steps < 6; steps++) {
         bool own = caller_is_own(at.pc);
@@ -163,5 +163,3 @@ bool own_skip_operators(struct machine_state *state, struct cfi_space *cfi) {
     if (met_hook) *state = at;
     return met_hook;
 }
-
-#endif

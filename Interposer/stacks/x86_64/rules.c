@@ -2,8 +2,6 @@
  * Making rules from call frame information: one row of .eh_frame, put into the cache's word where it is one of the few
  * forms that nearly all code has.
  */
-#if defined(__x86_64__)
-
 #include "stacks/rules.h"
 
 #include <string.h>
@@ -72,10 +70,10 @@ static uint64_t make(uintptr_t pc, struct cfi_space *space) {
             && fp->kind == CFI_EXPRESSION && is_register_offset(fp->expression, fp->value, RBP, false, &zero) && zero == 0)
             return rule_make(RULE_REALIGNED, offset, 0);
         if (!is_constant_above_rsp(row, pc, &offset)) return interpret;
-        kind = RULE_RSP;
+        kind = RULE_SP;
     } else {
         offset = row->cfa_offset;
-        kind = row->cfa_register == RSP ? RULE_RSP : row->cfa_register == RBP ? RULE_RBP : RULE_INTERPRET;
+        kind = row->cfa_register == RSP ? RULE_SP : row->cfa_register == RBP ? RULE_FP : RULE_INTERPRET;
     }
     uint32_t saved;
     if (kind == RULE_INTERPRET || !fits(offset) || !saved_fp(row, &saved)) return interpret;
@@ -102,8 +100,11 @@ uint64_t rule_find(uintptr_t pc, struct cfi_space *space) {
     return rule;
 }
 
-void rules_forget(void) {
-    for (size_t i = 0; i < sizeof rule_cache / sizeof rule_cache[0]; i++) store_relaxed(&rule_cache[i], 0);
-}
+uint32_t rules_generation = 1; /* loader_changes' first */
 
-#endif
+/* Two threads may do so at once: a rule that is forgotten for nothing is found again. */
+void rules_renew(void) {
+    uint32_t now = loader_generation();
+    for (size_t i = 0; i < sizeof rule_cache / sizeof rule_cache[0]; i++) store_relaxed(&rule_cache[i], 0);
+    store_release(&rules_generation, now); /* partner: rules_check's acquire */
+}

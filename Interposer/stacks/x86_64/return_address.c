@@ -1,8 +1,6 @@
 /*
  * Return addresses of x86-64: the forms of `call` (Intel SDM, volume 2, CALL), and what may be executed.
  */
-#if defined(__x86_64__)
-
 #include "stacks/return_address.h"
 
 #include <string.h>
@@ -175,5 +173,3 @@ bool is_own_caller(uintptr_t return_address, uintptr_t pc, uintptr_t sp, uintptr
     }
     return true;
 }
-
-#endif

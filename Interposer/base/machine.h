@@ -1,0 +1,15 @@
+/*
+ * The architecture: all that differs lies in folders of its name, here, in hooks/ and in stacks/. Another one is those files, and a line in here.
+ */
+#ifndef HEAPSUM_MACHINE_H
+#define HEAPSUM_MACHINE_H
+
+#if defined(__x86_64__)
+#include "base/x86_64/machine.h"
+#elif defined(__aarch64__)
+#include "base/aarch64/machine.h"
+#else
+#error "this architecture is not known: see base/x86_64/machine.h"
+#endif
+
+#endif
