@@ -1,6 +1,6 @@
 /*
- * Memory for what is asked before there is an allocator to ask: by a function that the loader calls to choose another (an IFUNC), before
- * this library is relocated.
+ * Memory for what is asked before there is an allocator to ask: by a function that the loader calls to choose another
+ * (an IFUNC), before this library is relocated.
  */
 #ifndef HEAPSUM_ARENA_H
 #define HEAPSUM_ARENA_H

@@ -15,7 +15,8 @@
 #define or_relaxed(p, v) __atomic_fetch_or((p), (v), __ATOMIC_RELAXED)
 #define swap_relaxed(p, v) __atomic_exchange_n((p), (v), __ATOMIC_RELAXED)
 
-/* Compare and swap: on failure `*expected` holds what stood there. Release on success, for what the new value names; acquire always. */
+/* Compare and swap: on failure `*expected` holds what stood there. Release on success, for what the new value names;
+ * acquire always. */
 #define cas_acq_rel(p, expected, v) \
     __atomic_compare_exchange_n((p), (expected), (v), 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 #define cas_relaxed(p, expected, v) \
@@ -23,7 +24,8 @@
 
 /* Orders one's own store before one's own later load, against another thread that does the reverse. */
 #define fence_seq_cst() __atomic_thread_fence(__ATOMIC_SEQ_CST)
-/* The order of stores as a killed program's image shows it: a kill falls between two instructions, so the compiler's order is all that counts. */
+/* The order of stores as a killed program's image shows it: a kill falls between two instructions, so the compiler's
+ * order is all that counts. */
 #define fence_compiler() __atomic_signal_fence(__ATOMIC_SEQ_CST)
 
 #define likely(x) __builtin_expect(!!(x), 1)

@@ -1,6 +1,6 @@
 /*
- * The functions of <string.h> that we use, and that compilers call by themselves: hidden, so that no program's, no preload's and no sanitizer's
- * of that name is called. They are called for small things; none is tuned.
+ * The functions of <string.h> that we use, and that compilers call by themselves: hidden, so that no program's, no
+ * preload's and no sanitizer's of that name is called. They are called for small things; none is tuned.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -37,7 +37,8 @@ int memcmp(const void *one, const void *other, size_t bytes) {
     return 0;
 }
 
-int bcmp(const void *one, const void *other, size_t bytes) { return memcmp(one, other, bytes); } /* what clang makes of a memcmp whose sign nobody asks for */
+/* what clang makes of a memcmp whose sign nobody asks for */
+int bcmp(const void *one, const void *other, size_t bytes) { return memcmp(one, other, bytes); }
 
 void *memchr(const void *in, int value, size_t bytes) {
     for (const uint8_t *at = in; bytes > 0; bytes--, at++, plainly())

@@ -1,6 +1,6 @@
 /*
- * A pattern's byte matches or not; a star takes as few bytes as it can, and one more each time that the rest doesn't match. Only the last
- * star met need be tried again, as what an earlier one could take, the last one can.
+ * A pattern's byte matches or not; a star takes as few bytes as it can, and one more each time that the rest doesn't
+ * match. Only the last star met need be tried again, as what an earlier one could take, the last one can.
  */
 #include "base/glob.h"
 
@@ -9,7 +9,9 @@
 
 /* ---- Character classes, in the C locale ---------------------------------------------------------------- */
 
-static bool is_within(unsigned char c, char first, char last) { return c >= (unsigned char)first && c <= (unsigned char)last; }
+static bool is_within(unsigned char c, char first, char last) {
+    return c >= (unsigned char)first && c <= (unsigned char)last;
+}
 static bool is_letter(unsigned char c) { return is_within(c, 'a', 'z') || is_within(c, 'A', 'Z'); }
 static bool is_digit(unsigned char c) { return is_within(c, '0', '9'); }
 static bool is_graphic(unsigned char c) { return is_within(c, '!', '~'); }
@@ -42,7 +44,8 @@ static const char *end_of_class(const char *at) {
     return at[0] == ':' && at[1] == ']' ? at : NULL;
 }
 
-/* A set in brackets, from behind the '[': whether it holds `c`; *end is behind it. NULL as the end: it is no set, and the '[' an ordinary byte. */
+/* A set in brackets, from behind the '[': whether it holds `c`; *end is behind it. NULL as the end: it is no set, and
+ * the '[' an ordinary byte. */
 static bool set_holds(const char *at, char c, const char **end) {
     bool negated = *at == '!' || *at == '^', holds = false;
     if (negated) at++;

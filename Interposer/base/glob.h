@@ -6,7 +6,8 @@
 
 #include <stdbool.h>
 
-/* Whether the name matches: `*` any bytes, `?` one, `[a-z]` and `[!a-z]` one of a class, `\` the next byte as it is. Complexity: the product of the lengths at most. */
+/* Whether the name matches: `*` any bytes, `?` one, `[a-z]` and `[!a-z]` one of a class, `\` the next byte as it is.
+ * Complexity: the product of the lengths at most. */
 bool glob_matches(const char *pattern, const char *name);
 
 #endif

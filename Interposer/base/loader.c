@@ -1,9 +1,11 @@
 /*
- * The loader's list of modules, and what is looked up in it. The list's order is that in which the loader loaded them, which for the
- * modules of the start is the order of the global scope: the program, the preloads, then what they need, breadth first.
+ * The loader's list of modules, and what is looked up in it. The list's order is that in which the loader loaded them,
+ * which for the modules of the start is the order of the global scope: the program, the preloads, then what they need,
+ * breadth first.
  *
- * The modules of the start never go. Those that came by dlopen may, at any instant and by another thread; what is read of them is read by
- * the kernel for us (memory_fetch), and what was read of one that went leads to no answer, or to one that nobody calls.
+ * The modules of the start never go. Those that came by dlopen may, at any instant and by another thread; what is read
+ * of them is read by the kernel for us (memory_fetch), and what was read of one that went leads to no answer, or to one
+ * that nobody calls.
  */
 #include "base/loader.h"
 
@@ -37,13 +39,13 @@ static char ***environment;
 
 uint32_t loader_changes = 1, loader_closing;
 
-static struct link_map *own; /* NULL: not in the list, so nothing can be found */
+static struct link_map *own;           /* NULL: not in the list, so nothing can be found */
 static struct link_map *last_of_start; /* those behind it came by dlopen */
 static struct link_map *libc;
 static struct link_map *interpreter; /* the loader's own entry; musl's is its libc's */
 static bool has_glibc, is_explicit;
 static struct module_span loader; /* its own code */
-static struct loaded program; /* the main program, by its program headers, which the kernel names */
+static struct loaded program;     /* the main program, by its program headers, which the kernel names */
 
 static struct link_map *first_module(void) {
     if (&_r_debug != NULL && _r_debug.r_map != NULL) return _r_debug.r_map;
@@ -52,11 +54,16 @@ static struct link_map *first_module(void) {
 
 static uintptr_t find_of_type(const struct link_map *module, const char *name, enum symbol_type type) {
     struct symbols symbols;
-    return symbols_read((uintptr_t)module->l_ld, module->l_addr, false, &symbols) ? symbols_find(&symbols, name, type) : 0;
+    return symbols_read((uintptr_t)module->l_ld, module->l_addr, false, &symbols) ? symbols_find(&symbols, name, type)
+                                                                                  : 0;
 }
-static uintptr_t find_in(const struct link_map *module, const char *name) { return find_of_type(module, name, SYMBOL_FUNCTION); }
+static uintptr_t find_in(const struct link_map *module, const char *name) {
+    return find_of_type(module, name, SYMBOL_FUNCTION);
+}
 
-static void *find_in_loader(const char *name) { return interpreter != NULL ? (void *)find_in(interpreter, name) : NULL; }
+static void *find_in_loader(const char *name) {
+    return interpreter != NULL ? (void *)find_in(interpreter, name) : NULL;
+}
 
 /* The first in the order of the list, but for this library. */
 static void *first(const char *name, enum symbol_type type) {
@@ -67,7 +74,7 @@ static void *first(const char *name, enum symbol_type type) {
 }
 
 /* The span of a module's segments, and its call frame information. */
-static struct loaded span_of(const ElfW(Phdr) *segments, size_t count, uintptr_t bias, const char *path) {
+static struct loaded span_of(const ElfW(Phdr) * segments, size_t count, uintptr_t bias, const char *path) {
     struct loaded span = {.start = UINTPTR_MAX, .bias = bias, .path = path};
     for (size_t i = 0; i < count; i++) {
         uintptr_t from = bias + segments[i].p_vaddr;
@@ -84,8 +91,10 @@ static void find_program(void) {
     const ElfW(Phdr) *segments = (const ElfW(Phdr) *)loader_auxiliary(AT_PHDR);
     size_t count = loader_auxiliary(AT_PHNUM);
     for (size_t i = 0; segments != NULL && i < count; i++)
-        if (segments[i].p_type == PT_PHDR) program = span_of(segments, count, (uintptr_t)segments - segments[i].p_vaddr, "");
-    /* The kernel loaded no interpreter: it was told to run one. glibc has put the program's headers into its place in the vector. */
+        if (segments[i].p_type == PT_PHDR)
+            program = span_of(segments, count, (uintptr_t)segments - segments[i].p_vaddr, "");
+    /* The kernel loaded no interpreter: it was told to run one. glibc has put the program's headers into its place in
+     * the vector. */
     is_explicit = has_glibc && loader_auxiliary(AT_BASE) == 0;
 }
 
@@ -101,7 +110,8 @@ static void find_clock(void) {
     }
     struct symbols symbols;
     if (dynamic != 0 && symbols_read(bias + dynamic, bias, false, &symbols))
-        store_relaxed(&system_clock_function, (int (*)(clockid_t, struct timespec *))symbols_find(&symbols, VDSO_CLOCK, SYMBOL_FUNCTION));
+        store_relaxed(&system_clock_function,
+            (int (*)(clockid_t, struct timespec *))symbols_find(&symbols, VDSO_CLOCK, SYMBOL_FUNCTION));
 }
 
 void loader_start(void) {
@@ -111,8 +121,8 @@ void loader_start(void) {
         if (module->l_ld == _DYNAMIC) own = module;
         last_of_start = module;
         if (&_r_debug != NULL && module->l_addr == _r_debug.r_ldbase) interpreter = module;
-        if (libc == NULL && symbols_read((uintptr_t)module->l_ld, module->l_addr, false, &symbols) && symbols.soname != 0
-            && strcmp((const char *)symbols.soname, "libc.so.6") == 0)
+        if (libc == NULL && symbols_read((uintptr_t)module->l_ld, module->l_addr, false, &symbols)
+            && symbols.soname != 0 && strcmp((const char *)symbols.soname, "libc.so.6") == 0)
             libc = module;
     }
     has_glibc = libc != NULL && find_in(libc, "gnu_get_libc_version") != 0;
@@ -123,7 +133,8 @@ void loader_start(void) {
     environment = first("__environ", SYMBOL_VARIABLE);
     find_program();
     find_clock();
-    loader_span_of(is_explicit ? (uintptr_t)(&_r_debug != NULL ? _r_debug.r_ldbase : 0) : loader_auxiliary(AT_BASE), &loader);
+    loader_span_of(
+        is_explicit ? (uintptr_t)(&_r_debug != NULL ? _r_debug.r_ldbase : 0) : loader_auxiliary(AT_BASE), &loader);
 }
 
 bool loader_holds(uintptr_t address) { return module_span_holds(&loader, address); }
@@ -164,18 +175,23 @@ void *loader_next(const char *name) {
 }
 
 void *loader_unrelated(const char *name) {
-    for (struct link_map *module = own != NULL ? own->l_next : NULL; module != NULL && module != libc; module = module->l_next) {
+    for (struct link_map *module = own != NULL ? own->l_next : NULL; module != NULL && module != libc;
+         module = module->l_next) {
         struct symbols symbols;
         if (!symbols_read((uintptr_t)module->l_ld, module->l_addr, false, &symbols)) continue;
         uintptr_t found = symbols_find(&symbols, name, SYMBOL_FUNCTION);
         if (found == 0) continue;
         bool is_allocators = symbols_find(&symbols, "malloc", SYMBOL_FUNCTION) != 0;
-        return is_allocators || symbols_imports(&symbols, "dlsym") || symbols_imports(&symbols, "dlvsym") ? NULL : (void *)found;
+        return is_allocators || symbols_imports(&symbols, "dlsym") || symbols_imports(&symbols, "dlvsym")
+            ? NULL
+            : (void *)found;
     }
     return NULL;
 }
 
-void *loader_old_libc(const char *name) { return libc != NULL ? (void *)find_of_type(libc, name, SYMBOL_OLD_FUNCTION) : NULL; }
+void *loader_old_libc(const char *name) {
+    return libc != NULL ? (void *)find_of_type(libc, name, SYMBOL_OLD_FUNCTION) : NULL;
+}
 
 void *loader_libc(const char *name) { return libc != NULL ? (void *)find_in(libc, name) : NULL; }
 
@@ -204,11 +220,14 @@ bool loader_find(uintptr_t address, struct loaded *found) {
     struct found_object object;
     if (likely(find_object != NULL)) {
         if (find_object((void *)address, &object) != 0) return false;
-        *found = (struct loaded){(uintptr_t)object.map_start, (uintptr_t)object.map_end, object.link_map->l_addr, object.link_map->l_name, object.eh_frame};
+        *found = (struct loaded){(uintptr_t)object.map_start, (uintptr_t)object.map_end, object.link_map->l_addr,
+            object.link_map->l_name, object.eh_frame};
         /* Of a module with gaps between its segments it names the segment alone, which does not begin with the file. */
-        if (likely((uintptr_t)object.map_start == object.link_map->l_addr)) return true; /* the file begins at 0, as nearly all do */
+        /* the file begins at 0, as nearly all do */
+        if (likely((uintptr_t)object.map_start == object.link_map->l_addr)) return true;
         uint8_t magic[SELFMAG];
-        if (memory_fetch(magic, (uintptr_t)object.map_start, sizeof magic) && memcmp(magic, ELFMAG, SELFMAG) == 0) return true;
+        if (memory_fetch(magic, (uintptr_t)object.map_start, sizeof magic) && memcmp(magic, ELFMAG, SELFMAG) == 0)
+            return true;
     }
     struct search search = {address, found};
     return iterate != NULL && iterate(visit, &search) != 0;
@@ -231,12 +250,15 @@ bool loader_span_of(uintptr_t address, struct module_span *span) {
     return true;
 }
 
-/* By the headers that lie at a module's start; of one with gaps between its segments the loader names the segment alone, and no header is there. */
+/* By the headers that lie at a module's start; of one with gaps between its segments the loader names the segment
+ * alone, and no header is there. */
 static enum guessed guess_by_headers(uintptr_t start, uintptr_t end, uintptr_t address) {
     ElfW(Ehdr) elf;
     if (end - start < sizeof elf || !memory_fetch(&elf, start, sizeof elf)) return GUESS_DATA;
     if (memcmp(elf.e_ident, ELFMAG, SELFMAG) != 0) return GUESS_CODE;
-    if (elf.e_phentsize != sizeof(ElfW(Phdr)) || elf.e_phoff > 4096 || elf.e_phoff + (uint64_t)elf.e_phnum * sizeof(ElfW(Phdr)) > 4096) return GUESS_DATA;
+    if (elf.e_phentsize != sizeof(ElfW(Phdr)) || elf.e_phoff > 4096
+        || elf.e_phoff + (uint64_t)elf.e_phnum * sizeof(ElfW(Phdr)) > 4096)
+        return GUESS_DATA;
     uintptr_t bias = start;
     for (size_t i = 0; i < elf.e_phnum; i++) {
         ElfW(Phdr) segment;
@@ -249,7 +271,8 @@ static enum guessed guess_by_headers(uintptr_t start, uintptr_t end, uintptr_t a
 }
 
 enum guessed loader_guess(uintptr_t address) {
-    if (address - program.start < program.end - program.start) return guess_by_headers(program.start, program.end, address);
+    if (address - program.start < program.end - program.start)
+        return guess_by_headers(program.start, program.end, address);
     struct found_object object;
     if (likely(find_object != NULL)) {
         if (find_object((void *)address, &object) != 0) return GUESS_NO_MODULE;
@@ -262,9 +285,10 @@ enum guessed loader_guess(uintptr_t address) {
 /* ---- The scope of what came by dlopen ------------------------------------------------------------------- */
 
 /*
- * What dlopen brings has, behind the global scope, that of the library which was opened: it and what it needs, breadth first. Which library
- * was opened, the public part of the list does not say. It is taken to be the first that needs the caller's, by whatever way, and that no other
- * needs; where each is needed by another, the first. Which of them were opened for all (RTLD_GLOBAL), and so come first, is not to be seen.
+ * What dlopen brings has, behind the global scope, that of the library which was opened: it and what it needs, breadth
+ * first. Which library was opened, the public part of the list does not say. It is taken to be the first that needs the
+ * caller's, by whatever way, and that no other needs; where each is needed by another, the first. Which of them were
+ * opened for all (RTLD_GLOBAL), and so come first, is not to be seen.
  */
 
 #define SCOPE_MODULES 4096 /* those behind are not looked at */
@@ -285,7 +309,8 @@ struct scope {
     char path[PATH_MAX];
 };
 
-/* Reads the list behind the modules of the start; false where it changed under the reading. A module that is going is left out. */
+/* Reads the list behind the modules of the start; false where it changed under the reading. A module that is going is
+ * left out. */
 static bool read_late_modules(struct scope *scope, const char *name) {
     uintptr_t before = (uintptr_t)last_of_start, at = (uintptr_t)last_of_start->l_next;
     for (scope->count = 0; at != 0 && scope->count < SCOPE_MODULES;) {
@@ -297,7 +322,9 @@ static bool read_late_modules(struct scope *scope, const char *name) {
         *late = (struct late){.function = 0};
         if (!symbols_read((uintptr_t)map.l_ld, map.l_addr, system_may_look(), &late->symbols)) continue;
         if (!symbols_soname(&late->symbols, late->soname, sizeof late->soname)) {
-            const char *slash = memory_fetch_string(scope->path, (uintptr_t)map.l_name, sizeof scope->path) ? strrchr(scope->path, '/') : NULL;
+            const char *slash = memory_fetch_string(scope->path, (uintptr_t)map.l_name, sizeof scope->path)
+                ? strrchr(scope->path, '/')
+                : NULL;
             if (slash != NULL) memcpy(late->soname, slash + 1, strnlen(slash + 1, sizeof late->soname - 1));
         }
         late->function = symbols_find(&late->symbols, name, SYMBOL_FUNCTION);
@@ -338,9 +365,10 @@ static uintptr_t function_for(struct scope *scope, size_t caller) {
     for (size_t i = 0; i < scope->count; i++)
         if (scope->modules[i].function != 0) definers++, only = i;
     if (definers == 0) return 0;
-    if (definers == 1) return scope->modules[only].function; /* nearly always: the C++ runtime */
+    if (definers == 1) return scope->modules[only].function;    /* nearly always: the C++ runtime */
     for (size_t i = 0; i < scope->count; i++) follow(scope, i); /* who is needed by others */
-    /* A library that no other needs was opened itself. What it needs may stand before it: a runtime stays when its first user goes. */
+    /* A library that no other needs was opened itself. What it needs may stand before it: a runtime stays when its
+     * first user goes. */
     for (int any = 0; any < 2; any++)
         for (size_t opened = 0; opened < scope->count; opened++) {
             if (!any && scope->modules[opened].is_needed) continue;
@@ -357,9 +385,11 @@ static uintptr_t function_for(struct scope *scope, size_t caller) {
 
 bool loader_defines(const void *function, const char *name) {
     struct found_object object;
-    if (find_object == NULL) return true; /* an older glibc's loader can't be asked without its lock: the generation alone tells */
+    /* an older glibc's loader can't be asked without its lock: the generation alone tells */
+    if (find_object == NULL) return true;
     if (find_object((void *)function, &object) != 0) return false;
-    if (!memory_is_readable((uintptr_t)object.map_start)) return true; /* a module that hides its headers, and its symbols with them */
+    /* a module that hides its headers, and its symbols with them */
+    if (!memory_is_readable((uintptr_t)object.map_start)) return true;
     return find_in(object.link_map, name) == (uintptr_t)function;
 }
 
@@ -378,7 +408,8 @@ void *loader_scoped(const char *name, uintptr_t caller) {
     struct found_object object = {0};
     if (own == NULL || !loader_find(caller, &module)) return NULL;
     /* The caller's own module can't go while it calls. */
-    const struct link_map *callers = find_object != NULL && find_object((void *)caller, &object) == 0 ? object.link_map : NULL;
+    const struct link_map *callers =
+        find_object != NULL && find_object((void *)caller, &object) == 0 ? object.link_map : NULL;
     const bool starts = callers != NULL ? is_of_start((uintptr_t)callers->l_ld) : false;
     struct scope *scope = system_map_memory(sizeof *scope);
     if (scope == NULL) return callers != NULL ? (void *)find_in(callers, name) : NULL;
@@ -387,11 +418,13 @@ void *loader_scoped(const char *name, uintptr_t caller) {
     for (int walk = 0; walk < WALKS && !found; walk++) {
         bool whole = read_late_modules(scope, name);
         size_t at = 0;
-        while (at < scope->count && scope->modules[at].symbols.dynamic - module.start >= module.end - module.start) at++;
+        while (at < scope->count && scope->modules[at].symbols.dynamic - module.start >= module.end - module.start)
+            at++;
         if (at < scope->count) {
             function = function_for(scope, at);
             found = whole;
-        } else if (whole && (starts || callers == NULL)) { /* its scope is the global one: of those that dlopen added to it, the first */
+            /* its scope is the global one: of those that dlopen added to it, the first */
+        } else if (whole && (starts || callers == NULL)) {
             for (size_t i = 0; function == 0 && i < scope->count; i++) function = scope->modules[i].function;
             found = true;
         }

@@ -1,7 +1,8 @@
 /*
- * What the loader knows: which modules there are, what lies at an address, and where a function is. It is read from the loader's own
- * tables (its list of link maps, each module's DT_GNU_HASH): dlsym would take a lock that may be held by a thread which waits for us,
- * would allocate a message where it fails, and would wipe the one that the program has not read yet.
+ * What the loader knows: which modules there are, what lies at an address, and where a function is. It is read from the
+ * loader's own tables (its list of link maps, each module's DT_GNU_HASH): dlsym would take a lock that may be held by a
+ * thread which waits for us, would allocate a message where it fails, and would wipe the one that the program has not
+ * read yet.
  */
 #ifndef HEAPSUM_LOADER_H
 #define HEAPSUM_LOADER_H
@@ -21,7 +22,8 @@ struct loaded {
     const uint8_t *eh_frame_hdr; /* NULL: it has none */
 };
 
-/* Looks at the process, at the first call. Before anything else in here; it works before libc and other libraries are set up. */
+/* Looks at the process, at the first call. Before anything else in here; it works before libc and other libraries are
+ * set up. */
 void loader_start(void);
 
 /* This library's path, as LD_PRELOAD named it; NULL where the loader doesn't list it. */
@@ -34,8 +36,9 @@ bool loader_has_glibc(void);
 bool loader_glibc_is_first(void);
 
 /*
- * The function of this name that is next in line behind this library, in the order in which the loader looks at the modules of the
- * start; where there is none behind, the first before. NULL where nobody has one. For the start: modules must not go meanwhile.
+ * The function of this name that is next in line behind this library, in the order in which the loader looks at the
+ * modules of the start; where there is none behind, the first before. NULL where nobody has one. For the start: modules
+ * must not go meanwhile.
  */
 void *loader_next(const char *name);
 
@@ -49,24 +52,28 @@ void *loader_libc(const char *name);
 void *loader_old_libc(const char *name);
 
 /*
- * The next function of this name, where it has nothing to do with libc's: a library of the program's defines it for itself, and can't hand the call on
- * to libc, as it looks up no function by name. NULL where it is libc's, an allocator's, or may be a wrapper. For the start.
+ * The next function of this name, where it has nothing to do with libc's: a library of the program's defines it for
+ * itself, and can't hand the call on to libc, as it looks up no function by name. NULL where it is libc's, an
+ * allocator's, or may be a wrapper. For the start.
  */
 void *loader_unrelated(const char *name);
 
-/* The environment as libc has it; NULL before libc is set up. Its variable has a name that a program may define for itself. */
+/* The environment as libc has it; NULL before libc is set up. Its variable has a name that a program may define for
+ * itself. */
 char **loader_environment(void);
 
 /* An entry of the auxiliary vector (getauxval); 0 where there is none. */
 unsigned long loader_auxiliary(unsigned long type);
 
-/* Whether the program was started by naming the loader: then /proc/self/exe is the loader, and the program is what it was told to load. */
+/* Whether the program was started by naming the loader: then /proc/self/exe is the loader, and the program is what it
+ * was told to load. */
 bool loader_is_explicit(void);
 
 /* Whether the address is of the loader's own code. */
 bool loader_holds(uintptr_t address);
 
-/* The module that holds `address`; false where none does. Takes no lock where the loader has _dl_find_object (glibc 2.35), else the loader's for a walk over its list. */
+/* The module that holds `address`; false where none does. Takes no lock where the loader has _dl_find_object
+ * (glibc 2.35), else the loader's for a walk over its list. */
 bool loader_find(uintptr_t address, struct loaded *found);
 
 /* The same module's path, or NULL; or its first address, or 0. */
@@ -88,23 +95,26 @@ struct module_span {
 /* The span of the module that holds `address`; false, and `*span` untouched, where none does. */
 bool loader_span_of(uintptr_t address, struct module_span *span);
 
-static inline bool module_span_holds(const struct module_span *span, uintptr_t address) { return address - span->start < span->end - span->start; }
+static inline bool module_span_holds(const struct module_span *span, uintptr_t address) {
+    return address - span->start < span->end - span->start;
+}
 
 /*
- * What lies at an address that may be any number: the code of a module, by its program headers, or something else of it. The module may be
- * unloaded meanwhile, so nothing is read but by memory_fetch.
+ * What lies at an address that may be any number: the code of a module, by its program headers, or something else of
+ * it. The module may be unloaded meanwhile, so nothing is read but by memory_fetch.
  */
 enum guessed { GUESS_NO_MODULE, GUESS_CODE, GUESS_DATA };
 enum guessed loader_guess(uintptr_t address);
 
 /*
- * The function `name` that a call from `caller` would have reached without us, where no module of the start has one: it lies in the scope of a library
- * that came later by dlopen. NULL where there is none. Takes no lock; modules may come and go meanwhile. Complexity: a millisecond
- * for hundreds of modules.
+ * The function `name` that a call from `caller` would have reached without us, where no module of the start has one: it
+ * lies in the scope of a library that came later by dlopen. NULL where there is none. Takes no lock; modules may come
+ * and go meanwhile. Complexity: a millisecond for hundreds of modules.
  */
 void *loader_scoped(const char *name, uintptr_t caller);
 
-/* Whether the module that holds `function` defines it by this name. It must not go meanwhile: its caller keeps it. Some hundred instructions. */
+/* Whether the module that holds `function` defines it by this name. It must not go meanwhile: its caller keeps it. Some
+ * hundred instructions. */
 bool loader_defines(const void *function, const char *name);
 
 #endif

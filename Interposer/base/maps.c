@@ -1,6 +1,6 @@
 /*
- * Reading /proc/self/maps byte by byte: a line is "start-end perms offset major:minor inode   path". In a path the kernel writes a
- * newline as \012, and nothing else in another way.
+ * Reading /proc/self/maps byte by byte: a line is "start-end perms offset major:minor inode   path". In a path the
+ * kernel writes a newline as \012, and nothing else in another way.
  */
 #include "base/maps.h"
 

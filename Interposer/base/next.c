@@ -1,9 +1,10 @@
 /*
  * Finding the functions next in line.
  *
- * Operators new and delete differ from C's functions: a C program may load, by dlopen, a plugin with a C++ runtime, or with operators, of its own. So
- * where no module of the start has them, each call site has its answer: the one of its library's scope. It is remembered by the caller's
- * address, and forgotten when a module goes, as another may come to lie at that address.
+ * Operators new and delete differ from C's functions: a C program may load, by dlopen, a plugin with a C++ runtime, or
+ * with operators, of its own. So where no module of the start has them, each call site has its answer: the one of its
+ * library's scope. It is remembered by the caller's address, and forgotten when a module goes, as another may come to
+ * lie at that address.
  */
 #include "base/next.h"
 
@@ -42,10 +43,12 @@ bool next_resolve(void) {
     NEXT_FUNCTIONS(FIND)
 #undef FIND
     const __typeof__(found.malloc) allocate = found.malloc;
-    /* A sanitizer's ends the program for a block that it does not own, where its free would have said what is wrong with it. */
+    /* A sanitizer's ends the program for a block that it does not own, where its free would have said what is wrong
+     * with it. */
     bool is_sanitizers = is_beside_malloc(loader_next("__sanitizer_get_ownership"), (void *)allocate);
     found.knows_usable_size = !is_sanitizers && is_beside_malloc((void *)found.malloc_usable_size, (void *)allocate);
-    found.is_glibc = allocate != NULL && allocate == (__typeof__(allocate))loader_libc("malloc") && loader_libc("__libc_malloc") != NULL;
+    found.is_glibc = allocate != NULL && allocate == (__typeof__(allocate))loader_libc("malloc")
+        && loader_libc("__libc_malloc") != NULL;
     *(void **)&found.old_posix_spawn = loader_old_libc("posix_spawn");
     *(void **)&found.old_posix_spawnp = loader_old_libc("posix_spawnp");
     found.libc_sigaction = (sigaction_function *)loader_libc("sigaction");
@@ -61,8 +64,8 @@ bool next_resolve(void) {
 /* ---- Operators by who calls ------------------------------------------------------------------------------ */
 
 /*
- * What was found for a call site, or for a module by its first address. The key is the address and the modules' generation, and is set last; while an
- * entry is written its key is WRITING. Who finds it so goes without.
+ * What was found for a call site, or for a module by its first address. The key is the address and the modules'
+ * generation, and is set last; while an entry is written its key is WRITING. Who finds it so goes without.
  */
 struct answer {
     uint64_t key;
@@ -75,12 +78,14 @@ struct answer {
 static struct answer by_site[OPERATOR_COUNT][1u << SITES_LOG2], by_module[OPERATOR_COUNT][1u << MODULES_LOG2];
 
 static uint64_t key_of(uintptr_t address) { return (uint64_t)address << 16 | (loader_generation() & 0xFFFF); }
-static uint32_t place_of(uintptr_t address, uint32_t log2) { return (uint32_t)((uint64_t)address * 0x9E3779B97F4A7C15ull >> (64 - log2)); }
+static uint32_t place_of(uintptr_t address, uint32_t log2) {
+    return (uint32_t)((uint64_t)address * 0x9E3779B97F4A7C15ull >> (64 - log2));
+}
 
 /* While a library is being closed nothing is known, and nothing remembered. */
 static void *known(const struct answer *answer, uint64_t key) {
     if (load_acquire(&loader_closing) != 0) return NULL; /* partner: dlclose's release */
-    if (load_acquire(&answer->key) != key) return NULL; /* partner: remember's release */
+    if (load_acquire(&answer->key) != key) return NULL;  /* partner: remember's release */
     void *function = load_relaxed(&answer->function);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     return load_relaxed(&answer->key) == key ? function : NULL;
@@ -94,7 +99,9 @@ static void remember(struct answer *answer, uint64_t key, void *function) {
 }
 
 /* A library may be closed past our dlclose (RTLD_DEEPBIND), and another lie where it was. */
-static bool is_still_there(const void *function, enum operator_number number) { return loader_defines(function, names[number]); }
+static bool is_still_there(const void *function, enum operator_number number) {
+    return loader_defines(function, names[number]);
+}
 
 static void *operator_of_module(enum operator_number number, uintptr_t caller) {
     uintptr_t start = loader_start_of(caller);

@@ -19,7 +19,8 @@ typedef int sigaction_function(int, const struct sigaction *, struct sigaction *
 typedef void (*signal_handler)(int);
 
 /*
- * The C functions, each by its own name: what it answers, and what it is given. One list, for the table and for the look-ups.
+ * The C functions, each by its own name: what it answers, and what it is given. One list, for the table and for the
+ * look-ups.
  *
  * prctl is variadic in its header, and called alike; posix_spawn's file actions and attributes are only passed on.
  */
@@ -62,9 +63,10 @@ struct next { /* NULL where nobody has the function */
     NEXT_FUNCTIONS(NEXT_FIELD)
 #undef NEXT_FIELD
     /* What programs linked before glibc 2.15 call: it starts a script without a first line, too. */
-    __typeof__(int(int *, const char *, const void *, const void *, char *const *, char *const *)) *old_posix_spawn, *old_posix_spawnp;
+    __typeof__(int(int *, const char *, const void *, const void *, char *const *, char *const *)) *old_posix_spawn,
+        *old_posix_spawnp;
     sigaction_function *libc_sigaction; /* libc's own: for the recorder's handler */
-    bool is_glibc;          /* malloc is glibc's own */
+    bool is_glibc;                      /* malloc is glibc's own */
     bool knows_usable_size; /* malloc_usable_size is of the same module as malloc, and may be asked of any block */
 };
 
@@ -77,19 +79,21 @@ extern long (*next_syscall)(long, long, long, long, long, long, long);
 static inline bool next_known(void) { return load_acquire(&next.malloc) != NULL; } /* partner: next_resolve's release */
 
 /*
- * Finds them, once. False while this library is not relocated, as a function which the loader calls early may find it: then nothing can be
- * called, and the arena serves. Allocates nothing, and waits for nobody.
+ * Finds them, once. False while this library is not relocated, as a function which the loader calls early may find it:
+ * then nothing can be called, and the arena serves. Allocates nothing, and waits for nobody.
  */
 bool next_resolve(void);
 
 /* ---- operator new and delete ----------------------------------------------------------------------------- */
 
 #define OPERATORS(X) \
-    X(_Znwm) X(_Znam) X(_ZnwmRKSt9nothrow_t) X(_ZnamRKSt9nothrow_t) \
-    X(_ZnwmSt11align_val_t) X(_ZnamSt11align_val_t) X(_ZnwmSt11align_val_tRKSt9nothrow_t) X(_ZnamSt11align_val_tRKSt9nothrow_t) \
-    X(_ZdlPv) X(_ZdaPv) X(_ZdlPvRKSt9nothrow_t) X(_ZdaPvRKSt9nothrow_t) X(_ZdlPvm) X(_ZdaPvm) \
-    X(_ZdlPvSt11align_val_t) X(_ZdaPvSt11align_val_t) X(_ZdlPvSt11align_val_tRKSt9nothrow_t) X(_ZdaPvSt11align_val_tRKSt9nothrow_t) \
-    X(_ZdlPvmSt11align_val_t) X(_ZdaPvmSt11align_val_t)
+    X(_Znwm) \
+    X(_Znam) \
+    X(_ZnwmRKSt9nothrow_t) X(_ZnamRKSt9nothrow_t) X(_ZnwmSt11align_val_t) X(_ZnamSt11align_val_t) \
+        X(_ZnwmSt11align_val_tRKSt9nothrow_t) X(_ZnamSt11align_val_tRKSt9nothrow_t) X(_ZdlPv) X(_ZdaPv) \
+            X(_ZdlPvRKSt9nothrow_t) X(_ZdaPvRKSt9nothrow_t) X(_ZdlPvm) X(_ZdaPvm) X(_ZdlPvSt11align_val_t) \
+                X(_ZdaPvSt11align_val_t) X(_ZdlPvSt11align_val_tRKSt9nothrow_t) X(_ZdaPvSt11align_val_tRKSt9nothrow_t) \
+                    X(_ZdlPvmSt11align_val_t) X(_ZdaPvmSt11align_val_t)
 #define OPERATOR_NUMBER(name) OPERATOR##name,
 enum operator_number { OPERATORS(OPERATOR_NUMBER) OPERATOR_COUNT };
 
@@ -101,8 +105,8 @@ struct next_operator {
 extern struct next_operator next_operators[OPERATOR_COUNT];
 
 /*
- * The operator for a call from `caller` where the start has none: that of the scope which the caller's library came with. Kept by call site, until
- * a module goes. NULL where no library has one. Waits for nobody.
+ * The operator for a call from `caller` where the start has none: that of the scope which the caller's library came
+ * with. Kept by call site, until a module goes. NULL where no library has one. Waits for nobody.
  */
 void *next_scoped_operator(enum operator_number number, uintptr_t caller);
 

@@ -39,7 +39,8 @@ void message(const char *first, const char *second) {
         {(char *)second, strlen(second)},
         {(char *)"\n", 1},
     };
-    system_writev(fd, parts, 4); /* one call, so that lines of several processes don't mix; where it fails nobody is left to tell */
+    /* one call, so that lines of several processes don't mix; where it fails nobody is left to tell */
+    system_writev(fd, parts, 4);
     system_close(fd);
 }
 
@@ -63,33 +64,68 @@ static bool starts_word(const char *text, const char *word) {
         if (upper(*text) != upper(*word)) return false;
     return true;
 }
-static bool same_word(const char *text, const char *word) { return strlen(text) == strlen(word) && starts_word(text, word); }
+static bool same_word(const char *text, const char *word) {
+    return strlen(text) == strlen(word) && starts_word(text, word);
+}
 
 /* glibc keeps the first two of the kernel's for itself: SIGRTMIN, which is a call of libc's. */
 #define LAST_STANDARD 31
 #define FIRST_REALTIME 34
 #define LAST_SIGNAL 64
 
-/* A signal by its number, or its name as kill(1) has it; heaprun hands on numbers. 0 for "none", -1 for what is none. */
+/* A signal by its number, or its name as kill(1) has it; heaprun hands on numbers. 0 for "none", -1 for what is none.
+ */
 static int parse_signal(const char *text) {
-    static const struct { const char *name; int number; } names[] = {
-        {"HUP", SIGHUP}, {"INT", SIGINT}, {"QUIT", SIGQUIT}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"PIPE", SIGPIPE},
-        {"ALRM", SIGALRM}, {"TERM", SIGTERM}, {"CHLD", SIGCHLD}, {"CLD", SIGCHLD}, {"CONT", SIGCONT}, {"TSTP", SIGTSTP}, {"TTIN", SIGTTIN},
-        {"TTOU", SIGTTOU}, {"URG", SIGURG}, {"XCPU", SIGXCPU}, {"XFSZ", SIGXFSZ}, {"VTALRM", SIGVTALRM}, {"PROF", SIGPROF},
-        {"WINCH", SIGWINCH}, {"IO", SIGIO}, {"POLL", SIGIO}, {"PWR", SIGPWR}, {"STKFLT", SIGSTKFLT}, {"TRAP", SIGTRAP},
-        {"SYS", SIGSYS}, {"ABRT", SIGABRT}, {"ILL", SIGILL}, {"BUS", SIGBUS}, {"FPE", SIGFPE}, {"SEGV", SIGSEGV},
+    static const struct {
+        const char *name;
+        int number;
+    } names[] = {
+        {"HUP", SIGHUP},
+        {"INT", SIGINT},
+        {"QUIT", SIGQUIT},
+        {"USR1", SIGUSR1},
+        {"USR2", SIGUSR2},
+        {"PIPE", SIGPIPE},
+        {"ALRM", SIGALRM},
+        {"TERM", SIGTERM},
+        {"CHLD", SIGCHLD},
+        {"CLD", SIGCHLD},
+        {"CONT", SIGCONT},
+        {"TSTP", SIGTSTP},
+        {"TTIN", SIGTTIN},
+        {"TTOU", SIGTTOU},
+        {"URG", SIGURG},
+        {"XCPU", SIGXCPU},
+        {"XFSZ", SIGXFSZ},
+        {"VTALRM", SIGVTALRM},
+        {"PROF", SIGPROF},
+        {"WINCH", SIGWINCH},
+        {"IO", SIGIO},
+        {"POLL", SIGIO},
+        {"PWR", SIGPWR},
+        {"STKFLT", SIGSTKFLT},
+        {"TRAP", SIGTRAP},
+        {"SYS", SIGSYS},
+        {"ABRT", SIGABRT},
+        {"ILL", SIGILL},
+        {"BUS", SIGBUS},
+        {"FPE", SIGFPE},
+        {"SEGV", SIGSEGV},
     };
     uint64_t number;
     if (same_word(text, "none")) return 0;
     if (starts_word(text, "SIG")) text += 3;
-    if (parse_number(text, LAST_SIGNAL, &number)) return number > LAST_STANDARD && number < FIRST_REALTIME ? -1 : (int)number;
+    if (parse_number(text, LAST_SIGNAL, &number))
+        return number > LAST_STANDARD && number < FIRST_REALTIME ? -1 : (int)number;
     if (starts_word(text, "RTMIN")) {
         if (text[5] == '\0') return FIRST_REALTIME;
-        if (text[5] == '+' && parse_number(text + 6, LAST_SIGNAL - FIRST_REALTIME, &number)) return FIRST_REALTIME + (int)number;
+        if (text[5] == '+' && parse_number(text + 6, LAST_SIGNAL - FIRST_REALTIME, &number))
+            return FIRST_REALTIME + (int)number;
     }
     if (starts_word(text, "RTMAX")) {
         if (text[5] == '\0') return LAST_SIGNAL;
-        if (text[5] == '-' && parse_number(text + 6, LAST_SIGNAL - FIRST_REALTIME, &number)) return LAST_SIGNAL - (int)number;
+        if (text[5] == '-' && parse_number(text + 6, LAST_SIGNAL - FIRST_REALTIME, &number))
+            return LAST_SIGNAL - (int)number;
     }
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (same_word(text, names[i].name)) return names[i].number;
@@ -144,8 +180,11 @@ static bool parent_was_first(void) {
 
 static void read_program(void) {
     struct mapping mapping;
-    bool is_mapped = loader_is_explicit() && maps_find(loader_auxiliary(AT_PHDR), &mapping, options.program, sizeof options.program) && options.program[0] == '/';
-    long length = is_mapped ? (long)strlen(options.program) : system_read_link("/proc/self/exe", options.program, sizeof options.program - 1);
+    bool is_mapped = loader_is_explicit()
+        && maps_find(loader_auxiliary(AT_PHDR), &mapping, options.program, sizeof options.program)
+        && options.program[0] == '/';
+    long length = is_mapped ? (long)strlen(options.program)
+                            : system_read_link("/proc/self/exe", options.program, sizeof options.program - 1);
     if (length <= 0) {
         const char *executable = (const char *)loader_auxiliary(AT_EXECFN);
         if (executable == NULL) executable = "unknown";
@@ -176,7 +215,11 @@ static bool copy_directory(char *to, size_t room, const char *path) {
 }
 
 void options_read(char **env) {
-    options = (struct options){.record = true, .follow = true, .signal = SIGUSR2, .depth = OPTIONS_DEPTH_DEFAULT, .unwinder = DEFAULT_UNWINDER};
+    options = (struct options){.record = true,
+        .follow = true,
+        .signal = SIGUSR2,
+        .depth = OPTIONS_DEPTH_DEFAULT,
+        .unwinder = DEFAULT_UNWINDER};
     read_program();
     if (loader_auxiliary(AT_SECURE) != 0) {
         options.record = false;
@@ -191,7 +234,8 @@ void options_read(char **env) {
         options.output[0] = '\0';
         message("the output directory can't be named; images go to shared memory: ", value != NULL ? value : ".");
     }
-    if ((value = value_of(env, "HEAPSUM_RUN_DIR")) != NULL && !copy_directory(options.run_dir, sizeof options.run_dir, value))
+    if ((value = value_of(env, "HEAPSUM_RUN_DIR")) != NULL
+        && !copy_directory(options.run_dir, sizeof options.run_dir, value))
         options.run_dir[0] = '\0';
     if ((value = value_of(env, "HEAPSUM_DEPTH")) != NULL) {
         if (parse_number(value, OPTIONS_DEPTH_MOST, &number)) options.depth = (uint32_t)number;
@@ -220,7 +264,8 @@ void options_read(char **env) {
         if (strcmp(value, "libunwind") == 0) options.unwinder = HEAP_UNWINDER_LIBUNWIND;
         else if (DEFAULT_UNWINDER == HEAP_UNWINDER_OWN && strcmp(value, "fp") == 0) options.unwinder = HEAP_UNWINDER_FP;
         else if (DEFAULT_UNWINDER != HEAP_UNWINDER_OWN || strcmp(value, "own") != 0)
-            message("HEAPSUM_UNWIND is none of the ways that this architecture has (own and fp on x86-64; libunwind): ", value);
+            message("HEAPSUM_UNWIND is none of the ways that this architecture has (own and fp on x86-64; libunwind): ",
+                value);
     }
     value = value_of(env, "HEAPSUM_VERIFY");
     options.verify = value != NULL && strcmp(value, "1") == 0;

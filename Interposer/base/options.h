@@ -23,8 +23,8 @@ struct options {
     uint32_t depth;
     uint32_t unwinder; /* enum heap_unwinder */
     uint64_t maximum_bytes;
-    uint64_t dump_growth; /* a dump each time that the live bytes pass the last one's by so many; 0: none */
-    bool dump_at_failure; /* a dump when an allocation fails */
+    uint64_t dump_growth;   /* a dump each time that the live bytes pass the last one's by so many; 0: none */
+    bool dump_at_failure;   /* a dump when an allocation fails */
     char output[PATH_MAX];  /* absolute; dumps and, without a run directory, images */
     char run_dir[PATH_MAX]; /* absolute, or empty */
     char program[PATH_MAX]; /* the executable's path, or argv[0]'s worth where /proc has none */
@@ -37,7 +37,8 @@ extern struct options options;
 /* Reads the environment `env` (NULL-terminated) and the executable's name. */
 void options_read(char **env);
 
-/* Appends one line to HEAPSUM_MESSAGES, where that is set: the library itself never prints. Async-signal-safe; keeps errno. */
+/* Appends one line to HEAPSUM_MESSAGES, where that is set: the library itself never prints. Async-signal-safe; keeps
+ * errno. */
 void message(const char *first, const char *second);
 
 #endif

@@ -10,14 +10,15 @@
 
 /* ---- Memory that may go ------------------------------------------------------------------------------ */
 
-/* Whether a word can be read: the kernel reads the set of signals, where there is one, before it refuses the request, which no value of `how` is. */
+/* Whether a word can be read: the kernel reads the set of signals, where there is one, before it refuses the request,
+ * which no value of `how` is. */
 bool memory_is_readable(uintptr_t word) {
     if (word < 4096) return false;
     return !system_may_look() || SYSTEM_CALL4(SYS_rt_sigprocmask, ~0, word, NULL, sizeof(system_signals)) != -EFAULT;
 }
 
 bool memory_fetch(void *to, uintptr_t from, size_t bytes) {
-    static uint32_t refused; /* a container's filter may refuse the call */
+    static uint32_t refused;  /* a container's filter may refuse the call */
     if (!system_may_look()) { /* a look would end the program: what is read is most likely there */
         memcpy(to, (const void *)from, bytes);
         return true;
@@ -57,7 +58,8 @@ static bool fetch(const struct symbols *symbols, void *to, uintptr_t from, size_
 
 /* ---- A module's tables ------------------------------------------------------------------------------- */
 
-/* glibc has added the bias to the addresses in a module's dynamic section already; musl, and glibc for the kernel's vDSO, have not. */
+/* glibc has added the bias to the addresses in a module's dynamic section already; musl, and glibc for the kernel's
+ * vDSO, have not. */
 static uintptr_t address_in(uintptr_t value, uintptr_t bias) { return value < bias ? value + bias : value; }
 
 #define DYNAMIC_MOST 512 /* entries of a dynamic section that are looked at */
@@ -88,13 +90,17 @@ bool symbols_read(uintptr_t dynamic, uintptr_t bias, bool may_go, struct symbols
 bool symbols_needed(const struct symbols *symbols, size_t index, char *name, size_t room) {
     for (size_t i = 0; i < DYNAMIC_MOST && symbols->names != 0; i++) {
         ElfW(Dyn) entry;
-        if (!fetch(symbols, &entry, symbols->dynamic + i * sizeof entry, sizeof entry) || entry.d_tag == DT_NULL) return false;
-        if (entry.d_tag == DT_NEEDED && index-- == 0) return memory_fetch_string(name, symbols->names + entry.d_un.d_val, room);
+        if (!fetch(symbols, &entry, symbols->dynamic + i * sizeof entry, sizeof entry) || entry.d_tag == DT_NULL)
+            return false;
+        if (entry.d_tag == DT_NEEDED && index-- == 0)
+            return memory_fetch_string(name, symbols->names + entry.d_un.d_val, room);
     }
     return false;
 }
 
-bool symbols_soname(const struct symbols *symbols, char *name, size_t room) { return symbols->soname != 0 && memory_fetch_string(name, symbols->soname, room); }
+bool symbols_soname(const struct symbols *symbols, char *name, size_t room) {
+    return symbols->soname != 0 && memory_fetch_string(name, symbols->soname, room);
+}
 
 /* ---- Looking up -------------------------------------------------------------------------------------- */
 
@@ -106,29 +112,35 @@ struct wanted {
 #define VERSION_HIDDEN 0x8000 /* not the default one of its name */
 #define NAME_BYTES 64         /* no name that is asked for is longer */
 
-static bool is_named(const struct symbols *symbols, const ElfW(Sym) *symbol, const char *name) {
+static bool is_named(const struct symbols *symbols, const ElfW(Sym) * symbol, const char *name) {
     char own[NAME_BYTES];
     size_t length = strlen(name);
-    return length < sizeof own && fetch(symbols, own, symbols->names + symbol->st_name, length + 1) && memcmp(own, name, length + 1) == 0;
+    return length < sizeof own && fetch(symbols, own, symbols->names + symbol->st_name, length + 1)
+        && memcmp(own, name, length + 1) == 0;
 }
 
 /* Whether a symbol's type is the one asked for. Code written in assembly may have none. */
-static bool is_of_type(const ElfW(Sym) *symbol, enum symbol_type wanted) {
+static bool is_of_type(const ElfW(Sym) * symbol, enum symbol_type wanted) {
     uint32_t type = ELF64_ST_TYPE(symbol->st_info);
-    return type == STT_NOTYPE || (wanted == SYMBOL_VARIABLE ? type == STT_OBJECT : type == STT_FUNC || type == STT_GNU_IFUNC);
+    return type == STT_NOTYPE
+        || (wanted == SYMBOL_VARIABLE ? type == STT_OBJECT : type == STT_FUNC || type == STT_GNU_IFUNC);
 }
 
 /* Entry `number` of the table, where it defines the name; *is_default: in its default version. */
-static bool defines(const struct symbols *symbols, uint32_t number, const struct wanted *wanted, ElfW(Sym) *symbol, bool *is_default) {
+static bool defines(
+    const struct symbols *symbols, uint32_t number, const struct wanted *wanted, ElfW(Sym) * symbol, bool *is_default) {
     if (!fetch(symbols, symbol, symbols->table + number * sizeof *symbol, sizeof *symbol)) return false;
-    if (symbol->st_shndx == SHN_UNDEF || symbol->st_value == 0 || ELF64_ST_BIND(symbol->st_info) == STB_LOCAL) return false;
+    if (symbol->st_shndx == SHN_UNDEF || symbol->st_value == 0 || ELF64_ST_BIND(symbol->st_info) == STB_LOCAL)
+        return false;
     if (!is_of_type(symbol, wanted->type) || !is_named(symbols, symbol, wanted->name)) return false;
     uint16_t version = 0;
-    *is_default = symbols->versions == 0 || !fetch(symbols, &version, symbols->versions + number * sizeof version, sizeof version) || !(version & VERSION_HIDDEN);
+    *is_default = symbols->versions == 0
+        || !fetch(symbols, &version, symbols->versions + number * sizeof version, sizeof version)
+        || !(version & VERSION_HIDDEN);
     return wanted->type != SYMBOL_OLD_FUNCTION || !*is_default;
 }
 
-static uintptr_t value_of(const struct symbols *symbols, const ElfW(Sym) *symbol) {
+static uintptr_t value_of(const struct symbols *symbols, const ElfW(Sym) * symbol) {
     uintptr_t address = symbols->bias + symbol->st_value;
     /* By a function that chooses it, which has been called before: its module is relocated. */
     return ELF64_ST_TYPE(symbol->st_info) == STT_GNU_IFUNC ? ((uintptr_t(*)(void))address)() : address;
@@ -146,7 +158,8 @@ struct gnu_hash_header {
 
 static uintptr_t find_by_gnu_hash(const struct symbols *symbols, const struct wanted *wanted) {
     struct gnu_hash_header header;
-    if (!fetch(symbols, &header, symbols->gnu_hash, sizeof header) || header.bucket_count == 0 || header.words == 0) return 0;
+    if (!fetch(symbols, &header, symbols->gnu_hash, sizeof header) || header.bucket_count == 0 || header.words == 0)
+        return 0;
     const uintptr_t filter = symbols->gnu_hash + sizeof header, buckets = filter + header.words * sizeof(ElfW(Addr));
     const uintptr_t chain = buckets + header.bucket_count * sizeof(uint32_t);
     const uint32_t hash = gnu_hash_of(wanted->name), bits = 8 * sizeof(ElfW(Addr));
@@ -154,7 +167,9 @@ static uintptr_t find_by_gnu_hash(const struct symbols *symbols, const struct wa
     if (!fetch(symbols, &word, filter + hash / bits % header.words * sizeof word, sizeof word)) return 0;
     if (!(word >> hash % bits & word >> (hash >> header.shift) % bits & 1)) return 0;
     uint32_t number, entry = 0;
-    if (!fetch(symbols, &number, buckets + hash % header.bucket_count * sizeof number, sizeof number) || number < header.first) return 0;
+    if (!fetch(symbols, &number, buckets + hash % header.bucket_count * sizeof number, sizeof number)
+        || number < header.first)
+        return 0;
     uintptr_t other = 0;
     for (; !(entry & 1); number++) { /* the bucket's last has the bit */
         ElfW(Sym) symbol;
@@ -186,7 +201,8 @@ static uintptr_t find_by_hash(const struct symbols *symbols, const struct wanted
     const uintptr_t buckets = symbols->hash + sizeof header, chain = buckets + header.bucket_count * sizeof(uint32_t);
     uintptr_t other = 0;
     uint32_t number, steps = 0;
-    if (!fetch(symbols, &number, buckets + hash_of(wanted->name) % header.bucket_count * sizeof number, sizeof number)) return 0;
+    if (!fetch(symbols, &number, buckets + hash_of(wanted->name) % header.bucket_count * sizeof number, sizeof number))
+        return 0;
     while (number != STN_UNDEF && steps++ < header.count) {
         ElfW(Sym) symbol;
         bool is_default;

@@ -1,5 +1,6 @@
 /*
- * A loaded module's dynamic symbols, read where they lie in memory (ELF gABI, "Dynamic Section"; DT_GNU_HASH as GNU ld writes it).
+ * A loaded module's dynamic symbols, read where they lie in memory (ELF gABI, "Dynamic Section"; DT_GNU_HASH as GNU ld
+ * writes it).
  */
 #ifndef HEAPSUM_SYMBOLS_H
 #define HEAPSUM_SYMBOLS_H
@@ -28,13 +29,15 @@ enum symbol_type {
     SYMBOL_VARIABLE,
 };
 
-/* The address of what the module defines by this name, in its default version where it has several; 0 where it has none of that type. */
+/* The address of what the module defines by this name, in its default version where it has several; 0 where it has none
+ * of that type. */
 uintptr_t symbols_find(const struct symbols *symbols, const char *name, enum symbol_type type);
 
 /* Whether the module needs the name from another. Complexity: all its imports are looked at. */
 bool symbols_imports(const struct symbols *symbols, const char *name);
 
-/* Copies the name of the module's entry number `index` in its list of needed libraries; false behind the last. Longer names are cut. */
+/* Copies the name of the module's entry number `index` in its list of needed libraries; false behind the last. Longer
+ * names are cut. */
 bool symbols_needed(const struct symbols *symbols, size_t index, char *name, size_t room);
 
 /* Copies the module's own name; false where it has none. */

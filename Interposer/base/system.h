@@ -1,6 +1,7 @@
 /*
- * The kernel, asked without libc. A program may define `open`, `link` or `madvise` of its own, and a preload may wrap them in locks; by
- * their names we would call those. No function in here touches errno or is a cancellation point, and each is async-signal-safe.
+ * The kernel, asked without libc. A program may define `open`, `link` or `madvise` of its own, and a preload may wrap
+ * them in locks; by their names we would call those. No function in here touches errno or is a cancellation point, and
+ * each is async-signal-safe.
  *
  * An answer is the kernel's: a negated errno where it is below 0.
  */
@@ -24,13 +25,15 @@
 
 #include "base/machine.h"
 
-#define SYSTEM_CALL6(number, a, b, c, d, e, f) system_call((number), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#define SYSTEM_CALL6(number, a, b, c, d, e, f) \
+    system_call((number), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 #define SYSTEM_CALL4(number, a, b, c, d) SYSTEM_CALL6(number, a, b, c, d, 0, 0)
 #define SYSTEM_CALL3(number, a, b, c) SYSTEM_CALL6(number, a, b, c, 0, 0, 0)
 
 /*
- * Whether files may still be opened, and memory be read by the kernel: a program may forbid itself that by a seccomp filter, which then ends it
- * for a call of ours. What a running program's files are asked for is no more than good to know; it is asked by who has looked at this.
+ * Whether files may still be opened, and memory be read by the kernel: a program may forbid itself that by a seccomp
+ * filter, which then ends it for a call of ours. What a running program's files are asked for is no more than good to
+ * know; it is asked by who has looked at this.
  */
 extern bool system_looks_forbidden;
 /* Likewise, whether files may still be made and written: an image, a dump, a message. */
@@ -40,23 +43,43 @@ static inline bool system_may_look(void) { return !__atomic_load_n(&system_looks
 
 /* ---- Files ------------------------------------------------------------------------------------------ */
 
-static inline int system_open(const char *path, int flags, mode_t mode) { return (int)SYSTEM_CALL4(SYS_openat, AT_FDCWD, path, flags, mode); }
-static inline int system_open_at(int directory, const char *path, int flags) { return (int)SYSTEM_CALL4(SYS_openat, directory, path, flags, 0); }
+static inline int system_open(const char *path, int flags, mode_t mode) {
+    return (int)SYSTEM_CALL4(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+static inline int system_open_at(int directory, const char *path, int flags) {
+    return (int)SYSTEM_CALL4(SYS_openat, directory, path, flags, 0);
+}
 static inline int system_close(int fd) { return (int)SYSTEM_CALL3(SYS_close, fd, 0, 0); }
 static inline long system_read(int fd, void *to, size_t room) { return SYSTEM_CALL3(SYS_read, fd, to, room); }
-static inline long system_pread(int fd, void *to, size_t room, uint64_t at) { return SYSTEM_CALL4(SYS_pread64, fd, to, room, at); }
-static inline long system_pwrite(int fd, const void *from, size_t bytes, uint64_t at) { return SYSTEM_CALL4(SYS_pwrite64, fd, from, bytes, at); }
-static inline long system_writev(int fd, const struct iovec *parts, int count) { return SYSTEM_CALL3(SYS_writev, fd, parts, count); }
+static inline long system_pread(int fd, void *to, size_t room, uint64_t at) {
+    return SYSTEM_CALL4(SYS_pread64, fd, to, room, at);
+}
+static inline long system_pwrite(int fd, const void *from, size_t bytes, uint64_t at) {
+    return SYSTEM_CALL4(SYS_pwrite64, fd, from, bytes, at);
+}
+static inline long system_writev(int fd, const struct iovec *parts, int count) {
+    return SYSTEM_CALL3(SYS_writev, fd, parts, count);
+}
 static inline int system_truncate(int fd, uint64_t bytes) { return (int)SYSTEM_CALL3(SYS_ftruncate, fd, bytes, 0); }
 static inline int system_unlink(const char *path) { return (int)SYSTEM_CALL3(SYS_unlinkat, AT_FDCWD, path, 0); }
-static inline int system_link(const char *from, const char *to) { return (int)SYSTEM_CALL6(SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, 0, 0); }
+static inline int system_link(const char *from, const char *to) {
+    return (int)SYSTEM_CALL6(SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, 0, 0);
+}
 /* `flags`: RENAME_NOREPLACE and so on. */
-static inline int system_rename(const char *from, const char *to, unsigned flags) { return (int)SYSTEM_CALL6(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, flags, 0); }
-static inline int system_stat(const char *path, struct stat *status) { return (int)SYSTEM_CALL4(SYS_newfstatat, AT_FDCWD, path, status, 0); }
-static inline long system_read_link(const char *path, char *to, size_t room) { return SYSTEM_CALL4(SYS_readlinkat, AT_FDCWD, path, to, room); }
+static inline int system_rename(const char *from, const char *to, unsigned flags) {
+    return (int)SYSTEM_CALL6(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, flags, 0);
+}
+static inline int system_stat(const char *path, struct stat *status) {
+    return (int)SYSTEM_CALL4(SYS_newfstatat, AT_FDCWD, path, status, 0);
+}
+static inline long system_read_link(const char *path, char *to, size_t room) {
+    return SYSTEM_CALL4(SYS_readlinkat, AT_FDCWD, path, to, room);
+}
 /* The length with its NUL. A directory that can't be reached from the root begins with "(unreachable)". */
 static inline long system_working_directory(char *to, size_t room) { return SYSTEM_CALL3(SYS_getcwd, to, room, 0); }
-static inline int system_memory_file(const char *name, unsigned flags) { return (int)SYSTEM_CALL3(SYS_memfd_create, name, flags, 0); }
+static inline int system_memory_file(const char *name, unsigned flags) {
+    return (int)SYSTEM_CALL3(SYS_memfd_create, name, flags, 0);
+}
 
 /* ---- Memory ----------------------------------------------------------------------------------------- */
 
@@ -65,18 +88,28 @@ static inline void *system_map(void *at, size_t bytes, int protection, int flags
     long answer = SYSTEM_CALL6(SYS_mmap, at, bytes, protection, flags, fd, 0);
     return answer < 0 && answer >= -4095 ? NULL : (void *)answer;
 }
-static inline void *system_map_memory(size_t bytes) { return system_map(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1); }
+static inline void *system_map_memory(size_t bytes) {
+    return system_map(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+}
 static inline int system_unmap(void *at, size_t bytes) { return (int)SYSTEM_CALL3(SYS_munmap, at, bytes, 0); }
-static inline int system_advise(void *at, size_t bytes, int advice) { return (int)SYSTEM_CALL3(SYS_madvise, at, bytes, advice); }
-static inline int system_resident(uintptr_t at, size_t bytes, unsigned char *pages) { return (int)SYSTEM_CALL3(SYS_mincore, at, bytes, pages); }
+static inline int system_advise(void *at, size_t bytes, int advice) {
+    return (int)SYSTEM_CALL3(SYS_madvise, at, bytes, advice);
+}
+static inline int system_resident(uintptr_t at, size_t bytes, unsigned char *pages) {
+    return (int)SYSTEM_CALL3(SYS_mincore, at, bytes, pages);
+}
 static inline int system_lock(uintptr_t at, size_t bytes) { return (int)SYSTEM_CALL3(SYS_mlock, at, bytes, 0); }
 static inline int system_unlock(uintptr_t at, size_t bytes) { return (int)SYSTEM_CALL3(SYS_munlock, at, bytes, 0); }
-/* A futex operation that adds nothing to a word, atomically, and wakes nobody. Where a store would raise SIGBUS this fails. */
+/* A futex operation that adds nothing to a word, atomically, and wakes nobody. Where a store would raise SIGBUS this
+ * fails. */
 static inline int system_touch(void *word) {
     static uint32_t nobody;
-    return (int)SYSTEM_CALL6(SYS_futex, &nobody, FUTEX_WAKE_OP | FUTEX_PRIVATE_FLAG, 0, 0, word, FUTEX_OP(FUTEX_OP_OR, 0, FUTEX_OP_CMP_EQ, 1));
+    return (int)SYSTEM_CALL6(SYS_futex, &nobody, FUTEX_WAKE_OP | FUTEX_PRIVATE_FLAG, 0, 0, word,
+        FUTEX_OP(FUTEX_OP_OR, 0, FUTEX_OP_CMP_EQ, 1));
 }
-static inline bool system_limit(int resource, struct rlimit *limit) { return SYSTEM_CALL4(SYS_prlimit64, 0, resource, NULL, limit) == 0; }
+static inline bool system_limit(int resource, struct rlimit *limit) {
+    return SYSTEM_CALL4(SYS_prlimit64, 0, resource, NULL, limit) == 0;
+}
 static inline uint64_t system_memory_bytes(uint64_t otherwise) {
     struct sysinfo info;
     return SYSTEM_CALL3(SYS_sysinfo, &info, 0, 0) == 0 ? (uint64_t)info.totalram * info.mem_unit : otherwise;
@@ -87,14 +120,18 @@ static inline uint64_t system_memory_bytes(uint64_t otherwise) {
 static inline uint32_t system_process(void) { return (uint32_t)SYSTEM_CALL3(SYS_getpid, 0, 0, 0); }
 static inline uint32_t system_parent(void) { return (uint32_t)SYSTEM_CALL3(SYS_getppid, 0, 0, 0); }
 static inline uint32_t system_thread(void) { return (uint32_t)SYSTEM_CALL3(SYS_gettid, 0, 0, 0); }
-static inline int system_signal_thread(uint32_t process, uint32_t thread, int signal) { return (int)SYSTEM_CALL3(SYS_tgkill, process, thread, signal); }
+static inline int system_signal_thread(uint32_t process, uint32_t thread, int signal) {
+    return (int)SYSTEM_CALL3(SYS_tgkill, process, thread, signal);
+}
 static inline void system_yield(void) { SYSTEM_CALL3(SYS_sched_yield, 0, 0, 0); }
 static inline int system_alternate_stack(stack_t *now) { return (int)SYSTEM_CALL3(SYS_sigaltstack, NULL, now, 0); }
 
 /* A set of signals as the kernel has it: bit n - 1 is signal n. */
 typedef uint64_t system_signals;
 static inline system_signals system_signals_of(int signal) { return 1ull << (signal - 1); }
-static inline int system_mask(int how, system_signals set, system_signals *before) { return (int)SYSTEM_CALL4(SYS_rt_sigprocmask, how, &set, before, sizeof set); }
+static inline int system_mask(int how, system_signals set, system_signals *before) {
+    return (int)SYSTEM_CALL4(SYS_rt_sigprocmask, how, &set, before, sizeof set);
+}
 
 /* ---- Time ------------------------------------------------------------------------------------------- */
 
@@ -103,7 +140,8 @@ extern int (*system_clock_function)(clockid_t, struct timespec *);
 static inline struct timespec system_clock(clockid_t clock) {
     struct timespec now = {0, 0};
     int (*function)(clockid_t, struct timespec *) = __atomic_load_n(&system_clock_function, __ATOMIC_RELAXED);
-    if (__builtin_expect(function == NULL, 0) || function(clock, &now) != 0) SYSTEM_CALL3(SYS_clock_gettime, clock, &now, 0);
+    if (__builtin_expect(function == NULL, 0) || function(clock, &now) != 0)
+        SYSTEM_CALL3(SYS_clock_gettime, clock, &now, 0);
     return now;
 }
 static inline uint64_t system_nanoseconds(clockid_t clock) {

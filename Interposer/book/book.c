@@ -14,14 +14,16 @@
 #include "image/image.h"
 
 /* An event into this thread's ring; `publish` is what the slot becomes in between. */
-static inline __attribute__((always_inline)) void book_in_ring(uint32_t kind, uintptr_t address, uint64_t *slot, uint64_t publish, uint64_t word, size_t bytes, uint32_t flags, uint32_t tick) {
+static inline __attribute__((always_inline)) void book_in_ring(uint32_t kind, uintptr_t address, uint64_t *slot,
+    uint64_t publish, uint64_t word, size_t bytes, uint32_t flags, uint32_t tick) {
     ring_write(local.ring, local.record->head, address, word, bytes, flags, kind, tick);
     store_release(slot, publish); /* partner: a reader's acquire of the slot; its size stands before it */
     fence_compiler();
     local.fold_at = ring_commit(local.record, local.ring, 1, bytes, local.fold_at);
 }
 
-static void book_past_ring(uint32_t kind, uint64_t *slot, uint64_t publish, uint64_t word, size_t bytes, uint32_t flags, uint32_t tick) {
+static void book_past_ring(
+    uint32_t kind, uint64_t *slot, uint64_t publish, uint64_t word, size_t bytes, uint32_t flags, uint32_t tick) {
     store_release(slot, publish);
     ring_bypass(kind, word, bytes, flags, tick);
 }
@@ -38,7 +40,8 @@ static void lose(size_t bytes) {
     LOSE(lost_bytes, bytes);
 }
 
-static inline __attribute__((always_inline)) void publish(struct place place, const void *block, size_t bytes, uint32_t stack) {
+static inline __attribute__((always_inline)) void publish(
+    struct place place, const void *block, size_t bytes, uint32_t stack) {
     uint32_t tick = thread_clock()->tick;
     uint64_t before = load_relaxed(place.slot);
     if (unlikely(before != 0)) heal(place, before, tick);
@@ -102,10 +105,13 @@ static inline __attribute__((always_inline)) void take_away(struct place place, 
         return;
     }
     uint32_t flags = local.record->last_allocated_address == (uintptr_t)block ? HEAP_EVENT_FLAG_TEMPORARY : 0;
-    book_in_ring(HEAP_EVENT_FREED, (uintptr_t)block, place.slot, 0, word, live_bytes(place, word), flags, thread_clock()->tick);
+    book_in_ring(
+        HEAP_EVENT_FREED, (uintptr_t)block, place.slot, 0, word, live_bytes(place, word), flags, thread_clock()->tick);
 }
 
-static __attribute__((noinline)) void take_away_elsewhere(const void *block) { take_away(live_find_block(block), block); }
+static __attribute__((noinline)) void take_away_elsewhere(const void *block) {
+    take_away(live_find_block(block), block);
+}
 
 void book_plain_free(const void *block) {
     if (live_is_fine(block)) take_away(live_find_fine(block), block);
@@ -126,7 +132,8 @@ void book_free(const struct hook *hook, const void *block) {
 struct reallocation book_realloc_begin(const struct hook *hook, void *block) {
     uintptr_t address = (uintptr_t)block;
     struct place place = live_find_block(block);
-    struct reallocation old = {.block = block, .slot = place.slot, .word = place.slot != NULL ? load_relaxed(place.slot) : 0};
+    struct reallocation old = {
+        .block = block, .slot = place.slot, .word = place.slot != NULL ? load_relaxed(place.slot) : 0};
     if (unlikely(!live_holds(place, old.word))) {
         miss(place, old.word);
         old.word = 0;
@@ -187,12 +194,15 @@ void book_realloc_end(const struct hook *hook, struct reallocation *old, const v
     flight->new_slot = word; /* 0: nothing came back, or it found no space */
     flight->new_bytes = bytes;
     fence_compiler();
-    store_release(&flight->phase, HEAP_IN_FLIGHT_RETURNED); /* partner: a reader's acquire; from here on the new block counts */
+    /* partner: a reader's acquire; from here on the new block counts */
+    store_release(&flight->phase, HEAP_IN_FLIGHT_RETURNED);
     fence_compiler();
-    uint32_t flags = HEAP_EVENT_FLAG_REALLOC | (record->last_allocated_address == (uintptr_t)old->block ? HEAP_EVENT_FLAG_TEMPORARY : 0);
+    uint32_t flags = HEAP_EVENT_FLAG_REALLOC
+        | (record->last_allocated_address == (uintptr_t)old->block ? HEAP_EVENT_FLAG_TEMPORARY : 0);
     ring_write(local.ring, record->head, (uintptr_t)old->block, old->word, old->bytes, flags, HEAP_EVENT_FREED, tick);
     if (word != 0) {
-        ring_write(local.ring, record->head + 1, address, word, bytes, HEAP_EVENT_FLAG_REALLOC, HEAP_EVENT_ALLOCATED, tick);
+        ring_write(
+            local.ring, record->head + 1, address, word, bytes, HEAP_EVENT_FLAG_REALLOC, HEAP_EVENT_ALLOCATED, tick);
         store_release(place.slot, word);
         record->last_allocated_address = address;
     }
@@ -202,7 +212,8 @@ void book_realloc_end(const struct hook *hook, struct reallocation *old, const v
         cas_acq_rel(old->slot, &mark, 0);
     }
     fence_compiler();
-    store_release(&record->head, record->head + (word != 0 ? 2 : 1)); /* before the phase: a reader must not count the events as missing */
+    /* before the phase: a reader must not count the events as missing */
+    store_release(&record->head, record->head + (word != 0 ? 2 : 1));
     fence_compiler();
     store_release(&flight->phase, HEAP_IN_FLIGHT_NONE);
     local.fold_at = ring_commit(record, local.ring, 0, old->bytes + bytes, local.fold_at);

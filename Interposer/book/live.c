@@ -32,7 +32,8 @@ static uint32_t descend(uint32_t *entry, uint32_t kind, uint32_t map, uint64_t b
     struct heap_piece *descriptor = &image.pieces[fresh];
     descriptor->base = base;
     descriptor->map = map;
-    /* The kind comes before the piece is in the tree: a reader may then see a leaf that is empty, but never miss one that is not. */
+    /* The kind comes before the piece is in the tree: a reader may then see a leaf that is empty, but never miss one
+     * that is not. */
     store_release(&descriptor->kind, kind);
     if (cas_acq_rel(entry, &piece, (uint32_t)fresh)) return (uint32_t)fresh; /* partner: live_find's acquires */
     store_relaxed(&descriptor->kind, HEAP_PIECE_FREE);

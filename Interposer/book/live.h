@@ -61,7 +61,8 @@ struct place live_look_up_slowly(uintptr_t address, uint32_t map);
 struct place live_search(uintptr_t address);
 
 /* A look-up in a map of this shape: three dependent loads, of which the first two stay in the cache. */
-static inline __attribute__((always_inline)) struct place live_look_up(uintptr_t address, uint32_t map, struct live_shape shape) {
+static inline __attribute__((always_inline)) struct place live_look_up(
+    uintptr_t address, uint32_t map, struct live_shape shape) {
     struct place place = {.map = map, .offset = (uint32_t)(address & ((1ull << shape.granule_log2) - 1))};
     if (unlikely(address >> HEAP_ADDRESS_BITS != 0)) return place;
     uint64_t top = shape.top + (address >> (shape.leaf_log2 + LIVE_BRANCH_LOG2));
@@ -84,8 +85,11 @@ struct place live_look_up_glibc_slowly(uintptr_t address);
 static inline __attribute__((always_inline)) struct place live_look_up_glibc(uintptr_t address) {
     const struct thread_branch *branch = &local.branches[(address >> LIVE_REGION_LOG2) % THREAD_BRANCHES];
     if (unlikely(branch->region != (address >> LIVE_REGION_LOG2) + 1)) return live_look_up_glibc_slowly(address);
-    struct place place = {.map = HEAP_MAP_FINE, .offset = (uint32_t)(address & ((1u << HEAP_GRANULE_LOG2_FINE_GLIBC) - 1))};
-    uint32_t leaf = load_acquire(&branch->entries[address >> LIVE_SHAPE_GLIBC.leaf_log2 & ((1u << LIVE_BRANCH_LOG2) - 1)]); /* partner: the swap in live_grow */
+    struct place place = {
+        .map = HEAP_MAP_FINE, .offset = (uint32_t)(address & ((1u << HEAP_GRANULE_LOG2_FINE_GLIBC) - 1))};
+    /* partner: the swap in live_grow */
+    uint32_t leaf =
+        load_acquire(&branch->entries[address >> LIVE_SHAPE_GLIBC.leaf_log2 & ((1u << LIVE_BRANCH_LOG2) - 1)]);
     if (likely(leaf != 0)) place.slot = live_leaf_slot(leaf, &LIVE_SHAPE_GLIBC, address);
     return place;
 }
@@ -98,22 +102,28 @@ static inline struct place live_find(uintptr_t address, size_t usable) {
 }
 
 /*
- * glibc keeps a chunk's size in the word before the block, with three flags in its low bits, of which bit 1 says that it was mapped by
- * itself (malloc.c, "Chunk representation", the same since 1996): malloc_usable_size without the call.
+ * glibc keeps a chunk's size in the word before the block, with three flags in its low bits, of which bit 1 says that
+ * it was mapped by itself (malloc.c, "Chunk representation", the same since 1996): malloc_usable_size without the call.
  */
 static inline size_t glibc_chunk_size(const void *block) { return ((const size_t *)block)[-1] & ~(size_t)7; }
-static inline size_t glibc_usable_size(const void *block) { return glibc_chunk_size(block) - (((const size_t *)block)[-1] & 2 ? 16 : 8); }
+static inline size_t glibc_usable_size(const void *block) {
+    return glibc_chunk_size(block) - (((const size_t *)block)[-1] & 2 ? 16 : 8);
+}
 
 /* Whether the block is glibc's and in its fine map, as nearly all are. */
-static inline bool live_is_fine(const void *block) { return likely(next.is_glibc) && likely(glibc_chunk_size(block) < (1u << HEAP_GRANULE_LOG2_1) + 8); }
+static inline bool live_is_fine(const void *block) {
+    return likely(next.is_glibc) && likely(glibc_chunk_size(block) < (1u << HEAP_GRANULE_LOG2_1) + 8);
+}
 
 /*
- * The place of a block in the map for its size, by the allocator; where that can't say (it brought no malloc_usable_size, and libc's would
- * read where no size is), the map was chosen by what was requested, and the block is looked for in all of them.
+ * The place of a block in the map for its size, by the allocator; where that can't say (it brought no
+ * malloc_usable_size, and libc's would read where no size is), the map was chosen by what was requested, and the block
+ * is looked for in all of them.
  */
 static inline struct place live_find_block(const void *block) {
     if (next.is_glibc) return live_find((uintptr_t)block, glibc_usable_size(block));
-    return next.knows_usable_size ? live_find((uintptr_t)block, next.malloc_usable_size((void *)block)) : live_search((uintptr_t)block);
+    return next.knows_usable_size ? live_find((uintptr_t)block, next.malloc_usable_size((void *)block))
+                                  : live_search((uintptr_t)block);
 }
 
 /* The same for a block that live_is_fine. */
@@ -123,25 +133,30 @@ static inline __attribute__((always_inline)) struct place live_find_fine(const v
     return place;
 }
 
-/* Makes the leaf for a place that has none; its slot stays NULL where there is no space or the address is out of range. */
+/* Makes the leaf for a place that has none; its slot stays NULL where there is no space or the address is out of range.
+ */
 struct place live_grow(struct place place, uintptr_t address);
 
 /* The place of a block of so many requested bytes that the allocator has just given out. */
 static inline struct place live_make_block(const void *block, size_t bytes) {
-    struct place place = next.is_glibc || next.knows_usable_size ? live_find_block(block) : live_find((uintptr_t)block, bytes);
+    struct place place =
+        next.is_glibc || next.knows_usable_size ? live_find_block(block) : live_find((uintptr_t)block, bytes);
     return likely(place.slot != NULL) ? place : live_grow(place, (uintptr_t)block);
 }
 
-/* The slot word for a block at this place; publishes the size of a coarse map's block, which must stand before the word. */
+/* The slot word for a block at this place; publishes the size of a coarse map's block, which must stand before the
+ * word. */
 static inline uint64_t live_word(struct place place, uint32_t stack, uint32_t tick, size_t bytes) {
-    if (likely(place.map == HEAP_MAP_FINE)) return heap_slot_make(stack, tick, (uint32_t)bytes << HEAP_SLOT_FINE_SIZE_SHIFT | place.offset);
+    if (likely(place.map == HEAP_MAP_FINE))
+        return heap_slot_make(stack, tick, (uint32_t)bytes << HEAP_SLOT_FINE_SIZE_SHIFT | place.offset);
     store_relaxed(&place.slot[1], bytes);
     return heap_slot_make(stack, tick, place.offset);
 }
 
 /* The requested bytes of the block whose word this is. */
 static inline size_t live_bytes(struct place place, uint64_t word) {
-    return likely(place.map == HEAP_MAP_FINE) ? heap_slot_low(word) >> HEAP_SLOT_FINE_SIZE_SHIFT : load_relaxed(&place.slot[1]);
+    return likely(place.map == HEAP_MAP_FINE) ? heap_slot_low(word) >> HEAP_SLOT_FINE_SIZE_SHIFT
+                                              : load_relaxed(&place.slot[1]);
 }
 
 /* Whether the word is that of a block at this very address: not empty, not a mark, not another block of the granule. */

@@ -12,26 +12,29 @@
 #include "book/ring.h"
 
 #include "base/options.h"
-#include "book/settle.h"
 #include "book/live.h"
+#include "book/settle.h"
 #include "image/image.h"
 
 /* One thread may fold the free of a block before another folds its allocation: for a while a sum is below zero. */
 static uint64_t not_below_zero(uint64_t sum) { return (int64_t)sum > 0 ? sum : 0; }
 
-/* An epoch of the peak and a number of snapshots, side by side in the header and in each stack: compared as one word. */
+/* An epoch of the peak and a number of snapshots, side by side in the header and in each stack: compared as one word.
+ */
 typedef uint64_t __attribute__((may_alias)) levels_word;
 static inline uint64_t levels_of(const uint32_t *epoch) { return load_relaxed((const levels_word *)epoch); }
 
 static __attribute__((noinline)) void copy_levels(struct heap_stack *stack) {
     struct heap_header *header = image.header;
-    uint32_t epoch = load_acquire(&header->peak_epoch), taken = load_acquire(&header->snapshots); /* partners: the bumps below */
+    /* partners: the bumps below */
+    uint32_t epoch = load_acquire(&header->peak_epoch), taken = load_acquire(&header->snapshots);
     uint64_t bytes = not_below_zero(load_relaxed(&stack->allocated_bytes) - load_relaxed(&stack->freed_bytes));
     uint64_t blocks = not_below_zero(load_relaxed(&stack->allocated_blocks) - load_relaxed(&stack->freed_blocks));
     if (load_relaxed(&stack->peak_epoch) != epoch) {
         store_relaxed(&stack->peak.bytes, bytes);
         store_relaxed(&stack->peak.blocks, blocks);
-        store_release(&stack->peak_epoch, epoch); /* after the copy: a kill in between leaves "not changed since", which is still true */
+        /* after the copy: a kill in between leaves "not changed since", which is still true */
+        store_release(&stack->peak_epoch, epoch);
     }
     for (uint32_t copied = load_relaxed(&stack->snapshots); copied < taken && copied < HEAP_SNAPSHOT_COUNT; copied++) {
         store_relaxed(&stack->levels[copied].bytes, bytes);
@@ -46,8 +49,9 @@ static __attribute__((noinline)) uint32_t lifetime(uint32_t born, uint32_t died)
 }
 
 /*
- * While there is one thread its folds add without a lock prefix. A second thread says so before its first event, and waits for the fold
- * that may not have seen it; each looks for the other's word behind a full fence, so one of the two sees it.
+ * While there is one thread its folds add without a lock prefix. A second thread says so before its first event, and
+ * waits for the fold that may not have seen it; each looks for the other's word behind a full fence, so one of the two
+ * sees it.
  */
 static uint32_t shared, folding_alone;
 
@@ -82,7 +86,8 @@ static inline __attribute__((always_inline)) void add(uint64_t *counter, uint64_
     else add_relaxed(counter, value);
 }
 
-static inline __attribute__((always_inline)) void fold_event(struct heap_stack *stack, uint32_t kind, uint64_t slot, uint64_t bytes, uint32_t flags, uint32_t tick, uint64_t levels, bool alone) {
+static inline __attribute__((always_inline)) void fold_event(struct heap_stack *stack, uint32_t kind, uint64_t slot,
+    uint64_t bytes, uint32_t flags, uint32_t tick, uint64_t levels, bool alone) {
     if (unlikely(levels_of(&stack->peak_epoch) != levels)) copy_levels(stack);
     if (kind == HEAP_EVENT_ALLOCATED) {
         add(&stack->allocated_blocks, 1, alone);
@@ -98,13 +103,17 @@ static inline __attribute__((always_inline)) void fold_event(struct heap_stack *
     if (flags & HEAP_EVENT_FLAG_TEMPORARY) add(&stack->temporary_blocks, 1, alone);
 }
 
-static inline int64_t bytes_of(const struct heap_event *event) { return heap_event_kind(event->mark) == HEAP_EVENT_ALLOCATED ? (int64_t)event->bytes : -(int64_t)event->bytes; }
+static inline int64_t bytes_of(const struct heap_event *event) {
+    return heap_event_kind(event->mark) == HEAP_EVENT_ALLOCATED ? (int64_t)event->bytes : -(int64_t)event->bytes;
+}
 
-/* So many events ahead a stack's counters are fetched, for writing: with several threads they are as often as not in another processor's cache. */
+/* So many events ahead a stack's counters are fetched, for writing: with several threads they are as often as not in
+ * another processor's cache. */
 #define FETCH_AHEAD 6
 
 /* Folds events [folded, until), and the sums that the process shares. Returns the live bytes after them. */
-static inline __attribute__((always_inline)) uint64_t fold_until(struct heap_thread *record, struct heap_ring *ring, uint64_t until, uint64_t *blocks_after, bool alone) {
+static inline __attribute__((always_inline)) uint64_t fold_until(
+    struct heap_thread *record, struct heap_ring *ring, uint64_t until, uint64_t *blocks_after, bool alone) {
     int64_t bytes = 0, blocks = 0;
     const uint64_t levels = levels_of(&image.header->peak_epoch);
     struct heap_stack *const stacks = image.stacks;
@@ -115,11 +124,13 @@ static inline __attribute__((always_inline)) uint64_t fold_until(struct heap_thr
         if (heap_event_kind(mark) == HEAP_EVENT_ALLOCATED) {
             bytes += (int64_t)event_bytes;
             blocks++;
-            fold_event(&stacks[heap_slot_stack(slot)], HEAP_EVENT_ALLOCATED, slot, event_bytes, heap_event_flags(mark), heap_event_tick(mark), levels, alone);
+            fold_event(&stacks[heap_slot_stack(slot)], HEAP_EVENT_ALLOCATED, slot, event_bytes, heap_event_flags(mark),
+                heap_event_tick(mark), levels, alone);
         } else {
             bytes -= (int64_t)event_bytes;
             blocks--;
-            fold_event(&stacks[heap_slot_stack(slot)], HEAP_EVENT_FREED, slot, event_bytes, heap_event_flags(mark), heap_event_tick(mark), levels, alone);
+            fold_event(&stacks[heap_slot_stack(slot)], HEAP_EVENT_FREED, slot, event_bytes, heap_event_flags(mark),
+                heap_event_tick(mark), levels, alone);
         }
         store_release(&record->folded, n + 1); /* partner: a reader's acquire; it then sees the adds */
     }
@@ -127,7 +138,8 @@ static inline __attribute__((always_inline)) uint64_t fold_until(struct heap_thr
     return __atomic_add_fetch(&image.header->live_bytes, (uint64_t)bytes, __ATOMIC_RELAXED);
 }
 
-/* Bytes that lie unfolded in other threads' rings, for the peak's error. Thousands of threads are not walked: the bound is stated for them. */
+/* Bytes that lie unfolded in other threads' rings, for the peak's error. Thousands of threads are not walked: the bound
+ * is stated for them. */
 static uint64_t pending_elsewhere(const struct heap_thread *self) {
     uint64_t threads = load_relaxed(&image.header->sections[HEAP_SECTION_THREADS].used), sum = 0;
     if (threads > 256) return (threads - 1) * (uint64_t)RING_FOLD_BYTES;
@@ -154,7 +166,9 @@ static void take_sample(uint64_t now) {
     static uint32_t busy; /* a halving that a second sampler must not meet */
     struct heap_header *header = image.header;
     uint64_t due = load_relaxed(&header->timeline_due_ns);
-    if (likely(now < due) || !cas_relaxed(&header->timeline_due_ns, &due, now + load_relaxed(&header->timeline_interval_ns))) return;
+    if (likely(now < due)
+        || !cas_relaxed(&header->timeline_due_ns, &due, now + load_relaxed(&header->timeline_interval_ns)))
+        return;
     if (__atomic_exchange_n(&busy, 1, __ATOMIC_ACQUIRE) != 0) return; /* partner: the release below */
     struct heap_section *section = &header->sections[HEAP_SECTION_TIMELINE];
     if (section->used == HEAP_TIMELINE_SAMPLES) {
@@ -164,7 +178,8 @@ static void take_sample(uint64_t now) {
     }
     uint64_t last = section->used;
     if (image_take(HEAP_SECTION_TIMELINE, 1) == (int64_t)last)
-        image.timeline[last] = (struct heap_sample){now, not_below_zero(load_relaxed(&header->live_bytes)), not_below_zero(load_relaxed(&header->live_blocks)), load_relaxed(&header->rss_bytes)};
+        image.timeline[last] = (struct heap_sample){now, not_below_zero(load_relaxed(&header->live_bytes)),
+            not_below_zero(load_relaxed(&header->live_blocks)), load_relaxed(&header->rss_bytes)};
     store_release(&busy, 0);
 }
 
@@ -189,7 +204,8 @@ static int64_t find_highest(const struct heap_thread *record, const struct heap_
     return highest;
 }
 
-static inline __attribute__((always_inline)) void fold_all(struct heap_thread *record, struct heap_ring *ring, bool alone) {
+static inline __attribute__((always_inline)) void fold_all(
+    struct heap_thread *record, struct heap_ring *ring, bool alone) {
     const struct heap_header *header = image.header;
     uint64_t until, blocks;
     int64_t room = (int64_t)(load_relaxed(&header->peak_bytes) - load_relaxed(&header->live_bytes));
@@ -201,8 +217,12 @@ static inline __attribute__((always_inline)) void fold_all(struct heap_thread *r
     fold_until(record, ring, record->head, &blocks, alone);
 }
 
-static __attribute__((noinline)) void fold_alone(struct heap_thread *record, struct heap_ring *ring) { fold_all(record, ring, true); }
-static __attribute__((noinline)) void fold_among_others(struct heap_thread *record, struct heap_ring *ring) { fold_all(record, ring, false); }
+static __attribute__((noinline)) void fold_alone(struct heap_thread *record, struct heap_ring *ring) {
+    fold_all(record, ring, true);
+}
+static __attribute__((noinline)) void fold_among_others(struct heap_thread *record, struct heap_ring *ring) {
+    fold_all(record, ring, false);
+}
 
 void (*ring_grown)(uint64_t live_bytes);
 
@@ -225,7 +245,8 @@ void ring_bypass(uint32_t kind, uint64_t slot, size_t bytes, uint32_t flags, uin
     bool allocated = kind == HEAP_EVENT_ALLOCATED;
     uint64_t live = __atomic_add_fetch(&header->live_bytes, allocated ? bytes : -(uint64_t)bytes, __ATOMIC_RELAXED);
     uint64_t blocks = __atomic_add_fetch(&header->live_blocks, allocated ? 1 : -(uint64_t)1, __ATOMIC_RELAXED);
-    fold_event(&image.stacks[heap_slot_stack(slot)], kind, slot, bytes, flags, tick, levels_of(&header->peak_epoch), false);
+    fold_event(
+        &image.stacks[heap_slot_stack(slot)], kind, slot, bytes, flags, tick, levels_of(&header->peak_epoch), false);
     if (allocated) raise_peak(NULL, live, blocks);
     LOSE(ringless_events, 1);
 }

@@ -17,11 +17,13 @@
 /* … or so much time: THREAD_FOLD_MILLISECONDS. */
 
 static inline uint64_t event_mark(uint64_t sequence, uint32_t flags, uint32_t kind, uint32_t tick) {
-    return sequence << HEAP_EVENT_SEQUENCE_SHIFT | (uint64_t)flags << HEAP_EVENT_FLAGS_SHIFT | (uint64_t)kind << HEAP_EVENT_KIND_SHIFT | tick;
+    return sequence << HEAP_EVENT_SEQUENCE_SHIFT | (uint64_t)flags << HEAP_EVENT_FLAGS_SHIFT
+        | (uint64_t)kind << HEAP_EVENT_KIND_SHIFT | tick;
 }
 
 /* Writes event number `sequence`, its mark last. It counts once ring_commit has passed it. */
-static inline void ring_write(struct heap_ring *ring, uint64_t sequence, uintptr_t address, uint64_t slot, size_t bytes, uint32_t flags, uint32_t kind, uint32_t tick) {
+static inline void ring_write(struct heap_ring *ring, uint64_t sequence, uintptr_t address, uint64_t slot, size_t bytes,
+    uint32_t flags, uint32_t kind, uint32_t tick) {
     struct heap_event *event = &ring->events[sequence % HEAP_RING_EVENTS];
     store_relaxed(&event->address, address);
     store_relaxed(&event->slot, slot);
@@ -31,21 +33,26 @@ static inline void ring_write(struct heap_ring *ring, uint64_t sequence, uintptr
     fence_compiler(); /* entry, then slot, then head: the order in which a killed program's image is read */
 }
 
-/* Folds all committed events. By the owner alone, or who took the record over. Returns the head at which to fold again. */
+/* Folds all committed events. By the owner alone, or who took the record over. Returns the head at which to fold again.
+ */
 uint64_t ring_fold(struct heap_thread *record, struct heap_ring *ring);
 
-/* Commits `count` events of `bytes` in all, and folds where it is time: at the head `fold_at`, or after many bytes. Returns the next `fold_at`. */
-static inline __attribute__((always_inline)) uint64_t ring_commit(struct heap_thread *record, struct heap_ring *ring, uint64_t count, uint64_t bytes, uint64_t fold_at) {
+/* Commits `count` events of `bytes` in all, and folds where it is time: at the head `fold_at`, or after many bytes.
+ * Returns the next `fold_at`. */
+static inline __attribute__((always_inline)) uint64_t ring_commit(
+    struct heap_thread *record, struct heap_ring *ring, uint64_t count, uint64_t bytes, uint64_t fold_at) {
     uint64_t head = record->head + count, pending = record->pending_bytes + bytes;
     store_release(&record->head, head); /* partner: a reader's acquire; entries and slots stand before it */
     store_relaxed(&record->pending_bytes, pending);
     return unlikely(head >= fold_at || pending >= RING_FOLD_BYTES) ? ring_fold(record, ring) : fold_at;
 }
 
-/* Settles what an owner left that never came back (it died, or jumped out of a handler): as a reader of a killed program's image would. */
+/* Settles what an owner left that never came back (it died, or jumped out of a handler): as a reader of a killed
+ * program's image would. */
 void ring_settle(struct heap_thread *record, struct heap_ring *ring, uint32_t index);
 
-/* A second thread is about to make events: from now on counters are added to with a lock prefix. Waits for a fold under way, some microseconds at the most. */
+/* A second thread is about to make events: from now on counters are added to with a lock prefix. Waits for a fold under
+ * way, some microseconds at the most. */
 void ring_share(void);
 
 /* Told the process's live bytes at each fold where `--dump-at-growth` is given; set at the start. */

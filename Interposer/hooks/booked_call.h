@@ -1,5 +1,6 @@
 /*
- * A call of the next function with what is booked around it, as statements in the hook itself: its frame is where the unwinding begins.
+ * A call of the next function with what is booked around it, as statements in the hook itself: its frame is where the
+ * unwinding begins.
  */
 #ifndef HEAPSUM_BOOKED_CALL_H
 #define HEAPSUM_BOOKED_CALL_H
@@ -17,7 +18,8 @@
 
 #define ENTER(hook) hook_enter(&(hook), HOOK_FRAME, HOOK_CALLER)
 
-/* Books what the next function makes: from the stack, which is found before the call, to the slot, behind it. `early`: what the arena gives; `reason` is of a failure. */
+/* Books what the next function makes: from the stack, which is found before the call, to the slot, behind it. `early`:
+ * what the arena gives; `reason` is of a failure. */
 #define ALLOCATE(block, bytes, early, call, reason) \
     do { \
         if (likely(hook_enter_plainly(HOOK_FRAME))) { \

@@ -1,6 +1,6 @@
 /*
- * What the libraries for allocators' own functions (Interposer/allocators) book by: a hook's first and last lines and what
- * lies between, in one exported table. It is between libraries of one build, and promised to nobody else.
+ * What the libraries for allocators' own functions (Interposer/allocators) book by: a hook's first and last lines and
+ * what lies between, in one exported table. It is between libraries of one build, and promised to nobody else.
  */
 #ifndef HEAPSUM_BOOKING_H
 #define HEAPSUM_BOOKING_H
@@ -16,7 +16,8 @@
 
 struct heapsum_booking {
     uint32_t version;
-    /* As hook_enter; and finds the stack of what is going to be allocated where `allocates`. False: the call is only passed on. */
+    /* As hook_enter; and finds the stack of what is going to be allocated where `allocates`. False: the call is only
+     * passed on. */
     bool (*enter)(struct hook *hook, uintptr_t frame, uintptr_t caller, bool allocates);
     void (*allocation)(const struct hook *hook, const void *block, size_t bytes);
     void (*free)(const struct hook *hook, const void *block);

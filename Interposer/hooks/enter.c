@@ -22,15 +22,15 @@ static bool is_ours(uintptr_t caller) {
 }
 
 /*
- * Whether the function that the hook under way called has jumped here (jemalloc's operator delete[] is `jmp free`): we return to our own
- * module then, and our caller's frame is that hook's. A signal handler's own hook has another.
+ * Whether the function that the hook under way called has jumped here (jemalloc's operator delete[] is `jmp free`): we
+ * return to our own module then, and our caller's frame is that hook's. A signal handler's own hook has another.
  */
 static bool is_tail_call(const struct hook *hook, uint32_t level) {
     return caller_is_own(hook->caller) && *(const uintptr_t *)hook->frame == local.owners[level - 1];
 }
 
-/* How many of the hooks that this thread entered are still under way. Frames on one stack lie below those of their callers;
- * where the alternate signal stack is in use, that says who interrupted whom. */
+/* How many of the hooks that this thread entered are still under way. Frames on one stack lie below those of their
+ * callers; where the alternate signal stack is in use, that says who interrupted whom. */
 static uint32_t levels_under_way(uintptr_t frame) {
     stack_t alternate = {.ss_flags = SS_DISABLE};
     system_alternate_stack(&alternate);

@@ -7,8 +7,8 @@
 #include "threads/hook.h"
 
 /*
- * Enters any hook, whose return address is `caller`. False: the call is passed through, unbooked. Hooks of this thread that a longjmp left
- * without an end are recognized by their frames, and settled.
+ * Enters any hook, whose return address is `caller`. False: the call is passed through, unbooked. Hooks of this thread
+ * that a longjmp left without an end are recognized by their frames, and settled.
  */
 bool hook_enter(struct hook *hook, uintptr_t frame, uintptr_t caller);
 

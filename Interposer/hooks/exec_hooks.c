@@ -1,9 +1,9 @@
 /*
- * What a process starts next, with its environment mended where that must be (mending.h). In all other cases these functions are the next ones, with what
- * they were given.
+ * What a process starts next, with its environment mended where that must be (mending.h). In all other cases these
+ * functions are the next ones, with what they were given.
  *
- * Called between vfork and exec, too: they write to their own stack alone. A mended environment that is too large for a thread's stack gets
- * memory of its own, which such a child leaves to its parent.
+ * Called between vfork and exec, too: they write to their own stack alone. A mended environment that is too large for a
+ * thread's stack gets memory of its own, which such a child leaves to its parent.
  */
 #include "hooks/exec_hooks.h"
 
@@ -79,7 +79,8 @@ int exec_at(int directory, const char *path, char *const *arguments, char *const
 static int execute(const char *path, char *const *arguments, bool search) {
     char **env = loader_environment();
     MENDED(env, path, AT_FDCWD, search);
-    if (handed != env && next.execve != NULL && next.execvpe != NULL) return (search ? next.execvpe : next.execve)(path, arguments, handed);
+    if (handed != env && next.execve != NULL && next.execvpe != NULL)
+        return (search ? next.execvpe : next.execve)(path, arguments, handed);
     int (*function)(const char *, char *const *) = search ? next.execvp : next.execv;
     return function == NULL ? nobody() : function(path, arguments);
 }
@@ -117,7 +118,8 @@ HOOK int hook_execle(const char *path, const char *argument, ...) {
 
 /* posix_spawn, with and without a search, in the version of now and the one before. */
 #define SPAWN(name, search) \
-    HOOK int hook_##name(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes, char *const *arguments, char *const *env) { \
+    HOOK int hook_##name(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions, \
+        const posix_spawnattr_t *attributes, char *const *arguments, char *const *env) { \
         MENDED(env, path, AT_FDCWD, search); \
         return next.name == NULL ? ENOSYS : next.name(pid, path, actions, attributes, arguments, handed); \
     }

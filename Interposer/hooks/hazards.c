@@ -29,7 +29,9 @@ HOOK int hook_dlclose(void *library) {
     return result;
 }
 
-static bool overlap(const struct mapping *mapping, uintptr_t start, uintptr_t end) { return mapping->start < end && start < mapping->end; }
+static bool overlap(const struct mapping *mapping, uintptr_t start, uintptr_t end) {
+    return mapping->start < end && start < mapping->end;
+}
 
 static bool is_ours(const struct mapping *mapping) {
     uintptr_t start = (uintptr_t)image.base;
@@ -48,22 +50,26 @@ static bool lock_one(const struct mapping *mapping, void *context) {
     return false;
 }
 
-/* Whether the program alone has more memory than it may lock. What the limit is not for, has the right to lock all, is not asked here. */
+/* Whether the program alone has more memory than it may lock. What the limit is not for, has the right to lock all, is
+ * not asked here. */
 static bool is_over_limit(void) {
     struct rlimit limit;
     uint64_t bytes = 0;
-    return system_limit(RLIMIT_MEMLOCK, &limit) && limit.rlim_cur != RLIM_INFINITY && maps_each(add_bytes, &bytes, NULL, 0) && bytes > limit.rlim_cur;
+    return system_limit(RLIMIT_MEMLOCK, &limit) && limit.rlim_cur != RLIM_INFINITY
+        && maps_each(add_bytes, &bytes, NULL, 0) && bytes > limit.rlim_cur;
 }
 
 /*
- * The image is mapped whole and mostly empty: to lock it would give memory to all of it. So the kernel marks all mappings without bringing
- * anything in, which also says whether the process may, then forgets ours, and each of the program's is brought in by itself.
+ * The image is mapped whole and mostly empty: to lock it would give memory to all of it. So the kernel marks all
+ * mappings without bringing anything in, which also says whether the process may, then forgets ours, and each of the
+ * program's is brought in by itself.
  */
 int hook_mlockall(int flags) {
     if (!start_next() || next.mlockall == NULL) return -1;
     bool is_plain = flags & MCL_CURRENT && !(flags & ~(MCL_CURRENT | MCL_FUTURE));
     if (image.base == NULL || !is_plain) return next.mlockall(flags);
-    if ((void *)next.mlockall != loader_libc("mlockall")) return next.mlockall(flags | MCL_ONFAULT); /* a sanitizer's does nothing, for its shadow's sake */
+    /* a sanitizer's does nothing, for its shadow's sake */
+    if ((void *)next.mlockall != loader_libc("mlockall")) return next.mlockall(flags | MCL_ONFAULT);
     int saved = errno;
     if (next.mlockall(MCL_CURRENT | MCL_ONFAULT) == 0) {
         system_unlock((uintptr_t)image.base, image.bytes);
@@ -73,5 +79,6 @@ int hook_mlockall(int flags) {
     }
     errno = saved;
     if (flags & MCL_FUTURE && next.mlockall(MCL_FUTURE) != 0) return -1;
-    return maps_each(lock_one, NULL, NULL, 0) ? 0 : next.mlockall(flags | MCL_ONFAULT); /* no /proc here: what is touched is locked */
+    /* no /proc here: what is touched is locked */
+    return maps_each(lock_one, NULL, NULL, 0) ? 0 : next.mlockall(flags | MCL_ONFAULT);
 }

@@ -1,6 +1,7 @@
 /*
- * What a program asks for by heapsum.h. A mark is written into the header's page, its number last. A pause sets a bit in the word that each hook
- * looks at anyway, so the common way costs nothing more; the other way books frees, and passes allocations over.
+ * What a program asks for by heapsum.h. A mark is written into the header's page, its number last. A pause sets a bit
+ * in the word that each hook looks at anyway, so the common way costs nothing more; the other way books frees, and
+ * passes allocations over.
  */
 #include <string.h>
 
@@ -14,7 +15,9 @@
 #include "threads/thread.h"
 
 /* Whether this process books into the image: a vfork'd child shares the memory, and the image is its parent's. */
-static bool is_recorded(void) { return start_recording() && load_acquire(&hook_live.word) != 0 && image.header->pid == system_process(); }
+static bool is_recorded(void) {
+    return start_recording() && load_acquire(&hook_live.word) != 0 && image.header->pid == system_process();
+}
 
 extern void heapsum_mark(const char *name);
 EXPORT void heapsum_mark(const char *name) {

@@ -18,7 +18,8 @@ EXPORT void *malloc(size_t bytes) {
 EXPORT void *calloc(size_t count, size_t size) {
     void *block;
     size_t bytes;
-    bool fits = !__builtin_mul_overflow(count, size, &bytes); /* else the next calloc fails. The arena is zero, and hands nothing out twice. */
+    /* else the next calloc fails. The arena is zero, and hands nothing out twice. */
+    bool fits = !__builtin_mul_overflow(count, size, &bytes);
     ALLOCATE(block, bytes, fits ? arena_allocate(bytes, 16) : NULL, next.calloc(count, size), errno);
     return block;
 }
@@ -39,7 +40,8 @@ HOOK int hook_posix_memalign(void **to, size_t alignment, size_t bytes) {
     void *block = NULL;
     int result = ENOMEM;
     /* `*to` is written by the next function alone, and left as it leaves it. */
-    ALLOCATE(block, bytes, (*to = arena_allocate(bytes, alignment)), (result = next.posix_memalign(to, alignment, bytes)) == 0 ? *to : NULL, result);
+    ALLOCATE(block, bytes, (*to = arena_allocate(bytes, alignment)),
+        (result = next.posix_memalign(to, alignment, bytes)) == 0 ? *to : NULL, result);
     return block != NULL ? 0 : result;
 }
 
@@ -84,7 +86,8 @@ static inline __attribute__((always_inline)) void *reallocate(void *block, size_
     } else {
         if (start_is_early()) {
             start_miss();
-            return block == NULL ? arena_allocate(bytes, 16) : NULL; /* another's block can't be moved: its allocator isn't known yet */
+            /* another's block can't be moved: its allocator isn't known yet */
+            return block == NULL ? arena_allocate(bytes, 16) : NULL;
         }
         if (!ENTER(hook)) return next.realloc(block, bytes);
         hook_stack(&hook);

@@ -59,14 +59,18 @@ NEW(_Znwm, (size_t bytes), (bytes), next.malloc(bytes))
 NEW(_Znam, (size_t bytes), (bytes), next.malloc(bytes))
 NEW(_ZnwmRKSt9nothrow_t, (size_t bytes, nothrow_t nothrow), (bytes, nothrow), next.malloc(bytes))
 NEW(_ZnamRKSt9nothrow_t, (size_t bytes, nothrow_t nothrow), (bytes, nothrow), next.malloc(bytes))
-NEW(_ZnwmSt11align_val_t, (size_t bytes, align_val_t alignment), (bytes, alignment), next.aligned_alloc(alignment, bytes))
-NEW(_ZnamSt11align_val_t, (size_t bytes, align_val_t alignment), (bytes, alignment), next.aligned_alloc(alignment, bytes))
-NEW(_ZnwmSt11align_val_tRKSt9nothrow_t, (size_t bytes, align_val_t alignment, nothrow_t nothrow), (bytes, alignment, nothrow), next.aligned_alloc(alignment, bytes))
-NEW(_ZnamSt11align_val_tRKSt9nothrow_t, (size_t bytes, align_val_t alignment, nothrow_t nothrow), (bytes, alignment, nothrow), next.aligned_alloc(alignment, bytes))
+NEW(_ZnwmSt11align_val_t, (size_t bytes, align_val_t alignment), (bytes, alignment),
+    next.aligned_alloc(alignment, bytes))
+NEW(_ZnamSt11align_val_t, (size_t bytes, align_val_t alignment), (bytes, alignment),
+    next.aligned_alloc(alignment, bytes))
+NEW(_ZnwmSt11align_val_tRKSt9nothrow_t, (size_t bytes, align_val_t alignment, nothrow_t nothrow),
+    (bytes, alignment, nothrow), next.aligned_alloc(alignment, bytes))
+NEW(_ZnamSt11align_val_tRKSt9nothrow_t, (size_t bytes, align_val_t alignment, nothrow_t nothrow),
+    (bytes, alignment, nothrow), next.aligned_alloc(alignment, bytes))
 
 #define DELETE(name, parameters, arguments) \
     EXPORT void name parameters { \
-        NEXT(void (*)parameters, name); \
+        NEXT(void(*) parameters, name); \
         if (unlikely(real == NULL)) { \
             FREE(block, next.free(block)); \
             return; \
@@ -89,7 +93,9 @@ DELETE(_ZdlPvm, (void *block, size_t bytes), (block, bytes))
 DELETE(_ZdaPvm, (void *block, size_t bytes), (block, bytes))
 DELETE(_ZdlPvSt11align_val_t, (void *block, align_val_t alignment), (block, alignment))
 DELETE(_ZdaPvSt11align_val_t, (void *block, align_val_t alignment), (block, alignment))
-DELETE(_ZdlPvSt11align_val_tRKSt9nothrow_t, (void *block, align_val_t alignment, nothrow_t nothrow), (block, alignment, nothrow))
-DELETE(_ZdaPvSt11align_val_tRKSt9nothrow_t, (void *block, align_val_t alignment, nothrow_t nothrow), (block, alignment, nothrow))
+DELETE(_ZdlPvSt11align_val_tRKSt9nothrow_t, (void *block, align_val_t alignment, nothrow_t nothrow),
+    (block, alignment, nothrow))
+DELETE(_ZdaPvSt11align_val_tRKSt9nothrow_t, (void *block, align_val_t alignment, nothrow_t nothrow),
+    (block, alignment, nothrow))
 DELETE(_ZdlPvmSt11align_val_t, (void *block, size_t bytes, align_val_t alignment), (block, bytes, alignment))
 DELETE(_ZdaPvmSt11align_val_t, (void *block, size_t bytes, align_val_t alignment), (block, bytes, alignment))

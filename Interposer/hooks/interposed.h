@@ -1,8 +1,8 @@
 /*
  * The list of all that the interposer interposes: the one place that names them.
  *
- * The tests read it as text (one name a line, `X(name)`), hold the library's exports against it and call each name. The functions that
- * are next in line are listed with their types in base/next.h.
+ * The tests read it as text (one name a line, `X(name)`), hold the library's exports against it and call each name. The
+ * functions that are next in line are listed with their types in base/next.h.
  */
 #ifndef HEAPSUM_INTERPOSED_H
 #define HEAPSUM_INTERPOSED_H
@@ -14,8 +14,8 @@
     X(calloc) \
     X(realloc)
 
-/* The others, whose names a program may use for something else. Those that the next allocator lacks (free_sized: newer than this libc) are built on the
- * first. */
+/* The others, whose names a program may use for something else. Those that the next allocator lacks (free_sized: newer
+ * than this libc) are built on the first. */
 #define INTERPOSED_C_LESS_COMMON(X) \
     X(reallocarray) \
     X(posix_memalign) \
@@ -27,11 +27,10 @@
     X(free_aligned_sized)
 
 /*
- * Those that libc has in its first version alone, or too, for programs linked when it was the only one. They are exported in that version, so that others, and
- * dlsym, don't see them: X(name in here, name).
+ * Those that libc has in its first version alone, or too, for programs linked when it was the only one. They are
+ * exported in that version, so that others, and dlsym, don't see them: X(name in here, name).
  */
-#define INTERPOSED_OLD(X) \
-    X(cfree, cfree)
+#define INTERPOSED_OLD(X) X(cfree, cfree)
 #define INTERPOSED_OLD_SPAWN(X) \
     X(old_posix_spawn, posix_spawn) \
     X(old_posix_spawnp, posix_spawnp)
@@ -62,7 +61,8 @@
     X(_ZdlPvmSt11align_val_t) \
     X(_ZdaPvmSt11align_val_t)
 
-/* Not allocation: what has to be seen so that the program behaves as without us (signal_hooks.c, hazards.c, sandbox.c, system_calls.c, exec_hooks.c). */
+/* Not allocation: what has to be seen so that the program behaves as without us (signal_hooks.c, hazards.c, sandbox.c,
+ * system_calls.c, exec_hooks.c). */
 #define INTERPOSED_OTHER(X) \
     X(sigaction) \
     X(__sigaction) \

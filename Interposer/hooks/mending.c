@@ -39,10 +39,12 @@ static bool is_ours(const char *entry, size_t length) {
     if (own != NULL && strlen(own) == length && memcmp(own, entry, length) == 0) return true;
     const char *file = entry + length;
     while (file > entry && file[-1] != '/') file--;
-    return file > entry && (size_t)(entry + length - file) >= sizeof name - 1 && memcmp(file, name, sizeof name - 1) == 0;
+    return file > entry && (size_t)(entry + length - file) >= sizeof name - 1
+        && memcmp(file, name, sizeof name - 1) == 0;
 }
 
-/* Whether there is a file that the loader can read, or what stands in the way is only that this process has no descriptor left. */
+/* Whether there is a file that the loader can read, or what stands in the way is only that this process has no
+ * descriptor left. */
 static bool can_be_read(const char *path) {
     char byte;
     int fd = system_open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
@@ -53,14 +55,15 @@ static bool can_be_read(const char *path) {
 }
 
 /*
- * Whether an entry is ours, and leads to nothing from here. What a filter of this process's would end the next program for, it asks for at its start: so
- * the library counts as out of reach then.
+ * Whether an entry is ours, and leads to nothing from here. What a filter of this process's would end the next program
+ * for, it asks for at its start: so the library counts as out of reach then.
  */
 static bool is_unreachable(const char *entry, size_t length) {
     char path[512];
     if (!is_ours(entry, length)) return false;
     if (!system_may_look() || !system_may_write()) return true;
-    if (length >= sizeof path || memchr(entry, '$', length) != NULL) return false; /* $LIB and its kin are the loader's to fill in */
+    /* $LIB and its kin are the loader's to fill in */
+    if (length >= sizeof path || memchr(entry, '$', length) != NULL) return false;
     memcpy(path, entry, length);
     path[length] = '\0';
     return !can_be_read(path);
@@ -144,15 +147,17 @@ static bool read_head_in_path(const char *name, char head[HEAD_BYTES]) {
 static bool is_foreign_file(const char head[HEAD_BYTES]) {
     ElfW(Ehdr) elf;
     memcpy(&elf, head, sizeof elf);
-    return memcmp(elf.e_ident, ELFMAG, SELFMAG) == 0 && (elf.e_ident[EI_CLASS] != ELFCLASS64 || elf.e_machine != MACHINE_ELF);
+    return memcmp(elf.e_ident, ELFMAG, SELFMAG) == 0
+        && (elf.e_ident[EI_CLASS] != ELFCLASS64 || elf.e_machine != MACHINE_ELF);
 }
 
-/* Whether the program's loader could not load a library of this architecture: it is another's, or a script for one of another's. */
+/* Whether the program's loader could not load a library of this architecture: it is another's, or a script for one of
+ * another's. */
 static bool is_foreign(const struct started *started) {
     char head[HEAD_BYTES];
     const char *path = started->path;
     if (!system_may_look() || path == NULL || !memory_is_readable((uintptr_t)path & ~(uintptr_t)7)) return false;
-    bool is_read = path[0] == '\0'                                 ? read_head(started->directory, head)
+    bool is_read = path[0] == '\0'                                   ? read_head(started->directory, head)
         : started->search && memchr(path, '/', strlen(path)) == NULL ? read_head_in_path(path, head)
                                                                      : read_head_of(started->directory, path, head);
     if (!is_read || head[0] != '#' || head[1] != '!') return is_read && is_foreign_file(head);
@@ -180,7 +185,8 @@ struct mending mending_of(char *const *env, const struct started *started) {
         if (strncmp(*entry, variable, sizeof variable - 1) == 0) {
             ours = names_ours(*entry + sizeof variable - 1, &unreachable);
             mending.preload = (ptrdiff_t)mending.count;
-        } else if (strncmp(*entry, sanitizer, sizeof sanitizer - 1) == 0 && memmem(*entry, strlen(*entry), link_order, sizeof link_order - 1) == NULL) {
+        } else if (strncmp(*entry, sanitizer, sizeof sanitizer - 1) == 0
+            && memmem(*entry, strlen(*entry), link_order, sizeof link_order - 1) == NULL) {
             mending.sanitizer = (ptrdiff_t)mending.count;
         }
     }
@@ -193,7 +199,8 @@ struct mending mending_of(char *const *env, const struct started *started) {
     if (mending.sanitizer >= 0) mending.bytes += strlen(env[mending.sanitizer]) + sizeof link_order + 3;
     if (mending.preload >= 0) {
         if (load_acquire(&hook_live.word) != 0) or_relaxed(&image.header->flags, HEAP_FLAG_UNREACHED);
-        message(foreign ? "not recorded, as it is a program for another processor: " : "not recorded, as the library can't be reached from where it runs: ",
+        message(foreign ? "not recorded, as it is a program for another processor: "
+                        : "not recorded, as the library can't be reached from where it runs: ",
             started->path == NULL || started->path[0] == '\0' ? "an open file" : started->path);
     }
     return mending;
@@ -212,7 +219,8 @@ char *const *mend(char *const *env, const struct mending *mending, void *space) 
         char **entry = &mended[mending->preload];
         write_others(*entry, texts);
         if (texts[sizeof variable - 1] != '\0') *entry = texts;
-        else memmove(entry, entry + 1, (size_t)(&mended[mending->count] - entry) * sizeof *entry); /* we alone were in it: without us there is none */
+        /* we alone were in it: without us there is none */
+        else memmove(entry, entry + 1, (size_t)(&mended[mending->count] - entry) * sizeof *entry);
     }
     return mended;
 }

@@ -1,7 +1,9 @@
 /*
- * Whose function a name means. A strictly conforming C library may define most of the names that we interpose for something of its own
- * (`double mlockall(double)`), and its calls come here, as we stand before it. So what is exported is a jump: to our hook, or, where the
- * next function of the name has nothing to do with libc's, to that, with registers and stack untouched.
+ * Whose function a name means. A strictly conforming C library may define most of the names that we interpose for
+ * something of its own
+ * (`double mlockall(double)`), and its calls come here, as we stand before it. So what is exported is a jump: to our
+ * hook, or, where the next function of the name has nothing to do with libc's, to that, with registers and stack
+ * untouched.
  *
  * malloc, free, calloc, realloc and C++'s operators are without it: a library that has one of those is an allocator.
  */

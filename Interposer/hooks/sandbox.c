@@ -1,8 +1,8 @@
 /*
  * Seccomp: what a program forbids itself it forbids us. A filter that would kill it for a call that recording needs
- * (madvise for the image's next page, mincore for a new stack's bounds, …) ends the recording before it stands, and that is said; any
- * other filter is no matter. The filter is asked by running it, as the kernel will: it is a program for a small machine (linux/filter.h), which
- * the kernel has not checked yet, so each of its accesses is checked here.
+ * (madvise for the image's next page, mincore for a new stack's bounds, …) ends the recording before it stands, and
+ * that is said; any other filter is no matter. The filter is asked by running it, as the kernel will: it is a program
+ * for a small machine (linux/filter.h), which the kernel has not checked yet, so each of its accesses is checked here.
  */
 #include <errno.h>
 #include <linux/filter.h>
@@ -32,7 +32,8 @@ static uint32_t answer(const struct sock_fprog *program, const struct seccomp_da
             case BPF_LD:
             case BPF_LDX: {
                 uint32_t value;
-                if (BPF_MODE(step->code) == BPF_ABS && k <= sizeof *data - 4) memcpy(&value, (const uint8_t *)data + k, 4);
+                if (BPF_MODE(step->code) == BPF_ABS && k <= sizeof *data - 4)
+                    memcpy(&value, (const uint8_t *)data + k, 4);
                 else if (BPF_MODE(step->code) == BPF_IMM) value = k;
                 else if (BPF_MODE(step->code) == BPF_LEN) value = sizeof *data;
                 else if (BPF_MODE(step->code) == BPF_MEM && k < BPF_MEMWORDS) value = memory[k];
@@ -51,7 +52,10 @@ static uint32_t answer(const struct sock_fprog *program, const struct seccomp_da
                     case BPF_ADD: a += operand; break;
                     case BPF_SUB: a -= operand; break;
                     case BPF_MUL: a *= operand; break;
-                    case BPF_DIV: if (operand == 0) return 0; a /= operand; break;
+                    case BPF_DIV:
+                        if (operand == 0) return 0;
+                        a /= operand;
+                        break;
                     case BPF_AND: a &= operand; break;
                     case BPF_OR: a |= operand; break;
                     case BPF_XOR: a ^= operand; break;
@@ -96,14 +100,16 @@ struct call {
 
 /* Whether there is a program to look at: the kernel refuses what it can't read. */
 static bool is_there(const struct sock_fprog *program) {
-    if (program == NULL || !memory_is_readable((uintptr_t)program) || program->filter == NULL || program->len == 0) return false;
+    if (program == NULL || !memory_is_readable((uintptr_t)program) || program->filter == NULL || program->len == 0)
+        return false;
     const uintptr_t first = (uintptr_t)program->filter, end = first + program->len * sizeof program->filter[0];
     for (uintptr_t at = first; at < end; at = (at | 4095) + 1)
         if (!memory_is_readable(at & ~(uintptr_t)7)) return false;
     return true;
 }
 
-/* Whether such a call would not come back, or not be answered by the kernel. A call that fails is answered, save one that can't fail. */
+/* Whether such a call would not come back, or not be answered by the kernel. A call that fails is answered, save one
+ * that can't fail. */
 static bool forbids_call(const struct sock_fprog *program, const struct call *call) {
     struct seccomp_data data = {.nr = call->number, .arch = MACHINE_AUDIT};
     memcpy(data.args, call->arguments, sizeof call->arguments);
@@ -133,7 +139,8 @@ static bool forbids(const struct sock_fprog *program) {
     return forbids_any(program, ours, sizeof ours / sizeof ours[0]);
 }
 
-/* Whether nothing can be looked at any more, in files or in memory that may not be there: what that is for is no more than good to know. */
+/* Whether nothing can be looked at any more, in files or in memory that may not be there: what that is for is no more
+ * than good to know. */
 static bool forbids_looks(const struct sock_fprog *program) {
     static const struct call ours[] = {
         {SYS_openat, true, {(uint64_t)AT_FDCWD, 0, O_RDONLY | O_CLOEXEC}},
@@ -146,15 +153,28 @@ static bool forbids_looks(const struct sock_fprog *program) {
     return forbids_any(program, ours, sizeof ours / sizeof ours[0]);
 }
 
-/* Whether no image can be made and no dump be written any more: what a fork's child, or the dump signal, would ask of the kernel. */
+/* Whether no image can be made and no dump be written any more: what a fork's child, or the dump signal, would ask of
+ * the kernel. */
 static bool forbids_files(const struct sock_fprog *program) {
     static const struct call ours[] = {
         {SYS_openat, true, {(uint64_t)AT_FDCWD, 0, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600}},
-        {SYS_close, true, {3}}, {SYS_read, true, {3}}, {SYS_ftruncate, true, {3}}, {SYS_pwrite64, true, {3}}, {SYS_writev, true, {3}},
-        {SYS_unlinkat, true, {(uint64_t)AT_FDCWD}}, {SYS_linkat, true, {(uint64_t)AT_FDCWD}}, {SYS_renameat2, true, {(uint64_t)AT_FDCWD}},
-        {SYS_prlimit64, true, {0, RLIMIT_AS}}, {SYS_sysinfo, true, {0}}, {SYS_memfd_create, true, {0}}, {SYS_munmap, true, {0}},
-        {SYS_getppid, false, {0}}, {SYS_rt_sigprocmask, true, {SIG_BLOCK}}, {SYS_clock_gettime, true, {CLOCK_MONOTONIC}},
-        {SYS_mmap, true, {0, HEAP_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, 3, 0}}, {SYS_rt_sigaction, true, {SIGUSR2}},
+        {SYS_close, true, {3}},
+        {SYS_read, true, {3}},
+        {SYS_ftruncate, true, {3}},
+        {SYS_pwrite64, true, {3}},
+        {SYS_writev, true, {3}},
+        {SYS_unlinkat, true, {(uint64_t)AT_FDCWD}},
+        {SYS_linkat, true, {(uint64_t)AT_FDCWD}},
+        {SYS_renameat2, true, {(uint64_t)AT_FDCWD}},
+        {SYS_prlimit64, true, {0, RLIMIT_AS}},
+        {SYS_sysinfo, true, {0}},
+        {SYS_memfd_create, true, {0}},
+        {SYS_munmap, true, {0}},
+        {SYS_getppid, false, {0}},
+        {SYS_rt_sigprocmask, true, {SIG_BLOCK}},
+        {SYS_clock_gettime, true, {CLOCK_MONOTONIC}},
+        {SYS_mmap, true, {0, HEAP_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, 3, 0}},
+        {SYS_rt_sigaction, true, {SIGUSR2}},
     };
     return forbids_any(program, ours, sizeof ours / sizeof ours[0]);
 }
@@ -163,7 +183,9 @@ static bool forbids_files(const struct sock_fprog *program) {
 struct known {
     bool looks, files;
 };
-static struct known known(void) { return (struct known){load_relaxed(&system_looks_forbidden), load_relaxed(&system_files_forbidden)}; }
+static struct known known(void) {
+    return (struct known){load_relaxed(&system_looks_forbidden), load_relaxed(&system_files_forbidden)};
+}
 static void know(struct known now) {
     store_relaxed(&system_looks_forbidden, now.looks);
     store_relaxed(&system_files_forbidden, now.files);
@@ -172,7 +194,9 @@ static void know(struct known now) {
 /* Says that recording stops, while that can still be said; true where it is to stop. */
 static bool announce(bool strict, const struct sock_fprog *program) {
     bool stops = load_acquire(&hook_live.word) != 0 && (strict || forbids(program));
-    if (stops) message("recording stopped where a seccomp filter forbids what it needs; the image is of that moment: ", options.program);
+    if (stops)
+        message("recording stopped where a seccomp filter forbids what it needs; the image is of that moment: ",
+            options.program);
     /* Before it stands: another thread may be about to ask. */
     if (!strict) know((struct known){known().looks || forbids_looks(program), known().files || forbids_files(program)});
     return stops;
@@ -195,10 +219,13 @@ HOOK int hook_prctl(int option, unsigned long a, unsigned long b, unsigned long 
 }
 
 long sandbox_seccomp(long operation, long flags, long program) {
-    if (operation != SECCOMP_SET_MODE_STRICT && operation != SECCOMP_SET_MODE_FILTER) return next.syscall(SYS_seccomp, operation, flags, program, 0, 0, 0);
+    if (operation != SECCOMP_SET_MODE_STRICT && operation != SECCOMP_SET_MODE_FILTER)
+        return next.syscall(SYS_seccomp, operation, flags, program, 0, 0, 0);
     struct known before = known();
-    bool stops = announce(operation == SECCOMP_SET_MODE_STRICT, operation == SECCOMP_SET_MODE_FILTER ? (const struct sock_fprog *)program : NULL);
+    bool stops = announce(operation == SECCOMP_SET_MODE_STRICT,
+        operation == SECCOMP_SET_MODE_FILTER ? (const struct sock_fprog *)program : NULL);
     long result = next.syscall(SYS_seccomp, operation, flags, program, 0, 0, 0);
-    conclude(result >= 0 && !(flags & SECCOMP_FILTER_FLAG_TSYNC && result > 0), stops, before); /* a listener's descriptor is a success, a thread's number is none */
+    /* a listener's descriptor is a success, a thread's number is none */
+    conclude(result >= 0 && !(flags & SECCOMP_FILTER_FLAG_TSYNC && result > 0), stops, before);
     return result;
 }

@@ -1,6 +1,7 @@
 /*
- * The functions that set a signal's action. glibc's signal(), sigset() and so on reach the kernel without calling sigaction() by its name, so each
- * is interposed. For any signal but the dump's all of them are the next function, untouched.
+ * The functions that set a signal's action. glibc's signal(), sigset() and so on reach the kernel without calling
+ * sigaction() by its name, so each is interposed. For any signal but the dump's all of them are the next function,
+ * untouched.
  */
 #include <errno.h>
 #include <signal.h>
@@ -25,11 +26,17 @@ static bool is_dump_signal(int signal) { return start_next() && signal != 0 && s
 
 /* Behind each exported name, and called by none: by its name, a program's own sigaction would be. */
 static int act(int signal, const struct sigaction *action, struct sigaction *before) {
-    return is_dump_signal(signal) ? signals_act(signal, action, before) : next.sigaction != NULL ? next.sigaction(signal, action, before) : not_known();
+    return is_dump_signal(signal) ? signals_act(signal, action, before)
+        : next.sigaction != NULL  ? next.sigaction(signal, action, before)
+                                  : not_known();
 }
 
-HOOK int hook_sigaction(int signal, const struct sigaction *action, struct sigaction *before) { return act(signal, action, before); }
-HOOK int hook___sigaction(int signal, const struct sigaction *action, struct sigaction *before) { return act(signal, action, before); }
+HOOK int hook_sigaction(int signal, const struct sigaction *action, struct sigaction *before) {
+    return act(signal, action, before);
+}
+HOOK int hook___sigaction(int signal, const struct sigaction *action, struct sigaction *before) {
+    return act(signal, action, before);
+}
 
 /* What signal() and its kin do, by sigaction with these flags. */
 static sighandler_t set_handler(int signal, sighandler_t handler, int flags, bool masked) {
@@ -44,7 +51,9 @@ static sighandler_t set_handler(int signal, sighandler_t handler, int flags, boo
 
 /* signal(7): BSD semantics, the signal blocked in its handler and system calls restarted. */
 static sighandler_t set_bsd(int number, sighandler_t handler) {
-    return is_dump_signal(number) ? set_handler(number, handler, SA_RESTART, true) : next.signal != NULL ? next.signal(number, handler) : (not_known(), SIG_ERR);
+    return is_dump_signal(number) ? set_handler(number, handler, SA_RESTART, true)
+        : next.signal != NULL     ? next.signal(number, handler)
+                                  : (not_known(), SIG_ERR);
 }
 HOOK sighandler_t hook_signal(int number, sighandler_t handler) { return set_bsd(number, handler); }
 HOOK sighandler_t hook_bsd_signal(int number, sighandler_t handler) { return set_bsd(number, handler); }
@@ -52,7 +61,9 @@ HOOK sighandler_t hook_ssignal(int number, sighandler_t handler) { return set_bs
 
 /* sysv_signal(3): once, not blocked, not restarted. */
 static sighandler_t set_sysv(int number, sighandler_t handler) {
-    return is_dump_signal(number) ? set_handler(number, handler, (int)(SA_RESETHAND | SA_NODEFER), false) : next.sysv_signal != NULL ? next.sysv_signal(number, handler) : (not_known(), SIG_ERR);
+    return is_dump_signal(number)  ? set_handler(number, handler, (int)(SA_RESETHAND | SA_NODEFER), false)
+        : next.sysv_signal != NULL ? next.sysv_signal(number, handler)
+                                   : (not_known(), SIG_ERR);
 }
 HOOK sighandler_t hook_sysv_signal(int number, sighandler_t handler) { return set_sysv(number, handler); }
 HOOK sighandler_t hook___sysv_signal(int number, sighandler_t handler) { return set_sysv(number, handler); }
@@ -78,12 +89,14 @@ HOOK int hook_sigignore(int number) {
     return signals_act(number, &ignore, NULL);
 }
 
-/* siginterrupt(3): whether calls that the signal interrupts are begun again. libc keeps its own note of that, for later calls of signal(). */
+/* siginterrupt(3): whether calls that the signal interrupts are begun again. libc keeps its own note of that, for later
+ * calls of signal(). */
 HOOK int hook_siginterrupt(int number, int interrupts) {
     if (!start_next() || next.siginterrupt == NULL) return not_known();
     int result = next.siginterrupt(number, interrupts);
     struct sigaction action;
     if (result != 0 || !is_dump_signal(number) || signals_act(number, NULL, &action) != 0) return result;
     action.sa_flags = interrupts ? action.sa_flags & ~SA_RESTART : action.sa_flags | SA_RESTART;
-    return action.sa_handler == SIG_DFL && !(action.sa_flags & SA_SIGINFO) ? result : signals_act(number, &action, NULL);
+    return action.sa_handler == SIG_DFL && !(action.sa_flags & SA_SIGINFO) ? result
+                                                                           : signals_act(number, &action, NULL);
 }

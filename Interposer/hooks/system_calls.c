@@ -1,7 +1,7 @@
 /*
- * syscall(): the calls that are interposed by their names are seen by their numbers, too. All others are a jump to the next function, which finds the
- * stack as its caller left it: it takes one argument from there, whether or not that was given; and a child that shares the
- * stack (SYS_vfork) returns before its parent does.
+ * syscall(): the calls that are interposed by their names are seen by their numbers, too. All others are a jump to the
+ * next function, which finds the stack as its caller left it: it takes one argument from there, whether or not that was
+ * given; and a child that shares the stack (SYS_vfork) returns before its parent does.
  */
 #include <errno.h>
 #include <stddef.h>

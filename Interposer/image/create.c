@@ -1,5 +1,6 @@
 /*
- * The image's making: its layout, its file, its header. The file is made sparse, and mapped once and whole; no descriptor stays open.
+ * The image's making: its layout, its file, its header. The file is made sparse, and mapped once and whole; no
+ * descriptor stays open.
  */
 #include "image/create.h"
 
@@ -16,7 +17,8 @@
 static struct heap_header plan;
 
 #define SHRINKS 9 /* layouts to try, each half of the last: some 20 GB on a machine of 24 GB, and at last 80 MB */
-#define SHRINKS_FOR_VALGRIND 6 /* it writes down for each mapped byte that it may be read: gigabytes of that take seconds */
+/* it writes down for each mapped byte that it may be read: gigabytes of that take seconds */
+#define SHRINKS_FOR_VALGRIND 6
 #define THREADS_MOST 32768u
 #define MODULES_MOST 0xFFFDu
 
@@ -30,13 +32,18 @@ static uint64_t lay_out(struct heap_header *header, unsigned shrink) {
     uint64_t tops = 0;
     for (uint32_t map = 0; map < HEAP_MAP_COUNT; map++)
         tops += round_up(image_top_entries(map, header->granule_log2) * sizeof(uint32_t), HEAP_PAGE_BYTES);
-    const struct { uint32_t entry; uint64_t bytes; } plan[HEAP_SECTION_COUNT] = {
+    const struct {
+        uint32_t entry;
+        uint64_t bytes;
+    } plan[HEAP_SECTION_COUNT] = {
         [HEAP_SECTION_STRINGS] = {1, (16ull << 20) >> shrink},
-        [HEAP_SECTION_MODULES] = {sizeof(struct heap_module), (uint64_t)(MODULES_MOST >> shrink) * sizeof(struct heap_module)},
+        [HEAP_SECTION_MODULES] = {sizeof(struct heap_module),
+            (uint64_t)(MODULES_MOST >> shrink) * sizeof(struct heap_module)},
         [HEAP_SECTION_NODES] = {sizeof(struct heap_node), (512ull << 20) >> shrink},
         [HEAP_SECTION_STACKS] = {sizeof(struct heap_stack), (2048ull << 20) >> shrink},
         [HEAP_SECTION_THREADS] = {sizeof(struct heap_thread), (THREADS_MOST >> shrink) * sizeof(struct heap_thread)},
-        [HEAP_SECTION_EVENTS] = {sizeof(struct heap_ring), (uint64_t)(THREADS_MOST >> shrink) * sizeof(struct heap_ring)},
+        [HEAP_SECTION_EVENTS] = {sizeof(struct heap_ring),
+            (uint64_t)(THREADS_MOST >> shrink) * sizeof(struct heap_ring)},
         [HEAP_SECTION_TIMELINE] = {sizeof(struct heap_sample), HEAP_TIMELINE_SAMPLES * sizeof(struct heap_sample)},
         [HEAP_SECTION_PIECES] = {sizeof(struct heap_piece), slots / HEAP_PIECE_BYTES * sizeof(struct heap_piece)},
         [HEAP_SECTION_SLOTS] = {HEAP_PIECE_BYTES, slots},
@@ -72,12 +79,15 @@ static void set_sections(void) {
 static bool map_file(int fd) {
     struct rlimit space, file;
     uint64_t most = INT64_MAX / 4;
-    /* A program under a limit of address space planned with it: an eighth of it is taken at the most, or half where nothing less would do. */
+    /* A program under a limit of address space planned with it: an eighth of it is taken at the most, or half where
+     * nothing less would do. */
     if (system_limit(RLIMIT_AS, &space) && space.rlim_cur != RLIM_INFINITY) most = space.rlim_cur / 8;
-    uint64_t most_file = system_limit(RLIMIT_FSIZE, &file) && file.rlim_cur != RLIM_INFINITY ? file.rlim_cur : INT64_MAX;
+    uint64_t most_file =
+        system_limit(RLIMIT_FSIZE, &file) && file.rlim_cur != RLIM_INFINITY ? file.rlim_cur : INT64_MAX;
     for (unsigned shrink = running_on_valgrind() ? SHRINKS_FOR_VALGRIND : 0; shrink < SHRINKS; shrink++) {
         uint64_t bytes = lay_out(&plan, shrink);
-        if (bytes > most_file || bytes > (shrink == SHRINKS - 1 ? most * 4 : most) || system_truncate(fd, bytes) != 0) continue;
+        if (bytes > most_file || bytes > (shrink == SHRINKS - 1 ? most * 4 : most) || system_truncate(fd, bytes) != 0)
+            continue;
         void *base = system_map(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd);
         if (base == NULL) continue;
         /* RANDOM: without it the kernel reads ahead around every store (25 stores read in 200 MB on ext4, measured). */
@@ -110,8 +120,9 @@ static bool fill_in(const char *name) {
     identity_fill(header);
     set_sections();
     /* The entries 0 that name nothing, and the empty stack. */
-    if (image_take(HEAP_SECTION_STRINGS, 1) < 0 || image_take(HEAP_SECTION_MODULES, 1) < 0 || image_take(HEAP_SECTION_NODES, 1) < 0
-        || image_take(HEAP_SECTION_STACKS, 2) < 0 || image_take(HEAP_SECTION_SLOTS, 1) < 0 || !image_cover(HEAP_SECTION_PIECES, 1))
+    if (image_take(HEAP_SECTION_STRINGS, 1) < 0 || image_take(HEAP_SECTION_MODULES, 1) < 0
+        || image_take(HEAP_SECTION_NODES, 1) < 0 || image_take(HEAP_SECTION_STACKS, 2) < 0
+        || image_take(HEAP_SECTION_SLOTS, 1) < 0 || !image_cover(HEAP_SECTION_PIECES, 1))
         return false;
     identity_strings(header);
     header->output = image_string(options.output, strlen(options.output));
@@ -165,12 +176,14 @@ bool image_create(void) {
     memset(&plan, 0, sizeof plan);
     identity_granules(plan.granule_log2);
     image_space_start();
-    bool made = (options.run_dir[0] != '\0' && create_in(options.run_dir)) || (options.output[0] != '\0' && create_in(options.output));
+    bool made = (options.run_dir[0] != '\0' && create_in(options.run_dir))
+        || (options.output[0] != '\0' && create_in(options.output));
     if (!made) {
         message("no image could be made in ", options.output[0] != '\0' ? options.output : "the output directory");
         made = create_in("/dev/shm") || create_in_memory();
     }
-    if (!made && options.maximum_bytes != 0 && options.maximum_bytes < 1 << 20) message("HEAPSUM_MAX_SIZE is too small for an image; 1M holds a small program's", "");
+    if (!made && options.maximum_bytes != 0 && options.maximum_bytes < 1 << 20)
+        message("HEAPSUM_MAX_SIZE is too small for an image; 1M holds a small program's", "");
     if (!made) message("no image could be made at all: nothing is recorded of ", options.program);
     return made;
 }
@@ -179,7 +192,8 @@ void image_abandon(void) {
     if (image.base == NULL) return;
     /* MADV_DONTFORK left a hole, and no other mapping has taken it yet, as we come first in the child. Where this
      * fails the hole stays, and only a hook that the fork interrupted could fall into it. */
-    void *scratch = system_map(image.base, image.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1);
+    void *scratch = system_map(image.base, image.bytes, PROT_READ | PROT_WRITE,
+        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1);
     if (scratch == image.base) memcpy(image.header->sections, plan.sections, sizeof plan.sections);
     else if (scratch != NULL) system_unmap(scratch, image.bytes);
 }

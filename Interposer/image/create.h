@@ -9,7 +9,8 @@
 /* Makes, maps and fills in a fresh image for this process; false where none can be made (then nothing is recorded). */
 bool image_create(void);
 
-/* A fork's child: lays scratch memory where the parent's image was, so that a hook which the fork interrupted writes nowhere. */
+/* A fork's child: lays scratch memory where the parent's image was, so that a hook which the fork interrupted writes
+ * nowhere. */
 void image_abandon(void);
 
 #endif

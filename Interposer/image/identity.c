@@ -32,7 +32,8 @@ static size_t read_file(const char *path, char *to, size_t room) {
     return have;
 }
 
-/* Field 22 of /proc/self/stat. The second, the program's name, may hold anything, so counting starts behind its last ')'. */
+/* Field 22 of /proc/self/stat. The second, the program's name, may hold anything, so counting starts behind its last
+ * ')'. */
 static uint64_t start_time(void) {
     char buffer[1024];
     size_t length = read_file("/proc/self/stat", buffer, sizeof buffer - 1);
@@ -68,7 +69,8 @@ void identity_fill(struct heap_header *header) {
     header->start_time = start_time();
     boot_id(header->boot_id);
     header->started_realtime_ns = system_nanoseconds(CLOCK_REALTIME);
-    header->started_monotonic_ns = system_nanoseconds(CLOCK_MONOTONIC); /* to the nanosecond: it orders the images of one process */
+    /* to the nanosecond: it orders the images of one process */
+    header->started_monotonic_ns = system_nanoseconds(CLOCK_MONOTONIC);
 }
 
 void identity_strings(struct heap_header *header) {

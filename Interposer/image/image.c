@@ -1,6 +1,7 @@
 /*
- * The image's space. A page of the file is touched only after MADV_POPULATE_WRITE gave it memory: a full disk is then an error to count, and
- * not a SIGBUS in somebody's program. Nothing in here waits for another thread: two that reserve the same page both succeed.
+ * The image's space. A page of the file is touched only after MADV_POPULATE_WRITE gave it memory: a full disk is then
+ * an error to count, and not a SIGBUS in somebody's program. Nothing in here waits for another thread: two that reserve
+ * the same page both succeed.
  */
 #include "image/image.h"
 
@@ -31,7 +32,8 @@ static uint64_t round_up(uint64_t value, uint64_t unit) { return (value + unit -
 /* Entries of a map's top table: the addresses, less what a branch piece covers. */
 uint64_t image_top_entries(uint32_t map, const uint8_t *granule_log2) {
     uint32_t slot_words = map == HEAP_MAP_FINE ? 1 : 2;
-    uint32_t leaf_log2 = granule_log2[map] + 11 - (slot_words - 1); /* 2,048 one-word slots in a piece, or 1,024 of two */
+    /* 2,048 one-word slots in a piece, or 1,024 of two */
+    uint32_t leaf_log2 = granule_log2[map] + 11 - (slot_words - 1);
     uint32_t branch_log2 = leaf_log2 + 12;
     return branch_log2 >= HEAP_ADDRESS_BITS ? 1 : 1ull << (HEAP_ADDRESS_BITS - branch_log2);
 }
@@ -46,8 +48,8 @@ int image_populate(uint8_t *start, uint64_t bytes) {
     }
     if (error != EINVAL) return error;
     /*
-     * An older kernel. Where a store or a load of ours would raise SIGBUS, one by the kernel fails. This one adds nothing to a word,
-     * atomically, so that it doesn't matter who has the page in use by now.
+     * An older kernel. Where a store or a load of ours would raise SIGBUS, one by the kernel fails. This one adds
+     * nothing to a word, atomically, so that it doesn't matter who has the page in use by now.
      */
     for (uint64_t at = 0; at < bytes; at += HEAP_PAGE_BYTES) {
         error = -system_touch(start + at);
@@ -58,7 +60,8 @@ int image_populate(uint8_t *start, uint64_t bytes) {
 
 bool image_account(int64_t bytes) {
     struct heap_header *header = image.header;
-    if (bytes > 0 && header->maximum_bytes != 0 && load_relaxed(&used_bytes) + (uint64_t)bytes > header->maximum_bytes) {
+    if (bytes > 0 && header->maximum_bytes != 0
+        && load_relaxed(&used_bytes) + (uint64_t)bytes > header->maximum_bytes) {
         or_relaxed(&header->flags, HEAP_FLAG_FULL);
         return false;
     }
@@ -107,7 +110,8 @@ int64_t image_take(enum heap_section_name name, uint64_t count) {
 
 bool image_cover(enum heap_section_name name, uint64_t entries) {
     struct heap_section *section = &image.header->sections[name];
-    if (entries * section->entry_bytes > section->capacity || !section_reserve(section, entries * section->entry_bytes)) return false;
+    if (entries * section->entry_bytes > section->capacity || !section_reserve(section, entries * section->entry_bytes))
+        return false;
     uint64_t used = load_relaxed(&section->used);
     while (used < entries && !cas_relaxed(&section->used, &used, entries)) {}
     return true;
@@ -116,8 +120,10 @@ bool image_cover(enum heap_section_name name, uint64_t entries) {
 bool image_reserve_page(uint64_t bit) {
     bool index = bit < INDEX_PAGES;
     uint64_t offset = image.header->sections[index ? HEAP_SECTION_INDEX : HEAP_SECTION_TOPS].offset;
-    if (!reserve(image.base + offset + (index ? bit : bit - INDEX_PAGES) * HEAP_PAGE_BYTES, HEAP_PAGE_BYTES)) return false;
-    __atomic_fetch_or(&image_page_bits[bit / 64], 1ull << bit % 64, __ATOMIC_RELEASE); /* partner: image_has_index, image_has_top */
+    if (!reserve(image.base + offset + (index ? bit : bit - INDEX_PAGES) * HEAP_PAGE_BYTES, HEAP_PAGE_BYTES))
+        return false;
+    /* partner: image_has_index, image_has_top */
+    __atomic_fetch_or(&image_page_bits[bit / 64], 1ull << bit % 64, __ATOMIC_RELEASE);
     return true;
 }
 

@@ -40,10 +40,12 @@ void image_space_start(void);
 /* Gives memory to the pages of [start, start + bytes). 0, or an errno. */
 int image_populate(uint8_t *start, uint64_t bytes);
 
-/* Hands out `count` entries of a bump section, with memory behind them; returns the first one's number, or -1 where there is no space (counted). */
+/* Hands out `count` entries of a bump section, with memory behind them; returns the first one's number, or -1 where
+ * there is no space (counted). */
 int64_t image_take(enum heap_section_name section, uint64_t count);
 
-/* Sees to it that entries [0, entries) of a bump section are handed out and have memory: for the one of two sections numbered alike. */
+/* Sees to it that entries [0, entries) of a bump section are handed out and have memory: for the one of two sections
+ * numbered alike. */
 bool image_cover(enum heap_section_name section, uint64_t entries);
 
 /* The hash tables from a stack's hash to its node: 4,096 entries of 8 bytes, then twice as many, and so on. */
@@ -53,8 +55,8 @@ bool image_cover(enum heap_section_name section, uint64_t entries);
 #define TREE_INDEX_BYTES TREE_INDEX_BYTES_OF(TREE_INDEX_TABLES) /* at the most */
 
 /*
- * INDEX and TOPS are touched here and there, so a bit for each of their pages says whether it has memory: the pages of INDEX
- * first. Private, as only the recorder reads those sections.
+ * INDEX and TOPS are touched here and there, so a bit for each of their pages says whether it has memory: the pages of
+ * INDEX first. Private, as only the recorder reads those sections.
  */
 #define INDEX_PAGES (TREE_INDEX_BYTES / HEAP_PAGE_BYTES)
 extern uint64_t image_page_bits[(INDEX_PAGES + (64u << 20) / HEAP_PAGE_BYTES) / 64];
@@ -64,10 +66,13 @@ bool image_reserve_page(uint64_t bit);
 
 static inline bool image_has_index(uint64_t entry) { /* sees to it that an entry of INDEX has memory */
     uint64_t bit = entry * sizeof(uint64_t) / HEAP_PAGE_BYTES;
-    return likely(load_acquire(&image_page_bits[bit / 64]) >> bit % 64 & 1) || image_reserve_page(bit); /* partner: image_reserve_page's release */
+    /* partner: image_reserve_page's release */
+    return likely(load_acquire(&image_page_bits[bit / 64]) >> bit % 64 & 1) || image_reserve_page(bit);
 }
 
-static inline uint64_t image_top_bit(uint64_t entry) { return INDEX_PAGES + entry * sizeof(uint32_t) / HEAP_PAGE_BYTES; }
+static inline uint64_t image_top_bit(uint64_t entry) {
+    return INDEX_PAGES + entry * sizeof(uint32_t) / HEAP_PAGE_BYTES;
+}
 static inline bool image_top_is_there(uint64_t entry) { /* whether an entry of TOPS has memory already */
     uint64_t bit = image_top_bit(entry);
     return load_acquire(&image_page_bits[bit / 64]) >> bit % 64 & 1;
@@ -76,7 +81,8 @@ static inline bool image_has_top(uint64_t entry) { /* sees to it that it has */
     return image_top_is_there(entry) || image_reserve_page(image_top_bit(entry));
 }
 
-/* Counts bytes of the image or a dump against --max-size; false, and the image is marked as full, where they are too many. Negative ones are given back. */
+/* Counts bytes of the image or a dump against --max-size; false, and the image is marked as full, where they are too
+ * many. Negative ones are given back. */
 bool image_account(int64_t bytes);
 
 /* Copies bytes into STRINGS; {0, 0} where there is no space. */
@@ -87,7 +93,8 @@ uint64_t image_top_entries(uint32_t map, const uint8_t *granule_log2);
 
 /* Time since the recording's start, at a moment of CLOCK_MONOTONIC_COARSE: coarse (1 to 4 ms). */
 static inline uint64_t image_nanoseconds_at(struct timespec now) {
-    int64_t since = (int64_t)((uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - image.header->started_monotonic_ns);
+    int64_t since =
+        (int64_t)((uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - image.header->started_monotonic_ns);
     return since > 0 ? (uint64_t)since : 0;
 }
 static inline uint64_t image_nanoseconds(void) { return image_nanoseconds_at(system_clock(CLOCK_MONOTONIC_COARSE)); }

@@ -31,7 +31,8 @@
 enum heap_kind {
     HEAP_KIND_RUNNING = 1, /* the sparse image that the program writes, or wrote until it ended */
     HEAP_KIND_DUMP = 2,    /* dense, of one moment of a running program */
-    HEAP_KIND_PACKED = 3,  /* dense, of a program's end: what heaprun leaves, or `heapsum pack` makes of a finished image */
+    /* dense, of a program's end: what heaprun leaves, or `heapsum pack` makes of a finished image */
+    HEAP_KIND_PACKED = 3,
 };
 
 enum heap_state {
@@ -43,19 +44,24 @@ enum heap_state {
 };
 
 enum heap_flags {
-    HEAP_FLAG_FORKED = 1u << 0,             /* a copied address space: blocks inherited from the parent are not in here */
-    HEAP_FLAG_IN_FLIGHT_SETTLED = 1u << 1,  /* BLOCKS holds the reallocations in flight; a reader passes over `heap_in_flight` */
-    HEAP_FLAG_SIGNAL_OF_PROGRAM = 1u << 2,  /* the program has its own handler for the dump signal and keeps it */
-    HEAP_FLAG_THREADS = 1u << 3,            /* stacks are rooted in their thread (HEAP_MODULE_THREAD) */
-    HEAP_FLAG_FULL = 1u << 4,               /* `maximum_bytes` was reached, and recording of new blocks stopped */
-    HEAP_FLAG_STOPPED = 1u << 5,            /* recording ended before the program did (a seccomp filter): later events are not in here */
-    HEAP_FLAG_NAMES = 1u << 6,              /* dense: NAMES is there (`heapsum pack --with-symbols`) */
-    HEAP_FLAG_MARKS = 1u << 7,              /* the program set marks: they lie behind the header, from HEAP_MARKS_OFFSET on */
-    HEAP_FLAG_UNREACHED = 1u << 8,          /* it started a program from where the library can't be reached (a sandbox): that one is not recorded */
+    /* a copied address space: blocks inherited from the parent are not in here */
+    HEAP_FLAG_FORKED = 1u << 0,
+    /* BLOCKS holds the reallocations in flight; a reader passes over `heap_in_flight` */
+    HEAP_FLAG_IN_FLIGHT_SETTLED = 1u << 1,
+    HEAP_FLAG_SIGNAL_OF_PROGRAM = 1u << 2, /* the program has its own handler for the dump signal and keeps it */
+    HEAP_FLAG_THREADS = 1u << 3,           /* stacks are rooted in their thread (HEAP_MODULE_THREAD) */
+    HEAP_FLAG_FULL = 1u << 4,              /* `maximum_bytes` was reached, and recording of new blocks stopped */
+    /* recording ended before the program did (a seccomp filter): later events are not in here */
+    HEAP_FLAG_STOPPED = 1u << 5,
+    HEAP_FLAG_NAMES = 1u << 6, /* dense: NAMES is there (`heapsum pack --with-symbols`) */
+    /* the program set marks: they lie behind the header, from HEAP_MARKS_OFFSET on */
+    HEAP_FLAG_MARKS = 1u << 7,
+    /* it started a program from where the library can't be reached (a sandbox): that one is not recorded */
+    HEAP_FLAG_UNREACHED = 1u << 8,
 };
 
 enum heap_unwinder {
-    HEAP_UNWINDER_NONE = 0,      /* only the caller's address is in a stack, or nothing at depth 0 */
+    HEAP_UNWINDER_NONE = 0, /* only the caller's address is in a stack, or nothing at depth 0 */
     HEAP_UNWINDER_LIBUNWIND = 1,
     HEAP_UNWINDER_OWN = 2,
     HEAP_UNWINDER_FP = 3,
@@ -77,7 +83,8 @@ enum heap_section_name {
     HEAP_SECTION_INDEX = 10,   /* the recorder's: hash tables from a stack's hash to its node */
     HEAP_SECTION_TOPS = 11,    /* the recorder's: the live map's top tables */
     HEAP_SECTION_COUNT = 12,
-    HEAP_SECTION_NAMES = 10,   /* heap_name; dense images with HEAP_FLAG_NAMES alone. The others have INDEX there, which no reader needs */
+    /* heap_name; dense images with HEAP_FLAG_NAMES alone. The others have INDEX there, which no reader needs */
+    HEAP_SECTION_NAMES = 10,
 };
 
 struct heap_section {
@@ -112,8 +119,8 @@ struct heap_string {
  * thread's heap_in_flight holds what stood here.
  *
  * A block lives in the coarsest map whose granule is not above its usable size (malloc_usable_size),
- * which is the same at its allocation and at its free. Two blocks of one map can't share a granule, as a block spans at least one
- * granule of its map.
+ * which is the same at its allocation and at its free. Two blocks of one map can't share a granule, as a block spans at
+ * least one granule of its map.
  */
 #define HEAP_SLOT_STACK_SHIFT 38
 #define HEAP_SLOT_TICK_SHIFT 18
@@ -121,7 +128,8 @@ struct heap_string {
 #define HEAP_SLOT_LOW_MASK 0x3FFFFull
 #define HEAP_SLOT_FINE_SIZE_SHIFT 5
 #define HEAP_SLOT_CLAIMED (1ull << 37)
-#define HEAP_SLOT_OURS (1ull << 36) /* the other mark: a block of the recorder's own (the unwinder's thread data), which is not the program's */
+/* the other mark: a block of the recorder's own (the unwinder's thread data), which is not the program's */
+#define HEAP_SLOT_OURS (1ull << 36)
 #define HEAP_STACK_LIMIT (1u << 26)
 
 #define HEAP_MAP_COUNT 5u
@@ -157,7 +165,9 @@ struct heap_block {
 };
 
 static inline uint32_t heap_slot_stack(uint64_t slot) { return (uint32_t)(slot >> HEAP_SLOT_STACK_SHIFT); }
-static inline uint32_t heap_slot_tick(uint64_t slot) { return (uint32_t)(slot >> HEAP_SLOT_TICK_SHIFT & HEAP_SLOT_TICK_MASK); }
+static inline uint32_t heap_slot_tick(uint64_t slot) {
+    return (uint32_t)(slot >> HEAP_SLOT_TICK_SHIFT & HEAP_SLOT_TICK_MASK);
+}
 static inline uint32_t heap_slot_low(uint64_t slot) { return (uint32_t)(slot & HEAP_SLOT_LOW_MASK); }
 static inline uint64_t heap_slot_make(uint32_t stack, uint32_t tick, uint32_t low) {
     return (uint64_t)stack << HEAP_SLOT_STACK_SHIFT | (uint64_t)tick << HEAP_SLOT_TICK_SHIFT | low;
@@ -203,8 +213,8 @@ static inline uint32_t heap_frame_module(uint64_t frame) { return (uint32_t)(fra
 static inline uint64_t heap_frame_offset(uint64_t frame) { return frame & HEAP_FRAME_OFFSET_MASK; }
 
 /*
- * One entry of the stack tree. A parent is an older entry: its number is lower. Two entries may have the same parent and
- * frame (two threads inserted at once): a reader merges them.
+ * One entry of the stack tree. A parent is an older entry: its number is lower. Two entries may have the same parent
+ * and frame (two threads inserted at once): a reader merges them.
  */
 struct heap_node {
     uint64_t frame;
@@ -221,7 +231,8 @@ struct heap_level {
 /* Snapshot i is taken when the run is HEAP_SNAPSHOT_FIRST_SECONDS << i seconds old: 8 s … 12 days. */
 #define HEAP_SNAPSHOT_COUNT 18
 #define HEAP_SNAPSHOT_FIRST_SECONDS 8
-/* Lifetime i counts blocks that lived less than 4 << 2i milliseconds (and not less than a quarter of that), up to 70 minutes; the last all above. */
+/* Lifetime i counts blocks that lived less than 4 << 2i milliseconds (and not less than a quarter of that), up to 70
+ * minutes; the last all above. */
 #define HEAP_LIFETIME_COUNT 12
 #define HEAP_LIFETIME_FIRST_MILLISECONDS 4
 
@@ -247,7 +258,8 @@ struct heap_stack {
     uint64_t freed_blocks;
     uint64_t freed_bytes;
     uint64_t temporary_blocks; /* freed before their thread's next allocation */
-    uint64_t lifetimes[HEAP_LIFETIME_COUNT - 1]; /* from lifetime 1 on: lifetime 0 is what the others leave of freed_blocks */
+    /* from lifetime 1 on: lifetime 0 is what the others leave of freed_blocks */
+    uint64_t lifetimes[HEAP_LIFETIME_COUNT - 1];
     struct heap_level peak; /* held at the process's peak */
     struct heap_level levels[HEAP_SNAPSHOT_COUNT];
 };
@@ -267,8 +279,9 @@ enum heap_name_flags {
  * name has one entry, without a function; one that could not be looked up has none.
  */
 struct heap_name {
-    uint64_t frame;              /* as in heap_node */
-    uint64_t symbol_offset;      /* from the symbol's start to the return address; HEAP_NAME_NO_SYMBOL: not by a symbol */
+    uint64_t frame; /* as in heap_node */
+    /* from the symbol's start to the return address; HEAP_NAME_NO_SYMBOL: not by a symbol */
+    uint64_t symbol_offset;
     struct heap_string function; /* as people read it, demangled */
     struct heap_string symbol;   /* as it is linked, mangled */
     struct heap_string file;     /* the source */
@@ -286,17 +299,19 @@ struct heap_module {
     uint8_t build_id[HEAP_BUILD_ID_BYTES];
     uint32_t build_id_length; /* 0: the file has none */
     uint32_t flags;           /* enum heap_module_flags */
-    uint64_t bias;            /* load address less the ELF file's own; where the file came back elsewhere, the last one */
-    uint64_t start;           /* the addresses it covers: [start, end) */
+    /* load address less the ELF file's own; where the file came back elsewhere, the last one */
+    uint64_t bias;
+    uint64_t start; /* the addresses it covers: [start, end) */
     uint64_t end;
-    uint64_t loaded_ns; /* since the recording's start; when it was first met in a stack */
+    uint64_t loaded_ns;   /* since the recording's start; when it was first met in a stack */
     uint64_t unloaded_ns; /* 0: not known to be gone */
-    uint64_t device, inode, file_bytes, modified_ns; /* of the mapped file (stat), as it stood when the module was first met; all zero: not known */
+    /* of the mapped file (stat), as it stood when the module was first met; all zero: not known */
+    uint64_t device, inode, file_bytes, modified_ns;
 };
 
 enum heap_module_flags {
-    HEAP_MODULE_READY = 1u << 0, /* all fields are written; without it the entry is half made */
-    HEAP_MODULE_MOVED = 1u << 1, /* seen at more than one bias: absolute addresses are not known */
+    HEAP_MODULE_READY = 1u << 0,    /* all fields are written; without it the entry is half made */
+    HEAP_MODULE_MOVED = 1u << 1,    /* seen at more than one bias: absolute addresses are not known */
     HEAP_MODULE_REPLACED = 1u << 2, /* the mapped file was already deleted or replaced at its path */
 };
 
@@ -388,7 +403,8 @@ struct heap_sample {
     uint64_t rss_bytes; /* 0: nobody measured it (heaprun does, from outside) */
 };
 
-/* What could not be booked, and what was booked with less than all. Each is a count of events unless it says otherwise. */
+/* What could not be booked, and what was booked with less than all. Each is a count of events unless it says otherwise.
+ */
 struct heap_losses {
     uint64_t lost_allocations; /* no space in the image: such blocks are not in it */
     uint64_t lost_bytes;       /* what those requested */
@@ -401,11 +417,14 @@ struct heap_losses {
     uint64_t refused_modules;  /* frames kept as absolute addresses: no space in MODULES */
     uint64_t failed_dumps;
     uint64_t failed_reservations; /* madvise calls that found no space */
-    uint64_t lost_records;        /* of a packed image: records of live blocks that its source had lost: it was cut off */
+    /* of a packed image: records of live blocks that its source had lost: it was cut off */
+    uint64_t lost_records;
     uint64_t paused_allocations; /* not booked, as the program had paused the recording; and what they requested */
     uint64_t paused_bytes;
-    uint64_t paused_frees; /* of blocks that are not booked, since the recording was first paused: of paused allocations, as like as not */
-    uint64_t early_allocations; /* not booked: they came before recording could start, or while another thread was starting it */
+    /* of blocks that are not booked, since the recording was first paused: of paused allocations, as like as not */
+    uint64_t paused_frees;
+    /* not booked: they came before recording could start, or while another thread was starting it */
+    uint64_t early_allocations;
 };
 
 /*
@@ -419,24 +438,25 @@ struct heap_residence {
     uint32_t anonymous_kb; /* private, of no file, and not malloc's */
     uint32_t stacks_kb;
     uint32_t files_kb;
-    uint32_t shared_kb;    /* shared memory that is no file of a disk's */
-    uint32_t image_kb;     /* this image */
-    uint32_t swapped_kb;   /* on top of all these */
+    uint32_t shared_kb;  /* shared memory that is no file of a disk's */
+    uint32_t image_kb;   /* this image */
+    uint32_t swapped_kb; /* on top of all these */
     uint32_t reserved;
 };
 
 /* ---- Marks --------------------------------------------------------------------------------------- */
 
 /*
- * Moments that the program named (heapsum.h). Number n, from 1, lies in entry (n - 1) % HEAP_MARK_COUNT, so the newest are
- * kept. They lie in the header's page, behind it, in images of every kind.
+ * Moments that the program named (heapsum.h). Number n, from 1, lies in entry (n - 1) % HEAP_MARK_COUNT, so the newest
+ * are kept. They lie in the header's page, behind it, in images of every kind.
  */
 #define HEAP_MARKS_OFFSET 1024u
 #define HEAP_MARK_COUNT 48u
 #define HEAP_MARK_NAME_BYTES 40u
 
 struct heap_mark {
-    uint64_t number;  /* stored last, and 0 while the entry is written: a reader passes over an entry that doesn't say its own */
+    /* stored last, and 0 while the entry is written: a reader passes over an entry that doesn't say its own */
+    uint64_t number;
     uint64_t time_ns; /* since the recording's start */
     uint32_t tick;    /* of blocks that are allocated from here on: this or above */
     uint32_t tid;
@@ -459,11 +479,11 @@ struct heap_header {
     /* Whose heap it is. */
     uint32_t pid; /* in the program's own PID namespace */
     uint32_t parent_pid;
-    uint64_t start_time;   /* of the process: clock ticks since boot, field 22 of /proc/PID/stat */
-    uint8_t boot_id[16];   /* all zero: not known */
+    uint64_t start_time;           /* of the process: clock ticks since boot, field 22 of /proc/PID/stat */
+    uint8_t boot_id[16];           /* all zero: not known */
     uint64_t started_realtime_ns;  /* the recording's start, CLOCK_REALTIME … */
     uint64_t started_monotonic_ns; /* … and CLOCK_MONOTONIC: ticks and `_ns` fields count from here */
-    uint64_t began_ns; /* of a dense image: when its writing began and ended */
+    uint64_t began_ns;             /* of a dense image: when its writing began and ended */
     uint64_t ended_ns;
     struct heap_string program;   /* the executable's path */
     struct heap_string arguments; /* NUL between them */
@@ -472,11 +492,11 @@ struct heap_header {
     struct heap_string name;      /* file name of the image, without directory: dumps number on from it */
 
     /* How it was recorded. */
-    uint32_t depth;    /* most frames kept of a stack */
-    uint32_t unwinder; /* enum heap_unwinder */
-    uint32_t dump_signal; /* 0: none */
-    uint32_t dumps;       /* written so far */
-    uint64_t maximum_bytes; /* of the image and its dumps; 0: no limit */
+    uint32_t depth;          /* most frames kept of a stack */
+    uint32_t unwinder;       /* enum heap_unwinder */
+    uint32_t dump_signal;    /* 0: none */
+    uint32_t dumps;          /* written so far */
+    uint64_t maximum_bytes;  /* of the image and its dumps; 0: no limit */
     uint8_t granule_log2[8]; /* of the HEAP_MAP_COUNT maps; the rest are 0 */
     uint32_t generation;     /* of the module map: bumped when a module goes */
     uint32_t marks;          /* set so far; the newest HEAP_MARK_COUNT are kept */
@@ -516,7 +536,8 @@ HEAP_ASSERT(offsetof(struct heap_stack, peak_epoch) == 8, "stack: epoch and snap
 HEAP_ASSERT(offsetof(struct heap_stack, lifetimes) == 56, "stack: a fold touches one line, nearly always");
 HEAP_ASSERT(offsetof(struct heap_stack, peak) == 144, "stack");
 HEAP_ASSERT(offsetof(struct heap_stack, levels) == 160, "stack");
-HEAP_ASSERT(sizeof(struct heap_stack) == 448, "stack: an odd number of lines, so that the first ones spread over a cache's sets");
+HEAP_ASSERT(sizeof(struct heap_stack) == 448,
+    "stack: an odd number of lines, so that the first ones spread over a cache's sets");
 HEAP_ASSERT(offsetof(struct heap_module, bias) == 48, "module");
 HEAP_ASSERT(sizeof(struct heap_module) == 120, "module");
 HEAP_ASSERT(sizeof(struct heap_name) == 48, "name");

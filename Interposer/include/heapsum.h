@@ -1,7 +1,7 @@
 /*
- * What a program may ask of heapsum while it is recorded. Where it isn't, nothing happens: the names are weak, so a program
- * needs no library to link, and each call is one test. Position-independent code (the default of most compilers) is meant:
- * a linker may settle weak names for good in an executable that isn't.
+ * What a program may ask of heapsum while it is recorded. Where it isn't, nothing happens: the names are weak, so a
+ * program needs no library to link, and each call is one test. Position-independent code (the default of most
+ * compilers) is meant: a linker may settle weak names for good in an executable that isn't.
  *
  * C and C++; any thread; not from a signal handler, but for heapsum_dump.
  */
@@ -12,10 +12,12 @@
 extern "C" {
 #endif
 
-/* Writes a dump, as the dump signal does. Returns when it is written; one that another thread is writing gets one more after it. */
+/* Writes a dump, as the dump signal does. Returns when it is written; one that another thread is writing gets one more
+ * after it. */
 void heapsum_dump(void) __attribute__((weak));
 
-/* Names this moment, in up to 39 bytes: `heapsum --since NAME` and `--until NAME` take blocks from behind it, or from before. The newest 48 are kept. */
+/* Names this moment, in up to 39 bytes: `heapsum --since NAME` and `--until NAME` take blocks from behind it, or from
+ * before. The newest 48 are kept. */
 void heapsum_mark(const char *name) __attribute__((weak));
 
 /*

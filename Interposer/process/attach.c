@@ -20,7 +20,8 @@ static uint64_t hand;                        /* where the next look for a dead o
 #define LOOKS 8
 
 void threads_start(void) {
-    /* A fork's child: what the parent's threads had is not touched, as a hook that the fork interrupted may still hold it. */
+    /* A fork's child: what the parent's threads had is not touched, as a hook that the fork interrupted may still hold
+     * it. */
     memset(scratches, 0, sizeof scratches);
     hand = 0;
     ring_start();
@@ -84,5 +85,7 @@ void thread_attach(void) {
         local.record = record;
         if (local.scratch != NULL && unwind_is_plain()) local.plain = number;
     }
-    local.image = number; /* the last: who leaves by longjmp out of a handler in the middle of this comes again, and finds its record by its tid */
+    /* the last: who leaves by longjmp out of a handler in the middle of this comes again, and finds its record by its
+     * tid */
+    local.image = number;
 }

@@ -33,7 +33,7 @@ static char final_path[PATH_MAX], partial_path[PATH_MAX];
 static struct output {
     int fd;
     uint64_t at;
-    uint64_t most; /* RLIMIT_FSIZE: beyond it a write would raise SIGXFSZ */
+    uint64_t most;      /* RLIMIT_FSIZE: beyond it a write would raise SIGXFSZ */
     uint64_t accounted; /* bytes counted against --max-size */
     bool failed;
 } out;
@@ -69,7 +69,8 @@ static void add_block(uint64_t address, uint64_t slot, uint64_t bytes) {
     header.sections[HEAP_SECTION_BLOCKS].used++;
 }
 
-/* The block whose slot holds a mark, by its thread's record. False: the reallocation ended meanwhile, and the slot says how. */
+/* The block whose slot holds a mark, by its thread's record. False: the reallocation ended meanwhile, and the slot says
+ * how. */
 static bool add_in_flight(uint64_t mark) {
     uint32_t thread = heap_slot_mark_thread(mark);
     if (thread >= load_acquire(&image.header->sections[HEAP_SECTION_THREADS].used)) return true;
@@ -77,14 +78,17 @@ static bool add_in_flight(uint64_t mark) {
     if (load_acquire(&flight->phase) != HEAP_IN_FLIGHT_CLAIMED) return false; /* partner: book.c's releases */
     struct heap_in_flight copy = *flight;
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    if (load_relaxed(&flight->phase) != HEAP_IN_FLIGHT_CLAIMED || load_relaxed(&flight->old_address) != copy.old_address) return false;
+    if (load_relaxed(&flight->phase) != HEAP_IN_FLIGHT_CLAIMED
+        || load_relaxed(&flight->old_address) != copy.old_address)
+        return false;
     add_block(copy.old_address, copy.old_slot, copy.old_bytes);
     return true;
 }
 
 static void add_slot(const uint64_t *slot, const struct heap_piece *piece, uint64_t granule) {
     for (int tries = 0; tries < 64; tries++) {
-        uint64_t word = load_acquire(slot); /* partner: the publishing release; the coarse maps' size stands before it */
+        /* partner: the publishing release; the coarse maps' size stands before it */
+        uint64_t word = load_acquire(slot);
         if (word == 0 || word == HEAP_SLOT_OURS) return;
         if (heap_slot_is_mark(word)) {
             if (add_in_flight(word)) return;
@@ -92,7 +96,8 @@ static void add_slot(const uint64_t *slot, const struct heap_piece *piece, uint6
         }
         uint32_t low = heap_slot_low(word);
         if (piece->map == HEAP_MAP_FINE) {
-            add_block(granule + (low & ((1u << HEAP_SLOT_FINE_SIZE_SHIFT) - 1)), word, low >> HEAP_SLOT_FINE_SIZE_SHIFT);
+            add_block(
+                granule + (low & ((1u << HEAP_SLOT_FINE_SIZE_SHIFT) - 1)), word, low >> HEAP_SLOT_FINE_SIZE_SHIFT);
             return;
         }
         uint64_t bytes = load_acquire(slot + 1);
@@ -111,7 +116,8 @@ static void put_blocks(void) {
         size_t words = piece->map == HEAP_MAP_FINE ? 1 : 2, count = HEAP_PIECE_BYTES / sizeof(uint64_t) / words;
         uint32_t granule_log2 = image.header->granule_log2[piece->map];
         for (size_t n = 0; n < count; n++)
-            if (load_relaxed(&slots[n * words]) != 0) add_slot(&slots[n * words], piece, piece->base + ((uint64_t)n << granule_log2));
+            if (load_relaxed(&slots[n * words]) != 0)
+                add_slot(&slots[n * words], piece, piece->base + ((uint64_t)n << granule_log2));
     }
     flush_blocks();
 }
@@ -133,7 +139,8 @@ static void put_section(enum heap_section_name name) {
     put(image.base + from->offset, header.sections[name].capacity);
 }
 
-/* A thread's record and ring as they stood together: no event between its folded and its head was overwritten meanwhile. */
+/* A thread's record and ring as they stood together: no event between its folded and its head was overwritten
+ * meanwhile. */
 static void copy_thread(uint64_t index, struct heap_thread *record, struct heap_ring *ring) {
     const struct heap_thread *source = &image.threads[index];
     for (int tries = 0; tries < 64; tries++) {
@@ -145,7 +152,8 @@ static void copy_thread(uint64_t index, struct heap_thread *record, struct heap_
         /* Two entries may be under way beyond the head. */
         if (record->folded <= head && load_relaxed(&source->head) + 2 <= record->folded + HEAP_RING_EVENTS) return;
     }
-    record->folded = record->head; /* it runs too fast: its last few events are in its counters by now, or in the next dump */
+    /* it runs too fast: its last few events are in its counters by now, or in the next dump */
+    record->folded = record->head;
 }
 
 /* Threads and their rings, two sections numbered alike. */
@@ -153,7 +161,8 @@ static void put_threads(void) {
     static struct heap_thread record;
     static struct heap_ring ring;
     const struct heap_section *from = image.header->sections;
-    uint64_t threads = load_acquire(&from[HEAP_SECTION_THREADS].used), rings = load_acquire(&from[HEAP_SECTION_EVENTS].used);
+    uint64_t threads = load_acquire(&from[HEAP_SECTION_THREADS].used),
+             rings = load_acquire(&from[HEAP_SECTION_EVENTS].used);
     uint64_t count = threads < rings ? threads : rings;
     begin_section(HEAP_SECTION_THREADS, count);
     uint64_t at = out.at;
@@ -301,8 +310,9 @@ void dump_write(void) {
         LOSE(failed_dumps, 1);
         return;
     }
-    /* A thread that may be cancelled at any instant would end in here, in the middle of whatever the signal interrupted, with the allocator's lock in
-     * its hand perhaps. glibc cancels by the first of the signals that it keeps to itself. */
+    /* A thread that may be cancelled at any instant would end in here, in the middle of whatever the signal
+     * interrupted, with the allocator's lock in its hand perhaps. glibc cancels by the first of the signals that it
+     * keeps to itself. */
     system_signals before;
     bool masked = system_mask(SIG_BLOCK, system_signals_of(SIGNAL_OF_CANCELLATION), &before) == 0;
     write_or_ask();

@@ -10,8 +10,8 @@
 extern uint64_t dump_last_live_bytes;
 
 /*
- * Writes a numbered dump into the output directory; it appears whole or not at all. Async-signal-safe; other threads run
- * on. A request while another thread writes becomes one more dump by that thread. Failures are counted.
+ * Writes a numbered dump into the output directory; it appears whole or not at all. Async-signal-safe; other threads
+ * run on. A request while another thread writes becomes one more dump by that thread. Failures are counted.
  */
 void dump_write(void);
 

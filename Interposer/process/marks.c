@@ -23,7 +23,8 @@ void marks_grown(uint64_t live_bytes) {
 
 void marks_failed(int reason) {
     if (!options.dump_at_failure || reason != ENOMEM) return;
-    uint64_t seconds = (uint64_t)system_clock(CLOCK_MONOTONIC_COARSE).tv_sec + 1, last = load_relaxed(&last_failure_seconds);
+    uint64_t seconds = (uint64_t)system_clock(CLOCK_MONOTONIC_COARSE).tv_sec + 1,
+             last = load_relaxed(&last_failure_seconds);
     if (last != 0 && seconds - last < FAILURE_SECONDS) return;
     if (cas_relaxed(&last_failure_seconds, &last, seconds)) dump_write();
 }

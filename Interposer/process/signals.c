@@ -23,7 +23,8 @@
 #include "threads/hook.h"
 
 static uint32_t ours; /* our handler is in the kernel's table */
-/* The program's action for the dump signal, as it believes it to stand. Two, so that a handler reads a whole one while another is set. */
+/* The program's action for the dump signal, as it believes it to stand. Two, so that a handler reads a whole one while
+ * another is set. */
 static struct sigaction actions[2];
 static uint32_t which;
 
@@ -41,7 +42,8 @@ static void act_by_default(int signal) {
     system_signals before;
     if (next.libc_sigaction(signal, &standard, &mine) != 0) return;
     system_signal_thread(system_process(), thread_id(), signal);
-    system_mask(SIG_UNBLOCK, system_signals_of(signal), &before); /* here the process ends, or stops; where the default is to ignore, nothing */
+    /* here the process ends, or stops; where the default is to ignore, nothing */
+    system_mask(SIG_UNBLOCK, system_signals_of(signal), &before);
     system_mask(SIG_SETMASK, before, NULL);
     next.libc_sigaction(signal, &mine, NULL);
 }
@@ -78,7 +80,8 @@ static int install(void) {
 
 static void note(void) {
     if (image.header == NULL) return;
-    if (load_relaxed(&ours)) __atomic_fetch_and(&image.header->flags, ~(uint32_t)HEAP_FLAG_SIGNAL_OF_PROGRAM, __ATOMIC_RELAXED);
+    if (load_relaxed(&ours))
+        __atomic_fetch_and(&image.header->flags, ~(uint32_t)HEAP_FLAG_SIGNAL_OF_PROGRAM, __ATOMIC_RELAXED);
     else or_relaxed(&image.header->flags, HEAP_FLAG_SIGNAL_OF_PROGRAM);
 }
 
@@ -88,7 +91,8 @@ void signals_start(void) {
     if (!looked) {
         struct sigaction before;
         looked = true;
-        if (next.libc_sigaction(options.signal, NULL, &before) == 0 && (options.signal_chosen || before.sa_handler == SIG_DFL)) {
+        if (next.libc_sigaction(options.signal, NULL, &before) == 0
+            && (options.signal_chosen || before.sa_handler == SIG_DFL)) {
             set_program_action(&before);
             if (install() == 0) store_relaxed(&ours, 1);
         }
@@ -96,7 +100,9 @@ void signals_start(void) {
     note();
 }
 
-static bool is_default(const struct sigaction *action) { return !(action->sa_flags & SA_SIGINFO) && action->sa_handler == SIG_DFL; }
+static bool is_default(const struct sigaction *action) {
+    return !(action->sa_flags & SA_SIGINFO) && action->sa_handler == SIG_DFL;
+}
 
 int signals_act(int signal, const struct sigaction *action, struct sigaction *before) {
     if (!load_relaxed(&ours)) {

@@ -9,7 +9,8 @@
 /* An image was made: takes the dump signal where the program has not, and notes in the image who has it. */
 void signals_start(void);
 
-/* sigaction for the dump signal, as the program sees it: its own action, which may not be the one that stands in the kernel's table. */
+/* sigaction for the dump signal, as the program sees it: its own action, which may not be the one that stands in the
+ * kernel's table. */
 int signals_act(int signal, const struct sigaction *action, struct sigaction *before);
 
 #endif

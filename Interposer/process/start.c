@@ -4,10 +4,10 @@
  *   COLD ──> STARTING ──> LIVE ──fork──> FORKED ──first call──> STARTING ──> LIVE
  *                   └──> OFF (not to be recorded, or no image could be made)
  *
- * The constructor comes before all others (-z initfirst), libc's among them, so that their allocations are booked. A call
- * before it is booked too where the environment can be read already. A child of fork starts an image at its
- * first call, so that one which only goes on to exec leaves none. The page of hook_live is wiped in
- * any copied address space: a raw clone, which runs no atfork handler, is noticed by it.
+ * The constructor comes before all others (-z initfirst), libc's among them, so that their allocations are booked. A
+ * call before it is booked too where the environment can be read already. A child of fork starts an image at its first
+ * call, so that one which only goes on to exec leaves none. The page of hook_live is wiped in any copied address space:
+ * a raw clone, which runs no atfork handler, is noticed by it.
  */
 #include "process/start.h"
 
@@ -54,7 +54,8 @@ static bool go_live(bool forked) {
     ring_grown = marks_grown;
     signals_start();
     uint64_t number = __atomic_add_fetch(&image_number, 1, __ATOMIC_RELEASE); /* partner: hook_enter */
-    system_advise(&hook_live, HEAP_PAGE_BYTES, MADV_WIPEONFORK); /* before Linux 4.14 the atfork handler alone notices */
+    /* before Linux 4.14 the atfork handler alone notices */
+    system_advise(&hook_live, HEAP_PAGE_BYTES, MADV_WIPEONFORK);
     store_release(&hook_live.word, number); /* partner: hook_enter's acquire, and hook_enter_plainly's */
     start_pauses_changed();
     return true;
@@ -63,7 +64,8 @@ static bool go_live(bool forked) {
 void start_pauses_changed(void) {
     /* Until the word says what the pauses do: another thread may change them meanwhile. */
     for (;;) {
-        uint64_t word = load_relaxed(&hook_live.word), wanted = pauses_are_on() ? word | HOOK_PAUSED : word & ~HOOK_PAUSED;
+        uint64_t word = load_relaxed(&hook_live.word),
+                 wanted = pauses_are_on() ? word | HOOK_PAUSED : word & ~HOOK_PAUSED;
         if (word == 0 || wanted == word) return;
         (void)cas_acq_rel(&hook_live.word, &word, wanted);
     }
@@ -73,7 +75,8 @@ bool start_next(void) {
     if (likely(next_known())) return true;
     if (!next_resolve()) return false;
     for (size_t i = 0; i < OPERATOR_COUNT; i++)
-        if (next_operators[i].function != NULL && !next_operators[i].brings_own) callers_know(&callers.runtime, (uintptr_t)next_operators[i].function);
+        if (next_operators[i].function != NULL && !next_operators[i].brings_own)
+            callers_know(&callers.runtime, (uintptr_t)next_operators[i].function);
     unwind_start();
     callers_know(&callers.allocator, (uintptr_t)next.malloc);
     return true;
@@ -82,7 +85,8 @@ bool start_next(void) {
 /* Why this process can't be recorded, by what the loader made of it; NULL where it can be. */
 static const char *obstacle(void) {
     if (!loader_has_glibc()) return "not recorded, as its C library is not glibc: ";
-    if (loader_glibc_is_first()) return "not recorded, as glibc stands before libheapsum.so in LD_PRELOAD, or is the program itself: ";
+    if (loader_glibc_is_first())
+        return "not recorded, as glibc stands before libheapsum.so in LD_PRELOAD, or is the program itself: ";
     return NULL;
 }
 
@@ -127,7 +131,8 @@ void start_stop(void) {
     uint32_t live = LIVE;
     if (!cas_acq_rel(&phase, &live, OFF)) return;
     or_relaxed(&image.header->flags, HEAP_FLAG_STOPPED);
-    store_relaxed(&system_files_forbidden, true); /* what is started from here goes without the library: the filter is inherited */
+    /* what is started from here goes without the library: the filter is inherited */
+    store_relaxed(&system_files_forbidden, true);
     store_release(&hook_live.word, 0); /* partner: hook_enter's acquire */
 }
 

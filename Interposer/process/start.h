@@ -9,7 +9,8 @@
 #include "base/atomics.h"
 #include "base/next.h"
 
-/* Finds the next functions, where they are not known yet; false while they can't be, see next_resolve: the arena serves then. */
+/* Finds the next functions, where they are not known yet; false while they can't be, see next_resolve: the arena serves
+ * then. */
 bool start_next(void);
 
 /* Whether this call comes so early. */

@@ -12,8 +12,19 @@
 
 /* Pointer encodings (Linux Standard Base, "DWARF Exception Header Encoding"). */
 enum {
-    PE_ABSOLUTE = 0x00, PE_ULEB = 0x01, PE_U2 = 0x02, PE_U4 = 0x03, PE_U8 = 0x04, PE_SLEB = 0x09, PE_S2 = 0x0A, PE_S4 = 0x0B, PE_S8 = 0x0C,
-    PE_FORMAT = 0x0F, PE_PC_RELATIVE = 0x10, PE_DATA_RELATIVE = 0x30, PE_OMITTED = 0xFF,
+    PE_ABSOLUTE = 0x00,
+    PE_ULEB = 0x01,
+    PE_U2 = 0x02,
+    PE_U4 = 0x03,
+    PE_U8 = 0x04,
+    PE_SLEB = 0x09,
+    PE_S2 = 0x0A,
+    PE_S4 = 0x0B,
+    PE_S8 = 0x0C,
+    PE_FORMAT = 0x0F,
+    PE_PC_RELATIVE = 0x10,
+    PE_DATA_RELATIVE = 0x30,
+    PE_OMITTED = 0xFF,
 };
 
 /* What a CIE and an FDE say together. */
@@ -65,7 +76,9 @@ static uint64_t encoded(const uint8_t **at, const uint8_t *end, uint8_t encoding
     uintptr_t here = (uintptr_t)*at;
     uint64_t value;
     switch (encoding & PE_FORMAT) {
-        case PE_ABSOLUTE: case PE_U8: case PE_S8: value = fixed(at, end, 8); break;
+        case PE_ABSOLUTE:
+        case PE_U8:
+        case PE_S8: value = fixed(at, end, 8); break;
         case PE_ULEB: value = cfi_unsigned(at, end); break;
         case PE_SLEB: value = (uint64_t)cfi_signed(at, end); break;
         case PE_U2: value = fixed(at, end, 2); break;
@@ -89,7 +102,8 @@ static bool begin(const uint8_t *entry, const uint8_t *module_end, const uint8_t
     return true;
 }
 
-static bool read_common(const uint8_t *at, const uint8_t *module_end, struct entry *entry, uint8_t *pointer_encoding, bool *has_augmentation) {
+static bool read_common(const uint8_t *at, const uint8_t *module_end, struct entry *entry, uint8_t *pointer_encoding,
+    bool *has_augmentation) {
     const uint8_t *end;
     if (!begin(at, module_end, &at, &end)) return false;
     if (fixed(&at, end, 4) != 0) return false; /* an FDE, where a CIE should be */
@@ -130,7 +144,8 @@ static bool read_common(const uint8_t *at, const uint8_t *module_end, struct ent
 }
 
 /* Reads the FDE at `at`; false where it doesn't cover the pc. */
-static bool read_entry(const uint8_t *at, const uint8_t *module_start, const uint8_t *module_end, uintptr_t pc, struct entry *entry) {
+static bool read_entry(
+    const uint8_t *at, const uint8_t *module_start, const uint8_t *module_end, uintptr_t pc, struct entry *entry) {
     const uint8_t *end;
     if (at < module_start || !begin(at, module_end, &at, &end)) return false;
     const uint8_t *pointer = at;
@@ -158,11 +173,13 @@ static bool find_entry(uintptr_t pc, struct entry *entry) {
     struct module_frames frames;
     if (!module_frames_of(pc, &frames)) return false;
     const uint8_t *header = frames.eh_frame_hdr, *end = (const uint8_t *)frames.end, *at = header + 4;
-    if (!memory_is_readable((uintptr_t)header & ~(uintptr_t)7)) return false; /* a program may hide its own pages */
+    if (!memory_is_readable((uintptr_t)header & ~(uintptr_t)7)) return false;    /* a program may hide its own pages */
     if (header[0] != 1 || header[3] != (PE_DATA_RELATIVE | PE_S4)) return false; /* what every linker writes */
     encoded(&at, end, header[1]);
     uint64_t count = encoded(&at, end, header[2]);
-    struct row { int32_t start, entry; } row; /* both relative to the header */
+    struct row {
+        int32_t start, entry;
+    } row; /* both relative to the header */
     if (at >= end || count == 0 || count > (uint64_t)(end - at) / sizeof row) return false;
     int64_t wanted = (int64_t)(pc - (uintptr_t)header);
     uint64_t low = 0, high = count;
@@ -174,7 +191,8 @@ static bool find_entry(uintptr_t pc, struct entry *entry) {
     }
     memcpy(&row, at + low * sizeof row, sizeof row);
     const uint8_t *found = header + row.entry;
-    return row.start <= wanted && memory_is_readable((uintptr_t)found & ~(uintptr_t)7) && read_entry(found, (const uint8_t *)frames.start, end, pc, entry);
+    return row.start <= wanted && memory_is_readable((uintptr_t)found & ~(uintptr_t)7)
+        && read_entry(found, (const uint8_t *)frames.start, end, pc, entry);
 }
 
 /* ---- Instructions ---------------------------------------------------------------------------------- */
@@ -194,7 +212,8 @@ static const uint8_t *block(const uint8_t **at, const uint8_t *end, int64_t *len
 }
 
 /* Runs instructions up to the row that holds at `pc`; false for one that is not known. */
-static bool run(const uint8_t *at, const uint8_t *end, const struct entry *entry, uintptr_t pc, struct cfi_space *space) {
+static bool run(
+    const uint8_t *at, const uint8_t *end, const struct entry *entry, uintptr_t pc, struct cfi_space *space) {
     struct cfi_row *row = &space->row;
     uintptr_t location = entry->start;
     size_t remembered = 0;
@@ -218,16 +237,30 @@ static bool run(const uint8_t *at, const uint8_t *end, const struct entry *entry
         }
         switch (operation) {
             case 0x00: break; /* nop */
-            case 0x01: location = fixed(&at, end, 8); if (location > pc) return true; break; /* set_loc */
-            case 0x02: case 0x03: case 0x04: /* advance_loc1, 2, 4 */
+            case 0x01:
+                location = fixed(&at, end, 8);
+                if (location > pc) return true;
+                break; /* set_loc */
+            case 0x02:
+            case 0x03:
+            case 0x04: /* advance_loc1, 2, 4 */
                 location += fixed(&at, end, (size_t)1 << (operation - 2)) * entry->code_factor;
                 if (location > pc) return true;
                 break;
-            case 0x05: number = cfi_unsigned(&at, end); set_rule(row, number, CFI_OFFSET, (int64_t)cfi_unsigned(&at, end) * entry->data_factor, NULL); break;
-            case 0x06: number = cfi_unsigned(&at, end); if (number < CFI_REGISTERS) row->registers[number] = space->initial.registers[number]; break;
+            case 0x05:
+                number = cfi_unsigned(&at, end);
+                set_rule(row, number, CFI_OFFSET, (int64_t)cfi_unsigned(&at, end) * entry->data_factor, NULL);
+                break;
+            case 0x06:
+                number = cfi_unsigned(&at, end);
+                if (number < CFI_REGISTERS) row->registers[number] = space->initial.registers[number];
+                break;
             case 0x07: set_rule(row, cfi_unsigned(&at, end), CFI_UNDEFINED, 0, NULL); break;
             case 0x08: set_rule(row, cfi_unsigned(&at, end), CFI_SAME, 0, NULL); break;
-            case 0x09: number = cfi_unsigned(&at, end); set_rule(row, number, CFI_REGISTER, (int64_t)cfi_unsigned(&at, end), NULL); break;
+            case 0x09:
+                number = cfi_unsigned(&at, end);
+                set_rule(row, number, CFI_REGISTER, (int64_t)cfi_unsigned(&at, end), NULL);
+                break;
             case 0x0A: /* remember_state */
                 if (remembered == sizeof space->remembered / sizeof space->remembered[0]) return false;
                 space->remembered[remembered++] = *row;
@@ -236,22 +269,46 @@ static bool run(const uint8_t *at, const uint8_t *end, const struct entry *entry
                 if (remembered == 0) return false;
                 *row = space->remembered[--remembered];
                 break;
-            case 0x0C: row->cfa_register = (uint32_t)cfi_unsigned(&at, end); row->cfa_offset = (int64_t)cfi_unsigned(&at, end); row->cfa_expression = NULL; break;
-            case 0x0D: row->cfa_register = (uint32_t)cfi_unsigned(&at, end); row->cfa_expression = NULL; break;
+            case 0x0C:
+                row->cfa_register = (uint32_t)cfi_unsigned(&at, end);
+                row->cfa_offset = (int64_t)cfi_unsigned(&at, end);
+                row->cfa_expression = NULL;
+                break;
+            case 0x0D:
+                row->cfa_register = (uint32_t)cfi_unsigned(&at, end);
+                row->cfa_expression = NULL;
+                break;
             case 0x0E: row->cfa_offset = (int64_t)cfi_unsigned(&at, end); break;
             case 0x0F: row->cfa_expression = block(&at, end, &row->cfa_offset); break;
-            case 0x10: case 0x16: /* expression, val_expression */
+            case 0x10:
+            case 0x16: /* expression, val_expression */
                 number = cfi_unsigned(&at, end);
                 bytes = block(&at, end, &length);
                 set_rule(row, number, operation == 0x10 ? CFI_EXPRESSION : CFI_VALUE_EXPRESSION, length, bytes);
                 break;
-            case 0x11: number = cfi_unsigned(&at, end); set_rule(row, number, CFI_OFFSET, cfi_signed(&at, end) * entry->data_factor, NULL); break;
-            case 0x12: row->cfa_register = (uint32_t)cfi_unsigned(&at, end); row->cfa_offset = cfi_signed(&at, end) * entry->data_factor; row->cfa_expression = NULL; break;
+            case 0x11:
+                number = cfi_unsigned(&at, end);
+                set_rule(row, number, CFI_OFFSET, cfi_signed(&at, end) * entry->data_factor, NULL);
+                break;
+            case 0x12:
+                row->cfa_register = (uint32_t)cfi_unsigned(&at, end);
+                row->cfa_offset = cfi_signed(&at, end) * entry->data_factor;
+                row->cfa_expression = NULL;
+                break;
             case 0x13: row->cfa_offset = cfi_signed(&at, end) * entry->data_factor; break;
-            case 0x14: number = cfi_unsigned(&at, end); set_rule(row, number, CFI_VALUE_OFFSET, (int64_t)cfi_unsigned(&at, end) * entry->data_factor, NULL); break;
-            case 0x15: number = cfi_unsigned(&at, end); set_rule(row, number, CFI_VALUE_OFFSET, cfi_signed(&at, end) * entry->data_factor, NULL); break;
+            case 0x14:
+                number = cfi_unsigned(&at, end);
+                set_rule(row, number, CFI_VALUE_OFFSET, (int64_t)cfi_unsigned(&at, end) * entry->data_factor, NULL);
+                break;
+            case 0x15:
+                number = cfi_unsigned(&at, end);
+                set_rule(row, number, CFI_VALUE_OFFSET, cfi_signed(&at, end) * entry->data_factor, NULL);
+                break;
             case 0x2E: cfi_unsigned(&at, end); break; /* GNU_args_size: for landing pads */
-            case 0x2F: number = cfi_unsigned(&at, end); set_rule(row, number, CFI_OFFSET, -(int64_t)cfi_unsigned(&at, end) * entry->data_factor, NULL); break;
+            case 0x2F:
+                number = cfi_unsigned(&at, end);
+                set_rule(row, number, CFI_OFFSET, -(int64_t)cfi_unsigned(&at, end) * entry->data_factor, NULL);
+                break;
             default: return false;
         }
     }
@@ -287,7 +344,8 @@ static bool read_memory(uint64_t address, size_t bytes, struct cfi_bounds bounds
 #define EXPRESSION_DEPTH 16
 #define EXPRESSION_STEPS 256
 
-bool cfi_evaluate(const uint8_t *expression, int64_t length, const struct cfi_registers *registers, struct cfi_bounds bounds, uint64_t *result) {
+bool cfi_evaluate(const uint8_t *expression, int64_t length, const struct cfi_registers *registers,
+    struct cfi_bounds bounds, uint64_t *result) {
     uint64_t stack[EXPRESSION_DEPTH + 2];
     size_t depth = 0;
     const uint8_t *at = expression, *end = expression + length;
@@ -297,8 +355,11 @@ bool cfi_evaluate(const uint8_t *expression, int64_t length, const struct cfi_re
         size_t takes = 0;
         if (steps == EXPRESSION_STEPS || depth > EXPRESSION_DEPTH - 2) return false;
         if (operation >= 0x1A && operation <= 0x1E) takes = 2;
-        if ((operation >= 0x21 && operation <= 0x27 && operation != 0x23) || (operation >= 0x29 && operation <= 0x2E)) takes = 2;
-        if (operation == 0x06 || operation == 0x12 || operation == 0x13 || operation == 0x19 || operation == 0x1F || operation == 0x20 || operation == 0x23 || operation == 0x28 || operation == 0x94) takes = 1;
+        if ((operation >= 0x21 && operation <= 0x27 && operation != 0x23) || (operation >= 0x29 && operation <= 0x2E))
+            takes = 2;
+        if (operation == 0x06 || operation == 0x12 || operation == 0x13 || operation == 0x19 || operation == 0x1F
+            || operation == 0x20 || operation == 0x23 || operation == 0x28 || operation == 0x94)
+            takes = 1;
         if (operation == 0x14 || operation == 0x16) takes = 2;
         if (depth < takes) return false;
         uint64_t top = depth > 0 ? stack[depth - 1] : 0, second = depth > 1 ? stack[depth - 2] : 0;
@@ -315,25 +376,37 @@ bool cfi_evaluate(const uint8_t *expression, int64_t length, const struct cfi_re
         uint64_t value = 0;
         switch (operation) {
             case 0x03: stack[depth++] = fixed(&at, end, 8); continue;
-            case 0x06: if (!read_memory(top, 8, bounds, &value)) return false; break; /* deref */
+            case 0x06:
+                if (!read_memory(top, 8, bounds, &value)) return false;
+                break; /* deref */
             case 0x08: stack[depth++] = fixed(&at, end, 1); continue;
             case 0x09: stack[depth++] = (uint64_t)(int64_t)(int8_t)fixed(&at, end, 1); continue;
             case 0x0A: stack[depth++] = fixed(&at, end, 2); continue;
             case 0x0B: stack[depth++] = (uint64_t)(int64_t)(int16_t)fixed(&at, end, 2); continue;
             case 0x0C: stack[depth++] = fixed(&at, end, 4); continue;
             case 0x0D: stack[depth++] = (uint64_t)(int64_t)(int32_t)fixed(&at, end, 4); continue;
-            case 0x0E: case 0x0F: stack[depth++] = fixed(&at, end, 8); continue;
+            case 0x0E:
+            case 0x0F: stack[depth++] = fixed(&at, end, 8); continue;
             case 0x10: stack[depth++] = cfi_unsigned(&at, end); continue;
             case 0x11: stack[depth++] = (uint64_t)cfi_signed(&at, end); continue;
-            case 0x12: stack[depth++] = top; continue; /* dup */
-            case 0x13: depth--; continue;              /* drop */
+            case 0x12: stack[depth++] = top; continue;    /* dup */
+            case 0x13: depth--; continue;                 /* drop */
             case 0x14: stack[depth++] = second; continue; /* over */
-            case 0x16: stack[depth - 1] = second; stack[depth - 2] = top; continue; /* swap */
+            case 0x16:
+                stack[depth - 1] = second;
+                stack[depth - 2] = top;
+                continue; /* swap */
             case 0x19: value = (int64_t)top < 0 ? -top : top; break;
             case 0x1A: value = second & top; break;
-            case 0x1B: if (top == 0 || (top == ~0ull && second == 1ull << 63)) return false; value = (uint64_t)((int64_t)second / (int64_t)top); break;
+            case 0x1B:
+                if (top == 0 || (top == ~0ull && second == 1ull << 63)) return false;
+                value = (uint64_t)((int64_t)second / (int64_t)top);
+                break;
             case 0x1C: value = second - top; break;
-            case 0x1D: if (top == 0) return false; value = second % top; break;
+            case 0x1D:
+                if (top == 0) return false;
+                value = second % top;
+                break;
             case 0x1E: value = second * top; break;
             case 0x1F: value = -top; break;
             case 0x20: value = ~top; break;
@@ -350,7 +423,8 @@ bool cfi_evaluate(const uint8_t *expression, int64_t length, const struct cfi_re
             case 0x2C: value = (int64_t)second <= (int64_t)top; break;
             case 0x2D: value = (int64_t)second < (int64_t)top; break;
             case 0x2E: value = second != top; break;
-            case 0x28: case 0x2F: { /* bra, skip */
+            case 0x28:
+            case 0x2F: { /* bra, skip */
                 int16_t jump = (int16_t)fixed(&at, end, 2);
                 if (operation == 0x28) depth--;
                 if (operation == 0x28 && top == 0) continue;
@@ -397,7 +471,8 @@ bool cfi_step(const struct cfi_row *row, struct cfi_registers *registers, struct
                 if ((uint64_t)rule->value >= CFI_REGISTERS) return false;
                 caller.values[i] = registers->values[rule->value];
                 break;
-            case CFI_EXPRESSION: case CFI_VALUE_EXPRESSION:
+            case CFI_EXPRESSION:
+            case CFI_VALUE_EXPRESSION:
                 if (!cfi_evaluate(rule->expression, rule->value, registers, bounds, &address)) return false;
                 if (rule->kind == CFI_VALUE_EXPRESSION) caller.values[i] = address;
                 else if (!read_memory(address, 8, bounds, &caller.values[i])) return false;

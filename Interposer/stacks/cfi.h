@@ -15,10 +15,10 @@ enum cfi_rule_kind {
     CFI_UNSPECIFIED = 0, /* by convention of the ABI: as it was, for a register that calls preserve */
     CFI_UNDEFINED,
     CFI_SAME,
-    CFI_OFFSET,         /* saved at CFA + value */
-    CFI_VALUE_OFFSET,   /* is CFA + value */
-    CFI_REGISTER,       /* in register `value` */
-    CFI_EXPRESSION,     /* saved at the expression's value */
+    CFI_OFFSET,       /* saved at CFA + value */
+    CFI_VALUE_OFFSET, /* is CFA + value */
+    CFI_REGISTER,     /* in register `value` */
+    CFI_EXPRESSION,   /* saved at the expression's value */
     CFI_VALUE_EXPRESSION,
 };
 
@@ -55,14 +55,16 @@ struct cfi_bounds {
     uintptr_t low, high;
 };
 
-/* Finds the row for `pc` (the address of the instruction, not the one after it) into space->row; false where there is none. */
+/* Finds the row for `pc` (the address of the instruction, not the one after it) into space->row; false where there is
+ * none. */
 bool cfi_find_row(uintptr_t pc, struct cfi_space *space);
 
 /* Whether there is call frame information for the instruction at `pc`. */
 bool cfi_has_entry(uintptr_t pc);
 
 /* The value of an expression; false where it reads out of bounds or is of a kind that CFI doesn't have. */
-bool cfi_evaluate(const uint8_t *expression, int64_t length, const struct cfi_registers *registers, struct cfi_bounds bounds, uint64_t *result);
+bool cfi_evaluate(const uint8_t *expression, int64_t length, const struct cfi_registers *registers,
+    struct cfi_bounds bounds, uint64_t *result);
 
 /* Steps from a frame to its caller by the row in space->row; false where that can't be done. */
 bool cfi_step(const struct cfi_row *row, struct cfi_registers *registers, struct cfi_bounds bounds);

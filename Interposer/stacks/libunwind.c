@@ -28,10 +28,14 @@ static void **local_address_space;
 
 static uint32_t inside;  /* threads that are unwinding */
 static uint32_t forking; /* a fork is about to copy us */
-#define WAIT_NANOSECONDS 20000000 /* the most that a thread ever waits here: for a fork, or for another thread that loads libunwind */
+/* the most that a thread ever waits here: for a fork, or for another thread that loads libunwind */
+#define WAIT_NANOSECONDS 20000000
 
 /* The loader's own functions. */
-static struct { void *(*open)(const char *, int); void *(*symbol)(void *, const char *); } library_functions;
+static struct {
+    void *(*open)(const char *, int);
+    void *(*symbol)(void *, const char *);
+} library_functions;
 
 void libunwind_start(void) {
     *(void **)&library_functions.open = loader_next("dlopen");
@@ -39,8 +43,9 @@ void libunwind_start(void) {
 }
 
 /*
- * Behind a look-up of ours that may have failed: the program must not find our message in dlerror. One that succeeds throws it away. dlerror() would, too, but puts
- * the message into words first, by gettext, whose lock the program may hold at that moment.
+ * Behind a look-up of ours that may have failed: the program must not find our message in dlerror. One that succeeds
+ * throws it away. dlerror() would, too, but puts the message into words first, by gettext, whose lock the program may
+ * hold at that moment.
  */
 static void forget_error(void) { library_functions.symbol(RTLD_DEFAULT, "malloc"); }
 
@@ -70,8 +75,8 @@ static bool wait_while(const uint32_t *word, uint32_t value) {
 
 /*
  * Loads libunwind, at the first call for which that is safe. Our constructor is too early: it comes before libc's,
- * and a dlopen there would run libc's with no arguments and no environment. A call by the loader itself is in the middle
- * of its own work. What is allocated here is not the program's.
+ * and a dlopen there would run libc's with no arguments and no environment. A call by the loader itself is in the
+ * middle of its own work. What is allocated here is not the program's.
  */
 static void load(uintptr_t caller) {
     uint32_t seen = NOT_LOADED;
@@ -85,7 +90,8 @@ static void load(uintptr_t caller) {
     void *library = library_functions.open("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);
     if (library != NULL) {
         backtrace_of = (__typeof__(backtrace_of))library_functions.symbol(library, "unw_backtrace");
-        flush_cache = (__typeof__(flush_cache))library_functions.symbol(library, MACHINE_LIBUNWIND_PREFIX "_flush_cache");
+        flush_cache =
+            (__typeof__(flush_cache))library_functions.symbol(library, MACHINE_LIBUNWIND_PREFIX "_flush_cache");
         local_address_space = (void **)library_functions.symbol(library, MACHINE_LIBUNWIND_PREFIX "_local_addr_space");
     } else {
         message("libunwind.so.8 is not installed: each stack is its innermost frame alone", "");
@@ -98,13 +104,15 @@ static void load(uintptr_t caller) {
     }
     store_release(&library_state, backtrace_of != NULL ? LOADED : MISSING); /* partner: libunwind_is_loaded */
     local.ours--;
-    if (options.unwinder == HEAP_UNWINDER_LIBUNWIND) store_relaxed(&image.header->unwinder, backtrace_of != NULL ? HEAP_UNWINDER_LIBUNWIND : HEAP_UNWINDER_NONE);
+    if (options.unwinder == HEAP_UNWINDER_LIBUNWIND)
+        store_relaxed(&image.header->unwinder, backtrace_of != NULL ? HEAP_UNWINDER_LIBUNWIND : HEAP_UNWINDER_NONE);
 }
 
 void libunwind_fork_begin(void) {
     store_relaxed(&forking, 1);
     fence_seq_cst(); /* partner: enter_unwinder: one of the two sees the other */
-    for (uint64_t until = nanoseconds() + WAIT_NANOSECONDS; load_acquire(&inside) != 0 && nanoseconds() < until;) system_yield();
+    for (uint64_t until = nanoseconds() + WAIT_NANOSECONDS; load_acquire(&inside) != 0 && nanoseconds() < until;)
+        system_yield();
 }
 
 void libunwind_fork_end(bool in_child) {

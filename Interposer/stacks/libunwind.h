@@ -19,8 +19,8 @@ void libunwind_fork_begin(void);
 void libunwind_fork_end(bool in_child);
 
 /*
- * Unwinds from here, our own frames included; loads libunwind where that is due and safe for a hook called from `caller`. False, and no
- * pcs, where there is no libunwind (yet). Keeps errno.
+ * Unwinds from here, our own frames included; loads libunwind where that is due and safe for a hook called from
+ * `caller`. False, and no pcs, where there is no libunwind (yet). Keeps errno.
  */
 bool libunwind_unwind(uintptr_t caller, struct pcs *pcs);
 

@@ -1,18 +1,19 @@
 /*
  * The verified memo.
  *
- * Why it is sound. A frame's state is its pc, its stack pointer and, where the rules outwards use it, its frame pointer. The rules are a
- * function of the pc, and a step is a function of the state and of the words that the rule reads from the stack. The memo keeps each
- * frame's state and the words' addresses and values. A new unwinding that meets a remembered frame in the same state re-reads those words
- * from there outwards, in order, and stops at the first that differs: as long as each word holds its value, each next state is the
- * remembered one, and so is the address of the word after it. So the answer is the one that stepping would give, however the stack came to
- * be, and no address is read that stepping would not read. Only a change of the rules themselves voids it: a new generation of the modules.
+ * Why it is sound. A frame's state is its pc, its stack pointer and, where the rules outwards use it, its frame
+ * pointer. The rules are a function of the pc, and a step is a function of the state and of the words that the rule
+ * reads from the stack. The memo keeps each frame's state and the words' addresses and values. A new unwinding that
+ * meets a remembered frame in the same state re-reads those words from there outwards, in order, and stops at the first
+ * that differs: as long as each word holds its value, each next state is the remembered one, and so is the address of
+ * the word after it. So the answer is the one that stepping would give, however the stack came to be, and no address is
+ * read that stepping would not read. Only a change of the rules themselves voids it: a new generation of the modules.
  *
- * The innermost frame, the leaf, is always stepped from and never kept, as it goes on elsewhere than when it calls. What lies inwards of the
- * last stack's leaf stays for when the program goes down the same way again.
+ * The innermost frame, the leaf, is always stepped from and never kept, as it goes on elsewhere than when it calls.
+ * What lies inwards of the last stack's leaf stays for when the program goes down the same way again.
  *
- * A signal handler may leave by longjmp at any line of this: `count` covers no word whose frame is half written, and a number that is
- * remembered goes out first and comes back last.
+ * A signal handler may leave by longjmp at any line of this: `count` covers no word whose frame is half written, and a
+ * number that is remembered goes out first and comes back last.
  */
 #include "stacks/memo.h"
 
@@ -34,10 +35,12 @@
 
 /* ---- What is remembered of pcs, stack memories and stacks ------------------------------------------------ */
 
-/* Looks a pc up that its entry doesn't have. An interrupted pc counts as the return address of the byte before: key + 1, as any other. */
+/* Looks a pc up that its entry doesn't have. An interrupted pc counts as the return address of the byte before: key +
+ * 1, as any other. */
 static __attribute__((noinline)) struct pc_entry fill(struct pc_entry *entry, uintptr_t key, struct scratch *scratch) {
     uint64_t rule = rule_for(key, &scratch->cfi[0]) & ((1ull << RULE_BITS) - 1);
-    struct pc_entry filled = {.word = key >> PC_ENTRIES_LOG2 << RULE_BITS | rule, .id = frame_of(key + 1, &scratch->modules)};
+    struct pc_entry filled = {
+        .word = key >> PC_ENTRIES_LOG2 << RULE_BITS | rule, .id = frame_of(key + 1, &scratch->modules)};
     /* A guess at code that no module holds is not kept: a JIT compiler may put other code there. */
     if (rule_kind(rule) == RULE_GUESS && heap_frame_module(filled.id) == HEAP_MODULE_NONE) return filled;
     entry->word = 0;
@@ -59,11 +62,13 @@ void memory_forget(struct memory *memory) {
     for (uint32_t i = 0; i < MEMOS; i++) memory->memos[i].count = memory->memos[i].outer = 0;
 }
 
-/* Another memo than the one used last, or this one after modules went; NULL for a stack that is as deep as one that didn't fit, or deeper. */
+/* Another memo than the one used last, or this one after modules went; NULL for a stack that is as deep as one that
+ * didn't fit, or deeper. */
 static __attribute__((noinline)) struct memo *memo_for(struct memory *memory, uintptr_t sp) {
     uint32_t generation = loader_generation();
     if (memory->generation != generation) {
-        if (memory->generation != 0) memset(memory->pcs, 0, sizeof memory->pcs); /* else they are pages that nobody has touched */
+        /* else they are pages that nobody has touched */
+        if (memory->generation != 0) memset(memory->pcs, 0, sizeof memory->pcs);
         memory_forget(memory);
         memory->generation = generation;
     }
@@ -86,13 +91,15 @@ static __attribute__((noinline)) struct memo *memo_for(struct memory *memory, ui
     return memo;
 }
 
-static __attribute__((noinline)) uint32_t look_up_stack(struct scratch *scratch, struct memo *memo, uint64_t leaf, uint64_t hash) {
+static __attribute__((noinline)) uint32_t look_up_stack(
+    struct scratch *scratch, struct memo *memo, uint64_t leaf, uint64_t hash) {
     struct stack_space *space = &scratch->spaces[0];
     uint32_t count = memo->outer, depth = options.depth, all = (FRAME(memo, count - 1)->depth & ~MEMO_CUT) + 1;
     bool deep = all > depth, cut = FRAME(memo, -1)->depth != 0;
     uint32_t stack = deep ? 0 : tree_known(leaf, hash);
     if (stack == 0) {
-        /* Of one over the limit the outermost quarter and the innermost rest, with the cut between them; where its outermost end is cut, there is one cut already. */
+        /* Of one over the limit the outermost quarter and the innermost rest, with the cut between them; where its
+         * outermost end is cut, there is one cut already. */
         uint32_t outermost = deep && !cut ? depth / 4 : 0, innermost = depth - outermost;
         space->count = 0;
         for (uint32_t i = 0; i < memo->root_count; i++) stack_append(space, memo->roots[i]);
@@ -117,12 +124,17 @@ static __attribute__((noinline)) uint32_t look_up_stack(struct scratch *scratch,
 
 /* ---- Joining the memo -------------------------------------------------------------------------------------- */
 
-/* Where the entry of the frame with this stack pointer is looked for: frames come and go, and nearly all are found where they were, without a search. */
-static inline __attribute__((always_inline)) uint16_t *hint(struct memo *memo, uintptr_t sp) { return &memo->hints[sp / 8 % MEMO_HINTS]; }
+/* Where the entry of the frame with this stack pointer is looked for: frames come and go, and nearly all are found
+ * where they were, without a search. */
+static inline __attribute__((always_inline)) uint16_t *hint(struct memo *memo, uintptr_t sp) {
+    return &memo->hints[sp / 8 % MEMO_HINTS];
+}
 
-/* Whether the words of the `count` outermost entries still say what they said, read from the inside outwards up to the first that doesn't. */
+/* Whether the words of the `count` outermost entries still say what they said, read from the inside outwards up to the
+ * first that doesn't. */
 static inline __attribute__((always_inline)) bool all_hold(const struct memo *memo, uint32_t count) {
-    for (const struct memo_word *word = WORD(memo, count), *end = memo->words + MEMO_GROUP; word > end; word -= MEMO_GROUP) {
+    for (const struct memo_word *word = WORD(memo, count), *end = memo->words + MEMO_GROUP; word > end;
+         word -= MEMO_GROUP) {
 #define HOLDS(i) likely(word_at(word[-(i)].address) == word[-(i)].value)
         if (!(HOLDS(1) && HOLDS(2) && HOLDS(3) && HOLDS(4))) return false;
 #undef HOLDS
@@ -137,9 +149,11 @@ static __attribute__((noinline)) uint32_t outwards_of_difference(const struct me
 }
 
 /* Whether the entry is a frame in this very state. */
-static inline __attribute__((always_inline)) bool is_met(const struct memo *memo, uint32_t at, const struct machine_state *state) {
+static inline __attribute__((always_inline)) bool is_met(
+    const struct memo *memo, uint32_t at, const struct machine_state *state) {
     uint32_t flags = FRAME(memo, at)->flags;
-    return likely(WORD(memo, at)->address == state->sp - 8) && WORD(memo, at)->value == state->pc && likely(flags == 0 || (flags == MEMO_FP_MATTERS && FRAME(memo, at)->fp == state->fp));
+    return likely(WORD(memo, at)->address == state->sp - 8) && WORD(memo, at)->value == state->pc
+        && likely(flags == 0 || (flags == MEMO_FP_MATTERS && FRAME(memo, at)->fp == state->fp));
 }
 
 /* ---- Taking fresh frames in -------------------------------------------------------------------------------- */
@@ -151,11 +165,14 @@ static void begin(struct memo *memo, bool cut) {
     *FRAME(memo, -1) = (struct memo_frame){.hash = tree_root_hash(), .depth = cut ? MEMO_CUT : 0};
     if (options.threads) memo->roots[memo->root_count++] = thread_root();
     if (cut) memo->roots[memo->root_count++] = heap_frame_make(HEAP_MODULE_CUT, 0);
-    for (uint32_t i = 0; i < memo->root_count; i++) FRAME(memo, -1)->hash = tree_hash(FRAME(memo, -1)->hash, memo->roots[i]);
+    for (uint32_t i = 0; i < memo->root_count; i++)
+        FRAME(memo, -1)->hash = tree_hash(FRAME(memo, -1)->hash, memo->roots[i]);
 }
 
-/* Field by field: a frame that is put together elsewhere and copied whole stalls on its own stores, twelve cycles and more. */
-static inline __attribute__((always_inline)) void put(struct memo *memo, uint32_t at, uintptr_t address, uintptr_t value, uint64_t hash, uint64_t id, uintptr_t fp, uint32_t depth, uint32_t flags) {
+/* Field by field: a frame that is put together elsewhere and copied whole stalls on its own stores, twelve cycles and
+ * more. */
+static inline __attribute__((always_inline)) void put(struct memo *memo, uint32_t at, uintptr_t address,
+    uintptr_t value, uint64_t hash, uint64_t id, uintptr_t fp, uint32_t depth, uint32_t flags) {
     struct memo_word *word = WORD(memo, at);
     struct memo_frame *frame = FRAME(memo, at);
     word->address = address;
@@ -170,16 +187,18 @@ static inline __attribute__((always_inline)) void put(struct memo *memo, uint32_
 }
 
 /* A word that was read to step out of the frame inwards of `outer`. */
-static void put_extra(struct memo *memo, uint32_t at, uintptr_t address, uintptr_t value, const struct memo_frame *outer) {
+static void put_extra(
+    struct memo *memo, uint32_t at, uintptr_t address, uintptr_t value, const struct memo_frame *outer) {
     put(memo, at, address, value, outer->hash, outer->id, outer->fp, outer->depth, outer->flags | MEMO_EXTRA);
 }
 
 /*
- * A fresh frame that is not like nearly all: what else was read to step out of it to `caller` (NULL: it is the outermost), before its own
- * word. `inner_sp` is the stack pointer of the frame inwards of it. A frame pointer's slot is left out where nobody outwards looks at it: it
- * may change. Returns the place behind it.
+ * A fresh frame that is not like nearly all: what else was read to step out of it to `caller` (NULL: it is the
+ * outermost), before its own word. `inner_sp` is the stack pointer of the frame inwards of it. A frame pointer's slot
+ * is left out where nobody outwards looks at it: it may change. Returns the place behind it.
  */
-static __attribute__((noinline)) uint32_t put_slowly(struct memo *memo, uint32_t at, const struct memo_fresh *fresh, const struct machine_state *caller, uintptr_t inner_sp) {
+static __attribute__((noinline)) uint32_t put_slowly(struct memo *memo, uint32_t at, const struct memo_fresh *fresh,
+    const struct machine_state *caller, uintptr_t inner_sp) {
     const struct memo_frame outer = *FRAME(memo, at - 1);
     const struct machine_state *state = &fresh->state;
     bool outer_fp_matters = outer.flags & MEMO_FP_MATTERS, fp_matters = true;
@@ -190,7 +209,8 @@ static __attribute__((noinline)) uint32_t put_slowly(struct memo *memo, uint32_t
             /* fall through */
         case RULE_FP:
         case RULE_GUESS:
-            if (caller != NULL && outer_fp_matters && saved != RULE_FP_NOT_SAVED) put_extra(memo, at++, caller->sp - saved, caller->fp, &outer);
+            if (caller != NULL && outer_fp_matters && saved != RULE_FP_NOT_SAVED)
+                put_extra(memo, at++, caller->sp - saved, caller->fp, &outer);
             break;
         case RULE_REALIGNED:
             if (caller == NULL) break;
@@ -206,18 +226,23 @@ static __attribute__((noinline)) uint32_t put_slowly(struct memo *memo, uint32_t
         default: /* the stack's end by its table, or none at all: it was the pc alone that said so */
             fp_matters = false;
     }
-    put(memo, at, fresh->exact ? inner_sp + SIGNAL_FRAME_RIP : state->sp - 8, state->pc, tree_hash(outer.hash, fresh->id), fresh->id, state->fp, outer.depth + 1,
+    put(memo, at, fresh->exact ? inner_sp + SIGNAL_FRAME_RIP : state->sp - 8, state->pc,
+        tree_hash(outer.hash, fresh->id), fresh->id, state->fp, outer.depth + 1,
         (fp_matters ? MEMO_FP_MATTERS : 0) | (fresh->exact ? MEMO_EXACT : 0));
     return at + 1;
 }
 
-/* Takes `count` fresh frames into the memo, inwards of the `kept` outermost entries; `leaf_sp` is the stack pointer inwards of them. False where its room ends. */
-static inline __attribute__((always_inline)) bool adopt(struct memo *memo, uint32_t kept, const struct memo_fresh *fresh, uint32_t count, uintptr_t leaf_sp) {
+/* Takes `count` fresh frames into the memo, inwards of the `kept` outermost entries; `leaf_sp` is the stack pointer
+ * inwards of them. False where its room ends. */
+static inline __attribute__((always_inline)) bool adopt(
+    struct memo *memo, uint32_t kept, const struct memo_fresh *fresh, uint32_t count, uintptr_t leaf_sp) {
     if (unlikely(kept + 3 * count > MEMO_WORDS)) return false;
     memo->count = kept;
     fence_compiler();
     struct machine_state met = {0};
-    if (kept > 0) met = (struct machine_state){WORD(memo, kept - 1)->value, WORD(memo, kept - 1)->address + 8, FRAME(memo, kept - 1)->fp};
+    if (kept > 0)
+        met = (struct machine_state){
+            WORD(memo, kept - 1)->value, WORD(memo, kept - 1)->address + 8, FRAME(memo, kept - 1)->fp};
     uint32_t at = kept, depth = FRAME(memo, kept - 1)->depth;
     uint64_t hash = FRAME(memo, kept - 1)->hash;
     bool common = FRAME(memo, kept - 1)->flags == 0;
@@ -249,7 +274,8 @@ static uint32_t give_up(struct memo *memo, uintptr_t innermost) {
 }
 
 /* step(), for a state and an end of the stack that live in registers. */
-static inline __attribute__((always_inline)) enum step step_by_any(struct machine_state *state, uint64_t rule, const struct memo *memo, uintptr_t *high) {
+static inline __attribute__((always_inline)) enum step step_by_any(
+    struct machine_state *state, uint64_t rule, const struct memo *memo, uintptr_t *high) {
     struct machine_state moved = *state;
     struct cfi_bounds bounds = {memo->bounds.low, *high};
     enum step result = step(&moved, rule, &bounds);
@@ -263,7 +289,8 @@ static inline __attribute__((always_inline)) enum step step_by_any(struct machin
 uint32_t memo_stack(struct scratch *scratch, const uintptr_t leaf_pc, const uintptr_t leaf_sp, uintptr_t fp) {
     struct memory *memory = &scratch->memory;
     struct memo *memo = memory->memo;
-    if (unlikely(memo == NULL) || unlikely(leaf_sp - memo->bounds.low >= memo->bounds.high - memo->bounds.low) || unlikely(memory->generation != loader_generation()))
+    if (unlikely(memo == NULL) || unlikely(leaf_sp - memo->bounds.low >= memo->bounds.high - memo->bounds.low)
+        || unlikely(memory->generation != loader_generation()))
         memo = memo_for(memory, leaf_sp);
     if (unlikely(memo == NULL)) return 0;
     uintptr_t high = memo->bounds.high;
@@ -286,7 +313,8 @@ uint32_t memo_stack(struct scratch *scratch, const uintptr_t leaf_pc, const uint
                 joined = at + 1;
                 break;
             }
-            known = outwards_of_difference(memo, at); /* the frame there holds, and leads elsewhere: none from it inwards will do */
+            /* the frame there holds, and leads elsewhere: none from it inwards will do */
+            known = outwards_of_difference(memo, at);
         }
         if (unlikely(fresh == MEMO_FRESH)) return give_up(memo, leaf_sp);
         const struct pc_entry entry = known_pc(scratch, state.pc - !exact);
@@ -317,7 +345,9 @@ found:
     if (likely(outer->leaf_pc == leaf_pc)) return outer->leaf_stack;
     uint64_t hash = tree_hash(outer->hash, leaf.id);
     const struct recent_stack *recent = &memory->recent[hash % RECENT_STACKS];
-    uint32_t stack = likely(recent->hash == hash) && likely(recent->stack != 0) ? recent->stack : look_up_stack(scratch, memo, leaf.id, hash);
+    uint32_t stack = likely(recent->hash == hash) && likely(recent->stack != 0)
+        ? recent->stack
+        : look_up_stack(scratch, memo, leaf.id, hash);
     if (unlikely(outer->depth >= options.depth)) {
         LOSE(cut_stacks, 1); /* and for each block of it: its number isn't kept here */
     } else if (likely(stack != TREE_EMPTY_STACK)) {

@@ -16,13 +16,15 @@ struct scratch;
 /* Words that a memo holds at the most: one a frame, nearly. Deeper stacks are unwound without it. */
 #define MEMO_WORDS 4096
 #define MEMO_FRESH 2048
-/* Words are verified in groups, so that the number of rounds is easily foretold: in front of the outermost stand words that always hold. */
+/* Words are verified in groups, so that the number of rounds is easily foretold: in front of the outermost stand words
+ * that always hold. */
 #define MEMO_GROUP 4
 
 /* The last 8 KB of a stack have an entry for each word of theirs; what lies further out shares them. */
 #define MEMO_HINTS 1024
 
-/* A word of the stack that was read on the way out, and what it said: for nearly all frames the one below their stack pointer, which held their pc. */
+/* A word of the stack that was read on the way out, and what it said: for nearly all frames the one below their stack
+ * pointer, which held their pc. */
 struct memo_word {
     uintptr_t address, value;
 };
@@ -38,8 +40,9 @@ struct memo_frame {
     uint64_t hash; /* of the frames from the outermost to this one */
     uint64_t id;   /* module and offset */
     uintptr_t fp;
-    uint32_t depth; /* frames from the outermost to this one, and MEMO_CUT more where that one isn't the thread's start */
-    uint32_t flags; /* enum memo_flags */
+    /* frames from the outermost to this one, and MEMO_CUT more where that one isn't the thread's start */
+    uint32_t depth;
+    uint32_t flags;      /* enum memo_flags */
     uintptr_t leaf_pc;   /* of the last leaf that was called from here, as it called the hook; 0: none yet … */
     uint32_t leaf_stack; /* … and that stack's number */
 };
@@ -48,14 +51,16 @@ struct memo_frame {
 /* The last stacks of one thread on one stack memory. */
 struct memo {
     struct cfi_bounds bounds;
-    uint32_t count;      /* words, outermost first */
-    uint32_t outer;      /* of them, those outwards of the last stack's leaf */
-    uintptr_t leaf_pc;   /* of that stack */
-    uintptr_t deep_sp;  /* a stack whose innermost frame was here had more frames than fit; else 0 … */
-    uintptr_t deep_low; /* … and this is where the bounds really begin: they are drawn in, so that the like of it isn't tried again … */
+    uint32_t count;    /* words, outermost first */
+    uint32_t outer;    /* of them, those outwards of the last stack's leaf */
+    uintptr_t leaf_pc; /* of that stack */
+    uintptr_t deep_sp; /* a stack whose innermost frame was here had more frames than fit; else 0 … */
+    /* … and this is where the bounds really begin: they are drawn in, so that the like of it isn't tried again … */
+    uintptr_t deep_low;
     uint32_t deep_skips; /* … but now and then */
-    uintptr_t zero;     /* always: the word that always holds */
-    uint64_t roots[2];     /* what stands before the frames: the thread's own root, and the cut where the unwinding gave up */
+    uintptr_t zero;      /* always: the word that always holds */
+    /* what stands before the frames: the thread's own root, and the cut where the unwinding gave up */
+    uint64_t roots[2];
     uint32_t root_count;
     uint16_t hints[MEMO_HINTS]; /* by a stack pointer's low bits, the entry below it, as like as not */
     struct memo_word words[MEMO_GROUP + MEMO_WORDS];
@@ -70,7 +75,8 @@ struct memo_fresh {
     bool exact;
 };
 
-/* What is known of a pc, in one place: direct-mapped. The key is the instruction, one byte back from a return address. */
+/* What is known of a pc, in one place: direct-mapped. The key is the instruction, one byte back from a return address.
+ */
 #define PC_ENTRIES_LOG2 11
 struct pc_entry {
     uint64_t word; /* the rule, below the bits of the key that the entry's place doesn't say */
@@ -101,8 +107,8 @@ struct memory {
 };
 
 /*
- * The number of the stack whose innermost frame has these registers; 0 where the memo can't serve: a frame needs the interpreter, or there
- * are too many. Complexity: the frames that are new, and one read for each other.
+ * The number of the stack whose innermost frame has these registers; 0 where the memo can't serve: a frame needs the
+ * interpreter, or there are too many. Complexity: the frames that are new, and one read for each other.
  */
 uint32_t memo_stack(struct scratch *scratch, uintptr_t pc, uintptr_t sp, uintptr_t fp);
 

@@ -32,11 +32,12 @@ static uint32_t read_notes(uintptr_t at, uintptr_t end, uint64_t align, uint8_t 
     ElfW(Nhdr) note;
     char owner[4];
     while (end - at >= sizeof note && memory_fetch(&note, at, sizeof note)) {
-        uint64_t name = (note.n_namesz + align - 1) / align * align, value = (note.n_descsz + align - 1) / align * align;
+        uint64_t name = (note.n_namesz + align - 1) / align * align,
+                 value = (note.n_descsz + align - 1) / align * align;
         uint64_t whole = sizeof note + name + value;
         if (whole > end - at) break;
-        if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == sizeof owner && note.n_descsz <= HEAP_BUILD_ID_BYTES && memory_fetch(owner, at + sizeof note, sizeof owner)
-            && memcmp(owner, "GNU", sizeof owner) == 0)
+        if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == sizeof owner && note.n_descsz <= HEAP_BUILD_ID_BYTES
+            && memory_fetch(owner, at + sizeof note, sizeof owner) && memcmp(owner, "GNU", sizeof owner) == 0)
             return memory_fetch(id, at + sizeof note + name, note.n_descsz) ? note.n_descsz : 0;
         at += whole;
     }
@@ -44,13 +45,17 @@ static uint32_t read_notes(uintptr_t at, uintptr_t end, uint64_t align, uint8_t 
 }
 
 /*
- * The build-id, from the program headers that lie at the module's start; 0 where there is none. They are mapped while the module is, but a program
- * may have taken the leave to read them away.
+ * The build-id, from the program headers that lie at the module's start; 0 where there is none. They are mapped while
+ * the module is, but a program may have taken the leave to read them away.
  */
 static uint32_t read_build_id(const struct loaded *module, uint8_t id[HEAP_BUILD_ID_BYTES]) {
     ElfW(Ehdr) elf;
-    if (module->end - module->start < HEAP_PAGE_BYTES || !memory_fetch(&elf, module->start, sizeof elf) || memcmp(elf.e_ident, ELFMAG, SELFMAG) != 0) return 0;
-    if (elf.e_phentsize != sizeof(ElfW(Phdr)) || elf.e_phoff > HEAP_PAGE_BYTES || elf.e_phoff + (uint64_t)elf.e_phnum * sizeof(ElfW(Phdr)) > HEAP_PAGE_BYTES) return 0;
+    if (module->end - module->start < HEAP_PAGE_BYTES || !memory_fetch(&elf, module->start, sizeof elf)
+        || memcmp(elf.e_ident, ELFMAG, SELFMAG) != 0)
+        return 0;
+    if (elf.e_phentsize != sizeof(ElfW(Phdr)) || elf.e_phoff > HEAP_PAGE_BYTES
+        || elf.e_phoff + (uint64_t)elf.e_phnum * sizeof(ElfW(Phdr)) > HEAP_PAGE_BYTES)
+        return 0;
     for (size_t i = 0; i < elf.e_phnum; i++) {
         ElfW(Phdr) segment;
         if (!memory_fetch(&segment, module->start + elf.e_phoff + i * sizeof segment, sizeof segment)) return 0;
@@ -73,8 +78,12 @@ struct file {
 static const char deleted[] = " (deleted)"; /* what the kernel puts behind the path of a file that is gone */
 
 /* A device's numbers, as the kernel packs them for stat (linux/kdev_t.h, new_encode_dev and above). */
-static uint32_t device_major(uint64_t device) { return (uint32_t)(device >> 8 & 0xFFF) | (uint32_t)(device >> 32 & ~0xFFFull); }
-static uint32_t device_minor(uint64_t device) { return (uint32_t)(device & 0xFF) | (uint32_t)(device >> 12 & ~0xFFull); }
+static uint32_t device_major(uint64_t device) {
+    return (uint32_t)(device >> 8 & 0xFFF) | (uint32_t)(device >> 32 & ~0xFFFull);
+}
+static uint32_t device_minor(uint64_t device) {
+    return (uint32_t)(device & 0xFF) | (uint32_t)(device >> 12 & ~0xFFull);
+}
 
 static bool ends_with(const char *text, const char *end) {
     size_t length = strlen(text), end_length = strlen(end);
@@ -82,17 +91,19 @@ static bool ends_with(const char *text, const char *end) {
 }
 
 /*
- * The file of a module. The loader has its path as the program named it: dlopen("./one.so") leaves just that, and the working directory may
- * be another by now; of a program that was started by naming the loader it has none. The kernel knows the path of what is mapped, and is
- * asked for those. It is asked, too, for a module without a build-id, which a wrong file would not be told from: whether the file is
- * still there. `space` holds a path where it must be put somewhere.
+ * The file of a module. The loader has its path as the program named it: dlopen("./one.so") leaves just that, and the
+ * working directory may be another by now; of a program that was started by naming the loader it has none. The kernel
+ * knows the path of what is mapped, and is asked for those. It is asked, too, for a module without a build-id, which a
+ * wrong file would not be told from: whether the file is still there. `space` holds a path where it must be put
+ * somewhere.
  */
 static struct file file_of(const struct loaded *module, bool has_build_id, char space[PATH_MAX]) {
     bool is_program = module->path[0] == '\0';
     struct file file = {.path = is_program ? options.program : module->path};
     struct mapping mapping = {0};
     bool is_named = file.path[0] == '/' && !(is_program && loader_is_explicit());
-    bool is_mapped = (!is_named || !has_build_id) && maps_find(module->start, &mapping, space, PATH_MAX) && space[0] == '/';
+    bool is_mapped =
+        (!is_named || !has_build_id) && maps_find(module->start, &mapping, space, PATH_MAX) && space[0] == '/';
     if (is_mapped && !is_named) file.path = space;
     struct stat status;
     bool is_there = system_may_look() && system_stat(file.path, &status) == 0;
@@ -102,8 +113,10 @@ static struct file file_of(const struct loaded *module, bool has_build_id, char 
         return file;
     }
     if (!is_there) return file;
-    /* File systems that lie over others have the mapping's device and inode as those of the file below: only equal devices tell inodes apart. */
-    bool same_device = device_major(status.st_dev) == mapping.device_major && device_minor(status.st_dev) == mapping.device_minor;
+    /* File systems that lie over others have the mapping's device and inode as those of the file below: only equal
+     * devices tell inodes apart. */
+    bool same_device =
+        device_major(status.st_dev) == mapping.device_major && device_minor(status.st_dev) == mapping.device_minor;
     if (is_mapped && same_device && status.st_ino != mapping.inode) file.is_replaced = true;
     file.device = status.st_dev;
     file.inode = status.st_ino;
@@ -112,10 +125,13 @@ static struct file file_of(const struct loaded *module, bool has_build_id, char 
     return file;
 }
 
-static bool same_file(const struct heap_module *entry, const struct file *file, size_t path_length, const uint8_t *id, uint32_t id_length) {
+static bool same_file(const struct heap_module *entry, const struct file *file, size_t path_length, const uint8_t *id,
+    uint32_t id_length) {
     return entry->path.length == path_length && memcmp(image.strings + entry->path.offset, file->path, path_length) == 0
         && entry->build_id_length == id_length && memcmp(entry->build_id, id, id_length) == 0
-        && (id_length != 0 || (entry->inode == file->inode && entry->file_bytes == file->bytes && entry->modified_ns == file->modified_ns));
+        && (id_length != 0
+            || (entry->inode == file->inode && entry->file_bytes == file->bytes
+                && entry->modified_ns == file->modified_ns));
 }
 
 /* The module's number in the image, entered where it is new; 0 where there is no space. */
@@ -168,12 +184,14 @@ static uint32_t module_number(const struct loaded *module, char space[PATH_MAX])
     entry->inode = file.inode;
     entry->file_bytes = file.bytes;
     entry->modified_ns = file.modified_ns;
-    store_release(&entry->flags, HEAP_MODULE_READY | (file.is_replaced ? HEAP_MODULE_REPLACED : 0)); /* partner: the acquire above, and readers */
+    /* partner: the acquire above, and readers */
+    store_release(&entry->flags, HEAP_MODULE_READY | (file.is_replaced ? HEAP_MODULE_REPLACED : 0));
     return (uint32_t)fresh;
 }
 
 static bool is_cached(const struct cached_module *entry, const struct loaded *module) {
-    return entry->start == module->start && entry->end == module->end && entry->bias == module->bias && entry->path == module->path;
+    return entry->start == module->start && entry->end == module->end && entry->bias == module->bias
+        && entry->path == module->path;
 }
 
 /* The module's number, from the cache where it is there: entering it means reading its notes. */

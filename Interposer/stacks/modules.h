@@ -36,8 +36,8 @@ struct module_cache {
 };
 
 /*
- * The frame of a pc: module and offset. New modules are entered in the image on the way. No allocation, and no wait where the loader has
- * _dl_find_object. Complexity: some hundred instructions.
+ * The frame of a pc: module and offset. New modules are entered in the image on the way. No allocation, and no wait
+ * where the loader has _dl_find_object. Complexity: some hundred instructions.
  */
 uint64_t frame_of(uintptr_t pc, struct module_cache *cache);
 

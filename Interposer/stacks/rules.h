@@ -13,10 +13,12 @@
 #include "stacks/cfi.h"
 
 enum rule_kind {
-    RULE_NONE = 0,  /* nowhere to go: the stack is cut */
+    RULE_NONE = 0, /* nowhere to go: the stack is cut */
     RULE_SP,       /* CFA = stack pointer + offset */
     RULE_FP,       /* CFA = frame pointer + offset */
-    RULE_REALIGNED, /* CFA = the word at frame pointer + offset: a prologue that realigned the stack; the frame pointer is saved where it points */
+    /* CFA = the word at frame pointer + offset: a prologue that realigned the stack; the frame pointer is saved where
+       it points */
+    RULE_REALIGNED,
     RULE_SIGNAL,    /* a signal handler's return: the interrupted registers lie in the kernel's ucontext */
     RULE_END,       /* the outermost frame */
     RULE_INTERPRET, /* anything else: by the full interpreter */
@@ -31,8 +33,9 @@ enum rule_kind {
  *    |          | offset/8+64  14| fp / 8 10| kind |
  *    +----------+----------------+----------+------+
  *
- * The return address lies at CFA - 8 but for RULE_SIGNAL, and the caller's frame pointer at CFA - fp; an fp of 8, where the return
- * address is, says that it is as it was. Offsets from -512 to 127 KB fit, and saved frame pointers within 8 KB of the CFA; the rest is interpreted.
+ * The return address lies at CFA - 8 but for RULE_SIGNAL, and the caller's frame pointer at CFA - fp; an fp of 8, where
+ * the return address is, says that it is as it was. Offsets from -512 to 127 KB fit, and saved frame pointers within 8
+ * KB of the CFA; the rest is interpreted.
  */
 #define RULE_OFFSET_BITS 14
 #define RULE_OFFSET_SHIFT 13
@@ -43,7 +46,8 @@ enum rule_kind {
 #define RULE_BITS (RULE_OFFSET_SHIFT + RULE_OFFSET_BITS)
 
 static inline uint64_t rule_make(enum rule_kind kind, int64_t cfa_offset, uint32_t saved_fp) {
-    return (uint64_t)kind | (saved_fp != 0 ? saved_fp : RULE_FP_NOT_SAVED) | (uint64_t)(cfa_offset - RULE_OFFSET_LEAST) / 8 << RULE_OFFSET_SHIFT;
+    return (uint64_t)kind | (saved_fp != 0 ? saved_fp : RULE_FP_NOT_SAVED)
+        | (uint64_t)(cfa_offset - RULE_OFFSET_LEAST) / 8 << RULE_OFFSET_SHIFT;
 }
 static inline enum rule_kind rule_kind(uint64_t rule) { return (enum rule_kind)(rule & 7); }
 static inline uint32_t rule_saved_fp(uint64_t rule) { return (uint32_t)rule & RULE_FP_MASK; }
@@ -53,8 +57,9 @@ static inline int64_t rule_cfa_offset(uint64_t rule) {
 
 /*
  * The cache: 65,536 rules in sets of four: 512 KB, private memory, as only this process's rules are in it (64 KB
- * thrashed on a compiler). A pc has 48 bits. They are mixed by a bijection, of which 14 bits choose the set and the other 34 stand in the tag above
- * the rule: so a hit is exact. A word is read and written whole, so nobody needs a lock.
+ * thrashed on a compiler). A pc has 48 bits. They are mixed by a bijection, of which 14 bits choose the set and the
+ * other 34 stand in the tag above the rule: so a hit is exact. A word is read and written whole, so nobody needs a
+ * lock.
  */
 #define RULE_SETS_LOG2 14
 #define RULE_WAYS 4
@@ -83,11 +88,13 @@ static inline uint64_t rule_for(uintptr_t pc, struct cfi_space *space) {
 /* A guessed frame pointer lies no further above the stack pointer than this. */
 #define GUESS_MOST 0x4000
 
-/* Forgets all rules where a module went since they were found. Called before a walk that steps by them; a load where none did. */
+/* Forgets all rules where a module went since they were found. Called before a walk that steps by them; a load where
+ * none did. */
 extern uint32_t rules_generation;
 void rules_renew(void);
 static inline void rules_check(void) {
-    if (unlikely(load_acquire(&rules_generation) != loader_generation())) rules_renew(); /* partner: rules_renew's release */
+    /* partner: rules_renew's release */
+    if (unlikely(load_acquire(&rules_generation) != loader_generation())) rules_renew();
 }
 
 #endif

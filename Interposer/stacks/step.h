@@ -1,7 +1,8 @@
 /*
  * One step from a frame to its caller, where calls push their return address: what the memo and the plain walk share.
  *
- * No read leaves the stack: from the red zone below the stack pointer (System V ABI, AMD64, 3.2.2) to the end of its bounds.
+ * No read leaves the stack: from the red zone below the stack pointer (System V ABI, AMD64, 3.2.2) to the end of its
+ * bounds.
  */
 #ifndef HEAPSUM_STEP_H
 #define HEAPSUM_STEP_H
@@ -15,7 +16,8 @@
 
 /* A thread's registers at one of its frames, as far as unwinding needs them. */
 struct machine_state {
-    uintptr_t pc; /* where the frame goes on: a return address, or, where a signal interrupted it, the instruction itself */
+    /* where the frame goes on: a return address, or, where a signal interrupted it, the instruction itself */
+    uintptr_t pc;
     uintptr_t sp;
     uintptr_t fp;
 };
@@ -23,13 +25,17 @@ struct machine_state {
 #define RED_ZONE 128u
 
 static inline uintptr_t word_at(uintptr_t address) { return *(const volatile uintptr_t *)address; }
-static inline bool holds(struct cfi_bounds bounds, uintptr_t address) { return address >= bounds.low && address <= bounds.high - 8; }
+static inline bool holds(struct cfi_bounds bounds, uintptr_t address) {
+    return address >= bounds.low && address <= bounds.high - 8;
+}
 
 /*
- * Steps by a rule for the stack or the frame pointer, which nearly all are, without a branch between the two. False, and nothing changed, for other
- * rules, and where the rule leads nowhere: step() says what it is then. `high` is a multiple of 8, and `state->sp` is another, not above it.
+ * Steps by a rule for the stack or the frame pointer, which nearly all are, without a branch between the two. False,
+ * and nothing changed, for other rules, and where the rule leads nowhere: step() says what it is then. `high` is a
+ * multiple of 8, and `state->sp` is another, not above it.
  */
-static inline __attribute__((always_inline)) bool step_plainly(struct machine_state *state, uint64_t rule, uintptr_t high) {
+static inline __attribute__((always_inline)) bool step_plainly(
+    struct machine_state *state, uint64_t rule, uintptr_t high) {
     uint64_t kind = rule_kind(rule);
     uintptr_t cfa = (kind == RULE_SP ? state->sp : state->fp) + (uintptr_t)rule_cfa_offset(rule);
     uint64_t above = cfa - state->sp - 8; /* turned by three bits it is too large for a CFA that isn't aligned, too */
@@ -46,14 +52,16 @@ static inline __attribute__((always_inline)) bool step_plainly(struct machine_st
 
 /* What became of a step. */
 enum step {
-    STEP_DONE,      /* `state` is the caller's */
-    STEP_EXACT,     /* so it is, and it was interrupted: its pc is that of an instruction, not of the one behind a call */
+    STEP_DONE, /* `state` is the caller's */
+    /* so it is, and it was interrupted: its pc is that of an instruction, not of the one behind a call */
+    STEP_EXACT,
     STEP_END,       /* this was the outermost frame */
     STEP_NOWHERE,   /* the rule leads nowhere: the stack is cut */
     STEP_INTERPRET, /* only the full interpreter can do it */
 };
 
-/* Steps by any rule. Where a signal handler had a stack of its own, the bounds become those of the interrupted stack. */
+/* Steps by any rule. Where a signal handler had a stack of its own, the bounds become those of the interrupted stack.
+ */
 enum step step(struct machine_state *state, uint64_t rule, struct cfi_bounds *bounds);
 
 #endif

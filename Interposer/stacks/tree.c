@@ -32,7 +32,9 @@ static uint64_t seed;
 void tree_start(void) {
     current = 0;
     tables = 1;
-    while (tables < TREE_INDEX_TABLES && TREE_INDEX_BYTES_OF(tables + 1) <= image.header->sections[HEAP_SECTION_INDEX].capacity) tables++;
+    while (tables < TREE_INDEX_TABLES
+        && TREE_INDEX_BYTES_OF(tables + 1) <= image.header->sections[HEAP_SECTION_INDEX].capacity)
+        tables++;
     memset(entered, 0, sizeof entered);
     const void *random = (const void *)loader_auxiliary(AT_RANDOM);
     if (random != NULL) memcpy(&seed, random, sizeof seed);
@@ -51,7 +53,8 @@ static uint32_t probe(uint32_t table, uint64_t hash, uint64_t frame) {
         if (!image_has_index(at)) return 0;
         uint64_t entry = load_acquire(&image.index[at]); /* partner: the swap in enter() */
         if (entry == 0) return 0;
-        if ((entry ^ hash) >> NODE_BITS == 0 && image.nodes[entry & NODE_MASK].frame == frame) return (uint32_t)(entry & NODE_MASK);
+        if ((entry ^ hash) >> NODE_BITS == 0 && image.nodes[entry & NODE_MASK].frame == frame)
+            return (uint32_t)(entry & NODE_MASK);
     }
     return 0;
 }
@@ -63,14 +66,16 @@ static uint32_t enter(uint32_t table, uint64_t hash, uint64_t frame, uint32_t no
         uint64_t at = offset + ((hash + i) & mask);
         if (!image_has_index(at)) return 0;
         uint64_t entry = load_acquire(&image.index[at]);
-        if (entry == 0 && cas_acq_rel(&image.index[at], &entry, wanted)) { /* partner: the acquires here and in probe() */
+        /* partner: the acquires here and in probe() */
+        if (entry == 0 && cas_acq_rel(&image.index[at], &entry, wanted)) {
             if (add_relaxed(&entered[table], 1) + 1 > (mask + 1) / 4 * 3 && table + 1 < tables) {
                 uint32_t expected = table;
                 cas_relaxed(&current, &expected, table + 1);
             }
             return node;
         }
-        if ((entry ^ hash) >> NODE_BITS == 0 && image.nodes[entry & NODE_MASK].frame == frame) return (uint32_t)(entry & NODE_MASK);
+        if ((entry ^ hash) >> NODE_BITS == 0 && image.nodes[entry & NODE_MASK].frame == frame)
+            return (uint32_t)(entry & NODE_MASK);
     }
     return 0;
 }

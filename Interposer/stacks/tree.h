@@ -18,17 +18,18 @@ void tree_start(void);
 /* The hash of no frames, from which the others run. */
 uint64_t tree_root_hash(void);
 
-/* The hash of a stack with one more frame inside of it. A multiply and a fold of its 128 bits: each bit of the frame reaches each bit of the hash. */
+/* The hash of a stack with one more frame inside of it. A multiply and a fold of its 128 bits: each bit of the frame
+ * reaches each bit of the hash. */
 static inline uint64_t tree_hash(uint64_t outer, uint64_t frame) {
     __uint128_t product = (__uint128_t)(outer ^ 0x9E3779B97F4A7C15ull) * (frame ^ 0xD6E8FEB86659FD93ull);
     return (uint64_t)product ^ (uint64_t)(product >> 64) ^ frame << 7;
 }
 
 /*
- * The number of the stack with these frames, outermost first, and their running hashes; TREE_EMPTY_STACK where there are none, or no space
- * for a new one (counted).
- * Lock-free: two threads that enter the same stack at once may get two nodes for a frame, which readers merge.
- * Complexity: one probe where the stack is known; else one more for each frame, outwards, up to the first known.
+ * The number of the stack with these frames, outermost first, and their running hashes; TREE_EMPTY_STACK where there
+ * are none, or no space for a new one (counted). Lock-free: two threads that enter the same stack at once may get two
+ * nodes for a frame, which readers merge. Complexity: one probe where the stack is known; else one more for each frame,
+ * outwards, up to the first known.
  */
 uint32_t tree_stack(const uint64_t *frames, const uint64_t *hashes, size_t count);
 
@@ -44,7 +45,8 @@ struct stack_space {
 
 static inline void stack_append(struct stack_space *space, uint64_t frame) {
     space->frames[space->count] = frame;
-    space->hashes[space->count] = tree_hash(space->count > 0 ? space->hashes[space->count - 1] : tree_root_hash(), frame);
+    space->hashes[space->count] =
+        tree_hash(space->count > 0 ? space->hashes[space->count - 1] : tree_root_hash(), frame);
     space->count++;
 }
 

@@ -1,6 +1,6 @@
 /*
- * Unwinding, whichever way: from a hook's frame to a stack's number. What is common to the ways is in here: leaving out the hooks
- * and a C++ runtime's operators, cutting at the depth limit, and holding our own unwinder against libunwind.
+ * Unwinding, whichever way: from a hook's frame to a stack's number. What is common to the ways is in here: leaving out
+ * the hooks and a C++ runtime's operators, cutting at the depth limit, and holding our own unwinder against libunwind.
  */
 #include "stacks/unwind.h"
 
@@ -56,14 +56,16 @@ static void leave_out_own(struct pcs *pcs) {
     pcs->count -= skip;
 }
 
-/* Puts a stack together, outermost first: of one over the limit the outermost quarter and the innermost rest, with the cut between them. */
+/* Puts a stack together, outermost first: of one over the limit the outermost quarter and the innermost rest, with the
+ * cut between them. */
 static uint32_t stack_of(const struct pcs *pcs, struct stack_space *space, struct module_cache *modules) {
     size_t depth = image.header->depth, count = pcs->count;
     size_t outermost = count > depth && pcs->complete ? depth / 4 : 0;
     size_t innermost = count > depth ? depth - outermost : count;
     space->count = 0;
     if (options.threads) stack_append(space, thread_root());
-    for (size_t i = 0; i < outermost; i++) stack_append(space, frame_of((uintptr_t)pcs->values[count - 1 - i], modules));
+    for (size_t i = 0; i < outermost; i++)
+        stack_append(space, frame_of((uintptr_t)pcs->values[count - 1 - i], modules));
     if (count > depth || !pcs->complete) {
         stack_append(space, heap_frame_make(HEAP_MODULE_CUT, 0));
         LOSE(cut_stacks, 1);
@@ -77,7 +79,8 @@ static uint32_t stack_of(const struct pcs *pcs, struct stack_space *space, struc
 /* Holds the memo's stack against libunwind, which starts from the same frame. */
 static void compare(const struct hook *hook) {
     struct scratch *scratch = local.scratch;
-    struct pcs own_pcs = {.values = scratch->nested_pcs[0], .most = UNWIND_MOST_NESTED}, pcs = {.values = scratch->pcs, .most = UNWIND_MOST};
+    struct pcs own_pcs = {.values = scratch->nested_pcs[0], .most = UNWIND_MOST_NESTED},
+               pcs = {.values = scratch->pcs, .most = UNWIND_MOST};
     memo_pcs(&scratch->memory, &own_pcs);
     if (!libunwind_unwind(hook->caller, &pcs)) return;
     leave_out_own(&pcs);
@@ -119,9 +122,7 @@ static __attribute__((noinline)) uint32_t stack_by_pcs(const struct hook *hook) 
             leave_out_own(&pcs);
             break;
         }
-        case HEAP_UNWINDER_FP:
-            own_follow_frame_pointers(own_caller(hook->frame), &pcs);
-            break;
+        case HEAP_UNWINDER_FP: own_follow_frame_pointers(own_caller(hook->frame), &pcs); break;
 #endif
         default:
             if (libunwind_unwind(hook->caller, &pcs)) leave_out_own(&pcs);
@@ -158,5 +159,7 @@ uint32_t unwind_plainly_slowly(uintptr_t hook_frame) {
 #ifdef OWN_UNWINDER
     stack = stack_by_memo(hook_frame);
 #endif
-    return likely(stack != 0) ? stack : stack_by_pcs(&(struct hook){.frame = hook_frame, .caller = *(const uintptr_t *)(hook_frame + sizeof(uintptr_t))});
+    return likely(stack != 0) ? stack
+                              : stack_by_pcs(&(struct hook){
+                                  .frame = hook_frame, .caller = *(const uintptr_t *)(hook_frame + sizeof(uintptr_t))});
 }

@@ -24,23 +24,28 @@ void unwind_start(void);
 /* The unwinder in use (enum heap_unwinder). */
 uint32_t unwind_kind(void);
 
-/* Whether nearly all stacks are found by the memo alone: our own unwinder, no oracle beside it, and any frames at all are kept. */
+/* Whether nearly all stacks are found by the memo alone: our own unwinder, no oracle beside it, and any frames at all
+ * are kept. */
 bool unwind_is_plain(void);
 
-/* The stack that called a hook whose frame this is, where unwind_is_plain and the memo alone doesn't do: behind a C++ runtime's operator new, or where a frame needs the interpreter. */
+/* The stack that called a hook whose frame this is, where unwind_is_plain and the memo alone doesn't do: behind a C++
+ * runtime's operator new, or where a frame needs the interpreter. */
 uint32_t unwind_plainly_slowly(uintptr_t hook_frame);
 
-/* The same, for any caller: by the memo, nearly always. A hook keeps a frame pointer: its caller's frame pointer and return address lie at its frame. */
+/* The same, for any caller: by the memo, nearly always. A hook keeps a frame pointer: its caller's frame pointer and
+ * return address lie at its frame. */
 static inline __attribute__((always_inline)) uint32_t unwind_plainly(uintptr_t hook_frame) {
     uint32_t stack = 0;
 #ifdef OWN_UNWINDER
     const uintptr_t *frame = (const uintptr_t *)hook_frame;
-    if (likely(!caller_is_runtime(frame[1]))) stack = memo_stack(local.scratch, frame[1], hook_frame + 2 * sizeof *frame, frame[0]);
+    if (likely(!caller_is_runtime(frame[1])))
+        stack = memo_stack(local.scratch, frame[1], hook_frame + 2 * sizeof *frame, frame[0]);
 #endif
     return likely(stack != 0) ? stack : unwind_plainly_slowly(hook_frame);
 }
 
-/* Around a fork: no other thread is inside of libunwind while the address space is copied, as far as a bounded wait can see to that. */
+/* Around a fork: no other thread is inside of libunwind while the address space is copied, as far as a bounded wait can
+ * see to that. */
 void unwind_fork_begin(void);
 void unwind_fork_end(bool in_child);
 

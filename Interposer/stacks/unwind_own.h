@@ -18,15 +18,18 @@ struct pcs {
     bool complete; /* out to the thread's start */
 };
 
-/* Where the hook's caller goes on, from the hook's frame (which keeps a frame pointer: __builtin_frame_address asked for it). */
+/* Where the hook's caller goes on, from the hook's frame (which keeps a frame pointer: __builtin_frame_address asked
+ * for it). */
 static inline struct machine_state own_caller(uintptr_t hook_frame) {
     return (struct machine_state){.pc = word_at(hook_frame + 8), .sp = hook_frame + 16, .fp = word_at(hook_frame)};
 }
 
-/* By the rule cache alone, for signal handlers inside of hooks, and where the memo can't serve. False where a frame needs the interpreter. */
+/* By the rule cache alone, for signal handlers inside of hooks, and where the memo can't serve. False where a frame
+ * needs the interpreter. */
 bool own_walk(struct machine_state state, struct pcs *pcs, struct cfi_space *cfi);
 
-/* By the full interpreter, from this very function outwards: its own frames and the hook's are among the pcs. For the rest. */
+/* By the full interpreter, from this very function outwards: its own frames and the hook's are among the pcs. For the
+ * rest. */
 void own_interpret(struct pcs *pcs, struct cfi_space *cfi);
 
 /* By the chain of frame pointers, for code that was built with them. */

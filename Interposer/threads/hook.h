@@ -14,22 +14,24 @@
 /* Reached by the exported jump of hooks/passing.c. */
 #define HOOK __attribute__((used, visibility("hidden")))
 
-/* Of the hook that names them: its frame, whose caller's frame pointer and return address lie there; and where it returns to. */
+/* Of the hook that names them: its frame, whose caller's frame pointer and return address lie there; and where it
+ * returns to. */
 #define HOOK_FRAME ((uintptr_t)__builtin_frame_address(0))
 #define HOOK_CALLER ((uintptr_t)__builtin_return_address(0))
 
 /* One hook under way, on its own stack frame. */
 struct hook {
-    uint32_t level; /* 0, or the number of hooks that a signal handler interrupted */
-    uint32_t stack; /* set by hook_stack */
+    uint32_t level;   /* 0, or the number of hooks that a signal handler interrupted */
+    uint32_t stack;   /* set by hook_stack */
     uintptr_t frame;  /* the hook's own: its caller's frame pointer and return address lie there */
     uintptr_t caller; /* where the hook returns to */
-    bool ours; /* the call is the recorder's: its block is marked as such, and no event */
+    bool ours;        /* the call is the recorder's: its block is marked as such, and no event */
 };
 
 /*
- * The number of the image while this process may book into it, else 0: in a page of its own, which a raw clone without CLONE_VM wipes. It is
- * no pointer: an early call must find 0 here before the loader has filled this library's pointers in.
+ * The number of the image while this process may book into it, else 0: in a page of its own, which a raw clone without
+ * CLONE_VM wipes. It is no pointer: an early call must find 0 here before the loader has filled this library's pointers
+ * in.
  */
 extern union hook_live {
     uint64_t word;
@@ -37,11 +39,12 @@ extern union hook_live {
 } hook_live;
 
 /*
- * Enters the common hook: this thread is in none, and has all that it needs. False: hook_enter says what is to be done. `frame` is the hook's
- * frame's address.
+ * Enters the common hook: this thread is in none, and has all that it needs. False: hook_enter says what is to be done.
+ * `frame` is the hook's frame's address.
  */
 static inline __attribute__((always_inline)) bool hook_enter_plainly(uintptr_t frame) {
-    if (unlikely(load_acquire(&hook_live.word) != local.plain) || unlikely(local.busy != LOCAL_IDLE)) return false; /* partner: go_live's release */
+    /* partner: go_live's release */
+    if (unlikely(load_acquire(&hook_live.word) != local.plain) || unlikely(local.busy != LOCAL_IDLE)) return false;
     local.owners[0] = frame;
     fence_compiler(); /* a signal that comes in between finds the level free, and leaves it so */
     local.level = 1;

@@ -16,7 +16,8 @@ void thread_clock_moved(struct timespec now) {
     clock->tick = heap_tick_of_milliseconds(clock->milliseconds);
     fence_compiler(); /* a signal handler's hook in between works it out for itself */
     clock->seen = now;
-    if (local.record != NULL && clock->milliseconds - local.record->folded_tick >= THREAD_FOLD_MILLISECONDS) local.fold_at = 0;
+    if (local.record != NULL && clock->milliseconds - local.record->folded_tick >= THREAD_FOLD_MILLISECONDS)
+        local.fold_at = 0;
 }
 
 uint32_t thread_id(void) { return system_thread(); }

@@ -42,7 +42,9 @@ struct thread_branch {
  * `record` and `ring` belong to: after a fork they are not this process's.
  */
 struct local {
-    uint64_t plain; /* as `image`, where this thread has all that a common event needs: a record, scratch memory, our own unwinder. Else IMAGE_NONE */
+    /* as `image`, where this thread has all that a common event needs: a record, scratch memory, our own unwinder. Else
+     * IMAGE_NONE */
+    uint64_t plain;
     union {
         struct {
             uint32_t level; /* hooks that this thread is in */
@@ -52,7 +54,7 @@ struct local {
         uint64_t busy; /* all of them */
     };
     uintptr_t owners[HOOK_LEVELS]; /* of those hooks: their stack pointers */
-    struct heap_thread *record; /* NULL: there are more threads than records */
+    struct heap_thread *record;    /* NULL: there are more threads than records */
     struct heap_ring *ring;
     struct scratch *scratch; /* NULL: no memory for it; stacks are empty */
     uint64_t fold_at;        /* the ring's head at which it is folded */
@@ -60,7 +62,7 @@ struct local {
     struct thread_branch branches[THREAD_BRANCHES];
     uint64_t image; /* 0: not attached yet */
     uint32_t index;
-    uint32_t unwinding; /* above 0: a stack is being unwound */
+    uint32_t unwinding;         /* above 0: a stack is being unwound */
     uintptr_t runtime_operator; /* the last operator new or delete that a hook found by its caller, and called */
 };
 
@@ -74,10 +76,12 @@ extern uint64_t image_number;
 /* The coarse clock moved on, to `now`. */
 void thread_clock_moved(struct timespec now);
 
-/* Brings this thread's clock up to date: some loads in the vDSO, no system call, and no arithmetic but every 1 to 4 ms. */
+/* Brings this thread's clock up to date: some loads in the vDSO, no system call, and no arithmetic but every 1 to 4 ms.
+ */
 static inline const struct thread_clock *thread_clock(void) {
     const struct timespec now = system_clock(CLOCK_MONOTONIC_COARSE);
-    if (unlikely(now.tv_nsec != local.clock.seen.tv_nsec || now.tv_sec != local.clock.seen.tv_sec)) thread_clock_moved(now);
+    if (unlikely(now.tv_nsec != local.clock.seen.tv_nsec || now.tv_sec != local.clock.seen.tv_sec))
+        thread_clock_moved(now);
     return &local.clock;
 }
 
@@ -85,6 +89,8 @@ static inline const struct thread_clock *thread_clock(void) {
 uint32_t thread_id(void);
 
 /* The frame that roots this thread's stacks, where they are rooted so. */
-static inline uint64_t thread_root(void) { return heap_frame_make(HEAP_MODULE_THREAD, local.record != NULL ? local.record->tid : thread_id()); }
+static inline uint64_t thread_root(void) {
+    return heap_frame_make(HEAP_MODULE_THREAD, local.record != NULL ? local.record->tid : thread_id());
+}
 
 #endif

@@ -33,7 +33,8 @@ static inline void machine_fill(void *to, int value, size_t bytes) {
     }
 }
 
-/* A system call: the number in x8, arguments in x0 to x5. The answer is the kernel's own: a negated errno where it lies in [-4095, -1]. */
+/* A system call: the number in x8, arguments in x0 to x5. The answer is the kernel's own: a negated errno where it lies
+ * in [-4095, -1]. */
 static inline long system_call(long number, long a, long b, long c, long d, long e, long f) {
     register long x8 __asm__("x8") = number;
     register long x0 __asm__("x0") = a;

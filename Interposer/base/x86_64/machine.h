@@ -20,7 +20,8 @@
 /* We have an unwinder of our own, which is the default then. */
 #define OWN_UNWINDER 1
 
-/* Adds where no other thread does: one instruction, so that a signal handler of this thread may add, too, and no lock prefix (some 6 ns). */
+/* Adds where no other thread does: one instruction, so that a signal handler of this thread may add, too, and no lock
+ * prefix (some 6 ns). */
 #define add_alone(p, v) __asm__("addq %1, %0" : "+m"(*(p)) : "er"((uint64_t)(v)))
 
 /* Where the kernel leaves registers above the stack pointer of a signal frame's return (struct ucontext_t). */
@@ -29,8 +30,12 @@
 #define SIGNAL_FRAME_RIP 168
 
 /* memcpy and memset. */
-static inline void machine_copy(void *to, const void *from, size_t bytes) { __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes)::"memory"); }
-static inline void machine_fill(void *to, int value, size_t bytes) { __asm__ volatile("rep stosb" : "+D"(to), "+c"(bytes) : "a"(value) : "memory"); }
+static inline void machine_copy(void *to, const void *from, size_t bytes) {
+    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes)::"memory");
+}
+static inline void machine_fill(void *to, int value, size_t bytes) {
+    __asm__ volatile("rep stosb" : "+D"(to), "+c"(bytes) : "a"(value) : "memory");
+}
 
 /*
  * A system call: the number in rax, arguments in rdi, rsi, rdx, r10, r8 and r9; rcx and r11 are the kernel's (System V
@@ -41,7 +46,10 @@ static inline long system_call(long number, long a, long b, long c, long d, long
     register long r10 __asm__("r10") = d;
     register long r8 __asm__("r8") = e;
     register long r9 __asm__("r9") = f;
-    __asm__ volatile("syscall" : "=a"(answer) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+    __asm__ volatile("syscall"
+                     : "=a"(answer)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
     return answer;
 }
 
@@ -49,14 +57,16 @@ static inline long system_call(long number, long a, long b, long c, long d, long
 #define VDSO_CLOCK "__vdso_clock_gettime"
 
 /*
- * Whether we run on Valgrind: its client request 0x1001 by the instructions that it knows (valgrind.h documents both), which do
- * nothing on a processor.
+ * Whether we run on Valgrind: its client request 0x1001 by the instructions that it knows (valgrind.h documents both),
+ * which do nothing on a processor.
  */
 static inline unsigned long running_on_valgrind(void) {
     volatile unsigned long request[6] = {0x1001};
     unsigned long answer = 0;
     __asm__ volatile("rolq $3, %%rdi\n\trolq $13, %%rdi\n\trolq $61, %%rdi\n\trolq $51, %%rdi\n\txchgq %%rbx, %%rbx"
-                     : "=d"(answer) : "a"(request), "0"(answer) : "cc", "memory");
+                     : "=d"(answer)
+                     : "a"(request), "0"(answer)
+                     : "cc", "memory");
     return answer;
 }
 

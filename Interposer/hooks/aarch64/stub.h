@@ -1,5 +1,6 @@
 /*
- * An exported function, `label`, that jumps to whatever its entry holds, with registers and stack as its caller left them.
+ * An exported function, `label`, that jumps to whatever its entry holds, with registers and stack as its caller left
+ * them.
  */
 #ifndef HEAPSUM_STUB_AARCH64_H
 #define HEAPSUM_STUB_AARCH64_H
@@ -8,8 +9,7 @@
 #define STUB(own, label) \
     __asm__(".pushsection .text\n" \
             ".globl " #label "\n" \
-            ".type " #label ", %function\n" \
-            #label ":\n" \
+            ".type " #label ", %function\n" #label ":\n" \
             "    .cfi_startproc\n" \
             "    adrp x16, passing_" #own "\n" \
             "    add x16, x16, :lo12:passing_" #own "\n" \
@@ -34,7 +34,8 @@
             ".size " #label ", . - " #label "\n" \
             ".popsection\n")
 
-/* passing_settle(entry), with all that a call may pass in registers kept: integers, the result's address, and vectors. */
+/* passing_settle(entry), with all that a call may pass in registers kept: integers, the result's address, and vectors.
+ */
 #define SETTLE_KEEPING \
     __asm__(".pushsection .text\n" \
             ".type passing_settle_keeping, %function\n" \
@@ -76,8 +77,10 @@
 /* syscall: all arguments are in registers, so a function does. */
 #define SYSCALL_JUMP \
     HOOK long hook_syscall(long number, long a, long b, long c, long d, long e, long f) { \
-        if (number == SYS_seccomp || number == SYS_mlockall || number == SYS_execve || number == SYS_execveat) return system_calls_ours(number, a, b, c, d, e); \
-        return next_syscall != NULL ? next_syscall(number, a, b, c, d, e, f) : system_calls_early(number, a, b, c, d, e, f); \
+        if (number == SYS_seccomp || number == SYS_mlockall || number == SYS_execve || number == SYS_execveat) \
+            return system_calls_ours(number, a, b, c, d, e); \
+        return next_syscall != NULL ? next_syscall(number, a, b, c, d, e, f) \
+                                    : system_calls_early(number, a, b, c, d, e, f); \
     }
 
 #endif

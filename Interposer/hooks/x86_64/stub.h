@@ -1,15 +1,16 @@
 /*
- * An exported function, `label`, that jumps to whatever its entry holds, with registers and stack as its caller left them.
+ * An exported function, `label`, that jumps to whatever its entry holds, with registers and stack as its caller left
+ * them.
  */
 #ifndef HEAPSUM_STUB_X86_64_H
 #define HEAPSUM_STUB_X86_64_H
 
-/* %r11 is no argument's, and free at any call (System V ABI, AMD64, 3.2.1). An entry's first word is where to jump; 0 before it is known. */
+/* %r11 is no argument's, and free at any call (System V ABI, AMD64, 3.2.1). An entry's first word is where to jump; 0
+ * before it is known. */
 #define STUB(own, label) \
     __asm__(".pushsection .text\n" \
             ".globl " #label "\n" \
-            ".type " #label ", @function\n" \
-            #label ":\n" \
+            ".type " #label ", @function\n" #label ":\n" \
             "    .cfi_startproc\n" \
             "    movq passing_" #own "(%rip), %r11\n" \
             "    testq %r11, %r11\n" \
@@ -25,7 +26,8 @@
             ".size " #label ", . - " #label "\n" \
             ".popsection\n")
 
-/* passing_settle(entry), with all that a call may pass in registers kept: integers, vectors, and the number of vectors in %al. */
+/* passing_settle(entry), with all that a call may pass in registers kept: integers, vectors, and the number of vectors
+ * in %al. */
 #define SETTLE_KEEPING \
     __asm__(".pushsection .text\n" \
             ".type passing_settle_keeping, @function\n" \
@@ -73,7 +75,8 @@
             ".popsection\n")
 
 /*
- * syscall: system_calls_ours for the numbers of seccomp, mlockall, execve and execveat; else a jump to the next function.
+ * syscall: system_calls_ours for the numbers of seccomp, mlockall, execve and execveat; else a jump to the next
+ * function.
  */
 #define SYSCALL_JUMP \
     _Static_assert(SYS_seccomp == 317 && SYS_mlockall == 151 && SYS_execve == 59 && SYS_execveat == 322, "below"); \

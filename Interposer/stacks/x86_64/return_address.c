@@ -65,8 +65,9 @@ static bool is_jump(uintptr_t function) {
 /* Memory of no module that may be executed, as it was when it was last looked at. */
 #define RANGES 128
 /*
- * A look reads all mappings: 100 microseconds, or more. The next may come a millisecond later where the last one found what it was for (a JIT compiler
- * is making code), and twice as late each time that it didn't (what is asked about are numbers).
+ * A look reads all mappings: 100 microseconds, or more. The next may come a millisecond later where the last one found
+ * what it was for (a JIT compiler is making code), and twice as late each time that it didn't (what is asked about are
+ * numbers).
  */
 #define LEAST_PAUSE_NANOSECONDS 1000000u
 #define MOST_PAUSE_NANOSECONDS 64000000u
@@ -103,7 +104,8 @@ static bool may_be_executed(uintptr_t address) {
     if (is_in(&tables[used], address)) return true;
     uint64_t now = image_nanoseconds() + 1, looked = load_relaxed(&tables[used].looked_ns);
     if (looked != 0 && now - looked < load_relaxed(&pause_nanoseconds)) return false;
-    if (__atomic_exchange_n(&making, 1, __ATOMIC_ACQUIRE) != 0) return false; /* another thread is about it; partner: the release below */
+    /* another thread is about it; partner: the release below */
+    if (__atomic_exchange_n(&making, 1, __ATOMIC_ACQUIRE) != 0) return false;
     struct code_ranges *table = &tables[1 - used];
     memset(table->spans, 0, sizeof table->spans);
     table->count = 0;
@@ -119,21 +121,24 @@ static bool may_be_executed(uintptr_t address) {
 
 /* ---- Both --------------------------------------------------------------------------------------------------- */
 
-/* What was found for an address: the address, 15 bits of the modules' generation, and in the lowest bit the answer. Read and written whole. */
+/* What was found for an address: the address, 15 bits of the modules' generation, and in the lowest bit the answer.
+ * Read and written whole. */
 #define KNOWN_LOG2 10
 static uint64_t known[1u << KNOWN_LOG2];
 
 bool is_return_address(uintptr_t address) {
     if (address < HEAP_PAGE_BYTES || address >> HEAP_ADDRESS_BITS != 0) return false;
     uint64_t key = (uint64_t)address << 16 | (uint64_t)(loader_generation() & 0x7FFF) << 1;
-    uint64_t *place = &known[(uint64_t)address * 0x9E3779B97F4A7C15ull >> (64 - KNOWN_LOG2)], word = load_relaxed(place);
+    uint64_t *place = &known[(uint64_t)address * 0x9E3779B97F4A7C15ull >> (64 - KNOWN_LOG2)],
+             word = load_relaxed(place);
     if (likely((word & ~1ull) == key)) return word & 1;
     if (is_in(&tables[load_acquire(&current)], address)) return true; /* partner: may_be_executed's release */
     enum guessed guess = loader_guess(address);
     if (guess == GUESS_NO_MODULE) return may_be_executed(address); /* not kept: other code may come to lie there */
     uintptr_t target;
     enum call call = guess == GUESS_CODE ? call_before(address, &target) : CALL_NONE;
-    bool answer = call == CALL_INDIRECT || (call == CALL_DIRECT && (is_code_of_module(target) || may_be_executed(target)));
+    bool answer =
+        call == CALL_INDIRECT || (call == CALL_DIRECT && (is_code_of_module(target) || may_be_executed(target)));
     store_relaxed(place, key | answer);
     return answer;
 }
@@ -142,13 +147,15 @@ bool is_return_address(uintptr_t address) {
 
 /* How well a call fits as that of the function which holds a pc without call frame information. */
 enum fit {
-    FIT_NOT,     /* it calls a function that has some, or that begins behind the pc: unless that jumped on, it is another's */
+    /* it calls a function that has some, or that begins behind the pc: unless that jumped on, it is another's */
+    FIT_NOT,
     FIT_UNKNOWN, /* by a pointer, by a stub that jumps on, or from a JIT compiler's code */
     FIT_DIRECT,  /* it calls a function without any, which begins at *start, before the pc */
 };
 
 static enum fit fit_of(uintptr_t return_address, uintptr_t pc, uintptr_t *start) {
-    if (loader_guess(return_address) == GUESS_NO_MODULE || call_before(return_address, start) != CALL_DIRECT) return FIT_UNKNOWN;
+    if (loader_guess(return_address) == GUESS_NO_MODULE || call_before(return_address, start) != CALL_DIRECT)
+        return FIT_UNKNOWN;
     if (*start <= pc && !cfi_has_entry(*start)) return FIT_DIRECT;
     return is_jump(*start) ? FIT_UNKNOWN : FIT_NOT;
 }
@@ -159,7 +166,8 @@ bool is_own_caller(uintptr_t return_address, uintptr_t pc, uintptr_t sp, uintptr
     const bool is_jits = !loader_find(pc, &module); /* a JIT compiler's code, which is called by pointers alone */
     enum fit fit = fit_of(return_address, pc, &start);
     if (is_jits && fit == FIT_DIRECT) fit = FIT_NOT;
-    if (is_jits && fit != FIT_NOT) return true; /* such code leaves many addresses on its stack: no reason to look for a better one */
+    /* such code leaves many addresses on its stack: no reason to look for a better one */
+    if (is_jits && fit != FIT_NOT) return true;
     if (fit != FIT_DIRECT) start = 0;
     for (uintptr_t word = sp; word < fp; word += sizeof(uintptr_t)) {
         /* A stack of its own may end before the frame pointer's begins, with a guard page between. */
@@ -168,7 +176,8 @@ bool is_own_caller(uintptr_t return_address, uintptr_t pc, uintptr_t sp, uintptr
         if (!is_code_of_module(value) || !is_return_address(value)) continue;
         enum fit inner = fit_of(value, pc, &other);
         if (is_jits && inner == FIT_DIRECT) continue;
-        /* A call that leads nearer to the pc, or one that may where ours doesn't. What an earlier call left lying there can look so, too: then the stack is cut for nothing, and says so. */
+        /* A call that leads nearer to the pc, or one that may where ours doesn't. What an earlier call left lying there
+         * can look so, too: then the stack is cut for nothing, and says so. */
         if ((inner == FIT_DIRECT && other > start) || (inner == FIT_UNKNOWN && fit != FIT_DIRECT)) return false;
     }
     return true;

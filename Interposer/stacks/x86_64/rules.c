@@ -13,22 +13,27 @@ _Alignas(64) uint64_t rule_cache[RULE_WAYS << RULE_SETS_LOG2];
 
 enum { RBP = 6, RSP = 7, RIP = 16 };
 
-static bool fits(int64_t offset) { return offset % 8 == 0 && offset >= RULE_OFFSET_LEAST && offset <= RULE_OFFSET_MOST; }
+static bool fits(int64_t offset) {
+    return offset % 8 == 0 && offset >= RULE_OFFSET_LEAST && offset <= RULE_OFFSET_MOST;
+}
 
 /* Whether an expression is just "register plus offset", with or without a load behind it. */
-static bool is_register_offset(const uint8_t *expression, int64_t length, uint32_t number, bool loaded, int64_t *offset) {
+static bool is_register_offset(
+    const uint8_t *expression, int64_t length, uint32_t number, bool loaded, int64_t *offset) {
     const uint8_t *at = expression, *end = expression + length;
     if (length < 2 || *at++ != 0x70 + number) return false;
     *offset = cfi_signed(&at, end);
     return loaded ? end - at == 1 && *at == 0x06 : at == end;
 }
 
-/* The rbp that the row gives back: 0 for "as it is", the distance below the CFA for a saved one; false for anything else. */
+/* The rbp that the row gives back: 0 for "as it is", the distance below the CFA for a saved one; false for anything
+ * else. */
 static bool saved_fp(const struct cfi_row *row, uint32_t *distance) {
     const struct cfi_rule *rule = &row->registers[RBP];
     *distance = 0;
     if (rule->kind == CFI_UNSPECIFIED || rule->kind == CFI_SAME) return true;
-    if (rule->kind != CFI_OFFSET || rule->value > -16 || rule->value % 8 != 0 || -rule->value > RULE_FP_MASK) return false;
+    if (rule->kind != CFI_OFFSET || rule->value > -16 || rule->value % 8 != 0 || -rule->value > RULE_FP_MASK)
+        return false;
     *distance = (uint32_t)-rule->value;
     return true;
 }
@@ -56,10 +61,14 @@ static uint64_t make(uintptr_t pc, struct cfi_space *space) {
     if (back->kind == CFI_UNDEFINED) return rule_make(RULE_END, 0, 0);
     int64_t offset, zero;
     if (row->is_signal_frame) {
-        bool known = row->cfa_expression != NULL && is_register_offset(row->cfa_expression, row->cfa_offset, RSP, true, &offset) && offset == SIGNAL_FRAME_RSP;
-        known = known && back->kind == CFI_EXPRESSION && is_register_offset(back->expression, back->value, RSP, false, &offset) && offset == SIGNAL_FRAME_RIP;
+        bool known = row->cfa_expression != NULL
+            && is_register_offset(row->cfa_expression, row->cfa_offset, RSP, true, &offset)
+            && offset == SIGNAL_FRAME_RSP;
+        known = known && back->kind == CFI_EXPRESSION
+            && is_register_offset(back->expression, back->value, RSP, false, &offset) && offset == SIGNAL_FRAME_RIP;
         const struct cfi_rule *fp = &row->registers[RBP];
-        known = known && fp->kind == CFI_EXPRESSION && is_register_offset(fp->expression, fp->value, RSP, false, &offset) && offset == SIGNAL_FRAME_RBP;
+        known = known && fp->kind == CFI_EXPRESSION
+            && is_register_offset(fp->expression, fp->value, RSP, false, &offset) && offset == SIGNAL_FRAME_RBP;
         return known ? rule_make(RULE_SIGNAL, 0, 0) : interpret;
     }
     if (row->return_register != RIP || back->kind != CFI_OFFSET || back->value != -8) return interpret;
@@ -67,7 +76,8 @@ static uint64_t make(uintptr_t pc, struct cfi_space *space) {
     if (row->cfa_expression != NULL) {
         const struct cfi_rule *fp = &row->registers[RBP];
         if (is_register_offset(row->cfa_expression, row->cfa_offset, RBP, true, &offset) && fits(offset)
-            && fp->kind == CFI_EXPRESSION && is_register_offset(fp->expression, fp->value, RBP, false, &zero) && zero == 0)
+            && fp->kind == CFI_EXPRESSION && is_register_offset(fp->expression, fp->value, RBP, false, &zero)
+            && zero == 0)
             return rule_make(RULE_REALIGNED, offset, 0);
         if (!is_constant_above_rsp(row, pc, &offset)) return interpret;
         kind = RULE_SP;
@@ -91,7 +101,8 @@ static uint64_t *way_for(uint64_t mixed) {
 uint64_t rule_find(uintptr_t pc, struct cfi_space *space) {
     uint32_t generation = loader_generation();
     uint64_t rule = make(pc, space);
-    /* A module that went meanwhile took its rule with it. A guess at code that no module holds is not kept: a JIT compiler may put other code there. */
+    /* A module that went meanwhile took its rule with it. A guess at code that no module holds is not kept: a JIT
+     * compiler may put other code there. */
     if (rule_kind(rule) != RULE_GUESS || loader_start_of(pc) != 0) {
         uint64_t mixed = rule_mixed(pc), *way = way_for(mixed);
         store_relaxed(way, mixed << RULE_BITS | rule);

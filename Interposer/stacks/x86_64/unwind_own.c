@@ -1,5 +1,6 @@
 /*
- * Our own unwinder for x86-64, but for its memo: a step from frame to frame by each kind of rule, and the walks that remember nothing.
+ * Our own unwinder for x86-64, but for its memo: a step from frame to frame by each kind of rule, and the walks that
+ * remember nothing.
  */
 #include "stacks/unwind_own.h"
 
@@ -15,11 +16,15 @@
 #include "threads/hook.h"
 
 /* Whether a word may be read while the innermost frame's stack pointer is `sp`. */
-static inline bool readable(const struct cfi_bounds *bounds, uintptr_t sp, uintptr_t address) { return address + RED_ZONE >= sp && address <= bounds->high - 8; }
+static inline bool readable(const struct cfi_bounds *bounds, uintptr_t sp, uintptr_t address) {
+    return address + RED_ZONE >= sp && address <= bounds->high - 8;
+}
 
-/* To the caller whose CFA this is, and whose rbp was saved at `slot`. The CFA lies above the stack pointer, aligned, and within the stack: else something is wrong with the rules or the stack. */
+/* To the caller whose CFA this is, and whose rbp was saved at `slot`. The CFA lies above the stack pointer, aligned,
+ * and within the stack: else something is wrong with the rules or the stack. */
 static enum step step_to(struct machine_state *state, uintptr_t cfa, uintptr_t slot, const struct cfi_bounds *bounds) {
-    if (cfa <= state->sp || cfa % 8 != 0 || cfa > bounds->high || !readable(bounds, state->sp, slot)) return STEP_NOWHERE;
+    if (cfa <= state->sp || cfa % 8 != 0 || cfa > bounds->high || !readable(bounds, state->sp, slot))
+        return STEP_NOWHERE;
     *state = (struct machine_state){word_at(cfa - 8), cfa, word_at(slot)};
     return STEP_DONE;
 }
@@ -27,16 +32,20 @@ static enum step step_to(struct machine_state *state, uintptr_t cfa, uintptr_t s
 static enum step step_out_of_signal(struct machine_state *state, struct cfi_bounds *bounds) {
     uintptr_t sp = state->sp;
     if (!readable(bounds, sp, sp + SIGNAL_FRAME_RIP)) return STEP_NOWHERE;
-    *state = (struct machine_state){word_at(sp + SIGNAL_FRAME_RIP), word_at(sp + SIGNAL_FRAME_RSP), word_at(sp + SIGNAL_FRAME_RBP)};
+    *state = (struct machine_state){
+        word_at(sp + SIGNAL_FRAME_RIP), word_at(sp + SIGNAL_FRAME_RSP), word_at(sp + SIGNAL_FRAME_RBP)};
     if (!holds(*bounds, state->sp)) *bounds = bounds_of_stack(state->sp); /* the handler had a stack of its own */
     return state->sp % 8 == 0 ? STEP_EXACT : STEP_NOWHERE;
 }
 
-/* By the frame pointer, if that leads to where a call was made: it may hold anything, and a function that doesn't set it skips its caller. */
+/* By the frame pointer, if that leads to where a call was made: it may hold anything, and a function that doesn't set
+ * it skips its caller. */
 static enum step step_by_guess(struct machine_state *state, const struct cfi_bounds *bounds) {
     struct machine_state guessed = *state;
     enum step result = step_to(&guessed, state->fp + 16, state->fp, bounds);
-    if (result != STEP_DONE || !is_return_address(guessed.pc) || !is_own_caller(guessed.pc, state->pc, state->sp, state->fp)) return STEP_NOWHERE;
+    if (result != STEP_DONE || !is_return_address(guessed.pc)
+        || !is_own_caller(guessed.pc, state->pc, state->sp, state->fp))
+        return STEP_NOWHERE;
     *state = guessed;
     return result;
 }
@@ -45,29 +54,24 @@ enum step step(struct machine_state *state, uint64_t rule, struct cfi_bounds *bo
     const uintptr_t sp = state->sp, fp = state->fp;
     switch (rule_kind(rule)) {
         case RULE_SP:
-        case RULE_FP:
-            return step_plainly(state, rule, bounds->high) ? STEP_DONE : STEP_NOWHERE;
+        case RULE_FP: return step_plainly(state, rule, bounds->high) ? STEP_DONE : STEP_NOWHERE;
         case RULE_REALIGNED: {
             uintptr_t slot = fp + (uintptr_t)rule_cfa_offset(rule);
             if (!readable(bounds, sp, slot)) return STEP_NOWHERE;
             uintptr_t cfa = word_at(slot);
             return cfa > fp ? step_to(state, cfa, fp, bounds) : STEP_NOWHERE; /* rbp points to the caller's */
         }
-        case RULE_SIGNAL:
-            return step_out_of_signal(state, bounds);
+        case RULE_SIGNAL: return step_out_of_signal(state, bounds);
         case RULE_GUESS:
-            /* Code without tables, which may have been built with frame pointers: a JIT compiler's, Swift's leaf functions. A frame pointer of 0
-             * marks the outermost frame (System V ABI, AMD64, 3.4.1): that of the loader's first instructions, before which nothing is. In other
-             * code 0 is but another value. */
+            /* Code without tables, which may have been built with frame pointers: a JIT compiler's, Swift's leaf
+             * functions. A frame pointer of 0 marks the outermost frame (System V ABI, AMD64, 3.4.1): that of the
+             * loader's first instructions, before which nothing is. In other code 0 is but another value. */
             if (fp == 0) return loader_holds(state->pc) ? STEP_END : STEP_NOWHERE;
             if (fp < sp || fp - sp > GUESS_MOST || fp % 8 != 0) return STEP_NOWHERE;
             return step_by_guess(state, bounds);
-        case RULE_END:
-            return STEP_END;
-        case RULE_INTERPRET:
-            return STEP_INTERPRET;
-        default:
-            return STEP_NOWHERE;
+        case RULE_END: return STEP_END;
+        case RULE_INTERPRET: return STEP_INTERPRET;
+        default: return STEP_NOWHERE;
     }
 }
 
@@ -92,11 +96,12 @@ bool own_walk(struct machine_state state, struct pcs *pcs, struct cfi_space *cfi
 
 /* The registers that calls preserve, as they stand here: for the interpreter, which starts from this very place. */
 #define CAPTURE(registers) \
-    __asm__ volatile( \
-        "movq %%rbx, 24(%0)\n\tmovq %%rbp, 48(%0)\n\tmovq %%rsp, 56(%0)\n\t" \
-        "movq %%r12, 96(%0)\n\tmovq %%r13, 104(%0)\n\tmovq %%r14, 112(%0)\n\tmovq %%r15, 120(%0)\n\t" \
-        "leaq 0f(%%rip), %%rax\n0:\n\tmovq %%rax, 128(%0)" \
-        : : "r"((registers)->values) : "rax", "memory")
+    __asm__ volatile("movq %%rbx, 24(%0)\n\tmovq %%rbp, 48(%0)\n\tmovq %%rsp, 56(%0)\n\t" \
+                     "movq %%r12, 96(%0)\n\tmovq %%r13, 104(%0)\n\tmovq %%r14, 112(%0)\n\tmovq %%r15, 120(%0)\n\t" \
+                     "leaq 0f(%%rip), %%rax\n0:\n\tmovq %%rax, 128(%0)" \
+                     : \
+                     : "r"((registers)->values) \
+                     : "rax", "memory")
 
 __attribute__((noinline)) void own_interpret(struct pcs *pcs, struct cfi_space *cfi) {
     struct cfi_registers registers = {0};
@@ -149,7 +154,8 @@ void own_follow_frame_pointers(struct machine_state state, struct pcs *pcs) {
 }
 
 bool own_skip_operators(struct machine_state *state, struct cfi_space *cfi) {
-    struct cfi_bounds bounds = {state->sp, state->sp + HEAP_PAGE_BYTES}; /* the hooks that we look for are a few frames out, and in use */
+    /* the hooks that we look for are a few frames out, and in use */
+    struct cfi_bounds bounds = {state->sp, state->sp + HEAP_PAGE_BYTES};
     struct machine_state at = *state;
     bool met_hook = false;
     rules_check();
