@@ -90,7 +90,10 @@ demo: packages
 test: packages
 	@scripts/check-includes
 	@$(MAKE) --no-print-directory library examples .build/headers
+	@scripts/check-calls
 	$(SWIFT) test $(TESTS)
+	@# Once more where the recorder looks at itself.
+	$(if $(TESTS),,HEAPSUM_TEST_CHECK=1 $(SWIFT) test --skip-build --filter RecordingTests)
 
 # The pages that heapsum writes, in a real browser.
 test-browser: packages

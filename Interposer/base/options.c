@@ -269,6 +269,8 @@ void options_read(char **env) {
     }
     value = value_of(env, "HEAPSUM_VERIFY");
     options.verify = value != NULL && strcmp(value, "1") == 0;
+    value = value_of(env, "HEAPSUM_CHECK");
+    options.check = value != NULL && strcmp(value, "1") == 0;
     value = value_of(env, "HEAPSUM_THREADS");
     options.threads = value != NULL && strcmp(value, "1") == 0;
     if ((value = value_of(env, "HEAPSUM_ONLY")) != NULL && !matches_program(value)) options.record = false;

@@ -17,6 +17,7 @@ struct options {
     bool record;        /* this program is to be recorded */
     bool follow;        /* and its children */
     bool verify;        /* hold our own unwinder against libunwind, at each stack */
+    bool check;         /* the recorder holds its own invariants against what it does, at each event */
     bool threads;       /* root each stack in its thread */
     bool signal_chosen; /* --signal was given: ours runs, then the program's */
     int signal;         /* 0: none */

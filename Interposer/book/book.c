@@ -8,6 +8,8 @@
 
 #include "base/atomics.h"
 #include "base/next.h"
+#include "base/options.h"
+#include "book/check.h"
 #include "book/live.h"
 #include "book/pauses.h"
 #include "book/ring.h"
@@ -71,7 +73,12 @@ void book_plain_allocation(const void *block, size_t bytes, uint32_t stack) {
 void book_allocation(const struct hook *hook, const void *block, size_t bytes) {
     if (pauses_are_on() && !hook->ours && pauses_pass_over(bytes)) return;
     if (likely(hook_has_ring(hook))) {
+        uint64_t lost = options.check ? load_relaxed(&image.header->losses.lost_allocations) : 0;
         book_plain_allocation(block, bytes, hook->stack);
+        if (unlikely(options.check) && load_relaxed(&image.header->losses.lost_allocations) == lost) {
+            check_booked(block, bytes, hook->stack);
+            check_ring(local.record, local.ring);
+        }
         return;
     }
     struct place place = live_make_block(block, bytes);
@@ -121,6 +128,10 @@ void book_plain_free(const void *block) {
 void book_free(const struct hook *hook, const void *block) {
     if (likely(hook_has_ring(hook))) {
         book_plain_free(block);
+        if (unlikely(options.check)) {
+            check_unbooked(block);
+            check_ring(local.record, local.ring);
+        }
         return;
     }
     struct place place = live_find_block(block);
@@ -217,4 +228,8 @@ void book_realloc_end(const struct hook *hook, struct reallocation *old, const v
     fence_compiler();
     store_release(&flight->phase, HEAP_IN_FLIGHT_NONE);
     local.fold_at = ring_commit(record, local.ring, 0, old->bytes + bytes, local.fold_at);
+    if (unlikely(options.check)) {
+        if (word != 0) check_booked(moved, bytes, hook->stack);
+        check_ring(record, local.ring);
+    }
 }

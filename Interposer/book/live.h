@@ -116,14 +116,17 @@ static inline bool live_is_fine(const void *block) {
 }
 
 /*
- * The place of a block in the map for its size, by the allocator; where that can't say (it brought no
- * malloc_usable_size, and libc's would read where no size is), the map was chosen by what was requested, and the block
- * is looked for in all of them.
+ * The place of a live block, in the map for its size by the allocator. Where that can't say (it brought no
+ * malloc_usable_size, and libc's would read where no size is), or says something else than when it gave the block out
+ * (tcmalloc answers 0 until it is set up), the block is looked for in all maps.
  */
 static inline struct place live_find_block(const void *block) {
     if (next.is_glibc) return live_find((uintptr_t)block, glibc_usable_size(block));
-    return next.knows_usable_size ? live_find((uintptr_t)block, next.malloc_usable_size((void *)block))
-                                  : live_search((uintptr_t)block);
+    if (!next.knows_usable_size) return live_search((uintptr_t)block);
+    struct place place = live_find((uintptr_t)block, next.malloc_usable_size((void *)block));
+    if (likely(place.slot != NULL) && likely(load_relaxed(place.slot) != 0)) return place;
+    struct place elsewhere = live_search((uintptr_t)block);
+    return elsewhere.slot != NULL ? elsewhere : place;
 }
 
 /* The same for a block that live_is_fine. */
@@ -137,10 +140,17 @@ static inline __attribute__((always_inline)) struct place live_find_fine(const v
  */
 struct place live_grow(struct place place, uintptr_t address);
 
-/* The place of a block of so many requested bytes that the allocator has just given out. */
+/* The place of a block of so many requested bytes that the allocator has just given out. Its usable size, where that
+ * makes sense. */
 static inline struct place live_make_block(const void *block, size_t bytes) {
-    struct place place =
-        next.is_glibc || next.knows_usable_size ? live_find_block(block) : live_find((uintptr_t)block, bytes);
+    size_t usable = bytes;
+    if (next.is_glibc) {
+        usable = glibc_usable_size(block);
+    } else if (next.knows_usable_size) {
+        usable = next.malloc_usable_size((void *)block);
+        if (unlikely(usable < bytes)) usable = bytes;
+    }
+    struct place place = live_find((uintptr_t)block, usable);
     return likely(place.slot != NULL) ? place : live_grow(place, (uintptr_t)block);
 }
 

@@ -134,6 +134,11 @@ struct heap_string image_string(const char *bytes, size_t length) {
     return (struct heap_string){(uint32_t)at, (uint32_t)length};
 }
 
+void image_broken(uint32_t *said, const char *invariant) {
+    or_relaxed(&image.header->flags, HEAP_FLAG_BROKEN);
+    if (swap_relaxed(said, 1) == 0) message("the recorder is wrong about itself; this does not hold: ", invariant);
+}
+
 void image_space_start(void) {
     memset(image_page_bits, 0, sizeof image_page_bits);
     used_bytes = 0;

@@ -99,6 +99,14 @@ static inline uint64_t image_nanoseconds_at(struct timespec now) {
 }
 static inline uint64_t image_nanoseconds(void) { return image_nanoseconds_at(system_clock(CLOCK_MONOTONIC_COARSE)); }
 
+/* HEAPSUM_CHECK: an invariant of the recorder's own is broken. Marks the image, and says which, once for each. */
+void image_broken(uint32_t *said, const char *invariant);
+#define INVARIANT(condition) \
+    do { \
+        static uint32_t said; \
+        if (unlikely(!(condition))) image_broken(&said, #condition); \
+    } while (0)
+
 #define LOSE(what, n) add_relaxed(&image.header->losses.what, (n))
 
 #endif

@@ -58,6 +58,7 @@ enum heap_flags {
     HEAP_FLAG_MARKS = 1u << 7,
     /* it started a program from where the library can't be reached (a sandbox): that one is not recorded */
     HEAP_FLAG_UNREACHED = 1u << 8,
+    HEAP_FLAG_BROKEN = 1u << 9, /* HEAPSUM_CHECK: the recorder found an invariant of its own broken */
 };
 
 enum heap_unwinder {

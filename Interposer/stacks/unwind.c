@@ -9,6 +9,7 @@
 #include "base/atomics.h"
 #include "base/next.h"
 #include "base/options.h"
+#include "stacks/check.h"
 #include "stacks/libunwind.h"
 #include "stacks/memo.h"
 #include "stacks/modules.h"
@@ -97,6 +98,15 @@ static inline struct machine_state caller_of(uintptr_t hook_frame, struct cfi_sp
     return state;
 }
 
+/* Holds the memo's stack against a walk that remembers nothing. */
+static __attribute__((noinline)) void check_by_walk(const struct hook *hook, uint32_t stack) {
+    struct scratch *scratch = local.scratch;
+    struct pcs pcs = {.values = scratch->pcs, .most = UNWIND_MOST};
+    if (own_walk(caller_of(hook->frame, &scratch->cfi[0]), &pcs, &scratch->cfi[0])) {
+        check_frames(stack, &pcs, &scratch->modules);
+    }
+}
+
 static inline __attribute__((always_inline)) uint32_t stack_by_memo(uintptr_t hook_frame) {
     struct scratch *scratch = local.scratch;
     struct machine_state state = caller_of(hook_frame, &scratch->cfi[0]);
@@ -136,19 +146,22 @@ static __attribute__((noinline)) uint32_t stack_by_pcs(const struct hook *hook) 
 }
 
 uint32_t unwind_stack(const struct hook *hook) {
+    uint32_t stack = 0;
 #ifdef OWN_UNWINDER
     if (options.unwinder == HEAP_UNWINDER_OWN && hook->level == 0) {
-        uint32_t stack = stack_by_memo(hook->frame);
+        stack = stack_by_memo(hook->frame);
         if (options.verify && stack != 0) compare(hook);
-        if (stack != 0) return stack;
+        if (options.check && stack != 0) check_by_walk(hook, stack);
     }
 #endif
-    return stack_by_pcs(hook);
+    if (stack == 0) stack = stack_by_pcs(hook);
+    if (unlikely(options.check)) check_stack(stack);
+    return stack;
 }
 
 bool unwind_is_plain(void) {
 #ifdef OWN_UNWINDER
-    return options.unwinder == HEAP_UNWINDER_OWN && !options.verify && image.header->depth > 0;
+    return options.unwinder == HEAP_UNWINDER_OWN && !options.verify && !options.check && image.header->depth > 0;
 #else
     return false;
 #endif

@@ -41,6 +41,7 @@ package struct InfoReport {
         if image.hasFlag(HEAP_FLAG_FORKED) { try line("forked", "blocks inherited from the parent are not in here") }
         if image.hasFlag(HEAP_FLAG_STOPPED) { try line("stopped", style.warning("recording ended before the program did: a seccomp filter forbade what it needs")) }
         if image.hasFlag(HEAP_FLAG_UNREACHED) { try line("started", style.warning("a program where the library can't be reached (a sandbox, another root or user): that one is not recorded")) }
+        if image.hasFlag(HEAP_FLAG_BROKEN) { try line("broken", style.warning("the recorder found an invariant of its own broken: don't rely on this image, and report it")) }
         if image.hasFlag(HEAP_FLAG_FULL) { try line("full", style.warning("recording of new blocks stopped at \(grouped(header.maximum_bytes)) bytes")) }
 
         try heading("Counts")

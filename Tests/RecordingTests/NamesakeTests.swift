@@ -1,6 +1,8 @@
 // Names that mean something else: a library's own function of an interposed name, an older version of one. And what a program starts, by each function for it.
 
+import CHeapImage
 import Glibc
+import HeapImage
 import TestSupport
 import Testing
 
@@ -124,6 +126,19 @@ import Testing
         try scratch.prepare("cc -D_GNU_SOURCE -O1 -w main.c -o main")
         let (plain, recording) = try scratch.runBothWays("./main", variables: ["HEAPSUM_SIGNAL": "10"])
         #expect(plain.output == "1 0 1\n-1 1 0\n" && recording.outcome == plain, "\(plain) \(recording.outcome)")
+    }
+}
+
+@Suite struct InvariantTests {
+    @Test(arguments: [true, false]) func aBrokenInvariantIsSeen(looks: Bool) throws {
+        let scratch = try Scratch()
+        try scratch.compile("tamper.c", as: "tamper", "-I'\(Built.root)/Interposer'")
+        let (plain, recording) = try scratch.runBothWays("./tamper", variables: ["HEAPSUM_CHECK": looks ? "1" : nil])
+        #expect(plain.exitStatus == 0 && recording.outcome == plain)
+        let name = try #require(try recording.names(of: "tamper").first)
+        #expect(try HeapImage(path: "\(scratch.path)/\(name)").hasFlag(HEAP_FLAG_BROKEN) == looks)
+        let said = (try? contents(scratch.path + "/messages")) ?? ""
+        #expect(said.contains("the recorder is wrong about itself; this does not hold: folded <= head") == looks, "\(said)")
     }
 }
 

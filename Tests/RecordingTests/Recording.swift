@@ -7,6 +7,9 @@ import Reduce
 import Symbols
 import TestSupport
 
+/// Whether the recorder holds its own invariants against what it does, in each of these tests: `make test` runs them so, too.
+let checksInvariants = getenv("HEAPSUM_TEST_CHECK") != nil
+
 /// A recorded run: what came out of the program, and the images.
 struct Recording {
     let scratch: Scratch
@@ -14,7 +17,11 @@ struct Recording {
 
     /// The images and dumps of a program, by file name.
     func images(of program: String) throws -> [(name: String, image: HeapImage)] {
-        try names(of: program).map { ($0, try HeapImage(path: "\(scratch.path)/\($0)")) }
+        try names(of: program).map { name in
+            let image = try HeapImage(path: "\(scratch.path)/\(name)")
+            guard !image.hasFlag(HEAP_FLAG_BROKEN) else { throw Failure("\(name): the recorder found an invariant of its own broken") }
+            return (name, image)
+        }
     }
 
     func names(of program: String) throws -> [String] {
@@ -33,7 +40,7 @@ struct Recording {
 extension Scratch {
     /// Environment for a program to be recorded into this directory.
     func recordingVariables(_ more: [String: String?] = [:]) -> [String: String?] {
-        ["LD_PRELOAD": Built.interposer, "HEAPSUM_OUTPUT": path].merging(more) { $1 }
+        ["LD_PRELOAD": Built.interposer, "HEAPSUM_OUTPUT": path, "HEAPSUM_CHECK": checksInvariants ? "1" : nil].merging(more) { $1 }
     }
 
     /// Runs a program of Tests/Programs recorded.
