@@ -17,9 +17,10 @@ EXAMPLES = $(addprefix .build/examples/,unjoined-threads pool-slot-zero producer
 
 # Optimised in any build: the interposer's speed is the program's speed. The order of the flags that
 # matter: initial-exec TLS needs no allocation at a thread's first event; -z now and -fno-plt leave no
-# lazy binding to happen inside a hook; initfirst lets its constructor run before other libraries'.
+# lazy binding to happen inside a hook; general registers alone ask for no alignment of a stack that an
+# assembler's code or a JIT compiler's may have left eight bytes off; initfirst lets its constructor run before other libraries'.
 LIBRARY_CFLAGS  = -std=c17 -D_GNU_SOURCE -O2 -g -fPIC -Wall -Wextra -Werror -fvisibility=hidden -ftls-model=initial-exec \
-                  -fno-plt -fno-tree-vectorize
+                  -fno-plt -fno-tree-vectorize -mgeneral-regs-only
 # What differs by architecture lies in folders of its name.
 MACHINE = $(shell $(CC) -dumpmachine | cut -d- -f1)
 # There gcc's atomics ask a helper of its own, which asks libc, what the processor has.

@@ -174,19 +174,40 @@ void *loader_next(const char *name) {
     return found != NULL ? found : first(name, SYMBOL_FUNCTION);
 }
 
-void *loader_unrelated(const char *name) {
-    for (struct link_map *module = own != NULL ? own->l_next : NULL; module != NULL && module != libc;
-         module = module->l_next) {
+/* The parts that libc had before glibc 2.34: what they define is libc's. */
+static bool is_part_of_libc(const struct symbols *symbols) {
+    static const char parts[][16] = {"libpthread.so.0", "libdl.so.2", "librt.so.1"};
+    if (symbols->soname == 0) return false;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        if (strcmp((const char *)symbols->soname, parts[i]) == 0) return true;
+    return false;
+}
+
+/* Whether a module that defines `name` may hand its calls on to libc's: it is an allocator, or looks up functions by
+ * name. */
+static bool may_wrap(const struct symbols *symbols) {
+    return symbols_find(symbols, "malloc", SYMBOL_FUNCTION) != 0 || symbols_imports(symbols, "dlsym")
+        || symbols_imports(symbols, "dlvsym");
+}
+
+void *loader_unrelated(const char *name, bool or_wrapper) {
+    struct link_map *module = own != NULL ? own->l_next : NULL;
+    for (; module != NULL && module != libc && module != interpreter; module = module->l_next) {
         struct symbols symbols;
         if (!symbols_read((uintptr_t)module->l_ld, module->l_addr, false, &symbols)) continue;
         uintptr_t found = symbols_find(&symbols, name, SYMBOL_FUNCTION);
         if (found == 0) continue;
-        bool is_allocators = symbols_find(&symbols, "malloc", SYMBOL_FUNCTION) != 0;
-        return is_allocators || symbols_imports(&symbols, "dlsym") || symbols_imports(&symbols, "dlvsym")
-            ? NULL
-            : (void *)found;
+        return is_part_of_libc(&symbols) || (!or_wrapper && may_wrap(&symbols)) ? NULL : (void *)found;
     }
     return NULL;
+}
+
+void *loader_before(const char *name) {
+    uintptr_t found = 0;
+    for (struct link_map *module = first_module(); found == 0 && module != NULL && module != own;
+         module = module->l_next)
+        found = find_in(module, name);
+    return (void *)found;
 }
 
 void *loader_old_libc(const char *name) {

@@ -54,9 +54,13 @@ void *loader_old_libc(const char *name);
 /*
  * The next function of this name, where it has nothing to do with libc's: a library of the program's defines it for
  * itself, and can't hand the call on to libc, as it looks up no function by name. NULL where it is libc's, an
- * allocator's, or may be a wrapper. For the start.
+ * allocator's, or may be a wrapper (`or_wrapper`: that is taken, too). For the start.
  */
-void *loader_unrelated(const char *name);
+void *loader_unrelated(const char *name, bool or_wrapper);
+
+/* The first function of this name among the modules that stand before this library: the program and other preloads.
+ * NULL where none has it. */
+void *loader_before(const char *name);
 
 /* The environment as libc has it; NULL before libc is set up. Its variable has a name that a program may define for
  * itself. */

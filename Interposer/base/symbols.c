@@ -10,11 +10,39 @@
 
 /* ---- Memory that may go ------------------------------------------------------------------------------ */
 
-/* Whether a word can be read: the kernel reads the set of signals, where there is one, before it refuses the request,
- * which no value of `how` is. */
+/*
+ * Whether a word can be read: the kernel reads the set of signals, where there is one, before it refuses the request,
+ * which no value of `how` is. Valgrind writes a line about such a request, so there a word is fetched.
+ */
 bool memory_is_readable(uintptr_t word) {
     if (word < 4096) return false;
-    return !system_may_look() || SYSTEM_CALL4(SYS_rt_sigprocmask, ~0, word, NULL, sizeof(system_signals)) != -EFAULT;
+    if (!system_may_look()) return true;
+    if (unlikely(running_on_valgrind())) {
+        uint8_t byte;
+        struct iovec here = {&byte, 1}, there = {(void *)word, 1};
+        long got = SYSTEM_CALL6(SYS_process_vm_readv, system_process(), &here, 1, &there, 1, 0);
+        return got == 1 || got == -EPERM || got == -ENOSYS;
+    }
+    return SYSTEM_CALL4(SYS_rt_sigprocmask, ~0, word, NULL, sizeof(system_signals)) != -EFAULT;
+}
+
+bool memory_looked_at(struct memory_looks *looks, uintptr_t address) {
+    uintptr_t page = address & ~(uintptr_t)4095;
+    for (size_t i = 0; i < LOOKS; i++)
+        if (looks->pages[i] == page && page != 0) return true;
+    if (!memory_is_readable(address & ~(uintptr_t)7)) return false;
+    looks->pages[looks->next++ % LOOKS] = page;
+    return true;
+}
+
+bool memory_string_length(const char *string, size_t most, size_t *length) {
+    struct memory_looks looks = {0};
+    for (*length = 0; *length < most; ++*length) {
+        uintptr_t at = (uintptr_t)string + *length;
+        if ((*length == 0 || at % 4096 == 0) && !memory_looked_at(&looks, at)) return false;
+        if (*(const volatile char *)at == '\0') return true;
+    }
+    return false;
 }
 
 bool memory_fetch(void *to, uintptr_t from, size_t bytes) {
@@ -58,30 +86,48 @@ static bool fetch(const struct symbols *symbols, void *to, uintptr_t from, size_
 
 /* ---- A module's tables ------------------------------------------------------------------------------- */
 
-/* glibc has added the bias to the addresses in a module's dynamic section already; musl, and glibc for the kernel's
- * vDSO, have not. */
-static uintptr_t address_in(uintptr_t value, uintptr_t bias) { return value < bias ? value + bias : value; }
+/*
+ * glibc has added the bias to the addresses in a module's dynamic section already; musl, and glibc for the kernel's
+ * vDSO, have not. The tables lie in the same module as that section: the address that is nearer to it is meant.
+ */
+static uintptr_t address_in(uintptr_t value, uintptr_t bias, uintptr_t dynamic) {
+    uintptr_t as_it_is = value > dynamic ? value - dynamic : dynamic - value;
+    uintptr_t moved = value + bias > dynamic ? value + bias - dynamic : dynamic - (value + bias);
+    return moved < as_it_is ? value + bias : value;
+}
 
 #define DYNAMIC_MOST 512 /* entries of a dynamic section that are looked at */
+#define DYNAMIC_CHUNK 16 /* that are read at once */
+
+/* Takes one entry in; false at the end of the section. */
+static bool take_entry(struct symbols *symbols, const ElfW(Dyn) * entry, uintptr_t *soname) {
+    uintptr_t address = address_in(entry->d_un.d_ptr, symbols->bias, symbols->dynamic);
+    switch (entry->d_tag) {
+        case DT_NULL: return false;
+        case DT_SYMTAB: symbols->table = address; break;
+        case DT_STRTAB: symbols->names = address; break;
+        case DT_GNU_HASH: symbols->gnu_hash = address; break;
+        case DT_HASH: symbols->hash = address; break;
+        case DT_VERSYM: symbols->versions = address; break;
+        case DT_SONAME: *soname = entry->d_un.d_val; break;
+        default: break;
+    }
+    return true;
+}
 
 bool symbols_read(uintptr_t dynamic, uintptr_t bias, bool may_go, struct symbols *symbols) {
     *symbols = (struct symbols){.bias = bias, .dynamic = dynamic, .may_go = may_go};
     uintptr_t soname = 0;
-    for (size_t i = 0; i < DYNAMIC_MOST; i++) {
-        ElfW(Dyn) entry;
-        if (dynamic == 0 || !fetch(symbols, &entry, dynamic + i * sizeof entry, sizeof entry)) return false;
-        uintptr_t address = address_in(entry.d_un.d_ptr, bias);
-        switch (entry.d_tag) {
-            case DT_NULL:
-                if (soname != 0 && symbols->names != 0) symbols->soname = symbols->names + soname;
-                return true;
-            case DT_SYMTAB: symbols->table = address; break;
-            case DT_STRTAB: symbols->names = address; break;
-            case DT_GNU_HASH: symbols->gnu_hash = address; break;
-            case DT_HASH: symbols->hash = address; break;
-            case DT_VERSYM: symbols->versions = address; break;
-            case DT_SONAME: soname = entry.d_un.d_val; break;
-            default: break;
+    ElfW(Dyn) entries[DYNAMIC_CHUNK];
+    for (size_t i = 0; i < DYNAMIC_MOST && dynamic != 0; i += DYNAMIC_CHUNK) {
+        /* The section's end may be that of the mapping: then entry by entry. */
+        bool is_whole = fetch(symbols, entries, dynamic + i * sizeof entries[0], may_go ? sizeof entries : 0) && may_go;
+        for (size_t k = 0; k < DYNAMIC_CHUNK; k++) {
+            if (!is_whole && !fetch(symbols, &entries[k], dynamic + (i + k) * sizeof entries[0], sizeof entries[0]))
+                return false;
+            if (take_entry(symbols, &entries[k], &soname)) continue;
+            if (soname != 0 && symbols->names != 0) symbols->soname = symbols->names + soname;
+            return true;
         }
     }
     return false;

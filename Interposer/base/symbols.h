@@ -49,6 +49,18 @@ bool memory_fetch(void *to, uintptr_t from, size_t bytes);
 /* Whether the word at the address can be read. */
 bool memory_is_readable(uintptr_t address);
 
+/* The same for many addresses, which mostly lie in the same few pages. */
+#define LOOKS 4
+struct memory_looks {
+    uintptr_t pages[LOOKS]; /* that could be read of late */
+    size_t next;
+};
+bool memory_looked_at(struct memory_looks *looks, uintptr_t address);
+
+/* Counts a string's bytes, each page looked at before it is read; false where it can't be read, or has `most` or more.
+ */
+bool memory_string_length(const char *string, size_t most, size_t *length);
+
 /* Copies a string, up to `room` with its NUL. */
 bool memory_fetch_string(char *to, uintptr_t from, size_t room);
 

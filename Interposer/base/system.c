@@ -10,4 +10,4 @@
  */
 int (*system_clock_function)(clockid_t, struct timespec *);
 
-bool system_looks_forbidden, system_files_forbidden;
+struct system_forbidden system_forbidden;

@@ -22,8 +22,13 @@
 #include <sys/sysinfo.h>
 #include <sys/uio.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/machine.h"
+
+#ifndef SYS_faccessat2
+#define SYS_faccessat2 439
+#endif
 
 #define SYSTEM_CALL6(number, a, b, c, d, e, f) \
     system_call((number), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
@@ -31,15 +36,25 @@
 #define SYSTEM_CALL3(number, a, b, c) SYSTEM_CALL6(number, a, b, c, 0, 0, 0)
 
 /*
- * Whether files may still be opened, and memory be read by the kernel: a program may forbid itself that by a seccomp
- * filter, which then ends it for a call of ours. What a running program's files are asked for is no more than good to
- * know; it is asked by who has looked at this.
+ * What the process has forbidden itself by a seccomp filter, which ends it for a call of ours. `looks`: opening files,
+ * and reading memory by the kernel; what those are for is no more than good to know. `files`: making and writing files:
+ * an image, a dump, a message. Read and written whole.
  */
-extern bool system_looks_forbidden;
-/* Likewise, whether files may still be made and written: an image, a dump, a message. */
-extern bool system_files_forbidden;
-static inline bool system_may_write(void) { return !__atomic_load_n(&system_files_forbidden, __ATOMIC_RELAXED); }
-static inline bool system_may_look(void) { return !__atomic_load_n(&system_looks_forbidden, __ATOMIC_RELAXED); }
+struct system_forbidden {
+    bool looks, files;
+    uint32_t process; /* 0, or a vfork's child, for which alone they are forbidden */
+} __attribute__((aligned(8)));
+extern struct system_forbidden system_forbidden;
+
+static inline uint32_t system_process(void);
+static inline bool system_forbids(bool looks) {
+    struct system_forbidden forbidden;
+    __atomic_load(&system_forbidden, &forbidden, __ATOMIC_RELAXED);
+    if (__builtin_expect(!(looks ? forbidden.looks : forbidden.files), 1)) return false;
+    return forbidden.process == 0 || forbidden.process == system_process();
+}
+static inline bool system_may_write(void) { return !system_forbids(false); }
+static inline bool system_may_look(void) { return !system_forbids(true); }
 
 /* ---- Files ------------------------------------------------------------------------------------------ */
 
@@ -71,6 +86,15 @@ static inline int system_rename(const char *from, const char *to, unsigned flags
 }
 static inline int system_stat(const char *path, struct stat *status) {
     return (int)SYSTEM_CALL4(SYS_newfstatat, AT_FDCWD, path, status, 0);
+}
+static inline int system_stat_at(int directory, const char *path, struct stat *status) {
+    return (int)SYSTEM_CALL4(SYS_newfstatat, directory, path, status, 0);
+}
+/* Whether the process may read (R_OK) or execute (X_OK) a file, as it would by an open or an exec; before Linux 5.8 by
+ * its real user. */
+static inline int system_access_at(int directory, const char *path, int mode) {
+    int answer = (int)SYSTEM_CALL4(SYS_faccessat2, directory, path, mode, AT_EACCESS);
+    return answer == -ENOSYS || answer == -EPERM ? (int)SYSTEM_CALL4(SYS_faccessat, directory, path, mode, 0) : answer;
 }
 static inline long system_read_link(const char *path, char *to, size_t room) {
     return SYSTEM_CALL4(SYS_readlinkat, AT_FDCWD, path, to, room);

@@ -120,7 +120,9 @@ HOOK int hook_execle(const char *path, const char *argument, ...) {
 #define SPAWN(name, search) \
     HOOK int hook_##name(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions, \
         const posix_spawnattr_t *attributes, char *const *arguments, char *const *env) { \
-        MENDED(env, path, AT_FDCWD, search); \
+        /* File actions may change the directory that a relative path begins at. */ \
+        bool is_sure = actions == NULL || path == NULL || path[0] == '/' || search; \
+        MENDED(env, is_sure ? path : NULL, AT_FDCWD, search); \
         return next.name == NULL ? ENOSYS : next.name(pid, path, actions, attributes, arguments, handed); \
     }
 SPAWN(posix_spawn, false)

@@ -3,7 +3,8 @@
  * that can't be reached, or can't be loaded, the loader would say so on the new program's stderr, which is our doing.
  *
  * Everything here may be called between vfork and exec: it writes to the memory that it is given, allocates nothing,
- * and keeps errno.
+ * and keeps errno. Another thread may change the environment meanwhile: each entry is read once, and each text is
+ * copied up to the length that it had.
  */
 #ifndef HEAPSUM_MENDING_H
 #define HEAPSUM_MENDING_H
@@ -11,27 +12,28 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* A program about to be started. */
-struct started {
-    const char *path; /* NULL: not known */
-    int directory;    /* what a relative path is relative to, or AT_FDCWD; where `path` is empty, the program itself */
-    bool search;      /* a path without a slash is looked for in PATH */
+#include "hooks/foreign.h"
+
+/* An entry to be replaced. */
+struct mended_entry {
+    ptrdiff_t place; /* -1: none */
+    const char *text;
+    size_t length;
 };
 
 /*
- * What an environment needs before it is handed on: entries that are replaced, by their places; -1 where nothing is to
- * be done. A shared AddressSanitizer ends a program in which its library isn't the first, and it isn't behind a
- * preload; the option that takes this as it is, is added where the program's own options lack it (heaprun sets it where
- * there are none).
+ * What an environment needs before it is handed on. A shared AddressSanitizer ends a program in which its library isn't
+ * the first, and it isn't behind a preload; the option that takes this as it is, is added where the program's own
+ * options lack it (heaprun sets it where there are none).
  */
 struct mending {
-    ptrdiff_t preload, sanitizer;
+    struct mended_entry preload, sanitizer;
     size_t count; /* of entries, the NULL left out */
     size_t bytes; /* that the mended environment takes; 0: it stays */
 };
 
-/* Looks at an environment, NULL-terminated or NULL. One that can't be read is left to the kernel. Complexity: an open
- * of each library named, and of the program. */
+/* Looks at an environment, NULL-terminated or NULL. One that can't be read is left to the kernel. Complexity: a look at
+ * each library named, and at the program. */
 struct mending mending_of(char *const *env, const struct started *started);
 
 /* Writes the environment that is to be handed on into `space`, of `mending->bytes` bytes, aligned for pointers; returns

@@ -8,7 +8,9 @@
  * malloc, free, calloc, realloc and C++'s operators are without it: a library that has one of those is an allocator.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "base/atomics.h"
 #include "base/loader.h"
@@ -46,12 +48,38 @@ __asm__(".symver posix_spawn, posix_spawn@@@GLIBC_2.15\n"
 #endif
 SETTLE_KEEPING;
 
+/*
+ * What libc builds on another function, by that one's name in the program's scope. Where that is not ours, neither is
+ * what is built on it: a program with a malloc of its own and without a reallocarray calls libc's, which calls the
+ * program's realloc.
+ */
+static const struct built {
+    char name[24], on[8];
+} built[] = {{"reallocarray", "realloc"}, {"cfree", "free"}, {"free_sized", "free"}, {"free_aligned_sized", "free"}};
+
+/* What to call for a name that is built on a function which stands before ours; NULL for any other. */
+static const void *past_us(const char *name) {
+    for (size_t i = 0; i < sizeof built / sizeof built[0]; i++) {
+        if (strcmp(name, built[i].name) != 0) continue;
+        const void *before = loader_before(built[i].on);
+        if (before == NULL) return NULL;
+        const void *libcs = loader_next_behind(name);
+        /* Without one of libc's, what the others are called with is a block and numbers that free does not look at. */
+        return libcs != NULL ? libcs : strcmp(built[i].on, "free") == 0 ? before : NULL;
+    }
+    return NULL;
+}
+
+/* execl and its kin are built on others in here, where a wrapper would see its own name called. */
+static bool is_listing(const char *name) { return strncmp(name, "execl", 5) == 0; }
+
 /* At a name's first call. Two threads that come at once settle on the same. */
 __attribute__((used, visibility("hidden"))) void passing_settle(struct passing *entry);
 void passing_settle(struct passing *entry) {
     if (!start_next()) return; /* not relocated yet: the hook says what there is to say */
     int saved = errno;
-    const void *unrelated = loader_unrelated(entry->name);
-    store_release(&entry->function, unrelated != NULL ? unrelated : entry->hook);
+    const void *function = past_us(entry->name);
+    if (function == NULL) function = loader_unrelated(entry->name, is_listing(entry->name));
+    store_release(&entry->function, function != NULL ? function : entry->hook);
     errno = saved;
 }

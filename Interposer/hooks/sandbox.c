@@ -144,7 +144,12 @@ static bool forbids(const struct sock_fprog *program) {
 static bool forbids_looks(const struct sock_fprog *program) {
     static const struct call ours[] = {
         {SYS_openat, true, {(uint64_t)AT_FDCWD, 0, O_RDONLY | O_CLOEXEC}},
+        {SYS_openat, true, {(uint64_t)AT_FDCWD, 0, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY}},
         {SYS_read, true, {3}},
+        {SYS_pread64, true, {3}},
+        {SYS_faccessat2, true, {(uint64_t)AT_FDCWD}},
+        {SYS_faccessat, true, {(uint64_t)AT_FDCWD}},
+        {SYS_futex, true, {0, FUTEX_WAKE_OP | FUTEX_PRIVATE_FLAG}},
         {SYS_close, true, {3}},
         {SYS_newfstatat, true, {(uint64_t)AT_FDCWD}},
         {SYS_process_vm_readv, true, {0}},
@@ -180,30 +185,37 @@ static bool forbids_files(const struct sock_fprog *program) {
 }
 
 /* What is known of the filters that stand. */
-struct known {
-    bool looks, files;
-};
-static struct known known(void) {
-    return (struct known){load_relaxed(&system_looks_forbidden), load_relaxed(&system_files_forbidden)};
-}
-static void know(struct known now) {
-    store_relaxed(&system_looks_forbidden, now.looks);
-    store_relaxed(&system_files_forbidden, now.files);
+static struct system_forbidden known(void) {
+    struct system_forbidden now;
+    __atomic_load(&system_forbidden, &now, __ATOMIC_RELAXED);
+    return now;
 }
 
-/* Says that recording stops, while that can still be said; true where it is to stop. */
+static void know(struct system_forbidden now) { __atomic_store(&system_forbidden, &now, __ATOMIC_RELAXED); }
+
+/*
+ * Before a filter stands: says that recording stops, while that can still be said; true where it is to stop. What is
+ * known is set now, as another thread may be about to ask. A vfork's child has its parent's memory: what it forbids
+ * itself holds for it alone, and its parent is recorded on.
+ */
 static bool announce(bool strict, const struct sock_fprog *program) {
-    bool stops = load_acquire(&hook_live.word) != 0 && (strict || forbids(program));
+    const bool borrowed = hook_memory_is_borrowed();
+    bool stops = !borrowed && start_may_record() && (strict || forbids(program));
     if (stops)
         message("recording stopped where a seccomp filter forbids what it needs; the image is of that moment: ",
             options.program);
-    /* Before it stands: another thread may be about to ask. */
-    if (!strict) know((struct known){known().looks || forbids_looks(program), known().files || forbids_files(program)});
+    struct system_forbidden before = known(), now = before;
+    /* Of a vfork's child that has gone on. */
+    if (!borrowed && before.process != 0) now = (struct system_forbidden){.looks = false};
+    if (strict || forbids_looks(program)) now.looks = true;
+    if (strict || forbids_files(program)) now.files = true;
+    if (borrowed) now.process = system_process();
+    if (!borrowed || !(before.looks || before.files) || before.process != 0) know(now);
     return stops;
 }
 
 /* The kernel has answered: what it refused forbids nothing. */
-static void conclude(bool stands, bool stops, struct known before) {
+static void conclude(bool stands, bool stops, struct system_forbidden before) {
     if (!stands) know(before);
     else if (stops) start_stop();
 }
@@ -211,7 +223,7 @@ static void conclude(bool stands, bool stops, struct known before) {
 HOOK int hook_prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d) {
     if (!start_next() || next.prctl == NULL) return -1;
     if (likely(option != PR_SET_SECCOMP)) return next.prctl(option, a, b, c, d);
-    struct known before = known();
+    struct system_forbidden before = known();
     bool stops = announce(a == SECCOMP_MODE_STRICT, a == SECCOMP_MODE_FILTER ? (const struct sock_fprog *)b : NULL);
     int result = next.prctl(option, a, b, c, d);
     conclude(result == 0, stops, before);
@@ -219,13 +231,13 @@ HOOK int hook_prctl(int option, unsigned long a, unsigned long b, unsigned long 
 }
 
 long sandbox_seccomp(long operation, long flags, long program) {
-    if (operation != SECCOMP_SET_MODE_STRICT && operation != SECCOMP_SET_MODE_FILTER)
+    const bool strict = operation == SECCOMP_SET_MODE_STRICT;
+    if (!strict && operation != SECCOMP_SET_MODE_FILTER)
         return next.syscall(SYS_seccomp, operation, flags, program, 0, 0, 0);
-    struct known before = known();
-    bool stops = announce(operation == SECCOMP_SET_MODE_STRICT,
-        operation == SECCOMP_SET_MODE_FILTER ? (const struct sock_fprog *)program : NULL);
+    struct system_forbidden before = known();
+    bool stops = announce(strict, strict ? NULL : (const struct sock_fprog *)program);
     long result = next.syscall(SYS_seccomp, operation, flags, program, 0, 0, 0);
-    /* a listener's descriptor is a success, a thread's number is none */
-    conclude(result >= 0 && !(flags & SECCOMP_FILTER_FLAG_TSYNC && result > 0), stops, before);
+    /* A listener's descriptor is a success, a thread's number is none. */
+    conclude(result == 0 || (result > 0 && flags & SECCOMP_FILTER_FLAG_NEW_LISTENER), stops, before);
     return result;
 }

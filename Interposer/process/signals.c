@@ -104,7 +104,17 @@ static bool is_default(const struct sigaction *action) {
     return !(action->sa_flags & SA_SIGINFO) && action->sa_handler == SIG_DFL;
 }
 
+/* In a vfork's child: the memory is the parent's, and so is what is kept here; the kernel's table is the child's own.
+ */
+static int act_in_shared_memory(int signal, const struct sigaction *action, struct sigaction *before) {
+    int result = next.sigaction(signal, action, before);
+    if (result == 0 && before != NULL && before->sa_flags & SA_SIGINFO && before->sa_sigaction == on_signal)
+        *before = program_action();
+    return result;
+}
+
 int signals_act(int signal, const struct sigaction *action, struct sigaction *before) {
+    if (hook_memory_is_borrowed()) return act_in_shared_memory(signal, action, before);
     if (!load_relaxed(&ours)) {
         int result = next.sigaction(signal, action, before);
         /* A program that gives the signal back gives it to us: by default it would end the process. */

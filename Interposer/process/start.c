@@ -127,12 +127,18 @@ bool start_recording(void) {
     return start_with(loader_environment());
 }
 
+bool start_may_record(void) {
+    uint32_t seen = load_acquire(&phase);
+    return seen == LIVE ? load_acquire(&hook_live.word) != 0 || !hook_memory_is_borrowed() : seen != OFF;
+}
+
 void start_stop(void) {
-    uint32_t live = LIVE;
-    if (!cas_acq_rel(&phase, &live, OFF)) return;
-    or_relaxed(&image.header->flags, HEAP_FLAG_STOPPED);
-    /* what is started from here goes without the library: the filter is inherited */
-    store_relaxed(&system_files_forbidden, true);
+    uint32_t seen = swap_relaxed(&phase, OFF);
+    /* What is started from here goes without the library: the filter is inherited. */
+    __atomic_store(
+        &system_forbidden, &(struct system_forbidden){.looks = system_forbids(true), .files = true}, __ATOMIC_RELAXED);
+    if (seen == OFF) return;
+    if (load_relaxed(&hook_live.word) != 0) or_relaxed(&image.header->flags, HEAP_FLAG_STOPPED);
     store_release(&hook_live.word, 0); /* partner: hook_enter's acquire */
 }
 

@@ -25,7 +25,10 @@ void start_miss(void);
  */
 bool start_recording(void);
 
-/* Ends the recording of this process for good, without a system call. The image stays as it is. */
+/* Whether the process is recorded, or may still be: a fork's child is at its first allocation. */
+bool start_may_record(void);
+
+/* Ends that for good, without a system call. The image stays as it is. */
 void start_stop(void);
 
 /* The number of pauses changed: hooks leave the common way, or take it again. */

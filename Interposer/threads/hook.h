@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/atomics.h"
+#include "image/image.h"
 #include "threads/thread.h"
 
 #define EXPORT __attribute__((visibility("default")))
@@ -37,6 +38,14 @@ extern union hook_live {
     uint64_t word;
     uint8_t page[HEAP_PAGE_BYTES];
 } hook_live;
+
+/*
+ * Whether the memory is another process's: this one is a child of vfork, which is about to exec. What is kept in memory
+ * must stay the parent's. A system call.
+ */
+static inline bool hook_memory_is_borrowed(void) {
+    return load_acquire(&hook_live.word) != 0 && image.header->pid != system_process(); /* partner: go_live's release */
+}
 
 /*
  * Enters the common hook: this thread is in none, and has all that it needs. False: hook_enter says what is to be done.

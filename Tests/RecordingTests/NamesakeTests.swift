@@ -21,6 +21,85 @@ import Testing
         #expect(try recording.names(of: "namesakes").count == 1)
     }
 
+    /// execl of a library that logs what is started: it is called, and no other of that library's in its place.
+    @Test func aWrapperIsCalledByItsOwnName() throws {
+        let scratch = try Scratch()
+        try scratch.write("log.c", """
+            #include <dlfcn.h>
+            #include <unistd.h>
+            extern char **environ;
+            static int start(const char *path) {
+                char *words[] = {"true", NULL};
+                return ((int (*)(const char *, char *const *, char *const *))dlsym(RTLD_NEXT, "execve"))(path, words, environ);
+            }
+            int execl(const char *path, const char *first, ...) { return write(1, "execl\\n", 6) == 6 ? start(path) : -1; }
+            int execv(const char *path, char *const *words) { return write(1, "execv\\n", 6) == 6 ? start(path) : -1; }
+
+            """)
+        try scratch.write("main.c", "#include <unistd.h>\nint main(void) { return execl(\"/bin/true\", \"true\", (char *)0); }\n")
+        try scratch.prepare("cc -D_GNU_SOURCE -O1 -w -shared -fPIC log.c -o liblog.so && cc -O1 main.c -o main -L. -llog -Wl,-rpath,'$ORIGIN'")
+        let (plain, recording) = try scratch.runBothWays("./main")
+        #expect(plain.output == "execl\n" && recording.outcome == plain, "\(plain) \(recording.outcome)")
+    }
+
+    @Test(arguments: ["%", "libjemalloc.so.2:%", "libtcmalloc_minimal.so.4:%", "%:libjemalloc.so.2"]) func whatLibcBuildsOnAProgramsMallocIsTheProgramsOwn(preload: String) throws {
+        let scratch = try Scratch()
+        if preload == "%" {
+            try scratch.compile("own_blocks.c", as: "own", "-fno-builtin")
+        } else { // another allocator stands before the library, or behind it
+            try scratch.write("own.c", "#include <stdio.h>\n#include <stdlib.h>\nint main(void) { void *b = reallocarray(malloc(10), 100, 10); free(reallocarray(b, 300, 10)); return puts(\"done\") < 0; }\n")
+            try scratch.prepare("cc -D_GNU_SOURCE -O1 -fno-builtin own.c -o own")
+        }
+        let (plain, recording) = try scratch.runBothWays("./own", preload: preload)
+        #expect(plain.output == "done\n" && recording.outcome == plain, "\(plain) \(recording.outcome)")
+    }
+
+    #if arch(x86_64)
+    @Test func aStackMayBeEightBytesOff() throws {
+        let scratch = try Scratch()
+        try scratch.compile("misaligned.c", as: "misaligned", "-D_GNU_SOURCE")
+        let (plain, recording) = try scratch.runBothWays("./misaligned")
+        #expect(plain.output == (0 ..< 16).map { "\($0): status 0\n" }.joined(), "\(plain)")
+        #expect(recording.outcome == plain, "\(recording.outcome)")
+    }
+
+    /// Libraries linked for an address above which the loader put them: what is added to their addresses is below zero.
+    @Test func aLibraryMayLieBelowWhereItWasLinked() throws {
+        let scratch = try Scratch()
+        try scratch.write("one.c", "int one(void) { return 1; }\n")
+        try scratch.write("two.c", "int two(void) { return 2; }\n")
+        try scratch.write("main.c", "int one(void), two(void);\nint main(void) { return one() + two() - 3; }\n")
+        try scratch.prepare("for n in one two; do cc -shared -fPIC -Wl,-Ttext-segment=0x7ff000000000 $n.c -o lib$n.so; done && cc main.c -o main -L. -lone -ltwo -Wl,-rpath,'$ORIGIN'")
+        let (plain, recording) = try scratch.runBothWays("./main")
+        #expect(plain.exitStatus == 0 && recording.outcome == plain, "\(plain) \(recording.outcome)")
+    }
+    #endif
+
+    @Test(arguments: ["signals", "filter", "environment"], [nil, "USR2"]) func aVforkChildsDoingsAreItsOwn(what: String, signal: String?) throws {
+        let scratch = try Scratch()
+        try scratch.compile("shared_memory.c", as: "shared")
+        let (plain, recording) = try scratch.runBothWays("./shared \(what)", variables: ["HEAPSUM_SIGNAL": signal])
+        #expect(plain.exitStatus == 0 && plain.output.contains(what == "signals" ? "got 2" : what == "filter" ? "child 0" : "ended"), "\(plain)")
+        #expect(recording.outcome == plain, "\(recording.outcome)")
+        // Beside dumps, which the signal may have asked for.
+        let image = try #require(try recording.images(of: "shared").first { $0.name.split(separator: ".").count == 3 }).image
+        #expect(try Reduced(image).holding("main").blocks == 200 && !image.hasFlag(HEAP_FLAG_STOPPED))
+    }
+
+    @Test func aProgramsLocksStay() throws {
+        let scratch = try Scratch()
+        try scratch.compile("locked.c", as: "locked")
+        let (plain, recording) = try scratch.runBothWays("./locked")
+        #expect(plain.output == "behind posix_spawn: locked by me\nbehind exec: locked by me\n", "\(plain)")
+        #expect(recording.outcome == plain, "\(recording.outcome)")
+    }
+
+    @Test func valgrindSaysNothingOfUs() throws {
+        let scratch = try Scratch()
+        let (plain, recording) = try scratch.runBothWays("valgrind -q sh -c true;true")
+        #expect(plain.exitStatus == 0 && recording.outcome.messages == plain.messages, "\(recording.outcome)")
+    }
+
     /// A wrapper finds libc's by dlsym: what it stands before is seen as ever.
     @Test func aWrapperIsNoNamesake() throws {
         let scratch = try Scratch()
@@ -177,8 +256,10 @@ import Testing
             """)
         try scratch.prepare("as --32 print.s -o print.o && ld -m elf_i386 print.o -o print && printf '#! %s/print\\n' \"$PWD\" > script && chmod +x script")
         try scratch.compile("starts.c", as: "starts")
-        for program in ["print", "script"] {
-            let path = "\(scratch.path)/\(program)", variables = ["PATH": "/nowhere:\(scratch.path):/usr/bin:/bin", "FOUND": "it"]
+        // A script for a script; a namesake that may not be executed stands before the program; the working directory in PATH.
+        try scratch.prepare("printf '#! %s/script\\n' \"$PWD\" > second && chmod +x second && mkdir before && touch before/print before/script before/second")
+        for (program, list) in [("print", "/nowhere:\(scratch.path)"), ("script", "\(scratch.path)/before:\(scratch.path)"), ("second", "/nowhere:")] {
+            let path = "\(scratch.path)/\(program)", variables = ["PATH": "\(list):/usr/bin:/bin", "FOUND": "it"]
             let (plain, recording) = try scratch.runBothWays("./starts / \(path) \(program)", variables: variables)
             let lines = plain.output.split(separator: "\n").map(String.init)
             #expect(lines.filter { $0 == "FOUND=it" }.count == Self.ways + 1 && !lines.contains { $0.hasPrefix("LD_PRELOAD") || $0.contains("did not") }, "\(plain)")

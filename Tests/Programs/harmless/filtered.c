@@ -1,6 +1,7 @@
 /*
  * A program that forbids itself one system call on pain of death, and then forks a child that allocates (`fork`), grows until a dump is due
- * (`grow`), or gives the kernel pointers that lead nowhere (`pointers`).
+ * (`grow`), or tries to start what is not there (`start`). Or a child does, before it allocates (`child`); with `strict` all but a few are forbidden. Or
+ * it gives the kernel pointers that lead nowhere (`pointers`).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -35,7 +36,24 @@ int main(int count, char **arguments) {
         int filter = prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, 1, 0, 0);
         return printf("%d %d, %d %d, %d\n", one, first == EFAULT, other, second == EFAULT, filter) < 0;
     }
+    if (strcmp(arguments[1], "child") == 0 || strcmp(arguments[1], "strict") == 0) {
+        int status;
+        if (fork() == 0) {
+            if (arguments[1][0] == 's') prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT, 0, 0, 0);
+            else forbid((unsigned)atoi(arguments[2]));
+            for (int i = arguments[1][0] == 's' ? 1999 : 0; i < 2000; i++) kept = realloc(malloc(100), 200);
+            syscall(SYS_exit, 3);
+        }
+        wait(&status);
+        return write(1, WIFEXITED(status) && WEXITSTATUS(status) == 3 ? "ended\n" : "killed\n", 6) != 6;
+    }
     forbid((unsigned)atoi(arguments[2]));
+    if (strcmp(arguments[1], "start") == 0) {
+        char *words[] = {"none", NULL};
+        execv("/nonexistent/program", words);
+        execv("/etc/hostname", words);
+        return write(1, "on we go\n", 9) != 9;
+    }
     if (strcmp(arguments[1], "fork") == 0) {
         int status;
         if (fork() == 0) {
