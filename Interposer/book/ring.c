@@ -234,7 +234,7 @@ uint64_t ring_fold(struct heap_thread *record, struct heap_ring *ring) {
     else fold_among_others(record, ring);
     end_fold(alone);
     store_relaxed(&record->pending_bytes, 0);
-    record->folded_tick = now / 1000000;
+    record->folded_ms = now / 1000000;
     take_sample(now);
     if (unlikely(options.dump_growth != 0)) ring_grown(load_relaxed(&image.header->live_bytes));
     return record->head + RING_FOLD_EVENTS;

@@ -384,7 +384,7 @@ struct heap_thread {
     uint64_t folded; /* moves on after each single event, so a kill leaves at most one half folded */
     uint64_t last_allocated_address; /* of this thread's newest block, for temporary blocks */
     uint64_t pending_bytes;          /* of the events in [folded, head), freed or allocated */
-    uint64_t folded_tick;            /* of the last fold */
+    uint64_t folded_ms;              /* since the recording's start: the last fold */
     uint64_t started_ns;             /* since the recording's start: when the owner made its first event */
     uint64_t reserved1;
     struct heap_in_flight in_flight;

@@ -16,7 +16,7 @@ void thread_clock_moved(struct timespec now) {
     clock->tick = heap_tick_of_milliseconds(clock->milliseconds);
     fence_compiler(); /* a signal handler's hook in between works it out for itself */
     clock->seen = now;
-    if (local.record != NULL && clock->milliseconds - local.record->folded_tick >= THREAD_FOLD_MILLISECONDS)
+    if (local.record != NULL && clock->milliseconds - local.record->folded_ms >= THREAD_FOLD_MILLISECONDS)
         local.fold_at = 0;
 }
 

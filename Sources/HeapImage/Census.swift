@@ -140,13 +140,13 @@ extension HeapImage {
             if now > 0 { return now }
         }
         // A program that is gone: the last thing that it is known to have done.
-        var tick: UInt32 = 0
+        var tick: UInt32 = 0, folded: UInt64 = 0
         for stack in census.stacks where stack.liveBlocks > 0 { tick = max(tick, stack.newestTick) }
         for thread in threads {
-            tick = max(tick, thread.foldedTick & UInt32(HEAP_SLOT_TICK_MASK))
+            folded = max(folded, thread.foldedMilliseconds)
             for event in thread.unfolded { tick = max(tick, event.tick) }
         }
-        let byTick = heap_tick_milliseconds(tick).multipliedReportingOverflow(by: 1_000_000)
+        let byTick = max(heap_tick_milliseconds(tick), folded).multipliedReportingOverflow(by: 1_000_000)
         return max(byTick.overflow ? 0 : byTick.partialValue, timeline().last?.nanoseconds ?? 0)
     }
 

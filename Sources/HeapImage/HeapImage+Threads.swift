@@ -44,7 +44,7 @@ package struct ThreadRecord {
     package var head: UInt64
     package var folded: UInt64
     package var startedNanoseconds: UInt64
-    package var foldedTick: UInt32
+    package var foldedMilliseconds: UInt64
     package var inFlight: InFlight?
     /// Events [folded, head) that the ring still holds.
     package var unfolded: [Event] = []
@@ -76,7 +76,7 @@ extension HeapImage {
         forEachEntry(of: .threads, as: heap_thread.self) { index, thread in
             var record = ThreadRecord(
                 threadID: thread.tid, head: thread.head, folded: thread.folded,
-                startedNanoseconds: thread.started_ns, foldedTick: UInt32(truncatingIfNeeded: thread.folded_tick))
+                startedNanoseconds: thread.started_ns, foldedMilliseconds: thread.folded_ms)
             let phase = thread.in_flight.phase
             if phase == HEAP_IN_FLIGHT_CLAIMED.rawValue || phase == HEAP_IN_FLIGHT_RETURNED.rawValue {
                 let flight = thread.in_flight

@@ -40,6 +40,16 @@ import TestSupport
         #expect(census.settledBlocks == 0)
     }
 
+    /// Of a program that is gone: the last fold, in milliseconds, or the last event, by its tick, which is another measure above half a minute.
+    @Test(arguments: [12_000, 182_000, 86_400_000]) func theMomentIsThatOfTheLastThingDone(milliseconds: UInt64) throws {
+        var (builder, stack, thread) = start(HEAP_KIND_RUNNING)
+        builder.threads[thread].folded_ms = milliseconds
+        #expect(try open(builder).census().momentNanoseconds == milliseconds * 1_000_000)
+        let tick = heap_tick_of_milliseconds(milliseconds * 2)
+        builder.addBlock(address: 0x3000, bytes: 40, stack: stack, tick: tick)
+        #expect(try open(builder).census().momentNanoseconds == heap_tick_milliseconds(tick) * 1_000_000)
+    }
+
     @Test(arguments: [true, false], [HEAP_KIND_RUNNING.rawValue, HEAP_KIND_DUMP.rawValue])
     func anUncommittedAllocationHappenedWhereItsSlotSaysSo(published: Bool, kind: UInt32) throws {
         var (builder, stack, thread) = start(heap_kind(rawValue: kind))
