@@ -40,6 +40,8 @@ package struct Census {
     package var peak = Level()
     /// When the program stood so: nanoseconds since the recording's start.
     package var momentNanoseconds: UInt64 = 0
+    /// Nanoseconds from the recording's start to the last event, as far as a dense image has it.
+    package var lastEventNanoseconds: UInt64 = 0
     /// Events taken from the rings.
     package var replayedEvents = 0
     /// Blocks by which counters were adjusted to the live map.
@@ -100,7 +102,8 @@ extension HeapImage {
             try refresh()
             threads = self.threads()
         }
-        census.momentNanoseconds = moment(census, threads)
+        census.lastEventNanoseconds = lastEvent(census, threads)
+        census.momentNanoseconds = moment(census)
         let events = threads.flatMap(\.unfolded)
             + (running ? [] : threads.flatMap { Self.happened($0.uncommitted, $0.inFlight, watch) })
         countFolded(&census, events)
@@ -133,21 +136,25 @@ extension HeapImage {
     }
 
     /// When the program stood as the image has it.
-    private func moment(_ census: Census, _ threads: [ThreadRecord]) -> UInt64 {
+    private func moment(_ census: Census) -> UInt64 {
         if let writing = writingNanoseconds, writing.ended > 0 { return writing.ended }
         if kind == .running && presence == .running {
             let now = nanosecondsSinceStart()
             if now > 0 { return now }
         }
-        // A program that is gone: the last thing that it is known to have done.
+        return max(census.lastEventNanoseconds, timeline().last?.nanoseconds ?? 0) // a program that is gone
+    }
+
+    /// The last thing that the program is known to have done: an event, or a fold of some.
+    private func lastEvent(_ census: Census, _ threads: [ThreadRecord]) -> UInt64 {
         var tick: UInt32 = 0, folded: UInt64 = 0
         for stack in census.stacks where stack.liveBlocks > 0 { tick = max(tick, stack.newestTick) }
         for thread in threads {
             folded = max(folded, thread.foldedMilliseconds)
             for event in thread.unfolded { tick = max(tick, event.tick) }
         }
-        let byTick = max(heap_tick_milliseconds(tick), folded).multipliedReportingOverflow(by: 1_000_000)
-        return max(byTick.overflow ? 0 : byTick.partialValue, timeline().last?.nanoseconds ?? 0)
+        let nanoseconds = max(heap_tick_milliseconds(tick), folded).multipliedReportingOverflow(by: 1_000_000)
+        return nanoseconds.overflow ? 0 : nanoseconds.partialValue
     }
 
     /// Adds the folded counters and then the events to the census, and finds the peak.

@@ -43,8 +43,9 @@ package struct AllocatorReport {
             + "  MALLOC_TRIM_THRESHOLD_=131072 in the environment keep less. What it was for: heapsum --at peak \(shellWord(image.file))\n")
     }
 
-    /// What was live at a time, by the nearest moment that is known.
+    /// What was live at a time: what is live now, where nothing was done since; else that of the nearest moment that is known.
     private static func held(_ image: HeapImage, _ census: Census, at nanoseconds: UInt64) -> Level {
+        if census.lastEventNanoseconds > 0, nanoseconds > census.lastEventNanoseconds { return Level(bytes: census.liveBytes, blocks: census.liveBlocks) }
         func distance(_ time: UInt64) -> UInt64 { time > nanoseconds ? time - nanoseconds : nanoseconds - time }
         var best = (distance(census.momentNanoseconds), Level(bytes: census.liveBytes, blocks: census.liveBlocks))
         for sample in image.timeline() where distance(sample.nanoseconds) < best.0 {
