@@ -1,5 +1,5 @@
-// make-log: a log of so many bytes and stacks, in the form of AIX's debug malloc, for the benchmarks of
-// reducing. Equal arguments make equal logs.
+// make-log: a log of so many bytes, stacks, frames and sets, in the form of AIX's debug malloc or of a kernel's, for the
+// benchmarks of reducing. Equal arguments make equal logs.
 
 import ArgumentParser
 import Glibc
@@ -9,8 +9,8 @@ import TestSupport
 struct MakeLog: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "make-log",
-        abstract: "Makes an AIX allocation log for benchmarks.",
-        discussion: "EXAMPLE\n  make-log --bytes 2000000000 --stacks 20000 big.log")
+        abstract: "Makes an allocation log for benchmarks.",
+        discussion: "EXAMPLE\n  make-log --bytes 1000000000 --frames 240000 --named 50 --sets 3 big.log")
 
     @Argument(help: "The log to write.")
     var path: String
@@ -24,39 +24,62 @@ struct MakeLog: ParsableCommand {
     @Option(help: "Frames of each stack.")
     var depth = 12
 
+    @Option(help: "Distinct frames of all stacks together; 0 for a tree whose outer frames are shared.")
+    var frames = 0
+
+    @Option(help: "Of a hundred distinct frames so many have a name.")
+    var named = 100
+
+    @Option(help: "Sets of about equal size; of the form aix alone.")
+    var sets = 1
+
+    @Option(help: "The log's form: \(Form.allCases.map(\.rawValue).joined(separator: ", ")).")
+    var form = Form.aix
+
+    @Option(help: "What stands before each line: \(Prefix.allCases.map(\.rawValue).joined(separator: ", ")).")
+    var prefix = Prefix.none
+
     @Option(help: "Seed of the random numbers.")
     var seed: UInt64 = 1
 
     @Flag(help: "With the lines that log:extended adds.")
     var extended = false
 
+    @Flag(help: "Lines end in carriage return and newline.")
+    var crlf = false
+
     func validate() throws {
-        guard bytes >= 0, stacks > 0, depth > 0, depth < 1000 else { throw ValidationError("Bytes, stacks and depth must be numbers that a log can have.") }
+        guard bytes >= 0, stacks > 0, depth > 0, depth < 1000, frames >= 0, frames <= 4_000_000, sets > 0, 0 ... 100 ~= named else {
+            throw ValidationError("Bytes, stacks, depth, frames, sets and named must be numbers that a log can have.")
+        }
     }
 
     func run() throws {
         var random = SeededGenerator(seed: seed)
-        // A tree as programs have it: the outer frames are shared, and the inner ones tell stacks apart.
-        let tracebacks = (0 ..< stacks).map { index -> [UInt8] in
-            var rest = index, text = "Allocation traceback:\n"
-            for level in 0 ..< depth {
-                let way = level == 0 ? 0 : level == 1 ? index : rest % 4
-                if level > 1 { rest /= 4 }
-                let address = 0x1000_0000 + level * 0x10_0000 + way * 0x24
-                text += "0x" + String(address, radix: 16, uppercase: true) + " " + (level == 0 ? "malloc" : "function_\(level)_\(way)") + "\n"
-            }
-            return Array((text + "\n").utf8)
-        }
+        let shape = StackShape(stacks: stacks, depth: depth, frames: frames, namedPercent: named)
+        let ending = crlf ? "\r\n" : "\n"
+        // A prefix changes with each record; without one a stack is the same text each time.
+        let tracebacks = (0 ..< stacks).map { form.traceback(shape.frames(of: $0)) }
+        let texts = prefix == .none ? tracebacks.map { Array($0.map { $0 + ending }.joined().utf8) } : []
         guard let file = fopen(path, "we") else { throw ValidationError("\(path): \(String(cString: strerror(errno)))") }
-        var buffer = Array("Current allocation report:\n\n".utf8)
-        var written = 0, number = 0, address = 0x3000_0010
+        var buffer: [UInt8] = []
+        var written = 0, number = 0, address = 0x3000_0010, set = 0
         while written + buffer.count < bytes {
+            if (written + buffer.count) / max(1, bytes / sets) >= set, set < sets {
+                buffer += Array(form.heading.replacing("\n", with: ending).utf8)
+                set += 1
+            }
             number += 1
             // Mostly small, as heaps are; one of a hundred is large.
             let size = number % 100 == 0 ? Int.random(in: 512 ..< 20_000, using: &random) : Int.random(in: 1 ..< 200, using: &random)
-            buffer += Array("Allocation #\(number): 0x\(String(address, radix: 16, uppercase: true))\nAllocation size: 0x\(String(size, radix: 16, uppercase: true))\nAllocated from heap: 0\n".utf8)
-            if extended { buffer += Array("Process ID: 4711\nThread ID: 0x1\nClock time: \(1_700_000_000 + number)\nSequence number: \(number)\n".utf8) }
-            buffer += tracebacks[Int.random(in: 0 ..< stacks, using: &random)]
+            let before = prefix.text(at: number)
+            for line in form.head(number: number, address: address, size: size, isExtended: extended) { buffer += Array((before + line + ending).utf8) }
+            let stack = Int.random(in: 0 ..< stacks, using: &random)
+            if texts.isEmpty {
+                for line in tracebacks[stack] { buffer += Array((before + line + ending).utf8) }
+            } else {
+                buffer += texts[stack]
+            }
             address += (size + 31) & ~15
             if buffer.count > 1 << 20 {
                 written += fwrite(buffer, 1, buffer.count, file)

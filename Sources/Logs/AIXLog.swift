@@ -8,15 +8,15 @@
 //     0xD01CA874 malloc
 //     0x10010700 load_history
 //
-// A traceback's text is compared whole with those seen before, and read line by line only when it is
-// new: so nearly all of a log is found, hashed and compared, and not parsed. Tracebacks are looked up a
-// few dozen at a time: what they are compared with lies all over memory, and is fetched meanwhile.
+// A traceback's text is compared whole with those seen before, and looked at line by line only when it is
+// new: so nearly all of a log is found, hashed and compared, and not parsed. A new one whose lines are all frames is kept
+// as it stands, and its frames are made in the end. Tracebacks are looked up a few dozen at a time: what they are
+// compared with lies all over memory, and is fetched meanwhile.
 
 import Reduce
 
 struct AIXLog: LogFormat {
     static var heading: StaticString? { "Current allocation report:" }
-    private var stack: [UInt32] = []
     /// Tracebacks that were found, and are looked up when there are enough of them.
     private var found: [Traceback] = []
 
@@ -55,10 +55,10 @@ struct AIXLog: LogFormat {
                 tally.add(row: Int(row), bytes: traceback.size, at: offset)
                 continue
             }
-            let (row, isClean) = readFrames(text, traceback.start, traceback.end, base, tally)
-            tally.add(row: row, bytes: traceback.size, at: offset)
             // What is noticed in a text is counted each time that it stands there.
-            if isClean { tally.tracebacks.keep(raw, hash: traceback.hash, number: UInt32(row)) }
+            let known = Self.areFrames(text, traceback.start, traceback.end) ? tally.row(ofNew: raw, hash: traceback.hash) : nil
+            let row = known ?? tally.row(readFrames(text, traceback.start, traceback.end, base, tally))
+            tally.add(row: row, bytes: traceback.size, at: offset)
         }
         found.removeAll(keepingCapacity: true)
     }
@@ -125,16 +125,35 @@ struct AIXLog: LogFormat {
         return end
     }
 
-    /// Reads the frames in [start, end), whole lines; their row, and whether all could be read.
-    private mutating func readFrames(_ text: LogText, _ start: Int, _ end: Int, _ base: UInt64, _ tally: Tally) -> (row: Int, isClean: Bool) {
-        stack.removeAll(keepingCapacity: true)
-        var place = start, isClean = true
+    /// True where each line of [start, end) is a frame, and they are not too many.
+    private static func areFrames(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
+        var place = start, count = 0
+        while place < end {
+            let lineEnd = text.lineEnd(from: place)
+            guard count < mostFrames, parts(text, place, lineEnd) != nil else { return false }
+            count &+= 1
+            place = lineEnd + 1
+        }
+        return true
+    }
+
+    static func readTraceback(_ text: LogText, _ body: (LogFrame) -> Void) {
+        var place = 0
+        while place < text.count {
+            let lineEnd = text.lineEnd(from: place)
+            body(frame(text, place, lineEnd) ?? .cut)
+            place = lineEnd + 1
+        }
+    }
+
+    /// Reads the frames in [start, end), whole lines; their numbers, innermost first.
+    private func readFrames(_ text: LogText, _ start: Int, _ end: Int, _ base: UInt64, _ tally: Tally) -> [UInt32] {
+        var stack: [UInt32] = [], place = start
         while place < end {
             let lineEnd = text.lineEnd(from: place)
             if stack.count == mostFrames {
                 stack.append(tally.number(of: .cut))
                 tally.notes.add(.longStack, at: base &+ UInt64(place))
-                isClean = false
                 break
             }
             let line = text.raw(place, lineEnd)
@@ -148,11 +167,10 @@ struct AIXLog: LogFormat {
             } else {
                 stack.append(tally.number(of: .cut))
                 tally.notes.add(.badFrame, at: base &+ UInt64(place))
-                isClean = false
             }
             place = lineEnd + 1
         }
-        return (tally.row(stack), isClean)
+        return stack
     }
 
     /// A traceback whose last line has no end. The line counts where it has a name after its address:
@@ -161,8 +179,7 @@ struct AIXLog: LogFormat {
         _ text: LogText, _ start: Int, _ segment: LogSegment, _ base: UInt64, _ tally: Tally, size: UInt64
     ) {
         let last = max(start, text.lineStart(before: segment.end))
-        stack.removeAll(keepingCapacity: true)
-        if start < last { stack = tally.stack(of: readFrames(text, start, last, base, tally).row) }
+        var stack = readFrames(text, start, last, base, tally)
         // Where a heading follows on the same line something ended in the middle; a file may just lack its newline.
         let isCut = segment.end < text.count
         if let frame = Self.frame(text, last, segment.end), !frame.name.isEmpty {
@@ -209,10 +226,15 @@ struct AIXLog: LogFormat {
 
     /// The frame of `0xADDRESS name`, the name being all that follows.
     private static func frame(_ text: LogText, _ start: Int, _ end: Int) -> LogFrame? {
+        parts(text, start, end).map { LogFrame(address: $0.address, name: text.bytes($0.name, $0.nameEnd)) }
+    }
+
+    @inline(__always)
+    private static func parts(_ text: LogText, _ start: Int, _ end: Int) -> (address: UInt64, name: Int, nameEnd: Int)? {
         var place = text.skipBlanks(start, end)
         guard let address = text.prefixedHexadecimal(&place, end) else { return nil }
         let name = text.skipBlanks(place, end), nameEnd = text.trimmedEnd(name, end)
         guard name > place || name == nameEnd else { return nil }
-        return LogFrame(address: address, name: text.bytes(name, nameEnd))
+        return (address, name, nameEnd)
     }
 }

@@ -141,6 +141,8 @@ struct KernelStack {
     private var all: [UInt32] = []
     private var lastCaller: UInt32?
     private(set) var isCut = false
+    /// The outermost frame of the line that was taken last; nil where nobody knows that it was called from there.
+    private(set) var lastReliable: UInt32?
     var isEmpty: Bool { all.isEmpty }
 
     /// Takes the frame in [start, end); false where that is none.
@@ -154,6 +156,7 @@ struct KernelStack {
         }
         if text.has("[...]", at: start) {
             isCut = true
+            lastReliable = nil
             return true
         }
         guard let read = KernelFrame(text, start, end) else { return false }
@@ -177,6 +180,7 @@ struct KernelStack {
             return
         }
         all.append(frame)
+        lastReliable = isReliable ? frame : nil
         if isReliable { reliable.append(frame) }
     }
 
@@ -189,6 +193,7 @@ struct KernelStack {
         reliable.removeAll(keepingCapacity: true)
         all.removeAll(keepingCapacity: true)
         lastCaller = nil
+        lastReliable = nil
         isCut = false
     }
 }

@@ -65,6 +65,8 @@ protocol LogFormat {
     mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally)
     /// Counts what is left when the set is over.
     mutating func finish(into tally: Tally)
+    /// Hands out the frames of a traceback that `read` kept as a text, innermost first.
+    static func readTraceback(_ text: LogText, _ body: (LogFrame) -> Void)
 }
 
 extension LogFormat {
@@ -74,6 +76,7 @@ extension LogFormat {
     static var isSequential: Bool { false }
     static var isOfKernel: Bool { false }
     mutating func finish(into tally: Tally) {}
+    static func readTraceback(_ text: LogText, _ body: (LogFrame) -> Void) {}
 }
 
 extension LogKind {

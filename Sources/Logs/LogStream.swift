@@ -18,6 +18,8 @@ package final class LogStream {
     /// Bytes that the file has, compressed or not; nil for a pipe.
     package let storedBytes: UInt64?
     package let isCompressed: Bool
+    /// From where to where a plain file holds the log, in its own offsets; nil where the log comes another way.
+    let plainExtent: Range<Int64>?
     private let file: CInt
     private var source: CInt
     private var decompressor: Decompressor?
@@ -41,6 +43,7 @@ package final class LogStream {
         guard status.st_mode & S_IFMT == S_IFREG else {
             storedBytes = nil
             isCompressed = false
+            plainExtent = nil
             // A megabyte where it may be: fewer changes between us and who writes.
             if status.st_mode & S_IFMT == S_IFIFO { _ = fcntl(opened, CInt(HEAP_LOGS_SET_PIPE_SIZE), 1 << 20) }
             return
@@ -52,10 +55,12 @@ package final class LogStream {
         let count = pread(opened, &magic, 4, max(place, 0))
         guard let tool = Decompressor.tool(for: magic.prefix(max(count, 0))) else {
             isCompressed = false
+            plainExtent = place >= 0 && place < status.st_size ? Int64(place) ..< Int64(status.st_size) : nil
             posix_fadvise(opened, 0, 0, POSIX_FADV_SEQUENTIAL)
             return
         }
         isCompressed = true
+        plainExtent = nil
         do throws(LogError) {
             let started = try Decompressor(tool, input: opened, file: name)
             decompressor = started
@@ -116,6 +121,18 @@ package final class LogStream {
             } else if errno != EINTR {
                 throw LogError(file: name, offset: position, what: "can't be read: \(Errno(rawValue: errno))")
             }
+        }
+        return done
+    }
+
+    /// Reads a plain file at an offset of its own, beside the reading of the log; how many bytes came.
+    func readPlain(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) -> Int {
+        var done = 0
+        while done < buffer.count {
+            let count = pread(file, buffer.baseAddress.map { $0 + done }, buffer.count - done, off_t(offset) + off_t(done))
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { break }
+            done += count
         }
         return done
     }

@@ -39,7 +39,8 @@ extension Reduction {
         }
         let reader = ChunkReader(stream, kind.format, progress: progress)
         let count = kind.format.isSequential ? 1 : workers > 0 ? workers : max(1, min(16, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
-        let crew = (0 ..< count).map { _ in Worker(reader, kind.format, choice, cache) }
+        let lastHeading = choice == .last ? stream.lastHeading(of: kind.format) : nil
+        let crew = (0 ..< count).map { _ in Worker(reader, kind.format, choice, cache, lastHeading: lastHeading) }
         concurrently(crew) { $0.work() }
 
         var summary = LogSummary()
@@ -59,7 +60,9 @@ extension Reduction {
             read &+= worker.tally.recordsRead
             freed &+= worker.tally.freed
         }
-        let rows = Self.rows(crew.filter { choice != .last || $0.set == reader.set })
+        let counted = crew.filter { choice != .last || $0.set == reader.set }
+        for worker in counted.dropFirst() { counted[0].tally.absorb(worker.tally) }
+        let rows = Self.rows(counted)
         let complaint = stream.finish(at: reader.byteCount)
         if read == 0 && freed == 0 {
             if let complaint { throw LogError(file: stream.name, offset: complaint.offset, what: complaint.what) }
@@ -94,7 +97,7 @@ extension Reduction {
         }
         if rows.isEmpty { detail += freed > 0 ? ", nothing live, \(freed) freed" : ", nothing live" }
         input.detail = detail
-        add(rows, input: begin(input))
+        add(rows, kind.format, input: begin(input))
         return summary
     }
 
@@ -113,16 +116,16 @@ extension Reduction {
         return rows
     }
 
-    private func add(_ rows: [(worker: Worker, row: Int, held: Held)], input: Int) {
-        var known: [ObjectIdentifier: [Frame]] = [:]
+    private func add(_ rows: [(worker: Worker, row: Int, held: Held)], _ format: any LogFormat.Type, input: Int) {
         var stack: [Frame] = []
         for (worker, row, held) in rows {
             let tally = worker.tally
-            // Each frame's name is looked up once a worker, and not once a stack.
-            let frames = known[ObjectIdentifier(worker)] ?? tally.frames.map { frame($0) }
-            known[ObjectIdentifier(worker)] = frames
             stack.removeAll(keepingCapacity: true)
-            tally.forEachFrame(of: row) { stack.append(frames[Int($0)]) }
+            switch tally.sources[row] {
+            case .text(let place): format.readTraceback(LogText(tally.tracebacks.text(at: place))) { stack.append(frame($0)) }
+            case .numbers(let place):
+                tally.forEachFrame(of: place) { stack.append(worker.made(Int($0)) { frame(tally.frames[$0]) }) }
+            }
             let ages = tally.ages[row]
             add(frames: stack, bytes: held.bytes, blocks: held.blocks, blocksOfUnknownSize: held.blocksOfUnknownSize, input: input,
                 ageSeconds: ages?.oldest, newestSeconds: ages?.newest)
@@ -152,11 +155,26 @@ private final class Worker {
     /// The first lines that made no record, one a kind of note, while there is no record.
     private(set) var failures: [LogFailure] = []
 
-    init(_ reader: ChunkReader, _ format: any LogFormat.Type, _ choice: SetChoice, _ cache: SlabCache?) {
+    /// Sets that begin before this place are older than the last.
+    private let lastHeading: UInt64
+
+    init(_ reader: ChunkReader, _ format: any LogFormat.Type, _ choice: SetChoice, _ cache: SlabCache?, lastHeading: UInt64?) {
+        self.lastHeading = lastHeading ?? 0
         self.cache = cache
         self.reader = reader
         self.format = format
         self.choice = choice
+    }
+
+    /// Frames of its tally as the reduction has them: each is looked up once, and not once a stack.
+    private var made: [Frame?] = []
+
+    func made(_ number: Int, _ make: (Int) -> Frame) -> Frame {
+        if made.isEmpty { made = Array(repeating: nil, count: tally.frames.count) }
+        if let known = made[number] { return known }
+        let new = make(number)
+        made[number] = new
+        return new
     }
 
     func work() { work(format) }
@@ -175,6 +193,7 @@ private final class Worker {
                     continue
                 }
                 if case .number(let number) = choice, set != number { continue }
+                if chunk.base &+ UInt64(segment.start) < lastHeading { continue }
                 if set != self.set {
                     if choice == .last { tally.reset() }
                     self.set = set

@@ -23,8 +23,8 @@ struct SLUBBacktraces {
     private let isAlone: Bool
     private var pending: [Pending] = []
     private var group: Group?
-    /// The lines that waited when the backtrace began: later ones are not its.
-    private var candidates: Set<UInt64> = []
+    /// The last line that waited when the backtrace began: later ones are not its.
+    private var lastCandidate: UInt64 = 0
     private var stack = KernelStack()
     private var isOpen = false
     private var hadHeading = false
@@ -32,7 +32,7 @@ struct SLUBBacktraces {
     private var isMixed = false
     private var hasRoot = false
     /// The outermost frames of the stack so far.
-    private var roots: Set<String> = []
+    private var roots: Set<[UInt8]> = []
     /// A TRACE line stood inside the backtrace.
     private var isInterrupted = false
     private var offset: UInt64 = 0
@@ -68,7 +68,7 @@ struct SLUBBacktraces {
         isOpen = true
         wasHeading = false
         isInterrupted = false
-        candidates = Set(pending.map(\.serial))
+        lastCandidate = pending.last?.serial ?? 0
         self.offset = offset
     }
 
@@ -77,20 +77,20 @@ struct SLUBBacktraces {
         // arm's oldest kernels have no heading over the frames.
         if !isOpen && pending.isEmpty { return nil }
         var outcome = Outcome.nothing
-        if isInterrupted, !stack.isEmpty, Self.beginsBacktrace(text, start, end), !stack.isInAllocator(tally) {
+        if isInterrupted, !stack.isEmpty, KernelFrameTraits.beginsBacktrace(text, start, end), !stack.isInAllocator(tally) {
             outcome = endBacktrace(tally)
         }
         let wasOpen = isOpen
         guard stack.take(text, start, end, tally) else { return nil }
         if !wasOpen { open(at: offset) }
         // What x86 marks "?" may be any word of the stack: it tells nothing of order.
-        let isSure = text[start] != 0x3F && text.find("] ? ", from: start, to: end) == nil
-        if isAlone || !isSure { return outcome }
-        if let name = Self.rootName(text, start, end) {
+        guard !isAlone, let frame = stack.lastReliable else { return outcome }
+        let traits = tally.traits(of: frame)
+        if traits.contains(.isRoot) {
             // One backtrace has each outermost function once.
-            if !roots.insert(name).inserted { isMixed = true }
+            if !roots.insert(tally.frames[Int(frame)].name).inserted { isMixed = true }
             hasRoot = true
-        } else if hasRoot && Self.isNamedFrame(text, start, end) {
+        } else if hasRoot && traits.contains(.isNamed) && !traits.contains(.isOuter) {
             isMixed = true
         }
         return outcome
@@ -114,7 +114,7 @@ struct SLUBBacktraces {
         let frames = stack.frames(tally)
         let isAlloc = Self.allocates(frames, tally)
         if isForeign && isAlloc == nil { return .nothing }
-        var owners = pending.filter { candidates.contains($0.serial) }
+        var owners = pending.filter { $0.serial <= lastCandidate }
         if let isAlloc, owners.contains(where: { $0.isAlloc == isAlloc }) { owners.removeAll { $0.isAlloc != isAlloc } }
         guard !owners.isEmpty else {
             tally.notes.add(.noOwner, at: offset)
@@ -147,53 +147,19 @@ struct SLUBBacktraces {
         return .shared(group)
     }
 
-    // MARK: Frames
-
     /// Whether a backtrace is of an allocation, by the allocator's own functions at its inner end; nil
     /// where none of them is there.
     private static func allocates(_ frames: [UInt32], _ tally: Tally) -> Bool? {
         for frame in frames.prefix(10) {
-            let name = tally.frames[Int(frame)].name
-            if name.starts(with: Array("alloc_debug_processing".utf8)) || name.firstRange(of: Array("slab_alloc".utf8)) != nil
-                || name.firstRange(of: Array("kmalloc".utf8)) != nil || name.firstRange(of: Array("kmem_cache_alloc".utf8)) != nil { return true }
-            if name.firstRange(of: Array("free".utf8)) != nil { return false }
+            let traits = tally.traits(of: frame)
+            if traits.contains(.allocates) { return true }
+            if traits.contains(.frees) { return false }
         }
         return nil
-    }
-
-    /// Functions that only stand at the inner end.
-    private static func beginsBacktrace(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
-        let names: [StaticString] = ["dump_stack", "dump_backtrace", "show_stack", "unwind_backtrace", "dump_trace", "alloc_debug_processing", "free_debug_processing"]
-        return names.contains { text.find($0, from: start, to: end) != nil }
-    }
-
-    /// The name of a frame that only stands at the outer end.
-    private static func rootName(_ text: LogText, _ start: Int, _ end: Int) -> String? {
-        let names: [StaticString] = [
-            "ret_from_fork", "entry_SYSCALL", "el0t_64_sync", "el0t_32_sync", "el0_svc_naked", "ret_fast_syscall", "ret_from_kernel_thread",
-            "system_call_fastpath", "system_call_exception", "secondary_startup_64", "start_secondary", "ret_from_exception",
-        ]
-        guard let name = names.first(where: { text.find($0, from: start, to: end) != nil }),
-              let at = text.find(name, from: start, to: end) else { return nil }
-        let word = text.wordEnd(at, end)
-        return String(decoding: text.raw(at, text.find(byte: 0x2B, from: at, to: word) ?? word), as: UTF8.self)
-    }
-
-    private static func isNamedFrame(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
-        guard text.find("+0x", from: start, to: end) != nil else { return false }
-        // x86 goes on with what the stack's words hold; x86_64's assembler entries come last, arm64's behind the handler.
-        let outer: [StaticString] = ["? ", "do_syscall", "el0", "_asm", "kthread", "startup", "start_kernel", "rest_init", "cpu_startup", "RIP", "0033:"]
-        return !outer.contains { text.find($0, from: start, to: end) != nil }
     }
 }
 
 extension KernelStack {
     /// True while all frames so far are of the printing and the debugging that begin a backtrace.
-    func isInAllocator(_ tally: Tally) -> Bool {
-        let names = ["dump_stack", "dump_backtrace", "show_stack", "unwind_backtrace", "dump_trace", "trace", "alloc_debug_processing", "free_debug_processing"]
-        return frames(tally).allSatisfy { frame in
-            let name = String(decoding: tally.frames[Int(frame)].name, as: UTF8.self)
-            return names.contains { name.hasPrefix($0) }
-        }
-    }
+    func isInAllocator(_ tally: Tally) -> Bool { frames(tally).allSatisfy { tally.traits(of: $0).contains(.prints) } }
 }

@@ -25,7 +25,11 @@ struct SLUBLog: LogFormat {
     private struct Dump { var cache: Int, bytes: UInt64 }
 
     private var live: [UInt64: Object] = [:]
-    private var printers: [UInt64: SLUBBacktraces] = [:]
+    /// Who prints, each in the middle of a backtrace perhaps, and where in `printers` a caller's is.
+    private var printers: [SLUBBacktraces] = []
+    private var printerOfCaller: [UInt64: Int] = [:]
+    /// Lines of one caller mostly come together.
+    private var lastPrinter: (caller: UInt64, index: Int)?
     private var dumps: [UInt64: Dump] = [:]
     private var groups: [SLUBBacktraces.Group] = []
     private var caches: [[UInt8]: Int] = [:]
@@ -83,21 +87,20 @@ struct SLUBLog: LogFormat {
             tally.recordsLost &+= 1
             return
         }
-        guard var printer = printers.removeValue(forKey: message.caller) else {
+        guard let printer = printer(of: message.caller) else {
             tally.notes.add(.outside, at: offset)
             return
         }
-        defer { printers[message.caller] = printer }
         if text.has("Object ", at: start) {
             dumps[message.caller]?.bytes &+= Self.dumpedBytes(text, start, end)
         } else if text.has("CPU: ", at: start) || text.has("Pid: ", at: start) || Self.beginsBacktrace(text, start) {
             endDump(message.caller)
             let isHeading = Self.beginsBacktrace(text, start)
-            give(printer.beginBacktrace(isHeading: isHeading, at: offset, tally), tally)
+            give(printers[printer].beginBacktrace(isHeading: isHeading, at: offset, tally), tally)
         } else if text.has("WARNING: ", at: start) || text.has("BUG: ", at: start) || text.has("------------[ cut here", at: start) {
-            printer.isForeign = true
+            printers[printer].isForeign = true
             tally.notes.add(.outside, at: offset)
-        } else if let owner = printer.take(text, start, end, at: offset, tally) {
+        } else if let owner = printers[printer].take(text, start, end, at: offset, tally) {
             give(owner, tally)
         } else if !Self.isDecoration(text, start, end) {
             tally.notes.add(.outside, at: offset)
@@ -115,7 +118,11 @@ struct SLUBLog: LogFormat {
         }
         let caller = trace.message.caller
         if printers.count > 4096 { endPrinters(tally) }
-        var printer = printers[caller] ?? SLUBBacktraces(isAlone: caller != 0)
+        let printer = printer(of: caller) ?? printers.count
+        if printer == printers.count {
+            printers.append(SLUBBacktraces(isAlone: caller != 0))
+            printerOfCaller[caller] = printer
+        }
         endDump(caller)
         if trace.isAlloc {
             if live[trace.address] != nil { tally.notes.add(.bookedTwice, at: offset) }
@@ -125,8 +132,16 @@ struct SLUBLog: LogFormat {
             tally.freed &+= 1
             dumps[caller] = Dump(cache: cache, bytes: 0)
         }
-        give(printer.add(SLUBBacktraces.Pending(address: trace.address, serial: serial, cache: cache, isAlloc: trace.isAlloc), tally), tally)
-        printers[caller] = printer
+        give(printers[printer].add(SLUBBacktraces.Pending(address: trace.address, serial: serial, cache: cache, isAlloc: trace.isAlloc), tally), tally)
+    }
+
+    /// Where in `printers` a caller's is; nil where it has none yet.
+    @inline(__always)
+    private mutating func printer(of caller: UInt64) -> Int? {
+        if let lastPrinter, lastPrinter.caller == caller { return lastPrinter.index }
+        guard let index = printerOfCaller[caller] else { return nil }
+        lastPrinter = (caller, index)
+        return index
     }
 
     /// Gives a backtrace that is whole to the object that it belongs to.
@@ -141,6 +156,7 @@ struct SLUBLog: LogFormat {
 
     /// The bytes that were printed of an object are all of it: so large are its cache's.
     private mutating func endDump(_ caller: UInt64) {
+        if dumps.isEmpty { return }
         if let dump = dumps.removeValue(forKey: caller), dump.bytes > 0, sizes[dump.cache] == nil { sizes[dump.cache] = dump.bytes }
     }
 
@@ -170,12 +186,13 @@ struct SLUBLog: LogFormat {
 
     /// Ends what all are in the middle of.
     private mutating func endPrinters(_ tally: Tally) {
-        for caller in printers.keys.sorted() {
-            guard var printer = printers[caller] else { continue }
+        for (caller, printer) in printerOfCaller.sorted(by: { $0.key < $1.key }) {
             endDump(caller)
-            for outcome in printer.end(tally) { give(outcome, tally) }
+            for outcome in printers[printer].end(tally) { give(outcome, tally) }
         }
         printers.removeAll()
+        printerOfCaller.removeAll()
+        lastPrinter = nil
     }
 
     mutating func finish(into tally: Tally) {

@@ -2,7 +2,8 @@
 // nothing; their tallies are added up in the end.
 //
 // Invariant: equal stacks are one row, compared frame by frame; memory grows with unique stacks, and with
-// live objects where a log tells of frees, never with records.
+// live objects where a log tells of frees, never with records. A traceback whose text is all that there is to know
+// of it is a row by its text, and its frames are read in the end, once, where the row still holds anything.
 
 import Reduce
 
@@ -18,11 +19,13 @@ struct Held {
 
 /// Counts of one worker.
 final class Tally {
-    private(set) var frames: [LogFrame] = []
-    private var frameNumbers: [LogFrame: UInt32] = [:]
-    private var tree = StackTree()
-    private var rowOfNode: [UInt32] = []
-    private(set) var nodeOfRow: [UInt32] = []
+    private var table = LogFrameTable()
+    var frames: [LogFrame] { table.frames }
+    /// Stacks as their frames' numbers, each with its row.
+    private let stacks = TextTable(limitBytes: .max)
+    /// What a row's frames are known by: their numbers, or the text of their traceback.
+    enum Source { case numbers(TextTable.Place), text(TextTable.Place) }
+    private(set) var sources: [Source] = []
     private(set) var held: [Held] = []
     private(set) var ages: [Int: (oldest: Double, newest: Double)] = [:]
     var notes = LogNotes()
@@ -31,6 +34,9 @@ final class Tally {
     /// Records that were understood, whether anything of them is live or not; and those that freed an object.
     var recordsRead: UInt64 = 0
     var freed: UInt64 = 0
+
+    /// By frame number, as far as somebody asked.
+    var kernelTraits: [KernelFrameTraits] = []
 
     /// Tracebacks seen before, with their rows; and single lines of them, with their frames' numbers.
     let tracebacks = TextTable(limitBytes: 64 << 20)
@@ -44,19 +50,12 @@ final class Tally {
         (recordsLost, recordsRead, freed) = (0, 0, 0)
     }
 
-    func number(of frame: LogFrame) -> UInt32 {
-        if let number = frameNumbers[frame] { return number }
-        let number = UInt32(frames.count)
-        frames.append(frame)
-        frameNumbers[frame] = number
-        return number
-    }
+    func number(of frame: LogFrame) -> UInt32 { UInt32(truncatingIfNeeded: table.number(of: frame)) }
 
     /// Says more of frames than was known when they were read: their numbers stay.
     func rename(_ body: (inout LogFrame) -> Void) {
-        for index in frames.indices { body(&frames[index]) }
-        frameNumbers.removeAll()
-        for (number, frame) in frames.enumerated() { frameNumbers[frame] = UInt32(number) }
+        table.rename(body)
+        kernelTraits.removeAll()
     }
 
     /// The frame's number that the line in `text` stands for; `read` is asked where the line is new.
@@ -70,16 +69,38 @@ final class Tally {
 
     /// The row of a stack, by its frames' numbers, innermost first.
     func row(_ stack: [UInt32]) -> Int {
-        var node: UInt32 = 0
-        for frame in stack.reversed() { node = tree.intern(parent: node, frame: Frame(module: 0, offset: UInt64(frame))) }
-        let place = Int(node)
-        if place >= rowOfNode.count { rowOfNode.append(contentsOf: repeatElement(0, count: max(tree.count, place + 1) - rowOfNode.count)) }
-        if rowOfNode[place] == 0 {
+        stack.withUnsafeBytes { raw in
+            let hash = stacks.hash(raw)
+            if let known = stacks.find(raw, hash: hash) { return Int(known) }
+            // Past 32 GB of unique stacks, which no machine gets to, all others would be one row.
+            guard let place = stacks.keep(raw, hash: hash, number: UInt32(held.count)) else { return held.count - 1 }
             held.append(Held())
-            nodeOfRow.append(node)
-            rowOfNode[place] = UInt32(held.count)
+            sources.append(.numbers(place))
+            return held.count - 1
         }
-        return Int(rowOfNode[place]) - 1
+    }
+
+    /// A row for a traceback that is not among `tracebacks` yet, by its text alone; nil where no more texts are kept.
+    func row(ofNew text: UnsafeRawBufferPointer, hash: UInt64) -> Int? {
+        guard let place = tracebacks.keep(text, hash: hash, number: UInt32(held.count)) else { return nil }
+        held.append(Held())
+        sources.append(.text(place))
+        return held.count - 1
+    }
+
+    /// Takes over what another worker counted for tracebacks that this one knows too, so that each is read once.
+    func absorb(_ other: Tally) {
+        for (row, source) in other.sources.enumerated() where other.held[row].blocks > 0 {
+            guard case .text(let place) = source else { continue }
+            let text = other.tracebacks.text(at: place)
+            guard let known = tracebacks.find(text, hash: tracebacks.hash(text)).map(Int.init) else { continue }
+            let more = other.held[row]
+            held[known].first = held[known].blocks > 0 ? min(held[known].first, more.first) : more.first
+            held[known].bytes &+= more.bytes
+            held[known].blocks &+= more.blocks
+            held[known].blocksOfUnknownSize &+= more.blocksOfUnknownSize
+            other.held[row] = Held()
+        }
     }
 
     @inline(__always)
@@ -101,11 +122,9 @@ final class Tally {
         ages[row] = (max(known.oldest, seconds), min(known.newest, seconds))
     }
 
-    /// The frames' numbers of a row, innermost first.
-    func stack(of row: Int) -> [UInt32] { tree.frames(of: nodeOfRow[row]).map { UInt32($0.offset) } }
-
-    /// Hands out the frames' numbers of a row, innermost first.
-    func forEachFrame(of row: Int, _ body: (UInt32) -> Void) {
-        tree.forEachFrame(of: nodeOfRow[row]) { body(UInt32(truncatingIfNeeded: $0.offset)) }
+    /// Hands out the numbers of a stack's frames, innermost first.
+    func forEachFrame(of stack: TextTable.Place, _ body: (UInt32) -> Void) {
+        let raw = stacks.text(at: stack)
+        for place in stride(from: 0, to: raw.count, by: 4) { body(raw.loadUnaligned(fromByteOffset: place, as: UInt32.self)) }
     }
 }

@@ -1,41 +1,64 @@
 // Texts that were seen before, each with a number: tracebacks, and their single lines.
 //
 // Invariant: a text is found only where all of its bytes are equal; the hash says where to look, and no
-// more. The hash is seeded anew in each run, so that no file can be made whose texts all collide.
-// Memory ends at a limit: past it nothing new is kept, and the caller reads such texts each time. One of
-// the files with raw pointers.
+// more. The hash is seeded anew in each run, so that no file can be made whose texts all collide; all tables of a run
+// share the seed, so that one's texts can be looked up in another. A text stays where it is: memory is slabs that never
+// move, and ends at a limit, past which nothing new is kept, and the caller reads such texts each time. One of the files
+// with raw pointers.
 
 import CLogs
 import Glibc
 
 /// Texts, compared whole, with a number each.
 final class TextTable {
-    // A slot is a tag of the hash and the entry's place in the arena, in units of 8 bytes; 0 is free, as
-    // no entry lies at 0. An entry is the text's length, its number, and its bytes.
+    /// Where a text lies, in units of 8 bytes; no text lies at 0.
+    typealias Place = UInt32
+
+    // A slot is a tag of the hash and the entry's place; 0 is free. An entry is the text's length, its number, and its bytes.
     private var slots: UnsafeMutablePointer<UInt64>
     private var mask: Int
-    private var arena: UnsafeMutableRawPointer
-    private var capacity: Int
+    private var slabs: UnsafeMutablePointer<UnsafeMutableRawPointer>
+    private var slabCount = 0
+    private var slabCapacity = 32
+    private let mostSlabs: Int
     private var used = 8
-    private let limit: Int
     private(set) var count = 0
-    private let seed: (UInt64, UInt64)
 
-    /// A table that keeps at most `limitBytes` of texts.
+    /// As large as a huge page. A text is looked up anywhere in them, and with small pages most look-ups would miss the
+    /// processor's own table of pages too.
+    private static let slabBytes = 2 << 20
+    private static let unitsOfSlab = slabBytes / 8
+    private static let longestText = 1 << 20
+    private static let seed: (UInt64, UInt64) = {
+        var random = SystemRandomNumberGenerator()
+        return (random.next(), random.next())
+    }()
+    private let seed = TextTable.seed
+
+    /// A table that keeps at most `limitBytes` of texts: no more than places can tell.
     init(limitBytes: Int = 64 << 20) {
-        limit = limitBytes
-        capacity = 1 << 16
-        arena = .allocate(byteCount: capacity, alignment: 8)
+        mostSlabs = max(1, min(limitBytes, 1 << 35) / Self.slabBytes)
+        slabs = .allocate(capacity: slabCapacity)
         mask = (1 << 12) - 1
         slots = .allocate(capacity: mask + 1)
         slots.initialize(repeating: 0, count: mask + 1)
-        var random = SystemRandomNumberGenerator()
-        seed = (random.next(), random.next())
     }
 
     deinit {
         slots.deallocate()
-        arena.deallocate()
+        for slab in 0 ..< slabCount { slabs[slab].deallocate() }
+        slabs.deallocate()
+    }
+
+    @inline(__always)
+    private func entry(_ place: Place) -> UnsafeMutableRawPointer {
+        slabs[Int(place) / Self.unitsOfSlab] + (Int(place) % Self.unitsOfSlab) * 8
+    }
+
+    /// The text at a place that `keep` has answered.
+    func text(at place: Place) -> UnsafeRawBufferPointer {
+        let entry = UnsafeRawPointer(entry(place))
+        return UnsafeRawBufferPointer(start: entry + 8, count: Int(entry.load(as: UInt32.self)))
     }
 
     /// The number of `text`, where it was kept; its hash is handed back for `keep`.
@@ -48,7 +71,7 @@ final class TextTable {
             let slot = slots[place]
             if slot == 0 { return nil }
             if slot >> 32 == hash >> 32 {
-                let entry = UnsafeRawPointer(arena) + Int(slot & 0xFFFF_FFFF) * 8
+                let entry = UnsafeRawPointer(entry(Place(truncatingIfNeeded: slot)))
                 if Int(entry.load(as: UInt32.self)) == text.count, text.count == 0
                     || memcmp(entry + 8, text.baseAddress.unsafelyUnwrapped, text.count) == 0 {
                     return entry.load(fromByteOffset: 4, as: UInt32.self)
@@ -65,25 +88,51 @@ final class TextTable {
     /// Asks for the text that a text with this hash will be compared with, once its slot is there.
     @inline(__always)
     func prefetchText(_ hash: UInt64) {
-        let entry = UnsafeRawPointer(arena) + Int(slots[Int(truncatingIfNeeded: hash) & mask] & 0xFFFF_FFFF) * 8
+        let slot = slots[Int(truncatingIfNeeded: hash) & mask]
+        if slot == 0 { return }
+        let entry = UnsafeRawPointer(entry(Place(truncatingIfNeeded: slot)))
         for line in 0 ..< 6 { heap_logs_prefetch(entry + line * 64) }
     }
 
-    /// Keeps `text`, which `find` did not find, with its number; false where there is no more room.
+    /// Keeps `text`, which `find` did not find, with its number, and answers where; nil where there is no more room.
     @discardableResult
-    func keep(_ text: UnsafeRawBufferPointer, hash: UInt64, number: UInt32) -> Bool {
+    func keep(_ text: UnsafeRawBufferPointer, hash: UInt64, number: UInt32) -> Place? {
         let needed = (text.count + 8 + 7) & ~7
-        guard text.count < 1 << 20, used + needed <= limit else { return false }
-        if used + needed > capacity { growArena(to: used + needed) }
-        let entry = arena + used
+        guard text.count < Self.longestText, let offset = room(for: needed) else { return nil }
+        let place = Place(offset / 8), entry = entry(place)
         entry.storeBytes(of: UInt32(text.count), as: UInt32.self)
         entry.storeBytes(of: number, toByteOffset: 4, as: UInt32.self)
         if let base = text.baseAddress { (entry + 8).copyMemory(from: base, byteCount: text.count) }
-        put((hash & ~0xFFFF_FFFF) | UInt64(used / 8), at: Int(truncatingIfNeeded: hash))
-        used += needed
+        put((hash & ~0xFFFF_FFFF) | UInt64(place), at: Int(truncatingIfNeeded: hash))
+        used = offset + needed
         count += 1
         if count * 2 > mask { growSlots() }
-        return true
+        return place
+    }
+
+    /// Where the next `byteCount` bytes go, whole in one slab; nil past the limit.
+    private func room(for byteCount: Int) -> Int? {
+        var offset = used
+        if offset / Self.slabBytes != (offset + byteCount - 1) / Self.slabBytes { offset = (offset / Self.slabBytes + 1) * Self.slabBytes }
+        let slab = offset / Self.slabBytes
+        if slab >= mostSlabs { return nil }
+        while slabCount <= slab {
+            if slabCount == slabCapacity { growSlabs() }
+            let memory = UnsafeMutableRawPointer.allocate(byteCount: Self.slabBytes, alignment: Self.slabBytes)
+            // The first may stay nearly empty.
+            if slabCount > 0 { madvise(memory, Self.slabBytes, HEAP_LOGS_HUGE_PAGES) }
+            slabs[slabCount] = memory
+            slabCount += 1
+        }
+        return offset
+    }
+
+    private func growSlabs() {
+        let larger = UnsafeMutablePointer<UnsafeMutableRawPointer>.allocate(capacity: slabCapacity * 2)
+        larger.initialize(from: slabs, count: slabCount)
+        slabs.deallocate()
+        slabs = larger
+        slabCapacity *= 2
     }
 
     private func put(_ slot: UInt64, at hash: Int) {
@@ -92,27 +141,13 @@ final class TextTable {
         slots[place] = slot
     }
 
-    private func growArena(to needed: Int) {
-        while capacity < needed { capacity *= 2 }
-        // In huge pages where it may be: a text is looked up anywhere in the arena, and with small ones most
-        // look-ups miss the processor's own table of pages too.
-        let hugePage = 2 << 20
-        let larger = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: capacity >= hugePage ? hugePage : 8)
-        if capacity >= hugePage { madvise(larger, capacity, HEAP_LOGS_HUGE_PAGES) }
-        larger.copyMemory(from: arena, byteCount: used)
-        arena.deallocate()
-        arena = larger
-    }
-
     private func growSlots() {
         let old = slots, oldCount = mask + 1
         mask = oldCount * 2 - 1
         slots = .allocate(capacity: mask + 1)
         slots.initialize(repeating: 0, count: mask + 1)
         for index in 0 ..< oldCount where old[index] != 0 {
-            let entry = UnsafeRawPointer(arena) + Int(old[index] & 0xFFFF_FFFF) * 8
-            let text = UnsafeRawBufferPointer(start: entry + 8, count: Int(entry.load(as: UInt32.self)))
-            put(old[index], at: Int(truncatingIfNeeded: hash(text)))
+            put(old[index], at: Int(truncatingIfNeeded: hash(text(at: Place(truncatingIfNeeded: old[index])))))
         }
         old.deallocate()
     }

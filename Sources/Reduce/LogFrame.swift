@@ -41,25 +41,71 @@ package struct LogFrame: Hashable {
     package static let threadText = "thread "
 }
 
-/// The frames with names, each once.
-struct LogFrameTable {
-    private(set) var frames: [LogFrame] = []
-    private var numbers: [LogFrame: UInt64] = [:]
+extension LogFrame {
+    package func hash(into hasher: inout Hasher) {
+        hasher.combine(address)
+        hasher.combine(symbolOffset)
+        // Byte by byte, as arrays do it themselves, would take most of the time of reading a log with many frames.
+        name.withUnsafeBytes { hasher.combine(bytes: $0) }
+        hasher.combine(name.count)
+        module.withUnsafeBytes { hasher.combine(bytes: $0) }
+        file.withUnsafeBytes { hasher.combine(bytes: $0) }
+        hasher.combine(line)
+    }
+}
 
-    mutating func number(of frame: LogFrame) -> UInt64 {
-        if let number = numbers[frame] { return number }
-        let number = UInt64(frames.count)
+/// The frames with names, each once, numbered in the order of their coming.
+package struct LogFrameTable {
+    package private(set) var frames: [LogFrame] = []
+    // Half of a frame's hash, and its number plus one: frames lie in one place alone. A power of two, at most half full; 0 is free.
+    private var slots = [UInt64](repeating: 0, count: 1 << 8)
+
+    package init() {}
+
+    /// - Complexity: O(1) on average.
+    package mutating func number(of frame: LogFrame) -> UInt64 {
+        let hash = UInt64(truncatingIfNeeded: frame.hashValue)
+        var place = Int(hash & UInt64(slots.count - 1))
+        while slots[place] != 0 {
+            let number = slots[place] & 0xFFFF_FFFF
+            if slots[place] >> 32 == hash >> 32, frames[Int(number) - 1] == frame { return number - 1 }
+            place = (place + 1) & (slots.count - 1)
+        }
         frames.append(frame)
-        numbers[frame] = number
-        return number
+        slots[place] = (hash & ~0xFFFF_FFFF) | UInt64(frames.count)
+        if frames.count * 2 > slots.count { grow() }
+        return UInt64(frames.count - 1)
+    }
+
+    /// Changes each frame: numbers stay, and where two become equal the first's number is found from here on.
+    package mutating func rename(_ body: (inout LogFrame) -> Void) {
+        let old = frames
+        self = LogFrameTable()
+        for var frame in old {
+            body(&frame)
+            let known = frames.count
+            if number(of: frame) < UInt64(known) { frames.append(frame) }
+        }
+    }
+
+    private mutating func grow() {
+        let old = slots
+        slots = [UInt64](repeating: 0, count: old.count * 2)
+        for slot in old where slot != 0 {
+            var place = frames[Int(slot & 0xFFFF_FFFF) - 1].hashValue & (slots.count - 1)
+            while slots[place] != 0 { place = (place + 1) & (slots.count - 1) }
+            slots[place] = slot
+        }
     }
 }
 
 extension LogFrame {
+    private static let threadPrefix = Array(threadText.utf8)
+
     /// The number of the thread that the frame stands for, where it is one that records name.
     var thread: UInt64? {
-        let prefix = Array(Self.threadText.utf8)
-        guard let address, name.starts(with: prefix), name.count > prefix.count,
+        let prefix = Self.threadPrefix
+        guard let address, name.first == prefix.first, name.starts(with: prefix), name.count > prefix.count,
               UInt64(String(decoding: name[prefix.count...], as: UTF8.self)) == address else { return nil }
         return address
     }

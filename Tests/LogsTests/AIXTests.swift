@@ -215,3 +215,34 @@ extension String {
     }
     fileprivate func range(of text: String) -> Range<String.Index>? { firstRange(of: text) }
 }
+
+@Suite struct LastSets {
+    /// Where the last set begins is looked up from behind; a pipe is read from the front. Both say the same, however long sets are.
+    @Test func theLastSetIsFoundFromBehind() throws {
+        var random = SeededGenerator(seed: 7)
+        for lengths in [[1, 1, 1], [9000, 3, 1], [10, 9000], [4000, 4000, 4000], [1, 12000, 5000], [9000]] {
+            var text = "Heap of a program\n", expected: UInt64 = 0
+            for count in lengths {
+                expected = 0
+                text += "Current allocation report:\n\n"
+                for number in 0 ..< count {
+                    let size = UInt64.random(in: 1 ... 900, using: &random)
+                    expected += size
+                    text += "Allocation #\(number): 0x3060\nAllocation size: 0x\(String(size, radix: 16))\nAllocation traceback:\n0xD01CA874 malloc\n0x10\(number % 97) f_\(number % 97)\n\n"
+                }
+            }
+            let scratch = try Scratch()
+            try write(Array(text.utf8), to: scratch.path + "/log")
+            for workers in [1, 2, 5] {
+                let file = try reduce(scratch.path + "/log", .aix, workers: workers)
+                #expect(file.reduction.totals.liveBytes == expected && file.summary.sets == lengths.count)
+                #expect(file.input.passedOver.map(\.count) == [1])
+            }
+            #expect(try scratch.shell("gzip -k log").exitStatus == 0)
+            let packed = try reduce(scratch.path + "/log.gz", .aix)
+            #expect(packed.reduction.totals.liveBytes == expected && packed.summary.sets == lengths.count)
+            let first = try reduce(scratch.path + "/log", .aix, set: .number(1))
+            #expect(first.reduction.totals.liveBlocks == UInt64(lengths[0]))
+        }
+    }
+}

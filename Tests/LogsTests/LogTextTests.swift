@@ -64,7 +64,7 @@ import TestSupport
                 #expect(found == known[text])
                 if found == nil {
                     let number = UInt32(known.count)
-                    #expect(table.keep(raw, hash: hash, number: number))
+                    #expect(table.keep(raw, hash: hash, number: number) != nil)
                     known[text] = number
                 }
             }
@@ -73,12 +73,33 @@ import TestSupport
     }
 
     @Test func aFullTableKeepsNoMore() {
-        let table = TextTable(limitBytes: 4096)
-        var kept = 0
-        for number in UInt32(0) ..< 1000 {
-            withUnsafeBytes(of: number) { if table.keep($0, hash: table.hash($0), number: number) { kept += 1 } }
+        let table = TextTable(limitBytes: 2 << 20)
+        var text = [UInt8](repeating: 0x41, count: 20_000), places: [TextTable.Place] = []
+        for number in UInt32(0) ..< 300 {
+            text[0] = UInt8(number & 0xFF)
+            text[1] = UInt8(number >> 8)
+            text.withUnsafeBytes { if let place = table.keep($0, hash: table.hash($0), number: number) { places.append(place) } }
         }
-        #expect(kept > 100 && kept < 300)
+        // 104 texts of 20,000 bytes are 2 MB.
+        #expect(places.count > 90 && places.count <= 104)
+        for (number, place) in places.enumerated() { #expect(table.text(at: place)[0] == UInt8(number & 0xFF) && table.text(at: place).count == 20_000) }
+    }
+
+    /// No text lies over the border between two pieces of memory.
+    @Test func largeTextsStayWhole() {
+        let table = TextTable(limitBytes: 16 << 20)
+        var kept = 0
+        for number in 0 ..< 40 {
+            let text = [UInt8](repeating: UInt8(number), count: 300_000 + number * 17)
+            text.withUnsafeBytes { raw in
+                guard let place = table.keep(raw, hash: table.hash(raw), number: UInt32(number)) else { return }
+                kept += 1
+                #expect(table.text(at: place).elementsEqual(text) && table.find(raw, hash: table.hash(raw)) == UInt32(number))
+            }
+        }
+        #expect(kept == 40)
+        let large = [UInt8](repeating: 7, count: 1 << 20)
+        large.withUnsafeBytes { #expect(table.keep($0, hash: 1, number: 1) == nil) }
     }
 
     /// One hash for all: only the bytes tell them apart.
