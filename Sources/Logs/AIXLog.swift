@@ -16,6 +16,7 @@
 import Reduce
 
 struct AIXLog: LogFormat {
+    static var name: String { "aix" }
     static var heading: StaticString? { "Current allocation report:" }
     /// Tracebacks that were found, and are looked up when there are enough of them.
     private var found: [Traceback] = []
@@ -26,22 +27,17 @@ struct AIXLog: LogFormat {
         text.has("Allocation #", at: start)
     }
 
-    static func hasWords(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
-        text.has("Allocation #", at: start) || text.find("Current allocation report:", from: start, to: end) != nil
+    static func recognizes(_ line: LogLine) -> Bool {
+        line.has("Allocation #") || line.contains("Current allocation report:")
     }
 
     mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally) {
-        var place = segment.start
-        while place < segment.end {
-            if text.has("Allocation #", at: place) {
-                place = readRecord(text, place, segment, base, tally)
-                continue
+        segment.walk(text, base: base) { start, end, offset in
+            if text.has("Allocation #", at: start) { return readRecord(text, start, end, segment, base, tally) }
+            if !text.has("Current allocation report:", at: start) && text.skipBlanks(start, end) < text.trimmedEnd(start, end) {
+                tally.notes.add(.outside, at: offset)
             }
-            let end = min(text.lineEnd(from: place), segment.end)
-            if !text.has("Current allocation report:", at: place) && text.skipBlanks(place, end) < text.trimmedEnd(place, end) {
-                tally.notes.add(.outside, at: base &+ UInt64(place))
-            }
-            place = end + 1
+            return end + 1
         }
         lookUp(text, base, tally)
     }
@@ -63,19 +59,19 @@ struct AIXLog: LogFormat {
         found.removeAll(keepingCapacity: true)
     }
 
-    /// Reads the record at `start`; where the next line begins.
-    private mutating func readRecord(_ text: LogText, _ start: Int, _ segment: LogSegment, _ base: UInt64, _ tally: Tally) -> Int {
-        var lineEnd = min(text.lineEnd(from: start), segment.end)
+    /// Reads the record that begins with the line [start, end); where the next line begins.
+    private mutating func readRecord(_ text: LogText, _ start: Int, _ end: Int, _ segment: LogSegment, _ base: UInt64, _ tally: Tally) -> Int {
+        var lineEnd = end
         let address = Self.address(text, start, lineEnd)
         var size: UInt64?
         var place = lineEnd + 1
         // A line that the set's end cuts off may say less than it meant to.
-        var isCut = lineEnd >= segment.end && segment.endsSet
+        var isCut = !segment.isWhole(lineEnd)
         while place < segment.end && !isCut {
             lineEnd = min(text.lineEnd(from: place), segment.end)
             if text.has("Allocation size: ", at: place) {
                 size = Self.value(text, place + 17, lineEnd)
-                isCut = lineEnd >= segment.end && segment.endsSet
+                isCut = !segment.isWhole(lineEnd)
             } else if text.has("Allocation traceback:", at: place) {
                 guard lineEnd < segment.end, address != nil, let size else { break }
                 return findTraceback(text, lineEnd + 1, segment, base, tally, size: size)
@@ -127,34 +123,29 @@ struct AIXLog: LogFormat {
 
     /// True where each line of [start, end) is a frame, and they are not too many.
     private static func areFrames(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
-        var place = start, count = 0
-        while place < end {
-            let lineEnd = text.lineEnd(from: place)
-            guard count < mostFrames, parts(text, place, lineEnd) != nil else { return false }
+        var count = 0
+        return text.lines(start, end) { line, lineEnd in
             count &+= 1
-            place = lineEnd + 1
+            return count <= mostFrames && parts(text, line, lineEnd) != nil
         }
-        return true
     }
 
     static func readTraceback(_ text: LogText, _ body: (LogFrame) -> Void) {
-        var place = 0
-        while place < text.count {
-            let lineEnd = text.lineEnd(from: place)
-            body(frame(text, place, lineEnd) ?? .cut)
-            place = lineEnd + 1
+        _ = text.lines(0, text.count) { start, end in
+            body(frame(text, start, end) ?? .cut)
+            return true
         }
     }
 
     /// Reads the frames in [start, end), whole lines; their numbers, innermost first.
     private func readFrames(_ text: LogText, _ start: Int, _ end: Int, _ base: UInt64, _ tally: Tally) -> [UInt32] {
-        var stack: [UInt32] = [], place = start
-        while place < end {
-            let lineEnd = text.lineEnd(from: place)
+        var stack: [UInt32] = []
+        _ = text.lines(start, end) { place, lineEnd in
+            let offset = base &+ UInt64(place)
             if stack.count == mostFrames {
                 stack.append(tally.number(of: .cut))
-                tally.notes.add(.longStack, at: base &+ UInt64(place))
-                break
+                tally.notes.add(.longStack, at: offset)
+                return false
             }
             let line = text.raw(place, lineEnd)
             let hash = tally.lines.hash(line)
@@ -166,9 +157,9 @@ struct AIXLog: LogFormat {
                 stack.append(number)
             } else {
                 stack.append(tally.number(of: .cut))
-                tally.notes.add(.badFrame, at: base &+ UInt64(place))
+                tally.notes.add(.badFrame, at: offset)
             }
-            place = lineEnd + 1
+            return true
         }
         return stack
     }

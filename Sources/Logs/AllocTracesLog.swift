@@ -15,7 +15,9 @@ import Glibc
 import Reduce
 
 struct AllocTracesLog: LogFormat {
+    static var name: String { "alloc-traces" }
     static var isOfKernel: Bool { true }
+    static var mayBeEmpty: Bool { true }
     static var isSequential: Bool { true }
 
     private var objectBytes: UInt64?
@@ -45,12 +47,18 @@ struct AllocTracesLog: LogFormat {
         SlabCache.kmallocBytes(name) ?? (isOwn ? SlabCache.runningObjectSize(String(decoding: name, as: UTF8.self)) : nil)
     }
 
+    static func refusal(ofFile name: String) -> String? {
+        name.hasSuffix("free_traces") || name.hasSuffix("free_calls")
+            ? "traces of frees hold nothing; alloc_traces beside it has what is live" : nil
+    }
+
     static func beginsRecord(_ text: LogText, at start: Int) -> Bool {
         let message = KernelMessage(text, start, text.lineEnd(from: start))
         return entry(text, message.start, message.end) != nil
     }
 
-    static func hasWords(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
+    static func recognizes(_ line: LogLine) -> Bool {
+        let (text, start, end) = (line.text, line.start, line.end)
         let message = KernelMessage(text, start, end)
         return entry(text, message.start, message.end) != nil || cacheOfPath(text, message.start, message.end) != nil
     }

@@ -11,6 +11,7 @@
 import Reduce
 
 struct AllocinfoLog: LogFormat {
+    static var name: String { "allocinfo" }
     static var heading: StaticString? { "allocinfo - version:" }
 
     struct Entry { var bytes: UInt64, calls: UInt64, tag: Int }
@@ -28,8 +29,8 @@ struct AllocinfoLog: LogFormat {
         return Entry(bytes: bytes, calls: calls, tag: tag)
     }
 
-    static func hasWords(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
-        text.has("allocinfo - version:", at: start) || message(text, start, end) != nil
+    static func recognizes(_ line: LogLine) -> Bool {
+        line.has("allocinfo - version:") || message(line.text, line.start, line.end) != nil
     }
 
     /// The table's line in [start, end), behind what a mail or a pager may have put before it.
@@ -40,24 +41,20 @@ struct AllocinfoLog: LogFormat {
     }
 
     mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally) {
-        var place = segment.start
-        while place < segment.end {
-            let end = min(text.lineEnd(from: place), segment.end)
-            let offset = base &+ UInt64(place)
-            let isWhole = end < segment.end || !segment.endsSet
-            if let (entry, messageEnd) = Self.message(text, place, end) {
+        segment.forEachLine(of: text, base: base) { start, end, offset in
+            let isWhole = segment.isWhole(end)
+            if let (entry, messageEnd) = Self.message(text, start, end) {
                 tally.recordsRead &+= 1
                 if !isWhole { tally.notes.add(segment.end < text.count ? .cutRecord : .noNewline, at: offset) }
                 let frame = tally.frame(of: text.raw(entry.tag, messageEnd)) { Self.frame(text, entry.tag, messageEnd) }
                 if entry.calls > 0 || entry.bytes > 0 {
                     tally.add(row: tally.row([frame]), bytes: entry.bytes, blocks: entry.calls, at: offset)
                 }
-            } else if text[text.skipBlanks(place, end)] != 0x23, !text.has("allocinfo - version:", at: place),
-                      text.skipBlanks(place, end) < text.trimmedEnd(place, end) {
+            } else if text[text.skipBlanks(start, end)] != 0x23, !text.has("allocinfo - version:", at: start),
+                      text.skipBlanks(start, end) < text.trimmedEnd(start, end) {
                 tally.notes.add(isWhole ? .notUnderstood : .cutRecord, at: offset)
                 if !isWhole { tally.recordsLost &+= 1 }
             }
-            place = end + 1
         }
     }
 

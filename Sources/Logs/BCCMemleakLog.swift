@@ -10,6 +10,7 @@
 import Reduce
 
 struct BCCMemleakLog: LogFormat {
+    static var name: String { "bcc-memleak" }
     static var heading: StaticString? { "] Top " }
     static var isOfKernel: Bool { true }
 
@@ -24,8 +25,8 @@ struct BCCMemleakLog: LogFormat {
 
     static func beginsRecord(_ text: LogText, at start: Int) -> Bool { entry(text, start, text.lineEnd(from: start)) != nil }
 
-    static func hasWords(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
-        entry(text, start, end) != nil || text.find(" stacks with outstanding allocations", from: start, to: end) != nil
+    static func recognizes(_ line: LogLine) -> Bool {
+        entry(line.text, line.start, line.end) != nil || line.contains(" stacks with outstanding allocations")
     }
 
     /// `960 bytes in 15 allocations from stack`.

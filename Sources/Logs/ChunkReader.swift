@@ -87,7 +87,7 @@ final class ChunkReader: @unchecked Sendable {
                     isAtEnd = true
                 }
             }
-            cut = isAtEnd ? filled : lastRecord(in: LogText(UnsafeRawBufferPointer(rebasing: chunk.bytes[..<filled])))
+            cut = isAtEnd || format.isBinary ? filled : lastRecord(in: LogText(UnsafeRawBufferPointer(rebasing: chunk.bytes[..<filled])))
             if cut > 0 || isAtEnd { break }
             if chunk.bytes.count >= longestRecordBytes {
                 chunk.isForced = true

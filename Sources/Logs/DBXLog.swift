@@ -11,6 +11,7 @@
 import Reduce
 
 struct DBXLog: LogFormat {
+    static var name: String { "dbx" }
     static var heading: StaticString? { "ADDRESS" }
     /// The columns before the traceback.
     struct Columns {
@@ -44,7 +45,7 @@ struct DBXLog: LogFormat {
         row(text, start, text.lineEnd(from: start), Columns(count: 3)) != nil
     }
 
-    static func hasWords(_ text: LogText, _ start: Int, _ end: Int) -> Bool { isHeadingLine(text, start, end) }
+    static func recognizes(_ line: LogLine) -> Bool { isHeadingLine(line.text, line.start, line.end) }
 
     struct Block { var size: UInt64, rest: Int }
 
@@ -71,17 +72,14 @@ struct DBXLog: LogFormat {
     }
 
     mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally) {
-        var place = segment.start
-        while place < segment.end {
-            let end = min(text.lineEnd(from: place), segment.end)
-            readLine(text, place, end, base, tally, isWhole: end < segment.end || !segment.endsSet, isCut: segment.end < text.count)
-            place = end + 1
+        segment.forEachLine(of: text, base: base) { start, end, offset in
+            readLine(text, start, end, offset, tally, isWhole: segment.isWhole(end), isCut: segment.end < text.count)
         }
         endRecord(tally)
     }
 
-    private mutating func readLine(_ text: LogText, _ line: Int, _ lineEnd: Int, _ base: UInt64, _ tally: Tally, isWhole: Bool, isCut: Bool) {
-        let start = text.skipBlanks(line, lineEnd), end = text.trimmedEnd(start, lineEnd), offset = base &+ UInt64(line)
+    private mutating func readLine(_ text: LogText, _ line: Int, _ lineEnd: Int, _ offset: UInt64, _ tally: Tally, isWhole: Bool, isCut: Bool) {
+        let start = text.skipBlanks(line, lineEnd), end = text.trimmedEnd(start, lineEnd)
         if start >= end { return }
         if Self.isHeadingLine(text, start, end) {
             endRecord(tally)

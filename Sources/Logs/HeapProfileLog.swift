@@ -14,6 +14,7 @@ import Glibc
 import Reduce
 
 struct HeapProfileLog: LogFormat {
+    static var name: String { "heap-profile" }
     static var isSequential: Bool { true }
 
     private enum Part { case stacks, mappings }
@@ -25,8 +26,8 @@ struct HeapProfileLog: LogFormat {
 
     static func beginsRecord(_ text: LogText, at start: Int) -> Bool { false }
 
-    static func hasWords(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
-        text.has("heap profile: ", at: start) || text.has("heap_v2/", at: start)
+    static func recognizes(_ line: LogLine) -> Bool {
+        line.has("heap profile: ") || line.has("heap_v2/")
     }
 
     mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally) {

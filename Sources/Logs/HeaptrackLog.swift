@@ -13,6 +13,7 @@
 import Reduce
 
 struct HeaptrackLog: LogFormat {
+    static var name: String { "heaptrack" }
     static var isSequential: Bool { true }
 
     private var version: UInt64 = 1
@@ -23,7 +24,8 @@ struct HeaptrackLog: LogFormat {
 
     static func beginsRecord(_ text: LogText, at start: Int) -> Bool { true }
 
-    static func hasWords(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
+    static func recognizes(_ line: LogLine) -> Bool {
+        let (text, start, end) = (line.text, line.start, line.end)
         guard text.has("v ", at: start) else { return false }
         var place = start + 2
         guard text.hexadecimal(&place, end) != nil, text[place] == 0x20 else { return false }

@@ -62,7 +62,7 @@ final class KernelLines {
             place = nextEnd + 1
             joinedLines += 1
         }
-        return KernelLine(text: current, message: message, start: start, end: end, isWhole: end < segment.end || !segment.endsSet)
+        return KernelLine(text: current, message: message, start: start, end: end, isWhole: segment.isWhole(end))
     }
 
     /// Puts two parts of a line into the buffer, a blank between them; nil where they are too long.

@@ -13,7 +13,9 @@
 import Reduce
 
 struct KmemleakLog: LogFormat {
+    static var name: String { "kmemleak" }
     static var isOfKernel: Bool { true }
+    static var mayBeEmpty: Bool { true }
     private enum Part { case outside, head, dump, backtrace }
     private var part = Part.outside
     private var start: UInt64 = 0
@@ -28,8 +30,8 @@ struct KmemleakLog: LogFormat {
         text.find("unreferenced object", from: start, to: text.lineEnd(from: start)) != nil
     }
 
-    static func hasWords(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
-        text.find("unreferenced object", from: start, to: end) != nil || text.find("new suspected memory leaks", from: start, to: end) != nil
+    static func recognizes(_ line: LogLine) -> Bool {
+        line.contains("unreferenced object") || line.contains("new suspected memory leaks")
     }
 
     mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally) {

@@ -10,6 +10,7 @@
 import Reduce
 
 struct LeakSanitizerLog: LogFormat {
+    static var name: String { "lsan" }
     static var isSequential: Bool { true }
 
     private var start: UInt64?
@@ -19,8 +20,8 @@ struct LeakSanitizerLog: LogFormat {
 
     static func beginsRecord(_ text: LogText, at start: Int) -> Bool { leak(text, start, text.lineEnd(from: start)) != nil }
 
-    static func hasWords(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
-        leak(text, start, end) != nil || text.find("LeakSanitizer: detected memory leaks", from: start, to: end) != nil
+    static func recognizes(_ line: LogLine) -> Bool {
+        leak(line.text, line.start, line.end) != nil || line.contains("LeakSanitizer: detected memory leaks")
     }
 
     /// `Direct leak of 7 byte(s) in 1 object(s) allocated from:`, wherever it stands in the line.

@@ -1,25 +1,10 @@
-// What a format is to the rest: how its records begin, how its sets do, and what reads them. One file a
-// format has the reading.
+// What a format is to the rest: what it is called, how it is known, how its records begin, how its sets do, and what reads
+// them. One file a format has the reading, and one line of LogRegistry names it.
 //
 // A log is cut into chunks where a record begins, so that several workers read it at once; a format whose
 // records hang together (frees that take allocations back) is read by one worker, in order.
 
 import Reduce
-
-/// The kinds of logs, by the words of `--input`.
-package enum LogKind: String, CaseIterable, Sendable {
-    case aix, dbx, slub
-    case allocTraces = "alloc-traces"
-    case kmemleak
-    case pageOwner = "page-owner"
-    case allocinfo
-    case leakSanitizer = "lsan"
-    case valgrind
-    case memleak = "bcc-memleak"
-    case perf = "perf-script"
-    case heapProfile = "heap-profile"
-    case heaptrack
-}
 
 /// The text of a piece of one set, which ends where a record does, or where the set does.
 struct LogSegment {
@@ -33,13 +18,32 @@ extension LogSegment {
     /// Calls `body` with each of the segment's lines: where it starts and ends in `text`, and its offset in the log, which `base` begins.
     @inline(__always)
     func forEachLine(of text: LogText, base: UInt64, _ body: (_ start: Int, _ end: Int, _ offset: UInt64) -> Void) {
-        var place = start
-        while place < end {
-            let lineEnd = min(text.lineEnd(from: place), end)
-            body(place, lineEnd, base &+ UInt64(place))
-            place = lineEnd + 1
+        walk(text, base: base) { start, lineEnd, offset in
+            body(start, lineEnd, offset)
+            return lineEnd + 1
         }
     }
+
+    /// The same, where `body` may read more lines than the one: it answers where the next one starts.
+    @inline(__always)
+    func walk(_ text: LogText, base: UInt64, _ body: (_ start: Int, _ end: Int, _ offset: UInt64) -> Int) {
+        var place = start
+        while place < end { place = body(place, min(text.lineEnd(from: place), end), base &+ UInt64(place)) }
+    }
+
+    /// False for a last line that ends without a newline, so that some of it may be missing.
+    @inline(__always)
+    func isWhole(_ lineEnd: Int) -> Bool { lineEnd < end || !endsSet }
+}
+
+/// One line of a log, without its newline.
+struct LogLine {
+    var text: LogText
+    var start: Int
+    var end: Int
+
+    func has(_ prefix: StaticString) -> Bool { end - start >= prefix.utf8CodeUnitCount && text.has(prefix, at: start) }
+    func contains(_ words: StaticString) -> Bool { text.find(words, from: start, to: end) != nil }
 }
 
 /// A reader of one format.
@@ -47,8 +51,18 @@ protocol LogFormat {
     init()
     /// A reader of the log that is called `file`; `cache` is the slab cache that the user says it is of.
     init(file: String, cache: SlabCache?)
-    /// True where words stand in the line [start, end) that only logs of this kind have.
-    static func hasWords(_ text: LogText, _ start: Int, _ end: Int) -> Bool
+    /// The word of `--input`.
+    static var name: String { get }
+    /// True where words stand in a line that only logs of this kind have.
+    static func recognizes(_ line: LogLine) -> Bool
+    /// True where a log's first bytes are of this kind: for those that have no lines.
+    static func recognizes(head: LogText) -> Bool
+    /// True where the log is no text: it is handed out as it comes, wherever a piece of it ends.
+    static var isBinary: Bool { get }
+    /// True where an empty file says that there is nothing.
+    static var mayBeEmpty: Bool { get }
+    /// Why a file that is called so holds nothing of use; nil where it may.
+    static func refusal(ofFile name: String) -> String?
 
     /// A set's heading, as it begins; nil where a log of this kind is one set.
     static var heading: StaticString? { get }
@@ -73,58 +87,12 @@ extension LogFormat {
     init(file: String, cache: SlabCache?) { self.init() }
     static var heading: StaticString? { nil }
     static func isHeading(_ text: LogText, at place: Int) -> Bool { true }
+    static func recognizes(head: LogText) -> Bool { false }
+    static var isBinary: Bool { false }
+    static var mayBeEmpty: Bool { false }
+    static func refusal(ofFile name: String) -> String? { nil }
     static var isSequential: Bool { false }
     static var isOfKernel: Bool { false }
     mutating func finish(into tally: Tally) {}
     static func readTraceback(_ text: LogText, _ body: (LogFrame) -> Void) {}
-}
-
-extension LogKind {
-    var format: any LogFormat.Type {
-        switch self {
-        case .aix: AIXLog.self
-        case .dbx: DBXLog.self
-        case .slub: SLUBLog.self
-        case .allocTraces: AllocTracesLog.self
-        case .kmemleak: KmemleakLog.self
-        case .pageOwner: PageOwnerLog.self
-        case .allocinfo: AllocinfoLog.self
-        case .leakSanitizer: LeakSanitizerLog.self
-        case .valgrind: ValgrindLog.self
-        case .memleak: BCCMemleakLog.self
-        case .perf: PerfScriptLog.self
-        case .heapProfile: HeapProfileLog.self
-        case .heaptrack: HeaptrackLog.self
-        }
-    }
-
-    /// The kind of the log that begins with `head`; nil where it is none that is known.
-    ///
-    /// Words that only one kind has decide, wherever they stand in the head; a log may begin with other
-    /// programs' lines.
-    package init?(head: [UInt8]) {
-        var found: LogKind?
-        head.withUnsafeBytes { found = Self.guess(LogText($0)) }
-        guard let found else { return nil }
-        self = found
-    }
-
-    private static func guess(_ text: LogText) -> LogKind? {
-        var place = 0
-        while place < text.count {
-            let end = text.lineEnd(from: place)
-            if let kind = kind(ofLine: text, place, end) { return kind }
-            place = end + 1
-        }
-        return nil
-    }
-
-    /// The kinds in the order in which they are asked: those whose words are the longest come first.
-    private static let order: [LogKind] = [
-        .heaptrack, .heapProfile, .leakSanitizer, .valgrind, .memleak, .aix, .kmemleak, .pageOwner, .slub, .perf, .allocinfo, .dbx, .allocTraces,
-    ]
-
-    private static func kind(ofLine text: LogText, _ start: Int, _ end: Int) -> LogKind? {
-        order.first { $0.format.hasWords(text, start, end) }
-    }
 }

@@ -33,6 +33,18 @@ package struct LogText {
         return UnsafeRawPointer(found) - base
     }
 
+    /// Calls `body` with each line of [start, end), until it answers false; true where it never did.
+    @inline(__always)
+    func lines(_ start: Int, _ end: Int, _ body: (_ start: Int, _ end: Int) -> Bool) -> Bool {
+        var place = start
+        while place < end {
+            let lineEnd = min(lineEnd(from: place), end)
+            guard body(place, lineEnd) else { return false }
+            place = lineEnd + 1
+        }
+        return true
+    }
+
     /// The start of the line that `place` is in.
     package func lineStart(before place: Int) -> Int {
         guard place > 0 else { return 0 }

@@ -16,6 +16,7 @@
 import Reduce
 
 struct PageOwnerLog: LogFormat {
+    static var name: String { "page-owner" }
     static var isOfKernel: Bool { true }
     /// What a page is of where the log doesn't say: it never does.
     static let pageBytes: UInt64 = 4096
@@ -37,7 +38,8 @@ struct PageOwnerLog: LogFormat {
         return message.start >= message.end && (!message.hasPrefix || KernelMessage(text, start, text.lineEnd(from: start)).hasPrefix)
     }
 
-    static func hasWords(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
+    static func recognizes(_ line: LogLine) -> Bool {
+        let (text, start, end) = (line.text, line.start, line.end)
         let message = KernelMessage(text, start, end)
         return text.has("Page allocated via order", at: message.start) || text.has("nr_base_pages:", at: message.start)
             || text.has("stack_count:", at: message.start) || times(text, message.start, message.end) != nil

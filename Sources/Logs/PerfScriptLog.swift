@@ -11,6 +11,7 @@
 import Reduce
 
 struct PerfScriptLog: LogFormat {
+    static var name: String { "perf-script" }
     static var isSequential: Bool { true }
     static var isOfKernel: Bool { true }
 
@@ -26,7 +27,7 @@ struct PerfScriptLog: LogFormat {
 
     static func beginsRecord(_ text: LogText, at start: Int) -> Bool { true }
 
-    static func hasWords(_ text: LogText, _ start: Int, _ end: Int) -> Bool { name(text, start, end) != nil }
+    static func recognizes(_ line: LogLine) -> Bool { name(line.text, line.start, line.end) != nil }
 
     /// The place of the event's name: `kmem:kmalloc:`, `probe_libc:malloc:`, after a time.
     private static func name(_ text: LogText, _ start: Int, _ end: Int) -> Int? {

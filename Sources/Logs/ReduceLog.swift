@@ -34,9 +34,7 @@ extension Reduction {
         _ stream: LogStream, kind: LogKind, set choice: SetChoice = .last, cache: SlabCache? = nil, workers: Int = 0,
         progress: LogProgress? = nil
     ) throws(LogError) -> LogSummary {
-        if kind == .allocTraces && (stream.name.hasSuffix("free_traces") || stream.name.hasSuffix("free_calls")) {
-            throw LogError(file: stream.name, what: "traces of frees hold nothing; alloc_traces beside it has what is live")
-        }
+        if let refusal = kind.format.refusal(ofFile: stream.name) { throw LogError(file: stream.name, what: refusal) }
         let reader = ChunkReader(stream, kind.format, progress: progress)
         let count = kind.format.isSequential ? 1 : workers > 0 ? workers : max(1, min(16, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
         let lastHeading = choice == .last ? stream.lastHeading(of: kind.format) : nil
@@ -68,7 +66,7 @@ extension Reduction {
             if let complaint { throw LogError(file: stream.name, offset: complaint.offset, what: complaint.what) }
             // Nothing read is nothing live only where nothing is there to read: an empty file, or a heading alone.
             let isEmpty = lost == 0 && notes[.outside] == 0 && notes[.notUnderstood] == 0
-            let saysNothing = isEmpty && (kind.mayBeEmpty ? reader.byteCount == 0 || notes.isEmpty : reader.set > 0 && kind.format.heading != nil)
+            let saysNothing = isEmpty && (kind.format.mayBeEmpty ? reader.byteCount == 0 || notes.isEmpty : reader.set > 0 && kind.format.heading != nil)
             guard saysNothing else {
                 let what = reader.byteCount == 0 ? "empty" : "no record of a log of kind \(kind.rawValue) in it that can be read"
                 throw LogError(file: stream.name, offset: 0, what: what + Self.failures(crew.flatMap(\.failures)))
@@ -131,11 +129,6 @@ extension Reduction {
                 ageSeconds: ages?.oldest, newestSeconds: ages?.newest)
         }
     }
-}
-
-extension LogKind {
-    /// Kinds of which an empty file says that there is nothing.
-    var mayBeEmpty: Bool { self == .kmemleak || self == .allocTraces }
 }
 
 /// A line that made no record.

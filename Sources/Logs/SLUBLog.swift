@@ -17,6 +17,7 @@
 import Reduce
 
 struct SLUBLog: LogFormat {
+    static var name: String { "slub" }
     static var isOfKernel: Bool { true }
     static var isSequential: Bool { true }
 
@@ -44,7 +45,7 @@ struct SLUBLog: LogFormat {
 
     static func beginsRecord(_ text: LogText, at start: Int) -> Bool { true }
 
-    static func hasWords(_ text: LogText, _ start: Int, _ end: Int) -> Bool { trace(text, start, end) != nil }
+    static func recognizes(_ line: LogLine) -> Bool { trace(line.text, line.start, line.end) != nil }
 
     struct Trace { var message: KernelMessage, cacheStart: Int, cacheEnd: Int, isAlloc: Bool, address: UInt64 }
 

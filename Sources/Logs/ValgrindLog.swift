@@ -11,6 +11,7 @@
 import Reduce
 
 struct ValgrindLog: LogFormat {
+    static var name: String { "valgrind" }
     static var isSequential: Bool { true }
 
     private struct Record { var row: Int, direct: UInt64, indirect: UInt64, blocks: UInt64, offset: UInt64 }
@@ -21,9 +22,9 @@ struct ValgrindLog: LogFormat {
 
     static func beginsRecord(_ text: LogText, at start: Int) -> Bool { text.find(" in loss record ", from: start, to: text.lineEnd(from: start)) != nil }
 
-    static func hasWords(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
-        text.find(" in loss record ", from: start, to: end) != nil
-            || (text.has("==", at: start) && text.find("All heap blocks were freed -- no leaks are possible", from: start, to: end) != nil)
+    static func recognizes(_ line: LogLine) -> Bool {
+        line.contains(" in loss record ")
+            || (line.has("==") && line.contains("All heap blocks were freed -- no leaks are possible"))
     }
 
     mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally) {

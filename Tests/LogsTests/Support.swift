@@ -2,11 +2,23 @@
 // anything that counts.
 
 import Glibc
-import Logs
+@testable import Logs
 import Reduce
 import Report
 import Testing
 import TestSupport
+
+extension LogKind {
+    static let aix = kind(AIXLog.self), dbx = kind(DBXLog.self), slub = kind(SLUBLog.self), allocTraces = kind(AllocTracesLog.self)
+    static let kmemleak = kind(KmemleakLog.self), pageOwner = kind(PageOwnerLog.self), allocinfo = kind(AllocinfoLog.self)
+    static let leakSanitizer = kind(LeakSanitizerLog.self), valgrind = kind(ValgrindLog.self), memleak = kind(BCCMemleakLog.self)
+    static let perf = kind(PerfScriptLog.self), heapProfile = kind(HeapProfileLog.self), heaptrack = kind(HeaptrackLog.self)
+
+    private static func kind(_ format: any LogFormat.Type) -> LogKind {
+        guard let kind = LogKind(rawValue: format.name) else { fatalError("\(format) is not in the registry") }
+        return kind
+    }
+}
 
 /// A log in a file that goes with the value.
 final class LogFile {
