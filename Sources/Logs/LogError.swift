@@ -25,6 +25,7 @@ package struct LogError: Error, Equatable, CustomStringConvertible {
 package enum LogNote: Int, CaseIterable, Sendable {
     case cutRecord, badRecord, badFrame, longRecord, longStack, freedUnseen, bookedTwice, notUnderstood, outside, sizeUnknown
     case noNewline, ownerUnknown, noOwner, mixedStacks, noAddresses
+    case printedAgain, bytesAssumed, mapLeftOut, blocksUnknown, mapsSummed, eventsLost, profileTooLarge, nothingInUse
 
     /// As a phrase without a full stop.
     var text: String {
@@ -43,6 +44,14 @@ package enum LogNote: Int, CaseIterable, Sendable {
         case .noOwner: "a backtrace without an object that waits for one, and is passed over"
         case .mixedStacks: "the backtraces of several processors are mixed, and none is given to an object"
         case .noAddresses: "calls of malloc whose address is not told: record malloc's return too (perf probe 'malloc%return $retval')"
+        case .printedAgain: "a map was printed again: the newest counts"
+        case .bytesAssumed: "values of a map whose name doesn't say what they are, taken for bytes (call it @bytes or @count)"
+        case .mapLeftOut: "values of a map whose name doesn't say what they are, beside maps whose names do; left out (call it @bytes or @count)"
+        case .blocksUnknown: "stacks whose number of blocks is not told: each is shown as one"
+        case .mapsSummed: "several maps have bytes: each has rows of its own, and the totals are of all"
+        case .eventsLost: "the tool lost events, or had no room for more stacks"
+        case .profileTooLarge: "a profile of more than 1 GB; the rest of it is not read"
+        case .nothingInUse: "a profile without bytes in use: of processor time, or of all that was allocated"
         case .noNewline: "the last line has no end, and is taken as it stands"
         }
     }
@@ -50,8 +59,9 @@ package enum LogNote: Int, CaseIterable, Sendable {
     /// True where what was recorded is lost or wrong; false where nothing of an allocation is.
     var isDamage: Bool {
         switch self {
-        case .cutRecord, .badRecord, .badFrame, .longRecord, .longStack, .ownerUnknown, .mixedStacks, .noAddresses: true
-        case .freedUnseen, .bookedTwice, .notUnderstood, .outside, .sizeUnknown, .noNewline, .noOwner: false
+        case .cutRecord, .badRecord, .badFrame, .longRecord, .longStack, .ownerUnknown, .mixedStacks, .noAddresses, .eventsLost, .profileTooLarge,
+             .nothingInUse: true
+        case .freedUnseen, .bookedTwice, .notUnderstood, .outside, .sizeUnknown, .noNewline, .noOwner, .printedAgain, .bytesAssumed, .mapLeftOut, .blocksUnknown, .mapsSummed: false
         }
     }
 }

@@ -3,11 +3,13 @@
 
 /// All formats, in the order in which a line is shown to them: those whose words are the longest come first.
 private let formats: [any LogFormat.Type] = [
+    PprofLog.self,
     HeaptrackLog.self,
     HeapProfileLog.self,
     LeakSanitizerLog.self,
     ValgrindLog.self,
     BCCMemleakLog.self,
+    BpftraceLog.self,
     AIXLog.self,
     KmemleakLog.self,
     PageOwnerLog.self,

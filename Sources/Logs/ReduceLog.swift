@@ -197,6 +197,8 @@ private final class Worker {
             if chunk.isForced { tally.notes.add(.longRecord, at: chunk.base) }
         }
         format.finish(into: tally)
+        // Of a format without lines there is nothing to show but where and why.
+        if Format.isBinary, tally.recordsRead == 0 { keepFailures(LogText(UnsafeRawBufferPointer(start: nil, count: 0)), 0) }
     }
 
     /// Keeps the lines that the notes tell of, for the case that nothing else is found.

@@ -9,7 +9,7 @@ import Testing
 import TestSupport
 
 @Suite struct Producers {
-    private static let program = """
+    static let program = """
         #include <stdlib.h>
         #include <string.h>
         static char **volatile sink;
@@ -147,5 +147,73 @@ import TestSupport
         #expect(try reduce(text: text, .memleak, set: .number(1)).reduction.totals.liveBytes == 10)
         let libbpf = "[12:00:00] Top 1 stacks with outstanding allocations:\n960 bytes in 10 allocations from stack\n\t0 [<0000000000401136>] alloc_v2+0x16 [leaky]\n\t1 [<0000000000401150>] main+0x20 [leaky]\n"
         #expect(try reduce(text: libbpf, .memleak).rows == ["0x401136 alloc_v2+0x16 [leaky] < 0x401150 main+0x20 [leaky]": [960, 10]])
+    }
+
+    private static let hasBpftrace = geteuid() == 0 && access("/usr/bin/bpftrace", X_OK) == 0 && access("/sys/kernel/tracing/uprobe_events", W_OK) == 0
+
+    /// Where the kernel lets this user trace. awk adds up what bpftrace printed.
+    @Test(.enabled(if: hasBpftrace, "bpftrace takes root and tracefs"))
+    func bpftrace() throws {
+        let scratch = try Scratch()
+        let program = try Self.built(scratch, "gcc")
+        let outcome = try scratch.shell("""
+            L=$(ldconfig -p | awk '/libc.so.6 .*64/ { print $NF; exit }')
+            bpftrace -e "uprobe:$L:malloc /pid == cpid/ { @bytes[ustack] = sum(arg0); @count[ustack] = count(); @all[ustack, comm] = stats(arg0); }" -c \(program) > out.txt
+            awk '/^@/ { keep = /^@bytes|^@count/ } keep' out.txt > two.txt
+            awk '/^@/ { keep = /^@all/ } keep' out.txt > stats.txt
+            bpftrace -e 'tracepoint:kmem:kmalloc { @bytes[kstack] = sum(args->bytes_alloc); @perf[comm, kstack(perf, 6)] = count(); } interval:s:1 { exit(); }' > kernel.txt
+            awk '/^@/ { map = substr($1, 2, 4) } /\\]: [0-9]+$/ { sum[map] += $NF } END { printf "%d %d\\n", sum["byte"], sum["perf"] }' kernel.txt
+            """)
+        // 10 names of 100 bytes, 5 of 50, and 10 pointers.
+        for name in ["two.txt", "stats.txt"] {
+            #expect(LogKind(head: try head(scratch.path + "/" + name)) == .bpftrace)
+            let totals = try reduce(scratch.path + "/" + name, .bpftrace).reduction.totals
+            #expect(totals.liveBytes == 1330 && totals.liveBlocks == 25 && totals.uniqueStacks == 3, "\(name): \(totals) \(outcome.messages)")
+        }
+        let sums = outcome.output.split { $0 == " " || $0 == "\n" }.compactMap { UInt64($0) }
+        let kernel = try reduce(scratch.path + "/kernel.txt", .bpftrace)
+        #expect(sums.count == 2 && kernel.reduction.totals.liveBytes == sums[0] && sums[0] > 0, "\(outcome)")
+        #expect(kernel.input.passedOver.contains { $0.what == LogNote.mapLeftOut.text } && sums[1] > 0)
+    }
+
+    @Test func bpftracesForms() throws {
+        let text = """
+            Attaching 2 probes...
+
+            @bytes[
+                __kmalloc_node_noprof+598
+                operator new(unsigned long)+28
+                0x7fb2126b6930
+            ]: 4096
+            @bytes[bash,\u{20}
+            \tffffffff8162df54 __kmalloc_noprof+580 ([kernel.kallsyms])
+            \t7f31b28b6930 __GI___libc_malloc+0 (/usr/lib/x86_64-linux-gnu/libc.so.6)
+            , 12]: 5000
+            @count[
+                __kmalloc_node_noprof+598
+                operator new(unsigned long)+28
+                0x7fb2126b6930
+            ]: 3
+            @count[
+                only_counted+1
+            ]: 7
+            @h:\u{20}
+            [2, 4)                 1 |@@@@ |
+
+            """
+        #expect(LogKind(head: Array(text.utf8)) == .bpftrace)
+        let log = try reduce(text: text, .bpftrace)
+        #expect(log.rows == [
+            "__kmalloc_node_noprof+0x256 < operator new(unsigned long)+0x1c < 0x7fb2126b6930 0x7fb2126b6930": [4096, 3],
+            "0xffffffff8162df54 __kmalloc_noprof+0x244 < 0x7f31b28b6930 __GI___libc_malloc+0x0 [/usr/lib/x86_64-linux-gnu/libc.so.6] < bash, 12": [5000, 1],
+            "only_counted+0x1": [0, 7],
+        ])
+        #expect(log.reduction.totals.blocksOfUnknownSize == 7 && log.input.damages.isEmpty)
+        #expect(log.input.passedOver.contains { $0.what == LogNote.blocksUnknown.text && $0.count == 1 })
+        // Printed each second, the newest counts; a key that lost its value is said.
+        let again = "@b_size[\n    a+1\n]: 10\n@b_size[\n    b+1\n]: 20\n\n@b_size[\n    b+1\n]: 5\n@b_size[\n    a+1\n]: 30\n@b_size[\n    c+1\n"
+        let newest = try reduce(text: again, .bpftrace)
+        #expect(newest.rows == ["a+0x1": [30, 1], "b+0x1": [5, 1]] && newest.input.recordsLost == 1)
+        #expect(newest.input.passedOver.contains { $0.what == LogNote.printedAgain.text })
     }
 }

@@ -1,0 +1,127 @@
+// pprof's profiles, as Go's runtime, Debian's pprof and heapsum itself write them, against what pprof says of the same file.
+
+import Glibc
+@testable import Logs
+import Reduce
+import Report
+import Testing
+import TestSupport
+
+/// Debian's pprof, made of the sources that its Go library package brings.
+private let pprof: String = {
+    let path = "\(Built.root)/.build/test-programs/pprof"
+    if access(path, X_OK) == 0 { return path }
+    let made = "\(path).\(getpid())"
+    let status = system("mkdir -p '\(Built.root)/.build/test-programs' && cd /usr/share/gocode/src/github.com/google/pprof "
+        + "&& GO111MODULE=off GOPATH=/usr/share/gocode GOFLAGS= GOCACHE='\(Built.root)/.build/go-cache' go build -o '\(made)' . >&2 && mv '\(made)' '\(path)'")
+    precondition(status == 0, "pprof doesn't build")
+    return path
+}()
+
+@Suite struct PprofProfiles {
+    /// Bytes and blocks by function, as heapsum has them.
+    private static func byFunction(_ log: Reduced) -> [String: [UInt64]] {
+        var result: [String: [UInt64]] = [:]
+        for row in FrameNames(log.reduction).grouped(log.reduction.rows, by: .function) { result[row.key?.function ?? "?"] = [row.bytes, row.blocks] }
+        return result
+    }
+
+    /// What pprof says that a profile holds in all, of a sample type that is in bytes or a count.
+    private static func total(_ scratch: Scratch, _ type: String, _ file: String) throws -> UInt64? {
+        let unit = type.hasSuffix("space") ? "-unit=bytes" : ""
+        let outcome = try scratch.shell("'\(pprof)' -top \(unit) -sample_index=\(type) \(file) 2>/dev/null | sed -n 's/.*of \\([0-9]*\\)B* total.*/\\1/p'")
+        return UInt64(outcome.output.prefix { $0 != "\n" })
+    }
+
+    private static let program = """
+        package main
+        import ("os"; "runtime"; "runtime/pprof")
+        var kept [][]byte
+        //go:noinline
+        func keepName(n int) { kept = append(kept, make([]byte, n)) }
+        func main() {
+            runtime.MemProfileRate = 1
+            kept = make([][]byte, 0, 64)
+            cpu, _ := os.Create(os.Args[2]); pprof.StartCPUProfile(cpu)
+            for i := 0; i < 10; i++ { keepName(1000) }
+            for i, x := 0, 0; i < 200000000; i++ { x += i }
+            pprof.StopCPUProfile(); cpu.Close()
+            runtime.GC()
+            heap, _ := os.Create(os.Args[1]); pprof.WriteHeapProfile(heap); heap.Close()
+            runtime.KeepAlive(kept)
+        }
+        """
+
+    /// Go's allocator has a class of 1,024 bytes.
+    @Test func ofGo() throws {
+        let scratch = try Scratch()
+        try write(Array(Self.program.utf8), to: scratch.path + "/main.go")
+        let built = try scratch.shell("GO111MODULE=off GOFLAGS= GOCACHE='\(Built.root)/.build/go-cache' go run main.go heap.pb.gz cpu.pb.gz && gzip -dc heap.pb.gz > heap.pb")
+        #expect(built.exitStatus == 0, "\(built.messages)")
+        for name in ["heap.pb.gz", "heap.pb"] {
+            let path = scratch.path + "/" + name
+            #expect(LogKind(head: try head(path)) == .pprof)
+            let log = try reduce(path, .pprof)
+            #expect(log.input.damages.isEmpty, "\(log.input.damages)")
+            let own = log.reduction.rows.filter { row in log.reduction.frames(of: row).contains { FrameNames(log.reduction).name($0).function == "main.keepName" } }
+            #expect(own.map { [$0.bytes, $0.blocks] } == [[10240, 10]])
+            #expect(log.reduction.totals.liveBytes == (try Self.total(scratch, "inuse_space", name)))
+            #expect(log.reduction.totals.liveBlocks == (try Self.total(scratch, "inuse_objects", name)))
+        }
+        do {
+            _ = try reduce(scratch.path + "/cpu.pb.gz", .pprof)
+            Issue.record("processor time is no memory")
+        } catch let error as LogError {
+            #expect("\(error)".contains(LogNote.nothingInUse.text), "\(error)")
+        }
+    }
+
+    /// gperftools' profile in text, and what pprof makes of it.
+    @Test func ofGperftools() throws {
+        let scratch = try Scratch()
+        try write(Array(Producers.program.utf8), to: scratch.path + "/leak.c")
+        let outcome = try scratch.shell("""
+            gcc -g -O1 -fno-omit-frame-pointer leak.c -o leak
+            LD_PRELOAD=$(ls /usr/lib/*/libtcmalloc.so.? | head -1) HEAPPROFILE=$PWD/profile ./leak; cp $(ls profile.*.heap | tail -1) last.heap
+            '\(pprof)' -proto -output=last.pb.gz leak last.heap && gzip -dc last.pb.gz > last.pb
+            """)
+        #expect(outcome.exitStatus == 0, "\(outcome.messages)")
+        for name in ["last.pb.gz", "last.pb"] {
+            let log = try reduce(scratch.path + "/" + name, .pprof)
+            let functions = Self.byFunction(log)
+            #expect(functions["keep_name"] == [1000, 10] && functions["lose"] == [80, 10], "\(functions)")
+            #expect(log.reduction.totals.liveBytes == (try Self.total(scratch, "inuse_space", name)))
+        }
+    }
+
+    /// What heapsum writes it reads again, with the same rows.
+    @Test func ofHeapsum() throws {
+        let scratch = try Scratch()
+        let heapsum = "\(Built.products)/heapsum"
+        let text = "Current allocation report:\n\n" + (1 ... 40).map {
+            "Allocation #\($0): 0x3060\nAllocation size: 0x\(String($0 * 3, radix: 16))\nAllocation traceback:\n0xD01CA874 malloc\n0x1001070\($0 % 5) f_\($0 % 5)\n0x10000B84 main\n"
+        }.joined(separator: "\n")
+        try write(Array(text.utf8), to: scratch.path + "/log")
+        #expect(try scratch.shell("'\(heapsum)' --format pprof log > log.pb.gz").exitStatus == 0)
+        let json = "python3 -c 'import json, sys; print(sorted((r[\"bytes\"], r[\"blocks\"], [f[\"function\"] for f in r[\"frames\"]]) for r in json.load(sys.stdin)[\"rows\"]))'"
+        let before = try scratch.shell("'\(heapsum)' --format json log | \(json)"), after = try scratch.shell("'\(heapsum)' --format json log.pb.gz | \(json)")
+        #expect(before.output == after.output && before.output.contains("f_4"), "\(after)")
+    }
+
+    /// Cut anywhere, a profile is damaged or refused, and never a smaller one in silence.
+    @Test func cutOff() throws {
+        let scratch = try Scratch()
+        let text = "Current allocation report:\n\nAllocation #1: 0x3060\nAllocation size: 0x40\nAllocation traceback:\n0xD01CA874 malloc\n0x10010700 f\n"
+        try write(Array(text.utf8), to: scratch.path + "/log")
+        #expect(try scratch.shell("'\(Built.products)/heapsum' --format pprof log | gzip -dc > log.pb").exitStatus == 0)
+        let whole = try head(scratch.path + "/log.pb")
+        for count in 1 ..< whole.count {
+            let file = try LogFile(whole.prefix(count))
+            do {
+                let log = try reduce(file.path, .pprof)
+                // Between two fields nobody can tell that more would come, but names that others refer to are missing then.
+                #expect(!log.input.damages.isEmpty || log.reduction.totals.liveBytes == 64, "\(count)")
+            } catch is LogError {}
+        }
+    }
+}
