@@ -46,7 +46,7 @@ struct KernelMessage {
             start += 1
             return true
         case 0x1B: return takeColour(text)
-        case 0x0D:
+        case 0x0D, 0x1E:
             start += 1
             return true
         case UInt8(ascii: "{"), UInt8(ascii: "\""), UInt8(ascii: "M"): return takeField(text) || takeDated(text) || takeHost(text)

@@ -16,6 +16,7 @@ private let formats: [any LogFormat.Type] = [
     SLUBLog.self,
     PerfScriptLog.self,
     AllocinfoLog.self,
+    SlabinfoLog.self,
     DBXLog.self,
     AllocTracesLog.self,
 ]

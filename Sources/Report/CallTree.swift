@@ -23,9 +23,12 @@ package struct CallTree {
         package var isDim: Bool
         package var bytes: UInt64 = 0
         package var blocks: UInt64 = 0
+        /// Those of the blocks whose size is not known: `bytes` is without them.
+        package var blocksOfUnknownSize: UInt64 = 0
         /// What it asked for itself, in a tree from the outermost inward; what ends there, in an inverted one.
         package var ownBytes: UInt64 = 0
         package var ownBlocks: UInt64 = 0
+        package var ownBlocksOfUnknownSize: UInt64 = 0
         /// The largest first.
         package var children: [Int] = []
         fileprivate var file: String?
@@ -98,11 +101,13 @@ package struct CallTree {
         }
         nodes[node].ownBytes &+= row.bytes
         nodes[node].ownBlocks &+= row.blocks
+        nodes[node].ownBlocksOfUnknownSize &+= row.blocksOfUnknownSize
     }
 
     private mutating func count(_ row: Row, at node: Int) {
         nodes[node].bytes &+= row.bytes
         nodes[node].blocks &+= row.blocks
+        nodes[node].blocksOfUnknownSize &+= row.blocksOfUnknownSize
     }
 
     private static func place(_ node: Node) -> String {
@@ -136,7 +141,9 @@ extension CallTree {
             for child in nodes[number].children {
                 levels[child] = levels[number] + 1
                 let value = Double(byBlocks ? nodes[child].blocks : nodes[child].bytes)
-                guard nodes[child].bytes >= limits.leastBytes, value >= limits.leastShare * whole, levels[child] <= limits.depth ?? .max else { continue }
+                // What is not known is not small.
+                let isLarge = nodes[child].bytes >= limits.leastBytes && value >= limits.leastShare * whole
+                guard isLarge || (!byBlocks && nodes[child].blocksOfUnknownSize > 0), levels[child] <= limits.depth ?? .max else { continue }
                 shown[child] = true
                 candidates.append(child)
             }

@@ -19,11 +19,17 @@ package struct CallTreeTable {
     /// Steps to the right after which there are no more.
     private static let mostSteps = 40
 
+    private struct Counts {
+        var bytes: UInt64, blocks: UInt64, unknown: UInt64
+
+        var bytesText: String { Table.bytes(bytes, unknown: unknown, of: blocks) }
+    }
+
     /// What is still to be written, at the place where it will stand.
     private struct Pending {
         enum Item {
             case call(Int)
-            case note(bytes: UInt64, blocks: UInt64, text: String)
+            case note(Counts, text: String)
         }
         var item: Item
         /// What stands before the first line of it, and before those below.
@@ -48,19 +54,23 @@ package struct CallTreeTable {
 
     private func writeLines(_ tree: CallTree, _ shown: [Bool], whole: UInt64, to out: TextOutput) throws {
         let style = table.style
-        let widths = [max(5, grouped(tree.nodes[0].bytes).count), 6, max(6, grouped(tree.nodes[0].blocks).count)]
+        let longest = tree.nodes.map { Table.bytes($0.bytes, unknown: $0.blocksOfUnknownSize, of: $0.blocks).count }.max() ?? 0
+        let widths = [max(5, longest), 6, max(6, grouped(tree.nodes[0].blocks).count)]
         let titles = zip(["bytes", "share", "blocks"], widths).map { leftPadded($0, $1) }.joined(separator: "   ")
         let what = direction == .topDown ? "calls, from the outermost inward" : "calls, from the function that asked outward"
         try out.write("\n" + style.dim(titles + "   " + what) + "\n")
         let room = style.width.map { max(24, $0 - widths.reduce(9, +)) }
-        func write(_ bytes: UInt64, _ blocks: UInt64, _ prefix: String, _ name: String, _ place: String, isDim: Bool) throws {
+        func write(_ counts: Counts, _ prefix: String, _ name: String, _ place: String, isDim: Bool) throws {
             var (name, place) = (name, place)
             if let room {
                 let rest = max(16, room - prefix.count)
                 place = shortened(place, min(24, rest / 3))
                 name = shortened(name, place.isEmpty ? rest : rest - place.count - 2)
             }
-            let numbers = [style.bold(leftPadded(grouped(bytes), widths[0])), leftPadded(Table.share(bytes, of: whole), widths[1]), leftPadded(grouped(blocks), widths[2])]
+            let numbers = [
+                style.bold(leftPadded(counts.bytesText, widths[0])), leftPadded(counts.unknown > 0 ? "-" : Table.share(counts.bytes, of: whole), widths[1]),
+                leftPadded(grouped(counts.blocks), widths[2]),
+            ]
             let text = place.isEmpty ? name : isDim ? "\(name)  \(place)" : name + "  " + style.dim(place)
             try out.write(numbers.joined(separator: "   ") + "   " + style.dim(prefix) + (isDim ? style.dim(text) : text) + "\n")
         }
@@ -68,7 +78,7 @@ package struct CallTreeTable {
         var pending = [Pending(item: .call(0))]
         while let next = pending.popLast() {
             guard case .call(var node) = next.item else {
-                if case .note(let bytes, let blocks, let text) = next.item { try write(bytes, blocks, next.first, text, "", isDim: true) }
+                if case .note(let counts, let text) = next.item { try write(counts, next.first, text, "", isDim: true) }
                 continue
             }
             var prefix = next.first
@@ -77,7 +87,7 @@ package struct CallTreeTable {
             while true {
                 if node != 0 {
                     let call = tree.nodes[node]
-                    try write(call.bytes, call.blocks, prefix, call.name, call.place, isDim: call.isDim)
+                    try write(Counts(bytes: call.bytes, blocks: call.blocks, unknown: call.blocksOfUnknownSize), prefix, call.name, call.place, isDim: call.isDim)
                     prefix = next.rest
                 }
                 below = items(of: node, tree, shown)
@@ -101,14 +111,14 @@ package struct CallTreeTable {
         var items = call.children.filter { shown[$0] }.map { Pending.Item.call($0) }
         if call.ownBlocks > 0 {
             let text = node == 0 ? "(no frames)" : direction == .topDown ? "(itself)" : "(outermost)"
-            items.append(.note(bytes: call.ownBytes, blocks: call.ownBlocks, text: text))
+            items.append(.note(Counts(bytes: call.ownBytes, blocks: call.ownBlocks, unknown: call.ownBlocksOfUnknownSize), text: text))
         }
         let hidden = call.children.filter { !shown[$0] }
         if !hidden.isEmpty {
             let noun = direction == .topDown ? "smaller call" : "smaller caller"
+            func sum(_ count: KeyPath<CallTree.Node, UInt64>) -> UInt64 { hidden.reduce(0) { $0 &+ tree.nodes[$1][keyPath: count] } }
             items.append(.note(
-                bytes: hidden.reduce(0) { $0 &+ tree.nodes[$1].bytes }, blocks: hidden.reduce(0) { $0 &+ tree.nodes[$1].blocks },
-                text: "… \(counted(UInt64(hidden.count), noun))"))
+                Counts(bytes: sum(\.bytes), blocks: sum(\.blocks), unknown: sum(\.blocksOfUnknownSize)), text: "… \(counted(UInt64(hidden.count), noun))"))
         }
         return items
     }

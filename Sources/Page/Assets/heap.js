@@ -9,11 +9,15 @@
 
 const data = new HeapData(JSON.parse(document.getElementById('data').textContent));
 const lastMoment = data.moments.length - 1;
+/** A log may tell how many blocks there are, and not how large: of all blocks, or of some. */
+const unknownSizes = data.columns.blocksOfUnknownSize;
+const isAnySizeKnown = !unknownSizes || data.columns.bytes.some(value => value > 0);
+const bytesOf = (bytes, unknown) => !unknown ? grouped(bytes) : bytes > 0 ? `at least ${grouped(bytes)}` : 'not known';
 const measures = [
   ['bytes', 'Live bytes'], ['blocks', 'Live blocks'], ['peakBytes', 'Bytes at the peak'], ['peakBlocks', 'Blocks at the peak'],
   ['allocatedBytes', 'Allocated bytes, ever'], ['allocatedBlocks', 'Allocated blocks, ever'], ['temporaryBlocks', 'Temporary blocks'],
-].filter(([key]) => data.columns[key]);
-const state = new State({ measure: data.raw.sort in data.columns ? data.raw.sort : 'bytes', view: 'down', show: 'graph', at: lastMoment, against: data.isDiff ? 0 : -1, zoom: 0, search: '', sort: '', row: -1, width: 'change' });
+].filter(([key]) => data.columns[key] && (key !== 'bytes' || isAnySizeKnown));
+const state = new State({ measure: measures.some(([key]) => key === data.raw.sort) ? data.raw.sort : measures[0][0], view: 'down', show: 'graph', at: lastMoment, against: data.isDiff ? 0 : -1, zoom: 0, search: '', sort: '', row: -1, width: 'change' });
 
 const trees = {};
 /** What the state comes to: asked for by every part, worked out once a state. */
@@ -26,9 +30,9 @@ function work() {
   if (against === at) against = -1;
   const isEnd = at === lastMoment || lastMoment < 0;
   const isGrowth = against >= 0;
-  let measure = measures.some(([key]) => key === v.measure) ? v.measure : 'bytes';
+  let measure = measures.some(([key]) => key === v.measure) ? v.measure : measures[0][0];
   // Of other moments, and of growth, what is live is all that is known.
-  if ((isGrowth || !isEnd) && measure !== 'blocks') measure = 'bytes';
+  if ((isGrowth || !isEnd) && measure !== 'blocks') measure = isAnySizeKnown ? 'bytes' : 'blocks';
   const after = isGrowth || !isEnd ? data.at(at)[measure] : data.columns[measure];
   const before = isGrowth ? data.at(against)[measure] : null;
   const view = v.view === 'up' ? 'up' : 'down';
@@ -182,11 +186,11 @@ function columns() {
   }
   const { after, measure } = current;
   const all = current.widths[0];
-  const list = [{ key: measure, title: measureName(), text: row => grouped(after[row]), value: row => after[row], part: row => all ? after[row] / all : 0 },
-    { key: 'share', title: 'Share', isMinor: true, text: row => share(after[row], all) }];
+  const list = [{ key: measure, title: measureName(), text: row => measure === 'bytes' ? bytesOf(after[row], unknownSizes?.[row]) : grouped(after[row]), value: row => after[row], part: row => all ? after[row] / all : 0 },
+    { key: 'share', title: 'Share', isMinor: true, text: row => measure === 'bytes' && unknownSizes?.[row] ? '–' : share(after[row], all) }];
   const blocks = current.isEnd ? data.columns.blocks : data.at(current.at).blocks, bytes = current.isEnd ? data.columns.bytes : data.at(current.at).bytes;
   if (measure !== 'blocks') list.push({ key: 'blocks', title: 'Live blocks', isMinor: true, text: row => grouped(blocks[row]), value: row => blocks[row] });
-  if (measure !== 'bytes') list.push({ key: 'bytes', title: 'Live bytes', isMinor: true, text: row => grouped(bytes[row]), value: row => bytes[row] });
+  if (measure !== 'bytes') list.push({ key: 'bytes', title: 'Live bytes', isMinor: true, text: row => bytesOf(bytes[row], unknownSizes?.[row]), value: row => bytes[row] });
   const { peakBytes, allocatedBlocks, temporaryBlocks, oldest } = data.columns;
   if (current.isEnd) {
     if (peakBytes && measure !== 'peakBytes') list.push({ key: 'peakBytes', title: 'At the peak', hint: 'Bytes that it held when the process held the most', isMinor: true, text: row => grouped(peakBytes[row]), value: row => peakBytes[row] });
@@ -200,7 +204,8 @@ function columns() {
 function figuresOf(row) {
   const figures = [];
   if (current.isGrowth) figures.push(['Change', `${signed(current.change[row])} ${current.noun}s`], [`At ${momentName(current.at)}`, valueText(current.after[row])], [`At ${momentName(current.against)}`, valueText(current.before[row])]);
-  for (const [key, name] of measures) figures.push([name, grouped(data.columns[key][row])]);
+  for (const [key, name] of measures) figures.push([name, key === 'bytes' ? bytesOf(data.columns.bytes[row], unknownSizes?.[row]) : grouped(data.columns[key][row])]);
+  if (!isAnySizeKnown) figures.push(['Live bytes', 'not known']);
   if (data.columns.oldest?.[row] >= 0) figures.push(['Oldest live block', duration(data.columns.oldest[row] / 1000)], ['Newest live block', duration(data.columns.newest[row] / 1000)]);
   if (data.columns.shape) figures.push(['Shape over the moments', data.strings[data.columns.shape[row]]]);
   return figures;
@@ -243,7 +248,9 @@ function warnings() {
 function tiles() {
   const t = data.raw.totals;
   const tile = (name, value, more, id) => make('div', { class: 'tile' }, make('dt', { text: name }), make('dd', {}, make('span', { class: 'figure', id, text: grouped(value) }), more ? make('span', { class: 'more', text: more }) : null));
-  const list = [tile('Live bytes', t.liveBytes, size(t.liveBytes), 'total-bytes'), tile('Live blocks', t.liveBlocks, t.liveBlocks ? `${grouped(t.liveBytes / t.liveBlocks)} bytes each` : '', 'total-blocks')];
+  const sized = t.liveBlocks - (t.blocksOfUnknownSize ?? 0);
+  const list = [tile('Live bytes', t.liveBytes, t.blocksOfUnknownSize ? `of ${counted(t.blocksOfUnknownSize, 'block')} not known` : size(t.liveBytes), 'total-bytes'), tile('Live blocks', t.liveBlocks, sized > 0 ? `${grouped(t.liveBytes / sized)} bytes each` : '', 'total-blocks')];
+  if (t.blocksOfUnknownSize) list[0].querySelector('.figure').textContent = bytesOf(t.liveBytes, t.blocksOfUnknownSize);
   if (data.isDiff) list.push(tile('Bytes before', t.bytesBefore, `${signed(t.liveBytes - t.bytesBefore)} since`, 'total-before'), tile('Blocks before', t.blocksBefore, `${signed(t.liveBlocks - t.blocksBefore)} since`));
   else {
     if (t.peakBytes !== null) list.push(tile('Peak', t.peakBytes, size(t.peakBytes), 'total-peak'));

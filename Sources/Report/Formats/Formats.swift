@@ -106,8 +106,14 @@ package struct MachineReport {
         let hasHistory = reduction.totals.history != nil && selection.grouping.hasHistory
         return Quantity.allCases.filter { quantity in
             if isOfPeak && (quantity == .peakBytes || quantity == .peakBlocks) { return false }
+            if quantity == .bytes && !isAnySizeKnown { return false }
             return hasHistory || !quantity.isOfHistory
         }
+    }
+
+    /// False where a log tells of blocks, and of none how large it is.
+    var isAnySizeKnown: Bool {
+        selection.rows.contains { $0.bytes > 0 } || !selection.rows.contains { $0.blocksOfUnknownSize > 0 }
     }
 
     /// Whether rows hold what they held at the peak in the place of what is live.
@@ -148,6 +154,7 @@ package struct MachineReport {
 
     func requireKnown(_ quantity: Quantity) throws(FormatError) {
         guard !known.contains(quantity) else { return }
+        if quantity == .bytes { throw FormatError("\(title(of: .bytes)): the log doesn't tell how large its blocks are; --cache NAME says it for a slab cache, and --sort blocks shows blocks") }
         throw FormatError("\(quantity.title): not known of these inputs, which tell of live blocks alone; --sort bytes or --sort blocks shows those")
     }
 

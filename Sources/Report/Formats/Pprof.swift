@@ -57,6 +57,7 @@ private struct PprofProfile {
                 $0.number(2, unit)
             }
         }
+        let label = (key: string("size"), text: string("not known"))
         for row in report.selection.rows {
             let values = types.map { min($0.quantity.value(row), UInt64(Int64.max)) }
             guard values.contains(where: { $0 > 0 }) else { continue }
@@ -64,6 +65,13 @@ private struct PprofProfile {
             profile.message(Field.sample) {
                 $0.numbers(1, stack)
                 $0.numbers(2, values)
+                // A sample has a number for each type: where one isn't known a label says so.
+                if row.blocksOfUnknownSize > 0 {
+                    $0.message(3) {
+                        $0.number(1, label.key)
+                        $0.number(2, label.text)
+                    }
+                }
             }
         }
         writeMappings()
@@ -180,7 +188,7 @@ private struct PprofProfile {
         case .blocks: "inuse_objects"
         case .allocatedBytes: "alloc_space"
         case .allocatedBlocks, .temporaryBlocks: "alloc_objects"
-        case .bytes, .peakBytes, .peakBlocks: "inuse_space"
+        case .bytes, .peakBytes, .peakBlocks: report.known.contains(.bytes) ? "inuse_space" : "inuse_objects"
         }
         profile.number(Field.defaultSampleType, string(shown))
     }

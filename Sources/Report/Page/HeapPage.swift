@@ -33,6 +33,9 @@ extension MachineReport {
         data.object("rows") { data in
             data.column("node", of: stacks.nodeOfRow)
             for quantity in known { data.column(quantity.rawValue, rows.map(quantity.value)) }
+            // The page asks each row for its bytes: where they are not known it says so.
+            if !isAnySizeKnown { data.column(Quantity.bytes.rawValue, rows.map(\.bytes)) }
+            if rows.contains(where: { $0.blocksOfUnknownSize > 0 }) { data.column("blocksOfUnknownSize", rows.map(\.blocksOfUnknownSize)) }
             func milliseconds(_ value: Double?) -> Int { value.map { Int(max(0, min($0, 1e12)) * 1000 + 0.5) } ?? -1 }
             data.column("oldest", of: rows.map { milliseconds($0.oldestSeconds) })
             data.column("newest", of: rows.map { milliseconds($0.newestSeconds) })
@@ -184,6 +187,7 @@ enum HeapPage {
             data.integer("uniqueStacks", UInt64(totals.uniqueStacks))
             data.integer("lostEvents", totals.lostEvents)
             data.integer("unmatchedFrees", totals.unmatchedFrees)
+            if totals.blocksOfUnknownSize > 0 { data.integer("blocksOfUnknownSize", totals.blocksOfUnknownSize) }
         }
     }
 
