@@ -17,11 +17,11 @@ package struct SymbolList: Sendable {
     package private(set) var notes: [SymbolsError] = []
     /// How many symbols it has.
     package private(set) var symbolCount = 0
-    /// False where no function in it is local: a listing of dynamic symbols alone (nm -D), in which a name reaches over all
-    /// the local functions behind it.
-    package private(set) var hasLocalFunctions = false
 
     private struct Section: Sendable {
+        /// False where no function in it is local: a listing of dynamic symbols alone (nm -D), in which a name reaches over all
+        /// the local functions behind it.
+        var hasLocalFunctions: Bool
         /// The module as a heading has it, or as the caller said; nil: nobody said.
         var module: String?
         var ranges: NamedRanges
@@ -64,7 +64,6 @@ package struct SymbolList: Sendable {
             throw SymbolsError(file: path, reason: .unsupported("all addresses are 0: the kernel hides them from users; read it as root"))
         }
         symbolCount = lines.count
-        hasLocalFunctions = lines.hasLocalFunctions
         if lines.unreadableCount > 0 {
             notes.append(SymbolsError(file: path, offset: UInt64(lines.firstUnreadable), reason: .damaged(
                 "\(lines.unreadableCount) line\(lines.unreadableCount == 1 ? " is" : "s are") no symbols, the first of them here")))
@@ -81,7 +80,7 @@ package struct SymbolList: Sendable {
                     return entry
                 }
             }
-            sections.append(Section(module: module ?? section.module, ranges: builder.finish()))
+            sections.append(Section(hasLocalFunctions: section.hasLocalFunctions, module: module ?? section.module, ranges: builder.finish()))
         }
     }
 
@@ -92,6 +91,9 @@ package struct SymbolList: Sendable {
         }
         return nil
     }
+
+    /// Whether local functions of the module are among them; where none is, these may be its dynamic symbols alone.
+    func hasLocalFunctions(ofModule path: String) -> Bool { sections.contains { isOf($0, path) && $0.hasLocalFunctions } }
 
     /// Whether any of the listing's symbols are the module's.
     package func isOf(module path: String) -> Bool { sections.contains { isOf($0, path) } }
@@ -123,6 +125,7 @@ private struct SymbolLines {
     struct Section {
         var module: String?
         var entries: [RangeTable.Entry] = []
+        var hasLocalFunctions = false
     }
 
     var sections: [Section] = []
@@ -130,7 +133,6 @@ private struct SymbolLines {
     var names: [UInt8] = [0]
     var count = 0
     var hasAddresses = false
-    var hasLocalFunctions = false
     var unreadableCount = 0
     var firstUnreadable = 0
     /// Where gensyms prints sizes: behind the name, in each line.
@@ -204,7 +206,7 @@ private struct SymbolLines {
         }
         // Code has a name; what else there is only ends the code before it.
         let isCode = "tTwWi".utf8.contains(symbol.letter)
-        if symbol.letter == UInt8(ascii: "t") { hasLocalFunctions = true }
+        if symbol.letter == UInt8(ascii: "t") { sections[sections.count - 1].hasLocalFunctions = true }
         if !isCode && size > 0 { return }
         var name: UInt32 = 0
         if isCode {

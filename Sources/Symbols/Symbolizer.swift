@@ -21,7 +21,8 @@ package final class NamedModule {
             for list in lists where isWanted(list) { if let name = list.name(at: address, inModule: path) { return name } }
             return nil
         }
-        return listed { $0.hasLocalFunctions || !hasWholeTable } ?? symbols?.name(at: address) ?? listed { !$0.hasLocalFunctions && hasWholeTable }
+        return listed { !hasWholeTable || $0.hasLocalFunctions(ofModule: path) } ?? symbols?.name(at: address)
+            ?? listed { hasWholeTable && !$0.hasLocalFunctions(ofModule: path) }
     }
 
     /// The calls at each address; see `DebugLines.calls`. None where there is no DWARF, or lines are not wanted.

@@ -76,6 +76,41 @@ import Testing
         #expect(wrong.problems.map(\.file) == [file])
     }
 
+    /// Without local functions an exported one reaches over them: `nm -D` says "exported" where "local" runs. So such a listing comes after the
+    /// module's own debug file, and names where there is none; one with local functions comes first.
+    @Test func aListingOfDynamicSymbolsIsNoBetterThanADebugFile() throws {
+        let made = try Made()
+        let directory = made.directory.path
+        let id = try #require(try ModuleSymbols(path: made.path, expectedBuildID: nil).buildID)
+        let file = "\(directory)/debug/\(try place(id))"
+        try shell("mkdir -p '\(file)' && rmdir '\(file)' && cp '\(made.debug)' '\(file)'")
+        try shell("""
+            cd '\(directory)' && nm -D lib.so > dynamic.syms && nm -D -S lib.so > sized.syms && nm full > whole.syms && sed -i 's/ local$/ named_by_the_listing/' whole.syms
+            { echo; echo 'other.so:'; nm full; echo; echo 'lib.so:'; nm -D lib.so; } > both.syms
+            """)
+        #expect(!lines(try shell("cat '\(directory)/dynamic.syms'")).contains { $0.hasSuffix("local") })
+        // Behind an exported function, so that its name would reach over it.
+        let (first, second) = (min(made.local, made.exported), max(made.local, made.exported))
+        #expect(second - first < 4096)
+        func name(_ listing: String, debug: Bool) throws -> SymbolName? {
+            let search = SymbolSearch(debugDirectories: [debug ? "\(directory)/debug" : "/nowhere"])
+            let list = try SymbolList("lib.so=\(directory)/\(listing)")
+            return try Symbolizer(search: search, lists: [list], hasLines: false).module(path: made.path, buildID: id).name(at: made.local + 1)
+        }
+        for listing in ["dynamic.syms", "sized.syms"] {
+            #expect(try name(listing, debug: true) == SymbolName(name: "local", offset: 1), "\(listing)")
+            // Where there is nothing else it may say what it says, and no more than that.
+            let alone = try name(listing, debug: false)
+            #expect(alone == nil || alone?.name == "exported", "\(listing): \(String(describing: alone))")
+        }
+        #expect(try name("whole.syms", debug: true) == SymbolName(name: "named_by_the_listing", offset: 1))
+        // Local functions of another module in the same listing say nothing of this one.
+        let both = try SymbolList(path: "\(directory)/both.syms", module: nil)
+        let search = SymbolSearch(debugDirectories: ["\(directory)/debug"])
+        let named = try Symbolizer(search: search, lists: [both], hasLines: false).module(path: made.path, buildID: id)
+        #expect(named.name(at: made.local + 1) == SymbolName(name: "local", offset: 1))
+    }
+
     @Test func aCopyOfTheModuleUnderItsBuildID() throws {
         let made = try Made()
         let id = try #require(try ModuleSymbols(path: made.path, expectedBuildID: nil).buildID)
