@@ -63,6 +63,11 @@ struct AllocTracesLog: LogFormat {
         return entry(text, message.start, message.end) != nil || cacheOfPath(text, message.start, message.end) != nil
     }
 
+    /// Of a cache that holds nothing the kernel prints this alone.
+    static func recognizes(head: LogText) -> Bool { head.count < 16 && isEmptyCache(head, 0, head.trimmedEnd(0, head.lineEnd(from: 0))) }
+
+    private static func isEmptyCache(_ text: LogText, _ start: Int, _ end: Int) -> Bool { end - start == 7 && text.has("No data", at: start) }
+
     /// Where the number of objects and the function stand in a line that begins a record.
     static func entry(_ text: LogText, _ start: Int, _ end: Int) -> (count: UInt64, function: Int)? {
         var place = text.skipBlanks(start, end)
@@ -108,6 +113,11 @@ struct AllocTracesLog: LogFormat {
         let text = line.text, end = line.message.end, offset = base &+ UInt64(line.start)
         var start = line.message.start
         if start >= end { return }
+        if Self.isEmptyCache(text, start, end) {
+            endRecord(tally)
+            tally.recordsRead &+= 1
+            return
+        }
         if let (name, after) = Self.cacheOfPath(text, start, end) {
             let bytes = bytes(ofCache: name)
             if text[after] == 0x3A, text.skipBlanks(after + 1, end) < end {

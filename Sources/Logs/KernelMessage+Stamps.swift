@@ -151,9 +151,21 @@ extension KernelMessage {
         var place = start + 6
         if text[place] == 0x5B, let close = text.find(byte: 0x5D, from: place, to: min(end, place + 12)) { place = close + 1 }
         if text[text.skipBlanks(place, end)] == 0x28, let close = text.find(byte: 0x29, from: place, to: min(end, place + 16)) { place = close + 1 }
-        if text.has(" - - - ", at: place) { return place + 7 }
-        if text.has(" - - ", at: place) { return place + 5 }
+        if let data = structuredData(text, place, end) { return data }
         place = text.skipBlanks(place, end)
         return text[place] == 0x3A ? place + 1 : nil
+    }
+
+    /// Behind RFC 5424's process, message and structured data: ` - - - `, ` 0 - - `, ` - - [meta sequenceId="1"] `, and ` - - ` where no data is told.
+    private static func structuredData(_ text: LogText, _ start: Int, _ end: Int) -> Int? {
+        guard text[start] == 0x20 else { return nil }
+        var place = start + 1
+        if text[place] == 0x2D { place += 1 } else if text.decimal(&place, end) == nil { return nil }
+        guard text.has(" - ", at: place) else { return nil }
+        place += 3
+        if text.has("- ", at: place) { return place + 2 }
+        while text[place] == 0x5B, let equals = text.find("=\"", from: place, to: end), text.find(byte: 0x20, from: place, to: equals) != nil || text[place + 1] | 0x20 &- 0x61 < 26,
+              let close = text.find("\"]", from: equals + 1, to: end), text.find("] ", from: place, to: equals) == nil { place = close + 2 }
+        return place
     }
 }

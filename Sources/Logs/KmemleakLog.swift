@@ -54,6 +54,11 @@ struct KmemleakLog: LogFormat {
             size = line.isWhole ? Self.size(text, object, end) : nil
             return
         }
+        // What the kernel sums up says nothing that its records don't.
+        if text.find("new suspected memory leaks", from: start, to: end) != nil {
+            endRecord(tally, isCut: false)
+            return
+        }
         if self.isPrinted && !isPrinted {
             tally.notes.add(.outside, at: offset)
             return

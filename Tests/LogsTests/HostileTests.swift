@@ -11,7 +11,7 @@ import TestSupport
     private static let names: [(String, LogKind)] = [
         ("slub-x86.txt", .slub), ("slub-arm.txt", .slub), ("slub-interleaved.txt", .slub), ("slub-mixed.txt", .slub), ("kmemleak.txt", .kmemleak),
         ("page_owner.txt", .pageOwner), ("page_owner_sorted.txt", .pageOwner), ("kmalloc-2k/alloc_traces", .allocTraces),
-        ("allocinfo.txt", .allocinfo), ("dbx.txt", .dbx),
+        ("allocinfo.txt", .allocinfo), ("dbx.txt", .dbx), ("bpftrace.txt", .bpftrace), ("slabinfo.txt", .slabinfo),
     ]
 
     private func bytes(_ name: String) throws -> [UInt8] { Array(try contents(fixture(name)).utf8) }

@@ -124,4 +124,23 @@ private let pprof: String = {
             } catch is LogError {}
         }
     }
+
+    /// Whatever its bytes are, a profile is read, or refused.
+    @Test(arguments: [1, 2, 3] as [UInt64]) func flipsAreSurvived(seed: UInt64) throws {
+        let scratch = try Scratch()
+        let text = (1 ... 6).map { "Allocation #\($0): 0x3060\nAllocation size: 0x4\($0)\nAllocation traceback:\n0xD01CA87\($0) malloc\n0x10010700 f\n" }.joined(separator: "\n")
+        try write(Array(text.utf8), to: scratch.path + "/log")
+        #expect(try scratch.shell("'\(Built.products)/heapsum' --format pprof log | gzip -dc > log.pb").exitStatus == 0)
+        let whole = try head(scratch.path + "/log.pb")
+        var random = SeededGenerator(seed: seed)
+        for _ in 0 ..< 600 {
+            var damaged = whole
+            for _ in 0 ..< Int.random(in: 1 ... 6, using: &random) {
+                let place = Int.random(in: 0 ..< damaged.count, using: &random)
+                if Bool.random(using: &random) { damaged[place] = UInt8.random(in: 0 ... 255, using: &random) } else { damaged[place] ^= 0x80 }
+            }
+            let file = try LogFile(damaged)
+            do { _ = try reduce(file.path, .pprof) } catch let error as LogError { #expect(error.file == file.path) }
+        }
+    }
 }

@@ -13,7 +13,7 @@ extension LogKind {
     static let kmemleak = kind(KmemleakLog.self), pageOwner = kind(PageOwnerLog.self), allocinfo = kind(AllocinfoLog.self)
     static let leakSanitizer = kind(LeakSanitizerLog.self), valgrind = kind(ValgrindLog.self), memleak = kind(BCCMemleakLog.self)
     static let perf = kind(PerfScriptLog.self), heapProfile = kind(HeapProfileLog.self), heaptrack = kind(HeaptrackLog.self)
-    static let pprof = kind(PprofLog.self), bpftrace = kind(BpftraceLog.self)
+    static let pprof = kind(PprofLog.self), bpftrace = kind(BpftraceLog.self), slabinfo = kind(SlabinfoLog.self)
 
     private static func kind(_ format: any LogFormat.Type) -> LogKind {
         guard let kind = LogKind(rawValue: format.name) else { fatalError("\(format) is not in the registry") }
