@@ -30,9 +30,19 @@ struct BpftraceLog: LogFormat {
     private var key: [UInt8] = []
     private var stack: [UInt32] = []
 
-    static func beginsRecord(_ text: LogText, at start: Int) -> Bool { opening(text, start, text.trimmedEnd(start, text.lineEnd(from: start))) != nil }
+    static func beginsRecord(_ text: LogText, at start: Int) -> Bool { recognizes(LogLine(text: text, start: start, end: text.lineEnd(from: start))) }
 
-    static func recognizes(_ line: LogLine) -> Bool { opening(line.text, line.start, line.text.trimmedEnd(line.start, line.end)) != nil }
+    static func recognizes(_ line: LogLine) -> Bool {
+        let start = unquoted(line.text, line.start, line.end)
+        return opening(line.text, start, line.text.trimmedEnd(start, line.end)) != nil
+    }
+
+    /// Behind the marks of a mail that quotes the report.
+    private static func unquoted(_ text: LogText, _ start: Int, _ end: Int) -> Int {
+        var place = start
+        while place < end, text[place] == 0x3E { place = text[place + 1] == 0x20 ? place + 2 : place + 1 }
+        return place
+    }
 
     /// The map's name and what of the key stands before the stack, in `@bytes[` or `@bytes[bash,`.
     private static func opening(_ text: LogText, _ start: Int, _ end: Int) -> (name: [UInt8], key: [UInt8])? {
@@ -43,7 +53,10 @@ struct BpftraceLog: LogFormat {
     }
 
     mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally) {
-        segment.forEachLine(of: text, base: base) { readLine(text, $0, text.trimmedEnd($0, $1), $2, tally, isWhole: segment.isWhole($1)) }
+        segment.forEachLine(of: text, base: base) {
+            let start = Self.unquoted(text, $0, $1)
+            readLine(text, start, text.trimmedEnd(start, $1), $2, tally, isWhole: segment.isWhole($1))
+        }
     }
 
     private mutating func readLine(_ text: LogText, _ line: Int, _ end: Int, _ offset: UInt64, _ tally: Tally, isWhole: Bool) {

@@ -6,9 +6,12 @@
 //     MAPPED_LIBRARIES:
 //     55d4c7a2a000-55d4c7a2b000 r-xp 00001000 fe:00 131 /usr/bin/names
 //
-// Live blocks count, not what was allocated in all. A profile that was sampled (heap_v2/RATE) is scaled as pprof does it: a row
-// of n blocks and s bytes stands for 1 / (1 - e^(-s/n/RATE)) times as many. Frames become module and offset by the
-// mappings at the end.
+// Live blocks count, not what was allocated in all. A profile that was sampled (heap_v2/RATE; heap/RATE, where twice the rate stands)
+// is scaled as pprof does it: a row of n blocks and s bytes stands for 1 / (1 - e^(-s/n/RATE)) times as many. Frames become
+// module and offset by the mappings at the end. Go's runtime (/debug/pprof/heap?debug=1) puts the names below each row:
+//
+//     10: 10240 [10: 10240] @ 0x4b3c32 0x437452
+//     #   0x4b3c31   main.keep+0x51   /src/main.go:4
 
 import Glibc
 import Reduce
@@ -22,6 +25,9 @@ struct HeapProfileLog: LogFormat {
     private var rate = 0.0
     private var stack: [UInt32]?
     private var start: UInt64 = 0
+    /// A row whose frames' names may follow.
+    private struct Held { var stack: [UInt32], named: [UInt32] = [], bytes: UInt64, blocks: UInt64, offset: UInt64 }
+    private var held: Held?
     private var mappings: [(start: UInt64, end: UInt64, bias: UInt64, path: [UInt8])] = []
 
     static func beginsRecord(_ text: LogText, at start: Int) -> Bool { false }
@@ -37,13 +43,16 @@ struct HeapProfileLog: LogFormat {
     private mutating func readLine(_ text: LogText, _ line: Int, _ end: Int, _ offset: UInt64, _ tally: Tally) {
         let start = text.skipBlanks(line, end)
         if start >= end { return }
+        if text[start] == 0x23 {
+            // What Go's runtime says of its memory, in the end, has a name and "=".
+            if let frame = Self.namedFrame(text, start + 1, end) { held?.named.append(tally.number(of: frame)) }
+            return
+        }
+        flush(tally)
         if text.has("MAPPED_LIBRARIES:", at: start) {
             part = .mappings
         } else if text.has("heap_v2/", at: start) || text.has("heap profile: ", at: start) {
-            if let word = text.find("heap_v2/", from: start, to: end) {
-                var place = word + 8
-                rate = text.decimal(&place, end).map(Double.init) ?? 0
-            }
+            takeRate(text, start, end)
             if part == .mappings { tally.notes.add(.outside, at: offset) }
             tally.recordsRead &+= 1
         } else if part == .mappings {
@@ -65,6 +74,16 @@ struct HeapProfileLog: LogFormat {
         }
     }
 
+    /// `heap_v2/524288`, `heapz_v2/524288`, or `heap/1048576`, which has twice the rate.
+    private mutating func takeRate(_ text: LogText, _ start: Int, _ end: Int) {
+        let words: [(StaticString, Double)] = [("heap_v2/", 1), ("heapz_v2/", 1), ("@ heap/", 2)]
+        for (word, divisor) in words {
+            guard var place = text.find(word, from: start, to: end).map({ $0 + word.utf8CodeUnitCount }) else { continue }
+            // Not `Double.init`: of a UInt64 that is its bits.
+            rate = (text.decimal(&place, end).map { Double($0) } ?? 0) / divisor
+        }
+    }
+
     private func frames(_ text: LogText, _ start: Int, _ end: Int, _ tally: Tally, _ offset: UInt64) -> [UInt32] {
         var frames: [UInt32] = [], place = text.skipBlanks(start, end)
         while place < end, frames.count < mostFrames, let address = text.prefixedHexadecimal(&place, end) {
@@ -76,7 +95,7 @@ struct HeapProfileLog: LogFormat {
     }
 
     /// `2: 2048 [3: 3072]`.
-    private func take(_ text: LogText, _ start: Int, _ end: Int, _ stack: [UInt32], _ tally: Tally, _ offset: UInt64) {
+    private mutating func take(_ text: LogText, _ start: Int, _ end: Int, _ stack: [UInt32], _ tally: Tally, _ offset: UInt64) {
         var place = text.skipBlanks(start, end)
         guard let blocks = text.decimal(&place, end), text[place] == 0x3A else { return bad(tally, offset) }
         place = text.skipBlanks(place + 1, end)
@@ -85,7 +104,33 @@ struct HeapProfileLog: LogFormat {
         guard blocks > 0 else { return }
         let scale = rate > 1 ? 1 / (1 - exp(-Double(bytes) / Double(blocks) / rate)) : 1
         func scaled(_ value: UInt64) -> UInt64 { scale == 1 ? value : UInt64(exactly: (Double(value) * scale).rounded()) ?? value }
-        tally.add(row: tally.row(stack), bytes: scaled(bytes), blocks: scaled(blocks), at: offset)
+        held = Held(stack: stack, bytes: scaled(bytes), blocks: scaled(blocks), offset: offset)
+    }
+
+    /// `0x4b3c31  main.keep+0x51  /src/main.go:4`; nil where the line is none.
+    private static func namedFrame(_ text: LogText, _ start: Int, _ end: Int) -> LogFrame? {
+        var place = text.skipBlanks(start, end)
+        guard let address = text.prefixedHexadecimal(&place, end) else { return nil }
+        let name = text.skipBlanks(place, end)
+        guard name > place else { return nil }
+        var frame = LogFrame(address: address)
+        let tab = text.find(byte: 0x09, from: name, to: end) ?? end
+        var nameEnd = text.trimmedEnd(name, tab)
+        if let source = LeakSanitizerLog.source(text, text.skipBlanks(tab, end), end) { (frame.file, frame.line) = source }
+        var last = nameEnd
+        while last > name, text[last - 1] != 0x2B { last -= 1 }
+        if last > name, var digits = Optional(last), let offset = text.prefixedHexadecimal(&digits, nameEnd), digits == nameEnd {
+            frame.symbolOffset = offset
+            nameEnd = last - 1
+        }
+        frame.name = text.bytes(name, nameEnd)
+        return frame
+    }
+
+    private mutating func flush(_ tally: Tally) {
+        guard let row = held else { return }
+        held = nil
+        tally.add(row: tally.row(row.named.isEmpty ? row.stack : row.named), bytes: row.bytes, blocks: row.blocks, at: row.offset)
     }
 
     private func bad(_ tally: Tally, _ offset: UInt64) {
@@ -110,6 +155,7 @@ struct HeapProfileLog: LogFormat {
     }
 
     mutating func finish(into tally: Tally) {
+        flush(tally)
         guard !mappings.isEmpty else { return }
         mappings.sort { $0.start < $1.start }
         let mappings = mappings

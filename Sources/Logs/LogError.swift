@@ -11,8 +11,11 @@ package struct LogError: Error, Equatable, CustomStringConvertible {
     package var offset: UInt64?
     /// What is wrong, as a phrase without a full stop.
     package var what: String
+    /// The first lines that failed, each followed by why: for people, a line each.
+    package var details: [String] = []
 
-    package init(file: String, offset: UInt64? = nil, what: String) {
+    package init(file: String, offset: UInt64? = nil, what: String, details: [String] = []) {
+        self.details = details
         self.file = file
         self.offset = offset
         self.what = what

@@ -69,7 +69,7 @@ extension Reduction {
             let saysNothing = isEmpty && (kind.format.mayBeEmpty ? reader.byteCount == 0 || notes.isEmpty : reader.set > 0 && kind.format.heading != nil)
             guard saysNothing else {
                 let what = reader.byteCount == 0 ? "empty" : "no record of a log of kind \(kind.rawValue) in it that can be read"
-                throw LogError(file: stream.name, offset: 0, what: what + Self.failures(crew.flatMap(\.failures)))
+                throw LogError(file: stream.name, offset: 0, what: what, details: Self.failures(crew.flatMap(\.failures)))
             }
         }
 
@@ -100,8 +100,8 @@ extension Reduction {
     }
 
     /// The first lines that made no record, each with why.
-    private static func failures(_ lines: [LogFailure]) -> String {
-        lines.sorted { $0.offset < $1.offset }.prefix(3).map { "\n    byte \($0.offset): \($0.text)\n        \($0.note.text)" }.joined()
+    private static func failures(_ lines: [LogFailure]) -> [String] {
+        lines.sorted { $0.offset < $1.offset }.prefix(3).flatMap { ["    byte \($0.offset): \($0.text)", "        \($0.note.text)"] }
     }
 
     /// What the workers hold, in the order of the rows' first records.

@@ -87,7 +87,7 @@ struct MomentReader {
                     if sets > count { say("\(path): the first \(count) of its \(sets) sets are compared; LOG@N names others") }
                 }
             } catch {
-                say("\(error)")
+                say(error)
                 throw ExitCode.badInput
             }
             number += 1

@@ -79,7 +79,7 @@ struct ReadingOptions: ParsableArguments {
             return true
         } catch {
             progress.end()
-            say("\(error)")
+            say(error)
             return false
         }
     }

@@ -4,11 +4,18 @@ import ArgumentParser
 import Common
 import Glibc
 import HeapImage
+import Logs
 import Reduce
 import Report
 
 /// Says something on stderr in the tool's name.
 func say(_ text: String) { Common.say("heapsum: " + text) }
+
+/// A log that can't be used, with the first lines that failed below it.
+func say(_ error: LogError) {
+    say("\(error)")
+    for line in error.details { Common.say(line) }
+}
 
 /// Exit statuses, as the contract has them; 64 is the argument parser's own.
 extension ExitCode {

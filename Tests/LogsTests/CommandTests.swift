@@ -71,6 +71,10 @@ import TestSupport
         #expect(try scratch.run([heapsum, "--input", "nothing", "two.log"]).exitStatus == 64)
         let wrong = try scratch.run([heapsum, "--input", "kmemleak", "two.log"])
         #expect(wrong.exitStatus == 2 && wrong.messages.contains("no record of a log of kind kmemleak"))
+        // The first lines that failed stand below, a line each.
+        try write(Array("TRACE kmalloc-64 alloc bad\n".utf8), to: scratch.path + "/bad.txt")
+        let bad = try scratch.shell("'\(Built.products)/heapsum' --input slub bad.txt").messages.split(separator: "\n").map(String.init)
+        #expect(bad.count == 3 && bad[1] == "    byte 0: TRACE kmalloc-64 alloc bad" && bad[2].contains("without an address"), "\(bad)")
         let other = try scratch.run([heapsum, "/etc/passwd", "two.log"])
         #expect(other.exitStatus == 2 && other.output.contains("23 bytes live"), "the other file counts")
         #expect(try scratch.run([heapsum, "."]).exitStatus == 2)

@@ -48,6 +48,7 @@ private let pprof: String = {
             pprof.StopCPUProfile(); cpu.Close()
             runtime.GC()
             heap, _ := os.Create(os.Args[1]); pprof.WriteHeapProfile(heap); heap.Close()
+            text, _ := os.Create("heap.txt"); pprof.Lookup("heap").WriteTo(text, 1); text.Close()
             runtime.KeepAlive(kept)
         }
         """
@@ -68,12 +69,34 @@ private let pprof: String = {
             #expect(log.reduction.totals.liveBytes == (try Self.total(scratch, "inuse_space", name)))
             #expect(log.reduction.totals.liveBlocks == (try Self.total(scratch, "inuse_objects", name)))
         }
+        // The same as text, as /debug/pprof/heap?debug=1 has it.
+        #expect(LogKind(head: try head(scratch.path + "/heap.txt")) == .heapProfile)
+        let text = try reduce(scratch.path + "/heap.txt", .heapProfile), binary = try reduce(scratch.path + "/heap.pb", .pprof)
+        #expect(Self.byFunction(text)["main.keepName"] == [10240, 10] && text.input.damages.isEmpty && text.input.passedOver.isEmpty, "\(text.input.passedOver)")
+        #expect(Self.byFunction(text) == Self.byFunction(binary))
         do {
             _ = try reduce(scratch.path + "/cpu.pb.gz", .pprof)
             Issue.record("processor time is no memory")
         } catch let error as LogError {
-            #expect("\(error)".contains(LogNote.nothingInUse.text), "\(error)")
+            #expect(error.details.contains { $0.contains(LogNote.nothingInUse.text) }, "\(error)")
         }
+    }
+
+    /// Go's default rate samples one of 512 KB; text and binary profiles are scaled alike, as pprof does it.
+    @Test func sampled() throws {
+        let scratch = try Scratch()
+        let text = "heap profile: 3: 49152 [3: 49152] @ heap/1048576\n2: 32768 [2: 32768] @ 0x4b3c32 0x437452\n#\t0x4b3c31\tmain.a[...]+0x51\t/src/main.go:4\n#\t0x437451\tmain.main+0x11\t/src/main.go:9\n\n"
+            + "1: 16384 [1: 16384] @ 0x4b3d32 0x437452\n\n# runtime.MemStats\n# Alloc = 11\n"
+        try write(Array(text.utf8), to: scratch.path + "/heap.txt")
+        let made = try scratch.shell("'\(pprof)' -proto -output=heap.pb.gz heap.txt 2>/dev/null")
+        #expect(made.exitStatus == 0)
+        let asText = try reduce(scratch.path + "/heap.txt", .heapProfile), asBinary = try reduce(scratch.path + "/heap.pb.gz", .pprof)
+        let total = try Self.total(scratch, "inuse_space", "heap.txt")
+        // pprof rounds each sample down.
+        #expect(asBinary.reduction.totals.liveBytes == total && (total ?? 0) > 1_500_000)
+        let difference = Int64(asText.reduction.totals.liveBytes) - Int64(total ?? 0)
+        #expect(abs(difference) <= 2, "\(asText.reduction.totals.liveBytes) and \(String(describing: total))")
+        #expect(asText.rows.keys.contains { $0.contains("main.a[...] < 0x437451 main.main") }, "\(asText.rows)")
     }
 
     /// gperftools' profile in text, and what pprof makes of it.
