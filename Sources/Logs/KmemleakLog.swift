@@ -54,8 +54,8 @@ struct KmemleakLog: LogFormat {
             size = line.isWhole ? Self.size(text, object, end) : nil
             return
         }
-        // What the kernel sums up says nothing that its records don't.
-        if text.find("new suspected memory leaks", from: start, to: end) != nil {
+        // What the kernel sums up says nothing that its records don't, where they are here.
+        if text.find("new suspected memory leaks", from: start, to: end) != nil, part != .outside {
             endRecord(tally, isCut: false)
             return
         }

@@ -53,7 +53,7 @@ package enum LogNote: Int, CaseIterable, Sendable {
         case .blocksUnknown: "stacks whose number of blocks is not told: each is shown as one"
         case .mapsSummed: "several maps have bytes: each has rows of its own, and the totals are of all"
         case .eventsLost: "the tool lost events, or had no room for more stacks"
-        case .profileTooLarge: "a profile of more than 1 GB; the rest of it is not read"
+        case .profileTooLarge: "a profile of more than 256 MB; the rest is not read"
         case .nothingInUse: "a profile without bytes in use: of processor time, or of all that was allocated"
         case .noNewline: "the last line has no end, and is taken as it stands"
         }

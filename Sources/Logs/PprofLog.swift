@@ -14,8 +14,8 @@ struct PprofLog: LogFormat {
     static var isSequential: Bool { true }
     static var isBinary: Bool { true }
 
-    /// A profile of some 100 MB is a very large one.
-    private static let mostBytes = 1 << 30
+    /// A profile of some 10 MB is a large one.
+    private static let mostBytes = 256 << 20
     private var profile: [UInt8] = []
 
     static func beginsRecord(_ text: LogText, at start: Int) -> Bool { false }
