@@ -9,7 +9,7 @@
 // count, calls, blocks). Where no map's name tells anything all are taken for bytes, which is said; beside maps whose names do
 // tell, such a map is left out. A map of counts completes one of bytes with the same keys. What stands in a key beside the stack is the row's outermost frame.
 //
-// bpftrace prints a map by rising values, and equal stacks of several processes one after the other. So a value below the
+// `-f json` has the same maps, a line each (BpftraceJSON). bpftrace prints a map by rising values, and equal stacks of several processes one after the other. So a value below the
 // last one begins another print of that map, and the newest counts.
 
 import Reduce
@@ -34,7 +34,7 @@ struct BpftraceLog: LogFormat {
 
     static func recognizes(_ line: LogLine) -> Bool {
         let start = unquoted(line.text, line.start, line.end)
-        return opening(line.text, start, line.text.trimmedEnd(start, line.end)) != nil
+        return opening(line.text, start, line.text.trimmedEnd(start, line.end)) != nil || BpftraceJSON.isMap(line.text, start, line.end)
     }
 
     /// Behind the marks of a mail that quotes the report.
@@ -62,7 +62,9 @@ struct BpftraceLog: LogFormat {
     private mutating func readLine(_ text: LogText, _ line: Int, _ end: Int, _ offset: UInt64, _ tally: Tally, isWhole: Bool) {
         let start = text.skipBlanks(line, end)
         if start >= end { return }
-        if start == line, let (name, key) = Self.opening(text, start, end) {
+        if BpftraceJSON.isMap(text, start, end) {
+            readMap(text, start, end, offset, tally)
+        } else if start == line, let (name, key) = Self.opening(text, start, end) {
             lose(tally)
             (open, self.key, self.start) = (name, key, offset)
         } else if let name = open, text[start] == 0x5D || text[start] == 0x2C, let close = closing(text, start, end) {
@@ -79,6 +81,36 @@ struct BpftraceLog: LogFormat {
         }
     }
 
+    /// A map that `-f json` printed: the lines of its keys are those of the text.
+    private mutating func readMap(_ text: LogText, _ start: Int, _ end: Int, _ offset: UInt64, _ tally: Tally) {
+        lose(tally)
+        let broken = BpftraceJSON.read(text, start, end) { name, entry in
+            self.start = offset &+ UInt64(entry.place - start)
+            entry.key.withUnsafeBytes { bytes in
+                let key = LogText(bytes)
+                _ = key.lines(0, key.count) { line, lineEnd in
+                    let isFrame = line > 0 && (key[line] == 0x20 || key[line] == 0x09)
+                    let first = key.skipBlanks(line, lineEnd)
+                    if isFrame, first < lineEnd, let frame = Self.frame(key, first, lineEnd) {
+                        if stack.count < mostFrames { stack.append(tally.frame(of: key.raw(first, lineEnd)) { frame }) }
+                    } else {
+                        // What stands before the stack ends with a comma, and what stands behind it begins with one.
+                        var last = lineEnd, start = first
+                        while last > start, key[last - 1] == 0x2C || key[last - 1] == 0x20 { last -= 1 }
+                        while start < last, key[start] == 0x2C || key[start] == 0x20 { start += 1 }
+                        if start < last { self.key += (self.key.isEmpty ? [] : [0x2C, 0x20]) + key.bytes(start, last) }
+                    }
+                    return true
+                }
+            }
+            take(entry.value, name, tally)
+        }
+        if let broken {
+            tally.notes.add(.cutRecord, at: offset &+ UInt64(broken - start))
+            tally.recordsLost &+= 1
+        }
+    }
+
     /// Where the `]: ` stands that ends a key.
     private func closing(_ text: LogText, _ start: Int, _ end: Int) -> Int? {
         var found: Int?, from = start
@@ -87,7 +119,7 @@ struct BpftraceLog: LogFormat {
     }
 
     /// Blocks are those of stats(), whose maps are printed by rising averages.
-    private struct Value { var first: UInt64, blocks: UInt64? = nil, average: UInt64 = 0, isNegative = false }
+    struct Value { var first: UInt64, blocks: UInt64? = nil, average: UInt64 = 0, isNegative = false }
 
     /// `4096`, or `count 3, average 32, total 96`.
     private static func value(_ text: LogText, _ start: Int, _ end: Int) -> Value? {

@@ -1,5 +1,5 @@
 // pprof's profiles (profile.proto of https://github.com/google/pprof), plain or gzipped: what Go's runtime writes, `pprof -proto` makes of
-// gperftools' and jemalloc's profiles, and heapsum itself with --format pprof.
+// gperftools' profiles, and heapsum itself with --format pprof.
 //
 // A sample has a value for each of the profile's types. Live bytes are those of inuse_space (space, where there is no other), live blocks
 // those of inuse_objects (objects). A profile without bytes in use is refused: it is of processor time, or of what was allocated in all. A

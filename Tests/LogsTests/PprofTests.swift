@@ -99,6 +99,22 @@ private let pprof: String = {
         #expect(asText.rows.keys.contains { $0.contains("main.a[...] < 0x437451 main.main") }, "\(asText.rows)")
     }
 
+    /// jemalloc samples each 4 KB here, of 3 MB.
+    @Test func sampledByJemalloc() throws {
+        let scratch = try Scratch()
+        let program = "#include <stdlib.h>\nvolatile char *p; int main(void) { for (int i = 0; i < 20000; i++) p = malloc(100); for (int i = 0; i < 500; i++) p = malloc(3000); return 0; }\n"
+        try write(Array(program.utf8), to: scratch.path + "/many.c")
+        let made = try scratch.shell("""
+            gcc -O0 many.c -o many && LD_PRELOAD=$(ls /usr/lib/*/libjemalloc.so.2) MALLOC_CONF=prof:true,lg_prof_sample:12,prof_final:true,prof_prefix:$PWD/profile ./many && cp profile.*.heap last.heap
+            jeprof --show_bytes --text many last.heap 2>/dev/null | awk '/^Total:/ { print $2 }'
+            """)
+        let text = try reduce(scratch.path + "/last.heap", .heapProfile), total = try #require(UInt64(made.output.prefix { $0 != "\n" }), "\(made)")
+        // Rounded row by row, up here and down there.
+        #expect(abs(Int64(text.reduction.totals.liveBytes) - Int64(total)) <= 64, "\(text.reduction.totals.liveBytes) and \(total)")
+        // What was allocated is 20,000 blocks of 112 bytes and 500 of 3,072; a sample is near it.
+        #expect(total > 3_000_000 && total < 4_800_000)
+    }
+
     /// gperftools' profile in text, and what pprof makes of it.
     @Test func ofGperftools() throws {
         let scratch = try Scratch()

@@ -159,13 +159,14 @@ import TestSupport
         let outcome = try scratch.shell("""
             L=$(ldconfig -p | awk '/libc.so.6 .*64/ { print $NF; exit }')
             bpftrace -e "uprobe:$L:malloc /pid == cpid/ { @bytes[ustack] = sum(arg0); @count[ustack] = count(); @all[ustack, comm] = stats(arg0); }" -c \(program) > out.txt
+            bpftrace -f json -e "uprobe:$L:malloc /pid == cpid/ { @all[ustack, comm] = stats(arg0); }" -c \(program) > stats.json
             awk '/^@/ { keep = /^@bytes|^@count/ } keep' out.txt > two.txt
             awk '/^@/ { keep = /^@all/ } keep' out.txt > stats.txt
             bpftrace -e 'tracepoint:kmem:kmalloc { @bytes[kstack] = sum(args->bytes_alloc); @perf[comm, kstack(perf, 6)] = count(); } interval:s:1 { exit(); }' > kernel.txt
             awk '/^@/ { map = substr($1, 2, 4) } /\\]: [0-9]+$/ { sum[map] += $NF } END { printf "%d %d\\n", sum["byte"], sum["perf"] }' kernel.txt
             """)
         // 10 names of 100 bytes, 5 of 50, and 10 pointers.
-        for name in ["two.txt", "stats.txt"] {
+        for name in ["two.txt", "stats.txt", "stats.json"] {
             #expect(LogKind(head: try head(scratch.path + "/" + name)) == .bpftrace)
             let totals = try reduce(scratch.path + "/" + name, .bpftrace).reduction.totals
             #expect(totals.liveBytes == 1330 && totals.liveBlocks == 25 && totals.uniqueStacks == 3, "\(name): \(totals) \(outcome.messages)")
@@ -210,6 +211,16 @@ import TestSupport
         ])
         #expect(log.reduction.totals.blocksOfUnknownSize == 7 && log.input.damages.isEmpty)
         #expect(log.input.passedOver.contains { $0.what == LogNote.blocksUnknown.text && $0.count == 1 })
+        // The same as -f json has it, as bpftrace 0.17 writes it.
+        let json = "{\"type\": \"attached_probes\", \"data\": {\"probes\": 2}}\n\n{\"type\": \"map\", \"data\": {\"@bytes\": {\"\\n    __kmalloc_node_noprof+598\\n    operator new(unsigned long)+28\\n    0x7fb2126b6930\\n\": 4096, \"bash,\\n\\tffffffff8162df54 __kmalloc_noprof+580 ([kernel.kallsyms])\\n\\t7f31b28b6930 __GI___libc_malloc+0 (/usr/lib/x86_64-linux-gnu/libc.so.6)\\n, 12\": 5000}}}\n"
+            + "{\"type\": \"map\", \"data\": {\"@count\": {\"\\n    __kmalloc_node_noprof+598\\n    operator new(unsigned long)+28\\n    0x7fb2126b6930\\n\": 3, \"\\n    only_counted+1\\n\": 7}}}\n{\"type\": \"map\", \"data\": {\"@x\": 3105}}\n"
+        #expect(LogKind(head: Array(json.utf8)) == .bpftrace)
+        let same = try reduce(text: json, .bpftrace)
+        #expect(same.rows == log.rows && same.input.damages.isEmpty, "\(same.rows)")
+        for count in stride(from: 80, to: json.utf8.count, by: 11) {
+            guard let cut = try? reduce(text: String(json.prefix(count)), .bpftrace) else { continue }
+            #expect(cut.reduction.totals.liveBytes <= 9096)
+        }
         // Printed each second, the newest counts; a key that lost its value is said.
         let again = "@b_size[\n    a+1\n]: 10\n@b_size[\n    b+1\n]: 20\n\n@b_size[\n    b+1\n]: 5\n@b_size[\n    a+1\n]: 30\n@b_size[\n    c+1\n"
         let newest = try reduce(text: again, .bpftrace)
