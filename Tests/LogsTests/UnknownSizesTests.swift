@@ -63,4 +63,12 @@ import TestSupport
         #expect(page.contains("\"blocksOfUnknownSize\":54") && page.contains("\"blocksOfUnknownSize\":["), "the page knows which")
         #expect(!(try output("--format html --cache pid=128 unknown.txt")).contains("\"blocksOfUnknownSize\":"))
     }
+
+    @Test func growth() throws {
+        try write(Array("     60 alloc_pid+0x54/0x390 age=1/2/3 pid=2\n        alloc_pid+0x54/0x390\n        copy_process+0xf66/0x1ae0\n\n".utf8), to: scratch.path + "/later.txt")
+        let lines = try output("diff unknown.txt later.txt").split(separator: "\n").map { $0.split(separator: " ", omittingEmptySubsequences: true).joined(separator: " ") }
+        #expect(lines.contains("bytes not known") && lines.contains("blocks 54 → 60 +6") && lines.contains("not known not known 60 +9"), "\(lines)")
+        let mixed = try output("diff unknown.txt mixed.txt").split(separator: "\n")
+        #expect(mixed.contains { $0.hasSuffix("of the blocks whose size is known") && $0.contains("0 → 256") }, "\(mixed)")
+    }
 }

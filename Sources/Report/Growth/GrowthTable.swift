@@ -36,8 +36,13 @@ package struct GrowthTable {
         try out.write(style.bold("\(escaped(first.label)) → \(escaped(last.label))") + " · \(growth.moments.count) moments"
             + (seconds?.last.map { " over \(shortDuration($0))" } ?? "") + "\n")
         let total = selection.total
-        try out.write("bytes   \(grouped(first.bytes)) → \(grouped(last.bytes))  \(style.bold(signed(total.row.growthBytes)))"
-            + (total.bytesAnHour.map { "  (\(signed(Int64(clamped: $0))) an hour)" } ?? "") + "\n")
+        let isUnknown = growth.reduction.totals.blocksOfUnknownSize > 0
+        if isUnknown && growth.moments.allSatisfy({ $0.bytes == 0 }) {
+            try out.write("bytes   not known\n")
+        } else {
+            try out.write("bytes   \(grouped(first.bytes)) → \(grouped(last.bytes))  \(style.bold(signed(total.row.growthBytes)))"
+                + (total.bytesAnHour.map { "  (\(signed(Int64(clamped: $0))) an hour)" } ?? "") + (isUnknown ? "  of the blocks whose size is known" : "") + "\n")
+        }
         try out.write("blocks  \(grouped(first.blocks)) → \(grouped(last.blocks))  \(style.bold(signed(total.row.growthBlocks)))\n")
         if growth.moments.count > 2 {
             try out.write("        \(sparkline(total.row.bytes.map { Double($0) }, width: 60))  \(shapeText(total.trend))\n")
@@ -62,8 +67,10 @@ package struct GrowthTable {
         let hasTimes = growth.seconds != nil, many = growth.moments.count > 2
         var titles = ["growth", "bytes", "blocks", "more blocks"]
         if hasTimes { titles.append("an hour") }
+        let unknown = Set(growth.reduction.rows.lazy.filter { $0.blocksOfUnknownSize > 0 }.map(\.node))
         let cells = selection.rows.map { ranked -> [String] in
-            var cells = [signed(ranked.row.growthBytes), grouped(ranked.row.bytes.last ?? 0), grouped(ranked.row.blocks.last ?? 0), signed(ranked.row.growthBlocks)]
+            let isUnknown = unknown.contains(ranked.row.node) && ranked.row.bytes.allSatisfy { $0 == 0 }
+            var cells = [isUnknown ? "not known" : signed(ranked.row.growthBytes), isUnknown ? "not known" : grouped(ranked.row.bytes.last ?? 0), grouped(ranked.row.blocks.last ?? 0), signed(ranked.row.growthBlocks)]
             if hasTimes { cells.append(ranked.bytesAnHour.map { signed(Int64(clamped: $0)) } ?? "-") }
             return cells
         }
