@@ -52,6 +52,17 @@ struct BpftraceLog: LogFormat {
         return text[end - 1] == 0x2C ? (text.bytes(start + 1, bracket), text.bytes(bracket + 1, end - 1)) : nil
     }
 
+    /// A key on one line, `@bytes[]: 96` or `@bytes[bash, ]: 96`: the kernel had no room for the stack (error -17), and what it took is told all the same.
+    private static func withoutStack(_ text: LogText, _ start: Int, _ end: Int) -> (name: [UInt8], key: [UInt8], value: Value)? {
+        guard text[start] == 0x40, let bracket = text.find(byte: 0x5B, from: start, to: end), let close = closing(text, bracket + 1, end),
+              let (name, _) = opening(text, start, bracket + 1), let value = value(text, close + 3, end) else { return nil }
+        var first = bracket + 1, last = close
+        guard first == last || text[first] == 0x2C || text[last - 1] == 0x2C || (text[last - 1] == 0x20 && text[last - 2] == 0x2C) else { return nil }
+        while last > first, text[last - 1] == 0x2C || text[last - 1] == 0x20 { last -= 1 }
+        while first < last, text[first] == 0x2C || text[first] == 0x20 { first += 1 }
+        return (name, text.bytes(first, last), value)
+    }
+
     mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally) {
         segment.forEachLine(of: text, base: base) {
             let start = Self.unquoted(text, $0, $1)
@@ -64,10 +75,14 @@ struct BpftraceLog: LogFormat {
         if start >= end { return }
         if BpftraceJSON.isMap(text, start, end) {
             readMap(text, start, end, offset, tally)
+        } else if start == line, isWhole, let (name, key, value) = Self.withoutStack(text, start, end) {
+            lose(tally)
+            (self.key, self.start) = (key, offset)
+            take(value, name, tally)
         } else if start == line, let (name, key) = Self.opening(text, start, end) {
             lose(tally)
             (open, self.key, self.start) = (name, key, offset)
-        } else if let name = open, text[start] == 0x5D || text[start] == 0x2C, let close = closing(text, start, end) {
+        } else if let name = open, text[start] == 0x5D || text[start] == 0x2C, let close = Self.closing(text, start, end) {
             guard isWhole, let value = Self.value(text, close + 3, end) else { return lose(tally) }
             if text[start] == 0x2C { key += (key.isEmpty ? [] : [0x2C, 0x20]) + text.bytes(text.skipBlanks(start + 1, close), close) }
             take(value, name, tally)
@@ -112,7 +127,7 @@ struct BpftraceLog: LogFormat {
     }
 
     /// Where the `]: ` stands that ends a key.
-    private func closing(_ text: LogText, _ start: Int, _ end: Int) -> Int? {
+    private static func closing(_ text: LogText, _ start: Int, _ end: Int) -> Int? {
         var found: Int?, from = start
         while let place = text.find("]: ", from: from, to: end) { (found, from) = (place, place + 1) }
         return found

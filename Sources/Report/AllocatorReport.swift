@@ -45,7 +45,8 @@ package struct AllocatorReport {
 
     /// What was live at a time: what is live now, where nothing was done since; else that of the nearest moment that is known.
     private static func held(_ image: HeapImage, _ census: Census, at nanoseconds: UInt64) -> Level {
-        if census.lastEventNanoseconds > 0, nanoseconds > census.lastEventNanoseconds { return Level(bytes: census.liveBytes, blocks: census.liveBlocks) }
+        // A dump has each thread's last events; a packed image has them folded, and not when.
+        if image.kind == .dump, nanoseconds > census.lastEventNanoseconds { return Level(bytes: census.liveBytes, blocks: census.liveBlocks) }
         func distance(_ time: UInt64) -> UInt64 { time > nanoseconds ? time - nanoseconds : nanoseconds - time }
         var best = (distance(census.momentNanoseconds), Level(bytes: census.liveBytes, blocks: census.liveBlocks))
         for sample in image.timeline() where distance(sample.nanoseconds) < best.0 {

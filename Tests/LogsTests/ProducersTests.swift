@@ -177,6 +177,13 @@ import TestSupport
         #expect(kernel.input.passedOver.contains { $0.what == LogNote.mapLeftOut.text } && sums[1] > 0)
     }
 
+    /// What the kernel had no room to keep a stack for counts without one.
+    @Test func bpftracesLostStacksCount() throws {
+        let text = "@bytes[]: 7\n@bytes[\n    kmalloc+5\n    foo+9\n]: 100\n@bytes[]: 4096\n@perf[bash, ]: 3\n@perf[, sh]: 4\n@hits[bash]: 5\n"
+        let log = try reduce(text: text, .bpftrace)
+        #expect(log.reduction.totals.liveBytes == 4203 && log.input.recordsLost == 0, "\(log.rows)")
+    }
+
     @Test func bpftracesForms() throws {
         let text = """
             Attaching 2 probes...
