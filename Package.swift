@@ -25,36 +25,38 @@ let package = Package(
         // The format, as the interposer's C header has it.
         .systemLibrary(name: "CHeapImage", path: "Interposer/include"),
 
-        // What all tools do alike: the version, signals' names, sizes, paths as text, the file that a report goes to.
+        // What people read and type, for all tools alike: numbers, sizes, times, columns, names made fit to be shown, words
+        // for a shell, and the file that a report goes to.
+        .target(name: "Text", dependencies: [system]),
         // The kernel's word, where libc may not be libc's.
         .systemLibrary(name: "CKernel", path: "Sources/CKernel"),
-        .target(name: "Common", dependencies: ["CKernel", system]),
-        .target(name: "HeapImage", dependencies: ["CHeapImage", "Common", system]),
+        .target(name: "Common", dependencies: ["CKernel", "Text", system]),
+        .target(name: "HeapImage", dependencies: ["CHeapImage", "Common", "Text", system]),
         // The libraries for DWARF, compressed sections and mangled names.
         .systemLibrary(name: "CSymbols", path: "Sources/CSymbols"),
-        .target(name: "Symbols", dependencies: ["CSymbols", "Common", system]),
-        .target(name: "Reduce", dependencies: ["Common", "HeapImage"]),
+        .target(name: "Symbols", dependencies: ["CSymbols", "Common", "Text", system]),
+        .target(name: "Reduce", dependencies: ["Common", "Text", "HeapImage"]),
         // Whether a number grows, how fast, and how sure that is.
         .target(name: "Trend"),
         // What other tools and the kernel log of allocations, into the same reduction.
         .systemLibrary(name: "CLogs", path: "Sources/CLogs"),
-        .target(name: "Logs", dependencies: ["CLogs", "Common", "HeapImage", "Reduce", system]),
+        .target(name: "Logs", dependencies: ["CLogs", "Common", "Text", "HeapImage", "Reduce", system]),
         // Which process grows, or is it the kernel: samples of /proc, their files, and what they show.
-        .target(name: "Watch", dependencies: ["Common", "Page", "Report", "Trend", system]),
+        .target(name: "Watch", dependencies: ["Common", "Text", "Page", "Report", "Trend", system]),
         // HTML pages in one file: their style and scripts, which are built in, and the data that goes with them.
-        .target(name: "Page", resources: [.embedInCode("Assets")]),
-        .target(name: "Report", dependencies: ["CHeapImage", "CSymbols", "Common", "HeapImage", "Page", "Reduce", "Symbols", "Trend", system]),
+        .target(name: "Page", dependencies: ["Text"], resources: [.embedInCode("Assets")]),
+        .target(name: "Report", dependencies: ["CHeapImage", "CSymbols", "Common", "Text", "HeapImage", "Page", "Reduce", "Symbols", "Trend", system]),
         // What Launch needs of Linux that Swift's Glibc module doesn't have.
         .systemLibrary(name: "CLaunch", path: "Sources/CLaunch"),
-        .target(name: "Launch", dependencies: ["CHeapImage", "CLaunch", "Common", "HeapImage", "Symbols", system]),
+        .target(name: "Launch", dependencies: ["CHeapImage", "CLaunch", "Common", "Text", "HeapImage", "Symbols", system]),
 
         // How a tool reads its words and ends; tools that have commands, and need none.
-        .target(name: "Commands", dependencies: ["Common", argumentParser, system]),
-        .executableTarget(name: "heapsum", dependencies: ["Commands", "Common", "HeapImage", "Logs", "Reduce", "Report", "Symbols", argumentParser]),
-        .executableTarget(name: "heaprun", dependencies: ["Common", "Launch", argumentParser]),
-        .executableTarget(name: "heapdump", dependencies: ["Commands", "Common", "Launch", argumentParser]),
-        .executableTarget(name: "gensyms", dependencies: ["Commands", "Common", "Symbols", argumentParser, system]),
-        .executableTarget(name: "heapwatch", dependencies: ["CLaunch", "Commands", "Common", "Launch", "Report", "Watch", argumentParser, system]),
+        .target(name: "Commands", dependencies: ["Common", "Text", argumentParser, system]),
+        .executableTarget(name: "heapsum", dependencies: ["Commands", "Common", "Text", "HeapImage", "Logs", "Reduce", "Report", "Symbols", argumentParser]),
+        .executableTarget(name: "heaprun", dependencies: ["Common", "Text", "Launch", argumentParser]),
+        .executableTarget(name: "heapdump", dependencies: ["Commands", "Common", "Text", "Launch", argumentParser]),
+        .executableTarget(name: "gensyms", dependencies: ["Commands", "Common", "Text", "Symbols", argumentParser, system]),
+        .executableTarget(name: "heapwatch", dependencies: ["CLaunch", "Commands", "Common", "Text", "Launch", "Report", "Watch", argumentParser, system]),
 
         // Images for the benchmarks, of any number of blocks and stacks.
         .executableTarget(name: "make-image", dependencies: ["CHeapImage", "TestSupport", argumentParser], path: "Benchmarks/make-image"),
@@ -69,19 +71,20 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["CHeapImage", "HeapImage", system], path: "Tests/TestSupport"),
         // What the tools do with files from outside, and the program that feeds them hostile ones; see `make fuzz`.
         .systemLibrary(name: "CFuzz", path: "Fuzz/CFuzz"),
-        .target(name: "FuzzSurface", dependencies: ["HeapImage", "Logs", "Reduce", "Report", "Symbols", system], path: "Fuzz/Surface"),
+        .target(name: "FuzzSurface", dependencies: ["HeapImage", "Logs", "Reduce", "Report", "Symbols", "Text", system], path: "Fuzz/Surface"),
         .executableTarget(name: "fuzz", dependencies: ["CFuzz", "FuzzSurface", "TestSupport"], path: "Fuzz/fuzz"),
 
-        .testTarget(name: "HeapImageTests", dependencies: ["CHeapImage", "HeapImage", "TestSupport"]),
-        .testTarget(name: "ReduceTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "TestSupport"]),
+        .testTarget(name: "TextTests", dependencies: ["TestSupport", "Text"]),
+        .testTarget(name: "HeapImageTests", dependencies: ["CHeapImage", "HeapImage", "TestSupport", "Text"]),
+        .testTarget(name: "ReduceTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "TestSupport", "Text"]),
         .testTarget(name: "PageTests", dependencies: ["Page", "TestSupport"]),
         .testTarget(name: "TrendTests", dependencies: ["Trend", "TestSupport"]),
-        .testTarget(name: "LogsTests", dependencies: ["CHeapImage", "HeapImage", "Logs", "Reduce", "Report", "TestSupport", "heapsum"], exclude: ["Fixtures"]),
-        .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "Common", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport", "heapsum", "heapwatch"], exclude: ["Oracles"]),
-        .testTarget(name: "SymbolsTests", dependencies: ["CSymbols", "Symbols", "TestSupport"]),
-        .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "Common", "HeapImage", "Launch", "TestSupport", "heaprun", "heapdump", "heapsum", "gensyms", system]),
+        .testTarget(name: "LogsTests", dependencies: ["CHeapImage", "HeapImage", "Logs", "Reduce", "Report", "TestSupport", "Text", "heapsum"], exclude: ["Fixtures"]),
+        .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "Common", "Text", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport", "heapsum", "heapwatch"], exclude: ["Oracles"]),
+        .testTarget(name: "SymbolsTests", dependencies: ["CSymbols", "Symbols", "TestSupport", "Text"]),
+        .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "Common", "Text", "HeapImage", "Launch", "TestSupport", "heaprun", "heapdump", "heapsum", "gensyms", system]),
         .testTarget(name: "RecordingTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
-        .testTarget(name: "WatchTests", dependencies: ["Report", "TestSupport", "Trend", "Watch", "heapwatch"], exclude: ["make-trees"]),
+        .testTarget(name: "WatchTests", dependencies: ["Report", "TestSupport", "Text", "Trend", "Watch", "heapwatch"], exclude: ["make-trees"]),
         .testTarget(name: "FuzzTests", dependencies: ["FuzzSurface", "TestSupport", "fuzz"], exclude: ["Corpus"]),
     ],
     swiftLanguageModes: [.v6]

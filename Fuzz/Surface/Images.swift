@@ -5,6 +5,7 @@ import HeapImage
 import Reduce
 import Report
 import SystemPackage
+import Text
 
 func readImage(_ bytes: [UInt8]) throws { try readImage { try HeapImage(MemorySource(bytes), presence: .gone) } }
 func readImage(path: String) throws { try readImage { try HeapImage(FileSource(path: path), presence: .gone) } }

@@ -3,9 +3,9 @@
 // if it were a tool called heapsum-COMMAND, and scripts/install-completions puts them together.
 
 import ArgumentParser
-import Common
 import Glibc
 import SystemPackage
+import Text
 
 /// Runs the command that the first word names, or else the tool itself; `help COMMAND` is the command's `--help`.
 package func runTool(_ tool: any ParsableCommand.Type, commands: [String: any ParsableCommand.Type]) {

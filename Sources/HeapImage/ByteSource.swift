@@ -4,9 +4,9 @@
 // it is read, and a mapping would answer that with SIGBUS; and a running image is sparse, so that
 // touching a hole would give it memory. This file is one of the few that hold raw pointers.
 
-import Common
 import Glibc
 import SystemPackage
+import Text
 
 /// A random-access source of bytes, read by copy.
 package protocol ByteSource: AnyObject {
@@ -137,7 +137,7 @@ package final class ProcessMemorySource: ByteSource {
     package init(process: Int32, base: UInt64, length: UInt64) throws(Errno) {
         let path = "/proc/\(Presence.livingThread(of: UInt32(bitPattern: process)) ?? UInt32(bitPattern: process))/mem"
         descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        name = "\(path) at 0x\(String(base, radix: 16))"
+        name = "\(path) at \(hexadecimal(UInt64(base)))"
         self.base = base
         self.length = length
         guard descriptor >= 0 else { throw Errno(rawValue: errno) }

@@ -9,6 +9,7 @@
 import CHeapImage
 import Common
 import Glibc
+import Text
 
 /// What one stack holds, and has held.
 package struct StackCounts: Equatable {

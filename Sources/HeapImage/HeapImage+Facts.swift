@@ -2,8 +2,8 @@
 // own range: a number that can't be is shown as "unknown" rather than refused.
 
 import CHeapImage
-import Common
 import Glibc
+import Text
 
 extension HeapImage {
     /// The shape and occasion of an image.

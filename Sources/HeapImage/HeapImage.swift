@@ -7,6 +7,7 @@
 
 import CHeapImage
 import SystemPackage
+import Text
 
 /// One section of an image, after checking.
 package struct ImageSection {

@@ -2,9 +2,9 @@
 // given its own name in the end without ever taking another file's place. Or it has no name ever, and is copied to an
 // open descriptor in the end.
 
-import Common
 import Glibc
 import SystemPackage
+import Text
 
 /// A system call on a path that failed.
 package struct FileError: Error, Equatable, CustomStringConvertible {

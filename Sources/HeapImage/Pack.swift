@@ -5,9 +5,9 @@
 // (of strings, modules, nodes, stacks) stay what they were; names are added behind. The source is never changed.
 
 import CHeapImage
-import Common
 import Glibc
 import SystemPackage
+import Text
 
 /// What a packed image should say that the source does not.
 package struct PackOptions {

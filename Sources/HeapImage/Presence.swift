@@ -2,8 +2,8 @@
 // ended while others run on. Then the number's own entry in /proc is that of a zombie, with neither memory nor files, and the
 // process is read by the entry of a thread that lives.
 
-import Common
 import Glibc
+import Text
 
 /// Whether a process is there.
 package enum Presence: Sendable {

@@ -1,9 +1,9 @@
 // Small reads of small files, as bytes: /proc, script heads, ELF headers. Everything here is bounded by
 // its caller, descriptors are close-on-exec and closed on every path, and nothing here follows what it reads.
 
-import Common
 import Glibc
 import SystemPackage
+import Text
 
 extension FilePath {
     /// The path that a text from `pathText` was; `init(_: String)` is for paths that are ours.

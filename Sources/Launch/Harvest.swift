@@ -3,11 +3,11 @@
 // that hasn't been packed first or been found to hold nothing.
 
 import CHeapImage
-import Common
 import Glibc
 import HeapImage
 import Symbols
 import SystemPackage
+import Text
 
 /// One finished image.
 struct PackedImage {

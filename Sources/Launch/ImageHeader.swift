@@ -6,6 +6,7 @@ import Common
 import Glibc
 import HeapImage
 import SystemPackage
+import Text
 
 /// Reads an image's header; nil where the file isn't one, or not yet.
 func imageHeader(_ file: FileDescriptor) -> heap_header? {

@@ -5,10 +5,10 @@
 // and the time at which it started. It must never be taken for gone as long as it is there.
 
 import CHeapImage
-import Common
 import Glibc
 import HeapImage
 import SystemPackage
+import Text
 
 /// The images that living processes hold.
 struct LivingImages {

@@ -1,10 +1,10 @@
 // What /proc says of other processes: their mappings, start times and states. Everything read is text that
 // may change or end at any moment; a process that goes away meanwhile is simply not there.
 
-import Common
 import Glibc
 import HeapImage
 import SystemPackage
+import Text
 
 /// One line of /proc/PID/maps.
 struct Mapping: Equatable {
@@ -35,8 +35,7 @@ struct MappedFile: Hashable {
         // As the kernel packs them for stat (linux/kdev_t.h).
         let number = UInt64(status.st_dev)
         let major = number >> 8 & 0xFFF | number >> 32 & ~0xFFF, minor = number & 0xFF | number >> 12 & ~0xFF
-        func twoDigits(_ value: UInt64) -> String { (value < 16 ? "0" : "") + String(value, radix: 16) }
-        device = "\(twoDigits(major)):\(twoDigits(minor))"
+        device = "\(hexadecimalDigits(major, 2)):\(hexadecimalDigits(minor, 2))"
         inode = UInt64(status.st_ino)
     }
 }

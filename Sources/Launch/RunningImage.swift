@@ -3,10 +3,10 @@
 // stops nothing. An image counts as a process's own only if its header says so.
 
 import CHeapImage
-import Common
 import Glibc
 import HeapImage
 import SystemPackage
+import Text
 
 /// Where a running process's image can be read.
 package enum ImagePlace: Equatable {
@@ -80,7 +80,7 @@ func imageSpans(_ maps: [Mapping]) -> [ImageSpan] {
 /// Nil where the header isn't this process's: a program may well map an image of another.
 func openImage(_ span: ImageSpan, of pid: pid_t, started startTime: UInt64) throws(Errno) -> ImagePlace? {
     let mapping = span.first
-    let range = "\(String(mapping.start, radix: 16))-\(String(mapping.end, radix: 16))"
+    let range = "\(hexadecimalDigits(mapping.start))-\(hexadecimalDigits(mapping.end))"
     // /proc/PID/root leads into the process's own mount namespace.
     let thread = livingThread(of: pid)
     let paths: [FilePath] = [FilePath(text: mapping.path), FilePath(text: "/proc/\(thread)/root" + mapping.path), FilePath("/proc/\(thread)/map_files/\(range)")]

@@ -6,10 +6,10 @@
 // 50 ms to be found.
 
 import CHeapImage
-import Common
 import Glibc
 import HeapImage
 import SystemPackage
+import Text
 
 /// An image that no path of ours leads to, kept open.
 struct SandboxedImage {

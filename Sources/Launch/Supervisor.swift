@@ -7,6 +7,7 @@ import CLaunch
 import Common
 import Glibc
 import SystemPackage
+import Text
 
 /// How a program ended.
 package enum Ending: Equatable, Sendable {

@@ -2,10 +2,10 @@
 // next number that is free. A dump that fails leaves nothing behind.
 
 import CHeapImage
-import Common
 import Glibc
 import HeapImage
 import SystemPackage
+import Text
 
 /// Writes a dump of a running process and returns its path.
 ///

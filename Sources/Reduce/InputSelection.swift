@@ -1,9 +1,9 @@
 // Which of the named files count. Several images of one process are moments of one heap: their sum
 // would mean nothing, so the newest counts and the others are said to be left out.
 
-import Common
 import Glibc
 import HeapImage
+import Text
 
 /// Which of several moments of one process counts.
 package enum SetChoice: Equatable {

@@ -3,8 +3,8 @@
 // Invariant: the totals are the sums over everything that was added, before any filter. Counts are
 // requested bytes. Memory grows with the unique stacks, never with the blocks.
 
-import Common
 import HeapImage
+import Text
 
 /// One loaded file as the rows' frames name it: equal path and build-id are one; without a build-id equal path, size and date.
 package struct ReducedModule {

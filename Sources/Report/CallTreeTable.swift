@@ -4,6 +4,7 @@
 
 import HeapImage
 import Reduce
+import Text
 
 /// Writes a reduction as a tree of calls.
 package struct CallTreeTable {
@@ -48,7 +49,7 @@ package struct CallTreeTable {
 
     private func writeLines(_ tree: CallTree, _ shown: [Bool], whole: UInt64, to out: TextOutput) throws {
         let style = table.style
-        let widths = [max(5, grouped(tree.nodes[0].bytes).count), 6, max(6, grouped(tree.nodes[0].blocks).count)]
+        let widths = [max(5, separated(tree.nodes[0].bytes).count), 6, max(6, separated(tree.nodes[0].blocks).count)]
         let titles = zip(["bytes", "share", "blocks"], widths).map { leftPadded($0, $1) }.joined(separator: "   ")
         let what = direction == .topDown ? "calls, from the outermost inward" : "calls, from the function that asked outward"
         try out.write("\n" + style.dim(titles + "   " + what) + "\n")
@@ -60,7 +61,7 @@ package struct CallTreeTable {
                 place = shortened(place, min(24, rest / 3))
                 name = shortened(name, place.isEmpty ? rest : rest - place.count - 2)
             }
-            let numbers = [style.bold(leftPadded(grouped(bytes), widths[0])), leftPadded(Table.share(bytes, of: whole), widths[1]), leftPadded(grouped(blocks), widths[2])]
+            let numbers = [style.bold(leftPadded(separated(bytes), widths[0])), leftPadded(Table.share(bytes, of: whole), widths[1]), leftPadded(separated(blocks), widths[2])]
             let text = place.isEmpty ? name : isDim ? "\(name)  \(place)" : name + "  " + style.dim(place)
             try out.write(numbers.joined(separator: "   ") + "   " + style.dim(prefix) + (isDim ? style.dim(text) : text) + "\n")
         }

@@ -3,6 +3,7 @@
 
 import HeapImage
 import Reduce
+import Text
 
 /// Writes the table of a reduction.
 package struct Table {
@@ -47,29 +48,29 @@ package struct Table {
             : Array(reduction.inputs.sorted { $0.bytes > $1.bytes }.prefix(Self.headLimit))
         for input in inputs {
             var words: [String] = []
-            words.append(style.bold(escaped(input.program ?? input.path)))
+            words.append(style.bold(printable(input.program ?? input.path)))
             if let pid = input.processID { words.append("pid \(pid)") }
             words.append(Self.stateText(input))
             if input.kind == "dump" { words.append("dump") }
-            if reduction.inputs.count > 1 { words.append("\(grouped(input.bytes)) bytes live") }
+            if reduction.inputs.count > 1 { words.append("\(separated(input.bytes)) bytes live") }
             try out.write(words.joined(separator: " · ") + "\n")
         }
         if inputs.count < reduction.inputs.count {
             let shown = inputs.reduce(0) { $0 &+ $1.bytes }, all = reduction.inputs.reduce(0) { $0 &+ $1.bytes }
-            try out.write(style.dim("… and \(grouped(UInt64(reduction.inputs.count - inputs.count))) more with \(grouped(all &- shown)) bytes live") + "\n")
+            try out.write(style.dim("… and \(separated(UInt64(reduction.inputs.count - inputs.count))) more with \(separated(all &- shown)) bytes live") + "\n")
         }
         let totals = reduction.totals
         var words = [
-            totals.blocksOfUnknownSize == 0 ? "\(style.bold(grouped(totals.liveBytes))) bytes live in \(counted(totals.liveBlocks, "block"))"
+            totals.blocksOfUnknownSize == 0 ? "\(style.bold(separated(totals.liveBytes))) bytes live in \(counted(totals.liveBlocks, "block"))"
                 : "\(style.bold(Self.bytes(totals.liveBytes, unknown: totals.blocksOfUnknownSize, of: totals.liveBlocks))) "
                     + "\(totals.liveBytes == 0 ? "how many bytes are" : "bytes") live in \(counted(totals.liveBlocks, "block"))",
         ]
-        if let peak = totals.peakBytes { words.append("peak \(grouped(peak)) bytes") }
+        if let peak = totals.peakBytes { words.append("peak \(separated(peak)) bytes") }
         words.append(counted(UInt64(totals.uniqueStacks), "stack"))
         try out.write(words.joined(separator: " · ") + "\n")
         if let text = selection.blocks.text {
             let passing = selection.passing
-            try out.write("Here: \(text): \(style.bold(grouped(passing.bytes))) bytes in \(counted(passing.blocks, "block")) · "
+            try out.write("Here: \(text): \(style.bold(separated(passing.bytes))) bytes in \(counted(passing.blocks, "block")) · "
                 + "\(counted(UInt64(passing.rows), selection.grouping.noun))\n")
         }
     }
@@ -98,7 +99,7 @@ package struct Table {
 
     /// Bytes as far as they are known: a log may tell how many blocks there are, and not how large.
     static func bytes(_ bytes: UInt64, unknown: UInt64, of blocks: UInt64) -> String {
-        unknown == 0 ? grouped(bytes) : bytes == 0 ? "not known" : "at least \(grouped(bytes))"
+        unknown == 0 ? separated(bytes) : bytes == 0 ? "not known" : "at least \(separated(bytes))"
     }
 
     private func columns(_ totals: Totals, _ selection: RowSelection) -> [Column] {
@@ -107,7 +108,7 @@ package struct Table {
         var columns = [
             Column(title: "bytes") { Self.bytes($0.bytes, unknown: $0.blocksOfUnknownSize, of: $0.blocks) },
             Column(title: "share") { $0.blocksOfUnknownSize > 0 ? "-" : Self.share($0.bytes, of: whole) },
-            Column(title: "blocks") { grouped($0.blocks) },
+            Column(title: "blocks") { separated($0.blocks) },
         ]
         if selection.blocks.moment == .end { columns.append(Column(title: "oldest") { $0.oldestSeconds.map(shortDuration) ?? "-" }) }
         let extra: (String, (Row.History) -> UInt64)? = switch sort {
@@ -117,7 +118,7 @@ package struct Table {
         case .peakBytes: ("at the peak", { $0.peakBytes })
         case .temporary: ("temporary", { $0.temporaryBlocks })
         }
-        if let extra { columns.append(Column(title: extra.0) { $0.history.map { grouped(extra.1($0)) } ?? "-" }) }
+        if let extra { columns.append(Column(title: extra.0) { $0.history.map { separated(extra.1($0)) } ?? "-" }) }
         // Many of many, or nearly all: the second is the one that a change of the code is worth.
         if sort == .temporary {
             columns.append(Column(title: "of its blocks") { $0.history.map { Self.share($0.temporaryBlocks, of: $0.allocatedBlocks) } ?? "-" })
@@ -161,10 +162,10 @@ package struct Table {
     /// What a grouped row is, with the module where the key doesn't say it.
     private func keyText(_ key: RowKey?, room: Int?) -> String {
         guard let key else { return "" }
-        let label = escaped(key.label)
+        let label = printable(key.label)
         var module = ""
         if let path = key.module, key.function != nil {
-            module = escaped(path.split(separator: "/").last.map { String($0) } ?? path)
+            module = printable(path.split(separator: "/").last.map { String($0) } ?? path)
         }
         guard let room else { return module.isEmpty ? label : label + "  " + style.dim(module) }
         module = shortened(module, min(24, room / 3))
@@ -213,17 +214,17 @@ package struct Table {
     ) throws {
         if selection.below > 0 {
             try out.write("Not shown: \(counted(UInt64(selection.below), "smaller \(selection.grouping.noun)")) with "
-                + "\(grouped(selection.belowBytes)) bytes (--top \(selection.below + selection.rows.count) shows all).\n")
+                + "\(separated(selection.belowBytes)) bytes (--top \(selection.below + selection.rows.count) shows all).\n")
         }
         if selection.filtered > 0 {
-            try out.write("Filtered out: \(counted(UInt64(selection.filtered), "stack")) with \(grouped(selection.filteredBytes)) bytes.\n")
+            try out.write("Filtered out: \(counted(UInt64(selection.filtered), "stack")) with \(separated(selection.filteredBytes)) bytes.\n")
         } else if selection.filteredBytes > 0 {
-            try out.write("Filtered out: blocks of \(grouped(selection.filteredBytes)) bytes.\n")
+            try out.write("Filtered out: blocks of \(separated(selection.filteredBytes)) bytes.\n")
         }
         for line in Self.notes(reduction, selection) { try out.write(line + "\n") }
         if selection.small > 0 {
             try out.write("Left out: \(counted(UInt64(selection.small), selection.grouping.noun)) below --min-bytes with "
-                + "\(grouped(selection.smallBytes)) bytes.\n")
+                + "\(separated(selection.smallBytes)) bytes.\n")
         }
         for line in Self.warnings(reduction, names) { try out.write(style.warning(line) + "\n") }
         if let input = reduction.inputs.first(where: { $0.image != nil }) {
@@ -237,7 +238,7 @@ package struct Table {
         var lines: [String] = []
         if selection.undecided > 0 {
             let what = selection.blocks.moment == .peak ? "no peak is known" : "the blocks' own ages are not known"
-            lines.append("Left out: \(counted(UInt64(selection.undecided), "stack")) with \(grouped(selection.undecidedBytes)) bytes, of logs: \(what).")
+            lines.append("Left out: \(counted(UInt64(selection.undecided), "stack")) with \(separated(selection.undecidedBytes)) bytes, of logs: \(what).")
         }
         if selection.blocks.thread != nil && !reduction.tree.hasThreads {
             lines.append("No thread is recorded here: heaprun --threads keeps each block's thread.")
@@ -250,10 +251,10 @@ package struct Table {
         var lines: [String] = []
         for input in reduction.inputs {
             if let losses = input.image?.losses {
-                let path = escaped(input.path)
+                let path = printable(input.path)
                 if losses.lost_allocations > 0 {
                     lines.append("Lost: \(path): \(counted(losses.lost_allocations, "allocation")) of "
-                        + "\(grouped(losses.lost_bytes)) bytes found no space in the image.")
+                        + "\(separated(losses.lost_bytes)) bytes found no space in the image.")
                 }
                 if losses.early_allocations > 0 {
                     lines.append("Lost: \(path): \(counted(losses.early_allocations, "allocation")) came before recording could start.")
@@ -263,7 +264,7 @@ package struct Table {
                 }
             }
             if input.recordsLost > 0 {
-                lines.append("Lost: \(escaped(input.path)): \(counted(input.recordsLost, "record")) cut off.")
+                lines.append("Lost: \(printable(input.path)): \(counted(input.recordsLost, "record")) cut off.")
             }
         }
         return lines + (names.map(nameWarnings) ?? [])
@@ -274,27 +275,16 @@ package struct Table {
         var lines: [String] = []
         let shown = names.withoutSymbols.prefix(8)
         for module in shown {
-            lines.append("No names for \(counted(UInt64(module.frames), "frame")) of \(escaped(module.module)): \(escaped(module.reason))"
-                + (module.wanted.map { "; wanted: \(escaped($0))" } ?? "") + ".")
+            lines.append("No names for \(counted(UInt64(module.frames), "frame")) of \(printable(module.module)): \(printable(module.reason))"
+                + (module.wanted.map { "; wanted: \(printable($0))" } ?? "") + ".")
         }
         let more = names.withoutSymbols.dropFirst(shown.count)
         if !more.isEmpty {
             lines.append("No names for \(counted(UInt64(more.reduce(0) { $0 + $1.frames }), "frame")) of \(counted(UInt64(more.count), "more module")).")
         }
         let notes = names.notes
-        for note in notes.prefix(8) { lines.append("Names: \(escaped(note)).") }
+        for note in notes.prefix(8) { lines.append("Names: \(printable(note)).") }
         if notes.count > 8 { lines.append("Names: \(counted(UInt64(notes.count - 8), "more file")) could not be used.") }
         return lines
     }
-}
-
-/// A word as a shell reads it back.
-package func shellWord(_ text: String) -> String {
-    let plain = text.utf8.allSatisfy {
-        ($0 >= 0x30 && $0 <= 0x39) || ($0 >= 0x41 && $0 <= 0x5A) || ($0 >= 0x61 && $0 <= 0x7A) || "./-_+,:@%".utf8.contains($0)
-    }
-    if plain && !text.isEmpty { return text }
-    // A byte of a path that is no text is shown as \xHH, which bash reads back so.
-    if text.unicodeScalars.contains(where: { $0.pathByte != nil }) { return "$'" + escaped(text).replacing("'", with: "\\'") + "'" }
-    return "'" + escaped(text).split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
 }

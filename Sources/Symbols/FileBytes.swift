@@ -7,6 +7,7 @@
 import Common
 import Glibc
 import SystemPackage
+import Text
 
 /// A file that is open for reading, and closed with this object; or bytes that stand for one.
 final class FileReader {

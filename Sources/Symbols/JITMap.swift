@@ -4,6 +4,7 @@
 
 import Common
 import Glibc
+import Text
 
 /// The functions of one process's JIT compilers.
 package struct JITMap: Sendable {

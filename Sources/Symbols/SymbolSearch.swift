@@ -3,8 +3,8 @@
 // to be: by its build-id, or, where a module has none, by the CRC that the module has of it.
 
 import CSymbols
-import Common
 import Glibc
+import Text
 
 /// Where symbols are looked for.
 package struct SymbolSearch: Sendable {

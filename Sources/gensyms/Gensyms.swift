@@ -3,9 +3,9 @@
 
 import ArgumentParser
 import Commands
-import Common
 import Glibc
 import Symbols
+import Text
 
 enum Format: String, CaseIterable, ExpressibleByArgument { case text, json }
 

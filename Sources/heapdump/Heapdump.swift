@@ -3,9 +3,9 @@
 
 import ArgumentParser
 import Commands
-import Common
 import Glibc
 import Launch
+import Text
 
 @main
 struct Heapdump: ParsableCommand {

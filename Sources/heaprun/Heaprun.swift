@@ -2,10 +2,10 @@
 // does the work.
 
 import ArgumentParser
-import Common
 import Glibc
 import Launch
 import SystemPackage
+import Text
 
 @main
 struct Heaprun: ParsableCommand {

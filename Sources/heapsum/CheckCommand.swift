@@ -1,12 +1,12 @@
 // heapsum check: for a build's pipeline, which fails where more is live than is allowed.
 
 import ArgumentParser
-import Common
 import Glibc
 import HeapImage
 import Reduce
 import Report
 import Symbols
+import Text
 
 enum CheckFormat: String, CaseIterable, ExpressibleByArgument {
     case table, json, junit, sarif, github

@@ -1,13 +1,13 @@
 // heapsum diff: what grew between moments.
 
 import ArgumentParser
-import Common
 import Glibc
 import HeapImage
 import Logs
 import Reduce
 import Report
 import Symbols
+import Text
 
 enum DiffFormat: String, CaseIterable, ExpressibleByArgument {
     case table, json, csv, folded, html
@@ -96,7 +96,7 @@ struct DiffCommand: ParsableCommand {
             case .folded: try rows.writeFolded(growth, frameLimit: frameLimit, names: names, to: out)
             }
         }
-        if !isTable { for line in Table.warnings(growth.reduction, names) { say(line) } }
+        if !isTable { for line in Table.warnings(growth.reduction, names) { sayShown(line) } }
         if let status { throw status }
     }
 }

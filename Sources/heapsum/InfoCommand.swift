@@ -5,6 +5,7 @@ import Glibc
 import HeapImage
 import Reduce
 import Report
+import Text
 
 struct InfoCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

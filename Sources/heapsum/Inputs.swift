@@ -4,11 +4,11 @@
 // A file's contents decide, and never its name; --input says it where they don't.
 
 import ArgumentParser
-import Common
 import Glibc
 import HeapImage
 import Logs
 import Reduce
+import Text
 
 /// What a file is, as --input has it.
 enum InputKind: ExpressibleByArgument, Equatable {

@@ -1,12 +1,12 @@
 // heapsum pack: dense copies of images, with their frames' names where these are wanted.
 
 import ArgumentParser
-import Common
 import Glibc
 import HeapImage
 import Reduce
 import Report
 import Symbols
+import Text
 
 struct PackCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

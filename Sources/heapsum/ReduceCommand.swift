@@ -1,13 +1,13 @@
 // The command without a name: reduce what is named and print one report.
 
 import ArgumentParser
-import Common
 import Glibc
 import HeapImage
 import Logs
 import Reduce
 import Report
 import Symbols
+import Text
 
 struct ReduceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -152,7 +152,7 @@ struct ReduceCommand: ParsableCommand {
             }
         }
         // In a table these stand at the end; what reads the other formats can't be told in them.
-        if !isTable { for line in Table.notes(reduction, rows) + Table.warnings(reduction, names) { say(line) } }
+        if !isTable { for line in Table.notes(reduction, rows) + Table.warnings(reduction, names) { sayShown(line) } }
     }
 
     /// Of all stacks that pass, those too that hold nothing now: their blocks lived and were freed.

@@ -1,14 +1,17 @@
 // What the commands share: messages, and the words of the options.
 
 import ArgumentParser
-import Common
 import Glibc
 import HeapImage
 import Reduce
 import Report
+import Text
 
 /// Says something on stderr in the tool's name.
-func say(_ text: String) { Common.say("heapsum: " + text) }
+func say(_ text: String) { Text.say("heapsum: " + text) }
+
+/// The same of a line that a report made fit to be shown.
+func sayShown(_ text: String) { Text.sayShown("heapsum: " + text) }
 
 /// Exit statuses, as the contract has them; 64 is the argument parser's own.
 extension ExitCode {

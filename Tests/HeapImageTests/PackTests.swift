@@ -4,6 +4,7 @@ import CHeapImage
 import HeapImage
 import Testing
 import TestSupport
+import Text
 
 @Suite struct Packing {
     @Test(arguments: [HEAP_KIND_RUNNING.rawValue, HEAP_KIND_DUMP.rawValue, HEAP_KIND_PACKED.rawValue])

@@ -4,6 +4,7 @@ import CHeapImage
 import HeapImage
 import Testing
 import TestSupport
+import Text
 
 @Suite struct Replay {
     /// One stack, one thread, one live block of 100 bytes at 0x1000 that is folded.

@@ -1,11 +1,11 @@
 // The pure parts: where arguments split, what goes into an environment, what a signal's name means, what
 // /proc says. Oracles: the C library's own signal numbers and environment, and this process's own /proc.
 
-import Common
 import Glibc
 import SystemPackage
-import TestSupport
 import Testing
+import TestSupport
+import Text
 
 @testable import Launch
 
@@ -118,9 +118,9 @@ import Testing
         for word in ["plain", "two words", "it's", "$HOME", "a;b", "", "*", "ü"] {
             #expect(try scratch.shell("printf %s \(shellWord(word))").output == word)
         }
-        #expect(grouped(0) == "0")
-        #expect(grouped(999) == "999")
-        #expect(grouped(1_234_567) == "1,234,567")
-        #expect(grouped(.max) == "18,446,744,073,709,551,615")
+        #expect(separated(0) == "0")
+        #expect(separated(999) == "999")
+        #expect(separated(1_234_567) == "1,234,567")
+        #expect(separated(.max) == "18,446,744,073,709,551,615")
     }
 }

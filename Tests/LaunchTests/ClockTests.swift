@@ -5,8 +5,9 @@ import Common
 import Glibc
 import HeapImage
 import SystemPackage
-import TestSupport
 import Testing
+import TestSupport
+import Text
 
 @testable import Launch
 

@@ -7,6 +7,7 @@ import Reduce
 import Report
 import Testing
 import TestSupport
+import Text
 
 /// A log in a file that goes with the value.
 final class LogFile {

@@ -4,6 +4,7 @@ import CHeapImage
 import Glibc
 import Testing
 import TestSupport
+import Text
 
 @Suite struct Commands {
     private func heapsum(_ words: [String], in directory: TemporaryDirectory) throws -> (status: Int32, out: String, error: String) {

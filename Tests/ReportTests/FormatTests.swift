@@ -5,9 +5,10 @@ import CHeapImage
 import Glibc
 import HeapImage
 import Reduce
-@testable import Report
 import Testing
 import TestSupport
+import Text
+@testable import Report
 
 /// Debian's pprof, made of the sources that its Go library package brings.
 private let pprof: String = {

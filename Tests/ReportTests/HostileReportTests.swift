@@ -3,9 +3,10 @@
 import CHeapImage
 import HeapImage
 import Reduce
-@testable import Report
 import Testing
 import TestSupport
+import Text
+@testable import Report
 
 @Suite struct HostileReports {
     private func reportAll(_ bytes: [UInt8]) throws {

@@ -4,10 +4,11 @@ import CHeapImage
 import Glibc
 import HeapImage
 import Reduce
-@testable import Report
 import Symbols
 import Testing
 import TestSupport
+import Text
+@testable import Report
 
 /// Names that a test makes up: for each address the greatest start not above it.
 struct FixedNames: ModuleNaming {
@@ -356,8 +357,8 @@ func table(_ style: Style = Style(), sort: SortKey = .bytes, top: Int? = nil, fr
 
 @Suite struct Texts {
     @Test func nothingThatMovesACursorGetsThrough() {
-        #expect(escaped("a\u{1B}[2Jb\u{9B}c\u{202E}d\te\\") == "a\\x1b[2Jb\\u{9b}c\\u{202e}d\\te\\\\")
-        #expect(escaped("größe::λ<int>") == "größe::λ<int>")
+        #expect(printable("a\u{1B}[2Jb\u{9B}c\u{202E}d\te\\") == "a\\x1b[2Jb\\u{9b}c\\u{202e}d\\te\\\\")
+        #expect(printable("größe::λ<int>") == "größe::λ<int>")
         #expect(jsonString("\u{0}\u{7F}\u{2028}é") == "\"\\u0000\\u007f\\u2028é\"")
     }
 

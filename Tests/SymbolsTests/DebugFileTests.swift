@@ -4,6 +4,7 @@
 
 import Glibc
 import Testing
+import Text
 @testable import Symbols
 
 @Suite struct DebugFileTests {

@@ -3,6 +3,7 @@
 // build-ids are readelf's.
 
 import Testing
+import Text
 @testable import Symbols
 
 private struct Listed: Hashable { var address: UInt64, type: Substring, name: Substring }

@@ -3,9 +3,9 @@
 // Invariant: a quantity that is not known is left out of a report, or the report is refused; it is never
 // written as 0. What the inputs know is the same for all rows of a report, so it is decided here, once.
 
-import Common
 import HeapImage
 import Reduce
+import Text
 
 /// A number that a row has, as formats show it.
 package enum Quantity: String, CaseIterable, Sendable {
@@ -165,5 +165,5 @@ package struct MachineReport {
 
 extension NamedFrame {
     /// What formats without a place for offsets call the function: its name, or where it lies.
-    var functionText: String { function.map(escaped) ?? text }
+    var functionText: String { function.map(printable) ?? text }
 }

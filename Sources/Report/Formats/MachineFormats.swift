@@ -4,6 +4,7 @@
 import Glibc
 import HeapImage
 import Reduce
+import Text
 
 /// Writes the JSON report.
 package struct JSONReport {
@@ -150,13 +151,6 @@ package struct JSONReport {
         let rest = String(milliseconds % 1000 + 1000).dropFirst()
         return "\(milliseconds / 1000).\(rest)"
     }
-}
-
-/// A cell of text with its quotes, as RFC 4180 has it.
-func csvCell(_ text: String) -> String {
-    // A cell that begins like a formula would be run by spreadsheets; a name may begin with anything.
-    let safe = text.first.map { "=+-@".contains($0) } == true ? "'" + text : text
-    return "\"" + safe.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
 }
 
 /// Writes a row a line, comma-separated as RFC 4180 has it.

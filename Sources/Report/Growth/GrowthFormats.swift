@@ -2,6 +2,7 @@
 // with two numbers, before and after, as differential flame graphs are made from.
 
 import Reduce
+import Text
 import Trend
 
 extension GrowthSelection {
@@ -87,7 +88,7 @@ extension GrowthSelection {
         for ranked in rows {
             let entries = names.expanded(growth.reduction.tree.frames(of: ranked.row.node), limit: frameLimit).entries
             // The separators of the format can't stand in a name.
-            let frames = entries.reversed().map { named in String((named.function.map(escaped) ?? named.text).map { $0 == ";" ? ":" : $0 }) }
+            let frames = entries.reversed().map { named in String((named.function.map(printable) ?? named.text).map { $0 == ";" ? ":" : $0 }) }
             let line = frames.isEmpty ? "(no frames)" : frames.joined(separator: ";")
             if sums[line] == nil { order.append(line) }
             let sum = sums[line] ?? (0, 0)

@@ -4,10 +4,10 @@
 // The numbers are those of `--format json`: totals before filters, rows after.
 
 import CHeapImage
-import Common
 import HeapImage
 import Page
 import Reduce
+import Text
 
 extension MachineReport {
     /// The page of all rows, with the moments that a single image keeps of each stack.
@@ -137,21 +137,21 @@ enum HeapPage {
     /// What is wrong with it, or missing; after all frames were named, since names may be what is missing.
     static func writeWarnings(_ reduction: Reduction, _ names: FrameNames, _ notes: [String], _ data: inout PageData) {
         var warnings = notes + Table.warnings(reduction, names)
-        for input in reduction.inputs { warnings += input.damages.map { "Damaged: \(escaped("\($0)"))." } }
+        for input in reduction.inputs { warnings += input.damages.map { "Damaged: \(printable("\($0)"))." } }
         data.strings("warnings", warnings)
     }
 
     private static func write(_ input: Input, to data: inout PageData) {
-        data.string("path", escaped(input.path))
+        data.string("path", printable(input.path))
         data.string("kind", input.kind)
-        data.string("program", input.program.map(escaped))
+        data.string("program", input.program.map(printable))
         data.integer("pid", input.processID.map(UInt64.init))
         data.string("state", stateText(input))
         data.integer("bytes", input.bytes)
         data.integer("blocks", input.blocks)
         guard let image = input.image else { return }
         data.string("arguments", image.arguments.map(shellWord).joined(separator: " "))
-        data.string("allocator", escaped(image.allocator))
+        data.string("allocator", printable(image.allocator))
         data.integer("depth", UInt64(image.header.depth))
         data.number("startedUnix", image.header.started_realtime_ns == 0 ? nil : Double(image.header.started_realtime_ns / 1_000_000) / 1000)
         data.number("seconds", Double((input.census?.momentNanoseconds ?? 0) / 1_000_000) / 1000)
@@ -191,10 +191,10 @@ enum HeapPage {
         var data = data
         data.close()
         let programs = Set(reduction.inputs.map { $0.image?.programName ?? $0.path })
-        let title = programs.count == 1 ? escaped(programs.first ?? "") : "\(reduction.inputs.count) inputs"
+        let title = programs.count == 1 ? printable(programs.first ?? "") : "\(reduction.inputs.count) inputs"
         let totals = reduction.totals
         try Page(.heap, title: "\(title) · heapsum", summary: [
-            "\(grouped(totals.liveBytes)) bytes live in \(counted(totals.liveBlocks, "block")) · \(counted(UInt64(totals.uniqueStacks), "stack"))",
+            "\(separated(totals.liveBytes)) bytes live in \(counted(totals.liveBlocks, "block")) · \(counted(UInt64(totals.uniqueStacks), "stack"))",
         ]).write(data) { try out.write($0) }
     }
 }

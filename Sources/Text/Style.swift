@@ -45,21 +45,3 @@ package struct Style: Sendable {
     package func dim(_ text: String) -> String { colors ? "\u{1B}[2m\(text)\u{1B}[0m" : text }
     package func warning(_ text: String) -> String { colors ? "\u{1B}[33m\(text)\u{1B}[0m" : text }
 }
-
-package func padded(_ text: String, _ width: Int) -> String {
-    let count = text.count
-    return count >= width ? text : text + String(repeating: " ", count: width - count)
-}
-
-package func leftPadded(_ text: String, _ width: Int) -> String {
-    let count = text.count
-    return count >= width ? text : String(repeating: " ", count: width - count) + text
-}
-
-/// Cuts the middle out of a text that is longer than `width`: of a long name both ends say the most.
-package func shortened(_ text: String, _ width: Int) -> String {
-    let count = text.count
-    if count <= width || width < 5 { return text }
-    let tail = (width - 1) / 2
-    return text.prefix(width - 1 - tail) + "…" + text.suffix(tail)
-}

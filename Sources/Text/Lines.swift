@@ -6,6 +6,9 @@ import Glibc
 /// stderr is no failure.
 package func say(_ text: String) { _ = writeLine(printable(text), to: STDERR_FILENO) }
 
+/// The same of a line that is fit to be shown already: a command whose words `shellWord` made.
+package func sayShown(_ text: String) { _ = writeLine(text, to: STDERR_FILENO) }
+
 /// Writes a line of data on stdout, a path's bytes as they are, and says whether it is there whole.
 package func writeData(_ text: String) -> Bool { writeLine(text, to: STDOUT_FILENO) }
 

@@ -1,0 +1,3 @@
+// The text kit, for those who know it by this name.
+
+@_exported import Text
