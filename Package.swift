@@ -28,14 +28,15 @@ let package = Package(
         // What people read and type, for all tools alike: numbers, sizes, times, columns, names made fit to be shown, words
         // for a shell, and the file that a report goes to.
         .target(name: "Text", dependencies: [system]),
-        // The kernel's word, where libc may not be libc's.
+        // What the kernel says of processes, files and the time; the kernel's word, where libc may not be libc's.
         .systemLibrary(name: "CKernel", path: "Sources/CKernel"),
-        .target(name: "Common", dependencies: ["CKernel", "Text", system]),
-        .target(name: "HeapImage", dependencies: ["CHeapImage", "Common", "Text", system]),
+        .target(name: "Proc", dependencies: ["CKernel", "Text", system]),
+        .target(name: "Common", dependencies: ["Proc", "Text"]),
+        .target(name: "HeapImage", dependencies: ["CHeapImage", "Proc", "Text", system]),
         // The libraries for DWARF, compressed sections and mangled names.
         .systemLibrary(name: "CSymbols", path: "Sources/CSymbols"),
-        .target(name: "Symbols", dependencies: ["CSymbols", "Common", "Text", system]),
-        .target(name: "Reduce", dependencies: ["Common", "Text", "HeapImage"]),
+        .target(name: "Symbols", dependencies: ["CSymbols", "Proc", "Text", system]),
+        .target(name: "Reduce", dependencies: ["HeapImage", "Text"]),
         // Whether a number grows, how fast, and how sure that is.
         .target(name: "Trend"),
         // What other tools and the kernel log of allocations, into the same reduction.
@@ -45,18 +46,18 @@ let package = Package(
         .target(name: "Watch", dependencies: ["Common", "Text", "Page", "Report", "Trend", system]),
         // HTML pages in one file: their style and scripts, which are built in, and the data that goes with them.
         .target(name: "Page", dependencies: ["Text"], resources: [.embedInCode("Assets")]),
-        .target(name: "Report", dependencies: ["CHeapImage", "CSymbols", "Common", "Text", "HeapImage", "Page", "Reduce", "Symbols", "Trend", system]),
+        .target(name: "Report", dependencies: ["CHeapImage", "CSymbols", "HeapImage", "Page", "Reduce", "Symbols", "Text", "Trend", system]),
         // What Launch needs of Linux that Swift's Glibc module doesn't have.
         .systemLibrary(name: "CLaunch", path: "Sources/CLaunch"),
-        .target(name: "Launch", dependencies: ["CHeapImage", "CLaunch", "Common", "Text", "HeapImage", "Symbols", system]),
+        .target(name: "Launch", dependencies: ["CHeapImage", "CLaunch", "HeapImage", "Proc", "Symbols", "Text", system]),
 
         // How a tool reads its words and ends; tools that have commands, and need none.
-        .target(name: "Commands", dependencies: ["Common", "Text", argumentParser, system]),
-        .executableTarget(name: "heapsum", dependencies: ["Commands", "Common", "Text", "HeapImage", "Logs", "Reduce", "Report", "Symbols", argumentParser]),
-        .executableTarget(name: "heaprun", dependencies: ["Common", "Text", "Launch", argumentParser]),
-        .executableTarget(name: "heapdump", dependencies: ["Commands", "Common", "Text", "Launch", argumentParser]),
-        .executableTarget(name: "gensyms", dependencies: ["Commands", "Common", "Text", "Symbols", argumentParser, system]),
-        .executableTarget(name: "heapwatch", dependencies: ["CLaunch", "Commands", "Common", "Text", "Launch", "Report", "Watch", argumentParser, system]),
+        .target(name: "Commands", dependencies: ["Text", argumentParser, system]),
+        .executableTarget(name: "heapsum", dependencies: ["Commands", "HeapImage", "Logs", "Proc", "Reduce", "Report", "Symbols", "Text", argumentParser]),
+        .executableTarget(name: "heaprun", dependencies: ["Launch", "Proc", "Text", argumentParser]),
+        .executableTarget(name: "heapdump", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser]),
+        .executableTarget(name: "gensyms", dependencies: ["Commands", "Symbols", "Text", argumentParser, system]),
+        .executableTarget(name: "heapwatch", dependencies: ["CLaunch", "Commands", "Common", "Launch", "Report", "Text", "Watch", argumentParser, system]),
 
         // Images for the benchmarks, of any number of blocks and stacks.
         .executableTarget(name: "make-image", dependencies: ["CHeapImage", "TestSupport", argumentParser], path: "Benchmarks/make-image"),
@@ -75,14 +76,15 @@ let package = Package(
         .executableTarget(name: "fuzz", dependencies: ["CFuzz", "FuzzSurface", "TestSupport"], path: "Fuzz/fuzz"),
 
         .testTarget(name: "TextTests", dependencies: ["TestSupport", "Text"]),
-        .testTarget(name: "HeapImageTests", dependencies: ["CHeapImage", "HeapImage", "TestSupport", "Text"]),
+        .testTarget(name: "ProcTests", dependencies: ["Proc", "TestSupport", "Text", system]),
+        .testTarget(name: "HeapImageTests", dependencies: ["CHeapImage", "HeapImage", "Proc", "TestSupport", "Text"]),
         .testTarget(name: "ReduceTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "TestSupport", "Text"]),
         .testTarget(name: "PageTests", dependencies: ["Page", "TestSupport"]),
         .testTarget(name: "TrendTests", dependencies: ["Trend", "TestSupport"]),
         .testTarget(name: "LogsTests", dependencies: ["CHeapImage", "HeapImage", "Logs", "Reduce", "Report", "TestSupport", "Text", "heapsum"], exclude: ["Fixtures"]),
-        .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "Common", "Text", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport", "heapsum", "heapwatch"], exclude: ["Oracles"]),
-        .testTarget(name: "SymbolsTests", dependencies: ["CSymbols", "Symbols", "TestSupport", "Text"]),
-        .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "Common", "Text", "HeapImage", "Launch", "TestSupport", "heaprun", "heapdump", "heapsum", "gensyms", system]),
+        .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport", "Text", "heapsum", "heapwatch"], exclude: ["Oracles"]),
+        .testTarget(name: "SymbolsTests", dependencies: ["CSymbols", "Proc", "Symbols", "TestSupport", "Text"]),
+        .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "HeapImage", "Launch", "Proc", "TestSupport", "Text", "gensyms", "heapdump", "heaprun", "heapsum", system]),
         .testTarget(name: "RecordingTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
         .testTarget(name: "WatchTests", dependencies: ["Report", "TestSupport", "Text", "Trend", "Watch", "heapwatch"], exclude: ["make-trees"]),
         .testTarget(name: "FuzzTests", dependencies: ["FuzzSurface", "TestSupport", "fuzz"], exclude: ["Corpus"]),

@@ -1,3 +1,4 @@
-// The text kit, for those who know it by this name.
+// The text kit and the readers of /proc, for those who know them by this name.
 
+@_exported import Proc
 @_exported import Text

@@ -5,6 +5,7 @@
 // touching a hole would give it memory. This file is one of the few that hold raw pointers.
 
 import Glibc
+import Proc
 import SystemPackage
 import Text
 

@@ -7,8 +7,8 @@
 // never with the blocks.
 
 import CHeapImage
-import Common
 import Glibc
+import Proc
 import Text
 
 /// What one stack holds, and has held.

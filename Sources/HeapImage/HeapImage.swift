@@ -6,6 +6,7 @@
 // size doesn't bear out. One HeapImage is used by one thread at a time.
 
 import CHeapImage
+import Proc
 import SystemPackage
 import Text
 

@@ -2,9 +2,9 @@
 // in it but whole fields: who an image belongs to is decided by magic, PID and start time together.
 
 import CHeapImage
-import Common
 import Glibc
 import HeapImage
+import Proc
 import SystemPackage
 import Text
 

@@ -2,6 +2,7 @@
 // the working directory: what is preloaded runs in the program.
 
 import Glibc
+import Proc
 import SystemPackage
 import Text
 

@@ -6,6 +6,7 @@
 // can't be read is passed over.
 
 import Glibc
+import Proc
 import SystemPackage
 import Text
 

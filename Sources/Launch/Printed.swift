@@ -2,6 +2,7 @@
 // change and install. Nothing is run or written, and no value can break out of its place: each is quoted as
 // systemd and YAML both read it. The text must hold for a service of any user, with a read-only root.
 
+import Proc
 import SystemPackage
 import Text
 

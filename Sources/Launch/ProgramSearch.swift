@@ -2,6 +2,7 @@
 // kernel ends up running. It decides where to look, never whether what it finds can be recorded.
 
 import Glibc
+import Proc
 import SystemPackage
 import Text
 

@@ -3,6 +3,7 @@
 // runs, nothing that goes wrong on our side changes it.
 
 import Glibc
+import Proc
 import SystemPackage
 import Text
 
@@ -54,7 +55,7 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
 
     let place = try preparePlaces(&request)
     let environment = environmentEntries(from: request.environment, set: request.options.variables + preload)
-    let startTime = ProcessStatus.of(getpid())?.startTime ?? 0
+    let startTime = ProcessStat.of(getpid())?.startTime ?? 0
     var supervisor: Supervisor
     do {
         supervisor = try Supervisor(executable: program.executable, arguments: request.arguments, environment: environment)

@@ -4,6 +4,7 @@
 
 import CLaunch
 import Glibc
+import Proc
 import SystemPackage
 import Text
 

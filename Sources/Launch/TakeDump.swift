@@ -4,6 +4,7 @@
 import CHeapImage
 import Glibc
 import HeapImage
+import Proc
 import SystemPackage
 import Text
 

@@ -4,8 +4,8 @@
 // error here, where a mapping would make it SIGBUS. No part is allocated before its size was checked
 // against the file's. A "file" may also be bytes in memory: a decompressed section, or the vDSO.
 
-import Common
 import Glibc
+import Proc
 import SystemPackage
 import Text
 

@@ -4,6 +4,7 @@
 import ArgumentParser
 import Glibc
 import Launch
+import Proc
 import SystemPackage
 import Text
 

@@ -2,6 +2,7 @@
 // /proc says. Oracles: the C library's own signal numbers and environment, and this process's own /proc.
 
 import Glibc
+import Proc
 import SystemPackage
 import Testing
 import TestSupport
@@ -95,12 +96,12 @@ import Text
 
     @Test func aProcessNameMayHoldAnything() throws {
         let fields = (0..<30).map { String($0 + 3) }.joined(separator: " ")
-        let status = try #require(ProcessStatus(parsing: Array("1 (a) b) S) \("T " + fields.dropFirst(2))\n".utf8)))
+        let status = try #require(ProcessStat(parsing: Array("1 (a) b) S) \("T " + fields.dropFirst(2))\n".utf8)))
         #expect(status.state == UInt8(ascii: "T"))
         #expect(status.startTime == 22)
-        #expect(ProcessStatus(parsing: Array("1 (x".utf8)) == nil)
-        #expect(ProcessStatus(parsing: Array("1 (x) S 1 2".utf8)) == nil)
-        #expect(ProcessStatus.of(getpid()) != nil && livingThread(of: getpid()) == getpid())
+        #expect(ProcessStat(parsing: Array("1 (x".utf8)) == nil)
+        #expect(ProcessStat(parsing: Array("1 (x) S 1 2".utf8)) == nil)
+        #expect(ProcessStat.of(getpid()) != nil && livingThread(of: getpid()) == getpid())
     }
 
     @Test func sizesHaveUnits() {

@@ -3,6 +3,7 @@
 
 import Glibc
 import HeapImage
+import Proc
 import SystemPackage
 import Testing
 import TestSupport

@@ -5,27 +5,33 @@ import Glibc
 import SystemPackage
 
 /// One mapping, and how much of it is where.
-struct ResidentMapping: Equatable {
-    var mapping: Mapping
+package struct ResidentMapping: Equatable {
+    package var mapping: Mapping
     /// The permissions as the kernel writes them: `rw-p`.
-    var permissions: [UInt8]
-    var residentBytes: UInt64 = 0
-    var swappedBytes: UInt64 = 0
+    package var permissions: [UInt8]
+    package var residentBytes: UInt64 = 0
+    package var swappedBytes: UInt64 = 0
+
+    package init(mapping: Mapping, permissions: [UInt8], residentBytes: UInt64 = 0, swappedBytes: UInt64 = 0) {
+        (self.mapping, self.permissions, self.residentBytes, self.swappedBytes) = (mapping, permissions, residentBytes, swappedBytes)
+    }
 
     /// Private, and of no file.
-    var isAnonymous: Bool { !mapping.isShared && (mapping.inode == 0 || mapping.path.hasPrefix("/dev/zero")) }
-    var isReserved: Bool { permissions.starts(with: Array("---".utf8)) }
+    package var isAnonymous: Bool { !mapping.isShared && (mapping.inode == 0 || mapping.path.hasPrefix("/dev/zero")) }
+    package var isReserved: Bool { permissions.starts(with: Array("---".utf8)) }
 }
 
 /// Parses /proc/PID/smaps as its text comes in.
-struct SmapsParser {
-    private(set) var mappings: [ResidentMapping] = []
+package struct SmapsParser {
+    package private(set) var mappings: [ResidentMapping] = []
     private var rest: [UInt8] = []
 
     /// More mappings than a process has: vm.max_map_count is 65,530 by default, and can be raised.
-    static let mostMappings = 4 << 20
+    package static let mostMappings = 4 << 20
 
-    mutating func add(_ bytes: ArraySlice<UInt8>) {
+    package init() {}
+
+    package mutating func add(_ bytes: ArraySlice<UInt8>) {
         var start = bytes.startIndex
         while let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
             if rest.isEmpty {
@@ -69,7 +75,7 @@ struct SmapsParser {
 
 /// The mappings of a process with their resident sizes.
 /// - Throws: ENOENT or ESRCH where there is no such process, EACCES or EPERM where it isn't ours to read.
-func residentMappings(of pid: pid_t) throws(Errno) -> [ResidentMapping] {
+package func residentMappings(of pid: pid_t) throws(Errno) -> [ResidentMapping] {
     let file = try openToRead(FilePath("/proc/\(livingThread(of: pid))/smaps"))
     defer { try? file.close() }
     var parser = SmapsParser()

@@ -13,10 +13,10 @@ extension FilePath {
     package var text: String { withPlatformString { pathText(cString: $0) } }
 
     /// `stat(2)`, following links.
-    func status() throws(Errno) -> CInterop.Stat { try stat().rawValue }
+    package func status() throws(Errno) -> CInterop.Stat { try stat().rawValue }
 
     /// Whether the process may do this with the file, by its effective IDs.
-    func isAccessible(_ mode: Int32) -> Bool {
+    package func isAccessible(_ mode: Int32) -> Bool {
         withPlatformString { faccessat(AT_FDCWD, $0, mode, AT_EACCESS) } == 0
     }
 
@@ -46,13 +46,33 @@ extension FilePath {
     }
 }
 
+/// Makes a directory with all that is missing above it, as `mkdir -p`. What is there already is no failure, and whether the last
+/// of it is a directory is for the caller to see.
+///
+/// - Throws: the first that can't be made, with the reason.
+package func makeDirectories(_ path: FilePath) throws(MakeDirectoriesError) {
+    var partial = path.root.map { FilePath(root: $0) } ?? FilePath()
+    for component in path.components {
+        partial.append(component)
+        let made = partial.withPlatformString { mkdir($0, 0o777) }
+        let error = Errno(rawValue: errno)
+        if made != 0 && error != .fileExists && !partial.isAccessible(F_OK) { throw MakeDirectoriesError(path: partial, errno: error) }
+    }
+}
+
+/// A directory that can't be made.
+package struct MakeDirectoriesError: Error {
+    package var path: FilePath
+    package var errno: Errno
+}
+
 extension FilePath.Component {
     /// As the whole path's.
     package var text: String { withPlatformString { pathText(cString: $0) } }
 }
 
 /// Opens a file to read; the descriptor is close-on-exec.
-func openToRead(_ path: FilePath, _ options: FileDescriptor.OpenOptions = []) throws(Errno) -> FileDescriptor {
+package func openToRead(_ path: FilePath, _ options: FileDescriptor.OpenOptions = []) throws(Errno) -> FileDescriptor {
     do { return try FileDescriptor.open(path, .readOnly, options: options.union([.closeOnExec])) } catch {
         throw error as? Errno ?? .ioError
     }
@@ -66,7 +86,7 @@ package func readBytes(_ path: FilePath, limit: Int) throws(Errno) -> [UInt8] {
     return try readBytes(file, limit: limit)
 }
 
-func readBytes(_ file: FileDescriptor, limit: Int) throws(Errno) -> [UInt8] {
+package func readBytes(_ file: FileDescriptor, limit: Int) throws(Errno) -> [UInt8] {
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: min(limit, 65_536))
     while bytes.count < limit {
@@ -83,7 +103,7 @@ func readBytes(_ file: FileDescriptor, limit: Int) throws(Errno) -> [UInt8] {
 }
 
 /// As many bytes as the file has from `offset`, at most `count`.
-func readBytes(_ file: FileDescriptor, at offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
+package func readBytes(_ file: FileDescriptor, at offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
     guard let start = off_t(exactly: offset) else { throw .invalidArgument }
     var done = 0
     var failure: Errno?
