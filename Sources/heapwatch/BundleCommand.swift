@@ -2,9 +2,8 @@
 // child; what goes into it lies in a directory that is gone afterwards.
 
 import ArgumentParser
-import Common
+import Text
 import Glibc
-import Report
 import Watch
 
 struct BundleCommand: ParsableCommand {

@@ -1,9 +1,8 @@
 // heapwatch without a command: gathers samples into a directory, or shows what there is now on a terminal.
 
 import ArgumentParser
-import Common
+import Text
 import Glibc
-import Report
 import Watch
 
 /// Which processes and what of them: shared by gathering and by jobs.

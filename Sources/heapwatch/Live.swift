@@ -1,8 +1,7 @@
 // The table on a terminal: who has how much, and how it moves, renewed until a signal. What isn't a terminal gets it once.
 
-import Common
+import Text
 import Glibc
-import Report
 import Watch
 
 enum LiveCommand {

@@ -2,10 +2,9 @@
 // ours; what goes wrong with the samples is said, and never keeps a job from running.
 
 import ArgumentParser
-import Common
+import Text
 import Glibc
 import Launch
-import Report
 import SystemPackage
 import Watch
 

@@ -1,13 +1,12 @@
 // What the commands share: messages, exit statuses, lengths of time.
 
 import ArgumentParser
-import Common
+import Text
 import Glibc
-import Report
 import Watch
 
 /// Says something on stderr in the tool's name.
-func say(_ text: String) { Common.say("heapwatch: " + text) }
+func say(_ text: String) { Text.say("heapwatch: " + text) }
 
 extension ExitCode {
     /// Something grows, where --fail-on-growth asks for it.

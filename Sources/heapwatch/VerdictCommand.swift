@@ -1,9 +1,8 @@
 // heapwatch verdict: what a recording shows.
 
 import ArgumentParser
-import Common
+import Text
 import Glibc
-import Report
 import Watch
 
 enum VerdictFormat: String, CaseIterable, ExpressibleByArgument { case text, json }
