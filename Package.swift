@@ -31,7 +31,6 @@ let package = Package(
         // What the kernel says of processes, files and the time; the kernel's word, where libc may not be libc's.
         .systemLibrary(name: "CKernel", path: "Sources/CKernel"),
         .target(name: "Proc", dependencies: ["CKernel", "Text", system]),
-        .target(name: "Common", dependencies: ["Proc", "Text"]),
         .target(name: "HeapImage", dependencies: ["CHeapImage", "Proc", "Text", system]),
         // The libraries for DWARF, compressed sections and mangled names.
         .systemLibrary(name: "CSymbols", path: "Sources/CSymbols"),
@@ -41,9 +40,9 @@ let package = Package(
         .target(name: "Trend"),
         // What other tools and the kernel log of allocations, into the same reduction.
         .systemLibrary(name: "CLogs", path: "Sources/CLogs"),
-        .target(name: "Logs", dependencies: ["CLogs", "Common", "Text", "HeapImage", "Reduce", system]),
+        .target(name: "Logs", dependencies: ["CLogs", "HeapImage", "Reduce", "Text", system]),
         // Which process grows, or is it the kernel: samples of /proc, their files, and what they show.
-        .target(name: "Watch", dependencies: ["Common", "Text", "Page", "Report", "Trend", system]),
+        .target(name: "Watch", dependencies: ["Page", "Proc", "Text", "Trend", system]),
         // HTML pages in one file: their style and scripts, which are built in, and the data that goes with them.
         .target(name: "Page", dependencies: ["Text"], resources: [.embedInCode("Assets")]),
         .target(name: "Report", dependencies: ["CHeapImage", "CSymbols", "HeapImage", "Page", "Reduce", "Symbols", "Text", "Trend", system]),
@@ -57,7 +56,7 @@ let package = Package(
         .executableTarget(name: "heaprun", dependencies: ["Launch", "Proc", "Text", argumentParser]),
         .executableTarget(name: "heapdump", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser]),
         .executableTarget(name: "gensyms", dependencies: ["Commands", "Symbols", "Text", argumentParser, system]),
-        .executableTarget(name: "heapwatch", dependencies: ["CLaunch", "Commands", "Common", "Launch", "Report", "Text", "Watch", argumentParser, system]),
+        .executableTarget(name: "heapwatch", dependencies: ["CLaunch", "Commands", "Launch", "Text", "Watch", argumentParser, system]),
 
         // Images for the benchmarks, of any number of blocks and stacks.
         .executableTarget(name: "make-image", dependencies: ["CHeapImage", "TestSupport", argumentParser], path: "Benchmarks/make-image"),

@@ -363,7 +363,7 @@ func table(_ style: Style = Style(), sort: SortKey = .bytes, top: Int? = nil, fr
     }
 
     @Test func numbers() {
-        #expect([0, 999, 1000, 1_234_567].map(grouped) == ["0", "999", "1,000", "1,234,567"])
+        #expect([0, 999, 1000, 1_234_567].map(separated) == ["0", "999", "1,000", "1,234,567"])
         #expect([0.035, 12.34, 300, 9000, 400_000].map(shortDuration) == ["35 ms", "12 s", "5 min", "2.5 h", "4.6 d"])
         #expect(shortened("abcdefghij", 7) == "abc…hij")
     }
