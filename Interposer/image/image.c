@@ -15,6 +15,7 @@
 #include "base/options.h"
 #include "base/system.h"
 #include "image/identity.h"
+#include "include/version.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
@@ -44,9 +45,7 @@ static uint64_t round_up(uint64_t value, uint64_t unit) { return (value + unit -
 
 /* Entries of a map's top table: the addresses, less what a branch piece covers. */
 uint64_t image_top_entries(uint32_t map, const uint8_t *granule_log2) {
-    uint32_t slot_words = map == HEAP_MAP_FINE ? 1 : 2;
-    uint32_t leaf_log2 = granule_log2[map] + 11 - (slot_words - 1); /* 2,048 one-word slots in a piece, or 1,024 of two */
-    uint32_t branch_log2 = leaf_log2 + 12;
+    uint32_t branch_log2 = heap_map_branch_log2(map, granule_log2[map]);
     return branch_log2 >= HEAP_ADDRESS_BITS ? 1 : 1ull << (HEAP_ADDRESS_BITS - branch_log2);
 }
 
@@ -217,7 +216,8 @@ static bool fill_in(const char *name) {
     struct heap_header *header = image.header;
     if (populate(image.base, HEAP_PAGE_BYTES) != 0) return false;
     memcpy(header->sections, plan.sections, sizeof plan.sections);
-    memcpy(header->granule_log2, plan.granule_log2, sizeof plan.granule_log2);
+    memcpy(header->granule_log2, plan.granule_log2, sizeof header->granule_log2);
+    memcpy(header->recorder, (uint8_t[]){HEAPSUM_VERSION_MAJOR, HEAPSUM_VERSION_MINOR, HEAPSUM_VERSION_PATCH}, sizeof header->recorder);
     header->header_bytes = sizeof *header;
     header->version = HEAP_VERSION;
     header->byte_order = HEAP_BYTE_ORDER;

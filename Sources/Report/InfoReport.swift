@@ -29,6 +29,7 @@ package struct InfoReport {
         try line("state", stateText(image))
         try line("recorded", "for \(shortDuration(Double(census.momentNanoseconds) / 1e9)), from \(utc(header.started_realtime_ns))")
         try line("allocator", image.allocator.isEmpty ? "not known" : printable(image.allocator))
+        if let recorder = image.recorder { try line("recorder", "heapsum \(recorder)") }
         try line("unwinder", unwinderText(header.unwinder))
         try line("stacks", "at most \(counted(UInt64(header.depth), "frame"))"
             + (image.hasFlag(HEAP_FLAG_THREADS) ? ", rooted in their threads" : ""))
