@@ -11,6 +11,7 @@ let system = Target.Dependency.product(name: "SystemPackage", package: "swift-sy
 let package = Package(
     name: "heapsum",
     products: [
+        .executable(name: "heapsum-tools", targets: ["heapsum-tools"]),
         .executable(name: "heapsum", targets: ["heapsum"]),
         .executable(name: "heaprun", targets: ["heaprun"]),
         .executable(name: "heapdump", targets: ["heapdump"]),
@@ -27,7 +28,8 @@ let package = Package(
 
         // What people read and type, for all tools alike: numbers, sizes, times, columns, names made fit to be shown, words
         // for a shell, and the file that a report goes to.
-        .target(name: "Text", dependencies: [system]),
+        .systemLibrary(name: "CVersion", path: "Sources/CVersion"),
+        .target(name: "Text", dependencies: ["CVersion", system]),
         // What the kernel says of processes, files and the time; the kernel's word, where libc may not be libc's.
         .systemLibrary(name: "CKernel", path: "Sources/CKernel"),
         .target(name: "Proc", dependencies: ["CKernel", "Text", system]),
@@ -52,11 +54,21 @@ let package = Package(
 
         // How a tool reads its words and ends; tools that have commands, and need none.
         .target(name: "Commands", dependencies: ["Text", argumentParser, system]),
-        .executableTarget(name: "heapsum", dependencies: ["Commands", "HeapImage", "Logs", "Proc", "Reduce", "Report", "Symbols", "Text", argumentParser]),
-        .executableTarget(name: "heaprun", dependencies: ["Launch", "Proc", "Text", argumentParser]),
-        .executableTarget(name: "heapdump", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser]),
-        .executableTarget(name: "gensyms", dependencies: ["Commands", "Symbols", "Text", argumentParser, system]),
-        .executableTarget(name: "heapwatch", dependencies: ["CLaunch", "Commands", "Launch", "Text", "Watch", argumentParser, system]),
+        .target(name: "HeapsumTool", dependencies: ["Commands", "HeapImage", "Logs", "Proc", "Reduce", "Report", "Symbols", "Text", argumentParser], path: "Sources/heapsum"),
+        .target(name: "HeaprunTool", dependencies: ["Launch", "Proc", "Text", argumentParser], path: "Sources/heaprun"),
+        .target(name: "HeapdumpTool", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser], path: "Sources/heapdump"),
+        .target(name: "GensymsTool", dependencies: ["Commands", "Symbols", "Text", argumentParser, system], path: "Sources/gensyms"),
+        .target(name: "HeapwatchTool", dependencies: ["CLaunch", "Commands", "Launch", "Text", "Watch", argumentParser, system], path: "Sources/heapwatch"),
+
+        // One executable for all five, to be installed under their names; and each alone, for tests.
+        .executableTarget(
+            name: "heapsum-tools",
+            dependencies: ["GensymsTool", "HeapdumpTool", "HeaprunTool", "HeapsumTool", "HeapwatchTool", "Proc", "Text", system], path: "Sources/tools/all"),
+        .executableTarget(name: "heapsum", dependencies: ["HeapsumTool"], path: "Sources/tools/heapsum"),
+        .executableTarget(name: "heaprun", dependencies: ["HeaprunTool"], path: "Sources/tools/heaprun"),
+        .executableTarget(name: "heapdump", dependencies: ["HeapdumpTool"], path: "Sources/tools/heapdump"),
+        .executableTarget(name: "gensyms", dependencies: ["GensymsTool"], path: "Sources/tools/gensyms"),
+        .executableTarget(name: "heapwatch", dependencies: ["HeapwatchTool"], path: "Sources/tools/heapwatch"),
 
         // Images for the benchmarks, of any number of blocks and stacks.
         .executableTarget(name: "make-image", dependencies: ["CHeapImage", "TestSupport", argumentParser], path: "Benchmarks/make-image"),

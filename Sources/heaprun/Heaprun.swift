@@ -8,7 +8,9 @@ import Proc
 import SystemPackage
 import Text
 
-@main
+/// heaprun as a whole; it ends the process.
+package func runHeaprun() -> Never { Heaprun.runTool() }
+
 struct Heaprun: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "heaprun",
@@ -65,7 +67,7 @@ struct Heaprun: ParsableCommand {
     @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("The program and its arguments.", visibility: .hidden))
     var program: [String] = []
 
-    static func main() {
+    fileprivate static func runTool() -> Never {
         let status: Int32
         do {
             status = try parse(commandWords()).start()
