@@ -111,14 +111,7 @@ package struct Table {
             Column(title: "blocks") { separated($0.blocks) },
         ]
         if selection.blocks.moment == .end { columns.append(Column(title: "oldest") { $0.oldestSeconds.map(shortDuration) ?? "-" }) }
-        let extra: (String, (Row.History) -> UInt64)? = switch sort {
-        case .bytes, .blocks, .age: nil
-        case .allocatedBytes: ("allocated bytes", { $0.allocatedBytes })
-        case .allocatedBlocks: ("allocated blocks", { $0.allocatedBlocks })
-        case .peakBytes: ("at the peak", { $0.peakBytes })
-        case .temporary: ("temporary", { $0.temporaryBlocks })
-        }
-        if let extra { columns.append(Column(title: extra.0) { $0.history.map { separated(extra.1($0)) } ?? "-" }) }
+        if let title = sort.quantity.tableTitle { columns.append(Column(title: title) { sort.quantity.text($0) }) }
         // Many of many, or nearly all: the second is the one that a change of the code is worth.
         if sort == .temporary {
             columns.append(Column(title: "of its blocks") { $0.history.map { Self.share($0.temporaryBlocks, of: $0.allocatedBlocks) } ?? "-" })

@@ -135,7 +135,7 @@ struct ReduceCommand: ParsableCommand {
         // Records have one line an address, whatever was inlined there.
         if format != .machine(.records) { names.prepare(rows.rows) }
         let frameLimit = selection.limit(selection.frames, inTable: isTable)
-        let machine = MachineReport(reduction, rows, names: names, frameLimit: frameLimit, quantity: Quantity(selection.sort))
+        let machine = MachineReport(reduction, rows, names: names, frameLimit: frameLimit, quantity: selection.sort.sum)
         if let format = format.machine { try machine.require(format) }
         try output.write(inputs: inputs(of: reduction)) { out in
             switch format {

@@ -205,7 +205,7 @@ private let pprof: String = {
     }
 
     @Test func whatCantBeShownIsRefused() throws {
-        for quantity in Quantity.allCases where quantity.isOfHistory {
+        for quantity in Quantity.sums where quantity.isOfHistory {
             #expect(throws: FormatError.self) { try write(.folded, quantity) }
             #expect(throws: FormatError.self) { try write(.callgrind, quantity) }
         }

@@ -144,5 +144,5 @@ extension MachineReport {
 
 extension Quantity {
     /// A word with capitals, as callgrind's own events have them.
-    var eventName: String { rawValue.prefix(1).uppercased() + rawValue.dropFirst() }
+    var eventName: String { name.prefix(1).uppercased() + name.dropFirst() }
 }

@@ -176,13 +176,9 @@ private struct PprofProfile {
             profile.number(Field.durationNanoseconds, min(times.to - times.from, UInt64(Int64.max)))
         }
         // Of the two spaces and counts the one that is asked for; what has none of them is in use.
-        let shown = switch report.quantity {
-        case .blocks: "inuse_objects"
-        case .allocatedBytes: "alloc_space"
-        case .allocatedBlocks, .temporaryBlocks: "alloc_objects"
-        case .bytes, .peakBytes, .peakBlocks: "inuse_space"
-        }
-        profile.number(Field.defaultSampleType, string(shown))
+        let isAllocated = [.allocatedBytes, .allocatedBlocks, .temporaryBlocks].contains(report.quantity)
+        let isBytes = report.quantity.isBytes || report.quantity == .peakBlocks
+        profile.number(Field.defaultSampleType, string((isAllocated ? "alloc_" : "inuse_") + (isBytes ? "space" : "objects")))
     }
 }
 

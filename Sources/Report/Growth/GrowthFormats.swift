@@ -26,9 +26,7 @@ extension GrowthSelection {
             let row = ranked.row
             var fields: [String] = row.key.map { ["\"key\":\(jsonString($0.text))"] } ?? []
             fields.append("\"bytes\":\(row.bytes.last ?? 0),\"blocks\":\(row.blocks.last ?? 0)")
-            for unknown in ["allocatedBytes", "allocatedBlocks", "peakBytes", "temporaryBlocks", "oldestSeconds", "newestSeconds"] {
-                fields.append("\"\(unknown)\":null")
-            }
+            for unknown in Quantity.reported where unknown != .bytes && unknown != .blocks { fields.append("\"\(unknown.name)\":null") }
             fields.append(text(ranked))
             fields.append("\"bytesByMoment\":[\(row.bytes.map(String.init).joined(separator: ","))]")
             fields.append("\"blocksByMoment\":[\(row.blocks.map(String.init).joined(separator: ","))]")

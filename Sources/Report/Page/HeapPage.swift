@@ -32,12 +32,16 @@ extension MachineReport {
         stacks.write(to: &data)
         data.object("rows") { data in
             data.column("node", of: stacks.nodeOfRow)
-            for quantity in known { data.column(quantity.rawValue, rows.map(quantity.value)) }
-            func milliseconds(_ value: Double?) -> Int { value.map { Int(max(0, min($0, 1e12)) * 1000 + 0.5) } ?? -1 }
-            data.column("oldest", of: rows.map { milliseconds($0.oldestSeconds) })
-            data.column("newest", of: rows.map { milliseconds($0.newestSeconds) })
+            for quantity in known { data.column(quantity.name, rows.map(quantity.value)) }
+            // In milliseconds, which are whole numbers; -1: not known.
+            for quantity in Quantity.all where quantity.unit == .seconds {
+                data.column(quantity.name, of: rows.map { row in
+                    if case .seconds(let seconds) = quantity.known(row) { Int(max(0, min(seconds, 1e12)) * 1000 + 0.5) } else { -1 }
+                })
+            }
         }
-        data.string("sort", quantity.rawValue)
+        HeapPage.writeQuantities(&data)
+        data.string("sort", quantity.name)
         snapshots.write(to: &data)
         PageTimelines.write(reduction.inputs, to: &data)
         PageTimelines.writeHistograms(reduction, selection, to: &data)
@@ -97,6 +101,7 @@ extension GrowthSelection {
             data.array("shape") { data in for ranked in rows { data.integer(nil, UInt64(data.number(of: ranked.trend.shape.rawValue))) } }
             data.array("bytesAnHour") { data in for ranked in rows { data.number(nil, ranked.bytesAnHour) } }
         }
+        HeapPage.writeQuantities(&data)
         data.string("sort", "bytes")
         var moments = PageMoments()
         let seconds = growth.seconds, labels = withoutCommonDirectory(growth.moments.map(\.label))
@@ -124,6 +129,21 @@ func withoutCommonDirectory(_ paths: [String]) -> [String] {
 
 /// What the pages of heapsum have alike.
 enum HeapPage {
+    /// What the columns of rows are called, for the page to show them by.
+    static func writeQuantities(_ data: inout PageData) {
+        data.array("quantities") { data in
+            for quantity in Quantity.all {
+                data.object { data in
+                    data.string("key", quantity.name)
+                    data.string("unit", quantity.unit.rawValue)
+                    data.string("title", quantity.pageTitle)
+                    data.string("short", quantity.pageColumn?.title)
+                    data.string("hint", quantity.pageColumn?.hint)
+                }
+            }
+        }
+    }
+
     /// Opens the data with what it is of, and by what.
     static func begin(_ reduction: Reduction, _ data: inout PageData) {
         data.open()
