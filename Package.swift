@@ -54,8 +54,8 @@ let package = Package(
 
         // How a tool reads its words and ends; tools that have commands, and need none.
         .target(name: "Commands", dependencies: ["Text", argumentParser, system]),
-        .target(name: "HeapsumTool", dependencies: ["Commands", "HeapImage", "Logs", "Proc", "Reduce", "Report", "Symbols", "Text", argumentParser], path: "Sources/heapsum"),
-        .target(name: "HeaprunTool", dependencies: ["Launch", "Proc", "Text", argumentParser], path: "Sources/heaprun"),
+        .target(name: "HeapsumTool", dependencies: ["Commands", "HeapImage", "Logs", "Proc", "Reduce", "Report", "Symbols", "Text", argumentParser, system], path: "Sources/heapsum"),
+        .target(name: "HeaprunTool", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser], path: "Sources/heaprun"),
         .target(name: "HeapdumpTool", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser], path: "Sources/heapdump"),
         .target(name: "GensymsTool", dependencies: ["Commands", "Symbols", "Text", argumentParser, system], path: "Sources/gensyms"),
         .target(name: "HeapwatchTool", dependencies: ["CLaunch", "Commands", "Launch", "Text", "Watch", argumentParser, system], path: "Sources/heapwatch"),
@@ -71,7 +71,7 @@ let package = Package(
         .executableTarget(name: "heapwatch", dependencies: ["HeapwatchTool"], path: "Sources/tools/heapwatch"),
 
         // Images for the benchmarks, of any number of blocks and stacks.
-        .executableTarget(name: "make-image", dependencies: ["CHeapImage", "TestSupport", argumentParser], path: "Benchmarks/make-image"),
+        .executableTarget(name: "make-image", dependencies: ["Text", "CHeapImage", "TestSupport", argumentParser], path: "Benchmarks/make-image"),
 
         // Logs for the benchmarks, of any size.
         .executableTarget(name: "make-log", dependencies: ["TestSupport", argumentParser], path: "Benchmarks/make-log"),
@@ -80,7 +80,7 @@ let package = Package(
         // Names for a list of addresses, for comparing with eu-addr2line.
         .executableTarget(name: "symbolize", dependencies: ["Symbols", argumentParser], path: "Benchmarks/symbolize"),
 
-        .target(name: "TestSupport", dependencies: ["CHeapImage", "HeapImage", system], path: "Tests/TestSupport"),
+        .target(name: "TestSupport", dependencies: ["Text", "CHeapImage", "HeapImage", system], path: "Tests/TestSupport"),
         // What the tools do with files from outside, and the program that feeds them hostile ones; see `make fuzz`.
         .systemLibrary(name: "CFuzz", path: "Fuzz/CFuzz"),
         .target(name: "FuzzSurface", dependencies: ["HeapImage", "Logs", "Reduce", "Report", "Symbols", "Text", system], path: "Fuzz/Surface"),
@@ -90,15 +90,15 @@ let package = Package(
         .testTarget(name: "ProcTests", dependencies: ["Proc", "TestSupport", "Text", system]),
         .testTarget(name: "HeapImageTests", dependencies: ["CHeapImage", "HeapImage", "Proc", "TestSupport", "Text"]),
         .testTarget(name: "ReduceTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "TestSupport", "Text"]),
-        .testTarget(name: "PageTests", dependencies: ["Page", "TestSupport"]),
-        .testTarget(name: "TrendTests", dependencies: ["Trend", "TestSupport"]),
+        .testTarget(name: "PageTests", dependencies: ["Text", "Page", "TestSupport"]),
+        .testTarget(name: "TrendTests", dependencies: ["Text", "Trend", "TestSupport"]),
         .testTarget(name: "LogsTests", dependencies: ["CHeapImage", "HeapImage", "Logs", "Reduce", "Report", "TestSupport", "Text", "heapsum"], exclude: ["Fixtures"]),
         .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport", "Text", "heapsum", "heapwatch"], exclude: ["Oracles"]),
         .testTarget(name: "SymbolsTests", dependencies: ["CSymbols", "Proc", "Symbols", "TestSupport", "Text"]),
         .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "HeapImage", "Launch", "Proc", "TestSupport", "Text", "gensyms", "heapdump", "heaprun", "heapsum", system]),
-        .testTarget(name: "RecordingTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
+        .testTarget(name: "RecordingTests", dependencies: ["Text", "CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
         .testTarget(name: "WatchTests", dependencies: ["Report", "TestSupport", "Text", "Trend", "Watch", "heapwatch"], exclude: ["make-trees"]),
-        .testTarget(name: "FuzzTests", dependencies: ["FuzzSurface", "TestSupport", "fuzz"], exclude: ["Corpus"]),
+        .testTarget(name: "FuzzTests", dependencies: ["Text", "FuzzSurface", "TestSupport", "fuzz"], exclude: ["Corpus"]),
     ],
     swiftLanguageModes: [.v6]
 )

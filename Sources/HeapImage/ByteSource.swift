@@ -92,11 +92,8 @@ package final class FileSource: ByteSource {
             guard descriptor >= 0 else { throw Errno(rawValue: errno) }
             return try FileSource(takingOver: descriptor, name: name)
         }
-        let directory = environmentText("TMPDIR") ?? "/tmp"
-        var template = "\(directory)/heapsum-XXXXXX".pathCString
-        let descriptor = mkstemp(&template)
-        guard descriptor >= 0 else { throw Errno(rawValue: errno) }
-        unlink(template)
+        let descriptor: CInt
+        do throws(FileError) { descriptor = try unnamedFile() } catch { throw error.errno }
         let buffer = ReadBuffer(byteCount: chunkBytes)
         while true {
             let count = Glibc.read(STDIN_FILENO, buffer.bytes.baseAddress, buffer.bytes.count)

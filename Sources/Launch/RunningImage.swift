@@ -96,7 +96,7 @@ func openImage(_ span: ImageSpan, of pid: pid_t, started startTime: UInt64) thro
     }
     let memory = try openToRead(FilePath("/proc/\(thread)/mem"))
     defer { try? memory.close() }
-    guard let header = imageHeader(try readBytes(memory, at: mapping.start, count: MemoryLayout<heap_header>.size)) else { return nil }
+    guard let header = heap_header(try readBytes(memory, at: mapping.start, count: MemoryLayout<heap_header>.size)) else { return nil }
     return belongs(header, to: pid, started: startTime) ? .memory(start: mapping.start, byteCount: span.byteCount) : nil
 }
 

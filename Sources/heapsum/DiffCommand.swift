@@ -83,7 +83,7 @@ struct DiffCommand: ParsableCommand {
         let isTable = format == .table
         let rows = GrowthSelection(
             growth, names: names, by: selection.by, byBlocks: selection.sort == .blocks, top: selection.limit(selection.top, inTable: isTable),
-            minBytes: selection.minBytes.value, filter: filter, suppressions: suppressions)
+            minBytes: selection.minBytes.bytes, filter: filter, suppressions: suppressions)
         let frameLimit = selection.limit(selection.frames, inTable: isTable)
         names.prepare(rows.rows.map { Row(node: $0.row.node) })
         try output.write(inputs: inputFiles(moments) + selection.suppressions + symbols.files + growth.reduction.moduleFiles) { out in

@@ -44,7 +44,7 @@ struct InfoCommand: ParsableCommand {
                 do {
                     if index > 0 { try out.write("\n") }
                     try InfoReport(style: Style(descriptor: STDOUT_FILENO, color: color)).write(image, to: out)
-                } catch let error as ImageError {
+                } catch let error as InputError {
                     say("\(error)")
                     failed = true
                 }

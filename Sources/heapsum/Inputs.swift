@@ -86,11 +86,11 @@ struct Inputs {
         } else {
             let source = try stream.spooled()
             if let damage = stream.finish(at: source.length) { failures.append("\(damage)") }
-            do throws(ImageError) { images.append(try HeapImage(source)) } catch { failures.append("\(error)") }
+            do throws(InputError) { images.append(try HeapImage(source)) } catch { failures.append("\(error)") }
         }
     }
 
-    private mutating func take(_ opened: (images: [HeapImage], failures: [ImageError])) {
+    private mutating func take(_ opened: (images: [HeapImage], failures: [InputError])) {
         images += opened.images
         failures += opened.failures.map { "\($0)" }
     }

@@ -1,6 +1,7 @@
 // The command without a name: reduce what is named and print one report.
 
 import ArgumentParser
+import Commands
 import Glibc
 import HeapImage
 import Logs
@@ -176,15 +177,15 @@ struct ReduceCommand: ParsableCommand {
         // The limits are of the tree's calls, which all stacks make up.
         var all = selection
         all.top = 0
-        all.minBytes = ByteCount(value: 0)
+        all.minBytes = ByteCount(bytes: 0)
         let rows = try all.rows(of: reduction, names: names, filter: filter, inTable: true, suppressions: suppressions)
         names.prepare(rows.rows)
         var limits = CallTreeLimits()
-        limits.leastBytes = selection.minBytes.value
+        limits.leastBytes = selection.minBytes.bytes
         limits.most = selection.limit(selection.top, inTable: false)
         limits.depth = selection.limit(selection.frames, inTable: false)
         // Whoever says how much is shown gets that.
-        if selection.top != nil || selection.minBytes.value > 0 { limits.leastShare = 0 }
+        if selection.top != nil || selection.minBytes.bytes > 0 { limits.leastShare = 0 }
         try output.write(inputs: inputs(of: reduction)) { out in
             try CallTreeTable(
                 table: Table(style: output.style), direction: inverted ? .inverted : .topDown, limits: limits, byBlocks: selection.sort == .blocks)

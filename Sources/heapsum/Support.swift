@@ -63,28 +63,3 @@ extension SetChoice: ExpressibleByArgument {
 
     public var defaultValueDescription: String { "last" }
 }
-
-/// A number of bytes, with a unit if it pleases: 512, 64K, 10M, 2G (powers of 1,024).
-struct ByteCount: ExpressibleByArgument {
-    var value: UInt64
-
-    init(value: UInt64) { self.value = value }
-
-    init?(argument: String) {
-        guard let value = byteCount(argument) else { return nil }
-        self.value = value
-    }
-
-    var defaultValueDescription: String { "\(value)" }
-}
-
-/// A length of time: 90s, 5m, 2h, 3d.
-struct Age: ExpressibleByArgument {
-    var text: String
-    var seconds: Double
-
-    init?(argument: String) {
-        guard let seconds = durationSeconds(argument) else { return nil }
-        (text, self.seconds) = (argument, seconds)
-    }
-}

@@ -1,5 +1,6 @@
 // The table on a terminal: who has how much, and how it moves, renewed until a signal. What isn't a terminal gets it once.
 
+import Commands
 import Text
 import Glibc
 import Watch

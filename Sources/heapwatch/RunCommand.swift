@@ -2,6 +2,7 @@
 // ours; what goes wrong with the samples is said, and never keeps a job from running.
 
 import ArgumentParser
+import Commands
 import Text
 import Glibc
 import Launch

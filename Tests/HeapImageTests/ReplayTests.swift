@@ -137,7 +137,7 @@ import Text
         #expect(census.liveBlocks == 1 && census.liveBytes == 100)
         #expect(census.stacks[Int(stack)].liveBlocks == 1 && census.stacks[Int(stack)].freedBlocks == 1)
         #expect(census.settledBlocks == 0 && image.damages.isEmpty)
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let packed = try image.pack(to: directory.file("packed.heap"))
         #expect(packed.liveBlocks == 1)
         #expect(allBlocks(try HeapImage(path: packed.path)).count == 1)

@@ -49,7 +49,7 @@ import Text
             for _ in 0 ..< Int.random(in: 1 ... 40, using: &random) {
                 flipped[Int.random(in: 40 ..< bytes.count, using: &random)] = UInt8.random(in: 0 ... 255, using: &random)
             }
-            do { try reportAll(flipped) } catch is ImageError {}
+            do { try reportAll(flipped) } catch is InputError {}
         }
     }
 

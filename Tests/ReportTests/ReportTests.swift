@@ -197,7 +197,7 @@ func table(_ style: Style = Style(), sort: SortKey = .bytes, top: Int? = nil, fr
 
     /// Python's json is the oracle of the syntax; the sums of the rows are the totals.
     @Test(.enabled(if: access("/usr/bin/python3", X_OK) == 0)) func jsonIsReadByPython() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let out = try TextOutput(path: directory.file("r.json"))
         try out.write(try json())
         try out.finish()
@@ -324,7 +324,7 @@ func table(_ style: Style = Style(), sort: SortKey = .bytes, top: Int? = nil, fr
 
     /// By the linker's own note in the program; here as Go's linker lays it out, in a file of our making.
     @Test func goIsKnownByItsNote() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let path = directory.file("server")
         for (note, isGo) in [("Go", true), ("No", false)] {
             let bytes = [UInt8](repeating: 0, count: 0xF9C) + [4, 0, 0, 0, 8, 0, 0, 0, 4, 0, 0, 0] + Array(note.utf8) + [0, 0] + [UInt8](repeating: 7, count: 8)

@@ -1,25 +1,7 @@
-// What can be wrong with an image. Only an image of which nothing can be used throws; everything else
-// that is wrong is a Damage in the image's list, and the reader goes on with what is left.
+// What can be wrong with an image. Only an image of which nothing can be used throws, an `InputError`; everything else that is
+// wrong is a Damage in the image's list, and the reader goes on with what is left.
 
-/// An image that can't be used at all, and the byte that says so.
-package struct ImageError: Error, Equatable, CustomStringConvertible {
-    /// The source's name: a path as a rule.
-    package var file: String
-    /// Byte offset in the file of the field or data at fault; nil where the file can't be opened at all.
-    package var offset: UInt64?
-    /// What is wrong, as a phrase without a full stop.
-    package var what: String
-
-    package init(file: String, offset: UInt64?, what: String) {
-        self.file = file
-        self.offset = offset
-        self.what = what
-    }
-
-    package var description: String {
-        offset.map { "\(file): byte \($0): \(what)" } ?? "\(file): \(what)"
-    }
-}
+import Text
 
 /// A part of an image that can't be used, where the rest can.
 package struct Damage: Equatable, CustomStringConvertible {
@@ -42,7 +24,7 @@ package struct Damage: Equatable, CustomStringConvertible {
     }
 
     package var description: String {
-        var text = "\(file): byte \(offset): \(what)"
+        var text = InputError(file: file, offset: offset, what: what).description
         if count > 1 { text += " (and \(count - 1) more like it)" }
         if lostBytes > 0 { text += "; \(lostBytes) bytes not used" }
         return text
