@@ -47,11 +47,11 @@ library: $(LIBRARY) $(ALLOCATORS)
 $(LIBRARY): $(LIBRARY_SOURCES) $(LIBRARY_HEADERS) Makefile
 	$(if $(LIBRARY_SOURCES),,$(error there are no sources in Interposer))
 	@mkdir -p $(@D)
-	$(CC) $(LIBRARY_CFLAGS) $(addprefix -I,$(LIBRARY_FOLDERS)) $(CFLAGS) -o $@.$$$$ $(LIBRARY_SOURCES) $(LIBRARY_LDFLAGS) $(LDFLAGS) && mv -f $@.$$$$ $@
+	@scripts/quietly $(@F) $(CC) $(LIBRARY_CFLAGS) $(addprefix -I,$(LIBRARY_FOLDERS)) $(CFLAGS) -o $@.$$$$ $(LIBRARY_SOURCES) $(LIBRARY_LDFLAGS) $(LDFLAGS) && mv -f $@.$$$$ $@
 
 $(BUILD)/lib/heapsum/libheapsum-%.so: Interposer/allocators/%.c Interposer/allocators/allocator.c $(ALLOCATOR_BASE) $(LIBRARY_HEADERS) Makefile
 	@mkdir -p $(@D)
-	$(CC) $(LIBRARY_CFLAGS) $(addprefix -I,$(LIBRARY_FOLDERS)) $(CFLAGS) -o $@.$$$$ $(filter %.c,$^) -shared -Wl,-soname,$(@F) -Wl,-z,now \
+	@scripts/quietly $(@F) $(CC) $(LIBRARY_CFLAGS) $(addprefix -I,$(LIBRARY_FOLDERS)) $(CFLAGS) -o $@.$$$$ $(filter %.c,$^) -shared -Wl,-soname,$(@F) -Wl,-z,now \
 	    -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state $(LDFLAGS) && mv -f $@.$$$$ $@
 
 # SwiftPM does not see when a header that Swift imports changes, and would keep the old layout: its importers are made to look new.
@@ -77,17 +77,17 @@ examples: $(EXAMPLES)
 # Frame pointers are left out on purpose, as in what distributions ship.
 .build/examples/%: Examples/%.c
 	@mkdir -p $(@D)
-	$(CC) -std=gnu17 -O1 -g -Wall -Wextra -o $@ $< -lpthread -lm
+	@scripts/quietly $(@F) $(CC) -std=gnu17 -O1 -g -Wall -Wextra -o $@ $< -lpthread -lm
 
 .build/examples/%: Examples/%.cpp
 	@mkdir -p $(@D)
-	$(CXX) -std=c++17 -O1 -g -Wall -Wextra -o $@ $< -lpthread -lm
+	@scripts/quietly $(@F) $(CXX) -std=c++17 -O1 -g -Wall -Wextra -o $@ $< -lpthread -lm
 
 packages:
 	@scripts/install-packages
 
 demo: packages
-	@$(MAKE) --no-print-directory all examples
+	@$(MAKE) --no-print-directory all .build/examples/pool-slot-zero
 	@scripts/demo $(BUILD)/bin .build/examples
 
 test: packages

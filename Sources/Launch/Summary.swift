@@ -29,8 +29,7 @@ extension Harvest {
 
         let name = program.lastComponent?.text ?? program.text
         if case .killed(let signal, let dumpedCore) = ending {
-            let signalText = Text.signalName(signal).first?.isLetter == true ? " (SIG\(Text.signalName(signal)))" : ""
-            lines.append("heaprun: \(name) ended by signal \(signal)\(signalText)" + (dumpedCore ? ", core dumped" : ""))
+            lines.append("heaprun: \(name) ended by signal \(signalText(signal))" + (dumpedCore ? ", core dumped" : ""))
         }
         guard !packed.isEmpty else {
             // What the library had to say is the reason; without it there is only guessing.
@@ -187,9 +186,7 @@ private final class FrameNamer {
     // take for that, libraries whole and the usual names of a checked malloc: three lines have no room for them.
     private func isRuntime(_ frame: ModuleFrame, _ name: String) -> Bool {
         let file = frame.fileName
-        let libraries = ["libheapsum.so", "libc.so", "libc-2", "ld-linux", "libstdc++.so", "libc++.so", "libc++abi.so", "libgcc_s.so"]
-        if libraries.contains(where: { file.hasPrefix($0) }) { return true }
-        return AllocationFunctions.standsBetween(name) || ["swift_", "alloc::", "xmalloc", "xcalloc", "xrealloc"].contains { name.hasPrefix($0) }
+        return RuntimeLibraries.contains(file: file) || AllocationFunctions.standsBetween(name) || ["swift_", "alloc::", "xmalloc", "xcalloc", "xrealloc"].contains { name.hasPrefix($0) }
     }
 
     private func shortened(_ name: String) -> String { name.count <= 80 ? name : name.prefix(79) + "…" }

@@ -26,7 +26,7 @@ package struct InfoReport {
         try line("program", image.program.isEmpty ? "not known" : printable(image.program))
         if !image.arguments.isEmpty { try line("arguments", image.arguments.map(shellWord).joined(separator: " ")) }
         try line("pid", "\(header.pid), parent \(header.parent_pid)")
-        try line("state", stateText(image))
+        try line("state", image.stateText(inFull: true))
         try line("recorded", "for \(shortDuration(Double(census.momentNanoseconds) / 1e9)), from \(utc(header.started_realtime_ns))")
         try line("allocator", image.allocator.isEmpty ? "not known" : printable(image.allocator))
         if let recorder = image.recorder { try line("recorder", "heapsum \(recorder)") }
@@ -91,21 +91,6 @@ package struct InfoReport {
         case .dump:
             "dump, written within \(shortDuration(Double(image.header.ended_ns &- min(image.header.began_ns, image.header.ended_ns)) / 1e9))"
         }
-    }
-
-    private func stateText(_ image: HeapImage) -> String {
-        switch image.effectiveState {
-        case .running: image.kind == .dump ? "running when the dump was taken" : "running"
-        case .exited: "exited with status \(image.header.exit_status)"
-        case .killed: "killed by signal \(signalText(image.header.exit_signal))"
-        case .exec: "replaced by another program (exec)"
-        case .unknown: "gone, its end not seen"
-        }
-    }
-
-    private func signalText(_ number: UInt32) -> String {
-        let name = signalName(Int32(truncatingIfNeeded: number))
-        return name.first?.isLetter == true ? "\(number) (SIG\(name))" : "\(number)"
     }
 
     private func unwinderText(_ unwinder: UInt32) -> String {

@@ -43,3 +43,9 @@ package func signalNumber(named text: String) -> Int32? {
     guard let number, (1 ... lastRealtimeSignal).contains(number), !(32 ..< firstRealtimeSignal).contains(number) else { return nil }
     return number
 }
+
+/// A signal by number and name, as reports have it: 9 (SIGKILL); 33, where it has no name.
+package func signalText(_ number: Int32) -> String {
+    let name = signalName(number)
+    return name.first?.isLetter == true ? "\(number) (SIG\(name))" : "\(number)"
+}

@@ -166,7 +166,7 @@ enum HeapPage {
         data.string("kind", input.kind)
         data.string("program", input.program.map(printable))
         data.integer("pid", input.processID.map(UInt64.init))
-        data.string("state", stateText(input))
+        data.string("state", input.kind == "dump" ? "dump of a running program" : input.stateText)
         data.integer("bytes", input.bytes)
         data.integer("blocks", input.blocks)
         guard let image = input.image else { return }
@@ -185,11 +185,6 @@ enum HeapPage {
                 }
             }
         }
-    }
-
-    private static func stateText(_ input: Input) -> String {
-        let state = Table.stateText(input)
-        return input.kind == "dump" ? "dump of a running program" : state
     }
 
     static func writeTotals(_ reduction: Reduction, _ data: inout PageData) {
