@@ -39,7 +39,7 @@ LIBRARY_HEADERS = $(wildcard Interposer/*/*.h Interposer/*/*/*.h)
 ALLOCATOR_BASE = $(addprefix Interposer/base/,bytes.c loader.c symbols.c system.c)
 ALLOCATORS = $(patsubst %,$(BUILD)/lib/heapsum/libheapsum-%.so,jemalloc tcmalloc)
 
-.PHONY: all library tools examples demo test test-browser test-programs test-older-glibc fuzz soak bench bench-recording install clean packages
+.PHONY: all library tools examples demo test test-browser test-programs test-older-glibc fuzz soak bench bench-recording install clean packages lint format
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -50,42 +50,47 @@ library: $(LIBRARY) $(ALLOCATORS)
 $(LIBRARY): $(LIBRARY_SOURCES) $(LIBRARY_HEADERS) Interposer/exports.map Makefile
 	$(if $(LIBRARY_SOURCES),,$(error there are no sources in Interposer))
 	@mkdir -p $(@D)
-	$(CC) $(LIBRARY_CFLAGS) $(addprefix -I,$(LIBRARY_FOLDERS)) $(CFLAGS) -o $@.$$$$ $(LIBRARY_SOURCES) $(LIBRARY_LDFLAGS) $(LDFLAGS) && mv -f $@.$$$$ $@
+	@scripts/quietly $(@F) $(CC) $(LIBRARY_CFLAGS) $(addprefix -I,$(LIBRARY_FOLDERS)) $(CFLAGS) -o $@.$$$$ $(LIBRARY_SOURCES) $(LIBRARY_LDFLAGS) $(LDFLAGS) && mv -f $@.$$$$ $@
 
 $(BUILD)/lib/heapsum/libheapsum-%.so: Interposer/allocators/%.c Interposer/allocators/allocator.c $(ALLOCATOR_BASE) $(LIBRARY_HEADERS) Makefile
 	@mkdir -p $(@D)
-	$(CC) $(LIBRARY_CFLAGS) $(addprefix -I,$(LIBRARY_FOLDERS)) $(CFLAGS) -o $@.$$$$ $(filter %.c,$^) -shared -Wl,-soname,$(@F) -Wl,-z,now \
+	@scripts/quietly $(@F) $(CC) $(LIBRARY_CFLAGS) $(addprefix -I,$(LIBRARY_FOLDERS)) $(CFLAGS) -o $@.$$$$ $(filter %.c,$^) -shared -Wl,-soname,$(@F) -Wl,-z,now \
 	    -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state $(LDFLAGS) && mv -f $@.$$$$ $@
 
 # SwiftPM does not see when a header that Swift imports changes, and would keep the old layout: its importers are made to look new.
-.build/headers: $(wildcard Interposer/include/* Sources/CKernel/* Sources/CLaunch/* Sources/CLogs/* Sources/CSymbols/*)
+.build/headers: $(wildcard Interposer/include/* Sources/CKernel/* Sources/CLaunch/* Sources/CLogs/* Sources/CSymbols/* Sources/CVersion/*)
 	@mkdir -p $(@D)
-	@[ ! -e $@ ] || touch Sources/*/*.swift Tests/*/*.swift
+	@[ ! -e $@ ] || touch Sources/*/*.swift Sources/*/*/*.swift Tests/*/*.swift
 	@touch $@
 
 # SwiftPM knows what else is out of date. The tools carry the Swift library in them, so that they run where no
-# Swift is; and no rpath, as they need none. Hard links or copies, no symbolic links: a tool looks for the library beside its own file.
+# Swift is; and no rpath, as they need none. They are one executable under five names: hard links or copies, no symbolic
+# links, as a tool looks for the library beside its own file. lld is quicker than the linker that Swift takes by itself,
+# and does not warn of functions that a library of Swift's has and nobody calls.
+RELEASE = -c release --static-swift-stdlib --disable-local-rpath -Xswiftc -use-ld=lld -Xlinker -s
+ONE     = .build/release/heapsum-tools
+
 tools: .build/headers
-	$(SWIFT) build -c release --static-swift-stdlib --disable-local-rpath -Xlinker -s
+	@scripts/quietly 'the tools' $(SWIFT) build $(RELEASE) --product heapsum-tools
 	@mkdir -p $(BUILD)/bin
-	@for tool in $(TOOLS); do ln -f .build/release/$$tool $(BUILD)/bin/$$tool 2>/dev/null || cp -f .build/release/$$tool $(BUILD)/bin/$$tool || exit 1; done
+	@for tool in $(TOOLS); do ln -f $(ONE) $(BUILD)/bin/$$tool 2>/dev/null || cp -f $(ONE) $(BUILD)/bin/$$tool || exit 1; done
 
 examples: $(EXAMPLES)
 
 # Frame pointers are left out on purpose, as in what distributions ship.
 .build/examples/%: Examples/%.c
 	@mkdir -p $(@D)
-	$(CC) -std=gnu17 -O1 -g -Wall -Wextra -o $@ $< -lpthread -lm
+	@scripts/quietly $(@F) $(CC) -std=gnu17 -O1 -g -Wall -Wextra -o $@ $< -lpthread -lm
 
 .build/examples/%: Examples/%.cpp
 	@mkdir -p $(@D)
-	$(CXX) -std=c++17 -O1 -g -Wall -Wextra -o $@ $< -lpthread -lm
+	@scripts/quietly $(@F) $(CXX) -std=c++17 -O1 -g -Wall -Wextra -o $@ $< -lpthread -lm
 
 packages:
 	@scripts/install-packages
 
 demo: packages
-	@$(MAKE) --no-print-directory all examples
+	@$(MAKE) --no-print-directory all .build/examples/pool-slot-zero
 	@scripts/demo $(BUILD)/bin .build/examples
 
 test: packages
@@ -100,7 +105,7 @@ test: packages
 test-browser: packages
 	@scripts/install-packages --browser
 	@$(MAKE) --no-print-directory all examples
-	$(SWIFT) build -c release --product make-image
+	$(SWIFT) build $(RELEASE) --product make-image
 	@scripts/test-browser $(BUILD)/bin .build/examples .build/release/make-image
 
 # libFuzzer on the readers of files from outside, SECONDS of it in all: make fuzz SECONDS=600 SURFACE=elf
@@ -128,13 +133,13 @@ soak: packages
 	@scripts/soak $(BUILD)/bin $(if $(filter command,$(firstword $(origin SECONDS))),$(SECONDS))
 
 bench: bench-recording
-	$(SWIFT) build -c release --product make-image
-	$(SWIFT) build -c release --product make-log
-	$(SWIFT) build -c release --static-swift-stdlib --disable-local-rpath -Xlinker -s --product symbolize
+	$(SWIFT) build $(RELEASE) --product make-image
+	$(SWIFT) build $(RELEASE) --product make-log
+	$(SWIFT) build $(RELEASE) --product symbolize
 	@scripts/bench-reduce $(BUILD)/bin .build/release/make-image
 	@scripts/bench-logs $(BUILD)/bin .build/release/make-log
 	@scripts/bench-symbols .build/release/symbolize
-	$(SWIFT) build -c release --static-swift-stdlib --disable-local-rpath --product make-recording
+	$(SWIFT) build $(RELEASE) --product make-recording
 	@scripts/bench-watch $(BUILD)/bin .build/release/make-recording
 	@scripts/install-packages --browser
 	@scripts/bench-page $(BUILD)/bin .build/release/make-image
@@ -148,11 +153,22 @@ bench-recording: packages
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/heapsum
-	install -m 755 $(addprefix $(BUILD)/bin/,$(TOOLS)) $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BUILD)/bin/$(firstword $(TOOLS)) $(DESTDIR)$(PREFIX)/bin
+	for tool in $(wordlist 2,9,$(TOOLS)); do ln -f $(DESTDIR)$(PREFIX)/bin/$(firstword $(TOOLS)) $(DESTDIR)$(PREFIX)/bin/$$tool; done
 	install -m 755 $(LIBRARY) $(ALLOCATORS) $(DESTDIR)$(PREFIX)/lib/heapsum
 	install -D -m 644 Interposer/include/heapsum.h $(DESTDIR)$(PREFIX)/include/heapsum.h
 	scripts/install-completions $(BUILD)/bin $(DESTDIR)$(PREFIX)
 	scripts/install-manuals $(BUILD)/bin $(DESTDIR)$(PREFIX)
+
+# What the sources' style is, held and made: make lint FOLDERS='Sources/Text scripts'.
+FOLDERS =
+lint: packages
+	@scripts/install-packages --lint
+	@scripts/lint $(FOLDERS)
+
+format: packages
+	@scripts/install-packages --lint
+	@scripts/format $(FOLDERS)
 
 clean:
 	rm -rf .build/heapsum .build/examples

@@ -11,6 +11,7 @@ let system = Target.Dependency.product(name: "SystemPackage", package: "swift-sy
 let package = Package(
     name: "heapsum",
     products: [
+        .executable(name: "heapsum-tools", targets: ["heapsum-tools"]),
         .executable(name: "heapsum", targets: ["heapsum"]),
         .executable(name: "heaprun", targets: ["heaprun"]),
         .executable(name: "heapdump", targets: ["heapdump"]),
@@ -25,39 +26,52 @@ let package = Package(
         // The format, as the interposer's C header has it.
         .systemLibrary(name: "CHeapImage", path: "Interposer/include"),
 
-        // What all tools do alike: the version, signals' names, sizes, paths as text, the file that a report goes to.
-        // The kernel's word, where libc may not be libc's.
+        // What people read and type, for all tools alike: numbers, sizes, times, columns, names made fit to be shown, words
+        // for a shell, and the file that a report goes to.
+        .systemLibrary(name: "CVersion", path: "Sources/CVersion"),
+        .target(name: "Text", dependencies: ["CVersion", system]),
+        // What the kernel says of processes, files and the time; the kernel's word, where libc may not be libc's.
         .systemLibrary(name: "CKernel", path: "Sources/CKernel"),
-        .target(name: "Common", dependencies: ["CKernel", system]),
-        .target(name: "HeapImage", dependencies: ["CHeapImage", "Common", system]),
+        .target(name: "Proc", dependencies: ["CKernel", "Text", system]),
+        .target(name: "HeapImage", dependencies: ["CHeapImage", "Proc", "Text", system]),
         // The libraries for DWARF, compressed sections and mangled names.
         .systemLibrary(name: "CSymbols", path: "Sources/CSymbols"),
-        .target(name: "Symbols", dependencies: ["CSymbols", "Common", system]),
-        .target(name: "Reduce", dependencies: ["Common", "HeapImage"]),
+        .target(name: "Symbols", dependencies: ["CSymbols", "Proc", "Text", system]),
+        .target(name: "Reduce", dependencies: ["HeapImage", "Text"]),
         // Whether a number grows, how fast, and how sure that is.
         .target(name: "Trend"),
         // What other tools and the kernel log of allocations, into the same reduction.
         .systemLibrary(name: "CLogs", path: "Sources/CLogs"),
-        .target(name: "Logs", dependencies: ["CLogs", "Common", "HeapImage", "Reduce", system]),
+        .target(name: "Logs", dependencies: ["CLogs", "HeapImage", "Reduce", "Text", system]),
         // Which process grows, or is it the kernel: samples of /proc, their files, and what they show.
-        .target(name: "Watch", dependencies: ["Common", "Page", "Report", "Trend", system]),
+        .target(name: "Watch", dependencies: ["Page", "Proc", "Text", "Trend", system]),
         // HTML pages in one file: their style and scripts, which are built in, and the data that goes with them.
-        .target(name: "Page", resources: [.embedInCode("Assets")]),
-        .target(name: "Report", dependencies: ["CHeapImage", "CSymbols", "Common", "HeapImage", "Page", "Reduce", "Symbols", "Trend", system]),
+        .target(name: "Page", dependencies: ["Text"], resources: [.embedInCode("Assets")]),
+        .target(name: "Report", dependencies: ["CHeapImage", "CSymbols", "HeapImage", "Page", "Reduce", "Symbols", "Text", "Trend", system]),
         // What Launch needs of Linux that Swift's Glibc module doesn't have.
         .systemLibrary(name: "CLaunch", path: "Sources/CLaunch"),
-        .target(name: "Launch", dependencies: ["CHeapImage", "CLaunch", "Common", "HeapImage", "Symbols", system]),
+        .target(name: "Launch", dependencies: ["CHeapImage", "CLaunch", "HeapImage", "Proc", "Symbols", "Text", system]),
 
         // How a tool reads its words and ends; tools that have commands, and need none.
-        .target(name: "Commands", dependencies: ["Common", argumentParser, system]),
-        .executableTarget(name: "heapsum", dependencies: ["Commands", "Common", "HeapImage", "Logs", "Reduce", "Report", "Symbols", argumentParser]),
-        .executableTarget(name: "heaprun", dependencies: ["Common", "Launch", argumentParser]),
-        .executableTarget(name: "heapdump", dependencies: ["Commands", "Common", "Launch", argumentParser]),
-        .executableTarget(name: "gensyms", dependencies: ["Commands", "Common", "Symbols", argumentParser, system]),
-        .executableTarget(name: "heapwatch", dependencies: ["CLaunch", "Commands", "Common", "Launch", "Report", "Watch", argumentParser, system]),
+        .target(name: "Commands", dependencies: ["Text", argumentParser, system]),
+        .target(name: "HeapsumTool", dependencies: ["Commands", "HeapImage", "Logs", "Proc", "Reduce", "Report", "Symbols", "Text", argumentParser, system], path: "Sources/heapsum"),
+        .target(name: "HeaprunTool", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser], path: "Sources/heaprun"),
+        .target(name: "HeapdumpTool", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser], path: "Sources/heapdump"),
+        .target(name: "GensymsTool", dependencies: ["Commands", "Symbols", "Text", argumentParser, system], path: "Sources/gensyms"),
+        .target(name: "HeapwatchTool", dependencies: ["CLaunch", "Commands", "Launch", "Text", "Watch", argumentParser, system], path: "Sources/heapwatch"),
+
+        // One executable for all five, to be installed under their names; and each alone, for tests.
+        .executableTarget(
+            name: "heapsum-tools",
+            dependencies: ["GensymsTool", "HeapdumpTool", "HeaprunTool", "HeapsumTool", "HeapwatchTool", "Proc", "Text", system], path: "Sources/tools/all"),
+        .executableTarget(name: "heapsum", dependencies: ["HeapsumTool"], path: "Sources/tools/heapsum"),
+        .executableTarget(name: "heaprun", dependencies: ["HeaprunTool"], path: "Sources/tools/heaprun"),
+        .executableTarget(name: "heapdump", dependencies: ["HeapdumpTool"], path: "Sources/tools/heapdump"),
+        .executableTarget(name: "gensyms", dependencies: ["GensymsTool"], path: "Sources/tools/gensyms"),
+        .executableTarget(name: "heapwatch", dependencies: ["HeapwatchTool"], path: "Sources/tools/heapwatch"),
 
         // Images for the benchmarks, of any number of blocks and stacks.
-        .executableTarget(name: "make-image", dependencies: ["CHeapImage", "TestSupport", argumentParser], path: "Benchmarks/make-image"),
+        .executableTarget(name: "make-image", dependencies: ["Text", "CHeapImage", "TestSupport", argumentParser], path: "Benchmarks/make-image"),
 
         // Logs for the benchmarks, of any size.
         .executableTarget(name: "make-log", dependencies: ["TestSupport", argumentParser], path: "Benchmarks/make-log"),
@@ -66,23 +80,25 @@ let package = Package(
         // Names for a list of addresses, for comparing with eu-addr2line.
         .executableTarget(name: "symbolize", dependencies: ["Symbols", argumentParser], path: "Benchmarks/symbolize"),
 
-        .target(name: "TestSupport", dependencies: ["CHeapImage", "HeapImage", system], path: "Tests/TestSupport"),
+        .target(name: "TestSupport", dependencies: ["Text", "CHeapImage", "HeapImage", system], path: "Tests/TestSupport"),
         // What the tools do with files from outside, and the program that feeds them hostile ones; see `make fuzz`.
         .systemLibrary(name: "CFuzz", path: "Fuzz/CFuzz"),
-        .target(name: "FuzzSurface", dependencies: ["HeapImage", "Logs", "Reduce", "Report", "Symbols", system], path: "Fuzz/Surface"),
+        .target(name: "FuzzSurface", dependencies: ["HeapImage", "Logs", "Reduce", "Report", "Symbols", "Text", system], path: "Fuzz/Surface"),
         .executableTarget(name: "fuzz", dependencies: ["CFuzz", "FuzzSurface", "TestSupport"], path: "Fuzz/fuzz"),
 
-        .testTarget(name: "HeapImageTests", dependencies: ["CHeapImage", "HeapImage", "TestSupport"]),
-        .testTarget(name: "ReduceTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "TestSupport"]),
-        .testTarget(name: "PageTests", dependencies: ["Page", "TestSupport"]),
-        .testTarget(name: "TrendTests", dependencies: ["Trend", "TestSupport"]),
-        .testTarget(name: "LogsTests", dependencies: ["CHeapImage", "HeapImage", "Logs", "Reduce", "Report", "TestSupport", "heapsum"], exclude: ["Fixtures"]),
-        .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "Common", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport", "heapsum", "heapwatch"], exclude: ["Oracles"]),
-        .testTarget(name: "SymbolsTests", dependencies: ["CSymbols", "Symbols", "TestSupport"]),
-        .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "Common", "HeapImage", "Launch", "TestSupport", "heaprun", "heapdump", "heapsum", "gensyms", system]),
-        .testTarget(name: "RecordingTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
-        .testTarget(name: "WatchTests", dependencies: ["Report", "TestSupport", "Trend", "Watch", "heapwatch"], exclude: ["make-trees"]),
-        .testTarget(name: "FuzzTests", dependencies: ["FuzzSurface", "TestSupport", "fuzz"], exclude: ["Corpus"]),
+        .testTarget(name: "TextTests", dependencies: ["TestSupport", "Text"]),
+        .testTarget(name: "ProcTests", dependencies: ["Proc", "TestSupport", "Text", system]),
+        .testTarget(name: "HeapImageTests", dependencies: ["CHeapImage", "HeapImage", "Proc", "TestSupport", "Text"]),
+        .testTarget(name: "ReduceTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "TestSupport", "Text"]),
+        .testTarget(name: "PageTests", dependencies: ["Text", "Page", "TestSupport"]),
+        .testTarget(name: "TrendTests", dependencies: ["Text", "Trend", "TestSupport"]),
+        .testTarget(name: "LogsTests", dependencies: ["CHeapImage", "HeapImage", "Logs", "Reduce", "Report", "TestSupport", "Text", "heapsum"], exclude: ["Fixtures"]),
+        .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport", "Text", "heapsum", "heapwatch"], exclude: ["Oracles"]),
+        .testTarget(name: "SymbolsTests", dependencies: ["CSymbols", "Proc", "Symbols", "TestSupport", "Text"]),
+        .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "HeapImage", "Launch", "Proc", "TestSupport", "Text", "gensyms", "heapdump", "heaprun", "heapsum", system]),
+        .testTarget(name: "RecordingTests", dependencies: ["Text", "CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
+        .testTarget(name: "WatchTests", dependencies: ["Report", "TestSupport", "Text", "Trend", "Watch", "heapwatch"], exclude: ["make-trees"]),
+        .testTarget(name: "FuzzTests", dependencies: ["Text", "FuzzSurface", "TestSupport", "fuzz"], exclude: ["Corpus"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -5,6 +5,7 @@
 import ArgumentParser
 import Glibc
 import Symbols
+import Text
 
 @main
 struct Symbolize: ParsableCommand {

@@ -5,18 +5,19 @@ import HeapImage
 import Reduce
 import Report
 import SystemPackage
+import Text
 
 func readImage(_ bytes: [UInt8]) throws { try readImage { try HeapImage(MemorySource(bytes), presence: .gone) } }
 func readImage(path: String) throws { try readImage { try HeapImage(FileSource(path: path), presence: .gone) } }
 
 private func readImage(_ open: () throws -> HeapImage) throws {
     let image: HeapImage
-    do { image = try open() } catch is ImageError { return }
+    do { image = try open() } catch is InputError { return }
     _ = (image.arguments, image.outputDirectory, image.imageName, image.identity, image.effectiveState)
     for number in 0 ..< image.snapshotCount { _ = image.snapshot(number) }
 
     let reduction = Reduction()
-    do { try reduction.add(image) } catch is ImageError { return }
+    do { try reduction.add(image) } catch is InputError { return }
     // The modules' own files are another input: an image may name any file.
     let names = FrameNames(reduction) { _ in throw Errno.noSuchFileOrDirectory }
     for sort in SortKey.allCases {
@@ -36,7 +37,7 @@ private func readImage(_ open: () throws -> HeapImage) throws {
 private func pack(_ image: HeapImage, _ totals: Totals) throws {
     let path = "/dev/shm/heapsum-fuzz-\(getpid()).heap"
     defer { unlink(path) }
-    do { try image.pack(to: path) } catch is ImageError { return }
+    do { try image.pack(to: path) } catch is InputError { return }
     let packed = try HeapImage(path: path)
     let census = try packed.census()
     guard census.liveBytes == totals.liveBytes, census.liveBlocks == totals.liveBlocks else {

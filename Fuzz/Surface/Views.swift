@@ -4,6 +4,7 @@
 import Reduce
 import Report
 import Symbols
+import Text
 
 func readViews(_ reduction: Reduction, _ names: FrameNames) throws {
     // Sums of a damaged image may wrap; they do so on both sides.

@@ -14,9 +14,9 @@ void live_start(void) {
     uint64_t top = 0;
     for (uint32_t map = 0; map < HEAP_MAP_COUNT; map++) {
         struct live_shape *shape = &live_shapes[map];
-        shape->slot_words = map == HEAP_MAP_FINE ? 1 : 2;
+        shape->slot_words = heap_map_slot_words(map);
         shape->granule_log2 = image.header->granule_log2[map];
-        shape->leaf_log2 = shape->granule_log2 + (map == HEAP_MAP_FINE ? 11 : 10); /* slots in a piece */
+        shape->leaf_log2 = heap_map_leaf_log2(map, shape->granule_log2);
         shape->top = top;
         uint64_t bytes = image_top_entries(map, image.header->granule_log2) * sizeof(uint32_t);
         top += (bytes + HEAP_PAGE_BYTES - 1) / HEAP_PAGE_BYTES * (HEAP_PAGE_BYTES / sizeof(uint32_t));

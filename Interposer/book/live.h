@@ -35,7 +35,7 @@ struct live_shape {
 };
 extern struct live_shape live_shapes[HEAP_MAP_COUNT];
 
-#define LIVE_BRANCH_LOG2 12 /* 4,096 entries of 4 bytes */
+#define LIVE_BRANCH_LOG2 HEAP_BRANCH_LOG2
 
 static inline uint32_t live_map_for(size_t usable) {
     if (usable < 1u << HEAP_GRANULE_LOG2_1) return HEAP_MAP_FINE;
@@ -75,8 +75,10 @@ static inline __attribute__((always_inline)) struct place live_look_up(
 }
 
 /* glibc's fine map, whose shape is then known to the compiler; it is laid out first, so its tops begin at 0. */
-#define LIVE_SHAPE_GLIBC ((struct live_shape){0, HEAP_GRANULE_LOG2_FINE_GLIBC, HEAP_GRANULE_LOG2_FINE_GLIBC + 11, 1})
-#define LIVE_REGION_LOG2 (HEAP_GRANULE_LOG2_FINE_GLIBC + 11 + LIVE_BRANCH_LOG2)
+#define LIVE_SHAPE_GLIBC \
+    ((struct live_shape){ \
+        0, HEAP_GRANULE_LOG2_FINE_GLIBC, heap_map_leaf_log2(HEAP_MAP_FINE, HEAP_GRANULE_LOG2_FINE_GLIBC), 1})
+#define LIVE_REGION_LOG2 heap_map_branch_log2(HEAP_MAP_FINE, HEAP_GRANULE_LOG2_FINE_GLIBC)
 
 /* The same look-up in glibc's fine map; remembers the branch for this thread. */
 struct place live_look_up_glibc_slowly(uintptr_t address);

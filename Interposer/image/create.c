@@ -12,6 +12,7 @@
 #include "base/system.h"
 #include "image/identity.h"
 #include "image/image.h"
+#include "include/version.h"
 
 /* The layout of the image in use, in memory of our own: static, as it is too large for a small stack. */
 static struct heap_header plan;
@@ -107,7 +108,9 @@ static bool fill_in(const char *name) {
     struct heap_header *header = image.header;
     if (image_populate(image.base, HEAP_PAGE_BYTES) != 0) return false;
     memcpy(header->sections, plan.sections, sizeof plan.sections);
-    memcpy(header->granule_log2, plan.granule_log2, sizeof plan.granule_log2);
+    memcpy(header->granule_log2, plan.granule_log2, sizeof header->granule_log2);
+    memcpy(header->recorder, (uint8_t[]){HEAPSUM_VERSION_MAJOR, HEAPSUM_VERSION_MINOR, HEAPSUM_VERSION_PATCH},
+        sizeof header->recorder);
     header->header_bytes = sizeof *header;
     header->version = HEAP_VERSION;
     header->byte_order = HEAP_BYTE_ORDER;

@@ -31,10 +31,7 @@ static uint64_t round_up(uint64_t value, uint64_t unit) { return (value + unit -
 
 /* Entries of a map's top table: the addresses, less what a branch piece covers. */
 uint64_t image_top_entries(uint32_t map, const uint8_t *granule_log2) {
-    uint32_t slot_words = map == HEAP_MAP_FINE ? 1 : 2;
-    /* 2,048 one-word slots in a piece, or 1,024 of two */
-    uint32_t leaf_log2 = granule_log2[map] + 11 - (slot_words - 1);
-    uint32_t branch_log2 = leaf_log2 + 12;
+    uint32_t branch_log2 = heap_map_branch_log2(map, granule_log2[map]);
     return branch_log2 >= HEAP_ADDRESS_BITS ? 1 : 1ull << (HEAP_ADDRESS_BITS - branch_log2);
 }
 

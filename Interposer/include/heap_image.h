@@ -128,6 +128,7 @@ struct heap_string {
 #define HEAP_SLOT_TICK_MASK 0xFFFFFull
 #define HEAP_SLOT_LOW_MASK 0x3FFFFull
 #define HEAP_SLOT_FINE_SIZE_SHIFT 5
+#define HEAP_SLOT_FINE_OFFSET_MASK 31u
 #define HEAP_SLOT_CLAIMED (1ull << 37)
 /* the other mark: a block of the recorder's own (the unwinder's thread data), which is not the program's */
 #define HEAP_SLOT_OURS (1ull << 36)
@@ -164,6 +165,23 @@ struct heap_block {
     uint64_t slot;  /* stack and tick as above; the low bits are zero */
     uint64_t bytes; /* as requested */
 };
+
+/*
+ * The geometry of a map: words a slot, slots a leaf, and how many address bits a leaf and a branch cover. A branch is a
+ * piece of 1 << HEAP_BRANCH_LOG2 numbers.
+ */
+#define HEAP_BRANCH_LOG2 12
+static inline uint32_t heap_map_slot_words(uint32_t map) { return map == HEAP_MAP_FINE ? 1 : 2; }
+static inline uint32_t heap_map_slot_bytes(uint32_t map) {
+    return heap_map_slot_words(map) * (uint32_t)sizeof(uint64_t);
+}
+static inline uint32_t heap_map_leaf_slots(uint32_t map) { return HEAP_PIECE_BYTES / heap_map_slot_bytes(map); }
+static inline uint32_t heap_map_leaf_log2(uint32_t map, uint32_t granule_log2) {
+    return granule_log2 + (uint32_t)__builtin_ctz(heap_map_leaf_slots(map));
+}
+static inline uint32_t heap_map_branch_log2(uint32_t map, uint32_t granule_log2) {
+    return heap_map_leaf_log2(map, granule_log2) + HEAP_BRANCH_LOG2;
+}
 
 static inline uint32_t heap_slot_stack(uint64_t slot) { return (uint32_t)(slot >> HEAP_SLOT_STACK_SHIFT); }
 static inline uint32_t heap_slot_tick(uint64_t slot) {
@@ -493,14 +511,15 @@ struct heap_header {
     struct heap_string name;      /* file name of the image, without directory: dumps number on from it */
 
     /* How it was recorded. */
-    uint32_t depth;          /* most frames kept of a stack */
-    uint32_t unwinder;       /* enum heap_unwinder */
-    uint32_t dump_signal;    /* 0: none */
-    uint32_t dumps;          /* written so far */
-    uint64_t maximum_bytes;  /* of the image and its dumps; 0: no limit */
-    uint8_t granule_log2[8]; /* of the HEAP_MAP_COUNT maps; the rest are 0 */
-    uint32_t generation;     /* of the module map: bumped when a module goes */
-    uint32_t marks;          /* set so far; the newest HEAP_MARK_COUNT are kept */
+    uint32_t depth;         /* most frames kept of a stack */
+    uint32_t unwinder;      /* enum heap_unwinder */
+    uint32_t dump_signal;   /* 0: none */
+    uint32_t dumps;         /* written so far */
+    uint64_t maximum_bytes; /* of the image and its dumps; 0: no limit */
+    uint8_t granule_log2[HEAP_MAP_COUNT];
+    uint8_t recorder[3]; /* heapsum's version that recorded it: major, minor, patch; all 0: not known */
+    uint32_t generation; /* of the module map: bumped when a module goes */
+    uint32_t marks;      /* set so far; the newest HEAP_MARK_COUNT are kept */
 
     /* How it stands, as folded: the peak's error is what the rings of other threads held at that moment. */
     uint64_t live_bytes;
@@ -532,6 +551,10 @@ HEAP_ASSERT(sizeof(struct heap_section) == 40, "section");
 HEAP_ASSERT(sizeof(struct heap_string) == 8, "string");
 HEAP_ASSERT(sizeof(struct heap_piece) == 16, "piece");
 HEAP_ASSERT(sizeof(struct heap_block) == 24, "block");
+HEAP_ASSERT(HEAP_PIECE_BYTES == sizeof(uint32_t) << HEAP_BRANCH_LOG2, "a branch fills its piece");
+HEAP_ASSERT(HEAP_SLOT_FINE_OFFSET_MASK == (1u << HEAP_SLOT_FINE_SIZE_SHIFT) - 1, "the size begins behind the offset");
+HEAP_ASSERT(
+    HEAP_GRANULE_LOG2_FINE_GLIBC <= HEAP_SLOT_FINE_SIZE_SHIFT, "a slot's low bits hold the offset in a fine granule");
 HEAP_ASSERT(sizeof(struct heap_node) == 16, "node");
 HEAP_ASSERT(offsetof(struct heap_stack, peak_epoch) == 8, "stack: epoch and snapshots are one word");
 HEAP_ASSERT(offsetof(struct heap_stack, lifetimes) == 56, "stack: a fold touches one line, nearly always");

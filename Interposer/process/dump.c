@@ -113,7 +113,7 @@ static void put_blocks(void) {
         const struct heap_piece *piece = &image.pieces[i];
         if (load_acquire(&piece->kind) != HEAP_PIECE_LEAF) continue;
         const uint64_t *slots = (const uint64_t *)(image.slots + i * HEAP_PIECE_BYTES);
-        size_t words = piece->map == HEAP_MAP_FINE ? 1 : 2, count = HEAP_PIECE_BYTES / sizeof(uint64_t) / words;
+        size_t words = heap_map_slot_words(piece->map), count = heap_map_leaf_slots(piece->map);
         uint32_t granule_log2 = image.header->granule_log2[piece->map];
         for (size_t n = 0; n < count; n++)
             if (load_relaxed(&slots[n * words]) != 0)

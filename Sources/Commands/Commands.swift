@@ -3,12 +3,12 @@
 // if it were a tool called heapsum-COMMAND, and scripts/install-completions puts them together.
 
 import ArgumentParser
-import Common
 import Glibc
 import SystemPackage
+import Text
 
 /// Runs the command that the first word names, or else the tool itself; `help COMMAND` is the command's `--help`.
-package func runTool(_ tool: any ParsableCommand.Type, commands: [String: any ParsableCommand.Type]) {
+package func runTool(_ tool: any ParsableCommand.Type, commands: [String: any ParsableCommand.Type]) -> Never {
     let words = commandWords()
     if words.first == "help" {
         run(words.dropFirst().first.flatMap { commands[$0] } ?? tool, ["--help"])
@@ -21,7 +21,7 @@ package func runTool(_ tool: any ParsableCommand.Type, commands: [String: any Pa
 }
 
 /// Runs a tool that has no commands.
-package func runTool(_ tool: any ParsableCommand.Type) { run(tool, commandWords()) }
+package func runTool(_ tool: any ParsableCommand.Type) -> Never { run(tool, commandWords()) }
 
 // As the parser's own `main`, but that help which can't be written is a failure like any other output's, and words that
 // are no text are shown as elsewhere.

@@ -4,9 +4,10 @@
 // it is read, and a mapping would answer that with SIGBUS; and a running image is sparse, so that
 // touching a hole would give it memory. This file is one of the few that hold raw pointers.
 
-import Common
 import Glibc
+import Proc
 import SystemPackage
+import Text
 
 /// A random-access source of bytes, read by copy.
 package protocol ByteSource: AnyObject {
@@ -91,11 +92,8 @@ package final class FileSource: ByteSource {
             guard descriptor >= 0 else { throw Errno(rawValue: errno) }
             return try FileSource(takingOver: descriptor, name: name)
         }
-        let directory = environmentText("TMPDIR") ?? "/tmp"
-        var template = "\(directory)/heapsum-XXXXXX".pathCString
-        let descriptor = mkstemp(&template)
-        guard descriptor >= 0 else { throw Errno(rawValue: errno) }
-        unlink(template)
+        let descriptor: CInt
+        do throws(FileError) { descriptor = try unnamedFile() } catch { throw error.errno }
         let buffer = ReadBuffer(byteCount: chunkBytes)
         while true {
             let count = Glibc.read(STDIN_FILENO, buffer.bytes.baseAddress, buffer.bytes.count)
@@ -137,7 +135,7 @@ package final class ProcessMemorySource: ByteSource {
     package init(process: Int32, base: UInt64, length: UInt64) throws(Errno) {
         let path = "/proc/\(Presence.livingThread(of: UInt32(bitPattern: process)) ?? UInt32(bitPattern: process))/mem"
         descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        name = "\(path) at 0x\(String(base, radix: 16))"
+        name = "\(path) at \(hexadecimal(UInt64(base)))"
         self.base = base
         self.length = length
         guard descriptor >= 0 else { throw Errno(rawValue: errno) }

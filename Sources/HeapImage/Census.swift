@@ -7,8 +7,9 @@
 // never with the blocks.
 
 import CHeapImage
-import Common
 import Glibc
+import Proc
+import Text
 
 /// What one stack holds, and has held.
 package struct StackCounts: Equatable {
@@ -64,7 +65,7 @@ extension HeapImage {
     /// Of a running program the blocks are read first and what names them after, so that every stack
     /// of a block is known by then.
     ///
-    /// - Throws: what `alsoBlocks` throws, and `ImageError` where a running image can't be read again.
+    /// - Throws: what `alsoBlocks` throws, and `InputError` where a running image can't be read again.
     /// - Complexity: O(blocks + stacks) time, O(stacks) memory.
     package func census(alsoBlocks: ((Span<LiveBlock>) throws -> Void)? = nil) throws -> Census {
         var census = Census()

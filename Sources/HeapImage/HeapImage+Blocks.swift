@@ -109,7 +109,7 @@ extension HeapImage {
             }
         }
         // A piece of the fine map holds the most blocks of one read.
-        let capacity = max(chunkBytes / 8, 1)
+        let capacity = max(chunkBytes / Int(heap_map_slot_bytes(HEAP_MAP_FINE)), 1)
         let batch = UnsafeMutableBufferPointer<LiveBlock>.allocate(capacity: capacity)
         defer { batch.deallocate() }
         if kind == .running {
@@ -128,7 +128,7 @@ extension HeapImage {
             var kept = 0
             bytes.withUnsafeBytes { raw in
                 for index in 0 ..< count {
-                    let block = raw.loadUnaligned(fromByteOffset: index &* 24, as: heap_block.self)
+                    let block = raw.loadUnaligned(fromByteOffset: index &* MemoryLayout<heap_block>.stride, as: heap_block.self)
                     batch[kept] = LiveBlock(address: block.address, slot: block.slot, bytes: block.bytes)
                     kept &+= heap_slot_stack(block.slot) != 0 ? 1 : 0
                 }
@@ -199,7 +199,7 @@ extension HeapImage {
         _ raw: UnsafeRawBufferPointer, base: UInt64, granuleLog2: UInt64,
         into batch: UnsafeMutableBufferPointer<LiveBlock>, _ start: Int
     ) -> Int {
-        let slots = Int(HEAP_PIECE_BYTES) / 8
+        let slots = Int(heap_map_leaf_slots(HEAP_MAP_FINE))
         return withUnsafeTemporaryAllocation(of: UInt32.self, capacity: slots) { taken in
             var count = 0
             for index in 0 ..< slots {
@@ -212,7 +212,7 @@ extension HeapImage {
                 let slot = raw.loadUnaligned(fromByteOffset: index &* 8, as: UInt64.self)
                 let low = UInt64(heap_slot_low(slot))
                 batch[start &+ place] = LiveBlock(
-                    address: base &+ UInt64(index) &<< granuleLog2 &+ low & 31, slot: slot,
+                    address: base &+ UInt64(index) &<< granuleLog2 &+ low & UInt64(HEAP_SLOT_FINE_OFFSET_MASK), slot: slot,
                     bytes: low >> UInt64(HEAP_SLOT_FINE_SIZE_SHIFT))
             }
             return start &+ count
@@ -225,7 +225,7 @@ extension HeapImage {
         into batch: UnsafeMutableBufferPointer<LiveBlock>, _ start: Int
     ) -> Int {
         var kept = start
-        for index in 0 ..< Int(HEAP_PIECE_BYTES) / 16 {
+        for index in 0 ..< Int(heap_map_leaf_slots(HEAP_MAP_COUNT - 1)) {
             let slot = raw.loadUnaligned(fromByteOffset: index &* 16, as: UInt64.self)
             batch[kept] = LiveBlock(
                 address: base &+ UInt64(index) &<< granuleLog2 &+ UInt64(heap_slot_low(slot)), slot: slot,

@@ -29,12 +29,11 @@ extension HeapImage {
             if piece.map >= 3 { coarse.append((number, piece)) }
             // The second map's leaves span half a megabyte; those above it say too little of where a block was.
             guard piece.map <= 1 else { return }
-            let slots = UInt64(pieceBytes / (piece.map == HEAP_MAP_FINE ? 8 : 16))
-            let (end, overflow) = piece.base.addingReportingOverflow(slots << UInt64(log2[Int(piece.map)]))
+            let (end, overflow) = piece.base.addingReportingOverflow(1 << UInt64(heap_map_leaf_log2(piece.map, UInt32(log2[Int(piece.map)]))))
             if !overflow { extents.small.append(piece.base..<end) }
         }
         let buffer = ReadBuffer(byteCount: pieceBytes)
-        let batch = UnsafeMutableBufferPointer<LiveBlock>.allocate(capacity: pieceBytes / 16)
+        let batch = UnsafeMutableBufferPointer<LiveBlock>.allocate(capacity: Int(heap_map_leaf_slots(HEAP_MAP_COUNT - 1)))
         defer { batch.deallocate() }
         let slots = sections[SectionName.slots.rawValue]
         for (number, piece) in coarse where number < slots.readableEntries {

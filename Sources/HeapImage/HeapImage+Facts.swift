@@ -2,8 +2,8 @@
 // own range: a number that can't be is shown as "unknown" rather than refused.
 
 import CHeapImage
-import Common
 import Glibc
+import Text
 
 extension HeapImage {
     /// The shape and occasion of an image.
@@ -61,6 +61,12 @@ extension HeapImage {
         if bytes.isEmpty { return [] }
         return bytes.split(separator: 0, omittingEmptySubsequences: false).map { pathText($0) }
     }
+    /// The version of heapsum whose library recorded it; nil where it is not known.
+    package var recorder: String? {
+        let (major, minor, patch) = header.recorder
+        return (major, minor, patch) == (0, 0, 0) ? nil : "\(major).\(minor).\(patch)"
+    }
+
     /// Path of the module whose malloc is next in line.
     package var allocator: String { text(header.allocator, limit: 4096) }
     /// The directory for dumps.

@@ -2,8 +2,8 @@
 // bounded here and escaped where they are shown, never before.
 
 import CHeapImage
-import Common
 import SystemPackage
+import Text
 
 /// One loaded ELF file.
 package struct Module: Hashable {
@@ -34,10 +34,10 @@ package struct Module: Hashable {
         return start <= end && from <= to ? from ..< to : 0 ..< 0
     }
 
-    package var pathText: String { Common.pathText(path) }
+    package var pathText: String { Text.pathText(path) }
     /// The path's last part.
     package var baseName: String {
-        path.split(separator: UInt8(ascii: "/")).last.map { Common.pathText($0) } ?? ""
+        path.split(separator: UInt8(ascii: "/")).last.map { Text.pathText($0) } ?? ""
     }
 }
 

@@ -6,7 +6,9 @@
 // size doesn't bear out. One HeapImage is used by one thread at a time.
 
 import CHeapImage
+import Proc
 import SystemPackage
+import Text
 
 /// One section of an image, after checking.
 package struct ImageSection {
@@ -37,14 +39,14 @@ package final class HeapImage {
 
     /// Opens the image at `path`, a file; `-` is standard input.
     ///
-    /// - Throws: `ImageError` where it can't be opened, is no heap image, or one of another version.
-    package convenience init(path: String) throws(ImageError) {
+    /// - Throws: `InputError` where it can't be opened, is no heap image, or one of another version.
+    package convenience init(path: String) throws(InputError) {
         let source: FileSource
         do {
             source = path == "-" ? try FileSource.standardInput() : try FileSource(path: path)
         } catch {
             let what = error == .invalidArgument ? "not a regular file" : "\(error)"
-            throw ImageError(file: path, offset: nil, what: what)
+            throw InputError(file: path, offset: nil, what: what)
         }
         try self.init(source)
     }
@@ -52,8 +54,8 @@ package final class HeapImage {
     /// Opens the image that `source` holds. `presence` says whether the program still runs, where the
     /// caller knows; without it /proc is asked when it matters.
     ///
-    /// - Throws: `ImageError` where nothing in it can be used.
-    package init(_ source: any ByteSource, presence: Presence? = nil) throws(ImageError) {
+    /// - Throws: `InputError` where nothing in it can be used.
+    package init(_ source: any ByteSource, presence: Presence? = nil) throws(InputError) {
         self.source = source
         self.presenceKnown = presence
         header = try Self.readHeader(source)
@@ -62,7 +64,7 @@ package final class HeapImage {
     }
 
     /// Reads the header again: a running program hands out more of its sections all the time.
-    package func refresh() throws(ImageError) {
+    package func refresh() throws(InputError) {
         header = try Self.readHeader(source)
         try placeSections()
     }
@@ -96,43 +98,15 @@ package final class HeapImage {
 // MARK: - Opening
 
 extension HeapImage {
-    private static func readHeader(_ source: any ByteSource) throws(ImageError) -> heap_header {
-        func fail(_ offset: Int?, _ what: String) -> ImageError {
-            ImageError(file: source.name, offset: UInt64(offset ?? 0), what: what)
-        }
+    private static func readHeader(_ source: any ByteSource) throws(InputError) -> heap_header {
         var header = heap_header()
-        let wanted = MemoryLayout<heap_header>.size
-        var count = 0
-        do throws(Errno) {
-            // A closure can't throw a typed error out of withUnsafeMutableBytes here; the bytes are plain.
-            var failure: Errno?
-            count = withUnsafeMutableBytes(of: &header) { bytes in
-                do throws(Errno) { return try source.read(into: bytes, at: 0) } catch { failure = error; return 0 }
-            }
-            if let failure { throw failure }
-        } catch {
-            throw fail(0, "can't be read: \(error)")
+        var failure: Errno?
+        // A closure can't throw a typed error out of withUnsafeMutableBytes here; the bytes are plain.
+        let count = withUnsafeMutableBytes(of: &header) { bytes in
+            do throws(Errno) { return try source.read(into: bytes, at: 0) } catch { failure = error; return 0 }
         }
-        guard count >= 8, header.magic == HEAP_MAGIC else { throw fail(0, "not a heap image") }
-        guard count == wanted else { throw fail(count, "cut off inside the header, which has \(wanted) bytes") }
-        guard header.byte_order == HEAP_BYTE_ORDER else {
-            throw fail(MemoryLayout<heap_header>.offset(of: \.byte_order), "recorded on a machine of another byte order")
-        }
-        guard header.version == HEAP_VERSION else {
-            throw fail(MemoryLayout<heap_header>.offset(of: \.version),
-                       "image version \(header.version); this tool reads version \(HEAP_VERSION)")
-        }
-        guard header.header_bytes == UInt32(wanted) else {
-            throw fail(MemoryLayout<heap_header>.offset(of: \.header_bytes),
-                       "a header of \(header.header_bytes) bytes, where version \(HEAP_VERSION) has \(wanted)")
-        }
-        guard Kind(rawValue: header.kind) != nil else {
-            throw fail(MemoryLayout<heap_header>.offset(of: \.kind), "image kind \(header.kind) is not known")
-        }
-        for log2 in [header.granule_log2.0, header.granule_log2.1, header.granule_log2.2, header.granule_log2.3, header.granule_log2.4]
-        where log2 < 3 || log2 > 40 {
-            throw fail(MemoryLayout<heap_header>.offset(of: \.granule_log2), "a granule of 2 to the \(log2) bytes")
-        }
+        if let failure { throw InputError(file: source.name, offset: 0, what: "can't be read: \(failure)") }
+        try header.check(count, file: source.name)
         return header
     }
 
@@ -145,7 +119,7 @@ extension HeapImage {
     /// Whether section NAMES is there: only where a dense image says so. In its place others have what is the recorder's own.
     package var hasNames: Bool { kind != .running && hasFlag(HEAP_FLAG_NAMES) }
 
-    private func placeSections() throws(ImageError) {
+    private func placeSections() throws(InputError) {
         let tableOffset = MemoryLayout<heap_header>.offset(of: \.sections) ?? 0
         let raw = withUnsafeBytes(of: header.sections) { bytes in
             (0 ..< Int(HEAP_SECTION_COUNT.rawValue)).map {
@@ -197,7 +171,7 @@ extension HeapImage {
         // A sparse file of a few blocks can claim to be of any size. Readable entries cost us memory, so
         // the storage behind the file must bear them out; 256 leaves room for file systems that compress.
         if claimed / 256 > source.storedBytes.addingReportingOverflow(1 << 20).partialValue {
-            throw ImageError(file: file, offset: UInt64(tableOffset),
+            throw InputError(file: file, offset: UInt64(tableOffset),
                              what: "claims \(claimed) bytes, where \(source.storedBytes) are stored")
         }
         sections = placed

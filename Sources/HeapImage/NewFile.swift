@@ -2,9 +2,9 @@
 // given its own name in the end without ever taking another file's place. Or it has no name ever, and is copied to an
 // open descriptor in the end.
 
-import Common
 import Glibc
 import SystemPackage
+import Text
 
 /// A system call on a path that failed.
 package struct FileError: Error, Equatable, CustomStringConvertible {
@@ -28,6 +28,7 @@ final class NewFile {
     private var temporary = ""
     private var descriptor: CInt = -1
     private var destination: CInt?
+    private var isUnnamed = false
     private let buffer: UnsafeMutableRawBufferPointer
     private var filled = 0
     private(set) var position: UInt64
@@ -54,18 +55,24 @@ final class NewFile {
         self.position = position
         self.destination = destination
         buffer = .allocate(byteCount: chunkBytes, alignment: 64)
-        let directory = environmentText("TMPDIR") ?? "/tmp"
-        var template = "\(directory)/heapsum-XXXXXX".pathCString
-        descriptor = mkstemp(&template)
-        guard descriptor >= 0 else { throw FileError(path: directory, what: "no temporary file can be made here", errno: Errno(rawValue: errno)) }
-        unlink(template)
+        descriptor = try unnamedFile()
         guard lseek(descriptor, off_t(clamping: position), SEEK_SET) >= 0 else { throw fail("can't be written") }
+    }
+
+    /// Writes to an open descriptor of a file that has no name, and gets none.
+    init(unnamed descriptor: CInt, name: String, position: UInt64) throws(FileError) {
+        path = name
+        self.position = position
+        isUnnamed = true
+        buffer = .allocate(byteCount: chunkBytes, alignment: 64)
+        self.descriptor = fcntl(descriptor, F_DUPFD_CLOEXEC, 3)
+        guard self.descriptor >= 0, lseek(self.descriptor, off_t(clamping: position), SEEK_SET) >= 0 else { throw fail("can't be written") }
     }
 
     deinit {
         if descriptor >= 0 {
             close(descriptor)
-            if destination == nil { removeTemporary() }
+            if destination == nil && !isUnnamed { removeTemporary() }
         }
         buffer.deallocate()
     }
@@ -117,6 +124,7 @@ final class NewFile {
         let count = withUnsafeBytes(of: value) { pwrite(descriptor, $0.baseAddress, size, 0) }
         guard count == size else { throw fail("can't be written") }
         if let destination { return try copy(to: destination) }
+        if isUnnamed { return }
         // Some file systems know of a full disk only now.
         let closed = close(descriptor)
         descriptor = -1
@@ -159,4 +167,15 @@ final class NewFile {
         removeTemporary()
         return failure
     }
+}
+
+/// A new file without a name, in TMPDIR or /tmp, open for reading and writing.
+func unnamedFile() throws(FileError) -> CInt {
+    let directory = environmentText("TMPDIR") ?? "/tmp"
+    var template = "\(directory)/heapsum-XXXXXX".pathCString
+    let descriptor = mkstemp(&template)
+    guard descriptor >= 0 else { throw FileError(path: directory, what: "no temporary file can be made here", errno: Errno(rawValue: errno)) }
+    unlink(template)
+    _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
+    return descriptor
 }

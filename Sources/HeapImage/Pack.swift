@@ -5,9 +5,9 @@
 // (of strings, modules, nodes, stacks) stay what they were; names are added behind. The source is never changed.
 
 import CHeapImage
-import Common
 import Glibc
 import SystemPackage
+import Text
 
 /// What a packed image should say that the source does not.
 package struct PackOptions {
@@ -55,7 +55,7 @@ extension HeapImage {
     /// The file appears whole or not at all, 0600, and never takes another's place.
     ///
     /// - Throws: `FileError`, with EEXIST where `path` is taken, so that the caller can choose the next
-    ///   name; `ImageError` where the source can't be read.
+    ///   name; `InputError` where the source can't be read.
     /// - Complexity: O(image) time, O(stacks) memory.
     @discardableResult
     package func pack(to path: String, options: PackOptions = PackOptions()) throws -> PackSummary {
@@ -69,6 +69,11 @@ extension HeapImage {
     package func pack(toDescriptor descriptor: CInt, name: String, options: PackOptions = PackOptions()) throws -> PackSummary {
         let out = try NewFile(copiedTo: descriptor, name: name, position: UInt64(MemoryLayout<heap_header>.size))
         return try pack(into: out, options)
+    }
+
+    /// The same into a file without a name, which is open and stays so.
+    func pack(toUnnamed descriptor: CInt) throws {
+        try pack(into: NewFile(unnamed: descriptor, name: file, position: UInt64(MemoryLayout<heap_header>.size)), PackOptions())
     }
 
     private func pack(into out: NewFile, _ options: PackOptions) throws -> PackSummary {

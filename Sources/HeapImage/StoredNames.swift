@@ -5,7 +5,7 @@
 // read when they are asked for, once each, and their sum is bounded by section STRINGS.
 
 import CHeapImage
-import Common
+import Text
 
 /// One function that a frame stands for.
 package struct StoredName: Equatable {

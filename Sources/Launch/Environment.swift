@@ -2,9 +2,9 @@
 // its options as HEAPSUM_ variables. Entries are C strings handed on byte for byte: an environment need not
 // be UTF-8, and what isn't ours must arrive as it was.
 
-import Common
 import Glibc
 import SystemPackage
+import Text
 
 /// What heaprun was asked for, checked.
 package struct RecordingOptions {

@@ -3,11 +3,12 @@
 // that hasn't been packed first or been found to hold nothing.
 
 import CHeapImage
-import Common
 import Glibc
 import HeapImage
+import Proc
 import Symbols
 import SystemPackage
+import Text
 
 /// One finished image.
 struct PackedImage {
@@ -97,7 +98,7 @@ extension Harvest {
             case .whileRunning(let slice):
                 // A process between two images, in the middle of exec, has neither mapped: wait until it is gone.
                 let owner = pid_t(bitPattern: image.header.pid)
-                if isRoot || living.holder(image.mapped, header: image.header) != nil || ProcessStatus.of(owner)?.startTime == image.header.start_time { continue }
+                if isRoot || living.holder(image.mapped, header: image.header) != nil || ProcessStat.of(owner)?.startTime == image.header.start_time { continue }
                 if monotonicNanoseconds() - began > slice { return }
             case .atEnd(let ending, let moment):
                 if let pid = living.holder(image.mapped, header: image.header) {

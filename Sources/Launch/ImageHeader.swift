@@ -1,25 +1,17 @@
-// The first page of an image, read and (for what heaprun measures) written in place. It trusts nothing
-// in it but whole fields: who an image belongs to is decided by magic, PID and start time together.
+// What heaprun does with an image's first page: asks whose it is, and writes what it measures. Who an image belongs to is
+// decided by PID and start time together.
 
 import CHeapImage
-import Common
 import Glibc
 import HeapImage
+import Proc
 import SystemPackage
+import Text
 
 /// Reads an image's header; nil where the file isn't one, or not yet.
 func imageHeader(_ file: FileDescriptor) -> heap_header? {
     guard let bytes = try? readBytes(file, at: 0, count: MemoryLayout<heap_header>.size) else { return nil }
-    return imageHeader(bytes)
-}
-
-func imageHeader(_ bytes: [UInt8]) -> heap_header? {
-    guard bytes.count >= MemoryLayout<heap_header>.size else { return nil }
-    let header = bytes.withUnsafeBytes { $0.loadUnaligned(as: heap_header.self) }
-    guard header.magic == HEAP_MAGIC, header.version == HEAP_VERSION, header.byte_order == HEAP_BYTE_ORDER,
-        header.header_bytes == UInt32(MemoryLayout<heap_header>.size)
-    else { return nil }
-    return header
+    return heap_header(bytes)
 }
 
 /// When an image was begun. The monotonic clock is read coarsely, in steps of some milliseconds, and exec can

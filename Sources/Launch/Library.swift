@@ -1,9 +1,10 @@
 // Finds libheapsum.so for this tool, in an installed tree or in a build's. It must never pick one by
 // the working directory: what is preloaded runs in the program.
 
-import Common
 import Glibc
+import Proc
 import SystemPackage
+import Text
 
 /// The library to preload, with an absolute path that LD_PRELOAD can carry.
 ///

@@ -5,9 +5,10 @@
 // The files are hostile until checked: each offset is compared with what was read, each size has a bound, and what
 // can't be read is passed over.
 
-import Common
 import Glibc
+import Proc
 import SystemPackage
+import Text
 
 /// The first object that a program would be loaded with that `isWanted`, breadth first; not the program itself.
 ///

@@ -5,10 +5,11 @@
 // and the time at which it started. It must never be taken for gone as long as it is there.
 
 import CHeapImage
-import Common
 import Glibc
 import HeapImage
+import Proc
 import SystemPackage
+import Text
 
 /// The images that living processes hold.
 struct LivingImages {
@@ -24,7 +25,7 @@ struct LivingImages {
     /// - Complexity: reads one file of each process, and the maps of those that started since.
     init(since startTime: UInt64) {
         for pid in processes() where pid != getpid() {
-            guard let status = ProcessStatus.of(pid), status.startTime >= startTime, Presence.livingThread(of: UInt32(bitPattern: pid)) != nil else { continue }
+            guard let status = ProcessStat.of(pid), status.startTime >= startTime, Presence.livingThread(of: UInt32(bitPattern: pid)) != nil else { continue }
             do throws(Errno) {
                 for mapping in try mappings(of: pid) where mapping.isShared && mapping.path.hasSuffix(".heap") {
                     if mapped[MappedFile(mapping)] == nil { mapped[MappedFile(mapping)] = pid }

@@ -2,8 +2,9 @@
 // change and install. Nothing is run or written, and no value can break out of its place: each is quoted as
 // systemd and YAML both read it. The text must hold for a service of any user, with a read-only root.
 
-import Common
+import Proc
 import SystemPackage
+import Text
 
 /// What `--print` was asked for.
 package enum PrintKind: String, CaseIterable, Sendable {
@@ -175,9 +176,9 @@ private func escapedInQuotes(_ text: String) -> String {
         case "\\": result += "\\\\"
         case "\"": result += "\\\""
         case let scalar where scalar.value < 0x20 || scalar.value == 0x7F:
-            result += "\\x" + (scalar.value < 16 ? "0" : "") + String(scalar.value, radix: 16)
+            result += "\\x" + hexadecimalDigits(UInt64(scalar.value), 2)
         default:
-            if let byte = scalar.pathByte { result += "\\x" + String(byte, radix: 16) } else { result.unicodeScalars.append(scalar) }
+            if let byte = scalar.pathByte { result += "\\x" + hexadecimalDigits(UInt64(byte), 2) } else { result.unicodeScalars.append(scalar) }
         }
     }
     return result
@@ -194,6 +195,6 @@ extension RecordingOptions {
     /// The dump signal by name, nil for none.
     fileprivate var signalName: String? {
         guard let signal else { return "USR2" }
-        return signal == 0 ? nil : Common.signalName(signal)
+        return signal == 0 ? nil : Text.signalName(signal)
     }
 }

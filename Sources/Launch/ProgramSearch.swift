@@ -1,9 +1,10 @@
 // Finds the file that a name stands for, as execvp(3) would, and follows scripts to the ELF file that the
 // kernel ends up running. It decides where to look, never whether what it finds can be recorded.
 
-import Common
 import Glibc
+import Proc
 import SystemPackage
+import Text
 
 /// A program found: the file to execute, and what the kernel loads for it.
 package struct FoundProgram: Equatable {

@@ -2,9 +2,10 @@
 // and gathers its images when it has ended. Its promise is the program's own exit status: once the program
 // runs, nothing that goes wrong on our side changes it.
 
-import Common
 import Glibc
+import Proc
 import SystemPackage
+import Text
 
 /// What heaprun was asked to do.
 package struct RecordRequest {
@@ -54,7 +55,7 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
 
     let place = try preparePlaces(&request)
     let environment = environmentEntries(from: request.environment, set: request.options.variables + preload)
-    let startTime = ProcessStatus.of(getpid())?.startTime ?? 0
+    let startTime = ProcessStat.of(getpid())?.startTime ?? 0
     var supervisor: Supervisor
     do {
         supervisor = try Supervisor(executable: program.executable, arguments: request.arguments, environment: environment)
@@ -94,7 +95,7 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     if request.options.messages == place.messages { harvest.takeMessages(place.messages) }
     if output != place.path { place.removeIfEmpty() }
     if !request.isQuiet {
-        for line in harvest.report(program: program.executable, ending: ending, output: output) { say(line) }
+        for line in harvest.report(program: program.executable, ending: ending, output: output) { sayShown(line) }
     }
     return ending.exitStatus
 }

@@ -3,9 +3,10 @@
 // It must never refuse what would work: where nothing certain can be said, the program runs.
 
 import CLaunch
-import Common
 import Glibc
+import Proc
 import SystemPackage
+import Text
 
 /// Refuses a program that the dynamic loader would not preload the library into.
 ///

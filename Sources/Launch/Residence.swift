@@ -5,6 +5,7 @@
 import CHeapImage
 import Glibc
 import HeapImage
+import Proc
 import SystemPackage
 
 /// Resident bytes by kind of mapping.

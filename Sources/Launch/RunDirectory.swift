@@ -5,6 +5,7 @@
 
 import CLaunch
 import Glibc
+import Proc
 import SystemPackage
 
 /// A private directory (0700) for running images.
@@ -63,14 +64,7 @@ private func makePrivateDirectory(in parent: FilePath, prefix: String) throws(Er
 /// - Throws: 125 with the reason.
 package func prepareOutput(_ directory: FilePath) throws(LaunchError) -> FilePath {
     let path = directory.absolute
-    var partial = FilePath(root: path.root)
-    for component in path.components {
-        partial.append(component)
-        let made = partial.withPlatformString { mkdir($0, 0o777) }
-        if made != 0 && errno != EEXIST && !partial.isAccessible(F_OK) {
-            throw .own("can't make the output directory \(partial.text): \(errnoText(errno))")
-        }
-    }
+    do { try makeDirectories(path) } catch { throw .own("can't make the output directory \(error.path.text): \(error.errno)") }
     guard let status = try? path.status(), status.st_mode & S_IFMT == S_IFDIR else { throw .own("\(path.text) is not a directory") }
     guard path.isAccessible(W_OK | X_OK) else {
         throw .own("can't write into \(path.text): \(errnoText(errno)); name another directory by -o DIR")

@@ -3,10 +3,11 @@
 // stops nothing. An image counts as a process's own only if its header says so.
 
 import CHeapImage
-import Common
 import Glibc
 import HeapImage
+import Proc
 import SystemPackage
+import Text
 
 /// Where a running process's image can be read.
 package enum ImagePlace: Equatable {
@@ -23,7 +24,7 @@ package enum ImagePlace: Equatable {
 /// - Throws: exit status 2 with the reason for a process that isn't there, isn't recorded, or isn't ours to read.
 package func findImage(of pid: pid_t, deadline: UInt64) throws(LaunchError) -> ImagePlace {
     while true {
-        guard let status = ProcessStatus.of(pid), Presence.livingThread(of: UInt32(bitPattern: pid)) != nil else { throw .notRecorded("\(pid): no such process") }
+        guard let status = ProcessStat.of(pid), Presence.livingThread(of: UInt32(bitPattern: pid)) != nil else { throw .notRecorded("\(pid): no such process") }
         let maps: [Mapping]
         do { maps = try mappings(of: pid) } catch { throw accessError(error, pid) }
         var problem: Errno?
@@ -80,7 +81,7 @@ func imageSpans(_ maps: [Mapping]) -> [ImageSpan] {
 /// Nil where the header isn't this process's: a program may well map an image of another.
 func openImage(_ span: ImageSpan, of pid: pid_t, started startTime: UInt64) throws(Errno) -> ImagePlace? {
     let mapping = span.first
-    let range = "\(String(mapping.start, radix: 16))-\(String(mapping.end, radix: 16))"
+    let range = "\(hexadecimalDigits(mapping.start))-\(hexadecimalDigits(mapping.end))"
     // /proc/PID/root leads into the process's own mount namespace.
     let thread = livingThread(of: pid)
     let paths: [FilePath] = [FilePath(text: mapping.path), FilePath(text: "/proc/\(thread)/root" + mapping.path), FilePath("/proc/\(thread)/map_files/\(range)")]
@@ -95,7 +96,7 @@ func openImage(_ span: ImageSpan, of pid: pid_t, started startTime: UInt64) thro
     }
     let memory = try openToRead(FilePath("/proc/\(thread)/mem"))
     defer { try? memory.close() }
-    guard let header = imageHeader(try readBytes(memory, at: mapping.start, count: MemoryLayout<heap_header>.size)) else { return nil }
+    guard let header = heap_header(try readBytes(memory, at: mapping.start, count: MemoryLayout<heap_header>.size)) else { return nil }
     return belongs(header, to: pid, started: startTime) ? .memory(start: mapping.start, byteCount: span.byteCount) : nil
 }
 
@@ -111,18 +112,5 @@ private func belongs(_ header: heap_header, to pid: pid_t, started startTime: UI
 // IDs, or was root. Another's file under a path that the process names was planted there.
 private func isOwned(_ owner: uid_t, by pid: pid_t) -> Bool {
     if owner == 0 || owner == geteuid() { return true }
-    return line("Uid:", ofStatusOf: pid)?.contains { UInt32($0) == owner } ?? false
-}
-
-private func innermostPID(of pid: pid_t) -> UInt32? {
-    line("NSpid:", ofStatusOf: pid)?.last.flatMap { UInt32($0) }
-}
-
-// The words of a line of /proc/PID/status, without its name.
-private func line(_ name: String, ofStatusOf pid: pid_t) -> [String]? {
-    guard let text = try? readBytes(FilePath("/proc/\(pid)/status"), limit: 16_384) else { return nil }
-    for line in text.split(separator: UInt8(ascii: "\n")) where line.starts(with: Array(name.utf8)) {
-        return line.split(whereSeparator: { $0 == UInt8(ascii: "\t") || $0 == UInt8(ascii: " ") }).dropFirst().map { String(decoding: $0, as: UTF8.self) }
-    }
-    return nil
+    return statusWords("Uid:", of: pid)?.contains { UInt32(String(decoding: $0, as: UTF8.self)) == owner } ?? false
 }

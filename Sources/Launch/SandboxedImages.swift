@@ -6,10 +6,11 @@
 // 50 ms to be found.
 
 import CHeapImage
-import Common
 import Glibc
 import HeapImage
+import Proc
 import SystemPackage
+import Text
 
 /// An image that no path of ours leads to, kept open.
 struct SandboxedImage {
@@ -56,7 +57,7 @@ struct SandboxedImages {
         isRecent = isRecent.filter { found.contains($0.key) }
         known = known.filter { found.contains($0.pid) }
         for pid in found where pid != getpid() {
-            let recent = isRecent[pid] ?? (ProcessStatus.of(pid).map { $0.startTime >= startTime } ?? false)
+            let recent = isRecent[pid] ?? (ProcessStat.of(pid).map { $0.startTime >= startTime } ?? false)
             isRecent[pid] = recent
             guard recent else { continue }
             let place = Self.place(of: pid)
@@ -80,7 +81,7 @@ struct SandboxedImages {
     }
 
     private mutating func take(from pid: pid_t) {
-        guard let status = ProcessStatus.of(pid), let maps = try? mappings(of: pid) else { return }
+        guard let status = ProcessStat.of(pid), let maps = try? mappings(of: pid) else { return }
         for span in imageSpans(maps) where known.insert(ImageKey(pid: pid, inode: span.first.inode)).inserted {
             let here = try? FilePath(text: span.first.path).status()
             if let here, UInt64(here.st_ino) == span.first.inode { continue }

@@ -5,6 +5,7 @@
 import CHeapImage
 import Glibc
 import HeapImage
+import Proc
 import SystemPackage
 
 /// An image outside of the run directory.

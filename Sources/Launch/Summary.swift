@@ -2,13 +2,13 @@
 // them; what could not be booked is said in plain words; and whoever has recorded nothing is told why.
 
 import CHeapImage
-import Common
 import HeapImage
 import Symbols
 import SystemPackage
+import Text
 
 extension Harvest {
-    /// The report, a line an entry.
+    /// The report, a line an entry, each fit to be shown: a command in it is not to be escaped again.
     func report(program: FilePath, ending: Ending, output: FilePath) -> [String] {
         var lines: [String] = messages.prefix(10).map { "heaprun: \($0)" }
         if messages.count > 10 { lines.append("heaprun: and \(messages.count - 10) more messages") }
@@ -29,22 +29,20 @@ extension Harvest {
 
         let name = program.lastComponent?.text ?? program.text
         if case .killed(let signal, let dumpedCore) = ending {
-            let signalText = Common.signalName(signal).first?.isLetter == true ? " (SIG\(Common.signalName(signal)))" : ""
-            lines.append("heaprun: \(name) ended by signal \(signal)\(signalText)" + (dumpedCore ? ", core dumped" : ""))
+            lines.append("heaprun: \(name) ended by signal \(signalText(signal))" + (dumpedCore ? ", core dumped" : ""))
         }
         guard !packed.isEmpty else {
             // What the library had to say is the reason; without it there is only guessing.
             if running.isEmpty && strays.isEmpty && problems.isEmpty && lost.isEmpty {
                 lines.append("heaprun: \(name) was not recorded" + (messages.isEmpty ? ": no image of it appeared: \(missingReason)" : ", for the reason above"))
             }
-            return lines
+            return lines.map(printable)
         }
         lines += totals(name: name, program: program)
         lines += largestLines()
         for line in packed.flatMap({ $0.lossLines(many: packed.count > 1) }).prefix(8) { lines.append("  \(line)") }
         if let line = packed.last(where: \.isRoot)?.residenceLine { lines.append("  \(line)") }
-        lines += pathLines(output: output)
-        return lines
+        return lines.map(printable) + pathLines(output: output)
     }
 
     private var missingReason: String {
@@ -56,7 +54,7 @@ extension Harvest {
     private func totals(name: String, program: FilePath) -> [String] {
         func sum(_ images: some Sequence<PackedImage>) -> String {
             let (bytes, blocks) = images.reduce((UInt64(0), UInt64(0))) { ($0.0 &+ $1.liveBytes, $0.1 &+ $1.liveBlocks) }
-            return "\(grouped(bytes)) bytes live in \(counted(blocks, "block"))"
+            return "\(separated(bytes)) bytes live in \(counted(blocks, "block"))"
         }
         // Where it went on by exec, the last image is how it ended.
         guard let first = packed.lastIndex(where: \.isRoot) else {
@@ -67,7 +65,7 @@ extension Harvest {
         // Peaks of different programs were at different times: their sum would be no moment's.
         var lines = [
             image.isSilent ? "\(who) made no allocation that could be seen: \(silenceReason(program))"
-                : "\(who): \(sum([image])), peak \(grouped(image.peakBytes)) bytes"
+                : "\(who): \(sum([image])), peak \(separated(image.peakBytes)) bytes"
         ]
         if packed.count > 1 {
             let others = packed.indices.filter { $0 != first }.map { packed[$0] }
@@ -98,10 +96,10 @@ extension Harvest {
         }
         let rows = byFrames.values.sorted { $0.1.bytes > $1.1.bytes }.prefix(3)
         let namer = FrameNamer()
-        let bytesWidth = rows.map { grouped($0.1.bytes).utf8.count }.max() ?? 0
+        let bytesWidth = rows.map { separated($0.1.bytes).utf8.count }.max() ?? 0
         let blocksWidth = rows.map { counted($0.1.blocks, "block").utf8.count }.max() ?? 0
         return rows.map { image, stack in
-            let bytes = padded(grouped(stack.bytes), bytesWidth), blocks = padded(counted(stack.blocks, "block"), blocksWidth)
+            let bytes = leftPadded(separated(stack.bytes), bytesWidth), blocks = leftPadded(counted(stack.blocks, "block"), blocksWidth)
             let origin = packed.count > 1 || !image.isRoot ? "\(image.program): " : ""
             return "  \(bytes) bytes  \(blocks)  \(origin)\(namer.line(stack.frames))"
         }
@@ -109,11 +107,11 @@ extension Harvest {
 
     private func pathLines(output: FilePath) -> [String] {
         if packed.count <= 3 {
-            var lines = packed.map { "  image: \($0.path.text)" }
+            var lines = packed.map { "  image: \(printable($0.path.text))" }
             lines.append("  more:  heapsum \(packed.map { shellWord($0.path.text) }.joined(separator: " "))")
             return lines
         }
-        return ["  images: \(packed.count) in \(output.text)", "  more:   heapsum \(shellWord(output.text))"]
+        return ["  images: \(packed.count) in \(printable(output.text))", "  more:   heapsum \(shellWord(output.text))"]
     }
 }
 
@@ -126,14 +124,14 @@ extension PackedImage {
         let other = UInt64(residence.anonymous_kb) + UInt64(residence.shared_kb), allocator = UInt64(residence.allocator_kb)
         // A program's first pages are no heap of anybody's.
         guard residence.measured_ns > 0, other > allocator, other >= 8 << 10 else { return nil }
-        return "malloc held \(grouped(allocator << 10)) bytes of its memory and others \(grouped(other << 10)): heapsum info says more"
+        return "malloc held \(separated(allocator << 10)) bytes of its memory and others \(separated(other << 10)): heapsum info says more"
     }
 
     func lossLines(many: Bool) -> [String] {
         let who = many ? "\(program) (PID \(pid)): " : ""
         var lines: [String] = []
         func add(_ count: UInt64, _ what: String, _ text: String) { if count > 0 { lines.append("\(who)\(counted(count, what)) \(text)") } }
-        add(losses.lost_allocations, "allocation", "(\(grouped(losses.lost_bytes)) bytes) not in the image: there was no space")
+        add(losses.lost_allocations, "allocation", "(\(separated(losses.lost_bytes)) bytes) not in the image: there was no space")
         add(losses.early_allocations, "allocation", "not in the image: before recording could start, or while another thread started it")
         add(losses.lost_stacks, "allocation", "in the image without a stack: there was no space for it")
         add(losses.failed_dumps, "dump", "could not be written")
@@ -170,10 +168,10 @@ private final class FrameNamer {
     }
 
     private func name(_ frame: ModuleFrame) -> String {
-        if frame.path.isEmpty { return "0x\(String(frame.offset, radix: 16))" }
+        if frame.path.isEmpty { return hexadecimal(frame.offset) }
         // A return address belongs to the call before it.
         if let name = table(of: frame)?.name(at: frame.offset &- 1)?.name { return demangler.demangle(name) }
-        return "\(frame.fileName)+0x\(String(frame.offset, radix: 16))"
+        return "\(frame.fileName)+\(hexadecimal(frame.offset))"
     }
 
     private func table(of frame: ModuleFrame) -> ModuleSymbols? {
@@ -188,9 +186,7 @@ private final class FrameNamer {
     // take for that, libraries whole and the usual names of a checked malloc: three lines have no room for them.
     private func isRuntime(_ frame: ModuleFrame, _ name: String) -> Bool {
         let file = frame.fileName
-        let libraries = ["libheapsum.so", "libc.so", "libc-2", "ld-linux", "libstdc++.so", "libc++.so", "libc++abi.so", "libgcc_s.so"]
-        if libraries.contains(where: { file.hasPrefix($0) }) { return true }
-        return AllocationFunctions.standsBetween(name) || ["swift_", "alloc::", "xmalloc", "xcalloc", "xrealloc"].contains { name.hasPrefix($0) }
+        return RuntimeLibraries.contains(file: file) || AllocationFunctions.standsBetween(name) || ["swift_", "alloc::", "xmalloc", "xcalloc", "xrealloc"].contains { name.hasPrefix($0) }
     }
 
     private func shortened(_ name: String) -> String { name.count <= 80 ? name : name.prefix(79) + "…" }
@@ -198,31 +194,4 @@ private final class FrameNamer {
 
 extension ModuleFrame {
     fileprivate var fileName: String { path.isEmpty ? "" : ImageNames.baseName(pathText(path)) }
-}
-
-/// A number with thousands separators.
-func grouped(_ number: UInt64) -> String {
-    var text = ""
-    for (index, digit) in String(number).reversed().enumerated() {
-        if index > 0 && index % 3 == 0 { text.append(",") }
-        text.append(digit)
-    }
-    return String(text.reversed())
-}
-
-private func counted(_ count: UInt64, _ what: String) -> String { "\(grouped(count)) \(what)\(count == 1 ? "" : "s")" }
-
-private func padded(_ text: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - text.utf8.count)) + text }
-
-/// A word as a shell reads it back.
-func shellWord(_ text: String) -> String {
-    let plain = text.utf8.allSatisfy { byte in
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
-        default: "/._-+=:,@%".utf8.contains(byte) || byte >= 0x80
-        }
-    }
-    // A byte of a path that is no text is shown as \xHH, which bash reads back so.
-    if text.unicodeScalars.contains(where: { $0.pathByte != nil }), !text.utf8.contains(UInt8(ascii: "'")) { return "$'\(text)'" }
-    return plain && !text.isEmpty ? text : "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
 }

@@ -4,9 +4,10 @@
 // heaprun sees the program's ends and stops. It must never wait for anything but signals and a deadline.
 
 import CLaunch
-import Common
 import Glibc
+import Proc
 import SystemPackage
+import Text
 
 /// How a program ended.
 package enum Ending: Equatable, Sendable {

@@ -2,10 +2,11 @@
 // next number that is free. A dump that fails leaves nothing behind.
 
 import CHeapImage
-import Common
 import Glibc
 import HeapImage
+import Proc
 import SystemPackage
+import Text
 
 /// Writes a dump of a running process and returns its path.
 ///

@@ -2,27 +2,10 @@
 // the notes, one entry a kind with the first place of it, and the reduction goes on.
 
 import HeapImage
+import Text
 
 /// A log that can't be used at all, and the byte that says so.
-package struct LogError: Error, Equatable, CustomStringConvertible {
-    /// What it is called: a path as a rule.
-    package var file: String
-    /// Byte offset in the log (decompressed, where it is compressed); nil where it can't be opened.
-    package var offset: UInt64?
-    /// What is wrong, as a phrase without a full stop.
-    package var what: String
-    /// The first lines that failed, each followed by why: for people, a line each.
-    package var details: [String] = []
-
-    package init(file: String, offset: UInt64? = nil, what: String, details: [String] = []) {
-        self.details = details
-        self.file = file
-        self.offset = offset
-        self.what = what
-    }
-
-    package var description: String { offset.map { "\(file): byte \($0): \(what)" } ?? "\(file): \(what)" }
-}
+package typealias LogError = InputError
 
 /// A kind of thing that is noticed in a log, told once for all of its kind.
 package enum LogNote: Int, CaseIterable, Sendable {

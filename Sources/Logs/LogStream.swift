@@ -6,7 +6,7 @@
 // to start. Its end is looked at: bytes that it could not make sense of are told as damage.
 
 import CLogs
-import Common
+import Text
 import Glibc
 import HeapImage
 import SystemPackage

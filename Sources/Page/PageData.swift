@@ -3,6 +3,8 @@
 //
 // Invariant: no "<" is ever written, so that nothing in a name can end the element that the data stands in.
 
+import Text
+
 package struct PageData {
     package private(set) var bytes: [UInt8] = []
     private var needsComma = false
@@ -99,28 +101,5 @@ package struct PageData {
         }
         bytes[start...].reverse()
     }
-
-    private mutating func quote(_ text: String) {
-        bytes.append(UInt8(ascii: "\""))
-        defer { bytes.append(UInt8(ascii: "\"")) }
-        if text.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F && !"\"\\<>&".utf8.contains($0) }) {
-            bytes += text.utf8
-            return
-        }
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": bytes += "\\\"".utf8
-            case "\\": bytes += "\\\\".utf8
-            default:
-                // The "<" and "&" of HTML; line ends that JavaScript once knew and JSON did not.
-                if scalar.value < 0x20 || scalar == "<" || scalar == ">" || scalar == "&" || (scalar.value >= 0x7F && scalar.value < 0xA0)
-                    || scalar.value == 0x2028 || scalar.value == 0x2029 {
-                    let hex = String(scalar.value, radix: 16)
-                    bytes += ("\\u" + String(repeating: "0", count: 4 - hex.count) + hex).utf8
-                } else {
-                    bytes += String(scalar).utf8
-                }
-            }
-        }
-    }
+    private mutating func quote(_ text: String) { appendJSONString(text, to: &bytes, in: .page) }
 }

@@ -2,6 +2,7 @@
 // live, by powers of two; lifetimes of those that were freed.
 
 import HeapImage
+import Text
 
 /// Sizes of live blocks, and lifetimes of freed ones.
 package struct Distributions: Equatable {

@@ -5,6 +5,7 @@
 // frames shows groups, and need not know of them.
 
 import HeapImage
+import Text
 
 /// What a grouped row stands for. Two keys are one where their texts are.
 package struct RowKey: Equatable, Sendable {
@@ -115,10 +116,6 @@ package enum SizeClass {
         if largest <= exactLimit { return RowKey("\(largest)", label: largest == 1 ? "1 byte" : "\(separated(largest)) bytes") }
         let smallest = largest == .max ? 1 << 63 + 1 : largest / 2 + 1
         return RowKey("\(smallest)-\(largest)", label: "\(separated(smallest)) to \(separated(largest)) bytes")
-    }
-
-    private static func separated(_ value: UInt64) -> String {
-        value < 1000 ? "\(value)" : separated(value / 1000) + "," + "\(value % 1000 + 1000)".dropFirst()
     }
 }
 

@@ -77,7 +77,7 @@ package final class Growth {
     /// Takes the snapshots that an image keeps of each stack, at 8 s and then at twice the age each time, and its last state,
     /// each for a moment.
     ///
-    /// - Throws: `ImageError` where a running image can't be read to its end.
+    /// - Throws: `InputError` where a running image can't be read to its end.
     /// - Complexity: O(blocks + stacks * snapshots)
     package func addSnapshots(of image: HeapImage, path: String? = nil) throws {
         let label = path ?? image.file

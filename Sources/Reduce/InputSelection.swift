@@ -1,9 +1,9 @@
 // Which of the named files count. Several images of one process are moments of one heap: their sum
 // would mean nothing, so the newest counts and the others are said to be left out.
 
-import Common
 import Glibc
 import HeapImage
+import Text
 
 /// Which of several moments of one process counts.
 package enum SetChoice: Equatable {
@@ -31,7 +31,7 @@ package struct InputSelection {
         return lines.map { "left out: \($0.files.joined(separator: ", ")): \($0.because)" }
     }
     /// The files of which nothing can be used.
-    package private(set) var failures: [ImageError] = []
+    package private(set) var failures: [InputError] = []
 
     /// Opens the images at `paths`, in directories all files called `*.heap`.
     package init(paths: [String], choice: SetChoice = .last) {
@@ -41,12 +41,12 @@ package struct InputSelection {
     }
 
     /// The images at `paths`, in directories all files called `*.heap`, before any is chosen.
-    package static func open(paths: [String]) -> (images: [HeapImage], failures: [ImageError]) {
-        var images: [HeapImage] = [], failures: [ImageError] = []
+    package static func open(paths: [String]) -> (images: [HeapImage], failures: [InputError]) {
+        var images: [HeapImage] = [], failures: [InputError] = []
         for path in paths {
-            do throws(ImageError) {
+            do throws(InputError) {
                 for file in try files(at: path) {
-                    do throws(ImageError) { images.append(try HeapImage(path: file)) } catch { failures.append(error) }
+                    do throws(InputError) { images.append(try HeapImage(path: file)) } catch { failures.append(error) }
                 }
             } catch {
                 failures.append(error)
@@ -61,12 +61,12 @@ package struct InputSelection {
     }
 
     /// The file at `path`, or a directory's images, by name.
-    package static func files(at path: String) throws(ImageError) -> [String] {
+    package static func files(at path: String) throws(InputError) -> [String] {
         if path == "-" { return [path] }
         var status = stat()
         guard path.withPath({ stat($0, &status) }) == 0, status.st_mode & S_IFMT == S_IFDIR else { return [path] }
         guard let directory = path.withPath({ opendir($0) }) else {
-            throw ImageError(file: path, offset: nil, what: String(cString: strerror(errno)))
+            throw InputError(file: path, offset: nil, what: String(cString: strerror(errno)))
         }
         defer { closedir(directory) }
         var names: [String] = []
@@ -75,7 +75,7 @@ package struct InputSelection {
             // A program may be called .foo: a dot at the start hides nothing here.
             if name.hasSuffix(".heap") { names.append(name) }
         }
-        guard !names.isEmpty else { throw ImageError(file: path, offset: nil, what: "no file in this directory is called *.heap") }
+        guard !names.isEmpty else { throw InputError(file: path, offset: nil, what: "no file in this directory is called *.heap") }
         return names.sorted().map { path.hasSuffix("/") ? path + $0 : "\(path)/\($0)" }
     }
 

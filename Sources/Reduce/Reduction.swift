@@ -3,8 +3,8 @@
 // Invariant: the totals are the sums over everything that was added, before any filter. Counts are
 // requested bytes. Memory grows with the unique stacks, never with the blocks.
 
-import Common
 import HeapImage
+import Text
 
 /// One loaded file as the rows' frames name it: equal path and build-id are one; without a build-id equal path, size and date.
 package struct ReducedModule {
@@ -265,11 +265,17 @@ extension Reduction {
         }
     }
 
-    /// Adds an image: counts it, and folds its stacks in. `path` is what it is called.
+    /// Adds an image: counts it, and folds its stacks in. `path` is what it is called. Of a running program all that is asked later
+    /// (ages, sizes, filters, lifetimes, snapshots) is of the moment at which it was added.
     ///
-    /// - Throws: `ImageError` where a running image can't be read to its end.
+    /// - Throws: `InputError` where a running image can't be read to its end.
     /// - Complexity: O(blocks + nodes) time, O(nodes) memory.
-    package func add(_ image: HeapImage, path: String? = nil) throws {
+    package func add(_ original: HeapImage, path: String? = nil) throws {
+        var image = original
+        var moments: Damage?
+        do { image = try original.atOneMoment() } catch let error as FileError {
+            moments = Damage(file: original.file, offset: 0, what: "numbers of a running program are of different moments: \(error)")
+        }
         let census = try image.census()
         let nodes = image.nodes()
         let numbers = image.modules().map { module in
@@ -287,7 +293,7 @@ extension Reduction {
             interned[node] = tree.intern(parent: parent, frame: frame(nodes.frames[node], numbers))
         }
 
-        var input = Input(path: path ?? image.file, kind: image.kind == .dump ? "dump" : "image", state: "\(image.effectiveState)")
+        var input = Input(path: path ?? image.file, kind: original.kind == .dump ? "dump" : "image", state: "\(original.effectiveState)")
         input.program = image.program.isEmpty ? nil : image.program
         input.processID = image.header.pid
         input.bytes = census.liveBytes
@@ -300,7 +306,8 @@ extension Reduction {
         modulesOfInputs[inputs.count] = numbers
         if let names = image.storedNames() { storedFrames.add(names) { frame($0, numbers) } }
         // After everything was read: damage is found on the way.
-        input.damages = image.damages
+        input.damages = image === original ? image.damages : original.damages + image.damages
+        if let moments { input.passedOver.append(moments) }
         inputs.append(input)
 
         totals.liveBytes &+= census.liveBytes

@@ -4,6 +4,7 @@
 
 import CHeapImage
 import HeapImage
+import Text
 
 /// Writes how much of malloc's memory the program held; nothing where nobody measured it.
 package struct AllocatorReport {
@@ -22,7 +23,7 @@ package struct AllocatorReport {
         let resident = UInt64(residence.allocator_kb) << 10
         let held = Self.held(image, census, at: residence.measured_ns)
         let overhead = min(held.blocks.multipliedReportingOverflow(by: Self.overheadBytes).partialValue, resident)
-        func line(_ bytes: UInt64, _ text: String) throws { try out.write("  \(leftPadded(grouped(bytes), 16))  \(text)\n") }
+        func line(_ bytes: UInt64, _ text: String) throws { try out.write("  \(leftPadded(separated(bytes), 16))  \(text)\n") }
 
         try out.write("\n" + style.bold("Allocator") + ", after \(shortDuration(Double(residence.measured_ns) / 1e9))\n")
         try line(resident, "resident: what malloc has from the kernel, as far as it was touched")
@@ -39,7 +40,7 @@ package struct AllocatorReport {
         try line(free, "free, \(tenths / 10).\(tenths % 10)%: kept by malloc for later, or in gaps between blocks")
         guard free > held.bytes, free >= Self.leastBytes else { return }
         try out.write("  " + style.warning("Retained or fragmented by the allocator, not leaked") + ": more of malloc's memory is free than held.\n"
-            + "  malloc_trim(0) gives back what of it are whole pages, \(grouped(free)) bytes at the most; MALLOC_ARENA_MAX=2 and\n"
+            + "  malloc_trim(0) gives back what of it are whole pages, \(separated(free)) bytes at the most; MALLOC_ARENA_MAX=2 and\n"
             + "  MALLOC_TRIM_THRESHOLD_=131072 in the environment keep less. What it was for: heapsum --at peak \(shellWord(image.file))\n")
     }
 

@@ -1,6 +1,7 @@
 // What a choice of blocks is called.
 
 import Reduce
+import Text
 
 extension BlockFilter {
     /// Which blocks a report is of; nil: all that are live.
@@ -8,8 +9,8 @@ extension BlockFilter {
         var words: [String] = []
         if let olderThan { words.append("\(shortDuration(olderThan)) old or older") }
         if let newerThan { words.append("newer than \(shortDuration(newerThan))") }
-        if let since { words.append("allocated since \(escaped(since))") }
-        if let until { words.append("allocated before \(escaped(until))") }
+        if let since { words.append("allocated since \(printable(since))") }
+        if let until { words.append("allocated before \(printable(until))") }
         if let thread { words.append("of thread \(thread)") }
         switch moment {
         case .end: return words.isEmpty ? nil : "blocks " + words.joined(separator: ", ")

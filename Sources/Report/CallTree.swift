@@ -6,6 +6,7 @@
 // their caller, as in a stack.
 
 import Reduce
+import Text
 
 /// Which end of the stacks is the tree's root.
 package enum CallTreeDirection: Sendable {
@@ -89,10 +90,10 @@ package struct CallTree {
                 if nodes[node].line != entry.line { nodes[node].line = nil }
                 if nodes[node].file != entry.file { nodes[node].file = nil }
             } else {
-                let name = entry.function.map(escaped) ?? entry.text
+                let name = entry.function.map(printable) ?? entry.text
                 nodes.append(Node(
                     name: name, isDim: entry.isStartup || entry.frame.module == SpecialModule.cut, file: entry.file, line: entry.line,
-                    module: entry.function == nil ? "" : escaped(entry.moduleName ?? "")))
+                    module: entry.function == nil ? "" : printable(entry.moduleName ?? "")))
                 numbers[edge] = nodes.count - 1
                 nodes[node].children.append(nodes.count - 1)
                 node = nodes.count - 1
@@ -112,7 +113,7 @@ package struct CallTree {
 
     private static func place(_ node: Node) -> String {
         guard let file = node.file else { return node.module }
-        return escaped(file.split(separator: "/").last.map(String.init) ?? file) + (node.line.map { ":\($0)" } ?? "")
+        return printable(file.split(separator: "/").last.map(String.init) ?? file) + (node.line.map { ":\($0)" } ?? "")
     }
 }
 

@@ -4,6 +4,7 @@
 
 import HeapImage
 import Reduce
+import Text
 
 /// Writes a reduction as a tree of calls.
 package struct CallTreeTable {
@@ -55,7 +56,7 @@ package struct CallTreeTable {
     private func writeLines(_ tree: CallTree, _ shown: [Bool], whole: UInt64, to out: TextOutput) throws {
         let style = table.style
         let longest = tree.nodes.map { Table.bytes($0.bytes, unknown: $0.blocksOfUnknownSize, of: $0.blocks).count }.max() ?? 0
-        let widths = [max(5, longest), 6, max(6, grouped(tree.nodes[0].blocks).count)]
+        let widths = [max(5, longest), 6, max(6, separated(tree.nodes[0].blocks).count)]
         let titles = zip(["bytes", "share", "blocks"], widths).map { leftPadded($0, $1) }.joined(separator: "   ")
         let what = direction == .topDown ? "calls, from the outermost inward" : "calls, from the function that asked outward"
         try out.write("\n" + style.dim(titles + "   " + what) + "\n")
@@ -69,7 +70,7 @@ package struct CallTreeTable {
             }
             let numbers = [
                 style.bold(leftPadded(counts.bytesText, widths[0])), leftPadded(counts.unknown > 0 ? "-" : Table.share(counts.bytes, of: whole), widths[1]),
-                leftPadded(grouped(counts.blocks), widths[2]),
+                leftPadded(separated(counts.blocks), widths[2]),
             ]
             let text = place.isEmpty ? name : isDim ? "\(name)  \(place)" : name + "  " + style.dim(place)
             try out.write(numbers.joined(separator: "   ") + "   " + style.dim(prefix) + (isDim ? style.dim(text) : text) + "\n")

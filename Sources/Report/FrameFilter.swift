@@ -1,12 +1,13 @@
 // The expressions of --include and --exclude: which stacks have a frame that is asked for, and none that isn't wanted.
 
 import Reduce
+import Text
 
 /// A regular expression that can't be read.
 package struct PatternError: Error, CustomStringConvertible {
     package var pattern: String
     package var reason: String
-    package var description: String { "'\(escaped(pattern))' is no regular expression: \(reason)" }
+    package var description: String { "'\(printable(pattern))' is no regular expression: \(reason)" }
 }
 
 /// Expressions that a stack must have, or must not have, in any of its frames.

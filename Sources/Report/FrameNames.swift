@@ -2,10 +2,10 @@
 // that are asked for. Names that an image brings come before its modules' files, which may be other ones here. A module without symbols is remembered with the reason, to be told at the end.
 // Source lines are asked for many frames at once where the caller says which will be shown.
 
-import Common
 import HeapImage
 import Reduce
 import Symbols
+import Text
 
 /// What names the frames of one file. Addresses are the ELF file's own, one byte back already.
 package protocol ModuleNaming {

@@ -3,6 +3,7 @@
 
 import HeapImage
 import Reduce
+import Text
 
 /// Writes distributions as text.
 struct HistogramText {
@@ -18,7 +19,7 @@ struct HistogramText {
             let rows = (first...last).map { number in
                 let sizes = Distributions.sizes(of: number), sum = distributions.sizes[number]
                 // Not by its count, which of the last class is more than an Int holds.
-                let label = sizes.lowerBound == sizes.upperBound ? grouped(sizes.lowerBound) : "\(grouped(sizes.lowerBound)) to \(grouped(sizes.upperBound))"
+                let label = sizes.lowerBound == sizes.upperBound ? separated(sizes.lowerBound) : "\(separated(sizes.lowerBound)) to \(separated(sizes.upperBound))"
                 return (label: label, blocks: sum.blocks, bytes: UInt64?.some(sum.bytes))
             }
             try write("size in bytes", "live blocks", rows, to: out)
@@ -45,16 +46,16 @@ struct HistogramText {
 
     private func write(_ title: String, _ what: String, _ rows: [(label: String, blocks: UInt64, bytes: UInt64?)], to out: TextOutput) throws {
         let labelWidth = max(title.count, rows.map(\.label.count).max() ?? 0)
-        let blockWidth = max(what.count, rows.map { grouped($0.blocks).count }.max() ?? 0)
-        let byteWidth = max(5, rows.map { grouped($0.bytes ?? 0).count }.max() ?? 0)
+        let blockWidth = max(what.count, rows.map { separated($0.blocks).count }.max() ?? 0)
+        let byteWidth = max(5, rows.map { separated($0.bytes ?? 0).count }.max() ?? 0)
         let hasBytes = rows.contains { $0.bytes != nil }
         let most = rows.map(\.blocks).max() ?? 0
         try out.write(indent + style.dim(leftPadded(title, labelWidth) + "   " + leftPadded(what, blockWidth)
             + (hasBytes ? "   " + leftPadded("bytes", byteWidth) : "")) + "\n")
         for row in rows {
-            let bytes = row.bytes.map { "   " + leftPadded(grouped($0), byteWidth) } ?? ""
+            let bytes = row.bytes.map { "   " + leftPadded(separated($0), byteWidth) } ?? ""
             let bar = Self.bar(row.blocks, of: most)
-            try out.write(indent + leftPadded(row.label, labelWidth) + "   " + leftPadded(grouped(row.blocks), blockWidth) + bytes
+            try out.write(indent + leftPadded(row.label, labelWidth) + "   " + leftPadded(separated(row.blocks), blockWidth) + bytes
                 + (bar.isEmpty ? "" : "   " + style.dim(bar)) + "\n")
         }
     }

@@ -2,10 +2,10 @@
 // people. What can't be trusted of the numbers is said next to them.
 
 import CHeapImage
-import Common
 import HeapImage
 import Reduce
 import Symbols
+import Text
 
 /// Writes what `heapsum info` says of one image.
 package struct InfoReport {
@@ -21,19 +21,20 @@ package struct InfoReport {
         }
         func heading(_ text: String) throws { try out.write("\n" + style.bold(text) + "\n") }
 
-        try out.write(style.bold(escaped(image.file)) + "\n")
+        try out.write(style.bold(printable(image.file)) + "\n")
         try line("kind", kindText(image))
-        try line("program", image.program.isEmpty ? "not known" : escaped(image.program))
+        try line("program", image.program.isEmpty ? "not known" : printable(image.program))
         if !image.arguments.isEmpty { try line("arguments", image.arguments.map(shellWord).joined(separator: " ")) }
         try line("pid", "\(header.pid), parent \(header.parent_pid)")
-        try line("state", stateText(image))
+        try line("state", image.stateText(inFull: true))
         try line("recorded", "for \(shortDuration(Double(census.momentNanoseconds) / 1e9)), from \(utc(header.started_realtime_ns))")
-        try line("allocator", image.allocator.isEmpty ? "not known" : escaped(image.allocator))
+        try line("allocator", image.allocator.isEmpty ? "not known" : printable(image.allocator))
+        if let recorder = image.recorder { try line("recorder", "heapsum \(recorder)") }
         try line("unwinder", unwinderText(header.unwinder))
         try line("stacks", "at most \(counted(UInt64(header.depth), "frame"))"
             + (image.hasFlag(HEAP_FLAG_THREADS) ? ", rooted in their threads" : ""))
         if header.verified_stacks > 0 {
-            let text = "\(counted(header.verified_stacks, "stack")) held against libunwind, \(grouped(header.differing_stacks)) differ"
+            let text = "\(counted(header.verified_stacks, "stack")) held against libunwind, \(separated(header.differing_stacks)) differ"
             try line("verified", header.differing_stacks > 0 ? style.warning(text) : text)
         }
         try line("dump signal", signalText(image))
@@ -42,22 +43,22 @@ package struct InfoReport {
         if image.hasFlag(HEAP_FLAG_STOPPED) { try line("stopped", style.warning("recording ended before the program did: a seccomp filter forbade what it needs")) }
         if image.hasFlag(HEAP_FLAG_UNREACHED) { try line("started", style.warning("a program where the library can't be reached (a sandbox, another root or user): that one is not recorded")) }
         if image.hasFlag(HEAP_FLAG_BROKEN) { try line("broken", style.warning("the recorder found an invariant of its own broken: don't rely on this image, and report it")) }
-        if image.hasFlag(HEAP_FLAG_FULL) { try line("full", style.warning("recording of new blocks stopped at \(grouped(header.maximum_bytes)) bytes")) }
+        if image.hasFlag(HEAP_FLAG_FULL) { try line("full", style.warning("recording of new blocks stopped at \(separated(header.maximum_bytes)) bytes")) }
 
         try heading("Counts")
         let allocated = census.stacks.reduce(into: Row.History()) { $0.add($1) }
-        try line("live", "\(grouped(census.liveBytes)) bytes in \(counted(census.liveBlocks, "block"))")
-        try line("allocated", "\(grouped(allocated.allocatedBytes)) bytes in \(counted(allocated.allocatedBlocks, "block"))")
-        try line("freed", "\(grouped(allocated.freedBytes)) bytes in \(counted(allocated.freedBlocks, "block"))")
+        try line("live", "\(separated(census.liveBytes)) bytes in \(counted(census.liveBlocks, "block"))")
+        try line("allocated", "\(separated(allocated.allocatedBytes)) bytes in \(counted(allocated.allocatedBlocks, "block"))")
+        try line("freed", "\(separated(allocated.freedBytes)) bytes in \(counted(allocated.freedBlocks, "block"))")
         try line("temporary", "\(counted(allocated.temporaryBlocks, "block")) freed before the thread's next allocation")
-        try line("peak", "\(grouped(census.peak.bytes)) bytes in \(counted(census.peak.blocks, "block"))"
+        try line("peak", "\(separated(census.peak.bytes)) bytes in \(counted(census.peak.blocks, "block"))"
             + (header.peak_ns > 0 ? ", after \(shortDuration(Double(header.peak_ns) / 1e9))" : "")
-            + (header.peak_error_bytes > 0 ? ", right to \(grouped(header.peak_error_bytes)) bytes" : ""))
+            + (header.peak_error_bytes > 0 ? ", right to \(separated(header.peak_error_bytes)) bytes" : ""))
         if header.rss_bytes > 0 {
-            try line("resident", "\(grouped(header.rss_bytes)) bytes, at most \(grouped(header.rss_peak_bytes))")
+            try line("resident", "\(separated(header.rss_bytes)) bytes, at most \(separated(header.rss_peak_bytes))")
         }
         let used = census.stacks.dropFirst().filter { $0.liveBlocks > 0 || $0.allocatedBlocks > 0 }
-        try line("unique stacks", "\(grouped(UInt64(used.count))), \(grouped(UInt64(used.filter { $0.liveBlocks > 0 }.count))) with live blocks")
+        try line("unique stacks", "\(separated(UInt64(used.count))), \(separated(UInt64(used.filter { $0.liveBlocks > 0 }.count))) with live blocks")
         if census.inFlight > 0 { try line("in flight", "\(counted(UInt64(census.inFlight), "reallocation")), each counted as it stood") }
         if census.settledBlocks > 0 {
             try line("settled", "\(counted(census.settledBlocks, "event")) by the live blocks: the end cut the counting off half way")
@@ -70,14 +71,14 @@ package struct InfoReport {
         var any = false
         for (name, value) in Self.losses(header.losses) where value > 0 {
             any = true
-            try out.write("  \(leftPadded(grouped(value), 14))  \(name)\n")
+            try out.write("  \(leftPadded(separated(value), 14))  \(name)\n")
         }
         if census.lostRecords > 0 {
             any = true
-            try out.write("  \(leftPadded(grouped(census.lostRecords), 14))  records of live blocks: the file was cut off\n")
+            try out.write("  \(leftPadded(separated(census.lostRecords), 14))  records of live blocks: the file was cut off\n")
         }
         if !any && image.damages.isEmpty { try out.write("  none\n") }
-        for damage in image.damages { try out.write("  " + style.warning("damaged: " + escaped(damage.description)) + "\n") }
+        for damage in image.damages { try out.write("  " + style.warning("damaged: " + printable(damage.description)) + "\n") }
 
         try writeMarks(image, heading, to: out)
         try writeModules(image, heading, to: out)
@@ -91,21 +92,6 @@ package struct InfoReport {
         case .dump:
             "dump, written within \(shortDuration(Double(image.header.ended_ns &- min(image.header.began_ns, image.header.ended_ns)) / 1e9))"
         }
-    }
-
-    private func stateText(_ image: HeapImage) -> String {
-        switch image.effectiveState {
-        case .running: image.kind == .dump ? "running when the dump was taken" : "running"
-        case .exited: "exited with status \(image.header.exit_status)"
-        case .killed: "killed by signal \(signalText(image.header.exit_signal))"
-        case .exec: "replaced by another program (exec)"
-        case .unknown: "gone, its end not seen"
-        }
-    }
-
-    private func signalText(_ number: UInt32) -> String {
-        let name = signalName(Int32(truncatingIfNeeded: number))
-        return name.first?.isLetter == true ? "\(number) (SIG\(name))" : "\(number)"
     }
 
     private func unwinderText(_ unwinder: UInt32) -> String {
@@ -149,10 +135,10 @@ package struct InfoReport {
         let marks = image.marks()
         guard !marks.isEmpty else { return }
         let all = max(UInt64(image.header.marks), UInt64(marks.count))
-        try heading("Marks (\(grouped(all)))")
-        if all > UInt64(marks.count) { try out.write("  the newest \(marks.count) are kept, \(grouped(all - UInt64(marks.count))) are gone\n") }
+        try heading("Marks (\(separated(all)))")
+        if all > UInt64(marks.count) { try out.write("  the newest \(marks.count) are kept, \(separated(all - UInt64(marks.count))) are gone\n") }
         for mark in marks {
-            try out.write("  \(leftPadded(shortDuration(Double(mark.nanoseconds) / 1e9), 8))  \(escaped(mark.name))\n")
+            try out.write("  \(leftPadded(shortDuration(Double(mark.nanoseconds) / 1e9), 8))  \(printable(mark.name))\n")
         }
     }
 
@@ -163,7 +149,7 @@ package struct InfoReport {
         var nameless = 0
         for module in modules {
             let buildID = module.buildID.isEmpty ? "no build-id" : String(hexadecimal(module.buildID).prefix(16))
-            var text = "  \(padded(hexadecimal(module.start), 14))  \(padded(buildID, 16))  \(escaped(module.pathText))"
+            var text = "  \(padded(hexadecimal(module.start), 14))  \(padded(buildID, 16))  \(printable(module.pathText))"
             if module.unloadedNanoseconds > 0 {
                 text += ", gone after \(shortDuration(Double(module.unloadedNanoseconds) / 1e9))"
             }
@@ -171,7 +157,7 @@ package struct InfoReport {
             if module.moved { text += ", at more than one address" }
             if let reason = reasonForNoSymbols(module, symbolizer) {
                 nameless += 1
-                text += ", " + style.warning("no symbols") + ": " + escaped(reason)
+                text += ", " + style.warning("no symbols") + ": " + printable(reason)
             }
             try out.write(text + "\n")
         }
@@ -190,7 +176,7 @@ package struct InfoReport {
         if module.isReplaced { return ", deleted or replaced while the program ran" }
         guard module.buildID.isEmpty, module.path.first == UInt8(ascii: "/") else { return "" }
         guard let file = module.file else { return ", of a size and date that are not known" }
-        return ", \(grouped(file.byteCount)) bytes of \(utc(file.modifiedNanoseconds))"
+        return ", \(separated(file.byteCount)) bytes of \(utc(file.modifiedNanoseconds))"
     }
 
     /// Why no name can be had of a module's frames here and now; nil where they can, and for the kernel's own pages, which have no file.
@@ -216,7 +202,7 @@ package struct InfoReport {
             let sample = samples[index]
             let bar = most == 0 ? 0 : Int(Double(sample.liveBytes) / Double(most) * Double(width) + 0.5)
             try out.write("  \(leftPadded(shortDuration(Double(sample.nanoseconds) / 1e9), 8))  "
-                + "\(leftPadded(grouped(sample.liveBytes), 16))  \(leftPadded(grouped(sample.liveBlocks), 12))  "
+                + "\(leftPadded(separated(sample.liveBytes), 16))  \(leftPadded(separated(sample.liveBlocks), 12))  "
                 + String(repeating: "█", count: bar) + "\n")
         }
         try out.write(style.dim("  \(leftPadded("at", 8))  \(leftPadded("live bytes", 16))  \(leftPadded("blocks", 12))") + "\n")

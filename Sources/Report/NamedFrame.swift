@@ -1,8 +1,8 @@
 // A frame with all that is known of it, and its text for people.
 
-import Common
 import HeapImage
 import Reduce
+import Text
 
 /// A frame with its name.
 package struct NamedFrame {
@@ -79,11 +79,11 @@ package struct NamedFrame {
         }
         if let function {
             // A line says more than an offset.
-            if inlined == true || line != nil || symbolOffset == nil { return (escaped(function), "") }
-            return (escaped(function), "+" + hexadecimal(symbolOffset ?? 0))
+            if inlined == true || line != nil || symbolOffset == nil { return (printable(function), "") }
+            return (printable(function), "+" + hexadecimal(symbolOffset ?? 0))
         }
         if frame.module == SpecialModule.named { return (hexadecimal(address ?? 0), "") }
-        if let moduleName { return (escaped(moduleName), "+" + hexadecimal(frame.offset)) }
+        if let moduleName { return (printable(moduleName), "+" + hexadecimal(frame.offset)) }
         return (hexadecimal(frame.offset), "")
     }
 
@@ -91,9 +91,9 @@ package struct NamedFrame {
     package var place: String {
         if let file {
             let name = file.utf8.split(separator: UInt8(ascii: "/")).last.map { String(decoding: $0, as: UTF8.self) } ?? file
-            return escaped(name) + (line.map { ":\($0)" } ?? "") + (inlined == true ? " (inlined)" : "")
+            return printable(name) + (line.map { ":\($0)" } ?? "") + (inlined == true ? " (inlined)" : "")
         }
-        return function == nil ? "" : escaped(moduleName ?? "")
+        return function == nil ? "" : printable(moduleName ?? "")
     }
 
     /// A frame that every program has, before its own code begins.

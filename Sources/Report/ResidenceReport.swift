@@ -4,6 +4,7 @@
 
 import CHeapImage
 import HeapImage
+import Text
 
 /// Writes the resident memory of one image by kind of mapping; nothing where nobody measured it.
 package struct ResidenceReport {
@@ -24,12 +25,12 @@ package struct ResidenceReport {
             (residence.shared_kb, "shared memory"),
             (residence.image_kb, "heapsum's own image"),
         ]
-        for (kilobytes, name) in kinds { try out.write("  \(leftPadded(grouped(bytes(kilobytes)), 16))  \(name)\n") }
-        if residence.swapped_kb > 0 { try out.write("  \(leftPadded(grouped(bytes(residence.swapped_kb)), 16))  swapped out, on top of these\n") }
+        for (kilobytes, name) in kinds { try out.write("  \(leftPadded(separated(bytes(kilobytes)), 16))  \(name)\n") }
+        if residence.swapped_kb > 0 { try out.write("  \(leftPadded(separated(bytes(residence.swapped_kb)), 16))  swapped out, on top of these\n") }
 
         let other = bytes(residence.anonymous_kb) + bytes(residence.shared_kb), allocator = bytes(residence.allocator_kb)
         guard other > allocator, other >= 1 << 20 else { return }
-        try out.write("  " + style.warning("malloc is the smaller part") + ": \(grouped(allocator)) bytes, and \(grouped(other)) that heapsum sees nothing of.\n")
+        try out.write("  " + style.warning("malloc is the smaller part") + ": \(separated(allocator)) bytes, and \(separated(other)) that heapsum sees nothing of.\n")
         let runtimes = Self.runtimes(of: image)
         for runtime in runtimes { try out.write("  \(runtime.advice)\n") }
         if runtimes.isEmpty {

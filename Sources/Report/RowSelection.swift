@@ -2,35 +2,6 @@
 
 import Reduce
 
-/// What rows are ordered by, the largest first.
-package enum SortKey: String, CaseIterable, Sendable {
-    case bytes, blocks
-    case allocatedBytes = "allocated-bytes"
-    case allocatedBlocks = "allocated-blocks"
-    case peakBytes = "peak-bytes"
-    case temporary, age
-
-    /// Orders that ask for what came and went, and so for stacks that hold nothing now, too.
-    package var isOfHistory: Bool {
-        switch self {
-        case .bytes, .blocks, .age: false
-        case .allocatedBytes, .allocatedBlocks, .peakBytes, .temporary: true
-        }
-    }
-
-    func value(_ row: Row) -> Double {
-        switch self {
-        case .bytes: Double(row.bytes)
-        case .blocks: Double(row.blocks)
-        case .allocatedBytes: Double(row.history?.allocatedBytes ?? row.bytes)
-        case .allocatedBlocks: Double(row.history?.allocatedBlocks ?? row.blocks)
-        case .peakBytes: Double(row.history?.peakBytes ?? 0)
-        case .temporary: Double(row.history?.temporaryBlocks ?? 0)
-        case .age: row.oldestSeconds ?? -1
-        }
-    }
-}
-
 /// Rows to show, the largest first, and what is left of the others.
 package struct RowSelection {
     package var rows: [Row] = []
@@ -89,7 +60,7 @@ package struct RowSelection {
             candidates = passing
         }
         passing = candidates.reduce(into: (candidates.count, 0, 0)) { ($0.1, $0.2) = ($0.1 &+ $1.bytes, $0.2 &+ $1.blocks) }
-        var keyed = candidates.enumerated().map { (key: sort.value($1), order: $0, row: $1) }
+        var keyed = candidates.enumerated().map { (key: sort.quantity.order($1), order: $0, row: $1) }
         // Equal keys by bytes, then as they came in, so that two runs over one file print the same.
         keyed.sort { ($0.key, Double($0.row.bytes), -$0.order) > ($1.key, Double($1.row.bytes), -$1.order) }
         let count = min(top ?? .max, keyed.count)

@@ -68,3 +68,10 @@ package enum AllocationFunctions {
         "alloc::alloc::Global::alloc", "<alloc::alloc::Global as core::alloc::Allocator>::",
     ]
 }
+
+/// Libraries that stand between programs and the kernel, by the names of their files.
+package enum RuntimeLibraries {
+    private static let beginnings = ["libheapsum.so", "libc.so", "libc-2", "ld-linux", "libstdc++.so", "libc++.so", "libc++abi.so", "libgcc_s.so"]
+
+    package static func contains(file: String) -> Bool { beginnings.contains { file.hasPrefix($0) } }
+}

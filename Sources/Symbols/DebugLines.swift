@@ -2,8 +2,8 @@
 // file is opened once by the helper and each address asked once by our caller. A file that the helper dies
 // of, or doesn't come to an end with, is not asked again; the others go on with another helper.
 
-import Common
 import Glibc
+import Text
 
 /// One function that an address is in: the innermost inlined one, or one that it was inlined into.
 package struct SourceCall: Equatable, Sendable {

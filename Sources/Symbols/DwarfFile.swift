@@ -7,8 +7,8 @@
 // it is asked for.
 
 import CSymbols
-import Common
 import Glibc
+import Text
 
 /// The files that were asked for so far, each opened once.
 final class DwarfFiles {

@@ -4,9 +4,10 @@
 // error here, where a mapping would make it SIGBUS. No part is allocated before its size was checked
 // against the file's. A "file" may also be bytes in memory: a decompressed section, or the vDSO.
 
-import Common
 import Glibc
+import Proc
 import SystemPackage
+import Text
 
 /// A file that is open for reading, and closed with this object; or bytes that stand for one.
 final class FileReader {

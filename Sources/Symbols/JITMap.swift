@@ -2,8 +2,9 @@
 // a line a function: start and size in hexadecimal, and the name, which may hold spaces. The runtime appends
 // to it, and where it reuses memory a later line takes an earlier one's place.
 
-import Common
 import Glibc
+import Proc
+import Text
 
 /// The functions of one process's JIT compilers.
 package struct JITMap: Sendable {

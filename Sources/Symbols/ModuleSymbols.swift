@@ -4,6 +4,8 @@
 // Sources, in order: .symtab, the separate debug file's .symtab (by build-id, then by .gnu_debuglink),
 // .gnu_debugdata, .dynsym. Where a module's own .symtab is there, the next two have nothing to add.
 
+import Text
+
 /// The symbols of one module, for looking up addresses.
 package final class ModuleSymbols: Sendable {
     /// The module's GNU build-id, nil where it has none.

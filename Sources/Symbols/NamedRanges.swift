@@ -6,6 +6,8 @@
 // one, then the one with the fewest underscores in front (`read`, not `__read`), then a strong one before
 // a weak one, then the shorter (`free`, not `cfree`), then the one that sorts first.
 
+import Text
+
 /// The function that an address is in.
 package struct SymbolName: Equatable, Sendable {
     /// As the file has it, mangled; without a symbol version.

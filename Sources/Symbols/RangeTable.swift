@@ -3,6 +3,8 @@
 // and never looks back, however the ranges overlapped. The table knows names only by number, and which
 // source the number is of.
 
+import Text
+
 /// Disjoint, sorted ranges of addresses.
 ///
 /// An address belongs to the range with the greatest start not above it that holds it: of nested ranges

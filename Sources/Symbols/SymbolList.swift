@@ -7,8 +7,8 @@
 // modules). Which module that is says a heading ("File: PATH" of gensyms, "PATH:" of nm), or whoever
 // names the listing, or the listing's own name: server.syms is of server.
 
-import Common
 import Glibc
+import Text
 
 /// The symbols of a text listing.
 package struct SymbolList: Sendable {

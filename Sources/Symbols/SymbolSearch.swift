@@ -3,8 +3,9 @@
 // to be: by its build-id, or, where a module has none, by the CRC that the module has of it.
 
 import CSymbols
-import Common
 import Glibc
+import Proc
+import Text
 
 /// Where symbols are looked for.
 package struct SymbolSearch: Sendable {
@@ -127,15 +128,8 @@ package struct SymbolSearch: Sendable {
         let start = UInt(getauxval(UInt(AT_SYSINFO_EHDR)))
         // Its section headers lie past the last segment: only the mapping says how long it is.
         guard start != 0, let base = UnsafeRawPointer(bitPattern: start),
-              let maps = try? FileReader.readWhole("/proc/self/maps", limit: 1 << 26) else { return nil }
-        let prefix = "\(String(start, radix: 16))-"
-        let text = maps.withSpan { span in (0..<span.byteCount).map { span.unsafeLoad(fromByteOffset: $0, as: UInt8.self) } }
-        for line in text.split(separator: UInt8(ascii: "\n")) where line.starts(with: prefix.utf8) {
-            let end = line.dropFirst(prefix.utf8.count).prefix { $0 != UInt8(ascii: " ") }
-            guard let end = UInt(String(decoding: end, as: UTF8.self), radix: 16), end > start else { return nil }
-            return FileBytes(copying: UnsafeRawBufferPointer(start: base, count: Int(end - start)))
-        }
-        return nil
+              let mapping = try? mappings(of: getpid()).first(where: { $0.start == UInt64(start) }) else { return nil }
+        return FileBytes(copying: UnsafeRawBufferPointer(start: base, count: Int(mapping.end - mapping.start)))
     }
 }
 

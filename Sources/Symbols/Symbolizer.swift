@@ -2,6 +2,8 @@
 // names, JIT maps, DWARF, demanglers. Each module's files are opened once, by whoever asks for the module;
 // the helper processes for DWARF and for names are one each for all modules.
 
+import Text
+
 /// Names for the addresses of one module, in the order of worth: a listing that the user named, its files. A listing of
 /// dynamic symbols alone comes after a whole symbol table.
 package final class NamedModule {

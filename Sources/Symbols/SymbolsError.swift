@@ -3,6 +3,7 @@
 
 import Glibc
 import SystemPackage
+import Text
 
 /// A file that could not be used for symbols: which one, where in it, and why.
 package struct SymbolsError: Error, Equatable, Sendable {
@@ -40,21 +41,25 @@ package struct SymbolsError: Error, Equatable, Sendable {
 }
 
 extension SymbolsError: CustomStringConvertible {
-    package var description: String {
-        let place = offset.map { "\(file): byte \($0)" } ?? file
-        return switch reason {
-        case .cannotOpen(let errno): "\(place): cannot be read: \(errno)"
-        case .notELF: "\(place): not an ELF file"
-        case .unsupported(let what): "\(place): \(what)"
+    package var description: String { InputError(file: file, offset: offset, what: reason.text).description }
+}
+
+extension SymbolsError.Reason {
+    /// As a phrase without a full stop.
+    var text: String {
+        switch self {
+        case .cannotOpen(let errno): "cannot be read: \(errno)"
+        case .notELF: "not an ELF file"
+        case .unsupported(let what): what
         case .buildIDDiffers(let expected, let found):
-            found.isEmpty ? "\(place): has no build-id, not the recorded \(hexadecimal(expected))"
-                : "\(place): has build-id \(hexadecimal(found)), not the recorded \(hexadecimal(expected))"
-        case .fileDiffers(let how): "\(place): \(how)"
-        case .unchecked: "\(place): without a build-id, size or date of the module that ran, nothing tells whether this file is the one: its names may be wrong"
+            found.isEmpty ? "has no build-id, not the recorded \(hexadecimal(expected))"
+                : "has build-id \(hexadecimal(found)), not the recorded \(hexadecimal(expected))"
+        case .fileDiffers(let how): how
+        case .unchecked: "without a build-id, size or date of the module that ran, nothing tells whether this file is the one: its names may be wrong"
         case .checksumDiffers(let expected, let found):
-            "\(place): has CRC \(String(found, radix: 16)), not \(String(expected, radix: 16)) as its .gnu_debuglink says"
-        case .damaged(let what): "\(place): damaged: \(what)"
-        case .tooLarge(let byteCount): "\(place): no memory for a part of \(byteCount) bytes"
+            "has CRC \(hexadecimalDigits(UInt64(found))), not \(hexadecimalDigits(UInt64(expected))) as its .gnu_debuglink says"
+        case .damaged(let what): "damaged: \(what)"
+        case .tooLarge(let byteCount): "no memory for a part of \(byteCount) bytes"
         }
     }
 }
@@ -92,16 +97,4 @@ private func utc(_ nanoseconds: UInt64) -> String {
     var text = [CChar](repeating: 0, count: 64)
     guard gmtime_r(&seconds, &parts) != nil, strftime(&text, text.count, "%Y-%m-%d %H:%M:%S UTC", &parts) > 0 else { return "a time that is not known" }
     return String(cString: text)
-}
-
-/// The bytes as lower-case hexadecimal digits, as readelf prints a build-id.
-package func hexadecimal(_ bytes: [UInt8]) -> String {
-    var digits: [UInt8] = []
-    digits.reserveCapacity(bytes.count * 2)
-    for byte in bytes {
-        for nibble in [byte >> 4, byte & 15] {
-            digits.append(nibble < 10 ? 48 + nibble : 87 + nibble)
-        }
-    }
-    return String(decoding: digits, as: UTF8.self)
 }

@@ -1,8 +1,7 @@
 // A recording's numbers for other tools. Unknown values are left out; names are made fit for each format, since a process may
 // call itself anything.
 
-import Common
-import Report
+import Text
 
 package enum ExportFormat: String, CaseIterable, Sendable { case csv, graphite, openmetrics }
 

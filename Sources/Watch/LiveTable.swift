@@ -1,8 +1,7 @@
 // The current state as a table of so many lines: the machine's memory above, then the processes that grew the most since the
 // table began, and those that have the most.
 
-import Common
-import Report
+import Text
 
 package struct LiveTable {
     private var first: [String: Int64] = [:]
@@ -52,7 +51,7 @@ package struct LiveTable {
         }
         let seconds = Double(latest.bootMilliseconds - beganAt) / 1000
         let processes = latest.entities.filter { $0.kind == .process }
-        lines.append("\(grouped(UInt64(processes.count))) processes, by growth since \(shortDuration(seconds)) ago, in KB")
+        lines.append("\(separated(UInt64(processes.count))) processes, by growth since \(shortDuration(seconds)) ago, in KB")
         lines.append("")
         // A narrow terminal has the columns that name and accuse; the name comes first in worth.
         let isNarrow = (style.width ?? 200) < 130
@@ -67,7 +66,7 @@ package struct LiveTable {
             let grown = growth(entity)
             let perHour = seconds > 0 ? Double(grown) / seconds * 3600 : 0
             let pid = entity.id.prefix { $0 != ":" }
-            let name = "  " + escaped(Self.commandLine(entity))
+            let name = "  " + printable(Self.commandLine(entity))
             var line: String
             if isNarrow {
                 line = leftPadded(String(pid), 7) + cell(grown, 12) + cell(Int64(perHour), 12) + cell(Self.value(entity, .resident), 12)
@@ -80,7 +79,7 @@ package struct LiveTable {
             if let width = style.width, line.count > width { line = String(line.prefix(width)) }
             lines.append(grown > 0 && (before[entity.id] ?? 0) < (memory[entity.id] ?? 0) ? style.warning(line) : line)
         }
-        if sorted.count > room { lines.append(style.dim("and \(grouped(UInt64(sorted.count - room))) more")) }
+        if sorted.count > room { lines.append(style.dim("and \(separated(UInt64(sorted.count - room))) more")) }
         return lines
     }
 }

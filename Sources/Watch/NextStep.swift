@@ -1,8 +1,7 @@
 // What to do next, as a command that can be typed, and the heapsum call that reduces what it gives. What a kernel can do is
 // told by its version, as the recording has it: the verdict may be read on another machine.
 
-import Common
-import Report
+import Text
 
 package struct NextStep: Equatable, Sendable {
     package var command: String

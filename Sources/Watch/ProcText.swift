@@ -2,7 +2,7 @@
 // machine, and a recorded tree in tests. Everything read may hold anything, end anywhere, or be gone: what can't be
 // read is an error to be told, what isn't a number is nil, and a number too large is the largest.
 
-import Common
+import Text
 import Glibc
 import SystemPackage
 

@@ -4,7 +4,8 @@
 //
 // Invariant: a segment only grows at its end, or is replaced whole, by rename, with a thinner one.
 
-import Common
+import Proc
+import Text
 import Glibc
 import SystemPackage
 
@@ -128,11 +129,7 @@ package final class SampleWriter {
     /// - Parameter keptBytes: above so many, samples are thinned out.
     /// - Throws: where the directory can't be made or written, or another run gathers there.
     package init(directory: String, head: SegmentHead, keptBytes: UInt64) throws(WatchError) {
-        var made = ""
-        for part in directory.split(separator: "/", omittingEmptySubsequences: false) {
-            made += (made.isEmpty && !directory.hasPrefix("/") ? "" : "/") + part
-            if !part.isEmpty { _ = made.withPath { mkdir($0, 0o777) } }
-        }
+        try? makeDirectories(FilePath(text: directory))
         // Held as long as this runs, and gone with it, however it ends.
         lock = "\(directory)/lock".withPath { open($0, O_RDWR | O_CREAT | O_CLOEXEC, 0o666) }
         guard lock >= 0 else { throw WatchError("\(directory): can't be written: \(Errno(rawValue: errno))") }

@@ -1,7 +1,7 @@
 // Reads a recording, sample by sample, oldest first. What is torn or damaged is passed over up to the next sample that
 // stands by itself, and told with its file, offset and length.
 
-import Common
+import Text
 import Glibc
 import SystemPackage
 

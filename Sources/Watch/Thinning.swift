@@ -1,7 +1,7 @@
 // Keeps a recording within its bounds: takes every second sample out of closed segments, those thinned least first, so
 // that all of the past is seen equally sharp; and writes copies without what people typed.
 
-import Common
+import Text
 import Glibc
 import SystemPackage
 

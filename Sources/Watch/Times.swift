@@ -1,7 +1,7 @@
 // Clocks, and times as text.
 
-import Common
 import Glibc
+import Proc
 
 /// Milliseconds since the machine's start, sleep included; and since 1970.
 package func bootMilliseconds() -> Int64 { milliseconds(CLOCK_BOOTTIME) }

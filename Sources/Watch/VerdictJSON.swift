@@ -1,8 +1,7 @@
 // The verdict for scripts: schema heapwatch/1. Bytes and counts are plain integers, times ISO 8601 in UTC; what isn't known is
 // null. Words of a process are not in it, but in the commands.
 
-import Common
-import Report
+import Text
 
 package struct VerdictJSON {
     package init() {}

@@ -1,8 +1,7 @@
 // The verdict for people: what grows first, with what to do about it; where the memory is; what moves and was let off; and what
 // the answer rests on. Names come from outside, and are made fit to be shown.
 
-import Common
-import Report
+import Text
 import Trend
 
 package struct VerdictText {
@@ -12,10 +11,10 @@ package struct VerdictText {
 
     package func write(_ verdict: Verdict, to out: TextOutput) throws {
         let span = Double(verdict.to - verdict.from) / 1000
-        var head = [verdict.host.isEmpty ? "recording" : escaped(verdict.host), "\(shortTime(verdict.from)) to \(shortTime(verdict.to))", shortDuration(span),
+        var head = [verdict.host.isEmpty ? "recording" : printable(verdict.host), "\(shortTime(verdict.from)) to \(shortTime(verdict.to))", shortDuration(span),
             counted(UInt64(verdict.samples), "sample")]
         if verdict.intervalSeconds > 0 { head.append("every \(shortDuration(verdict.intervalSeconds))") }
-        head.append(grouped(UInt64(verdict.processes)) + (verdict.processes == 1 ? " process" : " processes"))
+        head.append(separated(UInt64(verdict.processes)) + (verdict.processes == 1 ? " process" : " processes"))
         try out.write(style.bold(head[0]) + " · " + head.dropFirst().joined(separator: " · ") + "\n\n")
         try writeGrowing(verdict, out)
         try writeUndrained(verdict, out)
@@ -29,7 +28,7 @@ package struct VerdictText {
 
     private func writeGrowing(_ verdict: Verdict, _ out: TextOutput) throws {
         if verdict.growing.isEmpty {
-            let why = verdict.samples < Growth.fewestMoments ? "Too few samples to say what grows: \(Growth.fewestMoments) are needed." : "Nothing grows, of \(grouped(UInt64(verdict.tests))) series that move."
+            let why = verdict.samples < Growth.fewestMoments ? "Too few samples to say what grows: \(Growth.fewestMoments) are needed." : "Nothing grows, of \(separated(UInt64(verdict.tests))) series that move."
             try out.write(style.bold(why) + "\n\n")
             return
         }
@@ -42,7 +41,7 @@ package struct VerdictText {
             if let since = finding.since, let whole = finding.whole {
                 try out.write("    since \(shortTime(since)), when its level changed; over the whole time \(amount(whole.first, finding.unit)) → \(amount(finding.last, finding.unit)), \(whole.trend.shape.rawValue)\n")
             }
-            if !finding.followers.isEmpty { try out.write("    therefore grow, too: \(finding.followers.map(escaped).joined(separator: ", "))\n") }
+            if !finding.followers.isEmpty { try out.write("    therefore grow, too: \(finding.followers.map(printable).joined(separator: ", "))\n") }
             if let at = finding.exhaustedAt {
                 let left = shortDuration(Double(at - verdict.to) / 1000)
                 try out.write("    at this rate " + (finding.kind == .descriptors ? "its limit of descriptors is reached" : "memory is gone") + " in \(left), \(shortTime(at))\n")
@@ -54,9 +53,9 @@ package struct VerdictText {
     }
 
     private func title(_ finding: Finding) -> String {
-        var text = shortened(escaped(Self.commandLine(finding)), 60)
+        var text = shortened(printable(Self.commandLine(finding)), 60)
         if let pid = finding.pid { text += " (\(pid)" + (finding.successorOf.map { ", successor of \($0)" } ?? "") + ")" }
-        return finding.kind == .unexplained || finding.pid == nil && finding.kind != .slab && !["control group", "tmpfs ", "System V "].contains(where: { finding.name.hasPrefix($0) }) ? escaped(finding.what) : "\(text): \(escaped(finding.what))"
+        return finding.kind == .unexplained || finding.pid == nil && finding.kind != .slab && !["control group", "tmpfs ", "System V "].contains(where: { finding.name.hasPrefix($0) }) ? printable(finding.what) : "\(text): \(printable(finding.what))"
     }
 
     /// A process's words without the directory of the first: four programs called python3 are four.
@@ -70,16 +69,16 @@ package struct VerdictText {
     private func writeNext(_ step: NextStep?, _ out: TextOutput) throws {
         guard let step else { return }
         // A compiler's words go on for pages; --format json has them all.
-        try out.write("    next: \(shortened(escaped(step.command), 240))\n")
-        if !step.remark.isEmpty { try out.write(style.dim("          \(escaped(step.remark))") + "\n") }
+        try out.write("    next: \(step.command)\n")
+        if !step.remark.isEmpty { try out.write(style.dim("          \(printable(step.remark))") + "\n") }
     }
 
     private func writeUndrained(_ verdict: Verdict, _ out: TextOutput) throws {
         if verdict.undrained.isEmpty { return }
         try out.write(style.bold("Waiting in sockets, and never less") + "\n")
         for queue in verdict.undrained {
-            try out.write("  " + style.warning("\(escaped(queue.name)) (\(queue.pid)): \(queue.isReceiving ? "receive" : "send") queue") + "\n")
-            try out.write("    \(grouped(UInt64(max(queue.bytes, 0)))) bytes in \(counted(UInt64(max(queue.sockets, 0)), "socket")), for \(shortDuration(queue.seconds))\n")
+            try out.write("  " + style.warning("\(printable(queue.name)) (\(queue.pid)): \(queue.isReceiving ? "receive" : "send") queue") + "\n")
+            try out.write("    \(separated(UInt64(max(queue.bytes, 0)))) bytes in \(counted(UInt64(max(queue.sockets, 0)), "socket")), for \(shortDuration(queue.seconds))\n")
             try writeNext(queue.next, out)
         }
         try out.write("\n")
@@ -90,8 +89,8 @@ package struct VerdictText {
         try out.write(style.bold("Left behind by jobs") + ", \(counted(UInt64(verdict.jobRuns), "run"))\n")
         if verdict.leftBehind.isEmpty { try out.write("  Nothing.\n") }
         for left in verdict.leftBehind {
-            try out.write("  " + style.warning("\(escaped(left.job)): \(escaped(left.what))") + "\n")
-            try out.write("    \(amount(left.amount, left.unit)) by \(grouped(UInt64(left.runs))) of \(counted(UInt64(left.allRuns), "run")), the last \(shortTime(left.lastAt))\n")
+            try out.write("  " + style.warning("\(printable(left.job)): \(printable(left.what))") + "\n")
+            try out.write("    \(amount(left.amount, left.unit)) by \(separated(UInt64(left.runs))) of \(counted(UInt64(left.allRuns), "run")), the last \(shortTime(left.lastAt))\n")
             try writeNext(left.next, out)
         }
         try out.write("\n")
@@ -131,21 +130,21 @@ package struct VerdictText {
 
     private func writeFoot(_ verdict: Verdict, _ out: TextOutput) throws {
         if verdict.imageBytes > 0 { try out.write("heapsum's image: \(readable(verdict.imageBytes)) of the shared memory are recordings of heapsum's own, and not counted as growth.\n") }
-        for damage in verdict.damages.prefix(8) { try out.write("Lost: \(escaped(damage.text)).\n") }
+        for damage in verdict.damages.prefix(8) { try out.write("Lost: \(printable(damage.text)).\n") }
         if verdict.damages.count > 8 { try out.write("Lost: \(verdict.damages.count - 8) more parts.\n") }
-        for note in verdict.notes.prefix(20) { try out.write("Not there: \(escaped(note)).\n") }
+        for note in verdict.notes.prefix(20) { try out.write("Not there: \(printable(note)).\n") }
         if verdict.notes.count > 20 { try out.write("Not there: \(verdict.notes.count - 20) more, in --format json.\n") }
-        var foot = "The recording takes \(grouped(UInt64(verdict.recordedBytes))) bytes"
+        var foot = "The recording takes \(separated(UInt64(verdict.recordedBytes))) bytes"
         if verdict.thinnings > 0 { foot += ", its oldest samples thinned to one in \(1 << min(verdict.thinnings, 40))" }
         if let share = verdict.ownShare { foot += "; gathering took \(hundredths(share * 100)) % of one processor" }
-        if let bytes = verdict.ownBytes, bytes > 0 { foot += " and \(grouped(UInt64(bytes >> 20))) MB" }
+        if let bytes = verdict.ownBytes, bytes > 0 { foot += " and \(separated(UInt64(bytes >> 20))) MB" }
         try out.write(foot + ".\n")
     }
 }
 
 // MARK: Words for numbers
 
-func signed(_ value: Int64) -> String { (value < 0 ? "-" : "") + grouped(value.magnitude) }
+func signed(_ value: Int64) -> String { (value < 0 ? "-" : "") + separated(value.magnitude) }
 
 private func amount(_ value: Double, _ unit: Unit) -> String {
     let number = signed(Int64(exactly: value.rounded()) ?? (value > 0 ? .max : .min))

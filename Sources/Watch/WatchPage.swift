@@ -4,7 +4,7 @@
 // A recording may hold thousands of processes: graphs are of those that had the most memory, and the page says how many
 // it leaves out. The table has all that were there for a while.
 
-import Common
+import Text
 import Page
 
 extension Examination {

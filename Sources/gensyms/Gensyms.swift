@@ -3,15 +3,17 @@
 
 import ArgumentParser
 import Commands
-import Common
 import Glibc
 import Symbols
+import Text
 
 enum Format: String, CaseIterable, ExpressibleByArgument { case text, json }
 
 extension SymbolListing.Order: ExpressibleByArgument {}
 
-@main
+/// gensyms as a whole; it ends the process.
+package func runGensyms() -> Never { runTool(Gensyms.self) }
+
 struct Gensyms: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "gensyms",
@@ -59,8 +61,6 @@ struct Gensyms: ParsableCommand {
 
     @Argument(help: ArgumentHelp("Executables, shared libraries, object or debug files.", valueName: "file"), completion: .file())
     var files: [String]
-
-    static func main() { runTool(Self.self) }
 
     func run() throws {
         expectClosedReaders()

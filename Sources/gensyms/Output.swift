@@ -2,10 +2,10 @@
 // without a String a symbol, as a library has hundreds of thousands. Bytes of names that a terminal would
 // obey are written as \xNN, as names come from files that anybody may have made.
 
-import Common
 import Glibc
 import Symbols
 import SystemPackage
+import Text
 
 struct Output {
     /// Shows names as their language has them, where it is there.
@@ -106,8 +106,7 @@ struct Output {
     private mutating func appendHexadecimal(_ value: UInt64, digits: Int) {
         let used = (64 - value.leadingZeroBitCount + 3) / 4
         for place in stride(from: max(digits, used) - 1, through: 0, by: -1) {
-            let nibble = place < 16 ? UInt8(truncatingIfNeeded: value >> UInt64(place * 4)) & 15 : 0
-            bytes.append(nibble < 10 ? 48 + nibble : 87 + nibble)
+            bytes.append(hexadecimalDigit(place < 16 ? UInt8(truncatingIfNeeded: value >> UInt64(place * 4)) : 0))
         }
     }
 
@@ -136,19 +135,5 @@ struct Output {
         append("]}")
     }
 
-    private mutating func appendQuoted(_ text: String) {
-        bytes.append(UInt8(ascii: "\""))
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-                bytes.append(UInt8(ascii: "\\"))
-                bytes.append(byte)
-            case 0..<0x20:
-                append("\\u00")
-                appendHexadecimal(UInt64(byte), digits: 2)
-            default: bytes.append(byte)
-            }
-        }
-        bytes.append(UInt8(ascii: "\""))
-    }
+    private mutating func appendQuoted(_ text: String) { appendJSONString(text, to: &bytes) }
 }

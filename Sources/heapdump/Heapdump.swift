@@ -3,11 +3,13 @@
 
 import ArgumentParser
 import Commands
-import Common
 import Glibc
 import Launch
+import Text
 
-@main
+/// heapdump as a whole; it ends the process.
+package func runHeapdump() -> Never { runTool(Heapdump.self) }
+
 struct Heapdump: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "heapdump",
@@ -25,8 +27,6 @@ struct Heapdump: ParsableCommand {
 
     @Argument(help: ArgumentHelp("The programs' process IDs.", valueName: "pid"))
     var pids: [Int32]
-
-    static func main() { runTool(Self.self) }
 
     func validate() throws {
         // A day and more is a slip; NaN is no number of seconds either.

@@ -2,12 +2,16 @@
 // does the work.
 
 import ArgumentParser
-import Common
+import Commands
 import Glibc
 import Launch
+import Proc
 import SystemPackage
+import Text
 
-@main
+/// heaprun as a whole; it ends the process.
+package func runHeaprun() -> Never { Heaprun.runTool() }
+
 struct Heaprun: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "heaprun",
@@ -64,7 +68,7 @@ struct Heaprun: ParsableCommand {
     @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("The program and its arguments.", visibility: .hidden))
     var program: [String] = []
 
-    static func main() {
+    fileprivate static func runTool() -> Never {
         let status: Int32
         do {
             status = try parse(commandWords()).start()
@@ -86,6 +90,15 @@ struct Heaprun: ParsableCommand {
         Glibc.exit(status)
     }
 
+    /// What an option of a size says. Words that aren't one are an error of ours, and say so in our words.
+    private func size(_ text: String?, of option: String, isPositive: Bool = false) throws -> ByteCount? {
+        guard let text else { return nil }
+        guard let size = ByteCount(argument: text), size.bytes > 0 || !isPositive else {
+            throw ValidationError("\(option) \(text): a number of bytes, or 64K, 10M, 1G.")
+        }
+        return size
+    }
+
     private func start() throws -> Int32 {
         let count = Int(CommandLine.argc)
         let first: Int
@@ -99,16 +112,7 @@ struct Heaprun: ParsableCommand {
         case .unknownOption(let word): throw ValidationError("Unknown option '\(word)'.")
         }
         if let depth, !(0...1024).contains(depth) { throw ValidationError("--depth \(depth): from 0 to 1024.") }
-        var maximumBytes: UInt64?
-        if let maxSize {
-            maximumBytes = byteCount(maxSize)
-            if maximumBytes == nil { throw ValidationError("--max-size \(maxSize): a number of bytes, or 64K, 10M, 1G.") }
-        }
-        var growthBytes: UInt64?
-        if let dumpAtGrowth {
-            growthBytes = byteCount(dumpAtGrowth)
-            guard let growthBytes, growthBytes > 0 else { throw ValidationError("--dump-at-growth \(dumpAtGrowth): a number of bytes, or 64K, 10M, 1G.") }
-        }
+        let maximum = try size(maxSize, of: "--max-size"), growth = try size(dumpAtGrowth, of: "--dump-at-growth", isPositive: true)
         if let unwind, !["own", "fp", "libunwind"].contains(unwind) { throw ValidationError("--unwind \(unwind): own, fp or libunwind.") }
         for glob in only + skip where glob.utf8.contains(UInt8(ascii: ":")) { throw ValidationError("'\(glob)': a glob can't hold a colon.") }
 
@@ -124,8 +128,8 @@ struct Heaprun: ParsableCommand {
         request.options.follow = !noFollow
         request.options.threads = threads
         request.options.unwind = unwind
-        request.options.maximumBytes = maximumBytes
-        request.options.dumpAtGrowth = growthBytes
+        request.options.maximumBytes = maximum?.bytes
+        request.options.dumpAtGrowth = growth?.bytes
         request.options.dumpAtFailure = dumpAtFailure
         request.options.messages = messages.map { FilePath(text: $0).absolute }
         request.replaces = exec

@@ -1,12 +1,13 @@
 // heapsum check: for a build's pipeline, which fails where more is live than is allowed.
 
 import ArgumentParser
-import Common
+import Commands
 import Glibc
 import HeapImage
 import Reduce
 import Report
 import Symbols
+import Text
 
 enum CheckFormat: String, CaseIterable, ExpressibleByArgument {
     case table, json, junit, sarif, github
@@ -106,7 +107,7 @@ struct CheckCommand: ParsableCommand {
 
     private var limits: [(quantity: CheckedQuantity, most: UInt64)] {
         let given: [(CheckedQuantity, UInt64?)] = [
-            (.bytes, maxBytes?.value), (.blocks, maxBlocks), (.stacks, maxStacks), (.growthBytes, maxGrowthBytes?.value),
+            (.bytes, maxBytes?.bytes), (.blocks, maxBlocks), (.stacks, maxStacks), (.growthBytes, maxGrowthBytes?.bytes),
         ]
         return given.compactMap { quantity, most in most.map { (quantity, $0) } }
     }

@@ -1,13 +1,13 @@
 // heapsum diff: what grew between moments.
 
 import ArgumentParser
-import Common
 import Glibc
 import HeapImage
 import Logs
 import Reduce
 import Report
 import Symbols
+import Text
 
 enum DiffFormat: String, CaseIterable, ExpressibleByArgument {
     case table, json, csv, folded, html
@@ -83,7 +83,7 @@ struct DiffCommand: ParsableCommand {
         let isTable = format == .table
         let rows = GrowthSelection(
             growth, names: names, by: selection.by, byBlocks: selection.sort == .blocks, top: selection.limit(selection.top, inTable: isTable),
-            minBytes: selection.minBytes.value, filter: filter, suppressions: suppressions)
+            minBytes: selection.minBytes.bytes, filter: filter, suppressions: suppressions)
         let frameLimit = selection.limit(selection.frames, inTable: isTable)
         names.prepare(rows.rows.map { Row(node: $0.row.node) })
         try output.write(inputs: inputFiles(moments) + selection.suppressions + symbols.files + growth.reduction.moduleFiles) { out in
@@ -96,7 +96,7 @@ struct DiffCommand: ParsableCommand {
             case .folded: try rows.writeFolded(growth, frameLimit: frameLimit, names: names, to: out)
             }
         }
-        if !isTable { for line in Table.warnings(growth.reduction, names) { say(line) } }
+        if !isTable { for line in Table.warnings(growth.reduction, names) { sayShown(line) } }
         if let status { throw status }
     }
 }

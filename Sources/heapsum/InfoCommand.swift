@@ -5,6 +5,7 @@ import Glibc
 import HeapImage
 import Reduce
 import Report
+import Text
 
 struct InfoCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -43,7 +44,7 @@ struct InfoCommand: ParsableCommand {
                 do {
                     if index > 0 { try out.write("\n") }
                     try InfoReport(style: Style(descriptor: STDOUT_FILENO, color: color)).write(image, to: out)
-                } catch let error as ImageError {
+                } catch let error as InputError {
                     say("\(error)")
                     failed = true
                 }

@@ -4,11 +4,11 @@
 // A file's contents decide, and never its name; --input says it where they don't.
 
 import ArgumentParser
-import Common
 import Glibc
 import HeapImage
 import Logs
 import Reduce
+import Text
 
 /// What a file is, as --input has it.
 enum InputKind: ExpressibleByArgument, Equatable {
@@ -86,11 +86,11 @@ struct Inputs {
         } else {
             let source = try stream.spooled()
             if let damage = stream.finish(at: source.length) { failures.append("\(damage)") }
-            do throws(ImageError) { images.append(try HeapImage(source)) } catch { failures.append("\(error)") }
+            do throws(InputError) { images.append(try HeapImage(source)) } catch { failures.append("\(error)") }
         }
     }
 
-    private mutating func take(_ opened: (images: [HeapImage], failures: [ImageError])) {
+    private mutating func take(_ opened: (images: [HeapImage], failures: [InputError])) {
         images += opened.images
         failures += opened.failures.map { "\($0)" }
     }

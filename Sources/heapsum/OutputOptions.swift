@@ -1,10 +1,10 @@
 // Where a report goes, as the user says it: the same words for every command that writes one.
 
 import ArgumentParser
-import Common
 import Glibc
 import Reduce
 import Report
+import Text
 
 struct OutputOptions: ParsableArguments {
     @Option(name: [.short, .long], help: ArgumentHelp("Write to a file instead of standard output (-).", valueName: "file"), completion: .file())

@@ -1,12 +1,14 @@
 // heapsum pack: dense copies of images, with their frames' names where these are wanted.
 
 import ArgumentParser
-import Common
 import Glibc
 import HeapImage
+import Proc
+import SystemPackage
 import Reduce
 import Report
 import Symbols
+import Text
 
 struct PackCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -52,9 +54,11 @@ struct PackCommand: ParsableCommand {
     }
 
     func run() throws {
-        if output != "-" && output.withPath({ mkdir($0, 0o777) }) != 0 && errno != EEXIST {
-            say("\(output): can't be made: \(String(cString: strerror(errno)))")
-            throw ExitCode.badInput
+        if output != "-" {
+            do throws(MakeDirectoriesError) { try makeDirectories(FilePath(text: output)) } catch {
+                say("\(error.path.text): can't be made: \(error.errno)")
+                throw ExitCode.badInput
+            }
         }
         expectClosedReaders()
         let symbolizer = try symbols.symbolizer()

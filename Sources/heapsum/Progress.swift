@@ -5,6 +5,7 @@
 
 import Glibc
 import Report
+import Text
 
 /// Shows how far reading is: bytes, rate, and the time that is left.
 final class Progress {
@@ -49,7 +50,7 @@ final class Progress {
     /// The bar's text, shorter than `columns`.
     static func line(name: String, bytes: UInt64, stored: UInt64, of total: UInt64?, seconds: Double, columns: Int) -> String {
         let rate = seconds > 0 ? Double(bytes) / seconds : 0
-        var text = "\(size(Double(bytes)))  \(size(rate))/s"
+        var text = "\(shortSize(Double(bytes)))  \(shortSize(rate))/s"
         var bar = ""
         if let total, total > 0 {
             let share = min(1, Double(stored) / Double(total))
@@ -62,16 +63,9 @@ final class Progress {
             }
         }
         let room = columns - 1 - bar.count - text.count - 2
-        let shown = escaped(name)
+        let shown = printable(name)
         let title = room < 8 ? "" : (shown.count <= room ? shown : "…" + shown.suffix(room - 1)) + "  "
         return String((title + bar + text).prefix(columns - 1))
-    }
-
-    private static func size(_ bytes: Double) -> String {
-        var value = bytes, unit = 0
-        while value >= 1000 && unit < 4 { (value, unit) = (value / 1000, unit + 1) }
-        let tenths = Int(value * 10)
-        return (unit == 0 || tenths >= 1000 ? "\(tenths / 10)" : "\(tenths / 10).\(tenths % 10)") + [" B", " kB", " MB", " GB", " TB"][unit]
     }
 
     private static func now() -> Double {

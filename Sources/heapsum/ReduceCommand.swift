@@ -1,13 +1,14 @@
 // The command without a name: reduce what is named and print one report.
 
 import ArgumentParser
-import Common
+import Commands
 import Glibc
 import HeapImage
 import Logs
 import Reduce
 import Report
 import Symbols
+import Text
 
 struct ReduceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -135,7 +136,7 @@ struct ReduceCommand: ParsableCommand {
         // Records have one line an address, whatever was inlined there.
         if format != .machine(.records) { names.prepare(rows.rows) }
         let frameLimit = selection.limit(selection.frames, inTable: isTable)
-        let machine = MachineReport(reduction, rows, names: names, frameLimit: frameLimit, quantity: Quantity(selection.sort))
+        let machine = MachineReport(reduction, rows, names: names, frameLimit: frameLimit, quantity: selection.sort.sum)
         if let format = format.machine { try machine.require(format) }
         try output.write(inputs: inputs(of: reduction)) { out in
             switch format {
@@ -152,7 +153,7 @@ struct ReduceCommand: ParsableCommand {
             }
         }
         // In a table these stand at the end; what reads the other formats can't be told in them.
-        if !isTable { for line in Table.notes(reduction, rows) + Table.warnings(reduction, names) { say(line) } }
+        if !isTable { for line in Table.notes(reduction, rows) + Table.warnings(reduction, names) { sayShown(line) } }
     }
 
     /// Of all stacks that pass, those too that hold nothing now: their blocks lived and were freed.
@@ -176,15 +177,15 @@ struct ReduceCommand: ParsableCommand {
         // The limits are of the tree's calls, which all stacks make up.
         var all = selection
         all.top = 0
-        all.minBytes = ByteCount(value: 0)
+        all.minBytes = ByteCount(bytes: 0)
         let rows = try all.rows(of: reduction, names: names, filter: filter, inTable: true, suppressions: suppressions)
         names.prepare(rows.rows)
         var limits = CallTreeLimits()
-        limits.leastBytes = selection.minBytes.value
+        limits.leastBytes = selection.minBytes.bytes
         limits.most = selection.limit(selection.top, inTable: false)
         limits.depth = selection.limit(selection.frames, inTable: false)
         // Whoever says how much is shown gets that.
-        if selection.top != nil || selection.minBytes.value > 0 { limits.leastShare = 0 }
+        if selection.top != nil || selection.minBytes.bytes > 0 { limits.leastShare = 0 }
         try output.write(inputs: inputs(of: reduction)) { out in
             try CallTreeTable(
                 table: Table(style: output.style), direction: inverted ? .inverted : .topDown, limits: limits, byBlocks: selection.sort == .blocks)

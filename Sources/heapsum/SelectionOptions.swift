@@ -1,6 +1,7 @@
 // Which rows are wanted, as the user says it: the same words for every command that shows rows.
 
 import ArgumentParser
+import Commands
 import Reduce
 import Report
 
@@ -19,7 +20,7 @@ struct SelectionOptions: ParsableArguments {
     var frames: Int?
 
     @Option(parsing: .unconditional, help: ArgumentHelp("Leave out rows that hold less: a number of bytes, or 64K, 10M, 1G.", valueName: "bytes"))
-    var minBytes = ByteCount(value: 0)
+    var minBytes = ByteCount(bytes: 0)
 
     @Option(help: ArgumentHelp("Keep only stacks with a frame that matches (repeatable).", valueName: "regex"))
     var include: [String] = []
@@ -28,10 +29,10 @@ struct SelectionOptions: ParsableArguments {
     var exclude: [String] = []
 
     @Option(help: ArgumentHelp("Count only blocks of this age or more at the image's moment: 90s, 5m, 2h, 3d.", valueName: "time"))
-    var olderThan: Age?
+    var olderThan: Duration?
 
     @Option(help: ArgumentHelp("Count only younger blocks.", valueName: "time"))
-    var newerThan: Age?
+    var newerThan: Duration?
 
     @Option(help: ArgumentHelp("Count only blocks allocated after the program set this mark (heapsum_mark); of several of one name the newest, or NAME#2.", valueName: "mark"))
     var since: String?
@@ -130,7 +131,7 @@ struct SelectionOptions: ParsableArguments {
         }
         for name in [since, until].compactMap({ $0 }) { try require(mark: name, in: reduction) }
         var selection = RowSelection(
-            reduction, names: names, by: by, sort: sort, top: limit(top, inTable: inTable), minBytes: minBytes.value, filter: filter,
+            reduction, names: names, by: by, sort: sort, top: limit(top, inTable: inTable), minBytes: minBytes.bytes, filter: filter,
             blocks: blocks, suppressions: suppressions, withFreed: withFreed)
         selection.suppressed.isListed = showSuppressed
         return selection

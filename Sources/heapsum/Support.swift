@@ -1,20 +1,23 @@
 // What the commands share: messages, and the words of the options.
 
 import ArgumentParser
-import Common
 import Glibc
 import HeapImage
 import Logs
 import Reduce
 import Report
+import Text
 
 /// Says something on stderr in the tool's name.
-func say(_ text: String) { Common.say("heapsum: " + text) }
+func say(_ text: String) { Text.say("heapsum: " + text) }
+
+/// The same of a line that a report made fit to be shown.
+func sayShown(_ text: String) { Text.sayShown("heapsum: " + text) }
 
 /// A log that can't be used, with the first lines that failed below it.
 func say(_ error: LogError) {
     say("\(error)")
-    for line in error.details { Common.say(line) }
+    for line in error.details { Text.say(line) }
 }
 
 /// Exit statuses, as the contract has them; 64 is the argument parser's own.
@@ -66,29 +69,4 @@ extension SetChoice: ExpressibleByArgument {
     }
 
     public var defaultValueDescription: String { "last" }
-}
-
-/// A number of bytes, with a unit if it pleases: 512, 64K, 10M, 2G (powers of 1,024).
-struct ByteCount: ExpressibleByArgument {
-    var value: UInt64
-
-    init(value: UInt64) { self.value = value }
-
-    init?(argument: String) {
-        guard let value = byteCount(argument) else { return nil }
-        self.value = value
-    }
-
-    var defaultValueDescription: String { "\(value)" }
-}
-
-/// A length of time: 90s, 5m, 2h, 3d.
-struct Age: ExpressibleByArgument {
-    var text: String
-    var seconds: Double
-
-    init?(argument: String) {
-        guard let seconds = durationSeconds(argument) else { return nil }
-        (text, self.seconds) = (argument, seconds)
-    }
 }

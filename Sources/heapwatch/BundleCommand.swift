@@ -2,9 +2,8 @@
 // child; what goes into it lies in a directory that is gone afterwards.
 
 import ArgumentParser
-import Common
+import Text
 import Glibc
-import Report
 import Watch
 
 struct BundleCommand: ParsableCommand {
@@ -36,7 +35,7 @@ struct BundleCommand: ParsableCommand {
             let place = "\(stage)/heapwatch"
             place.withPath { _ = mkdir($0, 0o700) }
             try copySegments(from: directory, to: place, redacts: redact)
-            let verdict = try heapwatch.verdict(of: place)
+            let verdict = try HeapwatchTool.verdict(of: place)
             let text = try TextOutput(path: "\(place)/verdict.txt"), json = try TextOutput(path: "\(place)/verdict.json")
             try VerdictText(style: Style()).write(verdict, to: text)
             try text.finish()

@@ -1,9 +1,8 @@
 // heapwatch export: a recording's numbers for other tools.
 
 import ArgumentParser
-import Common
+import Text
 import Glibc
-import Report
 import Watch
 
 extension ExportFormat: ExpressibleByArgument {}

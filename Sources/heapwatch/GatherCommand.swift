@@ -1,9 +1,9 @@
 // heapwatch without a command: gathers samples into a directory, or shows what there is now on a terminal.
 
 import ArgumentParser
-import Common
+import Commands
+import Text
 import Glibc
-import Report
 import Watch
 
 /// Which processes and what of them: shared by gathering and by jobs.
@@ -21,7 +21,7 @@ struct GatherArguments: ParsableArguments {
     @Flag(help: "Proportional set sizes too: the kernel walks all pages of a process for each.")
     var pss = false
     @Option(help: ArgumentHelp("Above this size the oldest samples are thinned out, by half each time.", valueName: "size"))
-    var keep = Size(bytes: 256 << 20, text: "256M")
+    var keep = ByteCount(bytes: 256 << 20, text: "256M")
     @Option(help: ArgumentHelp("Read /proc and /sys below this directory.", visibility: .hidden), completion: .directory)
     var root: String = ""
 

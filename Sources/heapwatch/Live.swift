@@ -1,8 +1,8 @@
 // The table on a terminal: who has how much, and how it moves, renewed until a signal. What isn't a terminal gets it once.
 
-import Common
+import Commands
+import Text
 import Glibc
-import Report
 import Watch
 
 enum LiveCommand {

@@ -1,8 +1,7 @@
 // heapwatch report: a recording as a page for a browser.
 
 import ArgumentParser
-import Common
-import Report
+import Text
 import Watch
 
 struct ReportCommand: ParsableCommand {

@@ -2,10 +2,10 @@
 // ours; what goes wrong with the samples is said, and never keeps a job from running.
 
 import ArgumentParser
-import Common
+import Commands
+import Text
 import Glibc
 import Launch
-import Report
 import SystemPackage
 import Watch
 
@@ -49,16 +49,16 @@ struct RunCommand: ParsableCommand {
             do {
                 try writer?.append(gatherer.sample(at: bootMilliseconds(), occasion: occasion))
                 for missing in gatherer.takeMissing() { writer?.note(missing.text) }
-            } catch { heapwatch.say("\(error)") }
-            for note in writer?.takeNotes() ?? [] { heapwatch.say(note) }
+            } catch { HeapwatchTool.say("\(error)") }
+            for note in writer?.takeNotes() ?? [] { HeapwatchTool.say(note) }
         }
         do {
             writer = try SampleWriter(directory: output, head: machineHead(root: gathering.root, interval: 0), keptBytes: gathering.keep.bytes)
-        } catch { heapwatch.say("no samples of this run: \(error)") }
+        } catch { HeapwatchTool.say("no samples of this run: \(error)") }
         sample(.beforeJob(name))
         let status: Int32
         do { status = try start(words) } catch {
-            heapwatch.say(error.message)
+            HeapwatchTool.say(error.message)
             throw ExitCode(error.exitStatus)
         }
         usleep(useconds_t(max(0, min(settle.seconds, 3600)) * 1_000_000))

@@ -1,13 +1,12 @@
-// What the commands share: messages, exit statuses, lengths of time.
+// What the commands share: messages and exit statuses.
 
 import ArgumentParser
-import Common
+import Text
 import Glibc
-import Report
 import Watch
 
 /// Says something on stderr in the tool's name.
-func say(_ text: String) { Common.say("heapwatch: " + text) }
+func say(_ text: String) { Text.say("heapwatch: " + text) }
 
 extension ExitCode {
     /// Something grows, where --fail-on-growth asks for it.
@@ -16,35 +15,6 @@ extension ExitCode {
 }
 
 extension ColorChoice: ExpressibleByArgument {}
-
-/// A length of time: 250ms, 60s, 5m, 2h, 5d.
-struct Duration: ExpressibleByArgument {
-    var seconds: Double
-    var milliseconds: Int64 { Int64(seconds * 1000) }
-
-    init(seconds: Double) { self.seconds = seconds }
-
-    init?(argument: String) {
-        guard let seconds = durationSeconds(argument) else { return nil }
-        self.seconds = seconds
-    }
-
-    var defaultValueDescription: String { seconds < 1 ? "\(milliseconds)ms" : "\(Int(seconds))s" }
-}
-
-struct Size: ExpressibleByArgument {
-    var bytes: UInt64
-    var text: String
-
-    init(bytes: UInt64, text: String) { (self.bytes, self.text) = (bytes, text) }
-
-    init?(argument: String) {
-        guard let bytes = byteCount(argument) else { return nil }
-        (self.bytes, text) = (bytes, argument)
-    }
-
-    var defaultValueDescription: String { text }
-}
 
 /// Runs what reads a recording, and turns what goes wrong into a message and an exit status.
 func reading(_ body: () throws -> Void) throws {

@@ -1,9 +1,8 @@
 // heapwatch verdict: what a recording shows.
 
 import ArgumentParser
-import Common
+import Text
 import Glibc
-import Report
 import Watch
 
 enum VerdictFormat: String, CaseIterable, ExpressibleByArgument { case text, json }
@@ -41,7 +40,7 @@ struct VerdictCommand: ParsableCommand {
     func run() throws {
         expectClosedReaders()
         try reading {
-            let verdict = try heapwatch.verdict(of: directory)
+            let verdict = try HeapwatchTool.verdict(of: directory)
             let out = try TextOutput(path: output, inputs: recordingFiles(directory))
             switch format {
             case .text: try VerdictText(style: output == "-" ? Style(descriptor: STDOUT_FILENO, color: color) : Style()).write(verdict, to: out)

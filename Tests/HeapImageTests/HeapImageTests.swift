@@ -2,6 +2,7 @@
 
 import CHeapImage
 import HeapImage
+import Proc
 import Testing
 import TestSupport
 

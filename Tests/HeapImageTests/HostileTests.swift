@@ -5,6 +5,7 @@ import CHeapImage
 import HeapImage
 import Testing
 import TestSupport
+import Text
 
 @Suite struct Hostile {
     /// Everything that a reader asks of an image.
@@ -51,7 +52,7 @@ import TestSupport
         for cut in cuts {
             let part = Array(bytes[..<cut])
             if cut < MemoryLayout<heap_header>.size {
-                #expect(throws: ImageError.self) { try readAll(part) }
+                #expect(throws: InputError.self) { try readAll(part) }
             } else {
                 try readAll(part)
             }
@@ -88,11 +89,11 @@ import TestSupport
         #expect {
             try HeapImage(MemorySource(bytes, name: "odd.heap"))
         } throws: { error in
-            (error as? ImageError).map { $0.file == "odd.heap" && $0.offset == 8 && $0.what.contains("version 2") } ?? false
+            (error as? InputError).map { $0.file == "odd.heap" && $0.offset == 8 && $0.what.contains("version 2") } ?? false
         }
-        #expect(throws: ImageError.self) { try HeapImage(path: "/nowhere/at/all.heap") }
-        #expect(throws: ImageError.self) { try HeapImage(path: "/tmp") }
-        #expect(throws: ImageError.self) { try HeapImage(path: "/dev/null") }
+        #expect(throws: InputError.self) { try HeapImage(path: "/nowhere/at/all.heap") }
+        #expect(throws: InputError.self) { try HeapImage(path: "/tmp") }
+        #expect(throws: InputError.self) { try HeapImage(path: "/dev/null") }
     }
 
     @Test func aCircleOfParentsIsCut() throws {

@@ -4,11 +4,12 @@ import CHeapImage
 import HeapImage
 import Testing
 import TestSupport
+import Text
 
 @Suite struct Packing {
     @Test(arguments: [HEAP_KIND_RUNNING.rawValue, HEAP_KIND_DUMP.rawValue, HEAP_KIND_PACKED.rawValue])
     func aPackedImageSaysTheSame(kind: UInt32) throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let blocks = sampleBlocks(2000, stacks: 12, seed: 3)
         var builder = sampleImage(heap_kind(rawValue: kind), blocks: blocks, stacks: 12)
         builder.header.snapshots = 3
@@ -47,7 +48,7 @@ import TestSupport
     }
 
     @Test func noFileIsOverwritten() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let image = try open(sampleImage(HEAP_KIND_PACKED, blocks: [], stacks: 1))
         try image.pack(to: directory.file("x.heap"))
         #expect(throws: FileError.self) { try image.pack(to: directory.file("x.heap")) }

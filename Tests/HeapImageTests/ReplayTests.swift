@@ -4,6 +4,7 @@ import CHeapImage
 import HeapImage
 import Testing
 import TestSupport
+import Text
 
 @Suite struct Replay {
     /// One stack, one thread, one live block of 100 bytes at 0x1000 that is folded.
@@ -146,7 +147,7 @@ import TestSupport
         #expect(census.liveBlocks == 1 && census.liveBytes == 100)
         #expect(census.stacks[Int(stack)].liveBlocks == 1 && census.stacks[Int(stack)].freedBlocks == 1)
         #expect(census.settledBlocks == 0 && image.damages.isEmpty)
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let packed = try image.pack(to: directory.file("packed.heap"))
         #expect(packed.liveBlocks == 1)
         #expect(allBlocks(try HeapImage(path: packed.path)).count == 1)

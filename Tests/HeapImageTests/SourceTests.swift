@@ -3,6 +3,7 @@
 import CHeapImage
 import Glibc
 import HeapImage
+import Proc
 import Testing
 import TestSupport
 

@@ -25,7 +25,7 @@ import TestSupport
 
     @Test(arguments: [HEAP_KIND_RUNNING.rawValue, HEAP_KIND_DUMP.rawValue, HEAP_KIND_PACKED.rawValue])
     func whatIsStoredComesBack(kind: UInt32) throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let source = try open(sampleImage(heap_kind(rawValue: kind), blocks: sampleBlocks(500, stacks: 9, seed: 4), stacks: 9))
         #expect(!source.hasNames && source.storedNames() == nil)
         var options = PackOptions()
@@ -97,7 +97,7 @@ import TestSupport
     }
 
     @Test func aPackedCopyOfACutImageSaysWhatWasLost() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         var bytes = sampleImage(HEAP_KIND_PACKED, blocks: sampleBlocks(5000, stacks: 5, seed: 1), stacks: 5).bytes()
         bytes.removeLast(24 * 1000)
         let cut = try HeapImage(MemorySource(bytes, name: "cut.heap"), presence: .gone)
@@ -111,7 +111,7 @@ import TestSupport
     }
 
     @Test func packingToADescriptorLeavesNoFile() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let image = try open(sampleImage(HEAP_KIND_PACKED, blocks: sampleBlocks(300, stacks: 3, seed: 2), stacks: 3))
         let file = Glibc.open(directory.file("out"), O_WRONLY | O_CREAT, 0o600)
         try image.pack(toDescriptor: file, name: "out")

@@ -1,11 +1,12 @@
 // The pure parts: where arguments split, what goes into an environment, what a signal's name means, what
 // /proc says. Oracles: the C library's own signal numbers and environment, and this process's own /proc.
 
-import Common
 import Glibc
+import Proc
 import SystemPackage
-import TestSupport
 import Testing
+import TestSupport
+import Text
 
 @testable import Launch
 
@@ -95,12 +96,12 @@ import Testing
 
     @Test func aProcessNameMayHoldAnything() throws {
         let fields = (0..<30).map { String($0 + 3) }.joined(separator: " ")
-        let status = try #require(ProcessStatus(parsing: Array("1 (a) b) S) \("T " + fields.dropFirst(2))\n".utf8)))
+        let status = try #require(ProcessStat(parsing: Array("1 (a) b) S) \("T " + fields.dropFirst(2))\n".utf8)))
         #expect(status.state == UInt8(ascii: "T"))
         #expect(status.startTime == 22)
-        #expect(ProcessStatus(parsing: Array("1 (x".utf8)) == nil)
-        #expect(ProcessStatus(parsing: Array("1 (x) S 1 2".utf8)) == nil)
-        #expect(ProcessStatus.of(getpid()) != nil && livingThread(of: getpid()) == getpid())
+        #expect(ProcessStat(parsing: Array("1 (x".utf8)) == nil)
+        #expect(ProcessStat(parsing: Array("1 (x) S 1 2".utf8)) == nil)
+        #expect(ProcessStat.of(getpid()) != nil && livingThread(of: getpid()) == getpid())
     }
 
     @Test func sizesHaveUnits() {
@@ -118,9 +119,9 @@ import Testing
         for word in ["plain", "two words", "it's", "$HOME", "a;b", "", "*", "ü"] {
             #expect(try scratch.shell("printf %s \(shellWord(word))").output == word)
         }
-        #expect(grouped(0) == "0")
-        #expect(grouped(999) == "999")
-        #expect(grouped(1_234_567) == "1,234,567")
-        #expect(grouped(.max) == "18,446,744,073,709,551,615")
+        #expect(separated(0) == "0")
+        #expect(separated(999) == "999")
+        #expect(separated(1_234_567) == "1,234,567")
+        #expect(separated(.max) == "18,446,744,073,709,551,615")
     }
 }

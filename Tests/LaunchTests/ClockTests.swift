@@ -1,12 +1,13 @@
 // Under libfaketime, which tells whoever it is preloaded into another time, at another speed: recordings and dumps have the
 // machine's own. Oracle: this test's clock.
 
-import Common
 import Glibc
 import HeapImage
+import Proc
 import SystemPackage
-import TestSupport
 import Testing
+import TestSupport
+import Text
 
 @testable import Launch
 

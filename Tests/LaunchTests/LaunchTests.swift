@@ -2,9 +2,10 @@
 // signal state and group. Oracle: the same command run plainly.
 
 import Glibc
-import TestSupport
 import Testing
+import TestSupport
 
+import Text
 @testable import Launch
 
 @Suite struct LaunchTests {

@@ -4,9 +4,10 @@
 import CHeapImage
 import Glibc
 import HeapImage
+import Proc
 import SystemPackage
-import TestSupport
 import Testing
+import TestSupport
 
 @testable import Launch
 
@@ -29,7 +30,7 @@ import Testing
         let running = try scratch.startRecorded([try Built.program("leader"), "said"], options: ["-o", "images"], library: Built.interposer)
         #expect(try eventually { said(scratch)?.count == 10 })
         let pid = try #require(said(scratch)?.pid)
-        let status = try #require(ProcessStatus.of(pid))
+        let status = try #require(ProcessStat.of(pid))
         #expect(status.state == UInt8(ascii: "Z") && livingThread(of: pid) != pid)
         let shown = try contents("/proc/\(pid)/maps"), found = try mappings(of: pid)
         #expect(shown.isEmpty && !found.isEmpty)

@@ -1,9 +1,10 @@
 // What a program is linked with, held against the loader's own list of it (ldd), and on files that lie.
 
 import Glibc
+import Proc
 import SystemPackage
-import TestSupport
 import Testing
+import TestSupport
 
 @testable import Launch
 

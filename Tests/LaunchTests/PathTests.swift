@@ -1,12 +1,13 @@
 // Names that are no UTF-8, of directories, programs, modules and images: recorded, dumped, read and named like any other, and
 // shown escaped. Oracle: the same program under a plain name; python for JSON.
 
-import Common
 import Glibc
 import HeapImage
+import Proc
 import SystemPackage
-import TestSupport
 import Testing
+import TestSupport
+import Text
 
 @testable import Launch
 

@@ -1,11 +1,11 @@
 // What --print prints, against golden text, and against readers that aren't ours: systemd's own verifier and
 // a YAML parser. Nothing may be run by it.
 
-import Common
 import Glibc
 import SystemPackage
-import TestSupport
 import Testing
+import TestSupport
+import Text
 
 @testable import Launch
 

@@ -2,9 +2,10 @@
 // programs that the C compiler makes of the kinds in question.
 
 import Glibc
+import Proc
 import SystemPackage
-import TestSupport
 import Testing
+import TestSupport
 
 @testable import Launch
 

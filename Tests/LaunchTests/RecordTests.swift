@@ -4,10 +4,12 @@
 import CHeapImage
 import Glibc
 import HeapImage
+import Proc
 import SystemPackage
-import TestSupport
 import Testing
+import TestSupport
 
+import Text
 @testable import Launch
 
 @Suite struct RecordTests {
@@ -230,10 +232,10 @@ import Testing
         let lines = many.messages.split(separator: "\n").map(String.init)
         let shell = try #require(try images(scratch).first { $0.programName != "keeper" })
         #expect(lines.count == 7, "\(many.messages)")
-        #expect(lines[0].hasPrefix("heaprun: \(shell.programName) (PID \(shell.header.pid)): \(grouped(shell.header.live_bytes)) bytes live in "))
+        #expect(lines[0].hasPrefix("heaprun: \(shell.programName) (PID \(shell.header.pid)): \(separated(shell.header.live_bytes)) bytes live in "))
         // Three times what a keeper keeps, and what its own start leaves.
         let others = try images(scratch).filter { $0.programName == "keeper" }.reduce(0) { $0 + $1.header.live_bytes }
-        #expect(others >= 144_000 && lines[1].hasPrefix("heaprun: and 3 more images, of its children: \(grouped(others)) bytes live in "))
+        #expect(others >= 144_000 && lines[1].hasPrefix("heaprun: and 3 more images, of its children: \(separated(others)) bytes live in "))
         #expect(lines[2].contains("144,000 bytes") && lines[2].contains("3,000 blocks  keeper: keep ← main"))
         #expect(lines[5] == "  images: 4 in \(scratch.path)/images")
 

@@ -3,9 +3,10 @@
 
 import Glibc
 import HeapImage
+import Proc
 import SystemPackage
-import TestSupport
 import Testing
+import TestSupport
 
 @testable import Launch
 

@@ -5,9 +5,10 @@
 import CHeapImage
 import Glibc
 import HeapImage
+import Proc
 import SystemPackage
-import TestSupport
 import Testing
+import TestSupport
 
 @testable import Launch
 

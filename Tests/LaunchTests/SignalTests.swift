@@ -1,10 +1,10 @@
 // heaprun stands in for the program: what is sent to it reaches the program once, and the program's stops and ends
 // are its own. Oracle: what a shell's trap and a terminal's job control see.
 
-import Common
 import Glibc
-import TestSupport
 import Testing
+import TestSupport
+import Text
 
 @testable import Launch
 

@@ -1,10 +1,11 @@
 // AIX logs, against awk doing the same reduction, and against what the generator knows.
 
-@testable import Logs
 import Glibc
 import Reduce
 import Testing
 import TestSupport
+import Text
+@testable import Logs
 
 /// A log of random records, and what it holds.
 struct RandomLog {

@@ -2,12 +2,13 @@
 
 import CHeapImage
 import HeapImage
-@testable import Logs
 import Reduce
 import Report
 import Symbols
 import Testing
 import TestSupport
+import Text
+@testable import Logs
 
 @Suite struct Records {
     private struct Naming: ModuleNaming {

@@ -7,6 +7,7 @@ import Reduce
 import Report
 import Testing
 import TestSupport
+import Text
 
 extension LogKind {
     static let aix = kind(AIXLog.self), dbx = kind(DBXLog.self), slub = kind(SLUBLog.self), allocTraces = kind(AllocTracesLog.self)
@@ -24,10 +25,10 @@ extension LogKind {
 /// A log in a file that goes with the value.
 final class LogFile {
     let path: String
-    private let directory: TemporaryDirectory
+    private let directory: Scratch
 
     init(_ bytes: some Collection<UInt8>, name: String = "test.log") throws {
-        directory = try TemporaryDirectory()
+        directory = try Scratch()
         path = directory.file(name)
         guard let file = fopen(path, "w") else { throw Failure("can't write \(path)") }
         let array = Array(bytes)

@@ -191,7 +191,7 @@ func naive(_ reduction: Reduction) -> [String: Naive] {
     }
 
     @Test func aDirectoryStandsForItsImages() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         #expect(InputSelection(paths: [directory.path]).failures.count == 1)
         try ImageBuilder(pid: 1).write(to: directory.file("a.heap"))
         try ImageBuilder(pid: 2).write(to: directory.file("b.heap"))

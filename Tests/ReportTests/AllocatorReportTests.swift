@@ -3,9 +3,10 @@
 import CHeapImage
 import Glibc
 import HeapImage
-@testable import Report
 import Testing
 import TestSupport
+import Text
+@testable import Report
 
 @Suite struct AllocatorReportTests {
     private func report(allocatorKB: UInt32, blocks: Int, bytes: UInt64, sample: heap_sample? = nil) throws -> String {

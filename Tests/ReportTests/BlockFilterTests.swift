@@ -1,12 +1,12 @@
 // Which blocks count, by age, thread and moment: against the same blocks chosen by hand.
 
 import CHeapImage
-import Common
 import HeapImage
 import Reduce
-@testable import Report
 import Testing
 import TestSupport
+import Text
+@testable import Report
 
 @Suite struct BlockFilterTests {
     private func filter(_ change: (inout BlockFilter) -> Void) -> BlockFilter {

@@ -3,9 +3,10 @@
 import CHeapImage
 import HeapImage
 import Reduce
-@testable import Report
 import Testing
 import TestSupport
+import Text
+@testable import Report
 
 @Suite struct CallTreeTests {
     /// Bytes and blocks by the path of names from the root on, of all nodes.

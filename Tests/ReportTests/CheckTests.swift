@@ -5,9 +5,10 @@ import CHeapImage
 import Glibc
 import HeapImage
 import Reduce
-@testable import Report
 import Testing
 import TestSupport
+import Text
+@testable import Report
 
 @Suite struct CheckTests {
     private static let heapsum = Built.products + "/heapsum"

@@ -4,9 +4,10 @@ import CHeapImage
 import Glibc
 import Testing
 import TestSupport
+import Text
 
 @Suite struct Commands {
-    private func heapsum(_ words: [String], in directory: TemporaryDirectory) throws -> (status: Int32, out: String, error: String) {
+    private func heapsum(_ words: [String], in directory: Scratch) throws -> (status: Int32, out: String, error: String) {
         // The executable stands beside the test bundle.
         var buffer = [CChar](repeating: 0, count: 4096)
         let length = readlink("/proc/self/exe", &buffer, 4095)
@@ -31,8 +32,8 @@ import TestSupport
         return String(decoding: bytes[..<count], as: UTF8.self)
     }
 
-    private func images() throws -> TemporaryDirectory {
-        let directory = try TemporaryDirectory()
+    private func images() throws -> Scratch {
+        let directory = try Scratch()
         var builder = ImageBuilder(pid: 1)
         let module = builder.addModule("/opt/none", buildID: [1])
         let stack = builder.addStack([heap_frame_make(module, 0x10)])

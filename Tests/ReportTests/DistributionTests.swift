@@ -2,10 +2,11 @@
 
 import CHeapImage
 import HeapImage
-@testable import Reduce
-@testable import Report
 import Testing
 import TestSupport
+import Text
+@testable import Reduce
+@testable import Report
 
 @Suite struct DistributionTests {
     @Test(arguments: [1, 2] as [UInt64]) func sizesAreEachBlocksOwn(seed: UInt64) throws {

@@ -5,9 +5,10 @@ import CHeapImage
 import Glibc
 import HeapImage
 import Reduce
-@testable import Report
 import Testing
 import TestSupport
+import Text
+@testable import Report
 
 /// Debian's pprof, made of the sources that its Go library package brings.
 private let pprof: String = {
@@ -204,7 +205,7 @@ private let pprof: String = {
     }
 
     @Test func whatCantBeShownIsRefused() throws {
-        for quantity in Quantity.allCases where quantity.isOfHistory {
+        for quantity in Quantity.sums where quantity.isOfHistory {
             #expect(throws: FormatError.self) { try write(.folded, quantity) }
             #expect(throws: FormatError.self) { try write(.callgrind, quantity) }
         }

@@ -3,10 +3,11 @@
 import CHeapImage
 import HeapImage
 import Reduce
-@testable import Report
 import Symbols
 import Testing
 import TestSupport
+import Text
+@testable import Report
 
 /// Functions of 0x100 bytes each, in the order of their names here, all of one source file but for those of a header.
 struct MadeUpModule: ModuleNaming {

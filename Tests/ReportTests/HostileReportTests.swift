@@ -3,9 +3,10 @@
 import CHeapImage
 import HeapImage
 import Reduce
-@testable import Report
 import Testing
 import TestSupport
+import Text
+@testable import Report
 
 @Suite struct HostileReports {
     private func reportAll(_ bytes: [UInt8]) throws {
@@ -48,7 +49,7 @@ import TestSupport
             for _ in 0 ..< Int.random(in: 1 ... 40, using: &random) {
                 flipped[Int.random(in: 40 ..< bytes.count, using: &random)] = UInt8.random(in: 0 ... 255, using: &random)
             }
-            do { try reportAll(flipped) } catch is ImageError {}
+            do { try reportAll(flipped) } catch is InputError {}
         }
     }
 

@@ -5,10 +5,11 @@ import CHeapImage
 import Glibc
 import HeapImage
 import Reduce
-@testable import Report
 import Symbols
 import Testing
 import TestSupport
+import Text
+@testable import Report
 
 @Suite struct LineReportTests {
     private struct Made {

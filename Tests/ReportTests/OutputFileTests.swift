@@ -1,10 +1,10 @@
 // Where reports go: what stands at the path before is there until the new one is whole, and never what the report is
 // made of. Oracles: the files themselves, byte for byte, by shell tools; and the kernel, which says when a disk is full.
 
-import Common
 import Glibc
-import TestSupport
 import Testing
+import TestSupport
+import Text
 
 @Suite struct OutputFileTests {
     private let scratch: Scratch

@@ -4,10 +4,11 @@ import CHeapImage
 import Glibc
 import HeapImage
 import Reduce
-@testable import Report
 import Symbols
 import Testing
 import TestSupport
+import Text
+@testable import Report
 
 /// Names that a test makes up: for each address the greatest start not above it.
 struct FixedNames: ModuleNaming {
@@ -196,7 +197,7 @@ func table(_ style: Style = Style(), sort: SortKey = .bytes, top: Int? = nil, fr
 
     /// Python's json is the oracle of the syntax; the sums of the rows are the totals.
     @Test(.enabled(if: access("/usr/bin/python3", X_OK) == 0)) func jsonIsReadByPython() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let out = try TextOutput(path: directory.file("r.json"))
         try out.write(try json())
         try out.finish()
@@ -323,7 +324,7 @@ func table(_ style: Style = Style(), sort: SortKey = .bytes, top: Int? = nil, fr
 
     /// By the linker's own note in the program; here as Go's linker lays it out, in a file of our making.
     @Test func goIsKnownByItsNote() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let path = directory.file("server")
         for (note, isGo) in [("Go", true), ("No", false)] {
             let bytes = [UInt8](repeating: 0, count: 0xF9C) + [4, 0, 0, 0, 8, 0, 0, 0, 4, 0, 0, 0] + Array(note.utf8) + [0, 0] + [UInt8](repeating: 7, count: 8)
@@ -356,13 +357,13 @@ func table(_ style: Style = Style(), sort: SortKey = .bytes, top: Int? = nil, fr
 
 @Suite struct Texts {
     @Test func nothingThatMovesACursorGetsThrough() {
-        #expect(escaped("a\u{1B}[2Jb\u{9B}c\u{202E}d\te\\") == "a\\x1b[2Jb\\u{9b}c\\u{202e}d\\te\\\\")
-        #expect(escaped("größe::λ<int>") == "größe::λ<int>")
+        #expect(printable("a\u{1B}[2Jb\u{9B}c\u{202E}d\te\\") == "a\\x1b[2Jb\\u{9b}c\\u{202e}d\\te\\\\")
+        #expect(printable("größe::λ<int>") == "größe::λ<int>")
         #expect(jsonString("\u{0}\u{7F}\u{2028}é") == "\"\\u0000\\u007f\\u2028é\"")
     }
 
     @Test func numbers() {
-        #expect([0, 999, 1000, 1_234_567].map(grouped) == ["0", "999", "1,000", "1,234,567"])
+        #expect([0, 999, 1000, 1_234_567].map(separated) == ["0", "999", "1,000", "1,234,567"])
         #expect([0.035, 12.34, 300, 9000, 400_000].map(shortDuration) == ["35 ms", "12 s", "5 min", "2.5 h", "4.6 d"])
         #expect(shortened("abcdefghij", 7) == "abc…hij")
     }

@@ -2,6 +2,7 @@
 // sizes, labels in the midst of functions, and the calls that the linker makes stubs for.
 
 import Testing
+import TestSupport
 @testable import Symbols
 
 @Suite struct CompiledTests {
@@ -54,7 +55,7 @@ import Testing
     }
 
     @Test func assembledRanges() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let path = try directory.compile(Self.assembler, as: "source.s", flags: "-shared -nostdlib")
         let module = try ModuleSymbols(path: path, expectedBuildID: nil)
         let at = try addresses(path)
@@ -79,7 +80,7 @@ import Testing
 
     /// What a compiler moves out of a function's way lies far from it, under a name of its own, between other functions' parts.
     @Test func coldPartsAreTheirOwnRanges() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let functions = (0 ..< 8).map { """
             int f\($0)(int x) {
                 if (__builtin_expect(x > 1000 + \($0), 0)) { refuse(x, \($0)); refuse(x + 1, \($0)); abort(); }
@@ -125,7 +126,7 @@ import Testing
     }
 
     @Test func aNameDoesNotCarryItsVersion() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let script = try directory.write(Array("V1 { global: *; };\nV2 { } V1;\n".utf8), to: "versions")
         let path = try directory.compile("""
             __asm__(".symver older,thing@V1\\n.symver newer,thing@@V2");
@@ -140,7 +141,7 @@ import Testing
     }
 
     @Test func strippedAndDebugFilesSayTheSame() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let path = try directory.compile("int exported(int x) { return x + 1; }\nstatic int local(int x) { return x * x; }\n"
             + "int (*keep)(int) = local;\n", flags: "-g -O1 -shared -fPIC -Wl,--build-id")
         let (stripped, debug) = (path + ".stripped", path + ".debug")
@@ -161,7 +162,7 @@ import Testing
 
     /// objdump makes up the same names for stubs.
     @Test func stubsAreNamedAfterWhatTheyCall() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let source = "#include <stdlib.h>\n#include <stdio.h>\nint main(int c, char **v) { void *p = malloc(c); puts(v[0]); free(p); return atoi(v[0]); }\n"
         var compared = 0
         let made = try [
@@ -183,7 +184,7 @@ import Testing
     }
 
     @Test func anObjectFileNamesNothing() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let path = try directory.compile("int f(void) { return 1; }", flags: "-c")
         #expect(try ModuleSymbols(path: path, expectedBuildID: nil).name(at: 0) == nil)
     }

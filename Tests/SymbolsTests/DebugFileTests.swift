@@ -4,6 +4,8 @@
 
 import Glibc
 import Testing
+import TestSupport
+import Text
 @testable import Symbols
 
 @Suite struct DebugFileTests {
@@ -15,11 +17,11 @@ import Testing
 
     /// A stripped library, its debug file, and where its local function is.
     private struct Made {
-        let directory: TemporaryDirectory
+        let directory: Scratch
         var path: String, debug: String, local: UInt64, exported: UInt64
 
         init(flags: String = "-Wl,--build-id") throws {
-            directory = try TemporaryDirectory()
+            directory = try Scratch()
             let full = try directory.compile(DebugFileTests.source, flags: "-g -O1 -shared -fPIC \(flags)", to: "full")
             (path, debug) = ("\(directory.path)/lib.so", "\(directory.path)/made.debug")
             try shell("objcopy --only-keep-debug '\(full)' '\(debug)' && strip -o '\(path)' '\(full)'")
@@ -145,7 +147,7 @@ import Testing
     }
 
     @Test func theCRCIsThatOfZlib() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let path = try directory.write(Array((0..<1_200_000).map { UInt8(truncatingIfNeeded: $0 &* 31 >> 3) }), to: "bytes")
         let expected = try shell("python3 -c 'import zlib, sys; print(zlib.crc32(open(sys.argv[1], \"rb\").read()))' '\(path)'")
         #expect(try Decompression.crc32(of: FileReader(path: path)).map { "\($0)\n" } == String(decoding: expected, as: UTF8.self))
@@ -219,7 +221,7 @@ import Testing
 
     @Test func theVDSO() throws {
         // Every process has the same one; Python writes its own to a file, where readelf and nm read it.
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let file = "\(directory.path)/vdso"
         _ = try directory.write(Array("""
             import sys

@@ -2,12 +2,13 @@
 // names that were made to take for ever.
 
 import Testing
+import TestSupport
 @testable import Symbols
 
 @Suite struct DemanglerTests {
     /// What a filter makes of names, a line each.
     private func filter(_ command: String, _ names: [String]) throws -> [Substring] {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let list = try directory.write(Array((names.joined(separator: "\n") + "\n").utf8), to: "names")
         return lines(try shell("\(command) < '\(list)'"))
     }
@@ -99,7 +100,7 @@ import Testing
     }
 
     @Test func randomNamesHaveAnAnswer() {
-        var random = FixedRandom(state: 21)
+        var random = SeededGenerator(seed: 21)
         let demangler = Demangler()
         let starts = ["_ZN", "_Z1f", "$s4main", "_RNv", "_RINvC1a", "$s1a1bV", "_ZN4core3fmt"]
         let pieces = ["S_", "S0_", "T_", "I", "E", "N", "3foo", "A", "Aa", "A9a", "B_", "B2_", "Dp", "sp", "J", "L", "17h", "v", "i", "y", "F", "V", "X", "K", "C", "c", "_", "0", "G", "x", "m"]

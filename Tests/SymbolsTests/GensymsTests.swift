@@ -1,6 +1,7 @@
 // The gensyms command as people and scripts see it: its two streams, its forms, its exit status.
 
 import Testing
+import TestSupport
 @testable import Symbols
 
 /// The gensyms command, built into the same directory as these tests.
@@ -14,7 +15,7 @@ func gensyms(_ arguments: String, status: CInt = 0, errors: Bool = false) throws
 }
 
 @Suite struct GensymsTests {
-    private func made(_ directory: TemporaryDirectory) throws -> String {
+    private func made(_ directory: Scratch) throws -> String {
         var places = HandmadeELF.Places()
         return try directory.write(HandmadeELF(symbols: [
             .init(name: "src/queue.c", value: 0, byteCount: 0, info: 0x04, section: 0xFFF1),
@@ -25,7 +26,7 @@ func gensyms(_ arguments: String, status: CInt = 0, errors: Bool = false) throws
     }
 
     @Test func text() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let path = try made(directory)
         let register = "0000000000001000 T queue_register 60\n"
         let grow = "0000000000001060 t queue_grow 22\n"
@@ -37,7 +38,7 @@ func gensyms(_ arguments: String, status: CInt = 0, errors: Bool = false) throws
     }
 
     @Test func json() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let path = try made(directory)
         #expect(try gensyms("--format json '\(path)'") == """
             {"schema":"gensyms/1","files":[{"path":"\(path)","buildID":"0102030405060708","symbols":[
@@ -49,7 +50,7 @@ func gensyms(_ arguments: String, status: CInt = 0, errors: Bool = false) throws
     }
 
     @Test func severalFilesAndABadOne() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let path = try made(directory)
         let bad = try directory.write(Array("\u{7F}ELF and no more, but long enough to be looked at in earnest".utf8), to: "bad")
         let arguments = "'\(path)' '\(bad)' '\(directory.path)/missing' '\(path)'"
@@ -70,7 +71,7 @@ func gensyms(_ arguments: String, status: CInt = 0, errors: Bool = false) throws
     }
 
     @Test func sourcesFromDWARF() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         try shell("mkdir '\(directory.path)/src'")
         _ = try directory.write(Array("namespace app { static int counter = 3; int grow(int x) { return x + counter++; }\nstatic int hidden(int x) { return x * counter; }\nint use(int x) { return hidden(x); } }\n".utf8), to: "src/queue.cc")
         _ = try directory.write(Array("int main() { return 0; }\n".utf8), to: "src/main.cc")
@@ -91,7 +92,7 @@ func gensyms(_ arguments: String, status: CInt = 0, errors: Bool = false) throws
     }
 
     @Test func anArchiveIsSaidToBeOne() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let object = try directory.compile("int f(void) { return 1; }", flags: "-c", to: "f.o")
         try shell("ar rc '\(directory.path)/lib.a' '\(object)'")
         #expect(try gensyms("'\(directory.path)/lib.a'", status: 2, errors: true).contains("lib.a: an archive"))

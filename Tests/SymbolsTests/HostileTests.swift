@@ -2,6 +2,7 @@
 // traps, and never allocates or works much more than the file is large.
 
 import Testing
+import TestSupport
 @testable import Symbols
 
 /// Everything that reads a file; only typed errors come out, and the compiler sees to that.
@@ -27,7 +28,7 @@ private func readAll(_ path: String) -> SymbolsError? {
 @Suite struct HostileTests {
     @Test(arguments: [(true, false), (true, true), (false, false), (false, true)])
     func bothClassesAndByteOrders(_ isWide: Bool, _ isBigEndian: Bool) throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         var places = HandmadeELF.Places()
         let path = try directory.write(HandmadeELF(isWide: isWide, isBigEndian: isBigEndian).bytes(&places), to: "made")
         let warnings = String(decoding: try shell("readelf -WhSsn '\(path)' 2>&1 >/dev/null"), as: UTF8.self)
@@ -44,7 +45,7 @@ private func readAll(_ path: String) -> SymbolsError? {
     }
 
     @Test func anotherBuildIsNotSymbolized() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         var places = HandmadeELF.Places()
         let path = try directory.write(HandmadeELF().bytes(&places), to: "made")
         #expect(throws: SymbolsError(file: path, reason: .buildIDDiffers(expected: [9], found: [1, 2, 3, 4, 5, 6, 7, 8]))) {
@@ -53,7 +54,7 @@ private func readAll(_ path: String) -> SymbolsError? {
     }
 
     @Test func whatIsNoELFFile() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         func reason(_ path: String) -> SymbolsError.Reason? { readAll(path)?.reason }
         #expect(reason(directory.path + "/missing") == .cannotOpen(.noSuchFileOrDirectory))
         #expect(reason(directory.path) == .cannotOpen(.isDirectory))
@@ -67,7 +68,7 @@ private func readAll(_ path: String) -> SymbolsError? {
     /// Each lie, and the offset in the file that the error has to name.
     @Test(arguments: [true, false])
     func lies(_ isWide: Bool) throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         var honest = HandmadeELF.Places()
         _ = HandmadeELF(isWide: isWide).bytes(&honest)
         let header = isWide ? 64 : 40
@@ -111,7 +112,7 @@ private func readAll(_ path: String) -> SymbolsError? {
     }
 
     @Test func aCountOfSectionsInTheFirstHeaderIsChecked() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         for count: UInt64 in [6, 7, 1 << 40, .max] {
             var places = HandmadeELF.Places()
             var made = HandmadeELF()
@@ -122,7 +123,7 @@ private func readAll(_ path: String) -> SymbolsError? {
     }
 
     @Test func symbolsAtTheEndOfTheAddressSpace() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         var places = HandmadeELF.Places()
         var made = HandmadeELF(symbols: [
             .init(name: "last", value: .max - 15, byteCount: .max), .init(name: "outside", value: 0x500, byteCount: 16),
@@ -136,7 +137,7 @@ private func readAll(_ path: String) -> SymbolsError? {
     }
 
     @Test func manyOverlappingSymbolsWithOneLongNameStayQuick() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         var places = HandmadeELF.Places()
         let count = 20_000
         var made = HandmadeELF(symbols: (0..<count).map { _ in .init(name: "", value: 0x1000, byteCount: 0x80) })
@@ -153,7 +154,7 @@ private func readAll(_ path: String) -> SymbolsError? {
     }
 
     @Test func everyTruncation() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         var places = HandmadeELF.Places()
         let bytes = HandmadeELF().bytes(&places)
         for count in 0..<bytes.count {
@@ -163,8 +164,8 @@ private func readAll(_ path: String) -> SymbolsError? {
     }
 
     @Test func flippedBytes() throws {
-        let directory = try TemporaryDirectory()
-        var random = FixedRandom(state: 3)
+        let directory = try Scratch()
+        var random = SeededGenerator(seed: 3)
         var places = HandmadeELF.Places()
         let small = try directory.compile("""
             __attribute__((weak)) int weak(int x) { return x; }

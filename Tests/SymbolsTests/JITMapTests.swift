@@ -2,11 +2,12 @@
 
 import Glibc
 import Testing
+import TestSupport
 @testable import Symbols
 
 @Suite struct JITMapTests {
     private func map(_ text: String) throws -> JITMap {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         return try JITMap(path: directory.write(Array(text.utf8), to: "map"))
     }
 
@@ -34,7 +35,7 @@ import Testing
     }
 
     @Test func whichFileIsTaken() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         try shell("mkdir '\(directory.path)/tmp'")
         let path = try directory.write(Array("1000 10 f\n".utf8), to: "tmp/perf-77.map")
         #expect(try JITMap(processID: 77, sysroot: directory.path)?.name(at: 0x1000)?.name == "f")

@@ -4,6 +4,7 @@
 
 import Glibc
 import Testing
+import TestSupport
 @testable import Symbols
 
 @Suite struct LineTests {
@@ -31,7 +32,7 @@ import Testing
     private struct Call: Equatable { var name: String, file: String, line: Int }
 
     /// What eu-addr2line says: the innermost first, names without what they were inlined into.
-    private func oracle(_ path: String, _ addresses: [UInt64], in directory: TemporaryDirectory) throws -> [[Call]] {
+    private func oracle(_ path: String, _ addresses: [UInt64], in directory: Scratch) throws -> [[Call]] {
         let list = try directory.write(Array(addresses.map { "0x\(String($0, radix: 16))\n" }.joined().utf8), to: "addresses")
         // Its status says whether all were found.
         let output = lines(try shell("eu-addr2line -a -A -i -f -e '\(path)' < '\(list)' || true"))
@@ -58,8 +59,8 @@ import Testing
 
     /// Compares random addresses of a file's functions; answers how many had lines and how many inlined calls.
     private func compare(_ path: String, symbolsOf symbols: String? = nil, count: Int, namespaces: Bool = false) throws -> (lines: Int, inlined: Int) {
-        let directory = try TemporaryDirectory()
-        var random = FixedRandom(state: 11)
+        let directory = try Scratch()
+        var random = SeededGenerator(seed: 11)
         let code = try SymbolListing(path: symbols ?? path).symbols.filter { "tTW".utf8.contains($0.type) && $0.byteCount > 0 }
         try #require(!code.isEmpty, "\(path)")
         let addresses = (0..<count).map { _ in
@@ -102,8 +103,8 @@ import Testing
 
     /// The Swift toolchain's llvm-symbolizer says the same, to the last caller.
     private func compareWithLLVM(_ path: String) throws {
-        let directory = try TemporaryDirectory()
-        var random = FixedRandom(state: 12)
+        let directory = try Scratch()
+        var random = SeededGenerator(seed: 12)
         let code = try SymbolListing(path: path).symbols.filter { "tTW".utf8.contains($0.type) && $0.byteCount > 0 }
         let addresses = (0..<1000).map { _ in
             let symbol = code[Int.random(in: code.indices, using: &random)]
@@ -126,7 +127,7 @@ import Testing
 
     @Test(arguments: ["g++ -gdwarf-4 -O2", "g++ -gdwarf-5 -O2", "g++ -gdwarf-5 -O0", "clang++ -gdwarf-4 -O2 -gdwarf-aranges", "clang++ -gdwarf-5 -O1"])
     func compiledPrograms(_ compiler: String) throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let source = try directory.write(Array(Self.cxx.utf8), to: "app.cc")
         let path = directory.path + "/app"
         _ = try shell("cd '\(directory.path)' && \(compiler) -o app app.cc 2>&1 && test -s '\(source)'")
@@ -156,14 +157,14 @@ import Testing
         }
         if paths.isEmpty {
             // Then one of this machine's own making stands in.
-            let directory = try TemporaryDirectory()
+            let directory = try Scratch()
             withLines = try compare(directory.compile(DebugFileTests.source, flags: "-g -shared -fPIC"), count: 100).lines
         }
         #expect(withLines > files)
     }
 
     @Test func anInlinedChain() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let path = try directory.compile("""
             static inline __attribute__((always_inline)) int inner(int x) { volatile int y = x;
               return y * 2; }
@@ -181,7 +182,7 @@ import Testing
     }
 
     @Test func anotherBuildGivesNoLines() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let path = try directory.compile(DebugFileTests.source, flags: "-g -shared -fPIC -Wl,--build-id")
         let lines = DebugLines()
         #expect(lines.calls(in: path, buildID: [1, 2], at: [0x1100, 0x1110]) == [[], []])
@@ -190,7 +191,7 @@ import Testing
 
     /// Whatever the helper process meets, there is an answer, and the next file has its lines.
     @Test func hostileDWARF() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let path = try directory.compile(DebugFileTests.source, flags: "-g -O1 -shared -fPIC")
         let original = try readFile(path)
         var debug: [Range<Int>] = []
@@ -200,7 +201,7 @@ import Testing
             debug.append(offset..<offset + count)
         }
         try #require(debug.count > 3)
-        var random = FixedRandom(state: 8)
+        var random = SeededGenerator(seed: 8)
         let lines = DebugLines()
         let address = try #require(try SymbolListing(path: path).symbols.first { $0.type == UInt8(ascii: "T") && $0.byteCount > 0 }).address
         for round in 0..<200 {
@@ -220,7 +221,7 @@ import Testing
 /// Split DWARF, whose functions and inlined calls lie in .dwo files beside the object files. Oracle: what the same files said before.
 @Suite struct SplitDwarfTests {
     @Test(arguments: ["cc -gdwarf-5", "cc -gdwarf-4"]) func aDwoFileThatIsGoneIsSaid(compiler: String) throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         for name in ["one", "two"] {
             _ = try directory.write(Array("static inline __attribute__((always_inline)) int add_\(name)(int n) { return n * 3 + 1; }\n__attribute__((noinline)) int \(name)(int n) { return add_\(name)(n) * 7; }\n".utf8), to: "\(name).c")
         }

@@ -3,6 +3,7 @@
 
 import Glibc
 import Testing
+import TestSupport
 
 struct CommandFailure: Error { var command: String, status: CInt }
 
@@ -26,18 +27,7 @@ func lines(_ bytes: [UInt8]) -> [Substring] {
     String(decoding: bytes, as: UTF8.self).split(separator: "\n")
 }
 
-/// A directory that is removed with its files when the object goes.
-final class TemporaryDirectory {
-    let path: String
-
-    init() throws {
-        var template = Array("/tmp/symbols-tests-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw CommandFailure(command: "mkdtemp", status: errno) }
-        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
-
-    deinit { _ = try? shell("rm -rf '\(path)'") }
-
+extension Scratch {
     func write(_ bytes: [UInt8], to name: String) throws -> String {
         let file = "\(path)/\(name)"
         let descriptor = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o755)
@@ -58,18 +48,6 @@ final class TemporaryDirectory {
 }
 
 func readFile(_ path: String) throws -> [UInt8] { try shell("cat '\(path)'") }
-
-/// The same numbers in every run (SplitMix64).
-struct FixedRandom: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-}
 
 extension String {
     /// The parts between a separator of any length.

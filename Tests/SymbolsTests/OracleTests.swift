@@ -3,6 +3,8 @@
 // build-ids are readelf's.
 
 import Testing
+import TestSupport
+import Text
 @testable import Symbols
 
 private struct Listed: Hashable { var address: UInt64, type: Substring, name: Substring }
@@ -25,8 +27,8 @@ private func nm(_ path: String, dynamic: Bool) throws -> [(symbol: Listed, byteC
 
 @Suite struct OracleTests {
     /// 70 of the machine's files, always the same ones of the same machine, and unstripped ones.
-    static func files(in directory: TemporaryDirectory) throws -> [String] {
-        var random = FixedRandom(state: 42)
+    static func files(in directory: Scratch) throws -> [String] {
+        var random = SeededGenerator(seed: 42)
         var files: [String] = []
         for (pattern, count) in [("/usr/lib/$(uname -m)-linux-gnu", 40), ("/usr/bin", 30)] {
             // Larger ones take a debug build long.
@@ -59,8 +61,8 @@ private func nm(_ path: String, dynamic: Bool) throws -> [(symbol: Listed, byteC
         """
 
     @Test func namesAreAmongThoseThatNmLists() throws {
-        let directory = try TemporaryDirectory()
-        var random = FixedRandom(state: 7)
+        let directory = try Scratch()
+        var random = SeededGenerator(seed: 7)
         var named = 0, unnamed = 0
         for path in try Self.files(in: directory) where !path.hasSuffix(".o") {
             let module = try ModuleSymbols(path: path, expectedBuildID: nil)
@@ -103,7 +105,7 @@ private func nm(_ path: String, dynamic: Bool) throws -> [(symbol: Listed, byteC
     /// Over a hundred libraries and more, a thousand addresses each: an address is in the symbol that nm has with the greatest start
     /// of those that hold it. nm's list is searched by a plain sweep, without our table.
     @Test func startsAreNmsOverManyLibraries() throws {
-        var random = FixedRandom(state: 17)
+        var random = SeededGenerator(seed: 17)
         let paths = try lines(shell("find /usr/lib/$(uname -m)-linux-gnu -type f -name '*.so*' -size -600k | sort")).map(String.init).shuffled(using: &random)
         var (files, named, unnamed) = (0, 0, 0)
         for path in paths where files < 150 {
@@ -139,7 +141,7 @@ private func nm(_ path: String, dynamic: Bool) throws -> [(symbol: Listed, byteC
     }
 
     @Test func typesAreNmsLetters() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         var compared = 0
         for path in try Self.files(in: directory) {
             let listing = try SymbolListing(path: path)
@@ -165,7 +167,7 @@ private func nm(_ path: String, dynamic: Bool) throws -> [(symbol: Listed, byteC
     }
 
     @Test func buildIDsAreReadelfs() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         var known = 0
         for path in try Self.files(in: directory) {
             let expected = try lines(shell("readelf -nW '\(path)' 2>/dev/null")).first { $0.contains("Build ID: ") }?

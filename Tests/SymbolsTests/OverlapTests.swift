@@ -2,6 +2,7 @@
 // the same bytes tens of thousands of times over.
 
 import Testing
+import TestSupport
 @testable import Symbols
 
 @Suite struct OverlapTests {
@@ -36,7 +37,7 @@ import Testing
     }
 
     @Test func noteSegmentsOnTopOfOneAnother() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let count = 60_000, end = UInt64(64 + count * 56)
         // A note without a name or value, over and over: 12 zero bytes each.
         let rest = [UInt8](repeating: 0, count: 120_000)
@@ -48,7 +49,7 @@ import Testing
     }
 
     @Test func loadedSegmentsOnTopOfOneAnotherAreNothingToSymbols() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let note: [UInt8] = [4, 0, 0, 0, 4, 0, 0, 0, 3, 0, 0, 0] + Array("GNU\0".utf8) + [9, 8, 7, 6]
         let loads = Array(repeating: segment(1, at: 0, count: 1 << 40), count: 300), end = UInt64(64 + 301 * 56)
         let path = try directory.write(file(segments: loads + [segment(4, at: end, count: UInt64(note.count))], rest: note), to: "loads")
@@ -56,7 +57,7 @@ import Testing
     }
 
     @Test func sectionsOnTopOfOneAnother() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         // Every kind of section that is read, each over the whole file, 65,000 times in all.
         let kinds: [UInt64] = [2, 3, 4, 7, 9, 11, 17, 18]
         let count = 65_000, bytesOfAll = UInt64(64 + count * 64)

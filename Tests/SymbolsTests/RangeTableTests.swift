@@ -1,6 +1,7 @@
 // The range table against its law, told by hand and by a search that looks at every range.
 
 import Testing
+import TestSupport
 @testable import Symbols
 
 private func sized(_ range: Range<UInt64>, _ name: UInt32) -> RangeTable.Entry {
@@ -77,7 +78,7 @@ private func names(_ table: RangeTable, _ addresses: UInt64...) -> [UInt32?] {
     }
 
     @Test func aSearchOfEveryRangeAgrees() {
-        var random = FixedRandom(state: 1)
+        var random = SeededGenerator(seed: 1)
         for _ in 0..<400 {
             let entries = (0..<Int.random(in: 1...24, using: &random)).map { number -> RangeTable.Entry in
                 let start = UInt64.random(in: 0..<60, using: &random)

@@ -2,6 +2,7 @@
 // figures are for reading: swift test -c release -Xswiftc -enable-testing --filter SpeedTests
 
 import Testing
+import TestSupport
 @testable import Symbols
 
 @Suite(.serialized) struct SpeedTests {
@@ -10,7 +11,7 @@ import Testing
     }
 
     /// Addresses in functions of the file; none where it has no functions.
-    private func addresses(in path: String, count: Int, using random: inout FixedRandom) throws -> [UInt64] {
+    private func addresses(in path: String, count: Int, using random: inout SeededGenerator) throws -> [UInt64] {
         let code = try SymbolListing(path: path).symbols.filter { [UInt8(ascii: "t"), UInt8(ascii: "T")].contains($0.type) && $0.byteCount > 0 }
         return code.isEmpty ? [] : (0..<count).map { _ in
             let symbol = code[Int.random(in: code.indices, using: &random)]
@@ -19,9 +20,9 @@ import Testing
     }
 
     @Test func openingALibraryOfManySymbols() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let count = 100_000
-        var random = FixedRandom(state: 5)
+        var random = SeededGenerator(seed: 5)
         var source = ".text\n"
         for number in (0..<count).shuffled(using: &random) {
             let name = "_ZN7library6modul\(number % 97)E10function_\(number)RKNSt7__cxx1112basic_stringE"
@@ -47,7 +48,7 @@ import Testing
     @Test func aHundredModules() throws {
         let paths = try lines(shell("find /usr/lib/$(uname -m)-linux-gnu -maxdepth 1 -type f -name '*.so*' -size -8M | sort")).map(String.init)
         let clock = ContinuousClock()
-        var random = FixedRandom(state: 6)
+        var random = SeededGenerator(seed: 6)
         var (opening, looking) = (Duration.zero, Duration.zero)
         var named = 0, opened = 0
         for path in paths where opened < 100 {

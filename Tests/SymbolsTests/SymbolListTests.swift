@@ -2,17 +2,18 @@
 // Forms that this machine can't make are written down here as the tools' manuals have them.
 
 import Testing
+import TestSupport
 @testable import Symbols
 
 @Suite struct SymbolListTests {
     private func list(_ text: String, name: String = "app.syms", module: String? = nil) throws -> SymbolList {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         return try SymbolList(path: directory.write(Array(text.utf8), to: name), module: module)
     }
 
     @Test(arguments: ["nm", "nm -S", "nm -n", "nm -C", "gensyms", "gensyms --sort size", "gensyms --source", "gensyms --demangle"])
     func theFileAndItsListingSayTheSame(_ command: String) throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let source = try directory.write(Array(LineTests.cxx.utf8), to: "app.cc"), path = "\(directory.path)/app"
         try shell("c++ -g -O1 -o '\(path)' '\(source)'")
         let listing = "\(directory.path)/app.syms"
@@ -25,7 +26,7 @@ import Testing
         #expect(list.notes.isEmpty && list.isOf(module: path) && !list.isOf(module: "/usr/bin/other"))
         let isDemangled = command == "nm -C" || command.hasSuffix("--demangle"), hasSizes = command.hasPrefix("gensyms")
         let demangler = Demangler()
-        var random = FixedRandom(state: 4)
+        var random = SeededGenerator(seed: 4)
         let code = try SymbolListing(path: path).symbols.filter { "tTW".utf8.contains($0.type) && $0.byteCount > 0 }
         var compared = 0
         for _ in 0..<3000 {
@@ -88,7 +89,7 @@ import Testing
     }
 
     @Test func argumentsNameAModule() throws {
-        let directory = try TemporaryDirectory()
+        let directory = try Scratch()
         let path = try directory.write(Array("0000000000001000 T f 20\n".utf8), to: "some=thing")
         #expect(try SymbolList(path).name(at: 0x1001)?.name == "f")
         #expect(try SymbolList("prog=\(path)").isOf(module: "/bin/prog"))
@@ -107,12 +108,12 @@ import Testing
     }
 
     @Test func hostileListings() throws {
-        var random = FixedRandom(state: 31)
+        var random = SeededGenerator(seed: 31)
         let text = Array("File: a\n0000000000001000 T f 20\nffffffffffffffff t g ffffffffffffffff\n 10 20 t h\n\n0000000000001008 W i 0\n0x10 T j k l 3\n".utf8)
         for _ in 0..<2000 {
             var bytes = text
             for _ in 0..<3 { bytes[Int.random(in: bytes.indices, using: &random)] = UInt8.random(in: 0...255, using: &random) }
-            let directory = try TemporaryDirectory()
+            let directory = try Scratch()
             guard let list = try? SymbolList(path: directory.write(bytes, to: "list"), module: "m") else { continue }
             for address: UInt64 in [0, 0x1000, 0x1010, .max - 1, .max] { _ = list.name(at: address, inModule: "m") }
         }

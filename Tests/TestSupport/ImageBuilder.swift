@@ -42,7 +42,7 @@ package struct ImageBuilder {
         header.unwinder = HEAP_UNWINDER_OWN.rawValue
         header.granule_log2 = (UInt8(HEAP_GRANULE_LOG2_FINE_GLIBC), UInt8(HEAP_GRANULE_LOG2_1),
                                UInt8(HEAP_GRANULE_LOG2_2), UInt8(HEAP_GRANULE_LOG2_3),
-                               UInt8(HEAP_GRANULE_LOG2_4), 0, 0, 0)
+                               UInt8(HEAP_GRANULE_LOG2_4))
         // A boot that never was: such a program does not run.
         header.boot_id = (0xB0, 0x07, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14)
         header.started_monotonic_ns = 1_000_000_000
@@ -129,7 +129,7 @@ package struct ImageBuilder {
     package func slot(address: UInt64, bytes: UInt64, stack: UInt32, tick: UInt32 = 0) -> UInt64 {
         let (map, granule) = map(for: bytes)
         let offset = UInt32(address & (1 << granule - 1))
-        let low = map == HEAP_MAP_FINE ? UInt32(bytes) << 5 | offset : offset
+        let low = map == HEAP_MAP_FINE ? UInt32(bytes) << UInt32(HEAP_SLOT_FINE_SIZE_SHIFT) | offset : offset
         return heap_slot_make(stack, tick, low)
     }
 
@@ -146,8 +146,8 @@ package struct ImageBuilder {
     /// Writes a slot of the sparse live map as it stands; a word of 0 empties it.
     package mutating func putSlot(address: UInt64, bytes: UInt64, word: UInt64) {
         let (map, granule) = map(for: bytes)
-        let wordBytes = map == HEAP_MAP_FINE ? 8 : 16
-        let span = UInt64(Int(HEAP_PIECE_BYTES) / wordBytes) << granule
+        let wordBytes = Int(heap_map_slot_bytes(map))
+        let span = UInt64(heap_map_leaf_slots(map)) << granule
         let key = PieceKey(map: map, base: address & ~(span - 1))
         let piece: Int
         if let lastPiece, lastPiece.key == key {

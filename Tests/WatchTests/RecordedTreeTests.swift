@@ -3,9 +3,10 @@
 
 import Glibc
 import Report
-import TestSupport
 import Testing
+import TestSupport
 
+import Text
 @testable import Watch
 
 @Suite struct RecordedTreeTests {

@@ -13,10 +13,11 @@ const lastMoment = data.moments.length - 1;
 const unknownSizes = data.columns.blocksOfUnknownSize;
 const isAnySizeKnown = !unknownSizes || data.columns.bytes.some(value => value > 0);
 const bytesOf = (bytes, unknown) => !unknown ? grouped(bytes) : bytes > 0 ? `at least ${grouped(bytes)}` : 'not known';
-const measures = [
-  ['bytes', 'Live bytes'], ['blocks', 'Live blocks'], ['peakBytes', 'Bytes at the peak'], ['peakBlocks', 'Blocks at the peak'],
-  ['allocatedBytes', 'Allocated bytes, ever'], ['allocatedBlocks', 'Allocated blocks, ever'], ['temporaryBlocks', 'Temporary blocks'],
-].filter(([key]) => data.columns[key] && (key !== 'bytes' || isAnySizeKnown));
+/** What rows have columns of; measures are those that graphs can be drawn of, as they add up. */
+const quantities = data.raw.quantities.filter(({ key }) => data.columns[key]);
+const measures = quantities.filter(({ key, unit }) => unit !== 'seconds' && (key !== 'bytes' || isAnySizeKnown)).map(({ key, title }) => [key, title]);
+const quantityText = ({ key, unit }, row) => key === 'bytes' ? bytesOf(data.columns.bytes[row], unknownSizes?.[row])
+  : unit !== 'seconds' ? grouped(data.columns[key][row]) : data.columns[key][row] < 0 ? '–' : duration(data.columns[key][row] / 1000);
 const state = new State({ measure: measures.some(([key]) => key === data.raw.sort) ? data.raw.sort : measures[0][0], view: 'down', show: 'graph', at: lastMoment, against: data.isDiff ? 0 : -1, zoom: 0, search: '', sort: '', row: -1, width: 'change' });
 
 const trees = {};
@@ -191,12 +192,9 @@ function columns() {
   const blocks = current.isEnd ? data.columns.blocks : data.at(current.at).blocks, bytes = current.isEnd ? data.columns.bytes : data.at(current.at).bytes;
   if (measure !== 'blocks') list.push({ key: 'blocks', title: 'Live blocks', isMinor: true, text: row => grouped(blocks[row]), value: row => blocks[row] });
   if (measure !== 'bytes') list.push({ key: 'bytes', title: 'Live bytes', isMinor: true, text: row => bytesOf(bytes[row], unknownSizes?.[row]), value: row => bytes[row] });
-  const { peakBytes, allocatedBlocks, temporaryBlocks, oldest } = data.columns;
-  if (current.isEnd) {
-    if (peakBytes && measure !== 'peakBytes') list.push({ key: 'peakBytes', title: 'At the peak', hint: 'Bytes that it held when the process held the most', isMinor: true, text: row => grouped(peakBytes[row]), value: row => peakBytes[row] });
-    if (allocatedBlocks && measure !== 'allocatedBlocks') list.push({ key: 'allocatedBlocks', title: 'Allocated', hint: 'Blocks ever allocated', isMinor: true, text: row => grouped(allocatedBlocks[row]), value: row => allocatedBlocks[row] });
-    if (temporaryBlocks && measure !== 'temporaryBlocks') list.push({ key: 'temporaryBlocks', title: 'Temporary', hint: 'Blocks freed before their thread’s next allocation', isMinor: true, text: row => grouped(temporaryBlocks[row]), value: row => temporaryBlocks[row] });
-    if (oldest) list.push({ key: 'oldest', title: 'Oldest', hint: 'Age of the oldest live block', isMinor: true, text: row => oldest[row] < 0 ? '–' : duration(oldest[row] / 1000), value: row => oldest[row] });
+  for (const quantity of current.isEnd ? quantities : []) {
+    const { key, short, hint } = quantity;
+    if (short && key !== measure) list.push({ key, title: short, hint, isMinor: true, text: row => quantityText(quantity, row), value: row => data.columns[key][row] });
   }
   return [...list, stack];
 }
@@ -204,9 +202,10 @@ function columns() {
 function figuresOf(row) {
   const figures = [];
   if (current.isGrowth) figures.push(['Change', `${signed(current.change[row])} ${current.noun}s`], [`At ${momentName(current.at)}`, valueText(current.after[row])], [`At ${momentName(current.against)}`, valueText(current.before[row])]);
-  for (const [key, name] of measures) figures.push([name, key === 'bytes' ? bytesOf(data.columns.bytes[row], unknownSizes?.[row]) : grouped(data.columns[key][row])]);
-  if (!isAnySizeKnown) figures.push(['Live bytes', 'not known']);
-  if (data.columns.oldest?.[row] >= 0) figures.push(['Oldest live block', duration(data.columns.oldest[row] / 1000)], ['Newest live block', duration(data.columns.newest[row] / 1000)]);
+  for (const quantity of quantities) {
+    const text = quantityText(quantity, row);
+    if (text !== '–') figures.push([quantity.title, text]);
+  }
   if (data.columns.shape) figures.push(['Shape over the moments', data.strings[data.columns.shape[row]]]);
   return figures;
 }

@@ -1,17 +1,18 @@
 // A check for people, on a terminal or in a log of a build: which limit, by how much, who, and what to do next.
 
 import Reduce
+import Text
 
 extension Check {
     /// "live bytes: 129,304 (at most 0 allowed, 129,304 too many)".
     package func sentence(_ verdict: CheckVerdict) -> String {
         let name = verdict.quantity.text(selection.grouping)
         let value = Self.signed(verdict.value)
-        if verdict.passed { return "\(name): \(value) (at most \(grouped(verdict.most)) allowed)" }
-        return "\(name): \(value) (at most \(grouped(verdict.most)) allowed, \(grouped(verdict.excess)) too many)"
+        if verdict.passed { return "\(name): \(value) (at most \(separated(verdict.most)) allowed)" }
+        return "\(name): \(value) (at most \(separated(verdict.most)) allowed, \(separated(verdict.excess)) too many)"
     }
 
-    static func signed(_ value: Int64) -> String { (value < 0 ? "-" : "") + grouped(value.magnitude) }
+    static func signed(_ value: Int64) -> String { (value < 0 ? "-" : "") + separated(value.magnitude) }
 
     /// "129,280 bytes in 1,010 blocks", and what it grew by.
     func sentence(_ row: CheckedRow) -> String {
@@ -43,19 +44,19 @@ package struct CheckText {
             try out.write("  \(verdict.passed ? word : style.warning(word))  \(check.sentence(verdict))\n")
         }
         let checked = reduction.inputs.prefix(3).map { input in
-            escaped(input.program ?? input.path) + (input.processID.map { " (pid \($0))" } ?? "")
+            printable(input.program ?? input.path) + (input.processID.map { " (pid \($0))" } ?? "")
         }
         let more = reduction.inputs.count - checked.count
         try out.write("  " + style.dim("checked: " + checked.joined(separator: ", ") + (more > 0 ? " and \(more) more" : "")) + "\n")
         if let baseline = check.baseline {
-            try out.write("  " + style.dim("before: \(grouped(baseline.bytes)) bytes in \(counted(baseline.blocks, "block")), \(escaped(baseline.path))") + "\n")
+            try out.write("  " + style.dim("before: \(separated(baseline.bytes)) bytes in \(counted(baseline.blocks, "block")), \(printable(baseline.path))") + "\n")
         }
         if let text = check.selection.blocks.text { try out.write("  Counted: \(text).\n") }
         if check.selection.filteredBytes > 0 || check.selection.filtered > 0 {
-            try out.write("  Not counted, by the filters: \(counted(UInt64(check.selection.filtered), "stack")) with \(grouped(check.selection.filteredBytes)) bytes.\n")
+            try out.write("  Not counted, by the filters: \(counted(UInt64(check.selection.filtered), "stack")) with \(separated(check.selection.filteredBytes)) bytes.\n")
         }
         if check.selection.small > 0 {
-            try out.write("  Not counted, below --min-bytes: \(grouped(UInt64(check.selection.small))) with \(grouped(check.selection.smallBytes)) bytes.\n")
+            try out.write("  Not counted, below --min-bytes: \(separated(UInt64(check.selection.small))) with \(separated(check.selection.smallBytes)) bytes.\n")
         }
         let table = Table(style: style, frameLimit: frameLimit)
         let blamed = check.blamed
@@ -64,7 +65,7 @@ package struct CheckText {
             try out.write("\n" + style.dim(check.isOfGrowth ? "What grew the most:" : "What holds the most:") + "\n\n")
             for row in shown {
                 if let key = row.row.key {
-                    try out.write("  \(style.bold(check.sentence(row)))  \(escaped(key.label))\n")
+                    try out.write("  \(style.bold(check.sentence(row)))  \(printable(key.label))\n")
                     continue
                 }
                 try out.write("  \(style.bold(check.sentence(row)))\n")
@@ -73,7 +74,7 @@ package struct CheckText {
             }
             if blamed.count > shown.count {
                 let bytes = blamed.dropFirst(shown.count).reduce(0 as UInt64) { $0 &+ $1.row.bytes }
-                try out.write("Not shown: \(counted(UInt64(blamed.count - shown.count), "more \(check.selection.grouping.noun)")) with \(grouped(bytes)) bytes (--top 0 shows all).\n")
+                try out.write("Not shown: \(counted(UInt64(blamed.count - shown.count), "more \(check.selection.grouping.noun)")) with \(separated(bytes)) bytes (--top 0 shows all).\n")
             }
         }
         let notes = Table.notes(reduction, check.selection) + Table.warnings(reduction, names)

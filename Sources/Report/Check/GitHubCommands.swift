@@ -2,6 +2,7 @@
 // what is more stands in the last.
 
 import Reduce
+import Text
 
 /// Writes the check as GitHub workflow commands.
 package struct GitHubCommands {
@@ -33,7 +34,7 @@ package struct GitHubCommands {
         if !rest.isEmpty {
             let bytes = rest.reduce(0 as UInt64) { $0 &+ $1.row.bytes }
             try out.write(command("error", [("title", "heapsum check")],
-                                  "and \(counted(UInt64(rest.count), "more \(check.selection.grouping.noun)")) with \(grouped(bytes)) bytes (--top 0 shows all)"))
+                                  "and \(counted(UInt64(rest.count), "more \(check.selection.grouping.noun)")) with \(separated(bytes)) bytes (--top 0 shows all)"))
         }
         for line in Table.notes(reduction, check.selection) + Table.warnings(reduction, names) { try out.write(command("notice", [], line)) }
     }
@@ -63,7 +64,7 @@ package struct GitHubCommands {
 extension FrameNames {
     /// The stack in a few lines, innermost first, fit to be shown.
     func shortStack(_ row: Row, limit: Int = 12) -> String {
-        if let key = row.key { return escaped(key.label) }
+        if let key = row.key { return printable(key.label) }
         let (entries, used) = expanded(reduction.frames(of: row), limit: limit)
         var lines = entries.map { $0.place.isEmpty ? $0.text : "\($0.text)  \($0.place)" }
         let more = reduction.frames(of: row).count - used

@@ -1,6 +1,7 @@
 // A check as a JUnit report: what Jenkins, GitLab and most others show test results from. One test case a limit.
 
 import Reduce
+import Text
 
 /// Writes the check as JUnit XML.
 package struct JUnitReport {
@@ -37,10 +38,10 @@ package struct JUnitReport {
         let text = TextOutput()
         let shown = check.blamed.prefix(top ?? .max)
         for row in shown {
-            try text.write("\n\(check.sentence(row))\(row.row.key.map { "  " + escaped($0.label) } ?? "")\n")
+            try text.write("\n\(check.sentence(row))\(row.row.key.map { "  " + printable($0.label) } ?? "")\n")
             if row.row.key == nil { try Table(style: Style(), frameLimit: frameLimit).writeFrames(reduction.frames(of: row.row), names, to: text) }
         }
-        if check.blamed.count > shown.count { try text.write("\nand \(grouped(UInt64(check.blamed.count - shown.count))) more\n") }
+        if check.blamed.count > shown.count { try text.write("\nand \(separated(UInt64(check.blamed.count - shown.count))) more\n") }
         return text.text
     }
 }

@@ -2,6 +2,7 @@
 // log's, which have names and no files.
 
 import Reduce
+import Text
 
 /// A JSON report that can't be used.
 package struct ReportedRowsError: Error, CustomStringConvertible {

@@ -1,8 +1,8 @@
 // A check as SARIF 2.1.0, which code scanning services take. One result a row that is to blame; none where the check
 // passed, so that what was fixed is closed.
 
-import Common
 import Reduce
+import Text
 
 /// Writes the check as SARIF.
 package struct SARIFReport {
@@ -86,7 +86,6 @@ package struct SARIFReport {
     static func fingerprint(_ text: String) -> String {
         var hash: UInt64 = 0xCBF2_9CE4_8422_2325
         for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
-        let digits = String(hash, radix: 16)
-        return String(repeating: "0", count: 16 - digits.count) + digits
+        return hexadecimalDigits(hash, 16)
     }
 }

@@ -1,9 +1,9 @@
 // Where a row is to be pointed at: the innermost line of the project's own source, as a path in its tree.
 
-import Common
 import Glibc
 import Reduce
 import Symbols
+import Text
 
 /// The project's tree, as reports point into it.
 package struct SourceTree {

@@ -10,8 +10,8 @@
 // stands for them is how many blocks came through the call: allocated ones, or live ones where that is all
 // that is known.
 
-import Common
 import Reduce
+import Text
 
 /// A function as this format tells them apart; numbers of names.
 private struct CalledFunction: Hashable {
@@ -67,7 +67,7 @@ private struct CallGraph {
     private mutating func number(_ frame: NamedFrame) -> Int {
         // As callgrind writes what it doesn't know.
         let function = CalledFunction(
-            object: objects.number(frame.modulePath.map(escaped) ?? "???"), file: files.number(frame.file.map(escaped) ?? "???"),
+            object: objects.number(frame.modulePath.map(printable) ?? "???"), file: files.number(frame.file.map(printable) ?? "???"),
             name: names.number(frame.functionText))
         if let number = numbers[function] { return number }
         numbers[function] = functions.count
@@ -117,7 +117,7 @@ extension MachineReport {
             if let pid = input.processID { try out.write("pid: \(pid)\n") }
             if let command = input.image?.arguments, !command.isEmpty { try out.write("cmd: \(command.map(shellWord).joined(separator: " "))\n") }
         }
-        for input in reduction.inputs { try out.write("desc: Input: \(escaped(input.path))\n") }
+        for input in reduction.inputs { try out.write("desc: Input: \(printable(input.path))\n") }
         try out.write("positions: line\n")
         for quantity in quantities { try out.write("event: \(quantity.eventName) : \(title(of: quantity))\n") }
         try out.write("events: \(quantities.map(\.eventName).joined(separator: " "))\n")
@@ -144,5 +144,5 @@ extension MachineReport {
 
 extension Quantity {
     /// A word with capitals, as callgrind's own events have them.
-    var eventName: String { rawValue.prefix(1).uppercased() + rawValue.dropFirst() }
+    var eventName: String { name.prefix(1).uppercased() + name.dropFirst() }
 }

@@ -1,6 +1,7 @@
 // Folded stacks, as flame graphs are made from: a line a stack, outermost;…;innermost and a number.
 
 import Reduce
+import Text
 
 extension MachineReport {
     /// Writes the report's one quantity; stacks that have none of it are left out, as they have no width.

@@ -1,58 +1,11 @@
 // The formats that other programs read, by name, and what each of them can show.
 //
-// Invariant: a quantity that is not known is left out of a report, or the report is refused; it is never
-// written as 0. What the inputs know is the same for all rows of a report, so it is decided here, once.
+// Invariant: a quantity that is not known is left out of a report, or the report is refused. What the inputs know is the
+// same for all rows of a report, so it is decided here, once.
 
-import Common
 import HeapImage
 import Reduce
-
-/// A number that a row has, as formats show it.
-package enum Quantity: String, CaseIterable, Sendable {
-    case bytes, blocks, allocatedBytes, allocatedBlocks, peakBytes, peakBlocks, temporaryBlocks
-
-    /// The quantity that rows are ordered by; age is none, and stands for bytes.
-    package init(_ sort: SortKey) {
-        self = switch sort {
-        case .bytes, .age: .bytes
-        case .blocks: .blocks
-        case .allocatedBytes: .allocatedBytes
-        case .allocatedBlocks: .allocatedBlocks
-        case .peakBytes: .peakBytes
-        case .temporary: .temporaryBlocks
-        }
-    }
-
-    /// As people read it.
-    package var title: String {
-        switch self {
-        case .bytes: "live bytes"
-        case .blocks: "live blocks"
-        case .allocatedBytes: "allocated bytes"
-        case .allocatedBlocks: "allocated blocks"
-        case .peakBytes: "bytes at the peak"
-        case .peakBlocks: "blocks at the peak"
-        case .temporaryBlocks: "temporary blocks"
-        }
-    }
-
-    package var isBytes: Bool { self == .bytes || self == .allocatedBytes || self == .peakBytes }
-    /// Whether it tells of what came and went, which logs of live blocks don't have.
-    package var isOfHistory: Bool { self != .bytes && self != .blocks }
-
-    /// A row's value; 0 where it isn't known: whoever asks has asked `MachineReport.known` before.
-    package func value(_ row: Row) -> UInt64 {
-        switch self {
-        case .bytes: row.bytes
-        case .blocks: row.blocks
-        case .allocatedBytes: row.history?.allocatedBytes ?? 0
-        case .allocatedBlocks: row.history?.allocatedBlocks ?? 0
-        case .peakBytes: row.history?.peakBytes ?? 0
-        case .peakBlocks: row.history?.peakBlocks ?? 0
-        case .temporaryBlocks: row.history?.temporaryBlocks ?? 0
-        }
-    }
-}
+import Text
 
 /// A report that a format can't have of these inputs.
 package struct FormatError: Error, Equatable, CustomStringConvertible {
@@ -104,7 +57,7 @@ package struct MachineReport {
     /// The quantities that are known of all rows.
     package var known: [Quantity] {
         let hasHistory = reduction.totals.history != nil && selection.grouping.hasHistory
-        return Quantity.allCases.filter { quantity in
+        return Quantity.sums.filter { quantity in
             if isOfPeak && (quantity == .peakBytes || quantity == .peakBlocks) { return false }
             if quantity == .bytes && !isAnySizeKnown { return false }
             return hasHistory || !quantity.isOfHistory
@@ -121,11 +74,8 @@ package struct MachineReport {
 
     /// As people read it.
     func title(of quantity: Quantity) -> String {
-        switch quantity {
-        case .bytes where isOfPeak: Quantity.peakBytes.title
-        case .blocks where isOfPeak: Quantity.peakBlocks.title
-        default: quantity.title
-        }
+        guard isOfPeak else { return quantity.title }
+        return quantity == .bytes ? Quantity.peakBytes.title : quantity == .blocks ? Quantity.peakBlocks.title : quantity.title
     }
 
     /// Refuses what the format has no place for, before a file is written over.
@@ -172,5 +122,5 @@ package struct MachineReport {
 
 extension NamedFrame {
     /// What formats without a place for offsets call the function: its name, or where it lies.
-    var functionText: String { function.map(escaped) ?? text }
+    var functionText: String { function.map(printable) ?? text }
 }

@@ -4,6 +4,7 @@
 import Glibc
 import HeapImage
 import Reduce
+import Text
 
 /// Writes the JSON report.
 package struct JSONReport {
@@ -47,14 +48,7 @@ package struct JSONReport {
         var written: [Frame: [[UInt8]]] = [:]
         for (index, row) in selection.rows.enumerated() {
             try out.write(index == 0 ? "\n " : ",\n ")
-            try out.write("{" + (row.key.map { "\"key\":\(jsonString($0.text))," } ?? "") + [
-                "\"bytes\":\(knownBytes(row.bytes, unknown: row.blocksOfUnknownSize))", "\"blocks\":\(row.blocks)",
-                "\"allocatedBytes\":\(number(row.history?.allocatedBytes))",
-                "\"allocatedBlocks\":\(number(row.history?.allocatedBlocks))",
-                "\"peakBytes\":\(number(row.history?.peakBytes))",
-                "\"temporaryBlocks\":\(number(row.history?.temporaryBlocks))",
-                "\"oldestSeconds\":\(seconds(row.oldestSeconds))", "\"newestSeconds\":\(seconds(row.newestSeconds))",
-            ].joined(separator: ","))
+            try out.write("{" + (row.key.map { "\"key\":\(jsonString($0.text))," } ?? "") + Quantity.reported.map { "\"\($0.name)\":\(text($0.known(row)))" }.joined(separator: ","))
             if let own = distributions?.rows[row.node] { try out.write("," + text(own)) }
             if let grown = growth[row.node] { try out.write(",\"growthBytes\":\(grown)") }
             try out.write(",\"frames\":[")
@@ -141,6 +135,14 @@ package struct JSONReport {
         ].joined(separator: ",") + "}"
     }
 
+    private func text(_ value: Quantity.Value?) -> String {
+        switch value {
+        case .count(let count): "\(count)"
+        case .seconds(let value): seconds(value)
+        case nil: "null"
+        }
+    }
+
     func number<Value: BinaryInteger>(_ value: Value?) -> String { value.map { "\($0)" } ?? "null" }
 
     private func seconds(_ value: Double?) -> String {
@@ -152,26 +154,21 @@ package struct JSONReport {
     }
 }
 
-/// A cell of text with its quotes, as RFC 4180 has it.
-func csvCell(_ text: String) -> String {
-    // A cell that begins like a formula would be run by spreadsheets; a name may begin with anything.
-    let safe = text.first.map { "=+-@".contains($0) } == true ? "'" + text : text
-    return "\"" + safe.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
-}
-
 /// Writes a row a line, comma-separated as RFC 4180 has it.
 package func writeCSV(_ reduction: Reduction, _ selection: RowSelection, frameLimit: Int?, names: FrameNames, to out: TextOutput) throws {
-    func value<Value>(_ value: Value?) -> String { value.map { "\($0)" } ?? "" }
-    try out.write("bytes,blocks,allocated_bytes,allocated_blocks,peak_bytes,temporary_blocks,oldest_seconds,newest_seconds,\(selection.grouping.rawValue)\r\n")
+    func text(_ value: Quantity.Value?) -> String {
+        switch value {
+        case .count(let count): "\(count)"
+        case .seconds(let seconds): "\(seconds)"
+        case nil: ""
+        }
+    }
+    try out.write((Quantity.reported.map(\.csvName) + [selection.grouping.rawValue]).joined(separator: ",") + "\r\n")
     for row in selection.rows {
         let frames = names.expanded(reduction.frames(of: row), limit: frameLimit).entries.map { named in
             named.file == nil ? named.text : "\(named.text) \(named.place)"
         }
-        let cells: [String] = [
-            row.blocksOfUnknownSize > 0 && row.bytes == 0 ? "" : "\(row.bytes)", "\(row.blocks)", value(row.history?.allocatedBytes), value(row.history?.allocatedBlocks),
-            value(row.history?.peakBytes), value(row.history?.temporaryBlocks), value(row.oldestSeconds),
-            value(row.newestSeconds), csvCell(frames.joined(separator: " < ")),
-        ]
+        let cells = Quantity.reported.map { text($0.known(row)) } + [csvCell(frames.joined(separator: " < "))]
         try out.write(cells.joined(separator: ",") + "\r\n")
     }
 }

@@ -7,13 +7,14 @@
 
 import HeapImage
 import Reduce
+import Text
 
 extension MachineReport {
     func writeMassif(to out: TextOutput) throws {
         let (input, image, census) = try requireOneImage()
         // Comments end a line of this format.
-        func line(_ text: String) -> String { String(escaped(text).map { $0 == "#" ? "?" : $0 }) }
-        try out.write("desc: heapsum \(line(input.path))\n")
+        func line(_ text: String) -> String { String(text.map { $0 == "#" ? "?" : $0 }) }
+        try out.write("desc: heapsum \(line(printable(input.path)))\n")
         let command = image.arguments.isEmpty ? [image.program] : image.arguments
         try out.write("cmd: \(line(command.map(shellWord).joined(separator: " ")))\ntime_unit: ms\n")
         var labels = MassifLabels()
@@ -80,7 +81,7 @@ private struct MassifLabels {
     mutating func path(_ entries: [NamedFrame]) -> [Int] {
         var path = entries.prefix(MassifTree.depthLimit).map { entry in
             let address = entry.address.map { hexadecimal($0) + ": " } ?? ""
-            let place = entry.place.isEmpty ? "" : entry.file == nil ? " (in \(escaped(entry.modulePath ?? entry.place)))" : " (\(entry.place))"
+            let place = entry.place.isEmpty ? "" : entry.file == nil ? " (in \(printable(entry.modulePath ?? entry.place)))" : " (\(entry.place))"
             return number(address + entry.functionText + place)
         }
         if entries.count > path.count { path.append(number("… \(entries.count - path.count) outer frames …")) }

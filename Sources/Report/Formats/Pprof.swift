@@ -6,10 +6,10 @@
 // file's own, in a mapping that begins at 0. A frame without a name has no line, so that pprof may name it,
 // where it finds the binary.
 
-import Common
 import HeapImage
 import Reduce
 import Symbols
+import Text
 
 extension MachineReport {
     func writePprof(to out: TextOutput) throws {
@@ -123,7 +123,7 @@ private struct PprofProfile {
     }
 
     private mutating func function(_ name: String, _ symbol: String?, _ file: String?) -> UInt64 {
-        let key = Function(name: string(escaped(name)), systemName: string(escaped(symbol ?? name)), file: string(file.map(escaped) ?? ""))
+        let key = Function(name: string(printable(name)), systemName: string(printable(symbol ?? name)), file: string(file.map(printable) ?? ""))
         if let number = functions[key] { return number }
         let number = UInt64(functions.count + 1)
         functions[key] = number
@@ -150,7 +150,7 @@ private struct PprofProfile {
         for (module, mapping) in mappings.sorted(by: { place($0.key, $0.value) < place($1.key, $1.value) }) {
             let file = report.reduction.modules[Int(module)]
             let extent = file.addresses
-            let path = string(escaped(pathText(file.path))), buildID = string(hexadecimal(file.buildID))
+            let path = string(printable(pathText(file.path))), buildID = string(hexadecimal(file.buildID))
             profile.message(Field.mapping) {
                 $0.number(1, mapping.number)
                 $0.number(2, extent.lowerBound)
@@ -174,9 +174,9 @@ private struct PprofProfile {
                 let from = image.header.started_realtime_ns, to = from.addingReportingOverflow(input.census?.momentNanoseconds ?? 0)
                 times = (min(times?.from ?? from, from), max(times?.to ?? 0, to.overflow ? from : to.partialValue))
             }
-            var text = input.path + (input.program.map { ": \($0)" } ?? "") + (input.processID.map { ", pid \($0)" } ?? "")
+            var text = printable(input.path + (input.program.map { ": \($0)" } ?? "")) + (input.processID.map { ", pid \($0)" } ?? "")
             if let arguments = input.image?.arguments, !arguments.isEmpty { text += ": " + arguments.map(shellWord).joined(separator: " ") }
-            profile.number(Field.comment, string(escaped(text)))
+            profile.number(Field.comment, string(text))
         }
         for line in Table.warnings(report.reduction, nil) { profile.number(Field.comment, string(line)) }
         if let times {
@@ -184,13 +184,9 @@ private struct PprofProfile {
             profile.number(Field.durationNanoseconds, min(times.to - times.from, UInt64(Int64.max)))
         }
         // Of the two spaces and counts the one that is asked for; what has none of them is in use.
-        let shown = switch report.quantity {
-        case .blocks: "inuse_objects"
-        case .allocatedBytes: "alloc_space"
-        case .allocatedBlocks, .temporaryBlocks: "alloc_objects"
-        case .bytes, .peakBytes, .peakBlocks: report.known.contains(.bytes) ? "inuse_space" : "inuse_objects"
-        }
-        profile.number(Field.defaultSampleType, string(shown))
+        let isAllocated = [.allocatedBytes, .allocatedBlocks, .temporaryBlocks].contains(report.quantity)
+        let isBytes = isAllocated ? report.quantity.isBytes : (report.quantity.isBytes || report.quantity == .peakBlocks) && report.known.contains(.bytes)
+        profile.number(Field.defaultSampleType, string((isAllocated ? "alloc_" : "inuse_") + (isBytes ? "space" : "objects")))
     }
 }
 

@@ -3,9 +3,9 @@
 // Invariant: what is written here and reduced again gives the same rows: the same stacks, frame for
 // frame, with the same bytes and blocks. A traceback's text is made once a stack, a block's once a block.
 
-import Common
 import HeapImage
 import Reduce
+import Text
 
 /// Writes the live blocks of the images in a reduction, those of the rows that are selected.
 ///
@@ -20,7 +20,7 @@ package func writeRecords(_ reduction: Reduction, _ selection: RowSelection, fra
             text += Array("0x".utf8)
             append(named.address ?? frame.offset, to: &text)
             // A line ends the name, so it must not be in it.
-            text += Array((" " + (named.function.map(escaped) ?? named.text) + "\n").utf8)
+            text += Array((" " + (named.function.map(printable) ?? named.text) + "\n").utf8)
         }
         tracebackOfNode[row.node] = tracebacks.count
         tracebacks.append(text)

@@ -4,8 +4,8 @@
 // A frame is a function and its file, without a line: speedscope draws frames that differ in anything
 // beside each other, and a function that calls from two lines is one function.
 
-import Common
 import Reduce
+import Text
 
 extension MachineReport {
     func writeSpeedscope(to out: TextOutput) throws {

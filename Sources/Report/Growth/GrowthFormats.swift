@@ -2,6 +2,7 @@
 // with two numbers, before and after, as differential flame graphs are made from.
 
 import Reduce
+import Text
 import Trend
 
 extension GrowthSelection {
@@ -25,9 +26,7 @@ extension GrowthSelection {
             let row = ranked.row
             var fields: [String] = row.key.map { ["\"key\":\(jsonString($0.text))"] } ?? []
             fields.append("\"bytes\":\(row.bytes.last ?? 0),\"blocks\":\(row.blocks.last ?? 0)")
-            for unknown in ["allocatedBytes", "allocatedBlocks", "peakBytes", "temporaryBlocks", "oldestSeconds", "newestSeconds"] {
-                fields.append("\"\(unknown)\":null")
-            }
+            for unknown in Quantity.reported where unknown != .bytes && unknown != .blocks { fields.append("\"\(unknown.name)\":null") }
             fields.append(text(ranked))
             fields.append("\"bytesByMoment\":[\(row.bytes.map(String.init).joined(separator: ","))]")
             fields.append("\"blocksByMoment\":[\(row.blocks.map(String.init).joined(separator: ","))]")
@@ -87,7 +86,7 @@ extension GrowthSelection {
         for ranked in rows {
             let entries = names.expanded(growth.reduction.tree.frames(of: ranked.row.node), limit: frameLimit).entries
             // The separators of the format can't stand in a name.
-            let frames = entries.reversed().map { named in String((named.function.map(escaped) ?? named.text).map { $0 == ";" ? ":" : $0 }) }
+            let frames = entries.reversed().map { named in String((named.function.map(printable) ?? named.text).map { $0 == ";" ? ":" : $0 }) }
             let line = frames.isEmpty ? "(no frames)" : frames.joined(separator: ";")
             if sums[line] == nil { order.append(line) }
             let sum = sums[line] ?? (0, 0)

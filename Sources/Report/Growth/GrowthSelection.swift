@@ -96,7 +96,7 @@ package struct GrowthSelection {
 extension FrameNames {
     /// The rows of several moments, folded by `grouping`, each moment as if it stood alone.
     ///
-    /// - Complexity: as `grouped(_:by:where:)`, once a moment.
+    /// - Complexity: as `grouped(_:by:of:)`, once a moment.
     func grouped(_ rows: [GrowthRow], by grouping: Grouping) -> [GrowthRow] {
         let moments = rows.first?.bytes.count ?? 0
         var folded: [GrowthRow] = []

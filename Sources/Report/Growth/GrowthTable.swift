@@ -3,6 +3,7 @@
 
 import HeapImage
 import Reduce
+import Text
 import Trend
 
 /// Writes the table of several moments.
@@ -33,17 +34,17 @@ package struct GrowthTable {
     private func writeHead(_ growth: Growth, _ selection: GrowthSelection, to out: TextOutput) throws {
         guard let first = growth.moments.first, let last = growth.moments.last else { return }
         let seconds = growth.seconds
-        try out.write(style.bold("\(escaped(first.label)) → \(escaped(last.label))") + " · \(growth.moments.count) moments"
+        try out.write(style.bold("\(printable(first.label)) → \(printable(last.label))") + " · \(growth.moments.count) moments"
             + (seconds?.last.map { " over \(shortDuration($0))" } ?? "") + "\n")
         let total = selection.total
         let isUnknown = growth.reduction.totals.blocksOfUnknownSize > 0
         if isUnknown && growth.moments.allSatisfy({ $0.bytes == 0 }) {
             try out.write("bytes   not known\n")
         } else {
-            try out.write("bytes   \(grouped(first.bytes)) → \(grouped(last.bytes))  \(style.bold(signed(total.row.growthBytes)))"
+            try out.write("bytes   \(separated(first.bytes)) → \(separated(last.bytes))  \(style.bold(signed(total.row.growthBytes)))"
                 + (total.bytesAnHour.map { "  (\(signed(Int64(clamped: $0))) an hour)" } ?? "") + (isUnknown ? "  of the blocks whose size is known" : "") + "\n")
         }
-        try out.write("blocks  \(grouped(first.blocks)) → \(grouped(last.blocks))  \(style.bold(signed(total.row.growthBlocks)))\n")
+        try out.write("blocks  \(separated(first.blocks)) → \(separated(last.blocks))  \(style.bold(signed(total.row.growthBlocks)))\n")
         if growth.moments.count > 2 {
             try out.write("        \(sparkline(total.row.bytes.map { Double($0) }, width: 60))  \(shapeText(total.trend))\n")
         }
@@ -70,7 +71,7 @@ package struct GrowthTable {
         let unknown = Set(growth.reduction.rows.lazy.filter { $0.blocksOfUnknownSize > 0 }.map(\.node))
         let cells = selection.rows.map { ranked -> [String] in
             let isUnknown = unknown.contains(ranked.row.node) && ranked.row.bytes.allSatisfy { $0 == 0 }
-            var cells = [isUnknown ? "not known" : signed(ranked.row.growthBytes), isUnknown ? "not known" : grouped(ranked.row.bytes.last ?? 0), grouped(ranked.row.blocks.last ?? 0), signed(ranked.row.growthBlocks)]
+            var cells = [isUnknown ? "not known" : signed(ranked.row.growthBytes), isUnknown ? "not known" : separated(ranked.row.bytes.last ?? 0), separated(ranked.row.blocks.last ?? 0), signed(ranked.row.growthBlocks)]
             if hasTimes { cells.append(ranked.bytesAnHour.map { signed(Int64(clamped: $0)) } ?? "-") }
             return cells
         }
@@ -98,11 +99,11 @@ package struct GrowthTable {
     private func writeFoot(_ growth: Growth, _ selection: GrowthSelection, _ names: FrameNames, to out: TextOutput) throws {
         let noun = selection.grouping.noun
         if selection.below > 0 {
-            try out.write("Not shown: \(counted(UInt64(selection.below), "more \(noun)")) that changed, +\(grouped(selection.belowGrown)) and "
-                + "-\(grouped(selection.belowShrunk)) bytes (--top \(selection.below + selection.rows.count) shows all).\n")
+            try out.write("Not shown: \(counted(UInt64(selection.below), "more \(noun)")) that changed, +\(separated(selection.belowGrown)) and "
+                + "-\(separated(selection.belowShrunk)) bytes (--top \(selection.below + selection.rows.count) shows all).\n")
         }
         if selection.unchanged > 0 {
-            try out.write("Unchanged: \(counted(UInt64(selection.unchanged), noun)) with \(grouped(selection.unchangedBytes)) bytes.\n")
+            try out.write("Unchanged: \(counted(UInt64(selection.unchanged), noun)) with \(separated(selection.unchangedBytes)) bytes.\n")
         }
         if selection.filtered > 0 { try out.write("Filtered out: \(counted(UInt64(selection.filtered), noun)).\n") }
         if growth.seconds == nil {
@@ -113,7 +114,7 @@ package struct GrowthTable {
 }
 
 /// A number with its sign and thousands separators; 0 without.
-package func signed(_ value: Int64) -> String { value == 0 ? "0" : (value > 0 ? "+" : "-") + grouped(value.magnitude) }
+package func signed(_ value: Int64) -> String { value == 0 ? "0" : (value > 0 ? "+" : "-") + separated(value.magnitude) }
 
 /// A probability with two digits that say something.
 package func probability(_ value: Double) -> String {

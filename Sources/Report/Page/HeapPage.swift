@@ -4,10 +4,10 @@
 // The numbers are those of `--format json`: totals before filters, rows after.
 
 import CHeapImage
-import Common
 import HeapImage
 import Page
 import Reduce
+import Text
 
 extension MachineReport {
     /// The page of all rows, with the moments that a single image keeps of each stack.
@@ -32,15 +32,19 @@ extension MachineReport {
         stacks.write(to: &data)
         data.object("rows") { data in
             data.column("node", of: stacks.nodeOfRow)
-            for quantity in known { data.column(quantity.rawValue, rows.map(quantity.value)) }
+            for quantity in known { data.column(quantity.name, rows.map(quantity.value)) }
             // The page asks each row for its bytes: where they are not known it says so.
-            if !isAnySizeKnown { data.column(Quantity.bytes.rawValue, rows.map(\.bytes)) }
+            if !isAnySizeKnown { data.column(Quantity.bytes.name, rows.map(\.bytes)) }
             if rows.contains(where: { $0.blocksOfUnknownSize > 0 }) { data.column("blocksOfUnknownSize", rows.map(\.blocksOfUnknownSize)) }
-            func milliseconds(_ value: Double?) -> Int { value.map { Int(max(0, min($0, 1e12)) * 1000 + 0.5) } ?? -1 }
-            data.column("oldest", of: rows.map { milliseconds($0.oldestSeconds) })
-            data.column("newest", of: rows.map { milliseconds($0.newestSeconds) })
+            // In milliseconds, which are whole numbers; -1: not known.
+            for quantity in Quantity.all where quantity.unit == .seconds {
+                data.column(quantity.name, of: rows.map { row in
+                    if case .seconds(let seconds) = quantity.known(row) { Int(max(0, min(seconds, 1e12)) * 1000 + 0.5) } else { -1 }
+                })
+            }
         }
-        data.string("sort", quantity.rawValue)
+        HeapPage.writeQuantities(&data)
+        data.string("sort", quantity.name)
         snapshots.write(to: &data)
         PageTimelines.write(reduction.inputs, to: &data)
         PageTimelines.writeHistograms(reduction, selection, to: &data)
@@ -100,6 +104,7 @@ extension GrowthSelection {
             data.array("shape") { data in for ranked in rows { data.integer(nil, UInt64(data.number(of: ranked.trend.shape.rawValue))) } }
             data.array("bytesAnHour") { data in for ranked in rows { data.number(nil, ranked.bytesAnHour) } }
         }
+        HeapPage.writeQuantities(&data)
         data.string("sort", "bytes")
         var moments = PageMoments()
         let seconds = growth.seconds, labels = withoutCommonDirectory(growth.moments.map(\.label))
@@ -127,6 +132,21 @@ func withoutCommonDirectory(_ paths: [String]) -> [String] {
 
 /// What the pages of heapsum have alike.
 enum HeapPage {
+    /// What the columns of rows are called, for the page to show them by.
+    static func writeQuantities(_ data: inout PageData) {
+        data.array("quantities") { data in
+            for quantity in Quantity.all {
+                data.object { data in
+                    data.string("key", quantity.name)
+                    data.string("unit", quantity.unit.rawValue)
+                    data.string("title", quantity.pageTitle)
+                    data.string("short", quantity.pageColumn?.title)
+                    data.string("hint", quantity.pageColumn?.hint)
+                }
+            }
+        }
+    }
+
     /// Opens the data with what it is of, and by what.
     static func begin(_ reduction: Reduction, _ data: inout PageData) {
         data.open()
@@ -140,21 +160,21 @@ enum HeapPage {
     /// What is wrong with it, or missing; after all frames were named, since names may be what is missing.
     static func writeWarnings(_ reduction: Reduction, _ names: FrameNames, _ notes: [String], _ data: inout PageData) {
         var warnings = notes + Table.warnings(reduction, names)
-        for input in reduction.inputs { warnings += input.damages.map { "Damaged: \(escaped("\($0)"))." } }
+        for input in reduction.inputs { warnings += input.damages.map { "Damaged: \(printable("\($0)"))." } }
         data.strings("warnings", warnings)
     }
 
     private static func write(_ input: Input, to data: inout PageData) {
-        data.string("path", escaped(input.path))
+        data.string("path", printable(input.path))
         data.string("kind", input.kind)
-        data.string("program", input.program.map(escaped))
+        data.string("program", input.program.map(printable))
         data.integer("pid", input.processID.map(UInt64.init))
-        data.string("state", stateText(input))
+        data.string("state", input.kind == "dump" ? "dump of a running program" : input.stateText)
         data.integer("bytes", input.bytes)
         data.integer("blocks", input.blocks)
         guard let image = input.image else { return }
         data.string("arguments", image.arguments.map(shellWord).joined(separator: " "))
-        data.string("allocator", escaped(image.allocator))
+        data.string("allocator", printable(image.allocator))
         data.integer("depth", UInt64(image.header.depth))
         data.number("startedUnix", image.header.started_realtime_ns == 0 ? nil : Double(image.header.started_realtime_ns / 1_000_000) / 1000)
         data.number("seconds", Double((input.census?.momentNanoseconds ?? 0) / 1_000_000) / 1000)
@@ -168,11 +188,6 @@ enum HeapPage {
                 }
             }
         }
-    }
-
-    private static func stateText(_ input: Input) -> String {
-        let state = Table.stateText(input)
-        return input.kind == "dump" ? "dump of a running program" : state
     }
 
     static func writeTotals(_ reduction: Reduction, _ data: inout PageData) {
@@ -195,10 +210,10 @@ enum HeapPage {
         var data = data
         data.close()
         let programs = Set(reduction.inputs.map { $0.image?.programName ?? $0.path })
-        let title = programs.count == 1 ? escaped(programs.first ?? "") : "\(reduction.inputs.count) inputs"
+        let title = programs.count == 1 ? printable(programs.first ?? "") : "\(reduction.inputs.count) inputs"
         let totals = reduction.totals
         try Page(.heap, title: "\(title) · heapsum", summary: [
-            "\(grouped(totals.liveBytes)) bytes live in \(counted(totals.liveBlocks, "block")) · \(counted(UInt64(totals.uniqueStacks), "stack"))",
+            "\(separated(totals.liveBytes)) bytes live in \(counted(totals.liveBlocks, "block")) · \(counted(UInt64(totals.uniqueStacks), "stack"))",
         ]).write(data) { try out.write($0) }
     }
 }

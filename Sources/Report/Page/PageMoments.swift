@@ -1,6 +1,7 @@
 // What a page's rows held at several moments: the values of the first, and of each later one the rows that changed.
 
 import Page
+import Text
 
 /// The moments of a page, with a value a row each.
 struct PageMoments {
@@ -19,7 +20,7 @@ struct PageMoments {
         data.array("moments") { data in
             for moment in moments {
                 data.object { data in
-                    data.string("label", escaped(moment.label))
+                    data.string("label", printable(moment.label))
                     data.number("seconds", moment.seconds)
                     data.integer("bytes", moment.bytes.reduce(0, &+))
                     data.integer("blocks", moment.blocks.reduce(0, &+))

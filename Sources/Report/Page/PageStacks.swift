@@ -5,6 +5,7 @@
 
 import Page
 import Reduce
+import Text
 
 /// Gathers the stacks that a page shows.
 struct PageStacks {
@@ -77,7 +78,7 @@ struct PageStacks {
 
     private mutating func module(_ path: String, in data: inout PageData) -> Int {
         if let known = numberOfModule[path] { return known }
-        modules.append(data.number(of: escaped(path)))
+        modules.append(data.number(of: printable(path)))
         numberOfModule[path] = modules.count - 1
         return modules.count - 1
     }

@@ -5,6 +5,7 @@ import CHeapImage
 import HeapImage
 import Page
 import Reduce
+import Text
 
 enum PageTimelines {
     /// Most processes whose timelines a page has: of a build's hundreds, those that hold the most.
@@ -23,7 +24,7 @@ enum PageTimelines {
     private static func write(_ image: HeapImage, _ input: Input, to data: inout PageData) {
         let header = image.header, samples = image.timeline()
         func seconds(_ nanoseconds: UInt64) -> Double { Double(nanoseconds / 1_000_000) / 1000 }
-        data.string("label", escaped(image.programName) + " · pid \(header.pid)")
+        data.string("label", printable(image.programName) + " · pid \(header.pid)")
         data.number("startedUnix", header.started_realtime_ns == 0 ? nil : Double(header.started_realtime_ns / 1_000_000) / 1000)
         data.array("seconds") { data in for sample in samples { data.number(nil, seconds(sample.nanoseconds)) } }
         data.column("bytes", samples.map(\.liveBytes))
@@ -42,7 +43,7 @@ enum PageTimelines {
             for mark in image.marks() {
                 data.object { data in
                     data.number("seconds", seconds(mark.nanoseconds))
-                    data.string("label", escaped(mark.name))
+                    data.string("label", printable(mark.name))
                 }
             }
         }

@@ -11,9 +11,9 @@
 // Invariant: a line that can't be understood is an error with its number, and never passed over: a suppression
 // that silently does nothing is a failing build that nobody understands.
 
-import Common
 import Glibc
 import Symbols
+import Text
 
 /// A file of suppressions that can't be used.
 package struct SuppressionError: Error, CustomStringConvertible {

@@ -1,10 +1,10 @@
 // Suppressions: stacks that somebody knows of and doesn't want to be told of again. What they take out is counted
 // rule by rule, and a rule that takes nothing out is named: it is out of date, or wrong.
 
-import Common
 import Glibc
 import Reduce
 import Symbols
+import Text
 
 /// Rules in their order; a stack is suppressed by the first that matches.
 package struct Suppressions {
@@ -178,18 +178,18 @@ extension SuppressedRows {
     package var lines: [String] {
         var lines: [String] = []
         if !uses.isEmpty {
-            lines.append("Suppressed: \(counted(UInt64(stacks), "stack")) with \(grouped(bytes)) bytes in \(counted(blocks, "block"))"
+            lines.append("Suppressed: \(counted(UInt64(stacks), "stack")) with \(separated(bytes)) bytes in \(counted(blocks, "block"))"
                 + (isListed ? ":" : " (--show-suppressed lists them)."))
         }
         if isListed {
-            let width = uses.map { grouped($0.bytes).count }.max() ?? 0
+            let width = uses.map { separated($0.bytes).count }.max() ?? 0
             for use in uses {
-                lines.append("  \(leftPadded(grouped(use.bytes), width)) bytes in \(counted(use.blocks, "block")): \(escaped(use.rule.text))")
+                lines.append("  \(leftPadded(separated(use.bytes), width)) bytes in \(counted(use.blocks, "block")): \(printable(use.rule.text))")
             }
         }
         if !unused.isEmpty {
             lines.append("Never matched: \(counted(UInt64(unused.count), "suppression")): "
-                + unused.prefix(8).map { escaped($0.text) }.joined(separator: ", ") + (unused.count > 8 ? ", and more." : "."))
+                + unused.prefix(8).map { printable($0.text) }.joined(separator: ", ") + (unused.count > 8 ? ", and more." : "."))
         }
         return lines
     }
@@ -203,11 +203,11 @@ extension SuppressionRule {
 extension FrameNames {
     /// A rule that would be of the row, to be written into a file; nil where no name in it is known.
     package func suppression(for row: Row) -> String? {
-        if row.key != nil { return row.key?.function.map { "leak:^\(escaped($0))$" } }
+        if row.key != nil { return row.key?.function.map { "leak:^\(printable($0))$" } }
         let entries = reduction.frames(of: row).flatMap(expanded)
         let named = entries.first { entry in
             entry.function.map { !AllocationFunctions.contains($0) && !$0.hasPrefix("std::") && !$0.utf8.contains(UInt8(ascii: "*")) } ?? false
         }
-        return named?.function.map { "leak:^\(escaped($0))$" }
+        return named?.function.map { "leak:^\(printable($0))$" }
     }
 }

@@ -1,0 +1,37 @@
+// Sizes and lengths of time as options take them: for every tool alike.
+
+import ArgumentParser
+import Text
+
+/// A number of bytes, with a unit if it pleases: 512, 64K, 10M, 2G (powers of 1,024).
+package struct ByteCount: ExpressibleByArgument, Sendable {
+    package let bytes: UInt64
+    /// As it was typed.
+    package let text: String
+
+    package init(bytes: UInt64, text: String? = nil) { (self.bytes, self.text) = (bytes, text ?? "\(bytes)") }
+
+    package init?(argument: String) {
+        guard let bytes = byteCount(argument) else { return nil }
+        self.init(bytes: bytes, text: argument)
+    }
+
+    package var defaultValueDescription: String { text }
+}
+
+/// A length of time: 250ms, 90s, 5m, 2h, 3d.
+package struct Duration: ExpressibleByArgument, Sendable {
+    package let seconds: Double
+    /// As it was typed.
+    package let text: String
+    package var milliseconds: Int64 { Int64(seconds * 1000) }
+
+    package init(seconds: Double) { (self.seconds, text) = (seconds, seconds < 1 ? "\(Int64(seconds * 1000))ms" : "\(Int(seconds))s") }
+
+    package init?(argument: String) {
+        guard let seconds = durationSeconds(argument) else { return nil }
+        (self.seconds, text) = (seconds, argument)
+    }
+
+    package var defaultValueDescription: String { text }
+}

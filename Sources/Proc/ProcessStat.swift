@@ -1,0 +1,80 @@
+// What /proc/PID/stat and /proc/PID/status say of a process, or of one thread.
+
+import Glibc
+import SystemPackage
+
+/// What of /proc/PID/stat tells a process from a later one with its number, and whether it runs.
+package struct ProcessStat: Equatable, Sendable {
+    /// The first 15 bytes of the program's name, which may hold anything.
+    package var name: [UInt8]
+    /// `R`, `S`, `T`, `Z` …, of its first thread.
+    package var state: UInt8
+    /// Threads, the first among them until the last has ended.
+    package var threads: UInt64
+    /// Clock ticks since boot (field 22).
+    package var startTime: UInt64
+
+    /// Of this thread: a zombie has given back its memory.
+    package var isAlive: Bool { state != UInt8(ascii: "Z") && state != UInt8(ascii: "X") }
+
+    /// nil for what the kernel would not write.
+    package init?(parsing text: [UInt8]) {
+        // Field 2 is the name in parentheses, and may hold both spaces and parentheses: the last one ends it.
+        guard let open = text.firstIndex(of: UInt8(ascii: "(")), let close = text.lastIndex(of: UInt8(ascii: ")")), open < close else { return nil }
+        let fields = text[(close + 1)...].split(separator: UInt8(ascii: " "))
+        guard fields.count > 19, let state = fields[0].first, let threads = decimal(fields[17]), let start = decimal(fields[19]) else { return nil }
+        name = Array(text[(open + 1) ..< close])
+        (self.state, self.threads, startTime) = (state, threads, start)
+    }
+
+    /// Of a process, by its number; nil where it is gone.
+    package static func of(_ pid: pid_t) -> ProcessStat? { read(FilePath("/proc/\(pid)/stat")) }
+
+    /// Of one thread of a process.
+    package static func of(thread: pid_t, of pid: pid_t) -> ProcessStat? { read(FilePath("/proc/\(pid)/task/\(thread)/stat")) }
+
+    private static func read(_ path: FilePath) -> ProcessStat? {
+        (try? readBytes(path, limit: 4096)).flatMap { ProcessStat(parsing: $0) }
+    }
+}
+
+/// The words of a line of /proc/PID/status, without its name (`Uid:`, `NSpid:`); nil where there is none.
+package func statusWords(_ name: StaticString, of pid: pid_t) -> [[UInt8]]? {
+    (try? readBytes(FilePath("/proc/\(pid)/status"), limit: 16_384)).flatMap { statusWords(name, in: $0) }
+}
+
+/// The same in the file's text.
+package func statusWords(_ name: StaticString, in text: [UInt8]) -> [[UInt8]]? {
+    let line = text.split(separator: UInt8(ascii: "\n")).first { line in name.withUTF8Buffer { line.starts(with: $0) } }
+    return line?.split(whereSeparator: { $0 == UInt8(ascii: "\t") || $0 == UInt8(ascii: " ") }).dropFirst().map(Array.init)
+}
+
+/// A process's number in its innermost PID namespace, which is the one that it knows itself by.
+package func innermostPID(of pid: pid_t) -> UInt32? {
+    statusWords("NSpid:", of: pid)?.last.flatMap { decimal($0[...]) }.flatMap { UInt32(exactly: $0) }
+}
+
+/// The processes that /proc lists.
+package func processes() -> [pid_t] {
+    ((try? namesInDirectory("/proc")) ?? []).compactMap { pid_t($0.text) }
+}
+
+/// A decimal number, digits alone; nil for what 64 bits don't hold.
+func decimal(_ digits: ArraySlice<UInt8>) -> UInt64? { number(digits, radix: 10) }
+
+/// A number of digits alone: no sign, as the kernel writes none.
+func number(_ digits: ArraySlice<UInt8>, radix: UInt64) -> UInt64? {
+    var value: UInt64 = 0
+    for byte in digits {
+        let digit: UInt8
+        switch byte {
+        case 0x30 ... 0x39: digit = byte - 0x30
+        case 0x61 ... 0x66: digit = byte - 0x61 + 10
+        default: return nil
+        }
+        let (product, overflow) = value.multipliedReportingOverflow(by: radix)
+        guard UInt64(digit) < radix, !overflow, product <= .max - UInt64(digit) else { return nil }
+        value = product + UInt64(digit)
+    }
+    return digits.isEmpty ? nil : value
+}

@@ -1,0 +1,138 @@
+// The numbers that a row has: one table of them. Sort keys, the columns of tables and pages, JSON's and CSV's fields and the
+// formats of other programs are made of it. A new quantity is one entry of `all`; code that asks for it by name finds it by
+// the names below.
+//
+// Invariant: a quantity that is not known is nil. It is left out, null or empty, and never written as 0.
+
+import Reduce
+import Text
+
+/// A number that a row has.
+package struct Quantity: Sendable, Equatable {
+    package enum Unit: String, Sendable { case bytes, blocks, seconds }
+
+    /// A whole number, or a length of time.
+    package enum Value: Sendable, Equatable { case count(UInt64), seconds(Double) }
+
+    /// As JSON and the page have it; CSV has it with underscores.
+    package let name: String
+    package let unit: Unit
+    /// As people read it.
+    package let title: String
+    /// What --sort calls it; nil: no order.
+    let sortName: String?
+    /// The head of the column that a table has of it where rows are in its order; nil: it has one in any order, or none.
+    let tableTitle: String?
+    /// What a page calls it by itself; and in a table beside another quantity, with a hint: nil, no column there.
+    let pageTitle: String
+    let pageColumn: (title: String, hint: String)?
+    /// Rows of JSON and CSV have it.
+    let isReported: Bool
+    /// It tells of what came and went, which logs of live blocks don't have.
+    package let isOfHistory: Bool
+    /// What orders rows of which it is not known.
+    private let standIn: @Sendable (Row) -> Double
+    /// A row's; nil where it is not known.
+    package let known: @Sendable (Row) -> Value?
+
+    /// All of them, in the order of columns and fields.
+    package static let all = [
+        Quantity("bytes", .bytes, "live bytes", sort: "bytes", page: "Live bytes", count: { $0.blocksOfUnknownSize > 0 && $0.bytes == 0 ? nil : $0.bytes }),
+        Quantity("blocks", .blocks, "live blocks", sort: "blocks", page: "Live blocks", count: { $0.blocks }),
+        Quantity("allocatedBytes", .bytes, "allocated bytes", sort: "allocated-bytes", column: "allocated bytes", page: "Allocated bytes, ever",
+                 isOfHistory: true, standIn: { Double($0.bytes) }, count: { $0.history?.allocatedBytes }),
+        Quantity("allocatedBlocks", .blocks, "allocated blocks", sort: "allocated-blocks", column: "allocated blocks", page: "Allocated blocks, ever",
+                 pageColumn: ("Allocated", "Blocks ever allocated"), isOfHistory: true, standIn: { Double($0.blocks) }, count: { $0.history?.allocatedBlocks }),
+        Quantity("peakBytes", .bytes, "bytes at the peak", sort: "peak-bytes", column: "at the peak", page: "Bytes at the peak",
+                 pageColumn: ("At the peak", "Bytes that it held when the process held the most"), isOfHistory: true, count: { $0.history?.peakBytes }),
+        Quantity("peakBlocks", .blocks, "blocks at the peak", page: "Blocks at the peak", isReported: false, isOfHistory: true, count: { $0.history?.peakBlocks }),
+        Quantity("temporaryBlocks", .blocks, "temporary blocks", sort: "temporary", column: "temporary", page: "Temporary blocks",
+                 pageColumn: ("Temporary", "Blocks freed before their thread’s next allocation"), isOfHistory: true, count: { $0.history?.temporaryBlocks }),
+        Quantity("oldestSeconds", .seconds, "age of the oldest", sort: "age", page: "Oldest live block", pageColumn: ("Oldest", "Age of the oldest live block"),
+                 standIn: { _ in -1 }, seconds: { $0.oldestSeconds }),
+        Quantity("newestSeconds", .seconds, "age of the newest", page: "Newest live block", seconds: { $0.newestSeconds }),
+    ]
+
+    package static let bytes = named("bytes"), blocks = named("blocks"), allocatedBytes = named("allocatedBytes")
+    package static let allocatedBlocks = named("allocatedBlocks"), peakBytes = named("peakBytes"), peakBlocks = named("peakBlocks")
+    package static let temporaryBlocks = named("temporaryBlocks"), oldestSeconds = named("oldestSeconds")
+
+    /// Those that formats of other programs can sum up.
+    package static let sums = all.filter { $0.unit != .seconds }
+    /// Those that rows of JSON and CSV have.
+    static let reported = all.filter(\.isReported)
+
+    private static func named(_ name: String) -> Quantity { all.first { $0.name == name } ?? all[0] }
+
+    package static func == (one: Quantity, other: Quantity) -> Bool { one.name == other.name }
+
+    package var isBytes: Bool { unit == .bytes }
+
+    /// A row's sum; 0 where it isn't known: whoever asks has asked `MachineReport.known` before.
+    package func value(_ row: Row) -> UInt64 { if case .count(let count) = known(row) { count } else { 0 } }
+
+    /// What rows are ordered by, the largest first.
+    func order(_ row: Row) -> Double {
+        switch known(row) {
+        case .count(let count): Double(count)
+        case .seconds(let seconds): seconds
+        case nil: standIn(row)
+        }
+    }
+
+    /// A row's, as tables show it.
+    func text(_ row: Row) -> String {
+        switch known(row) {
+        case .count(let count): separated(count)
+        case .seconds(let seconds): shortDuration(seconds)
+        case nil: "-"
+        }
+    }
+
+    /// As CSV heads its column: allocated_bytes.
+    var csvName: String { name.map { $0.isUppercase ? "_" + $0.lowercased() : String($0) }.joined() }
+}
+
+extension Quantity {
+    private init(
+        _ name: String, _ unit: Unit, _ title: String, sort: String? = nil, column: String? = nil, page: String, pageColumn: (title: String, hint: String)? = nil,
+        isReported: Bool = true, isOfHistory: Bool = false, standIn: @escaping @Sendable (Row) -> Double = { _ in 0 }, count: @escaping @Sendable (Row) -> UInt64?
+    ) {
+        (self.name, self.unit, self.title, sortName, tableTitle, pageTitle) = (name, unit, title, sort, column, page)
+        (self.pageColumn, self.isReported, self.isOfHistory, self.standIn) = (pageColumn, isReported, isOfHistory, standIn)
+        known = { row in count(row).map { .count($0) } }
+    }
+
+    private init(
+        _ name: String, _ unit: Unit, _ title: String, sort: String? = nil, page: String, pageColumn: (title: String, hint: String)? = nil,
+        standIn: @escaping @Sendable (Row) -> Double = { _ in 0 }, seconds: @escaping @Sendable (Row) -> Double?
+    ) {
+        (self.name, self.unit, self.title, sortName, tableTitle, pageTitle) = (name, unit, title, sort, nil, page)
+        (self.pageColumn, isReported, isOfHistory, self.standIn) = (pageColumn, true, false, standIn)
+        known = { row in seconds(row).map { .seconds($0) } }
+    }
+}
+
+/// What rows are ordered by, the largest first: a quantity that --sort has a name for.
+package struct SortKey: RawRepresentable, CaseIterable, Sendable, Equatable {
+    package let quantity: Quantity
+
+    private init(_ quantity: Quantity) { self.quantity = quantity }
+
+    package init?(rawValue: String) {
+        guard let quantity = Quantity.all.first(where: { $0.sortName == rawValue }) else { return nil }
+        self.quantity = quantity
+    }
+
+    package var rawValue: String { quantity.sortName ?? quantity.name }
+
+    package static let allCases = Quantity.all.filter { $0.sortName != nil }.map(SortKey.init)
+    package static let bytes = SortKey(.bytes), blocks = SortKey(.blocks), age = SortKey(.oldestSeconds), temporary = SortKey(.temporaryBlocks)
+    package static let allocatedBytes = SortKey(.allocatedBytes), allocatedBlocks = SortKey(.allocatedBlocks), peakBytes = SortKey(.peakBytes)
+
+    /// Orders that ask for what came and went, and so for stacks that hold nothing now, too.
+    package var isOfHistory: Bool { quantity.isOfHistory }
+
+    /// What a format shows of rows in this order; an age is no sum, and live bytes stand for it.
+    package var sum: Quantity { quantity.unit == .seconds ? .bytes : quantity }
+}

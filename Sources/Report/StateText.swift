@@ -1,0 +1,24 @@
+// How a program stands, or ended, in words.
+
+import CHeapImage
+import HeapImage
+import Reduce
+import Text
+
+extension HeapImage {
+    /// In full, or in a few words for a line that says more.
+    func stateText(inFull: Bool) -> String {
+        switch effectiveState {
+        case .running: inFull && kind == .dump ? "running when the dump was taken" : "running"
+        case .exited: "exited with status \(header.exit_status)"
+        case .killed: "killed by signal \(inFull ? signalText(Int32(truncatingIfNeeded: header.exit_signal)) : "\(header.exit_signal)")"
+        case .exec: inFull ? "replaced by another program (exec)" : "replaced by exec"
+        case .unknown: "gone, its end not seen"
+        }
+    }
+}
+
+extension Input {
+    /// In a few words; of a log what it is.
+    var stateText: String { image?.stateText(inFull: false) ?? detail ?? state }
+}

@@ -1,0 +1,119 @@
+// The rows of the table: their columns, and the frames under each.
+
+import HeapImage
+import Reduce
+import Text
+
+extension Table {
+    private struct Column { var title: String, text: (Row) -> String }
+
+    static func share(_ part: UInt64, of whole: UInt64) -> String {
+        if whole == 0 { return "-" }
+        // A damaged image may claim sums past 64 bits, which wrap: a share can then be of any size.
+        let tenths = Int(min(Double(part) * 1000 / Double(whole), 1e9).rounded())
+        return "\(tenths / 10).\(tenths % 10)%"
+    }
+
+    /// Bytes as far as they are known: a log may tell how many blocks there are, and not how large.
+    static func bytes(_ bytes: UInt64, unknown: UInt64, of blocks: UInt64) -> String {
+        unknown == 0 ? separated(bytes) : bytes == 0 ? "not known" : "at least \(separated(bytes))"
+    }
+
+    private func columns(_ totals: Totals, _ selection: RowSelection) -> [Column] {
+        // At the peak a share is one of the peak.
+        let whole = selection.blocks.moment == .peak ? totals.peakBytes ?? 0 : totals.liveBytes
+        var columns = [
+            Column(title: "bytes") { Self.bytes($0.bytes, unknown: $0.blocksOfUnknownSize, of: $0.blocks) },
+            Column(title: "share") { $0.blocksOfUnknownSize > 0 ? "-" : Self.share($0.bytes, of: whole) },
+            Column(title: "blocks") { separated($0.blocks) },
+        ]
+        if selection.blocks.moment == .end { columns.append(Column(title: "oldest") { $0.oldestSeconds.map(shortDuration) ?? "-" }) }
+        if let title = sort.quantity.tableTitle { columns.append(Column(title: title) { sort.quantity.text($0) }) }
+        // Many of many, or nearly all: the second is the one that a change of the code is worth.
+        if sort == .temporary {
+            columns.append(Column(title: "of its blocks") { $0.history.map { Self.share($0.temporaryBlocks, of: $0.allocatedBlocks) } ?? "-" })
+        }
+        return columns
+    }
+
+    func writeRows(
+        _ reduction: Reduction, _ selection: RowSelection, _ names: FrameNames, to out: TextOutput
+    ) throws {
+        let columns = columns(reduction.totals, selection)
+        let cells = selection.rows.map { row in columns.map { $0.text(row) } }
+        let widths = columns.indices.map { index in
+            max(columns[index].title.count, cells.map { $0[index].count }.max() ?? 0)
+        }
+        func line(_ texts: [String]) -> String {
+            zip(texts, widths).map { leftPadded($0, $1) }.joined(separator: "   ")
+        }
+        let isGrouped = selection.grouping != .stack
+        try out.write("\n" + style.dim(line(columns.map(\.title)) + (isGrouped ? "   " + selection.grouping.noun : "")) + "\n")
+        for (row, cell) in zip(selection.rows, cells) {
+            // The bytes are what the eye looks for; padding comes before the colour, which has no width.
+            let first = leftPadded(cell[0], widths[0])
+            let rest = line(cell).dropFirst(first.count)
+            if isGrouped {
+                let used = widths.reduce(3 * widths.count, +)
+                try out.write(style.bold(first) + rest + "   " + keyText(row.key, room: style.width.map { max(24, $0 - used) }) + "\n")
+                continue
+            }
+            try out.write(style.bold(first) + rest + "\n")
+            try writeFrames(reduction.frames(of: row), names, to: out)
+            if let own = distributions?.rows[row.node], !own.isEmpty {
+                try out.write("\n")
+                try HistogramText(style: style, indent: "    ").write(own, to: out)
+            }
+            try out.write("\n")
+        }
+        if isGrouped { try out.write("\n") }
+    }
+
+    /// What a grouped row is, with the module where the key doesn't say it.
+    private func keyText(_ key: RowKey?, room: Int?) -> String {
+        guard let key else { return "" }
+        let label = printable(key.label)
+        var module = ""
+        if let path = key.module, key.function != nil {
+            module = printable(path.split(separator: "/").last.map { String($0) } ?? path)
+        }
+        guard let room else { return module.isEmpty ? label : label + "  " + style.dim(module) }
+        module = shortened(module, min(24, room / 3))
+        let text = shortened(label, module.isEmpty ? room : room - module.count - 2)
+        return module.isEmpty ? text : text + "  " + style.dim(module)
+    }
+
+    func writeFrames(_ frames: [Frame], _ names: FrameNames, to out: TextOutput) throws {
+        let indent = "    "
+        if frames.isEmpty {
+            try out.write(indent + style.dim("(no frames)") + "\n")
+            return
+        }
+        let (named, count) = names.expanded(frames, limit: frameLimit)
+        var texts = named.map(\.text)
+        var modules = named.map(\.place)
+        // Where lines may be of any length a few long names stand out of the column, rather than push all modules away.
+        var nameWidth = min(texts.map(\.count).max() ?? 0, 72)
+        if let width = style.width {
+            let room = width - indent.count
+            modules = modules.map { shortened($0, min(24, room / 3)) }
+            let moduleWidth = modules.map(\.count).max() ?? 0
+            nameWidth = room - (moduleWidth > 0 ? moduleWidth + 2 : 0)
+            texts = named.map { $0.text(width: nameWidth) }
+            nameWidth = min(nameWidth, texts.map(\.count).max() ?? 0)
+        }
+        // The C library's own frames between main and _start have no exported names, and tell nothing.
+        let main = named.firstIndex { $0.function == "main" }
+        for index in named.indices {
+            let name = texts[index], module = modules[index]
+            let body = module.isEmpty ? name : "\(padded(name, nameWidth))  \(module)"
+            let isDim = named[index].isStartup || named[index].frame.module == SpecialModule.cut
+                || (main.map { index > $0 } ?? false && named[index].moduleName?.hasPrefix("libc.so") == true)
+            try out.write(indent + (isDim ? style.dim(body)
+                : module.isEmpty ? name : "\(padded(name, nameWidth))  \(style.dim(module))") + "\n")
+        }
+        if count < frames.count {
+            try out.write(indent + style.dim("… \(counted(UInt64(frames.count - count), "outer frame")) more (--frames 0 shows all)") + "\n")
+        }
+    }
+}

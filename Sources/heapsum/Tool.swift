@@ -1,0 +1,11 @@
+// heapsum: reduces images to unique stacks. A first word that is none of the commands' names is a file. (A file called
+// "info" is ./info.)
+
+import Commands
+
+/// heapsum as a whole; it ends the process.
+package func runHeapsum() -> Never {
+    runTool(ReduceCommand.self, commands: [
+        "check": CheckCommand.self, "diff": DiffCommand.self, "info": InfoCommand.self, "pack": PackCommand.self,
+    ])
+}

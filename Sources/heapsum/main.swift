@@ -1,6 +1,0 @@
-// heapsum: reduces images to unique stacks. A first word that is none of the commands' names is a file. (A file called
-// "info" is ./info.)
-
-import Commands
-
-runTool(ReduceCommand.self, commands: ["check": CheckCommand.self, "diff": DiffCommand.self, "info": InfoCommand.self, "pack": PackCommand.self])

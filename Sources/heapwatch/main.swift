@@ -1,7 +1,0 @@
-// heapwatch: which process grows, or is it the kernel? Without a command it gathers.
-
-import Commands
-
-runTool(GatherCommand.self, commands: [
-    "run": RunCommand.self, "verdict": VerdictCommand.self, "report": ReportCommand.self, "export": ExportCommand.self, "bundle": BundleCommand.self,
-])

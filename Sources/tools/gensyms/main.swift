@@ -1,0 +1,5 @@
+// gensyms alone, for tests. What is installed is Sources/tools/all.
+
+import GensymsTool
+
+runGensyms()

@@ -1,0 +1,5 @@
+// heapdump alone, for tests. What is installed is Sources/tools/all.
+
+import HeapdumpTool
+
+runHeapdump()

@@ -1,0 +1,5 @@
+// heaprun alone, for tests. What is installed is Sources/tools/all.
+
+import HeaprunTool
+
+runHeaprun()

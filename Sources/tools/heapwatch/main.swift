@@ -1,0 +1,5 @@
+// heapwatch alone, for tests. What is installed is Sources/tools/all.
+
+import HeapwatchTool
+
+runHeapwatch()
