@@ -34,6 +34,9 @@ let package = Package(
         .systemLibrary(name: "CSymbols", path: "Sources/CSymbols"),
         .target(name: "Symbols", dependencies: ["CSymbols", "Common", system]),
         .target(name: "Reduce", dependencies: ["Common", "HeapImage"]),
+        // Which live blocks a program can still reach, and who holds them: a stopped process (CLeaks), its snapshot, and the verdict.
+        .target(name: "CLeaks", cSettings: [.define("_GNU_SOURCE")]),
+        .target(name: "Leaks", dependencies: ["CHeapImage", "CLeaks", "Common", "HeapImage", system]),
         // Whether a number grows, how fast, and how sure that is.
         .target(name: "Trend"),
         // What other tools and the kernel log of allocations, into the same reduction.
@@ -43,14 +46,14 @@ let package = Package(
         .target(name: "Watch", dependencies: ["Common", "Page", "Report", "Trend", system]),
         // HTML pages in one file: their style and scripts, which are built in, and the data that goes with them.
         .target(name: "Page", resources: [.embedInCode("Assets")]),
-        .target(name: "Report", dependencies: ["CHeapImage", "CSymbols", "Common", "HeapImage", "Page", "Reduce", "Symbols", "Trend", system]),
+        .target(name: "Report", dependencies: ["CHeapImage", "CSymbols", "Common", "HeapImage", "Leaks", "Page", "Reduce", "Symbols", "Trend", system]),
         // What Launch needs of Linux that Swift's Glibc module doesn't have.
         .systemLibrary(name: "CLaunch", path: "Sources/CLaunch"),
         .target(name: "Launch", dependencies: ["CHeapImage", "CLaunch", "Common", "HeapImage", "Symbols", system]),
 
         // How a tool reads its words and ends; tools that have commands, and need none.
         .target(name: "Commands", dependencies: ["Common", argumentParser, system]),
-        .executableTarget(name: "heapsum", dependencies: ["Commands", "Common", "HeapImage", "Logs", "Reduce", "Report", "Symbols", argumentParser]),
+        .executableTarget(name: "heapsum", dependencies: ["Commands", "Common", "HeapImage", "Launch", "Leaks", "Logs", "Reduce", "Report", "Symbols", argumentParser]),
         .executableTarget(name: "heaprun", dependencies: ["Common", "Launch", argumentParser]),
         .executableTarget(name: "heapdump", dependencies: ["Commands", "Common", "Launch", argumentParser]),
         .executableTarget(name: "gensyms", dependencies: ["Commands", "Common", "Symbols", argumentParser, system]),
@@ -81,6 +84,7 @@ let package = Package(
         .testTarget(name: "SymbolsTests", dependencies: ["CSymbols", "Symbols", "TestSupport"]),
         .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "Common", "HeapImage", "Launch", "TestSupport", "heaprun", "heapdump", "heapsum", "gensyms", system]),
         .testTarget(name: "RecordingTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
+        .testTarget(name: "LeaksTests", dependencies: ["HeapImage", "Launch", "Leaks", "TestSupport", "heaprun", "heapsum"]),
         .testTarget(name: "WatchTests", dependencies: ["Report", "TestSupport", "Trend", "Watch", "heapwatch"], exclude: ["make-trees"]),
         .testTarget(name: "FuzzTests", dependencies: ["FuzzSurface", "TestSupport", "fuzz"], exclude: ["Corpus"]),
     ],

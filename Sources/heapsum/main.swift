@@ -3,4 +3,4 @@
 
 import Commands
 
-runTool(ReduceCommand.self, commands: ["check": CheckCommand.self, "diff": DiffCommand.self, "info": InfoCommand.self, "pack": PackCommand.self])
+runTool(ReduceCommand.self, commands: ["check": CheckCommand.self, "diff": DiffCommand.self, "info": InfoCommand.self, "leaks": LeaksCommand.self, "pack": PackCommand.self])

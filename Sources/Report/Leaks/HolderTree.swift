@@ -1,0 +1,90 @@
+// Who holds the reachable blocks: a tree from the roots. A line stands for a root, or for all blocks of one stack below one line; its bytes are what
+// would be freed if it went, and nothing else held on to them.
+
+import Leaks
+import Reduce
+
+/// A line of the tree.
+package struct HolderLine {
+    package var text: String
+    package var depth: Int
+    /// The blocks that the line stands for; none for a root.
+    package var own: Amount
+    /// What goes with it, and itself.
+    package var kept: Amount
+}
+
+/// The tree of holders, cut where shares get small.
+package struct HolderTree {
+    package private(set) var lines: [HolderLine] = []
+    /// What is reachable in all.
+    package private(set) var total: Amount
+    private let holders: Holders
+    private let report: LeakReport
+    private let leastBytes: UInt64
+    private let depthLimit: Int
+
+    /// - Parameter leastShare: lines that keep less than this part of all reachable bytes are left out.
+    package init(_ report: LeakReport, leastShare: Double = 0.01, depth: Int = 8) {
+        self.report = report
+        holders = Holders(report.verdict) { report.text(ofRoot: $0, whole: false) }
+        total = report.verdict.totals[.reachable] ?? Amount()
+        leastBytes = UInt64(Double(total.bytes) * leastShare)
+        depthLimit = depth
+        add([0], depth: 0)
+    }
+
+    // All that is directly below some nodes, by what it is called.
+    private mutating func add(_ nodes: [Int], depth: Int) {
+        guard depth < depthLimit else { return }
+        struct Group {
+            var nodes: [Int] = [], own = Amount(), kept = Amount(), text = ""
+        }
+        var groups: [Group] = [], ofRoot: [Int: Int] = [:], ofStack: [UInt32: Int] = [:]
+        for node in nodes {
+            for child in holders.children(of: node) {
+                let child = Int(child), place: Int
+                switch holders.holder(child) {
+                case .root(let root):
+                    place = ofRoot[root] ?? groups.count
+                    if place == groups.count {
+                        ofRoot[root] = place
+                        groups.append(Group(text: holders.roots[root]))
+                    }
+                case .block(let block):
+                    let stack = report.node(of: block)
+                    place = ofStack[stack] ?? groups.count
+                    if place == groups.count {
+                        ofStack[stack] = place
+                        groups.append(Group(text: report.shortStack(stack)))
+                    }
+                    groups[place].own.add(Amount(blocks: 1, bytes: report.verdict.table.bytes(block)))
+                case nil: continue
+                }
+                groups[place].nodes.append(child)
+                groups[place].kept.add(holders.amount(child))
+            }
+        }
+        for group in groups.sorted(by: { ($0.kept.bytes, $1.text) > ($1.kept.bytes, $0.text) }) where group.kept.bytes >= max(leastBytes, 1) {
+            lines.append(HolderLine(
+                text: depth == 0 && group.own.blocks > 0 ? "several roots → \(group.text)" : group.text, depth: depth, own: group.own, kept: group.kept))
+            add(group.nodes, depth: depth + 1)
+        }
+    }
+}
+
+extension LeakTable {
+    /// Writes the tree.
+    package func writeHolders(_ tree: HolderTree, to out: TextOutput) throws {
+        try out.write("\n" + style.dim("what each holder keeps: bytes that would go with it") + "\n")
+        let bytes = tree.lines.map { grouped($0.kept.bytes) }
+        let width = max(5, bytes.map(\.count).max() ?? 0)
+        try out.write(style.dim("\(leftPadded("bytes", width))    share   blocks") + "\n")
+        let blockWidth = max(6, tree.lines.map { grouped($0.kept.blocks).count }.max() ?? 0)
+        for (line, bytes) in zip(tree.lines, bytes) {
+            let own = line.own.blocks > 0 ? "\(counted(line.own.blocks, "block")) of " : ""
+            try out.write("\(style.bold(leftPadded(bytes, width)))   \(leftPadded(Table.share(line.kept.bytes, of: tree.total.bytes), 6))   "
+                + "\(leftPadded(grouped(line.kept.blocks), blockWidth))   \(String(repeating: "  ", count: line.depth))\(own)\(line.text)\n")
+        }
+    }
+}
