@@ -36,7 +36,7 @@ LIBRARY_HEADERS = $(wildcard Interposer/*/*.h Interposer/base/*/*.h)
 ALLOCATOR_BASE = $(addprefix Interposer/base/,bytes.c loader.c symbols.c system.c)
 ALLOCATORS = $(patsubst %,$(BUILD)/lib/heapsum/libheapsum-%.so,jemalloc tcmalloc)
 
-.PHONY: all library tools examples demo test test-browser test-programs test-older-glibc fuzz soak bench bench-recording install clean packages
+.PHONY: all library tools examples demo test test-browser test-programs test-leaks test-older-glibc fuzz soak bench bench-recording install clean packages
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -109,6 +109,13 @@ test-programs: packages
 	@scripts/install-packages --programs
 	@$(MAKE) --no-print-directory all
 	@scripts/test-programs $(BUILD)/bin
+
+# Verdicts on real programs at work, against what they free afterwards. Some minutes; ONLY='redis*' chooses rows.
+test-leaks: packages
+	@scripts/install-packages --programs
+	@$(MAKE) --no-print-directory all
+	$(SWIFT) build -c release --product accused
+	@scripts/test-leaks $(BUILD)/bin .build/release/accused
 
 # The library under the glibc of an older Debian, in a root made by debootstrap under .build; needs root.
 test-older-glibc: packages

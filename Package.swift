@@ -66,6 +66,8 @@ let package = Package(
         .executableTarget(name: "make-log", dependencies: ["TestSupport", argumentParser], path: "Benchmarks/make-log"),
         // A week of samples for the benchmarks, by a simulated clock.
         .executableTarget(name: "make-recording", dependencies: ["Watch", "TestSupport", argumentParser], path: "Benchmarks/make-recording"),
+        // Verdicts on a program at work, held against what it frees afterwards; see `make test-leaks`.
+        .executableTarget(name: "accused", dependencies: ["Common", "HeapImage", "Launch", "Leaks", "Reduce", "Report", "Symbols", argumentParser], path: "Tests/Accused"),
         // Names for a list of addresses, for comparing with eu-addr2line.
         .executableTarget(name: "symbolize", dependencies: ["Symbols", argumentParser], path: "Benchmarks/symbolize"),
 

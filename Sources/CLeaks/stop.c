@@ -21,8 +21,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A thread that has not stopped by then sleeps uninterruptibly (a vfork's parent, a dead NFS server). */
+/* A thread that has not stopped by then may sleep uninterruptibly (a vfork's parent, a dead NFS server): it is asked whether it does. One that
+ * only waits for a processor, on a busy machine, is waited for. */
 #define STOP_NS (20 * 1000 * 1000ull)
+#define STOP_MOST_NS (5 * 1000 * 1000 * 1000ull)
 
 uint64_t leaks_now(void) {
     struct timespec time;
@@ -83,6 +85,19 @@ static int by_tid(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+/* What /proc says of a thread: D sleeps uninterruptibly, Z has ended; 0: it is gone. */
+static char state_of(pid_t pid, pid_t tid) {
+    char path[96], text[512];
+    snprintf(path, sizeof path, "/proc/%d/task/%d/stat", (int)pid, (int)tid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) return 0;
+    size_t length = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    text[length] = 0;
+    const char *close = strrchr(text, ')');
+    return close != NULL && close[1] == ' ' ? close[2] : 0;
+}
+
 /* Seizes the threads that are not ours yet; how many there were. Sorted, so that 4,000 threads don't take 16 million steps. */
 static int seize_more(struct leaks_stop *stop, size_t *first) {
     char path[64];
@@ -105,16 +120,9 @@ static int seize_more(struct leaks_stop *stop, size_t *first) {
         if (ptrace(PTRACE_SEIZE, tid, 0, 0) != 0) {
             if (errno == ESRCH) continue; /* it has ended meanwhile */
             /* A thread that has ended and is not waited for yet can't be traced, and has nothing to be read. */
-            char stat_path[96], text[512] = "";
-            snprintf(stat_path, sizeof stat_path, "/proc/%d/task/%d/stat", (int)stop->pid, (int)tid);
             int error = errno;
-            FILE *file = fopen(stat_path, "re");
-            if (file == NULL) continue;
-            size_t length = fread(text, 1, sizeof text - 1, file);
-            fclose(file);
-            text[length] = 0;
-            char *close = strrchr(text, ')');
-            if (close != NULL && (close[2] == 'Z' || close[2] == 'X')) continue;
+            char state = state_of(stop->pid, tid);
+            if (state == 0 || state == 'Z' || state == 'X') continue;
             result = -error;
             break;
         }
@@ -168,7 +176,7 @@ static int take_stop(struct tracee *thread, int status) {
 static int stop_from(struct leaks_stop *stop, size_t first) {
     for (size_t i = first; i < stop->count; i++)
         if (stop->threads[i].is_seized) ptrace(PTRACE_INTERRUPT, stop->threads[i].shown.tid, 0, 0);
-    uint64_t deadline = leaks_now() + STOP_NS;
+    uint64_t began = leaks_now();
     for (size_t i = first; i < stop->count; i++) {
         struct tracee *thread = &stop->threads[i];
         for (unsigned turn = 0; thread->is_seized; turn++) {
@@ -181,8 +189,12 @@ static int stop_from(struct leaks_stop *stop, size_t first) {
                 else if (result != 0) return result;
                 break;
             }
-            if (found == 0 && leaks_now() >= deadline) break;
-            if (turn > 200) usleep(50); else sched_yield();
+            if (found == 0 && turn % 64 == 0) {
+                uint64_t waited = leaks_now() - began;
+                if (waited >= STOP_MOST_NS || (waited >= STOP_NS && state_of(stop->pid, thread->shown.tid) == 'D')) break;
+            }
+            if (turn > 20) usleep(50);
+            else sched_yield();
         }
     }
     return 0;
@@ -220,27 +232,36 @@ int leaks_stop_all(pid_t pid, struct leaks_stop **out) {
     return 0;
 }
 
+/* Lets one thread go on: with the signal that it was stopped at, or back into the call that we ended. */
+static bool release(struct tracee *thread) {
+    if (thread->is_trapped) {
+        struct user_regs_struct registers = leaks_resumed(&thread->saved);
+        if (registers.rax != thread->saved.rax) ptrace(PTRACE_SETREGS, thread->shown.tid, 0, &registers);
+    }
+    return ptrace(PTRACE_DETACH, thread->shown.tid, 0, (long)thread->signal) == 0;
+}
+
 uint64_t leaks_go_on(struct leaks_stop *stop) {
     for (size_t i = 0; i < stop->count; i++) {
         struct tracee *thread = &stop->threads[i];
-        if (thread->is_seized && !thread->shown.is_stopped) {
-            /* Not stopped in time: it may be now, and its stop has to be taken note of before it can be let go. */
-            int status;
-            if (waitpid(thread->shown.tid, &status, __WALL | WNOHANG) > 0) take_stop(thread, status);
-        }
-        if (thread->is_seized && thread->shown.is_stopped && thread->is_trapped) {
-            struct user_regs_struct registers = leaks_resumed(&thread->saved);
-            if (registers.rax != thread->saved.rax) ptrace(PTRACE_SETREGS, thread->shown.tid, 0, &registers);
-        }
+        if (thread->is_seized && thread->shown.is_stopped) release(thread);
     }
+    /* What would not stop can't be detached until it does, and would stand still for us then: it is waited for a while. Where that is not
+     * enough the kernel lets it go when we end. */
+    uint64_t began = leaks_now();
     for (size_t i = 0; i < stop->count; i++) {
         struct tracee *thread = &stop->threads[i];
-        if (!thread->is_seized) continue;
-        if (ptrace(PTRACE_DETACH, thread->shown.tid, 0, (long)thread->signal) != 0 && !thread->shown.is_stopped) {
-            /* It sleeps uninterruptibly and can't be detached until it stops: that is waited for, or it would stand still for us then. */
+        while (thread->is_seized && !thread->shown.is_stopped) {
             int status;
-            if (waitpid(thread->shown.tid, &status, __WALL) > 0 && WIFSTOPPED(status))
-                ptrace(PTRACE_DETACH, thread->shown.tid, 0, (long)(status >> 16 == 0 ? WSTOPSIG(status) : 0));
+            pid_t found = waitpid(thread->shown.tid, &status, __WALL | WNOHANG);
+            if (found < 0 && errno != EINTR) break;
+            if (found > 0) {
+                take_stop(thread, status);
+                if (thread->is_seized) release(thread);
+                break;
+            }
+            if (leaks_now() - began > STOP_MOST_NS) break;
+            usleep(100);
         }
     }
     uint64_t pause = stop->began_ns == 0 ? 0 : leaks_now() - stop->began_ns;

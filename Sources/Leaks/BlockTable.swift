@@ -35,6 +35,8 @@ package final class BlockTable {
     let starts: UnsafeMutablePointer<UInt64>
     private let sizes: UnsafeMutablePointer<UInt32>
     let stacks: UnsafeMutablePointer<UInt32>
+    /// When each was allocated, where that is kept: with its address it names a block for good.
+    private let ticks: UnsafeMutablePointer<UInt32>?
     /// Sizes that 32 bits don't hold.
     private var large: [UInt32: UInt64] = [:]
     package private(set) var totalBytes: UInt64 = 0
@@ -58,7 +60,7 @@ package final class BlockTable {
     ///
     /// - Parameter granule: at least so many bytes lie between the starts of two blocks: 16 (glibc) or 8.
     /// - Complexity: O(blocks), 16 bytes a block and 16 bytes a KB of heap.
-    init(_ blocks: UnsafeBufferPointer<LiveBlock>, granule: Int) {
+    init(_ blocks: UnsafeBufferPointer<LiveBlock>, granule: Int, keepsTicks: Bool = false) {
         stepShift = granule == 16 ? 4 : 3
         entryShift = stepShift + 6
         entriesPerChunk = 1 << Int(Self.keyShift - entryShift)
@@ -66,6 +68,7 @@ package final class BlockTable {
         starts = .allocate(capacity: room)
         sizes = .allocate(capacity: room)
         stacks = .allocate(capacity: room)
+        ticks = keepsTicks ? .allocate(capacity: room) : nil
         // Where a program has its blocks is no secret that needs more than 47 bits.
         let limit: UInt64 = 1 << 47
         var low = UInt64.max, high: UInt64 = 0
@@ -114,6 +117,7 @@ package final class BlockTable {
                 sizes[number] = UInt32(clamping: block.bytes)
                 if block.bytes >= UInt64(UInt32.max) { large[UInt32(number)] = block.bytes }
                 stacks[number] = block.stack
+                ticks?[number] = block.tick
             }
         }
         strays = blocks.count - count
@@ -135,6 +139,7 @@ package final class BlockTable {
         starts.deallocate()
         sizes.deallocate()
         stacks.deallocate()
+        ticks?.deallocate()
         free(directory)
         chunks.deallocate()
     }
@@ -162,6 +167,8 @@ package final class BlockTable {
 
     @inline(__always) package func start(_ number: Int) -> UInt64 { starts[number] }
     package func stack(_ number: Int) -> UInt32 { stacks[number] }
+    /// When a block was allocated; nil where the snapshot was not told to keep that.
+    package func tick(_ number: Int) -> UInt32? { ticks?[number] }
     /// One past the last byte; a block of 0 bytes still has its address.
     @inline(__always) func end(_ number: Int) -> UInt64 { starts[number] &+ max(bytes(number), 1) }
 

@@ -27,8 +27,10 @@ package final class Holders {
         // Edges of the origin and of the roots.
         var names: [String: Int] = [:], held: [[UInt32]] = []
         var isHeld = Set<UInt64>()
+        var groups: [RootPlace: String] = [:]
         func add(_ block: UInt32, _ place: RootPlace) {
-            let name = group(place)
+            let name = place.kind == .data ? group(place) : groups[place] ?? group(place)
+            if place.kind != .data { groups[place] = name }
             let number = names[name] ?? roots.count
             if number == roots.count {
                 names[name] = number
@@ -37,7 +39,17 @@ package final class Holders {
             }
             if isHeld.insert(UInt64(number) << 32 | UInt64(block)).inserted { held[number].append(block) }
         }
-        for reference in scan.references where verdict.verdict(Int(reference.block)) == .reachable { add(reference.block, verdict.place(of: reference)) }
+        // The scan kept one pointer to a block; here each root counts, since two holders are none that would free it by going. A variable is told
+        // by its address; other roots have one name each.
+        var places: [Int: RootPlace] = [:]
+        scan.forEachRootPointer { hit, root, address, value, place in
+            guard hit.isExact || scan.referenceOf[Int(hit.block)] != 0, verdict.verdict(Int(hit.block)) == .reachable else { return }
+            let kind = scan.roots.roots[root].kind, isOne = kind != .data && address != 0
+            let known = isOne ? places[root] : nil
+            let found = known ?? verdict.place(of: RootReference(block: hit.block, root: UInt32(root), address: address, value: value, isExact: hit.isExact, place: place))
+            if isOne && known == nil { places[root] = found }
+            add(hit.block, found)
+        }
         for block in 0 ..< table.count where verdict.verdict(block) == .reachable && verdict.parent(of: block) == nil && scan.referenceOf[block] == 0 {
             add(UInt32(block), RootPlace(kind: .loader, address: 0, place: "the dynamic loader", threadID: nil, mapping: ""))
         }

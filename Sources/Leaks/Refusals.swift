@@ -27,7 +27,7 @@ extension Snapshot {
         case ESRCH: return LeaksError("\(processID): no such process")
         case ENOEXEC: return LeaksError("\(processID): it runs in 32-bit mode: heapsum reads programs of 64 bits alone")
         case ENOTSUP: return LeaksError("\(processID): threads are stopped on x86-64 alone so far")
-        case EAGAIN: return LeaksError("\(processID): no thread of it would stop within 20 ms: it sleeps uninterruptibly (a vfork's parent, a file server that doesn't answer); try again when it goes on")
+        case EAGAIN: return LeaksError("\(processID): no thread of it would stop: it sleeps uninterruptibly (a vfork's parent, a file server that doesn't answer); try again when it goes on")
         case EPERM, EACCES: return permissionRefusal(processID)
         default: return LeaksError("\(processID): can't be stopped: \(String(cString: strerror(error)))")
         }

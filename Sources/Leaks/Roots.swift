@@ -51,12 +51,15 @@ struct Roots {
         addThreads(snapshot, glibc, &excluded)
         excluded += blockRanges(snapshot)
         let holes = merged(excluded)
+        // The end of a module's data (.bss) is anonymous memory to the kernel.
+        let data = merged(snapshot.dataModules().map(\.range))
         for mapping in snapshot.mappings {
             if mapping.isKernels || snapshot.imageInodes.contains(mapping.inode) && mapping.isShared { continue }
             if snapshot.isGlibc && mapping.path == "[heap]" { continue }
             let isForeign = !snapshot.isGlibc && holdsBlocks(mapping, snapshot)
             for range in subtract(holes, from: mapping.range) {
-                roots.append(Root(kind: kind(of: mapping), name: mapping.path, range: range, isWeak: isForeign, isShared: mapping.isShared))
+                let isData = !mapping.isShared && subtract(data, from: range).isEmpty
+                roots.append(Root(kind: isData ? .data : kind(of: mapping), name: mapping.path, range: range, isWeak: isForeign, isShared: mapping.isShared))
             }
         }
         addKernelWords(snapshot)

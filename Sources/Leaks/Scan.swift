@@ -25,8 +25,6 @@ final class Scan {
     private(set) var references: [RootReference] = []
     /// For each block the number of its best reference and one more; 0: none.
     let referenceOf: UnsafeMutablePointer<UInt32>
-    /// Blocks that more than one root points to.
-    private(set) var hasMoreRoots: Set<UInt32> = []
     /// References into the inside of blocks that had no better one.
     private(set) var interior: [UInt32] = []
 
@@ -80,13 +78,18 @@ final class Scan {
     // MARK: Roots
 
     private func scanRoots() {
+        forEachRootPointer { hit, root, address, value, place in refer(hit, root: root, address: address, value: value, place: place) }
+    }
+
+    /// Hands out each pointer from a root to a block.
+    ///
+    /// - Complexity: O(bytes of all roots)
+    func forEachRootPointer(_ body: (_ hit: Hit, _ root: Int, _ address: UInt64, _ value: UInt64, _ place: String) -> Void) {
         for word in roots.words where table.mayPoint(word.value) {
-            if let hit = table.hit(word.value) { refer(hit, root: word.root, address: 0, value: word.value, place: word.place) }
+            if let hit = table.hit(word.value) { body(hit, word.root, 0, word.value, word.place) }
         }
         for word in roots.starts where table.mayPoint(word.value) {
-            if let hit = table.hit(word.value) {
-                refer(Hit(block: hit.block, isExact: true), root: word.root, address: 0, value: word.value, place: word.place)
-            }
+            if let hit = table.hit(word.value) { body(Hit(block: hit.block, isExact: true), word.root, 0, word.value, word.place) }
         }
         for (number, root) in roots.roots.enumerated() where !root.range.isEmpty {
             for run in snapshot.memory.resident(root.range, isShared: root.isShared) {
@@ -95,7 +98,7 @@ final class Scan {
                     for index in 0 ..< count {
                         let word = words[index]
                         guard table.mayPoint(word), let hit = table.hit(word) else { continue }
-                        refer(hit, root: number, address: base &+ UInt64(index) * 8, value: word)
+                        body(hit, number, base &+ UInt64(index) * 8, word, "")
                     }
                 }
             }
@@ -107,7 +110,6 @@ final class Scan {
         if known != 0 {
             let best = references[Int(known) - 1]
             let isBetter = quality(hit.isExact, root) > quality(best.isExact, Int(best.root))
-            if hit.isExact && best.isExact && best.root != UInt32(root) { hasMoreRoots.insert(hit.block) }
             // An exact one says all; of those to the inside each may be one that a heuristic explains.
             if !isBetter && (best.isExact || hit.isExact || value == best.value) { return }
         }

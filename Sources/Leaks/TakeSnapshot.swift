@@ -10,6 +10,8 @@ import HeapImage
 package struct SnapshotOptions {
     /// Reads the stopped program itself, where it can't be cloned: it stands still for all of the scan.
     package var mayReadInPlace = true
+    /// Keeps when each block was allocated: 4 bytes a block.
+    package var keepsTicks = false
     package init() {}
 }
 
@@ -100,7 +102,7 @@ extension Snapshot {
         }
         isHeld = false
         let pause = clone > 0 ? leaks_go_on(stop) : 0
-        let table = collected.table(granule: image.header.granule_log2.0 == UInt8(HEAP_GRANULE_LOG2_FINE_GLIBC) ? 16 : 8)
+        let table = collected.table(granule: image.header.granule_log2.0 == UInt8(HEAP_GRANULE_LOG2_FINE_GLIBC) ? 16 : 8, keepsTicks: options.keepsTicks)
         if image.losses.lost_allocations + image.losses.early_allocations + image.losses.paused_allocations > 0 || image.hasFlag(HEAP_FLAG_STOPPED) {
             shortfalls.append(Shortfall(what: "blocks that are not in the image (heapsum info tells how many): they may hold others"))
         }
@@ -182,7 +184,9 @@ final class BlockCollector {
         count += batch.count
     }
 
-    func table(granule: Int) -> BlockTable { BlockTable(UnsafeBufferPointer(start: buffer, count: count), granule: granule) }
+    func table(granule: Int, keepsTicks: Bool) -> BlockTable {
+        BlockTable(UnsafeBufferPointer(start: buffer, count: count), granule: granule, keepsTicks: keepsTicks)
+    }
 }
 
 /// The words of a line of /proc/PID/status, without its name.

@@ -85,6 +85,8 @@ package final class LeakVerdict {
     // MARK: Reachable
 
     private func findReachable(_ loaderStacks: Set<UInt32>) {
+        var isLoaders = [Bool](repeating: false, count: Int(min(loaderStacks.max() ?? 0, 1 << 26)) + 1)
+        for stack in loaderStacks where Int(stack) < isLoaders.count { isLoaders[Int(stack)] = true }
         for block in 0 ..< table.count {
             let reference = scan.referenceOf[block]
             if reference != 0 {
@@ -92,7 +94,8 @@ package final class LeakVerdict {
                 if best.isExact && !scan.roots.roots[Int(best.root)].isWeak { reach(UInt32(block), from: Self.none) }
             }
             // What the loader allocates it keeps, in ways of its own.
-            if !loaderStacks.isEmpty && states[block] == 0 && loaderStacks.contains(table.stack(block)) { reach(UInt32(block), from: Self.none) }
+            let stack = Int(table.stack(block))
+            if states[block] == 0 && stack < isLoaders.count && isLoaders[stack] { reach(UInt32(block), from: Self.none) }
         }
         var head = 0
         walkExact(&head)

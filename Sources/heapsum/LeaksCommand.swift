@@ -99,7 +99,8 @@ struct LeaksCommand: ParsableCommand {
             try reduction.add(image)
             let names = FrameNames(reduction, symbolizer: symbolizer)
             let report = LeakReport(
-                LeakVerdict(snapshot, loaderStacks: reduction.stacksOfLoader(input: 0)), reduction: reduction, input: 0, names: names, symbolizer: symbolizer)
+                LeakVerdict(snapshot, loaderStacks: reduction.stacksOfLoader(input: 0)), reduction: reduction, input: 0, names: names, symbolizer: symbolizer,
+                search: SymbolSearch(debugDirectories: symbols.debugDir, sysroot: symbols.sysroot ?? ""))
             if why.isEmpty && showBlock.isEmpty && !holders { snapshot.finish() }
             try output.write(inputs: symbols.files + reduction.moduleFiles) { try write(report, shown, to: $0) }
             if format != .table { for line in LeakTable.warnings(report) { say(line) } }
@@ -180,19 +181,5 @@ struct Address: ExpressibleByArgument {
         let digits = argument.hasPrefix("0x") || argument.hasPrefix("0X") ? String(argument.dropFirst(2)) : argument
         guard let value = UInt64(digits, radix: 16) else { return nil }
         self.value = value
-    }
-}
-
-extension Reduction {
-    /// The stacks whose allocation the dynamic loader asked for itself.
-    func stacksOfLoader(input: Int) -> Set<UInt32> {
-        var isLoader: [UInt32: Bool] = [:], result: Set<UInt32> = []
-        for (stack, node) in nodes(ofStacksOf: input).enumerated() where node > 0 {
-            guard let first = frames(of: Row(node: node)).first else { continue }
-            let known = isLoader[first.module] ?? modules[Int(first.module)].baseName.hasPrefix("ld-linux")
-            isLoader[first.module] = known
-            if known { result.insert(UInt32(stack)) }
-        }
-        return result
     }
 }

@@ -34,11 +34,12 @@ package struct HolderTree {
         add([0], depth: 0)
     }
 
-    // All that is directly below some nodes, by what it is called.
+    // All that is directly below some nodes, by what it is called. A list or a tree of blocks of one stack is one line: below it stands what else its
+    // blocks hold.
     private mutating func add(_ nodes: [Int], depth: Int) {
         guard depth < depthLimit else { return }
         struct Group {
-            var nodes: [Int] = [], own = Amount(), kept = Amount(), text = ""
+            var nodes: [Int] = [], own = Amount(), kept = Amount(), text = "", stack: UInt32?
         }
         var groups: [Group] = [], ofRoot: [Int: Int] = [:], ofStack: [UInt32: Int] = [:]
         for node in nodes {
@@ -53,12 +54,13 @@ package struct HolderTree {
                     }
                 case .block(let block):
                     let stack = report.node(of: block)
+                    // What the nodes themselves are is theirs already.
+                    if let own = stackOf(node), own == stack { continue }
                     place = ofStack[stack] ?? groups.count
                     if place == groups.count {
                         ofStack[stack] = place
-                        groups.append(Group(text: report.shortStack(stack)))
+                        groups.append(Group(text: report.shortStack(stack), stack: stack))
                     }
-                    groups[place].own.add(Amount(blocks: 1, bytes: report.verdict.table.bytes(block)))
                 case nil: continue
                 }
                 groups[place].nodes.append(child)
@@ -66,10 +68,24 @@ package struct HolderTree {
             }
         }
         for group in groups.sorted(by: { ($0.kept.bytes, $1.text) > ($1.kept.bytes, $0.text) }) where group.kept.bytes >= max(leastBytes, 1) {
+            var group = group
+            if let stack = group.stack {
+                var next = 0
+                while next < group.nodes.count {
+                    if case .block(let block) = holders.holder(group.nodes[next]) { group.own.add(Amount(blocks: 1, bytes: report.verdict.table.bytes(block))) }
+                    for child in holders.children(of: group.nodes[next]) where stackOf(Int(child)) == stack { group.nodes.append(Int(child)) }
+                    next += 1
+                }
+            }
             lines.append(HolderLine(
-                text: depth == 0 && group.own.blocks > 0 ? "several roots → \(group.text)" : group.text, depth: depth, own: group.own, kept: group.kept))
+                text: depth == 0 && group.stack != nil ? "several roots → \(group.text)" : group.text, depth: depth, own: group.own, kept: group.kept))
             add(group.nodes, depth: depth + 1)
         }
+    }
+
+    private func stackOf(_ node: Int) -> UInt32? {
+        if case .block(let block) = holders.holder(node) { return report.node(of: block) }
+        return nil
     }
 }
 

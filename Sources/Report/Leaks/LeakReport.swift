@@ -1,6 +1,7 @@
 // A verdict with names to it: rows by stack and verdict, and the words for roots and blocks that all forms of the report share.
 
 import Common
+import Glibc
 import HeapImage
 import Leaks
 import Reduce
@@ -26,26 +27,38 @@ package final class LeakReport {
     package private(set) var rows: [LeakRow] = []
     private let nodeOfStack: [UInt32]
     private let symbolizer: Symbolizer
+    private let search: SymbolSearch
     private let data: [(range: Range<UInt64>, module: ModulePlace)]
-    private var symbols: [String: NamedModule?] = [:]
+    private var symbols: [String: DataSymbols?] = [:]
 
     /// - Parameter input: the number of the image among the reduction's inputs.
-    package init(_ verdict: LeakVerdict, reduction: Reduction, input: Int, names: FrameNames, symbolizer: Symbolizer) {
-        (self.verdict, self.reduction, self.names, self.symbolizer) = (verdict, reduction, names, symbolizer)
+    package init(_ verdict: LeakVerdict, reduction: Reduction, input: Int, names: FrameNames, symbolizer: Symbolizer, search: SymbolSearch) {
+        (self.verdict, self.reduction, self.names, self.symbolizer, self.search) = (verdict, reduction, names, symbolizer, search)
         nodeOfStack = reduction.nodes(ofStacksOf: input)
         data = verdict.snapshot.dataModules()
+        let table = verdict.table
+        // By stack and verdict first, of which there are few, then by node: several stacks may be one.
+        let kinds = Verdict.allCases.count, stacks = max(nodeOfStack.count, 1)
+        var sums = [LeakRow?](repeating: nil, count: stacks * kinds)
+        for block in 0 ..< table.count {
+            let stack = Int(table.stack(block)), kind = verdict.verdict(block)
+            let place = (stack < stacks ? stack : 0) * kinds + Int(kind.rawValue)
+            if sums[place] == nil { sums[place] = LeakRow(node: node(of: block), verdict: kind, example: table.start(block)) }
+            sums[place]?.own.add(Amount(blocks: 1, bytes: table.bytes(block)))
+            if kind == .definite, let more = verdict.dragged[UInt32(block)] { sums[place]?.dragged.add(more) }
+        }
         struct Key: Hashable { var node: UInt32, verdict: Verdict }
         var index: [Key: Int] = [:]
-        let table = verdict.table
-        for block in 0 ..< table.count {
-            let key = Key(node: node(of: block), verdict: verdict.verdict(block))
-            let place = index[key] ?? rows.count
-            if place == rows.count {
-                index[key] = place
-                rows.append(LeakRow(node: key.node, verdict: key.verdict, example: table.start(block)))
+        for case let row? in sums {
+            let key = Key(node: row.node, verdict: row.verdict)
+            if let place = index[key] {
+                rows[place].own.add(row.own)
+                rows[place].dragged.add(row.dragged)
+                rows[place].example = min(rows[place].example, row.example)
+            } else {
+                index[key] = rows.count
+                rows.append(row)
             }
-            rows[place].own.add(Amount(blocks: 1, bytes: table.bytes(block)))
-            if let more = verdict.dragged[UInt32(block)], key.verdict == .definite { rows[place].dragged.add(more) }
         }
         let rank = Dictionary(uniqueKeysWithValues: Verdict.shown.enumerated().map { ($1, $0) })
         rows.sort {
@@ -101,7 +114,7 @@ package final class LeakReport {
     private func nameOfData(at address: UInt64, whole: Bool) -> String? {
         guard let (_, module) = data.last(where: { $0.range.contains(address) }) else { return nil }
         let base = module.path.split(separator: "/").last.map(String.init) ?? module.path
-        if symbols[module.path] == nil { symbols[module.path] = .some(try? symbolizer.module(path: module.path, buildID: nil)) }
+        if symbols[module.path] == nil { symbols[module.path] = .some(openSymbols(module.path)) }
         if let named = symbols[module.path].flatMap({ $0 })?.name(at: address &- module.bias) {
             let offset = whole && named.offset > 0 ? "+\(hexadecimal(named.offset))" : ""
             return "global \(escaped(symbolizer.demangle(named.name)))\(offset) (\(escaped(base)))"
@@ -110,9 +123,37 @@ package final class LeakReport {
     }
 }
 
+extension LeakReport {
+    /// The data symbols of a module; nil where its file is another one by now, or can't be read.
+    private func openSymbols(_ path: String) -> DataSymbols? {
+        let known = reduction.modules.first { pathText($0.path) == path && !$0.buildID.isEmpty }
+        let mapping = verdict.snapshot.mappings.first { $0.path == path }
+        // Without a build-id to hold against: the very file that is mapped.
+        if known == nil {
+            var status = stat()
+            guard let mapping, path.withPath({ stat($0, &status) }) == 0, UInt64(status.st_ino) == mapping.inode else { return nil }
+        }
+        return try? DataSymbols(path: path, buildID: known?.buildID, search: search)
+    }
+}
+
 extension Snapshot {
     /// A mapping by its addresses.
     func mappingText(at address: UInt64) -> String {
         mappings.first { $0.range.contains(address) }.map { "\(hexadecimal($0.range.lowerBound))-\(hexadecimal($0.range.upperBound))" } ?? hexadecimal(address)
+    }
+}
+
+extension Reduction {
+    /// The stacks whose allocation the dynamic loader asked for itself.
+    package func stacksOfLoader(input: Int) -> Set<UInt32> {
+        var isLoader: [UInt32: Bool] = [:], result: Set<UInt32> = []
+        for (stack, node) in nodes(ofStacksOf: input).enumerated() where node > 0 {
+            guard let first = frames(of: Row(node: node)).first else { continue }
+            let known = isLoader[first.module] ?? modules[Int(first.module)].baseName.hasPrefix("ld-linux")
+            isLoader[first.module] = known
+            if known { result.insert(UInt32(stack)) }
+        }
+        return result
     }
 }
