@@ -10,8 +10,9 @@ struct AllocatorSpans {
 
     /// Looks at one block of each heap, and at each large one.
     ///
+    /// - Parameter top: where the main arena's heap ends for now. Whatever the mapping that it lies in is called (a core file has no names), it is malloc's.
     /// - Complexity: O(heaps and mapped blocks) reads.
-    init(_ snapshot: Snapshot) {
+    init(_ snapshot: Snapshot, top: UInt64?) {
         let table = snapshot.blocks
         guard table.count > 0 else { return }
         for mapping in snapshot.mappings where mapping.path != "[heap]" {
@@ -34,6 +35,9 @@ struct AllocatorSpans {
                     let base = start & ~(Self.heapBytes - 1), end = base &+ Self.heapBytes
                     ranges.append(base ..< min(end, max(mapping.range.upperBound, start &+ size)))
                     number = max(number + 1, table.firstBlock(from: end))
+                } else if let top, mapping.range.contains(top) {
+                    ranges.append(mapping.range)
+                    break
                 } else {
                     // The main arena, which could not grow its heap: nothing tells where such a part begins.
                     ranges.append(start &- 16 ..< max(start &+ size, table.end(number)))

@@ -10,6 +10,8 @@ struct GlibcState {
     var threadIDOffset: UInt64 = 0
     /// The main arena, which points to the ends of blocks, and holds none.
     var mainArena: Range<UInt64>?
+    /// The main arena's last chunk, which its heap ends with.
+    var top: UInt64?
 
     private static let names: Set<String> = [
         "_thread_db_rtld_global__dl_stack_used", "_thread_db_rtld_global__dl_stack_user", "__nptl_rtld_global", "_thread_db_pthread_list",
@@ -20,6 +22,8 @@ struct GlibcState {
         guard let libc = snapshot.modules({ $0 == "libc.so.6" || $0.hasPrefix("libc-2.") }).first else { return }
         let memory = snapshot.memory
         for range in libc.data where mainArena == nil { mainArena = Self.findArena(range, memory) }
+        // Behind the lock, the flags and ten fast bins.
+        top = mainArena.flatMap { memory.word($0.lowerBound &+ 96) }
         let found = libc.symbols(Self.names, memory: memory)
         // A descriptor for debuggers: bits, elements, offset, 32 bits each.
         func offset(_ name: String) -> UInt64? { found[name].flatMap { memory.bytes($0 &+ 8, count: 4) }.map { UInt64($0[0]) | UInt64($0[1]) << 8 | UInt64($0[2]) << 16 } }

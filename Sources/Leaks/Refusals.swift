@@ -15,7 +15,7 @@ extension Snapshot {
         var head = [UInt8](repeating: 0, count: 20)
         let descriptor = open("/proc/\(thread)/exe", O_RDONLY | O_CLOEXEC)
         if descriptor >= 0 {
-            let count = head.withUnsafeMutableBytes { read(descriptor, $0.baseAddress, $0.count) }
+            let count = head.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress, $0.count) }
             close(descriptor)
             if count == 20, head[0] == 0x7F, head[4] == 1 { throw LeaksError("\(processID): a 32-bit program: heapsum records and reads programs of 64 bits alone") }
         }

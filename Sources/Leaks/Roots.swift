@@ -43,7 +43,7 @@ struct Roots {
         var excluded = snapshot.scratch
         if snapshot.isGlibc {
             if let arena = glibc.mainArena { excluded.append(arena) }
-            excluded += AllocatorSpans(snapshot).ranges
+            excluded += AllocatorSpans(snapshot, top: glibc.top).ranges
         }
         let ownAllocator = snapshot.allocator.split(separator: "/").last.map(String.init) ?? ""
         for module in snapshot.modules({ $0.hasPrefix("libheapsum") || (!snapshot.isGlibc && $0 == ownAllocator && $0.contains(".so")) }) { excluded += module.data }

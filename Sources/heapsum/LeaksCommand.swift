@@ -30,6 +30,7 @@ struct LeaksCommand: ParsableCommand {
               heapsum leaks --holders 4711              who holds the rest: the cache that nobody empties
               heapsum leaks --why 0x55d0c0a2b2a0 4711   the path from a root to one block
               heapsum leaks --show-block 0x55d0c0a2b2a0 4711
+              heapsum leaks --core core.4711 out/server.4711.heap
               heapsum leaks --verdict definite --format json 4711 | jq '.rows[0]'
 
             A process may be traced by its own user or root, where it lets itself be traced. In a container heapsum needs CAP_SYS_PTRACE.
@@ -38,6 +39,9 @@ struct LeaksCommand: ParsableCommand {
 
     @Argument(help: ArgumentHelp("The program's process ID, or its image.", valueName: "pid-or-image"), completion: .file())
     var program: String
+
+    @Option(help: ArgumentHelp("Read the process's memory from this core file (the kernel's, gcore's, coredumpctl's); IMAGE is the same process's.", valueName: "file"), completion: .file())
+    var core: String?
 
     @Option(help: ArgumentHelp("Show rows of these verdicts: definite, indirect, possible, reachable, all; separated by commas.", valueName: "list"))
     var verdict: String = "definite,indirect,possible"
@@ -92,8 +96,7 @@ struct LeaksCommand: ParsableCommand {
     func run() throws {
         let shown = try shown(), symbolizer = try symbols.symbolizer()
         do {
-            let (image, pid) = try find()
-            let snapshot = try Snapshot.take(of: pid, image: image)
+            let (image, snapshot) = try take()
             defer { snapshot.finish() }
             let reduction = Reduction()
             try reduction.add(image)
@@ -146,6 +149,15 @@ struct LeaksCommand: ParsableCommand {
         }
     }
 
+    private func take() throws -> (HeapImage, Snapshot) {
+        if let core {
+            let image = try HeapImage(path: program)
+            return (image, try Snapshot.read(core: core, image: image))
+        }
+        let (image, pid) = try find()
+        return (image, try Snapshot.take(of: pid, image: image))
+    }
+
     /// The image of what was named, and the process that it is of, which must be there.
     private func find() throws -> (HeapImage, pid_t) {
         if let pid = pid_t(program) {
@@ -167,7 +179,7 @@ struct LeaksCommand: ParsableCommand {
         guard image.kind == .running, image.presence == .running,
               let number = Presence.find(processID: image.header.pid, startTime: image.header.start_time, bootID: image.bootID) else {
             throw LeaksError("\(image.file): its program does not run any more (or this is a dump), and its memory is gone: a verdict needs both. "
-                + "Take it while the program runs: heapsum leaks PID")
+                + "Take it while the program runs: heapsum leaks PID; or with a core file: --core FILE")
         }
         return (image, pid_t(bitPattern: number))
     }
