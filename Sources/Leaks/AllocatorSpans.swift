@@ -28,7 +28,7 @@ struct AllocatorSpans {
                 if header[1] & Self.isMapped != 0 {
                     let (end, overflow) = (start &- 16).addingReportingOverflow(size)
                     let low = start &- 16 &- header[0]
-                    if !overflow, low <= start, header[0] < 1 << 32 { ranges.append(low ..< max(end, table.end(number))) }
+                    if !overflow, low <= start, header[0] < 1 << 32 { ranges.append(span(low, max(end, table.end(number)))) }
                     number += 1
                 } else if header[1] & Self.isOfArena != 0 {
                     // Larger than 64 MB where the largest huge pages are used; then a heap is found again at each step.
@@ -40,7 +40,7 @@ struct AllocatorSpans {
                     break
                 } else {
                     // The main arena, which could not grow its heap: nothing tells where such a part begins.
-                    ranges.append(start &- 16 ..< max(start &+ size, table.end(number)))
+                    ranges.append(span(start &- 16, max(start &+ size, table.end(number))))
                     number += 1
                 }
             }

@@ -47,7 +47,7 @@ final class CoreFile: ProcessMemory {
             let (fileEnd, fileOverflow) = offset.addingReportingOverflow(inFile)
             let there = fileOverflow || fileEnd > source.length ? (offset < source.length ? source.length - offset : 0) : inFile
             segments.append(Segment(range: address ..< end, fileOffset: offset, fileBytes: min(there, inMemory), flags: flags))
-            if there < inFile { missing.append(address &+ there ..< address &+ min(inFile, inMemory)) }
+            if there < min(inFile, inMemory) { missing.append(span(address &+ there, address &+ min(inFile, inMemory))) }
         }
         segments.sort { $0.range.lowerBound < $1.range.lowerBound }
         for (offset, byteCount) in notes where byteCount <= 1 << 30 { readNotes(try bytes(at: offset, count: Int(byteCount)), word) }

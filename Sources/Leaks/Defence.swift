@@ -46,7 +46,7 @@ struct Defence {
         for root in scan.roots.roots where !root.range.isEmpty {
             for run in scan.snapshot.memory.resident(root.range, isShared: root.isShared) {
                 let part = run.clamped(to: root.range)
-                scan.forEachWindow((part.lowerBound + 7) & ~7 ..< part.upperBound & ~7) { _, words, count in look(words, count) }
+                scan.forEachWindow(wholeWords(part)) { _, words, count in look(words, count) }
             }
         }
         for word in scan.roots.words { withUnsafePointer(to: word.value) { look($0, 1) } }
@@ -64,7 +64,7 @@ struct Defence {
                 end = table.end(number)
                 number += 1
             }
-            let range = (table.start(first) + 7) & ~7 ..< end & ~7
+            let range = wholeWords(table.start(first) ..< end)
             let parts = range.isEmpty ? [] : range.count < 1 << 20 ? [range]
                 : scan.snapshot.memory.resident(range.lowerBound & ~4095 ..< (range.upperBound + 4095) & ~4095, isShared: false).map { $0.clamped(to: range) }
             for part in parts { scan.forEachWindow(part) { _, words, count in look(words, count) } }

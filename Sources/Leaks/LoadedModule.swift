@@ -32,7 +32,7 @@ struct LoadedModule {
         let start = bias
         data = writable.compactMap { address, bytes in
             let from = (start &+ address) & ~4095, (end, overflow) = (start &+ address).addingReportingOverflow(bytes)
-            return overflow || end < from || bytes > 1 << 40 ? nil : from ..< (end &+ 4095) & ~4095
+            return overflow || end < from || bytes > 1 << 40 ? nil : span(from, (end &+ 4095) & ~4095)
         }
         var (symbols, strings): (UInt64, UInt64) = (0, 0)
         if let dynamic, let entries = Self.words(bias &+ dynamic, atMost: 512, memory) {

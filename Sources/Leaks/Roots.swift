@@ -99,15 +99,15 @@ struct Roots {
             // A leaf function may use 128 bytes below its stack pointer; who has called the kernel is none.
             let low = thread.isInSystemCall ? thread.stackPointer : thread.stackPointer &- 128
             if isOwn, mapping.range.contains(low) {
-                excluded.append(bottom(mapping, below: low & ~7) ..< low & ~7)
+                excluded.append(span(bottom(mapping, below: low & ~7), low & ~7))
                 // As far as the thread's own control block, or the mapping's end.
                 let end = mapping.range.contains(thread.threadPointer) && thread.threadPointer > low ? thread.threadPointer : mapping.range.upperBound
-                excluded.append(low & ~7 ..< end)
-                roots.append(Root(kind: .stack, name: "\(thread.threadID)", range: low & ~7 ..< end, threadID: thread.threadID))
+                excluded.append(span(low & ~7, end))
+                roots.append(Root(kind: .stack, name: "\(thread.threadID)", range: span(low & ~7, end), threadID: thread.threadID))
             } else if let block = snapshot.blocks.block(at: thread.stackPointer) {
                 // A stack that is a block (a coroutine's): the part in use, whoever holds the block.
                 roots.append(Root(
-                    kind: .stack, name: "\(thread.threadID)", range: low & ~7 ..< snapshot.blocks.end(block), threadID: thread.threadID))
+                    kind: .stack, name: "\(thread.threadID)", range: span(low & ~7, snapshot.blocks.end(block)), threadID: thread.threadID))
                 starts.append(RootWord(value: snapshot.blocks.start(block), root: registers, place: "rsp"))
             }
         }
@@ -118,13 +118,13 @@ struct Roots {
             addVectorOfTLS(at: descriptor, snapshot, name: "an ended thread")
             // It has ended and is not joined yet: its result is all that counts of its stack.
             let end = descriptor &+ glibc.descriptorBytes
-            if let mapping = snapshot.mapping(at: descriptor), descriptor < end { excluded.append(bottom(mapping, below: descriptor) ..< min(end, mapping.range.upperBound)) }
-            roots.append(Root(kind: .thread, name: "an ended thread, not joined", range: descriptor ..< end))
+            if let mapping = snapshot.mapping(at: descriptor), descriptor < end { excluded.append(span(bottom(mapping, below: descriptor), min(end, mapping.range.upperBound))) }
+            roots.append(Root(kind: .thread, name: "an ended thread, not joined", range: span(descriptor, end)))
         }
         for descriptor in glibc.cached {
             addVectorOfTLS(at: descriptor, snapshot, name: "a stack kept for a new thread")
             if let mapping = snapshot.mapping(at: descriptor) {
-                excluded.append(bottom(mapping, below: descriptor) ..< min(descriptor &+ glibc.descriptorBytes, mapping.range.upperBound))
+                excluded.append(span(bottom(mapping, below: descriptor), min(descriptor &+ glibc.descriptorBytes, mapping.range.upperBound)))
             }
         }
     }
@@ -182,6 +182,12 @@ extension Snapshot {
         return low < mappings.count && mappings[low].range.contains(address) ? mappings[low] : nil
     }
 }
+
+/// Addresses from `start` to `end`; none where these come from a damaged file and don't make a range.
+func span(_ start: UInt64, _ end: UInt64) -> Range<UInt64> { start <= end ? start ..< end : start ..< start }
+
+/// The whole words of a range.
+func wholeWords(_ range: Range<UInt64>) -> Range<UInt64> { span((range.lowerBound &+ 7) & ~7, range.upperBound & ~7) }
 
 /// Sorted, none touching another.
 func merged(_ ranges: [Range<UInt64>]) -> [Range<UInt64>] {

@@ -94,7 +94,7 @@ final class Scan {
         for (number, root) in roots.roots.enumerated() where !root.range.isEmpty {
             for run in snapshot.memory.resident(root.range, isShared: root.isShared) {
                 let part = run.clamped(to: root.range)
-                forEachWindow((part.lowerBound + 7) & ~7 ..< part.upperBound & ~7) { base, words, count in
+                forEachWindow(wholeWords(part)) { base, words, count in
                     for index in 0 ..< count {
                         let word = words[index]
                         guard table.mayPoint(word), let hit = table.hit(word) else { continue }
@@ -151,11 +151,11 @@ final class Scan {
         while number < table.count {
             let first = number, start = table.start(number)
             // A large block may never have been touched: its pages are asked for.
-            if table.bytes(number) >= UInt64(Self.windowBytes) {
+            if table.bytes(number) >= UInt64(Self.windowBytes / 2) {
                 let range = start ..< table.end(number)
                 for run in snapshot.memory.resident(range.lowerBound & ~4095 ..< (range.upperBound + 4095) & ~4095, isShared: false) {
                     let part = run.clamped(to: range)
-                    forEachWindow((part.lowerBound + 7) & ~7 ..< part.upperBound & ~7) { _, words, count in
+                    forEachWindow(wholeWords(part)) { _, words, count in
                         queue(words, count, source: UInt64(first))
                         resolve()
                     }
@@ -165,9 +165,9 @@ final class Scan {
             }
             var end = table.end(number)
             number += 1
-            while number < table.count, table.bytes(number) < UInt64(Self.windowBytes) {
+            while number < table.count, table.bytes(number) < UInt64(Self.windowBytes / 2) {
                 let next = table.end(number)
-                if table.start(number) > end &+ 4096 || next - start > UInt64(Self.windowBytes) { break }
+                if table.start(number) > end &+ 4096 || next - start > UInt64(Self.windowBytes - 16) { break }
                 end = next
                 number += 1
             }
