@@ -14,7 +14,7 @@ import Testing
         let recent = lines.first { $0.joined(separator: " ").hasSuffix("global recent (cache)") }
         #expect(recent?.first == "10,960", "\(tree)")
         // Two globals hold it: neither alone keeps it.
-        #expect(lines.contains { $0.first == "50,000" && $0.joined(separator: " ").contains("several roots → fill()") }, "\(tree)")
+        #expect(lines.contains { $0.first == "50,000" && $0.joined(separator: " ").contains("several roots → 1 block of fill()") }, "\(tree)")
         #expect(tree.contains("cache_session"), "\(tree)")
     }
 

@@ -7,6 +7,8 @@ import Reduce
 /// A line of the tree.
 package struct HolderLine {
     package var text: String
+    /// More than one root holds it: it goes when all of them do.
+    package var isSharedByRoots: Bool
     package var depth: Int
     /// The blocks that the line stands for; none for a root.
     package var own: Amount
@@ -78,7 +80,7 @@ package struct HolderTree {
                 }
             }
             lines.append(HolderLine(
-                text: depth == 0 && group.stack != nil ? "several roots → \(group.text)" : group.text, depth: depth, own: group.own, kept: group.kept))
+                text: group.text, isSharedByRoots: depth == 0 && group.stack != nil, depth: depth, own: group.own, kept: group.kept))
             add(group.nodes, depth: depth + 1)
         }
     }
@@ -100,7 +102,7 @@ extension LeakTable {
         for (line, bytes) in zip(tree.lines, bytes) {
             let own = line.own.blocks > 0 ? "\(counted(line.own.blocks, "block")) of " : ""
             try out.write("\(style.bold(leftPadded(bytes, width)))   \(leftPadded(Table.share(line.kept.bytes, of: tree.total.bytes), 6))   "
-                + "\(leftPadded(grouped(line.kept.blocks), blockWidth))   \(String(repeating: "  ", count: line.depth))\(own)\(line.text)\n")
+                + "\(leftPadded(grouped(line.kept.blocks), blockWidth))   \(String(repeating: "  ", count: line.depth))\(line.isSharedByRoots ? "several roots → " : "")\(own)\(line.text)\n")
         }
     }
 }

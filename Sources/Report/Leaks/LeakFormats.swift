@@ -28,7 +28,7 @@ extension LeakReport {
         try out.write("]")
         if let holders {
             try out.write(",\n\"holders\":[" + holders.lines.map { line in
-                "\n {\"depth\":\(line.depth),\"holder\":\(jsonString(line.text)),\"bytes\":\(line.own.bytes),\"blocks\":\(line.own.blocks),"
+                "\n {\"depth\":\(line.depth),\"holder\":\(jsonString(line.text)),\"severalRoots\":\(line.isSharedByRoots),\"bytes\":\(line.own.bytes),\"blocks\":\(line.own.blocks),"
                     + "\"keptBytes\":\(line.kept.bytes),\"keptBlocks\":\(line.kept.blocks)}"
             }.joined(separator: ",") + "]")
         }

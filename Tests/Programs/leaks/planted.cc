@@ -46,14 +46,12 @@ static NOINLINE void take(uint64_t key) {
 }
 
 static NOINLINE void lose_alone() {
-    void *volatile block = malloc(136);
-    memset(block, 1, 136);
+    void *volatile block = calloc(1, 136); // whatever an allocator keeps in what is free would still be in it
+    (void)block;
 }
 static NOINLINE void lose_pair() {
-    void **holder = static_cast<void **>(malloc(152));
-    memset(holder, 0, 152);
-    holder[5] = malloc(168);
-    memset(holder[5], 2, 168);
+    void **holder = static_cast<void **>(calloc(1, 152));
+    holder[5] = calloc(1, 168);
     __asm__ volatile("" : : "r"(holder) : "memory");
 }
 static NOINLINE void wipe() {
