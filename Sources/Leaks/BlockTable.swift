@@ -80,7 +80,7 @@ package final class BlockTable {
             guard let zeroes = calloc(1, 4) else { fatalError("no memory for 4 bytes") }
             directory = zeroes.bindMemory(to: UInt32.self, capacity: 1)
             chunks = .allocate(capacity: 1)
-            strays = blocks.count
+            strays = blocks.count { $0.address != 0 }
             return
         }
         firstKey = Int(low >> Self.keyShift)
@@ -120,7 +120,7 @@ package final class BlockTable {
                 ticks?[number] = block.tick
             }
         }
-        strays = blocks.count - count
+        strays = blocks.count { $0.address != 0 } - count
         for number in 0 ..< count {
             let end = number + 1 < count ? starts[number + 1] : limit
             if starts[number] &+ bytes(number) > end || starts[number] &+ bytes(number) < starts[number] {

@@ -202,3 +202,34 @@ extension Snapshot {
             notes: ["what the program handed to the kernel (epoll, timers) and what it shares is not in a core file"], pauseNanoseconds: 0, copiedBytes: 0, stop: nil, clone: 0, systemCall: 0)
     }
 }
+
+/// Live blocks of an image that doesn't change any more, as they come.
+private final class BlockCollector {
+    private var buffer: UnsafeMutablePointer<LiveBlock>
+    private var capacity: Int
+    private var count = 0
+
+    /// - Parameter expected: what the image claims; no more than a billion is believed.
+    init(expected: UInt64) {
+        capacity = Int(min(expected, 1 << 30)) * 17 / 16 + 4096
+        buffer = .allocate(capacity: capacity)
+    }
+
+    deinit { buffer.deallocate() }
+
+    func append(_ batch: Span<LiveBlock>) {
+        if count + batch.count > capacity {
+            let larger = max(capacity * 2, count + batch.count)
+            let grown = UnsafeMutablePointer<LiveBlock>.allocate(capacity: larger)
+            grown.moveInitialize(from: buffer, count: count)
+            buffer.deallocate()
+            (buffer, capacity) = (grown, larger)
+        }
+        batch.withUnsafeBufferPointer { if let base = $0.baseAddress { (buffer + count).initialize(from: base, count: $0.count) } }
+        count += batch.count
+    }
+
+    func table(granule: Int, keepsTicks: Bool) -> BlockTable {
+        BlockTable(UnsafeBufferPointer(start: buffer, count: count), granule: granule, keepsTicks: keepsTicks)
+    }
+}

@@ -47,8 +47,9 @@ extension Snapshot {
     ) throws -> Snapshot? {
         var shortfalls: [Shortfall] = [], notes: [String] = []
         try image.refresh()
-        // Touched before the stop: the program needn't wait for our page faults.
-        let collected = BlockCollector(expected: image.header.live_blocks)
+        // Most blocks are read before the stop; within it, only what has changed since.
+        let reader = BlockReader(image)
+        reader.prepare()
         let isFiltered = hasSeccompFilter(thread)
         var stop: OpaquePointer?
         let stopped = leaks_stop_all(processID, &stop)
@@ -67,11 +68,10 @@ extension Snapshot {
             cloning = leaks_clone_begin(stop, systemCall)
         }
         // While the kernel copies page tables.
-        try image.refresh()
-        let threads = image.threads()
-        try image.forEachBlock { batch in collected.append(batch) }
+        try reader.finish()
+        let inFlight = image.threads().compactMap(\.inFlight)
         let clone = cloning == 0 ? leaks_clone_finish(stop) : cloning
-        let isMoving = threads.contains { $0.inFlight?.returned == false }
+        let isMoving = inFlight.contains { !$0.returned }
         if isMoving && !isLastTry {
             isHeld = false
             _ = leaks_go_on(stop)
@@ -102,7 +102,8 @@ extension Snapshot {
         }
         isHeld = false
         let pause = clone > 0 ? leaks_go_on(stop) : 0
-        let table = collected.table(granule: image.header.granule_log2.0 == UInt8(HEAP_GRANULE_LOG2_FINE_GLIBC) ? 16 : 8, keepsTicks: options.keepsTicks)
+        let isGlibc = image.header.granule_log2.0 == UInt8(HEAP_GRANULE_LOG2_FINE_GLIBC)
+        let table = reader.withBlocks(inFlight: inFlight.compactMap(\.block)) { BlockTable($0, granule: isGlibc ? 16 : 8, keepsTicks: options.keepsTicks) }
         if image.losses.lost_allocations + image.losses.early_allocations + image.losses.paused_allocations > 0 || image.hasFlag(HEAP_FLAG_STOPPED) {
             shortfalls.append(Shortfall(what: "blocks that are not in the image (heapsum info tells how many): they may hold others"))
         }
@@ -111,7 +112,7 @@ extension Snapshot {
         }
         return Snapshot(
             processID: processID, threads: states, mappings: mappings, memory: memory, blocks: table, kernelWords: [], scratch: image.scratchRanges(),
-            imageInodes: inodes, isGlibc: image.header.granule_log2.0 == UInt8(HEAP_GRANULE_LOG2_FINE_GLIBC), allocator: image.allocator,
+            imageInodes: inodes, isGlibc: isGlibc, allocator: image.allocator,
             shortfalls: shortfalls, notes: notes, pauseNanoseconds: pause, copiedBytes: memory.copiedBytes,
             stop: clone > 0 ? nil : stop, clone: max(clone, 0), systemCall: systemCall)
     }
@@ -155,38 +156,6 @@ extension Snapshot {
     }
 
     private static func hasSeccompFilter(_ thread: pid_t) -> Bool { statusLine("Seccomp:", of: thread)?.first.map { $0 != "0" } ?? false }
-}
-
-/// Live blocks as they come, in memory of our own that is there already.
-final class BlockCollector {
-    private var buffer: UnsafeMutablePointer<LiveBlock>
-    private var capacity: Int
-    private var count = 0
-
-    /// - Parameter expected: what the image claims; no more than a billion is believed.
-    init(expected: UInt64) {
-        capacity = Int(min(expected, 1 << 30)) * 17 / 16 + 4096
-        buffer = .allocate(capacity: capacity)
-        memset(buffer, 1, min(capacity, 1 << 24) * MemoryLayout<LiveBlock>.stride)
-    }
-
-    deinit { buffer.deallocate() }
-
-    func append(_ batch: Span<LiveBlock>) {
-        if count + batch.count > capacity {
-            let larger = max(capacity * 2, count + batch.count)
-            let grown = UnsafeMutablePointer<LiveBlock>.allocate(capacity: larger)
-            grown.moveInitialize(from: buffer, count: count)
-            buffer.deallocate()
-            (buffer, capacity) = (grown, larger)
-        }
-        batch.withUnsafeBufferPointer { if let base = $0.baseAddress { (buffer + count).initialize(from: base, count: $0.count) } }
-        count += batch.count
-    }
-
-    func table(granule: Int, keepsTicks: Bool) -> BlockTable {
-        BlockTable(UnsafeBufferPointer(start: buffer, count: count), granule: granule, keepsTicks: keepsTicks)
-    }
 }
 
 /// The words of a line of /proc/PID/status, without its name.
