@@ -69,7 +69,7 @@ extension Snapshot {
         }
         // While the kernel copies page tables.
         try reader.finish()
-        let inFlight = image.threads().compactMap(\.inFlight)
+        let inFlight = image.inFlights()
         let clone = cloning == 0 ? leaks_clone_finish(stop) : cloning
         let isMoving = inFlight.contains { !$0.returned }
         if isMoving && !isLastTry {
