@@ -139,6 +139,7 @@ bench: bench-recording
 	@scripts/bench-watch $(BUILD)/bin .build/release/make-recording
 	@scripts/install-packages --browser
 	@scripts/bench-page $(BUILD)/bin .build/release/make-image
+	@scripts/bench-leaks $(BUILD)/bin
 	@scripts/bench $(BUILD)/bin
 
 # As make bench-recording PARTS='pairs memory' RUNS=3 ONLY='walk*': some 20 minutes without.
