@@ -118,7 +118,7 @@ pid_t leaks_clone_finish(struct leaks_stop *stop) {
     return clone;
 }
 
-int leaks_end_clone(pid_t parent, pid_t clone, uint64_t system_call) {
+int leaks_end_clone(pid_t parent, pid_t clone, pid_t inner, uint64_t system_call) {
     int status;
     kill(clone, SIGKILL);
     while (waitpid(clone, &status, __WALL) < 0 && errno == EINTR) {}
@@ -129,7 +129,7 @@ int leaks_end_clone(pid_t parent, pid_t clone, uint64_t system_call) {
     for (size_t i = 0; i < stop->count && result != 0; i++) {
         struct tracee *thread = &stop->threads[i];
         if (!thread->is_seized || !thread->is_trapped) continue;
-        const uint64_t arguments[4] = {(uint64_t)clone, 0, __WALL | WNOHANG, 0};
+        const uint64_t arguments[4] = {(uint64_t)inner, 0, __WALL | WNOHANG, 0};
         uint64_t mask;
         result = leaks_inject(thread->shown.tid, &thread->saved, system_call, SYS_wait4, arguments, &mask);
         if (result < 0) continue;
@@ -144,6 +144,6 @@ int leaks_end_clone(pid_t parent, pid_t clone, uint64_t system_call) {
 
 int leaks_clone_begin(struct leaks_stop *stop, uint64_t system_call) { return (void)stop, (void)system_call, -ENOTSUP; }
 pid_t leaks_clone_finish(struct leaks_stop *stop) { return (void)stop, -ENOTSUP; }
-int leaks_end_clone(pid_t parent, pid_t clone, uint64_t system_call) { return (void)parent, (void)clone, (void)system_call, -ENOTSUP; }
+int leaks_end_clone(pid_t parent, pid_t clone, pid_t inner, uint64_t system_call) { return (void)parent, (void)clone, (void)inner, (void)system_call, -ENOTSUP; }
 
 #endif

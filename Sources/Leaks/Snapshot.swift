@@ -68,10 +68,15 @@ package final class Snapshot {
     package func finish() {
         if let stop { pauseNanoseconds = leaks_go_on(stop) }
         stop = nil
-        if clone > 0, leaks_end_clone(processID, clone, systemCall) < 0, kill(processID, 0) == 0 {
+        if clone > 0, Self.end(clone: clone, of: processID, systemCall) < 0, kill(processID, 0) == 0 {
             notes.append("the snapshot's process \(clone) could not be waited for in the program: it stays there as a zombie until the program ends")
         }
         clone = 0
+    }
+
+    static func end(clone: pid_t, of processID: pid_t, _ systemCall: UInt64) -> CInt {
+        let inner = statusLine("NSpid:", of: clone)?.last.flatMap { pid_t($0) } ?? clone
+        return leaks_end_clone(processID, clone, inner, systemCall)
     }
 
     deinit { finish() }

@@ -75,7 +75,7 @@ extension Snapshot {
         if isMoving && !isLastTry {
             isHeld = false
             _ = leaks_go_on(stop)
-            if clone > 0 { _ = leaks_end_clone(processID, clone, systemCall) }
+            if clone > 0 { _ = end(clone: clone, of: processID, systemCall) }
             return nil
         }
         if isMoving { shortfalls.append(Shortfall(what: "a block that was being reallocated: it is at neither of its addresses while the kernel moves it")) }

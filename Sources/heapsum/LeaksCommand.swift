@@ -15,7 +15,7 @@ struct LeaksCommand: ParsableCommand {
         commandName: "heapsum leaks",
         abstract: "Tells which live blocks of a running program are lost, and who holds the others.",
         discussion: """
-            The program was started by heaprun. It stands still for some milliseconds, 20 to 40 a gigabyte, and goes on as if nothing had \
+            The program was started by heaprun. It stands still for a moment, some tens of milliseconds a gigabyte, and goes on as if nothing had \
             been; its memory is searched for pointers to its blocks afterwards, in a snapshot.
 
             VERDICTS, in Valgrind's words

@@ -21,6 +21,26 @@ import Testing
         #expect(places == 37)
     }
 
+    // In a PID namespace of its own, as in a container, the snapshot's process has another number there.
+    @Test(.enabled(if: geteuid() == 0)) func nothingIsLeftBehindInAContainer() throws {
+        let scratch = try Scratch(), program = try leaksProgram("cases")
+        let running = try scratch.start(
+            ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", Built.heaprun, "--quiet", "-o", "images", program], variables: ["HEAPSUM_LIBRARY": Built.interposer])
+        defer {
+            kill(running.pid, SIGKILL)
+            _ = try? running.wait()
+        }
+        let isReady = try eventually { try contents(running.outputPath) == "ready\n" }
+        try #require(isReady)
+        let recorder = try running.child()
+        let pid = try #require(try contents("/proc/\(recorder)/task/\(recorder)/children").split(separator: " ").first)
+        for _ in 0 ..< 3 {
+            let outcome = try scratch.run([Built.products + "/heapsum", "leaks", String(pid)])
+            #expect(outcome.exitStatus == 0 && outcome.output.contains("definite          4"), "\(outcome)")
+            #expect(try contents("/proc/\(pid)/task/\(pid)/children").isEmpty)
+        }
+    }
+
     // A verdict leaves nothing behind in the program: no zombie, no tracer, and the next one is the same.
     @Test func nothingIsLeftBehind() throws {
         let watched = try Watched([try leaksProgram("cases")])

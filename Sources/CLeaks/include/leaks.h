@@ -48,8 +48,9 @@ pid_t leaks_clone_finish(struct leaks_stop *stop);
 /* All threads go on as if nothing had been. Nanoseconds from the first interruption to the last thread's going on. */
 uint64_t leaks_go_on(struct leaks_stop *stop);
 
-/* Kills a clone and makes its parent wait for it, or the parent would keep a zombie. */
-int leaks_end_clone(pid_t parent, pid_t clone, uint64_t system_call);
+/* Kills a clone and makes its parent wait for it, or the parent would keep a zombie. `inner` is the clone's number as its parent knows it, in a PID
+ * namespace of its own. */
+int leaks_end_clone(pid_t parent, pid_t clone, pid_t inner, uint64_t system_call);
 
 /* Copies memory of a process: how many bytes from `address` on could be read. */
 ssize_t leaks_read(pid_t pid, uint64_t address, void *buffer, size_t count);
