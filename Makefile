@@ -39,7 +39,7 @@ LIBRARY_HEADERS = $(wildcard Interposer/*/*.h Interposer/*/*/*.h)
 ALLOCATOR_BASE = $(addprefix Interposer/base/,bytes.c loader.c symbols.c system.c)
 ALLOCATORS = $(patsubst %,$(BUILD)/lib/heapsum/libheapsum-%.so,jemalloc tcmalloc)
 
-.PHONY: all library tools examples demo test test-browser test-programs test-older-glibc fuzz soak bench bench-recording install clean packages lint format
+.PHONY: all library tools examples demo test test-browser test-programs test-leaks test-older-glibc fuzz soak bench bench-recording install clean packages lint format
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -121,6 +121,13 @@ test-programs: packages
 	@$(MAKE) --no-print-directory all
 	@scripts/test-programs $(BUILD)/bin
 
+# Verdicts on real programs at work, against what they free afterwards. Some minutes; ONLY='redis*' chooses rows.
+test-leaks: packages
+	@scripts/install-packages --programs
+	@$(MAKE) --no-print-directory all
+	$(SWIFT) build -c release --product accused
+	@scripts/test-leaks $(BUILD)/bin .build/release/accused
+
 # The library under the glibc of an older Debian, in a root made by debootstrap under .build; needs root.
 test-older-glibc: packages
 	@scripts/install-packages --older
@@ -143,6 +150,7 @@ bench: bench-recording
 	@scripts/bench-watch $(BUILD)/bin .build/release/make-recording
 	@scripts/install-packages --browser
 	@scripts/bench-page $(BUILD)/bin .build/release/make-image
+	@scripts/bench-leaks $(BUILD)/bin
 	@scripts/bench $(BUILD)/bin
 
 # As make bench-recording PARTS='pairs memory' RUNS=3 ONLY='walk*': some 20 minutes without.

@@ -38,6 +38,9 @@ let package = Package(
         .systemLibrary(name: "CSymbols", path: "Sources/CSymbols"),
         .target(name: "Symbols", dependencies: ["CSymbols", "Proc", "Text", system]),
         .target(name: "Reduce", dependencies: ["HeapImage", "Text"]),
+        // Which live blocks a program can still reach, and who holds them: a stopped process (CLeaks), its snapshot, and the verdict.
+        .target(name: "CLeaks", cSettings: [.define("_GNU_SOURCE")]),
+        .target(name: "Leaks", dependencies: ["CHeapImage", "CLeaks", "HeapImage", "Proc", "Text", system]),
         // Whether a number grows, how fast, and how sure that is.
         .target(name: "Trend"),
         // What other tools and the kernel log of allocations, into the same reduction.
@@ -47,14 +50,14 @@ let package = Package(
         .target(name: "Watch", dependencies: ["Page", "Proc", "Text", "Trend", system]),
         // HTML pages in one file: their style and scripts, which are built in, and the data that goes with them.
         .target(name: "Page", dependencies: ["Text"], resources: [.embedInCode("Assets")]),
-        .target(name: "Report", dependencies: ["CHeapImage", "CSymbols", "HeapImage", "Page", "Reduce", "Symbols", "Text", "Trend", system]),
+        .target(name: "Report", dependencies: ["CHeapImage", "CSymbols", "HeapImage", "Leaks", "Page", "Reduce", "Symbols", "Text", "Trend", system]),
         // What Launch needs of Linux that Swift's Glibc module doesn't have.
         .systemLibrary(name: "CLaunch", path: "Sources/CLaunch"),
         .target(name: "Launch", dependencies: ["CHeapImage", "CLaunch", "HeapImage", "Proc", "Symbols", "Text", system]),
 
         // How a tool reads its words and ends; tools that have commands, and need none.
         .target(name: "Commands", dependencies: ["Text", argumentParser, system]),
-        .target(name: "HeapsumTool", dependencies: ["Commands", "HeapImage", "Logs", "Proc", "Reduce", "Report", "Symbols", "Text", argumentParser, system], path: "Sources/heapsum"),
+        .target(name: "HeapsumTool", dependencies: ["Commands", "HeapImage", "Launch", "Leaks", "Logs", "Proc", "Reduce", "Report", "Symbols", "Text", argumentParser, system], path: "Sources/heapsum"),
         .target(name: "HeaprunTool", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser], path: "Sources/heaprun"),
         .target(name: "HeapdumpTool", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser], path: "Sources/heapdump"),
         .target(name: "GensymsTool", dependencies: ["Commands", "Symbols", "Text", argumentParser, system], path: "Sources/gensyms"),
@@ -77,6 +80,8 @@ let package = Package(
         .executableTarget(name: "make-log", dependencies: ["TestSupport", argumentParser], path: "Benchmarks/make-log"),
         // A week of samples for the benchmarks, by a simulated clock.
         .executableTarget(name: "make-recording", dependencies: ["Watch", "TestSupport", argumentParser], path: "Benchmarks/make-recording"),
+        // Verdicts on a program at work, held against what it frees afterwards; see `make test-leaks`.
+        .executableTarget(name: "accused", dependencies: ["Proc", "Text", "HeapImage", "Launch", "Leaks", "Reduce", "Report", "Symbols", argumentParser], path: "Tests/Accused"),
         // Names for a list of addresses, for comparing with eu-addr2line.
         .executableTarget(name: "symbolize", dependencies: ["Symbols", argumentParser], path: "Benchmarks/symbolize"),
 
@@ -97,6 +102,7 @@ let package = Package(
         .testTarget(name: "SymbolsTests", dependencies: ["CSymbols", "Proc", "Symbols", "TestSupport", "Text"]),
         .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "HeapImage", "Launch", "Proc", "TestSupport", "Text", "gensyms", "heapdump", "heaprun", "heapsum", system]),
         .testTarget(name: "RecordingTests", dependencies: ["Text", "CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
+        .testTarget(name: "LeaksTests", dependencies: ["HeapImage", "Launch", "Leaks", "Proc", "TestSupport", "Text", "heaprun", "heapsum"]),
         .testTarget(name: "WatchTests", dependencies: ["Report", "TestSupport", "Text", "Trend", "Watch", "heapwatch"], exclude: ["make-trees"]),
         .testTarget(name: "FuzzTests", dependencies: ["Text", "FuzzSurface", "TestSupport", "fuzz"], exclude: ["Corpus"]),
     ],

@@ -406,7 +406,10 @@ struct heap_thread {
     uint64_t started_ns;             /* since the recording's start: when the owner made its first event */
     uint64_t reserved1;
     struct heap_in_flight in_flight;
-    uint64_t reserved2[16];
+    uint64_t scratch_start; /* the recorder's own memory for this thread, at its address in the program: no root of the
+                               program's blocks. 0: none */
+    uint64_t scratch_bytes;
+    uint64_t reserved2[14];
 };
 
 /* ---- Time series and losses ------------------------------------------------------------------------ */

@@ -75,6 +75,8 @@ void thread_attach(void) {
         local.index = (uint32_t)index;
         local.ring = &image.rings[index];
         local.scratch = scratch_for((uint32_t)index);
+        record->scratch_bytes = local.scratch != NULL ? sizeof(struct scratch) : 0;
+        record->scratch_start = (uint64_t)(uintptr_t)local.scratch;
 #ifdef OWN_UNWINDER
         if (local.scratch != NULL) memory_forget(&local.scratch->memory); /* its stacks were rooted in another thread */
 #endif

@@ -195,7 +195,7 @@ extension HeapImage {
 
     // Which slots are taken is found first, without a branch: it is as good as random, and a branch on it
     // would be mispredicted a third of the time. Blocks are made of those alone, as most slots are empty.
-    private static func takeFine(
+    static func takeFine(
         _ raw: UnsafeRawBufferPointer, base: UInt64, granuleLog2: UInt64,
         into batch: UnsafeMutableBufferPointer<LiveBlock>, _ start: Int
     ) -> Int {

@@ -348,6 +348,11 @@ extension Reduction {
         return rowOfStack
     }
 
+    /// The nodes of an input's stacks, by the image's numbers for them; 0 for one that nothing was booked under.
+    package func nodes(ofStacksOf input: Int) -> [UInt32] {
+        (rowsOfStacks[input] ?? []).map { $0 == 0 ? 0 : rows[Int($0) - 1].node }
+    }
+
     /// Hands out every live block of the inputs that are images, with its row, in batches' order.
     ///
     /// - Complexity: O(blocks), reading the images again.

@@ -55,15 +55,15 @@ struct NamedRangesBuilder {
     private var entries: [RangeTable.Entry] = []
     private var sources: [NameSource] = []
 
-    /// Adds the code symbols of an ELF symbol table.
-    mutating func add(_ symbols: ELFSymbolTable, of file: ELFFile) throws(SymbolsError) {
+    /// Adds the code symbols of an ELF symbol table, or those of data.
+    mutating func add(_ symbols: ELFSymbolTable, of file: ELFFile, isData: Bool = false) throws(SymbolsError) {
         let source = UInt8(sources.count)
         let strings = symbols.strings
         // Assemblers of these mark code and data with labels like $x, which name nothing.
         let marksCode = [ELF.EM_ARM, ELF.EM_AARCH64, ELF.EM_RISCV].contains(file.machine)
         var found: [RangeTable.Entry] = []
         try symbols.forEach { (_, symbol) throws(SymbolsError) in
-            guard let range = symbol.codeRange(in: file) else { return }
+            guard let range = isData ? symbol.dataRange(in: file) : symbol.codeRange(in: file) else { return }
             let first = strings.firstByte(at: symbol.name)
             if first == 0 || (first == UInt8(ascii: "$") && marksCode && symbol.kind == ELFSymbol.Kind.none) { return }
             found.append(RangeTable.Entry(

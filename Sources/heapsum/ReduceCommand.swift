@@ -22,6 +22,7 @@ struct ReduceCommand: ParsableCommand {
                                              for builds: fails where more is live than is allowed
             heapsum info <file-or-directory> ...
                                              how a program stands: counts, losses, modules, timeline
+            heapsum leaks <pid-or-image>     which blocks of a running program are lost, and who holds the others
             heapsum pack <file> ... [-o DIR] dense copies of images, fit to be kept and sent
             """,
         discussion: """

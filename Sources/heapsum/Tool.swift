@@ -6,6 +6,7 @@ import Commands
 /// heapsum as a whole; it ends the process.
 package func runHeapsum() -> Never {
     runTool(ReduceCommand.self, commands: [
-        "check": CheckCommand.self, "diff": DiffCommand.self, "info": InfoCommand.self, "pack": PackCommand.self,
+        "check": CheckCommand.self, "diff": DiffCommand.self, "info": InfoCommand.self, "leaks": LeaksCommand.self,
+        "pack": PackCommand.self,
     ])
 }

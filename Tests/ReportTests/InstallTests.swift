@@ -6,7 +6,7 @@ import TestSupport
 
 @Suite struct InstallTests {
     private let scratch: Scratch
-    private static let commands = ["check", "diff", "info", "pack"]
+    private static let commands = ["check", "diff", "info", "leaks", "pack"]
 
     init() throws { scratch = try Scratch() }
 

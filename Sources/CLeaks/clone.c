@@ -1,0 +1,149 @@
+/*
+ * A snapshot of a stopped process: one of its threads is made to call clone(0), and the child, which shares all pages
+ * copy-on-write, never runs. What is read from it is the program's memory as of that instant, at leisure.
+ *
+ * Hazards: the call is made with the stack pointer 0, so that should we be killed in the midst, the copy dies at its first instruction instead of
+ * running as a second program. The thread's signals are blocked meanwhile: a handler must not run on registers that are ours. A thread that
+ * stands in a system call goes first: none of those can be in a restartable sequence (rseq), which other registers would cut off unseen.
+ * PTRACE_O_EXITKILL is the clone's alone: the program must outlive us.
+ */
+#include "stop.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#if defined(__x86_64__)
+
+#define SYSTEM_CALL_STOP (SIGTRAP | 0x80)
+
+bool leaks_wait(pid_t tid, int *status) {
+    for (;;) {
+        pid_t found = waitpid(tid, status, __WALL);
+        if (found > 0) return WIFSTOPPED(*status);
+        if (errno != EINTR) return false;
+    }
+}
+
+int leaks_inject(pid_t tid, const struct user_regs_struct *saved, uint64_t system_call, long number, const uint64_t arguments[4], uint64_t *mask) {
+    if (ptrace(PTRACE_GETSIGMASK, tid, 8ul, mask) != 0) return -errno;
+    uint64_t all = ~0ull;
+    if (ptrace(PTRACE_SETSIGMASK, tid, 8ul, &all) != 0) return -errno;
+    struct user_regs_struct registers = *saved;
+    registers.rip = system_call;
+    registers.rax = (unsigned long long)number;
+    registers.orig_rax = ~0ull; /* no call to be restarted */
+    registers.rdi = arguments[0];
+    registers.rsi = arguments[1];
+    registers.rdx = arguments[2];
+    registers.r10 = arguments[3];
+    registers.r8 = 0;
+    registers.rsp = 0;
+    int status;
+    if (ptrace(PTRACE_SETREGS, tid, 0, &registers) != 0 || ptrace(PTRACE_SETOPTIONS, tid, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE) != 0
+        || ptrace(PTRACE_SYSCALL, tid, 0, 0) != 0) {
+        int error = errno;
+        ptrace(PTRACE_SETREGS, tid, 0, saved);
+        ptrace(PTRACE_SETSIGMASK, tid, 8ul, mask);
+        return -error;
+    }
+    if (!leaks_wait(tid, &status)) return -ESRCH;
+    if (WSTOPSIG(status) == SYSTEM_CALL_STOP) return 0;
+    /* It stopped for something else before the call: nothing has happened yet. */
+    int result = leaks_restore(tid, saved, *mask, status >> 16 != PTRACE_EVENT_STOP);
+    return result < 0 ? result : -EAGAIN;
+}
+
+int leaks_restore(pid_t tid, const struct user_regs_struct *saved, uint64_t mask, bool is_in_call) {
+    if (is_in_call) {
+        int status;
+        /* Into the same kind of stop as it was found in: there the kernel restarts the call that the interruption ended. */
+        if (ptrace(PTRACE_INTERRUPT, tid, 0, 0) != 0 || ptrace(PTRACE_CONT, tid, 0, 0) != 0) return -errno;
+        do {
+            if (!leaks_wait(tid, &status)) return -ESRCH;
+            if (status >> 16 == PTRACE_EVENT_STOP) break;
+            if (ptrace(PTRACE_CONT, tid, 0, 0) != 0) return -errno;
+        } while (true);
+    }
+    int result = 0;
+    if (ptrace(PTRACE_SETREGS, tid, 0, saved) != 0) result = -errno;
+    if (ptrace(PTRACE_SETSIGMASK, tid, 8ul, &mask) != 0 && result == 0) result = -errno;
+    ptrace(PTRACE_SETOPTIONS, tid, 0, 0);
+    return result;
+}
+
+int leaks_clone_begin(struct leaks_stop *stop, uint64_t system_call) {
+    size_t chosen = stop->count;
+    for (size_t i = 0; i < stop->count; i++) {
+        const struct tracee *thread = &stop->threads[i];
+        if (!thread->is_seized || !thread->is_trapped) continue;
+        if (chosen == stop->count) chosen = i;
+        if (thread->shown.in_system_call) {
+            chosen = i;
+            break;
+        }
+    }
+    if (chosen == stop->count) return -EAGAIN;
+    struct tracee *thread = &stop->threads[chosen];
+    const uint64_t arguments[4] = {0, 0, 0, 0};
+    int result = leaks_inject(thread->shown.tid, &thread->saved, system_call, SYS_clone, arguments, &stop->mask);
+    if (result == -ESRCH) thread->is_seized = false;
+    if (result < 0) return result;
+    if (ptrace(PTRACE_SYSCALL, thread->shown.tid, 0, 0) != 0) return -errno;
+    stop->injected = chosen;
+    return 0;
+}
+
+pid_t leaks_clone_finish(struct leaks_stop *stop) {
+    struct tracee *thread = &stop->threads[stop->injected];
+    pid_t tid = thread->shown.tid, clone = -EIO;
+    int status;
+    if (!leaks_wait(tid, &status)) {
+        thread->is_seized = false;
+        return -ESRCH;
+    }
+    if (status >> 8 == (SIGTRAP | PTRACE_EVENT_CLONE << 8)) {
+        unsigned long message = 0;
+        ptrace(PTRACE_GETEVENTMSG, tid, 0, &message);
+        clone = (pid_t)message;
+        int first;
+        if (leaks_wait(clone, &first)) ptrace(PTRACE_SETOPTIONS, clone, 0, PTRACE_O_EXITKILL);
+        else clone = -ESRCH;
+    } else if (WSTOPSIG(status) == SYSTEM_CALL_STOP) {
+        struct user_regs_struct registers;
+        if (ptrace(PTRACE_GETREGS, tid, 0, &registers) == 0 && (long)registers.rax < 0) clone = (pid_t)(long)registers.rax;
+    }
+    if (leaks_restore(tid, &thread->saved, stop->mask, true) == -ESRCH) thread->is_seized = false;
+    return clone;
+}
+
+int leaks_end_clone(pid_t parent, pid_t clone, pid_t inner, uint64_t system_call) {
+    int status;
+    kill(clone, SIGKILL);
+    while (waitpid(clone, &status, __WALL) < 0 && errno == EINTR) {}
+    struct leaks_stop *stop;
+    int result = leaks_stop_all(parent, &stop);
+    if (result < 0) return result;
+    result = -EAGAIN;
+    for (size_t i = 0; i < stop->count && result != 0; i++) {
+        struct tracee *thread = &stop->threads[i];
+        if (!thread->is_seized || !thread->is_trapped) continue;
+        const uint64_t arguments[4] = {(uint64_t)inner, 0, __WALL | WNOHANG, 0};
+        uint64_t mask;
+        result = leaks_inject(thread->shown.tid, &thread->saved, system_call, SYS_wait4, arguments, &mask);
+        if (result < 0) continue;
+        if (ptrace(PTRACE_SYSCALL, thread->shown.tid, 0, 0) == 0 && leaks_wait(thread->shown.tid, &status))
+            result = leaks_restore(thread->shown.tid, &thread->saved, mask, true);
+    }
+    leaks_go_on(stop);
+    return result;
+}
+
+#else
+
+int leaks_clone_begin(struct leaks_stop *stop, uint64_t system_call) { return (void)stop, (void)system_call, -ENOTSUP; }
+pid_t leaks_clone_finish(struct leaks_stop *stop) { return (void)stop, -ENOTSUP; }
+int leaks_end_clone(pid_t parent, pid_t clone, pid_t inner, uint64_t system_call) { return (void)parent, (void)clone, (void)inner, (void)system_call, -ENOTSUP; }
+
+#endif

@@ -1,0 +1,281 @@
+/*
+ * Stops all threads of a process and lets them go on so that none of them notices.
+ *
+ * PTRACE_SEIZE, not ATTACH: it sends no SIGSTOP, which a program could see. A thread that waits in the kernel comes out of
+ * its system call by the interruption; the kernel restarts the call by itself for all but those that answer EINTR to any wake-up
+ * (signal(7)). To these we give the answer ERESTARTNOHAND instead: the kernel then restarts the call, or, where a signal with a handler
+ * has come meanwhile, answers EINTR as it would have: there is no moment in which such a signal could be lost.
+ */
+#include "stop.h"
+
+#include <dirent.h>
+#include <elf.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A thread that has not stopped by then may sleep uninterruptibly (a vfork's parent, a dead NFS server): it is asked whether it does. One that
+ * only waits for a processor, on a busy machine, is waited for. */
+#define STOP_NS (20 * 1000 * 1000ull)
+#define STOP_MOST_NS (5 * 1000 * 1000 * 1000ull)
+
+uint64_t leaks_now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000ull + (uint64_t)time.tv_nsec;
+}
+
+size_t leaks_thread_count(const struct leaks_stop *stop) { return stop->count; }
+const struct leaks_thread *leaks_thread_at(const struct leaks_stop *stop, size_t index) { return &stop->threads[index].shown; }
+
+#if defined(__x86_64__)
+
+#define ERESTARTNOHAND_KERNEL 514 /* the kernel's own, never seen by a program */
+#define VECTORS_MOST 16384        /* XSAVE's area with AMX takes 11 KB */
+
+static const char *const names[LEAKS_REGISTERS] = {
+    "r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi",
+    "rdi", "orig_rax", "rip", "cs", "eflags", "rsp", "ss", "fs_base", "gs_base", "ds", "es", "fs", "gs"};
+_Static_assert(sizeof(struct user_regs_struct) == LEAKS_REGISTERS * 8, "the kernel's order of registers");
+
+const char *leaks_register_name(size_t number) { return number < LEAKS_REGISTERS ? names[number] : ""; }
+
+/* The calls that answer EINTR to any interruption, and that it does no harm to begin anew. Not close: the descriptor is gone by then. */
+static bool is_restartable(uint64_t number) {
+    switch (number) {
+        case SYS_read: case SYS_readv: case SYS_write: case SYS_writev: case SYS_accept: case SYS_accept4: case SYS_recvfrom:
+        case SYS_recvmsg: case SYS_recvmmsg: case SYS_sendto: case SYS_sendmsg: case SYS_semop: case SYS_semtimedop: case SYS_rt_sigtimedwait:
+        case SYS_io_getevents: case 333 /* io_pgetevents */: case SYS_epoll_wait: case SYS_epoll_pwait: case 441 /* epoll_pwait2 */:
+        case 426 /* io_uring_enter */:
+            return true;
+        default: return false;
+    }
+}
+
+struct user_regs_struct leaks_resumed(const struct user_regs_struct *saved) {
+    struct user_regs_struct registers = *saved;
+    if ((long)registers.orig_rax >= 0 && (long)registers.rax == -EINTR && is_restartable(registers.orig_rax))
+        registers.rax = (unsigned long long)-ERESTARTNOHAND_KERNEL;
+    return registers;
+}
+
+static struct tracee *add(struct leaks_stop *stop, pid_t tid) {
+    if (stop->count == stop->capacity) {
+        size_t capacity = stop->capacity == 0 ? 64 : stop->capacity * 2;
+        struct tracee *grown = realloc(stop->threads, capacity * sizeof *grown);
+        if (grown == NULL) return NULL;
+        stop->threads = grown;
+        stop->capacity = capacity;
+    }
+    struct tracee *thread = &stop->threads[stop->count++];
+    memset(thread, 0, sizeof *thread);
+    thread->shown.tid = tid;
+    return thread;
+}
+
+static int by_tid(const void *a, const void *b) {
+    pid_t x = *(const pid_t *)a, y = *(const pid_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* What /proc says of a thread: D sleeps uninterruptibly, Z has ended; 0: it is gone. */
+static char state_of(pid_t pid, pid_t tid) {
+    char path[96], text[512];
+    snprintf(path, sizeof path, "/proc/%d/task/%d/stat", (int)pid, (int)tid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) return 0;
+    size_t length = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    text[length] = 0;
+    const char *close = strrchr(text, ')');
+    return close != NULL && close[1] == ' ' ? close[2] : 0;
+}
+
+/* Seizes the threads that are not ours yet; how many there were. Sorted, so that 4,000 threads don't take 16 million steps. */
+static int seize_more(struct leaks_stop *stop, size_t *first) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/task", (int)stop->pid);
+    DIR *directory = opendir(path);
+    if (directory == NULL) return -ESRCH;
+    size_t known = stop->count;
+    pid_t *sorted = malloc((known + 1) * sizeof *sorted);
+    if (sorted == NULL) {
+        closedir(directory);
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < known; i++) sorted[i] = stop->threads[i].shown.tid;
+    qsort(sorted, known, sizeof *sorted, by_tid);
+    int result = 0;
+    *first = known;
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        pid_t tid = (pid_t)atoi(entry->d_name);
+        if (tid <= 0 || bsearch(&tid, sorted, known, sizeof *sorted, by_tid) != NULL) continue;
+        if (ptrace(PTRACE_SEIZE, tid, 0, 0) != 0) {
+            if (errno == ESRCH) continue; /* it has ended meanwhile */
+            /* A thread that has ended and is not waited for yet can't be traced, and has nothing to be read. */
+            int error = errno;
+            char state = state_of(stop->pid, tid);
+            if (state == 0 || state == 'Z' || state == 'X') continue;
+            result = -error;
+            break;
+        }
+        struct tracee *thread = add(stop, tid);
+        if (thread == NULL) {
+            ptrace(PTRACE_DETACH, tid, 0, 0);
+            result = -ENOMEM;
+            break;
+        }
+        thread->is_seized = true;
+        result++;
+    }
+    free(sorted);
+    closedir(directory);
+    return result;
+}
+
+/* Reads what a stopped thread has in its registers. */
+static int read_registers(struct tracee *thread) {
+    struct iovec area = {&thread->saved, sizeof thread->saved};
+    if (ptrace(PTRACE_GETREGSET, thread->shown.tid, NT_PRSTATUS, &area) != 0) return -errno;
+    if (area.iov_len != sizeof thread->saved || thread->saved.cs == 0x23) return -ENOEXEC;
+    memcpy(thread->shown.registers, &thread->saved, sizeof thread->saved);
+    thread->shown.stack_pointer = thread->saved.rsp;
+    thread->shown.thread_pointer = thread->saved.fs_base;
+    thread->shown.in_system_call = (long)thread->saved.orig_rax >= 0;
+    /* A pointer may be in a vector register alone: compilers move two of them at once. */
+    static _Thread_local uint8_t vectors[VECTORS_MOST];
+    area = (struct iovec){vectors, sizeof vectors};
+    if (ptrace(PTRACE_GETREGSET, thread->shown.tid, NT_X86_XSTATE, &area) == 0 && (thread->vectors = malloc(area.iov_len)) != NULL) {
+        memcpy(thread->vectors, vectors, area.iov_len);
+        thread->shown.vectors = thread->vectors;
+        thread->shown.vector_bytes = area.iov_len;
+    }
+    thread->shown.is_stopped = 1;
+    return 0;
+}
+
+/* Takes note of a thread's stop, or of its end. */
+static int take_stop(struct tracee *thread, int status) {
+    if (!WIFSTOPPED(status)) {
+        thread->is_seized = false;
+        return 0;
+    }
+    int event = status >> 16;
+    thread->is_trapped = event == PTRACE_EVENT_STOP && WSTOPSIG(status) == SIGTRAP;
+    thread->signal = event == 0 ? WSTOPSIG(status) : 0;
+    return read_registers(thread);
+}
+
+static int stop_from(struct leaks_stop *stop, size_t first) {
+    for (size_t i = first; i < stop->count; i++)
+        if (stop->threads[i].is_seized) ptrace(PTRACE_INTERRUPT, stop->threads[i].shown.tid, 0, 0);
+    uint64_t began = leaks_now();
+    for (size_t i = first; i < stop->count; i++) {
+        struct tracee *thread = &stop->threads[i];
+        for (unsigned turn = 0; thread->is_seized; turn++) {
+            int status;
+            pid_t found = waitpid(thread->shown.tid, &status, __WALL | WNOHANG);
+            if (found < 0 && errno != EINTR) thread->is_seized = false;
+            if (found > 0) {
+                int result = take_stop(thread, status);
+                if (result == -ESRCH) thread->is_seized = false; /* killed just now */
+                else if (result != 0) return result;
+                break;
+            }
+            if (found == 0 && turn % 64 == 0) {
+                uint64_t waited = leaks_now() - began;
+                if (waited >= STOP_MOST_NS || (waited >= STOP_NS && state_of(stop->pid, thread->shown.tid) == 'D')) break;
+            }
+            if (turn > 20) usleep(50);
+            else sched_yield();
+        }
+    }
+    return 0;
+}
+
+int leaks_stop_all(pid_t pid, struct leaks_stop **out) {
+    struct leaks_stop *stop = calloc(1, sizeof *stop);
+    if (stop == NULL) return -ENOMEM;
+    stop->pid = pid;
+    stop->injected = SIZE_MAX;
+    /* Nothing but SIGKILL may end us while a program of others stands still. */
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, &stop->our_mask);
+    int result;
+    for (;;) {
+        /* Seized threads run on; a new one may come until all that could make it have stopped. */
+        size_t first;
+        result = seize_more(stop, &first);
+        if (result <= 0) break;
+        if (stop->began_ns == 0) stop->began_ns = leaks_now();
+        result = stop_from(stop, first);
+        if (result < 0) break;
+    }
+    if (result == 0) {
+        size_t stopped = 0;
+        for (size_t i = 0; i < stop->count; i++) stopped += stop->threads[i].shown.is_stopped != 0;
+        if (stopped == 0) result = stop->count == 0 ? -ESRCH : -EAGAIN;
+    }
+    if (result < 0) {
+        leaks_go_on(stop);
+        return result;
+    }
+    *out = stop;
+    return 0;
+}
+
+/* Lets one thread go on: with the signal that it was stopped at, or back into the call that we ended. */
+static bool release(struct tracee *thread) {
+    if (thread->is_trapped) {
+        struct user_regs_struct registers = leaks_resumed(&thread->saved);
+        if (registers.rax != thread->saved.rax) ptrace(PTRACE_SETREGS, thread->shown.tid, 0, &registers);
+    }
+    return ptrace(PTRACE_DETACH, thread->shown.tid, 0, (long)thread->signal) == 0;
+}
+
+uint64_t leaks_go_on(struct leaks_stop *stop) {
+    for (size_t i = 0; i < stop->count; i++) {
+        struct tracee *thread = &stop->threads[i];
+        if (thread->is_seized && thread->shown.is_stopped) release(thread);
+    }
+    /* What would not stop can't be detached until it does, and would stand still for us then: it is waited for a while. Where that is not
+     * enough the kernel lets it go when we end. */
+    uint64_t began = leaks_now();
+    for (size_t i = 0; i < stop->count; i++) {
+        struct tracee *thread = &stop->threads[i];
+        while (thread->is_seized && !thread->shown.is_stopped) {
+            int status;
+            pid_t found = waitpid(thread->shown.tid, &status, __WALL | WNOHANG);
+            if (found < 0 && errno != EINTR) break;
+            if (found > 0) {
+                take_stop(thread, status);
+                if (thread->is_seized) release(thread);
+                break;
+            }
+            if (leaks_now() - began > STOP_MOST_NS) break;
+            usleep(100);
+        }
+    }
+    uint64_t pause = stop->began_ns == 0 ? 0 : leaks_now() - stop->began_ns;
+    for (size_t i = 0; i < stop->count; i++) free(stop->threads[i].vectors);
+    sigprocmask(SIG_SETMASK, &stop->our_mask, 0);
+    free(stop->threads);
+    free(stop);
+    return pause;
+}
+
+#else
+
+const char *leaks_register_name(size_t number) { return (void)number, ""; }
+int leaks_stop_all(pid_t pid, struct leaks_stop **stop) { return (void)pid, (void)stop, -ENOTSUP; }
+uint64_t leaks_go_on(struct leaks_stop *stop) { return (void)stop, 0; }
+
+#endif

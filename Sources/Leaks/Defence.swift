@@ -1,0 +1,74 @@
+// The defence of blocks that seem lost: pointers to them that no aligned word shows. Looked for in roots and in reachable blocks: at addresses
+// that are no multiples of 8 (packed structures), with marks in their upper 16 bits, and mangled as glibc mangles those of setjmp and atexit. One of the files with raw pointers.
+
+/// Pointers in disguise.
+struct Defence {
+    let scan: Scan
+    let states: UnsafeMutablePointer<UInt8>
+
+    /// The accused that a disguised pointer leads to.
+    ///
+    /// - Complexity: O(bytes of roots and reachable blocks); nothing where nobody is accused.
+    func savedBlocks() -> [UInt32] {
+        let table = scan.table
+        var low = UInt64.max, high: UInt64 = 0
+        for block in 0 ..< table.count where states[block] >= Verdict.definite.rawValue {
+            low = min(low, table.start(block))
+            high = max(high, table.end(block))
+        }
+        guard low < high else { return [] }
+        // The guard is the same in all threads: it lies in each one's control block.
+        let guardValue = scan.snapshot.threads.lazy.compactMap { $0.threadPointer == 0 ? nil : scan.snapshot.memory.word($0.threadPointer &+ 0x30) }.first
+        var saved: Set<UInt32> = []
+        let span = high - low
+        func consider(_ value: UInt64) {
+            guard table.mayPoint(value), let hit = table.hit(value), states[Int(hit.block)] >= Verdict.definite.rawValue else { return }
+            saved.insert(hit.block)
+        }
+        func look(_ words: UnsafePointer<UInt64>, _ count: Int) {
+            for index in 0 ..< count {
+                let word = words[index]
+                if word == 0 { continue }
+                let plain = word & 0xFFFF_FFFF_FFFF
+                if plain != word && plain &- low < span { consider(plain) }
+                if let guardValue {
+                    let bare = (word >> 17 | word << 47) ^ guardValue
+                    if bare &- low < span { consider(bare) }
+                }
+                guard index + 1 < count else { continue }
+                let next = words[index + 1]
+                for shift in stride(from: UInt64(8), to: 64, by: 8) {
+                    let straddling = word >> shift | next << (64 - shift)
+                    if straddling &- low < span { consider(straddling) }
+                }
+            }
+        }
+        for root in scan.roots.roots where !root.range.isEmpty {
+            for run in scan.snapshot.memory.resident(root.range, isShared: root.isShared) {
+                let part = run.clamped(to: root.range)
+                scan.forEachWindow(wholeWords(part)) { _, words, count in look(words, count) }
+            }
+        }
+        for word in scan.roots.words { withUnsafePointer(to: word.value) { look($0, 1) } }
+        // Blocks that lie together are read together, and looked at one by one.
+        var number = 0
+        while number < table.count {
+            guard states[number] == Verdict.reachable.rawValue || states[number] == Verdict.possible.rawValue else {
+                number += 1
+                continue
+            }
+            let first = number
+            var end = table.end(number)
+            number += 1
+            while number < table.count, states[number] <= Verdict.possible.rawValue, table.start(number) <= end &+ 256, table.end(number) - table.start(first) < 1 << 20 {
+                end = table.end(number)
+                number += 1
+            }
+            let range = wholeWords(table.start(first) ..< end)
+            let parts = range.isEmpty ? [] : range.count < 1 << 20 ? [range]
+                : scan.snapshot.memory.resident(range.lowerBound & ~4095 ..< (range.upperBound + 4095) & ~4095, isShared: false).map { $0.clamped(to: range) }
+            for part in parts { scan.forEachWindow(part) { _, words, count in look(words, count) } }
+        }
+        return saved.sorted()
+    }
+}

@@ -1,0 +1,87 @@
+// A module as it lies in the process's memory: its segments and dynamic symbols. Read from memory and not from the file, which
+// may be another one by now. Everything read is bounded: it is the program's word.
+
+/// A loaded ELF file.
+struct LoadedModule {
+    let path: String
+    let bias: UInt64
+    /// Writable parts, .bss included, to whole pages.
+    let data: [Range<UInt64>]
+    private let symbolTable: UInt64
+    private let stringTable: UInt64
+
+    /// The module whose file is mapped from its start at `base`; nil where no ELF header is there.
+    init?(path: String, base: UInt64, memory: any ProcessMemory) {
+        guard let header = memory.words(base, count: 8), header[0] & 0xFF_FFFF_FFFF == 0x02_464C_457F else { return nil }
+        // e_phoff, e_phentsize and e_phnum.
+        let offset = header[4], count = Int(header[7] & 0xFFFF)
+        guard count > 0, count <= 256, offset < 1 << 20, let raw = memory.words(base &+ offset, count: count * 7) else { return nil }
+        var low = UInt64.max, writable: [(UInt64, UInt64)] = [], dynamic: UInt64?
+        for index in 0 ..< count {
+            let entry = Array(raw[index * 7 ..< index * 7 + 7])
+            let (type, flags, address, bytes) = (entry[0] & 0xFFFF_FFFF, entry[0] >> 32, entry[2], entry[5])
+            if type == 1 {
+                low = min(low, address & ~4095)
+                if flags & 2 != 0 { writable.append((address, bytes)) }
+            }
+            if type == 2 { dynamic = address }
+        }
+        guard low != .max else { return nil }
+        self.path = path
+        bias = base &- low
+        let start = bias
+        data = writable.compactMap { address, bytes in
+            let from = (start &+ address) & ~4095, (end, overflow) = (start &+ address).addingReportingOverflow(bytes)
+            return overflow || end < from || bytes > 1 << 40 ? nil : span(from, (end &+ 4095) & ~4095)
+        }
+        var (symbols, strings): (UInt64, UInt64) = (0, 0)
+        if let dynamic, let entries = Self.words(bias &+ dynamic, atMost: 512, memory) {
+            for index in stride(from: 0, to: entries.count - 1, by: 2) {
+                if entries[index] == 0 { break }
+                // glibc writes absolute addresses here; others leave the file's.
+                let value = entries[index + 1] < bias ? entries[index + 1] &+ bias : entries[index + 1]
+                if entries[index] == 6 { symbols = value }
+                if entries[index] == 5 { strings = value }
+            }
+        }
+        (symbolTable, stringTable) = (symbols, strings)
+    }
+
+    private static func words(_ address: UInt64, atMost count: Int, _ memory: any ProcessMemory) -> [UInt64]? {
+        // The table may end near the end of its mapping.
+        for size in [count, count / 4, count / 16] { if let words = memory.words(address, count: size) { return words } }
+        return nil
+    }
+
+    /// The addresses of some dynamic symbols by their names.
+    ///
+    /// - Complexity: O(symbols); the symbol table is taken to end where the strings begin, as all linkers place it.
+    func symbols(_ wanted: Set<String>, memory: any ProcessMemory) -> [String: UInt64] {
+        guard symbolTable > 0, stringTable > symbolTable, stringTable - symbolTable < 16 << 20,
+              let table = memory.words(symbolTable, count: Int(stringTable - symbolTable) / 24 * 3) else { return [:] }
+        var strings = [UInt8]()
+        for size in [1 << 20, 1 << 17, 1 << 14] where strings.isEmpty { strings = memory.bytes(stringTable, count: size) ?? [] }
+        var found: [String: UInt64] = [:]
+        for index in stride(from: 0, to: table.count - 2, by: 3) where table[index + 1] != 0 {
+            let name = Int(table[index] & 0xFFFF_FFFF)
+            guard name < strings.count else { continue }
+            let text = strings[name...].prefix(80).prefix { $0 != 0 }
+            // Cheap before dear: all of them begin with an underscore.
+            guard text.first == UInt8(ascii: "_") else { continue }
+            let symbol = String(decoding: text, as: UTF8.self)
+            if wanted.contains(symbol) { found[symbol] = bias &+ table[index + 1] }
+        }
+        return found
+    }
+}
+
+extension Snapshot {
+    /// The modules whose files' base names pass.
+    func modules(_ isWanted: (String) -> Bool) -> [LoadedModule] {
+        var seen: Set<String> = []
+        return mappings.compactMap { mapping in
+            guard mapping.isFile, mapping.fileOffset == 0, isWanted(mapping.baseName), seen.insert(mapping.path).inserted else { return nil }
+            return LoadedModule(path: mapping.path, base: mapping.range.lowerBound, memory: memory)
+        }
+    }
+}

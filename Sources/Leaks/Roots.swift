@@ -1,0 +1,220 @@
+// Where a program can begin to look for its blocks: registers, stacks, data, thread-local storage, mappings of its own, and what it has handed
+// to the kernel. And what is none of these although it holds addresses: the allocator's own books, the recorder's, stacks
+// below their pointer, and stacks of threads that are gone.
+
+import CLeaks
+import HeapImage
+
+/// A kind of root.
+package enum RootKind: String, Sendable {
+    case data, stack, register, thread, mapping, shared, kernel, loader
+}
+
+/// One root: a range of memory, or single words.
+package struct Root {
+    package var kind: RootKind
+    /// As people know it: a module's path, a thread's number, a mapping's address.
+    package var name: String
+    /// Empty for words that are not in memory.
+    package var range: Range<UInt64>
+    /// Allocator's memory that can't be told from the program's: what only it points to is possibly lost.
+    package var isWeak = false
+    package var threadID: pid_t?
+    /// A shared mapping: all of its pages count, whoever wrote them.
+    package var isShared = false
+}
+
+/// A word that is in no memory, with its root.
+struct RootWord {
+    var value: UInt64
+    var root: Int
+    var place: String
+}
+
+/// All roots of a snapshot.
+struct Roots {
+    var roots: [Root] = []
+    var words: [RootWord] = []
+    /// A pointer that counts as one to a block's start wherever in the block it points.
+    var starts: [RootWord] = []
+
+    init(_ snapshot: Snapshot) {
+        let glibc = GlibcState(snapshot)
+        var excluded = snapshot.scratch
+        if snapshot.isGlibc {
+            if let arena = glibc.mainArena { excluded.append(arena) }
+            excluded += AllocatorSpans(snapshot, top: glibc.top).ranges
+        }
+        let ownAllocator = snapshot.allocator.split(separator: "/").last.map(String.init) ?? ""
+        for module in snapshot.modules({ $0.hasPrefix("libheapsum") || (!snapshot.isGlibc && $0 == ownAllocator && $0.contains(".so")) }) { excluded += module.data }
+
+        addThreads(snapshot, glibc, &excluded)
+        excluded += blockRanges(snapshot)
+        let holes = merged(excluded)
+        // The end of a module's data (.bss) is anonymous memory to the kernel.
+        let data = merged(snapshot.dataModules().map(\.range))
+        for mapping in snapshot.mappings {
+            if mapping.isKernels || snapshot.imageInodes.contains(mapping.inode) && mapping.isShared { continue }
+            if snapshot.isGlibc && mapping.path == "[heap]" { continue }
+            let isForeign = !snapshot.isGlibc && holdsBlocks(mapping, snapshot)
+            for range in subtract(holes, from: mapping.range) {
+                let isData = !mapping.isShared && subtract(data, from: range).isEmpty
+                roots.append(Root(kind: isData ? .data : kind(of: mapping), name: mapping.path, range: range, isWeak: isForeign, isShared: mapping.isShared))
+            }
+        }
+        addKernelWords(snapshot)
+    }
+
+    private func kind(of mapping: AddressMapping) -> RootKind {
+        if mapping.isShared { return .shared }
+        if mapping.path == "[stack]" { return .stack }
+        return mapping.isFile ? .data : .mapping
+    }
+
+    // MARK: Threads
+
+    private mutating func addThreads(_ snapshot: Snapshot, _ glibc: GlibcState, _ excluded: inout [Range<UInt64>]) {
+        let living = Set(snapshot.threads.map(\.threadID))
+        let descriptors = (snapshot.threads.map(\.threadPointer) + glibc.threads + glibc.cached).sorted()
+        // A stack begins where its mapping does, or behind another thread's descriptor where no guard page lies between them.
+        func bottom(_ mapping: AddressMapping, below address: UInt64) -> UInt64 {
+            var (low, high) = (0, descriptors.count)
+            while low < high {
+                let middle = (low + high) / 2
+                if descriptors[middle] < address { low = middle + 1 } else { high = middle }
+            }
+            guard low > 0, mapping.range.contains(descriptors[low - 1]) else { return mapping.range.lowerBound }
+            return min(address, descriptors[low - 1] &+ max(glibc.descriptorBytes, 2560))
+        }
+        for thread in snapshot.threads {
+            let registers = add(Root(kind: .register, name: "\(thread.threadID)", range: 0 ..< 0, threadID: thread.threadID))
+            for (number, value) in thread.registers.enumerated() where value != 0 {
+                words.append(RootWord(value: value, root: registers, place: String(cString: leaks_register_name(number))))
+            }
+            for value in thread.vectors { words.append(RootWord(value: value, root: registers, place: "a vector register")) }
+            addVectorOfTLS(at: thread.threadPointer, snapshot, name: "\(thread.threadID)")
+            guard !thread.registers.isEmpty else { continue }
+            guard let mapping = snapshot.mapping(at: thread.stackPointer) else { continue }
+            let isOwn = mapping.path == "[stack]" || mapping.range.contains(thread.threadPointer) && thread.threadPointer > thread.stackPointer
+            // A leaf function may use 128 bytes below its stack pointer; who has called the kernel is none.
+            let low = thread.isInSystemCall ? thread.stackPointer : thread.stackPointer &- 128
+            if isOwn, mapping.range.contains(low) {
+                excluded.append(span(bottom(mapping, below: low & ~7), low & ~7))
+                // As far as the thread's own control block, or the mapping's end.
+                let end = mapping.range.contains(thread.threadPointer) && thread.threadPointer > low ? thread.threadPointer : mapping.range.upperBound
+                excluded.append(span(low & ~7, end))
+                roots.append(Root(kind: .stack, name: "\(thread.threadID)", range: span(low & ~7, end), threadID: thread.threadID))
+            } else if let block = snapshot.blocks.block(at: thread.stackPointer) {
+                // A stack that is a block (a coroutine's): the part in use, whoever holds the block.
+                roots.append(Root(
+                    kind: .stack, name: "\(thread.threadID)", range: span(low & ~7, snapshot.blocks.end(block)), threadID: thread.threadID))
+                starts.append(RootWord(value: snapshot.blocks.start(block), root: registers, place: "rsp"))
+            }
+        }
+        guard glibc.descriptorBytes > 0 else { return }
+        for descriptor in glibc.threads {
+            let threadID = snapshot.memory.word(descriptor &+ glibc.threadIDOffset).map { pid_t(truncatingIfNeeded: $0 & 0xFFFF_FFFF) } ?? 0
+            if living.contains(threadID) { continue }
+            addVectorOfTLS(at: descriptor, snapshot, name: "an ended thread")
+            // It has ended and is not joined yet: its result is all that counts of its stack.
+            let end = descriptor &+ glibc.descriptorBytes
+            if let mapping = snapshot.mapping(at: descriptor), descriptor < end { excluded.append(span(bottom(mapping, below: descriptor), min(end, mapping.range.upperBound))) }
+            roots.append(Root(kind: .thread, name: "an ended thread, not joined", range: span(descriptor, end)))
+        }
+        for descriptor in glibc.cached {
+            addVectorOfTLS(at: descriptor, snapshot, name: "a stack kept for a new thread")
+            if let mapping = snapshot.mapping(at: descriptor) {
+                excluded.append(span(bottom(mapping, below: descriptor), min(descriptor &+ glibc.descriptorBytes, mapping.range.upperBound)))
+            }
+        }
+    }
+
+    /// A thread's vector of TLS blocks (dtv) is known to the thread by its second entry.
+    private mutating func addVectorOfTLS(at threadPointer: UInt64, _ snapshot: Snapshot, name: String) {
+        guard threadPointer != 0, let vector = snapshot.memory.word(threadPointer &+ 8), vector > 16 else { return }
+        let root = add(Root(kind: .thread, name: name, range: 0 ..< 0))
+        starts.append(RootWord(value: vector &- 16, root: root, place: "the vector of thread-local storage"))
+    }
+
+    // MARK: The rest
+
+    private mutating func addKernelWords(_ snapshot: Snapshot) {
+        let root = add(Root(kind: .kernel, name: "", range: 0 ..< 0))
+        for word in snapshot.kernelWords { words.append(RootWord(value: word.value, root: root, place: word.place)) }
+    }
+
+    private mutating func add(_ root: Root) -> Int {
+        roots.append(root)
+        return roots.count - 1
+    }
+
+    /// Blocks are no roots, wherever they lie; those outside of glibc's own spans lie in mappings that are looked through. Of blocks close together
+    /// what is between them is the allocator's.
+    private func blockRanges(_ snapshot: Snapshot) -> [Range<UInt64>] {
+        let table = snapshot.blocks
+        let slack: UInt64 = snapshot.isGlibc ? 16 : 1 << 16
+        var ranges: [Range<UInt64>] = []
+        for number in 0 ..< table.count {
+            let (start, end) = (table.start(number), table.end(number))
+            if let last = ranges.last, start <= last.upperBound &+ slack {
+                ranges[ranges.count - 1] = last.lowerBound ..< max(last.upperBound, end)
+            } else {
+                ranges.append(start ..< end)
+            }
+        }
+        return ranges
+    }
+
+    private func holdsBlocks(_ mapping: AddressMapping, _ snapshot: Snapshot) -> Bool {
+        let first = snapshot.blocks.firstBlock(from: mapping.range.lowerBound)
+        return first < snapshot.blocks.count && snapshot.blocks.start(first) < mapping.range.upperBound
+    }
+}
+
+extension Snapshot {
+    /// The mapping that holds an address.
+    func mapping(at address: UInt64) -> AddressMapping? {
+        var (low, high) = (0, mappings.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if mappings[middle].range.upperBound <= address { low = middle + 1 } else { high = middle }
+        }
+        return low < mappings.count && mappings[low].range.contains(address) ? mappings[low] : nil
+    }
+}
+
+/// Addresses from `start` to `end`; none where these come from a damaged file and don't make a range.
+func span(_ start: UInt64, _ end: UInt64) -> Range<UInt64> { start <= end ? start ..< end : start ..< start }
+
+/// The whole words of a range.
+func wholeWords(_ range: Range<UInt64>) -> Range<UInt64> { span((range.lowerBound &+ 7) & ~7, range.upperBound & ~7) }
+
+/// Sorted, none touching another.
+func merged(_ ranges: [Range<UInt64>]) -> [Range<UInt64>] {
+    var result: [Range<UInt64>] = []
+    for range in ranges.filter({ !$0.isEmpty }).sorted(by: { $0.lowerBound < $1.lowerBound }) {
+        if let last = result.last, range.lowerBound <= last.upperBound {
+            result[result.count - 1] = last.lowerBound ..< max(last.upperBound, range.upperBound)
+        } else {
+            result.append(range)
+        }
+    }
+    return result
+}
+
+/// What is left of a range without some holes, which are sorted.
+func subtract(_ holes: [Range<UInt64>], from range: Range<UInt64>) -> [Range<UInt64>] {
+    var (low, high) = (0, holes.count)
+    while low < high {
+        let middle = (low + high) / 2
+        if holes[middle].upperBound <= range.lowerBound { low = middle + 1 } else { high = middle }
+    }
+    var result: [Range<UInt64>] = [], start = range.lowerBound
+    while low < holes.count, holes[low].lowerBound < range.upperBound {
+        if holes[low].lowerBound > start { result.append(start ..< holes[low].lowerBound) }
+        start = max(start, holes[low].upperBound)
+        low += 1
+    }
+    if start < range.upperBound { result.append(start ..< range.upperBound) }
+    return result
+}

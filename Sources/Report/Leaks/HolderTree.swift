@@ -1,0 +1,109 @@
+// Who holds the reachable blocks: a tree from the roots. A line stands for a root, or for all blocks of one stack below one line; its bytes are what
+// would be freed if it went, and nothing else held on to them.
+
+import Text
+import Leaks
+import Reduce
+
+/// A line of the tree.
+package struct HolderLine {
+    package var text: String
+    /// More than one root holds it: it goes when all of them do.
+    package var isSharedByRoots: Bool
+    package var depth: Int
+    /// The blocks that the line stands for; none for a root.
+    package var own: Amount
+    /// What goes with it, and itself.
+    package var kept: Amount
+}
+
+/// The tree of holders, cut where shares get small.
+package struct HolderTree {
+    package private(set) var lines: [HolderLine] = []
+    /// What is reachable in all.
+    package private(set) var total: Amount
+    private let holders: Holders
+    private let report: LeakReport
+    private let leastBytes: UInt64
+    private let depthLimit: Int
+
+    /// - Parameter leastShare: lines that keep less than this part of all reachable bytes are left out.
+    package init(_ report: LeakReport, leastShare: Double = 0.01, depth: Int = 8) {
+        self.report = report
+        holders = Holders(report.verdict) { report.text(ofRoot: $0, whole: false) }
+        total = report.verdict.totals[.reachable] ?? Amount()
+        leastBytes = UInt64(Double(total.bytes) * leastShare)
+        depthLimit = depth
+        add([0], depth: 0)
+    }
+
+    // All that is directly below some nodes, by what it is called. A list or a tree of blocks of one stack is one line: below it stands what else its
+    // blocks hold.
+    private mutating func add(_ nodes: [Int], depth: Int) {
+        guard depth < depthLimit else { return }
+        struct Group {
+            var nodes: [Int] = [], own = Amount(), kept = Amount(), text = "", stack: UInt32?
+        }
+        var groups: [Group] = [], ofRoot: [Int: Int] = [:], ofStack: [UInt32: Int] = [:]
+        for node in nodes {
+            for child in holders.children(of: node) {
+                let child = Int(child), place: Int
+                switch holders.holder(child) {
+                case .root(let root):
+                    place = ofRoot[root] ?? groups.count
+                    if place == groups.count {
+                        ofRoot[root] = place
+                        groups.append(Group(text: holders.roots[root]))
+                    }
+                case .block(let block):
+                    let stack = report.node(of: block)
+                    // What the nodes themselves are is theirs already.
+                    if let own = stackOf(node), own == stack { continue }
+                    place = ofStack[stack] ?? groups.count
+                    if place == groups.count {
+                        ofStack[stack] = place
+                        groups.append(Group(text: report.shortStack(stack), stack: stack))
+                    }
+                case nil: continue
+                }
+                groups[place].nodes.append(child)
+                groups[place].kept.add(holders.amount(child))
+            }
+        }
+        for group in groups.sorted(by: { ($0.kept.bytes, $1.text) > ($1.kept.bytes, $0.text) }) where group.kept.bytes >= max(leastBytes, 1) {
+            var group = group
+            if let stack = group.stack {
+                var next = 0
+                while next < group.nodes.count {
+                    if case .block(let block) = holders.holder(group.nodes[next]) { group.own.add(Amount(blocks: 1, bytes: report.verdict.table.bytes(block))) }
+                    for child in holders.children(of: group.nodes[next]) where stackOf(Int(child)) == stack { group.nodes.append(Int(child)) }
+                    next += 1
+                }
+            }
+            lines.append(HolderLine(
+                text: group.text, isSharedByRoots: depth == 0 && group.stack != nil, depth: depth, own: group.own, kept: group.kept))
+            add(group.nodes, depth: depth + 1)
+        }
+    }
+
+    private func stackOf(_ node: Int) -> UInt32? {
+        if case .block(let block) = holders.holder(node) { return report.node(of: block) }
+        return nil
+    }
+}
+
+extension LeakTable {
+    /// Writes the tree.
+    package func writeHolders(_ tree: HolderTree, to out: TextOutput) throws {
+        try out.write("\n" + style.dim("what each holder keeps: bytes that would go with it") + "\n")
+        let bytes = tree.lines.map { separated($0.kept.bytes) }
+        let width = max(5, bytes.map(\.count).max() ?? 0)
+        try out.write(style.dim("\(leftPadded("bytes", width))    share   blocks") + "\n")
+        let blockWidth = max(6, tree.lines.map { separated($0.kept.blocks).count }.max() ?? 0)
+        for (line, bytes) in zip(tree.lines, bytes) {
+            let own = line.own.blocks > 0 ? "\(counted(line.own.blocks, "block")) of " : ""
+            try out.write("\(style.bold(leftPadded(bytes, width)))   \(leftPadded(Table.share(line.kept.bytes, of: tree.total.bytes), 6))   "
+                + "\(leftPadded(separated(line.kept.blocks), blockWidth))   \(String(repeating: "  ", count: line.depth))\(line.isSharedByRoots ? "several roots → " : "")\(own)\(line.text)\n")
+        }
+    }
+}

@@ -1,0 +1,160 @@
+// A verdict with names to it: rows by stack and verdict, and the words for roots and blocks that all forms of the report share.
+
+import Proc
+import Text
+import Glibc
+import HeapImage
+import Leaks
+import Reduce
+import Symbols
+
+/// The blocks of one stack that have one verdict.
+package struct LeakRow {
+    package var node: UInt32
+    package var verdict: Verdict
+    package var own = Amount()
+    /// What definitely lost blocks drag along: indirectly lost ones, which have rows of their own too.
+    package var dragged = Amount()
+    /// The first of the blocks, for --why.
+    package var example: UInt64 = 0
+}
+
+/// A verdict, ready to be told.
+package final class LeakReport {
+    package let verdict: LeakVerdict
+    package let reduction: Reduction
+    package let names: FrameNames
+    /// All rows, the worst verdict first, then the largest.
+    package private(set) var rows: [LeakRow] = []
+    private let nodeOfStack: [UInt32]
+    private let symbolizer: Symbolizer
+    private let search: SymbolSearch
+    private let data: [(range: Range<UInt64>, module: ModulePlace)]
+    private var symbols: [String: DataSymbols?] = [:]
+
+    /// - Parameter input: the number of the image among the reduction's inputs.
+    package init(_ verdict: LeakVerdict, reduction: Reduction, input: Int, names: FrameNames, symbolizer: Symbolizer, search: SymbolSearch) {
+        (self.verdict, self.reduction, self.names, self.symbolizer, self.search) = (verdict, reduction, names, symbolizer, search)
+        nodeOfStack = reduction.nodes(ofStacksOf: input)
+        data = verdict.snapshot.dataModules()
+        let table = verdict.table
+        // By stack and verdict first, of which there are few, then by node: several stacks may be one.
+        let kinds = Verdict.allCases.count, stacks = max(nodeOfStack.count, 1)
+        var sums = [LeakRow?](repeating: nil, count: stacks * kinds)
+        for block in 0 ..< table.count {
+            let stack = Int(table.stack(block)), kind = verdict.verdict(block)
+            let place = (stack < stacks ? stack : 0) * kinds + Int(kind.rawValue)
+            if sums[place] == nil { sums[place] = LeakRow(node: node(of: block), verdict: kind, example: table.start(block)) }
+            sums[place]?.own.add(Amount(blocks: 1, bytes: table.bytes(block)))
+            if kind == .definite, let more = verdict.dragged[UInt32(block)] { sums[place]?.dragged.add(more) }
+        }
+        struct Key: Hashable { var node: UInt32, verdict: Verdict }
+        var index: [Key: Int] = [:]
+        for case let row? in sums {
+            let key = Key(node: row.node, verdict: row.verdict)
+            if let place = index[key] {
+                rows[place].own.add(row.own)
+                rows[place].dragged.add(row.dragged)
+                rows[place].example = min(rows[place].example, row.example)
+            } else {
+                index[key] = rows.count
+                rows.append(row)
+            }
+        }
+        let rank = Dictionary(uniqueKeysWithValues: Verdict.shown.enumerated().map { ($1, $0) })
+        rows.sort {
+            let (a, b) = (rank[$0.verdict] ?? 9, rank[$1.verdict] ?? 9)
+            if a != b { return a < b }
+            return ($0.own.bytes &+ $0.dragged.bytes, $0.own.blocks, $1.example) > ($1.own.bytes &+ $1.dragged.bytes, $1.own.blocks, $0.example)
+        }
+    }
+
+    func node(of block: Int) -> UInt32 {
+        let stack = Int(verdict.table.stack(block))
+        return stack < nodeOfStack.count ? nodeOfStack[stack] : 0
+    }
+
+    func frames(_ node: UInt32) -> [Frame] { reduction.frames(of: Row(node: node)) }
+
+    /// A stack in a few words: the innermost functions of the program's own.
+    package func shortStack(_ node: UInt32, most: Int = 3) -> String {
+        var words: [String] = []
+        for frame in frames(node) where words.count < most {
+            let named = names.name(frame)
+            if named.isStartup { break }
+            if words.isEmpty, let function = named.function, AllocationFunctions.standsBetween(function) { continue }
+            words.append(named.function.map(printable) ?? named.text)
+            if named.function == "main" { break }
+        }
+        return words.isEmpty ? "no frames" : words.joined(separator: " ← ")
+    }
+
+    /// A block in a few words.
+    package func text(ofBlock block: Int) -> String {
+        "block \(hexadecimal(verdict.table.start(block))) of \(counted(verdict.table.bytes(block), "byte")) (\(shortStack(node(of: block))))"
+    }
+
+    /// A root in a few words; with `whole` also where in it, else what it shares with others of its kind.
+    package func text(ofRoot root: RootPlace, whole: Bool = true) -> String {
+        switch root.kind {
+        case .register: return "register \(root.place) of thread \(root.threadID ?? 0)"
+        case .kernel: return root.place
+        case .loader: return root.place
+        case .stack: return "stack of thread \(root.threadID ?? 0)" + (whole ? " at \(hexadecimal(root.address))" : "")
+        case .thread:
+            return root.place.isEmpty ? "data of \(printable(root.mapping))" + (whole ? " at \(hexadecimal(root.address))" : "")
+                : "\(root.place) of \(root.threadID == nil && Int(root.mapping) == nil ? "" : "thread ")\(printable(root.mapping))"
+        case .data, .mapping, .shared:
+            if let named = nameOfData(at: root.address, whole: whole) { return named }
+            let mapping = root.mapping.isEmpty ? verdict.snapshot.mappingText(at: root.address) : printable(root.mapping)
+            return (root.kind == .shared ? "shared memory " : "memory ") + mapping + (whole ? " at \(hexadecimal(root.address))" : "")
+        }
+    }
+
+    /// "global session_table+0x18 (server)".
+    private func nameOfData(at address: UInt64, whole: Bool) -> String? {
+        guard let (_, module) = data.last(where: { $0.range.contains(address) }) else { return nil }
+        let base = module.path.split(separator: "/").last.map(String.init) ?? module.path
+        if symbols[module.path] == nil { symbols[module.path] = .some(openSymbols(module.path)) }
+        if let named = symbols[module.path].flatMap({ $0 })?.name(at: address &- module.bias) {
+            let offset = whole && named.offset > 0 ? "+\(hexadecimal(named.offset))" : ""
+            return "global \(printable(symbolizer.demangle(named.name)))\(offset) (\(printable(base)))"
+        }
+        return "data of \(printable(base))" + (whole ? "+\(hexadecimal(address &- module.bias))" : "")
+    }
+}
+
+extension LeakReport {
+    /// The data symbols of a module; nil where its file is another one by now, or can't be read.
+    private func openSymbols(_ path: String) -> DataSymbols? {
+        let known = reduction.modules.first { pathText($0.path) == path && !$0.buildID.isEmpty }
+        let mapping = verdict.snapshot.mappings.first { $0.path == path }
+        // Without a build-id to hold against: the very file that is mapped.
+        if known == nil {
+            var status = stat()
+            guard let mapping, path.withPath({ stat($0, &status) }) == 0, UInt64(status.st_ino) == mapping.inode else { return nil }
+        }
+        return try? DataSymbols(path: path, buildID: known?.buildID, search: search)
+    }
+}
+
+extension Snapshot {
+    /// A mapping by its addresses.
+    func mappingText(at address: UInt64) -> String {
+        mappings.first { $0.range.contains(address) }.map { "\(hexadecimal($0.range.lowerBound))-\(hexadecimal($0.range.upperBound))" } ?? hexadecimal(address)
+    }
+}
+
+extension Reduction {
+    /// The stacks whose allocation the dynamic loader asked for itself.
+    package func stacksOfLoader(input: Int) -> Set<UInt32> {
+        var isLoader: [UInt32: Bool] = [:], result: Set<UInt32> = []
+        for (stack, node) in nodes(ofStacksOf: input).enumerated() where node > 0 {
+            guard let first = frames(of: Row(node: node)).first else { continue }
+            let known = isLoader[first.module] ?? modules[Int(first.module)].baseName.hasPrefix("ld-linux")
+            isLoader[first.module] = known
+            if known { result.insert(UInt32(stack)) }
+        }
+        return result
+    }
+}

@@ -1,0 +1,198 @@
+// heapsum leaks: which live blocks of a running program are lost, and who holds the others.
+
+import ArgumentParser
+import Proc
+import Text
+import Glibc
+import HeapImage
+import Launch
+import Leaks
+import Reduce
+import Report
+import Symbols
+
+struct LeaksCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "heapsum leaks",
+        abstract: "Tells which live blocks of a running program are lost, and who holds the others.",
+        discussion: """
+            The program was started by heaprun. It stands still for a moment, some tens of milliseconds a gigabyte, and goes on as if nothing had \
+            been; its memory is searched for pointers to its blocks afterwards, in a snapshot.
+
+            VERDICTS, in Valgrind's words
+              definite   nothing leads to the block: it is lost
+              indirect   only lost blocks lead to it
+              possible   only pointers into its inside lead to it, or what they were in could not be read
+              reachable  the program can still free it; --holders tells who keeps it
+
+            EXAMPLES
+              heapsum leaks 4711                        what is lost, by stack
+              heapsum leaks out/server.4711.heap        the same, by the program's image
+              heapsum leaks --holders 4711              who holds the rest: the cache that nobody empties
+              heapsum leaks --why 0x55d0c0a2b2a0 4711   the path from a root to one block
+              heapsum leaks --show-block 0x55d0c0a2b2a0 4711
+              heapsum leaks --core core.4711 out/server.4711.heap
+              heapsum leaks --verdict definite --format json 4711 | jq '.rows[0]'
+
+            A process may be traced by its own user or root, where it lets itself be traced. In a container heapsum needs CAP_SYS_PTRACE.
+            Exit status: 0 done, 2 there is no verdict, 64 wrong arguments.
+            """)
+
+    @Argument(help: ArgumentHelp("The program's process ID, or its image.", valueName: "pid-or-image"), completion: .file())
+    var program: String
+
+    @Option(help: ArgumentHelp("Read the process's memory from this core file (the kernel's, gcore's, coredumpctl's); IMAGE is the same process's.", valueName: "file"), completion: .file())
+    var core: String?
+
+    @Option(help: ArgumentHelp("Show rows of these verdicts: definite, indirect, possible, reachable, all; separated by commas.", valueName: "list"))
+    var verdict: String = "definite,indirect,possible"
+
+    @Flag(help: "Show who holds the reachable blocks: a tree from the roots, each with what would be freed with it.")
+    var holders = false
+
+    @Option(help: ArgumentHelp("Show the path from a root to the block that holds this address (repeatable).", valueName: "address"))
+    var why: [Address] = []
+
+    @Option(help: ArgumentHelp("Show the head of the block that holds this address, and what it points to (repeatable).", valueName: "address"))
+    var showBlock: [Address] = []
+
+    @Option(parsing: .unconditional, help: ArgumentHelp("Show this many rows (default: 20 in a table, else all; 0: all).", valueName: "n"))
+    var top: Int?
+
+    @Option(parsing: .unconditional, help: ArgumentHelp("Show this many frames of each stack (default: 20 in a table, else all; 0: all).", valueName: "n"))
+    var frames: Int?
+
+    @Option(help: "What to print: table, json or csv.")
+    var format: LeakFormat = .table
+
+    @OptionGroup
+    var output: OutputOptions
+
+    @OptionGroup(title: "Symbols")
+    var symbols: SymbolOptions
+
+    enum LeakFormat: String, CaseIterable, ExpressibleByArgument { case table, json, csv }
+
+    func validate() throws {
+        _ = try shown()
+        if let top, top < 0 { throw ValidationError("--top takes a number from 0 on.") }
+        if let frames, frames < 0 { throw ValidationError("--frames takes a number from 0 on.") }
+        if holders && format == .csv { throw ValidationError("The holders are a tree: --holders goes with the table and with JSON.") }
+        if format != .table && !(why.isEmpty && showBlock.isEmpty) { throw ValidationError("--why and --show-block go with the table.") }
+    }
+
+    private func shown() throws -> Set<Verdict> {
+        if verdict == "all" { return Set(Verdict.shown) }
+        var result: Set<Verdict> = []
+        for word in verdict.split(separator: ",") {
+            guard let found = Verdict(text: String(word)) else {
+                throw ValidationError("\(printable(String(word))) is no verdict: definite, indirect, possible, reachable, or all.")
+            }
+            result.insert(found)
+        }
+        if result.isEmpty { throw ValidationError("--verdict takes at least one of definite, indirect, possible, reachable.") }
+        return result
+    }
+
+    func run() throws {
+        let shown = try shown(), symbolizer = try symbols.symbolizer()
+        do {
+            let (image, snapshot) = try take()
+            defer { snapshot.finish() }
+            let reduction = Reduction()
+            try reduction.add(image)
+            let names = FrameNames(reduction, symbolizer: symbolizer)
+            let report = LeakReport(
+                LeakVerdict(snapshot, loaderStacks: reduction.stacksOfLoader(input: 0)), reduction: reduction, input: 0, names: names, symbolizer: symbolizer,
+                search: SymbolSearch(debugDirectories: symbols.debugDir, sysroot: symbols.sysroot ?? ""))
+            if why.isEmpty && showBlock.isEmpty && !holders { snapshot.finish() }
+            try output.write(inputs: symbols.files + reduction.moduleFiles) { try write(report, shown, to: $0) }
+            if format != .table { for line in LeakTable.warnings(report) { say(line) } }
+        } catch let error as LeaksError {
+            say(error.message)
+            throw ExitCode.badInput
+        } catch let error as LaunchError {
+            say(error.message)
+            throw ExitCode.badInput
+        } catch let error as InputError {
+            say("\(error)")
+            throw ExitCode.badInput
+        }
+    }
+
+    private func write(_ report: LeakReport, _ shown: Set<Verdict>, to out: TextOutput) throws {
+        func limit(_ value: Int?) -> Int? { value.map { $0 == 0 ? nil : $0 } ?? (format == .table ? 20 : nil) }
+        let tree = holders ? HolderTree(report) : nil
+        switch format {
+        case .json: try report.writeJSON(shown: shown, rowLimit: limit(top), frameLimit: limit(frames), holders: tree, to: out)
+        case .csv: try report.writeCSV(shown: shown, rowLimit: limit(top), frameLimit: limit(frames), to: out)
+        case .table:
+            var table = LeakTable(style: output.style)
+            (table.frameLimit, table.rowLimit, table.shown) = (limit(frames), limit(top), shown)
+            for (address, isPath) in why.map({ ($0, true) }) + showBlock.map({ ($0, false) }) {
+                guard let block = report.verdict.table.block(at: address.value) else {
+                    try out.write("\(hexadecimal(address.value)): no live block holds this address\n")
+                    continue
+                }
+                if isPath { try table.writeWhy(block, report, to: out) } else { try table.writeBlock(block, report, to: out) }
+            }
+            if !(why.isEmpty && showBlock.isEmpty) {
+                for line in LeakTable.warnings(report) { try out.write(line + "\n") }
+                return
+            }
+            if let tree {
+                try table.writeHead(report, to: out)
+                try table.writeHolders(tree, to: out)
+                for line in LeakTable.warnings(report) { try out.write(line + "\n") }
+            } else {
+                try table.write(report, to: out)
+            }
+        }
+    }
+
+    private func take() throws -> (HeapImage, Snapshot) {
+        if let core {
+            let image = try HeapImage(path: program)
+            return (image, try Snapshot.read(core: core, image: image))
+        }
+        let (image, pid) = try find()
+        return (image, try Snapshot.take(of: pid, image: image))
+    }
+
+    /// The image of what was named, and the process that it is of, which must be there.
+    private func find() throws -> (HeapImage, pid_t) {
+        if let pid = pid_t(program) {
+            guard pid > 0 else { throw LeaksError("\(program) is no process ID") }
+            let place = try findImage(of: pid, deadline: clockNanoseconds(CLOCK_MONOTONIC) + 1_000_000_000)
+            do {
+                let source: any ByteSource = switch place {
+                case .file(let path): try FileSource(path: path.text)
+                case .memory(let start, let byteCount): try ProcessMemorySource(process: pid, base: start, length: byteCount)
+                }
+                return (try HeapImage(source, presence: .running), pid)
+            } catch let error as InputError {
+                throw error
+            } catch {
+                throw LeaksError("\(pid): its image can't be read: \(error)")
+            }
+        }
+        let image = try HeapImage(path: program)
+        guard image.kind == .running, image.presence == .running,
+              let number = Presence.find(processID: image.header.pid, startTime: image.header.start_time, bootID: image.bootID) else {
+            throw LeaksError("\(image.file): its program does not run any more (or this is a dump), and its memory is gone: a verdict needs both. "
+                + "Take it while the program runs: heapsum leaks PID; or with a core file: --core FILE")
+        }
+        return (image, pid_t(bitPattern: number))
+    }
+}
+
+/// An address as people copy it: with or without 0x.
+struct Address: ExpressibleByArgument {
+    var value: UInt64
+
+    init?(argument: String) {
+        let digits = argument.hasPrefix("0x") || argument.hasPrefix("0X") ? String(argument.dropFirst(2)) : argument
+        guard let value = UInt64(digits, radix: 16) else { return nil }
+        self.value = value
+    }
+}

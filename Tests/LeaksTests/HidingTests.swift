@@ -1,0 +1,53 @@
+// One block for each place that a pointer can hide in, and true leaks among them. The program says itself what is true of each, by its size.
+
+import Glibc
+import TestSupport
+import Testing
+
+@Suite struct HidingTests {
+    @Test func eachPlaceIsFoundAndEachLeakToo() throws {
+        let program = try leaksProgram("hiding"), directory = "\(Built.root)/.build/test-programs/leaks"
+        try #require(system("cc -shared -fPIC -O1 -o '\(directory)/library.so' '\(Built.root)/Tests/Programs/leaks/library.c'") == 0)
+        let watched = try Watched([program, "\(directory)/library.so"])
+        var verdicts: [Int: [String]] = [:]
+        for row in try watched.rows() { verdicts[row.bytes / row.blocks, default: []].append(row.verdict) }
+        var places = 0
+        for line in try watched.lines() {
+            let words = line.split(separator: " ", maxSplits: 2)
+            guard words.count == 3, let bytes = Int(words[0]) else { continue }
+            places += 1
+            #expect(verdicts[bytes] == [String(words[1])], "\(words[2]) (\(bytes) bytes)")
+        }
+        #expect(places == 37)
+    }
+
+    // In a PID namespace of its own, as in a container, the snapshot's process has another number there.
+    @Test(.enabled(if: geteuid() == 0)) func nothingIsLeftBehindInAContainer() throws {
+        let scratch = try Scratch(), program = try leaksProgram("cases")
+        let running = try scratch.start(
+            ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", Built.heaprun, "--quiet", "-o", "images", program], variables: ["HEAPSUM_LIBRARY": Built.interposer])
+        defer {
+            kill(running.pid, SIGKILL)
+            _ = try? running.wait()
+        }
+        let isReady = try eventually { try contents(running.outputPath) == "ready\n" }
+        try #require(isReady)
+        let recorder = try running.child()
+        let pid = try #require(try contents("/proc/\(recorder)/task/\(recorder)/children").split(separator: " ").first)
+        for _ in 0 ..< 3 {
+            let outcome = try scratch.run([Built.products + "/heapsum", "leaks", String(pid)])
+            #expect(outcome.exitStatus == 0 && outcome.output.contains("definite          4"), "\(outcome)")
+            #expect(try contents("/proc/\(pid)/task/\(pid)/children").isEmpty)
+        }
+    }
+
+    // A verdict leaves nothing behind in the program: no zombie, no tracer, and the next one is the same.
+    @Test func nothingIsLeftBehind() throws {
+        let watched = try Watched([try leaksProgram("cases")])
+        let first = try watched.rows()
+        for _ in 0 ..< 5 { #expect(try watched.rows() == first) }
+        #expect(try contents("/proc/\(watched.pid)/task/\(watched.pid)/children").isEmpty)
+        let status = try contents("/proc/\(watched.pid)/status")
+        #expect(status.contains("TracerPid:\t0") && status.contains("State:\tS"), "\(status)")
+    }
+}

@@ -1,0 +1,72 @@
+// Where no verdict can be had: the reason and the way out are said, nothing is stopped, and the exit status is 2.
+
+import Glibc
+import TestSupport
+import Testing
+
+@Suite struct RefusalTests {
+    private func refusal(_ arguments: [String]) throws -> String {
+        let scratch = try Scratch()
+        let outcome = try scratch.run(arguments)
+        #expect(outcome.exitStatus == 2 && outcome.output.isEmpty, "\(outcome)")
+        return outcome.messages
+    }
+
+    private var leaks: [String] { [Built.products + "/heapsum", "leaks"] }
+
+    @Test func processesThatAreNotThereOrNotRecorded() throws {
+        #expect(try refusal(leaks + ["4194303"]).contains("no such process"))
+        let scratch = try Scratch()
+        let sleeper = try scratch.start(["/bin/sleep", "60"])
+        #expect(try refusal(leaks + [String(sleeper.pid)]).contains("not recorded"))
+        kill(sleeper.pid, SIGKILL)
+        _ = try sleeper.wait()
+    }
+
+    @Test func anImageOfAProgramThatIsGone() throws {
+        let watched = try Watched([try leaksProgram("cases")])
+        _ = try watched.end()
+        let image = try #require(try watched.scratch.shell("ls images/*.heap").output.split(separator: "\n").first)
+        let message = try watched.scratch.run(leaks + [String(image)], directory: watched.scratch.path)
+        #expect(message.exitStatus == 2 && message.messages.contains("does not run any more") && message.messages.contains("heapsum leaks PID"), "\(message)")
+    }
+
+    @Test func aProcessThatAnotherTraces() throws {
+        let watched = try Watched([try leaksProgram("cases")])
+        let debugger = try watched.scratch.start(["strace", "-f", "-o", "trace", "-p", String(watched.pid)])
+        let isTraced = try eventually { !(try contents("/proc/\(watched.pid)/status").contains("TracerPid:\t0")) }
+        #expect(isTraced)
+        let message = try refusal(leaks + [String(watched.pid)])
+        #expect(message.contains("traces it (strace)") && message.contains("one tracer"), "\(message)")
+        kill(debugger.pid, SIGTERM)
+        _ = try debugger.wait()
+        #expect(try watched.leaks().exitStatus == 0)
+    }
+
+    // Another user's, and one's own that is not to be traced (PR_SET_DUMPABLE 0). Needs root, to become others.
+    @Test(.enabled(if: geteuid() == 0)) func processesOfOthers() throws {
+        let watched = try Watched([try leaksProgram("cases")])
+        let other = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+        // The build may lie where others can't look: a copy of the tool may be run by all.
+        try watched.scratch.prepare("chmod 755 . && cp '\(Built.products)/heapsum' heapsum && chmod 755 heapsum")
+        let outcome = try watched.scratch.run(other + ["\(watched.scratch.path)/heapsum", "leaks", String(watched.pid)])
+        #expect(outcome.exitStatus == 2 && outcome.messages.contains("root"), "\(outcome)")
+        #expect(try contents("/proc/\(watched.pid)/status").contains("State:\tS"))
+    }
+
+    // A process may be traced and hold a filter that lets no clone pass: it is read where it stands, and that is said.
+    @Test func aSeccompFilterKeepsTheProgramInPlace() throws {
+        let watched = try Watched([try leaksProgram("filtered")])
+        let outcome = try watched.leaks()
+        #expect(outcome.exitStatus == 0 && outcome.output.contains("seccomp") && outcome.output.contains("stood still while"), "\(outcome)")
+        #expect(try watched.rows().sum("definite") == [1, 1234])
+        #expect(try contents("/proc/\(watched.pid)/status").contains("State:\tS"))
+    }
+
+    @Test func wrongArguments() throws {
+        let scratch = try Scratch()
+        for arguments in [["--verdict", "lost", "1"], ["--verdict", "", "1"], ["--why", "xyz", "1"], ["--top", "-1", "1"], ["--holders", "--format", "csv", "1"], []] {
+            #expect(try scratch.run(leaks + arguments).exitStatus == 64, "\(arguments)")
+        }
+    }
+}
