@@ -50,10 +50,12 @@ extension Examination {
         for tree in trees.growing(tests: verdict.tests, accused: accusedMemory, tracked) { verdict.growing.append(finding(tree)) }
         nameCausesOnce()
         verdict.growing.sort { Self.weight($0) > Self.weight($1) }
-        // Those with the most movement, of each kind of unit.
-        let moving = rest.filter { $0.range >= 2 * $0.floor && $0.metric != Metrics.addressSpace || $0.tag == nil && $0.range >= 2 * $0.floor }
-            .sorted { $0.range / $0.floor > $1.range / $1.floor }.prefix(20)
-        verdict.moving = moving.map { finding($0, Trend(times: $0.track.times, values: $0.values), isGrowing: false) }
+        // Those with the most movement: of the processes that are watched, and apart from these of the machine, which others move.
+        let moving = rest.filter { $0.range >= 2 * $0.floor && ($0.tag == nil || tracked[$0.tag ?? 0].kind != .process || $0.metric != Metrics.addressSpace) }
+            .sorted { $0.range / $0.floor > $1.range / $1.floor }
+        let ofProcesses = moving.filter { $0.tag.map { tracked[$0].kind == .process } ?? false }.prefix(20)
+        let ofMachine = moving.filter { !($0.tag.map { tracked[$0].kind == .process } ?? false) }.prefix(20)
+        verdict.moving = (ofProcesses + ofMachine).map { finding($0, Trend(times: $0.track.times, values: $0.values), isGrowing: false) }
         judgeQueues()
         verdict.jobRuns = jobs.runs.count
         verdict.leftBehind = jobs.leftBehind(steps)

@@ -121,11 +121,13 @@ package struct VerdictText {
     private func writeMoving(_ verdict: Verdict, _ out: TextOutput) throws {
         if verdict.moving.isEmpty { return }
         try out.write(style.bold("Moves, but isn't told as growing") + "\n")
-        for finding in verdict.moving.prefix(12) {
+        let ofProcesses = verdict.moving.filter { $0.pid != nil }.prefix(8), ofMachine = verdict.moving.filter { $0.pid == nil }.prefix(6)
+        let shown = ofProcesses + ofMachine
+        for finding in shown {
             try out.write("  \(title(finding)): \(amount(finding.first, finding.unit)) → \(amount(finding.last, finding.unit)), "
                 + "\(finding.trend.shape == .steadyGrowth ? "rises, but not throughout" : finding.trend.shape.rawValue)\(finding.hasEnded ? ", ended" : "")\n")
         }
-        if verdict.moving.count > 12 { try out.write(style.dim("  and \(verdict.moving.count - 12) more, in --format json") + "\n") }
+        if verdict.moving.count > shown.count { try out.write(style.dim("  and \(verdict.moving.count - shown.count) more, in --format json") + "\n") }
         try out.write("\n")
     }
 
