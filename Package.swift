@@ -69,7 +69,7 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["CHeapImage", "HeapImage", system], path: "Tests/TestSupport"),
         // What the tools do with files from outside, and the program that feeds them hostile ones; see `make fuzz`.
         .systemLibrary(name: "CFuzz", path: "Fuzz/CFuzz"),
-        .target(name: "FuzzSurface", dependencies: ["HeapImage", "Logs", "Reduce", "Report", "Symbols", system], path: "Fuzz/Surface"),
+        .target(name: "FuzzSurface", dependencies: ["HeapImage", "Logs", "Reduce", "Report", "Symbols", "Watch", system], path: "Fuzz/Surface"),
         .executableTarget(name: "fuzz", dependencies: ["CFuzz", "FuzzSurface", "TestSupport"], path: "Fuzz/fuzz"),
 
         .testTarget(name: "HeapImageTests", dependencies: ["CHeapImage", "HeapImage", "TestSupport"]),
@@ -81,7 +81,7 @@ let package = Package(
         .testTarget(name: "SymbolsTests", dependencies: ["CSymbols", "Symbols", "TestSupport"]),
         .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "Common", "HeapImage", "Launch", "TestSupport", "heaprun", "heapdump", "heapsum", "gensyms", system]),
         .testTarget(name: "RecordingTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
-        .testTarget(name: "WatchTests", dependencies: ["Report", "TestSupport", "Trend", "Watch", "heapwatch"], exclude: ["make-trees"]),
+        .testTarget(name: "WatchTests", dependencies: ["Report", "TestSupport", "Trend", "Watch", "heapsum", "heapwatch"], exclude: ["make-trees"]),
         .testTarget(name: "FuzzTests", dependencies: ["FuzzSurface", "TestSupport", "fuzz"], exclude: ["Corpus"]),
     ],
     swiftLanguageModes: [.v6]

@@ -62,6 +62,10 @@ extension Gatherer {
         set("processes.count", Int64(stats.count))
         set("processes.threads", stats.reduce(0) { $0 &+ max($1.fields[16], 0) })
         set("processes.zombies", Int64(stats.count { $0.isZombie && livingThread(of: $0) == nil }))
+        for (name, states) in [("running", "R"), ("sleeping", "SI"), ("uninterruptible", "D"), ("stopped", "Tt"), ("zombie", "Z")] {
+            set("tasks.\(name)", Int64(stats.count { stat in states.utf8.contains { Int64($0) == stat.state } }))
+        }
+        set("tasks.total", Int64(stats.count))
         for id in known.keys { known[id]?.isSeen = false }
         var hidden: Int64 = 0
         let samples = chosen(stats).compactMap { process(of: $0, &sockets, &hidden) }

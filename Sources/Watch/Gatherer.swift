@@ -53,6 +53,8 @@ package final class Gatherer {
     var followed: [Followed] = []
     /// Whether the kernel gives a slab cache back, by its name; read once.
     var reclaimable: [String: Int64] = [:]
+    /// What kmemleak suspects.
+    var suspects = SuspectedObjects()
     private var told: Set<String> = []
     private var missing: [Missing] = []
 
@@ -67,6 +69,9 @@ package final class Gatherer {
         defer { missing = [] }
         return missing
     }
+
+    /// The records of what kmemleak suspects since the last call, as the kernel prints them.
+    package func takeSuspects() -> [UInt8] { suspects.takeFresh() }
 
     func miss(_ what: String, _ reason: String) {
         if told.insert(what).inserted { missing.append(Missing(what: what, reason: reason)) }
@@ -84,6 +89,7 @@ package final class Gatherer {
     package func sample(at bootMilliseconds: Int64, occasion: Occasion = .interval) -> Sample {
         systemValues = [Int64](repeating: Sample.unknown, count: systemColumns.count)
         gatherMemory()
+        gatherLoad()
         gatherPressure()
         var sockets = gatherSockets()
         var entities = gatherProcesses(&sockets)

@@ -26,6 +26,10 @@ extension Examination {
         for index in tracked.indices { tracked[index].track.finish() }
         kernelTrack.finish()
         memoryTrack.finish()
+        takenTrack.finish()
+        for index in countTracks.indices { countTracks[index].finish() }
+        load.finish()
+        verdict.load = load.picture(tracked)
         trees.finish()
         nameSuccessors()
         let candidates = candidates()
@@ -66,8 +70,14 @@ extension Examination {
 
     // An ended process can't grow any more: it is told where it lived long enough to matter.
     private func isTold(_ candidate: Candidate) -> Bool {
-        let span = kernelTrack.lastTime - kernelTrack.firstTime
-        return candidate.track.lastTime >= kernelTrack.lastTime || candidate.track.lastTime - candidate.track.firstTime >= span / 4
+        let span = lastTime - firstTime
+        return !hasEnded(candidate.track, candidate.tag) || candidate.track.lastTime - candidate.track.firstTime >= span / 4
+    }
+
+    /// Whether it isn't in the last sample that has any of its kind.
+    private func hasEnded(_ track: Track, _ tag: Int?) -> Bool {
+        guard let tag else { return false }
+        return track.lastTime < lastTimes[tracked[tag].kind] ?? lastTime
     }
 
     private func candidates() -> [Candidate] {
@@ -82,7 +92,8 @@ extension Examination {
             switch entity.kind {
             case .system: break
             case .process:
-                for (index, metric) in Metrics.process.enumerated() {
+                for (index, var metric) in Metrics.process.enumerated() {
+                    if index == 0, entity.isResidentOnly { metric.what = "resident memory" }
                     let isDescriptor = (Metrics.firstDescriptor ..< Metrics.addressSpace).contains(index)
                     add(isDescriptor ? .descriptors : .process, tag, entity.name, metric, entity.track, index)
                 }
@@ -101,11 +112,16 @@ extension Examination {
         let total = Double(verdict.memory?.total ?? 0)
         for (index, which) in Metrics.kernel.enumerated() {
             add(.kernel, nil, which.plainName, Metrics.Metric(what: which.title, unit: .bytes, floor: max(8 * Metrics.megabyte, total / 2000)), kernelTrack, index, which)
+            // Nothing tells whether the kernel would give it back.
+            if which == .slab, list.last?.memory == .slab { list[list.count - 1].isReclaimable = true }
         }
-        add(.unexplained, nil, "unexplained", Metrics.Metric(what: "pages that no counter explains", unit: .bytes, floor: max(16 * Metrics.megabyte, total / 1000)), kernelTrack, Metrics.kernel.count)
-        for (index, count) in Metrics.counts.enumerated() where counted.contains(index) {
+        let isPartial = verdict.memory?.isPartial ?? false
+        add(.unexplained, nil, "unexplained", Metrics.Metric(
+            what: isPartial ? MemoryPicture.partialTitle : "pages that no counter explains", unit: .bytes, floor: max(16 * Metrics.megabyte, total / 1000)), kernelTrack, Metrics.kernel.count)
+        add(.unexplained, nil, "taken", Metrics.Metric(what: "memory taken from what is free or cache", unit: .bytes, floor: 16 * Metrics.megabyte), takenTrack, 0)
+        for (index, count) in Metrics.counts.enumerated() {
             let metric = Metrics.Metric(what: count.name, unit: .count, floor: count.floor, share: 0.05)
-            add(count.column == "file.open" ? .descriptors : .kernel, nil, count.column, metric, kernelTrack, Metrics.kernel.count + 1 + index)
+            add(count.column == "file.open" ? .descriptors : .kernel, nil, count.column, metric, countTracks[index], 0)
         }
         return list
     }
@@ -115,7 +131,7 @@ extension Examination {
         var finding = Finding(
             kind: candidate.kind, name: candidate.name, what: candidate.what, unit: candidate.unit, first: track.first[candidate.metric],
             last: track.last[candidate.metric], trend: trend, from: verdict.from + Int64(track.firstTime * 1000), to: verdict.from + Int64(track.lastTime * 1000))
-        finding.hasEnded = track.lastTime < kernelTrack.lastTime
+        finding.hasEnded = hasEnded(track, candidate.tag)
         let entity = candidate.tag.map { tracked[$0] }
         finding.pid = entity?.pid
         finding.detail = entity?.kind == .process ? entity?.detail ?? "" : ""
@@ -138,7 +154,7 @@ extension Examination {
             return entity.descriptorLimit > 0 && entity.descriptorLimit < .max ? Double(entity.descriptorLimit) - Double(entity.descriptors) : nil
         }
         guard let fileLimit, fileLimit < .max, let open = Metrics.counts.firstIndex(where: { $0.column == "file.open" }) else { return nil }
-        return Double(fileLimit) - kernelTrack.last[Metrics.kernel.count + 1 + open]
+        return Double(fileLimit) - countTracks[open].last[0]
     }
 
     /// nil where it is more than ten years away.
@@ -161,7 +177,7 @@ extension Examination {
         if let entity, entity.kind == .group { return steps.group(entity.name) }
         switch candidate.kind {
         case .slab: return steps.slab(candidate.name, objectBytes: entity?.objectBytes ?? 0)
-        case .unexplained: return steps.unexplained
+        case .unexplained: return candidate.name == "taken" || verdict.memory?.isPartial ?? false ? steps.notToldApart : steps.unexplained
         case .descriptors: return NextStep(command: "lsof -n | awk '{ print $1, $2 }' | sort | uniq -c | sort -n | tail", remark: "Who has the most.")
         default:
             if candidate.name == "kmemleak.objects" { return steps.kmemleak }
@@ -193,7 +209,7 @@ extension Examination {
 
     // Bytes in the queue for half of the time and longer, 16 KB and more, and never fewer than before.
     private mutating func judgeQueues() {
-        for entity in tracked where entity.kind == .process && entity.track.lastTime == kernelTrack.lastTime {
+        for entity in tracked where entity.kind == .process && entity.track.lastTime == lastTimes[.process] {
             guard let pid = entity.pid else { continue }
             for (index, queue) in entity.queues.enumerated() where queue.bytes >= 16_384 && queue.samples >= 5 {
                 let seconds = entity.track.lastTime - queue.since

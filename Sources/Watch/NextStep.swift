@@ -14,6 +14,8 @@ struct NextSteps {
     let kernel: String
     let hasAllocinfo: Bool
     let hasKmemleak: Bool
+    /// Of the recording.
+    var directory = "."
 
     private var version: (Int, Int) {
         let numbers = kernel.split(whereSeparator: { !$0.isNumber }).prefix(2).compactMap { Int($0) }
@@ -98,7 +100,12 @@ struct NextSteps {
             remark: "Boot with page_owner=on first, so that the kernel keeps who takes pages.")
     }
 
+    /// Where what was gathered doesn't tell programs' memory from the kernel's.
+    var notToldApart: NextStep {
+        NextStep(command: "heapwatch -o watch --interval 60s --duration 1d; heapwatch verdict watch", remark: "What was gathered doesn't tell programs' memory from the kernel's: heapwatch's own samples do.")
+    }
+
     var kmemleak: NextStep {
-        NextStep(command: "echo scan > /sys/kernel/debug/kmemleak; cat /sys/kernel/debug/kmemleak > kmemleak.txt; heapsum --input kmemleak kmemleak.txt")
+        NextStep(command: "heapsum --input kmemleak \(shellWord(directory))/\(SuspectFile.name)", remark: "Each object that kmemleak came to suspect meanwhile, with its stack; echo scan > /sys/kernel/debug/kmemleak looks again.")
     }
 }

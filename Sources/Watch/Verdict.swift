@@ -78,6 +78,7 @@ package struct Verdict: Sendable {
     package var undrained: [Undrained] = []
     package var leftBehind: [LeftBehind] = []
     package var jobRuns = 0
+    package var load = LoadPicture()
     package var memory: MemoryPicture?
     package var memoryAtFirst: MemoryPicture?
     /// Series that were looked at: what the test's threshold is divided by.

@@ -20,6 +20,7 @@ package struct VerdictText {
         try writeGrowing(verdict, out)
         try writeUndrained(verdict, out)
         try writeJobs(verdict, out)
+        try LoadText(style: style).write(verdict.load, to: out)
         if let memory = verdict.memory { try writeMemory(memory, verdict.memoryAtFirst ?? memory, out) }
         try writeMoving(verdict, out)
         try writeFoot(verdict, out)
@@ -54,17 +55,9 @@ package struct VerdictText {
     }
 
     private func title(_ finding: Finding) -> String {
-        var text = shortened(escaped(Self.commandLine(finding)), 60)
+        var text = shortened(escaped(Finding.commandLine(finding.detail, finding.name)), 60)
         if let pid = finding.pid { text += " (\(pid)" + (finding.successorOf.map { ", successor of \($0)" } ?? "") + ")" }
         return finding.kind == .unexplained || finding.pid == nil && finding.kind != .slab && !["control group", "tmpfs ", "System V "].contains(where: { finding.name.hasPrefix($0) }) ? escaped(finding.what) : "\(text): \(escaped(finding.what))"
-    }
-
-    /// A process's words without the directory of the first: four programs called python3 are four.
-    static func commandLine(_ finding: Finding) -> String {
-        let words = finding.detail.split(separator: "\0").map(String.init)
-        guard let first = words.first else { return finding.name }
-        let program = first.split(separator: "/").last.map(String.init) ?? first
-        return ([program] + words.dropFirst()).joined(separator: " ")
     }
 
     private func writeNext(_ step: NextStep?, _ out: TextOutput) throws {
@@ -111,7 +104,7 @@ package struct VerdictText {
             }
         }
         try line("free", now.free, before.free)
-        try line("unexplained: pages that no counter counts", now.unexplained, before.unexplained, bold: true)
+        try line(now.isPartial ? "programs, and what isn't told apart" : "unexplained: pages that no counter counts", now.unexplained, before.unexplained, bold: true)
         try line("in all", now.total, before.total, bold: true)
         try out.write("\n")
     }
@@ -135,7 +128,7 @@ package struct VerdictText {
         if verdict.imageBytes > 0 { try out.write("heapsum's image: \(readable(verdict.imageBytes)) of the shared memory are recordings of heapsum's own, and not counted as growth.\n") }
         for damage in verdict.damages.prefix(8) { try out.write("Lost: \(escaped(damage.text)).\n") }
         if verdict.damages.count > 8 { try out.write("Lost: \(verdict.damages.count - 8) more parts.\n") }
-        for note in verdict.notes.prefix(20) { try out.write("Not there: \(escaped(note)).\n") }
+        for note in verdict.notes.prefix(20) { try out.write(note.hasPrefix("imported") ? "\(escaped(note)).\n" : "Not there: \(escaped(note)).\n") }
         if verdict.notes.count > 20 { try out.write("Not there: \(verdict.notes.count - 20) more, in --format json.\n") }
         var foot = "The recording takes \(grouped(UInt64(verdict.recordedBytes))) bytes"
         if verdict.thinnings > 0 { foot += ", its oldest samples thinned to one in \(1 << min(verdict.thinnings, 40))" }

@@ -96,6 +96,8 @@ struct GatherCommand: ParsableCommand {
             let stop = StopSignals()
             let gatherer = Gatherer(gathering.options)
             let writer = try SampleWriter(directory: output, head: machineHead(root: gathering.root, interval: interval.milliseconds), keptBytes: gathering.keep.bytes)
+            gatherer.continueSuspects(in: output)
+            var suspects = SuspectFile(directory: output)
             let begin = bootMilliseconds()
             let end = duration.map { begin + $0.milliseconds }
             if !quiet { say("gathers into \(output) every \(shortDuration(interval.seconds))\(end == nil ? " until it is stopped" : ""); heapwatch verdict \(output) tells what it shows, at any time") }
@@ -106,6 +108,10 @@ struct GatherCommand: ParsableCommand {
                 for missing in gatherer.takeMissing() {
                     writer.note(missing.text)
                     if !quiet { say(missing.text) }
+                }
+                if let note = suspects.append(gatherer.takeSuspects()) {
+                    writer.note(note)
+                    say(note)
                 }
                 for note in writer.takeNotes() { say(note) }
                 if let end, next >= end { break }

@@ -3,5 +3,5 @@
 import Commands
 
 runTool(GatherCommand.self, commands: [
-    "run": RunCommand.self, "verdict": VerdictCommand.self, "report": ReportCommand.self, "export": ExportCommand.self, "bundle": BundleCommand.self,
+    "run": RunCommand.self, "verdict": VerdictCommand.self, "report": ReportCommand.self, "export": ExportCommand.self, "bundle": BundleCommand.self, "import": ImportCommand.self,
 ])
