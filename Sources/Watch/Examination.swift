@@ -20,13 +20,14 @@ enum Metrics {
         Metric(what: "shared memory", unit: .bytes, floor: megabyte),
         Metric(what: "threads", unit: .count, floor: 5, share: 0.05),
         Metric(what: "receive queue", unit: .bytes, floor: 65_536, share: 0.05), Metric(what: "send queue", unit: .bytes, floor: 65_536, share: 0.05),
+        Metric(what: "memory in memfds", unit: .bytes, floor: megabyte),
     ] + descriptorColumns.map { Metric(what: $0.1, unit: .count, floor: 8, share: 0.05) }
         + [Metric(what: "address space", unit: .bytes, floor: 64 * megabyte, share: 0.05)]
     static let descriptorColumns: [(ProcessColumn, String)] = [
         (.files, "files"), (.sockets, "sockets"), (.pipes, "pipes"), (.events, "eventfds"), (.polls, "epoll descriptors"), (.timers, "timers"),
         (.watches, "inotify watches"), (.memoryFiles, "memfds"), (.otherDescriptors, "other descriptors"),
     ]
-    static let firstDescriptor = 5
+    static let firstDescriptor = 6
     static let addressSpace = process.count - 1
 
     static func process(_ entity: DecodedEntity, into list: inout [Double]) {
@@ -37,6 +38,7 @@ enum Metrics {
         list[2] = Double(max(entity[.threads], 0))
         list[3] = Double(max(entity[.receiveQueue], 0))
         list[4] = Double(max(entity[.sendQueue], 0))
+        list[5] = bytes(.memoryFileKilobytes)
         for (index, column) in descriptorColumns.enumerated() { list[firstDescriptor + index] = Double(max(entity[column.0], 0)) }
         list[addressSpace] = bytes(.virtual)
     }
@@ -51,7 +53,7 @@ enum Metrics {
     ]
     static let group: [(columns: [String], what: String)] = [
         (["stat.anon", "stat.rss"], "anonymous memory"), (["stat.shmem"], "shared memory"), (["stat.kernel", "memory.kernel"], "kernel memory"), (["stat.sock"], "sockets' memory"),
-        (["tmpfs.bytes"], "files in it"), (["sysvipc.bytes"], "resident and swapped"),
+        (["tmpfs.bytes"], "files in it"), (["sysvipc.bytes"], "resident and swapped"), (["file.bytes"], "bytes in memory"),
     ]
 }
 

@@ -53,6 +53,12 @@ package final class Gatherer {
     var followed: [Followed] = []
     /// Whether the kernel gives a slab cache back, by its name; read once.
     var reclaimable: [String: Int64] = [:]
+    /// Where tmpfs is mounted, what lies in memory, and who is attached to System V's segments: of this sample.
+    var memoryMounts: [(path: String, device: UInt64)] = []
+    var memoryFiles: [MemoryFile.Key: MemoryFile] = [:]
+    /// What heapsum's own images take of each mount.
+    var imageBytes: [UInt64: Int64] = [:]
+    var segmentHolders: [Int64: Set<String>] = [:]
     /// What kmemleak suspects.
     var suspects = SuspectedObjects()
     private var told: Set<String> = []
@@ -91,6 +97,8 @@ package final class Gatherer {
         gatherMemory()
         gatherLoad()
         gatherPressure()
+        findMemoryMounts()
+        segmentHolders = [:]
         var sockets = gatherSockets()
         var entities = gatherProcesses(&sockets)
         set("sockets.unownedReceiveQueue", sockets.unowned(\.receive))

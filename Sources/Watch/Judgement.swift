@@ -136,6 +136,8 @@ extension Examination {
         finding.pid = entity?.pid
         finding.detail = entity?.kind == .process ? entity?.detail ?? "" : ""
         finding.successorOf = entity?.successorOf
+        finding.isNamed = entity?.kind == .group
+        if entity?.kind == .group { finding.holders = entity?.detail.split(separator: "\0").map(String.init) ?? [] }
         guard isGrowing else { return finding }
         finding.next = nextStep(candidate, entity, hasEnded: finding.hasEnded)
         if !finding.hasEnded {
@@ -168,13 +170,14 @@ extension Examination {
         if let entity, let pid = entity.pid {
             switch candidate.what {
             case "shared memory": return steps.shared(pid: pid)
+            case "memory in memfds": return NextStep(command: "ls -lL /proc/\(pid)/fd | sort -n -k 5 | tail; ls -l /proc/\(pid)/fd | grep memfd:", remark: "strace -k -f -e trace=memfd_create,ftruncate,close -p \(pid) shows who makes them.")
             case "receive queue", "send queue": return steps.queue(pid: pid, isReceiving: candidate.what == "receive queue")
             case "threads": return steps.descriptors(pid: pid, what: "threads")
             case _ where candidate.kind == .descriptors: return steps.descriptors(pid: pid, what: candidate.what)
             default: return steps.process(pid: pid, detail: entity.detail, name: entity.name, hasEnded: hasEnded, isRecorded: entity.isRecorded)
             }
         }
-        if let entity, entity.kind == .group { return steps.group(entity.name) }
+        if let entity, entity.kind == .group { return steps.group(entity.name, holders: entity.detail.split(separator: "\0").map(String.init)) }
         switch candidate.kind {
         case .slab: return steps.slab(candidate.name, objectBytes: entity?.objectBytes ?? 0)
         case .unexplained: return candidate.name == "taken" || verdict.memory?.isPartial ?? false ? steps.notToldApart : steps.unexplained

@@ -38,6 +38,7 @@ package struct VerdictJSON {
         if isGrowing { fields += ["\"exhaustedAt\":\(finding.exhaustedAt.map(time) ?? "null")", "\"next\":\(finding.next.map { jsonString($0.command) } ?? "null")"] }
         fields += ["\"unit\":\"\(finding.unit)\"", "\"ended\":\(finding.hasEnded)"]
         if isGrowing {
+            if !finding.holders.isEmpty { fields.append("\"holders\":[\(finding.holders.map(jsonString).joined(separator: ","))]") }
             if !finding.followers.isEmpty { fields.append("\"followers\":[\(finding.followers.map(jsonString).joined(separator: ","))]") }
             fields.append("\"since\":\(finding.since.map(time) ?? "null")")
             fields.append(finding.whole.map { whole in

@@ -43,6 +43,10 @@ package struct VerdictText {
             if let since = finding.since, let whole = finding.whole {
                 try out.write("    since \(shortTime(since)), when its level changed; over the whole time \(amount(whole.first, finding.unit)) → \(amount(finding.last, finding.unit)), \(whole.trend.shape.rawValue)\n")
             }
+            if !finding.holders.isEmpty {
+                let held = finding.holders.dropFirst()
+                try out.write("    of \(escaped(finding.holders[0])), " + (held.isEmpty ? "held by no process that is watched" : "held by " + held.map(escaped).joined(separator: ", ")) + "\n")
+            }
             if !finding.followers.isEmpty { try out.write("    therefore grow, too: \(finding.followers.map(escaped).joined(separator: ", "))\n") }
             if let at = finding.exhaustedAt {
                 let left = shortDuration(Double(at - verdict.to) / 1000)
@@ -57,7 +61,7 @@ package struct VerdictText {
     private func title(_ finding: Finding) -> String {
         var text = shortened(escaped(Finding.commandLine(finding.detail, finding.name)), 60)
         if let pid = finding.pid { text += " (\(pid)" + (finding.successorOf.map { ", successor of \($0)" } ?? "") + ")" }
-        return finding.kind == .unexplained || finding.pid == nil && finding.kind != .slab && !["control group", "tmpfs ", "System V "].contains(where: { finding.name.hasPrefix($0) }) ? escaped(finding.what) : "\(text): \(escaped(finding.what))"
+        return finding.kind == .unexplained || finding.pid == nil && finding.kind != .slab && !finding.isNamed ? escaped(finding.what) : "\(text): \(escaped(finding.what))"
     }
 
     private func writeNext(_ step: NextStep?, _ out: TextOutput) throws {

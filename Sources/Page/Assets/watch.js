@@ -89,7 +89,7 @@ const numberCell = (value, isBytes) => make('td', { class: 'number', text: group
 const changeCell = (value, isBytes) => make('td', { class: 'number ' + (value > 0 ? 'is-up' : value < 0 ? 'is-down' : ''), text: signed(value), title: isBytes ? size(value) : null });
 
 function processTable() {
-  const descriptors = raw.processMetrics.map((each, index) => [each, index]).slice(5, -1).map(each => each[1]);
+  const descriptors = raw.processMetrics.map((each, index) => [each, index]).slice(6, -1).map(each => each[1]);
   const open = list => descriptors.reduce((sum, index) => sum + list[index], 0);
   const heads = [
     { key: 'name', title: 'Process', value: row => row.name }, { key: 'pid', title: 'PID', value: row => row.pid, isNumber: true },
