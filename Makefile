@@ -36,7 +36,7 @@ LIBRARY_HEADERS = $(wildcard Interposer/*/*.h Interposer/base/*/*.h)
 ALLOCATOR_BASE = $(addprefix Interposer/base/,bytes.c loader.c symbols.c system.c)
 ALLOCATORS = $(patsubst %,$(BUILD)/lib/heapsum/libheapsum-%.so,jemalloc tcmalloc)
 
-.PHONY: all library tools examples demo test test-browser test-programs test-older-glibc fuzz soak bench bench-recording install clean packages
+.PHONY: all library tools examples demo test test-browser stories test-programs test-older-glibc fuzz soak bench bench-recording install clean packages
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -89,6 +89,12 @@ test: packages
 	@scripts/check-includes
 	@$(MAKE) --no-print-directory library examples .build/headers
 	$(SWIFT) test $(TESTS)
+
+# Every command of docs/stories, held against what the pages say. With WRITE=--write the pages are made anew.
+stories: packages
+	@$(MAKE) --no-print-directory library examples
+	$(SWIFT) build
+	scripts/run-stories .build/debug .build/examples $(WRITE)
 
 # The pages that heapsum writes, in a real browser.
 test-browser: packages

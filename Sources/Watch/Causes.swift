@@ -13,6 +13,7 @@ extension Examination {
         var followers: [Int: Int] = [:]
         followThreadsAndDescriptors(&followers)
         followMemoryFiles(&followers)
+        followParts(&followers)
         for (index, cause) in followers.sorted(by: { $0.key < $1.key }) {
             // A cause that follows another: all stand under the first.
             var first = cause
@@ -69,6 +70,22 @@ extension Examination {
                 let isHolder = isFile(from) && finding.pid.map { pids.contains($0) } ?? false && ["shared memory", "memory in memfds"].contains(finding.what)
                 let isSame = from.pid != nil && finding.pid == from.pid && finding.what == "memory in memfds" && from.what == "shared memory"
                 if isSum || isMount || isHolder || isSame { followers[index] = cause }
+            }
+        }
+    }
+
+    /// Sums behind their parts: the class of slabs behind the caches in it, and what is known only as a sum behind all that was found in it.
+    private func followParts(_ followers: inout [Int: Int]) {
+        func follow(_ sum: Int, behind isPart: (Finding) -> Bool) {
+            let parts = verdict.growing.indices.filter { $0 != sum && isPart(verdict.growing[$0]) }
+            guard followers[sum] == nil, let largest = parts.filter({ followers[$0] == nil }).max(by: { gained($0) < gained($1) }) else { return }
+            if parts.reduce(0, { $0 + gained($1) }) >= 0.7 * gained(sum) { followers[sum] = largest }
+        }
+        for index in verdict.growing.indices {
+            let finding = verdict.growing[index]
+            if finding.kind == .kernel, finding.name == MemoryClass.slabUnreclaimable.plainName { follow(index) { $0.kind == .slab } }
+            if finding.kind == .unexplained, finding.name == Metrics.inUse || verdict.memory?.isPartial ?? false {
+                follow(index) { $0.kind == .slab || $0.pid != nil && ["resident memory", "anonymous memory"].contains($0.what) }
             }
         }
     }

@@ -14,6 +14,8 @@ enum Metrics {
     }
 
     static let megabyte = 1_048_576.0
+    /// All that is neither free nor cache, where no total is known.
+    static let inUse = "memory in use"
     /// The first is the process's own memory, whatever the kernel tells of it.
     static let process: [Metric] = [
         Metric(what: "anonymous memory", unit: .bytes, floor: megabyte),

@@ -100,7 +100,7 @@ extension Examination {
             case .slab:
                 // By the kernel's word; recordings of before it was kept, and kernels without SLUB, have the name alone.
                 let isReclaimable = entity.isReclaimable ?? SlabCaches.isReclaimable(entity.name)
-                let what = isReclaimable ? "slab cache, reclaimable" : "slab cache"
+                let what = entity.detail == ImportedSlab.bsdMark ? "the kernel's memory of this type" : isReclaimable ? "slab cache, reclaimable" : "slab cache"
                 add(.slab, tag, entity.name, Metrics.Metric(what: what, unit: .bytes, floor: Metrics.megabyte), entity.track, 0)
                 if isReclaimable, list.last?.tag == tag { list[list.count - 1].isReclaimable = true }
             case .group:
@@ -118,7 +118,7 @@ extension Examination {
         let isPartial = verdict.memory?.isPartial ?? false
         add(.unexplained, nil, "unexplained", Metrics.Metric(
             what: isPartial ? MemoryPicture.partialTitle : "pages that no counter explains", unit: .bytes, floor: max(16 * Metrics.megabyte, total / 1000)), kernelTrack, Metrics.kernel.count)
-        add(.unexplained, nil, "taken", Metrics.Metric(what: "memory taken from what is free or cache", unit: .bytes, floor: 16 * Metrics.megabyte), takenTrack, 0)
+        add(.unexplained, nil, Metrics.inUse, Metrics.Metric(what: "memory taken from what is free or cache", unit: .bytes, floor: 16 * Metrics.megabyte), takenTrack, 0)
         for (index, count) in Metrics.counts.enumerated() {
             let metric = Metrics.Metric(what: count.name, unit: .count, floor: count.floor, share: 0.05)
             add(count.column == "file.open" ? .descriptors : .kernel, nil, count.column, metric, countTracks[index], 0)
@@ -179,8 +179,10 @@ extension Examination {
         }
         if let entity, entity.kind == .group { return steps.group(entity.name, holders: entity.detail.split(separator: "\0").map(String.init)) }
         switch candidate.kind {
+        case .slab where entity?.detail == ImportedSlab.bsdMark:
+            return NextStep(command: "vmstat -m | sort -n -k 3; vmstat -z", remark: "The name is of a type of malloc(9), or of a zone: in the kernel's source MALLOC_DEFINE or uma_zcreate has it, and those that use it.")
         case .slab: return steps.slab(candidate.name, objectBytes: entity?.objectBytes ?? 0)
-        case .unexplained: return candidate.name == "taken" || verdict.memory?.isPartial ?? false ? steps.notToldApart : steps.unexplained
+        case .unexplained: return candidate.name == Metrics.inUse || verdict.memory?.isPartial ?? false ? steps.notToldApart : steps.unexplained
         case .descriptors: return NextStep(command: "lsof -n | awk '{ print $1, $2 }' | sort | uniq -c | sort -n | tail", remark: "Who has the most.")
         default:
             if candidate.name == "kmemleak.objects" { return steps.kmemleak }

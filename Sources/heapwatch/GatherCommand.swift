@@ -50,7 +50,8 @@ struct GatherCommand: ParsableCommand {
             heapwatch run -o DIR -- JOB…
             heapwatch verdict DIR [--format json] [--fail-on-growth]
             heapwatch report DIR [-o index.html]
-            heapwatch export DIR --format csv|graphite|openmetrics
+            heapwatch import -o DIR FILE…
+            heapwatch export DIR --format csv|graphite|openmetrics [--to HOST:PORT] [--follow]
             heapwatch bundle DIR [--redact] -o FILE.tgz
             """,
         discussion: """

@@ -166,7 +166,7 @@ package final class Import {
         }
         for slab in moment.slabs {
             let pages = max(0, slab.bytes.addingReportingOverflow(4095).partialValue) / 4096
-            entities.append(EntitySample(kind: .slab, id: slab.name, name: slab.name, values: [slab.active, slab.objects, slab.objectBytes, pages, Sample.unknown]))
+            entities.append(EntitySample(kind: .slab, id: slab.name, name: slab.name, detail: slab.isBSD ? ImportedSlab.bsdMark : "", values: [slab.active, slab.objects, slab.objectBytes, pages, Sample.unknown]))
         }
         let sample = Sample(bootMilliseconds: 0, systemColumns: columns, entities: entities)
         current.payloads.append(encoder.encode(sample, isKey: current.payloads.isEmpty))

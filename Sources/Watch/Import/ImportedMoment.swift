@@ -32,6 +32,10 @@ struct ImportedProcess {
 
 struct ImportedSlab {
     var name: String
+    /// A zone or a type of malloc(9), as vmstat of the BSDs prints them.
+    var isBSD = false
+    /// The detail of such an entity.
+    static let bsdMark = "bsd"
     var active: Int64
     var objects: Int64
     var objectBytes: Int64

@@ -104,7 +104,7 @@ extension MonitorReader {
         guard numbers.count >= 5, let size = numbers[0], let used = numbers[2], let free = numbers[3] else { return false }
         let objects = used.addingReportingOverflow(free).partialValue
         let name = text(line[..<colon].drop { $0 == 0x20 })
-        add(ImportedSlab(name: name, active: used, objects: objects, objectBytes: size, bytes: objects.multipliedReportingOverflow(by: size).partialValue))
+        add(ImportedSlab(name: name, isBSD: true, active: used, objects: objects, objectBytes: size, bytes: objects.multipliedReportingOverflow(by: size).partialValue))
         return true
     }
 
@@ -113,7 +113,7 @@ extension MonitorReader {
         for place in words.indices.dropFirst() where place + 1 < words.count && words[place + 1].last == UInt8(ascii: "K") {
             guard let inUse = number(words[place]), let kilobytes = number(words[place + 1].dropLast()) else { continue }
             let name = words[..<place].map { text($0) }.joined(separator: " ")
-            add(ImportedSlab(name: name, active: inUse, objects: inUse, objectBytes: 0, bytes: kilobytes.multipliedReportingOverflow(by: 1024).partialValue))
+            add(ImportedSlab(name: name, isBSD: true, active: inUse, objects: inUse, objectBytes: 0, bytes: kilobytes.multipliedReportingOverflow(by: 1024).partialValue))
             return true
         }
         return false
