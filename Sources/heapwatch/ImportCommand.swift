@@ -40,19 +40,22 @@ struct ImportCommand: ParsableCommand {
     var start: String?
     @Option(help: "What free and vmstat counted in: b, k, m or g (default: k, as they do without an option).")
     var unit: ImportUnit?
+    @Option(help: ArgumentHelp("The columns of ps, where its rows have no heading: 'PID RSS COMMAND'.", valueName: "names"))
+    var columns: String?
     @Option(help: ArgumentHelp("The machine's name, for reports.", valueName: "name"))
     var host: String = ""
 
     func validate() throws {
         if files.isEmpty { throw ValidationError("No file to read.") }
         if let start, importTime(start) == nil { throw ValidationError("--start \(start): a date is wanted, 2026-11-23, or with a time, '2026-11-23 08:00'.") }
+        if let columns, !ImportOptions.areColumns(columns) { throw ValidationError("--columns '\(columns)': PID, a command and RSS, VSZ or TIME are wanted, as ps names them: 'PID RSS COMMAND'.") }
         if let interval, interval.milliseconds < 1 { throw ValidationError("--interval: more than nothing.") }
     }
 
     func run() throws {
         try reading {
             var options = ImportOptions()
-            (options.format, options.unit, options.host) = (format, unit, host)
+            (options.format, options.unit, options.host, options.columns) = (format, unit, host, columns)
             options.intervalMilliseconds = interval?.milliseconds
             options.start = start.flatMap { importTime($0) }
             let result = try Import(options).run(files, into: output)

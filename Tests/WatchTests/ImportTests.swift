@@ -187,6 +187,28 @@ private let heapwatch = Built.products + "/heapwatch"
         #expect(process.name == "hw-steady" && process.detail == "\(program)\0steady\0" && last.value("meminfo.MemTotal") == all && last.value("load.1") != nil)
     }
 
+    /// What grep, tail and ps without a heading leave.
+    @Test func rowsWithoutHeadingsAreRead() throws {
+        let scratch = try Scratch()
+        let (read, result) = try imported("""
+            2026-11-28 13:46:40
+            Mem:           23Gi       1.9Gi        13Gi       114Mi       8.3Gi        21Gi
+             2  0      0 14868204 148604 8561420    0    0   707  1393  443 10668 44 16 40  0  0
+            2026-11-28 13:47:40 UTC
+            Mem:       24684092     1987188    14491976      117900     8724108    22696904
+            1790000000 71 90000 serve --all
+            2026-11-28T13:47:40Z 72 90001 serve --one
+            """.replacing("13:46:40", with: "13:46:40 UTC"), scratch, { var options = ImportOptions(); options.columns = "pid,rss,args"; return options }())
+        #expect(result.files[0].unreadCount == 0 && read.count == 3, "\(result)")
+        #expect(read[1].value("meminfo.MemTotal") == 23 << 20 && read[1].value("meminfo.Buffers") == 148_604 && read[2].value("meminfo.MemFree") == 14_491_976)
+        #expect(read[0].process(71)?[.resident] == 90_000 && read[2].process(72)?.detail == "serve\0--one\0")
+        let tree = try scratch.shell("(sleep 5 & sleep 0.1; ps -eo pid,rss,args f) > f; '\(heapwatch)' import -o t f --interval 1s && '\(heapwatch)' export t --format csv > t.csv; grep -q ',sleep,resident' t.csv && ! grep -F ',\\\\_,' t.csv")
+        #expect(tree.exitStatus == 0 && tree.output.isEmpty, "\(tree)")
+        let sar = try scratch.shell("sar -r 1 1 > text; '\(heapwatch)' import -o s text")
+        #expect(sar.exitStatus == 2 && sar.messages.contains("sadf -j"), "\(sar)")
+        #expect(try scratch.run([heapwatch, "import", "-o", "x", "--columns", "RSS", "f"]).exitStatus == 64)
+    }
+
     // MARK: Together
 
     @Test func filesOfOneMachineBecomeOneRecording() throws {

@@ -22,8 +22,13 @@ package struct ImportOptions: Sendable {
     package var start: Int64?
     package var unit: ImportUnit?
     package var host = ""
+    /// The columns of ps, for rows that have no heading.
+    package var columns: String?
 
     package init() {}
+
+    /// Whether columns can be read: there is a PID, a command, and memory or time.
+    package static func areColumns(_ text: String) -> Bool { ProcessHeading(columns: text) != nil }
 
     var unitKilobytes: Int64 {
         switch unit {

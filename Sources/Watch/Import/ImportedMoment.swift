@@ -15,7 +15,8 @@ struct ImportedProcess {
 
     /// Takes a command as ps and top print it: words with spaces between.
     mutating func setCommand(_ text: ArraySlice<UInt8>) {
-        let parts = Watch.words(text).map { String(decoding: $0.prefix(4096), as: UTF8.self) }
+        // ps f draws a tree before it.
+        let parts = Watch.words(text).drop { $0.elementsEqual("|".utf8) || $0.elementsEqual("\\_".utf8) }.map { String(decoding: $0.prefix(4096), as: UTF8.self) }
         words = parts.prefix(200).map { $0 + "\0" }.joined()
         name = Self.programName(parts.first ?? "?")
     }

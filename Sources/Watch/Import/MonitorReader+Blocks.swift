@@ -55,6 +55,19 @@ extension MonitorReader {
         return false
     }
 
+    /// Rows whose heading was cut off, by grep or tail: of free, and of vmstat where its shares of time are a hundred together.
+    mutating func withoutHeading(_ words: [ArraySlice<UInt8>], _ line: ArraySlice<UInt8>) -> Bool {
+        if words[0].elementsEqual("Mem:".utf8) || words[0].elementsEqual("Swap:".utf8) {
+            let isMem = words[0].elementsEqual("Mem:".utf8)
+            guard words.count == (isMem ? 7 : 4) else { return false }
+            if isMem { beginAgain(.system, key: "meminfo.MemTotal") }
+            return free(["total", "used", "free", "shared", "buff/cache", "available"], words)
+        }
+        guard words.count == 17 || words.count == 18, let shares = Optional(words[12...].compactMap { number($0) }), shares.count == words.count - 12, (97 ... 103).contains(shares.reduce(0) { $0 + min($1, 1000) }) else { return false }
+        isFirstOfVmstat = true
+        return vmstat(["r", "b", "swpd", "free", "buff", "cache", "si", "so", "bi", "bo", "in", "cs", "us", "sy", "id", "wa", "st"] + (words.count == 18 ? ["gu"] : []), words, line)
+    }
+
     // MARK: vmstat
 
     mutating func vmstat(_ columns: [String], _ words: [ArraySlice<UInt8>], _ line: ArraySlice<UInt8>) -> Bool {

@@ -41,6 +41,7 @@ struct MonitorReader {
     /// - Parameter emit: takes each moment when it is whole.
     init(path: String, options: ImportOptions, emit: @escaping (ImportedMoment) -> Void) {
         (self.options, self.emit) = (options, emit)
+        lastHeading = options.columns.flatMap { ProcessHeading(columns: $0) }
         file = ImportedFile(path: path)
     }
 
@@ -77,13 +78,23 @@ struct MonitorReader {
             begin(time)
             return
         }
+        if withoutHeading(words, line) { return }
         if let lastHeading, let process = lastHeading.process(words, line) {
             add(process)
             block = .processes(lastHeading)
             return
         }
         if isDecoration(words, line) { return }
-        file.addUnread(lineNumber, "not known", line)
+        file.addUnread(lineNumber, Self.reason(words), line)
+    }
+
+    /// Why a line isn't known, where there is a way out.
+    private static func reason(_ words: [ArraySlice<UInt8>]) -> String {
+        if words.count > 3, words[0].elementsEqual("Linux".utf8), words.contains(where: { $0.first == UInt8(ascii: "_") && $0.last == UInt8(ascii: "_") }) {
+            return "sar's text; sadf -j FILE -- -r ALL -S -W -q ALL -u prints what can be read"
+        }
+        if words.count > 1, words.count(where: { number($0) != nil }) >= 2 { return "numbers without a heading; --columns 'PID RSS COMMAND' names those of ps" }
+        return "not known"
     }
 
     /// Of the block that the last heading began.

@@ -39,6 +39,12 @@ struct ProcessHeading: Equatable {
         isTop = words.contains { $0.elementsEqual("TIME+".utf8) } || words.contains { $0.elementsEqual("RES".utf8) }
     }
 
+    /// Of an option: names of ps, between blanks or commas.
+    init?(columns text: String) {
+        let names = Array(text.utf8.map { $0 == UInt8(ascii: ",") ? 0x20 : (0x61 ... 0x7A).contains($0) ? $0 & ~0x20 : $0 })
+        self.init(Watch.words(names[...]))
+    }
+
     private init(columns: [Column]) { (self.columns, isTop) = (columns, false) }
 
     /// USER PID %CPU %MEM VSZ RSS TTY STAT START TIME COMMAND: ps aux without its heading, through grep.
