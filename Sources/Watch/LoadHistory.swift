@@ -3,6 +3,9 @@
 //
 // Invariant: a counter that goes back (the machine was started again) begins anew, and adds nothing.
 
+import Common
+import Report
+
 /// A number over the recording.
 package struct LoadSeries: Sendable {
     package var first: Double
@@ -124,8 +127,19 @@ struct LoadHistory {
             return (pid, entity.name, entity.detail, Double(ticks.last - ticks.first) / 100, entity.track.lastTime - entity.track.firstTime)
         }.sorted { $0.seconds > $1.seconds }
         picture.busiest = Array(picture.busiest.prefix(10))
-        picture.heads = heads.map { [$0.first, $0.last] } ?? []
+        picture.heads = heads.map { [$0.first + Self.largest(tracked, isFirst: true), $0.last + Self.largest(tracked, isFirst: false)] } ?? []
         return picture
+    }
+
+    /// The rows below top's head: the five that had the most memory at the first sample, or at the last.
+    private static func largest(_ tracked: [Tracked], isFirst: Bool) -> [String] {
+        let processes = tracked.filter { $0.kind == .process && $0.track.sampleCount > 0 }
+        guard let first = processes.map(\.track.firstTime).min(), let last = processes.map(\.track.lastTime).max() else { return [] }
+        func bytes(_ process: Tracked) -> Double { isFirst ? process.track.first[0] : process.track.last[0] }
+        let largest = processes.filter { isFirst ? $0.track.firstTime == first : $0.track.lastTime == last }.sorted { bytes($0) > bytes($1) }.prefix(5)
+        return ["    PID    memory  command"] + largest.map { process in
+            leftPadded("\(process.pid ?? 0)", 7) + leftPadded(readable(bytes(process)), 10) + "  " + shortened(printable(Finding.commandLine(process.detail, process.name)), 60)
+        }
     }
 
     /// What uptime, and top in its head, would have printed.

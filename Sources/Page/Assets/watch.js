@@ -15,7 +15,10 @@ function growingCards() {
   if (raw.growing.length === 0 && raw.undrained.length === 0 && raw.leftBehind.length === 0) {
     return make('p', { class: 'empty', text: raw.samples < 8 ? `Too early to say: ${counted(raw.samples, 'sample')} prove nothing. Let it run on.` : 'Nothing grows, nothing waits in a socket, and no job left anything behind.' });
   }
-  const rows = raw.growing.map(each => make('tr', {}, make('th', { scope: 'row' }, each.name, each.pid !== null ? make('span', { class: 'hint', text: ` pid ${each.pid}${each.hasEnded ? ', ended' : ''}${each.successorOf !== null ? `, after ${each.successorOf}` : ''}` }) : ''),
+  const rows = raw.growing.map(each => make('tr', {}, make('th', { scope: 'row' }, each.name, each.pid !== null ? make('span', { class: 'hint', text: ` pid ${each.pid}${each.hasEnded ? ', ended' : ''}${each.successorOf !== null ? `, after ${each.successorOf}` : ''}` }) : '',
+    each.words && each.words !== each.name ? make('div', { class: 'hint', text: each.words.length > 80 ? each.words.slice(0, 79) + '…' : each.words, title: each.words }) : '',
+    each.holders.length > 0 ? make('div', { class: 'hint', text: `of ${each.holders[0]}, ${each.holders.length > 1 ? 'held by ' + each.holders.slice(1).join(', ') : 'held by no process that is watched'}` }) : '',
+    each.followers.length > 0 ? make('div', { class: 'hint', text: `therefore grow, too: ${each.followers.join(', ')}` }) : ''),
     make('td', { text: each.what }), make('td', { class: 'number', text: each.isBytes ? size(each.first) : grouped(each.first), title: grouped(each.first) }), make('td', { class: 'number', text: each.isBytes ? size(each.last) : grouped(each.last), title: grouped(each.last) }),
     make('td', { class: 'number', text: `${each.isBytes ? size(each.perHour) : grouped(each.perHour)}`, title: `${grouped(each.perHourLow)} to ${grouped(each.perHourHigh)} an hour, p ${each.pValue}` }),
     make('td', { text: each.exhaustedAt !== null ? moment(each.exhaustedAt) : '–' }), make('td', { class: 'command' }, each.command ? make('code', { text: each.command }) : '', each.remark ? make('span', { class: 'hint', text: each.remark }) : '')));
@@ -137,7 +140,7 @@ const matcher = text => {
 
 {
   document.getElementById('masthead').replaceChildren(make('div', { class: 'title' }, make('h1', { text: raw.host || 'A machine' }),
-    make('p', { class: 'subtitle', text: `${moment(raw.from)} to ${moment(raw.to)}, ${duration(raw.to - raw.from)} · ${counted(raw.samples, 'sample')}, one every ${duration(raw.intervalSeconds)} · Linux ${raw.kernel}` })),
+    make('p', { class: 'subtitle', text: `${moment(raw.from)} to ${moment(raw.to)}, ${duration(raw.to - raw.from)} · ${counted(raw.samples, 'sample')}, one every ${duration(raw.intervalSeconds)} ${raw.kernel ? ` · Linux ${raw.kernel}` : ''}` })),
   make('div', { class: 'tools' }, make('span', { class: 'brand', text: raw.tool }), look.switch()));
   const tile = (name, value, more, id) => make('div', { class: 'tile' }, make('dt', { text: name }), make('dd', {}, make('span', { class: 'figure', id, text: value }), make('span', { class: 'more', text: more })));
   const level = name => raw.memory.classes.find(each => each.name === name);
