@@ -230,6 +230,14 @@ private let heapwatch = Built.products + "/heapwatch"
         #expect(throws: WatchError.self) { _ = try Import(ImportOptions()).run(["\(scratch.path)/ps.log"], into: "\(scratch.path)/w") }
     }
 
+    /// A file that invents names without end takes no memory without end, and it is said.
+    @Test func namesHaveALimit() throws {
+        let scratch = try Scratch()
+        let text = (0 ..< 300).map { minute in "\(1_790_000_000 + minute * 60)\nMemTotal: 4000 kB\n" + (0 ..< 40).map { "Name\(minute)_\($0): 1 kB\n" }.joined() }.joined()
+        let (read, result) = try imported(text, scratch)
+        #expect(read.count == 300 && read.last?.systemColumns.count == 4000 && result.files[0].notes.contains { $0.contains("8001 numbers under further names are left out") }, "\(result.files[0].notes)")
+    }
+
     @Test func whatHoldsNothingIsSaid() throws {
         let scratch = try Scratch()
         try scratch.write("words", "hello\nthere is nothing in it\n")

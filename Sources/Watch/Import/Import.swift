@@ -55,13 +55,14 @@ package struct ImportResult: Sendable {
     package var to: Int64 = 0
 }
 
-/// The moments of one file whose times go forward.
+/// The moments of one file whose times go forward, as payloads of a recording.
 private struct Stream {
     var times: [Int64?] = []
     var seconds: [Int?] = []
     var payloads: [[UInt8]] = []
 }
 
+/// Makes one recording of one machine's files.
 package final class Import {
     private let options: ImportOptions
     private var columns: [String] = []
@@ -71,6 +72,10 @@ package final class Import {
     private var current = Stream()
     private var lastTime: Int64?
     private var goesBack: (from: Int64, to: Int64)?
+
+    /// More names than any kernel's files have: each moment has a number for each.
+    private static let mostColumns = 4000
+    private var leftOut = 0
 
     package init(_ options: ImportOptions) { self.options = options }
 
@@ -114,6 +119,8 @@ package final class Import {
         endStream()
         if let goesBack { file.note("\(path): its times go back, from \(isoTime(goesBack.from)) to \(isoTime(goesBack.to)): a clock that was set, or files put together; moments are put in the order of their times") }
         try giveTimes(streams[before...].indices, &file)
+        if leftOut > 0 { file.note("\(path): more than \(Self.mostColumns) names of numbers; \(leftOut) numbers under further names are left out") }
+        leftOut = 0
         return file
     }
 
@@ -155,6 +162,10 @@ package final class Import {
         }
         if let wall = moment.wall { lastTime = wall }
         for name in moment.system.keys.sorted() where index[name] == nil {
+            guard columns.count < Self.mostColumns else {
+                leftOut += 1
+                continue
+            }
             index[name] = columns.count
             columns.append(name)
         }
