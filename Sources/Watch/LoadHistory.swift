@@ -41,18 +41,17 @@ package struct LoadPicture: Sendable {
 struct LoadHistory {
     /// A counter, by what it gained from sample to sample.
     private struct Counter {
-        var last: Int64?, lastTime = 0.0, sum: Int64 = 0, seconds = 0.0, most = 0.0
+        var last: Int64?, lastTime = 0.0, sum = 0.0, seconds = 0.0
         /// - Returns: what it gained a second.
         mutating func add(_ value: Int64, at time: Double) -> Double? {
             defer { (last, lastTime) = (value, time) }
             guard let last, value >= last, time > lastTime else { return nil }
-            sum = sum.addingReportingOverflow(value - last).partialValue
+            let gained = Double(value) - Double(last)
+            sum += gained
             seconds += time - lastTime
-            let rate = Double(value - last) / (time - lastTime)
-            most = max(most, rate)
-            return rate
+            return gained / (time - lastTime)
         }
-        var mean: Double? { seconds > 0 ? Double(sum) / seconds : nil }
+        var mean: Double? { seconds > 0 ? sum / seconds : nil }
     }
 
     static let shares = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"]
@@ -112,7 +111,7 @@ struct LoadHistory {
         var picture = LoadPicture()
         (picture.load, picture.processors, picture.uptime, picture.swapIn, picture.swapOut) = (series(0), processors, uptime, series(5), series(6))
         if percents.isEmpty {
-            let sums = Self.shares.map { ($0, Double(counters["cpu.\($0)"]?.sum ?? 0)) }, total = sums.reduce(0) { $0 + $1.1 }
+            let sums = Self.shares.map { ($0, counters["cpu.\($0)"]?.sum ?? 0) }, total = sums.reduce(0) { $0 + $1.1 }
             if total > 0 { picture.processorShares = sums.map { ($0.0, $0.1 / total) } }
         } else {
             picture.processorShares = Self.shares.compactMap { name in percents[name].map { (name, $0.sum / Double($0.count) / 100) } }
@@ -124,7 +123,7 @@ struct LoadHistory {
         }
         picture.busiest = tracked.compactMap { entity in
             guard entity.kind == .process, let pid = entity.pid, let ticks = entity.ticks, ticks.last > ticks.first, entity.track.lastTime > entity.track.firstTime else { return nil }
-            return (pid, entity.name, entity.detail, Double(ticks.last - ticks.first) / 100, entity.track.lastTime - entity.track.firstTime)
+            return (pid, entity.name, entity.detail, (Double(ticks.last) - Double(ticks.first)) / 100, entity.track.lastTime - entity.track.firstTime)
         }.sorted { $0.seconds > $1.seconds }
         picture.busiest = Array(picture.busiest.prefix(10))
         picture.heads = heads.map { [$0.first + Self.largest(tracked, isFirst: true), $0.last + Self.largest(tracked, isFirst: false)] } ?? []
@@ -164,7 +163,7 @@ struct LoadHistory {
 
     /// As uptime has it: 5 days, 3:02.
     static func uptimeText(_ seconds: Int64) -> String {
-        let days = seconds / 86_400, hours = seconds / 3600 % 24, minutes = seconds / 60 % 60
+        let seconds = max(0, seconds), days = seconds / 86_400, hours = seconds / 3600 % 24, minutes = seconds / 60 % 60
         return (days > 0 ? "\(days) day\(days == 1 ? "" : "s"), " : "") + "\(hours):\(minutes < 10 ? "0" : "")\(minutes)"
     }
 }

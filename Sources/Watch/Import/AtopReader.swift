@@ -21,7 +21,7 @@ struct AtopReader {
     static func isAtop(_ line: ArraySlice<UInt8>) -> Bool {
         let words = words(line, most: 8)
         if words.count == 1, words[0].elementsEqual("RESET".utf8) || words[0].elementsEqual("SEP".utf8) { return true }
-        guard words.count > 6, words[0].count == 3, let epoch = number(words[2]), epoch > 946_684_800, words[3].count == 10, words[3].filter({ $0 == UInt8(ascii: "/") }).count == 2 else { return false }
+        guard words.count > 6, words[0].count == 3, let epoch = number(words[2]), (946_684_801 ..< 7_258_118_400).contains(epoch), words[3].count == 10, words[3].filter({ $0 == UInt8(ascii: "/") }).count == 2 else { return false }
         return ImportTimes.clock(words[4]) != nil && number(words[5]) != nil
     }
 
@@ -49,7 +49,7 @@ struct AtopReader {
             guard let page = value(0), page > 0, page % 1024 == 0 else { return file.addUnread(lineNumber, "MEM without a page's size", line) }
             func pages(_ index: Int) -> Int64? { value(index).map { $0.multipliedReportingOverflow(by: page / 1024).partialValue } }
             for (name, index) in [("MemTotal", 1), ("MemFree", 2), ("Cached", 3), ("Buffers", 4), ("Slab", 5), ("Dirty", 6), ("SReclaimable", 7), ("Shmem", 9), ("PageTables", 20)] { set("meminfo.\(name)", pages(index)) }
-            if let slab = pages(5), let reclaimable = pages(7) { set("meminfo.SUnreclaim", max(0, slab - reclaimable)) }
+            if let slab = pages(5), let reclaimable = pages(7) { set("meminfo.SUnreclaim", max(0, slab &- reclaimable)) }
             if let size = value(12), let count = value(13) { set("meminfo.Hugetlb", count.multipliedReportingOverflow(by: size / 1024).partialValue) }
             set("sockstat.TCP.mem", value(18))
             set("sockstat.UDP.mem", value(19))
@@ -127,7 +127,7 @@ struct AtopReader {
             guard let hertz = value(1), hertz > 0, let user = value(2), let system = value(3) else { return file.addUnread(lineNumber, "PRC with too few fields", line) }
             let sum = (ticks[pid]?.name == process.name ? ticks[pid]?.ticks ?? 0 : 0).addingReportingOverflow(user.addingReportingOverflow(system).partialValue).partialValue
             ticks[pid] = Known(ticks: sum, name: process.name)
-            process.values[.userTicks] = sum / hertz * 100 + sum % hertz * 100 / hertz
+            process.values[.userTicks] = whole(Double(sum) * 100 / Double(hertz))
         default:
             guard let virtual = value(2), let resident = value(3) else { return file.addUnread(lineNumber, "PRM with too few fields", line) }
             process.values[.virtual] = virtual

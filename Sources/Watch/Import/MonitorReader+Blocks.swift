@@ -115,7 +115,7 @@ extension MonitorReader {
         guard let colon = line.lastIndex(of: UInt8(ascii: ":")) else { return false }
         let numbers = line[(colon + 1)...].split { $0 == UInt8(ascii: ",") || $0 == 0x20 || $0 == 0x09 }.map { number($0) }
         guard numbers.count >= 5, let size = numbers[0], let used = numbers[2], let free = numbers[3] else { return false }
-        let objects = used.addingReportingOverflow(free).partialValue
+        let objects = max(0, used.addingReportingOverflow(free).partialValue)
         let name = text(line[..<colon].drop { $0 == 0x20 })
         add(ImportedSlab(name: name, isBSD: true, active: used, objects: objects, objectBytes: size, bytes: objects.multipliedReportingOverflow(by: size).partialValue))
         return true
@@ -135,7 +135,7 @@ extension MonitorReader {
     /// 1269879 1117107  87%    0.10K  32561       39    130244K buffer_head
     mutating func slabtopRow(_ words: [ArraySlice<UInt8>]) -> Bool {
         guard words.count == 8, let objects = number(words[0]), let active = number(words[1]), words[2].last == UInt8(ascii: "%"), let size = decimal(words[3].dropLast()), let kilobytes = number(words[6].dropLast()) else { return false }
-        add(ImportedSlab(name: text(words[7]), active: active, objects: objects, objectBytes: Int64(size * 1024), bytes: kilobytes.multipliedReportingOverflow(by: 1024).partialValue))
+        add(ImportedSlab(name: text(words[7]), active: active, objects: objects, objectBytes: whole(size * 1024), bytes: kilobytes.multipliedReportingOverflow(by: 1024).partialValue))
         return true
     }
 
@@ -191,7 +191,7 @@ extension MonitorReader {
         var text = word
         if text.last == UInt8(ascii: "B") { text = text.dropLast() }
         if text.last == UInt8(ascii: "i") { text = text.dropLast() }
-        if let value = decimal(text) { return Int64(value / 1024) }
+        if let value = decimal(text) { return whole(value / 1024) }
         return scaled(text)
     }
 

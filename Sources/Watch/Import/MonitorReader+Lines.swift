@@ -83,7 +83,7 @@ extension MonitorReader {
                 let pair = part.split { $0 == 0x20 || $0 == UInt8(ascii: "%") }
                 guard pair.count == 2, let value = decimal(pair[0]) else { continue }
                 let column = ["us": "user", "sy": "system", "ni": "nice", "id": "idle", "wa": "iowait", "st": "steal", "hi": "irq", "si": "softirq"][text(pair[1])]
-                if let column { moment.system["cpuPercent.\(column)"] = Int64(value.rounded()) }
+                if let column { moment.system["cpuPercent.\(column)"] = whole(min(value, 100)) }
             }
             return true
         }
@@ -95,7 +95,7 @@ extension MonitorReader {
         func kilobytes(_ word: ArraySlice<UInt8>) -> Int64? {
             let plain = word.last == UInt8(ascii: "+") ? word.dropLast() : word
             guard isNew else { return scaled(plain) }
-            return decimal(plain).map { Int64(min($0 * power, 9e15)) }
+            return decimal(plain).map { whole($0 * power) }
         }
         let isSwap = isNew ? words[1].elementsEqual("Swap:".utf8) : words[0].elementsEqual("Swap:".utf8)
         for (name, word) in pairs(isNew ? isSwap ? 2 : 3 : 1) {

@@ -116,6 +116,9 @@ struct ProcessHeading: Equatable {
     }
 }
 
+/// The whole number next to one that comes from a log: within 0 and 9e15, whatever stands there.
+func whole(_ value: Double) -> Int64 { value.isFinite ? Int64(max(0, min(value, 9e15)).rounded()) : 0 }
+
 /// Kilobytes as top has them: 302608, 15.6g, 1024m.
 func scaled(_ word: ArraySlice<UInt8>) -> Int64? {
     if let plain = number(word) { return plain }
@@ -140,7 +143,7 @@ func cpuTicks(_ word: ArraySlice<UInt8>) -> Int64? {
         rest = word[(dash + 1)...]
     }
     let parts = rest.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
-    guard (2 ... 3).contains(parts.count), let seconds = decimal(parts[parts.count - 1]) else { return nil }
+    guard (2 ... 3).contains(parts.count), let seconds = decimal(parts[parts.count - 1]), seconds < 1e9 else { return nil }
     var whole = days * 86_400
     for (part, unit) in zip(parts.dropLast(), parts.count == 3 ? [3600, 60] as [Int64] : [60]) {
         guard let value = number(part), value < 1 << 30 else { return nil }

@@ -37,7 +37,6 @@ struct SadfReader {
         var moment = ImportedMoment()
         moment.wall = found.wall
         let interval = stamp["interval"]?.double ?? 0
-        func whole(_ value: Double) -> Int64 { Int64(max(0, min(value, 9e15)).rounded()) }
         func set(_ name: String, _ value: JSONValue?) { if let number = value?.double { moment.system[name] = whole(number) } }
         if let memory = sample["memory"] {
             for (name, key) in [("MemFree", "memfree"), ("MemAvailable", "avail"), ("Buffers", "buffers"), ("Cached", "cached"), ("Active", "active"), ("Inactive", "inactive"), ("Dirty", "dirty"), ("AnonPages", "anonpg"),
