@@ -39,7 +39,7 @@ LIBRARY_HEADERS = $(wildcard Interposer/*/*.h Interposer/*/*/*.h)
 ALLOCATOR_BASE = $(addprefix Interposer/base/,bytes.c loader.c symbols.c system.c)
 ALLOCATORS = $(patsubst %,$(BUILD)/lib/heapsum/libheapsum-%.so,jemalloc tcmalloc)
 
-.PHONY: all library tools examples demo test test-browser test-programs test-leaks test-older-glibc fuzz soak bench bench-recording install clean packages lint format
+.PHONY: all library tools examples demo test test-browser stories test-programs test-leaks test-older-glibc fuzz soak bench bench-recording install clean packages lint format
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -100,6 +100,12 @@ test: packages
 	$(SWIFT) test $(TESTS)
 	@# Once more where the recorder looks at itself.
 	$(if $(TESTS),,HEAPSUM_TEST_CHECK=1 $(SWIFT) test --skip-build --filter RecordingTests)
+
+# Every command of docs/stories, held against what the pages say. With WRITE=--write the pages are made anew.
+stories: packages
+	@$(MAKE) --no-print-directory library examples
+	$(SWIFT) build
+	scripts/run-stories .build/debug .build/examples $(WRITE)
 
 # The pages that heapsum writes, in a real browser.
 test-browser: packages

@@ -88,7 +88,7 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["Text", "CHeapImage", "HeapImage", system], path: "Tests/TestSupport"),
         // What the tools do with files from outside, and the program that feeds them hostile ones; see `make fuzz`.
         .systemLibrary(name: "CFuzz", path: "Fuzz/CFuzz"),
-        .target(name: "FuzzSurface", dependencies: ["HeapImage", "Logs", "Reduce", "Report", "Symbols", "Text", system], path: "Fuzz/Surface"),
+        .target(name: "FuzzSurface", dependencies: ["HeapImage", "Logs", "Reduce", "Report", "Symbols", "Text", "Watch", system], path: "Fuzz/Surface"),
         .executableTarget(name: "fuzz", dependencies: ["CFuzz", "FuzzSurface", "TestSupport"], path: "Fuzz/fuzz"),
 
         .testTarget(name: "TextTests", dependencies: ["TestSupport", "Text"]),
@@ -103,7 +103,7 @@ let package = Package(
         .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "HeapImage", "Launch", "Proc", "TestSupport", "Text", "gensyms", "heapdump", "heaprun", "heapsum", system]),
         .testTarget(name: "RecordingTests", dependencies: ["Text", "CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
         .testTarget(name: "LeaksTests", dependencies: ["HeapImage", "Launch", "Leaks", "Proc", "TestSupport", "Text", "heaprun", "heapsum"]),
-        .testTarget(name: "WatchTests", dependencies: ["Report", "TestSupport", "Text", "Trend", "Watch", "heapwatch"], exclude: ["make-trees"]),
+        .testTarget(name: "WatchTests", dependencies: ["Report", "TestSupport", "Text", "Trend", "Watch", "heapsum", "heapwatch"], exclude: ["make-trees"]),
         .testTarget(name: "FuzzTests", dependencies: ["Text", "FuzzSurface", "TestSupport", "fuzz"], exclude: ["Corpus"]),
     ],
     swiftLanguageModes: [.v6]

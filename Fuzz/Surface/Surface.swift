@@ -8,7 +8,7 @@ import SystemPackage
 
 /// A kind of input, by the name that commands and folders of the corpus have for it.
 package enum Surface: String, CaseIterable, Sendable {
-    case image, elf, log, symbols, suppressions, report
+    case image, elf, log, symbols, suppressions, report, gathered
 
     /// Reads `bytes` as the tools would read a file of them.
     package func read(_ bytes: [UInt8]) throws {
@@ -19,6 +19,7 @@ package enum Surface: String, CaseIterable, Sendable {
         case .symbols: try withFile(of: bytes) { readListing($0) }
         case .suppressions: try readSuppressions(bytes)
         case .report: try readReport(bytes)
+        case .gathered: try withFile(of: bytes) { readGathered($0) }
         }
     }
 
@@ -31,6 +32,7 @@ package enum Surface: String, CaseIterable, Sendable {
         case .symbols: readListing(path)
         case .suppressions: try withBytes(of: path, readSuppressions)
         case .report: try withBytes(of: path, readReport)
+        case .gathered: readGathered(path)
         }
     }
 }

@@ -1,8 +1,10 @@
-// Text from outside: logs of other tools, as heapsum reduces them, and symbol listings, as --symbols reads them.
+// Text from outside: logs of other tools, as heapsum reduces them, symbol listings, as --symbols reads them, and what others
+// gathered of a machine, as heapwatch imports it.
 
 import Logs
 import Reduce
 import Symbols
+import Watch
 
 func readLog(_ path: String) {
     do {
@@ -18,4 +20,10 @@ func readListing(_ path: String) {
         for address in stride(from: UInt64(0), to: 0x4000, by: 0x50) { _ = list.name(at: address, inModule: path) }
         _ = list.name(at: .max, inModule: path)
     } catch { _ = "\(error)" }
+}
+
+func readGathered(_ path: String) {
+    var options = ImportOptions()
+    (options.intervalMilliseconds, options.start) = (60_000, 1_700_000_000_000)
+    do throws(WatchError) { _ = try Import(options).parse(path) } catch { _ = "\(error)" }
 }

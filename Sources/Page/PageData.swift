@@ -63,7 +63,7 @@ package struct PageData {
         }
     }
 
-    package mutating func strings(_ key: String, _ values: [String]) {
+    package mutating func strings(_ key: String?, _ values: [String]) {
         array(key) { data in for value in values { data.string(nil, value) } }
     }
 

@@ -74,6 +74,25 @@ package enum LevelChanges {
         return places.reversed()
     }
 
+    /// A straight line through a part of a series: its ends, by least squares.
+    package struct Line: Equatable, Sendable {
+        /// The first moment, and the one behind the last.
+        package var range: Range<Int>
+        package var first: Double
+        package var last: Double
+    }
+
+    /// The lines between the places where a series changes; see `changes`.
+    ///
+    /// - Parameter starts: ascending, within the series, and without its first moment.
+    /// - Complexity: O(n)
+    package static func lines(_ times: [Double], _ values: [Double], _ starts: [Int]) -> [Line] {
+        let count = min(times.count, values.count), places = [0] + starts + [count]
+        guard count > 0, let begin = times.first else { return [] }
+        let sums = LineSums(times.map { $0 - begin }, values)
+        return zip(places, places.dropFirst()).compactMap { start, end in start < end ? sums.line(start, end) : nil }
+    }
+
     /// The medians of each moment and its neighbours, `reach` to each side.
     ///
     /// - Complexity: O(n · reach log reach)
@@ -82,61 +101,46 @@ package enum LevelChanges {
         return values.indices.map { median(Array(values[max(0, $0 - reach) ... min(values.count - 1, $0 + reach)])) }
     }
 
-    /// How a series went up and down by `height` and more.
-    package struct Swings: Equatable, Sendable {
-        package var highestRise = 0.0
-        /// Falls that came in a jump, and those that took their time.
-        package var abruptFalls = 0
-        package var gradualFalls = 0
-    }
-
+    /// The highest rise from a moment to a later one.
+    ///
     /// - Complexity: O(n)
-    package static func swings(_ values: [Double], height: Double) -> Swings {
-        var swings = Swings()
-        guard var low = values.first, height > 0 else { return swings }
-        var high = low, isRising = true, largestStep = 0.0
-        for (value, before) in zip(values.dropFirst(), values) {
-            if isRising {
-                low = min(low, high)
-                if value > high { high = value }
-                swings.highestRise = max(swings.highestRise, high - low)
-                if high - value >= height {
-                    isRising = false
-                    low = value
-                    largestStep = before - value
-                } else if value < low {
-                    (low, high) = (value, value)
-                }
-            } else {
-                largestStep = max(largestStep, before - value)
-                if value < low { low = value }
-                if value - low >= height {
-                    count(high - low)
-                    (isRising, high) = (true, value)
-                }
-            }
+    package static func highestRise(_ values: [Double]) -> Double {
+        var low = Double.infinity, rise = 0.0
+        for value in values {
+            low = min(low, value)
+            rise = max(rise, value - low)
         }
-        if !isRising { count(high - low) }
-        func count(_ fall: Double) {
-            if largestStep >= fall / 2 { swings.abruptFalls += 1 } else { swings.gradualFalls += 1 }
-        }
-        return swings
+        return rise
     }
 }
 
 /// Sums by which the rest of a least-squares line is known for any part of a series at once.
 private struct LineSums {
+    private let scale: Double
+    private let middle: Double
+    private let times: [Double]
     private var sums: [(x: Double, y: Double, xx: Double, xy: Double, yy: Double)]
 
     init(_ times: [Double], _ values: [Double]) {
         // Small numbers about 0: sums of squares lose digits otherwise.
-        let scale = max(times.last ?? 1, 1e-9), middle = median(values)
+        (scale, middle) = (max(times.last ?? 1, 1e-9), median(values))
+        self.times = times
         sums = [(0, 0, 0, 0, 0)]
         sums.reserveCapacity(values.count + 1)
         for (time, value) in zip(times, values) {
             let x = time / scale - 0.5, y = value - middle, last = sums[sums.count - 1]
             sums.append((last.x + x, last.y + y, last.xx + x * x, last.xy + x * y, last.yy + y * y))
         }
+    }
+
+    /// The line through [start, end), which is not empty.
+    func line(_ start: Int, _ end: Int) -> LevelChanges.Line {
+        let from = sums[start], to = sums[end], n = Double(end - start)
+        let x = to.x - from.x, y = to.y - from.y
+        let xx = to.xx - from.xx - x * x / n, xy = to.xy - from.xy - x * y / n
+        let slope = xx > 0 ? xy / xx : 0
+        func at(_ index: Int) -> Double { middle + y / n + slope * (times[index] / scale - 0.5 - x / n) }
+        return LevelChanges.Line(range: start ..< end, first: at(start), last: at(end - 1))
     }
 
     /// Squares that the line through [start, end) leaves.

@@ -14,19 +14,22 @@ enum Metrics {
     }
 
     static let megabyte = 1_048_576.0
+    /// All that is neither free nor cache, where no total is known.
+    static let inUse = "memory in use"
     /// The first is the process's own memory, whatever the kernel tells of it.
     static let process: [Metric] = [
         Metric(what: "anonymous memory", unit: .bytes, floor: megabyte),
         Metric(what: "shared memory", unit: .bytes, floor: megabyte),
         Metric(what: "threads", unit: .count, floor: 5, share: 0.05),
         Metric(what: "receive queue", unit: .bytes, floor: 65_536, share: 0.05), Metric(what: "send queue", unit: .bytes, floor: 65_536, share: 0.05),
+        Metric(what: "memory in memfds", unit: .bytes, floor: megabyte),
     ] + descriptorColumns.map { Metric(what: $0.1, unit: .count, floor: 8, share: 0.05) }
         + [Metric(what: "address space", unit: .bytes, floor: 64 * megabyte, share: 0.05)]
     static let descriptorColumns: [(ProcessColumn, String)] = [
         (.files, "files"), (.sockets, "sockets"), (.pipes, "pipes"), (.events, "eventfds"), (.polls, "epoll descriptors"), (.timers, "timers"),
         (.watches, "inotify watches"), (.memoryFiles, "memfds"), (.otherDescriptors, "other descriptors"),
     ]
-    static let firstDescriptor = 5
+    static let firstDescriptor = 6
     static let addressSpace = process.count - 1
 
     static func process(_ entity: DecodedEntity, into list: inout [Double]) {
@@ -37,12 +40,13 @@ enum Metrics {
         list[2] = Double(max(entity[.threads], 0))
         list[3] = Double(max(entity[.receiveQueue], 0))
         list[4] = Double(max(entity[.sendQueue], 0))
+        list[5] = bytes(.memoryFileKilobytes)
         for (index, column) in descriptorColumns.enumerated() { list[firstDescriptor + index] = Double(max(entity[column.0], 0)) }
         list[addressSpace] = bytes(.virtual)
     }
 
     /// Classes whose growth is a finding of its own. Anonymous memory is told by processes, and caches give way.
-    static let kernel: [MemoryClass] = [.shared, .slabUnreclaimable, .otherReclaimable, .stacks, .pageTables, .vmalloc, .perCPU, .sockets, .hugePages, .compressed, .writeback, .graphics]
+    static let kernel: [MemoryClass] = [.shared, .slabUnreclaimable, .otherReclaimable, .stacks, .pageTables, .vmalloc, .perCPU, .sockets, .hugePages, .compressed, .writeback, .graphics, .slab]
 
     /// Counts of the machine: column, what it is, floor.
     static let counts: [(column: String, name: String, floor: Double)] = [
@@ -51,7 +55,7 @@ enum Metrics {
     ]
     static let group: [(columns: [String], what: String)] = [
         (["stat.anon", "stat.rss"], "anonymous memory"), (["stat.shmem"], "shared memory"), (["stat.kernel", "memory.kernel"], "kernel memory"), (["stat.sock"], "sockets' memory"),
-        (["tmpfs.bytes"], "files in it"), (["sysvipc.bytes"], "resident and swapped"),
+        (["tmpfs.bytes"], "files in it"), (["sysvipc.bytes"], "resident and swapped"), (["file.bytes"], "bytes in memory"),
     ]
 }
 
@@ -73,6 +77,10 @@ struct Tracked {
     var isRecorded = false
     /// Bytes of heapsum's image in it.
     var imageBytes = 0.0
+    /// Nothing told its anonymous memory: what is looked at is all that is resident.
+    var isResidentOnly = false
+    /// Of a process: processor time in ticks, at first and at last.
+    var ticks: (first: Int64, last: Int64)?
     /// Of a slab cache: what the kernel says, and the size of an object.
     var isReclaimable: Bool?
     var objectBytes: Int64 = 0
@@ -92,10 +100,20 @@ package struct Examination {
     var verdict = Verdict()
     var tracked: [Tracked] = []
     private var byIdentity: [EntityKind: [String: Int]] = [:]
-    /// Those in the last sample.
-    var here: [Int] = []
-    /// Classes of memory, then unexplained, then counts: one track.
-    var kernelTrack = Track(metrics: Metrics.kernel.count + 1 + Metrics.counts.count)
+    /// Those in the last sample that had any of their kind: an imported log may tell of processes now and of caches then.
+    var here: [EntityKind: [Int]] = [:]
+    /// Of the first sample and the last; and of the last that had any of a kind.
+    var firstTime = 0.0, lastTime = 0.0
+    var lastTimes: [EntityKind: Double] = [:]
+    /// Classes of memory, then unexplained.
+    var kernelTrack = Track(metrics: Metrics.kernel.count + 1)
+    /// A track each of `Metrics.counts`.
+    var countTracks = [Track](repeating: Track(metrics: 1), count: Metrics.counts.count)
+    /// What was taken from free memory and caches, where that is all that is known of memory.
+    var takenTrack = Track(metrics: 1)
+    private var availableAtFirst: Double?
+    /// Load, processor time, pressure, swapping.
+    var load = LoadHistory()
     /// All classes of memory, then free, then unexplained: what the report draws.
     var memoryTrack = Track(metrics: MemoryClass.allCases.count + 2)
     var jobs = JobLedger()
@@ -104,11 +122,10 @@ package struct Examination {
     var own: (first: Int64, firstTime: Double, last: Int64, lastTime: Double, pid: Int64)?
     var ownMicroseconds = 0.0, ownSeconds = 0.0
     var fileLimit: Int64?
-    var counted: Set<Int> = []
 
     package init(directory: String) { reader = SampleReader(directory: directory) }
 
-    var steps: NextSteps { NextSteps(kernel: verdict.kernel, hasAllocinfo: hasAllocinfo, hasKmemleak: hasKmemleak) }
+    var steps: NextSteps { NextSteps(kernel: verdict.kernel, hasAllocinfo: hasAllocinfo, hasKmemleak: hasKmemleak, directory: reader.directory) }
 
     /// - Throws: WatchError where there is nothing to read.
     package mutating func run() throws -> Verdict {
@@ -132,7 +149,8 @@ package struct Examination {
             if system.count != columns.columnCount { columns = MemoryColumns(system) }
             if groups.count != groupColumns.columnCount { groupColumns = MemoryColumns(groups) }
             var present: [Int] = []
-            present.reserveCapacity(here.count)
+            present.reserveCapacity(here.values.reduce(0) { $0 + $1.count })
+            lastTime = time
             var levels: [String: Double] = [:]
             var images = 0.0
             for index in decoder.entities.indices where decoder.entities[index].isHere && decoder.entities[index].kind == .process {
@@ -165,6 +183,8 @@ package struct Examination {
                     tracked[tag].isRecorded = decoder.entities[index][.isRecorded] == 1
                     tracked[tag].imageBytes = Double(max(decoder.entities[index][.image], 0)) * 1024
                     tracked[tag].parent = decoder.entities[index][.parent]
+                    tracked[tag].isResidentOnly = decoder.entities[index][.anonymous] == Sample.unknown
+                    if let used = decoder.entities[index].processorTicks { tracked[tag].ticks = (tracked[tag].ticks?.first ?? used, used) }
                 case .slab:
                     let bytes = Double(max(decoder.entities[index][.pages], 0)) * Double(head.pageBytes)
                     tracked[tag].track.add(at: time, [bytes])
@@ -179,10 +199,13 @@ package struct Examination {
                     })
                 }
             }
-            // A build makes thousands of processes that prove nothing: no more than their names is kept.
-            for tag in here where tracked[tag].track.lastTime < time && tracked[tag].track.sampleCount < Growth.fewestMoments { tracked[tag].track.forget() }
-            here = present
-            trees.add(at: time, tracked, here)
+            for (kind, tags) in Dictionary(grouping: present, by: { tracked[$0].kind }) {
+                // A build makes thousands of processes that prove nothing: no more than their names is kept.
+                for tag in here[kind] ?? [] where tracked[tag].track.lastTime < time && tracked[tag].track.sampleCount < Growth.fewestMoments { tracked[tag].track.forget() }
+                here[kind] = tags
+                lastTimes[kind] = time
+                if kind == .process { trees.add(at: time, tracked, tags) }
+            }
             jobs.add(decoder.occasion, levels, at: wall)
         }
         self.reader = reader
@@ -227,25 +250,27 @@ package struct Examination {
             own?.lastTime = time
             verdict.ownBytes = max(verdict.ownBytes ?? 0, columns.value("self.peakKilobytes", system).map { min($0, 1 << 40) * 1024 } ?? 0)
         }
-        var list: [Double] = []
-        if let picture = columns.picture(system, pageBytes: head.pageBytes) {
+        load.add(at: time, columns, system, head)
+        let picture = columns.picture(system, pageBytes: head.pageBytes)
+        if let picture {
             verdict.memory = picture
             if verdict.memoryAtFirst == nil { verdict.memoryAtFirst = picture }
-            list = Metrics.kernel.map { Double(picture[$0]) - ($0 == .shared ? min(Double(picture[$0]), verdict.imageBytes) : 0) } + [Double(picture.unexplained)]
+            let list = Metrics.kernel.map { Double(picture[$0]) - ($0 == .shared ? min(Double(picture[$0]), verdict.imageBytes) : 0) } + [Double(picture.unexplained)]
+            kernelTrack.add(at: time, list)
             memoryTrack.add(at: time, picture.classes.map { Double($0) } + [Double(picture.free), Double(picture.unexplained)])
-        } else {
-            list = [Double](repeating: 0, count: Metrics.kernel.count + 1)
+            if isJob {
+                for (index, which) in Metrics.kernel.enumerated() { levels["memory " + which.name] = list[index] }
+                levels["unexplained"] = list[Metrics.kernel.count]
+            }
+        } else if let available = columns.availableWithoutTotal(system) {
+            if availableAtFirst == nil { availableAtFirst = available }
+            takenTrack.add(at: time, [(availableAtFirst ?? 0) - available])
         }
         for (index, count) in Metrics.counts.enumerated() {
-            let value = columns.value(count.column, system)
-            if value != nil { counted.insert(index) }
-            list.append(Double(value ?? 0))
+            guard let value = columns.value(count.column, system) else { continue }
+            countTracks[index].add(at: time, [Double(value)])
+            if isJob { levels["count " + count.column] = Double(value) }
         }
-        kernelTrack.add(at: time, list)
-        guard isJob else { return }
-        for (index, which) in Metrics.kernel.enumerated() { levels["memory " + which.name] = list[index] }
-        levels["unexplained"] = list[Metrics.kernel.count]
-        for (index, count) in Metrics.counts.enumerated() where counted.contains(index) { levels["count " + count.column] = list[Metrics.kernel.count + 1 + index] }
     }
 
     private mutating func finishOwnCost() {

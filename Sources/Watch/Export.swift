@@ -15,27 +15,29 @@ package struct Export {
         var reader = SampleReader(directory: directory)
         if format == .csv { try out.write("time,kind,pid,name,column,value\n") }
         var newest: (head: SegmentHead, decoder: SampleDecoder)?
-        let format = format
+        let export = self
         try reader.forEach { head, decoder in
-            if format == .openmetrics {
-                newest = (head, decoder)
-                return
-            }
-            let wall = head.wall(decoder.bootMilliseconds), time = isoTime(wall), host = Self.path(head.host)
-            for entity in decoder.entities where entity.isHere {
-                let columns = decoder.columns(entity.kind)
-                let pid = entity.kind == .process ? String(entity.id.prefix { $0 != ":" }) : ""
-                let start = format == .csv ? "\(time),\(entity.kind),\(Self.cell(pid)),\(Self.cell(entity.name)),"
-                    : "heapwatch.\(host).\(entity.kind)." + (entity.kind == .system ? "" : Self.path(entity.name) + ".") + (pid.isEmpty ? "" : Self.path(pid) + ".")
-                for (column, value) in zip(columns, entity.values) where value != Sample.unknown {
-                    // A letter is no number: a process's state is for people.
-                    let text = format == .csv ? "\(start)\(Self.cell(column)),\(value)\n" : "\(start)\(Self.path(column, keepsDots: true)) \(value) \(wall / 1000)\n"
-                    try out.write(text)
-                }
+            if export.format == .openmetrics { newest = (head, decoder) } else { try export.write(head, decoder, to: out) }
+        }
+        if let newest { try write(newest.head, newest.decoder, to: out) }
+        damages = reader.damages
+    }
+
+    /// One sample, in whichever format.
+    package func write(_ head: SegmentHead, _ decoder: SampleDecoder, to out: TextOutput) throws {
+        if format == .openmetrics { return try writeMetrics(head, decoder, out) }
+        let wall = head.wall(decoder.bootMilliseconds), time = isoTime(wall), host = Self.path(head.host)
+        for entity in decoder.entities where entity.isHere {
+            let columns = decoder.columns(entity.kind)
+            let pid = entity.kind == .process ? String(entity.id.prefix { $0 != ":" }) : ""
+            let start = format == .csv ? "\(time),\(entity.kind),\(Self.cell(pid)),\(Self.cell(entity.name)),"
+                : "heapwatch.\(host).\(entity.kind)." + (entity.kind == .system ? "" : Self.path(entity.name) + ".") + (pid.isEmpty ? "" : Self.path(pid) + ".")
+            for (column, value) in zip(columns, entity.values) where value != Sample.unknown {
+                // A letter is no number: a process's state is for people.
+                let text = format == .csv ? "\(start)\(Self.cell(column)),\(value)\n" : "\(start)\(Self.path(column, keepsDots: true)) \(value) \(wall / 1000)\n"
+                try out.write(text)
             }
         }
-        if let newest { try writeMetrics(newest.head, newest.decoder, out) }
-        damages = reader.damages
     }
 
     private func writeMetrics(_ head: SegmentHead, _ decoder: SampleDecoder, _ out: TextOutput) throws {

@@ -62,6 +62,10 @@ extension Gatherer {
         set("processes.count", Int64(stats.count))
         set("processes.threads", stats.reduce(0) { $0 &+ max($1.fields[16], 0) })
         set("processes.zombies", Int64(stats.count { $0.isZombie && livingThread(of: $0) == nil }))
+        for (name, states) in [("running", "R"), ("sleeping", "SI"), ("uninterruptible", "D"), ("stopped", "Tt"), ("zombie", "Z")] {
+            set("tasks.\(name)", Int64(stats.count { stat in states.utf8.contains { Int64($0) == stat.state } }))
+        }
+        set("tasks.total", Int64(stats.count))
         for id in known.keys { known[id]?.isSeen = false }
         var hidden: Int64 = 0
         let samples = chosen(stats).compactMap { process(of: $0, &sockets, &hidden) }
@@ -176,12 +180,12 @@ extension Gatherer {
         known[id]?.isSeen = true
         put(.descriptorLimit, known[id]?.descriptorLimit)
         if !isZombie {
-            let mapped = mapped(place)
+            let holder = "\(stat.pid) \(stat.name)", mapped = mapped(place, holder)
             put(.heap, mapped?.heap)
             put(.isRecorded, mapped.map { $0.isRecorded ? 1 : 0 })
             if mapped?.isRecorded == true { put(.image, imageKilobytes(place)) }
             if options.proportional { put(.proportional, proportional(place)) }
-            if !descriptors(place, &values, &sockets) { hidden += 1 }
+            if !descriptors(place, holder, &values, &sockets) { hidden += 1 }
         }
         return EntitySample(kind: .process, id: id, name: stat.name, detail: known[id]?.words ?? "", values: values)
     }
@@ -195,10 +199,11 @@ extension Gatherer {
     }
 
     // The heap stands among the first mappings, behind the program's own; and most programs' libraries are in the first 64 KB of text.
-    private func mapped(_ place: String) -> (heap: Int64, isRecorded: Bool)? {
+    private func mapped(_ place: String, _ holder: String) -> (heap: Int64, isRecorded: Bool)? {
         guard let text = try? files.read("\(place)/maps") else { return nil }
         var heap: Int64 = 0, isRecorded = false
         for line in text.split(separator: UInt8(ascii: "\n")) {
+            hold(mapping: line, in: place, by: holder)
             if line.suffix(14).elementsEqual("/libheapsum.so".utf8) { isRecorded = true }
             guard line.suffix(6).elementsEqual("[heap]".utf8) else { continue }
             let range = line.prefix { $0 != 0x20 }.split(separator: UInt8(ascii: "-"))
@@ -226,7 +231,7 @@ extension Gatherer {
     }
 
     /// `PROGRAM.PID.heap`, deleted or not, or the memfd that stands for it.
-    private static func isImageName(_ name: ArraySlice<UInt8>) -> Bool {
+    static func isImageName(_ name: ArraySlice<UInt8>) -> Bool {
         let text = String(decoding: name, as: UTF8.self).replacing(" (deleted)", with: "")
         return text.hasSuffix(".heap") || text.hasPrefix("/memfd:heapsum")
     }
@@ -244,16 +249,18 @@ extension Gatherer {
     }
 
     /// - Returns: whether they could be read.
-    private func descriptors(_ place: String, _ values: inout [Int64], _ sockets: inout WaitingSockets) -> Bool {
+    private func descriptors(_ place: String, _ holder: String, _ values: inout [Int64], _ sockets: inout WaitingSockets) -> Bool {
         guard let names = try? files.names(in: "\(place)/fd") else { return false }
         if let namespace = files.link("\(place)/ns/net"), sockets.namespaces.insert(Array(namespace)).inserted, options.root.isEmpty {
             readSockets("\(place)/net", into: &sockets)
         }
-        var counts = [Int64](repeating: 0, count: values.count), total: Int64 = 0
+        var counts = [Int64](repeating: 0, count: values.count), total: Int64 = 0, memfds: Set<UInt64> = [], memfdBytes: Int64 = 0
         for name in names {
             // One that was closed meanwhile is none.
             guard let link = files.link("\(place)/fd/\(name)") else { continue }
             total += 1
+            // A descriptor that was duplicated is the same memory.
+            if let memory = hold(link, through: "\(place)/fd/\(name)", by: holder), memfds.insert(memory.inode).inserted { memfdBytes &+= memory.bytes }
             var column = ProcessColumn.files
             if has(link, prefix: "socket:[") {
                 column = .sockets
@@ -278,6 +285,7 @@ extension Gatherer {
         }
         for column in ProcessColumn.descriptors.rawValue ... ProcessColumn.otherDescriptors.rawValue { values[column] = counts[column] }
         values[ProcessColumn.descriptors.rawValue] = total
+        values[ProcessColumn.memoryFileKilobytes.rawValue] = memfdBytes / 1024
         for column in [ProcessColumn.receiveQueue, .sendQueue, .undrainedSockets] { values[column.rawValue] = max(counts[column.rawValue], 0) }
         return true
     }

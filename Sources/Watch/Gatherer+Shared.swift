@@ -1,36 +1,32 @@
 // Memory that belongs to no process and stays when they are gone: files in tmpfs, by mount, and System V segments, each with
 // its owner. They are entities beside the control groups, so that growth is told of the one that grows.
 
+import Text
 import Glibc
 
 extension Gatherer {
     /// Most segments that are told of one by one: the largest.
     private static let mostSegments = 64
 
-    func gatherShared() -> [EntitySample] { gatherMounts() + gatherSegments() }
+    func gatherShared() -> [EntitySample] {
+        // The files first: what of a mount are heapsum's own images is known then.
+        let files = gatherMemoryFiles()
+        return gatherMounts() + files + gatherSegments()
+    }
 
     private func gatherMounts() -> [EntitySample] {
-        // Of a recorded tree there is no file system to ask.
-        guard options.root.isEmpty else { return [] }
-        var mounts: [String] = []
-        each("/proc/self/mounts") { line in
-            let words = words(line, most: 4)
-            guard words.count > 2, words[2].elementsEqual("tmpfs".utf8) || words[2].elementsEqual("ramfs".utf8) else { return }
-            let mount = unescaped(words[1])
-            if !mounts.contains(mount) { mounts.append(mount) }
-        }
-        return mounts.prefix(256).compactMap { mount in
+        memoryMounts.compactMap { mount, device in
             var status = statvfs()
             guard statvfs(mount, &status) == 0, status.f_blocks >= status.f_bfree else { return nil }
             var values: [Int64] = []
             let (bytes, overflow) = Int64(clamping: status.f_blocks - status.f_bfree).multipliedReportingOverflow(by: Int64(clamping: status.f_frsize))
-            setGroup("tmpfs.bytes", overflow ? .max : bytes, &values)
+            setGroup("tmpfs.bytes", overflow ? .max : max(0, bytes &- (imageBytes[device] ?? 0)), &values)
             return EntitySample(kind: .group, id: "tmpfs " + mount, name: "tmpfs " + mount, values: values)
         }
     }
 
     /// A path of /proc/mounts: blanks stand as \\040.
-    private func unescaped(_ path: ArraySlice<UInt8>) -> String {
+    func unescaped(_ path: ArraySlice<UInt8>) -> String {
         var bytes: [UInt8] = [], place = path.startIndex
         while place < path.endIndex {
             if path[place] == UInt8(ascii: "\\"), path.endIndex - place > 3 {
@@ -48,7 +44,7 @@ extension Gatherer {
     }
 
     private func gatherSegments() -> [EntitySample] {
-        var segments: [(bytes: Int64, id: String, name: String)] = [], isHead = true
+        var segments: [(bytes: Int64, id: String, name: String, holders: String)] = [], isHead = true
         each("/proc/sysvipc/shm") { line in
             defer { isHead = false }
             // key shmid perms size cpid lpid nattch uid gid cuid cgid atime dtime ctime rss swap
@@ -56,12 +52,13 @@ extension Gatherer {
             guard !isHead, words.count >= 16, let shmid = number(words[1]), let rss = number(words[14]), let swap = number(words[15]) else { return }
             let maker = known.first { $0.key.hasPrefix("\(text(words[4])):") }?.value.name
             let name = "System V segment \(shmid), user \(text(words[7])), made by \(text(words[4]))" + (maker.map { " (\($0))" } ?? "")
-            segments.append((rss.addingReportingOverflow(swap).partialValue, "shm \(shmid)", name))
+            let holders = (["user \(text(words[7]))"] + (segmentHolders[shmid] ?? []).sorted().prefix(8)).map { $0 + "\0" }.joined()
+            segments.append((rss.addingReportingOverflow(swap).partialValue, "shm \(shmid)", name, holders))
         }
         return segments.sorted { $0.bytes > $1.bytes }.prefix(Self.mostSegments).map { segment in
             var values: [Int64] = []
             setGroup("sysvipc.bytes", max(segment.bytes, 0), &values)
-            return EntitySample(kind: .group, id: segment.id, name: segment.name, values: values)
+            return EntitySample(kind: .group, id: segment.id, name: segment.name, detail: segment.holders, values: values)
         }
     }
 }

@@ -19,11 +19,9 @@ extension Gatherer {
             for (name, word) in zip(["open", "free", "most"], words(line)) { set("file.\(name)", number(word) ?? Sample.unknown) }
         }
         gatherSharedSegments()
-        var objects: Int64 = 0
-        do {
-            try files.forEachLine("/sys/kernel/debug/kmemleak") { if has($0, prefix: "unreferenced object") { objects += 1 } }
-            set("kmemleak.objects", objects)
-        } catch { miss("kmemleak (/sys/kernel/debug/kmemleak)", error == .noSuchFileOrDirectory ? "off, or not in this kernel, or debugfs not mounted" : "\(error)") }
+        do { set("kmemleak.objects", try suspects.read(files)) } catch {
+            miss("kmemleak (/sys/kernel/debug/kmemleak)", error == .noSuchFileOrDirectory ? "off, or not in this kernel, or debugfs not mounted" : "\(error)")
+        }
         set("allocinfo.isThere", files.exists("/proc/allocinfo") ? 1 : 0)
     }
 
@@ -47,6 +45,27 @@ extension Gatherer {
         if !isHead {
             set("sysvipc.segments", count)
             set("sysvipc.bytes", max(bytes, 0))
+        }
+    }
+
+    /// Load, processor time, how long the machine is up.
+    func gatherLoad() {
+        each("/proc/loadavg") { line in
+            // 13.82 7.45 4.49 9/115 12345
+            let words = words(line)
+            guard words.count >= 4 else { return }
+            for (name, word) in zip(["1", "5", "15"], words) { if let load = decimal(word) { set("load.\(name)", Int64((min(load, 1e9) * 100).rounded())) } }
+            set("load.running", words[3].split(separator: UInt8(ascii: "/")).first.flatMap { number($0) } ?? Sample.unknown)
+        }
+        each("/proc/uptime") { line in
+            if let seconds = words(line).first.flatMap({ decimal($0) }) { set("uptime.seconds", Int64(min(seconds, 1e12))) }
+        }
+        each("/proc/stat") { line in
+            guard has(line, prefix: "cpu ") || has(line, prefix: "procs_") else { return }
+            let words = words(line)
+            if has(words[0], prefix: "cpu") {
+                for (name, word) in zip(LoadHistory.shares, words.dropFirst()) { set("cpu.\(name)", number(word) ?? Sample.unknown) }
+            } else if words.count == 2, has(words[0], prefix: "procs_blocked") { set("load.blocked", number(words[1]) ?? Sample.unknown) }
         }
     }
 

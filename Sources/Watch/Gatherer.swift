@@ -53,6 +53,14 @@ package final class Gatherer {
     var followed: [Followed] = []
     /// Whether the kernel gives a slab cache back, by its name; read once.
     var reclaimable: [String: Int64] = [:]
+    /// Where tmpfs is mounted, what lies in memory, and who is attached to System V's segments: of this sample.
+    var memoryMounts: [(path: String, device: UInt64)] = []
+    var memoryFiles: [MemoryFile.Key: MemoryFile] = [:]
+    /// What heapsum's own images take of each mount.
+    var imageBytes: [UInt64: Int64] = [:]
+    var segmentHolders: [Int64: Set<String>] = [:]
+    /// What kmemleak suspects.
+    var suspects = SuspectedObjects()
     private var told: Set<String> = []
     private var missing: [Missing] = []
 
@@ -67,6 +75,9 @@ package final class Gatherer {
         defer { missing = [] }
         return missing
     }
+
+    /// The records of what kmemleak suspects since the last call, as the kernel prints them.
+    package func takeSuspects() -> [UInt8] { suspects.takeFresh() }
 
     func miss(_ what: String, _ reason: String) {
         if told.insert(what).inserted { missing.append(Missing(what: what, reason: reason)) }
@@ -84,7 +95,10 @@ package final class Gatherer {
     package func sample(at bootMilliseconds: Int64, occasion: Occasion = .interval) -> Sample {
         systemValues = [Int64](repeating: Sample.unknown, count: systemColumns.count)
         gatherMemory()
+        gatherLoad()
         gatherPressure()
+        findMemoryMounts()
+        segmentHolders = [:]
         var sockets = gatherSockets()
         var entities = gatherProcesses(&sockets)
         set("sockets.unownedReceiveQueue", sockets.unowned(\.receive))

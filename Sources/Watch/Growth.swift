@@ -67,57 +67,70 @@ package enum Growth {
     /// - Complexity: O(n²) in the moments, of which a track has 512 at the most.
     static func judge(_ times: [Double], _ values: [Double], floor: Double, tests: Int) -> Found? {
         // Each series is looked at in several ways, which share its chance.
-        let tests = 4 * max(tests, 1)
+        let tests = ways * max(tests, 1)
         if let trend = find(times, values, floor: floor, tests: tests) { return Found(trend: trend, start: 0, whole: trend) }
         guard values.count >= fewestMoments, let lowest = values.min(), let highest = values.max(), highest - lowest >= floor else { return nil }
-        let chance = chance / Double(tests)
+        let chance = chance / Double(tests), noise = LevelChanges.deviation(values)
         let whole = Trend(times: times, values: values)
-        func found(_ start: Int) -> Found? {
-            let stretch = (times: Array(times[start...]), values: Array(values[start...]))
-            guard start == 0 || isNew(values, from: start) else { return nil }
-            var trend = start > 0 ? find(stretch.times, stretch.values, floor: floor, tests: tests) : nil
-            if trend == nil, let sure = trendInNoise(stretch.times, stretch.values, floor: floor, chance: chance) { trend = sure }
-            return trend.map { Found(trend: $0, start: start, whole: whole) }
+        if whole.shape != .daily, let trend = trendInNoise(times, values, noise: noise, floor: floor, chance: chance) { return Found(trend: trend, start: 0, whole: whole) }
+        var starts = LevelChanges.changes(times, values)
+        let jump = LevelChanges.lastJump(values)
+        var looked = Set(starts.suffix(4))
+        if let jump {
+            looked.insert(jump)
+            if !starts.contains(jump) { starts = (starts + [jump]).sorted() }
         }
-        if whole.shape != .daily, let found = found(0) { return found }
-        var starts = LevelChanges.changes(times, values).suffix(4)
-        if let jump = LevelChanges.lastJump(values), !starts.contains(jump) { starts.append(jump) }
+        let lines = LevelChanges.lines(times, values, starts)
         // The longest first: it has the most to say.
-        for start in starts.sorted() where values.count - start >= fewestInStretch { if let found = found(start) { return found } }
+        for (place, start) in starts.enumerated() where looked.contains(start) && values.count - start >= fewestInStretch && isNew(values, lines, from: place + 1, noise: noise) {
+            // A short tooth behind the fall escapes the division into lines: what begins a little later is looked at, too.
+            for later in [0, (values.count - start) / 6] {
+                let stretch = (times: Array(times[(start + later)...]), values: Array(values[(start + later)...]))
+                if let trend = find(stretch.times, stretch.values, floor: floor, tests: 4 * tests)
+                    ?? trendInNoise(stretch.times, stretch.values, noise: noise, floor: floor, chance: chance / 4) { return Found(trend: trend, start: start + later, whole: whole) }
+            }
+        }
         return nil
     }
+
+    /// How many ways there are to look at a series.
+    private static let ways = 4
 
     /// Moments of a stretch that proves something.
     static let fewestInStretch = 24
 
-    /// Whether the stretch from `start` on is something new: it began with a fall, what came before fell in jumps, three at the
-    /// most, and the stretch is a fifth of the whole; or it rises twice as high as anything before. Saws and days go up and down again and again, and the last
-    /// of their rises proves nothing.
-    private static func isNew(_ values: [Double], from start: Int) -> Bool {
-        // Running medians keep a jump's edge, and take the noise away.
+    /// Whether the stretch from a line's start on is something new: it began with a fall, what came before fell in jumps, three at the
+    /// most, and the stretch is a fifth of the whole; or it rises twice as high as anything before. Saws and days go up and down
+    /// again and again, and the last of their rises proves nothing.
+    ///
+    /// - Parameter lines: the straight lines that the series is made of; the stretch begins with the one at `place`.
+    private static func isNew(_ values: [Double], _ lines: [LevelChanges.Line], from place: Int, noise: Double) -> Bool {
+        let start = lines[place].range.lowerBound
+        // Running medians take the noise away.
         let smooth = LevelChanges.runningMedians(values, reach: min(8, values.count / 30))
-        let past = Array(smooth[...start]), stretch = smooth[start...]
-        guard let low = stretch.min(), let high = stretch.max() else { return false }
+        guard let low = smooth[start...].min(), let high = smooth[start...].max() else { return false }
         let rise = high - low
-        let swings = LevelChanges.swings(past, height: 0.7 * rise)
-        if swings.highestRise * 2 <= rise { return true }
-        // A fall that lies further back than this is not what the stretch began with.
-        let before = smooth[max(0, start - max(9, stretch.count / 2)) ... start].max() ?? 0
-        let drop = before - smooth[min(start + 9, smooth.count - 1)]
-        return drop >= max(rise / 10, 1.2 * LevelChanges.deviation(values)) && swings.gradualFalls == 0 && swings.abruptFalls <= 3 && stretch.count * 5 >= values.count
+        if LevelChanges.highestRise(Array(smooth[...start])) * 2 <= rise { return true }
+        guard (values.count - start) * 5 >= values.count, drop(lines, place) >= max(rise / 10, 1.2 * noise) else { return false }
+        let past = lines[..<place]
+        let gradualFalls = past.count { $0.first - $0.last >= 0.7 * rise }
+        let abruptFalls = past.indices.dropFirst().count { drop(lines, $0) >= 0.7 * rise }
+        return gradualFalls == 0 && abruptFalls <= 3
     }
+
+    /// How far the level falls between a line and the one before.
+    private static func drop(_ lines: [LevelChanges.Line], _ place: Int) -> Double { lines[place - 1].last - lines[place].first }
 
     /// Growth among noise that has no memory, as counters have that are read at odd moments. The noise hides from `persists` what a test for trends
     /// finds; that test is right here, as long as nothing wanders but the trend. That is asked by the ratio of variances
     /// (A. W. Lo, A. C. MacKinlay, Stock market prices do not follow random walks, Review of Financial Studies 1, 1988): of sixteen
     /// means of what is left of the trend, against that of single steps. It is 1 without memory, and far above for a walk. And the rise is
     /// a third more than the noise's deviation: what a walk that hides in the noise rises by is half as much.
-    private static func trendInNoise(_ times: [Double], _ values: [Double], floor: Double, chance: Double) -> Trend? {
+    private static func trendInNoise(_ times: [Double], _ values: [Double], noise: Double, floor: Double, chance: Double) -> Trend? {
         guard values.count >= 32, let begin = times.first, let end = times.last else { return nil }
-        let noise = LevelChanges.deviation(values)
         guard noise > 0, let line = TheilSen(times: times, values: values), line.slope > 0 else { return nil }
         let rise = line.slope * (end - begin)
-        guard rise >= 1.35 * noise, rise >= floor else { return nil }
+        guard rise >= 1.4 * noise, rise >= floor else { return nil }
         let left = zip(times, values).map { $1 - line.slope * ($0 - begin) }
         let blocks = means(left, 16)
         let mean = blocks.reduce(0, +) / 16

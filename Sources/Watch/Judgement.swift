@@ -26,6 +26,10 @@ extension Examination {
         for index in tracked.indices { tracked[index].track.finish() }
         kernelTrack.finish()
         memoryTrack.finish()
+        takenTrack.finish()
+        for index in countTracks.indices { countTracks[index].finish() }
+        load.finish()
+        verdict.load = load.picture(tracked)
         trees.finish()
         nameSuccessors()
         let candidates = candidates()
@@ -50,10 +54,12 @@ extension Examination {
         for tree in trees.growing(tests: verdict.tests, accused: accusedMemory, tracked) { verdict.growing.append(finding(tree)) }
         nameCausesOnce()
         verdict.growing.sort { Self.weight($0) > Self.weight($1) }
-        // Those with the most movement, of each kind of unit.
-        let moving = rest.filter { $0.range >= 2 * $0.floor && $0.metric != Metrics.addressSpace || $0.tag == nil && $0.range >= 2 * $0.floor }
-            .sorted { $0.range / $0.floor > $1.range / $1.floor }.prefix(20)
-        verdict.moving = moving.map { finding($0, Trend(times: $0.track.times, values: $0.values), isGrowing: false) }
+        // Those with the most movement: of the processes that are watched, and apart from these of the machine, which others move.
+        let moving = rest.filter { $0.range >= 2 * $0.floor && ($0.tag == nil || tracked[$0.tag ?? 0].kind != .process || $0.metric != Metrics.addressSpace) }
+            .sorted { $0.range / $0.floor > $1.range / $1.floor }
+        let ofProcesses = moving.filter { $0.tag.map { tracked[$0].kind == .process } ?? false }.prefix(20)
+        let ofMachine = moving.filter { !($0.tag.map { tracked[$0].kind == .process } ?? false) }.prefix(20)
+        verdict.moving = (ofProcesses + ofMachine).map { finding($0, Trend(times: $0.track.times, values: $0.values), isGrowing: false) }
         judgeQueues()
         verdict.jobRuns = jobs.runs.count
         verdict.leftBehind = jobs.leftBehind(steps)
@@ -64,8 +70,14 @@ extension Examination {
 
     // An ended process can't grow any more: it is told where it lived long enough to matter.
     private func isTold(_ candidate: Candidate) -> Bool {
-        let span = kernelTrack.lastTime - kernelTrack.firstTime
-        return candidate.track.lastTime >= kernelTrack.lastTime || candidate.track.lastTime - candidate.track.firstTime >= span / 4
+        let span = lastTime - firstTime
+        return !hasEnded(candidate.track, candidate.tag) || candidate.track.lastTime - candidate.track.firstTime >= span / 4
+    }
+
+    /// Whether it isn't in the last sample that has any of its kind.
+    private func hasEnded(_ track: Track, _ tag: Int?) -> Bool {
+        guard let tag else { return false }
+        return track.lastTime < lastTimes[tracked[tag].kind] ?? lastTime
     }
 
     private func candidates() -> [Candidate] {
@@ -80,14 +92,15 @@ extension Examination {
             switch entity.kind {
             case .system: break
             case .process:
-                for (index, metric) in Metrics.process.enumerated() {
+                for (index, var metric) in Metrics.process.enumerated() {
+                    if index == 0, entity.isResidentOnly { metric.what = "resident memory" }
                     let isDescriptor = (Metrics.firstDescriptor ..< Metrics.addressSpace).contains(index)
                     add(isDescriptor ? .descriptors : .process, tag, entity.name, metric, entity.track, index)
                 }
             case .slab:
                 // By the kernel's word; recordings of before it was kept, and kernels without SLUB, have the name alone.
                 let isReclaimable = entity.isReclaimable ?? SlabCaches.isReclaimable(entity.name)
-                let what = isReclaimable ? "slab cache, reclaimable" : "slab cache"
+                let what = entity.detail == ImportedSlab.bsdMark ? "the kernel's memory of this type" : isReclaimable ? "slab cache, reclaimable" : "slab cache"
                 add(.slab, tag, entity.name, Metrics.Metric(what: what, unit: .bytes, floor: Metrics.megabyte), entity.track, 0)
                 if isReclaimable, list.last?.tag == tag { list[list.count - 1].isReclaimable = true }
             case .group:
@@ -99,11 +112,16 @@ extension Examination {
         let total = Double(verdict.memory?.total ?? 0)
         for (index, which) in Metrics.kernel.enumerated() {
             add(.kernel, nil, which.plainName, Metrics.Metric(what: which.title, unit: .bytes, floor: max(8 * Metrics.megabyte, total / 2000)), kernelTrack, index, which)
+            // Nothing tells whether the kernel would give it back.
+            if which == .slab, list.last?.memory == .slab { list[list.count - 1].isReclaimable = true }
         }
-        add(.unexplained, nil, "unexplained", Metrics.Metric(what: "pages that no counter explains", unit: .bytes, floor: max(16 * Metrics.megabyte, total / 1000)), kernelTrack, Metrics.kernel.count)
-        for (index, count) in Metrics.counts.enumerated() where counted.contains(index) {
+        let isPartial = verdict.memory?.isPartial ?? false
+        add(.unexplained, nil, "unexplained", Metrics.Metric(
+            what: isPartial ? MemoryPicture.partialTitle : "pages that no counter explains", unit: .bytes, floor: max(16 * Metrics.megabyte, total / 1000)), kernelTrack, Metrics.kernel.count)
+        add(.unexplained, nil, Metrics.inUse, Metrics.Metric(what: "memory taken from what is free or cache", unit: .bytes, floor: 16 * Metrics.megabyte), takenTrack, 0)
+        for (index, count) in Metrics.counts.enumerated() {
             let metric = Metrics.Metric(what: count.name, unit: .count, floor: count.floor, share: 0.05)
-            add(count.column == "file.open" ? .descriptors : .kernel, nil, count.column, metric, kernelTrack, Metrics.kernel.count + 1 + index)
+            add(count.column == "file.open" ? .descriptors : .kernel, nil, count.column, metric, countTracks[index], 0)
         }
         return list
     }
@@ -113,11 +131,13 @@ extension Examination {
         var finding = Finding(
             kind: candidate.kind, name: candidate.name, what: candidate.what, unit: candidate.unit, first: track.first[candidate.metric],
             last: track.last[candidate.metric], trend: trend, from: verdict.from + Int64(track.firstTime * 1000), to: verdict.from + Int64(track.lastTime * 1000))
-        finding.hasEnded = track.lastTime < kernelTrack.lastTime
+        finding.hasEnded = hasEnded(track, candidate.tag)
         let entity = candidate.tag.map { tracked[$0] }
         finding.pid = entity?.pid
         finding.detail = entity?.kind == .process ? entity?.detail ?? "" : ""
         finding.successorOf = entity?.successorOf
+        finding.isNamed = entity?.kind == .group
+        if entity?.kind == .group { finding.holders = entity?.detail.split(separator: "\0").map(String.init) ?? [] }
         guard isGrowing else { return finding }
         finding.next = nextStep(candidate, entity, hasEnded: finding.hasEnded)
         if !finding.hasEnded {
@@ -136,7 +156,7 @@ extension Examination {
             return entity.descriptorLimit > 0 && entity.descriptorLimit < .max ? Double(entity.descriptorLimit) - Double(entity.descriptors) : nil
         }
         guard let fileLimit, fileLimit < .max, let open = Metrics.counts.firstIndex(where: { $0.column == "file.open" }) else { return nil }
-        return Double(fileLimit) - kernelTrack.last[Metrics.kernel.count + 1 + open]
+        return Double(fileLimit) - countTracks[open].last[0]
     }
 
     /// nil where it is more than ten years away.
@@ -150,16 +170,19 @@ extension Examination {
         if let entity, let pid = entity.pid {
             switch candidate.what {
             case "shared memory": return steps.shared(pid: pid)
+            case "memory in memfds": return NextStep(command: "ls -lL /proc/\(pid)/fd | sort -n -k 5 | tail; ls -l /proc/\(pid)/fd | grep memfd:", remark: "strace -k -f -e trace=memfd_create,ftruncate,close -p \(pid) shows who makes them.")
             case "receive queue", "send queue": return steps.queue(pid: pid, isReceiving: candidate.what == "receive queue")
             case "threads": return steps.descriptors(pid: pid, what: "threads")
             case _ where candidate.kind == .descriptors: return steps.descriptors(pid: pid, what: candidate.what)
             default: return steps.process(pid: pid, detail: entity.detail, name: entity.name, hasEnded: hasEnded, isRecorded: entity.isRecorded)
             }
         }
-        if let entity, entity.kind == .group { return steps.group(entity.name) }
+        if let entity, entity.kind == .group { return steps.group(entity.name, holders: entity.detail.split(separator: "\0").map(String.init)) }
         switch candidate.kind {
+        case .slab where entity?.detail == ImportedSlab.bsdMark:
+            return NextStep(command: "vmstat -m | sort -n -k 3; vmstat -z", remark: "The name is of a type of malloc(9), or of a zone: in the kernel's source MALLOC_DEFINE or uma_zcreate has it, and those that use it.")
         case .slab: return steps.slab(candidate.name, objectBytes: entity?.objectBytes ?? 0)
-        case .unexplained: return steps.unexplained
+        case .unexplained: return candidate.name == Metrics.inUse || verdict.memory?.isPartial ?? false ? steps.notToldApart : steps.unexplained
         case .descriptors: return NextStep(command: "lsof -n | awk '{ print $1, $2 }' | sort | uniq -c | sort -n | tail", remark: "Who has the most.")
         default:
             if candidate.name == "kmemleak.objects" { return steps.kmemleak }
@@ -191,7 +214,7 @@ extension Examination {
 
     // Bytes in the queue for half of the time and longer, 16 KB and more, and never fewer than before.
     private mutating func judgeQueues() {
-        for entity in tracked where entity.kind == .process && entity.track.lastTime == kernelTrack.lastTime {
+        for entity in tracked where entity.kind == .process && entity.track.lastTime == lastTimes[.process] {
             guard let pid = entity.pid else { continue }
             for (index, queue) in entity.queues.enumerated() where queue.bytes >= 16_384 && queue.samples >= 5 {
                 let seconds = entity.track.lastTime - queue.since

@@ -11,6 +11,8 @@ package enum MemoryClass: Int, CaseIterable, Sendable {
     case swapCache, compressed, writeback, graphics, corrupted
     /// Free pages that each processor keeps at hand.
     case pageLists
+    /// Where nothing tells what of it can be given back.
+    case slab
 
     package var isOfApplications: Bool { rawValue <= MemoryClass.file.rawValue }
     package var name: String { "\(self)" }
@@ -37,6 +39,7 @@ package enum MemoryClass: Int, CaseIterable, Sendable {
         case .graphics: "graphics"
         case .corrupted: "corrupted"
         case .pageLists: "per-CPU free lists"
+        case .slab: "slab"
         }
     }
 
@@ -61,6 +64,7 @@ package enum MemoryClass: Int, CaseIterable, Sendable {
         case .graphics: "graphics"
         case .corrupted: "corrupted, set aside"
         case .pageLists: "free, on processors' lists"
+        case .slab: "slab, of which isn't told what is reclaimable"
         }
     }
 }
@@ -74,6 +78,9 @@ package struct MemoryPicture: Equatable, Sendable {
     /// What could be had without swapping, as the kernel estimates it; and free swap.
     package var available: Int64
     package var swapFree: Int64
+    /// Programs' memory is in `unexplained`, as nothing tells it apart: in what was imported from logs that don't have it.
+    package var isPartial = false
+    static let partialTitle = "programs' memory, and what the input doesn't tell apart from it"
 
     package subscript(_ class: MemoryClass) -> Int64 { classes[`class`.rawValue] }
 }
@@ -111,7 +118,7 @@ struct MemoryColumns {
         put(.file, cached - shared)
         put(.buffers, buffers)
         put(.slabReclaimable, sum("SReclaimable"))
-        put(.slabUnreclaimable, bytes("SUnreclaim") ?? sum("Slab"))
+        if let unreclaimable = bytes("SUnreclaim") { put(.slabUnreclaimable, unreclaimable) } else { put(.slab, sum("Slab") - sum("SReclaimable")) }
         put(.otherReclaimable, bytes("KReclaimable").map { $0 - sum("SReclaimable") } ?? 0)
         let stacks = sum("KernelStack", "ShadowCallStack")
         put(.stacks, stacks)
@@ -134,6 +141,12 @@ struct MemoryColumns {
         put(.pageLists, pages("zoneinfo.pagesOnLists"))
         return MemoryPicture(
             total: total, free: free, classes: classes, unexplained: total - free - classes.reduce(0, +),
-            available: bytes("MemAvailable") ?? free + sum("Cached", "Buffers"), swapFree: sum("SwapFree"))
+            available: bytes("MemAvailable") ?? free + sum("Cached", "Buffers"), swapFree: sum("SwapFree"), isPartial: bytes("AnonPages") == nil)
+    }
+
+    /// Free memory and caches, as vmstat prints them: in bytes, where no total is known.
+    func availableWithoutTotal(_ system: DecodedEntity) -> Double? {
+        guard let free = value("meminfo.MemFree", system) else { return nil }
+        return ["meminfo.Buffers", "meminfo.Cached"].reduce(Double(free)) { $0 + Double(value($1, system) ?? 0) } * 1024
     }
 }

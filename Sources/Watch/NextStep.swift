@@ -13,6 +13,8 @@ struct NextSteps {
     let kernel: String
     let hasAllocinfo: Bool
     let hasKmemleak: Bool
+    /// Of the recording.
+    var directory = "."
 
     private var version: (Int, Int) {
         let numbers = kernel.split(whereSeparator: { !$0.isNumber }).prefix(2).compactMap { Int($0) }
@@ -48,7 +50,16 @@ struct NextSteps {
     }
 
     /// Of a group: who is in it; of tmpfs and a segment: what lies in it, and who has it open.
-    func group(_ name: String) -> NextStep {
+    func group(_ name: String, holders: [String] = []) -> NextStep {
+        let pids = holders.dropFirst().compactMap { Int64($0.prefix { $0 != " " }) }
+        if name.hasPrefix("memfd ") || name == "shared anonymous memory" || name.hasPrefix("deleted file ") {
+            guard let pid = pids.first else { return NextStep(command: "lsof -n +L1", remark: "Files without a name, and who has them open.") }
+            return NextStep(command: "grep -E 'memfd|deleted' /proc/\(pid)/maps; ls -lL /proc/\(pid)/fd", remark: "strace -k -f -e trace=memfd_create,ftruncate,fallocate,mmap -p \(pid) shows who makes it grow.")
+        }
+        if name.hasPrefix("file ") {
+            let path = shellWord(String(name.dropFirst(5)))
+            return NextStep(command: "ls -ls \(path); fuser -vm \(path)", remark: pids.first.map { "strace -k -f -e trace=write,ftruncate,fallocate -p \($0) shows who writes it." } ?? "No process that is watched has it open: whoever wrote it left it.")
+        }
         if name.hasPrefix("tmpfs ") {
             let mount = shellWord(String(name.dropFirst(6)))
             return NextStep(command: "find \(mount) -xdev -type f -ls | sort -n -k 7 | tail; fuser -vm \(mount)", remark: "The largest files with their owners, and who has them open. Files that were deleted and are still open: lsof +L1 \(mount).")
@@ -97,7 +108,12 @@ struct NextSteps {
             remark: "Boot with page_owner=on first, so that the kernel keeps who takes pages.")
     }
 
+    /// Where what was gathered doesn't tell programs' memory from the kernel's.
+    var notToldApart: NextStep {
+        NextStep(command: "heapwatch -o watch --interval 60s --duration 1d; heapwatch verdict watch", remark: "What was gathered doesn't tell programs' memory from the kernel's: heapwatch's own samples do.")
+    }
+
     var kmemleak: NextStep {
-        NextStep(command: "echo scan > /sys/kernel/debug/kmemleak; cat /sys/kernel/debug/kmemleak > kmemleak.txt; heapsum --input kmemleak kmemleak.txt")
+        NextStep(command: "heapsum --input kmemleak \(shellWord(directory))/\(SuspectFile.name)", remark: "Each object that kmemleak came to suspect meanwhile, with its stack; echo scan > /sys/kernel/debug/kmemleak looks again.")
     }
 }

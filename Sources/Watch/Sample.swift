@@ -89,6 +89,8 @@ package enum ProcessColumn: Int, CaseIterable, Sendable {
     case isRecorded
     /// Resident bytes of heapsum's image, in a process that is recorded: in `shared`, where it lies on tmpfs.
     case image
+    /// In memfds that it has open, mapped or not; each counted once.
+    case memoryFileKilobytes
 
     package var name: String { "\(self)" }
     package static let names = allCases.map(\.name)

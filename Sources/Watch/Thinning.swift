@@ -118,4 +118,19 @@ package func copySegments(from directory: String, to place: String, redacts: Boo
         }
         guard replace("\(place)/\(name)", with: bytes) else { throw WatchError("\(place)/\(name): can't be written: \(Errno(rawValue: errno))") }
     }
+    guard var suspects = try? contents("\(directory)/\(SuspectFile.name)"), !suspects.isEmpty else { return }
+    if redacts { suspects = withoutContents(suspects) }
+    guard replace("\(place)/\(SuspectFile.name)", with: suspects) else { throw WatchError("\(place)/\(SuspectFile.name): can't be written: \(Errno(rawValue: errno))") }
+}
+
+/// kmemleak's records without the bytes that stood in the objects.
+private func withoutContents(_ records: [UInt8]) -> [UInt8] {
+    var isContents = false, out: [UInt8] = []
+    for line in records.split(separator: 0x0A) {
+        let text = line.drop { $0 == 0x20 }
+        if has(line, prefix: "unreferenced object") || has(text, prefix: "backtrace") { isContents = false }
+        if has(text, prefix: "hex dump") { isContents = true }
+        if !isContents { out += line + [0x0A] }
+    }
+    return out
 }

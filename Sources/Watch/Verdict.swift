@@ -36,6 +36,10 @@ package struct Finding: Sendable {
     /// When what is left is used up at this rate.
     package var exhaustedAt: Int64?
     package var next: NextStep?
+    /// Of a control group, a mount, a file or a segment: it has a name of its own.
+    package var isNamed = false
+    /// Of a file or a segment: its user, and who holds it, as "PID name".
+    package var holders: [String] = []
     /// What grows as a consequence: caches of the objects that a thread or a descriptor has.
     package var followers: [String] = []
 }
@@ -78,6 +82,7 @@ package struct Verdict: Sendable {
     package var undrained: [Undrained] = []
     package var leftBehind: [LeftBehind] = []
     package var jobRuns = 0
+    package var load = LoadPicture()
     package var memory: MemoryPicture?
     package var memoryAtFirst: MemoryPicture?
     /// Series that were looked at: what the test's threshold is divided by.

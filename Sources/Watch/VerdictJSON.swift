@@ -11,6 +11,7 @@ package struct VerdictJSON {
             + "\"samples\":\(verdict.samples),\"intervalSeconds\":\(number(verdict.intervalSeconds))},\n\"growing\":[")
         try out.write(verdict.growing.map { "\n " + text($0, isGrowing: true) }.joined(separator: ",") + "],\n\"memory\":")
         try out.write(verdict.memory.map(memory) ?? "null")
+        try out.write(",\n\"load\":" + text(verdict.load))
         try out.write(",\n\"notGrowing\":[" + verdict.moving.map { "\n " + text($0, isGrowing: false) }.joined(separator: ",") + "],\n\"undrained\":[")
         try out.write(verdict.undrained.map { queue in
             "\n {\"pid\":\(queue.pid),\"name\":\(jsonString(queue.name)),\"what\":\(jsonString(queue.isReceiving ? "receive queue" : "send queue")),"
@@ -36,6 +37,7 @@ package struct VerdictJSON {
         if isGrowing { fields += ["\"exhaustedAt\":\(finding.exhaustedAt.map(time) ?? "null")", "\"next\":\(finding.next.map { jsonString($0.command) } ?? "null")"] }
         fields += ["\"unit\":\"\(finding.unit)\"", "\"ended\":\(finding.hasEnded)"]
         if isGrowing {
+            if !finding.holders.isEmpty { fields.append("\"holders\":[\(finding.holders.map(jsonString).joined(separator: ","))]") }
             if !finding.followers.isEmpty { fields.append("\"followers\":[\(finding.followers.map(jsonString).joined(separator: ","))]") }
             fields.append("\"since\":\(finding.since.map(time) ?? "null")")
             fields.append(finding.whole.map { whole in
@@ -47,11 +49,24 @@ package struct VerdictJSON {
         return "{" + fields.joined(separator: ",") + "}"
     }
 
+    private func text(_ load: LoadPicture) -> String {
+        func text(_ series: LoadSeries?) -> String {
+            series.map { "{\"first\":\(number($0.first)),\"last\":\(number($0.last)),\"mean\":\(number($0.mean)),\"most\":\(number($0.most))}" } ?? "null"
+        }
+        let shares = load.processorShares.map { "\"\($0.name)\":\(number($0.share))" }.joined(separator: ",")
+        let pressure = load.pressure.map { each in
+            "\"\(each.name)\":{\"some\":\(number(each.some)),\"full\":\(each.full.map { number($0) } ?? "null"),\"most\":\(number(each.most))}"
+        }.joined(separator: ",")
+        let busiest = load.busiest.map { "{\"pid\":\($0.pid),\"name\":\(jsonString($0.name)),\"processorSeconds\":\(number($0.seconds)),\"seconds\":\(number($0.span))}" }.joined(separator: ",")
+        return "{\"average\":\(text(load.load)),\"processors\":\(load.processors),\"uptimeSeconds\":\(load.uptime.map { "{\"first\":\(number($0.first)),\"last\":\(number($0.last))}" } ?? "null"),"
+            + "\"processorShares\":{\(shares)},\"pressure\":{\(pressure)},\"swapInBytesPerSecond\":\(text(load.swapIn)),\"swapOutBytesPerSecond\":\(text(load.swapOut)),\"busiest\":[\(busiest)]}"
+    }
+
     private func memory(_ picture: MemoryPicture) -> String {
         func part(_ isOfApplications: Bool) -> String {
             MemoryClass.allCases.filter { $0.isOfApplications == isOfApplications }.map { "\"\($0.name)\":\(picture[$0])" }.joined(separator: ",")
         }
-        return "{\"total\":\(picture.total),\"free\":\(picture.free),\"applications\":{\(part(true))},\"kernel\":{\(part(false))},\"unexplained\":\(picture.unexplained)}"
+        return "{\"total\":\(picture.total),\"free\":\(picture.free),\"applications\":{\(part(true))},\"kernel\":{\(part(false))},\"unexplained\":\(picture.unexplained)" + (picture.isPartial ? ",\"partial\":true}" : "}")
     }
 }
 

@@ -19,6 +19,7 @@ package struct VerdictText {
         try writeGrowing(verdict, out)
         try writeUndrained(verdict, out)
         try writeJobs(verdict, out)
+        try LoadText(style: style).write(verdict.load, to: out)
         if let memory = verdict.memory { try writeMemory(memory, verdict.memoryAtFirst ?? memory, out) }
         try writeMoving(verdict, out)
         try writeFoot(verdict, out)
@@ -41,6 +42,10 @@ package struct VerdictText {
             if let since = finding.since, let whole = finding.whole {
                 try out.write("    since \(shortTime(since)), when its level changed; over the whole time \(amount(whole.first, finding.unit)) → \(amount(finding.last, finding.unit)), \(whole.trend.shape.rawValue)\n")
             }
+            if !finding.holders.isEmpty {
+                let held = finding.holders.dropFirst()
+                try out.write("    of \(printable(finding.holders[0])), " + (held.isEmpty ? "held by no process that is watched" : "held by " + held.map(printable).joined(separator: ", ")) + "\n")
+            }
             if !finding.followers.isEmpty { try out.write("    therefore grow, too: \(finding.followers.map(printable).joined(separator: ", "))\n") }
             if let at = finding.exhaustedAt {
                 let left = shortDuration(Double(at - verdict.to) / 1000)
@@ -53,17 +58,9 @@ package struct VerdictText {
     }
 
     private func title(_ finding: Finding) -> String {
-        var text = shortened(printable(Self.commandLine(finding)), 60)
+        var text = shortened(printable(Finding.commandLine(finding.detail, finding.name)), 60)
         if let pid = finding.pid { text += " (\(pid)" + (finding.successorOf.map { ", successor of \($0)" } ?? "") + ")" }
-        return finding.kind == .unexplained || finding.pid == nil && finding.kind != .slab && !["control group", "tmpfs ", "System V "].contains(where: { finding.name.hasPrefix($0) }) ? printable(finding.what) : "\(text): \(printable(finding.what))"
-    }
-
-    /// A process's words without the directory of the first: four programs called python3 are four.
-    static func commandLine(_ finding: Finding) -> String {
-        let words = finding.detail.split(separator: "\0").map(String.init)
-        guard let first = words.first else { return finding.name }
-        let program = first.split(separator: "/").last.map(String.init) ?? first
-        return ([program] + words.dropFirst()).joined(separator: " ")
+        return finding.kind == .unexplained || finding.pid == nil && finding.kind != .slab && !finding.isNamed ? printable(finding.what) : "\(text): \(printable(finding.what))"
     }
 
     private func writeNext(_ step: NextStep?, _ out: TextOutput) throws {
@@ -110,7 +107,7 @@ package struct VerdictText {
             }
         }
         try line("free", now.free, before.free)
-        try line("unexplained: pages that no counter counts", now.unexplained, before.unexplained, bold: true)
+        try line(now.isPartial ? "programs, and what isn't told apart" : "unexplained: pages that no counter counts", now.unexplained, before.unexplained, bold: true)
         try line("in all", now.total, before.total, bold: true)
         try out.write("\n")
     }
@@ -120,11 +117,13 @@ package struct VerdictText {
     private func writeMoving(_ verdict: Verdict, _ out: TextOutput) throws {
         if verdict.moving.isEmpty { return }
         try out.write(style.bold("Moves, but isn't told as growing") + "\n")
-        for finding in verdict.moving.prefix(12) {
+        let ofProcesses = verdict.moving.filter { $0.pid != nil }.prefix(8), ofMachine = verdict.moving.filter { $0.pid == nil }.prefix(6)
+        let shown = ofProcesses + ofMachine
+        for finding in shown {
             try out.write("  \(title(finding)): \(amount(finding.first, finding.unit)) → \(amount(finding.last, finding.unit)), "
                 + "\(finding.trend.shape == .steadyGrowth ? "rises, but not throughout" : finding.trend.shape.rawValue)\(finding.hasEnded ? ", ended" : "")\n")
         }
-        if verdict.moving.count > 12 { try out.write(style.dim("  and \(verdict.moving.count - 12) more, in --format json") + "\n") }
+        if verdict.moving.count > shown.count { try out.write(style.dim("  and \(verdict.moving.count - shown.count) more, in --format json") + "\n") }
         try out.write("\n")
     }
 
@@ -132,7 +131,7 @@ package struct VerdictText {
         if verdict.imageBytes > 0 { try out.write("heapsum's image: \(readable(verdict.imageBytes)) of the shared memory are recordings of heapsum's own, and not counted as growth.\n") }
         for damage in verdict.damages.prefix(8) { try out.write("Lost: \(printable(damage.text)).\n") }
         if verdict.damages.count > 8 { try out.write("Lost: \(verdict.damages.count - 8) more parts.\n") }
-        for note in verdict.notes.prefix(20) { try out.write("Not there: \(printable(note)).\n") }
+        for note in verdict.notes.prefix(20) { try out.write(note.hasPrefix("imported") ? "\(printable(note)).\n" : "Not there: \(printable(note)).\n") }
         if verdict.notes.count > 20 { try out.write("Not there: \(verdict.notes.count - 20) more, in --format json.\n") }
         var foot = "The recording takes \(separated(UInt64(verdict.recordedBytes))) bytes"
         if verdict.thinnings > 0 { foot += ", its oldest samples thinned to one in \(1 << min(verdict.thinnings, 40))" }

@@ -33,6 +33,7 @@ extension Examination {
         data.strings("warnings", warnings)
         writeVerdict(&data)
         writeMemory(&data)
+        writeLoad(&data)
         writeTables(&data)
         data.close()
         let growing = verdict.growing.count
@@ -47,6 +48,9 @@ extension Examination {
             data.number("pid", finding.pid.map { Double($0) })
             data.string("name", printable(finding.name))
             data.string("what", printable(finding.what))
+            data.string("words", printable(Finding.commandLine(finding.detail, finding.name)))
+            data.strings("holders", finding.holders.map(printable))
+            data.strings("followers", finding.followers.map(printable))
             data.bool("isBytes", finding.unit == .bytes)
             data.number("first", finding.first)
             data.number("last", finding.last)
@@ -120,14 +124,54 @@ extension Examination {
             }
         }
         data.array("counts") { data in
-            for (index, count) in Metrics.counts.enumerated() where counted.contains(index) {
-                data.object { data in
-                    data.string("name", count.name)
-                    write(kernelTrack, Metrics.kernel.count + 1 + index, &data)
+            for (count, track) in zip(Metrics.counts, countTracks) where track.sampleCount > 1 { write(count.name, track, &data) }
+        }
+    }
+
+    /// A series with its times, in a unit that its name tells.
+    private func write(_ name: String, _ track: Track, _ data: inout PageData) {
+        data.object { data in
+            data.string("name", name)
+            data.array("times") { data in for time in times(track) { data.number(nil, time) } }
+            data.array("values") { data in for value in track.values[0] { data.number(nil, (value * 100).rounded() / 100) } }
+            data.number("first", track.first[0])
+            data.number("last", track.last[0])
+            data.number("most", track.highest[0])
+        }
+    }
+
+    /// Load, pressure, swapping, and who used the processors.
+    private func writeLoad(_ data: inout PageData) {
+        let picture = verdict.load
+        data.object("load") { data in
+            data.integer("processors", UInt64(max(0, picture.processors)))
+            data.number("uptimeFirst", picture.uptime?.first)
+            data.number("uptimeLast", picture.uptime?.last)
+            data.array("series") { data in
+                for (name, track) in zip(LoadHistory.seriesNames, load.tracks) where track.sampleCount > 1 { write(name, track, &data) }
+            }
+            data.array("pressure") { data in
+                for each in picture.pressure {
+                    data.object { data in
+                        data.string("name", each.name)
+                        data.number("some", each.some)
+                        data.number("full", each.full)
+                        data.number("most", each.most)
+                    }
                 }
             }
+            data.array("busiest") { data in
+                for each in picture.busiest {
+                    data.object { data in
+                        data.number("pid", Double(each.pid))
+                        data.string("name", printable(Finding.commandLine(each.detail, each.name)))
+                        data.number("seconds", each.seconds)
+                        data.number("share", each.span > 0 ? each.seconds / each.span : nil)
+                    }
+                }
+            }
+            data.array("heads") { data in for head in picture.heads { data.strings(nil, head.map(printable)) } }
         }
-        data.array("countTimes") { data in for time in times(kernelTrack) { data.number(nil, time) } }
     }
 
     private func writeTables(_ data: inout PageData) {
@@ -145,10 +189,11 @@ extension Examination {
                 for entity in tracked where entity.kind == kind && entity.track.sampleCount > 0 {
                     data.object { data in
                         data.string("name", printable(entity.name))
-                        // What a group has first of all is its own anonymous memory.
-                        data.number("first", entity.track.first[0])
-                        data.number("last", entity.track.last[0])
-                        data.number("most", entity.track.highest[0])
+                        // A group's own anonymous memory; of what isn't a group, the one number that it has.
+                        let metric = entity.track.highest.firstIndex { $0 > 0 } ?? 0
+                        data.number("first", entity.track.first[metric])
+                        data.number("last", entity.track.last[metric])
+                        data.number("most", entity.track.highest[metric])
                     }
                 }
             }
@@ -162,7 +207,7 @@ extension Examination {
         data.string("command", entity.detail.split(separator: "\0").map { printable(String($0)) }.joined(separator: " "))
         data.number("from", Double(verdict.from) / 1000 + track.firstTime)
         data.number("to", Double(verdict.from) / 1000 + track.lastTime)
-        data.bool("hasEnded", track.lastTime < kernelTrack.lastTime)
+        data.bool("hasEnded", track.lastTime < lastTimes[.process] ?? lastTime)
         data.column("first", of: track.first.map(Self.whole))
         data.column("last", of: track.last.map(Self.whole))
         data.column("most", of: track.highest.map(Self.whole))

@@ -1,4 +1,4 @@
-// heapwatch bundle: raw samples and the verdict in one archive, to be sent to whoever can read it. tar makes the archive, as a
+// heapwatch bundle: raw samples, the verdict and the page in one archive, to be sent to whoever can read it. tar makes the archive, as a
 // child; what goes into it lies in a directory that is gone afterwards.
 
 import ArgumentParser
@@ -9,7 +9,7 @@ import Watch
 struct BundleCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "heapwatch bundle",
-        abstract: "Packs a recording and its verdict into one .tgz, to send.",
+        abstract: "Packs a recording, its verdict and its page into one .tgz, to send.",
         discussion: """
             Command lines can hold secrets: --redact leaves of each the program's name alone, in the samples as well as in \
             the verdict; and no host name. What is in the archive can be read by heapwatch again.
@@ -35,12 +35,16 @@ struct BundleCommand: ParsableCommand {
             let place = "\(stage)/heapwatch"
             place.withPath { _ = mkdir($0, 0o700) }
             try copySegments(from: directory, to: place, redacts: redact)
-            let verdict = try HeapwatchTool.verdict(of: place)
+            var examination = Examination(directory: place)
+            let verdict = try examination.run()
             let text = try TextOutput(path: "\(place)/verdict.txt"), json = try TextOutput(path: "\(place)/verdict.json")
             try VerdictText(style: Style()).write(verdict, to: text)
             try text.finish()
             try VerdictJSON().write(verdict, to: json)
             try json.finish()
+            let page = try TextOutput(path: "\(place)/index.html")
+            try examination.writePage { try page.write($0) }
+            try page.finish()
             let archive = "\(stage)/archive.tgz"
             let status = try runChild(["tar", "-C", stage, "-czf", archive, "heapwatch"])
             guard status == 0 else { throw WatchError("\(output): tar failed with status \(status)") }

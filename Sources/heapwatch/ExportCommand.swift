@@ -1,5 +1,6 @@
 // heapwatch export: a recording's numbers for other tools.
 
+import Commands
 import ArgumentParser
 import Text
 import Glibc
@@ -15,10 +16,15 @@ struct ExportCommand: ParsableCommand {
             csv: one line a number: time, kind, pid, name, column, value. graphite: its plaintext protocol, every sample. \
             openmetrics: the newest sample, as a scrape would see it.
 
+            --follow goes on as samples are gathered, until a signal. Each receiver's place is remembered in DIR: a run that is started \
+            again goes on there, and what a receiver missed while it was away it gets when it is back.
+
             EXAMPLES
               heapwatch export watch --format csv -o watch.csv
               heapwatch export watch --format graphite --to graphite.example:2003
-              heapwatch export watch --format openmetrics -o /var/lib/node_exporter/heapwatch.prom
+              heapwatch export watch --format graphite --to graphite.example:2003 --follow
+              heapwatch export watch --format openmetrics --to http://metrics.example:8428/api/v1/import/prometheus --follow
+              heapwatch export watch --format openmetrics --follow -o /var/lib/node_exporter/heapwatch.prom
             """)
 
     @Argument(help: ArgumentHelp("The recording.", valueName: "dir"), completion: .directory)
@@ -27,50 +33,39 @@ struct ExportCommand: ParsableCommand {
     var format: ExportFormat
     @Option(name: .shortAndLong, help: ArgumentHelp("Where it goes; - is standard output.", valueName: "file"), completion: .file())
     var output: String = "-"
-    @Option(help: ArgumentHelp("Send it to a host's port instead (Graphite's is 2003).", valueName: "host:port"))
+    @Option(help: ArgumentHelp("Send it to a host's port instead (Graphite's is 2003), or post OpenMetrics to a URL.", valueName: "host:port|url"))
     var to: String?
+    @Flag(help: "Go on as samples are gathered, until a signal.")
+    var follow = false
+    @Option(help: ArgumentHelp("End following after this time.", valueName: "time"))
+    var duration: Duration?
 
     func validate() throws {
         if to != nil && output != "-" { throw ValidationError("--to and -o: one of them.") }
-        if to != nil && format != .graphite { throw ValidationError("--to is for --format graphite.") }
+        if to != nil && format == .csv { throw ValidationError("--to is for --format graphite and openmetrics.") }
+        if let to, Receiver(to, format: format) == nil { throw ValidationError("--to \(to): a host and a port are wanted, graphite.example:2003" + (format == .openmetrics ? ", or http://metrics.example:8428/path." : ".")) }
+        if duration != nil && !follow { throw ValidationError("--duration goes with --follow.") }
+        if follow && output != "-" && format != .openmetrics { throw ValidationError("--follow -o: for --format openmetrics, whose file has the newest sample. Others go to standard output, or --to a receiver.") }
     }
 
     func run() throws {
         try reading {
             expectClosedReaders()
-            let out = try to.map { TextOutput(descriptor: try connected(to: $0), name: $0) } ?? TextOutput(path: output, inputs: recordingFiles(directory))
+            if follow {
+                try Following(directory: directory, format: format, output: output, receiver: to.flatMap { Receiver($0, format: format) }).run(for: duration)
+                return
+            }
             var export = Export(format: format)
-            do {
+            if let receiver = to.flatMap({ Receiver($0, format: format) }) {
+                let text = TextOutput()
+                try export.write(directory, to: text)
+                if let failure = receiver.deliver(text.bytes) { throw WatchError("\(receiver.name): \(failure)") }
+            } else {
+                let out = try TextOutput(path: output, inputs: recordingFiles(directory))
                 try export.write(directory, to: out)
                 try out.finish()
-            } catch let error as OutputError where to != nil {
-                // A host that hangs up is no reader that has seen enough.
-                throw WatchError("\(error)")
             }
             for damage in export.damages.prefix(8) { say(damage.text) }
         }
     }
-}
-
-/// A connection to HOST:PORT, where the host may be an address in brackets.
-private func connected(to place: String) throws(WatchError) -> CInt {
-    guard let colon = place.lastIndex(of: ":"), let port = UInt16(place[place.index(after: colon)...]) else { throw WatchError("\(place): a host and a port are wanted: graphite.example:2003") }
-    var host = String(place[..<colon])
-    if host.hasPrefix("[") && host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
-    var hints = addrinfo(), found: UnsafeMutablePointer<addrinfo>?
-    hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-    let status = getaddrinfo(host, "\(port)", &hints, &found)
-    guard status == 0 else { throw WatchError("\(host): \(String(cString: gai_strerror(status)))") }
-    defer { freeaddrinfo(found) }
-    var number = ECONNREFUSED, next = found
-    while let info = next {
-        let descriptor = socket(info.pointee.ai_family, info.pointee.ai_socktype, info.pointee.ai_protocol)
-        if descriptor >= 0 {
-            if connect(descriptor, info.pointee.ai_addr, info.pointee.ai_addrlen) == 0 { return descriptor }
-            number = errno
-            close(descriptor)
-        }
-        next = info.pointee.ai_next
-    }
-    throw WatchError("\(place): \(String(cString: strerror(number)))")
 }

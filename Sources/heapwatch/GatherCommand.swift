@@ -50,7 +50,8 @@ struct GatherCommand: ParsableCommand {
             heapwatch run -o DIR -- JOB…
             heapwatch verdict DIR [--format json] [--fail-on-growth]
             heapwatch report DIR [-o index.html]
-            heapwatch export DIR --format csv|graphite|openmetrics
+            heapwatch import -o DIR FILE…
+            heapwatch export DIR --format csv|graphite|openmetrics [--to HOST:PORT] [--follow]
             heapwatch bundle DIR [--redact] -o FILE.tgz
             """,
         discussion: """
@@ -96,6 +97,8 @@ struct GatherCommand: ParsableCommand {
             let stop = StopSignals()
             let gatherer = Gatherer(gathering.options)
             let writer = try SampleWriter(directory: output, head: machineHead(root: gathering.root, interval: interval.milliseconds), keptBytes: gathering.keep.bytes)
+            gatherer.continueSuspects(in: output)
+            var suspects = SuspectFile(directory: output)
             let begin = bootMilliseconds()
             let end = duration.map { begin + $0.milliseconds }
             if !quiet { say("gathers into \(output) every \(shortDuration(interval.seconds))\(end == nil ? " until it is stopped" : ""); heapwatch verdict \(output) tells what it shows, at any time") }
@@ -106,6 +109,10 @@ struct GatherCommand: ParsableCommand {
                 for missing in gatherer.takeMissing() {
                     writer.note(missing.text)
                     if !quiet { say(missing.text) }
+                }
+                if let note = suspects.append(gatherer.takeSuspects()) {
+                    writer.note(note)
+                    say(note)
                 }
                 for note in writer.takeNotes() { say(note) }
                 if let end, next >= end { break }

@@ -44,16 +44,18 @@ struct RunCommand: ParsableCommand {
         let words = (first ..< count).map { CommandLine.unsafeArgv[$0] }
         let name = words.compactMap { $0.map { shellWord(pathText(cString: $0)) } }.joined(separator: " ")
         let gatherer = Gatherer(gathering.options)
-        var writer: SampleWriter?
+        var writer: SampleWriter?, suspects = SuspectFile(directory: output)
         func sample(_ occasion: Occasion) {
             do {
                 try writer?.append(gatherer.sample(at: bootMilliseconds(), occasion: occasion))
                 for missing in gatherer.takeMissing() { writer?.note(missing.text) }
+                if writer != nil, let note = suspects.append(gatherer.takeSuspects()) { HeapwatchTool.say(note) }
             } catch { HeapwatchTool.say("\(error)") }
             for note in writer?.takeNotes() ?? [] { HeapwatchTool.say(note) }
         }
         do {
             writer = try SampleWriter(directory: output, head: machineHead(root: gathering.root, interval: 0), keptBytes: gathering.keep.bytes)
+            gatherer.continueSuspects(in: output)
         } catch { HeapwatchTool.say("no samples of this run: \(error)") }
         sample(.beforeJob(name))
         let status: Int32

@@ -6,6 +6,6 @@ import Commands
 package func runHeapwatch() -> Never {
     runTool(GatherCommand.self, commands: [
         "run": RunCommand.self, "verdict": VerdictCommand.self, "report": ReportCommand.self, "export": ExportCommand.self,
-        "bundle": BundleCommand.self,
+        "bundle": BundleCommand.self, "import": ImportCommand.self,
     ])
 }

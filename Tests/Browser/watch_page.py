@@ -40,6 +40,12 @@ async def main():
         shown = await page.evaluate("[...document.querySelectorAll('#growing-table tbody tr')].map(line => [line.querySelector('th').firstChild.textContent, line.children[1].textContent])")
         check([tuple(each) for each in shown] == [(each["name"], each["what"]) for each in verdict["growing"]], f"those that grow: {shown}")
         check(number(await page.text("#process-count")) == verdict["recording"]["processes"], "processes seen")
+        load = verdict["load"]
+        check(await page.text("#load-last") == f"{load['average']['last']:.2f}", "the load at the end")
+        heads = await page.evaluate("[...document.querySelectorAll('#heads pre')].map(each => each.textContent)")
+        check(len(heads) == 2 and all("load average: " in head and "Tasks: " in head and "MemTotal" in head for head in heads), f"top's head at both ends: {heads}")
+        busiest = await page.evaluate("[...document.querySelectorAll('#busiest-table tbody tr')].map(line => line.children[1].textContent)")
+        check([int(pid) for pid in busiest] == [each["pid"] for each in load["busiest"]], f"who used the processors: {busiest}")
         memory = verdict["memory"]
         classes = {**memory["applications"], **memory["kernel"]}
         rows = await page.evaluate("""(() => { const raw = JSON.parse(document.querySelector('#data').textContent); document.querySelector('#class-table .more')?.click();

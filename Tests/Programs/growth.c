@@ -1,5 +1,6 @@
 // Programs for heapwatch to tell apart, one of them by its first word; each under a name of its own.
 // usage: growth leak|saw|warm|descriptors|queue|steady|walk|idle
+// The clock tells how many steps are due, ten a second: on a busy machine a program takes them late, and several at once.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { CHUNK = 100 << 10, MOST = 1 << 16 };
@@ -35,6 +37,12 @@ static int writer(void) {
     return out;
 }
 
+static long tenths(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 10 + now.tv_nsec / 100000000;
+}
+
 int main(int argc, char **argv) {
     const char *kind = argc > 1 ? argv[1] : "";
     char name[16];
@@ -47,7 +55,9 @@ int main(int argc, char **argv) {
     static char data[1 << 14];
     puts("ready");
     fflush(stdout);
-    for (int step = 0;; step++) { // ten steps a second
+    long begin = tenths();
+    for (int step = 0;; step++) {
+        while (tenths() - begin < step) usleep(20000);
         if (is("leak")) grow();
         if (is("saw")) { if (count == 80) while (count) shrink(); else { grow(); grow(); } }
         if (is("warm") && step < 150) { grow(); grow(); }
@@ -60,6 +70,5 @@ int main(int argc, char **argv) {
                 if (seed >> 31) grow(); else shrink();
             }
         }
-        usleep(100000);
     }
 }

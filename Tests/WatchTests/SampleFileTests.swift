@@ -1,6 +1,8 @@
 // The files: what is written is read again, whatever happened to their end or their middle, and whoever wrote before.
 
+import Text
 import Glibc
+import Report
 import TestSupport
 import Testing
 
@@ -103,6 +105,40 @@ import Testing
                 _ = encoder.encode(decoder.sample(), isKey: true)
             } catch is DecodingError {}
         }
+    }
+
+    /// Numbers that no kernel has, under the names that verdicts, pages and exports look for.
+    @Test(arguments: [1, 2, 3, 4] as [UInt64])
+    func hostileNumbersEndNothing(seed: UInt64) throws {
+        let scratch = try Scratch()
+        var generator = SeededGenerator(seed: seed)
+        func number() -> Int64 {
+            switch Int.random(in: 0 ..< 4, using: &generator) {
+            case 0: Int64.random(in: Int64.max - 9 ... Int64.max, using: &generator)
+            case 1: Int64.random(in: -1 ... 9, using: &generator)
+            default: Int64.random(in: -1 ... Int64.max, using: &generator)
+            }
+        }
+        let names = ["meminfo.MemTotal", "meminfo.MemFree", "meminfo.Cached", "meminfo.SUnreclaim", "load.1", "load.5", "load.15", "uptime.seconds", "cpu.user", "cpu.idle", "cpuPercent.iowait", "pressure.memory.some.microseconds",
+            "pressure.memory.full.microseconds", "vmstat.pswpin", "rate.swapOut", "processors.count", "tasks.total", "file.open", "file.most", "self.microseconds", "self.pid", "sockstat.TCP.mem", "kmemleak.objects"]
+        let groups = ["tmpfs.bytes", "file.bytes", "sysvipc.bytes", "stat.anon"]
+        try record((0 ..< 60).map { minute in
+            Sample(bootMilliseconds: Int64(minute) * 60_000, systemColumns: names, groupColumns: groups, entities: [EntitySample(kind: .system, id: "", name: "system", values: names.map { _ in number() })]
+                + (1 ... 4).map { EntitySample(kind: .process, id: "\($0):1", name: "p\($0)", detail: "p\0", values: ProcessColumn.allCases.map { _ in number() }) }
+                + (1 ... 2).map { EntitySample(kind: .slab, id: "s\($0)", name: "s\($0)", values: SlabColumn.allCases.map { _ in number() }) }
+                + (1 ... 2).map { EntitySample(kind: .group, id: "g\($0)", name: "file /g\($0)", detail: "user 1\0", values: groups.map { _ in number() }) })
+        }, to: "\(scratch.path)/w")
+        var examination = Examination(directory: "\(scratch.path)/w")
+        let verdict = try examination.run()
+        let out = TextOutput()
+        try VerdictText(style: Style()).write(verdict, to: out)
+        try VerdictJSON().write(verdict, to: out)
+        try examination.writePage { try out.write($0) }
+        for format in ExportFormat.allCases {
+            var export = Export(format: format)
+            try export.write("\(scratch.path)/w", to: out)
+        }
+        #expect(verdict.samples == 60 && out.bytes.count > 10_000)
     }
 
     @Test func thinningKeepsWithinBoundsAndSpansAll() throws {

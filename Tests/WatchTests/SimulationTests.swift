@@ -1,6 +1,6 @@
 // Series of known kinds, some with a leak in them and some without, judged as a recording's are: how often an innocent one is
-// accused, and how often a leak is missed. HEAPSUM_SIMULATIONS sets how many of each, and the table is printed: docs/growth.md
-// has it.
+// accused, and how often a leak is missed. HEAPSUM_SIMULATIONS sets how many of each, and the table is printed:
+// scripts/growth-table puts it into docs/heapwatch.md.
 
 import Glibc
 import TestSupport

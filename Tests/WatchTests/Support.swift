@@ -58,7 +58,7 @@ extension Sample {
 
     func value(_ name: String) -> Int64? {
         guard let index = systemColumns.firstIndex(of: name), let system = entities.first(where: { $0.kind == .system }) else { return nil }
-        return system.values[index]
+        return index < system.values.count ? system.values[index] : Sample.unknown
     }
 
     func process(_ pid: Int64) -> EntitySample? { entities.first { $0.kind == .process && $0.id.hasPrefix("\(pid):") } }

@@ -15,7 +15,10 @@ function growingCards() {
   if (raw.growing.length === 0 && raw.undrained.length === 0 && raw.leftBehind.length === 0) {
     return make('p', { class: 'empty', text: raw.samples < 8 ? `Too early to say: ${counted(raw.samples, 'sample')} prove nothing. Let it run on.` : 'Nothing grows, nothing waits in a socket, and no job left anything behind.' });
   }
-  const rows = raw.growing.map(each => make('tr', {}, make('th', { scope: 'row' }, each.name, each.pid !== null ? make('span', { class: 'hint', text: ` pid ${each.pid}${each.hasEnded ? ', ended' : ''}${each.successorOf !== null ? `, after ${each.successorOf}` : ''}` }) : ''),
+  const rows = raw.growing.map(each => make('tr', {}, make('th', { scope: 'row' }, each.name, each.pid !== null ? make('span', { class: 'hint', text: ` pid ${each.pid}${each.hasEnded ? ', ended' : ''}${each.successorOf !== null ? `, after ${each.successorOf}` : ''}` }) : '',
+    each.words && each.words !== each.name ? make('div', { class: 'hint', text: each.words.length > 80 ? each.words.slice(0, 79) + '…' : each.words, title: each.words }) : '',
+    each.holders.length > 0 ? make('div', { class: 'hint', text: `of ${each.holders[0]}, ${each.holders.length > 1 ? 'held by ' + each.holders.slice(1).join(', ') : 'held by no process that is watched'}` }) : '',
+    each.followers.length > 0 ? make('div', { class: 'hint', text: `therefore grow, too: ${each.followers.join(', ')}` }) : ''),
     make('td', { text: each.what }), make('td', { class: 'number', text: each.isBytes ? size(each.first) : grouped(each.first), title: grouped(each.first) }), make('td', { class: 'number', text: each.isBytes ? size(each.last) : grouped(each.last), title: grouped(each.last) }),
     make('td', { class: 'number', text: `${each.isBytes ? size(each.perHour) : grouped(each.perHour)}`, title: `${grouped(each.perHourLow)} to ${grouped(each.perHourHigh)} an hour, p ${each.pValue}` }),
     make('td', { text: each.exhaustedAt !== null ? moment(each.exhaustedAt) : '–' }), make('td', { class: 'command' }, each.command ? make('code', { text: each.command }) : '', each.remark ? make('span', { class: 'hint', text: each.remark }) : '')));
@@ -89,7 +92,7 @@ const numberCell = (value, isBytes) => make('td', { class: 'number', text: group
 const changeCell = (value, isBytes) => make('td', { class: 'number ' + (value > 0 ? 'is-up' : value < 0 ? 'is-down' : ''), text: signed(value), title: isBytes ? size(value) : null });
 
 function processTable() {
-  const descriptors = raw.processMetrics.map((each, index) => [each, index]).slice(5, -1).map(each => each[1]);
+  const descriptors = raw.processMetrics.map((each, index) => [each, index]).slice(6, -1).map(each => each[1]);
   const open = list => descriptors.reduce((sum, index) => sum + list[index], 0);
   const heads = [
     { key: 'name', title: 'Process', value: row => row.name }, { key: 'pid', title: 'PID', value: row => row.pid, isNumber: true },
@@ -108,6 +111,28 @@ function levelTable(key, id, rows, isBytes = true) {
   return startAndEnd(key, id, heads, rows, row => make('tr', {}, make('th', { scope: 'row', text: row.title ?? row.name }), numberCell(row.first, isBytes), numberCell(row.last, isBytes), changeCell(row.last - row.first, isBytes), numberCell(row.most, isBytes)));
 }
 
+/** How busy the machine was: what uptime and top showed at both ends, graphs, and who used the processors. */
+function loadParts() {
+  const { series, pressure, busiest, heads, processors, uptimeFirst, uptimeLast } = raw.load;
+  const parts = [];
+  if (heads.length === 2) parts.push(make('div', { class: 'histograms', id: 'heads' }, ...[['At the first sample', heads[0], raw.from], ['At the last sample', heads[1], raw.to]].map(([title, lines, at]) =>
+    make('figure', {}, make('figcaption', { text: `${title}, ${moment(at)}` }), make('pre', { text: lines.join('\n') })))));
+  if (uptimeLast !== null && uptimeFirst !== null && uptimeLast < uptimeFirst) parts.push(make('p', { class: 'note', text: 'The machine was started again meanwhile.' }));
+  const unit = name => name.includes('pressure') || name.includes('processors') ? ' %' : '';
+  const isBytes = name => name.startsWith('swapped');
+  const text = (name, value) => isBytes(name) ? `${size(value)} a second` : `${value.toFixed(2)}${unit(name)}`;
+  const drawn = series.filter(each => each.name === 'load' || each.most > 0);
+  if (drawn.length > 0) parts.push(make('div', { class: 'histograms', id: 'load-graphs' }, ...drawn.map((each, index) => make('figure', {},
+    make('figcaption', { text: `${each.name}${each.name === 'load' && processors > 0 ? `, on ${counted(processors, 'processor')}` : ''}: ${text(each.name, each.first)} → ${text(each.name, each.last)}, at most ${text(each.name, each.most)}` }),
+    new TimeChart({ label: each.name, times: each.times, series: [{ name: each.name, values: each.values, index: index % 8 + 1 }], height: 120, from: raw.from, to: raw.to, isBytes: isBytes(each.name), timeText: clock }).element))));
+  if (pressure.length > 0) parts.push(make('p', { class: 'hint', id: 'pressure', text: pressure.map(each => `something waited for ${each.name} ${(each.some * 100).toFixed(1)} % of the time${each.full !== null ? `, everything ${(each.full * 100).toFixed(1)} %` : ''}`).join('; ') + '.' }));
+  if (busiest.length > 0) parts.push(make('div', { class: 'table-box' }, make('table', { class: 'plain', id: 'busiest-table' },
+    make('thead', {}, make('tr', {}, ...['Who used the processors', 'PID', 'Seconds', 'Of a processor'].map((head, index) => make('th', { scope: 'col', class: index > 0 ? 'number' : '', text: head })))),
+    make('tbody', {}, ...busiest.map(each => make('tr', {}, make('th', { scope: 'row', text: each.name.length > 80 ? each.name.slice(0, 79) + '…' : each.name, title: each.name }), make('td', { class: 'number', text: each.pid }), make('td', { class: 'number', text: grouped(Math.round(each.seconds)) }),
+      make('td', { class: 'number', text: each.share === null ? '–' : `${(each.share * 100).toFixed(1)} %` })))))));
+  return parts;
+}
+
 const matcher = text => {
   const word = text.trim().toLowerCase();
   return { test: word ? value => value.toLowerCase().includes(word) : null };
@@ -115,7 +140,7 @@ const matcher = text => {
 
 {
   document.getElementById('masthead').replaceChildren(make('div', { class: 'title' }, make('h1', { text: raw.host || 'A machine' }),
-    make('p', { class: 'subtitle', text: `${moment(raw.from)} to ${moment(raw.to)}, ${duration(raw.to - raw.from)} · ${counted(raw.samples, 'sample')}, one every ${duration(raw.intervalSeconds)} · Linux ${raw.kernel}` })),
+    make('p', { class: 'subtitle', text: `${moment(raw.from)} to ${moment(raw.to)}, ${duration(raw.to - raw.from)} · ${counted(raw.samples, 'sample')}, one every ${duration(raw.intervalSeconds)} ${raw.kernel ? ` · Linux ${raw.kernel}` : ''}` })),
   make('div', { class: 'tools' }, make('span', { class: 'brand', text: raw.tool }), look.switch()));
   const tile = (name, value, more, id) => make('div', { class: 'tile' }, make('dt', { text: name }), make('dd', {}, make('span', { class: 'figure', id, text: value }), make('span', { class: 'more', text: more })));
   const level = name => raw.memory.classes.find(each => each.name === name);
@@ -124,21 +149,25 @@ const matcher = text => {
     tile('Unexplained', size(level('unexplained').last), change(level('unexplained').last - level('unexplained').first, true), 'memory-unexplained'));
   if (raw.ownShare !== null) tiles.push(tile('heapwatch itself', `${(raw.ownShare * 100).toFixed(2)} %`, `of a processor${raw.ownBytes ? ', ' + size(raw.ownBytes) : ''}`, 'own-share'));
 
+  const load = raw.load.series.find(each => each.name === 'load');
+  if (load) tiles.push(tile('Load', load.last.toFixed(2), `at first ${load.first.toFixed(2)}, at most ${load.most.toFixed(2)}`, 'load-last'));
+
   const seriesField = make('select', { id: 'series', onchange: () => watch.set({ series: Number(seriesField.value) }) }, ...seriesNames.map(([text], value) => make('option', { value, text })));
   const fromSwitch = switcher('From', [['level', 'Level'], ['change', 'Change since first seen']], from => watch.set({ from }));
   const filterField = make('input', { type: 'search', id: 'filter', placeholder: 'Name or command', 'aria-label': 'Filter the tables by name or command', oninput: () => watch.set({ filter: filterField.value }) });
   const show = () => { seriesField.value = String(watch.values.series); fromSwitch.show(watch.values.from === 'change' ? 'change' : 'level'); if (document.activeElement !== filterField) filterField.value = watch.values.filter; };
   const warnings = raw.warnings.length > 0 ? make(raw.warnings.length > 3 ? 'details' : 'div', { class: 'notes', id: 'notes' }, raw.warnings.length > 3 ? make('summary', { text: `${grouped(raw.warnings.length)} notes on the recording` }) : null, make('ul', {}, ...raw.warnings.map(text => make('li', { text })))) : null;
   const parts = [warnings, make('dl', { class: 'tiles' }, ...tiles), section('growing', 'What grows', [], growingCards()),
+    loadParts().length > 0 ? section('load', 'Load, at first and at last', [], ...loadParts()) : null,
     section('processes', 'Processes', [labelled('Show', seriesField), fromSwitch], graphPlace, graphNote),
     section('memory', 'Memory by class', [], memoryChart()),
     make('div', { class: 'toolbar', role: 'search' }, filterField),
     section('process-levels', 'Processes: first and last', [], processTable()),
     section('classes', 'Classes of memory: first and last', [], raw.memory.classes.length > 0 ? levelTable('slabs', 'class-table', raw.memory.classes) : make('p', { class: 'empty', text: 'Not known.' }))];
   if (raw.slabs.length > 0) parts.push(section('slab', 'Slab caches: first and last', [], levelTable('slabs', 'slab-table', raw.slabs)));
-  if (raw.groups.length > 0) parts.push(section('group', 'Control groups: anonymous memory', [], levelTable('slabs', 'group-table', raw.groups)));
+  if (raw.groups.length > 0) parts.push(section('group', 'Control groups, tmpfs, files in memory, segments: first and last', [], levelTable('slabs', 'group-table', raw.groups)));
   if (raw.counts.length > 0) parts.push(section('counts', 'Open files and other counts', [], make('div', { class: 'histograms' }, ...raw.counts.map((each, index) =>
-    make('figure', {}, make('figcaption', { text: `${each.name}: ${grouped(each.first)} → ${grouped(each.last)}` }), new TimeChart({ label: each.name, times: raw.countTimes, series: [{ name: each.name, values: each.values, index: index % 8 + 1 }], height: 120, from: raw.from, to: raw.to, isBytes: false, timeText: clock }).element)))));
+    make('figure', {}, make('figcaption', { text: `${each.name}: ${grouped(each.first)} → ${grouped(each.last)}` }), new TimeChart({ label: each.name, times: each.times, series: [{ name: each.name, values: each.values, index: index % 8 + 1 }], height: 120, from: raw.from, to: raw.to, isBytes: false, timeText: clock }).element)))));
   document.getElementById('main').replaceChildren(...parts.filter(part => part));
   document.body.append(announcer);
   show();

@@ -2,7 +2,6 @@
 //
 // Invariant: any bytes give a value or an error with its place. Depth is bounded, and memory by the text's length.
 
-import Text
 
 /// A value of a JSON text.
 package enum JSONValue: Equatable {

@@ -1,6 +1,6 @@
 // Our own reports read back, and what isn't JSON refused with its place; Python's reader is the measure.
 
-@testable import Report
+import Text
 import Testing
 import TestSupport
 

@@ -1,0 +1,204 @@
+// Reads what people's cron jobs and scripts write: dates, and behind each what ps, top, vmstat, free, uptime, slabtop or cat of a
+// file in /proc printed. The blocks may come in any order; each is known by its heading or by its lines' form, so that a plain
+// `vmstat 60` or a loop of ps is such a file as well.
+//
+// Invariant: each line is used, is part of a heading, or is counted as not read, with its number.
+
+/// What a line is a row of.
+enum MonitorBlock {
+    case none
+    case vmstat([String])
+    case processes(ProcessHeading)
+    case slabCaches
+    /// vmstat -z and vmstat -m of the BSDs.
+    case zones, types
+    case slabtop
+    case free([String])
+    case status
+    /// Names and numbers, as /proc/vmstat has them.
+    case counters
+}
+
+struct MonitorReader {
+    let options: ImportOptions
+    var file: ImportedFile
+    var moment = ImportedMoment()
+    var block = MonitorBlock.none
+    /// Of a process's status that is being read.
+    var status: ImportedProcess?
+    /// The next row of vmstat is the mean since the machine's start, but for its memory.
+    var isFirstOfVmstat = true
+    /// The heading's word that tells which of the kernel's files follows: memory, io, cpu.
+    var resource: String?
+    var lineNumber = 0
+    private let emit: (ImportedMoment) -> Void
+    /// Whether any date stands in the file: rows without one are then of the last.
+    private(set) var hasDates = false
+    /// The last heading of ps, which stands for rows further on as well.
+    private var lastHeading: ProcessHeading?
+    private var places: [Int64: Int] = [:]
+
+    /// - Parameter emit: takes each moment when it is whole.
+    init(path: String, options: ImportOptions, emit: @escaping (ImportedMoment) -> Void) {
+        (self.options, self.emit) = (options, emit)
+        lastHeading = options.columns.flatMap { ProcessHeading(columns: $0) }
+        file = ImportedFile(path: path)
+    }
+
+    // MARK: Lines
+
+    mutating func read(line raw: ArraySlice<UInt8>) {
+        lineNumber += 1
+        var line = raw
+        while let last = line.last, last == 0x0D || last == 0x20 || last == 0x09 { line = line.dropLast() }
+        let words = words(line)
+        guard !words.isEmpty else {
+            if case .free = block { block = .none }
+            return
+        }
+        if heading(words, line) { return }
+        // A date before the data of the same line, and lines that are a date and no more.
+        if words[0].first.map({ (0x30 ... 0x39).contains($0) || $0 == UInt8(ascii: "[") || $0 == UInt8(ascii: "@") }) ?? false, !isRow(words), let time = ImportTimes.atStart(line) {
+            begin(time)
+            let rest = line[time.range.upperBound...].drop { $0 == UInt8(ascii: "]") || $0 == UInt8(ascii: ":") || $0 == UInt8(ascii: ",") || $0 == 0x20 || $0 == 0x09 }
+            if !rest.isEmpty { data(Watch.words(rest), rest) }
+            return
+        }
+        data(words, line)
+    }
+
+    mutating func finish() {
+        endStatus()
+        push()
+    }
+
+    private mutating func data(_ words: [ArraySlice<UInt8>], _ line: ArraySlice<UInt8>) {
+        if row(words, line) || single(words, line) { return }
+        if let time = ImportTimes.find(line) {
+            begin(time)
+            return
+        }
+        if withoutHeading(words, line) { return }
+        if let lastHeading, let process = lastHeading.process(words, line) {
+            add(process)
+            block = .processes(lastHeading)
+            return
+        }
+        if isDecoration(words, line) { return }
+        file.addUnread(lineNumber, Self.reason(words), line)
+    }
+
+    /// Why a line isn't known, where there is a way out.
+    private static func reason(_ words: [ArraySlice<UInt8>]) -> String {
+        if words.count > 3, words[0].elementsEqual("Linux".utf8), words.contains(where: { $0.first == UInt8(ascii: "_") && $0.last == UInt8(ascii: "_") }) {
+            return "sar's text; sadf -j FILE -- -r ALL -S -W -q ALL -u prints what can be read"
+        }
+        if words.count > 1, words.count(where: { number($0) != nil }) >= 2 { return "numbers without a heading; --columns 'PID RSS COMMAND' names those of ps" }
+        return "not known"
+    }
+
+    /// Of the block that the last heading began.
+    private func isRow(_ words: [ArraySlice<UInt8>]) -> Bool {
+        switch block {
+        case .vmstat(let columns): words.count >= columns.count - 1 && number(words[0]) != nil && words.count > 6
+        case .processes(let heading): heading.isRow(words)
+        case .slabtop: words.count >= 8 && number(words[0]) != nil && words[0].count < 10
+        default: false
+        }
+    }
+
+    private mutating func row(_ words: [ArraySlice<UInt8>], _ line: ArraySlice<UInt8>) -> Bool {
+        switch block {
+        case .none, .status, .counters: break
+        case .vmstat(let columns): if vmstat(columns, words, line) { return true }
+        case .processes(let heading):
+            if let process = heading.process(words, line) {
+                add(process)
+                return true
+            }
+        case .slabCaches: if slabCache(words) { return true }
+        case .zones: if zone(line) { return true }
+        case .types: if type(words) { return true }
+        case .slabtop: if slabtopRow(words) { return true }
+        case .free(let columns): if free(columns, words) { return true }
+        }
+        if let process = ProcessHeading.withoutHeading(words, line) {
+            beginAgain(.process)
+            add(process)
+            return true
+        }
+        return false
+    }
+
+    // MARK: Moments
+
+    mutating func begin(_ time: FoundTime) {
+        if let zone = time.zone { file.note("\(file.path): times in \(zone) are taken for this machine's zone (TZ sets another)") }
+        hasDates = true
+        endStatus()
+        block = .none
+        if moment.wall == time.wall { return }
+        push()
+        moment.wall = time.wall
+    }
+
+    /// Begins another moment where this kind of thing is in it already, and no date tells them apart.
+    mutating func setIfUnknown(_ name: String, _ value: Int64) { if moment.system[name] == nil { moment.system[name] = value } }
+
+    mutating func beginAgain(_ kind: EntityKind, key: String? = nil) {
+        guard moment.wall == nil else { return }
+        let isThere = switch kind {
+        case .process: !moment.processes.isEmpty
+        case .slab: !moment.slabs.isEmpty
+        default: key.map { moment.system[$0] != nil } ?? !moment.system.isEmpty
+        }
+        if isThere { push() }
+    }
+
+    mutating func push() {
+        places = [:]
+        defer { moment = ImportedMoment() }
+        if moment.isEmpty { return }
+        file.moments += 1
+        emit(moment)
+    }
+
+    mutating func add(_ process: ImportedProcess) {
+        // A process may stand in top's block and in ps's: what each says goes together.
+        if let place = places[process.pid], place < moment.processes.count {
+            for (column, value) in process.values { moment.processes[place].values[column] = value }
+            if moment.processes[place].words.utf8.count < process.words.utf8.count { (moment.processes[place].name, moment.processes[place].words) = (process.name, process.words) }
+            if moment.processes[place].start == nil { moment.processes[place].start = process.start }
+            return
+        }
+        guard moment.processes.count < 1 << 20 else { return file.addUnread(lineNumber, "more than a million processes in one moment", []) }
+        places[process.pid] = moment.processes.count
+        moment.processes.append(process)
+    }
+
+    mutating func endStatus() {
+        if let status, status.pid > 0 { add(status) } else if status != nil { file.addUnread(lineNumber, "a status without a Pid", []) }
+        status = nil
+        if case .status = block { block = .none }
+    }
+
+    mutating func begin(_ heading: ProcessHeading) {
+        endStatus()
+        beginAgain(.process)
+        block = .processes(heading)
+        lastHeading = heading
+    }
+
+    /// Lines of stars, dashes and the like, names of commands and files, and other headings.
+    private mutating func isDecoration(_ words: [ArraySlice<UInt8>], _ line: ArraySlice<UInt8>) -> Bool {
+        // ==> /proc/pressure/io <==; # cat /proc/meminfo; --- ps aux ---
+        for name in ["memory", "io", "cpu"] where String(decoding: line, as: UTF8.self).contains("pressure/\(name)") { resource = name }
+        let isSign = words.allSatisfy { $0.allSatisfy { !((0x30 ... 0x39).contains($0) || (0x41 ... 0x5A).contains($0) || (0x61 ... 0x7A).contains($0)) } }
+        let isHeading = line.first { $0 != 0x20 && $0 != 0x09 }.map { "=#-*>$+".utf8.contains($0) } ?? true || line.last.map { ":=-*#".utf8.contains($0) } ?? false
+        if isSign || isHeading {
+            block = .none
+            return true
+        }
+        return false
+    }
+}
