@@ -11,8 +11,8 @@ const data = new HeapData(JSON.parse(document.getElementById('data').textContent
 const lastMoment = data.moments.length - 1;
 /** What rows have columns of; measures are those that graphs can be drawn of, as they add up. */
 const quantities = data.raw.quantities.filter(({ key }) => data.columns[key]);
-const measures = quantities.filter(({ unit }) => unit !== 'seconds').map(({ key, title }) => [key, title]);
-const quantityText = ({ key, unit }, row) => unit !== 'seconds' ? grouped(data.columns[key][row]) : data.columns[key][row] < 0 ? '–' : duration(data.columns[key][row] / 1000);
+const measures = quantities.filter(({ isSum }) => isSum).map(({ key, title }) => [key, title]);
+const quantityText = ({ key, unit }, row) => data.columns[key][row] < 0 ? '–' : unit === 'seconds' ? duration(data.columns[key][row] / 1000) : grouped(data.columns[key][row]);
 const state = new State({ measure: data.raw.sort in data.columns ? data.raw.sort : 'bytes', view: 'down', show: 'graph', at: lastMoment, against: data.isDiff ? 0 : -1, zoom: 0, search: '', sort: '', row: -1, width: 'change' });
 
 const trees = {};

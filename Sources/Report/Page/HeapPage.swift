@@ -33,10 +33,14 @@ extension MachineReport {
         data.object("rows") { data in
             data.column("node", of: stacks.nodeOfRow)
             for quantity in known { data.column(quantity.name, rows.map(quantity.value)) }
-            // In milliseconds, which are whole numbers; -1: not known.
-            for quantity in Quantity.all where quantity.unit == .seconds {
+            // Times in milliseconds, which are whole numbers; -1: not known.
+            for quantity in Quantity.all where !quantity.isSum {
                 data.column(quantity.name, of: rows.map { row in
-                    if case .seconds(let seconds) = quantity.known(row) { Int(max(0, min(seconds, 1e12)) * 1000 + 0.5) } else { -1 }
+                    switch quantity.known(row) {
+                    case .seconds(let seconds): Int(max(0, min(seconds, 1e12)) * 1000 + 0.5)
+                    case .count(let count): Int(clamping: count)
+                    case nil: -1
+                    }
                 })
             }
         }
@@ -105,7 +109,7 @@ extension GrowthSelection {
         data.string("sort", "bytes")
         var moments = PageMoments()
         let seconds = growth.seconds, labels = withoutCommonDirectory(growth.moments.map(\.label))
-        for (number, moment) in growth.moments.enumerated() {
+        for number in growth.moments.indices {
             moments.moments.append(.init(
                 label: labels[number], seconds: seconds?[number], bytes: rows.map { $0.row.bytes[number] }, blocks: rows.map { $0.row.blocks[number] }))
         }
@@ -136,6 +140,7 @@ enum HeapPage {
                 data.object { data in
                     data.string("key", quantity.name)
                     data.string("unit", quantity.unit.rawValue)
+                    data.bool("isSum", quantity.isSum)
                     data.string("title", quantity.pageTitle)
                     data.string("short", quantity.pageColumn?.title)
                     data.string("hint", quantity.pageColumn?.hint)
