@@ -100,7 +100,7 @@ let package = Package(
         .testTarget(name: "LogsTests", dependencies: ["CHeapImage", "HeapImage", "Logs", "Reduce", "Report", "TestSupport", "Text", "heapsum"], exclude: ["Fixtures"]),
         .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport", "Text", "heapsum", "heapwatch"], exclude: ["Oracles"]),
         .testTarget(name: "SymbolsTests", dependencies: ["CSymbols", "Proc", "Symbols", "TestSupport", "Text"]),
-        .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "HeapImage", "Launch", "Proc", "TestSupport", "Text", "gensyms", "heapdump", "heaprun", "heapsum", system]),
+        .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "HeapImage", "Launch", "Proc", "TestSupport", "Text", "gensyms", "heapdump", "heaprun", "heapsum", "heapsum-tools", system]),
         .testTarget(name: "RecordingTests", dependencies: ["Text", "CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
         .testTarget(name: "LeaksTests", dependencies: ["HeapImage", "Launch", "Leaks", "Proc", "TestSupport", "Text", "heaprun", "heapsum"]),
         .testTarget(name: "WatchTests", dependencies: ["Report", "TestSupport", "Text", "Trend", "Watch", "heapsum", "heapwatch"], exclude: ["make-trees"]),

@@ -96,7 +96,8 @@ bool next_resolve(void);
     X(_ZnwmSt11align_val_tRKSt9nothrow_t) \
     X(_ZnamSt11align_val_tRKSt9nothrow_t) \
     X(_ZdlPv) \
-    X(_ZdaPv) X(_ZdlPvRKSt9nothrow_t) X(_ZdaPvRKSt9nothrow_t) X(_ZdlPvm) X(_ZdaPvm) X(_ZdlPvSt11align_val_t) \
+    X(_ZdaPv) \
+    X(_ZdlPvRKSt9nothrow_t) X(_ZdaPvRKSt9nothrow_t) X(_ZdlPvm) X(_ZdaPvm) X(_ZdlPvSt11align_val_t) \
         X(_ZdaPvSt11align_val_t) X(_ZdlPvSt11align_val_tRKSt9nothrow_t) X(_ZdaPvSt11align_val_tRKSt9nothrow_t) \
             X(_ZdlPvmSt11align_val_t) X(_ZdaPvmSt11align_val_t)
 #define OPERATOR_NUMBER(name) OPERATOR##name,

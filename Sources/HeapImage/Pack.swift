@@ -73,7 +73,7 @@ extension HeapImage {
 
     /// The same into a file without a name, which is open and stays so.
     func pack(toUnnamed descriptor: CInt) throws {
-        try pack(into: NewFile(unnamed: descriptor, name: file, position: UInt64(MemoryLayout<heap_header>.size)), PackOptions())
+        _ = try pack(into: NewFile(unnamed: descriptor, name: file, position: UInt64(MemoryLayout<heap_header>.size)), PackOptions())
     }
 
     private func pack(into out: NewFile, _ options: PackOptions) throws -> PackSummary {

@@ -27,7 +27,7 @@ package struct InfoReport {
         if !image.arguments.isEmpty { try line("arguments", image.arguments.map(shellWord).joined(separator: " ")) }
         try line("pid", "\(header.pid), parent \(header.parent_pid)")
         try line("state", image.stateText(inFull: true))
-        try line("recorded", "for \(shortDuration(Double(census.momentNanoseconds) / 1e9)), from \(utc(header.started_realtime_ns))")
+        try line("recorded", "for \(shortDuration(Double(census.momentNanoseconds) / 1e9)), from \(utcTime(header.started_realtime_ns))")
         try line("allocator", image.allocator.isEmpty ? "not known" : printable(image.allocator))
         if let recorder = image.recorder { try line("recorder", "heapsum \(recorder)") }
         try line("unwinder", unwinderText(header.unwinder))
@@ -176,7 +176,7 @@ package struct InfoReport {
         if module.isReplaced { return ", deleted or replaced while the program ran" }
         guard module.buildID.isEmpty, module.path.first == UInt8(ascii: "/") else { return "" }
         guard let file = module.file else { return ", of a size and date that are not known" }
-        return ", \(separated(file.byteCount)) bytes of \(utc(file.modifiedNanoseconds))"
+        return ", \(separated(file.byteCount)) bytes of \(utcTime(file.modifiedNanoseconds))"
     }
 
     /// Why no name can be had of a module's frames here and now; nil where they can, and for the kernel's own pages, which have no file.
@@ -206,23 +206,5 @@ package struct InfoReport {
                 + String(repeating: "█", count: bar) + "\n")
         }
         try out.write(style.dim("  \(leftPadded("at", 8))  \(leftPadded("live bytes", 16))  \(leftPadded("blocks", 12))") + "\n")
-    }
-
-    /// A time of day in UTC, by the days of the civil calendar.
-    private func utc(_ nanoseconds: UInt64) -> String {
-        if nanoseconds == 0 { return "a time that is not known" }
-        let seconds = nanoseconds / 1_000_000_000
-        // Years from March on, so that the leap day is a year's last.
-        let days = Int(seconds / 86_400) + 719_468
-        let era = days / 146_097, dayOfEra = days % 146_097
-        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let shifted = (5 * dayOfYear + 2) / 153
-        let day = dayOfYear - (153 * shifted + 2) / 5 + 1
-        let month = shifted < 10 ? shifted + 3 : shifted - 9
-        let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
-        func two(_ value: Int) -> String { value < 10 ? "0\(value)" : "\(value)" }
-        let time = Int(seconds % 86_400)
-        return "\(year)-\(two(month))-\(two(day)) \(two(time / 3600)):\(two(time / 60 % 60)):\(two(time % 60)) UTC"
     }
 }

@@ -28,6 +28,8 @@ package struct Quantity: Sendable, Equatable {
     let pageColumn: (title: String, hint: String)?
     /// Rows of JSON and CSV have it.
     let isReported: Bool
+    /// Sums of it mean something, so a graph can be drawn of it.
+    let isSum: Bool
     /// It tells of what came and went, which logs of live blocks don't have.
     package let isOfHistory: Bool
     /// What orders rows of which it is not known.
@@ -58,7 +60,7 @@ package struct Quantity: Sendable, Equatable {
     package static let temporaryBlocks = named("temporaryBlocks"), oldestSeconds = named("oldestSeconds")
 
     /// Those that formats of other programs can sum up.
-    package static let sums = all.filter { $0.unit != .seconds }
+    package static let sums = all.filter(\.isSum)
     /// Those that rows of JSON and CSV have.
     static let reported = all.filter(\.isReported)
 
@@ -96,10 +98,10 @@ package struct Quantity: Sendable, Equatable {
 extension Quantity {
     private init(
         _ name: String, _ unit: Unit, _ title: String, sort: String? = nil, column: String? = nil, page: String, pageColumn: (title: String, hint: String)? = nil,
-        isReported: Bool = true, isOfHistory: Bool = false, standIn: @escaping @Sendable (Row) -> Double = { _ in 0 }, count: @escaping @Sendable (Row) -> UInt64?
+        isReported: Bool = true, isSum: Bool = true, isOfHistory: Bool = false, standIn: @escaping @Sendable (Row) -> Double = { _ in 0 }, count: @escaping @Sendable (Row) -> UInt64?
     ) {
         (self.name, self.unit, self.title, sortName, tableTitle, pageTitle) = (name, unit, title, sort, column, page)
-        (self.pageColumn, self.isReported, self.isOfHistory, self.standIn) = (pageColumn, isReported, isOfHistory, standIn)
+        (self.pageColumn, self.isReported, self.isSum, self.isOfHistory, self.standIn) = (pageColumn, isReported, isSum, isOfHistory, standIn)
         known = { row in count(row).map { .count($0) } }
     }
 
@@ -108,7 +110,7 @@ extension Quantity {
         standIn: @escaping @Sendable (Row) -> Double = { _ in 0 }, seconds: @escaping @Sendable (Row) -> Double?
     ) {
         (self.name, self.unit, self.title, sortName, tableTitle, pageTitle) = (name, unit, title, sort, nil, page)
-        (self.pageColumn, isReported, isOfHistory, self.standIn) = (pageColumn, true, false, standIn)
+        (self.pageColumn, isReported, isSum, isOfHistory, self.standIn) = (pageColumn, true, false, false, standIn)
         known = { row in seconds(row).map { .seconds($0) } }
     }
 }
@@ -134,5 +136,5 @@ package struct SortKey: RawRepresentable, CaseIterable, Sendable, Equatable {
     package var isOfHistory: Bool { quantity.isOfHistory }
 
     /// What a format shows of rows in this order; an age is no sum, and live bytes stand for it.
-    package var sum: Quantity { quantity.unit == .seconds ? .bytes : quantity }
+    package var sum: Quantity { quantity.isSum ? quantity : .bytes }
 }

@@ -83,18 +83,11 @@ package struct ExpectedFile: Hashable, Sendable {
         if let buildID { return "has build-id \(hexadecimal(buildID)), and the module that ran had none" }
         guard let byteCount, let modifiedNanoseconds, let found = file.modifiedNanoseconds else { return nil }
         if byteCount == file.byteCount, Self.isSameTime(modifiedNanoseconds, found) { return nil }
-        return "without a build-id, and another file than the one that ran: \(file.byteCount) bytes of \(utc(found)), not \(byteCount) of \(utc(modifiedNanoseconds))"
+        return "without a build-id, and another file than the one that ran: \(file.byteCount) bytes of \(utcTime(found)), not \(byteCount) of \(utcTime(modifiedNanoseconds))"
     }
 
     // Archives and some file systems keep whole seconds alone.
     private static func isSameTime(_ one: UInt64, _ other: UInt64) -> Bool {
         one == other || one / 1_000_000_000 == other / 1_000_000_000 && (one % 1_000_000_000 == 0 || other % 1_000_000_000 == 0)
     }
-}
-
-private func utc(_ nanoseconds: UInt64) -> String {
-    var seconds = time_t(nanoseconds / 1_000_000_000), parts = tm()
-    var text = [CChar](repeating: 0, count: 64)
-    guard gmtime_r(&seconds, &parts) != nil, strftime(&text, text.count, "%Y-%m-%d %H:%M:%S UTC", &parts) > 0 else { return "a time that is not known" }
-    return String(cString: text)
 }

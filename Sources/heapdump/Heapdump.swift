@@ -39,14 +39,14 @@ struct Heapdump: ParsableCommand {
         let deadline = monotonicNanoseconds() + UInt64(timeout * 1_000_000_000)
         var status: Int32 = 0
         for pid in pids {
-            do {
+            do throws(LaunchError) {
                 let path = try takeDump(of: pid, deadline: deadline)
                 if !writeData(path.text) {
                     // The dump is there all the same, and its path is of use.
                     if errno != EPIPE { say("heapdump: \(path.text) is written, but stdout is not: \(errnoText(errno))") }
                     status = unwritableStatus
                 }
-            } catch let error as LaunchError {
+            } catch {
                 say("heapdump: \(error.message)")
                 status = error.exitStatus
             }

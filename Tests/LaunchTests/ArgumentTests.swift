@@ -114,6 +114,24 @@ import Text
         #expect(try scratch.run([Built.products + "/" + tool, "--version"]) == Outcome(waitStatus: 0, output: "\(tool) \(version)\n", messages: ""))
     }
 
+    /// What is installed: one file, which is the tool that it is called by.
+    @Test func oneFileIsEveryTool() throws {
+        let scratch = try Scratch()
+        let tools = ["heapsum", "heaprun", "heapdump", "gensyms", "heapwatch"]
+        try scratch.prepare("mkdir links && cp '\(Built.products)/heapsum-tools' heapsum && cp heapsum other && ln -s ../heapsum links/anything")
+        for tool in tools.dropFirst() { try scratch.prepare("ln heapsum \(tool) && ln -s ../heapsum links/\(tool)") }
+        for tool in tools {
+            #expect(try scratch.run(["./\(tool)", "--version"]).output == "\(tool) \(version)\n")
+            // The library is looked for beside the file, which a link leads to.
+            if tool != "heapsum" { #expect(try scratch.run(["links/\(tool)", "--version"]).output == "\(tool) \(version)\n") }
+        }
+        #expect(try scratch.run(["links/anything", "--version"]).output == "heapsum \(version)\n")
+        let other = try scratch.run(["./other"])
+        #expect(other.exitStatus == 64 && other.messages.contains("they are gensyms, heapdump, heaprun, heapsum, heapwatch"))
+        let recorded = try scratch.run(["./heaprun", "--quiet", "-o", "out", "/bin/true"], variables: ["HEAPSUM_LIBRARY": Built.interposer])
+        #expect(try recorded.exitStatus == 0 && scratch.shell("ls out/*.heap").exitStatus == 0)
+    }
+
     @Test func wordsAreQuotedForAShell() throws {
         let scratch = try Scratch()
         for word in ["plain", "two words", "it's", "$HOME", "a;b", "", "*", "ü"] {

@@ -15,9 +15,9 @@ const isAnySizeKnown = !unknownSizes || data.columns.bytes.some(value => value >
 const bytesOf = (bytes, unknown) => !unknown ? grouped(bytes) : bytes > 0 ? `at least ${grouped(bytes)}` : 'not known';
 /** What rows have columns of; measures are those that graphs can be drawn of, as they add up. */
 const quantities = data.raw.quantities.filter(({ key }) => data.columns[key]);
-const measures = quantities.filter(({ key, unit }) => unit !== 'seconds' && (key !== 'bytes' || isAnySizeKnown)).map(({ key, title }) => [key, title]);
+const measures = quantities.filter(({ key, isSum }) => isSum && (key !== 'bytes' || isAnySizeKnown)).map(({ key, title }) => [key, title]);
 const quantityText = ({ key, unit }, row) => key === 'bytes' ? bytesOf(data.columns.bytes[row], unknownSizes?.[row])
-  : unit !== 'seconds' ? grouped(data.columns[key][row]) : data.columns[key][row] < 0 ? '–' : duration(data.columns[key][row] / 1000);
+  : data.columns[key][row] < 0 ? '–' : unit === 'seconds' ? duration(data.columns[key][row] / 1000) : grouped(data.columns[key][row]);
 const state = new State({ measure: measures.some(([key]) => key === data.raw.sort) ? data.raw.sort : measures[0][0], view: 'down', show: 'graph', at: lastMoment, against: data.isDiff ? 0 : -1, zoom: 0, search: '', sort: '', row: -1, width: 'change' });
 
 const trees = {};

@@ -36,10 +36,14 @@ extension MachineReport {
             // The page asks each row for its bytes: where they are not known it says so.
             if !isAnySizeKnown { data.column(Quantity.bytes.name, rows.map(\.bytes)) }
             if rows.contains(where: { $0.blocksOfUnknownSize > 0 }) { data.column("blocksOfUnknownSize", rows.map(\.blocksOfUnknownSize)) }
-            // In milliseconds, which are whole numbers; -1: not known.
-            for quantity in Quantity.all where quantity.unit == .seconds {
+            // Times in milliseconds, which are whole numbers; -1: not known.
+            for quantity in Quantity.all where !quantity.isSum {
                 data.column(quantity.name, of: rows.map { row in
-                    if case .seconds(let seconds) = quantity.known(row) { Int(max(0, min(seconds, 1e12)) * 1000 + 0.5) } else { -1 }
+                    switch quantity.known(row) {
+                    case .seconds(let seconds): Int(max(0, min(seconds, 1e12)) * 1000 + 0.5)
+                    case .count(let count): Int(clamping: count)
+                    case nil: -1
+                    }
                 })
             }
         }
@@ -108,7 +112,7 @@ extension GrowthSelection {
         data.string("sort", "bytes")
         var moments = PageMoments()
         let seconds = growth.seconds, labels = withoutCommonDirectory(growth.moments.map(\.label))
-        for (number, moment) in growth.moments.enumerated() {
+        for number in growth.moments.indices {
             moments.moments.append(.init(
                 label: labels[number], seconds: seconds?[number], bytes: rows.map { $0.row.bytes[number] }, blocks: rows.map { $0.row.blocks[number] }))
         }
@@ -139,6 +143,7 @@ enum HeapPage {
                 data.object { data in
                     data.string("key", quantity.name)
                     data.string("unit", quantity.unit.rawValue)
+                    data.bool("isSum", quantity.isSum)
                     data.string("title", quantity.pageTitle)
                     data.string("short", quantity.pageColumn?.title)
                     data.string("hint", quantity.pageColumn?.hint)
