@@ -17,10 +17,6 @@ struct Following {
     private static let mostSamples = 60
     private static let mostBytes = 4 << 20
 
-    init(directory: String, format: ExportFormat, output: String, receiver: Receiver?) {
-        (self.directory, self.format, self.output, self.receiver) = (directory, format, output, receiver)
-    }
-
     func run(for duration: Duration?) throws {
         let stop = StopSignals()
         let follower = try SampleFollower(directory: directory, receiver: receiver.map { "\(format.rawValue)-\($0.name)" } ?? "")

@@ -91,12 +91,16 @@ struct AtopReader {
         emit(moment)
     }
 
-    // PID (name of it) state … : the name ends where a single letter follows its parenthesis.
+    // PID (name of it) state 100 … : the name ends where a single letter and a number follow its parenthesis.
     private mutating func process(_ label: String, _ line: ArraySlice<UInt8>, _ words: [ArraySlice<UInt8>]) {
         guard words.count > 9, let pid = number(words[6]) else { return file.addUnread(lineNumber, "a process without a PID", line) }
         var nameEnd = 7
         if words[7].first == UInt8(ascii: "(") {
-            guard let end = (7 ..< words.count - 1).first(where: { words[$0].last == UInt8(ascii: ")") && words[$0 + 1].count == 1 && words[$0 + 1].first.map { (0x41 ... 0x5A).contains($0 & ~0x20) || $0 == UInt8(ascii: "-") } ?? false }) else {
+            func endsName(_ place: Int) -> Bool {
+                guard place + 2 < words.count, words[place].last == UInt8(ascii: ")"), words[place + 1].count == 1, let letter = words[place + 1].first else { return false }
+                return ((0x41 ... 0x5A).contains(letter & ~0x20) || letter == UInt8(ascii: "-")) && number(words[place + 2]) != nil
+            }
+            guard let end = (7 ..< words.count).first(where: endsName) else {
                 return file.addUnread(lineNumber, "a process's name that doesn't end", line)
             }
             nameEnd = end
