@@ -23,7 +23,7 @@
 #include "process/start.h"
 #include "threads/hook.h"
 
-#define MOST_ON_STACK 8192 /* bytes of a mended environment */
+#define MOST_ON_STACK 1024 /* bytes of a mended environment */
 
 struct mapped {
     void *start;

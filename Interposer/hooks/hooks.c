@@ -112,6 +112,7 @@ EXPORT void *realloc(void *block, size_t bytes) { return reallocate(block, bytes
 /* Built on realloc, as glibc's own calls the interposed one, and would be booked twice. */
 HOOK void *hook_reallocarray(void *block, size_t count, size_t size) {
     size_t bytes;
-    /* More than there can be fails there as it would here. */
-    return reallocate(block, __builtin_mul_overflow(count, size, &bytes) ? SIZE_MAX : bytes);
+    if (likely(!__builtin_mul_overflow(count, size, &bytes))) return reallocate(block, bytes);
+    if (!start_is_early()) errno = ENOMEM; /* so early there may be no errno */
+    return NULL;
 }

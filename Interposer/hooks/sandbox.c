@@ -147,6 +147,7 @@ static bool forbids_looks(const struct sock_fprog *program) {
         {SYS_openat, true, {(uint64_t)AT_FDCWD, 0, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY}},
         {SYS_read, true, {3}},
         {SYS_pread64, true, {3}},
+        {SYS_readlinkat, true, {(uint64_t)AT_FDCWD}},
         {SYS_faccessat2, true, {(uint64_t)AT_FDCWD}},
         {SYS_faccessat, true, {(uint64_t)AT_FDCWD}},
         {SYS_futex, true, {0, FUTEX_WAKE_OP | FUTEX_PRIVATE_FLAG}},

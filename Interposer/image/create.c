@@ -142,7 +142,8 @@ static void forget(void) {
 
 /* Makes the image in one directory, under the first name that is free. */
 static bool create_in(const char *directory) {
-    char path[PATH_MAX], name[NAME_MAX];
+    /* One image is made at a time, and a fork's child may make its own on a stack of some kilobytes. */
+    static char path[PATH_MAX], name[NAME_MAX];
     for (unsigned number = 1; number < 10000; number++) {
         if (!identity_name(name, sizeof name, number)) return false;
         size_t length = strlen(directory);

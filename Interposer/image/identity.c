@@ -35,7 +35,7 @@ static size_t read_file(const char *path, char *to, size_t room) {
 /* Field 22 of /proc/self/stat. The second, the program's name, may hold anything, so counting starts behind its last
  * ')'. */
 static uint64_t start_time(void) {
-    char buffer[1024];
+    static char buffer[1024]; /* one image is made at a time */
     size_t length = read_file("/proc/self/stat", buffer, sizeof buffer - 1);
     buffer[length] = '\0';
     const char *at = strrchr(buffer, ')');

@@ -86,6 +86,48 @@ import Testing
         #expect(try Reduced(image).holding("main").blocks == 200 && !image.hasFlag(HEAP_FLAG_STOPPED))
     }
 
+    /// A crash handler's fork, on an alternate stack of 6 KB: the child's first allocation makes its image there.
+    @Test func aForksImageNeedsLittleStack() throws {
+        let scratch = try Scratch()
+        try scratch.write("main.c", """
+            #include <signal.h>
+            #include <stdio.h>
+            #include <stdlib.h>
+            #include <string.h>
+            #include <sys/wait.h>
+            #include <unistd.h>
+            static char stack[6144];
+            static void on_signal(int number) {
+                int status = 0;
+                if (fork() == 0) _exit(strdup("a line of a report") == NULL || number == 0);
+                wait(&status);
+                if (write(1, status == 0 ? "well\\n" : "died\\n", 5) != 5) _exit(2);
+            }
+            int main(void) {
+                stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
+                struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK};
+                free(malloc(10));
+                sigaltstack(&alternate, NULL);
+                sigaction(SIGUSR1, &action, NULL);
+                return raise(SIGUSR1);
+            }
+
+            """)
+        try scratch.prepare("cc -D_GNU_SOURCE -O1 -w main.c -o main")
+        let (plain, recording) = try scratch.runBothWays("./main")
+        #expect(plain.output == "well\n" && recording.outcome == plain, "\(plain) \(recording.outcome)")
+    }
+
+    @Test func aProductThatOverflowsIsNoRequest() throws {
+        let scratch = try Scratch()
+        try scratch.write("main.c", "#include <errno.h>\n#include <stdio.h>\n#include <stdlib.h>\nint main(void) { errno = 0; void *b = reallocarray(NULL, (size_t)-1 / 2, 3); return printf(\"%d %d\\n\", b == NULL, errno == ENOMEM) < 0; }\n")
+        try scratch.prepare("cc -D_GNU_SOURCE -O1 -w -fno-builtin main.c -o main")
+        for preload in ["%", "%:libjemalloc.so.2", "%:libtcmalloc_minimal.so.4"] {
+            let (plain, recording) = try scratch.runBothWays("./main", preload: preload)
+            #expect(plain.output == "1 1\n" && recording.outcome == plain, "\(preload): \(plain) \(recording.outcome)")
+        }
+    }
+
     @Test func aProgramsLocksStay() throws {
         let scratch = try Scratch()
         try scratch.compile("locked.c", as: "locked")
