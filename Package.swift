@@ -26,8 +26,8 @@ let package = Package(
         // The format, as the interposer's C header has it.
         .systemLibrary(name: "CHeapImage", path: "Interposer/include"),
 
-        // What people read and type, for all tools alike: numbers, sizes, times, columns, names made fit to be shown, words
-        // for a shell, and the file that a report goes to.
+        // What people read and type, for all tools alike: numbers, sizes, times, columns, names made fit to be shown,
+        // words for a shell, and the file that a report goes to.
         .systemLibrary(name: "CVersion", path: "Sources/CVersion"),
         .target(name: "Text", dependencies: ["CVersion", system]),
         // What the kernel says of processes, files and the time; the kernel's word, where libc may not be libc's.
@@ -38,7 +38,8 @@ let package = Package(
         .systemLibrary(name: "CSymbols", path: "Sources/CSymbols"),
         .target(name: "Symbols", dependencies: ["CSymbols", "Proc", "Text", system]),
         .target(name: "Reduce", dependencies: ["HeapImage", "Text"]),
-        // Which live blocks a program can still reach, and who holds them: a stopped process (CLeaks), its snapshot, and the verdict.
+        // Which live blocks a program can still reach, and who holds them: a stopped process (CLeaks), its snapshot,
+        // and the verdict.
         .target(name: "CLeaks", cSettings: [.define("_GNU_SOURCE")]),
         .target(name: "Leaks", dependencies: ["CHeapImage", "CLeaks", "HeapImage", "Proc", "Text", system]),
         // Whether a number grows, how fast, and how sure that is.
@@ -50,23 +51,44 @@ let package = Package(
         .target(name: "Watch", dependencies: ["Page", "Proc", "Text", "Trend", system]),
         // HTML pages in one file: their style and scripts, which are built in, and the data that goes with them.
         .target(name: "Page", dependencies: ["Text"], resources: [.embedInCode("Assets")]),
-        .target(name: "Report", dependencies: ["CHeapImage", "CSymbols", "HeapImage", "Leaks", "Page", "Reduce", "Symbols", "Text", "Trend", system]),
+        .target(
+            name: "Report",
+            dependencies: [
+                "CHeapImage", "CSymbols", "HeapImage", "Leaks", "Page", "Reduce", "Symbols", "Text", "Trend", system,
+            ]),
         // What Launch needs of Linux that Swift's Glibc module doesn't have.
         .systemLibrary(name: "CLaunch", path: "Sources/CLaunch"),
-        .target(name: "Launch", dependencies: ["CHeapImage", "CLaunch", "HeapImage", "Proc", "Symbols", "Text", system]),
+        .target(
+            name: "Launch", dependencies: ["CHeapImage", "CLaunch", "HeapImage", "Proc", "Symbols", "Text", system]),
 
         // How a tool reads its words and ends; tools that have commands, and need none.
         .target(name: "Commands", dependencies: ["Text", argumentParser, system]),
-        .target(name: "HeapsumTool", dependencies: ["Commands", "HeapImage", "Launch", "Leaks", "Logs", "Proc", "Reduce", "Report", "Symbols", "Text", argumentParser, system], path: "Sources/heapsum"),
-        .target(name: "HeaprunTool", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser], path: "Sources/heaprun"),
-        .target(name: "HeapdumpTool", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser], path: "Sources/heapdump"),
-        .target(name: "GensymsTool", dependencies: ["Commands", "Symbols", "Text", argumentParser, system], path: "Sources/gensyms"),
-        .target(name: "HeapwatchTool", dependencies: ["CLaunch", "Commands", "Launch", "Text", "Watch", argumentParser, system], path: "Sources/heapwatch"),
+        .target(
+            name: "HeapsumTool",
+            dependencies: [
+                "Commands", "HeapImage", "Launch", "Leaks", "Logs", "Proc", "Reduce", "Report", "Symbols", "Text",
+                argumentParser, system,
+            ], path: "Sources/heapsum"),
+        .target(
+            name: "HeaprunTool", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser],
+            path: "Sources/heaprun"),
+        .target(
+            name: "HeapdumpTool", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser],
+            path: "Sources/heapdump"),
+        .target(
+            name: "GensymsTool", dependencies: ["Commands", "Symbols", "Text", argumentParser, system],
+            path: "Sources/gensyms"),
+        .target(
+            name: "HeapwatchTool",
+            dependencies: ["CLaunch", "Commands", "Launch", "Text", "Watch", argumentParser, system],
+            path: "Sources/heapwatch"),
 
         // One executable for all five, to be installed under their names; and each alone, for tests.
         .executableTarget(
             name: "heapsum-tools",
-            dependencies: ["GensymsTool", "HeapdumpTool", "HeaprunTool", "HeapsumTool", "HeapwatchTool", "Proc", "Text", system], path: "Sources/tools/all"),
+            dependencies: [
+                "GensymsTool", "HeapdumpTool", "HeaprunTool", "HeapsumTool", "HeapwatchTool", "Proc", "Text", system,
+            ], path: "Sources/tools/all"),
         .executableTarget(name: "heapsum", dependencies: ["HeapsumTool"], path: "Sources/tools/heapsum"),
         .executableTarget(name: "heaprun", dependencies: ["HeaprunTool"], path: "Sources/tools/heaprun"),
         .executableTarget(name: "heapdump", dependencies: ["HeapdumpTool"], path: "Sources/tools/heapdump"),
@@ -74,21 +96,34 @@ let package = Package(
         .executableTarget(name: "heapwatch", dependencies: ["HeapwatchTool"], path: "Sources/tools/heapwatch"),
 
         // Images for the benchmarks, of any number of blocks and stacks.
-        .executableTarget(name: "make-image", dependencies: ["Text", "CHeapImage", "TestSupport", argumentParser], path: "Benchmarks/make-image"),
+        .executableTarget(
+            name: "make-image", dependencies: ["Text", "CHeapImage", "TestSupport", argumentParser],
+            path: "Benchmarks/make-image"),
 
         // Logs for the benchmarks, of any size.
-        .executableTarget(name: "make-log", dependencies: ["TestSupport", argumentParser], path: "Benchmarks/make-log"),
+        .executableTarget(
+            name: "make-log", dependencies: ["TestSupport", argumentParser], path: "Benchmarks/make-log"),
         // A week of samples for the benchmarks, by a simulated clock.
-        .executableTarget(name: "make-recording", dependencies: ["Watch", "TestSupport", argumentParser], path: "Benchmarks/make-recording"),
+        .executableTarget(
+            name: "make-recording", dependencies: ["Watch", "TestSupport", argumentParser],
+            path: "Benchmarks/make-recording"),
         // Verdicts on a program at work, held against what it frees afterwards; see `make test-leaks`.
-        .executableTarget(name: "accused", dependencies: ["Proc", "Text", "HeapImage", "Launch", "Leaks", "Reduce", "Report", "Symbols", argumentParser], path: "Tests/Accused"),
+        .executableTarget(
+            name: "accused",
+            dependencies: [
+                "Proc", "Text", "HeapImage", "Launch", "Leaks", "Reduce", "Report", "Symbols", argumentParser,
+            ], path: "Tests/Accused"),
         // Names for a list of addresses, for comparing with eu-addr2line.
         .executableTarget(name: "symbolize", dependencies: ["Symbols", argumentParser], path: "Benchmarks/symbolize"),
 
-        .target(name: "TestSupport", dependencies: ["Text", "CHeapImage", "HeapImage", system], path: "Tests/TestSupport"),
+        .target(
+            name: "TestSupport", dependencies: ["Text", "CHeapImage", "HeapImage", system], path: "Tests/TestSupport"),
         // What the tools do with files from outside, and the program that feeds them hostile ones; see `make fuzz`.
         .systemLibrary(name: "CFuzz", path: "Fuzz/CFuzz"),
-        .target(name: "FuzzSurface", dependencies: ["HeapImage", "Logs", "Reduce", "Report", "Symbols", "Text", "Watch", system], path: "Fuzz/Surface"),
+        .target(
+            name: "FuzzSurface",
+            dependencies: ["HeapImage", "Logs", "Reduce", "Report", "Symbols", "Text", "Watch", system],
+            path: "Fuzz/Surface"),
         .executableTarget(name: "fuzz", dependencies: ["CFuzz", "FuzzSurface", "TestSupport"], path: "Fuzz/fuzz"),
 
         .testTarget(name: "TextTests", dependencies: ["TestSupport", "Text"]),
@@ -97,14 +132,34 @@ let package = Package(
         .testTarget(name: "ReduceTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "TestSupport", "Text"]),
         .testTarget(name: "PageTests", dependencies: ["Text", "Page", "TestSupport"]),
         .testTarget(name: "TrendTests", dependencies: ["Text", "Trend", "TestSupport"]),
-        .testTarget(name: "LogsTests", dependencies: ["CHeapImage", "HeapImage", "Logs", "Reduce", "Report", "TestSupport", "Text", "heapsum"], exclude: ["Fixtures"]),
-        .testTarget(name: "ReportTests", dependencies: ["CHeapImage", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport", "Text", "heapsum", "heapwatch"], exclude: ["Oracles"]),
+        .testTarget(
+            name: "LogsTests",
+            dependencies: ["CHeapImage", "HeapImage", "Logs", "Reduce", "Report", "TestSupport", "Text", "heapsum"],
+            exclude: ["Fixtures"]),
+        .testTarget(
+            name: "ReportTests",
+            dependencies: [
+                "CHeapImage", "HeapImage", "Reduce", "Report", "Symbols", "TestSupport", "Text", "heapsum", "heapwatch",
+            ], exclude: ["Oracles"]),
         .testTarget(name: "SymbolsTests", dependencies: ["CSymbols", "Proc", "Symbols", "TestSupport", "Text"]),
-        .testTarget(name: "LaunchTests", dependencies: ["CHeapImage", "HeapImage", "Launch", "Proc", "TestSupport", "Text", "gensyms", "heapdump", "heaprun", "heapsum", "heapsum-tools", system]),
-        .testTarget(name: "RecordingTests", dependencies: ["Text", "CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
-        .testTarget(name: "LeaksTests", dependencies: ["HeapImage", "Launch", "Leaks", "Proc", "TestSupport", "Text", "heaprun", "heapsum"]),
-        .testTarget(name: "WatchTests", dependencies: ["Report", "TestSupport", "Text", "Trend", "Watch", "heapsum", "heapwatch"], exclude: ["make-trees"]),
-        .testTarget(name: "FuzzTests", dependencies: ["Text", "FuzzSurface", "TestSupport", "fuzz"], exclude: ["Corpus"]),
+        .testTarget(
+            name: "LaunchTests",
+            dependencies: [
+                "CHeapImage", "HeapImage", "Launch", "Proc", "TestSupport", "Text", "gensyms", "heapdump", "heaprun",
+                "heapsum", "heapsum-tools", system,
+            ]),
+        .testTarget(
+            name: "RecordingTests",
+            dependencies: ["Text", "CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
+        .testTarget(
+            name: "LeaksTests",
+            dependencies: ["HeapImage", "Launch", "Leaks", "Proc", "TestSupport", "Text", "heaprun", "heapsum"]),
+        .testTarget(
+            name: "WatchTests",
+            dependencies: ["Report", "TestSupport", "Text", "Trend", "Watch", "heapsum", "heapwatch"],
+            exclude: ["make-trees"]),
+        .testTarget(
+            name: "FuzzTests", dependencies: ["Text", "FuzzSurface", "TestSupport", "fuzz"], exclude: ["Corpus"]),
     ],
     swiftLanguageModes: [.v6]
 )

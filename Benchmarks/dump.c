@@ -1,14 +1,17 @@
 /*
- * How long a dump takes, and what it makes other threads wait. The program holds LIVE small blocks from some hundred stacks; WORKERS threads replace
- * blocks of their own and time each malloc and each free. In turns there is a span in which nothing is asked for, and one in which a child of ours (a
- * recorded program answers other processes alone) sends SIGUSR2. The child sees the dump appear, by its name; the first thread, which does
- * nothing else, is the one that writes it.
+ * How long a dump takes, and what it makes other threads wait. The program holds LIVE small blocks from some hundred
+ * stacks; WORKERS threads replace blocks of their own and time each malloc and each free. In turns there is a span in
+ * which nothing is asked for, and one in which a child of ours (a recorded program answers other processes alone) sends
+ * SIGUSR2. The child sees the dump appear, by its name; the first thread, which does nothing else, is the one that
+ * writes it.
  *
- * With OWN the program has a handler itself, which writes a file of OWN bytes under that name: what the machine does when anybody writes as much.
+ * With OWN the program has a handler itself, which writes a file of OWN bytes under that name: what the machine does
+ * when anybody writes as much.
  *
- * Prints a line a round: milliseconds from the signal until the dump was there; then of the span without and of the one with the dump the longest call
- * and the time that all but one call in 10,000 stayed below, in microseconds; and the longest time that the worker found itself off its processor
- * in the one and the other, between two calls, where nothing is called at all.
+ * Prints a line a round: milliseconds from the signal until the dump was there; then of the span without and of the one
+ * with the dump the longest call and the time that all but one call in 10,000 stayed below, in microseconds; and the
+ * longest time that the worker found itself off its processor in the one and the other, between two calls, where
+ * nothing is called at all.
  *
  * usage: dump DIRECTORY LIVE WORKERS ROUNDS SPAN_MILLISECONDS [OWN]
  */
@@ -70,7 +73,8 @@ static void *work(void *argument) {
     }
 }
 
-/* The child: at a byte it sends the signal, waits for the dump of that number, and answers with nanoseconds; 0 if it never came. */
+/* The child: at a byte it sends the signal, waits for the dump of that number, and answers with nanoseconds; 0 if it
+ * never came. */
 static void ask(int from, int to, pid_t program) {
     char path[4096];
     for (int number; read(from, &number, sizeof number) == sizeof number;) {
@@ -107,12 +111,14 @@ static void write_as_much(int number) {
 static void change_span(int to, unsigned count) {
     atomic_store_explicit(&span, to, memory_order_release);
     for (unsigned i = 0; i < count; i++)
-        while (atomic_load_explicit(&workers[i].seen, memory_order_acquire) != to) nanosleep(&(struct timespec){0, 50000}, NULL);
+        while (atomic_load_explicit(&workers[i].seen, memory_order_acquire) != to)
+            nanosleep(&(struct timespec){0, 50000}, NULL);
 }
 
 static void sleep_until(uint64_t moment) { /* through signals */
     for (uint64_t now; (now = nanoseconds_now()) < moment;)
-        nanosleep(&(struct timespec){(time_t)((moment - now) / 1000000000u), (long)((moment - now) % 1000000000u)}, NULL);
+        nanosleep(
+            &(struct timespec){(time_t)((moment - now) / 1000000000u), (long)((moment - now) % 1000000000u)}, NULL);
 }
 
 /* The longest call, the one in 10,000 and the longest pause of a span that has ended, which is empty again then. */
@@ -126,7 +132,8 @@ static void print_span(int which, unsigned count) {
         latencies_clear(&workers[i].calls[which]);
         latencies_clear(&workers[i].pauses[which]);
     }
-    printf(" %.1f %.1f %.1f", (double)calls.longest / 1e3, (double)latencies_but_one_in(&calls, 10000) / 1e3, (double)pauses.longest / 1e3);
+    printf(" %.1f %.1f %.1f", (double)calls.longest / 1e3, (double)latencies_but_one_in(&calls, 10000) / 1e3,
+        (double)pauses.longest / 1e3);
 }
 
 int main(int count, char **arguments) {

@@ -1,6 +1,6 @@
 /*
- * How long calls took: a histogram of nanoseconds with 64 steps an octave, so a percentile is right to 2 %, and the longest to the nanosecond.
- * Its memory is touched before it is used, so that recording a call never faults a page in.
+ * How long calls took: a histogram of nanoseconds with 64 steps an octave, so a percentile is right to 2 %, and the
+ * longest to the nanosecond. Its memory is touched before it is used, so that recording a call never faults a page in.
  */
 #ifndef LATENCIES_H
 #define LATENCIES_H

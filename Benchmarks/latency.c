@@ -1,9 +1,10 @@
 /*
- * The longest malloc and free beside a writer that fsyncs: one thread replaces random blocks of a live set and times each call, while a child of ours
- * writes a megabyte and fsyncs, over and over. A tenth of the blocks are large, so that the image's maps are all in use.
+ * The longest malloc and free beside a writer that fsyncs: one thread replaces random blocks of a live set and times
+ * each call, while a child of ours writes a megabyte and fsyncs, over and over. A tenth of the blocks are large, so
+ * that the image's maps are all in use.
  *
- * Prints, in microseconds: the longest call, the time that all but one call in 10,000 stayed below, and the longest time between two calls (the
- * machine's own pauses, as no call is made there); then calls over 1 ms, and calls in all.
+ * Prints, in microseconds: the longest call, the time that all but one call in 10,000 stayed below, and the longest
+ * time between two calls (the machine's own pauses, as no call is made there); then calls over 1 ms, and calls in all.
  *
  * usage: latency DIRECTORY SECONDS LIVE      (the writer's file lies in DIRECTORY)
  */
@@ -27,12 +28,14 @@ static void write_and_sync(const char *directory) {
     if (fd < 0) _exit(1);
     for (unsigned i = 0;; i++) {
         memset(megabyte, (int)i, sizeof megabyte);
-        if (pwrite(fd, megabyte, sizeof megabyte, (off_t)(i % 256) * (off_t)sizeof megabyte) < 0 || fsync(fd) != 0) _exit(1);
+        if (pwrite(fd, megabyte, sizeof megabyte, (off_t)(i % 256) * (off_t)sizeof megabyte) < 0 || fsync(fd) != 0)
+            _exit(1);
     }
 }
 
 int main(int count, char **arguments) {
-    uint64_t live = count == 4 ? strtoull(arguments[3], NULL, 10) : 0, seconds = count == 4 ? strtoull(arguments[2], NULL, 10) : 0;
+    uint64_t live = count == 4 ? strtoull(arguments[3], NULL, 10) : 0,
+             seconds = count == 4 ? strtoull(arguments[2], NULL, 10) : 0;
     if (live < 1 || seconds < 1) {
         fprintf(stderr, "usage: latency DIRECTORY SECONDS LIVE\n");
         return 64;
@@ -69,7 +72,7 @@ int main(int count, char **arguments) {
     }
     kill(writer, SIGKILL);
     waitpid(writer, NULL, 0);
-    printf("%.1f %.1f %.1f %llu %llu\n", (double)calls.longest / 1e3, (double)latencies_but_one_in(&calls, 10000) / 1e3, (double)pauses.longest / 1e3,
-           (unsigned long long)over, (unsigned long long)calls.total);
+    printf("%.1f %.1f %.1f %llu %llu\n", (double)calls.longest / 1e3, (double)latencies_but_one_in(&calls, 10000) / 1e3,
+        (double)pauses.longest / 1e3, (unsigned long long)over, (unsigned long long)calls.total);
     return 0;
 }

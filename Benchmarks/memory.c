@@ -1,6 +1,7 @@
 /*
- * A program whose memory is known, to see what recording adds to it: it makes blocks or stacks, then reads from the kernel what it takes itself.
- * Prints: blocks, bytes of heap that they lie in (with the allocator's own 8 a block), and kilobytes resident, shared files included.
+ * A program whose memory is known, to see what recording adds to it: it makes blocks or stacks, then reads from the
+ * kernel what it takes itself. Prints: blocks, bytes of heap that they lie in (with the allocator's own 8 a block), and
+ * kilobytes resident, shared files included.
  *
  *   idle                       nothing; what any program costs
  *   blocks N LOW HIGH KEEP     N blocks of LOW to HIGH bytes from one place, of which one in KEEP stays live
@@ -51,7 +52,8 @@ static void make_blocks(uint64_t count, uint64_t low, uint64_t high, uint64_t on
     }
 }
 
-/* Seven bits of the path a level, outermost first, each by a call site of its own: the innermost frame is the only one that a stack shares with no other. */
+/* Seven bits of the path a level, outermost first, each by a call site of its own: the innermost frame is the only one
+ * that a stack shares with no other. */
 static __attribute__((noinline)) void chain(uint64_t extra) {
     if (extra > 1) chain(extra - 1);
     else keep(malloc(24));
@@ -67,8 +69,10 @@ static __attribute__((noinline)) void chain(uint64_t extra) {
 #define SITES(n) SITE(n) SITE(n + 1) SITE(n + 2) SITE(n + 3) SITE(n + 4) SITE(n + 5) SITE(n + 6) SITE(n + 7)
 static __attribute__((noinline)) void fan(uint64_t path, unsigned levels, uint64_t extra) {
     switch (path & 127) {
+        /* clang-format off */
         SITES(0) SITES(8) SITES(16) SITES(24) SITES(32) SITES(40) SITES(48) SITES(56)
         SITES(64) SITES(72) SITES(80) SITES(88) SITES(96) SITES(104) SITES(112) SITES(120)
+        /* clang-format on */
     }
     __asm__ volatile("");
 }
@@ -114,7 +118,8 @@ int main(int count, char **arguments) {
     }
     uint64_t resident = resident_kilobytes();
     if (resident == 0) return 1;
-    printf("%llu %llu %llu\n", (unsigned long long)block_count, (unsigned long long)heap_bytes, (unsigned long long)resident);
+    printf("%llu %llu %llu\n", (unsigned long long)block_count, (unsigned long long)heap_bytes,
+        (unsigned long long)resident);
     fflush(stdout);
     _exit(0); /* as it stands: nothing is freed */
 }

@@ -1,9 +1,10 @@
 /*
- * What one malloc/free pair costs: nothing but pairs, each replacing a random block of a live set (each thread's own), from a stack of a given depth. Prints nanoseconds
- * a pair, per thread, once the live set is full.
+ * What one malloc/free pair costs: nothing but pairs, each replacing a random block of a live set (each thread's own),
+ * from a stack of a given depth. Prints nanoseconds a pair, per thread, once the live set is full.
  *
  *   site   one call site at the bottom of `depth` calls
- *   walk   a random walk over 128 functions, which goes a few calls down or up between two pairs and hovers about `depth`; some 300 stacks in all
+ *   walk   a random walk over 128 functions, which goes a few calls down or up between two pairs and hovers about
+ * `depth`; some 300 stacks in all
  *
  * usage: pairs site|walk DEPTH LIVE THREADS PAIRS
  */
@@ -69,18 +70,20 @@ static inline function *next_function(struct walk *walk, unsigned depth) {
             next_function(walk, depth)(walk, depth + 1); \
         } \
     }
-#define EIGHT(n) FUNCTION(n##0) FUNCTION(n##1) FUNCTION(n##2) FUNCTION(n##3) FUNCTION(n##4) FUNCTION(n##5) FUNCTION(n##6) FUNCTION(n##7)
+/* clang-format off */
+#define EIGHT(n) \
+    FUNCTION(n##0) FUNCTION(n##1) FUNCTION(n##2) FUNCTION(n##3) FUNCTION(n##4) FUNCTION(n##5) FUNCTION(n##6) FUNCTION(n##7)
 EIGHT(0) EIGHT(1) EIGHT(2) EIGHT(3) EIGHT(4) EIGHT(5) EIGHT(6) EIGHT(7)
 EIGHT(8) EIGHT(9) EIGHT(a) EIGHT(b) EIGHT(c) EIGHT(d) EIGHT(e) EIGHT(f)
+/* clang-format on */
 #define NAMES(n) f##n##0, f##n##1, f##n##2, f##n##3, f##n##4, f##n##5, f##n##6, f##n##7,
-static function *const functions[128] = {
-    NAMES(0) NAMES(1) NAMES(2) NAMES(3) NAMES(4) NAMES(5) NAMES(6) NAMES(7)
-    NAMES(8) NAMES(9) NAMES(a) NAMES(b) NAMES(c) NAMES(d) NAMES(e) NAMES(f)
-};
+        static function *const functions[128] = {NAMES(0) NAMES(1) NAMES(2) NAMES(3) NAMES(4) NAMES(5) NAMES(6) NAMES(7)
+                NAMES(8) NAMES(9) NAMES(a) NAMES(b) NAMES(c) NAMES(d) NAMES(e) NAMES(f)};
 
 static __attribute__((noinline)) void one_site(struct walk *walk, unsigned depth) {
     if (depth < walk->target) one_site(walk, depth + 1);
-    else while (walk->left > 0) pair(walk);
+    else
+        while (walk->left > 0) pair(walk);
     __asm__ volatile(""); /* no tail call: each level is a frame */
 }
 

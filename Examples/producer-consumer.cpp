@@ -29,7 +29,7 @@ struct Measurement {
 };
 
 class Queue {
-public:
+  public:
     void push(std::unique_ptr<Measurement> measurement) {
         std::lock_guard<std::mutex> guard(lock_);
         waiting_.push_back(std::move(measurement)); // and how many may wait?
@@ -51,7 +51,7 @@ public:
         arrived_.notify_all();
     }
 
-private:
+  private:
     std::mutex lock_;
     std::condition_variable arrived_;
     std::deque<std::unique_ptr<Measurement>> waiting_;

@@ -23,8 +23,12 @@
 
 enum { CACHE_ENTRIES = 4096, MOST_SESSIONS = 600, STEPS_A_DAY = 240, REQUESTS_A_STEP = 25 };
 
-struct session { char *request; };
-struct trace { char spans[400]; };
+struct session {
+    char *request;
+};
+struct trace {
+    char spans[400];
+};
 
 static char *cache[CACHE_ENTRIES];
 static unsigned seed = 1;
@@ -79,7 +83,8 @@ __attribute__((noinline)) static void serve_day(double seconds) {
     for (int step = 0; step < STEPS_A_DAY; step++) {
         // As many open sessions as the hour has: fewest at midnight, most at noon, never the same on two days.
         double hour = 24.0 * step / STEPS_A_DAY;
-        unsigned wanted = (unsigned)((0.55 - 0.45 * cos(hour / 24 * 2 * M_PI)) * (MOST_SESSIONS - 60)) + random_number(60);
+        unsigned wanted =
+            (unsigned)((0.55 - 0.45 * cos(hour / 24 * 2 * M_PI)) * (MOST_SESSIONS - 60)) + random_number(60);
         for (int request = 0; request < REQUESTS_A_STEP; request++) {
             if (count > 0) {
                 unsigned which = random_number(count);

@@ -49,7 +49,8 @@ struct MakeImage: ParsableCommand {
                 let way = level < depth - 8 ? 0 : rest % 4
                 if level >= depth - 8 { rest /= 4 }
                 if level == depth - 1 { frames.append(heap_frame_make(library, UInt64(0x1000 + index * 4))) }
-                frames.append(heap_frame_make(level % 3 == 0 ? library : program, UInt64(0x10000 + level * 256 + way * 16)))
+                frames.append(
+                    heap_frame_make(level % 3 == 0 ? library : program, UInt64(0x10000 + level * 256 + way * 16)))
             }
             _ = builder.addStack(frames.reversed())
         }
@@ -57,9 +58,12 @@ struct MakeImage: ParsableCommand {
         var address: UInt64 = 0x5555_5555_0010
         for index in 0 ..< blocks {
             // Mostly small, as heaps are; one of a hundred is large.
-            let bytes = index % 100 == 0 ? UInt64.random(in: 512 ..< 20_000, using: &random) : UInt64.random(in: 1 ..< 200, using: &random)
-            builder.addBlock(address: address, bytes: bytes, stack: UInt32.random(in: 2 ..< UInt32(stacks + 2), using: &random),
-                             tick: UInt32(index & 0xFFFF))
+            let bytes =
+                index % 100 == 0
+                ? UInt64.random(in: 512 ..< 20_000, using: &random) : UInt64.random(in: 1 ..< 200, using: &random)
+            builder.addBlock(
+                address: address, bytes: bytes, stack: UInt32.random(in: 2 ..< UInt32(stacks + 2), using: &random),
+                tick: UInt32(index & 0xFFFF))
             address += max(32, (bytes + 8 + 15) & ~15)
         }
         try builder.write(to: path)

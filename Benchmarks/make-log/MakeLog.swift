@@ -1,5 +1,5 @@
-// make-log: a log of so many bytes, stacks, frames and sets, in the form of AIX's debug malloc or of a kernel's, for the
-// benchmarks of reducing. Equal arguments make equal logs.
+// make-log: a log of so many bytes, stacks, frames and sets, in the form of AIX's debug malloc or of a kernel's, for
+// the benchmarks of reducing. Equal arguments make equal logs.
 
 import ArgumentParser
 import Glibc
@@ -49,7 +49,9 @@ struct MakeLog: ParsableCommand {
     var crlf = false
 
     func validate() throws {
-        guard bytes >= 0, stacks > 0, depth > 0, depth < 1000, frames >= 0, frames <= 4_000_000, sets > 0, 0 ... 100 ~= named else {
+        guard bytes >= 0, stacks > 0, depth > 0, depth < 1000, frames >= 0, frames <= 4_000_000, sets > 0,
+            0 ... 100 ~= named
+        else {
             throw ValidationError("Bytes, stacks, depth, frames, sets and named must be numbers that a log can have.")
         }
     }
@@ -61,7 +63,9 @@ struct MakeLog: ParsableCommand {
         // A prefix changes with each record; without one a stack is the same text each time.
         let tracebacks = (0 ..< stacks).map { form.traceback(shape.frames(of: $0)) }
         let texts = prefix == .none ? tracebacks.map { Array($0.map { $0 + ending }.joined().utf8) } : []
-        guard let file = fopen(path, "we") else { throw ValidationError("\(path): \(String(cString: strerror(errno)))") }
+        guard let file = fopen(path, "we") else {
+            throw ValidationError("\(path): \(String(cString: strerror(errno)))")
+        }
         var buffer: [UInt8] = []
         var written = 0, number = 0, address = 0x3000_0010, set = 0
         while written + buffer.count < bytes {
@@ -71,9 +75,13 @@ struct MakeLog: ParsableCommand {
             }
             number += 1
             // Mostly small, as heaps are; one of a hundred is large.
-            let size = number % 100 == 0 ? Int.random(in: 512 ..< 20_000, using: &random) : Int.random(in: 1 ..< 200, using: &random)
+            let size =
+                number % 100 == 0
+                ? Int.random(in: 512 ..< 20_000, using: &random) : Int.random(in: 1 ..< 200, using: &random)
             let before = prefix.text(at: number)
-            for line in form.head(number: number, address: address, size: size, isExtended: extended) { buffer += Array((before + line + ending).utf8) }
+            for line in form.head(number: number, address: address, size: size, isExtended: extended) {
+                buffer += Array((before + line + ending).utf8)
+            }
             let stack = Int.random(in: 0 ..< stacks, using: &random)
             if texts.isEmpty {
                 for line in tracebacks[stack] { buffer += Array((before + line + ending).utf8) }

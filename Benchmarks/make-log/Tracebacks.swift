@@ -1,5 +1,5 @@
-// The stacks of a benchmark's log, as text: a tree with few frames, as one program has it, or frames that are all distinct, as
-// many programs, modules and builds together have them.
+// The stacks of a benchmark's log, as text: a tree with few frames, as one program has it, or frames that are all
+// distinct, as many programs, modules and builds together have them.
 
 /// How stacks are spread over frames.
 struct StackShape {

@@ -25,7 +25,9 @@ struct Symbolize: ParsableCommand {
         var order: [String] = []
         var addresses: [String: [UInt64]] = [:]
         while let line = readLine() {
-            guard let space = line.lastIndex(of: " "), let address = UInt64(line[line.index(after: space)...].dropFirst(2), radix: 16) else {
+            guard let space = line.lastIndex(of: " "),
+                let address = UInt64(line[line.index(after: space)...].dropFirst(2), radix: 16)
+            else {
                 throw ValidationError("'\(line)' is not a module and an address.")
             }
             let module = String(line[..<space])
@@ -41,7 +43,9 @@ struct Symbolize: ParsableCommand {
                 let symbol = names.name(at: address).map { symbolizer.demangle($0.name) }
                 if calls.isEmpty { out += "\(symbol ?? "??")\n??:0\n".utf8 }
                 for (index, call) in calls.enumerated() {
-                    let function = index == calls.count - 1 ? symbol ?? call.function.map(symbolizer.demangle) : call.function.map(symbolizer.demangle)
+                    let function =
+                        index == calls.count - 1
+                        ? symbol ?? call.function.map(symbolizer.demangle) : call.function.map(symbolizer.demangle)
                     out += "\(function ?? "??")\n\(call.file ?? "??"):\(call.line ?? 0)\n".utf8
                 }
             }

@@ -26,7 +26,9 @@ private func readImage(_ open: () throws -> HeapImage) throws {
             .write(reduction, selection, names: names, to: TextOutput())
     }
     let selection = RowSelection(reduction, names: names, sort: .allocatedBytes)
-    for format in MachineFormat.allCases { try MachineReport(reduction, selection, names: names).write(format, to: TextOutput()) }
+    for format in MachineFormat.allCases {
+        try MachineReport(reduction, selection, names: names).write(format, to: TextOutput())
+    }
     try readViews(reduction, names)
     try InfoReport(style: Style()).write(image, to: TextOutput())
     _ = image.damages.map(\.description)
@@ -41,7 +43,8 @@ private func pack(_ image: HeapImage, _ totals: Totals) throws {
     let packed = try HeapImage(path: path)
     let census = try packed.census()
     guard census.liveBytes == totals.liveBytes, census.liveBlocks == totals.liveBlocks else {
-        throw Contradiction(description: "packed: \(census.liveBlocks) blocks of \(census.liveBytes) bytes; "
-            + "its source: \(totals.liveBlocks) of \(totals.liveBytes)")
+        throw Contradiction(
+            description: "packed: \(census.liveBlocks) blocks of \(census.liveBytes) bytes; "
+                + "its source: \(totals.liveBlocks) of \(totals.liveBytes)")
     }
 }

@@ -1,5 +1,5 @@
-// Text from outside: logs of other tools, as heapsum reduces them, symbol listings, as --symbols reads them, and what others
-// gathered of a machine, as heapwatch imports it.
+// Text from outside: logs of other tools, as heapsum reduces them, symbol listings, as --symbols reads them, and what
+// others gathered of a machine, as heapwatch imports it.
 
 import Logs
 import Reduce

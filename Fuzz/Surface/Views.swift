@@ -19,14 +19,20 @@ func readViews(_ reduction: Reduction, _ names: FrameNames) throws {
     }
     let left = RowSelection(reduction, names: names, suppressions: .builtin())
     guard left.passing.bytes &+ left.suppressed.bytes == bytes else {
-        throw Contradiction(description: "suppressed \(left.suppressed.bytes) bytes, left \(left.passing.bytes) of \(bytes)")
+        throw Contradiction(
+            description: "suppressed \(left.suppressed.bytes) bytes, left \(left.passing.bytes) of \(bytes)")
     }
-    let check = Check(left, limits: [(.bytes, 0), (.stacks, 0)], baseline: Baseline(path: "before", left.rows, names: names), names: names)
-    try CheckText(style: Style(width: 60), frameLimit: 20, top: 10).write(check, reduction, names: names, to: TextOutput())
+    let check = Check(
+        left, limits: [(.bytes, 0), (.stacks, 0)], baseline: Baseline(path: "before", left.rows, names: names),
+        names: names)
+    try CheckText(style: Style(width: 60), frameLimit: 20, top: 10).write(
+        check, reduction, names: names, to: TextOutput())
     try JUnitReport(frameLimit: 20, top: 20).write(check, reduction, names: names, to: TextOutput())
     try GitHubCommands(tree: SourceTree(), top: 8).write(check, reduction, names: names, to: TextOutput())
     try SARIFReport(tree: SourceTree(), top: 50).write(check, reduction, names: names, to: TextOutput())
-    for change in [{ $0.olderThan = 1 }, { $0.newerThan = 1 }, { $0.thread = 1 }, { $0.moment = .peak }] as [(inout BlockFilter) -> Void] {
+    for change in [{ $0.olderThan = 1 }, { $0.newerThan = 1 }, { $0.thread = 1 }, { $0.moment = .peak }]
+        as [(inout BlockFilter) -> Void]
+    {
         var blocks = BlockFilter()
         change(&blocks)
         let selection = RowSelection(reduction, names: names, top: 50, blocks: blocks)
@@ -39,7 +45,9 @@ func readViews(_ reduction: Reduction, _ names: FrameNames) throws {
     try table.write(reduction, shown, names: names, to: TextOutput())
     for direction in [CallTreeDirection.topDown, .inverted] {
         let tree = CallTree(rows.rows, names: names, direction: direction)
-        guard tree.nodes[0].bytes == bytes else { throw Contradiction(description: "a tree of \(tree.nodes[0].bytes) bytes of \(bytes)") }
+        guard tree.nodes[0].bytes == bytes else {
+            throw Contradiction(description: "a tree of \(tree.nodes[0].bytes) bytes of \(bytes)")
+        }
         try CallTreeTable(table: table, direction: direction, limits: CallTreeLimits(), byBlocks: false)
             .write(reduction, rows, names: names, to: TextOutput())
     }
@@ -54,13 +62,23 @@ func readSuppressions(_ bytes: [UInt8]) throws {
     }
     let reduction = Reduction()
     let input = reduction.begin(Input(path: "log", kind: "aix"))
-    for names in [["malloc", "alpha_make", "main"], ["operator new(unsigned long)", "std::vector<int>::grow()", "fill", "main"], ["deep"] + Array(repeating: "again", count: 200)] {
-        let frames = names.map { reduction.frame(LogFrame(name: Array($0.utf8), module: Array("/usr/lib/libsample.so.1".utf8), file: Array("src/sample.c".utf8), line: 3)) }
+    for names in [
+        ["malloc", "alpha_make", "main"], ["operator new(unsigned long)", "std::vector<int>::grow()", "fill", "main"],
+        ["deep"] + Array(repeating: "again", count: 200),
+    ] {
+        let frames = names.map {
+            reduction.frame(
+                LogFrame(
+                    name: Array($0.utf8), module: Array("/usr/lib/libsample.so.1".utf8),
+                    file: Array("src/sample.c".utf8), line: 3))
+        }
         reduction.add(frames: frames, bytes: 10, input: input)
     }
-    let selection = RowSelection(reduction, names: FrameNames(reduction, symbolizer: Symbolizer(hasLines: false)), suppressions: rules)
+    let selection = RowSelection(
+        reduction, names: FrameNames(reduction, symbolizer: Symbolizer(hasLines: false)), suppressions: rules)
     guard selection.passing.bytes + selection.suppressed.bytes == 30 else {
-        throw Contradiction(description: "suppressed \(selection.suppressed.bytes) bytes, left \(selection.passing.bytes) of 30")
+        throw Contradiction(
+            description: "suppressed \(selection.suppressed.bytes) bytes, left \(selection.passing.bytes) of 30")
     }
     _ = selection.suppressed.lines
 }

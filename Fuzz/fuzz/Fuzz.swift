@@ -8,34 +8,37 @@ import FuzzSurface
 @preconcurrency import Glibc
 
 #if FUZZER
-/// The surface to fuzz, from the environment: the arguments are libFuzzer's own.
-private let surface = getenv("HEAPSUM_FUZZ_SURFACE").flatMap { Surface(rawValue: String(cString: $0)) }
+    /// The surface to fuzz, from the environment: the arguments are libFuzzer's own.
+    private let surface = getenv("HEAPSUM_FUZZ_SURFACE").flatMap { Surface(rawValue: String(cString: $0)) }
 
-@_cdecl("LLVMFuzzerTestOneInput")
-public func readOneInput(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
-    guard let surface else {
-        fputs("HEAPSUM_FUZZ_SURFACE must name one of \(Surface.allCases.map(\.rawValue))\n", stderr)
-        exit(64)
-    }
-    do {
-        try surface.read([UInt8](UnsafeBufferPointer(start: data, count: size)))
-    } catch {
-        // The one way to tell libFuzzer of a fault that is no trap.
-        fputs("\(error)\n", stderr)
-        abort()
-    }
-    return 0
-}
-#else
-@main
-struct Fuzz {
-    static func main() {
-        setvbuf(stdout, nil, _IOLBF, 0)
-        guard CommandLine.arguments.count > 2, let surface = Surface(rawValue: CommandLine.arguments[1]) else {
-            fputs("usage: fuzz \(Surface.allCases.map(\.rawValue).joined(separator: "|")) [--seed N --rounds N] FILE...\n", stderr)
+    @_cdecl("LLVMFuzzerTestOneInput")
+    public func readOneInput(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
+        guard let surface else {
+            fputs("HEAPSUM_FUZZ_SURFACE must name one of \(Surface.allCases.map(\.rawValue))\n", stderr)
             exit(64)
         }
-        exit(Replay(surface, Array(CommandLine.arguments.dropFirst(2))).run())
+        do {
+            try surface.read([UInt8](UnsafeBufferPointer(start: data, count: size)))
+        } catch {
+            // The one way to tell libFuzzer of a fault that is no trap.
+            fputs("\(error)\n", stderr)
+            abort()
+        }
+        return 0
     }
-}
+#else
+    @main
+    struct Fuzz {
+        static func main() {
+            setvbuf(stdout, nil, _IOLBF, 0)
+            guard CommandLine.arguments.count > 2, let surface = Surface(rawValue: CommandLine.arguments[1]) else {
+                fputs(
+                    "usage: fuzz \(Surface.allCases.map(\.rawValue).joined(separator: "|")) [--seed N --rounds N] "
+                        + "FILE...\n",
+                    stderr)
+                exit(64)
+            }
+            exit(Replay(surface, Array(CommandLine.arguments.dropFirst(2))).run())
+        }
+    }
 #endif

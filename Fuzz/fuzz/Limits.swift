@@ -1,5 +1,5 @@
-// What one input may take, enforced by the kernel: a second of processor time (five where nothing was optimised, which takes ten
-// times as long), and memory by its size.
+// What one input may take, enforced by the kernel: a second of processor time (five where nothing was optimised, which
+// takes ten times as long), and memory by its size.
 //
 // Memory is limited by RLIMIT_DATA, which counts what a process maps for itself, touched or not: a
 // reservation that nothing is ever put in counts too. Processor time, not wall time, so that a busy
@@ -14,9 +14,9 @@ struct Limits {
     static let spareBytes = 24 << 20
     static let multiple = 16
     #if DEBUG
-    static let seconds = 5
+        static let seconds = 5
     #else
-    static let seconds = 1
+        static let seconds = 1
     #endif
 
     private let before: UInt64
@@ -49,7 +49,10 @@ struct Limits {
         var none = itimerval()
         setitimer(__itimer_which_t(ITIMER_PROF.rawValue), &none, nil)
         let peak = Self.status("VmHWM:")
-        return ((now.tv_sec - time.tv_sec) * 1000 + (now.tv_nsec - time.tv_nsec) / 1_000_000, Int(peak - min(peak, resident)))
+        return (
+            (now.tv_sec - time.tv_sec) * 1000 + (now.tv_nsec - time.tv_nsec) / 1_000_000,
+            Int(peak - min(peak, resident))
+        )
     }
 
     private static func now() -> timespec {

@@ -85,9 +85,12 @@ struct Replay {
             case 0 ... 2: bytes[place(1)] ^= 1 << UInt8.random(in: 0 ... 7, using: &random)
             case 3: bytes[place(1)] = UInt8.random(in: 0 ... 255, using: &random)
             case 4, 5:
-                let values: [UInt64] = [0, 1, 0xFF, 0xFFFF, 0x7FFF_FFFF, 0xFFFF_FFFF, 1 << 32, 1 << 47, .max >> 1, 1 << 63, .max,
-                                        UInt64(bytes.count), UInt64(bytes.count) - 1, UInt64(bytes.count) &* 1000]
-                let value = values.randomElement(using: &random) ?? 0, width = [2, 4, 8].randomElement(using: &random) ?? 8
+                let values: [UInt64] = [
+                    0, 1, 0xFF, 0xFFFF, 0x7FFF_FFFF, 0xFFFF_FFFF, 1 << 32, 1 << 47, .max >> 1, 1 << 63, .max,
+                    UInt64(bytes.count), UInt64(bytes.count) - 1, UInt64(bytes.count) &* 1000,
+                ]
+                let value = values.randomElement(using: &random) ?? 0,
+                    width = [2, 4, 8].randomElement(using: &random) ?? 8
                 let start = place(8) / width * width
                 for byte in 0 ..< width { bytes[start + byte] = UInt8(truncatingIfNeeded: value >> (8 * UInt64(byte))) }
             case 6:

@@ -1,7 +1,7 @@
 /*
- * System calls that are made here and not by libc: its functions may be another library's, which tells another time (libfaketime
- * replaces clock_gettime and stat in whoever it is preloaded into, heaprun among them). What is compared with an image's times must be the
- * kernel's word. Each function returns what the kernel does: 0, or a negative errno.
+ * System calls that are made here and not by libc: its functions may be another library's, which tells another time
+ * (libfaketime replaces clock_gettime and stat in whoever it is preloaded into, heaprun among them). What is compared
+ * with an image's times must be the kernel's word. Each function returns what the kernel does: 0, or a negative errno.
  */
 #ifndef HEAPSUM_KERNEL_H
 #define HEAPSUM_KERNEL_H
@@ -27,9 +27,13 @@ static inline long system_call_2(long number, long first, long second) {
 }
 
 /* clock_gettime(2). */
-static inline long kernel_clock(clockid_t clock, struct timespec *time) { return system_call_2(SYS_clock_gettime, clock, (long)time); }
+static inline long kernel_clock(clockid_t clock, struct timespec *time) {
+    return system_call_2(SYS_clock_gettime, clock, (long)time);
+}
 
 /* fstat(2); the kernel's struct is libc's on the processors above. */
-static inline long kernel_fstat(int descriptor, struct stat *status) { return system_call_2(SYS_fstat, descriptor, (long)status); }
+static inline long kernel_fstat(int descriptor, struct stat *status) {
+    return system_call_2(SYS_fstat, descriptor, (long)status);
+}
 
 #endif

@@ -36,9 +36,7 @@ static inline int launch_file_system_of(const char *path, struct launch_file_sys
     return 0;
 }
 
-static inline int launch_has_capabilities(const char *path) {
-    return getxattr(path, "security.capability", 0, 0) > 0;
-}
+static inline int launch_has_capabilities(const char *path) { return getxattr(path, "security.capability", 0, 0) > 0; }
 
 static inline int launch_no_new_privileges(void) { return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1; }
 
@@ -59,8 +57,8 @@ static inline void launch_block_signals(sigset_t *blocked, sigset_t *before) {
  * we have read how it ended, so we need the default, and the program what was before.
  * Returns the PID; or -1 with errno, whether fork failed or execve.
  */
-static inline pid_t launch_start(const char *path, char *const arguments[], char *const environment[],
-                                 const sigset_t *mask, int ignores_child) {
+static inline pid_t launch_start(
+    const char *path, char *const arguments[], char *const environment[], const sigset_t *mask, int ignores_child) {
     int report[2];
     /* Not pipe2: Swift's module of unistd.h is built without _GNU_SOURCE. There is one thread. */
     if (pipe(report) != 0) return -1;
@@ -81,7 +79,8 @@ static inline pid_t launch_start(const char *path, char *const arguments[], char
         ssize_t count;
         while ((count = read(report[0], &error, sizeof error)) < 0 && errno == EINTR) {}
         if (count != (ssize_t)sizeof error) error = 0;
-        if (error != 0) while (waitpid(pid, 0, 0) < 0 && errno == EINTR) {}
+        if (error != 0)
+            while (waitpid(pid, 0, 0) < 0 && errno == EINTR) {}
     }
     close(report[0]);
     if (error == 0) return pid;
@@ -110,7 +109,8 @@ static inline void launch_stop_self(int signal_number) {
     sigaction(signal_number, &before, 0);
 }
 
-/* ioprio_set(2), which glibc has no function for: this process (1, 0) gets the disk when nobody else wants it (class 3). */
+/* ioprio_set(2), which glibc has no function for: this process (1, 0) gets the disk when nobody else wants it (class
+ * 3). */
 static inline int launch_idle_disk(void) { return (int)syscall(SYS_ioprio_set, 1, 0, 3 << 13); }
 
 static inline int launch_exited(int status) { return WIFEXITED(status); }

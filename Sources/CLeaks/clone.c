@@ -2,10 +2,11 @@
  * A snapshot of a stopped process: one of its threads is made to call clone(0), and the child, which shares all pages
  * copy-on-write, never runs. What is read from it is the program's memory as of that instant, at leisure.
  *
- * Hazards: the call is made with the stack pointer 0, so that should we be killed in the midst, the copy dies at its first instruction instead of
- * running as a second program. The thread's signals are blocked meanwhile: a handler must not run on registers that are ours. A thread that
- * stands in a system call goes first: none of those can be in a restartable sequence (rseq), which other registers would cut off unseen.
- * PTRACE_O_EXITKILL is the clone's alone: the program must outlive us.
+ * Hazards: the call is made with the stack pointer 0, so that should we be killed in the midst, the copy dies at its
+ * first instruction instead of running as a second program. The thread's signals are blocked meanwhile: a handler must
+ * not run on registers that are ours. A thread that stands in a system call goes first: none of those can be in a
+ * restartable sequence (rseq), which other registers would cut off unseen. PTRACE_O_EXITKILL is the clone's alone: the
+ * program must outlive us.
  */
 #include "stop.h"
 
@@ -26,7 +27,8 @@ bool leaks_wait(pid_t tid, int *status) {
     }
 }
 
-int leaks_inject(pid_t tid, const struct user_regs_struct *saved, uint64_t system_call, long number, const uint64_t arguments[4], uint64_t *mask) {
+int leaks_inject(pid_t tid, const struct user_regs_struct *saved, uint64_t system_call, long number,
+    const uint64_t arguments[4], uint64_t *mask) {
     if (ptrace(PTRACE_GETSIGMASK, tid, 8ul, mask) != 0) return -errno;
     uint64_t all = ~0ull;
     if (ptrace(PTRACE_SETSIGMASK, tid, 8ul, &all) != 0) return -errno;
@@ -41,7 +43,8 @@ int leaks_inject(pid_t tid, const struct user_regs_struct *saved, uint64_t syste
     registers.r8 = 0;
     registers.rsp = 0;
     int status;
-    if (ptrace(PTRACE_SETREGS, tid, 0, &registers) != 0 || ptrace(PTRACE_SETOPTIONS, tid, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE) != 0
+    if (ptrace(PTRACE_SETREGS, tid, 0, &registers) != 0
+        || ptrace(PTRACE_SETOPTIONS, tid, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE) != 0
         || ptrace(PTRACE_SYSCALL, tid, 0, 0) != 0) {
         int error = errno;
         ptrace(PTRACE_SETREGS, tid, 0, saved);
@@ -58,7 +61,8 @@ int leaks_inject(pid_t tid, const struct user_regs_struct *saved, uint64_t syste
 int leaks_restore(pid_t tid, const struct user_regs_struct *saved, uint64_t mask, bool is_in_call) {
     if (is_in_call) {
         int status;
-        /* Into the same kind of stop as it was found in: there the kernel restarts the call that the interruption ended. */
+        /* Into the same kind of stop as it was found in: there the kernel restarts the call that the interruption
+         * ended. */
         if (ptrace(PTRACE_INTERRUPT, tid, 0, 0) != 0 || ptrace(PTRACE_CONT, tid, 0, 0) != 0) return -errno;
         do {
             if (!leaks_wait(tid, &status)) return -ESRCH;
@@ -112,7 +116,8 @@ pid_t leaks_clone_finish(struct leaks_stop *stop) {
         else clone = -ESRCH;
     } else if (WSTOPSIG(status) == SYSTEM_CALL_STOP) {
         struct user_regs_struct registers;
-        if (ptrace(PTRACE_GETREGS, tid, 0, &registers) == 0 && (long)registers.rax < 0) clone = (pid_t)(long)registers.rax;
+        if (ptrace(PTRACE_GETREGS, tid, 0, &registers) == 0 && (long)registers.rax < 0)
+            clone = (pid_t)(long)registers.rax;
     }
     if (leaks_restore(tid, &thread->saved, stop->mask, true) == -ESRCH) thread->is_seized = false;
     return clone;
@@ -144,6 +149,8 @@ int leaks_end_clone(pid_t parent, pid_t clone, pid_t inner, uint64_t system_call
 
 int leaks_clone_begin(struct leaks_stop *stop, uint64_t system_call) { return (void)stop, (void)system_call, -ENOTSUP; }
 pid_t leaks_clone_finish(struct leaks_stop *stop) { return (void)stop, -ENOTSUP; }
-int leaks_end_clone(pid_t parent, pid_t clone, pid_t inner, uint64_t system_call) { return (void)parent, (void)clone, (void)inner, (void)system_call, -ENOTSUP; }
+int leaks_end_clone(pid_t parent, pid_t clone, pid_t inner, uint64_t system_call) {
+    return (void)parent, (void)clone, (void)inner, (void)system_call, -ENOTSUP;
+}
 
 #endif

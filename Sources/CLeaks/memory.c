@@ -1,6 +1,6 @@
 /*
- * Memory of another process: its bytes, and which of its pages are there. A page that was never touched is not read: reading
- * would make the kernel give it a place in the page table.
+ * Memory of another process: its bytes, and which of its pages are there. A page that was never touched is not read:
+ * reading would make the kernel give it a place in the page table.
  */
 #include "leaks.h"
 
@@ -12,7 +12,8 @@
 ssize_t leaks_read(pid_t pid, uint64_t address, void *buffer, size_t count) {
     size_t done = 0;
     while (done < count) {
-        struct iovec here = {(char *)buffer + done, count - done}, there = {(void *)(uintptr_t)(address + done), count - done};
+        struct iovec here = {(char *)buffer + done, count - done},
+                     there = {(void *)(uintptr_t)(address + done), count - done};
         ssize_t got = process_vm_readv(pid, &here, 1, &there, 1, 0);
         if (got <= 0) return done > 0 ? (ssize_t)done : got == 0 ? 0 : -errno;
         done += (size_t)got;
@@ -46,7 +47,8 @@ static size_t append(struct leaks_pages *runs, size_t count, uint64_t start, uin
 }
 
 /* Before Linux 6.7: a word for each page, whether it is there or not. */
-static ssize_t resident_by_words(int pagemap, uint64_t start, uint64_t end, enum leaks_page_kind kind, struct leaks_pages *runs, size_t capacity) {
+static ssize_t resident_by_words(
+    int pagemap, uint64_t start, uint64_t end, enum leaks_page_kind kind, struct leaks_pages *runs, size_t capacity) {
     uint64_t words[512];
     size_t count = 0;
     for (uint64_t at = start; at < end;) {
@@ -62,12 +64,14 @@ static ssize_t resident_by_words(int pagemap, uint64_t start, uint64_t end, enum
     return (ssize_t)count;
 }
 
-ssize_t leaks_resident(int pagemap, uint64_t start, uint64_t end, enum leaks_page_kind kind, struct leaks_pages *runs, size_t capacity) {
+ssize_t leaks_resident(
+    int pagemap, uint64_t start, uint64_t end, enum leaks_page_kind kind, struct leaks_pages *runs, size_t capacity) {
     if (capacity == 0 || start >= end) return 0;
     struct page_region regions[256];
     size_t count = 0;
     for (uint64_t at = start; at < end;) {
-        struct pm_scan_arg scan = {.size = sizeof scan, .start = at, .end = end, .vec = (uint64_t)(uintptr_t)regions, .vec_len = 256};
+        struct pm_scan_arg scan = {
+            .size = sizeof scan, .start = at, .end = end, .vec = (uint64_t)(uintptr_t)regions, .vec_len = 256};
         scan.category_anyof_mask = CATEGORY_PRESENT | CATEGORY_SWAPPED;
         if (kind == LEAKS_PAGES_PRIVATE) scan.category_mask = scan.category_inverted = CATEGORY_FILE | CATEGORY_ZERO;
         int found = ioctl(pagemap, PAGEMAP_SCAN_CALL, &scan);

@@ -1,10 +1,11 @@
 /*
  * Stops all threads of a process and lets them go on so that none of them notices.
  *
- * PTRACE_SEIZE, not ATTACH: it sends no SIGSTOP, which a program could see. A thread that waits in the kernel comes out of
- * its system call by the interruption; the kernel restarts the call by itself for all but those that answer EINTR to any wake-up
- * (signal(7)). To these we give the answer ERESTARTNOHAND instead: the kernel then restarts the call, or, where a signal with a handler
- * has come meanwhile, answers EINTR as it would have: there is no moment in which such a signal could be lost.
+ * PTRACE_SEIZE, not ATTACH: it sends no SIGSTOP, which a program could see. A thread that waits in the kernel comes out
+ * of its system call by the interruption; the kernel restarts the call by itself for all but those that answer EINTR to
+ * any wake-up (signal(7)). To these we give the answer ERESTARTNOHAND instead: the kernel then restarts the call, or,
+ * where a signal with a handler has come meanwhile, answers EINTR as it would have: there is no moment in which such a
+ * signal could be lost.
  */
 #include "stop.h"
 
@@ -21,8 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A thread that has not stopped by then may sleep uninterruptibly (a vfork's parent, a dead NFS server): it is asked whether it does. One that
- * only waits for a processor, on a busy machine, is waited for. */
+/* A thread that has not stopped by then may sleep uninterruptibly (a vfork's parent, a dead NFS server): it is asked
+ * whether it does. One that only waits for a processor, on a busy machine, is waited for. */
 #define STOP_NS (20 * 1000 * 1000ull)
 #define STOP_MOST_NS (5 * 1000 * 1000 * 1000ull)
 
@@ -33,28 +34,46 @@ uint64_t leaks_now(void) {
 }
 
 size_t leaks_thread_count(const struct leaks_stop *stop) { return stop->count; }
-const struct leaks_thread *leaks_thread_at(const struct leaks_stop *stop, size_t index) { return &stop->threads[index].shown; }
+const struct leaks_thread *leaks_thread_at(const struct leaks_stop *stop, size_t index) {
+    return &stop->threads[index].shown;
+}
 
 #if defined(__x86_64__)
 
 #define ERESTARTNOHAND_KERNEL 514 /* the kernel's own, never seen by a program */
 #define VECTORS_MOST 16384        /* XSAVE's area with AMX takes 11 KB */
 
-static const char *const names[LEAKS_REGISTERS] = {
-    "r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi",
-    "rdi", "orig_rax", "rip", "cs", "eflags", "rsp", "ss", "fs_base", "gs_base", "ds", "es", "fs", "gs"};
+static const char *const names[LEAKS_REGISTERS] = {"r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8",
+    "rax", "rcx", "rdx", "rsi", "rdi", "orig_rax", "rip", "cs", "eflags", "rsp", "ss", "fs_base", "gs_base", "ds", "es",
+    "fs", "gs"};
 _Static_assert(sizeof(struct user_regs_struct) == LEAKS_REGISTERS * 8, "the kernel's order of registers");
 
 const char *leaks_register_name(size_t number) { return number < LEAKS_REGISTERS ? names[number] : ""; }
 
-/* The calls that answer EINTR to any interruption, and that it does no harm to begin anew. Not close: the descriptor is gone by then. */
+/* The calls that answer EINTR to any interruption, and that it does no harm to begin anew. Not close: the descriptor is
+ * gone by then. */
 static bool is_restartable(uint64_t number) {
     switch (number) {
-        case SYS_read: case SYS_readv: case SYS_write: case SYS_writev: case SYS_accept: case SYS_accept4: case SYS_recvfrom:
-        case SYS_recvmsg: case SYS_recvmmsg: case SYS_sendto: case SYS_sendmsg: case SYS_semop: case SYS_semtimedop: case SYS_rt_sigtimedwait:
-        case SYS_io_getevents: case 333 /* io_pgetevents */: case SYS_epoll_wait: case SYS_epoll_pwait: case 441 /* epoll_pwait2 */:
-        case 426 /* io_uring_enter */:
-            return true;
+        case SYS_read:
+        case SYS_readv:
+        case SYS_write:
+        case SYS_writev:
+        case SYS_accept:
+        case SYS_accept4:
+        case SYS_recvfrom:
+        case SYS_recvmsg:
+        case SYS_recvmmsg:
+        case SYS_sendto:
+        case SYS_sendmsg:
+        case SYS_semop:
+        case SYS_semtimedop:
+        case SYS_rt_sigtimedwait:
+        case SYS_io_getevents:
+        case 333 /* io_pgetevents */:
+        case SYS_epoll_wait:
+        case SYS_epoll_pwait:
+        case 441 /* epoll_pwait2 */:
+        case 426 /* io_uring_enter */: return true;
         default: return false;
     }
 }
@@ -98,7 +117,8 @@ static char state_of(pid_t pid, pid_t tid) {
     return close != NULL && close[1] == ' ' ? close[2] : 0;
 }
 
-/* Seizes the threads that are not ours yet; how many there were. Sorted, so that 4,000 threads don't take 16 million steps. */
+/* Seizes the threads that are not ours yet; how many there were. Sorted, so that 4,000 threads don't take 16 million
+ * steps. */
 static int seize_more(struct leaks_stop *stop, size_t *first) {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/task", (int)stop->pid);
@@ -152,7 +172,8 @@ static int read_registers(struct tracee *thread) {
     /* A pointer may be in a vector register alone: compilers move two of them at once. */
     static _Thread_local uint8_t vectors[VECTORS_MOST];
     area = (struct iovec){vectors, sizeof vectors};
-    if (ptrace(PTRACE_GETREGSET, thread->shown.tid, NT_X86_XSTATE, &area) == 0 && (thread->vectors = malloc(area.iov_len)) != NULL) {
+    if (ptrace(PTRACE_GETREGSET, thread->shown.tid, NT_X86_XSTATE, &area) == 0
+        && (thread->vectors = malloc(area.iov_len)) != NULL) {
         memcpy(thread->vectors, vectors, area.iov_len);
         thread->shown.vectors = thread->vectors;
         thread->shown.vector_bytes = area.iov_len;
@@ -191,7 +212,8 @@ static int stop_from(struct leaks_stop *stop, size_t first) {
             }
             if (found == 0 && turn % 64 == 0) {
                 uint64_t waited = leaks_now() - began;
-                if (waited >= STOP_MOST_NS || (waited >= STOP_NS && state_of(stop->pid, thread->shown.tid) == 'D')) break;
+                if (waited >= STOP_MOST_NS || (waited >= STOP_NS && state_of(stop->pid, thread->shown.tid) == 'D'))
+                    break;
             }
             if (turn > 20) usleep(50);
             else sched_yield();
@@ -246,8 +268,8 @@ uint64_t leaks_go_on(struct leaks_stop *stop) {
         struct tracee *thread = &stop->threads[i];
         if (thread->is_seized && thread->shown.is_stopped) release(thread);
     }
-    /* What would not stop can't be detached until it does, and would stand still for us then: it is waited for a while. Where that is not
-     * enough the kernel lets it go when we end. */
+    /* What would not stop can't be detached until it does, and would stand still for us then: it is waited for a while.
+     * Where that is not enough the kernel lets it go when we end. */
     uint64_t began = leaks_now();
     for (size_t i = 0; i < stop->count; i++) {
         struct tracee *thread = &stop->threads[i];

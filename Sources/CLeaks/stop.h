@@ -13,7 +13,7 @@ struct tracee {
     struct leaks_thread shown;
     struct user_regs_struct saved;
     uint8_t *vectors;
-    int signal;      /* the stop was a signal's delivery: it goes on with that signal */
+    int signal; /* the stop was a signal's delivery: it goes on with that signal */
     bool is_seized;
     bool is_trapped; /* stopped by our interruption, and not by a signal or job control */
 };
@@ -34,8 +34,10 @@ uint64_t leaks_now(void);
 /* Waits for a thread's next stop; false where it is gone. */
 bool leaks_wait(pid_t tid, int *status);
 /* Takes a thread that is stopped by an interruption into a system call of our choice, up to its entry. */
-int leaks_inject(pid_t tid, const struct user_regs_struct *saved, uint64_t system_call, long number, const uint64_t arguments[4], uint64_t *mask);
-/* Lets the injected call come to its end, and stops the thread where it was, with its registers and mask as they were. */
+int leaks_inject(pid_t tid, const struct user_regs_struct *saved, uint64_t system_call, long number,
+    const uint64_t arguments[4], uint64_t *mask);
+/* Lets the injected call come to its end, and stops the thread where it was, with its registers and mask as they were.
+ */
 int leaks_restore(pid_t tid, const struct user_regs_struct *saved, uint64_t mask, bool is_in_call);
 /* What the thread has to be given back for its interrupted call to go on. */
 struct user_regs_struct leaks_resumed(const struct user_regs_struct *saved);

@@ -29,13 +29,15 @@
 
 /* MARK: libdw */
 
-#define SYMBOLS_LIBELF_FUNCTIONS(use) use(elf_version) use(elf_begin) use(elf_memory) use(elf_end) use(elf_errno) use(elf_errmsg)
+#define SYMBOLS_LIBELF_FUNCTIONS(use) \
+    use(elf_version) use(elf_begin) use(elf_memory) use(elf_end) use(elf_errno) use(elf_errmsg)
 #define SYMBOLS_LIBDW_FUNCTIONS(use) \
     use(dwarf_begin_elf) use(dwarf_end) use(dwarf_errno) use(dwarf_errmsg) use(dwarf_get_units) use(dwarf_offdie) \
-    use(dwarf_ranges) use(dwarf_getaranges) use(dwarf_onearange) use(dwarf_getarangeinfo) \
-    use(dwarf_tag) use(dwarf_child) use(dwarf_siblingof) use(dwarf_dieoffset) use(dwarf_haspc) use(dwarf_diename) \
-    use(dwarf_attr) use(dwarf_attr_integrate) use(dwarf_formstring) use(dwarf_formudata) \
-    use(dwarf_getsrclines) use(dwarf_getsrc_die) use(dwarf_linesrc) use(dwarf_lineno) use(dwarf_getsrcfiles) use(dwarf_filesrc)
+        use(dwarf_ranges) use(dwarf_getaranges) use(dwarf_onearange) use(dwarf_getarangeinfo) use(dwarf_tag) \
+            use(dwarf_child) use(dwarf_siblingof) use(dwarf_dieoffset) use(dwarf_haspc) use(dwarf_diename) \
+                use(dwarf_attr) use(dwarf_attr_integrate) use(dwarf_formstring) use(dwarf_formudata) \
+                    use(dwarf_getsrclines) use(dwarf_getsrc_die) use(dwarf_linesrc) use(dwarf_lineno) \
+                        use(dwarf_getsrcfiles) use(dwarf_filesrc)
 
 struct symbols_libdw {
 #define SYMBOLS_MEMBER(name) __typeof__(&name) name;
@@ -62,7 +64,7 @@ typedef int (*symbols_uncompress)(uint8_t *to, unsigned long *to_count, const ui
 typedef size_t (*symbols_zstd_decompress)(void *to, size_t to_count, const void *from, size_t from_count);
 typedef unsigned (*symbols_zstd_is_error)(size_t code);
 typedef int (*symbols_xz_decode)(uint64_t *memory_limit, uint32_t flags, const void *allocator, const uint8_t *from,
-                              size_t *from_position, size_t from_count, uint8_t *to, size_t *to_position, size_t to_count);
+    size_t *from_position, size_t from_count, uint8_t *to, size_t *to_position, size_t to_count);
 typedef uint32_t (*symbols_crc32)(const uint8_t *bytes, size_t count, uint32_t crc);
 
 enum { SYMBOLS_XZ_OK = 0, SYMBOLS_XZ_STREAM_END = 1, SYMBOLS_XZ_BUF_ERROR = 10 };

@@ -26,7 +26,9 @@ package struct Duration: ExpressibleByArgument, Sendable {
     package let text: String
     package var milliseconds: Int64 { Int64(seconds * 1000) }
 
-    package init(seconds: Double) { (self.seconds, text) = (seconds, seconds < 1 ? "\(Int64(seconds * 1000))ms" : "\(Int(seconds))s") }
+    package init(seconds: Double) {
+        (self.seconds, text) = (seconds, seconds < 1 ? "\(Int64(seconds * 1000))ms" : "\(Int(seconds))s")
+    }
 
     package init?(argument: String) {
         guard let seconds = durationSeconds(argument) else { return nil }

@@ -34,7 +34,9 @@ private func run(_ tool: any ParsableCommand.Type, _ words: [String]) -> Never {
     } catch {
         let status = tool.exitCode(for: error).rawValue, text = tool.fullMessage(for: error)
         if status != 0 {
-            for line in text.split(separator: "\n", omittingEmptySubsequences: false) where !text.isEmpty { say(String(line)) }
+            for line in text.split(separator: "\n", omittingEmptySubsequences: false) where !text.isEmpty {
+                say(String(line))
+            }
             exit(status)
         }
         expectClosedReaders()
@@ -47,8 +49,8 @@ private func run(_ tool: any ParsableCommand.Type, _ words: [String]) -> Never {
     }
 }
 
-// Started with one of them closed, the next file that is opened would take its number, and a report would go there. What
-// stands in for it can't be used, as what was closed can't, and is closed for whoever is started.
+// Started with one of them closed, the next file that is opened would take its number, and a report would go there.
+// What stands in for it can't be used, as what was closed can't, and is closed for whoever is started.
 private func holdStandardDescriptors() {
     for number in STDIN_FILENO ... STDERR_FILENO where fcntl(number, F_GETFD) < 0 {
         _ = open("/dev/null", (number == STDIN_FILENO ? O_WRONLY : O_RDONLY) | O_CLOEXEC)

@@ -1,8 +1,9 @@
-// The live blocks of a running image, read twice: once at leisure, and once in an instant, in which only what has changed is taken apart again. What
-// has changed is told by a hash of each piece, since a program that stands still waits for whoever reads. One of the files with raw pointers.
+// The live blocks of a running image, read twice: once at leisure, and once in an instant, in which only what has
+// changed is taken apart again. What has changed is told by a hash of each piece, since a program that stands still
+// waits for whoever reads. One of the files with raw pointers.
 //
-// Invariant: after `finish` the blocks are those of that moment, those of reallocations in flight first; a block that stands in its slot too is there twice, as the
-// same address.
+// Invariant: after `finish` the blocks are those of that moment, those of reallocations in flight first; a block that
+// stands in its slot too is there twice, as the same address.
 
 import CHeapImage
 import Glibc
@@ -39,7 +40,8 @@ package final class BlockReader {
 
     /// The reading that counts: the program stands still, or is gone.
     ///
-    /// - Complexity: O(live map) to hash, which is the copying of it for the most part; O(changed pieces) to take apart.
+    /// - Complexity: O(live map) to hash, which is the copying of it for the most part; O(changed pieces) to take
+    ///   apart.
     package func finish() throws(InputError) {
         try image.refresh()
         changedPieces = 0
@@ -47,7 +49,8 @@ package final class BlockReader {
     }
 
     /// Hands out what was read, with the blocks of reallocations in flight in front.
-    package func withBlocks<Result>(inFlight: [LiveBlock], _ body: (UnsafeBufferPointer<LiveBlock>) -> Result) -> Result {
+    package func withBlocks<Result>(inFlight: [LiveBlock], _ body: (UnsafeBufferPointer<LiveBlock>) -> Result) -> Result
+    {
         if !inFlight.isEmpty {
             reserve(inFlight.count)
             memmove(blocks + inFlight.count, blocks, count * MemoryLayout<LiveBlock>.stride)
@@ -76,7 +79,9 @@ package final class BlockReader {
             places += repeatElement(0 ..< 0, count: end - places.count)
         }
         let log2 = withUnsafeBytes(of: image.header.granule_log2) { Array($0) }
-        func isLeaf(_ piece: Int) -> Bool { pieces[piece].kind == HEAP_PIECE_LEAF.rawValue && pieces[piece].map < HEAP_MAP_COUNT }
+        func isLeaf(_ piece: Int) -> Bool {
+            pieces[piece].kind == HEAP_PIECE_LEAF.rawValue && pieces[piece].map < HEAP_MAP_COUNT
+        }
         var piece = 1
         while piece < end {
             let first = piece
@@ -88,7 +93,9 @@ package final class BlockReader {
             let got = image.fill(buffer, (piece - first) * pieceBytes, at: image.place(of: .slots, first), "SLOTS")
             for leaf in 0 ..< got / pieceBytes {
                 let raw = UnsafeRawBufferPointer(rebasing: buffer.bytes[leaf * pieceBytes ..< (leaf + 1) * pieceBytes])
-                take(raw, number: first + leaf, pieces[first + leaf], granuleLog2: UInt64(log2[Int(pieces[first + leaf].map)]))
+                take(
+                    raw, number: first + leaf, pieces[first + leaf],
+                    granuleLog2: UInt64(log2[Int(pieces[first + leaf].map)]))
             }
         }
     }
@@ -101,7 +108,9 @@ package final class BlockReader {
         for index in places[number] { blocks[index].address = 0 }
         reserve(raw.count / 8)
         let batch = UnsafeMutableBufferPointer(start: blocks, count: capacity), start = count
-        count = piece.map == HEAP_MAP_FINE ? HeapImage.takeFine(raw, base: piece.base, granuleLog2: granuleLog2, into: batch, start)
+        count =
+            piece.map == HEAP_MAP_FINE
+            ? HeapImage.takeFine(raw, base: piece.base, granuleLog2: granuleLog2, into: batch, start)
             : HeapImage.takeCoarse(raw, base: piece.base, granuleLog2: granuleLog2, into: batch, start)
         places[number] = start ..< count
     }

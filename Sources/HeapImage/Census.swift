@@ -79,7 +79,8 @@ extension HeapImage {
         // what a damaged slot can make us allocate.
         let readable = sections[SectionName.stacks.rawValue].readableEntries
         let running = kind == .running && presence == .running
-        let room = running
+        let room =
+            running
             ? min(sections[SectionName.stacks.rawValue].roomEntries, Int(HEAP_STACK_LIMIT), readable * 2 + 65_536)
             : min(readable, Int(HEAP_STACK_LIMIT))
         census.stacks = [StackCounts](
@@ -105,7 +106,8 @@ extension HeapImage {
         }
         census.lastEventNanoseconds = lastEvent(census, threads)
         census.momentNanoseconds = moment(census)
-        let events = threads.flatMap(\.unfolded)
+        let events =
+            threads.flatMap(\.unfolded)
             + (running ? [] : threads.flatMap { Self.happened($0.uncommitted, $0.inFlight, watch) })
         countFolded(&census, events)
         if kind != .dump && presence == .gone { census.settle() }
@@ -115,8 +117,9 @@ extension HeapImage {
     /// Of the uncommitted events of one thread, the ones that happened, as their blocks' slots say.
     static func happened(_ events: [Event], _ inFlight: InFlight?, _ watch: Watch) -> [Event] {
         func slotHolds(_ event: Event) -> Bool {
-            watch.seen[event.address]?.contains(LiveBlock(
-                address: event.address, bytes: event.bytes, stack: event.stack, tick: event.allocatedTick)) ?? false
+            watch.seen[event.address]?.contains(
+                LiveBlock(
+                    address: event.address, bytes: event.bytes, stack: event.stack, tick: event.allocatedTick)) ?? false
         }
         // Both halves of a reallocation happened or neither did, and the new block's slot tells better than
         // the old one's: in place, with the same size and stack, the two words are equal.
@@ -130,7 +133,8 @@ extension HeapImage {
         }
     }
 
-    /// Nanoseconds from the recording's start to a moment of CLOCK_MONOTONIC, which is now unless it is given; 0 for one before it.
+    /// Nanoseconds from the recording's start to a moment of CLOCK_MONOTONIC, which is now unless it is given; 0 for
+    /// one before it.
     func nanosecondsSinceStart(_ monotonicNanoseconds: UInt64? = nil) -> UInt64 {
         let moment = monotonicNanoseconds ?? clockNanoseconds(CLOCK_MONOTONIC)
         return moment > header.started_monotonic_ns ? moment - header.started_monotonic_ns : 0
@@ -206,7 +210,9 @@ extension HeapImage {
                 continue
             }
             census.replayedEvents += 1
-            if number < moment.count && (moment.isInRings || peakIsFolded[index]) { census.stacks[index].peak.apply(event) }
+            if number < moment.count && (moment.isInRings || peakIsFolded[index]) {
+                census.stacks[index].peak.apply(event)
+            }
             census.stacks[index].apply(event)
             if event.isFree {
                 let began = heap_tick_milliseconds(event.allocatedTick), ended = heap_tick_milliseconds(event.tick)
@@ -333,8 +339,9 @@ extension StackCounts {
 
     /// What the counters say is live.
     var held: Level {
-        Level(bytes: allocatedBytes >= freedBytes ? allocatedBytes - freedBytes : 0,
-              blocks: allocatedBlocks >= freedBlocks ? allocatedBlocks - freedBlocks : 0)
+        Level(
+            bytes: allocatedBytes >= freedBytes ? allocatedBytes - freedBytes : 0,
+            blocks: allocatedBlocks >= freedBlocks ? allocatedBlocks - freedBlocks : 0)
     }
 
     mutating func apply(_ event: Event) {

@@ -1,5 +1,5 @@
-// What can be wrong with an image. Only an image of which nothing can be used throws, an `InputError`; everything else that is
-// wrong is a Damage in the image's list, and the reader goes on with what is left.
+// What can be wrong with an image. Only an image of which nothing can be used throws, an `InputError`; everything else
+// that is wrong is a Damage in the image's list, and the reader goes on with what is left.
 
 import Text
 

@@ -1,8 +1,8 @@
 // The live blocks of both shapes of image, in batches.
 //
 // Invariant: the block of a reallocation in flight, where there is one, is handed out exactly once, from
-// its thread's record, whichever of its slots have been written; marks are no blocks. The inner loops copy each block out with one
-// compare on the slot's word; all bounds are checked once a piece. One of the files with raw pointers.
+// its thread's record, whichever of its slots have been written; marks are no blocks. The inner loops copy each block
+// out with one compare on the slot's word; all bounds are checked once a piece. One of the files with raw pointers.
 
 import CHeapImage
 
@@ -128,7 +128,8 @@ extension HeapImage {
             var kept = 0
             bytes.withUnsafeBytes { raw in
                 for index in 0 ..< count {
-                    let block = raw.loadUnaligned(fromByteOffset: index &* MemoryLayout<heap_block>.stride, as: heap_block.self)
+                    let block = raw.loadUnaligned(
+                        fromByteOffset: index &* MemoryLayout<heap_block>.stride, as: heap_block.self)
                     batch[kept] = LiveBlock(address: block.address, slot: block.slot, bytes: block.bytes)
                     kept &+= heap_slot_stack(block.slot) != 0 ? 1 : 0
                 }
@@ -153,10 +154,13 @@ extension HeapImage {
         let buffer = ReadBuffer(byteCount: chunkBytes)
         var piece = 1
         let end = min(pieces.count, slots.readableEntries)
-        if let lost = pieces.indices.dropFirst(max(end, 1)).first(where: { pieces[$0].kind == HEAP_PIECE_LEAF.rawValue }),
-           presence == .gone {
-            note("pieces of the live map are missing", at: place(of: .slots, lost),
-                 lost: UInt64(pieces.count - lost) * UInt64(pieceBytes))
+        if let lost = pieces.indices.dropFirst(max(end, 1)).first(where: { pieces[$0].kind == HEAP_PIECE_LEAF.rawValue }
+        ),
+            presence == .gone
+        {
+            note(
+                "pieces of the live map are missing", at: place(of: .slots, lost),
+                lost: UInt64(pieces.count - lost) * UInt64(pieceBytes))
         }
         while piece < end {
             guard pieces[piece].kind == HEAP_PIECE_LEAF.rawValue else {
@@ -168,7 +172,9 @@ extension HeapImage {
             }
             // As many leaves as stand together, up to a chunk, in one read.
             let first = piece
-            while piece < end && pieces[piece].kind == HEAP_PIECE_LEAF.rawValue && piece - first < chunkBytes / pieceBytes {
+            while piece < end && pieces[piece].kind == HEAP_PIECE_LEAF.rawValue
+                && piece - first < chunkBytes / pieceBytes
+            {
                 piece += 1
             }
             let wanted = (piece - first) * pieceBytes
@@ -212,7 +218,8 @@ extension HeapImage {
                 let slot = raw.loadUnaligned(fromByteOffset: index &* 8, as: UInt64.self)
                 let low = UInt64(heap_slot_low(slot))
                 batch[start &+ place] = LiveBlock(
-                    address: base &+ UInt64(index) &<< granuleLog2 &+ low & UInt64(HEAP_SLOT_FINE_OFFSET_MASK), slot: slot,
+                    address: base &+ UInt64(index) &<< granuleLog2 &+ low & UInt64(HEAP_SLOT_FINE_OFFSET_MASK),
+                    slot: slot,
                     bytes: low >> UInt64(HEAP_SLOT_FINE_SIZE_SHIFT))
             }
             return start &+ count

@@ -29,19 +29,23 @@ extension HeapImage {
             if piece.map >= 3 { coarse.append((number, piece)) }
             // The second map's leaves span half a megabyte; those above it say too little of where a block was.
             guard piece.map <= 1 else { return }
-            let (end, overflow) = piece.base.addingReportingOverflow(1 << UInt64(heap_map_leaf_log2(piece.map, UInt32(log2[Int(piece.map)]))))
-            if !overflow { extents.small.append(piece.base..<end) }
+            let (end, overflow) = piece.base.addingReportingOverflow(
+                1 << UInt64(heap_map_leaf_log2(piece.map, UInt32(log2[Int(piece.map)]))))
+            if !overflow { extents.small.append(piece.base ..< end) }
         }
         let buffer = ReadBuffer(byteCount: pieceBytes)
-        let batch = UnsafeMutableBufferPointer<LiveBlock>.allocate(capacity: Int(heap_map_leaf_slots(HEAP_MAP_COUNT - 1)))
+        let batch = UnsafeMutableBufferPointer<LiveBlock>.allocate(
+            capacity: Int(heap_map_leaf_slots(HEAP_MAP_COUNT - 1)))
         defer { batch.deallocate() }
         let slots = sections[SectionName.slots.rawValue]
         for (number, piece) in coarse where number < slots.readableEntries {
             guard fill(buffer, pieceBytes, at: place(of: .slots, number), "SLOTS") == pieceBytes else { continue }
             let raw = UnsafeRawBufferPointer(buffer.bytes)
-            for block in batch[..<Self.takeCoarse(raw, base: piece.base, granuleLog2: UInt64(log2[Int(piece.map)]), into: batch, 0)] {
+            for block in batch[
+                ..<Self.takeCoarse(raw, base: piece.base, granuleLog2: UInt64(log2[Int(piece.map)]), into: batch, 0)]
+            {
                 let (end, overflow) = block.address.addingReportingOverflow(block.bytes)
-                if !overflow { extents.large.append(block.address..<end) }
+                if !overflow { extents.large.append(block.address ..< end) }
             }
         }
         extents.small.sort { $0.lowerBound < $1.lowerBound }

@@ -45,7 +45,9 @@ extension HeapImage {
     package var losses: heap_losses { header.losses }
 
     /// Allocations that are not in the image: there was no space for them, or they came before recording could start.
-    package var lostEvents: UInt64 { losses.lost_allocations.addingReportingOverflow(losses.early_allocations).partialValue }
+    package var lostEvents: UInt64 {
+        losses.lost_allocations.addingReportingOverflow(losses.early_allocations).partialValue
+    }
 
     /// The executable's path; empty where not known.
     package var program: String { text(header.program, limit: 4096) }

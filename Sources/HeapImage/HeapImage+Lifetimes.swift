@@ -23,7 +23,8 @@ extension HeapImage {
             guard number < census.stacks.count else { return }
             withUnsafeBytes(of: stack.lifetimes) { bytes in
                 for lifetime in 1 ..< count {
-                    lifetimes[number * count + lifetime] = bytes.loadUnaligned(fromByteOffset: (lifetime - 1) * 8, as: UInt64.self)
+                    lifetimes[number * count + lifetime] = bytes.loadUnaligned(
+                        fromByteOffset: (lifetime - 1) * 8, as: UInt64.self)
                 }
             }
         }

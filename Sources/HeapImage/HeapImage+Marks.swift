@@ -24,12 +24,19 @@ extension HeapImage {
     package func marks() -> [Mark] {
         let raw = rawMarks()
         var marks: [Mark] = []
-        for place in stride(from: 0, to: raw.count - raw.count % MemoryLayout<heap_mark>.size, by: MemoryLayout<heap_mark>.size) {
+        for place in stride(
+            from: 0, to: raw.count - raw.count % MemoryLayout<heap_mark>.size, by: MemoryLayout<heap_mark>.size)
+        {
             let mark = raw.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: place, as: heap_mark.self) }
             // Half written, or not what belongs there.
-            guard mark.number > 0, (mark.number - 1) % UInt64(HEAP_MARK_COUNT) == UInt64(place / MemoryLayout<heap_mark>.size) else { continue }
+            guard mark.number > 0,
+                (mark.number - 1) % UInt64(HEAP_MARK_COUNT) == UInt64(place / MemoryLayout<heap_mark>.size)
+            else { continue }
             let name = withUnsafeBytes(of: mark.name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-            marks.append(Mark(number: mark.number, name: name, nanoseconds: mark.time_ns, tick: mark.tick & UInt32(HEAP_SLOT_TICK_MASK), threadID: mark.tid))
+            marks.append(
+                Mark(
+                    number: mark.number, name: name, nanoseconds: mark.time_ns,
+                    tick: mark.tick & UInt32(HEAP_SLOT_TICK_MASK), threadID: mark.tid))
         }
         return marks.sorted { $0.number < $1.number }
     }
@@ -38,7 +45,9 @@ extension HeapImage {
     package func mark(named name: String) -> Mark? {
         let marks = marks()
         if let newest = marks.last(where: { $0.name == name }) { return newest }
-        guard let hash = name.lastIndex(of: "#"), let number = Int(name[name.index(after: hash)...]), number > 0 else { return nil }
+        guard let hash = name.lastIndex(of: "#"), let number = Int(name[name.index(after: hash)...]), number > 0 else {
+            return nil
+        }
         let same = marks.filter { $0.name == name[..<hash] }
         return number <= same.count ? same[number - 1] : nil
     }
@@ -47,7 +56,9 @@ extension HeapImage {
     func rawMarks() -> [UInt8] {
         guard hasMarks else { return [] }
         var bytes = [UInt8](repeating: 0, count: Int(HEAP_MARK_COUNT) * MemoryLayout<heap_mark>.size)
-        let count = bytes.withUnsafeMutableBytes { buffer in (try? source.read(into: buffer, at: UInt64(HEAP_MARKS_OFFSET))) ?? 0 }
+        let count = bytes.withUnsafeMutableBytes { buffer in
+            (try? source.read(into: buffer, at: UInt64(HEAP_MARKS_OFFSET))) ?? 0
+        }
         return Array(bytes.prefix(max(0, min(count, bytes.count))))
     }
 }

@@ -21,7 +21,8 @@ package struct Module: Hashable {
     package var moved = false
     /// False: the entry was half made, and says nothing.
     package var isKnown = false
-    /// The mapped file, by what tells it from another at its path where it has no build-id; nil: not known, as in older images.
+    /// The mapped file, by what tells it from another at its path where it has no build-id; nil: not known, as in older
+    /// images.
     package var file: ModuleFile?
     /// At its path lay no file any more, or another one, when the module was first met.
     package var isReplaced = false
@@ -106,7 +107,9 @@ extension HeapImage {
                 module.unloadedNanoseconds = entry.unloaded_ns
                 module.moved = entry.flags & HEAP_MODULE_MOVED.rawValue != 0
                 module.isReplaced = entry.flags & HEAP_MODULE_REPLACED.rawValue != 0
-                let file = ModuleFile(device: entry.device, inode: entry.inode, byteCount: entry.file_bytes, modifiedNanoseconds: entry.modified_ns)
+                let file = ModuleFile(
+                    device: entry.device, inode: entry.inode, byteCount: entry.file_bytes,
+                    modifiedNanoseconds: entry.modified_ns)
                 if file.byteCount | file.modifiedNanoseconds | file.inode | file.device != 0 { module.file = file }
             }
             modules.append(module)

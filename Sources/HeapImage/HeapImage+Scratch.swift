@@ -1,4 +1,5 @@
-// Where the recorder's own memory lies in the program, as a running image tells it: for whoever looks for the program's pointers.
+// Where the recorder's own memory lies in the program, as a running image tells it: for whoever looks for the program's
+// pointers.
 
 import CHeapImage
 
@@ -8,7 +9,9 @@ extension HeapImage {
         var ranges: [Range<UInt64>] = []
         forEachEntry(of: .threads, as: heap_thread.self) { _, thread in
             let (end, overflow) = thread.scratch_start.addingReportingOverflow(thread.scratch_bytes)
-            if !overflow && thread.scratch_bytes > 0 && thread.scratch_start > 0 { ranges.append(thread.scratch_start ..< end) }
+            if !overflow && thread.scratch_bytes > 0 && thread.scratch_start > 0 {
+                ranges.append(thread.scratch_start ..< end)
+            }
         }
         return ranges.sorted { $0.lowerBound < $1.lowerBound }
     }

@@ -81,9 +81,10 @@ extension HeapImage {
         forEachEntry(of: .timeline, as: heap_sample.self) { index, sample in
             guard index < Int(HEAP_TIMELINE_SAMPLES) else { return }
             if let last = samples.last, sample.time_ns <= last.nanoseconds { return }
-            samples.append(TimelineSample(
-                nanoseconds: sample.time_ns, liveBytes: sample.live_bytes, liveBlocks: sample.live_blocks,
-                rssBytes: sample.rss_bytes == 0 ? nil : sample.rss_bytes))
+            samples.append(
+                TimelineSample(
+                    nanoseconds: sample.time_ns, liveBytes: sample.live_bytes, liveBlocks: sample.live_blocks,
+                    rssBytes: sample.rss_bytes == 0 ? nil : sample.rss_bytes))
         }
         return samples
     }
@@ -114,7 +115,9 @@ extension heap_stack {
     func level(_ number: Int) -> Level {
         if number < Int(clamping: snapshots) && number < Int(HEAP_SNAPSHOT_COUNT) {
             return withUnsafeBytes(of: levels) {
-                Level(copied: $0.loadUnaligned(fromByteOffset: number * MemoryLayout<heap_level>.size, as: heap_level.self))
+                Level(
+                    copied: $0.loadUnaligned(
+                        fromByteOffset: number * MemoryLayout<heap_level>.size, as: heap_level.self))
             }
         }
         return held
@@ -122,7 +125,8 @@ extension heap_stack {
 
     /// What the stack holds by its folded counters.
     var held: Level {
-        Level(bytes: allocated_bytes >= freed_bytes ? allocated_bytes - freed_bytes : 0,
-              blocks: allocated_blocks >= freed_blocks ? allocated_blocks - freed_blocks : 0)
+        Level(
+            bytes: allocated_bytes >= freed_bytes ? allocated_bytes - freed_bytes : 0,
+            blocks: allocated_blocks >= freed_blocks ? allocated_blocks - freed_blocks : 0)
     }
 }

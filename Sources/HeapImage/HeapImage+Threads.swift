@@ -98,7 +98,9 @@ extension HeapImage {
     /// - Complexity: O(threads), 256 bytes each.
     package func inFlights() -> [InFlight] {
         var found: [InFlight] = []
-        forEachEntry(of: .threads, as: heap_thread.self) { index, thread in if let flight = inFlight(thread, index) { found.append(flight) } }
+        forEachEntry(of: .threads, as: heap_thread.self) { index, thread in
+            if let flight = inFlight(thread, index) { found.append(flight) }
+        }
         return found
     }
 
@@ -111,7 +113,9 @@ extension HeapImage {
                 new: LiveBlock(address: flight.new_address, slot: flight.new_slot, bytes: flight.new_bytes),
                 returned: flight.phase == HEAP_IN_FLIGHT_RETURNED.rawValue)
         }
-        if flight.phase != HEAP_IN_FLIGHT_NONE.rawValue { note("a reallocation in flight is in no known phase", at: place(of: .threads, index)) }
+        if flight.phase != HEAP_IN_FLIGHT_NONE.rawValue {
+            note("a reallocation in flight is in no known phase", at: place(of: .threads, index))
+        }
         return nil
     }
 

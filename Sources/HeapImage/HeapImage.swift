@@ -103,7 +103,10 @@ extension HeapImage {
         var failure: Errno?
         // A closure can't throw a typed error out of withUnsafeMutableBytes here; the bytes are plain.
         let count = withUnsafeMutableBytes(of: &header) { bytes in
-            do throws(Errno) { return try source.read(into: bytes, at: 0) } catch { failure = error; return 0 }
+            do throws(Errno) { return try source.read(into: bytes, at: 0) } catch {
+                failure = error
+                return 0
+            }
         }
         if let failure { throw InputError(file: source.name, offset: 0, what: "can't be read: \(failure)") }
         try header.check(count, file: source.name)
@@ -113,10 +116,12 @@ extension HeapImage {
     static let entryBytes: [Int] = [
         1, MemoryLayout<heap_module>.size, MemoryLayout<heap_node>.size, MemoryLayout<heap_stack>.size,
         MemoryLayout<heap_thread>.size, MemoryLayout<heap_ring>.size, MemoryLayout<heap_sample>.size,
-        MemoryLayout<heap_piece>.size, Int(HEAP_PIECE_BYTES), MemoryLayout<heap_block>.size, MemoryLayout<heap_name>.size,
+        MemoryLayout<heap_piece>.size, Int(HEAP_PIECE_BYTES), MemoryLayout<heap_block>.size,
+        MemoryLayout<heap_name>.size,
     ]
 
-    /// Whether section NAMES is there: only where a dense image says so. In its place others have what is the recorder's own.
+    /// Whether section NAMES is there: only where a dense image says so. In its place others have what is the
+    /// recorder's own.
     package var hasNames: Bool { kind != .running && hasFlag(HEAP_FLAG_NAMES) }
 
     private func placeSections() throws(InputError) {
@@ -144,7 +149,8 @@ extension HeapImage {
             let (end, overflow) = entry.offset.addingReportingOverflow(entry.capacity)
             let length = source.length
             if overflow || entry.offset % 8 != 0 || entry.offset < UInt64(MemoryLayout<heap_header>.size)
-                || entry.entry_bytes != UInt32(entryBytes) {
+                || entry.entry_bytes != UInt32(entryBytes)
+            {
                 note("section \(name) has no sound place or entry size", at: place, lost: min(entry.capacity, length))
                 continue
             }
@@ -171,8 +177,9 @@ extension HeapImage {
         // A sparse file of a few blocks can claim to be of any size. Readable entries cost us memory, so
         // the storage behind the file must bear them out; 256 leaves room for file systems that compress.
         if claimed / 256 > source.storedBytes.addingReportingOverflow(1 << 20).partialValue {
-            throw InputError(file: file, offset: UInt64(tableOffset),
-                             what: "claims \(claimed) bytes, where \(source.storedBytes) are stored")
+            throw InputError(
+                file: file, offset: UInt64(tableOffset),
+                what: "claims \(claimed) bytes, where \(source.storedBytes) are stored")
         }
         sections = placed
     }
@@ -182,7 +189,9 @@ extension HeapImage {
 package enum SectionName: Int {
     case strings, modules, nodes, stacks, threads, events, timeline, pieces, slots, blocks, names
 
-    static let texts = ["STRINGS", "MODULES", "NODES", "STACKS", "THREADS", "EVENTS", "TIMELINE", "PIECES", "SLOTS", "BLOCKS", "NAMES"]
+    static let texts = [
+        "STRINGS", "MODULES", "NODES", "STACKS", "THREADS", "EVENTS", "TIMELINE", "PIECES", "SLOTS", "BLOCKS", "NAMES",
+    ]
 
     var name: String { Self.texts[rawValue] }
 }

@@ -66,7 +66,9 @@ final class NewFile {
         isUnnamed = true
         buffer = .allocate(byteCount: chunkBytes, alignment: 64)
         self.descriptor = fcntl(descriptor, F_DUPFD_CLOEXEC, 3)
-        guard self.descriptor >= 0, lseek(self.descriptor, off_t(clamping: position), SEEK_SET) >= 0 else { throw fail("can't be written") }
+        guard self.descriptor >= 0, lseek(self.descriptor, off_t(clamping: position), SEEK_SET) >= 0 else {
+            throw fail("can't be written")
+        }
     }
 
     deinit {
@@ -140,7 +142,9 @@ final class NewFile {
         let holder = path.withPath { open($0, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600) }
         guard holder >= 0 else { throw abandon("can't be created") }
         close(holder)
-        guard temporary.withPath({ from in path.withPath { rename(from, $0) } }) == 0 else { throw abandon("can't be created") }
+        guard temporary.withPath({ from in path.withPath { rename(from, $0) } }) == 0 else {
+            throw abandon("can't be created")
+        }
     }
 
     private func copy(to destination: CInt) throws(FileError) {
@@ -174,7 +178,9 @@ func unnamedFile() throws(FileError) -> CInt {
     let directory = environmentText("TMPDIR") ?? "/tmp"
     var template = "\(directory)/heapsum-XXXXXX".pathCString
     let descriptor = mkstemp(&template)
-    guard descriptor >= 0 else { throw FileError(path: directory, what: "no temporary file can be made here", errno: Errno(rawValue: errno)) }
+    guard descriptor >= 0 else {
+        throw FileError(path: directory, what: "no temporary file can be made here", errno: Errno(rawValue: errno))
+    }
     unlink(template)
     _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
     return descriptor

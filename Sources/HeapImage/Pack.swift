@@ -15,7 +15,8 @@ package struct PackOptions {
     package var state: HeapImage.State?
     package var exitStatus: UInt32?
     package var exitSignal: UInt32?
-    /// When the caller saw the program end, by CLOCK_MONOTONIC: an image alone knows of the last event, which may be long before.
+    /// When the caller saw the program end, by CLOCK_MONOTONIC: an image alone knows of the last event, which may be
+    /// long before.
     package var endedMonotonicNanoseconds: UInt64?
     /// The resident set, as it was measured from outside.
     package var rssBytes: UInt64?
@@ -60,20 +61,26 @@ extension HeapImage {
     @discardableResult
     package func pack(to path: String, options: PackOptions = PackOptions()) throws -> PackSummary {
         // Looked for first, since a large image takes a while; the rename decides.
-        if path.withPath({ access($0, F_OK) }) == 0 { throw FileError(path: path, what: "can't be created", errno: .fileExists) }
+        if path.withPath({ access($0, F_OK) }) == 0 {
+            throw FileError(path: path, what: "can't be created", errno: .fileExists)
+        }
         return try pack(into: NewFile(path: path, position: UInt64(MemoryLayout<heap_header>.size)), options)
     }
 
     /// The same to an open descriptor, which may be a pipe: the whole copy is made first, in a file without a name.
     @discardableResult
-    package func pack(toDescriptor descriptor: CInt, name: String, options: PackOptions = PackOptions()) throws -> PackSummary {
+    package func pack(
+        toDescriptor descriptor: CInt, name: String, options: PackOptions = PackOptions()
+    ) throws -> PackSummary {
         let out = try NewFile(copiedTo: descriptor, name: name, position: UInt64(MemoryLayout<heap_header>.size))
         return try pack(into: out, options)
     }
 
     /// The same into a file without a name, which is open and stays so.
     func pack(toUnnamed descriptor: CInt) throws {
-        _ = try pack(into: NewFile(unnamed: descriptor, name: file, position: UInt64(MemoryLayout<heap_header>.size)), PackOptions())
+        _ = try pack(
+            into: NewFile(unnamed: descriptor, name: file, position: UInt64(MemoryLayout<heap_header>.size)),
+            PackOptions())
     }
 
     private func pack(into out: NewFile, _ options: PackOptions) throws -> PackSummary {
@@ -92,8 +99,9 @@ extension HeapImage {
         let census = try census { batch in
             for index in batch.indices {
                 let block = batch[index]
-                try out.write(value: heap_block(
-                    address: block.address, slot: heap_slot_make(block.stack, block.tick, 0), bytes: block.bytes))
+                try out.write(
+                    value: heap_block(
+                        address: block.address, slot: heap_slot_make(block.stack, block.tick, 0), bytes: block.bytes))
             }
         }
         layout.end(.blocks, at: out.position)
@@ -124,7 +132,8 @@ extension HeapImage {
         if marks.isEmpty { header.flags &= ~HEAP_FLAG_MARKS.rawValue }
         if options.names != nil || hasNames { header.flags |= HEAP_FLAG_NAMES.rawValue }
         if kind == .running {
-            let last = max(census.momentNanoseconds, options.endedMonotonicNanoseconds.map { nanosecondsSinceStart($0) } ?? 0)
+            let last = max(
+                census.momentNanoseconds, options.endedMonotonicNanoseconds.map { nanosecondsSinceStart($0) } ?? 0)
             header.began_ns = running ? began : last
             header.ended_ns = running ? nanosecondsSinceStart() : last
         }
@@ -143,7 +152,8 @@ extension HeapImage {
         let bytes = out.position
         try out.commit(header: header)
         return PackSummary(
-            path: out.path, fileBytes: bytes, liveBytes: census.liveBytes, liveBlocks: census.liveBlocks, census: census,
+            path: out.path, fileBytes: bytes, liveBytes: census.liveBytes, liveBlocks: census.liveBlocks,
+            census: census,
             namesLeftOut: names?.leftOut ?? 0)
     }
 
@@ -164,7 +174,8 @@ extension HeapImage {
 
     /// Copies a section, and puts behind it what `more` makes of its size.
     private func copy(
-        _ name: SectionName, to out: NewFile, _ layout: inout Layout, adding more: (_ byteCount: UInt64) -> [UInt8] = { _ in [] }
+        _ name: SectionName, to out: NewFile, _ layout: inout Layout,
+        adding more: (_ byteCount: UInt64) -> [UInt8] = { _ in [] }
     ) throws {
         let start = out.position
         layout.begin(name, at: start)
@@ -187,7 +198,8 @@ extension HeapImage {
         layout.begin(.stacks, at: out.position)
         try forEachChunk(of: .stacks) { bytes, first in
             for index in 0 ..< bytes.byteCount / MemoryLayout<heap_stack>.size {
-                var stack = bytes.unsafeLoadUnaligned(fromByteOffset: index * MemoryLayout<heap_stack>.size, as: heap_stack.self)
+                var stack = bytes.unsafeLoadUnaligned(
+                    fromByteOffset: index * MemoryLayout<heap_stack>.size, as: heap_stack.self)
                 let number = first + index
                 if number > 0 && number < census.stacks.count {
                     let counts = census.stacks[number]
@@ -218,7 +230,8 @@ extension HeapImage {
         layout.begin(.threads, at: out.position)
         try forEachChunk(of: .threads) { bytes, _ in
             for index in 0 ..< bytes.byteCount / MemoryLayout<heap_thread>.size {
-                var thread = bytes.unsafeLoadUnaligned(fromByteOffset: index * MemoryLayout<heap_thread>.size, as: heap_thread.self)
+                var thread = bytes.unsafeLoadUnaligned(
+                    fromByteOffset: index * MemoryLayout<heap_thread>.size, as: heap_thread.self)
                 thread.folded = thread.head
                 thread.pending_bytes = 0
                 thread.in_flight = heap_in_flight()
@@ -275,8 +288,9 @@ private struct Layout {
 extension heap_stack {
     mutating func setLevel(_ number: Int, _ level: Level) {
         withUnsafeMutableBytes(of: &levels) {
-            $0.storeBytes(of: heap_level(bytes: level.bytes, blocks: level.blocks),
-                          toByteOffset: number * MemoryLayout<heap_level>.size, as: heap_level.self)
+            $0.storeBytes(
+                of: heap_level(bytes: level.bytes, blocks: level.blocks),
+                toByteOffset: number * MemoryLayout<heap_level>.size, as: heap_level.self)
         }
     }
 
@@ -285,7 +299,9 @@ extension heap_stack {
         guard lifetime > 0 else { return }
         withUnsafeMutableBytes(of: &lifetimes) {
             let offset = (lifetime - 1) * MemoryLayout<UInt64>.size
-            $0.storeBytes(of: $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self) &+ 1, toByteOffset: offset, as: UInt64.self)
+            $0.storeBytes(
+                of: $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self) &+ 1, toByteOffset: offset,
+                as: UInt64.self)
         }
     }
 }

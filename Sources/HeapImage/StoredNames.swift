@@ -21,7 +21,8 @@ package struct StoredName: Equatable {
     package var inlined: Bool?
 
     package init(
-        function: String? = nil, symbol: String? = nil, file: String? = nil, line: Int? = nil, symbolOffset: UInt64? = nil, inlined: Bool? = nil
+        function: String? = nil, symbol: String? = nil, file: String? = nil, line: Int? = nil,
+        symbolOffset: UInt64? = nil, inlined: Bool? = nil
     ) {
         self.function = function
         self.symbol = symbol
@@ -77,14 +78,17 @@ package final class StoredNames {
     /// - Complexity: O(1) a function whose strings were asked for before; else a read of each.
     package func names(_ range: Range<Int>) -> [StoredName] {
         if range.count > Self.mostInlined {
-            image.note("a frame with more than \(Self.mostInlined) functions", at: image.place(of: .names, range.lowerBound))
+            image.note(
+                "a frame with more than \(Self.mostInlined) functions", at: image.place(of: .names, range.lowerBound))
         }
         // The last is the function itself.
         return entries[range.clamped(to: entries.indices)].suffix(Self.mostInlined).map { entry in
             StoredName(
-                function: text(entry.function), symbol: text(entry.symbol), file: text(entry.file), line: entry.line == 0 ? nil : Int(entry.line),
+                function: text(entry.function), symbol: text(entry.symbol), file: text(entry.file),
+                line: entry.line == 0 ? nil : Int(entry.line),
                 symbolOffset: entry.symbol_offset == HEAP_NAME_NO_SYMBOL ? nil : entry.symbol_offset,
-                inlined: entry.flags & HEAP_NAME_SOURCE.rawValue == 0 ? nil : entry.flags & HEAP_NAME_INLINED.rawValue != 0)
+                inlined: entry.flags & HEAP_NAME_SOURCE.rawValue == 0
+                    ? nil : entry.flags & HEAP_NAME_INLINED.rawValue != 0)
         }
     }
 
@@ -94,7 +98,8 @@ package final class StoredNames {
         if let text = texts[key] { return text }
         let bytes = min(Int(string.length), Self.longestName)
         guard bytes <= unreadBytes else {
-            image.note("names that overlap", at: image.sections[SectionName.strings.rawValue].offset &+ UInt64(string.offset))
+            image.note(
+                "names that overlap", at: image.sections[SectionName.strings.rawValue].offset &+ UInt64(string.offset))
             return nil
         }
         unreadBytes -= bytes
@@ -128,10 +133,15 @@ struct NameSection {
         for frame in frames {
             for name in frame.names {
                 var flags: UInt32 = 0
-                if let inlined = name.inlined { flags = HEAP_NAME_SOURCE.rawValue | (inlined ? HEAP_NAME_INLINED.rawValue : 0) }
-                entries.append(heap_name(
-                    frame: frame.frame, symbol_offset: name.symbolOffset ?? HEAP_NAME_NO_SYMBOL, function: place(name.function),
-                    symbol: place(name.symbol), file: place(name.file), line: UInt32(clamping: name.line ?? 0), flags: flags))
+                if let inlined = name.inlined {
+                    flags = HEAP_NAME_SOURCE.rawValue | (inlined ? HEAP_NAME_INLINED.rawValue : 0)
+                }
+                entries.append(
+                    heap_name(
+                        frame: frame.frame, symbol_offset: name.symbolOffset ?? HEAP_NAME_NO_SYMBOL,
+                        function: place(name.function),
+                        symbol: place(name.symbol), file: place(name.file), line: UInt32(clamping: name.line ?? 0),
+                        flags: flags))
             }
         }
     }
@@ -140,7 +150,9 @@ struct NameSection {
         guard let text else { return heap_string() }
         if let place = places[text] { return place }
         let bytes = Array(text.pathBytes.prefix(StoredNames.longestName))
-        guard let offset = UInt32(exactly: firstOffset + UInt64(strings.count)), UInt64(offset) + UInt64(bytes.count) <= UInt64(UInt32.max) else {
+        guard let offset = UInt32(exactly: firstOffset + UInt64(strings.count)),
+            UInt64(offset) + UInt64(bytes.count) <= UInt64(UInt32.max)
+        else {
             leftOut += 1
             return heap_string()
         }

@@ -1,12 +1,13 @@
-// Functions that an allocator has beside malloc's family, jemalloc's mallocx or tcmalloc's tc_malloc, are booked by a library
-// of their own each. Programs find out by weak symbols whether such an allocator is there, so its library may be preloaded
-// into a program that is linked with it, and into no other.
+// Functions that an allocator has beside malloc's family, jemalloc's mallocx or tcmalloc's tc_malloc, are booked by a
+// library of their own each. Programs find out by weak symbols whether such an allocator is there, so its library may
+// be preloaded into a program that is linked with it, and into no other.
 
 import Glibc
 import Symbols
 import SystemPackage
 
-/// What to preload into a program: libheapsum.so, and the library for an allocator that the program is dynamically linked with.
+/// What to preload into a program: libheapsum.so, and the library for an allocator that the program is dynamically
+/// linked with.
 ///
 /// - Parameter library: libheapsum.so, which the others lie beside.
 func preloadedLibraries(_ library: FilePath, for program: FilePath) -> [FilePath] {
@@ -14,17 +15,22 @@ func preloadedLibraries(_ library: FilePath, for program: FilePath) -> [FilePath
 }
 
 private func allocatorLibrary(for program: FilePath, beside library: FilePath) -> FilePath? {
-    let known = [(allocator: "libjemalloc.so", name: "libheapsum-jemalloc.so"), (allocator: "libtcmalloc", name: "libheapsum-tcmalloc.so")]
-        .map { (allocator: $0.allocator, own: library.removingLastComponent().appending($0.name)) }
-        .filter { $0.own.isAccessible(R_OK) }
+    let known = [
+        (allocator: "libjemalloc.so", name: "libheapsum-jemalloc.so"),
+        (allocator: "libtcmalloc", name: "libheapsum-tcmalloc.so"),
+    ]
+    .map { (allocator: $0.allocator, own: library.removingLastComponent().appending($0.name)) }
+    .filter { $0.own.isAccessible(R_OK) }
     if known.isEmpty { return nil }
     func own(for object: FilePath) -> FilePath? {
         guard let name = object.lastComponent?.text else { return nil }
         return known.first { name.hasPrefix($0.allocator) }?.own
     }
     // A process has one allocator.
-    guard let object = linkedObject(of: program, preloaded: variable("LD_PRELOAD"), libraryPath: variable("LD_LIBRARY_PATH"),
-                                    where: { own(for: $0) != nil }),
+    guard
+        let object = linkedObject(
+            of: program, preloaded: variable("LD_PRELOAD"), libraryPath: variable("LD_LIBRARY_PATH"),
+            where: { own(for: $0) != nil }),
         let own = own(for: object),
         // One of another version or with names of its own (je_mallocx) would leave some of ours without a next in line.
         let wanted = exportedNames(own), let offered = exportedNames(object), wanted.isSubset(of: offered)

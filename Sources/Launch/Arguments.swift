@@ -13,7 +13,8 @@ package enum ProgramArguments: Equatable {
 /// Finds the program in argv.
 ///
 /// - Parameters:
-///   - captured: what the option parser left over: all from the first word that is no option of heaprun's, `--` included.
+///   - captured: what the option parser left over: all from the first word that is no option of heaprun's, `--`
+///     included.
 ///   - count: argc, so that the words' own bytes needn't survive the parser.
 package func programArguments(captured: [String], count: Int) -> ProgramArguments {
     guard let first = captured.first else { return .missing }

@@ -51,7 +51,9 @@ package struct RecordingOptions {
 }
 
 /// What a value of LD_PRELOAD names.
-func preloadEntries(_ value: String?) -> [String] { (value ?? "").split(whereSeparator: { $0 == ":" || $0 == " " }).map(String.init) }
+func preloadEntries(_ value: String?) -> [String] {
+    (value ?? "").split(whereSeparator: { $0 == ":" || $0 == " " }).map(String.init)
+}
 
 /// The value of LD_PRELOAD: the libraries before what was there, and once.
 package func preloadValue(libraries: [String], existing: String?) -> String {
@@ -61,8 +63,8 @@ package func preloadValue(libraries: [String], existing: String?) -> String {
 
 /// What AddressSanitizer is told in a recorded program, and in those that it starts.
 ///
-/// As a shared library it refuses to run behind any other, by default. Behind ours it does its work as ever: it is asked not to refuse, whatever
-/// else `existing`, the user's options, say; a user who speaks of that himself is obeyed.
+/// As a shared library it refuses to run behind any other, by default. Behind ours it does its work as ever: it is
+/// asked not to refuse, whatever else `existing`, the user's options, say; a user who speaks of that himself is obeyed.
 package func addressSanitizerOptions(existing: String?) -> String {
     let option = "verify_asan_link_order"
     guard let existing, !existing.isEmpty else { return option + "=0" }
@@ -72,7 +74,8 @@ package func addressSanitizerOptions(existing: String?) -> String {
 /// Makes `name=value` entries for execve from an environment: those in `set` replaced or appended, those
 /// in `without` left out, all others as they are.
 package func environmentEntries(
-    from environment: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>, set: [(name: String, value: String)], without: [String] = []
+    from environment: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>, set: [(name: String, value: String)],
+    without: [String] = []
 ) -> [[CChar]] {
     let prefixes = (set.map(\.name) + without).map { Array("\($0)=".utf8CString.dropLast()) }
     var entries: [[CChar]] = []

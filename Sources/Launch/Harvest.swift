@@ -83,7 +83,9 @@ extension Harvest {
     /// - Parameters:
     ///   - pid: the root program's.
     ///   - startTime: of heaprun itself: no recorded process is older.
-    mutating func gather(_ gathering: Gathering, from place: RunDirectory, into output: FilePath, pid: pid_t, since startTime: UInt64) {
+    mutating func gather(
+        _ gathering: Gathering, from place: RunDirectory, into output: FilePath, pid: pid_t, since startTime: UInt64
+    ) {
         // Listed before the processes are asked: an image with a header has been mapped by then, so one
         // that nobody has mapped afterwards is finished for good.
         let found = runningImages(in: place.path, gathering)
@@ -98,7 +100,11 @@ extension Harvest {
             case .whileRunning(let slice):
                 // A process between two images, in the middle of exec, has neither mapped: wait until it is gone.
                 let owner = pid_t(bitPattern: image.header.pid)
-                if isRoot || living.holder(image.mapped, header: image.header) != nil || ProcessStat.of(owner)?.startTime == image.header.start_time { continue }
+                if isRoot || living.holder(image.mapped, header: image.header) != nil
+                    || ProcessStat.of(owner)?.startTime == image.header.start_time
+                {
+                    continue
+                }
                 if monotonicNanoseconds() - began > slice { return }
             case .atEnd(let ending, let moment):
                 if let pid = living.holder(image.mapped, header: image.header) {
@@ -109,7 +115,8 @@ extension Harvest {
                 guard isRoot && isNewest else { break }
                 switch ending {
                 case .exited(let status): options = PackOptions(state: .exited, exitStatus: UInt32(bitPattern: status))
-                case .killed(let signal, _): options = PackOptions(state: .killed, exitSignal: UInt32(bitPattern: signal))
+                case .killed(let signal, _):
+                    options = PackOptions(state: .killed, exitSignal: UInt32(bitPattern: signal))
                 }
                 options.endedMonotonicNanoseconds = moment
             }
@@ -119,12 +126,19 @@ extension Harvest {
                 if var result {
                     result.isRoot = isRoot
                     // Where images stay in the run directory, the running one was in the way of the right name.
-                    if output == place.path, result.path.withPlatformString({ from in image.path.withPlatformString { rename(from, $0) } }) == 0 { result.path = image.path }
+                    if output == place.path,
+                        result.path.withPlatformString({ from in image.path.withPlatformString { rename(from, $0) } })
+                            == 0
+                    {
+                        result.path = image.path
+                    }
                     packed.append(result)
                 }
             } catch {
                 // Said once, at the end: by then there may be room for it.
-                if case .atEnd = gathering { problems.append("the image \(image.path.text) is left as it is: \(error)") }
+                if case .atEnd = gathering {
+                    problems.append("the image \(image.path.text) is left as it is: \(error)")
+                }
             }
         }
     }
@@ -141,24 +155,33 @@ extension Harvest {
                 continue
             }
             let isNewest = !sandboxed.images.contains {
-                $0.pid == image.pid && $0.header.start_time == image.header.start_time && ImageAge(image.header) < ImageAge($0.header)
+                $0.pid == image.pid && $0.header.start_time == image.header.start_time
+                    && ImageAge(image.header) < ImageAge($0.header)
             }
             do {
                 let descriptor = try image.file.duplicate()
                 let source = try FileSource(takingOver: descriptor.rawValue, name: image.path.text)
-                if let result = try pack(source, into: output, options: PackOptions(state: isNewest ? .unknown : .exec)) { packed.append(result) }
+                if let result = try pack(source, into: output, options: PackOptions(state: isNewest ? .unknown : .exec))
+                {
+                    packed.append(result)
+                }
             } catch {
-                problems.append("the image of PID \(image.pid), which ran in a sandbox, could not be packed and is lost: \(error)")
+                problems.append(
+                    "the image of PID \(image.pid), which ran in a sandbox, could not be packed and is lost: \(error)")
             }
         }
     }
 
     /// Gives programs that outlived the first one a second to end.
-    func waitForStragglers(in place: RunDirectory, output: FilePath, _ sandboxed: SandboxedImages, since startTime: UInt64) {
+    func waitForStragglers(
+        in place: RunDirectory, output: FilePath, _ sandboxed: SandboxedImages, since startTime: UInt64
+    ) {
         _ = livingImages(since: startTime) { living in
             runningImages(in: place.path).contains { living.holder($0.mapped, header: $0.header) != nil }
                 || sandboxed.images.contains { living.holder($0.mapped, header: $0.header) != nil }
-                || strayImages(output: output, besides: place.path, since: startTime).contains { living.holder($0.mapped, header: $0.header) != nil }
+                || strayImages(output: output, besides: place.path, since: startTime).contains {
+                    living.holder($0.mapped, header: $0.header) != nil
+                }
         }
     }
 
@@ -167,17 +190,22 @@ extension Harvest {
         let found = strayImages(output: output, besides: place.path, since: startTime)
         guard !found.isEmpty else { return }
         let living = LivingImages(since: startTime)
-        running += found.compactMap { image in living.holder(image.mapped, header: image.header).map { (image.program, $0, image.path) } }
+        running += found.compactMap { image in
+            living.holder(image.mapped, header: image.header).map { (image.program, $0, image.path) }
+        }
         strays = found.filter { living.holder($0.mapped, header: $0.header) == nil }
     }
 
-    /// Puts links to the images of programs that still run into the output directory. A name that is taken stays what it is.
+    /// Puts links to the images of programs that still run into the output directory. A name that is taken stays what
+    /// it is.
     mutating func linkRunning(into output: FilePath) {
         // A path by /proc leads nowhere once the program is gone.
         for image in running where image.path.removingLastComponent() != output && !image.path.starts(with: "/proc") {
             guard let name = image.path.lastComponent else { continue }
             let link = output.appending(name), target = image.path
-            if target.withPlatformString({ target in link.withPlatformString { symlink(target, $0) } }) == 0 { links.append(link) }
+            if target.withPlatformString({ target in link.withPlatformString { symlink(target, $0) } }) == 0 {
+                links.append(link)
+            }
         }
     }
 
@@ -198,15 +226,22 @@ extension Harvest {
         let (found, others) = filesInRunDirectory(directory)
         for (path, isEmpty) in others {
             // Its process ended while it made the image: nothing was booked.
-            if isEmpty { try? path.remove() } else { problems.append("\(path.text) has no heap image's header and is left as it is") }
+            if isEmpty {
+                try? path.remove()
+            } else {
+                problems.append("\(path.text) has no heap image's header and is left as it is")
+            }
         }
         return found
     }
 
     private func runningImages(in directory: FilePath) -> [FoundImage] { filesInRunDirectory(directory).images }
 
-    /// The images, the oldest first, and files that are none: while programs run, one that is being made may be among them.
-    private func filesInRunDirectory(_ directory: FilePath) -> (images: [FoundImage], others: [(path: FilePath, isEmpty: Bool)]) {
+    /// The images, the oldest first, and files that are none: while programs run, one that is being made may be among
+    /// them.
+    private func filesInRunDirectory(
+        _ directory: FilePath
+    ) -> (images: [FoundImage], others: [(path: FilePath, isEmpty: Bool)]) {
         var others: [(path: FilePath, isEmpty: Bool)] = []
         var found: [FoundImage] = []
         for name in (try? namesInDirectory(directory)) ?? [] where name.extension == "heap" {
@@ -216,7 +251,9 @@ extension Harvest {
             var status = stat()
             guard fstat(file.rawValue, &status) == 0 else { continue }
             if let header = imageHeader(file) {
-                if header.kind == HEAP_KIND_RUNNING.rawValue { found.append(FoundImage(path: path, mapped: MappedFile(status), header: header)) }
+                if header.kind == HEAP_KIND_RUNNING.rawValue {
+                    found.append(FoundImage(path: path, mapped: MappedFile(status), header: header))
+                }
                 continue
             }
             others.append((path, (try? readBytes(file, at: 0, count: 8))?.allSatisfy { $0 == 0 } ?? false))
@@ -241,7 +278,8 @@ private func pack(_ source: FileSource, into output: FilePath, options: PackOpti
     let image = try HeapImage(source, presence: .gone)
     let processID = image.header.pid
     let losses = image.losses
-    if image.hasFlag(HEAP_FLAG_FORKED), losses.lost_allocations == 0, losses.early_allocations == 0, losses.ringless_events == 0,
+    if image.hasFlag(HEAP_FLAG_FORKED), losses.lost_allocations == 0, losses.early_allocations == 0,
+        losses.ringless_events == 0,
         image.threads().allSatisfy({ $0.head == 0 && $0.uncommitted.isEmpty && $0.inFlight == nil })
     {
         return nil
@@ -253,15 +291,19 @@ private func pack(_ source: FileSource, into output: FilePath, options: PackOpti
         $0 == 1 ? ImageNames.baseName(wanted) : ImageNames.image(program: program, processID: processID, attempt: $0)
     }
     return PackedImage(
-        path: FilePath(text: summary.path), program: program, pid: processID, isRoot: false, liveBytes: summary.liveBytes,
+        path: FilePath(text: summary.path), program: program, pid: processID, isRoot: false,
+        liveBytes: summary.liveBytes,
         liveBlocks: summary.liveBlocks, peakBytes: summary.census.peak.bytes,
         allocatedBlocks: summary.census.stacks.reduce(0) { $0 &+ $1.allocatedBlocks }, losses: losses,
-        residence: image.header.residence, isFull: image.hasFlag(HEAP_FLAG_FULL), allocator: image.allocator, largest: largestStacks(image, summary.census))
+        residence: image.header.residence, isFull: image.hasFlag(HEAP_FLAG_FULL), allocator: image.allocator,
+        largest: largestStacks(image, summary.census))
 }
 
 private func expectedFile(_ module: Module) -> ExpectedFile? {
     guard module.buildID.isEmpty else { return nil }
-    return ExpectedFile(byteCount: module.file?.byteCount, modifiedNanoseconds: module.file?.modifiedNanoseconds, isReplaced: module.isReplaced)
+    return ExpectedFile(
+        byteCount: module.file?.byteCount, modifiedNanoseconds: module.file?.modifiedNanoseconds,
+        isReplaced: module.isReplaced)
 }
 
 // The largest; stacks that two threads inserted at once are one.
@@ -289,7 +331,8 @@ private func largestStacks(_ image: HeapImage, _ census: Census) -> [LargeStack]
                 guard number != HEAP_MODULE_CUT, number != HEAP_MODULE_THREAD else { return nil }
                 let module = Int(number) < modules.count && modules[Int(number)].isKnown ? modules[Int(number)] : nil
                 return ModuleFrame(
-                    path: module?.path ?? [], buildID: module?.buildID ?? [], file: module.flatMap(expectedFile), offset: heap_frame_offset(frame))
+                    path: module?.path ?? [], buildID: module?.buildID ?? [], file: module.flatMap(expectedFile),
+                    offset: heap_frame_offset(frame))
             })
     }
 }

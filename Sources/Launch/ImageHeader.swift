@@ -1,5 +1,5 @@
-// What heaprun does with an image's first page: asks whose it is, and writes what it measures. Who an image belongs to is
-// decided by PID and start time together.
+// What heaprun does with an image's first page: asks whose it is, and writes what it measures. Who an image belongs to
+// is decided by PID and start time together.
 
 import CHeapImage
 import Glibc
@@ -65,7 +65,8 @@ package struct ResidentMeter {
     }
 
     // By kind of mapping. The kernel walks all the program's pages for it and holds its map meanwhile, which for tens
-    // of gigabytes takes a good part of a second: so for a twentieth of the time at most, and a hundredth after a minute.
+    // of gigabytes takes a good part of a second: so for a twentieth of the time at most, and a hundredth after a
+    // minute.
     private mutating func split(inode: UInt64) {
         let began = monotonicNanoseconds()
         guard began >= splitDue, let image, let imagePath else { return }
@@ -105,8 +106,13 @@ package struct ResidentMeter {
         if let scanned, scanned == time, Int(clockNanoseconds(CLOCK_REALTIME) / 1_000_000_000) - time.0 > 1 { return }
         scanned = time
         for name in (try? namesInDirectory(runDirectory)) ?? [] where name.extension == "heap" {
-            guard let file = try? FileDescriptor.open(runDirectory.appending(name), .readWrite, options: [.closeOnExec, .noFollow]) else { continue }
-            if let header = imageHeader(file), header.pid == UInt32(pid), imageAge.map({ $0 < ImageAge(header) }) ?? true {
+            guard
+                let file = try? FileDescriptor.open(
+                    runDirectory.appending(name), .readWrite, options: [.closeOnExec, .noFollow])
+            else { continue }
+            if let header = imageHeader(file), header.pid == UInt32(pid),
+                imageAge.map({ $0 < ImageAge(header) }) ?? true
+            {
                 close()
                 image = file
                 imagePath = runDirectory.appending(name)

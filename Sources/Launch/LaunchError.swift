@@ -15,7 +15,9 @@ package struct LaunchError: Error, Equatable, CustomStringConvertible {
     /// heaprun's own failure (125): options, directories, programs that can't be recorded.
     package static func own(_ message: String) -> LaunchError { LaunchError(exitStatus: 125, message: message) }
     /// The program is there and can't be executed (126), as in a shell.
-    package static func notExecutable(_ message: String) -> LaunchError { LaunchError(exitStatus: 126, message: message) }
+    package static func notExecutable(_ message: String) -> LaunchError {
+        LaunchError(exitStatus: 126, message: message)
+    }
     /// The program isn't there (127), as in a shell.
     package static func notFound(_ message: String) -> LaunchError { LaunchError(exitStatus: 127, message: message) }
     /// A process without an image that we could read (2).

@@ -19,18 +19,29 @@ package func findLibrary(named: String?, tool: FilePath?) throws(LaunchError) ->
         guard path.isAccessible(R_OK) else { throw .own("HEAPSUM_LIBRARY names \(path.text): \(errnoText(errno))") }
         library = path
     } else {
-        guard let directory = tool?.removingLastComponent() else { throw .own("can't read /proc/self/exe: set HEAPSUM_LIBRARY to libheapsum.so") }
-        let places = ["libheapsum.so", "../lib/heapsum/libheapsum.so", "../lib/libheapsum.so", "../../heapsum/lib/heapsum/libheapsum.so"]
-            .map { directory.appending($0).lexicallyNormalized() }
+        guard let directory = tool?.removingLastComponent() else {
+            throw .own("can't read /proc/self/exe: set HEAPSUM_LIBRARY to libheapsum.so")
+        }
+        let places = [
+            "libheapsum.so", "../lib/heapsum/libheapsum.so", "../lib/libheapsum.so",
+            "../../heapsum/lib/heapsum/libheapsum.so",
+        ]
+        .map { directory.appending($0).lexicallyNormalized() }
         library = places.first { $0.isAccessible(R_OK) }
         if library == nil {
-            throw .own("libheapsum.so is not in \(places.map(\.text).joined(separator: ", ")); build it by `make library`, or name it by HEAPSUM_LIBRARY")
+            throw .own(
+                "libheapsum.so is not in \(places.map(\.text).joined(separator: ", ")); build it by `make library`, or "
+                    + "name it by HEAPSUM_LIBRARY"
+            )
         }
     }
     guard let library else { throw .own("libheapsum.so was not found") }
     // LD_PRELOAD separates by both, and knows no quoting.
     if library.text.utf8.contains(where: { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: ":") }) {
-        throw .own("\(library.text): LD_PRELOAD can't carry a path with a space or a colon; name a copy elsewhere by HEAPSUM_LIBRARY")
+        throw .own(
+            "\(library.text): LD_PRELOAD can't carry a path with a space or a colon; name a copy elsewhere by "
+                + "HEAPSUM_LIBRARY"
+        )
     }
     return library
 }

@@ -16,12 +16,16 @@ import Text
 ///   - preloaded: the value of LD_PRELOAD, by which objects come too.
 ///   - libraryPath: that of LD_LIBRARY_PATH.
 /// - Complexity: O(objects) files opened, 1,000 at the most.
-func linkedObject(of program: FilePath, preloaded: String?, libraryPath: String?, where isWanted: (FilePath) -> Bool) -> FilePath? {
+func linkedObject(
+    of program: FilePath, preloaded: String?, libraryPath: String?, where isWanted: (FilePath) -> Bool
+) -> FilePath? {
     var search = ObjectSearch(libraryPath: libraryPath)
     var found: Set<FilePath> = []
     var open: [(path: FilePath, inherited: [FilePath])] = [(program.absolute, [])]
     func add(_ name: String, _ object: DynamicObject, _ inherited: [FilePath]) {
-        guard found.count < 1000, let path = search.find(name, neededBy: object, inherited: inherited), found.insert(path).inserted else { return }
+        guard found.count < 1000, let path = search.find(name, neededBy: object, inherited: inherited),
+            found.insert(path).inserted
+        else { return }
         open.append((path, object.inheritedPaths(inherited)))
     }
     var next = 0
@@ -53,13 +57,16 @@ struct DynamicObject {
         }
         guard let head = bytes(0, 64, atMost: 64), head.starts(with: [0x7F, 0x45, 0x4C, 0x46, 2, 1]),
             let headersAt = head.integer(at: 32, UInt64.self), let size = head.integer(at: 54, UInt16.self), size == 56,
-            let count = head.integer(at: 56, UInt16.self), let headers = bytes(headersAt, UInt64(count) * 56, atMost: 1 << 16)
+            let count = head.integer(at: 56, UInt16.self),
+            let headers = bytes(headersAt, UInt64(count) * 56, atMost: 1 << 16)
         else { return nil }
         var loads: [(address: UInt64, offset: UInt64, size: UInt64)] = []
         var dynamic: [UInt8]?
         for at in stride(from: UInt64(0), to: UInt64(headers.count), by: 56) {
-            guard let kind = headers.integer(at: at, UInt32.self), let offset = headers.integer(at: at + 8, UInt64.self),
-                let address = headers.integer(at: at + 16, UInt64.self), let length = headers.integer(at: at + 32, UInt64.self)
+            guard let kind = headers.integer(at: at, UInt32.self),
+                let offset = headers.integer(at: at + 8, UInt64.self),
+                let address = headers.integer(at: at + 16, UInt64.self),
+                let length = headers.integer(at: at + 32, UInt64.self)
             else { break }
             if kind == 1 { loads.append((address, offset, length)) } // PT_LOAD
             if kind == 2 { dynamic = bytes(offset, length, atMost: 1 << 16) } // PT_DYNAMIC
@@ -104,7 +111,8 @@ struct DynamicObject {
 func dynamicEntries(_ bytes: [UInt8]) -> [(tag: UInt64, value: UInt64)] {
     var entries: [(tag: UInt64, value: UInt64)] = []
     for at in stride(from: UInt64(0), to: UInt64(bytes.count), by: 16) {
-        guard let tag = bytes.integer(at: at, UInt64.self), let value = bytes.integer(at: at + 8, UInt64.self), tag != 0 else { break } // DT_NULL
+        guard let tag = bytes.integer(at: at, UInt64.self), let value = bytes.integer(at: at + 8, UInt64.self), tag != 0
+        else { break } // DT_NULL
         entries.append((tag, value))
     }
     return entries
@@ -116,15 +124,19 @@ private struct ObjectSearch {
     private lazy var cache = LoaderCache(file: "/etc/ld.so.cache")
     private static let defaults: [FilePath] = {
         #if arch(x86_64)
-        let triplet = "x86_64-linux-gnu"
+            let triplet = "x86_64-linux-gnu"
         #else
-        let triplet = "aarch64-linux-gnu"
+            let triplet = "aarch64-linux-gnu"
         #endif
-        return ["/lib/\(triplet)", "/usr/lib/\(triplet)", "/lib64", "/usr/lib64", "/lib", "/usr/lib"].map { FilePath(text: $0) }
+        return ["/lib/\(triplet)", "/usr/lib/\(triplet)", "/lib64", "/usr/lib64", "/lib", "/usr/lib"].map {
+            FilePath(text: $0)
+        }
     }()
 
     init(libraryPath: String?) {
-        listed = (libraryPath ?? "").split(whereSeparator: { $0 == ":" || $0 == ";" }).map { FilePath(text: String($0)) }
+        listed = (libraryPath ?? "").split(whereSeparator: { $0 == ":" || $0 == ";" }).map {
+            FilePath(text: String($0))
+        }
     }
 
     mutating func find(_ name: String, neededBy object: DynamicObject, inherited: [FilePath]) -> FilePath? {
@@ -140,7 +152,8 @@ private struct ObjectSearch {
     }
 }
 
-/// The loader's cache of libraries by name: the format "glibc-ld.so.cache1.1" of ldconfig, which may lie behind an older one.
+/// The loader's cache of libraries by name: the format "glibc-ld.so.cache1.1" of ldconfig, which may lie behind an
+/// older one.
 struct LoaderCache {
     private var paths: [String: FilePath] = [:]
 
@@ -148,24 +161,29 @@ struct LoaderCache {
 
     init(_ bytes: [UInt8]) {
         let magic = Array("glibc-ld.so.cache1.1".utf8)
-        guard let start = bytes.firstRange(of: magic)?.lowerBound, let count = bytes.integer(at: UInt64(start) + 20, UInt32.self) else { return }
+        guard let start = bytes.firstRange(of: magic)?.lowerBound,
+            let count = bytes.integer(at: UInt64(start) + 20, UInt32.self)
+        else { return }
         func text(_ offset: UInt32) -> String? {
             let at = start + Int(offset)
             guard at < bytes.count else { return nil }
             return pathText(bytes[at...].prefix(4096).prefix { $0 != 0 })
         }
         #if arch(x86_64)
-        let kind: UInt32 = 0x0303 // of glibc, for x86-64
+            let kind: UInt32 = 0x0303 // of glibc, for x86-64
         #else
-        let kind: UInt32 = 0x0A03
+            let kind: UInt32 = 0x0A03
         #endif
         for number in 0 ..< UInt64(count) {
             let at = UInt64(start) + 48 + number * 24
             guard let flags = bytes.integer(at: at, UInt32.self), let key = bytes.integer(at: at + 4, UInt32.self),
                 let value = bytes.integer(at: at + 8, UInt32.self)
             else { return }
-            // Of several the first is the one for the best processor; which of them it is makes no difference to their names.
-            if flags == kind, let name = text(key), paths[name] == nil { paths[name] = text(value).map { FilePath(text: $0) } }
+            // Of several the first is the one for the best processor; which of them it is makes no difference to their
+            // names.
+            if flags == kind, let name = text(key), paths[name] == nil {
+                paths[name] = text(value).map { FilePath(text: $0) }
+            }
         }
     }
 

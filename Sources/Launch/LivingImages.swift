@@ -1,8 +1,9 @@
-// Which images are still written, and by whom, when heaprun asks. An image is its process's as long as the process has it
-// mapped, whatever its PID is called in a namespace of its own; the PIDs here are those of heaprun's namespace, which a person can use.
+// Which images are still written, and by whom, when heaprun asks. An image is its process's as long as the process has
+// it mapped, whatever its PID is called in a namespace of its own; the PIDs here are those of heaprun's namespace,
+// which a person can use.
 //
-// A process whose mappings can't be read (another user's, or one that may not be traced) is known by its image's header: its PID
-// and the time at which it started. It must never be taken for gone as long as it is there.
+// A process whose mappings can't be read (another user's, or one that may not be traced) is known by its image's
+// header: its PID and the time at which it started. It must never be taken for gone as long as it is there.
 
 import CHeapImage
 import Glibc
@@ -25,7 +26,9 @@ struct LivingImages {
     /// - Complexity: reads one file of each process, and the maps of those that started since.
     init(since startTime: UInt64) {
         for pid in processes() where pid != getpid() {
-            guard let status = ProcessStat.of(pid), status.startTime >= startTime, Presence.livingThread(of: UInt32(bitPattern: pid)) != nil else { continue }
+            guard let status = ProcessStat.of(pid), status.startTime >= startTime,
+                Presence.livingThread(of: UInt32(bitPattern: pid)) != nil
+            else { continue }
             do throws(Errno) {
                 for mapping in try mappings(of: pid) where mapping.isShared && mapping.path.hasSuffix(".heap") {
                     if mapped[MappedFile(mapping)] == nil { mapped[MappedFile(mapping)] = pid }
@@ -40,17 +43,20 @@ struct LivingImages {
     /// The process that holds an image; nil where none does.
     func holder(_ file: MappedFile, header: heap_header) -> pid_t? {
         if let pid = mapped[file] { return pid }
-        // On a file system over others the mapping's device is another than the file's; and some processes' mappings can't be read. There the process is known
-        // by its PID, in whichever namespace, and by its start.
+        // On a file system over others the mapping's device is another than the file's; and some processes' mappings
+        // can't be read. There the process is known by its PID, in whichever namespace, and by its start.
         let candidates = closed.union(byInode[file.inode] ?? [])
         guard !candidates.isEmpty else { return nil }
         let bootID = withUnsafeBytes(of: header.boot_id) { Array($0) }
-        let found = Presence.find(processID: header.pid, startTime: header.start_time, bootID: bootID).map { pid_t(bitPattern: $0) }
+        let found = Presence.find(processID: header.pid, startTime: header.start_time, bootID: bootID).map {
+            pid_t(bitPattern: $0)
+        }
         return found.flatMap { candidates.contains($0) ? $0 : nil }
     }
 }
 
-/// Asks again and again for up to a second, as long as images are held: helpers often end just after the program that started them.
+/// Asks again and again for up to a second, as long as images are held: helpers often end just after the program that
+/// started them.
 func livingImages(since startTime: UInt64, waitingFor held: (LivingImages) -> Bool) -> LivingImages {
     let began = monotonicNanoseconds()
     while true {

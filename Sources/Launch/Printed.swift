@@ -18,7 +18,9 @@ package enum PrintKind: String, CaseIterable, Sendable {
 ///   - output: what -o named, a path from the root; nil where nothing was asked for.
 ///   - libraries: the preloaded libraries' paths where the service runs (systemd); a pod has its own.
 ///   - words: the program and its arguments, or a unit's name; may be empty.
-package func printed(_ kind: PrintKind, options: RecordingOptions, output: FilePath?, libraries: [FilePath], words: [String]) -> String {
+package func printed(
+    _ kind: PrintKind, options: RecordingOptions, output: FilePath?, libraries: [FilePath], words: [String]
+) -> String {
     switch kind {
     case .systemd: systemdDropIn(options, output, libraries, words)
     case .kubernetes: kubernetesManifest(options, output, words)
@@ -29,7 +31,9 @@ package func printed(_ kind: PrintKind, options: RecordingOptions, output: FileP
 
 // LogsDirectory rather than ReadWritePaths: systemd makes it, for whichever user the service has, and it gives
 // a service that has no mount namespace of its own none. It sets LOGS_DIRECTORY in the service's environment.
-private func systemdDropIn(_ options: RecordingOptions, _ output: FilePath?, _ libraries: [FilePath], _ words: [String]) -> String {
+private func systemdDropIn(
+    _ options: RecordingOptions, _ output: FilePath?, _ libraries: [FilePath], _ words: [String]
+) -> String {
     let unit = words.first.map { unitName(FilePath(text: $0).lastComponent?.text ?? $0) }
     let name = unit ?? "NAME"
     let place = output?.text ?? "/var/log/heapsum/\(name)"
@@ -39,20 +43,29 @@ private func systemdDropIn(_ options: RecordingOptions, _ output: FilePath?, _ l
         "#   begin    systemctl daemon-reload && systemctl restart \(name)",
         "#   a dump   heapdump \"$(systemctl show --property=MainPID --value \(name))\"",
     ]
-    if let signal = options.signalName { lines.append("#   or       systemctl kill --kill-who=main --signal=\(signal) \(name)") }
+    if let signal = options.signalName {
+        lines.append("#   or       systemctl kill --kill-who=main --signal=\(signal) \(name)")
+    }
     lines += [
         "#   read     heapsum \(oneLine(shellWord(place)))",
         "#   end      remove the file, then as to begin",
     ]
     if unit == nil { lines.append("# NAME is the unit's name, without .service.") }
     if options.only.isEmpty && options.skip.isEmpty {
-        lines.append("# All that the unit starts is recorded, ExecStartPre= and its like too: --only GLOB names what matters.")
+        lines.append(
+            "# All that the unit starts is recorded, ExecStartPre= and its like too: --only GLOB names what matters.")
     }
-    lines += ["[Service]", "Environment=\"LD_PRELOAD=\(systemdText(preloadValue(libraries: libraries.map(\.text), existing: nil)))\""]
+    lines += [
+        "[Service]",
+        "Environment=\"LD_PRELOAD=\(systemdText(preloadValue(libraries: libraries.map(\.text), existing: nil)))\"",
+    ]
     var options = options
     options.runDirectory = nil
     if let output {
-        lines.insert("# \(oneLine(output.text)) must be there, and be the service's to write; with ProtectSystem= it needs ReadWritePaths= too.", at: lines.count - 2)
+        lines.insert(
+            "# \(oneLine(output.text)) must be there, and be the service's to write; with ProtectSystem= it needs "
+                + "ReadWritePaths= too.",
+            at: lines.count - 2)
     } else {
         lines.append("LogsDirectory=heapsum/%N")
     }
@@ -72,7 +85,9 @@ private func unitName(_ word: String) -> String {
     return String(name.map { $0.isASCII && ($0.isLetter || $0.isNumber || ":-_.\\@".contains($0)) ? $0 : "-" })
 }
 
-private func systemdText(_ text: String) -> String { escapedInQuotes(text).split(separator: "%", omittingEmptySubsequences: false).joined(separator: "%%") }
+private func systemdText(_ text: String) -> String {
+    escapedInQuotes(text).split(separator: "%", omittingEmptySubsequences: false).joined(separator: "%%")
+}
 
 // MARK: - Kubernetes
 
@@ -95,19 +110,25 @@ private func kubernetesManifest(_ options: RecordingOptions, _ output: FilePath?
     }
     var lines = [
         "# Has Kubernetes record a container by heapsum \(version). Printing it has changed nothing.",
-        "# Make it your own: your-image, and what your own manifest has beside; or copy the lines marked heapsum into that.",
+        "# Make it your own: your-image, and what your own manifest has beside; or copy the lines marked heapsum into "
+            + "that.",
         "# heapsum:\(version) is an image that you build with heapsum installed in it; see docs/services.md.",
         "#   begin    kubectl apply -f FILE",
     ]
     lines += zip(["a dump", "or    "], dumps).map { "#   \($0)   \($1)" }
     lines += [
-        "#   fetch    kubectl cp -c \(name) POD:\(oneLine(place.text)) images    (before the pod is deleted: its volumes go with it)",
+        "#   fetch    kubectl cp -c \(name) POD:\(oneLine(place.text)) images    (before the pod is deleted: its "
+            + "volumes go with it)",
         "#   read     heapsum images",
     ]
     if options.only.isEmpty && options.skip.isEmpty {
-        lines.append("# All programs of the container are recorded, those of kubectl exec and of probes too: --only GLOB names what matters.")
+        lines.append(
+            "# All programs of the container are recorded, those of kubectl exec and of probes too: --only GLOB names "
+                + "what matters."
+        )
     }
-    lines.append("""
+    lines.append(
+        """
         apiVersion: apps/v1
         kind: Deployment
         metadata:
@@ -138,7 +159,8 @@ private func kubernetesManifest(_ options: RecordingOptions, _ output: FilePath?
     for (name, value) in [(name: "LD_PRELOAD", value: podLibrary)] + options.variables {
         lines += ["            - name: \(yaml(name))", "              value: \(yaml(value))"]
     }
-    lines.append("""
+    lines.append(
+        """
                   volumeMounts:
                     - name: heapsum                           # heapsum: the library
                       mountPath: "/heapsum"
@@ -178,7 +200,11 @@ private func escapedInQuotes(_ text: String) -> String {
         case let scalar where scalar.value < 0x20 || scalar.value == 0x7F:
             result += "\\x" + hexadecimalDigits(UInt64(scalar.value), 2)
         default:
-            if let byte = scalar.pathByte { result += "\\x" + hexadecimalDigits(UInt64(byte), 2) } else { result.unicodeScalars.append(scalar) }
+            if let byte = scalar.pathByte {
+                result += "\\x" + hexadecimalDigits(UInt64(byte), 2)
+            } else {
+                result.unicodeScalars.append(scalar)
+            }
         }
     }
     return result
@@ -187,7 +213,10 @@ private func escapedInQuotes(_ text: String) -> String {
 // In a comment nothing is quoted: what would end its line becomes a question mark.
 private func oneLine(_ text: String) -> String {
     var result = ""
-    for scalar in text.unicodeScalars { result.unicodeScalars.append(scalar.value < 0x20 || scalar.value == 0x7F || scalar.pathByte != nil ? "?" : scalar) }
+    for scalar in text.unicodeScalars {
+        result.unicodeScalars.append(
+            scalar.value < 0x20 || scalar.value == 0x7F || scalar.pathByte != nil ? "?" : scalar)
+    }
     return result
 }
 

@@ -61,7 +61,7 @@ private func executionProblem(_ path: FilePath) -> LaunchError? {
 /// - Throws: 126 for a file that is neither ELF nor script, 127 for an interpreter that isn't there.
 package func resolveProgram(_ path: FilePath) throws(LaunchError) -> FoundProgram {
     var found = FoundProgram(executable: path, loaded: path, shellScript: nil)
-    for level in 0...5 {
+    for level in 0 ... 5 {
         let head: [UInt8]
         do { head = try readBytes(found.loaded, limit: 256) } catch {
             // Executable and not readable is allowed; then nothing can be said of it beforehand.
@@ -72,10 +72,14 @@ package func resolveProgram(_ path: FilePath) throws(LaunchError) -> FoundProgra
         if head.starts(with: Array("#!".utf8)) {
             let line = head.dropFirst(2).prefix { $0 != UInt8(ascii: "\n") && $0 != 0 }
             let words = line.split(whereSeparator: { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") })
-            guard let word = words.first else { throw .notExecutable("\(found.loaded.text): its #! line names no interpreter") }
+            guard let word = words.first else {
+                throw .notExecutable("\(found.loaded.text): its #! line names no interpreter")
+            }
             let interpreter = FilePath(text: pathText(word))
             if let problem = executionProblem(interpreter) {
-                throw LaunchError(exitStatus: problem.exitStatus, message: "\(found.loaded.text): its interpreter can't be run: \(problem.message)")
+                throw LaunchError(
+                    exitStatus: problem.exitStatus,
+                    message: "\(found.loaded.text): its interpreter can't be run: \(problem.message)")
             }
             found.loaded = interpreter
             continue

@@ -18,7 +18,10 @@ package struct RecordRequest {
     package var replaces = false
     package var isQuiet = false
 
-    package init(arguments: [UnsafeMutablePointer<CChar>?], environment: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>, output: FilePath?) {
+    package init(
+        arguments: [UnsafeMutablePointer<CChar>?], environment: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>,
+        output: FilePath?
+    ) {
         self.arguments = arguments
         self.environment = environment
         self.output = output
@@ -38,7 +41,8 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     let library = try findLibrary(named: variable("HEAPSUM_LIBRARY"), tool: toolPath)
     if let script = program.shellScript {
         // As execvp does where the kernel knows nothing of a file: the shell, with the file's path.
-        request.arguments = [strdup("/bin/sh"), script.withPlatformString { strdup($0) }] + request.arguments.dropFirst()
+        request.arguments =
+            [strdup("/bin/sh"), script.withPlatformString { strdup($0) }] + request.arguments.dropFirst()
     }
     let libraries = preloadedLibraries(library, for: program.loaded)
     let preload = [
@@ -49,7 +53,8 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     if request.replaces {
         request.options.output = try prepareOutput(request.options.output)
         // An outer heaprun's directory goes away with that heaprun.
-        let environment = environmentEntries(from: request.environment, set: request.options.variables + preload, without: ["HEAPSUM_RUN_DIR"])
+        let environment = environmentEntries(
+            from: request.environment, set: request.options.variables + preload, without: ["HEAPSUM_RUN_DIR"])
         try replaceProcess(executable: program.executable, arguments: request.arguments, environment: environment)
     }
 
@@ -58,7 +63,8 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     let startTime = ProcessStat.of(getpid())?.startTime ?? 0
     var supervisor: Supervisor
     do {
-        supervisor = try Supervisor(executable: program.executable, arguments: request.arguments, environment: environment)
+        supervisor = try Supervisor(
+            executable: program.executable, arguments: request.arguments, environment: environment)
     } catch {
         place.removeIfEmpty()
         throw error
@@ -76,7 +82,8 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
         meter.measure()
         if place.imageCount > Harvest.patience {
             // A slice of each second, so that a signal to pass on never waits for long.
-            harvest.gather(.whileRunning(sliceNanoseconds: 200_000_000), from: place, into: output, pid: pid, since: startTime)
+            harvest.gather(
+                .whileRunning(sliceNanoseconds: 200_000_000), from: place, into: output, pid: pid, since: startTime)
         }
         // Young programs change faster, and short ones should have a sample too.
         let interval: UInt64 = now - began < 8_000_000_000 ? 250_000_000 : 1_000_000_000
@@ -87,7 +94,8 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     meter.close()
     supervisor.finish()
     harvest.waitForStragglers(in: place, output: output, sandboxed, since: startTime)
-    harvest.findStrays(output: output, besides: place, since: startTime) // before what is packed lies in the output directory too
+    // before what is packed lies in the output directory too
+    harvest.findStrays(output: output, besides: place, since: startTime)
     harvest.gather(.atEnd(ending, monotonicNanoseconds: ended), from: place, into: output, pid: pid, since: startTime)
     harvest.gather(sandboxed, into: output, since: startTime)
     harvest.linkRunning(into: output)
@@ -110,7 +118,9 @@ package func setupText(_ kind: PrintKind, _ request: RecordRequest) throws(Launc
         let library = try findLibrary(named: variable("HEAPSUM_LIBRARY"), tool: toolPath)
         libraries = [library]
         // A unit's name is no program as a rule; but where it is one, what is known of it is said now.
-        if let name = words.first, let found = try? resolveProgram(findProgram(FilePath(text: name), searchPath: variable("PATH"))) {
+        if let name = words.first,
+            let found = try? resolveProgram(findProgram(FilePath(text: name), searchPath: variable("PATH")))
+        {
             try checkRecordable(found.loaded)
             libraries = preloadedLibraries(library, for: found.loaded)
         }

@@ -15,7 +15,8 @@ import Text
 package func checkRecordable(_ path: FilePath) throws(LaunchError) {
     try checkPrivileges(path)
     let head: [UInt8]
-    do { head = try readBytes(path, limit: 1 << 20) } catch { return } // not readable: execve will say what it thinks of it
+    // not readable: execve will say what it thinks of it
+    do { head = try readBytes(path, limit: 1 << 20) } catch { return }
     try checkElf(head, path: path)
 }
 
@@ -23,7 +24,8 @@ package func checkRecordable(_ path: FilePath) throws(LaunchError) {
 private func checkPrivileges(_ path: FilePath) throws(LaunchError) {
     guard let status = try? path.status() else { return }
     if getuid() != geteuid() || getgid() != getegid() {
-        throw .own("heaprun runs with a real user or group that isn't the effective one: the loader ignores LD_PRELOAD then")
+        throw .own(
+            "heaprun runs with a real user or group that isn't the effective one: the loader ignores LD_PRELOAD then")
     }
     guard launch_no_new_privileges() == 0, !isOnNosuidFileSystem(path) else { return }
     let mode = status.st_mode
@@ -47,9 +49,9 @@ private func isOnNosuidFileSystem(_ path: FilePath) -> Bool {
 }
 
 #if arch(x86_64)
-private let ownMachine: UInt16 = 62 // EM_X86_64
+    private let ownMachine: UInt16 = 62 // EM_X86_64
 #elseif arch(arm64)
-private let ownMachine: UInt16 = 183 // EM_AARCH64
+    private let ownMachine: UInt16 = 183 // EM_AARCH64
 #endif
 
 private func machineName(_ machine: UInt16) -> String {
@@ -72,7 +74,10 @@ func checkElf(_ head: [UInt8], path: FilePath) throws(LaunchError) {
     let isLittleEndian = head[5] == 1
     let machine = isLittleEndian ? UInt16(head[18]) | UInt16(head[19]) << 8 : UInt16(head[19]) | UInt16(head[18]) << 8
     guard machine == ownMachine, isLittleEndian else {
-        throw .own("\(name) is a program for \(machineName(machine)), and this heapsum is for \(machineName(ownMachine)): use the heapsum of that architecture")
+        throw .own(
+            "\(name) is a program for \(machineName(machine)), and this heapsum is for \(machineName(ownMachine)): use "
+                + "the heapsum of that architecture"
+        )
     }
     guard head[4] == 2 else {
         throw .own("\(name) is a 32-bit program, and heapsum records 64-bit programs: build it for 64 bits")
@@ -83,9 +88,10 @@ func checkElf(_ head: [UInt8], path: FilePath) throws(LaunchError) {
     else { return }
     var interpreter: String?
     var dynamic: (offset: UInt64, size: UInt64)?
-    for index in 0..<UInt64(count) {
+    for index in 0 ..< UInt64(count) {
         let (at, overflow) = headers.addingReportingOverflow(index * UInt64(size))
-        guard !overflow, let kind = head.integer(at: at, UInt32.self), let offset = head.integer(at: at &+ 8, UInt64.self),
+        guard !overflow, let kind = head.integer(at: at, UInt32.self),
+            let offset = head.integer(at: at &+ 8, UInt64.self),
             let length = head.integer(at: at &+ 32, UInt64.self)
         else { return }
         switch kind {
@@ -103,7 +109,8 @@ func checkElf(_ head: [UInt8], path: FilePath) throws(LaunchError) {
         let isStaticPie = try dynamic.map { (dynamic) throws(LaunchError) in try isPie(head, path, dynamic) } ?? false
         if isExecutable || isStaticPie {
             throw .own(
-                "\(name) is statically linked\(isStaticPie ? " (static PIE)" : ""): there is no dynamic loader in it to preload anything; "
+                "\(name) is statically linked\(isStaticPie ? " (static PIE)" : ""): there is no dynamic loader in it "
+                    + "to preload anything; "
                     + "link it without -static\(isStaticPie ? "-pie" : "")")
         }
         return
@@ -111,7 +118,10 @@ func checkElf(_ head: [UInt8], path: FilePath) throws(LaunchError) {
     let loader = FilePath(text: interpreter).lastComponent?.text ?? ""
     if loader.hasPrefix("ld-musl") || loader.hasPrefix("ld-uClibc") || loader.hasPrefix("linker64") {
         let library = loader.hasPrefix("ld-musl") ? "musl" : loader.hasPrefix("linker64") ? "Bionic" : "uClibc"
-        throw .own("\(name) is linked with \(library) (its loader is \(interpreter)), and libheapsum.so needs glibc: record a build of it for glibc")
+        throw .own(
+            "\(name) is linked with \(library) (its loader is \(interpreter)), and libheapsum.so needs glibc: record a "
+                + "build of it for glibc"
+        )
     }
     if !FilePath(text: interpreter).isAccessible(F_OK) {
         throw .notFound("\(name): its loader isn't there: \(interpreter)")
@@ -119,7 +129,9 @@ func checkElf(_ head: [UInt8], path: FilePath) throws(LaunchError) {
 }
 
 // Whether PT_DYNAMIC carries DF_1_PIE. The section may lie past the head that was read: then it is read by itself.
-private func isPie(_ head: [UInt8], _ path: FilePath, _ dynamic: (offset: UInt64, size: UInt64)) throws(LaunchError) -> Bool {
+private func isPie(
+    _ head: [UInt8], _ path: FilePath, _ dynamic: (offset: UInt64, size: UInt64)
+) throws(LaunchError) -> Bool {
     guard dynamic.size <= 1 << 16, let file = try? openToRead(path) else { return false }
     defer { try? file.close() }
     guard let entries = try? readBytes(file, at: dynamic.offset, count: Int(dynamic.size)) else { return false }
@@ -133,6 +145,6 @@ extension [UInt8] {
         let width = Value.bitWidth / 8
         guard offset <= UInt64(count), UInt64(count) - offset >= UInt64(width) else { return nil }
         let start = Int(offset)
-        return self[start..<start + width].reversed().reduce(0) { $0 << 8 | Value($1) }
+        return self[start ..< start + width].reversed().reduce(0) { $0 << 8 | Value($1) }
     }
 }

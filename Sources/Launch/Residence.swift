@@ -26,7 +26,8 @@ struct Residence: Equatable {
     func recorded(atNanoseconds nanoseconds: UInt64) -> heap_residence {
         func kilobytes(_ bytes: UInt64) -> UInt32 { UInt32(clamping: bytes >> 10) }
         return heap_residence(
-            measured_ns: max(nanoseconds, 1), allocator_kb: kilobytes(allocatorBytes), anonymous_kb: kilobytes(anonymousBytes),
+            measured_ns: max(nanoseconds, 1), allocator_kb: kilobytes(allocatorBytes),
+            anonymous_kb: kilobytes(anonymousBytes),
             stacks_kb: kilobytes(stackBytes), files_kb: kilobytes(fileBytes), shared_kb: kilobytes(sharedBytes),
             image_kb: kilobytes(imageBytes), swapped_kb: kilobytes(swappedBytes), reserved: 0)
     }
@@ -40,7 +41,8 @@ struct Residence: Equatable {
 ///   - imageInode: of the image's file.
 ///   - stackPointers: of its threads, as far as known.
 func residence(
-    _ mappings: [ResidentMapping], extents: AllocatorExtents, isGlibc: Bool, imageInode: UInt64, stackPointers: [UInt64] = []
+    _ mappings: [ResidentMapping], extents: AllocatorExtents, isGlibc: Bool, imageInode: UInt64,
+    stackPointers: [UInt64] = []
 ) -> Residence {
     var result = Residence()
     let stacks = threadStacks(mappings, stackPointers)
@@ -48,7 +50,7 @@ func residence(
     // Blocks with mappings of their own lie in whole pages, behind a header of 16 bytes.
     let own = extents.large.map { block in
         let (end, overflow) = block.upperBound.addingReportingOverflow(4095)
-        return (block.lowerBound & ~4095)..<(overflow ? block.upperBound : end & ~4095)
+        return (block.lowerBound & ~4095) ..< (overflow ? block.upperBound : end & ~4095)
     }
     let covered = merged(arenas + extents.small + own)
     var next = 0
@@ -57,8 +59,10 @@ func residence(
         let path = entry.mapping.path
         result.swappedBytes &+= entry.swappedBytes
         if entry.mapping.isShared {
-            let isImage = entry.mapping.inode == imageInode && (path.contains(".heap") || path.hasPrefix("/memfd:heapsum"))
-            let isMemory = path.isEmpty || ["/dev/", "/memfd:", "/SYSV", "/anon_hugepage"].contains { path.hasPrefix($0) }
+            let isImage =
+                entry.mapping.inode == imageInode && (path.contains(".heap") || path.hasPrefix("/memfd:heapsum"))
+            let isMemory =
+                path.isEmpty || ["/dev/", "/memfd:", "/SYSV", "/anon_hugepage"].contains { path.hasPrefix($0) }
             if isImage {
                 result.imageBytes &+= resident
             } else if isMemory {
@@ -73,7 +77,7 @@ func residence(
         } else if path == "[heap]" || path.hasPrefix("[anon: glibc: malloc") {
             result.allocatorBytes &+= resident
         } else {
-            let bounds = entry.mapping.start..<entry.mapping.end
+            let bounds = entry.mapping.start ..< entry.mapping.end
             while next < covered.count && covered[next].upperBound <= bounds.lowerBound { next += 1 }
             var known: UInt64 = 0
             var at = next
@@ -104,11 +108,13 @@ private func glibcArenas(_ mappings: [ResidentMapping], _ small: [Range<UInt64>]
         while index < mappings.count && mappings[index].mapping.end <= start { index += 1 }
         var cursor = start
         var at = index
-        while cursor < end, at < mappings.count, mappings[at].isAnonymous, mappings[at].mapping.start <= cursor, mappings[at].mapping.path.isEmpty {
+        while cursor < end, at < mappings.count, mappings[at].isAnonymous, mappings[at].mapping.start <= cursor,
+            mappings[at].mapping.path.isEmpty
+        {
             cursor = mappings[at].mapping.end
             at += 1
         }
-        if cursor >= end { arenas.append(start..<end) }
+        if cursor >= end { arenas.append(start ..< end) }
     }
     return arenas
 }
@@ -129,7 +135,9 @@ private func threadStacks(_ mappings: [ResidentMapping], _ stackPointers: [UInt6
         return length <= 1 << 20 ? entry.mapping.end - entry.mapping.start + length : nil
     }
     for (index, entry) in mappings.enumerated() {
-        if entry.mapping.path.hasPrefix("[stack") || entry.mapping.path.hasPrefix("[anon: glibc: pthread stack") { found.insert(index) }
+        if entry.mapping.path.hasPrefix("[stack") || entry.mapping.path.hasPrefix("[anon: glibc: pthread stack") {
+            found.insert(index)
+        }
         while next < pointers.count && pointers[next] < entry.mapping.start { next += 1 }
         // Only behind a guard: a coroutine's stack may lie in the heap, and is the heap's.
         if next < pointers.count, pointers[next] < entry.mapping.end, let size = size(index) {
@@ -145,7 +153,7 @@ private func merged(_ ranges: [Range<UInt64>]) -> [Range<UInt64>] {
     var result: [Range<UInt64>] = []
     for range in ranges.sorted(by: { $0.lowerBound < $1.lowerBound }) {
         if let last = result.last, range.lowerBound <= last.upperBound {
-            result[result.count - 1] = last.lowerBound..<max(last.upperBound, range.upperBound)
+            result[result.count - 1] = last.lowerBound ..< max(last.upperBound, range.upperBound)
         } else {
             result.append(range)
         }
@@ -159,7 +167,9 @@ private func stackPointers(of pid: pid_t) -> [UInt64] {
     let tasks = (try? namesInDirectory(FilePath("/proc/\(pid)/task"))) ?? []
     // Each is two system calls; thousands of threads have stacks of one size as a rule.
     return tasks.prefix(256).compactMap { task in
-        guard let text = try? readBytes(FilePath("/proc/\(pid)/task/\(task.text)/syscall"), limit: 512) else { return nil }
+        guard let text = try? readBytes(FilePath("/proc/\(pid)/task/\(task.text)/syscall"), limit: 512) else {
+            return nil
+        }
         let words = text.split(whereSeparator: { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\n") })
         guard words.count >= 3 else { return nil }
         return UInt64(String(decoding: words[words.count - 2].dropFirst(2), as: UTF8.self), radix: 16)

@@ -22,7 +22,9 @@ package struct RunDirectory {
 
     /// Makes the directory.
     /// - Throws: 125 where neither place can be written.
-    package init(output: FilePath, memory: FilePath = "/dev/shm", leastBytes: UInt64 = leastMemoryBytes) throws(LaunchError) {
+    package init(
+        output: FilePath, memory: FilePath = "/dev/shm", leastBytes: UInt64 = leastMemoryBytes
+    ) throws(LaunchError) {
         var fileSystem = launch_file_system()
         var note: String
         if memory.withPlatformString({ launch_file_system_of($0, &fileSystem) }) != 0 {
@@ -53,8 +55,12 @@ package struct RunDirectory {
 
 private func makePrivateDirectory(in parent: FilePath, prefix: String) throws(Errno) -> FilePath {
     // mkdtemp makes it 0700 whatever the umask.
-    var template = parent.appending(prefix + "XXXXXX").withPlatformString { Array(UnsafeBufferPointer(start: $0, count: strlen($0) + 1)) }
-    guard let made = template.withUnsafeMutableBufferPointer({ $0.baseAddress.flatMap { mkdtemp($0) } }) else { throw Errno(rawValue: errno) }
+    var template = parent.appending(prefix + "XXXXXX").withPlatformString {
+        Array(UnsafeBufferPointer(start: $0, count: strlen($0) + 1))
+    }
+    guard let made = template.withUnsafeMutableBufferPointer({ $0.baseAddress.flatMap { mkdtemp($0) } }) else {
+        throw Errno(rawValue: errno)
+    }
     return FilePath(platformString: made)
 }
 
@@ -64,16 +70,20 @@ private func makePrivateDirectory(in parent: FilePath, prefix: String) throws(Er
 /// - Throws: 125 with the reason.
 package func prepareOutput(_ directory: FilePath) throws(LaunchError) -> FilePath {
     let path = directory.absolute
-    do { try makeDirectories(path) } catch { throw .own("can't make the output directory \(error.path.text): \(error.errno)") }
-    guard let status = try? path.status(), status.st_mode & S_IFMT == S_IFDIR else { throw .own("\(path.text) is not a directory") }
+    do { try makeDirectories(path) } catch {
+        throw .own("can't make the output directory \(error.path.text): \(error.errno)")
+    }
+    guard let status = try? path.status(), status.st_mode & S_IFMT == S_IFDIR else {
+        throw .own("\(path.text) is not a directory")
+    }
     guard path.isAccessible(W_OK | X_OK) else {
         throw .own("can't write into \(path.text): \(errnoText(errno)); name another directory by -o DIR")
     }
     return path
 }
 
-/// Sees to it that the library could write its messages to a file that the user named. Nothing is made: where there is nothing
-/// to say there is no file.
+/// Sees to it that the library could write its messages to a file that the user named. Nothing is made: where there is
+/// nothing to say there is no file.
 ///
 /// - Throws: 125.
 func checkMessages(_ file: FilePath) throws(LaunchError) {

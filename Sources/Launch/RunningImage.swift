@@ -24,7 +24,9 @@ package enum ImagePlace: Equatable {
 /// - Throws: exit status 2 with the reason for a process that isn't there, isn't recorded, or isn't ours to read.
 package func findImage(of pid: pid_t, deadline: UInt64) throws(LaunchError) -> ImagePlace {
     while true {
-        guard let status = ProcessStat.of(pid), Presence.livingThread(of: UInt32(bitPattern: pid)) != nil else { throw .notRecorded("\(pid): no such process") }
+        guard let status = ProcessStat.of(pid), Presence.livingThread(of: UInt32(bitPattern: pid)) != nil else {
+            throw .notRecorded("\(pid): no such process")
+        }
         let maps: [Mapping]
         do { maps = try mappings(of: pid) } catch { throw accessError(error, pid) }
         var problem: Errno?
@@ -34,12 +36,16 @@ package func findImage(of pid: pid_t, deadline: UInt64) throws(LaunchError) -> I
             } catch { problem = error }
         }
         if let problem { throw accessError(problem, pid) }
-        guard maps.contains(where: { FilePath(text: $0.path).lastComponent?.text.hasPrefix("libheapsum.so") ?? false }) else {
+        guard maps.contains(where: { FilePath(text: $0.path).lastComponent?.text.hasPrefix("libheapsum.so") ?? false })
+        else {
             // A kernel thread and a process past its exit have no mappings at all.
             throw .notRecorded("\(pid): not recorded: libheapsum.so is not in it; start it by heaprun")
         }
         guard monotonicNanoseconds() < deadline else {
-            throw .notRecorded("\(pid): libheapsum.so is in it and no image is: recording was switched off for it, or found no place for one")
+            throw .notRecorded(
+                "\(pid): libheapsum.so is in it and no image is: recording was switched off for it, or found no place "
+                    + "for one"
+            )
         }
         var pause = timespec(tv_sec: 0, tv_nsec: 20_000_000)
         nanosleep(&pause, nil)
@@ -49,12 +55,15 @@ package func findImage(of pid: pid_t, deadline: UInt64) throws(LaunchError) -> I
 private func accessError(_ error: Errno, _ pid: pid_t) -> LaunchError {
     switch error {
     case .noSuchProcess, .noSuchFileOrDirectory: return .notRecorded("\(pid): no such process")
-    case .permissionDenied, .notPermitted: return .notRecorded("\(pid): not ours to read (\(error.description)): run heapdump as the process's user, or as root")
+    case .permissionDenied, .notPermitted:
+        return .notRecorded(
+            "\(pid): not ours to read (\(error.description)): run heapdump as the process's user, or as root")
     default: return .notRecorded("\(pid): \(error.description)")
     }
 }
 
-/// A file's mappings in the order of its bytes, from byte 0 on: an image may be mapped in a few spans, one behind the other.
+/// A file's mappings in the order of its bytes, from byte 0 on: an image may be mapped in a few spans, one behind the
+/// other.
 struct ImageSpan: Equatable {
     var first: Mapping
     var byteCount: UInt64
@@ -84,19 +93,24 @@ func openImage(_ span: ImageSpan, of pid: pid_t, started startTime: UInt64) thro
     let range = "\(hexadecimalDigits(mapping.start))-\(hexadecimalDigits(mapping.end))"
     // /proc/PID/root leads into the process's own mount namespace.
     let thread = livingThread(of: pid)
-    let paths: [FilePath] = [FilePath(text: mapping.path), FilePath(text: "/proc/\(thread)/root" + mapping.path), FilePath("/proc/\(thread)/map_files/\(range)")]
+    let paths: [FilePath] = [
+        FilePath(text: mapping.path), FilePath(text: "/proc/\(thread)/root" + mapping.path),
+        FilePath("/proc/\(thread)/map_files/\(range)"),
+    ]
     for path in paths {
         guard let file = try? openToRead(path, [.nonBlocking]) else { continue }
         defer { try? file.close() }
         var status = stat()
         // Not the device: btrfs and overlayfs show another in maps than in stat.
-        guard fstat(file.rawValue, &status) == 0, UInt64(status.st_ino) == mapping.inode, let header = imageHeader(file) else { continue }
+        guard fstat(file.rawValue, &status) == 0, UInt64(status.st_ino) == mapping.inode, let header = imageHeader(file)
+        else { continue }
         guard isOwned(status.st_uid, by: pid) else { return nil }
         return belongs(header, to: pid, started: startTime) ? .file(path) : nil
     }
     let memory = try openToRead(FilePath("/proc/\(thread)/mem"))
     defer { try? memory.close() }
-    guard let header = heap_header(try readBytes(memory, at: mapping.start, count: MemoryLayout<heap_header>.size)) else { return nil }
+    guard let header = heap_header(try readBytes(memory, at: mapping.start, count: MemoryLayout<heap_header>.size))
+    else { return nil }
     return belongs(header, to: pid, started: startTime) ? .memory(start: mapping.start, byteCount: span.byteCount) : nil
 }
 

@@ -1,9 +1,10 @@
-// Images of programs in a mount namespace or a root of their own (bwrap, unshare, containers), where neither the run directory nor
-// the output directory need be there: such a program makes its image in a /dev/shm or a /tmp that is gone with it. While it runs,
-// /proc leads to the image; so it is opened then, and read when the program has ended. Nothing in the sandbox is changed.
+// Images of programs in a mount namespace or a root of their own (bwrap, unshare, containers), where neither the run
+// directory nor the output directory need be there: such a program makes its image in a /dev/shm or a /tmp that is gone
+// with it. While it runs, /proc leads to the image; so it is opened then, and read when the program has ended. Nothing
+// in the sandbox is changed.
 //
-// What can't be kept is named at the end. A program that is over before it is looked for leaves no trace here: it takes some
-// 50 ms to be found.
+// What can't be kept is named at the end. A program that is over before it is looked for leaves no trace here: it takes
+// some 50 ms to be found.
 
 import CHeapImage
 import Glibc
@@ -63,7 +64,8 @@ struct SandboxedImages {
             let place = Self.place(of: pid)
             if !place.isEmpty && place != ownPlace && isOfThisRecording(pid) { take(from: pid) }
         }
-        // A twentieth of the time at the most; the first look asks of all processes when they started, and the later ones of new ones alone.
+        // A twentieth of the time at the most; the first look asks of all processes when they started, and the later
+        // ones of new ones alone.
         let interval = isFirst ? 20_000_000 : max(20_000_000, (monotonicNanoseconds() &- now) &* 20)
         due = now &+ interval
         return interval
@@ -90,15 +92,22 @@ struct SandboxedImages {
                 known.remove(ImageKey(pid: pid, inode: span.first.inode))
                 continue
             }
-            guard case .file(let path) = place, images.count < Self.most, let file = try? openToRead(path, [.nonBlocking]) else {
-                lost.append((FilePath("/proc/\(pid)/exe").linkText.flatMap { FilePath(text: $0).lastComponent?.text } ?? "?", pid))
+            guard case .file(let path) = place, images.count < Self.most,
+                let file = try? openToRead(path, [.nonBlocking])
+            else {
+                lost.append(
+                    (
+                        FilePath("/proc/\(pid)/exe").linkText.flatMap { FilePath(text: $0).lastComponent?.text } ?? "?",
+                        pid
+                    ))
                 continue
             }
             guard let header = imageHeader(file) else {
                 try? file.close()
                 continue
             }
-            images.append(SandboxedImage(file: file, header: header, mapped: MappedFile(span.first), pid: pid, path: path))
+            images.append(
+                SandboxedImage(file: file, header: header, mapped: MappedFile(span.first), pid: pid, path: path))
         }
     }
 
@@ -113,7 +122,9 @@ extension FilePath {
     /// `readlink(2)`; nil where it is no link, or can't be read.
     var linkText: String? {
         var bytes = [CChar](repeating: 0, count: 4097)
-        let count = bytes.withUnsafeMutableBufferPointer { buffer in buffer.baseAddress.map { into in withPlatformString { readlink($0, into, 4096) } } ?? -1 }
+        let count = bytes.withUnsafeMutableBufferPointer { buffer in
+            buffer.baseAddress.map { into in withPlatformString { readlink($0, into, 4096) } } ?? -1
+        }
         return count > 0 ? pathText(cString: bytes) : nil
     }
 }

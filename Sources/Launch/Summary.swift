@@ -14,16 +14,25 @@ extension Harvest {
         if messages.count > 10 { lines.append("heaprun: and \(messages.count - 10) more messages") }
         lines += problems.map { "heaprun: \($0)" }
         for image in running.prefix(8) {
-            lines.append("heaprun: \(image.program) (PID \(image.pid)) still runs; its image stays at \(image.path.text)")
+            lines.append(
+                "heaprun: \(image.program) (PID \(image.pid)) still runs; its image stays at \(image.path.text)")
         }
-        if running.count > 8 { lines.append("heaprun: and \(running.count - 8) more programs that still run, beside it") }
+        if running.count > 8 {
+            lines.append("heaprun: and \(running.count - 8) more programs that still run, beside it")
+        }
         for link in links.prefix(8) { lines.append("  linked: \(link.text)") }
         for image in lost.prefix(8) {
-            lines.append("heaprun: \(image.program) (PID \(image.pid)) ran in a sandbox that nothing leads into from here: its image could not be reached, and is not among these")
+            lines.append(
+                "heaprun: \(image.program) (PID \(image.pid)) ran in a sandbox that nothing leads into from here: its "
+                    + "image could not be reached, and is not among these"
+            )
         }
         if lost.count > 8 { lines.append("heaprun: and \(lost.count - 8) more programs in sandboxes, likewise") }
         for stray in strays.prefix(8) {
-            lines.append("heaprun: \(stray.program) (PID \(stray.pid)) could not write into the run directory (another user by then?); its image is \(stray.path.text)")
+            lines.append(
+                "heaprun: \(stray.program) (PID \(stray.pid)) could not write into the run directory (another user by "
+                    + "then?); its image is \(stray.path.text)"
+            )
         }
         if strays.count > 8 { lines.append("heaprun: and \(strays.count - 8) more such images, beside it") }
 
@@ -34,7 +43,9 @@ extension Harvest {
         guard !packed.isEmpty else {
             // What the library had to say is the reason; without it there is only guessing.
             if running.isEmpty && strays.isEmpty && problems.isEmpty && lost.isEmpty {
-                lines.append("heaprun: \(name) was not recorded" + (messages.isEmpty ? ": no image of it appeared: \(missingReason)" : ", for the reason above"))
+                lines.append(
+                    "heaprun: \(name) was not recorded"
+                        + (messages.isEmpty ? ": no image of it appeared: \(missingReason)" : ", for the reason above"))
             }
             return lines.map(printable)
         }
@@ -46,25 +57,32 @@ extension Harvest {
     }
 
     private var missingReason: String {
-        "the loader ignored LD_PRELOAD, or the program was not to be recorded (HEAPSUM_ONLY, HEAPSUM_SKIP, --only, --skip), "
+        "the loader ignored LD_PRELOAD, or the program was not to be recorded (HEAPSUM_ONLY, HEAPSUM_SKIP, --only, "
+            + "--skip), "
             + "or it ended before its first instruction"
     }
 
     // The first program by itself, as it is the one that was asked for; of those that it started the sum.
     private func totals(name: String, program: FilePath) -> [String] {
         func sum(_ images: some Sequence<PackedImage>) -> String {
-            let (bytes, blocks) = images.reduce((UInt64(0), UInt64(0))) { ($0.0 &+ $1.liveBytes, $0.1 &+ $1.liveBlocks) }
+            let (bytes, blocks) = images.reduce((UInt64(0), UInt64(0))) {
+                ($0.0 &+ $1.liveBytes, $0.1 &+ $1.liveBlocks)
+            }
             return "\(separated(bytes)) bytes live in \(counted(blocks, "block"))"
         }
         // Where it went on by exec, the last image is how it ended.
         guard let first = packed.lastIndex(where: \.isRoot) else {
-            return ["heaprun: \(name) itself left no image; \(counted(UInt64(packed.count), "image")) of its children: \(sum(packed))"]
+            return [
+                "heaprun: \(name) itself left no image; \(counted(UInt64(packed.count), "image")) of its children: "
+                    + "\(sum(packed))"
+            ]
         }
         let image = packed[first]
         let who = "heaprun: \(image.program) (PID \(image.pid))"
         // Peaks of different programs were at different times: their sum would be no moment's.
         var lines = [
-            image.isSilent ? "\(who) made no allocation that could be seen: \(silenceReason(program))"
+            image.isSilent
+                ? "\(who) made no allocation that could be seen: \(silenceReason(program))"
                 : "\(who): \(sum([image])), peak \(separated(image.peakBytes)) bytes"
         ]
         if packed.count > 1 {
@@ -78,7 +96,8 @@ extension Harvest {
     // Calls that are bound to the program's own function never come to a library.
     private func silenceReason(_ program: FilePath) -> String {
         let own = ((try? resolveProgram(program))?.loaded).flatMap { path in definesMalloc(path) ? path : nil }
-        return own.map { "not recorded, as it has a malloc of its own (\($0.text) defines it)" } ?? "it makes none, or has a malloc of its own linked into it"
+        return own.map { "not recorded, as it has a malloc of its own (\($0.text) defines it)" }
+            ?? "it makes none, or has a malloc of its own linked into it"
     }
 
     private func largestLines() -> [String] {
@@ -99,7 +118,8 @@ extension Harvest {
         let bytesWidth = rows.map { separated($0.1.bytes).utf8.count }.max() ?? 0
         let blocksWidth = rows.map { counted($0.1.blocks, "block").utf8.count }.max() ?? 0
         return rows.map { image, stack in
-            let bytes = leftPadded(separated(stack.bytes), bytesWidth), blocks = leftPadded(counted(stack.blocks, "block"), blocksWidth)
+            let bytes = leftPadded(separated(stack.bytes), bytesWidth),
+                blocks = leftPadded(counted(stack.blocks, "block"), blocksWidth)
             let origin = packed.count > 1 || !image.isRoot ? "\(image.program): " : ""
             return "  \(bytes) bytes  \(blocks)  \(origin)\(namer.line(stack.frames))"
         }
@@ -111,7 +131,9 @@ extension Harvest {
             lines.append("  more:  heapsum \(packed.map { shellWord($0.path.text) }.joined(separator: " "))")
             return lines
         }
-        return ["  images: \(packed.count) in \(printable(output.text))", "  more:   heapsum \(shellWord(output.text))"]
+        return [
+            "  images: \(packed.count) in \(printable(output.text))", "  more:   heapsum \(shellWord(output.text))",
+        ]
     }
 }
 
@@ -121,18 +143,27 @@ extension PackedImage {
 
     /// Where malloc had the smaller part of what was resident: a search here may be one in the wrong place.
     var residenceLine: String? {
-        let other = UInt64(residence.anonymous_kb) + UInt64(residence.shared_kb), allocator = UInt64(residence.allocator_kb)
+        let other = UInt64(residence.anonymous_kb) + UInt64(residence.shared_kb),
+            allocator = UInt64(residence.allocator_kb)
         // A program's first pages are no heap of anybody's.
         guard residence.measured_ns > 0, other > allocator, other >= 8 << 10 else { return nil }
-        return "malloc held \(separated(allocator << 10)) bytes of its memory and others \(separated(other << 10)): heapsum info says more"
+        return
+            "malloc held \(separated(allocator << 10)) bytes of its memory and others \(separated(other << 10)): "
+            + "heapsum info says more"
     }
 
     func lossLines(many: Bool) -> [String] {
         let who = many ? "\(program) (PID \(pid)): " : ""
         var lines: [String] = []
-        func add(_ count: UInt64, _ what: String, _ text: String) { if count > 0 { lines.append("\(who)\(counted(count, what)) \(text)") } }
-        add(losses.lost_allocations, "allocation", "(\(separated(losses.lost_bytes)) bytes) not in the image: there was no space")
-        add(losses.early_allocations, "allocation", "not in the image: before recording could start, or while another thread started it")
+        func add(_ count: UInt64, _ what: String, _ text: String) {
+            if count > 0 { lines.append("\(who)\(counted(count, what)) \(text)") }
+        }
+        add(
+            losses.lost_allocations, "allocation",
+            "(\(separated(losses.lost_bytes)) bytes) not in the image: there was no space")
+        add(
+            losses.early_allocations, "allocation",
+            "not in the image: before recording could start, or while another thread started it")
         add(losses.lost_stacks, "allocation", "in the image without a stack: there was no space for it")
         add(losses.failed_dumps, "dump", "could not be written")
         add(losses.healed_slots, "free", "went past the library (a second libc, or calls of __libc_free)")
@@ -177,7 +208,9 @@ private final class FrameNamer {
     private func table(of frame: ModuleFrame) -> ModuleSymbols? {
         let key = Key(path: frame.path, buildID: frame.buildID, file: frame.file)
         if let known = symbols[key] { return known }
-        let made = try? ModuleSymbols(path: pathText(frame.path), expectedBuildID: frame.buildID.isEmpty ? nil : frame.buildID, expectedFile: frame.file)
+        let made = try? ModuleSymbols(
+            path: pathText(frame.path), expectedBuildID: frame.buildID.isEmpty ? nil : frame.buildID,
+            expectedFile: frame.file)
         symbols[key] = .some(made)
         return made
     }
@@ -186,7 +219,8 @@ private final class FrameNamer {
     // take for that, libraries whole and the usual names of a checked malloc: three lines have no room for them.
     private func isRuntime(_ frame: ModuleFrame, _ name: String) -> Bool {
         let file = frame.fileName
-        return RuntimeLibraries.contains(file: file) || AllocationFunctions.standsBetween(name) || ["swift_", "alloc::", "xmalloc", "xcalloc", "xrealloc"].contains { name.hasPrefix($0) }
+        return RuntimeLibraries.contains(file: file) || AllocationFunctions.standsBetween(name)
+            || ["swift_", "alloc::", "xmalloc", "xcalloc", "xrealloc"].contains { name.hasPrefix($0) }
     }
 
     private func shortened(_ name: String) -> String { name.count <= 80 ? name : name.prefix(79) + "…" }

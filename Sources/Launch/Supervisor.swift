@@ -34,14 +34,18 @@ package struct Supervisor {
     ///
     /// From here on all signals that can be waited for are blocked in this process.
     /// - Throws: 126 or 127 as execve fails, 125 where no process could be made.
-    package init(executable: FilePath, arguments: [UnsafeMutablePointer<CChar>?], environment: [[CChar]]) throws(LaunchError) {
+    package init(
+        executable: FilePath, arguments: [UnsafeMutablePointer<CChar>?], environment: [[CChar]]
+    ) throws(LaunchError) {
         var blocked = sigset_t()
         var before = sigset_t()
         launch_block_signals(&blocked, &before)
         let ignoresChild = launch_take_child_signal()
         let pid = executable.withPlatformString { path in
             withPointers(to: environment) { entries in
-                (arguments + [nil]).withUnsafeBufferPointer { launch_start(path, $0.baseAddress, entries, &before, ignoresChild) }
+                (arguments + [nil]).withUnsafeBufferPointer {
+                    launch_start(path, $0.baseAddress, entries, &before, ignoresChild)
+                }
             }
         }
         guard pid > 0 else {
@@ -112,7 +116,8 @@ package struct Supervisor {
         kill(pid, number)
     }
 
-    /// Gives back the signal mask, after the signals that the program's end left pending are taken: they were meant for it.
+    /// Gives back the signal mask, after the signals that the program's end left pending are taken: they were meant for
+    /// it.
     package mutating func finish() {
         var none = timespec()
         while sigtimedwait(&signals, nil, &none) > 0 {}
@@ -124,10 +129,14 @@ package struct Supervisor {
 }
 
 /// Replaces this process by the program (--exec). Returns only by throwing.
-package func replaceProcess(executable: FilePath, arguments: [UnsafeMutablePointer<CChar>?], environment: [[CChar]]) throws(LaunchError) -> Never {
+package func replaceProcess(
+    executable: FilePath, arguments: [UnsafeMutablePointer<CChar>?], environment: [[CChar]]
+) throws(LaunchError) -> Never {
     executable.withPlatformString { path in
         withPointers(to: environment) { entries in
-            (arguments + [nil]).withUnsafeBufferPointer { if let list = $0.baseAddress { _ = execve(path, list, entries) } }
+            (arguments + [nil]).withUnsafeBufferPointer {
+                if let list = $0.baseAddress { _ = execve(path, list, entries) }
+            }
         }
     }
     throw executionError(errno, executable)

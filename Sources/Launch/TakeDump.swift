@@ -15,17 +15,23 @@ import Text
 package func takeDump(of pid: Int32, deadline: UInt64) throws(LaunchError) -> FilePath {
     let place = try findImage(of: pid, deadline: deadline)
     do {
-        let source: any ByteSource = switch place {
-        case .file(let path): try FileSource(path: path.text)
-        case .memory(let start, let byteCount): try ProcessMemorySource(process: pid, base: start, length: byteCount)
-        }
+        let source: any ByteSource =
+            switch place {
+            case .file(let path): try FileSource(path: path.text)
+            case .memory(let start, let byteCount):
+                try ProcessMemorySource(process: pid, base: start, length: byteCount)
+            }
         // What was just found mapped by the process itself needn't be asked for by a PID that may mean nothing here.
         let image = try HeapImage(source, presence: .running)
         let directory = dumpDirectory(of: image, pid: pid)
-        let name = image.imageName.isEmpty ? ImageNames.image(program: image.program, processID: image.header.pid) : image.imageName
+        let name =
+            image.imageName.isEmpty
+            ? ImageNames.image(program: image.program, processID: image.header.pid) : image.imageName
         // The program numbers its own dumps from the header's count on.
         let first = Int(image.header.dumps)
-        let summary = try image.pack(into: directory.text, options: residentOptions(pid, image, place)) { ImageNames.dump(ofImage: name, number: first + $0) }
+        let summary = try image.pack(into: directory.text, options: residentOptions(pid, image, place)) {
+            ImageNames.dump(ofImage: name, number: first + $0)
+        }
         return FilePath(text: summary.path)
     } catch let error as FileError {
         throw .notRecorded("\(pid): \(error.path): \(error.what): \(error.errno)")
@@ -42,9 +48,12 @@ private func residentOptions(_ pid: pid_t, _ image: HeapImage, _ place: ImagePla
     case .memory(let start, _): inode = (try? mappings(of: pid))?.first { $0.start == start }?.inode
     }
     let now = monotonicNanoseconds()
-    guard let inode, let found = measureResidence(of: pid, image: image, imageInode: inode) else { return PackOptions() }
+    guard let inode, let found = measureResidence(of: pid, image: image, imageInode: inode) else {
+        return PackOptions()
+    }
     let started = image.header.started_monotonic_ns
-    var options = PackOptions(rssBytes: found.programBytes, rssPeakBytes: max(found.programBytes, image.header.rss_peak_bytes))
+    var options = PackOptions(
+        rssBytes: found.programBytes, rssPeakBytes: max(found.programBytes, image.header.rss_peak_bytes))
     options.residence = found.recorded(atNanoseconds: now > started ? now - started : 0)
     return options
 }

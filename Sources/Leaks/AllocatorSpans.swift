@@ -1,5 +1,5 @@
-// What of the address space is glibc malloc's, by the blocks that lie there: heaps of its arenas, and chunks with mappings of their own. The program
-// break's heap is malloc's by its name.
+// What of the address space is glibc malloc's, by the blocks that lie there: heaps of its arenas, and chunks with
+// mappings of their own. The program break's heap is malloc's by its name.
 
 /// Address ranges of glibc's malloc outside of [heap].
 struct AllocatorSpans {
@@ -10,7 +10,8 @@ struct AllocatorSpans {
 
     /// Looks at one block of each heap, and at each large one.
     ///
-    /// - Parameter top: where the main arena's heap ends for now. Whatever the mapping that it lies in is called (a core file has no names), it is malloc's.
+    /// - Parameter top: where the main arena's heap ends for now. Whatever the mapping that it lies in is called (a
+    ///   core file has no names), it is malloc's.
     /// - Complexity: O(heaps and mapped blocks) reads.
     init(_ snapshot: Snapshot, top: UInt64?) {
         let table = snapshot.blocks
@@ -28,7 +29,9 @@ struct AllocatorSpans {
                 if header[1] & Self.isMapped != 0 {
                     let (end, overflow) = (start &- 16).addingReportingOverflow(size)
                     let low = start &- 16 &- header[0]
-                    if !overflow, low <= start, header[0] < 1 << 32 { ranges.append(span(low, max(end, table.end(number)))) }
+                    if !overflow, low <= start, header[0] < 1 << 32 {
+                        ranges.append(span(low, max(end, table.end(number))))
+                    }
                     number += 1
                 } else if header[1] & Self.isOfArena != 0 {
                     // Larger than 64 MB where the largest huge pages are used; then a heap is found again at each step.

@@ -1,8 +1,9 @@
 // The live blocks of one instant, by address, and the question that a scan asks a billion times: which block does this
-// word point into? A bitmap of block starts with ranks answers it in one cache line. One of the files with raw pointers.
+// word point into? A bitmap of block starts with ranks answers it in one cache line. One of the files with raw
+// pointers.
 //
-// Invariant: blocks are numbered from 0 in order of address and don't overlap: a block ends at its requested bytes, or where the
-// next one begins. An exact pointer is known without looking at the block itself.
+// Invariant: blocks are numbered from 0 in order of address and don't overlap: a block ends at its requested bytes, or
+// where the next one begins. An exact pointer is known without looking at the block itself.
 //
 //     address  47      21 20      10 9     4 3..0
 //             +----------+----------+-------+----+
@@ -101,7 +102,9 @@ package final class BlockTable {
         chunks = .allocate(capacity: chunkCount * entriesPerChunk)
         chunks.initialize(repeating: StartsEntry(), count: chunkCount * entriesPerChunk)
         for (number, key) in keys.enumerated() { directory[key] = UInt32(number + 1) }
-        for block in blocks where block.address < limit && block.address > 0 { place(block.address) { $0.pointee.bits |= $1 } }
+        for block in blocks where block.address < limit && block.address > 0 {
+            place(block.address) { $0.pointee.bits |= $1 }
+        }
         var rank: UInt32 = 0
         for index in 0 ..< chunkCount * entriesPerChunk {
             chunks[index].rank = rank
@@ -153,7 +156,8 @@ package final class BlockTable {
     // A part of the address space in which no block starts, and that one reaches over, says which.
     private func coverLargeBlocks() {
         for number in 0 ..< count where bytes(number) > 0 {
-            let first = Int(starts[number] >> Self.keyShift) - firstKey, last = Int((end(number) - 1) >> Self.keyShift) - firstKey
+            let first = Int(starts[number] >> Self.keyShift) - firstKey,
+                last = Int((end(number) - 1) >> Self.keyShift) - firstKey
             guard last > first else { continue }
             for key in first + 1 ... last where directory[key] == 0 { directory[key] = Self.inside | UInt32(number) }
         }
@@ -179,7 +183,8 @@ package final class BlockTable {
     @inline(__always) func prefetch(_ word: UInt64) {
         let chunk = directory[Int(word >> Self.keyShift) &- firstKey]
         if chunk != 0 && chunk & Self.inside == 0 {
-            leaks_prefetch(chunks + (Int(chunk &- 1) &* entriesPerChunk &+ Int(word >> entryShift) & (entriesPerChunk &- 1)))
+            leaks_prefetch(
+                chunks + (Int(chunk &- 1) &* entriesPerChunk &+ Int(word >> entryShift) & (entriesPerChunk &- 1)))
         }
     }
 
@@ -204,7 +209,9 @@ package final class BlockTable {
     }
 
     /// The block that holds an address.
-    package func block(at address: UInt64) -> Int? { count > 0 && mayPoint(address) ? hit(address).map { Int($0.block) } : nil }
+    package func block(at address: UInt64) -> Int? {
+        count > 0 && mayPoint(address) ? hit(address).map { Int($0.block) } : nil
+    }
 
     /// The number of the first block that starts at an address or after it.
     func firstBlock(from address: UInt64) -> Int {

@@ -1,13 +1,15 @@
-// A core file as the memory of a process: what the kernel, gcore or systemd-coredump wrote of it, with the registers of its threads.
+// A core file as the memory of a process: what the kernel, gcore or systemd-coredump wrote of it, with the registers of
+// its threads.
 //
-// Everything in it may be hostile or cut off: each offset and count is checked, and a range whose bytes are not in the file is a shortfall. Pages of
-// files that the program never wrote are not in a core, and hold no pointer of the program's.
+// Everything in it may be hostile or cut off: each offset and count is checked, and a range whose bytes are not in the
+// file is a shortfall. Pages of files that the program never wrote are not in a core, and hold no pointer of the
+// program's.
 
 import CHeapImage
-import Proc
-import Text
 import Glibc
 import HeapImage
+import Proc
+import Text
 
 /// An ELF core file.
 final class CoreFile: ProcessMemory {
@@ -25,40 +27,59 @@ final class CoreFile: ProcessMemory {
     /// - Throws: `LeaksError` with file and offset where it is no core file of x86-64, or one without threads.
     init(path: String) throws {
         self.path = path
-        do { source = try FileSource(path: path) } catch { throw LeaksError("\(printable(path)): can't be read: \(error)") }
+        do { source = try FileSource(path: path) } catch {
+            throw LeaksError("\(printable(path)): can't be read: \(error)")
+        }
         let head = try bytes(at: 0, count: 64)
-        func word(_ bytes: [UInt8], _ offset: Int, _ count: Int) -> UInt64 { (0 ..< count).reversed().reduce(0) { $0 << 8 | UInt64(bytes[offset + $1]) } }
+        func word(_ bytes: [UInt8], _ offset: Int, _ count: Int) -> UInt64 {
+            (0 ..< count).reversed().reduce(0) { $0 << 8 | UInt64(bytes[offset + $1]) }
+        }
         guard head.starts(with: [0x7F, 0x45, 0x4C, 0x46]) else { throw fail(0, "not an ELF file") }
         guard head[4] == 2, head[5] == 1 else { throw fail(4, "not of a 64-bit little-endian processor") }
         guard word(head, 16, 2) == 4 else { throw fail(16, "an ELF file, and no core file") }
-        guard word(head, 18, 2) == 62 else { throw fail(18, "a core file of another processor: x86-64 alone is read so far") }
+        guard word(head, 18, 2) == 62 else {
+            throw fail(18, "a core file of another processor: x86-64 alone is read so far")
+        }
         let table = word(head, 32, 8), size = Int(word(head, 54, 2))
         var count = Int(word(head, 56, 2))
         // More than 65,534 segments: the count is in the first section's header.
         if count == 0xFFFF { count = Int(word(try bytes(at: word(head, 40, 8), count: 64), 44, 4)) }
-        guard size == 56, count > 0, count <= 1 << 20 else { throw fail(54, "\(count) program headers of \(size) bytes") }
+        guard size == 56, count > 0, count <= 1 << 20 else {
+            throw fail(54, "\(count) program headers of \(size) bytes")
+        }
         let headers = try bytes(at: table, count: count * size)
         var notes: [(UInt64, UInt64)] = []
         for index in 0 ..< count {
             let at = index * size, type = word(headers, at, 4), flags = UInt32(word(headers, at + 4, 4))
-            let offset = word(headers, at + 8, 8), address = word(headers, at + 16, 8), inFile = word(headers, at + 32, 8), inMemory = word(headers, at + 40, 8)
+            let offset = word(headers, at + 8, 8), address = word(headers, at + 16, 8),
+                inFile = word(headers, at + 32, 8), inMemory = word(headers, at + 40, 8)
             if type == 4 { notes.append((offset, inFile)) }
             let (end, overflow) = address.addingReportingOverflow(inMemory)
             guard type == 1, !overflow, inMemory > 0 else { continue }
             let (fileEnd, fileOverflow) = offset.addingReportingOverflow(inFile)
-            let there = fileOverflow || fileEnd > source.length ? (offset < source.length ? source.length - offset : 0) : inFile
-            segments.append(Segment(range: address ..< end, fileOffset: offset, fileBytes: min(there, inMemory), flags: flags))
-            if there < min(inFile, inMemory) { missing.append(span(address &+ there, address &+ min(inFile, inMemory))) }
+            let there =
+                fileOverflow || fileEnd > source.length ? (offset < source.length ? source.length - offset : 0) : inFile
+            segments.append(
+                Segment(range: address ..< end, fileOffset: offset, fileBytes: min(there, inMemory), flags: flags))
+            if there < min(inFile, inMemory) {
+                missing.append(span(address &+ there, address &+ min(inFile, inMemory)))
+            }
         }
         segments.sort { $0.range.lowerBound < $1.range.lowerBound }
-        for (offset, byteCount) in notes where byteCount <= 1 << 30 { readNotes(try bytes(at: offset, count: Int(byteCount)), word) }
+        for (offset, byteCount) in notes where byteCount <= 1 << 30 {
+            readNotes(try bytes(at: offset, count: Int(byteCount)), word)
+        }
         guard !threads.isEmpty else { throw fail(table, "without a thread's registers") }
     }
 
-    private func fail(_ offset: UInt64, _ what: String) -> LeaksError { LeaksError("\(printable(path)): offset \(offset): \(what)") }
+    private func fail(_ offset: UInt64, _ what: String) -> LeaksError {
+        LeaksError("\(printable(path)): offset \(offset): \(what)")
+    }
 
     private func bytes(at offset: UInt64, count: Int) throws -> [UInt8] {
-        guard count >= 0, UInt64(count) <= source.length, offset <= source.length - UInt64(count) else { throw fail(min(offset, source.length), "cut off") }
+        guard count >= 0, UInt64(count) <= source.length, offset <= source.length - UInt64(count) else {
+            throw fail(min(offset, source.length), "cut off")
+        }
         var got = 0
         let result = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
             got = (try? source.read(into: UnsafeMutableRawBufferPointer(buffer), at: offset)) ?? 0
@@ -71,7 +92,8 @@ final class CoreFile: ProcessMemory {
     private func readNotes(_ notes: [UInt8], _ word: ([UInt8], Int, Int) -> UInt64) {
         var at = 0
         while at + 12 <= notes.count {
-            let nameBytes = Int(word(notes, at, 4)), byteCount = Int(word(notes, at + 4, 4)), type = word(notes, at + 8, 4)
+            let nameBytes = Int(word(notes, at, 4)), byteCount = Int(word(notes, at + 4, 4)),
+                type = word(notes, at + 8, 4)
             let start = at + 12 + (nameBytes + 3) & ~3, next = start + (byteCount + 3) & ~3
             guard nameBytes < 1 << 16, next > at, start + byteCount <= notes.count else { return }
             let body = Array(notes[start ..< start + byteCount])
@@ -79,11 +101,15 @@ final class CoreFile: ProcessMemory {
             if type == 1, body.count >= 112 + 27 * 8 {
                 let registers = (0 ..< 27).map { word(body, 112 + $0 * 8, 8) }
                 if processID == 0 { processID = pid_t(truncatingIfNeeded: word(body, 32, 4)) }
-                threads.append(ThreadState(
-                    threadID: pid_t(truncatingIfNeeded: word(body, 32, 4)), registers: registers, vectors: [], stackPointer: registers[19],
-                    threadPointer: registers[21], isInSystemCall: Int64(bitPattern: registers[15]) >= 0))
+                threads.append(
+                    ThreadState(
+                        threadID: pid_t(truncatingIfNeeded: word(body, 32, 4)), registers: registers, vectors: [],
+                        stackPointer: registers[19],
+                        threadPointer: registers[21], isInSystemCall: Int64(bitPattern: registers[15]) >= 0))
             } else if type == 2 || type == 0x202, !threads.isEmpty {
-                threads[threads.count - 1].vectors += stride(from: 0, to: body.count & ~7, by: 8).map { word(body, $0, 8) }.filter { $0 != 0 }
+                threads[threads.count - 1].vectors += stride(from: 0, to: body.count & ~7, by: 8).map {
+                    word(body, $0, 8)
+                }.filter { $0 != 0 }
             } else if type == 3, body.count >= 28 {
                 processID = pid_t(truncatingIfNeeded: word(body, 24, 4))
             } else if type == 0x4649_4C45 {
@@ -101,7 +127,9 @@ final class CoreFile: ProcessMemory {
         let names = body[(16 + count * 24)...].split(separator: 0, omittingEmptySubsequences: false)
         for index in 0 ..< min(count, names.count) {
             let start = word(body, 16 + index * 24, 8), end = word(body, 24 + index * 24, 8)
-            if start < end { files.append((start ..< end, word(body, 32 + index * 24, 8) &* page, pathText(names[index]))) }
+            if start < end {
+                files.append((start ..< end, word(body, 32 + index * 24, 8) &* page, pathText(names[index])))
+            }
         }
         files.sort { $0.range.lowerBound < $1.range.lowerBound }
     }
@@ -111,20 +139,27 @@ final class CoreFile: ProcessMemory {
         let main = threads.map(\.stackPointer)
         var mappings = segments.map { segment in
             let file = files.first { $0.range.contains(segment.range.lowerBound) }
-            // The kernel's page is known by its being code without a file; the main stack by nothing but what runs on it.
-            let isStack = file == nil && !main.isEmpty && segment.range.contains(main[0]) && !segment.range.contains(threads[0].threadPointer)
+            // The kernel's page is known by its being code without a file; the main stack by nothing but what runs on
+            // it.
+            let isStack =
+                file == nil && !main.isEmpty && segment.range.contains(main[0])
+                && !segment.range.contains(threads[0].threadPointer)
             return AddressMapping(
-                range: segment.range, isReadable: segment.flags & 4 != 0, isWritable: segment.flags & 2 != 0, isExecutable: segment.flags & 1 != 0, isShared: false,
-                fileOffset: file.map { $0.offset &+ (segment.range.lowerBound - $0.range.lowerBound) } ?? 0, inode: file == nil ? 0 : 1,
+                range: segment.range, isReadable: segment.flags & 4 != 0, isWritable: segment.flags & 2 != 0,
+                isExecutable: segment.flags & 1 != 0, isShared: false,
+                fileOffset: file.map { $0.offset &+ (segment.range.lowerBound - $0.range.lowerBound) } ?? 0,
+                inode: file == nil ? 0 : 1,
                 path: file?.path ?? (segment.flags & 3 == 1 ? "[vdso]" : isStack ? "[stack]" : ""))
         }
         // Files' pages that nobody wrote are often left out altogether: code, for the most part.
         let covered = merged(mappings.map(\.range))
         for file in files {
             for range in subtract(covered, from: file.range) {
-                mappings.append(AddressMapping(
-                    range: range, isReadable: true, isWritable: false, isExecutable: true, isShared: false,
-                    fileOffset: file.offset &+ (range.lowerBound - file.range.lowerBound), inode: 1, path: file.path))
+                mappings.append(
+                    AddressMapping(
+                        range: range, isReadable: true, isWritable: false, isExecutable: true, isShared: false,
+                        fileOffset: file.offset &+ (range.lowerBound - file.range.lowerBound), inode: 1, path: file.path
+                    ))
             }
         }
         return mappings.sorted { $0.range.lowerBound < $1.range.lowerBound }
@@ -140,15 +175,21 @@ final class CoreFile: ProcessMemory {
                 if segments[middle].range.upperBound <= at { low = middle + 1 } else { high = middle }
             }
             guard low < segments.count, segments[low].range.contains(at) else {
-                guard let count = readFile(at, UnsafeMutableRawBufferPointer(rebasing: buffer[done...])) else { return done }
+                guard let count = readFile(at, UnsafeMutableRawBufferPointer(rebasing: buffer[done...])) else {
+                    return done
+                }
                 done += count
                 continue
             }
-            let offset = at - segments[low].range.lowerBound, wanted = Int(min(UInt64(buffer.count - done), segments[low].range.upperBound - at))
+            let offset = at - segments[low].range.lowerBound,
+                wanted = Int(min(UInt64(buffer.count - done), segments[low].range.upperBound - at))
             let part = UnsafeMutableRawBufferPointer(rebasing: buffer[done ..< done + wanted])
             if offset < segments[low].fileBytes {
                 let count = Int(min(UInt64(wanted), segments[low].fileBytes - offset))
-                let got = (try? source.read(into: UnsafeMutableRawBufferPointer(rebasing: part[..<count]), at: segments[low].fileOffset &+ offset)) ?? 0
+                let got =
+                    (try? source.read(
+                        into: UnsafeMutableRawBufferPointer(rebasing: part[..<count]),
+                        at: segments[low].fileOffset &+ offset)) ?? 0
                 if got == 0 { return done }
                 done += got
             } else if let count = readFile(at, part) {
@@ -160,11 +201,17 @@ final class CoreFile: ProcessMemory {
         return done
     }
 
-    // What the core leaves out of a file's mapping is in the file, where that is the same still: its constants are looked at, and no pointers.
+    // What the core leaves out of a file's mapping is in the file, where that is the same still: its constants are
+    // looked at, and no pointers.
     private func readFile(_ address: UInt64, _ buffer: UnsafeMutableRawBufferPointer) -> Int? {
-        guard let file = files.first(where: { $0.range.contains(address) }), let source = try? FileSource(path: file.path) else { return nil }
+        guard let file = files.first(where: { $0.range.contains(address) }),
+            let source = try? FileSource(path: file.path)
+        else { return nil }
         let count = Int(min(UInt64(buffer.count), file.range.upperBound - address))
-        let got = (try? source.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<count]), at: file.offset &+ (address - file.range.lowerBound))) ?? 0
+        let got =
+            (try? source.read(
+                into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<count]),
+                at: file.offset &+ (address - file.range.lowerBound))) ?? 0
         return got > 0 ? got : nil
     }
 
@@ -183,24 +230,43 @@ extension Snapshot {
     package static func read(core path: String, image: HeapImage) throws -> Snapshot {
         let core = try CoreFile(path: path)
         guard core.processID == pid_t(truncatingIfNeeded: image.header.pid) else {
-            throw LeaksError("\(printable(path)): of process \(core.processID), and \(image.file) is of process \(image.header.pid): name the image of the same process")
+            throw LeaksError(
+                "\(printable(path)): of process \(core.processID), and \(image.file) is of process "
+                    + "\(image.header.pid): name the image of the same process"
+            )
         }
         let collected = BlockCollector(expected: image.header.live_blocks)
         try image.forEachBlock { collected.append($0) }
         let isGlibc = image.header.granule_log2.0 == UInt8(HEAP_GRANULE_LOG2_FINE_GLIBC)
         let table = collected.table(granule: isGlibc ? 16 : 8, keepsTicks: false)
-        var shortfalls = core.missing.prefix(16).map { Shortfall(what: "memory from \(hex($0.lowerBound)) to \(hex($0.upperBound)): the core file is cut off") }
+        var shortfalls = core.missing.prefix(16).map {
+            Shortfall(what: "memory from \(hex($0.lowerBound)) to \(hex($0.upperBound)): the core file is cut off")
+        }
         // Blocks whose bytes the core doesn't have: memory that was left out of it, or blocks that came later than it.
         var absent = 0
-        for number in 0 ..< table.count where table.bytes(number) >= 8 && core.word((table.start(number) + 7) & ~7) == nil { absent += 1 }
-        if absent > 0 { shortfalls.append(Shortfall(what: "\(absent) blocks, whose memory is not in the core file (coredump_filter, or it is of another moment than the image)")) }
-        if image.losses.lost_allocations + image.losses.early_allocations + image.losses.paused_allocations > 0 || image.hasFlag(HEAP_FLAG_STOPPED) || image.hasFlag(HEAP_FLAG_FORKED) {
-            shortfalls.append(Shortfall(what: "blocks that are not in the image (heapsum info tells how many): they may hold others"))
+        for number in 0 ..< table.count
+        where table.bytes(number) >= 8 && core.word((table.start(number) + 7) & ~7) == nil { absent += 1 }
+        if absent > 0 {
+            shortfalls.append(
+                Shortfall(
+                    what:
+                        "\(absent) blocks, whose memory is not in the core file (coredump_filter, or it is of another "
+                        + "moment than the image)"
+                ))
+        }
+        if image.losses.lost_allocations + image.losses.early_allocations + image.losses.paused_allocations > 0
+            || image.hasFlag(HEAP_FLAG_STOPPED) || image.hasFlag(HEAP_FLAG_FORKED)
+        {
+            shortfalls.append(
+                Shortfall(what: "blocks that are not in the image (heapsum info tells how many): they may hold others"))
         }
         return Snapshot(
-            processID: core.processID, threads: core.threads, mappings: core.mappings(), memory: core, blocks: table, kernelWords: [],
-            scratch: image.scratchRanges(), imageInodes: [], isGlibc: isGlibc, allocator: image.allocator, shortfalls: shortfalls,
-            notes: ["what the program handed to the kernel (epoll, timers) and what it shares is not in a core file"], pauseNanoseconds: 0, copiedBytes: 0, stop: nil, clone: 0, systemCall: 0)
+            processID: core.processID, threads: core.threads, mappings: core.mappings(), memory: core, blocks: table,
+            kernelWords: [],
+            scratch: image.scratchRanges(), imageInodes: [], isGlibc: isGlibc, allocator: image.allocator,
+            shortfalls: shortfalls,
+            notes: ["what the program handed to the kernel (epoll, timers) and what it shares is not in a core file"],
+            pauseNanoseconds: 0, copiedBytes: 0, stop: nil, clone: 0, systemCall: 0)
     }
 }
 
@@ -226,7 +292,9 @@ private final class BlockCollector {
             buffer.deallocate()
             (buffer, capacity) = (grown, larger)
         }
-        batch.withUnsafeBufferPointer { if let base = $0.baseAddress { (buffer + count).initialize(from: base, count: $0.count) } }
+        batch.withUnsafeBufferPointer {
+            if let base = $0.baseAddress { (buffer + count).initialize(from: base, count: $0.count) }
+        }
         count += batch.count
     }
 

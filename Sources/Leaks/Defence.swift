@@ -1,5 +1,6 @@
-// The defence of blocks that seem lost: pointers to them that no aligned word shows. Looked for in roots and in reachable blocks: at addresses
-// that are no multiples of 8 (packed structures), with marks in their upper 16 bits, and mangled as glibc mangles those of setjmp and atexit. One of the files with raw pointers.
+// The defence of blocks that seem lost: pointers to them that no aligned word shows. Looked for in roots and in
+// reachable blocks: at addresses that are no multiples of 8 (packed structures), with marks in their upper 16 bits, and
+// mangled as glibc mangles those of setjmp and atexit. One of the files with raw pointers.
 
 /// Pointers in disguise.
 struct Defence {
@@ -18,11 +19,14 @@ struct Defence {
         }
         guard low < high else { return [] }
         // The guard is the same in all threads: it lies in each one's control block.
-        let guardValue = scan.snapshot.threads.lazy.compactMap { $0.threadPointer == 0 ? nil : scan.snapshot.memory.word($0.threadPointer &+ 0x30) }.first
+        let guardValue = scan.snapshot.threads.lazy.compactMap {
+            $0.threadPointer == 0 ? nil : scan.snapshot.memory.word($0.threadPointer &+ 0x30)
+        }.first
         var saved: Set<UInt32> = []
         let span = high - low
         func consider(_ value: UInt64) {
-            guard table.mayPoint(value), let hit = table.hit(value), states[Int(hit.block)] >= Verdict.definite.rawValue else { return }
+            guard table.mayPoint(value), let hit = table.hit(value), states[Int(hit.block)] >= Verdict.definite.rawValue
+            else { return }
             saved.insert(hit.block)
         }
         func look(_ words: UnsafePointer<UInt64>, _ count: Int) {
@@ -60,13 +64,21 @@ struct Defence {
             let first = number
             var end = table.end(number)
             number += 1
-            while number < table.count, states[number] <= Verdict.possible.rawValue, table.start(number) <= end &+ 256, table.end(number) - table.start(first) < 1 << 20 {
+            while number < table.count, states[number] <= Verdict.possible.rawValue, table.start(number) <= end &+ 256,
+                table.end(number) - table.start(first) < 1 << 20
+            {
                 end = table.end(number)
                 number += 1
             }
             let range = wholeWords(table.start(first) ..< end)
-            let parts = range.isEmpty ? [] : range.count < 1 << 20 ? [range]
-                : scan.snapshot.memory.resident(range.lowerBound & ~4095 ..< (range.upperBound + 4095) & ~4095, isShared: false).map { $0.clamped(to: range) }
+            let parts =
+                range.isEmpty
+                ? []
+                : range.count < 1 << 20
+                    ? [range]
+                    : scan.snapshot.memory.resident(
+                        range.lowerBound & ~4095 ..< (range.upperBound + 4095) & ~4095, isShared: false
+                    ).map { $0.clamped(to: range) }
             for part in parts { scan.forEachWindow(part) { _, words, count in look(words, count) } }
         }
         return saved.sorted()

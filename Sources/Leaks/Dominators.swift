@@ -1,5 +1,6 @@
-// Who keeps what alive: of each reachable block the one holder without which it would be lost (its dominator), by the method SEMI-NCA
-// (L. Georgiadis, Linear-Time Algorithms for Dominators and Related Problems, 2005). What a holder keeps is the sum over all that it dominates.
+// Who keeps what alive: of each reachable block the one holder without which it would be lost (its dominator), by the
+// method SEMI-NCA (L. Georgiadis, Linear-Time Algorithms for Dominators and Related Problems, 2005). What a holder
+// keeps is the sum over all that it dominates.
 //
 // Nodes are numbered by a depth-first walk: 0 is the origin above all roots, then roots and blocks as they are met.
 
@@ -39,19 +40,28 @@ package final class Holders {
             }
             if isHeld.insert(UInt64(number) << 32 | UInt64(block)).inserted { held[number].append(block) }
         }
-        // The scan kept one pointer to a block; here each root counts, since two holders are none that would free it by going. A variable is told
-        // by its address; other roots have one name each.
+        // The scan kept one pointer to a block; here each root counts, since two holders are none that would free it by
+        // going. A variable is told by its address; other roots have one name each.
         var places: [Int: RootPlace] = [:]
         scan.forEachRootPointer { hit, root, address, value, place in
-            guard hit.isExact || scan.referenceOf[Int(hit.block)] != 0, verdict.verdict(Int(hit.block)) == .reachable else { return }
+            guard hit.isExact || scan.referenceOf[Int(hit.block)] != 0, verdict.verdict(Int(hit.block)) == .reachable
+            else { return }
             let kind = scan.roots.roots[root].kind, isOne = kind != .data && address != 0
             let known = isOne ? places[root] : nil
-            let found = known ?? verdict.place(of: RootReference(block: hit.block, root: UInt32(root), address: address, value: value, isExact: hit.isExact, place: place))
+            let found =
+                known
+                ?? verdict.place(
+                    of: RootReference(
+                        block: hit.block, root: UInt32(root), address: address, value: value, isExact: hit.isExact,
+                        place: place))
             if isOne && known == nil { places[root] = found }
             add(hit.block, found)
         }
-        for block in 0 ..< table.count where verdict.verdict(block) == .reachable && verdict.parent(of: block) == nil && scan.referenceOf[block] == 0 {
-            add(UInt32(block), RootPlace(kind: .loader, address: 0, place: "the dynamic loader", threadID: nil, mapping: ""))
+        for block in 0 ..< table.count
+        where verdict.verdict(block) == .reachable && verdict.parent(of: block) == nil && scan.referenceOf[block] == 0 {
+            add(
+                UInt32(block),
+                RootPlace(kind: .loader, address: 0, place: "the dynamic loader", threadID: nil, mapping: ""))
         }
 
         // The walk: `number` of a block in it, 0 for one that is not in it.
@@ -152,5 +162,7 @@ package final class Holders {
     package func amount(_ node: Int) -> Amount { kept[node] }
     package func holder(_ node: Int) -> Holder? { nodes[node] }
     /// What a node dominates directly.
-    package func children(of node: Int) -> ArraySlice<UInt32> { childList[Int(childStart[node]) ..< Int(childStart[node + 1])] }
+    package func children(of node: Int) -> ArraySlice<UInt32> {
+        childList[Int(childStart[node]) ..< Int(childStart[node + 1])]
+    }
 }

@@ -1,5 +1,6 @@
-// What of glibc's own state bears on who holds what: its threads and the stacks that it keeps for the next ones, by what it tells
-// debuggers (libthread_db's symbols); its main arena, which has no name in a stripped library and is known by its shape.
+// What of glibc's own state bears on who holds what: its threads and the stacks that it keeps for the next ones, by
+// what it tells debuggers (libthread_db's symbols); its main arena, which has no name in a stripped library and is
+// known by its shape.
 
 /// glibc's state in a process.
 struct GlibcState {
@@ -14,7 +15,8 @@ struct GlibcState {
     var top: UInt64?
 
     private static let names: Set<String> = [
-        "_thread_db_rtld_global__dl_stack_used", "_thread_db_rtld_global__dl_stack_user", "__nptl_rtld_global", "_thread_db_pthread_list",
+        "_thread_db_rtld_global__dl_stack_used", "_thread_db_rtld_global__dl_stack_user", "__nptl_rtld_global",
+        "_thread_db_pthread_list",
         "_thread_db_pthread_tid", "_thread_db_sizeof_pthread",
     ]
 
@@ -26,11 +28,18 @@ struct GlibcState {
         top = mainArena.flatMap { memory.word($0.lowerBound &+ 96) }
         let found = libc.symbols(Self.names, memory: memory)
         // A descriptor for debuggers: bits, elements, offset, 32 bits each.
-        func offset(_ name: String) -> UInt64? { found[name].flatMap { memory.bytes($0 &+ 8, count: 4) }.map { UInt64($0[0]) | UInt64($0[1]) << 8 | UInt64($0[2]) << 16 } }
-        guard let used = offset("_thread_db_rtld_global__dl_stack_used"), let user = offset("_thread_db_rtld_global__dl_stack_user"),
-              let list = offset("_thread_db_pthread_list"), let threadID = offset("_thread_db_pthread_tid"),
-              let size = found["_thread_db_sizeof_pthread"].flatMap({ memory.bytes($0, count: 4) }), let pointer = found["__nptl_rtld_global"],
-              let global = memory.word(pointer) else { return }
+        func offset(_ name: String) -> UInt64? {
+            found[name].flatMap { memory.bytes($0 &+ 8, count: 4) }.map {
+                UInt64($0[0]) | UInt64($0[1]) << 8 | UInt64($0[2]) << 16
+            }
+        }
+        guard let used = offset("_thread_db_rtld_global__dl_stack_used"),
+            let user = offset("_thread_db_rtld_global__dl_stack_user"),
+            let list = offset("_thread_db_pthread_list"), let threadID = offset("_thread_db_pthread_tid"),
+            let size = found["_thread_db_sizeof_pthread"].flatMap({ memory.bytes($0, count: 4) }),
+            let pointer = found["__nptl_rtld_global"],
+            let global = memory.word(pointer)
+        else { return }
         descriptorBytes = UInt64(size[0]) | UInt64(size[1]) << 8
         threadIDOffset = threadID
         threads = Self.walk(global &+ used, list, memory) + Self.walk(global &+ user, list, memory)
@@ -44,16 +53,21 @@ struct GlibcState {
         guard var next = memory.word(head) else { return [] }
         var previous = head
         while next != head {
-            guard result.count < 1 << 17, let links = memory.words(next, count: 2), links[1] == previous else { return [] }
+            guard result.count < 1 << 17, let links = memory.words(next, count: 2), links[1] == previous else {
+                return []
+            }
             result.append(next &- offset)
             (previous, next) = (next, links[0])
         }
         return result
     }
 
-    /// The arena is 127 bins in a row, each two words, of which an empty one points to itself, 16 bytes before its own place.
+    /// The arena is 127 bins in a row, each two words, of which an empty one points to itself, 16 bytes before its own
+    /// place.
     private static func findArena(_ range: Range<UInt64>, _ memory: any ProcessMemory) -> Range<UInt64>? {
-        guard range.count < 1 << 22, let words = memory.words(range.lowerBound, count: range.count / 8) else { return nil }
+        guard range.count < 1 << 22, let words = memory.words(range.lowerBound, count: range.count / 8) else {
+            return nil
+        }
         func isEmptyBin(_ index: Int) -> Bool {
             let own = range.lowerBound &+ UInt64(index) * 8 &- 16
             return words[index] == own && words[index + 1] == own
@@ -75,7 +89,8 @@ struct GlibcState {
             while isBin(first - 2) { first -= 2 }
             while isBin(last + 2) { last += 2 }
             if (last - first) / 2 + 1 >= 100 {
-                // Before the bins: lock, flags, ten fast bins, top and last remainder; behind them: a bitmap and five words.
+                // Before the bins: lock, flags, ten fast bins, top and last remainder; behind them: a bitmap and five
+                // words.
                 let bins = range.lowerBound &+ UInt64(first) * 8
                 return bins &- 112 ..< bins &+ 254 * 8 &+ 16 &+ 40
             }

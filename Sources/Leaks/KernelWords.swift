@@ -1,9 +1,9 @@
 // Pointers that a program has handed to the kernel and may keep nowhere else: what epoll gives back with an event, and
 // what a timer's signal brings. /proc shows both; io_uring and AIO show nothing.
 
+import Glibc
 import Proc
 import Text
-import Glibc
 
 /// The words that the kernel keeps for a process.
 ///
@@ -14,10 +14,15 @@ func readKernelWords(of processID: pid_t) -> [KernelWord] {
         defer { closedir(directory) }
         var target = [CChar](repeating: 0, count: 64)
         while let entry = readdir(directory) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
             let count = readlinkat(dirfd(directory), name, &target, 63)
-            guard count > 0, String(decoding: target[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self) == "anon_inode:[eventpoll]",
-                  let text = procFile("/proc/\(processID)/fdinfo/\(name)") else { continue }
+            guard count > 0,
+                String(decoding: target[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+                    == "anon_inode:[eventpoll]",
+                let text = procFile("/proc/\(processID)/fdinfo/\(name)")
+            else { continue }
             words += parseEpoll(text, descriptor: name)
         }
     }
@@ -29,9 +34,12 @@ func readKernelWords(of processID: pid_t) -> [KernelWord] {
 func parseEpoll(_ text: [UInt8], descriptor: String) -> [KernelWord] {
     text.split(separator: UInt8(ascii: "\n")).compactMap { line in
         let fields = line.split(whereSeparator: { $0 == 32 || $0 == 9 })
-        guard fields.first?.elementsEqual("tfd:".utf8) == true, fields.count >= 6, fields[4].elementsEqual("data:".utf8),
-              let value = hexadecimal(fields[5]), value != 0 else { return nil }
-        return KernelWord(value: value, place: "epoll \(descriptor), descriptor \(String(decoding: fields[1], as: UTF8.self))")
+        guard fields.first?.elementsEqual("tfd:".utf8) == true, fields.count >= 6,
+            fields[4].elementsEqual("data:".utf8),
+            let value = hexadecimal(fields[5]), value != 0
+        else { return nil }
+        return KernelWord(
+            value: value, place: "epoll \(descriptor), descriptor \(String(decoding: fields[1], as: UTF8.self))")
     }
 }
 
@@ -43,7 +51,8 @@ func parseTimers(_ text: [UInt8]) -> [KernelWord] {
         guard fields.count == 2 else { continue }
         if fields[0].elementsEqual("ID:".utf8) { timer = String(decoding: fields[1], as: UTF8.self) }
         guard fields[0].elementsEqual("signal:".utf8), let slash = fields[1].firstIndex(of: UInt8(ascii: "/")),
-              let value = hexadecimal(fields[1][(slash + 1)...]), value != 0 else { continue }
+            let value = hexadecimal(fields[1][(slash + 1)...]), value != 0
+        else { continue }
         words.append(KernelWord(value: value, place: "timer \(timer)"))
     }
     return words

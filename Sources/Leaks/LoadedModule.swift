@@ -1,5 +1,5 @@
-// A module as it lies in the process's memory: its segments and dynamic symbols. Read from memory and not from the file, which
-// may be another one by now. Everything read is bounded: it is the program's word.
+// A module as it lies in the process's memory: its segments and dynamic symbols. Read from memory and not from the
+// file, which may be another one by now. Everything read is bounded: it is the program's word.
 
 /// A loaded ELF file.
 struct LoadedModule {
@@ -12,10 +12,14 @@ struct LoadedModule {
 
     /// The module whose file is mapped from its start at `base`; nil where no ELF header is there.
     init?(path: String, base: UInt64, memory: any ProcessMemory) {
-        guard let header = memory.words(base, count: 8), header[0] & 0xFF_FFFF_FFFF == 0x02_464C_457F else { return nil }
+        guard let header = memory.words(base, count: 8), header[0] & 0xFF_FFFF_FFFF == 0x02_464C_457F else {
+            return nil
+        }
         // e_phoff, e_phentsize and e_phnum.
         let offset = header[4], count = Int(header[7] & 0xFFFF)
-        guard count > 0, count <= 256, offset < 1 << 20, let raw = memory.words(base &+ offset, count: count * 7) else { return nil }
+        guard count > 0, count <= 256, offset < 1 << 20, let raw = memory.words(base &+ offset, count: count * 7) else {
+            return nil
+        }
         var low = UInt64.max, writable: [(UInt64, UInt64)] = [], dynamic: UInt64?
         for index in 0 ..< count {
             let entry = Array(raw[index * 7 ..< index * 7 + 7])
@@ -49,7 +53,9 @@ struct LoadedModule {
 
     private static func words(_ address: UInt64, atMost count: Int, _ memory: any ProcessMemory) -> [UInt64]? {
         // The table may end near the end of its mapping.
-        for size in [count, count / 4, count / 16] { if let words = memory.words(address, count: size) { return words } }
+        for size in [count, count / 4, count / 16] {
+            if let words = memory.words(address, count: size) { return words }
+        }
         return nil
     }
 
@@ -58,9 +64,12 @@ struct LoadedModule {
     /// - Complexity: O(symbols); the symbol table is taken to end where the strings begin, as all linkers place it.
     func symbols(_ wanted: Set<String>, memory: any ProcessMemory) -> [String: UInt64] {
         guard symbolTable > 0, stringTable > symbolTable, stringTable - symbolTable < 16 << 20,
-              let table = memory.words(symbolTable, count: Int(stringTable - symbolTable) / 24 * 3) else { return [:] }
+            let table = memory.words(symbolTable, count: Int(stringTable - symbolTable) / 24 * 3)
+        else { return [:] }
         var strings = [UInt8]()
-        for size in [1 << 20, 1 << 17, 1 << 14] where strings.isEmpty { strings = memory.bytes(stringTable, count: size) ?? [] }
+        for size in [1 << 20, 1 << 17, 1 << 14] where strings.isEmpty {
+            strings = memory.bytes(stringTable, count: size) ?? []
+        }
         var found: [String: UInt64] = [:]
         for index in stride(from: 0, to: table.count - 2, by: 3) where table[index + 1] != 0 {
             let name = Int(table[index] & 0xFFFF_FFFF)
@@ -80,7 +89,9 @@ extension Snapshot {
     func modules(_ isWanted: (String) -> Bool) -> [LoadedModule] {
         var seen: Set<String> = []
         return mappings.compactMap { mapping in
-            guard mapping.isFile, mapping.fileOffset == 0, isWanted(mapping.baseName), seen.insert(mapping.path).inserted else { return nil }
+            guard mapping.isFile, mapping.fileOffset == 0, isWanted(mapping.baseName),
+                seen.insert(mapping.path).inserted
+            else { return nil }
             return LoadedModule(path: mapping.path, base: mapping.range.lowerBound, memory: memory)
         }
     }

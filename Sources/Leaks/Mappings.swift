@@ -1,9 +1,9 @@
 // A process's mappings as /proc/PID/maps lists them, with what a root needs to know of each.
 
-import Proc
-import Text
 import Glibc
+import Proc
 import SystemPackage
+import Text
 
 /// One mapping of a process.
 package struct AddressMapping: Equatable {
@@ -30,13 +30,17 @@ func parseMaps(_ text: [UInt8]) -> [AddressMapping] {
     for line in text.split(separator: UInt8(ascii: "\n")) {
         let words = line.split(separator: UInt8(ascii: " "), maxSplits: 5)
         guard words.count >= 5, words[1].count >= 4, let dash = words[0].firstIndex(of: UInt8(ascii: "-")),
-              let start = hexadecimal(words[0][..<dash]), let end = hexadecimal(words[0][(dash + 1)...]), start < end,
-              let offset = hexadecimal(words[2]), let inode = decimal(words[4]) else { continue }
+            let start = hexadecimal(words[0][..<dash]), let end = hexadecimal(words[0][(dash + 1)...]), start < end,
+            let offset = hexadecimal(words[2]), let inode = decimal(words[4])
+        else { continue }
         let flags = Array(words[1])
         let path = words.count > 5 ? pathText(words[5].drop { $0 == UInt8(ascii: " ") }) : ""
-        result.append(AddressMapping(
-            range: start ..< end, isReadable: flags[0] == UInt8(ascii: "r"), isWritable: flags[1] == UInt8(ascii: "w"),
-            isExecutable: flags[2] == UInt8(ascii: "x"), isShared: flags[3] == UInt8(ascii: "s"), fileOffset: offset, inode: inode, path: path))
+        result.append(
+            AddressMapping(
+                range: start ..< end, isReadable: flags[0] == UInt8(ascii: "r"),
+                isWritable: flags[1] == UInt8(ascii: "w"),
+                isExecutable: flags[2] == UInt8(ascii: "x"), isShared: flags[3] == UInt8(ascii: "s"),
+                fileOffset: offset, inode: inode, path: path))
     }
     return result
 }
@@ -47,7 +51,9 @@ func wipedOnFork(_ text: [UInt8]) -> Set<UInt64> {
     var start: UInt64?
     for line in text.split(separator: UInt8(ascii: "\n")) {
         if line.starts(with: "VmFlags:".utf8) {
-            if let start, line.split(separator: UInt8(ascii: " ")).contains(where: { $0.elementsEqual("wf".utf8) }) { result.insert(start) }
+            if let start, line.split(separator: UInt8(ascii: " ")).contains(where: { $0.elementsEqual("wf".utf8) }) {
+                result.insert(start)
+            }
         } else if let dash = line.firstIndex(of: UInt8(ascii: "-")), let found = hexadecimal(line[..<dash]) {
             start = found
         }

@@ -27,7 +27,8 @@ package struct BlockPath {
 }
 
 extension LeakVerdict {
-    /// The first path from a root to a block; of a lost block the chain that leads to it from its leader is not known, and it stands alone.
+    /// The first path from a root to a block; of a lost block the chain that leads to it from its leader is not known,
+    /// and it stands alone.
     ///
     /// - Complexity: O(the path's blocks), each read again.
     package func path(to block: Int) -> BlockPath {
@@ -36,7 +37,9 @@ extension LeakVerdict {
         blocks.reverse()
         let offsets = zip(blocks, blocks.dropFirst()).map { holder, held -> UInt64? in
             let words = scan.words(of: holder), first = (table.start(holder) + 7) & ~7
-            let exact = words.firstIndex(of: table.start(held)) ?? words.firstIndex { $0 >= table.start(held) && $0 < table.end(held) }
+            let exact =
+                words.firstIndex(of: table.start(held))
+                ?? words.firstIndex { $0 >= table.start(held) && $0 < table.end(held) }
             return exact.map { first &+ UInt64($0) * 8 &- table.start(holder) }
         }
         return BlockPath(root: rootPlace(of: blocks[0]), blocks: blocks, offsets: offsets)
@@ -74,7 +77,9 @@ package struct ModulePlace {
 extension Snapshot {
     /// The modules' writable parts, .bss included, sorted.
     package func dataModules() -> [(range: Range<UInt64>, module: ModulePlace)] {
-        modules { _ in true }.flatMap { module in module.data.map { ($0, ModulePlace(path: module.path, bias: module.bias)) } }
-            .sorted { $0.0.lowerBound < $1.0.lowerBound }
+        modules { _ in true }.flatMap { module in
+            module.data.map { ($0, ModulePlace(path: module.path, bias: module.bias)) }
+        }
+        .sorted { $0.0.lowerBound < $1.0.lowerBound }
     }
 }

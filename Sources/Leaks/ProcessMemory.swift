@@ -1,10 +1,10 @@
-// Memory of a process as of one instant: of a clone that never runs, of the stopped process itself, or of a core file. One of the
-// files with raw pointers: what is read goes into buffers of the caller's.
+// Memory of a process as of one instant: of a clone that never runs, of the stopped process itself, or of a core file.
+// One of the files with raw pointers: what is read goes into buffers of the caller's.
 
 import CLeaks
+import Glibc
 import Proc
 import Text
-import Glibc
 
 /// The bytes of a process, by its own addresses.
 package protocol ProcessMemory: AnyObject {
@@ -52,7 +52,8 @@ func residentRuns(pagemap: CInt, _ range: Range<UInt64>, isShared: Bool) -> [Ran
     var start = range.lowerBound & ~4095
     let end = range.upperBound > .max - 4095 ? range.upperBound & ~4095 : (range.upperBound + 4095) & ~4095
     while start < end {
-        let count = leaks_resident(pagemap, start, end, isShared ? LEAKS_PAGES_ANY : LEAKS_PAGES_PRIVATE, &runs, runs.count)
+        let count = leaks_resident(
+            pagemap, start, end, isShared ? LEAKS_PAGES_ANY : LEAKS_PAGES_PRIVATE, &runs, runs.count)
         if count <= 0 { break }
         for run in runs[..<Int(count)] { result.append(run.start ..< run.end) }
         if Int(count) < runs.count { break }
@@ -61,8 +62,8 @@ func residentRuns(pagemap: CInt, _ range: Range<UInt64>, isShared: Bool) -> [Ran
     return result
 }
 
-/// The memory of a process that stands still: a clone, with what a clone lacks copied while the program was stopped; or the stopped
-/// program itself.
+/// The memory of a process that stands still: a clone, with what a clone lacks copied while the program was stopped; or
+/// the stopped program itself.
 final class LiveMemory: ProcessMemory {
     let pid: pid_t
     private let pagemap: CInt
@@ -84,13 +85,17 @@ final class LiveMemory: ProcessMemory {
         for copy in copies { copy.bytes.deallocate() }
     }
 
-    /// Copies a range of another process, of the same addresses, that this one doesn't have; false where not all of it could be read.
+    /// Copies a range of another process, of the same addresses, that this one doesn't have; false where not all of it
+    /// could be read.
     func copy(_ range: Range<UInt64>, from other: LiveMemory) -> Bool {
         let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: range.count, alignment: 4096)
         let count = other.read(range.lowerBound, into: bytes)
         copies.append((range, bytes))
         copiedBytes += range.count
-        if count < range.count { UnsafeMutableRawBufferPointer(rebasing: bytes[max(count, 0)...]).initializeMemory(as: UInt8.self, repeating: 0) }
+        if count < range.count {
+            UnsafeMutableRawBufferPointer(rebasing: bytes[max(count, 0)...]).initializeMemory(
+                as: UInt8.self, repeating: 0)
+        }
         return count == range.count
     }
 
@@ -128,7 +133,9 @@ final class LiveMemory: ProcessMemory {
             var count = max(0, leaks_read(pid, at, buffer.baseAddress.map { $0 + done }, wanted))
             if count < wanted {
                 // A page that the program itself may not read: the kernel reads it for whoever may trace.
-                let more = pread(descriptor, buffer.baseAddress.map { $0 + done + count }, wanted - count, off_t(truncatingIfNeeded: at &+ UInt64(count)))
+                let more = pread(
+                    descriptor, buffer.baseAddress.map { $0 + done + count }, wanted - count,
+                    off_t(truncatingIfNeeded: at &+ UInt64(count)))
                 if more > 0 { count += more }
             }
             done += count

@@ -1,6 +1,6 @@
-// Where a program can begin to look for its blocks: registers, stacks, data, thread-local storage, mappings of its own, and what it has handed
-// to the kernel. And what is none of these although it holds addresses: the allocator's own books, the recorder's, stacks
-// below their pointer, and stacks of threads that are gone.
+// Where a program can begin to look for its blocks: registers, stacks, data, thread-local storage, mappings of its own,
+// and what it has handed to the kernel. And what is none of these although it holds addresses: the allocator's own
+// books, the recorder's, stacks below their pointer, and stacks of threads that are gone.
 
 import CLeaks
 import HeapImage
@@ -46,7 +46,9 @@ struct Roots {
             excluded += AllocatorSpans(snapshot, top: glibc.top).ranges
         }
         let ownAllocator = snapshot.allocator.split(separator: "/").last.map(String.init) ?? ""
-        for module in snapshot.modules({ $0.hasPrefix("libheapsum") || (!snapshot.isGlibc && $0 == ownAllocator && $0.contains(".so")) }) { excluded += module.data }
+        for module in snapshot.modules({
+            $0.hasPrefix("libheapsum") || (!snapshot.isGlibc && $0 == ownAllocator && $0.contains(".so"))
+        }) { excluded += module.data }
 
         addThreads(snapshot, glibc, &excluded)
         excluded += blockRanges(snapshot)
@@ -59,7 +61,10 @@ struct Roots {
             let isForeign = !snapshot.isGlibc && holdsBlocks(mapping, snapshot)
             for range in subtract(holes, from: mapping.range) {
                 let isData = !mapping.isShared && subtract(data, from: range).isEmpty
-                roots.append(Root(kind: isData ? .data : kind(of: mapping), name: mapping.path, range: range, isWeak: isForeign, isShared: mapping.isShared))
+                roots.append(
+                    Root(
+                        kind: isData ? .data : kind(of: mapping), name: mapping.path, range: range, isWeak: isForeign,
+                        isShared: mapping.isShared))
             }
         }
         addKernelWords(snapshot)
@@ -76,7 +81,8 @@ struct Roots {
     private mutating func addThreads(_ snapshot: Snapshot, _ glibc: GlibcState, _ excluded: inout [Range<UInt64>]) {
         let living = Set(snapshot.threads.map(\.threadID))
         let descriptors = (snapshot.threads.map(\.threadPointer) + glibc.threads + glibc.cached).sorted()
-        // A stack begins where its mapping does, or behind another thread's descriptor where no guard page lies between them.
+        // A stack begins where its mapping does, or behind another thread's descriptor where no guard page lies between
+        // them.
         func bottom(_ mapping: AddressMapping, below address: UInt64) -> UInt64 {
             var (low, high) = (0, descriptors.count)
             while low < high {
@@ -87,44 +93,65 @@ struct Roots {
             return min(address, descriptors[low - 1] &+ max(glibc.descriptorBytes, 2560))
         }
         for thread in snapshot.threads {
-            let registers = add(Root(kind: .register, name: "\(thread.threadID)", range: 0 ..< 0, threadID: thread.threadID))
+            let registers = add(
+                Root(kind: .register, name: "\(thread.threadID)", range: 0 ..< 0, threadID: thread.threadID))
             for (number, value) in thread.registers.enumerated() where value != 0 {
-                words.append(RootWord(value: value, root: registers, place: String(cString: leaks_register_name(number))))
+                words.append(
+                    RootWord(value: value, root: registers, place: String(cString: leaks_register_name(number))))
             }
-            for value in thread.vectors { words.append(RootWord(value: value, root: registers, place: "a vector register")) }
+            for value in thread.vectors {
+                words.append(RootWord(value: value, root: registers, place: "a vector register"))
+            }
             addVectorOfTLS(at: thread.threadPointer, snapshot, name: "\(thread.threadID)")
             guard !thread.registers.isEmpty else { continue }
             guard let mapping = snapshot.mapping(at: thread.stackPointer) else { continue }
-            let isOwn = mapping.path == "[stack]" || mapping.range.contains(thread.threadPointer) && thread.threadPointer > thread.stackPointer
+            let isOwn =
+                mapping.path == "[stack]"
+                || mapping.range.contains(thread.threadPointer) && thread.threadPointer > thread.stackPointer
             // A leaf function may use 128 bytes below its stack pointer; who has called the kernel is none.
             let low = thread.isInSystemCall ? thread.stackPointer : thread.stackPointer &- 128
             if isOwn, mapping.range.contains(low) {
                 excluded.append(span(bottom(mapping, below: low & ~7), low & ~7))
                 // As far as the thread's own control block, or the mapping's end.
-                let end = mapping.range.contains(thread.threadPointer) && thread.threadPointer > low ? thread.threadPointer : mapping.range.upperBound
+                let end =
+                    mapping.range.contains(thread.threadPointer) && thread.threadPointer > low
+                    ? thread.threadPointer : mapping.range.upperBound
                 excluded.append(span(low & ~7, end))
-                roots.append(Root(kind: .stack, name: "\(thread.threadID)", range: span(low & ~7, end), threadID: thread.threadID))
+                roots.append(
+                    Root(
+                        kind: .stack, name: "\(thread.threadID)", range: span(low & ~7, end), threadID: thread.threadID)
+                )
             } else if let block = snapshot.blocks.block(at: thread.stackPointer) {
                 // A stack that is a block (a coroutine's): the part in use, whoever holds the block.
-                roots.append(Root(
-                    kind: .stack, name: "\(thread.threadID)", range: span(low & ~7, snapshot.blocks.end(block)), threadID: thread.threadID))
+                roots.append(
+                    Root(
+                        kind: .stack, name: "\(thread.threadID)", range: span(low & ~7, snapshot.blocks.end(block)),
+                        threadID: thread.threadID))
                 starts.append(RootWord(value: snapshot.blocks.start(block), root: registers, place: "rsp"))
             }
         }
         guard glibc.descriptorBytes > 0 else { return }
         for descriptor in glibc.threads {
-            let threadID = snapshot.memory.word(descriptor &+ glibc.threadIDOffset).map { pid_t(truncatingIfNeeded: $0 & 0xFFFF_FFFF) } ?? 0
+            let threadID =
+                snapshot.memory.word(descriptor &+ glibc.threadIDOffset).map {
+                    pid_t(truncatingIfNeeded: $0 & 0xFFFF_FFFF)
+                } ?? 0
             if living.contains(threadID) { continue }
             addVectorOfTLS(at: descriptor, snapshot, name: "an ended thread")
             // It has ended and is not joined yet: its result is all that counts of its stack.
             let end = descriptor &+ glibc.descriptorBytes
-            if let mapping = snapshot.mapping(at: descriptor), descriptor < end { excluded.append(span(bottom(mapping, below: descriptor), min(end, mapping.range.upperBound))) }
+            if let mapping = snapshot.mapping(at: descriptor), descriptor < end {
+                excluded.append(span(bottom(mapping, below: descriptor), min(end, mapping.range.upperBound)))
+            }
             roots.append(Root(kind: .thread, name: "an ended thread, not joined", range: span(descriptor, end)))
         }
         for descriptor in glibc.cached {
             addVectorOfTLS(at: descriptor, snapshot, name: "a stack kept for a new thread")
             if let mapping = snapshot.mapping(at: descriptor) {
-                excluded.append(span(bottom(mapping, below: descriptor), min(descriptor &+ glibc.descriptorBytes, mapping.range.upperBound)))
+                excluded.append(
+                    span(
+                        bottom(mapping, below: descriptor),
+                        min(descriptor &+ glibc.descriptorBytes, mapping.range.upperBound)))
             }
         }
     }
@@ -148,8 +175,8 @@ struct Roots {
         return roots.count - 1
     }
 
-    /// Blocks are no roots, wherever they lie; those outside of glibc's own spans lie in mappings that are looked through. Of blocks close together
-    /// what is between them is the allocator's.
+    /// Blocks are no roots, wherever they lie; those outside of glibc's own spans lie in mappings that are looked
+    /// through. Of blocks close together what is between them is the allocator's.
     private func blockRanges(_ snapshot: Snapshot) -> [Range<UInt64>] {
         let table = snapshot.blocks
         let slack: UInt64 = snapshot.isGlibc ? 16 : 1 << 16

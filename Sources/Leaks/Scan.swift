@@ -1,5 +1,6 @@
-// One pass over all that may hold pointers: roots first, then blocks in order of address. Each aligned word is held against the heap's span; those
-// within wait in a queue while the line that knows them is fetched, and are looked up in batches. One of the files with raw pointers.
+// One pass over all that may hold pointers: roots first, then blocks in order of address. Each aligned word is held
+// against the heap's span; those within wait in a queue while the line that knows them is fetched, and are looked up in
+// batches. One of the files with raw pointers.
 //
 // Invariant: edges of a block stand together, in the blocks' order.
 
@@ -78,18 +79,24 @@ final class Scan {
     // MARK: Roots
 
     private func scanRoots() {
-        forEachRootPointer { hit, root, address, value, place in refer(hit, root: root, address: address, value: value, place: place) }
+        forEachRootPointer { hit, root, address, value, place in
+            refer(hit, root: root, address: address, value: value, place: place)
+        }
     }
 
     /// Hands out each pointer from a root to a block.
     ///
     /// - Complexity: O(bytes of all roots)
-    func forEachRootPointer(_ body: (_ hit: Hit, _ root: Int, _ address: UInt64, _ value: UInt64, _ place: String) -> Void) {
+    func forEachRootPointer(
+        _ body: (_ hit: Hit, _ root: Int, _ address: UInt64, _ value: UInt64, _ place: String) -> Void
+    ) {
         for word in roots.words where table.mayPoint(word.value) {
             if let hit = table.hit(word.value) { body(hit, word.root, 0, word.value, word.place) }
         }
         for word in roots.starts where table.mayPoint(word.value) {
-            if let hit = table.hit(word.value) { body(Hit(block: hit.block, isExact: true), word.root, 0, word.value, word.place) }
+            if let hit = table.hit(word.value) {
+                body(Hit(block: hit.block, isExact: true), word.root, 0, word.value, word.place)
+            }
         }
         for (number, root) in roots.roots.enumerated() where !root.range.isEmpty {
             for run in snapshot.memory.resident(root.range, isShared: root.isShared) {
@@ -114,10 +121,16 @@ final class Scan {
             if !isBetter && (best.isExact || hit.isExact || value == best.value) { return }
         }
         guard references.count < Int(UInt32.max) - 1 else { return }
-        references.append(RootReference(block: hit.block, root: UInt32(root), address: address, value: value, isExact: hit.isExact, place: place))
+        references.append(
+            RootReference(
+                block: hit.block, root: UInt32(root), address: address, value: value, isExact: hit.isExact, place: place
+            ))
         let number = UInt32(references.count)
         if !hit.isExact { interior.append(number - 1) }
-        if known == 0 || quality(hit.isExact, root) > quality(references[Int(known) - 1].isExact, Int(references[Int(known) - 1].root)) {
+        if known == 0
+            || quality(hit.isExact, root)
+                > quality(references[Int(known) - 1].isExact, Int(references[Int(known) - 1].root))
+        {
             referenceOf[Int(hit.block)] = number
         }
     }
@@ -125,7 +138,9 @@ final class Scan {
     private func quality(_ isExact: Bool, _ root: Int) -> Int { (roots.roots[root].isWeak ? 0 : 2) + (isExact ? 1 : 0) }
 
     /// Hands out the words of a range, a window at a time. What can't be read is noted.
-    func forEachWindow(_ range: Range<UInt64>, _ body: (_ base: UInt64, _ words: UnsafePointer<UInt64>, _ count: Int) -> Void) {
+    func forEachWindow(
+        _ range: Range<UInt64>, _ body: (_ base: UInt64, _ words: UnsafePointer<UInt64>, _ count: Int) -> Void
+    ) {
         guard let memory = window.baseAddress else { return }
         var at = range.lowerBound
         while at < range.upperBound {
@@ -153,7 +168,9 @@ final class Scan {
             // A large block may never have been touched: its pages are asked for.
             if table.bytes(number) >= UInt64(Self.windowBytes / 2) {
                 let range = start ..< table.end(number)
-                for run in snapshot.memory.resident(range.lowerBound & ~4095 ..< (range.upperBound + 4095) & ~4095, isShared: false) {
+                for run in snapshot.memory.resident(
+                    range.lowerBound & ~4095 ..< (range.upperBound + 4095) & ~4095, isShared: false)
+                {
                     let part = run.clamped(to: range)
                     forEachWindow(wholeWords(part)) { _, words, count in
                         queue(words, count, source: UInt64(first))
@@ -186,12 +203,15 @@ final class Scan {
     private func scanCluster(_ numbers: Range<Int>, _ range: Range<UInt64>) {
         guard let memory = window.baseAddress else { return }
         let wanted = min(range.count, window.count)
-        let got = max(0, snapshot.memory.read(range.lowerBound, into: UnsafeMutableRawBufferPointer(start: memory, count: wanted)))
+        let got = max(
+            0, snapshot.memory.read(range.lowerBound, into: UnsafeMutableRawBufferPointer(start: memory, count: wanted))
+        )
         scannedBytes &+= UInt64(got)
         if got < wanted { unread.append(range.lowerBound &+ UInt64(got) ..< range.upperBound) }
         let words = UnsafePointer(memory.assumingMemoryBound(to: UInt64.self))
         for number in numbers {
-            let from = Int((table.start(number) &- range.lowerBound) + 7) / 8, to = min(Int((table.start(number) &+ table.bytes(number)) &- range.lowerBound) / 8, got / 8)
+            let from = Int((table.start(number) &- range.lowerBound) + 7) / 8,
+                to = min(Int((table.start(number) &+ table.bytes(number)) &- range.lowerBound) / 8, got / 8)
             if from < to { queue(words + from, to - from, source: UInt64(number)) }
         }
         resolve()

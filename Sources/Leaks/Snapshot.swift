@@ -1,14 +1,16 @@
-// A recorded process as of one instant: registers of all threads, mappings, live blocks, and its memory, which can be read at leisure
-// since it is a clone's. The program stands still for as long as the kernel needs to copy its page tables.
+// A recorded process as of one instant: registers of all threads, mappings, live blocks, and its memory, which can be
+// read at leisure since it is a clone's. The program stands still for as long as the kernel needs to copy its page
+// tables.
 //
-// Invariant: blocks, registers and memory are of one moment, in which no thread ran; what could not be had is a shortfall.
+// Invariant: blocks, registers and memory are of one moment, in which no thread ran; what could not be had is a
+// shortfall.
 
 import CHeapImage
 import CLeaks
-import Proc
-import Text
 import Glibc
 import HeapImage
+import Proc
+import Text
 
 /// A thread as it stood.
 package struct ThreadState {
@@ -55,22 +57,34 @@ package final class Snapshot {
     private let systemCall: UInt64
 
     init(
-        processID: pid_t, threads: [ThreadState], mappings: [AddressMapping], memory: any ProcessMemory, blocks: BlockTable, kernelWords: [KernelWord],
-        scratch: [Range<UInt64>], imageInodes: Set<UInt64>, isGlibc: Bool, allocator: String, shortfalls: [Shortfall], notes: [String],
+        processID: pid_t, threads: [ThreadState], mappings: [AddressMapping], memory: any ProcessMemory,
+        blocks: BlockTable, kernelWords: [KernelWord],
+        scratch: [Range<UInt64>], imageInodes: Set<UInt64>, isGlibc: Bool, allocator: String, shortfalls: [Shortfall],
+        notes: [String],
         pauseNanoseconds: UInt64, copiedBytes: Int, stop: OpaquePointer?, clone: pid_t, systemCall: UInt64
     ) {
-        (self.processID, self.threads, self.mappings, self.memory, self.blocks) = (processID, threads, mappings, memory, blocks)
-        (self.kernelWords, self.scratch, self.imageInodes, self.isGlibc, self.allocator) = (kernelWords, scratch, imageInodes, isGlibc, allocator)
-        (self.shortfalls, self.notes, self.pauseNanoseconds, self.copiedBytes) = (shortfalls, notes, pauseNanoseconds, copiedBytes)
+        (self.processID, self.threads, self.mappings, self.memory, self.blocks) = (
+            processID, threads, mappings, memory, blocks
+        )
+        (self.kernelWords, self.scratch, self.imageInodes, self.isGlibc, self.allocator) = (
+            kernelWords, scratch, imageInodes, isGlibc, allocator
+        )
+        (self.shortfalls, self.notes, self.pauseNanoseconds, self.copiedBytes) = (
+            shortfalls, notes, pauseNanoseconds, copiedBytes
+        )
         (self.stop, self.clone, self.systemCall) = (stop, clone, systemCall)
     }
 
-    /// Gives back what the snapshot holds: the clone, or the program itself where it was read in place. Call it on the thread that took it.
+    /// Gives back what the snapshot holds: the clone, or the program itself where it was read in place. Call it on the
+    /// thread that took it.
     package func finish() {
         if let stop { pauseNanoseconds = leaks_go_on(stop) }
         stop = nil
         if clone > 0, Self.end(clone: clone, of: processID, systemCall) < 0, kill(processID, 0) == 0 {
-            notes.append("the snapshot's process \(clone) could not be waited for in the program: it stays there as a zombie until the program ends")
+            notes.append(
+                "the snapshot's process \(clone) could not be waited for in the program: it stays there as a zombie "
+                    + "until the program ends"
+            )
         }
         clone = 0
     }

@@ -2,10 +2,10 @@
 
 import CHeapImage
 import CLeaks
-import Proc
-import Text
 import Glibc
 import HeapImage
+import Proc
+import Text
 
 /// How a running program is read.
 package struct SnapshotOptions {
@@ -22,7 +22,9 @@ extension Snapshot {
     /// - Parameter image: the process's running image.
     /// - Throws: `LeaksError` with the reason and the way out where it may not be traced.
     /// - Complexity: O(resident pages) of kernel time in the pause, O(live blocks).
-    package static func take(of processID: pid_t, image: HeapImage, options: SnapshotOptions = SnapshotOptions()) throws -> Snapshot {
+    package static func take(
+        of processID: pid_t, image: HeapImage, options: SnapshotOptions = SnapshotOptions()
+    ) throws -> Snapshot {
         let thread = Presence.livingThread(of: UInt32(bitPattern: processID)).map { pid_t(bitPattern: $0) } ?? processID
         try refuse(processID)
         let wiped = procFile("/proc/\(thread)/smaps").map(wipedOnFork) ?? []
@@ -30,7 +32,8 @@ extension Snapshot {
         var tries = 0
         while true {
             tries += 1
-            let began = try takeOnce(of: processID, thread: thread, image: image, wiped: wiped, options: options, isLastTry: tries == 5)
+            let began = try takeOnce(
+                of: processID, thread: thread, image: image, wiped: wiped, options: options, isLastTry: tries == 5)
             guard let snapshot = began else {
                 usleep(2000)
                 continue
@@ -44,7 +47,8 @@ extension Snapshot {
 
     /// Nil: a thread was in the midst of a reallocation, whose block lies at neither of its addresses yet.
     private static func takeOnce(
-        of processID: pid_t, thread: pid_t, image: HeapImage, wiped: Set<UInt64>, options: SnapshotOptions, isLastTry: Bool
+        of processID: pid_t, thread: pid_t, image: HeapImage, wiped: Set<UInt64>, options: SnapshotOptions,
+        isLastTry: Bool
     ) throws -> Snapshot? {
         var shortfalls: [Shortfall] = [], notes: [String] = []
         try image.refresh()
@@ -58,7 +62,9 @@ extension Snapshot {
         var isHeld = true
         defer { if isHeld { _ = leaks_go_on(stop) } }
 
-        guard let maps = procFile("/proc/\(thread)/maps") else { throw LeaksError("\(processID): its mappings can't be read") }
+        guard let maps = procFile("/proc/\(thread)/maps") else {
+            throw LeaksError("\(processID): its mappings can't be read")
+        }
         let mappings = parseMaps(maps)
         let live = LiveMemory(pid: thread)
         var systemCall: UInt64 = 0, cloning: CInt = -ENOSYS
@@ -79,7 +85,14 @@ extension Snapshot {
             if clone > 0 { _ = end(clone: clone, of: processID, systemCall) }
             return nil
         }
-        if isMoving { shortfalls.append(Shortfall(what: "a block that was being reallocated: it is at neither of its addresses while the kernel moves it")) }
+        if isMoving {
+            shortfalls.append(
+                Shortfall(
+                    what:
+                        "a block that was being reallocated: it is at neither of its addresses while the kernel moves "
+                        + "it"
+                ))
+        }
 
         let states = threadStates(stop, &shortfalls)
         let inodes = imageInodes(of: image, mappings)
@@ -91,28 +104,47 @@ extension Snapshot {
                 // What a clone hasn't (MADV_DONTFORK), or has empty, or shares with the program that goes on.
                 let isMissing = !clones.contains(mapping.range.lowerBound)
                 guard isMissing || mapping.isShared || wiped.contains(mapping.range.lowerBound) else { continue }
-                for run in live.resident(mapping.range, isShared: mapping.isShared) where !memory.copy(run, from: live) {
-                    shortfalls.append(Shortfall(what: "a part of \(mapping.path.isEmpty ? "a mapping" : mapping.path) at \(hex(run.lowerBound)): it can't be read"))
+                for run in live.resident(mapping.range, isShared: mapping.isShared) where !memory.copy(run, from: live)
+                {
+                    shortfalls.append(
+                        Shortfall(
+                            what:
+                                "a part of \(mapping.path.isEmpty ? "a mapping" : mapping.path) at "
+                                + "\(hex(run.lowerBound)): it can't be read"
+                        ))
                 }
             }
             memory.sortCopies()
         } else {
-            guard options.mayReadInPlace else { throw LeaksError("\(processID): can't be cloned (\(String(cString: strerror(-clone))))") }
-            notes.append("no snapshot could be made\(isFiltered ? "" : " (\(String(cString: strerror(-clone))))"): the program stood still while its memory was read")
+            guard options.mayReadInPlace else {
+                throw LeaksError("\(processID): can't be cloned (\(String(cString: strerror(-clone))))")
+            }
+            notes.append(
+                "no snapshot could be made\(isFiltered ? "" : " (\(String(cString: strerror(-clone))))"): the program "
+                    + "stood still while its memory was read"
+            )
             memory = live
         }
         isHeld = false
         let pause = clone > 0 ? leaks_go_on(stop) : 0
         let isGlibc = image.header.granule_log2.0 == UInt8(HEAP_GRANULE_LOG2_FINE_GLIBC)
-        let table = reader.withBlocks(inFlight: inFlight.compactMap(\.block)) { BlockTable($0, granule: isGlibc ? 16 : 8, keepsTicks: options.keepsTicks) }
-        if image.losses.lost_allocations + image.losses.early_allocations + image.losses.paused_allocations > 0 || image.hasFlag(HEAP_FLAG_STOPPED) {
-            shortfalls.append(Shortfall(what: "blocks that are not in the image (heapsum info tells how many): they may hold others"))
+        let table = reader.withBlocks(inFlight: inFlight.compactMap(\.block)) {
+            BlockTable($0, granule: isGlibc ? 16 : 8, keepsTicks: options.keepsTicks)
+        }
+        if image.losses.lost_allocations + image.losses.early_allocations + image.losses.paused_allocations > 0
+            || image.hasFlag(HEAP_FLAG_STOPPED)
+        {
+            shortfalls.append(
+                Shortfall(what: "blocks that are not in the image (heapsum info tells how many): they may hold others"))
         }
         if image.hasFlag(HEAP_FLAG_FORKED) {
-            shortfalls.append(Shortfall(what: "blocks that the process inherited by fork: they are not in its image, and may hold others"))
+            shortfalls.append(
+                Shortfall(
+                    what: "blocks that the process inherited by fork: they are not in its image, and may hold others"))
         }
         return Snapshot(
-            processID: processID, threads: states, mappings: mappings, memory: memory, blocks: table, kernelWords: [], scratch: image.scratchRanges(),
+            processID: processID, threads: states, mappings: mappings, memory: memory, blocks: table, kernelWords: [],
+            scratch: image.scratchRanges(),
             imageInodes: inodes, isGlibc: isGlibc, allocator: image.allocator,
             shortfalls: shortfalls, notes: notes, pauseNanoseconds: pause, copiedBytes: memory.copiedBytes,
             stop: clone > 0 ? nil : stop, clone: max(clone, 0), systemCall: systemCall)
@@ -125,25 +157,36 @@ extension Snapshot {
             if thread.is_stopped == 0 {
                 // One that has ended meanwhile has no registers; one that is there and would not stop has.
                 guard kill(thread.tid, 0) == 0 || errno == EPERM else { continue }
-                shortfalls.append(Shortfall(what: "the registers of thread \(thread.tid), which sleeps uninterruptibly"))
+                shortfalls.append(
+                    Shortfall(what: "the registers of thread \(thread.tid), which sleeps uninterruptibly"))
             }
             var vectors: [UInt64] = []
             if let bytes = thread.vectors {
                 let raw = UnsafeRawBufferPointer(start: bytes, count: thread.vector_bytes)
-                vectors = stride(from: 0, to: raw.count & ~7, by: 8).map { raw.loadUnaligned(fromByteOffset: $0, as: UInt64.self) }.filter { $0 != 0 }
+                vectors = stride(from: 0, to: raw.count & ~7, by: 8).map {
+                    raw.loadUnaligned(fromByteOffset: $0, as: UInt64.self)
+                }.filter { $0 != 0 }
             }
-            let registers = thread.is_stopped == 0 ? [] : withUnsafeBytes(of: thread.registers) { Array($0.bindMemory(to: UInt64.self)) }
-            states.append(ThreadState(
-                threadID: thread.tid, registers: registers, vectors: vectors, stackPointer: thread.stack_pointer, threadPointer: thread.thread_pointer,
-                isInSystemCall: thread.in_system_call != 0))
+            let registers =
+                thread.is_stopped == 0
+                ? [] : withUnsafeBytes(of: thread.registers) { Array($0.bindMemory(to: UInt64.self)) }
+            states.append(
+                ThreadState(
+                    threadID: thread.tid, registers: registers, vectors: vectors, stackPointer: thread.stack_pointer,
+                    threadPointer: thread.thread_pointer,
+                    isInSystemCall: thread.in_system_call != 0))
         }
         return states
     }
 
     /// The kernel's own page of code, which every program has, ends its functions' long way in a system call.
     private static func systemCallInstruction(_ mappings: [AddressMapping], _ memory: LiveMemory) -> UInt64? {
-        guard let code = mappings.first(where: { $0.path == "[vdso]" }), let bytes = memory.bytes(code.range.lowerBound, count: min(code.range.count, 1 << 16)) else { return nil }
-        return bytes.indices.dropLast().first { bytes[$0] == 0x0F && bytes[$0 + 1] == 0x05 }.map { code.range.lowerBound + UInt64($0) }
+        guard let code = mappings.first(where: { $0.path == "[vdso]" }),
+            let bytes = memory.bytes(code.range.lowerBound, count: min(code.range.count, 1 << 16))
+        else { return nil }
+        return bytes.indices.dropLast().first { bytes[$0] == 0x0F && bytes[$0 + 1] == 0x05 }.map {
+            code.range.lowerBound + UInt64($0)
+        }
     }
 
     private static func imageInodes(of image: HeapImage, _ mappings: [AddressMapping]) -> Set<UInt64> {
@@ -151,19 +194,25 @@ extension Snapshot {
         for mapping in mappings where mapping.isShared {
             var path = mapping.path[...]
             if path.hasSuffix(" (deleted)") { path.removeLast(10) }
-            if path.hasSuffix("/" + image.imageName) || path.hasPrefix("/memfd:heapsum") || path.hasSuffix(".heap") { inodes.insert(mapping.inode) }
+            if path.hasSuffix("/" + image.imageName) || path.hasPrefix("/memfd:heapsum") || path.hasSuffix(".heap") {
+                inodes.insert(mapping.inode)
+            }
         }
         return inodes
     }
 
-    private static func hasSeccompFilter(_ thread: pid_t) -> Bool { statusLine("Seccomp:", of: thread)?.first.map { $0 != "0" } ?? false }
+    private static func hasSeccompFilter(_ thread: pid_t) -> Bool {
+        statusLine("Seccomp:", of: thread)?.first.map { $0 != "0" } ?? false
+    }
 }
 
 /// The words of a line of /proc/PID/status, without its name.
 func statusLine(_ name: String, of thread: pid_t) -> [String]? {
     guard let text = procFile("/proc/\(thread)/status", limit: 1 << 16) else { return nil }
     for line in text.split(separator: UInt8(ascii: "\n")) where line.starts(with: name.utf8) {
-        return line.split(whereSeparator: { $0 == 9 || $0 == 32 }).dropFirst().map { String(decoding: $0, as: UTF8.self) }
+        return line.split(whereSeparator: { $0 == 9 || $0 == 32 }).dropFirst().map {
+            String(decoding: $0, as: UTF8.self)
+        }
     }
     return nil
 }

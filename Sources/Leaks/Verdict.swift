@@ -1,8 +1,10 @@
-// The verdict on each live block: reachable, possibly lost, definitely lost, or indirectly lost, in Valgrind's sense of the words.
+// The verdict on each live block: reachable, possibly lost, definitely lost, or indirectly lost, in Valgrind's sense of
+// the words.
 //
-// A breadth-first walk from the roots along pointers to blocks' starts finds what is reachable, and for each block the first path to it. What only
-// pointers into blocks' insides lead to is possibly lost, with all that it holds. Of the rest, each block that no other lost one
-// holds is a leader, and definitely lost; what it drags along is indirectly lost. A cycle has its first block for leader.
+// A breadth-first walk from the roots along pointers to blocks' starts finds what is reachable, and for each block the
+// first path to it. What only pointers into blocks' insides lead to is possibly lost, with all that it holds. Of the
+// rest, each block that no other lost one holds is a leader, and definitely lost; what it drags along is indirectly
+// lost. A cycle has its first block for leader.
 
 /// What analysis says of a live block.
 package enum Verdict: UInt8, CaseIterable, Sendable {
@@ -61,15 +63,22 @@ package final class LeakVerdict {
         parents = .allocate(capacity: count + 1)
         parents.initialize(repeating: Self.none, count: count + 1)
         order.reserveCapacity(count)
-        for range in scan.unread.prefix(16) { snapshot.shortfalls.append(Shortfall(what: "memory from \(hex(range.lowerBound)) to \(hex(range.upperBound)): it can't be read")) }
-        if scan.unread.count > 16 { snapshot.shortfalls.append(Shortfall(what: "\(scan.unread.count - 16) more ranges that can't be read")) }
+        for range in scan.unread.prefix(16) {
+            snapshot.shortfalls.append(
+                Shortfall(what: "memory from \(hex(range.lowerBound)) to \(hex(range.upperBound)): it can't be read"))
+        }
+        if scan.unread.count > 16 {
+            snapshot.shortfalls.append(Shortfall(what: "\(scan.unread.count - 16) more ranges that can't be read"))
+        }
         findReachable(loaderStacks)
         findPossible()
         judgeLost()
         defend()
         isLenient = !snapshot.shortfalls.isEmpty
         if isLenient { forgive() }
-        for number in 0 ..< count { totals[verdict(number), default: Amount()].add(Amount(blocks: 1, bytes: table.bytes(number))) }
+        for number in 0 ..< count {
+            totals[verdict(number), default: Amount()].add(Amount(blocks: 1, bytes: table.bytes(number)))
+        }
     }
 
     deinit {
@@ -95,7 +104,9 @@ package final class LeakVerdict {
             }
             // What the loader allocates it keeps, in ways of its own.
             let stack = Int(table.stack(block))
-            if states[block] == 0 && stack < isLoaders.count && isLoaders[stack] { reach(UInt32(block), from: Self.none) }
+            if states[block] == 0 && stack < isLoaders.count && isLoaders[stack] {
+                reach(UInt32(block), from: Self.none)
+            }
         }
         var head = 0
         walkExact(&head)
@@ -104,7 +115,9 @@ package final class LeakVerdict {
             let before = order.count
             for number in scan.interior {
                 let reference = scan.references[Int(number)]
-                if states[Int(reference.block)] == 0, !scan.roots.roots[Int(reference.root)].isWeak, scan.isExplained(reference.value, in: Int(reference.block)) {
+                if states[Int(reference.block)] == 0, !scan.roots.roots[Int(reference.root)].isWeak,
+                    scan.isExplained(reference.value, in: Int(reference.block))
+                {
                     reach(reference.block, from: Self.none)
                 }
             }
@@ -139,7 +152,11 @@ package final class LeakVerdict {
         }
         guard isNeeded else { return }
         for word in scan.words(of: block) where table.mayPoint(word) {
-            if let hit = table.hit(word), !hit.isExact, states[Int(hit.block)] == 0, scan.isExplained(word, in: Int(hit.block)) { reach(hit.block, from: UInt32(block)) }
+            if let hit = table.hit(word), !hit.isExact, states[Int(hit.block)] == 0,
+                scan.isExplained(word, in: Int(hit.block))
+            {
+                reach(hit.block, from: UInt32(block))
+            }
         }
     }
 
@@ -147,7 +164,9 @@ package final class LeakVerdict {
 
     private func findPossible() {
         var queue: [UInt32] = []
-        for reference in scan.references where states[Int(reference.block)] == 0 { suspect(reference.block, from: Self.none, &queue) }
+        for reference in scan.references where states[Int(reference.block)] == 0 {
+            suspect(reference.block, from: Self.none, &queue)
+        }
         for block in order {
             for index in Int(scan.edgeStart[Int(block)]) ..< Int(scan.edgeStart[Int(block) + 1]) {
                 let target = scan.edges[index] & ~Scan.interiorEdge
@@ -220,6 +239,8 @@ package final class LeakVerdict {
 
     /// Where something could not be read, it may have held what seems lost.
     private func forgive() {
-        for block in 0 ..< table.count where states[block] >= Verdict.definite.rawValue { states[block] = Verdict.possible.rawValue }
+        for block in 0 ..< table.count where states[block] >= Verdict.definite.rawValue {
+            states[block] = Verdict.possible.rawValue
+        }
     }
 }

@@ -9,8 +9,8 @@
 //     0x10010700 load_history
 //
 // A traceback's text is compared whole with those seen before, and looked at line by line only when it is
-// new: so nearly all of a log is found, hashed and compared, and not parsed. A new one whose lines are all frames is kept
-// as it stands, and its frames are made in the end. Tracebacks are looked up a few dozen at a time: what they are
+// new: so nearly all of a log is found, hashed and compared, and not parsed. A new one whose lines are all frames is
+// kept as it stands, and its frames are made in the end. Tracebacks are looked up a few dozen at a time: what they are
 // compared with lies all over memory, and is fetched meanwhile.
 
 import Reduce
@@ -34,7 +34,9 @@ struct AIXLog: LogFormat {
     mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally) {
         segment.walk(text, base: base) { start, end, offset in
             if text.has("Allocation #", at: start) { return readRecord(text, start, end, segment, base, tally) }
-            if !text.has("Current allocation report:", at: start) && text.skipBlanks(start, end) < text.trimmedEnd(start, end) {
+            if !text.has("Current allocation report:", at: start)
+                && text.skipBlanks(start, end) < text.trimmedEnd(start, end)
+            {
                 tally.notes.add(.outside, at: offset)
             }
             return end + 1
@@ -52,7 +54,8 @@ struct AIXLog: LogFormat {
                 continue
             }
             // What is noticed in a text is counted each time that it stands there.
-            let known = Self.areFrames(text, traceback.start, traceback.end) ? tally.row(ofNew: raw, hash: traceback.hash) : nil
+            let known =
+                Self.areFrames(text, traceback.start, traceback.end) ? tally.row(ofNew: raw, hash: traceback.hash) : nil
             let row = known ?? tally.row(readFrames(text, traceback.start, traceback.end, base, tally))
             tally.add(row: row, bytes: traceback.size, at: offset)
         }
@@ -60,7 +63,9 @@ struct AIXLog: LogFormat {
     }
 
     /// Reads the record that begins with the line [start, end); where the next line begins.
-    private mutating func readRecord(_ text: LogText, _ start: Int, _ end: Int, _ segment: LogSegment, _ base: UInt64, _ tally: Tally) -> Int {
+    private mutating func readRecord(
+        _ text: LogText, _ start: Int, _ end: Int, _ segment: LogSegment, _ base: UInt64, _ tally: Tally
+    ) -> Int {
         var lineEnd = end
         let address = Self.address(text, start, lineEnd)
         var size: UInt64?
@@ -90,8 +95,9 @@ struct AIXLog: LogFormat {
             if isAtEnd { tally.notes.add(.cutRecord, at: base &+ UInt64(segment.end)) }
             tally.add(row: tally.row(isAtEnd ? [tally.number(of: .cut)] : []), bytes: size, at: base &+ UInt64(start))
         } else {
-            tally.notes.add(isAtEnd || isCut ? .cutRecord : .badRecord, at: base &+ UInt64(isAtEnd || isCut ? segment.end : start),
-                            lostBytes: UInt64(min(place, segment.end) - start))
+            tally.notes.add(
+                isAtEnd || isCut ? .cutRecord : .badRecord, at: base &+ UInt64(isAtEnd || isCut ? segment.end : start),
+                lostBytes: UInt64(min(place, segment.end) - start))
             tally.recordsLost &+= 1
         }
         return place
@@ -205,7 +211,8 @@ struct AIXLog: LogFormat {
     /// True for `Name: value`, whatever its name: fields come with options, and with versions.
     private static func isField(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
         guard let colon = text.find(byte: 0x3A, from: start, to: end) else { return false }
-        return colon > start && (colon + 1 == end || text[colon + 1] == 0x20 || text[colon + 1] == 0x09 || text[colon + 1] == 0x0D)
+        return colon > start
+            && (colon + 1 == end || text[colon + 1] == 0x20 || text[colon + 1] == 0x09 || text[colon + 1] == 0x0D)
     }
 
     /// True for a frame's line that does not begin as they mostly do: blanks come before its address.
@@ -221,7 +228,8 @@ struct AIXLog: LogFormat {
     }
 
     @inline(__always)
-    private static func parts(_ text: LogText, _ start: Int, _ end: Int) -> (address: UInt64, name: Int, nameEnd: Int)? {
+    private static func parts(_ text: LogText, _ start: Int, _ end: Int) -> (address: UInt64, name: Int, nameEnd: Int)?
+    {
         var place = text.skipBlanks(start, end)
         guard let address = text.prefixedHexadecimal(&place, end) else { return nil }
         let name = text.skipBlanks(place, end), nameEnd = text.trimmedEnd(name, end)

@@ -44,7 +44,8 @@ struct AllocTracesLog: LogFormat {
     }
 
     private func bytes(ofCache name: [UInt8]) -> UInt64? {
-        SlabCache.kmallocBytes(name) ?? (isOwn ? SlabCache.runningObjectSize(String(decoding: name, as: UTF8.self)) : nil)
+        SlabCache.kmallocBytes(name)
+            ?? (isOwn ? SlabCache.runningObjectSize(String(decoding: name, as: UTF8.self)) : nil)
     }
 
     static func refusal(ofFile name: String) -> String? {
@@ -64,9 +65,13 @@ struct AllocTracesLog: LogFormat {
     }
 
     /// Of a cache that holds nothing the kernel prints this alone.
-    static func recognizes(head: LogText) -> Bool { head.count < 16 && isEmptyCache(head, 0, head.trimmedEnd(0, head.lineEnd(from: 0))) }
+    static func recognizes(head: LogText) -> Bool {
+        head.count < 16 && isEmptyCache(head, 0, head.trimmedEnd(0, head.lineEnd(from: 0)))
+    }
 
-    private static func isEmptyCache(_ text: LogText, _ start: Int, _ end: Int) -> Bool { end - start == 7 && text.has("No data", at: start) }
+    private static func isEmptyCache(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
+        end - start == 7 && text.has("No data", at: start)
+    }
 
     /// Where the number of objects and the function stand in a line that begins a record.
     static func entry(_ text: LogText, _ start: Int, _ end: Int) -> (count: UInt64, function: Int)? {
@@ -74,9 +79,11 @@ struct AllocTracesLog: LogFormat {
         guard let count = text.decimal(&place, end), text[place] == 0x20 else { return nil }
         let function = text.skipBlanks(place, end), functionEnd = text.wordEnd(function, end)
         guard text.has("<not-available>", at: function) || text.find("+0x", from: function, to: functionEnd) != nil,
-              text.find("age=", from: functionEnd, to: end) != nil || functionEnd == text.trimmedEnd(function, end)
-                || text.find("waste=", from: functionEnd, to: end) != nil || text.find(" pid=", from: functionEnd, to: end) != nil
-                || text[text.skipBlanks(functionEnd, end)] == 0x5B else { return nil }
+            text.find("age=", from: functionEnd, to: end) != nil || functionEnd == text.trimmedEnd(function, end)
+                || text.find("waste=", from: functionEnd, to: end) != nil
+                || text.find(" pid=", from: functionEnd, to: end) != nil
+                || text[text.skipBlanks(functionEnd, end)] == 0x5B
+        else { return nil }
         return (count, function)
     }
 
@@ -86,7 +93,9 @@ struct AllocTracesLog: LogFormat {
         for name in names {
             guard let place = text.find(name, from: start, to: end) else { continue }
             var first = place
-            while first > start, case let byte = text[first - 1], byte != 0x2F, byte != 0x20, byte != 0x09 { first -= 1 }
+            while first > start, case let byte = text[first - 1], byte != 0x2F, byte != 0x20, byte != 0x09 {
+                first -= 1
+            }
             if first < place { return (text.bytes(first, place), place + name.utf8CodeUnitCount) }
         }
         return nil
@@ -147,7 +156,9 @@ struct AllocTracesLog: LogFormat {
                 function = KernelFrame(text, entry.function, functionEnd).map { tally.number(of: $0.frame) }
             }
             waste = 0
-            if let field = text.find(" waste=", from: entry.function, to: end), var place = text.find(byte: 0x2F, from: field, to: end) {
+            if let field = text.find(" waste=", from: entry.function, to: end),
+                var place = text.find(byte: 0x2F, from: field, to: end)
+            {
                 place += 1
                 waste = text.decimal(&place, end) ?? 0
             }

@@ -16,7 +16,9 @@ struct AllocinfoLog: LogFormat {
 
     struct Entry { var bytes: UInt64, calls: UInt64, tag: Int }
 
-    static func beginsRecord(_ text: LogText, at start: Int) -> Bool { message(text, start, text.lineEnd(from: start)) != nil }
+    static func beginsRecord(_ text: LogText, at start: Int) -> Bool {
+        message(text, start, text.lineEnd(from: start)) != nil
+    }
 
     /// What a line of the table says; nil where it is none.
     static func entry(_ text: LogText, _ start: Int, _ end: Int) -> Entry? {
@@ -51,7 +53,8 @@ struct AllocinfoLog: LogFormat {
                     tally.add(row: tally.row([frame]), bytes: entry.bytes, blocks: entry.calls, at: offset)
                 }
             } else if text[text.skipBlanks(start, end)] != 0x23, !text.has("allocinfo - version:", at: start),
-                      text.skipBlanks(start, end) < text.trimmedEnd(start, end) {
+                text.skipBlanks(start, end) < text.trimmedEnd(start, end)
+            {
                 tally.notes.add(isWhole ? .notUnderstood : .cutRecord, at: offset)
                 if !isWhole { tally.recordsLost &+= 1 }
             }
@@ -69,7 +72,8 @@ struct AllocinfoLog: LogFormat {
             tenths = fraction
         }
         var shift: UInt64 = 0
-        for (index, unit) in [UInt8(ascii: "K"), UInt8(ascii: "M"), UInt8(ascii: "G"), UInt8(ascii: "T")].enumerated() where text[place] == unit {
+        for (index, unit) in [UInt8(ascii: "K"), UInt8(ascii: "M"), UInt8(ascii: "G"), UInt8(ascii: "T")].enumerated()
+        where text[place] == unit {
             shift = UInt64(index + 1) * 10
         }
         if shift == 0 { return tenths == 0 ? whole : nil }

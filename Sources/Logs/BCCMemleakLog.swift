@@ -5,7 +5,8 @@
 //                     0x000055d4c7a2a1c9      keep_name+0x1d [names]
 //                     main+0x6d [names]
 //
-// Each heading begins a set, the newest of which counts. It is of the largest stacks alone (-T), which the heading tells.
+// Each heading begins a set, the newest of which counts. It is of the largest stacks alone (-T), which the heading
+// tells.
 
 import Reduce
 
@@ -20,10 +21,13 @@ struct BCCMemleakLog: LogFormat {
     private var stack: [UInt32] = []
 
     static func isHeading(_ text: LogText, at place: Int) -> Bool {
-        text.find(" stacks with outstanding allocations", from: place, to: min(place + 64, text.lineEnd(from: place))) != nil
+        text.find(" stacks with outstanding allocations", from: place, to: min(place + 64, text.lineEnd(from: place)))
+            != nil
     }
 
-    static func beginsRecord(_ text: LogText, at start: Int) -> Bool { entry(text, start, text.lineEnd(from: start)) != nil }
+    static func beginsRecord(_ text: LogText, at start: Int) -> Bool {
+        entry(text, start, text.lineEnd(from: start)) != nil
+    }
 
     static func recognizes(_ line: LogLine) -> Bool {
         entry(line.text, line.start, line.end) != nil || line.contains(" stacks with outstanding allocations")
@@ -72,7 +76,9 @@ struct BCCMemleakLog: LogFormat {
     private static func frame(_ text: LogText, _ start: Int, _ end: Int) -> LogFrame? {
         var place = start
         var number = place
-        if text.decimal(&number, end) != nil, text[number] == 0x20, text[text.skipBlanks(number, end)] == 0x5B { place = text.skipBlanks(number, end) }
+        if text.decimal(&number, end) != nil, text[number] == 0x20, text[text.skipBlanks(number, end)] == 0x5B {
+            place = text.skipBlanks(number, end)
+        }
         var frame = LogFrame()
         if text.has("[<", at: place) {
             var digits = place + 2
@@ -80,7 +86,9 @@ struct BCCMemleakLog: LogFormat {
             place = text.skipBlanks((text.find(byte: 0x5D, from: place, to: end) ?? end - 1) + 1, end)
         }
         var digits = place
-        if let address = text.prefixedHexadecimal(&digits, end), digits == end || text[digits] == 0x20 || text[digits] == 0x09 {
+        if let address = text.prefixedHexadecimal(&digits, end),
+            digits == end || text[digits] == 0x20 || text[digits] == 0x09
+        {
             frame.address = address
             place = text.skipBlanks(digits, end)
         }
@@ -104,6 +112,7 @@ struct BCCMemleakLog: LogFormat {
         frame.name = text.bytes(place, nameEnd)
         // A sentence is no frame.
         guard !frame.name.contains(0x3A) || frame.symbolOffset != nil || frame.address != nil else { return nil }
-        return frame.name.isEmpty && frame.address == nil && frame.module.isEmpty ? LogFrame(name: Array("[unknown]".utf8)) : frame
+        return frame.name.isEmpty && frame.address == nil && frame.module.isEmpty
+            ? LogFrame(name: Array("[unknown]".utf8)) : frame
     }
 }

@@ -3,7 +3,8 @@
 //     {"type": "map", "data": {"@bytes": {"bash,\n    __kmalloc_noprof+580\n    bpf_check+2848\n": 8, …}}}
 //     {"type": "stats", "data": {"@s": {"\n    compute_scc+671\n": {"count": 1, "average": 8, "total": 8}, …}}}
 //
-// Not a reader of JSON: of these two forms alone, whose writer is one program. What doesn't look so ends the line, and is said.
+// Not a reader of JSON: of these two forms alone, whose writer is one program. What doesn't look so ends the line, and
+// is said.
 
 /// One key of a map, and its value.
 struct BpftraceEntry {
@@ -27,7 +28,9 @@ enum BpftraceJSON {
     }
 
     /// Hands out the map's entries; where the line makes no sense, nil where it is whole.
-    static func read(_ text: LogText, _ start: Int, _ end: Int, _ take: (_ name: [UInt8], _ entry: BpftraceEntry) -> Void) -> Int? {
+    static func read(
+        _ text: LogText, _ start: Int, _ end: Int, _ take: (_ name: [UInt8], _ entry: BpftraceEntry) -> Void
+    ) -> Int? {
         guard let (name, first) = body(text, start, end) else { return start }
         var place = first
         while text[place] != UInt8(ascii: "}") {
@@ -76,9 +79,15 @@ enum BpftraceJSON {
             place += words.utf8CodeUnitCount
             return number()
         }
-        if text[place] != UInt8(ascii: "{") { return number().map { BpftraceLog.Value(first: $0.value, isNegative: $0.isNegative) } }
-        guard let count = field("{\"count\": "), let average = field(", \"average\": "), let total = field(", \"total\": "), text[place] == UInt8(ascii: "}") else { return nil }
+        if text[place] != UInt8(ascii: "{") {
+            return number().map { BpftraceLog.Value(first: $0.value, isNegative: $0.isNegative) }
+        }
+        guard let count = field("{\"count\": "), let average = field(", \"average\": "),
+            let total = field(", \"total\": "), text[place] == UInt8(ascii: "}")
+        else { return nil }
         place += 1
-        return BpftraceLog.Value(first: total.value, blocks: count.value, average: average.isNegative ? 0 : average.value, isNegative: total.isNegative)
+        return BpftraceLog.Value(
+            first: total.value, blocks: count.value, average: average.isNegative ? 0 : average.value,
+            isNegative: total.isNegative)
     }
 }

@@ -5,12 +5,14 @@
 //         alloc_fdtable+65                            ffffffff81753496 load_elf_binary+246 ([kernel.kallsyms])
 //     ]: 4096                                     , 4711]: count 3, average 32, total 96
 //
-// What a value is the log doesn't say: stats() has blocks and bytes; of sum() and count() the map's name tells (bytes, size;
-// count, calls, blocks). Where no map's name tells anything all are taken for bytes, which is said; beside maps whose names do
-// tell, such a map is left out. A map of counts completes one of bytes with the same keys. What stands in a key beside the stack is the row's outermost frame.
+// What a value is the log doesn't say: stats() has blocks and bytes; of sum() and count() the map's name tells (bytes,
+// size; count, calls, blocks). Where no map's name tells anything all are taken for bytes, which is said; beside maps
+// whose names do tell, such a map is left out. A map of counts completes one of bytes with the same keys. What stands
+// in a key beside the stack is the row's outermost frame.
 //
-// `-f json` has the same maps, a line each (BpftraceJSON). bpftrace prints a map by rising values, and equal stacks of several processes one after the other. So a value below the
-// last one begins another print of that map, and the newest counts.
+// `-f json` has the same maps, a line each (BpftraceJSON). bpftrace prints a map by rising values, and equal stacks of
+// several processes one after the other. So a value below the last one begins another print of that map, and the newest
+// counts.
 
 import Reduce
 
@@ -30,11 +32,14 @@ struct BpftraceLog: LogFormat {
     private var key: [UInt8] = []
     private var stack: [UInt32] = []
 
-    static func beginsRecord(_ text: LogText, at start: Int) -> Bool { recognizes(LogLine(text: text, start: start, end: text.lineEnd(from: start))) }
+    static func beginsRecord(_ text: LogText, at start: Int) -> Bool {
+        recognizes(LogLine(text: text, start: start, end: text.lineEnd(from: start)))
+    }
 
     static func recognizes(_ line: LogLine) -> Bool {
         let start = unquoted(line.text, line.start, line.end)
-        return opening(line.text, start, line.text.trimmedEnd(start, line.end)) != nil || BpftraceJSON.isMap(line.text, start, line.end)
+        return opening(line.text, start, line.text.trimmedEnd(start, line.end)) != nil
+            || BpftraceJSON.isMap(line.text, start, line.end)
     }
 
     /// Behind the marks of a mail that quotes the report.
@@ -47,17 +52,28 @@ struct BpftraceLog: LogFormat {
     /// The map's name and what of the key stands before the stack, in `@bytes[` or `@bytes[bash,`.
     private static func opening(_ text: LogText, _ start: Int, _ end: Int) -> (name: [UInt8], key: [UInt8])? {
         guard text[start] == 0x40, let bracket = text.find(byte: 0x5B, from: start, to: end),
-              (start + 1 ..< bracket).allSatisfy({ text[$0] == 0x5F || text[$0] &- 0x30 < 10 || (text[$0] | 0x20) &- 0x61 < 26 }) else { return nil }
+            (start + 1 ..< bracket).allSatisfy({
+                text[$0] == 0x5F || text[$0] &- 0x30 < 10 || (text[$0] | 0x20) &- 0x61 < 26
+            })
+        else { return nil }
         if bracket + 1 == end { return (text.bytes(start + 1, bracket), []) }
         return text[end - 1] == 0x2C ? (text.bytes(start + 1, bracket), text.bytes(bracket + 1, end - 1)) : nil
     }
 
-    /// A key on one line, `@bytes[]: 96` or `@bytes[bash, ]: 96`: the kernel had no room for the stack (error -17), and what it took is told all the same.
-    private static func withoutStack(_ text: LogText, _ start: Int, _ end: Int) -> (name: [UInt8], key: [UInt8], value: Value)? {
-        guard text[start] == 0x40, let bracket = text.find(byte: 0x5B, from: start, to: end), let close = closing(text, bracket + 1, end),
-              let (name, _) = opening(text, start, bracket + 1), let value = value(text, close + 3, end) else { return nil }
+    /// A key on one line, `@bytes[]: 96` or `@bytes[bash, ]: 96`: the kernel had no room for the stack (error -17), and
+    /// what it took is told all the same.
+    private static func withoutStack(
+        _ text: LogText, _ start: Int, _ end: Int
+    ) -> (name: [UInt8], key: [UInt8], value: Value)? {
+        guard text[start] == 0x40, let bracket = text.find(byte: 0x5B, from: start, to: end),
+            let close = closing(text, bracket + 1, end),
+            let (name, _) = opening(text, start, bracket + 1), let value = value(text, close + 3, end)
+        else { return nil }
         var first = bracket + 1, last = close
-        guard first == last || text[first] == 0x2C || text[last - 1] == 0x2C || (text[last - 1] == 0x20 && text[last - 2] == 0x2C) else { return nil }
+        guard
+            first == last || text[first] == 0x2C || text[last - 1] == 0x2C
+                || (text[last - 1] == 0x20 && text[last - 2] == 0x2C)
+        else { return nil }
         while last > first, text[last - 1] == 0x2C || text[last - 1] == 0x20 { last -= 1 }
         while first < last, text[first] == 0x2C || text[first] == 0x20 { first += 1 }
         return (name, text.bytes(first, last), value)
@@ -70,7 +86,9 @@ struct BpftraceLog: LogFormat {
         }
     }
 
-    private mutating func readLine(_ text: LogText, _ line: Int, _ end: Int, _ offset: UInt64, _ tally: Tally, isWhole: Bool) {
+    private mutating func readLine(
+        _ text: LogText, _ line: Int, _ end: Int, _ offset: UInt64, _ tally: Tally, isWhole: Bool
+    ) {
         let start = text.skipBlanks(line, end)
         if start >= end { return }
         if BpftraceJSON.isMap(text, start, end) {
@@ -82,14 +100,23 @@ struct BpftraceLog: LogFormat {
         } else if start == line, let (name, key) = Self.opening(text, start, end) {
             lose(tally)
             (open, self.key, self.start) = (name, key, offset)
-        } else if let name = open, text[start] == 0x5D || text[start] == 0x2C, let close = Self.closing(text, start, end) {
+        } else if let name = open, text[start] == 0x5D || text[start] == 0x2C,
+            let close = Self.closing(text, start, end)
+        {
             guard isWhole, let value = Self.value(text, close + 3, end) else { return lose(tally) }
-            if text[start] == 0x2C { key += (key.isEmpty ? [] : [0x2C, 0x20]) + text.bytes(text.skipBlanks(start + 1, close), close) }
+            if text[start] == 0x2C {
+                key += (key.isEmpty ? [] : [0x2C, 0x20]) + text.bytes(text.skipBlanks(start + 1, close), close)
+            }
             take(value, name, tally)
         } else if open != nil, let frame = Self.frame(text, start, end) {
-            if stack.count < mostFrames { stack.append(tally.frame(of: text.raw(start, end)) { frame }) } else { tally.notes.add(.longStack, at: offset) }
+            if stack.count < mostFrames {
+                stack.append(tally.frame(of: text.raw(start, end)) { frame })
+            } else {
+                tally.notes.add(.longStack, at: offset)
+            }
         } else if text.find("map full", from: start, to: end) ?? text.find("Map full", from: start, to: end) != nil
-                    || (text.has("Lost ", at: start) && text.find(" events", from: start, to: end) != nil) {
+            || (text.has("Lost ", at: start) && text.find(" events", from: start, to: end) != nil)
+        {
             tally.notes.add(.eventsLost, at: offset)
         } else {
             tally.notes.add(open == nil ? .outside : .notUnderstood, at: offset)
@@ -143,9 +170,13 @@ struct BpftraceLog: LogFormat {
             place += 6
             guard let blocks = text.decimal(&place, end) else { return nil }
             var average: UInt64 = 0
-            if var digits = text.find("average ", from: place, to: word).map({ $0 + 8 }) { average = text.decimal(&digits, end) ?? 0 }
+            if var digits = text.find("average ", from: place, to: word).map({ $0 + 8 }) {
+                average = text.decimal(&digits, end) ?? 0
+            }
             place = word + 6
-            guard let total = text.decimal(&place, end), place == end else { return text[place] == 0x2D ? Value(first: 0, blocks: 0, isNegative: true) : nil }
+            guard let total = text.decimal(&place, end), place == end else {
+                return text[place] == 0x2D ? Value(first: 0, blocks: 0, isNegative: true) : nil
+            }
             return Value(first: total, blocks: blocks, average: average)
         }
         let isNegative = text[place] == 0x2D
@@ -171,7 +202,8 @@ struct BpftraceLog: LogFormat {
         maps[name]?.last = rank
         if value.isNegative { tally.freed &+= 1 }
         guard first > 0 else { return }
-        maps[name]?.entries.append(Entry(stack: stack, key: key, bytes: first, blocks: value.blocks ?? 0, offset: start))
+        maps[name]?.entries.append(
+            Entry(stack: stack, key: key, bytes: first, blocks: value.blocks ?? 0, offset: start))
     }
 
     /// A key that is open when another begins, or the log ends, has lost its value.
@@ -199,9 +231,13 @@ struct BpftraceLog: LogFormat {
         let isTold = maps.values.contains { $0.meaning != .unknown }
         for name in order where maps[name]?.meaning == .unknown {
             let entries = maps[name]?.entries ?? []
-            if let first = entries.first { tally.notes.add(isTold ? .mapLeftOut : .bytesAssumed, at: first.offset, count: UInt64(entries.count)) }
+            if let first = entries.first {
+                tally.notes.add(isTold ? .mapLeftOut : .bytesAssumed, at: first.offset, count: UInt64(entries.count))
+            }
         }
-        let ofBytes = order.filter { maps[$0]?.meaning == .bytes || maps[$0]?.meaning == .both || (!isTold && maps[$0]?.meaning == .unknown) }
+        let ofBytes = order.filter {
+            maps[$0]?.meaning == .bytes || maps[$0]?.meaning == .both || (!isTold && maps[$0]?.meaning == .unknown)
+        }
         let counts = order.filter { maps[$0]?.meaning == .blocks }.flatMap { maps[$0]?.entries ?? [] }
         var rows: [Int: (bytes: UInt64, blocks: UInt64, offset: UInt64)] = [:]
         for name in ofBytes {
@@ -215,7 +251,11 @@ struct BpftraceLog: LogFormat {
         for entry in counts {
             // One map of bytes has the same rows; of several nobody can tell which it goes with.
             let row = row(of: entry, map: nil, tally)
-            if rows[row] != nil { rows[row]?.blocks &+= entry.bytes } else { tally.addOfUnknownSize(row: row, blocks: entry.bytes, at: entry.offset) }
+            if rows[row] != nil {
+                rows[row]?.blocks &+= entry.bytes
+            } else {
+                tally.addOfUnknownSize(row: row, blocks: entry.bytes, at: entry.offset)
+            }
         }
         for (row, sum) in rows.sorted(by: { $0.value.offset < $1.value.offset }) {
             if sum.blocks == 0 { tally.notes.add(.blocksUnknown, at: sum.offset) }
@@ -234,12 +274,16 @@ struct BpftraceLog: LogFormat {
     private static func frame(_ text: LogText, _ start: Int, _ end: Int) -> LogFrame? {
         var frame = LogFrame(), place = start, end = end
         if text[end - 1] == 0x29, let digitsEnd = Optional(text.wordEnd(start, end)), digitsEnd - start >= 8,
-           let address = text.hexadecimal(&place, digitsEnd), place == digitsEnd, let open = text.find(" (", from: digitsEnd, to: end) {
+            let address = text.hexadecimal(&place, digitsEnd), place == digitsEnd,
+            let open = text.find(" (", from: digitsEnd, to: end)
+        {
             frame.address = address
             var last = open
             while let next = text.find(" (", from: last + 1, to: end) { last = next }
             frame.module = text.bytes(last + 2, end - 1)
-            if frame.module == Array("[kernel.kallsyms]".utf8) || frame.module == Array("[unknown]".utf8) { frame.module = [] }
+            if frame.module == Array("[kernel.kallsyms]".utf8) || frame.module == Array("[unknown]".utf8) {
+                frame.module = []
+            }
             place = text.skipBlanks(digitsEnd, last)
             end = last
         }

@@ -87,7 +87,9 @@ final class ChunkReader: @unchecked Sendable {
                     isAtEnd = true
                 }
             }
-            cut = isAtEnd || format.isBinary ? filled : lastRecord(in: LogText(UnsafeRawBufferPointer(rebasing: chunk.bytes[..<filled])))
+            cut =
+                isAtEnd || format.isBinary
+                ? filled : lastRecord(in: LogText(UnsafeRawBufferPointer(rebasing: chunk.bytes[..<filled])))
             if cut > 0 || isAtEnd { break }
             if chunk.bytes.count >= longestRecordBytes {
                 chunk.isForced = true
@@ -110,7 +112,9 @@ final class ChunkReader: @unchecked Sendable {
         var start = text.lineStart(before: text.count)
         while start > 0 {
             if format.beginsRecord(text, at: start) { return start }
-            if let heading = format.heading, text.has(heading, at: start) && format.isHeading(text, at: start) { return start }
+            if let heading = format.heading, text.has(heading, at: start) && format.isHeading(text, at: start) {
+                return start
+            }
             start = text.lineStart(before: start - 1)
         }
         return 0

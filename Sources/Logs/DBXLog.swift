@@ -5,8 +5,8 @@
 //                                                                0x10010700 load_history
 //
 // A block's columns stand in its first line, which its first frame follows; further frames have lines of
-// their own. Columns are those that the heading names, so that a table without some of them is read too. Where the heading
-// has tabs between its columns, one tab ends a column, and a column may be empty.
+// their own. Columns are those that the heading names, so that a table without some of them is read too. Where the
+// heading has tabs between its columns, one tab ends a column, and a column may be empty.
 
 import Reduce
 
@@ -36,7 +36,8 @@ struct DBXLog: LogFormat {
     /// True where the words of a heading stand in [start, end).
     static func isHeadingLine(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
         guard let address = text.find("ADDRESS", from: start, to: end),
-              let size = text.find("SIZE", from: address, to: end), text[size - 1] == 0x20 || text[size - 1] == 0x09 else { return false }
+            let size = text.find("SIZE", from: address, to: end), text[size - 1] == 0x20 || text[size - 1] == 0x09
+        else { return false }
         return text.find("TRACEBACK", from: address, to: end) != nil
     }
 
@@ -52,7 +53,9 @@ struct DBXLog: LogFormat {
     /// The block whose columns stand in [start, end), and where its first frame begins.
     static func row(_ text: LogText, _ start: Int, _ end: Int, _ columns: Columns) -> Block? {
         var place = text.skipBlanks(start, end)
-        guard text.prefixedHexadecimal(&place, end) != nil, text[place] == 0x20 || text[place] == 0x09 else { return nil }
+        guard text.prefixedHexadecimal(&place, end) != nil, text[place] == 0x20 || text[place] == 0x09 else {
+            return nil
+        }
         place = text.skipBlanks(place, end)
         guard let size = text.number(&place, end), text[place] == 0x20 || text[place] == 0x09 else { return nil }
         place = text.skipBlanks(place, end)
@@ -64,7 +67,11 @@ struct DBXLog: LogFormat {
                 continue
             }
             // An empty last column leaves its place to the first frame.
-            if column == columns.count - 1, column > 2, columns.endsInNumber, text[place] == 0x30, text[place + 1] | 0x20 == 0x78 { break }
+            if column == columns.count - 1, column > 2, columns.endsInNumber, text[place] == 0x30,
+                text[place + 1] | 0x20 == 0x78
+            {
+                break
+            }
             place = text.skipBlanks(text.wordEnd(place, end), end)
         }
         place = min(text.skipBlanks(place, end), end)
@@ -78,7 +85,9 @@ struct DBXLog: LogFormat {
         endRecord(tally)
     }
 
-    private mutating func readLine(_ text: LogText, _ line: Int, _ lineEnd: Int, _ offset: UInt64, _ tally: Tally, isWhole: Bool, isCut: Bool) {
+    private mutating func readLine(
+        _ text: LogText, _ line: Int, _ lineEnd: Int, _ offset: UInt64, _ tally: Tally, isWhole: Bool, isCut: Bool
+    ) {
         let start = text.skipBlanks(line, lineEnd), end = text.trimmedEnd(start, lineEnd)
         if start >= end { return }
         if Self.isHeadingLine(text, start, end) {

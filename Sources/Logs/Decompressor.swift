@@ -24,7 +24,9 @@ final class Decompressor {
     /// Starts `tool` on `input`; `file` is what messages call it.
     init(_ tool: String, input: CInt, file: String) throws(LogError) {
         var out: [CInt] = [-1, -1], err: [CInt] = [-1, -1]
-        guard pipe2(&out, O_CLOEXEC) == 0 else { throw LogError(file: file, what: "no pipe: \(Errno(rawValue: errno))") }
+        guard pipe2(&out, O_CLOEXEC) == 0 else {
+            throw LogError(file: file, what: "no pipe: \(Errno(rawValue: errno))")
+        }
         // Complaints past what the pipe holds are lost, rather than waited for.
         guard pipe2(&err, O_CLOEXEC | O_NONBLOCK) == 0 else {
             let failure = Errno(rawValue: errno)
@@ -48,7 +50,9 @@ final class Decompressor {
         guard result == 0 else {
             close(out[0])
             close(err[0])
-            let why = result == ENOENT ? "\(tool), which decompresses this, is not installed" : "\(tool): \(Errno(rawValue: result))"
+            let why =
+                result == ENOENT
+                ? "\(tool), which decompresses this, is not installed" : "\(tool): \(Errno(rawValue: result))"
             throw LogError(file: file, what: why)
         }
         (output, messages, child, self.tool) = (out[0], err[0], pid, tool)
@@ -68,7 +72,9 @@ final class Decompressor {
         let count = read(messages, &bytes, bytes.count)
         close(messages)
         if status == 0 { return nil }
-        let text = String(decoding: bytes.prefix(max(count, 0)), as: UTF8.self).split(separator: "\n").last { !$0.isEmpty }
+        let text = String(decoding: bytes.prefix(max(count, 0)), as: UTF8.self).split(separator: "\n").last {
+            !$0.isEmpty
+        }
         return "not decompressed to its end: \(text.map(String.init) ?? "\(tool) failed")"
     }
 }

@@ -1,4 +1,5 @@
-// Heap profiles in text: gperftools' (HEAPPROFILE, pprof's "heap profile:") and jemalloc's heap_v2 (prof.dump, MALLOC_CONF=prof:true):
+// Heap profiles in text: gperftools' (HEAPPROFILE, pprof's "heap profile:") and jemalloc's heap_v2 (prof.dump,
+// MALLOC_CONF=prof:true):
 //
 //     heap profile:    2:  2048 [   3:   3072] @ heapprofile            heap_v2/524288
 //        2:  2048 [   3:   3072] @ 0x55d4c7a2a1c9 0x55d4c7a2a1f0       @ 0x55d4c7a2a1c9 0x55d4c7a2a1f0
@@ -6,9 +7,10 @@
 //     MAPPED_LIBRARIES:
 //     55d4c7a2a000-55d4c7a2b000 r-xp 00001000 fe:00 131 /usr/bin/names
 //
-// Live blocks count, not what was allocated in all. A profile that was sampled (heap_v2/RATE; heap/RATE, where twice the rate stands)
-// is scaled as pprof does it: a row of n blocks and s bytes stands for 1 / (1 - e^(-s/n/RATE)) times as many. Frames become
-// module and offset by the mappings at the end. Go's runtime (/debug/pprof/heap?debug=1) puts the names below each row:
+// Live blocks count, not what was allocated in all. A profile that was sampled (heap_v2/RATE; heap/RATE, where twice
+// the rate stands) is scaled as pprof does it: a row of n blocks and s bytes stands for 1 / (1 - e^(-s/n/RATE)) times
+// as many. Frames become module and offset by the mappings at the end. Go's runtime (/debug/pprof/heap?debug=1) puts
+// the names below each row:
 //
 //     10: 10240 [10: 10240] @ 0x4b3c32 0x437452
 //     #   0x4b3c31   main.keep+0x51   /src/main.go:4
@@ -78,7 +80,9 @@ struct HeapProfileLog: LogFormat {
     private mutating func takeRate(_ text: LogText, _ start: Int, _ end: Int) {
         let words: [(StaticString, Double)] = [("heap_v2/", 1), ("heapz_v2/", 1), ("@ heap/", 2)]
         for (word, divisor) in words {
-            guard var place = text.find(word, from: start, to: end).map({ $0 + word.utf8CodeUnitCount }) else { continue }
+            guard var place = text.find(word, from: start, to: end).map({ $0 + word.utf8CodeUnitCount }) else {
+                continue
+            }
             // Not `Double.init`: of a UInt64 that is its bits.
             rate = (text.decimal(&place, end).map { Double($0) } ?? 0) / divisor
         }
@@ -95,7 +99,9 @@ struct HeapProfileLog: LogFormat {
     }
 
     /// `2: 2048 [3: 3072]`.
-    private mutating func take(_ text: LogText, _ start: Int, _ end: Int, _ stack: [UInt32], _ tally: Tally, _ offset: UInt64) {
+    private mutating func take(
+        _ text: LogText, _ start: Int, _ end: Int, _ stack: [UInt32], _ tally: Tally, _ offset: UInt64
+    ) {
         var place = text.skipBlanks(start, end)
         guard let blocks = text.decimal(&place, end), text[place] == 0x3A else { return bad(tally, offset) }
         place = text.skipBlanks(place + 1, end)
@@ -103,7 +109,9 @@ struct HeapProfileLog: LogFormat {
         tally.recordsRead &+= 1
         guard blocks > 0 else { return }
         let scale = rate > 1 ? 1 / (1 - exp(-Double(bytes) / Double(blocks) / rate)) : 1
-        func scaled(_ value: UInt64) -> UInt64 { scale == 1 ? value : UInt64(exactly: (Double(value) * scale).rounded()) ?? value }
+        func scaled(_ value: UInt64) -> UInt64 {
+            scale == 1 ? value : UInt64(exactly: (Double(value) * scale).rounded()) ?? value
+        }
         held = Held(stack: stack, bytes: scaled(bytes), blocks: scaled(blocks), offset: offset)
     }
 
@@ -116,10 +124,14 @@ struct HeapProfileLog: LogFormat {
         var frame = LogFrame(address: address)
         let tab = text.find(byte: 0x09, from: name, to: end) ?? end
         var nameEnd = text.trimmedEnd(name, tab)
-        if let source = LeakSanitizerLog.source(text, text.skipBlanks(tab, end), end) { (frame.file, frame.line) = source }
+        if let source = LeakSanitizerLog.source(text, text.skipBlanks(tab, end), end) {
+            (frame.file, frame.line) = source
+        }
         var last = nameEnd
         while last > name, text[last - 1] != 0x2B { last -= 1 }
-        if last > name, var digits = Optional(last), let offset = text.prefixedHexadecimal(&digits, nameEnd), digits == nameEnd {
+        if last > name, var digits = Optional(last), let offset = text.prefixedHexadecimal(&digits, nameEnd),
+            digits == nameEnd
+        {
             frame.symbolOffset = offset
             nameEnd = last - 1
         }
@@ -130,7 +142,9 @@ struct HeapProfileLog: LogFormat {
     private mutating func flush(_ tally: Tally) {
         guard let row = held else { return }
         held = nil
-        tally.add(row: tally.row(row.named.isEmpty ? row.stack : row.named), bytes: row.bytes, blocks: row.blocks, at: row.offset)
+        tally.add(
+            row: tally.row(row.named.isEmpty ? row.stack : row.named), bytes: row.bytes, blocks: row.blocks,
+            at: row.offset)
     }
 
     private func bad(_ tally: Tally, _ offset: UInt64) {

@@ -1,5 +1,6 @@
 // heaptrack's recordings, as heaptrack_interpret writes them (heaptrack.PROGRAM.PID.zst or .gz), by the format of its
-// src/analyze/accumulatedtracedata.cpp: a line an event, numbers in hexadecimal, strings, frames and traces by their order of appearing.
+// src/analyze/accumulatedtracedata.cpp: a line an event, numbers in hexadecimal, strings, frames and traces by their
+// order of appearing.
 //
 //     v 10500 3               version of heaptrack and of the file
 //     s 5 names               a string, with its length from version 2 on
@@ -31,7 +32,8 @@ struct HeaptrackLog: LogFormat {
         guard text.hexadecimal(&place, end) != nil, text[place] == 0x20 else { return false }
         place += 1
         // The next line says which program it is.
-        return text.hexadecimal(&place, end) != nil && text.trimmedEnd(place, end) == place && text.has("X ", at: end + 1)
+        return text.hexadecimal(&place, end) != nil && text.trimmedEnd(place, end) == place
+            && text.has("X ", at: end + 1)
     }
 
     mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally) {
@@ -41,7 +43,8 @@ struct HeaptrackLog: LogFormat {
     }
 
     /// Reads one line; false where it makes no sense.
-    private mutating func readLine(_ text: LogText, _ start: Int, _ end: Int, _ offset: UInt64, _ tally: Tally) -> Bool {
+    private mutating func readLine(_ text: LogText, _ start: Int, _ end: Int, _ offset: UInt64, _ tally: Tally) -> Bool
+    {
         var place = start + 2
         func number() -> UInt64? {
             place = text.skipBlanks(place, end)
@@ -63,13 +66,17 @@ struct HeaptrackLog: LogFormat {
             var frames: [LogFrame] = []
             while let function = number() {
                 var frame = LogFrame(address: address, name: string(function), module: string(module))
-                if let file = number(), let line = number() { (frame.file, frame.line) = (string(file), UInt32(clamping: line)) }
+                if let file = number(), let line = number() {
+                    (frame.file, frame.line) = (string(file), UInt32(clamping: line))
+                }
                 frames.append(frame)
             }
             if frames.isEmpty { frames.append(LogFrame(address: address, module: string(module))) }
             addresses.append(frames)
         case UInt8(ascii: "t"):
-            guard let address = index(addresses.count), let parent = number(), parent <= UInt64(traces.count) else { return false }
+            guard let address = index(addresses.count), let parent = number(), parent <= UInt64(traces.count) else {
+                return false
+            }
             traces.append((address, Int(parent)))
         case UInt8(ascii: "a"):
             guard let bytes = number(), let trace = number(), trace <= UInt64(traces.count) else { return false }
@@ -80,13 +87,17 @@ struct HeaptrackLog: LogFormat {
             kinds[Int(kind)].live += isFree ? -1 : 1
             tally.recordsRead &+= 1
             if isFree { tally.freed &+= 1 }
-        case UInt8(ascii: "X"), UInt8(ascii: "c"), UInt8(ascii: "R"), UInt8(ascii: "I"), UInt8(ascii: "A"), UInt8(ascii: "S"), UInt8(ascii: "#"), UInt8(ascii: "x"), UInt8(ascii: "m"): break
+        case UInt8(ascii: "X"), UInt8(ascii: "c"), UInt8(ascii: "R"), UInt8(ascii: "I"), UInt8(ascii: "A"),
+            UInt8(ascii: "S"), UInt8(ascii: "#"), UInt8(ascii: "x"), UInt8(ascii: "m"):
+            break
         default: return start >= end
         }
         return true
     }
 
-    private func string(_ number: UInt64) -> [UInt8] { number > 0 && number <= UInt64(strings.count) ? strings[Int(number) - 1] : [] }
+    private func string(_ number: UInt64) -> [UInt8] {
+        number > 0 && number <= UInt64(strings.count) ? strings[Int(number) - 1] : []
+    }
 
     mutating func finish(into tally: Tally) {
         for kind in kinds where kind.live > 0 {

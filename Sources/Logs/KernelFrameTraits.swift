@@ -13,7 +13,8 @@ struct KernelFrameTraits: OptionSet {
     static let frees = KernelFrameTraits(rawValue: 4)
     /// It only stands at the outer end.
     static let isRoot = KernelFrameTraits(rawValue: 8)
-    /// It may stand behind a root: x86 goes on with what the stack's words hold; x86_64's assembler entries come last, arm64's behind the handler.
+    /// It may stand behind a root: x86 goes on with what the stack's words hold; x86_64's assembler entries come last,
+    /// arm64's behind the handler.
     static let isOuter = KernelFrameTraits(rawValue: 16)
     /// It has a name with an offset.
     static let isNamed = KernelFrameTraits(rawValue: 32)
@@ -28,7 +29,9 @@ struct KernelFrameTraits: OptionSet {
             let name = LogText(bytes)
             func has(_ words: [StaticString]) -> Bool { words.contains { name.find($0, from: 0) != nil } }
             if Self.printers.contains(where: { name.has($0, at: 0) }) { insert(.prints) }
-            if name.has("alloc_debug_processing", at: 0) || has(["slab_alloc", "kmalloc", "kmem_cache_alloc"]) { insert(.allocates) }
+            if name.has("alloc_debug_processing", at: 0) || has(["slab_alloc", "kmalloc", "kmem_cache_alloc"]) {
+                insert(.allocates)
+            }
             if has(["free"]) { insert(.frees) }
             if has(Self.roots) { insert(.isRoot) }
             if has(Self.outer) { insert(.isOuter) }
@@ -36,13 +39,18 @@ struct KernelFrameTraits: OptionSet {
     }
 
     private static let printers: [StaticString] = [
-        "dump_stack", "dump_backtrace", "show_stack", "unwind_backtrace", "dump_trace", "trace", "alloc_debug_processing", "free_debug_processing",
+        "dump_stack", "dump_backtrace", "show_stack", "unwind_backtrace", "dump_trace", "trace",
+        "alloc_debug_processing", "free_debug_processing",
     ]
     private static let roots: [StaticString] = [
-        "ret_from_fork", "entry_SYSCALL", "el0t_64_sync", "el0t_32_sync", "el0_svc_naked", "ret_fast_syscall", "ret_from_kernel_thread",
-        "system_call_fastpath", "system_call_exception", "secondary_startup_64", "start_secondary", "ret_from_exception",
+        "ret_from_fork", "entry_SYSCALL", "el0t_64_sync", "el0t_32_sync", "el0_svc_naked", "ret_fast_syscall",
+        "ret_from_kernel_thread",
+        "system_call_fastpath", "system_call_exception", "secondary_startup_64", "start_secondary",
+        "ret_from_exception",
     ]
-    private static let outer: [StaticString] = ["do_syscall", "el0", "_asm", "kthread", "startup", "start_kernel", "rest_init", "cpu_startup"]
+    private static let outer: [StaticString] = [
+        "do_syscall", "el0", "_asm", "kthread", "startup", "start_kernel", "rest_init", "cpu_startup",
+    ]
 
     /// True where the line [start, end) has a function that only stands at the inner end of a backtrace.
     static func beginsBacktrace(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
@@ -55,7 +63,9 @@ extension Tally {
     func traits(of number: UInt32) -> KernelFrameTraits {
         let number = Int(number)
         if number >= kernelTraits.count {
-            kernelTraits.append(contentsOf: repeatElement(KernelFrameTraits(rawValue: 0), count: max(frames.count, number + 1) - kernelTraits.count))
+            kernelTraits.append(
+                contentsOf: repeatElement(
+                    KernelFrameTraits(rawValue: 0), count: max(frames.count, number + 1) - kernelTraits.count))
         }
         if !kernelTraits[number].contains(.isKnown) { kernelTraits[number] = KernelFrameTraits(frames[number]) }
         return kernelTraits[number]

@@ -37,7 +37,8 @@ struct KernelFrame {
             let outer = Self.bracketed(text, &after, end)
             after = text.skipBlanks(after, end)
             guard let inner = Self.symbol(text, place, text.trimmedEnd(place, from), address.value, mayBeBare: true),
-                  let caller = Self.symbol(text, after, end, outer.value, mayBeBare: outer.found) else { return nil }
+                let caller = Self.symbol(text, after, end, outer.value, mayBeBare: outer.found)
+            else { return nil }
             (frame, self.caller) = (inner, caller)
             return
         }
@@ -52,8 +53,12 @@ struct KernelFrame {
     }
 
     /// `[<ffffffff81234567>]`, or `[c0000001fa0cfb40]` without the angles.
-    private static func bracketed(_ text: LogText, _ place: inout Int, _ end: Int) -> (found: Bool, isBare: Bool, hasMark: Bool, value: UInt64?) {
-        guard text[place] == 0x5B, let close = text.find(byte: 0x5D, from: place, to: min(end, place + 40)) else { return (false, false, false, nil) }
+    private static func bracketed(
+        _ text: LogText, _ place: inout Int, _ end: Int
+    ) -> (found: Bool, isBare: Bool, hasMark: Bool, value: UInt64?) {
+        guard text[place] == 0x5B, let close = text.find(byte: 0x5D, from: place, to: min(end, place + 40)) else {
+            return (false, false, false, nil)
+        }
         let isAngled = text[place + 1] == 0x3C
         var digits = place + (isAngled ? 2 : 1)
         // Kernels before 2.6.30 had page_owner's addresses as [0xc0141234].
@@ -62,7 +67,9 @@ struct KernelFrame {
         let first = digits
         let value = text.hexadecimal(&digits, close)
         // (____ptrval____) before the kernel has random numbers; a hash has 32 bits, printed in 16 digits.
-        guard isAngled || (value != nil && digits == close && digits - first >= 8) else { return (false, false, false, nil) }
+        guard isAngled || (value != nil && digits == close && digits - first >= 8) else {
+            return (false, false, false, nil)
+        }
         place = close + 1
         let isHash = digits - first == 16 && (value ?? 0) >> 32 == 0
         return (true, !isAngled, hasMark, isHash || value == 0 || digits == first ? nil : value)
@@ -70,7 +77,9 @@ struct KernelFrame {
 
     /// `name+0x12/0x40 [module]`, with a file and a line perhaps; or an address; or, behind an address, a
     /// bare name.
-    private static func symbol(_ text: LogText, _ start: Int, _ end: Int, _ address: UInt64?, mayBeBare: Bool) -> LogFrame? {
+    private static func symbol(
+        _ text: LogText, _ start: Int, _ end: Int, _ address: UInt64?, mayBeBare: Bool
+    ) -> LogFrame? {
         var start = start, end = end
         if text[start] == 0x28 && end > start && text[end - 1] == 0x29 { (start, end) = (start + 1, end - 1) }
         guard start < end else { return nil }
@@ -85,7 +94,9 @@ struct KernelFrame {
         var nameEnd = wordEnd
         if let plus = text.find("+0x", from: start, to: wordEnd) {
             place = plus + 1
-            guard let offset = text.prefixedHexadecimal(&place, wordEnd), place == wordEnd || text[place] == 0x2F else { return nil }
+            guard let offset = text.prefixedHexadecimal(&place, wordEnd), place == wordEnd || text[place] == 0x2F else {
+                return nil
+            }
             frame.symbolOffset = offset
             nameEnd = plus
         } else if let (offset, plus) = decimalOffset(text, start, wordEnd, address != nil) {
@@ -124,7 +135,9 @@ struct KernelFrame {
 
 extension KernelFrame {
     /// `name+478` behind an address, or `name+478/2816`: the offset, and where the plus stands.
-    private static func decimalOffset(_ text: LogText, _ start: Int, _ end: Int, _ hasAddress: Bool) -> (offset: UInt64, plus: Int)? {
+    private static func decimalOffset(
+        _ text: LogText, _ start: Int, _ end: Int, _ hasAddress: Bool
+    ) -> (offset: UInt64, plus: Int)? {
         guard let plus = text.find(byte: 0x2B, from: start, to: end), plus > start else { return nil }
         var place = plus + 1
         guard let offset = text.decimal(&place, end) else { return nil }

@@ -75,7 +75,8 @@ final class KernelLines {
         if head.baseAddress != UnsafeRawPointer(buffer.baseAddress) { buffer.copyBytes(from: head) }
         let gap = count > 0 ? 1 : 0
         if gap > 0 { buffer[count] = 0x20 }
-        UnsafeMutableRawBufferPointer(rebasing: buffer[(count + gap)...]).copyBytes(from: text.raw(next.start, next.end))
+        UnsafeMutableRawBufferPointer(rebasing: buffer[(count + gap)...]).copyBytes(
+            from: text.raw(next.start, next.end))
         var result = message
         (result.start, result.end) = (0, count + gap + more)
         return (LogText(UnsafeRawBufferPointer(rebasing: buffer[..<(count + gap + more)])), result)
@@ -114,7 +115,9 @@ final class KernelLines {
     }
 
     private static func isKnownLine(_ text: LogText, _ message: KernelMessage) -> Bool {
-        let lines: [StaticString] = ["Call Trace:", "Call trace:", "Backtrace:", "backtrace", "hex dump", "Object ", "INFO: "]
+        let lines: [StaticString] = [
+            "Call Trace:", "Call trace:", "Backtrace:", "backtrace", "hex dump", "Object ", "INFO: ",
+        ]
         return lines.contains { text.has($0, at: message.start) }
     }
 
@@ -127,19 +130,26 @@ final class KernelLines {
 
     /// True for a frame of which only the address is there, or a count alone.
     private static func isIncomplete(_ text: LogText, _ message: KernelMessage) -> Bool {
-        (text.has("[<", at: message.start) || text[message.start] &- 0x30 < 10) && text.wordEnd(message.start, message.end) == message.end
+        (text.has("[<", at: message.start) || text[message.start] &- 0x30 < 10)
+            && text.wordEnd(message.start, message.end) == message.end
     }
 
     /// Words that stand in the middle of records' lines, and never at a line's beginning.
     private static func isTail(_ text: LogText, _ message: KernelMessage) -> Bool {
         let start = message.start
         let words: [StaticString] = [
-            "fp=0x", "inuse=", "alloc 0x", "free 0x", "(size ", "jiffies ", "(age ", "mask ", "via order", "order ", "pid=", "cpus=",
+            "fp=0x", "inuse=", "alloc 0x", "free 0x", "(size ", "jiffies ", "(age ", "mask ", "via order", "order ",
+            "pid=", "cpus=",
             "nodes=", "age=", "waste=", "tgid ", "ts ", "PID: ", "Comm: ", "Not tainted", "Tainted:",
         ]
         if words.contains(where: { text.has($0, at: start) }) { return true }
         // A frame's module, and a page's mask or flags.
-        if text[start] == 0x5B, text[start + 1] | 0x20 &- 0x61 < 26, text.find(byte: 0x5D, from: start, to: message.end) != nil { return true }
-        return text.has("0x", at: start) && text.find(byte: 0x28, from: start, to: text.wordEnd(start, message.end)) != nil
+        if text[start] == 0x5B, text[start + 1] | 0x20 &- 0x61 < 26,
+            text.find(byte: 0x5D, from: start, to: message.end) != nil
+        {
+            return true
+        }
+        return text.has("0x", at: start)
+            && text.find(byte: 0x28, from: start, to: text.wordEnd(start, message.end)) != nil
     }
 }

@@ -1,4 +1,5 @@
-// Levels, vendors' letters, colours, numbers of lines, the fields of /dev/kmsg, and those of the journal's and of dmesg's JSON.
+// Levels, vendors' letters, colours, numbers of lines, the fields of /dev/kmsg, and those of the journal's and of
+// dmesg's JSON.
 
 extension KernelMessage {
     // MARK: Levels and colours
@@ -36,8 +37,10 @@ extension KernelMessage {
 
     /// The level that Samsung's newer kernels put between the time and who prints: `[12.3]I[3:    worker: 1573] `.
     mutating func takeVendorLetter(_ text: LogText) -> Bool {
-        guard hasPrefix, text[start + 1] == UInt8(ascii: "["), [UInt8](arrayLiteral: 0x45, 0x57, 0x4E, 0x49, 0x44, 0x41, 0x43).contains(text[start]),
-              text[start - 1] == 0x5D || text[start - 1] == 0x20 else { return false }
+        guard hasPrefix, text[start + 1] == UInt8(ascii: "["),
+            [UInt8](arrayLiteral: 0x45, 0x57, 0x4E, 0x49, 0x44, 0x41, 0x43).contains(text[start]),
+            text[start - 1] == 0x5D || text[start - 1] == 0x20
+        else { return false }
         start += 1
         return true
     }
@@ -74,9 +77,12 @@ extension KernelMessage {
         guard text.decimal(&place, end) != nil, text[place] == 0x2C else { return false }
         place += 1
         guard let micros = text.decimal(&place, end), text[place] == 0x2C,
-              let close = text.find(byte: 0x3B, from: place, to: min(end, place + 80)) else { return false }
+            let close = text.find(byte: 0x3B, from: place, to: min(end, place + 80))
+        else { return false }
         time = Double(micros) / 1e6
-        if let word = text.find("caller=", from: place, to: close), let who = Self.callerForm(text, word + 7, text.find(byte: 0x2C, from: word, to: close) ?? close) {
+        if let word = text.find("caller=", from: place, to: close),
+            let who = Self.callerForm(text, word + 7, text.find(byte: 0x2C, from: word, to: close) ?? close)
+        {
             caller = who
         }
         start = close + 1
@@ -95,7 +101,8 @@ extension KernelMessage {
         }
         let after = text.skipBlanks(place, end)
         guard next == 0x20, text[after] == 0x5B, text[after + 1] == 0x20 || text[after + 1] &- 0x30 < 10,
-              text.find(byte: 0x2E, from: after, to: min(end, after + 16)) != nil else { return false }
+            text.find(byte: 0x2E, from: after, to: min(end, after + 16)) != nil
+        else { return false }
         start = after
         return true
     }

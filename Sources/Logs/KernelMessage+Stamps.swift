@@ -1,7 +1,8 @@
 // Dates, hosts and tags before a kernel's message: what syslog daemons, journalctl, logcat and dmesg -x put there.
 
 extension KernelMessage {
-    /// A date and a time of day, in any order and language of digits: `Jan 26 15:04:11`, `2024-01-26T15:04:11,493181+08:00`,
+    /// A date and a time of day, in any order and language of digits: `Jan 26 15:04:11`,
+    /// `2024-01-26T15:04:11,493181+08:00`,
     /// `Fri 2024-01-26 15:04:11 CST`, `01-26 15:04:11.493`, `1706252651.493181`.
     mutating func takeDated(_ text: LogText) -> Bool {
         var place = start, hasTime = false, words = 0
@@ -12,7 +13,10 @@ extension KernelMessage {
                 hasTime = true
             } else if Self.isUnixTime(text, place, wordEnd), words == 0 {
                 hasTime = true
-            } else if hasTime ? !(Self.isZone(text, place, wordEnd) || Self.isYear(text, place, wordEnd)) : !Self.isDateWord(text, place, wordEnd) {
+            } else if hasTime
+                ? !(Self.isZone(text, place, wordEnd) || Self.isYear(text, place, wordEnd))
+                : !Self.isDateWord(text, place, wordEnd)
+            {
                 break
             }
             words += 1
@@ -42,7 +46,8 @@ extension KernelMessage {
         let whole = place - start
         place += 1
         let fraction = place
-        return text.decimal(&place, end) != nil && (place == end || (text[place] == 0x3A && place + 1 == end)) && (whole >= 9 || place - fraction >= 6)
+        return text.decimal(&place, end) != nil && (place == end || (text[place] == 0x3A && place + 1 == end))
+            && (whole >= 9 || place - fraction >= 6)
     }
 
     static func isYear(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
@@ -53,7 +58,10 @@ extension KernelMessage {
 
     /// A part of a date before its clock: a weekday, a month, a day, a year, `2024-01-26`, `26/01/2024`.
     static func isDateWord(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
-        let names: [StaticString] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+        let names: [StaticString] = [
+            "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug",
+            "Sep", "Oct", "Nov", "Dec",
+        ]
         let length = text[end - 1] == 0x2C ? end - start - 1 : end - start
         if length == 3, names.contains(where: { text.has($0, at: start) }) { return true }
         if length > 10 || length < 1 { return false }
@@ -67,7 +75,10 @@ extension KernelMessage {
     /// `UTC`, `CST`, `PM`, `+0800`.
     static func isZone(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
         if text[start] == 0x2B && end - start >= 5 && end - start <= 6 { return true }
-        let zones: [StaticString] = ["UTC", "GMT", "CET", "CEST", "EET", "EEST", "MSK", "BST", "IST", "JST", "KST", "CST", "EST", "EDT", "CDT", "MST", "MDT", "PST", "PDT", "AM", "PM"]
+        let zones: [StaticString] = [
+            "UTC", "GMT", "CET", "CEST", "EET", "EEST", "MSK", "BST", "IST", "JST", "KST", "CST", "EST", "EDT", "CDT",
+            "MST", "MDT", "PST", "PDT", "AM", "PM",
+        ]
         return zones.contains { $0.utf8CodeUnitCount == end - start && text.has($0, at: start) }
     }
 
@@ -104,7 +115,9 @@ extension KernelMessage {
         guard let facility = facilities.first(where: { text.has($0, at: start) }) else { return false }
         var place = start + facility.utf8CodeUnitCount
         if text[place] &- 0x30 < 8 { place += 1 }
-        let levels: [StaticString] = ["emerg", "alert", "crit", "err", "error", "warn", "warning", "notice", "info", "debug"]
+        let levels: [StaticString] = [
+            "emerg", "alert", "crit", "err", "error", "warn", "warning", "notice", "info", "debug",
+        ]
         let isDotted = text[place] == 0x2E
         if !isDotted {
             place = text.skipBlanks(place, end)
@@ -113,7 +126,9 @@ extension KernelMessage {
         place += 1
         let word = place
         while place < end, text[place] &- 0x61 < 26 { place += 1 }
-        guard levels.contains(where: { $0.utf8CodeUnitCount == place - word && text.has($0, at: word) }) else { return false }
+        guard levels.contains(where: { $0.utf8CodeUnitCount == place - word && text.has($0, at: word) }) else {
+            return false
+        }
         place = text.skipBlanks(place, end)
         if !isDotted {
             guard text[place] == 0x3A else { return false }
@@ -136,7 +151,9 @@ extension KernelMessage {
                 return true
             }
             // What syslog-ng puts between its source and the host has no blank.
-            if let at = text.find("kernel:", from: place, to: wordEnd), at > place, at + 7 == wordEnd, text[at - 1] == 0x2F {
+            if let at = text.find("kernel:", from: place, to: wordEnd), at > place, at + 7 == wordEnd,
+                text[at - 1] == 0x2F
+            {
                 start = wordEnd
                 hasPrefix = true
                 return true
@@ -149,14 +166,21 @@ extension KernelMessage {
     /// The end of the tag that begins with "kernel" at `start`; nil where it is a word of the message.
     static func tagEnd(_ text: LogText, _ start: Int, _ end: Int) -> Int? {
         var place = start + 6
-        if text[place] == 0x5B, let close = text.find(byte: 0x5D, from: place, to: min(end, place + 12)) { place = close + 1 }
-        if text[text.skipBlanks(place, end)] == 0x28, let close = text.find(byte: 0x29, from: place, to: min(end, place + 16)) { place = close + 1 }
+        if text[place] == 0x5B, let close = text.find(byte: 0x5D, from: place, to: min(end, place + 12)) {
+            place = close + 1
+        }
+        if text[text.skipBlanks(place, end)] == 0x28,
+            let close = text.find(byte: 0x29, from: place, to: min(end, place + 16))
+        {
+            place = close + 1
+        }
         if let data = structuredData(text, place, end) { return data }
         place = text.skipBlanks(place, end)
         return text[place] == 0x3A ? place + 1 : nil
     }
 
-    /// Behind RFC 5424's process, message and structured data: ` - - - `, ` 0 - - `, ` - - [meta sequenceId="1"] `, and ` - - ` where no data is told.
+    /// Behind RFC 5424's process, message and structured data: ` - - - `, ` 0 - - `, ` - - [meta sequenceId="1"] `, and
+    /// ` - - ` where no data is told.
     private static func structuredData(_ text: LogText, _ start: Int, _ end: Int) -> Int? {
         guard text[start] == 0x20 else { return nil }
         var place = start + 1
@@ -164,8 +188,10 @@ extension KernelMessage {
         guard text.has(" - ", at: place) else { return nil }
         place += 3
         if text.has("- ", at: place) { return place + 2 }
-        while text[place] == 0x5B, let equals = text.find("=\"", from: place, to: end), text.find(byte: 0x20, from: place, to: equals) != nil || text[place + 1] | 0x20 &- 0x61 < 26,
-              let close = text.find("\"]", from: equals + 1, to: end), text.find("] ", from: place, to: equals) == nil { place = close + 2 }
+        while text[place] == 0x5B, let equals = text.find("=\"", from: place, to: end),
+            text.find(byte: 0x20, from: place, to: equals) != nil || text[place + 1] | 0x20 &- 0x61 < 26,
+            let close = text.find("\"]", from: equals + 1, to: end), text.find("] ", from: place, to: equals) == nil
+        { place = close + 2 }
         return place
     }
 }

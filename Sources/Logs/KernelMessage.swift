@@ -1,7 +1,7 @@
 // A message of the kernel, and all that stands before it on its line: what printk, dmesg, journalctl, syslog daemons,
 // /dev/kmsg, logcat and vendors' kernels put there, and what people's mails and pagers add. This and its extensions
-// (+Brackets, +Marks, +Stamps: one a file, by what the parts look like) are the one place that knows prefixes; each kernel
-// format reads its lines through here.
+// (+Brackets, +Marks, +Stamps: one a file, by what the parts look like) are the one place that knows prefixes; each
+// kernel format reads its lines through here.
 //
 // A prefix is a sequence of parts, each with a form of its own, and they come in any order: a quote, a number, a
 // colour, a level, a date, a host with "kernel:", brackets. Parts are taken off until none is left. No part looks like
@@ -49,8 +49,10 @@ struct KernelMessage {
         case 0x0D, 0x1E:
             start += 1
             return true
-        case UInt8(ascii: "{"), UInt8(ascii: "\""), UInt8(ascii: "M"): return takeField(text) || takeDated(text) || takeHost(text)
-        case UInt8(ascii: "0") ... UInt8(ascii: "9"): return takeKmsg(text) || takeNumber(text) || takeDated(text) || takeHost(text)
+        case UInt8(ascii: "{"), UInt8(ascii: "\""), UInt8(ascii: "M"):
+            return takeField(text) || takeDated(text) || takeHost(text)
+        case UInt8(ascii: "0") ... UInt8(ascii: "9"):
+            return takeKmsg(text) || takeNumber(text) || takeDated(text) || takeHost(text)
         case UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "!"):
             // MediaTek marks lines that were printed with interrupts off, and such: -(1)[…].
             guard hasPrefix, text[start + 1] == UInt8(ascii: "(") else { return false }
@@ -61,7 +63,8 @@ struct KernelMessage {
             guard text.has("data: {", at: start) else { return takeFacility(text) || takeDated(text) || takeHost(text) }
             start += 6
             return true
-        default: return takeVendorLetter(text) || takeLogcat(text) || takeFacility(text) || takeDated(text) || takeHost(text)
+        default:
+            return takeVendorLetter(text) || takeLogcat(text) || takeFacility(text) || takeDated(text) || takeHost(text)
         }
     }
 }

@@ -7,8 +7,8 @@
 //       backtrace (crc d2b2d3):
 //         [<ffffffff859c45e5>] kmem_cache_alloc_trace+0x475/0x8a0
 //
-// Older kernels have no crc, newer ones no age and no addresses in the backtrace. With kmemleak.verbose the kernel's log
-// has the same, each line behind "kmemleak: "; lines without those words are then somebody else's.
+// Older kernels have no crc, newer ones no age and no addresses in the backtrace. With kmemleak.verbose the kernel's
+// log has the same, each line behind "kmemleak: "; lines without those words are then somebody else's.
 
 import Reduce
 
@@ -46,7 +46,9 @@ struct KmemleakLog: LogFormat {
         if start >= end { return }
         let isPrinted = text.has("kmemleak: ", at: start)
         if isPrinted { start = text.skipBlanks(start + 10, end) }
-        if text.has("unreferenced object", at: start) || part == .outside, let object = text.find("unreferenced object", from: start, to: end) {
+        if text.has("unreferenced object", at: start) || part == .outside,
+            let object = text.find("unreferenced object", from: start, to: end)
+        {
             endRecord(tally, isCut: false)
             part = .head
             self.isPrinted = isPrinted
@@ -103,7 +105,8 @@ struct KmemleakLog: LogFormat {
 
     /// The size in `unreferenced object 0x… (size N):`.
     private static func size(_ text: LogText, _ start: Int, _ end: Int) -> UInt64? {
-        guard let size = text.find("(size ", from: start, to: end), text.find(" 0x", from: start, to: size) != nil else { return nil }
+        guard let size = text.find("(size ", from: start, to: end), text.find(" 0x", from: start, to: size) != nil
+        else { return nil }
         var place = size + 6
         guard let value = text.decimal(&place, end), text[place] == 0x29 else { return nil }
         return value

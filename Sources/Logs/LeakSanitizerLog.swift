@@ -18,7 +18,9 @@ struct LeakSanitizerLog: LogFormat {
     private var blocks: UInt64 = 0
     private var stack: [UInt32] = []
 
-    static func beginsRecord(_ text: LogText, at start: Int) -> Bool { leak(text, start, text.lineEnd(from: start)) != nil }
+    static func beginsRecord(_ text: LogText, at start: Int) -> Bool {
+        leak(text, start, text.lineEnd(from: start)) != nil
+    }
 
     static func recognizes(_ line: LogLine) -> Bool {
         leak(line.text, line.start, line.end) != nil || line.contains("LeakSanitizer: detected memory leaks")
@@ -26,8 +28,10 @@ struct LeakSanitizerLog: LogFormat {
 
     /// `Direct leak of 7 byte(s) in 1 object(s) allocated from:`, wherever it stands in the line.
     private static func leak(_ text: LogText, _ start: Int, _ end: Int) -> (bytes: UInt64, blocks: UInt64)? {
-        guard var place = text.find("irect leak of ", from: start, to: end).map({ $0 + 14 }), let bytes = text.decimal(&place, end),
-              text.has(" byte(s) in ", at: place) else { return nil }
+        guard var place = text.find("irect leak of ", from: start, to: end).map({ $0 + 14 }),
+            let bytes = text.decimal(&place, end),
+            text.has(" byte(s) in ", at: place)
+        else { return nil }
         place += 12
         guard let blocks = text.decimal(&place, end), text.has(" object(s)", at: place) else { return nil }
         return (bytes, blocks)
@@ -78,7 +82,9 @@ struct LeakSanitizerLog: LogFormat {
         guard let address = text.prefixedHexadecimal(&place, end) else { return nil }
         var frame = LogFrame(address: address)
         if let build = text.find(" (BuildId:", from: place, to: end) { end = build }
-        if end > place, text[end - 1] == 0x29, let open = lastOpen(text, place, end), let plus = text.find("+0x", from: open, to: end) {
+        if end > place, text[end - 1] == 0x29, let open = lastOpen(text, place, end),
+            let plus = text.find("+0x", from: open, to: end)
+        {
             var digits = plus + 1
             if let offset = text.prefixedHexadecimal(&digits, end), digits == end - 1 {
                 frame.module = text.bytes(open + 1, plus)
@@ -117,7 +123,9 @@ struct LeakSanitizerLog: LogFormat {
         var from = start
         while let colon = text.find(byte: 0x3A, from: from, to: end) {
             var digits = colon + 1
-            if colon > start, let line = text.decimal(&digits, end), digits == end || text[digits] == 0x3A { return (text.bytes(start, colon), UInt32(clamping: line)) }
+            if colon > start, let line = text.decimal(&digits, end), digits == end || text[digits] == 0x3A {
+                return (text.bytes(start, colon), UInt32(clamping: line))
+            }
             from = colon + 1
         }
         return nil

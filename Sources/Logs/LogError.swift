@@ -9,7 +9,8 @@ package typealias LogError = InputError
 
 /// A kind of thing that is noticed in a log, told once for all of its kind.
 package enum LogNote: Int, CaseIterable, Sendable {
-    case cutRecord, badRecord, badFrame, longRecord, longStack, freedUnseen, bookedTwice, notUnderstood, outside, sizeUnknown
+    case cutRecord, badRecord, badFrame, longRecord, longStack, freedUnseen, bookedTwice, notUnderstood, outside,
+        sizeUnknown
     case noNewline, ownerUnknown, noOwner, mixedStacks, noAddresses
     case printedAgain, bytesAssumed, mapLeftOut, blocksUnknown, mapsSummed, eventsLost, profileTooLarge, nothingInUse
 
@@ -25,14 +26,22 @@ package enum LogNote: Int, CaseIterable, Sendable {
         case .bookedTwice: "an allocation of an object that is live already: its free is not in the log"
         case .notUnderstood: "a line inside a record can't be read, and is passed over"
         case .outside: "a line belongs to no record, and is passed over"
-        case .sizeUnknown: "blocks of a slab cache whose size the log doesn't tell: their bytes are not known (--cache NAME, or --cache NAME=BYTES, says it)"
-        case .ownerUnknown: "of several objects' backtraces nobody can tell which is whose, and not all are live; the stack is shown as missing"
+        case .sizeUnknown:
+            "blocks of a slab cache whose size the log doesn't tell: their bytes are not known (--cache NAME, or "
+                + "--cache NAME=BYTES, says it)"
+        case .ownerUnknown:
+            "of several objects' backtraces nobody can tell which is whose, and not all are live; the stack is shown "
+                + "as missing"
         case .noOwner: "a backtrace without an object that waits for one, and is passed over"
         case .mixedStacks: "the backtraces of several processors are mixed, and none is given to an object"
-        case .noAddresses: "calls of malloc whose address is not told: record malloc's return too (perf probe 'malloc%return $retval')"
+        case .noAddresses:
+            "calls of malloc whose address is not told: record malloc's return too (perf probe 'malloc%return $retval')"
         case .printedAgain: "a map was printed again: the newest counts"
-        case .bytesAssumed: "values of a map whose name doesn't say what they are, taken for bytes (call it @bytes or @count)"
-        case .mapLeftOut: "values of a map whose name doesn't say what they are, beside maps whose names do; left out (call it @bytes or @count)"
+        case .bytesAssumed:
+            "values of a map whose name doesn't say what they are, taken for bytes (call it @bytes or @count)"
+        case .mapLeftOut:
+            "values of a map whose name doesn't say what they are, beside maps whose names do; left out (call it "
+                + "@bytes or @count)"
         case .blocksUnknown: "stacks whose number of blocks is not told: each is shown as one"
         case .mapsSummed: "several maps have bytes: each has rows of its own, and the totals are of all"
         case .eventsLost: "the tool lost events, or had no room for more stacks"
@@ -45,9 +54,13 @@ package enum LogNote: Int, CaseIterable, Sendable {
     /// True where what was recorded is lost or wrong; false where nothing of an allocation is.
     var isDamage: Bool {
         switch self {
-        case .cutRecord, .badRecord, .badFrame, .longRecord, .longStack, .ownerUnknown, .mixedStacks, .noAddresses, .eventsLost, .profileTooLarge,
-             .nothingInUse: true
-        case .freedUnseen, .bookedTwice, .notUnderstood, .outside, .sizeUnknown, .noNewline, .noOwner, .printedAgain, .bytesAssumed, .mapLeftOut, .blocksUnknown, .mapsSummed: false
+        case .cutRecord, .badRecord, .badFrame, .longRecord, .longStack, .ownerUnknown, .mixedStacks, .noAddresses,
+            .eventsLost, .profileTooLarge,
+            .nothingInUse:
+            true
+        case .freedUnseen, .bookedTwice, .notUnderstood, .outside, .sizeUnknown, .noNewline, .noOwner, .printedAgain,
+            .bytesAssumed, .mapLeftOut, .blocksUnknown, .mapsSummed:
+            false
         }
     }
 }
@@ -88,7 +101,10 @@ package struct LogNotes {
     package func list(damages: Bool, file: String) -> [Damage] {
         LogNote.allCases.filter { $0.isDamage == damages && self[$0] > 0 }
             .sorted { firsts[$0.rawValue] < firsts[$1.rawValue] }
-            .map { Damage(file: file, offset: firsts[$0.rawValue], lostBytes: lost[$0.rawValue],
-                          count: Int(clamping: self[$0]), what: $0.text) }
+            .map {
+                Damage(
+                    file: file, offset: firsts[$0.rawValue], lostBytes: lost[$0.rawValue],
+                    count: Int(clamping: self[$0]), what: $0.text)
+            }
     }
 }

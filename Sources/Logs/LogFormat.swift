@@ -1,5 +1,5 @@
-// What a format is to the rest: what it is called, how it is known, how its records begin, how its sets do, and what reads
-// them. One file a format has the reading, and one line of LogRegistry names it.
+// What a format is to the rest: what it is called, how it is known, how its records begin, how its sets do, and what
+// reads them. One file a format has the reading, and one line of LogRegistry names it.
 //
 // A log is cut into chunks where a record begins, so that several workers read it at once; a format whose
 // records hang together (frees that take allocations back) is read by one worker, in order.
@@ -15,7 +15,8 @@ struct LogSegment {
 }
 
 extension LogSegment {
-    /// Calls `body` with each of the segment's lines: where it starts and ends in `text`, and its offset in the log, which `base` begins.
+    /// Calls `body` with each of the segment's lines: where it starts and ends in `text`, and its offset in the log,
+    /// which `base` begins.
     @inline(__always)
     func forEachLine(of text: LogText, base: UInt64, _ body: (_ start: Int, _ end: Int, _ offset: UInt64) -> Void) {
         walk(text, base: base) { start, lineEnd, offset in

@@ -1,5 +1,6 @@
-// The formats of logs that are read: one line each. A new one is a file with its `LogFormat`, and its line here; what it is
-// called, how it is known and what reads it stand there, and the tools' --input, their help and completions follow.
+// The formats of logs that are read: one line each. A new one is a file with its `LogFormat`, and its line here; what
+// it is called, how it is known and what reads it stand there, and the tools' --input, their help and completions
+// follow.
 
 /// All formats, in the order in which a line is shown to them: those whose words are the longest come first.
 private let formats: [any LogFormat.Type] = [

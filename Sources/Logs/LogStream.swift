@@ -6,10 +6,10 @@
 // to start. Its end is looked at: bytes that it could not make sense of are told as damage.
 
 import CLogs
-import Text
 import Glibc
 import HeapImage
 import SystemPackage
+import Text
 
 /// A log's bytes, to be read once.
 package final class LogStream {
@@ -31,7 +31,9 @@ package final class LogStream {
     /// - Throws: `LogError` where it can't be opened, or what would decompress it is not installed.
     package init(path: String) throws(LogError) {
         name = path == "-" ? "standard input" : path
-        let opened = path == "-" ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : path.withPath { open($0, O_RDONLY | O_CLOEXEC | O_NOCTTY) }
+        let opened =
+            path == "-"
+            ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : path.withPath { open($0, O_RDONLY | O_CLOEXEC | O_NOCTTY) }
         guard opened >= 0 else { throw LogError(file: name, what: "\(Errno(rawValue: errno))") }
         file = opened
         source = opened
@@ -92,7 +94,10 @@ package final class LogStream {
     private func fill(_ bytes: inout [UInt8]) throws(LogError) -> Int {
         var failure: LogError?
         let count = bytes.withUnsafeMutableBytes { buffer in
-            do throws(LogError) { return try readSource(into: buffer) } catch { failure = error; return 0 }
+            do throws(LogError) { return try readSource(into: buffer) } catch {
+                failure = error
+                return 0
+            }
         }
         if let failure { throw failure }
         return count
@@ -129,7 +134,8 @@ package final class LogStream {
     func readPlain(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) -> Int {
         var done = 0
         while done < buffer.count {
-            let count = pread(file, buffer.baseAddress.map { $0 + done }, buffer.count - done, off_t(offset) + off_t(done))
+            let count = pread(
+                file, buffer.baseAddress.map { $0 + done }, buffer.count - done, off_t(offset) + off_t(done))
             if count < 0 && errno == EINTR { continue }
             guard count > 0 else { break }
             done += count
@@ -171,6 +177,8 @@ package final class LogStream {
                 done += written
             }
         }
-        do { return try FileSource(takingOver: spool, name: name) } catch { throw LogError(file: name, what: "\(error)") }
+        do { return try FileSource(takingOver: spool, name: name) } catch {
+            throw LogError(file: name, what: "\(error)")
+        }
     }
 }

@@ -64,13 +64,15 @@ package struct LogText {
     package func find(_ needle: StaticString, from: Int, to end: Int? = nil) -> Int? {
         let end = min(end ?? count, count)
         guard from >= 0 && from < end,
-              let found = memmem(base + from, end - from, needle.utf8Start, needle.utf8CodeUnitCount) else { return nil }
+            let found = memmem(base + from, end - from, needle.utf8Start, needle.utf8CodeUnitCount)
+        else { return nil }
         return UnsafeRawPointer(found) - base
     }
 
     /// Where `byte` first stands in [from, end).
     package func find(byte: UInt8, from: Int, to end: Int) -> Int? {
-        guard from >= 0 && from < min(end, count), let found = memchr(base + from, Int32(byte), min(end, count) - from) else { return nil }
+        guard from >= 0 && from < min(end, count), let found = memchr(base + from, Int32(byte), min(end, count) - from)
+        else { return nil }
         return UnsafeRawPointer(found) - base
     }
 

@@ -10,8 +10,9 @@
 //     nr_base_pages: 16                          (show_stacks)
 //
 // Before Linux 5.12 page_owner_sort says "12 times:" and no pages: each time is one allocation of the record's order.
-// With --cull it says what it sorted by, and perhaps no stack: "12 times, 24 pages, PID 1, task_comm_name: init". That is
-// the row's one frame then. A block is what one allocation got, of 2 to the order pages; show_stacks counts single pages.
+// With --cull it says what it sorted by, and perhaps no stack: "12 times, 24 pages, PID 1, task_comm_name: init". That
+// is the row's one frame then. A block is what one allocation got, of 2 to the order pages; show_stacks counts single
+// pages.
 
 import Reduce
 
@@ -35,7 +36,8 @@ struct PageOwnerLog: LogFormat {
         guard start >= 1 else { return false }
         let message = KernelMessage(text, text.lineStart(before: start - 1), start - 1)
         // An empty message whose line goes on below ends nothing.
-        return message.start >= message.end && (!message.hasPrefix || KernelMessage(text, start, text.lineEnd(from: start)).hasPrefix)
+        return message.start >= message.end
+            && (!message.hasPrefix || KernelMessage(text, start, text.lineEnd(from: start)).hasPrefix)
     }
 
     static func recognizes(_ line: LogLine) -> Bool {
@@ -87,8 +89,10 @@ struct PageOwnerLog: LogFormat {
             self.start = offset
             times = count
             readPages(text, rest, end, tally)
-        } else if text.has("PFN ", at: start) || text.has("Page has been migrated", at: start) || text.has("Charged ", at: start)
-                    || text.has("Slab cache page", at: start) {
+        } else if text.has("PFN ", at: start) || text.has("Page has been migrated", at: start)
+            || text.has("Charged ", at: start)
+            || text.has("Slab cache page", at: start)
+        {
             return
         } else if stack.take(text, start, end, tally) {
             self.start = self.start ?? offset

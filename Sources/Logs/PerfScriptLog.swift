@@ -1,12 +1,13 @@
-// What perf script prints of allocation events with their call chains (perf record -g): the kernel's kmem:* tracepoints, and
-// probes of libc's malloc and free (perf probe -x libc.so.6):
+// What perf script prints of allocation events with their call chains (perf record -g): the kernel's kmem:*
+// tracepoints, and probes of libc's malloc and free (perf probe -x libc.so.6):
 //
-//     names  4711 [001]  123.456789: kmem:kmalloc: call_site=f+0x1 ptr=0xffff888004a5d000 bytes_req=24 bytes_alloc=32 gfp_flags=GFP_KERNEL
+//     names  4711 [001]  123.456789: kmem:kmalloc: call_site=f+0x1 ptr=0xffff888004a5d000 bytes_req=24 bytes_alloc=32
+//     gfp_flags=GFP_KERNEL
 //             ffffffff8127a3c1 __kmalloc+0x111 ([kernel.kallsyms])
 //             ffffffff81301234 seq_open+0x24 ([kernel.kallsyms])
 //
-// A free takes its allocation back; what is left is live. malloc's probe tells the size, its return (malloc__return) the
-// address: the two are put together by the thread. What was allocated before the recording is not in it.
+// A free takes its allocation back; what is left is live. malloc's probe tells the size, its return (malloc__return)
+// the address: the two are put together by the thread. What was allocated before the recording is not in it.
 
 import Reduce
 
@@ -16,7 +17,10 @@ struct PerfScriptLog: LogFormat {
     static var isOfKernel: Bool { true }
 
     private struct Block { var bytes: UInt64, row: Int, offset: UInt64 }
-    private enum Event { case allocation(address: UInt64, bytes: UInt64, space: UInt8), free(address: UInt64, space: UInt8), entry(thread: UInt64, bytes: UInt64), exit(thread: UInt64, address: UInt64), other }
+    private enum Event {
+        case allocation(address: UInt64, bytes: UInt64, space: UInt8), free(address: UInt64, space: UInt8), entry(
+            thread: UInt64, bytes: UInt64), exit(thread: UInt64, address: UInt64), other
+    }
     private struct Key: Hashable { var address: UInt64, space: UInt8 }
 
     private var live: [Key: Block] = [:]
@@ -35,8 +39,12 @@ struct PerfScriptLog: LogFormat {
         for prefix: StaticString in [": kmem:", ": probe_libc:", ": probe_libpthread:", ": probe:", ": sdt_libc:"] {
             if let found = text.find(prefix, from: start, to: end), text[found - 1] &- 0x30 < 10 { return found + 2 }
             // perf pads the event's name.
-            if let found = text.find("kmem:", from: start, to: end), found > start + 2, text[found - 1] == 0x20 { return found }
-            if let found = text.find("probe_libc:", from: start, to: end), found > start + 2, text[found - 1] == 0x20 { return found }
+            if let found = text.find("kmem:", from: start, to: end), found > start + 2, text[found - 1] == 0x20 {
+                return found
+            }
+            if let found = text.find("probe_libc:", from: start, to: end), found > start + 2, text[found - 1] == 0x20 {
+                return found
+            }
         }
         return nil
     }
@@ -77,13 +85,21 @@ struct PerfScriptLog: LogFormat {
             end = text.trimmedEnd(place, open)
         }
         // [kernel.kallsyms] is the kernel, and no module of its.
-        if frame.module.starts(with: Array("[kernel".utf8)) { frame.module = [] } else if frame.module.first == 0x5B, frame.module.last == 0x5D { frame.module = Array(frame.module.dropFirst().dropLast()) }
+        if frame.module.starts(with: Array("[kernel".utf8)) {
+            frame.module = []
+        } else if frame.module.first == 0x5B, frame.module.last == 0x5D {
+            frame.module = Array(frame.module.dropFirst().dropLast())
+        }
         if let plus = text.find("+0x", from: place, to: end) {
             var offset = plus + 1
             frame.symbolOffset = text.prefixedHexadecimal(&offset, end)
             end = plus
         }
-        if !text.has("[unknown]", at: place) { frame.name = text.bytes(place, end) } else if frame.module.first == 0x2F { frame.moduleOffset = address }
+        if !text.has("[unknown]", at: place) {
+            frame.name = text.bytes(place, end)
+        } else if frame.module.first == 0x2F {
+            frame.moduleOffset = address
+        }
         return frame
     }
 
@@ -95,11 +111,16 @@ struct PerfScriptLog: LogFormat {
         if text.has("kmem:", at: name) {
             switch event {
             case "kmalloc", "kmalloc_node", "kmem_cache_alloc", "kmem_cache_alloc_node":
-                guard let address = field(["ptr="], text, rest, end), let bytes = field(["bytes_alloc=", "bytes_req="], text, rest, end) else { return nil }
+                guard let address = field(["ptr="], text, rest, end),
+                    let bytes = field(["bytes_alloc=", "bytes_req="], text, rest, end)
+                else { return nil }
                 return address == 0 ? .other : .allocation(address: address, bytes: bytes, space: 0)
-            case "kfree", "kmem_cache_free": return field(["ptr="], text, rest, end).map { .free(address: $0, space: 0) }
+            case "kfree", "kmem_cache_free":
+                return field(["ptr="], text, rest, end).map { .free(address: $0, space: 0) }
             case "mm_page_alloc":
-                guard let frame = field(["pfn="], text, rest, end), let order = field(["order="], text, rest, end), order < 32 else { return nil }
+                guard let frame = field(["pfn="], text, rest, end), let order = field(["order="], text, rest, end),
+                    order < 32
+                else { return nil }
                 return .allocation(address: frame, bytes: 4096 << order, space: 1)
             case "mm_page_free": return field(["pfn="], text, rest, end).map { .free(address: $0, space: 1) }
             default: return .other
@@ -110,7 +131,8 @@ struct PerfScriptLog: LogFormat {
         let function = event.split(separator: "_").first.map(String.init) ?? event
         let value = field(["size=", "bytes=", "ret=", "ptr=", "mem=", "addr=", "arg1="], text, rest, end)
         switch function {
-        case "malloc", "calloc", "realloc", "memalign": return value.map { isReturn ? .exit(thread: thread, address: $0) : .entry(thread: thread, bytes: $0) }
+        case "malloc", "calloc", "realloc", "memalign":
+            return value.map { isReturn ? .exit(thread: thread, address: $0) : .entry(thread: thread, bytes: $0) }
         case "free": return isReturn ? .other : value.map { .free(address: $0, space: 2) }
         default: return .other
         }
@@ -138,10 +160,14 @@ struct PerfScriptLog: LogFormat {
             if text[start] == 0x5B { break }
             var digits = start
             if let number = text.decimal(&digits, end) {
-                if digits == end { last = number } else if text[digits] == 0x2F {
+                if digits == end {
+                    last = number
+                } else if text[digits] == 0x2F {
                     digits += 1
                     if let thread = text.decimal(&digits, end), digits == end { last = thread }
-                } else if text[digits] == 0x2E { break }
+                } else if text[digits] == 0x2E {
+                    break
+                }
             }
             if end >= name { break }
             place = end
@@ -154,17 +180,23 @@ struct PerfScriptLog: LogFormat {
         guard let event else { return }
         tally.recordsRead &+= 1
         switch event {
-        case .allocation(let address, let bytes, let space): book(Key(address: address, space: space), Block(bytes: bytes, row: tally.row(stack), offset: start), tally)
+        case .allocation(let address, let bytes, let space):
+            book(Key(address: address, space: space), Block(bytes: bytes, row: tally.row(stack), offset: start), tally)
         case .free(let address, let space):
             if address == 0 { return }
             tally.freed &+= 1
-            if live.removeValue(forKey: Key(address: address, space: space)) == nil { tally.notes.add(.freedUnseen, at: start) }
+            if live.removeValue(forKey: Key(address: address, space: space)) == nil {
+                tally.notes.add(.freedUnseen, at: start)
+            }
         case .entry(let thread, let bytes): entries[thread] = (bytes, stack)
         case .exit(let thread, let address):
             guard let entry = entries.removeValue(forKey: thread), address != 0 else { return }
-            // At its entry a function has no frame of its own yet, and chains of frame pointers end there; at its return they are whole.
+            // At its entry a function has no frame of its own yet, and chains of frame pointers end there; at its
+            // return they are whole.
             let whole = stack.count >= entry.stack.count - 1 ? entry.stack.prefix(1) + stack : entry.stack[...]
-            book(Key(address: address, space: 2), Block(bytes: entry.bytes, row: tally.row(Array(whole)), offset: start), tally)
+            book(
+                Key(address: address, space: 2), Block(bytes: entry.bytes, row: tally.row(Array(whole)), offset: start),
+                tally)
         case .other: return
         }
     }
@@ -175,7 +207,9 @@ struct PerfScriptLog: LogFormat {
 
     mutating func finish(into tally: Tally) {
         endEvent(tally)
-        for block in live.values.sorted(by: { $0.offset < $1.offset }) { tally.add(row: block.row, bytes: block.bytes, at: block.offset) }
+        for block in live.values.sorted(by: { $0.offset < $1.offset }) {
+            tally.add(row: block.row, bytes: block.bytes, at: block.offset)
+        }
         // Calls of malloc whose address is not told: how much is live can't be known.
         if !entries.isEmpty && live.isEmpty { tally.notes.add(.noAddresses, at: start, count: UInt64(entries.count)) }
     }

@@ -1,9 +1,10 @@
-// pprof's profiles (profile.proto of https://github.com/google/pprof), plain or gzipped: what Go's runtime writes, `pprof -proto` makes of
-// gperftools' profiles, and heapsum itself with --format pprof.
+// pprof's profiles (profile.proto of https://github.com/google/pprof), plain or gzipped: what Go's runtime writes,
+// `pprof -proto` makes of gperftools' profiles, and heapsum itself with --format pprof.
 //
-// A sample has a value for each of the profile's types. Live bytes are those of inuse_space (space, where there is no other), live blocks
-// those of inuse_objects (objects). A profile without bytes in use is refused: it is of processor time, or of what was allocated in all. A
-// location's lines are the functions inlined there, the innermost first; one without names becomes module and offset by its mapping.
+// A sample has a value for each of the profile's types. Live bytes are those of inuse_space (space, where there is no
+// other), live blocks those of inuse_objects (objects). A profile without bytes in use is refused: it is of processor
+// time, or of what was allocated in all. A location's lines are the functions inlined there, the innermost first; one
+// without names becomes module and offset by its mapping.
 //
 // Samples stand before what names them, so the profile is kept whole until its end.
 
@@ -21,7 +22,8 @@ struct PprofLog: LogFormat {
     static func beginsRecord(_ text: LogText, at start: Int) -> Bool { false }
     static func recognizes(_ line: LogLine) -> Bool { false }
 
-    /// True where fields of a profile follow one another, and a type of samples is among them: two small numbers, in a message of a few bytes.
+    /// True where fields of a profile follow one another, and a type of samples is among them: two small numbers, in a
+    /// message of a few bytes.
     static func recognizes(head: LogText) -> Bool {
         let bytes = head.raw(0, head.count)
         var reader = ProtobufReader(bytes, 0 ..< bytes.count), hasType = false
@@ -47,11 +49,14 @@ struct PprofLog: LogFormat {
     }
 
     private enum Field {
-        static let sampleType: UInt64 = 1, sample: UInt64 = 2, mapping: UInt64 = 3, location: UInt64 = 4, function: UInt64 = 5, string: UInt64 = 6, periodType: UInt64 = 11
+        static let sampleType: UInt64 = 1, sample: UInt64 = 2, mapping: UInt64 = 3, location: UInt64 = 4,
+            function: UInt64 = 5, string: UInt64 = 6, periodType: UInt64 = 11
     }
 
     mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally) {
-        guard profile.count + segment.end - segment.start <= Self.mostBytes else { return tally.notes.add(.profileTooLarge, at: base &+ UInt64(segment.start)) }
+        guard profile.count + segment.end - segment.start <= Self.mostBytes else {
+            return tally.notes.add(.profileTooLarge, at: base &+ UInt64(segment.start))
+        }
         profile.append(contentsOf: text.raw(segment.start, segment.end))
     }
 
@@ -71,7 +76,9 @@ struct PprofLog: LogFormat {
                 default: break
                 }
             }
-            if reader.isBroken { tally.notes.add(.cutRecord, at: UInt64(reader.place), lostBytes: UInt64(bytes.count - reader.place)) }
+            if reader.isBroken {
+                tally.notes.add(.cutRecord, at: UInt64(reader.place), lostBytes: UInt64(bytes.count - reader.place))
+            }
             reading.count(into: tally)
         }
         profile = []
@@ -82,7 +89,9 @@ struct PprofLog: LogFormat {
 private struct PprofReading {
     private struct Function { var name = 0, file = 0 }
     private struct Mapping { var start: UInt64 = 0, limit: UInt64 = 0, offset: UInt64 = 0, file = 0 }
-    private struct Location { var address: UInt64 = 0, mapping: UInt64 = 0, lines: [(function: UInt64, line: UInt64)] = [] }
+    private struct Location {
+        var address: UInt64 = 0, mapping: UInt64 = 0, lines: [(function: UInt64, line: UInt64)] = []
+    }
 
     let bytes: UnsafeRawBufferPointer
     var samples: [Range<Int>] = []
@@ -100,7 +109,9 @@ private struct PprofReading {
         while let (field, value) = reader.next() { body(field, value) }
     }
 
-    private func string(_ number: Int) -> [UInt8] { strings.indices.contains(number) ? Array(bytes[strings[number]]) : [] }
+    private func string(_ number: Int) -> [UInt8] {
+        strings.indices.contains(number) ? Array(bytes[strings[number]]) : []
+    }
 
     mutating func takeType(_ range: Range<Int>) {
         var type = (name: 0, unit: 0)
@@ -168,10 +179,16 @@ private struct PprofReading {
     /// Where the values of live bytes and blocks stand in a sample, and how many bytes one of the former is.
     private var live: (bytes: Int?, scale: UInt64, blocks: Int?) {
         let names = types.map { string($0.name) }
-        func index(_ words: [String]) -> Int? { words.lazy.compactMap { word in names.firstIndex(of: Array(word.utf8)) }.first }
-        let bytes = index(["inuse_space", "inuse_bytes", "live_space", "space"]), blocks = index(["inuse_objects", "inuse_count", "live_objects", "objects"])
+        func index(_ words: [String]) -> Int? {
+            words.lazy.compactMap { word in names.firstIndex(of: Array(word.utf8)) }.first
+        }
+        let bytes = index(["inuse_space", "inuse_bytes", "live_space", "space"]),
+            blocks = index(["inuse_objects", "inuse_count", "live_objects", "objects"])
         guard let bytes else { return (nil, 1, blocks) }
-        let units: [(String, UInt64)] = [("kilobytes", 1 << 10), ("kb", 1 << 10), ("kib", 1 << 10), ("megabytes", 1 << 20), ("mb", 1 << 20), ("mib", 1 << 20)]
+        let units: [(String, UInt64)] = [
+            ("kilobytes", 1 << 10), ("kb", 1 << 10), ("kib", 1 << 10), ("megabytes", 1 << 20), ("mb", 1 << 20),
+            ("mib", 1 << 20),
+        ]
         let unit = string(types[bytes].unit).map { $0 | 0x20 }
         return (bytes, units.first { Array($0.0.utf8) == unit }?.1 ?? 1, blocks)
     }
@@ -189,12 +206,13 @@ private struct PprofReading {
             var stack: [UInt32] = [], values: [UInt64] = [], isWhole = true
             fields(sample) { field, value in
                 if field == 1 {
-                    isWhole = value.forEachNumber(in: bytes) { id in
-                        guard stack.count < mostFrames else { return }
-                        let known = frames[id] ?? self.frames(id, tally)
-                        frames[id] = known
-                        stack += known
-                    } && isWhole
+                    isWhole =
+                        value.forEachNumber(in: bytes) { id in
+                            guard stack.count < mostFrames else { return }
+                            let known = frames[id] ?? self.frames(id, tally)
+                            frames[id] = known
+                            stack += known
+                        } && isWhole
                 } else if field == 2 {
                     isWhole = value.forEachNumber(in: bytes) { if values.count < 64 { values.append($0) } } && isWhole
                 }
@@ -213,7 +231,10 @@ private struct PprofReading {
                 continue
             }
             let (inUse, over) = values[bytesIndex].multipliedReportingOverflow(by: scale)
-            if inUse == 0 && blocks ?? 0 == 0 { tally.recordsRead &+= 1; continue }
+            if inUse == 0 && blocks ?? 0 == 0 {
+                tally.recordsRead &+= 1
+                continue
+            }
             if blocks ?? 0 == 0 { tally.notes.add(.blocksUnknown, at: offset) }
             tally.add(row: tally.row(stack), bytes: over ? .max : inUse, blocks: max(1, blocks ?? 1), at: offset)
         }
@@ -228,20 +249,27 @@ private struct PprofReading {
         let mapping = mappings[location.mapping]
         let address = location.address == 0 ? nil : location.address
         let named = location.lines.compactMap { line -> LogFrame? in
-            guard let function = functions[line.function], strings.indices.contains(function.name), strings.indices.contains(function.file) else {
+            guard let function = functions[line.function], strings.indices.contains(function.name),
+                strings.indices.contains(function.file)
+            else {
                 tally.notes.add(.badFrame, at: UInt64(bytes.count))
                 return nil
             }
             let name = string(function.name)
             if name.isEmpty { return nil }
             let file = string(function.file)
-            return LogFrame(address: address, name: name, file: file, line: file.isEmpty || line.line == 0 ? nil : UInt32(clamping: line.line))
+            return LogFrame(
+                address: address, name: name, file: file,
+                line: file.isEmpty || line.line == 0 ? nil : UInt32(clamping: line.line))
         }
         if !named.isEmpty { return named.map { tally.number(of: $0) } }
         var frame = LogFrame(address: address)
-        if let mapping, let address, case let file = string(mapping.file), file.first == 0x2F, mapping.start <= address, address < mapping.limit, mapping.start >= mapping.offset {
+        if let mapping, let address, case let file = string(mapping.file), file.first == 0x2F, mapping.start <= address,
+            address < mapping.limit, mapping.start >= mapping.offset
+        {
             frame.module = file
-            // A program at a fixed place has its addresses in the file; what lies anywhere is biased by where it begins. One byte on: as a return address.
+            // A program at a fixed place has its addresses in the file; what lies anywhere is biased by where it
+            // begins. One byte on: as a return address.
             let bias = mapping.start - mapping.offset <= 0x400000 ? 0 : mapping.start - mapping.offset
             frame.moduleOffset = address - bias + 1
         }

@@ -1,5 +1,5 @@
-// The wire format of protocol buffers, as https://protobuf.dev/programming-guides/encoding has it: fields one after the other, each
-// a tag and a value. Only reading, and only what profiles are made of.
+// The wire format of protocol buffers, as https://protobuf.dev/programming-guides/encoding has it: fields one after the
+// other, each a tag and a value. Only reading, and only what profiles are made of.
 //
 // Invariant: nothing outside of [place, end) is read; what makes no sense ends the reading, with `isBroken`.
 

@@ -36,7 +36,8 @@ extension Reduction {
     ) throws(LogError) -> LogSummary {
         if let refusal = kind.format.refusal(ofFile: stream.name) { throw LogError(file: stream.name, what: refusal) }
         let reader = ChunkReader(stream, kind.format, progress: progress)
-        let count = kind.format.isSequential ? 1 : workers > 0 ? workers : max(1, min(16, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+        let count =
+            kind.format.isSequential ? 1 : workers > 0 ? workers : max(1, min(16, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
         let lastHeading = choice == .last ? stream.lastHeading(of: kind.format) : nil
         let crew = (0 ..< count).map { _ in Worker(reader, kind.format, choice, cache, lastHeading: lastHeading) }
         concurrently(crew) { $0.work() }
@@ -66,10 +67,16 @@ extension Reduction {
             if let complaint { throw LogError(file: stream.name, offset: complaint.offset, what: complaint.what) }
             // Nothing read is nothing live only where nothing is there to read: an empty file, or a heading alone.
             let isEmpty = lost == 0 && notes[.outside] == 0 && notes[.notUnderstood] == 0
-            let saysNothing = isEmpty && (kind.format.mayBeEmpty ? reader.byteCount == 0 || notes.isEmpty : reader.set > 0 && kind.format.heading != nil)
+            let saysNothing =
+                isEmpty
+                && (kind.format.mayBeEmpty
+                    ? reader.byteCount == 0 || notes.isEmpty : reader.set > 0 && kind.format.heading != nil)
             guard saysNothing else {
-                let what = reader.byteCount == 0 ? "empty" : "no record of a log of kind \(kind.rawValue) in it that can be read"
-                throw LogError(file: stream.name, offset: 0, what: what, details: Self.failures(crew.flatMap(\.failures)))
+                let what =
+                    reader.byteCount == 0
+                    ? "empty" : "no record of a log of kind \(kind.rawValue) in it that can be read"
+                throw LogError(
+                    file: stream.name, offset: 0, what: what, details: Self.failures(crew.flatMap(\.failures)))
             }
         }
 
@@ -80,7 +87,8 @@ extension Reduction {
         input.recordsLost = lost
         input.damages = notes.list(damages: true, file: stream.name) + (complaint.map { [$0] } ?? [])
         if let failure = reader.failure {
-            input.damages.append(Damage(file: stream.name, offset: failure.offset ?? 0, lostBytes: 0, count: 1, what: failure.what))
+            input.damages.append(
+                Damage(file: stream.name, offset: failure.offset ?? 0, lostBytes: 0, count: 1, what: failure.what))
         }
         input.passedOver = notes.list(damages: false, file: stream.name)
         var detail = "\(kind.rawValue) log"
@@ -101,14 +109,18 @@ extension Reduction {
 
     /// The first lines that made no record, each with why.
     private static func failures(_ lines: [LogFailure]) -> [String] {
-        lines.sorted { $0.offset < $1.offset }.prefix(3).flatMap { ["    byte \($0.offset): \($0.text)", "        \($0.note.text)"] }
+        lines.sorted { $0.offset < $1.offset }.prefix(3).flatMap {
+            ["    byte \($0.offset): \($0.text)", "        \($0.note.text)"]
+        }
     }
 
     /// What the workers hold, in the order of the rows' first records.
     private static func rows(_ crew: [Worker]) -> [(worker: Worker, row: Int, held: Held)] {
         var rows: [(worker: Worker, row: Int, held: Held)] = []
         for worker in crew {
-            for (row, held) in worker.tally.held.enumerated() where held.blocks > 0 || held.bytes > 0 { rows.append((worker, row, held)) }
+            for (row, held) in worker.tally.held.enumerated() where held.blocks > 0 || held.bytes > 0 {
+                rows.append((worker, row, held))
+            }
         }
         rows.sort { ($0.held.first, $0.row) < ($1.held.first, $1.row) }
         return rows
@@ -120,12 +132,15 @@ extension Reduction {
             let tally = worker.tally
             stack.removeAll(keepingCapacity: true)
             switch tally.sources[row] {
-            case .text(let place): format.readTraceback(LogText(tally.tracebacks.text(at: place))) { stack.append(frame($0)) }
+            case .text(let place):
+                format.readTraceback(LogText(tally.tracebacks.text(at: place))) { stack.append(frame($0)) }
             case .numbers(let place):
                 tally.forEachFrame(of: place) { stack.append(worker.made(Int($0)) { frame(tally.frames[$0]) }) }
             }
             let ages = tally.ages[row]
-            add(frames: stack, bytes: held.bytes, blocks: held.blocks, blocksOfUnknownSize: held.blocksOfUnknownSize, input: input,
+            add(
+                frames: stack, bytes: held.bytes, blocks: held.blocks, blocksOfUnknownSize: held.blocksOfUnknownSize,
+                input: input,
                 ageSeconds: ages?.oldest, newestSeconds: ages?.newest)
         }
     }
@@ -151,7 +166,10 @@ private final class Worker {
     /// Sets that begin before this place are older than the last.
     private let lastHeading: UInt64
 
-    init(_ reader: ChunkReader, _ format: any LogFormat.Type, _ choice: SetChoice, _ cache: SlabCache?, lastHeading: UInt64?) {
+    init(
+        _ reader: ChunkReader, _ format: any LogFormat.Type, _ choice: SetChoice, _ cache: SlabCache?,
+        lastHeading: UInt64?
+    ) {
         self.lastHeading = lastHeading ?? 0
         self.cache = cache
         self.reader = reader
@@ -198,19 +216,26 @@ private final class Worker {
         }
         format.finish(into: tally)
         // Of a format without lines there is nothing to show but where and why.
-        if Format.isBinary, tally.recordsRead == 0 { keepFailures(LogText(UnsafeRawBufferPointer(start: nil, count: 0)), 0) }
+        if Format.isBinary, tally.recordsRead == 0 {
+            keepFailures(LogText(UnsafeRawBufferPointer(start: nil, count: 0)), 0)
+        }
     }
 
     /// Keeps the lines that the notes tell of, for the case that nothing else is found.
     private func keepFailures(_ text: LogText, _ base: UInt64) {
         for note in LogNote.allCases {
-            guard failures.count < 8, !failures.contains(where: { $0.note == note }), let first = tally.notes.first(note), first >= base else { continue }
+            guard failures.count < 8, !failures.contains(where: { $0.note == note }),
+                let first = tally.notes.first(note), first >= base
+            else { continue }
             let place = min(Int(clamping: first - base), text.count)
             // What is cut off ends there.
             let start = place == text.lineEnd(from: place) ? text.lineStart(before: place) : place
             let end = text.trimmedEnd(start, min(text.lineEnd(from: start), start + 120))
             let bytes = text.bytes(text.skipBlanks(start, end), end)
-            failures.append(LogFailure(offset: first, text: String(decoding: bytes.map { $0 < 0x20 ? 0x20 : $0 }, as: UTF8.self), note: note))
+            failures.append(
+                LogFailure(
+                    offset: first, text: String(decoding: bytes.map { $0 < 0x20 ? 0x20 : $0 }, as: UTF8.self),
+                    note: note))
         }
     }
 }
@@ -228,10 +253,12 @@ private func concurrently<Item: AnyObject>(_ items: [Item], _ body: @escaping (I
     for item in items.dropFirst() {
         var thread = pthread_t()
         let job = Unmanaged.passRetained(Job { body(item) })
-        let failed = pthread_create(&thread, nil, { argument in
-            if let argument { Unmanaged<Job>.fromOpaque(argument).takeRetainedValue().run() }
-            return nil
-        }, job.toOpaque())
+        let failed = pthread_create(
+            &thread, nil,
+            { argument in
+                if let argument { Unmanaged<Job>.fromOpaque(argument).takeRetainedValue().run() }
+                return nil
+            }, job.toOpaque())
         if failed == 0 {
             threads.append(thread)
         } else {

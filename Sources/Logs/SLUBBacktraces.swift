@@ -1,13 +1,14 @@
-// Whose a backtrace in SLUB's traces is: of those TRACE lines that came from one printer, a task or a processor where the
-// prefix tells them apart, or all of the log where it doesn't.
+// Whose a backtrace in SLUB's traces is: of those TRACE lines that came from one printer, a task or a processor where
+// the prefix tells them apart, or all of the log where it doesn't.
 //
 // Rules, for a printer that may stand for several processors:
 // - A backtrace belongs to a TRACE line that stands before it and has none yet; where there is one such line, to that.
-// - A TRACE line inside a backtrace ends it only in logs whose backtraces have no heading. Else the frames that follow go on
-//   with it, until the next heading, or a frame that only begins backtraces.
+// - A TRACE line inside a backtrace ends it only in logs whose backtraces have no heading. Else the frames that follow
+//   go on with it, until the next heading, or a frame that only begins backtraces.
 // - Of several TRACE lines without a backtrace, those of the kind (alloc, free) that the frames are of are asked. Where
 //   several are left, they are a group: the log's end shows whether it matters which of their backtraces is whose.
-// - Two headings with no frame between them, or frames behind the outermost one, are two backtraces mixed: neither is given.
+// - Two headings with no frame between them, or frames behind the outermost one, are two backtraces mixed: neither is
+//   given.
 
 import Reduce
 
@@ -77,7 +78,9 @@ struct SLUBBacktraces {
         // arm's oldest kernels have no heading over the frames.
         if !isOpen && pending.isEmpty { return nil }
         var outcome = Outcome.nothing
-        if isInterrupted, !stack.isEmpty, KernelFrameTraits.beginsBacktrace(text, start, end), !stack.isInAllocator(tally) {
+        if isInterrupted, !stack.isEmpty, KernelFrameTraits.beginsBacktrace(text, start, end),
+            !stack.isInAllocator(tally)
+        {
             outcome = endBacktrace(tally)
         }
         let wasOpen = isOpen
@@ -109,7 +112,9 @@ struct SLUBBacktraces {
         defer {
             stack.clear()
             roots.removeAll()
-            (isOpen, wasHeading, isMixed, hasRoot, isInterrupted, isForeign) = (false, false, false, false, false, false)
+            (isOpen, wasHeading, isMixed, hasRoot, isInterrupted, isForeign) = (
+                false, false, false, false, false, false
+            )
         }
         let frames = stack.frames(tally)
         let isAlloc = Self.allocates(frames, tally)
@@ -129,7 +134,9 @@ struct SLUBBacktraces {
         }
         let row = tally.row(frames)
         // All are frees: whichever it is, nothing is reported.
-        if isAlone || owners.count == 1 || owners.allSatisfy({ !$0.isAlloc }), group.map({ group in !group.members.contains { $0.serial == owners[0].serial } }) ?? true {
+        if isAlone || owners.count == 1 || owners.allSatisfy({ !$0.isAlloc }),
+            group.map({ group in !group.members.contains { $0.serial == owners[0].serial } }) ?? true
+        {
             pending.removeAll { $0.serial == owners[0].serial }
             return .owned(owners[0], row: row)
         }

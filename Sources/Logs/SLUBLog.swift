@@ -98,7 +98,9 @@ struct SLUBLog: LogFormat {
             endDump(message.caller)
             let isHeading = Self.beginsBacktrace(text, start)
             give(printers[printer].beginBacktrace(isHeading: isHeading, at: offset, tally), tally)
-        } else if text.has("WARNING: ", at: start) || text.has("BUG: ", at: start) || text.has("------------[ cut here", at: start) {
+        } else if text.has("WARNING: ", at: start) || text.has("BUG: ", at: start)
+            || text.has("------------[ cut here", at: start)
+        {
             printers[printer].isForeign = true
             tally.notes.add(.outside, at: offset)
         } else if let owner = printers[printer].take(text, start, end, at: offset, tally) {
@@ -115,7 +117,9 @@ struct SLUBLog: LogFormat {
         let cache = caches[name] ?? sizes.count
         if cache == sizes.count {
             caches[name] = cache
-            sizes.append(SlabCache.kmallocBytes(name) ?? (given.map { Array($0.name.utf8) == name } == true ? given?.objectBytes : nil))
+            sizes.append(
+                SlabCache.kmallocBytes(name)
+                    ?? (given.map { Array($0.name.utf8) == name } == true ? given?.objectBytes : nil))
         }
         let caller = trace.message.caller
         if printers.count > 4096 { endPrinters(tally) }
@@ -127,13 +131,17 @@ struct SLUBLog: LogFormat {
         endDump(caller)
         if trace.isAlloc {
             if live[trace.address] != nil { tally.notes.add(.bookedTwice, at: offset) }
-            live[trace.address] = Object(serial: serial, cache: cache, row: nil, time: trace.message.time, offset: offset)
+            live[trace.address] = Object(
+                serial: serial, cache: cache, row: nil, time: trace.message.time, offset: offset)
         } else {
             if live.removeValue(forKey: trace.address) == nil { tally.notes.add(.freedUnseen, at: offset) }
             tally.freed &+= 1
             dumps[caller] = Dump(cache: cache, bytes: 0)
         }
-        give(printers[printer].add(SLUBBacktraces.Pending(address: trace.address, serial: serial, cache: cache, isAlloc: trace.isAlloc), tally), tally)
+        give(
+            printers[printer].add(
+                SLUBBacktraces.Pending(address: trace.address, serial: serial, cache: cache, isAlloc: trace.isAlloc),
+                tally), tally)
     }
 
     /// Where in `printers` a caller's is; nil where it has none yet.
@@ -158,7 +166,9 @@ struct SLUBLog: LogFormat {
     /// The bytes that were printed of an object are all of it: so large are its cache's.
     private mutating func endDump(_ caller: UInt64) {
         if dumps.isEmpty { return }
-        if let dump = dumps.removeValue(forKey: caller), dump.bytes > 0, sizes[dump.cache] == nil { sizes[dump.cache] = dump.bytes }
+        if let dump = dumps.removeValue(forKey: caller), dump.bytes > 0, sizes[dump.cache] == nil {
+            sizes[dump.cache] = dump.bytes
+        }
     }
 
     /// The bytes in `Object 00000000: 6b 6b …  kkkk`, 16 at the most.
@@ -180,7 +190,8 @@ struct SLUBLog: LogFormat {
 
     /// Lines that come with a backtrace and say nothing of where.
     private static func isDecoration(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
-        text[start] == 0x3C || text[start] == 0x3D || text.has("Hardware name:", at: start) || text.has("Workqueue:", at: start)
+        text[start] == 0x3C || text[start] == 0x3D || text.has("Hardware name:", at: start)
+            || text.has("Workqueue:", at: start)
             || text.has("Stack :", at: start) || text.has("Stack:", at: start) || text.has("---[ end trace", at: start)
             || text.has("Tainted:", at: start) || text.has("FIX ", at: start)
     }
@@ -212,14 +223,21 @@ struct SLUBLog: LogFormat {
         }
     }
 
-    /// Which backtrace is whose makes no difference where all of the objects are live and of one cache; else it can't be told.
+    /// Which backtrace is whose makes no difference where all of the objects are live and of one cache; else it can't
+    /// be told.
     private mutating func settle(_ group: SLUBBacktraces.Group, _ tally: Tally) {
         let members = group.members
-        let areAlike = members.count == group.rows.count && members.allSatisfy {
-            $0.isAlloc && $0.cache == members[0].cache && live[$0.address]?.serial == $0.serial
-        }
-        for (index, member) in members.enumerated() where member.isAlloc && live[member.address]?.serial == member.serial {
-            if areAlike { live[member.address]?.row = group.rows[index]; continue }
+        let areAlike =
+            members.count == group.rows.count
+            && members.allSatisfy {
+                $0.isAlloc && $0.cache == members[0].cache && live[$0.address]?.serial == $0.serial
+            }
+        for (index, member) in members.enumerated()
+        where member.isAlloc && live[member.address]?.serial == member.serial {
+            if areAlike {
+                live[member.address]?.row = group.rows[index]
+                continue
+            }
             live[member.address]?.row = tally.row([tally.number(of: .cut)])
             tally.notes.add(.ownerUnknown, at: live[member.address]?.offset ?? group.offset)
         }

@@ -13,16 +13,19 @@ package struct SlabCache: Sendable {
         let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
         name = String(parts[0])
         guard !name.isEmpty else { return nil }
-        let size = parts.count > 1 ? UInt64(parts[1]) : Self.kmallocBytes(Array(name.utf8)) ?? Self.runningObjectSize(name)
+        let size =
+            parts.count > 1 ? UInt64(parts[1]) : Self.kmallocBytes(Array(name.utf8)) ?? Self.runningObjectSize(name)
         guard let size, size > 0 else { return nil }
         objectBytes = size
     }
 
-    /// The size of a kmalloc cache's objects: kmalloc-64, kmalloc-rcl-1k, dma-kmalloc-512, kmalloc-rnd-05-96, kmalloc-8M. A
-    /// cache of a control group has its name behind: kmalloc-128(522:mail.service).
+    /// The size of a kmalloc cache's objects: kmalloc-64, kmalloc-rcl-1k, dma-kmalloc-512, kmalloc-rnd-05-96,
+    /// kmalloc-8M. A cache of a control group has its name behind: kmalloc-128(522:mail.service).
     static func kmallocBytes(_ name: [UInt8]) -> UInt64? {
         let name = name.prefix { $0 != 0x28 }
-        guard name.firstRange(of: Array("kmalloc-".utf8)) != nil, let dash = name.lastIndex(of: 0x2D) else { return nil }
+        guard name.firstRange(of: Array("kmalloc-".utf8)) != nil, let dash = name.lastIndex(of: 0x2D) else {
+            return nil
+        }
         var digits = name[(dash + 1)...]
         var shift: UInt64 = 0
         if let unit = digits.last, unit | 0x20 == 0x6B || unit | 0x20 == 0x6D {

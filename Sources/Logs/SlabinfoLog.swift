@@ -2,7 +2,8 @@
 //
 //     slabinfo - version: 2.1
 //     # name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : tunables …
-//     kmalloc-64             12345      12608        64         64            1        : tunables 0 0 0 : slabdata 197 197 0
+//     kmalloc-64             12345      12608        64         64            1        : tunables 0 0 0 : slabdata 197
+//     197 0
 //
 // A row is a cache: its one frame is the cache's name. Each heading begins a set, as people append the file to a log.
 
@@ -13,11 +14,17 @@ struct SlabinfoLog: LogFormat {
     static var heading: StaticString? { "slabinfo - version:" }
     static var isOfKernel: Bool { true }
 
-    static func beginsRecord(_ text: LogText, at start: Int) -> Bool { entry(text, start, text.lineEnd(from: start)) != nil }
-    static func recognizes(_ line: LogLine) -> Bool { line.contains("slabinfo - version:") || entry(line.text, line.start, line.end) != nil }
+    static func beginsRecord(_ text: LogText, at start: Int) -> Bool {
+        entry(text, start, text.lineEnd(from: start)) != nil
+    }
+    static func recognizes(_ line: LogLine) -> Bool {
+        line.contains("slabinfo - version:") || entry(line.text, line.start, line.end) != nil
+    }
 
     /// The cache's name, its objects in use, and the bytes of one; nil where the line is another.
-    private static func entry(_ text: LogText, _ start: Int, _ end: Int) -> (name: Range<Int>, objects: UInt64, objectBytes: UInt64)? {
+    private static func entry(
+        _ text: LogText, _ start: Int, _ end: Int
+    ) -> (name: Range<Int>, objects: UInt64, objectBytes: UInt64)? {
         guard text.find(" : tunables ", from: start, to: end) != nil else { return nil }
         let message = KernelMessage(text, start, end)
         let nameEnd = text.wordEnd(message.start, message.end)
@@ -35,10 +42,14 @@ struct SlabinfoLog: LogFormat {
                 tally.recordsRead &+= 1
                 let (bytes, over) = objects.multipliedReportingOverflow(by: objectBytes)
                 guard objects > 0 else { return }
-                let frame = tally.frame(of: text.raw(name.lowerBound, name.upperBound)) { LogFrame(name: text.bytes(name.lowerBound, name.upperBound)) }
+                let frame = tally.frame(of: text.raw(name.lowerBound, name.upperBound)) {
+                    LogFrame(name: text.bytes(name.lowerBound, name.upperBound))
+                }
                 tally.add(row: tally.row([frame]), bytes: over ? .max : bytes, blocks: objects, at: offset)
-            } else if text.find(" <active_objs> ", from: start, to: end) == nil, text.find("slabinfo - version:", from: start, to: end) == nil,
-                      text.skipBlanks(start, end) < text.trimmedEnd(start, end) {
+            } else if text.find(" <active_objs> ", from: start, to: end) == nil,
+                text.find("slabinfo - version:", from: start, to: end) == nil,
+                text.skipBlanks(start, end) < text.trimmedEnd(start, end)
+            {
                 let isWhole = segment.isWhole(end)
                 tally.notes.add(isWhole ? .notUnderstood : .cutRecord, at: offset)
                 if !isWhole { tally.recordsLost &+= 1 }

@@ -125,6 +125,8 @@ final class Tally {
     /// Hands out the numbers of a stack's frames, innermost first.
     func forEachFrame(of stack: TextTable.Place, _ body: (UInt32) -> Void) {
         let raw = stacks.text(at: stack)
-        for place in stride(from: 0, to: raw.count, by: 4) { body(raw.loadUnaligned(fromByteOffset: place, as: UInt32.self)) }
+        for place in stride(from: 0, to: raw.count, by: 4) {
+            body(raw.loadUnaligned(fromByteOffset: place, as: UInt32.self))
+        }
     }
 }

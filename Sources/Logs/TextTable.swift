@@ -3,8 +3,8 @@
 // Invariant: a text is found only where all of its bytes are equal; the hash says where to look, and no
 // more. The hash is seeded anew in each run, so that no file can be made whose texts all collide; all tables of a run
 // share the seed, so that one's texts can be looked up in another. A text stays where it is: memory is slabs that never
-// move, and ends at a limit, past which nothing new is kept, and the caller reads such texts each time. One of the files
-// with raw pointers.
+// move, and ends at a limit, past which nothing new is kept, and the caller reads such texts each time. One of the
+// files with raw pointers.
 
 import CLogs
 import Glibc
@@ -14,7 +14,8 @@ final class TextTable {
     /// Where a text lies, in units of 8 bytes; no text lies at 0.
     typealias Place = UInt32
 
-    // A slot is a tag of the hash and the entry's place; 0 is free. An entry is the text's length, its number, and its bytes.
+    // A slot is a tag of the hash and the entry's place; 0 is free. An entry is the text's length, its number, and its
+    // bytes.
     private var slots: UnsafeMutablePointer<UInt64>
     private var mask: Int
     private var slabs: UnsafeMutablePointer<UnsafeMutableRawPointer>
@@ -72,8 +73,10 @@ final class TextTable {
             if slot == 0 { return nil }
             if slot >> 32 == hash >> 32 {
                 let entry = UnsafeRawPointer(entry(Place(truncatingIfNeeded: slot)))
-                if Int(entry.load(as: UInt32.self)) == text.count, text.count == 0
-                    || memcmp(entry + 8, text.baseAddress.unsafelyUnwrapped, text.count) == 0 {
+                if Int(entry.load(as: UInt32.self)) == text.count,
+                    text.count == 0
+                        || memcmp(entry + 8, text.baseAddress.unsafelyUnwrapped, text.count) == 0
+                {
                     return entry.load(fromByteOffset: 4, as: UInt32.self)
                 }
             }
@@ -113,7 +116,9 @@ final class TextTable {
     /// Where the next `byteCount` bytes go, whole in one slab; nil past the limit.
     private func room(for byteCount: Int) -> Int? {
         var offset = used
-        if offset / Self.slabBytes != (offset + byteCount - 1) / Self.slabBytes { offset = (offset / Self.slabBytes + 1) * Self.slabBytes }
+        if offset / Self.slabBytes != (offset + byteCount - 1) / Self.slabBytes {
+            offset = (offset / Self.slabBytes + 1) * Self.slabBytes
+        }
         let slab = offset / Self.slabBytes
         if slab >= mostSlabs { return nil }
         while slabCount <= slab {

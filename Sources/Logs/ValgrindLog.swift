@@ -5,8 +5,8 @@
 //     ==19182==    by 0x10916E: keep_name (names.c:14)
 //     ==19182==    by 0x10918B: main (in /usr/bin/names)
 //
-// Where the log has records of what is lost indirectly (--show-leak-kinds=all), a record counts for its direct bytes. Where
-// it hasn't, their bytes stand with the block that they are lost with.
+// Where the log has records of what is lost indirectly (--show-leak-kinds=all), a record counts for its direct bytes.
+// Where it hasn't, their bytes stand with the block that they are lost with.
 
 import Reduce
 
@@ -20,7 +20,9 @@ struct ValgrindLog: LogFormat {
     private var open: Record?
     private var stack: [UInt32] = []
 
-    static func beginsRecord(_ text: LogText, at start: Int) -> Bool { text.find(" in loss record ", from: start, to: text.lineEnd(from: start)) != nil }
+    static func beginsRecord(_ text: LogText, at start: Int) -> Bool {
+        text.find(" in loss record ", from: start, to: text.lineEnd(from: start)) != nil
+    }
 
     static func recognizes(_ line: LogLine) -> Bool {
         line.contains(" in loss record ")
@@ -58,7 +60,9 @@ struct ValgrindLog: LogFormat {
     private static func message(_ text: LogText, _ start: Int, _ end: Int) -> Int? {
         var place = text.skipBlanks(start, end)
         if text.has("> ", at: place) { place += 2 }
-        guard text.has("==", at: place) || text.has("--", at: place), let close = text.find(text[place] == 0x3D ? "==" : "--", from: place + 2, to: min(end, place + 40)) else { return nil }
+        guard text.has("==", at: place) || text.has("--", at: place),
+            let close = text.find(text[place] == 0x3D ? "==" : "--", from: place + 2, to: min(end, place + 40))
+        else { return nil }
         return text.skipBlanks(close + 2, end)
     }
 
@@ -126,6 +130,10 @@ struct ValgrindLog: LogFormat {
 
     mutating func finish(into tally: Tally) {
         endRecord(tally)
-        for record in records { tally.add(row: record.row, bytes: record.direct &+ (hasIndirect ? 0 : record.indirect), blocks: record.blocks, at: record.offset) }
+        for record in records {
+            tally.add(
+                row: record.row, bytes: record.direct &+ (hasIndirect ? 0 : record.indirect), blocks: record.blocks,
+                at: record.offset)
+        }
     }
 }

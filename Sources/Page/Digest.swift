@@ -35,7 +35,9 @@ package struct Digest {
         var message = bytes
         message.append(0x80)
         while message.count % 64 != 56 { message.append(0) }
-        for shift in stride(from: 56, through: 0, by: -8) { message.append(UInt8(truncatingIfNeeded: (UInt64(bytes.count) &* 8) >> UInt64(shift))) }
+        for shift in stride(from: 56, through: 0, by: -8) {
+            message.append(UInt8(truncatingIfNeeded: (UInt64(bytes.count) &* 8) >> UInt64(shift)))
+        }
         var state = start
         for block in stride(from: 0, to: message.count, by: 64) { fold(message[block ..< block + 64], into: &state) }
         return base64(state.flatMap { word in [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: word >> $0) } })
@@ -69,7 +71,9 @@ package struct Digest {
         for at in stride(from: 0, to: bytes.count, by: 3) {
             let piece = bytes[at ..< min(at + 3, bytes.count)]
             let value = piece.reduce(UInt32(0)) { $0 << 8 | UInt32($1) } << UInt32(8 * (3 - piece.count))
-            for index in 0 ... 3 { text.append(index <= piece.count ? letters[Int(value >> UInt32(18 - 6 * index) & 63)] : "=") }
+            for index in 0 ... 3 {
+                text.append(index <= piece.count ? letters[Int(value >> UInt32(18 - 6 * index) & 63)] : "=")
+            }
         }
         return text
     }

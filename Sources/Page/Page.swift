@@ -12,11 +12,17 @@ package enum PageKind: String, Sendable {
     case watch
 
     private var scripts: [[UInt8]] {
-        let shared = [PackageResources.text_js, PackageResources.look_js, PackageResources.state_js, PackageResources.chart_js]
+        let shared = [
+            PackageResources.text_js, PackageResources.look_js, PackageResources.state_js, PackageResources.chart_js,
+        ]
         return switch self {
         case .heap:
-            shared + [PackageResources.data_js, PackageResources.tree_js, PackageResources.flame_js, PackageResources.outline_js,
-                PackageResources.table_js, PackageResources.stack_js, PackageResources.timeline_js, PackageResources.histogram_js, PackageResources.heap_js]
+            shared + [
+                PackageResources.data_js, PackageResources.tree_js, PackageResources.flame_js,
+                PackageResources.outline_js,
+                PackageResources.table_js, PackageResources.stack_js, PackageResources.timeline_js,
+                PackageResources.histogram_js, PackageResources.heap_js,
+            ]
         case .watch: shared + [PackageResources.watch_js]
         }
     }
@@ -41,7 +47,9 @@ package struct Page {
     /// Hands out the page's bytes, a piece at a time, with `data` in it.
     package func write<Failure: Error>(_ data: PageData, to out: ([UInt8]) throws(Failure) -> Void) throws(Failure) {
         let script = kind.script, style = kind.style
-        let policy = "default-src 'none'; script-src 'sha256-\(Digest.sha256Base64(script))'; style-src 'sha256-\(Digest.sha256Base64(style))'; "
+        let policy =
+            "default-src 'none'; script-src 'sha256-\(Digest.sha256Base64(script))'; style-src "
+            + "'sha256-\(Digest.sha256Base64(style))'; "
             + "img-src data:; base-uri 'none'; form-action 'none'"
         let head = """
             <!DOCTYPE html>

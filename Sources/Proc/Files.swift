@@ -46,8 +46,8 @@ extension FilePath {
     }
 }
 
-/// Makes a directory with all that is missing above it, as `mkdir -p`. What is there already is no failure, and whether the last
-/// of it is a directory is for the caller to see.
+/// Makes a directory with all that is missing above it, as `mkdir -p`. What is there already is no failure, and whether
+/// the last of it is a directory is for the caller to see.
 ///
 /// - Throws: the first that can't be made, with the reason.
 package func makeDirectories(_ path: FilePath) throws(MakeDirectoriesError) {
@@ -56,7 +56,9 @@ package func makeDirectories(_ path: FilePath) throws(MakeDirectoriesError) {
         partial.append(component)
         let made = partial.withPlatformString { mkdir($0, 0o777) }
         let error = Errno(rawValue: errno)
-        if made != 0 && error != .fileExists && !partial.isAccessible(F_OK) { throw MakeDirectoriesError(path: partial, errno: error) }
+        if made != 0 && error != .fileExists && !partial.isAccessible(F_OK) {
+            throw MakeDirectoriesError(path: partial, errno: error)
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-// The mappings of a process, from /proc/PID/maps. What is read is text that may change or end at any moment; a process that
-// goes away meanwhile is simply not there.
+// The mappings of a process, from /proc/PID/maps. What is read is text that may change or end at any moment; a process
+// that goes away meanwhile is simply not there.
 
 import Glibc
 import SystemPackage
@@ -12,14 +12,17 @@ package struct Mapping: Equatable {
     /// MAP_SHARED, the `s` of the permissions.
     package var isShared: Bool
     package var fileOffset: UInt64
-    /// `major:minor` in hexadecimal. Of a file system over others (overlayfs, btrfs) it is not the one that stat(2) tells.
+    /// `major:minor` in hexadecimal. Of a file system over others (overlayfs, btrfs) it is not the one that stat(2)
+    /// tells.
     package var device: String = ""
     /// 0 where no file is mapped.
     package var inode: UInt64
     /// The file's path as the process's own mount namespace has it; with ` (deleted)` where it is gone.
     package var path: String
 
-    package init(start: UInt64, end: UInt64, isShared: Bool, fileOffset: UInt64, device: String = "", inode: UInt64, path: String) {
+    package init(
+        start: UInt64, end: UInt64, isShared: Bool, fileOffset: UInt64, device: String = "", inode: UInt64, path: String
+    ) {
         (self.start, self.end, self.isShared, self.fileOffset) = (start, end, isShared, fileOffset)
         (self.device, self.inode, self.path) = (device, inode, path)
     }
@@ -56,7 +59,9 @@ package func parseMappings(_ text: [UInt8]) -> [Mapping] {
         else { return nil }
         let path = words.count > 5 ? pathText(words[5].drop { $0 == UInt8(ascii: " ") }) : ""
         let isShared = words[1][words[1].startIndex + 3] == UInt8(ascii: "s")
-        return Mapping(start: start, end: end, isShared: isShared, fileOffset: offset, device: String(decoding: words[3], as: UTF8.self), inode: inode, path: path)
+        return Mapping(
+            start: start, end: end, isShared: isShared, fileOffset: offset,
+            device: String(decoding: words[3], as: UTF8.self), inode: inode, path: path)
     }
 }
 

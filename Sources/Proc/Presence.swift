@@ -1,6 +1,6 @@
-// Whether a process is there still, as /proc has it. A process is its threads: the one that its number is called by may have
-// ended while others run on. Then the number's own entry in /proc is that of a zombie, with neither memory nor files, and the
-// process is read by the entry of a thread that lives.
+// Whether a process is there still, as /proc has it. A process is its threads: the one that its number is called by may
+// have ended while others run on. Then the number's own entry in /proc is that of a zombie, with neither memory nor
+// files, and the process is read by the entry of a thread that lives.
 
 import Glibc
 import SystemPackage
@@ -20,18 +20,21 @@ package enum Presence: Sendable {
     /// The same process's number in our PID namespace; nil where it is gone.
     package static func find(processID: UInt32, startTime: UInt64, bootID: [UInt8]) -> UInt32? {
         if bootID.contains(where: { $0 != 0 }), let now = currentBootID(), now != bootID { return nil }
-        if ProcessStat.of(pid_t(bitPattern: processID))?.startTime == startTime { return livingThread(of: processID) == nil ? nil : processID }
+        if ProcessStat.of(pid_t(bitPattern: processID))?.startTime == startTime {
+            return livingThread(of: processID) == nil ? nil : processID
+        }
         // Recorded in a container and read outside: the process has another number here.
         for pid in processes() {
             let number = UInt32(bitPattern: pid)
-            guard number != processID, ProcessStat.of(pid)?.startTime == startTime, innermostPID(of: pid) == processID else { continue }
+            guard number != processID, ProcessStat.of(pid)?.startTime == startTime, innermostPID(of: pid) == processID
+            else { continue }
             return livingThread(of: number) == nil ? nil : number
         }
         return nil
     }
 
-    /// A thread of the process that lives, by whose entry in /proc its memory and files can be read: the first one as a rule,
-    /// whose number is the process's. nil where none lives.
+    /// A thread of the process that lives, by whose entry in /proc its memory and files can be read: the first one as a
+    /// rule, whose number is the process's. nil where none lives.
     ///
     /// - Complexity: One look; where the first thread has ended, one a thread.
     package static func livingThread(of processID: UInt32) -> UInt32? {
@@ -41,7 +44,9 @@ package enum Presence: Sendable {
         // The first thread stays until all others are gone, and is counted with them.
         guard first.threads > 1 else { return nil }
         for name in (try? namesInDirectory(FilePath("/proc/\(pid)/task"))) ?? [] {
-            if let thread = pid_t(name.text), ProcessStat.of(thread: thread, of: pid)?.isAlive == true { return UInt32(bitPattern: thread) }
+            if let thread = pid_t(name.text), ProcessStat.of(thread: thread, of: pid)?.isAlive == true {
+                return UInt32(bitPattern: thread)
+            }
         }
         return nil
     }
@@ -55,7 +60,8 @@ package enum Presence: Sendable {
     }
 }
 
-/// The number by which /proc shows what a process's threads share: its own, or where its first thread has ended, that of one that lives.
+/// The number by which /proc shows what a process's threads share: its own, or where its first thread has ended, that
+/// of one that lives.
 package func livingThread(of pid: pid_t) -> pid_t {
     Presence.livingThread(of: UInt32(bitPattern: pid)).map { pid_t(bitPattern: $0) } ?? pid
 }

@@ -20,9 +20,13 @@ package struct ProcessStat: Equatable, Sendable {
     /// nil for what the kernel would not write.
     package init?(parsing text: [UInt8]) {
         // Field 2 is the name in parentheses, and may hold both spaces and parentheses: the last one ends it.
-        guard let open = text.firstIndex(of: UInt8(ascii: "(")), let close = text.lastIndex(of: UInt8(ascii: ")")), open < close else { return nil }
+        guard let open = text.firstIndex(of: UInt8(ascii: "(")), let close = text.lastIndex(of: UInt8(ascii: ")")),
+            open < close
+        else { return nil }
         let fields = text[(close + 1)...].split(separator: UInt8(ascii: " "))
-        guard fields.count > 19, let state = fields[0].first, let threads = decimal(fields[17]), let start = decimal(fields[19]) else { return nil }
+        guard fields.count > 19, let state = fields[0].first, let threads = decimal(fields[17]),
+            let start = decimal(fields[19])
+        else { return nil }
         name = Array(text[(open + 1) ..< close])
         (self.state, self.threads, startTime) = (state, threads, start)
     }
@@ -31,7 +35,9 @@ package struct ProcessStat: Equatable, Sendable {
     package static func of(_ pid: pid_t) -> ProcessStat? { read(FilePath("/proc/\(pid)/stat")) }
 
     /// Of one thread of a process.
-    package static func of(thread: pid_t, of pid: pid_t) -> ProcessStat? { read(FilePath("/proc/\(pid)/task/\(thread)/stat")) }
+    package static func of(thread: pid_t, of pid: pid_t) -> ProcessStat? {
+        read(FilePath("/proc/\(pid)/task/\(thread)/stat"))
+    }
 
     private static func read(_ path: FilePath) -> ProcessStat? {
         (try? readBytes(path, limit: 4096)).flatMap { ProcessStat(parsing: $0) }
@@ -46,7 +52,8 @@ package func statusWords(_ name: StaticString, of pid: pid_t) -> [[UInt8]]? {
 /// The same in the file's text.
 package func statusWords(_ name: StaticString, in text: [UInt8]) -> [[UInt8]]? {
     let line = text.split(separator: UInt8(ascii: "\n")).first { line in name.withUTF8Buffer { line.starts(with: $0) } }
-    return line?.split(whereSeparator: { $0 == UInt8(ascii: "\t") || $0 == UInt8(ascii: " ") }).dropFirst().map(Array.init)
+    return line?.split(whereSeparator: { $0 == UInt8(ascii: "\t") || $0 == UInt8(ascii: " ") }).dropFirst().map(
+        Array.init)
 }
 
 /// A process's number in its innermost PID namespace, which is the one that it knows itself by.

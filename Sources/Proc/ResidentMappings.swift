@@ -13,7 +13,9 @@ package struct ResidentMapping: Equatable {
     package var swappedBytes: UInt64 = 0
 
     package init(mapping: Mapping, permissions: [UInt8], residentBytes: UInt64 = 0, swappedBytes: UInt64 = 0) {
-        (self.mapping, self.permissions, self.residentBytes, self.swappedBytes) = (mapping, permissions, residentBytes, swappedBytes)
+        (self.mapping, self.permissions, self.residentBytes, self.swappedBytes) = (
+            mapping, permissions, residentBytes, swappedBytes
+        )
     }
 
     /// Private, and of no file.
@@ -35,9 +37,9 @@ package struct SmapsParser {
         var start = bytes.startIndex
         while let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
             if rest.isEmpty {
-                line(bytes[start..<end])
+                line(bytes[start ..< end])
             } else {
-                rest.append(contentsOf: bytes[start..<end])
+                rest.append(contentsOf: bytes[start ..< end])
                 line(rest[...])
                 rest.removeAll(keepingCapacity: true)
             }
@@ -50,7 +52,7 @@ package struct SmapsParser {
     private mutating func line(_ text: ArraySlice<UInt8>) {
         guard let first = text.first else { return }
         // Fields begin with a capital letter, mappings with a hexadecimal digit, which the kernel writes small.
-        if !(UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(first) {
+        if !(UInt8(ascii: "A") ... UInt8(ascii: "Z")).contains(first) {
             guard mappings.count < Self.mostMappings, let mapping = parseMappings(Array(text)).first else { return }
             let words = text.split(separator: UInt8(ascii: " "), maxSplits: 2)
             mappings.append(ResidentMapping(mapping: mapping, permissions: words.count > 1 ? Array(words[1]) : []))
@@ -66,7 +68,7 @@ package struct SmapsParser {
         var kilobytes: UInt64 = 0
         for byte in text.dropFirst(count) {
             if byte == UInt8(ascii: " ") { if kilobytes == 0 { continue } else { break } }
-            guard (0x30...0x39).contains(byte), kilobytes < 1 << 50 else { break }
+            guard (0x30 ... 0x39).contains(byte), kilobytes < 1 << 50 else { break }
             kilobytes = kilobytes * 10 + UInt64(byte - 0x30)
         }
         return kilobytes << 10

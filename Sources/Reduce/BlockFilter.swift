@@ -35,8 +35,11 @@ package struct BlockFilter: Equatable, Sendable {
     func ticks(of image: HeapImage) -> Range<UInt32> {
         var range: Range<UInt32> = 0 ..< .max
         if let since { range = (image.mark(named: since)?.tick ?? .max) ..< .max }
-        if let until, let end = image.mark(named: until)?.tick { range = range.lowerBound ..< max(range.lowerBound, end) }
-        else if until != nil { range = 0 ..< 0 }
+        if let until, let end = image.mark(named: until)?.tick {
+            range = range.lowerBound ..< max(range.lowerBound, end)
+        } else if until != nil {
+            range = 0 ..< 0
+        }
         return range
     }
 
@@ -123,9 +126,12 @@ extension Reduction {
         // What is left are a log's blocks.
         for (index, row) in rows.enumerated() where row.blocks > seen[index].blocks {
             let bytes = row.bytes &- min(row.bytes, seen[index].bytes)
-            guard !filter.isOfMarks, let oldest = row.oldestSeconds, let newest = row.newestSeconds, filter.passes(ageSeconds: oldest) == filter.passes(ageSeconds: newest),
-                  // Both ends outside, on either side of it: what lies between may pass.
-                  filter.passes(ageSeconds: oldest) || newest >= filter.newerThan ?? .infinity || oldest < filter.olderThan ?? -1 else {
+            guard !filter.isOfMarks, let oldest = row.oldestSeconds, let newest = row.newestSeconds,
+                filter.passes(ageSeconds: oldest) == filter.passes(ageSeconds: newest),
+                // Both ends outside, on either side of it: what lies between may pass.
+                filter.passes(ageSeconds: oldest) || newest >= filter.newerThan ?? .infinity
+                    || oldest < filter.olderThan ?? -1
+            else {
                 parts[index].undecided = bytes
                 continue
             }

@@ -20,9 +20,9 @@ package struct Distributions: Equatable {
 
     /// The sizes of a class.
     package static func sizes(of number: Int) -> ClosedRange<UInt64> {
-        if number <= 0 { return 0...0 }
+        if number <= 0 { return 0 ... 0 }
         let first: UInt64 = 1 << UInt64(min(number, UInt64.bitWidth) - 1)
-        return first...(first - 1 + first)
+        return first ... (first - 1 + first)
     }
 
     package static func sizeClass(_ bytes: UInt64) -> Int { UInt64.bitWidth - bytes.leadingZeroBitCount }
@@ -44,7 +44,9 @@ extension Reduction {
         let (none, counted) = (-2, -1)
         var placeOfNode = [Int](repeating: none, count: tree.count)
         for row in rows where Int(row.node) < placeOfNode.count { placeOfNode[Int(row.node)] = counted }
-        for (place, row) in single.enumerated() where Int(row.node) < placeOfNode.count { placeOfNode[Int(row.node)] = place }
+        for (place, row) in single.enumerated() where Int(row.node) < placeOfNode.count {
+            placeOfNode[Int(row.node)] = place
+        }
         let places = self.rows.map { placeOfNode[Int($0.node)] }
         forEachLiveBlock(passing: blocks) { (block: LiveBlock, row: Int, _) in
             let place = places[row]

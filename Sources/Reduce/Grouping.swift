@@ -20,7 +20,8 @@ package struct RowKey: Equatable, Sendable {
     package var line: Int?
 
     package init(
-        _ text: String, label: String? = nil, module: String? = nil, function: String? = nil, file: String? = nil, line: Int? = nil
+        _ text: String, label: String? = nil, module: String? = nil, function: String? = nil, file: String? = nil,
+        line: Int? = nil
     ) {
         self.text = text
         self.label = label ?? text
@@ -84,7 +85,8 @@ extension Reduction {
         // What a log says of a stack is a sum. One block's size can be told of it, several blocks' can't. Where all are
         // images nothing is left but what a running program has freed since it was counted.
         guard inputs.contains(where: { $0.image == nil }) else { return groups.rows }
-        let placeOfNode = Dictionary(self.rows.enumerated().map { ($1.node, $0) }, uniquingKeysWith: { first, _ in first })
+        let placeOfNode = Dictionary(
+            self.rows.enumerated().map { ($1.node, $0) }, uniquingKeysWith: { first, _ in first })
         for row in rows {
             guard let place = placeOfNode[row.node], row.blocks > seen[place].blocks else { continue }
             var rest = Row(node: row.node)
@@ -113,7 +115,9 @@ package enum SizeClass {
     }
 
     static func key(_ largest: UInt64) -> RowKey {
-        if largest <= exactLimit { return RowKey("\(largest)", label: largest == 1 ? "1 byte" : "\(separated(largest)) bytes") }
+        if largest <= exactLimit {
+            return RowKey("\(largest)", label: largest == 1 ? "1 byte" : "\(separated(largest)) bytes")
+        }
         let smallest = largest == .max ? 1 << 63 + 1 : largest / 2 + 1
         return RowKey("\(smallest)-\(largest)", label: "\(separated(smallest)) to \(separated(largest)) bytes")
     }
@@ -141,7 +145,9 @@ private struct RowGroups {
         rows[place].blocksOfUnknownSize &+= row.blocksOfUnknownSize
         rows[place].key?.narrow(to: key)
         if let more = row.history { rows[place].history?.add(more) } else { rows[place].history = nil }
-        if let oldest = row.oldestSeconds, let newest = row.newestSeconds { rows[place].addAges(oldest: oldest, newest: newest) }
+        if let oldest = row.oldestSeconds, let newest = row.newestSeconds {
+            rows[place].addAges(oldest: oldest, newest: newest)
+        }
     }
 }
 

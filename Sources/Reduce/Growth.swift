@@ -69,13 +69,14 @@ package final class Growth {
             moment.unixSeconds = max(moment.unixSeconds ?? seconds, seconds)
         }
         let values = reduction.rows.enumerated().map { index, row in
-            index < before.count ? (row.bytes &- before[index].bytes, row.blocks &- before[index].blocks) : (row.bytes, row.blocks)
+            index < before.count
+                ? (row.bytes &- before[index].bytes, row.blocks &- before[index].blocks) : (row.bytes, row.blocks)
         }
         append(moment, values)
     }
 
-    /// Takes the snapshots that an image keeps of each stack, at 8 s and then at twice the age each time, and its last state,
-    /// each for a moment.
+    /// Takes the snapshots that an image keeps of each stack, at 8 s and then at twice the age each time, and its last
+    /// state, each for a moment.
     ///
     /// - Throws: `InputError` where a running image can't be read to its end.
     /// - Complexity: O(blocks + stacks * snapshots)
@@ -88,16 +89,22 @@ package final class Growth {
             let age = HeapImage.snapshotNanoseconds(number)
             guard age < now else { break }
             let levels = reduction.snapshot(number, ofInput: input)
-            append(GrowthMoment(label: "\(label), \(age / 1_000_000_000) s old", unixSeconds: started + Double(age) / 1e9),
-                   reduction.rows.map { (levels[$0.node]?.bytes ?? 0, levels[$0.node]?.blocks ?? 0) })
+            append(
+                GrowthMoment(label: "\(label), \(age / 1_000_000_000) s old", unixSeconds: started + Double(age) / 1e9),
+                reduction.rows.map { (levels[$0.node]?.bytes ?? 0, levels[$0.node]?.blocks ?? 0) })
         }
-        append(GrowthMoment(label: label, unixSeconds: started + Double(now) / 1e9, inputs: 0 ..< reduction.inputs.count), reduction.rows.map { ($0.bytes, $0.blocks) })
+        append(
+            GrowthMoment(label: label, unixSeconds: started + Double(now) / 1e9, inputs: 0 ..< reduction.inputs.count),
+            reduction.rows.map { ($0.bytes, $0.blocks) })
     }
 
     private func append(_ moment: GrowthMoment, _ values: [(bytes: UInt64, blocks: UInt64)]) {
         var moment = moment
         for row in reduction.rows.dropFirst(rows.count) {
-            rows.append(GrowthRow(node: row.node, bytes: Array(repeating: 0, count: moments.count), blocks: Array(repeating: 0, count: moments.count)))
+            rows.append(
+                GrowthRow(
+                    node: row.node, bytes: Array(repeating: 0, count: moments.count),
+                    blocks: Array(repeating: 0, count: moments.count)))
         }
         for index in rows.indices {
             let (bytes, blocks) = index < values.count ? values[index] : (0, 0)
@@ -109,10 +116,13 @@ package final class Growth {
         moments.append(moment)
     }
 
-    /// Seconds since the first moment, one each, where all are known and in order; else nil: then the order stands for time.
+    /// Seconds since the first moment, one each, where all are known and in order; else nil: then the order stands for
+    /// time.
     package var seconds: [Double]? {
         let times = moments.compactMap(\.unixSeconds)
-        guard times.count == moments.count, let first = times.first, zip(times, times.dropFirst()).allSatisfy({ $0 < $1 }) else { return nil }
+        guard times.count == moments.count, let first = times.first,
+            zip(times, times.dropFirst()).allSatisfy({ $0 < $1 })
+        else { return nil }
         return times.map { $0 - first }
     }
 

@@ -26,7 +26,11 @@ package struct InputSelection {
     package var leftOutLines: [String] {
         var lines: [(files: [String], because: String)] = []
         for (file, because) in leftOut {
-            if lines.last?.because == because { lines[lines.count - 1].files.append(file) } else { lines.append(([file], because)) }
+            if lines.last?.because == because {
+                lines[lines.count - 1].files.append(file)
+            } else {
+                lines.append(([file], because))
+            }
         }
         return lines.map { "left out: \($0.files.joined(separator: ", ")): \($0.because)" }
     }
@@ -75,7 +79,9 @@ package struct InputSelection {
             // A program may be called .foo: a dot at the start hides nothing here.
             if name.hasSuffix(".heap") { names.append(name) }
         }
-        guard !names.isEmpty else { throw InputError(file: path, offset: nil, what: "no file in this directory is called *.heap") }
+        guard !names.isEmpty else {
+            throw InputError(file: path, offset: nil, what: "no file in this directory is called *.heap")
+        }
         return names.sorted().map { path.hasSuffix("/") ? path + $0 : "\(path)/\($0)" }
     }
 
@@ -92,7 +98,11 @@ package struct InputSelection {
                     for (place, index) in ordered.enumerated() {
                         counts.remove(index)
                         let others = ordered.count == 1 ? "1 set" : "\(ordered.count) sets"
-                        leftOut.append((images[index].file, "this is set \(place + 1) of its process, which has \(others) and no set \(number)"))
+                        leftOut.append(
+                            (
+                                images[index].file,
+                                "this is set \(place + 1) of its process, which has \(others) and no set \(number)"
+                            ))
                     }
                     continue
                 }

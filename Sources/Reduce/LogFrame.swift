@@ -18,11 +18,13 @@ package struct LogFrame: Hashable {
     package var file: [UInt8]
     package var line: UInt32?
 
-    /// Of a frame without a name: the address in the module's own file, where the log tells it; symbols are looked up by it.
+    /// Of a frame without a name: the address in the module's own file, where the log tells it; symbols are looked up
+    /// by it.
     package var moduleOffset: UInt64?
 
     package init(
-        address: UInt64? = nil, name: [UInt8] = [], symbolOffset: UInt64? = nil, module: [UInt8] = [], file: [UInt8] = [],
+        address: UInt64? = nil, name: [UInt8] = [], symbolOffset: UInt64? = nil, module: [UInt8] = [],
+        file: [UInt8] = [],
         line: UInt32? = nil
     ) {
         self.address = address
@@ -57,7 +59,8 @@ extension LogFrame {
 /// The frames with names, each once, numbered in the order of their coming.
 package struct LogFrameTable {
     package private(set) var frames: [LogFrame] = []
-    // Half of a frame's hash, and its number plus one: frames lie in one place alone. A power of two, at most half full; 0 is free.
+    // Half of a frame's hash, and its number plus one: frames lie in one place alone. A power of two, at most half
+    // full; 0 is free.
     private var slots = [UInt64](repeating: 0, count: 1 << 8)
 
     package init() {}
@@ -106,7 +109,8 @@ extension LogFrame {
     var thread: UInt64? {
         let prefix = Self.threadPrefix
         guard let address, name.first == prefix.first, name.starts(with: prefix), name.count > prefix.count,
-              UInt64(String(decoding: name[prefix.count...], as: UTF8.self)) == address else { return nil }
+            UInt64(String(decoding: name[prefix.count...], as: UTF8.self)) == address
+        else { return nil }
         return address
     }
 }

@@ -6,7 +6,8 @@
 import HeapImage
 import Text
 
-/// One loaded file as the rows' frames name it: equal path and build-id are one; without a build-id equal path, size and date.
+/// One loaded file as the rows' frames name it: equal path and build-id are one; without a build-id equal path, size
+/// and date.
 package struct ReducedModule {
     package var path: [UInt8]
     package var buildID: [UInt8]
@@ -31,7 +32,8 @@ package struct ReducedModule {
 }
 
 extension ReducedModule {
-    /// What tells a file without a build-id from another build at the same path. Device and inode don't: a copy has others.
+    /// What tells a file without a build-id from another build at the same path. Device and inode don't: a copy has
+    /// others.
     package struct FileIdentity: Hashable {
         /// nil where nobody knows.
         package var byteCount: UInt64?
@@ -168,7 +170,8 @@ package final class Reduction {
 
     /// The number of the module with this path and build-id, or identity.
     package func module(
-        path: [UInt8], buildID: [UInt8], identity: ReducedModule.FileIdentity = ReducedModule.FileIdentity(), bias: UInt64?, extent: Range<UInt64> = 0 ..< 0
+        path: [UInt8], buildID: [UInt8], identity: ReducedModule.FileIdentity = ReducedModule.FileIdentity(),
+        bias: UInt64?, extent: Range<UInt64> = 0 ..< 0
     ) -> UInt32 {
         let key = ModuleKey(path: path, buildID: buildID, identity: identity)
         if let number = moduleNumbers[key] {
@@ -177,7 +180,8 @@ package final class Reduction {
             return number
         }
         let number = UInt32(modules.count)
-        modules.append(ReducedModule(path: path, buildID: buildID, identity: identity, bias: bias, extent: extent, isFile: true))
+        modules.append(
+            ReducedModule(path: path, buildID: buildID, identity: identity, bias: bias, extent: extent, isFile: true))
         moduleNumbers[key] = number
         return number
     }
@@ -244,8 +248,10 @@ extension Reduction {
     ///   - frames: innermost first, modules from `module(path:buildID:bias:)`, a log's from `frame(_:)`.
     ///   - ageSeconds: of the oldest of the blocks; `newestSeconds` of the newest, where it is another.
     /// - Complexity: O(frames)
-    package func add(frames: some BidirectionalCollection<Frame>, bytes: UInt64, blocks: UInt64 = 1, blocksOfUnknownSize: UInt64 = 0,
-                     input: Int, ageSeconds: Double? = nil, newestSeconds: Double? = nil) {
+    package func add(
+        frames: some BidirectionalCollection<Frame>, bytes: UInt64, blocks: UInt64 = 1, blocksOfUnknownSize: UInt64 = 0,
+        input: Int, ageSeconds: Double? = nil, newestSeconds: Double? = nil
+    ) {
         var node: UInt32 = 0
         for frame in frames.reversed() { node = tree.intern(parent: node, frame: frame) }
         let index = row(of: node)
@@ -265,8 +271,8 @@ extension Reduction {
         }
     }
 
-    /// Adds an image: counts it, and folds its stacks in. `path` is what it is called. Of a running program all that is asked later
-    /// (ages, sizes, filters, lifetimes, snapshots) is of the moment at which it was added.
+    /// Adds an image: counts it, and folds its stacks in. `path` is what it is called. Of a running program all that is
+    /// asked later (ages, sizes, filters, lifetimes, snapshots) is of the moment at which it was added.
     ///
     /// - Throws: `InputError` where a running image can't be read to its end.
     /// - Complexity: O(blocks + nodes) time, O(nodes) memory.
@@ -274,14 +280,16 @@ extension Reduction {
         var image = original
         var moments: Damage?
         do { image = try original.atOneMoment() } catch let error as FileError {
-            moments = Damage(file: original.file, offset: 0, what: "numbers of a running program are of different moments: \(error)")
+            moments = Damage(
+                file: original.file, offset: 0, what: "numbers of a running program are of different moments: \(error)")
         }
         let census = try image.census()
         let nodes = image.nodes()
         let numbers = image.modules().map { module in
             module.isKnown
                 ? self.module(
-                    path: module.path, buildID: module.buildID, identity: ReducedModule.FileIdentity(module), bias: module.moved ? nil : module.bias,
+                    path: module.path, buildID: module.buildID, identity: ReducedModule.FileIdentity(module),
+                    bias: module.moved ? nil : module.bias,
                     extent: module.extent)
                 : SpecialModule.none
         }
@@ -293,7 +301,9 @@ extension Reduction {
             interned[node] = tree.intern(parent: parent, frame: frame(nodes.frames[node], numbers))
         }
 
-        var input = Input(path: path ?? image.file, kind: original.kind == .dump ? "dump" : "image", state: "\(original.effectiveState)")
+        var input = Input(
+            path: path ?? image.file, kind: original.kind == .dump ? "dump" : "image",
+            state: "\(original.effectiveState)")
         input.program = image.program.isEmpty ? nil : image.program
         input.processID = image.header.pid
         input.bytes = census.liveBytes
@@ -323,7 +333,9 @@ extension Reduction {
         case 0: return Frame(module: SpecialModule.none, offset: offset)
         case RawModule.thread: return Frame(module: SpecialModule.thread, offset: offset)
         case RawModule.cut: return Frame(module: SpecialModule.cut, offset: 0)
-        default: return Frame(module: Int(module) < numbers.count ? numbers[Int(module)] : SpecialModule.none, offset: offset)
+        default:
+            return Frame(
+                module: Int(module) < numbers.count ? numbers[Int(module)] : SpecialModule.none, offset: offset)
         }
     }
 
@@ -341,8 +353,9 @@ extension Reduction {
             rows[index].history?.add(counts)
             totals.history?.add(counts)
             if counts.liveBlocks > 0 {
-                rows[index].addAges(oldest: max(0, moment - Double(milliseconds(ofTick: counts.oldestTick)) / 1000),
-                                    newest: max(0, moment - Double(milliseconds(ofTick: counts.newestTick)) / 1000))
+                rows[index].addAges(
+                    oldest: max(0, moment - Double(milliseconds(ofTick: counts.oldestTick)) / 1000),
+                    newest: max(0, moment - Double(milliseconds(ofTick: counts.newestTick)) / 1000))
             }
         }
         return rowOfStack
@@ -362,14 +375,19 @@ extension Reduction {
 
     /// The same of the blocks that pass, with the row's place in `rows`, and the block's age at its image's moment.
     package func forEachLiveBlock<Failure: Error>(
-        passing filter: BlockFilter = BlockFilter(), _ body: (LiveBlock, _ row: Int, _ ageSeconds: Double) throws(Failure) -> Void
+        passing filter: BlockFilter = BlockFilter(),
+        _ body: (LiveBlock, _ row: Int, _ ageSeconds: Double) throws(Failure) -> Void
     ) throws(Failure) {
-        try forEachLiveBlock(askedOf: filter) { (block, row, age, passes) throws(Failure) in if passes { try body(block, row, age) } }
+        try forEachLiveBlock(askedOf: filter) { (block, row, age, passes) throws(Failure) in
+            if passes { try body(block, row, age) }
+        }
     }
 
-    /// The same of all blocks, with what the filter's ages and marks say of each. Threads are their stacks', and not asked here.
+    /// The same of all blocks, with what the filter's ages and marks say of each. Threads are their stacks', and not
+    /// asked here.
     func forEachLiveBlock<Failure: Error>(
-        askedOf filter: BlockFilter, _ body: (LiveBlock, _ row: Int, _ ageSeconds: Double, _ passes: Bool) throws(Failure) -> Void
+        askedOf filter: BlockFilter,
+        _ body: (LiveBlock, _ row: Int, _ ageSeconds: Double, _ passes: Bool) throws(Failure) -> Void
     ) throws(Failure) {
         for (index, input) in inputs.enumerated() {
             guard let image = input.image, let rowOfStack = rowsOfStacks[index] else { continue }
@@ -382,7 +400,9 @@ extension Reduction {
                     if stack >= rowOfStack.count || rowOfStack[stack] == 0 { stack = 1 }
                     guard stack < rowOfStack.count, rowOfStack[stack] > 0 else { continue }
                     let age = max(0, moment - Double(milliseconds(ofTick: block.tick)) / 1000)
-                    try body(block, Int(rowOfStack[stack]) - 1, age, filter.passes(ageSeconds: age) && ticks.contains(block.tick))
+                    try body(
+                        block, Int(rowOfStack[stack]) - 1, age,
+                        filter.passes(ageSeconds: age) && ticks.contains(block.tick))
                 }
             }
         }
@@ -392,9 +412,11 @@ extension Reduction {
     ///
     /// - Complexity: O(stacks), reading the image again.
     package func snapshot(_ number: Int, ofInput input: Int) -> [UInt32: Level] {
-        guard inputs.indices.contains(input), let image = inputs[input].image, let rowOfStack = rowsOfStacks[input] else { return [:] }
+        guard inputs.indices.contains(input), let image = inputs[input].image, let rowOfStack = rowsOfStacks[input]
+        else { return [:] }
         var levels: [UInt32: Level] = [:]
-        for (stack, level) in image.snapshot(number).enumerated() where stack < rowOfStack.count && rowOfStack[stack] > 0 && level != Level() {
+        for (stack, level) in image.snapshot(number).enumerated()
+        where stack < rowOfStack.count && rowOfStack[stack] > 0 && level != Level() {
             let node = rows[Int(rowOfStack[stack]) - 1].node
             levels[node, default: Level()].bytes &+= level.bytes
             levels[node, default: Level()].blocks &+= level.blocks
@@ -402,14 +424,19 @@ extension Reduction {
         return levels
     }
 
-    /// Hands out the freed blocks of the inputs that are images, by the row's place in `rows` and the class of lifetime.
+    /// Hands out the freed blocks of the inputs that are images, by the row's place in `rows` and the class of
+    /// lifetime.
     func forEachLifetime(_ body: (_ row: Int, _ lifetime: Int, _ blocks: UInt64) -> Void) {
         for (index, input) in inputs.enumerated() {
-            guard let image = input.image, let census = input.census, let rowOfStack = rowsOfStacks[index] else { continue }
+            guard let image = input.image, let census = input.census, let rowOfStack = rowsOfStacks[index] else {
+                continue
+            }
             let lifetimes = image.lifetimes(census)
             for (place, blocks) in lifetimes.enumerated() where blocks > 0 {
                 let stack = place / LifetimeClass.count
-                if stack < rowOfStack.count, rowOfStack[stack] > 0 { body(Int(rowOfStack[stack]) - 1, place % LifetimeClass.count, blocks) }
+                if stack < rowOfStack.count, rowOfStack[stack] > 0 {
+                    body(Int(rowOfStack[stack]) - 1, place % LifetimeClass.count, blocks)
+                }
             }
         }
     }

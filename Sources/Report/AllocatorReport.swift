@@ -12,7 +12,8 @@ package struct AllocatorReport {
 
     package init(style: Style) { self.style = style }
 
-    /// A block's header, and what rounding adds on average: glibc's chunks are 8 bytes more than asked for, in steps of 16.
+    /// A block's header, and what rounding adds on average: glibc's chunks are 8 bytes more than asked for, in steps of
+    /// 16.
     private static let overheadBytes: UInt64 = 16
     /// Less than this is every program's: one arena's free top.
     private static let leastBytes: UInt64 = 1 << 20
@@ -23,9 +24,12 @@ package struct AllocatorReport {
         let resident = UInt64(residence.allocator_kb) << 10
         let held = Self.held(image, census, at: residence.measured_ns)
         let overhead = min(held.blocks.multipliedReportingOverflow(by: Self.overheadBytes).partialValue, resident)
-        func line(_ bytes: UInt64, _ text: String) throws { try out.write("  \(leftPadded(separated(bytes), 16))  \(text)\n") }
+        func line(_ bytes: UInt64, _ text: String) throws {
+            try out.write("  \(leftPadded(separated(bytes), 16))  \(text)\n")
+        }
 
-        try out.write("\n" + style.bold("Allocator") + ", after \(shortDuration(Double(residence.measured_ns) / 1e9))\n")
+        try out.write(
+            "\n" + style.bold("Allocator") + ", after \(shortDuration(Double(residence.measured_ns) / 1e9))\n")
         try line(resident, "resident: what malloc has from the kernel, as far as it was touched")
         try line(held.bytes, "held by the program then, in \(counted(held.blocks, "block")), as it asked for them")
         try line(overhead, "headers and rounding, about")
@@ -39,15 +43,23 @@ package struct AllocatorReport {
         let tenths = Int(Double(free) * 1000 / Double(resident))
         try line(free, "free, \(tenths / 10).\(tenths % 10)%: kept by malloc for later, or in gaps between blocks")
         guard free > held.bytes, free >= Self.leastBytes else { return }
-        try out.write("  " + style.warning("Retained or fragmented by the allocator, not leaked") + ": more of malloc's memory is free than held.\n"
-            + "  malloc_trim(0) gives back what of it are whole pages, \(separated(free)) bytes at the most; MALLOC_ARENA_MAX=2 and\n"
-            + "  MALLOC_TRIM_THRESHOLD_=131072 in the environment keep less. What it was for: heapsum --at peak \(shellWord(image.file))\n")
+        try out.write(
+            "  " + style.warning("Retained or fragmented by the allocator, not leaked")
+                + ": more of malloc's memory is free than held.\n"
+                + "  malloc_trim(0) gives back what of it are whole pages, \(separated(free)) bytes at the most; "
+                + "MALLOC_ARENA_MAX=2 and\n"
+                + "  MALLOC_TRIM_THRESHOLD_=131072 in the environment keep less. What it was for: heapsum --at peak "
+                + "\(shellWord(image.file))\n"
+        )
     }
 
-    /// What was live at a time: what is live now, where nothing was done since; else that of the nearest moment that is known.
+    /// What was live at a time: what is live now, where nothing was done since; else that of the nearest moment that is
+    /// known.
     private static func held(_ image: HeapImage, _ census: Census, at nanoseconds: UInt64) -> Level {
         // A dump has each thread's last events; a packed image has them folded, and not when.
-        if image.kind == .dump, nanoseconds > census.lastEventNanoseconds { return Level(bytes: census.liveBytes, blocks: census.liveBlocks) }
+        if image.kind == .dump, nanoseconds > census.lastEventNanoseconds {
+            return Level(bytes: census.liveBytes, blocks: census.liveBlocks)
+        }
         func distance(_ time: UInt64) -> UInt64 { time > nanoseconds ? time - nanoseconds : nanoseconds - time }
         var best = (distance(census.momentNanoseconds), Level(bytes: census.liveBytes, blocks: census.liveBlocks))
         for sample in image.timeline() where distance(sample.nanoseconds) < best.0 {

@@ -58,12 +58,14 @@ package struct CallTree {
         for row in rows {
             var path: [(entry: NamedFrame, function: Int)] = []
             for frame in names.reduction.frames(of: row) {
-                let entries = known[frame] ?? names.expanded(frame).map { entry in
-                    let function = Function(name: entry.function ?? entry.text, module: entry.modulePath ?? "")
-                    let number = functions[function] ?? functions.count
-                    functions[function] = number
-                    return (entry, number)
-                }
+                let entries =
+                    known[frame]
+                    ?? names.expanded(frame).map { entry in
+                        let function = Function(name: entry.function ?? entry.text, module: entry.modulePath ?? "")
+                        let number = functions[function] ?? functions.count
+                        functions[function] = number
+                        return (entry, number)
+                    }
                 known[frame] = entries
                 path += entries
             }
@@ -91,9 +93,11 @@ package struct CallTree {
                 if nodes[node].file != entry.file { nodes[node].file = nil }
             } else {
                 let name = entry.function.map(printable) ?? entry.text
-                nodes.append(Node(
-                    name: name, isDim: entry.isStartup || entry.frame.module == SpecialModule.cut, file: entry.file, line: entry.line,
-                    module: entry.function == nil ? "" : printable(entry.moduleName ?? "")))
+                nodes.append(
+                    Node(
+                        name: name, isDim: entry.isStartup || entry.frame.module == SpecialModule.cut, file: entry.file,
+                        line: entry.line,
+                        module: entry.function == nil ? "" : printable(entry.moduleName ?? "")))
                 numbers[edge] = nodes.count - 1
                 nodes[node].children.append(nodes.count - 1)
                 node = nodes.count - 1
@@ -144,7 +148,9 @@ extension CallTree {
                 let value = Double(byBlocks ? nodes[child].blocks : nodes[child].bytes)
                 // What is not known is not small.
                 let isLarge = nodes[child].bytes >= limits.leastBytes && value >= limits.leastShare * whole
-                guard isLarge || (!byBlocks && nodes[child].blocksOfUnknownSize > 0), levels[child] <= limits.depth ?? .max else { continue }
+                guard isLarge || (!byBlocks && nodes[child].blocksOfUnknownSize > 0),
+                    levels[child] <= limits.depth ?? .max
+                else { continue }
                 shown[child] = true
                 candidates.append(child)
             }

@@ -38,7 +38,8 @@ package struct CallTreeTable {
         var steps = 0
     }
 
-    package func write(_ reduction: Reduction, _ selection: RowSelection, names: FrameNames, to out: TextOutput) throws {
+    package func write(_ reduction: Reduction, _ selection: RowSelection, names: FrameNames, to out: TextOutput) throws
+    {
         try table.writeHead(reduction, selection, to: out)
         let tree = CallTree(selection.rows, names: names, direction: direction, byBlocks: byBlocks)
         let shown = tree.shown(limits, byBlocks: byBlocks)
@@ -55,10 +56,12 @@ package struct CallTreeTable {
 
     private func writeLines(_ tree: CallTree, _ shown: [Bool], whole: UInt64, to out: TextOutput) throws {
         let style = table.style
-        let longest = tree.nodes.map { Table.bytes($0.bytes, unknown: $0.blocksOfUnknownSize, of: $0.blocks).count }.max() ?? 0
+        let longest =
+            tree.nodes.map { Table.bytes($0.bytes, unknown: $0.blocksOfUnknownSize, of: $0.blocks).count }.max() ?? 0
         let widths = [max(5, longest), 6, max(6, separated(tree.nodes[0].blocks).count)]
         let titles = zip(["bytes", "share", "blocks"], widths).map { leftPadded($0, $1) }.joined(separator: "   ")
-        let what = direction == .topDown ? "calls, from the outermost inward" : "calls, from the function that asked outward"
+        let what =
+            direction == .topDown ? "calls, from the outermost inward" : "calls, from the function that asked outward"
         try out.write("\n" + style.dim(titles + "   " + what) + "\n")
         let room = style.width.map { max(24, $0 - widths.reduce(9, +)) }
         func write(_ counts: Counts, _ prefix: String, _ name: String, _ place: String, isDim: Bool) throws {
@@ -69,11 +72,13 @@ package struct CallTreeTable {
                 name = shortened(name, place.isEmpty ? rest : rest - place.count - 2)
             }
             let numbers = [
-                style.bold(leftPadded(counts.bytesText, widths[0])), leftPadded(counts.unknown > 0 ? "-" : Table.share(counts.bytes, of: whole), widths[1]),
+                style.bold(leftPadded(counts.bytesText, widths[0])),
+                leftPadded(counts.unknown > 0 ? "-" : Table.share(counts.bytes, of: whole), widths[1]),
                 leftPadded(separated(counts.blocks), widths[2]),
             ]
             let text = place.isEmpty ? name : isDim ? "\(name)  \(place)" : name + "  " + style.dim(place)
-            try out.write(numbers.joined(separator: "   ") + "   " + style.dim(prefix) + (isDim ? style.dim(text) : text) + "\n")
+            try out.write(
+                numbers.joined(separator: "   ") + "   " + style.dim(prefix) + (isDim ? style.dim(text) : text) + "\n")
         }
 
         var pending = [Pending(item: .call(0))]
@@ -88,7 +93,9 @@ package struct CallTreeTable {
             while true {
                 if node != 0 {
                     let call = tree.nodes[node]
-                    try write(Counts(bytes: call.bytes, blocks: call.blocks, unknown: call.blocksOfUnknownSize), prefix, call.name, call.place, isDim: call.isDim)
+                    try write(
+                        Counts(bytes: call.bytes, blocks: call.blocks, unknown: call.blocksOfUnknownSize), prefix,
+                        call.name, call.place, isDim: call.isDim)
                     prefix = next.rest
                 }
                 below = items(of: node, tree, shown)
@@ -98,9 +105,11 @@ package struct CallTreeTable {
             let branches = node != 0 && next.steps < Self.mostSteps
             for (index, item) in below.enumerated().reversed() {
                 let isLast = index == below.count - 1
-                pending.append(Pending(
-                    item: item, first: next.rest + (branches ? isLast ? "└─ " : "├─ " : ""), rest: next.rest + (branches ? isLast ? "   " : "│  " : ""),
-                    steps: next.steps + (branches ? 1 : 0)))
+                pending.append(
+                    Pending(
+                        item: item, first: next.rest + (branches ? isLast ? "└─ " : "├─ " : ""),
+                        rest: next.rest + (branches ? isLast ? "   " : "│  " : ""),
+                        steps: next.steps + (branches ? 1 : 0)))
             }
         }
     }
@@ -112,14 +121,21 @@ package struct CallTreeTable {
         var items = call.children.filter { shown[$0] }.map { Pending.Item.call($0) }
         if call.ownBlocks > 0 {
             let text = node == 0 ? "(no frames)" : direction == .topDown ? "(itself)" : "(outermost)"
-            items.append(.note(Counts(bytes: call.ownBytes, blocks: call.ownBlocks, unknown: call.ownBlocksOfUnknownSize), text: text))
+            items.append(
+                .note(
+                    Counts(bytes: call.ownBytes, blocks: call.ownBlocks, unknown: call.ownBlocksOfUnknownSize),
+                    text: text))
         }
         let hidden = call.children.filter { !shown[$0] }
         if !hidden.isEmpty {
             let noun = direction == .topDown ? "smaller call" : "smaller caller"
-            func sum(_ count: KeyPath<CallTree.Node, UInt64>) -> UInt64 { hidden.reduce(0) { $0 &+ tree.nodes[$1][keyPath: count] } }
-            items.append(.note(
-                Counts(bytes: sum(\.bytes), blocks: sum(\.blocks), unknown: sum(\.blocksOfUnknownSize)), text: "… \(counted(UInt64(hidden.count), noun))"))
+            func sum(_ count: KeyPath<CallTree.Node, UInt64>) -> UInt64 {
+                hidden.reduce(0) { $0 &+ tree.nodes[$1][keyPath: count] }
+            }
+            items.append(
+                .note(
+                    Counts(bytes: sum(\.bytes), blocks: sum(\.blocks), unknown: sum(\.blocksOfUnknownSize)),
+                    text: "… \(counted(UInt64(hidden.count), noun))"))
         }
         return items
     }

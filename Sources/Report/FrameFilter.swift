@@ -30,8 +30,9 @@ package struct FrameFilter {
         return result
     }
 
-    /// What the expressions say of one frame, with what is inlined there. Functions and the module's path are searched, of a long one the
-    /// first 1,000 bytes: names are the program's, and an expression that backtracks must come to an end.
+    /// What the expressions say of one frame, with what is inlined there. Functions and the module's path are searched,
+    /// of a long one the first 1,000 bytes: names are the program's, and an expression that backtracks must come to an
+    /// end.
     private func verdict(_ entries: [NamedFrame]) -> (included: Bool, excluded: Bool) {
         let texts = entries.flatMap { [$0.function, $0.modulePath, $0.function == nil ? $0.text : nil] }
             .compactMap { $0.map { $0.utf8.count > 1000 ? String(decoding: $0.utf8.prefix(1000), as: UTF8.self) : $0 } }

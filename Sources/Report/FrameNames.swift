@@ -1,6 +1,7 @@
 // Names for frames: each frame named once, each module's files opened once, and only for the frames
-// that are asked for. Names that an image brings come before its modules' files, which may be other ones here. A module without symbols is remembered with the reason, to be told at the end.
-// Source lines are asked for many frames at once where the caller says which will be shown.
+// that are asked for. Names that an image brings come before its modules' files, which may be other ones here. A module
+// without symbols is remembered with the reason, to be told at the end. Source lines are asked for many frames at once
+// where the caller says which will be shown.
 
 import HeapImage
 import Reduce
@@ -32,7 +33,10 @@ extension NamedModule: ModuleNaming {
 extension ReducedModule {
     /// Where it has no build-id, what must be true of a file to name it.
     var expectedFile: ExpectedFile? {
-        buildID.isEmpty && identity.hasNoBuildID ? ExpectedFile(byteCount: identity.byteCount, modifiedNanoseconds: identity.modifiedNanoseconds, isReplaced: identity.isReplaced) : nil
+        buildID.isEmpty && identity.hasNoBuildID
+            ? ExpectedFile(
+                byteCount: identity.byteCount, modifiedNanoseconds: identity.modifiedNanoseconds,
+                isReplaced: identity.isReplaced) : nil
     }
 }
 
@@ -71,8 +75,9 @@ package final class FrameNames {
     /// Names by the modules' own files, and what else the symbolizer knows.
     package convenience init(_ reduction: Reduction, symbolizer: Symbolizer = Symbolizer()) {
         self.init(reduction, symbolizer: symbolizer) { module in
-            try symbolizer.module(path: pathText(module.path),
-                                  buildID: module.buildID.isEmpty ? nil : module.buildID, file: module.expectedFile)
+            try symbolizer.module(
+                path: pathText(module.path),
+                buildID: module.buildID.isEmpty ? nil : module.buildID, file: module.expectedFile)
         }
     }
 
@@ -115,7 +120,9 @@ package final class FrameNames {
             result.function = symbolizer.demangle(found.name)
             result.symbolOffset = found.offset &+ 1
         }
-        if result.function == nil, frame.module == SpecialModule.none, let stored = stored(frame) { result.takeSymbol(of: stored) }
+        if result.function == nil, frame.module == SpecialModule.none, let stored = stored(frame) {
+            result.takeSymbol(of: stored)
+        }
         if frame.module != SpecialModule.cut && frame.module != SpecialModule.thread {
             result.address = reduction.address(of: frame)
         }
@@ -164,7 +171,9 @@ package final class FrameNames {
     /// The same for frames, each of which is named once.
     func prepare(frames: [Frame]) {
         var wanted: [UInt32: [Frame]] = [:]
-        for frame in frames where frame.offset > 0 && expansions[frame] == nil && !expandStored(frame) { wanted[frame.module, default: []].append(frame) }
+        for frame in frames where frame.offset > 0 && expansions[frame] == nil && !expandStored(frame) {
+            wanted[frame.module, default: []].append(frame)
+        }
         for (number, frames) in wanted.sorted(by: { $0.key < $1.key }) {
             let module = reduction.modules[Int(number)]
             if module.isFile, let symbols = symbols(number, module) { expand(frames, by: symbols) }
@@ -263,8 +272,9 @@ package final class FrameNames {
             // The kernel's own pages have no file, and nobody misses their names.
             if module.path.first == UInt8(ascii: "/") || !module.baseName.contains("vdso") {
                 failed[number] = withoutSymbols.count
-                withoutSymbols.append(NamelessModule(
-                    module: module.baseName, reason: "\(error)", wanted: (error as? SymbolsError)?.wantedFile))
+                withoutSymbols.append(
+                    NamelessModule(
+                        module: module.baseName, reason: "\(error)", wanted: (error as? SymbolsError)?.wantedFile))
             }
             return nil
         }

@@ -16,10 +16,12 @@ struct HistogramText {
     func write(_ distributions: Distributions, to out: TextOutput) throws {
         let used = distributions.sizes.indices.filter { distributions.sizes[$0].blocks > 0 }
         if let first = used.first, let last = used.last {
-            let rows = (first...last).map { number in
+            let rows = (first ... last).map { number in
                 let sizes = Distributions.sizes(of: number), sum = distributions.sizes[number]
                 // Not by its count, which of the last class is more than an Int holds.
-                let label = sizes.lowerBound == sizes.upperBound ? separated(sizes.lowerBound) : "\(separated(sizes.lowerBound)) to \(separated(sizes.upperBound))"
+                let label =
+                    sizes.lowerBound == sizes.upperBound
+                    ? separated(sizes.lowerBound) : "\(separated(sizes.lowerBound)) to \(separated(sizes.upperBound))"
                 return (label: label, blocks: sum.blocks, bytes: UInt64?.some(sum.bytes))
             }
             try write("size in bytes", "live blocks", rows, to: out)
@@ -27,7 +29,7 @@ struct HistogramText {
         let lived = distributions.lifetimes.indices.filter { distributions.lifetimes[$0] > 0 }
         if let first = lived.first, let last = lived.last {
             if !used.isEmpty { try out.write("\n") }
-            let rows = (first...last).map { number in
+            let rows = (first ... last).map { number in
                 (label: Self.label(number), blocks: distributions.lifetimes[number], bytes: UInt64?.none)
             }
             try write("lifetime", "freed blocks", rows, to: out)
@@ -44,19 +46,26 @@ struct HistogramText {
         }
     }
 
-    private func write(_ title: String, _ what: String, _ rows: [(label: String, blocks: UInt64, bytes: UInt64?)], to out: TextOutput) throws {
+    private func write(
+        _ title: String, _ what: String, _ rows: [(label: String, blocks: UInt64, bytes: UInt64?)], to out: TextOutput
+    ) throws {
         let labelWidth = max(title.count, rows.map(\.label.count).max() ?? 0)
         let blockWidth = max(what.count, rows.map { separated($0.blocks).count }.max() ?? 0)
         let byteWidth = max(5, rows.map { separated($0.bytes ?? 0).count }.max() ?? 0)
         let hasBytes = rows.contains { $0.bytes != nil }
         let most = rows.map(\.blocks).max() ?? 0
-        try out.write(indent + style.dim(leftPadded(title, labelWidth) + "   " + leftPadded(what, blockWidth)
-            + (hasBytes ? "   " + leftPadded("bytes", byteWidth) : "")) + "\n")
+        try out.write(
+            indent
+                + style.dim(
+                    leftPadded(title, labelWidth) + "   " + leftPadded(what, blockWidth)
+                        + (hasBytes ? "   " + leftPadded("bytes", byteWidth) : "")) + "\n")
         for row in rows {
             let bytes = row.bytes.map { "   " + leftPadded(separated($0), byteWidth) } ?? ""
             let bar = Self.bar(row.blocks, of: most)
-            try out.write(indent + leftPadded(row.label, labelWidth) + "   " + leftPadded(separated(row.blocks), blockWidth) + bytes
-                + (bar.isEmpty ? "" : "   " + style.dim(bar)) + "\n")
+            try out.write(
+                indent + leftPadded(row.label, labelWidth) + "   " + leftPadded(separated(row.blocks), blockWidth)
+                    + bytes
+                    + (bar.isEmpty ? "" : "   " + style.dim(bar)) + "\n")
         }
     }
 

@@ -27,41 +27,79 @@ package struct InfoReport {
         if !image.arguments.isEmpty { try line("arguments", image.arguments.map(shellWord).joined(separator: " ")) }
         try line("pid", "\(header.pid), parent \(header.parent_pid)")
         try line("state", image.stateText(inFull: true))
-        try line("recorded", "for \(shortDuration(Double(census.momentNanoseconds) / 1e9)), from \(utcTime(header.started_realtime_ns))")
+        try line(
+            "recorded",
+            "for \(shortDuration(Double(census.momentNanoseconds) / 1e9)), from \(utcTime(header.started_realtime_ns))")
         try line("allocator", image.allocator.isEmpty ? "not known" : printable(image.allocator))
         if let recorder = image.recorder { try line("recorder", "heapsum \(recorder)") }
         try line("unwinder", unwinderText(header.unwinder))
-        try line("stacks", "at most \(counted(UInt64(header.depth), "frame"))"
-            + (image.hasFlag(HEAP_FLAG_THREADS) ? ", rooted in their threads" : ""))
+        try line(
+            "stacks",
+            "at most \(counted(UInt64(header.depth), "frame"))"
+                + (image.hasFlag(HEAP_FLAG_THREADS) ? ", rooted in their threads" : ""))
         if header.verified_stacks > 0 {
-            let text = "\(counted(header.verified_stacks, "stack")) held against libunwind, \(separated(header.differing_stacks)) differ"
+            let text =
+                "\(counted(header.verified_stacks, "stack")) held against libunwind, "
+                + "\(separated(header.differing_stacks)) differ"
             try line("verified", header.differing_stacks > 0 ? style.warning(text) : text)
         }
         try line("dump signal", signalText(image))
         if header.dumps > 0 { try line("dumps", "\(header.dumps) so far") }
         if image.hasFlag(HEAP_FLAG_FORKED) { try line("forked", "blocks inherited from the parent are not in here") }
-        if image.hasFlag(HEAP_FLAG_STOPPED) { try line("stopped", style.warning("recording ended before the program did: a seccomp filter forbade what it needs")) }
-        if image.hasFlag(HEAP_FLAG_UNREACHED) { try line("started", style.warning("a program where the library can't be reached (a sandbox, another root or user): that one is not recorded")) }
-        if image.hasFlag(HEAP_FLAG_BROKEN) { try line("broken", style.warning("the recorder found an invariant of its own broken: don't rely on this image, and report it")) }
-        if image.hasFlag(HEAP_FLAG_FULL) { try line("full", style.warning("recording of new blocks stopped at \(separated(header.maximum_bytes)) bytes")) }
+        if image.hasFlag(HEAP_FLAG_STOPPED) {
+            try line(
+                "stopped",
+                style.warning("recording ended before the program did: a seccomp filter forbade what it needs"))
+        }
+        if image.hasFlag(HEAP_FLAG_UNREACHED) {
+            try line(
+                "started",
+                style.warning(
+                    "a program where the library can't be reached (a sandbox, another root or user): that one is not "
+                        + "recorded"
+                ))
+        }
+        if image.hasFlag(HEAP_FLAG_BROKEN) {
+            try line(
+                "broken",
+                style.warning(
+                    "the recorder found an invariant of its own broken: don't rely on this image, and report it"))
+        }
+        if image.hasFlag(HEAP_FLAG_FULL) {
+            try line(
+                "full", style.warning("recording of new blocks stopped at \(separated(header.maximum_bytes)) bytes"))
+        }
 
         try heading("Counts")
         let allocated = census.stacks.reduce(into: Row.History()) { $0.add($1) }
         try line("live", "\(separated(census.liveBytes)) bytes in \(counted(census.liveBlocks, "block"))")
-        try line("allocated", "\(separated(allocated.allocatedBytes)) bytes in \(counted(allocated.allocatedBlocks, "block"))")
+        try line(
+            "allocated",
+            "\(separated(allocated.allocatedBytes)) bytes in \(counted(allocated.allocatedBlocks, "block"))")
         try line("freed", "\(separated(allocated.freedBytes)) bytes in \(counted(allocated.freedBlocks, "block"))")
-        try line("temporary", "\(counted(allocated.temporaryBlocks, "block")) freed before the thread's next allocation")
-        try line("peak", "\(separated(census.peak.bytes)) bytes in \(counted(census.peak.blocks, "block"))"
-            + (header.peak_ns > 0 ? ", after \(shortDuration(Double(header.peak_ns) / 1e9))" : "")
-            + (header.peak_error_bytes > 0 ? ", right to \(separated(header.peak_error_bytes)) bytes" : ""))
+        try line(
+            "temporary", "\(counted(allocated.temporaryBlocks, "block")) freed before the thread's next allocation")
+        try line(
+            "peak",
+            "\(separated(census.peak.bytes)) bytes in \(counted(census.peak.blocks, "block"))"
+                + (header.peak_ns > 0 ? ", after \(shortDuration(Double(header.peak_ns) / 1e9))" : "")
+                + (header.peak_error_bytes > 0 ? ", right to \(separated(header.peak_error_bytes)) bytes" : ""))
         if header.rss_bytes > 0 {
             try line("resident", "\(separated(header.rss_bytes)) bytes, at most \(separated(header.rss_peak_bytes))")
         }
         let used = census.stacks.dropFirst().filter { $0.liveBlocks > 0 || $0.allocatedBlocks > 0 }
-        try line("unique stacks", "\(separated(UInt64(used.count))), \(separated(UInt64(used.filter { $0.liveBlocks > 0 }.count))) with live blocks")
-        if census.inFlight > 0 { try line("in flight", "\(counted(UInt64(census.inFlight), "reallocation")), each counted as it stood") }
+        try line(
+            "unique stacks",
+            "\(separated(UInt64(used.count))), \(separated(UInt64(used.filter { $0.liveBlocks > 0 }.count))) with live "
+                + "blocks"
+        )
+        if census.inFlight > 0 {
+            try line("in flight", "\(counted(UInt64(census.inFlight), "reallocation")), each counted as it stood")
+        }
         if census.settledBlocks > 0 {
-            try line("settled", "\(counted(census.settledBlocks, "event")) by the live blocks: the end cut the counting off half way")
+            try line(
+                "settled",
+                "\(counted(census.settledBlocks, "event")) by the live blocks: the end cut the counting off half way")
         }
 
         try ResidenceReport(style: style).write(image, to: out)
@@ -75,10 +113,13 @@ package struct InfoReport {
         }
         if census.lostRecords > 0 {
             any = true
-            try out.write("  \(leftPadded(separated(census.lostRecords), 14))  records of live blocks: the file was cut off\n")
+            try out.write(
+                "  \(leftPadded(separated(census.lostRecords), 14))  records of live blocks: the file was cut off\n")
         }
         if !any && image.damages.isEmpty { try out.write("  none\n") }
-        for damage in image.damages { try out.write("  " + style.warning("damaged: " + printable(damage.description)) + "\n") }
+        for damage in image.damages {
+            try out.write("  " + style.warning("damaged: " + printable(damage.description)) + "\n")
+        }
 
         try writeMarks(image, heading, to: out)
         try writeModules(image, heading, to: out)
@@ -107,7 +148,8 @@ package struct InfoReport {
     private func signalText(_ image: HeapImage) -> String {
         guard image.header.dump_signal != 0 else { return "none" }
         let name = signalName(Int32(truncatingIfNeeded: image.header.dump_signal))
-        return image.hasFlag(HEAP_FLAG_SIGNAL_OF_PROGRAM) ? "\(name), which the program handles itself and keeps: it makes no dumps" : name
+        return image.hasFlag(HEAP_FLAG_SIGNAL_OF_PROGRAM)
+            ? "\(name), which the program handles itself and keeps: it makes no dumps" : name
     }
 
     static func losses(_ losses: heap_losses) -> [(String, UInt64)] {
@@ -136,9 +178,12 @@ package struct InfoReport {
         guard !marks.isEmpty else { return }
         let all = max(UInt64(image.header.marks), UInt64(marks.count))
         try heading("Marks (\(separated(all)))")
-        if all > UInt64(marks.count) { try out.write("  the newest \(marks.count) are kept, \(separated(all - UInt64(marks.count))) are gone\n") }
+        if all > UInt64(marks.count) {
+            try out.write("  the newest \(marks.count) are kept, \(separated(all - UInt64(marks.count))) are gone\n")
+        }
         for mark in marks {
-            try out.write("  \(leftPadded(shortDuration(Double(mark.nanoseconds) / 1e9), 8))  \(printable(mark.name))\n")
+            try out.write(
+                "  \(leftPadded(shortDuration(Double(mark.nanoseconds) / 1e9), 8))  \(printable(mark.name))\n")
         }
     }
 
@@ -149,7 +194,8 @@ package struct InfoReport {
         var nameless = 0
         for module in modules {
             let buildID = module.buildID.isEmpty ? "no build-id" : String(hexadecimal(module.buildID).prefix(16))
-            var text = "  \(padded(hexadecimal(module.start), 14))  \(padded(buildID, 16))  \(printable(module.pathText))"
+            var text =
+                "  \(padded(hexadecimal(module.start), 14))  \(padded(buildID, 16))  \(printable(module.pathText))"
             if module.unloadedNanoseconds > 0 {
                 text += ", gone after \(shortDuration(Double(module.unloadedNanoseconds) / 1e9))"
             }
@@ -162,13 +208,18 @@ package struct InfoReport {
             try out.write(text + "\n")
         }
         if nameless > 0 {
-            try out.write("  \(counted(UInt64(nameless), "module")) without symbols: frames in there are shown by their offset. Debug packages, --debug-dir and --symbols help.\n")
+            try out.write(
+                "  \(counted(UInt64(nameless), "module")) without symbols: frames in there are shown by their offset. "
+                    + "Debug packages, --debug-dir and --symbols help.\n"
+            )
         }
     }
 
     private func expectedFile(_ module: Module) -> ExpectedFile? {
         guard module.buildID.isEmpty else { return nil }
-        return ExpectedFile(byteCount: module.file?.byteCount, modifiedNanoseconds: module.file?.modifiedNanoseconds, isReplaced: module.isReplaced)
+        return ExpectedFile(
+            byteCount: module.file?.byteCount, modifiedNanoseconds: module.file?.modifiedNanoseconds,
+            isReplaced: module.isReplaced)
     }
 
     /// What else than a build-id is known of a module's file.
@@ -179,11 +230,14 @@ package struct InfoReport {
         return ", \(separated(file.byteCount)) bytes of \(utcTime(file.modifiedNanoseconds))"
     }
 
-    /// Why no name can be had of a module's frames here and now; nil where they can, and for the kernel's own pages, which have no file.
+    /// Why no name can be had of a module's frames here and now; nil where they can, and for the kernel's own pages,
+    /// which have no file.
     private func reasonForNoSymbols(_ module: Module, _ symbolizer: Symbolizer) -> String? {
         guard module.path.first == UInt8(ascii: "/") else { return nil }
         do {
-            _ = try symbolizer.module(path: module.pathText, buildID: module.buildID.isEmpty ? nil : module.buildID, file: expectedFile(module))
+            _ = try symbolizer.module(
+                path: module.pathText, buildID: module.buildID.isEmpty ? nil : module.buildID,
+                file: expectedFile(module))
             return nil
         } catch {
             return "\(error)"
@@ -201,10 +255,13 @@ package struct InfoReport {
         for index in shown {
             let sample = samples[index]
             let bar = most == 0 ? 0 : Int(Double(sample.liveBytes) / Double(most) * Double(width) + 0.5)
-            try out.write("  \(leftPadded(shortDuration(Double(sample.nanoseconds) / 1e9), 8))  "
-                + "\(leftPadded(separated(sample.liveBytes), 16))  \(leftPadded(separated(sample.liveBlocks), 12))  "
-                + String(repeating: "█", count: bar) + "\n")
+            try out.write(
+                "  \(leftPadded(shortDuration(Double(sample.nanoseconds) / 1e9), 8))  "
+                    + "\(leftPadded(separated(sample.liveBytes), 16))  \(leftPadded(separated(sample.liveBlocks), 12)) "
+                    + " "
+                    + String(repeating: "█", count: bar) + "\n")
         }
-        try out.write(style.dim("  \(leftPadded("at", 8))  \(leftPadded("live bytes", 16))  \(leftPadded("blocks", 12))") + "\n")
+        try out.write(
+            style.dim("  \(leftPadded("at", 8))  \(leftPadded("live bytes", 16))  \(leftPadded("blocks", 12))") + "\n")
     }
 }

@@ -32,7 +32,8 @@ package struct NamedFrame {
     /// keeps its offset.
     package func text(width: Int) -> String {
         let (name, offset) = parts
-        return offset.count > width - 8 ? shortened(name + offset, width) : shortened(name, width - offset.count) + offset
+        return offset.count > width - 8
+            ? shortened(name + offset, width) : shortened(name, width - offset.count) + offset
     }
 
     /// Takes what a log says of the frame.
@@ -68,7 +69,8 @@ package struct NamedFrame {
     }
 
     var stored: StoredName {
-        StoredName(function: function, symbol: symbol, file: file, line: line, symbolOffset: symbolOffset, inlined: inlined)
+        StoredName(
+            function: function, symbol: symbol, file: file, line: line, symbolOffset: symbolOffset, inlined: inlined)
     }
 
     private var parts: (name: String, offset: String) {
@@ -90,7 +92,8 @@ package struct NamedFrame {
     /// Where it is from, fit for a terminal: "queue.c:38", or the module; empty where the text says it.
     package var place: String {
         if let file {
-            let name = file.utf8.split(separator: UInt8(ascii: "/")).last.map { String(decoding: $0, as: UTF8.self) } ?? file
+            let name =
+                file.utf8.split(separator: UInt8(ascii: "/")).last.map { String(decoding: $0, as: UTF8.self) } ?? file
             return printable(name) + (line.map { ":\($0)" } ?? "") + (inlined == true ? " (inlined)" : "")
         }
         return function == nil ? "" : printable(moduleName ?? "")
@@ -103,7 +106,8 @@ package struct NamedFrame {
     }
 
     private static let startup: Set<String> = [
-        "_start", "__libc_start_main", "__libc_start_main@@GLIBC_2.34", "__libc_start_main_impl", "__libc_start_call_main",
+        "_start", "__libc_start_main", "__libc_start_main@@GLIBC_2.34", "__libc_start_main_impl",
+        "__libc_start_call_main",
         "clone", "__clone", "clone3", "__clone3", "start_thread", "thread_start",
     ]
 }

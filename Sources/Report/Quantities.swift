@@ -1,6 +1,6 @@
-// The numbers that a row has: one table of them. Sort keys, the columns of tables and pages, JSON's and CSV's fields and the
-// formats of other programs are made of it. A new quantity is one entry of `all`; code that asks for it by name finds it by
-// the names below.
+// The numbers that a row has: one table of them. Sort keys, the columns of tables and pages, JSON's and CSV's fields
+// and the formats of other programs are made of it. A new quantity is one entry of `all`; code that asks for it by name
+// finds it by the names below.
 //
 // Invariant: a quantity that is not known is nil. It is left out, null or empty, and never written as 0.
 
@@ -21,7 +21,8 @@ package struct Quantity: Sendable, Equatable {
     package let title: String
     /// What --sort calls it; nil: no order.
     let sortName: String?
-    /// The head of the column that a table has of it where rows are in its order; nil: it has one in any order, or none.
+    /// The head of the column that a table has of it where rows are in its order; nil: it has one in any order, or
+    /// none.
     let tableTitle: String?
     /// What a page calls it by itself; and in a table beside another quantity, with a hint: nil, no column there.
     let pageTitle: String
@@ -39,24 +40,43 @@ package struct Quantity: Sendable, Equatable {
 
     /// All of them, in the order of columns and fields.
     package static let all = [
-        Quantity("bytes", .bytes, "live bytes", sort: "bytes", page: "Live bytes", count: { $0.blocksOfUnknownSize > 0 && $0.bytes == 0 ? nil : $0.bytes }),
+        Quantity(
+            "bytes", .bytes, "live bytes", sort: "bytes", page: "Live bytes",
+            count: { $0.blocksOfUnknownSize > 0 && $0.bytes == 0 ? nil : $0.bytes }),
         Quantity("blocks", .blocks, "live blocks", sort: "blocks", page: "Live blocks", count: { $0.blocks }),
-        Quantity("allocatedBytes", .bytes, "allocated bytes", sort: "allocated-bytes", column: "allocated bytes", page: "Allocated bytes, ever",
-                 isOfHistory: true, standIn: { Double($0.bytes) }, count: { $0.history?.allocatedBytes }),
-        Quantity("allocatedBlocks", .blocks, "allocated blocks", sort: "allocated-blocks", column: "allocated blocks", page: "Allocated blocks, ever",
-                 pageColumn: ("Allocated", "Blocks ever allocated"), isOfHistory: true, standIn: { Double($0.blocks) }, count: { $0.history?.allocatedBlocks }),
-        Quantity("peakBytes", .bytes, "bytes at the peak", sort: "peak-bytes", column: "at the peak", page: "Bytes at the peak",
-                 pageColumn: ("At the peak", "Bytes that it held when the process held the most"), isOfHistory: true, count: { $0.history?.peakBytes }),
-        Quantity("peakBlocks", .blocks, "blocks at the peak", page: "Blocks at the peak", isReported: false, isOfHistory: true, count: { $0.history?.peakBlocks }),
-        Quantity("temporaryBlocks", .blocks, "temporary blocks", sort: "temporary", column: "temporary", page: "Temporary blocks",
-                 pageColumn: ("Temporary", "Blocks freed before their thread’s next allocation"), isOfHistory: true, count: { $0.history?.temporaryBlocks }),
-        Quantity("oldestSeconds", .seconds, "age of the oldest", sort: "age", page: "Oldest live block", pageColumn: ("Oldest", "Age of the oldest live block"),
-                 standIn: { _ in -1 }, seconds: { $0.oldestSeconds }),
-        Quantity("newestSeconds", .seconds, "age of the newest", page: "Newest live block", seconds: { $0.newestSeconds }),
+        Quantity(
+            "allocatedBytes", .bytes, "allocated bytes", sort: "allocated-bytes", column: "allocated bytes",
+            page: "Allocated bytes, ever",
+            isOfHistory: true, standIn: { Double($0.bytes) }, count: { $0.history?.allocatedBytes }),
+        Quantity(
+            "allocatedBlocks", .blocks, "allocated blocks", sort: "allocated-blocks", column: "allocated blocks",
+            page: "Allocated blocks, ever",
+            pageColumn: ("Allocated", "Blocks ever allocated"), isOfHistory: true, standIn: { Double($0.blocks) },
+            count: { $0.history?.allocatedBlocks }),
+        Quantity(
+            "peakBytes", .bytes, "bytes at the peak", sort: "peak-bytes", column: "at the peak",
+            page: "Bytes at the peak",
+            pageColumn: ("At the peak", "Bytes that it held when the process held the most"), isOfHistory: true,
+            count: { $0.history?.peakBytes }),
+        Quantity(
+            "peakBlocks", .blocks, "blocks at the peak", page: "Blocks at the peak", isReported: false,
+            isOfHistory: true, count: { $0.history?.peakBlocks }),
+        Quantity(
+            "temporaryBlocks", .blocks, "temporary blocks", sort: "temporary", column: "temporary",
+            page: "Temporary blocks",
+            pageColumn: ("Temporary", "Blocks freed before their thread’s next allocation"), isOfHistory: true,
+            count: { $0.history?.temporaryBlocks }),
+        Quantity(
+            "oldestSeconds", .seconds, "age of the oldest", sort: "age", page: "Oldest live block",
+            pageColumn: ("Oldest", "Age of the oldest live block"),
+            standIn: { _ in -1 }, seconds: { $0.oldestSeconds }),
+        Quantity(
+            "newestSeconds", .seconds, "age of the newest", page: "Newest live block", seconds: { $0.newestSeconds }),
     ]
 
     package static let bytes = named("bytes"), blocks = named("blocks"), allocatedBytes = named("allocatedBytes")
-    package static let allocatedBlocks = named("allocatedBlocks"), peakBytes = named("peakBytes"), peakBlocks = named("peakBlocks")
+    package static let allocatedBlocks = named("allocatedBlocks"), peakBytes = named("peakBytes"),
+        peakBlocks = named("peakBlocks")
     package static let temporaryBlocks = named("temporaryBlocks"), oldestSeconds = named("oldestSeconds")
 
     /// Those that formats of other programs can sum up.
@@ -97,16 +117,21 @@ package struct Quantity: Sendable, Equatable {
 
 extension Quantity {
     private init(
-        _ name: String, _ unit: Unit, _ title: String, sort: String? = nil, column: String? = nil, page: String, pageColumn: (title: String, hint: String)? = nil,
-        isReported: Bool = true, isSum: Bool = true, isOfHistory: Bool = false, standIn: @escaping @Sendable (Row) -> Double = { _ in 0 }, count: @escaping @Sendable (Row) -> UInt64?
+        _ name: String, _ unit: Unit, _ title: String, sort: String? = nil, column: String? = nil, page: String,
+        pageColumn: (title: String, hint: String)? = nil,
+        isReported: Bool = true, isSum: Bool = true, isOfHistory: Bool = false,
+        standIn: @escaping @Sendable (Row) -> Double = { _ in 0 }, count: @escaping @Sendable (Row) -> UInt64?
     ) {
         (self.name, self.unit, self.title, sortName, tableTitle, pageTitle) = (name, unit, title, sort, column, page)
-        (self.pageColumn, self.isReported, self.isSum, self.isOfHistory, self.standIn) = (pageColumn, isReported, isSum, isOfHistory, standIn)
+        (self.pageColumn, self.isReported, self.isSum, self.isOfHistory, self.standIn) = (
+            pageColumn, isReported, isSum, isOfHistory, standIn
+        )
         known = { row in count(row).map { .count($0) } }
     }
 
     private init(
-        _ name: String, _ unit: Unit, _ title: String, sort: String? = nil, page: String, pageColumn: (title: String, hint: String)? = nil,
+        _ name: String, _ unit: Unit, _ title: String, sort: String? = nil, page: String,
+        pageColumn: (title: String, hint: String)? = nil,
         standIn: @escaping @Sendable (Row) -> Double = { _ in 0 }, seconds: @escaping @Sendable (Row) -> Double?
     ) {
         (self.name, self.unit, self.title, sortName, tableTitle, pageTitle) = (name, unit, title, sort, nil, page)
@@ -129,8 +154,10 @@ package struct SortKey: RawRepresentable, CaseIterable, Sendable, Equatable {
     package var rawValue: String { quantity.sortName ?? quantity.name }
 
     package static let allCases = Quantity.all.filter { $0.sortName != nil }.map(SortKey.init)
-    package static let bytes = SortKey(.bytes), blocks = SortKey(.blocks), age = SortKey(.oldestSeconds), temporary = SortKey(.temporaryBlocks)
-    package static let allocatedBytes = SortKey(.allocatedBytes), allocatedBlocks = SortKey(.allocatedBlocks), peakBytes = SortKey(.peakBytes)
+    package static let bytes = SortKey(.bytes), blocks = SortKey(.blocks), age = SortKey(.oldestSeconds),
+        temporary = SortKey(.temporaryBlocks)
+    package static let allocatedBytes = SortKey(.allocatedBytes), allocatedBlocks = SortKey(.allocatedBlocks),
+        peakBytes = SortKey(.peakBytes)
 
     /// Orders that ask for what came and went, and so for stacks that hold nothing now, too.
     package var isOfHistory: Bool { quantity.isOfHistory }

@@ -16,7 +16,8 @@ package struct ResidenceReport {
         let residence = image.header.residence
         guard residence.measured_ns > 0 else { return }
         func bytes(_ kilobytes: UInt32) -> UInt64 { UInt64(kilobytes) << 10 }
-        try out.write("\n" + style.bold("Resident memory") + ", after \(shortDuration(Double(residence.measured_ns) / 1e9))\n")
+        try out.write(
+            "\n" + style.bold("Resident memory") + ", after \(shortDuration(Double(residence.measured_ns) / 1e9))\n")
         let kinds: [(UInt32, String)] = [
             (residence.allocator_kb, "malloc's: its heap, arenas, and blocks with mappings of their own"),
             (residence.anonymous_kb, "other anonymous memory, which is not malloc's"),
@@ -26,16 +27,23 @@ package struct ResidenceReport {
             (residence.image_kb, "heapsum's own image"),
         ]
         for (kilobytes, name) in kinds { try out.write("  \(leftPadded(separated(bytes(kilobytes)), 16))  \(name)\n") }
-        if residence.swapped_kb > 0 { try out.write("  \(leftPadded(separated(bytes(residence.swapped_kb)), 16))  swapped out, on top of these\n") }
+        if residence.swapped_kb > 0 {
+            try out.write("  \(leftPadded(separated(bytes(residence.swapped_kb)), 16))  swapped out, on top of these\n")
+        }
 
-        let other = bytes(residence.anonymous_kb) + bytes(residence.shared_kb), allocator = bytes(residence.allocator_kb)
+        let other = bytes(residence.anonymous_kb) + bytes(residence.shared_kb),
+            allocator = bytes(residence.allocator_kb)
         guard other > allocator, other >= 1 << 20 else { return }
-        try out.write("  " + style.warning("malloc is the smaller part") + ": \(separated(allocator)) bytes, and \(separated(other)) that heapsum sees nothing of.\n")
+        try out.write(
+            "  " + style.warning("malloc is the smaller part")
+                + ": \(separated(allocator)) bytes, and \(separated(other)) that heapsum sees nothing of.\n")
         let runtimes = Self.runtimes(of: image)
         for runtime in runtimes { try out.write("  \(runtime.advice)\n") }
         if runtimes.isEmpty {
-            try out.write("  It comes from mmap, by the program itself or an allocator of its own: perf trace -e mmap,brk --call-graph dwarf,\n"
-                + "  or strace -k -e trace=%memory shows who calls; /proc/PID/smaps what there is.\n")
+            try out.write(
+                "  It comes from mmap, by the program itself or an allocator of its own: perf trace -e mmap,brk "
+                    + "--call-graph dwarf,\n"
+                    + "  or strace -k -e trace=%memory shows who calls; /proc/PID/smaps what there is.\n")
         }
     }
 
@@ -50,11 +58,14 @@ package struct ResidenceReport {
                 "Java's heap is the JVM's own: jcmd PID GC.heap_info and GC.heap_dump show it, -Xmx bounds it;\n"
                     + "  -XX:NativeMemoryTracking=summary with jcmd PID VM.native_memory splits the rest."
             case .python:
-                "CPython has small objects in arenas of its own: with PYTHONMALLOC=malloc set, each is a malloc block,\n"
+                "CPython has small objects in arenas of its own: with PYTHONMALLOC=malloc set, each is a malloc "
+                    + "block,\n"
                     + "  which heapsum sees; tracemalloc names the Python lines."
             case .javaScript:
-                "JavaScript's objects are in the engine's heap: node --heapsnapshot-signal=SIGUSR1 or --inspect shows it,\n"
-                    + "  --max-old-space-size=MB bounds it; process.memoryUsage() tells it from buffers, which are malloc's."
+                "JavaScript's objects are in the engine's heap: node --heapsnapshot-signal=SIGUSR1 or --inspect shows "
+                    + "it,\n"
+                    + "  --max-old-space-size=MB bounds it; process.memoryUsage() tells it from buffers, which are "
+                    + "malloc's."
             case .go:
                 "Go's heap is its runtime's own: runtime/pprof or net/http/pprof's heap profile shows it,\n"
                     + "  GODEBUG=gctrace=1 follows it, GOMEMLIMIT bounds it."
@@ -83,7 +94,9 @@ package struct ResidenceReport {
     static func runtimes(of image: HeapImage) -> [Runtime] {
         let modules = image.modules().filter(\.isKnown).map { ImageNames.baseName($0.pathText) }
         let program = image.programName
-        return Runtime.allCases.filter { $0.matches(program: program, modules: modules) || $0 == .go && isGo(image.program) }
+        return Runtime.allCases.filter {
+            $0.matches(program: program, modules: modules) || $0 == .go && isGo(image.program)
+        }
     }
 
     // Go's linker leaves a note of its own at a program's start: four bytes of name, of type 4, "Go". Where the file
@@ -93,6 +106,8 @@ package struct ResidenceReport {
         var head = [UInt8](repeating: 0, count: 16 << 10)
         let count = (try? head.withUnsafeMutableBytes { try file.read(into: $0, at: 0) }) ?? 0
         let name: [UInt8] = [4, 0, 0, 0, UInt8(ascii: "G"), UInt8(ascii: "o"), 0, 0]
-        return stride(from: 8, to: max(count - 8, 8), by: 4).contains { head[$0 ..< $0 + 8].elementsEqual(name) && head[$0 - 8] == 4 }
+        return stride(from: 8, to: max(count - 8, 8), by: 4).contains {
+            head[$0 ..< $0 + 8].elementsEqual(name) && head[$0 - 8] == 4
+        }
     }
 }

@@ -48,21 +48,27 @@ extension FrameNames {
     }
 
     private func keys(of rows: [Row], _ grouping: Grouping) -> [RowKey] {
-        let stacks = rows.map { row in reduction.frames(of: row).filter { $0.module != SpecialModule.cut && $0.module != SpecialModule.thread } }
+        let stacks = rows.map { row in
+            reduction.frames(of: row).filter { $0.module != SpecialModule.cut && $0.module != SpecialModule.thread }
+        }
         var keys = [RowKey?](repeating: nil, count: rows.count)
         var open = Array(rows.indices)
         var depth = 0
         while !open.isEmpty {
             var frames: [Frame] = []
             var seen: Set<Frame> = []
-            for index in open where stacks[index].count > depth && seen.insert(stacks[index][depth]).inserted { frames.append(stacks[index][depth]) }
+            for index in open where stacks[index].count > depth && seen.insert(stacks[index][depth]).inserted {
+                frames.append(stacks[index][depth])
+            }
             prepare(frames: frames)
             open.removeAll { index in
                 guard stacks[index].count > depth else {
                     keys[index] = lastResort(stacks[index], grouping)
                     return true
                 }
-                keys[index] = expanded(stacks[index][depth]).lazy.filter { self.isAsker($0, grouping) }.first.map { key($0, grouping) }
+                keys[index] = expanded(stacks[index][depth]).lazy.filter { self.isAsker($0, grouping) }.first.map {
+                    key($0, grouping)
+                }
                 return keys[index] != nil
             }
             depth += 1
@@ -73,10 +79,12 @@ extension FrameNames {
     /// Whether a block of the frame's function is asked for by who called it.
     func standsBetween(_ frame: NamedFrame) -> Bool {
         guard let function = frame.function else { return false }
-        return AllocationFunctions.standsBetween(function) || (isOfKernel(frame) && KernelAllocationFunctions.contains(function))
+        return AllocationFunctions.standsBetween(function)
+            || (isOfKernel(frame) && KernelAllocationFunctions.contains(function))
     }
 
-    /// Whether the frame may be a kernel's: it is named by a log, one of the inputs is a kernel's, and no file is its module.
+    /// Whether the frame may be a kernel's: it is named by a log, one of the inputs is a kernel's, and no file is its
+    /// module.
     private func isOfKernel(_ frame: NamedFrame) -> Bool {
         frame.frame.module == SpecialModule.named && hasKernelLog && frame.modulePath?.contains("/") != true
     }
@@ -128,7 +136,8 @@ extension FrameNames {
 
     /// Headers that are the compiler's and the C library's, whose inlined functions stand for nobody's own line.
     private static func isSystemHeader(_ file: String) -> Bool {
-        file.contains("/include/c++/") || file.hasPrefix("/usr/include/") || file.contains("/libstdc++-v3/") || file.contains("/lib/gcc/")
+        file.contains("/include/c++/") || file.hasPrefix("/usr/include/") || file.contains("/libstdc++-v3/")
+            || file.contains("/lib/gcc/")
             || file.contains("/lib/rustlib/src/") || file.hasPrefix("/rustc/")
     }
 }

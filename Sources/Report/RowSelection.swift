@@ -32,8 +32,10 @@ package struct RowSelection {
     /// - Parameter withFreed: take stacks, too, that hold nothing now, whatever the order.
     /// - Complexity: O(n log n) in rows; with a filter one search a distinct frame; with ages O(blocks).
     package init(
-        _ reduction: Reduction, names: FrameNames, by grouping: Grouping = .stack, sort: SortKey = .bytes, top: Int? = nil,
-        minBytes: UInt64 = 0, filter: FrameFilter? = nil, blocks: BlockFilter = BlockFilter(), suppressions: Suppressions? = nil,
+        _ reduction: Reduction, names: FrameNames, by grouping: Grouping = .stack, sort: SortKey = .bytes,
+        top: Int? = nil,
+        minBytes: UInt64 = 0, filter: FrameFilter? = nil, blocks: BlockFilter = BlockFilter(),
+        suppressions: Suppressions? = nil,
         withFreed: Bool = false
     ) {
         self.grouping = grouping
@@ -59,7 +61,9 @@ package struct RowSelection {
             smallBytes = candidates.reduce(0) { $0 &+ $1.bytes } &- passing.reduce(0) { $0 &+ $1.bytes }
             candidates = passing
         }
-        passing = candidates.reduce(into: (candidates.count, 0, 0)) { ($0.1, $0.2) = ($0.1 &+ $1.bytes, $0.2 &+ $1.blocks) }
+        passing = candidates.reduce(into: (candidates.count, 0, 0)) {
+            ($0.1, $0.2) = ($0.1 &+ $1.bytes, $0.2 &+ $1.blocks)
+        }
         var keyed = candidates.enumerated().map { (key: sort.quantity.order($1), order: $0, row: $1) }
         // Equal keys by bytes, then as they came in, so that two runs over one file print the same.
         keyed.sort { ($0.key, Double($0.row.bytes), -$0.order) > ($1.key, Double($1.row.bytes), -$1.order) }

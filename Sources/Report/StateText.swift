@@ -11,7 +11,9 @@ extension HeapImage {
         switch effectiveState {
         case .running: inFull && kind == .dump ? "running when the dump was taken" : "running"
         case .exited: "exited with status \(header.exit_status)"
-        case .killed: "killed by signal \(inFull ? signalText(Int32(truncatingIfNeeded: header.exit_signal)) : "\(header.exit_signal)")"
+        case .killed:
+            "killed by signal "
+                + "\(inFull ? signalText(Int32(truncatingIfNeeded: header.exit_signal)) : "\(header.exit_signal)")"
         case .exec: inFull ? "replaced by another program (exec)" : "replaced by exec"
         case .unknown: "gone, its end not seen"
         }

@@ -12,19 +12,26 @@ package enum AllocationFunctions {
         // Versions and clones: malloc@@GLIBC_2.2.5, kmalloc.isra.0.
         let name = function.prefix { $0 != "@" }
         if names.contains(String(name)) { return true }
-        if let dot = name.firstIndex(of: "."), dot != name.startIndex, names.contains(String(name[..<dot])) { return true }
+        if let dot = name.firstIndex(of: "."), dot != name.startIndex, names.contains(String(name[..<dot])) {
+            return true
+        }
         // The sanitizers' own entries: __interceptor_malloc.
         if name.hasPrefix("__interceptor_"), names.contains(String(name.dropFirst(14))) { return true }
         if beginnings.contains(where: { function.hasPrefix($0) }) { return true }
         // libstdc++'s containers each have one function that calls their allocator.
-        return function.hasPrefix("std::") && ["::_M_allocate(", "::_M_get_node(", "::_M_allocate_node<", "::_M_create("].contains { function.contains($0) }
+        return function.hasPrefix("std::")
+            && ["::_M_allocate(", "::_M_get_node(", "::_M_allocate_node<", "::_M_create("].contains {
+                function.contains($0)
+            }
     }
 
     /// Whether a block of the function's is asked for by who called it: an allocation function, or C++'s library.
-    package static func standsBetween(_ function: String) -> Bool { contains(function) || isOfStandardLibrary(function) }
+    package static func standsBetween(_ function: String) -> Bool {
+        contains(function) || isOfStandardLibrary(function)
+    }
 
-    /// C++'s own containers and helpers: a block of a vector is asked for by who fills the vector. What a template returns stands before
-    /// its name, and doesn't count: `std::vector<int> squares<int>()` is the program's.
+    /// C++'s own containers and helpers: a block of a vector is asked for by who fills the vector. What a template
+    /// returns stands before its name, and doesn't count: `std::vector<int> squares<int>()` is the program's.
     private static func isOfStandardLibrary(_ function: String) -> Bool {
         guard function.contains("std::") || function.contains("__gnu_cxx::") else { return false }
         var depth = 0, nameStart = function.utf8.startIndex
@@ -45,13 +52,17 @@ package enum AllocationFunctions {
 
     private static let names: Set<String> = [
         // C. What hands out a copy in a block of its own is of the family: its caller has to free it.
-        "malloc", "calloc", "realloc", "reallocarray", "memalign", "aligned_alloc", "posix_memalign", "valloc", "pvalloc",
-        "__libc_malloc", "__libc_calloc", "__libc_realloc", "__libc_memalign", "__libc_valloc", "__libc_pvalloc", "__libc_reallocarray",
+        "malloc", "calloc", "realloc", "reallocarray", "memalign", "aligned_alloc", "posix_memalign", "valloc",
+        "pvalloc",
+        "__libc_malloc", "__libc_calloc", "__libc_realloc", "__libc_memalign", "__libc_valloc", "__libc_pvalloc",
+        "__libc_reallocarray",
         "_int_malloc", "_int_realloc", "_int_memalign", "sysmalloc",
         "strdup", "__strdup", "strndup", "__strndup", "wcsdup", "__wcsdup",
         // GLib.
-        "g_malloc", "g_malloc0", "g_malloc_n", "g_malloc0_n", "g_try_malloc", "g_try_malloc0", "g_try_malloc_n", "g_realloc",
-        "g_realloc_n", "g_try_realloc", "g_try_realloc_n", "g_slice_alloc", "g_slice_alloc0", "g_strdup", "g_strndup", "g_memdup", "g_memdup2",
+        "g_malloc", "g_malloc0", "g_malloc_n", "g_malloc0_n", "g_try_malloc", "g_try_malloc0", "g_try_malloc_n",
+        "g_realloc",
+        "g_realloc_n", "g_try_realloc", "g_try_realloc_n", "g_slice_alloc", "g_slice_alloc0", "g_strdup", "g_strndup",
+        "g_memdup", "g_memdup2",
         // Rust, Swift, Go's C side.
         "__rust_alloc", "__rust_alloc_zeroed", "__rust_realloc", "__rdl_alloc", "__rdl_alloc_zeroed", "__rdl_realloc",
         "alloc::alloc::alloc", "alloc::alloc::alloc_zeroed", "alloc::alloc::realloc", "alloc::alloc::exchange_malloc",
@@ -61,8 +72,10 @@ package enum AllocationFunctions {
 
     private static let beginnings = [
         // C++: operator new, and what the standard containers call it by.
-        "operator new(", "operator new[](", "void* operator new", "std::allocator<", "std::__new_allocator<", "__gnu_cxx::new_allocator<",
-        "std::allocator_traits<", "std::__allocate_guarded<", "std::__1::allocator<", "std::__1::allocator_traits<", "std::__1::__libcpp_allocate",
+        "operator new(", "operator new[](", "void* operator new", "std::allocator<", "std::__new_allocator<",
+        "__gnu_cxx::new_allocator<",
+        "std::allocator_traits<", "std::__allocate_guarded<", "std::__1::allocator<", "std::__1::allocator_traits<",
+        "std::__1::__libcpp_allocate",
         "std::__1::__allocate_at_least", "std::__1::__libcpp_operator_new",
         // Rust's Global, as its frames are demangled.
         "alloc::alloc::Global::alloc", "<alloc::alloc::Global as core::alloc::Allocator>::",
@@ -71,7 +84,9 @@ package enum AllocationFunctions {
 
 /// Libraries that stand between programs and the kernel, by the names of their files.
 package enum RuntimeLibraries {
-    private static let beginnings = ["libheapsum.so", "libc.so", "libc-2", "ld-linux", "libstdc++.so", "libc++.so", "libc++abi.so", "libgcc_s.so"]
+    private static let beginnings = [
+        "libheapsum.so", "libc.so", "libc-2", "ld-linux", "libstdc++.so", "libc++.so", "libc++abi.so", "libgcc_s.so",
+    ]
 
     package static func contains(file: String) -> Bool { beginnings.contains { file.hasPrefix($0) } }
 }

@@ -1,5 +1,5 @@
-// The names of one module's data: which global variable an address lies in. Apart from the names of code, as few ask for them, and who asks for
-// code must not be told of data that lies beside it.
+// The names of one module's data: which global variable an address lies in. Apart from the names of code, as few ask
+// for them, and who asks for code must not be told of data that lies beside it.
 
 /// The data symbols of one module.
 package struct DataSymbols: Sendable {
@@ -12,17 +12,23 @@ package struct DataSymbols: Sendable {
     package init(path: String, buildID: [UInt8]?, search: SymbolSearch = SymbolSearch()) throws(SymbolsError) {
         let file = try ELFFile(path: search.path(of: path))
         let found = try file.readBuildID()
-        if let buildID, buildID != found { throw SymbolsError(file: file.path, reason: .buildIDDiffers(expected: buildID, found: found ?? [])) }
+        if let buildID, buildID != found {
+            throw SymbolsError(file: file.path, reason: .buildIDDiffers(expected: buildID, found: found ?? []))
+        }
         var builder = NamedRangesBuilder(), isWhole = false, notes: [SymbolsError] = []
         if let symbols = try ELFSymbolTable(file, type: ELF.SHT_SYMTAB), symbols.count > 1 {
             try builder.add(symbols, of: file, isData: true)
             isWhole = true
         }
-        if !isWhole, let found, let debug = search.debugFile(ofBuildID: found, notes: &notes), let symbols = try ELFSymbolTable(debug, type: ELF.SHT_SYMTAB) {
+        if !isWhole, let found, let debug = search.debugFile(ofBuildID: found, notes: &notes),
+            let symbols = try ELFSymbolTable(debug, type: ELF.SHT_SYMTAB)
+        {
             try builder.add(symbols, of: debug, isData: true)
             isWhole = true
         }
-        if !isWhole, let symbols = try ELFSymbolTable(file, type: ELF.SHT_DYNSYM) { try builder.add(symbols, of: file, isData: true) }
+        if !isWhole, let symbols = try ELFSymbolTable(file, type: ELF.SHT_DYNSYM) {
+            try builder.add(symbols, of: file, isData: true)
+        }
         ranges = builder.finish()
     }
 

@@ -25,12 +25,17 @@ package final class DebugLines {
     private let helper: Helper
     /// Files that gave no lines although they have DWARF, and why; and which further files are gone.
     package var notes: [SymbolsError] {
-        failures + missing.sorted { $0.key < $1.key }.map { file, names in
-            let more = names.count > 3 ? ", and \(names.count - 3) more" : ""
-            return SymbolsError(file: file, reason: .unsupported(
-                "functions and inlined calls of \(names.count) source file\(names.count == 1 ? "" : "s") are missing: compiled with -gsplit-dwarf, they are in "
-                    + names.prefix(3).joined(separator: ", ") + more + ", and \(names.count == 1 ? "that is" : "those are") not there"))
-        }
+        failures
+            + missing.sorted { $0.key < $1.key }.map { file, names in
+                let more = names.count > 3 ? ", and \(names.count - 3) more" : ""
+                return SymbolsError(
+                    file: file,
+                    reason: .unsupported(
+                        "functions and inlined calls of \(names.count) source file\(names.count == 1 ? "" : "s") are "
+                            + "missing: compiled with -gsplit-dwarf, they are in "
+                            + names.prefix(3).joined(separator: ", ") + more
+                            + ", and \(names.count == 1 ? "that is" : "those are") not there"))
+            }
     }
     private var failures: [SymbolsError] = []
     /// By file: what is in others.
@@ -55,20 +60,29 @@ package final class DebugLines {
         var result: [[SourceCall]] = []
         result.reserveCapacity(addresses.count)
         for start in stride(from: 0, to: addresses.count, by: Self.mostAddresses) {
-            let part = addresses[start..<min(start + Self.mostAddresses, addresses.count)]
+            let part = addresses[start ..< min(start + Self.mostAddresses, addresses.count)]
             guard let answer = ask(.calls, file, buildID, part) else { break }
             var reader = WireReader(answer)
             var calls: [[SourceCall]] = []
             for _ in part {
                 guard let count = reader.number(), count <= 4096 else { break }
                 var chain: [SourceCall] = []
-                for _ in 0..<count {
-                    guard let function = reader.text(), let file = reader.text(), let line = reader.number() else { break }
-                    chain.append(SourceCall(function: function.isEmpty ? nil : function, file: file.isEmpty ? nil : file, line: line == 0 ? nil : line))
+                for _ in 0 ..< count {
+                    guard let function = reader.text(), let file = reader.text(), let line = reader.number() else {
+                        break
+                    }
+                    chain.append(
+                        SourceCall(
+                            function: function.isEmpty ? nil : function, file: file.isEmpty ? nil : file,
+                            line: line == 0 ? nil : line))
                 }
                 calls.append(chain)
             }
-            if calls.count < part.count { fail(file, "an answer of the helper process makes no sense") } else { takeMissing(of: file, &reader) }
+            if calls.count < part.count {
+                fail(file, "an answer of the helper process makes no sense")
+            } else {
+                takeMissing(of: file, &reader)
+            }
             result += calls
         }
         return result + Array(repeating: [], count: addresses.count - result.count)
@@ -78,7 +92,7 @@ package final class DebugLines {
     package func units(in file: String, buildID: [UInt8]?, at addresses: [UInt64]) -> [String?] {
         var result: [String?] = []
         for start in stride(from: 0, to: addresses.count, by: Self.mostAddresses) {
-            let part = addresses[start..<min(start + Self.mostAddresses, addresses.count)]
+            let part = addresses[start ..< min(start + Self.mostAddresses, addresses.count)]
             guard let answer = ask(.units, file, buildID, part) else { break }
             var reader = WireReader(answer)
             for _ in part { result.append(reader.text().flatMap { $0.isEmpty ? nil : $0 }) }
@@ -87,7 +101,9 @@ package final class DebugLines {
         return result + Array(repeating: nil, count: addresses.count - result.count)
     }
 
-    private func ask(_ kind: DwarfQuestion.Kind, _ file: String, _ buildID: [UInt8]?, _ addresses: ArraySlice<UInt64>) -> [UInt8]? {
+    private func ask(
+        _ kind: DwarfQuestion.Kind, _ file: String, _ buildID: [UInt8]?, _ addresses: ArraySlice<UInt64>
+    ) -> [UInt8]? {
         guard !libraryIsMissing, !failed.contains(file) else { return nil }
         let question = DwarfQuestion(kind: kind, path: file, buildID: buildID ?? [], addresses: Array(addresses))
         do throws(HelperError) {
@@ -151,10 +167,12 @@ struct DwarfQuestion {
 
     init?(_ bytes: [UInt8]) {
         var wire = WireReader(bytes)
-        guard let kind = wire.number().flatMap({ Kind(rawValue: UInt8(truncatingIfNeeded: $0)) }), let path = wire.text(),
-              let id = wire.block(), let count = wire.number() else { return nil }
+        guard let kind = wire.number().flatMap({ Kind(rawValue: UInt8(truncatingIfNeeded: $0)) }),
+            let path = wire.text(),
+            let id = wire.block(), let count = wire.number()
+        else { return nil }
         self.init(kind: kind, path: path, buildID: Array(id), addresses: [])
-        for _ in 0..<count {
+        for _ in 0 ..< count {
             guard let low = wire.number(), let high = wire.number() else { return nil }
             addresses.append(UInt64(high) << 32 | UInt64(low))
         }
@@ -185,7 +203,7 @@ struct WireReader {
     mutating func number() -> Int? {
         guard bytes.count - position >= 4 else { return nil }
         var value: UInt32 = 0
-        for shift in 0..<4 { value |= UInt32(bytes[position + shift]) << UInt32(shift * 8) }
+        for shift in 0 ..< 4 { value |= UInt32(bytes[position + shift]) << UInt32(shift * 8) }
         position += 4
         return Int(value)
     }
@@ -193,7 +211,7 @@ struct WireReader {
     mutating func block() -> ArraySlice<UInt8>? {
         guard let count = number(), count <= bytes.count - position else { return nil }
         defer { position += count }
-        return bytes[position..<position + count]
+        return bytes[position ..< position + count]
     }
 
     mutating func text() -> String? { block().map { String(decoding: $0, as: UTF8.self) } }

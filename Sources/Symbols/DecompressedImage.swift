@@ -15,12 +15,14 @@ enum DecompressedImage {
         }
         guard needsIt else { return nil }
         guard file.layout.isWide, !file.layout.isSwapped else {
-            throw SymbolsError(file: file.path, reason: .unsupported("its DWARF is compressed with zstd, which is read of this machine's kind alone"))
+            throw SymbolsError(
+                file: file.path,
+                reason: .unsupported("its DWARF is compressed with zstd, which is read of this machine's kind alone"))
         }
         var bytes = [UInt8](repeating: 0, count: 64)
         var table: [UInt8] = []
         func put(_ value: UInt64, _ count: Int, to bytes: inout [UInt8]) {
-            for shift in 0..<count { bytes.append(UInt8(truncatingIfNeeded: value >> UInt64(shift * 8))) }
+            for shift in 0 ..< count { bytes.append(UInt8(truncatingIfNeeded: value >> UInt64(shift * 8))) }
         }
         // Sections of an honest file don't overlap: together they shrink to no less than a hundredth.
         var total: UInt64 = 0
@@ -40,7 +42,7 @@ enum DecompressedImage {
                 let part = try contents(index)
                 count = UInt64(part.count)
                 part.withSpan { span in
-                    for position in 0..<span.byteCount { bytes.append(byte(span, position)) }
+                    for position in 0 ..< span.byteCount { bytes.append(byte(span, position)) }
                 }
                 while bytes.count % 8 != 0 { bytes.append(0) }
             } else {
@@ -68,7 +70,7 @@ enum DecompressedImage {
         put(UInt64(bytes.count), 8, to: &header)
         put(0, 4, to: &header)
         for value in [64, 56, 0, 64, names.count, sectionNames] { put(UInt64(value), 2, to: &header) }
-        bytes.replaceSubrange(0..<64, with: header)
+        bytes.replaceSubrange(0 ..< 64, with: header)
         bytes += table
         guard let image = bytes.withUnsafeBytes({ FileBytes(copying: $0) }) else {
             throw SymbolsError(file: file.path, reason: .tooLarge(UInt64(bytes.count)))

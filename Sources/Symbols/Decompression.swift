@@ -19,37 +19,55 @@ enum Decompression {
     ///
     /// The gABI's compression header comes first: type, size, alignment.
     /// - Throws: `.damaged`; `.unsupported` for another type, and where the library isn't there.
-    static func section(_ bytes: FileBytes, _ what: String, of reader: FileReader, layout: ELFLayout) throws(SymbolsError) -> FileBytes {
+    static func section(
+        _ bytes: FileBytes, _ what: String, of reader: FileReader, layout: ELFLayout
+    ) throws(SymbolsError) -> FileBytes {
         let headerBytes = layout.isWide ? 24 : 12
-        guard bytes.count >= headerBytes else { throw reader.damaged("\(what) is too short for a compression header", at: bytes.offset) }
+        guard bytes.count >= headerBytes else {
+            throw reader.damaged("\(what) is too short for a compression header", at: bytes.offset)
+        }
         let (type, byteCount) = bytes.withSpan { (layout.u32($0, 0), layout.word($0, wide: 8, narrow: 4)) }
         guard isCredible(byteCount, from: bytes.count) else {
-            throw reader.damaged("\(what) of \(bytes.count) bytes claims to be \(byteCount) when decompressed", at: bytes.offset)
+            throw reader.damaged(
+                "\(what) of \(bytes.count) bytes claims to be \(byteCount) when decompressed", at: bytes.offset)
         }
         let decompress: (UnsafePointer<UInt8>, UnsafeMutableRawBufferPointer) -> Bool
         switch type {
         case ELF.ELFCOMPRESS_ZLIB:
-            guard let call = symbols_function("libz.so.1", "uncompress") else { throw missing("libz.so.1", what, reader) }
+            guard let call = symbols_function("libz.so.1", "uncompress") else {
+                throw missing("libz.so.1", what, reader)
+            }
             let uncompress = unsafeBitCast(call, to: symbols_uncompress.self)
             decompress = { from, to in
                 var count = UInt(to.count)
-                return uncompress(to.baseAddress?.assumingMemoryBound(to: UInt8.self), &count, from, UInt(bytes.count - headerBytes)) == 0
+                return uncompress(
+                    to.baseAddress?.assumingMemoryBound(to: UInt8.self), &count, from, UInt(bytes.count - headerBytes))
+                    == 0
                     && count == UInt(to.count)
             }
         case ELF.ELFCOMPRESS_ZSTD:
-            guard let call = symbols_function("libzstd.so.1", "ZSTD_decompress") else { throw missing("libzstd.so.1", what, reader) }
+            guard let call = symbols_function("libzstd.so.1", "ZSTD_decompress") else {
+                throw missing("libzstd.so.1", what, reader)
+            }
             let zstd = unsafeBitCast(call, to: symbols_zstd_decompress.self)
             // Errors are sizes that no section has.
             decompress = { from, to in zstd(to.baseAddress, to.count, from, bytes.count - headerBytes) == to.count }
-        default: throw SymbolsError(file: reader.path, offset: bytes.offset, reason: .unsupported("\(what) is compressed by method \(type)"))
+        default:
+            throw SymbolsError(
+                file: reader.path, offset: bytes.offset, reason: .unsupported("\(what) is compressed by method \(type)")
+            )
         }
         var wasGood = false
         let result = FileBytes(count: Int(byteCount), offset: bytes.offset) { to in
             wasGood = bytes.withPointer { decompress($0 + headerBytes, to) } ?? false
             return true
         }
-        guard let result else { throw SymbolsError(file: reader.path, offset: bytes.offset, reason: .tooLarge(byteCount)) }
-        guard wasGood else { throw reader.damaged("\(what) can't be decompressed to \(byteCount) bytes", at: bytes.offset) }
+        guard let result else {
+            throw SymbolsError(file: reader.path, offset: bytes.offset, reason: .tooLarge(byteCount))
+        }
+        guard wasGood else {
+            throw reader.damaged("\(what) can't be decompressed to \(byteCount) bytes", at: bytes.offset)
+        }
         return result
     }
 
@@ -57,23 +75,31 @@ enum Decompression {
     ///
     /// An xz file doesn't say its size in front: twice as much space is tried until it is enough.
     static func xz(_ bytes: FileBytes, _ what: String, of reader: FileReader) throws(SymbolsError) -> FileBytes {
-        guard let call = symbols_function("liblzma.so.5", "lzma_stream_buffer_decode") else { throw missing("liblzma.so.5", what, reader) }
+        guard let call = symbols_function("liblzma.so.5", "lzma_stream_buffer_decode") else {
+            throw missing("liblzma.so.5", what, reader)
+        }
         let decode = unsafeBitCast(call, to: symbols_xz_decode.self)
         var capacity = UInt64(max(bytes.count, 1 << 12)) * 8
         while true {
             guard isCredible(capacity, from: bytes.count) else {
-                throw reader.damaged("\(what) of \(bytes.count) bytes is more than \(capacity / 2) when decompressed", at: bytes.offset)
+                throw reader.damaged(
+                    "\(what) of \(bytes.count) bytes is more than \(capacity / 2) when decompressed", at: bytes.offset)
             }
             var memoryLimit: UInt64 = 256 << 20
             var (read, wrote) = (0, 0)
             var status = CInt(-1)
             let result = FileBytes(count: Int(capacity), offset: bytes.offset) { to in
-                status = bytes.withPointer {
-                    decode(&memoryLimit, 0, nil, $0, &read, bytes.count, to.baseAddress?.assumingMemoryBound(to: UInt8.self), &wrote, to.count)
-                } ?? -1
+                status =
+                    bytes.withPointer {
+                        decode(
+                            &memoryLimit, 0, nil, $0, &read, bytes.count,
+                            to.baseAddress?.assumingMemoryBound(to: UInt8.self), &wrote, to.count)
+                    } ?? -1
                 return true
             }
-            guard let result else { throw SymbolsError(file: reader.path, offset: bytes.offset, reason: .tooLarge(capacity)) }
+            guard let result else {
+                throw SymbolsError(file: reader.path, offset: bytes.offset, reason: .tooLarge(capacity))
+            }
             switch Int(status) {
             case SYMBOLS_XZ_OK:
                 return try FileReader(name: reader.path, bytes: result).read(what, at: 0, count: UInt64(wrote))
@@ -97,6 +123,7 @@ enum Decompression {
     }
 
     private static func missing(_ library: String, _ what: String, _ reader: FileReader) -> SymbolsError {
-        SymbolsError(file: reader.path, reason: .unsupported("\(what) is compressed, and \(library) isn't there to read it"))
+        SymbolsError(
+            file: reader.path, reason: .unsupported("\(what) is compressed, and \(library) isn't there to read it"))
     }
 }

@@ -51,16 +51,18 @@ package final class Demangler {
             refused += 1
             return nil
         }
-        let helper = helper ?? Helper(memoryByteCount: 512 << 20) { question in
-            let name = String(decoding: question, as: UTF8.self)
-            if name.isEmpty {
-                _ = Scheme.itanium.demangle("_ZN1a1bEv")
-                _ = Scheme.swift.demangle("$s1a1byyF")
-                _ = Scheme.rust.demangle("_RNvC1a1b")
-                return []
+        let helper =
+            helper
+            ?? Helper(memoryByteCount: 512 << 20) { question in
+                let name = String(decoding: question, as: UTF8.self)
+                if name.isEmpty {
+                    _ = Scheme.itanium.demangle("_ZN1a1bEv")
+                    _ = Scheme.swift.demangle("$s1a1byyF")
+                    _ = Scheme.rust.demangle("_RNvC1a1b")
+                    return []
+                }
+                return Scheme(of: name)?.demangle(name).map { Array($0.utf8) } ?? []
             }
-            return Scheme(of: name)?.demangle(name).map { Array($0.utf8) } ?? []
-        }
         self.helper = helper
         do throws(HelperError) {
             let answer = try helper.ask(Array(name.utf8), timeoutMilliseconds: Self.timeoutMilliseconds)
@@ -78,12 +80,16 @@ package final class Demangler {
 
         init?(of name: String) {
             let bytes = name.utf8
-            guard let first = bytes.first, first == UInt8(ascii: "_") || first == UInt8(ascii: "$") || first == UInt8(ascii: "@") else { return nil }
+            guard let first = bytes.first,
+                first == UInt8(ascii: "_") || first == UInt8(ascii: "$") || first == UInt8(ascii: "@")
+            else { return nil }
             if bytes.starts(with: "_R".utf8) {
                 self = .rust
             } else if bytes.starts(with: "_Z".utf8) {
                 self = Self.isLegacyRust(bytes) ? .rust : .itanium
-            } else if ["$s", "$S", "$e", "_$s", "_$S", "_$e", "_T0", "@__swiftmacro_"].contains(where: { bytes.starts(with: $0.utf8) }) {
+            } else if ["$s", "$S", "$e", "_$s", "_$S", "_$e", "_T0", "@__swiftmacro_"].contains(where: {
+                bytes.starts(with: $0.utf8)
+            }) {
                 self = .swift
             } else {
                 return nil
@@ -103,8 +109,9 @@ package final class Demangler {
 
         /// Whether the name is so short, and refers back to itself so seldom, that its text is at most some megabytes.
         ///
-        /// References multiply: n of them, three to a level, make at most 3^(n/3) of what they refer to. Bytes that only
-        /// may be references are counted as such. C++'s pack expansions repeat a pattern for each member of a pack.
+        /// References multiply: n of them, three to a level, make at most 3^(n/3) of what they refer to. Bytes that
+        /// only may be references are counted as such. C++'s pack expansions repeat a pattern for each member of a
+        /// pack.
         func isHarmless(_ name: String) -> Bool {
             guard name.utf8.count <= 512 else { return false }
             var references = 0
@@ -112,9 +119,12 @@ package final class Demangler {
             for byte in name.utf8 {
                 switch self {
                 case .itanium:
-                    let isIndex = byte == UInt8(ascii: "_") || (byte >= 0x30 && byte <= 0x39) || (byte >= 0x41 && byte <= 0x5A)
+                    let isIndex =
+                        byte == UInt8(ascii: "_") || (byte >= 0x30 && byte <= 0x39) || (byte >= 0x41 && byte <= 0x5A)
                     if isIndex && (last == UInt8(ascii: "S") || last == UInt8(ascii: "T")) { references += 1 }
-                    if byte == UInt8(ascii: "p") && (last == UInt8(ascii: "D") || last == UInt8(ascii: "s")) { references += 8 }
+                    if byte == UInt8(ascii: "p") && (last == UInt8(ascii: "D") || last == UInt8(ascii: "s")) {
+                        references += 8
+                    }
                 case .rust: if byte == UInt8(ascii: "B") { references += 1 }
                 case .swift:
                     // The letters behind an A are substitutions, up to an upper-case one; a digit repeats them.

@@ -17,11 +17,17 @@ final class DwarfFiles {
 
     func answer(_ bytes: [UInt8]) -> [UInt8] {
         if bytes.isEmpty { return [] }
-        guard let question = DwarfQuestion(bytes) else { return failed(DwarfAnswer.badFile, "the question makes no sense") }
+        guard let question = DwarfQuestion(bytes) else {
+            return failed(DwarfAnswer.badFile, "the question makes no sense")
+        }
         if library == nil {
             var functions = symbols_libdw()
             if let error = symbols_load_libdw(&functions) {
-                return failed(DwarfAnswer.noLibrary, "none are shown: elfutils' libdw (Debian's package libdw1) can't be loaded: \(String(cString: error))")
+                return failed(
+                    DwarfAnswer.noLibrary,
+                    "none are shown: elfutils' libdw (Debian's package libdw1) can't be loaded: "
+                        + "\(String(cString: error))"
+                )
             }
             _ = functions.elf_version(UInt32(EV_CURRENT))
             library = functions
@@ -84,7 +90,9 @@ final class DwarfFile {
             if descriptor >= 0 { elf = library.elf_begin(descriptor, ELF_C_READ_MMAP_PRIVATE, nil) }
         }
         func why(_ message: UnsafePointer<CChar>?) -> SymbolsError {
-            SymbolsError(file: path, reason: .unsupported(message.map { "libdw says: \(String(cString: $0))" } ?? "libdw can't read it"))
+            SymbolsError(
+                file: path,
+                reason: .unsupported(message.map { "libdw says: \(String(cString: $0))" } ?? "libdw can't read it"))
         }
         guard let elf else { throw why(library.elf_errmsg(-1)) }
         guard let dwarf = library.dwarf_begin_elf(elf, DWARF_C_READ, nil) else { throw why(library.dwarf_errmsg(-1)) }
@@ -100,12 +108,16 @@ final class DwarfFile {
         var (version, type): (UInt16, UInt8) = (0, 0)
         var (die, split) = (Dwarf_Die(), Dwarf_Die())
         while library.dwarf_get_units(dwarf, unit, &unit, &version, &type, &die, &split) == 0 {
-            guard library.dwarf_tag(&die) == DW_TAG_compile_unit || library.dwarf_tag(&die) == DW_TAG_skeleton_unit else { continue }
+            guard library.dwarf_tag(&die) == DW_TAG_compile_unit || library.dwarf_tag(&die) == DW_TAG_skeleton_unit
+            else { continue }
             let number = UInt32(units.count)
             let before = entries.count
             forEachRange(library, &die) { start, end in
                 // Functions that the linker threw away leave ranges at 0.
-                if start != 0 { entries.append(RangeTable.Entry(start: start, end: end, name: number, source: 0, rank: 0, isSized: true)) }
+                if start != 0 {
+                    entries.append(
+                        RangeTable.Entry(start: start, end: end, name: number, source: 0, rank: 0, isSized: true))
+                }
             }
             if entries.count == before { withoutRanges[library.dwarf_dieoffset(&die)] = number }
             units.append(DwarfUnit(library, die: die, split: split.addr == nil ? nil : split))
@@ -116,17 +128,22 @@ final class DwarfFile {
 
     /// .debug_aranges, for units that say nothing of their ranges.
     private static func addSeparateRanges(
-        _ library: symbols_libdw, _ dwarf: OpaquePointer, _ wanted: [UInt64: UInt32], _ entries: inout [RangeTable.Entry]
+        _ library: symbols_libdw, _ dwarf: OpaquePointer, _ wanted: [UInt64: UInt32],
+        _ entries: inout [RangeTable.Entry]
     ) {
         var ranges: OpaquePointer?
         var count = 0
         guard library.dwarf_getaranges(dwarf, &ranges, &count) == 0, let ranges else { return }
-        for index in 0..<count {
+        for index in 0 ..< count {
             guard let range = library.dwarf_onearange(ranges, index) else { continue }
             var (start, byteCount, offset): (UInt64, UInt64, UInt64) = (0, 0, 0)
-            guard library.dwarf_getarangeinfo(range, &start, &byteCount, &offset) == 0, let unit = wanted[offset] else { continue }
+            guard library.dwarf_getarangeinfo(range, &start, &byteCount, &offset) == 0, let unit = wanted[offset] else {
+                continue
+            }
             let (end, overflow) = start.addingReportingOverflow(byteCount)
-            entries.append(RangeTable.Entry(start: start, end: overflow ? .max : end, name: unit, source: 0, rank: 0, isSized: true))
+            entries.append(
+                RangeTable.Entry(
+                    start: start, end: overflow ? .max : end, name: unit, source: 0, rank: 0, isSized: true))
         }
     }
 

@@ -28,8 +28,8 @@ final class DwarfUnit {
         isSplit = split != nil
     }
 
-    /// The file that this unit's functions and lines are in and that isn't there, as the compiler was given it; nil: they are here, or
-    /// were found. Of such a unit the lines alone are known.
+    /// The file that this unit's functions and lines are in and that isn't there, as the compiler was given it; nil:
+    /// they are here, or were found. Of such a unit the lines alone are known.
     lazy var missingFile: [UInt8]? = {
         guard !isSplit else { return nil }
         for code in [DW_AT_dwo_name, DW_AT_GNU_dwo_name] {
@@ -50,7 +50,8 @@ final class DwarfUnit {
     }
 
     private func absolute(_ path: [UInt8]) -> [UInt8] {
-        path.isEmpty || path.first == UInt8(ascii: "/") || directory.isEmpty ? path : directory + [UInt8(ascii: "/")] + path
+        path.isEmpty || path.first == UInt8(ascii: "/") || directory.isEmpty
+            ? path : directory + [UInt8(ascii: "/")] + path
     }
 
     /// Writes the calls at an address: how many; and function, file and line of each, the innermost first.
@@ -90,7 +91,9 @@ final class DwarfUnit {
             var found = false
             repeat {
                 let tag = library.dwarf_tag(&child)
-                let isScope = tag == DW_TAG_inlined_subroutine || tag == DW_TAG_lexical_block || tag == DW_TAG_try_block || tag == DW_TAG_catch_block
+                let isScope =
+                    tag == DW_TAG_inlined_subroutine || tag == DW_TAG_lexical_block || tag == DW_TAG_try_block
+                    || tag == DW_TAG_catch_block
                 guard isScope, library.dwarf_haspc(&child, address) > 0 else { continue }
                 if tag == DW_TAG_inlined_subroutine { chain.append(child) }
                 current = child
@@ -121,13 +124,17 @@ final class DwarfUnit {
                 case Int(DW_TAG_subprogram):
                     let before = entries.count
                     forEachRange(library, &child) { start, end in
-                        entries.append(RangeTable.Entry(start: start, end: end, name: UInt32(dies.count), source: 0, rank: 0, isSized: true))
+                        entries.append(
+                            RangeTable.Entry(
+                                start: start, end: end, name: UInt32(dies.count), source: 0, rank: 0, isSized: true))
                     }
                     if entries.count > before { dies.append(child) }
                     if inner { parents.append(child) }
                 case Int(DW_TAG_namespace), Int(DW_TAG_module): parents.append(child)
-                case Int(DW_TAG_structure_type), Int(DW_TAG_class_type), Int(DW_TAG_union_type), Int(DW_TAG_enumeration_type),
-                     Int(DW_TAG_lexical_block): if inner { parents.append(child) }
+                case Int(DW_TAG_structure_type), Int(DW_TAG_class_type), Int(DW_TAG_union_type),
+                    Int(DW_TAG_enumeration_type),
+                    Int(DW_TAG_lexical_block):
+                    if inner { parents.append(child) }
                 default: break
                 }
             } while next(&child)
@@ -156,7 +163,9 @@ final class DwarfUnit {
     private func number(_ die: inout Dwarf_Die, _ kind: Int) -> Int? {
         var attribute = Dwarf_Attribute()
         var value: UInt64 = 0
-        guard library.dwarf_attr(&die, UInt32(kind), &attribute) != nil, library.dwarf_formudata(&attribute, &value) == 0 else { return nil }
+        guard library.dwarf_attr(&die, UInt32(kind), &attribute) != nil,
+            library.dwarf_formudata(&attribute, &value) == 0
+        else { return nil }
         return Int(clamping: value)
     }
 

@@ -89,8 +89,12 @@ final class ELFFile {
         reader = file
         let path = file.path
         guard reader.byteCount >= 16 else { throw SymbolsError(file: path, reason: .notELF) }
-        if try reader.read("magic", at: 0, count: 8).withSpan({ $0.unsafeLoadUnaligned(as: UInt64.self).littleEndian }) == 0x0A3E_6863_7261_3C21 {
-            throw SymbolsError(file: path, reason: .unsupported("an archive, not an ELF file; its members, taken out by ar x, can be read"))
+        if try reader.read("magic", at: 0, count: 8).withSpan({ $0.unsafeLoadUnaligned(as: UInt64.self).littleEndian })
+            == 0x0A3E_6863_7261_3C21
+        {
+            throw SymbolsError(
+                file: path,
+                reason: .unsupported("an archive, not an ELF file; its members, taken out by ar x, can be read"))
         }
         let identity = try reader.read("ELF identification", at: 0, count: 16)
         let (magic, fileClass, byteOrder) = identity.withSpan { span in
@@ -135,7 +139,8 @@ final class ELFFile {
                 if segmentCount == ELF.PN_XNUM { segmentCount = first.info }
             }
             guard count <= (reader.byteCount - min(fields.sections, reader.byteCount)) / recordBytes else {
-                throw reader.damaged("\(count) section headers reach past the file's end (\(reader.byteCount))", at: fields.sections)
+                throw reader.damaged(
+                    "\(count) section headers reach past the file's end (\(reader.byteCount))", at: fields.sections)
             }
             sections = try Self.readSections(reader, layout, at: fields.sections, count: count)
         }
@@ -154,14 +159,17 @@ final class ELFFile {
         let recordBytes = layout.isWide ? 64 : 40
         let bytes = try reader.read("section header table", at: offset, count: count * UInt64(recordBytes))
         return bytes.withSpan { span in
-            (0..<Int(count)).map { index in
-                let record = span.extracting(index * recordBytes..<(index + 1) * recordBytes)
+            (0 ..< Int(count)).map { index in
+                let record = span.extracting(index * recordBytes ..< (index + 1) * recordBytes)
                 return ELFSection(
                     nameOffset: layout.u32(record, 0), type: layout.u32(record, 4),
                     flags: layout.word(record, wide: 8, narrow: 8), address: layout.word(record, wide: 16, narrow: 12),
-                    offset: layout.word(record, wide: 24, narrow: 16), byteCount: layout.word(record, wide: 32, narrow: 20),
-                    link: layout.u32(record, layout.isWide ? 40 : 24), info: layout.u32(record, layout.isWide ? 44 : 28),
-                    alignment: layout.word(record, wide: 48, narrow: 32), entryByteCount: layout.word(record, wide: 56, narrow: 36))
+                    offset: layout.word(record, wide: 24, narrow: 16),
+                    byteCount: layout.word(record, wide: 32, narrow: 20),
+                    link: layout.u32(record, layout.isWide ? 40 : 24),
+                    info: layout.u32(record, layout.isWide ? 44 : 28),
+                    alignment: layout.word(record, wide: 48, narrow: 32),
+                    entryByteCount: layout.word(record, wide: 56, narrow: 36))
             }
         }
     }
@@ -205,7 +213,8 @@ final class ELFFile {
         names.reserveCapacity(sections.count)
         for (index, section) in sections.enumerated() {
             guard section.nameOffset < table.count else {
-                throw reader.damaged("section name at \(section.nameOffset) of \(table.count)", at: headerOffset(ofSection: index))
+                throw reader.damaged(
+                    "section name at \(section.nameOffset) of \(table.count)", at: headerOffset(ofSection: index))
             }
             // Real names are short; the limit keeps many sections that share one endless name cheap.
             names.append(table.string(at: section.nameOffset, limit: 256))
@@ -217,15 +226,19 @@ final class ELFFile {
     private func noteSegments() throws(SymbolsError) -> [(UInt64, UInt64, UInt64)] {
         guard segmentCount != 0 else { return [] }
         let recordBytes = layout.isWide ? 56 : 32
-        let table = try reader.read("program header table", at: segmentTableOffset, count: UInt64(segmentCount) * UInt64(recordBytes))
+        let table = try reader.read(
+            "program header table", at: segmentTableOffset, count: UInt64(segmentCount) * UInt64(recordBytes))
         let layout = layout
         return table.withSpan { span in
             var found: [(UInt64, UInt64, UInt64)] = []
-            for index in 0..<Int(segmentCount) {
-                let record = span.extracting(index * recordBytes..<(index + 1) * recordBytes)
+            for index in 0 ..< Int(segmentCount) {
+                let record = span.extracting(index * recordBytes ..< (index + 1) * recordBytes)
                 guard layout.u32(record, 0) == ELF.PT_NOTE else { continue }
-                found.append((layout.word(record, wide: 8, narrow: 4), layout.word(record, wide: 32, narrow: 16),
-                              layout.word(record, wide: 48, narrow: 28)))
+                found.append(
+                    (
+                        layout.word(record, wide: 8, narrow: 4), layout.word(record, wide: 32, narrow: 16),
+                        layout.word(record, wide: 48, narrow: 28)
+                    ))
             }
             return found
         }
@@ -260,12 +273,16 @@ final class ELFFile {
                 let kind = layout.u32(span, position + 8)
                 let value = (position + 12 + nameBytes + alignment - 1) / alignment * alignment
                 guard value <= span.byteCount, valueBytes <= span.byteCount - value else {
-                    throw reader.damaged("a note of \(nameBytes) + \(valueBytes) bytes reaches past its section",
-                                         at: notes.offset + UInt64(position))
+                    throw reader.damaged(
+                        "a note of \(nameBytes) + \(valueBytes) bytes reaches past its section",
+                        at: notes.offset + UInt64(position))
                 }
-                if kind == ELF.NT_GNU_BUILD_ID, nameBytes == 4, UInt32(littleEndian: span.unsafeLoadUnaligned(
-                    fromByteOffset: position + 12, as: UInt32.self)) == 0x0055_4E47, valueBytes > 0 {
-                    return (value..<value + valueBytes).map { layout.u8(span, $0) }
+                if kind == ELF.NT_GNU_BUILD_ID, nameBytes == 4,
+                    UInt32(
+                        littleEndian: span.unsafeLoadUnaligned(
+                            fromByteOffset: position + 12, as: UInt32.self)) == 0x0055_4E47, valueBytes > 0
+                {
+                    return (value ..< value + valueBytes).map { layout.u8(span, $0) }
                 }
                 position = min(span.byteCount, (value + valueBytes + alignment - 1) / alignment * alignment)
             }

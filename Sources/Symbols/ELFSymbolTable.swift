@@ -40,22 +40,26 @@ struct ELFSymbolTable {
         let what = type == ELF.SHT_SYMTAB ? ".symtab" : ".dynsym"
         let recordBytes: UInt64 = file.layout.isWide ? 24 : 16
         guard section.entryByteCount == recordBytes else {
-            throw file.reader.damaged("\(what) has records of \(section.entryByteCount) bytes", at: file.headerOffset(ofSection: index))
+            throw file.reader.damaged(
+                "\(what) has records of \(section.entryByteCount) bytes", at: file.headerOffset(ofSection: index))
         }
         guard Int(section.link) < file.sections.count, file.sections[Int(section.link)].type == ELF.SHT_STRTAB else {
-            throw file.reader.damaged("\(what) takes its names from section \(section.link), which is no string table",
-                                      at: file.headerOffset(ofSection: index))
+            throw file.reader.damaged(
+                "\(what) takes its names from section \(section.link), which is no string table",
+                at: file.headerOffset(ofSection: index))
         }
         self.file = file
         sectionIndex = index
         // Numbers of symbols are 32 bits wide in all that refers to them.
         guard section.byteCount / recordBytes < UInt64(UInt32.max) else {
-            throw file.reader.damaged("\(what) has \(section.byteCount / recordBytes) symbols", at: file.headerOffset(ofSection: index))
+            throw file.reader.damaged(
+                "\(what) has \(section.byteCount / recordBytes) symbols", at: file.headerOffset(ofSection: index))
         }
         records = try file.contents(ofSection: index, what)
         strings = StringTable(bytes: try file.contents(ofSection: Int(section.link), "names of \(what)"))
         count = records.count / Int(recordBytes)
-        if let extended = file.sections.firstIndex(where: { $0.type == ELF.SHT_SYMTAB_SHNDX && Int($0.link) == index }) {
+        if let extended = file.sections.firstIndex(where: { $0.type == ELF.SHT_SYMTAB_SHNDX && Int($0.link) == index })
+        {
             extendedSections = try file.contents(ofSection: extended, "section numbers of \(what)")
         } else {
             extendedSections = nil
@@ -71,7 +75,7 @@ struct ELFSymbolTable {
         let (nameBytes, sectionCount) = (strings.count, UInt32(file.sections.count))
         try records.withSpan { span throws(SymbolsError) in
             for index in stride(from: 1, to: count, by: 1) {
-                let record = span.extracting(index * recordBytes..<(index + 1) * recordBytes)
+                let record = span.extracting(index * recordBytes ..< (index + 1) * recordBytes)
                 let info = layout.u8(record, layout.isWide ? 4 : 12)
                 var symbol = ELFSymbol(
                     name: layout.u32(record, 0), kind: info & 15, binding: info >> 4,
@@ -80,7 +84,8 @@ struct ELFSymbolTable {
                 if symbol.section == ELF.SHN_XINDEX, let extendedSections {
                     symbol.section = try extendedSections.withSpan { numbers throws(SymbolsError) in
                         guard index < numbers.byteCount / 4 else {
-                            throw file.reader.damaged("symbol \(index) has no section number", at: extendedSections.offset)
+                            throw file.reader.damaged(
+                                "symbol \(index) has no section number", at: extendedSections.offset)
                         }
                         return layout.u32(numbers, index * 4)
                     }

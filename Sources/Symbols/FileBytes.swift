@@ -28,7 +28,8 @@ final class FileReader {
         let (descriptor, status) = try Self.openRegular(path)
         self.path = path
         self.byteCount = UInt64(max(0, status.st_size))
-        modifiedNanoseconds = UInt64(max(0, status.st_mtim.tv_sec)) &* 1_000_000_000 &+ UInt64(max(0, status.st_mtim.tv_nsec))
+        modifiedNanoseconds =
+            UInt64(max(0, status.st_mtim.tv_sec)) &* 1_000_000_000 &+ UInt64(max(0, status.st_mtim.tv_nsec))
         place = .descriptor(descriptor)
     }
 
@@ -57,7 +58,8 @@ final class FileReader {
         }
         guard status.st_mode & S_IFMT == S_IFREG || orPipe && status.st_mode & S_IFMT == S_IFIFO else {
             close(descriptor)
-            throw SymbolsError(file: path, reason: status.st_mode & S_IFMT == S_IFDIR ? .cannotOpen(.isDirectory) : .notELF)
+            throw SymbolsError(
+                file: path, reason: status.st_mode & S_IFMT == S_IFDIR ? .cannotOpen(.isDirectory) : .notELF)
         }
         return (descriptor, status)
     }
@@ -80,18 +82,22 @@ final class FileReader {
         }
         switch place {
         case .memory(let whole):
-            let part = UnsafeRawBufferPointer(rebasing: whole.memory[Int(offset)..<Int(offset + count)])
+            let part = UnsafeRawBufferPointer(rebasing: whole.memory[Int(offset) ..< Int(offset + count)])
             if let base = bytes.memory.baseAddress, let from = part.baseAddress { memcpy(base, from, part.count) }
         case .descriptor(let descriptor):
             var done = 0
             while done < bytes.count {
-                let got = pread(descriptor, bytes.memory.baseAddress?.advanced(by: done), bytes.count - done, off_t(offset) + off_t(done))
+                let got = pread(
+                    descriptor, bytes.memory.baseAddress?.advanced(by: done), bytes.count - done,
+                    off_t(offset) + off_t(done))
                 if got < 0 {
                     let reason = Errno(rawValue: errno)
                     if reason == .interrupted { continue }
                     throw SymbolsError(file: path, offset: offset, reason: .cannotOpen(reason))
                 }
-                guard got > 0 else { throw damaged("the file became shorter while it was read", at: offset + UInt64(done)) }
+                guard got > 0 else {
+                    throw damaged("the file became shorter while it was read", at: offset + UInt64(done))
+                }
                 done += got
             }
         }

@@ -22,7 +22,8 @@ enum HelperError: Error, Equatable {
         switch self {
         case .cannotStart(let errno): "a helper process can't be started: \(errno)"
         case .tookTooLong(let milliseconds): "given up after \(milliseconds / 1000) s"
-        case .died(let signal): signal == 0 ? "the helper process ended" : "the helper process was killed by signal \(signal)"
+        case .died(let signal):
+            signal == 0 ? "the helper process ended" : "the helper process was killed by signal \(signal)"
         }
     }
 }
@@ -104,8 +105,14 @@ final class Helper {
         let message = Self.length(question.count) + question
         var done = 0
         while done < message.count {
-            let sent = message.withUnsafeBytes { send(end, $0.baseAddress.map { $0 + done }, $0.count - done, CInt(MSG_NOSIGNAL)) }
-            if sent > 0 { done += sent } else { try wait(end, CShort(POLLOUT), deadline, timeoutMilliseconds, couldNot: errno) }
+            let sent = message.withUnsafeBytes {
+                send(end, $0.baseAddress.map { $0 + done }, $0.count - done, CInt(MSG_NOSIGNAL))
+            }
+            if sent > 0 {
+                done += sent
+            } else {
+                try wait(end, CShort(POLLOUT), deadline, timeoutMilliseconds, couldNot: errno)
+            }
         }
         let head = try receive(4, end, deadline, timeoutMilliseconds)
         let count = Self.count(head)
@@ -113,7 +120,9 @@ final class Helper {
         return try receive(count, end, deadline, timeoutMilliseconds)
     }
 
-    private func receive(_ count: Int, _ end: CInt, _ deadline: ContinuousClock.Instant, _ milliseconds: Int) throws(HelperError) -> [UInt8] {
+    private func receive(
+        _ count: Int, _ end: CInt, _ deadline: ContinuousClock.Instant, _ milliseconds: Int
+    ) throws(HelperError) -> [UInt8] {
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: min(max(count, 1), 1 << 16))
         while bytes.count < count {
@@ -129,7 +138,9 @@ final class Helper {
         return bytes
     }
 
-    private func wait(_ end: CInt, _ events: CShort, _ deadline: ContinuousClock.Instant, _ milliseconds: Int, couldNot: CInt) throws(HelperError) {
+    private func wait(
+        _ end: CInt, _ events: CShort, _ deadline: ContinuousClock.Instant, _ milliseconds: Int, couldNot: CInt
+    ) throws(HelperError) {
         if couldNot == EINTR { return }
         guard couldNot == EAGAIN else { throw lose(.died(signal: 0)) }
         let left = deadline - ContinuousClock.now
@@ -159,7 +170,9 @@ final class Helper {
             let message = Self.length(answer.count) + answer
             var done = 0
             while done < message.count {
-                let wrote = message.withUnsafeBytes { send(end, $0.baseAddress.map { $0 + done }, $0.count - done, CInt(MSG_NOSIGNAL)) }
+                let wrote = message.withUnsafeBytes {
+                    send(end, $0.baseAddress.map { $0 + done }, $0.count - done, CInt(MSG_NOSIGNAL))
+                }
                 if wrote < 0 && errno == EINTR { continue }
                 if wrote <= 0 { _exit(0) }
                 done += wrote
@@ -167,12 +180,14 @@ final class Helper {
         }
     }
 
-    private static func length(_ count: Int) -> [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded: count >> ($0 * 8)) } }
+    private static func length(_ count: Int) -> [UInt8] {
+        (0 ..< 4).map { UInt8(truncatingIfNeeded: count >> ($0 * 8)) }
+    }
     private static func count(_ bytes: [UInt8]) -> Int { bytes.reversed().reduce(0) { $0 << 8 | Int($1) } }
 
     private static func mappedByteCount() -> UInt64 {
         let text = (try? FileReader.readWhole("/proc/self/statm", limit: 4096))?.withSpan { span in
-            (0..<span.byteCount).map { byte(span, $0) }.prefix { $0 != 0x20 }
+            (0 ..< span.byteCount).map { byte(span, $0) }.prefix { $0 != 0x20 }
         }
         let pages = text.flatMap { UInt64(String(decoding: $0, as: UTF8.self)) } ?? 1 << 22
         return pages &* UInt64(sysconf(CInt(_SC_PAGESIZE)))

@@ -25,7 +25,8 @@ package struct JITMap: Sendable {
         let path = "\(sysroot)/tmp/perf-\(processID).map"
         var status = stat()
         guard path.withPath({ lstat($0, &status) }) == 0 else { return nil }
-        guard status.st_mode & S_IFMT == S_IFREG, status.st_uid == geteuid() || status.st_uid == 0 || geteuid() == 0 else {
+        guard status.st_mode & S_IFMT == S_IFREG, status.st_uid == geteuid() || status.st_uid == 0 || geteuid() == 0
+        else {
             throw SymbolsError(file: path, reason: .unsupported("not used: it is not a file of this user's"))
         }
         let file = path.withPath { open($0, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) }
@@ -47,21 +48,29 @@ package struct JITMap: Sendable {
         bytes.withSpan { span in
             forEachLine(span) { line, fields in
                 if fields.isEmpty { return }
-                guard fields.count >= 3, let start = number(span, fields[0]), let byteCount = number(span, fields[1]) else {
+                guard fields.count >= 3, let start = number(span, fields[0]), let byteCount = number(span, fields[1])
+                else {
                     if bad == 0 { firstBad = line.lowerBound }
                     bad += 1
                     return
                 }
                 let (end, overflow) = start.addingReportingOverflow(byteCount)
-                entries.append(RangeTable.Entry(
-                    start: start, end: overflow ? .max : end, name: UInt32(names.count), source: 0, rank: 0, isSized: true))
-                for position in fields[2].lowerBound..<fields[fields.count - 1].upperBound { names.append(byte(span, position)) }
+                entries.append(
+                    RangeTable.Entry(
+                        start: start, end: overflow ? .max : end, name: UInt32(names.count), source: 0, rank: 0,
+                        isSized: true))
+                for position in fields[2].lowerBound ..< fields[fields.count - 1].upperBound {
+                    names.append(byte(span, position))
+                }
                 names.append(0)
             }
         }
         if bad > 0 {
-            notes.append(SymbolsError(file: path, offset: UInt64(firstBad), reason: .damaged(
-                "\(bad) line\(bad == 1 ? " is" : "s are") no functions, the first of them here")))
+            notes.append(
+                SymbolsError(
+                    file: path, offset: UInt64(firstBad),
+                    reason: .damaged(
+                        "\(bad) line\(bad == 1 ? " is" : "s are") no functions, the first of them here")))
         }
         guard let table = names.withUnsafeBytes({ FileBytes(copying: $0) }) else {
             throw SymbolsError(file: path, reason: .tooLarge(UInt64(names.count)))

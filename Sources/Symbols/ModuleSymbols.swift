@@ -12,7 +12,8 @@ package final class ModuleSymbols: Sendable {
     package let buildID: [UInt8]?
     /// The file with the module's DWARF, nil where none has any.
     package let debugInfoPath: String?
-    /// Whether a whole symbol table is among its files, the module's own or a debug file's, and not the dynamic symbols alone.
+    /// Whether a whole symbol table is among its files, the module's own or a debug file's, and not the dynamic symbols
+    /// alone.
     package let hasWholeTable: Bool
     /// Files that were there, or parts of them, and could not be used.
     package let problems: [SymbolsError]
@@ -25,12 +26,14 @@ package final class ModuleSymbols: Sendable {
     ///   - path: the module's path as the program had it; "[vdso]" or the like for the kernel's own code.
     ///   - expectedBuildID: what was recorded of the module that ran, nil where it had none or that is not known.
     ///   - expectedFile: where it had none, its file; nil: whatever file is there will do.
-    /// - Throws: `.buildIDDiffers` where the file's build-id is another than the one that is wanted, and no other file has
-    ///   that; `.fileDiffers`; `.cannotOpen`, `.notELF`, `.damaged`, … . A file without symbols is none of these: it names nothing.
+    /// - Throws: `.buildIDDiffers` where the file's build-id is another than the one that is wanted, and no other file
+    ///   has that; `.fileDiffers`; `.cannotOpen`, `.notELF`, `.damaged`, … . A file without symbols is none of these:
+    ///   it names nothing.
     /// - Complexity: O(n log n) in the number of symbols; reads the symbol and string tables alone, and a file that a
     ///   .gnu_debuglink names whole, for its CRC.
     package init(
-        path: String, expectedBuildID: [UInt8]?, expectedFile: ExpectedFile? = nil, search: SymbolSearch = SymbolSearch()
+        path: String, expectedBuildID: [UInt8]?, expectedFile: ExpectedFile? = nil,
+        search: SymbolSearch = SymbolSearch()
     ) throws(SymbolsError) {
         var notes: [SymbolsError] = []
         let module = try Self.openModule(path, expectedBuildID, expectedFile, search, &notes)
@@ -51,7 +54,9 @@ package final class ModuleSymbols: Sendable {
             do throws(SymbolsError) {
                 var debug: ELFFile?
                 if let id { debug = search.debugFile(ofBuildID: id, notes: &notes) }
-                if debug == nil, let module { debug = try search.debugFile(linkedFrom: module, buildID: id, notes: &notes) }
+                if debug == nil, let module {
+                    debug = try search.debugFile(linkedFrom: module, buildID: id, notes: &notes)
+                }
                 if let debug {
                     if withDebugInfo == nil, debug.hasDebugInfo { withDebugInfo = debug.path }
                     if !hasOwnTable, let symbols = try ELFSymbolTable(debug, type: ELF.SHT_SYMTAB) {
@@ -76,7 +81,8 @@ package final class ModuleSymbols: Sendable {
         }
         if module == nil, !hasOwnTable, withDebugInfo == nil {
             // There was a reason, or there would be a module.
-            throw notes.isEmpty ? SymbolsError(file: path, reason: .cannotOpen(.noSuchFileOrDirectory)) : notes.removeFirst()
+            throw notes.isEmpty
+                ? SymbolsError(file: path, reason: .cannotOpen(.noSuchFileOrDirectory)) : notes.removeFirst()
         }
         buildID = id
         hasWholeTable = hasOwnTable
@@ -87,7 +93,8 @@ package final class ModuleSymbols: Sendable {
 
     /// The module's own file, where it is the one that ran; nil where it isn't, with the reason in the notes.
     private static func openModule(
-        _ path: String, _ expected: [UInt8]?, _ expectedFile: ExpectedFile?, _ search: SymbolSearch, _ notes: inout [SymbolsError]
+        _ path: String, _ expected: [UInt8]?, _ expectedFile: ExpectedFile?, _ search: SymbolSearch,
+        _ notes: inout [SymbolsError]
     ) throws(SymbolsError) -> ELFFile? {
         var others: [SymbolsError] = []
         defer { notes += others }
@@ -96,9 +103,13 @@ package final class ModuleSymbols: Sendable {
             let file = try ELFFile(path: search.path(of: path))
             let found = try file.readBuildID()
             if let expected {
-                if expected != found { throw SymbolsError(file: file.path, reason: .buildIDDiffers(expected: expected, found: found ?? [])) }
+                if expected != found {
+                    throw SymbolsError(file: file.path, reason: .buildIDDiffers(expected: expected, found: found ?? []))
+                }
             } else if let expectedFile {
-                if let how = expectedFile.difference(from: file.reader, buildID: found) { throw SymbolsError(file: file.path, reason: .fileDiffers(how)) }
+                if let how = expectedFile.difference(from: file.reader, buildID: found) {
+                    throw SymbolsError(file: file.path, reason: .fileDiffers(how))
+                }
                 if expectedFile.byteCount == nil { notes.append(SymbolsError(file: file.path, reason: .unchecked)) }
             }
             return file

@@ -66,11 +66,13 @@ struct NamedRangesBuilder {
             guard let range = isData ? symbol.dataRange(in: file) : symbol.codeRange(in: file) else { return }
             let first = strings.firstByte(at: symbol.name)
             if first == 0 || (first == UInt8(ascii: "$") && marksCode && symbol.kind == ELFSymbol.Kind.none) { return }
-            found.append(RangeTable.Entry(
-                start: range.start, end: range.end, name: symbol.name, source: source,
-                rank: (symbol.binding == ELFSymbol.Binding.local ? Rank.local
-                    : symbol.binding == ELFSymbol.Binding.weak ? .weak : .strong).rawValue,
-                isSized: range.isSized))
+            found.append(
+                RangeTable.Entry(
+                    start: range.start, end: range.end, name: symbol.name, source: source,
+                    rank: (symbol.binding == ELFSymbol.Binding.local
+                        ? Rank.local
+                        : symbol.binding == ELFSymbol.Binding.weak ? .weak : .strong).rawValue,
+                    isSized: range.isSized))
         }
         entries.append(contentsOf: found)
         sources.append(NameSource(strings: strings))
@@ -89,9 +91,10 @@ struct NamedRangesBuilder {
     mutating func add(_ stubs: ELFStubs, strings: StringTable) {
         let source = UInt8(sources.count)
         for stub in stubs.stubs {
-            entries.append(RangeTable.Entry(
-                start: stub.start, end: stub.start &+ stub.byteCount, name: stub.name, source: source,
-                rank: Rank.local.rawValue, isSized: true))
+            entries.append(
+                RangeTable.Entry(
+                    start: stub.start, end: stub.start &+ stub.byteCount, name: stub.name, source: source,
+                    rank: Rank.local.rawValue, isSized: true))
         }
         sources.append(NameSource(strings: strings, suffix: "@plt"))
     }

@@ -86,7 +86,8 @@ package struct RangeTable: Sendable {
             if !best.isSized { best.end = min(best.end, next) }
             index += 1
             while index < nextStart, entries[index].isSized == best.isSized,
-                  best.isSized ? entries[index].end == best.end : min(entries[index].end, next) == best.end {
+                best.isSized ? entries[index].end == best.end : min(entries[index].end, next) == best.end
+            {
                 entries[index].end = best.end
                 if prefers(entries[index], best) { best = entries[index] }
                 index += 1
@@ -143,7 +144,8 @@ package struct RangeTable: Sendable {
     /// How many bytes from `start` on belong to a range that begins there: what an unsized range came to.
     package func byteCount(from start: UInt64) -> UInt64 {
         guard let piece = piece(at: start), pieceStarts[piece] == start, pieceOwners[piece] != Self.none,
-              kept[Int(pieceOwners[piece])].start == start, piece + 1 < pieceStarts.count else { return 0 }
+            kept[Int(pieceOwners[piece])].start == start, piece + 1 < pieceStarts.count
+        else { return 0 }
         return pieceStarts[piece + 1] - start
     }
 }

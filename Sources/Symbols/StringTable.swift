@@ -10,7 +10,9 @@ struct StringTable: Sendable {
     static let nameLimit = 1 << 16
 
     /// The name at `offset`, without the `@VERSION` that linkers add to names in .symtab.
-    func string(at offset: UInt32, limit: Int = nameLimit, suffix: StaticString = "", cutsVersion: Bool = true) -> String {
+    func string(
+        at offset: UInt32, limit: Int = nameLimit, suffix: StaticString = "", cutsVersion: Bool = true
+    ) -> String {
         bytes.withSpan { span in
             var name: [UInt8] = []
             appendName(span, at: offset, limit: limit, cutsVersion: cutsVersion, to: &name)
@@ -48,7 +50,9 @@ struct StringTable: Sendable {
         bytes.withSpan { span in
             let end = min(span.byteCount, Int(offset) + 255)
             var position = Int(offset)
-            while position < end, span.unsafeLoadUnaligned(fromByteOffset: position, as: UInt8.self) == UInt8(ascii: "_") {
+            while position < end,
+                span.unsafeLoadUnaligned(fromByteOffset: position, as: UInt8.self) == UInt8(ascii: "_")
+            {
                 position += 1
             }
             return position - Int(offset)
@@ -60,7 +64,9 @@ struct StringTable: Sendable {
         bytes.withSpan { span in
             let end = min(span.byteCount, Int(offset) + 1024)
             var position = Int(offset)
-            while position < end, span.unsafeLoadUnaligned(fromByteOffset: position, as: UInt8.self) != 0 { position += 1 }
+            while position < end, span.unsafeLoadUnaligned(fromByteOffset: position, as: UInt8.self) != 0 {
+                position += 1
+            }
             return position - Int(offset)
         }
     }
@@ -71,7 +77,7 @@ struct StringTable: Sendable {
     func isName(at offset: UInt32, below other: StringTable, at otherOffset: UInt32) -> Bool {
         bytes.withSpan { mine in
             other.bytes.withSpan { theirs in
-                for step in 0..<1024 {
+                for step in 0 ..< 1024 {
                     let a = byte(mine, Int(offset) + step), b = byte(theirs, Int(otherOffset) + step)
                     if a != b { return a < b }
                     if a == 0 { return false }

@@ -19,8 +19,8 @@ package struct SymbolList: Sendable {
     package private(set) var symbolCount = 0
 
     private struct Section: Sendable {
-        /// False where no function in it is local: a listing of dynamic symbols alone (nm -D), in which a name reaches over all
-        /// the local functions behind it.
+        /// False where no function in it is local: a listing of dynamic symbols alone (nm -D), in which a name reaches
+        /// over all the local functions behind it.
         var hasLocalFunctions: Bool
         /// The module as a heading has it, or as the caller said; nil: nobody said.
         var module: String?
@@ -42,7 +42,9 @@ package struct SymbolList: Sendable {
 
     /// The listing's file, and the module that MODULE=FILE says it is of; a file that is called so is itself.
     package static func parts(of argument: String) -> (module: String?, path: String) {
-        guard argument.withPath({ access($0, F_OK) }) != 0, let equals = argument.firstIndex(of: "="), equals != argument.startIndex else {
+        guard argument.withPath({ access($0, F_OK) }) != 0, let equals = argument.firstIndex(of: "="),
+            equals != argument.startIndex
+        else {
             return (nil, argument)
         }
         return (String(argument[..<equals]), String(argument[argument.index(after: equals)...]))
@@ -54,19 +56,27 @@ package struct SymbolList: Sendable {
         do throws(SymbolsError) {
             bytes = try FileReader.readWhole(path, limit: Self.largest, orPipe: true)
         } catch {
-            throw error.reason == .notELF ? SymbolsError(file: path, reason: .unsupported("not a file to read a listing from")) : error
+            throw error.reason == .notELF
+                ? SymbolsError(file: path, reason: .unsupported("not a file to read a listing from")) : error
         }
         let lines = bytes.withSpan { SymbolLines($0) }
         guard lines.count > 0 else {
             throw SymbolsError(file: path, offset: 0, reason: .damaged("no line is a symbol (address, type, name)"))
         }
         guard lines.hasAddresses else {
-            throw SymbolsError(file: path, reason: .unsupported("all addresses are 0: the kernel hides them from users; read it as root"))
+            throw SymbolsError(
+                file: path,
+                reason: .unsupported("all addresses are 0: the kernel hides them from users; read it as root"))
         }
         symbolCount = lines.count
         if lines.unreadableCount > 0 {
-            notes.append(SymbolsError(file: path, offset: UInt64(lines.firstUnreadable), reason: .damaged(
-                "\(lines.unreadableCount) line\(lines.unreadableCount == 1 ? " is" : "s are") no symbols, the first of them here")))
+            notes.append(
+                SymbolsError(
+                    file: path, offset: UInt64(lines.firstUnreadable),
+                    reason: .damaged(
+                        "\(lines.unreadableCount) line\(lines.unreadableCount == 1 ? " is" : "s are") no symbols, the "
+                            + "first of them here"
+                    )))
         }
         guard let names = lines.names.withUnsafeBytes({ FileBytes(copying: $0) }) else {
             throw SymbolsError(file: path, reason: .tooLarge(UInt64(lines.names.count)))
@@ -80,7 +90,10 @@ package struct SymbolList: Sendable {
                     return entry
                 }
             }
-            sections.append(Section(hasLocalFunctions: section.hasLocalFunctions, module: module ?? section.module, ranges: builder.finish()))
+            sections.append(
+                Section(
+                    hasLocalFunctions: section.hasLocalFunctions, module: module ?? section.module,
+                    ranges: builder.finish()))
         }
     }
 
@@ -93,7 +106,9 @@ package struct SymbolList: Sendable {
     }
 
     /// Whether local functions of the module are among them; where none is, these may be its dynamic symbols alone.
-    func hasLocalFunctions(ofModule path: String) -> Bool { sections.contains { isOf($0, path) && $0.hasLocalFunctions } }
+    func hasLocalFunctions(ofModule path: String) -> Bool {
+        sections.contains { isOf($0, path) && $0.hasLocalFunctions }
+    }
 
     /// Whether any of the listing's symbols are the module's.
     package func isOf(module path: String) -> Bool { sections.contains { isOf($0, path) } }
@@ -142,7 +157,9 @@ private struct SymbolLines {
         forEachLine(span) { line, fields in
             if let symbol = Self.symbol(span, fields) {
                 let last = fields[fields.count - 1]
-                if symbol.sizeField != nil || symbol.nameField == fields.count - 1 || number(span, last) == nil { sizesAreLast = false }
+                if symbol.sizeField != nil || symbol.nameField == fields.count - 1 || number(span, last) == nil {
+                    sizesAreLast = false
+                }
             }
         }
         forEachLine(span) { line, fields in
@@ -169,7 +186,9 @@ private struct SymbolLines {
         if fields[1].count == 1, isLetter(byte(span, fields[1].lowerBound)) {
             return Symbol(address: address, letter: byte(span, fields[1].lowerBound), sizeField: nil, nameField: 2)
         }
-        if fields.count >= 4, number(span, fields[1]) != nil, fields[2].count == 1, isLetter(byte(span, fields[2].lowerBound)) {
+        if fields.count >= 4, number(span, fields[1]) != nil, fields[2].count == 1,
+            isLetter(byte(span, fields[2].lowerBound))
+        {
             return Symbol(address: address, letter: byte(span, fields[2].lowerBound), sizeField: 1, nameField: 3)
         }
         return nil
@@ -178,7 +197,7 @@ private struct SymbolLines {
     /// "File: PATH" or "PATH:"; "Src: PATH" goes on in the same module, and so does what else has no address.
     private static func heading(_ span: RawSpan, _ line: Range<Int>, _ fields: [Range<Int>]) -> String? {
         guard let first = fields.first else { return nil }
-        let rest = text(span, first.lowerBound..<line.upperBound)
+        let rest = text(span, first.lowerBound ..< line.upperBound)
         if rest.hasPrefix("File: ") { return String(rest.dropFirst(6)) }
         return rest.hasSuffix(":") && !rest.hasPrefix("Src: ") ? String(rest.dropLast()) : nil
     }
@@ -187,7 +206,8 @@ private struct SymbolLines {
     private static func isWithoutAddress(_ span: RawSpan, _ line: Range<Int>, _ fields: [Range<Int>]) -> Bool {
         guard let first = fields.first else { return true }
         if text(span, first).hasPrefix("Src:") { return true }
-        return fields.count >= 2 && first.count == 1 && first.lowerBound > line.lowerBound && isLetter(byte(span, first.lowerBound))
+        return fields.count >= 2 && first.count == 1 && first.lowerBound > line.lowerBound
+            && isLetter(byte(span, first.lowerBound))
     }
 
     private mutating func add(_ symbol: Symbol, _ span: RawSpan, _ fields: [Range<Int>]) {
@@ -201,7 +221,9 @@ private struct SymbolLines {
         } else if sizesAreLast {
             size = number(span, fields[fields.count - 1]) ?? 0
             nameEnd = fields[fields.count - 2].upperBound
-        } else if fields.count == symbol.nameField + 2, byte(span, fields[fields.count - 1].lowerBound) == UInt8(ascii: "[") {
+        } else if fields.count == symbol.nameField + 2,
+            byte(span, fields[fields.count - 1].lowerBound) == UInt8(ascii: "[")
+        {
             nameEnd = fields[symbol.nameField].upperBound // the kernel module's name, in brackets
         }
         // Code has a name; what else there is only ends the code before it.
@@ -211,16 +233,18 @@ private struct SymbolLines {
         var name: UInt32 = 0
         if isCode {
             name = UInt32(names.count)
-            for position in fields[symbol.nameField].lowerBound..<nameEnd { names.append(byte(span, position)) }
+            for position in fields[symbol.nameField].lowerBound ..< nameEnd { names.append(byte(span, position)) }
             names.append(0)
         }
         let reach = size > 0 ? size : Self.furthest
         let (end, overflow) = symbol.address.addingReportingOverflow(reach)
-        sections[sections.count - 1].entries.append(RangeTable.Entry(
-            start: symbol.address, end: overflow ? .max : end, name: name, source: 0,
-            rank: (symbol.letter == UInt8(ascii: "t") ? NamedRangesBuilder.Rank.local
-                : symbol.letter | 0x20 == UInt8(ascii: "w") ? .weak : .strong).rawValue,
-            isSized: size > 0))
+        sections[sections.count - 1].entries.append(
+            RangeTable.Entry(
+                start: symbol.address, end: overflow ? .max : end, name: name, source: 0,
+                rank: (symbol.letter == UInt8(ascii: "t")
+                    ? NamedRangesBuilder.Rank.local
+                    : symbol.letter | 0x20 == UInt8(ascii: "w") ? .weak : .strong).rawValue,
+                isSized: size > 0))
     }
 
     /// A symbol without a size ends at the next one; the last one, and one before a hole, not beyond this.
@@ -239,13 +263,13 @@ func forEachLine(_ span: RawSpan, _ body: (Range<Int>, [Range<Int>]) -> Void) {
             let next = position < span.byteCount ? byte(span, position) : 0x0A
             if next == 0x0A || next == 0x20 || next == 0x09 || next == 0x0D {
                 // A line of blanks alone must not make a field of each.
-                if position > field { fields.append(field..<position) }
+                if position > field { fields.append(field ..< position) }
                 field = position + 1
                 if next == 0x0A { break }
             }
             position += 1
         }
-        body(start..<position, fields)
+        body(start ..< position, fields)
         start = position + 1
     }
 }
@@ -258,20 +282,25 @@ func text(_ span: RawSpan, _ range: Range<Int>) -> String {
     String(decoding: range.prefix(1 << 16).map { byte(span, $0) }, as: UTF8.self)
 }
 
-private func isLetter(_ byte: UInt8) -> Bool { (byte | 0x20 >= 0x61 && byte | 0x20 <= 0x7A) || byte == UInt8(ascii: "?") || byte == UInt8(ascii: "-") }
+private func isLetter(_ byte: UInt8) -> Bool {
+    (byte | 0x20 >= 0x61 && byte | 0x20 <= 0x7A) || byte == UInt8(ascii: "?") || byte == UInt8(ascii: "-")
+}
 
 /// A hexadecimal number of at most 64 bits, with or without 0x.
 func number(_ span: RawSpan, _ range: Range<Int>) -> UInt64? {
     var position = range.lowerBound
-    if range.count > 2, byte(span, position) == UInt8(ascii: "0"), byte(span, position + 1) | 0x20 == UInt8(ascii: "x") { position += 2 }
+    if range.count > 2, byte(span, position) == UInt8(ascii: "0"), byte(span, position + 1) | 0x20 == UInt8(ascii: "x")
+    {
+        position += 2
+    }
     guard range.upperBound - position <= 16, position < range.upperBound else { return nil }
     var value: UInt64 = 0
     while position < range.upperBound {
         let digit = byte(span, position)
         switch digit {
-        case 0x30...0x39: value = value << 4 | UInt64(digit - 0x30)
-        case 0x61...0x66: value = value << 4 | UInt64(digit - 0x57)
-        case 0x41...0x46: value = value << 4 | UInt64(digit - 0x37)
+        case 0x30 ... 0x39: value = value << 4 | UInt64(digit - 0x30)
+        case 0x61 ... 0x66: value = value << 4 | UInt64(digit - 0x57)
+        case 0x41 ... 0x46: value = value << 4 | UInt64(digit - 0x37)
         default: return nil
         }
         position += 1

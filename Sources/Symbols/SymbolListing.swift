@@ -55,10 +55,13 @@ package struct SymbolListing: Sendable {
                     return
                 }
                 guard symbolTable.strings.firstByte(at: symbol.name) != 0, !known.contains(symbol.value),
-                      let letter = symbol.typeLetter(in: file, sectionNames: sectionNames) else { return }
-                symbols.append(ListedSymbol(
-                    address: symbol.value, byteCount: symbol.byteCount, type: letter,
-                    source: symbol.binding == ELFSymbol.Binding.local ? source : nil, table: tableNumber, name: symbol.name))
+                    let letter = symbol.typeLetter(in: file, sectionNames: sectionNames)
+                else { return }
+                symbols.append(
+                    ListedSymbol(
+                        address: symbol.value, byteCount: symbol.byteCount, type: letter,
+                        source: symbol.binding == ELFSymbol.Binding.local ? source : nil, table: tableNumber,
+                        name: symbol.name))
                 isUnsizedCode.append(symbol.byteCount == 0 && symbol.codeRange(in: file) != nil)
             }
             tables.append(symbolTable.strings)
@@ -93,8 +96,8 @@ package struct SymbolListing: Sendable {
         let code = symbols.indices.filter { "tTwWi".utf8.contains(symbols[$0].type) }
         let before = lines.notes.count
         let units = lines.units(in: file, buildID: module.buildID, at: code.map { symbols[$0].address })
-        // .symtab has the file's base name, DWARF the path that the compiler was given. A file whose code has one unit's
-        // name, and the same base name, is that unit: its data goes with it.
+        // .symtab has the file's base name, DWARF the path that the compiler was given. A file whose code has one
+        // unit's name, and the same base name, is that unit: its data goes with it.
         var numbers: [String: Int] = [:]
         var renamed: [Int: Int] = [:]
         for (index, unit) in zip(code, units) {
@@ -104,7 +107,9 @@ package struct SymbolListing: Sendable {
                 sources.append(unit)
                 numbers[unit] = number
             }
-            if let old = symbols[index].source, unit == sources[old] || unit.hasSuffix("/" + sources[old]) { renamed[old] = number }
+            if let old = symbols[index].source, unit == sources[old] || unit.hasSuffix("/" + sources[old]) {
+                renamed[old] = number
+            }
             symbols[index].source = number
         }
         for index in symbols.indices {

@@ -60,7 +60,9 @@ package struct SymbolSearch: Sendable {
     /// The separate debug file that a module's .gnu_debuglink names, in the places where GDB looks.
     ///
     /// Its CRC must be the one in the link; and its build-id the module's, where both have one.
-    func debugFile(linkedFrom file: ELFFile, buildID: [UInt8]?, notes: inout [SymbolsError]) throws(SymbolsError) -> ELFFile? {
+    func debugFile(
+        linkedFrom file: ELFFile, buildID: [UInt8]?, notes: inout [SymbolsError]
+    ) throws(SymbolsError) -> ELFFile? {
         guard let index = try file.section(named: ".gnu_debuglink") else { return nil }
         let link = try file.contents(ofSection: index, ".gnu_debuglink")
         let names = StringTable(bytes: link)
@@ -84,9 +86,12 @@ package struct SymbolSearch: Sendable {
             do throws(SymbolsError) {
                 let found = try ELFFile(path: path)
                 guard let crc = try Decompression.crc32(of: found.reader) else {
-                    throw SymbolsError(file: path, reason: .unsupported("its CRC can't be checked: liblzma.so.5 isn't there"))
+                    throw SymbolsError(
+                        file: path, reason: .unsupported("its CRC can't be checked: liblzma.so.5 isn't there"))
                 }
-                guard crc == wanted else { throw SymbolsError(file: path, reason: .checksumDiffers(expected: wanted, found: crc)) }
+                guard crc == wanted else {
+                    throw SymbolsError(file: path, reason: .checksumDiffers(expected: wanted, found: crc))
+                }
                 if let buildID, let other = try found.readBuildID(), other != buildID {
                     throw SymbolsError(file: path, reason: .buildIDDiffers(expected: buildID, found: other))
                 }
@@ -118,7 +123,9 @@ package struct SymbolSearch: Sendable {
         let kernels = "\(sysroot)/lib/modules"
         var ignored: [SymbolsError] = []
         let names = directoryNames(kernels).sorted()
-        let paths = names.flatMap { name in ["vdso64.so", "vdso32.so", "vdsox32.so", "vdso.so"].map { "\(kernels)/\(name)/vdso/\($0)" } }
+        let paths = names.flatMap { name in
+            ["vdso64.so", "vdso32.so", "vdsox32.so", "vdso.so"].map { "\(kernels)/\(name)/vdso/\($0)" }
+        }
         if let file = first(paths, buildID: buildID, notes: &ignored) { return file }
         if let own { throw own }
         return nil
@@ -128,7 +135,8 @@ package struct SymbolSearch: Sendable {
         let start = UInt(getauxval(UInt(AT_SYSINFO_EHDR)))
         // Its section headers lie past the last segment: only the mapping says how long it is.
         guard start != 0, let base = UnsafeRawPointer(bitPattern: start),
-              let mapping = try? mappings(of: getpid()).first(where: { $0.start == UInt64(start) }) else { return nil }
+            let mapping = try? mappings(of: getpid()).first(where: { $0.start == UInt64(start) })
+        else { return nil }
         return FileBytes(copying: UnsafeRawBufferPointer(start: base, count: Int(mapping.end - mapping.start)))
     }
 }

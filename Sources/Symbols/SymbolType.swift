@@ -32,7 +32,9 @@ extension ELFSection {
         if isCode { return UInt8(ascii: "t") }
         if type == ELF.SHT_NOBITS { return UInt8(ascii: "b") }
         if isAllocated { return isWritable ? UInt8(ascii: "d") : UInt8(ascii: "r") }
-        let debugging = [".debug", ".zdebug", ".line", ".stab", ".gdb_index", ".gnu.debuglto_.debug_", ".gnu.linkonce.wi."]
+        let debugging = [
+            ".debug", ".zdebug", ".line", ".stab", ".gdb_index", ".gnu.debuglto_.debug_", ".gnu.linkonce.wi.",
+        ]
         if debugging.contains(where: { name.hasPrefix($0) }) { return UInt8(ascii: "N") }
         return isWritable ? UInt8(ascii: "?") : UInt8(ascii: "n")
     }

@@ -20,7 +20,9 @@ package final class NamedModule {
     package func name(at address: UInt64) -> SymbolName? {
         let hasWholeTable = symbols?.hasWholeTable == true
         func listed(_ isWanted: (SymbolList) -> Bool) -> SymbolName? {
-            for list in lists where isWanted(list) { if let name = list.name(at: address, inModule: path) { return name } }
+            for list in lists where isWanted(list) {
+                if let name = list.name(at: address, inModule: path) { return name }
+            }
             return nil
         }
         return listed { !hasWholeTable || $0.hasLocalFunctions(ofModule: path) } ?? symbols?.name(at: address)
@@ -29,7 +31,9 @@ package final class NamedModule {
 
     /// The calls at each address; see `DebugLines.calls`. None where there is no DWARF, or lines are not wanted.
     package func calls(at addresses: [UInt64]) -> [[SourceCall]] {
-        guard let lines, let symbols, let file = symbols.debugInfoPath else { return Array(repeating: [], count: addresses.count) }
+        guard let lines, let symbols, let file = symbols.debugInfoPath else {
+            return Array(repeating: [], count: addresses.count)
+        }
         return lines.calls(in: file, buildID: symbols.buildID, at: addresses)
     }
 }
@@ -52,7 +56,8 @@ package final class Symbolizer {
     /// Opens what names a module.
     ///
     /// - Throws: as `ModuleSymbols.init`, where no listing is of the module either.
-    package func module(path: String, buildID: [UInt8]?, file: ExpectedFile? = nil) throws(SymbolsError) -> NamedModule {
+    package func module(path: String, buildID: [UInt8]?, file: ExpectedFile? = nil) throws(SymbolsError) -> NamedModule
+    {
         let own = lists.filter { $0.isOf(module: path) }
         var symbols: ModuleSymbols?
         do throws(SymbolsError) {
@@ -87,7 +92,10 @@ package final class Symbolizer {
     package var notes: [String] {
         var notes = lists.flatMap(\.notes).map { "\($0)" } + (lines?.notes ?? []).map { "\($0)" }
         if demangler.refused > 0 {
-            notes.append("\(demangler.refused) mangled name\(demangler.refused == 1 ? " is" : "s are") shown as they are: to read them would take too long")
+            notes.append(
+                "\(demangler.refused) mangled name\(demangler.refused == 1 ? " is" : "s are") shown as they are: to "
+                    + "read them would take too long"
+            )
         }
         return notes
     }
@@ -96,8 +104,14 @@ package final class Symbolizer {
 extension SymbolsError {
     /// Of a file that is another build than the one that ran: what is wanted in its place. nil for other errors.
     package var wantedFile: String? {
-        if case .fileDiffers = reason { return "the file as it was, under a --sysroot with its date kept, or its listing by --symbols" }
-        guard case .buildIDDiffers(let expected, _) = reason, let place = SymbolSearch.place(ofBuildID: expected) else { return nil }
-        return "the file with build-id \(hexadecimal(expected)), or its debug file as \(place) in /usr/lib/debug or --debug-dir"
+        if case .fileDiffers = reason {
+            return "the file as it was, under a --sysroot with its date kept, or its listing by --symbols"
+        }
+        guard case .buildIDDiffers(let expected, _) = reason, let place = SymbolSearch.place(ofBuildID: expected) else {
+            return nil
+        }
+        return
+            "the file with build-id \(hexadecimal(expected)), or its debug file as \(place) in /usr/lib/debug or "
+            + "--debug-dir"
     }
 }

@@ -18,7 +18,8 @@ package struct SymbolsError: Error, Equatable, Sendable {
         case buildIDDiffers(expected: [UInt8], found: [UInt8])
         /// The module has no build-id, and the file is another one than the one that ran: the text says how.
         case fileDiffers(String)
-        /// The module has no build-id, and nothing else is known of the file that ran: names may be those of another build.
+        /// The module has no build-id, and nothing else is known of the file that ran: names may be those of another
+        /// build.
         case unchecked
         /// The file is not the one that a .gnu_debuglink means: its CRC-32.
         case checksumDiffers(expected: UInt32, found: UInt32)
@@ -52,12 +53,16 @@ extension SymbolsError.Reason {
         case .notELF: "not an ELF file"
         case .unsupported(let what): what
         case .buildIDDiffers(let expected, let found):
-            found.isEmpty ? "has no build-id, not the recorded \(hexadecimal(expected))"
+            found.isEmpty
+                ? "has no build-id, not the recorded \(hexadecimal(expected))"
                 : "has build-id \(hexadecimal(found)), not the recorded \(hexadecimal(expected))"
         case .fileDiffers(let how): how
-        case .unchecked: "without a build-id, size or date of the module that ran, nothing tells whether this file is the one: its names may be wrong"
+        case .unchecked:
+            "without a build-id, size or date of the module that ran, nothing tells whether this file is the one: its "
+                + "names may be wrong"
         case .checksumDiffers(let expected, let found):
-            "has CRC \(hexadecimalDigits(UInt64(found))), not \(hexadecimalDigits(UInt64(expected))) as its .gnu_debuglink says"
+            "has CRC \(hexadecimalDigits(UInt64(found))), not \(hexadecimalDigits(UInt64(expected))) as its "
+                + ".gnu_debuglink says"
         case .damaged(let what): "damaged: \(what)"
         case .tooLarge(let byteCount): "no memory for a part of \(byteCount) bytes"
         }
@@ -79,15 +84,21 @@ package struct ExpectedFile: Hashable, Sendable {
 
     /// How a file differs from this one; nil where it doesn't, as far as is known.
     func difference(from file: FileReader, buildID: [UInt8]?) -> String? {
-        if isReplaced { return "without a build-id, and deleted or replaced while the program ran: what lies there now is not what ran" }
+        if isReplaced {
+            return
+                "without a build-id, and deleted or replaced while the program ran: what lies there now is not what ran"
+        }
         if let buildID { return "has build-id \(hexadecimal(buildID)), and the module that ran had none" }
         guard let byteCount, let modifiedNanoseconds, let found = file.modifiedNanoseconds else { return nil }
         if byteCount == file.byteCount, Self.isSameTime(modifiedNanoseconds, found) { return nil }
-        return "without a build-id, and another file than the one that ran: \(file.byteCount) bytes of \(utcTime(found)), not \(byteCount) of \(utcTime(modifiedNanoseconds))"
+        return
+            "without a build-id, and another file than the one that ran: \(file.byteCount) bytes of \(utcTime(found)), "
+            + "not \(byteCount) of \(utcTime(modifiedNanoseconds))"
     }
 
     // Archives and some file systems keep whole seconds alone.
     private static func isSameTime(_ one: UInt64, _ other: UInt64) -> Bool {
-        one == other || one / 1_000_000_000 == other / 1_000_000_000 && (one % 1_000_000_000 == 0 || other % 1_000_000_000 == 0)
+        one == other
+            || one / 1_000_000_000 == other / 1_000_000_000 && (one % 1_000_000_000 == 0 || other % 1_000_000_000 == 0)
     }
 }

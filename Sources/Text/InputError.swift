@@ -4,8 +4,8 @@
 package struct InputError: Error, Equatable, Sendable, CustomStringConvertible {
     /// What it is called: a path as a rule.
     package var file: String
-    /// Byte offset in the file (of a log decompressed, where it is compressed) of the field or data at fault; nil where the file as
-    /// a whole is, or can't be opened.
+    /// Byte offset in the file (of a log decompressed, where it is compressed) of the field or data at fault; nil where
+    /// the file as a whole is, or can't be opened.
     package var offset: UInt64?
     /// What is wrong, as a phrase without a full stop.
     package var what: String

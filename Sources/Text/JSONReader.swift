@@ -2,7 +2,6 @@
 //
 // Invariant: any bytes give a value or an error with its place. Depth is bounded, and memory by the text's length.
 
-
 /// A value of a JSON text.
 package enum JSONValue: Equatable {
     case null
@@ -14,7 +13,9 @@ package enum JSONValue: Equatable {
     case array([JSONValue])
     case object([String: JSONValue])
 
-    package subscript(_ name: String) -> JSONValue? { if case .object(let members) = self { members[name] } else { nil } }
+    package subscript(_ name: String) -> JSONValue? {
+        if case .object(let members) = self { members[name] } else { nil }
+    }
     package var isNull: Bool { if case .null = self { true } else { false } }
     package var string: String? { if case .string(let text) = self { text } else { nil } }
     package var array: [JSONValue]? { if case .array(let values) = self { values } else { nil } }
@@ -77,7 +78,9 @@ package struct JSONReader {
             return .object(members)
         case UInt8(ascii: "["):
             var values: [JSONValue] = []
-            try list(until: UInt8(ascii: "]")) { reader throws(JSONError) in values.append(try reader.value(depth: depth + 1)) }
+            try list(until: UInt8(ascii: "]")) { reader throws(JSONError) in
+                values.append(try reader.value(depth: depth + 1))
+            }
             return .array(values)
         case UInt8(ascii: "\""): return .string(try string())
         case UInt8(ascii: "t"): return try word("true", .bool(true))
@@ -88,7 +91,8 @@ package struct JSONReader {
         }
     }
 
-    private mutating func list(until end: UInt8, _ item: (inout JSONReader) throws(JSONError) -> Void) throws(JSONError) {
+    private mutating func list(until end: UInt8, _ item: (inout JSONReader) throws(JSONError) -> Void) throws(JSONError)
+    {
         place += 1
         skipSpace()
         if next == end {
@@ -99,7 +103,9 @@ package struct JSONReader {
             skipSpace()
             try item(&self)
             skipSpace()
-            guard let byte = next, byte == end || byte == UInt8(ascii: ",") else { throw error("a comma or the end of a list is expected") }
+            guard let byte = next, byte == end || byte == UInt8(ascii: ",") else {
+                throw error("a comma or the end of a list is expected")
+            }
             place += 1
             if byte == end { return }
         }
@@ -113,9 +119,9 @@ package struct JSONReader {
 
     private mutating func number() throws(JSONError) -> JSONValue {
         let start = place
-        while let byte = next, (0x30...0x39).contains(byte) || "+-.eE".utf8.contains(byte) { place += 1 }
+        while let byte = next, (0x30 ... 0x39).contains(byte) || "+-.eE".utf8.contains(byte) { place += 1 }
         let text = String(decoding: bytes[start ..< place], as: UTF8.self)
-        if text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let value = UInt64(text) { return .integer(value) }
+        if text.utf8.allSatisfy({ (0x30 ... 0x39).contains($0) }), let value = UInt64(text) { return .integer(value) }
         guard let value = Double(text), value.isFinite else {
             place = start
             throw error("no value")
@@ -159,7 +165,9 @@ package struct JSONReader {
             let before = place
             place += 2
             let second = try hexadecimal()
-            if (0xDC00 ..< 0xE000).contains(second), let scalar = Unicode.Scalar(0x10000 + (first - 0xD800) << 10 + (second - 0xDC00)) {
+            if (0xDC00 ..< 0xE000).contains(second),
+                let scalar = Unicode.Scalar(0x10000 + (first - 0xD800) << 10 + (second - 0xDC00))
+            {
                 return Character(scalar)
             }
             place = before
@@ -168,7 +176,9 @@ package struct JSONReader {
     }
 
     private mutating func hexadecimal() throws(JSONError) -> UInt32 {
-        guard bytes.count - place >= 4, bytes[place] != UInt8(ascii: "+"), let value = UInt32(String(decoding: bytes[place ..< place + 4], as: UTF8.self), radix: 16) else {
+        guard bytes.count - place >= 4, bytes[place] != UInt8(ascii: "+"),
+            let value = UInt32(String(decoding: bytes[place ..< place + 4], as: UTF8.self), radix: 16)
+        else {
             throw error("four hexadecimal digits are expected")
         }
         place += 4

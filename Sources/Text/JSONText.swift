@@ -20,7 +20,10 @@ package func jsonString(_ text: String) -> String {
 package func appendJSONString(_ text: String, to bytes: inout [UInt8], in place: JSONPlace = .file) {
     bytes.append(UInt8(ascii: "\""))
     defer { bytes.append(UInt8(ascii: "\"")) }
-    if text.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F && $0 != 0x22 && $0 != 0x5C && (place == .file || ($0 != 0x3C && $0 != 0x3E && $0 != 0x26)) }) {
+    if text.utf8.allSatisfy({
+        $0 >= 0x20 && $0 < 0x7F && $0 != 0x22 && $0 != 0x5C
+            && (place == .file || ($0 != 0x3C && $0 != 0x3E && $0 != 0x26))
+    }) {
         bytes += text.utf8
         return
     }
@@ -36,9 +39,15 @@ package func appendJSONString(_ text: String, to bytes: inout [UInt8], in place:
             if place == .page { appendEscape(scalar.value, to: &bytes) } else { bytes.append(UInt8(scalar.value)) }
         default:
             // JSON has no way to write a byte that is no text: shown as elsewhere.
-            if let byte = scalar.pathByte { bytes += ("\\\\x" + hexadecimalDigits(UInt64(byte), 2)).utf8 } else { bytes += String(scalar).utf8 }
+            if let byte = scalar.pathByte {
+                bytes += ("\\\\x" + hexadecimalDigits(UInt64(byte), 2)).utf8
+            } else {
+                bytes += String(scalar).utf8
+            }
         }
     }
 }
 
-private func appendEscape(_ value: UInt32, to bytes: inout [UInt8]) { bytes += ("\\u" + hexadecimalDigits(UInt64(value), 4)).utf8 }
+private func appendEscape(_ value: UInt32, to bytes: inout [UInt8]) {
+    bytes += ("\\u" + hexadecimalDigits(UInt64(value), 4)).utf8
+}

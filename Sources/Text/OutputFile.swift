@@ -1,7 +1,7 @@
-// A report's file, for every tool that takes -o. What stood at the path before is there until the new one is whole: it is
-// written beside its place, or where that can't be into a file without a name, and takes the place in the end. A report
-// that fails half-way leaves the older one as it was, and nothing beside it. What is no regular file, a terminal, a pipe,
-// a device, is written as the bytes come.
+// A report's file, for every tool that takes -o. What stood at the path before is there until the new one is whole: it
+// is written beside its place, or where that can't be into a file without a name, and takes the place in the end. A
+// report that fails half-way leaves the older one as it was, and nothing beside it. What is no regular file, a
+// terminal, a pipe, a device, is written as the bytes come.
 //
 // It never takes the place of what the report is made of, by whatever name: that would destroy a recording.
 
@@ -15,7 +15,9 @@ package struct OutputError: Error, CustomStringConvertible {
     /// What is wrong where no system call said so; nil: `errno` says it.
     package var reason: String?
 
-    package init(path: String, errno: Errno, reason: String? = nil) { (self.path, self.errno, self.reason) = (path, errno, reason) }
+    package init(path: String, errno: Errno, reason: String? = nil) {
+        (self.path, self.errno, self.reason) = (path, errno, reason)
+    }
 
     package var description: String { "\(path): can't be written: \(reason ?? "\(errno)")" }
 
@@ -23,10 +25,12 @@ package struct OutputError: Error, CustomStringConvertible {
     package var isClosedReader: Bool { errno == .brokenPipe }
 }
 
-/// What every tool does about an output that can't be written: says so, unless its reader is gone, and gives this exit status.
+/// What every tool does about an output that can't be written: says so, unless its reader is gone, and gives this exit
+/// status.
 package let unwritableStatus: Int32 = 2
 
-/// From here on a reader that goes away ends no tool by a signal: it is an error like a full disk, which `isClosedReader` tells.
+/// From here on a reader that goes away ends no tool by a signal: it is an error like a full disk, which
+/// `isClosedReader` tells.
 ///
 /// Not for a process that still starts others: they would inherit it.
 package func expectClosedReaders() { signal(SIGPIPE, SIG_IGN) }
@@ -46,7 +50,8 @@ package struct FileIdentity: Hashable {
     }
 }
 
-/// A file on its way. Without `commit()` nothing has changed, unless the place is one that is written as the bytes come.
+/// A file on its way. Without `commit()` nothing has changed, unless the place is one that is written as the bytes
+/// come.
 package final class OutputFile {
     private let path: String
     private var descriptor: CInt = -1
@@ -95,7 +100,8 @@ package final class OutputFile {
         // As an open would: a file that may not be written isn't replaced either.
         guard path.withPath({ faccessat(AT_FDCWD, $0, W_OK, AT_EACCESS) }) == 0 else { throw fail() }
         let target = Self.real(path) ?? path
-        // A file with other names has to stay that file; and where a name leads by ways of its own, it is written through.
+        // A file with other names has to stay that file; and where a name leads by ways of its own, it is written
+        // through.
         let copies = status.st_nlink != 1 || FileIdentity(path: target) != FileIdentity(status)
         try begin(Place(target: target, before: status, temporary: nil, copies: copies))
     }
@@ -137,7 +143,9 @@ package final class OutputFile {
         case "/dev/stdout": return STDOUT_FILENO
         case "/dev/stderr": return STDERR_FILENO
         default:
-            for start in ["/dev/fd/", "/proc/self/fd/"] where path.hasPrefix(start) { return CInt(path.dropFirst(start.count)) }
+            for start in ["/dev/fd/", "/proc/self/fd/"] where path.hasPrefix(start) {
+                return CInt(path.dropFirst(start.count))
+            }
             return nil
         }
     }
@@ -156,7 +164,9 @@ package final class OutputFile {
         for _ in 0 ..< 40 {
             var buffer = [UInt8](repeating: 0, count: 4096)
             let count = buffer.withUnsafeMutableBytes { bytes in
-                bytes.withMemoryRebound(to: CChar.self) { text in text.baseAddress.map { into in path.withPath { readlink($0, into, text.count) } } ?? -1 }
+                bytes.withMemoryRebound(to: CChar.self) { text in
+                    text.baseAddress.map { into in path.withPath { readlink($0, into, text.count) } } ?? -1
+                }
             }
             if count < 0 { return errno == EINVAL || errno == ENOENT ? path : nil }
             let link = pathText(buffer.prefix(count))
@@ -174,7 +184,9 @@ package final class OutputFile {
     private func refuse(_ status: stat, _ inputs: [String]) throws(OutputError) {
         let identity = FileIdentity(status)
         if let input = inputs.first(where: { FileIdentity(path: $0 == "-" ? "/dev/stdin" : $0) == identity }) {
-            throw OutputError(path: path, errno: .fileExists, reason: "it is an input, \(input), which the report would destroy; name another file by -o")
+            throw OutputError(
+                path: path, errno: .fileExists,
+                reason: "it is an input, \(input), which the report would destroy; name another file by -o")
         }
     }
 
@@ -185,7 +197,9 @@ package final class OutputFile {
         let directory = Self.directory(of: place.target)
         if !place.copies {
             // Without a name as long as it can be: so that nothing is left over, whatever ends this process.
-            descriptor = (directory.isEmpty ? "." : directory).withPath { open($0, temporaryFlag | O_RDWR | O_CLOEXEC, 0o666) }
+            descriptor = (directory.isEmpty ? "." : directory).withPath {
+                open($0, temporaryFlag | O_RDWR | O_CLOEXEC, 0o666)
+            }
             for attempt in 0 ..< 1000 where descriptor < 0 {
                 let name = "\(directory).heapsum-\(getpid())-\(attempt).part"
                 descriptor = name.withPath { open($0, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o666) }
@@ -209,7 +223,11 @@ package final class OutputFile {
     private func take(from before: stat) -> Bool {
         var own = stat()
         guard fstat(descriptor, &own) == 0 else { return false }
-        if own.st_uid != before.st_uid || own.st_gid != before.st_gid, fchown(descriptor, before.st_uid, before.st_gid) != 0 { return false }
+        if own.st_uid != before.st_uid || own.st_gid != before.st_gid,
+            fchown(descriptor, before.st_uid, before.st_gid) != 0
+        {
+            return false
+        }
         return fchmod(descriptor, before.st_mode & 0o777) == 0
     }
 
@@ -227,7 +245,9 @@ package final class OutputFile {
     private func linked(beside target: String) -> String? {
         for attempt in 0 ..< 1000 {
             let name = "\(Self.directory(of: target)).heapsum-\(getpid())-\(attempt).part"
-            let made = "/proc/self/fd/\(descriptor)".withPath { from in name.withPath { linkat(AT_FDCWD, from, AT_FDCWD, $0, AT_SYMLINK_FOLLOW) } }
+            let made = "/proc/self/fd/\(descriptor)".withPath { from in
+                name.withPath { linkat(AT_FDCWD, from, AT_FDCWD, $0, AT_SYMLINK_FOLLOW) }
+            }
             if made == 0 { return name }
             if errno != EEXIST { return nil }
         }
@@ -240,7 +260,9 @@ package final class OutputFile {
         let file = target.withPath { open($0, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_CREAT, 0o666) }
         guard file >= 0 else { throw fail() }
         defer { close(file) }
-        guard fstat(descriptor, &own) == 0, fstat(file, &before) == 0, lseek(descriptor, 0, SEEK_SET) == 0 else { throw fail() }
+        guard fstat(descriptor, &own) == 0, fstat(file, &before) == 0, lseek(descriptor, 0, SEEK_SET) == 0 else {
+            throw fail()
+        }
         if own.st_size > before.st_size {
             let failure = posix_fallocate(file, before.st_size, own.st_size - before.st_size)
             if failure == ENOSPC || failure == EDQUOT || failure == EFBIG {
@@ -286,5 +308,6 @@ package final class OutputFile {
     private func fail() -> OutputError { OutputError(path: path, errno: Errno(rawValue: errno)) }
 }
 
-/// O_TMPFILE, which Swift's Glibc module doesn't have; older kernels take it for a directory opened to write, and refuse.
+/// O_TMPFILE, which Swift's Glibc module doesn't have; older kernels take it for a directory opened to write, and
+/// refuse.
 private let temporaryFlag = O_DIRECTORY | 0o20000000

@@ -2,8 +2,8 @@
 // UTF-8 alone and replaces what is none, so that the file could never be opened again. Here each byte that is no UTF-8
 // stands as one scalar of a private plane, as Python's surrogateescape does it; `printable` shows it as \xHH.
 //
-// Invariant: `pathText(bytes).pathBytes == bytes` for all bytes. So a text that came from here may be cut, joined and compared
-// like any other, and is handed to a system call by `withPath`, never as a String.
+// Invariant: `pathText(bytes).pathBytes == bytes` for all bytes. So a text that came from here may be cut, joined and
+// compared like any other, and is handed to a system call by `withPath`, never as a String.
 
 import Glibc
 
@@ -19,21 +19,26 @@ extension Unicode.Scalar {
 package func pathText(_ bytes: some Sequence<UInt8>) -> String {
     let bytes = Array(bytes)
     // Whatever holds an escaping scalar begins it with these two bytes.
-    if let text = String(validating: bytes, as: UTF8.self), !bytes.contains(0xF4) || !text.unicodeScalars.contains(where: { $0.pathByte != nil }) {
+    if let text = String(validating: bytes, as: UTF8.self),
+        !bytes.contains(0xF4) || !text.unicodeScalars.contains(where: { $0.pathByte != nil })
+    {
         return text
     }
     var text = ""
     var place = 0
     while place < bytes.count {
-        let count = switch bytes[place] {
-        case 0 ..< 0x80: 1
-        case 0xC2 ..< 0xE0: 2
-        case 0xE0 ..< 0xF0: 3
-        case 0xF0 ..< 0xF5: 4
-        default: 0
-        }
-        if count > 0, place + count <= bytes.count, let part = String(validating: bytes[place ..< place + count], as: UTF8.self),
-           let scalar = part.unicodeScalars.first, scalar.pathByte == nil {
+        let count =
+            switch bytes[place] {
+            case 0 ..< 0x80: 1
+            case 0xC2 ..< 0xE0: 2
+            case 0xE0 ..< 0xF0: 3
+            case 0xF0 ..< 0xF5: 4
+            default: 0
+            }
+        if count > 0, place + count <= bytes.count,
+            let part = String(validating: bytes[place ..< place + count], as: UTF8.self),
+            let scalar = part.unicodeScalars.first, scalar.pathByte == nil
+        {
             text.unicodeScalars.append(scalar)
             place += count
         } else {
@@ -55,7 +60,11 @@ extension String {
         if !utf8.contains(0xF4) { return Array(utf8) }
         var bytes: [UInt8] = []
         for scalar in unicodeScalars {
-            if let byte = scalar.pathByte { bytes.append(byte) } else { bytes += UTF8.encode(scalar).map(Array.init) ?? [] }
+            if let byte = scalar.pathByte {
+                bytes.append(byte)
+            } else {
+                bytes += UTF8.encode(scalar).map(Array.init) ?? []
+            }
         }
         return bytes
     }
@@ -66,7 +75,8 @@ extension String {
     /// Calls `body` with the path as the kernel takes it.
     package func withPath<Result>(_ body: (UnsafePointer<CChar>) -> Result) -> Result {
         let text = pathCString
-        return withUnsafePointer(to: text[0]) { first in text.withUnsafeBufferPointer { body($0.baseAddress ?? first) } }
+        return withUnsafePointer(to: text[0]) { first in text.withUnsafeBufferPointer { body($0.baseAddress ?? first) }
+        }
     }
 }
 

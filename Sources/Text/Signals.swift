@@ -1,5 +1,5 @@
-// Signals' names, as people type and read them, by the numbers of this machine's C library: the one table of them. What runs in
-// other processes is handed numbers.
+// Signals' names, as people type and read them, by the numbers of this machine's C library: the one table of them. What
+// runs in other processes is handed numbers.
 
 import Glibc
 
@@ -9,12 +9,14 @@ package let lastRealtimeSignal = __libc_current_sigrtmax()
 /// A signal's name without SIG (`USR2`, `RTMIN+3`), or its number where it has none.
 package func signalName(_ number: Int32) -> String {
     if let name = signalNames.first(where: { $0.number == number })?.name { return name }
-    return number >= firstRealtimeSignal && number <= lastRealtimeSignal ? "RTMIN+\(number - firstRealtimeSignal)" : String(number)
+    return number >= firstRealtimeSignal && number <= lastRealtimeSignal
+        ? "RTMIN+\(number - firstRealtimeSignal)" : String(number)
 }
 
 /// All that have a name of their own, the realtime ones aside.
 package let signalNames: [(name: String, number: Int32)] = [
-    ("HUP", SIGHUP), ("INT", SIGINT), ("QUIT", SIGQUIT), ("ILL", SIGILL), ("TRAP", SIGTRAP), ("ABRT", SIGABRT), ("BUS", SIGBUS),
+    ("HUP", SIGHUP), ("INT", SIGINT), ("QUIT", SIGQUIT), ("ILL", SIGILL), ("TRAP", SIGTRAP), ("ABRT", SIGABRT),
+    ("BUS", SIGBUS),
     ("FPE", SIGFPE), ("KILL", SIGKILL), ("USR1", SIGUSR1), ("SEGV", SIGSEGV), ("USR2", SIGUSR2), ("PIPE", SIGPIPE),
     ("ALRM", SIGALRM), ("TERM", SIGTERM), ("CHLD", SIGCHLD), ("CONT", SIGCONT), ("STOP", SIGSTOP), ("TSTP", SIGTSTP),
     ("TTIN", SIGTTIN), ("TTOU", SIGTTOU), ("URG", SIGURG), ("XCPU", SIGXCPU), ("XFSZ", SIGXFSZ), ("VTALRM", SIGVTALRM),
@@ -37,10 +39,16 @@ package func signalNumber(named text: String) -> Int32? {
     if name == "RTMIN" { number = firstRealtimeSignal }
     if name == "RTMAX" { number = lastRealtimeSignal }
     let span = 0 ... lastRealtimeSignal - firstRealtimeSignal
-    if name.hasPrefix("RTMIN+") { number = count(name.dropFirst(6)).flatMap { span.contains($0) ? firstRealtimeSignal + $0 : nil } }
-    if name.hasPrefix("RTMAX-") { number = count(name.dropFirst(6)).flatMap { span.contains($0) ? lastRealtimeSignal - $0 : nil } }
+    if name.hasPrefix("RTMIN+") {
+        number = count(name.dropFirst(6)).flatMap { span.contains($0) ? firstRealtimeSignal + $0 : nil }
+    }
+    if name.hasPrefix("RTMAX-") {
+        number = count(name.dropFirst(6)).flatMap { span.contains($0) ? lastRealtimeSignal - $0 : nil }
+    }
     // Between them lie those that the C library keeps for itself.
-    guard let number, (1 ... lastRealtimeSignal).contains(number), !(32 ..< firstRealtimeSignal).contains(number) else { return nil }
+    guard let number, (1 ... lastRealtimeSignal).contains(number), !(32 ..< firstRealtimeSignal).contains(number) else {
+        return nil
+    }
     return number
 }
 

@@ -9,8 +9,10 @@ package func byteCount(_ text: String) -> UInt64? {
         shift = ("KMGT".utf8.distance(from: "KMGT".utf8.startIndex, to: index) + 1) * 10
         digits = digits.dropLast()
     }
-    guard digits.allSatisfy({ (0x30...0x39).contains($0) }), let number = UInt64(String(decoding: digits, as: UTF8.self)),
-          number.leadingZeroBitCount >= shift || number == 0 else { return nil }
+    guard digits.allSatisfy({ (0x30 ... 0x39).contains($0) }),
+        let number = UInt64(String(decoding: digits, as: UTF8.self)),
+        number.leadingZeroBitCount >= shift || number == 0
+    else { return nil }
     return number << UInt64(shift)
 }
 
@@ -19,5 +21,6 @@ package func shortSize(_ bytes: Double) -> String {
     var value = max(0, bytes), unit = 0
     while value >= 1000 && unit < 4 { (value, unit) = (value / 1000, unit + 1) }
     let tenths = Int(min(value, 1e12) * 10)
-    return (unit == 0 || tenths >= 1000 ? "\(tenths / 10)" : "\(tenths / 10).\(tenths % 10)") + [" B", " kB", " MB", " GB", " TB"][unit]
+    return (unit == 0 || tenths >= 1000 ? "\(tenths / 10)" : "\(tenths / 10).\(tenths % 10)")
+        + [" B", " kB", " MB", " GB", " TB"][unit]
 }

@@ -27,7 +27,8 @@ package final class TextOutput {
         path = name
     }
 
-    /// Writes to a file, which takes the place of an older one when it is whole, at `finish`; `-` is standard output. See `OutputFile`.
+    /// Writes to a file, which takes the place of an older one when it is whole, at `finish`; `-` is standard output.
+    /// See `OutputFile`.
     package init(path: String, inputs: [String] = []) throws(OutputError) {
         self.path = path
         sink = .file(try OutputFile(path: path, inputs: inputs))
@@ -60,7 +61,9 @@ package final class TextOutput {
         case .descriptor(let descriptor):
             var done = 0
             while done < bytes.count {
-                let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress.map { $0 + done }, $0.count - done) }
+                let count = bytes.withUnsafeBytes {
+                    Glibc.write(descriptor, $0.baseAddress.map { $0 + done }, $0.count - done)
+                }
                 if count < 0 && errno == EINTR { continue }
                 guard count > 0 else { throw OutputError(path: path, errno: Errno(rawValue: errno)) }
                 done += count

@@ -8,5 +8,6 @@ package func utcTime(_ nanoseconds: UInt64) -> String {
     var text = [CChar](repeating: 0, count: 64)
     guard nanoseconds > 0, gmtime_r(&seconds, &parts) != nil else { return "a time that is not known" }
     let count = strftime(&text, text.count, "%Y-%m-%d %H:%M:%S UTC", &parts)
-    return count > 0 ? String(decoding: text.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self) : "a time that is not known"
+    return count > 0
+        ? String(decoding: text.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self) : "a time that is not known"
 }

@@ -1,12 +1,12 @@
-// Where a series changes its level: a restart, a file that was cut, a cache that was dropped. What lies behind the last such
-// place can be judged by itself.
+// Where a series changes its level: a restart, a file that was cut, a cache that was dropped. What lies behind the last
+// such place can be judged by itself.
 //
-// Two methods, as series are of two kinds. Among steps of a size a jump is an outlier: a step further from the median than eight
-// deviations, by the median of absolute deviations (F. R. Hampel, The influence curve and its role in robust estimation, J. Am.
-// Stat. Assoc. 69, 1974). Where noise is larger than the steps, the series is divided into straight lines, with as many
-// changes as pay for themselves: R. Killick, P. Fearnhead, I. A. Eckley, Optimal detection of changepoints with a linear
-// computational cost (PELT), J. Am. Stat. Assoc. 107 (2012), the cost of a part being what a least-squares line leaves of
-// it, and the penalty that of Schwarz's criterion for a place, a level and a slope.
+// Two methods, as series are of two kinds. Among steps of a size a jump is an outlier: a step further from the median
+// than eight deviations, by the median of absolute deviations (F. R. Hampel, The influence curve and its role in robust
+// estimation, J. Am. Stat. Assoc. 69, 1974). Where noise is larger than the steps, the series is divided into straight
+// lines, with as many changes as pay for themselves: R. Killick, P. Fearnhead, I. A. Eckley, Optimal detection of
+// changepoints with a linear computational cost (PELT), J. Am. Stat. Assoc. 107 (2012), the cost of a part being what a
+// least-squares line leaves of it, and the penalty that of Schwarz's criterion for a place, a level and a slope.
 
 import Glibc
 
@@ -39,7 +39,8 @@ package enum LevelChanges {
         return 8 * 1.4826 * spread
     }
 
-    /// The first moments of the straight lines behind the first one; none where the series is one line, or too short to say.
+    /// The first moments of the straight lines behind the first one; none where the series is one line, or too short to
+    /// say.
     ///
     /// - Complexity: O(n²) at the worst, O(n) where changes come with the length.
     package static func changes(_ times: [Double], _ values: [Double]) -> [Int] {

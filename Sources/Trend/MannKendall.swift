@@ -72,8 +72,9 @@ package struct MannKendall: Equatable, Sendable {
         return falls
     }
 
-    /// Of all orders of `count` different values, the share whose score is at least so far from 0. The number of orders with k
-    /// falls is made up by putting in one value after the other, each of which adds from 0 to (values before it) falls.
+    /// Of all orders of `count` different values, the share whose score is at least so far from 0. The number of orders
+    /// with k falls is made up by putting in one value after the other, each of which adds from 0 to (values before it)
+    /// falls.
     private static func exact(count: Int, score: Int) -> Double {
         var orders = [1.0]
         for before in 1 ..< max(count, 2) {

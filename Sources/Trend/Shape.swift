@@ -35,14 +35,20 @@ struct Series {
 
     /// One move makes up four fifths of the range, and what lies before and behind it keeps to a fifth of it.
     private var isStep: Bool {
-        guard let jump = values.indices.dropFirst().max(by: { abs(values[$0] - values[$0 - 1]) < abs(values[$1] - values[$1 - 1]) }) else { return false }
+        guard
+            let jump = values.indices.dropFirst().max(by: {
+                abs(values[$0] - values[$0 - 1]) < abs(values[$1] - values[$1 - 1])
+            })
+        else { return false }
         let height = values[jump] - values[jump - 1]
         func spread(_ part: ArraySlice<Double>) -> Double { (part.max() ?? 0) - (part.min() ?? 0) }
-        return height > 0 && height >= 0.8 * range && spread(values[..<jump]) <= 0.2 * height && spread(values[jump...]) <= 0.2 * height
+        return height > 0 && height >= 0.8 * range && spread(values[..<jump]) <= 0.2 * height
+            && spread(values[jump...]) <= 0.2 * height
             && jump > 1 && jump < values.count - 1
     }
 
-    /// What falls comes to half of what rises, in falls of a quarter of the range: two of them, or one from which it rose again.
+    /// What falls comes to half of what rises, in falls of a quarter of the range: two of them, or one from which it
+    /// rose again.
     private var isUpAndDown: Bool {
         var rises = 0.0, falls = 0.0, deepFalls = 0
         // Turning points that are a quarter of the range apart: less is noise.
@@ -52,24 +58,43 @@ struct Series {
             high = max(high, value)
             switch rising {
             case nil:
-                if value - low >= range / 4 { (rising, extreme) = (true, value); rises += value - low }
-                else if high - value >= range / 4 { (rising, extreme) = (false, value); falls += high - value; deepFalls += 1 }
+                if value - low >= range / 4 {
+                    (rising, extreme) = (true, value)
+                    rises += value - low
+                } else if high - value >= range / 4 {
+                    (rising, extreme) = (false, value)
+                    falls += high - value
+                    deepFalls += 1
+                }
             case true?:
-                if value > extreme { rises += value - extreme; extreme = value }
-                else if extreme - value >= range / 4 { falls += extreme - value; deepFalls += 1; (rising, extreme) = (false, value) }
+                if value > extreme {
+                    rises += value - extreme
+                    extreme = value
+                } else if extreme - value >= range / 4 {
+                    falls += extreme - value
+                    deepFalls += 1
+                    (rising, extreme) = (false, value)
+                }
             case false?:
-                if value < extreme { falls += extreme - value; extreme = value }
-                else if value - extreme >= range / 4 { rises += value - extreme; (rising, extreme) = (true, value) }
+                if value < extreme {
+                    falls += extreme - value
+                    extreme = value
+                } else if value - extreme >= range / 4 {
+                    rises += value - extreme
+                    (rising, extreme) = (true, value)
+                }
             }
         }
         return rises > 0 && falls >= rises / 2 && deepFalls >= (rising == true ? 1 : 2)
     }
 
-    /// Of five spans of equal length the lowest values rise each time, by a quarter of the range in all: what is left under the teeth grows.
+    /// Of five spans of equal length the lowest values rise each time, by a quarter of the range in all: what is left
+    /// under the teeth grows.
     private var floorRises: Bool {
         guard values.count >= 15 else { return false }
         let floors = parts(5).compactMap { $0.min() }
-        return zip(floors, floors.dropFirst()).allSatisfy { $0 < $1 } && (floors.last ?? 0) - (floors.first ?? 0) >= range / 4
+        return zip(floors, floors.dropFirst()).allSatisfy { $0 < $1 }
+            && (floors.last ?? 0) - (floors.first ?? 0) >= range / 4
     }
 
     /// The second half of the time adds less than a tenth, and shows no trend of its own.
@@ -77,20 +102,27 @@ struct Series {
         guard let begin = times.first, let end = times.last else { return false }
         let half = zip(times, values).filter { $0.0 >= (begin + end) / 2 }.map(\.1)
         let early = zip(times, values).filter { $0.0 < (begin + end) / 2 }.map(\.1)
-        guard half.count >= 3, let least = half.min(), let most = half.max(), let start = early.first else { return false }
+        guard half.count >= 3, let least = half.min(), let most = half.max(), let start = early.first else {
+            return false
+        }
         let rise = median(half) - start
-        return rise > 0.5 * range && most - least <= 0.1 * range && (half.count < Trend.fewest || MannKendall(half).pValue >= Trend.significance)
+        return rise > 0.5 * range && most - least <= 0.1 * range
+            && (half.count < Trend.fewest || MannKendall(half).pValue >= Trend.significance)
     }
 
     /// Two days and more, in which the same hour comes back to the same value, while the hours differ.
     private var isDaily: Bool {
         let day = 86_400.0
-        guard let begin = times.first, let end = times.last, end - begin >= 2 * day, values.count >= 24 else { return false }
+        guard let begin = times.first, let end = times.last, end - begin >= 2 * day, values.count >= 24 else {
+            return false
+        }
         // What the series was a day before each moment, by the nearest one: no further than an hour and a half away.
         var pairs: [(now: Double, before: Double)] = []
         var place = 0
         for (index, time) in times.enumerated() where time - day >= begin {
-            while place + 1 < index && abs(times[place + 1] - (time - day)) <= abs(times[place] - (time - day)) { place += 1 }
+            while place + 1 < index && abs(times[place + 1] - (time - day)) <= abs(times[place] - (time - day)) {
+                place += 1
+            }
             if abs(times[place] - (time - day)) <= 5400 { pairs.append((values[index], values[place])) }
         }
         guard pairs.count >= 12 else { return false }
@@ -105,7 +137,9 @@ struct Series {
     private func parts(_ count: Int) -> [[Double]] {
         guard let begin = times.first, let end = times.last, end > begin else { return [] }
         var parts = [[Double]](repeating: [], count: count)
-        for (time, value) in zip(times, values) { parts[min(count - 1, max(0, Int((time - begin) / (end - begin) * Double(count))))].append(value) }
+        for (time, value) in zip(times, values) {
+            parts[min(count - 1, max(0, Int((time - begin) / (end - begin) * Double(count))))].append(value)
+        }
         return parts
     }
 }

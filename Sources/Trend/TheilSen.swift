@@ -7,7 +7,8 @@
 /// A slope and what it may be, in units of the values a unit of time.
 package struct TheilSen: Equatable, Sendable {
     package var slope: Double
-    /// The ends of the interval that holds the slope with 95 % confidence; infinite where there are too few moments to say.
+    /// The ends of the interval that holds the slope with 95 % confidence; infinite where there are too few moments to
+    /// say.
     package var low: Double
     package var high: Double
 
@@ -35,7 +36,8 @@ package struct TheilSen: Equatable, Sendable {
         slope = slopes.count % 2 == 1 ? slopes[middle] : (slopes[middle - 1] + slopes[middle]) / 2
         // 1.959964: the normal distribution's 97.5 % quantile.
         let reach = 1.959964 * MannKendall(values).variance.squareRoot()
-        let below = Int(((Double(slopes.count) - reach) / 2).rounded()) - 1, above = Int(((Double(slopes.count) + reach) / 2).rounded())
+        let below = Int(((Double(slopes.count) - reach) / 2).rounded()) - 1,
+            above = Int(((Double(slopes.count) + reach) / 2).rounded())
         low = below >= 0 ? slopes[min(below, slopes.count - 1)] : -.infinity
         high = above < slopes.count ? slopes[max(above, 0)] : .infinity
     }

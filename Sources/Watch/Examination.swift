@@ -17,16 +17,19 @@ enum Metrics {
     /// All that is neither free nor cache, where no total is known.
     static let inUse = "memory in use"
     /// The first is the process's own memory, whatever the kernel tells of it.
-    static let process: [Metric] = [
-        Metric(what: "anonymous memory", unit: .bytes, floor: megabyte),
-        Metric(what: "shared memory", unit: .bytes, floor: megabyte),
-        Metric(what: "threads", unit: .count, floor: 5, share: 0.05),
-        Metric(what: "receive queue", unit: .bytes, floor: 65_536, share: 0.05), Metric(what: "send queue", unit: .bytes, floor: 65_536, share: 0.05),
-        Metric(what: "memory in memfds", unit: .bytes, floor: megabyte),
-    ] + descriptorColumns.map { Metric(what: $0.1, unit: .count, floor: 8, share: 0.05) }
+    static let process: [Metric] =
+        [
+            Metric(what: "anonymous memory", unit: .bytes, floor: megabyte),
+            Metric(what: "shared memory", unit: .bytes, floor: megabyte),
+            Metric(what: "threads", unit: .count, floor: 5, share: 0.05),
+            Metric(what: "receive queue", unit: .bytes, floor: 65_536, share: 0.05),
+            Metric(what: "send queue", unit: .bytes, floor: 65_536, share: 0.05),
+            Metric(what: "memory in memfds", unit: .bytes, floor: megabyte),
+        ] + descriptorColumns.map { Metric(what: $0.1, unit: .count, floor: 8, share: 0.05) }
         + [Metric(what: "address space", unit: .bytes, floor: 64 * megabyte, share: 0.05)]
     static let descriptorColumns: [(ProcessColumn, String)] = [
-        (.files, "files"), (.sockets, "sockets"), (.pipes, "pipes"), (.events, "eventfds"), (.polls, "epoll descriptors"), (.timers, "timers"),
+        (.files, "files"), (.sockets, "sockets"), (.pipes, "pipes"), (.events, "eventfds"),
+        (.polls, "epoll descriptors"), (.timers, "timers"),
         (.watches, "inotify watches"), (.memoryFiles, "memfds"), (.otherDescriptors, "other descriptors"),
     ]
     static let firstDescriptor = 6
@@ -34,28 +37,38 @@ enum Metrics {
 
     static func process(_ entity: DecodedEntity, into list: inout [Double]) {
         func bytes(_ column: ProcessColumn) -> Double { Double(max(entity[column], 0)) * 1024 }
-        list[0] = entity[.anonymous] == Sample.unknown ? bytes(.resident) + bytes(.swap) : bytes(.anonymous) + bytes(.swap)
+        list[0] =
+            entity[.anonymous] == Sample.unknown ? bytes(.resident) + bytes(.swap) : bytes(.anonymous) + bytes(.swap)
         // heapsum's own image is no growth of the program's.
         list[1] = max(0, bytes(.shared) - bytes(.image))
         list[2] = Double(max(entity[.threads], 0))
         list[3] = Double(max(entity[.receiveQueue], 0))
         list[4] = Double(max(entity[.sendQueue], 0))
         list[5] = bytes(.memoryFileKilobytes)
-        for (index, column) in descriptorColumns.enumerated() { list[firstDescriptor + index] = Double(max(entity[column.0], 0)) }
+        for (index, column) in descriptorColumns.enumerated() {
+            list[firstDescriptor + index] = Double(max(entity[column.0], 0))
+        }
         list[addressSpace] = bytes(.virtual)
     }
 
     /// Classes whose growth is a finding of its own. Anonymous memory is told by processes, and caches give way.
-    static let kernel: [MemoryClass] = [.shared, .slabUnreclaimable, .otherReclaimable, .stacks, .pageTables, .vmalloc, .perCPU, .sockets, .hugePages, .compressed, .writeback, .graphics, .slab]
+    static let kernel: [MemoryClass] = [
+        .shared, .slabUnreclaimable, .otherReclaimable, .stacks, .pageTables, .vmalloc, .perCPU, .sockets, .hugePages,
+        .compressed, .writeback, .graphics, .slab,
+    ]
 
     /// Counts of the machine: column, what it is, floor.
     static let counts: [(column: String, name: String, floor: Double)] = [
-        ("file.open", "open files, all processes", 64), ("tcp.CLOSE_WAIT", "TCP sockets in CLOSE_WAIT", 32), ("sockstat.TCP.orphan", "orphaned TCP sockets", 32),
-        ("kmemleak.objects", "objects that kmemleak suspects", 1), ("processes.zombies", "zombies", 8), ("sysvipc.segments", "System V shared segments", 8),
+        ("file.open", "open files, all processes", 64), ("tcp.CLOSE_WAIT", "TCP sockets in CLOSE_WAIT", 32),
+        ("sockstat.TCP.orphan", "orphaned TCP sockets", 32),
+        ("kmemleak.objects", "objects that kmemleak suspects", 1), ("processes.zombies", "zombies", 8),
+        ("sysvipc.segments", "System V shared segments", 8),
     ]
     static let group: [(columns: [String], what: String)] = [
-        (["stat.anon", "stat.rss"], "anonymous memory"), (["stat.shmem"], "shared memory"), (["stat.kernel", "memory.kernel"], "kernel memory"), (["stat.sock"], "sockets' memory"),
-        (["tmpfs.bytes"], "files in it"), (["sysvipc.bytes"], "resident and swapped"), (["file.bytes"], "bytes in memory"),
+        (["stat.anon", "stat.rss"], "anonymous memory"), (["stat.shmem"], "shared memory"),
+        (["stat.kernel", "memory.kernel"], "kernel memory"), (["stat.sock"], "sockets' memory"),
+        (["tmpfs.bytes"], "files in it"), (["sysvipc.bytes"], "resident and swapped"),
+        (["file.bytes"], "bytes in memory"),
     ]
 }
 
@@ -100,7 +113,8 @@ package struct Examination {
     var verdict = Verdict()
     var tracked: [Tracked] = []
     private var byIdentity: [EntityKind: [String: Int]] = [:]
-    /// Those in the last sample that had any of their kind: an imported log may tell of processes now and of caches then.
+    /// Those in the last sample that had any of their kind: an imported log may tell of processes now and of caches
+    /// then.
     var here: [EntityKind: [Int]] = [:]
     /// Of the first sample and the last; and of the last that had any of a kind.
     var firstTime = 0.0, lastTime = 0.0
@@ -125,7 +139,10 @@ package struct Examination {
 
     package init(directory: String) { reader = SampleReader(directory: directory) }
 
-    var steps: NextSteps { NextSteps(kernel: verdict.kernel, hasAllocinfo: hasAllocinfo, hasKmemleak: hasKmemleak, directory: reader.directory) }
+    var steps: NextSteps {
+        NextSteps(
+            kernel: verdict.kernel, hasAllocinfo: hasAllocinfo, hasKmemleak: hasKmemleak, directory: reader.directory)
+    }
 
     /// - Throws: WatchError where there is nothing to read.
     package mutating func run() throws -> Verdict {
@@ -145,7 +162,8 @@ package struct Examination {
             (verdict.host, verdict.kernel) = (head.host, head.kernel)
             verdict.intervalSeconds = Double(head.intervalMilliseconds) / 1000
             verdict.thinnings = max(verdict.thinnings, head.thinnings)
-            let system = decoder.columns[Int(EntityKind.system.rawValue)], groups = decoder.columns[Int(EntityKind.group.rawValue)]
+            let system = decoder.columns[Int(EntityKind.system.rawValue)],
+                groups = decoder.columns[Int(EntityKind.group.rawValue)]
             if system.count != columns.columnCount { columns = MemoryColumns(system) }
             if groups.count != groupColumns.columnCount { groupColumns = MemoryColumns(groups) }
             var present: [Int] = []
@@ -153,7 +171,8 @@ package struct Examination {
             lastTime = time
             var levels: [String: Double] = [:]
             var images = 0.0
-            for index in decoder.entities.indices where decoder.entities[index].isHere && decoder.entities[index].kind == .process {
+            for index in decoder.entities.indices
+            where decoder.entities[index].isHere && decoder.entities[index].kind == .process {
                 images += Double(max(decoder.entities[index][.image], 0)) * 1024
             }
             verdict.imageBytes = images
@@ -184,7 +203,9 @@ package struct Examination {
                     tracked[tag].imageBytes = Double(max(decoder.entities[index][.image], 0)) * 1024
                     tracked[tag].parent = decoder.entities[index][.parent]
                     tracked[tag].isResidentOnly = decoder.entities[index][.anonymous] == Sample.unknown
-                    if let used = decoder.entities[index].processorTicks { tracked[tag].ticks = (tracked[tag].ticks?.first ?? used, used) }
+                    if let used = decoder.entities[index].processorTicks {
+                        tracked[tag].ticks = (tracked[tag].ticks?.first ?? used, used)
+                    }
                 case .slab:
                     let bytes = Double(max(decoder.entities[index][.pages], 0)) * Double(head.pageBytes)
                     tracked[tag].track.add(at: time, [bytes])
@@ -194,14 +215,19 @@ package struct Examination {
                     if isJob { levels["slab " + tracked[tag].name] = bytes }
                 case .group:
                     let entity = decoder.entities[index]
-                    tracked[tag].track.add(at: time, Metrics.group.map { group in
-                        Double(group.columns.lazy.compactMap { groupColumns.value($0, entity) }.first ?? 0)
-                    })
+                    tracked[tag].track.add(
+                        at: time,
+                        Metrics.group.map { group in
+                            Double(group.columns.lazy.compactMap { groupColumns.value($0, entity) }.first ?? 0)
+                        })
                 }
             }
             for (kind, tags) in Dictionary(grouping: present, by: { tracked[$0].kind }) {
                 // A build makes thousands of processes that prove nothing: no more than their names is kept.
-                for tag in here[kind] ?? [] where tracked[tag].track.lastTime < time && tracked[tag].track.sampleCount < Growth.fewestMoments { tracked[tag].track.forget() }
+                for tag in here[kind] ?? []
+                where tracked[tag].track.lastTime < time && tracked[tag].track.sampleCount < Growth.fewestMoments {
+                    tracked[tag].track.forget()
+                }
                 here[kind] = tags
                 lastTimes[kind] = time
                 if kind == .process { trees.add(at: time, tracked, tags) }
@@ -212,7 +238,9 @@ package struct Examination {
         verdict.recordedBytes = reader.byteCount
         verdict.notes = reader.notes
         verdict.damages = reader.damages
-        if verdict.intervalSeconds == 0 { verdict.intervalSeconds = Double(intervals.max { $0.value < $1.value }?.key ?? 0) / 1000 }
+        if verdict.intervalSeconds == 0 {
+            verdict.intervalSeconds = Double(intervals.max { $0.value < $1.value }?.key ?? 0) / 1000
+        }
         finishOwnCost()
         judge()
         return verdict
@@ -225,11 +253,12 @@ package struct Examination {
             (tracked[known].name, tracked[known].detail) = (entity.name, entity.detail)
             return known
         }
-        let metrics = switch entity.kind {
-        case .process: Metrics.process.count
-        case .group: Metrics.group.count
-        case .system, .slab: 1
-        }
+        let metrics =
+            switch entity.kind {
+            case .process: Metrics.process.count
+            case .group: Metrics.group.count
+            case .system, .slab: 1
+            }
         var fresh = Tracked(kind: entity.kind, name: entity.name, detail: entity.detail, track: Track(metrics: metrics))
         if entity.kind == .process {
             fresh.pid = entity.id.split(separator: ":").first.flatMap { Int64($0) }
@@ -240,24 +269,35 @@ package struct Examination {
         return tracked.count - 1
     }
 
-    private mutating func machine(_ system: DecodedEntity, _ columns: MemoryColumns, _ head: SegmentHead, _ time: Double, _ isJob: Bool, _ levels: inout [String: Double]) {
+    private mutating func machine(
+        _ system: DecodedEntity, _ columns: MemoryColumns, _ head: SegmentHead, _ time: Double, _ isJob: Bool,
+        _ levels: inout [String: Double]
+    ) {
         hasAllocinfo = columns.value("allocinfo.isThere", system) == 1
         hasKmemleak = columns.value("kmemleak.objects", system) != nil
         fileLimit = columns.value("file.most", system)
         if let used = columns.value("self.microseconds", system), let pid = columns.value("self.pid", system) {
-            if own?.pid != pid { finishOwnCost(); own = (used, time, used, time, pid) }
+            if own?.pid != pid {
+                finishOwnCost()
+                own = (used, time, used, time, pid)
+            }
             own?.last = used
             own?.lastTime = time
-            verdict.ownBytes = max(verdict.ownBytes ?? 0, columns.value("self.peakKilobytes", system).map { min($0, 1 << 40) * 1024 } ?? 0)
+            verdict.ownBytes = max(
+                verdict.ownBytes ?? 0, columns.value("self.peakKilobytes", system).map { min($0, 1 << 40) * 1024 } ?? 0)
         }
         load.add(at: time, columns, system, head)
         let picture = columns.picture(system, pageBytes: head.pageBytes)
         if let picture {
             verdict.memory = picture
             if verdict.memoryAtFirst == nil { verdict.memoryAtFirst = picture }
-            let list = Metrics.kernel.map { Double(picture[$0]) - ($0 == .shared ? min(Double(picture[$0]), verdict.imageBytes) : 0) } + [Double(picture.unexplained)]
+            let list =
+                Metrics.kernel.map {
+                    Double(picture[$0]) - ($0 == .shared ? min(Double(picture[$0]), verdict.imageBytes) : 0)
+                } + [Double(picture.unexplained)]
             kernelTrack.add(at: time, list)
-            memoryTrack.add(at: time, picture.classes.map { Double($0) } + [Double(picture.free), Double(picture.unexplained)])
+            memoryTrack.add(
+                at: time, picture.classes.map { Double($0) } + [Double(picture.free), Double(picture.unexplained)])
             if isJob {
                 for (index, which) in Metrics.kernel.enumerated() { levels["memory " + which.name] = list[index] }
                 levels["unexplained"] = list[Metrics.kernel.count]

@@ -1,5 +1,5 @@
-// A recording's numbers for other tools. Unknown values are left out; names are made fit for each format, since a process may
-// call itself anything.
+// A recording's numbers for other tools. Unknown values are left out; names are made fit for each format, since a
+// process may call itself anything.
 
 import Text
 
@@ -17,7 +17,11 @@ package struct Export {
         var newest: (head: SegmentHead, decoder: SampleDecoder)?
         let export = self
         try reader.forEach { head, decoder in
-            if export.format == .openmetrics { newest = (head, decoder) } else { try export.write(head, decoder, to: out) }
+            if export.format == .openmetrics {
+                newest = (head, decoder)
+            } else {
+                try export.write(head, decoder, to: out)
+            }
         }
         if let newest { try write(newest.head, newest.decoder, to: out) }
         damages = reader.damages
@@ -30,11 +34,17 @@ package struct Export {
         for entity in decoder.entities where entity.isHere {
             let columns = decoder.columns(entity.kind)
             let pid = entity.kind == .process ? String(entity.id.prefix { $0 != ":" }) : ""
-            let start = format == .csv ? "\(time),\(entity.kind),\(Self.cell(pid)),\(Self.cell(entity.name)),"
-                : "heapwatch.\(host).\(entity.kind)." + (entity.kind == .system ? "" : Self.path(entity.name) + ".") + (pid.isEmpty ? "" : Self.path(pid) + ".")
+            let start =
+                format == .csv
+                ? "\(time),\(entity.kind),\(Self.cell(pid)),\(Self.cell(entity.name)),"
+                : "heapwatch.\(host).\(entity.kind)." + (entity.kind == .system ? "" : Self.path(entity.name) + ".")
+                    + (pid.isEmpty ? "" : Self.path(pid) + ".")
             for (column, value) in zip(columns, entity.values) where value != Sample.unknown {
                 // A letter is no number: a process's state is for people.
-                let text = format == .csv ? "\(start)\(Self.cell(column)),\(value)\n" : "\(start)\(Self.path(column, keepsDots: true)) \(value) \(wall / 1000)\n"
+                let text =
+                    format == .csv
+                    ? "\(start)\(Self.cell(column)),\(value)\n"
+                    : "\(start)\(Self.path(column, keepsDots: true)) \(value) \(wall / 1000)\n"
                 try out.write(text)
             }
         }
@@ -61,13 +71,17 @@ package struct Export {
     private static func cell(_ text: String) -> String {
         let safe = printable(text)
         let guarded = safe.utf8.first.map { "=+-@".utf8.contains($0) } == true ? "'" + safe : safe
-        return guarded.utf8.contains(where: { $0 == 0x22 || $0 == 0x2C }) ? "\"" + guarded.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\"" : guarded
+        return guarded.utf8.contains(where: { $0 == 0x22 || $0 == 0x2C })
+            ? "\"" + guarded.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
+            : guarded
     }
 
     /// A word of a Graphite path.
     private static func path(_ text: String, keepsDots: Bool = false) -> String {
         let word = text.utf8.map { byte -> UInt8 in
-            let isPlain = (0x30 ... 0x39).contains(byte) || (0x41 ... 0x5A).contains(byte) || (0x61 ... 0x7A).contains(byte) || byte == 0x5F || byte == 0x2D
+            let isPlain =
+                (0x30 ... 0x39).contains(byte) || (0x41 ... 0x5A).contains(byte) || (0x61 ... 0x7A).contains(byte)
+                || byte == 0x5F || byte == 0x2D
             return isPlain || keepsDots && byte == 0x2E ? byte : 0x5F
         }
         return word.isEmpty ? "_" : String(decoding: word, as: UTF8.self)

@@ -1,10 +1,10 @@
-// Files that are memory: in tmpfs, memfds, shared mappings without a name. Each is one entity with its owner and those that hold it,
-// by a descriptor or a mapping, so that growth is told of a file and a program, not of "shared memory".
+// Files that are memory: in tmpfs, memfds, shared mappings without a name. Each is one entity with its owner and those
+// that hold it, by a descriptor or a mapping, so that growth is told of a file and a program, not of "shared memory".
 //
 // A file is its device and inode. What it takes are the blocks that it has, not its length: holes cost nothing.
 
-import Text
 import Glibc
+import Text
 
 /// One file in memory.
 struct MemoryFile {
@@ -35,7 +35,9 @@ extension Gatherer {
         guard options.root.isEmpty else { return }
         each("/proc/self/mounts") { line in
             let words = words(line, most: 4)
-            guard words.count > 2, words[2].elementsEqual("tmpfs".utf8) || words[2].elementsEqual("ramfs".utf8) else { return }
+            guard words.count > 2, words[2].elementsEqual("tmpfs".utf8) || words[2].elementsEqual("ramfs".utf8) else {
+                return
+            }
             let mount = unescaped(words[1])
             guard memoryMounts.count < 256, !memoryMounts.contains(where: { $0.path == mount }) else { return }
             var about = stat()
@@ -46,7 +48,11 @@ extension Gatherer {
 
     /// Whether a path may be of memory: the kernel's names for what has no path, and what lies below such a mount.
     private func mayBeMemory(_ path: ArraySlice<UInt8>) -> Bool {
-        if has(path, prefix: "/memfd:") || has(path, prefix: "/dev/zero (deleted)") || has(path, prefix: "/SYSV") || has(path, prefix: "/dev/shm/") { return true }
+        if has(path, prefix: "/memfd:") || has(path, prefix: "/dev/zero (deleted)") || has(path, prefix: "/SYSV")
+            || has(path, prefix: "/dev/shm/")
+        {
+            return true
+        }
         return memoryMounts.contains { $0.path != "/" && path.starts(with: $0.path.utf8) }
     }
 
@@ -57,13 +63,15 @@ extension Gatherer {
         var about = stat()
         guard path.withPath({ stat($0, &about) }) == 0 else { return nil }
         note(about, link, holder)
-        return has(link, prefix: "/memfd:") && !Self.isImageName(link) ? (UInt64(about.st_ino), Int64(clamping: about.st_blocks) &* 512) : nil
+        return has(link, prefix: "/memfd:") && !Self.isImageName(link)
+            ? (UInt64(about.st_ino), Int64(clamping: about.st_blocks) &* 512) : nil
     }
 
     /// Takes note of a mapping, a line of /proc/PID/maps.
     func hold(mapping line: ArraySlice<UInt8>, in place: String, by holder: String) {
         // 7f..-7f.. rw-s 00000000 00:01 1024  /memfd:pool (deleted)
-        guard options.root.isEmpty, let slash = line.firstIndex(of: UInt8(ascii: "/")), mayBeMemory(line[slash...]) else { return }
+        guard options.root.isEmpty, let slash = line.firstIndex(of: UInt8(ascii: "/")), mayBeMemory(line[slash...])
+        else { return }
         let words = words(line[..<slash])
         guard words.count == 5, let inode = number(words[4]) else { return }
         if has(line[slash...], prefix: "/SYSV") {
@@ -77,11 +85,14 @@ extension Gatherer {
 
     private func note(_ about: stat, _ link: ArraySlice<UInt8>, _ holder: String) {
         let isNameless = has(link, prefix: "/memfd:") || has(link, prefix: "/dev/zero")
-        guard about.st_mode & S_IFMT == S_IFREG, !Self.isImageName(link), isNameless || memoryMounts.contains(where: { $0.device == UInt64(about.st_dev) }) else { return }
+        guard about.st_mode & S_IFMT == S_IFREG, !Self.isImageName(link),
+            isNameless || memoryMounts.contains(where: { $0.device == UInt64(about.st_dev) })
+        else { return }
         let key = MemoryFile.Key(device: UInt64(about.st_dev), inode: UInt64(about.st_ino))
         if memoryFiles[key] == nil {
             guard memoryFiles.count < Self.mostEntries else { return }
-            memoryFiles[key] = MemoryFile(name: Self.fileName(text(link)), bytes: Int64(clamping: about.st_blocks) &* 512, user: about.st_uid)
+            memoryFiles[key] = MemoryFile(
+                name: Self.fileName(text(link)), bytes: Int64(clamping: about.st_blocks) &* 512, user: about.st_uid)
         }
         memoryFiles[key]?.add(holder: holder)
     }
@@ -89,7 +100,9 @@ extension Gatherer {
     /// "memfd pool", "file /dev/shm/x", "deleted file /dev/shm/y", "shared anonymous memory".
     private static func fileName(_ link: String) -> String {
         let isDeleted = link.hasSuffix(" (deleted)"), path = isDeleted ? String(link.dropLast(10)) : link
-        if path.hasPrefix("/memfd:") { return "memfd \(path.dropFirst(7).isEmpty ? "without a name" : String(path.dropFirst(7)))" }
+        if path.hasPrefix("/memfd:") {
+            return "memfd \(path.dropFirst(7).isEmpty ? "without a name" : String(path.dropFirst(7)))"
+        }
         if path == "/dev/zero" { return "shared anonymous memory" }
         return (isDeleted ? "deleted file " : "file ") + path
     }
@@ -98,12 +111,20 @@ extension Gatherer {
     func gatherMemoryFiles() -> [EntitySample] {
         var left = Self.mostEntries
         for mount in memoryMounts { walk(mount.path, mount.device, depth: 0, &left) }
-        if left == 0 { miss("files in tmpfs by name", "more than \(Self.mostEntries) files: the others are in their mounts' sums alone") }
-        let largest = memoryFiles.filter { $0.value.bytes >= Self.leastBytes }.sorted { ($0.value.bytes, $0.key.inode) > ($1.value.bytes, $1.key.inode) }.prefix(Self.mostFiles)
+        if left == 0 {
+            miss(
+                "files in tmpfs by name",
+                "more than \(Self.mostEntries) files: the others are in their mounts' sums alone")
+        }
+        let largest = memoryFiles.filter { $0.value.bytes >= Self.leastBytes }.sorted {
+            ($0.value.bytes, $0.key.inode) > ($1.value.bytes, $1.key.inode)
+        }.prefix(Self.mostFiles)
         return largest.map { key, file in
             var values: [Int64] = []
             setGroup("file.bytes", file.bytes, &values)
-            return EntitySample(kind: .group, id: "file \(key.device):\(key.inode)", name: file.name, detail: (["user \(file.user)"] + file.holders).map { $0 + "\0" }.joined(), values: values)
+            return EntitySample(
+                kind: .group, id: "file \(key.device):\(key.inode)", name: file.name,
+                detail: (["user \(file.user)"] + file.holders).map { $0 + "\0" }.joined(), values: values)
         }
     }
 
@@ -114,21 +135,31 @@ extension Gatherer {
         while left > 0, let entry = readdir(directory) {
             left -= 1
             var about = stat()
-            let isThere = withUnsafePointer(to: &entry.pointee.d_name) { $0.withMemoryRebound(to: CChar.self, capacity: 256) { fstatat(descriptor, $0, &about, AT_SYMLINK_NOFOLLOW) } } == 0
+            let isThere =
+                withUnsafePointer(to: &entry.pointee.d_name) {
+                    $0.withMemoryRebound(to: CChar.self, capacity: 256) {
+                        fstatat(descriptor, $0, &about, AT_SYMLINK_NOFOLLOW)
+                    }
+                } == 0
             guard isThere, UInt64(about.st_dev) == device else { continue }
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
             if name == "." || name == ".." { continue }
             let full = path == "/" ? "/\(name)" : "\(path)/\(name)"
             if about.st_mode & S_IFMT == S_IFDIR {
                 walk(full, device, depth: depth + 1, &left)
             } else if about.st_mode & S_IFMT == S_IFREG {
-                let key = MemoryFile.Key(device: device, inode: UInt64(about.st_ino)), bytes = Int64(clamping: about.st_blocks) &* 512
+                let key = MemoryFile.Key(device: device, inode: UInt64(about.st_ino)),
+                    bytes = Int64(clamping: about.st_blocks) &* 512
                 // heapsum's own images are no growth of anybody's.
                 if name.hasSuffix(".heap"), path.contains("/heapsum-") {
                     imageBytes[device, default: 0] &+= bytes
                     continue
                 }
-                if memoryFiles[key] == nil, bytes >= Self.leastBytes { memoryFiles[key] = MemoryFile(name: "file \(full)", bytes: bytes, user: about.st_uid) }
+                if memoryFiles[key] == nil, bytes >= Self.leastBytes {
+                    memoryFiles[key] = MemoryFile(name: "file \(full)", bytes: bytes, user: about.st_uid)
+                }
             }
         }
     }

@@ -1,5 +1,6 @@
-// The processes: from stat, status, the head of maps, and the descriptors' links. A process is one from its start to its
-// end: a PID that comes back is another. What a program does that has /proc hide things from us is told once, as a number.
+// The processes: from stat, status, the head of maps, and the descriptors' links. A process is one from its start to
+// its end: a PID that comes back is another. What a program does that has /proc hide things from us is told once, as a
+// number.
 
 import Glibc
 import SystemPackage
@@ -35,7 +36,9 @@ struct ProcessStat {
 
     init?(_ pid: Int64, _ text: [UInt8]) {
         // The name is in parentheses, and may hold both spaces and parentheses.
-        guard let open = text.firstIndex(of: UInt8(ascii: "(")), let close = text.lastIndex(of: UInt8(ascii: ")")), open < close else { return nil }
+        guard let open = text.firstIndex(of: UInt8(ascii: "(")), let close = text.lastIndex(of: UInt8(ascii: ")")),
+            open < close
+        else { return nil }
         let words = words(text[(close + 1)...])
         guard words.count > 22, let state = words[0].first else { return nil }
         self.pid = pid
@@ -52,7 +55,9 @@ extension Gatherer {
         let stats: [ProcessStat]
         do {
             stats = try files.names(in: "/proc").compactMap { name in
-                guard let pid = Int64(name), pid > 0, let text = try? files.read("/proc/\(pid)/stat") else { return nil }
+                guard let pid = Int64(name), pid > 0, let text = try? files.read("/proc/\(pid)/stat") else {
+                    return nil
+                }
                 return ProcessStat(pid, text)
             }.sorted { $0.pid < $1.pid }
         } catch {
@@ -62,7 +67,9 @@ extension Gatherer {
         set("processes.count", Int64(stats.count))
         set("processes.threads", stats.reduce(0) { $0 &+ max($1.fields[16], 0) })
         set("processes.zombies", Int64(stats.count { $0.isZombie && livingThread(of: $0) == nil }))
-        for (name, states) in [("running", "R"), ("sleeping", "SI"), ("uninterruptible", "D"), ("stopped", "Tt"), ("zombie", "Z")] {
+        for (name, states) in [
+            ("running", "R"), ("sleeping", "SI"), ("uninterruptible", "D"), ("stopped", "Tt"), ("zombie", "Z"),
+        ] {
             set("tasks.\(name)", Int64(stats.count { stat in states.utf8.contains { Int64($0) == stat.state } }))
         }
         set("tasks.total", Int64(stats.count))
@@ -72,7 +79,11 @@ extension Gatherer {
         known = known.filter { $0.value.isSeen }
         set("processes.watched", Int64(samples.count))
         set("processes.withHiddenDescriptors", hidden)
-        if hidden > 0 { miss("descriptors of other users' processes", "not readable by this user; root may (\(hidden) processes at the first sample)") }
+        if hidden > 0 {
+            miss(
+                "descriptors of other users' processes",
+                "not readable by this user; root may (\(hidden) processes at the first sample)")
+        }
         return samples
     }
 
@@ -84,8 +95,12 @@ extension Gatherer {
         var pids: Set<Int64> = []
         for index in followed.indices { if let pid = follow(index, stats) { pids.insert(pid) } }
         for stat in stats where !selection.names.isEmpty {
-            let program = commandWords(of: stat).split(separator: "\0").first.map { String($0.split(separator: "/").last ?? "") } ?? ""
-            if selection.names.contains(where: { fnmatch($0, stat.name, 0) == 0 || fnmatch($0, program, 0) == 0 }) { pids.insert(stat.pid) }
+            let program =
+                commandWords(of: stat).split(separator: "\0").first.map { String($0.split(separator: "/").last ?? "") }
+                ?? ""
+            if selection.names.contains(where: { fnmatch($0, stat.name, 0) == 0 || fnmatch($0, program, 0) == 0 }) {
+                pids.insert(stat.pid)
+            }
         }
         if selection.withChildren {
             // In order of PIDs a child may come before its parent: so until nobody is added.
@@ -98,8 +113,8 @@ extension Gatherer {
         return stats.filter { pids.contains($0.pid) }
     }
 
-    /// The PID of a process that was named by one: its own, or, when it is gone, that of one with the same name and words that
-    /// started later: a service that was started again.
+    /// The PID of a process that was named by one: its own, or, when it is gone, that of one with the same name and
+    /// words that started later: a service that was started again.
     private func follow(_ index: Int, _ stats: [ProcessStat]) -> Int64? {
         let was = followed[index]
         if let stat = stats.first(where: { $0.pid == was.pid }), was.id == nil || stat.id == was.id {
@@ -111,9 +126,12 @@ extension Gatherer {
             return nil
         }
         let start = id.split(separator: ":").last.flatMap { Int64($0) } ?? 0
-        guard let heir = stats.first(where: { stat in
-            stat.startTicks > start && stat.name == was.name && commandWords(of: stat) == was.words && !followed.contains { $0.id == stat.id }
-        }) else { return nil }
+        guard
+            let heir = stats.first(where: { stat in
+                stat.startTicks > start && stat.name == was.name && commandWords(of: stat) == was.words
+                    && !followed.contains { $0.id == stat.id }
+            })
+        else { return nil }
         followed[index] = Followed(pid: heir.pid, id: heir.id, name: heir.name, words: commandWords(of: heir))
         return heir.pid
     }
@@ -133,17 +151,23 @@ extension Gatherer {
         // It stays until all others are gone, and is counted with them.
         guard stat.isZombie, stat.fields[16] > 1 else { return nil }
         return ((try? files.names(in: "/proc/\(stat.pid)/task")) ?? []).lazy.compactMap { [files] name in
-            guard let thread = Int64(name), let text = try? files.read("/proc/\(stat.pid)/task/\(thread)/stat") else { return nil }
+            guard let thread = Int64(name), let text = try? files.read("/proc/\(stat.pid)/task/\(thread)/stat") else {
+                return nil
+            }
             return ProcessStat(thread, text)
         }.first { !$0.isZombie }
     }
 
     // MARK: What of each
 
-    private func process(of stat: ProcessStat, _ sockets: inout WaitingSockets, _ hidden: inout Int64) -> EntitySample? {
+    private func process(of stat: ProcessStat, _ sockets: inout WaitingSockets, _ hidden: inout Int64) -> EntitySample?
+    {
         var values = [Int64](repeating: Sample.unknown, count: ProcessColumn.allCases.count)
-        func put(_ column: ProcessColumn, _ value: Int64?) { values[column.rawValue] = max(value ?? Sample.unknown, Sample.unknown) }
-        let living = livingThread(of: stat), place = living.map { "/proc/\(stat.pid)/task/\($0.pid)" } ?? "/proc/\(stat.pid)"
+        func put(_ column: ProcessColumn, _ value: Int64?) {
+            values[column.rawValue] = max(value ?? Sample.unknown, Sample.unknown)
+        }
+        let living = livingThread(of: stat),
+            place = living.map { "/proc/\(stat.pid)/task/\($0.pid)" } ?? "/proc/\(stat.pid)"
         put(.state, living?.state ?? stat.state)
         put(.parent, stat.parent)
         put(.minorFaults, stat.fields[6])
@@ -156,7 +180,9 @@ extension Gatherer {
         for line in status.split(separator: UInt8(ascii: "\n")) {
             let column: ProcessColumn
             switch true {
-            case has(line, prefix: "VmSize:"): column = .virtual; hasMemory = true
+            case has(line, prefix: "VmSize:"):
+                column = .virtual
+                hasMemory = true
             case has(line, prefix: "VmRSS:"): column = .resident
             case has(line, prefix: "RssAnon:"): column = .anonymous
             case has(line, prefix: "RssFile:"): column = .file
@@ -175,7 +201,8 @@ extension Gatherer {
 
         let id = stat.id
         if known[id] == nil || known[id]?.name != stat.name {
-            known[id] = KnownProcess(name: stat.name, words: commandWords(of: stat), descriptorLimit: descriptorLimit(place))
+            known[id] = KnownProcess(
+                name: stat.name, words: commandWords(of: stat), descriptorLimit: descriptorLimit(place))
         }
         known[id]?.isSeen = true
         put(.descriptorLimit, known[id]?.descriptorLimit)
@@ -193,12 +220,15 @@ extension Gatherer {
     private func descriptorLimit(_ place: String) -> Int64 {
         var limit = Sample.unknown
         try? files.forEachLine("\(place)/limits") { line in
-            if has(line, prefix: "Max open files") { limit = words(line).dropFirst(3).first.flatMap { number($0) } ?? Sample.unknown }
+            if has(line, prefix: "Max open files") {
+                limit = words(line).dropFirst(3).first.flatMap { number($0) } ?? Sample.unknown
+            }
         }
         return limit
     }
 
-    // The heap stands among the first mappings, behind the program's own; and most programs' libraries are in the first 64 KB of text.
+    // The heap stands among the first mappings, behind the program's own; and most programs' libraries are in the first
+    // 64 KB of text.
     private func mapped(_ place: String, _ holder: String) -> (heap: Int64, isRecorded: Bool)? {
         guard let text = try? files.read("\(place)/maps") else { return nil }
         var heap: Int64 = 0, isRecorded = false
@@ -207,7 +237,11 @@ extension Gatherer {
             if line.suffix(14).elementsEqual("/libheapsum.so".utf8) { isRecorded = true }
             guard line.suffix(6).elementsEqual("[heap]".utf8) else { continue }
             let range = line.prefix { $0 != 0x20 }.split(separator: UInt8(ascii: "-"))
-            if range.count == 2, let start = hexadecimalNumber(range[0]), let end = hexadecimalNumber(range[1]), start <= end { heap = (end - start) / 1024 }
+            if range.count == 2, let start = hexadecimalNumber(range[0]), let end = hexadecimalNumber(range[1]),
+                start <= end
+            {
+                heap = (end - start) / 1024
+            }
         }
         return (heap, isRecorded)
     }
@@ -222,7 +256,9 @@ extension Gatherer {
                 if !(0x41 ... 0x5A).contains(first) {
                     let parts = words(line, most: 6)
                     isImage = parts.count > 5 && parts[1].elementsEqual("rw-s".utf8) && Self.isImageName(parts[5])
-                } else if isImage, has(line, prefix: "Rss:"), let kilobytes = words(line).dropFirst().first.flatMap({ number($0) }) {
+                } else if isImage, has(line, prefix: "Rss:"),
+                    let kilobytes = words(line).dropFirst().first.flatMap({ number($0) })
+                {
                     sum += kilobytes
                 }
             }
@@ -249,18 +285,26 @@ extension Gatherer {
     }
 
     /// - Returns: whether they could be read.
-    private func descriptors(_ place: String, _ holder: String, _ values: inout [Int64], _ sockets: inout WaitingSockets) -> Bool {
+    private func descriptors(
+        _ place: String, _ holder: String, _ values: inout [Int64], _ sockets: inout WaitingSockets
+    ) -> Bool {
         guard let names = try? files.names(in: "\(place)/fd") else { return false }
-        if let namespace = files.link("\(place)/ns/net"), sockets.namespaces.insert(Array(namespace)).inserted, options.root.isEmpty {
+        if let namespace = files.link("\(place)/ns/net"), sockets.namespaces.insert(Array(namespace)).inserted,
+            options.root.isEmpty
+        {
             readSockets("\(place)/net", into: &sockets)
         }
-        var counts = [Int64](repeating: 0, count: values.count), total: Int64 = 0, memfds: Set<UInt64> = [], memfdBytes: Int64 = 0
+        var counts = [Int64](repeating: 0, count: values.count), total: Int64 = 0, memfds: Set<UInt64> = [],
+            memfdBytes: Int64 = 0
         for name in names {
             // One that was closed meanwhile is none.
             guard let link = files.link("\(place)/fd/\(name)") else { continue }
             total += 1
             // A descriptor that was duplicated is the same memory.
-            if let memory = hold(link, through: "\(place)/fd/\(name)", by: holder), memfds.insert(memory.inode).inserted { memfdBytes &+= memory.bytes }
+            if let memory = hold(link, through: "\(place)/fd/\(name)", by: holder), memfds.insert(memory.inode).inserted
+            {
+                memfdBytes &+= memory.bytes
+            }
             var column = ProcessColumn.files
             if has(link, prefix: "socket:[") {
                 column = .sockets
@@ -269,9 +313,12 @@ extension Gatherer {
                     counts[ProcessColumn.sendQueue.rawValue] &+= queues.send
                     counts[ProcessColumn.undrainedSockets.rawValue] += 1
                 }
-            } else if has(link, prefix: "pipe:[") { column = .pipes
+            } else if has(link, prefix: "pipe:[") {
+                column = .pipes
             } else if has(link, prefix: "anon_inode:") {
-                let kind = String(decoding: link.dropFirst(11).filter { $0 != UInt8(ascii: "[") && $0 != UInt8(ascii: "]") }, as: UTF8.self)
+                let kind = String(
+                    decoding: link.dropFirst(11).filter { $0 != UInt8(ascii: "[") && $0 != UInt8(ascii: "]") },
+                    as: UTF8.self)
                 switch kind {
                 case "eventfd": column = .events
                 case "eventpoll": column = .polls
@@ -279,14 +326,21 @@ extension Gatherer {
                 case "inotify", "fanotify": column = .watches
                 default: column = .otherDescriptors
                 }
-            } else if has(link, prefix: "/memfd:") { column = .memoryFiles
-            } else if link.first != UInt8(ascii: "/") { column = .otherDescriptors }
+            } else if has(link, prefix: "/memfd:") {
+                column = .memoryFiles
+            } else if link.first != UInt8(ascii: "/") {
+                column = .otherDescriptors
+            }
             counts[column.rawValue] += 1
         }
-        for column in ProcessColumn.descriptors.rawValue ... ProcessColumn.otherDescriptors.rawValue { values[column] = counts[column] }
+        for column in ProcessColumn.descriptors.rawValue ... ProcessColumn.otherDescriptors.rawValue {
+            values[column] = counts[column]
+        }
         values[ProcessColumn.descriptors.rawValue] = total
         values[ProcessColumn.memoryFileKilobytes.rawValue] = memfdBytes / 1024
-        for column in [ProcessColumn.receiveQueue, .sendQueue, .undrainedSockets] { values[column.rawValue] = max(counts[column.rawValue], 0) }
+        for column in [ProcessColumn.receiveQueue, .sendQueue, .undrainedSockets] {
+            values[column.rawValue] = max(counts[column.rawValue], 0)
+        }
         return true
     }
 }

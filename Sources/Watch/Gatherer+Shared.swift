@@ -1,8 +1,8 @@
-// Memory that belongs to no process and stays when they are gone: files in tmpfs, by mount, and System V segments, each with
-// its owner. They are entities beside the control groups, so that growth is told of the one that grows.
+// Memory that belongs to no process and stays when they are gone: files in tmpfs, by mount, and System V segments, each
+// with its owner. They are entities beside the control groups, so that growth is told of the one that grows.
 
-import Text
 import Glibc
+import Text
 
 extension Gatherer {
     /// Most segments that are told of one by one: the largest.
@@ -19,7 +19,8 @@ extension Gatherer {
             var status = statvfs()
             guard statvfs(mount, &status) == 0, status.f_blocks >= status.f_bfree else { return nil }
             var values: [Int64] = []
-            let (bytes, overflow) = Int64(clamping: status.f_blocks - status.f_bfree).multipliedReportingOverflow(by: Int64(clamping: status.f_frsize))
+            let (bytes, overflow) = Int64(clamping: status.f_blocks - status.f_bfree).multipliedReportingOverflow(
+                by: Int64(clamping: status.f_frsize))
             setGroup("tmpfs.bytes", overflow ? .max : max(0, bytes &- (imageBytes[device] ?? 0)), &values)
             return EntitySample(kind: .group, id: "tmpfs " + mount, name: "tmpfs " + mount, values: values)
         }
@@ -31,7 +32,9 @@ extension Gatherer {
         while place < path.endIndex {
             if path[place] == UInt8(ascii: "\\"), path.endIndex - place > 3 {
                 let digits = path[(place + 1) ... (place + 3)].map { Int($0) - 0x30 }
-                if digits.allSatisfy({ (0 ... 7).contains($0) }), let byte = UInt8(exactly: digits[0] * 64 + digits[1] * 8 + digits[2]) {
+                if digits.allSatisfy({ (0 ... 7).contains($0) }),
+                    let byte = UInt8(exactly: digits[0] * 64 + digits[1] * 8 + digits[2])
+                {
                     bytes.append(byte)
                     place += 4
                     continue
@@ -49,16 +52,23 @@ extension Gatherer {
             defer { isHead = false }
             // key shmid perms size cpid lpid nattch uid gid cuid cgid atime dtime ctime rss swap
             let words = words(line)
-            guard !isHead, words.count >= 16, let shmid = number(words[1]), let rss = number(words[14]), let swap = number(words[15]) else { return }
+            guard !isHead, words.count >= 16, let shmid = number(words[1]), let rss = number(words[14]),
+                let swap = number(words[15])
+            else { return }
             let maker = known.first { $0.key.hasPrefix("\(text(words[4])):") }?.value.name
-            let name = "System V segment \(shmid), user \(text(words[7])), made by \(text(words[4]))" + (maker.map { " (\($0))" } ?? "")
-            let holders = (["user \(text(words[7]))"] + (segmentHolders[shmid] ?? []).sorted().prefix(8)).map { $0 + "\0" }.joined()
+            let name =
+                "System V segment \(shmid), user \(text(words[7])), made by \(text(words[4]))"
+                + (maker.map { " (\($0))" } ?? "")
+            let holders = (["user \(text(words[7]))"] + (segmentHolders[shmid] ?? []).sorted().prefix(8)).map {
+                $0 + "\0"
+            }.joined()
             segments.append((rss.addingReportingOverflow(swap).partialValue, "shm \(shmid)", name, holders))
         }
         return segments.sorted { $0.bytes > $1.bytes }.prefix(Self.mostSegments).map { segment in
             var values: [Int64] = []
             setGroup("sysvipc.bytes", max(segment.bytes, 0), &values)
-            return EntitySample(kind: .group, id: segment.id, name: segment.name, detail: segment.holders, values: values)
+            return EntitySample(
+                kind: .group, id: segment.id, name: segment.name, detail: segment.holders, values: values)
         }
     }
 }

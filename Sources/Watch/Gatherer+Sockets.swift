@@ -1,5 +1,5 @@
-// Sockets: how many in each state, the protocol's memory against its limits, and those in which bytes wait. Sockets are of a
-// network namespace; the watched processes' others are read too, each once, through one of its processes.
+// Sockets: how many in each state, the protocol's memory against its limits, and those in which bytes wait. Sockets are
+// of a network namespace; the watched processes' others are read too, each once, through one of its processes.
 
 import SystemPackage
 
@@ -23,7 +23,8 @@ struct WaitingSockets {
 
 extension Gatherer {
     private static let states = [
-        "", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT", "CLOSE", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING", "NEW_SYN_RECV",
+        "", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT", "CLOSE", "CLOSE_WAIT",
+        "LAST_ACK", "LISTEN", "CLOSING", "NEW_SYN_RECV",
     ]
 
     func gatherSockets() -> WaitingSockets {
@@ -39,7 +40,9 @@ extension Gatherer {
         }
         for (path, name) in [("/proc/sys/net/ipv4/tcp_mem", "tcp_mem"), ("/proc/sys/net/ipv4/udp_mem", "udp_mem")] {
             each(path) { line in
-                for (limit, word) in zip(["low", "pressure", "most"], words(line)) { set("\(name).\(limit)", number(word) ?? Sample.unknown) }
+                for (limit, word) in zip(["low", "pressure", "most"], words(line)) {
+                    set("\(name).\(limit)", number(word) ?? Sample.unknown)
+                }
             }
         }
         if let most = files.number("/proc/sys/net/ipv4/tcp_max_orphans") { set("tcp.mostOrphans", most) }
@@ -59,15 +62,23 @@ extension Gatherer {
                 try files.forEachLine("\(place)/\(table)") { line in
                     //  sl  local_address rem_address   st tx_queue:rx_queue tr:tm->when retrnsmt   uid  timeout inode …
                     let words = words(line, most: 10)
-                    guard words.count > 9, let state = hexadecimalNumber(words[3]), let inode = number(words[9]) else { return }
+                    guard words.count > 9, let state = hexadecimalNumber(words[3]), let inode = number(words[9]) else {
+                        return
+                    }
                     if isTCP, let index = Int(exactly: state), counts.indices.contains(index) { counts[index] += 1 }
                     let queues = words[4].split(separator: UInt8(ascii: ":"))
                     // A listening socket's receive queue is of connections, not of bytes.
-                    guard queues.count == 2, let send = hexadecimalNumber(queues[0]), let receive = hexadecimalNumber(queues[1]),
-                        send > 0 || receive > 0, !(isTCP && state == 10), inode > 0 else { return }
+                    guard queues.count == 2, let send = hexadecimalNumber(queues[0]),
+                        let receive = hexadecimalNumber(queues[1]),
+                        send > 0 || receive > 0, !(isTCP && state == 10), inode > 0
+                    else { return }
                     sockets.byInode[inode] = WaitingSockets.Queues(receive: receive, send: send)
                 }
-                if isTCP { for (state, count) in counts.enumerated() where state > 0 && count > 0 { add("tcp.\(Self.states[state])", count) } }
+                if isTCP {
+                    for (state, count) in counts.enumerated() where state > 0 && count > 0 {
+                        add("tcp.\(Self.states[state])", count)
+                    }
+                }
             } catch { if place == "/proc/net" && !table.hasSuffix("6") { miss("/proc/net/\(table)", error) } }
         }
     }

@@ -13,14 +13,20 @@ extension Gatherer {
             let words = words(line)
             guard words.count > 4 else { return }
             let zone = text(words[1].prefix { $0 != UInt8(ascii: ",") }) + "." + text(words[3])
-            for (order, word) in words.dropFirst(4).enumerated() { set("buddy.\(zone).\(order)", number(word) ?? Sample.unknown) }
+            for (order, word) in words.dropFirst(4).enumerated() {
+                set("buddy.\(zone).\(order)", number(word) ?? Sample.unknown)
+            }
         }
         each("/proc/sys/fs/file-nr") { line in
-            for (name, word) in zip(["open", "free", "most"], words(line)) { set("file.\(name)", number(word) ?? Sample.unknown) }
+            for (name, word) in zip(["open", "free", "most"], words(line)) {
+                set("file.\(name)", number(word) ?? Sample.unknown)
+            }
         }
         gatherSharedSegments()
         do { set("kmemleak.objects", try suspects.read(files)) } catch {
-            miss("kmemleak (/sys/kernel/debug/kmemleak)", error == .noSuchFileOrDirectory ? "off, or not in this kernel, or debugfs not mounted" : "\(error)")
+            miss(
+                "kmemleak (/sys/kernel/debug/kmemleak)",
+                error == .noSuchFileOrDirectory ? "off, or not in this kernel, or debugfs not mounted" : "\(error)")
         }
         set("allocinfo.isThere", files.exists("/proc/allocinfo") ? 1 : 0)
     }
@@ -29,7 +35,9 @@ extension Gatherer {
     private func gatherZones() {
         each("/proc/zoneinfo") { line in
             let words = words(line, most: 2)
-            if words.count == 2, words[0].elementsEqual("count:".utf8), let count = number(words[1]) { add("zoneinfo.pagesOnLists", count) }
+            if words.count == 2, words[0].elementsEqual("count:".utf8), let count = number(words[1]) {
+                add("zoneinfo.pagesOnLists", count)
+            }
         }
     }
 
@@ -54,18 +62,28 @@ extension Gatherer {
             // 13.82 7.45 4.49 9/115 12345
             let words = words(line)
             guard words.count >= 4 else { return }
-            for (name, word) in zip(["1", "5", "15"], words) { if let load = decimal(word) { set("load.\(name)", Int64((min(load, 1e9) * 100).rounded())) } }
-            set("load.running", words[3].split(separator: UInt8(ascii: "/")).first.flatMap { number($0) } ?? Sample.unknown)
+            for (name, word) in zip(["1", "5", "15"], words) {
+                if let load = decimal(word) { set("load.\(name)", Int64((min(load, 1e9) * 100).rounded())) }
+            }
+            set(
+                "load.running",
+                words[3].split(separator: UInt8(ascii: "/")).first.flatMap { number($0) } ?? Sample.unknown)
         }
         each("/proc/uptime") { line in
-            if let seconds = words(line).first.flatMap({ decimal($0) }) { set("uptime.seconds", Int64(min(seconds, 1e12))) }
+            if let seconds = words(line).first.flatMap({ decimal($0) }) {
+                set("uptime.seconds", Int64(min(seconds, 1e12)))
+            }
         }
         each("/proc/stat") { line in
             guard has(line, prefix: "cpu ") || has(line, prefix: "procs_") else { return }
             let words = words(line)
             if has(words[0], prefix: "cpu") {
-                for (name, word) in zip(LoadHistory.shares, words.dropFirst()) { set("cpu.\(name)", number(word) ?? Sample.unknown) }
-            } else if words.count == 2, has(words[0], prefix: "procs_blocked") { set("load.blocked", number(words[1]) ?? Sample.unknown) }
+                for (name, word) in zip(LoadHistory.shares, words.dropFirst()) {
+                    set("cpu.\(name)", number(word) ?? Sample.unknown)
+                }
+            } else if words.count == 2, has(words[0], prefix: "procs_blocked") {
+                set("load.blocked", number(words[1]) ?? Sample.unknown)
+            }
         }
     }
 
@@ -104,11 +122,17 @@ extension Gatherer {
         var caches: [EntitySample] = []
         do {
             try files.forEachLine("/proc/slabinfo") { line in
-                // name <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : tunables … : slabdata <active_slabs> <num_slabs> <sharedavail>
+                // name <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : tunables … : slabdata
+                // <active_slabs> <num_slabs> <sharedavail>
                 let words = words(line)
-                guard words.count >= 15, let active = number(words[1]), let objects = number(words[2]), let size = number(words[3]),
-                    let pages = number(words[5]), let slabs = number(words[14]) else { return }
-                caches.append(cache(text(words[0]), active, objects, size, pages.multipliedReportingOverflow(by: slabs).partialValue))
+                guard words.count >= 15, let active = number(words[1]), let objects = number(words[2]),
+                    let size = number(words[3]),
+                    let pages = number(words[5]), let slabs = number(words[14])
+                else { return }
+                caches.append(
+                    cache(
+                        text(words[0]), active, objects, size, pages.multipliedReportingOverflow(by: slabs).partialValue
+                    ))
             }
             return caches
         } catch {
@@ -119,18 +143,28 @@ extension Gatherer {
         }
     }
 
-    private func cache(_ name: String, _ active: Int64, _ objects: Int64, _ bytes: Int64, _ pages: Int64) -> EntitySample {
-        if reclaimable[name] == nil { reclaimable[name] = files.number("/sys/kernel/slab/\(name)/reclaim_account") ?? Sample.unknown }
-        return EntitySample(kind: .slab, id: name, name: name, values: [active, objects, bytes, max(pages, 0), reclaimable[name] ?? Sample.unknown])
+    private func cache(
+        _ name: String, _ active: Int64, _ objects: Int64, _ bytes: Int64, _ pages: Int64
+    ) -> EntitySample {
+        if reclaimable[name] == nil {
+            reclaimable[name] = files.number("/sys/kernel/slab/\(name)/reclaim_account") ?? Sample.unknown
+        }
+        return EntitySample(
+            kind: .slab, id: name, name: name,
+            values: [active, objects, bytes, max(pages, 0), reclaimable[name] ?? Sample.unknown])
     }
 
     private func slabsFromDirectories() -> [EntitySample] {
         let place = "/sys/kernel/slab"
         return ((try? files.names(in: place)) ?? []).compactMap { name in
             // A name that is a link is another name of a cache that is there anyhow.
-            guard !name.hasPrefix(":"), files.link("\(place)/\(name)").map({ $0.first == UInt8(ascii: ":") }) ?? true else { return nil }
-            guard let active = files.number("\(place)/\(name)/objects"), let slabs = files.number("\(place)/\(name)/slabs"),
-                let order = files.number("\(place)/\(name)/order"), order < 32, let size = files.number("\(place)/\(name)/object_size") else { return nil }
+            guard !name.hasPrefix(":"), files.link("\(place)/\(name)").map({ $0.first == UInt8(ascii: ":") }) ?? true
+            else { return nil }
+            guard let active = files.number("\(place)/\(name)/objects"),
+                let slabs = files.number("\(place)/\(name)/slabs"),
+                let order = files.number("\(place)/\(name)/order"), order < 32,
+                let size = files.number("\(place)/\(name)/object_size")
+            else { return nil }
             let objects = files.number("\(place)/\(name)/total_objects") ?? active
             return cache(name, active, objects, size, slabs.multipliedReportingOverflow(by: 1 << order).partialValue)
         }
@@ -138,12 +172,14 @@ extension Gatherer {
 
     // MARK: Control groups
 
-    /// A group's path below the hierarchy, as people paste it: with /sys/fs/cgroup before it, or as /proc/PID/cgroup has it.
+    /// A group's path below the hierarchy, as people paste it: with /sys/fs/cgroup before it, or as /proc/PID/cgroup
+    /// has it.
     static func groupPath(_ group: String) -> String {
         var path = group[...]
         // 0::/system.slice/x.service, 4:memory:/x
         if let first = path.first, first.isNumber, let slash = path.firstIndex(of: "/") { path = path[slash...] }
-        for place in ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/memory", "/sys/fs/cgroup"] where path == place || path.hasPrefix(place + "/") {
+        for place in ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/memory", "/sys/fs/cgroup"]
+        where path == place || path.hasPrefix(place + "/") {
             path = path.dropFirst(place.count)
             break
         }
@@ -167,7 +203,9 @@ extension Gatherer {
     func gatherGroups() -> [EntitySample] {
         options.groups.compactMap { group in
             let path = Self.groupPath(group)
-            let second = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].first { files.exists("\($0)\(path)/memory.current") }
+            let second = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].first {
+                files.exists("\($0)\(path)/memory.current")
+            }
             let first = "/sys/fs/cgroup/memory\(path)"
             var values = [Int64](repeating: Sample.unknown, count: groupColumns.count)
             func put(_ name: String, _ value: Int64?) { setGroup(name, value, &values) }
@@ -203,7 +241,9 @@ extension Gatherer {
     func gatherOwnCost() {
         var usage = rusage()
         guard getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 else { return }
-        let time = Int64(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1_000_000 + Int64(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec)
+        let time =
+            Int64(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1_000_000
+            + Int64(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec)
         set("self.microseconds", time)
         set("self.peakKilobytes", Int64(usage.ru_maxrss))
         set("self.pid", Int64(getpid()))

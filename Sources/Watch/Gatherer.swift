@@ -108,7 +108,9 @@ package final class Gatherer {
         entities += gatherShared()
         if options.root.isEmpty { gatherOwnCost() }
         entities.insert(EntitySample(kind: .system, id: "", name: "system", values: systemValues), at: 0)
-        return Sample(bootMilliseconds: bootMilliseconds, occasion: occasion, systemColumns: systemColumns, groupColumns: groupColumns, entities: entities)
+        return Sample(
+            bootMilliseconds: bootMilliseconds, occasion: occasion, systemColumns: systemColumns,
+            groupColumns: groupColumns, entities: entities)
     }
 
     /// Sets a column of the machine, which comes to be where it wasn't.

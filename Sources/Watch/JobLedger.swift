@@ -1,5 +1,6 @@
-// What each job left behind: the machine's levels before it and after it. A level that rose over the job, by far more than it
-// moves otherwise, and that never came back down to where it was, is what the job left; once in three months is enough.
+// What each job left behind: the machine's levels before it and after it. A level that rose over the job, by far more
+// than it moves otherwise, and that never came back down to where it was, is what the job left; once in three months is
+// enough.
 //
 // Only what belongs to no process is looked at: a process that stays is a process's own finding.
 
@@ -32,9 +33,13 @@ struct JobLedger {
         for name in names {
             let isCount = name.hasPrefix("count ")
             // Runs of which both levels are known.
-            let levels = runs.compactMap { run in run.before[name].flatMap { before in run.after[name].map { (run: run, before: before, after: $0) } } }
+            let levels = runs.compactMap { run in
+                run.before[name].flatMap { before in run.after[name].map { (run: run, before: before, after: $0) } }
+            }
             // What moves while no job runs, and what falls, is no leak: by so much the level moves anyhow.
-            let changes = levels.map { $0.after - $0.before }.filter { $0 < 0 } + zip(levels.dropFirst(), levels).map { $0.before - $1.after }
+            let changes =
+                levels.map { $0.after - $0.before }.filter { $0 < 0 }
+                + zip(levels.dropFirst(), levels).map { $0.before - $1.after }
             let floor = max(Self.floor(name), 5 * Self.usual(changes))
             var left: [String: (runs: Int, amount: Double, last: Int64)] = [:]
             // The lowest level from here on, from the last backwards.
@@ -50,20 +55,26 @@ struct JobLedger {
             }
             for (job, sum) in left.sorted(by: { $0.key < $1.key }) {
                 let (kind, what, step) = Self.told(name, steps)
-                found.append(LeftBehind(
-                    job: job, kind: kind, what: what, unit: isCount ? .count : .bytes, runs: sum.runs, allRuns: counts[job] ?? sum.runs, amount: sum.amount, lastAt: sum.last, next: step))
+                found.append(
+                    LeftBehind(
+                        job: job, kind: kind, what: what, unit: isCount ? .count : .bytes, runs: sum.runs,
+                        allRuns: counts[job] ?? sum.runs, amount: sum.amount, lastAt: sum.last, next: step))
             }
         }
-        return found.sorted { ($0.unit == .bytes ? $0.amount : $0.amount * 1024) > ($1.unit == .bytes ? $1.amount : $1.amount * 1024) }
+        return found.sorted {
+            ($0.unit == .bytes ? $0.amount : $0.amount * 1024) > ($1.unit == .bytes ? $1.amount : $1.amount * 1024)
+        }
     }
 
     private static func floor(_ name: String) -> Double {
         if name.hasPrefix("count ") { return Metrics.counts.first { "count " + $0.column == name }?.floor ?? 64 }
         // Pages that no counter explains move by what each processor has in hand.
-        return name == "unexplained" ? 16 * Metrics.megabyte : name.hasPrefix("slab ") ? Metrics.megabyte : 2 * Metrics.megabyte
+        return name == "unexplained"
+            ? 16 * Metrics.megabyte : name.hasPrefix("slab ") ? Metrics.megabyte : 2 * Metrics.megabyte
     }
 
-    /// How far the level moves as a rule: the median of the changes' sizes, once and a half, as for a normal distribution.
+    /// How far the level moves as a rule: the median of the changes' sizes, once and a half, as for a normal
+    /// distribution.
     private static func usual(_ changes: [Double]) -> Double {
         let sizes = changes.map(\.magnitude).sorted()
         return sizes.isEmpty ? 0 : 1.4826 * sizes[sizes.count / 2]
@@ -75,7 +86,12 @@ struct JobLedger {
             let cache = String(name.dropFirst(5))
             return (.slab, "slab cache \(cache)", steps.slab(cache, objectBytes: 0))
         }
-        if name.hasPrefix("memory "), let which = MemoryClass.allCases.first(where: { "memory " + $0.name == name }) { return (.kernel, which.title, steps.memory(which)) }
-        return (name == "count file.open" ? .descriptors : .kernel, Metrics.counts.first { "count " + $0.column == name }?.name ?? name, nil)
+        if name.hasPrefix("memory "), let which = MemoryClass.allCases.first(where: { "memory " + $0.name == name }) {
+            return (.kernel, which.title, steps.memory(which))
+        }
+        return (
+            name == "count file.open" ? .descriptors : .kernel,
+            Metrics.counts.first { "count " + $0.column == name }?.name ?? name, nil
+        )
     }
 }

@@ -1,5 +1,6 @@
 // From tracks to findings: which of all series grow, which wait undrained, and what moves without growing. Nothing is
-// accused on the test alone: see Growth. What isn't accused keeps its shape, so that a reader sees what it was taken for.
+// accused on the test alone: see Growth. What isn't accused keeps its shape, so that a reader sees what it was taken
+// for.
 
 import Trend
 
@@ -37,8 +38,16 @@ extension Examination {
         var rest: [Candidate] = [], accusedMemory: Set<Int> = []
         for candidate in candidates {
             // Address space alone says little where the memory in it grows as well.
-            if let tag = candidate.tag, candidate.kind == .process, candidate.metric == Metrics.addressSpace, accusedMemory.contains(tag) { continue }
-            if !candidate.isReclaimable, let found = Growth.judge(candidate.track.times, candidate.values, floor: candidate.floor, tests: verdict.tests), isTold(candidate) {
+            if let tag = candidate.tag, candidate.kind == .process, candidate.metric == Metrics.addressSpace,
+                accusedMemory.contains(tag)
+            {
+                continue
+            }
+            if !candidate.isReclaimable,
+                let found = Growth.judge(
+                    candidate.track.times, candidate.values, floor: candidate.floor, tests: verdict.tests),
+                isTold(candidate)
+            {
                 if let tag = candidate.tag { accusedMemory.insert(tag) }
                 var told = finding(candidate, found.trend, isGrowing: true)
                 if found.start > 0 {
@@ -51,27 +60,38 @@ extension Examination {
                 rest.append(candidate)
             }
         }
-        for tree in trees.growing(tests: verdict.tests, accused: accusedMemory, tracked) { verdict.growing.append(finding(tree)) }
+        for tree in trees.growing(tests: verdict.tests, accused: accusedMemory, tracked) {
+            verdict.growing.append(finding(tree))
+        }
         nameCausesOnce()
         verdict.growing.sort { Self.weight($0) > Self.weight($1) }
-        // Those with the most movement: of the processes that are watched, and apart from these of the machine, which others move.
-        let moving = rest.filter { $0.range >= 2 * $0.floor && ($0.tag == nil || tracked[$0.tag ?? 0].kind != .process || $0.metric != Metrics.addressSpace) }
-            .sorted { $0.range / $0.floor > $1.range / $1.floor }
+        // Those with the most movement: of the processes that are watched, and apart from these of the machine, which
+        // others move.
+        let moving = rest.filter {
+            $0.range >= 2 * $0.floor
+                && ($0.tag == nil || tracked[$0.tag ?? 0].kind != .process || $0.metric != Metrics.addressSpace)
+        }
+        .sorted { $0.range / $0.floor > $1.range / $1.floor }
         let ofProcesses = moving.filter { $0.tag.map { tracked[$0].kind == .process } ?? false }.prefix(20)
         let ofMachine = moving.filter { !($0.tag.map { tracked[$0].kind == .process } ?? false) }.prefix(20)
-        verdict.moving = (ofProcesses + ofMachine).map { finding($0, Trend(times: $0.track.times, values: $0.values), isGrowing: false) }
+        verdict.moving = (ofProcesses + ofMachine).map {
+            finding($0, Trend(times: $0.track.times, values: $0.values), isGrowing: false)
+        }
         judgeQueues()
         verdict.jobRuns = jobs.runs.count
         verdict.leftBehind = jobs.leftBehind(steps)
     }
 
     /// Bytes and counts side by side: by how often each has gained its floor.
-    private static func weight(_ finding: Finding) -> Double { (finding.last - finding.first) / (finding.unit == .bytes ? Metrics.megabyte : 8) }
+    private static func weight(_ finding: Finding) -> Double {
+        (finding.last - finding.first) / (finding.unit == .bytes ? Metrics.megabyte : 8)
+    }
 
     // An ended process can't grow any more: it is told where it lived long enough to matter.
     private func isTold(_ candidate: Candidate) -> Bool {
         let span = lastTime - firstTime
-        return !hasEnded(candidate.track, candidate.tag) || candidate.track.lastTime - candidate.track.firstTime >= span / 4
+        return !hasEnded(candidate.track, candidate.tag)
+            || candidate.track.lastTime - candidate.track.firstTime >= span / 4
     }
 
     /// Whether it isn't in the last sample that has any of its kind.
@@ -82,11 +102,17 @@ extension Examination {
 
     private func candidates() -> [Candidate] {
         var list: [Candidate] = []
-        func add(_ kind: GrowthKind, _ tag: Int?, _ name: String, _ metric: Metrics.Metric, _ track: Track, _ index: Int, _ memory: MemoryClass? = nil) {
+        func add(
+            _ kind: GrowthKind, _ tag: Int?, _ name: String, _ metric: Metrics.Metric, _ track: Track, _ index: Int,
+            _ memory: MemoryClass? = nil
+        ) {
             // What never moves can't be accused, and is no test.
             guard track.times.count >= Growth.fewestMoments, track.lowest[index] < track.highest[index] else { return }
             let floor = max(metric.floor, metric.share * track.first[index].magnitude)
-            list.append(Candidate(kind: kind, tag: tag, name: name, what: metric.what, unit: metric.unit, floor: floor, track: track, metric: index, memory: memory))
+            list.append(
+                Candidate(
+                    kind: kind, tag: tag, name: name, what: metric.what, unit: metric.unit, floor: floor, track: track,
+                    metric: index, memory: memory))
         }
         for (tag, entity) in tracked.enumerated() {
             switch entity.kind {
@@ -98,27 +124,43 @@ extension Examination {
                     add(isDescriptor ? .descriptors : .process, tag, entity.name, metric, entity.track, index)
                 }
             case .slab:
-                // By the kernel's word; recordings of before it was kept, and kernels without SLUB, have the name alone.
+                // By the kernel's word; recordings of before it was kept, and kernels without SLUB, have the name
+                // alone.
                 let isReclaimable = entity.isReclaimable ?? SlabCaches.isReclaimable(entity.name)
-                let what = entity.detail == ImportedSlab.bsdMark ? "the kernel's memory of this type" : isReclaimable ? "slab cache, reclaimable" : "slab cache"
-                add(.slab, tag, entity.name, Metrics.Metric(what: what, unit: .bytes, floor: Metrics.megabyte), entity.track, 0)
+                let what =
+                    entity.detail == ImportedSlab.bsdMark
+                    ? "the kernel's memory of this type" : isReclaimable ? "slab cache, reclaimable" : "slab cache"
+                add(
+                    .slab, tag, entity.name, Metrics.Metric(what: what, unit: .bytes, floor: Metrics.megabyte),
+                    entity.track, 0)
                 if isReclaimable, list.last?.tag == tag { list[list.count - 1].isReclaimable = true }
             case .group:
                 for (index, group) in Metrics.group.enumerated() {
-                    add(.kernel, tag, entity.name.hasPrefix("/") ? "control group \(entity.name)" : entity.name, Metrics.Metric(what: group.what, unit: .bytes, floor: Metrics.megabyte), entity.track, index)
+                    add(
+                        .kernel, tag, entity.name.hasPrefix("/") ? "control group \(entity.name)" : entity.name,
+                        Metrics.Metric(what: group.what, unit: .bytes, floor: Metrics.megabyte), entity.track, index)
                 }
             }
         }
         let total = Double(verdict.memory?.total ?? 0)
         for (index, which) in Metrics.kernel.enumerated() {
-            add(.kernel, nil, which.plainName, Metrics.Metric(what: which.title, unit: .bytes, floor: max(8 * Metrics.megabyte, total / 2000)), kernelTrack, index, which)
+            add(
+                .kernel, nil, which.plainName,
+                Metrics.Metric(what: which.title, unit: .bytes, floor: max(8 * Metrics.megabyte, total / 2000)),
+                kernelTrack, index, which)
             // Nothing tells whether the kernel would give it back.
             if which == .slab, list.last?.memory == .slab { list[list.count - 1].isReclaimable = true }
         }
         let isPartial = verdict.memory?.isPartial ?? false
-        add(.unexplained, nil, "unexplained", Metrics.Metric(
-            what: isPartial ? MemoryPicture.partialTitle : "pages that no counter explains", unit: .bytes, floor: max(16 * Metrics.megabyte, total / 1000)), kernelTrack, Metrics.kernel.count)
-        add(.unexplained, nil, Metrics.inUse, Metrics.Metric(what: "memory taken from what is free or cache", unit: .bytes, floor: 16 * Metrics.megabyte), takenTrack, 0)
+        add(
+            .unexplained, nil, "unexplained",
+            Metrics.Metric(
+                what: isPartial ? MemoryPicture.partialTitle : "pages that no counter explains", unit: .bytes,
+                floor: max(16 * Metrics.megabyte, total / 1000)), kernelTrack, Metrics.kernel.count)
+        add(
+            .unexplained, nil, Metrics.inUse,
+            Metrics.Metric(what: "memory taken from what is free or cache", unit: .bytes, floor: 16 * Metrics.megabyte),
+            takenTrack, 0)
         for (index, count) in Metrics.counts.enumerated() {
             let metric = Metrics.Metric(what: count.name, unit: .count, floor: count.floor, share: 0.05)
             add(count.column == "file.open" ? .descriptors : .kernel, nil, count.column, metric, countTracks[index], 0)
@@ -129,8 +171,10 @@ extension Examination {
     private func finding(_ candidate: Candidate, _ trend: Trend, isGrowing: Bool) -> Finding {
         let track = candidate.track
         var finding = Finding(
-            kind: candidate.kind, name: candidate.name, what: candidate.what, unit: candidate.unit, first: track.first[candidate.metric],
-            last: track.last[candidate.metric], trend: trend, from: verdict.from + Int64(track.firstTime * 1000), to: verdict.from + Int64(track.lastTime * 1000))
+            kind: candidate.kind, name: candidate.name, what: candidate.what, unit: candidate.unit,
+            first: track.first[candidate.metric],
+            last: track.last[candidate.metric], trend: trend, from: verdict.from + Int64(track.firstTime * 1000),
+            to: verdict.from + Int64(track.lastTime * 1000))
         finding.hasEnded = hasEnded(track, candidate.tag)
         let entity = candidate.tag.map { tracked[$0] }
         finding.pid = entity?.pid
@@ -143,7 +187,9 @@ extension Examination {
         if !finding.hasEnded {
             switch (candidate.kind, candidate.unit) {
             case (.descriptors, _): finding.exhaustedAt = exhausted(left: left(entity), trend)
-            case (_, .bytes) where !candidate.what.hasSuffix("queue") && candidate.metric != Metrics.addressSpace || candidate.kind != .process:
+            case (_, .bytes)
+            where !candidate.what.hasSuffix("queue") && candidate.metric != Metrics.addressSpace
+                || candidate.kind != .process:
                 finding.exhaustedAt = exhausted(left: verdict.memory.map { Double($0.available + $0.swapFree) }, trend)
             default: break
             }
@@ -153,9 +199,11 @@ extension Examination {
 
     private func left(_ entity: Tracked?) -> Double? {
         if let entity {
-            return entity.descriptorLimit > 0 && entity.descriptorLimit < .max ? Double(entity.descriptorLimit) - Double(entity.descriptors) : nil
+            return entity.descriptorLimit > 0 && entity.descriptorLimit < .max
+                ? Double(entity.descriptorLimit) - Double(entity.descriptors) : nil
         }
-        guard let fileLimit, fileLimit < .max, let open = Metrics.counts.firstIndex(where: { $0.column == "file.open" }) else { return nil }
+        guard let fileLimit, fileLimit < .max, let open = Metrics.counts.firstIndex(where: { $0.column == "file.open" })
+        else { return nil }
         return Double(fileLimit) - countTracks[open].last[0]
     }
 
@@ -170,36 +218,66 @@ extension Examination {
         if let entity, let pid = entity.pid {
             switch candidate.what {
             case "shared memory": return steps.shared(pid: pid)
-            case "memory in memfds": return NextStep(command: "ls -lL /proc/\(pid)/fd | sort -n -k 5 | tail; ls -l /proc/\(pid)/fd | grep memfd:", remark: "strace -k -f -e trace=memfd_create,ftruncate,close -p \(pid) shows who makes them.")
-            case "receive queue", "send queue": return steps.queue(pid: pid, isReceiving: candidate.what == "receive queue")
+            case "memory in memfds":
+                return NextStep(
+                    command: "ls -lL /proc/\(pid)/fd | sort -n -k 5 | tail; ls -l /proc/\(pid)/fd | grep memfd:",
+                    remark: "strace -k -f -e trace=memfd_create,ftruncate,close -p \(pid) shows who makes them.")
+            case "receive queue", "send queue":
+                return steps.queue(pid: pid, isReceiving: candidate.what == "receive queue")
             case "threads": return steps.descriptors(pid: pid, what: "threads")
             case _ where candidate.kind == .descriptors: return steps.descriptors(pid: pid, what: candidate.what)
-            default: return steps.process(pid: pid, detail: entity.detail, name: entity.name, hasEnded: hasEnded, isRecorded: entity.isRecorded)
+            default:
+                return steps.process(
+                    pid: pid, detail: entity.detail, name: entity.name, hasEnded: hasEnded,
+                    isRecorded: entity.isRecorded)
             }
         }
-        if let entity, entity.kind == .group { return steps.group(entity.name, holders: entity.detail.split(separator: "\0").map(String.init)) }
+        if let entity, entity.kind == .group {
+            return steps.group(entity.name, holders: entity.detail.split(separator: "\0").map(String.init))
+        }
         switch candidate.kind {
         case .slab where entity?.detail == ImportedSlab.bsdMark:
-            return NextStep(command: "vmstat -m | sort -n -k 3; vmstat -z", remark: "The name is of a type of malloc(9), or of a zone: in the kernel's source MALLOC_DEFINE or uma_zcreate has it, and those that use it.")
+            return NextStep(
+                command: "vmstat -m | sort -n -k 3; vmstat -z",
+                remark:
+                    "The name is of a type of malloc(9), or of a zone: in the kernel's source MALLOC_DEFINE or "
+                    + "uma_zcreate has it, and those that use it."
+            )
         case .slab: return steps.slab(candidate.name, objectBytes: entity?.objectBytes ?? 0)
-        case .unexplained: return candidate.name == Metrics.inUse || verdict.memory?.isPartial ?? false ? steps.notToldApart : steps.unexplained
-        case .descriptors: return NextStep(command: "lsof -n | awk '{ print $1, $2 }' | sort | uniq -c | sort -n | tail", remark: "Who has the most.")
+        case .unexplained:
+            return candidate.name == Metrics.inUse || verdict.memory?.isPartial ?? false
+                ? steps.notToldApart : steps.unexplained
+        case .descriptors:
+            return NextStep(
+                command: "lsof -n | awk '{ print $1, $2 }' | sort | uniq -c | sort -n | tail",
+                remark: "Who has the most.")
         default:
             if candidate.name == "kmemleak.objects" { return steps.kmemleak }
-            if candidate.name == "processes.zombies" { return NextStep(command: "ps -eo stat,ppid,comm | grep ^Z", remark: "Their parents don't wait for them.") }
-            if candidate.name.hasPrefix("tcp") || candidate.name.hasPrefix("sockstat") { return NextStep(command: "ss -tanp state close-wait", remark: "The program has to close these: the other side has.") }
-            return candidate.memory.map { steps.memory($0) } ?? NextStep(command: "heapwatch verdict", remark: "The processes in it stand above.")
+            if candidate.name == "processes.zombies" {
+                return NextStep(
+                    command: "ps -eo stat,ppid,comm | grep ^Z", remark: "Their parents don't wait for them.")
+            }
+            if candidate.name.hasPrefix("tcp") || candidate.name.hasPrefix("sockstat") {
+                return NextStep(
+                    command: "ss -tanp state close-wait", remark: "The program has to close these: the other side has.")
+            }
+            return candidate.memory.map { steps.memory($0) }
+                ?? NextStep(command: "heapwatch verdict", remark: "The processes in it stand above.")
         }
     }
 
     private func finding(_ tree: ProcessTrees.Growing) -> Finding {
         var finding = Finding(
-            kind: .process, name: tracked[tree.root].name, what: "process tree, \(tree.count) processes", unit: .bytes, first: tree.track.first[0], last: tree.track.last[0],
-            trend: tree.trend, from: verdict.from + Int64(tree.track.firstTime * 1000), to: verdict.from + Int64(tree.track.lastTime * 1000))
+            kind: .process, name: tracked[tree.root].name, what: "process tree, \(tree.count) processes", unit: .bytes,
+            first: tree.track.first[0], last: tree.track.last[0],
+            trend: tree.trend, from: verdict.from + Int64(tree.track.firstTime * 1000),
+            to: verdict.from + Int64(tree.track.lastTime * 1000))
         finding.pid = tracked[tree.root].pid
         finding.detail = tracked[tree.root].detail
         finding.exhaustedAt = exhausted(left: verdict.memory.map { Double($0.available + $0.swapFree) }, tree.trend)
-        finding.next = NextStep(command: "ps -o pid,rss,etime,args --ppid \(tracked[tree.root].pid ?? 0)", remark: "Its processes grow in number: none of them by itself.")
+        finding.next = NextStep(
+            command: "ps -o pid,rss,etime,args --ppid \(tracked[tree.root].pid ?? 0)",
+            remark: "Its processes grow in number: none of them by itself.")
         return finding
     }
 
@@ -207,7 +285,9 @@ extension Examination {
         var last: [String: Int] = [:]
         for index in tracked.indices where tracked[index].kind == .process {
             let name = tracked[index].name + "\0" + tracked[index].detail
-            if let before = last[name], tracked[before].track.lastTime < tracked[index].track.firstTime { tracked[index].successorOf = tracked[before].pid }
+            if let before = last[name], tracked[before].track.lastTime < tracked[index].track.firstTime {
+                tracked[index].successorOf = tracked[before].pid
+            }
             last[name] = index
         }
     }
@@ -219,9 +299,11 @@ extension Examination {
             for (index, queue) in entity.queues.enumerated() where queue.bytes >= 16_384 && queue.samples >= 5 {
                 let seconds = entity.track.lastTime - queue.since
                 guard seconds >= (entity.track.lastTime - entity.track.firstTime) / 2 else { continue }
-                verdict.undrained.append(Undrained(
-                    pid: pid, name: entity.name, isReceiving: index == 0, bytes: Int64(queue.bytes), sockets: entity.undrainedSockets, seconds: seconds,
-                    next: steps.queue(pid: pid, isReceiving: index == 0)))
+                verdict.undrained.append(
+                    Undrained(
+                        pid: pid, name: entity.name, isReceiving: index == 0, bytes: Int64(queue.bytes),
+                        sockets: entity.undrainedSockets, seconds: seconds,
+                        next: steps.queue(pid: pid, isReceiving: index == 0)))
             }
         }
         verdict.undrained.sort { $0.bytes > $1.bytes }

@@ -1,5 +1,5 @@
-// The current state as a table of so many lines: the machine's memory above, then the processes that grew the most since the
-// table began, and those that have the most.
+// The current state as a table of so many lines: the machine's memory above, then the processes that grew the most
+// since the table began, and those that have the most.
 
 import Text
 
@@ -27,10 +27,15 @@ package struct LiveTable {
         latest = sample
     }
 
-    private static func value(_ entity: EntitySample, _ column: ProcessColumn) -> Int64 { column.rawValue < entity.values.count ? max(entity.values[column.rawValue], 0) : 0 }
+    private static func value(_ entity: EntitySample, _ column: ProcessColumn) -> Int64 {
+        column.rawValue < entity.values.count ? max(entity.values[column.rawValue], 0) : 0
+    }
 
     private static func memory(_ sample: Sample) -> [String: Int64] {
-        Dictionary(sample.entities.filter { $0.kind == .process }.map { ($0.id, value($0, .anonymous) &+ value($0, .swap) &+ value($0, .shared)) }, uniquingKeysWith: { first, _ in first })
+        Dictionary(
+            sample.entities.filter { $0.kind == .process }.map {
+                ($0.id, value($0, .anonymous) &+ value($0, .swap) &+ value($0, .shared))
+            }, uniquingKeysWith: { first, _ in first })
     }
 
     /// The words of its command, the first without its directory; the kernel's name for it where there are none.
@@ -46,20 +51,33 @@ package struct LiveTable {
         if let picture {
             func mega(_ bytes: Int64) -> String { signed(bytes >> 20) + " MB" }
             let kernel = MemoryClass.allCases.filter { !$0.isOfApplications }.reduce(0) { $0 + picture[$1] }
-            lines.append(style.bold("memory") + " \(mega(picture.total))   free \(mega(picture.free))   anonymous \(mega(picture[.anonymous]))   shared \(mega(picture[.shared]))   "
-                + "files \(mega(picture[.file]))   kernel \(mega(kernel))   unexplained \(mega(picture.unexplained))")
+            lines.append(
+                style.bold("memory")
+                    + " \(mega(picture.total))   free \(mega(picture.free))   anonymous \(mega(picture[.anonymous]))   "
+                    + "shared \(mega(picture[.shared]))   "
+                    + "files \(mega(picture[.file]))   kernel \(mega(kernel))   unexplained "
+                    + "\(mega(picture.unexplained))"
+            )
         }
         let seconds = Double(latest.bootMilliseconds - beganAt) / 1000
         let processes = latest.entities.filter { $0.kind == .process }
-        lines.append("\(separated(UInt64(processes.count))) processes, by growth since \(shortDuration(seconds)) ago, in KB")
+        lines.append(
+            "\(separated(UInt64(processes.count))) processes, by growth since \(shortDuration(seconds)) ago, in KB")
         lines.append("")
         // A narrow terminal has the columns that name and accuse; the name comes first in worth.
         let isNarrow = (style.width ?? 200) < 130
-        lines.append(style.dim(isNarrow ? "    PID      growth       /hour    resident threads   open  name"
-            : "      PID        growth         /hour      resident     anonymous        shared          swap  threads     open    waiting  name"))
+        lines.append(
+            style.dim(
+                isNarrow
+                    ? "    PID      growth       /hour    resident threads   open  name"
+                    : "      PID        growth         /hour      resident     anonymous        shared          swap  "
+                        + "threads     open    waiting  name"
+            ))
         let memory = Self.memory(latest)
         func growth(_ entity: EntitySample) -> Int64 { (memory[entity.id] ?? 0) &- (first[entity.id] ?? 0) }
-        let sorted = processes.sorted { (growth($0), Self.value($0, .resident)) > (growth($1), Self.value($1, .resident)) }
+        let sorted = processes.sorted {
+            (growth($0), Self.value($0, .resident)) > (growth($1), Self.value($1, .resident))
+        }
         let room = max(0, rows - lines.count - 1)
         for entity in sorted.prefix(room) {
             func cell(_ value: Int64, _ width: Int) -> String { leftPadded(signed(value), width) }
@@ -69,11 +87,17 @@ package struct LiveTable {
             let name = "  " + printable(Self.commandLine(entity))
             var line: String
             if isNarrow {
-                line = leftPadded(String(pid), 7) + cell(grown, 12) + cell(Int64(perHour), 12) + cell(Self.value(entity, .resident), 12)
+                line =
+                    leftPadded(String(pid), 7) + cell(grown, 12) + cell(Int64(perHour), 12)
+                    + cell(Self.value(entity, .resident), 12)
                 line += cell(Self.value(entity, .threads), 8) + cell(Self.value(entity, .descriptors), 7) + name
             } else {
-                line = leftPadded(String(pid), 9) + cell(grown, 14) + cell(Int64(perHour), 14) + cell(Self.value(entity, .resident), 14) + cell(Self.value(entity, .anonymous), 14)
-                line += cell(Self.value(entity, .shared), 14) + cell(Self.value(entity, .swap), 14) + cell(Self.value(entity, .threads), 9) + cell(Self.value(entity, .descriptors), 9)
+                line =
+                    leftPadded(String(pid), 9) + cell(grown, 14) + cell(Int64(perHour), 14)
+                    + cell(Self.value(entity, .resident), 14) + cell(Self.value(entity, .anonymous), 14)
+                line +=
+                    cell(Self.value(entity, .shared), 14) + cell(Self.value(entity, .swap), 14)
+                    + cell(Self.value(entity, .threads), 9) + cell(Self.value(entity, .descriptors), 9)
                 line += cell((Self.value(entity, .receiveQueue) &+ Self.value(entity, .sendQueue)) / 1024, 11) + name
             }
             if let width = style.width, line.count > width { line = String(line.prefix(width)) }

@@ -1,5 +1,5 @@
-// How busy the machine was: its load, processors, pressure, swapping, and who used the processors. A story of memory often begins
-// here: a load of 18, and a machine that does nothing but swap.
+// How busy the machine was: its load, processors, pressure, swapping, and who used the processors. A story of memory
+// often begins here: a load of 18, and a machine that does nothing but swap.
 //
 // Invariant: a counter that goes back (the machine was started again) begins anew, and adds nothing.
 
@@ -34,7 +34,9 @@ package struct LoadPicture: Sendable {
 
     /// A machine in trouble by itself: more wants to run than processors are, or memory makes programs wait.
     package var isStrained: Bool {
-        (load.map { $0.mean > 1.5 * Double(max(processors, 1)) } ?? false) || pressure.contains { $0.name == "memory" && $0.some > 0.05 } || (swapIn?.mean ?? 0) + (swapOut?.mean ?? 0) > 1_048_576
+        (load.map { $0.mean > 1.5 * Double(max(processors, 1)) } ?? false)
+            || pressure.contains { $0.name == "memory" && $0.some > 0.05 }
+            || (swapIn?.mean ?? 0) + (swapOut?.mean ?? 0) > 1_048_576
     }
 }
 
@@ -58,7 +60,9 @@ struct LoadHistory {
     static let pressures = [("memory", "some"), ("memory", "full"), ("io", "some"), ("io", "full"), ("cpu", "some")]
 
     /// What the page draws: load; shares of processors; pressure of memory, io, cpu; bytes swapped in and out a second.
-    static let seriesNames = ["load", "processors used", "memory pressure", "io pressure", "cpu pressure", "swapped in", "swapped out"]
+    static let seriesNames = [
+        "load", "processors used", "memory pressure", "io pressure", "cpu pressure", "swapped in", "swapped out",
+    ]
     private(set) var tracks = [Track](repeating: Track(metrics: 1), count: seriesNames.count)
     private var counters: [String: Counter] = [:]
     private var percents: [String: (sum: Double, count: Int)] = [:]
@@ -82,19 +86,28 @@ struct LoadHistory {
         }
         if total == 0 {
             for name in Self.shares {
-                guard let ticks = value("cpu.\(name)"), let rate = counters["cpu.\(name)", default: Counter()].add(ticks, at: time) else { continue }
+                guard let ticks = value("cpu.\(name)"),
+                    let rate = counters["cpu.\(name)", default: Counter()].add(ticks, at: time)
+                else { continue }
                 total += rate
                 if name != "idle" && name != "iowait" { used += rate }
             }
         }
         if total > 0 { tracks[1].add(at: time, [used / total * 100]) }
         for (resource, kind) in Self.pressures {
-            guard let total = value("pressure.\(resource).\(kind).microseconds"), let rate = counters["pressure.\(resource).\(kind)", default: Counter()].add(total, at: time) else { continue }
-            if kind == "some" { tracks[resource == "memory" ? 2 : resource == "io" ? 3 : 4].add(at: time, [min(rate / 1e6, 1) * 100]) }
+            guard let total = value("pressure.\(resource).\(kind).microseconds"),
+                let rate = counters["pressure.\(resource).\(kind)", default: Counter()].add(total, at: time)
+            else { continue }
+            if kind == "some" {
+                tracks[resource == "memory" ? 2 : resource == "io" ? 3 : 4].add(at: time, [min(rate / 1e6, 1) * 100])
+            }
         }
         for (place, name, rateName) in [(5, "vmstat.pswpin", "rate.swapIn"), (6, "vmstat.pswpout", "rate.swapOut")] {
-            if let rate = value(rateName) { tracks[place].add(at: time, [Double(rate) * 1024])
-            } else if let pages = value(name), let rate = counters[name, default: Counter()].add(pages, at: time) { tracks[place].add(at: time, [rate * Double(head.pageBytes)]) }
+            if let rate = value(rateName) {
+                tracks[place].add(at: time, [Double(rate) * 1024])
+            } else if let pages = value(name), let rate = counters[name, default: Counter()].add(pages, at: time) {
+                tracks[place].add(at: time, [rate * Double(head.pageBytes)])
+            }
         }
         let lines = Self.lines(columns, system)
         if !lines.isEmpty { heads = (heads?.first ?? lines, lines) }
@@ -106,39 +119,62 @@ struct LoadHistory {
         func series(_ index: Int) -> LoadSeries? {
             let track = tracks[index]
             guard track.sampleCount > 0 else { return nil }
-            return LoadSeries(first: track.first[0], last: track.last[0], mean: track.values[0].reduce(0, +) / Double(max(track.values[0].count, 1)), most: track.highest[0])
+            return LoadSeries(
+                first: track.first[0], last: track.last[0],
+                mean: track.values[0].reduce(0, +) / Double(max(track.values[0].count, 1)), most: track.highest[0])
         }
         var picture = LoadPicture()
-        (picture.load, picture.processors, picture.uptime, picture.swapIn, picture.swapOut) = (series(0), processors, uptime, series(5), series(6))
+        (picture.load, picture.processors, picture.uptime, picture.swapIn, picture.swapOut) = (
+            series(0), processors, uptime, series(5), series(6)
+        )
         if percents.isEmpty {
             let sums = Self.shares.map { ($0, counters["cpu.\($0)"]?.sum ?? 0) }, total = sums.reduce(0) { $0 + $1.1 }
             if total > 0 { picture.processorShares = sums.map { ($0.0, $0.1 / total) } }
         } else {
-            picture.processorShares = Self.shares.compactMap { name in percents[name].map { (name, $0.sum / Double($0.count) / 100) } }
+            picture.processorShares = Self.shares.compactMap { name in
+                percents[name].map { (name, $0.sum / Double($0.count) / 100) }
+            }
         }
         for (index, resource) in [(2, "memory"), (3, "io"), (4, "cpu")] {
             guard let mean = counters["pressure.\(resource).some"]?.mean else { continue }
             // Times are to a second in logs: more than all of it is all of it.
-            picture.pressure.append((resource, min(mean / 1e6, 1), counters["pressure.\(resource).full"]?.mean.map { min($0 / 1e6, 1) }, tracks[index].highest[0] / 100))
+            picture.pressure.append(
+                (
+                    resource, min(mean / 1e6, 1), counters["pressure.\(resource).full"]?.mean.map { min($0 / 1e6, 1) },
+                    tracks[index].highest[0] / 100
+                ))
         }
         picture.busiest = tracked.compactMap { entity in
-            guard entity.kind == .process, let pid = entity.pid, let ticks = entity.ticks, ticks.last > ticks.first, entity.track.lastTime > entity.track.firstTime else { return nil }
-            return (pid, entity.name, entity.detail, (Double(ticks.last) - Double(ticks.first)) / 100, entity.track.lastTime - entity.track.firstTime)
+            guard entity.kind == .process, let pid = entity.pid, let ticks = entity.ticks, ticks.last > ticks.first,
+                entity.track.lastTime > entity.track.firstTime
+            else { return nil }
+            return (
+                pid, entity.name, entity.detail, (Double(ticks.last) - Double(ticks.first)) / 100,
+                entity.track.lastTime - entity.track.firstTime
+            )
         }.sorted { $0.seconds > $1.seconds }
         picture.busiest = Array(picture.busiest.prefix(10))
-        picture.heads = heads.map { [$0.first + Self.largest(tracked, isFirst: true), $0.last + Self.largest(tracked, isFirst: false)] } ?? []
+        picture.heads =
+            heads.map {
+                [$0.first + Self.largest(tracked, isFirst: true), $0.last + Self.largest(tracked, isFirst: false)]
+            } ?? []
         return picture
     }
 
     /// The rows below top's head: the five that had the most memory at the first sample, or at the last.
     private static func largest(_ tracked: [Tracked], isFirst: Bool) -> [String] {
         let processes = tracked.filter { $0.kind == .process && $0.track.sampleCount > 0 }
-        guard let first = processes.map(\.track.firstTime).min(), let last = processes.map(\.track.lastTime).max() else { return [] }
+        guard let first = processes.map(\.track.firstTime).min(), let last = processes.map(\.track.lastTime).max()
+        else { return [] }
         func bytes(_ process: Tracked) -> Double { isFirst ? process.track.first[0] : process.track.last[0] }
-        let largest = processes.filter { isFirst ? $0.track.firstTime == first : $0.track.lastTime == last }.sorted { bytes($0) > bytes($1) }.prefix(5)
-        return ["    PID    memory  command"] + largest.map { process in
-            leftPadded("\(process.pid ?? 0)", 7) + leftPadded(readable(bytes(process)), 10) + "  " + shortened(printable(Finding.commandLine(process.detail, process.name)), 60)
-        }
+        let largest = processes.filter { isFirst ? $0.track.firstTime == first : $0.track.lastTime == last }.sorted {
+            bytes($0) > bytes($1)
+        }.prefix(5)
+        return ["    PID    memory  command"]
+            + largest.map { process in
+                leftPadded("\(process.pid ?? 0)", 7) + leftPadded(readable(bytes(process)), 10) + "  "
+                    + shortened(printable(Finding.commandLine(process.detail, process.name)), 60)
+            }
     }
 
     /// What uptime, and top in its head, would have printed.
@@ -147,9 +183,14 @@ struct LoadHistory {
         var lines: [String] = []
         var first: [String] = []
         if let up = value("uptime.seconds") { first.append("up " + uptimeText(up)) }
-        if let one = value("load.1"), let five = value("load.5"), let fifteen = value("load.15") { first.append("load average: " + [one, five, fifteen].map { hundredths(Double($0) / 100) }.joined(separator: ", ")) }
+        if let one = value("load.1"), let five = value("load.5"), let fifteen = value("load.15") {
+            first.append(
+                "load average: " + [one, five, fifteen].map { hundredths(Double($0) / 100) }.joined(separator: ", "))
+        }
         if !first.isEmpty { lines.append(first.joined(separator: ", ")) }
-        let tasks = ["total", "running", "sleeping", "uninterruptible", "stopped", "zombie"].compactMap { name in value("tasks.\(name)").map { "\($0) \(name)" } }
+        let tasks = ["total", "running", "sleeping", "uninterruptible", "stopped", "zombie"].compactMap { name in
+            value("tasks.\(name)").map { "\($0) \(name)" }
+        }
         if !tasks.isEmpty { lines.append("Tasks: " + tasks.joined(separator: ", ")) }
         let shares = shares.compactMap { name in value("cpuPercent.\(name)").map { "\($0) \(name)" } }
         if !shares.isEmpty { lines.append("%Cpu: " + shares.joined(separator: ", ")) }
@@ -164,7 +205,8 @@ struct LoadHistory {
     /// As uptime has it: 5 days, 3:02.
     static func uptimeText(_ seconds: Int64) -> String {
         let seconds = max(0, seconds), days = seconds / 86_400, hours = seconds / 3600 % 24, minutes = seconds / 60 % 60
-        return (days > 0 ? "\(days) day\(days == 1 ? "" : "s"), " : "") + "\(hours):\(minutes < 10 ? "0" : "")\(minutes)"
+        return (days > 0 ? "\(days) day\(days == 1 ? "" : "s"), " : "")
+            + "\(hours):\(minutes < 10 ? "0" : "")\(minutes)"
     }
 }
 

@@ -18,27 +18,53 @@ struct LoadText {
 
     func write(_ load: LoadPicture, to out: TextOutput) throws {
         if load.load == nil && load.pressure.isEmpty && load.processorShares.isEmpty && load.busiest.isEmpty { return }
-        try out.write(style.bold("Load") + (load.processors > 0 ? ", on \(counted(UInt64(load.processors), "processor"))" : "") + "\n")
+        try out.write(
+            style.bold("Load") + (load.processors > 0 ? ", on \(counted(UInt64(load.processors), "processor"))" : "")
+                + "\n")
         if let average = load.load {
-            let line = "  load average \(hundredths(average.first)) at first, \(hundredths(average.last)) at last, \(hundredths(average.mean)) in the mean, \(hundredths(average.most)) at most"
-            try out.write((load.processors > 0 && average.mean > 1.5 * Double(load.processors) ? style.warning(line) : line) + "\n")
+            let line =
+                "  load average \(hundredths(average.first)) at first, \(hundredths(average.last)) at last, "
+                + "\(hundredths(average.mean)) in the mean, \(hundredths(average.most)) at most"
+            try out.write(
+                (load.processors > 0 && average.mean > 1.5 * Double(load.processors) ? style.warning(line) : line)
+                    + "\n")
         }
-        if let uptime = load.uptime { try out.write("  up \(LoadHistory.uptimeText(Int64(min(uptime.first, 1e15)))) at first, \(LoadHistory.uptimeText(Int64(min(uptime.last, 1e15)))) at last" + (uptime.last < uptime.first ? ": started again meanwhile" : "") + "\n") }
+        if let uptime = load.uptime {
+            try out.write(
+                "  up \(LoadHistory.uptimeText(Int64(min(uptime.first, 1e15)))) at first, "
+                    + "\(LoadHistory.uptimeText(Int64(min(uptime.last, 1e15)))) at last"
+                    + (uptime.last < uptime.first ? ": started again meanwhile" : "") + "\n")
+        }
         let shares = load.processorShares.filter { $0.share >= 0.005 }
-        if !shares.isEmpty { try out.write("  processors: " + shares.map { "\(percent($0.share)) \($0.name)" }.joined(separator: ", ") + "\n") }
+        if !shares.isEmpty {
+            try out.write(
+                "  processors: " + shares.map { "\(percent($0.share)) \($0.name)" }.joined(separator: ", ") + "\n")
+        }
         let waits = load.pressure.filter { $0.some >= 0.001 || $0.most >= 0.01 }
         if !load.pressure.isEmpty {
-            let text = waits.isEmpty ? "  pressure: none" : "  pressure: " + waits.map { each in
-                "something waited for \(each.name) \(percent(each.some)) of the time" + (each.full.map { $0 >= 0.001 ? ", everything \(percent($0))" : "" } ?? "") + ", \(percent(each.most)) at most"
-            }.joined(separator: "; ")
+            let text =
+                waits.isEmpty
+                ? "  pressure: none"
+                : "  pressure: "
+                    + waits.map { each in
+                        "something waited for \(each.name) \(percent(each.some)) of the time"
+                            + (each.full.map { $0 >= 0.001 ? ", everything \(percent($0))" : "" } ?? "")
+                            + ", \(percent(each.most)) at most"
+                    }.joined(separator: "; ")
             try out.write(text + "\n")
         }
         if let swapIn = load.swapIn, let swapOut = load.swapOut, swapIn.most > 0 || swapOut.most > 0 {
-            try out.write("  swapping: \(readable(swapIn.mean)) in and \(readable(swapOut.mean)) out a second in the mean, \(readable(swapIn.most)) and \(readable(swapOut.most)) at most\n")
+            try out.write(
+                "  swapping: \(readable(swapIn.mean)) in and \(readable(swapOut.mean)) out a second in the mean, "
+                    + "\(readable(swapIn.most)) and \(readable(swapOut.most)) at most\n"
+            )
         }
         // Who used a twentieth of a processor and more.
         for each in load.busiest.prefix(5) where each.seconds >= 0.05 * each.span {
-            try out.write("  \(percent(each.seconds / max(each.span, 1))) of a processor: \(shortened(printable(Finding.commandLine(each.detail, each.name)), 60)) (\(each.pid))\n")
+            try out.write(
+                "  \(percent(each.seconds / max(each.span, 1))) of a processor: "
+                    + "\(shortened(printable(Finding.commandLine(each.detail, each.name)), 60)) (\(each.pid))\n"
+            )
         }
         try out.write("\n")
     }

@@ -1,5 +1,5 @@
-// Where a machine's memory is, by the kernel's own counters: each page in one class, none in two. What no counter explains is
-// what drivers and others took from the page allocator directly: total less free less everything counted.
+// Where a machine's memory is, by the kernel's own counters: each page in one class, none in two. What no counter
+// explains is what drivers and others took from the page allocator directly: total less free less everything counted.
 //
 // Invariant: the classes, free and unexplained together are MemTotal, exactly. So unexplained can fall below 0 by a
 // little: the counters aren't of one moment, and each processor keeps some of its own changes for a while.
@@ -7,7 +7,8 @@
 /// A use of memory that the kernel counts.
 package enum MemoryClass: Int, CaseIterable, Sendable {
     case anonymous, shared, file
-    case buffers, slabReclaimable, slabUnreclaimable, otherReclaimable, stacks, pageTables, vmalloc, perCPU, sockets, hugePages
+    case buffers, slabReclaimable, slabUnreclaimable, otherReclaimable, stacks, pageTables, vmalloc, perCPU, sockets,
+        hugePages
     case swapCache, compressed, writeback, graphics, corrupted
     /// Free pages that each processor keeps at hand.
     case pageLists
@@ -78,7 +79,8 @@ package struct MemoryPicture: Equatable, Sendable {
     /// What could be had without swapping, as the kernel estimates it; and free swap.
     package var available: Int64
     package var swapFree: Int64
-    /// Programs' memory is in `unexplained`, as nothing tells it apart: in what was imported from logs that don't have it.
+    /// Programs' memory is in `unexplained`, as nothing tells it apart: in what was imported from logs that don't have
+    /// it.
     package var isPartial = false
     static let partialTitle = "programs' memory, and what the input doesn't tell apart from it"
 
@@ -118,7 +120,11 @@ struct MemoryColumns {
         put(.file, cached - shared)
         put(.buffers, buffers)
         put(.slabReclaimable, sum("SReclaimable"))
-        if let unreclaimable = bytes("SUnreclaim") { put(.slabUnreclaimable, unreclaimable) } else { put(.slab, sum("Slab") - sum("SReclaimable")) }
+        if let unreclaimable = bytes("SUnreclaim") {
+            put(.slabUnreclaimable, unreclaimable)
+        } else {
+            put(.slab, sum("Slab") - sum("SReclaimable"))
+        }
         put(.otherReclaimable, bytes("KReclaimable").map { $0 - sum("SReclaimable") } ?? 0)
         let stacks = sum("KernelStack", "ShadowCallStack")
         put(.stacks, stacks)
@@ -128,10 +134,13 @@ struct MemoryColumns {
         put(.perCPU, sum("Percpu"))
         put(.sockets, pages("sockstat.TCP.mem") + pages("sockstat.UDP.mem"))
         put(.hugePages, bytes("Hugetlb") ?? 0)
-        if bytes("Hugetlb") == nil, let count = value("meminfo.HugePages_Total", system), let size = bytes("Hugepagesize") {
+        if bytes("Hugetlb") == nil, let count = value("meminfo.HugePages_Total", system),
+            let size = bytes("Hugepagesize")
+        {
             put(.hugePages, min(count, 1 << 20) * min(size, 1 << 31))
         }
-        // Pages in the swap cache are mostly mapped, and then anonymous: only what the lists have beyond those stands by itself.
+        // Pages in the swap cache are mostly mapped, and then anonymous: only what the lists have beyond those stands
+        // by itself.
         let listed = sum("Active(anon)", "Inactive(anon)", "Active(file)", "Inactive(file)", "Unevictable")
         put(.swapCache, min(sum("SwapCached"), max(0, listed - anonymous - cached - buffers)))
         put(.compressed, max(pages("vmstat.nr_zspages"), sum("Zswap")))
@@ -141,7 +150,8 @@ struct MemoryColumns {
         put(.pageLists, pages("zoneinfo.pagesOnLists"))
         return MemoryPicture(
             total: total, free: free, classes: classes, unexplained: total - free - classes.reduce(0, +),
-            available: bytes("MemAvailable") ?? free + sum("Cached", "Buffers"), swapFree: sum("SwapFree"), isPartial: bytes("AnonPages") == nil)
+            available: bytes("MemAvailable") ?? free + sum("Cached", "Buffers"), swapFree: sum("SwapFree"),
+            isPartial: bytes("AnonPages") == nil)
     }
 
     /// Free memory and caches, as vmstat prints them: in bytes, where no total is known.

@@ -2,9 +2,9 @@
 // machine, and a recorded tree in tests. Everything read may hold anything, end anywhere, or be gone: what can't be
 // read is an error to be told, what isn't a number is nil, and a number too large is the largest.
 
-import Text
 import Glibc
 import SystemPackage
+import Text
 
 /// The files of a machine, or of a tree recorded from one.
 final class ProcText {
@@ -85,7 +85,9 @@ final class ProcText {
     /// Where a symbolic link leads.
     func link(_ path: String) -> ArraySlice<UInt8>? {
         let count = chunk.withUnsafeMutableBytes { buffer in
-            buffer.withMemoryRebound(to: CChar.self) { text in text.baseAddress.map { into in (root + path).withPath { readlink($0, into, 4096) } } ?? -1 }
+            buffer.withMemoryRebound(to: CChar.self) { text in
+                text.baseAddress.map { into in (root + path).withPath { readlink($0, into, 4096) } } ?? -1
+            }
         }
         return count > 0 ? chunk[..<count] : nil
     }

@@ -1,5 +1,5 @@
-// Sums over process trees: a service that starts a worker after the other grows, while none of its processes does. A tree's
-// root is the outermost ancestor that is watched and isn't the first process, which is everybody's ancestor.
+// Sums over process trees: a service that starts a worker after the other grows, while none of its processes does. A
+// tree's root is the outermost ancestor that is watched and isn't the first process, which is everybody's ancestor.
 
 import Trend
 
@@ -30,7 +30,8 @@ struct ProcessTrees {
     }
 
     private static func roots(_ tracked: [Tracked], _ here: [Int]) -> [Int] {
-        let byPID = Dictionary(here.compactMap { tag in tracked[tag].pid.map { ($0, tag) } }, uniquingKeysWith: { first, _ in first })
+        let byPID = Dictionary(
+            here.compactMap { tag in tracked[tag].pid.map { ($0, tag) } }, uniquingKeysWith: { first, _ in first })
         return here.map { tag in
             var root = tag
             // As many steps as there are processes: parents in a hostile recording may go round.
@@ -49,8 +50,11 @@ struct ProcessTrees {
         tracks.compactMap { root, track in
             let tags = members[root] ?? []
             guard tags.count > 1, track.last[1] > track.first[1], !tags.contains(where: accused.contains),
-                let trend = Growth.find(track.times, track.values[0], floor: max(8 * Metrics.megabyte, 0.05 * track.first[0]), tests: tests + tracks.count),
-                Growth.find(track.times, track.values[1], floor: 2, tests: tests + tracks.count) != nil else { return nil }
+                let trend = Growth.find(
+                    track.times, track.values[0], floor: max(8 * Metrics.megabyte, 0.05 * track.first[0]),
+                    tests: tests + tracks.count),
+                Growth.find(track.times, track.values[1], floor: 2, tests: tests + tracks.count) != nil
+            else { return nil }
             return Growing(root: root, count: tags.count, track: track, trend: trend)
         }.sorted { $0.root < $1.root }
     }

@@ -47,7 +47,10 @@ package struct Sample: Sendable {
     package var groupColumns: [String]
     package var entities: [EntitySample]
 
-    package init(bootMilliseconds: Int64, occasion: Occasion = .interval, systemColumns: [String] = [], groupColumns: [String] = [], entities: [EntitySample] = []) {
+    package init(
+        bootMilliseconds: Int64, occasion: Occasion = .interval, systemColumns: [String] = [],
+        groupColumns: [String] = [], entities: [EntitySample] = []
+    ) {
         self.bootMilliseconds = bootMilliseconds
         self.occasion = occasion
         self.systemColumns = systemColumns

@@ -1,16 +1,18 @@
-// Samples as bytes. All numbers are variable-length integers of 7 bits a byte, lowest first; differences have their sign in
-// the lowest bit. A sample says what changed since the one before; a key sample says everything, so that reading can
-// begin there. One sample is one frame:
+// Samples as bytes. All numbers are variable-length integers of 7 bits a byte, lowest first; differences have their
+// sign in the lowest bit. A sample says what changed since the one before; a key sample says everything, so that
+// reading can begin there. One sample is one frame:
 //
-//     A7 48 57 kind | payload's length, 4 bytes | CRC-32 of kind and payload, 4 bytes | payload         (lowest byte first)
+//     A7 48 57 kind | payload's length, 4 bytes | CRC-32 of kind and payload, 4 bytes | payload         (lowest byte
+//     first)
 //
 //     payload of a sample:  time, occasion, new columns, entities that are gone, new entities, changes
 //       time       milliseconds since the machine's start; in what is no key, since the sample before
 //       occasion   0; or 1 and the job; or 2, the job and its exit status
 //       columns    how many; each: kind, name. It gets the kind's next number
 //       gone       how many; each: entity number less the one before
-//       new        how many; each: kind, id, name, detail, how many values, the values + 1. It gets the next entity number
-//       changes    how many; each: entity number less the one before, how many columns, each: column number less the one
+//       new        how many; each: kind, id, name, detail, how many values, the values + 1. It gets the next entity
+//       number changes    how many; each: entity number less the one before, how many columns, each: column number less
+//       the one
 //                  before, difference of the value
 //
 // Invariant: encoder and decoder number entities and columns alike; both begin anew with a key sample.
@@ -80,7 +82,9 @@ struct ByteReader {
     /// Never above what the payload still has bytes for: so nothing is reserved for what isn't there.
     mutating func count() throws(DecodingError) -> Int {
         let value = try unsigned()
-        guard value <= UInt64(bytes.endIndex - offset) else { throw DecodingError(offset: offset, reason: "a count of \(value) where there is less") }
+        guard value <= UInt64(bytes.endIndex - offset) else {
+            throw DecodingError(offset: offset, reason: "a count of \(value) where there is less")
+        }
         return Int(value)
     }
 
@@ -130,14 +134,22 @@ struct SampleEncoder {
         lastTime = sample.bootMilliseconds
         switch sample.occasion {
         case .interval: out.unsigned(0)
-        case .beforeJob(let job): out.unsigned(1); out.text(job)
-        case .afterJob(let job, let status): out.unsigned(2); out.text(job); out.signed(status)
+        case .beforeJob(let job):
+            out.unsigned(1)
+            out.text(job)
+        case .afterJob(let job, let status):
+            out.unsigned(2)
+            out.text(job)
+            out.signed(status)
         }
 
         let added = EntityKind.allCases.map { Array(sample.columns($0).dropFirst(columns[Int($0.rawValue)].count)) }
         out.count(added.reduce(0) { $0 + $1.count })
         for (kind, names) in added.enumerated() {
-            for name in names { out.unsigned(UInt64(kind)); out.text(name) }
+            for name in names {
+                out.unsigned(UInt64(kind))
+                out.text(name)
+            }
             columns[kind] += names
         }
 
@@ -148,7 +160,9 @@ struct SampleEncoder {
         for entity in sample.entities {
             let identity = Identity(kind: entity.kind, id: entity.id)
             guard here.insert(identity).inserted else { continue }
-            guard let old = known[identity], old.name == entity.name, old.detail == entity.detail, old.values.count <= entity.values.count else {
+            guard let old = known[identity], old.name == entity.name, old.detail == entity.detail,
+                old.values.count <= entity.values.count
+            else {
                 if let old = known.removeValue(forKey: identity) { gone.append(old.number) }
                 fresh.append(entity)
                 continue
@@ -176,7 +190,10 @@ struct SampleEncoder {
 
         out.count(gone.count)
         var before = 0
-        for number in gone.sorted() { out.count(number - before); before = number }
+        for number in gone.sorted() {
+            out.count(number - before)
+            before = number
+        }
         out.count(fresh.count)
         for entity in fresh {
             out.unsigned(UInt64(entity.kind.rawValue))
@@ -185,7 +202,8 @@ struct SampleEncoder {
             out.text(entity.detail)
             out.count(entity.values.count)
             for value in entity.values { out.unsigned(UInt64(bitPattern: max(value, Sample.unknown) &+ 1)) }
-            known[Identity(kind: entity.kind, id: entity.id)] = Known(number: next, name: entity.name, detail: entity.detail, values: entity.values)
+            known[Identity(kind: entity.kind, id: entity.id)] = Known(
+                number: next, name: entity.name, detail: entity.detail, values: entity.values)
             next += 1
         }
         out.count(changed.count)
@@ -245,7 +263,9 @@ package struct SampleDecoder {
         }
         for _ in 0 ..< (try input.count()) {
             let kind = try input.unsigned(), name = try input.text()
-            guard kind < columns.count, columns[Int(kind)].count < Self.mostValues else { throw wrong("a column of no kind") }
+            guard kind < columns.count, columns[Int(kind)].count < Self.mostValues else {
+                throw wrong("a column of no kind")
+            }
             columns[Int(kind)].append(name)
         }
         var number = 0
@@ -254,7 +274,9 @@ package struct SampleDecoder {
             entities[number].isHere = false
         }
         for _ in 0 ..< (try input.count()) {
-            guard let kind = EntityKind(rawValue: UInt8(clamping: try input.unsigned())) else { throw wrong("an entity of no kind") }
+            guard let kind = EntityKind(rawValue: UInt8(clamping: try input.unsigned())) else {
+                throw wrong("an entity of no kind")
+            }
             let id = try input.text(), name = try input.text(), detail = try input.text()
             let count = try input.count()
             guard count <= Self.mostValues else { throw wrong("\(count) values") }
@@ -280,15 +302,20 @@ package struct SampleDecoder {
 
     private func place(_ before: Int, _ gap: UInt64, _ offset: Int) throws(DecodingError) -> Int {
         let (number, overflow) = UInt64(before).addingReportingOverflow(gap)
-        guard !overflow, number < UInt64(entities.count) else { throw DecodingError(offset: offset, reason: "entity \(number), of \(entities.count)") }
+        guard !overflow, number < UInt64(entities.count) else {
+            throw DecodingError(offset: offset, reason: "entity \(number), of \(entities.count)")
+        }
         return Int(number)
     }
 
     /// The sample that this state stands for, as it would be gathered.
     func sample() -> Sample {
         Sample(
-            bootMilliseconds: bootMilliseconds, occasion: occasion, systemColumns: columns[Int(EntityKind.system.rawValue)],
+            bootMilliseconds: bootMilliseconds, occasion: occasion,
+            systemColumns: columns[Int(EntityKind.system.rawValue)],
             groupColumns: columns[Int(EntityKind.group.rawValue)],
-            entities: entities.filter(\.isHere).map { EntitySample(kind: $0.kind, id: $0.id, name: $0.name, detail: $0.detail, values: $0.values) })
+            entities: entities.filter(\.isHere).map {
+                EntitySample(kind: $0.kind, id: $0.id, name: $0.name, detail: $0.detail, values: $0.values)
+            })
     }
 }

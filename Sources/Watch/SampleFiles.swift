@@ -1,13 +1,13 @@
-// The files of a recording: DIR/samples-000001.watch and on, each a segment that begins with a head and a key sample. A run
-// begins a new segment, and so does a full one. A sample is one write, checked by its sum when it is read: a run that is
-// killed while it writes loses that sample, and no other.
+// The files of a recording: DIR/samples-000001.watch and on, each a segment that begins with a head and a key sample. A
+// run begins a new segment, and so does a full one. A sample is one write, checked by its sum when it is read: a run
+// that is killed while it writes loses that sample, and no other.
 //
 // Invariant: a segment only grows at its end, or is replaced whole, by rename, with a thinner one.
 
-import Proc
-import Text
 import Glibc
+import Proc
 import SystemPackage
+import Text
 
 /// What is told of a segment's run, at its head.
 package struct SegmentHead: Equatable, Sendable {
@@ -33,7 +33,9 @@ package struct SegmentHead: Equatable, Sendable {
     var encoded: [UInt8] {
         var out = ByteWriter()
         for text in [bootID, host, kernel] { out.text(text) }
-        for value in [wallMilliseconds, bootMilliseconds, intervalMilliseconds, pageBytes, ticksPerSecond, processors, thinnings] { out.signed(value) }
+        for value in [
+            wallMilliseconds, bootMilliseconds, intervalMilliseconds, pageBytes, ticksPerSecond, processors, thinnings,
+        ] { out.signed(value) }
         return out.bytes
     }
 
@@ -50,8 +52,10 @@ package struct SegmentHead: Equatable, Sendable {
         processors = try input.signed()
         thinnings = try input.signed()
         // From a later version there may be more behind.
-        guard (1 ... 1 << 24).contains(pageBytes), (1 ... 1_000_000).contains(ticksPerSecond), intervalMilliseconds >= 0,
-            abs(wallMilliseconds) < 1 << 48, abs(bootMilliseconds) < 1 << 48 else { throw DecodingError(offset: 0, reason: "a head that can't be") }
+        guard (1 ... 1 << 24).contains(pageBytes), (1 ... 1_000_000).contains(ticksPerSecond),
+            intervalMilliseconds >= 0,
+            abs(wallMilliseconds) < 1 << 48, abs(bootMilliseconds) < 1 << 48
+        else { throw DecodingError(offset: 0, reason: "a head that can't be") }
     }
 }
 
@@ -72,13 +76,17 @@ enum Frame {
         sum.add(kind.rawValue)
         sum.add(payload[...])
         var bytes = sync + [kind.rawValue]
-        for word in [UInt32(clamping: payload.count), sum.value] { for shift: UInt32 in [0, 8, 16, 24] { bytes.append(UInt8(truncatingIfNeeded: word >> shift)) } }
+        for word in [UInt32(clamping: payload.count), sum.value] {
+            for shift: UInt32 in [0, 8, 16, 24] { bytes.append(UInt8(truncatingIfNeeded: word >> shift)) }
+        }
         return bytes + payload
     }
 
     /// The frame at an offset, if it is there whole and its sum is right.
     static func at(_ offset: Int, in bytes: [UInt8]) -> (kind: FrameKind, payload: Range<Int>)? {
-        guard bytes.count - offset >= headBytes, bytes[offset ..< offset + 3].elementsEqual(sync), let kind = FrameKind(rawValue: bytes[offset + 3]) else { return nil }
+        guard bytes.count - offset >= headBytes, bytes[offset ..< offset + 3].elementsEqual(sync),
+            let kind = FrameKind(rawValue: bytes[offset + 3])
+        else { return nil }
         func word(_ at: Int) -> UInt32 { (0 ..< 4).reduce(0) { $0 | UInt32(bytes[at + $1]) << UInt32(8 * $1) } }
         let length = Int(word(offset + 4)), start = offset + headBytes
         guard length <= longest, length <= bytes.count - start else { return nil }
@@ -92,8 +100,10 @@ enum Frame {
 /// The segments of a recording, oldest first.
 package func segmentNames(in directory: String) throws(WatchError) -> [String] {
     do {
-        return try ProcText(root: directory).names(in: "/").filter { $0.hasPrefix("samples-") && $0.hasSuffix(".watch") && segmentNumber($0) != nil }
-            .sorted { (segmentNumber($0) ?? 0) < (segmentNumber($1) ?? 0) }
+        return try ProcText(root: directory).names(in: "/").filter {
+            $0.hasPrefix("samples-") && $0.hasSuffix(".watch") && segmentNumber($0) != nil
+        }
+        .sorted { (segmentNumber($0) ?? 0) < (segmentNumber($1) ?? 0) }
     } catch { throw WatchError("\(directory): \(error)") }
 }
 
@@ -135,13 +145,16 @@ package final class SampleWriter {
         guard lock >= 0 else { throw WatchError("\(directory): can't be written: \(Errno(rawValue: errno))") }
         guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
             close(lock)
-            throw WatchError("\(directory): another heapwatch gathers there; give a directory of its own (-o), or end the other")
+            throw WatchError(
+                "\(directory): another heapwatch gathers there; give a directory of its own (-o), or end the other")
         }
         self.directory = directory
         self.head = head
         self.keptBytes = keptBytes
         number = try segmentNames(in: directory).last.flatMap(segmentNumber) ?? 0
-        for name in (try? ProcText(root: directory).names(in: "/")) ?? [] where name.hasSuffix(".tmp") { _ = "\(directory)/\(name)".withPath { unlink($0) } }
+        for name in (try? ProcText(root: directory).names(in: "/")) ?? [] where name.hasSuffix(".tmp") {
+            _ = "\(directory)/\(name)".withPath { unlink($0) }
+        }
     }
 
     deinit {
@@ -211,7 +224,9 @@ package final class SampleWriter {
         let why = count < 0 ? "\(Errno(rawValue: errno))" : "\(Errno.noSpace)"
         // A part of a frame would hide what comes behind it.
         if count > 0 { ftruncate(file, off_t(bytes)) }
-        if !saidFull { notes.append("\(directory)/\(segmentName(number)): a sample is lost: \(why); gathering goes on") }
+        if !saidFull {
+            notes.append("\(directory)/\(segmentName(number)): a sample is lost: \(why); gathering goes on")
+        }
         saidFull = true
         return false
     }

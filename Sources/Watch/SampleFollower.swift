@@ -1,12 +1,13 @@
-// Goes through a recording while it is made: hands on each sample once, and waits for more at the end. What a sender has delivered
-// is remembered beside the samples, so that a run that is started again goes on where the last one stopped.
+// Goes through a recording while it is made: hands on each sample once, and waits for more at the end. What a sender
+// has delivered is remembered beside the samples, so that a run that is started again goes on where the last one
+// stopped.
 //
 // Invariant: a sample is handed on again until `accept` is called for it; then never more.
 
-import Proc
-import Text
 import Glibc
+import Proc
 import SystemPackage
+import Text
 
 package final class SampleFollower {
     package let directory: String
@@ -33,12 +34,19 @@ package final class SampleFollower {
     /// - Parameter receiver: who gets the samples: each receiver has a place of its own.
     package init(directory: String, receiver: String) throws(WatchError) {
         self.directory = directory
-        let plain = receiver.utf8.map { (0x30 ... 0x39).contains($0) || (0x41 ... 0x5A).contains($0) || (0x61 ... 0x7A).contains($0) ? $0 : UInt8(ascii: "-") }
+        let plain = receiver.utf8.map {
+            (0x30 ... 0x39).contains($0) || (0x41 ... 0x5A).contains($0) || (0x61 ... 0x7A).contains($0)
+                ? $0 : UInt8(ascii: "-")
+        }
         markPath = "\(directory)/sent-\(String(decoding: plain.prefix(100), as: UTF8.self))"
-        if try segmentNames(in: directory).isEmpty { throw WatchError("\(directory): no recording there; heapwatch -o \(directory) makes one") }
+        if try segmentNames(in: directory).isEmpty {
+            throw WatchError("\(directory): no recording there; heapwatch -o \(directory) makes one")
+        }
         if let bytes = try? contents(markPath) {
             let words = String(decoding: bytes.prefix(512), as: UTF8.self).split(separator: " ").map(String.init)
-            if words.count == 3, let boot = Int64(words[1]), let wall = Int64(words[2]) { resume = Mark(bootID: words[0], boot: boot, wall: wall) }
+            if words.count == 3, let boot = Int64(words[1]), let wall = Int64(words[2]) {
+                resume = Mark(bootID: words[0], boot: boot, wall: wall)
+            }
         }
     }
 
@@ -58,7 +66,8 @@ package final class SampleFollower {
             if file < 0 {
                 guard try openNext() else { return }
             }
-            // Whether there is another segment is asked before this one is read: what is written to this one meanwhile is then in it.
+            // Whether there is another segment is asked before this one is read: what is written to this one meanwhile
+            // is then in it.
             let hasNext = try segmentNames(in: directory).contains { (segmentNumber($0) ?? 0) > number }
             try fill()
             while let frame = Frame.at(offset, in: bytes) {
@@ -67,13 +76,19 @@ package final class SampleFollower {
                 switch frame.kind {
                 case .head:
                     head = try? SegmentHead(decoding: payload)
-                    if let head, head.thinnings > 0 { notes.append("\(path): was thinned before it was sent: one sample in \(1 << min(head.thinnings, 40)) is left of its oldest") }
+                    if let head, head.thinnings > 0 {
+                        notes.append(
+                            "\(path): was thinned before it was sent: one sample in \(1 << min(head.thinnings, 40)) is "
+                                + "left of its oldest"
+                        )
+                    }
                 case .note: break
                 case .key, .change:
                     guard let head, frame.kind == .key || isWhole else { continue }
                     isWhole = (try? decoder.apply(payload, isKey: frame.kind == .key)) != nil
                     guard isWhole, !isDelivered(head) else { continue }
-                    last = Mark(bootID: head.bootID, boot: decoder.bootMilliseconds, wall: head.wall(decoder.bootMilliseconds))
+                    last = Mark(
+                        bootID: head.bootID, boot: decoder.bootMilliseconds, wall: head.wall(decoder.bootMilliseconds))
                     if try !body(head, decoder) { return }
                 }
             }
@@ -83,7 +98,10 @@ package final class SampleFollower {
                 continue
             }
             guard hasNext else { return }
-            if offset < bytes.count { notes.append("\(path): offset \(offset): \(bytes.count - offset) bytes at the end are a sample that was cut off") }
+            if offset < bytes.count {
+                notes.append(
+                    "\(path): offset \(offset): \(bytes.count - offset) bytes at the end are a sample that was cut off")
+            }
             close(file)
             file = -1
         }
@@ -93,22 +111,27 @@ package final class SampleFollower {
     package func accept() {
         guard let last else { return }
         resume = nil
-        let text = Array("\(last.bootID.isEmpty ? "-" : last.bootID) \(last.boot) \(last.wall)\n".utf8), new = markPath + ".new"
+        let text = Array("\(last.bootID.isEmpty ? "-" : last.bootID) \(last.boot) \(last.wall)\n".utf8),
+            new = markPath + ".new"
         let file = new.withPath { open($0, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666) }
         guard file >= 0 else { return sayUnwritable() }
         let count = text.withUnsafeBytes { write(file, $0.baseAddress, $0.count) }
         close(file)
-        if count != text.count || new.withPath({ from in markPath.withPath { rename(from, $0) } }) != 0 { sayUnwritable() }
+        if count != text.count || new.withPath({ from in markPath.withPath { rename(from, $0) } }) != 0 {
+            sayUnwritable()
+        }
     }
 
     private var saidUnwritable = false
     private func sayUnwritable() {
         if saidUnwritable { return }
         saidUnwritable = true
-        notes.append("\(markPath): \(Errno(rawValue: errno)): what was sent can't be remembered; another run sends all again")
+        notes.append(
+            "\(markPath): \(Errno(rawValue: errno)): what was sent can't be remembered; another run sends all again")
     }
 
-    // An earlier run's samples: those of the same start of the machine up to the one that it delivered last, and all before by the clock.
+    // An earlier run's samples: those of the same start of the machine up to the one that it delivered last, and all
+    // before by the clock.
     private func isDelivered(_ head: SegmentHead) -> Bool {
         guard let resume else { return false }
         if (head.bootID.isEmpty ? "-" : head.bootID) == resume.bootID { return decoder.bootMilliseconds <= resume.boot }
@@ -116,7 +139,9 @@ package final class SampleFollower {
     }
 
     private func openNext() throws -> Bool {
-        guard let name = try segmentNames(in: directory).first(where: { (segmentNumber($0) ?? 0) > number }) else { return false }
+        guard let name = try segmentNames(in: directory).first(where: { (segmentNumber($0) ?? 0) > number }) else {
+            return false
+        }
         path = "\(directory)/\(name)"
         file = path.withPath { open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
         guard file >= 0 else { throw WatchError("\(path): \(Errno(rawValue: errno))") }

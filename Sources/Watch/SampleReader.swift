@@ -1,9 +1,9 @@
 // Reads a recording, sample by sample, oldest first. What is torn or damaged is passed over up to the next sample that
 // stands by itself, and told with its file, offset and length.
 
-import Text
 import Glibc
 import SystemPackage
+import Text
 
 /// A part of a segment that could not be read.
 package struct Damage: Equatable, Sendable {
@@ -14,7 +14,8 @@ package struct Damage: Equatable, Sendable {
     package var isTail: Bool
 
     package var text: String {
-        "\(path): offset \(offset): \(byteCount) bytes " + (isTail ? "at the end are a sample that was cut off" : "are damaged and passed over")
+        "\(path): offset \(offset): \(byteCount) bytes "
+            + (isTail ? "at the end are a sample that was cut off" : "are damaged and passed over")
     }
 }
 
@@ -40,15 +41,22 @@ package struct SampleReader {
             byteCount += bytes.count
             try read(path, bytes, body)
         }
-        if sampleCount == 0 { throw WatchError(damages.first.map { "\(directory): no sample can be read: \($0.text)" } ?? "\(directory): no samples in it yet") }
+        if sampleCount == 0 {
+            throw WatchError(
+                damages.first.map { "\(directory): no sample can be read: \($0.text)" }
+                    ?? "\(directory): no samples in it yet")
+        }
     }
 
-    private mutating func read(_ path: String, _ bytes: [UInt8], _ body: (SegmentHead, inout SampleDecoder) throws -> Void) throws {
+    private mutating func read(
+        _ path: String, _ bytes: [UInt8], _ body: (SegmentHead, inout SampleDecoder) throws -> Void
+    ) throws {
         var offset = 0, head: SegmentHead?, decoder = SampleDecoder(), isWhole = false
         while offset < bytes.count {
             guard let frame = Frame.at(offset, in: bytes) else {
                 let next = nextFrame(after: offset, in: bytes)
-                damages.append(Damage(path: path, offset: offset, byteCount: (next ?? bytes.count) - offset, isTail: next == nil))
+                damages.append(
+                    Damage(path: path, offset: offset, byteCount: (next ?? bytes.count) - offset, isTail: next == nil))
                 guard let next else { return }
                 offset = next
                 isWhole = false
@@ -64,7 +72,10 @@ package struct SampleReader {
                     if notes.count < 1000, !notes.contains(note) { notes.append(note) }
                 case .key, .change:
                     guard let head, frame.kind == .key || isWhole else {
-                        damages.append(Damage(path: path, offset: offset, byteCount: frame.payload.upperBound - offset, isTail: false))
+                        damages.append(
+                            Damage(
+                                path: path, offset: offset, byteCount: frame.payload.upperBound - offset, isTail: false)
+                        )
                         break
                     }
                     isWhole = false
@@ -74,7 +85,8 @@ package struct SampleReader {
                     try body(head, &decoder)
                 }
             } catch is DecodingError {
-                damages.append(Damage(path: path, offset: offset, byteCount: frame.payload.upperBound - offset, isTail: false))
+                damages.append(
+                    Damage(path: path, offset: offset, byteCount: frame.payload.upperBound - offset, isTail: false))
             }
             offset = frame.payload.upperBound
         }

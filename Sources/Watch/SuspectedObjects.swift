@@ -1,12 +1,13 @@
-// The objects that the kernel's own leak finder suspects: each new one's record is kept, as the kernel prints it, in a file beside
-// the samples. kmemleak forgets what is freed, and a restart forgets all; the file doesn't, and heapsum reads it.
+// The objects that the kernel's own leak finder suspects: each new one's record is kept, as the kernel prints it, in a
+// file beside the samples. kmemleak forgets what is freed, and a restart forgets all; the file doesn't, and heapsum
+// reads it.
 //
 // Invariant: the file stays below `mostBytes`; what finds no room is counted.
 
-import Proc
-import Text
 import Glibc
+import Proc
 import SystemPackage
+import Text
 
 /// Reads kmemleak's list, and tells what is new in it.
 struct SuspectedObjects {
@@ -32,7 +33,9 @@ struct SuspectedObjects {
             if has(line, prefix: "unreferenced object") {
                 close(&list)
                 count += 1
-            } else if lines == 0 { return }
+            } else if lines == 0 {
+                return
+            }
             lines += 1
             // A record has some twenty lines: a file that goes on is no kmemleak's.
             guard record.count < 16 << 10 else { return }
@@ -45,7 +48,9 @@ struct SuspectedObjects {
     }
 
     private mutating func add(_ head: [UInt8], _ record: [UInt8]) {
-        guard known.count < Self.mostKnown, known.insert(Self.hash(head)).inserted, fresh.count + record.count <= Self.mostFresh else { return }
+        guard known.count < Self.mostKnown, known.insert(Self.hash(head)).inserted,
+            fresh.count + record.count <= Self.mostFresh
+        else { return }
         fresh += record
     }
 
@@ -98,14 +103,16 @@ package struct SuspectFile {
         var about = stat()
         guard fstat(file, &about) == 0, about.st_size + records.count <= Self.mostBytes else {
             saidFull = true
-            return "\(path): has \(Self.mostBytes >> 20) MB: further objects that kmemleak suspects are counted, not kept"
+            return
+                "\(path): has \(Self.mostBytes >> 20) MB: further objects that kmemleak suspects are counted, not kept"
         }
         let count = records.withUnsafeBytes { write(file, $0.baseAddress, $0.count) }
         guard count == records.count else {
             // A part of a record would be read as one.
             if count > 0 { ftruncate(file, about.st_size) }
             saidFull = true
-            return "\(path): \(count < 0 ? Errno(rawValue: errno) : .noSpace): what kmemleak suspects is counted, not kept"
+            return
+                "\(path): \(count < 0 ? Errno(rawValue: errno) : .noSpace): what kmemleak suspects is counted, not kept"
         }
         return nil
     }

@@ -1,9 +1,9 @@
 // Keeps a recording within its bounds: takes every second sample out of closed segments, those thinned least first, so
 // that all of the past is seen equally sharp; and writes copies without what people typed.
 
-import Text
 import Glibc
 import SystemPackage
+import Text
 
 /// Thins closed segments until they take no more than `keptBytes`.
 /// - Returns: what is to be said: when no more can be taken out.
@@ -23,11 +23,17 @@ func thinOut(_ directory: String, keptBytes: UInt64) -> String? {
     }
     func total() -> UInt64 { segments.reduce(0) { $0 &+ $1.bytes } }
     while total() > keptBytes {
-        guard let index = segments.indices.filter({ !segments[$0].isSpent }).min(by: { segments[$0].thinnings < segments[$1].thinnings }) else {
+        guard
+            let index = segments.indices.filter({ !segments[$0].isSpent }).min(by: {
+                segments[$0].thinnings < segments[$1].thinnings
+            })
+        else {
             return "\(directory): takes \(total()) bytes, above what --keep allows, and can't be thinned further"
         }
         let path = segments[index].path
-        guard let bytes = try? contents(path), let thin = rewritten(bytes, takesOut: true), thin.count < bytes.count, replace(path, with: thin) else {
+        guard let bytes = try? contents(path), let thin = rewritten(bytes, takesOut: true), thin.count < bytes.count,
+            replace(path, with: thin)
+        else {
             segments[index].isSpent = true
             continue
         }
@@ -41,7 +47,9 @@ func thinOut(_ directory: String, keptBytes: UInt64) -> String? {
 ///
 /// Samples around jobs stay, and so do the first and the last. nil where no head can be read.
 package func rewritten(_ bytes: [UInt8], takesOut: Bool = false, redacts: Bool = false) -> [UInt8]? {
-    guard let first = Frame.at(0, in: bytes), first.kind == .head, var head = try? SegmentHead(decoding: bytes[first.payload]) else { return nil }
+    guard let first = Frame.at(0, in: bytes), first.kind == .head,
+        var head = try? SegmentHead(decoding: bytes[first.payload])
+    else { return nil }
     if takesOut { head.thinnings &+= 1 }
     if redacts { head.host = "redacted" }
     var out = Frame.make(.head, head.encoded)
@@ -54,7 +62,11 @@ package func rewritten(_ bytes: [UInt8], takesOut: Bool = false, redacts: Bool =
     }
     while offset < bytes.count {
         guard let frame = Frame.at(offset, in: bytes) else {
-            guard let next = bytes[(offset + 1)...].indices.first(where: { bytes[$0] == Frame.sync[0] && Frame.at($0, in: bytes) != nil }) else { break }
+            guard
+                let next = bytes[(offset + 1)...].indices.first(where: {
+                    bytes[$0] == Frame.sync[0] && Frame.at($0, in: bytes) != nil
+                })
+            else { break }
             (offset, isWhole) = (next, false)
             continue
         }
@@ -68,7 +80,11 @@ package func rewritten(_ bytes: [UInt8], takesOut: Bool = false, redacts: Bool =
             isWhole = (try? decoder.apply(bytes[frame.payload], isKey: frame.kind == .key)) != nil
             guard isWhole else { continue }
             pending = nil
-            if !takesOut || number % 2 == 0 || decoder.occasion != .interval { add(decoder.sample()) } else { pending = decoder.sample() }
+            if !takesOut || number % 2 == 0 || decoder.occasion != .interval {
+                add(decoder.sample())
+            } else {
+                pending = decoder.sample()
+            }
             number += 1
         }
     }
@@ -83,7 +99,8 @@ func redacted(_ sample: Sample) -> Sample {
         return String(first.split(separator: "/").last ?? "")
     }
     var sample = sample
-    for index in sample.entities.indices where sample.entities[index].kind == .process && !sample.entities[index].detail.isEmpty {
+    for index in sample.entities.indices
+    where sample.entities[index].kind == .process && !sample.entities[index].detail.isEmpty {
         sample.entities[index].detail = program(sample.entities[index].detail) + "\0[redacted]\0"
     }
     switch sample.occasion {
@@ -116,11 +133,15 @@ package func copySegments(from directory: String, to place: String, redacts: Boo
             guard let redacted = rewritten(bytes, redacts: true) else { continue }
             bytes = redacted
         }
-        guard replace("\(place)/\(name)", with: bytes) else { throw WatchError("\(place)/\(name): can't be written: \(Errno(rawValue: errno))") }
+        guard replace("\(place)/\(name)", with: bytes) else {
+            throw WatchError("\(place)/\(name): can't be written: \(Errno(rawValue: errno))")
+        }
     }
     guard var suspects = try? contents("\(directory)/\(SuspectFile.name)"), !suspects.isEmpty else { return }
     if redacts { suspects = withoutContents(suspects) }
-    guard replace("\(place)/\(SuspectFile.name)", with: suspects) else { throw WatchError("\(place)/\(SuspectFile.name): can't be written: \(Errno(rawValue: errno))") }
+    guard replace("\(place)/\(SuspectFile.name)", with: suspects) else {
+        throw WatchError("\(place)/\(SuspectFile.name): can't be written: \(Errno(rawValue: errno))")
+    }
 }
 
 /// kmemleak's records without the bytes that stood in the objects.

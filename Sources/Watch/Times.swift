@@ -25,5 +25,6 @@ private func formatted(_ milliseconds: Int64, _ format: String, isLocal: Bool) -
     if isLocal { localtime_r(&seconds, &parts) } else { gmtime_r(&seconds, &parts) }
     var text = [CChar](repeating: 0, count: 64)
     let count = strftime(&text, text.count, format, &parts)
-    return String(decoding: text.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self).split(separator: " ").joined(separator: " ")
+    return String(decoding: text.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self).split(separator: " ")
+        .joined(separator: " ")
 }

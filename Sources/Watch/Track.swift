@@ -1,6 +1,6 @@
 // One entity's numbers over the whole recording, in bounded memory: as many moments as come, up to a limit, at which
-// neighbours are put together and each moment stands for twice as many samples from there on. A moment is its samples' mean,
-// so that a saw whose teeth are as long as a moment doesn't look like a slope.
+// neighbours are put together and each moment stands for twice as many samples from there on. A moment is its samples'
+// mean, so that a saw whose teeth are as long as a moment doesn't look like a slope.
 
 import Glibc
 import Trend
@@ -68,5 +68,7 @@ package struct Track: Sendable {
         stride *= 2
     }
 
-    private static func halved(_ list: [Double]) -> [Double] { Swift.stride(from: 0, to: list.count - 1, by: 2).map { (list[$0] + list[$0 + 1]) / 2 } }
+    private static func halved(_ list: [Double]) -> [Double] {
+        Swift.stride(from: 0, to: list.count - 1, by: 2).map { (list[$0] + list[$0 + 1]) / 2 }
+    }
 }

@@ -1,5 +1,6 @@
-// What a recording shows: where the memory is, what grows and how sure that is, what waits in sockets that nobody reads, and
-// what jobs left behind. This file has the words of the answer; Examination finds it, NextStep says what to do.
+// What a recording shows: where the memory is, what grows and how sure that is, what waits in sockets that nobody
+// reads, and what jobs left behind. This file has the words of the answer; Examination finds it, NextStep says what to
+// do.
 
 import Trend
 
@@ -25,7 +26,8 @@ package struct Finding: Sendable {
     /// Milliseconds since 1970, of the first and the last sample that had it.
     package var from: Int64
     package var to: Int64
-    /// Where growth is told of a stretch: the moment of the last change of level, from which on `first`, `last` and `trend` are.
+    /// Where growth is told of a stretch: the moment of the last change of level, from which on `first`, `last` and
+    /// `trend` are.
     package var since: Int64?
     /// The whole span beside it.
     package var whole: (first: Double, trend: Trend)?

@@ -1,5 +1,5 @@
-// The verdict for scripts: schema heapwatch/1. Bytes and counts are plain integers, times ISO 8601 in UTC; what isn't known is
-// null. Words of a process are not in it, but in the commands.
+// The verdict for scripts: schema heapwatch/1. Bytes and counts are plain integers, times ISO 8601 in UTC; what isn't
+// known is null. Words of a process are not in it, but in the commands.
 
 import Text
 
@@ -7,43 +7,68 @@ package struct VerdictJSON {
     package init() {}
 
     package func write(_ verdict: Verdict, to out: TextOutput) throws {
-        try out.write("{\"schema\":\"heapwatch/1\",\n\"span\":{\"from\":\(time(verdict.from)),\"to\":\(time(verdict.to)),"
-            + "\"samples\":\(verdict.samples),\"intervalSeconds\":\(number(verdict.intervalSeconds))},\n\"growing\":[")
-        try out.write(verdict.growing.map { "\n " + text($0, isGrowing: true) }.joined(separator: ",") + "],\n\"memory\":")
+        try out.write(
+            "{\"schema\":\"heapwatch/1\",\n\"span\":{\"from\":\(time(verdict.from)),\"to\":\(time(verdict.to)),"
+                + "\"samples\":\(verdict.samples),\"intervalSeconds\":\(number(verdict.intervalSeconds))},\n\"growing\":["
+        )
+        try out.write(
+            verdict.growing.map { "\n " + text($0, isGrowing: true) }.joined(separator: ",") + "],\n\"memory\":")
         try out.write(verdict.memory.map(memory) ?? "null")
         try out.write(",\n\"load\":" + text(verdict.load))
-        try out.write(",\n\"notGrowing\":[" + verdict.moving.map { "\n " + text($0, isGrowing: false) }.joined(separator: ",") + "],\n\"undrained\":[")
-        try out.write(verdict.undrained.map { queue in
-            "\n {\"pid\":\(queue.pid),\"name\":\(jsonString(queue.name)),\"what\":\(jsonString(queue.isReceiving ? "receive queue" : "send queue")),"
-                + "\"bytes\":\(queue.bytes),\"sockets\":\(max(queue.sockets, 0)),\"seconds\":\(number(queue.seconds)),\"next\":\(jsonString(queue.next.command))}"
-        }.joined(separator: ",") + "],\n\"jobs\":{\"runs\":\(verdict.jobRuns),\"leftBehind\":[")
-        try out.write(verdict.leftBehind.map { left in
-            "\n {\"job\":\(jsonString(left.job)),\"kind\":\"\(left.kind.rawValue)\",\"what\":\(jsonString(left.what)),\"unit\":\"\(left.unit)\",\"runs\":\(left.runs),"
-                + "\"allRuns\":\(left.allRuns),\"amount\":\(integer(left.amount)),\"lastAt\":\(time(left.lastAt)),\"next\":\(left.next.map { jsonString($0.command) } ?? "null")}"
-        }.joined(separator: ",") + "]},\n\"recording\":{")
-        try out.write("\"host\":\(jsonString(verdict.host)),\"kernel\":\(jsonString(verdict.kernel)),\"bytes\":\(verdict.recordedBytes),"
-            + "\"processes\":\(verdict.processes),\"seriesTested\":\(verdict.tests),\"ownProcessorShare\":\(verdict.ownShare.map { number($0) } ?? "null"),"
-            + "\"ownPeakBytes\":\(verdict.ownBytes.map { "\($0)" } ?? "null"),\"notes\":[\(verdict.notes.map(jsonString).joined(separator: ","))],"
-            + "\"damaged\":[\(verdict.damages.map { jsonString($0.text) }.joined(separator: ","))]}}\n")
+        try out.write(
+            ",\n\"notGrowing\":[" + verdict.moving.map { "\n " + text($0, isGrowing: false) }.joined(separator: ",")
+                + "],\n\"undrained\":[")
+        try out.write(
+            verdict.undrained.map { queue in
+                "\n {\"pid\":\(queue.pid),\"name\":\(jsonString(queue.name)),\"what\":\(jsonString(queue.isReceiving ? "receive queue" : "send queue")),"
+                    + "\"bytes\":\(queue.bytes),\"sockets\":\(max(queue.sockets, 0)),\"seconds\":\(number(queue.seconds)),\"next\":\(jsonString(queue.next.command))}"
+            }.joined(separator: ",") + "],\n\"jobs\":{\"runs\":\(verdict.jobRuns),\"leftBehind\":[")
+        try out.write(
+            verdict.leftBehind.map { left in
+                "\n {\"job\":\(jsonString(left.job)),\"kind\":\"\(left.kind.rawValue)\",\"what\":\(jsonString(left.what)),\"unit\":\"\(left.unit)\",\"runs\":\(left.runs),"
+                    + "\"allRuns\":\(left.allRuns),\"amount\":\(integer(left.amount)),\"lastAt\":\(time(left.lastAt)),\"next\":\(left.next.map { jsonString($0.command) } ?? "null")}"
+            }.joined(separator: ",") + "]},\n\"recording\":{")
+        try out.write(
+            "\"host\":\(jsonString(verdict.host)),\"kernel\":\(jsonString(verdict.kernel)),\"bytes\":\(verdict.recordedBytes),"
+                + "\"processes\":\(verdict.processes),\"seriesTested\":\(verdict.tests),\"ownProcessorShare\":\(verdict.ownShare.map { number($0) } ?? "null"),"
+                + "\"ownPeakBytes\":\(verdict.ownBytes.map { "\($0)" } ?? "null"),\"notes\":[\(verdict.notes.map(jsonString).joined(separator: ","))],"
+                + "\"damaged\":[\(verdict.damages.map { jsonString($0.text) }.joined(separator: ","))]}}\n")
     }
 
     private func text(_ finding: Finding, isGrowing: Bool) -> String {
         var fields = [
-            "\"kind\":\"\(finding.kind.rawValue)\"", "\"pid\":\(finding.pid.map { "\($0)" } ?? "null")", "\"name\":\(jsonString(finding.name))",
-            "\"what\":\(jsonString(finding.what))", "\"first\":\(integer(finding.first))", "\"last\":\(integer(finding.last))",
+            "\"kind\":\"\(finding.kind.rawValue)\"", "\"pid\":\(finding.pid.map { "\($0)" } ?? "null")",
+            "\"name\":\(jsonString(finding.name))",
+            "\"what\":\(jsonString(finding.what))", "\"first\":\(integer(finding.first))",
+            "\"last\":\(integer(finding.last))",
         ]
-        fields += [("perHour", finding.trend.slopePerSecond), ("perHourLow", finding.trend.slopeLow), ("perHourHigh", finding.trend.slopeHigh)].map { "\"\($0.0)\":\(number($0.1 * 3600))" }
-        fields += ["\"pValue\":\(number(finding.trend.pValue, digits: nil))", "\"shape\":\"\(finding.trend.shape.rawValue)\""]
-        if isGrowing { fields += ["\"exhaustedAt\":\(finding.exhaustedAt.map(time) ?? "null")", "\"next\":\(finding.next.map { jsonString($0.command) } ?? "null")"] }
+        fields += [
+            ("perHour", finding.trend.slopePerSecond), ("perHourLow", finding.trend.slopeLow),
+            ("perHourHigh", finding.trend.slopeHigh),
+        ].map { "\"\($0.0)\":\(number($0.1 * 3600))" }
+        fields += [
+            "\"pValue\":\(number(finding.trend.pValue, digits: nil))", "\"shape\":\"\(finding.trend.shape.rawValue)\"",
+        ]
+        if isGrowing {
+            fields += [
+                "\"exhaustedAt\":\(finding.exhaustedAt.map(time) ?? "null")",
+                "\"next\":\(finding.next.map { jsonString($0.command) } ?? "null")",
+            ]
+        }
         fields += ["\"unit\":\"\(finding.unit)\"", "\"ended\":\(finding.hasEnded)"]
         if isGrowing {
-            if !finding.holders.isEmpty { fields.append("\"holders\":[\(finding.holders.map(jsonString).joined(separator: ","))]") }
-            if !finding.followers.isEmpty { fields.append("\"followers\":[\(finding.followers.map(jsonString).joined(separator: ","))]") }
+            if !finding.holders.isEmpty {
+                fields.append("\"holders\":[\(finding.holders.map(jsonString).joined(separator: ","))]")
+            }
+            if !finding.followers.isEmpty {
+                fields.append("\"followers\":[\(finding.followers.map(jsonString).joined(separator: ","))]")
+            }
             fields.append("\"since\":\(finding.since.map(time) ?? "null")")
-            fields.append(finding.whole.map { whole in
-                "\"whole\":{\"first\":\(integer(whole.first)),\"perHour\":\(number(whole.trend.slopePerSecond * 3600)),\"pValue\":\(number(whole.trend.pValue, digits: nil)),"
-                    + "\"shape\":\"\(whole.trend.shape.rawValue)\"}"
-            } ?? "\"whole\":null")
+            fields.append(
+                finding.whole.map { whole in
+                    "\"whole\":{\"first\":\(integer(whole.first)),\"perHour\":\(number(whole.trend.slopePerSecond * 3600)),\"pValue\":\(number(whole.trend.pValue, digits: nil)),"
+                        + "\"shape\":\"\(whole.trend.shape.rawValue)\"}"
+                } ?? "\"whole\":null")
         }
         if let before = finding.successorOf { fields.append("\"successorOf\":\(before)") }
         return "{" + fields.joined(separator: ",") + "}"
@@ -51,29 +76,40 @@ package struct VerdictJSON {
 
     private func text(_ load: LoadPicture) -> String {
         func text(_ series: LoadSeries?) -> String {
-            series.map { "{\"first\":\(number($0.first)),\"last\":\(number($0.last)),\"mean\":\(number($0.mean)),\"most\":\(number($0.most))}" } ?? "null"
+            series.map {
+                "{\"first\":\(number($0.first)),\"last\":\(number($0.last)),\"mean\":\(number($0.mean)),\"most\":\(number($0.most))}"
+            } ?? "null"
         }
         let shares = load.processorShares.map { "\"\($0.name)\":\(number($0.share))" }.joined(separator: ",")
         let pressure = load.pressure.map { each in
             "\"\(each.name)\":{\"some\":\(number(each.some)),\"full\":\(each.full.map { number($0) } ?? "null"),\"most\":\(number(each.most))}"
         }.joined(separator: ",")
-        let busiest = load.busiest.map { "{\"pid\":\($0.pid),\"name\":\(jsonString($0.name)),\"processorSeconds\":\(number($0.seconds)),\"seconds\":\(number($0.span))}" }.joined(separator: ",")
-        return "{\"average\":\(text(load.load)),\"processors\":\(load.processors),\"uptimeSeconds\":\(load.uptime.map { "{\"first\":\(number($0.first)),\"last\":\(number($0.last))}" } ?? "null"),"
+        let busiest = load.busiest.map {
+            "{\"pid\":\($0.pid),\"name\":\(jsonString($0.name)),\"processorSeconds\":\(number($0.seconds)),\"seconds\":\(number($0.span))}"
+        }.joined(separator: ",")
+        return
+            "{\"average\":\(text(load.load)),\"processors\":\(load.processors),\"uptimeSeconds\":\(load.uptime.map { "{\"first\":\(number($0.first)),\"last\":\(number($0.last))}" } ?? "null"),"
             + "\"processorShares\":{\(shares)},\"pressure\":{\(pressure)},\"swapInBytesPerSecond\":\(text(load.swapIn)),\"swapOutBytesPerSecond\":\(text(load.swapOut)),\"busiest\":[\(busiest)]}"
     }
 
     private func memory(_ picture: MemoryPicture) -> String {
         func part(_ isOfApplications: Bool) -> String {
-            MemoryClass.allCases.filter { $0.isOfApplications == isOfApplications }.map { "\"\($0.name)\":\(picture[$0])" }.joined(separator: ",")
+            MemoryClass.allCases.filter { $0.isOfApplications == isOfApplications }.map {
+                "\"\($0.name)\":\(picture[$0])"
+            }.joined(separator: ",")
         }
-        return "{\"total\":\(picture.total),\"free\":\(picture.free),\"applications\":{\(part(true))},\"kernel\":{\(part(false))},\"unexplained\":\(picture.unexplained)" + (picture.isPartial ? ",\"partial\":true}" : "}")
+        return
+            "{\"total\":\(picture.total),\"free\":\(picture.free),\"applications\":{\(part(true))},\"kernel\":{\(part(false))},\"unexplained\":\(picture.unexplained)"
+            + (picture.isPartial ? ",\"partial\":true}" : "}")
     }
 }
 
 private func time(_ milliseconds: Int64) -> String { "\"\(isoTime(milliseconds))\"" }
 
 /// A whole number; values come from files, and may be beyond what an integer holds.
-func integer(_ value: Double) -> String { "\(Int64(exactly: value.rounded()) ?? (value > 0 ? .max : value < 0 ? .min : 0))" }
+func integer(_ value: Double) -> String {
+    "\(Int64(exactly: value.rounded()) ?? (value > 0 ? .max : value < 0 ? .min : 0))"
+}
 
 /// null for what is no number. With three digits behind the point unless all are asked for.
 private func number(_ value: Double, digits: Int? = 3) -> String {

@@ -1,5 +1,5 @@
-// The verdict for people: what grows first, with what to do about it; where the memory is; what moves and was let off; and what
-// the answer rests on. Names come from outside, and are made fit to be shown.
+// The verdict for people: what grows first, with what to do about it; where the memory is; what moves and was let off;
+// and what the answer rests on. Names come from outside, and are made fit to be shown.
 
 import Text
 import Trend
@@ -11,8 +11,11 @@ package struct VerdictText {
 
     package func write(_ verdict: Verdict, to out: TextOutput) throws {
         let span = Double(verdict.to - verdict.from) / 1000
-        var head = [verdict.host.isEmpty ? "recording" : printable(verdict.host), "\(shortTime(verdict.from)) to \(shortTime(verdict.to))", shortDuration(span),
-            counted(UInt64(verdict.samples), "sample")]
+        var head = [
+            verdict.host.isEmpty ? "recording" : printable(verdict.host),
+            "\(shortTime(verdict.from)) to \(shortTime(verdict.to))", shortDuration(span),
+            counted(UInt64(verdict.samples), "sample"),
+        ]
         if verdict.intervalSeconds > 0 { head.append("every \(shortDuration(verdict.intervalSeconds))") }
         head.append(separated(UInt64(verdict.processes)) + (verdict.processes == 1 ? " process" : " processes"))
         try out.write(style.bold(head[0]) + " · " + head.dropFirst().joined(separator: " · ") + "\n\n")
@@ -29,7 +32,10 @@ package struct VerdictText {
 
     private func writeGrowing(_ verdict: Verdict, _ out: TextOutput) throws {
         if verdict.growing.isEmpty {
-            let why = verdict.samples < Growth.fewestMoments ? "Too few samples to say what grows: \(Growth.fewestMoments) are needed." : "Nothing grows, of \(separated(UInt64(verdict.tests))) series that move."
+            let why =
+                verdict.samples < Growth.fewestMoments
+                ? "Too few samples to say what grows: \(Growth.fewestMoments) are needed."
+                : "Nothing grows, of \(separated(UInt64(verdict.tests))) series that move."
             try out.write(style.bold(why) + "\n\n")
             return
         }
@@ -37,19 +43,34 @@ package struct VerdictText {
         for finding in verdict.growing {
             try out.write("  " + style.warning(title(finding)) + "\n")
             let trend = finding.trend
-            let line = "    \(amount(finding.first, finding.unit)) → \(amount(finding.last, finding.unit)), \(rate(trend, finding.unit))"
+            let line =
+                "    \(amount(finding.first, finding.unit)) → \(amount(finding.last, finding.unit)), "
+                + "\(rate(trend, finding.unit))"
             try out.write(line + ", \(trend.shape.rawValue), \(chance(trend.pValue))\n")
             if let since = finding.since, let whole = finding.whole {
-                try out.write("    since \(shortTime(since)), when its level changed; over the whole time \(amount(whole.first, finding.unit)) → \(amount(finding.last, finding.unit)), \(whole.trend.shape.rawValue)\n")
+                try out.write(
+                    "    since \(shortTime(since)), when its level changed; over the whole time "
+                        + "\(amount(whole.first, finding.unit)) → \(amount(finding.last, finding.unit)), "
+                        + "\(whole.trend.shape.rawValue)\n"
+                )
             }
             if !finding.holders.isEmpty {
                 let held = finding.holders.dropFirst()
-                try out.write("    of \(printable(finding.holders[0])), " + (held.isEmpty ? "held by no process that is watched" : "held by " + held.map(printable).joined(separator: ", ")) + "\n")
+                try out.write(
+                    "    of \(printable(finding.holders[0])), "
+                        + (held.isEmpty
+                            ? "held by no process that is watched"
+                            : "held by " + held.map(printable).joined(separator: ", ")) + "\n")
             }
-            if !finding.followers.isEmpty { try out.write("    therefore grow, too: \(finding.followers.map(printable).joined(separator: ", "))\n") }
+            if !finding.followers.isEmpty {
+                try out.write("    therefore grow, too: \(finding.followers.map(printable).joined(separator: ", "))\n")
+            }
             if let at = finding.exhaustedAt {
                 let left = shortDuration(Double(at - verdict.to) / 1000)
-                try out.write("    at this rate " + (finding.kind == .descriptors ? "its limit of descriptors is reached" : "memory is gone") + " in \(left), \(shortTime(at))\n")
+                try out.write(
+                    "    at this rate "
+                        + (finding.kind == .descriptors ? "its limit of descriptors is reached" : "memory is gone")
+                        + " in \(left), \(shortTime(at))\n")
             }
             if finding.hasEnded { try out.write("    ended \(shortTime(finding.to))\n") }
             try writeNext(finding.next, out)
@@ -59,8 +80,11 @@ package struct VerdictText {
 
     private func title(_ finding: Finding) -> String {
         var text = shortened(printable(Finding.commandLine(finding.detail, finding.name)), 60)
-        if let pid = finding.pid { text += " (\(pid)" + (finding.successorOf.map { ", successor of \($0)" } ?? "") + ")" }
-        return finding.kind == .unexplained || finding.pid == nil && finding.kind != .slab && !finding.isNamed ? printable(finding.what) : "\(text): \(printable(finding.what))"
+        if let pid = finding.pid {
+            text += " (\(pid)" + (finding.successorOf.map { ", successor of \($0)" } ?? "") + ")"
+        }
+        return finding.kind == .unexplained || finding.pid == nil && finding.kind != .slab && !finding.isNamed
+            ? printable(finding.what) : "\(text): \(printable(finding.what))"
     }
 
     private func writeNext(_ step: NextStep?, _ out: TextOutput) throws {
@@ -74,8 +98,15 @@ package struct VerdictText {
         if verdict.undrained.isEmpty { return }
         try out.write(style.bold("Waiting in sockets, and never less") + "\n")
         for queue in verdict.undrained {
-            try out.write("  " + style.warning("\(printable(queue.name)) (\(queue.pid)): \(queue.isReceiving ? "receive" : "send") queue") + "\n")
-            try out.write("    \(separated(UInt64(max(queue.bytes, 0)))) bytes in \(counted(UInt64(max(queue.sockets, 0)), "socket")), for \(shortDuration(queue.seconds))\n")
+            try out.write(
+                "  "
+                    + style.warning(
+                        "\(printable(queue.name)) (\(queue.pid)): \(queue.isReceiving ? "receive" : "send") queue")
+                    + "\n")
+            try out.write(
+                "    \(separated(UInt64(max(queue.bytes, 0)))) bytes in "
+                    + "\(counted(UInt64(max(queue.sockets, 0)), "socket")), for \(shortDuration(queue.seconds))\n"
+            )
             try writeNext(queue.next, out)
         }
         try out.write("\n")
@@ -87,7 +118,10 @@ package struct VerdictText {
         if verdict.leftBehind.isEmpty { try out.write("  Nothing.\n") }
         for left in verdict.leftBehind {
             try out.write("  " + style.warning("\(printable(left.job)): \(printable(left.what))") + "\n")
-            try out.write("    \(amount(left.amount, left.unit)) by \(separated(UInt64(left.runs))) of \(counted(UInt64(left.allRuns), "run")), the last \(shortTime(left.lastAt))\n")
+            try out.write(
+                "    \(amount(left.amount, left.unit)) by \(separated(UInt64(left.runs))) of "
+                    + "\(counted(UInt64(left.allRuns), "run")), the last \(shortTime(left.lastAt))\n"
+            )
             try writeNext(left.next, out)
         }
         try out.write("\n")
@@ -98,16 +132,20 @@ package struct VerdictText {
     private func writeMemory(_ now: MemoryPicture, _ before: MemoryPicture, _ out: TextOutput) throws {
         try out.write(style.bold("Memory") + ", bytes, and the change since the first sample\n")
         func line(_ title: String, _ value: Int64, _ was: Int64, bold: Bool = false) throws {
-            let number = leftPadded(signed(value), 16), change = leftPadded(value == was ? "" : (value > was ? "+" : "") + signed(value - was), 17)
+            let number = leftPadded(signed(value), 16),
+                change = leftPadded(value == was ? "" : (value > was ? "+" : "") + signed(value - was), 17)
             try out.write("  \(bold ? style.bold(number) : number)\(change)  \(title)\n")
         }
         for isOfApplications in [true, false] {
-            for which in MemoryClass.allCases where which.isOfApplications == isOfApplications && (now[which] != 0 || before[which] != 0) {
+            for which in MemoryClass.allCases
+            where which.isOfApplications == isOfApplications && (now[which] != 0 || before[which] != 0) {
                 try line((isOfApplications ? "applications, " : "kernel, ") + which.title, now[which], before[which])
             }
         }
         try line("free", now.free, before.free)
-        try line(now.isPartial ? "programs, and what isn't told apart" : "unexplained: pages that no counter counts", now.unexplained, before.unexplained, bold: true)
+        try line(
+            now.isPartial ? "programs, and what isn't told apart" : "unexplained: pages that no counter counts",
+            now.unexplained, before.unexplained, bold: true)
         try line("in all", now.total, before.total, bold: true)
         try out.write("\n")
     }
@@ -117,22 +155,36 @@ package struct VerdictText {
     private func writeMoving(_ verdict: Verdict, _ out: TextOutput) throws {
         if verdict.moving.isEmpty { return }
         try out.write(style.bold("Moves, but isn't told as growing") + "\n")
-        let ofProcesses = verdict.moving.filter { $0.pid != nil }.prefix(8), ofMachine = verdict.moving.filter { $0.pid == nil }.prefix(6)
+        let ofProcesses = verdict.moving.filter { $0.pid != nil }.prefix(8),
+            ofMachine = verdict.moving.filter { $0.pid == nil }.prefix(6)
         let shown = ofProcesses + ofMachine
         for finding in shown {
-            try out.write("  \(title(finding)): \(amount(finding.first, finding.unit)) → \(amount(finding.last, finding.unit)), "
-                + "\(finding.trend.shape == .steadyGrowth ? "rises, but not throughout" : finding.trend.shape.rawValue)\(finding.hasEnded ? ", ended" : "")\n")
+            try out.write(
+                "  \(title(finding)): \(amount(finding.first, finding.unit)) → \(amount(finding.last, finding.unit)), "
+                    + "\(finding.trend.shape == .steadyGrowth ? "rises, but not throughout" : finding.trend.shape.rawValue)\(finding.hasEnded ? ", ended" : "")\n"
+            )
         }
-        if verdict.moving.count > shown.count { try out.write(style.dim("  and \(verdict.moving.count - shown.count) more, in --format json") + "\n") }
+        if verdict.moving.count > shown.count {
+            try out.write(style.dim("  and \(verdict.moving.count - shown.count) more, in --format json") + "\n")
+        }
         try out.write("\n")
     }
 
     private func writeFoot(_ verdict: Verdict, _ out: TextOutput) throws {
-        if verdict.imageBytes > 0 { try out.write("heapsum's image: \(readable(verdict.imageBytes)) of the shared memory are recordings of heapsum's own, and not counted as growth.\n") }
+        if verdict.imageBytes > 0 {
+            try out.write(
+                "heapsum's image: \(readable(verdict.imageBytes)) of the shared memory are recordings of heapsum's "
+                    + "own, and not counted as growth.\n"
+            )
+        }
         for damage in verdict.damages.prefix(8) { try out.write("Lost: \(printable(damage.text)).\n") }
         if verdict.damages.count > 8 { try out.write("Lost: \(verdict.damages.count - 8) more parts.\n") }
-        for note in verdict.notes.prefix(20) { try out.write(note.hasPrefix("imported") ? "\(printable(note)).\n" : "Not there: \(printable(note)).\n") }
-        if verdict.notes.count > 20 { try out.write("Not there: \(verdict.notes.count - 20) more, in --format json.\n") }
+        for note in verdict.notes.prefix(20) {
+            try out.write(note.hasPrefix("imported") ? "\(printable(note)).\n" : "Not there: \(printable(note)).\n")
+        }
+        if verdict.notes.count > 20 {
+            try out.write("Not there: \(verdict.notes.count - 20) more, in --format json.\n")
+        }
         var foot = "The recording takes \(separated(UInt64(verdict.recordedBytes))) bytes"
         if verdict.thinnings > 0 { foot += ", its oldest samples thinned to one in \(1 << min(verdict.thinnings, 40))" }
         if let share = verdict.ownShare { foot += "; gathering took \(hundredths(share * 100)) % of one processor" }
@@ -150,7 +202,8 @@ private func amount(_ value: Double, _ unit: Unit) -> String {
     return unit == .bytes ? readable(value) : number
 }
 
-/// Bytes in the unit that a person reads, with three digits at the most: 7.01 GB, 215 MB. Powers of 1,024, as free -h has them.
+/// Bytes in the unit that a person reads, with three digits at the most: 7.01 GB, 215 MB. Powers of 1,024, as free -h
+/// has them.
 func readable(_ bytes: Double) -> String {
     var value = bytes.magnitude, unit = 0
     let units = ["bytes", "KB", "MB", "GB", "TB", "PB"]
@@ -163,7 +216,8 @@ func readable(_ bytes: Double) -> String {
     let digits = value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2
     let scale = digits == 0 ? 1.0 : digits == 1 ? 10 : 100
     let scaled = Int((value * scale).rounded()), whole = scaled / Int(scale), rest = scaled % Int(scale)
-    return sign + (digits == 0 ? "\(whole)" : "\(whole)." + (digits == 2 && rest < 10 ? "0" : "") + "\(rest)") + " " + units[unit]
+    return sign + (digits == 0 ? "\(whole)" : "\(whole)." + (digits == 2 && rest < 10 ? "0" : "") + "\(rest)") + " "
+        + units[unit]
 }
 
 /// By the hour; by the day where that is more telling. What it may be off by is said where that is a tenth and more.
@@ -182,7 +236,10 @@ private func chance(_ p: Double) -> String {
     if p <= 0 { return "p < 1e-300" }
     if p >= 0.001 { return "p = \((p * 1000).rounded() / 1000)" }
     var exponent = 0, value = p
-    while value < 1 { value *= 10; exponent += 1 }
+    while value < 1 {
+        value *= 10
+        exponent += 1
+    }
     return "p = \(Int(value))e-\(exponent)"
 }
 

@@ -1,11 +1,11 @@
-// What `heapwatch report` gives a browser to draw: the verdict, and every series behind it. Only numbers and names are put
-// together here; how they look is in Sources/Page.
+// What `heapwatch report` gives a browser to draw: the verdict, and every series behind it. Only numbers and names are
+// put together here; how they look is in Sources/Page.
 //
 // A recording may hold thousands of processes: graphs are of those that had the most memory, and the page says how many
 // it leaves out. The table has all that were there for a while.
 
-import Text
 import Page
+import Text
 
 extension Examination {
     /// Most processes with a graph, and most rows of the table.
@@ -29,7 +29,12 @@ extension Examination {
         data.integer("tests", UInt64(verdict.tests))
         data.integer("processCount", UInt64(verdict.processes))
         var warnings = verdict.notes.map(printable) + verdict.damages.map { printable($0.text) + "." }
-        if verdict.thinnings > 0 { warnings.append("The recording was thinned \(verdict.thinnings) times to keep to its size: older samples stand further apart.") }
+        if verdict.thinnings > 0 {
+            warnings.append(
+                "The recording was thinned \(verdict.thinnings) times to keep to its size: older samples stand further "
+                    + "apart."
+            )
+        }
         data.strings("warnings", warnings)
         writeVerdict(&data)
         writeMemory(&data)
@@ -37,9 +42,13 @@ extension Examination {
         writeTables(&data)
         data.close()
         let growing = verdict.growing.count
-        try Page(.watch, title: "\(printable(verdict.host)) · heapwatch", summary: [
-            "\(shortTime(verdict.from)) to \(shortTime(verdict.to)), \(verdict.samples) samples · \(growing == 0 ? "nothing grows" : growing == 1 ? "one thing grows" : "\(growing) things grow")",
-        ]).write(data, to: out)
+        try Page(
+            .watch, title: "\(printable(verdict.host)) · heapwatch",
+            summary: [
+                "\(shortTime(verdict.from)) to \(shortTime(verdict.to)), \(verdict.samples) samples · "
+                    + "\(growing == 0 ? "nothing grows" : growing == 1 ? "one thing grows" : "\(growing) things grow")"
+            ]
+        ).write(data, to: out)
     }
 
     private func writeVerdict(_ data: inout PageData) {
@@ -96,9 +105,13 @@ extension Examination {
         }
     }
 
-    private static func whole(_ value: Double) -> Int { Int(exactly: value.rounded()) ?? (value > 0 ? .max : value < 0 ? .min : 0) }
+    private static func whole(_ value: Double) -> Int {
+        Int(exactly: value.rounded()) ?? (value > 0 ? .max : value < 0 ? .min : 0)
+    }
 
-    private func times(_ track: Track) -> [Double] { track.times.map { (Double(verdict.from) + ($0 * 1000).rounded()) / 1000 } }
+    private func times(_ track: Track) -> [Double] {
+        track.times.map { (Double(verdict.from) + ($0 * 1000).rounded()) / 1000 }
+    }
 
     private func write(_ track: Track, _ metric: Int, _ data: inout PageData) {
         data.column("values", of: track.values[metric].map(Self.whole))
@@ -112,7 +125,10 @@ extension Examination {
             data.integer("total", UInt64(max(0, verdict.memory?.total ?? 0)))
             data.array("times") { data in for time in times(memoryTrack) { data.number(nil, time) } }
             data.array("classes") { data in
-                let all = MemoryClass.allCases.map { ($0.name, $0.title, $0.isOfApplications) } + [("free", "free", false), ("unexplained", "unexplained: no counter has it", false)]
+                let all =
+                    MemoryClass.allCases.map { ($0.name, $0.title, $0.isOfApplications) } + [
+                        ("free", "free", false), ("unexplained", "unexplained: no counter has it", false),
+                    ]
                 for (metric, (name, title, isOfApplications)) in all.enumerated() where verdict.memory != nil {
                     data.object { data in
                         data.string("name", name)
@@ -124,7 +140,9 @@ extension Examination {
             }
         }
         data.array("counts") { data in
-            for (count, track) in zip(Metrics.counts, countTracks) where track.sampleCount > 1 { write(count.name, track, &data) }
+            for (count, track) in zip(Metrics.counts, countTracks) where track.sampleCount > 1 {
+                write(count.name, track, &data)
+            }
         }
     }
 
@@ -133,7 +151,9 @@ extension Examination {
         data.object { data in
             data.string("name", name)
             data.array("times") { data in for time in times(track) { data.number(nil, time) } }
-            data.array("values") { data in for value in track.values[0] { data.number(nil, (value * 100).rounded() / 100) } }
+            data.array("values") { data in
+                for value in track.values[0] { data.number(nil, (value * 100).rounded() / 100) }
+            }
             data.number("first", track.first[0])
             data.number("last", track.last[0])
             data.number("most", track.highest[0])
@@ -148,7 +168,9 @@ extension Examination {
             data.number("uptimeFirst", picture.uptime?.first)
             data.number("uptimeLast", picture.uptime?.last)
             data.array("series") { data in
-                for (name, track) in zip(LoadHistory.seriesNames, load.tracks) where track.sampleCount > 1 { write(name, track, &data) }
+                for (name, track) in zip(LoadHistory.seriesNames, load.tracks) where track.sampleCount > 1 {
+                    write(name, track, &data)
+                }
             }
             data.array("pressure") { data in
                 for each in picture.pressure {
@@ -175,13 +197,23 @@ extension Examination {
     }
 
     private func writeTables(_ data: inout PageData) {
-        let processes = tracked.indices.filter { tracked[$0].kind == .process && tracked[$0].track.sampleCount > 1 }.sorted { left, right in
-            let (a, b) = (tracked[left].track.highest[0], tracked[right].track.highest[0])
-            return a != b ? a > b : left < right
+        let processes = tracked.indices.filter { tracked[$0].kind == .process && tracked[$0].track.sampleCount > 1 }
+            .sorted { left, right in
+                let (a, b) = (tracked[left].track.highest[0], tracked[right].track.highest[0])
+                return a != b ? a > b : left < right
+            }
+        data.array("processMetrics") { data in
+            for metric in Metrics.process {
+                data.object {
+                    $0.string("name", metric.what)
+                    $0.bool("isBytes", metric.unit == .bytes)
+                }
+            }
         }
-        data.array("processMetrics") { data in for metric in Metrics.process { data.object { $0.string("name", metric.what); $0.bool("isBytes", metric.unit == .bytes) } } }
         data.array("processes") { data in
-            for (place, index) in processes.prefix(Self.mostRows).enumerated() { data.object { write(tracked[index], hasGraph: place < Self.mostGraphs, &$0) } }
+            for (place, index) in processes.prefix(Self.mostRows).enumerated() {
+                data.object { write(tracked[index], hasGraph: place < Self.mostGraphs, &$0) }
+            }
         }
         data.integer("processesLeftOut", UInt64(verdict.processes - min(processes.count, Self.mostRows)))
         for (kind, key) in [(EntityKind.slab, "slabs"), (.group, "groups")] {
@@ -204,7 +236,8 @@ extension Examination {
         let track = entity.track
         data.number("pid", entity.pid.map { Double($0) })
         data.string("name", printable(entity.name))
-        data.string("command", entity.detail.split(separator: "\0").map { printable(String($0)) }.joined(separator: " "))
+        data.string(
+            "command", entity.detail.split(separator: "\0").map { printable(String($0)) }.joined(separator: " "))
         data.number("from", Double(verdict.from) / 1000 + track.firstTime)
         data.number("to", Double(verdict.from) / 1000 + track.lastTime)
         data.bool("hasEnded", track.lastTime < lastTimes[.process] ?? lastTime)
@@ -217,7 +250,11 @@ extension Examination {
         data.array("series") { data in
             for metric in 0 ..< 3 { data.column(nil, of: track.values[metric].map(Self.whole)) }
             let descriptors = Metrics.firstDescriptor ..< Metrics.addressSpace
-            data.column(nil, of: track.times.indices.map { moment in Self.whole(descriptors.reduce(0) { $0 + track.values[$1][moment] }) })
+            data.column(
+                nil,
+                of: track.times.indices.map { moment in
+                    Self.whole(descriptors.reduce(0) { $0 + track.values[$1][moment] })
+                })
         }
     }
 }

@@ -50,7 +50,10 @@ struct Gensyms: ParsableCommand {
     @Option(help: ArgumentHelp("Order: address, name or size, ascending.", valueName: "order"))
     var sort: SymbolListing.Order = .address
 
-    @Flag(help: "Group symbols by their source file, under \"Src:\" headings: code by its DWARF, where it has any, else local symbols alone. The others come first.")
+    @Flag(
+        help:
+            "Group symbols by their source file, under \"Src:\" headings: code by its DWARF, where it has any, else local symbols alone. The others come first."
+    )
     var source = false
 
     @Flag(help: "Show names as their language has them: C++, Rust, Swift.")
@@ -59,7 +62,9 @@ struct Gensyms: ParsableCommand {
     @Option(help: ArgumentHelp("Output: text or json.", valueName: "format"))
     var format: Format = .text
 
-    @Argument(help: ArgumentHelp("Executables, shared libraries, object or debug files.", valueName: "file"), completion: .file())
+    @Argument(
+        help: ArgumentHelp("Executables, shared libraries, object or debug files.", valueName: "file"),
+        completion: .file())
     var files: [String]
 
     func run() throws {

@@ -73,7 +73,9 @@ struct Output {
         flushIfLarge()
     }
 
-    private mutating func withName(_ symbol: ListedSymbol, _ listing: SymbolListing, _ body: (inout Output, [UInt8]) -> Void) {
+    private mutating func withName(
+        _ symbol: ListedSymbol, _ listing: SymbolListing, _ body: (inout Output, [UInt8]) -> Void
+    ) {
         var name: [UInt8] = []
         swap(&name, &scratch) // keeps one buffer alive for all names
         name.removeAll(keepingCapacity: true)
@@ -89,7 +91,11 @@ struct Output {
         let text = name.contains { $0 >= 0x80 } ? String(validating: name, as: UTF8.self) : nil
         if let text {
             for scalar in text.unicodeScalars {
-                if scalar.value < 0x80 { appendPrintable(CollectionOfOne(UInt8(scalar.value))) } else { append(printable(String(scalar))) }
+                if scalar.value < 0x80 {
+                    appendPrintable(CollectionOfOne(UInt8(scalar.value)))
+                } else {
+                    append(printable(String(scalar)))
+                }
             }
             return
         }

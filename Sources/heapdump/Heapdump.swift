@@ -22,7 +22,9 @@ struct Heapdump: ParsableCommand {
             """,
         version: "heapdump \(version)")
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("Seconds to wait for the image of a program that is only starting.", valueName: "s"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Seconds to wait for the image of a program that is only starting.", valueName: "s"))
     var timeout: Double = 5
 
     @Argument(help: ArgumentHelp("The programs' process IDs.", valueName: "pid"))
@@ -30,7 +32,7 @@ struct Heapdump: ParsableCommand {
 
     func validate() throws {
         // A day and more is a slip; NaN is no number of seconds either.
-        guard (0...86_400).contains(timeout) else { throw ValidationError("--timeout: from 0 to 86400 seconds.") }
+        guard (0 ... 86_400).contains(timeout) else { throw ValidationError("--timeout: from 0 to 86400 seconds.") }
         for pid in pids where pid < 1 { throw ValidationError("\(pid) is no process ID.") }
     }
 
@@ -43,7 +45,9 @@ struct Heapdump: ParsableCommand {
                 let path = try takeDump(of: pid, deadline: deadline)
                 if !writeData(path.text) {
                     // The dump is there all the same, and its path is of use.
-                    if errno != EPIPE { say("heapdump: \(path.text) is written, but stdout is not: \(errnoText(errno))") }
+                    if errno != EPIPE {
+                        say("heapdump: \(path.text) is written, but stdout is not: \(errnoText(errno))")
+                    }
                     status = unwritableStatus
                 }
             } catch {

@@ -31,41 +31,67 @@ struct Heaprun: ParsableCommand {
             """,
         version: "heaprun \(version)")
 
-    @Option(name: .shortAndLong, help: ArgumentHelp("Where images go, made where missing (default: the working directory).", valueName: "dir"), completion: .directory)
+    @Option(
+        name: .shortAndLong,
+        help: ArgumentHelp("Where images go, made where missing (default: the working directory).", valueName: "dir"),
+        completion: .directory)
     var output: String?
-    @Option(parsing: .unconditional, help: ArgumentHelp("Frames kept of a stack, at most 1024; 0 keeps none (default: 128).", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Frames kept of a stack, at most 1024; 0 keeps none (default: 128).", valueName: "n"))
     var depth: Int?
-    @Option(help: ArgumentHelp("The dump signal: a name or number, RTMIN+n, or none (default: USR2, left to a program that handles it).", valueName: "name"))
+    @Option(
+        help: ArgumentHelp(
+            "The dump signal: a name or number, RTMIN+n, or none (default: USR2, left to a program that handles it).",
+            valueName: "name"))
     var signal: String?
-    @Option(parsing: .singleValue, help: ArgumentHelp("Record only programs of this name; repeatable.", valueName: "glob"))
+    @Option(
+        parsing: .singleValue, help: ArgumentHelp("Record only programs of this name; repeatable.", valueName: "glob"))
     var only: [String] = []
-    @Option(parsing: .singleValue, help: ArgumentHelp("Don't record programs of this name; repeatable.", valueName: "glob"))
+    @Option(
+        parsing: .singleValue, help: ArgumentHelp("Don't record programs of this name; repeatable.", valueName: "glob"))
     var skip: [String] = []
     @Flag(name: .customLong("no-follow"), help: "Record the first program alone, not those it starts.")
     var noFollow = false
-    @Option(parsing: .unconditional, help: ArgumentHelp(
-        "Most bytes that a program's image may take: a number, or 64K, 10M, 1G. New blocks are counted as lost from there on (default: no limit).",
-        valueName: "size"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Most bytes that a program's image may take: a number, or 64K, 10M, 1G. New blocks are counted as lost "
+                + "from there on (default: no limit).",
+            valueName: "size"))
     var maxSize: String?
-    @Option(parsing: .unconditional, help: ArgumentHelp("Write a dump each time the live bytes pass the last dump's by this much: a number, or 64K, 10M, 1G.", valueName: "size"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Write a dump each time the live bytes pass the last dump's by this much: a number, or 64K, 10M, 1G.",
+            valueName: "size"))
     var dumpAtGrowth: String?
     @Flag(help: "Write a dump when an allocation fails, once a minute at the most.")
     var dumpAtFailure = false
-    @Option(help: ArgumentHelp("Where the library's messages go (default: heaprun says them at the end).", valueName: "file"), completion: .file())
+    @Option(
+        help: ArgumentHelp(
+            "Where the library's messages go (default: heaprun says them at the end).", valueName: "file"),
+        completion: .file())
     var messages: String?
     @Flag(help: "Take the launcher's place by exec, for supervisors that watch the process itself; no report.")
     var exec = false
-    @Option(name: .customLong("print"), help: ArgumentHelp(
-        "Print what would set this recording up, and run nothing: systemd (a drop-in) or kubernetes (a manifest).", valueName: "kind"))
+    @Option(
+        name: .customLong("print"),
+        help: ArgumentHelp(
+            "Print what would set this recording up, and run nothing: systemd (a drop-in) or kubernetes (a manifest).",
+            valueName: "kind"))
     var printKind: String?
     @Flag(help: "Keep each block's thread too, as the root of its stack.")
     var threads = false
-    @Option(help: ArgumentHelp("How stacks are unwound: own, fp (frame pointers), libunwind (default: own).", valueName: "how"))
+    @Option(
+        help: ArgumentHelp(
+            "How stacks are unwound: own, fp (frame pointers), libunwind (default: own).", valueName: "how"))
     var unwind: String?
     @Flag(help: "No report at the end.")
     var quiet = false
 
-    @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("The program and its arguments.", visibility: .hidden))
+    @Argument(
+        parsing: .captureForPassthrough, help: ArgumentHelp("The program and its arguments.", visibility: .hidden))
     var program: [String] = []
 
     fileprivate static func runTool() -> Never {
@@ -111,17 +137,24 @@ struct Heaprun: ParsableCommand {
         case .unknownOption("--version"): throw CleanExit.message(Self.configuration.version)
         case .unknownOption(let word): throw ValidationError("Unknown option '\(word)'.")
         }
-        if let depth, !(0...1024).contains(depth) { throw ValidationError("--depth \(depth): from 0 to 1024.") }
-        let maximum = try size(maxSize, of: "--max-size"), growth = try size(dumpAtGrowth, of: "--dump-at-growth", isPositive: true)
-        if let unwind, !["own", "fp", "libunwind"].contains(unwind) { throw ValidationError("--unwind \(unwind): own, fp or libunwind.") }
-        for glob in only + skip where glob.utf8.contains(UInt8(ascii: ":")) { throw ValidationError("'\(glob)': a glob can't hold a colon.") }
+        if let depth, !(0 ... 1024).contains(depth) { throw ValidationError("--depth \(depth): from 0 to 1024.") }
+        let maximum = try size(maxSize, of: "--max-size"),
+            growth = try size(dumpAtGrowth, of: "--dump-at-growth", isPositive: true)
+        if let unwind, !["own", "fp", "libunwind"].contains(unwind) {
+            throw ValidationError("--unwind \(unwind): own, fp or libunwind.")
+        }
+        for glob in only + skip where glob.utf8.contains(UInt8(ascii: ":")) {
+            throw ValidationError("'\(glob)': a glob can't hold a colon.")
+        }
 
         var request = RecordRequest(
-            arguments: (first..<count).map { CommandLine.unsafeArgv[$0] }, environment: environ,
+            arguments: (first ..< count).map { CommandLine.unsafeArgv[$0] }, environment: environ,
             output: (output ?? environmentText("HEAPSUM_OUTPUT")).map { FilePath(text: $0) })
         request.options.depth = depth
-        request.options.signal = try signal.map { (name) throws(LaunchError) in try dumpSignalNumber(name) }
-            // The environment's own, in one of the ways that the library alone doesn't know; what makes no sense it says.
+        request.options.signal =
+            try signal.map { (name) throws(LaunchError) in try dumpSignalNumber(name) }
+            // The environment's own, in one of the ways that the library alone doesn't know; what makes no sense it
+            // says.
             ?? environmentText("HEAPSUM_SIGNAL").flatMap { try? dumpSignalNumber($0) }
         request.options.only = only
         request.options.skip = skip
@@ -142,8 +175,12 @@ struct Heaprun: ParsableCommand {
         guard let kind = PrintKind(rawValue: kind) else {
             throw ValidationError("--print \(kind): \(PrintKind.allCases.map(\.rawValue).joined(separator: " or ")).")
         }
-        if exec || quiet { throw ValidationError("--print runs nothing: \(exec ? "--exec" : "--quiet") means nothing beside it.") }
-        guard writeData(try setupText(kind, request)) else { throw LaunchError.own("stdout can't be written: \(errnoText(errno))") }
+        if exec || quiet {
+            throw ValidationError("--print runs nothing: \(exec ? "--exec" : "--quiet") means nothing beside it.")
+        }
+        guard writeData(try setupText(kind, request)) else {
+            throw LaunchError.own("stdout can't be written: \(errnoText(errno))")
+        }
         return 0
     }
 }

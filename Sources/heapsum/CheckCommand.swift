@@ -36,28 +36,41 @@ struct CheckCommand: ParsableCommand {
             Exit status: 0 within all limits, 1 a limit is passed, 2 an input can't be used, 64 wrong arguments.
             """)
 
-    @Argument(help: ArgumentHelp("Images, dumps, directories of them, or logs; - is standard input.", valueName: "file-or-directory"), completion: .file())
+    @Argument(
+        help: ArgumentHelp(
+            "Images, dumps, directories of them, or logs; - is standard input.", valueName: "file-or-directory"),
+        completion: .file())
     var files: [String]
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("Most live bytes: a number, or 64K, 10M, 1G.", valueName: "bytes"))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("Most live bytes: a number, or 64K, 10M, 1G.", valueName: "bytes"))
     var maxBytes: ByteCount?
 
     @Option(parsing: .unconditional, help: ArgumentHelp("Most live blocks.", valueName: "n"))
     var maxBlocks: UInt64?
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("Most stacks (or what --by names) with live blocks.", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Most stacks (or what --by names) with live blocks.", valueName: "n"))
     var maxStacks: UInt64?
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("Most bytes that live bytes may have grown by since --baseline.", valueName: "bytes"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Most bytes that live bytes may have grown by since --baseline.", valueName: "bytes"))
     var maxGrowthBytes: ByteCount?
 
-    @Option(help: ArgumentHelp("What was there before: an image, a dump, a log, a directory, or what heapsum --format json wrote.", valueName: "file"), completion: .file())
+    @Option(
+        help: ArgumentHelp(
+            "What was there before: an image, a dump, a log, a directory, or what heapsum --format json wrote.",
+            valueName: "file"), completion: .file())
     var baseline: String?
 
     @Flag(help: "Count what the C and C++ runtimes make once and keep, too.")
     var noBuiltinSuppressions = false
 
-    @Option(help: ArgumentHelp("The project's directory: source files in reports are relative to it.", valueName: "dir"), completion: .directory)
+    @Option(
+        help: ArgumentHelp("The project's directory: source files in reports are relative to it.", valueName: "dir"),
+        completion: .directory)
     var sourceRoot = "."
 
     @OptionGroup(title: "Rows")
@@ -77,8 +90,12 @@ struct CheckCommand: ParsableCommand {
 
     func validate() throws {
         if files.isEmpty { throw ValidationError("Name the images to check.") }
-        if maxGrowthBytes != nil && baseline == nil { throw ValidationError("--max-growth-bytes needs a --baseline to have grown since.") }
-        if selection.sort.isOfHistory { throw ValidationError("A check is of live blocks: --sort bytes, blocks or age.") }
+        if maxGrowthBytes != nil && baseline == nil {
+            throw ValidationError("--max-growth-bytes needs a --baseline to have grown since.")
+        }
+        if selection.sort.isOfHistory {
+            throw ValidationError("A check is of live blocks: --sort bytes, blocks or age.")
+        }
     }
 
     func run() throws {
@@ -88,14 +105,20 @@ struct CheckCommand: ParsableCommand {
         let suppressions = noBuiltinSuppressions ? rules : rules.following(with: .builtin())
         let (reduction, status) = try reading.reduce(files)
         if reduction.totals.blocksOfUnknownSize > 0, maxBytes != nil || maxGrowthBytes != nil {
-            say("the sizes of \(reduction.totals.blocksOfUnknownSize) blocks are not known, so a limit of bytes can't be held against them: --cache says it, or limit --max-blocks")
+            say(
+                "the sizes of \(reduction.totals.blocksOfUnknownSize) blocks are not known, so a limit of bytes can't "
+                    + "be held against them: --cache says it, or limit --max-blocks"
+            )
             throw ExitCode.badInput
         }
         let before = try baseline.map { try read(baseline: $0, filter, suppressions, symbolizer) }
         let names = FrameNames(reduction, symbolizer: symbolizer)
-        let check = Check(try rows(of: reduction, names, filter, suppressions), limits: limits, baseline: before, names: names)
+        let check = Check(
+            try rows(of: reduction, names, filter, suppressions), limits: limits, baseline: before, names: names)
         names.prepare(check.blamed.map(\.row))
-        let inputs = inputFiles(files + (baseline.map { [$0] } ?? [])) + selection.suppressions + symbols.files + reduction.moduleFiles
+        let inputs =
+            inputFiles(files + (baseline.map { [$0] } ?? [])) + selection.suppressions + symbols.files
+            + reduction.moduleFiles
         try output.write(inputs: inputs) { try write(check, reduction, names, to: $0) }
         if format != .table {
             for verdict in check.failures { say("check failed: \(check.sentence(verdict))") }
@@ -107,19 +130,24 @@ struct CheckCommand: ParsableCommand {
 
     private var limits: [(quantity: CheckedQuantity, most: UInt64)] {
         let given: [(CheckedQuantity, UInt64?)] = [
-            (.bytes, maxBytes?.bytes), (.blocks, maxBlocks), (.stacks, maxStacks), (.growthBytes, maxGrowthBytes?.bytes),
+            (.bytes, maxBytes?.bytes), (.blocks, maxBlocks), (.stacks, maxStacks),
+            (.growthBytes, maxGrowthBytes?.bytes),
         ]
         return given.compactMap { quantity, most in most.map { (quantity, $0) } }
     }
 
-    private func rows(of reduction: Reduction, _ names: FrameNames, _ filter: FrameFilter, _ suppressions: Suppressions) throws -> RowSelection {
+    private func rows(
+        of reduction: Reduction, _ names: FrameNames, _ filter: FrameFilter, _ suppressions: Suppressions
+    ) throws -> RowSelection {
         // All of them: a limit is held against what counts, shown or not.
         var all = selection
         all.top = 0
         return try all.rows(of: reduction, names: names, filter: filter, inTable: false, suppressions: suppressions)
     }
 
-    private func read(baseline path: String, _ filter: FrameFilter, _ suppressions: Suppressions, _ symbolizer: Symbolizer) throws -> Baseline {
+    private func read(
+        baseline path: String, _ filter: FrameFilter, _ suppressions: Suppressions, _ symbolizer: Symbolizer
+    ) throws -> Baseline {
         let reduction: Reduction
         let text = try reportBytes(path)
         if let bytes = text {
@@ -129,11 +157,17 @@ struct CheckCommand: ParsableCommand {
                 throw ExitCode.badInput
             }
             if report.isGrouped {
-                say("\(path): a report made with --by: its stacks, which suppressions are of, are not in it; make it without")
+                say(
+                    "\(path): a report made with --by: its stacks, which suppressions are of, are not in it; make it "
+                        + "without"
+                )
                 throw ExitCode.badInput
             }
             if report.missing > 0 {
-                say("\(path): \(report.missing) of its stacks are not in it (--top, or filters, when it was made): growth is counted from what is there")
+                say(
+                    "\(path): \(report.missing) of its stacks are not in it (--top, or filters, when it was made): "
+                        + "growth is counted from what is there"
+                )
             }
             reduction = report.reduction
         } else {
@@ -142,7 +176,8 @@ struct CheckCommand: ParsableCommand {
             reduction = read
         }
         let names = FrameNames(reduction, symbolizer: symbolizer)
-        return Baseline(path: path, isReport: text != nil, try rows(of: reduction, names, filter, suppressions).rows, names: names)
+        return Baseline(
+            path: path, isReport: text != nil, try rows(of: reduction, names, filter, suppressions).rows, names: names)
     }
 
     /// The bytes of a file that begins like JSON; nil of any other.
@@ -173,7 +208,8 @@ struct CheckCommand: ParsableCommand {
         func top(_ usual: Int?) -> Int? { selection.top.map { $0 == 0 ? nil : $0 } ?? usual }
         switch format {
         case .table:
-            var text = CheckText(style: output.style, frameLimit: selection.limit(selection.frames, inTable: true), top: top(10))
+            var text = CheckText(
+                style: output.style, frameLimit: selection.limit(selection.frames, inTable: true), top: top(10))
             text.next = next(check, names)
             try text.write(check, reduction, names: names, to: out)
         case .json:
@@ -183,7 +219,8 @@ struct CheckCommand: ParsableCommand {
             if let limit = top(nil) { shown.rows = Array(shown.rows.prefix(limit)) }
             try report.write(reduction, shown, names: names, to: out)
         case .junit:
-            try JUnitReport(frameLimit: selection.limit(selection.frames, inTable: true), top: top(20)).write(check, reduction, names: names, to: out)
+            try JUnitReport(frameLimit: selection.limit(selection.frames, inTable: true), top: top(20)).write(
+                check, reduction, names: names, to: out)
         case .sarif: try SARIFReport(tree: tree, top: top(nil)).write(check, reduction, names: names, to: out)
         case .github: try GitHubCommands(tree: tree, top: top(8)).write(check, reduction, names: names, to: out)
         }
@@ -198,7 +235,10 @@ struct CheckCommand: ParsableCommand {
             lines.append("Next: heapsum \(named) shows the whole heap; heapsum --by function \(named) sums it up.")
         }
         if let worst = check.blamed.first, let example = names.suppression(for: worst.row) {
-            lines.append("Known, and not to be fixed? Put a line such as  \(example)  into a file, and name it by --suppressions.")
+            lines.append(
+                "Known, and not to be fixed? Put a line such as  \(example)  into a file, and name it by "
+                    + "--suppressions."
+            )
         }
         return lines
     }

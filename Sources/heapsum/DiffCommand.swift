@@ -67,10 +67,20 @@ struct DiffCommand: ParsableCommand {
         if selection.sort != .bytes && selection.sort != .blocks {
             throw ValidationError("A diff is ordered by what grew: --sort bytes or --sort blocks.")
         }
-        if format == .html && selection.by != .stack { throw ValidationError("--by doesn't go with --format html: the page's graphs are made of stacks.") }
-        if selection.by == .size { throw ValidationError("--by size takes the blocks of one moment; for a diff use stack, function, module, file, line or thread.") }
+        if format == .html && selection.by != .stack {
+            throw ValidationError("--by doesn't go with --format html: the page's graphs are made of stacks.")
+        }
+        if selection.by == .size {
+            throw ValidationError(
+                "--by size takes the blocks of one moment; for a diff use stack, function, module, file, line or "
+                    + "thread."
+            )
+        }
         if selection.blocks != BlockFilter() {
-            throw ValidationError("--older-than, --newer-than, --thread and --at choose among the blocks of one moment; a diff takes all of each.")
+            throw ValidationError(
+                "--older-than, --newer-than, --thread and --at choose among the blocks of one moment; a diff takes all "
+                    + "of each."
+            )
         }
     }
 
@@ -82,14 +92,18 @@ struct DiffCommand: ParsableCommand {
         let names = FrameNames(growth.reduction, symbolizer: symbolizer)
         let isTable = format == .table
         let rows = GrowthSelection(
-            growth, names: names, by: selection.by, byBlocks: selection.sort == .blocks, top: selection.limit(selection.top, inTable: isTable),
+            growth, names: names, by: selection.by, byBlocks: selection.sort == .blocks,
+            top: selection.limit(selection.top, inTable: isTable),
             minBytes: selection.minBytes.bytes, filter: filter, suppressions: suppressions)
         let frameLimit = selection.limit(selection.frames, inTable: isTable)
         names.prepare(rows.rows.map { Row(node: $0.row.node) })
-        try output.write(inputs: inputFiles(moments) + selection.suppressions + symbols.files + growth.reduction.moduleFiles) { out in
+        try output.write(
+            inputs: inputFiles(moments) + selection.suppressions + symbols.files + growth.reduction.moduleFiles
+        ) { out in
             switch format {
             case .table:
-                try GrowthTable(style: output.style, frameLimit: frameLimit, byBlocks: selection.sort == .blocks).write(growth, rows, names: names, to: out)
+                try GrowthTable(style: output.style, frameLimit: frameLimit, byBlocks: selection.sort == .blocks).write(
+                    growth, rows, names: names, to: out)
             case .json: try rows.writeJSON(growth, frameLimit: frameLimit, names: names, to: out)
             case .csv: try rows.writeCSV(growth, frameLimit: frameLimit, names: names, to: out)
             case .html: try rows.writePage(growth, frameLimit: frameLimit, names: names, to: out)

@@ -19,7 +19,9 @@ struct InfoCommand: ParsableCommand {
             Of a directory the newest image of each process is told of, and what is left out is said.
             """)
 
-    @Argument(help: ArgumentHelp("Images, dumps, or directories of them.", valueName: "file-or-directory"), completion: .file())
+    @Argument(
+        help: ArgumentHelp("Images, dumps, or directories of them.", valueName: "file-or-directory"),
+        completion: .file())
     var files: [String]
 
     @Option(help: "Colours: auto, always, never. NO_COLOR is honoured.")

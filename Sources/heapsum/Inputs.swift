@@ -53,7 +53,9 @@ struct Inputs {
             let (file, own) = Self.set(of: path)
             do throws(LogError) {
                 try open(file, kind, own)
-                if let log = logs.last, own == nil, log.stream.name == file || file == "-" { logs[logs.count - 1].set = set }
+                if let log = logs.last, own == nil, log.stream.name == file || file == "-" {
+                    logs[logs.count - 1].set = set
+                }
             } catch {
                 failures.append("\(error)")
             }
@@ -73,13 +75,25 @@ struct Inputs {
         }
         guard kind == .image || head.starts(with: Array("heapsum\n".utf8)) else {
             if stream.storedBytes == nil, Decompressed.isCompressed(head) {
-                throw LogError(file: stream.name, offset: 0, what: "compressed, and not a file: decompress it before, as in zstdcat FILE | heapsum -")
+                throw LogError(
+                    file: stream.name, offset: 0,
+                    what: "compressed, and not a file: decompress it before, as in zstdcat FILE | heapsum -")
             }
-            if head.isEmpty, let damage = stream.finish(at: 0) { throw LogError(file: stream.name, offset: 0, what: damage.what) }
-            throw LogError(file: stream.name, offset: 0, what: head.isEmpty ? "not a heap image, but empty"
-                : "not a heap image, and no log that is known by its first \(head.count) bytes (--input says what it is)")
+            if head.isEmpty, let damage = stream.finish(at: 0) {
+                throw LogError(file: stream.name, offset: 0, what: damage.what)
+            }
+            throw LogError(
+                file: stream.name, offset: 0,
+                what: head.isEmpty
+                    ? "not a heap image, but empty"
+                    : "not a heap image, and no log that is known by its first \(head.count) bytes (--input says what "
+                        + "it is)"
+            )
         }
-        if own != nil { throw LogError(file: path, what: "sets are those of a log, and this is a heap image; --set chooses among dumps") }
+        if own != nil {
+            throw LogError(
+                file: path, what: "sets are those of a log, and this is a heap image; --set chooses among dumps")
+        }
         // An image is read at offsets: what comes through a pipe, or a decompressor, goes to a file first.
         if stream.storedBytes != nil && !stream.isCompressed {
             take(InputSelection.open(paths: [path]))
@@ -103,7 +117,8 @@ struct Inputs {
     /// `LOG@2` is set 2 of LOG, where no file is called so.
     static func set(of path: String) -> (file: String, set: SetChoice?) {
         guard path.withPath({ access($0, F_OK) }) != 0, let at = path.lastIndex(of: "@"), at != path.startIndex,
-              let set = SetChoice(argument: String(path[path.index(after: at)...])) else { return (path, nil) }
+            let set = SetChoice(argument: String(path[path.index(after: at)...]))
+        else { return (path, nil) }
         return (String(path[..<at]), set)
     }
 }

@@ -1,15 +1,15 @@
 // heapsum leaks: which live blocks of a running program are lost, and who holds the others.
 
 import ArgumentParser
-import Proc
-import Text
 import Glibc
 import HeapImage
 import Launch
 import Leaks
+import Proc
 import Reduce
 import Report
 import Symbols
+import Text
 
 struct LeaksCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -38,28 +38,46 @@ struct LeaksCommand: ParsableCommand {
             Exit status: 0 done, 2 there is no verdict, 64 wrong arguments.
             """)
 
-    @Argument(help: ArgumentHelp("The program's process ID, or its image.", valueName: "pid-or-image"), completion: .file())
+    @Argument(
+        help: ArgumentHelp("The program's process ID, or its image.", valueName: "pid-or-image"), completion: .file())
     var program: String
 
-    @Option(help: ArgumentHelp("Read the process's memory from this core file (the kernel's, gcore's, coredumpctl's); IMAGE is the same process's.", valueName: "file"), completion: .file())
+    @Option(
+        help: ArgumentHelp(
+            "Read the process's memory from this core file (the kernel's, gcore's, coredumpctl's); IMAGE is the same "
+                + "process's.",
+            valueName: "file"), completion: .file())
     var core: String?
 
-    @Option(help: ArgumentHelp("Show rows of these verdicts: definite, indirect, possible, reachable, all; separated by commas.", valueName: "list"))
+    @Option(
+        help: ArgumentHelp(
+            "Show rows of these verdicts: definite, indirect, possible, reachable, all; separated by commas.",
+            valueName: "list"))
     var verdict: String = "definite,indirect,possible"
 
     @Flag(help: "Show who holds the reachable blocks: a tree from the roots, each with what would be freed with it.")
     var holders = false
 
-    @Option(help: ArgumentHelp("Show the path from a root to the block that holds this address (repeatable).", valueName: "address"))
+    @Option(
+        help: ArgumentHelp(
+            "Show the path from a root to the block that holds this address (repeatable).", valueName: "address"))
     var why: [Address] = []
 
-    @Option(help: ArgumentHelp("Show the head of the block that holds this address, and what it points to (repeatable).", valueName: "address"))
+    @Option(
+        help: ArgumentHelp(
+            "Show the head of the block that holds this address, and what it points to (repeatable).",
+            valueName: "address"))
     var showBlock: [Address] = []
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("Show this many rows (default: 20 in a table, else all; 0: all).", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Show this many rows (default: 20 in a table, else all; 0: all).", valueName: "n"))
     var top: Int?
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("Show this many frames of each stack (default: 20 in a table, else all; 0: all).", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Show this many frames of each stack (default: 20 in a table, else all; 0: all).", valueName: "n"))
     var frames: Int?
 
     @Option(help: "What to print: table, json or csv.")
@@ -77,8 +95,12 @@ struct LeaksCommand: ParsableCommand {
         _ = try shown()
         if let top, top < 0 { throw ValidationError("--top takes a number from 0 on.") }
         if let frames, frames < 0 { throw ValidationError("--frames takes a number from 0 on.") }
-        if holders && format == .csv { throw ValidationError("The holders are a tree: --holders goes with the table and with JSON.") }
-        if format != .table && !(why.isEmpty && showBlock.isEmpty) { throw ValidationError("--why and --show-block go with the table.") }
+        if holders && format == .csv {
+            throw ValidationError("The holders are a tree: --holders goes with the table and with JSON.")
+        }
+        if format != .table && !(why.isEmpty && showBlock.isEmpty) {
+            throw ValidationError("--why and --show-block go with the table.")
+        }
     }
 
     private func shown() throws -> Set<Verdict> {
@@ -86,11 +108,14 @@ struct LeaksCommand: ParsableCommand {
         var result: Set<Verdict> = []
         for word in verdict.split(separator: ",") {
             guard let found = Verdict(text: String(word)) else {
-                throw ValidationError("\(printable(String(word))) is no verdict: definite, indirect, possible, reachable, or all.")
+                throw ValidationError(
+                    "\(printable(String(word))) is no verdict: definite, indirect, possible, reachable, or all.")
             }
             result.insert(found)
         }
-        if result.isEmpty { throw ValidationError("--verdict takes at least one of definite, indirect, possible, reachable.") }
+        if result.isEmpty {
+            throw ValidationError("--verdict takes at least one of definite, indirect, possible, reachable.")
+        }
         return result
     }
 
@@ -103,7 +128,8 @@ struct LeaksCommand: ParsableCommand {
             try reduction.add(image)
             let names = FrameNames(reduction, symbolizer: symbolizer)
             let report = LeakReport(
-                LeakVerdict(snapshot, loaderStacks: reduction.stacksOfLoader(input: 0)), reduction: reduction, input: 0, names: names, symbolizer: symbolizer,
+                LeakVerdict(snapshot, loaderStacks: reduction.stacksOfLoader(input: 0)), reduction: reduction, input: 0,
+                names: names, symbolizer: symbolizer,
                 search: SymbolSearch(debugDirectories: symbols.debugDir, sysroot: symbols.sysroot ?? ""))
             if why.isEmpty && showBlock.isEmpty && !holders { snapshot.finish() }
             try output.write(inputs: symbols.files + reduction.moduleFiles) { try write(report, shown, to: $0) }
@@ -124,7 +150,8 @@ struct LeaksCommand: ParsableCommand {
         func limit(_ value: Int?) -> Int? { value.map { $0 == 0 ? nil : $0 } ?? (format == .table ? 20 : nil) }
         let tree = holders ? HolderTree(report) : nil
         switch format {
-        case .json: try report.writeJSON(shown: shown, rowLimit: limit(top), frameLimit: limit(frames), holders: tree, to: out)
+        case .json:
+            try report.writeJSON(shown: shown, rowLimit: limit(top), frameLimit: limit(frames), holders: tree, to: out)
         case .csv: try report.writeCSV(shown: shown, rowLimit: limit(top), frameLimit: limit(frames), to: out)
         case .table:
             var table = LeakTable(style: output.style)
@@ -134,7 +161,11 @@ struct LeaksCommand: ParsableCommand {
                     try out.write("\(hexadecimal(address.value)): no live block holds this address\n")
                     continue
                 }
-                if isPath { try table.writeWhy(block, report, to: out) } else { try table.writeBlock(block, report, to: out) }
+                if isPath {
+                    try table.writeWhy(block, report, to: out)
+                } else {
+                    try table.writeBlock(block, report, to: out)
+                }
             }
             if !(why.isEmpty && showBlock.isEmpty) {
                 for line in LeakTable.warnings(report) { try out.write(line + "\n") }
@@ -165,10 +196,12 @@ struct LeaksCommand: ParsableCommand {
             guard pid > 0 else { throw LeaksError("\(program) is no process ID") }
             let place = try findImage(of: pid, deadline: clockNanoseconds(CLOCK_MONOTONIC) + 1_000_000_000)
             do {
-                let source: any ByteSource = switch place {
-                case .file(let path): try FileSource(path: path.text)
-                case .memory(let start, let byteCount): try ProcessMemorySource(process: pid, base: start, length: byteCount)
-                }
+                let source: any ByteSource =
+                    switch place {
+                    case .file(let path): try FileSource(path: path.text)
+                    case .memory(let start, let byteCount):
+                        try ProcessMemorySource(process: pid, base: start, length: byteCount)
+                    }
                 return (try HeapImage(source, presence: .running), pid)
             } catch let error as InputError {
                 throw error
@@ -178,9 +211,13 @@ struct LeaksCommand: ParsableCommand {
         }
         let image = try HeapImage(path: program)
         guard image.kind == .running, image.presence == .running,
-              let number = Presence.find(processID: image.header.pid, startTime: image.header.start_time, bootID: image.bootID) else {
-            throw LeaksError("\(image.file): its program does not run any more (or this is a dump), and its memory is gone: a verdict needs both. "
-                + "Take it while the program runs: heapsum leaks PID; or with a core file: --core FILE")
+            let number = Presence.find(
+                processID: image.header.pid, startTime: image.header.start_time, bootID: image.bootID)
+        else {
+            throw LeaksError(
+                "\(image.file): its program does not run any more (or this is a dump), and its memory is gone: a "
+                    + "verdict needs both. "
+                    + "Take it while the program runs: heapsum leaks PID; or with a core file: --core FILE")
         }
         return (image, pid_t(bitPattern: number))
     }

@@ -44,12 +44,19 @@ struct MomentReader {
         guard let first = ordered.first else { throw ExitCode.badInput }
         let processes = Set(ordered.map(\.identity)).count
         guard processes == 1 else {
-            say("\(path) holds images of \(processes) processes: name the moments to compare, a file or a directory each")
+            say(
+                "\(path) holds images of \(processes) processes: name the moments to compare, a file or a directory "
+                    + "each"
+            )
             throw ExitCode.badInput
         }
         if ordered.count == 1 {
             guard first.snapshotCount > 0 else {
-                say("\(first.file) is one moment, and younger than its first snapshot (\(HeapImage.snapshotNanoseconds(0) / 1_000_000_000) s): name another image to compare it with")
+                say(
+                    "\(first.file) is one moment, and younger than its first snapshot "
+                        + "(\(HeapImage.snapshotNanoseconds(0) / 1_000_000_000) s): name another image to compare it "
+                        + "with"
+                )
                 throw ExitCode.badInput
             }
             try growth.addSnapshots(of: first)
@@ -75,7 +82,9 @@ struct MomentReader {
                 var sets = 0
                 var failure: LogError?
                 growth.addMoment("\(path)@\(number)") { reduction in
-                    do throws(LogError) { sets = try reduction.add(stream, kind: kind, set: .number(number), cache: reading.cache).sets } catch { failure = error }
+                    do throws(LogError) {
+                        sets = try reduction.add(stream, kind: kind, set: .number(number), cache: reading.cache).sets
+                    } catch { failure = error }
                 }
                 if let failure { throw failure }
                 count = min(sets, Self.mostSets)
@@ -84,7 +93,9 @@ struct MomentReader {
                         say("\(path) holds one set: name another log to compare it with")
                         throw LogError(file: path, what: "is one moment alone")
                     }
-                    if sets > count { say("\(path): the first \(count) of its \(sets) sets are compared; LOG@N names others") }
+                    if sets > count {
+                        say("\(path): the first \(count) of its \(sets) sets are compared; LOG@N names others")
+                    }
                 }
             } catch {
                 say(error)

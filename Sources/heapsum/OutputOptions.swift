@@ -7,14 +7,18 @@ import Report
 import Text
 
 struct OutputOptions: ParsableArguments {
-    @Option(name: [.short, .long], help: ArgumentHelp("Write to a file instead of standard output (-).", valueName: "file"), completion: .file())
+    @Option(
+        name: [.short, .long], help: ArgumentHelp("Write to a file instead of standard output (-).", valueName: "file"),
+        completion: .file())
     var output = "-"
 
     @Option(help: "When to use colours; auto honours NO_COLOR.")
     var color: ColorChoice = .auto
 
     /// What suits where a table goes: a file has no width, and no colours unless they are always wanted.
-    var style: Style { output == "-" ? Style(descriptor: STDOUT_FILENO, color: color) : Style(colors: color == .always) }
+    var style: Style {
+        output == "-" ? Style(descriptor: STDOUT_FILENO, color: color) : Style(colors: color == .always)
+    }
 
     /// Opens what was named, and writes all of it.
     ///

@@ -4,10 +4,10 @@ import ArgumentParser
 import Glibc
 import HeapImage
 import Proc
-import SystemPackage
 import Reduce
 import Report
 import Symbols
+import SystemPackage
 import Text
 
 struct PackCommand: ParsableCommand {
@@ -36,8 +36,11 @@ struct PackCommand: ParsableCommand {
     @Argument(help: "Images; - is standard input.", completion: .file(extensions: ["heap"]))
     var files: [String]
 
-    @Option(name: [.short, .long], help: ArgumentHelp(
-        "The directory for the copies, made where missing; - writes the one copy to standard output.", valueName: "dir"), completion: .directory)
+    @Option(
+        name: [.short, .long],
+        help: ArgumentHelp(
+            "The directory for the copies, made where missing; - writes the one copy to standard output.",
+            valueName: "dir"), completion: .directory)
     var output = "."
 
     @Flag(help: "Store the names of all frames, as they can be found here, in the copies.")
@@ -50,7 +53,10 @@ struct PackCommand: ParsableCommand {
         if files.isEmpty { throw ValidationError("Name an image.") }
         guard output == "-" else { return }
         if files.count > 1 { throw ValidationError("Standard output takes one image; name a directory for several.") }
-        if isatty(STDOUT_FILENO) == 1 { throw ValidationError("A packed image is no text, and standard output is a terminal; name a directory, or send it on.") }
+        if isatty(STDOUT_FILENO) == 1 {
+            throw ValidationError(
+                "A packed image is no text, and standard output is a terminal; name a directory, or send it on.")
+        }
     }
 
     func run() throws {
@@ -95,14 +101,25 @@ struct PackCommand: ParsableCommand {
             let running = image.kind == .dump || image.presence == .running
             let own = ImageNames.image(program: image.programName, processID: image.header.pid)
             summary = try image.pack(into: output, options: options) { attempt in
-                running ? ImageNames.dump(ofImage: own, number: attempt)
+                running
+                    ? ImageNames.dump(ofImage: own, number: attempt)
                     : ImageNames.image(program: image.programName, processID: image.header.pid, attempt: attempt)
             }
         }
         for damage in image.damages { say("damaged: \(damage)") }
-        if summary.census.lostRecords > 0 { say("\(image.file): \(counted(summary.census.lostRecords, "record")) of live blocks lost; the copy says so too") }
+        if summary.census.lostRecords > 0 {
+            say(
+                "\(image.file): \(counted(summary.census.lostRecords, "record")) of live blocks lost; the copy says so "
+                    + "too"
+            )
+        }
         for warning in warnings { say(warning) }
-        if summary.namesLeftOut > 0 { say("\(image.file): \(counted(UInt64(summary.namesLeftOut), "name")) left out: an image has place for 4 GB of them") }
+        if summary.namesLeftOut > 0 {
+            say(
+                "\(image.file): \(counted(UInt64(summary.namesLeftOut), "name")) left out: an image has place for 4 GB "
+                    + "of them"
+            )
+        }
         if output == "-" { return }
         try writing {
             let out = TextOutput(descriptor: STDOUT_FILENO, name: "standard output")

@@ -32,7 +32,9 @@ final class Progress {
         guard now - began >= 0.5, now - last >= 0.1 else { return }
         last = now
         isDrawn = true
-        draw(Self.line(name: name, bytes: bytes, stored: stored, of: storedBytes, seconds: now - began, columns: columns))
+        draw(
+            Self.line(name: name, bytes: bytes, stored: stored, of: storedBytes, seconds: now - began, columns: columns)
+        )
     }
 
     /// Takes the bar away.
@@ -48,7 +50,9 @@ final class Progress {
     }
 
     /// The bar's text, shorter than `columns`.
-    static func line(name: String, bytes: UInt64, stored: UInt64, of total: UInt64?, seconds: Double, columns: Int) -> String {
+    static func line(
+        name: String, bytes: UInt64, stored: UInt64, of total: UInt64?, seconds: Double, columns: Int
+    ) -> String {
         let rate = seconds > 0 ? Double(bytes) / seconds : 0
         var text = "\(shortSize(Double(bytes)))  \(shortSize(rate))/s"
         var bar = ""

@@ -12,13 +12,20 @@ extension SlabCache: ExpressibleByArgument {
 }
 
 struct ReadingOptions: ParsableArguments {
-    @Option(parsing: .unconditional, help: "Which of several images of one process, or sets of one log, counts: a number from 1 (the oldest), last, or all (summed).")
+    @Option(
+        parsing: .unconditional,
+        help:
+            "Which of several images of one process, or sets of one log, counts: a number from 1 (the oldest), last, or all (summed)."
+    )
     var set: SetChoice = .last
 
     @Option(help: "What the files are, where that is not to be seen of them.")
     var input: InputKind = .auto
 
-    @Option(help: ArgumentHelp("The slab cache that a kernel's log is of, where the log doesn't say: kmalloc-128, or dentry=192 with the bytes of an object.", valueName: "name"))
+    @Option(
+        help: ArgumentHelp(
+            "The slab cache that a kernel's log is of, where the log doesn't say: kmalloc-128, or dentry=192 with the bytes of an object.",
+            valueName: "name"))
     var cache: SlabCache?
 
     @Flag(help: "No progress bar, not even on a terminal.")
@@ -73,7 +80,8 @@ struct ReadingOptions: ParsableArguments {
         let progress = Progress(name: log.stream.name, storedBytes: log.stream.storedBytes, isWanted: !noProgress)
         defer { progress.end() }
         do throws(LogError) {
-            let summary = try reduction.add(log.stream, kind: log.kind, set: log.set, cache: cache, progress: progress.update)
+            let summary = try reduction.add(
+                log.stream, kind: log.kind, set: log.set, cache: cache, progress: progress.update)
             progress.end()
             if let leftOut = summary.leftOut { say("left out: \(log.stream.name): \(leftOut)") }
             return true

@@ -57,7 +57,10 @@ struct ReduceCommand: ParsableCommand {
             """,
         version: "heapsum \(version)")
 
-    @Argument(help: ArgumentHelp("Images, dumps, directories of them, or logs, LOG@2 for one set of a log; - is standard input.", valueName: "file-or-directory"), completion: .file())
+    @Argument(
+        help: ArgumentHelp(
+            "Images, dumps, directories of them, or logs, LOG@2 for one set of a log; - is standard input.",
+            valueName: "file-or-directory"), completion: .file())
     var files: [String]
 
     @OptionGroup(title: "Rows")
@@ -69,12 +72,16 @@ struct ReduceCommand: ParsableCommand {
     @Flag(help: "Show the calls as a tree from the function that asked outward.")
     var inverted = false
 
-    @Option(help: "Show how the sizes of live blocks and the lifetimes of freed ones are spread: total, or rows, for each stack too.")
+    @Option(
+        help:
+            "Show how the sizes of live blocks and the lifetimes of freed ones are spread: total, or rows, for each stack too."
+    )
     var histograms: Histograms?
 
-    @Option(help: ArgumentHelp(
-        "What to print. html is a page with everything in it, for a browser, without a network. For other tools: pprof, speedscope, massif (ms_print), callgrind (KCachegrind), folded (flame graphs); "
-            + "records are in the form of an AIX debug malloc log.", valueName: "format"))
+    @Option(
+        help: ArgumentHelp(
+            "What to print. html is a page with everything in it, for a browser, without a network. For other tools: pprof, speedscope, massif (ms_print), callgrind (KCachegrind), folded (flame graphs); "
+                + "records are in the form of an AIX debug malloc log.", valueName: "format"))
     var format: Format = .table
 
     @OptionGroup
@@ -89,24 +96,42 @@ struct ReduceCommand: ParsableCommand {
     func validate() throws {
         if files.isEmpty { throw ValidationError("Name the images to reduce.") }
         if isTree {
-            if format != .table { throw ValidationError("--tree and --inverted are of the table; --format folded and --format json have whole stacks.") }
-            if selection.by != .stack { throw ValidationError("A tree is made of stacks: --by doesn't go with --tree and --inverted.") }
-            if selection.sort != .bytes && selection.sort != .blocks { throw ValidationError("A tree's calls are ordered by bytes or by blocks: --sort bytes or --sort blocks.") }
+            if format != .table {
+                throw ValidationError(
+                    "--tree and --inverted are of the table; --format folded and --format json have whole stacks.")
+            }
+            if selection.by != .stack {
+                throw ValidationError("A tree is made of stacks: --by doesn't go with --tree and --inverted.")
+            }
+            if selection.sort != .bytes && selection.sort != .blocks {
+                throw ValidationError(
+                    "A tree's calls are ordered by bytes or by blocks: --sort bytes or --sort blocks.")
+            }
         }
         if histograms != nil {
-            if format != .table && format != .machine(.json) { throw ValidationError("Histograms are shown in the table and in JSON.") }
+            if format != .table && format != .machine(.json) {
+                throw ValidationError("Histograms are shown in the table and in JSON.")
+            }
             if isTree { throw ValidationError("A tree has no place for histograms: --histograms goes with the table.") }
-            if selection.by != .stack { throw ValidationError("Histograms are of stacks' blocks: --by doesn't go with --histograms.") }
-            if selection.at == .peak { throw ValidationError("The sizes of blocks at the peak are not recorded: --at peak doesn't go with --histograms.") }
+            if selection.by != .stack {
+                throw ValidationError("Histograms are of stacks' blocks: --by doesn't go with --histograms.")
+            }
+            if selection.at == .peak {
+                throw ValidationError(
+                    "The sizes of blocks at the peak are not recorded: --at peak doesn't go with --histograms.")
+            }
         }
         if let machine = format.machine, let why = machine.needsStacks, selection.by != .stack {
             throw ValidationError("--by doesn't go with --format \(machine.rawValue): \(why).")
         }
         if format == .machine(.records) && selection.at == .peak {
-            throw ValidationError("The blocks of the peak are not recorded one by one: --at peak doesn't go with --format records.")
+            throw ValidationError(
+                "The blocks of the peak are not recorded one by one: --at peak doesn't go with --format records.")
         }
         if format == .machine(.massif) && (selection.at == .peak || selection.blocks.isOfAges) {
-            throw ValidationError("massif's format shows all moments that are known: --at, --older-than and --newer-than don't go with it.")
+            throw ValidationError(
+                "massif's format shows all moments that are known: --at, --older-than and --newer-than don't go with it."
+            )
         }
     }
 
@@ -127,13 +152,16 @@ struct ReduceCommand: ParsableCommand {
         if let status { throw status }
     }
 
-    private func report(_ reduction: Reduction, _ filter: FrameFilter, _ suppressions: Suppressions?, _ symbolizer: Symbolizer) throws {
+    private func report(
+        _ reduction: Reduction, _ filter: FrameFilter, _ suppressions: Suppressions?, _ symbolizer: Symbolizer
+    ) throws {
         let names = FrameNames(reduction, symbolizer: symbolizer)
         if isTree { return try reportTree(reduction, names, filter, suppressions) }
         let isTable = format == .table
         let withFreed = format.machine?.showsHistory ?? false
         let rows = try selection.rows(
-            of: reduction, names: names, filter: filter, inTable: isTable, suppressions: suppressions, withFreed: withFreed)
+            of: reduction, names: names, filter: filter, inTable: isTable, suppressions: suppressions,
+            withFreed: withFreed)
         // Records have one line an address, whatever was inlined there.
         if format != .machine(.records) { names.prepare(rows.rows) }
         let frameLimit = selection.limit(selection.frames, inTable: isTable)
@@ -159,13 +187,16 @@ struct ReduceCommand: ParsableCommand {
 
     /// Of all stacks that pass, those too that hold nothing now: their blocks lived and were freed.
     private func distributions(
-        _ reduction: Reduction, _ shown: RowSelection, _ names: FrameNames, _ filter: FrameFilter, _ suppressions: Suppressions?
+        _ reduction: Reduction, _ shown: RowSelection, _ names: FrameNames, _ filter: FrameFilter,
+        _ suppressions: Suppressions?
     ) throws -> (all: Distributions, rows: [UInt32: Distributions])? {
         guard let histograms else { return nil }
         var all = selection
         all.top = 0
-        let rows = try all.rows(of: reduction, names: names, filter: filter, inTable: false, suppressions: suppressions, withFreed: true)
-        return reduction.distributions(of: rows.rows, single: histograms == .rows ? shown.rows : [], blocks: selection.blocks)
+        let rows = try all.rows(
+            of: reduction, names: names, filter: filter, inTable: false, suppressions: suppressions, withFreed: true)
+        return reduction.distributions(
+            of: rows.rows, single: histograms == .rows ? shown.rows : [], blocks: selection.blocks)
     }
 
     private var isTree: Bool { tree || inverted }
@@ -174,7 +205,9 @@ struct ReduceCommand: ParsableCommand {
         inputFiles(files) + selection.suppressions + symbols.files + reduction.moduleFiles
     }
 
-    private func reportTree(_ reduction: Reduction, _ names: FrameNames, _ filter: FrameFilter, _ suppressions: Suppressions?) throws {
+    private func reportTree(
+        _ reduction: Reduction, _ names: FrameNames, _ filter: FrameFilter, _ suppressions: Suppressions?
+    ) throws {
         // The limits are of the tree's calls, which all stacks make up.
         var all = selection
         all.top = 0
@@ -189,8 +222,10 @@ struct ReduceCommand: ParsableCommand {
         if selection.top != nil || selection.minBytes.bytes > 0 { limits.leastShare = 0 }
         try output.write(inputs: inputs(of: reduction)) { out in
             try CallTreeTable(
-                table: Table(style: output.style), direction: inverted ? .inverted : .topDown, limits: limits, byBlocks: selection.sort == .blocks)
-                .write(reduction, rows, names: names, to: out)
+                table: Table(style: output.style), direction: inverted ? .inverted : .topDown, limits: limits,
+                byBlocks: selection.sort == .blocks
+            )
+            .write(reduction, rows, names: names, to: out)
         }
     }
 }

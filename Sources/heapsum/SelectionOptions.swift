@@ -6,20 +6,30 @@ import Reduce
 import Report
 
 struct SelectionOptions: ParsableArguments {
-    @Option(help: "What a row is of. A block counts once: for a function, module, file or line by the innermost frame that is no allocation function.")
+    @Option(
+        help:
+            "What a row is of. A block counts once: for a function, module, file or line by the innermost frame that is no allocation function."
+    )
     var by: Grouping = .stack
 
     @Option(help: "What the rows are ordered by, the largest first.")
     var sort: SortKey = .bytes
 
     // Taken whatever they begin with: of -1 the number is wrong, and not missing.
-    @Option(parsing: .unconditional, help: ArgumentHelp("Show this many rows (default: 20 in a table, else all; 0: all).", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Show this many rows (default: 20 in a table, else all; 0: all).", valueName: "n"))
     var top: Int?
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("Show this many frames of each stack (default: 20 in a table, else all; 0: all).", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Show this many frames of each stack (default: 20 in a table, else all; 0: all).", valueName: "n"))
     var frames: Int?
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("Leave out rows that hold less: a number of bytes, or 64K, 10M, 1G.", valueName: "bytes"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Leave out rows that hold less: a number of bytes, or 64K, 10M, 1G.", valueName: "bytes"))
     var minBytes = ByteCount(bytes: 0)
 
     @Option(help: ArgumentHelp("Keep only stacks with a frame that matches (repeatable).", valueName: "regex"))
@@ -28,13 +38,18 @@ struct SelectionOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Leave out stacks with a frame that matches (repeatable).", valueName: "regex"))
     var exclude: [String] = []
 
-    @Option(help: ArgumentHelp("Count only blocks of this age or more at the image's moment: 90s, 5m, 2h, 3d.", valueName: "time"))
+    @Option(
+        help: ArgumentHelp(
+            "Count only blocks of this age or more at the image's moment: 90s, 5m, 2h, 3d.", valueName: "time"))
     var olderThan: Duration?
 
     @Option(help: ArgumentHelp("Count only younger blocks.", valueName: "time"))
     var newerThan: Duration?
 
-    @Option(help: ArgumentHelp("Count only blocks allocated after the program set this mark (heapsum_mark); of several of one name the newest, or NAME#2.", valueName: "mark"))
+    @Option(
+        help: ArgumentHelp(
+            "Count only blocks allocated after the program set this mark (heapsum_mark); of several of one name the newest, or NAME#2.",
+            valueName: "mark"))
     var since: String?
 
     @Option(help: ArgumentHelp("Count only blocks allocated before this mark.", valueName: "mark"))
@@ -46,8 +61,10 @@ struct SelectionOptions: ParsableArguments {
     @Option(help: "When to look: end, as the image has it, or peak, when the process held the most.")
     var at: Moment = .end
 
-    @Option(help: ArgumentHelp(
-        "Leave out stacks that a file says are known, in LeakSanitizer's or Valgrind's syntax (repeatable).", valueName: "file"),
+    @Option(
+        help: ArgumentHelp(
+            "Leave out stacks that a file says are known, in LeakSanitizer's or Valgrind's syntax (repeatable).",
+            valueName: "file"),
         completion: .file())
     var suppressions: [String] = []
 
@@ -56,19 +73,32 @@ struct SelectionOptions: ParsableArguments {
 
     func validate() throws {
         if at == .peak {
-            if since != nil || until != nil { throw ValidationError("Which blocks were live at the peak is not recorded one by one: --at peak doesn't go with --since and --until.") }
-            if olderThan != nil || newerThan != nil {
-                throw ValidationError("The ages that blocks had at the peak are not recorded: --at peak doesn't go with --older-than and --newer-than.")
+            if since != nil || until != nil {
+                throw ValidationError(
+                    "Which blocks were live at the peak is not recorded one by one: --at peak doesn't go with --since and --until."
+                )
             }
-            if !by.hasHistory { throw ValidationError("The sizes of blocks at the peak are not recorded: --at peak doesn't go with --by size.") }
-            if sort == .age { throw ValidationError("The ages that blocks had at the peak are not recorded: --at peak doesn't go with --sort age.") }
+            if olderThan != nil || newerThan != nil {
+                throw ValidationError(
+                    "The ages that blocks had at the peak are not recorded: --at peak doesn't go with --older-than and --newer-than."
+                )
+            }
+            if !by.hasHistory {
+                throw ValidationError(
+                    "The sizes of blocks at the peak are not recorded: --at peak doesn't go with --by size.")
+            }
+            if sort == .age {
+                throw ValidationError(
+                    "The ages that blocks had at the peak are not recorded: --at peak doesn't go with --sort age.")
+            }
         }
         if let olderThan, let newerThan, olderThan.seconds >= newerThan.seconds {
             throw ValidationError("No block is both older than \(olderThan.text) and newer than \(newerThan.text).")
         }
         if let top, top < 0 { throw ValidationError("--top takes a number from 0 on.") }
         if !by.hasHistory && sort.isOfHistory {
-            throw ValidationError("What came and went is not recorded by size: --by size goes with --sort bytes, blocks or age.")
+            throw ValidationError(
+                "What came and went is not recorded by size: --by size goes with --sort bytes, blocks or age.")
         }
         if let frames, frames < 0 { throw ValidationError("--frames takes a number from 0 on.") }
     }
@@ -122,7 +152,8 @@ struct SelectionOptions: ParsableArguments {
     ///
     /// - Throws: `ExitCode.badInput` where rows at the peak are asked for and nothing tells of a peak.
     func rows(
-        of reduction: Reduction, names: FrameNames, filter: FrameFilter, inTable: Bool, suppressions: Suppressions? = nil,
+        of reduction: Reduction, names: FrameNames, filter: FrameFilter, inTable: Bool,
+        suppressions: Suppressions? = nil,
         withFreed: Bool = false
     ) throws -> RowSelection {
         if at == .peak && reduction.inputs.allSatisfy({ $0.image == nil }) {
@@ -131,7 +162,8 @@ struct SelectionOptions: ParsableArguments {
         }
         for name in [since, until].compactMap({ $0 }) { try require(mark: name, in: reduction) }
         var selection = RowSelection(
-            reduction, names: names, by: by, sort: sort, top: limit(top, inTable: inTable), minBytes: minBytes.bytes, filter: filter,
+            reduction, names: names, by: by, sort: sort, top: limit(top, inTable: inTable), minBytes: minBytes.bytes,
+            filter: filter,
             blocks: blocks, suppressions: suppressions, withFreed: withFreed)
         selection.suppressed.isListed = showSuppressed
         return selection
@@ -145,8 +177,10 @@ struct SelectionOptions: ParsableArguments {
         let without = images.filter { $0.mark(named: name) == nil }
         for image in without {
             let names = image.marks().suffix(8).map(\.name)
-            say("\(image.file): no mark is called \(name)"
-                + (names.isEmpty ? "; the program set none (heapsum.h)" : "; the newest are: \(names.joined(separator: ", "))"))
+            say(
+                "\(image.file): no mark is called \(name)"
+                    + (names.isEmpty
+                        ? "; the program set none (heapsum.h)" : "; the newest are: \(names.joined(separator: ", "))"))
         }
         if without.count == images.count {
             if images.isEmpty { say("a log has no marks: --since and --until go with images") }

@@ -4,17 +4,25 @@ import ArgumentParser
 import Symbols
 
 struct SymbolOptions: ParsableArguments {
-    @Option(help: ArgumentHelp(
-        "Look for separate debug files here before /usr/lib/debug, in the same layout (repeatable).", valueName: "dir"), completion: .directory)
+    @Option(
+        help: ArgumentHelp(
+            "Look for separate debug files here before /usr/lib/debug, in the same layout (repeatable).",
+            valueName: "dir"), completion: .directory)
     var debugDir: [String] = []
 
-    @Option(help: ArgumentHelp("Look for modules and debug files in this tree, as the program saw its own.", valueName: "dir"), completion: .directory)
+    @Option(
+        help: ArgumentHelp(
+            "Look for modules and debug files in this tree, as the program saw its own.", valueName: "dir"),
+        completion: .directory)
     var sysroot: String?
 
-    @Option(help: ArgumentHelp(
-        "Names from a listing: output of gensyms or nm, /proc/kallsyms, System.map (repeatable). Its headings or its own name "
-            + "(app.syms: of app) say of which module it is; MODULE=FILE says it outright. It names absolute addresses too.",
-        valueName: "file"),
+    @Option(
+        help: ArgumentHelp(
+            "Names from a listing: output of gensyms or nm, /proc/kallsyms, System.map (repeatable). Its headings or "
+                + "its own name "
+                + "(app.syms: of app) say of which module it is; MODULE=FILE says it outright. It names absolute "
+                + "addresses too.",
+            valueName: "file"),
         completion: .file())
     var symbols: [String] = []
 
@@ -34,6 +42,7 @@ struct SymbolOptions: ParsableArguments {
                 throw ExitCode.badInput
             }
         }
-        return Symbolizer(search: SymbolSearch(debugDirectories: debugDir, sysroot: sysroot ?? ""), lists: lists, hasLines: !noLines)
+        return Symbolizer(
+            search: SymbolSearch(debugDirectories: debugDir, sysroot: sysroot ?? ""), lists: lists, hasLines: !noLines)
     }
 }

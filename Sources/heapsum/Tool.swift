@@ -5,8 +5,10 @@ import Commands
 
 /// heapsum as a whole; it ends the process.
 package func runHeapsum() -> Never {
-    runTool(ReduceCommand.self, commands: [
-        "check": CheckCommand.self, "diff": DiffCommand.self, "info": InfoCommand.self, "leaks": LeaksCommand.self,
-        "pack": PackCommand.self,
-    ])
+    runTool(
+        ReduceCommand.self,
+        commands: [
+            "check": CheckCommand.self, "diff": DiffCommand.self, "info": InfoCommand.self, "leaks": LeaksCommand.self,
+            "pack": PackCommand.self,
+        ])
 }

@@ -1,9 +1,9 @@
-// heapwatch bundle: raw samples, the verdict and the page in one archive, to be sent to whoever can read it. tar makes the archive, as a
-// child; what goes into it lies in a directory that is gone afterwards.
+// heapwatch bundle: raw samples, the verdict and the page in one archive, to be sent to whoever can read it. tar makes
+// the archive, as a child; what goes into it lies in a directory that is gone afterwards.
 
 import ArgumentParser
-import Text
 import Glibc
+import Text
 import Watch
 
 struct BundleCommand: ParsableCommand {
@@ -29,7 +29,9 @@ struct BundleCommand: ParsableCommand {
         try reading {
             let out = try OutputFile(path: output, inputs: recordingFiles(directory))
             var template = "\(environmentText("TMPDIR") ?? "/tmp")/heapwatch-XXXXXX".pathCString
-            guard mkdtemp(&template) != nil else { throw WatchError("no directory for what is to be packed: \(String(cString: strerror(errno)))") }
+            guard mkdtemp(&template) != nil else {
+                throw WatchError("no directory for what is to be packed: \(String(cString: strerror(errno)))")
+            }
             let stage = pathText(cString: template)
             defer { _ = try? runChild(["rm", "-rf", stage]) }
             let place = "\(stage)/heapwatch"
@@ -37,7 +39,8 @@ struct BundleCommand: ParsableCommand {
             try copySegments(from: directory, to: place, redacts: redact)
             var examination = Examination(directory: place)
             let verdict = try examination.run()
-            let text = try TextOutput(path: "\(place)/verdict.txt"), json = try TextOutput(path: "\(place)/verdict.json")
+            let text = try TextOutput(path: "\(place)/verdict.txt"),
+                json = try TextOutput(path: "\(place)/verdict.json")
             try VerdictText(style: Style()).write(verdict, to: text)
             try text.finish()
             try VerdictJSON().write(verdict, to: json)
@@ -51,7 +54,9 @@ struct BundleCommand: ParsableCommand {
             expectClosedReaders() // tar has ended, which would have inherited it
             try copy(archive, to: out)
             try out.commit()
-            say("\(output): \(verdict.samples) samples" + (redact ? ", command lines redacted" : "; command lines are in it (--redact leaves them out)"))
+            say(
+                "\(output): \(verdict.samples) samples"
+                    + (redact ? ", command lines redacted" : "; command lines are in it (--redact leaves them out)"))
         }
     }
 }
@@ -76,7 +81,9 @@ private func runChild(_ words: [String]) throws(WatchError) -> Int32 {
     defer { for argument in arguments { free(argument) } }
     var pid: pid_t = 0, status: Int32 = 0
     let error = posix_spawnp(&pid, words[0], nil, nil, arguments, environ)
-    guard error == 0 else { throw WatchError("\(words[0]): \(String(cString: strerror(error))); it is needed for this") }
+    guard error == 0 else {
+        throw WatchError("\(words[0]): \(String(cString: strerror(error))); it is needed for this")
+    }
     while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
     return status & 0x7F == 0 ? status >> 8 & 0xFF : 128 + status & 0x7F
 }

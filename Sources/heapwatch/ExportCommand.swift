@@ -1,9 +1,9 @@
 // heapwatch export: a recording's numbers for other tools.
 
-import Commands
 import ArgumentParser
-import Text
+import Commands
 import Glibc
+import Text
 import Watch
 
 extension ExportFormat: ExpressibleByArgument {}
@@ -31,9 +31,14 @@ struct ExportCommand: ParsableCommand {
     var directory: String
     @Option(help: "csv, graphite or openmetrics.")
     var format: ExportFormat
-    @Option(name: .shortAndLong, help: ArgumentHelp("Where it goes; - is standard output.", valueName: "file"), completion: .file())
+    @Option(
+        name: .shortAndLong, help: ArgumentHelp("Where it goes; - is standard output.", valueName: "file"),
+        completion: .file())
     var output: String = "-"
-    @Option(help: ArgumentHelp("Send it to a host's port instead (Graphite's is 2003), or post OpenMetrics to a URL.", valueName: "host:port|url"))
+    @Option(
+        help: ArgumentHelp(
+            "Send it to a host's port instead (Graphite's is 2003), or post OpenMetrics to a URL.",
+            valueName: "host:port|url"))
     var to: String?
     @Flag(help: "Go on as samples are gathered, until a signal.")
     var follow = false
@@ -43,16 +48,28 @@ struct ExportCommand: ParsableCommand {
     func validate() throws {
         if to != nil && output != "-" { throw ValidationError("--to and -o: one of them.") }
         if to != nil && format == .csv { throw ValidationError("--to is for --format graphite and openmetrics.") }
-        if let to, Receiver(to, format: format) == nil { throw ValidationError("--to \(to): a host and a port are wanted, graphite.example:2003" + (format == .openmetrics ? ", or http://metrics.example:8428/path." : ".")) }
+        if let to, Receiver(to, format: format) == nil {
+            throw ValidationError(
+                "--to \(to): a host and a port are wanted, graphite.example:2003"
+                    + (format == .openmetrics ? ", or http://metrics.example:8428/path." : "."))
+        }
         if duration != nil && !follow { throw ValidationError("--duration goes with --follow.") }
-        if follow && output != "-" && format != .openmetrics { throw ValidationError("--follow -o: for --format openmetrics, whose file has the newest sample. Others go to standard output, or --to a receiver.") }
+        if follow && output != "-" && format != .openmetrics {
+            throw ValidationError(
+                "--follow -o: for --format openmetrics, whose file has the newest sample. Others go to standard "
+                    + "output, or --to a receiver."
+            )
+        }
     }
 
     func run() throws {
         try reading {
             expectClosedReaders()
             if follow {
-                try Following(directory: directory, format: format, output: output, receiver: to.flatMap { Receiver($0, format: format) }).run(for: duration)
+                try Following(
+                    directory: directory, format: format, output: output,
+                    receiver: to.flatMap { Receiver($0, format: format) }
+                ).run(for: duration)
                 return
             }
             var export = Export(format: format)

@@ -1,10 +1,10 @@
-// heapwatch export --follow: hands samples on as they are gathered. The recording is the buffer: what a receiver can't take now stays
-// there, and is sent when it is back.
+// heapwatch export --follow: hands samples on as they are gathered. The recording is the buffer: what a receiver can't
+// take now stays there, and is sent when it is back.
 
 import Commands
+import Glibc
 import Proc
 import Text
-import Glibc
 import Watch
 
 struct Following {
@@ -19,7 +19,8 @@ struct Following {
 
     func run(for duration: Duration?) throws {
         let stop = StopSignals()
-        let follower = try SampleFollower(directory: directory, receiver: receiver.map { "\(format.rawValue)-\($0.name)" } ?? "")
+        let follower = try SampleFollower(
+            directory: directory, receiver: receiver.map { "\(format.rawValue)-\($0.name)" } ?? "")
         let export = Export(format: format)
         let end = duration.map { bootMilliseconds() + $0.milliseconds }
         var sent = 0, waiting: [UInt8] = [], waitingSamples = 0, failure: String?, pause: Int64 = 1000, isEnding = false
@@ -35,7 +36,10 @@ struct Following {
                     // Of OpenMetrics in a file the newest counts; sent, each sample is a text of its own.
                     if format == .openmetrics { waiting = text.bytes } else { waiting += text.bytes }
                     waitingSamples += 1
-                    isBehind = receiver != nil && (format == .openmetrics || waitingSamples >= Self.mostSamples || waiting.count >= Self.mostBytes)
+                    isBehind =
+                        receiver != nil
+                        && (format == .openmetrics || waitingSamples >= Self.mostSamples
+                            || waiting.count >= Self.mostBytes)
                     return !isBehind
                 }
                 for note in follower.takeNotes() { say(note) }
@@ -44,7 +48,12 @@ struct Following {
                 if let receiver {
                     let reason = receiver.deliver(waiting)
                     if let reason {
-                        if failure == nil { say("\(receiver.name): \(reason); samples stay in \(directory), and are sent when it is back") }
+                        if failure == nil {
+                            say(
+                                "\(receiver.name): \(reason); samples stay in \(directory), and are sent when it is "
+                                    + "back"
+                            )
+                        }
                         failure = reason
                         pause = min(pause * 2, 30_000)
                         isBehind = false
@@ -75,7 +84,11 @@ struct Following {
             if let end, bootMilliseconds() >= end { isEnding = true }
         }
         if let receiver {
-            say("\(counted(UInt64(sent), "sample")) sent to \(receiver.name)" + (failure.map { "; it takes no more (\($0)): the rest stays in \(directory), and another run goes on there" } ?? ""))
+            say(
+                "\(counted(UInt64(sent), "sample")) sent to \(receiver.name)"
+                    + (failure.map {
+                        "; it takes no more (\($0)): the rest stays in \(directory), and another run goes on there"
+                    } ?? ""))
         }
     }
 }

@@ -2,32 +2,45 @@
 
 import ArgumentParser
 import Commands
-import Text
 import Glibc
+import Text
 import Watch
 
 /// Which processes and what of them: shared by gathering and by jobs.
 struct GatherArguments: ParsableArguments {
-    @Option(parsing: .singleValue, help: ArgumentHelp("Watch this process, and whoever takes its place; repeatable.", valueName: "pid"))
+    @Option(
+        parsing: .singleValue,
+        help: ArgumentHelp("Watch this process, and whoever takes its place; repeatable.", valueName: "pid"))
     var pid: [Int] = []
-    @Option(parsing: .singleValue, help: ArgumentHelp("Watch processes of this name (a shell pattern); repeatable.", valueName: "glob"))
+    @Option(
+        parsing: .singleValue,
+        help: ArgumentHelp("Watch processes of this name (a shell pattern); repeatable.", valueName: "glob"))
     var name: [String] = []
     @Flag(help: "Watch all processes; the default where none is named.")
     var all = false
     @Flag(help: "Watch the descendants of those named as well.")
     var children = false
-    @Option(parsing: .singleValue, help: ArgumentHelp("Watch this control group's memory (a path below the hierarchy); repeatable.", valueName: "path"))
+    @Option(
+        parsing: .singleValue,
+        help: ArgumentHelp(
+            "Watch this control group's memory (a path below the hierarchy); repeatable.", valueName: "path"))
     var cgroup: [String] = []
     @Flag(help: "Proportional set sizes too: the kernel walks all pages of a process for each.")
     var pss = false
-    @Option(help: ArgumentHelp("Above this size the oldest samples are thinned out, by half each time.", valueName: "size"))
+    @Option(
+        help: ArgumentHelp("Above this size the oldest samples are thinned out, by half each time.", valueName: "size"))
     var keep = ByteCount(bytes: 256 << 20, text: "256M")
-    @Option(help: ArgumentHelp("Read /proc and /sys below this directory.", visibility: .hidden), completion: .directory)
+    @Option(
+        help: ArgumentHelp("Read /proc and /sys below this directory.", visibility: .hidden), completion: .directory)
     var root: String = ""
 
     func validate() throws {
-        if all && !(pid.isEmpty && name.isEmpty) { throw ValidationError("--all watches everything: --pid and --name mean nothing beside it.") }
-        if let wrong = pid.first(where: { $0 < 1 }) { throw ValidationError("--pid \(wrong): a process's number, from 1.") }
+        if all && !(pid.isEmpty && name.isEmpty) {
+            throw ValidationError("--all watches everything: --pid and --name mean nothing beside it.")
+        }
+        if let wrong = pid.first(where: { $0 < 1 }) {
+            throw ValidationError("--pid \(wrong): a process's number, from 1.")
+        }
         if children && pid.isEmpty && name.isEmpty { throw ValidationError("--children goes with --pid or --name.") }
     }
 
@@ -69,7 +82,9 @@ struct GatherCommand: ParsableCommand {
             """,
         version: "heapwatch \(version)")
 
-    @Option(name: .shortAndLong, help: ArgumentHelp("Where the samples go, made where missing.", valueName: "dir"), completion: .directory)
+    @Option(
+        name: .shortAndLong, help: ArgumentHelp("Where the samples go, made where missing.", valueName: "dir"),
+        completion: .directory)
     var output: String?
     @Option(help: ArgumentHelp("Between two samples: 1s, 60s, 5m (default: 60s; 2s for the table).", valueName: "time"))
     var interval: Duration?
@@ -96,12 +111,20 @@ struct GatherCommand: ParsableCommand {
             let interval = interval ?? Duration(seconds: 60)
             let stop = StopSignals()
             let gatherer = Gatherer(gathering.options)
-            let writer = try SampleWriter(directory: output, head: machineHead(root: gathering.root, interval: interval.milliseconds), keptBytes: gathering.keep.bytes)
+            let writer = try SampleWriter(
+                directory: output, head: machineHead(root: gathering.root, interval: interval.milliseconds),
+                keptBytes: gathering.keep.bytes)
             gatherer.continueSuspects(in: output)
             var suspects = SuspectFile(directory: output)
             let begin = bootMilliseconds()
             let end = duration.map { begin + $0.milliseconds }
-            if !quiet { say("gathers into \(output) every \(shortDuration(interval.seconds))\(end == nil ? " until it is stopped" : ""); heapwatch verdict \(output) tells what it shows, at any time") }
+            if !quiet {
+                say(
+                    "gathers into \(output) every "
+                        + "\(shortDuration(interval.seconds))\(end == nil ? " until it is stopped" : ""); heapwatch "
+                        + "verdict \(output) tells what it shows, at any time"
+                )
+            }
             var next = begin, samples = 0
             while true {
                 try writer.append(gatherer.sample(at: bootMilliseconds()))
@@ -116,14 +139,20 @@ struct GatherCommand: ParsableCommand {
                 }
                 for note in writer.takeNotes() { say(note) }
                 if let end, next >= end { break }
-                // A late sample doesn't move those after it; what was missed while the machine slept is not made up for.
+                // A late sample doesn't move those after it; what was missed while the machine slept is not made up
+                // for.
                 next += interval.milliseconds
                 if next <= bootMilliseconds() { next = bootMilliseconds() + interval.milliseconds }
                 if let end, next > end { next = end }
                 if stop.wait(until: next) { break }
             }
             writer.finish()
-            if !quiet { say("\(counted(UInt64(samples), "sample")) in \(output)\(writer.lost > 0 ? ", \(writer.lost) lost" : ""); heapwatch verdict \(output)") }
+            if !quiet {
+                say(
+                    "\(counted(UInt64(samples), "sample")) in "
+                        + "\(output)\(writer.lost > 0 ? ", \(writer.lost) lost" : ""); heapwatch verdict \(output)"
+                )
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 // heapwatch import: what somebody else gathered, as a recording.
 
-import Commands
 import ArgumentParser
+import Commands
 import Proc
 import Text
 import Watch
@@ -12,7 +12,9 @@ extension ImportUnit: ExpressibleByArgument {}
 struct ImportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "heapwatch import",
-        abstract: "Makes a recording of what others gathered: logs of vmstat, ps and top, monitoring scripts' files, sar, atop.",
+        abstract:
+            "Makes a recording of what others gathered: logs of vmstat, ps and top, monitoring scripts' files, sar, "
+            + "atop.",
         discussion: """
             Read are the texts that these print, in any mixture, with dates between them as date prints them, in ISO 8601, or as \
             seconds since 1970: ps (any columns with a PID), top -b, vmstat (-t, -w, -s, -m, and the BSDs' -m and -z), free, uptime, \
@@ -31,25 +33,36 @@ struct ImportCommand: ParsableCommand {
 
     @Argument(help: ArgumentHelp("What was gathered; - is standard input.", valueName: "file"), completion: .file())
     var files: [String]
-    @Option(name: .shortAndLong, help: ArgumentHelp("The recording to be made.", valueName: "dir"), completion: .directory)
+    @Option(
+        name: .shortAndLong, help: ArgumentHelp("The recording to be made.", valueName: "dir"), completion: .directory)
     var output: String
     @Option(help: "auto, text, atop or sadf.")
     var format: ImportFormat = .auto
     @Option(help: ArgumentHelp("Between two samples, where the file has no dates.", valueName: "time"))
     var interval: Duration?
-    @Option(help: ArgumentHelp("The first sample's date, and time, where the file has none: '2026-11-23 08:00'.", valueName: "date"))
+    @Option(
+        help: ArgumentHelp(
+            "The first sample's date, and time, where the file has none: '2026-11-23 08:00'.", valueName: "date"))
     var start: String?
     @Option(help: "What free and vmstat counted in: b, k, m or g (default: k, as they do without an option).")
     var unit: ImportUnit?
-    @Option(help: ArgumentHelp("The columns of ps, where its rows have no heading: 'PID RSS COMMAND'.", valueName: "names"))
+    @Option(
+        help: ArgumentHelp("The columns of ps, where its rows have no heading: 'PID RSS COMMAND'.", valueName: "names"))
     var columns: String?
     @Option(help: ArgumentHelp("The machine's name, for reports.", valueName: "name"))
     var host: String = ""
 
     func validate() throws {
         if files.isEmpty { throw ValidationError("No file to read.") }
-        if let start, importTime(start) == nil { throw ValidationError("--start \(start): a date is wanted, 2026-11-23, or with a time, '2026-11-23 08:00'.") }
-        if let columns, !ImportOptions.areColumns(columns) { throw ValidationError("--columns '\(columns)': PID, a command and RSS, VSZ or TIME are wanted, as ps names them: 'PID RSS COMMAND'.") }
+        if let start, importTime(start) == nil {
+            throw ValidationError("--start \(start): a date is wanted, 2026-11-23, or with a time, '2026-11-23 08:00'.")
+        }
+        if let columns, !ImportOptions.areColumns(columns) {
+            throw ValidationError(
+                "--columns '\(columns)': PID, a command and RSS, VSZ or TIME are wanted, as ps names them: 'PID RSS "
+                    + "COMMAND'."
+            )
+        }
         if let interval, interval.milliseconds < 1 { throw ValidationError("--interval: more than nothing.") }
     }
 
@@ -63,9 +76,16 @@ struct ImportCommand: ParsableCommand {
             for file in result.files {
                 for note in file.notes { say(note) }
                 for line in file.unread.prefix(10) { say(line) }
-                if file.unreadCount > 0 { say("\(file.path): \(counted(UInt64(file.unreadCount), "line")) could not be read" + (file.unreadCount > 10 ? ", the first 10 stand above" : "")) }
+                if file.unreadCount > 0 {
+                    say(
+                        "\(file.path): \(counted(UInt64(file.unreadCount), "line")) could not be read"
+                            + (file.unreadCount > 10 ? ", the first 10 stand above" : ""))
+                }
             }
-            say("\(counted(UInt64(result.samples), "sample")), \(isoTime(result.from)) to \(isoTime(result.to)), in \(output); heapwatch verdict \(output)")
+            say(
+                "\(counted(UInt64(result.samples), "sample")), \(isoTime(result.from)) to \(isoTime(result.to)), in "
+                    + "\(output); heapwatch verdict \(output)"
+            )
         }
     }
 }

@@ -1,8 +1,9 @@
-// The table on a terminal: who has how much, and how it moves, renewed until a signal. What isn't a terminal gets it once.
+// The table on a terminal: who has how much, and how it moves, renewed until a signal. What isn't a terminal gets it
+// once.
 
 import Commands
-import Text
 import Glibc
+import Text
 import Watch
 
 enum LiveCommand {
@@ -21,14 +22,20 @@ enum LiveCommand {
                 if isTerminal || table.samples == 2 {
                     let style = Style(descriptor: STDOUT_FILENO, color: .auto)
                     var size = winsize()
-                    let rows = isTerminal && ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_row > 6 ? Int(size.ws_row) - 1 : 40
+                    let rows =
+                        isTerminal && ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_row > 6
+                        ? Int(size.ws_row) - 1 : 40
                     // Home, the text, and away with what an earlier table has below it.
                     if isTerminal { try out.write("\u{1B}[H") }
-                    for line in table.lines(style: style, rows: rows) { try out.write(line + (isTerminal ? "\u{1B}[K\n" : "\n")) }
+                    for line in table.lines(style: style, rows: rows) {
+                        try out.write(line + (isTerminal ? "\u{1B}[K\n" : "\n"))
+                    }
                     if isTerminal { try out.write("\u{1B}[J") }
                     try out.finish()
                 }
-                if isLast || !isTerminal && table.samples == 2 || stop.wait(until: now + interval.milliseconds) { break }
+                if isLast || !isTerminal && table.samples == 2 || stop.wait(until: now + interval.milliseconds) {
+                    break
+                }
             }
         }
     }

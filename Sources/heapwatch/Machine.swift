@@ -1,4 +1,5 @@
-// What gathering needs of its own process: to wait without missing a signal, to give way to others, and to say where it runs.
+// What gathering needs of its own process: to wait without missing a signal, to give way to others, and to say where it
+// runs.
 
 import CLaunch
 import Glibc
@@ -29,7 +30,8 @@ struct StopSignals {
     }
 }
 
-/// The lowest processor priority, and the disk when nobody else wants it. Where that isn't allowed, gathering goes on as it is.
+/// The lowest processor priority, and the disk when nobody else wants it. Where that isn't allowed, gathering goes on
+/// as it is.
 func lowerPriority() {
     setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 19)
     _ = launch_idle_disk()

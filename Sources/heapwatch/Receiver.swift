@@ -1,10 +1,10 @@
-// Sends samples over the network, so that it is known what arrived. A Graphite receiver answers nothing: what lies in its socket when
-// it dies is lost, and no error tells. So each batch is a connection: this side ends it, and the receiver closes it when it has read to
-// that end. OpenMetrics are posted, and the answer's status tells.
+// Sends samples over the network, so that it is known what arrived. A Graphite receiver answers nothing: what lies in
+// its socket when it dies is lost, and no error tells. So each batch is a connection: this side ends it, and the
+// receiver closes it when it has read to that end. OpenMetrics are posted, and the answer's status tells.
 
+import Glibc
 import Proc
 import Text
-import Glibc
 import Watch
 
 struct Receiver {
@@ -32,12 +32,20 @@ struct Receiver {
             guard path.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else { return nil }
         }
         var place = String(rest)
-        if let colon = place.lastIndex(of: ":"), !place.hasSuffix("]"), let number = UInt16(place[place.index(after: colon)...]), number > 0 {
+        if let colon = place.lastIndex(of: ":"), !place.hasSuffix("]"),
+            let number = UInt16(place[place.index(after: colon)...]), number > 0
+        {
             defaultPort = number
             place = String(place[..<colon])
         }
-        if place.hasPrefix("[") && place.hasSuffix("]") { place = String(place.dropFirst().dropLast()) } else if place.contains(":") { return nil }
-        guard let defaultPort, !place.isEmpty, place.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "/") }) else { return nil }
+        if place.hasPrefix("[") && place.hasSuffix("]") {
+            place = String(place.dropFirst().dropLast())
+        } else if place.contains(":") {
+            return nil
+        }
+        guard let defaultPort, !place.isEmpty,
+            place.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "/") })
+        else { return nil }
         (host, port) = (place, defaultPort)
         self.path = format == .openmetrics ? path : nil
     }
@@ -50,7 +58,10 @@ struct Receiver {
         guard descriptor >= 0 else { return failure }
         defer { close(descriptor) }
         guard let path else { return deliverPlain(bytes, descriptor) }
-        let head = "POST \(path) HTTP/1.1\r\nHost: \(host):\(port)\r\nUser-Agent: heapwatch/\(version)\r\nContent-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\nContent-Length: \(bytes.count)\r\nConnection: close\r\n\r\n"
+        let head =
+            "POST \(path) HTTP/1.1\r\nHost: \(host):\(port)\r\nUser-Agent: heapwatch/\(version)\r\nContent-Type: "
+            + "application/openmetrics-text; version=1.0.0; charset=utf-8\r\nContent-Length: "
+            + "\(bytes.count)\r\nConnection: close\r\n\r\n"
         if let failure = send(Array(head.utf8) + bytes, descriptor) { return failure }
         return answer(descriptor)
     }
@@ -63,7 +74,8 @@ struct Receiver {
             guard wait(descriptor, Int16(POLLIN)) else {
                 // It keeps its side open. Its kernel has all of it where nothing is left in ours.
                 var left: Int32 = 0
-                return ioctl(descriptor, UInt(TIOCOUTQ), &left) == 0 && left == 0 ? nil : "no answer within \(timeoutMilliseconds / 1000) s"
+                return ioctl(descriptor, UInt(TIOCOUTQ), &left) == 0 && left == 0
+                    ? nil : "no answer within \(timeoutMilliseconds / 1000) s"
             }
             let count = recv(descriptor, &chunk, chunk.count, 0)
             if count < 0 && errno == EINTR { continue }
@@ -84,7 +96,9 @@ struct Receiver {
         }
         let line = String(decoding: bytes.prefix { $0 != 0x0D && $0 != 0x0A }.prefix(200), as: UTF8.self)
         let words = line.split(separator: " ", maxSplits: 2)
-        guard words.count >= 2, words[0].hasPrefix("HTTP/"), let status = Int(words[1]) else { return line.isEmpty ? "closed without an answer" : "answers \(line), which is not HTTP" }
+        guard words.count >= 2, words[0].hasPrefix("HTTP/"), let status = Int(words[1]) else {
+            return line.isEmpty ? "closed without an answer" : "answers \(line), which is not HTTP"
+        }
         return (200 ..< 300).contains(status) ? nil : "answers \(line)"
     }
 
@@ -92,7 +106,9 @@ struct Receiver {
         var done = 0
         while done < bytes.count {
             guard wait(descriptor, Int16(POLLOUT)) else { return "takes nothing for \(timeoutMilliseconds / 1000) s" }
-            let count = bytes.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress.map { $0 + done }, $0.count - done, Int32(MSG_NOSIGNAL)) }
+            let count = bytes.withUnsafeBytes {
+                Glibc.send(descriptor, $0.baseAddress.map { $0 + done }, $0.count - done, Int32(MSG_NOSIGNAL))
+            }
             if count < 0 && (errno == EINTR || errno == EAGAIN) { continue }
             if count < 0 { return text(errno) }
             done += count
@@ -123,13 +139,18 @@ struct Receiver {
         defer { freeaddrinfo(found) }
         var next = found
         while let info = next {
-            let descriptor = socket(info.pointee.ai_family, info.pointee.ai_socktype | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue), info.pointee.ai_protocol)
+            let descriptor = socket(
+                info.pointee.ai_family,
+                info.pointee.ai_socktype | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue),
+                info.pointee.ai_protocol)
             if descriptor >= 0 {
                 var number = connect(descriptor, info.pointee.ai_addr, info.pointee.ai_addrlen) == 0 ? 0 : errno
                 if number == EINPROGRESS {
                     number = ETIMEDOUT
                     var length = socklen_t(MemoryLayout<CInt>.size)
-                    if wait(descriptor, Int16(POLLOUT)) { getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &number, &length) }
+                    if wait(descriptor, Int16(POLLOUT)) {
+                        getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &number, &length)
+                    }
                 }
                 if number == 0 { return descriptor }
                 failure = text(number)

@@ -7,7 +7,8 @@ import Watch
 struct ReportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "heapwatch report",
-        abstract: "Writes a recording as one HTML page: graphs of all processes and of the kernel's memory, and tables.",
+        abstract:
+            "Writes a recording as one HTML page: graphs of all processes and of the kernel's memory, and tables.",
         discussion: """
             The page holds everything in it and asks nothing of a network: it can be mailed, or kept with a build. A \
             recording can be read while it is made.
@@ -19,10 +20,13 @@ struct ReportCommand: ParsableCommand {
             Exit status: 0; 2 where nothing can be read, or the page can't be written; 64 wrong arguments.
             """)
 
-    @Argument(help: ArgumentHelp("The recording: what was given to heapwatch -o.", valueName: "dir"), completion: .directory)
+    @Argument(
+        help: ArgumentHelp("The recording: what was given to heapwatch -o.", valueName: "dir"), completion: .directory)
     var directory: String
 
-    @Option(name: .shortAndLong, help: ArgumentHelp("Where the page goes; - is standard output.", valueName: "file"), completion: .file())
+    @Option(
+        name: .shortAndLong, help: ArgumentHelp("Where the page goes; - is standard output.", valueName: "file"),
+        completion: .file())
     var output: String = "index.html"
 
     func run() throws {

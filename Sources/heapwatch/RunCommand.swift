@@ -1,12 +1,12 @@
-// heapwatch run: a sample before a job and one after it. The job is started as a shell would start it, and its exit status is
-// ours; what goes wrong with the samples is said, and never keeps a job from running.
+// heapwatch run: a sample before a job and one after it. The job is started as a shell would start it, and its exit
+// status is ours; what goes wrong with the samples is said, and never keeps a job from running.
 
 import ArgumentParser
 import Commands
-import Text
 import Glibc
 import Launch
 import SystemPackage
+import Text
 import Watch
 
 struct RunCommand: ParsableCommand {
@@ -25,9 +25,12 @@ struct RunCommand: ParsableCommand {
             Exit status: the job's own; 128+n where signal n ended it; 126 it can't be executed, 127 it isn't there; 64 wrong arguments.
             """)
 
-    @Option(name: .shortAndLong, help: ArgumentHelp("The recording, made where missing.", valueName: "dir"), completion: .directory)
+    @Option(
+        name: .shortAndLong, help: ArgumentHelp("The recording, made where missing.", valueName: "dir"),
+        completion: .directory)
     var output: String
-    @Option(help: ArgumentHelp("Wait so long after the job: the kernel gives some memory back later.", valueName: "time"))
+    @Option(
+        help: ArgumentHelp("Wait so long after the job: the kernel gives some memory back later.", valueName: "time"))
     var settle = Duration(seconds: 1)
     @OptionGroup var gathering: GatherArguments
     @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("The job and its arguments.", visibility: .hidden))
@@ -54,7 +57,9 @@ struct RunCommand: ParsableCommand {
             for note in writer?.takeNotes() ?? [] { HeapwatchTool.say(note) }
         }
         do {
-            writer = try SampleWriter(directory: output, head: machineHead(root: gathering.root, interval: 0), keptBytes: gathering.keep.bytes)
+            writer = try SampleWriter(
+                directory: output, head: machineHead(root: gathering.root, interval: 0), keptBytes: gathering.keep.bytes
+            )
             gatherer.continueSuspects(in: output)
         } catch { HeapwatchTool.say("no samples of this run: \(error)") }
         sample(.beforeJob(name))
@@ -72,7 +77,8 @@ struct RunCommand: ParsableCommand {
     private func start(_ words: [UnsafeMutablePointer<CChar>?]) throws(LaunchError) -> Int32 {
         let name = words.first.flatMap { $0 }.map { FilePath(platformString: $0) } ?? ""
         let program = try findProgram(name, searchPath: environmentText("PATH"))
-        var supervisor = try Supervisor(executable: program, arguments: words, environment: environmentEntries(from: environ, set: []))
+        var supervisor = try Supervisor(
+            executable: program, arguments: words, environment: environmentEntries(from: environ, set: []))
         // Nothing is to be done while it runs.
         let ending = supervisor.wait(tick: { 3_600_000_000_000 })
         supervisor.finish()

@@ -1,8 +1,8 @@
 // What the commands share: messages and exit statuses.
 
 import ArgumentParser
-import Text
 import Glibc
+import Text
 import Watch
 
 /// Says something on stderr in the tool's name.

@@ -4,8 +4,11 @@ import Commands
 
 /// heapwatch as a whole; it ends the process.
 package func runHeapwatch() -> Never {
-    runTool(GatherCommand.self, commands: [
-        "run": RunCommand.self, "verdict": VerdictCommand.self, "report": ReportCommand.self, "export": ExportCommand.self,
-        "bundle": BundleCommand.self, "import": ImportCommand.self,
-    ])
+    runTool(
+        GatherCommand.self,
+        commands: [
+            "run": RunCommand.self, "verdict": VerdictCommand.self, "report": ReportCommand.self,
+            "export": ExportCommand.self,
+            "bundle": BundleCommand.self, "import": ImportCommand.self,
+        ])
 }

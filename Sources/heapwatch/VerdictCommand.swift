@@ -1,8 +1,8 @@
 // heapwatch verdict: what a recording shows.
 
 import ArgumentParser
-import Text
 import Glibc
+import Text
 import Watch
 
 enum VerdictFormat: String, CaseIterable, ExpressibleByArgument { case text, json }
@@ -22,13 +22,16 @@ struct VerdictCommand: ParsableCommand {
             Exit status: 0; 1 with --fail-on-growth where something grows; 2 where nothing can be read; 64 wrong arguments.
             """)
 
-    @Argument(help: ArgumentHelp("The recording: what was given to heapwatch -o.", valueName: "dir"), completion: .directory)
+    @Argument(
+        help: ArgumentHelp("The recording: what was given to heapwatch -o.", valueName: "dir"), completion: .directory)
     var directory: String
 
     @Option(help: "text or json (schema heapwatch/1).")
     var format: VerdictFormat = .text
 
-    @Option(name: .shortAndLong, help: ArgumentHelp("Where the verdict goes; - is standard output.", valueName: "file"), completion: .file())
+    @Option(
+        name: .shortAndLong, help: ArgumentHelp("Where the verdict goes; - is standard output.", valueName: "file"),
+        completion: .file())
     var output: String = "-"
 
     @Flag(help: "Exit status 1 where something grows, waits in a socket, or was left behind by a job.")
@@ -43,7 +46,9 @@ struct VerdictCommand: ParsableCommand {
             let verdict = try HeapwatchTool.verdict(of: directory)
             let out = try TextOutput(path: output, inputs: recordingFiles(directory))
             switch format {
-            case .text: try VerdictText(style: output == "-" ? Style(descriptor: STDOUT_FILENO, color: color) : Style()).write(verdict, to: out)
+            case .text:
+                try VerdictText(style: output == "-" ? Style(descriptor: STDOUT_FILENO, color: color) : Style()).write(
+                    verdict, to: out)
             case .json: try VerdictJSON().write(verdict, to: out)
             }
             try out.finish()

@@ -1,20 +1,24 @@
-// Accused, then freed: while a program works, each block that is called lost is written down; if the program frees it later, it had a
-// pointer to it all the while, and the accusation was false. The program itself is the judge, and no list of cases is needed.
+// Accused, then freed: while a program works, each block that is called lost is written down; if the program frees it
+// later, it had a pointer to it all the while, and the accusation was false. The program itself is the judge, and no
+// list of cases is needed.
 
 import ArgumentParser
-import Proc
-import Text
 import Glibc
 import HeapImage
 import Launch
 import Leaks
+import Proc
 import Reduce
 import Report
 import Symbols
+import Text
 
 @main
 struct Accused: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Judges a recorded program several times, and tells which blocks that were called lost it freed afterwards.")
+    static let configuration = CommandConfiguration(
+        abstract:
+            "Judges a recorded program several times, and tells which blocks that were called lost it freed afterwards."
+    )
 
     @Argument var pid: Int32
     @Option var times = 10
@@ -25,10 +29,12 @@ struct Accused: ParsableCommand {
 
     func run() throws {
         let place = try findImage(of: pid, deadline: clockNanoseconds(CLOCK_MONOTONIC) + 5_000_000_000)
-        let source: any ByteSource = switch place {
-        case .file(let path): try FileSource(path: path.text)
-        case .memory(let start, let byteCount): try ProcessMemorySource(process: pid, base: start, length: byteCount)
-        }
+        let source: any ByteSource =
+            switch place {
+            case .file(let path): try FileSource(path: path.text)
+            case .memory(let start, let byteCount):
+                try ProcessMemorySource(process: pid, base: start, length: byteCount)
+            }
         let image = try HeapImage(source, presence: .running)
         var accused: [Identity: UInt64] = [:], freed: [Identity: UInt64] = [:]
         var verdicts = 0, pauses: [UInt64] = [], shortfalls = 0, counts: [String] = []
@@ -50,8 +56,12 @@ struct Accused: ParsableCommand {
                 }
                 for note in snapshot.notes { print("  note: \(note)") }
                 var lost = 0
-                for block in 0 ..< verdict.table.count where verdict.verdict(block) == .definite || verdict.verdict(block) == .indirect {
-                    accused[Identity(address: verdict.table.start(block), stack: verdict.table.stack(block), tick: verdict.table.tick(block) ?? 0)] = verdict.table.bytes(block)
+                for block in 0 ..< verdict.table.count
+                where verdict.verdict(block) == .definite || verdict.verdict(block) == .indirect {
+                    accused[
+                        Identity(
+                            address: verdict.table.start(block), stack: verdict.table.stack(block),
+                            tick: verdict.table.tick(block) ?? 0)] = verdict.table.bytes(block)
                     lost += 1
                 }
                 counts.append("\(lost)/\(verdict.totals[.possible]?.blocks ?? 0)/\(verdict.table.count)")
@@ -67,9 +77,15 @@ struct Accused: ParsableCommand {
         let reduction = Reduction()
         try reduction.add(image)
         let names = FrameNames(reduction), nodes = reduction.nodes(ofStacksOf: 0)
-        print("\(pid): \(verdicts) verdicts, lost/possible/live: \(counts.joined(separator: " ")); longest pause \((pauses.max() ?? 0) / 1000) us; not whole: \(shortfalls)")
+        print(
+            "\(pid): \(verdicts) verdicts, lost/possible/live: \(counts.joined(separator: " ")); longest pause "
+                + "\((pauses.max() ?? 0) / 1000) us; not whole: \(shortfalls)"
+        )
         var byStack: [UInt32: (Int, UInt64)] = [:]
-        for (block, bytes) in freed { byStack[block.stack, default: (0, 0)].0 += 1; byStack[block.stack]?.1 += bytes }
+        for (block, bytes) in freed {
+            byStack[block.stack, default: (0, 0)].0 += 1
+            byStack[block.stack]?.1 += bytes
+        }
         for (stack, (count, bytes)) in byStack.sorted(by: { $0.value.0 > $1.value.0 }).prefix(10) {
             print("  ACCUSED, THEN FREED: \(count) blocks, \(bytes) bytes")
             let node = Int(stack) < nodes.count ? nodes[Int(stack)] : 0

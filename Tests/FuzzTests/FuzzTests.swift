@@ -28,19 +28,25 @@ import Testing
     @Test(arguments: Surface.allCases) func damagedFilesOfTheCorpusAreReadWithinTheirLimits(_ surface: Surface) throws {
         let scratch = try Scratch()
         let files = try scratch.shell("ls '\(Self.corpus)/\(surface.rawValue)'").output.split(separator: "\n")
-        try read(surface, ["--seed", "11", "--rounds", "25"] + files.map { "\(Self.corpus)/\(surface.rawValue)/\($0)" }, scratch)
+        try read(
+            surface, ["--seed", "11", "--rounds", "25"] + files.map { "\(Self.corpus)/\(surface.rawValue)/\($0)" },
+            scratch)
     }
 
     @Test func realImagesWithFlippedAndCutBytesAreReadWithinTheirLimits() throws {
         let scratch = try Scratch()
         // Of a program that was killed: a running image, with its rings and marks as they stood.
         let program = "@kept = map { 'x' x ($_ * 7) } 1 .. 400; system 'kill -USR2 ' . $$; kill KILL => $$"
-        let outcome = try scratch.run(["perl", "-e", program], variables: [
-            "LD_PRELOAD": Built.interposer, "HEAPSUM_OUTPUT": scratch.path, "HEAPSUM_SIGNAL": "USR2", "HEAPSUM_DEPTH": "12", "HEAPSUM_ONLY": "perl",
-        ])
+        let outcome = try scratch.run(
+            ["perl", "-e", program],
+            variables: [
+                "LD_PRELOAD": Built.interposer, "HEAPSUM_OUTPUT": scratch.path, "HEAPSUM_SIGNAL": "USR2",
+                "HEAPSUM_DEPTH": "12", "HEAPSUM_ONLY": "perl",
+            ])
         #expect(outcome.exitStatus == 137)
         let images = try scratch.shell("ls *.heap").output.split(separator: "\n").map { "\(scratch.path)/\($0)" }
-        let dump = try #require(images.first { $0.hasSuffix(".1.heap") }), running = try #require(images.first { !$0.hasSuffix(".1.heap") })
+        let dump = try #require(images.first { $0.hasSuffix(".1.heap") }),
+            running = try #require(images.first { !$0.hasSuffix(".1.heap") })
         try write(compactImage(running), to: "\(scratch.path)/running")
         try read(.image, ["--seed", "1", "--rounds", "60", dump], scratch)
         try read(.image, ["--seed", "2", "--rounds", "60", "\(scratch.path)/running"], scratch)

@@ -3,8 +3,8 @@
 import CHeapImage
 import HeapImage
 import Proc
-import Testing
 import TestSupport
+import Testing
 
 /// A description of blocks that both shapes are made from.
 struct SampleBlock { var address: UInt64, bytes: UInt64, stack: UInt32, tick: UInt32 }
@@ -13,15 +13,17 @@ func sampleBlocks(_ count: Int, stacks: Int, seed: UInt64) -> [SampleBlock] {
     var random = SeededGenerator(seed: seed)
     var address: UInt64 = 0x5555_0000_0010
     return (0 ..< count).map { _ in
-        let bytes: UInt64 = switch UInt32.random(in: 0 ..< 20, using: &random) {
-        case 0: .random(in: 131_072 ..< 1_000_000, using: &random)
-        case 1: .random(in: 8192 ..< 100_000, using: &random)
-        case 2, 3: .random(in: 500 ..< 8192, using: &random)
-        default: .random(in: 0 ..< 500, using: &random)
-        }
+        let bytes: UInt64 =
+            switch UInt32.random(in: 0 ..< 20, using: &random) {
+            case 0: .random(in: 131_072 ..< 1_000_000, using: &random)
+            case 1: .random(in: 8192 ..< 100_000, using: &random)
+            case 2, 3: .random(in: 500 ..< 8192, using: &random)
+            default: .random(in: 0 ..< 500, using: &random)
+            }
         defer { address += max(32, (bytes + 8 + 15) & ~15) }
-        return SampleBlock(address: address, bytes: bytes, stack: .random(in: 2 ..< UInt32(stacks + 2), using: &random),
-                           tick: .random(in: 0 ..< 60_000, using: &random))
+        return SampleBlock(
+            address: address, bytes: bytes, stack: .random(in: 2 ..< UInt32(stacks + 2), using: &random),
+            tick: .random(in: 0 ..< 60_000, using: &random))
     }
 }
 
@@ -30,13 +32,19 @@ func sampleImage(_ kind: heap_kind, blocks: [SampleBlock], stacks: Int) -> Image
     let module = builder.addModule("/usr/bin/sample", buildID: [1, 2, 3, 4], bias: 0x5000_0000)
     let library = builder.addModule("/lib/libc.so.6", buildID: [9, 8, 7])
     for index in 0 ..< stacks {
-        let frames = [heap_frame_make(library, 0x1000), heap_frame_make(module, UInt64(0x2000 + index * 16)),
-                      heap_frame_make(module, 0x3000 + UInt64(index % 7)), heap_frame_make(library, 0x29D90)]
+        let frames = [
+            heap_frame_make(library, 0x1000), heap_frame_make(module, UInt64(0x2000 + index * 16)),
+            heap_frame_make(module, 0x3000 + UInt64(index % 7)), heap_frame_make(library, 0x29D90),
+        ]
         _ = builder.addStack(frames)
     }
-    for block in blocks { builder.addBlock(address: block.address, bytes: block.bytes, stack: block.stack, tick: block.tick) }
+    for block in blocks {
+        builder.addBlock(address: block.address, bytes: block.bytes, stack: block.stack, tick: block.tick)
+    }
     _ = builder.addThread(tid: 4242)
-    builder.timeline = (0 ..< 50).map { heap_sample(time_ns: UInt64($0 + 1) * 10_000_000, live_bytes: 1, live_blocks: 1, rss_bytes: 0) }
+    builder.timeline = (0 ..< 50).map {
+        heap_sample(time_ns: UInt64($0 + 1) * 10_000_000, live_bytes: 1, live_blocks: 1, rss_bytes: 0)
+    }
     return builder
 }
 
@@ -101,7 +109,9 @@ func allBlocks(_ image: HeapImage) -> [LiveBlock] {
 
     @Test func timelineDropsWhatDoesNotGoOn() throws {
         var builder = sampleImage(HEAP_KIND_PACKED, blocks: [], stacks: 1)
-        builder.timeline = [10, 20, 20, 15, 30].map { heap_sample(time_ns: $0, live_bytes: 0, live_blocks: 0, rss_bytes: 0) }
+        builder.timeline = [10, 20, 20, 15, 30].map {
+            heap_sample(time_ns: $0, live_bytes: 0, live_blocks: 0, rss_bytes: 0)
+        }
         #expect(try open(builder).timeline().map(\.nanoseconds) == [10, 20, 30])
     }
 

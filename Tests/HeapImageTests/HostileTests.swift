@@ -3,8 +3,8 @@
 
 import CHeapImage
 import HeapImage
-import Testing
 import TestSupport
+import Testing
 import Text
 
 @Suite struct Hostile {
@@ -21,8 +21,9 @@ import Text
     private func small(_ kind: heap_kind) -> [UInt8] {
         var builder = sampleImage(kind, blocks: sampleBlocks(60, stacks: 6, seed: 5), stacks: 6)
         for number in UInt64(0) ..< 8 {
-            builder.putEvent(thread: 0, number: number, kind: number % 2 == 0 ? HEAP_EVENT_ALLOCATED : HEAP_EVENT_FREED,
-                             address: 0x1000, slot: heap_slot_make(3, 0, 0), bytes: 8)
+            builder.putEvent(
+                thread: 0, number: number, kind: number % 2 == 0 ? HEAP_EVENT_ALLOCATED : HEAP_EVENT_FREED,
+                address: 0x1000, slot: heap_slot_make(3, 0, 0), bytes: 8)
         }
         builder.threads[0].folded = 2
         builder.threads[0].in_flight.phase = 1
@@ -89,7 +90,8 @@ import Text
         #expect {
             try HeapImage(MemorySource(bytes, name: "odd.heap"))
         } throws: { error in
-            (error as? InputError).map { $0.file == "odd.heap" && $0.offset == 8 && $0.what.contains("version 2") } ?? false
+            (error as? InputError).map { $0.file == "odd.heap" && $0.offset == 8 && $0.what.contains("version 2") }
+                ?? false
         }
         #expect(throws: InputError.self) { try HeapImage(path: "/nowhere/at/all.heap") }
         #expect(throws: InputError.self) { try HeapImage(path: "/tmp") }
@@ -102,9 +104,11 @@ import Text
         builder.addBlock(address: 0x1000, bytes: 1, stack: stack)
         var bytes = builder.bytes()
         // Node 1's parent becomes node 3: found by its frame, the outermost.
-        let place = try #require(bytes.indices.first { index in
-            index % 8 == 0 && index > 976 && Array(bytes[index ..< min(index + 12, bytes.count)]) == [3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
-        })
+        let place = try #require(
+            bytes.indices.first { index in
+                index % 8 == 0 && index > 976
+                    && Array(bytes[index ..< min(index + 12, bytes.count)]) == [3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+            })
         bytes[place + 8] = 3
         let image = try HeapImage(MemorySource(bytes), presence: .gone)
         #expect(image.nodes().frames(from: 3) == [1, 2, 3])

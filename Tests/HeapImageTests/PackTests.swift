@@ -2,8 +2,8 @@
 
 import CHeapImage
 import HeapImage
-import Testing
 import TestSupport
+import Testing
 import Text
 
 @Suite struct Packing {
@@ -17,11 +17,15 @@ import Text
         // An event that is not folded, one that did not happen, and a reallocation that came back.
         let slot = builder.slot(address: 0x1000, bytes: 40, stack: 2, tick: 5)
         builder.addBlock(address: 0x1000, bytes: 40, stack: 2, tick: 5, counted: false)
-        builder.putEvent(thread: 0, number: 0, kind: HEAP_EVENT_ALLOCATED, address: 0x1000, slot: slot, bytes: 40, tick: 5)
-        builder.putEvent(thread: 0, number: 1, kind: HEAP_EVENT_ALLOCATED, address: 0x8000, slot: slot, bytes: 40, tick: 5, commit: false)
+        builder.putEvent(
+            thread: 0, number: 0, kind: HEAP_EVENT_ALLOCATED, address: 0x1000, slot: slot, bytes: 40, tick: 5)
+        builder.putEvent(
+            thread: 0, number: 1, kind: HEAP_EVENT_ALLOCATED, address: 0x8000, slot: slot, bytes: 40, tick: 5,
+            commit: false)
         let second = builder.addThread(tid: 77)
         builder.threads[second].in_flight = heap_in_flight(
-            phase: 2, old_address: 0x3000, old_slot: slot, old_bytes: 40, new_address: 0x4000, new_slot: slot, new_bytes: 50,
+            phase: 2, old_address: 0x3000, old_slot: slot, old_bytes: 40, new_address: 0x4000, new_slot: slot,
+            new_bytes: 50,
             reserved: 0)
         builder.count(2, allocated: 1, bytes: 50)
 
@@ -52,8 +56,12 @@ import Text
         let image = try open(sampleImage(HEAP_KIND_PACKED, blocks: [], stacks: 1))
         try image.pack(to: directory.file("x.heap"))
         #expect(throws: FileError.self) { try image.pack(to: directory.file("x.heap")) }
-        let second = try image.pack(into: directory.path) { ImageNames.image(program: "/bin/x", processID: 5, attempt: $0) }
-        let third = try image.pack(into: directory.path) { ImageNames.image(program: "/bin/x", processID: 5, attempt: $0) }
+        let second = try image.pack(into: directory.path) {
+            ImageNames.image(program: "/bin/x", processID: 5, attempt: $0)
+        }
+        let third = try image.pack(into: directory.path) {
+            ImageNames.image(program: "/bin/x", processID: 5, attempt: $0)
+        }
         #expect(second.path == directory.file("x.5.heap"))
         #expect(third.path == directory.file("x.5-2.heap"))
         #expect(directory.names == ["x.5-2.heap", "x.5.heap", "x.heap"])

@@ -2,8 +2,8 @@
 
 import CHeapImage
 import HeapImage
-import Testing
 import TestSupport
+import Testing
 import Text
 
 @Suite struct Replay {
@@ -23,12 +23,14 @@ import Text
         for number in UInt64(1000) ..< 1003 {
             let address = 0x2000 + (number - 1000) * 0x100
             builder.addBlock(address: address, bytes: 40, stack: stack, counted: number == 1000)
-            builder.putEvent(thread: thread, number: number, kind: HEAP_EVENT_ALLOCATED, address: address,
-                             slot: builder.slot(address: address, bytes: 40, stack: stack), bytes: 40)
+            builder.putEvent(
+                thread: thread, number: number, kind: HEAP_EVENT_ALLOCATED, address: address,
+                slot: builder.slot(address: address, bytes: 40, stack: stack), bytes: 40)
         }
         builder.count(stack, allocated: 1, bytes: 9)
-        builder.putEvent(thread: thread, number: 1003, kind: HEAP_EVENT_FREED, address: 0x9000,
-                         slot: heap_slot_make(stack, 0, 0), bytes: 9, flags: HEAP_EVENT_FLAG_TEMPORARY)
+        builder.putEvent(
+            thread: thread, number: 1003, kind: HEAP_EVENT_FREED, address: 0x9000,
+            slot: heap_slot_make(stack, 0, 0), bytes: 9, flags: HEAP_EVENT_FLAG_TEMPORARY)
         builder.threads[thread].folded = 1001
         let census = try open(builder).census()
         let counts = census.stacks[Int(stack)]
@@ -41,8 +43,10 @@ import Text
         #expect(census.settledBlocks == 0)
     }
 
-    /// Of a program that is gone: the last fold, in milliseconds, or the last event, by its tick, which is another measure above half a minute.
-    @Test(arguments: [12_000, 182_000, 86_400_000]) func theMomentIsThatOfTheLastThingDone(milliseconds: UInt64) throws {
+    /// Of a program that is gone: the last fold, in milliseconds, or the last event, by its tick, which is another
+    /// measure above half a minute.
+    @Test(arguments: [12_000, 182_000, 86_400_000]) func theMomentIsThatOfTheLastThingDone(milliseconds: UInt64) throws
+    {
         var (builder, stack, thread) = start(HEAP_KIND_RUNNING)
         builder.threads[thread].folded_ms = milliseconds
         #expect(try open(builder).census().momentNanoseconds == milliseconds * 1_000_000)
@@ -55,8 +59,9 @@ import Text
     func anUncommittedAllocationHappenedWhereItsSlotSaysSo(published: Bool, kind: UInt32) throws {
         var (builder, stack, thread) = start(heap_kind(rawValue: kind))
         let slot = builder.slot(address: 0x2000, bytes: 40, stack: stack, tick: 3)
-        builder.putEvent(thread: thread, number: 0, kind: HEAP_EVENT_ALLOCATED, address: 0x2000, slot: slot, bytes: 40,
-                         tick: 3, commit: false)
+        builder.putEvent(
+            thread: thread, number: 0, kind: HEAP_EVENT_ALLOCATED, address: 0x2000, slot: slot, bytes: 40,
+            tick: 3, commit: false)
         if published { builder.addBlock(address: 0x2000, bytes: 40, stack: stack, tick: 3, counted: false) }
         let census = try open(builder).census()
         #expect(census.stacks[Int(stack)].allocatedBlocks == (published ? 2 : 1))
@@ -74,8 +79,9 @@ import Text
         } else {
             builder.addBlock(address: 0x1000, bytes: 100, stack: stack)
         }
-        builder.putEvent(thread: thread, number: 0, kind: HEAP_EVENT_FREED, address: 0x1000,
-                         slot: builder.slot(address: 0x1000, bytes: 100, stack: stack), bytes: 100, commit: false)
+        builder.putEvent(
+            thread: thread, number: 0, kind: HEAP_EVENT_FREED, address: 0x1000,
+            slot: builder.slot(address: 0x1000, bytes: 100, stack: stack), bytes: 100, commit: false)
         let census = try open(builder).census()
         #expect(census.stacks[Int(stack)].freedBlocks == (emptied ? 1 : 0))
         #expect(census.stacks[Int(stack)].liveBlocks == (emptied ? 0 : 1))
@@ -113,14 +119,18 @@ import Text
         if step >= 3 { builder.putSlot(address: new, bytes: 120, word: newSlot) }
         if step >= 4 && !inPlace { builder.putSlot(address: old, bytes: 100, word: 0) }
         if step >= 2 {
-            builder.putEvent(thread: thread, number: 0, kind: HEAP_EVENT_FREED, address: old, slot: oldSlot, bytes: 100,
-                             tick: 2, flags: HEAP_EVENT_FLAG_REALLOC, commit: false)
-            builder.putEvent(thread: thread, number: 1, kind: HEAP_EVENT_ALLOCATED, address: new, slot: newSlot, bytes: 120,
-                             tick: 2, flags: HEAP_EVENT_FLAG_REALLOC, commit: false)
+            builder.putEvent(
+                thread: thread, number: 0, kind: HEAP_EVENT_FREED, address: old, slot: oldSlot, bytes: 100,
+                tick: 2, flags: HEAP_EVENT_FLAG_REALLOC, commit: false)
+            builder.putEvent(
+                thread: thread, number: 1, kind: HEAP_EVENT_ALLOCATED, address: new, slot: newSlot, bytes: 120,
+                tick: 2, flags: HEAP_EVENT_FLAG_REALLOC, commit: false)
         }
         let image = try open(builder)
-        let expected = step >= 2 ? LiveBlock(address: new, bytes: 120, stack: newStack, tick: 2)
-                                 : LiveBlock(address: old, bytes: 100, stack: oldStack, tick: 1)
+        let expected =
+            step >= 2
+            ? LiveBlock(address: new, bytes: 120, stack: newStack, tick: 2)
+            : LiveBlock(address: old, bytes: 100, stack: oldStack, tick: 1)
         #expect(allBlocks(image) == [expected, LiveBlock(address: 0x9000, bytes: 8, stack: oldStack, tick: 0)])
         let census = try image.census()
         #expect(census.liveBlocks == 2)
@@ -139,8 +149,9 @@ import Text
         builder.threads[thread].in_flight = heap_in_flight(
             phase: UInt64(HEAP_IN_FLIGHT_RETURNED.rawValue), old_address: 0x2000, old_slot: slot, old_bytes: 60,
             new_address: 0x7000, new_slot: 0, new_bytes: 80, reserved: 0)
-        builder.putEvent(thread: thread, number: 0, kind: HEAP_EVENT_FREED, address: 0x2000, slot: slot, bytes: 60,
-                         flags: HEAP_EVENT_FLAG_REALLOC, commit: false)
+        builder.putEvent(
+            thread: thread, number: 0, kind: HEAP_EVENT_FREED, address: 0x2000, slot: slot, bytes: 60,
+            flags: HEAP_EVENT_FLAG_REALLOC, commit: false)
         let image = try open(builder)
         #expect(allBlocks(image) == [LiveBlock(address: 0x1000, bytes: 100, stack: stack, tick: 0)])
         let census = try image.census()
@@ -189,8 +200,9 @@ import Text
             (HEAP_EVENT_FREED, 0x3000, 100, stack),
         ]
         for (number, event) in events.enumerated() {
-            builder.putEvent(thread: thread, number: UInt64(number), kind: event.0, address: event.1,
-                             slot: builder.slot(address: event.1, bytes: event.2, stack: event.3), bytes: event.2)
+            builder.putEvent(
+                thread: thread, number: UInt64(number), kind: event.0, address: event.1,
+                slot: builder.slot(address: event.1, bytes: event.2, stack: event.3), bytes: event.2)
         }
         let census = try open(builder).census()
         #expect(census.peak == Level(bytes: 510, blocks: 2))

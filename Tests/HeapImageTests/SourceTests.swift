@@ -4,8 +4,8 @@ import CHeapImage
 import Glibc
 import HeapImage
 import Proc
-import Testing
 import TestSupport
+import Testing
 
 @Suite struct Sources {
     @Test func theMemoryOfAProcessIsRead() throws {
@@ -15,7 +15,8 @@ import TestSupport
         #expect(place != MAP_FAILED)
         defer { munmap(place, bytes.count) }
         UnsafeMutableRawBufferPointer(start: place, count: bytes.count).copyBytes(from: bytes)
-        let source = try ProcessMemorySource(process: getpid(), base: UInt64(UInt(bitPattern: place)), length: UInt64(bytes.count))
+        let source = try ProcessMemorySource(
+            process: getpid(), base: UInt64(UInt(bitPattern: place)), length: UInt64(bytes.count))
         let image = try HeapImage(source)
         #expect(image.presence == .running)
         #expect(try image.census().liveBlocks == 1000)
@@ -39,7 +40,9 @@ import TestSupport
         let unknownBoot = [UInt8](repeating: 0, count: 16)
         #expect(Presence.ask(processID: UInt32(getpid()), startTime: start, bootID: unknownBoot) == .running)
         #expect(Presence.ask(processID: UInt32(getpid()), startTime: start &+ 1, bootID: unknownBoot) == .gone)
-        #expect(Presence.ask(processID: UInt32(getpid()), startTime: start, bootID: [UInt8](repeating: 9, count: 16)) == .gone)
+        #expect(
+            Presence.ask(processID: UInt32(getpid()), startTime: start, bootID: [UInt8](repeating: 9, count: 16))
+                == .gone)
     }
 
     private func readFirst(_ path: String) -> String? {

@@ -4,16 +4,22 @@
 import CHeapImage
 import Glibc
 import HeapImage
-import Testing
 import TestSupport
+import Testing
 
 @Suite struct StoredNameTests {
     private let stored = [
-        StoredFrame(frame: heap_frame_make(1, 0x2000), names: [
-            StoredName(function: "inner(int)", symbol: "_Z5inneri", file: "/src/a.cc", line: 12, inlined: true),
-            StoredName(function: "größe()", symbol: "_Z6groessev", file: "/src/a.cc", line: 40, symbolOffset: 7, inlined: false),
-        ]),
-        StoredFrame(frame: heap_frame_make(2, 0x1000), names: [StoredName(function: "malloc_consolidate", symbol: "malloc_consolidate", symbolOffset: 0x99)]),
+        StoredFrame(
+            frame: heap_frame_make(1, 0x2000),
+            names: [
+                StoredName(function: "inner(int)", symbol: "_Z5inneri", file: "/src/a.cc", line: 12, inlined: true),
+                StoredName(
+                    function: "größe()", symbol: "_Z6groessev", file: "/src/a.cc", line: 40, symbolOffset: 7,
+                    inlined: false),
+            ]),
+        StoredFrame(
+            frame: heap_frame_make(2, 0x1000),
+            names: [StoredName(function: "malloc_consolidate", symbol: "malloc_consolidate", symbolOffset: 0x99)]),
         // Looked up, and not found.
         StoredFrame(frame: heap_frame_make(2, 0x29D90), names: [StoredName()]),
     ]
@@ -26,14 +32,17 @@ import TestSupport
     @Test(arguments: [HEAP_KIND_RUNNING.rawValue, HEAP_KIND_DUMP.rawValue, HEAP_KIND_PACKED.rawValue])
     func whatIsStoredComesBack(kind: UInt32) throws {
         let directory = try Scratch()
-        let source = try open(sampleImage(heap_kind(rawValue: kind), blocks: sampleBlocks(500, stacks: 9, seed: 4), stacks: 9))
+        let source = try open(
+            sampleImage(heap_kind(rawValue: kind), blocks: sampleBlocks(500, stacks: 9, seed: 4), stacks: 9))
         #expect(!source.hasNames && source.storedNames() == nil)
         var options = PackOptions()
         options.names = stored
         #expect(try source.pack(to: directory.file("a.heap"), options: options).namesLeftOut == 0)
         let packed = try HeapImage(path: directory.file("a.heap"))
         #expect(try frames(packed) == Dictionary(uniqueKeysWithValues: stored.map { ($0.frame, $0.names) }))
-        #expect(allBlocks(packed) == allBlocks(source) && packed.modules() == source.modules() && packed.program == source.program)
+        #expect(
+            allBlocks(packed) == allBlocks(source) && packed.modules() == source.modules()
+                && packed.program == source.program)
         #expect(try packed.census().stacks == source.census().stacks)
         // Packed again, they are still there; named again, the new names count.
         try packed.pack(to: directory.file("b.heap"))
@@ -43,21 +52,26 @@ import TestSupport
         try again.pack(to: directory.file("c.heap"), options: options)
         let renamed = try HeapImage(path: directory.file("c.heap"))
         #expect(try frames(renamed) == [heap_frame_make(1, 0x2000): [StoredName(function: "other")]])
-        #expect(packed.damages.isEmpty && again.damages.isEmpty && renamed.damages.isEmpty && allBlocks(renamed) == allBlocks(source))
+        #expect(
+            packed.damages.isEmpty && again.damages.isEmpty && renamed.damages.isEmpty
+                && allBlocks(renamed) == allBlocks(source))
     }
 
     @Test func theHeadersFormIsRead() throws {
         var builder = sampleImage(HEAP_KIND_PACKED, blocks: [], stacks: 1)
-        builder.addName(42, "f", symbol: "_f", file: "f.c", line: 3, flags: HEAP_NAME_SOURCE.rawValue | HEAP_NAME_INLINED.rawValue)
+        builder.addName(
+            42, "f", symbol: "_f", file: "f.c", line: 3, flags: HEAP_NAME_SOURCE.rawValue | HEAP_NAME_INLINED.rawValue)
         builder.addName(42, "g", offset: 5)
         builder.addName(43, nil)
         builder.addName(42, "too late")
         let image = try open(builder)
         let names = try #require(image.storedNames())
         #expect(names.frames.map(\.frame) == [42, 43, 42])
-        #expect(names.names(names.frames[0].entries) == [
-            StoredName(function: "f", symbol: "_f", file: "f.c", line: 3, inlined: true), StoredName(function: "g", symbolOffset: 5),
-        ])
+        #expect(
+            names.names(names.frames[0].entries) == [
+                StoredName(function: "f", symbol: "_f", file: "f.c", line: 3, inlined: true),
+                StoredName(function: "g", symbolOffset: 5),
+            ])
         // Without the flag the section is the recorder's own, whatever is in it.
         var bytes = builder.bytes()
         bytes[24] &= ~UInt8(HEAP_FLAG_NAMES.rawValue)
@@ -71,7 +85,8 @@ import TestSupport
         for index in UInt64(0) ..< 2000 {
             // Each name is another part of the same bytes.
             let part = heap_string(offset: text.offset + UInt32(index), length: text.length - UInt32(index))
-            builder.names.append(heap_name(frame: index, symbol_offset: 0, function: part, symbol: part, file: part, line: 0, flags: 0))
+            builder.names.append(
+                heap_name(frame: index, symbol_offset: 0, function: part, symbol: part, file: part, line: 0, flags: 0))
         }
         let image = try open(builder)
         let names = try #require(image.storedNames())
@@ -83,13 +98,21 @@ import TestSupport
 
     @Test func hostileEntries() throws {
         var builder = sampleImage(HEAP_KIND_PACKED, blocks: [], stacks: 1)
-        builder.names = (0 ..< 3000).map { heap_name(frame: 7, symbol_offset: $0, function: heap_string(), symbol: heap_string(), file: heap_string(), line: 0, flags: 0) }
-        builder.names.append(heap_name(
-            frame: 8, symbol_offset: .max, function: heap_string(offset: .max, length: .max), symbol: heap_string(offset: 1, length: .max),
-            file: heap_string(offset: 3, length: 0), line: .max, flags: .max))
+        builder.names = (0 ..< 3000).map {
+            heap_name(
+                frame: 7, symbol_offset: $0, function: heap_string(), symbol: heap_string(), file: heap_string(),
+                line: 0, flags: 0)
+        }
+        builder.names.append(
+            heap_name(
+                frame: 8, symbol_offset: .max, function: heap_string(offset: .max, length: .max),
+                symbol: heap_string(offset: 1, length: .max),
+                file: heap_string(offset: 3, length: 0), line: .max, flags: .max))
         let image = try open(builder)
         let names = try #require(image.storedNames())
-        #expect(names.names(names.frames[0].entries).count == 1024 && names.names(names.frames[0].entries).last?.symbolOffset == 2999)
+        #expect(
+            names.names(names.frames[0].entries).count == 1024
+                && names.names(names.frames[0].entries).last?.symbolOffset == 2999)
         let odd = names.names(names.frames[1].entries)
         #expect(odd.count == 1 && odd[0].function == nil && odd[0].line == Int(UInt32.max) && odd[0].inlined == true)
         #expect(names.names(0 ..< 100_000).count == 1024)

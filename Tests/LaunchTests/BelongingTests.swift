@@ -31,7 +31,9 @@ import Testing
         """
 
     private func runningImage(_ scratch: Scratch) throws -> String {
-        let outcome = try scratch.run(["/bin/sh", "-c", "kill -9 $$"], variables: ["LD_PRELOAD": Built.interposer, "HEAPSUM_OUTPUT": scratch.path])
+        let outcome = try scratch.run(
+            ["/bin/sh", "-c", "kill -9 $$"],
+            variables: ["LD_PRELOAD": Built.interposer, "HEAPSUM_OUTPUT": scratch.path])
         #expect(outcome.exitStatus == 137)
         let path = try #require(try scratch.shell("ls *.heap").output.split(separator: "\n").first)
         try write(compactImage("\(scratch.path)/\(path)"), to: "\(scratch.path)/real")
@@ -63,10 +65,13 @@ import Testing
 
     @Test(arguments: ["pid", "start", "boot"]) func whatBelongsToAnotherProcessIsRefused(_ lie: String) throws {
         let outcome = try dump(lie)
-        #expect(outcome.exitStatus == 2 && outcome.output == "" && outcome.messages.contains("not recorded"), "\(outcome)")
+        #expect(
+            outcome.exitStatus == 2 && outcome.output == "" && outcome.messages.contains("not recorded"), "\(outcome)")
     }
 
-    @Test(.enabled(if: geteuid() == 0, "only root can give a file to another user")) func anotherUsersFileIsRefused() throws {
+    @Test(.enabled(if: geteuid() == 0, "only root can give a file to another user")) func anotherUsersFileIsRefused()
+        throws
+    {
         // Seen by a heapdump of the process's own user, and by root's alike.
         let outcome = try dump("owner")
         #expect(outcome.exitStatus == 2 && outcome.output == "", "\(outcome)")
@@ -84,7 +89,8 @@ import Testing
             _ = try? program.wait()
         }
         #expect(try eventually { try contents(program.outputPath).contains("ready") })
-        let path = "\(scratch.path)/" + (try #require(try scratch.shell("ls perl*.heap").output.split(separator: "\n").first))
+        let path =
+            "\(scratch.path)/" + (try #require(try scratch.shell("ls perl*.heap").output.split(separator: "\n").first))
         // The forged header is right in all but its inode.
         var bytes = [UInt8](try contentsOf(planted))
         let header = [UInt8](try contentsOf(path, most: 72))

@@ -1,12 +1,12 @@
-// Under libfaketime, which tells whoever it is preloaded into another time, at another speed: recordings and dumps have the
-// machine's own. Oracle: this test's clock.
+// Under libfaketime, which tells whoever it is preloaded into another time, at another speed: recordings and dumps have
+// the machine's own. Oracle: this test's clock.
 
 import Glibc
 import HeapImage
 import Proc
 import SystemPackage
-import Testing
 import TestSupport
+import Testing
 import Text
 
 @testable import Launch
@@ -46,20 +46,25 @@ import Text
     @Test func aRecordingHasTheMachinesTime() throws {
         let scratch = try prepared()
         let before = clockNanoseconds(CLOCK_REALTIME), start = clockNanoseconds(CLOCK_MONOTONIC)
-        let outcome = try scratch.run(["faketime", "-f", "+1y,x100", Built.heaprun, "-o", "images", "./prog"], variables: ["HEAPSUM_LIBRARY": Built.interposer])
+        let outcome = try scratch.run(
+            ["faketime", "-f", "+1y,x100", Built.heaprun, "-o", "images", "./prog"],
+            variables: ["HEAPSUM_LIBRARY": Built.interposer])
         let after = clockNanoseconds(CLOCK_REALTIME), end = clockNanoseconds(CLOCK_MONOTONIC)
         // The program has the time that it was given.
         #expect(outcome.exitStatus == 0 && (Int(outcome.output.dropLast()) ?? 0) >= year + 1, "\(outcome)")
         let name = try #require(try namesInDirectory(FilePath("\(scratch.path)/images")).first)
         let image = try HeapImage(path: "\(scratch.path)/images/\(name.text)")
-        #expect((before ... after).contains(image.header.started_realtime_ns) && (start ... end).contains(image.header.started_monotonic_ns))
+        #expect(
+            (before ... after).contains(image.header.started_realtime_ns)
+                && (start ... end).contains(image.header.started_monotonic_ns))
         #expect(image.header.ended_ns > 0 && image.header.ended_ns <= end - start)
         #expect(image.losses.lost_allocations == 0 && !outcome.messages.contains("no space"), "\(outcome)")
     }
 
     @Test func aDumpHasTheMachinesTime() throws {
         let scratch = try prepared()
-        let running = try scratch.startRecorded(["./prog"], options: ["--quiet", "-o", "images"], library: Built.interposer, variables: ["STAY": "1"])
+        let running = try scratch.startRecorded(
+            ["./prog"], options: ["--quiet", "-o", "images"], library: Built.interposer, variables: ["STAY": "1"])
         let child = try running.child()
         #expect(try eventually { try contents(running.outputPath).hasSuffix("\n") })
         let start = clockNanoseconds(CLOCK_MONOTONIC)
@@ -67,7 +72,8 @@ import Text
         let end = clockNanoseconds(CLOCK_MONOTONIC)
         #expect(outcome.exitStatus == 0, "\(outcome)")
         let dump = try HeapImage(path: String(outcome.output.dropLast()))
-        let began = dump.header.started_monotonic_ns + dump.header.began_ns, ended = dump.header.started_monotonic_ns + dump.header.ended_ns
+        let began = dump.header.started_monotonic_ns + dump.header.began_ns,
+            ended = dump.header.started_monotonic_ns + dump.header.ended_ns
         #expect(start <= began && began <= ended && ended <= end)
         kill(child, SIGKILL)
         _ = try running.wait()

@@ -1,48 +1,67 @@
-// What heaprun says at the end of what happened: how the program ended, who still runs and by which PID, why nothing was
-// recorded. Oracles: the plain run's own end, and the PIDs that this test's namespace has.
+// What heaprun says at the end of what happened: how the program ended, who still runs and by which PID, why nothing
+// was recorded. Oracles: the plain run's own end, and the PIDs that this test's namespace has.
 
 import Glibc
 import HeapImage
 import Proc
 import SystemPackage
-import Testing
 import TestSupport
+import Testing
 
 @testable import Launch
 
 @Suite struct ClosingTests {
-    @Test(arguments: [("SEGV", SIGSEGV), ("ABRT", SIGABRT), ("KILL", SIGKILL), ("TERM", SIGTERM), ("RTMIN+2", SIGUSR1)]) func aDeathBySignalIsSaid(name: String, signal: Int32) throws {
+    @Test(arguments: [("SEGV", SIGSEGV), ("ABRT", SIGABRT), ("KILL", SIGKILL), ("TERM", SIGTERM), ("RTMIN+2", SIGUSR1)])
+    func aDeathBySignalIsSaid(name: String, signal: Int32) throws {
         let scratch = try Scratch()
         let script = "ulimit -c 100000; kill -\(name) $$; sleep 9"
         let plain = try scratch.run(["/bin/bash", "-c", script])
-        let outcome = try scratch.record(["/bin/bash", "-c", script], options: ["-o", "images"], library: Built.interposer)
+        let outcome = try scratch.record(
+            ["/bin/bash", "-c", script], options: ["-o", "images"], library: Built.interposer)
         #expect(outcome.exitStatus == plain.exitStatus)
         let number = plain.exitStatus - 128, core = plain.waitStatus & 0x80 != 0 ? ", core dumped" : ""
-        #expect(outcome.messages.contains("heaprun: bash ended by signal \(number) (SIG\(name))\(core)\n"), "\(outcome)")
-        #expect(try scratch.record(["/bin/bash", "-c", script], options: ["--quiet", "-o", "images"], library: Built.interposer).messages.isEmpty)
+        #expect(
+            outcome.messages.contains("heaprun: bash ended by signal \(number) (SIG\(name))\(core)\n"), "\(outcome)")
+        #expect(
+            try scratch.record(
+                ["/bin/bash", "-c", script], options: ["--quiet", "-o", "images"], library: Built.interposer
+            ).messages.isEmpty)
         let info = try scratch.shell("'\(Built.products)/heapsum' info images")
         #expect(info.output.contains("killed by signal \(number) (SIG\(name))"), "\(info)")
         // A status above 128 is no signal, and is none of ours to tell.
-        #expect(try !scratch.record(["/bin/sh", "-c", "exit 139"], options: ["-o", "images"], library: Built.interposer).messages.contains("by signal"))
+        #expect(
+            try !scratch.record(["/bin/sh", "-c", "exit 139"], options: ["-o", "images"], library: Built.interposer)
+                .messages.contains("by signal"))
     }
 
     @Test func stragglersAreWaitedForAndLeaveNothing() throws {
         let scratch = try Scratch()
         let outcome = try scratch.record(
-            ["/bin/bash", "-c", "echo $HEAPSUM_RUN_DIR; (exec >/dev/null; sleep 0.3; exit 0) & exit 4"], options: ["-o", "images"], library: Built.interposer)
+            ["/bin/bash", "-c", "echo $HEAPSUM_RUN_DIR; (exec >/dev/null; sleep 0.3; exit 0) & exit 4"],
+            options: ["-o", "images"], library: Built.interposer)
         #expect(outcome.exitStatus == 4 && !outcome.messages.contains("still runs"), "\(outcome)")
-        #expect(outcome.output.hasPrefix("/dev/shm/heapsum-") && access(String(outcome.output.dropLast()), F_OK) != 0, "\(outcome)")
+        #expect(
+            outcome.output.hasPrefix("/dev/shm/heapsum-") && access(String(outcome.output.dropLast()), F_OK) != 0,
+            "\(outcome)")
     }
 
     @Test(arguments: [false, true]) func whoStillRunsIsNamedByAPIDOfUse(hasNamespace: Bool) throws {
         let scratch = try Scratch()
         // A first process of a namespace of its own would take its helper with it: here it is the sandbox that stays.
         let script = "exec >/dev/null 2>&1; touch began; i=0; while [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); done"
-        let words = hasNamespace
-            ? ["/bin/bash", "-c", "bwrap --dev-bind / / --unshare-pid --as-pid-1 --proc /proc /bin/bash -c '\(script)' & while [ ! -e began ]; do sleep 0.05; done"]
+        let words =
+            hasNamespace
+            ? [
+                "/bin/bash", "-c",
+                "bwrap --dev-bind / / --unshare-pid --as-pid-1 --proc /proc /bin/bash -c '\(script)' & while [ ! -e "
+                    + "began ]; do sleep 0.05; done",
+            ]
             : ["/bin/bash", "-c", "/bin/bash -c '\(script)' & while [ ! -e began ]; do sleep 0.05; done"]
         let outcome = try scratch.record(words, options: ["-o", "images", "--only", "bash"], library: Built.interposer)
-        let line = try #require(outcome.messages.split(separator: "\n").first { $0.contains("bash (PID ") && $0.contains("still runs; its image stays at ") }, "\(outcome)")
+        let line = try #require(
+            outcome.messages.split(separator: "\n").first {
+                $0.contains("bash (PID ") && $0.contains("still runs; its image stays at ")
+            }, "\(outcome)")
         let pid = try #require(pid_t(line[line.range(after: "(PID ")].prefix { $0.isNumber }))
         defer { kill(pid, SIGKILL) }
         // It is that process: its words are the script's, and heapdump takes its PID.
@@ -58,9 +77,12 @@ import TestSupport
     }
 
     /// Helpers that may not be looked into (another user's, to heaprun) are not taken for gone.
-    @Test(.enabled(if: getuid() == 0, "only root can become another user")) func whoMayNotBeLookedIntoIsNotTakenForGone() throws {
+    @Test(.enabled(if: getuid() == 0, "only root can become another user"))
+    func whoMayNotBeLookedIntoIsNotTakenForGone() throws {
         let scratch = try Scratch()
-        try scratch.write("closed.c", """
+        try scratch.write(
+            "closed.c",
+            """
             #include <stdlib.h>
             #include <sys/prctl.h>
             #include <unistd.h>
@@ -74,10 +96,18 @@ import TestSupport
                 return p == NULL;
             }
             """)
-        try scratch.prepare("cc -O0 -o closed closed.c && chmod 755 . && mkdir -m 777 images && mkdir bin && cp '\(Built.heaprun)' bin/heaprun && cp '\(Built.interposer)' bin/ && chmod -R a+rX bin")
-        let outcome = try scratch.run(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "bin/heaprun", "-o", "images", "./closed"])
+        try scratch.prepare(
+            "cc -O0 -o closed closed.c && chmod 755 . && mkdir -m 777 images && mkdir bin && cp '\(Built.heaprun)' "
+                + "bin/heaprun && cp '\(Built.interposer)' bin/ && chmod -R a+rX bin"
+        )
+        let outcome = try scratch.run([
+            "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "bin/heaprun", "-o", "images",
+            "./closed",
+        ])
         #expect(outcome.exitStatus == 0)
-        let line = try #require(outcome.messages.split(separator: "\n").first { $0.contains("still runs; its image stays at ") }, "\(outcome)")
+        let line = try #require(
+            outcome.messages.split(separator: "\n").first { $0.contains("still runs; its image stays at ") },
+            "\(outcome)")
         let pid = try #require(pid_t(line[line.range(after: "(PID ")].prefix { $0.isNumber }))
         #expect(try contents("/proc/\(pid)/comm") == "closed\n")
         kill(pid, SIGKILL)
@@ -86,7 +116,9 @@ import TestSupport
 
     @Test func aMallocOfItsOwnIsTheReason() throws {
         let scratch = try Scratch()
-        try scratch.write("own.c", """
+        try scratch.write(
+            "own.c",
+            """
             #include <stddef.h>
             static char arena[1 << 20];
             static size_t used;
@@ -98,18 +130,27 @@ import TestSupport
             """)
         try scratch.write("none.c", "int main(void) { return 0; }\n")
         // Exported, and bound within the program without being so.
-        try scratch.prepare("cc -O0 -fno-builtin -rdynamic -o exported own.c && cc -O0 -fno-builtin -fvisibility=hidden -o hidden own.c && cc -o none none.c")
+        try scratch.prepare(
+            "cc -O0 -fno-builtin -rdynamic -o exported own.c && cc -O0 -fno-builtin -fvisibility=hidden -o hidden "
+                + "own.c && cc -o none none.c"
+        )
         for name in ["exported", "hidden"] {
             let outcome = try scratch.record(["./\(name)"], options: ["-o", "images"], library: Built.interposer)
-            #expect(outcome.exitStatus == 0 && outcome.messages.contains("not recorded, as it has a malloc of its own (./\(name) defines it)"), "\(outcome)")
+            #expect(
+                outcome.exitStatus == 0
+                    && outcome.messages.contains("not recorded, as it has a malloc of its own (./\(name) defines it)"),
+                "\(outcome)")
         }
-        #expect(try scratch.record(["./none"], options: ["-o", "images"], library: Built.interposer).messages.contains("it makes none, or has a malloc of its own linked into it"))
+        #expect(
+            try scratch.record(["./none"], options: ["-o", "images"], library: Built.interposer).messages.contains(
+                "it makes none, or has a malloc of its own linked into it"))
     }
 
     @Test func programsWithADotBeforeTheirNameAreRead() throws {
         let scratch = try Scratch()
         try scratch.prepare("cp /bin/bash .hidden")
-        let outcome = try scratch.record(["./.hidden", "-c", "exit 0"], options: ["--quiet", "-o", "images"], library: Built.interposer)
+        let outcome = try scratch.record(
+            ["./.hidden", "-c", "exit 0"], options: ["--quiet", "-o", "images"], library: Built.interposer)
         #expect(outcome.exitStatus == 0)
         for words in ["heapsum --format json", "heapsum info", "heapsum check --format json --max-bytes 1G"] {
             let read = try scratch.shell("'\(Built.products)'/\(words) images")

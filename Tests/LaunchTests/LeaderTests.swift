@@ -1,13 +1,13 @@
-// Processes whose first thread has ended while another goes on. The kernel shows such a process as a zombie, without memory
-// or files; it is none. Oracles: the program, which counts what it keeps, and /proc/PID/task.
+// Processes whose first thread has ended while another goes on. The kernel shows such a process as a zombie, without
+// memory or files; it is none. Oracles: the program, which counts what it keeps, and /proc/PID/task.
 
 import CHeapImage
 import Glibc
 import HeapImage
 import Proc
 import SystemPackage
-import Testing
 import TestSupport
+import Testing
 
 @testable import Launch
 
@@ -27,7 +27,8 @@ import TestSupport
 
     @Test func itIsThereUntilItsLastThreadEnds() throws {
         let scratch = try Scratch()
-        let running = try scratch.startRecorded([try Built.program("leader"), "said"], options: ["-o", "images"], library: Built.interposer)
+        let running = try scratch.startRecorded(
+            [try Built.program("leader"), "said"], options: ["-o", "images"], library: Built.interposer)
         #expect(try eventually { said(scratch)?.count == 10 })
         let pid = try #require(said(scratch)?.pid)
         let status = try #require(ProcessStat.of(pid))
@@ -40,9 +41,17 @@ import TestSupport
         // Its image, by path and by the process's memory, says that it runs; and what heaprun measures is there.
         guard case .file(let path) = try findImage(of: pid, deadline: 0) else { throw Failure("no path") }
         #expect(try HeapImage(path: path.text).presence == .running)
-        #expect(try eventually { try HeapImage(path: path.text).header.rss_bytes > 0 && HeapImage(path: path.text).header.residence.measured_ns > 0 })
+        #expect(
+            try eventually {
+                try HeapImage(path: path.text).header.rss_bytes > 0
+                    && HeapImage(path: path.text).header.residence.measured_ns > 0
+            })
         let span = try #require(imageSpans(try mappings(of: pid)).first)
-        #expect(blocks(try HeapImage(ProcessMemorySource(process: pid, base: span.first.start, length: span.byteCount), presence: .running)) == 10)
+        #expect(
+            blocks(
+                try HeapImage(
+                    ProcessMemorySource(process: pid, base: span.first.start, length: span.byteCount),
+                    presence: .running)) == 10)
         let info = try scratch.run([Built.products + "/heapsum", "info", path.text])
         #expect(info.output.contains("running"), "\(info)")
         kill(pid, SIGTERM)
@@ -53,10 +62,14 @@ import TestSupport
 
     @Test func aChildThatGoesOnIsNotTakenForDead() throws {
         let scratch = try Scratch()
-        let outcome = try scratch.record([try Built.program("leader"), "said", "child"], options: ["-o", "images"], library: Built.interposer)
+        let outcome = try scratch.record(
+            [try Built.program("leader"), "said", "child"], options: ["-o", "images"], library: Built.interposer)
         let pid = try #require(said(scratch)?.pid)
         defer { kill(pid, SIGKILL) }
-        let line = try #require(outcome.messages.split(separator: "\n").first { $0.contains("(PID \(pid)) still runs; its image stays at ") }, "\(outcome)")
+        let line = try #require(
+            outcome.messages.split(separator: "\n").first {
+                $0.contains("(PID \(pid)) still runs; its image stays at ")
+            }, "\(outcome)")
         let path = String(line[line.range(after: "stays at ")])
         // What it keeps from now on is in its image.
         for _ in 0 ..< 27 {

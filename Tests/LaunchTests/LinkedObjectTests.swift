@@ -3,8 +3,8 @@
 import Glibc
 import Proc
 import SystemPackage
-import Testing
 import TestSupport
+import Testing
 
 @testable import Launch
 
@@ -19,12 +19,14 @@ import TestSupport
     }
 
     /// The loader's own list; it always names itself, which a program needn't.
-    private func listed(_ path: String, in scratch: Scratch, variables: [String: String?] = [:]) throws -> Set<String>? {
+    private func listed(_ path: String, in scratch: Scratch, variables: [String: String?] = [:]) throws -> Set<String>?
+    {
         let outcome = try scratch.run(["/lib64/ld-linux-x86-64.so.2", "--list", path], variables: variables)
         guard outcome.exitStatus == 0 else { return nil }
         var found: Set<String> = []
         for line in outcome.output.split(separator: "\n") {
-            guard let end = line.firstRange(of: " (0x"), let file = line[..<end.lowerBound].split(separator: " ").last else { continue }
+            guard let end = line.firstRange(of: " (0x"), let file = line[..<end.lowerBound].split(separator: " ").last
+            else { continue }
             let name = String(file.drop { $0 == "\t" })
             if name.hasPrefix("/") { found.insert(FilePath(name).real?.string ?? name) }
         }
@@ -33,7 +35,9 @@ import TestSupport
 
     @Test func theMachinesProgramsAreLinkedAsTheLoaderSays() throws {
         let scratch = try Scratch()
-        let programs = try scratch.shell("find /usr/bin /usr/sbin -type f -executable -size +8k | sort | awk 'NR % 3 == 0'").output.split(separator: "\n").map(String.init)
+        let programs = try scratch.shell(
+            "find /usr/bin /usr/sbin -type f -executable -size +8k | sort | awk 'NR % 3 == 0'"
+        ).output.split(separator: "\n").map(String.init)
         let loader = try #require(FilePath("/lib64/ld-linux-x86-64.so.2").real?.string)
         var compared = 0, most = 0
         for path in programs {
@@ -47,7 +51,8 @@ import TestSupport
 
     @Test func pathsAreSearchedInTheLoadersOrder() throws {
         let scratch = try Scratch()
-        try scratch.prepare("""
+        try scratch.prepare(
+            """
             mkdir one two three
             echo 'int leaf(void) { return 1; }' > leaf.c; echo 'int leaf(void); int middle(void) { return leaf(); }' > middle.c
             echo 'int middle(void); int main(void) { return middle(); }' > main.c
@@ -61,20 +66,28 @@ import TestSupport
         let loader = try #require(FilePath("/lib64/ld-linux-x86-64.so.2").real?.string)
         let here = scratch.path
         for (program, libraryPath, preloaded) in [
-            ("old", nil, nil), ("new", nil, nil), ("new", "\(here)/two", nil), ("old", "\(here)/three", nil), ("bare", "\(here)/two:\(here)/one", nil),
+            ("old", nil, nil), ("new", nil, nil), ("new", "\(here)/two", nil), ("old", "\(here)/three", nil),
+            ("bare", "\(here)/two:\(here)/one", nil),
             ("bare", "\(here)/one;\(here)/three", nil), ("bare", "\(here)/two", "\(here)/three/libleaf.so"),
         ] as [(String, String?, String?)] {
-            let wanted = try #require(try listed("\(here)/\(program)", in: scratch, variables: ["LD_LIBRARY_PATH": libraryPath, "LD_PRELOAD": preloaded]))
-            // An object that comes by LD_PRELOAD stands for its soname; the search alone would add the one that it hides.
+            let wanted = try #require(
+                try listed(
+                    "\(here)/\(program)", in: scratch,
+                    variables: ["LD_LIBRARY_PATH": libraryPath, "LD_PRELOAD": preloaded]))
+            // An object that comes by LD_PRELOAD stands for its soname; the search alone would add the one that it
+            // hides.
             let found = objects("\(here)/\(program)", preloaded: preloaded, libraryPath: libraryPath).union([loader])
-            #expect(preloaded == nil ? found == wanted : found.isSuperset(of: wanted), "\(program) \(libraryPath ?? "") \(found) \(wanted)")
+            #expect(
+                preloaded == nil ? found == wanted : found.isSuperset(of: wanted),
+                "\(program) \(libraryPath ?? "") \(found) \(wanted)")
         }
     }
 
     /// Cut off at each length, and with each byte of its headers and tables changed: no trap, and an answer.
     @Test func liesOfFilesAreSurvived() throws {
         let scratch = try Scratch()
-        try scratch.prepare("echo 'int main(void) { return 0; }' > a.c && cc -Wl,-z,noseparate-code -Wl,-rpath,/x -o a a.c && strip a")
+        try scratch.prepare(
+            "echo 'int main(void) { return 0; }' > a.c && cc -Wl,-z,noseparate-code -Wl,-rpath,/x -o a a.c && strip a")
         let path = "\(scratch.path)/a", bytes = try readBytes(FilePath(path), limit: 1 << 20)
         #expect(DynamicObject(FilePath(path))?.needed == ["libc.so.6"])
         var generator = SeededGenerator(seed: 11)
@@ -90,7 +103,10 @@ import TestSupport
         }
         for _ in 0 ..< 3000 {
             var changed = bytes
-            for _ in 0 ..< 3 { changed[Int.random(in: 0 ..< min(bytes.count, 0x400), using: &generator)] = UInt8.random(in: 0 ... 255, using: &generator) }
+            for _ in 0 ..< 3 {
+                changed[Int.random(in: 0 ..< min(bytes.count, 0x400), using: &generator)] = UInt8.random(
+                    in: 0 ... 255, using: &generator)
+            }
             write(changed)
             _ = objects(lie)
         }
@@ -98,8 +114,12 @@ import TestSupport
         #expect(LoaderCache(cache).path(of: "libc.so.6") != nil)
         for _ in 0 ..< 200 {
             var changed = cache
-            for _ in 0 ..< 20 { changed[Int.random(in: 0 ..< min(cache.count, 4096), using: &generator)] = UInt8.random(in: 0 ... 255, using: &generator) }
-            _ = LoaderCache(Array(changed.prefix(Int.random(in: 0 ... cache.count, using: &generator)))).path(of: "libc.so.6")
+            for _ in 0 ..< 20 {
+                changed[Int.random(in: 0 ..< min(cache.count, 4096), using: &generator)] = UInt8.random(
+                    in: 0 ... 255, using: &generator)
+            }
+            _ = LoaderCache(Array(changed.prefix(Int.random(in: 0 ... cache.count, using: &generator)))).path(
+                of: "libc.so.6")
         }
     }
 }

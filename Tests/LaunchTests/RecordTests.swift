@@ -6,10 +6,10 @@ import Glibc
 import HeapImage
 import Proc
 import SystemPackage
-import Testing
 import TestSupport
-
+import Testing
 import Text
+
 @testable import Launch
 
 @Suite struct RecordTests {
@@ -90,7 +90,9 @@ import Text
         #expect(image.imageName == FilePath(image.file).lastComponent?.string)
         // 48,000 bytes at least, in a thousand blocks, by keep.
         #expect(outcome.messages.contains("48,000 bytes  1,000 blocks  keep ← main"), "\(outcome.messages)")
-        #expect(outcome.messages.contains("heapsum images/") || outcome.messages.contains("heapsum \(scratch.path)/images/"))
+        #expect(
+            outcome.messages.contains("heapsum images/") || outcome.messages.contains("heapsum \(scratch.path)/images/")
+        )
     }
 
     @Test func quietSaysNothing() throws {
@@ -122,7 +124,8 @@ import Text
         let scratch = try keeper()
         let outcome = try record(scratch, "leave")
         #expect(outcome.exitStatus == 3)
-        let line = try #require(outcome.messages.split(separator: "\n").first { $0.contains("still runs; its image stays at ") })
+        let line = try #require(
+            outcome.messages.split(separator: "\n").first { $0.contains("still runs; its image stays at ") })
         let path = String(line[line.range(after: "stays at ")])
         let image = try HeapImage(path: path)
         #expect(image.presence == .running)
@@ -137,21 +140,24 @@ import Text
 
     @Test(arguments: [false, true]) func heapdumpReadsRunningAndStoppedPrograms(isStopped: Bool) throws {
         let scratch = try keeper()
-        let running = try scratch.startRecorded(["./keeper", "wait"], options: ["--quiet", "-o", "images"], library: Built.interposer)
+        let running = try scratch.startRecorded(
+            ["./keeper", "wait"], options: ["--quiet", "-o", "images"], library: Built.interposer)
         let child = try running.child()
         #expect(try eventually { try contents(running.outputPath) == "ready\n" })
         if isStopped { kill(child, SIGSTOP) }
         let outcome = try scratch.run([Built.heapdump, String(child)])
-        #expect(outcome == Outcome(waitStatus: 0, output: "\(scratch.path)/images/keeper.\(child).1.heap\n", messages: ""))
+        #expect(
+            outcome == Outcome(waitStatus: 0, output: "\(scratch.path)/images/keeper.\(child).1.heap\n", messages: ""))
         let dump = try HeapImage(path: "\(scratch.path)/images/keeper.\(child).1.heap")
         #expect(dump.kind == .dump && dump.header.pid == UInt32(child) && liveBlocks(dump, size: 48) == 1000)
         #expect(try scratch.run([Built.heapdump, String(child)]).output.hasSuffix(".2.heap\n"))
         // heaprun has measured by now or will soon; the size is this process's own.
-        #expect(try eventually {
-            let place = try findImage(of: child, deadline: 0)
-            guard case .file(let path) = place else { return false }
-            return try HeapImage(path: path.string).header.rss_bytes > 0
-        })
+        #expect(
+            try eventually {
+                let place = try findImage(of: child, deadline: 0)
+                guard case .file(let path) = place else { return false }
+                return try HeapImage(path: path.string).header.rss_bytes > 0
+            })
         kill(child, SIGKILL)
         #expect(try running.wait().exitStatus == 137)
         let final = try #require(try images(scratch).first { $0.kind == .packed })
@@ -160,7 +166,8 @@ import Text
 
     @Test func heapdumpNeedsNoPath() throws {
         let scratch = try keeper()
-        let running = try scratch.startRecorded(["./keeper", "wait"], options: ["--quiet", "-o", "images"], library: Built.interposer)
+        let running = try scratch.startRecorded(
+            ["./keeper", "wait"], options: ["--quiet", "-o", "images"], library: Built.interposer)
         let child = try running.child()
         #expect(try eventually { try contents(running.outputPath) == "ready\n" })
         guard case .file(let path) = try findImage(of: child, deadline: 0) else { throw Failure("no path") }
@@ -174,7 +181,8 @@ import Text
         #expect(liveBlocks(try HeapImage(path: name), size: 48) == 1000)
         // By the process's memory alone it is the same.
         let span = try #require(imageSpans(try mappings(of: child)).first)
-        let image = try HeapImage(ProcessMemorySource(process: child, base: span.first.start, length: span.byteCount), presence: .running)
+        let image = try HeapImage(
+            ProcessMemorySource(process: child, base: span.first.start, length: span.byteCount), presence: .running)
         #expect(liveBlocks(image, size: 48) == 1000)
         kill(child, SIGKILL)
         _ = try running.wait()
@@ -185,7 +193,9 @@ import Text
         let plain = try scratch.start(["sleep", "60"])
         for (pid, reason) in [(plain.pid, "not recorded"), (4_000_000, "no such process"), (1, "")] {
             let outcome = try scratch.run([Built.heapdump, "--timeout", "0", String(pid)])
-            #expect(outcome.exitStatus == 2 && outcome.output.isEmpty && outcome.messages.contains("\(pid): \(reason)"), "\(outcome)")
+            #expect(
+                outcome.exitStatus == 2 && outcome.output.isEmpty && outcome.messages.contains("\(pid): \(reason)"),
+                "\(outcome)")
         }
         kill(plain.pid, SIGKILL)
         _ = try plain.wait()
@@ -195,7 +205,9 @@ import Text
 
     @Test func aMallocOfTheProgramsOwnIsSaid() throws {
         let scratch = try Scratch()
-        try scratch.write("own.c", """
+        try scratch.write(
+            "own.c",
+            """
             #include <stddef.h>
             static char arena[1 << 20];
             static size_t used;
@@ -215,11 +227,14 @@ import Text
         let scratch = try Scratch()
         _ = Built.interposer
         try scratch.prepare("make -s -C '\(Built.root)' examples")
-        let pool = try scratch.record([Built.examples + "/pool-slot-zero", "0.5"], options: ["-o", "images"], library: Built.interposer)
+        let pool = try scratch.record(
+            [Built.examples + "/pool-slot-zero", "0.5"], options: ["-o", "images"], library: Built.interposer)
         #expect(pool.messages.contains("open_connection ← take_connection ← handle_request"), "\(pool.messages)")
-        let threads = try scratch.record([Built.examples + "/unjoined-threads", "0.5"], options: ["-o", "images"], library: Built.interposer)
+        let threads = try scratch.record(
+            [Built.examples + "/unjoined-threads", "0.5"], options: ["-o", "images"], library: Built.interposer)
         #expect(threads.messages.contains("accept_requests ← main"), "\(threads.messages)")
-        let queue = try scratch.record([Built.examples + "/producer-consumer", "0.5"], options: ["-o", "images"], library: Built.interposer)
+        let queue = try scratch.record(
+            [Built.examples + "/producer-consumer", "0.5"], options: ["-o", "images"], library: Built.interposer)
         #expect(queue.exitStatus == 0)
         let image = try #require(try images(scratch).first { $0.programName == "producer-consumer" })
         // Nothing of the queue is left, and the peak held a thousand measurements and more.
@@ -228,28 +243,44 @@ import Text
 
     @Test func theSummaryNamesTheFirstProgramAndThenTheOthers() throws {
         let scratch = try keeper()
-        let many = try scratch.record(["sh", "-c", "for i in 1 2 3; do ./keeper; done"], options: ["-o", "images"], library: Built.interposer)
+        let many = try scratch.record(
+            ["sh", "-c", "for i in 1 2 3; do ./keeper; done"], options: ["-o", "images"], library: Built.interposer)
         let lines = many.messages.split(separator: "\n").map(String.init)
         let shell = try #require(try images(scratch).first { $0.programName != "keeper" })
         #expect(lines.count == 7, "\(many.messages)")
-        #expect(lines[0].hasPrefix("heaprun: \(shell.programName) (PID \(shell.header.pid)): \(separated(shell.header.live_bytes)) bytes live in "))
+        #expect(
+            lines[0].hasPrefix(
+                "heaprun: \(shell.programName) (PID \(shell.header.pid)): \(separated(shell.header.live_bytes)) bytes "
+                    + "live in "
+            ))
         // Three times what a keeper keeps, and what its own start leaves.
         let others = try images(scratch).filter { $0.programName == "keeper" }.reduce(0) { $0 + $1.header.live_bytes }
-        #expect(others >= 144_000 && lines[1].hasPrefix("heaprun: and 3 more images, of its children: \(separated(others)) bytes live in "))
+        #expect(
+            others >= 144_000
+                && lines[1].hasPrefix(
+                    "heaprun: and 3 more images, of its children: \(separated(others)) bytes live in ")
+        )
         #expect(lines[2].contains("144,000 bytes") && lines[2].contains("3,000 blocks  keeper: keep ← main"))
         #expect(lines[5] == "  images: 4 in \(scratch.path)/images")
 
-        let only = try scratch.record(["sh", "-c", "./keeper; :"], options: ["-o", "only", "--only", "keeper"], library: Built.interposer)
-        #expect(only.messages.hasPrefix("heaprun: sh itself left no image; 1 image of its children: 48,"), "\(only.messages)")
+        let only = try scratch.record(
+            ["sh", "-c", "./keeper; :"], options: ["-o", "only", "--only", "keeper"], library: Built.interposer)
+        #expect(
+            only.messages.hasPrefix("heaprun: sh itself left no image; 1 image of its children: 48,"),
+            "\(only.messages)")
         #expect(only.messages.contains("keeper: keep ← main"))
-        let exec = try scratch.record(["sh", "-c", "exec ./keeper"], options: ["-o", "exec"], library: Built.interposer)
-        #expect(exec.messages.hasPrefix("heaprun: keeper (PID ") && exec.messages.contains("heaprun: and 1 more image: "), "\(exec.messages)")
+        let exec = try scratch.record(
+            ["sh", "-c", "exec ./keeper"], options: ["-o", "exec"], library: Built.interposer)
+        #expect(
+            exec.messages.hasPrefix("heaprun: keeper (PID ") && exec.messages.contains("heaprun: and 1 more image: "),
+            "\(exec.messages)")
     }
 
     @Test func theLibrarysMessagesAreSaidOnceAndAsHeaprunsOwn() throws {
         let scratch = try keeper()
         let outcome = try scratch.record(
-            ["sh", "-c", "./keeper; ./keeper"], options: ["-o", "images"], library: Built.interposer, variables: ["HEAPSUM_DEPTH": "deep"])
+            ["sh", "-c", "./keeper; ./keeper"], options: ["-o", "images"], library: Built.interposer,
+            variables: ["HEAPSUM_DEPTH": "deep"])
         #expect(outcome.messages.hasPrefix("heaprun: HEAPSUM_DEPTH is not a number from 0 to 1024: deep\nheaprun: "))
         #expect(outcome.messages.split(separator: "\n").count { $0.contains("HEAPSUM_DEPTH") } == 1)
         #expect(!outcome.messages.contains("heapsum: "))
@@ -258,7 +289,8 @@ import Text
     /// What was allocated at the start of a program that then only waited is as old as the program.
     @Test func blocksAgeUntilTheProgramsEnd() throws {
         let scratch = try keeper()
-        let running = try scratch.startRecorded(["./keeper", "wait"], options: ["--quiet", "-o", "images"], library: Built.interposer)
+        let running = try scratch.startRecorded(
+            ["./keeper", "wait"], options: ["--quiet", "-o", "images"], library: Built.interposer)
         #expect(try eventually { try contents(running.outputPath) == "ready\n" })
         usleep(1_500_000)
         kill(try running.child(), SIGTERM)
@@ -267,7 +299,11 @@ import Text
         #expect(image.header.ended_ns >= 1_500_000_000 && image.header.ended_ns < 600_000_000_000)
         var oldest = 0.0
         _ = try image.census { batch in
-            for index in batch.indices { oldest = max(oldest, Double(image.header.ended_ns) / 1e9 - Double(heap_tick_milliseconds(batch[index].tick)) / 1000) }
+            for index in batch.indices {
+                oldest = max(
+                    oldest,
+                    Double(image.header.ended_ns) / 1e9 - Double(heap_tick_milliseconds(batch[index].tick)) / 1000)
+            }
         }
         #expect(oldest >= 1.4)
     }
@@ -276,12 +312,19 @@ import Text
     @Test func aFileForMessagesThatCannotBeWrittenIsSaidBefore() throws {
         let scratch = try keeper()
         try scratch.prepare("mkdir there && ln -s elsewhere link")
-        for (file, reason) in [("there", "Is a directory"), ("missing/file", "No such file or directory"), ("keeper.c/file", "Not a directory"),
-                               ("link", "it is a symbolic link, and those are not followed")] {
+        for (file, reason) in [
+            ("there", "Is a directory"), ("missing/file", "No such file or directory"),
+            ("keeper.c/file", "Not a directory"),
+            ("link", "it is a symbolic link, and those are not followed"),
+        ] {
             let outcome = try record(scratch, "exit", options: ["-o", "images", "--messages", file])
-            #expect(outcome.exitStatus == 125 && outcome.messages == "heaprun: can't write messages to \(scratch.path)/\(file): \(reason)\n")
+            #expect(
+                outcome.exitStatus == 125
+                    && outcome.messages == "heaprun: can't write messages to \(scratch.path)/\(file): \(reason)\n")
         }
-        let outcome = try scratch.record(["./keeper"], options: ["-o", "images", "--messages", "said"], library: Built.interposer, variables: ["HEAPSUM_DEPTH": "deep"])
+        let outcome = try scratch.record(
+            ["./keeper"], options: ["-o", "images", "--messages", "said"], library: Built.interposer,
+            variables: ["HEAPSUM_DEPTH": "deep"])
         #expect(outcome.exitStatus == 3 && !outcome.messages.contains("HEAPSUM_DEPTH"))
         #expect(try contents("\(scratch.path)/said").contains("HEAPSUM_DEPTH is not a number from 0 to 1024: deep"))
     }
@@ -289,7 +332,9 @@ import Text
     /// Three lines have no room for what stands between a program and its memory, nor for mangled names.
     @Test func theSummaryNamesCppFunctionsAsTheirSourceDoes() throws {
         let scratch = try Scratch()
-        try scratch.write("shop.cc", """
+        try scratch.write(
+            "shop.cc",
+            """
             #include <string>
             #include <vector>
             namespace shop {
@@ -317,32 +362,43 @@ import Text
         // Less than any image takes.
         let outcome = try record(scratch, "exit", options: ["-o", "images", "--max-size", "8K"])
         #expect(outcome.exitStatus == 3)
-        #expect(outcome.messages == """
-            heaprun: no image could be made in \(scratch.path)/images
-            heaprun: HEAPSUM_MAX_SIZE is too small for an image; 1M holds a small program's
-            heaprun: no image could be made at all: nothing is recorded of \(scratch.path)/keeper
-            heaprun: keeper was not recorded, for the reason above
+        #expect(
+            outcome.messages == """
+                heaprun: no image could be made in \(scratch.path)/images
+                heaprun: HEAPSUM_MAX_SIZE is too small for an image; 1M holds a small program's
+                heaprun: no image could be made at all: nothing is recorded of \(scratch.path)/keeper
+                heaprun: keeper was not recorded, for the reason above
 
-            """)
+                """)
     }
 
     @Test func anImageGrowsToItsMaximumAndNoFurther() throws {
         let scratch = try Scratch()
-        let outcome = try scratch.record([try Built.program("endings"), "return"], options: ["-o", "images", "--max-size", "400K"], library: Built.interposer)
+        let outcome = try scratch.record(
+            [try Built.program("endings"), "return"], options: ["-o", "images", "--max-size", "400K"],
+            library: Built.interposer)
         #expect(outcome.exitStatus == 3)
-        #expect(outcome.messages.contains("  the image reached its maximum size, and recording stopped there\n"), "\(outcome.messages)")
+        #expect(
+            outcome.messages.contains("  the image reached its maximum size, and recording stopped there\n"),
+            "\(outcome.messages)")
         #expect(outcome.messages.contains("not in the image: there was no space"))
         let image = try #require(try images(scratch).first)
-        #expect(image.hasFlag(HEAP_FLAG_FULL) && image.header.maximum_bytes == 400 << 10 && image.losses.lost_allocations > 0)
+        #expect(
+            image.hasFlag(HEAP_FLAG_FULL) && image.header.maximum_bytes == 400 << 10
+                && image.losses.lost_allocations > 0)
         for wrong in ["", "-1", "12Q"] {
             let refused = try scratch.record(["true"], options: ["--max-size", wrong], library: Built.interposer)
-            #expect(refused.exitStatus == 125 && refused.messages.contains("--max-size \(wrong): a number of bytes"), "\(refused)")
+            #expect(
+                refused.exitStatus == 125 && refused.messages.contains("--max-size \(wrong): a number of bytes"),
+                "\(refused)")
         }
     }
 
     @Test func manyShortProgramsAreGatheredOnTheWay() throws {
         let scratch = try Scratch()
-        let script = "i=0; while [ $i -lt 150 ]; do /bin/ls >/dev/null; i=$((i+1)); done; sleep 2.2; ls \"$HEAPSUM_RUN_DIR\" | wc -l"
+        let script =
+            "i=0; while [ $i -lt 150 ]; do /bin/ls >/dev/null; i=$((i+1)); done; sleep 2.2; ls \"$HEAPSUM_RUN_DIR\" | "
+            + "wc -l"
         let outcome = try scratch.record(["sh", "-c", script], options: ["-o", "images"], library: Built.interposer)
         let left = try #require(outcome.output.split(separator: "\n").last.flatMap { Int($0) })
         #expect(left < 100, "\(outcome.output)")
@@ -355,6 +411,6 @@ extension StringProtocol {
     func range(after text: String) -> Range<Index> {
         var rest = self[...]
         while !rest.isEmpty && !rest.hasPrefix(text) { rest = rest.dropFirst() }
-        return rest.dropFirst(text.count).startIndex..<endIndex
+        return rest.dropFirst(text.count).startIndex ..< endIndex
     }
 }

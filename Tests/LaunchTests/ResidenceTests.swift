@@ -6,8 +6,8 @@ import Glibc
 import HeapImage
 import Proc
 import SystemPackage
-import Testing
 import TestSupport
+import Testing
 
 @testable import Launch
 
@@ -21,7 +21,9 @@ import TestSupport
     }
 
     /// A dump of a program that is ready, and what the kernel sums up for it.
-    private func dump(_ scratch: Scratch, _ running: Running) throws -> (image: HeapImage, residentBytes: UInt64, path: String) {
+    private func dump(
+        _ scratch: Scratch, _ running: Running
+    ) throws -> (image: HeapImage, residentBytes: UInt64, path: String) {
         let ready = try eventually { try contents(running.outputPath) == "ready\n" }
         #expect(ready)
         let pid = try running.child()
@@ -32,7 +34,8 @@ import TestSupport
     }
 
     private func total(_ residence: heap_residence) -> UInt64 {
-        (UInt64(residence.allocator_kb) + UInt64(residence.anonymous_kb) + UInt64(residence.stacks_kb) + UInt64(residence.files_kb)
+        (UInt64(residence.allocator_kb) + UInt64(residence.anonymous_kb) + UInt64(residence.stacks_kb)
+            + UInt64(residence.files_kb)
             + UInt64(residence.shared_kb) + UInt64(residence.image_kb)) << 10
     }
 
@@ -44,7 +47,8 @@ import TestSupport
     @Test func everyKindIsTold() throws {
         let scratch = try Scratch()
         try scratch.prepare("head -c 13631488 /dev/zero | tr '\\0' x > file")
-        let running = try scratch.startRecorded([try Built.program("residence"), "file"], options: ["-o", "images"], library: Built.interposer)
+        let running = try scratch.startRecorded(
+            [try Built.program("residence"), "file"], options: ["-o", "images"], library: Built.interposer)
         let (image, kernels, path) = try dump(scratch, running)
         let residence = image.header.residence
         // The heap's 5 MB, the block of 7, and 3 MB in each of two arenas.
@@ -58,7 +62,9 @@ import TestSupport
         let sum = total(residence)
         #expect(max(sum, kernels) - min(sum, kernels) < Self.megabyte, "\(sum) \(kernels)")
         let info = try scratch.run([Built.products + "/heapsum", "info", path]).output
-        #expect(info.contains("malloc is the smaller part: ") && info.contains("other anonymous memory") && info.contains("mmap"), "\(info)")
+        #expect(
+            info.contains("malloc is the smaller part: ") && info.contains("other anonymous memory")
+                && info.contains("mmap"), "\(info)")
         // heaprun measures too: its image, at the end, has it without any dump.
         let isMeasured = try eventually {
             guard case .file(let path) = try findImage(of: running.child(), deadline: 0) else { return false }
@@ -72,10 +78,14 @@ import TestSupport
 
     @Test(arguments: ["pymalloc", "malloc"]) func pythonsArenasAreNotMallocs(allocator: String) throws {
         let scratch = try Scratch()
-        try scratch.write("objects.py", "kept = [(i, str(i)) for i in range(400000)]\nprint('ready', flush=True)\nimport signal\nsignal.pause()\n")
-        let python = try #require(try scratch.shell("ls /usr/bin/python3").output.split(separator: "\n").first.map(String.init))
+        try scratch.write(
+            "objects.py",
+            "kept = [(i, str(i)) for i in range(400000)]\nprint('ready', flush=True)\nimport signal\nsignal.pause()\n")
+        let python = try #require(
+            try scratch.shell("ls /usr/bin/python3").output.split(separator: "\n").first.map(String.init))
         let running = try scratch.startRecorded(
-            [python, "objects.py"], options: ["-o", "images"], library: Built.interposer, variables: ["PYTHONMALLOC": allocator])
+            [python, "objects.py"], options: ["-o", "images"], library: Built.interposer,
+            variables: ["PYTHONMALLOC": allocator])
         let (image, kernels, path) = try dump(scratch, running)
         let residence = image.header.residence, sum = total(residence)
         #expect(max(sum, kernels) - min(sum, kernels) < Self.megabyte, "\(sum) \(kernels)")
@@ -84,7 +94,9 @@ import TestSupport
             #expect(residence.allocator_kb > 40 << 10 && residence.anonymous_kb < 8 << 10, "\(residence)")
             #expect(!info.contains("smaller part"))
         } else {
-            #expect(residence.anonymous_kb > 40 << 10 && residence.allocator_kb < residence.anonymous_kb / 2, "\(residence)")
+            #expect(
+                residence.anonymous_kb > 40 << 10 && residence.allocator_kb < residence.anonymous_kb / 2, "\(residence)"
+            )
             #expect(info.contains("PYTHONMALLOC=malloc"), "\(info)")
         }
         kill(try running.child(), SIGKILL)
@@ -118,20 +130,28 @@ import TestSupport
             #expect(parser.mappings.map(\.swappedBytes) == [4 << 10, 0, 0, 0])
             #expect(parser.mappings[1].isReserved && parser.mappings[2].isAnonymous && !parser.mappings[3].isAnonymous)
             // The third is a stack by its size: 8 MB, guard and all.
-            #expect(residence(parser.mappings, extents: AllocatorExtents(), isGlibc: true, imageInode: 77)
-                == Residence(allocatorBytes: 12 << 10, stackBytes: 100 << 10, imageBytes: 8 << 10, swappedBytes: 4 << 10))
+            #expect(
+                residence(parser.mappings, extents: AllocatorExtents(), isGlibc: true, imageInode: 77)
+                    == Residence(
+                        allocatorBytes: 12 << 10, stackBytes: 100 << 10, imageBytes: 8 << 10, swappedBytes: 4 << 10))
         }
     }
 
     // The kernel makes one mapping of two neighbours: only what malloc is known to have in it is malloc's.
     @Test func neighboursAreToldApart() {
         let mapping = ResidentMapping(
-            mapping: Mapping(start: 0x10_0000, end: 0x90_0000, isShared: false, fileOffset: 0, inode: 0, path: ""), permissions: Array("rw-p".utf8),
+            mapping: Mapping(start: 0x10_0000, end: 0x90_0000, isShared: false, fileOffset: 0, inode: 0, path: ""),
+            permissions: Array("rw-p".utf8),
             residentBytes: 8 << 20)
         var extents = AllocatorExtents()
-        extents.large = [0x10_0010..<0x30_0010, UInt64.max - 5..<UInt64.max]
-        #expect(residence([mapping], extents: extents, isGlibc: true, imageInode: 0) == Residence(allocatorBytes: 2 << 20 | 4096, anonymousBytes: (6 << 20) - 4096))
-        #expect(residence([mapping], extents: extents, isGlibc: false, imageInode: 0) == Residence(allocatorBytes: 8 << 20))
-        #expect(residence([mapping], extents: AllocatorExtents(), isGlibc: false, imageInode: 0) == Residence(anonymousBytes: 8 << 20))
+        extents.large = [0x10_0010 ..< 0x30_0010, UInt64.max - 5 ..< UInt64.max]
+        #expect(
+            residence([mapping], extents: extents, isGlibc: true, imageInode: 0)
+                == Residence(allocatorBytes: 2 << 20 | 4096, anonymousBytes: (6 << 20) - 4096))
+        #expect(
+            residence([mapping], extents: extents, isGlibc: false, imageInode: 0) == Residence(allocatorBytes: 8 << 20))
+        #expect(
+            residence([mapping], extents: AllocatorExtents(), isGlibc: false, imageInode: 0)
+                == Residence(anonymousBytes: 8 << 20))
     }
 }

@@ -1,12 +1,12 @@
-// Programs in mount namespaces of their own, whose /dev/shm and /tmp are gone when they have ended: their images are kept all
-// the same. Oracle: bwrap, which makes such sandboxes, and what the program keeps.
+// Programs in mount namespaces of their own, whose /dev/shm and /tmp are gone when they have ended: their images are
+// kept all the same. Oracle: bwrap, which makes such sandboxes, and what the program keeps.
 
 import Glibc
 import HeapImage
 import Proc
 import SystemPackage
-import Testing
 import TestSupport
+import Testing
 
 @testable import Launch
 
@@ -22,7 +22,10 @@ import TestSupport
         }
         """
 
-    @Test(arguments: ["--ro-bind / / --dev /dev --tmpfs /tmp", "--ro-bind / / --dev /dev --tmpfs /tmp --unshare-pid --proc /proc", "--dev-bind / / --tmpfs /tmp", "--dev-bind / / --tmpfs /dev/shm --tmpfs /tmp"])
+    @Test(arguments: [
+        "--ro-bind / / --dev /dev --tmpfs /tmp", "--ro-bind / / --dev /dev --tmpfs /tmp --unshare-pid --proc /proc",
+        "--dev-bind / / --tmpfs /tmp", "--dev-bind / / --tmpfs /dev/shm --tmpfs /tmp",
+    ])
     func anImageInASandboxIsKept(sandbox: String) throws {
         let scratch = try Scratch()
         try scratch.write("prog.c", Self.program)
@@ -30,8 +33,9 @@ import TestSupport
         let place = "/var/tmp/heapsum-test-\(getpid())-\(UInt32.random(in: 0 ... .max))"
         try scratch.prepare("mkdir \(place) && cp '\(Built.interposer)' \(place) && cc -O0 -o \(place)/prog prog.c")
         defer { _ = system("rm -r \(place)") }
-        let outcome = try scratch.record(["bwrap"] + sandbox.split(separator: " ").map(String.init) + ["\(place)/prog", "700"],
-                                         options: ["-o", "images", "--only", "prog"], library: "\(place)/libheapsum.so")
+        let outcome = try scratch.record(
+            ["bwrap"] + sandbox.split(separator: " ").map(String.init) + ["\(place)/prog", "700"],
+            options: ["-o", "images", "--only", "prog"], library: "\(place)/libheapsum.so")
         #expect(outcome.exitStatus == 6, "\(outcome)")
         #expect(outcome.messages.contains("35,000 bytes  50 blocks  prog: main"), "\(outcome)")
         let names = try namesInDirectory(FilePath("\(scratch.path)/images"))
@@ -48,9 +52,13 @@ import TestSupport
         try scratch.prepare("mkdir \(place) && cp '\(Built.interposer)' \(place) && cc -O0 -o \(place)/prog prog.c")
         defer { _ = system("rm -r \(place)") }
         let outcome = try scratch.record(
-            ["sh", "-c", "bwrap --ro-bind / / --dev /dev --tmpfs /tmp \(place)/prog 60000 >/dev/null 2>&1 & sleep 1"], options: ["-o", "images", "--only", "prog"],
+            ["sh", "-c", "bwrap --ro-bind / / --dev /dev --tmpfs /tmp \(place)/prog 60000 >/dev/null 2>&1 & sleep 1"],
+            options: ["-o", "images", "--only", "prog"],
             library: "\(place)/libheapsum.so")
-        let line = try #require(outcome.messages.split(separator: "\n").first { $0.contains("prog (PID ") && $0.contains("still runs; its image stays at ") }, "\(outcome)")
+        let line = try #require(
+            outcome.messages.split(separator: "\n").first {
+                $0.contains("prog (PID ") && $0.contains("still runs; its image stays at ")
+            }, "\(outcome)")
         let pid = try #require(pid_t(line[line.range(after: "(PID ")].prefix { $0.isNumber }))
         defer { kill(pid, SIGKILL) }
         #expect(try HeapImage(path: String(line[line.range(after: "stays at ")])).presence == .running)

@@ -1,5 +1,5 @@
-// Programs that bring a sanitizer, of two compilers, its runtime shared or linked in: alone, and as children of a recorded
-// program. Oracle: the same program run plainly.
+// Programs that bring a sanitizer, of two compilers, its runtime shared or linked in: alone, and as children of a
+// recorded program. Oracle: the same program run plainly.
 
 import Glibc
 import HeapImage
@@ -57,10 +57,14 @@ import Testing
         for compiler in ["gcc", "clang"] {
             for (sanitizer, faults) in faults.sorted(by: { $0.key < $1.key }) {
                 for isShared in [true, false] {
-                    // Of Debian 12's, clang's shared TSan ends every program by SIGSEGV, and gcc's static LSan one with a thread by a failed
-                    // check of its own, now and then; clang has no shared LSan.
-                    let isBroken = compiler == "clang" ? isShared && (sanitizer == "thread" || sanitizer == "leak") : !isShared && sanitizer == "leak"
-                    if !isBroken { kinds.append(Kind(compiler: compiler, sanitizer: sanitizer, isShared: isShared, faults: faults)) }
+                    // Of Debian 12's, clang's shared TSan ends every program by SIGSEGV, and gcc's static LSan one with
+                    // a thread by a failed check of its own, now and then; clang has no shared LSan.
+                    let isBroken =
+                        compiler == "clang"
+                        ? isShared && (sanitizer == "thread" || sanitizer == "leak") : !isShared && sanitizer == "leak"
+                    if !isBroken {
+                        kinds.append(Kind(compiler: compiler, sanitizer: sanitizer, isShared: isShared, faults: faults))
+                    }
                 }
             }
         }
@@ -72,9 +76,13 @@ import Testing
         text.split(separator: "\n").filter { line in
             !line.hasPrefix("heaprun: ") && !line.contains("Interposer/hooks/") && !line.contains("libheapsum.so")
         }.map { line in
-            var words = line.split(whereSeparator: { $0 == " " || $0 == "=" || $0 == "," || $0 == "(" || $0 == ")" || $0 == "+" || $0 == "[" }).map(String.init)
+            var words = line.split(whereSeparator: {
+                $0 == " " || $0 == "=" || $0 == "," || $0 == "(" || $0 == ")" || $0 == "+" || $0 == "["
+            }).map(String.init)
             // Frames have numbers; addresses, PIDs and shadow bytes are each run's own.
-            words.removeAll { $0.hasPrefix("#") || $0.hasPrefix("0x") || $0.hasPrefix("T") || $0.allSatisfy { $0.isHexDigit } }
+            words.removeAll {
+                $0.hasPrefix("#") || $0.hasPrefix("0x") || $0.hasPrefix("T") || $0.allSatisfy { $0.isHexDigit }
+            }
             return words.joined(separator: " ")
         }.filter { line in ["ERROR", "SUMMARY", "in ", "runtime error"].contains { line.contains($0) } }
     }
@@ -83,20 +91,29 @@ import Testing
         let scratch = try Scratch()
         try scratch.write("prog.c", Self.source)
         let names = ["address": "asan", "leak": "lsan", "thread": "tsan", "undefined": "ubsan"]
-        let runtime = switch (kind.compiler, kind.isShared) {
-        case ("gcc", false): "-static-lib\(names[kind.sanitizer] ?? "")"
-        case ("clang", true): "-shared-libsan -Wl,-rpath,$(clang -print-runtime-dir)"
-        default: ""
-        }
-        try scratch.prepare("\(kind.compiler) -g -O1 -fno-builtin -w -fsanitize=\(kind.sanitizer) \(runtime) -o prog prog.c -pthread")
+        let runtime =
+            switch (kind.compiler, kind.isShared) {
+            case ("gcc", false): "-static-lib\(names[kind.sanitizer] ?? "")"
+            case ("clang", true): "-shared-libsan -Wl,-rpath,$(clang -print-runtime-dir)"
+            default: ""
+            }
+        try scratch.prepare(
+            "\(kind.compiler) -g -O1 -fno-builtin -w -fsanitize=\(kind.sanitizer) \(runtime) -o prog prog.c -pthread")
         for fault in ["fine"] + kind.faults {
             let plain = try scratch.run(["./prog", fault], variables: ["ASAN_OPTIONS": "color=never"])
-            let alone = try scratch.record(["./prog", fault], options: ["-o", "images"], library: Built.interposer, variables: ["ASAN_OPTIONS": "color=never"])
+            let alone = try scratch.record(
+                ["./prog", fault], options: ["-o", "images"], library: Built.interposer,
+                variables: ["ASAN_OPTIONS": "color=never"])
             // The child is given options of its own, in which heaprun's is missing.
-            let child = try scratch.record(["/bin/sh", "-c", "ASAN_OPTIONS=color=never ./prog \(fault); exit $?"], options: ["--quiet", "-o", "children"], library: Built.interposer, variables: ["ASAN_OPTIONS": "color=never"])
+            let child = try scratch.record(
+                ["/bin/sh", "-c", "ASAN_OPTIONS=color=never ./prog \(fault); exit $?"],
+                options: ["--quiet", "-o", "children"], library: Built.interposer,
+                variables: ["ASAN_OPTIONS": "color=never"])
             for outcome in [alone, child] {
-                #expect(plain.exitStatus == outcome.exitStatus && plain.output == outcome.output && report(plain.messages) == report(outcome.messages),
-                        "\(kind) \(fault): \(plain) \(outcome)")
+                #expect(
+                    plain.exitStatus == outcome.exitStatus && plain.output == outcome.output
+                        && report(plain.messages) == report(outcome.messages),
+                    "\(kind) \(fault): \(plain) \(outcome)")
             }
             if fault == "fine" {
                 if kind.isRecorded {
@@ -109,8 +126,12 @@ import Testing
     }
 
     @Test func theUsersOptionsStay() throws {
-        #expect(addressSanitizerOptions(existing: nil) == "verify_asan_link_order=0" && addressSanitizerOptions(existing: "") == "verify_asan_link_order=0")
-        #expect(addressSanitizerOptions(existing: "detect_leaks=0:color=never") == "detect_leaks=0:color=never:verify_asan_link_order=0")
+        #expect(
+            addressSanitizerOptions(existing: nil) == "verify_asan_link_order=0"
+                && addressSanitizerOptions(existing: "") == "verify_asan_link_order=0")
+        #expect(
+            addressSanitizerOptions(existing: "detect_leaks=0:color=never")
+                == "detect_leaks=0:color=never:verify_asan_link_order=0")
         #expect(addressSanitizerOptions(existing: "verify_asan_link_order=1") == "verify_asan_link_order=1")
     }
 }

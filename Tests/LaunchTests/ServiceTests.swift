@@ -7,8 +7,8 @@ import Glibc
 import HeapImage
 import Proc
 import SystemPackage
-import Testing
 import TestSupport
+import Testing
 
 @testable import Launch
 
@@ -33,10 +33,14 @@ private let memoryGroup: (parent: String, limit: String)? = {
         return scratch
     }
 
-    /// bwrap's words: another PID namespace, a read-only root, /dev/shm of 64 MB, and one directory that can be written.
+    /// bwrap's words: another PID namespace, a read-only root, /dev/shm of 64 MB, and one directory that can be
+    /// written.
     private func container(_ scratch: Scratch, _ variables: [(String, String)] = []) -> [String] {
-        ["bwrap", "--unshare-pid", "--unshare-ipc", "--as-pid-1", "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev", "--size", "67108864", "--tmpfs", "/dev/shm",
-         "--proc", "/proc", "--bind", "\(scratch.path)/images", "\(scratch.path)/images"] + variables.flatMap { ["--setenv", $0.0, $0.1] }
+        [
+            "bwrap", "--unshare-pid", "--unshare-ipc", "--as-pid-1", "--die-with-parent", "--ro-bind", "/", "/",
+            "--dev", "/dev", "--size", "67108864", "--tmpfs", "/dev/shm",
+            "--proc", "/proc", "--bind", "\(scratch.path)/images", "\(scratch.path)/images",
+        ] + variables.flatMap { ["--setenv", $0.0, $0.1] }
     }
 
     private func blocks(_ image: HeapImage, of size: UInt64) -> Int {
@@ -53,7 +57,11 @@ private let memoryGroup: (parent: String, limit: String)? = {
                 guard let text = try? contents("/proc/\(other)/stat"), text.contains("(\(name)) ") else { return false }
                 var ancestor = other
                 while ancestor > 1, ancestor != pid {
-                    guard let stat = try? contents("/proc/\(ancestor)/stat"), let parent = stat.split(separator: ")").last?.split(separator: " ").dropFirst().first.flatMap({ pid_t($0) }) else { return false }
+                    guard let stat = try? contents("/proc/\(ancestor)/stat"),
+                        let parent = stat.split(separator: ")").last?.split(separator: " ").dropFirst().first.flatMap({
+                            pid_t($0)
+                        })
+                    else { return false }
                     ancestor = parent
                 }
                 return ancestor == pid
@@ -64,17 +72,22 @@ private let memoryGroup: (parent: String, limit: String)? = {
         return found
     }
 
-    @Test(.enabled(if: canContain, "needs bubblewrap, and the right to make namespaces")) func heaprunAsTheFirstProcess() throws {
+    @Test(.enabled(if: canContain, "needs bubblewrap, and the right to make namespaces"))
+    func heaprunAsTheFirstProcess() throws {
         let scratch = try keeper()
         let running = try scratch.start(
-            container(scratch, [("HEAPSUM_LIBRARY", Built.interposer)]) + [Built.heaprun, "-o", "\(scratch.path)/images", "\(scratch.path)/keeper", "wait"])
+            container(scratch, [("HEAPSUM_LIBRARY", Built.interposer)]) + [
+                Built.heaprun, "-o", "\(scratch.path)/images", "\(scratch.path)/keeper", "wait",
+            ])
         #expect(try eventually { try contents(running.outputPath) == "ready\n" })
         let pid = try program("keeper", below: running.pid)
         // From outside, by the PID that it has here; inside it is the second process.
         let dump = try scratch.run([Built.heapdump, String(pid)])
         #expect(dump.output == "\(scratch.path)/images/keeper.2.1.heap\n", "\(dump)")
         let image = try HeapImage(path: "\(scratch.path)/images/keeper.2.1.heap")
-        #expect(image.kind == .dump && image.header.pid == 2 && blocks(image, of: 48) == 1000 && image.header.residence.measured_ns > 0)
+        #expect(
+            image.kind == .dump && image.header.pid == 2 && blocks(image, of: 48) == 1000
+                && image.header.residence.measured_ns > 0)
         kill(pid, SIGKILL)
         let outcome = try running.wait()
         // 64 MB are too few for an image that grows.
@@ -84,10 +97,13 @@ private let memoryGroup: (parent: String, limit: String)? = {
     }
 
     // Nothing can be written but /dev/shm, which is not to be seen from outside: heapdump goes by /proc.
-    @Test(.enabled(if: canContain, "needs bubblewrap, and the right to make namespaces")) func aProgramAsTheFirstProcessWithAReadOnlyRoot() throws {
+    @Test(.enabled(if: canContain, "needs bubblewrap, and the right to make namespaces"))
+    func aProgramAsTheFirstProcessWithAReadOnlyRoot() throws {
         let scratch = try keeper()
         let running = try scratch.start(
-            container(scratch, [("LD_PRELOAD", Built.interposer), ("HEAPSUM_OUTPUT", "/nonexistent")]) + ["\(scratch.path)/keeper", "wait"])
+            container(scratch, [("LD_PRELOAD", Built.interposer), ("HEAPSUM_OUTPUT", "/nonexistent")]) + [
+                "\(scratch.path)/keeper", "wait",
+            ])
         #expect(try eventually { try contents(running.outputPath) == "ready\n" })
         let pid = try program("keeper", below: running.pid)
         let place = try findImage(of: pid, deadline: 0)
@@ -108,10 +124,14 @@ private let memoryGroup: (parent: String, limit: String)? = {
         return path.string
     }
 
-    @Test(.enabled(if: canContain, "needs bubblewrap, and the right to make namespaces")) func aRestartUnderTheSamePIDIsAnotherProcess() throws {
+    @Test(.enabled(if: canContain, "needs bubblewrap, and the right to make namespaces"))
+    func aRestartUnderTheSamePIDIsAnotherProcess() throws {
         let scratch = try keeper()
         for name in ["keeper.1.heap", "keeper.1-2.heap"] {
-            let outcome = try scratch.run(container(scratch, [("LD_PRELOAD", Built.interposer), ("HEAPSUM_OUTPUT", "\(scratch.path)/images")]) + ["\(scratch.path)/keeper"])
+            let outcome = try scratch.run(
+                container(scratch, [("LD_PRELOAD", Built.interposer), ("HEAPSUM_OUTPUT", "\(scratch.path)/images")]) + [
+                    "\(scratch.path)/keeper"
+                ])
             #expect(outcome.exitStatus == 3 && access("\(scratch.path)/images/\(name)", F_OK) == 0, "\(outcome)")
             // The kernel knows a process by PID and by its start in ticks of 10 ms: no service starts again within one.
             usleep(30_000)
@@ -121,9 +141,12 @@ private let memoryGroup: (parent: String, limit: String)? = {
         #expect(both.output.contains("\"liveBlocks\":2000,") && both.messages.isEmpty, "\(both)")
     }
 
-    @Test(.enabled(if: memoryGroup != nil, "needs the right to make a cgroup with a limit of memory")) func theKernelsKillForMemoryLeavesTheImage() throws {
+    @Test(.enabled(if: memoryGroup != nil, "needs the right to make a cgroup with a limit of memory"))
+    func theKernelsKillForMemoryLeavesTheImage() throws {
         let scratch = try Scratch()
-        try scratch.write("grow.c", """
+        try scratch.write(
+            "grow.c",
+            """
             #include <stdlib.h>
             #include <string.h>
             int main(void) { for (;;) { char *block = malloc(4000); if (!block) return 9; memset(block, 1, 4000); } }
@@ -134,7 +157,8 @@ private let memoryGroup: (parent: String, limit: String)? = {
         try scratch.prepare("mkdir '\(group)' && echo 100663296 > '\(group)/\(limit)'")
         defer { _ = eventually { rmdir(group) == 0 } }
         let outcome = try scratch.run(
-            ["sh", "-c", "echo $$ > '\(group)/cgroup.procs' && exec '\(Built.heaprun)' -o images ./grow"], variables: ["HEAPSUM_LIBRARY": Built.interposer])
+            ["sh", "-c", "echo $$ > '\(group)/cgroup.procs' && exec '\(Built.heaprun)' -o images ./grow"],
+            variables: ["HEAPSUM_LIBRARY": Built.interposer])
         #expect(outcome.exitStatus == 137, "\(outcome)")
         let name = try #require(try namesInDirectory(FilePath("\(scratch.path)/images")).first?.string)
         let image = try HeapImage(path: "\(scratch.path)/images/\(name)")
@@ -145,13 +169,23 @@ private let memoryGroup: (parent: String, limit: String)? = {
     @Test func aSupervisorThatWatchesTheProcessSeesTheProgram() throws {
         let scratch = try keeper()
         func supervise(_ words: [String]) throws -> Int32 {
-            try scratch.run(["start-stop-daemon", "--pidfile", "\(scratch.path)/pid"] + words, variables: ["HEAPSUM_LIBRARY": Built.interposer]).exitStatus
+            try scratch.run(
+                ["start-stop-daemon", "--pidfile", "\(scratch.path)/pid"] + words,
+                variables: ["HEAPSUM_LIBRARY": Built.interposer]
+            ).exitStatus
         }
         let keeper = "\(scratch.path)/keeper"
-        let start = ["--start", "--background", "--make-pidfile", "--exec", keeper, "--startas", Built.heaprun, "--", "--exec", "-o", "\(scratch.path)/images", keeper, "wait"]
-        for round in 1...2 {
+        let start = [
+            "--start", "--background", "--make-pidfile", "--exec", keeper, "--startas", Built.heaprun, "--", "--exec",
+            "-o", "\(scratch.path)/images", keeper, "wait",
+        ]
+        for round in 1 ... 2 {
             #expect(try supervise(start) == 0)
-            #expect(try eventually { try supervise(["--status", "--exec", keeper]) == 0 && namesInDirectory(FilePath("\(scratch.path)/images")).count == round })
+            #expect(
+                try eventually {
+                    try supervise(["--status", "--exec", keeper]) == 0
+                        && namesInDirectory(FilePath("\(scratch.path)/images")).count == round
+                })
             // It runs already: a second one is not started.
             #expect(try supervise(start) == 1)
             #expect(try supervise(["--stop", "--retry", "TERM/20", "--exec", keeper]) == 0)

@@ -2,18 +2,21 @@
 // are its own. Oracle: what a shell's trap and a terminal's job control see.
 
 import Glibc
-import Testing
 import TestSupport
+import Testing
 import Text
 
 @testable import Launch
 
 @Suite struct SignalTests {
-    @Test(arguments: [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGQUIT, SIGABRT, SIGALRM]) func signalsArePassedOn(number: Int32) throws {
+    @Test(arguments: [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGQUIT, SIGABRT, SIGALRM])
+    func signalsArePassedOn(number: Int32) throws {
         let scratch = try Scratch()
         // The trap counts; the program ends at the second pass, so that a signal passed on twice is seen.
         let name = signalName(number)
-        let script = "count=0; trap 'count=$((count+1))' \(name); echo ready; i=0; while [ $i -lt 100 ]; do sleep 0.02; [ $count -gt 0 ] && i=$((i+5)); i=$((i+1)); done; exit $count"
+        let script =
+            "count=0; trap 'count=$((count+1))' \(name); echo ready; i=0; while [ $i -lt 100 ]; do sleep 0.02; [ "
+            + "$count -gt 0 ] && i=$((i+5)); i=$((i+1)); done; exit $count"
         let running = try scratch.startRecorded(["sh", "-c", script])
         #expect(try eventually { try contents(running.outputPath) == "ready\n" })
         kill(running.pid, number)
@@ -22,7 +25,11 @@ import Text
 
     @Test func realtimeSignalsArePassedOn() throws {
         let scratch = try Scratch()
-        try scratch.write("wait.py", "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMIN + 2])\nprint('ready', flush=True)\nprint(signal.sigwait([signal.SIGRTMIN + 2]) - signal.SIGRTMIN)\n")
+        try scratch.write(
+            "wait.py",
+            "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMIN + 2])\nprint('ready', "
+                + "flush=True)\nprint(signal.sigwait([signal.SIGRTMIN + 2]) - signal.SIGRTMIN)\n"
+        )
         let running = try scratch.startRecorded(["python3", "wait.py"])
         #expect(try eventually { try contents(running.outputPath) == "ready\n" })
         kill(running.pid, firstRealtimeSignal + 2)
@@ -63,10 +70,13 @@ import Text
         #expect(try running.wait().exitStatus == 3)
     }
 
-    // A terminal of its own, with a session leader that does what a shell does: a group for the job, the foreground for the group.
+    // A terminal of its own, with a session leader that does what a shell does: a group for the job, the foreground for
+    // the group.
     @Test func jobControlStopsAndContinuesTheJob() throws {
         let scratch = try Scratch()
-        try scratch.write("terminal.py", """
+        try scratch.write(
+            "terminal.py",
+            """
             import os, pty, signal, sys, time
             leader, terminal = pty.fork()
             if leader == 0:
@@ -104,7 +114,9 @@ import Text
             os.write(1, seen.replace(b"\\r", b""))
             """)
         // No shell: one that has just vforked is not stopped by a terminal's stop, but waits for its child, which is.
-        try scratch.write("job.py", """
+        try scratch.write(
+            "job.py",
+            """
             import os, signal, time
             interrupts = 0
             def interrupt(*_):
@@ -118,7 +130,8 @@ import Text
             os._exit(40 + interrupts)
             """)
         let outcome = try scratch.run(
-            ["timeout", "60", "python3", "terminal.py", Built.heaprun, "--quiet", "python3", "job.py"], variables: ["HEAPSUM_LIBRARY": emptyLibrary])
+            ["timeout", "60", "python3", "terminal.py", Built.heaprun, "--quiet", "python3", "job.py"],
+            variables: ["HEAPSUM_LIBRARY": emptyLibrary])
         // One interrupt from the terminal is one interrupt to the program.
         #expect(outcome.output.contains("ENDED 41"), "\(outcome)")
     }
@@ -129,21 +142,28 @@ import Text
         // An orphan that ends after its parent would stay a zombie.
         let script = "(sh -c 'sleep 0.1 & :' &); sleep 0.6; ps -e -o stat= | grep -c Z"
         let outcome = try scratch.run(
-            ["unshare", "--pid", "--fork", "--mount-proc", Built.heaprun, "--quiet", "/bin/sh", "-c", script], variables: ["HEAPSUM_LIBRARY": emptyLibrary])
+            ["unshare", "--pid", "--fork", "--mount-proc", Built.heaprun, "--quiet", "/bin/sh", "-c", script],
+            variables: ["HEAPSUM_LIBRARY": emptyLibrary])
         #expect(outcome.output == "0\n", "\(outcome)")
     }
 
     /// However the signal's name is written, it is the signal that dumps: the library is handed its number.
-    @Test(arguments: ["usr1", "sigusr1", "SIGUSR1", "RTMAX-1", "rtmin+2", "SYS", "poll", "36"]) func aSignalIsOneHoweverItIsWritten(name: String) throws {
+    @Test(arguments: ["usr1", "sigusr1", "SIGUSR1", "RTMAX-1", "rtmin+2", "SYS", "poll", "36"])
+    func aSignalIsOneHoweverItIsWritten(name: String) throws {
         let number = try dumpSignalNumber(name), scratch = try Scratch()
         for words in [["--signal", name], []] {
             let running = try scratch.startRecorded(
-                ["/bin/sh", "-c", "echo $HEAPSUM_SIGNAL; while :; do sleep 0.05; done"], options: words + ["--quiet", "-o", "images"], library: Built.interposer,
+                ["/bin/sh", "-c", "echo $HEAPSUM_SIGNAL; while :; do sleep 0.05; done"],
+                options: words + ["--quiet", "-o", "images"], library: Built.interposer,
                 variables: ["HEAPSUM_SIGNAL": words.isEmpty ? name : nil])
             let child = try running.child()
             #expect(try eventually { try contents(running.outputPath) == "\(number)\n" })
             kill(child, number)
-            #expect(try eventually { access("\(scratch.path)/images/dash.\(child).1.heap", F_OK) == 0 || access("\(scratch.path)/images/sh.\(child).1.heap", F_OK) == 0 })
+            #expect(
+                try eventually {
+                    access("\(scratch.path)/images/dash.\(child).1.heap", F_OK) == 0
+                        || access("\(scratch.path)/images/sh.\(child).1.heap", F_OK) == 0
+                })
             kill(child, SIGKILL)
             _ = try running.wait()
         }
@@ -152,12 +172,15 @@ import Text
     @Test func noSignalMeansNone() throws {
         let scratch = try Scratch()
         for name in ["none", "NONE"] {
-            let outcome = try scratch.record(["/bin/sh", "-c", "echo $HEAPSUM_SIGNAL; kill -USR2 $$; echo no"], options: ["--signal", name, "--quiet"], library: Built.interposer)
+            let outcome = try scratch.record(
+                ["/bin/sh", "-c", "echo $HEAPSUM_SIGNAL; kill -USR2 $$; echo no"],
+                options: ["--signal", name, "--quiet"], library: Built.interposer)
             #expect(outcome.exitStatus == 128 + SIGUSR2 && outcome.output == "0\n", "\(outcome)")
         }
         for wrong in ["usr3", "RTMIN+31", "0", "KILL", "abrt"] {
             let outcome = try scratch.record(["true"], options: ["--signal", wrong])
-            #expect(outcome.exitStatus == 125 && outcome.messages.hasPrefix("heaprun: --signal \(wrong): "), "\(outcome)")
+            #expect(
+                outcome.exitStatus == 125 && outcome.messages.hasPrefix("heaprun: --signal \(wrong): "), "\(outcome)")
             let printed = try scratch.record(["server"], options: ["--print", "kubernetes", "--signal", wrong])
             #expect(printed.exitStatus == 125 && printed.output.isEmpty, "\(printed)")
         }

@@ -1,4 +1,5 @@
-// Programs that give up their user can't write into heaprun's private directory any more. Where their images went instead is said.
+// Programs that give up their user can't write into heaprun's private directory any more. Where their images went
+// instead is said.
 
 import Glibc
 import HeapImage
@@ -7,7 +8,8 @@ import TestSupport
 import Testing
 
 @Suite struct StrayTests {
-    /// Becomes nobody, and only then allocates: as a fork, so that there is an image to make. "stay" outlives the parent.
+    /// Becomes nobody, and only then allocates: as a fork, so that there is an image to make. "stay" outlives the
+    /// parent.
     private static let source = """
         #include <stdlib.h>
         #include <string.h>
@@ -35,11 +37,17 @@ import Testing
     func aWorkerOfAnotherUserIsFound(stays: Bool, isWritable: Bool) throws {
         let scratch = try Scratch()
         try scratch.write("worker.c", Self.source)
-        try scratch.prepare("cc -O1 -o worker worker.c && chmod 755 . && mkdir -m \(isWritable ? "1777" : "755") images")
-        let outcome = try scratch.record(["./worker", stays ? "stay" : "go"], options: ["-o", "images"], library: Built.interposer)
+        try scratch.prepare(
+            "cc -O1 -o worker worker.c && chmod 755 . && mkdir -m \(isWritable ? "1777" : "755") images")
+        let outcome = try scratch.record(
+            ["./worker", stays ? "stay" : "go"], options: ["-o", "images"], library: Built.interposer)
         #expect(outcome.exitStatus == 0)
-        let said = stays ? "still runs; its image stays at " : "could not write into the run directory (another user by then?); its image is "
-        let line = try #require(outcome.messages.split(separator: "\n").first { $0.contains(said) }, "\(outcome.messages)")
+        let said =
+            stays
+            ? "still runs; its image stays at "
+            : "could not write into the run directory (another user by then?); its image is "
+        let line = try #require(
+            outcome.messages.split(separator: "\n").first { $0.contains(said) }, "\(outcome.messages)")
         let path = String(line[line.range(after: said)])
         #expect(path.hasPrefix(isWritable ? scratch.path + "/images/" : "/dev/shm/worker."))
         let image = try HeapImage(path: path)

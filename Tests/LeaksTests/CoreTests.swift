@@ -7,15 +7,19 @@ import TestSupport
 import Testing
 
 @Suite struct CoreTests {
-    @Test(arguments: ["cases", "graphs", "inside", "cache"]) func aCoreSaysWhatTheProgramWouldHave(name: String) throws {
+    @Test(arguments: ["cases", "graphs", "inside", "cache"]) func aCoreSaysWhatTheProgramWouldHave(name: String) throws
+    {
         let watched = try Watched([try leaksProgram(name)])
         let living = try watched.rows()
         try watched.scratch.prepare("gcore -o core \(watched.pid) >/dev/null 2>&1")
         _ = try watched.end()
-        let outcome = try watched.scratch.shell("'\(Built.products)/heapsum' leaks --core core.\(watched.pid) --verdict all --format csv images/*.heap")
+        let outcome = try watched.scratch.shell(
+            "'\(Built.products)/heapsum' leaks --core core.\(watched.pid) --verdict all --format csv images/*.heap")
         #expect(outcome.exitStatus == 0, "\(outcome)")
         for verdict in ["definite", "indirect", "possible", "reachable"] {
-            let sum = outcome.output.split(whereSeparator: \.isNewline).filter { $0.hasPrefix("\(verdict),") }.reduce([0, 0]) { sum, line in
+            let sum = outcome.output.split(whereSeparator: \.isNewline).filter { $0.hasPrefix("\(verdict),") }.reduce([
+                0, 0,
+            ]) { sum, line in
                 let cells = line.split(separator: ",")
                 return [sum[0] + (Int(cells[2]) ?? 0), sum[1] + (Int(cells[1]) ?? 0)]
             }
@@ -29,8 +33,13 @@ import Testing
         let other = try Watched([try leaksProgram("cases")])
         _ = try watched.end()
         _ = try other.end()
-        try watched.scratch.prepare("cp core.\(watched.pid) core; cp '\(other.scratch.path)'/images/*.heap other; cp images/*.heap image; head -c 2000 core > short; head -c 100000 core > shorter; echo nothing > text")
-        func refusal(_ words: String) throws -> Outcome { try watched.scratch.shell("'\(Built.products)/heapsum' leaks --core \(words)") }
+        try watched.scratch.prepare(
+            "cp core.\(watched.pid) core; cp '\(other.scratch.path)'/images/*.heap other; cp images/*.heap image; head "
+                + "-c 2000 core > short; head -c 100000 core > shorter; echo nothing > text"
+        )
+        func refusal(_ words: String) throws -> Outcome {
+            try watched.scratch.shell("'\(Built.products)/heapsum' leaks --core \(words)")
+        }
         #expect(try refusal("core other").messages.contains("name the image of the same process"))
         #expect(try refusal("text image").messages.contains("offset 0: "))
         #expect(try refusal("/bin/true image").messages.contains("no core file"))
@@ -38,7 +47,9 @@ import Testing
         // Cut off: nothing is called definitely lost, and what is missing is listed.
         for file in ["short", "shorter"] {
             let cut = try refusal("\(file) image")
-            #expect(cut.exitStatus == 2 || cut.output.contains("cut off") && cut.output.contains("definite          0"), "\(cut)")
+            #expect(
+                cut.exitStatus == 2 || cut.output.contains("cut off") && cut.output.contains("definite          0"),
+                "\(cut)")
         }
     }
 }
@@ -61,7 +72,10 @@ import Testing
             // Headers and notes lie in front; words there get values that are likely to be near a limit.
             for _ in 0 ..< Int.random(in: 1 ... 12, using: &random) {
                 let at = Int.random(in: 0 ..< (turn % 2 == 0 ? 4096 : 16384), using: &random) & ~7
-                let values: [UInt64] = [0, 1, .max, .max - 7, 1 << 47, 1 << 63, 0xFFFF_FFFF, UInt64.random(in: 0 ... .max, using: &random), UInt64(whole.count)]
+                let values: [UInt64] = [
+                    0, 1, .max, .max - 7, 1 << 47, 1 << 63, 0xFFFF_FFFF, UInt64.random(in: 0 ... .max, using: &random),
+                    UInt64(whole.count),
+                ]
                 let value = values[Int.random(in: 0 ..< values.count, using: &random)]
                 for byte in 0 ..< 8 { bytes[at + byte] = UInt8(truncatingIfNeeded: value >> UInt64(byte * 8)) }
             }

@@ -1,4 +1,5 @@
-// One block for each place that a pointer can hide in, and true leaks among them. The program says itself what is true of each, by its size.
+// One block for each place that a pointer can hide in, and true leaks among them. The program says itself what is true
+// of each, by its size.
 
 import Glibc
 import TestSupport
@@ -7,7 +8,9 @@ import Testing
 @Suite struct HidingTests {
     @Test func eachPlaceIsFoundAndEachLeakToo() throws {
         let program = try leaksProgram("hiding"), directory = "\(Built.root)/.build/test-programs/leaks"
-        try #require(system("cc -shared -fPIC -O1 -o '\(directory)/library.so' '\(Built.root)/Tests/Programs/leaks/library.c'") == 0)
+        try #require(
+            system("cc -shared -fPIC -O1 -o '\(directory)/library.so' '\(Built.root)/Tests/Programs/leaks/library.c'")
+                == 0)
         let watched = try Watched([program, "\(directory)/library.so"])
         var verdicts: [Int: [String]] = [:]
         for row in try watched.rows() { verdicts[row.bytes / row.blocks, default: []].append(row.verdict) }
@@ -25,7 +28,10 @@ import Testing
     @Test(.enabled(if: geteuid() == 0)) func nothingIsLeftBehindInAContainer() throws {
         let scratch = try Scratch(), program = try leaksProgram("cases")
         let running = try scratch.start(
-            ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", Built.heaprun, "--quiet", "-o", "images", program], variables: ["HEAPSUM_LIBRARY": Built.interposer])
+            [
+                "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", Built.heaprun, "--quiet", "-o", "images",
+                program,
+            ], variables: ["HEAPSUM_LIBRARY": Built.interposer])
         defer {
             kill(running.pid, SIGKILL)
             _ = try? running.wait()

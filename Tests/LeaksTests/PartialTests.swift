@@ -16,8 +16,12 @@ import Testing
     }
 
     private func expectPossible(_ outcome: Outcome, _ reason: String) {
-        #expect(outcome.exitStatus == 0 && outcome.output.contains("Not whole:") && outcome.output.contains(reason), "\(outcome)")
-        #expect(outcome.output.contains("definite          0") && outcome.output.contains("4,000        1   possible"), "\(outcome)")
+        #expect(
+            outcome.exitStatus == 0 && outcome.output.contains("Not whole:") && outcome.output.contains(reason),
+            "\(outcome)")
+        #expect(
+            outcome.output.contains("definite          0") && outcome.output.contains("4,000        1   possible"),
+            "\(outcome)")
     }
 
     @Test func aThreadThatWillNotStop() throws {

@@ -1,4 +1,5 @@
-// What the program notices of a verdict: nothing. Each waiting system call goes on waiting; a program that works gives the same result.
+// What the program notices of a verdict: nothing. Each waiting system call goes on waiting; a program that works gives
+// the same result.
 
 import Glibc
 import TestSupport

@@ -28,7 +28,9 @@ import Testing
         _ = try watched.end()
         let image = try #require(try watched.scratch.shell("ls images/*.heap").output.split(separator: "\n").first)
         let message = try watched.scratch.run(leaks + [String(image)], directory: watched.scratch.path)
-        #expect(message.exitStatus == 2 && message.messages.contains("does not run any more") && message.messages.contains("heapsum leaks PID"), "\(message)")
+        #expect(
+            message.exitStatus == 2 && message.messages.contains("does not run any more")
+                && message.messages.contains("heapsum leaks PID"), "\(message)")
     }
 
     @Test func aProcessThatAnotherTraces() throws {
@@ -49,7 +51,8 @@ import Testing
         let other = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
         // The build may lie where others can't look: a copy of the tool may be run by all.
         try watched.scratch.prepare("chmod 755 . && cp '\(Built.products)/heapsum' heapsum && chmod 755 heapsum")
-        let outcome = try watched.scratch.run(other + ["\(watched.scratch.path)/heapsum", "leaks", String(watched.pid)])
+        let outcome = try watched.scratch.run(
+            other + ["\(watched.scratch.path)/heapsum", "leaks", String(watched.pid)])
         #expect(outcome.exitStatus == 2 && outcome.messages.contains("root"), "\(outcome)")
         #expect(try contents("/proc/\(watched.pid)/status").contains("State:\tS"))
     }
@@ -58,14 +61,19 @@ import Testing
     @Test func aSeccompFilterKeepsTheProgramInPlace() throws {
         let watched = try Watched([try leaksProgram("filtered")])
         let outcome = try watched.leaks()
-        #expect(outcome.exitStatus == 0 && outcome.output.contains("seccomp") && outcome.output.contains("stood still while"), "\(outcome)")
+        #expect(
+            outcome.exitStatus == 0 && outcome.output.contains("seccomp")
+                && outcome.output.contains("stood still while"), "\(outcome)")
         #expect(try watched.rows().sum("definite") == [1, 1234])
         #expect(try contents("/proc/\(watched.pid)/status").contains("State:\tS"))
     }
 
     @Test func wrongArguments() throws {
         let scratch = try Scratch()
-        for arguments in [["--verdict", "lost", "1"], ["--verdict", "", "1"], ["--why", "xyz", "1"], ["--top", "-1", "1"], ["--holders", "--format", "csv", "1"], []] {
+        for arguments in [
+            ["--verdict", "lost", "1"], ["--verdict", "", "1"], ["--why", "xyz", "1"], ["--top", "-1", "1"],
+            ["--holders", "--format", "csv", "1"], [],
+        ] {
             #expect(try scratch.run(leaks + arguments).exitStatus == 64, "\(arguments)")
         }
     }

@@ -1,4 +1,5 @@
-// A recorded program at a moment of its own choosing ("ready" on its standard output), and what heapsum leaks says of it then.
+// A recorded program at a moment of its own choosing ("ready" on its standard output), and what heapsum leaks says of
+// it then.
 
 import Glibc
 import TestSupport
@@ -22,9 +23,12 @@ final class Watched {
     let pid: pid_t
     private var isOver = false
 
-    init(_ arguments: [String], options: [String] = ["--quiet", "-o", "images"], variables: [String: String?] = [:]) throws {
+    init(
+        _ arguments: [String], options: [String] = ["--quiet", "-o", "images"], variables: [String: String?] = [:]
+    ) throws {
         scratch = try Scratch()
-        running = try scratch.startRecorded(arguments, options: options, library: Built.interposer, variables: variables)
+        running = try scratch.startRecorded(
+            arguments, options: options, library: Built.interposer, variables: variables)
         pid = try running.child()
         let path = running.outputPath
         let isReady = try eventually(seconds: 60) { try contents(path).split(separator: "\n").contains("ready") }
@@ -34,9 +38,13 @@ final class Watched {
     deinit { if !isOver { _ = try? end() } }
 
     /// Lines of standard output before "ready".
-    func lines() throws -> [String] { try contents(running.outputPath).split(separator: "\n").map(String.init).filter { $0 != "ready" } }
+    func lines() throws -> [String] {
+        try contents(running.outputPath).split(separator: "\n").map(String.init).filter { $0 != "ready" }
+    }
 
-    func leaks(_ options: [String] = []) throws -> Outcome { try scratch.run([Built.products + "/heapsum", "leaks"] + options + [String(pid)]) }
+    func leaks(_ options: [String] = []) throws -> Outcome {
+        try scratch.run([Built.products + "/heapsum", "leaks"] + options + [String(pid)])
+    }
 
     /// The rows of all verdicts.
     func rows() throws -> [VerdictRow] {
@@ -44,8 +52,12 @@ final class Watched {
         try #require(outcome.exitStatus == 0, "\(outcome)")
         return outcome.output.split(whereSeparator: \.isNewline).dropFirst().compactMap { line in
             let cells = line.split(separator: ",", maxSplits: 6, omittingEmptySubsequences: false).map(String.init)
-            guard cells.count == 7, let bytes = Int(cells[1]), let blocks = Int(cells[2]), let more = Int(cells[3]), let moreBlocks = Int(cells[4]) else { return nil }
-            return VerdictRow(verdict: cells[0], bytes: bytes, blocks: blocks, draggedBytes: more, draggedBlocks: moreBlocks, example: cells[5], stack: cells[6])
+            guard cells.count == 7, let bytes = Int(cells[1]), let blocks = Int(cells[2]), let more = Int(cells[3]),
+                let moreBlocks = Int(cells[4])
+            else { return nil }
+            return VerdictRow(
+                verdict: cells[0], bytes: bytes, blocks: blocks, draggedBytes: more, draggedBlocks: moreBlocks,
+                example: cells[5], stack: cells[6])
         }
     }
 
@@ -58,7 +70,9 @@ final class Watched {
 
 extension [VerdictRow] {
     /// Blocks and bytes of one verdict.
-    func sum(_ verdict: String) -> [Int] { filter { $0.verdict == verdict }.reduce([0, 0]) { [$0[0] + $1.blocks, $0[1] + $1.bytes] } }
+    func sum(_ verdict: String) -> [Int] {
+        filter { $0.verdict == verdict }.reduce([0, 0]) { [$0[0] + $1.blocks, $0[1] + $1.bytes] }
+    }
 }
 
 /// Programs of Tests/Programs/leaks.

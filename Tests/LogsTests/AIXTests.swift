@@ -2,9 +2,10 @@
 
 import Glibc
 import Reduce
-import Testing
 import TestSupport
+import Testing
 import Text
+
 @testable import Logs
 
 /// A log of random records, and what it holds.
@@ -13,13 +14,22 @@ struct RandomLog {
     /// Of each set: stack to bytes and blocks.
     var sets: [[String: [UInt64]]] = []
 
-    init(seed: UInt64, sets count: Int = 1, records: Int, stacks: Int = 50, wide: Bool = false, extended: Bool = false, returns: String = "\n") {
+    init(
+        seed: UInt64, sets count: Int = 1, records: Int, stacks: Int = 50, wide: Bool = false, extended: Bool = false,
+        returns: String = "\n"
+    ) {
         var random = SeededGenerator(seed: seed)
         let base: UInt64 = wide ? 0x0900_0000_0012_3450 : 0xD01C_A874
         let tracebacks = (0 ..< stacks).map { _ in
             (0 ..< Int.random(in: 0 ..< 14, using: &random)).map { _ -> (UInt64, String) in
                 let number = UInt64.random(in: 0 ..< 30, using: &random)
-                return (base + number * 16, number % 7 == 0 ? "" : number % 5 == 0 ? "operator new(unsigned long, std::align_val_t) \(number)" : "function_\(number)")
+                return (
+                    base + number * 16,
+                    number % 7 == 0
+                        ? ""
+                        : number % 5 == 0
+                            ? "operator new(unsigned long, std::align_val_t) \(number)" : "function_\(number)"
+                )
             }
         }
         for _ in 0 ..< count {
@@ -28,15 +38,27 @@ struct RandomLog {
             for number in 0 ..< records {
                 let traceback = tracebacks[Int.random(in: 0 ..< stacks, using: &random)]
                 let size = UInt64.random(in: 0 ..< 5000, using: &random)
-                text += "Allocation #\(number): 0x\(String(base + UInt64(number) * 64, radix: 16, uppercase: true))\(returns)"
-                text += "Allocation size: 0x\(String(size, radix: 16, uppercase: true))\(returns)Allocated from heap: 0\(returns)"
-                if extended { text += "Process ID: 4711\(returns)Thread ID: 0x1\(returns)Clock time: Sat Nov 21 10:00:00 2026\(returns)Sequence number: \(number)\(returns)A name nobody knows: 5\(returns)" }
+                text +=
+                    "Allocation #\(number): "
+                    + "0x\(String(base + UInt64(number) * 64, radix: 16, uppercase: true))\(returns)"
+                text +=
+                    "Allocation size: 0x\(String(size, radix: 16, uppercase: true))\(returns)Allocated from heap: "
+                    + "0\(returns)"
+                if extended {
+                    text +=
+                        "Process ID: 4711\(returns)Thread ID: 0x1\(returns)Clock time: Sat Nov 21 10:00:00 "
+                        + "2026\(returns)Sequence number: \(number)\(returns)A name nobody knows: 5\(returns)"
+                }
                 text += "Allocation traceback:\(returns)"
                 for (address, name) in traceback {
-                    text += "0x\(String(address, radix: 16, uppercase: true))\(name.isEmpty ? "" : " " + name)\(returns)"
+                    text +=
+                        "0x\(String(address, radix: 16, uppercase: true))\(name.isEmpty ? "" : " " + name)\(returns)"
                 }
                 text += returns
-                let key = traceback.map { $1.isEmpty ? "0x\(String($0, radix: 16)) 0x\(String($0, radix: 16))" : "0x\(String($0, radix: 16)) \($1)" }.joined(separator: " < ")
+                let key = traceback.map {
+                    $1.isEmpty
+                        ? "0x\(String($0, radix: 16)) 0x\(String($0, radix: 16))" : "0x\(String($0, radix: 16)) \($1)"
+                }.joined(separator: " < ")
                 rows[key, default: [0, 0]][0] += size
                 rows[key, default: [0, 0]][1] += 1
             }
@@ -48,7 +70,9 @@ struct RandomLog {
 @Suite struct AIXLogs {
     @Test(arguments: [1, 2, 3, 5]) func rowsAreWhatWasWritten(workers: Int) throws {
         // Some megabytes: many chunks, each cut somewhere else.
-        let log = RandomLog(seed: UInt64(workers), records: 8000, stacks: 300, wide: workers % 2 == 0, extended: workers == 3, returns: workers == 5 ? "\r\n" : "\n")
+        let log = RandomLog(
+            seed: UInt64(workers), records: 8000, stacks: 300, wide: workers % 2 == 0, extended: workers == 3,
+            returns: workers == 5 ? "\r\n" : "\n")
         let file = try LogFile(log.text)
         #expect(log.text.utf8.count > 4 * ChunkReader.chunkBytes)
         let reduced = try reduce(file.path, .aix, workers: workers)
@@ -63,7 +87,9 @@ struct RandomLog {
         let scratch = try Scratch()
         try scratch.write("log", log.text)
         // Not ours: paragraphs, fields, and sums by the traceback's text.
-        try scratch.write("reduce.awk", """
+        try scratch.write(
+            "reduce.awk",
+            """
             BEGIN { RS = ""; FS = "\\n" }
             /^Allocation #/ {
                 key = ""
@@ -98,7 +124,10 @@ struct RandomLog {
         let file = try LogFile(log.text)
         for workers in [1, 3] {
             #expect(try reduce(file.path, .aix, workers: workers).rows == log.sets[4])
-            for number in 1 ... 5 { #expect(try reduce(file.path, .aix, set: .number(number), workers: workers).rows == log.sets[number - 1]) }
+            for number in 1 ... 5 {
+                #expect(
+                    try reduce(file.path, .aix, set: .number(number), workers: workers).rows == log.sets[number - 1])
+            }
             let all = try reduce(file.path, .aix, set: .all, workers: workers)
             #expect(all.rows == log.sets.reduce(into: [:]) { $0.merge($1) { [$0[0] + $1[0], $0[1] + $1[1]] } })
             #expect(all.summary.sets == 5 && all.input.sets == 5 && all.summary.leftOut == nil)
@@ -113,7 +142,9 @@ struct RandomLog {
         let log = RandomLog(seed: 21, sets: 3, records: 40)
         let parts = log.text.components(separatedBy: "Current allocation report:")
         for cut in stride(from: 1, to: parts[2].utf8.count, by: 37) {
-            let text = "Current allocation report:" + parts[1] + "Current allocation report:" + String(parts[2].prefix(cut)) + "Current allocation report:" + parts[3]
+            let text =
+                "Current allocation report:" + parts[1] + "Current allocation report:" + String(parts[2].prefix(cut))
+                + "Current allocation report:" + parts[3]
             let file = try LogFile(text)
             #expect(try reduce(file.path, .aix, set: .number(1)).rows == log.sets[0])
             #expect(try reduce(file.path, .aix).rows == log.sets[2])
@@ -157,29 +188,31 @@ struct RandomLog {
     }
 
     @Test func otherLinesAreCountedAndSaid() throws {
-        let reduced = try reduce(text: """
-            server: starting
-            Current allocation report:
+        let reduced = try reduce(
+            text: """
+                server: starting
+                Current allocation report:
 
-            Allocation #1: 0x10
-            Allocation size: 0x4
-            gibberish
-            Allocated from heap: 0
-            Allocation traceback:
-            0xD01CA874 malloc
-            0x12QQ main
+                Allocation #1: 0x10
+                Allocation size: 0x4
+                gibberish
+                Allocated from heap: 0
+                Allocation traceback:
+                0xD01CA874 malloc
+                0x12QQ main
 
-            server: a line between
-            Allocation #2: 0xZZ
-            Allocation size: 0x4
-            Allocation #3: 0x20
-            Allocation size: 0x8
+                server: a line between
+                Allocation #2: 0xZZ
+                Allocation size: 0x4
+                Allocation #3: 0x20
+                Allocation size: 0x8
 
-            """, .aix)
+                """, .aix)
         #expect(reduced.rows == ["0xd01ca874 malloc < … frames missing …": [4, 1], "… frames missing …": [8, 1]])
         #expect(reduced.input.recordsLost == 1)
         #expect(Set(reduced.input.damages.map(\.what)) == Set([LogNote.badRecord, .badFrame, .cutRecord].map(\.text)))
-        #expect(reduced.input.passedOver.contains { $0.what == LogNote.outside.text && $0.count == 2 && $0.offset == 0 })
+        #expect(
+            reduced.input.passedOver.contains { $0.what == LogNote.outside.text && $0.count == 2 && $0.offset == 0 })
         #expect(reduced.input.passedOver.contains { $0.what == LogNote.notUnderstood.text && $0.count == 1 })
     }
 
@@ -192,7 +225,8 @@ struct RandomLog {
 
     /// A record without end: cut, said, and read in no more memory than the longest record has.
     @Test func aRecordCanBeTooLong() throws {
-        var bytes = Array("Current allocation report:\n\nAllocation #1: 0x10\nAllocation size: 0x4\nAllocation traceback:\n".utf8)
+        var bytes = Array(
+            "Current allocation report:\n\nAllocation #1: 0x10\nAllocation size: 0x4\nAllocation traceback:\n".utf8)
         let line = Array("0xD01CA874 malloc\n".utf8)
         while bytes.count < longestRecordBytes + 100_000 { bytes += line }
         bytes += Array("\nAllocation #2: 0x10\nAllocation size: 0x6\nAllocation traceback:\n0xD01CA874 malloc\n\n".utf8)
@@ -218,7 +252,8 @@ extension String {
 }
 
 @Suite struct LastSets {
-    /// Where the last set begins is looked up from behind; a pipe is read from the front. Both say the same, however long sets are.
+    /// Where the last set begins is looked up from behind; a pipe is read from the front. Both say the same, however
+    /// long sets are.
     @Test func theLastSetIsFoundFromBehind() throws {
         var random = SeededGenerator(seed: 7)
         for lengths in [[1, 1, 1], [9000, 3, 1], [10, 9000], [4000, 4000, 4000], [1, 12000, 5000], [9000]] {
@@ -229,7 +264,9 @@ extension String {
                 for number in 0 ..< count {
                     let size = UInt64.random(in: 1 ... 900, using: &random)
                     expected += size
-                    text += "Allocation #\(number): 0x3060\nAllocation size: 0x\(String(size, radix: 16))\nAllocation traceback:\n0xD01CA874 malloc\n0x10\(number % 97) f_\(number % 97)\n\n"
+                    text +=
+                        "Allocation #\(number): 0x3060\nAllocation size: 0x\(String(size, radix: 16))\nAllocation "
+                        + "traceback:\n0xD01CA874 malloc\n0x10\(number % 97) f_\(number % 97)\n\n"
                 }
             }
             let scratch = try Scratch()

@@ -1,8 +1,8 @@
 // heapsum on logs, as people call it: pipes, compression, sets by name, statuses.
 
 import Glibc
-import Testing
 import TestSupport
+import Testing
 
 @Suite struct LogCommands {
     private let heapsum = Built.products + "/heapsum"
@@ -10,9 +10,13 @@ import TestSupport
     private func scratch() throws -> Scratch {
         let scratch = try Scratch()
         let record = { (number: Int, size: Int) in
-            "Allocation #\(number): 0x3060DFF8\nAllocation size: 0x\(String(size, radix: 16))\nAllocated from heap: 0\nAllocation traceback:\n0xD01CA874 malloc\n0x10000B84 main\n\n"
+            "Allocation #\(number): 0x3060DFF8\nAllocation size: 0x\(String(size, radix: 16))\nAllocated from heap: "
+                + "0\nAllocation traceback:\n0xD01CA874 malloc\n0x10000B84 main\n\n"
         }
-        try scratch.write("two.log", "Current allocation report:\n\n" + record(1, 100) + "Current allocation report:\n\n" + record(1, 20) + record(2, 3))
+        try scratch.write(
+            "two.log",
+            "Current allocation report:\n\n" + record(1, 100) + "Current allocation report:\n\n" + record(1, 20)
+                + record(2, 3))
         return scratch
     }
 
@@ -29,7 +33,9 @@ import TestSupport
         let none = try scratch.run([heapsum, "two.log@7"])
         #expect(none.exitStatus == 2 && none.messages.contains("two.log: it has 2 sets and no set 7"))
         try scratch.prepare("cp two.log two.log@1")
-        #expect(try scratch.run([heapsum, "two.log@1"]).output.contains("23 bytes live in 2 blocks"), "a file of that name is that file")
+        #expect(
+            try scratch.run([heapsum, "two.log@1"]).output.contains("23 bytes live in 2 blocks"),
+            "a file of that name is that file")
     }
 
     @Test func pipesAndCompressedFiles() throws {
@@ -73,8 +79,11 @@ import TestSupport
         #expect(wrong.exitStatus == 2 && wrong.messages.contains("no record of a log of kind kmemleak"))
         // The first lines that failed stand below, a line each.
         try write(Array("TRACE kmalloc-64 alloc bad\n".utf8), to: scratch.path + "/bad.txt")
-        let bad = try scratch.shell("'\(Built.products)/heapsum' --input slub bad.txt").messages.split(separator: "\n").map(String.init)
-        #expect(bad.count == 3 && bad[1] == "    byte 0: TRACE kmalloc-64 alloc bad" && bad[2].contains("without an address"), "\(bad)")
+        let bad = try scratch.shell("'\(Built.products)/heapsum' --input slub bad.txt").messages.split(separator: "\n")
+            .map(String.init)
+        #expect(
+            bad.count == 3 && bad[1] == "    byte 0: TRACE kmalloc-64 alloc bad"
+                && bad[2].contains("without an address"), "\(bad)")
         let other = try scratch.run([heapsum, "/etc/passwd", "two.log"])
         #expect(other.exitStatus == 2 && other.output.contains("23 bytes live"), "the other file counts")
         #expect(try scratch.run([heapsum, "."]).exitStatus == 2)
@@ -86,7 +95,9 @@ import TestSupport
 
     @Test func jsonTellsOfTheLog() throws {
         let json = try scratch().run([heapsum, "--format", "json", "--set", "all", "two.log"]).output
-        #expect(json.contains(#""kind":"aix","program":null,"pid":null,"state":"unknown","sets":2,"recordsLost":0,"damaged":false"#))
+        #expect(
+            json.contains(
+                #""kind":"aix","program":null,"pid":null,"state":"unknown","sets":2,"recordsLost":0,"damaged":false"#))
         #expect(json.contains(#""function":"malloc","symbolOffset":null"#) && json.contains(#""allocatedBytes":null"#))
     }
 
@@ -97,9 +108,15 @@ import TestSupport
         let plain = try scratch.shell("\(slow) | \(heapsum) --format folded -")
         #expect(plain.messages.allSatisfy { $0 != "\r" && $0 != "\u{1B}" })
         // script(1) gives it a terminal for its standard error.
-        let shown = try scratch.shell("mkfifo f; (cat two.log; sleep 0.8; head -c 400000 /dev/zero | tr '\\0' '\\n'; sleep 0.2) > f & script -qec '\(heapsum) --input aix --set all f' /dev/null")
+        let shown = try scratch.shell(
+            "mkfifo f; (cat two.log; sleep 0.8; head -c 400000 /dev/zero | tr '\\0' '\\n'; sleep 0.2) > f & script "
+                + "-qec '\(heapsum) --input aix --set all f' /dev/null"
+        )
         #expect(shown.output.contains("B/s") && shown.output.contains("\u{1B}[K"), "\(shown.output)")
-        let without = try scratch.shell("rm f; mkfifo f; (cat two.log; sleep 0.8; head -c 400000 /dev/zero | tr '\\0' '\\n'; sleep 0.2) > f & script -qec '\(heapsum) --no-progress --input aix --set all f' /dev/null")
+        let without = try scratch.shell(
+            "rm f; mkfifo f; (cat two.log; sleep 0.8; head -c 400000 /dev/zero | tr '\\0' '\\n'; sleep 0.2) > f & "
+                + "script -qec '\(heapsum) --no-progress --input aix --set all f' /dev/null"
+        )
         #expect(!without.output.contains("B/s"))
     }
 }

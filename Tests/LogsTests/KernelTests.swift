@@ -1,10 +1,11 @@
 // The kernel's logs, and dbx's table, as their documentation and their sources show them.
 
-@testable import Logs
 import Reduce
 import Report
-import Testing
 import TestSupport
+import Testing
+
+@testable import Logs
 
 @Suite struct KernelLogs {
     private func reduced(_ name: String, _ kind: LogKind) throws -> Reduced {
@@ -14,10 +15,14 @@ import TestSupport
 
     @Test func slubOnX86() throws {
         let log = try reduced("slub-x86.txt", .slub)
-        #expect(log.rows == [
-            "0xc10aef47 trace+0x57 < 0xc10b07b3 alloc_debug_processing+0xf3 < 0xc10b0a52 kmem_cache_alloc+0xb2 < 0xc10b95d8 get_empty_filp+0x58 < 0xc10c323f path_openat+0x1f": [128, 1],
-            "0xc10aef47 trace+0x57 < 0xc10b0a52 __kmalloc+0xb2 < 0xf8058840 igb_kni_probe+0x64 [rte_kni]": [128, 1],
-        ])
+        #expect(
+            log.rows == [
+                "0xc10aef47 trace+0x57 < 0xc10b07b3 alloc_debug_processing+0xf3 < 0xc10b0a52 kmem_cache_alloc+0xb2 < 0xc10b95d8 get_empty_filp+0x58 < 0xc10c323f path_openat+0x1f":
+                    [128, 1],
+                "0xc10aef47 trace+0x57 < 0xc10b0a52 __kmalloc+0xb2 < 0xf8058840 igb_kni_probe+0x64 [rte_kni]": [
+                    128, 1,
+                ],
+            ])
         // The end of the log is 1341.500005.
         let ages = log.reduction.rows.compactMap(\.oldestSeconds).sorted()
         #expect(ages.count == 2 && abs(ages[1] - 2.500004) < 1e-6 && ages[0] < 0.001)
@@ -27,27 +32,40 @@ import TestSupport
 
     @Test func slubOnARM64ThroughSyslog() throws {
         let log = try reduced("slub-arm64-syslog.txt", .slub)
-        #expect(log.rows == ["dump_backtrace+0x0 < show_stack+0x14 < dump_stack+0xa8 < alloc_debug_processing+0x58 < __kmalloc+0x284 < alloc_indirect.isra.2+0x1c [virtio_ring]": [1024, 1]])
+        #expect(
+            log.rows == [
+                "dump_backtrace+0x0 < show_stack+0x14 < dump_stack+0xa8 < alloc_debug_processing+0x58 < __kmalloc+0x284 < alloc_indirect.isra.2+0x1c [virtio_ring]":
+                    [1024, 1]
+            ])
         #expect(log.input.passedOver.isEmpty && log.input.damages.isEmpty)
     }
 
     /// arm tells of frames in pairs, and of the size of a cache's objects by the bytes of one that is freed.
     @Test func slubOnARM() throws {
         let log = try reduced("slub-arm.txt", .slub)
-        #expect(log.rows == ["0xc010fcd8 unwind_backtrace < 0xc010c464 show_stack+0x18 < 0xc08d2530 alloc_debug_processing+0xdc < 0xc0c017a8 copy_process+0x1d4": [36, 1]])
+        #expect(
+            log.rows == [
+                "0xc010fcd8 unwind_backtrace < 0xc010c464 show_stack+0x18 < 0xc08d2530 alloc_debug_processing+0xdc < 0xc0c017a8 copy_process+0x1d4":
+                    [36, 1]
+            ])
         #expect(log.input.passedOver.map(\.what) == [LogNote.freedUnseen.text])
     }
 
     @Test func slubOfSeveralProcessors() throws {
-        #expect(try reduced("slub-interleaved.txt", .slub).rows == [
-            "dump_stack_lvl+0x48 < kmalloc_trace+0x26 < open_first+0x1": [64, 1],
-            "dump_stack_lvl+0x48 < kmalloc_trace+0x26 < work_second+0x2": [64, 1],
-        ])
-        #expect(try reduced("slub-mixed.txt", .slub).rows == ["dump_stack_lvl+0x48 < alloc_debug_processing+0x26 < allocates_here+0x1": [96, 1]])
+        #expect(
+            try reduced("slub-interleaved.txt", .slub).rows == [
+                "dump_stack_lvl+0x48 < kmalloc_trace+0x26 < open_first+0x1": [64, 1],
+                "dump_stack_lvl+0x48 < kmalloc_trace+0x26 < work_second+0x2": [64, 1],
+            ])
+        #expect(
+            try reduced("slub-mixed.txt", .slub).rows == [
+                "dump_stack_lvl+0x48 < alloc_debug_processing+0x26 < allocates_here+0x1": [96, 1]
+            ])
     }
 
     @Test func slubWithoutSizes() throws {
-        let log = try reduce(text: "TRACE dentry alloc 0xffff888004a5d000 inuse=2 fp=0x0\nCall Trace:\n d_alloc+0x1/0x2\n", .slub)
+        let log = try reduce(
+            text: "TRACE dentry alloc 0xffff888004a5d000 inuse=2 fp=0x0\nCall Trace:\n d_alloc+0x1/0x2\n", .slub)
         #expect(log.rows == ["d_alloc+0x1": [0, 1]])
         #expect(log.input.passedOver.map(\.what) == [LogNote.sizeUnknown.text])
     }
@@ -63,13 +81,23 @@ import TestSupport
                 if live[object] == nil {
                     let site = Int.random(in: 0 ..< 20, using: &random)
                     live[object] = site
-                    text += "\(stamp)TRACE kmalloc-32 alloc 0xffff8880000\(10000 + object) inuse=1 fp=0x0\n\(stamp)CPU: 0 PID: 1 Comm: x\n\(stamp)Call Trace:\n\(stamp) kmalloc+0x1/0x2\n\(stamp) site_\(site)+0x1/0x2\n"
+                    text +=
+                        "\(stamp)TRACE kmalloc-32 alloc 0xffff8880000\(10000 + object) inuse=1 fp=0x0\n\(stamp)CPU: 0 "
+                        + "PID: 1 Comm: x\n\(stamp)Call Trace:\n\(stamp) kmalloc+0x1/0x2\n\(stamp) "
+                        + "site_\(site)+0x1/0x2\n"
                 } else {
                     live[object] = nil
-                    text += "\(stamp)TRACE kmalloc-32 free 0xffff8880000\(10000 + object) inuse=1 fp=0x0\n\(stamp)CPU: 0 PID: 1 Comm: x\n\(stamp)Call Trace:\n\(stamp) kfree+0x1/0x2\n"
+                    text +=
+                        "\(stamp)TRACE kmalloc-32 free 0xffff8880000\(10000 + object) inuse=1 fp=0x0\n\(stamp)CPU: 0 "
+                        + "PID: 1 Comm: x\n\(stamp)Call Trace:\n\(stamp) kfree+0x1/0x2\n"
                 }
             }
-            for site in live.values { expected["kmalloc+0x1 < site_\(site)+0x1", default: [0, 0]] = [(expected["kmalloc+0x1 < site_\(site)+0x1"]?[0] ?? 0) + 32, (expected["kmalloc+0x1 < site_\(site)+0x1"]?[1] ?? 0) + 1] }
+            for site in live.values {
+                expected["kmalloc+0x1 < site_\(site)+0x1", default: [0, 0]] = [
+                    (expected["kmalloc+0x1 < site_\(site)+0x1"]?[0] ?? 0) + 32,
+                    (expected["kmalloc+0x1 < site_\(site)+0x1"]?[1] ?? 0) + 1,
+                ]
+            }
             #expect(try reduce(text: text, .slub).rows == expected)
         }
     }
@@ -77,29 +105,41 @@ import TestSupport
     @Test func kmemleak() throws {
         let log = try reduced("kmemleak.txt", .kmemleak)
         // Where the log has a line, it stands beside the name, and the offset need not.
-        #expect(log.rows == [
-            "0xffffffff859c45e5 kmem_cache_alloc_trace+0x475 < 0xffffffff86160146 jffs2_sum_init+0x96 < 0xffffffff86140e25 jffs2_do_mount_fs+0x745": [128, 2],
-            "__vmalloc_node_range < __vmalloc_node < vmalloc < tun_get_user+0x183d [tun] < 0xffffffffffffffff 0xffffffffffffffff": [200_704, 1],
-            "pcpu_alloc_noprof+0x12 < relay_open+0xb6 < … frames missing …": [8, 1],
-        ])
+        #expect(
+            log.rows == [
+                "0xffffffff859c45e5 kmem_cache_alloc_trace+0x475 < 0xffffffff86160146 jffs2_sum_init+0x96 < 0xffffffff86140e25 jffs2_do_mount_fs+0x745":
+                    [128, 2],
+                "__vmalloc_node_range < __vmalloc_node < vmalloc < tun_get_user+0x183d [tun] < 0xffffffffffffffff 0xffffffffffffffff":
+                    [200_704, 1],
+                "pcpu_alloc_noprof+0x12 < relay_open+0xb6 < … frames missing …": [8, 1],
+            ])
         let row = log.reduction.rows[0]
         #expect(abs((row.oldestSeconds ?? 0) - 58.239) < 1e-9 && row.newestSeconds == 8.5)
         #expect(log.input.damages.isEmpty && log.input.passedOver.isEmpty)
-        #expect(try reduce(text: "", .kmemleak).reduction.totals.liveBlocks == 0, "an empty file says that nothing is lost")
+        #expect(
+            try reduce(text: "", .kmemleak).reduction.totals.liveBlocks == 0, "an empty file says that nothing is lost")
     }
 
     @Test func pageOwner() throws {
         let log = try reduced("page_owner.txt", .pageOwner)
         let slab = "get_page_from_freelist+0x15e3 < __alloc_pages+0x1a7 < new_slab+0x2d1 < ext4_init+0x1 [ext4]"
-        #expect(log.rows == ["register_early_stack+0x2b < init_page_owner+0x31 < kernel_init_freeable+0x1b1": [4096, 1], slab: [65_536, 2]])
+        #expect(
+            log.rows == [
+                "register_early_stack+0x2b < init_page_owner+0x31 < kernel_init_freeable+0x1b1": [4096, 1],
+                slab: [65_536, 2],
+            ])
         #expect(log.input.damages.isEmpty && log.input.passedOver.isEmpty)
-        #expect(try reduced("page_owner_sorted.txt", .pageOwner).rows == [
-            "get_page_from_freelist+0x15e3 < new_slab+0x2d1": [98_304, 12], "get_page_from_freelist+0x15e3": [4096, 1],
-        ])
+        #expect(
+            try reduced("page_owner_sorted.txt", .pageOwner).rows == [
+                "get_page_from_freelist+0x15e3 < new_slab+0x2d1": [98_304, 12],
+                "get_page_from_freelist+0x15e3": [4096, 1],
+            ])
         // No line of its head is one that other kinds don't have: the kind is said.
-        #expect(try reduce(fixture("show_stacks.txt"), .pageOwner).rows == [
-            "get_page_from_freelist+0x15e3 < new_slab+0x2d1": [65_536, 16], "get_page_from_freelist+0x15e3": [12_288, 3],
-        ])
+        #expect(
+            try reduce(fixture("show_stacks.txt"), .pageOwner).rows == [
+                "get_page_from_freelist+0x15e3 < new_slab+0x2d1": [65_536, 16],
+                "get_page_from_freelist+0x15e3": [12_288, 3],
+            ])
     }
 
     @Test func allocTraces() throws {
@@ -108,39 +148,56 @@ import TestSupport
         #expect(rows.map(\.blocks) == [338, 5] && rows.map(\.bytes) == [338 * (2048 - 1544), 5 * 2048])
         #expect(log.reduction.frames(of: rows[0]).count == 16 && log.reduction.frames(of: rows[1]).isEmpty)
         let calls = try reduced("alloc_calls", .allocTraces)
-        #expect(calls.rows == ["sn_io_slot_fixup+0x40": [0, 7], "percpu_populate+0xf0": [0, 276], "tun_chr_open+0x3b [tun]": [0, 3]])
-        #expect(calls.input.passedOver.map(\.count) == [286] && calls.input.passedOver[0].what == LogNote.sizeUnknown.text)
+        #expect(
+            calls.rows == [
+                "sn_io_slot_fixup+0x40": [0, 7], "percpu_populate+0xf0": [0, 276], "tun_chr_open+0x3b [tun]": [0, 3],
+            ])
+        #expect(
+            calls.input.passedOver.map(\.count) == [286] && calls.input.passedOver[0].what == LogNote.sizeUnknown.text)
         let frees = try LogFile("1980 <not-available> age=4294912290 pid=0 cpus=0\n", name: "free_traces")
         #expect(throws: LogError.self) { try reduce(frees.path, .allocTraces) }
     }
 
     @Test func allocinfo() throws {
         let log = try reduced("allocinfo.txt", .allocinfo)
-        #expect(log.rows == ["alloc_large_system_hash": [14_680_064, 3584], "ctagmod_start [ctagmod]": [4_292_608, 1010], "alloc_slab_page": [57_671_680, 4887]])
+        #expect(
+            log.rows == [
+                "alloc_large_system_hash": [14_680_064, 3584], "ctagmod_start [ctagmod]": [4_292_608, 1010],
+                "alloc_slab_page": [57_671_680, 4887],
+            ])
         let frame = log.reduction.logFrame(log.reduction.frames(of: log.reduction.rows[2])[0])
         #expect(frame?.file == Array("mm/slub.c".utf8) && frame?.line == 2259)
         let documented = try reduced("allocinfo-documentation.txt", .allocinfo)
-        #expect(documented.rows["alloc_page_ext"] == [122 << 20, 31168] && documented.rows["__kernfs_new_node"] == [(28 << 20) / 10, 22648])
+        #expect(
+            documented.rows["alloc_page_ext"] == [122 << 20, 31168]
+                && documented.rows["__kernfs_new_node"] == [(28 << 20) / 10, 22648])
         #expect(documented.rows.count == 11)
-        let two = try contents(fixture("allocinfo.txt")) + "allocinfo - version: 2.0\n    8 1 a.c:1 func:f accurate:no\n"
+        let two =
+            try contents(fixture("allocinfo.txt")) + "allocinfo - version: 2.0\n    8 1 a.c:1 func:f accurate:no\n"
         #expect(try reduce(text: two, .allocinfo).rows == ["f": [8, 1]])
     }
 
     @Test func dbx() throws {
         let log = try reduced("dbx.txt", .dbx)
-        #expect(log.rows == [
-            "0xd01ca874 malloc < 0x10010700 load_history < 0x10000b84 main": [128, 2],
-            "0xd01ca900 operator new(unsigned long) < 0x10000b90 0x10000b90": [4096, 1],
-        ])
+        #expect(
+            log.rows == [
+                "0xd01ca874 malloc < 0x10010700 load_history < 0x10000b84 main": [128, 2],
+                "0xd01ca900 operator new(unsigned long) < 0x10000b90 0x10000b90": [4096, 1],
+            ])
         #expect(log.input.damages.isEmpty)
         #expect(try reduced("dbx-short.txt", .dbx).rows == ["0xd01ca874 malloc < 0x10000b84 main": [16, 1]])
     }
 
     @Test(arguments: [
         ("[<c10aef47>] trace+0x57/0xa0", "0xc10aef47 trace+0x57"), ("trace+0x57/0xa0 [xe]", "trace+0x57 [xe]"),
-        ("[<ffffffff81234567>] ? f+0x1/0x2 [m 1234abcd]", "? 0xffffffff81234567 f+0x1 [m]"), ("[<(____ptrval____)>] f+0x1/0x2", "f+0x1"),
-        ("[c0000001fa0cfb40] [c0000000009bdbe8] dump_stack+0xb0/0xf0 (unreliable)", "? 0xc0000000009bdbe8 dump_stack+0xb0"),
-        ("[<0>] f+0x1/0x2", "f+0x1"), ("0xffffffffc0012345", "0xffffffffc0012345"), ("el0_svc+0x8/0xc (P)", "el0_svc+0x8"),
+        ("[<ffffffff81234567>] ? f+0x1/0x2 [m 1234abcd]", "? 0xffffffff81234567 f+0x1 [m]"),
+        ("[<(____ptrval____)>] f+0x1/0x2", "f+0x1"),
+        (
+            "[c0000001fa0cfb40] [c0000000009bdbe8] dump_stack+0xb0/0xf0 (unreliable)",
+            "? 0xc0000000009bdbe8 dump_stack+0xb0"
+        ),
+        ("[<0>] f+0x1/0x2", "f+0x1"), ("0xffffffffc0012345", "0xffffffffc0012345"),
+        ("el0_svc+0x8/0xc (P)", "el0_svc+0x8"),
     ])
     func framesOfAllShapes(line: String, expected: String) {
         let bytes = Array(line.utf8)
@@ -148,14 +205,25 @@ import TestSupport
             let text = LogText(raw)
             let read = KernelFrame(text, 0, text.count)
             let frame = read?.frame
-            let shown = (read?.isUnreliable == true ? "? " : "")
-                + [frame?.address.map { "0x" + String($0, radix: 16) }, frame.flatMap { $0.name.isEmpty ? nil : String(decoding: $0.name, as: UTF8.self) + ($0.symbolOffset.map { "+0x" + String($0, radix: 16) } ?? "") },
-                   frame.flatMap { $0.module.isEmpty ? nil : "[" + String(decoding: $0.module, as: UTF8.self) + "]" }].compactMap { $0 }.joined(separator: " ")
+            let shown =
+                (read?.isUnreliable == true ? "? " : "")
+                + [
+                    frame?.address.map { "0x" + String($0, radix: 16) },
+                    frame.flatMap {
+                        $0.name.isEmpty
+                            ? nil
+                            : String(decoding: $0.name, as: UTF8.self)
+                                + ($0.symbolOffset.map { "+0x" + String($0, radix: 16) } ?? "")
+                    },
+                    frame.flatMap { $0.module.isEmpty ? nil : "[" + String(decoding: $0.module, as: UTF8.self) + "]" },
+                ].compactMap { $0 }.joined(separator: " ")
             #expect(shown == expected)
         }
     }
 
-    @Test(arguments: ["Hardware name: QEMU", "a word", "", "[", "[]", "+0x1/0x2", "f+0xzz", "[<c10aef47> f+0x1", "00 00 00 00  ...."])
+    @Test(arguments: [
+        "Hardware name: QEMU", "a word", "", "[", "[]", "+0x1/0x2", "f+0xzz", "[<c10aef47> f+0x1", "00 00 00 00  ....",
+    ])
     func linesThatAreNoFrames(line: String) {
         let bytes = Array(line.utf8)
         bytes.withUnsafeBytes { #expect(KernelFrame(LogText($0), 0, $0.count) == nil) }
@@ -165,41 +233,47 @@ import TestSupport
 @Suite struct KernelLogsAsPeopleHaveThem {
     /// A TRACE line of another processor stands inside a backtrace.
     @Test func aTraceLineInsideABacktraceTakesNoFrames() throws {
-        let log = try reduce(text: """
-            [1.000000] TRACE kmalloc-192 alloc 0x00000000aaaa0001 inuse=21 fp=0x0
-            [1.000010] Call trace:
-            [1.000011]  dump_stack+0xc8/0x110
-            [1.000012]  alloc_debug_processing+0x58/0x188
-            [1.000013]  sound_open+0x2e4/0x400
-            [1.000014] TRACE kmalloc-64 alloc 0x00000000bbbb0001 inuse=25 fp=0x0
-            [1.000015]  chrdev_open+0x1c/0x28
-            [1.000016]  el0_svc+0x8/0xc
-            [1.000020] Call trace:
-            [1.000021]  dump_stack+0xc8/0x110
-            [1.000022]  alloc_debug_processing+0x58/0x188
-            [1.000023]  net_send+0x28/0x68
+        let log = try reduce(
+            text: """
+                [1.000000] TRACE kmalloc-192 alloc 0x00000000aaaa0001 inuse=21 fp=0x0
+                [1.000010] Call trace:
+                [1.000011]  dump_stack+0xc8/0x110
+                [1.000012]  alloc_debug_processing+0x58/0x188
+                [1.000013]  sound_open+0x2e4/0x400
+                [1.000014] TRACE kmalloc-64 alloc 0x00000000bbbb0001 inuse=25 fp=0x0
+                [1.000015]  chrdev_open+0x1c/0x28
+                [1.000016]  el0_svc+0x8/0xc
+                [1.000020] Call trace:
+                [1.000021]  dump_stack+0xc8/0x110
+                [1.000022]  alloc_debug_processing+0x58/0x188
+                [1.000023]  net_send+0x28/0x68
 
-            """, .slub)
-        #expect(log.rows == [
-            "dump_stack+0xc8 < alloc_debug_processing+0x58 < sound_open+0x2e4 < chrdev_open+0x1c < el0_svc+0x8": [192, 1],
-            "dump_stack+0xc8 < alloc_debug_processing+0x58 < net_send+0x28": [64, 1],
-        ])
+                """, .slub)
+        #expect(
+            log.rows == [
+                "dump_stack+0xc8 < alloc_debug_processing+0x58 < sound_open+0x2e4 < chrdev_open+0x1c < el0_svc+0x8": [
+                    192, 1,
+                ],
+                "dump_stack+0xc8 < alloc_debug_processing+0x58 < net_send+0x28": [64, 1],
+            ])
         #expect(log.input.damages.isEmpty)
     }
 
     /// The second backtrace's heading was lost: its first frame tells that it begins.
     @Test func aLostHeadingIsMadeUpForByTheFirstFrame() throws {
-        let log = try reduce(text: """
-            TRACE kmalloc-192 alloc 0xaaaa0001 inuse=21 fp=0x0
-            Call trace:
-             dump_stack+0xc8/0x110
-             sound_open+0x2e4/0x400
-            TRACE kmalloc-64 alloc 0xbbbb0001 inuse=25 fp=0x0
-             dump_stack+0xc8/0x110
-             net_send+0x28/0x68
+        let log = try reduce(
+            text: """
+                TRACE kmalloc-192 alloc 0xaaaa0001 inuse=21 fp=0x0
+                Call trace:
+                 dump_stack+0xc8/0x110
+                 sound_open+0x2e4/0x400
+                TRACE kmalloc-64 alloc 0xbbbb0001 inuse=25 fp=0x0
+                 dump_stack+0xc8/0x110
+                 net_send+0x28/0x68
 
-            """, .slub)
-        #expect(log.rows == ["dump_stack+0xc8 < sound_open+0x2e4": [192, 1], "dump_stack+0xc8 < net_send+0x28": [64, 1]])
+                """, .slub)
+        #expect(
+            log.rows == ["dump_stack+0xc8 < sound_open+0x2e4": [192, 1], "dump_stack+0xc8 < net_send+0x28": [64, 1]])
     }
 
     private static func pair(freed: String) -> String {
@@ -221,7 +295,9 @@ import TestSupport
     /// Two objects and two backtraces, of which nobody can say which is whose: that matters where one is freed.
     @Test func whoseABacktraceIsIsSaidWhereItCannotBeTold() throws {
         let both = try reduce(text: Self.pair(freed: ""), .slub)
-        #expect(both.rows == ["__kmalloc+0xc8 < sound_open+0x2e4": [192, 1], "__kmalloc+0xc8 < net_send+0x28": [192, 1]] && both.input.damages.isEmpty)
+        #expect(
+            both.rows == ["__kmalloc+0xc8 < sound_open+0x2e4": [192, 1], "__kmalloc+0xc8 < net_send+0x28": [192, 1]]
+                && both.input.damages.isEmpty)
         let one = try reduce(text: Self.pair(freed: "TRACE kmalloc-192 free 0xaaaa0001 inuse=1 fp=0x0\n"), .slub)
         #expect(one.rows == ["… frames missing …": [192, 1]])
         #expect(one.input.damages.map(\.what) == [LogNote.ownerUnknown.text])
@@ -229,105 +305,161 @@ import TestSupport
 
     /// Frames of two processors, line by line: the outermost function stands there twice.
     @Test func mixedBacktracesAreGivenToNobody() throws {
-        let log = try reduce(text: """
-            TRACE kmalloc-192 alloc 0xaaaa0001 inuse=21 fp=0x0
-            TRACE kmalloc-64 alloc 0xbbbb0001 inuse=25 fp=0x0
-            Call trace:
-            Call trace:
-             dump_stack+0xc8/0x110
-             dump_stack+0xc8/0x110
-             sound_open+0x2e4/0x400
-             net_send+0x28/0x68
-             el0t_64_sync+0x1a0/0x1a4
-             el0t_64_sync+0x1a0/0x1a4
+        let log = try reduce(
+            text: """
+                TRACE kmalloc-192 alloc 0xaaaa0001 inuse=21 fp=0x0
+                TRACE kmalloc-64 alloc 0xbbbb0001 inuse=25 fp=0x0
+                Call trace:
+                Call trace:
+                 dump_stack+0xc8/0x110
+                 dump_stack+0xc8/0x110
+                 sound_open+0x2e4/0x400
+                 net_send+0x28/0x68
+                 el0t_64_sync+0x1a0/0x1a4
+                 el0t_64_sync+0x1a0/0x1a4
 
-            """, .slub)
+                """, .slub)
         #expect(log.rows == ["… frames missing …": [256, 2]])
         #expect(log.input.damages.contains { $0.what == LogNote.mixedStacks.text })
     }
 
     /// The prefix tells who prints, however finely the lines are mixed.
-    @Test(arguments: [("[1.000000][  T11] ", "[1.000000][  T12] "), ("[1.000000][    C0] ", "[1.000000][    C3] "),
-                      ("[1.000000] [0:  worker: 11] ", "[1.000000] [1:   other: 12] "), ("[1.000000]  (0)[11:kworker/0:1]", "[1.000000]  (1)[12:sh]"),
-                      ("6,1,1000000,-,caller=T11;", "6,2,1000000,-,caller=T12;"), ("[1.000000s][pid:11,cpu0,a]", "[1.000000s][pid:12,cpu1,b]")])
+    @Test(arguments: [
+        ("[1.000000][  T11] ", "[1.000000][  T12] "), ("[1.000000][    C0] ", "[1.000000][    C3] "),
+        ("[1.000000] [0:  worker: 11] ", "[1.000000] [1:   other: 12] "),
+        ("[1.000000]  (0)[11:kworker/0:1]", "[1.000000]  (1)[12:sh]"),
+        ("6,1,1000000,-,caller=T11;", "6,2,1000000,-,caller=T12;"),
+        ("[1.000000s][pid:11,cpu0,a]", "[1.000000s][pid:12,cpu1,b]"),
+    ])
     func prefixesTellProcessorsApart(first: String, second: String) throws {
         func lines(_ address: Int, _ size: Int, _ site: String) -> [String] {
-            ["TRACE kmalloc-\(size) alloc 0xffff88800000\(1000 + address) inuse=2 fp=0x0", "CPU: 0 PID: 1 Comm: x", "Call Trace:", " __kmalloc+0x1/0x2", " \(site)+0x1/0x2", " ret_from_fork+0x1/0x2"]
+            [
+                "TRACE kmalloc-\(size) alloc 0xffff88800000\(1000 + address) inuse=2 fp=0x0", "CPU: 0 PID: 1 Comm: x",
+                "Call Trace:", " __kmalloc+0x1/0x2", " \(site)+0x1/0x2", " ret_from_fork+0x1/0x2",
+            ]
         }
         let one = lines(1, 64, "first"), two = lines(2, 192, "second")
         let text = zip(one, two).map { first + $0 + "\n" + second + $1 + "\n" }.joined()
         let log = try reduce(text: text, .slub)
-        #expect(log.rows == ["__kmalloc+0x1 < first+0x1 < ret_from_fork+0x1": [64, 1], "__kmalloc+0x1 < second+0x1 < ret_from_fork+0x1": [192, 1]])
+        #expect(
+            log.rows == [
+                "__kmalloc+0x1 < first+0x1 < ret_from_fork+0x1": [64, 1],
+                "__kmalloc+0x1 < second+0x1 < ret_from_fork+0x1": [192, 1],
+            ])
         #expect(log.input.damages.isEmpty && log.input.passedOver.isEmpty)
     }
 
     @Test func aWarningsBacktraceIsNoObjects() throws {
-        let log = try reduce(text: """
-            TRACE kmalloc-192 alloc 0xaaaa0001 inuse=21 fp=0x0
-            ------------[ cut here ]------------
-            WARNING: CPU: 1 PID: 11 at drivers/x.c:1 f+0x1/0x2
-            Call Trace:
-             warns+0x1/0x2
-            Call Trace:
-             __kmalloc+0xc8/0x110
-             sound_open+0x2e4/0x400
+        let log = try reduce(
+            text: """
+                TRACE kmalloc-192 alloc 0xaaaa0001 inuse=21 fp=0x0
+                ------------[ cut here ]------------
+                WARNING: CPU: 1 PID: 11 at drivers/x.c:1 f+0x1/0x2
+                Call Trace:
+                 warns+0x1/0x2
+                Call Trace:
+                 __kmalloc+0xc8/0x110
+                 sound_open+0x2e4/0x400
 
-            """, .slub)
+                """, .slub)
         #expect(log.rows == ["__kmalloc+0xc8 < sound_open+0x2e4": [192, 1]])
     }
 
-    @Test(arguments: ["kmalloc-128(522:mail.service)", "kmalloc-128(1:/)", "kmalloc-128", "dma-kmalloc-128", "kmalloc-rcl-128", "kmalloc-cg-128", "kmalloc-rnd-07-128"])
+    @Test(arguments: [
+        "kmalloc-128(522:mail.service)", "kmalloc-128(1:/)", "kmalloc-128", "dma-kmalloc-128", "kmalloc-rcl-128",
+        "kmalloc-cg-128", "kmalloc-rnd-07-128",
+    ])
     func aCachesNameEndsAtTheParenthesis(cache: String) throws {
-        #expect(try reduce(text: "TRACE \(cache) alloc 0xffff8880045a1c80 inuse=32 fp=0x0\nCall Trace:\n f+0x1/0x2\n", .slub).rows == ["f+0x1": [128, 1]])
+        #expect(
+            try reduce(
+                text: "TRACE \(cache) alloc 0xffff8880045a1c80 inuse=32 fp=0x0\nCall Trace:\n f+0x1/0x2\n", .slub
+            ).rows == ["f+0x1": [128, 1]])
     }
 
     @Test func kmemleakByPrintk() throws {
-        let log = try reduce(text: """
-            [ 612.100000] kmemleak: 2 new suspected memory leaks (see /sys/kernel/debug/kmemleak)
-            [ 612.200000] kmemleak: unreferenced object 0xffff98d3c1a0 (size 192):
-            [ 612.200001] kmemleak:   comm "modprobe", pid 311, jiffies 4294667296 (age 12.500s)
-            [ 612.200002] kmemleak:   hex dump (first 16 bytes):
-            [ 612.200003] kmemleak:     6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b a5  kkkkkkkkkkkkkkk.
-            [ 612.200004] kmemleak:   backtrace (crc 0):
-            [ 612.200005] kmemleak:     kmalloc_trace+0x26/0x90
-            [ 612.200006] usb 1-1: new high-speed USB device number 2
-            [ 612.200007] kmemleak:     sound_probe+0x80/0x120
-            [ 612.300000] kmemleak: unreferenced object 0xffff98d3c2a0 (size 64):
-            [ 612.300001] kmemleak:   backtrace:
-            [ 612.300002] kmemleak:     kmalloc_trace+0x26/0x90
+        let log = try reduce(
+            text: """
+                [ 612.100000] kmemleak: 2 new suspected memory leaks (see /sys/kernel/debug/kmemleak)
+                [ 612.200000] kmemleak: unreferenced object 0xffff98d3c1a0 (size 192):
+                [ 612.200001] kmemleak:   comm "modprobe", pid 311, jiffies 4294667296 (age 12.500s)
+                [ 612.200002] kmemleak:   hex dump (first 16 bytes):
+                [ 612.200003] kmemleak:     6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b a5  kkkkkkkkkkkkkkk.
+                [ 612.200004] kmemleak:   backtrace (crc 0):
+                [ 612.200005] kmemleak:     kmalloc_trace+0x26/0x90
+                [ 612.200006] usb 1-1: new high-speed USB device number 2
+                [ 612.200007] kmemleak:     sound_probe+0x80/0x120
+                [ 612.300000] kmemleak: unreferenced object 0xffff98d3c2a0 (size 64):
+                [ 612.300001] kmemleak:   backtrace:
+                [ 612.300002] kmemleak:     kmalloc_trace+0x26/0x90
 
-            """, .kmemleak)
+                """, .kmemleak)
         #expect(log.rows == ["kmalloc_trace+0x26 < sound_probe+0x80": [192, 1], "kmalloc_trace+0x26": [64, 1]])
         #expect(log.input.damages.isEmpty && log.input.passedOver.allSatisfy { $0.what == LogNote.outside.text })
     }
 
     @Test func pageOwnersOlderForms() throws {
         // Times without pages: each is one allocation of the record's order.
-        #expect(try reduce(text: "699 times:\nPage allocated via order 0, mask 0x280da\n  [<ffffffff8116147e>] __alloc_pages_nodemask+0x1de/0xb00\n\n5 times:\nPage allocated via order 3, mask 0x0\n  [<ffffffff8116147e>] f+478/2816\n\n", .pageOwner).rows
-            == ["0xffffffff8116147e __alloc_pages_nodemask+0x1de": [699 * 4096, 699], "0xffffffff8116147e f+0x1de": [5 * 8 * 4096, 5]])
+        #expect(
+            try reduce(
+                text:
+                    "699 times:\nPage allocated via order 0, mask 0x280da\n  [<ffffffff8116147e>] "
+                    + "__alloc_pages_nodemask+0x1de/0xb00\n\n5 times:\nPage allocated via order 3, mask 0x0\n  "
+                    + "[<ffffffff8116147e>] f+478/2816\n\n",
+                .pageOwner
+            ).rows
+                == [
+                    "0xffffffff8116147e __alloc_pages_nodemask+0x1de": [699 * 4096, 699],
+                    "0xffffffff8116147e f+0x1de": [5 * 8 * 4096, 5],
+                ])
         // The first form, of patches to 2.6.
-        #expect(try reduce(text: "Page allocated via order 1, mask 0xd0\n[0xc015b7d3] __alloc_pages+723\n[0xc0170214] cache_grow+300\n\n", .pageOwner).rows
-            == ["0xc015b7d3 __alloc_pages+0x2d3 < 0xc0170214 cache_grow+0x12c": [8192, 1]])
+        #expect(
+            try reduce(
+                text:
+                    "Page allocated via order 1, mask 0xd0\n[0xc015b7d3] __alloc_pages+723\n[0xc0170214] "
+                    + "cache_grow+300\n\n",
+                .pageOwner
+            ).rows
+                == ["0xc015b7d3 __alloc_pages+0x2d3 < 0xc0170214 cache_grow+0x12c": [8192, 1]])
         // page_owner_sort --cull without a stack.
-        let culled = try reduce(text: "12 times, 24 pages, PID 1, task_comm_name: init\n3 times, 3 pages, PID 7, task_comm_name: my job\n", .pageOwner)
-        #expect(culled.rows == ["PID 1, task_comm_name: init": [24 * 4096, 12], "PID 7, task_comm_name: my job": [3 * 4096, 3]])
-        #expect(try reduce(text: "12 times, 24 pages, PID 1:\n f+0x1/0x2\n\n", .pageOwner).rows == ["f+0x1": [24 * 4096, 12]])
+        let culled = try reduce(
+            text: "12 times, 24 pages, PID 1, task_comm_name: init\n3 times, 3 pages, PID 7, task_comm_name: my job\n",
+            .pageOwner)
+        #expect(
+            culled.rows == [
+                "PID 1, task_comm_name: init": [24 * 4096, 12], "PID 7, task_comm_name: my job": [3 * 4096, 3],
+            ])
+        #expect(
+            try reduce(text: "12 times, 24 pages, PID 1:\n f+0x1/0x2\n\n", .pageOwner).rows == [
+                "f+0x1": [24 * 4096, 12]
+            ])
     }
 
-    private static let traces = "     10 make_session+0x2c/0xa0 age=1/2/3 pid=1 cpus=0\n        kmalloc_trace+0x26/0xa0\n        make_session+0x2c/0xa0\n\n"
+    private static let traces =
+        "     10 make_session+0x2c/0xa0 age=1/2/3 pid=1 cpus=0\n        kmalloc_trace+0x26/0xa0\n        "
+        + "make_session+0x2c/0xa0\n\n"
 
     @Test func allocTracesWithoutTheirPath() throws {
         for name in ["kmalloc-128.alloc_traces", "alloc_traces-kmalloc-128.txt", "host7_kmalloc-128_traces.log"] {
-            #expect(try reduce(text: Self.traces, .allocTraces, name: name).reduction.totals.liveBytes == 1280, "\(name)")
+            #expect(
+                try reduce(text: Self.traces, .allocTraces, name: name).reduction.totals.liveBytes == 1280, "\(name)")
         }
-        for heading in ["==> /sys/kernel/debug/slab/kmalloc-128/alloc_traces <==", "# cat /sys/kernel/debug/slab/kmalloc-128/alloc_traces", "kmalloc-128:", "=== kmalloc-128 ===", "kmalloc-128/alloc_traces"] {
-            #expect(try reduce(text: heading + "\n" + Self.traces, .allocTraces).reduction.totals.liveBytes == 1280, "\(heading)")
+        for heading in [
+            "==> /sys/kernel/debug/slab/kmalloc-128/alloc_traces <==",
+            "# cat /sys/kernel/debug/slab/kmalloc-128/alloc_traces", "kmalloc-128:", "=== kmalloc-128 ===",
+            "kmalloc-128/alloc_traces",
+        ] {
+            #expect(
+                try reduce(text: heading + "\n" + Self.traces, .allocTraces).reduction.totals.liveBytes == 1280,
+                "\(heading)")
         }
-        let two = "==> kmalloc-128/alloc_traces <==\n\(Self.traces)==> kmalloc-1k/alloc_traces <==\n\(Self.traces)==> dentry/alloc_traces <==\n\(Self.traces)"
+        let two =
+            "==> kmalloc-128/alloc_traces <==\n\(Self.traces)==> kmalloc-1k/alloc_traces <==\n\(Self.traces)==> "
+            + "dentry/alloc_traces <==\n\(Self.traces)"
         let log = try reduce(text: two, .allocTraces)
         #expect(log.reduction.totals.liveBytes == 1280 + 10240 && log.reduction.totals.blocksOfUnknownSize == 10)
         // grep puts the path before each line.
-        let grep = Self.traces.split(separator: "\n").map { "/sys/kernel/debug/slab/kmalloc-128/alloc_traces:\($0)\n" }.joined()
+        let grep = Self.traces.split(separator: "\n").map { "/sys/kernel/debug/slab/kmalloc-128/alloc_traces:\($0)\n" }
+            .joined()
         #expect(try reduce(text: grep, .allocTraces).rows == ["kmalloc_trace+0x26 < make_session+0x2c": [1280, 10]])
     }
 
@@ -336,10 +468,16 @@ import TestSupport
         let scratch = try Scratch()
         let heapsum = Built.products + "/heapsum"
         let table = try scratch.run([heapsum, file.path])
-        #expect(table.exitStatus == 0 && table.output.contains("not known") && !table.output.contains("0 bytes live") && table.messages.contains("--cache"))
+        #expect(
+            table.exitStatus == 0 && table.output.contains("not known") && !table.output.contains("0 bytes live")
+                && table.messages.contains("--cache"))
         #expect(try scratch.run([heapsum, "--format", "json", file.path]).output.contains("\"bytes\":null"))
-        #expect(try scratch.run([heapsum, "--cache", "kmalloc-128", "--format", "json", file.path]).output.contains("\"bytes\":1280,"))
-        #expect(try scratch.run([heapsum, "--cache", "dentry=192", "--format", "json", file.path]).output.contains("\"bytes\":1920,"))
+        #expect(
+            try scratch.run([heapsum, "--cache", "kmalloc-128", "--format", "json", file.path]).output.contains(
+                "\"bytes\":1280,"))
+        #expect(
+            try scratch.run([heapsum, "--cache", "dentry=192", "--format", "json", file.path]).output.contains(
+                "\"bytes\":1920,"))
         #expect(try scratch.run([heapsum, "--cache", "dentry-of-mine", file.path]).exitStatus == 64)
         #expect(try scratch.run([heapsum, "check", "--max-bytes", "1M", file.path]).exitStatus == 2)
         #expect(try scratch.run([heapsum, "check", "--max-blocks", "10", file.path]).exitStatus == 0)
@@ -347,20 +485,26 @@ import TestSupport
 
     /// The words of a format, and no record that can be read.
     @Test(arguments: [
-        "unreferenced object 0xffff888105a65340\n  comm \"x\"\n", "[ 12.000000] kmemleak: 5 new suspected memory leaks (see /sys/kernel/debug/kmemleak)\n",
-        "Page allocated via order many, mask 0x0\n\n", "Allocation #1: nothing\nAllocation size: 4\nAllocation traceback:\n",
-        "9 times, no pages:\n f+0x1/0x2\n\n", "ADDRESS SIZE HEAP STACK TRACEBACK\nno row\n", "allocinfo - version: 1.0\n#     <size>  <calls> <tag info>\nx y z\n",
+        "unreferenced object 0xffff888105a65340\n  comm \"x\"\n",
+        "[ 12.000000] kmemleak: 5 new suspected memory leaks (see /sys/kernel/debug/kmemleak)\n",
+        "Page allocated via order many, mask 0x0\n\n",
+        "Allocation #1: nothing\nAllocation size: 4\nAllocation traceback:\n",
+        "9 times, no pages:\n f+0x1/0x2\n\n", "ADDRESS SIZE HEAP STACK TRACEBACK\nno row\n",
+        "allocinfo - version: 1.0\n#     <size>  <calls> <tag info>\nx y z\n",
     ])
     func nothingReadIsNeverNothingLive(text: String) throws {
         let file = try LogFile(text)
         let scratch = try Scratch()
         let outcome = try scratch.run([Built.products + "/heapsum", file.path])
-        #expect(outcome.exitStatus == 2 && !outcome.output.contains("live") && outcome.messages.contains("byte "), "\(outcome.messages)")
+        #expect(
+            outcome.exitStatus == 2 && !outcome.output.contains("live") && outcome.messages.contains("byte "),
+            "\(outcome.messages)")
         #expect(try scratch.run([Built.products + "/heapsum", "check", file.path]).exitStatus == 2)
     }
 
     @Test func allFreedIsNothingLive() throws {
-        let file = try LogFile("""
+        let file = try LogFile(
+            """
             [1.000000] TRACE kmalloc-128 alloc 0xffff8880045a1c80 inuse=32 fp=0x0
             [1.000001] Call Trace:
             [1.000002]  alloc_debug_processing+0xe1/0x150
@@ -374,40 +518,65 @@ import TestSupport
     }
 
     @Test func dbxWithTabsAndEmptyColumns() throws {
-        let head = ["ADDRESS", "SIZE", "HEAP", "PID", "PTHREAD_T", "CLOCKTIME", "SEQ", "STACK TRACEBACK"].joined(separator: "\t")
-        let rows = "0x110c\t77\t0\t24\t0x0\t1244387402\t\t0x0900000000190e88 malloc_common\n\t\t\t\t\t\t\t0x0900000000061794 malloc\n0x120c\t23\t0\t24\t0x0\t1244387402\t5\t0x0900000000061794 malloc\n"
+        let head = ["ADDRESS", "SIZE", "HEAP", "PID", "PTHREAD_T", "CLOCKTIME", "SEQ", "STACK TRACEBACK"].joined(
+            separator: "\t")
+        let rows =
+            "0x110c\t77\t0\t24\t0x0\t1244387402\t\t0x0900000000190e88 malloc_common\n\t\t\t\t\t\t\t0x0900000000061794 "
+            + "malloc\n0x120c\t23\t0\t24\t0x0\t1244387402\t5\t0x0900000000061794 malloc\n"
         let log = try reduce(text: head + "\n" + rows, .dbx)
-        #expect(log.rows == ["0x900000000190e88 malloc_common < 0x900000000061794 malloc": [77, 1], "0x900000000061794 malloc": [23, 1]])
+        #expect(
+            log.rows == [
+                "0x900000000190e88 malloc_common < 0x900000000061794 malloc": [77, 1],
+                "0x900000000061794 malloc": [23, 1],
+            ])
         #expect(LogKind(head: Array((head + "\n" + rows).utf8)) == .dbx)
         // The same with blanks: an address stands in the last number's place.
-        #expect(try reduce(text: "ADDRESS SIZE HEAP SEQ STACK TRACEBACK\n0x110c 77 0 0x0900000000190e88 malloc_common\n", .dbx).rows == ["0x900000000190e88 malloc_common": [77, 1]])
+        #expect(
+            try reduce(
+                text: "ADDRESS SIZE HEAP SEQ STACK TRACEBACK\n0x110c 77 0 0x0900000000190e88 malloc_common\n", .dbx
+            ).rows == ["0x900000000190e88 malloc_common": [77, 1]])
     }
 
     /// By function, what only hands the block on is passed over, in names of all ages.
     @Test(arguments: [
-        ["dump_stack", "trace", "alloc_debug_processing", "___slab_alloc", "__slab_alloc", "kmem_cache_alloc"], ["dump_stack_lvl", "alloc_debug_processing", "___slab_alloc", "__kmem_cache_alloc_node", "kmalloc_trace"],
-        ["dump_backtrace", "show_stack", "dump_stack", "__kmalloc_track_caller_noprof", "kstrdup_noprof"], ["kmemleak_alloc", "kmalloc_order_trace"], ["kmem_cache_alloc_trace.isra.0"],
-        ["dump_trace", "show_trace", "alloc_debug_processing.constprop.0", "__kmalloc_node"], ["get_page_from_freelist", "__alloc_pages_nodemask", "alloc_pages_current", "new_slab"],
+        ["dump_stack", "trace", "alloc_debug_processing", "___slab_alloc", "__slab_alloc", "kmem_cache_alloc"],
+        ["dump_stack_lvl", "alloc_debug_processing", "___slab_alloc", "__kmem_cache_alloc_node", "kmalloc_trace"],
+        ["dump_backtrace", "show_stack", "dump_stack", "__kmalloc_track_caller_noprof", "kstrdup_noprof"],
+        ["kmemleak_alloc", "kmalloc_order_trace"], ["kmem_cache_alloc_trace.isra.0"],
+        ["dump_trace", "show_trace", "alloc_debug_processing.constprop.0", "__kmalloc_node"],
+        ["get_page_from_freelist", "__alloc_pages_nodemask", "alloc_pages_current", "new_slab"],
         ["__kmalloc_cache_noprof"], ["__vmalloc_node_range", "vzalloc"], ["pcpu_alloc_noprof", "__alloc_percpu_gfp"],
     ])
     func byFunctionItIsTheAsker(inner: [String]) throws {
-        let text = "TRACE kmalloc-64 alloc 0xffff8880045a1c80 inuse=32 fp=0x0\nCall Trace:\n" + (inner + ["make_session", "ret_from_fork"]).map { " \($0)+0x1/0x20\n" }.joined()
+        let text =
+            "TRACE kmalloc-64 alloc 0xffff8880045a1c80 inuse=32 fp=0x0\nCall Trace:\n"
+            + (inner + ["make_session", "ret_from_fork"]).map { " \($0)+0x1/0x20\n" }.joined()
         let log = try reduce(text: text, .slub)
         let names = FrameNames(log.reduction)
         #expect(names.grouped(log.reduction.rows, by: .function).map { $0.key?.function } == ["make_session"])
     }
 
-    /// What Debian's 6.1 printed under slub_debug=UT,kmalloc-96, and kept under slub_debug=U,kmalloc-128; counted by other programs (awk, Python). The
-    /// kernel itself said that the cache has 320 objects.
+    /// What Debian's 6.1 printed under slub_debug=UT,kmalloc-96, and kept under slub_debug=U,kmalloc-128; counted by
+    /// other programs (awk, Python). The kernel itself said that the cache has 320 objects.
     @Test func ofARealKernel() throws {
         let traces = try reduce(fixture("kernel-6.1/kmalloc-128/alloc_traces"), .allocTraces)
-        #expect(traces.reduction.totals.liveBlocks == 320 && traces.reduction.totals.liveBytes == 35_429 && traces.input.damages.isEmpty)
+        #expect(
+            traces.reduction.totals.liveBlocks == 320 && traces.reduction.totals.liveBytes == 35_429
+                && traces.input.damages.isEmpty)
         #expect(traces.input.passedOver.isEmpty)
         let log = try reduce(fixture("kernel-6.1/slub-trace.txt"), .slub)
-        #expect(log.reduction.totals.liveBlocks == 60 && log.reduction.totals.liveBytes == 5760 && log.input.damages.isEmpty, "\(log.input.damages)")
+        #expect(
+            log.reduction.totals.liveBlocks == 60 && log.reduction.totals.liveBytes == 5760
+                && log.input.damages.isEmpty, "\(log.input.damages)")
         var blocks: [String: UInt64] = [:]
-        for row in FrameNames(log.reduction).grouped(log.reduction.rows, by: .function) { blocks[row.key?.function ?? "?"] = row.blocks }
+        for row in FrameNames(log.reduction).grouped(log.reduction.rows, by: .function) {
+            blocks[row.key?.function ?? "?"] = row.blocks
+        }
         // The log was cut in the backtrace of the last.
-        #expect(blocks == ["init_syscall_trace": 45, "cache_random_seq_create": 8, "__irq_domain_alloc_fwnode": 2, "acpi_os_map_iomem": 2, "security_init": 2, "dump_stack_lvl": 1])
+        #expect(
+            blocks == [
+                "init_syscall_trace": 45, "cache_random_seq_create": 8, "__irq_domain_alloc_fwnode": 2,
+                "acpi_os_map_iomem": 2, "security_init": 2, "dump_stack_lvl": 1,
+            ])
     }
 }

@@ -1,8 +1,9 @@
 // The scanner, against Swift's own reading of the same text; and the table of texts, against a dictionary.
 
-@testable import Logs
-import Testing
 import TestSupport
+import Testing
+
+@testable import Logs
 
 @Suite struct Scanning {
     private func scan<Value>(_ text: String, _ body: (LogText) -> Value) -> Value {
@@ -42,10 +43,16 @@ import TestSupport
     @Test func nothingIsReadOutside() {
         scan("abc\ndef") { text in
             #expect(text[-1] == 0 && text[7] == 0 && text[.max] == 0)
-            #expect(text.lineEnd(from: 0) == 3 && text.lineEnd(from: 4) == 7 && text.lineEnd(from: 99) == 7 && text.lineEnd(from: -1) == 7)
-            #expect(text.lineStart(before: 7) == 4 && text.lineStart(before: 4) == 4 && text.lineStart(before: 3) == 0 && text.lineStart(before: 0) == 0)
+            #expect(
+                text.lineEnd(from: 0) == 3 && text.lineEnd(from: 4) == 7 && text.lineEnd(from: 99) == 7
+                    && text.lineEnd(from: -1) == 7)
+            #expect(
+                text.lineStart(before: 7) == 4 && text.lineStart(before: 4) == 4 && text.lineStart(before: 3) == 0
+                    && text.lineStart(before: 0) == 0)
             #expect(text.has("def", at: 4) && !text.has("defg", at: 4) && !text.has("a", at: -1))
-            #expect(text.find("def", from: 0) == 4 && text.find("def", from: 5) == nil && text.find("c", from: 0, to: 2) == nil)
+            #expect(
+                text.find("def", from: 0) == 4 && text.find("def", from: 5) == nil
+                    && text.find("c", from: 0, to: 2) == nil)
             #expect(text.bytes(5, 99) == [] && text.raw(5, 99).count == 2)
         }
         LogText(UnsafeRawBufferPointer(start: nil, count: 0)).withNothing()
@@ -57,7 +64,9 @@ import TestSupport
         var known: [[UInt8]: UInt32] = [:]
         for _ in 0 ..< 30_000 {
             // Few letters and lengths about the steps of the hash: near misses are the rule.
-            let text = (0 ..< Int.random(in: 0 ..< 70, using: &random)).map { _ in UInt8.random(in: 0 ..< 2, using: &random) }
+            let text = (0 ..< Int.random(in: 0 ..< 70, using: &random)).map { _ in
+                UInt8.random(in: 0 ..< 2, using: &random)
+            }
             text.withUnsafeBytes { raw in
                 let hash = table.hash(raw)
                 let found = table.find(raw, hash: hash)
@@ -78,11 +87,15 @@ import TestSupport
         for number in UInt32(0) ..< 300 {
             text[0] = UInt8(number & 0xFF)
             text[1] = UInt8(number >> 8)
-            text.withUnsafeBytes { if let place = table.keep($0, hash: table.hash($0), number: number) { places.append(place) } }
+            text.withUnsafeBytes {
+                if let place = table.keep($0, hash: table.hash($0), number: number) { places.append(place) }
+            }
         }
         // 104 texts of 20,000 bytes are 2 MB.
         #expect(places.count > 90 && places.count <= 104)
-        for (number, place) in places.enumerated() { #expect(table.text(at: place)[0] == UInt8(number & 0xFF) && table.text(at: place).count == 20_000) }
+        for (number, place) in places.enumerated() {
+            #expect(table.text(at: place)[0] == UInt8(number & 0xFF) && table.text(at: place).count == 20_000)
+        }
     }
 
     /// No text lies over the border between two pieces of memory.
@@ -94,7 +107,9 @@ import TestSupport
             text.withUnsafeBytes { raw in
                 guard let place = table.keep(raw, hash: table.hash(raw), number: UInt32(number)) else { return }
                 kept += 1
-                #expect(table.text(at: place).elementsEqual(text) && table.find(raw, hash: table.hash(raw)) == UInt32(number))
+                #expect(
+                    table.text(at: place).elementsEqual(text)
+                        && table.find(raw, hash: table.hash(raw)) == UInt32(number))
             }
         }
         #expect(kept == 40)

@@ -1,19 +1,24 @@
-// pprof's profiles, as Go's runtime, Debian's pprof and heapsum itself write them, against what pprof says of the same file.
+// pprof's profiles, as Go's runtime, Debian's pprof and heapsum itself write them, against what pprof says of the same
+// file.
 
 import Glibc
-@testable import Logs
 import Reduce
 import Report
-import Testing
 import TestSupport
+import Testing
+
+@testable import Logs
 
 /// Debian's pprof, made of the sources that its Go library package brings.
 private let pprof: String = {
     let path = "\(Built.root)/.build/test-programs/pprof"
     if access(path, X_OK) == 0 { return path }
     let made = "\(path).\(getpid())"
-    let status = system("mkdir -p '\(Built.root)/.build/test-programs' && cd /usr/share/gocode/src/github.com/google/pprof "
-        + "&& GO111MODULE=off GOPATH=/usr/share/gocode GOFLAGS= GOCACHE='\(Built.root)/.build/go-cache' go build -o '\(made)' . >&2 && mv '\(made)' '\(path)'")
+    let status = system(
+        "mkdir -p '\(Built.root)/.build/test-programs' && cd /usr/share/gocode/src/github.com/google/pprof "
+            + "&& GO111MODULE=off GOPATH=/usr/share/gocode GOFLAGS= GOCACHE='\(Built.root)/.build/go-cache' go build "
+            + "-o '\(made)' . >&2 && mv '\(made)' '\(path)'"
+    )
     precondition(status == 0, "pprof doesn't build")
     return path
 }()
@@ -22,14 +27,19 @@ private let pprof: String = {
     /// Bytes and blocks by function, as heapsum has them.
     private static func byFunction(_ log: Reduced) -> [String: [UInt64]] {
         var result: [String: [UInt64]] = [:]
-        for row in FrameNames(log.reduction).grouped(log.reduction.rows, by: .function) { result[row.key?.function ?? "?"] = [row.bytes, row.blocks] }
+        for row in FrameNames(log.reduction).grouped(log.reduction.rows, by: .function) {
+            result[row.key?.function ?? "?"] = [row.bytes, row.blocks]
+        }
         return result
     }
 
     /// What pprof says that a profile holds in all, of a sample type that is in bytes or a count.
     private static func total(_ scratch: Scratch, _ type: String, _ file: String) throws -> UInt64? {
         let unit = type.hasSuffix("space") ? "-unit=bytes" : ""
-        let outcome = try scratch.shell("'\(pprof)' -top \(unit) -sample_index=\(type) \(file) 2>/dev/null | sed -n 's/.*of \\([0-9]*\\)B* total.*/\\1/p'")
+        let outcome = try scratch.shell(
+            "'\(pprof)' -top \(unit) -sample_index=\(type) \(file) 2>/dev/null | sed -n 's/.*of \\([0-9]*\\)B* "
+                + "total.*/\\1/p'"
+        )
         return UInt64(outcome.output.prefix { $0 != "\n" })
     }
 
@@ -57,22 +67,32 @@ private let pprof: String = {
     @Test func ofGo() throws {
         let scratch = try Scratch()
         try write(Array(Self.program.utf8), to: scratch.path + "/main.go")
-        let built = try scratch.shell("GO111MODULE=off GOFLAGS= GOCACHE='\(Built.root)/.build/go-cache' go run main.go heap.pb.gz cpu.pb.gz && gzip -dc heap.pb.gz > heap.pb")
+        let built = try scratch.shell(
+            "GO111MODULE=off GOFLAGS= GOCACHE='\(Built.root)/.build/go-cache' go run main.go heap.pb.gz cpu.pb.gz && "
+                + "gzip -dc heap.pb.gz > heap.pb"
+        )
         #expect(built.exitStatus == 0, "\(built.messages)")
         for name in ["heap.pb.gz", "heap.pb"] {
             let path = scratch.path + "/" + name
             #expect(LogKind(head: try head(path)) == .pprof)
             let log = try reduce(path, .pprof)
             #expect(log.input.damages.isEmpty, "\(log.input.damages)")
-            let own = log.reduction.rows.filter { row in log.reduction.frames(of: row).contains { FrameNames(log.reduction).name($0).function == "main.keepName" } }
+            let own = log.reduction.rows.filter { row in
+                log.reduction.frames(of: row).contains {
+                    FrameNames(log.reduction).name($0).function == "main.keepName"
+                }
+            }
             #expect(own.map { [$0.bytes, $0.blocks] } == [[10240, 10]])
             #expect(log.reduction.totals.liveBytes == (try Self.total(scratch, "inuse_space", name)))
             #expect(log.reduction.totals.liveBlocks == (try Self.total(scratch, "inuse_objects", name)))
         }
         // The same as text, as /debug/pprof/heap?debug=1 has it.
         #expect(LogKind(head: try head(scratch.path + "/heap.txt")) == .heapProfile)
-        let text = try reduce(scratch.path + "/heap.txt", .heapProfile), binary = try reduce(scratch.path + "/heap.pb", .pprof)
-        #expect(Self.byFunction(text)["main.keepName"] == [10240, 10] && text.input.damages.isEmpty && text.input.passedOver.isEmpty, "\(text.input.passedOver)")
+        let text = try reduce(scratch.path + "/heap.txt", .heapProfile),
+            binary = try reduce(scratch.path + "/heap.pb", .pprof)
+        #expect(
+            Self.byFunction(text)["main.keepName"] == [10240, 10] && text.input.damages.isEmpty
+                && text.input.passedOver.isEmpty, "\(text.input.passedOver)")
         #expect(Self.byFunction(text) == Self.byFunction(binary))
         do {
             _ = try reduce(scratch.path + "/cpu.pb.gz", .pprof)
@@ -85,12 +105,14 @@ private let pprof: String = {
     /// Go's default rate samples one of 512 KB; text and binary profiles are scaled alike, as pprof does it.
     @Test func sampled() throws {
         let scratch = try Scratch()
-        let text = "heap profile: 3: 49152 [3: 49152] @ heap/1048576\n2: 32768 [2: 32768] @ 0x4b3c32 0x437452\n#\t0x4b3c31\tmain.a[...]+0x51\t/src/main.go:4\n#\t0x437451\tmain.main+0x11\t/src/main.go:9\n\n"
+        let text =
+            "heap profile: 3: 49152 [3: 49152] @ heap/1048576\n2: 32768 [2: 32768] @ 0x4b3c32 0x437452\n#\t0x4b3c31\tmain.a[...]+0x51\t/src/main.go:4\n#\t0x437451\tmain.main+0x11\t/src/main.go:9\n\n"
             + "1: 16384 [1: 16384] @ 0x4b3d32 0x437452\n\n# runtime.MemStats\n# Alloc = 11\n"
         try write(Array(text.utf8), to: scratch.path + "/heap.txt")
         let made = try scratch.shell("'\(pprof)' -proto -output=heap.pb.gz heap.txt 2>/dev/null")
         #expect(made.exitStatus == 0)
-        let asText = try reduce(scratch.path + "/heap.txt", .heapProfile), asBinary = try reduce(scratch.path + "/heap.pb.gz", .pprof)
+        let asText = try reduce(scratch.path + "/heap.txt", .heapProfile),
+            asBinary = try reduce(scratch.path + "/heap.pb.gz", .pprof)
         let total = try Self.total(scratch, "inuse_space", "heap.txt")
         // pprof rounds each sample down.
         #expect(asBinary.reduction.totals.liveBytes == total && (total ?? 0) > 1_500_000)
@@ -102,15 +124,21 @@ private let pprof: String = {
     /// jemalloc samples each 4 KB here, of 3 MB.
     @Test func sampledByJemalloc() throws {
         let scratch = try Scratch()
-        let program = "#include <stdlib.h>\nvolatile char *p; int main(void) { for (int i = 0; i < 20000; i++) p = malloc(100); for (int i = 0; i < 500; i++) p = malloc(3000); return 0; }\n"
+        let program =
+            "#include <stdlib.h>\nvolatile char *p; int main(void) { for (int i = 0; i < 20000; i++) p = malloc(100); "
+            + "for (int i = 0; i < 500; i++) p = malloc(3000); return 0; }\n"
         try write(Array(program.utf8), to: scratch.path + "/many.c")
-        let made = try scratch.shell("""
+        let made = try scratch.shell(
+            """
             gcc -O0 many.c -o many && LD_PRELOAD=$(ls /usr/lib/*/libjemalloc.so.2) MALLOC_CONF=prof:true,lg_prof_sample:12,prof_final:true,prof_prefix:$PWD/profile ./many && cp profile.*.heap last.heap
             jeprof --show_bytes --text many last.heap 2>/dev/null | awk '/^Total:/ { print $2 }'
             """)
-        let text = try reduce(scratch.path + "/last.heap", .heapProfile), total = try #require(UInt64(made.output.prefix { $0 != "\n" }), "\(made)")
+        let text = try reduce(scratch.path + "/last.heap", .heapProfile),
+            total = try #require(UInt64(made.output.prefix { $0 != "\n" }), "\(made)")
         // Rounded row by row, up here and down there.
-        #expect(abs(Int64(text.reduction.totals.liveBytes) - Int64(total)) <= 64, "\(text.reduction.totals.liveBytes) and \(total)")
+        #expect(
+            abs(Int64(text.reduction.totals.liveBytes) - Int64(total)) <= 64,
+            "\(text.reduction.totals.liveBytes) and \(total)")
         // What was allocated is 20,000 blocks of 112 bytes and 500 of 3,072; a sample is near it.
         #expect(total > 3_000_000 && total < 4_800_000)
     }
@@ -119,7 +147,8 @@ private let pprof: String = {
     @Test func ofGperftools() throws {
         let scratch = try Scratch()
         try write(Array(Producers.program.utf8), to: scratch.path + "/leak.c")
-        let outcome = try scratch.shell("""
+        let outcome = try scratch.shell(
+            """
             gcc -g -O1 -fno-omit-frame-pointer leak.c -o leak
             LD_PRELOAD=$(ls /usr/lib/*/libtcmalloc.so.? | head -1) HEAPPROFILE=$PWD/profile ./leak; cp $(ls profile.*.heap | tail -1) last.heap
             '\(pprof)' -proto -output=last.pb.gz leak last.heap && gzip -dc last.pb.gz > last.pb
@@ -137,20 +166,28 @@ private let pprof: String = {
     @Test func ofHeapsum() throws {
         let scratch = try Scratch()
         let heapsum = "\(Built.products)/heapsum"
-        let text = "Current allocation report:\n\n" + (1 ... 40).map {
-            "Allocation #\($0): 0x3060\nAllocation size: 0x\(String($0 * 3, radix: 16))\nAllocation traceback:\n0xD01CA874 malloc\n0x1001070\($0 % 5) f_\($0 % 5)\n0x10000B84 main\n"
-        }.joined(separator: "\n")
+        let text =
+            "Current allocation report:\n\n"
+            + (1 ... 40).map {
+                "Allocation #\($0): 0x3060\nAllocation size: 0x\(String($0 * 3, radix: 16))\nAllocation "
+                    + "traceback:\n0xD01CA874 malloc\n0x1001070\($0 % 5) f_\($0 % 5)\n0x10000B84 main\n"
+            }.joined(separator: "\n")
         try write(Array(text.utf8), to: scratch.path + "/log")
         #expect(try scratch.shell("'\(heapsum)' --format pprof log > log.pb.gz").exitStatus == 0)
-        let json = "python3 -c 'import json, sys; print(sorted((r[\"bytes\"], r[\"blocks\"], [f[\"function\"] for f in r[\"frames\"]]) for r in json.load(sys.stdin)[\"rows\"]))'"
-        let before = try scratch.shell("'\(heapsum)' --format json log | \(json)"), after = try scratch.shell("'\(heapsum)' --format json log.pb.gz | \(json)")
+        let json =
+            "python3 -c 'import json, sys; print(sorted((r[\"bytes\"], r[\"blocks\"], [f[\"function\"] for f in "
+            + "r[\"frames\"]]) for r in json.load(sys.stdin)[\"rows\"]))'"
+        let before = try scratch.shell("'\(heapsum)' --format json log | \(json)"),
+            after = try scratch.shell("'\(heapsum)' --format json log.pb.gz | \(json)")
         #expect(before.output == after.output && before.output.contains("f_4"), "\(after)")
     }
 
     /// Cut anywhere, a profile is damaged or refused, and never a smaller one in silence.
     @Test func cutOff() throws {
         let scratch = try Scratch()
-        let text = "Current allocation report:\n\nAllocation #1: 0x3060\nAllocation size: 0x40\nAllocation traceback:\n0xD01CA874 malloc\n0x10010700 f\n"
+        let text =
+            "Current allocation report:\n\nAllocation #1: 0x3060\nAllocation size: 0x40\nAllocation "
+            + "traceback:\n0xD01CA874 malloc\n0x10010700 f\n"
         try write(Array(text.utf8), to: scratch.path + "/log")
         #expect(try scratch.shell("'\(Built.products)/heapsum' --format pprof log | gzip -dc > log.pb").exitStatus == 0)
         let whole = try head(scratch.path + "/log.pb")
@@ -158,7 +195,8 @@ private let pprof: String = {
             let file = try LogFile(whole.prefix(count))
             do {
                 let log = try reduce(file.path, .pprof)
-                // Between two fields nobody can tell that more would come, but names that others refer to are missing then.
+                // Between two fields nobody can tell that more would come, but names that others refer to are missing
+                // then.
                 #expect(!log.input.damages.isEmpty || log.reduction.totals.liveBytes == 64, "\(count)")
             } catch is LogError {}
         }
@@ -167,7 +205,10 @@ private let pprof: String = {
     /// Whatever its bytes are, a profile is read, or refused.
     @Test(arguments: [1, 2, 3] as [UInt64]) func flipsAreSurvived(seed: UInt64) throws {
         let scratch = try Scratch()
-        let text = (1 ... 6).map { "Allocation #\($0): 0x3060\nAllocation size: 0x4\($0)\nAllocation traceback:\n0xD01CA87\($0) malloc\n0x10010700 f\n" }.joined(separator: "\n")
+        let text = (1 ... 6).map {
+            "Allocation #\($0): 0x3060\nAllocation size: 0x4\($0)\nAllocation traceback:\n0xD01CA87\($0) "
+                + "malloc\n0x10010700 f\n"
+        }.joined(separator: "\n")
         try write(Array(text.utf8), to: scratch.path + "/log")
         #expect(try scratch.shell("'\(Built.products)/heapsum' --format pprof log | gzip -dc > log.pb").exitStatus == 0)
         let whole = try head(scratch.path + "/log.pb")
@@ -176,7 +217,11 @@ private let pprof: String = {
             var damaged = whole
             for _ in 0 ..< Int.random(in: 1 ... 6, using: &random) {
                 let place = Int.random(in: 0 ..< damaged.count, using: &random)
-                if Bool.random(using: &random) { damaged[place] = UInt8.random(in: 0 ... 255, using: &random) } else { damaged[place] ^= 0x80 }
+                if Bool.random(using: &random) {
+                    damaged[place] = UInt8.random(in: 0 ... 255, using: &random)
+                } else {
+                    damaged[place] ^= 0x80
+                }
             }
             let file = try LogFile(damaged)
             do { _ = try reduce(file.path, .pprof) } catch let error as LogError { #expect(error.file == file.path) }

@@ -1,10 +1,11 @@
-// What stands before a kernel's message, in all the forms that people send logs in: each form is put before each line of a log
-// of each kernel format, and the log must read as it does without.
+// What stands before a kernel's message, in all the forms that people send logs in: each form is put before each line
+// of a log of each kernel format, and the log must read as it does without.
+
+import Reduce
+import TestSupport
+import Testing
 
 @testable import Logs
-import Reduce
-import Testing
-import TestSupport
 
 /// A form of prefix: its text for line `index`, as the tool writes it.
 struct PrefixForm: CustomTestStringConvertible, Sendable {
@@ -45,21 +46,29 @@ let prefixForms: [PrefixForm] = [
     PrefixForm("journalctl -o short") { "Jan 26 15:04:\(two($0 % 60)) host7 kernel: " },
     PrefixForm("journalctl -o short-full") { "Fri 2024-01-26 15:04:\(two($0 % 60)) CST host7 kernel: " },
     PrefixForm("journalctl -o short-iso") { "2024-01-26T15:04:\(two($0 % 60))+0800 host7 kernel: " },
-    PrefixForm("journalctl -o short-iso-precise") { "2024-01-26T15:04:\(two($0 % 60)).493181+08:00 host7.example kernel: " },
+    PrefixForm("journalctl -o short-iso-precise") {
+        "2024-01-26T15:04:\(two($0 % 60)).493181+08:00 host7.example kernel: "
+    },
     PrefixForm("journalctl -o short-precise") { "Jan 26 15:04:\(two($0 % 60)).493181 host7 kernel: " },
     PrefixForm("journalctl -o short-monotonic") { "[   12.\(six($0))] host7 kernel: " },
     PrefixForm("journalctl -o short-delta") { "[   12.\(six($0)) <    0.000010 >] host7 kernel: " },
     PrefixForm("journalctl -o short-unix") { "1706252651.\(six($0)) host7 kernel: " },
     PrefixForm("journalctl -o with-unit") { "Fri 2024-01-26 15:04:\(two($0 % 60)) CST host7 kernel[0]: " },
     PrefixForm("journalctl -o cat") { _ in "" },
-    PrefixForm("journalctl -o json", line: { "{\"PRIORITY\":\"6\",\"MESSAGE\":\"\($1.replacing("\"", with: "\\\""))\",\"_TRANSPORT\":\"kernel\"}" }),
+    PrefixForm(
+        "journalctl -o json",
+        line: { "{\"PRIORITY\":\"6\",\"MESSAGE\":\"\($1.replacing("\"", with: "\\\""))\",\"_TRANSPORT\":\"kernel\"}" }),
     PrefixForm("journalctl -o json-sse", line: { "data: {\"MESSAGE\":\"\($1.replacing("\"", with: "\\\""))\"}" }),
     PrefixForm("journalctl -o verbose") { _ in "    MESSAGE=" },
     // Syslog daemons.
     PrefixForm("rsyslog") { "Jan  6 15:04:\(two($0 % 60)) host7 kernel: [   12.\(six($0))] " },
-    PrefixForm("rsyslog's new format") { "2024-01-26T15:04:\(two($0 % 60)).493181+08:00 host7 kernel: [   12.\(six($0))] " },
+    PrefixForm("rsyslog's new format") {
+        "2024-01-26T15:04:\(two($0 % 60)).493181+08:00 host7 kernel: [   12.\(six($0))] "
+    },
     PrefixForm("kernel[0]") { "Jan 26 15:04:\(two($0 % 60)) host7 kernel[0]: [   12.\(six($0))] " },
-    PrefixForm("RFC 5424") { "<6>1 2024-01-26T15:04:\(two($0 % 60)).493181+08:00 host7 kernel - - - [   12.\(six($0))] " },
+    PrefixForm("RFC 5424") {
+        "<6>1 2024-01-26T15:04:\(two($0 % 60)).493181+08:00 host7 kernel - - - [   12.\(six($0))] "
+    },
     PrefixForm("syslog-ng with its source") { "Jan 26 15:04:\(two($0 % 60)) s_sys@host7 kernel: [   12.\(six($0))] " },
     PrefixForm("busybox") { "Jan 26 15:04:\(two($0 % 60)) host7 kern.info kernel: [   12.\(six($0))] " },
     PrefixForm("OpenWrt's logread") { "Fri Jan 26 15:04:\(two($0 % 60)) 2024 kern.warn kernel: [   12.\(six($0))] " },
@@ -68,7 +77,9 @@ let prefixForms: [PrefixForm] = [
     PrefixForm("/dev/kmsg") { "6,\($0 + 1234),1200\(six($0)),-;" },
     PrefixForm("/dev/kmsg with its caller") { "6,\($0 + 1234),1200\(six($0)),-,caller=T723;" },
     PrefixForm("logcat -v threadtime") { "01-26 15:04:\(two($0 % 60)).493     0     0 I kernel  : " },
-    PrefixForm("logcat of a kernel with times") { "01-26 15:04:\(two($0 % 60)).493     0     0 W kernel  : [   12.\(six($0))] " },
+    PrefixForm("logcat of a kernel with times") {
+        "01-26 15:04:\(two($0 % 60)).493     0     0 W kernel  : [   12.\(six($0))] "
+    },
     PrefixForm("logcat -v year uid") { "2024-01-26 15:04:\(two($0 % 60)).493  root     0     0 I kernel  : " },
     PrefixForm("logcat -v brief") { _ in "I/kernel  (    0): " },
     PrefixForm("logcat -v time") { "01-26 15:04:\(two($0 % 60)).493 I/kernel  (    0): " },
@@ -80,7 +91,7 @@ let prefixForms: [PrefixForm] = [
     PrefixForm("Samsung") { "[   12.\(six($0))] [3:    worker: 1573] " },
     PrefixForm("Samsung, a level") { "[   12.\(six($0))]I[3:    worker: 1573] " },
     PrefixForm("Samsung, old") { "<6>[   12.\(six($0))]  [3:   worker/1:1: 1573] " },
-    PrefixForm("Samsung, oldest") { "<4>[   12.\(six($0))] c1 [c1] " .replacing("c1 ", with: "") },
+    PrefixForm("Samsung, oldest") { "<4>[   12.\(six($0))] c1 [c1] ".replacing("c1 ", with: "") },
     PrefixForm("HiSilicon") { "[   12.\(six($0))s][pid:1573,cpu3,kworker/3:1]" },
     PrefixForm("Qualcomm") { "[   12.\(six($0))] (CPU:1-pid:1573:kworker) " },
     // What mails, pagers, and consoles add.
@@ -103,7 +114,9 @@ let prefixForms: [PrefixForm] = [
 
 @Suite struct KernelPrefixes {
     private static let logs: [(kind: LogKind, text: String)] = [
-        (.slub, """
+        (
+            .slub,
+            """
             TRACE kmalloc-128 alloc 0xffff8880045a1c80 inuse=32 fp=0x0
             CPU: 3 PID: 723 Comm: Xorg Tainted: G           O      4.19.0 #1
             Call Trace:
@@ -116,8 +129,11 @@ let prefixForms: [PrefixForm] = [
              alloc_debug_processing+0xe1/0x150
              other+0x40/0x90
 
-            """),
-        (.kmemleak, """
+            """
+        ),
+        (
+            .kmemleak,
+            """
             unreferenced object 0xffff888105a65340 (size 64):
               comm "mount", pid 710, jiffies 4302851558 (age 58.239s)
               hex dump (first 16 bytes):
@@ -130,8 +146,11 @@ let prefixForms: [PrefixForm] = [
               backtrace:
                 [<0000000086140e25>] jffs2_do_mount_fs+0x745/0x1f0
 
-            """),
-        (.pageOwner, """
+            """
+        ),
+        (
+            .pageOwner,
+            """
             Page allocated via order 1, mask 0x1d20c0(__GFP_IO), pid 455, tgid 455 (a), ts 1 ns
             PFN 0x1000 type Unmovable Block 8 type Unmovable Flags 0x10200
              get_page_from_freelist+0x15e3/0x1ac0
@@ -140,19 +159,26 @@ let prefixForms: [PrefixForm] = [
             Page allocated via order 0, mask 0x1d20c0(__GFP_IO), pid 7, tgid 7 (b), ts 1 ns
              get_page_from_freelist+0x15e3/0x1ac0
 
-            """),
-        (.allocTraces, """
+            """
+        ),
+        (
+            .allocTraces,
+            """
             /sys/kernel/debug/slab/kmalloc-64/alloc_traces
                 338 pci_alloc_dev+0x2c/0xa0 age=290837/291891/293509 pid=1 cpus=106 nodes=0-1
                     __kmem_cache_alloc_node+0x11f/0x4e0
                     pci_scan_single_device+0xa6/0x170
 
-            """),
-        (.allocinfo, """
+            """
+        ),
+        (
+            .allocinfo,
+            """
             14680064     3584 mm/mm_init.c:2530 func:alloc_large_system_hash
              4292608     1010 drivers/staging/ctagmod/ctagmod.c:20 [ctagmod] func:ctagmod_start
 
-            """),
+            """
+        ),
     ]
 
     @Test(arguments: prefixForms) func everyFormReadsAsTheLogWithout(_ form: PrefixForm) throws {
@@ -177,7 +203,9 @@ let prefixForms: [PrefixForm] = [
             var wrapped = ""
             for line in text.split(separator: "\n", omittingEmptySubsequences: false).dropLast() {
                 var rest = (isQuote ? "" : prefix) + line
-                while rest.count > columns, let blank = rest.prefix(columns + 1).lastIndex(of: " "), rest[..<blank].contains(where: { $0 != " " }) {
+                while rest.count > columns, let blank = rest.prefix(columns + 1).lastIndex(of: " "),
+                    rest[..<blank].contains(where: { $0 != " " })
+                {
                     wrapped += (isQuote ? prefix : "") + rest[..<blank] + "\n"
                     rest = String(rest[rest.index(after: blank)...].drop { $0 == " " })
                 }

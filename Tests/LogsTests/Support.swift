@@ -2,18 +2,23 @@
 // anything that counts.
 
 import Glibc
-@testable import Logs
 import Reduce
 import Report
-import Testing
 import TestSupport
+import Testing
 import Text
 
+@testable import Logs
+
 extension LogKind {
-    static let aix = kind(AIXLog.self), dbx = kind(DBXLog.self), slub = kind(SLUBLog.self), allocTraces = kind(AllocTracesLog.self)
-    static let kmemleak = kind(KmemleakLog.self), pageOwner = kind(PageOwnerLog.self), allocinfo = kind(AllocinfoLog.self)
-    static let leakSanitizer = kind(LeakSanitizerLog.self), valgrind = kind(ValgrindLog.self), memleak = kind(BCCMemleakLog.self)
-    static let perf = kind(PerfScriptLog.self), heapProfile = kind(HeapProfileLog.self), heaptrack = kind(HeaptrackLog.self)
+    static let aix = kind(AIXLog.self), dbx = kind(DBXLog.self), slub = kind(SLUBLog.self),
+        allocTraces = kind(AllocTracesLog.self)
+    static let kmemleak = kind(KmemleakLog.self), pageOwner = kind(PageOwnerLog.self),
+        allocinfo = kind(AllocinfoLog.self)
+    static let leakSanitizer = kind(LeakSanitizerLog.self), valgrind = kind(ValgrindLog.self),
+        memleak = kind(BCCMemleakLog.self)
+    static let perf = kind(PerfScriptLog.self), heapProfile = kind(HeapProfileLog.self),
+        heaptrack = kind(HeaptrackLog.self)
     static let pprof = kind(PprofLog.self), bpftrace = kind(BpftraceLog.self), slabinfo = kind(SlabinfoLog.self)
 
     private static func kind(_ format: any LogFormat.Type) -> LogKind {
@@ -48,12 +53,20 @@ struct Reduced {
     var rows: [String: [UInt64]] {
         var result: [String: [UInt64]] = [:]
         let names = FrameNames(reduction)
-        #expect(Set(reduction.rows.map { reduction.frames(of: $0).map(names.name).map { "\($0.text) \($0.address ?? 0) \($0.modulePath ?? "") \($0.file ?? "") \($0.line ?? 0)" } }).count
-            == reduction.rows.count, "a stack has one row")
+        #expect(
+            Set(
+                reduction.rows.map {
+                    reduction.frames(of: $0).map(names.name).map {
+                        "\($0.text) \($0.address ?? 0) \($0.modulePath ?? "") \($0.file ?? "") \($0.line ?? 0)"
+                    }
+                }
+            ).count
+                == reduction.rows.count, "a stack has one row")
         for row in reduction.rows {
             let key = reduction.frames(of: row).map { frame in
                 let named = names.name(frame)
-                return (named.address.map { "\(hexadecimal($0)) " } ?? "") + named.text + (named.moduleName.map { " [\($0)]" } ?? "")
+                return (named.address.map { "\(hexadecimal($0)) " } ?? "") + named.text
+                    + (named.moduleName.map { " [\($0)]" } ?? "")
             }.joined(separator: " < ")
             let known = result[key] ?? [0, 0]
             result[key] = [known[0] &+ row.bytes, known[1] &+ row.blocks]

@@ -1,10 +1,11 @@
-// The parts of a page: digests against OpenSSL, which python3 asks, and data that no name can end. What a browser makes of a page is in
-// Tests/Browser.
+// The parts of a page: digests against OpenSSL, which python3 asks, and data that no name can end. What a browser makes
+// of a page is in Tests/Browser.
 
 import Glibc
-@testable import Page
-import Testing
 import TestSupport
+import Testing
+
+@testable import Page
 
 @Suite struct PageTests {
     @Test func digestsAreOpenSSLs() throws {
@@ -17,7 +18,9 @@ import TestSupport
             #expect(fwrite(bytes, 1, length, file) == length)
             fclose(file)
             let outcome = try scratch.shell(
-                "python3 -c 'import base64, hashlib; print(base64.b64encode(hashlib.sha256(open(\"message\", \"rb\").read()).digest()).decode())'")
+                "python3 -c 'import base64, hashlib; print(base64.b64encode(hashlib.sha256(open(\"message\", "
+                    + "\"rb\").read()).digest()).decode())'"
+            )
             try #require(outcome.output.count == 45, "\(outcome.messages)")
             let expected = outcome.output.filter { $0 != "\n" }
             #expect(Digest.sha256Base64(bytes) == expected, "of \(length) bytes")
@@ -26,7 +29,10 @@ import TestSupport
 
     /// What a JSON parser that isn't ours reads back.
     @Test func dataIsWhatWasWritten() throws {
-        let names = ["plain", "</script><script>", "<!-- & -->", "\u{0}\u{1B}\u{7F}\u{9F}", "\"\\\\\"", "\u{2028}\u{2029}", "ü€𝄞", ""]
+        let names = [
+            "plain", "</script><script>", "<!-- & -->", "\u{0}\u{1B}\u{7F}\u{9F}", "\"\\\\\"", "\u{2028}\u{2029}",
+            "ü€𝄞", "",
+        ]
         var data = PageData()
         data.open()
         data.strings("names", names)
@@ -47,7 +53,9 @@ import TestSupport
         let file = try #require(fopen("\(scratch.path)/data.json", "w"))
         #expect(fwrite(data.bytes, 1, data.bytes.count, file) == data.bytes.count)
         fclose(file)
-        let read = try scratch.run(["python3", "-c", """
+        let read = try scratch.run([
+            "python3", "-c",
+            """
             import json
             data = json.load(open("data.json", encoding="utf-8"))
             assert data["names"] == ["plain", "</script><script>", "<!-- & -->", "\\0\\x1b\\x7f\\x9f", '"' + chr(92) * 2 + '"', chr(0x2028) + chr(0x2029), "ü€𝄞", ""], data["names"]
@@ -56,7 +64,8 @@ import TestSupport
             assert data["inner"] == {"none": None, "half": 0.5, "yes": True, "empty": [], "null": None}
             assert [data["strings"][each] for each in data["table"]] == ["a", "b", "a"]
             print("read")
-            """])
+            """,
+        ])
         #expect(read.output == "read\n", "\(read.messages)")
     }
 

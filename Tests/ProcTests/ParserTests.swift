@@ -1,21 +1,30 @@
-// The parsers of /proc's texts, by their properties: what the kernel would write of any mappings is read back, in pieces of any
-// size; damaged text never traps, and gives nothing that could not be.
+// The parsers of /proc's texts, by their properties: what the kernel would write of any mappings is read back, in
+// pieces of any size; damaged text never traps, and gives nothing that could not be.
 
 import Glibc
 import Proc
-import Testing
 import TestSupport
+import Testing
 import Text
 
 @Suite struct ParserTests {
     private static func mapping(_ random: inout SeededGenerator) -> (Mapping, String) {
-        let start = UInt64.random(in: 0 ..< 1 << 47, using: &random) & ~4095, end = start + UInt64.random(in: 1 ... 1 << 20, using: &random) << 12
-        let bytes = (0 ..< Int.random(in: 0 ... 20, using: &random)).map { _ in UInt8.random(in: 1 ... 255, using: &random) }.filter { $0 != 0x0A }
+        let start = UInt64.random(in: 0 ..< 1 << 47, using: &random) & ~4095,
+            end = start + UInt64.random(in: 1 ... 1 << 20, using: &random) << 12
+        let bytes = (0 ..< Int.random(in: 0 ... 20, using: &random)).map { _ in
+            UInt8.random(in: 1 ... 255, using: &random)
+        }.filter { $0 != 0x0A }
         let path = bytes.isEmpty ? [] : Array("/".utf8) + bytes
-        let isShared = Bool.random(using: &random), offset = UInt64.random(in: 0 ... 1 << 40, using: &random), inode = UInt64.random(in: 0 ... .max, using: &random)
+        let isShared = Bool.random(using: &random), offset = UInt64.random(in: 0 ... 1 << 40, using: &random),
+            inode = UInt64.random(in: 0 ... .max, using: &random)
         let permissions = "r\(Bool.random(using: &random) ? "w" : "-")-\(isShared ? "s" : "p")"
-        let made = Mapping(start: start, end: end, isShared: isShared, fileOffset: offset, device: "00:1f", inode: inode, path: pathText(path))
-        return (made, "\(hexadecimalDigits(start, 8))-\(hexadecimalDigits(end, 8)) \(permissions) \(hexadecimalDigits(offset, 8)) 00:1f \(inode) ")
+        let made = Mapping(
+            start: start, end: end, isShared: isShared, fileOffset: offset, device: "00:1f", inode: inode,
+            path: pathText(path))
+        return (
+            made,
+            "\(hexadecimalDigits(start, 8))-\(hexadecimalDigits(end, 8)) \(permissions) \(hexadecimalDigits(offset, 8)) 00:1f \(inode) "
+        )
     }
 
     @Test(arguments: 1 ... 20 as ClosedRange<UInt64>) func whatTheKernelWouldWriteIsReadBack(seed: UInt64) throws {
@@ -28,9 +37,15 @@ import Text
         for (mapping, text) in kept {
             let line = Array(padded(text, 73).utf8) + mapping.path.pathBytes + [0x0A]
             maps += line
-            let (resident, swapped) = (UInt64.random(in: 0 ... 1 << 40, using: &random), UInt64.random(in: 0 ... 99, using: &random))
+            let (resident, swapped) = (
+                UInt64.random(in: 0 ... 1 << 40, using: &random), UInt64.random(in: 0 ... 99, using: &random)
+            )
             sizes.append((resident << 10, swapped << 10))
-            smaps += line + Array("Size:      4 kB\nRss:  \(leftPadded("\(resident)", 15)) kB\nPss:   7 kB\nSwap:    \(swapped) kB\nSwapPss: 1 kB\nVmFlags: rd wr\n".utf8)
+            smaps +=
+                line
+                + Array(
+                    "Size:      4 kB\nRss:  \(leftPadded("\(resident)", 15)) kB\nPss:   7 kB\nSwap:    \(swapped) kB\nSwapPss: 1 kB\nVmFlags: rd wr\n"
+                        .utf8)
         }
         #expect(parseMappings(maps) == kept.map(\.0))
         var parser = SmapsParser()
@@ -41,12 +56,16 @@ import Text
             rest = rest.dropFirst(count)
         }
         #expect(parser.mappings.map(\.mapping) == kept.map(\.0))
-        #expect(parser.mappings.map(\.residentBytes) == sizes.map(\.0) && parser.mappings.map(\.swappedBytes) == sizes.map(\.1))
+        #expect(
+            parser.mappings.map(\.residentBytes) == sizes.map(\.0)
+                && parser.mappings.map(\.swappedBytes) == sizes.map(\.1))
     }
 
     @Test(arguments: 1 ... 40 as ClosedRange<UInt64>) func damagedTextGivesNothingImpossible(seed: UInt64) throws {
         var random = SeededGenerator(seed: seed)
-        let originals = try ["/proc/self/maps", "/proc/self/smaps", "/proc/self/stat", "/proc/self/status"].map { Array(try contents($0).utf8) }
+        let originals = try ["/proc/self/maps", "/proc/self/smaps", "/proc/self/stat", "/proc/self/status"].map {
+            Array(try contents($0).utf8)
+        }
         for original in originals {
             for _ in 0 ..< 8 {
                 var text = original
@@ -70,20 +89,35 @@ import Text
         }
     }
 
-    @Test(arguments: ["", "a", ") (", "(((", "x) S 1 2 3", "\n", "é\u{1F}"]) func aNameMayHoldAnything(name: String) throws {
+    @Test(arguments: ["", "a", ") (", "(((", "x) S 1 2 3", "\n", "é\u{1F}"]) func aNameMayHoldAnything(
+        name: String
+    ) throws {
         let text = "77 (\(name)) T " + (4 ... 52).map(String.init).joined(separator: " ") + "\n"
         let stat = try #require(ProcessStat(parsing: Array(text.utf8)))
-        #expect(stat.name == Array(name.utf8) && stat.state == UInt8(ascii: "T") && stat.threads == 20 && stat.startTime == 22)
+        #expect(
+            stat.name == Array(name.utf8) && stat.state == UInt8(ascii: "T") && stat.threads == 20
+                && stat.startTime == 22)
     }
 
     @Test func numbersHaveNoSignsAndFit() {
         func stat(_ threads: String, _ start: String) -> ProcessStat? {
-            ProcessStat(parsing: Array("1 (x) S \((4 ... 19).map(String.init).joined(separator: " ")) \(threads) 0 \(start) 0\n".utf8))
+            ProcessStat(
+                parsing: Array(
+                    "1 (x) S \((4 ... 19).map(String.init).joined(separator: " ")) \(threads) 0 \(start) 0\n".utf8))
         }
         #expect(stat("3", "18446744073709551615")?.startTime == .max)
-        for (threads, start) in [("+3", "1"), ("-3", "1"), ("3", "18446744073709551616"), ("3", ""), ("0x3", "1")] { #expect(stat(threads, start) == nil) }
-        #expect(parseMappings(Array("+1000-2000 rw-p 0 00:00 0\n1000-+2000 rw-p 0 00:00 0\n1000-11111111111111111 rw-p 0 00:00 0\n".utf8)) == [])
-        #expect(statusWords("NSpid:", in: Array("Name:\tx\nNSpid:\t12\t3\n".utf8))?.map { String(decoding: $0, as: UTF8.self) } == ["12", "3"])
+        for (threads, start) in [("+3", "1"), ("-3", "1"), ("3", "18446744073709551616"), ("3", ""), ("0x3", "1")] {
+            #expect(stat(threads, start) == nil)
+        }
+        #expect(
+            parseMappings(
+                Array(
+                    "+1000-2000 rw-p 0 00:00 0\n1000-+2000 rw-p 0 00:00 0\n1000-11111111111111111 rw-p 0 00:00 0\n".utf8
+                )) == [])
+        #expect(
+            statusWords("NSpid:", in: Array("Name:\tx\nNSpid:\t12\t3\n".utf8))?.map {
+                String(decoding: $0, as: UTF8.self)
+            } == ["12", "3"])
         #expect(statusWords("NSpid:", in: Array("NSpi".utf8)) == nil)
     }
 }

@@ -1,5 +1,6 @@
-// Uses the functions that an allocator has beside malloc's family: with TCMALLOC tcmalloc's tc_ names, else jemalloc's. Each kind leaves 10 blocks of 72 bytes,
-// made in a function of its own, and gives as many back in another way. Prints what stands, and the bytes that the resized blocks were asked to have in the end.
+// Uses the functions that an allocator has beside malloc's family: with TCMALLOC tcmalloc's tc_ names, else jemalloc's.
+// Each kind leaves 10 blocks of 72 bytes, made in a function of its own, and gives as many back in another way. Prints
+// what stands, and the bytes that the resized blocks were asked to have in the end.
 //
 //   allocator_names             as above
 //   allocator_names PROGRAM     the same, and then becomes the program
@@ -22,7 +23,10 @@
 #include "leave.h"
 
 #ifdef TCMALLOC
-static void *aligned() { void *block = nullptr; return tc_posix_memalign(&block, 64, 72) == 0 ? block : nullptr; }
+static void *aligned() {
+    void *block = nullptr;
+    return tc_posix_memalign(&block, 64, 72) == 0 ? block : nullptr;
+}
 LEAVE(malloc, tc_malloc(72), tc_free(block))
 LEAVE(skipping, tc_malloc_skip_new_handler(72), tc_free_sized(block, 72))
 LEAVE(calloc, tc_calloc(9, 8), tc_cfree(block))
@@ -37,15 +41,34 @@ LEAVE(array, tc_newarray(72), tc_deletearray_sized(block, 72))
 LEAVE(nothrow, tc_new_nothrow(72, std::nothrow), tc_delete_nothrow(block, std::nothrow))
 LEAVE(array_nothrow, tc_newarray_nothrow(72, std::nothrow), tc_deletearray_nothrow(block, std::nothrow))
 LEAVE(aligned_new, tc_new_aligned(72, std::align_val_t(64)), tc_delete_sized_aligned(block, 72, std::align_val_t(64)))
-LEAVE(aligned_array, tc_newarray_aligned_nothrow(72, std::align_val_t(64), std::nothrow), tc_deletearray_aligned(block, std::align_val_t(64)))
+LEAVE(aligned_array, tc_newarray_aligned_nothrow(72, std::align_val_t(64), std::nothrow),
+    tc_deletearray_aligned(block, std::align_val_t(64)))
 LEAVE(foreign, malloc(72), tc_delete_sized(block, 72))
 
 static long run() {
-    run_malloc(); run_skipping(); run_calloc(); run_realloc(); run_realloc_null(); run_memalign(); run_posix_memalign(); run_valloc(); run_pvalloc();
-    run_new(); run_array(); run_nothrow(); run_array_nothrow(); run_aligned_new(); run_aligned_array(); run_foreign();
+    run_malloc();
+    run_skipping();
+    run_calloc();
+    run_realloc();
+    run_realloc_null();
+    run_memalign();
+    run_posix_memalign();
+    run_valloc();
+    run_pvalloc();
+    run_new();
+    run_array();
+    run_nothrow();
+    run_array_nothrow();
+    run_aligned_new();
+    run_aligned_array();
+    run_foreign();
     volatile std::size_t much = std::size_t(1) << 60;
     // An exception through the hook, and what comes after it.
-    try { kept[kept_count] = tc_new(much); } catch (const std::bad_alloc &) { kept[kept_count++] = make_new(); }
+    try {
+        kept[kept_count] = tc_new(much);
+    } catch (const std::bad_alloc &) {
+        kept[kept_count++] = make_new();
+    }
     if (tc_realloc(kept[0], much) != nullptr) abort();
     return 0;
 }
@@ -58,14 +81,18 @@ LEAVE(foreign, malloc(72), dallocx(block, MALLOCX_TCACHE_NONE))
 __attribute__((noinline)) static void *make_resized(std::size_t bytes) { return mallocx(bytes, 0); }
 
 // In place, where that goes; what a block was asked to have is what it has, up to the most that was asked for.
-__attribute__((noinline)) static std::size_t resize(void *block, std::size_t old, std::size_t bytes, std::size_t extra) {
+__attribute__((noinline)) static std::size_t resize(
+    void *block, std::size_t old, std::size_t bytes, std::size_t extra) {
     std::size_t held = xallocx(block, bytes, extra, 0);
     if (held < bytes) return old;
     return held < bytes + extra ? held : bytes + extra;
 }
 
 static long run() {
-    run_mallocx(); run_aligned(); run_rallocx(); run_foreign();
+    run_mallocx();
+    run_aligned();
+    run_rallocx();
+    run_foreign();
     volatile std::size_t much = std::size_t(1) << 62;
     if (mallocx(much, 0) != nullptr || rallocx(kept[0], much, 0) != nullptr) abort();
     long resized = 0;

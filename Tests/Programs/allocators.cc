@@ -1,6 +1,7 @@
-// Uses every kind of allocation function, whichever allocator it is linked with: leaves 100 blocks of 72 bytes each by malloc, calloc, realloc, aligned_alloc, posix_memalign,
-// operator new, its array form, the nothrow and the aligned one, each in a function of its own, and gives as many back, by the sized delete where there is one.
-// With OWN_MALLOC its malloc and free are its own; with OWN_POOL it says that it allocates from a pool. Prints its sums.
+// Uses every kind of allocation function, whichever allocator it is linked with: leaves 100 blocks of 72 bytes each by
+// malloc, calloc, realloc, aligned_alloc, posix_memalign, operator new, its array form, the nothrow and the aligned
+// one, each in a function of its own, and gives as many back, by the sized delete where there is one. With OWN_MALLOC
+// its malloc and free are its own; with OWN_POOL it says that it allocates from a pool. Prints its sums.
 
 #include <cstdio>
 #include <cstdlib>
@@ -34,16 +35,25 @@ void *aligned_alloc(std::size_t alignment, std::size_t bytes) {
     char *block = static_cast<char *>(malloc(bytes + alignment));
     return block + (alignment - reinterpret_cast<std::size_t>(block) % alignment) % alignment;
 }
-int posix_memalign(void **to, std::size_t alignment, std::size_t bytes) { return (*to = aligned_alloc(alignment, bytes)) == nullptr ? 12 : 0; }
+int posix_memalign(void **to, std::size_t alignment, std::size_t bytes) {
+    return (*to = aligned_alloc(alignment, bytes)) == nullptr ? 12 : 0;
+}
 }
 #endif
 
-struct alignas(64) Wide { char bytes[64]; };
-struct Block { char bytes[72]; };
+struct alignas(64) Wide {
+    char bytes[64];
+};
+struct Block {
+    char bytes[72];
+};
 #define LEFT_OF_EACH 100
 #include "leave.h"
 
-static void *by_posix_memalign() { void *block = nullptr; return posix_memalign(&block, 64, 72) == 0 ? block : nullptr; }
+static void *by_posix_memalign() {
+    void *block = nullptr;
+    return posix_memalign(&block, 64, 72) == 0 ? block : nullptr;
+}
 LEAVE(malloc, malloc(72), free(block))
 LEAVE(calloc, calloc(9, 8), free(block))
 LEAVE(realloc, realloc(realloc(malloc(10), 3000), 72), free(realloc(block, 0x20000)))
@@ -55,8 +65,21 @@ LEAVE(nothrow, new (std::nothrow) Block, ::operator delete(block, std::nothrow))
 LEAVE(aligned_new, new Wide, delete static_cast<Wide *>(block)) // sized and aligned
 
 int main() {
-    run_malloc(); run_calloc(); run_realloc(); run_aligned_alloc(); run_posix_memalign(); run_new(); run_array(); run_nothrow(); run_aligned_new();
-    std::thread([] { for (int i = 0; i < 100000; i++) { void *volatile block = malloc(i % 5000); free(block); } }).join();
+    run_malloc();
+    run_calloc();
+    run_realloc();
+    run_aligned_alloc();
+    run_posix_memalign();
+    run_new();
+    run_array();
+    run_nothrow();
+    run_aligned_new();
+    std::thread([] {
+        for (int i = 0; i < 100000; i++) {
+            void *volatile block = malloc(i % 5000);
+            free(block);
+        }
+    }).join();
     std::size_t sum = 0;
     for (int i = 0; i < kept_count; i++) sum += *static_cast<unsigned char *>(kept[i]);
     std::printf("%d blocks stand, %zu\n", kept_count, sum);

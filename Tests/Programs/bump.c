@@ -1,6 +1,6 @@
 /*
- * An allocator to preload that any signal may leave at any point: it bumps, and gives nothing back. Each block's size stands before it, so it
- * has a malloc_usable_size of its own, unless WITHOUT_USABLE_SIZE.
+ * An allocator to preload that any signal may leave at any point: it bumps, and gives nothing back. Each block's size
+ * stands before it, so it has a malloc_usable_size of its own, unless WITHOUT_USABLE_SIZE.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -50,7 +50,9 @@ void *realloc(void *block, size_t bytes) {
 }
 void *memalign(size_t alignment, size_t bytes) { return take(bytes, alignment < 16 ? 16 : alignment); }
 void *aligned_alloc(size_t alignment, size_t bytes) { return memalign(alignment, bytes); }
-int posix_memalign(void **to, size_t alignment, size_t bytes) { return (*to = memalign(alignment, bytes)) != NULL ? 0 : ENOMEM; }
+int posix_memalign(void **to, size_t alignment, size_t bytes) {
+    return (*to = memalign(alignment, bytes)) != NULL ? 0 : ENOMEM;
+}
 #ifndef WITHOUT_USABLE_SIZE
 size_t malloc_usable_size(void *block) { return block != NULL ? held(block) : 0; }
 #endif

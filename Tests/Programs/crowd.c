@@ -1,7 +1,9 @@
 /*
- * Threads that come and go, eight at a time, as its first argument says, so many as its second: "joined"; "detached"; "cancelled" (half of them while they allocate, half while they wait); "destructors",
- * which allocate and free in the destructors of thread-specific data, four rounds of them. Each leaves exactly one block of 48 bytes in leave(). Says how many there were, and "flat" where the
- * resident size did not grow by more than 8 MB from the first tenth on, less the blocks themselves.
+ * Threads that come and go, eight at a time, as its first argument says, so many as its second: "joined"; "detached";
+ * "cancelled" (half of them while they allocate, half while they wait); "destructors", which allocate and free in the
+ * destructors of thread-specific data, four rounds of them. Each leaves exactly one block of 48 bytes in leave(). Says
+ * how many there were, and "flat" where the resident size did not grow by more than 8 MB from the first tenth on, less
+ * the blocks themselves.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -81,7 +83,8 @@ int main(int count, char **arguments) {
             pthread_join(threads[i % 8], NULL);
         }
         if (i == total / 10) early = resident();
-        while (pthread_create(&threads[i % 8], &attributes, work, (void *)i) != 0) usleep(1000); /* detached ones may still be ending */
+        while (pthread_create(&threads[i % 8], &attributes, work, (void *)i) != 0)
+            usleep(1000); /* detached ones may still be ending */
     }
     for (int i = 0; i < 8; i++) {
         if (detached) sem_wait(&places);

@@ -1,4 +1,5 @@
-/* Leaves one block at the bottom of a recursion of as many calls as its argument says. Built with frame pointers, by this: */
+/* Leaves one block at the bottom of a recursion of as many calls as its argument says. Built with frame pointers, by
+ * this: */
 #pragma GCC optimize("no-omit-frame-pointer")
 #include <stdlib.h>
 

@@ -1,4 +1,5 @@
-/* The corners of the allocation functions, as libc has them: printed, so that a recorded run can be held against a plain one. Leaves exactly four blocks, of 0, 24, 24 and 100 bytes, in leave(). */
+/* The corners of the allocation functions, as libc has them: printed, so that a recorded run can be held against a
+ * plain one. Leaves exactly four blocks, of 0, 24, 24 and 100 bytes, in leave(). */
 #include <errno.h>
 #include <malloc.h>
 #include <stdint.h>
@@ -10,7 +11,9 @@ static void *volatile kept[4];
 static volatile size_t huge = SIZE_MAX / 2 + 4096; /* volatile: the compiler would know better */
 static volatile size_t zero = 0, two = 2;
 
-static void say(const char *what, int null, int error) { printf("%s: %s, errno %d\n", what, null ? "NULL" : "a block", error); }
+static void say(const char *what, int null, int error) {
+    printf("%s: %s, errno %d\n", what, null ? "NULL" : "a block", error);
+}
 
 #define TRY(call) \
     do { \
@@ -46,14 +49,16 @@ int main(void) {
     TRY(memalign(3, 100)); /* glibc rounds the alignment up */
     void *block = malloc(10);
     errno = 0;
-    printf("reallocarray overflows: %s, errno %d\n", reallocarray(block, huge, two + 2) == NULL ? "NULL" : "a block", errno);
+    printf("reallocarray overflows: %s, errno %d\n", reallocarray(block, huge, two + 2) == NULL ? "NULL" : "a block",
+        errno);
     errno = 0;
     block = realloc(block, zero); /* glibc frees */
     say("realloc to nothing", block == NULL, errno);
     block = (void *)1;
     errno = 0;
     int result = posix_memalign(&block, two + 1, 100);
-    printf("posix_memalign to 3: %d (EINVAL %d), errno %d, pointer left alone: %d\n", result, EINVAL, errno, block == (void *)1);
+    printf("posix_memalign to 3: %d (EINVAL %d), errno %d, pointer left alone: %d\n", result, EINVAL, errno,
+        block == (void *)1);
     result = posix_memalign(&block, 64, huge);
     printf("posix_memalign of too much: %d (ENOMEM %d), pointer left alone: %d\n", result, ENOMEM, block == (void *)1);
     errno = 77;

@@ -1,6 +1,6 @@
 /*
- * Leaks 100,000 blocks in leak(), of 1 to 100 bytes and some large ones, while two threads churn; then ends in the way that its argument names. "kill" waits, churning, to be killed.
- * Says "leaked" when all of them are there.
+ * Leaks 100,000 blocks in leak(), of 1 to 100 bytes and some large ones, while two threads churn; then ends in the way
+ * that its argument names. "kill" waits, churning, to be killed. Says "leaked" when all of them are there.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -16,7 +16,9 @@
 #define LEAKS 100000
 static void *volatile kept[LEAKS];
 
-__attribute__((noinline)) static void leak(int i) { kept[i] = malloc(i % 1000 == 0 ? 5000 + (size_t)i : 1 + (size_t)i % 100); }
+__attribute__((noinline)) static void leak(int i) {
+    kept[i] = malloc(i % 1000 == 0 ? 5000 + (size_t)i : 1 + (size_t)i % 100);
+}
 
 /* At most this thread's one block is ever live; its realloc moves it through all of the maps, by mremap at the end. */
 __attribute__((noinline)) static void churn_once(unsigned round) {

@@ -1,6 +1,7 @@
 /*
- * Forks as many children as its argument says, eight at a time, while four threads allocate. Of three children one ends at once, one leaves five blocks of 32 bytes in
- * child_leaves() and ends, one execs /bin/true. Says how many ended well.
+ * Forks as many children as its argument says, eight at a time, while four threads allocate. Of three children one ends
+ * at once, one leaves five blocks of 32 bytes in child_leaves() and ends, one execs /bin/true. Says how many ended
+ * well.
  */
 #include <pthread.h>
 #include <stdatomic.h>

@@ -7,9 +7,7 @@
 
 static std::vector<void *> kept;
 
-__attribute__((noinline)) static void keep(size_t bytes) {
-    kept.push_back(malloc(bytes));
-}
+__attribute__((noinline)) static void keep(size_t bytes) { kept.push_back(malloc(bytes)); }
 
 namespace {
 template <typename Number> struct Space {
@@ -18,7 +16,7 @@ template <typename Number> struct Space {
         asm volatile("");
     }
 };
-}
+} // namespace
 
 static void descend(int depth);
 

@@ -35,7 +35,9 @@ MANGLED(void, _ZdlPvmSt11align_val_t, (void *, size_t, size_t));
 MANGLED(void, _ZdaPvmSt11align_val_t, (void *, size_t, size_t));
 
 // This libc may lack these by name; the interposer has them all.
-template <typename Function> static Function *named(const char *name) { return reinterpret_cast<Function *>(dlsym(RTLD_DEFAULT, name)); }
+template <typename Function> static Function *named(const char *name) {
+    return reinterpret_cast<Function *>(dlsym(RTLD_DEFAULT, name));
+}
 
 // Or have them for old programs alone.
 #if defined(__x86_64__)
@@ -43,7 +45,9 @@ template <typename Function> static Function *named(const char *name) { return r
 #else
 #define OLDEST "GLIBC_2.17"
 #endif
-template <typename Function> static Function *formerly(const char *name) { return reinterpret_cast<Function *>(dlvsym(RTLD_DEFAULT, name, OLDEST)); }
+template <typename Function> static Function *formerly(const char *name) {
+    return reinterpret_cast<Function *>(dlvsym(RTLD_DEFAULT, name, OLDEST));
+}
 
 static void *aligned(size_t alignment, size_t bytes) {
     void *block = nullptr;
@@ -53,7 +57,10 @@ static void *aligned(size_t alignment, size_t bytes) {
 // An allocating function: `leak_NAME` leaves one block of `bytes`.
 #define ALLOCATES(name, bytes, call) \
     extern "C" __attribute__((noinline)) void leak_##name() { kept = (call); } \
-    static void run_##name() { leak_##name(); std::printf("%s 1 %d\n", #name, int(bytes)); }
+    static void run_##name() { \
+        leak_##name(); \
+        std::printf("%s 1 %d\n", #name, int(bytes)); \
+    }
 
 // A freeing function: `give_NAME` gives back one block of two.
 #define FREES(name, make, call) \
@@ -63,7 +70,10 @@ static void *aligned(size_t alignment, size_t bytes) {
         call; \
         kept = (make); \
     } \
-    static void run_##name() { give_##name(); std::printf("%s 1 %d\n", #name, 48); }
+    static void run_##name() { \
+        give_##name(); \
+        std::printf("%s 1 %d\n", #name, 48); \
+    }
 
 ALLOCATES(malloc, 101, malloc(101))
 ALLOCATES(calloc, 3 * 34, calloc(3, 34))
@@ -85,9 +95,18 @@ ALLOCATES(_ZnwmSt11align_val_tRKSt9nothrow_t, 384, _ZnwmSt11align_val_tRKSt9noth
 ALLOCATES(_ZnamSt11align_val_tRKSt9nothrow_t, 448, _ZnamSt11align_val_tRKSt9nothrow_t(448, 64, std::nothrow))
 
 FREES(free, malloc(48), free(block))
-FREES(cfree, malloc(48), { auto f = formerly<void(void *)>("cfree"); f ? f(block) : free(block); })
-FREES(free_sized, malloc(48), { auto f = named<void(void *, size_t)>("free_sized"); f ? f(block, 48) : free(block); })
-FREES(free_aligned_sized, aligned_alloc(16, 48), { auto f = named<void(void *, size_t, size_t)>("free_aligned_sized"); f ? f(block, 16, 48) : free(block); })
+FREES(cfree, malloc(48), {
+    auto f = formerly<void(void *)>("cfree");
+    f ? f(block) : free(block);
+})
+FREES(free_sized, malloc(48), {
+    auto f = named<void(void *, size_t)>("free_sized");
+    f ? f(block, 48) : free(block);
+})
+FREES(free_aligned_sized, aligned_alloc(16, 48), {
+    auto f = named<void(void *, size_t, size_t)>("free_aligned_sized");
+    f ? f(block, 16, 48) : free(block);
+})
 FREES(_ZdlPv, _Znwm(48), _ZdlPv(block))
 FREES(_ZdaPv, _Znam(48), _ZdaPv(block))
 FREES(_ZdlPvRKSt9nothrow_t, _Znwm(48), _ZdlPvRKSt9nothrow_t(block, std::nothrow))
@@ -96,8 +115,10 @@ FREES(_ZdlPvm, _Znwm(48), _ZdlPvm(block, 48))
 FREES(_ZdaPvm, _Znam(48), _ZdaPvm(block, 48))
 FREES(_ZdlPvSt11align_val_t, _ZnwmSt11align_val_t(48, 16), _ZdlPvSt11align_val_t(block, 16))
 FREES(_ZdaPvSt11align_val_t, _ZnamSt11align_val_t(48, 16), _ZdaPvSt11align_val_t(block, 16))
-FREES(_ZdlPvSt11align_val_tRKSt9nothrow_t, _ZnwmSt11align_val_t(48, 16), _ZdlPvSt11align_val_tRKSt9nothrow_t(block, 16, std::nothrow))
-FREES(_ZdaPvSt11align_val_tRKSt9nothrow_t, _ZnamSt11align_val_t(48, 16), _ZdaPvSt11align_val_tRKSt9nothrow_t(block, 16, std::nothrow))
+FREES(_ZdlPvSt11align_val_tRKSt9nothrow_t, _ZnwmSt11align_val_t(48, 16),
+    _ZdlPvSt11align_val_tRKSt9nothrow_t(block, 16, std::nothrow))
+FREES(_ZdaPvSt11align_val_tRKSt9nothrow_t, _ZnamSt11align_val_t(48, 16),
+    _ZdaPvSt11align_val_tRKSt9nothrow_t(block, 16, std::nothrow))
 FREES(_ZdlPvmSt11align_val_t, _ZnwmSt11align_val_t(48, 16), _ZdlPvmSt11align_val_t(block, 48, 16))
 FREES(_ZdaPvmSt11align_val_t, _ZnamSt11align_val_t(48, 16), _ZdaPvmSt11align_val_t(block, 48, 16))
 

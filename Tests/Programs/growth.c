@@ -1,6 +1,7 @@
 // Programs for heapwatch to tell apart, one of them by its first word; each under a name of its own.
 // usage: growth leak|saw|warm|descriptors|queue|steady|walk|idle
-// The clock tells how many steps are due, ten a second: on a busy machine a program takes them late, and several at once.
+// The clock tells how many steps are due, ten a second: on a busy machine a program takes them late, and several at
+// once.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -25,14 +26,18 @@ static void grow(void) {
     chunks[count++] = chunk;
 }
 
-static void shrink(void) { if (count > 0) munmap(chunks[--count], CHUNK); }
+static void shrink(void) {
+    if (count > 0) munmap(chunks[--count], CHUNK);
+}
 
 static int writer(void) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM, 0), out = socket(AF_INET, SOCK_STREAM, 0);
-    if (bind(listener, (void *)&address, length) || listen(listener, 1) || getsockname(listener, (void *)&address, &length) ||
-        connect(out, (void *)&address, length) || accept(listener, 0, 0) < 0) exit(2);
+    if (bind(listener, (void *)&address, length) || listen(listener, 1)
+        || getsockname(listener, (void *)&address, &length) || connect(out, (void *)&address, length)
+        || accept(listener, 0, 0) < 0)
+        exit(2);
     fcntl(out, F_SETFL, O_NONBLOCK);
     return out;
 }
@@ -51,7 +56,8 @@ int main(int argc, char **argv) {
     int is(const char *other) { return !strcmp(kind, other); }
     int out = is("queue") ? writer() : -1;
     unsigned seed = 12345;
-    if (is("steady") || is("walk")) while (count < 200) grow();
+    if (is("steady") || is("walk"))
+        while (count < 200) grow();
     static char data[1 << 14];
     puts("ready");
     fflush(stdout);
@@ -59,15 +65,27 @@ int main(int argc, char **argv) {
     for (int step = 0;; step++) {
         while (tenths() - begin < step) usleep(20000);
         if (is("leak")) grow();
-        if (is("saw")) { if (count == 80) while (count) shrink(); else { grow(); grow(); } }
-        if (is("warm") && step < 150) { grow(); grow(); }
+        if (is("saw")) {
+            if (count == 80)
+                while (count) shrink();
+            else {
+                grow();
+                grow();
+            }
+        }
+        if (is("warm") && step < 150) {
+            grow();
+            grow();
+        }
         if (is("descriptors") && step % 2 == 0 && open("/dev/null", O_RDONLY) < 0) return 3;
         if (out >= 0 && write(out, data, sizeof data) < 0 && errno != EAGAIN) return 4;
-        if (is("steady")) for (int i = 0; i < count; i++) memset(chunks[i], step, CHUNK / 10);
+        if (is("steady"))
+            for (int i = 0; i < count; i++) memset(chunks[i], step, CHUNK / 10);
         if (is("walk")) {
             for (int i = 0; i < 3; i++) {
                 seed = seed * 1103515245 + 12345;
-                if (seed >> 31) grow(); else shrink();
+                if (seed >> 31) grow();
+                else shrink();
             }
         }
     }

@@ -1,9 +1,11 @@
 /*
- * Signals in all their ways. "jump MS": leaves a handler by siglongjmp so often for so many milliseconds, wherever it interrupted the allocation, then leaves exactly 50 blocks of 40 bytes
- * in after(). For this the allocator must bear it: the test preloads one that keeps no state but a bump. "allocate MS": the handler allocates and frees instead.
- * "sigwait", "signalfd": takes three SIGUSR2 in that way. "blocked": blocks every signal, says "ready", and waits for a line. "altstack": recurses on a thread's
- * small stack, with the handlers' stack as small as the system allows, and says whether the words below that stack stand. "cancel": a thread with cancellation pending gets the
- * signal where nothing cancels it, and goes on to say so.
+ * Signals in all their ways. "jump MS": leaves a handler by siglongjmp so often for so many milliseconds, wherever it
+ * interrupted the allocation, then leaves exactly 50 blocks of 40 bytes in after(). For this the allocator must bear
+ * it: the test preloads one that keeps no state but a bump. "allocate MS": the handler allocates and frees instead.
+ * "sigwait", "signalfd": takes three SIGUSR2 in that way. "blocked": blocks every signal, says "ready", and waits for a
+ * line. "altstack": recurses on a thread's small stack, with the handlers' stack as small as the system allows, and
+ * says whether the words below that stack stand. "cancel": a thread with cancellation pending gets the signal where
+ * nothing cancels it, and goes on to say so.
  */
 #define _GNU_SOURCE
 #include <errno.h>

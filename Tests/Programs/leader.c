@@ -1,7 +1,7 @@
 /*
- * A process whose first thread ends while another goes on: it keeps a block of 1,000 bytes each time that it is told to by
- * SIGUSR1, writes how many it has to the file that it is given, and ends with status 9 at SIGTERM. With "child" that is
- * what a child does, whose parent ends after it has kept 10.
+ * A process whose first thread ends while another goes on: it keeps a block of 1,000 bytes each time that it is told to
+ * by SIGUSR1, writes how many it has to the file that it is given, and ends with status 9 at SIGTERM. With "child" that
+ * is what a child does, whose parent ends after it has kept 10.
  */
 #include <fcntl.h>
 #include <pthread.h>

@@ -7,7 +7,11 @@ static int kept_count;
 
 // make_NAME() makes a block; run_NAME() keeps LEFT_OF_EACH, and gives as many others back.
 #define LEAVE(name, make, give_back) \
-    __attribute__((noinline)) static void *make_##name() { void *block = make; std::memset(block, 1, 64); return block; } \
+    __attribute__((noinline)) static void *make_##name() { \
+        void *block = make; \
+        std::memset(block, 1, 64); \
+        return block; \
+    } \
     static void run_##name() { \
         for (int i = 0; i < LEFT_OF_EACH; i++) { \
             kept[kept_count++] = make_##name(); \

@@ -1,6 +1,7 @@
 /*
- * Loads and unloads the libraries that its arguments name, in turn, and has each make one block a round; says how often a library came to lie where another had just been, and
- * how many rounds there were. Its first argument is the number of rounds; "deep" before it loads with RTLD_DEEPBIND, "apart" into a namespace of their own (dlmopen).
+ * Loads and unloads the libraries that its arguments name, in turn, and has each make one block a round; says how often
+ * a library came to lie where another had just been, and how many rounds there were. Its first argument is the number
+ * of rounds; "deep" before it loads with RTLD_DEEPBIND, "apart" into a namespace of their own (dlmopen).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -17,7 +18,8 @@ int main(int count, char **arguments) {
     const void *last = NULL;
     for (int round = 0; round < rounds; round++) {
         const char *path = arguments[first + round % libraries];
-        void *library = apart ? dlmopen(LM_ID_NEWLM, path, RTLD_NOW) : dlopen(path, RTLD_NOW | (deep ? RTLD_DEEPBIND : 0));
+        void *library =
+            apart ? dlmopen(LM_ID_NEWLM, path, RTLD_NOW) : dlopen(path, RTLD_NOW | (deep ? RTLD_DEEPBIND : 0));
         if (library == NULL) {
             puts(dlerror());
             return 1;
@@ -30,6 +32,9 @@ int main(int count, char **arguments) {
         memset(make(64), 1, 64);
         dlclose(library);
     }
-    printf("rounds %d, at the same address %s\n", rounds, same > rounds / 2 ? "mostly" : same > 0 ? "at times" : "never");
+    printf("rounds %d, at the same address %s\n", rounds,
+        same > rounds / 2 ? "mostly"
+            : same > 0    ? "at times"
+                          : "never");
     return 0;
 }

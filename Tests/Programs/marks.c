@@ -1,13 +1,12 @@
 /*
  * A program that speaks to the recorder, by heapsum.h: blocks before, between and behind marks, and while it is paused.
  *
- *   marks            three blocks of 1,000 bytes before "first", five of 2,000 before "second", seven of 3,000 behind it
- *   marks pause      two blocks of 1,000 bytes, four of 2,000 while paused twice, one of 3,000; then all but one of each are freed
- *   marks dump       a dump between two blocks of 5,000 bytes
- *   marks many N     N marks, called mark 1 to mark N
- *   marks growth     blocks of 100,000 bytes up to 10 MB, freed down to 5 MB, and up to 12 MB again
- *   marks failure    asks for more than there can be, ten times, by each function that can be asked
- *   marks alignment  asks for alignments that can't be
+ *   marks            three blocks of 1,000 bytes before "first", five of 2,000 before "second", seven of 3,000 behind
+ * it marks pause      two blocks of 1,000 bytes, four of 2,000 while paused twice, one of 3,000; then all but one of
+ * each are freed marks dump       a dump between two blocks of 5,000 bytes marks many N     N marks, called mark 1 to
+ * mark N marks growth     blocks of 100,000 bytes up to 10 MB, freed down to 5 MB, and up to 12 MB again marks failure
+ * asks for more than there can be, ten times, by each function that can be asked marks alignment  asks for alignments
+ * that can't be
  */
 #include <errno.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /*
- * A parent and its children, each leaking a number of blocks of its own in leak_here(): the parent 10; a forked child 7; one that execs this program anew 5; a vfork'd child 3, which are
- * the parent's; a raw clone 4; one that execs at once nothing. Prints "ROLE PID" for each.
+ * A parent and its children, each leaking a number of blocks of its own in leak_here(): the parent 10; a forked child
+ * 7; one that execs this program anew 5; a vfork'd child 3, which are the parent's; a raw clone 4; one that execs at
+ * once nothing. Prints "ROLE PID" for each.
  */
 #define _GNU_SOURCE
 #include <sched.h>

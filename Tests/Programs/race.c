@@ -1,6 +1,8 @@
 /*
- * Three threads in a ring: the first allocates, the second frees what it got from the first, the third allocates again at once, mostly at the same address, and hands on to
- * the first, which frees. Every 1,000th block of the first is left: exactly 500 blocks of 40 bytes in leave(). Each hand-over is one atomic word, so the threads race as closely as they can.
+ * Three threads in a ring: the first allocates, the second frees what it got from the first, the third allocates again
+ * at once, mostly at the same address, and hands on to the first, which frees. Every 1,000th block of the first is
+ * left: exactly 500 blocks of 40 bytes in leave(). Each hand-over is one atomic word, so the threads race as closely as
+ * they can.
  */
 #include <pthread.h>
 #include <sched.h>

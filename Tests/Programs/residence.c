@@ -1,7 +1,7 @@
 /*
- * A program whose memory is of every kind, each of a size of its own, and touched: blocks of malloc's on the heap, in another
- * thread's arena and in mappings of their own, two threads' stacks, memory of mmap's beside them, shared memory, and a
- * mapped file (its argument). Waits to be killed.
+ * A program whose memory is of every kind, each of a size of its own, and touched: blocks of malloc's on the heap, in
+ * another thread's arena and in mappings of their own, two threads' stacks, memory of mmap's beside them, shared
+ * memory, and a mapped file (its argument). Waits to be killed.
  */
 #include <alloca.h>
 #include <fcntl.h>

@@ -1,6 +1,7 @@
 /*
- * The program's own use of SIGUSR2, by its argument: "none" leaves it alone; "own" and "signal" set a handler (by sigaction, by signal) and count; "siginfo" checks what the handler is told; "ignore"; "raise"
- * raises it in itself; "asked" asks what stands. Says "ready", then waits for a line on standard input, then says how many came.
+ * The program's own use of SIGUSR2, by its argument: "none" leaves it alone; "own" and "signal" set a handler (by
+ * sigaction, by signal) and count; "siginfo" checks what the handler is told; "ignore"; "raise" raises it in itself;
+ * "asked" asks what stands. Says "ready", then waits for a line on standard input, then says how many came.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -12,7 +13,9 @@
 
 static volatile sig_atomic_t came;
 static void on_signal(int number) { came += number == SIGUSR2; }
-static void on_signal_info(int number, siginfo_t *info, void *context) { came += number == SIGUSR2 && info->si_pid == getppid() && context != NULL; }
+static void on_signal_info(int number, siginfo_t *info, void *context) {
+    came += number == SIGUSR2 && info->si_pid == getppid() && context != NULL;
+}
 
 int main(int count, char **arguments) {
     const char *how = count > 1 ? arguments[1] : "none";

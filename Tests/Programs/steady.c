@@ -1,6 +1,6 @@
 /*
- * Four threads that each hold 5,000 blocks all the while, of sizes from every map, and churn others beside them. Says "ready" when all are held; ends when its standard input does.
- * The held ones come from hold(), 20,000 in all.
+ * Four threads that each hold 5,000 blocks all the while, of sizes from every map, and churn others beside them. Says
+ * "ready" when all are held; ends when its standard input does. The held ones come from hold(), 20,000 in all.
  */
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,7 +1,9 @@
-// Allocates from every kind of stack that there is, at random: through qsort and bsearch callbacks, exceptions thrown and caught, longjmp,
-// signal handlers on the program's and on an alternate stack, alloca and variable-length arrays, realigned frames, coroutines, and threads that come and go. Its argument is the number of rounds.
+// Allocates from every kind of stack that there is, at random: through qsort and bsearch callbacks, exceptions thrown
+// and caught, longjmp, signal handlers on the program's and on an alternate stack, alloca and variable-length arrays,
+// realigned frames, coroutines, and threads that come and go. Its argument is the number of rounds.
 
 #include <algorithm>
+#include <alloca.h>
 #include <csetjmp>
 #include <csignal>
 #include <cstdint>
@@ -9,15 +11,14 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <immintrin.h>
 #include <map>
 #include <memory>
 #include <pthread.h>
 #include <string>
+#include <ucontext.h>
 #include <unistd.h>
 #include <vector>
-#include <alloca.h>
-#include <immintrin.h>
-#include <ucontext.h>
 
 static thread_local uint64_t state = 88172645463325252ull;
 static uint64_t next_random() {
@@ -187,13 +188,17 @@ int main(int count, char **arguments) {
             case 3: with_signal(SIGUSR1); break;
             case 4: with_signal(SIGWINCH); break;
             case 5: with_alloca(int(next_random() % 20)); break;
-            case 6: if (avx) with_aligned_frame(int(next_random() % 8)); break;
+            case 6:
+                if (avx) with_aligned_frame(int(next_random() % 8));
+                break;
             case 7: with_coroutines(); break;
             default: with_templates<std::string>(int(next_random() % 8));
         }
         if (round % 100 == 0) {
             pthread_t threads[2];
-            for (uintptr_t i = 0; i < 2; i++) pthread_create(&threads[i], nullptr, thread_body, reinterpret_cast<void *>(uintptr_t(round) * 2 + i + 1));
+            for (uintptr_t i = 0; i < 2; i++)
+                pthread_create(
+                    &threads[i], nullptr, thread_body, reinterpret_cast<void *>(uintptr_t(round) * 2 + i + 1));
             for (pthread_t thread : threads) pthread_join(thread, nullptr);
         }
     }

@@ -1,4 +1,5 @@
-// Threads by the hundred thousand, and forks by the hundred: what the recorder keeps of them is bounded, and nothing of theirs is lost.
+// Threads by the hundred thousand, and forks by the hundred: what the recorder keeps of them is bounded, and nothing of
+// theirs is lost.
 
 import CHeapImage
 import Glibc
@@ -8,18 +9,27 @@ import TestSupport
 import Testing
 
 @Suite struct CrowdTests {
-    @Test(arguments: [("joined", 100_000), ("detached", 100_000), ("destructors", 50_000), ("cancelled", 300)] as [(String, UInt64)])
+    @Test(
+        arguments: [("joined", 100_000), ("detached", 100_000), ("destructors", 50_000), ("cancelled", 300)]
+            as [(String, UInt64)])
     func threadsComeAndGo(how: String, count: UInt64) throws {
         let recording = try Scratch().recordProgram("crowd", [how, "\(count)"])
-        #expect(recording.outcome.output == "\(count) threads\nflat\n" && recording.outcome.exitStatus == 0, "\(recording.outcome)")
+        #expect(
+            recording.outcome.output == "\(count) threads\nflat\n" && recording.outcome.exitStatus == 0,
+            "\(recording.outcome)")
         let image = try recording.image(of: "crowd")
         let reduced = try Reduced(image)
-        #expect(reduced.holding("leave") == Holding(bytes: 48 * count, blocks: count, allocatedBlocks: count, freedBlocks: 0))
-        // Records are handed on: about as many as threads were ever alive at once, which eight and those that are just ending are.
+        #expect(
+            reduced.holding("leave")
+                == Holding(bytes: 48 * count, blocks: count, allocatedBlocks: count, freedBlocks: 0))
+        // Records are handed on: about as many as threads were ever alive at once, which eight and those that are just
+        // ending are.
         #expect(image.threads().count < 400, "\(image.threads().count) records")
         #expect(reduced.holding("destroy").blocks == 0 && reduced.holding("work").blocks == 0)
         let losses = image.losses
-        #expect(losses.ringless_events == 0 && losses.unmatched_frees == 0 && losses.healed_slots == 0 && losses.cut_stacks == 0)
+        #expect(
+            losses.ringless_events == 0 && losses.unmatched_frees == 0 && losses.healed_slots == 0
+                && losses.cut_stacks == 0)
         #expect(reduced.totals.history.map { $0.allocatedBlocks - $0.freedBlocks } == reduced.totals.liveBlocks)
     }
 

@@ -1,5 +1,5 @@
-// Whatever a program's end, its image is complete: the 100,000 blocks that it leaked while two threads churned are exactly those,
-// and of what the churning threads had in hand each block counts once.
+// Whatever a program's end, its image is complete: the 100,000 blocks that it leaked while two threads churned are
+// exactly those, and of what the churning threads had in hand each block counts once.
 
 import CHeapImage
 import Glibc
@@ -17,7 +17,8 @@ import Testing
     }()
 
     @Test(arguments: [
-        ("return", 3), ("exit", 4), ("_exit", 5), ("quick_exit", 6), ("exit_group", 7), ("abort", 134), ("segv", 139), ("kill-self", 137), ("exec", 0),
+        ("return", 3), ("exit", 4), ("_exit", 5), ("quick_exit", 6), ("exit_group", 7), ("abort", 134), ("segv", 139),
+        ("kill-self", 137), ("exec", 0),
     ])
     func theImageIsComplete(ending: String, status: Int32) throws {
         let recording = try Scratch().recordProgram("endings", [ending])
@@ -30,7 +31,8 @@ import Testing
     @Test(arguments: 0 ..< 20)
     func aKillInTheMiddleOfChurnLosesNothing(round: Int) throws {
         let scratch = try Scratch()
-        let running = try scratch.start([try Built.program("endings"), "kill"], variables: scratch.recordingVariables())
+        let running = try scratch.start(
+            [try Built.program("endings"), "kill"], variables: scratch.recordingVariables())
         #expect(try eventually { try contents(running.outputPath) == "leaked\n" })
         usleep(UInt32(round * 1237 % 20_000))
         kill(running.pid, SIGKILL)
@@ -49,7 +51,9 @@ import Testing
         #expect(churned.allocatedBlocks == churned.freedBlocks + churned.blocks)
         #expect(reduced.reduction.inputs.allSatisfy { !$0.damaged })
         let losses = image.losses
-        #expect(losses.lost_allocations == 0 && losses.unmatched_frees == 0 && losses.healed_slots == 0 && losses.lost_stacks == 0)
+        #expect(
+            losses.lost_allocations == 0 && losses.unmatched_frees == 0 && losses.healed_slots == 0
+                && losses.lost_stacks == 0)
         #expect(reduced.totals.history.map { $0.allocatedBlocks - $0.freedBlocks } == reduced.totals.liveBlocks)
         #expect(reduced.totals.history.map { $0.allocatedBytes - $0.freedBytes } == reduced.totals.liveBytes)
     }

@@ -1,4 +1,5 @@
-// Each interposed function, once for a block that stays and once for one that goes, and the corners that libc has of its own.
+// Each interposed function, once for a block that stays and once for one that goes, and the corners that libc has of
+// its own.
 
 import CHeapImage
 import HeapImage
@@ -13,7 +14,9 @@ import Testing
         #expect(recording.outcome == plain)
         let reduced = try Reduced(try recording.image(of: "functions"))
         let lines = plain.output.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
-        let all = try interposedNames("C") + interposedNames("C_LESS_COMMON") + ["cfree"] + interposedNames("NEW") + interposedNames("DELETE")
+        let all =
+            try interposedNames("C") + interposedNames("C_LESS_COMMON") + ["cfree"] + interposedNames("NEW")
+            + interposedNames("DELETE")
         #expect(lines.map { $0[0] } == all)
         for line in lines {
             // The program says how many blocks of how many bytes each left; its caller is the innermost frame, or one
@@ -24,8 +27,12 @@ import Testing
             #expect(holding.blocks == expected.blocks && holding.bytes == expected.bytes, "\(name): \(holding)")
             if frees { #expect(holding.allocatedBlocks == 2 && holding.freedBlocks == 1, "\(name): \(holding)") }
             // A C++ runtime's operator is no part of the stack, nor are the hooks.
-            let innermost = reduced.reduction.rows.map { reduced.functions($0) }.filter { $0.contains(frees ? "give_\(name)" : "leak_\(name)") }
-            for names in innermost { #expect(!names.contains { $0.hasPrefix("_Zn") || $0.hasPrefix("_Zd") || $0 == "malloc" }, "\(names)") }
+            let innermost = reduced.reduction.rows.map { reduced.functions($0) }.filter {
+                $0.contains(frees ? "give_\(name)" : "leak_\(name)")
+            }
+            for names in innermost {
+                #expect(!names.contains { $0.hasPrefix("_Zn") || $0.hasPrefix("_Zd") || $0 == "malloc" }, "\(names)")
+            }
         }
     }
 
@@ -43,24 +50,30 @@ import Testing
     }
 
     @Test func requestedBytesAndEventsAreValgrinds() throws {
-        // One run each under memcheck and recorded, of programs whose work doesn't hang on their environment. Memcheck's own
-        // freeing of libc's and the C++ runtime's blocks at the end is turned off.
-        for (program, arguments) in [("edges", []), ("race", []), ("/usr/bin/sqlite3", [":memory:", sql])] as [(String, [String])] {
+        // One run each under memcheck and recorded, of programs whose work doesn't hang on their environment.
+        // Memcheck's own freeing of libc's and the C++ runtime's blocks at the end is turned off.
+        for (program, arguments) in [("edges", []), ("race", []), ("/usr/bin/sqlite3", [":memory:", sql])]
+            as [(String, [String])]
+        {
             let scratch = try Scratch()
             let path = program.hasPrefix("/") ? program : try Built.program(program)
             let name = path.split(separator: "/").last.map(String.init) ?? ""
-            let judged = try scratch.run(["valgrind", "--run-libc-freeres=no", "--run-cxx-freeres=no", path] + arguments)
-            let recorded = Recording(scratch: scratch, outcome: try scratch.run([path] + arguments, variables: scratch.recordingVariables()))
+            let judged = try scratch.run(
+                ["valgrind", "--run-libc-freeres=no", "--run-cxx-freeres=no", path] + arguments)
+            let recorded = Recording(
+                scratch: scratch, outcome: try scratch.run([path] + arguments, variables: scratch.recordingVariables()))
             #expect(recorded.outcome.exitStatus == judged.exitStatus)
             let valgrind = try Valgrind(judged.messages)
             let totals = try Reduced(try recorded.image(of: name)).totals
-            // A thread's table of TLS blocks (dtv) grows by 16 bytes for each module with TLS that a process has: the library and
-            // libunwind are two more, or, under valgrind, none. Three threads are started by "race".
+            // A thread's table of TLS blocks (dtv) grows by 16 bytes for each module with TLS that a process has: the
+            // library and libunwind are two more, or, under valgrind, none. Three threads are started by "race".
             let slack: UInt64 = program == "race" ? 3 * 4 * 16 : 0
             #expect(totals.history?.allocatedBlocks == valgrind.allocations, "\(program)")
             #expect(totals.history?.freedBlocks == valgrind.frees, "\(program)")
             #expect(totals.liveBlocks == valgrind.liveBlocks, "\(program)")
-            #expect(totals.liveBytes >= valgrind.liveBytes && totals.liveBytes <= valgrind.liveBytes + slack, "\(program): \(totals.liveBytes), \(valgrind)")
+            #expect(
+                totals.liveBytes >= valgrind.liveBytes && totals.liveBytes <= valgrind.liveBytes + slack,
+                "\(program): \(totals.liveBytes), \(valgrind)")
         }
     }
 
@@ -72,17 +85,22 @@ import Testing
 
 /// Memcheck's heap summary.
 struct Valgrind {
-    var liveBytes: UInt64 = 0, liveBlocks: UInt64 = 0, allocations: UInt64 = 0, frees: UInt64 = 0, allocatedBytes: UInt64 = 0
+    var liveBytes: UInt64 = 0, liveBlocks: UInt64 = 0, allocations: UInt64 = 0, frees: UInt64 = 0,
+        allocatedBytes: UInt64 = 0
 
     init(_ messages: String) throws {
         func numbers(after heading: String) throws -> [UInt64] {
-            guard let line = messages.split(separator: "\n").last(where: { $0.contains(heading) }), let colon = line.firstIndex(of: ":") else {
+            guard let line = messages.split(separator: "\n").last(where: { $0.contains(heading) }),
+                let colon = line.firstIndex(of: ":")
+            else {
                 throw Failure("valgrind said no \(heading): \(messages)")
             }
             return line[colon...].split(separator: " ").compactMap { UInt64(String($0.filter { $0 != "," })) }
         }
         let live = try numbers(after: "in use at exit"), total = try numbers(after: "total heap usage")
-        guard live.count == 2, total.count == 3 else { throw Failure("valgrind's summary reads otherwise: \(messages)") }
+        guard live.count == 2, total.count == 3 else {
+            throw Failure("valgrind's summary reads otherwise: \(messages)")
+        }
         (liveBytes, liveBlocks) = (live[0], live[1])
         (allocations, frees, allocatedBytes) = (total[0], total[1], total[2])
     }

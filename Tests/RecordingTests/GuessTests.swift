@@ -6,21 +6,26 @@ import TestSupport
 import Testing
 
 @Suite struct FilterTests {
-    /// System calls that a running program can do without, and an image or a dump can't: openat, ftruncate, sysinfo, prlimit64, getppid; renameat2, pwrite64, unlinkat, close.
-    /// And those that a look at a program before it is started asks for.
+    /// System calls that a running program can do without, and an image or a dump can't: openat, ftruncate, sysinfo,
+    /// prlimit64, getppid; renameat2, pwrite64, unlinkat, close. And those that a look at a program before it is
+    /// started asks for.
     @Test(arguments: [
         ("fork", [257, 77, 99, 302, 110]), ("grow", [257, 316, 18, 263, 302, 3]),
-        // pread64, openat, newfstatat, readlinkat, faccessat2, futex; what recording can't do without, forbidden before a child's first allocation; strict mode
+        // pread64, openat, newfstatat, readlinkat, faccessat2, futex; what recording can't do without, forbidden before
+        // a child's first allocation; strict mode
         ("start", [17, 257, 262, 267, 439, 202]), ("child", [28, 27, 39, 186, 131]), ("strict", [0]),
     ]) func aFilterDoesNotEndTheProgramForOurs(how: String, numbers: [Int]) throws {
         #if arch(x86_64)
-        let scratch = try Scratch()
-        try scratch.compile("filtered.c", as: "filtered")
-        for number in numbers {
-            let (plain, recording) = try scratch.runBothWays("./filtered \(how) \(number)", variables: ["HEAPSUM_DUMP_AT_GROWTH": "1000000"])
-            #expect(plain.output == ["grow": "grown\n", "start": "on we go\n"][how, default: "ended\n"], "\(number): \(plain)")
-            #expect(recording.outcome == plain, "\(number): \(recording.outcome)")
-        }
+            let scratch = try Scratch()
+            try scratch.compile("filtered.c", as: "filtered")
+            for number in numbers {
+                let (plain, recording) = try scratch.runBothWays(
+                    "./filtered \(how) \(number)", variables: ["HEAPSUM_DUMP_AT_GROWTH": "1000000"])
+                #expect(
+                    plain.output == ["grow": "grown\n", "start": "on we go\n"][how, default: "ended\n"],
+                    "\(number): \(plain)")
+                #expect(recording.outcome == plain, "\(number): \(recording.outcome)")
+            }
         #endif
     }
 
@@ -45,7 +50,9 @@ import Testing
 
     @Test func numbersAreNoReturnAddresses() throws {
         let scratch = try Scratch()
-        let reduced = try record("", "-DNUMBERS -mno-red-zone -fomit-frame-pointer -fno-asynchronous-unwind-tables -fno-unwind-tables", scratch)
+        let reduced = try record(
+            "", "-DNUMBERS -mno-red-zone -fomit-frame-pointer -fno-asynchronous-unwind-tables -fno-unwind-tables",
+            scratch)
         let rows = reduced.reduction.rows.filter { reduced.functions($0).first == "leave" }
         #expect(rows.count == 1 && rows.first?.bytes == 100_000, "\(rows.map { reduced.functions($0) })")
     }
@@ -64,17 +71,20 @@ import Testing
 
     @Test func aCompiledFunctionsCallerIsNotPassedOver() throws {
         #if arch(x86_64)
-        let scratch = try Scratch()
-        try scratch.compile("compiled.c", as: "compiled", Self.withFramePointers)
-        let (plain, recording) = try scratch.runBothWays("./compiled")
-        #expect(plain.output == "run\n" && recording.outcome == plain)
-        let reduced = try Reduced(try recording.image(of: "compiled"))
-        for row in reduced.reduction.rows where reduced.functions(row).first == "leave" {
-            let names = reduced.functions(row)
-            if row.bytes == 500 { #expect(Array(names.dropFirst(2).prefix(3)) == ["middle", "outer", "main"], "\(names)") }
-            else { #expect(names.count < 3 || names[2] == "middle" || names[2] == "?", "\(names)") } // its own caller, or none
-        }
-        #expect(reduced.holding("leave").bytes == 900)
+            let scratch = try Scratch()
+            try scratch.compile("compiled.c", as: "compiled", Self.withFramePointers)
+            let (plain, recording) = try scratch.runBothWays("./compiled")
+            #expect(plain.output == "run\n" && recording.outcome == plain)
+            let reduced = try Reduced(try recording.image(of: "compiled"))
+            for row in reduced.reduction.rows where reduced.functions(row).first == "leave" {
+                let names = reduced.functions(row)
+                if row.bytes == 500 {
+                    #expect(Array(names.dropFirst(2).prefix(3)) == ["middle", "outer", "main"], "\(names)")
+                } else {
+                    #expect(names.count < 3 || names[2] == "middle" || names[2] == "?", "\(names)")
+                } // its own caller, or none
+            }
+            #expect(reduced.holding("leave").bytes == 900)
         #endif
     }
 
@@ -82,6 +92,8 @@ import Testing
         let scratch = try Scratch()
         let reduced = try record("framed", Self.withFramePointers, scratch)
         let row = try #require(reduced.reduction.rows.first { reduced.functions($0).first == "leave" })
-        #expect(Array(reduced.functions(row).prefix(5)) == ["leave", "framed", "middle", "outer", "main"], "\(reduced.functions(row))")
+        #expect(
+            Array(reduced.functions(row).prefix(5)) == ["leave", "framed", "middle", "outer", "main"],
+            "\(reduced.functions(row))")
     }
 }

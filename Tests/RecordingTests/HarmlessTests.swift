@@ -1,5 +1,6 @@
-// Programs that a preload of this kind has crashed, hung or misread: those that bring functions of libc's names, those that load and close plugins, those
-// whose code runs before libraries are set up. Each runs plainly and recorded; what it prints, says and returns is the same.
+// Programs that a preload of this kind has crashed, hung or misread: those that bring functions of libc's names, those
+// that load and close plugins, those whose code runs before libraries are set up. Each runs plainly and recorded; what
+// it prints, says and returns is the same.
 
 import CHeapImage
 import HeapImage
@@ -14,19 +15,28 @@ extension Scratch {
         try prepare("\(compiler) -O1 -g -w '\(path)' -o '\(name)' -pthread -ldl \(flags)")
     }
 
-    /// Runs a command of this directory plainly and recorded, with a limit against hangs; both ways are to come out alike.
-    func runBothWays(_ command: String, variables: [String: String?] = [:], preload: String = "%") throws -> (plain: Outcome, recording: Recording) {
+    /// Runs a command of this directory plainly and recorded, with a limit against hangs; both ways are to come out
+    /// alike.
+    func runBothWays(
+        _ command: String, variables: [String: String?] = [:], preload: String = "%"
+    ) throws -> (plain: Outcome, recording: Recording) {
         let arguments = ["timeout", "60"] + command.split(separator: " ").map(String.init)
         let others = preload.replacing("%", with: "").split(separator: ":").joined(separator: ":")
-        let plain = try run(arguments, variables: variables.merging(["LD_PRELOAD": others.isEmpty ? nil : others]) { $1 })
+        let plain = try run(
+            arguments, variables: variables.merging(["LD_PRELOAD": others.isEmpty ? nil : others]) { $1 })
         let list = preload.replacing("%", with: Built.interposer)
-        let recorded = try run(arguments, variables: recordingVariables(variables.merging(["LD_PRELOAD": list, "HEAPSUM_MESSAGES": path + "/messages"]) { $1 }))
+        let recorded = try run(
+            arguments,
+            variables: recordingVariables(
+                variables.merging(["LD_PRELOAD": list, "HEAPSUM_MESSAGES": path + "/messages"]) { $1 }))
         return (plain, Recording(scratch: self, outcome: recorded))
     }
 }
 
 @Suite struct OwnFunctionTests {
-    @Test(arguments: ["SIGACTION", "CLOCK", "LATE", "PARTIAL"]) func aProgramsOwnFunctionsAreNotCalled(kind: String) throws {
+    @Test(arguments: ["SIGACTION", "CLOCK", "LATE", "PARTIAL"]) func aProgramsOwnFunctionsAreNotCalled(
+        kind: String
+    ) throws {
         let scratch = try Scratch()
         try scratch.compile("own_functions.c", as: "own", "-D\(kind) -rdynamic")
         let (plain, recording) = try scratch.runBothWays("./own")
@@ -47,7 +57,8 @@ extension Scratch {
         unlink unlinkat usleep utime valloc wait waitpid write writev
         """.split(whereSeparator: { $0 == " " || $0 == "\n" }).map(String.init)
 
-    /// A program that defines the names, calls the first of them a few times, grows, and prints how often each was called.
+    /// A program that defines the names, calls the first of them a few times, grows, and prints how often each was
+    /// called.
     static func source(_ names: [String]) -> String {
         let definitions = names.enumerated().map { "int \($1)(void) { return ++calls[\($0)]; }" }
         let calls = names.prefix(10).map { "\($0)();" }
@@ -78,7 +89,8 @@ extension Scratch {
             try scratch.write("p\(number).c", Self.source(names))
             try scratch.prepare("cc -std=c17 -O1 -w -fno-builtin p\(number).c -o p\(number)")
             // Dumps on the way, as the program grows: they open, write, rename and close.
-            let (plain, recording) = try scratch.runBothWays("./p\(number)", variables: ["HEAPSUM_DUMP_AT_GROWTH": "500000"])
+            let (plain, recording) = try scratch.runBothWays(
+                "./p\(number)", variables: ["HEAPSUM_DUMP_AT_GROWTH": "500000"])
             #expect(plain.exitStatus == 0 && plain.output.hasPrefix("1 "), "\(names): \(plain)")
             #expect(recording.outcome == plain, "\(names): \(recording.outcome)")
             let images = try recording.images(of: "p\(number)")
@@ -94,12 +106,20 @@ extension Scratch {
         let scratch = try Scratch()
         try scratch.compile("checked_open.c", as: "checked", "-DPROGRAM")
         try scratch.compile("checked_open.c", as: "checked.so", "-shared -fPIC")
-        try scratch.write("plain.c", "#include <sys/wait.h>\n#include <unistd.h>\n#include <fcntl.h>\nint main(void) { int s; if (fork() == 0) _exit(open(\"/etc/hostname\", O_RDONLY) < 0); wait(&s); return s; }\n")
+        try scratch.write(
+            "plain.c",
+            "#include <sys/wait.h>\n#include <unistd.h>\n#include <fcntl.h>\nint main(void) { int s; if (fork() == 0) "
+                + "_exit(open(\"/etc/hostname\", O_RDONLY) < 0); wait(&s); return s; }\n"
+        )
         try scratch.prepare("cc -O1 plain.c -o plain")
         let inside = try scratch.runBothWays("./checked")
-        #expect(inside.plain.output == "child 0\n" && inside.recording.outcome == inside.plain, "\(inside.recording.outcome)")
+        #expect(
+            inside.plain.output == "child 0\n" && inside.recording.outcome == inside.plain,
+            "\(inside.recording.outcome)")
         let preloaded = try scratch.runBothWays("./plain", preload: "%:\(scratch.path)/checked.so")
-        #expect(preloaded.plain.exitStatus == 0 && preloaded.recording.outcome == preloaded.plain, "\(preloaded.recording.outcome)")
+        #expect(
+            preloaded.plain.exitStatus == 0 && preloaded.recording.outcome == preloaded.plain,
+            "\(preloaded.recording.outcome)")
     }
 
     @Test func anAllocatorThatWrapsSigactionIsNotTakenForGlibc() throws {
@@ -126,28 +146,36 @@ extension Scratch {
         #expect(image.losses.early_allocations > 0 && image.losses.lost_allocations == 0)
     }
 
-    @Test(arguments: ["replaced", "both", "many", "again", "error"]) func operatorsAreThoseOfTheCaller(how: String) throws {
+    @Test(arguments: ["replaced", "both", "many", "again", "error"]) func operatorsAreThoseOfTheCaller(
+        how: String
+    ) throws {
         let scratch = try Scratch()
         try scratch.compile("host.c", as: "host")
-        if how == "replaced" { // each with a C++ runtime of its own, of another size, so that one lies where the other was
+        // each with a C++ runtime of its own, of another size, so that one lies where the other was
+        if how == "replaced" {
             try scratch.compile("plugin.cc", as: "one.so", "-shared -fPIC -static-libstdc++ -static-libgcc")
             try scratch.compile("plugin.cc", as: "two.so", "-DFILLER -shared -fPIC -static-libstdc++ -static-libgcc")
         } else if how == "again" { // the runtime stays when the plugin goes, and stands before it when that comes back
             try scratch.compile("plugin.cc", as: "one.so", "-DOWN=16 -DUNSIZED -shared -fPIC")
         } else {
-            try scratch.compile("plugin.cc", as: "one.so", "-DOWN=16 -fno-exceptions -fno-rtti -shared -fPIC -nostdlib -lc -lgcc")
-            try scratch.compile("plugin.cc", as: "two.so", "-DOWN=32 -fno-exceptions -fno-rtti -shared -fPIC -nostdlib -lc -lgcc")
+            try scratch.compile(
+                "plugin.cc", as: "one.so", "-DOWN=16 -fno-exceptions -fno-rtti -shared -fPIC -nostdlib -lc -lgcc")
+            try scratch.compile(
+                "plugin.cc", as: "two.so", "-DOWN=32 -fno-exceptions -fno-rtti -shared -fPIC -nostdlib -lc -lgcc")
         }
         let (plain, recording) = try scratch.runBothWays("./host \(how)")
         #expect(plain.output == (how == "error" ? "kept\n" : "used\n"), "\(plain)")
         #expect(recording.outcome == plain, "\(recording.outcome)")
     }
 
-    /// The plugin that was opened comes before what it needs: a library's call reaches the opener's operators, as the loader has it.
+    /// The plugin that was opened comes before what it needs: a library's call reaches the opener's operators, as the
+    /// loader has it.
     @Test func operatorsOfTheOpenerComeFirst() throws {
         let scratch = try Scratch()
         try scratch.compile("host.c", as: "host")
-        try scratch.write("outer.cc", """
+        try scratch.write(
+            "outer.cc",
+            """
             #include <cstdlib>
             #include <new>
             extern "C" void *make_within(int); extern "C" void take_within(void *);
@@ -156,14 +184,19 @@ extension Scratch {
             void *operator new(std::size_t bytes) { return static_cast<char *>(std::malloc(bytes + 48)) + 48; }
             void operator delete(void *block) noexcept { if (block) std::free(static_cast<char *>(block) - 48); }
             """)
-        try scratch.write("within.cc", """
+        try scratch.write(
+            "within.cc",
+            """
             #include <cstdlib>
             #include <new>
             extern "C" void *make_within(int bytes) { return operator new(bytes); }
             void *operator new(std::size_t bytes) { return std::malloc(bytes); }
             void operator delete(void *block) noexcept { std::free(block); }
             """)
-        try scratch.prepare("c++ -O1 -fPIC -shared -fno-exceptions within.cc -o libwithin.so && c++ -O1 -fPIC -shared -fno-exceptions outer.cc -o one.so -L. -lwithin -Wl,-rpath,'$ORIGIN' && cp one.so two.so")
+        try scratch.prepare(
+            "c++ -O1 -fPIC -shared -fno-exceptions within.cc -o libwithin.so && c++ -O1 -fPIC -shared -fno-exceptions "
+                + "outer.cc -o one.so -L. -lwithin -Wl,-rpath,'$ORIGIN' && cp one.so two.so"
+        )
         let (plain, recording) = try scratch.runBothWays("./host error")
         #expect(plain.output == "kept\n" && recording.outcome == plain, "\(plain) \(recording.outcome)")
     }
@@ -172,8 +205,11 @@ extension Scratch {
         let scratch = try Scratch()
         try scratch.compile("crowded_host.c", as: "host")
         for (kind, flags) in [(0, "-DOWN=16"), (1, "-DOWN=80 -DFILLER")] {
-            try scratch.compile("plugin.cc", as: "plugin-0-\(kind).so", "\(flags) -fno-exceptions -fno-rtti -shared -fPIC -nostdlib -lc -lgcc")
-            try scratch.prepare("cp plugin-0-\(kind).so plugin-1-\(kind).so; cp plugin-0-\(kind).so plugin-2-\(kind).so")
+            try scratch.compile(
+                "plugin.cc", as: "plugin-0-\(kind).so",
+                "\(flags) -fno-exceptions -fno-rtti -shared -fPIC -nostdlib -lc -lgcc")
+            try scratch.prepare(
+                "cp plugin-0-\(kind).so plugin-1-\(kind).so; cp plugin-0-\(kind).so plugin-2-\(kind).so")
         }
         let (plain, recording) = try scratch.runBothWays("./host")
         #expect(plain.output == "used\n" && recording.outcome == plain, "\(recording.outcome)")
@@ -189,13 +225,16 @@ extension Scratch {
 
     @Test func libcBeforeTheLibraryIsSaid() throws {
         let scratch = try Scratch()
-        let libc = try scratch.shell("ldd /bin/sh | sed -n 's/.*=> \\(.*libc.so.6\\) .*/\\1/p'").output.split(separator: "\n").first.map(String.init)
+        let libc = try scratch.shell("ldd /bin/sh | sed -n 's/.*=> \\(.*libc.so.6\\) .*/\\1/p'").output.split(
+            separator: "\n"
+        ).first.map(String.init)
         let path = try #require(libc)
         try scratch.compile("half_freed.c", as: "half")
         for (command, preload) in [("./half", "\(path):%"), (path, "%")] {
             let (plain, recording) = try scratch.runBothWays(command, preload: preload)
             #expect(plain.exitStatus == 0 && recording.outcome == plain, "\(recording.outcome)")
-            #expect(try contents(scratch.path + "/messages").contains("not recorded, as glibc stands before libheapsum.so"))
+            #expect(
+                try contents(scratch.path + "/messages").contains("not recorded, as glibc stands before libheapsum.so"))
             #expect(try recording.names(of: "half").isEmpty)
         }
     }
@@ -212,7 +251,9 @@ extension Scratch {
         let scratch = try Scratch()
         try scratch.compile("half_freed.c", as: "half")
         try scratch.compile("half_freed.c", as: "unidentified", "-Wl,--build-id=none")
-        let loader = try scratch.shell("readelf -lW half | sed -n 's/.*interpreter: \\(.*\\)]/\\1/p'").output.split(separator: "\n").first.map(String.init)
+        let loader = try scratch.shell("readelf -lW half | sed -n 's/.*interpreter: \\(.*\\)]/\\1/p'").output.split(
+            separator: "\n"
+        ).first.map(String.init)
         for name in ["half", "unidentified"] {
             let (plain, recording) = try scratch.runBothWays("\(try #require(loader)) ./\(name)")
             #expect(plain.exitStatus == 0 && recording.outcome == plain)
@@ -224,8 +265,13 @@ extension Scratch {
     @Test func aPluginsPathIsTheKernels() throws {
         let scratch = try Scratch()
         try scratch.write("leaf.c", "#include <stdlib.h>\nvoid *leaf(void) { return malloc(77); }\n")
-        try scratch.write("main.c", "#include <dlfcn.h>\n#include <unistd.h>\nint main(void) { void *l = dlopen(\"./leaf.so\", 2); if (chdir(\"/\")) return 2; return ((void *(*)(void))dlsym(l, \"leaf\"))() == 0; }\n")
-        try scratch.prepare("cc -g -O1 -fno-optimize-sibling-calls -shared -fPIC leaf.c -o leaf.so && cc -w -O1 main.c -o main -ldl")
+        try scratch.write(
+            "main.c",
+            "#include <dlfcn.h>\n#include <unistd.h>\nint main(void) { void *l = dlopen(\"./leaf.so\", 2); if "
+                + "(chdir(\"/\")) return 2; return ((void *(*)(void))dlsym(l, \"leaf\"))() == 0; }\n"
+        )
+        try scratch.prepare(
+            "cc -g -O1 -fno-optimize-sibling-calls -shared -fPIC leaf.c -o leaf.so && cc -w -O1 main.c -o main -ldl")
         let (plain, recording) = try scratch.runBothWays("./main")
         #expect(plain.exitStatus == 0 && recording.outcome == plain)
         #expect(try Reduced(try recording.image(of: "main")).holding("leaf").bytes == 77)
@@ -235,9 +281,12 @@ extension Scratch {
     @Test func aModulesFileIsKnown() throws {
         let scratch = try Scratch()
         try scratch.compile("half_freed.c", as: "half", "-Wl,--build-id=none")
-        let figures = try scratch.shell("stat -c '%i %s %.9Y' half").output.split(whereSeparator: { $0 == " " || $0 == "\n" }).map(String.init)
+        let figures = try scratch.shell("stat -c '%i %s %.9Y' half").output.split(whereSeparator: {
+            $0 == " " || $0 == "\n"
+        }).map(String.init)
         let (_, recording) = try scratch.runBothWays("./half")
-        let module = try #require(try recording.image(of: "half").modules().first { $0.path.suffix(5) == Array("/half".utf8)[...] })
+        let module = try #require(
+            try recording.image(of: "half").modules().first { $0.path.suffix(5) == Array("/half".utf8)[...] })
         let file = try #require(module.file)
         #expect([String(file.inode), String(file.byteCount)] == Array(figures.prefix(2)))
         #expect(String(file.modifiedNanoseconds) == figures[2].split(separator: ".").joined())

@@ -1,4 +1,5 @@
-// Signals in the middle of the recorder's own work, and programs that take the dump signal by other ways than a handler.
+// Signals in the middle of the recorder's own work, and programs that take the dump signal by other ways than a
+// handler.
 
 import CHeapImage
 import Glibc
@@ -17,7 +18,9 @@ import Testing
     @Test(arguments: ["jump", "allocate"]) func handlersInterruptTheRecorder(how: String) throws {
         let scratch = try Scratch()
         let recording = try scratch.recordProgram("interrupted", [how, "1500"], variables: try bump(scratch))
-        #expect(recording.outcome.output == "interrupted often\n" && recording.outcome.exitStatus == 0, "\(recording.outcome)")
+        #expect(
+            recording.outcome.output == "interrupted often\n" && recording.outcome.exitStatus == 0,
+            "\(recording.outcome)")
         let image = try recording.image(of: "interrupted")
         let reduced = try Reduced(image)
         #expect(reduced.holding("after").blocks == 50 && reduced.holding("after").bytes == 2000)
@@ -32,13 +35,20 @@ import Testing
     private func run(_ how: String, times: Int, recorded: Bool, dumps: Bool) throws -> Recording {
         let scratch = try Scratch()
         try scratch.prepare("mkfifo input")
-        let running = try scratch.start([try Built.program("interrupted"), how], variables: recorded ? scratch.recordingVariables() : [:], input: scratch.path + "/input")
+        let running = try scratch.start(
+            [try Built.program("interrupted"), how], variables: recorded ? scratch.recordingVariables() : [:],
+            input: scratch.path + "/input")
         #expect(try eventually { try contents(running.outputPath).contains("ready") })
         for number in 0 ..< times {
             let said = try contents(running.outputPath)
             kill(running.pid, SIGUSR2)
-            if dumps { #expect(eventually { access("\(scratch.path)/interrupted.\(running.pid).\(number + 1).heap", R_OK) == 0 }, "dump \(number + 1)") }
-            else if how.hasPrefix("sig") { #expect(try eventually { try contents(running.outputPath) != said }) }
+            if dumps {
+                #expect(
+                    eventually { access("\(scratch.path)/interrupted.\(running.pid).\(number + 1).heap", R_OK) == 0 },
+                    "dump \(number + 1)")
+            } else if how.hasPrefix("sig") {
+                #expect(try eventually { try contents(running.outputPath) != said })
+            }
         }
         let input = open(scratch.path + "/input", O_WRONLY | O_NONBLOCK)
         if input >= 0 {
@@ -49,20 +59,27 @@ import Testing
     }
 
     @Test(arguments: ["sigwait", "signalfd", "blocked"]) func aSignalThatIsBlockedIsTheProgramsOwn(how: String) throws {
-        let plain = try run(how, times: 3, recorded: false, dumps: false), recorded = try run(how, times: 3, recorded: true, dumps: false)
+        let plain = try run(how, times: 3, recorded: false, dumps: false),
+            recorded = try run(how, times: 3, recorded: true, dumps: false)
         #expect(recorded.outcome == plain.outcome && plain.outcome.exitStatus == 0, "\(recorded.outcome)")
         let image = try recorded.image(of: "interrupted") // and no dump
         if how == "blocked" { #expect(try Reduced(image).holding("after").blocks == 50) }
     }
 
     @Test func dumpsNeedLittleStack() throws {
-        let plain = try run("altstack", times: 0, recorded: false, dumps: false), recorded = try run("altstack", times: 10, recorded: true, dumps: true)
-        #expect(plain.outcome.output == "ready\nthe words stand\n" && recorded.outcome == plain.outcome, "\(recorded.outcome)")
+        let plain = try run("altstack", times: 0, recorded: false, dumps: false),
+            recorded = try run("altstack", times: 10, recorded: true, dumps: true)
+        #expect(
+            plain.outcome.output == "ready\nthe words stand\n" && recorded.outcome == plain.outcome,
+            "\(recorded.outcome)")
     }
 
     @Test func aPendingCancellationWaitsForThePrograms() throws {
         // open() and write() are cancellation points; a dump in a thread that is to be cancelled must not be one.
-        let plain = try run("cancel", times: 0, recorded: false, dumps: false), recorded = try run("cancel", times: 5, recorded: true, dumps: true)
-        #expect(plain.outcome.output == "ready\nnot before its time\ncancelled\n" && recorded.outcome == plain.outcome, "\(recorded.outcome)")
+        let plain = try run("cancel", times: 0, recorded: false, dumps: false),
+            recorded = try run("cancel", times: 5, recorded: true, dumps: true)
+        #expect(
+            plain.outcome.output == "ready\nnot before its time\ncancelled\n" && recorded.outcome == plain.outcome,
+            "\(recorded.outcome)")
     }
 }

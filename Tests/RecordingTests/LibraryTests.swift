@@ -1,5 +1,5 @@
-// The library as the loader sees it: what it needs, what it exports, and that C++ exceptions don't notice it. Oracles: readelf, nm, the loader's
-// own resolution, callgrind.
+// The library as the loader sees it: what it needs, what it exports, and that C++ exceptions don't notice it. Oracles:
+// readelf, nm, the loader's own resolution, callgrind.
 
 import TestSupport
 import Testing
@@ -13,10 +13,13 @@ import Testing
 
     /// What a library may ask for by name, each with its reason. A program may define any name that isn't here.
     private static let allowed = [
-        "__errno_location": "errno lies in libc's thread data. No program may define a name of this form, and the program's errno is what a hook sets",
+        "__errno_location":
+            "errno lies in libc's thread data. No program may define a name of this form, and the program's errno is "
+            + "what a hook sets",
         "_r_debug": "glibc's list of modules. Reserved likewise; weak, as musl has another",
         "_dl_debug_addr": "musl's list of modules; weak, as glibc has another",
-        "heapsum_booking": "what the allocators' libraries book by: libheapsum.so's own; weak, as they also run without it",
+        "heapsum_booking":
+            "what the allocators' libraries book by: libheapsum.so's own; weak, as they also run without it",
         // What the compiler's own start and end files ask for, all of it weak.
         "__cxa_finalize": "crtbeginS.o: destructors, of which there are none",
         "__gmon_start__": "crti.o: gprof",
@@ -24,19 +27,28 @@ import Testing
         "_ITM_registerTMCloneTable": "crtbeginS.o: likewise",
     ]
 
-    @Test(arguments: ["libheapsum.so", "libheapsum-jemalloc.so", "libheapsum-tcmalloc.so"]) func itCallsNothingByName(name: String) throws {
+    @Test(arguments: ["libheapsum.so", "libheapsum-jemalloc.so", "libheapsum-tcmalloc.so"]) func itCallsNothingByName(
+        name: String
+    ) throws {
         let library = Built.interposer.replacing("libheapsum.so", with: name)
-        let undefined = try lines("nm -D --undefined-only '\(library)'").compactMap { $0.last?.split(separator: "@").first.map(String.init) }
+        let undefined = try lines("nm -D --undefined-only '\(library)'").compactMap {
+            $0.last?.split(separator: "@").first.map(String.init)
+        }
         #expect(undefined.contains("__errno_location"), "nm's form is another: \(undefined)")
         #expect(undefined.filter { Self.allowed[$0] == nil } == [])
-        // Nor its own names, which a program's of that name would take the place of: the loader binds by none but these.
-        let bound = try lines("readelf -rW '\(library)'").filter { $0.count > 4 && $0[0].allSatisfy(\.isHexDigit) && !$0[2].hasSuffix("_RELATIVE") }
-            .compactMap { $0[4].split(separator: "@").first.map(String.init) }
+        // Nor its own names, which a program's of that name would take the place of: the loader binds by none but
+        // these.
+        let bound = try lines("readelf -rW '\(library)'").filter {
+            $0.count > 4 && $0[0].allSatisfy(\.isHexDigit) && !$0[2].hasSuffix("_RELATIVE")
+        }
+        .compactMap { $0[4].split(separator: "@").first.map(String.init) }
         #expect(!bound.isEmpty && bound.filter { Self.allowed[$0] == nil } == [])
     }
 
     @Test func itNeedsLibcAndNothingElse() throws {
-        let needed = try lines("readelf -dW '\(Built.interposer)'").filter { $0.contains("(NEEDED)") }.compactMap { $0.last }
+        let needed = try lines("readelf -dW '\(Built.interposer)'").filter { $0.contains("(NEEDED)") }.compactMap {
+            $0.last
+        }
         // libdl, which dlclose and dlopen are in before glibc 2.34.
         #expect(Set(needed) == ["[libc.so.6]", "[libdl.so.2]"], "\(needed)")
     }
@@ -56,17 +68,24 @@ import Testing
         // And what heapsum.h declares, and what the libraries for allocators' own functions book by.
         let own = ["heapsum_dump", "heapsum_mark", "heapsum_pause", "heapsum_resume", "heapsum_booking"]
         // Each by its name, in no version but where an older one differs.
-        let versioned = ["cfree@GLIBC_2.2.5", "posix_spawn@GLIBC_2.2.5", "posix_spawnp@GLIBC_2.2.5", "posix_spawn@@GLIBC_2.15", "posix_spawnp@@GLIBC_2.15"]
+        let versioned = [
+            "cfree@GLIBC_2.2.5", "posix_spawn@GLIBC_2.2.5", "posix_spawnp@GLIBC_2.2.5", "posix_spawn@@GLIBC_2.15",
+            "posix_spawnp@@GLIBC_2.15",
+        ]
         let plain = try interposedNames().filter { name in !versioned.contains { $0.hasPrefix(name + "@") } }
         let versions = ["HEAPSUM_NONE", "GLIBC_2.2.5", "GLIBC_2.15", "GLIBC_2.17"] // which nm lists as well
         #expect(Set(exported).subtracting(versions) == Set(plain + versioned + own))
     }
 
     @Test func itBindsAtOnceAndKeepsItsThreadDataStatic() throws {
-        let flags = try lines("readelf -dW '\(Built.interposer)'").filter { $0.contains("(FLAGS)") || $0.contains("(FLAGS_1)") }.flatMap { $0 }
+        let flags = try lines("readelf -dW '\(Built.interposer)'").filter {
+            $0.contains("(FLAGS)") || $0.contains("(FLAGS_1)")
+        }.flatMap { $0 }
         for flag in ["BIND_NOW", "STATIC_TLS", "INITFIRST"] { #expect(flags.contains(flag), "\(flag) in \(flags)") }
         let relocations = try lines("readelf -rW '\(Built.interposer)'").flatMap { $0 }
-        #expect(!relocations.isEmpty && !relocations.contains { $0.contains("DTPMOD64") || $0.contains("TLSDESC") }, "dynamic TLS")
+        #expect(
+            !relocations.isEmpty && !relocations.contains { $0.contains("DTPMOD64") || $0.contains("TLSDESC") },
+            "dynamic TLS")
     }
 
     @Test func exceptionsUnwindByTheSameCode() throws {
@@ -77,13 +96,18 @@ import Testing
     }
 
     @Test func exceptionsCostTheSame() throws {
-        // Instructions inside _Unwind_RaiseException and what it calls, of 300 throws less those of 100: the first ones' one-time work is gone.
+        // Instructions inside _Unwind_RaiseException and what it calls, of 300 throws less those of 100: the first
+        // ones' one-time work is gone.
         func instructions(_ throwCount: Int, recorded: Bool) throws -> Int {
             let scratch = try Scratch()
             let outcome = try scratch.run(
-                ["valgrind", "--tool=callgrind", "--callgrind-out-file=\(scratch.path)/out", "--toggle-collect=_Unwind_RaiseException", try Built.program("throw"), "\(throwCount)"],
+                [
+                    "valgrind", "--tool=callgrind", "--callgrind-out-file=\(scratch.path)/out",
+                    "--toggle-collect=_Unwind_RaiseException", try Built.program("throw"), "\(throwCount)",
+                ],
                 variables: recorded ? scratch.recordingVariables() : [:])
-            guard outcome.exitStatus == 0, let line = outcome.messages.split(separator: "\n").last(where: { $0.contains("Collected") }),
+            guard outcome.exitStatus == 0,
+                let line = outcome.messages.split(separator: "\n").last(where: { $0.contains("Collected") }),
                 let count = line.split(separator: " ").last.flatMap({ Int($0) })
             else { throw Failure("callgrind: \(outcome.messages)") }
             return count

@@ -1,4 +1,5 @@
-// A parent's blocks are in its image, a child's in the child's; what shares the parent's memory books into the parent's.
+// A parent's blocks are in its image, a child's in the child's; what shares the parent's memory books into the
+// parent's.
 
 import CHeapImage
 import HeapImage
@@ -10,10 +11,12 @@ import Testing
     @Test func eachAddressSpaceHasItsOwnImage() throws {
         let recording = try Scratch().recordProgram("processes")
         #expect(recording.outcome.exitStatus == 0)
-        let roles = Dictionary(uniqueKeysWithValues: recording.outcome.output.split(separator: "\n").compactMap { line -> (String, UInt32)? in
-            let words = line.split(separator: " ")
-            return words.count == 2 ? UInt32(words[1]).map { (String(words[0]), $0) } : nil
-        })
+        let roles = Dictionary(
+            uniqueKeysWithValues: recording.outcome.output.split(separator: "\n").compactMap {
+                line -> (String, UInt32)? in
+                let words = line.split(separator: " ")
+                return words.count == 2 ? UInt32(words[1]).map { (String(words[0]), $0) } : nil
+            })
         let images = try recording.images(of: "processes").map(\.image)
         // The parent's 10 and the vfork'd child's 3; the forked, the exec'd and the raw clone's own.
         for (role, blocks) in [("parent", 13), ("fork", 7), ("exec", 5), ("clone", 4)] as [(String, UInt64)] {

@@ -7,7 +7,8 @@ import Reduce
 import Symbols
 import TestSupport
 
-/// Whether the recorder holds its own invariants against what it does, in each of these tests: `make test` runs them so, too.
+/// Whether the recorder holds its own invariants against what it does, in each of these tests: `make test` runs them
+/// so, too.
 let checksInvariants = getenv("HEAPSUM_TEST_CHECK") != nil
 
 /// A recorded run: what came out of the program, and the images.
@@ -19,7 +20,9 @@ struct Recording {
     func images(of program: String) throws -> [(name: String, image: HeapImage)] {
         try names(of: program).map { name in
             let image = try HeapImage(path: "\(scratch.path)/\(name)")
-            guard !image.hasFlag(HEAP_FLAG_BROKEN) else { throw Failure("\(name): the recorder found an invariant of its own broken") }
+            guard !image.hasFlag(HEAP_FLAG_BROKEN) else {
+                throw Failure("\(name): the recorder found an invariant of its own broken")
+            }
             return (name, image)
         }
     }
@@ -40,11 +43,15 @@ struct Recording {
 extension Scratch {
     /// Environment for a program to be recorded into this directory.
     func recordingVariables(_ more: [String: String?] = [:]) -> [String: String?] {
-        ["LD_PRELOAD": Built.interposer, "HEAPSUM_OUTPUT": path, "HEAPSUM_CHECK": checksInvariants ? "1" : nil].merging(more) { $1 }
+        ["LD_PRELOAD": Built.interposer, "HEAPSUM_OUTPUT": path, "HEAPSUM_CHECK": checksInvariants ? "1" : nil].merging(
+            more
+        ) { $1 }
     }
 
     /// Runs a program of Tests/Programs recorded.
-    func recordProgram(_ name: String, _ arguments: [String] = [], variables: [String: String?] = [:]) throws -> Recording {
+    func recordProgram(
+        _ name: String, _ arguments: [String] = [], variables: [String: String?] = [:]
+    ) throws -> Recording {
         let outcome = try run([try Built.program(name)] + arguments, variables: recordingVariables(variables))
         return Recording(scratch: self, outcome: outcome)
     }
@@ -69,10 +76,15 @@ final class Reduced {
 
     /// The function of a frame, or nil where its module has no symbols.
     func function(_ frame: Frame) -> String? {
-        guard reduction.modules.indices.contains(Int(frame.module)), reduction.modules[Int(frame.module)].isFile else { return nil }
+        guard reduction.modules.indices.contains(Int(frame.module)), reduction.modules[Int(frame.module)].isFile else {
+            return nil
+        }
         let module = reduction.modules[Int(frame.module)]
         let path = String(decoding: module.path, as: UTF8.self)
-        if tables[path] == nil { tables[path] = try? ModuleSymbols(path: path, expectedBuildID: module.buildID.isEmpty ? nil : module.buildID) }
+        if tables[path] == nil {
+            tables[path] = try? ModuleSymbols(
+                path: path, expectedBuildID: module.buildID.isEmpty ? nil : module.buildID)
+        }
         return tables[path]?.name(at: frame.offset &- 1)?.name
     }
 
@@ -93,14 +105,19 @@ final class Reduced {
     }
 }
 
-/// The names in one of the lists of Interposer/hooks/interposed.h, read as text; those of older versions, which have more than a name, are left out.
+/// The names in one of the lists of Interposer/hooks/interposed.h, read as text; those of older versions, which have
+/// more than a name, are left out.
 func interposedNames(_ list: String? = nil) throws -> [String] {
     var names: [String] = []
     var current: Substring?
     for line in try contents(Built.root + "/Interposer/hooks/interposed.h").split(separator: "\n") {
-        if line.hasPrefix("#define INTERPOSED_") { current = line.dropFirst("#define INTERPOSED_".count).prefix { $0 != "(" } }
+        if line.hasPrefix("#define INTERPOSED_") {
+            current = line.dropFirst("#define INTERPOSED_".count).prefix { $0 != "(" }
+        }
         let text = line.drop { $0 == " " }
-        guard text.hasPrefix("X("), let end = text.firstIndex(where: { $0 == ")" || $0 == "," }), text[end] == ")", list == nil || current.map(String.init) == list else { continue }
+        guard text.hasPrefix("X("), let end = text.firstIndex(where: { $0 == ")" || $0 == "," }), text[end] == ")",
+            list == nil || current.map(String.init) == list
+        else { continue }
         names.append(String(text[text.index(text.startIndex, offsetBy: 2) ..< end]))
     }
     return names

@@ -1,4 +1,5 @@
-// The dump signal and the program's own use of it: what the program prints and how it ends is as in a plain run, wherever that run survives the signal.
+// The dump signal and the program's own use of it: what the program prints and how it ends is as in a plain run,
+// wherever that run survives the signal.
 
 import CHeapImage
 import Glibc
@@ -11,8 +12,10 @@ import Testing
     private func run(_ how: String, recorded: Bool, chosen: Bool = false) throws -> Recording {
         let scratch = try Scratch()
         try scratch.prepare("mkfifo input")
-        let variables: [String: String?] = recorded ? scratch.recordingVariables(chosen ? ["HEAPSUM_SIGNAL": "USR2"] : [:]) : [:]
-        let running = try scratch.start([try Built.program("signals"), how], variables: variables, input: scratch.path + "/input")
+        let variables: [String: String?] =
+            recorded ? scratch.recordingVariables(chosen ? ["HEAPSUM_SIGNAL": "USR2"] : [:]) : [:]
+        let running = try scratch.start(
+            [try Built.program("signals"), how], variables: variables, input: scratch.path + "/input")
         #expect(try eventually { try contents(running.outputPath).contains("ready") })
         for number in 1 ... 3 {
             kill(running.pid, SIGUSR2)
@@ -62,7 +65,8 @@ import Testing
     @Test(arguments: [false, true])
     func aSignalRaisedByTheProgramEndsItAsEver(chosen: Bool) throws {
         let plain = try Scratch().run([try Built.program("signals"), "raise"])
-        let recorded = try Scratch().recordProgram("signals", ["raise"], variables: chosen ? ["HEAPSUM_SIGNAL": "USR2"] : [:])
+        let recorded = try Scratch().recordProgram(
+            "signals", ["raise"], variables: chosen ? ["HEAPSUM_SIGNAL": "USR2"] : [:])
         #expect(recorded.outcome == plain)
         #expect(plain.exitStatus == 128 + SIGUSR2)
         _ = try recorded.image(of: "signals") // and no dump

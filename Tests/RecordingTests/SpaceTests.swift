@@ -8,7 +8,8 @@ import TestSupport
 import Testing
 
 @Suite struct SpaceTests {
-    /// A run whose output directory is a tmpfs of this size, in a mount namespace of its own; the image is copied out of it, holes and all.
+    /// A run whose output directory is a tmpfs of this size, in a mount namespace of its own; the image is copied out
+    /// of it, holes and all.
     private func run(size: String, _ command: String, scratch: Scratch) throws -> Outcome {
         try scratch.prepare("mkdir small")
         let script = """
@@ -33,15 +34,22 @@ import Testing
         // The blocks that lay in the first pieces are there; every other one is counted as lost.
         #expect(held.blocks <= 100_000)
         if size == "256k" { #expect(image.losses.lost_allocations > 0 && image.losses.failed_reservations > 0) }
-        #expect(held.blocks + image.losses.lost_allocations >= 100_000, "\(held.blocks) held, \(image.losses.lost_allocations) lost")
+        #expect(
+            held.blocks + image.losses.lost_allocations >= 100_000,
+            "\(held.blocks) held, \(image.losses.lost_allocations) lost")
         #expect(reduced.reduction.inputs.allSatisfy { !$0.damaged }, "\(image.damages)")
     }
 
     @Test func aDirectoryThatCantBeWrittenLeavesTheImageInSharedMemory() throws {
         let scratch = try Scratch()
         // The shell that starts it is not recorded, and it forks nothing: there is one image, and its name is known.
-        let running = try scratch.start([try Built.program("edges")], variables: scratch.recordingVariables(
-            ["HEAPSUM_OUTPUT": "/proc/nowhere", "HEAPSUM_MESSAGES": scratch.path + "/messages", "HEAPSUM_ONLY": "edges"]))
+        let running = try scratch.start(
+            [try Built.program("edges")],
+            variables: scratch.recordingVariables(
+                [
+                    "HEAPSUM_OUTPUT": "/proc/nowhere", "HEAPSUM_MESSAGES": scratch.path + "/messages",
+                    "HEAPSUM_ONLY": "edges",
+                ]))
         let outcome = try running.wait()
         let path = "/dev/shm/edges.\(running.pid).heap"
         defer { unlink(path) }

@@ -16,7 +16,9 @@ import Testing
         #expect(reduced.holding("leave") == Holding(bytes: 20_000, blocks: 500, allocatedBlocks: 500, freedBlocks: 0))
         for thread in ["first", "third"] {
             let held = reduced.holding(thread)
-            #expect(held.blocks == 0 && held.allocatedBlocks == held.freedBlocks && held.allocatedBlocks >= 500_000, "\(thread): \(held)")
+            #expect(
+                held.blocks == 0 && held.allocatedBlocks == held.freedBlocks && held.allocatedBlocks >= 500_000,
+                "\(thread): \(held)")
         }
         #expect(image.losses.unmatched_frees == 0 && image.losses.healed_slots == 0)
     }
@@ -24,7 +26,8 @@ import Testing
     @Test func aDumpHoldsEachSteadyBlockOnce() throws {
         let scratch = try Scratch()
         try scratch.prepare("mkfifo input")
-        let running = try scratch.start([try Built.program("steady")], variables: scratch.recordingVariables(), input: scratch.path + "/input")
+        let running = try scratch.start(
+            [try Built.program("steady")], variables: scratch.recordingVariables(), input: scratch.path + "/input")
         #expect(try eventually { try contents(running.outputPath).hasPrefix("ready") })
         for number in 1 ... 10 {
             kill(running.pid, SIGUSR2)

@@ -1,4 +1,5 @@
-// Our own unwinder held against libunwind at each stack (HEAPSUM_VERIFY), over every kind of stack that there is, and over real programs.
+// Our own unwinder held against libunwind at each stack (HEAPSUM_VERIFY), over every kind of stack that there is, and
+// over real programs.
 
 import CHeapImage
 import HeapImage
@@ -10,8 +11,13 @@ import Testing
     /// Runs a command with every stack verified; the image of the program of that name.
     private func verify(_ command: [String], name: String, variables: [String: String?] = [:]) throws -> HeapImage {
         let scratch = try Scratch()
-        try scratch.write("source.cc", "#include <map>\n#include <string>\nint main() { std::map<int, std::string> m; m[1] = \"a\"; return int(m.size()); }\n")
-        let outcome = try scratch.run(command, variables: scratch.recordingVariables(["HEAPSUM_VERIFY": "1"]).merging(variables) { $1 })
+        try scratch.write(
+            "source.cc",
+            "#include <map>\n#include <string>\nint main() { std::map<int, std::string> m; m[1] = \"a\"; return "
+                + "int(m.size()); }\n"
+        )
+        let outcome = try scratch.run(
+            command, variables: scratch.recordingVariables(["HEAPSUM_VERIFY": "1"]).merging(variables) { $1 })
         #expect(outcome.exitStatus == 0, "\(outcome)")
         let images = try Recording(scratch: scratch, outcome: outcome).images(of: name)
         return try #require(images.first).image
@@ -20,29 +26,51 @@ import Testing
     private func check(_ image: HeapImage, atLeast stacks: UInt64, mayBeCut: Bool = false) {
         #expect(image.header.unwinder == HEAP_UNWINDER_OWN.rawValue)
         #expect(image.header.verified_stacks >= stacks, "\(image.header.verified_stacks) stacks")
-        #expect(image.header.differing_stacks == 0, "\(image.header.differing_stacks) of \(image.header.verified_stacks) differ")
+        #expect(
+            image.header.differing_stacks == 0,
+            "\(image.header.differing_stacks) of \(image.header.verified_stacks) differ")
         // The outermost frame is the program's or the thread's start.
-        if !mayBeCut { #expect(image.losses.cut_stacks * 1000 <= image.header.verified_stacks, "\(image.losses.cut_stacks) are cut") }
+        if !mayBeCut {
+            #expect(
+                image.losses.cut_stacks * 1000 <= image.header.verified_stacks, "\(image.losses.cut_stacks) are cut")
+        }
     }
 
     @Test func everyKindOfStackIsLibunwinds() throws {
-        // Coroutines end at makecontext's start routine, which has no unwind information; libunwind stops there as well.
-        check(try verify([try Built.program("unwinds"), "250000"], name: "unwinds"), atLeast: 10_000_000, mayBeCut: true)
+        // Coroutines end at makecontext's start routine, which has no unwind information; libunwind stops there as
+        // well.
+        check(
+            try verify([try Built.program("unwinds"), "250000"], name: "unwinds"), atLeast: 10_000_000, mayBeCut: true)
     }
 
-    @Test(arguments: [
-        (["/usr/bin/perl", "-e", "my %h; $h{$_} = $_ x 10 for 1..5000; print scalar keys %h"], "perl", 10_000),
-        (["/usr/bin/sqlite3", ":memory:", "create table t(a); with recursive c(x) as (select 1 union all select x + 1 from c where x < 3000) insert into t select hex(x) from c; select count(*) from t"], "sqlite3", 5_000),
-        (["/usr/lib/gcc/x86_64-linux-gnu/12/cc1plus", "-quiet", "-O2", "-imultiarch", "x86_64-linux-gnu", "-D_GNU_SOURCE", "source.cc", "-o", "source.s"], "cc1plus", 50_000),
-        (["/usr/bin/git", "-C", Built.root, "log", "--stat", "-n", "30"], "git", 1_000),
-    ] as [([String], String, UInt64)])
+    @Test(
+        arguments: [
+            (["/usr/bin/perl", "-e", "my %h; $h{$_} = $_ x 10 for 1..5000; print scalar keys %h"], "perl", 10_000),
+            (
+                [
+                    "/usr/bin/sqlite3", ":memory:",
+                    "create table t(a); with recursive c(x) as (select 1 union all select x + 1 from c where x < 3000) "
+                        + "insert into t select hex(x) from c; select count(*) from t",
+                ], "sqlite3", 5_000
+            ),
+            (
+                [
+                    "/usr/lib/gcc/x86_64-linux-gnu/12/cc1plus", "-quiet", "-O2", "-imultiarch", "x86_64-linux-gnu",
+                    "-D_GNU_SOURCE", "source.cc", "-o", "source.s",
+                ], "cc1plus", 50_000
+            ),
+            (["/usr/bin/git", "-C", Built.root, "log", "--stat", "-n", "30"], "git", 1_000),
+        ] as [([String], String, UInt64)])
     func realProgramsStacksAreLibunwinds(command: [String], name: String, stacks: UInt64) throws {
         check(try verify(command, name: name), atLeast: stacks)
     }
 
     @Test func pythonsAndASwiftProgramsStacksAreLibunwinds() throws {
         let python = try Scratch().shell("basename $(readlink -f /usr/bin/python3)").output.filter { !$0.isNewline }
-        check(try verify(["/usr/bin/python3", "-c", "import json; print(len(json.dumps(list(range(50000)))))"], name: python, variables: ["PYTHONMALLOC": "malloc"]), atLeast: 100_000)
+        check(
+            try verify(
+                ["/usr/bin/python3", "-c", "import json; print(len(json.dumps(list(range(50000)))))"], name: python,
+                variables: ["PYTHONMALLOC": "malloc"]), atLeast: 100_000)
         check(try verify([Built.products + "/gensyms", Built.interposer], name: "gensyms"), atLeast: 100)
     }
 
@@ -53,7 +81,9 @@ import Testing
             until redis-cli -s socket ping >/dev/null 2>&1; do kill -0 $server || exit 1; sleep 0.05; done
             redis-benchmark -s socket -q -n 20000 -t set,get,lpush,hset,zadd >/dev/null && redis-cli -s socket shutdown nosave; wait $server
             """
-        let name = try Scratch().shell("basename $(readlink -f $(command -v redis-server))").output.filter { !$0.isNewline }
+        let name = try Scratch().shell("basename $(readlink -f $(command -v redis-server))").output.filter {
+            !$0.isNewline
+        }
         check(try verify(["/bin/sh", "-c", load], name: name), atLeast: 50_000)
     }
 

@@ -2,9 +2,10 @@
 
 import CHeapImage
 import HeapImage
-@testable import Reduce
-import Testing
 import TestSupport
+import Testing
+
+@testable import Reduce
 
 struct Description {
     var modules: [(path: String, buildID: [UInt8])]
@@ -14,7 +15,10 @@ struct Description {
 
     static func random(seed: UInt64, pid: UInt32 = 100, blocks: Int = 800) -> Description {
         var random = SeededGenerator(seed: seed)
-        let modules = [("/usr/bin/app", [1, 1, 1] as [UInt8]), ("/lib/libx.so", [2, 2]), ("/lib/libx.so", [3, 3]), ("/lib/libnone.so", [])]
+        let modules = [
+            ("/usr/bin/app", [1, 1, 1] as [UInt8]), ("/lib/libx.so", [2, 2]), ("/lib/libx.so", [3, 3]),
+            ("/lib/libnone.so", []),
+        ]
         let stacks = (0 ..< 60).map { _ in
             (0 ..< Int.random(in: 0 ..< 7, using: &random)).map { _ in
                 (module: Int.random(in: 0 ..< 4, using: &random), offset: UInt64.random(in: 1 ..< 5, using: &random))
@@ -23,8 +27,10 @@ struct Description {
         var address: UInt64 = 0x10_0000
         let blocks = (0 ..< blocks).map { _ in
             defer { address += 0x10_0000 }
-            return (address: address, bytes: UInt64.random(in: 0 ..< 300_000, using: &random),
-                    stack: Int.random(in: 0 ..< 60, using: &random), tick: UInt32.random(in: 0 ..< 5000, using: &random))
+            return (
+                address: address, bytes: UInt64.random(in: 0 ..< 300_000, using: &random),
+                stack: Int.random(in: 0 ..< 60, using: &random), tick: UInt32.random(in: 0 ..< 5000, using: &random)
+            )
         }
         return Description(modules: modules, stacks: stacks, blocks: blocks, pid: pid)
     }
@@ -36,14 +42,19 @@ struct Description {
         builder.header.ended_ns = 5_000_000_000
         var numbers = [UInt32](repeating: 0, count: modules.count)
         for index in shuffled ? Array(modules.indices.reversed()) : Array(modules.indices) {
-            numbers[index] = builder.addModule(modules[index].path, buildID: modules[index].buildID, bias: UInt64(index) << 20)
-            if shuffled { numbers[index] = builder.addModule(modules[index].path, buildID: modules[index].buildID, bias: UInt64(index) << 20) }
+            numbers[index] = builder.addModule(
+                modules[index].path, buildID: modules[index].buildID, bias: UInt64(index) << 20)
+            if shuffled {
+                numbers[index] = builder.addModule(
+                    modules[index].path, buildID: modules[index].buildID, bias: UInt64(index) << 20)
+            }
         }
         let stackNumbers = stacks.map { stack in
             builder.addStack(stack.map { heap_frame_make(numbers[$0.module], $0.offset) }, duplicate: shuffled)
         }
         for block in blocks {
-            builder.addBlock(address: block.address, bytes: block.bytes, stack: stackNumbers[block.stack], tick: block.tick)
+            builder.addBlock(
+                address: block.address, bytes: block.bytes, stack: stackNumbers[block.stack], tick: block.tick)
         }
         return try HeapImage(MemorySource(builder.bytes(), name: "\(pid).heap"), presence: .gone)
     }
@@ -52,7 +63,8 @@ struct Description {
     func naive() -> [String: Naive] {
         var result: [String: Naive] = [:]
         for block in blocks {
-            let key = stacks[block.stack].map { "\(modules[$0.module].path)\(modules[$0.module].buildID):\($0.offset)" }.joined(separator: " ")
+            let key = stacks[block.stack].map { "\(modules[$0.module].path)\(modules[$0.module].buildID):\($0.offset)" }
+                .joined(separator: " ")
             result[key, default: Naive()].bytes += block.bytes
             result[key, default: Naive()].blocks += 1
             result[key, default: Naive()].oldest = min(result[key, default: Naive()].oldest, block.tick)
@@ -147,9 +159,13 @@ func naive(_ reduction: Reduction) -> [String: Naive] {
         // More nodes than the table began with, and every one asked for twice.
         var tree = StackTree()
         var nodes: [UInt32] = []
-        for offset in UInt64(0) ..< 5000 { nodes.append(tree.intern(parent: UInt32(offset % 7), frame: Frame(module: 1, offset: offset / 2))) }
         for offset in UInt64(0) ..< 5000 {
-            #expect(tree.intern(parent: UInt32(offset % 7), frame: Frame(module: 1, offset: offset / 2)) == nodes[Int(offset)])
+            nodes.append(tree.intern(parent: UInt32(offset % 7), frame: Frame(module: 1, offset: offset / 2)))
+        }
+        for offset in UInt64(0) ..< 5000 {
+            #expect(
+                tree.intern(parent: UInt32(offset % 7), frame: Frame(module: 1, offset: offset / 2))
+                    == nodes[Int(offset)])
         }
         #expect(Set(nodes).count == 5000)
     }
@@ -163,8 +179,10 @@ func naive(_ reduction: Reduction) -> [String: Naive] {
     }
 
     private func images() throws -> [HeapImage] {
-        [try image("b.2.heap", HEAP_KIND_DUMP, ended: 20), try image("b.heap", HEAP_KIND_PACKED, ended: 30),
-         try image("b.1.heap", HEAP_KIND_DUMP, ended: 40), try image("other.heap", HEAP_KIND_DUMP, ended: 1, pid: 8)]
+        [
+            try image("b.2.heap", HEAP_KIND_DUMP, ended: 20), try image("b.heap", HEAP_KIND_PACKED, ended: 30),
+            try image("b.1.heap", HEAP_KIND_DUMP, ended: 40), try image("other.heap", HEAP_KIND_DUMP, ended: 1, pid: 8),
+        ]
     }
 
     @Test func theFinishedImageIsNewerThanItsDumps() throws {

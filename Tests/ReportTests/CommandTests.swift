@@ -2,18 +2,21 @@
 
 import CHeapImage
 import Glibc
-import Testing
 import TestSupport
+import Testing
 import Text
 
 @Suite struct Commands {
-    private func heapsum(_ words: [String], in directory: Scratch) throws -> (status: Int32, out: String, error: String) {
+    private func heapsum(_ words: [String], in directory: Scratch) throws -> (status: Int32, out: String, error: String)
+    {
         // The executable stands beside the test bundle.
         var buffer = [CChar](repeating: 0, count: 4096)
         let length = readlink("/proc/self/exe", &buffer, 4095)
         try #require(length > 0)
         let own = String(decoding: buffer[..<length].map(UInt8.init(bitPattern:)), as: UTF8.self)
-        let candidates = [own, CommandLine.arguments[0]].map { $0.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/") + "/heapsum" }
+        let candidates = [own, CommandLine.arguments[0]].map {
+            $0.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/") + "/heapsum"
+        }
         let path = try #require(candidates.first { access($0, X_OK) == 0 })
         let quoted = ([path] + words).map { "'" + $0.replacing("'", with: "'\\''") + "'" }.joined(separator: " ")
         let status = run(["/bin/sh", "-c", "cd '\(directory.path)' && \(quoted) > out.txt 2> err.txt < /dev/null"])
@@ -76,7 +79,8 @@ import Text
     @Test func viewsThatNothingIsRecordedForAreRefused() throws {
         let directory = try images()
         for words in [
-            ["--at", "peak", "--older-than", "1s"], ["--at", "peak", "--by", "size"], ["--by", "size", "--sort", "peak-bytes"],
+            ["--at", "peak", "--older-than", "1s"], ["--at", "peak", "--by", "size"],
+            ["--by", "size", "--sort", "peak-bytes"],
             ["--format", "records", "--by", "module"], ["--format", "records", "--at", "peak"], ["--older-than", "5x"],
             ["--older-than", "5s", "--newer-than", "5s"], ["--by", "colour"],
         ] { #expect(try heapsum(words + ["a.heap"], in: directory).status == 64, "\(words)") }
@@ -104,7 +108,9 @@ import Text
         let named = try heapsum(["info", "a.1.heap", "a.heap"], in: directory)
         #expect(named.out.hasPrefix("a.1.heap\n") && named.out.contains("\n\na.heap\n") && named.error.isEmpty)
         let none = try heapsum(["info", "/proc/self/fdinfo", "a.heap"], in: directory)
-        #expect(none.status == 2 && none.out.hasPrefix("a.heap\n") && none.error.contains("no file in this directory is called *.heap"))
+        #expect(
+            none.status == 2 && none.out.hasPrefix("a.heap\n")
+                && none.error.contains("no file in this directory is called *.heap"))
     }
 
     @Test func aCutImageIsUsedAndSaid() throws {

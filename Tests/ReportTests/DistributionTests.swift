@@ -2,9 +2,10 @@
 
 import CHeapImage
 import HeapImage
-import Testing
 import TestSupport
+import Testing
 import Text
+
 @testable import Reduce
 @testable import Report
 
@@ -22,7 +23,9 @@ import Text
         }
         func count(_ distributions: Distributions?) -> [Int: [UInt64]] {
             var result: [Int: [UInt64]] = [:]
-            for (number, sum) in (distributions?.sizes ?? []).enumerated() where sum.blocks > 0 { result[number] = [sum.bytes, sum.blocks] }
+            for (number, sum) in (distributions?.sizes ?? []).enumerated() where sum.blocks > 0 {
+                result[number] = [sum.bytes, sum.blocks]
+            }
             return result
         }
         let rows = heap.reduction.rows
@@ -37,7 +40,9 @@ import Text
         #expect(count(young.all) == count(heap.blocks.filter { $0.age < 85 }))
         for number in 1 ... 64 {
             let sizes = Distributions.sizes(of: number)
-            #expect(Distributions.sizeClass(sizes.lowerBound) == number && Distributions.sizeClass(sizes.upperBound) == number)
+            #expect(
+                Distributions.sizeClass(sizes.lowerBound) == number
+                    && Distributions.sizeClass(sizes.upperBound) == number)
         }
         #expect(Distributions.sizeClass(0) == 0 && Distributions.sizes(of: 64).upperBound == .max)
     }
@@ -52,7 +57,9 @@ import Text
         builder.stacks[Int(one)].lifetimes.3 = 5
         builder.count(other, allocated: 7, bytes: 70, freed: 7, freedBytes: 70)
         builder.stacks[Int(other)].lifetimes.10 = 7
-        for number in 0 ..< 10 { builder.addBlock(address: 0x10_0000 + UInt64(number) * 0x1_0000, bytes: 10, stack: one, counted: false) }
+        for number in 0 ..< 10 {
+            builder.addBlock(address: 0x10_0000 + UInt64(number) * 0x1_0000, bytes: 10, stack: one, counted: false)
+        }
         let reduction = Reduction()
         try reduction.add(HeapImage(MemorySource(builder.bytes(), name: "app.heap"), presence: .gone))
         return reduction
@@ -66,7 +73,9 @@ import Text
         // The header's own function is the measure of where a class begins and ends.
         for number in 0 ..< LifetimeClass.count {
             if let end = LifetimeClass.end(number) {
-                #expect(heap_lifetime_of_milliseconds(end) == UInt32(number + 1) && heap_lifetime_of_milliseconds(end - 1) == UInt32(number))
+                #expect(
+                    heap_lifetime_of_milliseconds(end) == UInt32(number + 1)
+                        && heap_lifetime_of_milliseconds(end - 1) == UInt32(number))
             }
         }
         #expect(LifetimeClass.end(LifetimeClass.count - 1) == nil)
@@ -80,37 +89,44 @@ import Text
         var table = Table(style: Style())
         table.distributions = reduction.distributions(of: reduction.rows, single: selection.rows)
         try table.write(reduction, selection, names: names, to: out)
-        #expect(out.text.contains("""
-                app+0x11
+        #expect(
+            out.text.contains(
+                """
+                    app+0x11
 
+                    size in bytes   live blocks   bytes
+                          8 to 15            10     100   ████████████████████████
+
+                           lifetime   freed blocks
+                         below 4 ms             75   ████████████████████████
+                      4 ms to 16 ms             20   ██████▍
+                     16 ms to 64 ms              0
+                    64 ms to 256 ms              0
+                      256 ms to 1 s              5   █▋
+
+                All blocks
                 size in bytes   live blocks   bytes
                       8 to 15            10     100   ████████████████████████
 
-                       lifetime   freed blocks
-                     below 4 ms             75   ████████████████████████
-                  4 ms to 16 ms             20   ██████▍
-                 16 ms to 64 ms              0
-                64 ms to 256 ms              0
-                  256 ms to 1 s              5   █▋
-
-            All blocks
-            size in bytes   live blocks   bytes
-                  8 to 15            10     100   ████████████████████████
-
-            """), "\(out.text)")
+                """), "\(out.text)")
         #expect(out.text.contains("  70 min and more              7   ██▎\n"), "\(out.text)")
         let json = TextOutput()
         var report = JSONReport()
         report.distributions = table.distributions
         try report.write(reduction, selection, names: names, to: json)
-        #expect(json.text.contains(#""sizes":[{"from":8,"to":15,"blocks":10,"bytes":100}],"lifetimes":[{"fromSeconds":0.000,"belowSeconds":0.004,"blocks":75},"#), "\(json.text)")
+        #expect(
+            json.text.contains(
+                #""sizes":[{"from":8,"to":15,"blocks":10,"bytes":100}],"lifetimes":[{"fromSeconds":0.000,"belowSeconds":0.004,"blocks":75},"#
+            ), "\(json.text)")
         #expect(json.text.contains(#"{"fromSeconds":4194.304,"belowSeconds":null,"blocks":7}"#))
     }
 
     @Test func temporaryBlocksStandBesideTheirShare() throws {
         var builder = ImageBuilder()
         let app = builder.addModule("/opt/app")
-        for (offset, allocated, temporary) in [(0x11, 2000, 1990), (0x22, 4000, 1000), (0x33, 5, 0)] as [(UInt64, UInt64, UInt64)] {
+        for (offset, allocated, temporary) in [(0x11, 2000, 1990), (0x22, 4000, 1000), (0x33, 5, 0)]
+            as [(UInt64, UInt64, UInt64)]
+        {
             let stack = builder.addStack([heap_frame_make(app, offset)])
             builder.count(stack, allocated: allocated, bytes: allocated, freed: allocated, freedBytes: allocated)
             builder.stacks[Int(stack)].temporary_blocks = temporary
@@ -119,10 +135,12 @@ import Text
         try reduction.add(HeapImage(MemorySource(builder.bytes(), name: "app.heap"), presence: .gone))
         let names = FrameNames(reduction) { _ in throw NoFile() }
         let out = TextOutput()
-        try Table(style: Style(), sort: .temporary).write(reduction, RowSelection(reduction, names: names, sort: .temporary), names: names, to: out)
+        try Table(style: Style(), sort: .temporary).write(
+            reduction, RowSelection(reduction, names: names, sort: .temporary), names: names, to: out)
         let lines = out.text.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
-        #expect(lines.filter { $0.count > 5 && $0[0] == "0" && $0[4] != "0" } == [
-            ["0", "-", "0", "-", "1,990", "99.5%"], ["0", "-", "0", "-", "1,000", "25.0%"],
-        ], "\(out.text)")
+        #expect(
+            lines.filter { $0.count > 5 && $0[0] == "0" && $0[4] != "0" } == [
+                ["0", "-", "0", "-", "1,990", "99.5%"], ["0", "-", "0", "-", "1,000", "25.0%"],
+            ], "\(out.text)")
     }
 }

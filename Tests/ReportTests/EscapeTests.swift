@@ -2,8 +2,8 @@
 // cursor, end a line, or be a script on a page. Every report of it is read back by a reader that is not ours.
 
 import Glibc
-import Testing
 import TestSupport
+import Testing
 
 @Suite struct EscapeTests {
     /// A function `<script>` with an escape sequence, a quote, a comma and a line's end in its name; a program and a
@@ -14,12 +14,21 @@ import TestSupport
 
     private func record(_ scratch: Scratch) throws -> (image: String, messages: String) {
         try scratch.write("leak.c", "#include <stdlib.h>\nvoid *leaky(void) { return malloc(4321); }\n")
-        try scratch.write("main.c", "#include <dlfcn.h>\n#include <stdio.h>\nint main(int n, char **v) { void *l = dlopen(v[1], RTLD_NOW); void *(*f)(void) = l ? (void *(*)(void))dlsym(l, v[2]) : 0; if (!f) { puts(dlerror()); return 1; } return f() == 0; }\n")
+        try scratch.write(
+            "main.c",
+            "#include <dlfcn.h>\n#include <stdio.h>\nint main(int n, char **v) { void *l = dlopen(v[1], RTLD_NOW); "
+                + "void *(*f)(void) = l ? (void *(*)(void))dlsym(l, v[2]) : 0; if (!f) { puts(dlerror()); return 1; } "
+                + "return f() == 0; }\n"
+        )
         try scratch.write("names", "leaky \(Self.function)\n")
         try scratch.prepare("cc -c -fPIC leak.c && cc main.c -o main -ldl")
         // In the shell's words: names reach the tools by argument, and no file of names could hold a line's end.
-        let made = try scratch.run(["/bin/sh", "-c", "mkdir -p d && objcopy --redefine-sym \"leaky=$1\" leak.o evil.o && cc -shared -o \"d/$2\" evil.o && mv main \"d/$3\"",
-                                    "sh", Self.function, Self.library, Self.program])
+        let made = try scratch.run([
+            "/bin/sh", "-c",
+            "mkdir -p d && objcopy --redefine-sym \"leaky=$1\" leak.o evil.o && cc -shared -o \"d/$2\" evil.o && mv "
+                + "main \"d/$3\"",
+            "sh", Self.function, Self.library, Self.program,
+        ])
         guard made.exitStatus == 0 else { throw Failure(made.messages) }
         let outcome = try scratch.run(
             [Built.products + "/heaprun", "-o", "out", "d/" + Self.program, "d/" + Self.library, Self.function],
@@ -30,7 +39,9 @@ import TestSupport
 
     /// Control bytes, and what turns a line's direction, that may not reach a terminal.
     private func unprintable(_ text: String) -> [UInt32] {
-        text.unicodeScalars.map(\.value).filter { ($0 < 0x20 && $0 != 0x0A && $0 != 0x0D) || (0x7F ..< 0xA0).contains($0) || (0x202A ... 0x202E).contains($0) }
+        text.unicodeScalars.map(\.value).filter {
+            ($0 < 0x20 && $0 != 0x0A && $0 != 0x0D) || (0x7F ..< 0xA0).contains($0) || (0x202A ... 0x202E).contains($0)
+        }
     }
 
     @Test func namesReachNoReportAsTheyCame() throws {
@@ -41,7 +52,10 @@ import TestSupport
         let heapsum = Built.products + "/heapsum"
         for options in [["--color", "never"], ["--format", "folded"], ["--format", "records"], ["info"]] {
             let outcome = try scratch.run([heapsum] + options + [images])
-            #expect(outcome.exitStatus == 0 && outcome.output.contains("=cmd\\x1b[31m\\n<b>") || outcome.output.contains("\\x1b]0;title\\x07") || outcome.output.contains("\\x1b]0:title\\x07"), "\(outcome)")
+            #expect(
+                outcome.exitStatus == 0 && outcome.output.contains("=cmd\\x1b[31m\\n<b>")
+                    || outcome.output.contains("\\x1b]0;title\\x07") || outcome.output.contains("\\x1b]0:title\\x07"),
+                "\(outcome)")
             #expect(unprintable(outcome.output + outcome.messages) == [], "\(options)")
         }
         // Missing, damaged, and named like that.
@@ -53,7 +67,9 @@ import TestSupport
     @Test func jsonAndCommaSeparatedValuesGiveTheNamesBack() throws {
         let scratch = try Scratch()
         let (images, _) = try record(scratch)
-        try scratch.write("check.py", """
+        try scratch.write(
+            "check.py",
+            """
             import csv, json, sys
             name, library = sys.argv[3], sys.argv[4]
             report = json.load(open(sys.argv[1], encoding="utf-8"))
@@ -81,7 +97,13 @@ import TestSupport
         let text = try scratch.run([gensyms, path])
         #expect(text.exitStatus == 0 && unprintable(text.output) == [], "\(unprintable(text.output))")
         #expect(text.output.contains("<script>alert('x')</script>\\x1b]0;title\\x07"))
-        let check = try scratch.run(["/bin/sh", "-c", "\"$0\" --format json \"$1\" | python3 -c 'import json, sys; names = [s[\"name\"] for f in json.load(sys.stdin)[\"files\"] for s in f[\"symbols\"]]; assert sys.argv[1] in names, names' \"$2\"", gensyms, path, Self.function])
+        let check = try scratch.run([
+            "/bin/sh", "-c",
+            "\"$0\" --format json \"$1\" | python3 -c 'import json, sys; names = [s[\"name\"] for f in "
+                + "json.load(sys.stdin)[\"files\"] for s in f[\"symbols\"]]; assert sys.argv[1] in names, names' "
+                + "\"$2\"",
+            gensyms, path, Self.function,
+        ])
         #expect(check.exitStatus == 0, "\(check.messages)")
         let missing = try scratch.run([gensyms, Self.program])
         #expect(missing.exitStatus == 2 && unprintable(missing.messages) == [])

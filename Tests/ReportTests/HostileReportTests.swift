@@ -3,9 +3,10 @@
 import CHeapImage
 import HeapImage
 import Reduce
-import Testing
 import TestSupport
+import Testing
 import Text
+
 @testable import Report
 
 @Suite struct HostileReports {
@@ -15,23 +16,32 @@ import Text
         let names = FrameNames(reduction) { _ in throw NoFile() }
         for sort in SortKey.allCases {
             let selection = RowSelection(reduction, names: names, sort: sort, filter: try FrameFilter(include: ["."]))
-            try Table(style: Style(width: 60, colors: true), sort: sort).write(reduction, selection, names: names, to: TextOutput())
+            try Table(style: Style(width: 60, colors: true), sort: sort).write(
+                reduction, selection, names: names, to: TextOutput())
         }
         let selection = RowSelection(reduction, names: names, withFreed: true)
-        for format in MachineFormat.allCases { try MachineReport(reduction, selection, names: names).write(format, to: TextOutput()) }
-        for input in reduction.inputs { if let image = input.image { try InfoReport(style: Style()).write(image, to: TextOutput()) } }
+        for format in MachineFormat.allCases {
+            try MachineReport(reduction, selection, names: names).write(format, to: TextOutput())
+        }
+        for input in reduction.inputs {
+            if let image = input.image { try InfoReport(style: Style()).write(image, to: TextOutput()) }
+        }
     }
 
     private func image(_ kind: heap_kind) -> ImageBuilder {
         var builder = ImageBuilder(kind: kind)
         let module = builder.addModule("/opt/app\u{1B}]0;title\u{7}", buildID: [1, 2])
         for index in UInt64(0) ..< 5 {
-            let stack = builder.addStack([heap_frame_make(module, index), heap_frame_make(HEAP_MODULE_CUT, 0), heap_frame_make(module, 9)])
+            let stack = builder.addStack([
+                heap_frame_make(module, index), heap_frame_make(HEAP_MODULE_CUT, 0), heap_frame_make(module, 9),
+            ])
             builder.addBlock(address: 0x1000 + index * 0x10000, bytes: 100 * index, stack: stack)
         }
         if kind != HEAP_KIND_RUNNING {
-            builder.addName(heap_frame_make(module, 9), "inner\u{1B}[2J", symbol: "_inner", file: "/a.c", line: 1, flags: 3)
-            builder.addName(heap_frame_make(module, 9), "outer", symbol: "_outer", file: "/a.c", line: 9, offset: 4, flags: 1)
+            builder.addName(
+                heap_frame_make(module, 9), "inner\u{1B}[2J", symbol: "_inner", file: "/a.c", line: 1, flags: 3)
+            builder.addName(
+                heap_frame_make(module, 9), "outer", symbol: "_outer", file: "/a.c", line: 9, offset: 4, flags: 1)
             builder.addName(heap_frame_make(module, 2), nil)
         }
         _ = builder.addThread(tid: 1)
@@ -47,7 +57,8 @@ import Text
         for _ in 0 ..< 300 {
             var flipped = bytes
             for _ in 0 ..< Int.random(in: 1 ... 40, using: &random) {
-                flipped[Int.random(in: 40 ..< bytes.count, using: &random)] = UInt8.random(in: 0 ... 255, using: &random)
+                flipped[Int.random(in: 40 ..< bytes.count, using: &random)] = UInt8.random(
+                    in: 0 ... 255, using: &random)
             }
             do { try reportAll(flipped) } catch is InputError {}
         }

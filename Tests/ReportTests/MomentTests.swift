@@ -1,18 +1,21 @@
-// A running program is read at one moment: totals, rows, sizes and what filters leave are sums over the same blocks, while it
-// allocates and frees as fast as it can.
+// A running program is read at one moment: totals, rows, sizes and what filters leave are sums over the same blocks,
+// while it allocates and frees as fast as it can.
 
 import Glibc
 import Reduce
 import Report
-import Testing
 import TestSupport
+import Testing
 import Text
+
 @testable import HeapImage
 
 @Suite struct MomentTests {
     @Test func allNumbersOfAReportAreOfOneMoment() throws {
         let scratch = try Scratch()
-        try scratch.write("churn.c", """
+        try scratch.write(
+            "churn.c",
+            """
             #include <fcntl.h>
             #include <stdlib.h>
             #include <unistd.h>
@@ -29,7 +32,8 @@ import Text
             }
             """)
         try scratch.prepare("cc -O1 -g -o churn churn.c")
-        let running = try scratch.start(["./churn"], variables: ["LD_PRELOAD": Built.interposer, "HEAPSUM_OUTPUT": scratch.path])
+        let running = try scratch.start(
+            ["./churn"], variables: ["LD_PRELOAD": Built.interposer, "HEAPSUM_OUTPUT": scratch.path])
         defer {
             kill(running.pid, SIGKILL)
             _ = try? running.wait()
@@ -40,7 +44,9 @@ import Text
             let reduction = Reduction()
             try reduction.add(HeapImage(path: scratch.file(path)))
             let input = try #require(reduction.inputs.first)
-            #expect(input.kind == "image" && input.state == "running" && input.passedOver.isEmpty && !input.damaged, "\(input.damages)")
+            #expect(
+                input.kind == "image" && input.state == "running" && input.passedOver.isEmpty && !input.damaged,
+                "\(input.damages)")
             let totals = reduction.totals
             #expect(totals.liveBlocks > 10_000)
             // Another pass over the blocks, and one for each class of sizes.
@@ -57,7 +63,9 @@ import Text
             var (old, new) = (BlockFilter(), BlockFilter())
             (old.olderThan, new.newerThan) = (0.05, 0.05)
             let parts = [old, new].map { RowSelection(reduction, names: names, blocks: $0).passing }
-            #expect(parts[0].blocks + parts[1].blocks == totals.liveBlocks && parts[0].bytes + parts[1].bytes == totals.liveBytes)
+            #expect(
+                parts[0].blocks + parts[1].blocks == totals.liveBlocks
+                    && parts[0].bytes + parts[1].bytes == totals.liveBytes)
             let distributions = reduction.distributions(of: reduction.rows).all
             #expect(distributions.sizes.reduce(0) { $0 + $1.bytes } == totals.liveBytes)
             usleep(20_000)
@@ -66,7 +74,8 @@ import Text
 
     @Test func withoutAPlaceForACopyItIsSaid() throws {
         let scratch = try Scratch()
-        let running = try scratch.start(["sleep", "60"], variables: ["LD_PRELOAD": Built.interposer, "HEAPSUM_OUTPUT": scratch.path])
+        let running = try scratch.start(
+            ["sleep", "60"], variables: ["LD_PRELOAD": Built.interposer, "HEAPSUM_OUTPUT": scratch.path])
         defer {
             kill(running.pid, SIGKILL)
             _ = try? running.wait()
@@ -74,6 +83,11 @@ import Text
         #expect(eventually { scratch.names.contains { $0.hasSuffix(".heap") } })
         let path = scratch.file(try #require(scratch.names.first { $0.hasSuffix(".heap") }))
         let outcome = try scratch.run([Built.products + "/heapsum", path], variables: ["TMPDIR": "/nowhere"])
-        #expect(outcome.exitStatus == 0 && outcome.messages.contains("numbers of a running program are of different moments: /nowhere: no temporary file can be made here"), "\(outcome)")
+        #expect(
+            outcome.exitStatus == 0
+                && outcome.messages.contains(
+                    "numbers of a running program are of different moments: /nowhere: no temporary file can be made "
+                        + "here"
+                ), "\(outcome)")
     }
 }

@@ -3,10 +3,11 @@
 
 import HeapImage
 import Reduce
-@testable import Report
 import Symbols
-import Testing
 import TestSupport
+import Testing
+
+@testable import Report
 
 @Suite struct SuppressionTests {
     private func rules(_ text: String) throws -> Suppressions {
@@ -21,7 +22,8 @@ import TestSupport
     }
 
     private func record(_ scratch: Scratch, _ program: String) throws -> Reduction {
-        try scratch.prepare("cd '\(scratch.path)' && mkdir heap && LD_PRELOAD='\(Built.interposer)' HEAPSUM_OUTPUT=heap ./\(program)")
+        try scratch.prepare(
+            "cd '\(scratch.path)' && mkdir heap && LD_PRELOAD='\(Built.interposer)' HEAPSUM_OUTPUT=heap ./\(program)")
         let reduction = Reduction()
         for image in InputSelection(paths: ["\(scratch.path)/heap"]).chosen { try reduction.add(image) }
         #expect(reduction.inputs.count == 1)
@@ -32,7 +34,9 @@ import TestSupport
 
     @Test func patternsAreLeakSanitizers() throws {
         let scratch = try Scratch()
-        try scratch.write("leaks.c", """
+        try scratch.write(
+            "leaks.c",
+            """
             #include <stdlib.h>
             #define KEEP __attribute__((noinline))
             KEEP char *alpha_make(int n) { char *p = malloc(n); p[0] = 1; return p; }
@@ -44,10 +48,14 @@ import TestSupport
             int main(void) { slot = alpha_make(10); slot = beta_make(20); slot = make(30); slot = gamma_x(40); slot = maker_of_makers(50); slot = 0; return 0; }
 
             """)
-        try scratch.prepare("cd '\(scratch.path)' && cc -g -O1 -fno-omit-frame-pointer -o leaks leaks.c && cc -g -O1 -fno-omit-frame-pointer -fsanitize=leak -o sanitized leaks.c")
+        try scratch.prepare(
+            "cd '\(scratch.path)' && cc -g -O1 -fno-omit-frame-pointer -o leaks leaks.c && cc -g -O1 "
+                + "-fno-omit-frame-pointer -fsanitize=leak -o sanitized leaks.c"
+        )
         let reduction = try record(scratch, "leaks")
         for pattern in [
-            "alpha", "^alpha_make$", "alpha_make$", "^make", "make$", "^make$", "*make", "^*_make$", "a*a_m*e", "^gamma", "gamma_x$", "ma*x", "g*x$",
+            "alpha", "^alpha_make$", "alpha_make$", "^make", "make$", "^make$", "*make", "^*_make$", "a*a_m*e",
+            "^gamma", "gamma_x$", "ma*x", "g*x$",
             "leaks.c", "nothing", "mak", "^maker*s$", "^maker*r$", "__libc_start", "x$", "^al*ma*ke$", "beta_make*",
         ] {
             try scratch.write("known.supp", "# \(pattern)\n\nleak:\(pattern)\n")
@@ -56,7 +64,9 @@ import TestSupport
                 guard line.hasPrefix("Direct leak of ") else { return nil }
                 return line.split(separator: " ").dropFirst(3).first.flatMap { UInt64($0) }
             }.sorted()
-            #expect(outcome.messages.contains("LeakSanitizer") || expected.isEmpty && outcome.exitStatus == 0, "\(outcome.messages)")
+            #expect(
+                outcome.messages.contains("LeakSanitizer") || expected.isEmpty && outcome.exitStatus == 0,
+                "\(outcome.messages)")
             #expect(try left(reduction, "leak:\(pattern)") == expected, "\(pattern)")
         }
     }
@@ -107,7 +117,12 @@ import TestSupport
     }
 
     private func valgrind(_ scratch: Scratch, _ options: [String]) throws -> String {
-        try scratch.run(["valgrind", "--leak-check=full", "--show-leak-kinds=all", "--run-libc-freeres=no", "--run-cxx-freeres=no", "--num-callers=60"] + options + ["./leaks"]).messages
+        try scratch.run(
+            [
+                "valgrind", "--leak-check=full", "--show-leak-kinds=all", "--run-libc-freeres=no",
+                "--run-cxx-freeres=no", "--num-callers=60",
+            ] + options + ["./leaks"]
+        ).messages
     }
 
     /// The sizes of the records that Valgrind tells of.
@@ -137,14 +152,26 @@ import TestSupport
     @Test func wildcardsAreValgrinds() throws {
         let scratch = try Scratch()
         let (reduction, _) = try suppressed(scratch)
-        // In each set one that is of nothing. Which allocation function was called is not recorded here, so the first lines name any.
+        // In each set one that is of nothing. Which allocation function was called is not recorded here, so the first
+        // lines name any.
         for set in [
-            [["fun:malloc", "fun:quick", "fun:main"], ["fun:*", "fun:_ZN5storeL4itemEv"], ["...", "fun:_Z?graded*"], ["...", "fun:_Z4deepii", "fun:main", "fun:main"]],
+            [
+                ["fun:malloc", "fun:quick", "fun:main"], ["fun:*", "fun:_ZN5storeL4itemEv"], ["...", "fun:_Z?graded*"],
+                ["...", "fun:_Z4deepii", "fun:main", "fun:main"],
+            ],
             [["fun:*", "obj:*/leaks", "fun:ma?n"], ["fun:malloc", "fun:strdup"], ["fun:*", "fun:_Z?????ii"]],
-            [["...", "fun:_Z4deepii", "fun:_Z4deepii", "fun:_Z4deepii", "fun:_Z4deepii", "fun:_Z4deepii", "fun:_Z4deepii", "...", "fun:main"],
-             ["fun:*", "fun:_Z*i", "fun:main"], ["...", "obj:*/libstdc++*", "...", "fun:main"], ["fun:*", "fun:_Z5grow?", "fun:main"]],
+            [
+                [
+                    "...", "fun:_Z4deepii", "fun:_Z4deepii", "fun:_Z4deepii", "fun:_Z4deepii", "fun:_Z4deepii",
+                    "fun:_Z4deepii", "...", "fun:main",
+                ],
+                ["fun:*", "fun:_Z*i", "fun:main"], ["...", "obj:*/libstdc++*", "...", "fun:main"],
+                ["fun:*", "fun:_Z5grow?", "fun:main"],
+            ],
         ] {
-            let text = set.map { "{\n  some\n  Memcheck:Leak\n  match-leak-kinds: all\n  \($0.joined(separator: "\n  "))\n}\n" }.joined()
+            let text = set.map {
+                "{\n  some\n  Memcheck:Leak\n  match-leak-kinds: all\n  \($0.joined(separator: "\n  "))\n}\n"
+            }.joined()
             try scratch.write("some.supp", text)
             let messages = try valgrind(scratch, ["--suppressions=some.supp"])
             #expect(messages.contains("LEAK SUMMARY"), "\(messages)")
@@ -156,47 +183,52 @@ import TestSupport
     // MARK: Files
 
     @Test func bothSyntaxesStandInOneFile() throws {
-        let rules = try rules("""
+        let rules = try rules(
+            """
             # what we know of
             leak:^first$
 
             { # no name that anybody reads
             """.replacing(" # no name that anybody reads", with: "") + """
 
-              second
-              Memcheck,Addrcheck:Leak
-              match-leak-kinds: definite,possible
-              fun:malloc
-              # a comment in between
-              src:queue.c:12
-              ...
-              obj:*/libz.so*
-            }
-            {
-              of a value that was never set
-              Memcheck:Param
-              write(buf)
-              fun:write
-            }
-            race:somebody's
-            {
-              never
-              Memcheck:Leak
-              match-leak-kinds: none
-              fun:third
-            }
-            """)
+                  second
+                  Memcheck,Addrcheck:Leak
+                  match-leak-kinds: definite,possible
+                  fun:malloc
+                  # a comment in between
+                  src:queue.c:12
+                  ...
+                  obj:*/libz.so*
+                }
+                {
+                  of a value that was never set
+                  Memcheck:Param
+                  write(buf)
+                  fun:write
+                }
+                race:somebody's
+                {
+                  never
+                  Memcheck:Leak
+                  match-leak-kinds: none
+                  fun:third
+                }
+                """)
         #expect(rules.rules.map(\.name) == ["leak:^first$", "second"] && rules.others == 3)
         #expect(rules.rules.map(\.place) == ["known.supp:2", "known.supp:4"])
     }
 
     @Test func mistakesAreToldWithTheirLines() throws {
         for (text, line, what) in [
-            ("leak:a\nlaek:b\n", 2, "'laek:b' is neither"), ("leak:\n", 1, "of everything"), ("leak:*\n", 1, "of everything"),
-            ("\n{\nname\nMemcheck:Leak\nfun:a\n", 2, "has no end"), ("{\n}\n", 2, "without a name"), ("{\nname\nLeak\n}\n", 3, "no kind of suppression"),
-            ("{\nname\nMemcheck:Leak\nfunction:a\n}\n", 4, "neither fun:"), ("{\nname\nMemcheck:Leak\n...\n}\n", 5, "without a frame"),
+            ("leak:a\nlaek:b\n", 2, "'laek:b' is neither"), ("leak:\n", 1, "of everything"),
+            ("leak:*\n", 1, "of everything"),
+            ("\n{\nname\nMemcheck:Leak\nfun:a\n", 2, "has no end"), ("{\n}\n", 2, "without a name"),
+            ("{\nname\nLeak\n}\n", 3, "no kind of suppression"),
+            ("{\nname\nMemcheck:Leak\nfunction:a\n}\n", 4, "neither fun:"),
+            ("{\nname\nMemcheck:Leak\n...\n}\n", 5, "without a frame"),
             ("{\nname\nMemcheck:Leak\nmatch-leak-kinds: some\nfun:a\n}\n", 4, "'some' is no kind of leak"),
-            ("{\nname\nMemcheck:Leak\nsrc:a.c:b\n}\n", 4, "a line number"), ("{\nname\nMemcheck:Leak\nmost-blocks:1\nfun:a\n}\n", 4, "neither fun:"),
+            ("{\nname\nMemcheck:Leak\nsrc:a.c:b\n}\n", 4, "a line number"),
+            ("{\nname\nMemcheck:Leak\nmost-blocks:1\nfun:a\n}\n", 4, "neither fun:"),
             ("leak:" + String(repeating: "x", count: 9000), 1, "a line of 9005 bytes"),
         ] {
             do {
@@ -215,7 +247,8 @@ import TestSupport
         let input = reduction.begin(Input(path: "log", kind: "aix"))
         func frames(_ names: [String]) -> [Frame] { names.map { reduction.frame(LogFrame(name: Array($0.utf8))) } }
         reduction.add(frames: frames(["_IO_file_doallocate", "puts", "main"]), bytes: 4096, blocks: 1, input: input)
-        reduction.add(frames: frames(["_IO_file_doallocate", "fputs", "open_another"]), bytes: 409_600, blocks: 100, input: input)
+        reduction.add(
+            frames: frames(["_IO_file_doallocate", "fputs", "open_another"]), bytes: 409_600, blocks: 100, input: input)
         let selection = RowSelection(reduction, names: FrameNames(reduction), suppressions: .builtin())
         #expect(selection.rows.map(\.bytes) == [409_600] && selection.suppressed.bytes == 4096)
         #expect(selection.suppressed.unused.isEmpty)
@@ -225,7 +258,11 @@ import TestSupport
     @Test func patternsOfManyStarsComeToAnEnd() {
         let stars = String(repeating: "a*", count: 4000) + "b", name = String(repeating: "a", count: 8000)
         #expect(!WildcardPattern(stars).matches(name) && !SearchPattern(stars).matches(name))
-        #expect(WildcardPattern(stars).matches(name.prefix(7000) + "b") && WildcardPattern("*?*").matches("x") && !WildcardPattern("?*?").matches("x"))
-        #expect(!SearchPattern("^abab$").matches("ab") && SearchPattern("ab$").matches("abab") && !SearchPattern("a").matches(""))
+        #expect(
+            WildcardPattern(stars).matches(name.prefix(7000) + "b") && WildcardPattern("*?*").matches("x")
+                && !WildcardPattern("?*?").matches("x"))
+        #expect(
+            !SearchPattern("^abab$").matches("ab") && SearchPattern("ab$").matches("abab")
+                && !SearchPattern("a").matches(""))
     }
 }

@@ -1,8 +1,9 @@
 // What compilers and assemblers make: aliases, weak and local names, indirect functions, code without
 // sizes, labels in the midst of functions, and the calls that the linker makes stubs for.
 
-import Testing
 import TestSupport
+import Testing
+
 @testable import Symbols
 
 @Suite struct CompiledTests {
@@ -78,16 +79,20 @@ import TestSupport
         #expect(try name("in_data", 0) == nil)
     }
 
-    /// What a compiler moves out of a function's way lies far from it, under a name of its own, between other functions' parts.
+    /// What a compiler moves out of a function's way lies far from it, under a name of its own, between other
+    /// functions' parts.
     @Test func coldPartsAreTheirOwnRanges() throws {
         let directory = try Scratch()
-        let functions = (0 ..< 8).map { """
+        let functions = (0 ..< 8).map {
+            """
             int f\($0)(int x) {
                 if (__builtin_expect(x > 1000 + \($0), 0)) { refuse(x, \($0)); refuse(x + 1, \($0)); abort(); }
                 return x * (3 + \($0));
             }
-            """ }
-        let path = try directory.compile("""
+            """
+        }
+        let path = try directory.compile(
+            """
             #include <stdlib.h>
             extern void refuse(int, int) __attribute__((cold));
             \(functions.joined(separator: "\n"))
@@ -98,7 +103,9 @@ import TestSupport
         var ranges: [(start: UInt64, size: UInt64, name: String)] = []
         for line in lines(try shell("nm -S --defined-only '\(path)'")) {
             let fields = line.split(separator: " ")
-            guard fields.count == 4, let start = UInt64(fields[0], radix: 16), let size = UInt64(fields[1], radix: 16), fields[2].lowercased() == "t" else { continue }
+            guard fields.count == 4, let start = UInt64(fields[0], radix: 16), let size = UInt64(fields[1], radix: 16),
+                fields[2].lowercased() == "t"
+            else { continue }
             ranges.append((start, size, String(fields[3])))
         }
         let cold = ranges.filter { $0.name.hasSuffix(".cold") }
@@ -120,7 +127,10 @@ import TestSupport
         let path = String(decoding: try shell("ldd /bin/sh | awk '/libc\\.so/ { print $3 }'").dropLast(), as: UTF8.self)
         let module = try ModuleSymbols(path: path, expectedBuildID: nil)
         for name in ["malloc", "free", "calloc", "realloc", "memalign", "read", "puts", "qsort"] {
-            let address = try #require(try lines(shell("nm -D '\(path)' | awk '$3 ~ /^\(name)(@|$)/ { print $1 }'")).first.flatMap { UInt64($0, radix: 16) })
+            let address = try #require(
+                try lines(shell("nm -D '\(path)' | awk '$3 ~ /^\(name)(@|$)/ { print $1 }'")).first.flatMap {
+                    UInt64($0, radix: 16)
+                })
             #expect(module.name(at: address) == SymbolName(name: name, offset: 0))
         }
     }
@@ -128,7 +138,8 @@ import TestSupport
     @Test func aNameDoesNotCarryItsVersion() throws {
         let directory = try Scratch()
         let script = try directory.write(Array("V1 { global: *; };\nV2 { } V1;\n".utf8), to: "versions")
-        let path = try directory.compile("""
+        let path = try directory.compile(
+            """
             __asm__(".symver older,thing@V1\\n.symver newer,thing@@V2");
             int older(void) { return 1; }
             int newer(void) { return 2; }
@@ -142,15 +153,17 @@ import TestSupport
 
     @Test func strippedAndDebugFilesSayTheSame() throws {
         let directory = try Scratch()
-        let path = try directory.compile("int exported(int x) { return x + 1; }\nstatic int local(int x) { return x * x; }\n"
-            + "int (*keep)(int) = local;\n", flags: "-g -O1 -shared -fPIC -Wl,--build-id")
+        let path = try directory.compile(
+            "int exported(int x) { return x + 1; }\nstatic int local(int x) { return x * x; }\n"
+                + "int (*keep)(int) = local;\n", flags: "-g -O1 -shared -fPIC -Wl,--build-id")
         let (stripped, debug) = (path + ".stripped", path + ".debug")
         try shell("objcopy --only-keep-debug '\(path)' '\(debug)' && strip -o '\(stripped)' '\(path)'")
         let at = try addresses(path)
         let (exported, local) = (try #require(at["exported"]), try #require(at["local"]))
         let (full, kept, bare) = (
             try ModuleSymbols(path: path, expectedBuildID: nil), try ModuleSymbols(path: debug, expectedBuildID: nil),
-            try ModuleSymbols(path: stripped, expectedBuildID: nil))
+            try ModuleSymbols(path: stripped, expectedBuildID: nil)
+        )
         #expect(full.buildID != nil && full.buildID == kept.buildID && full.buildID == bare.buildID)
         for module in [full, kept] {
             #expect(module.name(at: exported + 1) == SymbolName(name: "exported", offset: 1))
@@ -163,20 +176,25 @@ import TestSupport
     /// objdump makes up the same names for stubs.
     @Test func stubsAreNamedAfterWhatTheyCall() throws {
         let directory = try Scratch()
-        let source = "#include <stdlib.h>\n#include <stdio.h>\nint main(int c, char **v) { void *p = malloc(c); puts(v[0]); free(p); return atoi(v[0]); }\n"
+        let source =
+            "#include <stdlib.h>\n#include <stdio.h>\nint main(int c, char **v) { void *p = malloc(c); puts(v[0]); "
+            + "free(p); return atoi(v[0]); }\n"
         var compared = 0
         let made = try [
             directory.compile(source, flags: "-Wl,-z,lazy -fno-builtin", to: "lazy"),
             directory.compile(source, flags: "-fcf-protection=full -Wl,-z,ibtplt -Wl,-z,lazy -fno-builtin", to: "ibt"),
-            directory.compile("#include <stdlib.h>\nvoid *(*keep)(size_t) = malloc; void *f(void) { return malloc(1); }\n",
-                              flags: "-shared -fPIC -Wl,-z,now", to: "now.so"),
+            directory.compile(
+                "#include <stdlib.h>\nvoid *(*keep)(size_t) = malloc; void *f(void) { return malloc(1); }\n",
+                flags: "-shared -fPIC -Wl,-z,now", to: "now.so"),
         ]
         for path in made + ["/bin/sh", "/usr/bin/env", "/bin/ls"] {
             let module = try ModuleSymbols(path: path, expectedBuildID: nil)
             for line in lines(try shell("objdump -d '\(path)' | grep -E '^[0-9a-f]+ <[^*+]+@plt>:$'")) {
                 let fields = line.split(separator: " ")
                 let address = try #require(UInt64(fields[0], radix: 16))
-                #expect(module.name(at: address + 3) == SymbolName(name: String(fields[1].dropFirst().dropLast(2)), offset: 3), "\(path)")
+                #expect(
+                    module.name(at: address + 3)
+                        == SymbolName(name: String(fields[1].dropFirst().dropLast(2)), offset: 3), "\(path)")
                 compared += 1
             }
         }

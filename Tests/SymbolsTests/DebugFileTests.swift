@@ -3,9 +3,10 @@
 // the functions are.
 
 import Glibc
-import Testing
 import TestSupport
+import Testing
 import Text
+
 @testable import Symbols
 
 @Suite struct DebugFileTests {
@@ -34,7 +35,10 @@ import Text
         }
 
         func link(to name: String) throws {
-            try shell("cd '\(directory.path)' && cp made.debug '\(name)' && objcopy --add-gnu-debuglink='\(name)' lib.so && mv '\(name)' moved.debug")
+            try shell(
+                "cd '\(directory.path)' && cp made.debug '\(name)' && objcopy --add-gnu-debuglink='\(name)' lib.so && "
+                    + "mv '\(name)' moved.debug"
+            )
         }
 
         func expectNames(_ module: ModuleSymbols, _ comment: Comment? = nil) {
@@ -78,15 +82,17 @@ import Text
         #expect(wrong.problems.map(\.file) == [file])
     }
 
-    /// Without local functions an exported one reaches over them: `nm -D` says "exported" where "local" runs. So such a listing comes after the
-    /// module's own debug file, and names where there is none; one with local functions comes first.
+    /// Without local functions an exported one reaches over them: `nm -D` says "exported" where "local" runs. So such a
+    /// listing comes after the module's own debug file, and names where there is none; one with local functions comes
+    /// first.
     @Test func aListingOfDynamicSymbolsIsNoBetterThanADebugFile() throws {
         let made = try Made()
         let directory = made.directory.path
         let id = try #require(try ModuleSymbols(path: made.path, expectedBuildID: nil).buildID)
         let file = "\(directory)/debug/\(try place(id))"
         try shell("mkdir -p '\(file)' && rmdir '\(file)' && cp '\(made.debug)' '\(file)'")
-        try shell("""
+        try shell(
+            """
             cd '\(directory)' && nm -D lib.so > dynamic.syms && nm -D -S lib.so > sized.syms && nm full > whole.syms && sed -i 's/ local$/ named_by_the_listing/' whole.syms
             { echo; echo 'other.so:'; nm full; echo; echo 'lib.so:'; nm -D lib.so; } > both.syms
             """)
@@ -97,7 +103,8 @@ import Text
         func name(_ listing: String, debug: Bool) throws -> SymbolName? {
             let search = SymbolSearch(debugDirectories: [debug ? "\(directory)/debug" : "/nowhere"])
             let list = try SymbolList("lib.so=\(directory)/\(listing)")
-            return try Symbolizer(search: search, lists: [list], hasLines: false).module(path: made.path, buildID: id).name(at: made.local + 1)
+            return try Symbolizer(search: search, lists: [list], hasLines: false).module(path: made.path, buildID: id)
+                .name(at: made.local + 1)
         }
         for listing in ["dynamic.syms", "sized.syms"] {
             #expect(try name(listing, debug: true) == SymbolName(name: "local", offset: 1), "\(listing)")
@@ -118,7 +125,10 @@ import Text
         let id = try #require(try ModuleSymbols(path: made.path, expectedBuildID: nil).buildID)
         let file = "\(made.directory.path)/debug/\(try #require(SymbolSearch.place(ofBuildID: id, suffix: "")))"
         try shell("mkdir -p '\(file)' && rmdir '\(file)' && cp '\(made.directory.path)/full' '\(file)'")
-        made.expectNames(try ModuleSymbols(path: "/nowhere/lib.so", expectedBuildID: id, search: SymbolSearch(debugDirectories: ["\(made.directory.path)/debug"])))
+        made.expectNames(
+            try ModuleSymbols(
+                path: "/nowhere/lib.so", expectedBuildID: id,
+                search: SymbolSearch(debugDirectories: ["\(made.directory.path)/debug"])))
     }
 
     @Test(arguments: ["-Wl,--build-id", "-Wl,--build-id=none"])
@@ -148,15 +158,20 @@ import Text
 
     @Test func theCRCIsThatOfZlib() throws {
         let directory = try Scratch()
-        let path = try directory.write(Array((0..<1_200_000).map { UInt8(truncatingIfNeeded: $0 &* 31 >> 3) }), to: "bytes")
-        let expected = try shell("python3 -c 'import zlib, sys; print(zlib.crc32(open(sys.argv[1], \"rb\").read()))' '\(path)'")
-        #expect(try Decompression.crc32(of: FileReader(path: path)).map { "\($0)\n" } == String(decoding: expected, as: UTF8.self))
+        let path = try directory.write(
+            Array((0 ..< 1_200_000).map { UInt8(truncatingIfNeeded: $0 &* 31 >> 3) }), to: "bytes")
+        let expected = try shell(
+            "python3 -c 'import zlib, sys; print(zlib.crc32(open(sys.argv[1], \"rb\").read()))' '\(path)'")
+        #expect(
+            try Decompression.crc32(of: FileReader(path: path)).map { "\($0)\n" }
+                == String(decoding: expected, as: UTF8.self))
     }
 
     /// The way in which Fedora's packages carry it: .symtab alone, without what .dynsym has, in xz.
     @Test func miniDebugInfo() throws {
         let made = try Made()
-        try shell("""
+        try shell(
+            """
             cd '\(made.directory.path)' && objcopy -S --remove-section .gdb_index --remove-section .comment --strip-symbol=exported made.debug mini \
             && objcopy --only-keep-debug full mini && strip --strip-debug mini && objcopy --strip-symbol=exported mini \
             && xz -k mini && objcopy --add-section .gnu_debugdata=mini.xz lib.so
@@ -165,9 +180,14 @@ import Text
         made.expectNames(found)
         #expect(found.problems.isEmpty && found.debugInfoPath == nil)
         // Damaged, it takes nothing from what .dynsym says.
-        try shell("cd '\(made.directory.path)' && head -c 200 mini.xz > cut.xz && objcopy --update-section .gnu_debugdata=cut.xz lib.so")
+        try shell(
+            "cd '\(made.directory.path)' && head -c 200 mini.xz > cut.xz && objcopy --update-section "
+                + ".gnu_debugdata=cut.xz lib.so"
+        )
         let damaged = try ModuleSymbols(path: made.path, expectedBuildID: nil)
-        #expect(damaged.name(at: made.exported) == SymbolName(name: "exported", offset: 0) && damaged.name(at: made.local) == nil)
+        #expect(
+            damaged.name(at: made.exported) == SymbolName(name: "exported", offset: 0)
+                && damaged.name(at: made.local) == nil)
         #expect(damaged.problems.count == 1)
     }
 
@@ -197,11 +217,15 @@ import Text
         let made = try Made()
         try shell("cd '\(made.directory.path)' && eu-elfcompress -q -f -n .symtab -o packed full")
         var bytes = try readFile("\(made.directory.path)/packed")
-        let fields = try #require(try lines(shell("readelf -SW '\(made.directory.path)/packed' | sed 's/\\[ */[/'")).first { $0.contains(" .symtab ") })
-            .split(separator: " ")
+        let fields = try #require(
+            try lines(shell("readelf -SW '\(made.directory.path)/packed' | sed 's/\\[ */[/'")).first {
+                $0.contains(" .symtab ")
+            }
+        )
+        .split(separator: " ")
         let offset = try #require(Int(fields[4], radix: 16))
         for claim: UInt64 in [0, 1, 1 << 20, 1 << 40, .max] {
-            for shift in 0..<8 { bytes[offset + 8 + shift] = UInt8(truncatingIfNeeded: claim >> UInt64(shift * 8)) }
+            for shift in 0 ..< 8 { bytes[offset + 8 + shift] = UInt8(truncatingIfNeeded: claim >> UInt64(shift * 8)) }
             let path = try made.directory.write(bytes, to: "liar")
             let error = #expect(throws: SymbolsError.self) { try ModuleSymbols(path: path, expectedBuildID: nil) }
             #expect(error?.offset == UInt64(offset), "\(claim): \(String(describing: error))")
@@ -213,26 +237,36 @@ import Text
         let root = made.directory.path
         let id = try #require(try ModuleSymbols(path: made.path, expectedBuildID: nil).buildID)
         let file = "\(root)/root/usr/lib/debug/\(try place(id))"
-        try shell("mkdir -p '\(root)/root/opt' '\(file)' && rmdir '\(file)' && cp '\(made.path)' '\(root)/root/opt/lib.so' && cp '\(made.debug)' '\(file)'")
-        made.expectNames(try ModuleSymbols(path: "/opt/lib.so", expectedBuildID: id, search: SymbolSearch(sysroot: "\(root)/root")))
+        try shell(
+            "mkdir -p '\(root)/root/opt' '\(file)' && rmdir '\(file)' && cp '\(made.path)' '\(root)/root/opt/lib.so' "
+                + "&& cp '\(made.debug)' '\(file)'"
+        )
+        made.expectNames(
+            try ModuleSymbols(path: "/opt/lib.so", expectedBuildID: id, search: SymbolSearch(sysroot: "\(root)/root")))
         // A sysroot has what it has: this machine's own file is not the one.
-        #expect(throws: SymbolsError.self) { try ModuleSymbols(path: made.path, expectedBuildID: nil, search: SymbolSearch(sysroot: "\(root)/root")) }
+        #expect(throws: SymbolsError.self) {
+            try ModuleSymbols(path: made.path, expectedBuildID: nil, search: SymbolSearch(sysroot: "\(root)/root"))
+        }
     }
 
     @Test func theVDSO() throws {
         // Every process has the same one; Python writes its own to a file, where readelf and nm read it.
         let directory = try Scratch()
         let file = "\(directory.path)/vdso"
-        _ = try directory.write(Array("""
-            import sys
-            low, high = next(l for l in open("/proc/self/maps") if "[vdso]" in l).split()[0].split("-")
-            memory = open("/proc/self/mem", "rb")
-            memory.seek(int(low, 16))
-            open(sys.argv[1], "wb").write(memory.read(int(high, 16) - int(low, 16)))
-            """.utf8), to: "copy.py")
+        _ = try directory.write(
+            Array(
+                """
+                import sys
+                low, high = next(l for l in open("/proc/self/maps") if "[vdso]" in l).split()[0].split("-")
+                memory = open("/proc/self/mem", "rb")
+                memory.seek(int(low, 16))
+                open(sys.argv[1], "wb").write(memory.read(int(high, 16) - int(low, 16)))
+                """.utf8), to: "copy.py")
         try shell("python3 '\(directory.path)/copy.py' '\(file)'")
         let digits = try #require(lines(shell("readelf -nW '\(file)' | sed -n 's/.*Build ID: //p'")).first)
-        let id = digits.indices.enumerated().filter { $0.offset % 2 == 0 }.compactMap { UInt8(digits[$0.element...].prefix(2), radix: 16) }
+        let id = digits.indices.enumerated().filter { $0.offset % 2 == 0 }.compactMap {
+            UInt8(digits[$0.element...].prefix(2), radix: 16)
+        }
         let path = "linux-vdso.so.1"
         let module = try ModuleSymbols(path: path, expectedBuildID: id)
         var compared = 0
@@ -242,7 +276,8 @@ import Text
             // An alias without underscores has the better name.
             let plain = fields[2].prefix { $0 != "@" }
             let name = module.name(at: address)
-            #expect(name?.offset == 0 && (name?.name == String(plain) || "__vdso_\(name?.name ?? "")" == plain), "\(line)")
+            #expect(
+                name?.offset == 0 && (name?.name == String(plain) || "__vdso_\(name?.name ?? "")" == plain), "\(line)")
             compared += 1
         }
         #expect(compared > 2)

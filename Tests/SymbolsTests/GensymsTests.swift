@@ -1,7 +1,8 @@
 // The gensyms command as people and scripts see it: its two streams, its forms, its exit status.
 
-import Testing
 import TestSupport
+import Testing
+
 @testable import Symbols
 
 /// The gensyms command, built into the same directory as these tests.
@@ -11,18 +12,21 @@ func gensyms(_ arguments: String, status: CInt = 0, errors: Bool = false) throws
     let candidates = [tests] + CommandLine.arguments
     let directories = candidates.compactMap { path in path.lastIndex(of: "/").map { String(path[..<$0]) } }
     let tool = try #require(directories.map { $0 + "/gensyms" }.first { (try? shell("test -x '\($0)'")) != nil })
-    return String(decoding: try shell("'\(tool)' \(arguments) \(errors ? "2>&1 >/dev/null" : "2>/dev/null")", expecting: status), as: UTF8.self)
+    return String(
+        decoding: try shell("'\(tool)' \(arguments) \(errors ? "2>&1 >/dev/null" : "2>/dev/null")", expecting: status),
+        as: UTF8.self)
 }
 
 @Suite struct GensymsTests {
     private func made(_ directory: Scratch) throws -> String {
         var places = HandmadeELF.Places()
-        return try directory.write(HandmadeELF(symbols: [
-            .init(name: "src/queue.c", value: 0, byteCount: 0, info: 0x04, section: 0xFFF1),
-            .init(name: "queue_grow", value: 0x1060, byteCount: 0x22, info: 0x02),
-            .init(name: "quote\"\\\u{1B}[31m", value: 0x1090, byteCount: 0, info: 0x02),
-            .init(name: "queue_register", value: 0x1000, byteCount: 0x60),
-        ]).bytes(&places), to: "made")
+        return try directory.write(
+            HandmadeELF(symbols: [
+                .init(name: "src/queue.c", value: 0, byteCount: 0, info: 0x04, section: 0xFFF1),
+                .init(name: "queue_grow", value: 0x1060, byteCount: 0x22, info: 0x02),
+                .init(name: "quote\"\\\u{1B}[31m", value: 0x1090, byteCount: 0, info: 0x02),
+                .init(name: "queue_register", value: 0x1000, byteCount: 0x60),
+            ]).bytes(&places), to: "made")
     }
 
     @Test func text() throws {
@@ -40,19 +44,21 @@ func gensyms(_ arguments: String, status: CInt = 0, errors: Bool = false) throws
     @Test func json() throws {
         let directory = try Scratch()
         let path = try made(directory)
-        #expect(try gensyms("--format json '\(path)'") == """
-            {"schema":"gensyms/1","files":[{"path":"\(path)","buildID":"0102030405060708","symbols":[
-            {"address":4096,"type":"T","name":"queue_register","size":96,"source":null},
-            {"address":4192,"type":"t","name":"queue_grow","size":34,"source":"src/queue.c"},
-            {"address":4240,"type":"t","name":"quote\\"\\\\\\u001b[31m","size":112,"source":"src/queue.c"}]}]}
+        #expect(
+            try gensyms("--format json '\(path)'") == """
+                {"schema":"gensyms/1","files":[{"path":"\(path)","buildID":"0102030405060708","symbols":[
+                {"address":4096,"type":"T","name":"queue_register","size":96,"source":null},
+                {"address":4192,"type":"t","name":"queue_grow","size":34,"source":"src/queue.c"},
+                {"address":4240,"type":"t","name":"quote\\"\\\\\\u001b[31m","size":112,"source":"src/queue.c"}]}]}
 
-            """)
+                """)
     }
 
     @Test func severalFilesAndABadOne() throws {
         let directory = try Scratch()
         let path = try made(directory)
-        let bad = try directory.write(Array("\u{7F}ELF and no more, but long enough to be looked at in earnest".utf8), to: "bad")
+        let bad = try directory.write(
+            Array("\u{7F}ELF and no more, but long enough to be looked at in earnest".utf8), to: "bad")
         let arguments = "'\(path)' '\(bad)' '\(directory.path)/missing' '\(path)'"
         let output = try gensyms(arguments, status: 2)
         #expect(output.split(separator: "\n").filter { $0.hasPrefix("File: ") } == ["File: \(path)", "File: \(path)"])
@@ -73,14 +79,20 @@ func gensyms(_ arguments: String, status: CInt = 0, errors: Bool = false) throws
     @Test func sourcesFromDWARF() throws {
         let directory = try Scratch()
         try shell("mkdir '\(directory.path)/src'")
-        _ = try directory.write(Array("namespace app { static int counter = 3; int grow(int x) { return x + counter++; }\nstatic int hidden(int x) { return x * counter; }\nint use(int x) { return hidden(x); } }\n".utf8), to: "src/queue.cc")
+        _ = try directory.write(
+            Array(
+                "namespace app { static int counter = 3; int grow(int x) { return x + counter++; }\nstatic int hidden(int x) { return x * counter; }\nint use(int x) { return hidden(x); } }\n"
+                    .utf8), to: "src/queue.cc")
         _ = try directory.write(Array("int main() { return 0; }\n".utf8), to: "src/main.cc")
         for flags in ["-gdwarf-4", "-gdwarf-5"] {
             try shell("cd '\(directory.path)' && c++ \(flags) -O0 -o app src/queue.cc src/main.cc")
             let output = try gensyms("--source --demangle '\(directory.path)/app'")
             let groups = output.components(separatedBy: "Src: ")
-            let queue = try #require(groups.first { $0.hasPrefix("src/queue.cc\n") }), main = try #require(groups.first { $0.hasPrefix("src/main.cc\n") })
-            for name in [" T app::grow(int) ", " t app::hidden(int) ", " T app::use(int) ", " d app::counter "] { #expect(queue.contains(name), "\(flags)\(name)") }
+            let queue = try #require(groups.first { $0.hasPrefix("src/queue.cc\n") }),
+                main = try #require(groups.first { $0.hasPrefix("src/main.cc\n") })
+            for name in [" T app::grow(int) ", " t app::hidden(int) ", " T app::use(int) ", " d app::counter "] {
+                #expect(queue.contains(name), "\(flags)\(name)")
+            }
             #expect(main.contains(" T main ") && !main.contains("app::"))
             #expect(groups.filter { $0.hasPrefix("queue.cc") }.isEmpty)
         }

@@ -3,6 +3,7 @@
 
 import Glibc
 import Testing
+
 @testable import Symbols
 
 @Suite struct HelperTests {
@@ -31,9 +32,13 @@ import Testing
 
     @Test func deathAndDelay() throws {
         let helper = helper()
-        #expect(throws: HelperError.died(signal: SIGABRT)) { try helper.ask(Array("die".utf8), timeoutMilliseconds: 10_000) }
+        #expect(throws: HelperError.died(signal: SIGABRT)) {
+            try helper.ask(Array("die".utf8), timeoutMilliseconds: 10_000)
+        }
         #expect(try helper.ask([1, 2], timeoutMilliseconds: 10_000) == [2, 1])
-        #expect(throws: HelperError.tookTooLong(milliseconds: 300)) { try helper.ask(Array("hang".utf8), timeoutMilliseconds: 300) }
+        #expect(throws: HelperError.tookTooLong(milliseconds: 300)) {
+            try helper.ask(Array("hang".utf8), timeoutMilliseconds: 300)
+        }
         #expect(try helper.ask([1, 2], timeoutMilliseconds: 10_000) == [2, 1])
     }
 
@@ -41,7 +46,8 @@ import Testing
         var pid: pid_t = 0
         do {
             let helper = helper()
-            pid = try #require(pid_t(String(decoding: try helper.ask(Array("pid".utf8), timeoutMilliseconds: 10_000), as: UTF8.self)))
+            pid = try #require(
+                pid_t(String(decoding: try helper.ask(Array("pid".utf8), timeoutMilliseconds: 10_000), as: UTF8.self)))
             #expect(kill(pid, 0) == 0)
         }
         #expect(kill(pid, 0) == -1 && errno == ESRCH)

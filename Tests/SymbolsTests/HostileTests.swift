@@ -1,8 +1,9 @@
 // Files that lie. Whatever is in them, the reader answers or throws an error that says where; it never
 // traps, and never allocates or works much more than the file is large.
 
-import Testing
 import TestSupport
+import Testing
+
 @testable import Symbols
 
 /// Everything that reads a file; only typed errors come out, and the compiler sees to that.
@@ -48,7 +49,9 @@ private func readAll(_ path: String) -> SymbolsError? {
         let directory = try Scratch()
         var places = HandmadeELF.Places()
         let path = try directory.write(HandmadeELF().bytes(&places), to: "made")
-        #expect(throws: SymbolsError(file: path, reason: .buildIDDiffers(expected: [9], found: [1, 2, 3, 4, 5, 6, 7, 8]))) {
+        #expect(
+            throws: SymbolsError(file: path, reason: .buildIDDiffers(expected: [9], found: [1, 2, 3, 4, 5, 6, 7, 8]))
+        ) {
             try ModuleSymbols(path: path, expectedBuildID: [9])
         }
     }
@@ -81,12 +84,16 @@ private func readAll(_ path: String) -> SymbolsError? {
             ("e_shentsize", 1, isWide ? 58 : 46), ("e_shstrndx", 17, UInt64(honest.sectionTable)),
             ("2.sh_offset", most, most), ("2.sh_size", most - UInt64(record) + 1, UInt64(honest.symtab)),
             ("2.sh_size", 1 << 20, UInt64(honest.symtab)), ("2.sh_entsize", 0, UInt64(section(2))),
-            ("2.sh_link", 0xFFFF_FFFF, UInt64(section(2))), ("2.sh_link", 2, UInt64(section(2))), ("2.sh_link", 5, UInt64(section(2))),
-            ("3.sh_offset", most, most), ("3.sh_size", most, UInt64(honest.strtab)), ("3.sh_size", 3, UInt64(honest.symtab + 2 * record)),
+            ("2.sh_link", 0xFFFF_FFFF, UInt64(section(2))), ("2.sh_link", 2, UInt64(section(2))),
+            ("2.sh_link", 5, UInt64(section(2))),
+            ("3.sh_offset", most, most), ("3.sh_size", most, UInt64(honest.strtab)),
+            ("3.sh_size", 3, UInt64(honest.symtab + 2 * record)),
             ("4.sh_name", 0xFFFF_FFFF, UInt64(section(4))),
-            ("1.st_name", 0xFFFF_FFFF, UInt64(honest.symtab + record)), ("2.st_name", 13, UInt64(honest.symtab + 2 * record)),
+            ("1.st_name", 0xFFFF_FFFF, UInt64(honest.symtab + record)),
+            ("2.st_name", 13, UInt64(honest.symtab + 2 * record)),
             ("2.st_shndx", 6, UInt64(honest.symtab + 2 * record)),
-            ("n_namesz", 0xFFFF_FFFF, UInt64(honest.note)), ("n_descsz", 9, UInt64(honest.note)), ("5.sh_size", most, UInt64(honest.note)),
+            ("n_namesz", 0xFFFF_FFFF, UInt64(honest.note)), ("n_descsz", 9, UInt64(honest.note)),
+            ("5.sh_size", most, UInt64(honest.note)),
         ]
         for (field, value, offset) in lies {
             if field == "2.sh_size", value > UInt64(1 << 40) { continue } // more symbols than can be counted: below
@@ -105,7 +112,9 @@ private func readAll(_ path: String) -> SymbolsError? {
         for (offset, count) in [(most, UInt64(1)), (64, 0xFFFE), (1 << 20, 3)] {
             var places = HandmadeELF.Places()
             var made = HandmadeELF(isWide: isWide)
-            made.lie = { name, truth in name == "e_phoff" ? offset : name == "e_phnum" ? count : name == "5.sh_type" ? 1 : truth }
+            made.lie = { name, truth in
+                name == "e_phoff" ? offset : name == "e_phnum" ? count : name == "5.sh_type" ? 1 : truth
+            }
             let error = readAll(try directory.write(made.bytes(&places), to: "lie"))
             #expect(error?.offset == offset, "\(String(describing: error))")
         }
@@ -140,7 +149,7 @@ private func readAll(_ path: String) -> SymbolsError? {
         let directory = try Scratch()
         var places = HandmadeELF.Places()
         let count = 20_000
-        var made = HandmadeELF(symbols: (0..<count).map { _ in .init(name: "", value: 0x1000, byteCount: 0x80) })
+        var made = HandmadeELF(symbols: (0 ..< count).map { _ in .init(name: "", value: 0x1000, byteCount: 0x80) })
         made.symbols.append(.init(name: String(repeating: "_", count: 200_000), value: 0x1000, byteCount: 0x80))
         // One of them has an empty name that is not at 0, which must not win for having no underscores.
         made.lie = { name, truth in name.hasSuffix(".st_name") ? UInt64(count) + truth % 1000 : truth }
@@ -157,7 +166,7 @@ private func readAll(_ path: String) -> SymbolsError? {
         let directory = try Scratch()
         var places = HandmadeELF.Places()
         let bytes = HandmadeELF().bytes(&places)
-        for count in 0..<bytes.count {
+        for count in 0 ..< bytes.count {
             let error = readAll(try directory.write(Array(bytes.prefix(count)), to: "cut"))
             #expect(error != nil, "cut to \(count) of \(bytes.count) bytes")
         }
@@ -167,20 +176,26 @@ private func readAll(_ path: String) -> SymbolsError? {
         let directory = try Scratch()
         var random = SeededGenerator(seed: 3)
         var places = HandmadeELF.Places()
-        let small = try directory.compile("""
+        let small = try directory.compile(
+            """
             __attribute__((weak)) int weak(int x) { return x; }
             static int local(int x) { return x + weak(x); }
             int exported(int x) { return local(x) * 2; }
             """, flags: "-shared -fPIC -nostdlib -Wl,-z,noseparate-code -Wl,--build-id", to: "small.so")
         var answered = 0, refused = 0
-        for original in [HandmadeELF().bytes(&places), HandmadeELF(isWide: false, isBigEndian: true).bytes(&places), try readFile(small)] {
-            for round in 0..<2500 {
+        for original in [
+            HandmadeELF().bytes(&places), HandmadeELF(isWide: false, isBigEndian: true).bytes(&places),
+            try readFile(small),
+        ] {
+            for round in 0 ..< 2500 {
                 var bytes = original
-                for _ in 0...(round % 3) {
-                    let position = Int.random(in: 4..<bytes.count, using: &random)
-                    bytes[position] = [0, 1, 0x7F, 0x80, 0xFF, UInt8.random(in: 0...255, using: &random)].randomElement(using: &random) ?? 0
+                for _ in 0 ... (round % 3) {
+                    let position = Int.random(in: 4 ..< bytes.count, using: &random)
+                    bytes[position] =
+                        [0, 1, 0x7F, 0x80, 0xFF, UInt8.random(in: 0 ... 255, using: &random)].randomElement(
+                            using: &random) ?? 0
                 }
-                if round % 16 == 15 { bytes.removeLast(Int.random(in: 0..<bytes.count, using: &random)) }
+                if round % 16 == 15 { bytes.removeLast(Int.random(in: 0 ..< bytes.count, using: &random)) }
                 if readAll(try directory.write(bytes, to: "flipped")) == nil { answered += 1 } else { refused += 1 }
             }
         }

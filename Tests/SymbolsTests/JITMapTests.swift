@@ -1,8 +1,9 @@
 // JIT maps: names with spaces, memory used again, files of others.
 
 import Glibc
-import Testing
 import TestSupport
+import Testing
+
 @testable import Symbols
 
 @Suite struct JITMapTests {

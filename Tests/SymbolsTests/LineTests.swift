@@ -3,8 +3,9 @@
 // that lies: the process that reads it may die, and the tool goes on.
 
 import Glibc
-import Testing
 import TestSupport
+import Testing
+
 @testable import Symbols
 
 @Suite struct LineTests {
@@ -33,7 +34,8 @@ import TestSupport
 
     /// What eu-addr2line says: the innermost first, names without what they were inlined into.
     private func oracle(_ path: String, _ addresses: [UInt64], in directory: Scratch) throws -> [[Call]] {
-        let list = try directory.write(Array(addresses.map { "0x\(String($0, radix: 16))\n" }.joined().utf8), to: "addresses")
+        let list = try directory.write(
+            Array(addresses.map { "0x\(String($0, radix: 16))\n" }.joined().utf8), to: "addresses")
         // Its status says whether all were found.
         let output = lines(try shell("eu-addr2line -a -A -i -f -e '\(path)' < '\(list)' || true"))
         var found: [[Call]] = []
@@ -47,7 +49,8 @@ import TestSupport
                 let parts = place.split(separator: ":", omittingEmptySubsequences: false)
                 // file:line:column, or file:line.
                 let numbers = parts.reversed().prefix { Int($0) != nil }.count
-                let file = parts.dropLast(numbers).joined(separator: ":"), number = numbers > 0 ? Int(parts[parts.count - numbers]) ?? 0 : 0
+                let file = parts.dropLast(numbers).joined(separator: ":"),
+                    number = numbers > 0 ? Int(parts[parts.count - numbers]) ?? 0 : 0
                 found[found.count - 1].append(Call(name: function, file: file, line: number))
                 name = nil
             } else {
@@ -58,14 +61,18 @@ import TestSupport
     }
 
     /// Compares random addresses of a file's functions; answers how many had lines and how many inlined calls.
-    private func compare(_ path: String, symbolsOf symbols: String? = nil, count: Int, namespaces: Bool = false) throws -> (lines: Int, inlined: Int) {
+    private func compare(
+        _ path: String, symbolsOf symbols: String? = nil, count: Int, namespaces: Bool = false
+    ) throws -> (lines: Int, inlined: Int) {
         let directory = try Scratch()
         var random = SeededGenerator(seed: 11)
-        let code = try SymbolListing(path: symbols ?? path).symbols.filter { "tTW".utf8.contains($0.type) && $0.byteCount > 0 }
+        let code = try SymbolListing(path: symbols ?? path).symbols.filter {
+            "tTW".utf8.contains($0.type) && $0.byteCount > 0
+        }
         try #require(!code.isEmpty, "\(path)")
-        let addresses = (0..<count).map { _ in
+        let addresses = (0 ..< count).map { _ in
             let symbol = code[Int.random(in: code.indices, using: &random)]
-            return symbol.address + UInt64.random(in: 0..<symbol.byteCount, using: &random)
+            return symbol.address + UInt64.random(in: 0 ..< symbol.byteCount, using: &random)
         }
         let lines = DebugLines()
         let ours = lines.calls(in: path, buildID: nil, at: addresses)
@@ -81,19 +88,23 @@ import TestSupport
             }
             withLines += own[0].line > 0 ? 1 : 0
             inlined += own.count > 1 ? 1 : 0
-            // eu-addr2line knows no unit without .debug_aranges, and leaves single callers out of long chains (llvm-symbolizer
-            // has them): what it says must be in ours, in that order, from the same place on.
+            // eu-addr2line knows no unit without .debug_aranges, and leaves single callers out of long chains
+            // (llvm-symbolizer has them): what it says must be in ours, in that order, from the same place on.
             var rest = own[...]
-            let isWithin = expected.first.map { $0.file == own[0].file && $0.line == own[0].line } ?? true
+            let isWithin =
+                expected.first.map { $0.file == own[0].file && $0.line == own[0].line } ?? true
                 && expected.allSatisfy { wanted in
-                    guard let place = rest.firstIndex(where: { $0.line == wanted.line && $0.file == wanted.file }) else { return false }
+                    guard let place = rest.firstIndex(where: { $0.line == wanted.line && $0.file == wanted.file })
+                    else { return false }
                     rest = rest[(place + 1)...]
                     return true
                 }
             let saysNothing = expected.count == 1 && (expected[0].file == "??" || expected[0].line == 0)
             if !(isWithin || saysNothing) {
                 differ += 1
-                if differ < 4 { print("\(path) 0x\(String(addresses[index], radix: 16)): eu-addr2line \(expected), here \(own)") }
+                if differ < 4 {
+                    print("\(path) 0x\(String(addresses[index], radix: 16)): eu-addr2line \(expected), here \(own)")
+                }
             }
         }
         // A line table of a unit may have two rows for one address; which one counts is the reader's choice.
@@ -106,18 +117,24 @@ import TestSupport
         let directory = try Scratch()
         var random = SeededGenerator(seed: 12)
         let code = try SymbolListing(path: path).symbols.filter { "tTW".utf8.contains($0.type) && $0.byteCount > 0 }
-        let addresses = (0..<1000).map { _ in
+        let addresses = (0 ..< 1000).map { _ in
             let symbol = code[Int.random(in: code.indices, using: &random)]
-            return symbol.address + UInt64.random(in: 0..<symbol.byteCount, using: &random)
+            return symbol.address + UInt64.random(in: 0 ..< symbol.byteCount, using: &random)
         }
-        let list = try directory.write(Array(addresses.map { "0x\(String($0, radix: 16))\n" }.joined().utf8), to: "addresses")
+        let list = try directory.write(
+            Array(addresses.map { "0x\(String($0, radix: 16))\n" }.joined().utf8), to: "addresses")
         let tool = "\"$(dirname \"$(readlink -f \"$(command -v swift)\")\")/llvm-symbolizer\""
-        let output = String(decoding: try shell("\(tool) --no-demangle --relativenames=false -e '\(path)' < '\(list)' 2>/dev/null || \(tool) --no-demangle -e '\(path)' < '\(list)'"), as: UTF8.self)
+        let output = String(
+            decoding: try shell(
+                "\(tool) --no-demangle --relativenames=false -e '\(path)' < '\(list)' 2>/dev/null || \(tool) --no-demangle -e '\(path)' < '\(list)'"
+            ), as: UTF8.self)
         let blocks = output.components(separatedBy: "\n\n").filter { !$0.isEmpty }
         try #require(blocks.count == addresses.count)
         var (compared, differ) = (0, 0)
         for (block, calls) in zip(blocks, DebugLines().calls(in: path, buildID: nil, at: addresses)) {
-            let theirs = block.split(separator: "\n").enumerated().filter { $0.offset % 2 == 1 }.map { $0.element.split(separator: ":") }
+            let theirs = block.split(separator: "\n").enumerated().filter { $0.offset % 2 == 1 }.map {
+                $0.element.split(separator: ":")
+            }
             guard theirs.first?.first != "??", !calls.isEmpty else { continue }
             compared += 1
             if theirs.map({ $0.count > 1 ? Int($0[1]) ?? 0 : 0 }) != calls.map({ $0.line ?? 0 }) { differ += 1 }
@@ -125,7 +142,10 @@ import TestSupport
         #expect(compared > 500 && differ * 100 <= compared, "\(differ) of \(compared) differ")
     }
 
-    @Test(arguments: ["g++ -gdwarf-4 -O2", "g++ -gdwarf-5 -O2", "g++ -gdwarf-5 -O0", "clang++ -gdwarf-4 -O2 -gdwarf-aranges", "clang++ -gdwarf-5 -O1"])
+    @Test(arguments: [
+        "g++ -gdwarf-4 -O2", "g++ -gdwarf-5 -O2", "g++ -gdwarf-5 -O0", "clang++ -gdwarf-4 -O2 -gdwarf-aranges",
+        "clang++ -gdwarf-5 -O1",
+    ])
     func compiledPrograms(_ compiler: String) throws {
         let directory = try Scratch()
         let source = try directory.write(Array(Self.cxx.utf8), to: "app.cc")
@@ -139,17 +159,22 @@ import TestSupport
 
     @Test func theTestsOwnExecutable() throws {
         // Swift's DWARF; large, and with one unit for each module.
-        let path = try #require(lines(shell("grep -o '/.*\\.xctest$' /proc/$PPID/maps | head -1")).first.map(String.init))
+        let path = try #require(
+            lines(shell("grep -o '/.*\\.xctest$' /proc/$PPID/maps | head -1")).first.map(String.init))
         let (lines, _) = try compare(path, count: 300)
         #expect(lines > 50)
     }
 
     @Test func theMachinesLibraries() throws {
         // The C library's debug files are there where libc6-dbg is.
-        let paths = try lines(shell("find /usr/lib/debug/.build-id -name '*.debug' -size +20k 2>/dev/null | sort | head -200")).map(String.init)
+        let paths = try lines(
+            shell("find /usr/lib/debug/.build-id -name '*.debug' -size +20k 2>/dev/null | sort | head -200")
+        ).map(String.init)
         var (withLines, inlined, files) = (0, 0, 0)
         for path in paths {
-            guard let code = try? SymbolListing(path: path), code.symbols.contains(where: { "tT".utf8.contains($0.type) && $0.byteCount > 0 }) else { continue }
+            guard let code = try? SymbolListing(path: path),
+                code.symbols.contains(where: { "tT".utf8.contains($0.type) && $0.byteCount > 0 })
+            else { continue }
             let found = try compare(path, count: path == paths.last ? 400 : 60)
             withLines += found.lines
             inlined += found.inlined
@@ -158,14 +183,16 @@ import TestSupport
         if paths.isEmpty {
             // Then one of this machine's own making stands in.
             let directory = try Scratch()
-            withLines = try compare(directory.compile(DebugFileTests.source, flags: "-g -shared -fPIC"), count: 100).lines
+            withLines = try compare(directory.compile(DebugFileTests.source, flags: "-g -shared -fPIC"), count: 100)
+                .lines
         }
         #expect(withLines > files)
     }
 
     @Test func anInlinedChain() throws {
         let directory = try Scratch()
-        let path = try directory.compile("""
+        let path = try directory.compile(
+            """
             static inline __attribute__((always_inline)) int inner(int x) { volatile int y = x;
               return y * 2; }
             static inline __attribute__((always_inline)) int middle(int x) {
@@ -173,7 +200,10 @@ import TestSupport
             int outer(int x) {
               return middle(x) + 3; }
             """, flags: "-g -O1 -shared -fPIC")
-        let start = try #require(try lines(shell("nm '\(path)' | awk '$3 == \"outer\" { print $1 }'")).first.flatMap { UInt64($0, radix: 16) })
+        let start = try #require(
+            try lines(shell("nm '\(path)' | awk '$3 == \"outer\" { print $1 }'")).first.flatMap {
+                UInt64($0, radix: 16)
+            })
         let calls = try #require(DebugLines().calls(in: path, buildID: nil, at: [start + 4]).first)
         #expect(calls.map(\.function) == ["inner", "middle", "outer"])
         #expect(calls.map(\.line) == [2, 4, 6])
@@ -198,17 +228,21 @@ import TestSupport
         for line in try lines(shell("readelf -SW '\(path)' | sed 's/\\[ *//'")) where line.contains(" .debug_") {
             let fields = line.split(separator: " ")
             let offset = try #require(Int(fields[4], radix: 16)), count = try #require(Int(fields[5], radix: 16))
-            debug.append(offset..<offset + count)
+            debug.append(offset ..< offset + count)
         }
         try #require(debug.count > 3)
         var random = SeededGenerator(seed: 8)
         let lines = DebugLines()
-        let address = try #require(try SymbolListing(path: path).symbols.first { $0.type == UInt8(ascii: "T") && $0.byteCount > 0 }).address
-        for round in 0..<200 {
+        let address = try #require(
+            try SymbolListing(path: path).symbols.first { $0.type == UInt8(ascii: "T") && $0.byteCount > 0 }
+        ).address
+        for round in 0 ..< 200 {
             var bytes = original
-            for _ in 0..<8 {
+            for _ in 0 ..< 8 {
                 let place = Int.random(in: try #require(debug.randomElement(using: &random)), using: &random)
-                bytes[place] = [0, 1, 0x7F, 0x80, 0xFF, UInt8.random(in: 0...255, using: &random)].randomElement(using: &random) ?? 0
+                bytes[place] =
+                    [0, 1, 0x7F, 0x80, 0xFF, UInt8.random(in: 0 ... 255, using: &random)].randomElement(using: &random)
+                    ?? 0
             }
             let file = try directory.write(bytes, to: "hostile-\(round)")
             #expect(lines.calls(in: file, buildID: nil, at: [address, address + 4]).count == 2)
@@ -218,31 +252,51 @@ import TestSupport
     }
 }
 
-/// Split DWARF, whose functions and inlined calls lie in .dwo files beside the object files. Oracle: what the same files said before.
+/// Split DWARF, whose functions and inlined calls lie in .dwo files beside the object files. Oracle: what the same
+/// files said before.
 @Suite struct SplitDwarfTests {
     @Test(arguments: ["cc -gdwarf-5", "cc -gdwarf-4"]) func aDwoFileThatIsGoneIsSaid(compiler: String) throws {
         let directory = try Scratch()
         for name in ["one", "two"] {
-            _ = try directory.write(Array("static inline __attribute__((always_inline)) int add_\(name)(int n) { return n * 3 + 1; }\n__attribute__((noinline)) int \(name)(int n) { return add_\(name)(n) * 7; }\n".utf8), to: "\(name).c")
+            _ = try directory.write(
+                Array(
+                    "static inline __attribute__((always_inline)) int add_\(name)(int n) { return n * 3 + 1; }\n__attribute__((noinline)) int \(name)(int n) { return add_\(name)(n) * 7; }\n"
+                        .utf8), to: "\(name).c")
         }
-        _ = try directory.write(Array("int one(int), two(int);\nint main(int count, char **words) { (void)words; return one(count) + two(count); }\n".utf8), to: "main.c")
-        _ = try shell("cd '\(directory.path)' && \(compiler) -O1 -gsplit-dwarf -c one.c two.c main.c && cc -o prog one.o two.o main.o")
+        _ = try directory.write(
+            Array(
+                "int one(int), two(int);\nint main(int count, char **words) { (void)words; return one(count) + two(count); }\n"
+                    .utf8), to: "main.c")
+        _ = try shell(
+            "cd '\(directory.path)' && \(compiler) -O1 -gsplit-dwarf -c one.c two.c main.c && cc -o prog one.o two.o main.o"
+        )
         let path = "\(directory.path)/prog"
         func calls() throws -> (functions: [[String?]], notes: [String]) {
             let symbols = try ModuleSymbols(path: path, expectedBuildID: nil), lines = DebugLines()
             let addresses = try ["one", "two"].map { name in
-                try #require(UInt64(String(decoding: try shell("nm '\(path)' | grep ' \(name)$'").prefix { $0 != 0x20 }, as: UTF8.self), radix: 16)) + 1
+                try #require(
+                    UInt64(
+                        String(
+                            decoding: try shell("nm '\(path)' | grep ' \(name)$'").prefix { $0 != 0x20 }, as: UTF8.self),
+                        radix: 16)) + 1
             }
-            return (lines.calls(in: path, buildID: symbols.buildID, at: addresses).map { $0.map(\.function) }, lines.notes.map { "\($0)" })
+            return (
+                lines.calls(in: path, buildID: symbols.buildID, at: addresses).map { $0.map(\.function) },
+                lines.notes.map { "\($0)" }
+            )
         }
         let before = try calls()
         #expect(before.functions == [["add_one", "one"], ["add_two", "two"]] && before.notes.isEmpty, "\(before)")
         unlink("\(directory.path)/two.dwo")
         let one = try calls()
         #expect(one.functions[0] == ["add_one", "one"] && one.functions[1] != ["add_two", "two"], "\(one)")
-        #expect(one.notes.count == 1 && one.notes[0].contains("of 1 source file are missing") && one.notes[0].contains("\(directory.path)/two.dwo, and that is not there"), "\(one)")
+        #expect(
+            one.notes.count == 1 && one.notes[0].contains("of 1 source file are missing")
+                && one.notes[0].contains("\(directory.path)/two.dwo, and that is not there"), "\(one)")
         unlink("\(directory.path)/one.dwo")
         let none = try calls()
-        #expect(none.notes.count == 1 && none.notes[0].contains("of 2 source files are missing") && none.notes[0].contains("one.dwo, \(directory.path)/two.dwo, and those are not there"), "\(none)")
+        #expect(
+            none.notes.count == 1 && none.notes[0].contains("of 2 source files are missing")
+                && none.notes[0].contains("one.dwo, \(directory.path)/two.dwo, and those are not there"), "\(none)")
     }
 }

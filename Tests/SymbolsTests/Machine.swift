@@ -2,8 +2,8 @@
 // binutils are needed: where one is missing the tests that need it fail and say so.
 
 import Glibc
-import Testing
 import TestSupport
+import Testing
 
 struct CommandFailure: Error { var command: String, status: CInt }
 
@@ -19,7 +19,9 @@ func shell(_ command: String, expecting expected: CInt = 0) throws -> [UInt8] {
         output.append(contentsOf: chunk[..<got])
     }
     let status = pclose(stream)
-    guard status & 0x7F == 0, status >> 8 & 0xFF == expected else { throw CommandFailure(command: command, status: status) }
+    guard status & 0x7F == 0, status >> 8 & 0xFF == expected else {
+        throw CommandFailure(command: command, status: status)
+    }
     return output
 }
 
@@ -40,7 +42,9 @@ extension Scratch {
     }
 
     /// Compiles C (or assembler, by the name's ending) and returns the result's path.
-    func compile(_ source: String, as name: String = "source.c", flags: String, to output: String = "out") throws -> String {
+    func compile(
+        _ source: String, as name: String = "source.c", flags: String, to output: String = "out"
+    ) throws -> String {
         let input = try write(Array(source.utf8), to: name)
         try shell("cc \(flags) -o '\(path)/\(output)' '\(input)' 2>&1")
         return "\(path)/\(output)"

@@ -2,9 +2,10 @@
 // and C++ compiled here, each address's name is one that nm lists there, types are nm's letters, and
 // build-ids are readelf's.
 
-import Testing
 import TestSupport
+import Testing
 import Text
+
 @testable import Symbols
 
 private struct Listed: Hashable { var address: UInt64, type: Substring, name: Substring }
@@ -32,17 +33,21 @@ private func nm(_ path: String, dynamic: Bool) throws -> [(symbol: Listed, byteC
         var files: [String] = []
         for (pattern, count) in [("/usr/lib/$(uname -m)-linux-gnu", 40), ("/usr/bin", 30)] {
             // Larger ones take a debug build long.
-            let found = try lines(shell("find \(pattern) -maxdepth 1 -type f -size -1500k | sort")).map(String.init).filter {
-                let reader = try FileReader(path: $0)
-                return try reader.byteCount > 64 && reader.read("magic", at: 0, count: 4).withSpan {
-                    $0.unsafeLoadUnaligned(as: UInt32.self) == 0x464C_457F
+            let found = try lines(shell("find \(pattern) -maxdepth 1 -type f -size -1500k | sort")).map(String.init)
+                .filter {
+                    let reader = try FileReader(path: $0)
+                    return try reader.byteCount > 64
+                        && reader.read("magic", at: 0, count: 4).withSpan {
+                            $0.unsafeLoadUnaligned(as: UInt32.self) == 0x464C_457F
+                        }
                 }
-            }
             try #require(found.count >= count)
             files += found.shuffled(using: &random).prefix(count)
         }
         files.append(try directory.compile(cxx, as: "source.cc", flags: "-O1 -Wl,--no-as-needed -lstdc++", to: "cxx"))
-        files.append(try directory.compile(cxx, as: "source.cc", flags: "-O1 -shared -fPIC -Wl,--build-id=0x0102030405060708", to: "cxx.so"))
+        files.append(
+            try directory.compile(
+                cxx, as: "source.cc", flags: "-O1 -shared -fPIC -Wl,--build-id=0x0102030405060708", to: "cxx.so"))
         files.append(try directory.compile(cxx, as: "source.cc", flags: "-O1 -c -ffunction-sections", to: "cxx.o"))
         return files
     }
@@ -70,17 +75,21 @@ private func nm(_ path: String, dynamic: Bool) throws -> [(symbol: Listed, byteC
             // A separate debug file names what the library itself doesn't.
             let debug = module.debugInfoPath.flatMap { $0 == path ? nil : $0 }
             for (file, dynamic) in [(path, false), (path, true)] + (debug.map { [($0, false)] } ?? []) {
-                for (symbol, byteCount) in try nm(file, dynamic: dynamic) where ["t", "T", "W", "i"].contains(symbol.type) {
+                for (symbol, byteCount) in try nm(file, dynamic: dynamic)
+                where ["t", "T", "W", "i"].contains(symbol.type) {
                     code.append(Sized(start: symbol.address, byteCount: byteCount, name: symbol.name))
                 }
             }
-            guard let low = code.map(\.start).min(), let high = code.map({ $0.start + $0.byteCount }).max() else { continue }
-            for _ in 0..<60 {
+            guard let low = code.map(\.start).min(), let high = code.map({ $0.start + $0.byteCount }).max() else {
+                continue
+            }
+            for _ in 0 ..< 60 {
                 // Half of them anywhere, half close to a symbol's start or end, where mistakes are made.
-                var address = UInt64.random(in: low...high, using: &random)
+                var address = UInt64.random(in: low ... high, using: &random)
                 if Bool.random(using: &random), let symbol = code.randomElement(using: &random) {
-                    address = symbol.start &+ (Bool.random(using: &random) ? symbol.byteCount : 0)
-                        &+ UInt64.random(in: 0...3, using: &random) &- 1
+                    address =
+                        symbol.start &+ (Bool.random(using: &random) ? symbol.byteCount : 0)
+                        &+ UInt64.random(in: 0 ... 3, using: &random) &- 1
                 }
                 let holding = code.filter { $0.start <= address && address < $0.start + $0.byteCount }
                 guard let name = module.name(at: address) else {
@@ -93,8 +102,12 @@ private func nm(_ path: String, dynamic: Bool) throws -> [(symbol: Listed, byteC
                 let start = address - name.offset
                 let innermost = holding.map(\.start).max()
                 #expect(innermost == nil || innermost == start, "\(path) \(String(address, radix: 16)): \(name)")
-                #expect(code.contains { $0.start == start && $0.name == name.name && ($0.byteCount == 0 || address < start + $0.byteCount) },
-                        "\(path) \(String(address, radix: 16)): \(name)")
+                #expect(
+                    code.contains {
+                        $0.start == start && $0.name == name.name
+                            && ($0.byteCount == 0 || address < start + $0.byteCount)
+                    },
+                    "\(path) \(String(address, radix: 16)): \(name)")
             }
         }
         // Without these a reader that names nothing, or anything, could pass.
@@ -102,20 +115,26 @@ private func nm(_ path: String, dynamic: Bool) throws -> [(symbol: Listed, byteC
         #expect(unnamed > 100)
     }
 
-    /// Over a hundred libraries and more, a thousand addresses each: an address is in the symbol that nm has with the greatest start
-    /// of those that hold it. nm's list is searched by a plain sweep, without our table.
+    /// Over a hundred libraries and more, a thousand addresses each: an address is in the symbol that nm has with the
+    /// greatest start of those that hold it. nm's list is searched by a plain sweep, without our table.
     @Test func startsAreNmsOverManyLibraries() throws {
         var random = SeededGenerator(seed: 17)
-        let paths = try lines(shell("find /usr/lib/$(uname -m)-linux-gnu -type f -name '*.so*' -size -600k | sort")).map(String.init).shuffled(using: &random)
+        let paths = try lines(shell("find /usr/lib/$(uname -m)-linux-gnu -type f -name '*.so*' -size -600k | sort"))
+            .map(String.init).shuffled(using: &random)
         var (files, named, unnamed) = (0, 0, 0)
         for path in paths where files < 150 {
             // Linker scripts are named .so too.
-            guard let module = try? ModuleSymbols(path: path, expectedBuildID: nil, search: SymbolSearch(sysroot: "")) else { continue }
-            var code = try nm(path, dynamic: true).filter { ["t", "T", "W", "i"].contains($0.symbol.type) && $0.byteCount > 0 }
-                .map { (start: $0.symbol.address, end: $0.symbol.address + $0.byteCount) }
+            guard let module = try? ModuleSymbols(path: path, expectedBuildID: nil, search: SymbolSearch(sysroot: ""))
+            else { continue }
+            var code = try nm(path, dynamic: true).filter {
+                ["t", "T", "W", "i"].contains($0.symbol.type) && $0.byteCount > 0
+            }
+            .map { (start: $0.symbol.address, end: $0.symbol.address + $0.byteCount) }
             guard code.count > 20, module.debugInfoPath == nil else { continue } // .debug files name more than nm -D
             code.sort { $0.start < $1.start }
-            let addresses = (0..<1000).map { _ in UInt64.random(in: code[0].start...code[code.count - 1].end, using: &random) }.sorted()
+            let addresses = (0 ..< 1000).map { _ in
+                UInt64.random(in: code[0].start ... code[code.count - 1].end, using: &random)
+            }.sorted()
             var next = 0
             var open: [(start: UInt64, end: UInt64)] = []
             for address in addresses {
@@ -127,11 +146,15 @@ private func nm(_ path: String, dynamic: Bool) throws -> [(symbol: Listed, byteC
                 let expected = open.last?.start // sorted by start
                 let name = module.name(at: address)
                 if let expected {
-                    #expect(name.map { address - $0.offset } == expected, "\(path) \(String(address, radix: 16)): \(String(describing: name))")
+                    #expect(
+                        name.map { address - $0.offset } == expected,
+                        "\(path) \(String(address, radix: 16)): \(String(describing: name))")
                     named += 1
                 } else {
-                    #expect(name == nil || name?.name.hasSuffix("@plt") == true || code.allSatisfy { $0.start != address - (name?.offset ?? 0) },
-                            "\(path) \(String(address, radix: 16)): \(String(describing: name))")
+                    #expect(
+                        name == nil || name?.name.hasSuffix("@plt") == true
+                            || code.allSatisfy { $0.start != address - (name?.offset ?? 0) },
+                        "\(path) \(String(address, radix: 16)): \(String(describing: name))")
                     unnamed += 1
                 }
             }
@@ -149,8 +172,9 @@ private func nm(_ path: String, dynamic: Bool) throws -> [(symbol: Listed, byteC
             for symbol in listing.symbols {
                 var name: [UInt8] = []
                 listing.appendName(of: symbol, to: &name)
-                let listed = Listed(address: symbol.address, type: Substring(String(UnicodeScalar(symbol.type))),
-                                    name: Substring(String(decoding: name, as: UTF8.self)))
+                let listed = Listed(
+                    address: symbol.address, type: Substring(String(UnicodeScalar(symbol.type))),
+                    name: Substring(String(decoding: name, as: UTF8.self)))
                 ours[listed, default: 0] += 1
             }
             let (full, dynamic) = (try nm(path, dynamic: false), try nm(path, dynamic: true))
@@ -186,7 +210,8 @@ private func nm(_ path: String, dynamic: Bool) throws -> [(symbol: Listed, byteC
         var checked = 0
         for line in lines(try shell("nm -S --defined-only '\(path)' | awk '$3 ~ /^[tT]$/ && ++n % 50 == 0'")) {
             let fields = line.split(separator: " ")
-            guard let start = UInt64(fields[0], radix: 16), let byteCount = UInt64(fields[1], radix: 16), byteCount > 1 else { continue }
+            guard let start = UInt64(fields[0], radix: 16), let byteCount = UInt64(fields[1], radix: 16), byteCount > 1
+            else { continue }
             let name = try #require(module.name(at: start + byteCount / 2), "\(line)")
             #expect(name.offset <= byteCount / 2)
             checked += 1

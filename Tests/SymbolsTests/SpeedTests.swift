@@ -1,8 +1,9 @@
 // How long opening and looking up take. The limits are wide, for debug builds on busy machines; the
 // figures are for reading: swift test -c release -Xswiftc -enable-testing --filter SpeedTests
 
-import Testing
 import TestSupport
+import Testing
+
 @testable import Symbols
 
 @Suite(.serialized) struct SpeedTests {
@@ -12,11 +13,15 @@ import TestSupport
 
     /// Addresses in functions of the file; none where it has no functions.
     private func addresses(in path: String, count: Int, using random: inout SeededGenerator) throws -> [UInt64] {
-        let code = try SymbolListing(path: path).symbols.filter { [UInt8(ascii: "t"), UInt8(ascii: "T")].contains($0.type) && $0.byteCount > 0 }
-        return code.isEmpty ? [] : (0..<count).map { _ in
-            let symbol = code[Int.random(in: code.indices, using: &random)]
-            return symbol.address + UInt64.random(in: 0..<symbol.byteCount, using: &random)
+        let code = try SymbolListing(path: path).symbols.filter {
+            [UInt8(ascii: "t"), UInt8(ascii: "T")].contains($0.type) && $0.byteCount > 0
         }
+        return code.isEmpty
+            ? []
+            : (0 ..< count).map { _ in
+                let symbol = code[Int.random(in: code.indices, using: &random)]
+                return symbol.address + UInt64.random(in: 0 ..< symbol.byteCount, using: &random)
+            }
     }
 
     @Test func openingALibraryOfManySymbols() throws {
@@ -24,9 +29,11 @@ import TestSupport
         let count = 100_000
         var random = SeededGenerator(seed: 5)
         var source = ".text\n"
-        for number in (0..<count).shuffled(using: &random) {
+        for number in (0 ..< count).shuffled(using: &random) {
             let name = "_ZN7library6modul\(number % 97)E10function_\(number)RKNSt7__cxx1112basic_stringE"
-            source += ".type \(name),@function\n\(number % 3 == 0 ? "" : ".globl \(name)\n")\(name):\n.fill 16,1,0x90\n.size \(name),16\n"
+            source +=
+                ".type \(name),@function\n\(number % 3 == 0 ? "" : ".globl \(name)\n")\(name):\n.fill 16,1,0x90\n.size "
+                + "\(name),16\n"
         }
         let path = try directory.compile(source, as: "many.s", flags: "-shared -nostdlib -Wl,--build-id", to: "many.so")
         let clock = ContinuousClock()
@@ -46,14 +53,18 @@ import TestSupport
     }
 
     @Test func aHundredModules() throws {
-        let paths = try lines(shell("find /usr/lib/$(uname -m)-linux-gnu -maxdepth 1 -type f -name '*.so*' -size -8M | sort")).map(String.init)
+        let paths = try lines(
+            shell("find /usr/lib/$(uname -m)-linux-gnu -maxdepth 1 -type f -name '*.so*' -size -8M | sort")
+        ).map(String.init)
         let clock = ContinuousClock()
         var random = SeededGenerator(seed: 6)
         var (opening, looking) = (Duration.zero, Duration.zero)
         var named = 0, opened = 0
         for path in paths where opened < 100 {
             // Linker scripts are named .so too, and some libraries are data alone.
-            guard let addresses = try? addresses(in: path, count: 200, using: &random), !addresses.isEmpty else { continue }
+            guard let addresses = try? addresses(in: path, count: 200, using: &random), !addresses.isEmpty else {
+                continue
+            }
             var module: ModuleSymbols?
             opening += try clock.measure { module = try ModuleSymbols(path: path, expectedBuildID: nil) }
             looking += clock.measure {

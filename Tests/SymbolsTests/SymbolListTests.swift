@@ -1,8 +1,9 @@
 // Listings read back: what nm and gensyms print of a file names the same addresses as the file itself.
 // Forms that this machine can't make are written down here as the tools' manuals have them.
 
-import Testing
 import TestSupport
+import Testing
+
 @testable import Symbols
 
 @Suite struct SymbolListTests {
@@ -11,7 +12,9 @@ import TestSupport
         return try SymbolList(path: directory.write(Array(text.utf8), to: name), module: module)
     }
 
-    @Test(arguments: ["nm", "nm -S", "nm -n", "nm -C", "gensyms", "gensyms --sort size", "gensyms --source", "gensyms --demangle"])
+    @Test(arguments: [
+        "nm", "nm -S", "nm -n", "nm -C", "gensyms", "gensyms --sort size", "gensyms --source", "gensyms --demangle",
+    ])
     func theFileAndItsListingSayTheSame(_ command: String) throws {
         let directory = try Scratch()
         let source = try directory.write(Array(LineTests.cxx.utf8), to: "app.cc"), path = "\(directory.path)/app"
@@ -29,15 +32,21 @@ import TestSupport
         var random = SeededGenerator(seed: 4)
         let code = try SymbolListing(path: path).symbols.filter { "tTW".utf8.contains($0.type) && $0.byteCount > 0 }
         var compared = 0
-        for _ in 0..<3000 {
+        for _ in 0 ..< 3000 {
             let symbol = try #require(code.randomElement(using: &random))
-            let address = symbol.address + UInt64.random(in: 0..<(symbol.byteCount + (hasSizes ? 16 : 0)), using: &random)
+            let address =
+                symbol.address + UInt64.random(in: 0 ..< (symbol.byteCount + (hasSizes ? 16 : 0)), using: &random)
             let expected = module.name(at: address), found = list.name(at: address, inModule: path)
             if expected?.name.hasSuffix("@plt") == true { continue } // no listing has stubs
-            // Aliases have one name in a listing with demangled names and another without; where they begin is the same.
+            // Aliases have one name in a listing with demangled names and another without; where they begin is the
+            // same.
             #expect(found?.offset == expected?.offset, "\(command) \(String(address, radix: 16))")
-            if !isDemangled { #expect(found == expected) } else if let found, let expected {
-                #expect(found.name == demangler.demangle(expected.name) || code.filter { $0.address == symbol.address }.count > 1)
+            if !isDemangled {
+                #expect(found == expected)
+            } else if let found, let expected {
+                #expect(
+                    found.name == demangler.demangle(expected.name)
+                        || code.filter { $0.address == symbol.address }.count > 1)
             }
             compared += found == nil ? 0 : 1
         }
@@ -68,22 +77,29 @@ import TestSupport
             #expect(list.name(at: 0xFFFF_FFFF_C0F0_0000) == nil) // far behind the last one
             #expect(list.name(at: 0x1000) == nil)
         }
-        let error = #expect(throws: SymbolsError.self) { try list("0000000000000000 T _text\n0000000000000000 t startup\n") }
+        let error = #expect(throws: SymbolsError.self) {
+            try list("0000000000000000 T _text\n0000000000000000 t startup\n")
+        }
         #expect("\(String(describing: error))".contains("read it as root"))
     }
 
     @Test func headingsSayWhichModule() throws {
-        let two = "File: /opt/a.so\n0000000000001000 T in_a 20\n\nFile: /opt/b.so\nSrc: b.c\n0000000000001000 t in_b 20\n"
+        let two =
+            "File: /opt/a.so\n0000000000001000 T in_a 20\n\nFile: /opt/b.so\nSrc: b.c\n0000000000001000 t in_b 20\n"
         let list = try list(two, name: "all.txt")
         #expect(list.name(at: 0x1010, inModule: "/opt/a.so")?.name == "in_a")
         #expect(list.name(at: 0x1010, inModule: "/opt/b.so")?.name == "in_b")
         #expect(list.name(at: 0x1010, inModule: "/elsewhere/b.so")?.name == "in_b")
         #expect(list.name(at: 0x1010, inModule: "/opt/c.so") == nil)
         #expect(list.name(at: 0x1010) == nil) // whose would it be?
-        let nm = try self.list("\n/opt/a.so:\n                 U malloc\n                 w __gmon\n0000000000001000 T in_a\n0000000000001020 T next\n", name: "x")
+        let nm = try self.list(
+            "\n/opt/a.so:\n                 U malloc\n                 w __gmon\n0000000000001000 T in_a\n0000000000001020 T next\n",
+            name: "x")
         #expect(nm.notes.isEmpty && nm.name(at: 0x1010, inModule: "/opt/a.so")?.name == "in_a")
         let named = try self.list("0000000000001000 T in_a 20\n", name: "x", module: "liba.so.1")
-        #expect(named.name(at: 0x1010, inModule: "/usr/lib/liba.so.1")?.name == "in_a" && !named.isOf(module: "/usr/lib/liba.so"))
+        #expect(
+            named.name(at: 0x1010, inModule: "/usr/lib/liba.so.1")?.name == "in_a"
+                && !named.isOf(module: "/usr/lib/liba.so"))
         let byName = try self.list("0000000000001000 T in_a 20\n", name: "liba.so.1.syms")
         #expect(byName.isOf(module: "/usr/lib/liba.so.1") && !byName.isOf(module: "/usr/lib/liba.so"))
     }
@@ -109,10 +125,14 @@ import TestSupport
 
     @Test func hostileListings() throws {
         var random = SeededGenerator(seed: 31)
-        let text = Array("File: a\n0000000000001000 T f 20\nffffffffffffffff t g ffffffffffffffff\n 10 20 t h\n\n0000000000001008 W i 0\n0x10 T j k l 3\n".utf8)
-        for _ in 0..<2000 {
+        let text = Array(
+            "File: a\n0000000000001000 T f 20\nffffffffffffffff t g ffffffffffffffff\n 10 20 t h\n\n0000000000001008 W i 0\n0x10 T j k l 3\n"
+                .utf8)
+        for _ in 0 ..< 2000 {
             var bytes = text
-            for _ in 0..<3 { bytes[Int.random(in: bytes.indices, using: &random)] = UInt8.random(in: 0...255, using: &random) }
+            for _ in 0 ..< 3 {
+                bytes[Int.random(in: bytes.indices, using: &random)] = UInt8.random(in: 0 ... 255, using: &random)
+            }
             let directory = try Scratch()
             guard let list = try? SymbolList(path: directory.write(bytes, to: "list"), module: "m") else { continue }
             for address: UInt64 in [0, 0x1000, 0x1010, .max - 1, .max] { _ = list.name(at: address, inModule: "m") }

@@ -23,7 +23,10 @@ package func compactImage(_ path: String) throws -> [UInt8] {
     for index in sections.indices {
         // What only the recorder reads stays behind.
         let entry = UInt64(max(sections[index].entry_bytes, 1)), isRecorders = index >= Int(HEAP_SECTION_INDEX.rawValue)
-        let ready = isRecorders ? 0 : min(sections[index].ready_bytes, sections[index].capacity, sections[index].used * entry) / entry * entry
+        let ready =
+            isRecorders
+            ? 0
+            : min(sections[index].ready_bytes, sections[index].capacity, sections[index].used * entry) / entry * entry
         let contents = try read(Int(ready), at: sections[index].offset)
         sections[index].offset = UInt64(bytes.count)
         (sections[index].capacity, sections[index].ready_bytes) = (ready, ready)
@@ -39,5 +42,7 @@ package func compactImage(_ path: String) throws -> [UInt8] {
 package func write(_ bytes: [UInt8], to path: String) throws {
     guard let file = fopen(path, "w") else { throw Failure("\(path): \(String(cString: strerror(errno)))") }
     defer { fclose(file) }
-    guard bytes.withUnsafeBytes({ fwrite($0.baseAddress, 1, $0.count, file) }) == bytes.count else { throw Failure("\(path) can't be written") }
+    guard bytes.withUnsafeBytes({ fwrite($0.baseAddress, 1, $0.count, file) }) == bytes.count else {
+        throw Failure("\(path) can't be written")
+    }
 }

@@ -30,8 +30,14 @@ package struct ImageBuilder {
     private var pieceOf: [PieceKey: Int] = [:]
     private var lastPiece: (key: PieceKey, index: Int)?
 
-    private struct NodeKey: Hashable { var parent: UInt32; var frame: UInt64 }
-    private struct PieceKey: Hashable { var map: UInt32; var base: UInt64 }
+    private struct NodeKey: Hashable {
+        var parent: UInt32
+        var frame: UInt64
+    }
+    private struct PieceKey: Hashable {
+        var map: UInt32
+        var base: UInt64
+    }
 
     package init(kind: heap_kind = HEAP_KIND_PACKED, pid: UInt32 = 4242) {
         self.kind = kind
@@ -40,9 +46,11 @@ package struct ImageBuilder {
         header.state = (kind == HEAP_KIND_PACKED ? HEAP_STATE_EXITED : HEAP_STATE_RUNNING).rawValue
         header.depth = 128
         header.unwinder = HEAP_UNWINDER_OWN.rawValue
-        header.granule_log2 = (UInt8(HEAP_GRANULE_LOG2_FINE_GLIBC), UInt8(HEAP_GRANULE_LOG2_1),
-                               UInt8(HEAP_GRANULE_LOG2_2), UInt8(HEAP_GRANULE_LOG2_3),
-                               UInt8(HEAP_GRANULE_LOG2_4))
+        header.granule_log2 = (
+            UInt8(HEAP_GRANULE_LOG2_FINE_GLIBC), UInt8(HEAP_GRANULE_LOG2_1),
+            UInt8(HEAP_GRANULE_LOG2_2), UInt8(HEAP_GRANULE_LOG2_3),
+            UInt8(HEAP_GRANULE_LOG2_4)
+        )
         // A boot that never was: such a program does not run.
         header.boot_id = (0xB0, 0x07, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14)
         header.started_monotonic_ns = 1_000_000_000
@@ -57,17 +65,21 @@ package struct ImageBuilder {
 
     /// Adds an entry of NAMES.
     package mutating func addName(
-        _ frame: UInt64, _ function: String?, symbol: String? = nil, file: String? = nil, line: UInt32 = 0, offset: UInt64 = HEAP_NAME_NO_SYMBOL,
+        _ frame: UInt64, _ function: String?, symbol: String? = nil, file: String? = nil, line: UInt32 = 0,
+        offset: UInt64 = HEAP_NAME_NO_SYMBOL,
         flags: UInt32 = 0
     ) {
         func string(_ text: String?) -> heap_string { text.map { addString($0.utf8) } ?? heap_string() }
-        names.append(heap_name(
-            frame: frame, symbol_offset: offset, function: string(function), symbol: string(symbol), file: string(file), line: line, flags: flags))
+        names.append(
+            heap_name(
+                frame: frame, symbol_offset: offset, function: string(function), symbol: string(symbol),
+                file: string(file), line: line, flags: flags))
     }
 
     /// Adds a module; its number is what frames say.
     package mutating func addModule(
-        _ path: String, buildID: [UInt8] = [], bias: UInt64 = 0, fileBytes: UInt64 = 0, modifiedNanoseconds: UInt64 = 0, isReplaced: Bool = false
+        _ path: String, buildID: [UInt8] = [], bias: UInt64 = 0, fileBytes: UInt64 = 0, modifiedNanoseconds: UInt64 = 0,
+        isReplaced: Bool = false
     ) -> UInt32 {
         var module = heap_module()
         (module.file_bytes, module.modified_ns) = (fileBytes, modifiedNanoseconds)
@@ -186,7 +198,8 @@ package struct ImageBuilder {
         thread: Int, number: UInt64, kind: heap_event_kind, address: UInt64, slot: UInt64, bytes: UInt64,
         tick: UInt32 = 0, flags: UInt32 = 0, commit: Bool = true
     ) {
-        let mark = (number & 0xFFFF_FFFF) << UInt64(HEAP_EVENT_SEQUENCE_SHIFT)
+        let mark =
+            (number & 0xFFFF_FFFF) << UInt64(HEAP_EVENT_SEQUENCE_SHIFT)
             | UInt64(flags) << UInt64(HEAP_EVENT_FLAGS_SHIFT)
             | UInt64(kind.rawValue) << UInt64(HEAP_EVENT_KIND_SHIFT) | UInt64(tick)
         let event = heap_event(address: address, slot: slot, bytes: bytes, mark: mark)
@@ -210,7 +223,9 @@ package struct ImageBuilder {
         defer { close(descriptor) }
         var done = 0
         while done < bytes.count {
-            let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress.map { $0 + done }, bytes.count - done) }
+            let count = bytes.withUnsafeBytes {
+                Glibc.write(descriptor, $0.baseAddress.map { $0 + done }, bytes.count - done)
+            }
             guard count > 0 else { throw BuilderError.system(path, errno) }
             done += count
         }
@@ -250,7 +265,9 @@ package struct ImageBuilder {
             header.flags |= HEAP_FLAG_NAMES.rawValue
         }
         let index = UInt32(names.isEmpty ? 8 : MemoryLayout<heap_name>.size)
-        let entryBytes: [UInt32] = [1, 120, 16, UInt32(MemoryLayout<heap_stack>.size), 256, 4096, 32, 16, 16384, 24, index, 8]
+        let entryBytes: [UInt32] = [
+            1, 120, 16, UInt32(MemoryLayout<heap_stack>.size), 256, 4096, 32, 16, 16384, 24, index, 8,
+        ]
         // A running image's sections have room to grow, by pages; a dense one's stand end to end.
         let step: UInt64 = kind == HEAP_KIND_RUNNING ? 4096 : 8
         var position = (UInt64(MemoryLayout<heap_header>.size) + step - 1) / step * step
@@ -258,9 +275,10 @@ package struct ImageBuilder {
         for (number, content) in contents.enumerated() {
             let count = UInt64(content.count)
             let capacity = kind == HEAP_KIND_RUNNING && count > 0 ? (count + 4096 + step - 1) / step * step : count
-            sections.append(heap_section(
-                offset: position, capacity: capacity, used: count / UInt64(entryBytes[number]), ready_bytes: count,
-                entry_bytes: entryBytes[number], reserved: 0))
+            sections.append(
+                heap_section(
+                    offset: position, capacity: capacity, used: count / UInt64(entryBytes[number]), ready_bytes: count,
+                    entry_bytes: entryBytes[number], reserved: 0))
             position = (position + capacity + step - 1) / step * step
         }
         withUnsafeMutableBytes(of: &header.sections) { bytes in

@@ -28,13 +28,15 @@ package struct Running {
 
     package func wait() throws -> Outcome {
         var status: Int32 = 0
-        while waitpid(pid, &status, 0) < 0 { guard errno == EINTR else { throw Failure("waitpid: \(String(cString: strerror(errno)))") } }
+        while waitpid(pid, &status, 0) < 0 {
+            guard errno == EINTR else { throw Failure("waitpid: \(String(cString: strerror(errno)))") }
+        }
         return Outcome(waitStatus: status, output: try contents(outputPath), messages: try contents(messagesPath))
     }
 
     /// Its only child, once it is there.
     package func child() throws -> pid_t {
-        for _ in 0..<500 {
+        for _ in 0 ..< 500 {
             let text = try contents("/proc/\(pid)/task/\(pid)/children")
             if let first = text.split(separator: " ").first, let child = pid_t(first) { return child }
             usleep(10_000)
@@ -71,7 +73,9 @@ package final class Scratch {
         defer { closedir(directory) }
         var names: [String] = []
         while let entry = readdir(directory) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
             if name != "." && name != ".." { names.append(name) }
         }
         return names.sorted()
@@ -87,7 +91,8 @@ package final class Scratch {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_addopen(&actions, 0, input, O_RDWR, 0) // a FIFO opened so has a writer, and blocks nobody
+        // a FIFO opened so has a writer, and blocks nobody
+        posix_spawn_file_actions_addopen(&actions, 0, input, O_RDWR, 0)
         posix_spawn_file_actions_addopen(&actions, 1, outputPath, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
         posix_spawn_file_actions_addopen(&actions, 2, messagesPath, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
         var attributes = posix_spawnattr_t()
@@ -99,10 +104,12 @@ package final class Scratch {
         sigfillset(&all)
         posix_spawnattr_setsigmask(&attributes, &mask)
         posix_spawnattr_setsigdefault(&attributes, &all)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
+        posix_spawnattr_setflags(
+            &attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
         var pid: pid_t = 0
         // posix_spawn's own change of directory is not in Swift's Glibc; the shell keeps the PID by exec.
-        let argv = (["/bin/sh", "-c", "cd \"$0\" && exec \"$@\"", directory ?? path] + arguments).map { strdup($0) } + [nil]
+        let argv =
+            (["/bin/sh", "-c", "cd \"$0\" && exec \"$@\"", directory ?? path] + arguments).map { strdup($0) } + [nil]
         let envp = environmentWith(variables).map { strdup($0) } + [nil]
         defer { for pointer in argv + envp { free(pointer) } }
         let result = posix_spawn(&pid, "/bin/sh", &actions, &attributes, argv, envp)
@@ -110,7 +117,9 @@ package final class Scratch {
         return Running(scratch: self, pid: pid, outputPath: outputPath, messagesPath: messagesPath)
     }
 
-    package func run(_ arguments: [String], variables: [String: String?] = [:], directory: String? = nil) throws -> Outcome {
+    package func run(
+        _ arguments: [String], variables: [String: String?] = [:], directory: String? = nil
+    ) throws -> Outcome {
         try start(arguments, variables: variables, directory: directory).wait()
     }
 
@@ -138,7 +147,9 @@ private func environmentWith(_ variables: [String: String?]) -> [String] {
     while let entry = next.pointee {
         let text = String(cString: entry)
         // A recorded test run would record the programs under test too.
-        if !variables.keys.contains(where: { text.hasPrefix("\($0)=") }) && !text.hasPrefix("LD_PRELOAD=") && !text.hasPrefix("HEAPSUM_") {
+        if !variables.keys.contains(where: { text.hasPrefix("\($0)=") }) && !text.hasPrefix("LD_PRELOAD=")
+            && !text.hasPrefix("HEAPSUM_")
+        {
             entries.append(text)
         }
         next += 1
@@ -163,7 +174,7 @@ package func contents(_ path: String) throws -> String {
 
 /// Waits until something holds; says whether it came to.
 package func eventually(seconds: Double = 20, _ condition: () throws -> Bool) rethrows -> Bool {
-    for _ in 0..<Int(seconds * 100) {
+    for _ in 0 ..< Int(seconds * 100) {
         if try condition() { return true }
         usleep(10_000)
     }
@@ -179,7 +190,9 @@ package enum Built {
     package static let products: String = {
         let maps = (try? contents("/proc/self/maps")) ?? ""
         for line in maps.split(separator: "\n") where line.hasSuffix(".xctest") {
-            if let start = line.firstIndex(of: "/"), let end = line.lastIndex(of: "/") { return String(line[start..<end]) }
+            if let start = line.firstIndex(of: "/"), let end = line.lastIndex(of: "/") {
+                return String(line[start ..< end])
+            }
         }
         return root + "/.build/debug"
     }()
@@ -197,7 +210,8 @@ package enum Built {
 
     package static let examples = root + "/.build/examples"
 
-    /// A program of Tests/Programs, compiled once for all tests, as distributions compile: optimised, without frame pointers.
+    /// A program of Tests/Programs, compiled once for all tests, as distributions compile: optimised, without frame
+    /// pointers.
     package static func program(_ name: String) throws -> String { try programs.program(name) }
     private static let programs = Programs()
 }
@@ -213,11 +227,18 @@ package let emptyLibrary: String = {
 
 extension Scratch {
     /// Starts a program under heaprun, with the empty library unless told otherwise.
-    package func startRecorded(_ arguments: [String], options: [String] = ["--quiet"], library: String = emptyLibrary, variables: [String: String?] = [:]) throws -> Running {
-        try start([Built.heaprun] + options + arguments, variables: variables.merging(["HEAPSUM_LIBRARY": library]) { $1 })
+    package func startRecorded(
+        _ arguments: [String], options: [String] = ["--quiet"], library: String = emptyLibrary,
+        variables: [String: String?] = [:]
+    ) throws -> Running {
+        try start(
+            [Built.heaprun] + options + arguments, variables: variables.merging(["HEAPSUM_LIBRARY": library]) { $1 })
     }
 
-    package func record(_ arguments: [String], options: [String] = ["--quiet"], library: String = emptyLibrary, variables: [String: String?] = [:]) throws -> Outcome {
+    package func record(
+        _ arguments: [String], options: [String] = ["--quiet"], library: String = emptyLibrary,
+        variables: [String: String?] = [:]
+    ) throws -> Outcome {
         try startRecorded(arguments, options: options, library: library, variables: variables).wait()
     }
 }
@@ -234,9 +255,13 @@ private final class Programs: @unchecked Sendable {
         defer { pthread_mutex_unlock(lock) }
         if let path = compiled[name] { return path }
         let directory = Built.root + "/.build/test-programs", source = "\(Built.root)/Tests/Programs/\(name)"
-        let compiler = access(source + ".c", R_OK) == 0
+        let compiler =
+            access(source + ".c", R_OK) == 0
             ? "cc -std=gnu17 -x c '\(source).c'" : "c++ -std=c++17 -x c++ '\(source).cc'"
-        let status = system("mkdir -p '\(directory)' && \(compiler) -O1 -g -fomit-frame-pointer -Wall -Wextra -Wno-use-after-free -I'\(Built.root)/Interposer/include' -o '\(directory)/\(name)' -lpthread -ldl >&2")
+        let status = system(
+            "mkdir -p '\(directory)' && \(compiler) -O1 -g -fomit-frame-pointer -Wall -Wextra -Wno-use-after-free "
+                + "-I'\(Built.root)/Interposer/include' -o '\(directory)/\(name)' -lpthread -ldl >&2"
+        )
         guard status == 0 else { throw Failure("\(source) doesn't compile") }
         compiled[name] = "\(directory)/\(name)"
         return "\(directory)/\(name)"

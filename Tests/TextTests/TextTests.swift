@@ -1,15 +1,19 @@
 // Numbers, lengths of time, columns, JSON's strings and CSV's cells.
 
-import Testing
 import TestSupport
+import Testing
 import Text
 
 @Suite struct TextTests {
     @Test func numbersAreSeparated() {
-        for (value, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567"), (.max, "18,446,744,073,709,551,615")] as [(UInt64, String)] {
+        for (value, text) in [
+            (0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567"), (.max, "18,446,744,073,709,551,615"),
+        ] as [(UInt64, String)] {
             #expect(separated(value) == text)
         }
-        #expect(counted(1, "block") == "1 block" && counted(0, "block") == "0 blocks" && counted(4321, "block") == "4,321 blocks")
+        #expect(
+            counted(1, "block") == "1 block" && counted(0, "block") == "0 blocks"
+                && counted(4321, "block") == "4,321 blocks")
     }
 
     @Test func hexadecimalNumbersAndBytes() {
@@ -24,13 +28,19 @@ import Text
     }
 
     @Test func sizesAndTimesAreShort() {
-        #expect([0, 999, 1000, 1234, 12_345, 123_456, 9_990_000_000].map(shortSize) == ["0 B", "999 B", "1.0 kB", "1.2 kB", "12.3 kB", "123 kB", "9.9 GB"])
+        #expect(
+            [0, 999, 1000, 1234, 12_345, 123_456, 9_990_000_000].map(shortSize) == [
+                "0 B", "999 B", "1.0 kB", "1.2 kB", "12.3 kB", "123 kB", "9.9 GB",
+            ])
         #expect([0.0349, 12, 300, 11_520, 354_240].map(shortDuration) == ["34 ms", "12 s", "5 min", "3.2 h", "4.1 d"])
     }
 
     /// Python reads back what was written, wherever it was to stand.
     @Test func jsonIsReadBackByPython() throws {
-        let texts = (UInt32(1) ..< 0x100).map { String(Unicode.Scalar($0) ?? " ") } + ["", "a\"b\\c", "\u{2028}\u{2029}", "</script><!--&amp;", "日本 🙂", "\u{1B}[0m"]
+        let texts =
+            (UInt32(1) ..< 0x100).map { String(Unicode.Scalar($0) ?? " ") } + [
+                "", "a\"b\\c", "\u{2028}\u{2029}", "</script><!--&amp;", "日本 🙂", "\u{1B}[0m",
+            ]
         for place in [JSONPlace.file, .page] {
             var bytes = Array("[".utf8)
             for (number, text) in texts.enumerated() {
@@ -42,9 +52,15 @@ import Text
             #expect(bytes.allSatisfy { $0 >= 0x20 && $0 != 0x7F })
             let scratch = try Scratch()
             try scratch.write("texts.json", String(decoding: bytes, as: UTF8.self))
-            let read = try scratch.run(["python3", "-c", "import json; [print(','.join(str(ord(c)) for c in t)) for t in json.load(open('texts.json', encoding='utf-8'))]"])
+            let read = try scratch.run([
+                "python3", "-c",
+                "import json; [print(','.join(str(ord(c)) for c in t)) for t in json.load(open('texts.json', "
+                    + "encoding='utf-8'))]",
+            ])
             let expected = texts.map { $0.unicodeScalars.map { "\($0.value)" }.joined(separator: ",") }
-            #expect(read.output.split(separator: "\n", omittingEmptySubsequences: false).dropLast().map(String.init) == expected, "\(read.messages)")
+            #expect(
+                read.output.split(separator: "\n", omittingEmptySubsequences: false).dropLast().map(String.init)
+                    == expected, "\(read.messages)")
         }
         #expect(jsonString(pathText([0x61, 0xFF])) == "\"a\\\\xff\"")
     }

@@ -1,5 +1,5 @@
-// Samples on their way to a receiver while they are gathered: a real listener on a socket, which goes away, dies with what it had
-// not read, refuses, and comes back. What it got in the end is held against the recording.
+// Samples on their way to a receiver while they are gathered: a real listener on a socket, which goes away, dies with
+// what it had not read, refuses, and comes back. What it got in the end is held against the recording.
 
 import Glibc
 import TestSupport
@@ -10,8 +10,8 @@ import Testing
 private let heapwatch = Built.products + "/heapwatch"
 
 @Suite struct FollowTests {
-    /// Listens on a port and keeps what comes, a line each: reads each connection to its end. `port` is a file: where it has a number,
-    /// that port is taken again.
+    /// Listens on a port and keeps what comes, a line each: reads each connection to its end. `port` is a file: where
+    /// it has a number, that port is taken again.
     private static let listener = """
         import os, socket, sys
         name, kept, how = sys.argv[1:4]
@@ -54,7 +54,9 @@ private let heapwatch = Built.products + "/heapwatch"
     private func connects(_ port: UInt16) -> Bool {
         guard let text: String = try? contents("/proc/net/tcp") else { return false }
         let hex = String(port, radix: 16, uppercase: true)
-        return text.split(separator: "\n").contains { $0.contains("0100007F:\(String(repeating: "0", count: 4 - hex.count) + hex) 00000000:0000 0A") }
+        return text.split(separator: "\n").contains {
+            $0.contains("0100007F:\(String(repeating: "0", count: 4 - hex.count) + hex) 00000000:0000 0A")
+        }
     }
 
     private func end(_ running: Running) throws -> Outcome {
@@ -69,7 +71,9 @@ private let heapwatch = Built.products + "/heapwatch"
 
     @Test func aReceiverThatGoesAndComesLosesNothing() throws {
         let scratch = try Scratch()
-        let gathering = try scratch.start([heapwatch, "-o", "w", "--interval", "200ms", "--quiet", "--pid", "\(getpid())"])
+        let gathering = try scratch.start([
+            heapwatch, "-o", "w", "--interval", "200ms", "--quiet", "--pid", "\(getpid())",
+        ])
         #expect(try eventually { (try? samples(in: "\(scratch.path)/w").samples.count) ?? 0 > 2 })
         var listener = try listen(scratch, "graphite")
         let place = "127.0.0.1:\(try port(scratch))"
@@ -117,8 +121,12 @@ private let heapwatch = Built.products + "/heapwatch"
         let place = "http://127.0.0.1:\(try port(scratch))/api/metrics"
         let gathering = try scratch.start([heapwatch, "-o", "w", "--interval", "300ms", "--quiet", "--name", "none"])
         #expect(try eventually { (try? samples(in: "\(scratch.path)/w").samples.count) ?? 0 > 1 })
-        let following = try scratch.start([heapwatch, "export", "w", "--format", "openmetrics", "--to", place, "--follow"])
-        #expect(try eventually { try contents(following.messagesPath).contains("answers HTTP/1.1 503 Service Unavailable") })
+        let following = try scratch.start([
+            heapwatch, "export", "w", "--format", "openmetrics", "--to", place, "--follow",
+        ])
+        #expect(
+            try eventually { try contents(following.messagesPath).contains("answers HTTP/1.1 503 Service Unavailable") }
+        )
         _ = try end(listener)
         listener = try listen(scratch, "post")
         func count() -> Int { ((try? contents("\(scratch.path)/kept")) ?? "").components("# EOF\n") }
@@ -136,8 +144,14 @@ private let heapwatch = Built.products + "/heapwatch"
         let scratch = try Scratch()
         let gathering = try scratch.start([heapwatch, "-o", "w", "--interval", "200ms", "--quiet", "--name", "none"])
         #expect(try eventually { (try? samples(in: "\(scratch.path)/w").samples.count) ?? 0 > 1 })
-        let following = try scratch.start([heapwatch, "export", "w", "--format", "openmetrics", "--follow", "-o", "now.prom"])
-        func time() -> Substring { ((try? contents("\(scratch.path)/now.prom")) ?? "").split(separator: "\n").last { $0.contains("column=\"meminfo.MemFree\"") }?.split(separator: " ").last ?? "" }
+        let following = try scratch.start([
+            heapwatch, "export", "w", "--format", "openmetrics", "--follow", "-o", "now.prom",
+        ])
+        func time() -> Substring {
+            ((try? contents("\(scratch.path)/now.prom")) ?? "").split(separator: "\n").last {
+                $0.contains("column=\"meminfo.MemFree\"")
+            }?.split(separator: " ").last ?? ""
+        }
         #expect(try eventually { !time().isEmpty })
         let first = time()
         #expect(try eventually { time() != first && !time().isEmpty })

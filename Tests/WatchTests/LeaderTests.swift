@@ -21,10 +21,16 @@ import Testing
         let sample = Gatherer(options).sample(at: bootMilliseconds())
         let process = try #require(sample.process(Int64(running.pid)))
         #expect(try contents("/proc/\(running.pid)/stat").contains(") Z "))
-        let thread = try #require(try ProcText(root: "").names(in: "/proc/\(running.pid)/task").first { $0 != "\(running.pid)" })
-        let line = try #require(try contents("/proc/\(running.pid)/task/\(thread)/status").split(separator: "\n").first { $0.hasPrefix("VmRSS:") })
+        let thread = try #require(
+            try ProcText(root: "").names(in: "/proc/\(running.pid)/task").first { $0 != "\(running.pid)" })
+        let line = try #require(
+            try contents("/proc/\(running.pid)/task/\(thread)/status").split(separator: "\n").first {
+                $0.hasPrefix("VmRSS:")
+            })
         #expect(line.split(separator: " ").compactMap { Int64($0) } == [process[.resident]] && process[.resident] > 0)
         #expect(process[.state] == Int64(UInt8(ascii: "S")) && process.detail.contains("said"))
-        #expect(try Int(process[.descriptors]) == ProcText(root: "").names(in: "/proc/\(running.pid)/task/\(thread)/fd").count)
+        #expect(
+            try Int(process[.descriptors])
+                == ProcText(root: "").names(in: "/proc/\(running.pid)/task/\(thread)/fd").count)
     }
 }

@@ -1,5 +1,5 @@
-// Many innocent series at once: walks that are as likely to go down as up, which a test for trends takes for growth every
-// other time. Oracle: the chance that the rules promise.
+// Many innocent series at once: walks that are as likely to go down as up, which a test for trends takes for growth
+// every other time. Oracle: the chance that the rules promise.
 
 import TestSupport
 import Testing
@@ -26,7 +26,8 @@ import Trend
             if walks.contains(where: { Growth.find(times, $0, floor: 1e6, tests: series) != nil }) { accused += 1 }
             trends += walks.prefix(10).count { MannKendall($0).pValue < 0.01 / Double(series) }
         }
-        // Mann and Kendall's test alone accuses a good part of them; the rules one recording in a hundred, or two, as there are two ways.
+        // Mann and Kendall's test alone accuses a good part of them; the rules one recording in a hundred, or two, as
+        // there are two ways.
         #expect(trends > recordings)
         #expect(accused <= 3, "\(accused) of \(recordings) recordings")
     }
@@ -35,7 +36,8 @@ import Trend
         var generator = SeededGenerator(seed: 9)
         let times = (0 ..< moments).map { Double($0) * 60 }
         var found = 0
-        for _ in 0 ..< 50 where Growth.find(times, walk(moments, drift: 1.5e6, &generator), floor: 1e6, tests: 5000) != nil { found += 1 }
+        for _ in 0 ..< 50
+        where Growth.find(times, walk(moments, drift: 1.5e6, &generator), floor: 1e6, tests: 5000) != nil { found += 1 }
         #expect(found == 50)
     }
 

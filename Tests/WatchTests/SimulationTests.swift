@@ -1,5 +1,5 @@
-// Series of known kinds, some with a leak in them and some without, judged as a recording's are: how often an innocent one is
-// accused, and how often a leak is missed. HEAPSUM_SIMULATIONS sets how many of each, and the table is printed:
+// Series of known kinds, some with a leak in them and some without, judged as a recording's are: how often an innocent
+// one is accused, and how often a leak is missed. HEAPSUM_SIMULATIONS sets how many of each, and the table is printed:
 // scripts/growth-table puts it into docs/heapwatch.md.
 
 import Glibc
@@ -21,7 +21,9 @@ import Trend
         (0 ..< 12).reduce(0.0) { sum, _ in sum + Double.random(in: 0 ..< 1, using: &random) } - 6
     }
 
-    private static func series(_ count: Int, noise: Double = 1, _ random: inout SeededGenerator, _ level: (Int) -> Double) -> [Double] {
+    private static func series(
+        _ count: Int, noise: Double = 1, _ random: inout SeededGenerator, _ level: (Int) -> Double
+    ) -> [Double] {
         (0 ..< count).map { 100 + level($0) + noise * normal(&random) }
     }
 
@@ -29,11 +31,17 @@ import Trend
         Kind(name: "noise alone", leaks: false) { series($0, &$1) { _ in 0 } },
         Kind(name: "a walk", leaks: false) { count, random in
             var level = 0.0
-            return (0 ..< count).map { _ in level += normal(&random); return 1000 + level }
+            return (0 ..< count).map { _ in
+                level += normal(&random)
+                return 1000 + level
+            }
         },
         Kind(name: "a walk in noise", leaks: false) { count, random in
             var level = 0.0
-            return (0 ..< count).map { _ in level += 0.03 * normal(&random); return 1000 + level + normal(&random) }
+            return (0 ..< count).map { _ in
+                level += 0.03 * normal(&random)
+                return 1000 + level + normal(&random)
+            }
         },
         Kind(name: "steps up and down", leaks: false) { count, random in
             var level = 0.0
@@ -51,13 +59,19 @@ import Trend
             return series(count, &random) { 10 * sin(Double($0) / Double(count) * 5 * 6.2832 + phase) }
         },
         Kind(name: "log rotation", leaks: false) { count, random in
-            let period = Int.random(in: count / 12 ..< count / 6, using: &random), phase = Int.random(in: 0 ..< period, using: &random)
+            let period = Int.random(in: count / 12 ..< count / 6, using: &random),
+                phase = Int.random(in: 0 ..< period, using: &random)
             return series(count, &random) { Double(($0 + phase) % period) / Double(period) * 20 }
         },
-        Kind(name: "warm-up", leaks: false) { count, random in series(count, &random) { 20 * (1 - exp(-Double($0) / Double(count) * 12)) } },
-        Kind(name: "a leak", leaks: true) { count, random in series(count, &random) { signal * Double($0) / Double(count) } },
+        Kind(name: "warm-up", leaks: false) { count, random in
+            series(count, &random) { 20 * (1 - exp(-Double($0) / Double(count) * 12)) }
+        },
+        Kind(name: "a leak", leaks: true) { count, random in
+            series(count, &random) { signal * Double($0) / Double(count) }
+        },
         Kind(name: "a leak with one fall", leaks: true) { count, random in
-            let at = Int.random(in: count / 20 ..< count / 2, using: &random), fall = Double.random(in: 10 ..< 40, using: &random)
+            let at = Int.random(in: count / 20 ..< count / 2, using: &random),
+                fall = Double.random(in: 10 ..< 40, using: &random)
             let slope = signal / Double(count - at)
             return series(count, &random) { $0 < at ? fall + slope * Double($0) : slope * Double($0 - at) }
         },
@@ -68,10 +82,15 @@ import Trend
             return series(count, &random) { place in slope * Double(place - (starts.last { $0 <= place } ?? 0)) }
         },
         Kind(name: "a leak under log rotation", leaks: true) { count, random in
-            let period = Int.random(in: count / 40 ..< count / 20, using: &random), phase = Int.random(in: 0 ..< period, using: &random)
-            return series(count, &random) { signal * 5 * Double($0) / Double(count) + Double(($0 + phase) % period) / Double(period) * 4 }
+            let period = Int.random(in: count / 40 ..< count / 20, using: &random),
+                phase = Int.random(in: 0 ..< period, using: &random)
+            return series(count, &random) {
+                signal * 5 * Double($0) / Double(count) + Double(($0 + phase) % period) / Double(period) * 4
+            }
         },
-        Kind(name: "a leak in steps", leaks: true) { count, random in series(count, &random) { signal * 5 * Double($0 / (count / 40)) / 40 } },
+        Kind(name: "a leak in steps", leaks: true) { count, random in
+            series(count, &random) { signal * 5 * Double($0 / (count / 40)) / 40 }
+        },
         Kind(name: "a leak without noise, one fall", leaks: true) { count, random in
             let at = Int.random(in: count / 20 ..< count * 3 / 5, using: &random)
             var level = 0.0
@@ -97,8 +116,14 @@ import Trend
                 if Growth.judge(times, values, floor: 0.5, tests: 1) != nil { accused += 1 }
             }
             let share = Double(accused) / Double(count)
-            print("| \(kind.name) | \(moments) | \(kind.leaks ? "missed \(hundredths((1 - share) * 100)) %" : "accused \(hundredths(share * 100)) %") |")
-            if kind.leaks { #expect(share >= 0.95 || count - accused <= 2, "\(kind.name)") } else { #expect(accused <= max(2, count / 100), "\(kind.name): \(accused) of \(count)") }
+            print(
+                "| \(kind.name) | \(moments) | \(kind.leaks ? "missed \(hundredths((1 - share) * 100)) %" : "accused \(hundredths(share * 100)) %") |"
+            )
+            if kind.leaks {
+                #expect(share >= 0.95 || count - accused <= 2, "\(kind.name)")
+            } else {
+                #expect(accused <= max(2, count / 100), "\(kind.name): \(accused) of \(count)")
+            }
         }
     }
 }

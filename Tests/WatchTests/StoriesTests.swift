@@ -9,7 +9,13 @@ import Testing
     func everyCommandPrintsWhatThePageSays(page: String) throws {
         let scratch = try Scratch()
         _ = Built.interposer
-        let outcome = try scratch.run(["\(Built.root)/scripts/run-stories", Built.products, Built.examples, "\(Built.root)/docs/stories/\(page).md"], variables: ["HEAPSUM_LIBRARY": Built.interposer])
-        #expect(outcome.exitStatus == 0 && outcome.output.contains("✔ \(page).md: "), "\(outcome.output)\(outcome.messages)")
+        let outcome = try scratch.run(
+            [
+                "\(Built.root)/scripts/run-stories", Built.products, Built.examples,
+                "\(Built.root)/docs/stories/\(page).md",
+            ], variables: ["HEAPSUM_LIBRARY": Built.interposer])
+        #expect(
+            outcome.exitStatus == 0 && outcome.output.contains("✔ \(page).md: "), "\(outcome.output)\(outcome.messages)"
+        )
     }
 }

@@ -17,7 +17,7 @@
 
 struct leaks_thread {
     pid_t tid;
-    int is_stopped;     /* 0: it did not stop in time, and runs or sleeps uninterruptibly: its registers are not known */
+    int is_stopped; /* 0: it did not stop in time, and runs or sleeps uninterruptibly: its registers are not known */
     int in_system_call; /* it was stopped in one: nothing below its stack pointer is its own */
     uint64_t stack_pointer, thread_pointer;
     uint64_t registers[LEAKS_REGISTERS];
@@ -28,9 +28,9 @@ struct leaks_thread {
 struct leaks_stop; /* a process's threads, while they are stopped */
 
 /*
- * Stops all threads of `pid`. The pause begins with the first thread that is interrupted. Where this fails, everything goes on as
- * before: -EPERM (not ours to trace, or another traces it), -ESRCH (gone), -ENOEXEC (a thread runs in 32-bit mode),
- * -ENOTSUP (a processor that this is not written for), -EAGAIN (no thread would stop).
+ * Stops all threads of `pid`. The pause begins with the first thread that is interrupted. Where this fails, everything
+ * goes on as before: -EPERM (not ours to trace, or another traces it), -ESRCH (gone), -ENOEXEC (a thread runs in 32-bit
+ * mode), -ENOTSUP (a processor that this is not written for), -EAGAIN (no thread would stop).
  */
 int leaks_stop_all(pid_t pid, struct leaks_stop **stop);
 size_t leaks_thread_count(const struct leaks_stop *stop);
@@ -39,8 +39,8 @@ const char *leaks_register_name(size_t number);
 
 /*
  * Makes the stopped process clone itself, in two steps: what is done between them runs while the kernel copies the page
- * tables. `system_call` is the address of a `syscall` instruction in the process. The clone never runs, and dies with us.
- * finish: the clone's PID, or a negative errno; must follow a begin that succeeded.
+ * tables. `system_call` is the address of a `syscall` instruction in the process. The clone never runs, and dies with
+ * us. finish: the clone's PID, or a negative errno; must follow a begin that succeeded.
  */
 int leaks_clone_begin(struct leaks_stop *stop, uint64_t system_call);
 pid_t leaks_clone_finish(struct leaks_stop *stop);
@@ -48,8 +48,8 @@ pid_t leaks_clone_finish(struct leaks_stop *stop);
 /* All threads go on as if nothing had been. Nanoseconds from the first interruption to the last thread's going on. */
 uint64_t leaks_go_on(struct leaks_stop *stop);
 
-/* Kills a clone and makes its parent wait for it, or the parent would keep a zombie. `inner` is the clone's number as its parent knows it, in a PID
- * namespace of its own. */
+/* Kills a clone and makes its parent wait for it, or the parent would keep a zombie. `inner` is the clone's number as
+ * its parent knows it, in a PID namespace of its own. */
 int leaks_end_clone(pid_t parent, pid_t clone, pid_t inner, uint64_t system_call);
 
 /* Copies memory of a process: how many bytes from `address` on could be read. */
@@ -65,10 +65,11 @@ enum leaks_page_kind {
 };
 
 /*
- * The runs of pages of [start, end) that are there, in memory or swapped out; `pagemap` is the process's /proc/PID/pagemap,
- * open. How many runs: where it is `capacity`, go on from the last one's end.
+ * The runs of pages of [start, end) that are there, in memory or swapped out; `pagemap` is the process's
+ * /proc/PID/pagemap, open. How many runs: where it is `capacity`, go on from the last one's end.
  */
-ssize_t leaks_resident(int pagemap, uint64_t start, uint64_t end, enum leaks_page_kind kind, struct leaks_pages *runs, size_t capacity);
+ssize_t leaks_resident(
+    int pagemap, uint64_t start, uint64_t end, enum leaks_page_kind kind, struct leaks_pages *runs, size_t capacity);
 
 static inline void leaks_prefetch(const void *address) { __builtin_prefetch(address, 0, 1); }
 

@@ -3,158 +3,200 @@
 // can't see the canvas is told of the box that the keyboard stands on.
 
 class FlameGraph {
-  /** `actions` are zoom(node), and details(node): lines for the tooltip; hue(function) is the colour's index. */
-  constructor(actions) {
-    this.actions = actions;
-    this.rowHeight = 22;
-    this.canvas = make('canvas', { tabindex: '0', role: 'img', id: 'flame-canvas', 'aria-describedby': 'flame-help',
-      onmousemove: event => this.point(event), onmouseleave: () => { tooltip.hide(); this.hovered = -1; this.draw(); },
-      onclick: event => { const node = this.hit(event); if (node >= 0) this.actions.zoom(node); },
-      onkeydown: event => this.key(event), onfocus: () => { this.isFocused = true; this.tell(); this.draw(); },
-      onblur: () => { this.isFocused = false; tooltip.hide(); this.draw(); } });
-    this.element = make('div', { class: 'flame' }, this.canvas);
-    this.focus = 0; this.cursor = 0; this.hovered = -1; this.boxes = [];
-    new ResizeObserver(() => this.draw()).observe(this.element);
-    look.follow(() => { this.colours = null; this.draw(); });
-  }
-
-  /** What is shown: the tree, the widths, colours by `tint(node)`, the matching functions or null. */
-  show({ tree, widths, tint, matches, focus }) {
-    Object.assign(this, { tree, widths, tint, matches });
-    this.focus = focus;
-    if (this.cursor >= tree.count || widths[this.cursor] === 0) this.cursor = focus;
-    this.draw();
-  }
-
-  palette() {
-    this.colours ??= Object.fromEntries(['text', 'muted', 'surface', 'line', 'accent', 'box-text', 'box-root', 'box-other'].map(name => [name, look.colour(name)]));
-    return this.colours;
-  }
-
-  /** Boxes of the focus, its callers above it, and all inside of it that can be seen. */
-  layout(width) {
-    const { tree, widths, focus } = this;
-    const boxes = [];
-    let level = 0;
-    for (const node of [0, ...tree.path(focus)]) { boxes.push([{ node, x: 0, width }]); level++; }
-    let row = boxes[level - 1];
-    const scale = widths[focus] > 0 ? width / widths[focus] : 0;
-    while (row.length > 0 && boxes.length < 1200) {
-      const next = [];
-      for (const box of row) {
-        let x = box.x;
-        for (const node of tree.children(box.node, widths)) {
-          const own = widths[node] * scale;
-          if (own < 0.5) break; // the largest are first: all that follow are smaller
-          next.push({ node, x, width: own });
-          x += own;
-        }
-      }
-      if (next.length === 0) break;
-      boxes.push(next);
-      row = next;
+    /** `actions` are zoom(node), and details(node): lines for the tooltip; hue(function) is the colour's index. */
+    constructor(actions) {
+        this.actions = actions;
+        this.rowHeight = 22;
+        this.canvas = make('canvas', {
+            tabindex: '0',
+            role: 'img',
+            id: 'flame-canvas',
+            'aria-describedby': 'flame-help',
+            onmousemove: event => this.point(event),
+            onmouseleave: () => {
+                tooltip.hide();
+                this.hovered = -1;
+                this.draw();
+            },
+            onclick: event => {
+                const node = this.hit(event);
+                if (node >= 0) this.actions.zoom(node);
+            },
+            onkeydown: event => this.key(event),
+            onfocus: () => {
+                this.isFocused = true;
+                this.tell();
+                this.draw();
+            },
+            onblur: () => {
+                this.isFocused = false;
+                tooltip.hide();
+                this.draw();
+            }
+        });
+        this.element = make('div', {class: 'flame'}, this.canvas);
+        this.focus = 0;
+        this.cursor = 0;
+        this.hovered = -1;
+        this.boxes = [];
+        new ResizeObserver(() => this.draw()).observe(this.element);
+        look.follow(() => {
+            this.colours = null;
+            this.draw();
+        });
     }
-    return boxes;
-  }
 
-  draw() {
-    const width = Math.floor(this.element.clientWidth);
-    if (!this.tree || width === 0) return;
-    this.boxes = this.layout(width);
-    const height = Math.max(3, this.boxes.length) * this.rowHeight + 1;
-    const ratio = Math.min(devicePixelRatio || 1, 32000 / height);
-    const { canvas } = this;
-    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(height * ratio);
-      canvas.style.height = height + 'px';
-    }
-    const pen = canvas.getContext('2d');
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    pen.clearRect(0, 0, width, height);
-    pen.font = '12px system-ui, sans-serif';
-    pen.textBaseline = 'middle';
-    this.letter ??= pen.measureText('abcdefghijklmnopqrstuvwxyz_0123456789').width / 37;
-    const depth = this.tree.depth[this.focus];
-    this.boxes.forEach((row, level) => { for (const box of row) this.box(pen, box, level * this.rowHeight, level < depth); });
-  }
-
-  box(pen, { node, x, width }, y, isCaller) {
-    const colours = this.palette();
-    const isFaint = this.matches && node > 0 && !this.matches[this.tree.function[node]];
-    pen.globalAlpha = isFaint ? 0.28 : isCaller ? 0.65 : 1;
-    pen.fillStyle = node === 0 ? colours['box-root'] : this.tint(node);
-    const inner = Math.max(width - (width > 3 ? 1 : 0.2), 0.3);
-    pen.fillRect(x, y, inner, this.rowHeight - 1);
-    const room = Math.floor((width - 10) / this.letter);
-    if (room >= 3) {
-      pen.fillStyle = colours['box-text'];
-      const name = this.tree.name(node);
-      pen.fillText(name.length > room ? name.slice(0, room - 1) + '…' : name, x + 5, y + this.rowHeight / 2, width - 8);
-    }
-    pen.globalAlpha = 1;
-    if (node === this.hovered || (this.isFocused && node === this.cursor)) {
-      pen.strokeStyle = this.isFocused && node === this.cursor ? colours.accent : colours.text;
-      pen.lineWidth = 2;
-      pen.strokeRect(x + 1, y + 1, Math.max(inner - 2, 1), this.rowHeight - 3);
-    }
-  }
-
-  hit(event) {
-    const bounds = this.canvas.getBoundingClientRect();
-    const row = this.boxes[Math.floor((event.clientY - bounds.top) / this.rowHeight)];
-    const x = event.clientX - bounds.left;
-    return row?.find(box => x >= box.x && x < box.x + box.width)?.node ?? -1;
-  }
-
-  point(event) {
-    const node = this.hit(event);
-    if (node !== this.hovered) { this.hovered = node; this.draw(); }
-    this.canvas.style.cursor = node >= 0 ? 'pointer' : 'default';
-    if (node < 0) tooltip.hide(); else tooltip.show(event.clientX, event.clientY, ...this.actions.details(node));
-  }
-
-  key(event) {
-    const { tree, widths, cursor } = this;
-    const siblings = cursor > 0 ? tree.children(tree.parent[cursor], widths) : [0];
-    const place = siblings.indexOf(cursor);
-    const moves = {
-      ArrowDown: () => tree.children(cursor, widths)[0],
-      ArrowUp: () => tree.parent[cursor],
-      ArrowRight: () => siblings[place + 1],
-      ArrowLeft: () => siblings[place - 1],
-      Home: () => 0,
-    };
-    if (moves[event.key]) {
-      const node = moves[event.key]();
-      if (node !== undefined) {
-        this.cursor = node;
-        // What lies outside of the zoom, or is too narrow to be seen, is zoomed to.
-        if (!this.boxes.some(row => row.some(box => box.node === node))) this.actions.zoom(tree.parent[node]);
+    /** What is shown: the tree, the widths, colours by `tint(node)`, the matching functions or null. */
+    show({tree, widths, tint, matches, focus}) {
+        Object.assign(this, {tree, widths, tint, matches});
+        this.focus = focus;
+        if (this.cursor >= tree.count || widths[this.cursor] === 0) this.cursor = focus;
         this.draw();
-      }
-      this.tell();
-    } else if (event.key === 'Enter' || event.key === ' ') this.actions.zoom(cursor);
-    else if (event.key === 'Escape' || event.key === 'Backspace') {
-      const node = event.key === 'Escape' ? 0 : tree.parent[this.focus];
-      this.cursor = node;
-      this.actions.zoom(node);
-    } else return;
-    event.preventDefault();
-  }
-
-  /** Says which box the keyboard stands on, to the eye too. */
-  tell() {
-    if (!this.tree) return;
-    announce(this.actions.sentence(this.cursor));
-    for (const [level, row] of this.boxes.entries()) {
-      const box = row.find(each => each.node === this.cursor);
-      if (!box) continue;
-      const top = level * this.rowHeight, frame = this.element;
-      if (top < frame.scrollTop || top + this.rowHeight > frame.scrollTop + frame.clientHeight) frame.scrollTop = top - frame.clientHeight / 2;
-      const bounds = this.canvas.getBoundingClientRect();
-      tooltip.show(bounds.left + box.x + Math.min(box.width / 2, 200), bounds.top + (level + 1) * this.rowHeight - 12, ...this.actions.details(this.cursor));
-      return;
     }
-  }
+
+    palette() {
+        this.colours ??=
+            Object.fromEntries(['text', 'muted', 'surface', 'line', 'accent', 'box-text', 'box-root', 'box-other'].map(
+                name => [name, look.colour(name)]));
+        return this.colours;
+    }
+
+    /** Boxes of the focus, its callers above it, and all inside of it that can be seen. */
+    layout(width) {
+        const {tree, widths, focus} = this;
+        const boxes = [];
+        let level = 0;
+        for (const node of [0, ...tree.path(focus)]) {
+            boxes.push([{node, x: 0, width}]);
+            level++;
+        }
+        let row = boxes[level - 1];
+        const scale = widths[focus] > 0 ? width / widths[focus] : 0;
+        while (row.length > 0 && boxes.length < 1200) {
+            const next = [];
+            for (const box of row) {
+                let x = box.x;
+                for (const node of tree.children(box.node, widths)) {
+                    const own = widths[node] * scale;
+                    if (own < 0.5) break; // the largest are first: all that follow are smaller
+                    next.push({node, x, width: own});
+                    x += own;
+                }
+            }
+            if (next.length === 0) break;
+            boxes.push(next);
+            row = next;
+        }
+        return boxes;
+    }
+
+    draw() {
+        const width = Math.floor(this.element.clientWidth);
+        if (!this.tree || width === 0) return;
+        this.boxes = this.layout(width);
+        const height = Math.max(3, this.boxes.length) * this.rowHeight + 1;
+        const ratio = Math.min(devicePixelRatio || 1, 32000 / height);
+        const {canvas} = this;
+        if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
+            canvas.width = Math.round(width * ratio);
+            canvas.height = Math.round(height * ratio);
+            canvas.style.height = height + 'px';
+        }
+        const pen = canvas.getContext('2d');
+        pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+        pen.clearRect(0, 0, width, height);
+        pen.font = '12px system-ui, sans-serif';
+        pen.textBaseline = 'middle';
+        this.letter ??= pen.measureText('abcdefghijklmnopqrstuvwxyz_0123456789').width / 37;
+        const depth = this.tree.depth[this.focus];
+        this.boxes.forEach((row, level) => {
+            for (const box of row) this.box(pen, box, level * this.rowHeight, level < depth);
+        });
+    }
+
+    box(pen, {node, x, width}, y, isCaller) {
+        const colours = this.palette();
+        const isFaint = this.matches && node > 0 && !this.matches[this.tree.function [node]];
+        pen.globalAlpha = isFaint ? 0.28 : isCaller ? 0.65 : 1;
+        pen.fillStyle = node === 0 ? colours['box-root'] : this.tint(node);
+        const inner = Math.max(width - (width > 3 ? 1 : 0.2), 0.3);
+        pen.fillRect(x, y, inner, this.rowHeight - 1);
+        const room = Math.floor((width - 10) / this.letter);
+        if (room >= 3) {
+            pen.fillStyle = colours['box-text'];
+            const name = this.tree.name(node);
+            pen.fillText(
+                name.length > room ? name.slice(0, room - 1) + '…' : name, x + 5, y + this.rowHeight / 2, width - 8);
+        }
+        pen.globalAlpha = 1;
+        if (node === this.hovered || (this.isFocused && node === this.cursor)) {
+            pen.strokeStyle = this.isFocused && node === this.cursor ? colours.accent : colours.text;
+            pen.lineWidth = 2;
+            pen.strokeRect(x + 1, y + 1, Math.max(inner - 2, 1), this.rowHeight - 3);
+        }
+    }
+
+    hit(event) {
+        const bounds = this.canvas.getBoundingClientRect();
+        const row = this.boxes[Math.floor((event.clientY - bounds.top) / this.rowHeight)];
+        const x = event.clientX - bounds.left;
+        return row?.find(box => x >= box.x && x < box.x + box.width)?.node ?? -1;
+    }
+
+    point(event) {
+        const node = this.hit(event);
+        if (node !== this.hovered) {
+            this.hovered = node;
+            this.draw();
+        }
+        this.canvas.style.cursor = node >= 0 ? 'pointer' : 'default';
+        if (node < 0) tooltip.hide();
+        else tooltip.show(event.clientX, event.clientY, ...this.actions.details(node));
+    }
+
+    key(event) {
+        const {tree, widths, cursor} = this;
+        const siblings = cursor > 0 ? tree.children(tree.parent[cursor], widths) : [0];
+        const place = siblings.indexOf(cursor);
+        const moves = {
+            ArrowDown: () => tree.children(cursor, widths)[0],
+            ArrowUp: () => tree.parent[cursor],
+            ArrowRight: () => siblings[place + 1],
+            ArrowLeft: () => siblings[place - 1],
+            Home: () => 0,
+        };
+        if (moves[event.key]) {
+            const node = moves[event.key]();
+            if (node !== undefined) {
+                this.cursor = node;
+                // What lies outside of the zoom, or is too narrow to be seen, is zoomed to.
+                if (!this.boxes.some(row => row.some(box => box.node === node))) this.actions.zoom(tree.parent[node]);
+                this.draw();
+            }
+            this.tell();
+        } else if (event.key === 'Enter' || event.key === ' ') this.actions.zoom(cursor);
+        else if (event.key === 'Escape' || event.key === 'Backspace') {
+            const node = event.key === 'Escape' ? 0 : tree.parent[this.focus];
+            this.cursor = node;
+            this.actions.zoom(node);
+        } else return;
+        event.preventDefault();
+    }
+
+    /** Says which box the keyboard stands on, to the eye too. */
+    tell() {
+        if (!this.tree) return;
+        announce(this.actions.sentence(this.cursor));
+        for (const [level, row] of this.boxes.entries()) {
+            const box = row.find(each => each.node === this.cursor);
+            if (!box) continue;
+            const top = level * this.rowHeight, frame = this.element;
+            if (top < frame.scrollTop || top + this.rowHeight > frame.scrollTop + frame.clientHeight)
+                frame.scrollTop = top - frame.clientHeight / 2;
+            const bounds = this.canvas.getBoundingClientRect();
+            tooltip.show(bounds.left + box.x + Math.min(box.width / 2, 200),
+                bounds.top + (level + 1) * this.rowHeight - 12, ...this.actions.details(this.cursor));
+            return;
+        }
+    }
 }

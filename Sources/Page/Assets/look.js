@@ -2,61 +2,81 @@
 // are told through. Colours are those of the style sheet; what is drawn by hand asks for them here.
 
 const look = {
-  listeners: [],
-  /** The value of a custom property of the style sheet. */
-  colour: name => getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim(),
-  get isDark() { return document.documentElement.dataset.theme === 'dark'; },
-  /** Calls `listener` now and whenever colours change. */
-  follow(listener) { this.listeners.push(listener); },
+    listeners: [],
+    /** The value of a custom property of the style sheet. */
+    colour: name => getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim(),
+    get isDark() { return document.documentElement.dataset.theme === 'dark'; },
+    /** Calls `listener` now and whenever colours change. */
+    follow(listener) { this.listeners.push(listener); },
 };
 
 {
-  const preferred = matchMedia('(prefers-color-scheme: dark)');
-  // Where storage is forbidden (a file opened from a disk, say), the choice lasts as long as the page.
-  const stored = { get value() { try { return localStorage.getItem('heapsum-theme'); } catch { return null; } },
-    set value(theme) { try { theme ? localStorage.setItem('heapsum-theme', theme) : localStorage.removeItem('heapsum-theme'); } catch { /* lasts for now */ } } };
-  let choice = stored.value;
-  const apply = () => {
-    document.documentElement.dataset.theme = choice ?? (preferred.matches ? 'dark' : 'light');
-    for (const listener of look.listeners) listener();
-  };
-  apply();
-  preferred.addEventListener('change', apply);
-  look.switch = () => {
-    const button = make('button', { type: 'button', class: 'theme', id: 'theme', onclick: () => {
-      choice = look.isDark ? 'light' : 'dark';
-      stored.value = choice === (preferred.matches ? 'dark' : 'light') ? null : choice;
-      apply();
-    } });
-    const name = () => {
-      button.textContent = look.isDark ? '☀ Light' : '☾ Dark';
-      button.setAttribute('aria-label', look.isDark ? 'Switch to light colours' : 'Switch to dark colours');
+    const preferred = matchMedia('(prefers-color-scheme: dark)');
+    // Where storage is forbidden (a file opened from a disk, say), the choice lasts as long as the page.
+    const stored = {
+        get value() {
+            try {
+                return localStorage.getItem('heapsum-theme');
+            } catch { return null; }
+        },
+        set value(theme) {
+            try {
+                theme ? localStorage.setItem('heapsum-theme', theme) : localStorage.removeItem('heapsum-theme');
+            } catch { /* lasts for now */
+            }
+        }
     };
-    name();
-    look.follow(name);
-    return button;
-  };
+    let choice = stored.value;
+    const apply = () => {
+        document.documentElement.dataset.theme = choice ?? (preferred.matches ? 'dark' : 'light');
+        for (const listener of look.listeners) listener();
+    };
+    apply();
+    preferred.addEventListener('change', apply);
+    look.switch = () => {
+        const button = make('button', {
+            type: 'button',
+            class: 'theme',
+            id: 'theme',
+            onclick: () => {
+                choice = look.isDark ? 'light' : 'dark';
+                stored.value = choice === (preferred.matches ? 'dark' : 'light') ? null : choice;
+                apply();
+            }
+        });
+        const name = () => {
+            button.textContent = look.isDark ? '☀ Light' : '☾ Dark';
+            button.setAttribute('aria-label', look.isDark ? 'Switch to light colours' : 'Switch to dark colours');
+        };
+        name();
+        look.follow(name);
+        return button;
+    };
 }
 
 /** The tooltip: one for the page, beside the pointer, never under it. */
 const tooltip = {
-  element: make('div', { class: 'tooltip', 'aria-hidden': 'true', hidden: true }),
-  show(x, y, ...children) {
-    if (!this.element.isConnected) document.body.append(this.element);
-    this.element.replaceChildren(...children);
-    this.element.hidden = false;
-    const { offsetWidth: width, offsetHeight: height } = this.element;
-    const left = x + 14 + width > innerWidth - 8 ? Math.max(8, x - 14 - width) : x + 14;
-    const top = y + 18 + height > innerHeight - 8 ? Math.max(8, y - 12 - height) : y + 18;
-    this.element.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
-  },
-  hide() { this.element.hidden = true; },
-  /** Names and values, a line each. */
-  lines: pairs => make('dl', {}, ...pairs.filter(pair => pair).map(([name, value, key]) =>
-    make('div', {}, make('dt', {}, key ? make('span', { class: 'key ' + key }) : null, name), make('dd', { text: value })))),
+    element: make('div', {class: 'tooltip', 'aria-hidden': 'true', hidden: true}),
+    show(x, y, ...children) {
+        if (!this.element.isConnected) document.body.append(this.element);
+        this.element.replaceChildren(...children);
+        this.element.hidden = false;
+        const {offsetWidth: width, offsetHeight: height} = this.element;
+        const left = x + 14 + width > innerWidth - 8 ? Math.max(8, x - 14 - width) : x + 14;
+        const top = y + 18 + height > innerHeight - 8 ? Math.max(8, y - 12 - height) : y + 18;
+        this.element.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
+    },
+    hide() { this.element.hidden = true; },
+    /** Names and values, a line each. */
+    lines: pairs => make('dl', {}, ...pairs.filter(pair => pair).map(([name, value,
+        key]) => make('div', {}, make('dt', {}, key ? make('span', {class: 'key ' + key}) : null, name), make('dd', {
+        text: value
+    })))),
 };
-addEventListener('scroll', () => tooltip.hide(), { passive: true, capture: true });
+addEventListener('scroll', () => tooltip.hide(), {passive: true, capture: true});
 
 /** Says something to who can't see it change. */
-const announcer = make('div', { class: 'unseen', role: 'status', 'aria-live': 'polite', id: 'announcer' });
-const announce = text => { if (announcer.textContent !== text) announcer.textContent = text; };
+const announcer = make('div', {class: 'unseen', role: 'status', 'aria-live': 'polite', id: 'announcer'});
+const announce = text => {
+    if (announcer.textContent !== text) announcer.textContent = text;
+};

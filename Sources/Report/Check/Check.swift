@@ -80,7 +80,8 @@ package struct Check {
 
     /// Holds rows against limits. Without any limit nothing may be live.
     package init(
-        _ selection: RowSelection, limits: [(quantity: CheckedQuantity, most: UInt64)], baseline: Baseline?, names: FrameNames
+        _ selection: RowSelection, limits: [(quantity: CheckedQuantity, most: UInt64)], baseline: Baseline?,
+        names: FrameNames
     ) {
         self.selection = selection
         self.baseline = baseline
@@ -88,12 +89,13 @@ package struct Check {
         var limits = limits
         if limits.isEmpty { limits = baseline == nil ? [(.blocks, 0)] : [(.growthBytes, 0)] }
         for (quantity, most) in limits {
-            let value: Int64 = switch quantity {
-            case .bytes: Int64(clamping: sums.bytes)
-            case .blocks: Int64(clamping: sums.blocks)
-            case .stacks: Int64(clamping: sums.rows)
-            case .growthBytes: Int64(from: baseline?.bytes ?? 0, to: sums.bytes)
-            }
+            let value: Int64 =
+                switch quantity {
+                case .bytes: Int64(clamping: sums.bytes)
+                case .blocks: Int64(clamping: sums.blocks)
+                case .stacks: Int64(clamping: sums.rows)
+                case .growthBytes: Int64(from: baseline?.bytes ?? 0, to: sums.bytes)
+                }
             verdicts.append(CheckVerdict(quantity: quantity, most: most, value: value))
         }
         // Rows of one name share what the name had before, the larger first; what is left is the first one's loss.
@@ -109,7 +111,8 @@ package struct Check {
         if baseline != nil {
             for index in rows.indices {
                 guard let shrunk = before.removeValue(forKey: rows[index].signature)?.bytes else { continue }
-                rows[index].growthBytes = (rows[index].growthBytes ?? 0).subtractingReportingOverflow(Int64(clamping: shrunk)).partialValue
+                rows[index].growthBytes =
+                    (rows[index].growthBytes ?? 0).subtractingReportingOverflow(Int64(clamping: shrunk)).partialValue
             }
         }
         if isOfGrowth {

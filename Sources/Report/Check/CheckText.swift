@@ -16,7 +16,8 @@ extension Check {
 
     /// "129,280 bytes in 1,010 blocks", and what it grew by.
     func sentence(_ row: CheckedRow) -> String {
-        "\(Table.bytes(row.row.bytes, unknown: row.row.blocksOfUnknownSize, of: row.row.blocks)) bytes in \(counted(row.row.blocks, "block"))"
+        "\(Table.bytes(row.row.bytes, unknown: row.row.blocksOfUnknownSize, of: row.row.blocks)) bytes in "
+            + "\(counted(row.row.blocks, "block"))"
             + (row.growthBytes.map { ", grown by \(Self.signed($0))" } ?? "")
     }
 }
@@ -47,16 +48,29 @@ package struct CheckText {
             printable(input.program ?? input.path) + (input.processID.map { " (pid \($0))" } ?? "")
         }
         let more = reduction.inputs.count - checked.count
-        try out.write("  " + style.dim("checked: " + checked.joined(separator: ", ") + (more > 0 ? " and \(more) more" : "")) + "\n")
+        try out.write(
+            "  " + style.dim("checked: " + checked.joined(separator: ", ") + (more > 0 ? " and \(more) more" : ""))
+                + "\n")
         if let baseline = check.baseline {
-            try out.write("  " + style.dim("before: \(separated(baseline.bytes)) bytes in \(counted(baseline.blocks, "block")), \(printable(baseline.path))") + "\n")
+            try out.write(
+                "  "
+                    + style.dim(
+                        "before: \(separated(baseline.bytes)) bytes in \(counted(baseline.blocks, "block")), "
+                            + "\(printable(baseline.path))"
+                    ) + "\n")
         }
         if let text = check.selection.blocks.text { try out.write("  Counted: \(text).\n") }
         if check.selection.filteredBytes > 0 || check.selection.filtered > 0 {
-            try out.write("  Not counted, by the filters: \(counted(UInt64(check.selection.filtered), "stack")) with \(separated(check.selection.filteredBytes)) bytes.\n")
+            try out.write(
+                "  Not counted, by the filters: \(counted(UInt64(check.selection.filtered), "stack")) with "
+                    + "\(separated(check.selection.filteredBytes)) bytes.\n"
+            )
         }
         if check.selection.small > 0 {
-            try out.write("  Not counted, below --min-bytes: \(separated(UInt64(check.selection.small))) with \(separated(check.selection.smallBytes)) bytes.\n")
+            try out.write(
+                "  Not counted, below --min-bytes: \(separated(UInt64(check.selection.small))) with "
+                    + "\(separated(check.selection.smallBytes)) bytes.\n"
+            )
         }
         let table = Table(style: style, frameLimit: frameLimit)
         let blamed = check.blamed
@@ -74,7 +88,11 @@ package struct CheckText {
             }
             if blamed.count > shown.count {
                 let bytes = blamed.dropFirst(shown.count).reduce(0 as UInt64) { $0 &+ $1.row.bytes }
-                try out.write("Not shown: \(counted(UInt64(blamed.count - shown.count), "more \(check.selection.grouping.noun)")) with \(separated(bytes)) bytes (--top 0 shows all).\n")
+                try out.write(
+                    "Not shown: "
+                        + "\(counted(UInt64(blamed.count - shown.count), "more \(check.selection.grouping.noun)")) "
+                        + "with \(separated(bytes)) bytes (--top 0 shows all).\n"
+                )
             }
         }
         let notes = Table.notes(reduction, check.selection) + Table.warnings(reduction, names)

@@ -16,8 +16,11 @@ package struct GitHubCommands {
 
     package func write(_ check: Check, _ reduction: Reduction, names: FrameNames, to out: TextOutput) throws {
         for verdict in check.verdicts {
-            try out.write(command(verdict.passed ? "notice" : "error", [("title", "heapsum check: \(verdict.passed ? "passed" : "failed")")],
-                                  check.sentence(verdict)))
+            try out.write(
+                command(
+                    verdict.passed ? "notice" : "error",
+                    [("title", "heapsum check: \(verdict.passed ? "passed" : "failed")")],
+                    check.sentence(verdict)))
         }
         let shown = check.blamed.prefix(top ?? .max)
         for row in shown {
@@ -33,10 +36,16 @@ package struct GitHubCommands {
         let rest = check.blamed.dropFirst(shown.count)
         if !rest.isEmpty {
             let bytes = rest.reduce(0 as UInt64) { $0 &+ $1.row.bytes }
-            try out.write(command("error", [("title", "heapsum check")],
-                                  "and \(counted(UInt64(rest.count), "more \(check.selection.grouping.noun)")) with \(separated(bytes)) bytes (--top 0 shows all)"))
+            try out.write(
+                command(
+                    "error", [("title", "heapsum check")],
+                    "and \(counted(UInt64(rest.count), "more \(check.selection.grouping.noun)")) with "
+                        + "\(separated(bytes)) bytes (--top 0 shows all)"
+                ))
         }
-        for line in Table.notes(reduction, check.selection) + Table.warnings(reduction, names) { try out.write(command("notice", [], line)) }
+        for line in Table.notes(reduction, check.selection) + Table.warnings(reduction, names) {
+            try out.write(command("notice", [], line))
+        }
     }
 
     private func command(_ name: String, _ properties: [(String, String)], _ message: String) -> String {

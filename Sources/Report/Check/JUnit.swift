@@ -15,7 +15,8 @@ package struct JUnitReport {
 
     package func write(_ check: Check, _ reduction: Reduction, names: FrameNames, to out: TextOutput) throws {
         let programs = reduction.inputs.map { $0.program ?? $0.path }
-        let name = "heapsum check " + (programs.first ?? "") + (programs.count > 1 ? " and \(programs.count - 1) more" : "")
+        let name =
+            "heapsum check " + (programs.first ?? "") + (programs.count > 1 ? " and \(programs.count - 1) more" : "")
         let counts = "tests=\"\(check.verdicts.count)\" failures=\"\(check.failures.count)\" errors=\"0\""
         try out.write("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites \(counts) time=\"0\">\n")
         try out.write("  <testsuite name=\"\(xml(name))\" \(counts) skipped=\"0\" time=\"0\">\n")
@@ -26,7 +27,8 @@ package struct JUnitReport {
                 try out.write("/>\n")
                 continue
             }
-            try out.write(">\n      <failure type=\"\(verdict.quantity.rawValue)\" message=\"\(xml(check.sentence(verdict)))\">")
+            try out.write(
+                ">\n      <failure type=\"\(verdict.quantity.rawValue)\" message=\"\(xml(check.sentence(verdict)))\">")
             try out.write(xml(try body(check, reduction, names)) + "</failure>\n    </testcase>\n")
         }
         let notes = Table.notes(reduction, check.selection) + Table.warnings(reduction, names)
@@ -39,9 +41,14 @@ package struct JUnitReport {
         let shown = check.blamed.prefix(top ?? .max)
         for row in shown {
             try text.write("\n\(check.sentence(row))\(row.row.key.map { "  " + printable($0.label) } ?? "")\n")
-            if row.row.key == nil { try Table(style: Style(), frameLimit: frameLimit).writeFrames(reduction.frames(of: row.row), names, to: text) }
+            if row.row.key == nil {
+                try Table(style: Style(), frameLimit: frameLimit).writeFrames(
+                    reduction.frames(of: row.row), names, to: text)
+            }
         }
-        if check.blamed.count > shown.count { try text.write("\nand \(separated(UInt64(check.blamed.count - shown.count))) more\n") }
+        if check.blamed.count > shown.count {
+            try text.write("\nand \(separated(UInt64(check.blamed.count - shown.count))) more\n")
+        }
         return text.text
     }
 }

@@ -28,16 +28,22 @@ package struct ReportedRows {
         func wrong(_ what: String) -> ReportedRowsError { ReportedRowsError(path: path, what: what) }
         let report: JSONValue
         do throws(JSONError) { report = try JSONReader.read(bytes) } catch { throw wrong("\(error)") }
-        guard report["schema"]?.string == "heapsum/1" else { throw wrong("JSON, and no report of heapsum's (\"schema\":\"heapsum/1\")") }
+        guard report["schema"]?.string == "heapsum/1" else {
+            throw wrong("JSON, and no report of heapsum's (\"schema\":\"heapsum/1\")")
+        }
         guard let rows = report["rows"]?.array else { throw wrong("a report without rows") }
         let input = reduction.begin(Input(path: path, kind: "report"))
         for (index, row) in rows.enumerated() {
-            guard let blocks = row["blocks"]?.integer, let bytes = row["bytes"]?.integer ?? (row["bytes"]?.isNull == true ? 0 : nil) else { throw wrong("row \(index + 1) has no bytes or blocks") }
+            guard let blocks = row["blocks"]?.integer,
+                let bytes = row["bytes"]?.integer ?? (row["bytes"]?.isNull == true ? 0 : nil)
+            else { throw wrong("row \(index + 1) has no bytes or blocks") }
             var frames: [Frame] = []
             if row["key"] != nil { isGrouped = true }
             for frame in row["frames"]?.array ?? [] { frames.append(reduction.frame(Self.frame(frame))) }
             reduction.add(
-                frames: frames, bytes: bytes, blocks: blocks, blocksOfUnknownSize: row["bytes"]?.isNull == true ? blocks : 0, input: input, ageSeconds: row["oldestSeconds"]?.double,
+                frames: frames, bytes: bytes, blocks: blocks,
+                blocksOfUnknownSize: row["bytes"]?.isNull == true ? blocks : 0, input: input,
+                ageSeconds: row["oldestSeconds"]?.double,
                 newestSeconds: row["newestSeconds"]?.double)
         }
         missing = isGrouped ? 0 : max(0, Int(clamping: report["totals"]?["uniqueStacks"]?.integer ?? 0) - rows.count)
@@ -47,7 +53,9 @@ package struct ReportedRows {
         let module = frame["module"]?.string ?? ""
         if let function = frame["function"]?.string {
             if function == LogFrame.cutText { return .cut }
-            if function.hasPrefix(LogFrame.threadText), let thread = UInt64(function.dropFirst(LogFrame.threadText.count)) {
+            if function.hasPrefix(LogFrame.threadText),
+                let thread = UInt64(function.dropFirst(LogFrame.threadText.count))
+            {
                 return LogFrame(address: thread, name: Array(function.utf8))
             }
             return LogFrame(
@@ -57,6 +65,7 @@ package struct ReportedRows {
         if module.isEmpty { return LogFrame(address: frame["offset"]?.integer ?? frame["address"]?.integer ?? 0) }
         let base = module.split(separator: "/").last.map(String.init) ?? module
         // As a frame without a name is shown.
-        return LogFrame(name: Array("\(base)+\(hexadecimal(frame["offset"]?.integer ?? 0))".utf8), module: Array(module.utf8))
+        return LogFrame(
+            name: Array("\(base)+\(hexadecimal(frame["offset"]?.integer ?? 0))".utf8), module: Array(module.utf8))
     }
 }

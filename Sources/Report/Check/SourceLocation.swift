@@ -15,7 +15,11 @@ package struct SourceTree {
     package init(_ directory: String = ".") {
         root = Self.resolved(directory) ?? ""
         let named = directory == "." ? environmentText("PWD") : directory
-        if let named, named.hasPrefix("/"), Self.resolved(named) == root { linked = Self.normal(named) } else { linked = nil }
+        if let named, named.hasPrefix("/"), Self.resolved(named) == root {
+            linked = Self.normal(named)
+        } else {
+            linked = nil
+        }
     }
 
     private static func resolved(_ path: String) -> String? {
@@ -42,7 +46,9 @@ package struct SourceTree {
     func relative(_ file: String) -> String? {
         guard let path = Self.normal(file) else { return nil }
         if path.hasPrefix("/") {
-            for root in [root, linked].compactMap({ $0 }) where path.hasPrefix(root + "/") { return String(path.dropFirst(root.count + 1)) }
+            for root in [root, linked].compactMap({ $0 }) where path.hasPrefix(root + "/") {
+                return String(path.dropFirst(root.count + 1))
+            }
             return nil
         }
         // Compiled with its paths made relative: of the tree where it is there.
@@ -60,16 +66,20 @@ struct SourceLocation {
 }
 
 extension FrameNames {
-    /// Where a row's blocks were asked for: the innermost line in the tree, else the innermost that is no allocator's or
-    /// header's, else the module; nil where nothing is known.
+    /// Where a row's blocks were asked for: the innermost line in the tree, else the innermost that is no allocator's
+    /// or header's, else the module; nil where nothing is known.
     func location(of row: Row, in tree: SourceTree) -> SourceLocation? {
         if let key = row.key {
             guard let file = key.file ?? key.module else { return nil }
-            return SourceLocation(path: tree.relative(file) ?? file, isInTree: tree.relative(file) != nil, line: key.line, function: key.function)
+            return SourceLocation(
+                path: tree.relative(file) ?? file, isInTree: tree.relative(file) != nil, line: key.line,
+                function: key.function)
         }
         let entries = reduction.frames(of: row).flatMap(expanded)
         for entry in entries {
-            if let file = entry.file, !(entry.function.map(AllocationFunctions.standsBetween) ?? false), let path = tree.relative(file) {
+            if let file = entry.file, !(entry.function.map(AllocationFunctions.standsBetween) ?? false),
+                let path = tree.relative(file)
+            {
                 return SourceLocation(path: path, isInTree: true, line: entry.line, function: entry.function)
             }
         }

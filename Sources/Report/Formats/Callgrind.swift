@@ -60,14 +60,17 @@ private struct CallGraph {
 
     init(quantities: [Quantity]) {
         self.quantities = quantities
-        functions = [CalledFunction(object: objects.number("???"), file: files.number("???"), name: names.number("(all stacks)"))]
+        functions = [
+            CalledFunction(object: objects.number("???"), file: files.number("???"), name: names.number("(all stacks)"))
+        ]
         (own, calls, root) = ([[:]], [[:]], 0)
     }
 
     private mutating func number(_ frame: NamedFrame) -> Int {
         // As callgrind writes what it doesn't know.
         let function = CalledFunction(
-            object: objects.number(frame.modulePath.map(printable) ?? "???"), file: files.number(frame.file.map(printable) ?? "???"),
+            object: objects.number(frame.modulePath.map(printable) ?? "???"),
+            file: files.number(frame.file.map(printable) ?? "???"),
             name: names.number(frame.functionText))
         if let number = numbers[function] { return number }
         numbers[function] = functions.count
@@ -110,12 +113,16 @@ extension MachineReport {
         // The first event is what readers sort by.
         let quantities = [quantity] + known.filter { $0 != quantity }
         var graph = CallGraph(quantities: quantities)
-        for row in selection.rows where quantities.contains(where: { $0.value(row) > 0 }) { graph.add(row, entries(row)) }
+        for row in selection.rows where quantities.contains(where: { $0.value(row) > 0 }) {
+            graph.add(row, entries(row))
+        }
 
         try out.write("# callgrind format\nversion: 1\ncreator: heapsum \(version)\n")
         if let input = reduction.inputs.first, reduction.inputs.count == 1 {
             if let pid = input.processID { try out.write("pid: \(pid)\n") }
-            if let command = input.image?.arguments, !command.isEmpty { try out.write("cmd: \(command.map(shellWord).joined(separator: " "))\n") }
+            if let command = input.image?.arguments, !command.isEmpty {
+                try out.write("cmd: \(command.map(shellWord).joined(separator: " "))\n")
+            }
         }
         for input in reduction.inputs { try out.write("desc: Input: \(printable(input.path))\n") }
         try out.write("positions: line\n")
@@ -128,13 +135,19 @@ extension MachineReport {
             let own = graph.own[number].sorted { $0.key < $1.key }
             let calls = graph.calls[number].sorted { ($0.key.line, $0.key.callee) < ($1.key.line, $1.key.callee) }
             if own.isEmpty && calls.isEmpty { continue }
-            try out.write("\nob=\(graph.objects.text(function.object))\nfl=\(graph.files.text(function.file))\nfn=\(graph.names.text(function.name))\n")
+            try out.write(
+                "\nob=\(graph.objects.text(function.object))\nfl=\(graph.files.text(function.file))\nfn=\(graph.names.text(function.name))\n"
+            )
             for (line, cost) in own { try out.write("\(line) \(cost.text)\n") }
             // callgrind's own files have a cost of each function, and callgrind_annotate leans on it.
-            if own.isEmpty { try out.write("\(calls.first?.key.line ?? 0) \(Cost(values: totals.map { _ in 0 }).text)\n") }
+            if own.isEmpty {
+                try out.write("\(calls.first?.key.line ?? 0) \(Cost(values: totals.map { _ in 0 }).text)\n")
+            }
             for (call, cost) in calls {
                 let callee = graph.functions[call.callee]
-                try out.write("cob=\(graph.objects.text(callee.object))\ncfi=\(graph.files.text(callee.file))\ncfn=\(graph.names.text(callee.name))\n")
+                try out.write(
+                    "cob=\(graph.objects.text(callee.object))\ncfi=\(graph.files.text(callee.file))\ncfn=\(graph.names.text(callee.name))\n"
+                )
                 try out.write("calls=\(cost.calls) 0\n\(call.line) \(cost.text)\n")
             }
         }

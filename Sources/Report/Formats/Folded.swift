@@ -28,6 +28,8 @@ extension MachineReport {
 }
 
 /// Writes folded stacks of live bytes.
-package func writeFolded(_ reduction: Reduction, _ selection: RowSelection, frameLimit: Int?, names: FrameNames, to out: TextOutput) throws {
+package func writeFolded(
+    _ reduction: Reduction, _ selection: RowSelection, frameLimit: Int?, names: FrameNames, to out: TextOutput
+) throws {
     try MachineReport(reduction, selection, names: names, frameLimit: frameLimit).writeFolded(to: out)
 }

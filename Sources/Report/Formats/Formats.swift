@@ -1,7 +1,7 @@
 // The formats that other programs read, by name, and what each of them can show.
 //
-// Invariant: a quantity that is not known is left out of a report, or the report is refused. What the inputs know is the
-// same for all rows of a report, so it is decided here, once.
+// Invariant: a quantity that is not known is left out of a report, or the report is refused. What the inputs know is
+// the same for all rows of a report, so it is decided here, once.
 
 import HeapImage
 import Reduce
@@ -45,7 +45,10 @@ package struct MachineReport {
     /// What is shown where a format has place for one quantity, and what comes first where it has for several.
     package var quantity: Quantity
 
-    package init(_ reduction: Reduction, _ selection: RowSelection, names: FrameNames, frameLimit: Int? = nil, quantity: Quantity = .bytes) {
+    package init(
+        _ reduction: Reduction, _ selection: RowSelection, names: FrameNames, frameLimit: Int? = nil,
+        quantity: Quantity = .bytes
+    ) {
         self.reduction = reduction
         self.selection = selection
         self.names = names
@@ -75,7 +78,8 @@ package struct MachineReport {
     /// As people read it.
     func title(of quantity: Quantity) -> String {
         guard isOfPeak else { return quantity.title }
-        return quantity == .bytes ? Quantity.peakBytes.title : quantity == .blocks ? Quantity.peakBlocks.title : quantity.title
+        return quantity == .bytes
+            ? Quantity.peakBytes.title : quantity == .blocks ? Quantity.peakBlocks.title : quantity.title
     }
 
     /// Refuses what the format has no place for, before a file is written over.
@@ -104,16 +108,28 @@ package struct MachineReport {
 
     func requireKnown(_ quantity: Quantity) throws(FormatError) {
         guard !known.contains(quantity) else { return }
-        if quantity == .bytes { throw FormatError("\(title(of: .bytes)): the log doesn't tell how large its blocks are; --cache NAME says it for a slab cache, and --sort blocks shows blocks") }
-        throw FormatError("\(quantity.title): not known of these inputs, which tell of live blocks alone; --sort bytes or --sort blocks shows those")
+        if quantity == .bytes {
+            throw FormatError(
+                "\(title(of: .bytes)): the log doesn't tell how large its blocks are; --cache NAME says it for a slab "
+                    + "cache, and --sort blocks shows blocks"
+            )
+        }
+        throw FormatError(
+            "\(quantity.title): not known of these inputs, which tell of live blocks alone; --sort bytes or --sort "
+                + "blocks shows those"
+        )
     }
 
     func requireOneImage() throws(FormatError) -> (input: Input, image: HeapImage, census: Census) {
-        if reduction.inputs.count == 1, let input = reduction.inputs.first, let image = input.image, let census = input.census {
+        if reduction.inputs.count == 1, let input = reduction.inputs.first, let image = input.image,
+            let census = input.census
+        {
             return (input, image, census)
         }
-        throw FormatError("--format massif shows how one process went on: it wants one image, and there "
-            + (reduction.inputs.count == 1 ? "is a log of live blocks alone" : "are \(reduction.inputs.count) inputs"))
+        throw FormatError(
+            "--format massif shows how one process went on: it wants one image, and there "
+                + (reduction.inputs.count == 1
+                    ? "is a log of live blocks alone" : "are \(reduction.inputs.count) inputs"))
     }
 
     /// The row's frames as they are shown, the innermost first.

@@ -3,16 +3,21 @@
 
 import CSymbols
 
-private typealias Compress = @convention(c) (
-    _ to: UnsafeMutablePointer<UInt8>?, _ toCount: UnsafeMutablePointer<UInt>?, _ from: UnsafePointer<UInt8>?, _ fromCount: UInt, _ level: CInt
-) -> CInt
+private typealias Compress =
+    @convention(c) (
+        _ to: UnsafeMutablePointer<UInt8>?, _ toCount: UnsafeMutablePointer<UInt>?, _ from: UnsafePointer<UInt8>?,
+        _ fromCount: UInt, _ level: CInt
+    ) -> CInt
 private typealias Bound = @convention(c) (_ fromCount: UInt) -> UInt
-private typealias Checksum = @convention(c) (_ start: UInt, _ bytes: UnsafePointer<UInt8>?, _ count: CUnsignedInt) -> UInt
+private typealias Checksum =
+    @convention(c) (_ start: UInt, _ bytes: UnsafePointer<UInt8>?, _ count: CUnsignedInt) -> UInt
 
 /// The bytes as a gzip file; nil where zlib isn't there, or has no memory for them.
 func gzipped(_ bytes: [UInt8]) -> [UInt8]? {
-    guard let compress = symbols_function("libz.so.1", "compress2"), let bound = symbols_function("libz.so.1", "compressBound"),
-          let checksum = symbols_function("libz.so.1", "crc32") else { return nil }
+    guard let compress = symbols_function("libz.so.1", "compress2"),
+        let bound = symbols_function("libz.so.1", "compressBound"),
+        let checksum = symbols_function("libz.so.1", "crc32")
+    else { return nil }
     var count = unsafeBitCast(bound, to: Bound.self)(UInt(bytes.count))
     var packed = [UInt8](repeating: 0, count: Int(clamping: count))
     let status = packed.withUnsafeMutableBufferPointer { to in
@@ -25,7 +30,9 @@ func gzipped(_ bytes: [UInt8]) -> [UInt8]? {
     var crc = UInt(0), done = 0
     while done < bytes.count {
         let part = min(bytes.count - done, 1 << 30)
-        crc = bytes.withUnsafeBufferPointer { unsafeBitCast(checksum, to: Checksum.self)(crc, $0.baseAddress.map { $0 + done }, CUnsignedInt(part)) }
+        crc = bytes.withUnsafeBufferPointer {
+            unsafeBitCast(checksum, to: Checksum.self)(crc, $0.baseAddress.map { $0 + done }, CUnsignedInt(part))
+        }
         done += part
     }
     var result: [UInt8] = [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3]

@@ -16,31 +16,40 @@ package struct JSONReport {
 
     package init(frameLimit: Int? = nil) { self.frameLimit = frameLimit }
 
-    package func write(_ reduction: Reduction, _ selection: RowSelection, names: FrameNames, to out: TextOutput) throws {
+    package func write(_ reduction: Reduction, _ selection: RowSelection, names: FrameNames, to out: TextOutput) throws
+    {
         try out.write("{\"schema\":\"heapsum/1\",\n\"inputs\":[")
         for (index, input) in reduction.inputs.enumerated() {
             try out.write(index == 0 ? "\n " : ",\n ")
             try out.write(text(input))
         }
         let totals = reduction.totals
-        try out.write("],\n\"totals\":{" + [
-            "\"liveBytes\":\(knownBytes(totals.liveBytes, unknown: totals.blocksOfUnknownSize))", "\"liveBlocks\":\(totals.liveBlocks)",
-            "\"allocatedBytes\":\(number(totals.history?.allocatedBytes))",
-            "\"allocatedBlocks\":\(number(totals.history?.allocatedBlocks))",
-            "\"freedBlocks\":\(number(totals.history?.freedBlocks))", "\"peakBytes\":\(number(totals.peakBytes))",
-            "\"uniqueStacks\":\(totals.uniqueStacks)", "\"lostEvents\":\(totals.lostEvents)",
-            "\"unmatchedFrees\":\(number(totals.unmatchedFrees))",
-        ].joined(separator: ",") + (totals.blocksOfUnknownSize > 0 ? ",\"blocksOfUnknownSize\":\(totals.blocksOfUnknownSize)" : "") + "},\n")
+        try out.write(
+            "],\n\"totals\":{"
+                + [
+                    "\"liveBytes\":\(knownBytes(totals.liveBytes, unknown: totals.blocksOfUnknownSize))",
+                    "\"liveBlocks\":\(totals.liveBlocks)",
+                    "\"allocatedBytes\":\(number(totals.history?.allocatedBytes))",
+                    "\"allocatedBlocks\":\(number(totals.history?.allocatedBlocks))",
+                    "\"freedBlocks\":\(number(totals.history?.freedBlocks))",
+                    "\"peakBytes\":\(number(totals.peakBytes))",
+                    "\"uniqueStacks\":\(totals.uniqueStacks)", "\"lostEvents\":\(totals.lostEvents)",
+                    "\"unmatchedFrees\":\(number(totals.unmatchedFrees))",
+                ].joined(separator: ",")
+                + (totals.blocksOfUnknownSize > 0 ? ",\"blocksOfUnknownSize\":\(totals.blocksOfUnknownSize)" : "")
+                + "},\n")
         if selection.blocks.moment == .peak { try out.write("\"at\":\"peak\",\n") }
         if let check { try out.write("\"check\":\(text(check)),\n") }
         if let distributions { try out.write(text(distributions.all) + ",\n") }
         let suppressed = selection.suppressed
         if !suppressed.uses.isEmpty || !suppressed.unused.isEmpty {
             let rules = suppressed.uses + suppressed.unused.map { SuppressedRows.Use(rule: $0) }
-            try out.write("\"suppressions\":[\n " + rules.map { use in
-                "{\"name\":\(jsonString(use.rule.name)),\"place\":\(use.rule.place.map(jsonString) ?? "null"),"
-                    + "\"stacks\":\(use.stacks),\"bytes\":\(use.bytes),\"blocks\":\(use.blocks)}"
-            }.joined(separator: ",\n ") + "],\n")
+            try out.write(
+                "\"suppressions\":[\n "
+                    + rules.map { use in
+                        "{\"name\":\(jsonString(use.rule.name)),\"place\":\(use.rule.place.map(jsonString) ?? "null"),"
+                            + "\"stacks\":\(use.stacks),\"bytes\":\(use.bytes),\"blocks\":\(use.blocks)}"
+                    }.joined(separator: ",\n ") + "],\n")
         }
         try out.write("\"rows\":[")
         var growth: [UInt32: Int64] = [:]
@@ -48,7 +57,9 @@ package struct JSONReport {
         var written: [Frame: [[UInt8]]] = [:]
         for (index, row) in selection.rows.enumerated() {
             try out.write(index == 0 ? "\n " : ",\n ")
-            try out.write("{" + (row.key.map { "\"key\":\(jsonString($0.text))," } ?? "") + Quantity.reported.map { "\"\($0.name)\":\(text($0.known(row)))" }.joined(separator: ","))
+            try out.write(
+                "{" + (row.key.map { "\"key\":\(jsonString($0.text))," } ?? "")
+                    + Quantity.reported.map { "\"\($0.name)\":\(text($0.known(row)))" }.joined(separator: ","))
             if let own = distributions?.rows[row.node] { try out.write("," + text(own)) }
             if let grown = growth[row.node] { try out.write(",\"growthBytes\":\(grown)") }
             try out.write(",\"frames\":[")
@@ -72,7 +83,9 @@ package struct JSONReport {
     }
 
     /// Bytes of which nothing is known are null; of which a part is, that part.
-    private func knownBytes(_ bytes: UInt64, unknown: UInt64) -> String { unknown > 0 && bytes == 0 ? "null" : "\(bytes)" }
+    private func knownBytes(_ bytes: UInt64, unknown: UInt64) -> String {
+        unknown > 0 && bytes == 0 ? "null" : "\(bytes)"
+    }
 
     func text(_ input: Input) -> String {
         var fields = [
@@ -91,21 +104,25 @@ package struct JSONReport {
     /// What is known of a group, as the one frame of it; nothing of a thread or a size.
     func text(_ key: RowKey) -> String {
         if key.module == nil && key.function == nil && key.file == nil { return "" }
-        return "{" + [
-            "\"module\":\(key.module.map(jsonString) ?? "null")", "\"buildID\":null", "\"offset\":null", "\"address\":null",
-            "\"function\":\(key.function.map(jsonString) ?? "null")", "\"symbolOffset\":null",
-            "\"file\":\(key.file.map(jsonString) ?? "null")", "\"line\":\(number(key.line))", "\"inlined\":null",
-        ].joined(separator: ",") + "}"
+        return "{"
+            + [
+                "\"module\":\(key.module.map(jsonString) ?? "null")", "\"buildID\":null", "\"offset\":null",
+                "\"address\":null",
+                "\"function\":\(key.function.map(jsonString) ?? "null")", "\"symbolOffset\":null",
+                "\"file\":\(key.file.map(jsonString) ?? "null")", "\"line\":\(number(key.line))", "\"inlined\":null",
+            ].joined(separator: ",") + "}"
     }
 
     private func text(_ distributions: Distributions) -> String {
         let sizes = distributions.sizes.enumerated().filter { $1.blocks > 0 }.map { number, sum -> String in
             let sizes = Distributions.sizes(of: number)
-            return "{\"from\":\(sizes.lowerBound),\"to\":\(sizes.upperBound),\"blocks\":\(sum.blocks),\"bytes\":\(sum.bytes)}"
+            return
+                "{\"from\":\(sizes.lowerBound),\"to\":\(sizes.upperBound),\"blocks\":\(sum.blocks),\"bytes\":\(sum.bytes)}"
         }
         let lifetimes = distributions.lifetimes.enumerated().filter { $1 > 0 }.map { number, blocks -> String in
             let from = number > 0 ? LifetimeClass.end(number - 1) ?? 0 : 0
-            return "{\"fromSeconds\":\(seconds(Double(from) / 1000)),\"belowSeconds\":\(seconds(LifetimeClass.end(number).map { Double($0) / 1000 })),\"blocks\":\(blocks)}"
+            return
+                "{\"fromSeconds\":\(seconds(Double(from) / 1000)),\"belowSeconds\":\(seconds(LifetimeClass.end(number).map { Double($0) / 1000 })),\"blocks\":\(blocks)}"
         }
         return "\"sizes\":[\(sizes.joined(separator: ","))],\"lifetimes\":[\(lifetimes.joined(separator: ","))]"
     }
@@ -114,25 +131,30 @@ package struct JSONReport {
         let limits = check.verdicts.map { verdict in
             "{\"limit\":\(jsonString(verdict.quantity.rawValue)),\"most\":\(verdict.most),\"value\":\(verdict.value),\"passed\":\(verdict.passed)}"
         }
-        let baseline = check.baseline.map { "{\"path\":\(jsonString($0.path)),\"bytes\":\($0.bytes),\"blocks\":\($0.blocks)}" } ?? "null"
+        let baseline =
+            check.baseline.map { "{\"path\":\(jsonString($0.path)),\"bytes\":\($0.bytes),\"blocks\":\($0.blocks)}" }
+            ?? "null"
         return "{\"passed\":\(check.passed),\"limits\":[\(limits.joined(separator: ","))],\"baseline\":\(baseline)}"
     }
 
     func text(_ frame: NamedFrame) -> String {
-        let function: String? = switch frame.frame.module {
-        case SpecialModule.cut, SpecialModule.thread: frame.text
-        default: frame.function
-        }
-        let hasOffset = frame.frame.module == SpecialModule.none
+        let function: String? =
+            switch frame.frame.module {
+            case SpecialModule.cut, SpecialModule.thread: frame.text
+            default: frame.function
+            }
+        let hasOffset =
+            frame.frame.module == SpecialModule.none
             || (frame.modulePath != nil && frame.frame.module != SpecialModule.named)
-        return "{" + [
-            "\"module\":\(frame.modulePath.map(jsonString) ?? "null")",
-            "\"buildID\":\(frame.buildID.map(jsonString) ?? "null")",
-            "\"offset\":\(hasOffset ? "\(frame.frame.offset)" : "null")",
-            "\"address\":\(number(frame.address))", "\"function\":\(function.map(jsonString) ?? "null")",
-            "\"symbolOffset\":\(number(frame.symbolOffset))", "\"file\":\(frame.file.map(jsonString) ?? "null")",
-            "\"line\":\(number(frame.line))", "\"inlined\":\(frame.inlined.map { "\($0)" } ?? "null")",
-        ].joined(separator: ",") + "}"
+        return "{"
+            + [
+                "\"module\":\(frame.modulePath.map(jsonString) ?? "null")",
+                "\"buildID\":\(frame.buildID.map(jsonString) ?? "null")",
+                "\"offset\":\(hasOffset ? "\(frame.frame.offset)" : "null")",
+                "\"address\":\(number(frame.address))", "\"function\":\(function.map(jsonString) ?? "null")",
+                "\"symbolOffset\":\(number(frame.symbolOffset))", "\"file\":\(frame.file.map(jsonString) ?? "null")",
+                "\"line\":\(number(frame.line))", "\"inlined\":\(frame.inlined.map { "\($0)" } ?? "null")",
+            ].joined(separator: ",") + "}"
     }
 
     private func text(_ value: Quantity.Value?) -> String {
@@ -155,7 +177,9 @@ package struct JSONReport {
 }
 
 /// Writes a row a line, comma-separated as RFC 4180 has it.
-package func writeCSV(_ reduction: Reduction, _ selection: RowSelection, frameLimit: Int?, names: FrameNames, to out: TextOutput) throws {
+package func writeCSV(
+    _ reduction: Reduction, _ selection: RowSelection, frameLimit: Int?, names: FrameNames, to out: TextOutput
+) throws {
     func text(_ value: Quantity.Value?) -> String {
         switch value {
         case .count(let count): "\(count)"

@@ -19,8 +19,10 @@ extension MachineReport {
         try out.write("cmd: \(line(command.map(shellWord).joined(separator: " ")))\ntime_unit: ms\n")
         var labels = MassifLabels()
         for (number, moment) in moments(image, census).enumerated() {
-            try out.write("#-----------\nsnapshot=\(number)\n#-----------\ntime=\(moment.nanoseconds / 1_000_000)\n"
-                + "mem_heap_B=\(moment.bytes)\nmem_heap_extra_B=0\nmem_stacks_B=0\nheap_tree=\(moment.kind.rawValue)\n")
+            try out.write(
+                "#-----------\nsnapshot=\(number)\n#-----------\ntime=\(moment.nanoseconds / 1_000_000)\n"
+                    + "mem_heap_B=\(moment.bytes)\nmem_heap_extra_B=0\nmem_stacks_B=0\nheap_tree=\(moment.kind.rawValue)\n"
+            )
             guard let held = moment.held else { continue }
             var tree = MassifTree()
             for row in selection.rows {
@@ -45,7 +47,9 @@ extension MachineReport {
         func sum(_ held: (Row) -> UInt64) -> UInt64 { reduction.rows.reduce(0) { $0 &+ held($1) } }
         let timeline = image.timeline(), end = census.momentNanoseconds
         var moments = [Moment(nanoseconds: 0, bytes: 0)]
-        moments += timeline.filter { $0.nanoseconds < end }.map { Moment(nanoseconds: $0.nanoseconds, bytes: $0.liveBytes) }
+        moments += timeline.filter { $0.nanoseconds < end }.map {
+            Moment(nanoseconds: $0.nanoseconds, bytes: $0.liveBytes)
+        }
         for number in 0 ..< image.snapshotCount {
             let levels = reduction.snapshot(number, ofInput: 0)
             let held = { (row: Row) -> UInt64 in levels[row.node]?.bytes ?? 0 }
@@ -56,8 +60,10 @@ extension MachineReport {
             let held = { (row: Row) -> UInt64 in row.history?.peakBytes ?? 0 }
             // A peak that only the threads' rings tell of came after all that has been folded.
             let isFolded = census.peak.bytes <= image.header.peak_bytes
-            let time = isFolded ? image.header.peak_ns : max(image.header.peak_ns, moments.map(\.nanoseconds).max() ?? 0)
-            moments.append(Moment(nanoseconds: min(time, end), bytes: max(census.peak.bytes, sum(held)), kind: .peak, held: held))
+            let time =
+                isFolded ? image.header.peak_ns : max(image.header.peak_ns, moments.map(\.nanoseconds).max() ?? 0)
+            moments.append(
+                Moment(nanoseconds: min(time, end), bytes: max(census.peak.bytes, sum(held)), kind: .peak, held: held))
         }
         // Equal times keep this order: the sort is stable.
         moments.append(Moment(nanoseconds: end, bytes: census.liveBytes, kind: .detailed) { $0.bytes })
@@ -81,7 +87,9 @@ private struct MassifLabels {
     mutating func path(_ entries: [NamedFrame]) -> [Int] {
         var path = entries.prefix(MassifTree.depthLimit).map { entry in
             let address = entry.address.map { hexadecimal($0) + ": " } ?? ""
-            let place = entry.place.isEmpty ? "" : entry.file == nil ? " (in \(printable(entry.modulePath ?? entry.place)))" : " (\(entry.place))"
+            let place =
+                entry.place.isEmpty
+                ? "" : entry.file == nil ? " (in \(printable(entry.modulePath ?? entry.place)))" : " (\(entry.place))"
             return number(address + entry.functionText + place)
         }
         if entries.count > path.count { path.append(number("… \(entries.count - path.count) outer frames …")) }
@@ -138,13 +146,20 @@ private struct MassifTree {
                 var rest: [Item] = []
                 if large.count < sorted.count {
                     let bytes = sorted[large.count...].reduce(UInt64(0)) { $0 &+ nodes[$1].bytes }
-                    rest.append(.line("\(bytes) in \(sorted.count - large.count) places, all below massif's threshold (0.10%)", depth: depth + 1))
+                    rest.append(
+                        .line(
+                            "\(bytes) in \(sorted.count - large.count) places, all below massif's threshold (0.10%)",
+                            depth: depth + 1))
                 }
                 if number == 0, total > node.bytes {
-                    rest.append(.line("\(total - node.bytes) of stacks that are not shown, or not known", depth: depth + 1))
+                    rest.append(
+                        .line("\(total - node.bytes) of stacks that are not shown, or not known", depth: depth + 1))
                 }
-                let label = number == 0 ? "(heap allocation functions) malloc/new/new[], --alloc-fns, etc." : labels[node.label]
-                try out.write(String(repeating: " ", count: depth) + "n\(large.count + rest.count): \(number == 0 ? total : node.bytes) \(label)\n")
+                let label =
+                    number == 0 ? "(heap allocation functions) malloc/new/new[], --alloc-fns, etc." : labels[node.label]
+                try out.write(
+                    String(repeating: " ", count: depth)
+                        + "n\(large.count + rest.count): \(number == 0 ? total : node.bytes) \(label)\n")
                 items += rest.reversed() + large.reversed().map { .node($0, depth: depth + 1) }
             }
         }

@@ -22,7 +22,8 @@ extension MachineReport {
 
 private struct PprofProfile {
     private enum Field {
-        static let sampleType: UInt64 = 1, sample: UInt64 = 2, mapping: UInt64 = 3, location: UInt64 = 4, function: UInt64 = 5
+        static let sampleType: UInt64 = 1, sample: UInt64 = 2, mapping: UInt64 = 3, location: UInt64 = 4,
+            function: UInt64 = 5
         static let string: UInt64 = 6, timeNanoseconds: UInt64 = 9, durationNanoseconds: UInt64 = 10
         static let comment: UInt64 = 13, defaultSampleType: UInt64 = 14
     }
@@ -48,7 +49,8 @@ private struct PprofProfile {
 
     mutating func encoded() -> [UInt8] {
         let types: [(name: String, quantity: Quantity)] = [
-            ("alloc_objects", .allocatedBlocks), ("alloc_space", .allocatedBytes), ("inuse_objects", .blocks), ("inuse_space", .bytes),
+            ("alloc_objects", .allocatedBlocks), ("alloc_space", .allocatedBytes), ("inuse_objects", .blocks),
+            ("inuse_space", .bytes),
         ].filter { report.known.contains($0.1) }
         for type in types {
             let name = string(type.name), unit = string(type.quantity.isBytes ? "bytes" : "count")
@@ -88,7 +90,8 @@ private struct PprofProfile {
         return number
     }
 
-    /// The location of a frame, written at its first use; its lines are the functions inlined there, the innermost first.
+    /// The location of a frame, written at its first use; its lines are the functions inlined there, the innermost
+    /// first.
     private mutating func location(_ frame: Frame) -> UInt64 {
         if let number = locations[frame] { return number }
         let number = UInt64(locations.count + 1)
@@ -99,7 +102,8 @@ private struct PprofProfile {
         var lines: [(function: UInt64, line: UInt64)] = []
         for entry in entries {
             // What is no place in a file is known by its text alone, and so is what a log names.
-            guard let name = entry.function ?? (isPlace && frame.module != SpecialModule.named ? nil : entry.text) else { continue }
+            guard let name = entry.function ?? (isPlace && frame.module != SpecialModule.named ? nil : entry.text)
+            else { continue }
             mapping?.hasFunctions = true
             if entry.file != nil { mapping?.hasFiles = true }
             if entry.line != nil { mapping?.hasLines = true }
@@ -123,7 +127,9 @@ private struct PprofProfile {
     }
 
     private mutating func function(_ name: String, _ symbol: String?, _ file: String?) -> UInt64 {
-        let key = Function(name: string(printable(name)), systemName: string(printable(symbol ?? name)), file: string(file.map(printable) ?? ""))
+        let key = Function(
+            name: string(printable(name)), systemName: string(printable(symbol ?? name)),
+            file: string(file.map(printable) ?? ""))
         if let number = functions[key] { return number }
         let number = UInt64(functions.count + 1)
         functions[key] = number
@@ -171,11 +177,16 @@ private struct PprofProfile {
         var times: (from: UInt64, to: UInt64)?
         for input in report.reduction.inputs {
             if let image = input.image, image.header.started_realtime_ns > 0 {
-                let from = image.header.started_realtime_ns, to = from.addingReportingOverflow(input.census?.momentNanoseconds ?? 0)
+                let from = image.header.started_realtime_ns,
+                    to = from.addingReportingOverflow(input.census?.momentNanoseconds ?? 0)
                 times = (min(times?.from ?? from, from), max(times?.to ?? 0, to.overflow ? from : to.partialValue))
             }
-            var text = printable(input.path + (input.program.map { ": \($0)" } ?? "")) + (input.processID.map { ", pid \($0)" } ?? "")
-            if let arguments = input.image?.arguments, !arguments.isEmpty { text += ": " + arguments.map(shellWord).joined(separator: " ") }
+            var text =
+                printable(input.path + (input.program.map { ": \($0)" } ?? ""))
+                + (input.processID.map { ", pid \($0)" } ?? "")
+            if let arguments = input.image?.arguments, !arguments.isEmpty {
+                text += ": " + arguments.map(shellWord).joined(separator: " ")
+            }
             profile.number(Field.comment, string(text))
         }
         for line in Table.warnings(report.reduction, nil) { profile.number(Field.comment, string(line)) }
@@ -185,8 +196,12 @@ private struct PprofProfile {
         }
         // Of the two spaces and counts the one that is asked for; what has none of them is in use.
         let isAllocated = [.allocatedBytes, .allocatedBlocks, .temporaryBlocks].contains(report.quantity)
-        let isBytes = isAllocated ? report.quantity.isBytes : (report.quantity.isBytes || report.quantity == .peakBlocks) && report.known.contains(.bytes)
-        profile.number(Field.defaultSampleType, string((isAllocated ? "alloc_" : "inuse_") + (isBytes ? "space" : "objects")))
+        let isBytes =
+            isAllocated
+            ? report.quantity.isBytes
+            : (report.quantity.isBytes || report.quantity == .peakBlocks) && report.known.contains(.bytes)
+        profile.number(
+            Field.defaultSampleType, string((isAllocated ? "alloc_" : "inuse_") + (isBytes ? "space" : "objects")))
     }
 }
 

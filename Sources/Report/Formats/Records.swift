@@ -10,7 +10,9 @@ import Text
 /// Writes the live blocks of the images in a reduction, those of the rows that are selected.
 ///
 /// - Complexity: O(blocks), reading the images again; memory for the tracebacks of the rows alone.
-package func writeRecords(_ reduction: Reduction, _ selection: RowSelection, frameLimit: Int?, names: FrameNames, to out: TextOutput) throws {
+package func writeRecords(
+    _ reduction: Reduction, _ selection: RowSelection, frameLimit: Int?, names: FrameNames, to out: TextOutput
+) throws {
     var tracebacks: [[UInt8]] = []
     var tracebackOfNode: [UInt32: Int] = [:]
     for row in selection.rows {

@@ -24,14 +24,18 @@ extension MachineReport {
         nowhere.function = "(no frames)"
         let stacks = selection.rows.map { row in
             let entries = entries(row)
-            return "[" + (entries.isEmpty ? [nowhere] : entries).reversed().map { "\(number($0))" }.joined(separator: ",") + "]"
+            return "["
+                + (entries.isEmpty ? [nowhere] : entries).reversed().map { "\(number($0))" }.joined(separator: ",")
+                + "]"
         }
 
         let known = known
         try requireKnown(quantity)
         let programs = Set(reduction.inputs.compactMap(\.program)).sorted().joined(separator: ", ")
         try out.write("{\"$schema\":\"https://www.speedscope.app/file-format-schema.json\",\n")
-        try out.write("\"exporter\":\(jsonString("heapsum \(version)")),\n\"name\":\(jsonString(programs.isEmpty ? "heapsum" : programs)),\n")
+        try out.write(
+            "\"exporter\":\(jsonString("heapsum \(version)")),\n\"name\":\(jsonString(programs.isEmpty ? "heapsum" : programs)),\n"
+        )
         try out.write("\"activeProfileIndex\":\(known.firstIndex(of: quantity) ?? 0),\n\"shared\":{\"frames\":[")
         for (index, function) in functions.enumerated() {
             let file = function.file.map { ",\"file\":\(jsonString($0))" } ?? ""
@@ -41,12 +45,15 @@ extension MachineReport {
         for (index, quantity) in known.enumerated() {
             let shown = selection.rows.indices.filter { quantity.value(selection.rows[$0]) > 0 }
             let sum = shown.reduce(UInt64(0)) { $0 &+ quantity.value(selection.rows[$1]) }
-            try out.write((index == 0 ? "\n " : ",\n ")
-                + "{\"type\":\"sampled\",\"name\":\(jsonString(title(of: quantity))),\"unit\":\"\(quantity.isBytes ? "bytes" : "none")\","
-                + "\"startValue\":0,\"endValue\":\(sum),\n  \"samples\":[")
+            try out.write(
+                (index == 0 ? "\n " : ",\n ")
+                    + "{\"type\":\"sampled\",\"name\":\(jsonString(title(of: quantity))),\"unit\":\"\(quantity.isBytes ? "bytes" : "none")\","
+                    + "\"startValue\":0,\"endValue\":\(sum),\n  \"samples\":[")
             for (place, row) in shown.enumerated() { try out.write((place == 0 ? "" : ",") + stacks[row]) }
             try out.write("],\n  \"weights\":[")
-            for (place, row) in shown.enumerated() { try out.write((place == 0 ? "" : ",") + "\(quantity.value(selection.rows[row]))") }
+            for (place, row) in shown.enumerated() {
+                try out.write((place == 0 ? "" : ",") + "\(quantity.value(selection.rows[row]))")
+            }
             try out.write("]}")
         }
         try out.write("]}\n")

@@ -9,16 +9,22 @@ extension GrowthSelection {
     /// Writes JSON, schema heapsum/1. Totals and each row's bytes and blocks are the last moment's.
     package func writeJSON(_ growth: Growth, frameLimit: Int? = nil, names: FrameNames, to out: TextOutput) throws {
         let writer = JSONReport(frameLimit: frameLimit)
-        try out.write("{\"schema\":\"heapsum/1\",\n\"inputs\":[\n " + growth.reduction.inputs.map(writer.text).joined(separator: ",\n ") + "],\n")
-        try out.write("\"moments\":[\n " + growth.moments.map { moment in
-            "{\"label\":\(jsonString(moment.label)),\"unixSeconds\":\(number(moment.unixSeconds)),\"liveBytes\":\(moment.bytes),\"liveBlocks\":\(moment.blocks)}"
-        }.joined(separator: ",\n ") + "],\n")
+        try out.write(
+            "{\"schema\":\"heapsum/1\",\n\"inputs\":[\n "
+                + growth.reduction.inputs.map(writer.text).joined(separator: ",\n ") + "],\n")
+        try out.write(
+            "\"moments\":[\n "
+                + growth.moments.map { moment in
+                    "{\"label\":\(jsonString(moment.label)),\"unixSeconds\":\(number(moment.unixSeconds)),\"liveBytes\":\(moment.bytes),\"liveBlocks\":\(moment.blocks)}"
+                }.joined(separator: ",\n ") + "],\n")
         let totals = growth.reduction.totals
         let held = growth.rows.count { ($0.blocks.last ?? 0) > 0 }
         let fields = [
-            "\"liveBytes\":\(total.row.bytes.last ?? 0)", "\"liveBlocks\":\(total.row.blocks.last ?? 0)", "\"allocatedBytes\":null",
+            "\"liveBytes\":\(total.row.bytes.last ?? 0)", "\"liveBlocks\":\(total.row.blocks.last ?? 0)",
+            "\"allocatedBytes\":null",
             "\"allocatedBlocks\":null", "\"freedBlocks\":null", "\"peakBytes\":null", "\"uniqueStacks\":\(held)",
-            "\"lostEvents\":\(totals.lostEvents)", "\"unmatchedFrees\":\(writer.number(totals.unmatchedFrees))", text(total),
+            "\"lostEvents\":\(totals.lostEvents)", "\"unmatchedFrees\":\(writer.number(totals.unmatchedFrees))",
+            text(total),
         ]
         try out.write("\"totals\":{" + fields.joined(separator: ",") + "},\n\"rows\":[")
         for (index, ranked) in rows.enumerated() {
@@ -26,7 +32,9 @@ extension GrowthSelection {
             let row = ranked.row
             var fields: [String] = row.key.map { ["\"key\":\(jsonString($0.text))"] } ?? []
             fields.append("\"bytes\":\(row.bytes.last ?? 0),\"blocks\":\(row.blocks.last ?? 0)")
-            for unknown in Quantity.reported where unknown != .bytes && unknown != .blocks { fields.append("\"\(unknown.name)\":null") }
+            for unknown in Quantity.reported where unknown != .bytes && unknown != .blocks {
+                fields.append("\"\(unknown.name)\":null")
+            }
             fields.append(text(ranked))
             fields.append("\"bytesByMoment\":[\(row.bytes.map(String.init).joined(separator: ","))]")
             fields.append("\"blocksByMoment\":[\(row.blocks.map(String.init).joined(separator: ","))]")
@@ -48,7 +56,8 @@ extension GrowthSelection {
         let isTested = trend.count >= Trend.fewest
         return [
             "\"bytesBefore\":\(row.bytes.first ?? 0)", "\"blocksBefore\":\(row.blocks.first ?? 0)",
-            "\"growthBytes\":\(row.growthBytes)", "\"growthBlocks\":\(row.growthBlocks)", "\"bytesAnHour\":\(number(ranked.bytesAnHour))",
+            "\"growthBytes\":\(row.growthBytes)", "\"growthBlocks\":\(row.growthBlocks)",
+            "\"bytesAnHour\":\(number(ranked.bytesAnHour))",
             "\"bytesAnHourLow\":\(number(hasTimes && isTested ? trend.slopeLow * 3600 : nil))",
             "\"bytesAnHourHigh\":\(number(hasTimes && isTested ? trend.slopeHigh * 3600 : nil))",
             "\"pValue\":\(number(isTested ? trend.pValue : nil))", "\"shape\":\(jsonString(trend.shape.rawValue))",
@@ -62,23 +71,29 @@ extension GrowthSelection {
 
     /// Writes a row a line, comma-separated as RFC 4180 has it; the moments' bytes in one cell, with spaces between.
     package func writeCSV(_ growth: Growth, frameLimit: Int? = nil, names: FrameNames, to out: TextOutput) throws {
-        try out.write("growth_bytes,growth_blocks,bytes_before,blocks_before,bytes,blocks,bytes_an_hour,p_value,shape,bytes_by_moment,\(grouping.rawValue)\r\n")
+        try out.write(
+            "growth_bytes,growth_blocks,bytes_before,blocks_before,bytes,blocks,bytes_an_hour,p_value,shape,bytes_by_moment,\(grouping.rawValue)\r\n"
+        )
         for ranked in rows {
             let row = ranked.row
-            let frames = names.expanded(growth.reduction.tree.frames(of: row.node), limit: frameLimit).entries.map { named in
+            let frames = names.expanded(growth.reduction.tree.frames(of: row.node), limit: frameLimit).entries.map {
+                named in
                 named.file == nil ? named.text : "\(named.text) \(named.place)"
             }
             let cells = [
-                "\(row.growthBytes)", "\(row.growthBlocks)", "\(row.bytes.first ?? 0)", "\(row.blocks.first ?? 0)", "\(row.bytes.last ?? 0)",
+                "\(row.growthBytes)", "\(row.growthBlocks)", "\(row.bytes.first ?? 0)", "\(row.blocks.first ?? 0)",
+                "\(row.bytes.last ?? 0)",
                 "\(row.blocks.last ?? 0)", ranked.bytesAnHour.map { "\($0)" } ?? "",
-                ranked.trend.count >= Trend.fewest ? "\(ranked.trend.pValue)" : "", csvCell(ranked.trend.shape.rawValue),
+                ranked.trend.count >= Trend.fewest ? "\(ranked.trend.pValue)" : "",
+                csvCell(ranked.trend.shape.rawValue),
                 csvCell(row.bytes.map(String.init).joined(separator: " ")), csvCell(frames.joined(separator: " < ")),
             ]
             try out.write(cells.joined(separator: ",") + "\r\n")
         }
     }
 
-    /// Writes a line a stack: outermost;…;innermost, the bytes before and the bytes after, as flamegraph.pl draws a differential graph of.
+    /// Writes a line a stack: outermost;…;innermost, the bytes before and the bytes after, as flamegraph.pl draws a
+    /// differential graph of.
     package func writeFolded(_ growth: Growth, frameLimit: Int? = nil, names: FrameNames, to out: TextOutput) throws {
         // Equal function names are one in this format, so equal lines are summed.
         var sums: [String: (before: UInt64, after: UInt64)] = [:]
@@ -86,7 +101,9 @@ extension GrowthSelection {
         for ranked in rows {
             let entries = names.expanded(growth.reduction.tree.frames(of: ranked.row.node), limit: frameLimit).entries
             // The separators of the format can't stand in a name.
-            let frames = entries.reversed().map { named in String((named.function.map(printable) ?? named.text).map { $0 == ";" ? ":" : $0 }) }
+            let frames = entries.reversed().map { named in
+                String((named.function.map(printable) ?? named.text).map { $0 == ";" ? ":" : $0 })
+            }
             let line = frames.isEmpty ? "(no frames)" : frames.joined(separator: ";")
             if sums[line] == nil { order.append(line) }
             let sum = sums[line] ?? (0, 0)

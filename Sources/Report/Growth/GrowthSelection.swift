@@ -35,7 +35,8 @@ package struct GrowthSelection {
     ///   - minBytes: rows that grew or shrank by less are filtered out.
     /// - Complexity: O(n log n) in rows, and for each that changed O(m²) in moments.
     package init(
-        _ growth: Growth, names: FrameNames, by grouping: Grouping = .stack, byBlocks: Bool = false, top: Int? = nil, minBytes: UInt64 = 0,
+        _ growth: Growth, names: FrameNames, by grouping: Grouping = .stack, byBlocks: Bool = false, top: Int? = nil,
+        minBytes: UInt64 = 0,
         filter: FrameFilter? = nil, suppressions: Suppressions? = nil
     ) {
         self.grouping = grouping
@@ -43,7 +44,8 @@ package struct GrowthSelection {
         func ranked(_ row: GrowthRow) -> RankedGrowth {
             let values = row.bytes.map { Double($0) }
             let trend = seconds.map { Trend(times: $0, values: values) } ?? Trend(values: values)
-            return RankedGrowth(row: row, trend: trend, bytesAnHour: seconds.flatMap { Self.bytesAnHour(row, trend, $0) })
+            return RankedGrowth(
+                row: row, trend: trend, bytesAnHour: seconds.flatMap { Self.bytesAnHour(row, trend, $0) })
         }
         total = ranked(growth.total)
 
@@ -55,7 +57,9 @@ package struct GrowthSelection {
             candidates = zip(candidates, passes).filter(\.1).map(\.0)
         }
         if let suppressions {
-            let kept = Set(suppressions.sift(candidates.map { Row(node: $0.node) }, of: growth.reduction, names: names).0.map(\.node))
+            let kept = Set(
+                suppressions.sift(candidates.map { Row(node: $0.node) }, of: growth.reduction, names: names).0.map(
+                    \.node))
             filtered += candidates.count { !kept.contains($0.node) }
             candidates.removeAll { !kept.contains($0.node) }
         }
@@ -81,11 +85,16 @@ package struct GrowthSelection {
         rows = Array(all[..<count])
         below = all.count - count
         for rest in all[count...] {
-            if rest.row.growthBytes >= 0 { belowGrown &+= rest.row.growthBytes.magnitude } else { belowShrunk &+= rest.row.growthBytes.magnitude }
+            if rest.row.growthBytes >= 0 {
+                belowGrown &+= rest.row.growthBytes.magnitude
+            } else {
+                belowShrunk &+= rest.row.growthBytes.magnitude
+            }
         }
     }
 
-    /// By the slope where there are moments enough for one, else by the ends; nil where a test says that it may as well be chance.
+    /// By the slope where there are moments enough for one, else by the ends; nil where a test says that it may as well
+    /// be chance.
     private static func bytesAnHour(_ row: GrowthRow, _ trend: Trend, _ seconds: [Double]) -> Double? {
         if trend.count >= Trend.fewest { return trend.pValue < Trend.significance ? trend.slopePerSecond * 3600 : nil }
         guard let last = seconds.last, last > 0 else { return 0 }

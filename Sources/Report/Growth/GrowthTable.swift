@@ -21,8 +21,11 @@ package struct GrowthTable {
     package func write(_ growth: Growth, _ selection: GrowthSelection, names: FrameNames, to out: TextOutput) throws {
         try writeHead(growth, selection, to: out)
         if selection.rows.isEmpty {
-            try out.write("\n" + (selection.filtered > 0 ? "No \(selection.grouping.noun) that changed passes the filters."
-                : "Nothing changed: each \(selection.grouping.noun) holds what it held.") + "\n")
+            try out.write(
+                "\n"
+                    + (selection.filtered > 0
+                        ? "No \(selection.grouping.noun) that changed passes the filters."
+                        : "Nothing changed: each \(selection.grouping.noun) holds what it held.") + "\n")
         } else {
             try writeRows(growth, selection, names, to: out)
         }
@@ -34,23 +37,33 @@ package struct GrowthTable {
     private func writeHead(_ growth: Growth, _ selection: GrowthSelection, to out: TextOutput) throws {
         guard let first = growth.moments.first, let last = growth.moments.last else { return }
         let seconds = growth.seconds
-        try out.write(style.bold("\(printable(first.label)) → \(printable(last.label))") + " · \(growth.moments.count) moments"
-            + (seconds?.last.map { " over \(shortDuration($0))" } ?? "") + "\n")
+        try out.write(
+            style.bold("\(printable(first.label)) → \(printable(last.label))") + " · \(growth.moments.count) moments"
+                + (seconds?.last.map { " over \(shortDuration($0))" } ?? "") + "\n")
         let total = selection.total
         let isUnknown = growth.reduction.totals.blocksOfUnknownSize > 0
         if isUnknown && growth.moments.allSatisfy({ $0.bytes == 0 }) {
             try out.write("bytes   not known\n")
         } else {
-            try out.write("bytes   \(separated(first.bytes)) → \(separated(last.bytes))  \(style.bold(signed(total.row.growthBytes)))"
-                + (total.bytesAnHour.map { "  (\(signed(Int64(clamped: $0))) an hour)" } ?? "") + (isUnknown ? "  of the blocks whose size is known" : "") + "\n")
+            try out.write(
+                "bytes   \(separated(first.bytes)) → \(separated(last.bytes))  "
+                    + "\(style.bold(signed(total.row.growthBytes)))"
+                    + (total.bytesAnHour.map { "  (\(signed(Int64(clamped: $0))) an hour)" } ?? "")
+                    + (isUnknown ? "  of the blocks whose size is known" : "") + "\n")
         }
-        try out.write("blocks  \(separated(first.blocks)) → \(separated(last.blocks))  \(style.bold(signed(total.row.growthBlocks)))\n")
+        try out.write(
+            "blocks  \(separated(first.blocks)) → \(separated(last.blocks))  "
+                + "\(style.bold(signed(total.row.growthBlocks)))\n"
+        )
         if growth.moments.count > 2 {
-            try out.write("        \(sparkline(total.row.bytes.map { Double($0) }, width: 60))  \(shapeText(total.trend))\n")
+            try out.write(
+                "        \(sparkline(total.row.bytes.map { Double($0) }, width: 60))  \(shapeText(total.trend))\n")
         }
         if selection.steady > 0 {
-            try out.write(style.warning("\(counted(UInt64(selection.steady), selection.grouping.noun)) "
-                + (selection.steady == 1 ? "grows" : "grow") + " steadily.") + "\n")
+            try out.write(
+                style.warning(
+                    "\(counted(UInt64(selection.steady), selection.grouping.noun)) "
+                        + (selection.steady == 1 ? "grows" : "grow") + " steadily.") + "\n")
         }
     }
 
@@ -64,29 +77,41 @@ package struct GrowthTable {
 
     // MARK: The rows
 
-    private func writeRows(_ growth: Growth, _ selection: GrowthSelection, _ names: FrameNames, to out: TextOutput) throws {
+    private func writeRows(
+        _ growth: Growth, _ selection: GrowthSelection, _ names: FrameNames, to out: TextOutput
+    ) throws {
         let hasTimes = growth.seconds != nil, many = growth.moments.count > 2
         var titles = ["growth", "bytes", "blocks", "more blocks"]
         if hasTimes { titles.append("an hour") }
         let unknown = Set(growth.reduction.rows.lazy.filter { $0.blocksOfUnknownSize > 0 }.map(\.node))
         let cells = selection.rows.map { ranked -> [String] in
             let isUnknown = unknown.contains(ranked.row.node) && ranked.row.bytes.allSatisfy { $0 == 0 }
-            var cells = [isUnknown ? "not known" : signed(ranked.row.growthBytes), isUnknown ? "not known" : separated(ranked.row.bytes.last ?? 0), separated(ranked.row.blocks.last ?? 0), signed(ranked.row.growthBlocks)]
+            var cells = [
+                isUnknown ? "not known" : signed(ranked.row.growthBytes),
+                isUnknown ? "not known" : separated(ranked.row.bytes.last ?? 0), separated(ranked.row.blocks.last ?? 0),
+                signed(ranked.row.growthBlocks),
+            ]
             if hasTimes { cells.append(ranked.bytesAnHour.map { signed(Int64(clamped: $0)) } ?? "-") }
             return cells
         }
-        let widths = titles.indices.map { column in max(titles[column].count, cells.map { $0[column].count }.max() ?? 0) }
-        func line(_ texts: [String]) -> String { zip(texts, widths).map { leftPadded($0, $1) }.joined(separator: "   ") }
+        let widths = titles.indices.map { column in max(titles[column].count, cells.map { $0[column].count }.max() ?? 0)
+        }
+        func line(_ texts: [String]) -> String {
+            zip(texts, widths).map { leftPadded($0, $1) }.joined(separator: "   ")
+        }
         let lines = many ? selection.rows.map { sparkline($0.row.bytes.map { Double($0) }) } : []
         let lineWidth = max(lines.map(\.count).max() ?? 0, 9)
-        try out.write("\n" + style.dim(line(titles) + (many ? "   \(padded("over time", lineWidth))   shape" : "")) + "\n")
+        try out.write(
+            "\n" + style.dim(line(titles) + (many ? "   \(padded("over time", lineWidth))   shape" : "")) + "\n")
         let table = Table(style: style, frameLimit: frameLimit)
         for (index, ranked) in selection.rows.enumerated() {
             let first = leftPadded(cells[index][0], widths[0])
             var text = style.bold(first) + line(cells[index]).dropFirst(first.count)
             if many {
                 let shape = ranked.trend.shape.rawValue
-                text += "   \(padded(lines[index], lineWidth))   " + (ranked.trend.shape == .steadyGrowth ? style.warning(shape) : shape)
+                text +=
+                    "   \(padded(lines[index], lineWidth))   "
+                    + (ranked.trend.shape == .steadyGrowth ? style.warning(shape) : shape)
             }
             try out.write(text + "\n")
             try table.writeFrames(growth.reduction.tree.frames(of: ranked.row.node), names, to: out)
@@ -96,25 +121,39 @@ package struct GrowthTable {
 
     // MARK: The foot
 
-    private func writeFoot(_ growth: Growth, _ selection: GrowthSelection, _ names: FrameNames, to out: TextOutput) throws {
+    private func writeFoot(
+        _ growth: Growth, _ selection: GrowthSelection, _ names: FrameNames, to out: TextOutput
+    ) throws {
         let noun = selection.grouping.noun
         if selection.below > 0 {
-            try out.write("Not shown: \(counted(UInt64(selection.below), "more \(noun)")) that changed, +\(separated(selection.belowGrown)) and "
-                + "-\(separated(selection.belowShrunk)) bytes (--top \(selection.below + selection.rows.count) shows all).\n")
+            try out.write(
+                "Not shown: \(counted(UInt64(selection.below), "more \(noun)")) that changed, "
+                    + "+\(separated(selection.belowGrown)) and "
+                    + "-\(separated(selection.belowShrunk)) bytes (--top \(selection.below + selection.rows.count) "
+                    + "shows all).\n"
+            )
         }
         if selection.unchanged > 0 {
-            try out.write("Unchanged: \(counted(UInt64(selection.unchanged), noun)) with \(separated(selection.unchangedBytes)) bytes.\n")
+            try out.write(
+                "Unchanged: \(counted(UInt64(selection.unchanged), noun)) with \(separated(selection.unchangedBytes)) "
+                    + "bytes.\n"
+            )
         }
         if selection.filtered > 0 { try out.write("Filtered out: \(counted(UInt64(selection.filtered), noun)).\n") }
         if growth.seconds == nil {
-            try out.write("No rates: " + (growth.moments.contains { $0.unixSeconds == nil } ? "not all moments have a time.\n" : "the moments are not in the order of their times.\n"))
+            try out.write(
+                "No rates: "
+                    + (growth.moments.contains { $0.unixSeconds == nil }
+                        ? "not all moments have a time.\n" : "the moments are not in the order of their times.\n"))
         }
         for warning in Table.warnings(growth.reduction, names) { try out.write(style.warning(warning) + "\n") }
     }
 }
 
 /// A number with its sign and thousands separators; 0 without.
-package func signed(_ value: Int64) -> String { value == 0 ? "0" : (value > 0 ? "+" : "-") + separated(value.magnitude) }
+package func signed(_ value: Int64) -> String {
+    value == 0 ? "0" : (value > 0 ? "+" : "-") + separated(value.magnitude)
+}
 
 /// A probability with two digits that say something.
 package func probability(_ value: Double) -> String {
@@ -127,6 +166,10 @@ package func probability(_ value: Double) -> String {
 extension Int64 {
     /// The nearest number; 0 for what is none.
     package init(clamped value: Double) {
-        if value.isNaN { self = 0 } else { self = value >= 9.2e18 ? .max : value <= -9.2e18 ? .min : Int64(value.rounded()) }
+        if value.isNaN {
+            self = 0
+        } else {
+            self = value >= 9.2e18 ? .max : value <= -9.2e18 ? .min : Int64(value.rounded())
+        }
     }
 }

@@ -7,8 +7,10 @@ package func sparkline(_ values: [Double], width: Int = 24) -> String {
     guard count > 0 else { return "" }
     let shown = (1 ... count).map { values[$0 * values.count / count - 1] }
     let lowest = shown.min() ?? 0, range = (shown.max() ?? 0) - lowest
-    return String(String.UnicodeScalarView(shown.map { value in
-        let step = range > 0 ? min(7, max(0, Int((value - lowest) / range * 7.99))) : 0
-        return UnicodeScalar(0x2581 + UInt32(step)) ?? " "
-    }))
+    return String(
+        String.UnicodeScalarView(
+            shown.map { value in
+                let step = range > 0 ? min(7, max(0, Int((value - lowest) / range * 7.99))) : 0
+                return UnicodeScalar(0x2581 + UInt32(step)) ?? " "
+            }))
 }

@@ -1,9 +1,9 @@
-// Who holds the reachable blocks: a tree from the roots. A line stands for a root, or for all blocks of one stack below one line; its bytes are what
-// would be freed if it went, and nothing else held on to them.
+// Who holds the reachable blocks: a tree from the roots. A line stands for a root, or for all blocks of one stack below
+// one line; its bytes are what would be freed if it went, and nothing else held on to them.
 
-import Text
 import Leaks
 import Reduce
+import Text
 
 /// A line of the tree.
 package struct HolderLine {
@@ -37,8 +37,8 @@ package struct HolderTree {
         add([0], depth: 0)
     }
 
-    // All that is directly below some nodes, by what it is called. A list or a tree of blocks of one stack is one line: below it stands what else its
-    // blocks hold.
+    // All that is directly below some nodes, by what it is called. A list or a tree of blocks of one stack is one line:
+    // below it stands what else its blocks hold.
     private mutating func add(_ nodes: [Int], depth: Int) {
         guard depth < depthLimit else { return }
         struct Group {
@@ -70,18 +70,25 @@ package struct HolderTree {
                 groups[place].kept.add(holders.amount(child))
             }
         }
-        for group in groups.sorted(by: { ($0.kept.bytes, $1.text) > ($1.kept.bytes, $0.text) }) where group.kept.bytes >= max(leastBytes, 1) {
+        for group in groups.sorted(by: { ($0.kept.bytes, $1.text) > ($1.kept.bytes, $0.text) })
+        where group.kept.bytes >= max(leastBytes, 1) {
             var group = group
             if let stack = group.stack {
                 var next = 0
                 while next < group.nodes.count {
-                    if case .block(let block) = holders.holder(group.nodes[next]) { group.own.add(Amount(blocks: 1, bytes: report.verdict.table.bytes(block))) }
-                    for child in holders.children(of: group.nodes[next]) where stackOf(Int(child)) == stack { group.nodes.append(Int(child)) }
+                    if case .block(let block) = holders.holder(group.nodes[next]) {
+                        group.own.add(Amount(blocks: 1, bytes: report.verdict.table.bytes(block)))
+                    }
+                    for child in holders.children(of: group.nodes[next]) where stackOf(Int(child)) == stack {
+                        group.nodes.append(Int(child))
+                    }
                     next += 1
                 }
             }
-            lines.append(HolderLine(
-                text: group.text, isSharedByRoots: depth == 0 && group.stack != nil, depth: depth, own: group.own, kept: group.kept))
+            lines.append(
+                HolderLine(
+                    text: group.text, isSharedByRoots: depth == 0 && group.stack != nil, depth: depth, own: group.own,
+                    kept: group.kept))
             add(group.nodes, depth: depth + 1)
         }
     }
@@ -102,8 +109,11 @@ extension LeakTable {
         let blockWidth = max(6, tree.lines.map { separated($0.kept.blocks).count }.max() ?? 0)
         for (line, bytes) in zip(tree.lines, bytes) {
             let own = line.own.blocks > 0 ? "\(counted(line.own.blocks, "block")) of " : ""
-            try out.write("\(style.bold(leftPadded(bytes, width)))   \(leftPadded(Table.share(line.kept.bytes, of: tree.total.bytes), 6))   "
-                + "\(leftPadded(separated(line.kept.blocks), blockWidth))   \(String(repeating: "  ", count: line.depth))\(line.isSharedByRoots ? "several roots → " : "")\(own)\(line.text)\n")
+            try out.write(
+                "\(style.bold(leftPadded(bytes, width)))   "
+                    + "\(leftPadded(Table.share(line.kept.bytes, of: tree.total.bytes), 6))   "
+                    + "\(leftPadded(separated(line.kept.blocks), blockWidth))   \(String(repeating: "  ", count: line.depth))\(line.isSharedByRoots ? "several roots → " : "")\(own)\(line.text)\n"
+            )
         }
     }
 }

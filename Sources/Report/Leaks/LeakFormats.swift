@@ -1,37 +1,46 @@
-// The verdict for programs: JSON and CSV. Sizes are plain integers; addresses are hexadecimal texts, as JSON's numbers don't hold them everywhere.
+// The verdict for programs: JSON and CSV. Sizes are plain integers; addresses are hexadecimal texts, as JSON's numbers
+// don't hold them everywhere.
 
-import Text
 import HeapImage
 import Leaks
 import Reduce
+import Text
 
 extension LeakReport {
     /// Writes the rows with a verdict that is asked for, and the holders where there are any.
-    package func writeJSON(shown: Set<Verdict>, rowLimit: Int?, frameLimit: Int?, holders: HolderTree?, to out: TextOutput) throws {
+    package func writeJSON(
+        shown: Set<Verdict>, rowLimit: Int?, frameLimit: Int?, holders: HolderTree?, to out: TextOutput
+    ) throws {
         let snapshot = verdict.snapshot, json = JSONReport(frameLimit: frameLimit)
-        try out.write("{\"schema\":\"heapsum/1\",\n\"inputs\":[\(reduction.inputs.map(json.text).joined(separator: ",\n "))],\n")
+        try out.write(
+            "{\"schema\":\"heapsum/1\",\n\"inputs\":[\(reduction.inputs.map(json.text).joined(separator: ",\n "))],\n")
         try out.write("\"pauseNanoseconds\":\(snapshot.pauseNanoseconds),\"whole\":\(snapshot.shortfalls.isEmpty),\n")
         try out.write("\"notRead\":[\(snapshot.shortfalls.map { jsonString($0.what) }.joined(separator: ","))],\n")
         try out.write("\"notes\":[\(snapshot.notes.map(jsonString).joined(separator: ","))],\n\"verdicts\":{")
-        try out.write(Verdict.shown.map { kind in
-            let amount = verdict.totals[kind] ?? Amount()
-            return "\(jsonString(kind.text)):{\"blocks\":\(amount.blocks),\"bytes\":\(amount.bytes)}"
-        }.joined(separator: ",") + "},\n\"rows\":[")
+        try out.write(
+            Verdict.shown.map { kind in
+                let amount = verdict.totals[kind] ?? Amount()
+                return "\(jsonString(kind.text)):{\"blocks\":\(amount.blocks),\"bytes\":\(amount.bytes)}"
+            }.joined(separator: ",") + "},\n\"rows\":[")
         var wanted = rows.filter { shown.contains($0.verdict) }
         if let rowLimit { wanted = Array(wanted.prefix(rowLimit)) }
         names.prepare(wanted.map { Row(node: $0.node) })
         for (index, row) in wanted.enumerated() {
             let frames = names.expanded(frames(row.node), limit: frameLimit).entries.map(json.text)
-            try out.write((index == 0 ? "\n " : ",\n ") + "{\"verdict\":\(jsonString(row.verdict.text)),\"bytes\":\(row.own.bytes),\"blocks\":\(row.own.blocks),"
-                + "\"indirectBytes\":\(row.dragged.bytes),\"indirectBlocks\":\(row.dragged.blocks),\"example\":\(jsonString(hexadecimal(row.example))),"
-                + "\"frames\":[\(frames.joined(separator: ","))]}")
+            try out.write(
+                (index == 0 ? "\n " : ",\n ")
+                    + "{\"verdict\":\(jsonString(row.verdict.text)),\"bytes\":\(row.own.bytes),\"blocks\":\(row.own.blocks),"
+                    + "\"indirectBytes\":\(row.dragged.bytes),\"indirectBlocks\":\(row.dragged.blocks),\"example\":\(jsonString(hexadecimal(row.example))),"
+                    + "\"frames\":[\(frames.joined(separator: ","))]}")
         }
         try out.write("]")
         if let holders {
-            try out.write(",\n\"holders\":[" + holders.lines.map { line in
-                "\n {\"depth\":\(line.depth),\"holder\":\(jsonString(line.text)),\"severalRoots\":\(line.isSharedByRoots),\"bytes\":\(line.own.bytes),\"blocks\":\(line.own.blocks),"
-                    + "\"keptBytes\":\(line.kept.bytes),\"keptBlocks\":\(line.kept.blocks)}"
-            }.joined(separator: ",") + "]")
+            try out.write(
+                ",\n\"holders\":["
+                    + holders.lines.map { line in
+                        "\n {\"depth\":\(line.depth),\"holder\":\(jsonString(line.text)),\"severalRoots\":\(line.isSharedByRoots),\"bytes\":\(line.own.bytes),\"blocks\":\(line.own.blocks),"
+                            + "\"keptBytes\":\(line.kept.bytes),\"keptBlocks\":\(line.kept.blocks)}"
+                    }.joined(separator: ",") + "]")
         }
         try out.write("}\n")
     }
@@ -42,9 +51,12 @@ extension LeakReport {
         var wanted = rows.filter { shown.contains($0.verdict) }
         if let rowLimit { wanted = Array(wanted.prefix(rowLimit)) }
         for row in wanted {
-            let frames = names.expanded(frames(row.node), limit: frameLimit).entries.map { $0.file == nil ? $0.text : "\($0.text) \($0.place)" }
-            try out.write("\(row.verdict.text),\(row.own.bytes),\(row.own.blocks),\(row.dragged.bytes),\(row.dragged.blocks),\(hexadecimal(row.example)),"
-                + "\(csvCell(frames.joined(separator: " < ")))\r\n")
+            let frames = names.expanded(frames(row.node), limit: frameLimit).entries.map {
+                $0.file == nil ? $0.text : "\($0.text) \($0.place)"
+            }
+            try out.write(
+                "\(row.verdict.text),\(row.own.bytes),\(row.own.blocks),\(row.dragged.bytes),\(row.dragged.blocks),\(hexadecimal(row.example)),"
+                    + "\(csvCell(frames.joined(separator: " < ")))\r\n")
         }
     }
 }

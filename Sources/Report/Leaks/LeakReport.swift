@@ -1,12 +1,13 @@
-// A verdict with names to it: rows by stack and verdict, and the words for roots and blocks that all forms of the report share.
+// A verdict with names to it: rows by stack and verdict, and the words for roots and blocks that all forms of the
+// report share.
 
-import Proc
-import Text
 import Glibc
 import HeapImage
 import Leaks
+import Proc
 import Reduce
 import Symbols
+import Text
 
 /// The blocks of one stack that have one verdict.
 package struct LeakRow {
@@ -33,8 +34,13 @@ package final class LeakReport {
     private var symbols: [String: DataSymbols?] = [:]
 
     /// - Parameter input: the number of the image among the reduction's inputs.
-    package init(_ verdict: LeakVerdict, reduction: Reduction, input: Int, names: FrameNames, symbolizer: Symbolizer, search: SymbolSearch) {
-        (self.verdict, self.reduction, self.names, self.symbolizer, self.search) = (verdict, reduction, names, symbolizer, search)
+    package init(
+        _ verdict: LeakVerdict, reduction: Reduction, input: Int, names: FrameNames, symbolizer: Symbolizer,
+        search: SymbolSearch
+    ) {
+        (self.verdict, self.reduction, self.names, self.symbolizer, self.search) = (
+            verdict, reduction, names, symbolizer, search
+        )
         nodeOfStack = reduction.nodes(ofStacksOf: input)
         data = verdict.snapshot.dataModules()
         let table = verdict.table
@@ -44,7 +50,9 @@ package final class LeakReport {
         for block in 0 ..< table.count {
             let stack = Int(table.stack(block)), kind = verdict.verdict(block)
             let place = (stack < stacks ? stack : 0) * kinds + Int(kind.rawValue)
-            if sums[place] == nil { sums[place] = LeakRow(node: node(of: block), verdict: kind, example: table.start(block)) }
+            if sums[place] == nil {
+                sums[place] = LeakRow(node: node(of: block), verdict: kind, example: table.start(block))
+            }
             sums[place]?.own.add(Amount(blocks: 1, bytes: table.bytes(block)))
             if kind == .definite, let more = verdict.dragged[UInt32(block)] { sums[place]?.dragged.add(more) }
         }
@@ -65,7 +73,9 @@ package final class LeakReport {
         rows.sort {
             let (a, b) = (rank[$0.verdict] ?? 9, rank[$1.verdict] ?? 9)
             if a != b { return a < b }
-            return ($0.own.bytes &+ $0.dragged.bytes, $0.own.blocks, $1.example) > ($1.own.bytes &+ $1.dragged.bytes, $1.own.blocks, $0.example)
+            return ($0.own.bytes &+ $0.dragged.bytes, $0.own.blocks, $1.example) > (
+                $1.own.bytes &+ $1.dragged.bytes, $1.own.blocks, $0.example
+            )
         }
     }
 
@@ -91,7 +101,8 @@ package final class LeakReport {
 
     /// A block in a few words.
     package func text(ofBlock block: Int) -> String {
-        "block \(hexadecimal(verdict.table.start(block))) of \(counted(verdict.table.bytes(block), "byte")) (\(shortStack(node(of: block))))"
+        "block \(hexadecimal(verdict.table.start(block))) of \(counted(verdict.table.bytes(block), "byte")) "
+            + "(\(shortStack(node(of: block))))"
     }
 
     /// A root in a few words; with `whole` also where in it, else what it shares with others of its kind.
@@ -102,12 +113,16 @@ package final class LeakReport {
         case .loader: return root.place
         case .stack: return "stack of thread \(root.threadID ?? 0)" + (whole ? " at \(hexadecimal(root.address))" : "")
         case .thread:
-            return root.place.isEmpty ? "data of \(printable(root.mapping))" + (whole ? " at \(hexadecimal(root.address))" : "")
-                : "\(root.place) of \(root.threadID == nil && Int(root.mapping) == nil ? "" : "thread ")\(printable(root.mapping))"
+            return root.place.isEmpty
+                ? "data of \(printable(root.mapping))" + (whole ? " at \(hexadecimal(root.address))" : "")
+                : "\(root.place) of "
+                    + "\(root.threadID == nil && Int(root.mapping) == nil ? "" : "thread ")\(printable(root.mapping))"
         case .data, .mapping, .shared:
             if let named = nameOfData(at: root.address, whole: whole) { return named }
-            let mapping = root.mapping.isEmpty ? verdict.snapshot.mappingText(at: root.address) : printable(root.mapping)
-            return (root.kind == .shared ? "shared memory " : "memory ") + mapping + (whole ? " at \(hexadecimal(root.address))" : "")
+            let mapping =
+                root.mapping.isEmpty ? verdict.snapshot.mappingText(at: root.address) : printable(root.mapping)
+            return (root.kind == .shared ? "shared memory " : "memory ") + mapping
+                + (whole ? " at \(hexadecimal(root.address))" : "")
         }
     }
 
@@ -132,7 +147,9 @@ extension LeakReport {
         // Without a build-id to hold against: the very file that is mapped.
         if known == nil {
             var status = stat()
-            guard let mapping, path.withPath({ stat($0, &status) }) == 0, UInt64(status.st_ino) == mapping.inode else { return nil }
+            guard let mapping, path.withPath({ stat($0, &status) }) == 0, UInt64(status.st_ino) == mapping.inode else {
+                return nil
+            }
         }
         return try? DataSymbols(path: path, buildID: known?.buildID, search: search)
     }
@@ -141,7 +158,9 @@ extension LeakReport {
 extension Snapshot {
     /// A mapping by its addresses.
     func mappingText(at address: UInt64) -> String {
-        mappings.first { $0.range.contains(address) }.map { "\(hexadecimal($0.range.lowerBound))-\(hexadecimal($0.range.upperBound))" } ?? hexadecimal(address)
+        mappings.first { $0.range.contains(address) }.map {
+            "\(hexadecimal($0.range.lowerBound))-\(hexadecimal($0.range.upperBound))"
+        } ?? hexadecimal(address)
     }
 }
 

@@ -1,10 +1,11 @@
-// The report on leaks that a person reads: the sums by verdict, the rows, what was missing; a path; a block; the holders.
+// The report on leaks that a person reads: the sums by verdict, the rows, what was missing; a path; a block; the
+// holders.
 
-import Proc
-import Text
 import HeapImage
 import Leaks
+import Proc
 import Reduce
+import Text
 
 /// Writes the report for people.
 package struct LeakTable {
@@ -21,13 +22,17 @@ package struct LeakTable {
         let written = rowLimit.map { Array(rows.prefix($0)) } ?? rows
         report.names.prepare(written.map { Row(node: $0.node) })
         if rows.isEmpty {
-            try out.write("\nNo block is \(Verdict.shown.filter { shown.contains($0) }.map(\.text).joined(separator: ", ")).\n")
+            try out.write(
+                "\nNo block is \(Verdict.shown.filter { shown.contains($0) }.map(\.text).joined(separator: ", ")).\n")
         } else {
             try writeRows(written, report, to: out)
         }
         let left = rows.dropFirst(written.count)
         if !left.isEmpty {
-            try out.write("Not shown: \(counted(UInt64(left.count), "smaller row")) with \(separated(left.reduce(0) { $0 + $1.own.bytes })) bytes (--top 0 shows all).\n")
+            try out.write(
+                "Not shown: \(counted(UInt64(left.count), "smaller row")) with "
+                    + "\(separated(left.reduce(0) { $0 + $1.own.bytes })) bytes (--top 0 shows all).\n"
+            )
         }
         try writeFoot(report, to: out)
     }
@@ -36,15 +41,21 @@ package struct LeakTable {
         let snapshot = report.verdict.snapshot
         if let input = report.reduction.inputs.first {
             var words = [style.bold(printable(input.program ?? input.path)), "pid \(snapshot.processID)"]
-            if snapshot.pauseNanoseconds > 0 { words.append("stood still for \(Self.milliseconds(snapshot.pauseNanoseconds))") }
+            if snapshot.pauseNanoseconds > 0 {
+                words.append("stood still for \(Self.milliseconds(snapshot.pauseNanoseconds))")
+            }
             try out.write(words.joined(separator: " · ") + "\n")
         }
         let totals = Verdict.shown.map { (verdict: $0, amount: report.verdict.totals[$0] ?? Amount()) }
         let blocks = totals.map { separated($0.amount.blocks) }, bytes = totals.map { separated($0.amount.bytes) }
         let widths = (max(6, blocks.map(\.count).max() ?? 0), max(5, bytes.map(\.count).max() ?? 0))
-        try out.write("\n" + style.dim("             \(leftPadded("blocks", widths.0))   \(leftPadded("bytes", widths.1))") + "\n")
+        try out.write(
+            "\n" + style.dim("             \(leftPadded("blocks", widths.0))   \(leftPadded("bytes", widths.1))") + "\n"
+        )
         for (index, total) in totals.enumerated() {
-            let line = "\(padded(Self.title(total.verdict), 12)) \(leftPadded(blocks[index], widths.0))   \(leftPadded(bytes[index], widths.1))"
+            let line =
+                "\(padded(Self.title(total.verdict), 12)) \(leftPadded(blocks[index], widths.0))   "
+                + "\(leftPadded(bytes[index], widths.1))"
             try out.write((total.verdict == .definite && total.amount.blocks > 0 ? style.bold(line) : line) + "\n")
         }
     }
@@ -59,12 +70,22 @@ package struct LeakTable {
     private func writeRows(_ rows: [LeakRow], _ report: LeakReport, to out: TextOutput) throws {
         let bytes = rows.map { separated($0.own.bytes) }, blocks = rows.map { separated($0.own.blocks) }
         let widths = (max(5, bytes.map(\.count).max() ?? 0), max(6, blocks.map(\.count).max() ?? 0))
-        try out.write("\n" + style.dim("\(leftPadded("bytes", widths.0))   \(leftPadded("blocks", widths.1))   verdict") + "\n")
+        try out.write(
+            "\n" + style.dim("\(leftPadded("bytes", widths.0))   \(leftPadded("blocks", widths.1))   verdict") + "\n")
         let table = Table(style: style, frameLimit: frameLimit)
         for (index, row) in rows.enumerated() {
-            var line = "\(style.bold(leftPadded(bytes[index], widths.0)))   \(leftPadded(blocks[index], widths.1))   \(row.verdict.text)"
-            if row.dragged.blocks > 0 { line += ", and drags along \(separated(row.dragged.bytes)) bytes in \(counted(row.dragged.blocks, "block"))" }
-            try out.write(line + style.dim(row.own.blocks == 1 ? "   \(hexadecimal(row.example))" : "   the first at \(hexadecimal(row.example))") + "\n")
+            var line =
+                "\(style.bold(leftPadded(bytes[index], widths.0)))   \(leftPadded(blocks[index], widths.1))   "
+                + "\(row.verdict.text)"
+            if row.dragged.blocks > 0 {
+                line +=
+                    ", and drags along \(separated(row.dragged.bytes)) bytes in \(counted(row.dragged.blocks, "block"))"
+            }
+            try out.write(
+                line
+                    + style.dim(
+                        row.own.blocks == 1
+                            ? "   \(hexadecimal(row.example))" : "   the first at \(hexadecimal(row.example))") + "\n")
             try table.writeFrames(report.frames(row.node), report.names, to: out)
             try out.write("\n")
         }
@@ -73,8 +94,11 @@ package struct LeakTable {
     package func writeFoot(_ report: LeakReport, to out: TextOutput) throws {
         for line in Self.warnings(report) { try out.write(style.warning(line) + "\n") }
         if let row = report.rows.first(where: { shown.contains($0.verdict) }) {
-            try out.write(style.dim("Next: --show-block \(hexadecimal(row.example)) shows what is in it; --why ADDRESS tells who holds a block; "
-                + "--holders who holds the rest.") + "\n")
+            try out.write(
+                style.dim(
+                    "Next: --show-block \(hexadecimal(row.example)) shows what is in it; --why ADDRESS tells who holds "
+                        + "a block; "
+                        + "--holders who holds the rest.") + "\n")
         }
     }
 
@@ -89,7 +113,10 @@ package struct LeakTable {
         }
         lines += snapshot.notes.map { "Note: \(printable($0))." }
         if report.verdict.defended > 0 {
-            lines.append("Note: \(counted(UInt64(report.verdict.defended), "block")) called possible that only an unaligned, marked or mangled pointer leads to.")
+            lines.append(
+                "Note: \(counted(UInt64(report.verdict.defended), "block")) called possible that only an unaligned, "
+                    + "marked or mangled pointer leads to."
+            )
         }
         return lines + Table.nameWarnings(report.names)
     }
@@ -101,11 +128,14 @@ package struct LeakTable {
         let verdict = report.verdict, path = verdict.path(to: block)
         try out.write("\(style.bold(report.text(ofBlock: block))): \(verdict.verdict(block).text)\n")
         guard let root = path.root else {
-            let why: String = switch verdict.verdict(block) {
-            case .indirect: "Only lost blocks lead to it."
-            case .possible: "An unaligned, marked or mangled pointer leads to it, or what leads to it is itself only possibly held."
-            default: "No pointer leads to it."
-            }
+            let why: String =
+                switch verdict.verdict(block) {
+                case .indirect: "Only lost blocks lead to it."
+                case .possible:
+                    "An unaligned, marked or mangled pointer leads to it, or what leads to it is itself only possibly "
+                        + "held."
+                default: "No pointer leads to it."
+                }
             try out.write("  \(why)\n")
             return
         }
@@ -128,12 +158,17 @@ package struct LeakTable {
             let text = String(decoding: part.map { $0 >= 0x20 && $0 < 0x7F ? $0 : UInt8(ascii: ".") }, as: UTF8.self)
             try out.write("  \(leftPadded("+\(line)", 6))  \(padded(hexes.joined(separator: " "), 47))  \(text)\n")
         }
-        if verdict.table.bytes(block) > UInt64(bytes.count) { try out.write("  … \(counted(verdict.table.bytes(block) - UInt64(bytes.count), "byte")) more\n") }
+        if verdict.table.bytes(block) > UInt64(bytes.count) {
+            try out.write("  … \(counted(verdict.table.bytes(block) - UInt64(bytes.count), "byte")) more\n")
+        }
         for offset in stride(from: 0, to: bytes.count - 7, by: 8) {
             let word = bytes[offset ..< offset + 8].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
             if let target = verdict.table.block(at: word) {
                 let inside = word - verdict.table.start(target)
-                try out.write("  +\(offset): \(inside > 0 ? "\(inside) bytes into " : "")\(report.text(ofBlock: target)), \(verdict.verdict(target).text)\n")
+                try out.write(
+                    "  +\(offset): \(inside > 0 ? "\(inside) bytes into " : "")\(report.text(ofBlock: target)), "
+                        + "\(verdict.verdict(target).text)\n"
+                )
             } else if let named = report.textOfPointer(word) {
                 try out.write("  +\(offset): \(named)\n")
             }
@@ -145,12 +180,19 @@ package struct LeakTable {
 extension LeakReport {
     /// A pointer to code or data of a module, by its name.
     func textOfPointer(_ word: UInt64) -> String? {
-        guard let mapping = verdict.snapshot.mappings.first(where: { $0.range.contains(word) }), mapping.isFile else { return nil }
-        if let module = reduction.modules.first(where: { pathText($0.path) == mapping.path && $0.bias != nil }), let bias = module.bias, mapping.isExecutable,
-           let number = reduction.modules.firstIndex(where: { $0.path == module.path }) {
-            let named = names.name(Frame(module: UInt32(number), offset: word &- bias &+ 1))
-            if let function = named.function { return "function \(printable(function)) (\(printable(mapping.baseName)))" }
+        guard let mapping = verdict.snapshot.mappings.first(where: { $0.range.contains(word) }), mapping.isFile else {
+            return nil
         }
-        return mapping.isExecutable || mapping.isWritable ? text(ofRoot: RootPlace(kind: .data, address: word, place: "", threadID: nil, mapping: mapping.path)) : nil
+        if let module = reduction.modules.first(where: { pathText($0.path) == mapping.path && $0.bias != nil }),
+            let bias = module.bias, mapping.isExecutable,
+            let number = reduction.modules.firstIndex(where: { $0.path == module.path })
+        {
+            let named = names.name(Frame(module: UInt32(number), offset: word &- bias &+ 1))
+            if let function = named.function {
+                return "function \(printable(function)) (\(printable(mapping.baseName)))"
+            }
+        }
+        return mapping.isExecutable || mapping.isWritable
+            ? text(ofRoot: RootPlace(kind: .data, address: word, place: "", threadID: nil, mapping: mapping.path)) : nil
     }
 }

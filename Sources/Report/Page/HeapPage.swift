@@ -35,16 +35,20 @@ extension MachineReport {
             for quantity in known { data.column(quantity.name, rows.map(quantity.value)) }
             // The page asks each row for its bytes: where they are not known it says so.
             if !isAnySizeKnown { data.column(Quantity.bytes.name, rows.map(\.bytes)) }
-            if rows.contains(where: { $0.blocksOfUnknownSize > 0 }) { data.column("blocksOfUnknownSize", rows.map(\.blocksOfUnknownSize)) }
+            if rows.contains(where: { $0.blocksOfUnknownSize > 0 }) {
+                data.column("blocksOfUnknownSize", rows.map(\.blocksOfUnknownSize))
+            }
             // Times in milliseconds, which are whole numbers; -1: not known.
             for quantity in Quantity.all where !quantity.isSum {
-                data.column(quantity.name, of: rows.map { row in
-                    switch quantity.known(row) {
-                    case .seconds(let seconds): Int(max(0, min(seconds, 1e12)) * 1000 + 0.5)
-                    case .count(let count): Int(clamping: count)
-                    case nil: -1
-                    }
-                })
+                data.column(
+                    quantity.name,
+                    of: rows.map { row in
+                        switch quantity.known(row) {
+                        case .seconds(let seconds): Int(max(0, min(seconds, 1e12)) * 1000 + 0.5)
+                        case .count(let count): Int(clamping: count)
+                        case nil: -1
+                        }
+                    })
             }
         }
         HeapPage.writeQuantities(&data)
@@ -61,7 +65,8 @@ extension MachineReport {
     private var snapshots: PageMoments {
         var moments = PageMoments()
         guard reduction.inputs.count == 1, selection.blocks == BlockFilter(), let input = reduction.inputs.first,
-              let image = input.image, let end = input.census?.momentNanoseconds else { return moments }
+            let image = input.image, let end = input.census?.momentNanoseconds
+        else { return moments }
         let rows = selection.rows
         let none = [UInt64](repeating: 0, count: rows.count)
         moments.moments.append(.init(label: "the start", seconds: 0, bytes: none, blocks: none))
@@ -69,12 +74,16 @@ extension MachineReport {
             let age = HeapImage.snapshotNanoseconds(number)
             guard age < end else { break }
             let levels = reduction.snapshot(number, ofInput: 0)
-            moments.moments.append(.init(
-                label: shortDuration(Double(age) / 1e9), seconds: Double(age) / 1e9, bytes: rows.map { levels[$0.node]?.bytes ?? 0 },
-                blocks: rows.map { levels[$0.node]?.blocks ?? 0 }))
+            moments.moments.append(
+                .init(
+                    label: shortDuration(Double(age) / 1e9), seconds: Double(age) / 1e9,
+                    bytes: rows.map { levels[$0.node]?.bytes ?? 0 },
+                    blocks: rows.map { levels[$0.node]?.blocks ?? 0 }))
         }
-        moments.moments.append(.init(
-            label: "the end", seconds: Double(end / 1_000_000) / 1000, bytes: rows.map(\.bytes), blocks: rows.map(\.blocks)))
+        moments.moments.append(
+            .init(
+                label: "the end", seconds: Double(end / 1_000_000) / 1000, bytes: rows.map(\.bytes),
+                blocks: rows.map(\.blocks)))
         return moments
     }
 }
@@ -105,7 +114,9 @@ extension GrowthSelection {
             data.column("node", of: stacks.nodeOfRow)
             data.column("bytes", rows.map { $0.row.bytes.last ?? 0 })
             data.column("blocks", rows.map { $0.row.blocks.last ?? 0 })
-            data.array("shape") { data in for ranked in rows { data.integer(nil, UInt64(data.number(of: ranked.trend.shape.rawValue))) } }
+            data.array("shape") { data in
+                for ranked in rows { data.integer(nil, UInt64(data.number(of: ranked.trend.shape.rawValue))) }
+            }
             data.array("bytesAnHour") { data in for ranked in rows { data.number(nil, ranked.bytesAnHour) } }
         }
         HeapPage.writeQuantities(&data)
@@ -113,8 +124,10 @@ extension GrowthSelection {
         var moments = PageMoments()
         let seconds = growth.seconds, labels = withoutCommonDirectory(growth.moments.map(\.label))
         for number in growth.moments.indices {
-            moments.moments.append(.init(
-                label: labels[number], seconds: seconds?[number], bytes: rows.map { $0.row.bytes[number] }, blocks: rows.map { $0.row.blocks[number] }))
+            moments.moments.append(
+                .init(
+                    label: labels[number], seconds: seconds?[number], bytes: rows.map { $0.row.bytes[number] },
+                    blocks: rows.map { $0.row.blocks[number] }))
         }
         moments.write(to: &data)
         // One process's moments lie on its own timeline; of several files the last has the longest one.
@@ -128,7 +141,9 @@ extension GrowthSelection {
 /// Paths without the directories that all of them begin with: a page has little room for what tells nothing apart.
 func withoutCommonDirectory(_ paths: [String]) -> [String] {
     guard let first = paths.first, paths.count > 1 else { return paths }
-    let shared = paths.dropFirst().reduce(first.utf8.count) { min($0, zip(first.utf8, $1.utf8).prefix { $0 == $1 }.count) }
+    let shared = paths.dropFirst().reduce(first.utf8.count) {
+        min($0, zip(first.utf8, $1.utf8).prefix { $0 == $1 }.count)
+    }
     guard let slash = first.utf8.prefix(shared).lastIndex(of: UInt8(ascii: "/")) else { return paths }
     let length = first.utf8.distance(from: first.utf8.startIndex, to: slash) + 1
     return paths.map { String(decoding: $0.utf8.dropFirst(length), as: UTF8.self) }
@@ -181,7 +196,9 @@ enum HeapPage {
         data.string("arguments", image.arguments.map(shellWord).joined(separator: " "))
         data.string("allocator", printable(image.allocator))
         data.integer("depth", UInt64(image.header.depth))
-        data.number("startedUnix", image.header.started_realtime_ns == 0 ? nil : Double(image.header.started_realtime_ns / 1_000_000) / 1000)
+        data.number(
+            "startedUnix",
+            image.header.started_realtime_ns == 0 ? nil : Double(image.header.started_realtime_ns / 1_000_000) / 1000)
         data.number("seconds", Double((input.census?.momentNanoseconds ?? 0) / 1_000_000) / 1000)
         data.integer("peakBytes", input.peakBytes)
         data.integer("rssPeakBytes", image.header.rss_peak_bytes == 0 ? nil : image.header.rss_peak_bytes)
@@ -217,8 +234,12 @@ enum HeapPage {
         let programs = Set(reduction.inputs.map { $0.image?.programName ?? $0.path })
         let title = programs.count == 1 ? printable(programs.first ?? "") : "\(reduction.inputs.count) inputs"
         let totals = reduction.totals
-        try Page(.heap, title: "\(title) · heapsum", summary: [
-            "\(separated(totals.liveBytes)) bytes live in \(counted(totals.liveBlocks, "block")) · \(counted(UInt64(totals.uniqueStacks), "stack"))",
-        ]).write(data) { try out.write($0) }
+        try Page(
+            .heap, title: "\(title) · heapsum",
+            summary: [
+                "\(separated(totals.liveBytes)) bytes live in \(counted(totals.liveBlocks, "block")) · "
+                    + "\(counted(UInt64(totals.uniqueStacks), "stack"))"
+            ]
+        ).write(data) { try out.write($0) }
     }
 }

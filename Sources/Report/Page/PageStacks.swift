@@ -28,7 +28,8 @@ struct PageStacks {
         self.names = names
         self.frameLimit = frameLimit
         _ = data.number(of: "")
-        entries.append(Entry(name: data.number(of: "(no frames)"), place: 0, module: 0, symbolOffset: -1, isInlined: false))
+        entries.append(
+            Entry(name: data.number(of: "(no frames)"), place: 0, module: 0, symbolOffset: -1, isInlined: false))
     }
 
     /// Adds the stack of one more row.
@@ -68,7 +69,8 @@ struct PageStacks {
         let entry = Entry(
             name: data.number(of: frame.functionText), place: data.number(of: frame.file == nil ? "" : frame.place),
             module: frame.modulePath.map { module($0, in: &data) } ?? 0,
-            symbolOffset: frame.line == nil && frame.function != nil ? frame.symbolOffset.map { Int(clamping: $0) } ?? -1 : -1,
+            symbolOffset: frame.line == nil && frame.function != nil
+                ? frame.symbolOffset.map { Int(clamping: $0) } ?? -1 : -1,
             isInlined: frame.inlined ?? false)
         if let known = numberOfEntry[entry] { return known }
         entries.append(entry)

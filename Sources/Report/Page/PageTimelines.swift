@@ -12,7 +12,9 @@ enum PageTimelines {
     static let limit = 16
 
     static func write(_ inputs: [Input], to data: inout PageData) {
-        let images = inputs.enumerated().filter { $0.element.image != nil }.sorted { ($0.element.bytes, $1.offset) > ($1.element.bytes, $0.offset) }
+        let images = inputs.enumerated().filter { $0.element.image != nil }.sorted {
+            ($0.element.bytes, $1.offset) > ($1.element.bytes, $0.offset)
+        }
         data.integer("timelinesLeftOut", UInt64(max(0, images.count - limit)))
         data.array("timelines") { data in
             for (_, input) in images.prefix(limit) {
@@ -25,7 +27,9 @@ enum PageTimelines {
         let header = image.header, samples = image.timeline()
         func seconds(_ nanoseconds: UInt64) -> Double { Double(nanoseconds / 1_000_000) / 1000 }
         data.string("label", printable(image.programName) + " · pid \(header.pid)")
-        data.number("startedUnix", header.started_realtime_ns == 0 ? nil : Double(header.started_realtime_ns / 1_000_000) / 1000)
+        data.number(
+            "startedUnix", header.started_realtime_ns == 0 ? nil : Double(header.started_realtime_ns / 1_000_000) / 1000
+        )
         data.array("seconds") { data in for sample in samples { data.number(nil, seconds(sample.nanoseconds)) } }
         data.column("bytes", samples.map(\.liveBytes))
         data.column("blocks", samples.map(\.liveBlocks))
@@ -52,14 +56,16 @@ enum PageTimelines {
             data.object("residence") { data in
                 data.number("seconds", seconds(residence.measured_ns))
                 for (name, kilobytes) in [
-                    ("allocator", residence.allocator_kb), ("anonymous", residence.anonymous_kb), ("stacks", residence.stacks_kb),
+                    ("allocator", residence.allocator_kb), ("anonymous", residence.anonymous_kb),
+                    ("stacks", residence.stacks_kb),
                     ("files", residence.files_kb), ("shared", residence.shared_kb), ("image", residence.image_kb),
                 ] { data.integer(name, UInt64(kilobytes) << 10) }
             }
         }
     }
 
-    /// Live blocks of these rows by size and by age, and freed ones by lifetime: classes' upper bounds, blocks and bytes.
+    /// Live blocks of these rows by size and by age, and freed ones by lifetime: classes' upper bounds, blocks and
+    /// bytes.
     ///
     /// - Complexity: O(blocks + stacks), reading the images again.
     static func writeHistograms(_ reduction: Reduction, _ selection: RowSelection, to data: inout PageData) {
@@ -87,7 +93,8 @@ enum PageTimelines {
         data.object("histograms") { data in
             write("sizes", sizes, &data)
             write("ages", ages, &data)
-            let sums = reduction.inputs.reduce(into: [UInt64](repeating: 0, count: LifetimeClass.count)) { sums, input in
+            let sums = reduction.inputs.reduce(into: [UInt64](repeating: 0, count: LifetimeClass.count)) {
+                sums, input in
                 for (index, count) in lifetimes(of: input).enumerated() { sums[index % LifetimeClass.count] &+= count }
             }
             data.column("lifetimes", sums)

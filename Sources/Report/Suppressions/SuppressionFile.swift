@@ -38,7 +38,9 @@ extension Suppressions {
             guard count >= 0 else { throw SuppressionError(file: path, what: String(cString: strerror(errno))) }
             if count == 0 { break }
             bytes += chunk[..<count]
-            guard bytes.count <= 16 << 20 else { throw SuppressionError(file: path, what: "longer than 16 MB: no file of suppressions") }
+            guard bytes.count <= 16 << 20 else {
+                throw SuppressionError(file: path, what: "longer than 16 MB: no file of suppressions")
+            }
         }
         try read(bytes, name: path)
     }
@@ -52,10 +54,17 @@ extension Suppressions {
                 try readBlock(&lines, demangler)
             } else if line.hasPrefix("leak:") {
                 let pattern = String(line.dropFirst(5))
-                guard pattern.contains(where: { !"^*$".contains($0) }) else { throw lines.error("leak: with a pattern that is of everything") }
+                guard pattern.contains(where: { !"^*$".contains($0) }) else {
+                    throw lines.error("leak: with a pattern that is of everything")
+                }
                 rules.append(SuppressionRule(name: line, place: lines.place, body: .anyFrame(SearchPattern(pattern))))
-            } else if let colon = line.firstIndex(of: ":"), ["race", "thread", "mutex", "signal", "deadlock", "called_from_lib",
-                "race_top", "interceptor_name", "interceptor_via_fun", "interceptor_via_lib", "odr_violation", "vptr_check"].contains(String(line[..<colon])) {
+            } else if let colon = line.firstIndex(of: ":"),
+                [
+                    "race", "thread", "mutex", "signal", "deadlock", "called_from_lib",
+                    "race_top", "interceptor_name", "interceptor_via_fun", "interceptor_via_lib", "odr_violation",
+                    "vptr_check",
+                ].contains(String(line[..<colon]))
+            {
                 // The sanitizers share their files; what is of another's is no concern of ours.
                 others += 1
             } else {
@@ -67,14 +76,19 @@ extension Suppressions {
     private mutating func readBlock(_ lines: inout Lines, _ demangler: Demangler) throws(SuppressionError) {
         let place = lines.place, began = lines.number
         func inside(_ line: String?) throws(SuppressionError) -> String {
-            guard let line else { throw SuppressionError(file: lines.name, line: began, what: "the block that begins here has no end") }
+            guard let line else {
+                throw SuppressionError(file: lines.name, line: began, what: "the block that begins here has no end")
+            }
             return line
         }
         let name = try inside(lines.next())
         if name == "}" { throw lines.error("a block without a name and a kind") }
         let kind = try inside(lines.next())
-        guard let colon = kind.firstIndex(of: ":") else { throw lines.error("'\(kind)' is no kind of suppression: Memcheck:Leak is expected") }
-        let isOurs = kind[..<colon].split(separator: ",").contains("Memcheck") && kind[kind.index(after: colon)...] == "Leak"
+        guard let colon = kind.firstIndex(of: ":") else {
+            throw lines.error("'\(kind)' is no kind of suppression: Memcheck:Leak is expected")
+        }
+        let isOurs =
+            kind[..<colon].split(separator: ",").contains("Memcheck") && kind[kind.index(after: colon)...] == "Leak"
         var patterns: [SuppressionRule.FramePattern] = []
         var mostBlocks: UInt64?
         var isNever = false, isFirst = true, unknown = 0
@@ -86,7 +100,8 @@ extension Suppressions {
             if line != "obj:*" { unknown = 0 }
             if isFirst && line.hasPrefix("match-leak-kinds:") {
                 let kinds = line.dropFirst(17).split(whereSeparator: { $0 == "," || $0 == " " || $0 == "\t" })
-                for kind in kinds where !["definite", "indirect", "possible", "reachable", "all", "none"].contains(kind) {
+                for kind in kinds
+                where !["definite", "indirect", "possible", "reachable", "all", "none"].contains(kind) {
                     throw lines.error("'\(kind)' is no kind of leak")
                 }
                 if kinds.isEmpty { throw lines.error("match-leak-kinds: without a kind") }
@@ -100,7 +115,10 @@ extension Suppressions {
                 let name = String(line.dropFirst(4).prefix { $0 != "@" })
                 let isWhole = !name.utf8.contains { $0 == UInt8(ascii: "*") || $0 == UInt8(ascii: "?") }
                 // Names in a log are demangled as a rule, and there is no way back from these.
-                patterns.append(.function(WildcardPattern(name), demangled: isWhole && name.hasPrefix("_") ? demangler.demangle(name) : nil))
+                patterns.append(
+                    .function(
+                        WildcardPattern(name),
+                        demangled: isWhole && name.hasPrefix("_") ? demangler.demangle(name) : nil))
             } else if line == "obj:*" {
                 // Frames that Valgrind knows nothing of. It writes them for what it reads past a stack's end, too.
                 unknown += 1
@@ -110,7 +128,9 @@ extension Suppressions {
             } else if line.hasPrefix("src:") {
                 let parts = line.dropFirst(4).split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
                 let number = parts.count > 1 ? Int(parts[1]) : nil
-                guard parts.count == 1 || number != nil else { throw lines.error("'\(line)': a line number is expected behind the file") }
+                guard parts.count == 1 || number != nil else {
+                    throw lines.error("'\(line)': a line number is expected behind the file")
+                }
                 patterns.append(.source(WildcardPattern(String(parts[0])), line: number))
             } else {
                 throw lines.error("'\(line)' is neither fun:, obj:, src: nor ...")
@@ -121,7 +141,9 @@ extension Suppressions {
             return
         }
         if unknown < patterns.count { patterns.removeLast(unknown) }
-        guard patterns.contains(where: { if case .any = $0 { false } else { true } }) else { throw lines.error("a block without a frame") }
+        guard patterns.contains(where: { if case .any = $0 { false } else { true } }) else {
+            throw lines.error("a block without a frame")
+        }
         // What leaks of no kind is told of is told of nothing.
         if isNever {
             others += 1

@@ -82,7 +82,9 @@ struct WildcardPattern: Sendable {
 /// The last star alone is ever tried again: what an earlier one could take more of, the last can take as well.
 ///
 /// - Complexity: O(patterns × items)
-func glob(_ patterns: Int, _ items: Int, isStar: (Int) -> Bool, isToEnd: Bool, matches: (_ pattern: Int, _ item: Int) -> Bool) -> Bool {
+func glob(
+    _ patterns: Int, _ items: Int, isStar: (Int) -> Bool, isToEnd: Bool, matches: (_ pattern: Int, _ item: Int) -> Bool
+) -> Bool {
     var (pattern, item) = (0, 0)
     var star: (pattern: Int, item: Int)?
     while true {

@@ -66,7 +66,9 @@ struct SuppressibleFrame {
 
     /// `ns::name` of `ns::name(int, char)`; nil where there is nothing to leave out.
     private static func withoutParameters(_ function: String) -> String? {
-        guard let open = function.utf8.firstIndex(of: UInt8(ascii: "(")), open != function.utf8.startIndex, !function.hasPrefix("operator") else { return nil }
+        guard let open = function.utf8.firstIndex(of: UInt8(ascii: "(")), open != function.utf8.startIndex,
+            !function.hasPrefix("operator")
+        else { return nil }
         return String(function[..<open])
     }
 
@@ -83,15 +85,19 @@ struct SuppressibleFrame {
             // A scope, or a return type before the name.
             if depth == 0 && (byte == UInt8(ascii: ":") || byte == UInt8(ascii: " ")) { (name, collapsed) = ([], []) }
         }
-        return [String(decoding: name, as: UTF8.self), String(decoding: collapsed, as: UTF8.self)].filter { !$0.isEmpty }
+        return [String(decoding: name, as: UTF8.self), String(decoding: collapsed, as: UTF8.self)].filter {
+            !$0.isEmpty
+        }
     }
 
     /// Memcheck's own functions in malloc's place.
     static let allocation: SuppressibleFrame = {
         var frame = SuppressibleFrame()
         frame.functions = [
-            "malloc", "calloc", "realloc", "memalign", "posix_memalign", "aligned_alloc", "valloc", "pvalloc", "reallocarray",
-            "_Znwm", "_Znam", "_ZnwmRKSt9nothrow_t", "_ZnamRKSt9nothrow_t", "_ZnwmSt11align_val_t", "_ZnamSt11align_val_t",
+            "malloc", "calloc", "realloc", "memalign", "posix_memalign", "aligned_alloc", "valloc", "pvalloc",
+            "reallocarray",
+            "_Znwm", "_Znam", "_ZnwmRKSt9nothrow_t", "_ZnamRKSt9nothrow_t", "_ZnwmSt11align_val_t",
+            "_ZnamSt11align_val_t",
             "_ZnwmSt11align_val_tRKSt9nothrow_t", "_ZnamSt11align_val_tRKSt9nothrow_t", "_Znwj", "_Znaj",
             "operator new(unsigned long)", "operator new[](unsigned long)", "operator new", "operator new[]",
         ]
@@ -111,10 +117,14 @@ extension SuppressionRule {
     /// Whether the stack is one that Valgrind's frames describe; false for a rule of another kind.
     func matches(_ stack: [SuppressibleFrame]) -> Bool {
         guard case .frames(let patterns) = body else { return false }
-        // Memcheck's posix_memalign is two frames. A log's stack begins in the function that was called, as Valgrind's does.
+        // Memcheck's posix_memalign is two frames. A log's stack begins in the function that was called, as Valgrind's
+        // does.
         let isWhole = place == nil || (stack.first?.functions.contains(where: AllocationFunctions.contains) ?? false)
         return ((isWhole ? 0 : 1) ... 2).contains { before in
-            glob(patterns.count, before + stack.count, isStar: { if case .any = patterns[$0] { true } else { false } }, isToEnd: false) {
+            glob(
+                patterns.count, before + stack.count, isStar: { if case .any = patterns[$0] { true } else { false } },
+                isToEnd: false
+            ) {
                 patterns[$0].matches($1 < before ? .allocation : stack[$1 - before])
             }
         }
@@ -122,7 +132,8 @@ extension SuppressionRule {
 }
 
 extension SuppressionRule {
-    /// Of Valgrind's frames one that a stack has to have: the last, as the first is of many stacks. nil where there is none.
+    /// Of Valgrind's frames one that a stack has to have: the last, as the first is of many stacks. nil where there is
+    /// none.
     var anchor: FramePattern? {
         guard case .frames(let patterns) = body else { return nil }
         func isFunction(_ pattern: FramePattern) -> Bool { if case .function = pattern { true } else { false } }

@@ -51,7 +51,9 @@ extension Suppressions {
     /// Parts rows into those that stay and those that a rule is of.
     ///
     /// - Complexity: O(frames) in stacks; names are looked up, and rules searched for, once a distinct frame.
-    package func sift(_ rows: [Row], of reduction: Reduction, names: FrameNames) -> (rows: [Row], suppressed: SuppressedRows) {
+    package func sift(
+        _ rows: [Row], of reduction: Reduction, names: FrameNames
+    ) -> (rows: [Row], suppressed: SuppressedRows) {
         var suppressed = SuppressedRows()
         suppressed.others = others
         names.prepare(rows)
@@ -133,7 +135,9 @@ private struct SuppressibleFrames {
             first = min(first, seen.first)
             isBelowMain = isBelowMain || seen.entries.contains { $0.functions.contains("main") }
         }
-        for index in candidates.sorted() where index < first && holds(index) && rules[index].matches(whole) { return index }
+        for index in candidates.sorted() where index < first && holds(index) && rules[index].matches(whole) {
+            return index
+        }
         return first < rules.count ? first : nil
     }
 
@@ -178,18 +182,25 @@ extension SuppressedRows {
     package var lines: [String] {
         var lines: [String] = []
         if !uses.isEmpty {
-            lines.append("Suppressed: \(counted(UInt64(stacks), "stack")) with \(separated(bytes)) bytes in \(counted(blocks, "block"))"
-                + (isListed ? ":" : " (--show-suppressed lists them)."))
+            lines.append(
+                "Suppressed: \(counted(UInt64(stacks), "stack")) with \(separated(bytes)) bytes in "
+                    + "\(counted(blocks, "block"))"
+                    + (isListed ? ":" : " (--show-suppressed lists them)."))
         }
         if isListed {
             let width = uses.map { separated($0.bytes).count }.max() ?? 0
             for use in uses {
-                lines.append("  \(leftPadded(separated(use.bytes), width)) bytes in \(counted(use.blocks, "block")): \(printable(use.rule.text))")
+                lines.append(
+                    "  \(leftPadded(separated(use.bytes), width)) bytes in \(counted(use.blocks, "block")): "
+                        + "\(printable(use.rule.text))"
+                )
             }
         }
         if !unused.isEmpty {
-            lines.append("Never matched: \(counted(UInt64(unused.count), "suppression")): "
-                + unused.prefix(8).map { printable($0.text) }.joined(separator: ", ") + (unused.count > 8 ? ", and more." : "."))
+            lines.append(
+                "Never matched: \(counted(UInt64(unused.count), "suppression")): "
+                    + unused.prefix(8).map { printable($0.text) }.joined(separator: ", ")
+                    + (unused.count > 8 ? ", and more." : "."))
         }
         return lines
     }
@@ -206,7 +217,9 @@ extension FrameNames {
         if row.key != nil { return row.key?.function.map { "leak:^\(printable($0))$" } }
         let entries = reduction.frames(of: row).flatMap(expanded)
         let named = entries.first { entry in
-            entry.function.map { !AllocationFunctions.contains($0) && !$0.hasPrefix("std::") && !$0.utf8.contains(UInt8(ascii: "*")) } ?? false
+            entry.function.map {
+                !AllocationFunctions.contains($0) && !$0.hasPrefix("std::") && !$0.utf8.contains(UInt8(ascii: "*"))
+            } ?? false
         }
         return named?.function.map { "leak:^\(printable($0))$" }
     }

@@ -1,5 +1,5 @@
-// What every report says beside its rows: what was left out of it, what was lost, and which names are missing. Each line is
-// fit to be shown.
+// What every report says beside its rows: what was left out of it, what was lost, and which names are missing. Each
+// line is fit to be shown.
 
 import CHeapImage
 import HeapImage
@@ -12,7 +12,10 @@ extension Table {
         var lines: [String] = []
         if selection.undecided > 0 {
             let what = selection.blocks.moment == .peak ? "no peak is known" : "the blocks' own ages are not known"
-            lines.append("Left out: \(counted(UInt64(selection.undecided), "stack")) with \(separated(selection.undecidedBytes)) bytes, of logs: \(what).")
+            lines.append(
+                "Left out: \(counted(UInt64(selection.undecided), "stack")) with "
+                    + "\(separated(selection.undecidedBytes)) bytes, of logs: \(what)."
+            )
         }
         if selection.blocks.thread != nil && !reduction.tree.hasThreads {
             lines.append("No thread is recorded here: heaprun --threads keeps each block's thread.")
@@ -27,14 +30,21 @@ extension Table {
             if let losses = input.image?.losses {
                 let path = printable(input.path)
                 if losses.lost_allocations > 0 {
-                    lines.append("Lost: \(path): \(counted(losses.lost_allocations, "allocation")) of "
-                        + "\(separated(losses.lost_bytes)) bytes found no space in the image.")
+                    lines.append(
+                        "Lost: \(path): \(counted(losses.lost_allocations, "allocation")) of "
+                            + "\(separated(losses.lost_bytes)) bytes found no space in the image.")
                 }
                 if losses.early_allocations > 0 {
-                    lines.append("Lost: \(path): \(counted(losses.early_allocations, "allocation")) came before recording could start.")
+                    lines.append(
+                        "Lost: \(path): \(counted(losses.early_allocations, "allocation")) came before recording could "
+                            + "start."
+                    )
                 }
                 if losses.lost_stacks > 0 {
-                    lines.append("Lost: \(path): the stacks of \(counted(losses.lost_stacks, "allocation")) found no space in the image.")
+                    lines.append(
+                        "Lost: \(path): the stacks of \(counted(losses.lost_stacks, "allocation")) found no space in "
+                            + "the image."
+                    )
                 }
             }
             if input.recordsLost > 0 {
@@ -49,16 +59,23 @@ extension Table {
         var lines: [String] = []
         let shown = names.withoutSymbols.prefix(8)
         for module in shown {
-            lines.append("No names for \(counted(UInt64(module.frames), "frame")) of \(printable(module.module)): \(printable(module.reason))"
-                + (module.wanted.map { "; wanted: \(printable($0))" } ?? "") + ".")
+            lines.append(
+                "No names for \(counted(UInt64(module.frames), "frame")) of \(printable(module.module)): "
+                    + "\(printable(module.reason))"
+                    + (module.wanted.map { "; wanted: \(printable($0))" } ?? "") + ".")
         }
         let more = names.withoutSymbols.dropFirst(shown.count)
         if !more.isEmpty {
-            lines.append("No names for \(counted(UInt64(more.reduce(0) { $0 + $1.frames }), "frame")) of \(counted(UInt64(more.count), "more module")).")
+            lines.append(
+                "No names for \(counted(UInt64(more.reduce(0) { $0 + $1.frames }), "frame")) of "
+                    + "\(counted(UInt64(more.count), "more module"))."
+            )
         }
         let notes = names.notes
         for note in notes.prefix(8) { lines.append("Names: \(printable(note)).") }
-        if notes.count > 8 { lines.append("Names: \(counted(UInt64(notes.count - 8), "more file")) could not be used.") }
+        if notes.count > 8 {
+            lines.append("Names: \(counted(UInt64(notes.count - 8), "more file")) could not be used.")
+        }
         return lines
     }
 }

@@ -27,11 +27,16 @@ extension Table {
             Column(title: "share") { $0.blocksOfUnknownSize > 0 ? "-" : Self.share($0.bytes, of: whole) },
             Column(title: "blocks") { separated($0.blocks) },
         ]
-        if selection.blocks.moment == .end { columns.append(Column(title: "oldest") { $0.oldestSeconds.map(shortDuration) ?? "-" }) }
+        if selection.blocks.moment == .end {
+            columns.append(Column(title: "oldest") { $0.oldestSeconds.map(shortDuration) ?? "-" })
+        }
         if let title = sort.quantity.tableTitle { columns.append(Column(title: title) { sort.quantity.text($0) }) }
         // Many of many, or nearly all: the second is the one that a change of the code is worth.
         if sort == .temporary {
-            columns.append(Column(title: "of its blocks") { $0.history.map { Self.share($0.temporaryBlocks, of: $0.allocatedBlocks) } ?? "-" })
+            columns.append(
+                Column(title: "of its blocks") {
+                    $0.history.map { Self.share($0.temporaryBlocks, of: $0.allocatedBlocks) } ?? "-"
+                })
         }
         return columns
     }
@@ -48,14 +53,17 @@ extension Table {
             zip(texts, widths).map { leftPadded($0, $1) }.joined(separator: "   ")
         }
         let isGrouped = selection.grouping != .stack
-        try out.write("\n" + style.dim(line(columns.map(\.title)) + (isGrouped ? "   " + selection.grouping.noun : "")) + "\n")
+        try out.write(
+            "\n" + style.dim(line(columns.map(\.title)) + (isGrouped ? "   " + selection.grouping.noun : "")) + "\n")
         for (row, cell) in zip(selection.rows, cells) {
             // The bytes are what the eye looks for; padding comes before the colour, which has no width.
             let first = leftPadded(cell[0], widths[0])
             let rest = line(cell).dropFirst(first.count)
             if isGrouped {
                 let used = widths.reduce(3 * widths.count, +)
-                try out.write(style.bold(first) + rest + "   " + keyText(row.key, room: style.width.map { max(24, $0 - used) }) + "\n")
+                try out.write(
+                    style.bold(first) + rest + "   " + keyText(row.key, room: style.width.map { max(24, $0 - used) })
+                        + "\n")
                 continue
             }
             try out.write(style.bold(first) + rest + "\n")
@@ -107,13 +115,20 @@ extension Table {
         for index in named.indices {
             let name = texts[index], module = modules[index]
             let body = module.isEmpty ? name : "\(padded(name, nameWidth))  \(module)"
-            let isDim = named[index].isStartup || named[index].frame.module == SpecialModule.cut
+            let isDim =
+                named[index].isStartup || named[index].frame.module == SpecialModule.cut
                 || (main.map { index > $0 } ?? false && named[index].moduleName?.hasPrefix("libc.so") == true)
-            try out.write(indent + (isDim ? style.dim(body)
-                : module.isEmpty ? name : "\(padded(name, nameWidth))  \(style.dim(module))") + "\n")
+            try out.write(
+                indent
+                    + (isDim
+                        ? style.dim(body)
+                        : module.isEmpty ? name : "\(padded(name, nameWidth))  \(style.dim(module))") + "\n")
         }
         if count < frames.count {
-            try out.write(indent + style.dim("… \(counted(UInt64(frames.count - count), "outer frame")) more (--frames 0 shows all)") + "\n")
+            try out.write(
+                indent
+                    + style.dim("… \(counted(UInt64(frames.count - count), "outer frame")) more (--frames 0 shows all)")
+                    + "\n")
         }
     }
 }

@@ -20,10 +20,13 @@ package struct Table {
         self.sort = sort
     }
 
-    package func write(_ reduction: Reduction, _ selection: RowSelection, names: FrameNames, to out: TextOutput) throws {
+    package func write(_ reduction: Reduction, _ selection: RowSelection, names: FrameNames, to out: TextOutput) throws
+    {
         try writeHead(reduction, selection, to: out)
         if selection.rows.isEmpty {
-            let why = reduction.totals.liveBlocks == 0 ? "Nothing is live: every block that was booked has been freed."
+            let why =
+                reduction.totals.liveBlocks == 0
+                ? "Nothing is live: every block that was booked has been freed."
                 : "No \(selection.grouping.noun) passes the filters."
             try out.write("\n\(why)\n")
         } else {
@@ -44,7 +47,9 @@ package struct Table {
 
     func writeHead(_ reduction: Reduction, _ selection: RowSelection, to out: TextOutput) throws {
         // A build's directory holds hundreds of images: those that hold the most stand for all.
-        let inputs = reduction.inputs.count <= Self.headLimit ? reduction.inputs
+        let inputs =
+            reduction.inputs.count <= Self.headLimit
+            ? reduction.inputs
             : Array(reduction.inputs.sorted { $0.bytes > $1.bytes }.prefix(Self.headLimit))
         for input in inputs {
             var words: [String] = []
@@ -57,21 +62,28 @@ package struct Table {
         }
         if inputs.count < reduction.inputs.count {
             let shown = inputs.reduce(0) { $0 &+ $1.bytes }, all = reduction.inputs.reduce(0) { $0 &+ $1.bytes }
-            try out.write(style.dim("… and \(separated(UInt64(reduction.inputs.count - inputs.count))) more with \(separated(all &- shown)) bytes live") + "\n")
+            try out.write(
+                style.dim(
+                    "… and \(separated(UInt64(reduction.inputs.count - inputs.count))) more with "
+                        + "\(separated(all &- shown)) bytes live"
+                ) + "\n")
         }
         let totals = reduction.totals
         var words = [
-            totals.blocksOfUnknownSize == 0 ? "\(style.bold(separated(totals.liveBytes))) bytes live in \(counted(totals.liveBlocks, "block"))"
+            totals.blocksOfUnknownSize == 0
+                ? "\(style.bold(separated(totals.liveBytes))) bytes live in \(counted(totals.liveBlocks, "block"))"
                 : "\(style.bold(Self.bytes(totals.liveBytes, unknown: totals.blocksOfUnknownSize, of: totals.liveBlocks))) "
-                    + "\(totals.liveBytes == 0 ? "how many bytes are" : "bytes") live in \(counted(totals.liveBlocks, "block"))",
+                    + "\(totals.liveBytes == 0 ? "how many bytes are" : "bytes") live in "
+                    + "\(counted(totals.liveBlocks, "block"))"
         ]
         if let peak = totals.peakBytes { words.append("peak \(separated(peak)) bytes") }
         words.append(counted(UInt64(totals.uniqueStacks), "stack"))
         try out.write(words.joined(separator: " · ") + "\n")
         if let text = selection.blocks.text {
             let passing = selection.passing
-            try out.write("Here: \(text): \(style.bold(separated(passing.bytes))) bytes in \(counted(passing.blocks, "block")) · "
-                + "\(counted(UInt64(passing.rows), selection.grouping.noun))\n")
+            try out.write(
+                "Here: \(text): \(style.bold(separated(passing.bytes))) bytes in \(counted(passing.blocks, "block")) · "
+                    + "\(counted(UInt64(passing.rows), selection.grouping.noun))\n")
         }
     }
 }

@@ -1,12 +1,13 @@
-// Makes a recording of what somebody else gathered: logs of ps and vmstat, the files that monitoring scripts write, sar's and atop's
-// data as text. Each file is read once, into payloads as a recording has them; then all are put in the order of their times.
+// Makes a recording of what somebody else gathered: logs of ps and vmstat, the files that monitoring scripts write,
+// sar's and atop's data as text. Each file is read once, into payloads as a recording has them; then all are put in the
+// order of their times.
 //
 // Invariant: what is held in memory is what changed from moment to moment, not the moments themselves.
 
-import Proc
-import Text
 import Glibc
+import Proc
 import SystemPackage
+import Text
 
 package enum ImportFormat: String, CaseIterable, Sendable { case auto, text, atop, sadf }
 
@@ -83,19 +84,27 @@ package final class Import {
     /// Reads files, and writes a recording of what they hold.
     ///
     /// - Parameter directory: where no recording is yet.
-    /// - Throws: where a file can't be read at all, has no times and none were given, or the recording can't be written.
+    /// - Throws: where a file can't be read at all, has no times and none were given, or the recording can't be
+    ///   written.
     package func run(_ paths: [String], into directory: String) throws(WatchError) -> ImportResult {
-        if let names = try? segmentNames(in: directory), !names.isEmpty { throw WatchError("\(directory): holds a recording already; give a directory of its own (-o)") }
+        if let names = try? segmentNames(in: directory), !names.isEmpty {
+            throw WatchError("\(directory): holds a recording already; give a directory of its own (-o)")
+        }
         var result = ImportResult()
         for path in paths {
             let file = try read(path)
-            result.files.append(ImportResult.File(
-                path: path, moments: file.moments, unreadCount: file.unreadCount,
-                unread: file.unread.map { "\($0.path):\($0.line): \($0.reason)" + ($0.text.isEmpty ? "" : ": \($0.text)") }, notes: file.notes))
+            result.files.append(
+                ImportResult.File(
+                    path: path, moments: file.moments, unreadCount: file.unreadCount,
+                    unread: file.unread.map {
+                        "\($0.path):\($0.line): \($0.reason)" + ($0.text.isEmpty ? "" : ": \($0.text)")
+                    }, notes: file.notes))
         }
         if streams.allSatisfy({ $0.payloads.isEmpty }) {
             let first = result.files.lazy.compactMap(\.unread.first).first
-            throw WatchError("nothing in \(paths.count == 1 ? paths[0] : "\(paths.count) files") could be read as samples" + (first.map { "; the first line that wasn't: \($0)" } ?? ""))
+            throw WatchError(
+                "nothing in \(paths.count == 1 ? paths[0] : "\(paths.count) files") could be read as samples"
+                    + (first.map { "; the first line that wasn't: \($0)" } ?? ""))
         }
         try write(into: directory, &result)
         return result
@@ -116,17 +125,32 @@ package final class Import {
         let text = ProcText(root: "")
         let source = path == "-" ? "/dev/stdin" : path
         var file: ImportedFile
-        if options.format == .sadf { file = try readSadf(path, source) } else { file = try readLines(path, source, text) }
+        if options.format == .sadf {
+            file = try readSadf(path, source)
+        } else {
+            file = try readLines(path, source, text)
+        }
         endStream()
-        if let goesBack { file.note("\(path): its times go back, from \(isoTime(goesBack.from)) to \(isoTime(goesBack.to)): a clock that was set, or files put together; moments are put in the order of their times") }
+        if let goesBack {
+            file.note(
+                "\(path): its times go back, from \(isoTime(goesBack.from)) to \(isoTime(goesBack.to)): a clock that "
+                    + "was set, or files put together; moments are put in the order of their times"
+            )
+        }
         try giveTimes(streams[before...].indices, &file)
-        if leftOut > 0 { file.note("\(path): more than \(Self.mostColumns) names of numbers; \(leftOut) numbers under further names are left out") }
+        if leftOut > 0 {
+            file.note(
+                "\(path): more than \(Self.mostColumns) names of numbers; \(leftOut) numbers under further names are "
+                    + "left out"
+            )
+        }
         leftOut = 0
         return file
     }
 
     private func readLines(_ path: String, _ source: String, _ text: ProcText) throws(WatchError) -> ImportedFile {
-        var atop = AtopReader(path: path) { self.add($0) }, monitor = MonitorReader(path: path, options: options) { self.add($0) }
+        var atop = AtopReader(path: path) { self.add($0) },
+            monitor = MonitorReader(path: path, options: options) { self.add($0) }
         var kind = options.format, isJSON = false
         do {
             try text.forEachLine(source) { line in
@@ -151,7 +175,9 @@ package final class Import {
         var reader = SadfReader(path: path) { self.add($0) }
         let bytes: [UInt8]
         do { bytes = try contents(source) } catch { throw WatchError("\(path): \(error)") }
-        guard bytes.count <= 256 << 20 else { throw WatchError("\(path): above 256 MB; sadf -j -s and -e print a part of a day") }
+        guard bytes.count <= 256 << 20 else {
+            throw WatchError("\(path): above 256 MB; sadf -j -s and -e print a part of a day")
+        }
         try reader.read(bytes)
         return reader.file
     }
@@ -173,17 +199,25 @@ package final class Import {
         var entities: [EntitySample] = []
         if !moment.system.isEmpty {
             var values = [Int64](repeating: Sample.unknown, count: columns.count)
-            for (name, value) in moment.system { if let place = index[name] { values[place] = max(value, Sample.unknown) } }
+            for (name, value) in moment.system {
+                if let place = index[name] { values[place] = max(value, Sample.unknown) }
+            }
             entities.append(EntitySample(kind: .system, id: "", name: "system", values: values))
         }
         for process in moment.processes {
             var values = [Int64](repeating: Sample.unknown, count: ProcessColumn.allCases.count)
             for (column, value) in process.values { values[column.rawValue] = max(value, Sample.unknown) }
-            entities.append(EntitySample(kind: .process, id: "\(process.pid):\(process.start ?? -1)", name: process.name, detail: process.words, values: values))
+            entities.append(
+                EntitySample(
+                    kind: .process, id: "\(process.pid):\(process.start ?? -1)", name: process.name,
+                    detail: process.words, values: values))
         }
         for slab in moment.slabs {
             let pages = max(0, slab.bytes.addingReportingOverflow(4095).partialValue) / 4096
-            entities.append(EntitySample(kind: .slab, id: slab.name, name: slab.name, detail: slab.isBSD ? ImportedSlab.bsdMark : "", values: [slab.active, slab.objects, slab.objectBytes, pages, Sample.unknown]))
+            entities.append(
+                EntitySample(
+                    kind: .slab, id: slab.name, name: slab.name, detail: slab.isBSD ? ImportedSlab.bsdMark : "",
+                    values: [slab.active, slab.objects, slab.objectBytes, pages, Sample.unknown]))
         }
         let sample = Sample(bootMilliseconds: 0, systemColumns: columns, entities: entities)
         current.payloads.append(encoder.encode(sample, isKey: current.payloads.isEmpty))
@@ -212,25 +246,42 @@ package final class Import {
             if seconds.count == count {
                 // Each time of day that is less than the one before is of the next day.
                 var days: [Int64] = [0]
-                for (before, now) in zip(seconds, seconds.dropFirst()) { days.append(days[days.count - 1] + (now < before ? 1 : 0)) }
+                for (before, now) in zip(seconds, seconds.dropFirst()) {
+                    days.append(days[days.count - 1] + (now < before ? 1 : 0))
+                }
                 let midnight: Int64
-                if let start = options.start { midnight = start - start % 86_400_000
+                if let start = options.start {
+                    midnight = start - start % 86_400_000
                 } else if let end = Self.modified(file.path) {
                     midnight = end - end % 86_400_000 - (days.last ?? 0) * 86_400_000
-                    file.note("\(file.path): has times of day and no dates; the last is taken for the day that the file was written, \(isoTime(end).prefix(10)) (--start gives the first's)")
-                } else { throw WatchError("\(file.path): has times of day and no dates: give --start, the first's date") }
+                    file.note(
+                        "\(file.path): has times of day and no dates; the last is taken for the day that the file was "
+                            + "written, \(isoTime(end).prefix(10)) (--start gives the first's)"
+                    )
+                } else {
+                    throw WatchError("\(file.path): has times of day and no dates: give --start, the first's date")
+                }
                 streams[number].times = zip(seconds, days).map { midnight + $1 * 86_400_000 + Int64($0) * 1000 }
                 continue
             }
             guard let interval = options.intervalMilliseconds else {
-                throw WatchError("\(file.path): no date and no time stands in it: give --interval, the time between two samples, and --start, the first's")
+                throw WatchError(
+                    "\(file.path): no date and no time stands in it: give --interval, the time between two samples, "
+                        + "and --start, the first's"
+                )
             }
             let start: Int64
-            if let given = options.start { start = given
+            if let given = options.start {
+                start = given
             } else if let end = Self.modified(file.path) {
                 start = end - Int64(count - 1) * interval
-                file.note("\(file.path): has no dates; the last sample is taken for the time that the file was written, \(isoTime(end)) (--start gives the first's)")
-            } else { throw WatchError("\(file.path): no date stands in it: give --start, the first sample's") }
+                file.note(
+                    "\(file.path): has no dates; the last sample is taken for the time that the file was written, "
+                        + "\(isoTime(end)) (--start gives the first's)"
+                )
+            } else {
+                throw WatchError("\(file.path): no date stands in it: give --start, the first sample's")
+            }
             streams[number].times = (0 ..< count).map { start + Int64($0) * interval }
         }
     }
@@ -276,15 +327,21 @@ package final class Import {
         streams = []
         for number in cursors.indices { cursors[number].advance() }
         var identities = ProcessIdentities(), writer: SampleWriter?, first: Int64 = 0
-        while let next = cursors.indices.filter({ cursors[$0].time != nil }).min(by: { (cursors[$0].time ?? 0) < (cursors[$1].time ?? 0) }), let time = cursors[next].time {
+        while let next = cursors.indices.filter({ cursors[$0].time != nil }).min(by: {
+            (cursors[$0].time ?? 0) < (cursors[$1].time ?? 0)
+        }), let time = cursors[next].time {
             var sample = cursors[next].decoder.sample()
             let tolerance = cursors[next].tolerance
             cursors[next].advance()
             // Of other files what is of the same moment, as far as it is of another kind.
             for other in cursors.indices where other != next {
-                guard let at = cursors[other].time, at - time <= min(tolerance, cursors[other].tolerance) else { continue }
+                guard let at = cursors[other].time, at - time <= min(tolerance, cursors[other].tolerance) else {
+                    continue
+                }
                 let more = cursors[other].decoder.sample()
-                guard Set(more.entities.map(\.kind)).isDisjoint(with: Set(sample.entities.map(\.kind))) else { continue }
+                guard Set(more.entities.map(\.kind)).isDisjoint(with: Set(sample.entities.map(\.kind))) else {
+                    continue
+                }
                 sample.entities += more.entities
                 if more.systemColumns.count > sample.systemColumns.count { sample.systemColumns = more.systemColumns }
                 cursors[other].advance()
@@ -304,7 +361,10 @@ package final class Import {
         }
         for file in result.files {
             var text = "imported from \(file.path): \(counted(file.moments))"
-            if file.unreadCount > 0 { text += ", \(file.unreadCount) lines not read" + (file.unread.first.map { "; the first is \($0)" } ?? "") }
+            if file.unreadCount > 0 {
+                text +=
+                    ", \(file.unreadCount) lines not read" + (file.unread.first.map { "; the first is \($0)" } ?? "")
+            }
             writer?.note(text)
             for note in file.notes { writer?.note("imported: " + note) }
         }
@@ -313,17 +373,21 @@ package final class Import {
     }
 }
 
-/// Tells processes apart where a log has no start times: a PID under another name, or with less processor time than before, is another
-/// process.
+/// Tells processes apart where a log has no start times: a PID under another name, or with less processor time than
+/// before, is another process.
 private struct ProcessIdentities {
     private struct Known { var name: String, ticks: Int64, generation: Int }
     private var known: [String: Known] = [:]
 
     mutating func resolve(_ sample: inout Sample) {
-        for place in sample.entities.indices where sample.entities[place].kind == .process && sample.entities[place].id.hasSuffix(":-1") {
-            let pid = String(sample.entities[place].id.prefix { $0 != ":" }), ticks = sample.entities[place].values[ProcessColumn.userTicks.rawValue]
+        for place in sample.entities.indices
+        where sample.entities[place].kind == .process && sample.entities[place].id.hasSuffix(":-1") {
+            let pid = String(sample.entities[place].id.prefix { $0 != ":" }),
+                ticks = sample.entities[place].values[ProcessColumn.userTicks.rawValue]
             var now = known[pid] ?? Known(name: sample.entities[place].name, ticks: ticks, generation: 0)
-            if now.name != sample.entities[place].name || ticks != Sample.unknown && ticks < now.ticks { now.generation += 1 }
+            if now.name != sample.entities[place].name || ticks != Sample.unknown && ticks < now.ticks {
+                now.generation += 1
+            }
             (now.name, now.ticks) = (sample.entities[place].name, ticks)
             known[pid] = now
             sample.entities[place].id = "\(pid):g\(now.generation)"

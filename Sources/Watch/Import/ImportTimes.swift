@@ -1,5 +1,5 @@
-// Times as people's logs have them: what date(1) prints in its usual forms, ISO 8601, seconds since 1970, and times of the day.
-// A zone that is not UTC or an offset is this machine's: names of zones say less than they seem to.
+// Times as people's logs have them: what date(1) prints in its usual forms, ISO 8601, seconds since 1970, and times of
+// the day. A zone that is not UTC or an offset is this machine's: names of zones say less than they seem to.
 
 import Glibc
 
@@ -50,12 +50,16 @@ enum ImportTimes {
         }
         guard let year = digits(4), (1971 ... 2200).contains(year) else { return nil }
         let isDashed = skip("-/.")
-        guard let month = digits(2), (1 ... 12).contains(month), !isDashed || skip("-/."), let day = digits(2), (1 ... 31).contains(day) else { return nil }
+        guard let month = digits(2), (1 ... 12).contains(month), !isDashed || skip("-/."), let day = digits(2),
+            (1 ... 31).contains(day)
+        else { return nil }
         if text.isEmpty {
             guard place + 1 < words.count else { return nil }
             text = trimmed(words[place + 1])
             end = text.endIndex
-        } else if !skip("T_-t:") { return nil }
+        } else if !skip("T_-t:") {
+            return nil
+        }
         guard let hour = digits(2), hour < 24 else { return nil }
         let isColoned = skip(":")
         guard let minute = digits(2), minute < 60 else { return nil }
@@ -70,9 +74,13 @@ enum ImportTimes {
             text = text.dropFirst(fraction.count)
         }
         var offset: Int?
-        if let own = zoneOffset(text) { offset = own
-        } else if !text.isEmpty { return nil
-        } else if let after = words.dropFirst(place + 1).first(where: { $0.startIndex >= end }), after.count >= 3, let own = zoneOffset(after) {
+        if let own = zoneOffset(text) {
+            offset = own
+        } else if !text.isEmpty {
+            return nil
+        } else if let after = words.dropFirst(place + 1).first(where: { $0.startIndex >= end }), after.count >= 3,
+            let own = zoneOffset(after)
+        {
             (offset, end) = (own, after.endIndex)
         }
         guard let wall = wall(year, month, day, hour, minute, second, offset) else { return nil }
@@ -82,24 +90,42 @@ enum ImportTimes {
     // Sat Nov 28 13:46:40 UTC 2026; Sat Nov 28 13:46:40 2026; Sat 28 Nov 2026 01:46:40 PM CET; Nov 28 2026 13:46:40
     private static func named(_ words: [ArraySlice<UInt8>], _ place: Int) -> FoundTime? {
         var at = place
-        func lower(_ word: ArraySlice<UInt8>) -> String { String(decoding: word.map { (0x41 ... 0x5A).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self) }
+        func lower(_ word: ArraySlice<UInt8>) -> String {
+            String(decoding: word.map { (0x41 ... 0x5A).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
+        }
         let first = trimmed(words[at])
         let start = first.startIndex
         let isWeekday = first.count >= 3 && days.contains { lower(first).hasPrefix($0) }
         if isWeekday { at += 1 }
-        var month: Int?, day: Int?, year: Int?, time: (Int, Int, Int)?, isAfternoon: Bool?, offset: Int?, zone: String?, end = start
+        var month: Int?, day: Int?, year: Int?, time: (Int, Int, Int)?, isAfternoon: Bool?, offset: Int?, zone: String?,
+            end = start
         var seen = 0
         while at < words.count, seen < 7 {
             let word = trimmed(words[at])
             let text = lower(word)
-            if month == nil, word.count >= 3, let found = months.firstIndex(where: { text == $0 || text.hasPrefix($0) && text.utf8.allSatisfy { (0x61 ... 0x7A).contains($0) } }) { month = found + 1
-            } else if day == nil, word.count <= 2, let value = number(word), (1 ... 31).contains(value) { day = Int(value)
-            } else if year == nil, word.count == 4, let value = number(word), (1971 ... 2200).contains(value) { year = Int(value)
-            } else if time == nil, let found = clock(word) { time = found
-            } else if time != nil, isAfternoon == nil, text == "am" || text == "pm" { isAfternoon = text == "pm"
-            } else if time != nil, offset == nil, zone == nil, let own = zoneOffset(word) { offset = own
-            } else if time != nil, zone == nil, offset == nil, year == nil || at == words.count - 1 || isWeekday, (2 ... 5).contains(word.count), word.allSatisfy({ (0x41 ... 0x5A).contains($0) }) { zone = String(decoding: word, as: UTF8.self)
-            } else { break }
+            if month == nil, word.count >= 3,
+                let found = months.firstIndex(where: {
+                    text == $0 || text.hasPrefix($0) && text.utf8.allSatisfy { (0x61 ... 0x7A).contains($0) }
+                })
+            {
+                month = found + 1
+            } else if day == nil, word.count <= 2, let value = number(word), (1 ... 31).contains(value) {
+                day = Int(value)
+            } else if year == nil, word.count == 4, let value = number(word), (1971 ... 2200).contains(value) {
+                year = Int(value)
+            } else if time == nil, let found = clock(word) {
+                time = found
+            } else if time != nil, isAfternoon == nil, text == "am" || text == "pm" {
+                isAfternoon = text == "pm"
+            } else if time != nil, offset == nil, zone == nil, let own = zoneOffset(word) {
+                offset = own
+            } else if time != nil, zone == nil, offset == nil, year == nil || at == words.count - 1 || isWeekday,
+                (2 ... 5).contains(word.count), word.allSatisfy({ (0x41 ... 0x5A).contains($0) })
+            {
+                zone = String(decoding: word, as: UTF8.self)
+            } else {
+                break
+            }
             end = words[at].endIndex
             at += 1
             seen += 1
@@ -117,7 +143,9 @@ enum ImportTimes {
         if words.count == 3, words[1].elementsEqual("boot".utf8) { return nil }
         let word = words[0].first == UInt8(ascii: "@") ? words[0].dropFirst() : words[0]
         let whole = word.prefix { $0 != UInt8(ascii: ".") }
-        guard whole.count == 10, let seconds = number(whole), (946_684_800 ... 7_258_118_400).contains(seconds) else { return nil }
+        guard whole.count == 10, let seconds = number(whole), (946_684_800 ... 7_258_118_400).contains(seconds) else {
+            return nil
+        }
         var milli: Int64 = 0
         if whole.count < word.count {
             let fraction = word.dropFirst(whole.count + 1)
@@ -130,14 +158,18 @@ enum ImportTimes {
     /// 13:46, 13:46:40, 1:46:40PM.
     static func clock(_ word: ArraySlice<UInt8>) -> (Int, Int, Int)? {
         var word = word, add: Int?
-        if word.count > 2, word.last.map({ $0 | 0x20 }) == UInt8(ascii: "m"), let letter = word.dropLast().last.map({ $0 | 0x20 }), letter == 0x61 || letter == 0x70 {
+        if word.count > 2, word.last.map({ $0 | 0x20 }) == UInt8(ascii: "m"),
+            let letter = word.dropLast().last.map({ $0 | 0x20 }), letter == 0x61 || letter == 0x70
+        {
             add = letter == 0x70 ? 12 : 0
             word = word.dropLast(2)
         }
-        let parts = word.prefix { $0 != UInt8(ascii: ".") }.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
+        let parts = word.prefix { $0 != UInt8(ascii: ".") }.split(
+            separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
         guard (2 ... 3).contains(parts.count), parts.allSatisfy({ (1 ... 2).contains($0.count) }) else { return nil }
         let numbers = parts.compactMap { number($0) }.map { Int($0) }
-        guard numbers.count == parts.count, numbers[0] < 24, numbers[1] < 60, numbers.count < 3 || numbers[2] <= 60 else { return nil }
+        guard numbers.count == parts.count, numbers[0] < 24, numbers[1] < 60, numbers.count < 3 || numbers[2] <= 60
+        else { return nil }
         let hour = add.map { numbers[0] % 12 + $0 } ?? numbers[0]
         return (hour, numbers[1], numbers.count > 2 ? numbers[2] : 0)
     }
@@ -154,7 +186,9 @@ enum ImportTimes {
     }
 
     /// - Parameter offset: seconds east of Greenwich; nil is this machine's zone.
-    static func wall(_ year: Int, _ month: Int, _ day: Int, _ hour: Int, _ minute: Int, _ second: Int, _ offset: Int?) -> Int64? {
+    static func wall(
+        _ year: Int, _ month: Int, _ day: Int, _ hour: Int, _ minute: Int, _ second: Int, _ offset: Int?
+    ) -> Int64? {
         var parts = tm()
         (parts.tm_year, parts.tm_mon, parts.tm_mday) = (Int32(year - 1900), Int32(month - 1), Int32(day))
         (parts.tm_hour, parts.tm_min, parts.tm_sec, parts.tm_isdst) = (Int32(hour), Int32(minute), Int32(second), -1)
@@ -177,7 +211,9 @@ enum ImportTimes {
             (0x30 ... 0x39).contains(byte) || (0x41 ... 0x5A).contains(byte) || (0x61 ... 0x7A).contains(byte)
         }
         var word = word
-        while let first = word.first, !isPart(first), first != UInt8(ascii: "+"), first != UInt8(ascii: "-") || word.count > 6 { word = word.dropFirst() }
+        while let first = word.first, !isPart(first), first != UInt8(ascii: "+"),
+            first != UInt8(ascii: "-") || word.count > 6
+        { word = word.dropFirst() }
         while let last = word.last, !isPart(last) { word = word.dropLast() }
         return word
     }

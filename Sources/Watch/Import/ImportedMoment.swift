@@ -1,5 +1,6 @@
-// What somebody else's log says of one moment, before it becomes a sample: the machine's counters, processes, and slab caches,
-// as far as the log has them. Readers fill it, each for its own format; Import puts moments in order and writes them.
+// What somebody else's log says of one moment, before it becomes a sample: the machine's counters, processes, and slab
+// caches, as far as the log has them. Readers fill it, each for its own format; Import puts moments in order and writes
+// them.
 
 /// A process as a log shows it. Kilobytes and clock ticks (a hundredth of a second); nil is not known.
 struct ImportedProcess {
@@ -16,7 +17,9 @@ struct ImportedProcess {
     /// Takes a command as ps and top print it: words with spaces between.
     mutating func setCommand(_ text: ArraySlice<UInt8>) {
         // ps f draws a tree before it.
-        let parts = Watch.words(text).drop { $0.elementsEqual("|".utf8) || $0.elementsEqual("\\_".utf8) }.map { String(decoding: $0.prefix(4096), as: UTF8.self) }
+        let parts = Watch.words(text).drop { $0.elementsEqual("|".utf8) || $0.elementsEqual("\\_".utf8) }.map {
+            String(decoding: $0.prefix(4096), as: UTF8.self)
+        }
         words = parts.prefix(200).map { $0 + "\0" }.joined()
         name = Self.programName(parts.first ?? "?")
     }
@@ -88,7 +91,8 @@ struct ImportedFile {
     mutating func addUnread(_ line: Int, _ reason: String, _ text: ArraySlice<UInt8>) {
         unreadCount += 1
         guard unread.count < Self.mostUnread else { return }
-        unread.append(UnreadLine(path: path, line: line, reason: reason, text: String(decoding: text.prefix(120), as: UTF8.self)))
+        unread.append(
+            UnreadLine(path: path, line: line, reason: reason, text: String(decoding: text.prefix(120), as: UTF8.self)))
     }
 
     mutating func note(_ text: String) { if notes.count < 100, !notes.contains(text) { notes.append(text) } }

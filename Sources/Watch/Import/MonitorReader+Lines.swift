@@ -15,16 +15,28 @@ extension MonitorReader {
 
     ///  13:49:30 up  4:02,  2 users,  load average: 13.82, 7.45, 4.49;   top - 13:49:30 up 5 days, …
     private mutating func uptime(_ words: [ArraySlice<UInt8>], _ line: ArraySlice<UInt8>) -> Bool {
-        guard let load = words.lastIndex(where: { $0.elementsEqual("average:".utf8) || $0.elementsEqual("averages:".utf8) }), load >= 3, words[load - 1].elementsEqual("load".utf8) else { return false }
-        let averages = words[(load + 1)...].map { word in decimal(word.last == UInt8(ascii: ",") ? word.dropLast() : word) }
-        guard averages.count >= 3, let one = averages[0], let five = averages[1], let fifteen = averages[2] else { return false }
+        guard
+            let load = words.lastIndex(where: {
+                $0.elementsEqual("average:".utf8) || $0.elementsEqual("averages:".utf8)
+            }), load >= 3, words[load - 1].elementsEqual("load".utf8)
+        else { return false }
+        let averages = words[(load + 1)...].map { word in
+            decimal(word.last == UInt8(ascii: ",") ? word.dropLast() : word)
+        }
+        guard averages.count >= 3, let one = averages[0], let five = averages[1], let fifteen = averages[2] else {
+            return false
+        }
         endStatus()
         // uptime begins what top's head and ps go on with, where no date does.
         beginAgain(.system, key: "load.1")
         block = .none
-        for (name, value) in [("1", one), ("5", five), ("15", fifteen)] where value < 1e9 { moment.system["load.\(name)"] = Int64((value * 100).rounded()) }
+        for (name, value) in [("1", one), ("5", five), ("15", fifteen)] where value < 1e9 {
+            moment.system["load.\(name)"] = Int64((value * 100).rounded())
+        }
         guard let up = words.firstIndex(where: { $0.elementsEqual("up".utf8) }), up > 0, up < load else { return true }
-        if let clock = ImportTimes.clock(words[up - 1]), moment.wall == nil { moment.secondOfDay = clock.0 * 3600 + clock.1 * 60 + clock.2 }
+        if let clock = ImportTimes.clock(words[up - 1]), moment.wall == nil {
+            moment.secondOfDay = clock.0 * 3600 + clock.1 * 60 + clock.2
+        }
         if let seconds = upSeconds(words[(up + 1) ..< load]) { moment.system["uptime.seconds"] = seconds }
         return true
     }
@@ -65,13 +77,21 @@ extension MonitorReader {
         func pairs(_ from: Int) -> [(String, ArraySlice<UInt8>)] {
             var pairs: [(String, ArraySlice<UInt8>)] = []
             for place in stride(from: from, to: words.count - 1, by: 2) {
-                pairs.append((text(words[place + 1].last.map { ",.".utf8.contains($0) } ?? false ? words[place + 1].dropLast() : words[place + 1]), words[place]))
+                pairs.append(
+                    (
+                        text(
+                            words[place + 1].last.map { ",.".utf8.contains($0) } ?? false
+                                ? words[place + 1].dropLast() : words[place + 1]), words[place]
+                    ))
             }
             return pairs
         }
         if words[0].elementsEqual("Tasks:".utf8) || words[0].elementsEqual("Threads:".utf8) && words.count > 4 {
             for (name, value) in pairs(1) {
-                let column = ["total": "tasks.total", "running": "tasks.running", "sleeping": "tasks.sleeping", "stopped": "tasks.stopped", "zombie": "tasks.zombie"][name]
+                let column = [
+                    "total": "tasks.total", "running": "tasks.running", "sleeping": "tasks.sleeping",
+                    "stopped": "tasks.stopped", "zombie": "tasks.zombie",
+                ][name]
                 if let column, let count = number(value) { moment.system[column] = count }
             }
             return true
@@ -82,13 +102,20 @@ extension MonitorReader {
             for part in line[(colon + 1)...].split(separator: UInt8(ascii: ",")) {
                 let pair = part.split { $0 == 0x20 || $0 == UInt8(ascii: "%") }
                 guard pair.count == 2, let value = decimal(pair[0]) else { continue }
-                let column = ["us": "user", "sy": "system", "ni": "nice", "id": "idle", "wa": "iowait", "st": "steal", "hi": "irq", "si": "softirq"][text(pair[1])]
+                let column = [
+                    "us": "user", "sy": "system", "ni": "nice", "id": "idle", "wa": "iowait", "st": "steal",
+                    "hi": "irq", "si": "softirq",
+                ][text(pair[1])]
                 if let column { moment.system["cpuPercent.\(column)"] = whole(min(value, 100)) }
             }
             return true
         }
-        let isNew = words.count > 3 && (words[1].elementsEqual("Mem".utf8) || words[1].elementsEqual("Swap:".utf8)) && words[0].count == 3 && words[0].dropFirst().elementsEqual("iB".utf8)
-        let isOld = words.count > 3 && (words[0].elementsEqual("Mem:".utf8) || words[0].elementsEqual("Swap:".utf8)) && words[2].elementsEqual("total,".utf8)
+        let isNew =
+            words.count > 3 && (words[1].elementsEqual("Mem".utf8) || words[1].elementsEqual("Swap:".utf8))
+            && words[0].count == 3 && words[0].dropFirst().elementsEqual("iB".utf8)
+        let isOld =
+            words.count > 3 && (words[0].elementsEqual("Mem:".utf8) || words[0].elementsEqual("Swap:".utf8))
+            && words[2].elementsEqual("total,".utf8)
         guard isNew || isOld else { return false }
         let powers: [String: Double] = ["K": 1, "M": 1024, "G": 1_048_576, "T": 1_073_741_824]
         let power = isNew ? powers[text(words[0].prefix(1))] ?? 1 : 1
@@ -100,16 +127,17 @@ extension MonitorReader {
         let isSwap = isNew ? words[1].elementsEqual("Swap:".utf8) : words[0].elementsEqual("Swap:".utf8)
         for (name, word) in pairs(isNew ? isSwap ? 2 : 3 : 1) {
             // What was said exactly stays: top rounds.
-            let column: String? = switch (isSwap, name) {
-            case (false, "total"): "MemTotal"
-            case (false, "free"): "MemFree"
-            case (false, "buffers"): "Buffers"
-            case (false, "buff/cache"), (true, "cached"): "Cached"
-            case (true, "total"): "SwapTotal"
-            case (true, "free"): "SwapFree"
-            case (true, "avail"): "MemAvailable"
-            default: nil
-            }
+            let column: String? =
+                switch (isSwap, name) {
+                case (false, "total"): "MemTotal"
+                case (false, "free"): "MemFree"
+                case (false, "buffers"): "Buffers"
+                case (false, "buff/cache"), (true, "cached"): "Cached"
+                case (true, "total"): "SwapTotal"
+                case (true, "free"): "SwapFree"
+                case (true, "avail"): "MemAvailable"
+                default: nil
+                }
             if let column, let value = kilobytes(word) { setIfUnknown("meminfo.\(column)", value) }
         }
         return true
@@ -117,14 +145,22 @@ extension MonitorReader {
 
     // MARK: /proc
 
-    private static let vmstatPrefixes = ["nr_", "pg", "psw", "numa_", "allocstall", "oom_kill", "thp_", "compact_", "workingset_", "unevictable_", "slabs_scanned", "kswapd_", "zone_reclaim", "drop_", "balloon_", "htlb_", "swap_", "pageoutrun", "direct_"]
+    private static let vmstatPrefixes = [
+        "nr_", "pg", "psw", "numa_", "allocstall", "oom_kill", "thp_", "compact_", "workingset_", "unevictable_",
+        "slabs_scanned", "kswapd_", "zone_reclaim", "drop_", "balloon_", "htlb_", "swap_", "pageoutrun", "direct_",
+    ]
 
     /// A name with a colon and a number: /proc/meminfo, a process's status, sockstat.
     private mutating func named(_ words: [ArraySlice<UInt8>], _ line: ArraySlice<UInt8>) -> Bool {
         guard words.count >= 2, words[0].last == UInt8(ascii: ":") else {
-            if words.count == 2, let value = number(words[1]), words[0].first.map({ (0x61 ... 0x7A).contains($0) }) ?? false {
+            if words.count == 2, let value = number(words[1]),
+                words[0].first.map({ (0x61 ... 0x7A).contains($0) }) ?? false
+            {
                 let name = text(words[0])
-                if case .counters = block {} else { guard Self.vmstatPrefixes.contains(where: { name.hasPrefix($0) }) else { return false } }
+                if case .counters = block {
+                } else {
+                    guard Self.vmstatPrefixes.contains(where: { name.hasPrefix($0) }) else { return false }
+                }
                 endStatus()
                 block = .counters
                 if name == "nr_free_pages" { beginAgain(.system, key: "vmstat.nr_free_pages") }
@@ -142,14 +178,24 @@ extension MonitorReader {
             block = .status
             return true
         }
-        if ["TCP", "UDP", "TCP6", "UDP6", "UDPLITE", "RAW", "FRAG", "sockets"].contains(where: { name.elementsEqual($0.utf8) }), words.count >= 3, words.count % 2 == 1 {
-            for place in stride(from: 1, to: words.count - 1, by: 2) { if let value = number(words[place + 1]) { set("sockstat.\(text(name)).\(text(words[place]))", value) } }
+        if ["TCP", "UDP", "TCP6", "UDP6", "UDPLITE", "RAW", "FRAG", "sockets"].contains(where: {
+            name.elementsEqual($0.utf8)
+        }), words.count >= 3, words.count % 2 == 1 {
+            for place in stride(from: 1, to: words.count - 1, by: 2) {
+                if let value = number(words[place + 1]) { set("sockstat.\(text(name)).\(text(words[place]))", value) }
+            }
             return true
         }
         let isKilobytes = words.count == 3 && words[2].elementsEqual("kB".utf8)
-        guard isKilobytes || words.count == 2 && Watch.has(name, prefix: "HugePages_"), let value = number(words[1]), name.allSatisfy({ $0 == UInt8(ascii: "(") || $0 == UInt8(ascii: ")") || $0 == UInt8(ascii: "_") || (0x30 ... 0x39).contains($0) || (0x41 ... 0x5A).contains($0) || (0x61 ... 0x7A).contains($0) }) else { return false }
+        guard isKilobytes || words.count == 2 && Watch.has(name, prefix: "HugePages_"), let value = number(words[1]),
+            name.allSatisfy({
+                $0 == UInt8(ascii: "(") || $0 == UInt8(ascii: ")") || $0 == UInt8(ascii: "_")
+                    || (0x30 ... 0x39).contains($0) || (0x41 ... 0x5A).contains($0) || (0x61 ... 0x7A).contains($0)
+            })
+        else { return false }
         // What only a process has would be taken for the machine's.
-        guard !Watch.has(name, prefix: "Vm") || Watch.has(name, prefix: "Vmalloc"), !Watch.has(name, prefix: "Rss") else { return false }
+        guard !Watch.has(name, prefix: "Vm") || Watch.has(name, prefix: "Vmalloc"), !Watch.has(name, prefix: "Rss")
+        else { return false }
         if name.elementsEqual("MemTotal".utf8) { beginAgain(.system, key: "meminfo.MemTotal") }
         set("meminfo.\(text(name))", value)
         return true
@@ -188,61 +234,81 @@ extension MonitorReader {
 
     /// 13.82 7.45 4.49 9/115 12345
     private mutating func loadavg(_ words: [ArraySlice<UInt8>]) -> Bool {
-        guard words.count == 5, let one = decimal(words[0]), let five = decimal(words[1]), let fifteen = decimal(words[2]), number(words[4]) != nil else { return false }
+        guard words.count == 5, let one = decimal(words[0]), let five = decimal(words[1]),
+            let fifteen = decimal(words[2]), number(words[4]) != nil
+        else { return false }
         let tasks = words[3].split(separator: UInt8(ascii: "/"))
-        guard tasks.count == 2, let running = number(tasks[0]), number(tasks[1]) != nil, one < 1e9, five < 1e9, fifteen < 1e9 else { return false }
+        guard tasks.count == 2, let running = number(tasks[0]), number(tasks[1]) != nil, one < 1e9, five < 1e9,
+            fifteen < 1e9
+        else { return false }
         beginAgain(.system, key: "load.1")
-        for (name, value) in [("1", one), ("5", five), ("15", fifteen)] { set("load.\(name)", Int64((value * 100).rounded())) }
+        for (name, value) in [("1", one), ("5", five), ("15", fifteen)] {
+            set("load.\(name)", Int64((value * 100).rounded()))
+        }
         set("load.running", running)
         return true
     }
 
     /// Pressure, /proc/stat's line of all processors, buddyinfo, vmstat -s.
     private mutating func counters(_ words: [ArraySlice<UInt8>], _ line: ArraySlice<UInt8>) -> Bool {
-        if let kind = words.first, kind.elementsEqual("some".utf8) || kind.elementsEqual("full".utf8), words.count == 5, Watch.has(words[4], prefix: "total=") {
+        if let kind = words.first, kind.elementsEqual("some".utf8) || kind.elementsEqual("full".utf8), words.count == 5,
+            Watch.has(words[4], prefix: "total=")
+        {
             guard let resource, let total = number(words[4].dropFirst(6)) else { return false }
             set("pressure.\(resource).\(text(kind)).microseconds", total)
             return true
         }
         if words[0].elementsEqual("cpu".utf8), words.count >= 8, words.dropFirst().allSatisfy({ number($0) != nil }) {
-            for (name, word) in zip(["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"], words.dropFirst()) { set("cpu.\(name)", number(word) ?? 0) }
+            for (name, word) in zip(
+                ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"], words.dropFirst())
+            { set("cpu.\(name)", number(word) ?? 0) }
             return true
         }
         if words.count > 4, words[0].elementsEqual("Node".utf8), words[2].elementsEqual("zone".utf8) {
             let zone = text(words[1].prefix { $0 != UInt8(ascii: ",") }) + "." + text(words[3])
-            for (order, word) in words.dropFirst(4).enumerated().prefix(32) { if let value = number(word) { set("buddy.\(zone).\(order)", value) } }
+            for (order, word) in words.dropFirst(4).enumerated().prefix(32) {
+                if let value = number(word) { set("buddy.\(zone).\(order)", value) }
+            }
             return true
         }
         // 24684092 K total memory
         if words.count >= 3, words[1].elementsEqual("K".utf8), let value = number(words[0]) {
-            let name: String? = switch words[2...].map({ text($0) }).joined(separator: " ") {
-            case "total memory": "MemTotal"
-            case "free memory": "MemFree"
-            case "buffer memory": "Buffers"
-            case "swap cache": "Cached"
-            case "total swap": "SwapTotal"
-            case "free swap": "SwapFree"
-            default: nil
-            }
+            let name: String? =
+                switch words[2...].map({ text($0) }).joined(separator: " ") {
+                case "total memory": "MemTotal"
+                case "free memory": "MemFree"
+                case "buffer memory": "Buffers"
+                case "swap cache": "Cached"
+                case "total swap": "SwapTotal"
+                case "free swap": "SwapFree"
+                default: nil
+                }
             if name == "MemTotal" { beginAgain(.system, key: "meminfo.MemTotal") }
             if let name { setIfUnknown("meminfo.\(name)", value) }
-            return name != nil || words[2...].contains { $0.elementsEqual("memory".utf8) || $0.elementsEqual("swap".utf8) || $0.elementsEqual("paged".utf8) }
+            return name != nil
+                || words[2...].contains {
+                    $0.elementsEqual("memory".utf8) || $0.elementsEqual("swap".utf8) || $0.elementsEqual("paged".utf8)
+                }
         }
         if words.count >= 2, let value = number(words[0]) {
-            let name: String? = switch words.dropFirst().map({ text($0) }).joined(separator: " ") {
-            case "pages swapped in": "vmstat.pswpin"
-            case "pages swapped out": "vmstat.pswpout"
-            case "non-nice user cpu ticks": "cpu.user"
-            case "nice user cpu ticks": "cpu.nice"
-            case "system cpu ticks": "cpu.system"
-            case "idle cpu ticks": "cpu.idle"
-            case "IO-wait cpu ticks": "cpu.iowait"
-            case "IRQ cpu ticks": "cpu.irq"
-            case "softirq cpu ticks": "cpu.softirq"
-            case "stolen cpu ticks": "cpu.steal"
-            case "guest cpu ticks", "non-nice guest cpu ticks", "nice guest cpu ticks", "pages paged in", "pages paged out", "interrupts", "CPU context switches", "boot time", "forks", "K paged in", "K paged out": ""
-            default: nil
-            }
+            let name: String? =
+                switch words.dropFirst().map({ text($0) }).joined(separator: " ") {
+                case "pages swapped in": "vmstat.pswpin"
+                case "pages swapped out": "vmstat.pswpout"
+                case "non-nice user cpu ticks": "cpu.user"
+                case "nice user cpu ticks": "cpu.nice"
+                case "system cpu ticks": "cpu.system"
+                case "idle cpu ticks": "cpu.idle"
+                case "IO-wait cpu ticks": "cpu.iowait"
+                case "IRQ cpu ticks": "cpu.irq"
+                case "softirq cpu ticks": "cpu.softirq"
+                case "stolen cpu ticks": "cpu.steal"
+                case "guest cpu ticks", "non-nice guest cpu ticks", "nice guest cpu ticks", "pages paged in",
+                    "pages paged out", "interrupts", "CPU context switches", "boot time", "forks", "K paged in",
+                    "K paged out":
+                    ""
+                default: nil
+                }
             guard let name else { return false }
             if !name.isEmpty { set(name, value) }
             return true
@@ -252,7 +318,9 @@ extension MonitorReader {
 
     /// The five lines above slabtop's table.
     private func slabtopHead(_ words: [ArraySlice<UInt8>]) -> Bool {
-        words.count > 6 && (words[0].elementsEqual("Active".utf8) && words[1].elementsEqual("/".utf8) || words[0].elementsEqual("Minimum".utf8) && words[1].elementsEqual("/".utf8))
+        words.count > 6
+            && (words[0].elementsEqual("Active".utf8) && words[1].elementsEqual("/".utf8)
+                || words[0].elementsEqual("Minimum".utf8) && words[1].elementsEqual("/".utf8))
     }
 
     private mutating func set(_ name: String, _ value: Int64) {

@@ -1,5 +1,6 @@
-// Reads what people's cron jobs and scripts write: dates, and behind each what ps, top, vmstat, free, uptime, slabtop or cat of a
-// file in /proc printed. The blocks may come in any order; each is known by its heading or by its lines' form, so that a plain
+// Reads what people's cron jobs and scripts write: dates, and behind each what ps, top, vmstat, free, uptime, slabtop
+// or cat of a file in /proc printed. The blocks may come in any order; each is known by its heading or by its lines'
+// form, so that a plain
 // `vmstat 60` or a loop of ps is such a file as well.
 //
 // Invariant: each line is used, is part of a heading, or is counted as not read, with its number.
@@ -58,9 +59,14 @@ struct MonitorReader {
         }
         if heading(words, line) { return }
         // A date before the data of the same line, and lines that are a date and no more.
-        if words[0].first.map({ (0x30 ... 0x39).contains($0) || $0 == UInt8(ascii: "[") || $0 == UInt8(ascii: "@") }) ?? false, !isRow(words), let time = ImportTimes.atStart(line) {
+        if words[0].first.map({ (0x30 ... 0x39).contains($0) || $0 == UInt8(ascii: "[") || $0 == UInt8(ascii: "@") })
+            ?? false, !isRow(words), let time = ImportTimes.atStart(line)
+        {
             begin(time)
-            let rest = line[time.range.upperBound...].drop { $0 == UInt8(ascii: "]") || $0 == UInt8(ascii: ":") || $0 == UInt8(ascii: ",") || $0 == 0x20 || $0 == 0x09 }
+            let rest = line[time.range.upperBound...].drop {
+                $0 == UInt8(ascii: "]") || $0 == UInt8(ascii: ":") || $0 == UInt8(ascii: ",") || $0 == 0x20
+                    || $0 == 0x09
+            }
             if !rest.isEmpty { data(Watch.words(rest), rest) }
             return
         }
@@ -90,10 +96,14 @@ struct MonitorReader {
 
     /// Why a line isn't known, where there is a way out.
     private static func reason(_ words: [ArraySlice<UInt8>]) -> String {
-        if words.count > 3, words[0].elementsEqual("Linux".utf8), words.contains(where: { $0.first == UInt8(ascii: "_") && $0.last == UInt8(ascii: "_") }) {
+        if words.count > 3, words[0].elementsEqual("Linux".utf8),
+            words.contains(where: { $0.first == UInt8(ascii: "_") && $0.last == UInt8(ascii: "_") })
+        {
             return "sar's text; sadf -j FILE -- -r ALL -S -W -q ALL -u prints what can be read"
         }
-        if words.count > 1, words.count(where: { number($0) != nil }) >= 2 { return "numbers without a heading; --columns 'PID RSS COMMAND' names those of ps" }
+        if words.count > 1, words.count(where: { number($0) != nil }) >= 2 {
+            return "numbers without a heading; --columns 'PID RSS COMMAND' names those of ps"
+        }
         return "not known"
     }
 
@@ -133,7 +143,9 @@ struct MonitorReader {
     // MARK: Moments
 
     mutating func begin(_ time: FoundTime) {
-        if let zone = time.zone { file.note("\(file.path): times in \(zone) are taken for this machine's zone (TZ sets another)") }
+        if let zone = time.zone {
+            file.note("\(file.path): times in \(zone) are taken for this machine's zone (TZ sets another)")
+        }
         hasDates = true
         endStatus()
         block = .none
@@ -143,15 +155,18 @@ struct MonitorReader {
     }
 
     /// Begins another moment where this kind of thing is in it already, and no date tells them apart.
-    mutating func setIfUnknown(_ name: String, _ value: Int64) { if moment.system[name] == nil { moment.system[name] = value } }
+    mutating func setIfUnknown(_ name: String, _ value: Int64) {
+        if moment.system[name] == nil { moment.system[name] = value }
+    }
 
     mutating func beginAgain(_ kind: EntityKind, key: String? = nil) {
         guard moment.wall == nil else { return }
-        let isThere = switch kind {
-        case .process: !moment.processes.isEmpty
-        case .slab: !moment.slabs.isEmpty
-        default: key.map { moment.system[$0] != nil } ?? !moment.system.isEmpty
-        }
+        let isThere =
+            switch kind {
+            case .process: !moment.processes.isEmpty
+            case .slab: !moment.slabs.isEmpty
+            default: key.map { moment.system[$0] != nil } ?? !moment.system.isEmpty
+            }
         if isThere { push() }
     }
 
@@ -167,17 +182,25 @@ struct MonitorReader {
         // A process may stand in top's block and in ps's: what each says goes together.
         if let place = places[process.pid], place < moment.processes.count {
             for (column, value) in process.values { moment.processes[place].values[column] = value }
-            if moment.processes[place].words.utf8.count < process.words.utf8.count { (moment.processes[place].name, moment.processes[place].words) = (process.name, process.words) }
+            if moment.processes[place].words.utf8.count < process.words.utf8.count {
+                (moment.processes[place].name, moment.processes[place].words) = (process.name, process.words)
+            }
             if moment.processes[place].start == nil { moment.processes[place].start = process.start }
             return
         }
-        guard moment.processes.count < 1 << 20 else { return file.addUnread(lineNumber, "more than a million processes in one moment", []) }
+        guard moment.processes.count < 1 << 20 else {
+            return file.addUnread(lineNumber, "more than a million processes in one moment", [])
+        }
         places[process.pid] = moment.processes.count
         moment.processes.append(process)
     }
 
     mutating func endStatus() {
-        if let status, status.pid > 0 { add(status) } else if status != nil { file.addUnread(lineNumber, "a status without a Pid", []) }
+        if let status, status.pid > 0 {
+            add(status)
+        } else if status != nil {
+            file.addUnread(lineNumber, "a status without a Pid", [])
+        }
         status = nil
         if case .status = block { block = .none }
     }
@@ -192,9 +215,17 @@ struct MonitorReader {
     /// Lines of stars, dashes and the like, names of commands and files, and other headings.
     private mutating func isDecoration(_ words: [ArraySlice<UInt8>], _ line: ArraySlice<UInt8>) -> Bool {
         // ==> /proc/pressure/io <==; # cat /proc/meminfo; --- ps aux ---
-        for name in ["memory", "io", "cpu"] where String(decoding: line, as: UTF8.self).contains("pressure/\(name)") { resource = name }
-        let isSign = words.allSatisfy { $0.allSatisfy { !((0x30 ... 0x39).contains($0) || (0x41 ... 0x5A).contains($0) || (0x61 ... 0x7A).contains($0)) } }
-        let isHeading = line.first { $0 != 0x20 && $0 != 0x09 }.map { "=#-*>$+".utf8.contains($0) } ?? true || line.last.map { ":=-*#".utf8.contains($0) } ?? false
+        for name in ["memory", "io", "cpu"] where String(decoding: line, as: UTF8.self).contains("pressure/\(name)") {
+            resource = name
+        }
+        let isSign = words.allSatisfy {
+            $0.allSatisfy {
+                !((0x30 ... 0x39).contains($0) || (0x41 ... 0x5A).contains($0) || (0x61 ... 0x7A).contains($0))
+            }
+        }
+        let isHeading =
+            line.first { $0 != 0x20 && $0 != 0x09 }.map { "=#-*>$+".utf8.contains($0) } ?? true
+            || line.last.map { ":=-*#".utf8.contains($0) } ?? false
         if isSign || isHeading {
             block = .none
             return true

@@ -1,5 +1,5 @@
-// Rows of processes as ps and top print them, in whatever columns were asked for: the heading says which. The last column is the
-// command, and takes what is left of the line.
+// Rows of processes as ps and top print them, in whatever columns were asked for: the heading says which. The last
+// column is the command, and takes what is left of the line.
 
 struct ProcessHeading: Equatable {
     private enum Column: Equatable {
@@ -16,44 +16,53 @@ struct ProcessHeading: Equatable {
         guard words.count >= 3, words.count <= 64 else { return nil }
         var columns: [Column] = []
         for word in words {
-            let column: Column = switch String(decoding: word, as: UTF8.self).uppercased() {
-            case "PID", "TGID": columns.contains(.pid) ? .other : .pid
-            case "PPID": .parent
-            case "RSS", "RSZ", "RSSIZE", "RES": .resident
-            case "VSZ", "VSIZE", "VIRT": .virtual
-            case "SWAP": .swap
-            case "NLWP", "THCNT", "NTH", "#TH": .threads
-            case "TIME", "TIME+", "CPUTIME": .time
-            case "ELAPSED": .elapsed
-            case "STARTED": .started
-            case "STAT", "S", "STATE": .state
-            case "COMMAND", "CMD", "ARGS", "COMM", "UCMD": .command
-            default: .other
-            }
+            let column: Column =
+                switch String(decoding: word, as: UTF8.self).uppercased() {
+                case "PID", "TGID": columns.contains(.pid) ? .other : .pid
+                case "PPID": .parent
+                case "RSS", "RSZ", "RSSIZE", "RES": .resident
+                case "VSZ", "VSIZE", "VIRT": .virtual
+                case "SWAP": .swap
+                case "NLWP", "THCNT", "NTH", "#TH": .threads
+                case "TIME", "TIME+", "CPUTIME": .time
+                case "ELAPSED": .elapsed
+                case "STARTED": .started
+                case "STAT", "S", "STATE": .state
+                case "COMMAND", "CMD", "ARGS", "COMM", "UCMD": .command
+                default: .other
+                }
             columns.append(column)
         }
         // A heading is in capitals: words of a sentence are none.
-        guard columns.contains(.pid), columns.contains(.command), columns.contains(.resident) || columns.contains(.virtual) || columns.contains(.time),
-            words.allSatisfy({ $0.allSatisfy { !(0x61 ... 0x7A).contains($0) } }) else { return nil }
+        guard columns.contains(.pid), columns.contains(.command),
+            columns.contains(.resident) || columns.contains(.virtual) || columns.contains(.time),
+            words.allSatisfy({ $0.allSatisfy { !(0x61 ... 0x7A).contains($0) } })
+        else { return nil }
         self.columns = columns
         isTop = words.contains { $0.elementsEqual("TIME+".utf8) } || words.contains { $0.elementsEqual("RES".utf8) }
     }
 
     /// Of an option: names of ps, between blanks or commas.
     init?(columns text: String) {
-        let names = Array(text.utf8.map { $0 == UInt8(ascii: ",") ? 0x20 : (0x61 ... 0x7A).contains($0) ? $0 & ~0x20 : $0 })
+        let names = Array(
+            text.utf8.map { $0 == UInt8(ascii: ",") ? 0x20 : (0x61 ... 0x7A).contains($0) ? $0 & ~0x20 : $0 })
         self.init(Watch.words(names[...]))
     }
 
     private init(columns: [Column]) { (self.columns, isTop) = (columns, false) }
 
     /// USER PID %CPU %MEM VSZ RSS TTY STAT START TIME COMMAND: ps aux without its heading, through grep.
-    private static let auxiliary = ProcessHeading(columns: [.other, .pid, .other, .other, .virtual, .resident, .other, .state, .other, .time, .command])
+    private static let auxiliary = ProcessHeading(columns: [
+        .other, .pid, .other, .other, .virtual, .resident, .other, .state, .other, .time, .command,
+    ])
 
     /// A row of ps aux, known by its form.
     static func withoutHeading(_ words: [ArraySlice<UInt8>], _ line: ArraySlice<UInt8>) -> ImportedProcess? {
-        guard words.count >= 11, number(words[1]) != nil, decimal(words[2]) != nil, words[2].contains(UInt8(ascii: ".")), decimal(words[3]) != nil, words[3].contains(UInt8(ascii: ".")),
-            number(words[4]) != nil, number(words[5]) != nil, words[7].first.map({ "RSDTtZXIWLP".utf8.contains($0) }) ?? false, words[9].contains(UInt8(ascii: ":")) else { return nil }
+        guard words.count >= 11, number(words[1]) != nil, decimal(words[2]) != nil,
+            words[2].contains(UInt8(ascii: ".")), decimal(words[3]) != nil, words[3].contains(UInt8(ascii: ".")),
+            number(words[4]) != nil, number(words[5]) != nil,
+            words[7].first.map({ "RSDTtZXIWLP".utf8.contains($0) }) ?? false, words[9].contains(UInt8(ascii: ":"))
+        else { return nil }
         return auxiliary.process(words, line)
     }
 
@@ -94,11 +103,15 @@ struct ProcessHeading: Equatable {
                 guard let ticks = cpuTicks(word) else { return nil }
                 process.values[.userTicks] = ticks
             case .state:
-                guard let letter = word.first, (0x41 ... 0x5A).contains(letter) || letter == UInt8(ascii: "t") else { return nil }
+                guard let letter = word.first, (0x41 ... 0x5A).contains(letter) || letter == UInt8(ascii: "t") else {
+                    return nil
+                }
                 process.values[.state] = Int64(letter)
             case .started, .longStart:
                 // A weekday: five words, as lstart prints them.
-                if word.count == 3, place + 4 <= words.count, let time = ImportTimes.find(line[word.startIndex ..< words[place + 3].endIndex]) {
+                if word.count == 3, place + 4 <= words.count,
+                    let time = ImportTimes.find(line[word.startIndex ..< words[place + 3].endIndex])
+                {
                     process.start = time.wall / 1000
                     place += 4
                 }
@@ -122,7 +135,9 @@ func whole(_ value: Double) -> Int64 { value.isFinite ? Int64(max(0, min(value, 
 /// Kilobytes as top has them: 302608, 15.6g, 1024m.
 func scaled(_ word: ArraySlice<UInt8>) -> Int64? {
     if let plain = number(word) { return plain }
-    guard let unit = word.last.map({ $0 | 0x20 }), let place = "kmgtp".utf8.firstIndex(of: unit), let value = decimal(word.dropLast()) else { return nil }
+    guard let unit = word.last.map({ $0 | 0x20 }), let place = "kmgtp".utf8.firstIndex(of: unit),
+        let value = decimal(word.dropLast())
+    else { return nil }
     let power = "kmgtp".utf8.distance(from: "kmgtp".utf8.startIndex, to: place)
     let kilobytes = (0 ..< power).reduce(value) { sum, _ in sum * 1024 }
     return kilobytes < 9e15 ? Int64(kilobytes) : nil
@@ -130,7 +145,10 @@ func scaled(_ word: ArraySlice<UInt8>) -> Int64? {
 
 /// A number with or without a fraction; a comma is a point, as other languages have it.
 func decimal(_ word: ArraySlice<UInt8>) -> Double? {
-    guard !word.isEmpty, word.count < 24, word.allSatisfy({ (0x30 ... 0x39).contains($0) || $0 == UInt8(ascii: ".") || $0 == UInt8(ascii: ",") }), let first = word.first, (0x30 ... 0x39).contains(first) else { return nil }
+    guard !word.isEmpty, word.count < 24,
+        word.allSatisfy({ (0x30 ... 0x39).contains($0) || $0 == UInt8(ascii: ".") || $0 == UInt8(ascii: ",") }),
+        let first = word.first, (0x30 ... 0x39).contains(first)
+    else { return nil }
     return Double(String(decoding: word.map { $0 == UInt8(ascii: ",") ? UInt8(ascii: ".") : $0 }, as: UTF8.self))
 }
 
@@ -143,7 +161,9 @@ func cpuTicks(_ word: ArraySlice<UInt8>) -> Int64? {
         rest = word[(dash + 1)...]
     }
     let parts = rest.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
-    guard (2 ... 3).contains(parts.count), let seconds = decimal(parts[parts.count - 1]), seconds < 1e9 else { return nil }
+    guard (2 ... 3).contains(parts.count), let seconds = decimal(parts[parts.count - 1]), seconds < 1e9 else {
+        return nil
+    }
     var whole = days * 86_400
     for (part, unit) in zip(parts.dropLast(), parts.count == 3 ? [3600, 60] as [Int64] : [60]) {
         guard let value = number(part), value < 1 << 30 else { return nil }

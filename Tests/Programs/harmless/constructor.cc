@@ -1,5 +1,5 @@
-// A thread opens a library whose constructor waits for a lock. The main thread holds it, and calls operator new for the first time: it must not wait for
-// the loader, which waits for the constructor. With LIBRARY, the library.
+// A thread opens a library whose constructor waits for a lock. The main thread holds it, and calls operator new for the
+// first time: it must not wait for the loader, which waits for the constructor. With LIBRARY, the library.
 #include <pthread.h>
 
 extern pthread_mutex_t lock;

@@ -1,4 +1,5 @@
-/* Three threads, each of which opens one of two plugins, calls it and closes it, by turns: plugins come to lie where others were a moment before. */
+/* Three threads, each of which opens one of two plugins, calls it and closes it, by turns: plugins come to lie where
+ * others were a moment before. */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /*
- * Functions that the loader calls to choose others, before this program or a library is set up, and that allocate. The library's (LIBRARY) is called before a
- * preload is relocated, the program's after.
+ * Functions that the loader calls to choose others, before this program or a library is set up, and that allocate. The
+ * library's (LIBRARY) is called before a preload is relocated, the program's after.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,8 @@
 /*
- * A program that forbids itself one system call on pain of death, and then forks a child that allocates (`fork`), grows until a dump is due
- * (`grow`), or tries to start what is not there (`start`). Or a child does, before it allocates (`child`); with `strict` all but a few are forbidden. Or
- * it gives the kernel pointers that lead nowhere (`pointers`).
+ * A program that forbids itself one system call on pain of death, and then forks a child that allocates (`fork`), grows
+ * until a dump is due
+ * (`grow`), or tries to start what is not there (`start`). Or a child does, before it allocates (`child`); with
+ * `strict` all but a few are forbidden. Or it gives the kernel pointers that lead nowhere (`pointers`).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -32,7 +33,8 @@ int main(int count, char **arguments) {
     void *volatile kept = malloc(100);
     if (strcmp(arguments[1], "pointers") == 0) {
         char *entry[] = {(char *)1, NULL}, *words[] = {"sh", NULL};
-        int one = execve("/bin/sh", words, (char **)1), first = errno, other = execve("/bin/sh", words, entry), second = errno;
+        int one = execve("/bin/sh", words, (char **)1), first = errno, other = execve("/bin/sh", words, entry),
+            second = errno;
         int filter = prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, 1, 0, 0);
         return printf("%d %d, %d %d, %d\n", one, first == EFAULT, other, second == EFAULT, filter) < 0;
     }

@@ -1,7 +1,8 @@
 /*
- * Code without call frame information. Built without frame pointers (NUMBERS) the register for them holds anything: here an address in a list of
- * numbers that differ from call to call. `past` is hand-written code that leaves its callers' frame pointer standing, called directly or
- * by a pointer: a guess by it names the caller's caller. `framed` sets a frame pointer: a guess by that is right.
+ * Code without call frame information. Built without frame pointers (NUMBERS) the register for them holds anything:
+ * here an address in a list of numbers that differ from call to call. `past` is hand-written code that leaves its
+ * callers' frame pointer standing, called directly or by a pointer: a guess by it names the caller's caller. `framed`
+ * sets a frame pointer: a guess by that is right.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,8 @@ __attribute__((noinline)) void *leave(size_t bytes) {
 __attribute__((noinline)) static int with_numbers(int call) {
     volatile long numbers[12];
     for (int i = 0; i < 12; i++) numbers[i] = 0x700000000L + call * 16 + i;
-    __asm__ volatile("movq %%rsp, %%rbx\n\tandq $-16, %%rsp\n\tmovq %0, %%rbp\n\tmovl $100, %%edi\n\tcall leave\n\tmovq %%rbx, %%rsp" ::"r"(numbers)
+    __asm__ volatile("movq %%rsp, %%rbx\n\tandq $-16, %%rsp\n\tmovq %0, %%rbp\n\tmovl $100, %%edi\n\tcall "
+                     "leave\n\tmovq %%rbx, %%rsp" ::"r"(numbers)
                      : "rbx", "rbp", "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory");
     return (int)numbers[3];
 }
@@ -32,7 +34,8 @@ __asm__(".text\n.type past, @function\npast:\n"
         "    subq $24, %rsp\n    movl $200, %edi\n    call leave\n    addq $24, %rsp\n    ret\n.size past, . - past\n");
 void framed(void);
 __asm__(".text\n.type framed, @function\nframed:\n"
-        "    pushq %rbp\n    movq %rsp, %rbp\n    movl $300, %edi\n    call leave\n    popq %rbp\n    ret\n.size framed, . - framed\n");
+        "    pushq %rbp\n    movq %rsp, %rbp\n    movl $300, %edi\n    call leave\n    popq %rbp\n    ret\n.size "
+        "framed, . - framed\n");
 
 __attribute__((noinline)) void middle(void (*function)(void)) {
     if (function != NULL) function();

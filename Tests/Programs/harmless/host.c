@@ -1,5 +1,6 @@
-/* A C program with plugins in C++: `replaced` closes one before it opens the next, `both` has them side by side, `many` by turns and thousands of times,
- * `again` closes one and opens it again, behind the runtime that it left, `error` looks at dlerror. */
+/* A C program with plugins in C++: `replaced` closes one before it opens the next, `both` has them side by side, `many`
+ * by turns and thousands of times, `again` closes one and opens it again, behind the runtime that it left, `error`
+ * looks at dlerror. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* Holds a POSIX lock on its own file, and starts programs from that file: whoever opens and closes it in this process takes the lock away. */
+/* Holds a POSIX lock on its own file, and starts programs from that file: whoever opens and closes it in this process
+ * takes the lock away. */
 #include <fcntl.h>
 #include <spawn.h>
 #include <stdio.h>

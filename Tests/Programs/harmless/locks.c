@@ -1,6 +1,6 @@
 /*
- * Locks its memory, by name or by number, as it is started or as nobody, with a limit in kilobytes or (-1) the one that stands: prints what the kernel
- * says, and whether about as much is locked as it has itself.
+ * Locks its memory, by name or by number, as it is started or as nobody, with a limit in kilobytes or (-1) the one that
+ * stands: prints what the kernel says, and whether about as much is locked as it has itself.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -35,7 +35,10 @@ int main(int count, char **arguments) {
     long result = strcmp(arguments[1], "name") == 0 ? mlockall(flags) : syscall(SYS_mlockall, flags);
     int why = errno;
     long locked = locked_kilobytes();
-    printf("%ld %s %s\n", result, result != 0 ? strerror(why) : "", locked == 0 ? "none" : locked >= 1024 && locked < 16384 ? "its own" : "other");
+    printf("%ld %s %s\n", result, result != 0 ? strerror(why) : "",
+        locked == 0                            ? "none"
+            : locked >= 1024 && locked < 16384 ? "its own"
+                                               : "other");
     char *later = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     printf("%s\n", later == MAP_FAILED ? "refused" : locked_kilobytes() >= locked + 1024 ? "locked" : "not locked");
     return 0;

@@ -1,4 +1,5 @@
-/* Calls with the stack eight bytes off what the ABI asks for, as hand-written assembly and JIT compilers make them; each in a child. */
+/* Calls with the stack eight bytes off what the ABI asks for, as hand-written assembly and JIT compilers make them;
+ * each in a child. */
 #include <dlfcn.h>
 #include <malloc.h>
 #include <signal.h>
@@ -45,7 +46,8 @@ int main(void) {
         pid_t child = fork();
         if (child == 0) _exit(run(number));
         waitpid(child, &status, 0);
-        printf("%d: %s %d\n", number, WIFEXITED(status) ? "status" : "signal", WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+        printf("%d: %s %d\n", number, WIFEXITED(status) ? "status" : "signal",
+            WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
         fflush(stdout);
     }
     return 0;

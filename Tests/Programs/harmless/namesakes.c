@@ -1,6 +1,6 @@
 /*
- * A program with a library that means something else by names of libc's: each takes two doubles and an int, and says what it was given. NAMES is a
- * list of X(name).
+ * A program with a library that means something else by names of libc's: each takes two doubles and an int, and says
+ * what it was given. NAMES is a list of X(name).
  */
 #ifdef LIBRARY
 #define X(name) \

@@ -1,4 +1,5 @@
-/* A program with a malloc of its own, which lacks what is newer or rarer: libc's reallocarray calls the program's realloc. A block that is not its own ends it. */
+/* A program with a malloc of its own, which lacks what is newer or rarer: libc's reallocarray calls the program's
+ * realloc. A block that is not its own ends it. */
 #include <stddef.h>
 #include <string.h>
 #include <unistd.h>

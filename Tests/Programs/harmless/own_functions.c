@@ -1,9 +1,8 @@
 /*
  * A program that brings functions of the C library's names. Built with one of
- *   SIGACTION  a sigaction that calls the next one by __sigaction, as language runtimes with signal stacks of their own do
- *   CLOCK      a clock_gettime that allocates
- *   LATE       an allocator that must not be called before main has set it up
- *   PARTIAL    malloc and free that pass on to the next ones; calloc and realloc stay the library's
+ *   SIGACTION  a sigaction that calls the next one by __sigaction, as language runtimes with signal stacks of their own
+ * do CLOCK      a clock_gettime that allocates LATE       an allocator that must not be called before main has set it
+ * up PARTIAL    malloc and free that pass on to the next ones; calloc and realloc stay the library's
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

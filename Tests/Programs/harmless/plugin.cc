@@ -1,5 +1,6 @@
-// A plugin that allocates by operator new. With OWN, an offset, it brings operators of its own, by which its blocks lie that far
-// from what malloc gave: another's operator delete would not find it. UNSIZED leaves some of them to the runtime.
+// A plugin that allocates by operator new. With OWN, an offset, it brings operators of its own, by which its blocks lie
+// that far from what malloc gave: another's operator delete would not find it. UNSIZED leaves some of them to the
+// runtime.
 #include <cstdlib>
 #include <new>
 

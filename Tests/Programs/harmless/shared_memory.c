@@ -1,6 +1,6 @@
 /*
- * A child of vfork has its parent's memory: what it does to signals (`signals`) and to system calls (`filter`) is its own. And the environment, which
- * one thread changes while another starts programs (`environment`).
+ * A child of vfork has its parent's memory: what it does to signals (`signals`) and to system calls (`filter`) is its
+ * own. And the environment, which one thread changes while another starts programs (`environment`).
  */
 #define _GNU_SOURCE
 #include <linux/filter.h>
@@ -24,7 +24,11 @@ static void on_signal(int number) { got += number > 0; }
 static void show(const char *when) {
     struct sigaction now;
     sigaction(SIGUSR2, NULL, &now);
-    printf("%s: %s %x\n", when, now.sa_handler == SIG_DFL ? "default" : now.sa_handler == SIG_IGN ? "ignored" : now.sa_handler == on_signal ? "own" : "other",
+    printf("%s: %s %x\n", when,
+        now.sa_handler == SIG_DFL         ? "default"
+            : now.sa_handler == SIG_IGN   ? "ignored"
+            : now.sa_handler == on_signal ? "own"
+                                          : "other",
         (unsigned)now.sa_flags & ~0x04000000u);
     fflush(stdout);
 }

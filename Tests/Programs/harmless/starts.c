@@ -1,4 +1,5 @@
-/* Starts a program in the ways that there are, for one that prints its environment: those that replace this process in a child. `root` is first made the root, where it isn't "/". */
+/* Starts a program in the ways that there are, for one that prints its environment: those that replace this process in
+ * a child. `root` is first made the root, where it isn't "/". */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
@@ -12,7 +13,8 @@
 
 extern char **environ;
 #if defined(__x86_64__)
-extern int old_posix_spawn(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, char *const *, char *const *);
+extern int old_posix_spawn(
+    pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, char *const *, char *const *);
 __asm__(".symver old_posix_spawn, posix_spawn@GLIBC_2.2.5");
 #else
 #define old_posix_spawn posix_spawn

@@ -1,4 +1,5 @@
-/* Writes nonsense into its own image, where the recorder keeps count of a thread's events: a recorder that looks must see it. */
+/* Writes nonsense into its own image, where the recorder keeps count of a thread's events: a recorder that looks must
+ * see it. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* An allocator to be preloaded that wraps sigaction, too, as sanitizers do: its blocks have no header of glibc's in front of them. */
+/* An allocator to be preloaded that wraps sigaction, too, as sanitizers do: its blocks have no header of glibc's in
+ * front of them. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <signal.h>

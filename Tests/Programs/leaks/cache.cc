@@ -50,7 +50,11 @@ static NOINLINE void wipe() {
 int main() {
     fill();
     wipe();
-    __asm__ volatile("" : : : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory");
+    __asm__ volatile(
+        ""
+        :
+        :
+        : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory");
     printf("%p\n", session_cache->sessions->next->next->buffer);
     puts("ready");
     fflush(stdout);

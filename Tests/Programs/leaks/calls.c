@@ -1,10 +1,11 @@
 /*
- * One thread in each system call that waits, some of which answer EINTR to whatever wakes them. A call that comes back before its time is said, with
- * its name and error: nothing here wakes them.
+ * One thread in each system call that waits, some of which answer EINTR to whatever wakes them. A call that comes back
+ * before its time is said, with its name and error: nothing here wakes them.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -28,7 +29,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-#include <linux/futex.h>
 
 static int pair[2], pipes[2], full[2], epoll, semaphores, messages, listener, event, timer, notify;
 static atomic_int waiting;
@@ -43,38 +43,128 @@ static char byte[8];
 static long in_read(void) { return read(pipes[0], byte, 1); }
 static long in_write(void) { return write(full[1], byte, 1); }
 static long in_recv(void) { return recv(pair[0], byte, 1, 0); }
-static long in_recvmsg(void) { struct iovec v = {byte, 1}; struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1}; return recvmsg(pair[0], &m, 0); }
-static long in_recvmmsg(void) { struct iovec v = {byte, 1}; struct mmsghdr m = {.msg_hdr = {.msg_iov = &v, .msg_iovlen = 1}}; return recvmmsg(pair[0], &m, 1, 0, 0); }
+static long in_recvmsg(void) {
+    struct iovec v = {byte, 1};
+    struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+    return recvmsg(pair[0], &m, 0);
+}
+static long in_recvmmsg(void) {
+    struct iovec v = {byte, 1};
+    struct mmsghdr m = {.msg_hdr = {.msg_iov = &v, .msg_iovlen = 1}};
+    return recvmmsg(pair[0], &m, 1, 0, 0);
+}
 static long in_accept(void) { return accept(listener, 0, 0); }
-static long in_epoll(void) { struct epoll_event e; return epoll_wait(epoll, &e, 1, -1); }
-static long in_epoll_timed(void) { struct epoll_event e; return epoll_pwait(epoll, &e, 1, 86400000, &all); }
-static long in_poll(void) { struct pollfd p = {pipes[0], POLLIN, 0}; return poll(&p, 1, 86400000); }
-static long in_ppoll(void) { struct pollfd p = {pipes[0], POLLIN, 0}; return ppoll(&p, 1, &day, &all); }
-static long in_select(void) { fd_set s; FD_ZERO(&s); FD_SET(pipes[0], &s); return select(pipes[0] + 1, &s, 0, 0, &long_time); }
+static long in_epoll(void) {
+    struct epoll_event e;
+    return epoll_wait(epoll, &e, 1, -1);
+}
+static long in_epoll_timed(void) {
+    struct epoll_event e;
+    return epoll_pwait(epoll, &e, 1, 86400000, &all);
+}
+static long in_poll(void) {
+    struct pollfd p = {pipes[0], POLLIN, 0};
+    return poll(&p, 1, 86400000);
+}
+static long in_ppoll(void) {
+    struct pollfd p = {pipes[0], POLLIN, 0};
+    return ppoll(&p, 1, &day, &all);
+}
+static long in_select(void) {
+    fd_set s;
+    FD_ZERO(&s);
+    FD_SET(pipes[0], &s);
+    return select(pipes[0] + 1, &s, 0, 0, &long_time);
+}
 static long in_nanosleep(void) { return nanosleep(&day, 0); }
 static long in_clock_nanosleep(void) { return -clock_nanosleep(CLOCK_MONOTONIC, 0, &day, 0); }
 static long in_sigwaitinfo(void) { return sigwaitinfo(&usr1, 0); }
 static long in_sigtimedwait(void) { return sigtimedwait(&usr1, 0, &day); }
-static long in_semop(void) { struct sembuf o = {0, -1, 0}; return semop(semaphores, &o, 1); }
-static long in_semtimedop(void) { struct sembuf o = {0, -1, 0}; return semtimedop(semaphores, &o, 1, &day); }
-static long in_msgrcv(void) { struct { long type; char text[8]; } m; return msgrcv(messages, &m, 8, 0, 0); }
-static long in_futex(void) { static int word; return syscall(SYS_futex, &word, FUTEX_WAIT, 0, &day, 0, 0); }
+static long in_semop(void) {
+    struct sembuf o = {0, -1, 0};
+    return semop(semaphores, &o, 1);
+}
+static long in_semtimedop(void) {
+    struct sembuf o = {0, -1, 0};
+    return semtimedop(semaphores, &o, 1, &day);
+}
+static long in_msgrcv(void) {
+    struct {
+        long type;
+        char text[8];
+    } m;
+    return msgrcv(messages, &m, 8, 0, 0);
+}
+static long in_futex(void) {
+    static int word;
+    return syscall(SYS_futex, &word, FUTEX_WAIT, 0, &day, 0, 0);
+}
 static long in_sem_wait(void) { return sem_wait(&semaphore); }
-static long in_sem_timedwait(void) { struct timespec t; clock_gettime(CLOCK_REALTIME, &t); t.tv_sec += 86400; return sem_timedwait(&semaphore, &t); }
-static long in_condition(void) { pthread_mutex_lock(&mutex); return -pthread_cond_wait(&condition, &mutex); }
+static long in_sem_timedwait(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    t.tv_sec += 86400;
+    return sem_timedwait(&semaphore, &t);
+}
+static long in_condition(void) {
+    pthread_mutex_lock(&mutex);
+    return -pthread_cond_wait(&condition, &mutex);
+}
 static long in_pause(void) { return pause(); }
 static long in_sigsuspend(void) { return sigsuspend(&all); }
-static long in_eventfd(void) { uint64_t v; return read(event, &v, 8); }
-static long in_timerfd(void) { uint64_t v; return read(timer, &v, 8); }
-static long in_inotify(void) { char b[256]; return read(notify, b, sizeof b); }
+static long in_eventfd(void) {
+    uint64_t v;
+    return read(event, &v, 8);
+}
+static long in_timerfd(void) {
+    uint64_t v;
+    return read(timer, &v, 8);
+}
+static long in_inotify(void) {
+    char b[256];
+    return read(notify, b, sizeof b);
+}
 static long in_flock(void) { return flock(101, LOCK_EX); }
-static long in_waitid(void) { siginfo_t i; return waitid(P_ALL, 0, &i, WEXITED); }
+static long in_waitid(void) {
+    siginfo_t i;
+    return waitid(P_ALL, 0, &i, WEXITED);
+}
 
-#define CALL(name) {#name, in_##name}
-static const struct call { const char *name; long (*wait)(void); } calls[] = {
-    CALL(read), CALL(write), CALL(recv), CALL(recvmsg), CALL(recvmmsg), CALL(accept), CALL(epoll), CALL(epoll_timed), CALL(poll), CALL(ppoll), CALL(select),
-    CALL(nanosleep), CALL(clock_nanosleep), CALL(sigwaitinfo), CALL(sigtimedwait), CALL(semop), CALL(semtimedop), CALL(msgrcv), CALL(futex), CALL(sem_wait),
-    CALL(sem_timedwait), CALL(condition), CALL(pause), CALL(sigsuspend), CALL(eventfd), CALL(timerfd), CALL(inotify), CALL(flock), CALL(waitid),
+#define CALL(name) \
+    { #name, in_##name }
+static const struct call {
+    const char *name;
+    long (*wait)(void);
+} calls[] = {
+    CALL(read),
+    CALL(write),
+    CALL(recv),
+    CALL(recvmsg),
+    CALL(recvmmsg),
+    CALL(accept),
+    CALL(epoll),
+    CALL(epoll_timed),
+    CALL(poll),
+    CALL(ppoll),
+    CALL(select),
+    CALL(nanosleep),
+    CALL(clock_nanosleep),
+    CALL(sigwaitinfo),
+    CALL(sigtimedwait),
+    CALL(semop),
+    CALL(semtimedop),
+    CALL(msgrcv),
+    CALL(futex),
+    CALL(sem_wait),
+    CALL(sem_timedwait),
+    CALL(condition),
+    CALL(pause),
+    CALL(sigsuspend),
+    CALL(eventfd),
+    CALL(timerfd),
+    CALL(inotify),
+    CALL(flock),
+    CALL(waitid),
 };
 
 static void *run(void *argument) {
@@ -120,7 +210,8 @@ int main(void) {
     unlink(name);
     flock(100, LOCK_EX);
     pid_t child = fork();
-    if (child == 0) for (;;) pause();
+    if (child == 0)
+        for (;;) pause();
     size_t count = sizeof calls / sizeof *calls;
     for (size_t i = 0; i < count; i++) {
         pthread_t thread;

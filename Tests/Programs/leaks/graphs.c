@@ -41,10 +41,10 @@ static NOINLINE void build(void) {
     (void)tree(6);
     (void)cycle(1, 40);
     (void)cycle(3, 48);
-    cycle(4, 56)->right = tree(2);            /* a cycle with a tail */
+    cycle(4, 56)->right = tree(2); /* a cycle with a tail */
     struct node *held = cycle(3, 72), *holder = cycle(3, 80);
-    holder->left->right = held;               /* a cycle that leads into another, which was made before it */
-    cycle(2, 88)->right = kept_tree;          /* the lost may hold what is kept */
+    holder->left->right = held;      /* a cycle that leads into another, which was made before it */
+    cycle(2, 88)->right = kept_tree; /* the lost may hold what is kept */
     struct node *late = node(96), *early = node(104);
     early->left = late;
     late->right = kept_cycle;
@@ -60,7 +60,11 @@ int main(int argc, char **argv) {
     (void)argv;
     build();
     wipe();
-    __asm__ volatile("" : : : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory");
+    __asm__ volatile(
+        ""
+        :
+        :
+        : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory");
     if (argc > 1) return 0;
     if (write(1, "ready\n", 6) != 6) return 1;
     for (;;) pause();

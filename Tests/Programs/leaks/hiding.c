@@ -1,7 +1,7 @@
 /*
- * One block a hiding place, true leaks among them. Each block has a size of its own; what is true of it is printed before "ready", a line a
- * block: size, verdict, place. Nothing else in the process holds the blocks' addresses: they are made in functions of their own, and
- * the stack is wiped behind them.
+ * One block a hiding place, true leaks among them. Each block has a size of its own; what is true of it is printed
+ * before "ready", a line a block: size, verdict, place. Nothing else in the process holds the blocks' addresses: they
+ * are made in functions of their own, and the stack is wiped behind them.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -53,9 +53,7 @@ struct __attribute__((packed)) {
 uintptr_t low_tag, high_tag, mangled, complement;
 void *inside_of_array;
 
-static void *page(int flags, int descriptor) {
-    return mmap(0, 65536, PROT_READ | PROT_WRITE, flags, descriptor, 0);
-}
+static void *page(int flags, int descriptor) { return mmap(0, 65536, PROT_READ | PROT_WRITE, flags, descriptor, 0); }
 
 static NOINLINE void hide_in_data(void) {
     data = make("reachable", "initialized data");
@@ -102,7 +100,9 @@ static NOINLINE void hide_in_the_kernel(void) {
     int epoll = epoll_create1(0), event = eventfd(0, 0);
     struct epoll_event watched = {.events = EPOLLIN, .data.ptr = make("reachable", "epoll's data")};
     epoll_ctl(epoll, EPOLL_CTL_ADD, event, &watched);
-    struct sigevent notify = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN + 3, .sigev_value.sival_ptr = make("reachable", "a timer's value")};
+    struct sigevent notify = {.sigev_notify = SIGEV_SIGNAL,
+        .sigev_signo = SIGRTMIN + 3,
+        .sigev_value.sival_ptr = make("reachable", "a timer's value")};
     timer_t timer;
     timer_create(CLOCK_MONOTONIC, &notify, &timer);
 }
@@ -135,7 +135,10 @@ static void *with_register(void *unused) {
     wipe();
     waiting++;
     for (;;)
-        __asm__ volatile("mov %0, %%rbx\n xor %0, %0\n mov $34, %%eax\n syscall\n mov %%rbx, %0" : "+r"(block) : : "rax", "rbx", "rcx", "r11", "memory");
+        __asm__ volatile("mov %0, %%rbx\n xor %0, %0\n mov $34, %%eax\n syscall\n mov %%rbx, %0"
+                         : "+r"(block)
+                         :
+                         : "rax", "rbx", "rcx", "r11", "memory");
     return unused;
 }
 
@@ -147,7 +150,11 @@ static void *with_vector_register(void *unused) {
     block = 0;
     __asm__ volatile("" : "+r"(block));
     waiting++;
-    for (;;) __asm__ volatile("mov $34, %%eax\n syscall" : : : "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory");
+    for (;;)
+        __asm__ volatile("mov $34, %%eax\n syscall"
+                         :
+                         :
+                         : "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory");
     return unused;
 }
 
@@ -216,7 +223,8 @@ static void start(void *(*body)(void *), void *argument, int waits) {
     pthread_t thread;
     int before = waiting;
     pthread_create(&thread, 0, body, argument);
-    if (waits) while (waiting == before) usleep(1000);
+    if (waits)
+        while (waiting == before) usleep(1000);
     else pthread_join(thread, 0);
 }
 
@@ -254,5 +262,6 @@ int main(int argc, char **argv) {
     void *volatile local = make("reachable", "the main thread's stack");
     usleep(1000);
     puts("ready");
-    for (;;) if (pause() == 0 && local == 0) return 0;
+    for (;;)
+        if (pause() == 0 && local == 0) return 0;
 }

@@ -1,5 +1,5 @@
-// Pointers to blocks' insides that C++ makes: arrays with a count in front, second base classes, texts behind their header; and the same
-// shapes that nothing explains.
+// Pointers to blocks' insides that C++ makes: arrays with a count in front, second base classes, texts behind their
+// header; and the same shapes that nothing explains.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -62,7 +62,11 @@ static NOINLINE void wipe() {
 int main(int argc, char **) {
     build();
     wipe();
-    __asm__ volatile("" : : : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory");
+    __asm__ volatile(
+        ""
+        :
+        :
+        : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory");
     if (argc > 1) _exit(0); // before destructors and libstdc++ give anything back
     if (write(1, "ready\n", 6) != 6) return 1;
     for (;;) pause();

@@ -1,6 +1,6 @@
 /*
- * Programs whose state can't be had whole. vfork: one thread waits uninterruptibly for its vfork's child. fork: the child goes on, with
- * blocks that its parent made.
+ * Programs whose state can't be had whole. vfork: one thread waits uninterruptibly for its vfork's child. fork: the
+ * child goes on, with blocks that its parent made.
  */
 #define _GNU_SOURCE
 #include <pthread.h>

@@ -1,5 +1,6 @@
-// Many held blocks, and lost ones planted among them: BLOCKS held, PLANTED lost alone and PLANTED lost behind another lost one. The held are in a hash
-// table with chains, as programs have them, and a part of them is replaced, so that the heap is no row of equal blocks.
+// Many held blocks, and lost ones planted among them: BLOCKS held, PLANTED lost alone and PLANTED lost behind another
+// lost one. The held are in a hash table with chains, as programs have them, and a part of them is replaced, so that
+// the heap is no row of equal blocks.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -71,7 +72,11 @@ int main(int argc, char **argv) {
         if (i % (entries / planted) == 0 && i / (entries / planted) < planted) lose_alone(), lose_pair();
     }
     wipe();
-    __asm__ volatile("" : : : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory");
+    __asm__ volatile(
+        ""
+        :
+        :
+        : "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory");
     puts("ready");
     fflush(stdout);
     if (argc > 3) { // writes on, so that a snapshot costs it what it costs

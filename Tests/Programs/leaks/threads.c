@@ -25,7 +25,8 @@ static void *run(void *unused) {
     wipe();
     void *volatile on_stack = calloc(1, 80);
     waiting++;
-    for (;;) if (pause() == 0 && on_stack == 0) return unused;
+    for (;;)
+        if (pause() == 0 && on_stack == 0) return unused;
 }
 
 int main(int argc, char **argv) {

@@ -1,6 +1,6 @@
 /*
- * Threads that are signalled a thousand times a second while they compute, sleep and allocate, and check all the while that no register, no
- * mask and no sum is changed. Ends at SIGTERM.
+ * Threads that are signalled a thousand times a second while they compute, sleep and allocate, and check all the while
+ * that no register, no mask and no sum is changed. Ends at SIGTERM.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -17,8 +17,14 @@
 static atomic_long ticks, faults;
 static volatile sig_atomic_t is_over;
 
-static void tick(int signal) { (void)signal; ticks++; }
-static void end(int signal) { (void)signal; is_over = 1; }
+static void tick(int signal) {
+    (void)signal;
+    ticks++;
+}
+static void end(int signal) {
+    (void)signal;
+    is_over = 1;
+}
 
 static void *compute(void *unused) {
     while (!is_over) {
