@@ -55,10 +55,12 @@ package struct JSONReport {
         var growth: [UInt32: Int64] = [:]
         for row in check?.rows ?? [] { growth[row.row.node] = row.growthBytes }
         var written: [Frame: [[UInt8]]] = [:]
+        let keys = selection.grouping == .stack ? reduction.stackKeys() : []
         for (index, row) in selection.rows.enumerated() {
             try out.write(index == 0 ? "\n " : ",\n ")
             try out.write(
                 "{" + (row.key.map { "\"key\":\(jsonString($0.text))," } ?? "")
+                    + (keys.isEmpty ? "" : "\"stackKey\":\"\(keys[Int(row.node)])\",")
                     + Quantity.reported.map { "\"\($0.name)\":\(text($0.known(row)))" }.joined(separator: ","))
             if let own = distributions?.rows[row.node] { try out.write("," + text(own)) }
             if let grown = growth[row.node] { try out.write(",\"growthBytes\":\(grown)") }
@@ -187,12 +189,16 @@ package func writeCSV(
         case nil: ""
         }
     }
-    try out.write((Quantity.reported.map(\.csvName) + [selection.grouping.rawValue]).joined(separator: ",") + "\r\n")
+    let keys = selection.grouping == .stack ? reduction.stackKeys() : []
+    let columns = Quantity.reported.map(\.csvName) + [selection.grouping.rawValue] + (keys.isEmpty ? [] : ["stack_key"])
+    try out.write(columns.joined(separator: ",") + "\r\n")
     for row in selection.rows {
         let frames = names.expanded(reduction.frames(of: row), limit: frameLimit).entries.map { named in
             named.file == nil ? named.text : "\(named.text) \(named.place)"
         }
-        let cells = Quantity.reported.map { text($0.known(row)) } + [csvCell(frames.joined(separator: " < "))]
+        let cells =
+            Quantity.reported.map { text($0.known(row)) } + [csvCell(frames.joined(separator: " < "))]
+            + (keys.isEmpty ? [] : ["\(keys[Int(row.node)])"])
         try out.write(cells.joined(separator: ",") + "\r\n")
     }
 }
