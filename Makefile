@@ -94,6 +94,8 @@ demo: packages
 	@scripts/demo $(BUILD)/bin .build/examples
 
 test: packages
+	@scripts/install-packages --lint
+	@scripts/lint
 	@scripts/check-includes
 	@$(MAKE) --no-print-directory library examples .build/headers
 	@scripts/check-calls

@@ -335,7 +335,7 @@ bool cfi_find_row(uintptr_t pc, struct cfi_space *space) {
 /* ---- Expressions and steps ------------------------------------------------------------------------- */
 
 static bool read_memory(uint64_t address, size_t bytes, struct cfi_bounds bounds, uint64_t *value) {
-    if (address < bounds.low || address > bounds.high || bounds.high - address < bytes) return false;
+    if (address == 0 || address < bounds.low || address > bounds.high || bounds.high - address < bytes) return false;
     *value = 0;
     memcpy(value, (const void *)address, bytes);
     return true;

@@ -170,7 +170,8 @@ private func kubernetesManifest(_ options: RecordingOptions, _ output: FilePath?
               volumes:
                 - name: heapsum                               # heapsum
                   emptyDir: {}
-                - name: heapsum-images                        # heapsum: on the node's disk; medium Memory would count as the container's
+                - name: heapsum-images                        # heapsum: on the node's disk; \
+                medium Memory would count as the container's
                   emptyDir:
                     sizeLimit: "2Gi"
         """)

@@ -7,7 +7,8 @@
 
 import Glibc
 
-/// U+10FF80 … U+10FFFF stand for the bytes 0x80 … 0xFF. Such a scalar in the path itself is taken apart into its bytes.
+/// U+10FF80 … U+10FFFF stand for the bytes 0x80 … 0xFF. Where the path itself holds such a scalar, each of its bytes
+/// is escaped.
 private let escapedBytes: ClosedRange<UInt32> = 0x10FF80 ... 0x10FFFF
 
 extension Unicode.Scalar {

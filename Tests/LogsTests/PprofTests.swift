@@ -106,7 +106,8 @@ private let pprof: String = {
     @Test func sampled() throws {
         let scratch = try Scratch()
         let text =
-            "heap profile: 3: 49152 [3: 49152] @ heap/1048576\n2: 32768 [2: 32768] @ 0x4b3c32 0x437452\n#\t0x4b3c31\tmain.a[...]+0x51\t/src/main.go:4\n#\t0x437451\tmain.main+0x11\t/src/main.go:9\n\n"
+            "heap profile: 3: 49152 [3: 49152] @ heap/1048576\n2: 32768 [2: 32768] @ 0x4b3c32 0x437452\n"
+            + "#\t0x4b3c31\tmain.a[...]+0x51\t/src/main.go:4\n#\t0x437451\tmain.main+0x11\t/src/main.go:9\n\n"
             + "1: 16384 [1: 16384] @ 0x4b3d32 0x437452\n\n# runtime.MemStats\n# Alloc = 11\n"
         try write(Array(text.utf8), to: scratch.path + "/heap.txt")
         let made = try scratch.shell("'\(pprof)' -proto -output=heap.pb.gz heap.txt 2>/dev/null")
@@ -130,7 +131,9 @@ private let pprof: String = {
         try write(Array(program.utf8), to: scratch.path + "/many.c")
         let made = try scratch.shell(
             """
-            gcc -O0 many.c -o many && LD_PRELOAD=$(ls /usr/lib/*/libjemalloc.so.2) MALLOC_CONF=prof:true,lg_prof_sample:12,prof_final:true,prof_prefix:$PWD/profile ./many && cp profile.*.heap last.heap
+            gcc -O0 many.c -o many && LD_PRELOAD=$(ls /usr/lib/*/libjemalloc.so.2) \
+            MALLOC_CONF=prof:true,lg_prof_sample:12,prof_final:true,prof_prefix:$PWD/profile ./many && \
+            cp profile.*.heap last.heap
             jeprof --show_bytes --text many last.heap 2>/dev/null | awk '/^Total:/ { print $2 }'
             """)
         let text = try reduce(scratch.path + "/last.heap", .heapProfile),
@@ -150,7 +153,8 @@ private let pprof: String = {
         let outcome = try scratch.shell(
             """
             gcc -g -O1 -fno-omit-frame-pointer leak.c -o leak
-            LD_PRELOAD=$(ls /usr/lib/*/libtcmalloc.so.? | head -1) HEAPPROFILE=$PWD/profile ./leak; cp $(ls profile.*.heap | tail -1) last.heap
+            LD_PRELOAD=$(ls /usr/lib/*/libtcmalloc.so.? | head -1) HEAPPROFILE=$PWD/profile ./leak; \
+            cp $(ls profile.*.heap | tail -1) last.heap
             '\(pprof)' -proto -output=last.pb.gz leak last.heap && gzip -dc last.pb.gz > last.pb
             """)
         #expect(outcome.exitStatus == 0, "\(outcome.messages)")

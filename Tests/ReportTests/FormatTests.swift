@@ -128,7 +128,8 @@ private let pprof: String = {
             """
             #include <stdlib.h>
             static void *kept[100];
-            __attribute__((noinline)) static void grow(int n) { for (int i = 0; i < n; i++) kept[i] = malloc(1000 + i); __asm__(""); }
+            __attribute__((noinline)) static void grow(int n) { \
+                for (int i = 0; i < n; i++) kept[i] = malloc(1000 + i); __asm__(""); }
             __attribute__((noinline)) static void peak(void) {
               void *p[30];
               for (int i = 0; i < 30; i++) p[i] = malloc(5000);
