@@ -25,7 +25,7 @@ struct ExportCommand: ParsableCommand {
               heapwatch export watch --format graphite --to graphite.example:2003
               heapwatch export watch --format graphite --to graphite.example:2003 --follow
               heapwatch export watch --format openmetrics --to http://metrics.example:8428/api/v1/import/prometheus \
-              --follow
+            --follow
               heapwatch export watch --format openmetrics --follow -o /var/lib/node_exporter/heapwatch.prom
             """)
 

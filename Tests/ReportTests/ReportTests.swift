@@ -358,7 +358,7 @@ func table(
                              8,192  swapped out, on top of these
                   malloc is the smaller part: 3,072,000 bytes, and 4,398,151,367,680 that heapsum sees nothing of.
                   It comes from mmap, by the program itself or an allocator of its own: perf trace -e mmap,brk \
-                  --call-graph dwarf,
+                --call-graph dwarf,
                   or strace -k -e trace=%memory shows who calls; /proc/PID/smaps what there is.
 
                 """)
