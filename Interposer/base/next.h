@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 
 #include "base/atomics.h"
+#include "base/operators.h"
 
 /* std::nothrow_t and std::align_val_t, as the ABI passes them. */
 typedef const void *nothrow_t;
@@ -89,29 +90,6 @@ bool next_resolve(void);
 
 /* ---- operator new and delete ----------------------------------------------------------------------------- */
 
-/* clang-format off */
-#define OPERATORS(X) \
-    X(_Znwm) \
-    X(_Znam) \
-    X(_ZnwmRKSt9nothrow_t) \
-    X(_ZnamRKSt9nothrow_t) \
-    X(_ZnwmSt11align_val_t) \
-    X(_ZnamSt11align_val_t) \
-    X(_ZnwmSt11align_val_tRKSt9nothrow_t) \
-    X(_ZnamSt11align_val_tRKSt9nothrow_t) \
-    X(_ZdlPv) \
-    X(_ZdaPv) \
-    X(_ZdlPvRKSt9nothrow_t) \
-    X(_ZdaPvRKSt9nothrow_t) \
-    X(_ZdlPvm) \
-    X(_ZdaPvm) \
-    X(_ZdlPvSt11align_val_t) \
-    X(_ZdaPvSt11align_val_t) \
-    X(_ZdlPvSt11align_val_tRKSt9nothrow_t) \
-    X(_ZdaPvSt11align_val_tRKSt9nothrow_t) \
-    X(_ZdlPvmSt11align_val_t) \
-    X(_ZdaPvmSt11align_val_t)
-/* clang-format on */
 #define OPERATOR_NUMBER(name) OPERATOR##name,
 enum operator_number { OPERATORS(OPERATOR_NUMBER) OPERATOR_COUNT };
 

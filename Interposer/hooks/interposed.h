@@ -1,11 +1,13 @@
 /*
- * The list of all interposed functions.
+ * The list of all interposed functions; C++'s operators are in base/operators.h.
  *
- * The tests read it as text (one name a line, `X(name)`), hold the library's exports against it and call each name. The
- * functions that are next in line are listed with their types in base/next.h.
+ * The tests read both files as text (one name a line, `X(name)`), hold the library's exports against the names, and
+ * call each. base/next.h lists the next functions with their types.
  */
 #ifndef HEAPSUM_INTERPOSED_H
 #define HEAPSUM_INTERPOSED_H
+
+#include "base/operators.h"
 
 /* C's allocation functions that every allocator has. */
 #define INTERPOSED_C(X) \
@@ -34,32 +36,6 @@
 #define INTERPOSED_OLD_SPAWN(X) \
     X(old_posix_spawn, posix_spawn) \
     X(old_posix_spawnp, posix_spawnp)
-
-/* operator new, by its mangled names (Itanium C++ ABI, 5.1.5): plain, array, nothrow, aligned, both. */
-#define INTERPOSED_NEW(X) \
-    X(_Znwm) \
-    X(_Znam) \
-    X(_ZnwmRKSt9nothrow_t) \
-    X(_ZnamRKSt9nothrow_t) \
-    X(_ZnwmSt11align_val_t) \
-    X(_ZnamSt11align_val_t) \
-    X(_ZnwmSt11align_val_tRKSt9nothrow_t) \
-    X(_ZnamSt11align_val_tRKSt9nothrow_t)
-
-/* operator delete: plain, array, nothrow, sized, aligned, sized and aligned. */
-#define INTERPOSED_DELETE(X) \
-    X(_ZdlPv) \
-    X(_ZdaPv) \
-    X(_ZdlPvRKSt9nothrow_t) \
-    X(_ZdaPvRKSt9nothrow_t) \
-    X(_ZdlPvm) \
-    X(_ZdaPvm) \
-    X(_ZdlPvSt11align_val_t) \
-    X(_ZdaPvSt11align_val_t) \
-    X(_ZdlPvSt11align_val_tRKSt9nothrow_t) \
-    X(_ZdaPvSt11align_val_tRKSt9nothrow_t) \
-    X(_ZdlPvmSt11align_val_t) \
-    X(_ZdaPvmSt11align_val_t)
 
 /* Functions other than allocation that we have to see so that the program behaves as it would without us
  * (signal_hooks.c, hazards.c, sandbox.c, system_calls.c, exec_hooks.c). */

@@ -19,15 +19,10 @@ package struct ProcessStat: Equatable, Sendable {
 
     /// nil for what the kernel would not write.
     package init?(parsing text: [UInt8]) {
-        // Field 2 is the name in parentheses, and may hold both spaces and parentheses: the last one ends it.
-        guard let open = text.firstIndex(of: UInt8(ascii: "(")), let close = text.lastIndex(of: UInt8(ascii: ")")),
-            open < close
+        guard let (name, fields) = statFields(text), fields.count > 19, let state = fields[0].first,
+            let threads = decimal(fields[17]), let start = decimal(fields[19])
         else { return nil }
-        let fields = text[(close + 1)...].split(separator: UInt8(ascii: " "))
-        guard fields.count > 19, let state = fields[0].first, let threads = decimal(fields[17]),
-            let start = decimal(fields[19])
-        else { return nil }
-        name = Array(text[(open + 1) ..< close])
+        self.name = Array(name)
         (self.state, self.threads, startTime) = (state, threads, start)
     }
 
@@ -42,6 +37,17 @@ package struct ProcessStat: Equatable, Sendable {
     private static func read(_ path: FilePath) -> ProcessStat? {
         (try? readBytes(path, limit: 4096)).flatMap { ProcessStat(parsing: $0) }
     }
+}
+
+/// Splits the text of /proc/PID/stat into the name and the fields after it, of which the first is field 3 of proc(5).
+/// Returns nil if it has no name.
+package func statFields(_ text: [UInt8]) -> (name: ArraySlice<UInt8>, fields: [ArraySlice<UInt8>])? {
+    // Field 2 is the name in parentheses. It may hold spaces and parentheses, so the last one ends it.
+    guard let open = text.firstIndex(of: UInt8(ascii: "(")), let close = text.lastIndex(of: UInt8(ascii: ")")),
+        open < close
+    else { return nil }
+    let fields = text[(close + 1)...].split { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\n") }
+    return (text[(open + 1) ..< close], fields)
 }
 
 /// The words of a line of /proc/PID/status, without its name (`Uid:`, `NSpid:`); nil where there is none.
