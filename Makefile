@@ -94,7 +94,10 @@ demo: packages
 	@scripts/demo $(BUILD)/bin .build/examples
 
 test: packages
+	@scripts/install-packages --lint
+	@scripts/lint
 	@scripts/check-includes
+	@scripts/check-undefined
 	@$(MAKE) --no-print-directory library examples .build/headers
 	@scripts/check-calls
 	$(SWIFT) test $(TESTS)
@@ -114,11 +117,13 @@ test-browser: packages
 	$(SWIFT) build $(RELEASE) --product make-image
 	@scripts/test-browser $(BUILD)/bin .build/examples .build/release/make-image
 
-# libFuzzer on the readers of files from outside, SECONDS of it in all: make fuzz SECONDS=600 SURFACE=elf
+# libFuzzer on the readers of files from outside, SECONDS of it in all: make fuzz SECONDS=600 SURFACE=elf. The surface
+# called interposer is the C that reads call frame information and seccomp filters.
 SECONDS = 120
 SURFACE = all
 fuzz: packages .build/headers
-	$(SWIFT) build -c release --sanitize=fuzzer --scratch-path .build/fuzz -Xswiftc -DFUZZER --product fuzz
+	@scripts/install-packages --lint
+	$(if $(filter interposer,$(SURFACE)),@true,$(SWIFT) build -c release --sanitize=fuzzer --scratch-path .build/fuzz -Xswiftc -DFUZZER --product fuzz)
 	@scripts/fuzz $(SURFACE) $(SECONDS)
 
 # Programs that people run, each with a real workload, plainly and recorded. Some minutes; ONLY='python3*' chooses rows.

@@ -75,14 +75,15 @@ struct ReduceCommand: ParsableCommand {
     var inverted = false
 
     @Option(
-        help:
-            "Show how the sizes of live blocks and the lifetimes of freed ones are spread: total, or rows, for each stack too."
-    )
+        help: ArgumentHelp(
+            "Show how the sizes of live blocks and the lifetimes of freed ones are spread: total, or rows, for "
+                + "each stack too."))
     var histograms: Histograms?
 
     @Option(
         help: ArgumentHelp(
-            "What to print. html is a page with everything in it, for a browser, without a network. For other tools: pprof, speedscope, massif (ms_print), callgrind (KCachegrind), folded (flame graphs); "
+            "What to print. html is a page with everything in it, for a browser, without a network. For other "
+                + "tools: pprof, speedscope, massif (ms_print), callgrind (KCachegrind), folded (flame graphs); "
                 + "records are in the form of an AIX debug malloc log.", valueName: "format"))
     var format: Format = .table
 
@@ -132,7 +133,8 @@ struct ReduceCommand: ParsableCommand {
         }
         if format == .machine(.massif) && (selection.at == .peak || selection.blocks.isOfAges) {
             throw ValidationError(
-                "massif's format shows all moments that are known: --at, --older-than and --newer-than don't go with it."
+                "massif's format shows all moments that are known: --at, --older-than and --newer-than don't go "
+                    + "with it."
             )
         }
     }

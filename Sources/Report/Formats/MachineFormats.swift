@@ -119,19 +119,23 @@ package struct JSONReport {
         let sizes = distributions.sizes.enumerated().filter { $1.blocks > 0 }.map { number, sum -> String in
             let sizes = Distributions.sizes(of: number)
             return
-                "{\"from\":\(sizes.lowerBound),\"to\":\(sizes.upperBound),\"blocks\":\(sum.blocks),\"bytes\":\(sum.bytes)}"
+                "{\"from\":\(sizes.lowerBound),\"to\":\(sizes.upperBound),\"blocks\":\(sum.blocks),"
+                + "\"bytes\":\(sum.bytes)}"
         }
         let lifetimes = distributions.lifetimes.enumerated().filter { $1 > 0 }.map { number, blocks -> String in
             let from = number > 0 ? LifetimeClass.end(number - 1) ?? 0 : 0
             return
-                "{\"fromSeconds\":\(seconds(Double(from) / 1000)),\"belowSeconds\":\(seconds(LifetimeClass.end(number).map { Double($0) / 1000 })),\"blocks\":\(blocks)}"
+                "{\"fromSeconds\":\(seconds(Double(from) / 1000)),"
+                + "\"belowSeconds\":\(seconds(LifetimeClass.end(number).map { Double($0) / 1000 })),"
+                + "\"blocks\":\(blocks)}"
         }
         return "\"sizes\":[\(sizes.joined(separator: ","))],\"lifetimes\":[\(lifetimes.joined(separator: ","))]"
     }
 
     private func text(_ check: Check) -> String {
         let limits = check.verdicts.map { verdict in
-            "{\"limit\":\(jsonString(verdict.quantity.rawValue)),\"most\":\(verdict.most),\"value\":\(verdict.value),\"passed\":\(verdict.passed)}"
+            "{\"limit\":\(jsonString(verdict.quantity.rawValue)),\"most\":\(verdict.most),"
+                + "\"value\":\(verdict.value),\"passed\":\(verdict.passed)}"
         }
         let baseline =
             check.baseline.map { "{\"path\":\(jsonString($0.path)),\"bytes\":\($0.bytes),\"blocks\":\($0.blocks)}" }
