@@ -9,11 +9,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/machine.h"
+
 /* Zeroed memory, never taken back; NULL, and errno untouched, where the arena is used up. Needs no relocation. */
 void *arena_allocate(size_t bytes, size_t alignment);
 
 #define ARENA_BYTES (1u << 20)
-extern uint8_t arena[ARENA_BYTES];
+extern HIDDEN uint8_t arena[ARENA_BYTES];
 static inline bool arena_owns(const void *pointer) { return (uintptr_t)pointer - (uintptr_t)arena < ARENA_BYTES; }
 
 /* The bytes that a block of the arena holds. */

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/loader.h"
+#include "base/machine.h"
 
 struct callers {
     struct module_span own;   /* this library */
@@ -18,7 +19,7 @@ struct callers {
     struct module_span allocator; /* the next malloc's: what it calls inside of a hook is part of the outer call */
     struct module_span unwinder;  /* libunwind: what it allocates is the recorder's */
 };
-extern struct callers callers;
+extern HIDDEN struct callers callers;
 
 /* Takes the module of this address for one of those; the first stays. */
 void callers_know(struct module_span *caller, uintptr_t address_in_module);

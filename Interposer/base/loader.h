@@ -85,11 +85,11 @@ const char *loader_path_of(uintptr_t address);
 uintptr_t loader_start_of(uintptr_t address);
 
 /* Incremented when a module went: what was remembered by address is void. */
-extern uint32_t loader_changes;
+extern HIDDEN uint32_t loader_changes;
 static inline uint32_t loader_generation(void) { return load_acquire(&loader_changes); } /* partner: modules_changed */
 
 /* Threads that are closing a library: what is found meanwhile is not kept. */
-extern uint32_t loader_closing;
+extern HIDDEN uint32_t loader_closing;
 
 /* A module's addresses: [start, end); none, where it is all zero. */
 struct module_span {

@@ -70,7 +70,7 @@ struct next { /* NULL where nobody has the function */
     bool knows_usable_size; /* malloc_usable_size is of the same module as malloc, and may be asked of any block */
 };
 
-extern struct next next;
+extern HIDDEN struct next next;
 
 /* next.syscall, where the jump in hooks/system_calls.c finds it; NULL until it is known. */
 extern long (*next_syscall)(long, long, long, long, long, long, long);
@@ -117,7 +117,7 @@ struct next_operator {
     void *function;
     bool brings_own; /* it lives beside the next malloc, and allocates by itself */
 };
-extern struct next_operator next_operators[OPERATOR_COUNT];
+extern HIDDEN struct next_operator next_operators[OPERATOR_COUNT];
 
 /*
  * The operator for a call from `caller` where the start has none: that of the scope which the caller's library came

@@ -2,7 +2,7 @@
  * Writing a dump, by system calls alone and in static memory, while other threads go on booking.
  *
  * The blocks come first in the file and what names them after, each section behind those that refer to it:
- * blocks, stacks, nodes, modules, strings. Entries are written before anything refers to them, so what a
+ * blocks, stacks, their details, nodes, modules, strings. Entries are written before anything refers to them, so what a
  * block's slot names is there when its section's turn comes. A block's slot stands still, so a block that
  * is live all the while is met exactly once; one that is being reallocated is taken from the in-flight
  * record that its mark names.
@@ -233,6 +233,7 @@ static void write_contents(void) {
     section->capacity = section->ready_bytes = section->used * sizeof(struct heap_block);
     put_threads();
     put_section(HEAP_SECTION_STACKS);
+    put_section(HEAP_SECTION_DETAILS);
     put_section(HEAP_SECTION_NODES);
     put_section(HEAP_SECTION_MODULES);
     put_section(HEAP_SECTION_STRINGS);

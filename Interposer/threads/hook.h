@@ -34,7 +34,7 @@ struct hook {
  * CLONE_VM wipes. It is no pointer: an early call must find 0 here before the loader has filled this library's pointers
  * in.
  */
-extern union hook_live {
+extern HIDDEN union hook_live {
     uint64_t word;
     uint8_t page[HEAP_PAGE_BYTES];
 } hook_live;
