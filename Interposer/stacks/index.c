@@ -32,8 +32,7 @@
 #define PROBE_MOST 256
 #define MOVED_AT_ONCE 32
 
-static uint32_t tables;  /* for which this image has room */
-static uint32_t current; /* the one that takes new entries */
+static uint32_t current; /* the table that takes new entries */
 static uint64_t seed;
 static struct {
     uint64_t entered;  /* entries, those that moved here among them */
@@ -42,12 +41,14 @@ static struct {
     uint32_t complete; /* all that stands in older tables stands in this one */
 } states[TREE_INDEX_TABLES];
 
+/* Whether the image has room for a table of this number; narrowing takes room away (image/narrow.h). */
+static bool has_table(uint32_t table) {
+    return table < TREE_INDEX_TABLES
+        && TREE_INDEX_BYTES_OF(table + 1) <= load_relaxed(&image.header->sections[HEAP_SECTION_INDEX].capacity);
+}
+
 void index_start(void) {
     current = 0;
-    tables = 1;
-    while (tables < TREE_INDEX_TABLES
-        && TREE_INDEX_BYTES_OF(tables + 1) <= image.header->sections[HEAP_SECTION_INDEX].capacity)
-        tables++;
     memset(states, 0, sizeof states);
     states[0].complete = 1;
     const void *random = (const void *)loader_auxiliary(AT_RANDOM);
@@ -138,7 +139,7 @@ static void grow(uint32_t table) {
     if (!complete) move(table);
     /* Once, and long after the last look-up in there began. */
     else if (table > 0 && entered == size / 16 * 9) image_release_index(table_offset(table - 1), table_size(table - 1));
-    if (entered > size / 16 * 13 && table + 1 < tables && (complete || entered > size / 16 * 15)) {
+    if (entered > size / 16 * 13 && has_table(table + 1) && (complete || entered > size / 16 * 15)) {
         uint32_t expected = table;
         cas_acq_rel(&current, &expected, table + 1);
     }
