@@ -84,11 +84,11 @@ const char *loader_path_of(uintptr_t address);
 uintptr_t loader_start_of(uintptr_t address);
 
 /* Incremented when a module is unloaded: whatever is kept by address is invalid then. */
-extern uint32_t loader_changes;
+extern HIDDEN uint32_t loader_changes;
 static inline uint32_t loader_generation(void) { return load_acquire(&loader_changes); } /* partner: modules_changed */
 
 /* The number of threads that are closing a library. Nothing found meanwhile may be kept. */
-extern uint32_t loader_closing;
+extern HIDDEN uint32_t loader_closing;
 
 /* A module's addresses: [start, end). All zero: none. */
 struct module_span {

@@ -12,40 +12,17 @@
 #include "book/ring.h"
 
 #include "base/options.h"
+#include "book/details.h"
 #include "book/live.h"
 #include "book/settle.h"
 #include "image/image.h"
 
-/* One thread may fold the free of a block before another folds its allocation: for a while a sum is below zero. */
-static uint64_t not_below_zero(uint64_t sum) { return (int64_t)sum > 0 ? sum : 0; }
-
-/* An epoch of the peak and a number of snapshots, side by side in the header and in each stack: compared as one word.
- */
-typedef uint64_t __attribute__((may_alias)) levels_word;
-static inline uint64_t levels_of(const uint32_t *epoch) { return load_relaxed((const levels_word *)epoch); }
-
-static __attribute__((noinline)) void copy_levels(struct heap_stack *stack) {
-    struct heap_header *header = image.header;
-    /* partners: the bumps below */
-    uint32_t epoch = load_acquire(&header->peak_epoch), taken = load_acquire(&header->snapshots);
-    uint64_t bytes = not_below_zero(load_relaxed(&stack->allocated_bytes) - load_relaxed(&stack->freed_bytes));
-    uint64_t blocks = not_below_zero(load_relaxed(&stack->allocated_blocks) - load_relaxed(&stack->freed_blocks));
-    if (load_relaxed(&stack->peak_epoch) != epoch) {
-        store_relaxed(&stack->peak.bytes, bytes);
-        store_relaxed(&stack->peak.blocks, blocks);
-        /* after the copy: a kill in between leaves "not changed since", which is still true */
-        store_release(&stack->peak_epoch, epoch);
-    }
-    for (uint32_t copied = load_relaxed(&stack->snapshots); copied < taken && copied < HEAP_SNAPSHOT_COUNT; copied++) {
-        store_relaxed(&stack->levels[copied].bytes, bytes);
-        store_relaxed(&stack->levels[copied].blocks, blocks);
-        store_release(&stack->snapshots, copied + 1);
-    }
-}
-
-static __attribute__((noinline)) uint32_t lifetime(uint32_t born, uint32_t died) {
-    uint64_t from = heap_tick_milliseconds(born), to = heap_tick_milliseconds(died);
-    return heap_lifetime_of_milliseconds(to > from ? to - from : 0);
+/* The header's epoch of the peak and its number of snapshots, as stacks have them. */
+static inline uint32_t current_levels(void) {
+    const struct heap_header *header = image.header;
+    /* partners: raise_peak, take_snapshot */
+    uint32_t epoch = load_acquire(&header->peak_epoch);
+    return heap_levels(epoch, load_acquire(&header->snapshots));
 }
 
 /*
@@ -81,26 +58,18 @@ static void end_fold(bool alone) {
     if (alone) store_release(&folding_alone, 0); /* partner: ring_share */
 }
 
-static inline __attribute__((always_inline)) void add(uint64_t *counter, uint64_t value, bool alone) {
-    if (alone) add_alone(counter, value);
-    else add_relaxed(counter, value);
-}
-
 static inline __attribute__((always_inline)) void fold_event(struct heap_stack *stack, uint32_t kind, uint64_t slot,
-    uint64_t bytes, uint32_t flags, uint32_t tick, uint64_t levels, bool alone) {
-    if (unlikely(levels_of(&stack->peak_epoch) != levels)) copy_levels(stack);
+    uint64_t bytes, uint32_t flags, uint32_t tick, uint32_t levels, bool alone) {
+    if (unlikely(load_relaxed(&stack->levels) != levels)) details_copy_levels(stack, current_levels());
     if (kind == HEAP_EVENT_ALLOCATED) {
-        add(&stack->allocated_blocks, 1, alone);
-        add(&stack->allocated_bytes, bytes, alone);
+        counter_add(&stack->allocated_blocks, 1, alone);
+        counter_add(&stack->allocated_bytes, bytes, alone);
         return;
     }
-    add(&stack->freed_blocks, 1, alone);
-    add(&stack->freed_bytes, bytes, alone);
-    if (unlikely(heap_slot_tick(slot) != tick)) {
-        uint32_t lived = lifetime(heap_slot_tick(slot), tick);
-        if (lived > 0) add(&stack->lifetimes[lived - 1], 1, alone);
-    }
-    if (flags & HEAP_EVENT_FLAG_TEMPORARY) add(&stack->temporary_blocks, 1, alone);
+    counter_add(&stack->freed_blocks, 1, alone);
+    counter_add(&stack->freed_bytes, bytes, alone);
+    if (unlikely(heap_slot_tick(slot) != tick)) details_count_lifetime(stack, heap_slot_tick(slot), tick, alone);
+    if (flags & HEAP_EVENT_FLAG_TEMPORARY) counter_add(&stack->temporary_blocks, 1, alone);
 }
 
 static inline int64_t bytes_of(const struct heap_event *event) {
@@ -115,7 +84,7 @@ static inline int64_t bytes_of(const struct heap_event *event) {
 static inline __attribute__((always_inline)) uint64_t fold_until(
     struct heap_thread *record, struct heap_ring *ring, uint64_t until, uint64_t *blocks_after, bool alone) {
     int64_t bytes = 0, blocks = 0;
-    const uint64_t levels = levels_of(&image.header->peak_epoch);
+    const uint32_t levels = current_levels();
     struct heap_stack *const stacks = image.stacks;
     for (uint64_t n = record->folded; n < until; n++) {
         const struct heap_event *event = &ring->events[n % HEAP_RING_EVENTS];
@@ -157,7 +126,7 @@ static void raise_peak(const struct heap_thread *self, uint64_t bytes, uint64_t 
             store_relaxed(&header->peak_blocks, not_below_zero(blocks));
             store_relaxed(&header->peak_ns, image_nanoseconds());
             store_relaxed(&header->peak_error_bytes, pending_elsewhere(self));
-            __atomic_fetch_add(&header->peak_epoch, 1, __ATOMIC_RELEASE); /* partner: copy_levels */
+            __atomic_fetch_add(&header->peak_epoch, 1, __ATOMIC_RELEASE); /* partner: current_levels */
             return;
         }
 }
@@ -187,7 +156,7 @@ static void take_snapshot(uint64_t now) {
     struct heap_header *header = image.header;
     uint32_t taken = load_relaxed(&header->snapshots);
     while (taken < HEAP_SNAPSHOT_COUNT && now >= (uint64_t)HEAP_SNAPSHOT_FIRST_SECONDS * 1000000000u << taken)
-        if (cas_acq_rel(&header->snapshots, &taken, taken + 1)) taken++; /* partner: copy_levels */
+        if (cas_acq_rel(&header->snapshots, &taken, taken + 1)) taken++; /* partner: current_levels */
 }
 
 /* How far the batch goes to its highest point, and how far that lies above its beginning. */
@@ -245,8 +214,7 @@ void ring_bypass(uint32_t kind, uint64_t slot, size_t bytes, uint32_t flags, uin
     bool allocated = kind == HEAP_EVENT_ALLOCATED;
     uint64_t live = __atomic_add_fetch(&header->live_bytes, allocated ? bytes : -(uint64_t)bytes, __ATOMIC_RELAXED);
     uint64_t blocks = __atomic_add_fetch(&header->live_blocks, allocated ? 1 : -(uint64_t)1, __ATOMIC_RELAXED);
-    fold_event(
-        &image.stacks[heap_slot_stack(slot)], kind, slot, bytes, flags, tick, levels_of(&header->peak_epoch), false);
+    fold_event(&image.stacks[heap_slot_stack(slot)], kind, slot, bytes, flags, tick, current_levels(), false);
     if (allocated) raise_peak(NULL, live, blocks);
     LOSE(ringless_events, 1);
 }

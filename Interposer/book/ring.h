@@ -56,7 +56,7 @@ void ring_settle(struct heap_thread *record, struct heap_ring *ring, uint32_t in
 void ring_share(void);
 
 /* Told the process's live bytes at each fold where `--dump-at-growth` is given; set at the start. */
-extern void (*ring_grown)(uint64_t live_bytes);
+extern HIDDEN void (*ring_grown)(uint64_t live_bytes);
 
 /* An image was made: one thread, for the time being. */
 void ring_start(void);

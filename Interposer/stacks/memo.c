@@ -91,35 +91,54 @@ static __attribute__((noinline)) struct memo *memo_for(struct memory *memory, ui
     return memo;
 }
 
+/* The frames of a stack over the depth limit: the outermost quarter and the innermost rest, with the cut between them.
+ * Where its outermost end is cut, there is one cut already. */
+static struct tree_stack look_up_deep(struct stack_space *space, struct memo *memo, uint64_t leaf, uint32_t all) {
+    uint32_t depth = options.depth;
+    bool cut = FRAME(memo, -1)->depth != 0;
+    uint32_t outermost = cut ? 0 : depth / 4, innermost = depth - outermost;
+    stack_begin(space);
+    for (uint32_t i = 0; i < memo->root_count; i++) stack_append(space, memo->roots[i]);
+    for (uint32_t i = 0; i < memo->outer; i++) {
+        const struct memo_frame *frame = FRAME(memo, i);
+        uint32_t at = frame->depth & ~MEMO_CUT;
+        if (frame->flags & MEMO_EXTRA) continue;
+        if (!cut && at == outermost + 1) stack_append(space, heap_frame_make(HEAP_MODULE_CUT, HEAP_CUT_DEPTH));
+        if (at <= outermost || all - at < innermost) stack_append(space, frame->id);
+    }
+    stack_append(space, leaf);
+    return tree_stack(0, space->frames, space->nodes, space->count);
+}
+
+/* Looks the stack up from the innermost frame on whose node is known: nearly always a few frames outwards. */
+static struct tree_stack look_up_fresh(struct stack_space *space, struct memo *memo, uint64_t leaf) {
+    uint32_t first = memo->outer, count = 0;
+    while (first > 0 && FRAME(memo, first - 1)->node == 0) first--;
+    uint32_t outer = FRAME(memo, first - 1)->node, roots = first == 0 && outer == 0 ? memo->root_count : 0;
+    for (; count < roots; count++) space->frames[count] = memo->roots[count];
+    for (uint32_t i = first; i < memo->outer; i++)
+        if (likely(!(FRAME(memo, i)->flags & MEMO_EXTRA))) space->frames[count++] = FRAME(memo, i)->id;
+    space->frames[count++] = leaf;
+    struct tree_stack stack = tree_stack(outer, space->frames, space->nodes, count);
+    count = 0;
+    if (roots > 0) FRAME(memo, -1)->node = outer = space->nodes[(count = roots) - 1];
+    for (uint32_t i = first; i < memo->outer; i++) {
+        if (likely(!(FRAME(memo, i)->flags & MEMO_EXTRA))) outer = space->nodes[count++];
+        FRAME(memo, i)->node = outer;
+    }
+    return stack;
+}
+
+/* The stack's number, with RECENT_IS_CUT where that is so. */
 static __attribute__((noinline)) uint32_t look_up_stack(
     struct scratch *scratch, struct memo *memo, uint64_t leaf, uint64_t hash) {
-    struct stack_space *space = &scratch->spaces[0];
-    uint32_t count = memo->outer, depth = options.depth, all = (FRAME(memo, count - 1)->depth & ~MEMO_CUT) + 1;
-    bool deep = all > depth, cut = FRAME(memo, -1)->depth != 0;
-    uint32_t stack = deep ? 0 : tree_known(leaf, hash);
-    if (stack == 0) {
-        /* Of one over the limit the outermost quarter and the innermost rest, with the cut between them; where its
-         * outermost end is cut, there is one cut already. */
-        uint32_t outermost = deep && !cut ? depth / 4 : 0, innermost = depth - outermost;
-        space->count = 0;
-        for (uint32_t i = 0; i < memo->root_count; i++) stack_append(space, memo->roots[i]);
-        for (uint32_t i = 0; i < count; i++) {
-            const struct memo_frame *frame = FRAME(memo, i);
-            uint32_t at = frame->depth & ~MEMO_CUT;
-            if (frame->flags & MEMO_EXTRA) continue;
-            if (deep && !cut && at == outermost + 1) stack_append(space, heap_frame_make(HEAP_MODULE_CUT, 0));
-            if (at <= outermost || all - at < innermost) stack_append(space, frame->id);
-        }
-        stack_append(space, leaf);
-        stack = tree_stack(space->frames, space->hashes, space->count);
-    }
-    if (unlikely(stack == TREE_EMPTY_STACK)) return stack; /* there was no space: perhaps there is, the next time */
+    uint32_t all = (FRAME(memo, memo->outer - 1)->depth & ~MEMO_CUT) + 1;
+    struct tree_stack stack = all > options.depth ? look_up_deep(&scratch->spaces[0], memo, leaf, all)
+                                                  : look_up_fresh(&scratch->spaces[0], memo, leaf);
+    if (unlikely(stack.number == TREE_EMPTY_STACK)) return stack.number; /* perhaps there is space the next time */
     struct recent_stack *recent = &scratch->memory.recent[hash % RECENT_STACKS];
-    recent->stack = 0;
-    fence_compiler();
-    recent->hash = hash;
-    fence_compiler();
-    return recent->stack = stack;
+    recent_keep(recent, hash, stack, FRAME(memo, memo->outer - 1)->node);
+    return recent->stack;
 }
 
 /* ---- Joining the memo -------------------------------------------------------------------------------------- */
@@ -162,7 +181,7 @@ static inline __attribute__((always_inline)) bool is_met(
 static void begin(struct memo *memo, bool cut) {
     memo->count = 0;
     memo->root_count = 0;
-    *FRAME(memo, -1) = (struct memo_frame){.hash = tree_root_hash(), .depth = cut ? MEMO_CUT : 0};
+    *FRAME(memo, -1) = (struct memo_frame){.hash = tree_seed, .depth = cut ? MEMO_CUT : 0};
     if (options.threads) memo->roots[memo->root_count++] = thread_root();
     if (cut) memo->roots[memo->root_count++] = heap_frame_make(HEAP_MODULE_CUT, 0);
     for (uint32_t i = 0; i < memo->root_count; i++)
@@ -183,6 +202,7 @@ static inline __attribute__((always_inline)) void put(struct memo *memo, uint32_
     frame->depth = depth;
     frame->flags = flags;
     frame->leaf_pc = 0;
+    frame->node = 0;
     *hint(memo, address + 8) = (uint16_t)at;
 }
 
@@ -345,11 +365,16 @@ found:
     if (likely(outer->leaf_pc == leaf_pc)) return outer->leaf_stack;
     uint64_t hash = tree_hash(outer->hash, leaf.id);
     const struct recent_stack *recent = &memory->recent[hash % RECENT_STACKS];
-    uint32_t stack = likely(recent->hash == hash) && likely(recent->stack != 0)
-        ? recent->stack
-        : look_up_stack(scratch, memo, leaf.id, hash);
+    uint32_t stack = recent->stack;
+    if (likely(recent->hash == hash) && likely(stack != 0)) outer->node = recent->parent;
+    else stack = look_up_stack(scratch, memo, leaf.id, hash);
+    if (unlikely(stack & RECENT_IS_CUT)) { /* counted for each block of it: its number isn't kept here */
+        LOSE(limited_allocations, 1);
+        if (outer->depth >= options.depth) LOSE(cut_stacks, 1);
+        return stack & ~RECENT_IS_CUT;
+    }
     if (unlikely(outer->depth >= options.depth)) {
-        LOSE(cut_stacks, 1); /* and for each block of it: its number isn't kept here */
+        LOSE(cut_stacks, 1); /* as above */
     } else if (likely(stack != TREE_EMPTY_STACK)) {
         outer->leaf_pc = 0;
         fence_compiler();

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "stacks/step.h"
+#include "stacks/tree.h"
 
 struct pcs;
 struct scratch;
@@ -45,6 +46,7 @@ struct memo_frame {
     uint32_t flags;      /* enum memo_flags */
     uintptr_t leaf_pc;   /* of the last leaf that was called from here, as it called the hook; 0: none yet … */
     uint32_t leaf_stack; /* … and that stack's number */
+    uint32_t node;       /* of this frame in the tree; 0: not known, or for FRAME(-1) the root itself */
 };
 #define MEMO_CUT (1u << 30)
 
@@ -81,13 +83,6 @@ struct memo_fresh {
 struct pc_entry {
     uint64_t word; /* the rule, below the bits of the key that the entry's place doesn't say */
     uint64_t id;
-};
-
-/* Stacks of late, by their hash: seeded, and all of its 64 bits. */
-#define RECENT_STACKS 2048
-struct recent_stack {
-    uint64_t hash;
-    uint32_t stack;
 };
 
 /* Of so many stacks that go as deep as one that didn't fit, one is tried: what was deep may have gone. */

@@ -343,7 +343,8 @@ extension Reduction {
         switch module {
         case 0: return Frame(module: SpecialModule.none, offset: offset)
         case RawModule.thread: return Frame(module: SpecialModule.thread, offset: offset)
-        case RawModule.cut: return Frame(module: SpecialModule.cut, offset: 0)
+        case RawModule.cut:
+            return Frame(module: SpecialModule.cut, offset: offset < UInt64(LogFrame.cutTexts.count) ? offset : 0)
         default:
             return Frame(
                 module: Int(module) < numbers.count ? numbers[Int(module)] : SpecialModule.none, offset: offset)
