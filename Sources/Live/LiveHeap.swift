@@ -114,7 +114,7 @@ package final class LiveHeap {
         // The header's peak comes with a fold; the newest may be in the rings yet.
         mostBytes = max(mostBytes, totals.bytes)
         peakBytes = max(census.peak.bytes, mostBytes)
-        residentBytes = isRunning ? processID.flatMap(residentBytesOfProcess) : nil
+        residentBytes = isRunning ? processID.flatMap { Launch.residentBytes(of: $0) } : nil
     }
 
     private func isThere(_ pid: pid_t) -> Bool {
@@ -130,11 +130,4 @@ package final class LiveHeap {
         let now = clockNanoseconds(CLOCK_MONOTONIC), began = image.header.started_monotonic_ns
         return now > began ? Double(now - began) / 1e9 : 0
     }
-}
-
-/// The resident set, by /proc/PID/statm.
-func residentBytesOfProcess(_ pid: pid_t) -> UInt64? {
-    guard let text = try? readBytes(FilePath("/proc/\(pid)/statm"), limit: 256) else { return nil }
-    let words = text.split(separator: UInt8(ascii: " "))
-    return words.count > 1 ? UInt64(String(decoding: words[1], as: UTF8.self)).map { $0 * UInt64(getpagesize()) } : nil
 }

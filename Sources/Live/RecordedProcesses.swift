@@ -66,7 +66,7 @@ private func describe(_ pid: pid_t, _ image: HeapImage, _ counts: Census) -> Rec
     }
     return RecordedProcess(
         processID: pid, program: image.programName, liveBytes: bytes, liveBlocks: blocks,
-        residentBytes: residentBytesOfProcess(pid), growthPerHour: growth, imageBytes: image.source.storedBytes,
+        residentBytes: residentBytes(of: pid), growthPerHour: growth, imageBytes: image.source.storedBytes,
         recordedSeconds: seconds)
 }
 

@@ -140,11 +140,12 @@ package struct InfoReport {
     }
 
     private func kindText(_ image: HeapImage) -> String {
-        switch image.kind {
+        // A damaged header can say that the dump ended before it began.
+        let writing = image.header.ended_ns &- min(image.header.began_ns, image.header.ended_ns)
+        return switch image.kind {
         case .running: "image as the program writes it"
         case .packed: "packed image of a finished program"
-        case .dump:
-            "dump, written within \(shortDuration(Double(image.header.ended_ns &- min(image.header.began_ns, image.header.ended_ns)) / 1e9))"
+        case .dump: "dump, written within \(shortDuration(Double(writing) / 1e9))"
         }
     }
 

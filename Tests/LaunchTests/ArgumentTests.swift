@@ -162,7 +162,8 @@ import Text
         #expect(try scratch.run(["links/anything", "--version"]).output == "heapsum \(version)\n")
         let other = try scratch.run(["./other"])
         #expect(
-            other.exitStatus == 64 && other.messages.contains("they are gensyms, heapdump, heaprun, heapsum, heaptop, heapwatch")
+            other.exitStatus == 64
+                && other.messages.contains("they are gensyms, heapdump, heaprun, heapsum, heaptop, heapwatch")
         )
         let recorded = try scratch.run(
             ["./heaprun", "--quiet", "-o", "out", "/bin/true"], variables: ["HEAPSUM_LIBRARY": Built.interposer])
