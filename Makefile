@@ -39,7 +39,7 @@ LIBRARY_HEADERS = $(wildcard Interposer/*/*.h Interposer/*/*/*.h)
 ALLOCATOR_BASE = $(addprefix Interposer/base/,bytes.c loader.c symbols.c system.c)
 ALLOCATORS = $(patsubst %,$(BUILD)/lib/heapsum/libheapsum-%.so,jemalloc tcmalloc)
 
-.PHONY: all library tools examples demo test test-browser stories test-programs test-leaks test-fleet test-older-glibc fuzz soak bench bench-recording install clean packages lint format
+.PHONY: all library tools examples demo test test-browser stories test-programs test-leaks test-fleet test-older-glibc fuzz soak bench bench-recording bench-against install clean packages lint format
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -175,6 +175,13 @@ bench-recording: packages
 	@scripts/install-packages --bench
 	@$(MAKE) --no-print-directory all
 	@PARTS="$(PARTS)" RUNS="$(RUNS)" ONLY="$(ONLY)" scripts/bench-recording $(BUILD)/bin $(LIBRARY)
+
+# This library beside another revision's, in alternating runs and by callgrind: make bench-against REV=HEAD~3 RUNS=3
+REV = HEAD
+bench-against: packages
+	@scripts/install-packages --bench
+	@$(MAKE) --no-print-directory library
+	@RUNS="$(RUNS)" ONLY="$(ONLY)" scripts/bench-against $(REV) $(LIBRARY)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/heapsum

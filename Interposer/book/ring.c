@@ -1,13 +1,13 @@
 /*
  * Folding. Each thread folds its own ring, with relaxed adds, and waits for nobody.
  *
- * `folded` moves on after each single event: a kill in between leaves one event at most half folded, which
- * a reader settles by "allocated - freed = live". Peaks and snapshots are not copied when they happen:
- * an epoch is bumped, and a stack copies what it held before its next change.
+ * `folded` moves on after each event. A kill in between leaves at most one event half folded, and a reader settles that
+ * by "allocated - freed = live". Peaks and snapshots are not copied when they happen: an epoch is bumped, and a stack
+ * copies what it held before its next change (details.c).
  *
- * With one thread the peak is exact: the batch's highest point is found first, and the epoch bumped right
- * there. With more, what lies unfolded in other rings at that moment is missing: at most RING_FOLD_BYTES or
- * RING_FOLD_EVENTS a thread, and peak_error_bytes says how much it was.
+ * With one thread the peak is exact: the fold first finds the batch's highest point, and bumps the epoch there. With
+ * more threads, events that are unfolded in other rings at that moment are missing: at most RING_FOLD_BYTES or
+ * RING_FOLD_EVENTS a thread; peak_error_bytes says how many bytes it was.
  */
 #include "book/ring.h"
 
@@ -58,26 +58,30 @@ static void end_fold(bool alone) {
     if (alone) store_release(&folding_alone, 0); /* partner: ring_share */
 }
 
-static inline __attribute__((always_inline)) void fold_event(struct heap_stack *stack, uint32_t kind, uint64_t slot,
-    uint64_t bytes, uint32_t flags, uint32_t tick, uint32_t levels, bool alone) {
+/* 1 for an allocation, -1 for a free. */
+static inline int64_t sign_of(uint64_t mark) { return 3 - 2 * (int64_t)heap_event_kind(mark); }
+_Static_assert(HEAP_EVENT_ALLOCATED == 1 && HEAP_EVENT_FREED == 2, "sign_of");
+
+/*
+ * Adds one event to a stack's counters, without a branch by its kind, which would be foretold wrongly every other time.
+ * Only a free has another tick than its slot, or was of a temporary block.
+ */
+static inline __attribute__((always_inline)) void fold_event(
+    struct heap_stack *stack, uint64_t slot, uint64_t bytes, uint64_t mark, uint32_t levels, bool alone) {
     if (unlikely(load_relaxed(&stack->levels) != levels)) details_copy_levels(stack, current_levels());
-    if (kind == HEAP_EVENT_ALLOCATED) {
-        counter_add(&stack->allocated_blocks, 1, alone);
-        counter_add(&stack->allocated_bytes, bytes, alone);
-        return;
-    }
-    counter_add(&stack->freed_blocks, 1, alone);
-    counter_add(&stack->freed_bytes, bytes, alone);
-    if (unlikely(heap_slot_tick(slot) != tick)) details_count_lifetime(stack, heap_slot_tick(slot), tick, alone);
-    if (flags & HEAP_EVENT_FLAG_TEMPORARY) counter_add(&stack->temporary_blocks, 1, alone);
+    uint64_t *blocks = &stack->allocated_blocks + (heap_event_kind(mark) - HEAP_EVENT_ALLOCATED) * 2;
+    counter_add(blocks, 1, alone);
+    counter_add(blocks + 1, bytes, alone);
+    uint32_t born = heap_slot_tick(slot), tick = heap_event_tick(mark);
+    if (unlikely(born != tick)) details_count_lifetime(stack, born, tick, alone);
+    if (unlikely(heap_event_flags(mark) & HEAP_EVENT_FLAG_TEMPORARY)) counter_add(&stack->temporary_blocks, 1, alone);
 }
+_Static_assert(offsetof(struct heap_stack, freed_blocks) - offsetof(struct heap_stack, allocated_blocks) == 16
+        && offsetof(struct heap_stack, freed_bytes) - offsetof(struct heap_stack, freed_blocks) == 8,
+    "fold_event");
 
-static inline int64_t bytes_of(const struct heap_event *event) {
-    return heap_event_kind(event->mark) == HEAP_EVENT_ALLOCATED ? (int64_t)event->bytes : -(int64_t)event->bytes;
-}
-
-/* So many events ahead a stack's counters are fetched, for writing: with several threads they are as often as not in
- * another processor's cache. */
+/* Among several threads a stack's counters are fetched these many events ahead, for writing: they are as often as not
+ * in another processor's cache. */
 #define FETCH_AHEAD 6
 
 /* Folds events [folded, until), and the sums that the process shares. Returns the live bytes after them. */
@@ -88,19 +92,13 @@ static inline __attribute__((always_inline)) uint64_t fold_until(
     struct heap_stack *const stacks = image.stacks;
     for (uint64_t n = record->folded; n < until; n++) {
         const struct heap_event *event = &ring->events[n % HEAP_RING_EVENTS];
-        const uint64_t slot = event->slot, mark = event->mark, event_bytes = event->bytes;
-        __builtin_prefetch(&stacks[heap_slot_stack(ring->events[(n + FETCH_AHEAD) % HEAP_RING_EVENTS].slot)], 1);
-        if (heap_event_kind(mark) == HEAP_EVENT_ALLOCATED) {
-            bytes += (int64_t)event_bytes;
-            blocks++;
-            fold_event(&stacks[heap_slot_stack(slot)], HEAP_EVENT_ALLOCATED, slot, event_bytes, heap_event_flags(mark),
-                heap_event_tick(mark), levels, alone);
-        } else {
-            bytes -= (int64_t)event_bytes;
-            blocks--;
-            fold_event(&stacks[heap_slot_stack(slot)], HEAP_EVENT_FREED, slot, event_bytes, heap_event_flags(mark),
-                heap_event_tick(mark), levels, alone);
-        }
+        const uint64_t slot = event->slot, mark = event->mark;
+        const int64_t sign = sign_of(mark);
+        if (!alone)
+            __builtin_prefetch(&stacks[heap_slot_stack(ring->events[(n + FETCH_AHEAD) % HEAP_RING_EVENTS].slot)], 1);
+        bytes += sign * (int64_t)event->bytes;
+        blocks += sign;
+        fold_event(&stacks[heap_slot_stack(slot)], slot, event->bytes, mark, levels, alone);
         store_release(&record->folded, n + 1); /* partner: a reader's acquire; it then sees the adds */
     }
     *blocks_after = __atomic_add_fetch(&image.header->live_blocks, (uint64_t)blocks, __ATOMIC_RELAXED);
@@ -159,12 +157,14 @@ static void take_snapshot(uint64_t now) {
         if (cas_acq_rel(&header->snapshots, &taken, taken + 1)) taken++; /* partner: current_levels */
 }
 
-/* How far the batch goes to its highest point, and how far that lies above its beginning. */
+/* The batch's highest point: returns how many bytes it lies above the batch's beginning; `*until` is the event behind
+ * it. */
 static int64_t find_highest(const struct heap_thread *record, const struct heap_ring *ring, uint64_t *until) {
     int64_t sum = 0, highest = 0;
     uint64_t at = record->folded;
     for (uint64_t n = record->folded; n < record->head; n++) {
-        sum += bytes_of(&ring->events[n % HEAP_RING_EVENTS]);
+        const struct heap_event *event = &ring->events[n % HEAP_RING_EVENTS];
+        sum += sign_of(event->mark) * (int64_t)event->bytes;
         bool higher = sum > highest;
         highest = higher ? sum : highest;
         at = higher ? n + 1 : at;
@@ -214,7 +214,8 @@ void ring_bypass(uint32_t kind, uint64_t slot, size_t bytes, uint32_t flags, uin
     bool allocated = kind == HEAP_EVENT_ALLOCATED;
     uint64_t live = __atomic_add_fetch(&header->live_bytes, allocated ? bytes : -(uint64_t)bytes, __ATOMIC_RELAXED);
     uint64_t blocks = __atomic_add_fetch(&header->live_blocks, allocated ? 1 : -(uint64_t)1, __ATOMIC_RELAXED);
-    fold_event(&image.stacks[heap_slot_stack(slot)], kind, slot, bytes, flags, tick, current_levels(), false);
+    fold_event(
+        &image.stacks[heap_slot_stack(slot)], slot, bytes, event_mark(0, flags, kind, tick), current_levels(), false);
     if (allocated) raise_peak(NULL, live, blocks);
     LOSE(ringless_events, 1);
 }

@@ -1,11 +1,10 @@
 /*
  * The heap image: the file that holds all that the interposer knows of a program's heap.
  *
- * This header is the format's one definition. The interposer (C) writes it, the tools (Swift) import
- * it, and nothing of it is declared twice. It owns the layout alone: no function here touches memory
- * that it was not handed.
+ * This header is the format's only definition. The interposer (C) writes the format, and the tools (Swift) import this
+ * header. It owns the layout alone: no function here touches memory that it was not given.
  *
- * Two shapes of one format, told apart by `kind`:
+ * Two shapes of one format, which `kind` tells apart:
  *
  *   running   sparse: the live map lies in SLOTS (pieces of a radix tree, described by PIECES).
  *             Every section is a bump region: entries [0, used) were handed out, and of those only
@@ -14,8 +13,7 @@
  *   dense     what a dump or `heapsum pack` leaves: the same sections end to end, and the live map
  *             as records in BLOCKS, in no particular order. It may bring its frames' names, in NAMES.
  *
- * Little-endian and fixed-width throughout. A reader takes every offset, count and index in here for
- * hostile until it has checked it.
+ * Little-endian and fixed-width throughout. A reader checks every offset, count and index before it uses it.
  */
 #ifndef HEAP_IMAGE_H
 #define HEAP_IMAGE_H
@@ -118,7 +116,7 @@ struct heap_string {
  *      fine map:     low = requested bytes << 5 | address's offset in its granule
  *      coarse maps:  low = address's offset in its granule; the slot's second word = requested bytes
  *
- * Stack 0 names no stack, so a word with an empty stack field is a mark, and no block: bit 37 set and a thread's
+ * Stack 0 names no stack, so a word with an empty stack field is no block: bit 37 set and a thread's
  * index in the low bits says that this thread claimed the block for a realloc in flight, and that the
  * thread's heap_in_flight holds what stood here.
  *
@@ -517,7 +515,7 @@ struct heap_losses {
     uint64_t lost_records;
     uint64_t paused_allocations; /* not booked, as the program had paused the recording; and what they requested */
     uint64_t paused_bytes;
-    /* of blocks that are not booked, since the recording was first paused: of paused allocations, as like as not */
+    /* of blocks that are not booked, since the recording was first paused: probably of paused allocations */
     uint64_t paused_frees;
     /* not booked: they came before recording could start, or while another thread was starting it */
     uint64_t early_allocations;

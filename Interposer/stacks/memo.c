@@ -29,13 +29,12 @@
 #include "stacks/tree.h"
 #include "stacks/unwind_own.h"
 
-/* Entry i's word and frame; FRAME(memo, -1) is the roots'. */
-#define WORD(memo, i) (&(memo)->words[MEMO_GROUP + (i)])
-#define FRAME(memo, i) (&(memo)->frames[1 + (i)])
+#define WORD MEMO_WORD
+#define FRAME MEMO_FRAME
 
 /* ---- What is remembered of pcs, stack memories and stacks ------------------------------------------------ */
 
-/* Looks a pc up that its entry doesn't have. An interrupted pc counts as the return address of the byte before: key +
+/* Looks up a pc that its entry doesn't have. An interrupted pc counts as the return address of the byte before: key +
  * 1, as any other. */
 static __attribute__((noinline)) struct pc_entry fill(struct pc_entry *entry, uintptr_t key, struct scratch *scratch) {
     uint64_t rule = rule_for(key, &scratch->cfi[0]) & ((1ull << RULE_BITS) - 1);
@@ -62,8 +61,8 @@ void memory_forget(struct memory *memory) {
     for (uint32_t i = 0; i < MEMOS; i++) memory->memos[i].count = memory->memos[i].outer = 0;
 }
 
-/* Another memo than the one used last, or this one after modules went; NULL for a stack that is as deep as one that
- * didn't fit, or deeper. */
+/* The memo for a stack that the last one does not serve, or the last one after modules went. NULL for a stack that is
+ * as deep as one that didn't fit, or deeper. */
 static __attribute__((noinline)) struct memo *memo_for(struct memory *memory, uintptr_t sp) {
     uint32_t generation = loader_generation();
     if (memory->generation != generation) {
@@ -143,22 +142,10 @@ static __attribute__((noinline)) uint32_t look_up_stack(
 
 /* ---- Joining the memo -------------------------------------------------------------------------------------- */
 
-/* Where the entry of the frame with this stack pointer is looked for: frames come and go, and nearly all are found
- * where they were, without a search. */
+/* The likely entry of the frame with this stack pointer: frames come and go, and nearly all are found where they were,
+ * without a search. */
 static inline __attribute__((always_inline)) uint16_t *hint(struct memo *memo, uintptr_t sp) {
     return &memo->hints[sp / 8 % MEMO_HINTS];
-}
-
-/* Whether the words of the `count` outermost entries still say what they said, read from the inside outwards up to the
- * first that doesn't. */
-static inline __attribute__((always_inline)) bool all_hold(const struct memo *memo, uint32_t count) {
-    for (const struct memo_word *word = WORD(memo, count), *end = memo->words + MEMO_GROUP; word > end;
-         word -= MEMO_GROUP) {
-#define HOLDS(i) likely(word_at(word[-(i)].address) == word[-(i)].value)
-        if (!(HOLDS(1) && HOLDS(2) && HOLDS(3) && HOLDS(4))) return false;
-#undef HOLDS
-    }
-    return true;
 }
 
 /* Of the `count` outermost entries, how many lie outwards of the first word, from the inside, that differs. */
@@ -293,6 +280,20 @@ static uint32_t give_up(struct memo *memo, uintptr_t innermost) {
     return 0;
 }
 
+/* Remembers where the last stack's leaf joined the memo. A signal handler may leave by longjmp in the middle: the pc
+ * goes first and comes back last. */
+static inline void keep_leaf(struct memory *memory, const struct memo *memo, uintptr_t sp) {
+    struct memo_leaf *leaf = memo_leaf(memory, memo->leaf_pc, sp);
+    leaf->pc = 0;
+    fence_compiler();
+    leaf->sp = sp;
+    leaf->at = memo->outer - 1;
+    leaf->address = WORD(memo, memo->outer - 1)->address;
+    leaf->generation = memory->generation;
+    fence_compiler();
+    leaf->pc = memo->leaf_pc;
+}
+
 /* step(), for a state and an end of the stack that live in registers. */
 static inline __attribute__((always_inline)) enum step step_by_any(
     struct machine_state *state, uint64_t rule, const struct memo *memo, uintptr_t *high) {
@@ -317,6 +318,7 @@ uint32_t memo_stack(struct scratch *scratch, const uintptr_t leaf_pc, const uint
     struct machine_state state = {leaf_pc, leaf_sp, fp};
     const struct pc_entry leaf = known_pc(scratch, leaf_pc - 1);
     uint32_t fresh = 0, joined = 0; /* fresh frames, and the memo's entries outwards of them */
+    bool is_usual = rule_kind(leaf.word) == RULE_SP;
     if (unlikely(!step_plainly(&state, leaf.word, high))) {
         enum step result = step_by_any(&state, leaf.word, memo, &high);
         if (result == STEP_INTERPRET || result == STEP_EXACT) return 0;
@@ -329,7 +331,7 @@ uint32_t memo_stack(struct scratch *scratch, const uintptr_t leaf_pc, const uint
     for (bool exact = false;;) {
         uint32_t at = *hint(memo, state.sp);
         if (likely(at < known) && is_met(memo, at, &state) && likely(!exact)) {
-            if (likely(all_hold(memo, at))) {
+            if (likely(memo_holds(memo, at))) {
                 joined = at + 1;
                 break;
             }
@@ -362,6 +364,7 @@ found:
     memo->outer = joined;
     memo->leaf_pc = leaf_pc;
     struct memo_frame *outer = FRAME(memo, joined - 1);
+    if (likely(is_usual) && likely(outer->flags == 0) && likely(joined > 0)) keep_leaf(memory, memo, leaf_sp);
     if (likely(outer->leaf_pc == leaf_pc)) return outer->leaf_stack;
     uint64_t hash = tree_hash(outer->hash, leaf.id);
     const struct recent_stack *recent = &memory->recent[hash % RECENT_STACKS];

@@ -7,7 +7,7 @@
  * The number of stacks has a limit, so that a program that never repeats itself does not fill the machine with its
  * stacks. Beyond the limit a stack that is new is booked at the part of it that is known: that node gets one more frame
  * inside of it, which says that frames are missing (HEAP_CUT_STACKS). Such stacks have a limit, too; where it is
- * reached, one further out serves that has one, at last the root's.
+ * reached, the nearest further out serves.
  */
 #include "stacks/tree.h"
 
@@ -65,16 +65,22 @@ static uint32_t make_cut_stack(uint32_t node) {
     return make_stack(node);
 }
 
-/* The stack of what lies inside of `node` beyond the limit, or of a node further out; 0 where there is no space. */
+/*
+ * The stack of what lies inside of `node` beyond the limit, or of a node further out; 0 where there is no space. The
+ * first one inside of a node is made together with those of all nodes further out, so that the nearest serves when no
+ * more may be made.
+ */
 static uint32_t cut_inside(uint32_t node) {
     const uint64_t frame = heap_frame_make(HEAP_MODULE_CUT, HEAP_CUT_STACKS);
-    for (;; node = image.nodes[node].parent) {
-        uint32_t cut = index_find(node, frame);
-        if (cut != 0 && stack_at(cut) != 0) return stack_at(cut);
+    for (uint32_t nearest = 0;; node = image.nodes[node].parent) {
+        uint32_t cut = index_find(node, frame), stack = cut != 0 ? stack_at(cut) : 0;
+        if (stack != 0) return nearest != 0 ? nearest : stack;
         if (node == 0 || may_cut()) {
             if (cut == 0) cut = make_node(node, frame);
-            return cut != 0 ? make_cut_stack(cut) : 0;
+            if (cut != 0) stack = make_cut_stack(cut);
+            if (nearest == 0) nearest = stack;
         }
+        if (node == 0) return nearest;
     }
 }
 

@@ -119,7 +119,8 @@ static __attribute__((noinline)) void check_by_walk(const struct hook *hook, uin
 static inline __attribute__((always_inline)) uint32_t stack_by_memo(uintptr_t hook_frame) {
     struct scratch *scratch = local.scratch;
     struct machine_state state = caller_of(hook_frame, &scratch->cfi[0]);
-    return memo_stack(scratch, state.pc, state.sp, state.fp);
+    uint32_t stack = memo_usual(&scratch->memory, state.pc, state.sp);
+    return stack != 0 ? stack : memo_stack(scratch, state.pc, state.sp, state.fp);
 }
 
 #endif

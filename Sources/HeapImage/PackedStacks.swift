@@ -42,7 +42,7 @@ struct PackedStacks {
             guard number > 1 && number < leftOut.count else { return }
             let counts = census.stacks[number]
             guard counts.liveBlocks == 0 && counts.held == Level() && counts.peak == Level(),
-                stack.held == Level() || snapshots == 0, counts.allocatedBlocks <= blocks,
+                counts.allocatedBlocks <= blocks,
                 counts.allocatedBytes <= bytes, !(0 ..< snapshots).contains(where: { stack.level($0) != Level() })
             else { return }
             leftOut[number] = true

@@ -1,6 +1,7 @@
 // More stacks than the recorder is to tell apart.
 
 import CHeapImage
+import Glibc
 import HeapImage
 import Reduce
 import TestSupport
@@ -51,5 +52,27 @@ import Testing
         let image = try Scratch().recordProgram("varied", ["2"]).image(of: "varied")
         #expect(image.sections[SectionName.stacks.rawValue].entryBytes <= 72)
         #expect(image.sections[SectionName.details.rawValue].used < Self.stacks)
+    }
+
+    @Test(arguments: 0 ..< 20) func aKillWhileStacksAreMadeLosesNothing(round: Int) throws {
+        let scratch = try Scratch()
+        let running = try scratch.start(
+            [try Built.program("varied"), "1000000"],
+            variables: scratch.recordingVariables(["HEAPSUM_MAX_STACKS": round % 2 == 0 ? "0" : "1000"]))
+        #expect(
+            try eventually {
+                try scratch.names.contains {
+                    $0.hasPrefix("varied.") && (try? HeapImage(path: scratch.file($0))) != nil
+                }
+            })
+        usleep(UInt32(round * 1237 % 20_000))
+        kill(running.pid, SIGKILL)
+        let recording = Recording(scratch: scratch, outcome: try running.wait())
+        let image = try recording.image(of: "varied"), census = try image.census()
+        #expect(census.settledBlocks <= 1, "one event was half folded at the most")
+        #expect(census.liveBlocks <= 1 && !image.damaged)
+        for stack in census.stacks { #expect(stack.allocatedBlocks == stack.freedBlocks + stack.liveBlocks) }
+        let lost = image.losses
+        #expect(lost.lost_allocations == 0 && lost.unmatched_frees == 0 && lost.healed_slots == 0)
     }
 }
