@@ -73,8 +73,10 @@ let package = Package(
             name: "HeaprunTool", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser],
             path: "Sources/heaprun"),
         .target(
-            name: "HeapdumpTool", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser],
-            path: "Sources/heapdump"),
+            name: "HeapdumpTool",
+            dependencies: [
+                "Commands", "HeapImage", "Launch", "Leaks", "Proc", "Report", "Symbols", "Text", argumentParser,
+            ], path: "Sources/heapdump"),
         .target(
             name: "GensymsTool", dependencies: ["Commands", "Symbols", "Text", argumentParser, system],
             path: "Sources/gensyms"),

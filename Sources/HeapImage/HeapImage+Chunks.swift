@@ -91,6 +91,7 @@ extension SectionName {
         case .slots: "SLOTS"
         case .blocks: "BLOCKS"
         case .names: "NAMES"
+        case .verdicts: "VERDICTS"
         }
     }
 }

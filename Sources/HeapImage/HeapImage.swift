@@ -117,7 +117,7 @@ extension HeapImage {
         1, MemoryLayout<heap_module>.size, MemoryLayout<heap_node>.size, MemoryLayout<heap_stack>.size,
         MemoryLayout<heap_thread>.size, MemoryLayout<heap_ring>.size, MemoryLayout<heap_sample>.size,
         MemoryLayout<heap_piece>.size, Int(HEAP_PIECE_BYTES), MemoryLayout<heap_block>.size,
-        MemoryLayout<heap_name>.size,
+        MemoryLayout<heap_name>.size, MemoryLayout<heap_verdict>.size,
     ]
 
     /// Whether section NAMES is there: only where a dense image says so. In its place others have what is the
@@ -133,14 +133,15 @@ extension HeapImage {
         }
         var claimed: UInt64 = 0
         var placed: [ImageSection] = []
-        // The recorder's own sections come after these: what stands in them is nothing to a reader.
         for (index, entryBytes) in Self.entryBytes.enumerated() {
             let entry = raw[index]
             let place = UInt64(tableOffset + index * MemoryLayout<heap_section>.size)
             var section = ImageSection(offset: entry.offset, entryBytes: entryBytes, used: entry.used)
             defer { placed.append(section) }
             if entry.used == 0 && entry.capacity == 0 { continue }
-            if index == SectionName.names.rawValue && !hasNames {
+            if (index == SectionName.names.rawValue && !hasNames)
+                || (index == SectionName.verdicts.rawValue && !hasVerdict)
+            {
                 section.used = 0
                 continue
             }
@@ -187,10 +188,11 @@ extension HeapImage {
 
 /// The sections' numbers and names in messages.
 package enum SectionName: Int {
-    case strings, modules, nodes, stacks, threads, events, timeline, pieces, slots, blocks, names
+    case strings, modules, nodes, stacks, threads, events, timeline, pieces, slots, blocks, names, verdicts
 
     static let texts = [
         "STRINGS", "MODULES", "NODES", "STACKS", "THREADS", "EVENTS", "TIMELINE", "PIECES", "SLOTS", "BLOCKS", "NAMES",
+        "VERDICTS",
     ]
 
     var name: String { Self.texts[rawValue] }
