@@ -70,8 +70,10 @@ let package = Package(
                 argumentParser, system,
             ], path: "Sources/heapsum"),
         .target(
-            name: "HeaprunTool", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser],
-            path: "Sources/heaprun"),
+            name: "HeaprunTool",
+            dependencies: [
+                "Commands", "HeapImage", "Launch", "Leaks", "Proc", "Report", "Symbols", "Text", argumentParser, system,
+            ], path: "Sources/heaprun"),
         .target(
             name: "HeapdumpTool",
             dependencies: [

@@ -19,6 +19,7 @@ struct options {
     bool verify;        /* hold our own unwinder against libunwind, at each stack */
     bool check;         /* the recorder holds its own invariants against what it does, at each event */
     bool threads;       /* root each stack in its thread */
+    bool tells_end;     /* heaprun traces us, to look for lost blocks at the end */
     bool signal_chosen; /* --signal was given: ours runs, then the program's */
     int signal;         /* 0: none */
     uint32_t depth;

@@ -331,6 +331,11 @@ enum heap_verdict_kind {
 
 #define HEAP_VERDICT_SEVERAL_ROOTS 1u /* `flags` of a holder: it goes only when more than one root goes */
 
+/* The value of a signal that a program sends itself before an exec, for a heaprun that traces it: the bytes
+ * "leaving\n".
+ */
+#define HEAP_LEAVING_NOTICE 0x0A676E697661656Cull
+
 /* A reader passes over kinds that it does not know. */
 struct heap_verdict {
     uint32_t kind;  /* enum heap_verdict_kind */

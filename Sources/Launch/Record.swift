@@ -17,6 +17,8 @@ package struct RecordRequest {
     /// Take the launcher's place by exec.
     package var replaces = false
     package var isQuiet = false
+    /// Looks at the program and what it starts when they end (--leaks).
+    package var tracer: EndTracer?
 
     package init(
         arguments: [UnsafeMutablePointer<CChar>?], environment: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>,
@@ -64,7 +66,8 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     var supervisor: Supervisor
     do {
         supervisor = try Supervisor(
-            executable: program.executable, arguments: request.arguments, environment: environment)
+            executable: program.executable, arguments: request.arguments, environment: environment,
+            tracer: request.tracer)
     } catch {
         place.removeIfEmpty()
         throw error
@@ -73,6 +76,7 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     var meter = ResidentMeter(pid: supervisor.pid, runDirectory: place.path)
     var sandboxed = SandboxedImages(since: startTime, runDirectory: place.path)
     var harvest = Harvest()
+    harvest.verdict = request.tracer?.verdict
     var meterDue: UInt64 = 0
     let pid = supervisor.pid, output = request.options.output
     let ending = supervisor.wait {
@@ -104,8 +108,9 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     if output != place.path { place.removeIfEmpty() }
     if !request.isQuiet {
         for line in harvest.report(program: program.executable, ending: ending, output: output) { sayShown(line) }
+        for line in request.tracer?.report() ?? [] { sayShown(line) }
     }
-    return ending.exitStatus
+    return request.tracer?.exitStatus() ?? ending.exitStatus
 }
 
 /// What `--print` prints for a recording; nothing is run, made or changed.

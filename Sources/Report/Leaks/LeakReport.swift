@@ -56,7 +56,7 @@ package final class LeakReport {
     func frames(_ node: UInt32) -> [Frame] { reduction.frames(of: Row(node: node)) }
 
     /// A stack in a few words: the innermost functions of the program's own.
-    func shortStack(_ node: UInt32) -> String { names.shortStack(node) }
+    package func shortStack(_ node: UInt32) -> String { names.shortStack(node) }
 
     /// A block in a few words.
     package func text(ofBlock block: Int) -> String {
