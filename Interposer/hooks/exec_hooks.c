@@ -21,6 +21,7 @@
 #include "base/system.h"
 #include "hooks/mending.h"
 #include "process/leaving.h"
+#include "process/signals.h"
 #include "process/start.h"
 #include "threads/hook.h"
 
@@ -45,6 +46,17 @@ static void unmap(const struct mapped *mapped) {
     void *const space = mending.bytes <= MOST_ON_STACK ? near : far.start; \
     char *const *const handed = mending.bytes > 0 && space != NULL ? mend((env), &mending, space) : (env)
 
+/* A call that replaces the program, or starts another; its answer. */
+#define STARTING(call) \
+    ({ \
+        bool handed_on = signals_hand_on(); \
+        int answer = (call); \
+        int saved = errno; \
+        signals_take_back(handed_on); \
+        errno = saved; \
+        answer; \
+    })
+
 /* Where nobody is next in line. */
 static int nobody(void) {
     if (next_known()) errno = ENOSYS;
@@ -54,31 +66,31 @@ static int nobody(void) {
 int hook_execve(const char *path, char *const *arguments, char *const *env) {
     MENDED(env, path, AT_FDCWD, false);
     leaving_by_exec();
-    return next.execve == NULL ? nobody() : next.execve(path, arguments, handed);
+    return next.execve == NULL ? nobody() : STARTING(next.execve(path, arguments, handed));
 }
 
 HOOK int hook_execvpe(const char *path, char *const *arguments, char *const *env) {
     MENDED(env, path, AT_FDCWD, true);
     leaving_by_exec();
-    return next.execvpe == NULL ? nobody() : next.execvpe(path, arguments, handed);
+    return next.execvpe == NULL ? nobody() : STARTING(next.execvpe(path, arguments, handed));
 }
 
 HOOK int hook_fexecve(int fd, char *const *arguments, char *const *env) {
     MENDED(env, "", fd, false);
     leaving_by_exec();
-    return next.fexecve == NULL ? nobody() : next.fexecve(fd, arguments, handed);
+    return next.fexecve == NULL ? nobody() : STARTING(next.fexecve(fd, arguments, handed));
 }
 
 HOOK int hook_execveat(int directory, const char *path, char *const *arguments, char *const *env, int flags) {
     MENDED(env, path, directory, false);
     leaving_by_exec();
-    return next.execveat == NULL ? nobody() : next.execveat(directory, path, arguments, handed, flags);
+    return next.execveat == NULL ? nobody() : STARTING(next.execveat(directory, path, arguments, handed, flags));
 }
 
 int exec_at(int directory, const char *path, char *const *arguments, char *const *env, int flags) {
     MENDED(env, path, directory, false);
     leaving_by_exec();
-    return (int)next.syscall(SYS_execveat, directory, (long)path, (long)arguments, (long)handed, flags, 0);
+    return STARTING((int)next.syscall(SYS_execveat, directory, (long)path, (long)arguments, (long)handed, flags, 0));
 }
 
 /* With the program's own environment, and the search of the path where that is asked for. */
@@ -87,9 +99,9 @@ static int execute(const char *path, char *const *arguments, bool search) {
     MENDED(env, path, AT_FDCWD, search);
     leaving_by_exec();
     if (handed != env && next.execve != NULL && next.execvpe != NULL)
-        return (search ? next.execvpe : next.execve)(path, arguments, handed);
+        return STARTING((search ? next.execvpe : next.execve)(path, arguments, handed));
     int (*function)(const char *, char *const *) = search ? next.execvp : next.execv;
-    return function == NULL ? nobody() : function(path, arguments);
+    return function == NULL ? nobody() : STARTING(function(path, arguments));
 }
 HOOK int hook_execv(const char *path, char *const *arguments) { return execute(path, arguments, false); }
 HOOK int hook_execvp(const char *path, char *const *arguments) { return execute(path, arguments, true); }
@@ -121,7 +133,7 @@ HOOK int hook_execle(const char *path, const char *argument, ...) {
     LISTED(argument, env = va_arg(rest, char *const *));
     MENDED(env, path, AT_FDCWD, false);
     leaving_by_exec();
-    return next.execve == NULL ? nobody() : next.execve(path, arguments, handed);
+    return next.execve == NULL ? nobody() : STARTING(next.execve(path, arguments, handed));
 }
 
 /* posix_spawn, with and without a search, in the version of now and the one before. */
@@ -131,7 +143,7 @@ HOOK int hook_execle(const char *path, const char *argument, ...) {
         /* File actions may change the directory that a relative path begins at. */ \
         bool is_sure = actions == NULL || path == NULL || path[0] == '/' || search; \
         MENDED(env, is_sure ? path : NULL, AT_FDCWD, search); \
-        return next.name == NULL ? ENOSYS : next.name(pid, path, actions, attributes, arguments, handed); \
+        return next.name == NULL ? ENOSYS : STARTING(next.name(pid, path, actions, attributes, arguments, handed)); \
     }
 SPAWN(posix_spawn, false)
 SPAWN(posix_spawnp, true)

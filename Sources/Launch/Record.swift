@@ -19,6 +19,8 @@ package struct RecordRequest {
     package var isQuiet = false
     /// Looks at the program and what it starts when they end (--leaks).
     package var tracer: EndTracer?
+    /// The share of a memory limit at which a process is dumped; nil: at none.
+    package var dumpNearLimit: Double?
 
     package init(
         arguments: [UnsafeMutablePointer<CChar>?], environment: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>,
@@ -77,11 +79,15 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     var sandboxed = SandboxedImages(since: startTime, runDirectory: place.path)
     var harvest = Harvest()
     harvest.verdict = request.tracer?.verdict
+    var nearLimit = request.dumpNearLimit.map { NearLimit(share: $0, runDirectory: place.path) }
+    var nearLimitDue: UInt64 = 0
     var meterDue: UInt64 = 0
     let pid = supervisor.pid, output = request.options.output
     let ending = supervisor.wait {
         let now = monotonicNanoseconds()
-        let untilLook = sandboxed.look(now: now)
+        var untilLook = sandboxed.look(now: now)
+        if now >= nearLimitDue, let wait = nearLimit?.look(now: now) { nearLimitDue = monotonicNanoseconds() + wait }
+        if nearLimit != nil { untilLook = min(untilLook, nearLimitDue - min(nearLimitDue, now)) }
         if now < meterDue { return min(untilLook, meterDue - now) }
         meter.measure()
         if place.imageCount > Harvest.patience {
@@ -107,6 +113,7 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     if request.options.messages == place.messages { harvest.takeMessages(place.messages) }
     if output != place.path { place.removeIfEmpty() }
     if !request.isQuiet {
+        for line in nearLimit?.lines ?? [] { sayShown(line) }
         for line in harvest.report(program: program.executable, ending: ending, output: output) { sayShown(line) }
         for line in request.tracer?.report() ?? [] { sayShown(line) }
     }
