@@ -76,11 +76,15 @@ let package = Package(
                 argumentParser, system,
             ], path: "Sources/heapsum"),
         .target(
-            name: "HeaprunTool", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser],
-            path: "Sources/heaprun"),
+            name: "HeaprunTool",
+            dependencies: [
+                "Commands", "HeapImage", "Launch", "Leaks", "Proc", "Report", "Symbols", "Text", argumentParser, system,
+            ], path: "Sources/heaprun"),
         .target(
-            name: "HeapdumpTool", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser],
-            path: "Sources/heapdump"),
+            name: "HeapdumpTool",
+            dependencies: [
+                "Commands", "HeapImage", "Launch", "Leaks", "Proc", "Report", "Symbols", "Text", argumentParser,
+            ], path: "Sources/heapdump"),
         .target(
             name: "GensymsTool", dependencies: ["Commands", "Symbols", "Text", argumentParser, system],
             path: "Sources/gensyms"),
