@@ -135,7 +135,7 @@ static bool fill_in(const char *name) {
     return true;
 }
 
-static void forget(void) {
+void image_forget(void) {
     if (image.base != NULL) system_unmap(image.base, image.bytes);
     memset(&image, 0, sizeof image);
 }
@@ -158,7 +158,7 @@ static bool create_in(const char *directory) {
         system_close(fd);
         if (!made) {
             system_unlink(path);
-            forget();
+            image_forget();
         }
         return made;
     }
@@ -172,7 +172,7 @@ static bool create_in_memory(void) {
     if (fd < 0) return false;
     bool made = map_file(fd) && fill_in(name);
     system_close(fd);
-    if (!made) forget();
+    if (!made) image_forget();
     return made;
 }
 

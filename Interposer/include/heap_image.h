@@ -59,6 +59,10 @@ enum heap_flags {
     /* it started a program from where the library can't be reached (a sandbox): that one is not recorded */
     HEAP_FLAG_UNREACHED = 1u << 8,
     HEAP_FLAG_BROKEN = 1u << 9, /* HEAPSUM_CHECK: the recorder found an invariant of its own broken */
+    /* recording began in a program that ran already: blocks from before are not in here, and unmatched_frees counts
+       their frees */
+    HEAP_FLAG_ATTACHED = 1u << 10,
+    HEAP_FLAG_DETACHED = 1u << 11, /* recording was ended from outside, and the program went on */
 };
 
 enum heap_unwinder {
