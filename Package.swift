@@ -61,6 +61,12 @@ let package = Package(
         .target(
             name: "Launch", dependencies: ["CHeapImage", "CLaunch", "HeapImage", "Proc", "Symbols", "Text", system]),
 
+        // Recording that is started in a program which runs already, and ended in it.
+        .target(name: "CAttach", dependencies: ["CLeaks"], cSettings: [.define("_GNU_SOURCE")]),
+        .target(
+            name: "Attach",
+            dependencies: ["CAttach", "CHeapImage", "CLaunch", "HeapImage", "Launch", "Proc", "Text", system]),
+
         // How a tool reads its words and ends; tools that have commands, and need none.
         .target(name: "Commands", dependencies: ["Text", argumentParser, system]),
         .target(
@@ -70,7 +76,7 @@ let package = Package(
                 argumentParser, system,
             ], path: "Sources/heapsum"),
         .target(
-            name: "HeaprunTool", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser],
+            name: "HeaprunTool", dependencies: ["Attach", "Commands", "Launch", "Proc", "Text", argumentParser],
             path: "Sources/heaprun"),
         .target(
             name: "HeapdumpTool", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser],

@@ -6,7 +6,7 @@
  * between, each call reaches the allocator, by way of a hook or straight; and a block that was booked is seen to go, or
  * nothing is booked any more.
  */
-#include "hooks/attached.h"
+#include "include/attach.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -52,6 +52,12 @@ uint64_t leaks_go_on(struct leaks_stop *stop);
  * its parent knows it, in a PID namespace of its own. */
 int leaks_end_clone(pid_t parent, pid_t clone, pid_t inner, uint64_t system_call);
 
+/*
+ * Changes the registers (struct user_regs_struct) of a thread that an interruption took out of a system call, so that it
+ * is put back into that: some calls answer EINTR to any wake-up, and the kernel does not restart them by itself.
+ */
+void leaks_resume(void *registers);
+
 /* Copies memory of a process: how many bytes from `address` on could be read. */
 ssize_t leaks_read(pid_t pid, uint64_t address, void *buffer, size_t count);
 

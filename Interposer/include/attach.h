@@ -2,8 +2,8 @@
  * The calls by which heaprun starts and ends a recording in a program that runs already: each is made in one of its
  * threads, stopped for that (Sources/CAttach). Exported under these names; both sides have this header.
  */
-#ifndef HEAPSUM_ATTACHED_H
-#define HEAPSUM_ATTACHED_H
+#ifndef HEAPSUM_ATTACH_H
+#define HEAPSUM_ATTACH_H
 
 #include <stdint.h>
 

@@ -1,0 +1,328 @@
+// Starting a recording in a program that runs, and ending it.
+//
+//   attach:  plan → stop a thread → dlopen → heapsum_attach → let it go
+//   detach:  plan → stop a thread → heapsum_detach → let it go → wait until no thread is in a hook → pack the image
+
+import CAttach
+import CHeapImage
+import Glibc
+import HeapImage
+import Launch
+import Proc
+import SystemPackage
+import Text
+
+/// What heaprun was asked to do to a running program.
+package struct AttachRequest {
+    package var pid: pid_t
+    package var output: FilePath?
+    package var options: RecordingOptions
+    /// Detach after so long; nil: leave it recording.
+    package var seconds: Double?
+    package var isQuiet = false
+
+    package init(pid: pid_t, output: FilePath?, options: RecordingOptions) {
+        (self.pid, self.output, self.options) = (pid, output, options)
+    }
+}
+
+/// Attaches, and with a time stays until that is over, a signal asks for the end, or the program ends.
+///
+/// - Returns: the exit status.
+/// - Throws: 125 with the reason and the way out; the program goes on as before then.
+package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
+    let pid = request.pid
+    try checkAttachable(pid)
+    let output = try prepareOutput(request.output ?? ".")
+    let target = try Target(pid)
+    if isRecorded(pid) { throw .own("\(pid): it is recorded already; heapdump \(pid) writes a dump of it") }
+    let place = try placeOfLibrary(for: pid)
+    let startTime = ProcessStat.of(pid)?.startTime ?? 0
+    let runDirectory = try runDirectory(for: pid, output: output)
+    var options = request.options
+    options.output = output
+    options.runDirectory = runDirectory ?? "/dev/shm"
+    options.signal = options.signal ?? 0
+    if runDirectory != nil && options.messages == nil { options.messages = runDirectory?.appending("messages") }
+    let answer: heapsum_attach_answer, paused: UInt64, tid: pid_t
+    do throws(LaunchError) {
+        (answer, paused, tid) = try start(target, place, options)
+        guard answer.result == HEAPSUM_ATTACH_DONE.rawValue else { throw refusal(pid, answer, options) }
+    } catch {
+        if let runDirectory { remove(runDirectory) }
+        throw error
+    }
+    if !request.isQuiet {
+        let name = programName(pid)
+        say("heaprun: attached to \(name) (PID \(pid)): \(separated(answer.entries)) addresses in \(separated(answer.modules)) "
+            + "modules lead to the recorder; thread \(tid) stood still for \(milliseconds(paused)), the others ran on")
+        if answer.refused > 0 {
+            say("  \(separated(answer.refused)) addresses can't be changed: what is called through them is not seen")
+        }
+        if request.seconds == nil {
+            say("  heapdump \(pid) writes a dump; heaprun --detach \(pid) ends the recording and leaves its image")
+        }
+    }
+    guard let seconds = request.seconds else { return 0 }
+    return try stay(with: pid, startTime, for: seconds, request, runDirectory)
+}
+
+private func start(
+    _ target: Target, _ place: LibraryPlace, _ options: RecordingOptions
+) throws(LaunchError) -> (heapsum_attach_answer, UInt64, pid_t) {
+    var target = target
+    let settings: [UInt8] = options.variables.flatMap { Array("\($0.name)=\($0.value)".utf8) + [0] as [UInt8] } + [0]
+    guard settings.count < 16384 else { throw .own("the options are too long to be handed over") }
+    let lockedBefore = lockedBytes(target.pid)
+    var thread = try stopThread(of: target)
+    let tid = thread.tid
+    var failure: LaunchError?
+    var answer = heapsum_attach_answer()
+    do throws(LaunchError) {
+        let room = try thread.room()
+        // mlockall(MCL_FUTURE): the kernel would bring in all of the image, which is mapped whole and mostly empty.
+        if lockedBefore > 0, lockedBytes(target.pid) >= lockedBefore + UInt64(ATTACH_REGION_BYTES) {
+            throw .own(
+                "\(target.pid): it locks all memory that it gets (mlockall, MCL_FUTURE), and would lock all of the image: "
+                    + "start it by heaprun, which sees to that")
+        }
+        if target.library == nil {
+            try load(place, &thread, target)
+            target.library = try readMaps(target.pid).first { isLibrary($0) && $0.fileOffset == 0 }?.start
+        }
+        let entry = try symbol("heapsum_attach", target)
+        try thread.write(settings, at: room)
+        let at = room + 16384
+        try thread.write(answerBytes(), at: at)
+        _ = try thread.call(entry, room, at)
+        answer = thread.answer(at: at)
+    } catch { failure = error }
+    let paused = thread.release() ?? 0
+    if let failure { throw failure }
+    return (answer, paused, tid)
+}
+
+private func answerBytes() -> [UInt8] {
+    let empty = heapsum_attach_answer(
+        version: HEAPSUM_ATTACH_VERSION, result: 0, modules: 0, entries: 0, refused: 0, passed: 0, image: 0,
+        image_bytes: 0)
+    return withUnsafeBytes(of: empty) { Array($0) }
+}
+
+private func symbol(_ name: String, _ target: Target) throws(LaunchError) -> UInt64 {
+    guard let start = target.library, let module = attach_module_read(target.pid, start) else {
+        throw .own("\(target.pid): libheapsum.so is not in it")
+    }
+    defer { attach_module_free(module) }
+    let address = attach_symbol(module, name)
+    guard address != 0 else {
+        throw .own("\(target.pid): the libheapsum.so in it is older, and can't be told to start or to stop")
+    }
+    return address
+}
+
+private func refusal(_ pid: pid_t, _ answer: heapsum_attach_answer, _ options: RecordingOptions) -> LaunchError {
+    switch answer.result {
+    case HEAPSUM_ATTACH_RECORDED.rawValue: return .own("\(pid): it is recorded already")
+    case HEAPSUM_ATTACH_OTHER.rawValue:
+        return .own("\(pid): another version of libheapsum.so is in it already, and can't be taken out: use that version")
+    case HEAPSUM_ATTACH_NO_IMAGE.rawValue:
+        var said = ""
+        if let messages = options.messages, let text = try? readBytes(messages, limit: 4096) {
+            said = ": " + text.split(separator: 10).map { pathText($0) }.joined(separator: "; ")
+        }
+        return .own("\(pid): no image could be made in it\(said)")
+    case HEAPSUM_ATTACH_REFUSED.rawValue:
+        return .own("\(pid): the library can't record it: it runs in secure execution (setuid), or its options forbid it")
+    default: return .own("\(pid): the library did not answer")
+    }
+}
+
+/// Ends a recording, and leaves its image.
+///
+/// - Throws: 125 with the reason and the way out.
+package func detach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
+    let pid = request.pid
+    try checkAttachable(pid)
+    let image = try? findImage(of: pid, deadline: 0)
+    let target = try Target(pid)
+    guard target.library != nil else {
+        throw .own("\(pid): it is not recorded: libheapsum.so is not in it; heaprun --pid \(pid) attaches to it")
+    }
+    let began = try stop(target)
+    let name = programName(pid)
+    if !request.isQuiet {
+        say("heaprun: detached from \(name) (PID \(pid)): \(separated(began.answer.entries)) addresses lead where they led "
+            + "before; thread \(began.tid) stood still for \(milliseconds(began.paused))")
+    }
+    guard began.answer.result == HEAPSUM_ATTACH_DONE.rawValue, let image else {
+        if began.answer.entries == 0 { throw .own("\(pid): it is not recorded") }
+        return 0
+    }
+    try settle(target)
+    try leave(image, pid, request, isGone: false)
+    return 0
+}
+
+private func stop(_ target: Target) throws(LaunchError) -> (answer: heapsum_attach_answer, paused: UInt64, tid: pid_t) {
+    let entry = try symbol("heapsum_detach", target)
+    var thread = try stopThread(of: target)
+    let tid = thread.tid
+    var failure: LaunchError?
+    var answer = heapsum_attach_answer()
+    do throws(LaunchError) {
+        let at = try thread.room()
+        try thread.write(answerBytes(), at: at)
+        _ = try thread.call(entry, at)
+        answer = thread.answer(at: at)
+    } catch { failure = error }
+    let paused = thread.release() ?? 0
+    if let failure { throw failure }
+    return (answer, paused, tid)
+}
+
+/// Waits until each thread was seen outside of the library once: from then on none books into the image, as none that
+/// comes in does. Each is stopped for some microseconds.
+private func settle(_ target: Target) throws(LaunchError) {
+    guard let start = target.library,
+        let maps = try? mappings(of: target.pid),
+        let first = maps.first(where: { $0.start == start })
+    else { return }
+    let end = maps.last { $0.inode == first.inode && $0.path == first.path }?.end ?? first.end
+    let span = attach_span(start: start, end: end)
+    var inside = Set(threadsOf(target.pid))
+    let deadline = monotonicNanoseconds() + 5_000_000_000
+    while !inside.isEmpty && monotonicNanoseconds() < deadline {
+        for tid in inside {
+            guard let stat = ProcessStat.of(thread: tid, of: target.pid), stat.isAlive else {
+                inside.remove(tid)
+                continue
+            }
+            // One that sleeps uninterruptibly is in no hook: hooks make no such call.
+            let result =
+                stat.state == UInt8(ascii: "D")
+                ? 0 : withUnsafePointer(to: target.plan) { attach_is_inside($0, tid, span, nil) }
+            if result <= 0 { inside.remove(tid) }
+        }
+        if !inside.isEmpty { usleep(2000) }
+    }
+    guard inside.isEmpty else {
+        throw .own(
+            "\(target.pid): thread \(inside.min() ?? 0) has not left the recorder for 5 s (it may stand still); the "
+                + "program calls its own functions again, and the running image stays: heaprun --detach again, when it "
+                + "goes on")
+    }
+}
+
+/// Packs the image into the output directory, and gives back the memory of the running one.
+private func leave(
+    _ place: ImagePlace, _ pid: pid_t, _ request: AttachRequest, isGone: Bool
+) throws(LaunchError) {
+    do {
+        let source: any ByteSource =
+            switch place {
+            case .file(let path): try FileSource(path: path.text)
+            case .memory(let start, let byteCount):
+                try ProcessMemorySource(process: pid, base: start, length: byteCount)
+            }
+        let image = try HeapImage(source, presence: isGone ? .gone : .running)
+        let wanted = FilePath(text: image.outputDirectory)
+        let output =
+            try request.output.map { (path) throws(LaunchError) in try prepareOutput(path) }
+            ?? (wanted.isAccessible(W_OK) ? wanted : FilePath.workingDirectory ?? ".")
+        let name = image.imageName.isEmpty
+            ? ImageNames.image(program: image.program, processID: image.header.pid) : image.imageName
+        var options = PackOptions()
+        options.state = .unknown
+        options.endedMonotonicNanoseconds = monotonicNanoseconds()
+        let summary = try image.pack(into: output.text, options: options) {
+            $0 == 1 ? ImageNames.baseName(name)
+                : ImageNames.image(program: image.programName, processID: image.header.pid, attempt: $0)
+        }
+        if case .file(let path) = place { giveBack(path) }
+        if !request.isQuiet {
+            say("  \(separated(summary.liveBytes)) bytes in \(separated(summary.liveBlocks)) blocks were allocated meanwhile "
+                + "and are live; \(separated(image.losses.unmatched_frees)) frees were of blocks from before")
+            say("  image: \(summary.path)")
+        }
+    } catch let error as LaunchError {
+        throw error
+    } catch {
+        throw .own("\(pid): its image could not be packed: \(error)")
+    }
+}
+
+/// The program has it mapped, and may keep it so: its pages go, whoever maps them, and its name.
+private func giveBack(_ path: FilePath) {
+    if let file = try? FileDescriptor.open(path, .readWrite, options: [.closeOnExec, .noFollow]) {
+        var status = stat()
+        if fstat(file.rawValue, &status) == 0 {
+            _ = attach_give_back(file.rawValue, status.st_size)
+        }
+        try? file.close()
+    }
+    try? path.remove()
+    let directory = path.removingLastComponent()
+    if directory.lastComponent?.text.contains("heapsum-") == true { remove(directory) }
+}
+
+private func remove(_ directory: FilePath) {
+    try? directory.appending("messages").remove()
+    _ = directory.withPlatformString { rmdir($0) }
+}
+
+private func isRecorded(_ pid: pid_t) -> Bool { (try? findImage(of: pid, deadline: 0)) != nil && isOn(pid) }
+
+/// Whether the image that the process has mapped is written still: one that was detached stays mapped.
+private func isOn(_ pid: pid_t) -> Bool {
+    guard let place = try? findImage(of: pid, deadline: 0) else { return false }
+    switch place {
+    case .file(let path): return (try? HeapImage(path: path.text)).map { !$0.hasFlag(HEAP_FLAG_DETACHED) } ?? true
+    case .memory(let start, let byteCount):
+        guard let source = try? ProcessMemorySource(process: pid, base: start, length: byteCount),
+            let image = try? HeapImage(source, presence: .running)
+        else { return true }
+        return !image.hasFlag(HEAP_FLAG_DETACHED)
+    }
+}
+
+/// Keeps the resident size in the image until the time is over.
+private func stay(
+    with pid: pid_t, _ startTime: UInt64, for seconds: Double, _ request: AttachRequest, _ runDirectory: FilePath?
+) throws(LaunchError) -> Int32 {
+    let deadline = monotonicNanoseconds() + UInt64(seconds * 1e9)
+    var signals = sigset_t(), before = sigset_t()
+    sigemptyset(&signals)
+    for number in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&signals, number) }
+    sigprocmask(SIG_BLOCK, &signals, &before)
+    var meter = runDirectory.map { ResidentMeter(pid: pid, runDirectory: $0) }
+    let image = try? findImage(of: pid, deadline: 0)
+    while monotonicNanoseconds() < deadline {
+        let left = deadline - min(deadline, monotonicNanoseconds())
+        var timeout = timespec(tv_sec: 0, tv_nsec: Int(min(left, 250_000_000)))
+        if sigtimedwait(&signals, nil, &timeout) > 0 { break }
+        guard ProcessStat.of(pid)?.startTime == startTime, Presence.livingThread(of: UInt32(bitPattern: pid)) != nil
+        else {
+            meter?.close()
+            if !request.isQuiet { say("heaprun: the program (PID \(pid)) has ended") }
+            if let image, case .file(let path) = image, path.isAccessible(R_OK) {
+                try leave(image, pid, request, isGone: true)
+                return 0
+            }
+            throw .own("\(pid): it ended, and its image with it: it lay in its own memory alone")
+        }
+        meter?.measure()
+    }
+    meter?.close()
+    sigprocmask(SIG_SETMASK, &before, nil)
+    return try detach(request)
+}
+
+private func programName(_ pid: pid_t) -> String {
+    (try? readBytes(.init("/proc/\(pid)/comm"), limit: 64)).map { printable(pathText($0.prefix { $0 != 10 })) } ?? "?"
+}
+
+private func milliseconds(_ nanoseconds: UInt64) -> String {
+    let tenths = (nanoseconds + 50_000) / 100_000
+    return "\(tenths / 10).\(tenths % 10) ms"
+}
