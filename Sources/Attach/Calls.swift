@@ -82,6 +82,8 @@ struct StoppedThread: ~Copyable {
 /// - Throws: where none was found for ten seconds, with what the threads were at.
 func stopThread(of target: Target) throws(LaunchError) -> StoppedThread {
     let deadline = monotonicNanoseconds() + searchSeconds * 1_000_000_000
+    // Loaded now, and not while a thread stands still.
+    _ = attach_has_unwinder()
     var met: [pid_t: Int32] = [:]
     var pause: UInt32 = 500
     var turn = 0

@@ -4,8 +4,11 @@
  * What a call would return into is a signal frame that we lay down: the thread's own state, as the kernel lays it down
  * before a signal's handler. Behind it stands the address of libc's code for rt_sigreturn, which takes the state back:
  * registers, vectors, the mask of signals. So a thread that is under way in a call of ours finds home by itself, should
- * we be killed at that instant, or let it go because it takes too long. While we are there, we stop it at that last
- * system call instead, and put the state back by ptrace, which can also put it back into a system call that it was in.
+ * we be killed at that instant, or let it go because it takes too long. It waits for us before, for some seconds: while
+ * we are there, we put the state back by ptrace, which can also put it back into a system call that it was in.
+ *
+ * It is not followed from one system call to the next: each stop takes two switches between processes, and the library
+ * makes some hundred calls. That it is done, it writes down.
  *
  * The first call, mmap, is made on the thread's own stack, below the red zone, and takes no more of it than a signal
  * would. It brings memory for the others: a stack, and the few instructions that save errno and take the answer.
@@ -24,6 +27,7 @@
 #include <sys/ucontext.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "leaks.h"
 
@@ -34,7 +38,8 @@
 
 /* The region: code, the answer, the frame; room for arguments; and the stack. */
 #define REGION_BYTES ATTACH_REGION_BYTES
-#define ANSWER_AT 2048u
+#define ANSWER_AT 2048u /* the answer, whether it is there, and how long to wait for us */
+#define WAIT_SECONDS 5
 #define FRAME_AT 4096u
 #define STACK_TOP (REGION_BYTES - 64u)
 
@@ -95,25 +100,13 @@ static int write_frame(const struct attach_thread *thread, uint64_t at, uint64_t
 }
 
 /*
- * Puts the thread back where it was found, in the kind of stop in which it was found: there the kernel restarts the call
- * that the interruption ended. `at_entry`: it stands at the entry of a system call, which is not made.
+ * The thread stands in the kind of stop in which it was found: there the kernel restarts the call that the interruption
+ * ended.
  *
  * The registers come last. Until then the thread is on its way home by the frame, should we end here; and what
  * rt_sigreturn would restore, it restores once more.
  */
-static int put_back(struct attach_thread *thread, bool at_entry) {
-    int status;
-    struct user_regs_struct registers;
-    if (at_entry && ptrace(PTRACE_GETREGS, thread->tid, 0, &registers) == 0) {
-        registers.orig_rax = ~0ull;
-        ptrace(PTRACE_SETREGS, thread->tid, 0, &registers);
-    }
-    if (ptrace(PTRACE_INTERRUPT, thread->tid, 0, 0) != 0) return -errno;
-    do {
-        if (ptrace(PTRACE_CONT, thread->tid, 0, 0) != 0) return -errno;
-        int waited = attach_wait(thread->tid, &status, CALL_NS);
-        if (waited <= 0) return waited == 0 ? -ETIMEDOUT : waited;
-    } while (status >> 16 != PTRACE_EVENT_STOP);
+static int restore(struct attach_thread *thread) {
     struct iovec vectors = {thread->vectors, thread->vector_bytes};
     struct user_regs_struct resumed = thread->saved;
     leaks_resume(&resumed);
@@ -125,68 +118,114 @@ static int put_back(struct attach_thread *thread, bool at_entry) {
     return result;
 }
 
+/* The same from another kind of stop. */
+static int put_back(struct attach_thread *thread) {
+    int status;
+    if (ptrace(PTRACE_INTERRUPT, thread->tid, 0, 0) != 0) return -errno;
+    do {
+        if (ptrace(PTRACE_CONT, thread->tid, 0, 0) != 0) return -errno;
+        int waited = attach_wait(thread->tid, &status, CALL_NS);
+        if (waited <= 0) return waited == 0 ? -ETIMEDOUT : waited;
+    } while (status >> 16 != PTRACE_EVENT_STOP);
+    return restore(thread);
+}
+
 /* The thread is on its way and will find home alone. */
 static void abandon(struct attach_thread **thread) {
     int status;
     pid_t tid = (*thread)->tid;
-    sigset_t mask = (*thread)->our_mask;
     if (ptrace(PTRACE_INTERRUPT, tid, 0, 0) == 0 && attach_wait(tid, &status, CALL_NS) > 0) {
         ptrace(PTRACE_SETOPTIONS, tid, 0, 0);
         ptrace(PTRACE_DETACH, tid, 0, 0);
     }
-    free(*thread);
+    attach_end(*thread);
     *thread = NULL;
-    sigprocmask(SIG_SETMASK, &mask, NULL);
 }
 
-/*
- * Sets the thread off with these registers, and follows it: where `answered` is not NULL until the first system call
- * has answered, which goes there; else until it comes to rt_sigreturn by way of our frame, with the stack pointer `home`.
- */
-static int run(struct attach_thread **at, const struct user_regs_struct *registers, uint64_t home, uint64_t nanoseconds,
-    int64_t *answered) {
-    struct attach_thread *thread = *at;
-    const uint64_t faults = 1ull << (SIGSEGV - 1) | 1ull << (SIGBUS - 1) | 1ull << (SIGILL - 1) | 1ull << (SIGFPE - 1)
-        | 1ull << (SIGTRAP - 1) | 1ull << (SIGSYS - 1);
-    uint64_t mask = ~faults | thread->mask, began = attach_now();
-    bool is_inside = false;
-    /* The registers first: a thread with its signals blocked, and no frame to bring them back, would be ours for good. */
+static const uint64_t faults = 1ull << (SIGSEGV - 1) | 1ull << (SIGBUS - 1) | 1ull << (SIGILL - 1) | 1ull << (SIGFPE - 1)
+    | 1ull << (SIGTRAP - 1) | 1ull << (SIGSYS - 1);
+
+static bool is_fault(int status) {
+    int signal = WSTOPSIG(status);
+    return status >> 16 == 0 && signal < 64 && faults >> (signal - 1) & 1;
+}
+
+/* Gives the thread the registers of a call. They come first: a thread with its signals blocked, and no frame to bring
+ * them back, would be ours for good. */
+static int set_off(struct attach_thread *thread, const struct user_regs_struct *registers) {
+    uint64_t mask = ~faults | thread->mask;
     if (ptrace(PTRACE_SETOPTIONS, thread->tid, 0, PTRACE_O_TRACESYSGOOD) != 0
         || ptrace(PTRACE_SETREGS, thread->tid, 0, registers) != 0
         || ptrace(PTRACE_SETSIGMASK, thread->tid, 8ul, &mask) != 0) {
         int error = errno;
-        ptrace(PTRACE_SETREGS, thread->tid, 0, &thread->saved);
-        ptrace(PTRACE_SETSIGMASK, thread->tid, 8ul, &thread->mask);
+        restore(thread);
         return -error;
     }
-    for (;;) {
-        int status;
+    return 0;
+}
+
+/* Lets the thread make one system call, whose answer goes into *answer. */
+static int run_system_call(struct attach_thread **at, const struct user_regs_struct *registers, int64_t *answer) {
+    struct attach_thread *thread = *at;
+    bool is_inside = false;
+    int status, result = set_off(thread, registers);
+    while (result == 0) {
         if (ptrace(PTRACE_SYSCALL, thread->tid, 0, 0) != 0) return -errno;
-        uint64_t spent = attach_now() - began;
-        int waited = attach_wait(thread->tid, &status, nanoseconds > spent ? nanoseconds - spent : 0);
-        if (waited < 0) return waited;
-        if (waited == 0) {
+        int waited = attach_wait(thread->tid, &status, CALL_NS);
+        if (waited == 0) abandon(at);
+        if (waited <= 0) return waited == 0 ? -ETIMEDOUT : waited;
+        if (is_fault(status)) { /* the signal goes with it: it was ours */
+            result = put_back(thread);
+            return result < 0 ? result : -EFAULT;
+        }
+        if (WSTOPSIG(status) != SYSTEM_CALL_STOP) continue;
+        is_inside = !is_inside;
+        if (is_inside) continue;
+        struct user_regs_struct now;
+        if (ptrace(PTRACE_GETREGS, thread->tid, 0, &now) != 0) return -errno;
+        *answer = (int64_t)now.rax;
+        return put_back(thread);
+    }
+    return result;
+}
+
+/* Lets the thread make a call, until it writes down that it is done and waits for us. */
+static int run_call(struct attach_thread **at, const struct user_regs_struct *registers, uint64_t nanoseconds) {
+    struct attach_thread *thread = *at;
+    const uint64_t began = attach_now(), done_at = thread->region + ANSWER_AT + 8;
+    int status, result = set_off(thread, registers);
+    if (result < 0) return result;
+    if (ptrace(PTRACE_CONT, thread->tid, 0, 0) != 0) return -errno;
+    for (unsigned turn = 0;; turn++) {
+        uint64_t done = 0;
+        pid_t found = waitpid(thread->tid, &status, __WALL | WNOHANG);
+        if (found > 0) {
+            if (!WIFSTOPPED(status)) return -ESRCH;
+            if (is_fault(status)) {
+                result = put_back(thread);
+                return result < 0 ? result : -EFAULT;
+            }
+            if (ptrace(PTRACE_CONT, thread->tid, 0, 0) != 0) return -errno;
+        }
+        if (found < 0 && errno != EINTR) return -ESRCH;
+        if (attach_read(thread->plan.pid, done_at, &done, 8) == 8 && done != 0) break;
+        if (attach_now() - began > nanoseconds) {
             abandon(at);
             return -ETIMEDOUT;
         }
-        if (WSTOPSIG(status) == SYSTEM_CALL_STOP) {
-            struct user_regs_struct now;
-            if (ptrace(PTRACE_GETREGS, thread->tid, 0, &now) != 0) return -errno;
-            is_inside = !is_inside;
-            if (answered != NULL && !is_inside) {
-                *answered = (int64_t)now.rax;
-                return put_back(thread, false);
-            }
-            if (answered == NULL && is_inside && now.orig_rax == SYS_rt_sigreturn && now.rsp == home)
-                return put_back(thread, true);
-        } else if (status >> 16 == 0) {
-            int signal = WSTOPSIG(status);
-            if (signal < 64 && faults >> (signal - 1) & 1) {
-                int result = put_back(thread, false); /* the signal goes with it: it was ours */
-                return result < 0 ? result : -EFAULT;
-            }
-        }
+        if (turn > 20) usleep(20);
     }
+    if (ptrace(PTRACE_INTERRUPT, thread->tid, 0, 0) != 0) return -errno;
+    int waited = attach_wait(thread->tid, &status, CALL_NS);
+    if (waited < 0) return waited;
+    struct user_regs_struct now;
+    if (waited == 0 || ptrace(PTRACE_GETREGS, thread->tid, 0, &now) != 0
+        || now.rip - thread->region >= ANSWER_AT) {
+        /* We were so slow that it waited no longer: it is at home. */
+        abandon(at);
+        return -ETIMEDOUT;
+    }
+    return status >> 16 == PTRACE_EVENT_STOP ? restore(thread) : put_back(thread);
 }
 
 int64_t attach_system_call(struct attach_thread **at, long number, const uint64_t arguments[6]) {
@@ -209,7 +248,7 @@ int64_t attach_system_call(struct attach_thread **at, long number, const uint64_
     r.r9 = arguments[5];
     r.rsp = frame;
     int64_t answer = -EIO;
-    result = run(at, &r, frame + 8, CALL_NS, &answer);
+    result = run_system_call(at, &r, &answer);
     return result < 0 ? result : answer;
 }
 
@@ -236,10 +275,12 @@ int attach_call(struct attach_thread **at, uint64_t function, uint64_t one, uint
     if (made < 0) return made;
     struct attach_thread *thread = *at;
     const uint64_t region = thread->region, frame = region + FRAME_AT, home = frame + 8, stack = region + STACK_TOP,
-                   result_at = region + ANSWER_AT, none = 0;
+                   result_at = region + ANSWER_AT;
     int result = write_frame(thread, frame, frame + 1024);
     if (result < 0) return result;
-    uint8_t code[192];
+    const uint64_t one_word = 1, done_at = result_at + 8, wait_at = result_at + 16;
+    const uint64_t answer_words[4] = {0, 0, WAIT_SECONDS, 0};
+    uint8_t code[256];
     size_t n = 0;
     n = put(code, n, "\x48\xBC", 2, &stack);                       /* movabs $stack, %rsp */
     n = put(code, n, "\x48\xB8", 2, &thread->plan.errno_location); /* movabs $__errno_location, %rax */
@@ -250,11 +291,17 @@ int attach_call(struct attach_thread **at, uint64_t function, uint64_t one, uint
     n = put(code, n, "\xFF\xD0", 2, NULL);                         /* call *%rax */
     n = put(code, n, "\x48\xA3", 2, &result_at);                   /* movabs %rax, answer */
     n = put(code, n, "\x89\x5D\x00", 3, NULL);                     /* mov %ebx, (%rbp) */
-    n = put(code, n, "\x48\xBC", 2, &home);                        /* movabs $home, %rsp */
-    /* 1: mov $15, %eax; syscall; jmp 1b. Again, where we kept it from being made and ended then. */
-    n = put(code, n, "\xB8\x0F\x00\x00\x00\x0F\x05\xEB\xF7", 9, NULL);
+    n = put(code, n, "\x48\xB8", 2, &one_word);                    /* movabs $1, %rax */
+    n = put(code, n, "\x48\xA3", 2, &done_at);                     /* movabs %rax, done */
+    /* ppoll(NULL, 0, wait, NULL, 8): unlike nanosleep and poll it leaves alone what the kernel keeps for restarting
+     * such a call, in which the thread may have been found. */
+    n = put(code, n, "\xB8\x0F\x01\x00\x00\x31\xFF\x31\xF6", 9, NULL); /* mov $271, %eax; xor %edi, %edi; xor %esi, %esi */
+    n = put(code, n, "\x48\xBA", 2, &wait_at);                           /* movabs $wait, %rdx */
+    n = put(code, n, "\x45\x31\xD2\x41\xB8\x08\x00\x00\x00\x0F\x05", 11, NULL); /* xor %r10d, %r10d; mov $8, %r8d; syscall */
+    n = put(code, n, "\x48\xBC", 2, &home);                              /* movabs $home, %rsp */
+    n = put(code, n, "\xB8\x0F\x00\x00\x00\x0F\x05", 7, NULL);            /* mov $15, %eax; syscall */
     if (attach_write(thread->plan.pid, region, code, n) != (ssize_t)n
-        || attach_write(thread->plan.pid, result_at, &none, 8) != 8)
+        || attach_write(thread->plan.pid, result_at, answer_words, sizeof answer_words) != sizeof answer_words)
         return -EFAULT;
     struct user_regs_struct r = thread->saved;
     r.rip = region;
@@ -262,7 +309,7 @@ int attach_call(struct attach_thread **at, uint64_t function, uint64_t one, uint
     r.rax = 0;
     r.orig_rax = ~0ull;
     r.eflags &= ~0x400ull; /* the direction flag: a call finds it clear */
-    result = run(at, &r, home, (uint64_t)milliseconds * 1000000, NULL);
+    result = run_call(at, &r, (uint64_t)milliseconds * 1000000);
     if (result < 0) return result;
     return attach_read((*at)->plan.pid, result_at, answer, 8) == 8 ? 0 : -EFAULT;
 }

@@ -8,6 +8,7 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -163,11 +164,19 @@ static struct attach_thread *new_thread(const struct attach_plan *plan, pid_t ti
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, &thread->our_mask);
+    /* On a busy machine the thread would stand still for as long as we wait for a processor. */
+    struct sched_param priority;
+    thread->our_policy = sched_getscheduler(0);
+    if (sched_getparam(0, &priority) == 0) thread->our_priority = priority.sched_priority;
+    if (thread->our_policy == SCHED_OTHER)
+        sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &(struct sched_param){.sched_priority = 1});
     return thread;
 }
 
-static void end_thread(struct attach_thread *thread) {
+void attach_end(struct attach_thread *thread) {
     sigset_t mask = thread->our_mask;
+    if (thread->our_policy == SCHED_OTHER)
+        sched_setscheduler(0, thread->our_policy, &(struct sched_param){.sched_priority = thread->our_priority});
     free(thread);
     sigprocmask(SIG_SETMASK, &mask, NULL);
 }
@@ -188,7 +197,7 @@ int attach_stop(const struct attach_plan *plan, pid_t tid, struct attach_thread 
     } else if (result == 0) {
         result = ATTACH_STOPPED;
     }
-    end_thread(thread);
+    attach_end(thread);
     return result;
 }
 
@@ -205,7 +214,7 @@ uint64_t attach_release(struct attach_thread *thread) {
     }
     let_go(thread, PTRACE_EVENT_STOP << 16 | SIGTRAP << 8 | 0x7F);
     uint64_t paused = attach_now() - thread->began_ns;
-    end_thread(thread);
+    attach_end(thread);
     return paused;
 }
 
@@ -229,7 +238,7 @@ int attach_is_inside(const struct attach_plan *plan, pid_t tid, struct attach_sp
         result = 1; /* it did not stop: not known to be outside */
     }
     if (paused != NULL) *paused = attach_now() - thread->began_ns;
-    end_thread(thread);
+    attach_end(thread);
     return result;
 }
 

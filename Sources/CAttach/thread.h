@@ -21,7 +21,11 @@ struct attach_thread {
     uint64_t region;   /* memory of ours in its process; 0: none yet */
     uint64_t began_ns; /* when it was interrupted */
     sigset_t our_mask;
+    int our_policy, our_priority; /* of scheduling */
 };
+
+/* Ends what attach_stop began on our own side: our mask of signals and our priority are what they were. */
+void attach_end(struct attach_thread *thread);
 
 /* The stack mapping that holds an address: where its room ends, below. 0: not known, or not a thread's own stack. */
 uint64_t attach_stack_start(pid_t pid, uint64_t stack_pointer, uint64_t *end);
