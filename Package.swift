@@ -158,6 +158,9 @@ let package = Package(
             name: "RecordingTests",
             dependencies: ["Text", "CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
         .testTarget(
+            name: "AttachTests",
+            dependencies: ["CHeapImage", "HeapImage", "Reduce", "TestSupport", "Text", "heapdump", "heaprun", "heapsum"]),
+        .testTarget(
             name: "LeaksTests",
             dependencies: ["HeapImage", "Launch", "Leaks", "Proc", "TestSupport", "Text", "heaprun", "heapsum"]),
         .testTarget(

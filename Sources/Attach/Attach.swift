@@ -37,6 +37,8 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     let target = try Target(pid)
     if isRecorded(pid) { throw .own("\(pid): it is recorded already; heapdump \(pid) writes a dump of it") }
     let place = try placeOfLibrary(for: pid)
+    // A recording before this one, whose image is unmapped now: nobody may be about to write to it.
+    if target.library != nil { try settle(target) }
     let startTime = ProcessStat.of(pid)?.startTime ?? 0
     let runDirectory = try runDirectory(for: pid, output: output)
     var options = request.options
@@ -151,12 +153,15 @@ package func detach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     }
     let began = try stop(target)
     let name = programName(pid)
-    if !request.isQuiet {
+    if !request.isQuiet && (image != nil || began.answer.entries > 0) {
         say("heaprun: detached from \(name) (PID \(pid)): \(separated(began.answer.entries)) addresses lead where they led "
             + "before; thread \(began.tid) stood still for \(milliseconds(began.paused))")
     }
-    guard began.answer.result == HEAPSUM_ATTACH_DONE.rawValue, let image else {
-        if began.answer.entries == 0 { throw .own("\(pid): it is not recorded") }
+    // An image without a recording: one that was ended, by a heaprun that did not come as far as this.
+    guard let image else {
+        if began.answer.result != HEAPSUM_ATTACH_DONE.rawValue && began.answer.entries == 0 {
+            throw .own("\(pid): it is not recorded")
+        }
         return 0
     }
     try settle(target)

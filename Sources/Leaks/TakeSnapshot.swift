@@ -142,6 +142,11 @@ extension Snapshot {
                 Shortfall(
                     what: "blocks that the process inherited by fork: they are not in its image, and may hold others"))
         }
+        if image.hasFlag(HEAP_FLAG_ATTACHED) {
+            shortfalls.append(
+                Shortfall(
+                    what: "blocks from before the recording was attached: they are not in its image, and may hold others"))
+        }
         return Snapshot(
             processID: processID, threads: states, mappings: mappings, memory: memory, blocks: table, kernelWords: [],
             scratch: image.scratchRanges(),
