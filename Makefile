@@ -12,7 +12,7 @@ TESTS   =
 
 BUILD    = .build/heapsum
 LIBRARY  = $(BUILD)/lib/heapsum/libheapsum.so
-TOOLS    = heapsum heaprun heapdump gensyms heapwatch
+TOOLS    = heapsum heaprun heapdump gensyms heapwatch heaptop
 EXAMPLES = $(addprefix .build/examples/,unjoined-threads pool-slot-zero producer-consumer slow-growth)
 
 # Optimised in any build: the interposer's speed is the program's speed. The order of the flags that
@@ -64,7 +64,7 @@ $(BUILD)/lib/heapsum/libheapsum-%.so: Interposer/allocators/%.c Interposer/alloc
 	@touch $@
 
 # SwiftPM knows what else is out of date. The tools carry the Swift library in them, so that they run where no
-# Swift is; and no rpath, as they need none. They are one executable under five names: hard links or copies, no symbolic
+# Swift is; and no rpath, as they need none. They are one executable under six names: hard links or copies, no symbolic
 # links, as a tool looks for the library beside its own file. lld is quicker than the linker that Swift takes by itself,
 # and does not warn of functions that a library of Swift's has and nobody calls.
 RELEASE = -c release --static-swift-stdlib --disable-local-rpath -Xswiftc -use-ld=lld -Xlinker -s
@@ -157,6 +157,7 @@ bench: bench-recording
 	@scripts/install-packages --browser
 	@scripts/bench-page $(BUILD)/bin .build/release/make-image
 	@scripts/bench-leaks $(BUILD)/bin
+	@scripts/bench-top $(BUILD)/bin
 	@scripts/bench $(BUILD)/bin
 
 # As make bench-recording PARTS='pairs memory' RUNS=3 ONLY='walk*': some 20 minutes without.

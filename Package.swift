@@ -17,6 +17,7 @@ let package = Package(
         .executable(name: "heapdump", targets: ["heapdump"]),
         .executable(name: "gensyms", targets: ["gensyms"]),
         .executable(name: "heapwatch", targets: ["heapwatch"]),
+        .executable(name: "heaptop", targets: ["heaptop"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -56,6 +57,11 @@ let package = Package(
             dependencies: [
                 "CHeapImage", "CSymbols", "HeapImage", "Leaks", "Page", "Reduce", "Symbols", "Text", "Trend", system,
             ]),
+        // A running program's heap, renewed, as a table that keys lead through; and the terminal that it is drawn on.
+        .systemLibrary(name: "CTerminal", path: "Sources/CTerminal"),
+        .target(
+            name: "Live",
+            dependencies: ["HeapImage", "Launch", "Proc", "Reduce", "Report", "Symbols", "Text", system]),
         // What Launch needs of Linux that Swift's Glibc module doesn't have.
         .systemLibrary(name: "CLaunch", path: "Sources/CLaunch"),
         .target(
@@ -89,17 +95,26 @@ let package = Package(
             dependencies: ["CLaunch", "Commands", "Launch", "Text", "Watch", argumentParser, system],
             path: "Sources/heapwatch"),
 
-        // One executable for all five, to be installed under their names; and each alone, for tests.
+        .target(
+            name: "HeaptopTool",
+            dependencies: [
+                "CTerminal", "Commands", "HeapImage", "Launch", "Live", "Proc", "Report", "Symbols", "Text", argumentParser,
+                system,
+            ], path: "Sources/heaptop"),
+
+        // One executable for all six, to be installed under their names; and each alone, for tests.
         .executableTarget(
             name: "heapsum-tools",
             dependencies: [
-                "GensymsTool", "HeapdumpTool", "HeaprunTool", "HeapsumTool", "HeapwatchTool", "Proc", "Text", system,
+                "GensymsTool", "HeapdumpTool", "HeaprunTool", "HeapsumTool", "HeaptopTool", "HeapwatchTool", "Proc", "Text",
+                system,
             ], path: "Sources/tools/all"),
         .executableTarget(name: "heapsum", dependencies: ["HeapsumTool"], path: "Sources/tools/heapsum"),
         .executableTarget(name: "heaprun", dependencies: ["HeaprunTool"], path: "Sources/tools/heaprun"),
         .executableTarget(name: "heapdump", dependencies: ["HeapdumpTool"], path: "Sources/tools/heapdump"),
         .executableTarget(name: "gensyms", dependencies: ["GensymsTool"], path: "Sources/tools/gensyms"),
         .executableTarget(name: "heapwatch", dependencies: ["HeapwatchTool"], path: "Sources/tools/heapwatch"),
+        .executableTarget(name: "heaptop", dependencies: ["HeaptopTool"], path: "Sources/tools/heaptop"),
 
         // Images for the benchmarks, of any number of blocks and stacks.
         .executableTarget(
@@ -163,6 +178,8 @@ let package = Package(
         .testTarget(
             name: "LeaksTests",
             dependencies: ["HeapImage", "Launch", "Leaks", "Proc", "TestSupport", "Text", "heaprun", "heapsum"]),
+        .testTarget(
+            name: "LiveTests", dependencies: ["HeapImage", "Live", "TestSupport", "Text", "heaprun", "heaptop"]),
         .testTarget(
             name: "WatchTests",
             dependencies: ["Report", "TestSupport", "Text", "Trend", "Watch", "heapsum", "heapwatch"],

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 
 #include "base/atomics.h"
 
@@ -45,6 +46,8 @@ typedef void (*signal_handler)(int);
     X(int, siginterrupt, (int, int)) \
     X(int, dlclose, (void *)) \
     X(int, mlockall, (int)) \
+    X(int, setrlimit, (unsigned, const struct rlimit *)) \
+    X(int, prlimit, (int, unsigned, const struct rlimit *, struct rlimit *)) \
     X(int, prctl, (int, unsigned long, unsigned long, unsigned long, unsigned long)) \
     X(long, syscall, (long, long, long, long, long, long, long)) \
     X(int, execve, (const char *, char *const *, char *const *)) \

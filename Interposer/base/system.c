@@ -3,6 +3,8 @@
  */
 #include "base/system.h"
 
+#include "base/atomics.h"
+
 /*
  * The clock. libc's clock_gettime is a name that a program may define, and libraries that fake the time do: an image's
  * times are the kernel's. This is the vDSO's function, found at the start; NULL: there is none, and each look is a
@@ -11,3 +13,48 @@
 int (*system_clock_function)(clockid_t, struct timespec *);
 
 struct system_forbidden system_forbidden;
+
+/* ---- Descriptors ---------------------------------------------------------------------------------------- */
+
+/* At a time; further ones are not noted. */
+#define DESCRIPTORS_MOST 16
+static uint32_t descriptors[DESCRIPTORS_MOST]; /* number + 1; 0 where there is none */
+static uint32_t owner;                         /* the process whose descriptors they are; 0: not known yet */
+
+/* A vfork's child has this memory, but descriptors of its own. */
+static int noted(int fd) {
+    uint32_t none = 0, process = system_process(), nobody = 0;
+    if (!cas_relaxed(&owner, &nobody, process) && nobody != process) return fd;
+    for (int i = 0; fd >= 0 && i < DESCRIPTORS_MOST; i++, none = 0)
+        if (cas_relaxed(&descriptors[i], &none, (uint32_t)fd + 1)) break;
+    return fd;
+}
+
+int system_open(const char *path, int flags, mode_t mode) {
+    return noted((int)SYSTEM_CALL4(SYS_openat, AT_FDCWD, path, flags, mode));
+}
+
+int system_open_at(int directory, const char *path, int flags) {
+    return noted((int)SYSTEM_CALL4(SYS_openat, directory, path, flags, 0));
+}
+
+int system_memory_file(const char *name, unsigned flags) {
+    return noted((int)SYSTEM_CALL3(SYS_memfd_create, name, flags, 0));
+}
+
+/* The note goes first: once it is closed, the number may be the program's. */
+int system_close(int fd) {
+    uint32_t note = (uint32_t)fd + 1;
+    for (int i = 0; i < DESCRIPTORS_MOST; i++, note = (uint32_t)fd + 1)
+        if (cas_relaxed(&descriptors[i], &note, 0)) break;
+    fence_compiler();
+    return (int)SYSTEM_CALL3(SYS_close, fd, 0, 0);
+}
+
+void system_close_inherited(void) {
+    store_relaxed(&owner, system_process());
+    for (int i = 0; i < DESCRIPTORS_MOST; i++) {
+        uint32_t note = swap_relaxed(&descriptors[i], 0);
+        if (note != 0) SYSTEM_CALL3(SYS_close, note - 1, 0, 0);
+    }
+}

@@ -58,13 +58,18 @@ static inline bool system_may_look(void) { return !system_forbids(true); }
 
 /* ---- Files ------------------------------------------------------------------------------------------ */
 
-static inline int system_open(const char *path, int flags, mode_t mode) {
-    return (int)SYSTEM_CALL4(SYS_openat, AT_FDCWD, path, flags, mode);
-}
-static inline int system_open_at(int directory, const char *path, int flags) {
-    return (int)SYSTEM_CALL4(SYS_openat, directory, path, flags, 0);
-}
-static inline int system_close(int fd) { return (int)SYSTEM_CALL3(SYS_close, fd, 0, 0); }
+/*
+ * Descriptors are open for moments alone. They are noted while they are, as another thread of the program may fork
+ * then, and its child, which starts no other program, would keep them for good.
+ */
+int system_open(const char *path, int flags, mode_t mode);
+int system_open_at(int directory, const char *path, int flags);
+int system_memory_file(const char *name, unsigned flags);
+int system_close(int fd);
+
+/* A fork's child closes those that were open in its parent. Closes none of the program's. */
+void system_close_inherited(void);
+
 static inline long system_read(int fd, void *to, size_t room) { return SYSTEM_CALL3(SYS_read, fd, to, room); }
 static inline long system_pread(int fd, void *to, size_t room, uint64_t at) {
     return SYSTEM_CALL4(SYS_pread64, fd, to, room, at);
@@ -101,9 +106,6 @@ static inline long system_read_link(const char *path, char *to, size_t room) {
 }
 /* The length with its NUL. A directory that can't be reached from the root begins with "(unreachable)". */
 static inline long system_working_directory(char *to, size_t room) { return SYSTEM_CALL3(SYS_getcwd, to, room, 0); }
-static inline int system_memory_file(const char *name, unsigned flags) {
-    return (int)SYSTEM_CALL3(SYS_memfd_create, name, flags, 0);
-}
 
 /* ---- Memory ----------------------------------------------------------------------------------------- */
 
@@ -125,7 +127,9 @@ static inline int system_advise(void *at, size_t bytes, int advice) {
 static inline int system_resident(uintptr_t at, size_t bytes, unsigned char *pages) {
     return (int)SYSTEM_CALL3(SYS_mincore, at, bytes, pages);
 }
-static inline int system_lock(uintptr_t at, size_t bytes) { return (int)SYSTEM_CALL3(SYS_mlock, at, bytes, 0); }
+static inline int system_lock(uintptr_t at, size_t bytes, bool on_fault) {
+    return (int)SYSTEM_CALL3(SYS_mlock2, at, bytes, on_fault ? MLOCK_ONFAULT : 0);
+}
 static inline int system_unlock(uintptr_t at, size_t bytes) { return (int)SYSTEM_CALL3(SYS_munlock, at, bytes, 0); }
 /* A futex operation that adds nothing to a word, atomically, and wakes nobody. Where a store would raise SIGBUS this
  * fails. */

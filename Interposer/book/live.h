@@ -117,6 +117,13 @@ static inline bool live_is_fine(const void *block) {
     return likely(next.is_glibc) && likely(glibc_chunk_size(block) < (1u << HEAP_GRANULE_LOG2_1) + 8);
 }
 
+/* Whether the word is that of a block at this very address: not empty, not a mark, not another block of the granule. */
+static inline bool live_holds(struct place place, uint64_t word) {
+    if (word == 0 || heap_slot_is_mark(word)) return false;
+    uint32_t low = heap_slot_low(word);
+    return place.offset == (place.map == HEAP_MAP_FINE ? low & ((1u << HEAP_SLOT_FINE_SIZE_SHIFT) - 1) : low);
+}
+
 /*
  * The place of a live block, in the map for its size by the allocator. Where that can't say (it brought no
  * malloc_usable_size, and libc's would read where no size is), or says something else than when it gave the block out
@@ -126,7 +133,7 @@ static inline struct place live_find_block(const void *block) {
     if (next.is_glibc) return live_find((uintptr_t)block, glibc_usable_size(block));
     if (!next.knows_usable_size) return live_search((uintptr_t)block);
     struct place place = live_find((uintptr_t)block, next.malloc_usable_size((void *)block));
-    if (likely(place.slot != NULL) && likely(load_relaxed(place.slot) != 0)) return place;
+    if (likely(place.slot != NULL) && likely(live_holds(place, load_relaxed(place.slot)))) return place;
     struct place elsewhere = live_search((uintptr_t)block);
     return elsewhere.slot != NULL ? elsewhere : place;
 }
@@ -169,13 +176,6 @@ static inline uint64_t live_word(struct place place, uint32_t stack, uint32_t ti
 static inline size_t live_bytes(struct place place, uint64_t word) {
     return likely(place.map == HEAP_MAP_FINE) ? heap_slot_low(word) >> HEAP_SLOT_FINE_SIZE_SHIFT
                                               : load_relaxed(&place.slot[1]);
-}
-
-/* Whether the word is that of a block at this very address: not empty, not a mark, not another block of the granule. */
-static inline bool live_holds(struct place place, uint64_t word) {
-    if (word == 0 || heap_slot_is_mark(word)) return false;
-    uint32_t low = heap_slot_low(word);
-    return place.offset == (place.map == HEAP_MAP_FINE ? low & ((1u << HEAP_SLOT_FINE_SIZE_SHIFT) - 1) : low);
 }
 
 #endif

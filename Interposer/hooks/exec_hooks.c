@@ -20,6 +20,7 @@
 #include "base/next.h"
 #include "base/system.h"
 #include "hooks/mending.h"
+#include "process/signals.h"
 #include "process/start.h"
 #include "threads/hook.h"
 
@@ -44,6 +45,17 @@ static void unmap(const struct mapped *mapped) {
     void *const space = mending.bytes <= MOST_ON_STACK ? near : far.start; \
     char *const *const handed = mending.bytes > 0 && space != NULL ? mend((env), &mending, space) : (env)
 
+/* A call that replaces the program, or starts another; its answer. */
+#define STARTING(call) \
+    ({ \
+        bool handed_on = signals_hand_on(); \
+        int answer = (call); \
+        int saved = errno; \
+        signals_take_back(handed_on); \
+        errno = saved; \
+        answer; \
+    })
+
 /* Where nobody is next in line. */
 static int nobody(void) {
     if (next_known()) errno = ENOSYS;
@@ -52,27 +64,27 @@ static int nobody(void) {
 
 int hook_execve(const char *path, char *const *arguments, char *const *env) {
     MENDED(env, path, AT_FDCWD, false);
-    return next.execve == NULL ? nobody() : next.execve(path, arguments, handed);
+    return next.execve == NULL ? nobody() : STARTING(next.execve(path, arguments, handed));
 }
 
 HOOK int hook_execvpe(const char *path, char *const *arguments, char *const *env) {
     MENDED(env, path, AT_FDCWD, true);
-    return next.execvpe == NULL ? nobody() : next.execvpe(path, arguments, handed);
+    return next.execvpe == NULL ? nobody() : STARTING(next.execvpe(path, arguments, handed));
 }
 
 HOOK int hook_fexecve(int fd, char *const *arguments, char *const *env) {
     MENDED(env, "", fd, false);
-    return next.fexecve == NULL ? nobody() : next.fexecve(fd, arguments, handed);
+    return next.fexecve == NULL ? nobody() : STARTING(next.fexecve(fd, arguments, handed));
 }
 
 HOOK int hook_execveat(int directory, const char *path, char *const *arguments, char *const *env, int flags) {
     MENDED(env, path, directory, false);
-    return next.execveat == NULL ? nobody() : next.execveat(directory, path, arguments, handed, flags);
+    return next.execveat == NULL ? nobody() : STARTING(next.execveat(directory, path, arguments, handed, flags));
 }
 
 int exec_at(int directory, const char *path, char *const *arguments, char *const *env, int flags) {
     MENDED(env, path, directory, false);
-    return (int)next.syscall(SYS_execveat, directory, (long)path, (long)arguments, (long)handed, flags, 0);
+    return STARTING((int)next.syscall(SYS_execveat, directory, (long)path, (long)arguments, (long)handed, flags, 0));
 }
 
 /* With the program's own environment, and the search of the path where that is asked for. */
@@ -80,9 +92,9 @@ static int execute(const char *path, char *const *arguments, bool search) {
     char **env = loader_environment();
     MENDED(env, path, AT_FDCWD, search);
     if (handed != env && next.execve != NULL && next.execvpe != NULL)
-        return (search ? next.execvpe : next.execve)(path, arguments, handed);
+        return STARTING((search ? next.execvpe : next.execve)(path, arguments, handed));
     int (*function)(const char *, char *const *) = search ? next.execvp : next.execv;
-    return function == NULL ? nobody() : function(path, arguments);
+    return function == NULL ? nobody() : STARTING(function(path, arguments));
 }
 HOOK int hook_execv(const char *path, char *const *arguments) { return execute(path, arguments, false); }
 HOOK int hook_execvp(const char *path, char *const *arguments) { return execute(path, arguments, true); }
@@ -113,7 +125,7 @@ HOOK int hook_execle(const char *path, const char *argument, ...) {
     char *const *env;
     LISTED(argument, env = va_arg(rest, char *const *));
     MENDED(env, path, AT_FDCWD, false);
-    return next.execve == NULL ? nobody() : next.execve(path, arguments, handed);
+    return next.execve == NULL ? nobody() : STARTING(next.execve(path, arguments, handed));
 }
 
 /* posix_spawn, with and without a search, in the version of now and the one before. */
@@ -123,7 +135,7 @@ HOOK int hook_execle(const char *path, const char *argument, ...) {
         /* File actions may change the directory that a relative path begins at. */ \
         bool is_sure = actions == NULL || path == NULL || path[0] == '/' || search; \
         MENDED(env, is_sure ? path : NULL, AT_FDCWD, search); \
-        return next.name == NULL ? ENOSYS : next.name(pid, path, actions, attributes, arguments, handed); \
+        return next.name == NULL ? ENOSYS : STARTING(next.name(pid, path, actions, attributes, arguments, handed)); \
     }
 SPAWN(posix_spawn, false)
 SPAWN(posix_spawnp, true)

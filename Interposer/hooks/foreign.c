@@ -8,6 +8,7 @@
 #include <link.h>
 #include <string.h>
 
+#include "base/atomics.h"
 #include "base/loader.h"
 #include "base/machine.h"
 #include "base/symbols.h"
@@ -67,27 +68,79 @@ static bool may_hold_locks(void) {
     return holds;
 }
 
+/* ---- Answers ------------------------------------------------------------------------------------------- */
+
+enum answer { NO_FILE = 0, NATIVE = 1, FOREIGN = 2, UNKNOWN = 3 };
+
+/*
+ * What was found out, by the file's identity: so a file is opened once, and not for each start. A descriptor that is
+ * open while another thread forks goes to the child. A word is a hash of 62 bits, and the answer.
+ */
+#define ANSWERS 64
+static uint64_t answers[ANSWERS];
+
+/* The word of a file, without its answer. */
+static uint64_t identity(const struct stat *status) {
+    const uint64_t words[] = {status->st_dev, status->st_ino, (uint64_t)status->st_size,
+        (uint64_t)status->st_ctim.tv_sec, (uint64_t)status->st_ctim.tv_nsec, (uint64_t)status->st_mtim.tv_nsec};
+    uint64_t hash = 0;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        hash = (hash ^ words[i]) * 0x9E3779B97F4A7C15u; /* Fibonacci hashing: 2^64 / the golden ratio */
+        hash ^= hash >> 29;
+    }
+    return hash & ~(uint64_t)3;
+}
+
+static enum answer known(uint64_t identity) {
+    uint64_t word = load_relaxed(&answers[identity >> 32 & (ANSWERS - 1)]);
+    return (word & ~(uint64_t)3) == identity ? (enum answer)(word & 3) : NO_FILE;
+}
+
 /* ---- Heads --------------------------------------------------------------------------------------------- */
 
-static bool read_head(int fd, char head[HEAD_BYTES]) {
-    memset(head, 0, HEAD_BYTES);
-    return system_pread(fd, head, HEAD_BYTES - 1, 0) > 0;
+static enum answer answer_of_file(int directory, const char *path, int level);
+
+/* Of what has this head: an ELF file, or a script, whose interpreter is what the kernel starts. */
+static enum answer answer_of_head(char head[HEAD_BYTES], int level) {
+    if (head[0] == '#' && head[1] == '!') {
+        char *interpreter = head + 2;
+        while (*interpreter == ' ' || *interpreter == '\t') interpreter++;
+        interpreter[length_before(interpreter, '\n', '\n')] = '\0';
+        interpreter[length_before(interpreter, ' ', '\t')] = '\0';
+        return interpreter[0] == '\0' || level == SCRIPT_LEVELS ? UNKNOWN
+                                                                : answer_of_file(AT_FDCWD, interpreter, level + 1);
+    }
+    ElfW(Ehdr) elf;
+    memcpy(&elf, head, sizeof elf);
+    if (memcmp(elf.e_ident, ELFMAG, SELFMAG) != 0) return UNKNOWN;
+    return elf.e_ident[EI_CLASS] != ELFCLASS64 || elf.e_machine != MACHINE_ELF ? FOREIGN : NATIVE;
+}
+
+static enum answer answer_of_descriptor(int fd, int level) {
+    char head[HEAD_BYTES] = {0};
+    return system_pread(fd, head, HEAD_BYTES - 1, 0) > 0 ? answer_of_head(head, level) : UNKNOWN;
 }
 
 /* Of a regular file that may be executed. Nothing else is opened: a FIFO would let a waiting writer through. */
-static bool read_head_of(int directory, const char *path, char head[HEAD_BYTES]) {
+static enum answer answer_of_file(int directory, const char *path, int level) {
     struct stat status;
-    if (system_stat_at(directory, path, &status) < 0 || !S_ISREG(status.st_mode)) return false;
-    if (system_access_at(directory, path, X_OK) < 0) return false;
+    if (system_stat_at(directory, path, &status) < 0 || !S_ISREG(status.st_mode)) return NO_FILE;
+    if (system_access_at(directory, path, X_OK) < 0) return NO_FILE;
+    uint64_t file = identity(&status);
+    enum answer answer = known(file);
+    if (answer != NO_FILE) return answer;
+    /* To close it would take the process's own locks away. */
+    if (may_hold_locks()) return UNKNOWN;
     int fd = system_open_at(directory, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) return false;
-    bool is_read = read_head(fd, head);
+    if (fd < 0) return UNKNOWN;
+    answer = answer_of_descriptor(fd, level);
     system_close(fd);
-    return is_read;
+    store_relaxed(&answers[file >> 32 & (ANSWERS - 1)], file | answer);
+    return answer;
 }
 
-/* The head of what execvp would start: the first of its name, in PATH's order, that may be executed. */
-static bool read_head_in_path(const char *name, char head[HEAD_BYTES]) {
+/* Of what execvp would start: the first of its name, in PATH's order, that may be executed. */
+static enum answer answer_in_path(const char *name) {
     char path[PART_BYTES];
     const char *list = "/bin:/usr/bin"; /* where there is no PATH (confstr, _CS_PATH) */
     size_t length = strlen(name);
@@ -96,46 +149,23 @@ static bool read_head_in_path(const char *name, char head[HEAD_BYTES]) {
         if (strncmp(*env, "PATH=", 5) == 0) list = *env + 5;
     for (const char *at = list;;) {
         size_t directory = length_before(at, ':', ':');
-        if (directory + length + 2 > sizeof path) return false; /* what would be found is not known */
+        if (directory + length + 2 > sizeof path) return UNKNOWN;
         memcpy(path, at, directory);
         if (directory > 0) path[directory++] = '/'; /* an empty part is the working directory */
         memcpy(path + directory, name, length + 1);
-        if (read_head_of(AT_FDCWD, path, head)) return true;
+        enum answer answer = answer_of_file(AT_FDCWD, path, 0);
+        if (answer != NO_FILE) return answer;
         at += length_before(at, ':', ':');
-        if (*at == '\0') return false;
+        if (*at == '\0') return NO_FILE;
         at++;
     }
 }
 
-static bool is_foreign_file(const char head[HEAD_BYTES]) {
-    ElfW(Ehdr) elf;
-    memcpy(&elf, head, sizeof elf);
-    return memcmp(elf.e_ident, ELFMAG, SELFMAG) == 0
-        && (elf.e_ident[EI_CLASS] != ELFCLASS64 || elf.e_machine != MACHINE_ELF);
-}
-
-/* Puts the interpreter's head in the place of a script's; false where it is no script, or has none that can be read. */
-static bool follow_script(char head[HEAD_BYTES]) {
-    if (head[0] != '#' || head[1] != '!') return false;
-    char *interpreter = head + 2;
-    while (*interpreter == ' ' || *interpreter == '\t') interpreter++;
-    interpreter[length_before(interpreter, '\n', '\n')] = '\0';
-    interpreter[length_before(interpreter, ' ', '\t')] = '\0';
-    char path[HEAD_BYTES];
-    memcpy(path, interpreter, strlen(interpreter) + 1);
-    return path[0] != '\0' && read_head_of(AT_FDCWD, path, head);
-}
-
 bool foreign_program(const struct started *started) {
-    char head[HEAD_BYTES];
     const char *path = started->path;
     size_t length;
     if (!system_may_look() || path == NULL || !memory_string_length(path, PART_BYTES, &length)) return false;
-    if (may_hold_locks()) return false;
-    bool is_read = length == 0                                 ? read_head(started->directory, head)
-        : started->search && memchr(path, '/', length) == NULL ? read_head_in_path(path, head)
-                                                               : read_head_of(started->directory, path, head);
-    for (int level = 0; is_read && level < SCRIPT_LEVELS; level++)
-        if (!follow_script(head)) return is_foreign_file(head);
-    return false;
+    if (length == 0) return answer_of_descriptor(started->directory, 0) == FOREIGN;
+    if (started->search && memchr(path, '/', length) == NULL) return answer_in_path(path) == FOREIGN;
+    return answer_of_file(started->directory, path, 0) == FOREIGN;
 }

@@ -4,7 +4,11 @@
 #ifndef HEAPSUM_HAZARDS_H
 #define HEAPSUM_HAZARDS_H
 
-/* mlockall(2), with errno. */
+#include <sys/resource.h>
+
+/* mlockall(2), setrlimit(2) and prlimit(2), with errno. */
 int hook_mlockall(int flags);
+int hook_setrlimit(unsigned resource, const struct rlimit *limit);
+int hook_prlimit(pid_t process, unsigned resource, const struct rlimit *limit, struct rlimit *before);
 
 #endif

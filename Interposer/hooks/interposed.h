@@ -76,6 +76,10 @@
     X(siginterrupt) \
     X(dlclose) \
     X(mlockall) \
+    X(setrlimit) \
+    X(setrlimit64) \
+    X(prlimit) \
+    X(prlimit64) \
     X(prctl) \
     X(syscall) \
     X(execve) \

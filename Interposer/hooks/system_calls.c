@@ -28,6 +28,8 @@ HOOK long system_calls_ours(long number, long a, long b, long c, long d, long e)
     switch (number) {
         case SYS_seccomp: return sandbox_seccomp(a, b, c);
         case SYS_mlockall: return hook_mlockall((int)a);
+        case SYS_setrlimit: return hook_setrlimit((unsigned)a, (const struct rlimit *)b);
+        case SYS_prlimit64: return hook_prlimit((pid_t)a, (unsigned)b, (const struct rlimit *)c, (struct rlimit *)d);
         case SYS_execve: return hook_execve((const char *)a, (char *const *)b, (char *const *)c);
         default: return exec_at((int)a, (const char *)b, (char *const *)c, (char *const *)d, (int)e);
     }

@@ -83,7 +83,7 @@ static bool reserve(uint8_t *start, uint64_t bytes) {
 static bool section_reserve(struct heap_section *section, uint64_t bytes) {
     uint64_t ready = load_acquire(&section->ready_bytes); /* partner: the release below */
     if (likely(bytes <= ready)) return true;
-    uint64_t limit = round_up(section->capacity, HEAP_PAGE_BYTES);
+    uint64_t limit = round_up(load_relaxed(&section->capacity), HEAP_PAGE_BYTES);
     uint64_t ahead = ready / 4;
     if (ahead < RESERVE_LEAST) ahead = RESERVE_LEAST;
     if (ahead > RESERVE_MOST) ahead = RESERVE_MOST;
@@ -97,7 +97,7 @@ static bool section_reserve(struct heap_section *section, uint64_t bytes) {
 
 int64_t image_take(enum heap_section_name name, uint64_t count) {
     struct heap_section *section = &image.header->sections[name];
-    uint64_t most = section->capacity / section->entry_bytes;
+    uint64_t most = load_relaxed(&section->capacity) / section->entry_bytes;
     uint64_t used = load_relaxed(&section->used);
     do {
         if (used + count > most || !section_reserve(section, (used + count) * section->entry_bytes)) return -1;
@@ -107,7 +107,8 @@ int64_t image_take(enum heap_section_name name, uint64_t count) {
 
 bool image_cover(enum heap_section_name name, uint64_t entries) {
     struct heap_section *section = &image.header->sections[name];
-    if (entries * section->entry_bytes > section->capacity || !section_reserve(section, entries * section->entry_bytes))
+    if (entries * section->entry_bytes > load_relaxed(&section->capacity)
+        || !section_reserve(section, entries * section->entry_bytes))
         return false;
     uint64_t used = load_relaxed(&section->used);
     while (used < entries && !cas_relaxed(&section->used, &used, entries)) {}

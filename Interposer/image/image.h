@@ -19,6 +19,7 @@ struct image {
     uint8_t *base;
     uint64_t bytes;
     struct heap_header *header;
+    uint32_t narrowed; /* parts were unmapped (narrow.h) */
     uint8_t *strings;
     struct heap_module *modules;
     struct heap_node *nodes;

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/atomics.h"
+#include "base/machine.h"
 #include "base/next.h"
 #include "base/options.h"
 #include "base/system.h"
@@ -34,6 +35,14 @@ static void set_program_action(const struct sigaction *action) {
     uint32_t other = 1 - load_relaxed(&which);
     actions[other] = *action;
     store_release(&which, other);
+}
+
+/* SA_RESETHAND: the handler goes, flags and mask stay. */
+static void reset(const struct sigaction *program) {
+    struct sigaction fresh = *program;
+    fresh.sa_flags &= ~SA_SIGINFO; /* the kernel's stays, too; here it tells which of the two a handler is */
+    fresh.sa_handler = SIG_DFL;
+    set_program_action(&fresh);
 }
 
 /* What the kernel would have done without us. */
@@ -58,10 +67,10 @@ static void on_signal(int signal, siginfo_t *info, void *context) {
     if (from_outside && recorded) dump_write();
     errno = saved;
     if (program.sa_flags & SA_SIGINFO) {
-        if (program.sa_flags & (int)SA_RESETHAND) set_program_action(&(struct sigaction){.sa_handler = SIG_DFL});
+        if (program.sa_flags & (int)SA_RESETHAND) reset(&program);
         program.sa_sigaction(signal, info, context);
     } else if (program.sa_handler != SIG_DFL && program.sa_handler != SIG_IGN) {
-        if (program.sa_flags & (int)SA_RESETHAND) set_program_action(&(struct sigaction){.sa_handler = SIG_DFL});
+        if (program.sa_flags & (int)SA_RESETHAND) reset(&program);
         program.sa_handler(signal);
     } else if (program.sa_handler == SIG_DFL && !from_outside) {
         act_by_default(signal);
@@ -74,7 +83,9 @@ static int install(void) {
     struct sigaction program = program_action();
     struct sigaction action = {.sa_sigaction = on_signal, .sa_mask = program.sa_mask};
     bool handled = (program.sa_flags & SA_SIGINFO) || (program.sa_handler != SIG_DFL && program.sa_handler != SIG_IGN);
-    action.sa_flags = SA_SIGINFO | SA_ONSTACK | (handled ? program.sa_flags & (SA_RESTART | SA_NODEFER) : SA_RESTART);
+    /* SA_RESETHAND is ours to do, in on_signal. Where no handler of the program's runs, a thread may have a small
+     * stack. */
+    action.sa_flags = SA_SIGINFO | (handled ? program.sa_flags & (int)~SA_RESETHAND : SA_RESTART | SA_ONSTACK);
     return next.libc_sigaction(options.signal, &action, NULL);
 }
 
@@ -104,6 +115,15 @@ static bool is_default(const struct sigaction *action) {
     return !(action->sa_flags & SA_SIGINFO) && action->sa_handler == SIG_DFL;
 }
 
+/* An action as it is read back: nobody blocks SIGKILL and SIGSTOP, and libc adds its own way out of a handler. */
+static void as_kernel_keeps(struct sigaction *action) {
+    system_signals mask;
+    memcpy(&mask, &action->sa_mask, sizeof mask);
+    mask &= ~(system_signals_of(SIGKILL) | system_signals_of(SIGSTOP));
+    memcpy(&action->sa_mask, &mask, sizeof mask);
+    action->sa_flags |= MACHINE_SA_RESTORER;
+}
+
 /* In a vfork's child: the memory is the parent's, and so is what is kept here; the kernel's table is the child's own.
  */
 static int act_in_shared_memory(int signal, const struct sigaction *action, struct sigaction *before) {
@@ -129,6 +149,7 @@ int signals_act(int signal, const struct sigaction *action, struct sigaction *be
     if (action != NULL) {
         struct sigaction fresh = *action; /* it may be the same memory as `before` */
         if (options.signal_chosen || is_default(&fresh)) {
+            as_kernel_keeps(&fresh);
             set_program_action(&fresh);
             if (install() != 0) return -1;
         } else {
@@ -139,4 +160,15 @@ int signals_act(int signal, const struct sigaction *action, struct sigaction *be
     }
     if (before != NULL) *before = old;
     return 0;
+}
+
+bool signals_hand_on(void) {
+    if (!load_relaxed(&ours)) return false;
+    struct sigaction program = program_action();
+    return !(program.sa_flags & SA_SIGINFO) && program.sa_handler == SIG_IGN
+        && next.libc_sigaction(options.signal, &program, NULL) == 0;
+}
+
+void signals_take_back(bool handed_on) {
+    if (handed_on) install();
 }

@@ -151,6 +151,7 @@ static void after_fork_in_parent(void) { unwind_fork_end(false); }
 
 static void after_fork_in_child(void) {
     unwind_fork_end(true);
+    system_close_inherited();
     uint32_t live = LIVE;
     store_relaxed(&hook_live.word, 0);
     if (cas_acq_rel(&phase, &live, FORKED)) image_abandon();

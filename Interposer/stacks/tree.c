@@ -24,17 +24,18 @@
 #define NODE_MASK ((1ull << NODE_BITS) - 1)
 #define PROBE_MOST 128
 
-static uint32_t tables;                     /* for which this image has room */
 static uint32_t current;                    /* the one that takes new entries */
 static uint64_t entered[TREE_INDEX_TABLES]; /* entries in each */
 static uint64_t seed;
 
+/* Whether the image has room for a table of this number; narrowing takes room away (image/narrow.h). */
+static bool has_table(uint32_t table) {
+    return table < TREE_INDEX_TABLES
+        && TREE_INDEX_BYTES_OF(table + 1) <= load_relaxed(&image.header->sections[HEAP_SECTION_INDEX].capacity);
+}
+
 void tree_start(void) {
     current = 0;
-    tables = 1;
-    while (tables < TREE_INDEX_TABLES
-        && TREE_INDEX_BYTES_OF(tables + 1) <= image.header->sections[HEAP_SECTION_INDEX].capacity)
-        tables++;
     memset(entered, 0, sizeof entered);
     const void *random = (const void *)loader_auxiliary(AT_RANDOM);
     if (random != NULL) memcpy(&seed, random, sizeof seed);
@@ -68,7 +69,7 @@ static uint32_t enter(uint32_t table, uint64_t hash, uint64_t frame, uint32_t no
         uint64_t entry = load_acquire(&image.index[at]);
         /* partner: the acquires here and in probe() */
         if (entry == 0 && cas_acq_rel(&image.index[at], &entry, wanted)) {
-            if (add_relaxed(&entered[table], 1) + 1 > (mask + 1) / 4 * 3 && table + 1 < tables) {
+            if (add_relaxed(&entered[table], 1) + 1 > (mask + 1) / 4 * 3 && has_table(table + 1)) {
                 uint32_t expected = table;
                 cas_relaxed(&current, &expected, table + 1);
             }

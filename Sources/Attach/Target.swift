@@ -150,7 +150,7 @@ func readMaps(_ pid: pid_t) throws(LaunchError) -> [Mapping] {
 }
 
 private func noLibc(_ pid: pid_t, _ maps: [Mapping]) -> LaunchError {
-    if maps.contains(where: { isNamed($0, "ld-musl") }) {
+    if maps.contains(where: { isNamed($0, "ld-musl", "libc.musl") || $0.path.contains("-musl/") }) {
         return .own(
             "\(pid): its C library is musl, and libheapsum.so needs glibc: run a build of the program for glibc under "
                 + "heaprun")

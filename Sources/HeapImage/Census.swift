@@ -114,6 +114,22 @@ extension HeapImage {
         return census
     }
 
+    /// What each stack has allocated and freed, without a look at the live blocks: what it holds is the difference.
+    /// Ages and the live sums are not filled in.
+    ///
+    /// - Throws: `InputError` where the image can't be read any more.
+    /// - Complexity: O(stacks)
+    package func counters() throws(InputError) -> Census {
+        try refresh()
+        let threads = threads()
+        var census = Census()
+        census.stacks = [StackCounts](
+            repeating: StackCounts(),
+            count: max(2, min(sections[SectionName.stacks.rawValue].readableEntries, Int(HEAP_STACK_LIMIT))))
+        countFolded(&census, threads.flatMap(\.unfolded))
+        return census
+    }
+
     /// Of the uncommitted events of one thread, the ones that happened, as their blocks' slots say.
     static func happened(_ events: [Event], _ inFlight: InFlight?, _ watch: Watch) -> [Event] {
         func slotHolds(_ event: Event) -> Bool {
@@ -338,7 +354,7 @@ extension StackCounts {
     }
 
     /// What the counters say is live.
-    var held: Level {
+    package var held: Level {
         Level(
             bytes: allocatedBytes >= freedBytes ? allocatedBytes - freedBytes : 0,
             blocks: allocatedBlocks >= freedBlocks ? allocatedBlocks - freedBlocks : 0)

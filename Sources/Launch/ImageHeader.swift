@@ -127,7 +127,7 @@ package struct ResidentMeter {
 }
 
 /// Resident bytes of a process (/proc/PID/statm's second field).
-func residentBytes(of pid: pid_t) -> UInt64? {
+package func residentBytes(of pid: pid_t) -> UInt64? {
     guard let text = try? readBytes(FilePath("/proc/\(livingThread(of: pid))/statm"), limit: 256) else { return nil }
     let fields = text.split(separator: UInt8(ascii: " "))
     guard fields.count > 1, let pages = UInt64(String(decoding: fields[1], as: UTF8.self)) else { return nil }

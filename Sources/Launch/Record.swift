@@ -17,6 +17,8 @@ package struct RecordRequest {
     /// Take the launcher's place by exec.
     package var replaces = false
     package var isQuiet = false
+    /// The share of a memory limit at which a process is dumped; nil: at none.
+    package var dumpNearLimit: Double?
 
     package init(
         arguments: [UnsafeMutablePointer<CChar>?], environment: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>,
@@ -73,11 +75,15 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     var meter = ResidentMeter(pid: supervisor.pid, runDirectory: place.path)
     var sandboxed = SandboxedImages(since: startTime, runDirectory: place.path)
     var harvest = Harvest()
+    var nearLimit = request.dumpNearLimit.map { NearLimit(share: $0, runDirectory: place.path) }
+    var nearLimitDue: UInt64 = 0
     var meterDue: UInt64 = 0
     let pid = supervisor.pid, output = request.options.output
     let ending = supervisor.wait {
         let now = monotonicNanoseconds()
-        let untilLook = sandboxed.look(now: now)
+        var untilLook = sandboxed.look(now: now)
+        if now >= nearLimitDue, let wait = nearLimit?.look(now: now) { nearLimitDue = monotonicNanoseconds() + wait }
+        if nearLimit != nil { untilLook = min(untilLook, nearLimitDue - min(nearLimitDue, now)) }
         if now < meterDue { return min(untilLook, meterDue - now) }
         meter.measure()
         if place.imageCount > Harvest.patience {
@@ -103,6 +109,7 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     if request.options.messages == place.messages { harvest.takeMessages(place.messages) }
     if output != place.path { place.removeIfEmpty() }
     if !request.isQuiet {
+        for line in nearLimit?.lines ?? [] { sayShown(line) }
         for line in harvest.report(program: program.executable, ending: ending, output: output) { sayShown(line) }
     }
     return ending.exitStatus

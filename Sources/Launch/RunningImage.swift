@@ -62,8 +62,9 @@ private func accessError(_ error: Errno, _ pid: pid_t) -> LaunchError {
     }
 }
 
-/// A file's mappings in the order of its bytes, from byte 0 on: an image may be mapped in a few spans, one behind the
-/// other.
+/// A file's mappings in the order of its bytes, from byte 0 on: an image may be mapped in a few spans, each as far from
+/// the first as in the file. Between them may lie holes, where a program limited its address space; the sections that an
+/// image's header tells of are outside of them.
 struct ImageSpan: Equatable {
     var first: Mapping
     var byteCount: UInt64
@@ -79,9 +80,10 @@ func imageSpans(_ maps: [Mapping]) -> [ImageSpan] {
         if mapping.fileOffset == 0 {
             spans.append(ImageSpan(first: mapping, byteCount: mapping.end - mapping.start))
         } else if let last = spans.last, last.first.inode == mapping.inode,
-            last.first.start &+ last.byteCount == mapping.start, mapping.fileOffset == last.byteCount
+            mapping.start >= last.first.start &+ last.byteCount,
+            mapping.start - last.first.start == mapping.fileOffset
         {
-            spans[spans.count - 1].byteCount += mapping.end - mapping.start
+            spans[spans.count - 1].byteCount = mapping.end - last.first.start
         }
     }
     return spans

@@ -284,22 +284,8 @@ extension Reduction {
                 file: original.file, offset: 0, what: "numbers of a running program are of different moments: \(error)")
         }
         let census = try image.census()
-        let nodes = image.nodes()
-        let numbers = image.modules().map { module in
-            module.isKnown
-                ? self.module(
-                    path: module.path, buildID: module.buildID, identity: ReducedModule.FileIdentity(module),
-                    bias: module.moved ? nil : module.bias,
-                    extent: module.extent)
-                : SpecialModule.none
-        }
-
-        // Parents are older, so one pass in order finds each one's own node first.
-        var interned = [UInt32](repeating: 0, count: max(nodes.count, 1))
-        for node in 1 ..< max(nodes.count, 1) {
-            let parent = interned[Int(nodes.parents[node])]
-            interned[node] = tree.intern(parent: parent, frame: frame(nodes.frames[node], numbers))
-        }
+        var interned: [UInt32] = []
+        let numbers = intern(nodesOf: image, into: &interned)
 
         var input = Input(
             path: path ?? image.file, kind: original.kind == .dump ? "dump" : "image",
@@ -325,6 +311,31 @@ extension Reduction {
         totals.peakBytes = (totals.peakBytes ?? 0) &+ census.peak.bytes
         totals.lostEvents &+= image.lostEvents
         totals.unmatchedFrees = (totals.unmatchedFrees ?? 0) &+ image.losses.unmatched_frees
+    }
+
+    /// Takes in the modules and nodes of an image. `interned` has this tree's node for each of the image's, those of an
+    /// earlier look first, and is lengthened.
+    ///
+    /// - Returns: the number here of each of its modules.
+    /// - Complexity: O(nodes)
+    @discardableResult
+    package func intern(nodesOf image: HeapImage, into interned: inout [UInt32]) -> [UInt32] {
+        let nodes = image.nodes()
+        let numbers = image.modules().map { module in
+            module.isKnown
+                ? self.module(
+                    path: module.path, buildID: module.buildID, identity: ReducedModule.FileIdentity(module),
+                    bias: module.moved ? nil : module.bias,
+                    extent: module.extent)
+                : SpecialModule.none
+        }
+        if interned.isEmpty { interned.append(0) }
+        // Parents are older, so one pass in order finds each one's own node first.
+        for node in interned.count ..< max(nodes.count, interned.count) {
+            let parent = interned[Int(nodes.parents[node])]
+            interned.append(tree.intern(parent: parent, frame: frame(nodes.frames[node], numbers)))
+        }
+        return numbers
     }
 
     func frame(_ raw: UInt64, _ numbers: [UInt32]) -> Frame {

@@ -45,7 +45,7 @@ package struct FrameFilter {
     /// Whether each stack, by its innermost node, has the frames that are asked for and none that are not wanted.
     ///
     /// - Complexity: one search a distinct frame.
-    func passes(_ nodes: [UInt32], of reduction: Reduction, names: FrameNames) -> [Bool] {
+    package func passes(_ nodes: [UInt32], of reduction: Reduction, names: FrameNames) -> [Bool] {
         // Inlined functions count as the frames that they are shown as.
         names.prepare(nodes.map { Row(node: $0) })
         var verdicts: [Frame: (included: Bool, excluded: Bool)] = [:]

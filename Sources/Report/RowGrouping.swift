@@ -47,7 +47,10 @@ extension FrameNames {
         }
     }
 
-    private func keys(of rows: [Row], _ grouping: Grouping) -> [RowKey] {
+    /// What each row belongs to, by its innermost frame that says who asked; not for stacks, threads and sizes.
+    ///
+    /// - Complexity: a look into the sources of a few frames of each row
+    package func keys(of rows: [Row], _ grouping: Grouping) -> [RowKey] {
         let stacks = rows.map { row in
             reduction.frames(of: row).filter { $0.module != SpecialModule.cut && $0.module != SpecialModule.thread }
         }
@@ -77,7 +80,7 @@ extension FrameNames {
     }
 
     /// Whether a block of the frame's function is asked for by who called it.
-    func standsBetween(_ frame: NamedFrame) -> Bool {
+    package func standsBetween(_ frame: NamedFrame) -> Bool {
         guard let function = frame.function else { return false }
         return AllocationFunctions.standsBetween(function)
             || (isOfKernel(frame) && KernelAllocationFunctions.contains(function))

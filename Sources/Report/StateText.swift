@@ -7,7 +7,7 @@ import Text
 
 extension HeapImage {
     /// In full, or in a few words for a line that says more.
-    func stateText(inFull: Bool) -> String {
+    package func stateText(inFull: Bool) -> String {
         switch effectiveState {
         case .running: inFull && kind == .dump ? "running when the dump was taken" : "running"
         case .exited: "exited with status \(header.exit_status)"

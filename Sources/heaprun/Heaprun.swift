@@ -67,6 +67,13 @@ struct Heaprun: ParsableCommand {
             "Write a dump each time the live bytes pass the last dump's by this much: a number, or 64K, 10M, 1G.",
             valueName: "size"))
     var dumpAtGrowth: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Write a dump when a program has used this much of what ends it: its control group's memory.max, RLIMIT_AS or "
+                + "RLIMIT_DATA. Again each time half of the rest is gone.",
+            valueName: "percent"))
+    var dumpNearLimit: String?
     @Flag(help: "Write a dump when an allocation fails, once a minute at the most.")
     var dumpAtFailure = false
     @Option(
@@ -140,6 +147,15 @@ struct Heaprun: ParsableCommand {
         return size
     }
 
+    /// "90%", or 90.
+    private static func share(_ text: String) throws -> Double {
+        let digits = text.hasSuffix("%") ? text.dropLast() : text[...]
+        guard let percent = Double(digits), (1 ... 99).contains(percent) else {
+            throw ValidationError("--dump-near-limit \(text): from 1% to 99%.")
+        }
+        return percent / 100
+    }
+
     private func start() throws -> Int32 {
         if attachPID != nil || detachPID != nil { return try startInRunning() }
         if attachTime != nil { throw ValidationError("--for \(attachTime ?? ""): goes with --pid.") }
@@ -184,6 +200,10 @@ struct Heaprun: ParsableCommand {
         request.options.messages = messages.map { FilePath(text: $0).absolute }
         request.replaces = exec
         request.isQuiet = quiet
+        request.dumpNearLimit = try dumpNearLimit.map(Self.share)
+        if exec && request.dumpNearLimit != nil {
+            throw ValidationError("--dump-near-limit is heaprun's to watch, and with --exec there is no heaprun.")
+        }
         if let printKind { return try printSetup(printKind, request) }
         return try record(request)
     }

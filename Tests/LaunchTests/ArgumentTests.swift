@@ -144,7 +144,7 @@ import Text
     /// What is installed: one file, which is the tool that it is called by.
     @Test func oneFileIsEveryTool() throws {
         let scratch = try Scratch()
-        let tools = ["heapsum", "heaprun", "heapdump", "gensyms", "heapwatch"]
+        let tools = ["heapsum", "heaprun", "heapdump", "gensyms", "heapwatch", "heaptop"]
         try scratch.prepare(
             "mkdir links && cp '\(Built.products)/heapsum-tools' heapsum && cp heapsum other && ln -s ../heapsum "
                 + "links/anything"
@@ -160,7 +160,7 @@ import Text
         #expect(try scratch.run(["links/anything", "--version"]).output == "heapsum \(version)\n")
         let other = try scratch.run(["./other"])
         #expect(
-            other.exitStatus == 64 && other.messages.contains("they are gensyms, heapdump, heaprun, heapsum, heapwatch")
+            other.exitStatus == 64 && other.messages.contains("they are gensyms, heapdump, heaprun, heapsum, heaptop, heapwatch")
         )
         let recorded = try scratch.run(
             ["./heaprun", "--quiet", "-o", "out", "/bin/true"], variables: ["HEAPSUM_LIBRARY": Built.interposer])

@@ -13,12 +13,12 @@
  */
 #define _GNU_SOURCE
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define HELD 128
 #define THREADS_MOST 64
@@ -54,7 +54,7 @@ static void *work(void *which) {
         self->seen = order;
         if (is_over) break;
         if (is_paused) {
-            for (unsigned at = order; at == order;) sched_yield();
+            for (unsigned at = order; at == order;) usleep(1000);
             continue;
         }
         for (int i = 0; i < 64; i++) {
@@ -86,7 +86,7 @@ static void *work(void *which) {
 /* Until each thread has seen the last order. */
 static void wait_for_all(unsigned count) {
     for (unsigned i = 0; i < count; i++)
-        while (workers[i].seen != order) sched_yield();
+        while (workers[i].seen != order) usleep(100);
 }
 
 int main(int argument_count, char **arguments) {

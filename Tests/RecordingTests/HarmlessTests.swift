@@ -292,3 +292,46 @@ extension Scratch {
         #expect(String(file.modifiedNanoseconds) == figures[2].split(separator: ".").joined())
     }
 }
+
+/// What a program hands on to what it starts, and what it limits for itself.
+@Suite struct InheritanceTests {
+    @Test(arguments: ["setrlimit", "prlimit", "number", "old number"])
+    func aProgramMayLimitItsOwnAddressSpace(way: String) throws {
+        let scratch = try Scratch()
+        try scratch.compile("address_space.c", as: "address_space")
+        let (plain, recording) = try scratch.runBothWays("./address_space \(way)")
+        #expect(plain.output == "0 200\n")
+        #expect(recording.outcome == plain, "\(recording.outcome)")
+        let image = try recording.image(of: "address_space")
+        #expect(image.damages.isEmpty && image.losses.lost_allocations == 0)
+        let held = try Reduced(image).holding("main")
+        #expect(held.blocks == 200 && held.bytes == 200 * 3 << 20, "\(held)")
+        #expect(try Reduced(image).holding("allocate").blocks == 4 * 2000)
+    }
+
+    @Test(arguments: 1 ... 7) func memoryIsLockedUnderALimit(flags: Int) throws {
+        let scratch = try Scratch()
+        try scratch.prepare("chmod 711 . && mkdir -m 1777 out")
+        try scratch.compile("locks_memory.c", as: "locks_memory")
+        let (plain, recording) = try scratch.runBothWays(
+            "./locks_memory \(flags)", variables: ["HEAPSUM_OUTPUT": scratch.path + "/out"])
+        #expect(plain.exitStatus == 0)
+        #expect(recording.outcome == plain, "\(recording.outcome)")
+    }
+
+    @Test(arguments: ["10", nil]) func anIgnoredSignalIsHandedOn(signal: String?) throws {
+        let scratch = try Scratch()
+        try scratch.compile("ignored_signal.c", as: "ignored")
+        let (plain, recording) = try scratch.runBothWays("./ignored", variables: ["HEAPSUM_SIGNAL": signal])
+        #expect(plain.output.contains("vforked: ignored"))
+        #expect(recording.outcome == plain, "\(recording.outcome)")
+    }
+
+    @Test func aForksChildHasNoDescriptorOfOurs() throws {
+        let scratch = try Scratch()
+        try scratch.compile("forks.c", as: "forks")
+        let (plain, recording) = try scratch.runBothWays("./forks")
+        #expect(plain.output == "0\n")
+        #expect(recording.outcome == plain, "\(recording.outcome)")
+    }
+}

@@ -18,6 +18,8 @@
 #define MACHINE_AUDIT AUDIT_ARCH_AARCH64
 #define MACHINE_LIBUNWIND_PREFIX "_ULaarch64"
 #define MACHINE_LIBC_VERSION "GLIBC_2.17"
+/* The flag that libc adds to each action: none, as the vDSO has the way out of a handler. */
+#define MACHINE_SA_RESTORER 0
 
 /* Adds where no other thread does: so that a signal handler of this thread may add, too. */
 #define add_alone(p, v) ((void)__atomic_fetch_add((p), (v), __ATOMIC_RELAXED))

@@ -21,6 +21,9 @@
 /* libc has posix_spawn in two versions. */
 #define MACHINE_HAS_OLD_SPAWN 1
 
+/* The flag that libc adds to each action (sigaction(2), SA_RESTORER). */
+#define MACHINE_SA_RESTORER 0x04000000
+
 /* We have an unwinder of our own, which is the default then. */
 #define OWN_UNWINDER 1
 

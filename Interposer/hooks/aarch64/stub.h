@@ -77,7 +77,8 @@
 /* syscall: all arguments are in registers, so a function does. */
 #define SYSCALL_JUMP \
     HOOK long hook_syscall(long number, long a, long b, long c, long d, long e, long f) { \
-        if (number == SYS_seccomp || number == SYS_mlockall || number == SYS_execve || number == SYS_execveat) \
+        if (number == SYS_seccomp || number == SYS_mlockall || number == SYS_setrlimit || number == SYS_prlimit64 \
+            || number == SYS_execve || number == SYS_execveat) \
             return system_calls_ours(number, a, b, c, d, e); \
         return next_syscall != NULL ? next_syscall(number, a, b, c, d, e, f) \
                                     : system_calls_early(number, a, b, c, d, e, f); \

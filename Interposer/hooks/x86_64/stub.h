@@ -75,11 +75,12 @@
             ".popsection\n")
 
 /*
- * syscall: system_calls_ours for the numbers of seccomp, mlockall, execve and execveat; else a jump to the next
- * function.
+ * syscall: system_calls_ours for the numbers of seccomp, mlockall, setrlimit, prlimit64, execve and execveat; else a
+ * jump to the next function.
  */
 #define SYSCALL_JUMP \
     _Static_assert(SYS_seccomp == 317 && SYS_mlockall == 151 && SYS_execve == 59 && SYS_execveat == 322, "below"); \
+    _Static_assert(SYS_setrlimit == 160 && SYS_prlimit64 == 302, "below"); \
     __asm__(".pushsection .text\n" \
             ".globl hook_syscall\n" \
             ".hidden hook_syscall\n" \
@@ -91,6 +92,10 @@
             "    cmpq $151, %rdi\n" \
             "    je system_calls_ours\n" \
             "    cmpq $59, %rdi\n" \
+            "    je system_calls_ours\n" \
+            "    cmpq $160, %rdi\n" \
+            "    je system_calls_ours\n" \
+            "    cmpq $302, %rdi\n" \
             "    je system_calls_ours\n" \
             "    cmpq $322, %rdi\n" \
             "    je system_calls_ours\n" \

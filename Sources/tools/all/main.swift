@@ -1,4 +1,4 @@
-// All tools in one executable, which is installed under their five names: the Swift runtime and the argument parser are
+// All tools in one executable, which is installed under their six names: the Swift runtime and the argument parser are
 // most of each, and are there once so. The name that it is called by says which tool it is.
 
 import GensymsTool
@@ -6,6 +6,7 @@ import Glibc
 import HeapdumpTool
 import HeaprunTool
 import HeapsumTool
+import HeaptopTool
 import HeapwatchTool
 import Proc
 import SystemPackage
@@ -13,7 +14,7 @@ import Text
 
 let tools: [String: () -> Never] = [
     "heapsum": runHeapsum, "heaprun": runHeaprun, "heapdump": runHeapdump, "gensyms": runGensyms,
-    "heapwatch": runHeapwatch,
+    "heaptop": runHeaptop, "heapwatch": runHeapwatch,
 ]
 
 func lastName(_ path: String) -> String { path.split(separator: "/").last.map(String.init) ?? "" }

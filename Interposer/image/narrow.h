@@ -1,0 +1,28 @@
+/*
+ * The image's mapping, made smaller for a process that limits its address space.
+ */
+#ifndef HEAPSUM_NARROW_H
+#define HEAPSUM_NARROW_H
+
+#include <stdint.h>
+
+#include "include/heap_image.h"
+
+/* A part of the image that is mapped. */
+struct image_part {
+    uint8_t *start;
+    uint64_t bytes;
+};
+
+/*
+ * Unmaps what the sections do not use yet, until `most` bytes are mapped or each section has little more than it uses.
+ * A section does not grow beyond what is left: what finds no space then is counted, as on a full disk. The file keeps
+ * its length. Any thread may call this at any time; the others go on booking.
+ */
+void image_narrow(uint64_t most);
+
+/* The parts that are mapped, in order; one where nothing was narrowed. Returns how many. An image is mapped. */
+#define IMAGE_PARTS_MOST (HEAP_SECTION_COUNT + 1)
+unsigned image_parts(struct image_part parts[IMAGE_PARTS_MOST]);
+
+#endif

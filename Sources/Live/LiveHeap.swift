@@ -1,0 +1,133 @@
+// The heap of a running program, looked at again and again. Each look reads the stacks' counters and the rings from
+// the image: the live blocks are not read, nothing is stopped, and no signal is sent.
+//
+// Invariant: the totals are the sums over the stacks of the same look. A stack keeps its number, so what a look says of
+// it can be held against any earlier look.
+
+import Glibc
+import HeapImage
+import Launch
+import Proc
+import Reduce
+import Report
+import Symbols
+import SystemPackage
+import Text
+
+/// A program's heap by its stacks, renewed by `look()`.
+package final class LiveHeap {
+    /// What one stack holds and has come to.
+    package struct Counts: Equatable, Sendable {
+        package var bytes: UInt64 = 0
+        package var blocks: UInt64 = 0
+        package var allocatedBytes: UInt64 = 0
+        package var allocatedBlocks: UInt64 = 0
+
+        package init() {}
+
+        package static func += (sum: inout Counts, other: Counts) {
+            sum.bytes &+= other.bytes
+            sum.blocks &+= other.blocks
+            sum.allocatedBytes &+= other.allocatedBytes
+            sum.allocatedBlocks &+= other.allocatedBlocks
+        }
+    }
+
+    package let image: HeapImage
+    /// nil: no process is known that has this image.
+    package let processID: pid_t?
+    package let reduction = Reduction()
+    package let names: FrameNames
+    /// By the stack's number in the image; 0 and 1 are none and the empty stack.
+    package private(set) var stacks: [Counts] = []
+    /// The node in `reduction` of each stack.
+    package private(set) var nodes: [UInt32] = []
+    package private(set) var totals = Counts()
+    package private(set) var peakBytes: UInt64 = 0
+    /// Of the process, as the kernel has it; nil where it is gone.
+    package private(set) var residentBytes: UInt64?
+    package private(set) var isRunning = true
+    private var interned: [UInt32] = []
+    private var mostBytes: UInt64 = 0
+
+    /// Opens the image of a process that is recorded, or an image.
+    ///
+    /// - Throws: `InputError` for a file that is none; `LaunchError` for a process that is not recorded.
+    package init(_ program: String, symbolizer: Symbolizer) throws {
+        if let pid = pid_t(program), pid > 0 {
+            let place = try findImage(of: pid, deadline: 0)
+            do {
+                switch place {
+                case .file(let path): image = try HeapImage(FileSource(path: path.text), presence: .running)
+                case .memory(let start, let byteCount):
+                    image = try HeapImage(
+                        ProcessMemorySource(process: pid, base: start, length: byteCount), presence: .running)
+                }
+            } catch let error as Errno {
+                throw InputError(file: program, what: "its image can't be read: \(error)")
+            }
+            processID = pid
+        } else {
+            image = try HeapImage(path: program)
+            processID =
+                image.kind == .running && image.presence == .running
+                ? pid_t(
+                    exactly: Presence.find(
+                        processID: image.header.pid, startTime: image.header.start_time, bootID: image.bootID) ?? 0)
+                : nil
+        }
+        names = FrameNames(reduction, symbolizer: symbolizer)
+        // The names of compiled code are found by the process.
+        var input = Input(path: image.file, kind: "image")
+        input.processID = processID.map { UInt32(bitPattern: $0) } ?? image.header.pid
+        input.image = image
+        _ = reduction.begin(input)
+    }
+
+    /// Reads what the program holds now. Once it has ended, its last state stays.
+    ///
+    /// - Throws: `InputError` where the image can't be read any more.
+    /// - Complexity: O(stacks), and O(nodes) where there are new ones
+    package func look() throws(InputError) {
+        isRunning = image.kind == .running && processID.map(isThere) ?? false
+        let census = try image.counters()
+        if image.state != .running { isRunning = false }
+        if census.stacks.contains(where: { Int($0.node) >= interned.count }) || interned.isEmpty {
+            reduction.intern(nodesOf: image, into: &interned)
+        }
+        totals = Counts()
+        stacks.reserveCapacity(census.stacks.count)
+        for (number, counted) in census.stacks.enumerated() {
+            var counts = Counts()
+            let held = counted.held
+            (counts.bytes, counts.blocks) = (held.bytes, held.blocks)
+            (counts.allocatedBytes, counts.allocatedBlocks) = (counted.allocatedBytes, counted.allocatedBlocks)
+            if number < stacks.count {
+                stacks[number] = counts
+            } else {
+                stacks.append(counts)
+                nodes.append(0)
+            }
+            nodes[number] = Int(counted.node) < interned.count ? interned[Int(counted.node)] : 0
+            totals += counts
+        }
+        // The header's peak comes with a fold; the newest may be in the rings yet.
+        mostBytes = max(mostBytes, totals.bytes)
+        peakBytes = max(census.peak.bytes, mostBytes)
+        residentBytes = isRunning ? processID.flatMap { Launch.residentBytes(of: $0) } : nil
+    }
+
+    private func isThere(_ pid: pid_t) -> Bool {
+        ProcessStat.of(pid)?.startTime == image.header.start_time
+            && Presence.livingThread(of: UInt32(bitPattern: pid)) != nil
+    }
+
+    /// How the program ended, as far as its image says.
+    package var endText: String { image.state == .running ? "has ended" : image.stateText(inFull: true) }
+
+    /// Seconds since recording began.
+    package var upSeconds: Double {
+        let now = clockNanoseconds(CLOCK_MONOTONIC), began = image.header.started_monotonic_ns
+        return now > began ? Double(now - began) / 1e9 : 0
+    }
+}

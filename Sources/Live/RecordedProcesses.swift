@@ -1,0 +1,99 @@
+// The processes of this machine that are recorded, and what each holds: by the images that they have mapped. Nothing is
+// asked of the processes.
+
+import Glibc
+import HeapImage
+import Launch
+import Proc
+import SystemPackage
+import Text
+
+/// A process that is recorded.
+package struct RecordedProcess: Sendable {
+    package var processID: pid_t
+    package var program: String
+    package var liveBytes: UInt64
+    package var liveBlocks: UInt64
+    package var residentBytes: UInt64?
+    /// Bytes an hour, by the image's timeline of the last quarter of the recording; nil where that is under a minute.
+    package var growthPerHour: Double?
+    /// What the image takes of memory or disk.
+    package var imageBytes: UInt64
+    package var recordedSeconds: Double
+}
+
+/// All that can be read, the largest first, and how many processes could not be looked into.
+///
+/// - Complexity: one file of each process; of the recorded ones the stacks' counters.
+package func recordedProcesses() -> (processes: [RecordedProcess], closed: Int) {
+    var found: [RecordedProcess] = [], closed = 0
+    for pid in processes() where pid != getpid() && Presence.livingThread(of: UInt32(bitPattern: pid)) != nil {
+        do {
+            guard try mappings(of: pid).contains(where: { $0.path.contains("libheapsum.so") }) else { continue }
+        } catch {
+            if error == .permissionDenied || error == .notPermitted { closed += 1 }
+            continue
+        }
+        guard let place = try? findImage(of: pid, deadline: 0), let image = try? open(place, of: pid),
+            let counts = try? image.counters()
+        else { continue }
+        found.append(describe(pid, image, counts))
+    }
+    return (found.sorted { ($0.liveBytes, $1.processID) > ($1.liveBytes, $0.processID) }, closed)
+}
+
+private func open(_ place: ImagePlace, of pid: pid_t) throws -> HeapImage {
+    switch place {
+    case .file(let path): try HeapImage(FileSource(path: path.text), presence: .running)
+    case .memory(let start, let byteCount):
+        try HeapImage(ProcessMemorySource(process: pid, base: start, length: byteCount), presence: .running)
+    }
+}
+
+private func describe(_ pid: pid_t, _ image: HeapImage, _ counts: Census) -> RecordedProcess {
+    let now = clockNanoseconds(CLOCK_MONOTONIC), began = image.header.started_monotonic_ns
+    let seconds = now > began ? Double(now - began) / 1e9 : 0
+    var bytes: UInt64 = 0, blocks: UInt64 = 0
+    for stack in counts.stacks {
+        bytes &+= stack.held.bytes
+        blocks &+= stack.held.blocks
+    }
+    var growth: Double?
+    let from = UInt64(seconds * 0.75 * 1e9)
+    if let past = image.timeline().last(where: { $0.nanoseconds <= from }) ?? image.timeline().first {
+        let span = seconds - Double(past.nanoseconds) / 1e9
+        if span >= 60 { growth = (Double(bytes) - Double(past.liveBytes)) / span * 3600 }
+    }
+    return RecordedProcess(
+        processID: pid, program: image.programName, liveBytes: bytes, liveBlocks: blocks,
+        residentBytes: residentBytes(of: pid), growthPerHour: growth, imageBytes: image.source.storedBytes,
+        recordedSeconds: seconds)
+}
+
+/// The list as text, a line a process under a heading.
+package func listing(_ processes: [RecordedProcess], closed: Int) -> [ScreenLine] {
+    var lines: [ScreenLine] = []
+    if !processes.isEmpty {
+        lines.append(
+            ScreenLine("    PID       LIVE    BLOCKS   RESIDENT     AN HOUR  RECORDED      IMAGE  PROGRAM", .dim))
+    }
+    for process in processes {
+        var line = ScreenLine(leftPadded("\(process.processID)", 7))
+        line.append(leftPadded(shortSize(Double(process.liveBytes)), 11), .bold)
+        line.append(leftPadded(shortCount(Double(process.liveBlocks)), 10))
+        line.append(leftPadded(process.residentBytes.map { shortSize(Double($0)) } ?? "-", 11))
+        let growth = process.growthPerHour.map { Int64(max(-9e15, min(9e15, $0))) }
+        line.append(leftPadded(growth.map(signedSize) ?? "-", 12), (growth ?? 0) > 0 ? .warning : .plain)
+        line.append(leftPadded(shortDuration(process.recordedSeconds), 10))
+        line.append(leftPadded(shortSize(Double(process.imageBytes)), 11) + "  " + printable(process.program))
+        lines.append(line)
+    }
+    if processes.isEmpty { lines.append(ScreenLine("no process here is recorded: start one by heaprun")) }
+    if closed > 0 {
+        lines.append(
+            ScreenLine(
+                "\(counted(UInt64(closed), "process")) of others could not be looked into: root sees them all", .dim)
+        )
+    }
+    return lines
+}

@@ -1,0 +1,98 @@
+// What is on the screen, as lines of spans: how they get there (a terminal by ncurses, a pipe as text) is no concern
+// of whoever draws them.
+
+import Text
+
+/// How a piece of text stands out.
+package enum Emphasis: Sendable {
+    case plain, bold, dim, reverse, warning
+}
+
+/// One line of a screen.
+package struct ScreenLine: Equatable, Sendable {
+    package struct Span: Equatable, Sendable {
+        package var text: String
+        package var emphasis: Emphasis
+    }
+    package var spans: [Span] = []
+
+    package init(_ text: String = "", _ emphasis: Emphasis = .plain) {
+        if !text.isEmpty { spans = [Span(text: text, emphasis: emphasis)] }
+    }
+
+    package mutating func append(_ text: String, _ emphasis: Emphasis = .plain) {
+        if !text.isEmpty { spans.append(Span(text: text, emphasis: emphasis)) }
+    }
+
+    package var text: String { spans.map(\.text).joined() }
+
+    /// The same with all spans of one emphasis, as wide as the screen.
+    func highlighted(width: Int) -> ScreenLine { ScreenLine(padded(text, width), .reverse) }
+
+    /// Cut to a width in columns.
+    func cut(to width: Int) -> ScreenLine {
+        var line = ScreenLine(), room = width
+        for span in spans where room > 0 {
+            let count = span.text.count
+            line.append(count <= room ? span.text : String(span.text.prefix(room)), span.emphasis)
+            room -= min(count, room)
+        }
+        return line
+    }
+
+    /// For output that is kept.
+    package var withoutTrailingSpaces: ScreenLine {
+        var line = self
+        while let last = line.spans.last, last.text.hasSuffix(" ") {
+            line.spans.removeLast()
+            line.append(String(last.text.dropLast()), last.emphasis)
+        }
+        return line
+    }
+
+    /// With the terminal's own sequences where the style has colours.
+    package func styled(_ style: Style) -> String {
+        spans.map { span in
+            switch span.emphasis {
+            case .plain, .reverse: span.text
+            case .bold: style.bold(span.text)
+            case .dim: style.dim(span.text)
+            case .warning: style.warning(span.text)
+            }
+        }.joined()
+    }
+}
+
+/// What a terminal can show.
+package struct ScreenSize: Equatable, Sendable {
+    package var width: Int
+    package var height: Int
+    /// Whether characters beyond ASCII can be shown.
+    package var isUTF8: Bool
+
+    package init(width: Int, height: Int, isUTF8: Bool = true) {
+        (self.width, self.height, self.isUTF8) = (width, height, isUTF8)
+    }
+}
+
+/// A curve in a character a value, by the largest of them.
+func spark(_ values: [UInt64], width: Int, isUTF8: Bool) -> String {
+    let steps: [Character] =
+        isUTF8 ? ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"] : ["_", ".", "-", "~", "=", "+", "*", "#"]
+    guard let most = values.max(), most > 0 else { return String(repeating: " ", count: width) }
+    let shown = values.suffix(width)
+    let text = String(shown.map { steps[Int(Double($0) / Double(most) * 7.99)] })
+    return leftPadded(text, width)
+}
+
+/// A gain or a loss: +1.2 MB, -340 kB, 0.
+func signedSize(_ bytes: Int64) -> String {
+    bytes == 0 ? "0" : (bytes > 0 ? "+" : "-") + shortSize(Double(bytes.magnitude))
+}
+
+/// A count in few characters: 987, 12.3 k, 4.5 M.
+func shortCount(_ count: Double) -> String {
+    var text = shortSize(count)
+    text.removeLast() // the B of bytes
+    return text.hasSuffix(" ") ? String(text.dropLast()) : text
+}
