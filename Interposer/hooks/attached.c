@@ -52,8 +52,7 @@ static void *hook_of(const char *name) {
 #define MATCH(name_) \
     if (strcmp(name, #name_) == 0) return hook_##name_;
     INTERPOSED_C_LESS_COMMON(MATCH)
-    MATCH(cfree) MATCH(mlockall) MATCH(prctl) MATCH(syscall) MATCH(dlclose) MATCH(dlsym)
-    return loader_own(name);
+    MATCH(cfree) MATCH(mlockall) MATCH(prctl) MATCH(syscall) MATCH(dlclose) MATCH(dlsym) return loader_own(name);
 }
 
 /* Finds what each name leads to without us: the first in the order of the loader's list. */
@@ -70,8 +69,8 @@ static void fill_in(void) {
 }
 
 /*
- * C++'s operators: the first runtime's, for all who call them. What is bound to another runtime's stays with it, and its
- * blocks are booked as it calls malloc.
+ * C++'s operators: the first runtime's, for all who call them. What is bound to another runtime's stays with it, and
+ * its blocks are booked as it calls malloc.
  */
 static void take_operators(void) {
     static const char *const names[] = {
@@ -133,8 +132,8 @@ EXPORT void heapsum_attach(const char *settings, struct heapsum_attach_answer *a
     }
     loader_each(begin, &beginning);
     if (!beginning.begun) {
-        answer_with(answer, loader_has_glibc() && options.record ? HEAPSUM_ATTACH_NO_IMAGE : HEAPSUM_ATTACH_REFUSED,
-            &report);
+        answer_with(
+            answer, loader_has_glibc() && options.record ? HEAPSUM_ATTACH_NO_IMAGE : HEAPSUM_ATTACH_REFUSED, &report);
         errno = saved;
         return;
     }

@@ -24,7 +24,7 @@
 
 static const struct redirection *known;
 static size_t known_count;
-static uint64_t seen;    /* loader_modules_number at the last walk; 0: a module was not ready */
+static uint64_t seen; /* loader_modules_number at the last walk; 0: a module was not ready */
 static uint32_t is_on, walking;
 
 /* Where the stub jumps to. */

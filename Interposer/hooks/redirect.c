@@ -8,7 +8,8 @@
  *
  * An entry that was never called through leads into its own module's PLT, and the loader would look the name up at the
  * first call. It is taken to mean the next function, unless another module defines malloc too, or another entry of the
- * same module leads elsewhere (RTLD_DEEPBIND): then it stays, as a block must go back to the allocator that it came from.
+ * same module leads elsewhere (RTLD_DEEPBIND): then it stays, as a block must go back to the allocator that it came
+ * from.
  *
  * Frees are redirected in all modules before the first reallocation is, and these before the first allocation: a block
  * that is booked is also seen to go.
@@ -96,7 +97,8 @@ static void each_entry(const struct pass *pass, const struct loader_module *modu
             uint32_t type = (uint32_t)ELF64_R_TYPE(relocation->r_info);
             bool is_call = type == MACHINE_RELOCATION_CALL;
             if (!is_call
-                && ((type != MACHINE_RELOCATION_ADDRESS && type != MACHINE_RELOCATION_WORD) || relocation->r_addend != 0))
+                && ((type != MACHINE_RELOCATION_ADDRESS && type != MACHINE_RELOCATION_WORD)
+                    || relocation->r_addend != 0))
                 continue;
             const ElfW(Sym) *symbol = &symbols[ELF64_R_SYM(relocation->r_info)];
             const struct redirection *what = named(pass, names + symbol->st_name);
@@ -133,8 +135,8 @@ static bool can_be_written(const struct loader_module *module, struct tables *ta
     uint32_t *half = (uint32_t *)word;
     if (tables->is_open || system_touch(half) >= 0) return true;
     if ((uintptr_t)word - module->relro_start >= module->relro_end - module->relro_start) return false;
-    tables->is_open = system_protect(
-        module->relro_start, module->relro_end - module->relro_start, PROT_READ | PROT_WRITE) == 0;
+    tables->is_open =
+        system_protect(module->relro_start, module->relro_end - module->relro_start, PROT_READ | PROT_WRITE) == 0;
     return tables->is_open;
 }
 

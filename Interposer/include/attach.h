@@ -11,16 +11,16 @@
 
 enum heapsum_attach_result {
     HEAPSUM_ATTACH_DONE = 1,
-    HEAPSUM_ATTACH_RECORDED = 2,  /* the process is recorded already; or, to end: it isn't */
-    HEAPSUM_ATTACH_REFUSED = 3,   /* not glibc, or options forbid it */
-    HEAPSUM_ATTACH_NO_IMAGE = 4,  /* no place for an image */
-    HEAPSUM_ATTACH_OTHER = 5,     /* another version of heapsum is in the process */
+    HEAPSUM_ATTACH_RECORDED = 2, /* the process is recorded already; or, to end: it isn't */
+    HEAPSUM_ATTACH_REFUSED = 3,  /* not glibc, or options forbid it */
+    HEAPSUM_ATTACH_NO_IMAGE = 4, /* no place for an image */
+    HEAPSUM_ATTACH_OTHER = 5,    /* another version of heapsum is in the process */
 };
 
 /* What is answered, in memory that the caller gives. */
 struct heapsum_attach_answer {
-    uint32_t version; /* in: the caller's HEAPSUM_ATTACH_VERSION */
-    uint32_t result;  /* enum heapsum_attach_result; 0: the call did not come to its end */
+    uint32_t version;                           /* in: the caller's HEAPSUM_ATTACH_VERSION */
+    uint32_t result;                            /* enum heapsum_attach_result; 0: the call did not come to its end */
     uint64_t modules, entries, refused, passed; /* as in redirect.h */
     uint64_t image, image_bytes;                /* where the image is mapped */
 };

@@ -32,9 +32,9 @@ bool start_may_record(void);
 void start_stop(void);
 
 /*
- * Starts recording in a program that has run for long, with the settings of `env` (as the environment's, NULL-terminated).
- * False where it is recorded already, or can't be. Called again after start_detached: no hook of the recording before
- * may be under way in any thread then.
+ * Starts recording in a program that has run for long, with the settings of `env` (as the environment's,
+ * NULL-terminated). False where it is recorded already, or can't be. Called again after start_detached: no hook of the
+ * recording before may be under way in any thread then.
  */
 bool start_attached(char **env);
 

@@ -45,7 +45,9 @@ struct StoppedThread: ~Copyable {
         case ETIMEDOUT:
             throw .own(
                 "\(pid): a call in thread \(tid) did not come back within \(callMilliseconds / 1000) s: another thread "
-                    + "holds a lock that it needs. It was let go, and goes on by itself when it gets that; try again later")
+                    + "holds a lock that it needs. It was let go, and goes on by itself when it gets that; try again "
+                    + "later"
+            )
         case EFAULT: throw .own("\(pid): a call in thread \(tid) faulted; the thread was put back as it was")
         case ESRCH: throw .own("\(pid): thread \(tid) ended meanwhile")
         default: throw .own("\(pid): no call can be made in thread \(tid): \(errnoText(-result))")
@@ -138,7 +140,8 @@ private func notSafe(_ target: Target, _ met: [pid_t: Int32]) -> LaunchError {
     return .own(
         "\(target.pid): no thread came to a place where it can be stopped without harm, for \(searchSeconds) s: "
             + "\(parts.joined(separator: "; ")). Nothing was changed; try again"
-            + (attach_has_unwinder() != 0 ? "" : ", with libunwind installed (Debian's libunwind8), which follows stacks"))
+            + (attach_has_unwinder() != 0
+                ? "" : ", with libunwind installed (Debian's libunwind8), which follows stacks"))
 }
 
 /// The living threads of a process, the first one first.

@@ -31,7 +31,8 @@ func placeOfLibrary(for pid: pid_t) throws(LaunchError) -> LibraryPlace {
 }
 
 private func userOf(_ pid: pid_t) -> (user: uid_t, group: gid_t)? {
-    guard let users = statusWords("Uid:", of: livingThread(of: pid)), let groups = statusWords("Gid:", of: livingThread(of: pid)),
+    guard let users = statusWords("Uid:", of: livingThread(of: pid)),
+        let groups = statusWords("Gid:", of: livingThread(of: pid)),
         users.count > 3, groups.count > 3, let user = uid_t(String(decoding: users[3], as: UTF8.self)),
         let group = gid_t(String(decoding: groups[3], as: UTF8.self))
     else { return nil }
@@ -52,12 +53,11 @@ private func isReachable(_ file: FilePath, by pid: pid_t) -> Bool {
     }
 }
 
-/// Loads the library, and returns what dlopen answers.
+/// Loads the library.
 ///
 /// - Throws: with the loader's own words.
 func load(_ place: LibraryPlace, _ thread: inout StoppedThread, _ target: Target) throws(LaunchError) {
     let room = try thread.room()
-    let lockedBefore = lockedBytes(target.pid)
     var descriptor: Int64?
     let path: String
     switch place {
@@ -85,11 +85,11 @@ func load(_ place: LibraryPlace, _ thread: inout StoppedThread, _ target: Target
         throw .own(
             "\(target.pid): the library can't be loaded into it: \(reason)"
                 + (isFull
-                    ? ". The program's libraries have used up the room that glibc keeps for thread data of libraries that "
-                        + "come late: start it by heaprun, or with GLIBC_TUNABLES=glibc.rtld.optional_static_tls=1024"
+                    ? ". The program's libraries have used up the room that glibc keeps for thread data of libraries "
+                        + "that come late: start it by heaprun, or with "
+                        + "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=1024"
                     : ""))
     }
-    _ = lockedBefore
 }
 
 private func copy(_ library: FilePath, to place: FilePath, _ pid: pid_t) throws(LaunchError) {

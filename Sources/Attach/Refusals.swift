@@ -18,11 +18,7 @@ func checkAttachable(_ pid: pid_t) throws(LaunchError) {
         throw .own("\(pid): a thread of process \(group): name the process")
     }
     if pid == getpid() { throw .own("\(pid): that is heaprun itself") }
-    if let tracer = firstWord("TracerPid:", of: thread), tracer != "0" {
-        throw .own(
-            "\(pid): process \(tracer) traces it (\(processName(tracer))), and a process has one tracer: end that one, or "
-                + "detach it, and try again")
-    }
+    if let refusal = tracedRefusal(pid) { throw refusal }
     try checkOwner(pid, thread)
     var head = [UInt8](repeating: 0, count: 20)
     let executable = open("/proc/\(thread)/exe", O_RDONLY | O_CLOEXEC)
@@ -44,10 +40,12 @@ func checkAttachable(_ pid: pid_t) throws(LaunchError) {
     }
     if statusWords("x86_Thread_features:", of: thread)?.contains(where: { Array("shstk".utf8) == Array($0) }) == true {
         throw .own(
-            "\(pid): it runs with a shadow stack, under which no call can be made in it from outside: start it by heaprun, "
-                + "or without it (GLIBC_TUNABLES=glibc.cpu.x86_shstk=off)")
+            "\(pid): it runs with a shadow stack, under which no call can be made in it from outside: start it by "
+                + "heaprun, or without it (GLIBC_TUNABLES=glibc.cpu.x86_shstk=off)")
     }
-    if let word = firstWord("PPid:", of: thread), let parent = pid_t(word), parent > 1, attach_shares_memory(pid, parent) == 1 {
+    if let word = firstWord("PPid:", of: thread), let parent = pid_t(word), parent > 1,
+        attach_shares_memory(pid, parent) == 1
+    {
         throw .own("\(pid): a child of vfork, whose memory is its parent's still: name process \(parent), or wait")
     }
 }
@@ -71,31 +69,34 @@ private func checkOwner(_ pid: pid_t, _ thread: pid_t) throws(LaunchError) {
     }
 }
 
+private func tracedRefusal(_ pid: pid_t) -> LaunchError? {
+    guard let tracer = firstWord("TracerPid:", of: livingThread(of: pid)), tracer != "0" else { return nil }
+    return .own(
+        "\(pid): process \(tracer) traces it (\(processName(tracer))), and a process has one tracer: end that one, or "
+            + "detach it, and try again")
+}
+
 /// Why a process may not be looked into.
 func permissionRefusal(_ pid: pid_t, _ error: Errno) -> LaunchError {
     if error == .noSuchProcess || error == .noSuchFileOrDirectory { return .own("\(pid): no such process") }
     guard error == .notPermitted || error == .permissionDenied else { return .own("\(pid): \(error.description)") }
-    if let tracer = firstWord("TracerPid:", of: livingThread(of: pid)), tracer != "0" {
-        return .own(
-            "\(pid): process \(tracer) traces it (\(processName(tracer))), and a process has one tracer: end that one, or "
-                + "detach it, and try again")
-    }
+    if let refusal = tracedRefusal(pid) { return refusal }
     let scope = (try? readBytes("/proc/sys/kernel/yama/ptrace_scope", limit: 16)).map {
         String(decoding: $0.prefix { $0 != 10 }, as: UTF8.self)
     }
     if geteuid() != 0, let scope, scope != "0" {
         return .own(
-            "\(pid): yama keeps processes from being traced (kernel.yama.ptrace_scope is \(scope)): run heaprun as root, or "
-                + "set it to 0" + (scope == "3" ? ", which takes a reboot where it is 3" : ""))
+            "\(pid): yama keeps processes from being traced (kernel.yama.ptrace_scope is \(scope)): run heaprun as "
+                + "root, or set it to 0" + (scope == "3" ? ", which takes a reboot where it is 3" : ""))
     }
     if geteuid() != 0 {
         return .own(
-            "\(pid): it keeps itself from being traced (PR_SET_DUMPABLE is 0, or it has capabilities that you lack): run "
-                + "heaprun as root")
+            "\(pid): it keeps itself from being traced (PR_SET_DUMPABLE is 0, or it has capabilities that you lack): "
+                + "run heaprun as root")
     }
     return .own(
-        "\(pid): not ours to trace: heaprun lacks CAP_SYS_PTRACE there. In a container add it (--cap-add SYS_PTRACE), or run "
-            + "heaprun on the host")
+        "\(pid): not ours to trace: heaprun lacks CAP_SYS_PTRACE there. In a container add it (--cap-add SYS_PTRACE), "
+            + "or run heaprun on the host")
 }
 
 private func firstWord(_ name: StaticString, of pid: pid_t) -> String? {
@@ -103,6 +104,8 @@ private func firstWord(_ name: StaticString, of pid: pid_t) -> String? {
 }
 
 private func processName(_ pid: String) -> String {
-    (try? readBytes(.init("/proc/\(pid)/comm"), limit: 64)).map { String(decoding: $0.prefix { $0 != 10 }, as: UTF8.self) }
+    (try? readBytes(.init("/proc/\(pid)/comm"), limit: 64)).map {
+        String(decoding: $0.prefix { $0 != 10 }, as: UTF8.self)
+    }
         ?? "unknown"
 }

@@ -38,7 +38,8 @@ struct Target {
 
         // dlopen, since glibc 2.34 in libc itself; in libdl before, where that is loaded; and what libc has for itself.
         var open = attach_symbol(libc, "dlopen"), error = attach_symbol(libc, "dlerror"), mode: UInt64 = 2 // RTLD_NOW
-        if open == 0, let start = maps.first(where: { isNamed($0, "libdl.so.2", "libdl-2.") && $0.fileOffset == 0 })?.start,
+        if open == 0,
+            let start = maps.first(where: { isNamed($0, "libdl.so.2", "libdl-2.") && $0.fileOffset == 0 })?.start,
             let libdl = attach_module_read(pid, start)
         {
             open = attach_symbol(libdl, "dlopen")
@@ -157,8 +158,8 @@ private func noLibc(_ pid: pid_t, _ maps: [Mapping]) -> LaunchError {
     }
     if !maps.contains(where: { $0.path.contains(".so") }) {
         return .own(
-            "\(pid): it is statically linked, so there is no loader in it that could load a library: link it dynamically, "
-                + "and start it by heaprun")
+            "\(pid): it is statically linked, so there is no loader in it that could load a library: link it "
+                + "dynamically, and start it by heaprun")
     }
     return .own("\(pid): it has no glibc, which libheapsum.so needs")
 }

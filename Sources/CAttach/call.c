@@ -13,8 +13,8 @@
  * The first call, mmap, is made on the thread's own stack, below the red zone, and takes no more of it than a signal
  * would. It brings memory for the others: a stack, and the few instructions that save errno and take the answer.
  *
- * Signals are blocked meanwhile, as a handler must not run on a stack that is ours; but those that an instruction of ours
- * would raise are not: the kernel resets the handler of a blocked one.
+ * Signals are blocked meanwhile, as a handler must not run on a stack that is ours; but those that an instruction of
+ * ours would raise are not: the kernel resets the handler of a blocked one.
  */
 #include "thread.h"
 
@@ -22,8 +22,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/ucontext.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -56,7 +56,7 @@ struct frame {
     uint64_t return_address;
     struct kernel_context context;
 };
-#define CONTEXT_FLAGS 7u /* UC_FP_XSTATE, UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS */
+#define CONTEXT_FLAGS 7u     /* UC_FP_XSTATE, UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS */
 #define NO_STACK 0x40000000u /* flags of an alternate stack that the kernel refuses, and so leaves as it is */
 
 /* What the kernel looks for in the bytes of the area that the processor leaves to software. */
@@ -73,7 +73,8 @@ struct vector_words {
 static int write_frame(const struct attach_thread *thread, uint64_t at, uint64_t vectors) {
     static _Thread_local uint8_t area[VECTORS_MOST + 4];
     memcpy(area, thread->vectors, thread->vector_bytes);
-    struct vector_words words = {VECTOR_MAGIC_1, (uint32_t)thread->vector_bytes + 4, 0, (uint32_t)thread->vector_bytes, {0}};
+    struct vector_words words = {
+        VECTOR_MAGIC_1, (uint32_t)thread->vector_bytes + 4, 0, (uint32_t)thread->vector_bytes, {0}};
     /* The kernel has written there which features there are (XCR0). */
     memcpy(&words.features, thread->vectors + VECTOR_WORDS_AT, sizeof words.features);
     memcpy(area + VECTOR_WORDS_AT, &words, sizeof words);
@@ -91,11 +92,30 @@ static int write_frame(const struct attach_thread *thread, uint64_t at, uint64_t
     struct frame frame = {.return_address = thread->plan.signal_return,
         .context = {.flags = CONTEXT_FLAGS,
             .stack_flags = NO_STACK,
-            .r8 = r.r8, .r9 = r.r9, .r10 = r.r10, .r11 = r.r11, .r12 = r.r12, .r13 = r.r13, .r14 = r.r14, .r15 = r.r15,
-            .rdi = r.rdi, .rsi = r.rsi, .rbp = r.rbp, .rbx = r.rbx, .rdx = r.rdx, .rax = r.rax, .rcx = r.rcx,
-            .rsp = r.rsp, .rip = r.rip, .eflags = r.eflags,
-            .cs = (uint16_t)r.cs, .gs = (uint16_t)r.gs, .fs = (uint16_t)r.fs, .ss = (uint16_t)r.ss,
-            .vectors = vectors, .mask = thread->mask}};
+            .r8 = r.r8,
+            .r9 = r.r9,
+            .r10 = r.r10,
+            .r11 = r.r11,
+            .r12 = r.r12,
+            .r13 = r.r13,
+            .r14 = r.r14,
+            .r15 = r.r15,
+            .rdi = r.rdi,
+            .rsi = r.rsi,
+            .rbp = r.rbp,
+            .rbx = r.rbx,
+            .rdx = r.rdx,
+            .rax = r.rax,
+            .rcx = r.rcx,
+            .rsp = r.rsp,
+            .rip = r.rip,
+            .eflags = r.eflags,
+            .cs = (uint16_t)r.cs,
+            .gs = (uint16_t)r.gs,
+            .fs = (uint16_t)r.fs,
+            .ss = (uint16_t)r.ss,
+            .vectors = vectors,
+            .mask = thread->mask}};
     return attach_write(thread->plan.pid, at, &frame, sizeof frame) == sizeof frame ? 0 : -EFAULT;
 }
 
@@ -142,8 +162,8 @@ static void abandon(struct attach_thread **thread) {
     *thread = NULL;
 }
 
-static const uint64_t faults = 1ull << (SIGSEGV - 1) | 1ull << (SIGBUS - 1) | 1ull << (SIGILL - 1) | 1ull << (SIGFPE - 1)
-    | 1ull << (SIGTRAP - 1) | 1ull << (SIGSYS - 1);
+static const uint64_t faults = 1ull << (SIGSEGV - 1) | 1ull << (SIGBUS - 1) | 1ull << (SIGILL - 1)
+    | 1ull << (SIGFPE - 1) | 1ull << (SIGTRAP - 1) | 1ull << (SIGSYS - 1);
 
 static bool is_fault(int status) {
     int signal = WSTOPSIG(status);
@@ -219,8 +239,7 @@ static int run_call(struct attach_thread **at, const struct user_regs_struct *re
     int waited = attach_wait(thread->tid, &status, CALL_NS);
     if (waited < 0) return waited;
     struct user_regs_struct now;
-    if (waited == 0 || ptrace(PTRACE_GETREGS, thread->tid, 0, &now) != 0
-        || now.rip - thread->region >= ANSWER_AT) {
+    if (waited == 0 || ptrace(PTRACE_GETREGS, thread->tid, 0, &now) != 0 || now.rip - thread->region >= ANSWER_AT) {
         /* We were so slow that it waited no longer: it is at home. */
         abandon(at);
         return -ETIMEDOUT;
@@ -269,8 +288,8 @@ int attach_prepare(struct attach_thread **at) {
     return 0;
 }
 
-int attach_call(struct attach_thread **at, uint64_t function, uint64_t one, uint64_t two, unsigned milliseconds,
-    uint64_t *answer) {
+int attach_call(
+    struct attach_thread **at, uint64_t function, uint64_t one, uint64_t two, unsigned milliseconds, uint64_t *answer) {
     int made = attach_prepare(at);
     if (made < 0) return made;
     struct attach_thread *thread = *at;
@@ -295,11 +314,13 @@ int attach_call(struct attach_thread **at, uint64_t function, uint64_t one, uint
     n = put(code, n, "\x48\xA3", 2, &done_at);                     /* movabs %rax, done */
     /* ppoll(NULL, 0, wait, NULL, 8): unlike nanosleep and poll it leaves alone what the kernel keeps for restarting
      * such a call, in which the thread may have been found. */
-    n = put(code, n, "\xB8\x0F\x01\x00\x00\x31\xFF\x31\xF6", 9, NULL); /* mov $271, %eax; xor %edi, %edi; xor %esi, %esi */
-    n = put(code, n, "\x48\xBA", 2, &wait_at);                           /* movabs $wait, %rdx */
-    n = put(code, n, "\x45\x31\xD2\x41\xB8\x08\x00\x00\x00\x0F\x05", 11, NULL); /* xor %r10d, %r10d; mov $8, %r8d; syscall */
-    n = put(code, n, "\x48\xBC", 2, &home);                              /* movabs $home, %rsp */
-    n = put(code, n, "\xB8\x0F\x00\x00\x00\x0F\x05", 7, NULL);            /* mov $15, %eax; syscall */
+    n = put(code, n, "\xB8\x0F\x01\x00\x00\x31\xFF\x31\xF6", 9, NULL); /* mov $271, %eax; xor %edi, %edi; xor %esi, %esi
+                                                                        */
+    n = put(code, n, "\x48\xBA", 2, &wait_at);                         /* movabs $wait, %rdx */
+    n = put(code, n, "\x45\x31\xD2\x41\xB8\x08\x00\x00\x00\x0F\x05", 11, NULL); /* xor %r10d, %r10d; mov $8, %r8d;
+                                                                                   syscall */
+    n = put(code, n, "\x48\xBC", 2, &home);                                     /* movabs $home, %rsp */
+    n = put(code, n, "\xB8\x0F\x00\x00\x00\x0F\x05", 7, NULL);                  /* mov $15, %eax; syscall */
     if (attach_write(thread->plan.pid, region, code, n) != (ssize_t)n
         || attach_write(thread->plan.pid, result_at, answer_words, sizeof answer_words) != sizeof answer_words)
         return -EFAULT;

@@ -1,6 +1,6 @@
 /*
- * The dynamic symbols of a module in another process, read from its memory: what is loaded counts, and its file may have
- * been replaced. What the memory says is checked against bounds before it is used.
+ * The dynamic symbols of a module in another process, read from its memory: what is loaded counts, and its file may
+ * have been replaced. What the memory says is checked against bounds before it is used.
  */
 #include <elf.h>
 #include <errno.h>

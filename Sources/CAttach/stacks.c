@@ -44,8 +44,8 @@ int attach_has_unwinder(void) {
     *(void **)&unwinder.init = dlsym(general, "_Ux86_64_init_remote");
     *(void **)&unwinder.step = dlsym(general, "_Ux86_64_step");
     *(void **)&unwinder.get = dlsym(general, "_Ux86_64_get_reg");
-    if (make == NULL || accessors == NULL || unwinder.create == NULL || unwinder.destroy == NULL || unwinder.init == NULL
-        || unwinder.step == NULL || unwinder.get == NULL)
+    if (make == NULL || accessors == NULL || unwinder.create == NULL || unwinder.destroy == NULL
+        || unwinder.init == NULL || unwinder.step == NULL || unwinder.get == NULL)
         return 0;
     unwinder.space = make(accessors, 0);
     return unwinder.is_there = unwinder.space != NULL;

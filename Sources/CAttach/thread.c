@@ -122,7 +122,8 @@ static enum attach_state state_of(struct attach_thread *thread, int status) {
     const struct attach_plan *plan = &thread->plan;
     if ((long)thread->saved.orig_rax >= 0) {
         if (!is_waiting(thread->saved.orig_rax)) return ATTACH_BUSY;
-        if (plan->only_outside && (thread->saved.orig_rax == SYS_futex || thread->saved.orig_rax == 449)) return ATTACH_BUSY;
+        if (plan->only_outside && (thread->saved.orig_rax == SYS_futex || thread->saved.orig_rax == 449))
+            return ATTACH_BUSY;
     } else {
         if (plan->only_outside) return ATTACH_BUSY;
         for (size_t i = 0; i < plan->busy_count; i++)

@@ -263,7 +263,9 @@ extension Snapshot {
         if image.hasFlag(HEAP_FLAG_ATTACHED) {
             shortfalls.append(
                 Shortfall(
-                    what: "blocks from before the recording was attached: they are not in its image, and may hold others"))
+                    what:
+                        "blocks from before the recording was attached: they are not in its image, and may hold others")
+            )
         }
         return Snapshot(
             processID: core.processID, threads: core.threads, mappings: core.mappings(), memory: core, blocks: table,

@@ -212,9 +212,12 @@ struct Heaprun: ParsableCommand {
     private func startInRunning() throws -> Int32 {
         guard program.isEmpty else { throw ValidationError("--pid and --detach start no program.") }
         guard attachPID == nil || detachPID == nil else { throw ValidationError("--pid or --detach, not both.") }
-        guard let pid = attachPID ?? detachPID, pid > 0 else { throw ValidationError("a process has a number above 0.") }
+        guard let pid = attachPID ?? detachPID, pid > 0 else {
+            throw ValidationError("a process has a number above 0.")
+        }
         if exec || printKind != nil || noFollow || !only.isEmpty || !skip.isEmpty {
-            throw ValidationError("--exec, --print, --no-follow, --only and --skip are for programs that heaprun starts.")
+            throw ValidationError(
+                "--exec, --print, --no-follow, --only and --skip are for programs that heaprun starts.")
         }
         var request = AttachRequest(
             pid: pid, output: output.map { FilePath(text: $0) }, options: RecordingOptions(output: "."))

@@ -1,5 +1,5 @@
-// What can't be attached to is refused with the reason and the way out, before anything is changed: exit status 125, and
-// the program goes on.
+// What can't be attached to is refused with the reason and the way out, before anything is changed: exit status 125,
+// and the program goes on.
 
 import Glibc
 import TestSupport
@@ -109,7 +109,8 @@ import Testing
             #include <sys/prctl.h>
             int main(void) { prctl(PR_SET_DUMPABLE, 0); puts("ready"); fflush(stdout); return getchar() == EOF; }
             """)
-        try scratch.prepare("cc -o program program.c && chmod 777 . && cp '\(Built.heaprun)' heaprun && chmod 755 heaprun program")
+        try scratch.prepare(
+            "cc -o program program.c && chmod 777 . && cp '\(Built.heaprun)' heaprun && chmod 755 heaprun program")
         let other = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
         let program = try Attached(other + ["./program"], scratch: scratch)
         #expect(try program.answer() == "ready")

@@ -24,7 +24,8 @@ import Testing
             if round % 2 == 1 { _ = try program.ask("resume") }
             let image = try program.detach()
             #expect(image.hasFlag(HEAP_FLAG_ATTACHED) && image.hasFlag(HEAP_FLAG_DETACHED))
-            #expect(image.losses.lost_allocations == 0 && image.losses.lost_stacks == 0 && image.losses.healed_slots == 0)
+            #expect(
+                image.losses.lost_allocations == 0 && image.losses.lost_stacks == 0 && image.losses.healed_slots == 0)
             if round % 2 == 0 {
                 let found = image.held(epoch * 1024 ... epoch * 1024 + 1023)
                 #expect(["held", String(found.blocks), String(found.bytes)] == held.map(String.init))
@@ -116,7 +117,9 @@ import Testing
                 variables: ["HEAPSUM_LIBRARY": Built.interposer])
             let status = "/proc/\(program.pid)/status"
             var result: Int32 = 0
-            while !(try contents(status)).contains("TracerPid:\t\(tool.pid)") && waitpid(tool.pid, &result, WNOHANG) == 0 {
+            while !(try contents(status)).contains("TracerPid:\t\(tool.pid)")
+                && waitpid(tool.pid, &result, WNOHANG) == 0
+            {
             }
             usleep(UInt32.random(in: 0 ..< 4000, using: &generator))
             kill(tool.pid, SIGKILL)

@@ -7,8 +7,8 @@ import TestSupport
 import Testing
 
 @Suite(.serialized) struct WayTests {
-    /// Bound at each first call or at the start, with the tables protected or not, at a fixed address or at any; and with
-    /// an allocator of its own.
+    /// Bound at each first call or at the start, with the tables protected or not, at a fixed address or at any; and
+    /// with an allocator of its own.
     @Test(
         arguments: [
             "-pie -fPIE -Wl,-z,now,-z,relro", "-pie -fPIE -Wl,-z,lazy,-z,norelro", "-no-pie -fno-pie -Wl,-z,lazy",
@@ -19,7 +19,9 @@ import Testing
         let scratch = try Scratch()
         let source = Built.root + "/Tests/Programs/late.cc"
         try scratch.prepare(
-            "c++ -O1 -g -o late '\(source)' -ldl -Wl,--no-as-needed \(options) && c++ -O1 -g -fPIC -shared -DPLUGIN -o plugin.so '\(source)'")
+            "c++ -O1 -g -o late '\(source)' -ldl -Wl,--no-as-needed \(options)"
+                + " && c++ -O1 -g -fPIC -shared -DPLUGIN -o plugin.so '\(source)'"
+        )
         let program = try Attached(["./late", "./plugin.so"], scratch: scratch)
         // What was allocated before is freed meanwhile, and what was allocated meanwhile is freed behind the end.
         #expect(try program.ask("work") == "work 0")

@@ -2,7 +2,8 @@
 //
 //   work    ten blocks of 1,001 bytes by malloc, of 1,002 by calloc, 1,003 by realloc, 1,004 by operator new, 1,005 by
 //           operator new[], 1,006 by posix_memalign, 1,007 by strdup, all kept
-//   open    opens the plugin named by the argument, whose function keeps ten blocks of 1,008 bytes and ten by operator new
+//   open    opens the plugin named by the argument, whose function keeps ten blocks of 1,008 bytes and ten by operator
+//   new
 //           of 1,009
 //   look    looks malloc up by name, and keeps ten blocks of 1,010 bytes
 //   free    frees all that was kept, by this and by the plugin

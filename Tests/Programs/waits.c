@@ -1,7 +1,8 @@
 /*
  * Waits in one system call, named by the argument, until a line comes on standard input; then says how the call came
- * back: "came back N", where N is what it answered, or "failed ERRNO". Waits with a time limit say how many milliseconds
- * they took as well. A second thread reads the line and does what ends the wait, so the first is the one that waits.
+ * back: "came back N", where N is what it answered, or "failed ERRNO". Waits with a time limit say how many
+ * milliseconds they took as well. A second thread reads the line and does what ends the wait, so the first is the one
+ * that waits.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -57,7 +58,10 @@ static void *wake(void *none) {
         struct sembuf up = {0, 1, 0};
         if (semop(semaphores, &up, 1) != 0) _exit(4);
     } else if (is("msgrcv")) {
-        struct { long type; char text[1]; } message = {1, "x"};
+        struct {
+            long type;
+            char text[1];
+        } message = {1, "x"};
         if (msgsnd(queue, &message, 1, 0) != 0) _exit(4);
     } else if (is("sem_wait")) {
         sem_post(&semaphore);
@@ -127,7 +131,10 @@ static long run(void) {
     if (is("semop")) return semop(semaphores, &(struct sembuf){0, -1, 0}, 1);
     if (is("semtimedop")) return semtimedop(semaphores, &(struct sembuf){0, -1, 0}, 1, &(struct timespec){60, 0});
     if (is("msgrcv")) {
-        struct { long type; char text[1]; } got;
+        struct {
+            long type;
+            char text[1];
+        } got;
         return msgrcv(queue, &got, 1, 0, 0);
     }
     if (is("sem_wait")) return sem_wait(&semaphore);

@@ -93,8 +93,8 @@ uint64_t attach_room(const struct attach_thread *thread);
 uint64_t attach_release(struct attach_thread *thread);
 
 /*
- * Whether a thread has a frame within [start, end): 1 or 0; it is stopped for the look alone, for some ten microseconds.
- * A stack that can't be followed is looked through word by word.
+ * Whether a thread has a frame within [start, end): 1 or 0; it is stopped for the look alone, for some ten
+ * microseconds. A stack that can't be followed is looked through word by word.
  */
 int attach_is_inside(const struct attach_plan *plan, pid_t tid, struct attach_span span, uint64_t *paused);
 

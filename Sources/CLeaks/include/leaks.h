@@ -53,8 +53,8 @@ uint64_t leaks_go_on(struct leaks_stop *stop);
 int leaks_end_clone(pid_t parent, pid_t clone, pid_t inner, uint64_t system_call);
 
 /*
- * Changes the registers (struct user_regs_struct) of a thread that an interruption took out of a system call, so that it
- * is put back into that: some calls answer EINTR to any wake-up, and the kernel does not restart them by itself.
+ * Changes the registers (struct user_regs_struct) of a thread that an interruption took out of a system call, so that
+ * it is put back into that: some calls answer EINTR to any wake-up, and the kernel does not restart them by itself.
  */
 void leaks_resume(void *registers);
 
