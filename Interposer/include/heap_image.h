@@ -60,6 +60,10 @@ enum heap_flags {
     HEAP_FLAG_UNREACHED = 1u << 8,
     HEAP_FLAG_BROKEN = 1u << 9,   /* HEAPSUM_CHECK: the recorder found an invariant of its own broken */
     HEAP_FLAG_VERDICT = 1u << 10, /* dense: VERDICTS is there (`heapdump --leaks`, `heaprun --leaks`) */
+    /* recording began in a program that was already running: blocks from before are not in here, and unmatched_frees
+       counts their frees */
+    HEAP_FLAG_ATTACHED = 1u << 11,
+    HEAP_FLAG_DETACHED = 1u << 12, /* recording was ended from outside, and the program went on */
 };
 
 enum heap_unwinder {
