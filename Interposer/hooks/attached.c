@@ -35,7 +35,8 @@ extern char hook_cfree[], hook_mlockall[], hook_prctl[], hook_syscall[], hook_dl
 static struct redirection redirections[] = {
     INTERPOSED_C(PLAIN) INTERPOSED_C_LESS_COMMON(PLAIN) INTERPOSED_NEW(PLAIN) INTERPOSED_DELETE(PLAIN)
     /* What would harm the recording, or through it the program. */
-    PLAIN(cfree) PLAIN(mlockall) PLAIN(prctl) PLAIN(syscall) PLAIN(dlclose) PLAIN(dlsym)};
+    PLAIN(cfree) PLAIN(mlockall) PLAIN(setrlimit) PLAIN(setrlimit64) PLAIN(prlimit) PLAIN(prlimit64) PLAIN(prctl)
+        PLAIN(syscall) PLAIN(dlclose) PLAIN(dlsym)};
 #define COUNT (sizeof redirections / sizeof redirections[0])
 
 /* When a name's turn comes: redirect.h. */
