@@ -48,7 +48,7 @@ struct LogLine {
 }
 
 /// A reader of one format.
-protocol LogFormat {
+protocol LogFormat: SendableMetatype {
     init()
     /// A reader of the log that is called `file`; `cache` is the slab cache that the user says it is of.
     init(file: String, cache: SlabCache?)
