@@ -236,7 +236,7 @@ extension Snapshot {
             )
         }
         let collected = BlockCollector(expected: image.header.live_blocks)
-        try image.forEachBlock { collected.append($0) }
+        image.forEachBlock { collected.append($0) }
         let isGlibc = image.header.granule_log2.0 == UInt8(HEAP_GRANULE_LOG2_FINE_GLIBC)
         let table = collected.table(granule: isGlibc ? 16 : 8, keepsTicks: false)
         var shortfalls = core.missing.prefix(16).map {

@@ -61,7 +61,7 @@ struct AllocinfoLog: LogFormat {
         }
     }
 
-    /// `12288`, or what numfmt made of it: `2.8M`.
+    /// `12288`, or `2.8M` after numfmt.
     private static func size(_ text: LogText, _ place: inout Int, _ end: Int) -> UInt64? {
         guard let whole = text.decimal(&place, end) else { return nil }
         var tenths: UInt64 = 0

@@ -192,7 +192,7 @@ struct BpftraceLog: LogFormat {
             order.append(name)
             maps[name] = Map(meaning: value.blocks != nil ? .both : Self.meaning(of: name))
         }
-        // More was freed than taken: nothing of it is live.
+        // More was freed than allocated: nothing is live.
         let first = value.isNegative ? 0 : value.first
         let rank = value.blocks != nil ? value.average : first
         if rank < maps[name]?.last ?? 0 {

@@ -175,7 +175,7 @@ struct KernelStack {
         guard let read = KernelFrame(text, start, end) else { return false }
         let number = tally.number(of: read.frame)
         if let caller = read.caller {
-            // arm tells of each frame twice: as what was called, and as what called.
+            // arm prints each frame twice: as the function called, and as the caller.
             if lastCaller == nil { add(number, isReliable: true, tally) }
             let outer = tally.number(of: caller)
             add(outer, isReliable: true, tally)

@@ -32,7 +32,7 @@ extension LogSegment {
         while place < end { place = body(place, min(text.lineEnd(from: place), end), base &+ UInt64(place)) }
     }
 
-    /// False for a last line that ends without a newline, so that some of it may be missing.
+    /// False for a last line without a newline, which may be cut off.
     @inline(__always)
     func isWhole(_ lineEnd: Int) -> Bool { lineEnd < end || !endsSet }
 }
@@ -48,7 +48,7 @@ struct LogLine {
 }
 
 /// A reader of one format.
-protocol LogFormat {
+protocol LogFormat: SendableMetatype {
     init()
     /// A reader of the log that is called `file`; `cache` is the slab cache that the user says it is of.
     init(file: String, cache: SlabCache?)
@@ -58,7 +58,7 @@ protocol LogFormat {
     static func recognizes(_ line: LogLine) -> Bool
     /// True where a log's first bytes are of this kind: for those that have no lines.
     static func recognizes(head: LogText) -> Bool
-    /// True where the log is no text: it is handed out as it comes, wherever a piece of it ends.
+    /// True if the log is not text: it is passed on in pieces that end anywhere.
     static var isBinary: Bool { get }
     /// True where an empty file says that there is nothing.
     static var mayBeEmpty: Bool { get }

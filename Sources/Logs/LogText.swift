@@ -14,7 +14,7 @@ package struct LogText {
 
     /// The text in `bytes`, which must stay while this is used.
     package init(_ bytes: UnsafeRawBufferPointer) {
-        // An empty buffer may have no address; nothing is read of it.
+        // An empty buffer may have no address; nothing is read from it.
         base = bytes.baseAddress ?? UnsafeRawPointer(bitPattern: 1).unsafelyUnwrapped
         count = bytes.baseAddress == nil ? 0 : bytes.count
     }

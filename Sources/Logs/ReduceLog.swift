@@ -14,7 +14,7 @@ package struct LogSummary {
     package var byteCount: UInt64 = 0
     /// Sets found.
     package var sets = 0
-    /// Why nothing of it counts, or some sets don't; nil where all does.
+    /// Why nothing counts, or why some sets don't; nil if all count.
     package var leftOut: String?
 
     package init() {}
@@ -262,7 +262,7 @@ private func concurrently<Item: AnyObject>(_ items: [Item], _ body: @escaping (I
         if failed == 0 {
             threads.append(thread)
         } else {
-            // No thread is to be had: its part is done here.
+            // No thread could be started: its part is done here.
             job.release()
             here.append(item)
         }

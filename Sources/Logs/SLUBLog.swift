@@ -163,7 +163,7 @@ struct SLUBLog: LogFormat {
         }
     }
 
-    /// The bytes that were printed of an object are all of it: so large are its cache's.
+    /// The printed bytes of an object are the whole object, so they give its cache's object size.
     private mutating func endDump(_ caller: UInt64) {
         if dumps.isEmpty { return }
         if let dump = dumps.removeValue(forKey: caller), dump.bytes > 0, sizes[dump.cache] == nil {

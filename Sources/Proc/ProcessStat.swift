@@ -46,8 +46,8 @@ package func statFields(_ text: [UInt8]) -> (name: ArraySlice<UInt8>, fields: [A
     guard let open = text.firstIndex(of: UInt8(ascii: "(")), let close = text.lastIndex(of: UInt8(ascii: ")")),
         open < close
     else { return nil }
-    let fields = text[(close + 1)...].split { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\n") }
-    return (text[(open + 1) ..< close], fields)
+    let rest = text[(close + 1)...].dropFirst().prefix { $0 != UInt8(ascii: "\n") }
+    return (text[(open + 1) ..< close], rest.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false))
 }
 
 /// The words of a line of /proc/PID/status after its name (`Uid:`, `NSpid:`); nil if there is no such line.

@@ -33,7 +33,7 @@ package struct CallTreeTable {
             case note(Counts, text: String)
         }
         var item: Item
-        /// What stands before the first line of it, and before those below.
+        /// The text before its first line, and before the lines below.
         var first = "", rest = ""
         var steps = 0
     }

@@ -40,11 +40,11 @@ extension ReducedModule {
     }
 }
 
-/// A module of which no name can be had.
+/// A module whose frames can't be named.
 package struct NamelessModule {
     package var module: String
     package var reason: String
-    /// The file that is wanted instead of another build of it.
+    /// The file that is needed, if the one here is another build.
     package var wanted: String?
     /// Frames shown by their offset because of that.
     package var frames = 0
@@ -63,7 +63,7 @@ package final class FrameNames {
     private var ownNotes: [String] = []
     /// An input is of a kernel: the names of its allocators mean what they mean there.
     private(set) lazy var hasKernelLog = reduction.inputs.contains { $0.isOfKernel }
-    /// Modules of which no name can be had, and why, in the order in which they were met.
+    /// Modules whose frames can't be named, with the reasons, in the order of their first frames.
     package private(set) var withoutSymbols: [NamelessModule] = []
 
     /// Frames shown by their offset because of that.

@@ -1,4 +1,4 @@
-// A frame with all that is known of it, and its text for people.
+// A frame with its names and places, and its text for people.
 
 import HeapImage
 import Reduce

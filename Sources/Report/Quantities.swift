@@ -29,9 +29,9 @@ package struct Quantity: Sendable, Equatable {
     let pageColumn: (title: String, hint: String)?
     /// Rows of JSON and CSV have it.
     let isReported: Bool
-    /// Sums of it mean something, so a graph can be drawn of it.
+    /// Whether sums of it mean something, so that a graph can show it.
     let isSum: Bool
-    /// It tells of what came and went, which logs of live blocks don't have.
+    /// Whether it is about blocks that came and went, which logs of live blocks don't have.
     package let isOfHistory: Bool
     /// What orders rows of which it is not known.
     private let standIn: @Sendable (Row) -> Double
@@ -90,7 +90,7 @@ package struct Quantity: Sendable, Equatable {
 
     package var isBytes: Bool { unit == .bytes }
 
-    /// A row's sum; 0 where it isn't known: whoever asks has asked `MachineReport.known` before.
+    /// A row's sum; 0 if it isn't known: check `MachineReport.known` first.
     package func value(_ row: Row) -> UInt64 { if case .count(let count) = known(row) { count } else { 0 } }
 
     /// What rows are ordered by, the largest first.

@@ -16,7 +16,7 @@ enum Metrics {
     static let megabyte = 1_048_576.0
     /// All that is neither free nor cache, where no total is known.
     static let inUse = "memory in use"
-    /// The first is the process's own memory, whatever the kernel tells of it.
+    /// The first is the process's own memory, from whichever counter the kernel has.
     static let process: [Metric] =
         [
             Metric(what: "anonymous memory", unit: .bytes, floor: megabyte),

@@ -23,7 +23,7 @@ struct MemoryFile {
 }
 
 extension Gatherer {
-    /// Most files that are told of one by one, the largest; and most names that are looked at for them in each sample.
+    /// The most files that are listed one by one, the largest; and the most names examined for them in each sample.
     private static let mostFiles = 64
     private static let mostEntries = 20_000
     private static let leastBytes: Int64 = 64 << 10

@@ -5,7 +5,7 @@ import Glibc
 import Text
 
 extension Gatherer {
-    /// Most segments that are told of one by one: the largest.
+    /// The most segments that are listed one by one: the largest.
     private static let mostSegments = 64
 
     func gatherShared() -> [EntitySample] {

@@ -31,7 +31,7 @@ package struct GatherOptions: Sendable {
     package init() {}
 }
 
-/// What was asked for and isn't to be had, told once.
+/// Sources that were requested and are missing, each reported once.
 package struct Missing: Equatable, Sendable {
     package var what: String
     package var reason: String

@@ -27,7 +27,7 @@ package struct LoadPicture: Sendable {
     /// Bytes a second.
     package var swapIn: LoadSeries?
     package var swapOut: LoadSeries?
-    /// Processes by processor time, the busiest first: seconds of it, and of the recording.
+    /// Processes, the busiest first: seconds of processor time, and seconds of the recording.
     package var busiest: [(pid: Int64, name: String, detail: String, seconds: Double, span: Double)] = []
     /// What top's head shows, at the first sample and at the last.
     package var heads: [[String]] = []
@@ -137,7 +137,7 @@ struct LoadHistory {
         }
         for (index, resource) in [(2, "memory"), (3, "io"), (4, "cpu")] {
             guard let mean = counters["pressure.\(resource).some"]?.mean else { continue }
-            // Times are to a second in logs: more than all of it is all of it.
+            // Times in logs are rounded to a second, so a share can exceed 1: cap it.
             picture.pressure.append(
                 (
                     resource, min(mean / 1e6, 1), counters["pressure.\(resource).full"]?.mean.map { min($0 / 1e6, 1) },

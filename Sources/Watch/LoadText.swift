@@ -59,7 +59,7 @@ struct LoadText {
                     + "\(readable(swapIn.most)) and \(readable(swapOut.most)) at most\n"
             )
         }
-        // Who used a twentieth of a processor and more.
+        // Processes that used a twentieth of a processor or more.
         for each in load.busiest.prefix(5) where each.seconds >= 0.05 * each.span {
             try out.write(
                 "  \(percent(each.seconds / max(each.span, 1))) of a processor: "

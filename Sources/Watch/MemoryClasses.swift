@@ -12,7 +12,7 @@ package enum MemoryClass: Int, CaseIterable, Sendable {
     case swapCache, compressed, writeback, graphics, corrupted
     /// Free pages that each processor keeps at hand.
     case pageLists
-    /// Where nothing tells what of it can be given back.
+    /// If nothing says how much of it is reclaimable.
     case slab
 
     package var isOfApplications: Bool { rawValue <= MemoryClass.file.rawValue }
@@ -76,7 +76,7 @@ package struct MemoryPicture: Equatable, Sendable {
     /// Bytes by class, in the order of `MemoryClass`.
     package var classes: [Int64]
     package var unexplained: Int64
-    /// What could be had without swapping, as the kernel estimates it; and free swap.
+    /// The kernel's estimate of the memory available without swapping; and free swap.
     package var available: Int64
     package var swapFree: Int64
     /// Programs' memory is in `unexplained`, as nothing tells it apart: in what was imported from logs that don't have

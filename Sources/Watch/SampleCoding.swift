@@ -227,7 +227,7 @@ package struct DecodedEntity: Sendable {
     package var detail: String
     package var values: [Int64]
     package var isHere = true
-    /// For whoever reads: begins at -1 whenever the entity is made.
+    /// For readers: begins at -1 whenever the entity is made.
     package var tag = -1
 
     package subscript(_ column: Int) -> Int64 { column < values.count && column >= 0 ? values[column] : Sample.unknown }

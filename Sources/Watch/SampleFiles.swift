@@ -9,7 +9,7 @@ import Proc
 import SystemPackage
 import Text
 
-/// What is told of a segment's run, at its head.
+/// The facts about a segment's run, at the segment's head.
 package struct SegmentHead: Equatable, Sendable {
     /// The machine's start: times of another start can't be compared by its clock.
     package var bootID = ""
@@ -129,14 +129,14 @@ package final class SampleWriter {
     private var saidFull = false
     /// Samples that found no room.
     package private(set) var lost = 0
-    /// What is to be said to whoever started this; each once.
+    /// Messages for the user who started this, each once.
     package private(set) var notes: [String] = []
 
     static let samplesPerKey = 120
     static let samplesPerSegment = 1440
     static let bytesPerSegment = 16 << 20
 
-    /// - Parameter keptBytes: above so many, samples are thinned out.
+    /// - Parameter keptBytes: above this size samples are thinned out.
     /// - Throws: where the directory can't be made or written, or another run gathers there.
     package init(directory: String, head: SegmentHead, keptBytes: UInt64) throws(WatchError) {
         try? makeDirectories(FilePath(text: directory))

@@ -30,7 +30,7 @@ package struct SampleReader {
     package init(directory: String) { self.directory = directory }
 
     /// Hands on the state after each sample. The decoder may be changed only in its entities' tags.
-    /// - Throws: where there is no recording, or nothing of it can be read.
+    /// - Throws: if there is no recording, or nothing in it can be read.
     package mutating func forEach(_ body: (SegmentHead, inout SampleDecoder) throws -> Void) throws {
         let names = try segmentNames(in: directory)
         if names.isEmpty { throw WatchError("\(directory): no recording there; heapwatch -o \(directory) makes one") }

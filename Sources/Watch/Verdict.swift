@@ -63,7 +63,7 @@ package struct LeftBehind: Sendable {
     package var kind: GrowthKind
     package var what: String
     package var unit: Unit
-    /// Runs that left something, of so many.
+    /// Runs that left something behind, and all runs.
     package var runs: Int
     package var allRuns: Int
     package var amount: Double

@@ -82,8 +82,8 @@ struct Heaprun: ParsableCommand {
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "Write a dump when a program has used this much of what ends it: its control group's memory.max, RLIMIT_AS or "
-                + "RLIMIT_DATA. Again each time half of the rest is gone.",
+            "Write a dump when a program has used this much of what ends it: its control group's memory.max, "
+                + "RLIMIT_AS or RLIMIT_DATA. Again each time half of the rest is gone.",
             valueName: "percent"))
     var dumpNearLimit: String?
     @Flag(help: "Write a dump when an allocation fails, once a minute at the most.")

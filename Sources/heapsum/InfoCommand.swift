@@ -10,7 +10,7 @@ import Text
 struct InfoCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "heapsum info",
-        abstract: "Tells how a recorded program stands: identity, counts, losses, modules, timeline.",
+        abstract: "Shows the state of a recorded program: identity, counts, losses, modules, timeline.",
         discussion: """
             EXAMPLES
               heapsum info app.4711.heap

@@ -19,7 +19,7 @@ struct ReadingOptions: ParsableArguments {
                 + " last, or all (summed)."))
     var set: SetChoice = .last
 
-    @Option(help: "What the files are, where that is not to be seen of them.")
+    @Option(help: "The files' format, if their contents don't show it.")
     var input: InputKind = .auto
 
     @Option(

@@ -76,7 +76,7 @@ struct SelectionOptions: ParsableArguments {
         completion: .file())
     var suppressions: [String] = []
 
-    @Flag(help: "List what was suppressed, and by what.")
+    @Flag(help: "List the suppressed rows with their rules.")
     var showSuppressed = false
 
     func validate() throws {

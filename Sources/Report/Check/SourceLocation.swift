@@ -29,7 +29,7 @@ package struct SourceTree {
         return text == "/" ? "" : text
     }
 
-    /// The path without `.`, `..` and double slashes, as compilers leave them in; nil where `..` leads out of it.
+    /// The path without the `.`, `..` and double slashes that compilers leave in; nil if `..` leads above its start.
     static func normal(_ path: String) -> String? {
         var parts: [Substring] = []
         for part in path.split(separator: "/") where part != "." {

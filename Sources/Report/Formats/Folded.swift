@@ -4,7 +4,7 @@ import Reduce
 import Text
 
 extension MachineReport {
-    /// Writes the report's one quantity; stacks that have none of it are left out, as they have no width.
+    /// Writes the report's one quantity. Stacks with none are left out, as they have no width.
     func writeFolded(to out: TextOutput) throws {
         try requireKnown(quantity)
         // Equal function names are one in this format, so equal lines are summed.

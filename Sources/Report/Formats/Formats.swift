@@ -67,7 +67,7 @@ package struct MachineReport {
         }
     }
 
-    /// False where a log tells of blocks, and of none how large it is.
+    /// False if a log has blocks, and the size of none.
     var isAnySizeKnown: Bool {
         selection.rows.contains { $0.bytes > 0 } || !selection.rows.contains { $0.blocksOfUnknownSize > 0 }
     }

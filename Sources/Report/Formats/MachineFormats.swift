@@ -113,7 +113,7 @@ package struct JSONReport {
         return "{" + fields.joined(separator: ",") + "}"
     }
 
-    /// What is known of a group, as the one frame of it; nothing of a thread or a size.
+    /// A group's key as its one frame; none for a thread or a size.
     func text(_ key: RowKey) -> String {
         if key.module == nil && key.function == nil && key.file == nil { return "" }
         return "{"

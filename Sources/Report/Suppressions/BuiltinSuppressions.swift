@@ -60,7 +60,7 @@ extension Suppressions {
             Builtin("libc: tables of iconv", 64, ["...", "fun:__gconv_find_shlib"]),
             Builtin("libc: tables of iconv", 64, ["...", "fun:__gconv_lookup_cache"]),
         ]
-        // Functions that keep what they allocate, and hand none of it out to be freed.
+        // Functions that keep what they allocate, and return none of it to be freed.
         + ["setlocale"].map { Builtin("libc: data of locales", 256, ["...", "fun:\($0)"]) }
         + ["_nl_find_locale", "_nl_load_locale"].map { Builtin("libc: data of locales", 256, ["...", "fun:\($0)"]) }
         + [

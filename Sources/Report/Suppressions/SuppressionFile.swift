@@ -144,7 +144,7 @@ extension Suppressions {
         guard patterns.contains(where: { if case .any = $0 { false } else { true } }) else {
             throw lines.error("a block without a frame")
         }
-        // What leaks of no kind is told of is told of nothing.
+        // A rule that matches no kind of leak applies to nothing.
         if isNever {
             others += 1
             return

@@ -69,7 +69,7 @@ extension Table {
         return lines + (names.map(nameWarnings) ?? [])
     }
 
-    /// The part of it that is about names.
+    /// The notes about names.
     package static func nameWarnings(_ names: FrameNames) -> [String] {
         var lines: [String] = []
         let shown = names.withoutSymbols.prefix(8)

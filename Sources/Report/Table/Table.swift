@@ -42,7 +42,7 @@ package struct Table {
 
     // MARK: The head
 
-    /// Most inputs that are told of one by one.
+    /// The most inputs that are listed one by one.
     private static let headLimit = 8
 
     func writeHead(_ reduction: Reduction, _ selection: RowSelection, to out: TextOutput) throws {

@@ -123,7 +123,7 @@ struct AtopReader {
         emit(moment)
     }
 
-    // PID (name of it) state 100 … : the name ends where a single letter and a number follow its parenthesis.
+    // PID (name) state 100 … : the name ends where a single letter and a number follow its parenthesis.
     private mutating func process(_ label: String, _ line: ArraySlice<UInt8>, _ words: [ArraySlice<UInt8>]) {
         guard words.count > 9, let pid = number(words[6]) else {
             return file.addUnread(lineNumber, "a process without a PID", line)
