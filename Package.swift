@@ -98,16 +98,16 @@ let package = Package(
         .target(
             name: "HeaptopTool",
             dependencies: [
-                "CTerminal", "Commands", "HeapImage", "Launch", "Live", "Proc", "Report", "Symbols", "Text", argumentParser,
-                system,
+                "CTerminal", "Commands", "HeapImage", "Launch", "Live", "Proc", "Report", "Symbols", "Text",
+                argumentParser, system,
             ], path: "Sources/heaptop"),
 
         // One executable for all six, to be installed under their names; and each alone, for tests.
         .executableTarget(
             name: "heapsum-tools",
             dependencies: [
-                "GensymsTool", "HeapdumpTool", "HeaprunTool", "HeapsumTool", "HeaptopTool", "HeapwatchTool", "Proc", "Text",
-                system,
+                "GensymsTool", "HeapdumpTool", "HeaprunTool", "HeapsumTool", "HeaptopTool", "HeapwatchTool", "Proc",
+                "Text", system,
             ], path: "Sources/tools/all"),
         .executableTarget(name: "heapsum", dependencies: ["HeapsumTool"], path: "Sources/tools/heapsum"),
         .executableTarget(name: "heaprun", dependencies: ["HeaprunTool"], path: "Sources/tools/heaprun"),

@@ -74,6 +74,19 @@ package struct InfoReport {
                 style.warning(
                     "the recorder found an invariant of its own broken: don't rely on this image, and report it"))
         }
+        if header.gone_stacks > 0 {
+            try line(
+                "packed",
+                "\(counted(header.gone_stacks, "stack")) that came and went, held nothing at the end, at the peak and at "
+                    + "any snapshot, and did little are one row")
+        }
+        if header.losses.limited_allocations > 0 {
+            try line(
+                "stacks",
+                style.warning(
+                    "the image had its most, \(separated(header.maximum_stacks)): allocations by others count under the "
+                        + "known part of their stack"))
+        }
         if image.hasFlag(HEAP_FLAG_FULL) {
             try line(
                 "full", style.warning("recording of new blocks stopped at \(separated(header.maximum_bytes)) bytes"))
@@ -136,11 +149,12 @@ package struct InfoReport {
     }
 
     private func kindText(_ image: HeapImage) -> String {
-        switch image.kind {
+        // A damaged header can say that the dump ended before it began.
+        let writing = image.header.ended_ns &- min(image.header.began_ns, image.header.ended_ns)
+        return switch image.kind {
         case .running: "image as the program writes it"
         case .packed: "packed image of a finished program"
-        case .dump:
-            "dump, written within \(shortDuration(Double(image.header.ended_ns &- min(image.header.began_ns, image.header.ended_ns)) / 1e9))"
+        case .dump: "dump, written within \(shortDuration(Double(writing) / 1e9))"
         }
     }
 
@@ -167,6 +181,11 @@ package struct InfoReport {
             ("bytes that those requested", losses.lost_bytes),
             ("allocations before recording could start, which are not in the image", losses.early_allocations),
             ("allocations booked without their stack: no space for it", losses.lost_stacks),
+            (
+                "allocations under the known part of their stack: it was new, beyond --max-stacks",
+                losses.limited_allocations
+            ),
+            ("peaks, snapshots and lifetimes of stacks that found no space", losses.lost_details),
             ("stacks cut at the depth limit, or given up by the unwinder", losses.cut_stacks),
             ("events booked without a ring", losses.ringless_events),
             ("frees of blocks that were never booked", losses.unmatched_frees),

@@ -15,8 +15,8 @@ struct Heapdump: ParsableCommand {
         commandName: "heapdump",
         abstract: "Takes a dump of the heap of running programs, and prints its path once it is whole.",
         discussion: """
-            No signal is sent and nothing is stopped: the image is read from outside, whatever state the program is in. \
-            The dump lies where the program's images go, as PROGRAM.PID.N.heap.
+            No signal is sent and nothing is stopped: the image is read from outside, whatever state the program is \
+            in. The dump lies where the program's images go, as PROGRAM.PID.N.heap.
 
             Exit status: 0 done; 2 a process is not recorded, or not ours to read; 64 wrong arguments.
             """,

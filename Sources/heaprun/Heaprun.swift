@@ -62,6 +62,12 @@ struct Heaprun: ParsableCommand {
             valueName: "size"))
     var maxSize: String?
     @Option(
+        help: ArgumentHelp(
+            "Most unique stacks that are told apart: a number, or 0 for no limit. Beyond it a new stack's blocks are "
+                + "counted under the part of it that is known (default: one for each 4 KB of the machine's memory).",
+            valueName: "n"))
+    var maxStacks: UInt64?
+    @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
             "Write a dump each time the live bytes pass the last dump's by this much: a number, or 64K, 10M, 1G.",
@@ -195,6 +201,7 @@ struct Heaprun: ParsableCommand {
         request.options.threads = threads
         request.options.unwind = unwind
         request.options.maximumBytes = maximum?.bytes
+        request.options.maximumStacks = maxStacks
         request.options.dumpAtGrowth = growth?.bytes
         request.options.dumpAtFailure = dumpAtFailure
         request.options.messages = messages.map { FilePath(text: $0).absolute }

@@ -11,20 +11,6 @@ import Text
 
 @testable import Report
 
-/// Debian's pprof, made of the sources that its Go library package brings.
-private let pprof: String = {
-    let path = "\(Built.root)/.build/test-programs/pprof"
-    if access(path, X_OK) == 0 { return path }
-    let made = "\(path).\(getpid())"
-    let status = system(
-        "mkdir -p '\(Built.root)/.build/test-programs' && cd /usr/share/gocode/src/github.com/google/pprof "
-            + "&& GO111MODULE=off GOPATH=/usr/share/gocode GOFLAGS= GOCACHE='\(Built.root)/.build/go-cache' go build "
-            + "-o '\(made)' . >&2 && mv '\(made)' '\(path)'"
-    )
-    precondition(status == 0, "pprof doesn't build")
-    return path
-}()
-
 @Suite struct FormatsOfOtherTools {
     private let scratch: Scratch
 
@@ -66,10 +52,10 @@ private let pprof: String = {
             ("alloc_objects", "allocatedBlocks"),
         ] {
             let options = "-top -nodecount=1000000 -nodefraction=0 -edgefraction=0 -unit=B -symbolize=none"
-            try compare("pprof", "'\(pprof)' \(options) -sample_index=\(type) heap.pb.gz", key, atLeast: 20)
+            try compare("pprof", "'\(Built.pprof)' \(options) -sample_index=\(type) heap.pb.gz", key, atLeast: 20)
         }
         // Without a word, what is in use; and names as they are linked, so that pprof leaves the others alone.
-        let raw = try scratch.shell("'\(pprof)' -raw heap.pb.gz; '\(pprof)' -top heap.pb.gz")
+        let raw = try scratch.shell("'\(Built.pprof)' -raw heap.pb.gz; '\(Built.pprof)' -top heap.pb.gz")
         #expect(
             raw.output.contains("alloc_objects/count alloc_space/bytes inuse_objects/count inuse_space/bytes[dflt]"))
         #expect(
@@ -128,7 +114,8 @@ private let pprof: String = {
             """
             #include <stdlib.h>
             static void *kept[100];
-            __attribute__((noinline)) static void grow(int n) { for (int i = 0; i < n; i++) kept[i] = malloc(1000 + i); __asm__(""); }
+            __attribute__((noinline)) static void grow(int n) { \
+                for (int i = 0; i < n; i++) kept[i] = malloc(1000 + i); __asm__(""); }
             __attribute__((noinline)) static void peak(void) {
               void *p[30];
               for (int i = 0; i < 30; i++) p[i] = malloc(5000);
@@ -237,7 +224,7 @@ private let pprof: String = {
     @Test func whatIsNotKnownIsLeftOut() throws {
         let scratch = try Scratch()
         try TestSupport.write(write(.pprof), to: "\(scratch.path)/p")
-        let raw = try scratch.shell("'\(pprof)' -raw p").output
+        let raw = try scratch.shell("'\(Built.pprof)' -raw p").output
         #expect(
             raw.contains("\ninuse_objects/count inuse_space/bytes[dflt]\n") && !raw.contains("alloc_")
                 && raw.contains("3         96: 1 2 3"), "\(raw)")

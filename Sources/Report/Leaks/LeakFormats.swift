@@ -29,8 +29,10 @@ extension LeakReport {
             let frames = names.expanded(frames(row.node), limit: frameLimit).entries.map(json.text)
             try out.write(
                 (index == 0 ? "\n " : ",\n ")
-                    + "{\"verdict\":\(jsonString(row.verdict.text)),\"bytes\":\(row.own.bytes),\"blocks\":\(row.own.blocks),"
-                    + "\"indirectBytes\":\(row.dragged.bytes),\"indirectBlocks\":\(row.dragged.blocks),\"example\":\(jsonString(hexadecimal(row.example))),"
+                    + "{\"verdict\":\(jsonString(row.verdict.text)),\"bytes\":\(row.own.bytes),"
+                    + "\"blocks\":\(row.own.blocks),"
+                    + "\"indirectBytes\":\(row.dragged.bytes),\"indirectBlocks\":\(row.dragged.blocks),"
+                    + "\"example\":\(jsonString(hexadecimal(row.example))),"
                     + "\"frames\":[\(frames.joined(separator: ","))]}")
         }
         try out.write("]")
@@ -38,7 +40,9 @@ extension LeakReport {
             try out.write(
                 ",\n\"holders\":["
                     + holders.lines.map { line in
-                        "\n {\"depth\":\(line.depth),\"holder\":\(jsonString(line.text)),\"severalRoots\":\(line.isSharedByRoots),\"bytes\":\(line.own.bytes),\"blocks\":\(line.own.blocks),"
+                        "\n {\"depth\":\(line.depth),\"holder\":\(jsonString(line.text)),"
+                            + "\"severalRoots\":\(line.isSharedByRoots),\"bytes\":\(line.own.bytes),"
+                            + "\"blocks\":\(line.own.blocks),"
                             + "\"keptBytes\":\(line.kept.bytes),\"keptBlocks\":\(line.kept.blocks)}"
                     }.joined(separator: ",") + "]")
         }
@@ -55,7 +59,8 @@ extension LeakReport {
                 $0.file == nil ? $0.text : "\($0.text) \($0.place)"
             }
             try out.write(
-                "\(row.verdict.text),\(row.own.bytes),\(row.own.blocks),\(row.dragged.bytes),\(row.dragged.blocks),\(hexadecimal(row.example)),"
+                "\(row.verdict.text),\(row.own.bytes),\(row.own.blocks),\(row.dragged.bytes),"
+                    + "\(row.dragged.blocks),\(hexadecimal(row.example)),"
                     + "\(csvCell(frames.joined(separator: " < ")))\r\n")
         }
     }
