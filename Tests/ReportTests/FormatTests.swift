@@ -11,20 +11,6 @@ import Text
 
 @testable import Report
 
-/// Debian's pprof, made of the sources that its Go library package brings.
-private let pprof: String = {
-    let path = "\(Built.root)/.build/test-programs/pprof"
-    if access(path, X_OK) == 0 { return path }
-    let made = "\(path).\(getpid())"
-    let status = system(
-        "mkdir -p '\(Built.root)/.build/test-programs' && cd /usr/share/gocode/src/github.com/google/pprof "
-            + "&& GO111MODULE=off GOPATH=/usr/share/gocode GOFLAGS= GOCACHE='\(Built.root)/.build/go-cache' go build "
-            + "-o '\(made)' . >&2 && mv '\(made)' '\(path)'"
-    )
-    precondition(status == 0, "pprof doesn't build")
-    return path
-}()
-
 @Suite struct FormatsOfOtherTools {
     private let scratch: Scratch
 

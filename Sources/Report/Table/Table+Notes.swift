@@ -47,6 +47,11 @@ extension Table {
                     )
                 }
             }
+            if let reason = input.verdict?.notRead.first {
+                lines.append(
+                    "Not whole: \(printable(input.path)): no block of it is called definite, and what seems lost is called "
+                        + "possible: not read: \(printable(reason)).")
+            }
             if input.recordsLost > 0 {
                 lines.append("Lost: \(printable(input.path)): \(counted(input.recordsLost, "record")) cut off.")
             }
