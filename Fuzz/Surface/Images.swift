@@ -30,6 +30,12 @@ private func readImage(_ open: () throws -> HeapImage) throws {
         try MachineReport(reduction, selection, names: names).write(format, to: TextOutput())
     }
     try readViews(reduction, names)
+    if let told = LeakSummary(reduction, input: 0, names: names) {
+        let tree = HolderTree(reduction, input: 0, names: names)?.pruned(leastShare: 0.01)
+        try LeakTable(style: Style()).write(told, to: TextOutput())
+        try told.writeJSON(shown: Set(Verdict.shown), rowLimit: nil, frameLimit: nil, holders: tree, to: TextOutput())
+        try told.writeCSV(shown: Set(Verdict.shown), rowLimit: nil, frameLimit: nil, to: TextOutput())
+    }
     try InfoReport(style: Style()).write(image, to: TextOutput())
     _ = image.damages.map(\.description)
     try pack(image, reduction.totals)

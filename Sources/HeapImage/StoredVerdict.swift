@@ -104,7 +104,7 @@ extension HeapImage {
                 (said.own, said.dragged) = (own, more)
                 stored.stacks.append(said)
             case HEAP_VERDICT_HOLDER.rawValue:
-                guard Int(entry.depth) <= (stored.holders.last?.depth ?? -1) + 1 else {
+                guard Int(entry.depth) <= min((stored.holders.last?.depth ?? -1) + 1, Self.deepestHolder) else {
                     note("a holder that hangs from none", at: place(of: .verdicts, index))
                     return
                 }
@@ -123,6 +123,8 @@ extension HeapImage {
     }
 
     static let longestVerdictText = 4096
+    /// Each line is written as far in as it is deep.
+    static let deepestHolder = 64
 }
 
 // MARK: - Writing

@@ -1,5 +1,6 @@
 // What a choice of blocks is called.
 
+import HeapImage
 import Reduce
 import Text
 
@@ -12,6 +13,10 @@ extension BlockFilter {
         if let since { words.append("allocated since \(printable(since))") }
         if let until { words.append("allocated before \(printable(until))") }
         if let thread { words.append("of thread \(thread)") }
+        if let verdicts {
+            words.append(
+                "that are " + Verdict.shown.filter { verdicts.contains($0) }.map(\.text).joined(separator: " or "))
+        }
         switch moment {
         case .end: return words.isEmpty ? nil : "blocks " + words.joined(separator: ", ")
         case .peak: return "what was live at the peak" + (words.isEmpty ? "" : ", " + words.joined(separator: ", "))

@@ -21,10 +21,13 @@ struct CheckCommand: ParsableCommand {
         discussion: """
             Without a limit nothing may be live: one block that no suppression is of is a failure. With \
             --baseline and no limit, live bytes may not grow. What the C and C++ runtimes make once and keep, \
-            such as stdout's buffer, is suppressed from the start; --show-suppressed lists what was.
+            such as stdout's buffer, is suppressed from the start; --show-suppressed lists what was. With --leaks or \
+            --max-definite alone nothing is: what they keep is reachable.
 
             EXAMPLES
               heaprun -o heap -- ./tests && heapsum check heap
+              heaprun --leaks -o heap -- ./tests; heapsum check --leaks heap       nothing may be lost
+              heapsum check --max-definite 0 --max-bytes 1M heap
               heapsum check --max-bytes 64K --suppressions known.supp heap
               heapsum check --max-blocks 100 --older-than 10m app.4711.heap
               heapsum --format json -o before.json old/
@@ -61,6 +64,16 @@ struct CheckCommand: ParsableCommand {
     var maxGrowthBytes: ByteCount?
 
     @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Most bytes that may be definitely lost, in images that bring a verdict (heaprun --leaks).",
+            valueName: "bytes"))
+    var maxDefinite: ByteCount?
+
+    @Flag(help: "Count only lost blocks, definite and indirect: the same as --verdict definite,indirect.")
+    var leaks = false
+
+    @Option(
         help: ArgumentHelp(
             "What was there before: an image, a dump, a log, a directory, or what heapsum --format json wrote.",
             valueName: "file"), completion: .file())
@@ -91,6 +104,15 @@ struct CheckCommand: ParsableCommand {
 
     func validate() throws {
         if files.isEmpty { throw ValidationError("Name the images to check.") }
+        if leaks && selection.verdict != nil {
+            throw ValidationError("--leaks means --verdict definite,indirect: give one of the two.")
+        }
+        if maxDefinite != nil, let verdicts = selection.verdict?.verdicts, !verdicts.contains(.definite) {
+            throw ValidationError("--max-definite counts what --verdict leaves out.")
+        }
+        if maxDefinite != nil, selection.by == .size {
+            throw ValidationError("A verdict is kept by stack: --max-definite doesn't go with --by size.")
+        }
         if maxGrowthBytes != nil && baseline == nil {
             throw ValidationError("--max-growth-bytes needs a --baseline to have grown since.")
         }
@@ -100,11 +122,36 @@ struct CheckCommand: ParsableCommand {
     }
 
     func run() throws {
+        var command = self
+        if leaks { command.selection.verdict = VerdictList(argument: "definite,indirect") }
+        try command.check()
+    }
+
+    /// Whether lost blocks alone count.
+    private var isOfLost: Bool {
+        let lost = Set(Verdict.lost)
+        return selection.verdict.map { $0.verdicts.isSubset(of: lost) } ?? false
+            || maxDefinite != nil
+                && [maxBytes?.bytes, maxBlocks, maxStacks, maxGrowthBytes?.bytes] == [nil, nil, nil, nil]
+    }
+
+    /// Each image must bring a verdict. That one is not whole, and calls nothing definite, is among the warnings.
+    private func requireVerdicts(_ reduction: Reduction) throws {
+        guard maxDefinite != nil || selection.verdict != nil else { return }
+        let without = reduction.inputs.filter { $0.verdict == nil }
+        for input in without {
+            say("\(input.path): it brings no verdict: heaprun --leaks and heapdump --leaks make images that do")
+        }
+        if !without.isEmpty { throw ExitCode.badInput }
+    }
+
+    private func check() throws {
         let filter = try selection.filter()
         let symbolizer = try symbols.symbolizer()
         let rules = try SelectionOptions.read(selection.suppressions, into: Suppressions())
-        let suppressions = noBuiltinSuppressions ? rules : rules.following(with: .builtin())
+        let suppressions = noBuiltinSuppressions || isOfLost ? rules : rules.following(with: .builtin())
         let (reduction, status) = try reading.reduce(files)
+        try requireVerdicts(reduction)
         if reduction.totals.blocksOfUnknownSize > 0, maxBytes != nil || maxGrowthBytes != nil {
             say(
                 "the sizes of \(reduction.totals.blocksOfUnknownSize) blocks are not known, so a limit of bytes can't "
@@ -132,7 +179,7 @@ struct CheckCommand: ParsableCommand {
     private var limits: [(quantity: CheckedQuantity, most: UInt64)] {
         let given: [(CheckedQuantity, UInt64?)] = [
             (.bytes, maxBytes?.bytes), (.blocks, maxBlocks), (.stacks, maxStacks),
-            (.growthBytes, maxGrowthBytes?.bytes),
+            (.growthBytes, maxGrowthBytes?.bytes), (.definite, maxDefinite?.bytes),
         ]
         return given.compactMap { quantity, most in most.map { (quantity, $0) } }
     }

@@ -86,6 +86,13 @@ struct LeaksCommand: ParsableCommand {
             "Show this many frames of each stack (default: 20 in a table, else all; 0: all).", valueName: "n"))
     var frames: Int?
 
+    @Option(
+        help: ArgumentHelp(
+            "Leave out stacks that a file says are known, in LeakSanitizer's or Valgrind's syntax (repeatable).",
+            valueName: "file"),
+        completion: .file())
+    var suppressions: [String] = []
+
     @Option(help: "What to print: table, json or csv.")
     var format: LeakFormat = .table
 
@@ -127,10 +134,12 @@ struct LeaksCommand: ParsableCommand {
 
     func run() throws {
         let shown = try shown(), symbolizer = try symbols.symbolizer()
+        let rules = suppressions.isEmpty ? nil : try SelectionOptions.read(suppressions, into: Suppressions())
+        func known(_ told: LeakSummary) -> LeakSummary { rules.map { told.without($0) } ?? told }
         do {
             if core == nil, pid_t(program) == nil {
                 let image = try HeapImage(path: program)
-                if image.hasVerdict { return try tellStored(image, shown, symbolizer) }
+                if image.hasVerdict { return try tellStored(image, shown, symbolizer, known) }
             }
             let (image, snapshot) = try take()
             defer { snapshot.finish() }
@@ -138,12 +147,12 @@ struct LeaksCommand: ParsableCommand {
                 snapshot, image, symbolizer: symbolizer,
                 search: SymbolSearch(debugDirectories: symbols.debugDir, sysroot: symbols.sysroot ?? ""))
             if why.isEmpty && showBlock.isEmpty && !holders { snapshot.finish() }
-            let tree = holders ? HolderTree(report) : nil
-            try output.write(inputs: symbols.files + report.reduction.moduleFiles) { out in
+            let tree = holders ? HolderTree(report) : nil, told = known(report.summary)
+            try output.write(inputs: suppressions + symbols.files + report.reduction.moduleFiles) { out in
                 if !(why.isEmpty && showBlock.isEmpty) { return try writeBlocks(report, to: out) }
-                try write(report.summary, tree, shown, to: out)
+                try write(told, tree, shown, to: out)
             }
-            if format != .table { for line in LeakTable.warnings(report.summary) { say(line) } }
+            if format != .table { for line in LeakTable.warnings(told) { say(line) } }
         } catch let error as LeaksError {
             say(error.message)
             throw ExitCode.badInput
@@ -157,7 +166,9 @@ struct LeaksCommand: ParsableCommand {
     }
 
     /// What a dump brings. Its program's memory is gone, so single blocks can't be asked for.
-    private func tellStored(_ image: HeapImage, _ shown: Set<Verdict>, _ symbolizer: Symbolizer) throws {
+    private func tellStored(
+        _ image: HeapImage, _ shown: Set<Verdict>, _ symbolizer: Symbolizer, _ known: (LeakSummary) -> LeakSummary
+    ) throws {
         guard why.isEmpty && showBlock.isEmpty else {
             throw LeaksError(
                 "\(image.file): a dump keeps the verdict and not the program's memory: --why and --show-block take a "
@@ -166,11 +177,11 @@ struct LeaksCommand: ParsableCommand {
         let reduction = Reduction()
         try reduction.add(image)
         let names = FrameNames(reduction, symbolizer: symbolizer)
-        guard let told = LeakSummary(reduction, input: 0, names: names) else {
+        guard let told = LeakSummary(reduction, input: 0, names: names).map(known) else {
             throw LeaksError("\(image.file): its verdict can't be read")
         }
         let tree = holders ? HolderTree(reduction, input: 0, names: names)?.pruned(leastShare: 0.01) : nil
-        try output.write(inputs: [program] + symbols.files + reduction.moduleFiles) {
+        try output.write(inputs: [program] + suppressions + symbols.files + reduction.moduleFiles) {
             try write(told, tree, shown, to: $0)
         }
         for damage in image.damages { say("\(damage)") }

@@ -1,6 +1,7 @@
 // A check: limits, what stands against them, and the rows that are to blame. Every format tells of the same check;
 // nothing here prints.
 
+import HeapImage
 import Reduce
 
 /// What a check holds against a number.
@@ -9,6 +10,7 @@ package enum CheckedQuantity: String, CaseIterable, Sendable {
     case blocks = "max-blocks"
     case stacks = "max-stacks"
     case growthBytes = "max-growth-bytes"
+    case definite = "max-definite"
 
     /// In words, of rows by `grouping`.
     func text(_ grouping: Grouping) -> String {
@@ -17,6 +19,7 @@ package enum CheckedQuantity: String, CaseIterable, Sendable {
         case .blocks: "live blocks"
         case .stacks: "\(grouping.noun)s with live blocks"
         case .growthBytes: "growth in bytes"
+        case .definite: "definitely lost bytes"
         }
     }
 }
@@ -75,8 +78,15 @@ package struct Check {
     package var failures: [CheckVerdict] { verdicts.filter { !$0.passed } }
     /// Whether growth, and nothing else, is above its limit.
     package var isOfGrowth: Bool { !failures.isEmpty && failures.allSatisfy { $0.quantity == .growthBytes } }
-    /// The rows that a report of a failure names: where growth alone failed, those that grew.
-    package var blamed: [CheckedRow] { passed ? [] : isOfGrowth ? rows.filter { $0.growthBytes ?? 0 > 0 } : rows }
+    /// Whether lost blocks, and nothing else, are above their limit.
+    package var isOfLost: Bool { !failures.isEmpty && failures.allSatisfy { $0.quantity == .definite } }
+    /// The rows that a report of a failure names: where growth alone failed, those that grew; where lost blocks alone,
+    /// those that have some.
+    package var blamed: [CheckedRow] {
+        if passed { return [] }
+        if isOfLost { return rows.filter { $0.row.verdict?[.definite].blocks ?? 0 > 0 } }
+        return isOfGrowth ? rows.filter { $0.growthBytes ?? 0 > 0 } : rows
+    }
 
     /// Holds rows against limits. Without any limit nothing may be live.
     package init(
@@ -95,6 +105,8 @@ package struct Check {
                 case .blocks: Int64(clamping: sums.blocks)
                 case .stacks: Int64(clamping: sums.rows)
                 case .growthBytes: Int64(from: baseline?.bytes ?? 0, to: sums.bytes)
+                case .definite:
+                    Int64(clamping: selection.rows.reduce(0) { $0 &+ ($1.verdict?[.definite].bytes ?? 0) })
                 }
             verdicts.append(CheckVerdict(quantity: quantity, most: most, value: value))
         }
@@ -114,6 +126,11 @@ package struct Check {
                 rows[index].growthBytes =
                     (rows[index].growthBytes ?? 0).subtractingReportingOverflow(Int64(clamping: shrunk)).partialValue
             }
+        }
+        if isOfLost {
+            func lost(_ index: Int) -> UInt64 { rows[index].row.verdict?[.definite].bytes ?? 0 }
+            let order = rows.indices.sorted { (lost($0), $1) > (lost($1), $0) }
+            rows = order.map { rows[$0] }
         }
         if isOfGrowth {
             let order = rows.indices.sorted { (rows[$0].growthBytes ?? 0, -$0) > (rows[$1].growthBytes ?? 0, -$1) }

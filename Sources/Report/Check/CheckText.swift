@@ -18,6 +18,7 @@ extension Check {
     func sentence(_ row: CheckedRow) -> String {
         "\(Table.bytes(row.row.bytes, unknown: row.row.blocksOfUnknownSize, of: row.row.blocks)) bytes in "
             + "\(counted(row.row.blocks, "block"))"
+            + (row.row.verdict.map { ": " + Table.text($0) } ?? "")
             + (row.growthBytes.map { ", grown by \(Self.signed($0))" } ?? "")
     }
 }
@@ -76,7 +77,12 @@ package struct CheckText {
         let blamed = check.blamed
         if !blamed.isEmpty {
             let shown = blamed.prefix(top ?? .max)
-            try out.write("\n" + style.dim(check.isOfGrowth ? "What grew the most:" : "What holds the most:") + "\n\n")
+            try out.write(
+                "\n"
+                    + style.dim(
+                        check.isOfGrowth
+                            ? "What grew the most:" : check.isOfLost ? "What is lost:" : "What holds the most:")
+                    + "\n\n")
             for row in shown {
                 if let key = row.row.key {
                     try out.write("  \(style.bold(check.sentence(row)))  \(printable(key.label))\n")

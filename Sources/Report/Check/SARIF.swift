@@ -82,8 +82,9 @@ package struct SARIFReport {
         }
         members.append("\"partialFingerprints\":{\"heapsumStack/v1\":\(jsonString(Self.fingerprint(row.signature)))}")
         members.append(
-            "\"properties\":{\"bytes\":\(row.row.bytes),"
-                + "\"blocks\":\(row.row.blocks)\(row.growthBytes.map { ",\"growthBytes\":\($0)" } ?? "")}"
+            "\"properties\":{\"bytes\":\(row.row.bytes),\"blocks\":\(row.row.blocks)"
+                + (row.growthBytes.map { ",\"growthBytes\":\($0)" } ?? "")
+                + (row.row.verdict.map { ",\"verdict\":\(jsonString($0.worst.text))" } ?? "") + "}"
         )
         return "{" + members.joined(separator: ",") + "}"
     }

@@ -60,7 +60,11 @@ private struct PprofProfile {
             }
         }
         let label = (key: string("size"), text: string("not known"))
-        for row in report.selection.rows {
+        // Strings before they are used: a message is written while it is made.
+        let hasVerdicts = report.reduction.hasVerdicts, said = hasVerdicts ? string("verdict") : 0
+        var verdictTexts: [Verdict: UInt64] = [:]
+        if hasVerdicts { for verdict in Verdict.allCases { verdictTexts[verdict] = string(verdict.text) } }
+        for row in report.selection.rows.flatMap(Self.byVerdict) {
             let values = types.map { min($0.quantity.value(row), UInt64(Int64.max)) }
             guard values.contains(where: { $0 > 0 }) else { continue }
             let stack = report.stack(row).map { location($0) }
@@ -74,12 +78,32 @@ private struct PprofProfile {
                         $0.number(2, label.text)
                     }
                 }
+                if let verdict = row.verdict.flatMap({ verdictTexts[$0.worst] }) {
+                    $0.message(3) {
+                        $0.number(1, said)
+                        $0.number(2, verdict)
+                    }
+                }
             }
         }
         writeMappings()
         writeFacts()
         for text in orderedStrings { profile.bytes(Field.string, Array(text.utf8)) }
         return profile.bytes
+    }
+
+    /// The row itself, or one for each of its verdicts; what came and went stays with the first.
+    private static func byVerdict(_ row: Row) -> [Row] {
+        guard let verdict = row.verdict else { return [row] }
+        let kinds = (Verdict.shown + [.unknown]).filter { verdict[$0].blocks > 0 }
+        guard kinds.count > 1 else { return [row] }
+        return kinds.enumerated().map { index, kind in
+            var part = row
+            (part.blocks, part.bytes) = (verdict[kind].blocks, verdict[kind].bytes)
+            part.verdict = verdict.only([kind])
+            if index > 0 && part.history != nil { part.history = Row.History() }
+            return part
+        }
     }
 
     private mutating func string(_ text: String) -> UInt64 {

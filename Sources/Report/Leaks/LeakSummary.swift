@@ -59,6 +59,38 @@ package struct LeakSummary {
     }
 }
 
+extension LeakSummary {
+    /// The summary without what rules say is known; sums too are without it, and a note says how much it was.
+    package func without(_ suppressions: Suppressions) -> LeakSummary {
+        let asked = rows.map { row in
+            var one = Row(node: row.node)
+            (one.blocks, one.bytes) = (row.own.blocks, row.own.bytes)
+            return one
+        }
+        let (kept, suppressed) = suppressions.sift(asked, of: reduction, names: names)
+        guard !suppressed.uses.isEmpty else { return self }
+        var result = self, next = 0
+        result.rows = []
+        // What is kept stands in its order.
+        for (row, one) in zip(rows, asked) {
+            if next < kept.count, kept[next].node == one.node, kept[next].bytes == one.bytes,
+                kept[next].blocks == one.blocks
+            {
+                next += 1
+                result.rows.append(row)
+            } else {
+                result.totals[row.verdict]?.blocks &-= row.own.blocks
+                result.totals[row.verdict]?.bytes &-= row.own.bytes
+            }
+        }
+        for use in suppressed.uses {
+            result.notes.append(
+                "\(counted(use.blocks, "block")) of \(counted(use.bytes, "byte")) suppressed by \(use.rule.name)")
+        }
+        return result
+    }
+}
+
 extension LeakReport {
     /// What is told of the verdict.
     package var summary: LeakSummary {

@@ -62,6 +62,11 @@ extension Table {
                     "Packed: \(printable(input.path)): \(counted(gone, "stack")) that came and went, held nothing and did "
                         + "little are one row.")
             }
+            if let reason = input.verdict?.notRead.first {
+                lines.append(
+                    "Not whole: \(printable(input.path)): no block of it is called definite, and what seems lost is called "
+                        + "possible: not read: \(printable(reason)).")
+            }
             if input.recordsLost > 0 {
                 lines.append("Lost: \(printable(input.path)): \(counted(input.recordsLost, "record")) cut off.")
             }
