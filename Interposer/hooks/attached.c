@@ -34,11 +34,13 @@ INTERPOSED_C_LESS_COMMON(BEHIND_JUMP)
 extern char hook_cfree[], hook_mlockall[], hook_setrlimit[], hook_setrlimit64[], hook_prlimit[], hook_prlimit64[],
     hook_prctl[], hook_syscall[], hook_dlclose[], hook_dlsym[];
 
+/* clang-format off */
 static struct redirection redirections[] = {
     INTERPOSED_C(PLAIN) INTERPOSED_C_LESS_COMMON(PLAIN) INTERPOSED_NEW(PLAIN) INTERPOSED_DELETE(PLAIN)
     /* What would harm the recording, or through it the program. */
     PLAIN(cfree) PLAIN(mlockall) PLAIN(setrlimit) PLAIN(setrlimit64) PLAIN(prlimit) PLAIN(prlimit64) PLAIN(prctl)
         PLAIN(syscall) PLAIN(dlclose) PLAIN(dlsym)};
+/* clang-format on */
 #define COUNT (sizeof redirections / sizeof redirections[0])
 
 /* When a name's turn comes: redirect.h. */
@@ -51,14 +53,16 @@ static uint32_t order_of(const char *name) {
     return strncmp(name, "_Zn", 3) == 0 ? 2 : 0; /* operator new */
 }
 
+/* clang-format off */
 static void *hook_of(const char *name) {
 #define MATCH(name_) \
     if (strcmp(name, #name_) == 0) return hook_##name_;
     INTERPOSED_C_LESS_COMMON(MATCH)
-    MATCH(cfree)
-    MATCH(mlockall) MATCH(setrlimit) MATCH(setrlimit64) MATCH(prlimit) MATCH(prlimit64) MATCH(prctl) MATCH(syscall)
-        MATCH(dlclose) MATCH(dlsym) return loader_own(name);
+    MATCH(cfree) MATCH(mlockall) MATCH(setrlimit) MATCH(setrlimit64) MATCH(prlimit) MATCH(prlimit64) MATCH(prctl)
+    MATCH(syscall) MATCH(dlclose) MATCH(dlsym)
+    return loader_own(name);
 }
+/* clang-format on */
 
 /* Finds what each name leads to without us: the first in the order of the loader's list. */
 static void fill_in(void) {

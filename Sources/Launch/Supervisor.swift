@@ -57,7 +57,8 @@ package struct Supervisor {
             sigprocmask(SIG_SETMASK, &before, nil)
             if pid == -2 {
                 throw .own(
-                    "--leaks: \(executable.text) can't be traced: \(errnoText(number)). A container needs CAP_SYS_PTRACE "
+                    "--leaks: \(executable.text) can't be traced: \(errnoText(number)). A container needs "
+                        + "CAP_SYS_PTRACE "
                         + "(--cap-add SYS_PTRACE), and kernel.yama.ptrace_scope must be below 3; without --leaks the "
                         + "program is recorded all the same")
             }

@@ -49,7 +49,8 @@ package struct InfoReport {
         if image.hasFlag(HEAP_FLAG_ATTACHED) {
             try line(
                 "attached",
-                "to a program that ran already: blocks from before \(utcTime(header.started_realtime_ns)) are not in here; "
+                "to a program that ran already: blocks from before \(utcTime(header.started_realtime_ns)) are not in "
+                    + "here; "
                     + "\(counted(image.losses.unmatched_frees, "free")) of blocks from before")
         }
         if image.hasFlag(HEAP_FLAG_DETACHED) {
@@ -77,14 +78,16 @@ package struct InfoReport {
         if header.gone_stacks > 0 {
             try line(
                 "packed",
-                "\(counted(header.gone_stacks, "stack")) that came and went, held nothing at the end, at the peak and at "
+                "\(counted(header.gone_stacks, "stack")) that came and went, held nothing at the end, at the peak and "
+                    + "at "
                     + "any snapshot, and did little are one row")
         }
         if header.losses.limited_allocations > 0 {
             try line(
                 "stacks",
                 style.warning(
-                    "the image had its most, \(separated(header.maximum_stacks)): allocations by others count under the "
+                    "the image had its most, \(separated(header.maximum_stacks)): allocations by others count under "
+                        + "the "
                         + "known part of their stack"))
         }
         if image.hasFlag(HEAP_FLAG_FULL) {

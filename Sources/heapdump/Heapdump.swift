@@ -22,9 +22,9 @@ struct Heapdump: ParsableCommand {
             No signal is sent and nothing is stopped: the image is read from outside, whatever state the program is \
             in. The dump lies where the program's images go, as PROGRAM.PID.N.heap.
 
-            With --leaks the dump brings a verdict on each block: lost, or held and by whom. For that the program stands still \
-            for some milliseconds, 27 to 37 a gigabyte. `heapsum leaks DUMP` tells it, and `heapsum diff` of two such dumps \
-            says what became unreachable between them.
+            With --leaks the dump brings a verdict on each block: lost, or held and by whom. For that the program \
+            stands still for some milliseconds, 27 to 37 a gigabyte. `heapsum leaks DUMP` tells it, and `heapsum diff` \
+            of two such dumps says what became unreachable between them.
 
             Exit status: 0 done; 2 a process is not recorded, or not ours to read; 64 wrong arguments.
             """,

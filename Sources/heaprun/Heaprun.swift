@@ -31,10 +31,10 @@ struct Heaprun: ParsableCommand {
               heaprun --leaks --leak-exit 9 ./tests     what is lost at the end; status 9 where anything is
               heaprun --print systemd --only server server.service
 
-            With --leaks the program and what it starts are traced by ptrace up to their ends, which costs some µs a signal \
-            and a thread, keeps debuggers out meanwhile, and lets a program that is setuid run without its privileges \
-            (unless heaprun is root's). What only frames of the thread hold that ends a program by exit, _exit, exec or main's \
-            return is lost then; where a signal ends it, what its threads hold is not.
+            With --leaks the program and what it starts are traced by ptrace up to their ends, which costs some µs a \
+            signal and a thread, keeps debuggers out meanwhile, and lets a program that is setuid run without its \
+            privileges (unless heaprun is root's). What only frames of the thread hold that ends a program by exit, \
+            _exit, exec or main's return is lost then; where a signal ends it, what its threads hold is not.
             """,
         version: "heaprun \(version)")
 
@@ -229,7 +229,8 @@ struct Heaprun: ParsableCommand {
         if leaks {
             if exec || printKind != nil {
                 throw ValidationError(
-                    "--leaks needs heaprun beside the program at its end: it doesn't go with \(exec ? "--exec" : "--print")."
+                    "--leaks needs heaprun beside the program at its end: it doesn't go with "
+                        + "\(exec ? "--exec" : "--print")."
                 )
             }
             let judge = LeaksAtEnd(leakStatus: leakExit.map(Int32.init))

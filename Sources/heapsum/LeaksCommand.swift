@@ -264,7 +264,8 @@ struct LeaksCommand: ParsableCommand {
         else {
             throw LeaksError(
                 "\(image.file): its program does not run any more, or this is a dump without a verdict: the memory "
-                    + "that it needs is gone. Take it while the program runs: heapsum leaks PID, or heapdump --leaks PID "
+                    + "that it needs is gone. Take it while the program runs: heapsum leaks PID, or heapdump --leaks "
+                    + "PID "
                     + "for a dump with it; at the program's end: heaprun --leaks; or with a core file: --core FILE")
         }
         return (image, pid_t(bitPattern: number))

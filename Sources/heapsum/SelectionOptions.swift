@@ -65,7 +65,8 @@ struct SelectionOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Count only blocks with these verdicts, of dumps that bring them (heapdump --leaks, heaprun --leaks): definite, indirect, possible, reachable; separated by commas.",
+            "Count only blocks with these verdicts, of dumps that bring them (heapdump --leaks, heaprun --leaks): "
+                + "definite, indirect, possible, reachable; separated by commas.",
             valueName: "list"))
     var verdict: VerdictList?
 
@@ -108,7 +109,8 @@ struct SelectionOptions: ParsableArguments {
         if verdict != nil {
             if olderThan != nil || newerThan != nil || since != nil || until != nil || at == .peak || by == .size {
                 throw ValidationError(
-                    "A dump keeps its verdict by stack, not by block: --verdict doesn't go with --older-than, --newer-than, --since, --until, --at peak and --by size."
+                    "A dump keeps its verdict by stack, not by block: --verdict doesn't go with --older-than, "
+                        + "--newer-than, --since, --until, --at peak and --by size."
                 )
             }
         }

@@ -20,10 +20,10 @@ struct TableCommand: ParsableCommand {
         abstract: "Writes images as two tables, facts and stacks, for DuckDB, Spark, ClickHouse and others.",
         usage: "heapsum table [<options>] -o DIR <file-or-directory> ...",
         discussion: """
-            DIR/facts has a row for each stack and image: host, boot, pid, start, program, build-id, moment, stack key, bytes, \
-            blocks, and what came and went. DIR/stacks has a row for each stack key: the function that asked, and \
-            all frames with names and source lines, as JSON. A key means the same in every process, host and run, \
-            so tables of many runs are simply put together: each run adds files of its own to DIR.
+            DIR/facts has a row for each stack and image: host, boot, pid, start, program, build-id, moment, stack \
+            key, bytes, blocks, and what came and went. DIR/stacks has a row for each stack key: the function that \
+            asked, and all frames with names and source lines, as JSON. A key means the same in every process, host \
+            and run, so tables of many runs are simply put together: each run adds files of its own to DIR.
 
             All images count, dumps too; a directory is searched with those in it. Nothing is added up here: for \
             one row a process take the newest moment of each (boot, pid, start).
@@ -32,8 +32,8 @@ struct TableCommand: ParsableCommand {
               heapsum table -o lake --host web1 /var/lib/heap
               heapsum table -o lake --host-from-directory hosts/       hosts/web1/app.4711.heap is web1's
               heapsum table -o lake --format parquet out/*.heap
-              duckdb -c "select function, sum(bytes) b from 'lake/facts/*.csv' join 'lake/stacks/*.csv' using (stack_key)
-                         group by all order by b desc limit 10"
+              duckdb -c "select function, sum(bytes) b from 'lake/facts/*.csv'
+                         join 'lake/stacks/*.csv' using (stack_key) group by all order by b desc limit 10"
 
             Exit status: 0 done, 2 an image can't be used, 64 wrong arguments.
             """)

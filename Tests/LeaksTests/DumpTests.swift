@@ -55,9 +55,11 @@ import Testing
             scratch, ["diff", "--format", "json", first, second],
             "h = [x for x in r[\"holders\"] if \"cache\" in x[\"holder\"]][0];"
                 + "print(r[\"lost\"][\"bytesBefore\"], r[\"lost\"][\"growthBytes\"], r[\"lost\"][\"growthBlocks\"]); "
-                + "print(h[\"holder\"], h[\"depth\"], h[\"keptBytesBefore\"], h[\"growthBytes\"], h[\"growthBlocks\"]); "
+                + "print(h[\"holder\"], h[\"depth\"], h[\"keptBytesBefore\"], h[\"growthBytes\"], "
+                + "h[\"growthBlocks\"]); "
                 + "print(any(\"table\" in x[\"holder\"] for x in r[\"holders\"])); "
-                + "print(sorted((x[\"verdict\"], x[\"growthBytes\"]) for x in r[\"rows\"] if x[\"growthBytes\"] > 5000))"
+                + "print(sorted((x[\"verdict\"], x[\"growthBytes\"]) for x in r[\"rows\"] if x[\"growthBytes\"] > "
+                + "5000))"
         )
         #expect(
             told == """

@@ -47,7 +47,8 @@ import Testing
         try record()
         let sarif = try scratch.shell(
             "'\(heapsum)' check --max-definite 0 --format sarif heap | python3 -c 'import json, sys; "
-                + "r = json.load(sys.stdin)[\"runs\"][0][\"results\"]; print(len(r), r[0][\"properties\"][\"verdict\"], "
+                + "r = json.load(sys.stdin)[\"runs\"][0][\"results\"]; print(len(r), "
+                + "r[0][\"properties\"][\"verdict\"], "
                 + "r[0][\"properties\"][\"bytes\"])'")
         #expect(sarif.output == "1 definite 16650\n", "\(sarif)")
         let junit = try scratch.shell(
@@ -58,7 +59,8 @@ import Testing
         #expect(junit.output == "2 1 max-definite True\n", "\(junit)")
         // pprof itself sums up by label.
         let tags = try scratch.shell(
-            "'\(heapsum)' --format pprof -o p.pb.gz heap/*.heap; '\(pprof)' -tags -sample_index=inuse_space -unit=B p.pb.gz"
+            "'\(heapsum)' --format pprof -o p.pb.gz heap/*.heap; '\(pprof)' -tags -sample_index=inuse_space -unit=B "
+                + "p.pb.gz"
         )
         let lines = tags.output.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
         #expect(lines.contains { $0.first == "16650.0B" && $0.last == "definite" }, "\(tags)")

@@ -286,7 +286,8 @@ func table(
         let text = try write { try writeCSV($0, $1, frameLimit: 1, names: $2, to: $3) }
         #expect(
             text.contains(
-                "\r\n3001234,2,3001234,2,4000000,0,99.0,98.0,\"evil\\x1b[31m\"\"name\\n+0x10\",d3e7fcb6e62d159d610207d28576dbe0\r\n"
+                "\r\n3001234,2,3001234,2,4000000,0,99.0,98.0,\"evil\\x1b[31m\"\"name\\n+0x10\","
+                    + "d3e7fcb6e62d159d610207d28576dbe0\r\n"
             ))
     }
 

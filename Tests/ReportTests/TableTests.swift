@@ -112,7 +112,8 @@ import Text
         #expect(none.exitStatus == 2 && none.messages.contains("there is no image"), "\(none)")
         #expect(try table(scratch, "-o v --host x --host-from-directory hosts").exitStatus == 64)
         let parquet = try scratch.shell(
-            "HEAPSUM_PARQUET=./nowhere '\(Built.products)/heapsum' table -o w --format parquet hosts/db; s=$?; ls -A w; exit $s"
+            "HEAPSUM_PARQUET=./nowhere '\(Built.products)/heapsum' table -o w --format parquet hosts/db; s=$?; ls -A "
+                + "w; exit $s"
         )
         #expect(parquet.exitStatus == 2 && parquet.output.isEmpty, "\(parquet)")
     }

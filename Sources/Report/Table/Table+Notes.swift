@@ -48,7 +48,8 @@ extension Table {
                 }
                 if losses.limited_allocations > 0 {
                     lines.append(
-                        "Stacks: \(path): \(counted(losses.limited_allocations, "allocation")) had a new stack when the "
+                        "Stacks: \(path): \(counted(losses.limited_allocations, "allocation")) had a new stack when "
+                            + "the "
                             + "image had its most, and count under the part of it that was known (--max-stacks).")
                 }
                 if losses.lost_details > 0 {
@@ -59,12 +60,14 @@ extension Table {
             }
             if let gone = input.image?.header.gone_stacks, gone > 0 {
                 lines.append(
-                    "Packed: \(printable(input.path)): \(counted(gone, "stack")) that came and went, held nothing and did "
+                    "Packed: \(printable(input.path)): \(counted(gone, "stack")) that came and went, held nothing and "
+                        + "did "
                         + "little are one row.")
             }
             if let reason = input.verdict?.notRead.first {
                 lines.append(
-                    "Not whole: \(printable(input.path)): no block of it is called definite, and what seems lost is called "
+                    "Not whole: \(printable(input.path)): no block of it is called definite, and what seems lost is "
+                        + "called "
                         + "possible: not read: \(printable(reason)).")
             }
             if input.recordsLost > 0 {
