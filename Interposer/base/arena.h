@@ -9,12 +9,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/machine.h"
+
 /* Returns zeroed memory, which is never freed; NULL, with errno unchanged, if the arena is full. Any thread may call
  * it, before relocation and from a signal handler. */
 void *arena_allocate(size_t bytes, size_t alignment);
 
 #define ARENA_BYTES (1u << 20)
-extern uint8_t arena[ARENA_BYTES];
+extern HIDDEN uint8_t arena[ARENA_BYTES];
 static inline bool arena_owns(const void *pointer) { return (uintptr_t)pointer - (uintptr_t)arena < ARENA_BYTES; }
 
 /* The size of a block of the arena, as it was asked for. */

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/loader.h"
+#include "base/machine.h"
 
 struct callers {
     struct module_span own;   /* this library */
@@ -18,7 +19,7 @@ struct callers {
     struct module_span allocator; /* the next malloc's: what it calls during a hook belongs to that call */
     struct module_span unwinder;  /* libunwind: what it allocates is the recorder's */
 };
-extern struct callers callers;
+extern HIDDEN struct callers callers;
 
 /* Sets `*caller` to the span of the module that holds the address. Does nothing if the span is already set. */
 void callers_know(struct module_span *caller, uintptr_t address_in_module);

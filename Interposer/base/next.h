@@ -74,7 +74,7 @@ struct next { /* NULL: no module has the function */
     bool knows_usable_size;             /* malloc_usable_size and malloc are in one module, and it accepts any block */
 };
 
-extern struct next next;
+extern HIDDEN struct next next;
 
 /* next.syscall, for the jump in hooks/system_calls.c; NULL until it is known. */
 extern long (*next_syscall)(long, long, long, long, long, long, long);
@@ -98,7 +98,7 @@ struct next_operator {
     void *function;
     bool brings_own; /* it is in the next malloc's module, and allocates by itself */
 };
-extern struct next_operator next_operators[OPERATOR_COUNT];
+extern HIDDEN struct next_operator next_operators[OPERATOR_COUNT];
 
 /*
  * The operator for a call from `caller`, if no module of the start has one: that of the scope of the caller's library.

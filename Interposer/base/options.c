@@ -218,7 +218,8 @@ void options_read(char **env) {
         .follow = true,
         .signal = SIGUSR2,
         .depth = OPTIONS_DEPTH_DEFAULT,
-        .unwinder = DEFAULT_UNWINDER};
+        .unwinder = DEFAULT_UNWINDER,
+        .maximum_stacks = OPTIONS_STACKS_BY_MEMORY};
     read_program();
     if (loader_auxiliary(AT_SECURE) != 0) {
         options.record = false;
@@ -253,6 +254,10 @@ void options_read(char **env) {
         if (parse_number(value, UINT64_MAX, &number)) options.maximum_bytes = number;
         else message("HEAPSUM_MAX_SIZE is not a number of bytes: ", value);
     }
+    if ((value = value_of(env, "HEAPSUM_MAX_STACKS")) != NULL) {
+        if (parse_number(value, INT64_MAX, &number)) options.maximum_stacks = number;
+        else message("HEAPSUM_MAX_STACKS is not a number of stacks: ", value);
+    }
     if ((value = value_of(env, "HEAPSUM_DUMP_AT_GROWTH")) != NULL) {
         if (parse_number(value, INT64_MAX, &number)) options.dump_growth = number;
         else message("HEAPSUM_DUMP_AT_GROWTH is not a number of bytes: ", value);
@@ -270,6 +275,8 @@ void options_read(char **env) {
     options.verify = value != NULL && strcmp(value, "1") == 0;
     value = value_of(env, "HEAPSUM_CHECK");
     options.check = value != NULL && strcmp(value, "1") == 0;
+    value = value_of(env, "HEAPSUM_LEAKS");
+    options.tells_end = value != NULL && strcmp(value, "1") == 0;
     value = value_of(env, "HEAPSUM_THREADS");
     options.threads = value != NULL && strcmp(value, "1") == 0;
     if ((value = value_of(env, "HEAPSUM_ONLY")) != NULL && !matches_program(value)) options.record = false;

@@ -44,7 +44,7 @@ struct system_forbidden {
     bool looks, files;
     uint32_t process; /* 0, or the vfork's child that alone is forbidden them */
 } __attribute__((aligned(8)));
-extern struct system_forbidden system_forbidden;
+extern HIDDEN struct system_forbidden system_forbidden;
 
 static inline uint32_t system_process(void);
 static inline bool system_forbids(bool looks) {
@@ -118,6 +118,9 @@ static inline void *system_map_memory(size_t bytes) {
     return system_map(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 }
 static inline int system_unmap(void *at, size_t bytes) { return (int)SYSTEM_CALL3(SYS_munmap, at, bytes, 0); }
+static inline int system_protect(uintptr_t at, size_t bytes, int protection) {
+    return (int)SYSTEM_CALL3(SYS_mprotect, at, bytes, protection);
+}
 static inline int system_advise(void *at, size_t bytes, int advice) {
     return (int)SYSTEM_CALL3(SYS_madvise, at, bytes, advice);
 }
@@ -164,7 +167,7 @@ static inline int system_mask(int how, system_signals set, system_signals *befor
 /* ---- Time ------------------------------------------------------------------------------------------- */
 
 /* Calls the vDSO, without a system call if possible; see system.c. */
-extern int (*system_clock_function)(clockid_t, struct timespec *);
+extern HIDDEN int (*system_clock_function)(clockid_t, struct timespec *);
 static inline struct timespec system_clock(clockid_t clock) {
     struct timespec now = {0, 0};
     int (*function)(clockid_t, struct timespec *) = __atomic_load_n(&system_clock_function, __ATOMIC_RELAXED);

@@ -10,6 +10,7 @@
 #include "base/atomics.h"
 #include "base/next.h"
 #include "book/book.h"
+#include "book/plain.h"
 #include "hooks/enter.h"
 #include "process/marks.h"
 #include "process/start.h"

@@ -1,7 +1,8 @@
 /*
  * Writing a dump with system calls alone and in static memory, while other threads go on booking.
  *
- * Each section comes after the sections that refer to it: blocks, stacks, nodes, modules, strings. The recorder writes
+ * Each section comes after the sections that refer to it: blocks, stacks, their details, nodes,
+ * modules, strings. The recorder writes
  * an entry before anything refers to it, so whatever a block's slot names exists when its section is written. A block's
  * slot doesn't move, so a block that is live during the whole dump is met exactly once. A block that is being
  * reallocated is taken from the in-flight record that the claim in its slot names.
@@ -232,6 +233,7 @@ static void write_contents(void) {
     section->capacity = section->ready_bytes = section->used * sizeof(struct heap_block);
     put_threads();
     put_section(HEAP_SECTION_STACKS);
+    put_section(HEAP_SECTION_DETAILS);
     put_section(HEAP_SECTION_NODES);
     put_section(HEAP_SECTION_MODULES);
     put_section(HEAP_SECTION_STRINGS);

@@ -33,7 +33,7 @@ struct hook {
  * in a copy of the process (raw clone without CLONE_VM). It is not a pointer: an early call must find 0 here before the
  * loader has relocated this library.
  */
-extern union hook_live {
+extern HIDDEN union hook_live {
     uint64_t word;
     uint8_t page[HEAP_PAGE_BYTES];
 } hook_live;

@@ -68,10 +68,10 @@ struct local {
 
 #define LOCAL_IDLE (1ull << 48) /* `busy` while the thread is in no hook */
 
-extern __thread struct local local;
+extern HIDDEN __thread struct local local;
 
 /* The number of the image in use: 1, and 1 more after each fork. */
-extern uint64_t image_number;
+extern HIDDEN uint64_t image_number;
 
 /* Recomputes this thread's clock for a new reading of the coarse clock. */
 void thread_clock_moved(struct timespec now);

@@ -91,6 +91,8 @@ extension SectionName {
         case .slots: "SLOTS"
         case .blocks: "BLOCKS"
         case .names: "NAMES"
+        case .verdicts: "VERDICTS"
+        case .details: "DETAILS"
         }
     }
 }

@@ -24,6 +24,8 @@ struct ReduceCommand: ParsableCommand {
                                              how a program stands: counts, losses, modules, timeline
             heapsum leaks <pid-or-image>     which blocks of a running program are lost, and who holds the others
             heapsum pack <file> ... [-o DIR] dense copies of images, fit to be kept and sent
+            heapsum table <file-or-directory> ... -o DIR
+                                             images as tables, for DuckDB, Spark and others
             """,
         discussion: """
             Reads the images and dumps that heaprun and heapdump leave, and the logs of other tools: AIX's \

@@ -82,11 +82,13 @@ import Text
         options.follow = false
         options.threads = true
         options.maximumBytes = 409_600
+        options.maximumStacks = 5000
         let variables = options.variables.map { "\($0.name)=\($0.value)" }
         #expect(
             variables == [
                 "HEAPSUM_OUTPUT=/out", "HEAPSUM_RUN_DIR=/run", "HEAPSUM_DEPTH=0", "HEAPSUM_ONLY=a*:b",
                 "HEAPSUM_FOLLOW=0", "HEAPSUM_THREADS=1", "HEAPSUM_MAX_SIZE=409600",
+                "HEAPSUM_MAX_STACKS=5000",
             ])
     }
 

@@ -217,11 +217,13 @@ func table(
         )
         #expect(
             lines[5].hasPrefix(
-                #" {"bytes":3001234,"blocks":2,"allocatedBytes":3001234,"allocatedBlocks":2,"peakBytes":4000000,"#
-                    + #""temporaryBlocks":0,"oldestSeconds":99.000,"newestSeconds":98.000,"#
-                    + #""frames":[{"module":"/opt/bin/app","buildID":"abcd","offset":4608,"address":4198912,"#
-                    + #""function":"evil\u001b[31m\"name\n","symbolOffset":16,"file":null,"line":null,"#
-                    + #""inlined":null},"#
+                """
+                 {"stackKey":"d3e7fcb6e62d159d610207d28576dbe0","bytes":3001234,"blocks":2,"allocatedBytes":3001234,\
+                "allocatedBlocks":2,"peakBytes":4000000,"temporaryBlocks":0,"oldestSeconds":99.000,\
+                "newestSeconds":98.000,"verdict":null,"frames":[{"module":"/opt/bin/app","buildID":"abcd",\
+                "offset":4608,"address":4198912,"function":"evil\\u001b[31m\\"name\\n","symbolOffset":16,"file":null,\
+                "line":null,"inlined":null},
+                """
             ))
         #expect(
             lines[6].contains(
@@ -282,7 +284,10 @@ func table(
 
     @Test func csvQuotes() throws {
         let text = try write { try writeCSV($0, $1, frameLimit: 1, names: $2, to: $3) }
-        #expect(text.contains("\r\n3001234,2,3001234,2,4000000,0,99.0,98.0,\"evil\\x1b[31m\"\"name\\n+0x10\"\r\n"))
+        #expect(
+            text.contains(
+                "\r\n3001234,2,3001234,2,4000000,0,99.0,98.0,\"evil\\x1b[31m\"\"name\\n+0x10\",d3e7fcb6e62d159d610207d28576dbe0\r\n"
+            ))
     }
 
     @Test func info() throws {
