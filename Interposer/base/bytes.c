@@ -53,6 +53,8 @@ void *memmem(const void *in, size_t bytes, const void *wanted, size_t wanted_byt
     return NULL;
 }
 
+char *strstr(const char *text, const char *wanted) { return memmem(text, strlen(text), wanted, strlen(wanted)); }
+
 size_t strlen(const char *text) {
     size_t length = 0;
     for (; text[length] != '\0'; plainly()) length++;
