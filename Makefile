@@ -39,7 +39,7 @@ LIBRARY_HEADERS = $(wildcard Interposer/*/*.h Interposer/*/*/*.h)
 ALLOCATOR_BASE = $(addprefix Interposer/base/,bytes.c loader.c symbols.c system.c)
 ALLOCATORS = $(patsubst %,$(BUILD)/lib/heapsum/libheapsum-%.so,jemalloc tcmalloc)
 
-.PHONY: all library tools examples demo test test-browser stories test-programs test-leaks test-fleet test-attach test-older-glibc fuzz soak bench bench-recording bench-against install clean packages lint format
+.PHONY: all library tools examples demo test test-browser stories test-programs test-leaks test-attach test-fleet test-older-glibc fuzz soak bench bench-recording bench-against install clean packages lint format
 .DELETE_ON_ERROR:
 
 all: library tools

@@ -82,11 +82,17 @@ let package = Package(
                 argumentParser, system,
             ], path: "Sources/heapsum"),
         .target(
-            name: "HeaprunTool", dependencies: ["Attach", "Commands", "Launch", "Proc", "Text", argumentParser],
-            path: "Sources/heaprun"),
+            name: "HeaprunTool",
+            dependencies: [
+                "Attach", "Commands", "HeapImage", "Launch", "Leaks", "Proc", "Report", "Symbols", "Text",
+                argumentParser,
+                system,
+            ], path: "Sources/heaprun"),
         .target(
-            name: "HeapdumpTool", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser],
-            path: "Sources/heapdump"),
+            name: "HeapdumpTool",
+            dependencies: [
+                "Commands", "HeapImage", "Launch", "Leaks", "Proc", "Report", "Symbols", "Text", argumentParser,
+            ], path: "Sources/heapdump"),
         .target(
             name: "GensymsTool", dependencies: ["Commands", "Symbols", "Text", argumentParser, system],
             path: "Sources/gensyms"),
@@ -174,7 +180,9 @@ let package = Package(
             dependencies: ["Text", "CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
         .testTarget(
             name: "AttachTests",
-            dependencies: ["CHeapImage", "HeapImage", "Reduce", "TestSupport", "Text", "heapdump", "heaprun", "heapsum"]),
+            dependencies: [
+                "CHeapImage", "HeapImage", "Reduce", "TestSupport", "Text", "heapdump", "heaprun", "heapsum",
+            ]),
         .testTarget(
             name: "LeaksTests",
             dependencies: ["HeapImage", "Launch", "Leaks", "Proc", "TestSupport", "Text", "heaprun", "heapsum"]),

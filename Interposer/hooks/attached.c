@@ -16,7 +16,6 @@
 #include "base/callers.h"
 #include "base/loader.h"
 #include "base/next.h"
-#include "base/operators.h"
 #include "base/options.h"
 #include "base/system.h"
 #include "hooks/interposed.h"
@@ -31,12 +30,14 @@
 #define PLAIN(name) {#name, NULL, NULL, 0},
 #define BEHIND_JUMP(name) extern char hook_##name[];
 INTERPOSED_C_LESS_COMMON(BEHIND_JUMP)
-extern char hook_cfree[], hook_mlockall[], hook_prctl[], hook_syscall[], hook_dlclose[], hook_dlsym[];
+extern char hook_cfree[], hook_mlockall[], hook_setrlimit[], hook_setrlimit64[], hook_prlimit[], hook_prlimit64[],
+    hook_prctl[], hook_syscall[], hook_dlclose[], hook_dlsym[];
 
 static struct redirection redirections[] = {
     INTERPOSED_C(PLAIN) INTERPOSED_C_LESS_COMMON(PLAIN) INTERPOSED_NEW(PLAIN) INTERPOSED_DELETE(PLAIN)
     /* What would harm the recording, or through it the program. */
-    PLAIN(cfree) PLAIN(mlockall) PLAIN(prctl) PLAIN(syscall) PLAIN(dlclose) PLAIN(dlsym)};
+    PLAIN(cfree) PLAIN(mlockall) PLAIN(setrlimit) PLAIN(setrlimit64) PLAIN(prlimit) PLAIN(prlimit64) PLAIN(prctl)
+        PLAIN(syscall) PLAIN(dlclose) PLAIN(dlsym)};
 #define COUNT (sizeof redirections / sizeof redirections[0])
 
 /* When a name's turn comes: redirect.h. */
@@ -53,7 +54,9 @@ static void *hook_of(const char *name) {
 #define MATCH(name_) \
     if (strcmp(name, #name_) == 0) return hook_##name_;
     INTERPOSED_C_LESS_COMMON(MATCH)
-    MATCH(cfree) MATCH(mlockall) MATCH(prctl) MATCH(syscall) MATCH(dlclose) MATCH(dlsym) return loader_own(name);
+    MATCH(cfree)
+    MATCH(mlockall) MATCH(setrlimit) MATCH(setrlimit64) MATCH(prlimit) MATCH(prlimit64) MATCH(prctl) MATCH(syscall)
+        MATCH(dlclose) MATCH(dlsym) return loader_own(name);
 }
 
 /* Finds what each name leads to without us: the first in the order of the loader's list. */
