@@ -16,7 +16,6 @@
 #include "base/callers.h"
 #include "base/loader.h"
 #include "base/next.h"
-#include "base/operators.h"
 #include "base/options.h"
 #include "base/system.h"
 #include "hooks/interposed.h"

@@ -114,6 +114,10 @@ static enum attach_state state_of(struct attach_thread *thread, int status) {
     struct iovec area = {&thread->saved, sizeof thread->saved};
     if (ptrace(PTRACE_GETREGSET, thread->tid, NT_PRSTATUS, &area) != 0) return ATTACH_STOPPED;
     if (area.iov_len != sizeof thread->saved || thread->saved.cs != 0x33) return ATTACH_FOREIGN_MODE;
+    /* At once: should we end from here on, the call that was interrupted goes on all the same. */
+    struct user_regs_struct resumed = thread->saved;
+    leaks_resume(&resumed);
+    if (resumed.rax != thread->saved.rax) ptrace(PTRACE_SETREGS, thread->tid, 0, &resumed);
     area = (struct iovec){thread->vectors, sizeof thread->vectors};
     if (ptrace(PTRACE_GETREGSET, thread->tid, NT_X86_XSTATE, &area) != 0) return ATTACH_UNKNOWN;
     thread->vector_bytes = area.iov_len;
