@@ -39,7 +39,7 @@ LIBRARY_HEADERS = $(wildcard Interposer/*/*.h Interposer/*/*/*.h)
 ALLOCATOR_BASE = $(addprefix Interposer/base/,bytes.c loader.c symbols.c system.c)
 ALLOCATORS = $(patsubst %,$(BUILD)/lib/heapsum/libheapsum-%.so,jemalloc tcmalloc)
 
-.PHONY: all library tools examples demo test test-browser stories test-programs test-leaks test-fleet test-older-glibc fuzz soak bench bench-recording bench-against install clean packages lint format
+.PHONY: all library tools examples demo test test-browser stories test-programs test-leaks test-attach test-fleet test-older-glibc fuzz soak bench bench-recording bench-against install clean packages lint format
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -143,6 +143,15 @@ test-leaks: packages
 	@$(MAKE) --no-print-directory all
 	$(SWIFT) build -c release --product accused
 	@scripts/test-leaks $(BUILD)/bin .build/release/accused
+
+# heaprun --pid and --detach on real programs at work, TIMES in all; ONLY='redis*' chooses rows.
+TIMES = 1000
+test-attach: packages
+	@scripts/install-packages --programs
+	@$(MAKE) --no-print-directory all
+	@mkdir -p .build/test-programs
+	@$(CC) -std=gnu17 -O1 -g -o .build/test-programs/churn Tests/Programs/churn.c -lpthread
+	@scripts/test-attach $(BUILD)/bin $(LIBRARY) .build/test-programs $(TIMES)
 
 # The library under the glibc of an older Debian, in a root made by debootstrap under .build; needs root.
 test-older-glibc: packages

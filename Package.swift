@@ -67,6 +67,12 @@ let package = Package(
         .target(
             name: "Launch", dependencies: ["CHeapImage", "CLaunch", "HeapImage", "Proc", "Symbols", "Text", system]),
 
+        // Recording that is started in a program which runs already, and ended in it.
+        .target(name: "CAttach", dependencies: ["CLeaks"], cSettings: [.define("_GNU_SOURCE")]),
+        .target(
+            name: "Attach",
+            dependencies: ["CAttach", "CHeapImage", "CLaunch", "HeapImage", "Launch", "Proc", "Text", system]),
+
         // How a tool reads its words and ends; tools that have commands, and need none.
         .target(name: "Commands", dependencies: ["Text", argumentParser, system]),
         .target(
@@ -76,11 +82,17 @@ let package = Package(
                 argumentParser, system,
             ], path: "Sources/heapsum"),
         .target(
-            name: "HeaprunTool", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser],
-            path: "Sources/heaprun"),
+            name: "HeaprunTool",
+            dependencies: [
+                "Attach", "Commands", "HeapImage", "Launch", "Leaks", "Proc", "Report", "Symbols", "Text",
+                argumentParser,
+                system,
+            ], path: "Sources/heaprun"),
         .target(
-            name: "HeapdumpTool", dependencies: ["Commands", "Launch", "Proc", "Text", argumentParser],
-            path: "Sources/heapdump"),
+            name: "HeapdumpTool",
+            dependencies: [
+                "Commands", "HeapImage", "Launch", "Leaks", "Proc", "Report", "Symbols", "Text", argumentParser,
+            ], path: "Sources/heapdump"),
         .target(
             name: "GensymsTool", dependencies: ["Commands", "Symbols", "Text", argumentParser, system],
             path: "Sources/gensyms"),
@@ -166,6 +178,11 @@ let package = Package(
         .testTarget(
             name: "RecordingTests",
             dependencies: ["Text", "CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
+        .testTarget(
+            name: "AttachTests",
+            dependencies: [
+                "CHeapImage", "HeapImage", "Reduce", "TestSupport", "Text", "heapdump", "heaprun", "heapsum",
+            ]),
         .testTarget(
             name: "LeaksTests",
             dependencies: ["HeapImage", "Launch", "Leaks", "Proc", "TestSupport", "Text", "heaprun", "heapsum"]),

@@ -150,6 +150,12 @@ bool loader_glibc_is_first(void) {
 
 bool loader_is_explicit(void) { return is_explicit; }
 
+bool loader_is_late(void) {
+    for (const struct link_map *module = interpreter; module != NULL; module = module->l_next)
+        if (module == own) return true;
+    return false;
+}
+
 char **loader_environment(void) { return environment != NULL ? *environment : NULL; }
 
 unsigned long loader_auxiliary(unsigned long type) {
@@ -268,6 +274,57 @@ bool loader_span_of(uintptr_t address, struct module_span *span) {
     if (!loader_find(address, &found)) return false;
     *span = (struct module_span){found.start, found.end};
     return true;
+}
+
+void *loader_own(const char *name) { return own != NULL ? (void *)find_in(own, name) : NULL; }
+
+struct walk {
+    bool (*visit)(const struct loader_module *, void *);
+    void *context;
+};
+
+static int visit_module(struct dl_phdr_info *info, size_t size, void *context) {
+    const struct walk *walk = context;
+    (void)size;
+    if (!memory_is_readable((uintptr_t)info->dlpi_phdr)) return 0; /* a module that hides its headers */
+    struct loader_module module = {
+        .span = span_of(info->dlpi_phdr, info->dlpi_phnum, info->dlpi_addr, info->dlpi_name)};
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
+        uintptr_t start = info->dlpi_addr + segment->p_vaddr;
+        if (segment->p_type == PT_DYNAMIC) module.dynamic = start;
+        if (segment->p_type == PT_GNU_RELRO) { /* as the loader rounds it (elf/dl-reloc.c, _dl_protect_relro) */
+            module.relro_start = start & ~(uintptr_t)4095;
+            module.relro_end = (start + segment->p_memsz) & ~(uintptr_t)4095;
+        }
+    }
+    if (module.dynamic == 0) return 0;
+    module.is_own = module.dynamic == (uintptr_t)_DYNAMIC;
+    module.is_loaders = (libc != NULL && module.dynamic == (uintptr_t)libc->l_ld)
+        || (interpreter != NULL && module.dynamic == (uintptr_t)interpreter->l_ld);
+    /* The loader enters a module there once it is relocated (elf/dl-open.c, dl_open_worker_begin). */
+    struct found_object object;
+    module.is_relocated = find_object != NULL && find_object((void *)module.dynamic, &object) == 0;
+    return walk->visit(&module, walk->context);
+}
+
+bool loader_each(bool (*visit)(const struct loader_module *, void *), void *context) {
+    struct walk walk = {visit, context};
+    if (iterate == NULL) return false;
+    iterate(visit_module, &walk);
+    return true;
+}
+
+static int count_modules(struct dl_phdr_info *info, size_t size, void *context) {
+    if (size >= offsetof(struct dl_phdr_info, dlpi_tls_modid))
+        *(uint64_t *)context = (uint64_t)(info->dlpi_adds * 0x9E3779B97F4A7C15ull + info->dlpi_subs);
+    return 1;
+}
+
+uint64_t loader_modules_number(void) {
+    uint64_t number = 0;
+    if (iterate != NULL) iterate(count_modules, &number);
+    return number;
 }
 
 /* Decides by the program headers at a module's start. If a module has gaps between its segments, the loader names only

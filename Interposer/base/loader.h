@@ -72,6 +72,9 @@ unsigned long loader_auxiliary(unsigned long type);
 /* Whether the program was started by naming the loader (ld.so PROGRAM): /proc/self/exe is the loader then. */
 bool loader_is_explicit(void);
 
+/* Whether this library came by dlopen, and not with the program: it stands behind the loader in the list. */
+bool loader_is_late(void);
+
 /* Whether the address is in the loader's own code. */
 bool loader_holds(uintptr_t address);
 
@@ -115,6 +118,28 @@ enum guessed loader_guess(uintptr_t address);
  * meanwhile. Cost: a millisecond for hundreds of modules.
  */
 void *loader_scoped(const char *name, uintptr_t caller);
+
+/* This library's own function of this name, wherever the loader binds the name; NULL where it has none. */
+void *loader_own(const char *name);
+
+/* A module as loader_each shows it. */
+struct loader_module {
+    struct loaded span;
+    uintptr_t dynamic;
+    uintptr_t relro_start, relro_end; /* what the loader made read-only after relocation, in whole pages; 0: nothing */
+    bool is_own;                      /* this library */
+    bool is_loaders;                  /* the loader itself, or libc */
+    bool is_relocated;                /* false: dlopen is still at it, or that can't be told (before glibc 2.35) */
+};
+
+/*
+ * Calls `visit` for each module of this namespace, until it answers true, under the loader's lock: none goes meanwhile.
+ * False where the loader has no such walk. For an attached start and what follows it: hooks never take that lock.
+ */
+bool loader_each(bool (*visit)(const struct loader_module *module, void *context), void *context);
+
+/* A number that changes whenever a module comes or goes. Takes the loader's lock. */
+uint64_t loader_modules_number(void);
 
 /* Whether the module that holds `function` defines it by this name. The caller must keep the module loaded. Cost: some
  * hundred instructions. */

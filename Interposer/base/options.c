@@ -275,6 +275,8 @@ void options_read(char **env) {
     options.verify = value != NULL && strcmp(value, "1") == 0;
     value = value_of(env, "HEAPSUM_CHECK");
     options.check = value != NULL && strcmp(value, "1") == 0;
+    value = value_of(env, "HEAPSUM_LEAKS");
+    options.tells_end = value != NULL && strcmp(value, "1") == 0;
     value = value_of(env, "HEAPSUM_THREADS");
     options.threads = value != NULL && strcmp(value, "1") == 0;
     if ((value = value_of(env, "HEAPSUM_ONLY")) != NULL && !matches_program(value)) options.record = false;

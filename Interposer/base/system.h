@@ -118,6 +118,9 @@ static inline void *system_map_memory(size_t bytes) {
     return system_map(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 }
 static inline int system_unmap(void *at, size_t bytes) { return (int)SYSTEM_CALL3(SYS_munmap, at, bytes, 0); }
+static inline int system_protect(uintptr_t at, size_t bytes, int protection) {
+    return (int)SYSTEM_CALL3(SYS_mprotect, at, bytes, protection);
+}
 static inline int system_advise(void *at, size_t bytes, int advice) {
     return (int)SYSTEM_CALL3(SYS_madvise, at, bytes, advice);
 }

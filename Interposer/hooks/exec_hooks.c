@@ -20,6 +20,7 @@
 #include "base/next.h"
 #include "base/system.h"
 #include "hooks/mending.h"
+#include "process/leaving.h"
 #include "process/signals.h"
 #include "process/start.h"
 #include "threads/hook.h"
@@ -64,26 +65,31 @@ static int nobody(void) {
 
 int hook_execve(const char *path, char *const *arguments, char *const *env) {
     MENDED(env, path, AT_FDCWD, false);
+    leaving_by_exec();
     return next.execve == NULL ? nobody() : STARTING(next.execve(path, arguments, handed));
 }
 
 HOOK int hook_execvpe(const char *path, char *const *arguments, char *const *env) {
     MENDED(env, path, AT_FDCWD, true);
+    leaving_by_exec();
     return next.execvpe == NULL ? nobody() : STARTING(next.execvpe(path, arguments, handed));
 }
 
 HOOK int hook_fexecve(int fd, char *const *arguments, char *const *env) {
     MENDED(env, "", fd, false);
+    leaving_by_exec();
     return next.fexecve == NULL ? nobody() : STARTING(next.fexecve(fd, arguments, handed));
 }
 
 HOOK int hook_execveat(int directory, const char *path, char *const *arguments, char *const *env, int flags) {
     MENDED(env, path, directory, false);
+    leaving_by_exec();
     return next.execveat == NULL ? nobody() : STARTING(next.execveat(directory, path, arguments, handed, flags));
 }
 
 int exec_at(int directory, const char *path, char *const *arguments, char *const *env, int flags) {
     MENDED(env, path, directory, false);
+    leaving_by_exec();
     return STARTING((int)next.syscall(SYS_execveat, directory, (long)path, (long)arguments, (long)handed, flags, 0));
 }
 
@@ -91,6 +97,7 @@ int exec_at(int directory, const char *path, char *const *arguments, char *const
 static int execute(const char *path, char *const *arguments, bool search) {
     char **env = loader_environment();
     MENDED(env, path, AT_FDCWD, search);
+    leaving_by_exec();
     if (handed != env && next.execve != NULL && next.execvpe != NULL)
         return STARTING((search ? next.execvpe : next.execve)(path, arguments, handed));
     int (*function)(const char *, char *const *) = search ? next.execvp : next.execv;
@@ -125,6 +132,7 @@ HOOK int hook_execle(const char *path, const char *argument, ...) {
     char *const *env;
     LISTED(argument, env = va_arg(rest, char *const *));
     MENDED(env, path, AT_FDCWD, false);
+    leaving_by_exec();
     return next.execve == NULL ? nobody() : STARTING(next.execve(path, arguments, handed));
 }
 

@@ -149,7 +149,7 @@ static bool fill_in(const char *name) {
     return true;
 }
 
-static void forget(void) {
+void image_forget(void) {
     struct image_part parts[IMAGE_PARTS_MOST];
     unsigned count = image.base == NULL ? 0 : image_parts(parts);
     for (unsigned i = 0; i < count; i++) system_unmap(parts[i].start, parts[i].bytes);
@@ -174,7 +174,7 @@ static bool create_in(const char *directory) {
         system_close(fd);
         if (!made) {
             system_unlink(path);
-            forget();
+            image_forget();
         }
         return made;
     }
@@ -188,7 +188,7 @@ static bool create_in_memory(void) {
     if (fd < 0) return false;
     bool made = map_file(fd) && fill_in(name);
     system_close(fd);
-    if (!made) forget();
+    if (!made) image_forget();
     return made;
 }
 

@@ -58,7 +58,12 @@ enum heap_flags {
     HEAP_FLAG_MARKS = 1u << 7,
     /* it started a program from where the library can't be reached (a sandbox): that one is not recorded */
     HEAP_FLAG_UNREACHED = 1u << 8,
-    HEAP_FLAG_BROKEN = 1u << 9, /* HEAPSUM_CHECK: the recorder found an invariant of its own broken */
+    HEAP_FLAG_BROKEN = 1u << 9,   /* HEAPSUM_CHECK: the recorder found an invariant of its own broken */
+    HEAP_FLAG_VERDICT = 1u << 10, /* dense: VERDICTS is there (`heapdump --leaks`, `heaprun --leaks`) */
+    /* recording began in a program that was already running: blocks from before are not in here, and unmatched_frees
+       counts their frees */
+    HEAP_FLAG_ATTACHED = 1u << 11,
+    HEAP_FLAG_DETACHED = 1u << 12, /* recording was ended from outside, and the program went on */
 };
 
 enum heap_unwinder {
@@ -87,6 +92,8 @@ enum heap_section_name {
     HEAP_SECTION_COUNT = 13,
     /* heap_name; dense images with HEAP_FLAG_NAMES alone. The others have INDEX there, which no reader needs */
     HEAP_SECTION_NAMES = 10,
+    /* heap_verdict; dense images with HEAP_FLAG_VERDICT alone. The others have TOPS there, which no reader needs */
+    HEAP_SECTION_VERDICTS = 11,
 };
 
 struct heap_section {
@@ -380,6 +387,43 @@ struct heap_name {
     uint32_t flags;              /* enum heap_name_flags */
 };
 
+/* ---- Verdicts ------------------------------------------------------------------------------------ */
+
+enum heap_verdict_kind {
+    /* Of the blocks of one stack in BLOCKS, those with one verdict. The sums over all of them are the live blocks. */
+    HEAP_VERDICT_UNKNOWN = 0, /* allocated after the verdict was made */
+    HEAP_VERDICT_REACHABLE = 1,
+    HEAP_VERDICT_POSSIBLE = 2,
+    HEAP_VERDICT_DEFINITE = 3, /* `more_` are the indirectly lost ones that these drag along */
+    HEAP_VERDICT_INDIRECT = 4,
+    /* A line of the tree of holders, each behind the one it hangs from: a root (`text` names it), or all blocks of one
+     * stack that one line holds. `more_` is what would be freed if it went, itself included. */
+    HEAP_VERDICT_HOLDER = 5,
+    /* What the verdict could not see: `text` says it. Without such an entry the verdict is whole. */
+    HEAP_VERDICT_NOT_READ = 6,
+    HEAP_VERDICT_NOTE = 7,  /* what a reader should know, without a bearing on the verdict: `text` */
+    HEAP_VERDICT_PAUSE = 8, /* `blocks` is how many nanoseconds the program stood still for it */
+};
+
+#define HEAP_VERDICT_SEVERAL_ROOTS 1u /* `flags` of a holder: it goes only when more than one root goes */
+
+/* The value of a signal that a program sends itself before an exec, for a heaprun that traces it: the bytes
+ * "leaving\n".
+ */
+#define HEAP_LEAVING_NOTICE 0x0A676E697661656Cull
+
+/* A reader passes over kinds that it does not know. */
+struct heap_verdict {
+    uint32_t kind;  /* enum heap_verdict_kind */
+    uint32_t stack; /* 0: none; stack 1 is known to be empty */
+    uint64_t blocks, bytes;
+    uint64_t more_blocks, more_bytes;
+    uint64_t address; /* of the first of the blocks; 0: none */
+    uint32_t depth;   /* of a holder: 0 hangs from nothing, else at most one more than the line before */
+    uint32_t flags;
+    struct heap_string text;
+};
+
 /* ---- Modules ------------------------------------------------------------------------------------- */
 
 #define HEAP_BUILD_ID_BYTES 32
@@ -655,6 +699,7 @@ HEAP_ASSERT(sizeof(struct heap_stack_1) == 448, "stack of version 1");
 HEAP_ASSERT(offsetof(struct heap_module, bias) == 48, "module");
 HEAP_ASSERT(sizeof(struct heap_module) == 120, "module");
 HEAP_ASSERT(sizeof(struct heap_name) == 48, "name");
+HEAP_ASSERT(sizeof(struct heap_verdict) == 64, "verdict");
 HEAP_ASSERT(sizeof(struct heap_event) == 32, "event");
 HEAP_ASSERT(sizeof(struct heap_ring) == 4096, "ring: one page");
 HEAP_ASSERT(sizeof(struct heap_in_flight) == 64, "in flight");

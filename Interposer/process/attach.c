@@ -27,6 +27,13 @@ void threads_start(void) {
     ring_start();
 }
 
+void threads_forget(void) {
+    for (size_t i = 0; i < SCRATCHES; i++) {
+        if (scratches[i] != NULL) system_unmap(scratches[i], sizeof(struct scratch));
+        scratches[i] = NULL;
+    }
+}
+
 static bool is_dead(uint32_t tid) { return system_signal_thread(system_process(), tid, 0) == -ESRCH; }
 
 /* Takes the record over if its owner is dead, or is an earlier thread with our tid. */

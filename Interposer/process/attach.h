@@ -7,6 +7,9 @@
 /* Resets the records for a new image. Called once for each image, by the thread that makes it. */
 void threads_start(void);
 
+/* Gives back what the threads of an earlier recording had. No hook may be under way in any thread. */
+void threads_forget(void);
+
 /* Gives this thread a record: a dead thread's if there is one. Keeps errno. */
 void thread_attach(void);
 

@@ -3,6 +3,7 @@
  *
  *   COLD ──> STARTING ──> LIVE ──fork──> FORKED ──first call──> STARTING ──> LIVE
  *                   └──> OFF (not to be recorded, or no image could be made)
+ *   any but STARTING and LIVE ──attached──> STARTING ──> LIVE ──detached──> OFF
  *
  * The constructor runs before all others, libc's included (-z initfirst), so that their allocations are booked. A call
  * before the constructor is booked too if the environment can already be read. A fork's child starts its image at its
@@ -156,15 +157,45 @@ static void after_fork_in_child(void) {
     if (cas_acq_rel(&phase, &live, FORKED)) image_abandon();
 }
 
-__attribute__((constructor)) static void constructor(int count, char **arguments, char **env) {
-    (void)count;
-    (void)arguments;
-    if (!start_next() || !loader_has_glibc()) return; /* another C library's loader doesn't pass them */
-    start_with(env);
-    if (load_relaxed(&phase) != LIVE) return;
+/* Once in a process: there is no taking it back, and a second handler would do the same. */
+static void watch_forks(void) {
+    static uint32_t watched;
+    if (swap_relaxed(&watched, 1)) return;
     int saved = errno;
     int (*at_fork)(void (*)(void), void (*)(void), void (*)(void), void *);
     *(void **)&at_fork = loader_libc("__register_atfork");
     if (at_fork != NULL) at_fork(before_fork, after_fork_in_parent, after_fork_in_child, &__dso_handle);
     errno = saved;
+}
+
+bool start_attached(char **env) {
+    uint32_t seen = load_acquire(&phase);
+    if (seen == STARTING || seen == LIVE || !start_next() || !loader_has_glibc()) return false;
+    if (!cas_acq_rel(&phase, &seen, STARTING)) return false;
+    options_read(env);
+    options.follow = false; /* a child's image would belong to nobody: who wants it attaches to it */
+    image_forget();         /* of the recording before, or what a fork's child has in its place */
+    threads_forget();
+    bool live = options.record && system_may_write() && go_live(false);
+    if (live) or_relaxed(&image.header->flags, HEAP_FLAG_ATTACHED);
+    if (live) watch_forks();
+    store_release(&phase, live ? LIVE : OFF);
+    return live;
+}
+
+bool start_detached(void) {
+    uint32_t seen = LIVE;
+    if (load_relaxed(&hook_live.word) == 0 || !cas_acq_rel(&phase, &seen, OFF)) return false;
+    or_relaxed(&image.header->flags, HEAP_FLAG_DETACHED);
+    store_release(&hook_live.word, 0); /* partner: hook_enter's acquire */
+    return true;
+}
+
+__attribute__((constructor)) static void constructor(int count, char **arguments, char **env) {
+    (void)count;
+    (void)arguments;
+    if (!start_next() || !loader_has_glibc()) return; /* another C library's loader hands nothing on */
+    if (loader_is_late()) return;                     /* brought by dlopen: heapsum_attach says when it starts */
+    start_with(env);
+    if (load_relaxed(&phase) == LIVE) watch_forks();
 }

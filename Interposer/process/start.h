@@ -31,6 +31,17 @@ bool start_may_record(void);
 /* Ends recording for good, without a system call. The image stays as it is. */
 void start_stop(void);
 
+/*
+ * Starts recording in a program that has run for long, with the settings of `env` (as the environment's,
+ * NULL-terminated). False where it is recorded already, or can't be. Called again after start_detached: no hook of the
+ * recording before may be under way in any thread then.
+ */
+bool start_attached(char **env);
+
+/* Ends a recording, whichever way it began; hooks that come from here on pass their calls on. Those under way still
+ * book. False where nothing is recorded. */
+bool start_detached(void);
+
 /* Called when the number of pauses changed: hooks leave the common path or return to it. */
 void start_pauses_changed(void);
 

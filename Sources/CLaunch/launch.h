@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/vfs.h>
@@ -55,37 +56,65 @@ static inline void launch_block_signals(sigset_t *blocked, sigset_t *before) {
  * Starts a program with the signal state that we were started with. fork rather than posix_spawn, which
  * can't hand on an ignored SIGCHLD: with it ignored here, the kernel would reap the child before
  * we have read how it ended, so we need the default, and the program what was before.
- * Returns the PID; or -1 with errno, whether fork failed or execve.
+ * With `trace`, options of ptrace, the program is traced from its first instruction on; 0: it is not.
+ * Returns the PID; or -1 with errno, whether fork failed or execve; or -2 with errno where it can't be traced.
  */
-static inline pid_t launch_start(
-    const char *path, char *const arguments[], char *const environment[], const sigset_t *mask, int ignores_child) {
-    int report[2];
+static inline pid_t launch_start(const char *path, char *const arguments[], char *const environment[],
+    const sigset_t *mask, int ignores_child, unsigned long trace) {
+    int report[2], go[2];
     /* Not pipe2: Swift's module of unistd.h is built without _GNU_SOURCE. There is one thread. */
     if (pipe(report) != 0) return -1;
     fcntl(report[0], F_SETFD, FD_CLOEXEC);
     fcntl(report[1], F_SETFD, FD_CLOEXEC);
+    if (trace != 0) {
+        if (pipe(go) != 0) return -1;
+        fcntl(go[0], F_SETFD, FD_CLOEXEC);
+        fcntl(go[1], F_SETFD, FD_CLOEXEC);
+    }
     pid_t pid = fork();
     if (pid == 0) {
         if (ignores_child) signal(SIGCHLD, SIG_IGN);
+        if (trace != 0) {
+            /* Until it is traced; the end of file says so. */
+            char none;
+            close(go[1]);
+            while (read(go[0], &none, 1) < 0 && errno == EINTR) {}
+        }
         sigprocmask(SIG_SETMASK, mask, 0);
         execve(path, arguments, environment);
         int error = errno;
         while (write(report[1], &error, sizeof error) < 0 && errno == EINTR) {}
         _exit(127);
     }
-    int error = pid < 0 ? errno : 0;
+    int error = pid < 0 ? errno : 0, result = -1;
     close(report[1]);
+    if (trace != 0) {
+        close(go[0]);
+        if (pid > 0 && ptrace(PTRACE_SEIZE, pid, 0, trace) != 0) {
+            error = errno;
+            kill(pid, SIGKILL);
+            while (waitpid(pid, 0, 0) < 0 && errno == EINTR) {}
+            pid = result = -2;
+        }
+        close(go[1]);
+    }
     if (pid > 0) {
         ssize_t count;
         while ((count = read(report[0], &error, sizeof error)) < 0 && errno == EINTR) {}
         if (count != (ssize_t)sizeof error) error = 0;
-        if (error != 0)
-            while (waitpid(pid, 0, 0) < 0 && errno == EINTR) {}
+        int status;
+        while (error != 0) {
+            pid_t changed = waitpid(pid, &status, 0);
+            if (changed < 0 && errno != EINTR) break;
+            if (changed < 0) continue;
+            if (!WIFSTOPPED(status)) break;
+            ptrace(PTRACE_CONT, pid, 0, 0); /* it is traced, and stops once more at its end */
+        }
     }
     close(report[0]);
     if (error == 0) return pid;
     errno = error;
-    return -1;
+    return result;
 }
 
 /* Takes SIGCHLD's default, without which no child can be waited for. Says whether it was ignored. */
@@ -113,6 +142,7 @@ static inline void launch_stop_self(int signal_number) {
  * 3). */
 static inline int launch_idle_disk(void) { return (int)syscall(SYS_ioprio_set, 1, 0, 3 << 13); }
 
+enum { launch_wait_all = __WALL };
 static inline int launch_exited(int status) { return WIFEXITED(status); }
 static inline int launch_exit_status(int status) { return WEXITSTATUS(status); }
 static inline int launch_killed(int status) { return WIFSIGNALED(status); }

@@ -38,6 +38,12 @@ const struct leaks_thread *leaks_thread_at(const struct leaks_stop *stop, size_t
     return &stop->threads[index].shown;
 }
 
+void leaks_forget(struct leaks_stop *stop) {
+    for (size_t i = 0; i < stop->count; i++) free(stop->threads[i].vectors);
+    free(stop->threads);
+    free(stop);
+}
+
 #if defined(__x86_64__)
 
 #define ERESTARTNOHAND_KERNEL 514 /* the kernel's own, never seen by a program */
@@ -83,6 +89,10 @@ struct user_regs_struct leaks_resumed(const struct user_regs_struct *saved) {
     if ((long)registers.orig_rax >= 0 && (long)registers.rax == -EINTR && is_restartable(registers.orig_rax))
         registers.rax = (unsigned long long)-ERESTARTNOHAND_KERNEL;
     return registers;
+}
+
+void leaks_resume(void *registers) {
+    *(struct user_regs_struct *)registers = leaks_resumed((const struct user_regs_struct *)registers);
 }
 
 static struct tracee *add(struct leaks_stop *stop, pid_t tid) {
@@ -254,6 +264,22 @@ int leaks_stop_all(pid_t pid, struct leaks_stop **out) {
     return 0;
 }
 
+int leaks_held(pid_t pid, const pid_t *tids, size_t count, struct leaks_stop **out) {
+    struct leaks_stop *stop = calloc(1, sizeof *stop);
+    if (stop == NULL) return -ENOMEM;
+    stop->pid = pid;
+    stop->injected = SIZE_MAX;
+    int result = 0;
+    for (size_t i = 0; i < count && result == 0; i++) {
+        struct tracee *thread = add(stop, tids[i]);
+        if (thread == NULL) result = -ENOMEM;
+        else if (read_registers(thread) == -ENOEXEC) result = -ENOEXEC;
+    }
+    if (result < 0) leaks_forget(stop);
+    else *out = stop;
+    return result;
+}
+
 /* Lets one thread go on: with the signal that it was stopped at, or back into the call that we ended. */
 static bool release(struct tracee *thread) {
     if (thread->is_trapped) {
@@ -287,16 +313,18 @@ uint64_t leaks_go_on(struct leaks_stop *stop) {
         }
     }
     uint64_t pause = stop->began_ns == 0 ? 0 : leaks_now() - stop->began_ns;
-    for (size_t i = 0; i < stop->count; i++) free(stop->threads[i].vectors);
     sigprocmask(SIG_SETMASK, &stop->our_mask, 0);
-    free(stop->threads);
-    free(stop);
+    leaks_forget(stop);
     return pause;
 }
 
 #else
 
+int leaks_held(pid_t pid, const pid_t *tids, size_t count, struct leaks_stop **stop) {
+    return (void)pid, (void)tids, (void)count, (void)stop, -ENOTSUP;
+}
 const char *leaks_register_name(size_t number) { return (void)number, ""; }
+void leaks_resume(void *registers) { (void)registers; }
 int leaks_stop_all(pid_t pid, struct leaks_stop **stop) { return (void)pid, (void)stop, -ENOTSUP; }
 uint64_t leaks_go_on(struct leaks_stop *stop) { return (void)stop, 0; }
 

@@ -91,7 +91,7 @@ extension SectionName {
         case .slots: "SLOTS"
         case .blocks: "BLOCKS"
         case .names: "NAMES"
-        case .tops: "TOPS"
+        case .verdicts: "VERDICTS"
         case .details: "DETAILS"
         }
     }

@@ -122,7 +122,7 @@ extension HeapImage {
         1, MemoryLayout<heap_module>.size, MemoryLayout<heap_node>.size, MemoryLayout<heap_stack>.size,
         MemoryLayout<heap_thread>.size, MemoryLayout<heap_ring>.size, MemoryLayout<heap_sample>.size,
         MemoryLayout<heap_piece>.size, Int(HEAP_PIECE_BYTES), MemoryLayout<heap_block>.size,
-        MemoryLayout<heap_name>.size, MemoryLayout<UInt32>.size, Int(HEAP_DETAIL_BYTES),
+        MemoryLayout<heap_name>.size, MemoryLayout<heap_verdict>.size, Int(HEAP_DETAIL_BYTES),
     ]
 
     /// Bytes of an entry, in this image's version.
@@ -154,7 +154,9 @@ extension HeapImage {
             defer { placed.append(section) }
             if entry.used == 0 && entry.capacity == 0 { continue }
             // What is the recorder's own is nothing to a reader.
-            if index == SectionName.tops.rawValue || (index == SectionName.names.rawValue && !hasNames) {
+            if (index == SectionName.names.rawValue && !hasNames)
+                || (index == SectionName.verdicts.rawValue && !hasVerdict)
+            {
                 section.used = 0
                 continue
             }
@@ -201,11 +203,11 @@ extension HeapImage {
 
 /// The sections' numbers and names in messages.
 package enum SectionName: Int {
-    case strings, modules, nodes, stacks, threads, events, timeline, pieces, slots, blocks, names, tops, details
+    case strings, modules, nodes, stacks, threads, events, timeline, pieces, slots, blocks, names, verdicts, details
 
     static let texts = [
         "STRINGS", "MODULES", "NODES", "STACKS", "THREADS", "EVENTS", "TIMELINE", "PIECES", "SLOTS", "BLOCKS", "NAMES",
-        "TOPS", "DETAILS",
+        "VERDICTS", "DETAILS",
     ]
 
     var name: String { Self.texts[rawValue] }

@@ -29,6 +29,8 @@ package struct PackOptions {
     package var keepsAllStacks = false
     /// The frames' names, to be stored with them; nil: those that the source has.
     package var names: [StoredFrame]?
+    /// Who is lost and who is held, to be stored with the blocks; nil: what the source has of it.
+    package var verdict: VerdictToStore?
 
     package init(
         state: HeapImage.State? = nil, exitStatus: UInt32? = nil, exitSignal: UInt32? = nil,
@@ -101,30 +103,41 @@ extension HeapImage {
         }
         var layout = Layout()
         layout.begin(.blocks, at: out.position)
+        var verdict = options.verdict.map { VerdictSection($0) }
         let census = try census { batch in
             for index in batch.indices {
                 let block = batch[index]
+                verdict?.add(block)
                 try out.write(
                     value: heap_block(
                         address: block.address, slot: heap_slot_make(block.stack, block.tick, 0), bytes: block.bytes))
             }
         }
         layout.end(.blocks, at: out.position)
-        let kept = options.keepsAllStacks ? PackedStacks() : PackedStacks(self, census, snapshots: snapshotCount)
+        // A verdict names stacks by their numbers.
+        let keepsAll = options.keepsAllStacks || verdict != nil || hasVerdict
+        let kept = keepsAll ? PackedStacks() : PackedStacks(self, census, snapshots: snapshotCount)
         if kept.numbers != nil { try renumberBlocks(layout.range(.blocks), kept, in: out) }
         var names: NameSection?
-        if let frames = options.names {
-            try copy(.strings, to: out, &layout) { count in
-                let section = NameSection(frames, firstOffset: count)
-                names = section
-                return section.strings
-            }
+        try copy(.strings, to: out, &layout) { count in
+            names = options.names.map { NameSection($0, firstOffset: count) }
+            let added = names?.strings ?? []
+            verdict?.finish(firstOffset: count + UInt64(added.count))
+            return added + (verdict?.strings ?? [])
+        }
+        if let names {
             layout.begin(.names, at: out.position)
-            for entry in names?.entries ?? [] { try out.write(value: entry) }
+            for entry in names.entries { try out.write(value: entry) }
             layout.end(.names, at: out.position)
-        } else {
-            try copy(.strings, to: out, &layout)
-            if hasNames { try copy(.names, to: out, &layout) }
+        } else if hasNames {
+            try copy(.names, to: out, &layout)
+        }
+        if let verdict {
+            layout.begin(.verdicts, at: out.position)
+            for entry in verdict.entries { try out.write(value: entry) }
+            layout.end(.verdicts, at: out.position)
+        } else if hasVerdict {
+            try copy(.verdicts, to: out, &layout)
         }
         try copy(.modules, to: out, &layout)
         if kept.numbers == nil { try copy(.nodes, to: out, &layout) } else { try writeNodes(kept, to: out, &layout) }
@@ -139,6 +152,8 @@ extension HeapImage {
         header.kind = kind == .dump || running ? HEAP_KIND_DUMP.rawValue : HEAP_KIND_PACKED.rawValue
         header.flags |= HEAP_FLAG_IN_FLIGHT_SETTLED.rawValue
         header.flags &= ~HEAP_FLAG_NAMES.rawValue
+        header.flags &= ~HEAP_FLAG_VERDICT.rawValue
+        if verdict != nil || hasVerdict { header.flags |= HEAP_FLAG_VERDICT.rawValue }
         if marks.isEmpty { header.flags &= ~HEAP_FLAG_MARKS.rawValue }
         if options.names != nil || hasNames { header.flags |= HEAP_FLAG_NAMES.rawValue }
         if kind == .running {

@@ -29,6 +29,8 @@ package struct RecordingOptions {
     /// A dump when an allocation fails.
     package var dumpAtFailure = false
     package var messages: FilePath?
+    /// Programs tell of an exec before it happens, to who traces them.
+    package var tellsEnd = false
 
     package init(output: FilePath) { self.output = output }
 
@@ -48,6 +50,7 @@ package struct RecordingOptions {
         if let maximumStacks { list.append(("HEAPSUM_MAX_STACKS", String(maximumStacks))) }
         if let dumpAtGrowth { list.append(("HEAPSUM_DUMP_AT_GROWTH", String(dumpAtGrowth))) }
         if dumpAtFailure { list.append(("HEAPSUM_DUMP_AT_FAILURE", "1")) }
+        if tellsEnd { list.append(("HEAPSUM_LEAKS", "1")) }
         if let messages { list.append(("HEAPSUM_MESSAGES", messages.text)) }
         return list
     }

@@ -63,6 +63,8 @@ struct Harvest {
     var problems: [String] = []
     /// What the library had to say, each sentence once, without its prefix.
     var messages: [String] = []
+    /// What is to be stored with an image, by its file.
+    var verdict: ((MappedFile) -> VerdictToStore?)?
 }
 
 /// Which images to take in one go.
@@ -120,6 +122,7 @@ extension Harvest {
                 }
                 options.endedMonotonicNanoseconds = moment
             }
+            options.verdict = verdict?(image.mapped)
             do {
                 let result = try pack(FileSource(path: image.path.text), into: output, options: options)
                 try image.path.remove()
@@ -161,8 +164,9 @@ extension Harvest {
             do {
                 let descriptor = try image.file.duplicate()
                 let source = try FileSource(takingOver: descriptor.rawValue, name: image.path.text)
-                if let result = try pack(source, into: output, options: PackOptions(state: isNewest ? .unknown : .exec))
-                {
+                var options = PackOptions(state: isNewest ? .unknown : .exec)
+                options.verdict = verdict?(image.mapped)
+                if let result = try pack(source, into: output, options: options) {
                     packed.append(result)
                 }
             } catch {

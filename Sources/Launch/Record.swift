@@ -17,6 +17,8 @@ package struct RecordRequest {
     /// Take the launcher's place by exec.
     package var replaces = false
     package var isQuiet = false
+    /// Looks at the program and what it starts when they end (--leaks).
+    package var tracer: EndTracer?
     /// The share of a memory limit at which a process is dumped; nil: at none.
     package var dumpNearLimit: Double?
 
@@ -66,7 +68,8 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     var supervisor: Supervisor
     do {
         supervisor = try Supervisor(
-            executable: program.executable, arguments: request.arguments, environment: environment)
+            executable: program.executable, arguments: request.arguments, environment: environment,
+            tracer: request.tracer)
     } catch {
         place.removeIfEmpty()
         throw error
@@ -75,6 +78,7 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     var meter = ResidentMeter(pid: supervisor.pid, runDirectory: place.path)
     var sandboxed = SandboxedImages(since: startTime, runDirectory: place.path)
     var harvest = Harvest()
+    harvest.verdict = request.tracer?.verdict
     var nearLimit = request.dumpNearLimit.map { NearLimit(share: $0, runDirectory: place.path) }
     var nearLimitDue: UInt64 = 0
     var meterDue: UInt64 = 0
@@ -111,8 +115,9 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     if !request.isQuiet {
         for line in nearLimit?.lines ?? [] { sayShown(line) }
         for line in harvest.report(program: program.executable, ending: ending, output: output) { sayShown(line) }
+        for line in request.tracer?.report() ?? [] { sayShown(line) }
     }
-    return ending.exitStatus
+    return request.tracer?.exitStatus() ?? ending.exitStatus
 }
 
 /// What `--print` prints for a recording; nothing is run, made or changed.

@@ -29,14 +29,18 @@ package struct Supervisor {
     private var signals: sigset_t
     private let maskBefore: sigset_t
     private var childIsStopped = false
+    private let tracer: EndTracer?
 
     /// Starts a program with the signal state, descriptors and directory that this process was started with.
     ///
     /// From here on all signals that can be waited for are blocked in this process.
-    /// - Throws: 126 or 127 as execve fails, 125 where no process could be made.
+    /// - Parameter tracer: traces the program and looks at it when it ends.
+    /// - Throws: 126 or 127 as execve fails, 125 where no process could be made, or it can't be traced.
     package init(
-        executable: FilePath, arguments: [UnsafeMutablePointer<CChar>?], environment: [[CChar]]
+        executable: FilePath, arguments: [UnsafeMutablePointer<CChar>?], environment: [[CChar]],
+        tracer: EndTracer? = nil
     ) throws(LaunchError) {
+        self.tracer = tracer
         var blocked = sigset_t()
         var before = sigset_t()
         launch_block_signals(&blocked, &before)
@@ -44,13 +48,19 @@ package struct Supervisor {
         let pid = executable.withPlatformString { path in
             withPointers(to: environment) { entries in
                 (arguments + [nil]).withUnsafeBufferPointer {
-                    launch_start(path, $0.baseAddress, entries, &before, ignoresChild)
+                    launch_start(path, $0.baseAddress, entries, &before, ignoresChild, tracer?.options ?? 0)
                 }
             }
         }
         guard pid > 0 else {
             let number = errno
             sigprocmask(SIG_SETMASK, &before, nil)
+            if pid == -2 {
+                throw .own(
+                    "--leaks: \(executable.text) can't be traced: \(errnoText(number)). A container needs CAP_SYS_PTRACE "
+                        + "(--cap-add SYS_PTRACE), and kernel.yama.ptrace_scope must be below 3; without --leaks the "
+                        + "program is recorded all the same")
+            }
             throw executionError(number, executable)
         }
         self.pid = pid
@@ -82,9 +92,21 @@ package struct Supervisor {
         var ending: Ending?
         while true {
             var status: Int32 = 0
-            let changed = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)
+            // Threads that are traced are no children, and are asked for by __WALL.
+            let all = tracer == nil ? 0 : Int32(launch_wait_all)
+            let changed = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED | all)
             if changed < 0 && errno == EINTR { continue }
             guard changed > 0 else { return ending }
+            switch tracer?.take(changed, status) {
+            case .goesOn: continue
+            case .stopped(let number):
+                if changed == pid {
+                    childIsStopped = true
+                    stopLikeChild(number)
+                }
+                continue
+            case .notAStop, nil: break
+            }
             guard changed == pid else { continue }
             if launch_exited(status) != 0 {
                 ending = .exited(status: launch_exit_status(status))

@@ -10,9 +10,13 @@ import Text
 
 /// Writes a dump of a running process and returns its path.
 ///
-/// - Parameter deadline: until when (monotonic nanoseconds) to wait for a process that is only starting.
+/// - Parameters:
+///   - deadline: until when (monotonic nanoseconds) to wait for a process that is only starting.
+///   - judge: makes the verdict that the dump is to bring, of the process's running image.
 /// - Throws: exit status 2 with the reason.
-package func takeDump(of pid: Int32, deadline: UInt64) throws(LaunchError) -> FilePath {
+package func takeDump(
+    of pid: Int32, deadline: UInt64, judging judge: ((HeapImage) throws -> VerdictToStore)? = nil
+) throws(LaunchError) -> FilePath {
     let place = try findImage(of: pid, deadline: deadline)
     do {
         let source: any ByteSource =
@@ -29,10 +33,15 @@ package func takeDump(of pid: Int32, deadline: UInt64) throws(LaunchError) -> Fi
             ? ImageNames.image(program: image.program, processID: image.header.pid) : image.imageName
         // The program numbers its own dumps from the header's count on.
         let first = Int(image.header.dumps)
-        let summary = try image.pack(into: directory.text, options: residentOptions(pid, image, place)) {
+        var options = residentOptions(pid, image, place)
+        options.verdict = try judge?(image)
+        if options.verdict != nil { try image.refresh() }
+        let summary = try image.pack(into: directory.text, options: options) {
             ImageNames.dump(ofImage: name, number: first + $0)
         }
         return FilePath(text: summary.path)
+    } catch let error as LaunchError {
+        throw error
     } catch let error as FileError {
         throw .notRecorded("\(pid): \(error.path): \(error.what): \(error.errno)")
     } catch {

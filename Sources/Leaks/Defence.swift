@@ -2,6 +2,8 @@
 // reachable blocks: at addresses that are no multiples of 8 (packed structures), with marks in their upper 16 bits, and
 // mangled as glibc mangles those of setjmp and atexit. One of the files with raw pointers.
 
+import HeapImage
+
 /// Pointers in disguise.
 struct Defence {
     let scan: Scan

@@ -4,6 +4,8 @@
 //
 // Nodes are numbered by a depth-first walk: 0 is the origin above all roots, then roots and blocks as they are met.
 
+import HeapImage
+
 /// A holder in the tree: a root, or a block.
 package enum Holder: Hashable {
     /// An index into `Holders.roots`.

@@ -95,11 +95,11 @@ struct Roots {
         for thread in snapshot.threads {
             let registers = add(
                 Root(kind: .register, name: "\(thread.threadID)", range: 0 ..< 0, threadID: thread.threadID))
-            for (number, value) in thread.registers.enumerated() where value != 0 {
+            for (number, value) in thread.registers.enumerated() where value != 0 && !thread.hasDeadFrames {
                 words.append(
                     RootWord(value: value, root: registers, place: String(cString: leaks_register_name(number))))
             }
-            for value in thread.vectors {
+            for value in thread.vectors where !thread.hasDeadFrames {
                 words.append(RootWord(value: value, root: registers, place: "a vector register"))
             }
             addVectorOfTLS(at: thread.threadPointer, snapshot, name: "\(thread.threadID)")
@@ -109,7 +109,12 @@ struct Roots {
                 mapping.path == "[stack]"
                 || mapping.range.contains(thread.threadPointer) && thread.threadPointer > thread.stackPointer
             // A leaf function may use 128 bytes below its stack pointer; who has called the kernel is none.
-            let low = thread.isInSystemCall ? thread.stackPointer : thread.stackPointer &- 128
+            var low = thread.isInSystemCall ? thread.stackPointer : thread.stackPointer &- 128
+            if thread.hasDeadFrames {
+                // Above all frames: the program's arguments and environment, or the thread's own control block.
+                let base = mapping.path == "[stack]" ? stackEnd(snapshot) : thread.threadPointer
+                if let base, base >= low, mapping.range.contains(base) { low = base }
+            }
             if isOwn, mapping.range.contains(low) {
                 excluded.append(span(bottom(mapping, below: low & ~7), low & ~7))
                 // As far as the thread's own control block, or the mapping's end.
@@ -154,6 +159,14 @@ struct Roots {
                         min(descriptor &+ glibc.descriptorBytes, mapping.range.upperBound)))
             }
         }
+    }
+
+    /// Where the main thread's first frame began, as the dynamic loader keeps it.
+    private func stackEnd(_ snapshot: Snapshot) -> UInt64? {
+        guard let loader = snapshot.modules({ $0.hasPrefix("ld-linux") || $0.hasPrefix("ld-2.") }).first,
+            let place = loader.symbols(["__libc_stack_end"], memory: snapshot.memory)["__libc_stack_end"]
+        else { return nil }
+        return snapshot.memory.word(place)
     }
 
     /// A thread's vector of TLS blocks (dtv) is known to the thread by its second entry.

@@ -22,6 +22,8 @@ package struct ThreadState {
     var stackPointer: UInt64
     var threadPointer: UInt64
     var isInSystemCall: Bool
+    /// It will never run again, nor return: what only its frames and registers hold is lost.
+    var hasDeadFrames = false
 }
 
 /// A pointer that the kernel keeps for the program.

@@ -131,6 +131,18 @@ extension Snapshot {
         let table = reader.withBlocks(inFlight: inFlight.compactMap(\.block)) {
             BlockTable($0, granule: isGlibc ? 16 : 8, keepsTicks: options.keepsTicks)
         }
+        shortfalls += imageShortfalls(image)
+        return Snapshot(
+            processID: processID, threads: states, mappings: mappings, memory: memory, blocks: table, kernelWords: [],
+            scratch: image.scratchRanges(),
+            imageInodes: inodes, isGlibc: isGlibc, allocator: image.allocator,
+            shortfalls: shortfalls, notes: notes, pauseNanoseconds: pause, copiedBytes: memory.copiedBytes,
+            stop: clone > 0 ? nil : stop, clone: max(clone, 0), systemCall: systemCall)
+    }
+
+    /// What an image lacks of the live blocks.
+    static func imageShortfalls(_ image: HeapImage) -> [Shortfall] {
+        var shortfalls: [Shortfall] = []
         if image.losses.lost_allocations + image.losses.early_allocations + image.losses.paused_allocations > 0
             || image.hasFlag(HEAP_FLAG_STOPPED)
         {
@@ -142,15 +154,17 @@ extension Snapshot {
                 Shortfall(
                     what: "blocks that the process inherited by fork: they are not in its image, and may hold others"))
         }
-        return Snapshot(
-            processID: processID, threads: states, mappings: mappings, memory: memory, blocks: table, kernelWords: [],
-            scratch: image.scratchRanges(),
-            imageInodes: inodes, isGlibc: isGlibc, allocator: image.allocator,
-            shortfalls: shortfalls, notes: notes, pauseNanoseconds: pause, copiedBytes: memory.copiedBytes,
-            stop: clone > 0 ? nil : stop, clone: max(clone, 0), systemCall: systemCall)
+        if image.hasFlag(HEAP_FLAG_ATTACHED) {
+            shortfalls.append(
+                Shortfall(
+                    what:
+                        "blocks from before the recording was attached: they are not in its image, and may hold others")
+            )
+        }
+        return shortfalls
     }
 
-    private static func threadStates(_ stop: OpaquePointer, _ shortfalls: inout [Shortfall]) -> [ThreadState] {
+    static func threadStates(_ stop: OpaquePointer, _ shortfalls: inout [Shortfall]) -> [ThreadState] {
         var states: [ThreadState] = []
         for index in 0 ..< leaks_thread_count(stop) {
             guard let thread = leaks_thread_at(stop, index)?.pointee else { continue }
@@ -189,7 +203,7 @@ extension Snapshot {
         }
     }
 
-    private static func imageInodes(of image: HeapImage, _ mappings: [AddressMapping]) -> Set<UInt64> {
+    static func imageInodes(of image: HeapImage, _ mappings: [AddressMapping]) -> Set<UInt64> {
         var inodes: Set<UInt64> = []
         for mapping in mappings where mapping.isShared {
             var path = mapping.path[...]

@@ -6,32 +6,7 @@
 // rest, each block that no other lost one holds is a leader, and definitely lost; what it drags along is indirectly
 // lost. A cycle has its first block for leader.
 
-/// What analysis says of a live block.
-package enum Verdict: UInt8, CaseIterable, Sendable {
-    case unknown, reachable, possible, definite, indirect
-
-    package var text: String { Self.texts[Int(rawValue)] }
-    private static let texts = ["unknown", "reachable", "possible", "definite", "indirect"]
-
-    package init?(text: String) {
-        guard let index = Self.texts.firstIndex(of: text), index > 0 else { return nil }
-        self.init(rawValue: UInt8(index))
-    }
-
-    /// Worst first.
-    package static let shown: [Verdict] = [.definite, .indirect, .possible, .reachable]
-}
-
-/// Blocks and their requested bytes.
-package struct Amount: Equatable, Sendable {
-    package var blocks: UInt64 = 0
-    package var bytes: UInt64 = 0
-    package init(blocks: UInt64 = 0, bytes: UInt64 = 0) { (self.blocks, self.bytes) = (blocks, bytes) }
-    package mutating func add(_ other: Amount) {
-        blocks &+= other.blocks
-        bytes &+= other.bytes
-    }
-}
+import HeapImage
 
 /// The verdicts on all live blocks of a snapshot.
 package final class LeakVerdict {

@@ -25,6 +25,8 @@ package struct BlockFilter: Equatable, Sendable {
     /// Names of marks: blocks allocated behind the one, or before the other. An image without the mark has none.
     package var since: String?
     package var until: String?
+    /// What is said of them; nil: whatever is. Rows of which no image says anything don't pass.
+    package var verdicts: Set<Verdict>?
 
     package init() {}
 
@@ -94,6 +96,13 @@ extension Reduction {
                 }
                 if aged[index].row.blocks > 0 { result.rows.append(aged[index].row) } else { result.filtered += 1 }
                 result.filteredBytes &+= row.bytes &- min(row.bytes, aged[index].row.bytes)
+            case .end where filter.verdicts != nil && row.blocks > 0:
+                guard let verdicts = filter.verdicts, let part = row.part(verdicts) else {
+                    result.leaveOut(row, of: .end)
+                    continue
+                }
+                result.rows.append(part)
+                result.filteredBytes &+= row.bytes &- min(row.bytes, part.bytes)
             case .end: if !filter.isOfAges { result.rows.append(row) }
             }
         }

@@ -141,6 +141,7 @@ private struct RowGroups {
             return
         }
         rows[place].bytes &+= row.bytes
+        rows[place].add(verdictOf: row)
         rows[place].blocks &+= row.blocks
         rows[place].blocksOfUnknownSize &+= row.blocksOfUnknownSize
         rows[place].key?.narrow(to: key)

@@ -69,6 +69,8 @@ package struct Row {
     package var newestSeconds: Double?
     /// What the row stands for where rows are no stacks; see `Reduction.grouped`.
     package var key: RowKey?
+    /// nil where an input of its blocks brings no verdict.
+    package var verdict: RowVerdict?
 
     /// What came and went.
     package struct History: Equatable {
@@ -114,6 +116,8 @@ package struct Input {
     package var peakBytes: UInt64?
     package var image: HeapImage?
     package var census: Census?
+    /// Who is lost and who is held, where the image brings that.
+    package var verdict: StoredVerdict?
 
     /// Its frames may be a kernel's.
     package var isOfKernel = false
@@ -261,6 +265,7 @@ extension Reduction {
         rows[index].blocksOfUnknownSize &+= blocksOfUnknownSize
         totals.blocksOfUnknownSize &+= blocksOfUnknownSize
         rows[index].history = nil
+        rows[index].verdict = nil
         if let ageSeconds { rows[index].addAges(oldest: ageSeconds, newest: newestSeconds ?? ageSeconds) }
         totals.liveBytes &+= bytes
         totals.liveBlocks &+= blocks
@@ -298,12 +303,15 @@ extension Reduction {
         input.recordsLost = census.lostRecords
         input.image = image
         input.census = census
+        input.verdict = image.storedVerdict()
+        let heldBefore = rows.map { $0.blocks > 0 }
         rowsOfStacks[inputs.count] = fold(census, interned)
         modulesOfInputs[inputs.count] = numbers
         // After everything was read: damage is found on the way.
         input.damages = image === original ? image.damages : original.damages + image.damages
         if let moments { input.passedOver.append(moments) }
         inputs.append(input)
+        addVerdicts(census, heldBefore)
 
         totals.liveBytes &+= census.liveBytes
         totals.liveBlocks &+= census.liveBlocks
@@ -371,6 +379,25 @@ extension Reduction {
             }
         }
         return rowOfStack
+    }
+
+    /// Adds the newest input's verdicts to its rows.
+    private func addVerdicts(_ census: Census, _ heldBefore: [Bool]) {
+        let input = inputs.count - 1
+        guard inputs[input].verdict != nil || hasVerdicts, let rowOfStack = rowsOfStacks[input] else { return }
+        let said = verdicts(ofInput: input)
+        var isDone = [Bool](repeating: false, count: rows.count)
+        for (stack, row) in rowOfStack.enumerated() where row > 0 && census.stacks[stack].liveBlocks > 0 {
+            let index = Int(row) - 1
+            if isDone[index] { continue }
+            isDone[index] = true
+            let held = index < heldBefore.count && heldBefore[index]
+            guard let own = said[rows[index].node], !held || rows[index].verdict != nil else {
+                rows[index].verdict = nil
+                continue
+            }
+            if rows[index].verdict == nil { rows[index].verdict = own } else { rows[index].verdict?.add(own) }
+        }
     }
 
     /// The nodes of an input's stacks, by the image's numbers for them; 0 for one that nothing was booked under.

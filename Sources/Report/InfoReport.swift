@@ -46,6 +46,15 @@ package struct InfoReport {
         try line("dump signal", signalText(image))
         if header.dumps > 0 { try line("dumps", "\(header.dumps) so far") }
         if image.hasFlag(HEAP_FLAG_FORKED) { try line("forked", "blocks inherited from the parent are not in here") }
+        if image.hasFlag(HEAP_FLAG_ATTACHED) {
+            try line(
+                "attached",
+                "to a program that ran already: blocks from before \(utcTime(header.started_realtime_ns)) are not in here; "
+                    + "\(counted(image.losses.unmatched_frees, "free")) of blocks from before")
+        }
+        if image.hasFlag(HEAP_FLAG_DETACHED) {
+            try line("detached", "recording was ended from outside, and the program went on")
+        }
         if image.hasFlag(HEAP_FLAG_STOPPED) {
             try line(
                 "stopped",

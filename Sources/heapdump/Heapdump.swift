@@ -4,7 +4,11 @@
 import ArgumentParser
 import Commands
 import Glibc
+import HeapImage
 import Launch
+import Leaks
+import Report
+import Symbols
 import Text
 
 /// heapdump as a whole; it ends the process.
@@ -18,6 +22,10 @@ struct Heapdump: ParsableCommand {
             No signal is sent and nothing is stopped: the image is read from outside, whatever state the program is \
             in. The dump lies where the program's images go, as PROGRAM.PID.N.heap.
 
+            With --leaks the dump brings a verdict on each block: lost, or held and by whom. For that the program stands still \
+            for some milliseconds, 27 to 37 a gigabyte. `heapsum leaks DUMP` tells it, and `heapsum diff` of two such dumps \
+            says what became unreachable between them.
+
             Exit status: 0 done; 2 a process is not recorded, or not ours to read; 64 wrong arguments.
             """,
         version: "heapdump \(version)")
@@ -26,6 +34,9 @@ struct Heapdump: ParsableCommand {
         parsing: .unconditional,
         help: ArgumentHelp("Seconds to wait for the image of a program that is only starting.", valueName: "s"))
     var timeout: Double = 5
+
+    @Flag(help: "Find out which blocks are lost and who holds the others, and keep that in the dump.")
+    var leaks = false
 
     @Argument(help: ArgumentHelp("The programs' process IDs.", valueName: "pid"))
     var pids: [Int32]
@@ -42,7 +53,8 @@ struct Heapdump: ParsableCommand {
         var status: Int32 = 0
         for pid in pids {
             do throws(LaunchError) {
-                let path = try takeDump(of: pid, deadline: deadline)
+                let path = try takeDump(
+                    of: pid, deadline: deadline, judging: leaks ? { try verdict(of: pid, $0) } : nil)
                 if !writeData(path.text) {
                     // The dump is there all the same, and its path is of use.
                     if errno != EPIPE {
@@ -56,5 +68,22 @@ struct Heapdump: ParsableCommand {
             }
         }
         if status != 0 { throw ExitCode(status) }
+    }
+
+    private func verdict(of pid: Int32, _ image: HeapImage) throws -> VerdictToStore {
+        var options = SnapshotOptions()
+        options.keepsTicks = true
+        let snapshot: Snapshot
+        do { snapshot = try Snapshot.take(of: pid, image: image, options: options) } catch let error as LeaksError {
+            throw LaunchError.notRecorded(error.message)
+        }
+        defer { snapshot.finish() }
+        let stored = try judge(
+            snapshot, image, symbolizer: Symbolizer(hasLines: false), search: SymbolSearch()
+        ).stored()
+        if !stored.known.notRead.isEmpty {
+            say("heapdump: \(pid): the verdict is not whole, so no block is called definite; heapsum leaks says why")
+        }
+        return stored
     }
 }

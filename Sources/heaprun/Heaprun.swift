@@ -2,6 +2,7 @@
 // does the work.
 
 import ArgumentParser
+import Attach
 import Commands
 import Glibc
 import Launch
@@ -27,7 +28,13 @@ struct Heaprun: ParsableCommand {
             Examples:
               heaprun ./server --port 8080
               heaprun -o /var/tmp/heap --skip 'cc1*' make
+              heaprun --leaks --leak-exit 9 ./tests     what is lost at the end; status 9 where anything is
               heaprun --print systemd --only server server.service
+
+            With --leaks the program and what it starts are traced by ptrace up to their ends, which costs some µs a signal \
+            and a thread, keeps debuggers out meanwhile, and lets a program that is setuid run without its privileges \
+            (unless heaprun is root's). What only frames of the thread hold that ends a program by exit, _exit, exec or main's \
+            return is lost then; where a signal ends it, what its threads hold is not.
             """,
         version: "heaprun \(version)")
 
@@ -100,6 +107,28 @@ struct Heaprun: ParsableCommand {
         help: ArgumentHelp(
             "How stacks are unwound: own, fp (frame pointers), libunwind (default: own).", valueName: "how"))
     var unwind: String?
+    @Flag(help: "Find out at each program's end which blocks are lost; the image keeps that for heapsum leaks.")
+    var leaks = false
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "With --leaks: exit with this status where any block is definitely lost (default: the program's own).",
+            valueName: "status"))
+    var leakExit: Int?
+    @Option(
+        name: .customLong("pid"),
+        help: ArgumentHelp(
+            "Attach to a program that runs already; recording goes on until --for is over, or --detach.",
+            valueName: "pid"))
+    var attachPID: Int32?
+    @Option(
+        name: .customLong("for"),
+        help: ArgumentHelp("With --pid: detach after so long, such as 30s, 10m, 2h.", valueName: "time"))
+    var attachTime: String?
+    @Option(
+        name: .customLong("detach"),
+        help: ArgumentHelp("End a recording that was attached, and leave its image.", valueName: "pid"))
+    var detachPID: Int32?
     @Flag(help: "No report at the end.")
     var quiet = false
 
@@ -148,6 +177,8 @@ struct Heaprun: ParsableCommand {
     }
 
     private func start() throws -> Int32 {
+        if attachPID != nil || detachPID != nil { return try startInRunning() }
+        if attachTime != nil { throw ValidationError("--for \(attachTime ?? ""): goes with --pid.") }
         let count = Int(CommandLine.argc)
         let first: Int
         switch programArguments(captured: program, count: count) {
@@ -188,6 +219,25 @@ struct Heaprun: ParsableCommand {
         request.options.dumpAtGrowth = growth?.bytes
         request.options.dumpAtFailure = dumpAtFailure
         request.options.messages = messages.map { FilePath(text: $0).absolute }
+        if let leakExit {
+            if !leaks { throw ValidationError("--leak-exit goes with --leaks.") }
+            guard (0 ... 255).contains(leakExit) else {
+                throw ValidationError("--leak-exit \(leakExit): an exit status from 0 to 255.")
+            }
+        }
+        var atEnd: LeaksAtEnd?
+        if leaks {
+            if exec || printKind != nil {
+                throw ValidationError(
+                    "--leaks needs heaprun beside the program at its end: it doesn't go with \(exec ? "--exec" : "--print")."
+                )
+            }
+            let judge = LeaksAtEnd(leakStatus: leakExit.map(Int32.init))
+            request.options.tellsEnd = true
+            request.tracer = judge.tracer(follow: !noFollow)
+            atEnd = judge
+        }
+        defer { withExtendedLifetime(atEnd) {} }
         request.replaces = exec
         request.isQuiet = quiet
         request.dumpNearLimit = try dumpNearLimit.map(Self.share)
@@ -196,6 +246,42 @@ struct Heaprun: ParsableCommand {
         }
         if let printKind { return try printSetup(printKind, request) }
         return try record(request)
+    }
+
+    /// What is done to a program that runs already.
+    private func startInRunning() throws -> Int32 {
+        guard program.isEmpty else { throw ValidationError("--pid and --detach start no program.") }
+        guard attachPID == nil || detachPID == nil else { throw ValidationError("--pid or --detach, not both.") }
+        guard let pid = attachPID ?? detachPID, pid > 0 else {
+            throw ValidationError("a process has a number above 0.")
+        }
+        if exec || printKind != nil || noFollow || !only.isEmpty || !skip.isEmpty {
+            throw ValidationError(
+                "--exec, --print, --no-follow, --only and --skip are for programs that heaprun starts.")
+        }
+        var request = AttachRequest(
+            pid: pid, output: output.map { FilePath(text: $0) }, options: RecordingOptions(output: "."))
+        request.isQuiet = quiet
+        if detachPID != nil {
+            guard attachTime == nil else { throw ValidationError("--for goes with --pid.") }
+            return try detach(request)
+        }
+        if let attachTime {
+            guard let seconds = durationSeconds(attachTime), seconds > 0 else {
+                throw ValidationError("--for \(attachTime): a time such as 30s, 10m, 2h.")
+            }
+            request.seconds = seconds
+        }
+        if let depth, !(0 ... 1024).contains(depth) { throw ValidationError("--depth \(depth): from 0 to 1024.") }
+        request.options.depth = depth
+        request.options.signal = try signal.map { (name) throws(LaunchError) in try dumpSignalNumber(name) }
+        request.options.threads = threads
+        request.options.unwind = unwind
+        request.options.maximumBytes = try size(maxSize, of: "--max-size")?.bytes
+        request.options.dumpAtGrowth = try size(dumpAtGrowth, of: "--dump-at-growth", isPositive: true)?.bytes
+        request.options.dumpAtFailure = dumpAtFailure
+        request.options.messages = messages.map { FilePath(text: $0).absolute }
+        return try attach(request)
     }
 
     private func printSetup(_ kind: String, _ request: RecordRequest) throws -> Int32 {

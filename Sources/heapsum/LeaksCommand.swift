@@ -29,6 +29,8 @@ struct LeaksCommand: ParsableCommand {
             EXAMPLES
               heapsum leaks 4711                        what is lost, by stack
               heapsum leaks out/server.4711.heap        the same, by the program's image
+              heapdump --leaks 4711                     a dump with the verdict in it, for later
+              heapsum leaks out/server.4711.1.heap      what such a dump says
               heapsum leaks --holders 4711              who holds the rest: the cache that nobody empties
               heapsum leaks --why 0x55d0c0a2b2a0 4711   the path from a root to one block
               heapsum leaks --show-block 0x55d0c0a2b2a0 4711
@@ -41,7 +43,9 @@ struct LeaksCommand: ParsableCommand {
             """)
 
     @Argument(
-        help: ArgumentHelp("The program's process ID, or its image.", valueName: "pid-or-image"), completion: .file())
+        help: ArgumentHelp(
+            "The program's process ID, its image, or a dump that brings a verdict.", valueName: "pid-or-image"),
+        completion: .file())
     var program: String
 
     @Option(
@@ -124,18 +128,22 @@ struct LeaksCommand: ParsableCommand {
     func run() throws {
         let shown = try shown(), symbolizer = try symbols.symbolizer()
         do {
+            if core == nil, pid_t(program) == nil {
+                let image = try HeapImage(path: program)
+                if image.hasVerdict { return try tellStored(image, shown, symbolizer) }
+            }
             let (image, snapshot) = try take()
             defer { snapshot.finish() }
-            let reduction = Reduction()
-            try reduction.add(image)
-            let names = FrameNames(reduction, symbolizer: symbolizer)
-            let report = LeakReport(
-                LeakVerdict(snapshot, loaderStacks: reduction.stacksOfLoader(input: 0)), reduction: reduction, input: 0,
-                names: names, symbolizer: symbolizer,
+            let report = try judge(
+                snapshot, image, symbolizer: symbolizer,
                 search: SymbolSearch(debugDirectories: symbols.debugDir, sysroot: symbols.sysroot ?? ""))
             if why.isEmpty && showBlock.isEmpty && !holders { snapshot.finish() }
-            try output.write(inputs: symbols.files + reduction.moduleFiles) { try write(report, shown, to: $0) }
-            if format != .table { for line in LeakTable.warnings(report) { say(line) } }
+            let tree = holders ? HolderTree(report) : nil
+            try output.write(inputs: symbols.files + report.reduction.moduleFiles) { out in
+                if !(why.isEmpty && showBlock.isEmpty) { return try writeBlocks(report, to: out) }
+                try write(report.summary, tree, shown, to: out)
+            }
+            if format != .table { for line in LeakTable.warnings(report.summary) { say(line) } }
         } catch let error as LeaksError {
             say(error.message)
             throw ExitCode.badInput
@@ -148,39 +156,66 @@ struct LeaksCommand: ParsableCommand {
         }
     }
 
-    private func write(_ report: LeakReport, _ shown: Set<Verdict>, to out: TextOutput) throws {
-        func limit(_ value: Int?) -> Int? { value.map { $0 == 0 ? nil : $0 } ?? (format == .table ? 20 : nil) }
-        let tree = holders ? HolderTree(report) : nil
+    /// What a dump brings. Its program's memory is gone, so single blocks can't be asked for.
+    private func tellStored(_ image: HeapImage, _ shown: Set<Verdict>, _ symbolizer: Symbolizer) throws {
+        guard why.isEmpty && showBlock.isEmpty else {
+            throw LeaksError(
+                "\(image.file): a dump keeps the verdict and not the program's memory: --why and --show-block take a "
+                    + "running program, or a core file (--core FILE)")
+        }
+        let reduction = Reduction()
+        try reduction.add(image)
+        let names = FrameNames(reduction, symbolizer: symbolizer)
+        guard let told = LeakSummary(reduction, input: 0, names: names) else {
+            throw LeaksError("\(image.file): its verdict can't be read")
+        }
+        let tree = holders ? HolderTree(reduction, input: 0, names: names)?.pruned(leastShare: 0.01) : nil
+        try output.write(inputs: [program] + symbols.files + reduction.moduleFiles) {
+            try write(told, tree, shown, to: $0)
+        }
+        for damage in image.damages { say("\(damage)") }
+        if format != .table { for line in LeakTable.warnings(told) { say(line) } }
+    }
+
+    private func table(_ shown: Set<Verdict>) -> LeakTable {
+        var table = LeakTable(style: output.style)
+        (table.frameLimit, table.rowLimit, table.shown) = (limit(frames), limit(top), shown)
+        return table
+    }
+
+    private func limit(_ value: Int?) -> Int? { value.map { $0 == 0 ? nil : $0 } ?? (format == .table ? 20 : nil) }
+
+    private func write(
+        _ told: LeakSummary, _ tree: HolderTree?, _ shown: Set<Verdict>, to out: TextOutput
+    ) throws {
         switch format {
         case .json:
-            try report.writeJSON(shown: shown, rowLimit: limit(top), frameLimit: limit(frames), holders: tree, to: out)
-        case .csv: try report.writeCSV(shown: shown, rowLimit: limit(top), frameLimit: limit(frames), to: out)
+            try told.writeJSON(shown: shown, rowLimit: limit(top), frameLimit: limit(frames), holders: tree, to: out)
+        case .csv: try told.writeCSV(shown: shown, rowLimit: limit(top), frameLimit: limit(frames), to: out)
         case .table:
-            var table = LeakTable(style: output.style)
-            (table.frameLimit, table.rowLimit, table.shown) = (limit(frames), limit(top), shown)
-            for (address, isPath) in why.map({ ($0, true) }) + showBlock.map({ ($0, false) }) {
-                guard let block = report.verdict.table.block(at: address.value) else {
-                    try out.write("\(hexadecimal(address.value)): no live block holds this address\n")
-                    continue
-                }
-                if isPath {
-                    try table.writeWhy(block, report, to: out)
-                } else {
-                    try table.writeBlock(block, report, to: out)
-                }
+            let table = table(shown)
+            guard let tree else { return try table.write(told, to: out) }
+            try table.writeHead(told, to: out)
+            try table.writeHolders(tree, to: out)
+            for line in LeakTable.warnings(told) { try out.write(line + "\n") }
+        }
+    }
+
+    /// What --why and --show-block ask for.
+    private func writeBlocks(_ report: LeakReport, to out: TextOutput) throws {
+        let table = table(Set(Verdict.shown))
+        for (address, isPath) in why.map({ ($0, true) }) + showBlock.map({ ($0, false) }) {
+            guard let block = report.verdict.table.block(at: address.value) else {
+                try out.write("\(hexadecimal(address.value)): no live block holds this address\n")
+                continue
             }
-            if !(why.isEmpty && showBlock.isEmpty) {
-                for line in LeakTable.warnings(report) { try out.write(line + "\n") }
-                return
-            }
-            if let tree {
-                try table.writeHead(report, to: out)
-                try table.writeHolders(tree, to: out)
-                for line in LeakTable.warnings(report) { try out.write(line + "\n") }
+            if isPath {
+                try table.writeWhy(block, report, to: out)
             } else {
-                try table.write(report, to: out)
+                try table.writeBlock(block, report, to: out)
             }
         }
+        for line in LeakTable.warnings(report.summary) { try out.write(line + "\n") }
     }
 
     private func take() throws -> (HeapImage, Snapshot) {
@@ -217,9 +252,9 @@ struct LeaksCommand: ParsableCommand {
                 processID: image.header.pid, startTime: image.header.start_time, bootID: image.bootID)
         else {
             throw LeaksError(
-                "\(image.file): its program does not run any more (or this is a dump), and its memory is gone: a "
-                    + "verdict needs both. "
-                    + "Take it while the program runs: heapsum leaks PID; or with a core file: --core FILE")
+                "\(image.file): its program does not run any more, or this is a dump without a verdict: the memory "
+                    + "that it needs is gone. Take it while the program runs: heapsum leaks PID, or heapdump --leaks PID "
+                    + "for a dump with it; at the program's end: heaprun --leaks; or with a core file: --core FILE")
         }
         return (image, pid_t(bitPattern: number))
     }

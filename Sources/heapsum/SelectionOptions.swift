@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Commands
+import HeapImage
 import Reduce
 import Report
 
@@ -64,6 +65,12 @@ struct SelectionOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
+            "Count only blocks with these verdicts, of dumps that bring them (heapdump --leaks, heaprun --leaks): definite, indirect, possible, reachable; separated by commas.",
+            valueName: "list"))
+    var verdict: VerdictList?
+
+    @Option(
+        help: ArgumentHelp(
             "Leave out stacks that a file says are known, in LeakSanitizer's or Valgrind's syntax (repeatable).",
             valueName: "file"),
         completion: .file())
@@ -98,6 +105,13 @@ struct SelectionOptions: ParsableArguments {
         if let olderThan, let newerThan, olderThan.seconds >= newerThan.seconds {
             throw ValidationError("No block is both older than \(olderThan.text) and newer than \(newerThan.text).")
         }
+        if verdict != nil {
+            if olderThan != nil || newerThan != nil || since != nil || until != nil || at == .peak || by == .size {
+                throw ValidationError(
+                    "A dump keeps its verdict by stack, not by block: --verdict doesn't go with --older-than, --newer-than, --since, --until, --at peak and --by size."
+                )
+            }
+        }
         if let top, top < 0 { throw ValidationError("--top takes a number from 0 on.") }
         if !by.hasHistory && sort.isOfHistory {
             throw ValidationError(
@@ -129,6 +143,7 @@ struct SelectionOptions: ParsableArguments {
         blocks.newerThan = newerThan?.seconds
         blocks.thread = thread
         blocks.moment = at
+        blocks.verdicts = verdict?.verdicts
         return blocks
     }
 
@@ -163,6 +178,12 @@ struct SelectionOptions: ParsableArguments {
             say("a log says nothing of a peak: --at peak goes with images")
             throw ExitCode.badInput
         }
+        if verdict != nil && !reduction.hasVerdicts {
+            say(
+                "no image here brings a verdict: --verdict goes with dumps of heapdump --leaks and heaprun --leaks; "
+                    + "heapsum leaks PID tells of a running program")
+            throw ExitCode.badInput
+        }
         for name in [since, until].compactMap({ $0 }) { try require(mark: name, in: reduction) }
         var selection = RowSelection(
             reduction, names: names, by: by, sort: sort, top: limit(top, inTable: inTable), minBytes: minBytes.bytes,
@@ -189,5 +210,23 @@ struct SelectionOptions: ParsableArguments {
             if images.isEmpty { say("a log has no marks: --since and --until go with images") }
             throw ExitCode.badInput
         }
+    }
+}
+
+/// Verdicts as people list them: definite,possible, or all.
+struct VerdictList: ExpressibleByArgument {
+    var verdicts: Set<Verdict>
+    /// The names that were given.
+    var text: String
+
+    init?(argument: String) {
+        text = argument
+        if argument == "all" {
+            verdicts = Set(Verdict.shown)
+            return
+        }
+        let words = argument.split(separator: ",").map { Verdict(text: String($0)) }
+        guard !words.isEmpty, !words.contains(nil) else { return nil }
+        verdicts = Set(words.compactMap { $0 })
     }
 }

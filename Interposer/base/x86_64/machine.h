@@ -12,6 +12,10 @@
 /* The architecture's names in ELF files, in seccomp filters and in libunwind's symbols; the version of libc's first
  * symbols. */
 #define MACHINE_ELF EM_X86_64
+/* Relocations of a table's entry that calls go through, of one that holds an address, and of a word of data. */
+#define MACHINE_RELOCATION_CALL R_X86_64_JUMP_SLOT
+#define MACHINE_RELOCATION_ADDRESS R_X86_64_GLOB_DAT
+#define MACHINE_RELOCATION_WORD R_X86_64_64
 #define MACHINE_AUDIT AUDIT_ARCH_X86_64
 #define MACHINE_LIBUNWIND_PREFIX "_ULx86_64"
 #define MACHINE_LIBC_VERSION "GLIBC_2.2.5"

@@ -106,4 +106,34 @@
             ".size hook_syscall, . - hook_syscall\n" \
             ".popsection\n");
 
+/* dlsym(handle, name): what late_look answers; where that is NULL, a jump to the program's own, as it looks at who
+ * calls. */
+#define LATE_DLSYM \
+    __asm__(".pushsection .text\n" \
+            ".globl hook_dlsym\n" \
+            ".hidden hook_dlsym\n" \
+            ".type hook_dlsym, @function\n" \
+            "hook_dlsym:\n" \
+            "    .cfi_startproc\n" \
+            "    pushq %rdi\n" \
+            "    .cfi_adjust_cfa_offset 8\n" \
+            "    pushq %rsi\n" \
+            "    .cfi_adjust_cfa_offset 8\n" \
+            "    subq $8, %rsp\n" \
+            "    .cfi_adjust_cfa_offset 8\n" \
+            "    call late_look\n" \
+            "    addq $8, %rsp\n" \
+            "    .cfi_adjust_cfa_offset -8\n" \
+            "    popq %rsi\n" \
+            "    .cfi_adjust_cfa_offset -8\n" \
+            "    popq %rdi\n" \
+            "    .cfi_adjust_cfa_offset -8\n" \
+            "    testq %rax, %rax\n" \
+            "    jz 1f\n" \
+            "    ret\n" \
+            "1:  jmpq *late_next_dlsym(%rip)\n" \
+            "    .cfi_endproc\n" \
+            ".size hook_dlsym, . - hook_dlsym\n" \
+            ".popsection\n");
+
 #endif

@@ -52,6 +52,47 @@ uint64_t leaks_go_on(struct leaks_stop *stop);
  * its parent knows it, in a PID namespace of its own. */
 int leaks_end_clone(pid_t parent, pid_t clone, pid_t inner, uint64_t system_call);
 
+/*
+ * A process whose threads stand still already, as the tracer holds them: theirs are the registers. Nothing is stopped,
+ * and leaks_forget lets nobody go on. `tids`: those to be read.
+ */
+int leaks_held(pid_t pid, const pid_t *tids, size_t count, struct leaks_stop **stop);
+void leaks_forget(struct leaks_stop *stop);
+
+/* ---- Tracing a program up to its end ---- */
+
+enum leaks_event {
+    LEAKS_EVENT_NONE = 0,        /* it has ended, or this is no stop */
+    LEAKS_EVENT_SIGNAL = 1,      /* a signal is about to be delivered */
+    LEAKS_EVENT_GROUP_STOP = 2,  /* job control stopped it */
+    LEAKS_EVENT_INTERRUPTED = 3, /* a new thread's first stop, or one that was asked for */
+    LEAKS_EVENT_CHILD = 4,       /* it made a thread or a process, which is traced too */
+    LEAKS_EVENT_EXIT = 5,        /* it ends, and its memory is still there */
+    LEAKS_EVENT_LEAVING = 6,     /* it says that it is about to exec (HEAP_LEAVING_NOTICE) */
+};
+
+/* What a wait status says; for a signal its number is WSTOPSIG. */
+enum leaks_event leaks_event_of(pid_t tid, int status);
+/* The options with which a program is traced from its start: its threads, and with `follow` its child processes. */
+unsigned long leaks_trace_options(int follow);
+/* Goes on, with a signal or 0. */
+int leaks_continue(pid_t tid, int signal);
+/* Goes on from a stop that leaks_interrupt asked for, back into the call that it ended. */
+int leaks_continue_interrupted(pid_t tid);
+/* Stays stopped as job control wants it, until a SIGCONT. */
+int leaks_listen(pid_t tid);
+int leaks_interrupt(pid_t tid);
+/* The next stop of a thread: 1 with its status; 0 there is none yet; a negative errno where it is gone. */
+int leaks_poll(pid_t tid, int *status);
+/* The number of the system call that the thread is in; negative: it is in none, or that can't be read. */
+long leaks_system_call_of(pid_t tid);
+
+/*
+ * Changes the registers (struct user_regs_struct) of a thread that an interruption took out of a system call, so that
+ * it is put back into that: some calls answer EINTR to any wake-up, and the kernel does not restart them by itself.
+ */
+void leaks_resume(void *registers);
+
 /* Copies memory of a process: how many bytes from `address` on could be read. */
 ssize_t leaks_read(pid_t pid, uint64_t address, void *buffer, size_t count);
 

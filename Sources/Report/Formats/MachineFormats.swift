@@ -62,6 +62,8 @@ package struct JSONReport {
                 "{" + (row.key.map { "\"key\":\(jsonString($0.text))," } ?? "")
                     + (keys.isEmpty ? "" : "\"stackKey\":\"\(keys[Int(row.node)])\",")
                     + Quantity.reported.map { "\"\($0.name)\":\(text($0.known(row)))" }.joined(separator: ","))
+            try out.write(",\"verdict\":" + (row.verdict.map { jsonString($0.worst.text) } ?? "null"))
+            if let said = row.verdict { try out.write(",\"verdicts\":" + text(said)) }
             if let own = distributions?.rows[row.node] { try out.write("," + text(own)) }
             if let grown = growth[row.node] { try out.write(",\"growthBytes\":\(grown)") }
             try out.write(",\"frames\":[")
@@ -82,6 +84,14 @@ package struct JSONReport {
             try out.write("]}")
         }
         try out.write("]}\n")
+    }
+
+    /// Blocks and bytes of each verdict, and what definitely lost ones drag along.
+    func text(_ said: RowVerdict) -> String {
+        func text(_ amount: Amount) -> String { "{\"blocks\":\(amount.blocks),\"bytes\":\(amount.bytes)}" }
+        let kinds = Verdict.shown + (said[.unknown].blocks > 0 ? [.unknown] : [])
+        return "{" + kinds.map { "\(jsonString($0.text)):\(text(said[$0]))" }.joined(separator: ",")
+            + ",\"dragged\":\(text(said.dragged))}"
     }
 
     /// Bytes of which nothing is known are null; of which a part is, that part.
@@ -194,15 +204,18 @@ package func writeCSV(
         }
     }
     let keys = selection.grouping == .stack ? reduction.stackKeys() : []
-    let columns = Quantity.reported.map(\.csvName) + [selection.grouping.rawValue] + (keys.isEmpty ? [] : ["stack_key"])
+    let hasVerdicts = reduction.hasVerdicts
+    let columns =
+        Quantity.reported.map(\.csvName) + (hasVerdicts ? ["verdict"] : []) + [selection.grouping.rawValue]
+        + (keys.isEmpty ? [] : ["stack_key"])
     try out.write(columns.joined(separator: ",") + "\r\n")
     for row in selection.rows {
         let frames = names.expanded(reduction.frames(of: row), limit: frameLimit).entries.map { named in
             named.file == nil ? named.text : "\(named.text) \(named.place)"
         }
         let cells =
-            Quantity.reported.map { text($0.known(row)) } + [csvCell(frames.joined(separator: " < "))]
-            + (keys.isEmpty ? [] : ["\(keys[Int(row.node)])"])
+            Quantity.reported.map { text($0.known(row)) } + (hasVerdicts ? [row.verdict?.worst.text ?? ""] : [])
+            + [csvCell(frames.joined(separator: " < "))] + (keys.isEmpty ? [] : ["\(keys[Int(row.node)])"])
         try out.write(cells.joined(separator: ",") + "\r\n")
     }
 }

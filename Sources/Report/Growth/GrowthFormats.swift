@@ -18,6 +18,8 @@ extension GrowthSelection {
                     "{\"label\":\(jsonString(moment.label)),\"unixSeconds\":\(number(moment.unixSeconds)),"
                         + "\"liveBytes\":\(moment.bytes),\"liveBlocks\":\(moment.blocks)}"
                 }.joined(separator: ",\n ") + "],\n")
+        let verdicts = GrowthVerdicts(growth, names: names)
+        if let verdicts { try out.write(verdicts.json(writer)) }
         let totals = growth.reduction.totals
         let held = growth.rows.count { ($0.blocks.last ?? 0) > 0 }
         let fields = [
@@ -37,6 +39,14 @@ extension GrowthSelection {
                 fields.append("\"\(unknown.name)\":null")
             }
             fields.append(text(ranked))
+            if grouping == .stack, let verdicts {
+                let (said, before) = (verdicts.now[row.node], verdicts.before[row.node])
+                fields.append("\"verdict\":" + (said.map { jsonString($0.worst.text) } ?? "null"))
+                if let before { fields.append("\"verdictsBefore\":" + writer.text(before)) }
+                if let said { fields.append("\"verdicts\":" + writer.text(said)) }
+            } else {
+                fields.append("\"verdict\":null")
+            }
             fields.append("\"bytesByMoment\":[\(row.bytes.map(String.init).joined(separator: ","))]")
             fields.append("\"blocksByMoment\":[\(row.blocks.map(String.init).joined(separator: ","))]")
             try out.write("{" + fields.joined(separator: ",") + ",\"frames\":[")

@@ -19,7 +19,9 @@ package struct GrowthTable {
     }
 
     package func write(_ growth: Growth, _ selection: GrowthSelection, names: FrameNames, to out: TextOutput) throws {
+        let verdicts = GrowthVerdicts(growth, names: names)
         try writeHead(growth, selection, to: out)
+        if let verdicts { try writeLost(verdicts, to: out) }
         if selection.rows.isEmpty {
             try out.write(
                 "\n"
@@ -27,8 +29,9 @@ package struct GrowthTable {
                         ? "No \(selection.grouping.noun) that changed passes the filters."
                         : "Nothing changed: each \(selection.grouping.noun) holds what it held.") + "\n")
         } else {
-            try writeRows(growth, selection, names, to: out)
+            try writeRows(growth, selection, verdicts, names, to: out)
         }
+        if let verdicts { try writeVerdicts(verdicts, names: names, to: out) }
         try writeFoot(growth, selection, names, to: out)
     }
 
@@ -78,11 +81,15 @@ package struct GrowthTable {
     // MARK: The rows
 
     private func writeRows(
-        _ growth: Growth, _ selection: GrowthSelection, _ names: FrameNames, to out: TextOutput
+        _ growth: Growth, _ selection: GrowthSelection, _ verdicts: GrowthVerdicts?, _ names: FrameNames,
+        to out: TextOutput
     ) throws {
         let hasTimes = growth.seconds != nil, many = growth.moments.count > 2
         var titles = ["growth", "bytes", "blocks", "more blocks"]
         if hasTimes { titles.append("an hour") }
+        // Of a group's stacks each has its own.
+        let said = selection.grouping == .stack ? verdicts : nil
+        if said != nil { titles.append("verdict") }
         let unknown = Set(growth.reduction.rows.lazy.filter { $0.blocksOfUnknownSize > 0 }.map(\.node))
         let cells = selection.rows.map { ranked -> [String] in
             let isUnknown = unknown.contains(ranked.row.node) && ranked.row.bytes.allSatisfy { $0 == 0 }
@@ -92,6 +99,7 @@ package struct GrowthTable {
                 signed(ranked.row.growthBlocks),
             ]
             if hasTimes { cells.append(ranked.bytesAnHour.map { signed(Int64(clamped: $0)) } ?? "-") }
+            if let said { cells.append(Table.text(said.now[ranked.row.node] ?? said.before[ranked.row.node])) }
             return cells
         }
         let widths = titles.indices.map { column in max(titles[column].count, cells.map { $0[column].count }.max() ?? 0)

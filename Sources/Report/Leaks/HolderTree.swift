@@ -1,6 +1,7 @@
 // Who holds the reachable blocks: a tree from the roots. A line stands for a root, or for all blocks of one stack below
 // one line; its bytes are what would be freed if it went, and nothing else held on to them.
 
+import HeapImage
 import Leaks
 import Reduce
 import Text
@@ -15,6 +16,8 @@ package struct HolderLine {
     package var own: Amount
     /// What goes with it, and itself.
     package var kept: Amount
+    /// Of blocks the image's number of their stack.
+    var stack: UInt32?
 }
 
 /// The tree of holders, cut where shares get small.
@@ -22,27 +25,35 @@ package struct HolderTree {
     package private(set) var lines: [HolderLine] = []
     /// What is reachable in all.
     package private(set) var total: Amount
-    private let holders: Holders
-    private let report: LeakReport
-    private let leastBytes: UInt64
-    private let depthLimit: Int
 
     /// - Parameter leastShare: lines that keep less than this part of all reachable bytes are left out.
     package init(_ report: LeakReport, leastShare: Double = 0.01, depth: Int = 8) {
-        self.report = report
-        holders = Holders(report.verdict) { report.text(ofRoot: $0, whole: false) }
         total = report.verdict.totals[.reachable] ?? Amount()
-        leastBytes = UInt64(Double(total.bytes) * leastShare)
-        depthLimit = depth
-        add([0], depth: 0)
+        let holders = Holders(report.verdict) { report.text(ofRoot: $0, whole: false) }
+        var maker = HolderTreeMaker(
+            holders: holders, report: report, leastBytes: UInt64(Double(total.bytes) * leastShare), depthLimit: depth)
+        maker.add([0], depth: 0)
+        lines = maker.lines
     }
+
+    init(lines: [HolderLine], total: Amount) { (self.lines, self.total) = (lines, total) }
+}
+
+/// Makes the lines of a tree.
+private struct HolderTreeMaker {
+    var lines: [HolderLine] = []
+    let holders: Holders
+    let report: LeakReport
+    let leastBytes: UInt64
+    let depthLimit: Int
 
     // All that is directly below some nodes, by what it is called. A list or a tree of blocks of one stack is one line:
     // below it stands what else its blocks hold.
-    private mutating func add(_ nodes: [Int], depth: Int) {
+    mutating func add(_ nodes: [Int], depth: Int) {
         guard depth < depthLimit else { return }
         struct Group {
             var nodes: [Int] = [], own = Amount(), kept = Amount(), text = "", stack: UInt32?
+            var imageStack: UInt32?
         }
         var groups: [Group] = [], ofRoot: [Int: Int] = [:], ofStack: [UInt32: Int] = [:]
         for node in nodes {
@@ -62,7 +73,10 @@ package struct HolderTree {
                     place = ofStack[stack] ?? groups.count
                     if place == groups.count {
                         ofStack[stack] = place
-                        groups.append(Group(text: report.shortStack(stack), stack: stack))
+                        groups.append(
+                            Group(
+                                text: report.shortStack(stack), stack: stack,
+                                imageStack: report.verdict.table.stack(block)))
                     }
                 case nil: continue
                 }
@@ -88,7 +102,7 @@ package struct HolderTree {
             lines.append(
                 HolderLine(
                     text: group.text, isSharedByRoots: depth == 0 && group.stack != nil, depth: depth, own: group.own,
-                    kept: group.kept))
+                    kept: group.kept, stack: group.imageStack))
             add(group.nodes, depth: depth + 1)
         }
     }

@@ -6,27 +6,28 @@ import Leaks
 import Reduce
 import Text
 
-extension LeakReport {
+extension LeakSummary {
     /// Writes the rows with a verdict that is asked for, and the holders where there are any.
     package func writeJSON(
         shown: Set<Verdict>, rowLimit: Int?, frameLimit: Int?, holders: HolderTree?, to out: TextOutput
     ) throws {
-        let snapshot = verdict.snapshot, json = JSONReport(frameLimit: frameLimit)
+        let json = JSONReport(frameLimit: frameLimit)
         try out.write(
             "{\"schema\":\"heapsum/1\",\n\"inputs\":[\(reduction.inputs.map(json.text).joined(separator: ",\n "))],\n")
-        try out.write("\"pauseNanoseconds\":\(snapshot.pauseNanoseconds),\"whole\":\(snapshot.shortfalls.isEmpty),\n")
-        try out.write("\"notRead\":[\(snapshot.shortfalls.map { jsonString($0.what) }.joined(separator: ","))],\n")
-        try out.write("\"notes\":[\(snapshot.notes.map(jsonString).joined(separator: ","))],\n\"verdicts\":{")
+        try out.write("\"pauseNanoseconds\":\(pauseNanoseconds),\"whole\":\(notRead.isEmpty),\n")
+        try out.write("\"notRead\":[\(notRead.map(jsonString).joined(separator: ","))],\n")
+        try out.write("\"notes\":[\(notes.map(jsonString).joined(separator: ","))],\n\"verdicts\":{")
         try out.write(
             Verdict.shown.map { kind in
-                let amount = verdict.totals[kind] ?? Amount()
+                let amount = totals[kind] ?? Amount()
                 return "\(jsonString(kind.text)):{\"blocks\":\(amount.blocks),\"bytes\":\(amount.bytes)}"
             }.joined(separator: ",") + "},\n\"rows\":[")
         var wanted = rows.filter { shown.contains($0.verdict) }
         if let rowLimit { wanted = Array(wanted.prefix(rowLimit)) }
         names.prepare(wanted.map { Row(node: $0.node) })
         for (index, row) in wanted.enumerated() {
-            let frames = names.expanded(frames(row.node), limit: frameLimit).entries.map(json.text)
+            let frames = names.expanded(reduction.frames(of: Row(node: row.node)), limit: frameLimit).entries.map(
+                json.text)
             try out.write(
                 (index == 0 ? "\n " : ",\n ")
                     + "{\"verdict\":\(jsonString(row.verdict.text)),\"bytes\":\(row.own.bytes),"
@@ -55,7 +56,7 @@ extension LeakReport {
         var wanted = rows.filter { shown.contains($0.verdict) }
         if let rowLimit { wanted = Array(wanted.prefix(rowLimit)) }
         for row in wanted {
-            let frames = names.expanded(frames(row.node), limit: frameLimit).entries.map {
+            let frames = names.expanded(reduction.frames(of: Row(node: row.node)), limit: frameLimit).entries.map {
                 $0.file == nil ? $0.text : "\($0.text) \($0.place)"
             }
             try out.write(

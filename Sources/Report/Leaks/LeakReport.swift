@@ -9,17 +9,6 @@ import Reduce
 import Symbols
 import Text
 
-/// The blocks of one stack that have one verdict.
-package struct LeakRow {
-    package var node: UInt32
-    package var verdict: Verdict
-    package var own = Amount()
-    /// What definitely lost blocks drag along: indirectly lost ones, which have rows of their own too.
-    package var dragged = Amount()
-    /// The first of the blocks, for --why.
-    package var example: UInt64 = 0
-}
-
 /// A verdict, ready to be told.
 package final class LeakReport {
     package let verdict: LeakVerdict
@@ -56,27 +45,7 @@ package final class LeakReport {
             sums[place]?.own.add(Amount(blocks: 1, bytes: table.bytes(block)))
             if kind == .definite, let more = verdict.dragged[UInt32(block)] { sums[place]?.dragged.add(more) }
         }
-        struct Key: Hashable { var node: UInt32, verdict: Verdict }
-        var index: [Key: Int] = [:]
-        for case let row? in sums {
-            let key = Key(node: row.node, verdict: row.verdict)
-            if let place = index[key] {
-                rows[place].own.add(row.own)
-                rows[place].dragged.add(row.dragged)
-                rows[place].example = min(rows[place].example, row.example)
-            } else {
-                index[key] = rows.count
-                rows.append(row)
-            }
-        }
-        let rank = Dictionary(uniqueKeysWithValues: Verdict.shown.enumerated().map { ($1, $0) })
-        rows.sort {
-            let (a, b) = (rank[$0.verdict] ?? 9, rank[$1.verdict] ?? 9)
-            if a != b { return a < b }
-            return ($0.own.bytes &+ $0.dragged.bytes, $0.own.blocks, $1.example) > (
-                $1.own.bytes &+ $1.dragged.bytes, $1.own.blocks, $0.example
-            )
-        }
+        rows = LeakSummary.ordered(sums.compactMap { $0 })
     }
 
     func node(of block: Int) -> UInt32 {
@@ -87,17 +56,7 @@ package final class LeakReport {
     func frames(_ node: UInt32) -> [Frame] { reduction.frames(of: Row(node: node)) }
 
     /// A stack in a few words: the innermost functions of the program's own.
-    package func shortStack(_ node: UInt32, most: Int = 3) -> String {
-        var words: [String] = []
-        for frame in frames(node) where words.count < most {
-            let named = names.name(frame)
-            if named.isStartup { break }
-            if words.isEmpty, let function = named.function, AllocationFunctions.standsBetween(function) { continue }
-            words.append(named.function.map(printable) ?? named.text)
-            if named.function == "main" { break }
-        }
-        return words.isEmpty ? "no frames" : words.joined(separator: " ← ")
-    }
+    package func shortStack(_ node: UInt32) -> String { names.shortStack(node) }
 
     /// A block in a few words.
     package func text(ofBlock block: Int) -> String {

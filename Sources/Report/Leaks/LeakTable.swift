@@ -16,7 +16,7 @@ package struct LeakTable {
 
     package init(style: Style) { self.style = style }
 
-    package func write(_ report: LeakReport, to out: TextOutput) throws {
+    package func write(_ report: LeakSummary, to out: TextOutput) throws {
         try writeHead(report, to: out)
         let rows = report.rows.filter { shown.contains($0.verdict) }
         let written = rowLimit.map { Array(rows.prefix($0)) } ?? rows
@@ -37,16 +37,15 @@ package struct LeakTable {
         try writeFoot(report, to: out)
     }
 
-    package func writeHead(_ report: LeakReport, to out: TextOutput) throws {
-        let snapshot = report.verdict.snapshot
+    package func writeHead(_ report: LeakSummary, to out: TextOutput) throws {
         if let input = report.reduction.inputs.first {
-            var words = [style.bold(printable(input.program ?? input.path)), "pid \(snapshot.processID)"]
-            if snapshot.pauseNanoseconds > 0 {
-                words.append("stood still for \(Self.milliseconds(snapshot.pauseNanoseconds))")
+            var words = [style.bold(printable(input.program ?? input.path)), input.processID.map { "pid \($0)" } ?? ""]
+            if report.pauseNanoseconds > 0 {
+                words.append("stood still for \(Self.milliseconds(report.pauseNanoseconds))")
             }
             try out.write(words.joined(separator: " · ") + "\n")
         }
-        let totals = Verdict.shown.map { (verdict: $0, amount: report.verdict.totals[$0] ?? Amount()) }
+        let totals = Verdict.shown.map { (verdict: $0, amount: report.totals[$0] ?? Amount()) }
         let blocks = totals.map { separated($0.amount.blocks) }, bytes = totals.map { separated($0.amount.bytes) }
         let widths = (max(6, blocks.map(\.count).max() ?? 0), max(5, bytes.map(\.count).max() ?? 0))
         try out.write(
@@ -67,7 +66,7 @@ package struct LeakTable {
         return "\(tenths / 10).\(tenths % 10) ms"
     }
 
-    private func writeRows(_ rows: [LeakRow], _ report: LeakReport, to out: TextOutput) throws {
+    private func writeRows(_ rows: [LeakRow], _ report: LeakSummary, to out: TextOutput) throws {
         let bytes = rows.map { separated($0.own.bytes) }, blocks = rows.map { separated($0.own.blocks) }
         let widths = (max(5, bytes.map(\.count).max() ?? 0), max(6, blocks.map(\.count).max() ?? 0))
         try out.write(
@@ -86,38 +85,31 @@ package struct LeakTable {
                     + style.dim(
                         row.own.blocks == 1
                             ? "   \(hexadecimal(row.example))" : "   the first at \(hexadecimal(row.example))") + "\n")
-            try table.writeFrames(report.frames(row.node), report.names, to: out)
+            try table.writeFrames(report.reduction.frames(of: Row(node: row.node)), report.names, to: out)
             try out.write("\n")
         }
     }
 
-    package func writeFoot(_ report: LeakReport, to out: TextOutput) throws {
+    package func writeFoot(_ report: LeakSummary, to out: TextOutput) throws {
         for line in Self.warnings(report) { try out.write(style.warning(line) + "\n") }
-        if let row = report.rows.first(where: { shown.contains($0.verdict) }) {
-            try out.write(
-                style.dim(
-                    "Next: --show-block \(hexadecimal(row.example)) shows what is in it; --why ADDRESS tells who holds "
-                        + "a block; "
-                        + "--holders who holds the rest.") + "\n")
-        }
+        guard let row = report.rows.first(where: { shown.contains($0.verdict) }) else { return }
+        try out.write(
+            style.dim(
+                report.isStored
+                    ? "Next: --holders shows who holds the rest. What is in a block only the running program can tell."
+                    : "Next: --show-block \(hexadecimal(row.example)) shows what is in it; --why ADDRESS tells who "
+                        + "holds a block; --holders who holds the rest.") + "\n")
     }
 
     /// What a reader of any form of the report should know.
-    package static func warnings(_ report: LeakReport) -> [String] {
-        let snapshot = report.verdict.snapshot
+    package static func warnings(_ report: LeakSummary) -> [String] {
         var lines: [String] = []
-        if !snapshot.shortfalls.isEmpty {
+        if !report.notRead.isEmpty {
             lines.append("Not whole: what only these could hold is called possible, and no block definite:")
-            for shortfall in snapshot.shortfalls.prefix(8) { lines.append("  not read: \(printable(shortfall.what))") }
-            if snapshot.shortfalls.count > 8 { lines.append("  and \(snapshot.shortfalls.count - 8) more") }
+            for text in report.notRead.prefix(8) { lines.append("  not read: \(printable(text))") }
+            if report.notRead.count > 8 { lines.append("  and \(report.notRead.count - 8) more") }
         }
-        lines += snapshot.notes.map { "Note: \(printable($0))." }
-        if report.verdict.defended > 0 {
-            lines.append(
-                "Note: \(counted(UInt64(report.verdict.defended), "block")) called possible that only an unaligned, "
-                    + "marked or mangled pointer leads to."
-            )
-        }
+        lines += report.notes.map { "Note: \(printable($0))." }
         return lines + Table.nameWarnings(report.names)
     }
 

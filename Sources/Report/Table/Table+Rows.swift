@@ -5,7 +5,24 @@ import Reduce
 import Text
 
 extension Table {
-    private struct Column { var title: String, text: (Row) -> String }
+    private struct Column {
+        var title: String
+        /// Words stand to the left.
+        var isText = false
+        var text: (Row) -> String
+
+        init(title: String, isText: Bool = false, text: @escaping (Row) -> String) {
+            (self.title, self.isText, self.text) = (title, isText, text)
+        }
+    }
+
+    /// The verdict on a row's blocks; where they have several, how many bytes each.
+    static func text(_ verdict: RowVerdict?) -> String {
+        guard let verdict else { return "-" }
+        let parts = (Verdict.shown + [.unknown]).filter { verdict[$0].blocks > 0 }
+        if parts.count == 1 { return parts[0].text }
+        return parts.map { "\($0.text) \(separated(verdict[$0].bytes))" }.joined(separator: ", ")
+    }
 
     static func share(_ part: UInt64, of whole: UInt64) -> String {
         if whole == 0 { return "-" }
@@ -30,6 +47,9 @@ extension Table {
         if selection.blocks.moment == .end {
             columns.append(Column(title: "oldest") { $0.oldestSeconds.map(shortDuration) ?? "-" })
         }
+        if selection.rows.contains(where: { $0.verdict != nil }) {
+            columns.append(Column(title: "verdict", isText: true) { Self.text($0.verdict) })
+        }
         if let title = sort.quantity.tableTitle { columns.append(Column(title: title) { sort.quantity.text($0) }) }
         // Many of many, or nearly all: the second is the one that a change of the code is worth.
         if sort == .temporary {
@@ -50,7 +70,9 @@ extension Table {
             max(columns[index].title.count, cells.map { $0[index].count }.max() ?? 0)
         }
         func line(_ texts: [String]) -> String {
-            zip(texts, widths).map { leftPadded($0, $1) }.joined(separator: "   ")
+            zip(zip(texts, columns), widths).map { cell, width in
+                cell.1.isText ? padded(cell.0, width) : leftPadded(cell.0, width)
+            }.joined(separator: "   ")
         }
         let isGrouped = selection.grouping != .stack
         try out.write(

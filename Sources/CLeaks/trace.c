@@ -1,0 +1,78 @@
+/*
+ * Tracing a program from its start to its end, so that its memory can be looked at when it ends: the kernel stops each
+ * thread that ends before it gives up the memory (PTRACE_EVENT_EXIT), by whatever way: exit_group, a fatal signal.
+ *
+ * PTRACE_SEIZE: an exec raises no SIGTRAP, and stops by job control stay what they are. No EXITKILL: the program
+ * outlives its tracer.
+ */
+#include "stop.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+#if defined(__x86_64__)
+
+#define LEAVING_NOTICE 0x0A676E697661656Cull /* HEAP_LEAVING_NOTICE of heap_image.h */
+
+enum leaks_event leaks_event_of(pid_t tid, int status) {
+    if (!WIFSTOPPED(status)) return LEAKS_EVENT_NONE;
+    switch (status >> 16) {
+        case 0: break;
+        case PTRACE_EVENT_STOP: return WSTOPSIG(status) == SIGTRAP ? LEAKS_EVENT_INTERRUPTED : LEAKS_EVENT_GROUP_STOP;
+        case PTRACE_EVENT_EXIT: return LEAKS_EVENT_EXIT;
+        default: return LEAKS_EVENT_CHILD;
+    }
+    siginfo_t info;
+    if (WSTOPSIG(status) == SIGURG && ptrace(PTRACE_GETSIGINFO, tid, 0, &info) == 0 && info.si_code == SI_QUEUE
+        && (uint64_t)(uintptr_t)info.si_value.sival_ptr == LEAVING_NOTICE)
+        return LEAKS_EVENT_LEAVING;
+    return LEAKS_EVENT_SIGNAL;
+}
+
+unsigned long leaks_trace_options(int follow) {
+    unsigned long options = PTRACE_O_TRACEEXIT | PTRACE_O_TRACECLONE;
+    return follow ? options | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK : options;
+}
+
+int leaks_continue(pid_t tid, int signal) { return ptrace(PTRACE_CONT, tid, 0, (long)signal) == 0 ? 0 : -errno; }
+int leaks_listen(pid_t tid) { return ptrace(PTRACE_LISTEN, tid, 0, 0) == 0 ? 0 : -errno; }
+int leaks_interrupt(pid_t tid) { return ptrace(PTRACE_INTERRUPT, tid, 0, 0) == 0 ? 0 : -errno; }
+
+int leaks_continue_interrupted(pid_t tid) {
+    struct user_regs_struct saved;
+    if (ptrace(PTRACE_GETREGS, tid, 0, &saved) == 0) {
+        struct user_regs_struct resumed = leaks_resumed(&saved);
+        if (resumed.rax != saved.rax) ptrace(PTRACE_SETREGS, tid, 0, &resumed);
+    }
+    return leaks_continue(tid, 0);
+}
+
+int leaks_poll(pid_t tid, int *status) {
+    pid_t found = waitpid(tid, status, __WALL | WNOHANG);
+    if (found < 0) return errno == EINTR ? 0 : -errno;
+    if (found == 0) return 0;
+    return WIFSTOPPED(*status) ? 1 : -ESRCH;
+}
+
+long leaks_system_call_of(pid_t tid) {
+    struct user_regs_struct registers;
+    if (ptrace(PTRACE_GETREGS, tid, 0, &registers) != 0) return -errno;
+    return (long)registers.orig_rax;
+}
+
+#else
+
+enum leaks_event leaks_event_of(pid_t tid, int status) { return (void)tid, (void)status, LEAKS_EVENT_NONE; }
+unsigned long leaks_trace_options(int follow) { return (void)follow, 0; }
+int leaks_continue(pid_t tid, int signal) { return (void)tid, (void)signal, -ENOTSUP; }
+int leaks_continue_interrupted(pid_t tid) { return (void)tid, -ENOTSUP; }
+int leaks_listen(pid_t tid) { return (void)tid, -ENOTSUP; }
+int leaks_interrupt(pid_t tid) { return (void)tid, -ENOTSUP; }
+int leaks_poll(pid_t tid, int *status) { return (void)tid, (void)status, -ENOTSUP; }
+long leaks_system_call_of(pid_t tid) { return (void)tid, -ENOTSUP; }
+
+#endif

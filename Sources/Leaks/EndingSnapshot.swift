@@ -1,0 +1,66 @@
+// The snapshot of a process that its tracer holds where it ends: its memory is read in place, as it goes nowhere.
+
+import CHeapImage
+import CLeaks
+import Glibc
+import HeapImage
+import Proc
+import Text
+
+/// How a process ends.
+package enum EndingKind: Sendable {
+    /// By exit, _exit, main's return or an exec: no frame of the thread that asks for it will ever run again.
+    case done
+    /// By a signal: its threads were at work.
+    case killed
+}
+
+extension Snapshot {
+    /// Takes the state of a process whose threads stand still.
+    ///
+    /// - Parameters:
+    ///   - held: its threads, which this thread traces and which are stopped.
+    ///   - ending: the one among them that ends the process.
+    ///   - image: the process's running image.
+    /// - Throws: `LeaksError` where it can't be read.
+    package static func take(
+        ofStopped processID: pid_t, held: [pid_t], ending: pid_t, kind: EndingKind, missing: [pid_t], image: HeapImage
+    ) throws -> Snapshot {
+        var shortfalls: [Shortfall] = []
+        try image.refresh()
+        let reader = BlockReader(image)
+        try reader.finish()
+        let inFlight = image.inFlights()
+        if inFlight.contains(where: { !$0.returned }) {
+            shortfalls.append(
+                Shortfall(what: "a block that was being reallocated: it may be at neither of its addresses"))
+        }
+        var stop: OpaquePointer?
+        let taken = leaks_held(processID, held, held.count, &stop)
+        guard taken == 0, let stop else { throw refusal(processID, Errno: -taken) }
+        defer { leaks_forget(stop) }
+        // The main thread may have ended, and have no memory any more.
+        guard let maps = procFile("/proc/\(ending)/maps") else {
+            throw LeaksError("\(processID): its mappings can't be read")
+        }
+        let mappings = parseMaps(maps), memory = LiveMemory(pid: ending)
+        var states = threadStates(stop, &shortfalls)
+        if kind == .done {
+            for index in states.indices where states[index].threadID == ending { states[index].hasDeadFrames = true }
+        }
+        for thread in missing {
+            shortfalls.append(Shortfall(what: "the registers and the stack of thread \(thread), which did not stop"))
+        }
+        shortfalls += imageShortfalls(image)
+        let isGlibc = image.header.granule_log2.0 == UInt8(HEAP_GRANULE_LOG2_FINE_GLIBC)
+        let table = reader.withBlocks(inFlight: inFlight.compactMap(\.block)) {
+            BlockTable($0, granule: isGlibc ? 16 : 8, keepsTicks: true)
+        }
+        let kernelWords = Set(readKernelWords(of: processID)).sorted { ($0.place, $0.value) < ($1.place, $1.value) }
+        return Snapshot(
+            processID: processID, threads: states, mappings: mappings, memory: memory, blocks: table,
+            kernelWords: kernelWords, scratch: image.scratchRanges(), imageInodes: imageInodes(of: image, mappings),
+            isGlibc: isGlibc, allocator: image.allocator, shortfalls: shortfalls, notes: [], pauseNanoseconds: 0,
+            copiedBytes: 0, stop: nil, clone: 0, systemCall: 0)
+    }
+}

@@ -1,0 +1,191 @@
+// What is told of a verdict in any form: sums, rows by stack, what was not read. It comes from a verdict just made, or
+// from an image that brings one.
+
+import HeapImage
+import Leaks
+import Reduce
+import Symbols
+import Text
+
+/// The blocks of one stack that have one verdict.
+package struct LeakRow {
+    package var node: UInt32
+    package var verdict: Verdict
+    package var own = Amount()
+    /// What definitely lost blocks drag along: indirectly lost ones, which have rows of their own too.
+    package var dragged = Amount()
+    /// The first of the blocks, for --why.
+    package var example: UInt64 = 0
+}
+
+/// A verdict as it is told.
+package struct LeakSummary {
+    package var reduction: Reduction
+    package var names: FrameNames
+    package var pauseNanoseconds: UInt64 = 0
+    package var totals: [Verdict: Amount] = [:]
+    /// All rows, the worst verdict first, then the largest.
+    package var rows: [LeakRow] = []
+    /// What could not be read; then no block is called definite.
+    package var notRead: [String] = []
+    package var notes: [String] = []
+    /// It comes from an image: the memory that it was made of is gone.
+    package var isStored = false
+
+    /// Rows that say the same of one node are one, and they come into their order.
+    static func ordered(_ rows: [LeakRow]) -> [LeakRow] {
+        struct Key: Hashable { var node: UInt32, verdict: Verdict }
+        var index: [Key: Int] = [:], result: [LeakRow] = []
+        for row in rows {
+            let key = Key(node: row.node, verdict: row.verdict)
+            if let place = index[key] {
+                result[place].own.add(row.own)
+                result[place].dragged.add(row.dragged)
+                result[place].example = min(result[place].example, row.example)
+            } else {
+                index[key] = result.count
+                result.append(row)
+            }
+        }
+        let rank = Dictionary(uniqueKeysWithValues: Verdict.shown.enumerated().map { ($1, $0) })
+        result.sort {
+            let (a, b) = (rank[$0.verdict] ?? 9, rank[$1.verdict] ?? 9)
+            if a != b { return a < b }
+            return ($0.own.bytes &+ $0.dragged.bytes, $0.own.blocks, $1.example) > (
+                $1.own.bytes &+ $1.dragged.bytes, $1.own.blocks, $0.example
+            )
+        }
+        return result
+    }
+}
+
+extension LeakReport {
+    /// What is told of the verdict.
+    package var summary: LeakSummary {
+        let snapshot = verdict.snapshot
+        var summary = LeakSummary(reduction: reduction, names: names)
+        summary.pauseNanoseconds = snapshot.pauseNanoseconds
+        (summary.totals, summary.rows) = (verdict.totals, rows)
+        summary.notRead = snapshot.shortfalls.map(\.what)
+        summary.notes = snapshot.notes
+        if verdict.defended > 0 {
+            summary.notes.append(
+                "\(counted(UInt64(verdict.defended), "block")) called possible that only an unaligned, marked or "
+                    + "mangled pointer leads to")
+        }
+        return summary
+    }
+
+    /// The verdict as a dump keeps it. The blocks of the dump are those of a moment that may be later: what was
+    /// allocated meanwhile is unknown.
+    ///
+    /// - Complexity: that of the tree of holders.
+    package func stored() -> VerdictToStore {
+        let told = summary, table = verdict.table
+        var stored = StoredVerdict()
+        (stored.notRead, stored.notes, stored.pauseNanoseconds) = (told.notRead, told.notes, told.pauseNanoseconds)
+        stored.holders = HolderTree(self, leastShare: 0.002).lines.prefix(4000).map { line in
+            StoredHolder(
+                name: line.stack == nil ? line.text : "", stack: line.stack, isSharedByRoots: line.isSharedByRoots,
+                depth: line.depth, own: line.own, kept: line.kept)
+        }
+        return VerdictToStore(known: stored) { [verdict] block in
+            guard let number = table.block(at: block.address), table.start(number) == block.address,
+                table.stack(number) == block.stack, table.bytes(number) == block.bytes,
+                table.tick(number) ?? block.tick == block.tick
+            else { return (.unknown, Amount()) }
+            return (verdict.verdict(number), verdict.dragged[UInt32(number)] ?? Amount())
+        }
+    }
+}
+
+extension LeakSummary {
+    /// What an image brings, as the input with this number of a reduction.
+    ///
+    /// - Returns: nil where it brings no verdict.
+    package init?(_ reduction: Reduction, input: Int, names: FrameNames) {
+        guard reduction.inputs.indices.contains(input), let stored = reduction.inputs[input].verdict else { return nil }
+        self.init(reduction: reduction, names: names)
+        isStored = true
+        (pauseNanoseconds, totals) = (stored.pauseNanoseconds, stored.totals)
+        (notRead, notes) = (stored.notRead, stored.notes)
+        let nodes = reduction.nodes(ofStacksOf: input)
+        rows = Self.ordered(
+            stored.stacks.map { said in
+                LeakRow(
+                    node: Int(said.stack) < nodes.count ? nodes[Int(said.stack)] : 0, verdict: said.verdict,
+                    own: said.own, dragged: said.dragged, example: said.example)
+            })
+        if let unknown = totals[.unknown] {
+            notes.append(
+                "\(counted(unknown.blocks, "block")) of \(counted(unknown.bytes, "byte")) without a verdict: allocated "
+                    + "between the verdict and the dump's end")
+        }
+    }
+}
+
+extension HolderTree {
+    /// The tree that an image brings.
+    package init?(_ reduction: Reduction, input: Int, names: FrameNames) {
+        guard reduction.inputs.indices.contains(input), let stored = reduction.inputs[input].verdict else { return nil }
+        let nodes = reduction.nodes(ofStacksOf: input)
+        let lines = stored.holders.map { holder in
+            let text: String
+            if let stack = holder.stack {
+                text = names.shortStack(Int(stack) < nodes.count ? nodes[Int(stack)] : 0)
+            } else {
+                text = holder.name.isEmpty ? "a root without a name" : holder.name
+            }
+            return HolderLine(
+                text: text, isSharedByRoots: holder.isSharedByRoots, depth: holder.depth, own: holder.own,
+                kept: holder.kept, stack: holder.stack)
+        }
+        self.init(lines: lines, total: stored.totals[.reachable] ?? Amount())
+    }
+
+    /// The tree without what keeps less than this part of all reachable bytes, and what hangs from that.
+    package func pruned(leastShare: Double) -> HolderTree {
+        let least = UInt64(Double(total.bytes) * leastShare)
+        var kept: [HolderLine] = [], cut = Int.max
+        for line in lines where line.depth <= cut || cut == .max {
+            if line.kept.bytes < max(least, 1) {
+                cut = line.depth
+            } else {
+                cut = .max
+                kept.append(line)
+            }
+        }
+        return HolderTree(lines: kept, total: total)
+    }
+}
+
+extension FrameNames {
+    /// A stack in a few words: the innermost functions of the program's own.
+    func shortStack(_ node: UInt32, most: Int = 3) -> String {
+        var words: [String] = []
+        for frame in reduction.frames(of: Row(node: node)) where words.count < most {
+            let named = name(frame)
+            if named.isStartup { break }
+            if words.isEmpty, let function = named.function, AllocationFunctions.standsBetween(function) { continue }
+            words.append(named.function.map(printable) ?? named.text)
+            if named.function == "main" { break }
+        }
+        return words.isEmpty ? "no frames" : words.joined(separator: " ← ")
+    }
+}
+
+/// Judges a snapshot, with names to it.
+///
+/// - Throws: `InputError` where the image can't be read.
+/// - Complexity: that of the verdict, and of reducing the image.
+package func judge(
+    _ snapshot: Snapshot, _ image: HeapImage, symbolizer: Symbolizer, search: SymbolSearch,
+    progress: ((UInt64) -> Void)? = nil
+) throws -> LeakReport {
+    let reduction = Reduction()
+    try reduction.add(image)
+    return LeakReport(
+        LeakVerdict(snapshot, loaderStacks: reduction.stacksOfLoader(input: 0), progress: progress),
+        reduction: reduction, input: 0, names: FrameNames(reduction, symbolizer: symbolizer), symbolizer: symbolizer,
+        search: search)
+}
