@@ -130,9 +130,13 @@ import Testing
         #expect(packed.header.gone_stacks == 20_000 - 5)
         // The two that name none and the empty one, those that matter, and the row for all others.
         #expect(after.stacks.count == 2 + 5 + 1)
-        for sum in [\StackCounts.allocatedBlocks, \.allocatedBytes, \.freedBlocks, \.freedBytes, \.temporaryBlocks] {
-            #expect(
-                after.stacks.reduce(0) { $0 + $1[keyPath: sum] } == before.stacks.reduce(0) { $0 + $1[keyPath: sum] })
+        let sums: [KeyPath<StackCounts, UInt64>] = [
+            \.allocatedBlocks, \.allocatedBytes, \.freedBlocks, \.freedBytes, \.temporaryBlocks,
+        ]
+        for sum in sums {
+            let packedSum: UInt64 = after.stacks.reduce(0) { $0 + $1[keyPath: sum] }
+            let sourceSum: UInt64 = before.stacks.reduce(0) { $0 + $1[keyPath: sum] }
+            #expect(packedSum == sourceSum)
         }
         for (place, old) in matters.enumerated() {
             let stack = after.stacks[2 + place]
