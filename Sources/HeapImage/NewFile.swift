@@ -117,8 +117,8 @@ final class NewFile {
         filled = 0
     }
 
-    /// Hands what was written to `range`, a chunk of whole entries of `entryBytes` at a time, to `body`, and writes back
-    /// what it makes of it.
+    /// Hands what was written to `range`, a chunk of whole entries of `entryBytes` at a time, to `body`, and writes
+    /// back what it makes of it.
     func rewrite(
         _ range: Range<UInt64>, entryBytes: Int, _ body: (UnsafeMutableRawBufferPointer) -> Void
     ) throws(FileError) {

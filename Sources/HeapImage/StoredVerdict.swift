@@ -1,5 +1,5 @@
-// A verdict that an image brings: of each stack how many of its blocks are lost or held, the tree of those who hold, and
-// what the verdict could not see. Read with the same suspicion as the rest of an image, and written by packing.
+// A verdict that an image brings: of each stack how many of its blocks are lost or held, the tree of those who hold,
+// and what the verdict could not see. Read with the same suspicion as the rest of an image, and written by packing.
 
 import CHeapImage
 import Text

@@ -1,5 +1,5 @@
-// Who looks at processes when they end: what Supervisor hands on, and what a recording takes from it. The looking itself
-// needs more than a launcher has (Leaks, Report), so it comes from outside.
+// Who looks at processes when they end: what Supervisor hands on, and what a recording takes from it. The looking
+// itself needs more than a launcher has (Leaks, Report), so it comes from outside.
 
 import Glibc
 import HeapImage

@@ -2,9 +2,9 @@
 // thread traces: all calls come from it.
 //
 // The kernel stops each thread that ends. A single thread's own end (the system call exit) goes on at once. Where a
-// process ends, all of its threads stop so, and the last one to come finds the others held. Threads that an exec ends go
-// on at once too, or the exec would wait for them: what it leaves was looked at before, as the recorder's hook tells
-// (HEAP_LEAVING_NOTICE).
+// process ends, all of its threads stop so, and the last one to come finds the others held. Threads that an exec ends
+// go on at once too, or the exec would wait for them: what it leaves was looked at before, as the recorder's hook
+// tells (HEAP_LEAVING_NOTICE).
 
 import CLeaks
 import Glibc
@@ -44,7 +44,8 @@ package final class EndWatch {
     /// Options for the start of a program.
     package static func traceOptions(follow: Bool) -> UInt { UInt(leaks_trace_options(follow ? 1 : 0)) }
 
-    /// Takes what waitpid said of a thread. All stops of traced threads have to come here, or they stand still for good.
+    /// Takes what waitpid said of a thread. All stops of traced threads have to come here, or they stand still for
+    /// good.
     package func take(_ thread: pid_t, _ status: Int32) -> TracedStatus {
         switch leaks_event_of(thread, status) {
         case LEAKS_EVENT_NONE: return .notAStop

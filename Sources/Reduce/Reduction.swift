@@ -320,8 +320,8 @@ extension Reduction {
         totals.unmatchedFrees = (totals.unmatchedFrees ?? 0) &+ image.losses.unmatched_frees
     }
 
-    /// Takes in the modules and nodes of an image, and the names that it brings along. `interned` has this tree's node for each of the image's, those of an
-    /// earlier look first, and is lengthened.
+    /// Takes in the modules and nodes of an image, and the names that it brings along. `interned` has this tree's node
+    /// for each of the image's, those of an earlier look first, and is lengthened.
     ///
     /// - Returns: the number here of each of its modules.
     /// - Complexity: O(nodes)

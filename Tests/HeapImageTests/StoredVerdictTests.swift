@@ -1,5 +1,5 @@
-// A verdict in an image: what is stored comes back and agrees with the blocks, stays through further packing, and hostile
-// entries are passed over and said.
+// A verdict in an image: what is stored comes back and agrees with the blocks, stays through further packing, and
+// hostile entries are passed over and said.
 
 import CHeapImage
 import HeapImage

@@ -1,6 +1,6 @@
-// heaprun --leaks: whichever way a program ends, what it lost is found and nobody else is accused; and it ends as it does
-// without. The pointer was last held by a local of main or of a function that main called. `make test-leaks` runs all
-// shapes with all ends.
+// heaprun --leaks: whichever way a program ends, what it lost is found and nobody else is accused; and it ends as it
+// does without. The pointer was last held by a local of main or of a function that main called. `make test-leaks` runs
+// all shapes with all ends.
 
 import Glibc
 import TestSupport

@@ -1,6 +1,6 @@
-// Two verdicts of one heap side by side: what became unreachable between them, and which holders keep more than before.
-// What is lost stays lost, as nobody can free it, so the growth of lost blocks is what was lost in between. A holder that
-// keeps more is the other kind of leak, of which each block can be reached: the cache that nobody empties.
+// Two verdicts of one heap side by side: what became unreachable between them, and which holders keep more than
+// before. What is lost stays lost, as nobody can free it, so the growth of lost blocks is what was lost in between. A
+// holder that keeps more is the other kind of leak, of which each block can be reached: the cache that nobody empties.
 
 import HeapImage
 import Leaks
