@@ -39,7 +39,7 @@ LIBRARY_HEADERS = $(wildcard Interposer/*/*.h Interposer/*/*/*.h)
 ALLOCATOR_BASE = $(addprefix Interposer/base/,bytes.c loader.c symbols.c system.c)
 ALLOCATORS = $(patsubst %,$(BUILD)/lib/heapsum/libheapsum-%.so,jemalloc tcmalloc)
 
-.PHONY: all library tools examples demo test test-browser stories test-programs test-leaks test-older-glibc fuzz soak bench bench-recording install clean packages lint format
+.PHONY: all library tools examples demo test test-browser stories test-programs test-leaks test-attach test-fleet test-older-glibc fuzz soak bench bench-recording bench-against install clean packages lint format
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -94,7 +94,10 @@ demo: packages
 	@scripts/demo $(BUILD)/bin .build/examples
 
 test: packages
+	@scripts/install-packages --lint
+	@scripts/lint
 	@scripts/check-includes
+	@scripts/check-undefined
 	@$(MAKE) --no-print-directory library examples .build/headers
 	@scripts/check-calls
 	$(SWIFT) test $(TESTS)
@@ -114,11 +117,13 @@ test-browser: packages
 	$(SWIFT) build $(RELEASE) --product make-image
 	@scripts/test-browser $(BUILD)/bin .build/examples .build/release/make-image
 
-# libFuzzer on the readers of files from outside, SECONDS of it in all: make fuzz SECONDS=600 SURFACE=elf
+# libFuzzer on the readers of files from outside, SECONDS of it in all: make fuzz SECONDS=600 SURFACE=elf. The surface
+# called interposer is the C that reads call frame information and seccomp filters.
 SECONDS = 120
 SURFACE = all
 fuzz: packages .build/headers
-	$(SWIFT) build -c release --sanitize=fuzzer --scratch-path .build/fuzz -Xswiftc -DFUZZER --product fuzz
+	@scripts/install-packages --lint
+	$(if $(filter interposer,$(SURFACE)),@true,$(SWIFT) build -c release --sanitize=fuzzer --scratch-path .build/fuzz -Xswiftc -DFUZZER --product fuzz)
 	@scripts/fuzz $(SURFACE) $(SECONDS)
 
 # Programs that people run, each with a real workload, plainly and recorded. Some minutes; ONLY='python3*' chooses rows.
@@ -127,12 +132,26 @@ test-programs: packages
 	@$(MAKE) --no-print-directory all
 	@scripts/test-programs $(BUILD)/bin
 
+# The queries of Examples/fleet over 2,000 images of 40 hosts, by DuckDB in a virtual environment. A minute.
+test-fleet: packages
+	@$(MAKE) --no-print-directory all
+	@scripts/test-fleet $(BUILD)/bin
+
 # Verdicts on real programs at work, against what they free afterwards. Some minutes; ONLY='redis*' chooses rows.
 test-leaks: packages
 	@scripts/install-packages --programs
 	@$(MAKE) --no-print-directory all
 	$(SWIFT) build -c release --product accused
 	@scripts/test-leaks $(BUILD)/bin .build/release/accused
+
+# heaprun --pid and --detach on real programs at work, TIMES in all; ONLY='redis*' chooses rows.
+TIMES = 1000
+test-attach: packages
+	@scripts/install-packages --programs
+	@$(MAKE) --no-print-directory all
+	@mkdir -p .build/test-programs
+	@$(CC) -std=gnu17 -O1 -g -o .build/test-programs/churn Tests/Programs/churn.c -lpthread
+	@scripts/test-attach $(BUILD)/bin $(LIBRARY) .build/test-programs $(TIMES)
 
 # The library under the glibc of an older Debian, in a root made by debootstrap under .build; needs root.
 test-older-glibc: packages
@@ -166,11 +185,18 @@ bench-recording: packages
 	@$(MAKE) --no-print-directory all
 	@PARTS="$(PARTS)" RUNS="$(RUNS)" ONLY="$(ONLY)" scripts/bench-recording $(BUILD)/bin $(LIBRARY)
 
+# This library beside another revision's, in alternating runs and by callgrind: make bench-against REV=HEAD~3 RUNS=3
+REV = HEAD
+bench-against: packages
+	@scripts/install-packages --bench
+	@$(MAKE) --no-print-directory library
+	@RUNS="$(RUNS)" ONLY="$(ONLY)" scripts/bench-against $(REV) $(LIBRARY)
+
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/heapsum
 	install -m 755 $(BUILD)/bin/$(firstword $(TOOLS)) $(DESTDIR)$(PREFIX)/bin
 	for tool in $(wordlist 2,9,$(TOOLS)); do ln -f $(DESTDIR)$(PREFIX)/bin/$(firstword $(TOOLS)) $(DESTDIR)$(PREFIX)/bin/$$tool; done
-	install -m 755 $(LIBRARY) $(ALLOCATORS) $(DESTDIR)$(PREFIX)/lib/heapsum
+	install -m 755 $(LIBRARY) $(ALLOCATORS) scripts/tables-to-parquet $(DESTDIR)$(PREFIX)/lib/heapsum
 	install -D -m 644 Interposer/include/heapsum.h $(DESTDIR)$(PREFIX)/include/heapsum.h
 	scripts/install-completions $(BUILD)/bin $(DESTDIR)$(PREFIX)
 	scripts/install-manuals $(BUILD)/bin $(DESTDIR)$(PREFIX)

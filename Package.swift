@@ -67,6 +67,12 @@ let package = Package(
         .target(
             name: "Launch", dependencies: ["CHeapImage", "CLaunch", "HeapImage", "Proc", "Symbols", "Text", system]),
 
+        // Recording that is started in a program which runs already, and ended in it.
+        .target(name: "CAttach", dependencies: ["CLeaks"], cSettings: [.define("_GNU_SOURCE")]),
+        .target(
+            name: "Attach",
+            dependencies: ["CAttach", "CHeapImage", "CLaunch", "HeapImage", "Launch", "Proc", "Text", system]),
+
         // How a tool reads its words and ends; tools that have commands, and need none.
         .target(name: "Commands", dependencies: ["Text", argumentParser, system]),
         .target(
@@ -78,7 +84,9 @@ let package = Package(
         .target(
             name: "HeaprunTool",
             dependencies: [
-                "Commands", "HeapImage", "Launch", "Leaks", "Proc", "Report", "Symbols", "Text", argumentParser, system,
+                "Attach", "Commands", "HeapImage", "Launch", "Leaks", "Proc", "Report", "Symbols", "Text",
+                argumentParser,
+                system,
             ], path: "Sources/heaprun"),
         .target(
             name: "HeapdumpTool",
@@ -96,16 +104,16 @@ let package = Package(
         .target(
             name: "HeaptopTool",
             dependencies: [
-                "CTerminal", "Commands", "HeapImage", "Launch", "Live", "Proc", "Report", "Symbols", "Text", argumentParser,
-                system,
+                "CTerminal", "Commands", "HeapImage", "Launch", "Live", "Proc", "Report", "Symbols", "Text",
+                argumentParser, system,
             ], path: "Sources/heaptop"),
 
         // One executable for all six, to be installed under their names; and each alone, for tests.
         .executableTarget(
             name: "heapsum-tools",
             dependencies: [
-                "GensymsTool", "HeapdumpTool", "HeaprunTool", "HeapsumTool", "HeaptopTool", "HeapwatchTool", "Proc", "Text",
-                system,
+                "GensymsTool", "HeapdumpTool", "HeaprunTool", "HeapsumTool", "HeaptopTool", "HeapwatchTool", "Proc",
+                "Text", system,
             ], path: "Sources/tools/all"),
         .executableTarget(name: "heapsum", dependencies: ["HeapsumTool"], path: "Sources/tools/heapsum"),
         .executableTarget(name: "heaprun", dependencies: ["HeaprunTool"], path: "Sources/tools/heaprun"),
@@ -170,6 +178,11 @@ let package = Package(
         .testTarget(
             name: "RecordingTests",
             dependencies: ["Text", "CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
+        .testTarget(
+            name: "AttachTests",
+            dependencies: [
+                "CHeapImage", "HeapImage", "Reduce", "TestSupport", "Text", "heapdump", "heaprun", "heapsum",
+            ]),
         .testTarget(
             name: "LeaksTests",
             dependencies: ["HeapImage", "Launch", "Leaks", "Proc", "TestSupport", "Text", "heaprun", "heapsum"]),

@@ -40,7 +40,7 @@ static unsigned random_number(unsigned below) {
 
 __attribute__((noinline)) static struct session *open_session(unsigned number) {
     struct session *session = malloc(sizeof *session);
-    session->request = malloc(16384);
+    if (!session || !(session->request = malloc(16384))) abort();
     snprintf(session->request, 16384, "request %u", number);
     return session;
 }
@@ -52,6 +52,7 @@ __attribute__((noinline)) static void close_session(struct session *session) {
 
 __attribute__((noinline)) static struct trace *begin_trace(const char *request) {
     struct trace *trace = malloc(sizeof *trace);
+    if (!trace) abort();
     snprintf(trace->spans, sizeof trace->spans, "answering %s", request);
     return trace;
 }

@@ -1,5 +1,5 @@
 /*
- * The bump arena. Pages that nobody asked for take no memory.
+ * The bump arena: 1 MB of zeroed pages. The kernel gives a page only when it is first written.
  */
 #include "base/arena.h"
 
@@ -10,7 +10,7 @@
 _Alignas(64) uint8_t arena[ARENA_BYTES];
 static uint64_t used_bytes;
 
-/* A block's size stands in the 16 bytes before it. */
+/* The 16 bytes before a block hold its size. */
 void *arena_allocate(size_t bytes, size_t alignment) {
     if (alignment < 16) alignment = 16;
     if (bytes > ARENA_BYTES || alignment > 4096) return NULL;

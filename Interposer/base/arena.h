@@ -1,6 +1,6 @@
 /*
- * Memory for what is asked before there is an allocator to ask: by a function that the loader calls to choose another
- * (an IFUNC), before this library is relocated.
+ * Memory for allocations that come before the next allocator can be called: an IFUNC resolver may allocate before the
+ * loader has relocated this library.
  */
 #ifndef HEAPSUM_ARENA_H
 #define HEAPSUM_ARENA_H
@@ -9,14 +9,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Zeroed memory, never taken back; NULL, and errno untouched, where the arena is used up. Needs no relocation. */
+#include "base/machine.h"
+
+/* Returns zeroed memory, which is never freed; NULL, with errno unchanged, if the arena is full. Any thread may call
+ * it, before relocation and from a signal handler. */
 void *arena_allocate(size_t bytes, size_t alignment);
 
 #define ARENA_BYTES (1u << 20)
-extern uint8_t arena[ARENA_BYTES];
+extern HIDDEN uint8_t arena[ARENA_BYTES];
 static inline bool arena_owns(const void *pointer) { return (uintptr_t)pointer - (uintptr_t)arena < ARENA_BYTES; }
 
-/* The bytes that a block of the arena holds. */
+/* The size of a block of the arena, as it was asked for. */
 size_t arena_size(const void *pointer);
 
 #endif

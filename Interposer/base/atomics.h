@@ -1,6 +1,6 @@
 /*
- * Atomics whose names carry their memory order, on plain integers, as the image's fields are (Swift
- * imports them too). Each non-relaxed use names its partner where it stands.
+ * Atomic operations with their memory order in their names. They work on plain integers, because Swift imports the
+ * image's fields too. A comment at each use that is not relaxed names its partner.
  */
 #ifndef HEAPSUM_ATOMICS_H
 #define HEAPSUM_ATOMICS_H
@@ -15,17 +15,17 @@
 #define or_relaxed(p, v) __atomic_fetch_or((p), (v), __ATOMIC_RELAXED)
 #define swap_relaxed(p, v) __atomic_exchange_n((p), (v), __ATOMIC_RELAXED)
 
-/* Compare and swap: on failure `*expected` holds what stood there. Release on success, for what the new value names;
- * acquire always. */
+/* Compare and swap: on failure `*expected` receives the current value. On success it releases what the new value names;
+ * it acquires in both cases. */
 #define cas_acq_rel(p, expected, v) \
     __atomic_compare_exchange_n((p), (expected), (v), 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 #define cas_relaxed(p, expected, v) \
     __atomic_compare_exchange_n((p), (expected), (v), 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED)
 
-/* Orders one's own store before one's own later load, against another thread that does the reverse. */
+/* Orders this thread's earlier stores before its later loads, against another thread that does the reverse. */
 #define fence_seq_cst() __atomic_thread_fence(__ATOMIC_SEQ_CST)
-/* The order of stores as a killed program's image shows it: a kill falls between two instructions, so the compiler's
- * order is all that counts. */
+/* Fixes the order of stores in the image of a killed program: a kill falls between two instructions, so only the
+ * compiler's order counts. */
 #define fence_compiler() __atomic_signal_fence(__ATOMIC_SEQ_CST)
 
 #define likely(x) __builtin_expect(!!(x), 1)

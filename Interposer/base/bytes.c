@@ -1,6 +1,7 @@
 /*
- * The functions of <string.h> that we use, and that compilers call by themselves: hidden, so that no program's, no
- * preload's and no sanitizer's of that name is called. They are called for small things; none is tuned.
+ * The functions of <string.h> that the library uses or that compilers call implicitly. They are hidden, so that the
+ * library never calls a function of that name from the program, another preload or a sanitizer. They handle small
+ * inputs and are not tuned.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -9,7 +10,7 @@
 
 #include "base/machine.h"
 
-/* So that no loop in here becomes a call to itself. */
+/* Keeps the compiler from turning a loop in here into a call of the function that contains it. */
 static inline void plainly(void) { __asm__ volatile("" ::: "memory"); }
 
 void *memcpy(void *restrict to, const void *restrict from, size_t bytes) {
@@ -37,7 +38,7 @@ int memcmp(const void *one, const void *other, size_t bytes) {
     return 0;
 }
 
-/* what clang makes of a memcmp whose sign nobody asks for */
+/* Clang calls this instead of memcmp if only equality matters. */
 int bcmp(const void *one, const void *other, size_t bytes) { return memcmp(one, other, bytes); }
 
 void *memchr(const void *in, int value, size_t bytes) {

@@ -1,6 +1,6 @@
 /*
- * Whose module is calling: the few that hooks treat in another way than the program's. Each is known once, at the start
- * or when it is first met, while others may look.
+ * The few modules whose calls the hooks treat differently from the program's. Each span is set once, at the start or
+ * when the module is first seen; other threads may read it meanwhile.
  */
 #ifndef HEAPSUM_CALLERS_H
 #define HEAPSUM_CALLERS_H
@@ -9,18 +9,19 @@
 #include <stdint.h>
 
 #include "base/loader.h"
+#include "base/machine.h"
 
 struct callers {
     struct module_span own;   /* this library */
-    struct module_span hooks; /* one whose hooks book by ours: its code counts as our own */
-    /* a C++ runtime: its operator new may lie between two of our hooks, and is left out of stacks then */
+    struct module_span hooks; /* a library whose hooks book through ours: its code counts as our own */
+    /* the C++ runtime: if its operator new lies between two of our hooks, stacks leave it out */
     struct module_span runtime;
-    struct module_span allocator; /* the next malloc's: what it calls inside of a hook is part of the outer call */
+    struct module_span allocator; /* the next malloc's: what it calls during a hook belongs to that call */
     struct module_span unwinder;  /* libunwind: what it allocates is the recorder's */
 };
-extern struct callers callers;
+extern HIDDEN struct callers callers;
 
-/* Takes the module of this address for one of those; the first stays. */
+/* Sets `*caller` to the span of the module that holds the address. Does nothing if the span is already set. */
 void callers_know(struct module_span *caller, uintptr_t address_in_module);
 
 static inline bool caller_is_own(uintptr_t pc) {

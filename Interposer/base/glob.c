@@ -1,6 +1,6 @@
 /*
- * A pattern's byte matches or not; a star takes as few bytes as it can, and one more each time that the rest doesn't
- * match. Only the last star met need be tried again, as what an earlier one could take, the last one can.
+ * Matching with one backtracking point. A star first takes no bytes, then one more each time the rest fails to match.
+ * Only the last star is retried: it can take whatever an earlier star could.
  */
 #include "base/glob.h"
 
@@ -38,14 +38,14 @@ static bool is_of_class(const char *name, size_t length, unsigned char c) {
 
 /* ---- Matching ------------------------------------------------------------------------------------------ */
 
-/* The end of a class's name, "[:digit:]" from behind "[:"; NULL where none ends. */
+/* The end of a class's name, given the place after "[:" of "[:digit:]"; NULL if it has no end. */
 static const char *end_of_class(const char *at) {
     while (is_within((unsigned char)*at, 'a', 'z')) at++;
     return at[0] == ':' && at[1] == ']' ? at : NULL;
 }
 
-/* A set in brackets, from behind the '[': whether it holds `c`; *end is behind it. NULL as the end: it is no set, and
- * the '[' an ordinary byte. */
+/* Whether a set in brackets holds `c`; `at` is the place after '['. `*end` becomes the place after the set, or NULL if
+ * there is no closing bracket and '[' is an ordinary byte. */
 static bool set_holds(const char *at, char c, const char **end) {
     bool negated = *at == '!' || *at == '^', holds = false;
     if (negated) at++;
@@ -70,7 +70,7 @@ static bool set_holds(const char *at, char c, const char **end) {
     return holds != negated;
 }
 
-/* Whether the pattern's next item matches `c`; moves the pattern behind the item. */
+/* Whether the pattern's next item matches `c`; moves the pattern past the item. */
 static bool item_matches(const char **pattern, char c) {
     const char *at = *pattern, *end;
     bool is_any = *at == '?';
@@ -82,7 +82,7 @@ static bool item_matches(const char **pattern, char c) {
         }
     }
     if (*at == '\\') {
-        if (at[1] == '\0') return false; /* it stands for nothing */
+        if (at[1] == '\0') return false; /* a backslash at the end escapes nothing */
         at++;
     }
     *pattern = at + 1;
@@ -90,7 +90,7 @@ static bool item_matches(const char **pattern, char c) {
 }
 
 bool glob_matches(const char *pattern, const char *name) {
-    const char *star = NULL, *from = NULL; /* behind the last star, and what it has not taken */
+    const char *star = NULL, *from = NULL; /* the place after the last star, and the name that it has not taken */
     for (;;) {
         if (*pattern == '*') {
             star = ++pattern;

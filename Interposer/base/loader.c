@@ -1,11 +1,10 @@
 /*
- * The loader's list of modules, and what is looked up in it. The list's order is that in which the loader loaded them,
- * which for the modules of the start is the order of the global scope: the program, the preloads, then what they need,
- * breadth first.
+ * The loader's list of modules, and look-ups in it. The list is in the order of loading. For the modules of the start
+ * that is the order of the global scope: the program, the preloads, then what they need, breadth first.
  *
- * The modules of the start never go. Those that came by dlopen may, at any instant and by another thread; what is read
- * of them is read by the kernel for us (memory_fetch), and what was read of one that went leads to no answer, or to one
- * that nobody calls.
+ * The modules of the start are never unloaded. Another thread can unload a module that came by dlopen at any instant,
+ * so those are read through the kernel (memory_fetch). What was read of a module that has gone leads to no answer, or
+ * to an answer that nobody calls.
  */
 #include "base/loader.h"
 
@@ -17,13 +16,13 @@
 #include "base/symbols.h"
 #include "base/system.h"
 
-/* The loader's list, by glibc's name and by musl's. Both are names that no program may define. */
+/* The loader's list, under glibc's name and musl's. Both names are reserved: no program may define them. */
 #pragma weak _r_debug
 extern struct r_debug *_dl_debug_addr __attribute__((weak));
-/* This library's own dynamic section, by which its entry in the list is known. */
+/* This library's own dynamic section: it identifies the library's entry in the list. */
 extern ElfW(Dyn) _DYNAMIC[] __attribute__((visibility("hidden")));
 
-/* As <dlfcn.h> declares it since glibc 2.35; by another name, so that older headers do. */
+/* As <dlfcn.h> has declared it since glibc 2.35; renamed, so that it compiles with older headers too. */
 struct found_object {
     unsigned long long flags;
     void *map_start;
@@ -40,9 +39,9 @@ static char ***environment;
 uint32_t loader_changes = 1, loader_closing;
 
 static struct link_map *own;           /* NULL: not in the list, so nothing can be found */
-static struct link_map *last_of_start; /* those behind it came by dlopen */
+static struct link_map *last_of_start; /* modules after it came by dlopen */
 static struct link_map *libc;
-static struct link_map *interpreter; /* the loader's own entry; musl's is its libc's */
+static struct link_map *interpreter; /* the loader's own entry; with musl that is libc */
 static bool has_glibc, is_explicit;
 static struct module_span loader; /* its own code */
 static struct loaded program;     /* the main program, by its program headers, which the kernel names */
@@ -65,7 +64,7 @@ static void *find_in_loader(const char *name) {
     return interpreter != NULL ? (void *)find_in(interpreter, name) : NULL;
 }
 
-/* The first in the order of the list, but for this library. */
+/* The first definition in the order of the list, except this library's. */
 static void *first(const char *name, enum symbol_type type) {
     uintptr_t found = 0;
     for (struct link_map *module = first_module(); found == 0 && module != NULL; module = module->l_next)
@@ -73,7 +72,7 @@ static void *first(const char *name, enum symbol_type type) {
     return (void *)found;
 }
 
-/* The span of a module's segments, and its call frame information. */
+/* Finds the span of a module's segments, and its call frame information. */
 static struct loaded span_of(const ElfW(Phdr) * segments, size_t count, uintptr_t bias, const char *path) {
     struct loaded span = {.start = UINTPTR_MAX, .bias = bias, .path = path};
     for (size_t i = 0; i < count; i++) {
@@ -93,12 +92,12 @@ static void find_program(void) {
     for (size_t i = 0; segments != NULL && i < count; i++)
         if (segments[i].p_type == PT_PHDR)
             program = span_of(segments, count, (uintptr_t)segments - segments[i].p_vaddr, "");
-    /* The kernel loaded no interpreter: it was told to run one. glibc has put the program's headers into its place in
-     * the vector. */
+    /* The kernel loaded no interpreter, because it was told to run the loader itself. glibc has put the program's
+     * headers into the vector since. */
     is_explicit = has_glibc && loader_auxiliary(AT_BASE) == 0;
 }
 
-/* The vDSO is the kernel's, and in no list that musl has; Valgrind hides it. */
+/* Finds the clock in the vDSO. musl's list does not have the vDSO, and Valgrind hides it. */
 static void find_clock(void) {
     const ElfW(Ehdr) *elf = (const ElfW(Ehdr) *)loader_auxiliary(AT_SYSINFO_EHDR);
     if (elf == NULL || memcmp(elf->e_ident, ELFMAG, SELFMAG) != 0) return;
@@ -126,7 +125,7 @@ void loader_start(void) {
             libc = module;
     }
     has_glibc = libc != NULL && find_in(libc, "gnu_get_libc_version") != 0;
-    /* Theirs, whoever stands before them. */
+    /* libc's own functions, even if a module before it defines the name. */
     *(void **)&auxiliary = has_glibc ? loader_libc("getauxval") : find_in_loader("getauxval");
     *(void **)&iterate = has_glibc ? loader_libc("dl_iterate_phdr") : find_in_loader("dl_iterate_phdr");
     *(void **)&find_object = has_glibc ? loader_libc("_dl_find_object") : NULL;
@@ -151,6 +150,12 @@ bool loader_glibc_is_first(void) {
 
 bool loader_is_explicit(void) { return is_explicit; }
 
+bool loader_is_late(void) {
+    for (const struct link_map *module = interpreter; module != NULL; module = module->l_next)
+        if (module == own) return true;
+    return false;
+}
+
 char **loader_environment(void) { return environment != NULL ? *environment : NULL; }
 
 unsigned long loader_auxiliary(unsigned long type) {
@@ -174,7 +179,7 @@ void *loader_next(const char *name) {
     return found != NULL ? found : first(name, SYMBOL_FUNCTION);
 }
 
-/* The parts that libc had before glibc 2.34: what they define is libc's. */
+/* Whether the module is one of the libraries that glibc was split into before 2.34. */
 static bool is_part_of_libc(const struct symbols *symbols) {
     static const char parts[][16] = {"libpthread.so.0", "libdl.so.2", "librt.so.1"};
     if (symbols->soname == 0) return false;
@@ -183,8 +188,7 @@ static bool is_part_of_libc(const struct symbols *symbols) {
     return false;
 }
 
-/* Whether a module that defines `name` may hand its calls on to libc's: it is an allocator, or looks up functions by
- * name. */
+/* Whether a module may pass its calls on to libc's function: it is an allocator, or looks functions up by name. */
 static bool may_wrap(const struct symbols *symbols) {
     return symbols_find(symbols, "malloc", SYMBOL_FUNCTION) != 0 || symbols_imports(symbols, "dlsym")
         || symbols_imports(symbols, "dlvsym");
@@ -243,8 +247,9 @@ bool loader_find(uintptr_t address, struct loaded *found) {
         if (find_object((void *)address, &object) != 0) return false;
         *found = (struct loaded){(uintptr_t)object.map_start, (uintptr_t)object.map_end, object.link_map->l_addr,
             object.link_map->l_name, object.eh_frame};
-        /* Of a module with gaps between its segments it names the segment alone, which does not begin with the file. */
-        /* the file begins at 0, as nearly all do */
+        /* If a module has gaps between its segments, this names only the segment, which does not begin with the file.
+         */
+        /* the file begins at address 0, as in nearly all modules */
         if (likely((uintptr_t)object.map_start == object.link_map->l_addr)) return true;
         uint8_t magic[SELFMAG];
         if (memory_fetch(magic, (uintptr_t)object.map_start, sizeof magic) && memcmp(magic, ELFMAG, SELFMAG) == 0)
@@ -271,8 +276,59 @@ bool loader_span_of(uintptr_t address, struct module_span *span) {
     return true;
 }
 
-/* By the headers that lie at a module's start; of one with gaps between its segments the loader names the segment
- * alone, and no header is there. */
+void *loader_own(const char *name) { return own != NULL ? (void *)find_in(own, name) : NULL; }
+
+struct walk {
+    bool (*visit)(const struct loader_module *, void *);
+    void *context;
+};
+
+static int visit_module(struct dl_phdr_info *info, size_t size, void *context) {
+    const struct walk *walk = context;
+    (void)size;
+    if (!memory_is_readable((uintptr_t)info->dlpi_phdr)) return 0; /* a module that hides its headers */
+    struct loader_module module = {
+        .span = span_of(info->dlpi_phdr, info->dlpi_phnum, info->dlpi_addr, info->dlpi_name)};
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
+        uintptr_t start = info->dlpi_addr + segment->p_vaddr;
+        if (segment->p_type == PT_DYNAMIC) module.dynamic = start;
+        if (segment->p_type == PT_GNU_RELRO) { /* as the loader rounds it (elf/dl-reloc.c, _dl_protect_relro) */
+            module.relro_start = start & ~(uintptr_t)4095;
+            module.relro_end = (start + segment->p_memsz) & ~(uintptr_t)4095;
+        }
+    }
+    if (module.dynamic == 0) return 0;
+    module.is_own = module.dynamic == (uintptr_t)_DYNAMIC;
+    module.is_loaders = (libc != NULL && module.dynamic == (uintptr_t)libc->l_ld)
+        || (interpreter != NULL && module.dynamic == (uintptr_t)interpreter->l_ld);
+    /* The loader enters a module there once it is relocated (elf/dl-open.c, dl_open_worker_begin). */
+    struct found_object object;
+    module.is_relocated = find_object != NULL && find_object((void *)module.dynamic, &object) == 0;
+    return walk->visit(&module, walk->context);
+}
+
+bool loader_each(bool (*visit)(const struct loader_module *, void *), void *context) {
+    struct walk walk = {visit, context};
+    if (iterate == NULL) return false;
+    iterate(visit_module, &walk);
+    return true;
+}
+
+static int count_modules(struct dl_phdr_info *info, size_t size, void *context) {
+    if (size >= offsetof(struct dl_phdr_info, dlpi_tls_modid))
+        *(uint64_t *)context = (uint64_t)(info->dlpi_adds * 0x9E3779B97F4A7C15ull + info->dlpi_subs);
+    return 1;
+}
+
+uint64_t loader_modules_number(void) {
+    uint64_t number = 0;
+    if (iterate != NULL) iterate(count_modules, &number);
+    return number;
+}
+
+/* Decides by the program headers at a module's start. If a module has gaps between its segments, the loader names only
+ * the segment, and no header is there. */
 static enum guessed guess_by_headers(uintptr_t start, uintptr_t end, uintptr_t address) {
     ElfW(Ehdr) elf;
     if (end - start < sizeof elf || !memory_fetch(&elf, start, sizeof elf)) return GUESS_DATA;
@@ -306,23 +362,23 @@ enum guessed loader_guess(uintptr_t address) {
 /* ---- The scope of what came by dlopen ------------------------------------------------------------------- */
 
 /*
- * What dlopen brings has, behind the global scope, that of the library which was opened: it and what it needs, breadth
- * first. Which library was opened, the public part of the list does not say. It is taken to be the first that needs the
- * caller's, by whatever way, and that no other needs; where each is needed by another, the first. Which of them were
- * opened for all (RTLD_GLOBAL), and so come first, is not to be seen.
+ * A library loaded by dlopen searches the global scope first, then the scope of the library that was opened: that
+ * library and what it needs, breadth first. The public part of the list does not say which library was opened. We take
+ * the first one that needs the caller's library, directly or not, and that no other library needs; if every candidate
+ * is needed by another, the first candidate. Libraries opened with RTLD_GLOBAL come earlier, but nothing marks them.
  */
 
-#define SCOPE_MODULES 4096 /* those behind are not looked at */
+#define SCOPE_MODULES 4096 /* later ones are not examined */
 
-/* One module that came by dlopen, as it was read. */
+/* A copy of one module that came by dlopen. */
 struct late {
     struct symbols symbols;
     char soname[64]; /* or the file's name */
     uintptr_t function;
-    bool is_met, is_needed; /* by the walk of now; by another of these */
+    bool is_met, is_needed; /* by the current walk; by another of these modules */
 };
 
-/* Work space, mapped for one look-up: it is too large for a program's stack, and two threads may look at once. */
+/* Work space, mapped for each look-up: it is too large for a program's stack, and threads may look up at once. */
 struct scope {
     size_t count;
     struct late modules[SCOPE_MODULES];
@@ -330,12 +386,12 @@ struct scope {
     char path[PATH_MAX];
 };
 
-/* Reads the list behind the modules of the start; false where it changed under the reading. A module that is going is
- * left out. */
+/* Reads the list after the modules of the start; false if it changed during the reading. Leaves out a module that is
+ * being unloaded. */
 static bool read_late_modules(struct scope *scope, const char *name) {
     uintptr_t before = (uintptr_t)last_of_start, at = (uintptr_t)last_of_start->l_next;
     for (scope->count = 0; at != 0 && scope->count < SCOPE_MODULES;) {
-        struct link_map map; /* the public part: the rest is the loader's own */
+        struct link_map map; /* only the public part */
         if (!memory_fetch(&map, at, sizeof map) || (uintptr_t)map.l_prev != before) return false;
         before = at;
         at = (uintptr_t)map.l_next;
@@ -360,7 +416,7 @@ static size_t late_module_named(const struct scope *scope, const char *soname) {
     return SIZE_MAX;
 }
 
-/* Puts all that a module leads to, itself first and breadth first, into the queue; returns how many. */
+/* Queues a module and everything it needs, breadth first; returns how many. */
 static size_t follow(struct scope *scope, size_t from) {
     size_t count = 0;
     for (size_t i = 0; i < scope->count; i++) scope->modules[i].is_met = false;
@@ -369,7 +425,7 @@ static size_t follow(struct scope *scope, size_t from) {
     for (size_t at = 0; at < count; at++) {
         char needed[64];
         for (size_t n = 0; symbols_needed(&scope->modules[scope->queue[at]].symbols, n, needed, sizeof needed); n++) {
-            const char *slash = strrchr(needed, '/'); /* a library without a name of its own is needed by its path */
+            const char *slash = strrchr(needed, '/'); /* a library without a soname is needed by its path */
             size_t module = late_module_named(scope, slash != NULL ? slash + 1 : needed);
             if (module == SIZE_MAX) continue;
             if (module != scope->queue[at]) scope->modules[module].is_needed = true;
@@ -386,10 +442,10 @@ static uintptr_t function_for(struct scope *scope, size_t caller) {
     for (size_t i = 0; i < scope->count; i++)
         if (scope->modules[i].function != 0) definers++, only = i;
     if (definers == 0) return 0;
-    if (definers == 1) return scope->modules[only].function;    /* nearly always: the C++ runtime */
-    for (size_t i = 0; i < scope->count; i++) follow(scope, i); /* who is needed by others */
-    /* A library that no other needs was opened itself. What it needs may stand before it: a runtime stays when its
-     * first user goes. */
+    if (definers == 1) return scope->modules[only].function;    /* nearly always so: the C++ runtime */
+    for (size_t i = 0; i < scope->count; i++) follow(scope, i); /* marks those that others need */
+    /* A library that no other needs was opened itself. What it needs may come before it in the list: a runtime stays
+     * loaded when its first user is unloaded. */
     for (int any = 0; any < 2; any++)
         for (size_t opened = 0; opened < scope->count; opened++) {
             if (!any && scope->modules[opened].is_needed) continue;
@@ -398,7 +454,7 @@ static uintptr_t function_for(struct scope *scope, size_t caller) {
             for (size_t i = 0; i < count; i++)
                 if (scope->modules[scope->queue[i]].function != 0) return scope->modules[scope->queue[i]].function;
         }
-    /* In nobody's scope that we can see: of the global ones that dlopen made, the first. */
+    /* No visible scope has it: take the first of those that dlopen may have made global. */
     for (size_t i = 0; i < scope->count; i++)
         if (scope->modules[i].function != 0) return scope->modules[i].function;
     return 0;
@@ -406,10 +462,10 @@ static uintptr_t function_for(struct scope *scope, size_t caller) {
 
 bool loader_defines(const void *function, const char *name) {
     struct found_object object;
-    /* an older glibc's loader can't be asked without its lock: the generation alone tells */
+    /* an older glibc needs the loader's lock for this; the generation alone must do */
     if (find_object == NULL) return true;
     if (find_object((void *)function, &object) != 0) return false;
-    /* a module that hides its headers, and its symbols with them */
+    /* a module that hides its headers hides its symbols too */
     if (!memory_is_readable((uintptr_t)object.map_start)) return true;
     return find_in(object.link_map, name) == (uintptr_t)function;
 }
@@ -422,13 +478,13 @@ static bool is_of_start(uintptr_t address) {
     return false;
 }
 
-#define WALKS 16 /* of a list that other threads change */
+#define WALKS 16 /* tries, as other threads may change the list */
 
 void *loader_scoped(const char *name, uintptr_t caller) {
     struct loaded module;
     struct found_object object = {0};
     if (own == NULL || !loader_find(caller, &module)) return NULL;
-    /* The caller's own module can't go while it calls. */
+    /* The caller's own module stays loaded during its call. */
     const struct link_map *callers =
         find_object != NULL && find_object((void *)caller, &object) == 0 ? object.link_map : NULL;
     const bool starts = callers != NULL ? is_of_start((uintptr_t)callers->l_ld) : false;
@@ -444,7 +500,7 @@ void *loader_scoped(const char *name, uintptr_t caller) {
         if (at < scope->count) {
             function = function_for(scope, at);
             found = whole;
-            /* its scope is the global one: of those that dlopen added to it, the first */
+            /* it searches the global scope: take the first that dlopen may have added to that */
         } else if (whole && (starts || callers == NULL)) {
             for (size_t i = 0; function == 0 && i < scope->count; i++) function = scope->modules[i].function;
             found = true;

@@ -1,6 +1,6 @@
 /*
- * The architecture: all that differs lies in folders of its name, here, in hooks/ and in stacks/. Another one is those
- * files, and a line in here.
+ * The architecture. All code that depends on it is in folders of its name, here, in hooks/ and in stacks/. A new
+ * architecture needs those files and a line in here.
  */
 #ifndef HEAPSUM_MACHINE_H
 #define HEAPSUM_MACHINE_H
@@ -12,5 +12,9 @@
 #else
 #error "this architecture is not known: see base/x86_64/machine.h"
 #endif
+
+/* For globals that hooks look at: -fvisibility says nothing of those that a header only declares, so each look would go
+ * by the global offset table. */
+#define HIDDEN __attribute__((visibility("hidden")))
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Reading /proc/self/maps byte by byte: a line is "start-end perms offset major:minor inode   path". In a path the
- * kernel writes a newline as \012, and nothing else in another way.
+ * Reading /proc/self/maps byte by byte. A line is "start-end perms offset major:minor inode   path". In a path the
+ * kernel escapes only a newline, as \012.
  */
 #include "base/maps.h"
 
@@ -10,7 +10,7 @@
 
 enum field { START, END, PERMISSIONS, OFFSET, MAJOR, MINOR, INODE, GAP, PATH };
 
-/* A line as far as it was read. */
+/* The part of a line that has been read. */
 struct line {
     struct mapping mapping;
     enum field field;
@@ -19,7 +19,7 @@ struct line {
 
 static uint32_t digit_of(char c) { return (uint32_t)(c <= '9' ? c - '0' : c - 'a' + 10); }
 
-/* Takes one byte of a line in. */
+/* Reads one byte of a line. */
 static void take(struct line *line, char c, char *path, size_t room) {
     struct mapping *mapping = &line->mapping;
     switch (line->field) {

@@ -1,5 +1,5 @@
 /*
- * The process's mappings, by /proc/self/maps (proc(5)): what file really lies at an address, and what may be executed.
+ * The process's mappings, from /proc/self/maps (proc(5)): which file is mapped at an address, and what is executable.
  */
 #ifndef HEAPSUM_MAPS_H
 #define HEAPSUM_MAPS_H
@@ -10,21 +10,21 @@
 
 struct mapping {
     uintptr_t start, end;
-    uint64_t inode; /* 0: of no file */
+    uint64_t inode; /* 0: not a file */
     uint32_t device_major, device_minor;
     bool readable, executable;
 };
 
 /*
- * Calls `visit` for each mapping, in order, until it answers true. `path` (of `room` bytes) holds the mapped file's
- * path or the mapping's name, cut where it is longer; NULL where it is not wanted. False where the file can't be read,
- * or files may not be opened (system_may_look). Some 600 bytes of stack; async-signal-safe. Complexity: the kernel's,
- * some 100 microseconds for hundreds of mappings.
+ * Calls `visit` for each mapping, in order, until it returns true. During a call `path` (`room` bytes) holds the mapped
+ * file's path or the mapping's name, truncated if it is longer; pass NULL if no path is needed. Returns false if the
+ * file can't be read or a seccomp filter forbids opening files (system_may_look). Takes some 600 bytes of stack;
+ * async-signal-safe. Cost: some 100 microseconds in the kernel for hundreds of mappings.
  */
 bool maps_each(bool (*visit)(const struct mapping *mapping, void *context), void *context, char *path, size_t room);
 
-/* The mapping that holds an address, and its path: that of the file as the kernel knows it, with " (deleted)" behind it
- * where it is gone. */
+/* Finds the mapping that holds an address; false if there is none or the file can't be read. `path` receives the
+ * kernel's path of the file, with " (deleted)" appended if the file has been deleted. */
 bool maps_find(uintptr_t address, struct mapping *mapping, char *path, size_t room);
 
 #endif

@@ -1,10 +1,10 @@
 /*
- * Finding the functions next in line.
+ * Finding the next functions.
  *
- * Operators new and delete differ from C's functions: a C program may load, by dlopen, a plugin with a C++ runtime, or
- * with operators, of its own. So where no module of the start has them, each call site has its answer: the one of its
- * library's scope. It is remembered by the caller's address, and forgotten when a module goes, as another may come to
- * lie at that address.
+ * Operators new and delete need more than C functions do: a C program may dlopen a plugin that brings a C++ runtime or
+ * operators of its own. If no module of the start has them, each call site gets the operator from its own library's
+ * scope. The result is kept by the caller's address. It is dropped when a module is unloaded, because another module
+ * may be loaded at that address.
  */
 #include "base/next.h"
 
@@ -16,7 +16,7 @@ struct next next;
 long (*next_syscall)(long, long, long, long, long, long, long);
 struct next_operator next_operators[OPERATOR_COUNT];
 
-/* An address of our own in memory that the loader fills in: 0 before it has. */
+/* An address that the loader relocates: NULL before it has. */
 static const void *volatile const relocated = &next;
 
 static bool is_beside_malloc(const void *function, const void *allocate) {
@@ -43,8 +43,8 @@ bool next_resolve(void) {
     NEXT_FUNCTIONS(FIND)
 #undef FIND
     const __typeof__(found.malloc) allocate = found.malloc;
-    /* A sanitizer's ends the program for a block that it does not own, where its free would have said what is wrong
-     * with it. */
+    /* A sanitizer's malloc_usable_size ends the program for a block that is not its own; its free would have reported
+     * what is wrong with the block. */
     bool is_sanitizers = is_beside_malloc(loader_next("__sanitizer_get_ownership"), (void *)allocate);
     found.knows_usable_size = !is_sanitizers && is_beside_malloc((void *)found.malloc_usable_size, (void *)allocate);
     found.is_glibc = allocate != NULL && allocate == (__typeof__(allocate))loader_libc("malloc")
@@ -57,15 +57,16 @@ bool next_resolve(void) {
     next = found;
     next_syscall = next.syscall;
     errno = saved;
-    store_release(&next.malloc, allocate); /* the last: whoever sees it set sees the others (partner: next_known) */
+    store_release(&next.malloc, allocate); /* last: a thread that sees it set sees the others (partner: next_known) */
     return allocate != NULL;
 }
 
 /* ---- Operators by who calls ------------------------------------------------------------------------------ */
 
 /*
- * What was found for a call site, or for a module by its first address. The key is the address and the modules'
- * generation, and is set last; while an entry is written its key is WRITING. Who finds it so goes without.
+ * The operator found for a call site, or for a module by its first address. The key combines the address and the
+ * generation of modules, and is written last. While an entry is being written its key is WRITING; other threads then
+ * ignore the entry.
  */
 struct answer {
     uint64_t key;
@@ -82,7 +83,7 @@ static uint32_t place_of(uintptr_t address, uint32_t log2) {
     return (uint32_t)((uint64_t)address * 0x9E3779B97F4A7C15ull >> (64 - log2));
 }
 
-/* While a library is being closed nothing is known, and nothing remembered. */
+/* The kept operator, or NULL. While a library is being closed, entries are neither used nor written. */
 static void *known(const struct answer *answer, uint64_t key) {
     if (load_acquire(&loader_closing) != 0) return NULL; /* partner: dlclose's release */
     if (load_acquire(&answer->key) != key) return NULL;  /* partner: remember's release */
@@ -98,7 +99,7 @@ static void remember(struct answer *answer, uint64_t key, void *function) {
     store_release(&answer->key, key);
 }
 
-/* A library may be closed past our dlclose (RTLD_DEEPBIND), and another lie where it was. */
+/* A library can be closed without our dlclose seeing it (RTLD_DEEPBIND), and another be loaded at its address. */
 static bool is_still_there(const void *function, enum operator_number number) {
     return loader_defines(function, names[number]);
 }
@@ -112,7 +113,7 @@ static void *operator_of_module(enum operator_number number, uintptr_t caller) {
         struct answer *answer = &table[(place + i) % (1u << MODULES_LOG2)];
         void *function = known(answer, key);
         if (function != NULL && is_still_there(function, number)) return function;
-        /* The first that is empty, or of a generation that has gone. */
+        /* The first entry that is empty or of an earlier generation. */
         if ((load_relaxed(&room->key) ^ key) << 48 == 0 && (load_relaxed(&answer->key) ^ key) << 48 != 0) room = answer;
     }
     void *function = loader_scoped(names[number], caller);

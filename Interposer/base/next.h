@@ -1,5 +1,5 @@
 /*
- * The functions that are next in line: those that the program would call without us.
+ * The next functions: those that the program would call without us.
  */
 #ifndef HEAPSUM_NEXT_H
 #define HEAPSUM_NEXT_H
@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 
 #include "base/atomics.h"
+#include "base/operators.h"
 
 /* std::nothrow_t and std::align_val_t, as the ABI passes them. */
 typedef const void *nothrow_t;
@@ -20,10 +21,10 @@ typedef int sigaction_function(int, const struct sigaction *, struct sigaction *
 typedef void (*signal_handler)(int);
 
 /*
- * The C functions, each by its own name: what it answers, and what it is given. One list, for the table and for the
- * look-ups.
+ * The C functions: result, name and parameters. This list makes the table and the look-ups.
  *
- * prctl is variadic in its header, and called alike; posix_spawn's file actions and attributes are only passed on.
+ * prctl is variadic in its header, and is called the same way. posix_spawn's file actions and attributes are only
+ * passed on.
  */
 #define NEXT_FUNCTIONS(X) \
     X(void *, malloc, (size_t)) \
@@ -61,70 +62,47 @@ typedef void (*signal_handler)(int);
     X(int, system, (const char *)) \
     X(void *, popen, (const char *, const char *))
 
-struct next { /* NULL where nobody has the function */
+struct next { /* NULL: no module has the function */
 #define NEXT_FIELD(result, name, parameters) result(*name) parameters;
     NEXT_FUNCTIONS(NEXT_FIELD)
 #undef NEXT_FIELD
-    /* What programs linked before glibc 2.15 call: it starts a script without a first line, too. */
+    /* What programs linked before glibc 2.15 call: it also starts a script that has no #! line. */
     __typeof__(int(int *, const char *, const void *, const void *, char *const *, char *const *)) *old_posix_spawn,
         *old_posix_spawnp;
     sigaction_function *libc_sigaction; /* libc's own: for the recorder's handler */
     bool is_glibc;                      /* malloc is glibc's own */
-    bool knows_usable_size; /* malloc_usable_size is of the same module as malloc, and may be asked of any block */
+    bool knows_usable_size;             /* malloc_usable_size and malloc are in one module, and it accepts any block */
 };
 
-extern struct next next;
+extern HIDDEN struct next next;
 
-/* next.syscall, where the jump in hooks/system_calls.c finds it; NULL until it is known. */
+/* next.syscall, for the jump in hooks/system_calls.c; NULL until it is known. */
 extern long (*next_syscall)(long, long, long, long, long, long, long);
 
-/* Whether they are known: `malloc` is set last. */
+/* Whether the next functions are known: `malloc` is set last. */
 static inline bool next_known(void) { return load_acquire(&next.malloc) != NULL; } /* partner: next_resolve's release */
 
 /*
- * Finds them, once. False while this library is not relocated, as a function which the loader calls early may find it:
- * then nothing can be called, and the arena serves. Allocates nothing, and waits for nobody.
+ * Finds the next functions, once. Returns false while this library is not relocated, which is so during an early call
+ * by the loader: nothing can be called then, and the arena serves. Allocates nothing, takes no lock; keeps errno.
  */
 bool next_resolve(void);
 
 /* ---- operator new and delete ----------------------------------------------------------------------------- */
 
-/* clang-format off */
-#define OPERATORS(X) \
-    X(_Znwm) \
-    X(_Znam) \
-    X(_ZnwmRKSt9nothrow_t) \
-    X(_ZnamRKSt9nothrow_t) \
-    X(_ZnwmSt11align_val_t) \
-    X(_ZnamSt11align_val_t) \
-    X(_ZnwmSt11align_val_tRKSt9nothrow_t) \
-    X(_ZnamSt11align_val_tRKSt9nothrow_t) \
-    X(_ZdlPv) \
-    X(_ZdaPv) \
-    X(_ZdlPvRKSt9nothrow_t) \
-    X(_ZdaPvRKSt9nothrow_t) \
-    X(_ZdlPvm) \
-    X(_ZdaPvm) \
-    X(_ZdlPvSt11align_val_t) \
-    X(_ZdaPvSt11align_val_t) \
-    X(_ZdlPvSt11align_val_tRKSt9nothrow_t) \
-    X(_ZdaPvSt11align_val_tRKSt9nothrow_t) \
-    X(_ZdlPvmSt11align_val_t) \
-    X(_ZdaPvmSt11align_val_t)
-/* clang-format on */
 #define OPERATOR_NUMBER(name) OPERATOR##name,
 enum operator_number { OPERATORS(OPERATOR_NUMBER) OPERATOR_COUNT };
 
-/* The operators of the modules of the start: the same for whoever calls. NULL where none of them has one. */
+/* The operators of the modules of the start, the same for every caller. NULL if none of these modules has one. */
 struct next_operator {
     void *function;
-    bool brings_own; /* it lives beside the next malloc, and allocates by itself */
+    bool brings_own; /* it is in the next malloc's module, and allocates by itself */
 };
-extern struct next_operator next_operators[OPERATOR_COUNT];
+extern HIDDEN struct next_operator next_operators[OPERATOR_COUNT];
 
 /*
- * The operator for a call from `caller` where the start has none: that of the scope which the caller's library came
- * with. Kept by call site, until a module goes. NULL where no library has one. Waits for nobody.
+ * The operator for a call from `caller`, if no module of the start has one: that of the scope of the caller's library.
+ * Kept for each call site until a module is unloaded. NULL if no library has one. Takes no lock.
  */
 void *next_scoped_operator(enum operator_number number, uintptr_t caller);
 

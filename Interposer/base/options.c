@@ -1,7 +1,6 @@
 /*
- * The environment's options, parsed without libc's helpers that allocate or depend on the locale. A
- * value that makes no sense is said in HEAPSUM_MESSAGES and the default stands: a wrong option must
- * not end somebody's program.
+ * Parsing the environment's options, without libc's helpers that allocate or depend on the locale. An invalid value is
+ * reported in HEAPSUM_MESSAGES and the default is used: a wrong option must not end somebody's program.
  */
 #include "base/options.h"
 
@@ -39,7 +38,7 @@ void message(const char *first, const char *second) {
         {(char *)second, strlen(second)},
         {(char *)"\n", 1},
     };
-    /* one call, so that lines of several processes don't mix; where it fails nobody is left to tell */
+    /* one call, so that lines of several processes don't mix; there is nobody to tell if it fails */
     system_writev(fd, parts, 4);
     system_close(fd);
 }
@@ -58,7 +57,7 @@ static bool parse_number(const char *text, uint64_t most, uint64_t *number) {
 
 static char upper(char c) { return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c; }
 
-/* Whether the text begins with the word, in whichever case; or is it. */
+/* Whether the text begins with the word, ignoring case, or equals it. */
 static bool starts_word(const char *text, const char *word) {
     for (; *word != '\0'; text++, word++)
         if (upper(*text) != upper(*word)) return false;
@@ -68,13 +67,13 @@ static bool same_word(const char *text, const char *word) {
     return strlen(text) == strlen(word) && starts_word(text, word);
 }
 
-/* glibc keeps the first two of the kernel's for itself: SIGRTMIN, which is a call of libc's. */
+/* glibc reserves the kernel's first two real-time signals. SIGRTMIN itself is a call into libc. */
 #define LAST_STANDARD 31
 #define FIRST_REALTIME 34
 #define LAST_SIGNAL 64
 
-/* A signal by its number, or its name as kill(1) has it; heaprun hands on numbers. 0 for "none", -1 for what is none.
- */
+/* A signal's number, from a number or from a name as kill(1) takes it (heaprun passes numbers). 0 for "none", -1 if it
+ * is no signal. */
 static int parse_signal(const char *text) {
     static const struct {
         const char *name;
@@ -147,7 +146,7 @@ static bool matches(const char *list, const char *name) {
     return false;
 }
 
-/* The same for the program, by its file's name or by the one that it was called by: a link's, as often as not. */
+/* The same for the program, by its file's name or by the name that it was called by, which may be a link's. */
 static bool matches_program(const char *list) {
     const char *called = (const char *)loader_auxiliary(AT_EXECFN);
     const char *base = called != NULL ? strrchr(called, '/') : NULL;
@@ -155,7 +154,7 @@ static bool matches_program(const char *list) {
     return matches(list, options.name) || (called != NULL && matches(list, called));
 }
 
-/* Whether our parent runs with HEAPSUM_FOLLOW=0 itself: then we are a child, and not the first program. */
+/* Whether our parent runs with HEAPSUM_FOLLOW=0 too: this process is a child then, not the first program. */
 static bool parent_was_first(void) {
     static const char wanted[] = "HEAPSUM_FOLLOW=0";
     char path[40] = "/proc/", buffer[4096 + sizeof wanted];
@@ -199,7 +198,7 @@ static void read_program(void) {
     options.name[base_length] = '\0';
 }
 
-/* Copies a directory's path, made absolute; false where it does not fit. */
+/* Copies a directory's path, made absolute; false if it does not fit. */
 static bool copy_directory(char *to, size_t room, const char *path) {
     size_t at = 0;
     if (path[0] != '/') {
@@ -219,7 +218,8 @@ void options_read(char **env) {
         .follow = true,
         .signal = SIGUSR2,
         .depth = OPTIONS_DEPTH_DEFAULT,
-        .unwinder = DEFAULT_UNWINDER};
+        .unwinder = DEFAULT_UNWINDER,
+        .maximum_stacks = OPTIONS_STACKS_BY_MEMORY};
     read_program();
     if (loader_auxiliary(AT_SECURE) != 0) {
         options.record = false;
@@ -253,6 +253,10 @@ void options_read(char **env) {
     if ((value = value_of(env, "HEAPSUM_MAX_SIZE")) != NULL) {
         if (parse_number(value, UINT64_MAX, &number)) options.maximum_bytes = number;
         else message("HEAPSUM_MAX_SIZE is not a number of bytes: ", value);
+    }
+    if ((value = value_of(env, "HEAPSUM_MAX_STACKS")) != NULL) {
+        if (parse_number(value, INT64_MAX, &number)) options.maximum_stacks = number;
+        else message("HEAPSUM_MAX_STACKS is not a number of stacks: ", value);
     }
     if ((value = value_of(env, "HEAPSUM_DUMP_AT_GROWTH")) != NULL) {
         if (parse_number(value, INT64_MAX, &number)) options.dump_growth = number;

@@ -1,5 +1,5 @@
 /*
- * Looking a name up as the loader does: by the GNU hash table, behind its Bloom filter, or the older one.
+ * Looking a name up as the loader does: in the GNU hash table with its Bloom filter, or in the older hash table.
  */
 #include "base/symbols.h"
 
@@ -11,8 +11,9 @@
 /* ---- Memory that may go ------------------------------------------------------------------------------ */
 
 /*
- * Whether a word can be read: the kernel reads the set of signals, where there is one, before it refuses the request,
- * which no value of `how` is. Valgrind writes a line about such a request, so there a word is fetched.
+ * Tests a word with rt_sigprocmask and an invalid `how`: the kernel reads the set of signals before it refuses the
+ * request, and reports EFAULT if it can't. Valgrind prints a line about such a request, so under Valgrind the word is
+ * fetched instead.
  */
 bool memory_is_readable(uintptr_t word) {
     if (word < 4096) return false;
@@ -46,8 +47,8 @@ bool memory_string_length(const char *string, size_t most, size_t *length) {
 }
 
 bool memory_fetch(void *to, uintptr_t from, size_t bytes) {
-    static uint32_t refused;  /* a container's filter may refuse the call */
-    if (!system_may_look()) { /* a look would end the program: what is read is most likely there */
+    static uint32_t refused;  /* a container's seccomp filter may refuse the call */
+    if (!system_may_look()) { /* a look would end the program; the memory is most likely there */
         memcpy(to, (const void *)from, bytes);
         return true;
     }
@@ -58,7 +59,7 @@ bool memory_fetch(void *to, uintptr_t from, size_t bytes) {
         if (got != -EPERM && got != -ENOSYS) return false;
         store_relaxed(&refused, 1);
     }
-    /* Asked first, read then. A page that goes in between, within some nanoseconds, is what this can't see. */
+    /* Test first, then read. This can't see a page that is unmapped in the nanoseconds in between. */
     for (uintptr_t word = from & ~(uintptr_t)7; word < from + bytes; word += 8)
         if ((word == (from & ~(uintptr_t)7) || word % 4096 == 0) && !memory_is_readable(word)) return false;
     memcpy(to, (const void *)from, bytes);
@@ -67,7 +68,7 @@ bool memory_fetch(void *to, uintptr_t from, size_t bytes) {
 
 bool memory_fetch_string(char *to, uintptr_t from, size_t room) {
     for (size_t at = 0; at < room;) {
-        /* Up to the end of a word, which never crosses a page. */
+        /* Up to the end of 64 bytes, which never cross a page. */
         size_t bytes = 64 - (from + at) % 64;
         if (bytes > room - at) bytes = room - at;
         if (!memory_fetch(to + at, from + at, bytes)) return false;
@@ -87,8 +88,8 @@ static bool fetch(const struct symbols *symbols, void *to, uintptr_t from, size_
 /* ---- A module's tables ------------------------------------------------------------------------------- */
 
 /*
- * glibc has added the bias to the addresses in a module's dynamic section already; musl, and glibc for the kernel's
- * vDSO, have not. The tables lie in the same module as that section: the address that is nearer to it is meant.
+ * glibc has already added the bias to the addresses in a module's dynamic section. musl has not, nor has glibc in the
+ * vDSO. The tables are in the same module as the section, so the address nearer to the section is the right one.
  */
 static uintptr_t address_in(uintptr_t value, uintptr_t bias, uintptr_t dynamic) {
     uintptr_t as_it_is = value > dynamic ? value - dynamic : dynamic - value;
@@ -96,10 +97,10 @@ static uintptr_t address_in(uintptr_t value, uintptr_t bias, uintptr_t dynamic) 
     return moved < as_it_is ? value + bias : value;
 }
 
-#define DYNAMIC_MOST 512 /* entries of a dynamic section that are looked at */
-#define DYNAMIC_CHUNK 16 /* that are read at once */
+#define DYNAMIC_MOST 512 /* entries of a dynamic section that are examined */
+#define DYNAMIC_CHUNK 16 /* entries read at once */
 
-/* Takes one entry in; false at the end of the section. */
+/* Notes one entry; false at the end of the section. */
 static bool take_entry(struct symbols *symbols, const ElfW(Dyn) * entry, uintptr_t *soname) {
     uintptr_t address = address_in(entry->d_un.d_ptr, symbols->bias, symbols->dynamic);
     switch (entry->d_tag) {
@@ -120,7 +121,7 @@ bool symbols_read(uintptr_t dynamic, uintptr_t bias, bool may_go, struct symbols
     uintptr_t soname = 0;
     ElfW(Dyn) entries[DYNAMIC_CHUNK];
     for (size_t i = 0; i < DYNAMIC_MOST && dynamic != 0; i += DYNAMIC_CHUNK) {
-        /* The section's end may be that of the mapping: then entry by entry. */
+        /* If the mapping ends with the section, a whole chunk can't be read: read entry by entry then. */
         bool is_whole = fetch(symbols, entries, dynamic + i * sizeof entries[0], may_go ? sizeof entries : 0) && may_go;
         for (size_t k = 0; k < DYNAMIC_CHUNK; k++) {
             if (!is_whole && !fetch(symbols, &entries[k], dynamic + (i + k) * sizeof entries[0], sizeof entries[0]))
@@ -156,7 +157,7 @@ struct wanted {
 };
 
 #define VERSION_HIDDEN 0x8000 /* not the default one of its name */
-#define NAME_BYTES 64         /* no name that is asked for is longer */
+#define NAME_BYTES 64         /* every name that we look up is shorter */
 
 static bool is_named(const struct symbols *symbols, const ElfW(Sym) * symbol, const char *name) {
     char own[NAME_BYTES];
@@ -172,7 +173,7 @@ static bool is_of_type(const ElfW(Sym) * symbol, enum symbol_type wanted) {
         || (wanted == SYMBOL_VARIABLE ? type == STT_OBJECT : type == STT_FUNC || type == STT_GNU_IFUNC);
 }
 
-/* Entry `number` of the table, where it defines the name; *is_default: in its default version. */
+/* Whether entry `number` of the table defines the name. *is_default: in its default version. */
 static bool defines(
     const struct symbols *symbols, uint32_t number, const struct wanted *wanted, ElfW(Sym) * symbol, bool *is_default) {
     if (!fetch(symbols, symbol, symbols->table + number * sizeof *symbol, sizeof *symbol)) return false;
@@ -188,7 +189,7 @@ static bool defines(
 
 static uintptr_t value_of(const struct symbols *symbols, const ElfW(Sym) * symbol) {
     uintptr_t address = symbols->bias + symbol->st_value;
-    /* By a function that chooses it, which has been called before: its module is relocated. */
+    /* An IFUNC: its resolver returns the address. The module is relocated, so the resolver has been called before. */
     return ELF64_ST_TYPE(symbol->st_info) == STT_GNU_IFUNC ? ((uintptr_t(*)(void))address)() : address;
 }
 
@@ -217,7 +218,7 @@ static uintptr_t find_by_gnu_hash(const struct symbols *symbols, const struct wa
         || number < header.first)
         return 0;
     uintptr_t other = 0;
-    for (; !(entry & 1); number++) { /* the bucket's last has the bit */
+    for (; !(entry & 1); number++) { /* the bucket's last entry has the bit set */
         ElfW(Sym) symbol;
         bool is_default;
         if (!fetch(symbols, &entry, chain + (number - header.first) * sizeof entry, sizeof entry)) return 0;
@@ -269,7 +270,7 @@ uintptr_t symbols_find(const struct symbols *symbols, const char *name, enum sym
 }
 
 bool symbols_imports(const struct symbols *symbols, const char *name) {
-    /* DT_GNU_HASH holds what is defined; all that is not lies before the first of those. */
+    /* DT_GNU_HASH covers the defined symbols; undefined ones precede the first of them. */
     struct gnu_hash_header by_gnu;
     struct hash_header by_name;
     uint32_t count = 0;

@@ -1,14 +1,14 @@
 /*
- * What system.h keeps.
+ * System calls that keep state: the clock, and open descriptors.
  */
 #include "base/system.h"
 
 #include "base/atomics.h"
 
 /*
- * The clock. libc's clock_gettime is a name that a program may define, and libraries that fake the time do: an image's
- * times are the kernel's. This is the vDSO's function, found at the start; NULL: there is none, and each look is a
- * system call.
+ * The clock: the vDSO's function, found at the start. NULL: there is none, and each reading is a system call. libc's
+ * clock_gettime is not used: a program may define that name, as libraries that fake the time do, and an image's times
+ * must be the kernel's.
  */
 int (*system_clock_function)(clockid_t, struct timespec *);
 
@@ -16,12 +16,12 @@ struct system_forbidden system_forbidden;
 
 /* ---- Descriptors ---------------------------------------------------------------------------------------- */
 
-/* At a time; further ones are not noted. */
+/* Open at a time; more are not noted. */
 #define DESCRIPTORS_MOST 16
-static uint32_t descriptors[DESCRIPTORS_MOST]; /* number + 1; 0 where there is none */
+static uint32_t descriptors[DESCRIPTORS_MOST]; /* number + 1; 0: free */
 static uint32_t owner;                         /* the process whose descriptors they are; 0: not known yet */
 
-/* A vfork's child has this memory, but descriptors of its own. */
+/* Notes a descriptor, but not in a vfork's child: it shares this memory and has its own descriptors. */
 static int noted(int fd) {
     uint32_t none = 0, process = system_process(), nobody = 0;
     if (!cas_relaxed(&owner, &nobody, process) && nobody != process) return fd;
@@ -42,7 +42,7 @@ int system_memory_file(const char *name, unsigned flags) {
     return noted((int)SYSTEM_CALL3(SYS_memfd_create, name, flags, 0));
 }
 
-/* The note goes first: once it is closed, the number may be the program's. */
+/* Removes the note first: once the descriptor is closed, its number may be the program's. */
 int system_close(int fd) {
     uint32_t note = (uint32_t)fd + 1;
     for (int i = 0; i < DESCRIPTORS_MOST; i++, note = (uint32_t)fd + 1)

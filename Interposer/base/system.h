@@ -1,9 +1,9 @@
 /*
- * The kernel, asked without libc. A program may define `open`, `link` or `madvise` of its own, and a preload may wrap
- * them in locks; by their names we would call those. No function in here touches errno or is a cancellation point, and
- * each is async-signal-safe.
+ * System calls without libc. A program may define its own `open`, `link` or `madvise`, and a preload may wrap them in
+ * locks; a call by name would reach those. No function in here changes errno or is a cancellation point, and each is
+ * async-signal-safe.
  *
- * An answer is the kernel's: a negated errno where it is below 0.
+ * Results are the kernel's: a negative one is a negated errno.
  */
 #ifndef HEAPSUM_SYSTEM_H
 #define HEAPSUM_SYSTEM_H
@@ -36,15 +36,15 @@
 #define SYSTEM_CALL3(number, a, b, c) SYSTEM_CALL6(number, a, b, c, 0, 0, 0)
 
 /*
- * What the process has forbidden itself by a seccomp filter, which ends it for a call of ours. `looks`: opening files,
- * and reading memory by the kernel; what those are for is no more than good to know. `files`: making and writing files:
- * an image, a dump, a message. Read and written whole.
+ * What the process's own seccomp filter forbids: such a call of ours would end it. `looks`: opening files, and reading
+ * memory through the kernel; recording can do without those. `files`: making and writing files (an image, a dump, a
+ * message). Read and written whole.
  */
 struct system_forbidden {
     bool looks, files;
-    uint32_t process; /* 0, or a vfork's child, for which alone they are forbidden */
+    uint32_t process; /* 0, or the vfork's child that alone is forbidden them */
 } __attribute__((aligned(8)));
-extern struct system_forbidden system_forbidden;
+extern HIDDEN struct system_forbidden system_forbidden;
 
 static inline uint32_t system_process(void);
 static inline bool system_forbids(bool looks) {
@@ -59,15 +59,15 @@ static inline bool system_may_look(void) { return !system_forbids(true); }
 /* ---- Files ------------------------------------------------------------------------------------------ */
 
 /*
- * Descriptors are open for moments alone. They are noted while they are, as another thread of the program may fork
- * then, and its child, which starts no other program, would keep them for good.
+ * Our descriptors are open only for moments. Open ones are noted, because another thread of the program may fork then,
+ * and a child that never execs would keep them for good.
  */
 int system_open(const char *path, int flags, mode_t mode);
 int system_open_at(int directory, const char *path, int flags);
 int system_memory_file(const char *name, unsigned flags);
 int system_close(int fd);
 
-/* A fork's child closes those that were open in its parent. Closes none of the program's. */
+/* Closes, in a fork's child, those that were open in its parent. Closes none of the program's. */
 void system_close_inherited(void);
 
 static inline long system_read(int fd, void *to, size_t room) { return SYSTEM_CALL3(SYS_read, fd, to, room); }
@@ -95,8 +95,8 @@ static inline int system_stat(const char *path, struct stat *status) {
 static inline int system_stat_at(int directory, const char *path, struct stat *status) {
     return (int)SYSTEM_CALL4(SYS_newfstatat, directory, path, status, 0);
 }
-/* Whether the process may read (R_OK) or execute (X_OK) a file, as it would by an open or an exec; before Linux 5.8 by
- * its real user. */
+/* Whether the process may read (R_OK) or execute (X_OK) a file, by its effective user as open and exec do; before Linux
+ * 5.8, by its real user. */
 static inline int system_access_at(int directory, const char *path, int mode) {
     int answer = (int)SYSTEM_CALL4(SYS_faccessat2, directory, path, mode, AT_EACCESS);
     return answer == -ENOSYS || answer == -EPERM ? (int)SYSTEM_CALL4(SYS_faccessat, directory, path, mode, 0) : answer;
@@ -104,12 +104,12 @@ static inline int system_access_at(int directory, const char *path, int mode) {
 static inline long system_read_link(const char *path, char *to, size_t room) {
     return SYSTEM_CALL4(SYS_readlinkat, AT_FDCWD, path, to, room);
 }
-/* The length with its NUL. A directory that can't be reached from the root begins with "(unreachable)". */
+/* Returns the length with the NUL. A directory that can't be reached from the root begins with "(unreachable)". */
 static inline long system_working_directory(char *to, size_t room) { return SYSTEM_CALL3(SYS_getcwd, to, room, 0); }
 
 /* ---- Memory ----------------------------------------------------------------------------------------- */
 
-/* NULL where the kernel refuses. */
+/* NULL if the kernel refuses. */
 static inline void *system_map(void *at, size_t bytes, int protection, int flags, int fd) {
     long answer = SYSTEM_CALL6(SYS_mmap, at, bytes, protection, flags, fd, 0);
     return answer < 0 && answer >= -4095 ? NULL : (void *)answer;
@@ -118,6 +118,9 @@ static inline void *system_map_memory(size_t bytes) {
     return system_map(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 }
 static inline int system_unmap(void *at, size_t bytes) { return (int)SYSTEM_CALL3(SYS_munmap, at, bytes, 0); }
+static inline int system_protect(uintptr_t at, size_t bytes, int protection) {
+    return (int)SYSTEM_CALL3(SYS_mprotect, at, bytes, protection);
+}
 static inline int system_advise(void *at, size_t bytes, int advice) {
     return (int)SYSTEM_CALL3(SYS_madvise, at, bytes, advice);
 }
@@ -128,8 +131,8 @@ static inline int system_lock(uintptr_t at, size_t bytes, bool on_fault) {
     return (int)SYSTEM_CALL3(SYS_mlock2, at, bytes, on_fault ? MLOCK_ONFAULT : 0);
 }
 static inline int system_unlock(uintptr_t at, size_t bytes) { return (int)SYSTEM_CALL3(SYS_munlock, at, bytes, 0); }
-/* A futex operation that adds nothing to a word, atomically, and wakes nobody. Where a store would raise SIGBUS this
- * fails. */
+/* Touches a page for writing: a futex operation that atomically adds 0 to a word and wakes nobody. It fails where a
+ * store would raise SIGBUS. */
 static inline int system_touch(void *word) {
     static uint32_t nobody;
     return (int)SYSTEM_CALL6(SYS_futex, &nobody, FUTEX_WAKE_OP | FUTEX_PRIVATE_FLAG, 0, 0, word,
@@ -154,7 +157,7 @@ static inline int system_signal_thread(uint32_t process, uint32_t thread, int si
 static inline void system_yield(void) { SYSTEM_CALL3(SYS_sched_yield, 0, 0, 0); }
 static inline int system_alternate_stack(stack_t *now) { return (int)SYSTEM_CALL3(SYS_sigaltstack, NULL, now, 0); }
 
-/* A set of signals as the kernel has it: bit n - 1 is signal n. */
+/* The kernel's set of signals: bit n - 1 is signal n. */
 typedef uint64_t system_signals;
 static inline system_signals system_signals_of(int signal) { return 1ull << (signal - 1); }
 static inline int system_mask(int how, system_signals set, system_signals *before) {
@@ -163,8 +166,8 @@ static inline int system_mask(int how, system_signals set, system_signals *befor
 
 /* ---- Time ------------------------------------------------------------------------------------------- */
 
-/* By the kernel's own library, without a system call where that can be; see clock.c. */
-extern int (*system_clock_function)(clockid_t, struct timespec *);
+/* Calls the vDSO, without a system call if possible; see system.c. */
+extern HIDDEN int (*system_clock_function)(clockid_t, struct timespec *);
 static inline struct timespec system_clock(clockid_t clock) {
     struct timespec now = {0, 0};
     int (*function)(clockid_t, struct timespec *) = __atomic_load_n(&system_clock_function, __ATOMIC_RELAXED);

@@ -12,17 +12,9 @@
 #include "book/check.h"
 #include "book/live.h"
 #include "book/pauses.h"
+#include "book/plain.h"
 #include "book/ring.h"
 #include "image/image.h"
-
-/* An event into this thread's ring; `publish` is what the slot becomes in between. */
-static inline __attribute__((always_inline)) void book_in_ring(uint32_t kind, uintptr_t address, uint64_t *slot,
-    uint64_t publish, uint64_t word, size_t bytes, uint32_t flags, uint32_t tick) {
-    ring_write(local.ring, local.record->head, address, word, bytes, flags, kind, tick);
-    store_release(slot, publish); /* partner: a reader's acquire of the slot; its size stands before it */
-    fence_compiler();
-    local.fold_at = ring_commit(local.record, local.ring, 1, bytes, local.fold_at);
-}
 
 static void book_past_ring(
     uint32_t kind, uint64_t *slot, uint64_t publish, uint64_t word, size_t bytes, uint32_t flags, uint32_t tick) {
@@ -30,44 +22,21 @@ static void book_past_ring(
     ring_bypass(kind, word, bytes, flags, tick);
 }
 
-/* The free of the block whose word we are about to overwrite went past us: it is counted, and made up for. */
-static __attribute__((noinline)) void heal(struct place place, uint64_t word, uint32_t tick) {
-    if (heap_slot_is_mark(word)) return; /* a mark's owner knows of its old block, and takes the mark away itself */
-    LOSE(healed_slots, 1);
-    ring_bypass(HEAP_EVENT_FREED, word, live_bytes(place, word), 0, tick);
-}
-
 static void lose(size_t bytes) {
     LOSE(lost_allocations, 1);
     LOSE(lost_bytes, bytes);
 }
 
-static inline __attribute__((always_inline)) void publish(
-    struct place place, const void *block, size_t bytes, uint32_t stack) {
-    uint32_t tick = thread_clock()->tick;
-    uint64_t before = load_relaxed(place.slot);
-    if (unlikely(before != 0)) heal(place, before, tick);
-    uint64_t word = live_word(place, stack, tick, bytes);
-    local.record->last_allocated_address = (uintptr_t)block;
-    book_in_ring(HEAP_EVENT_ALLOCATED, (uintptr_t)block, place.slot, word, word, bytes, 0, tick);
+void book_heal(struct place place, uint64_t word, uint32_t tick) {
+    if (heap_slot_is_mark(word)) return; /* a mark's owner knows of its old block, and takes the mark away itself */
+    LOSE(healed_slots, 1);
+    ring_bypass(HEAP_EVENT_FREED, word, live_bytes(place, word), 0, tick);
 }
 
-/* The same where the block's place has to be made, or is in another map than nearly all are. */
-static __attribute__((noinline)) void publish_elsewhere(const void *block, size_t bytes, uint32_t stack) {
+void book_allocation_elsewhere(const void *block, size_t bytes, uint32_t stack) {
     struct place place = live_make_block(block, bytes);
-    if (likely(place.slot != NULL)) publish(place, block, bytes, stack);
+    if (likely(place.slot != NULL)) book_publish(place, block, bytes, stack);
     else lose(bytes);
-}
-
-void book_plain_allocation(const void *block, size_t bytes, uint32_t stack) {
-    if (live_is_fine(block)) {
-        struct place place = live_find_fine(block);
-        if (likely(place.slot != NULL)) {
-            publish(place, block, bytes, stack);
-            return;
-        }
-    }
-    publish_elsewhere(block, bytes, stack);
 }
 
 void book_allocation(const struct hook *hook, const void *block, size_t bytes) {
@@ -88,7 +57,7 @@ void book_allocation(const struct hook *hook, const void *block, size_t bytes) {
     }
     uint32_t tick = thread_clock()->tick;
     uint64_t before = load_relaxed(place.slot);
-    if (before != 0) heal(place, before, tick);
+    if (before != 0) book_heal(place, before, tick);
     if (hook->ours) {
         store_release(place.slot, HEAP_SLOT_OURS);
         return;
@@ -97,33 +66,14 @@ void book_allocation(const struct hook *hook, const void *block, size_t bytes) {
     book_past_ring(HEAP_EVENT_ALLOCATED, place.slot, word, word, bytes, 0, tick);
 }
 
-/* A free, or a realloc's, of what is not booked as the program's. */
-static __attribute__((noinline)) void miss(struct place place, uint64_t word) {
+void book_miss(struct place place, uint64_t word) {
     if (word == HEAP_SLOT_OURS) store_release(place.slot, 0);
     else if (image.header->flags & HEAP_FLAG_FORKED) LOSE(inherited_frees, 1);
     else if (load_relaxed(&pauses_ever)) LOSE(paused_frees, 1);
     else LOSE(unmatched_frees, 1);
 }
 
-static inline __attribute__((always_inline)) void take_away(struct place place, const void *block) {
-    uint64_t word = place.slot != NULL ? load_relaxed(place.slot) : 0;
-    if (unlikely(!live_holds(place, word))) {
-        miss(place, word);
-        return;
-    }
-    uint32_t flags = local.record->last_allocated_address == (uintptr_t)block ? HEAP_EVENT_FLAG_TEMPORARY : 0;
-    book_in_ring(
-        HEAP_EVENT_FREED, (uintptr_t)block, place.slot, 0, word, live_bytes(place, word), flags, thread_clock()->tick);
-}
-
-static __attribute__((noinline)) void take_away_elsewhere(const void *block) {
-    take_away(live_find_block(block), block);
-}
-
-void book_plain_free(const void *block) {
-    if (live_is_fine(block)) take_away(live_find_fine(block), block);
-    else take_away_elsewhere(block);
-}
+void book_free_elsewhere(const void *block) { book_take_away(live_find_block(block), block); }
 
 void book_free(const struct hook *hook, const void *block) {
     if (likely(hook_has_ring(hook))) {
@@ -136,7 +86,7 @@ void book_free(const struct hook *hook, const void *block) {
     }
     struct place place = live_find_block(block);
     uint64_t word = place.slot != NULL ? load_relaxed(place.slot) : 0;
-    if (!live_holds(place, word)) miss(place, word);
+    if (!live_holds(place, word)) book_miss(place, word);
     else book_past_ring(HEAP_EVENT_FREED, place.slot, 0, word, live_bytes(place, word), 0, thread_clock()->tick);
 }
 
@@ -146,7 +96,7 @@ struct reallocation book_realloc_begin(const struct hook *hook, void *block) {
     struct reallocation old = {
         .block = block, .slot = place.slot, .word = place.slot != NULL ? load_relaxed(place.slot) : 0};
     if (unlikely(!live_holds(place, old.word))) {
-        miss(place, old.word);
+        book_miss(place, old.word);
         old.word = 0;
         return old;
     }
@@ -198,7 +148,7 @@ void book_realloc_end(const struct hook *hook, struct reallocation *old, const v
     if (moved != NULL && unlikely(place.slot == NULL)) lose(bytes);
     if (place.slot != NULL) {
         uint64_t before = load_relaxed(place.slot);
-        if (unlikely(before != 0)) heal(place, before, tick);
+        if (unlikely(before != 0)) book_heal(place, before, tick);
         word = live_word(place, hook->stack, tick, bytes);
     }
     flight->new_address = address;

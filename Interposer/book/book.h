@@ -10,10 +10,6 @@
 
 #include "threads/hook.h"
 
-/* The common cases, within hook_enter_plainly: the same as the two below. */
-void book_plain_allocation(const void *block, size_t bytes, uint32_t stack);
-void book_plain_free(const void *block);
-
 /* Books a block that the real call has just returned. */
 void book_allocation(const struct hook *hook, const void *block, size_t bytes);
 

@@ -33,7 +33,7 @@ struct live_shape {
     uint32_t leaf_log2; /* a leaf covers so many bytes, as a power of two */
     uint32_t slot_words;
 };
-extern struct live_shape live_shapes[HEAP_MAP_COUNT];
+extern HIDDEN struct live_shape live_shapes[HEAP_MAP_COUNT];
 
 #define LIVE_BRANCH_LOG2 HEAP_BRANCH_LOG2
 

@@ -10,8 +10,8 @@
 
 #include "base/atomics.h"
 
-extern uint32_t pauses;      /* as many resumes are to come */
-extern uint32_t pauses_ever; /* a free of a block that isn't booked is no riddle then */
+extern HIDDEN uint32_t pauses;      /* as many resumes are to come */
+extern HIDDEN uint32_t pauses_ever; /* a free of a block that isn't booked is no riddle then */
 
 static inline bool pauses_are_on(void) { return unlikely(load_relaxed(&pauses) != 0); }
 

@@ -1,51 +1,28 @@
 /*
  * Folding. Each thread folds its own ring, with relaxed adds, and waits for nobody.
  *
- * `folded` moves on after each single event: a kill in between leaves one event at most half folded, which
- * a reader settles by "allocated - freed = live". Peaks and snapshots are not copied when they happen:
- * an epoch is bumped, and a stack copies what it held before its next change.
+ * `folded` moves on after each event. A kill in between leaves at most one event half folded, and a reader settles that
+ * by "allocated - freed = live". Peaks and snapshots are not copied when they happen: an epoch is bumped, and a stack
+ * copies what it held before its next change (details.c).
  *
- * With one thread the peak is exact: the batch's highest point is found first, and the epoch bumped right
- * there. With more, what lies unfolded in other rings at that moment is missing: at most RING_FOLD_BYTES or
- * RING_FOLD_EVENTS a thread, and peak_error_bytes says how much it was.
+ * With one thread the peak is exact: the fold first finds the batch's highest point, and bumps the epoch there. With
+ * more threads, events that are unfolded in other rings at that moment are missing: at most RING_FOLD_BYTES or
+ * RING_FOLD_EVENTS a thread; peak_error_bytes says how many bytes it was.
  */
 #include "book/ring.h"
 
 #include "base/options.h"
+#include "book/details.h"
 #include "book/live.h"
 #include "book/settle.h"
 #include "image/image.h"
 
-/* One thread may fold the free of a block before another folds its allocation: for a while a sum is below zero. */
-static uint64_t not_below_zero(uint64_t sum) { return (int64_t)sum > 0 ? sum : 0; }
-
-/* An epoch of the peak and a number of snapshots, side by side in the header and in each stack: compared as one word.
- */
-typedef uint64_t __attribute__((may_alias)) levels_word;
-static inline uint64_t levels_of(const uint32_t *epoch) { return load_relaxed((const levels_word *)epoch); }
-
-static __attribute__((noinline)) void copy_levels(struct heap_stack *stack) {
-    struct heap_header *header = image.header;
-    /* partners: the bumps below */
-    uint32_t epoch = load_acquire(&header->peak_epoch), taken = load_acquire(&header->snapshots);
-    uint64_t bytes = not_below_zero(load_relaxed(&stack->allocated_bytes) - load_relaxed(&stack->freed_bytes));
-    uint64_t blocks = not_below_zero(load_relaxed(&stack->allocated_blocks) - load_relaxed(&stack->freed_blocks));
-    if (load_relaxed(&stack->peak_epoch) != epoch) {
-        store_relaxed(&stack->peak.bytes, bytes);
-        store_relaxed(&stack->peak.blocks, blocks);
-        /* after the copy: a kill in between leaves "not changed since", which is still true */
-        store_release(&stack->peak_epoch, epoch);
-    }
-    for (uint32_t copied = load_relaxed(&stack->snapshots); copied < taken && copied < HEAP_SNAPSHOT_COUNT; copied++) {
-        store_relaxed(&stack->levels[copied].bytes, bytes);
-        store_relaxed(&stack->levels[copied].blocks, blocks);
-        store_release(&stack->snapshots, copied + 1);
-    }
-}
-
-static __attribute__((noinline)) uint32_t lifetime(uint32_t born, uint32_t died) {
-    uint64_t from = heap_tick_milliseconds(born), to = heap_tick_milliseconds(died);
-    return heap_lifetime_of_milliseconds(to > from ? to - from : 0);
+/* The header's epoch of the peak and its number of snapshots, as stacks have them. */
+static inline uint32_t current_levels(void) {
+    const struct heap_header *header = image.header;
+    /* partners: raise_peak, take_snapshot */
+    uint32_t epoch = load_acquire(&header->peak_epoch);
+    return heap_levels(epoch, load_acquire(&header->snapshots));
 }
 
 /*
@@ -81,57 +58,47 @@ static void end_fold(bool alone) {
     if (alone) store_release(&folding_alone, 0); /* partner: ring_share */
 }
 
-static inline __attribute__((always_inline)) void add(uint64_t *counter, uint64_t value, bool alone) {
-    if (alone) add_alone(counter, value);
-    else add_relaxed(counter, value);
-}
+/* 1 for an allocation, -1 for a free. */
+static inline int64_t sign_of(uint64_t mark) { return 3 - 2 * (int64_t)heap_event_kind(mark); }
+_Static_assert(HEAP_EVENT_ALLOCATED == 1 && HEAP_EVENT_FREED == 2, "sign_of");
 
-static inline __attribute__((always_inline)) void fold_event(struct heap_stack *stack, uint32_t kind, uint64_t slot,
-    uint64_t bytes, uint32_t flags, uint32_t tick, uint64_t levels, bool alone) {
-    if (unlikely(levels_of(&stack->peak_epoch) != levels)) copy_levels(stack);
-    if (kind == HEAP_EVENT_ALLOCATED) {
-        add(&stack->allocated_blocks, 1, alone);
-        add(&stack->allocated_bytes, bytes, alone);
-        return;
-    }
-    add(&stack->freed_blocks, 1, alone);
-    add(&stack->freed_bytes, bytes, alone);
-    if (unlikely(heap_slot_tick(slot) != tick)) {
-        uint32_t lived = lifetime(heap_slot_tick(slot), tick);
-        if (lived > 0) add(&stack->lifetimes[lived - 1], 1, alone);
-    }
-    if (flags & HEAP_EVENT_FLAG_TEMPORARY) add(&stack->temporary_blocks, 1, alone);
+/*
+ * Adds one event to a stack's counters, without a branch by its kind, which would be foretold wrongly every other time.
+ * Only a free has another tick than its slot, or was of a temporary block.
+ */
+static inline __attribute__((always_inline)) void fold_event(
+    struct heap_stack *stack, uint64_t slot, uint64_t bytes, uint64_t mark, uint32_t levels, bool alone) {
+    if (unlikely(load_relaxed(&stack->levels) != levels)) details_copy_levels(stack, current_levels());
+    uint64_t *blocks = &stack->allocated_blocks + (heap_event_kind(mark) - HEAP_EVENT_ALLOCATED) * 2;
+    counter_add(blocks, 1, alone);
+    counter_add(blocks + 1, bytes, alone);
+    uint32_t born = heap_slot_tick(slot), tick = heap_event_tick(mark);
+    if (unlikely(born != tick)) details_count_lifetime(stack, born, tick, alone);
+    if (unlikely(heap_event_flags(mark) & HEAP_EVENT_FLAG_TEMPORARY)) counter_add(&stack->temporary_blocks, 1, alone);
 }
+_Static_assert(offsetof(struct heap_stack, freed_blocks) - offsetof(struct heap_stack, allocated_blocks) == 16
+        && offsetof(struct heap_stack, freed_bytes) - offsetof(struct heap_stack, freed_blocks) == 8,
+    "fold_event");
 
-static inline int64_t bytes_of(const struct heap_event *event) {
-    return heap_event_kind(event->mark) == HEAP_EVENT_ALLOCATED ? (int64_t)event->bytes : -(int64_t)event->bytes;
-}
-
-/* So many events ahead a stack's counters are fetched, for writing: with several threads they are as often as not in
- * another processor's cache. */
+/* Among several threads a stack's counters are fetched these many events ahead, for writing: they are as often as not
+ * in another processor's cache. */
 #define FETCH_AHEAD 6
 
 /* Folds events [folded, until), and the sums that the process shares. Returns the live bytes after them. */
 static inline __attribute__((always_inline)) uint64_t fold_until(
     struct heap_thread *record, struct heap_ring *ring, uint64_t until, uint64_t *blocks_after, bool alone) {
     int64_t bytes = 0, blocks = 0;
-    const uint64_t levels = levels_of(&image.header->peak_epoch);
+    const uint32_t levels = current_levels();
     struct heap_stack *const stacks = image.stacks;
     for (uint64_t n = record->folded; n < until; n++) {
         const struct heap_event *event = &ring->events[n % HEAP_RING_EVENTS];
-        const uint64_t slot = event->slot, mark = event->mark, event_bytes = event->bytes;
-        __builtin_prefetch(&stacks[heap_slot_stack(ring->events[(n + FETCH_AHEAD) % HEAP_RING_EVENTS].slot)], 1);
-        if (heap_event_kind(mark) == HEAP_EVENT_ALLOCATED) {
-            bytes += (int64_t)event_bytes;
-            blocks++;
-            fold_event(&stacks[heap_slot_stack(slot)], HEAP_EVENT_ALLOCATED, slot, event_bytes, heap_event_flags(mark),
-                heap_event_tick(mark), levels, alone);
-        } else {
-            bytes -= (int64_t)event_bytes;
-            blocks--;
-            fold_event(&stacks[heap_slot_stack(slot)], HEAP_EVENT_FREED, slot, event_bytes, heap_event_flags(mark),
-                heap_event_tick(mark), levels, alone);
-        }
+        const uint64_t slot = event->slot, mark = event->mark;
+        const int64_t sign = sign_of(mark);
+        if (!alone)
+            __builtin_prefetch(&stacks[heap_slot_stack(ring->events[(n + FETCH_AHEAD) % HEAP_RING_EVENTS].slot)], 1);
+        bytes += sign * (int64_t)event->bytes;
+        blocks += sign;
+        fold_event(&stacks[heap_slot_stack(slot)], slot, event->bytes, mark, levels, alone);
         store_release(&record->folded, n + 1); /* partner: a reader's acquire; it then sees the adds */
     }
     *blocks_after = __atomic_add_fetch(&image.header->live_blocks, (uint64_t)blocks, __ATOMIC_RELAXED);
@@ -157,7 +124,7 @@ static void raise_peak(const struct heap_thread *self, uint64_t bytes, uint64_t 
             store_relaxed(&header->peak_blocks, not_below_zero(blocks));
             store_relaxed(&header->peak_ns, image_nanoseconds());
             store_relaxed(&header->peak_error_bytes, pending_elsewhere(self));
-            __atomic_fetch_add(&header->peak_epoch, 1, __ATOMIC_RELEASE); /* partner: copy_levels */
+            __atomic_fetch_add(&header->peak_epoch, 1, __ATOMIC_RELEASE); /* partner: current_levels */
             return;
         }
 }
@@ -187,15 +154,17 @@ static void take_snapshot(uint64_t now) {
     struct heap_header *header = image.header;
     uint32_t taken = load_relaxed(&header->snapshots);
     while (taken < HEAP_SNAPSHOT_COUNT && now >= (uint64_t)HEAP_SNAPSHOT_FIRST_SECONDS * 1000000000u << taken)
-        if (cas_acq_rel(&header->snapshots, &taken, taken + 1)) taken++; /* partner: copy_levels */
+        if (cas_acq_rel(&header->snapshots, &taken, taken + 1)) taken++; /* partner: current_levels */
 }
 
-/* How far the batch goes to its highest point, and how far that lies above its beginning. */
+/* The batch's highest point: returns how many bytes it lies above the batch's beginning; `*until` is the event behind
+ * it. */
 static int64_t find_highest(const struct heap_thread *record, const struct heap_ring *ring, uint64_t *until) {
     int64_t sum = 0, highest = 0;
     uint64_t at = record->folded;
     for (uint64_t n = record->folded; n < record->head; n++) {
-        sum += bytes_of(&ring->events[n % HEAP_RING_EVENTS]);
+        const struct heap_event *event = &ring->events[n % HEAP_RING_EVENTS];
+        sum += sign_of(event->mark) * (int64_t)event->bytes;
         bool higher = sum > highest;
         highest = higher ? sum : highest;
         at = higher ? n + 1 : at;
@@ -246,7 +215,7 @@ void ring_bypass(uint32_t kind, uint64_t slot, size_t bytes, uint32_t flags, uin
     uint64_t live = __atomic_add_fetch(&header->live_bytes, allocated ? bytes : -(uint64_t)bytes, __ATOMIC_RELAXED);
     uint64_t blocks = __atomic_add_fetch(&header->live_blocks, allocated ? 1 : -(uint64_t)1, __ATOMIC_RELAXED);
     fold_event(
-        &image.stacks[heap_slot_stack(slot)], kind, slot, bytes, flags, tick, levels_of(&header->peak_epoch), false);
+        &image.stacks[heap_slot_stack(slot)], slot, bytes, event_mark(0, flags, kind, tick), current_levels(), false);
     if (allocated) raise_peak(NULL, live, blocks);
     LOSE(ringless_events, 1);
 }

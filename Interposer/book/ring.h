@@ -10,11 +10,11 @@
 #include "base/atomics.h"
 #include "include/heap_image.h"
 
-/* Events in the ring before it is folded; the rest of it are the thread's last events, kept. */
+/* Events in the ring before it is folded. The ring's other entries keep the thread's last events. */
 #define RING_FOLD_EVENTS 64
-/* … or these many bytes, so that the peak and the timeline don't wait for a thread that holds much and does little. */
+/* … or this many bytes: the peak and the timeline don't wait for a thread that holds much and does little. */
 #define RING_FOLD_BYTES (1u << 20)
-/* … or so much time: THREAD_FOLD_MILLISECONDS. */
+/* … or THREAD_FOLD_MILLISECONDS. */
 
 static inline uint64_t event_mark(uint64_t sequence, uint32_t flags, uint32_t kind, uint32_t tick) {
     return sequence << HEAP_EVENT_SEQUENCE_SHIFT | (uint64_t)flags << HEAP_EVENT_FLAGS_SHIFT
@@ -33,12 +33,12 @@ static inline void ring_write(struct heap_ring *ring, uint64_t sequence, uintptr
     fence_compiler(); /* entry, then slot, then head: the order in which a killed program's image is read */
 }
 
-/* Folds all committed events. By the owner alone, or who took the record over. Returns the head at which to fold again.
- */
+/* Folds all committed events. Called by the record's owner, or by the thread that took the record over. Returns the
+ * head at which to fold again. */
 uint64_t ring_fold(struct heap_thread *record, struct heap_ring *ring);
 
-/* Commits `count` events of `bytes` in all, and folds where it is time: at the head `fold_at`, or after many bytes.
- * Returns the next `fold_at`. */
+/* Commits `count` events of `bytes` in all, and folds when the head reaches `fold_at` or many bytes wait. Returns the
+ * next `fold_at`. */
 static inline __attribute__((always_inline)) uint64_t ring_commit(
     struct heap_thread *record, struct heap_ring *ring, uint64_t count, uint64_t bytes, uint64_t fold_at) {
     uint64_t head = record->head + count, pending = record->pending_bytes + bytes;
@@ -47,8 +47,8 @@ static inline __attribute__((always_inline)) uint64_t ring_commit(
     return unlikely(head >= fold_at || pending >= RING_FOLD_BYTES) ? ring_fold(record, ring) : fold_at;
 }
 
-/* Settles what an owner left that never came back (it died, or jumped out of a handler): as a reader of a killed
- * program's image would. */
+/* Settles what an owner left that never came back (it died, or jumped out of a handler), as a reader of a killed
+ * program's image does. */
 void ring_settle(struct heap_thread *record, struct heap_ring *ring, uint32_t index);
 
 /* A second thread is about to make events: from now on counters are added to with a lock prefix. Waits for a fold under
@@ -56,7 +56,7 @@ void ring_settle(struct heap_thread *record, struct heap_ring *ring, uint32_t in
 void ring_share(void);
 
 /* Told the process's live bytes at each fold where `--dump-at-growth` is given; set at the start. */
-extern void (*ring_grown)(uint64_t live_bytes);
+extern HIDDEN void (*ring_grown)(uint64_t live_bytes);
 
 /* An image was made: one thread, for the time being. */
 void ring_start(void);

@@ -1,6 +1,5 @@
 /*
- * A call of the next function with what is booked around it, as statements in the hook itself: its frame is where the
- * unwinding begins.
+ * A call of the next function and the booking around it. Macros, because unwinding begins at the hook's own frame.
  */
 #ifndef HEAPSUM_BOOKED_CALL_H
 #define HEAPSUM_BOOKED_CALL_H
@@ -11,6 +10,7 @@
 #include "base/atomics.h"
 #include "base/next.h"
 #include "book/book.h"
+#include "book/plain.h"
 #include "hooks/enter.h"
 #include "process/marks.h"
 #include "process/start.h"
@@ -18,8 +18,8 @@
 
 #define ENTER(hook) hook_enter(&(hook), HOOK_FRAME, HOOK_CALLER)
 
-/* Books what the next function makes: from the stack, which is found before the call, to the slot, behind it. `early`:
- * what the arena gives; `reason` is of a failure. */
+/* Finds the stack, calls the next function, and books the block that it returns. `early`: the value for a call before
+ * there is a next function; `reason`: the errno of a failure. */
 #define ALLOCATE(block, bytes, early, call, reason) \
     do { \
         if (likely(hook_enter_plainly(HOOK_FRAME))) { \
@@ -46,7 +46,8 @@
         } \
     } while (0)
 
-/* A free, whichever name it was called by; `real` frees. What comes before there is anybody to free it stays. */
+/* Books a free, under any of its names, then calls `real`. A block freed before the next free is known stays allocated.
+ */
 #define FREE(block, real) \
     do { \
         if ((block) == NULL || unlikely(arena_owns(block))) break; \

@@ -1,5 +1,5 @@
 /*
- * The table of booking.h.
+ * The table that booking.h declares.
  */
 #include "hooks/booking.h"
 

@@ -1,6 +1,6 @@
 /*
- * What the libraries for allocators' own functions (Interposer/allocators) book by: a hook's first and last lines and
- * what lies between, in one exported table. It is between libraries of one build, and promised to nobody else.
+ * The exported table with which the libraries for allocators' own functions (Interposer/allocators) enter hooks, book
+ * and leave. It is for libraries of the same build; nobody else may rely on it.
  */
 #ifndef HEAPSUM_BOOKING_H
 #define HEAPSUM_BOOKING_H
@@ -16,16 +16,16 @@
 
 struct heapsum_booking {
     uint32_t version;
-    /* As hook_enter; and finds the stack of what is going to be allocated where `allocates`. False: the call is only
-     * passed on. */
+    /* hook_enter; if `allocates`, it also finds the stack. False: pass the call on, and book nothing. */
     bool (*enter)(struct hook *hook, uintptr_t frame, uintptr_t caller, bool allocates);
     void (*allocation)(const struct hook *hook, const void *block, size_t bytes);
     void (*free)(const struct hook *hook, const void *block);
     struct reallocation (*realloc_begin)(const struct hook *hook, void *block);
     void (*realloc_end)(const struct hook *hook, struct reallocation *old, const void *moved, size_t bytes, bool freed);
-    void (*failed)(int reason); /* as marks_failed */
+    void (*failed)(int reason); /* marks_failed */
     void (*leave)(const struct hook *hook);
-    void (*know)(uintptr_t address_in_module); /* whose hooks these are: frames of that module are no part of a stack */
+    void (*know)(uintptr_t address_in_module); /* names the module that these hooks are in: its frames are left out of
+                                                  stacks */
 };
 
 extern const struct heapsum_booking heapsum_booking;

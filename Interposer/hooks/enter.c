@@ -1,9 +1,10 @@
 /*
- * Entering and leaving hooks, and the stack that called one.
+ * Entering and leaving hooks, and finding the stack that called one.
  *
- * A thread is in a hook from its first line to its last, the real call included. What comes in meanwhile is
- * a signal handler's call, booked at the next level without the ring; or the allocator's own, which is part of the
- * outer call; or, after a longjmp out of such a handler, simply the next call, and the old hook is gone.
+ * A thread is in a hook from the hook's first line to its last, including the real call. A call that arrives meanwhile
+ * is one of three: a signal handler's, which is booked at the next level without the ring; the allocator's own, which
+ * is part of the outer call; or, after a longjmp out of a handler, an ordinary call, and the old hook will never
+ * return.
  */
 #include "hooks/enter.h"
 
@@ -16,21 +17,21 @@
 #include "stacks/tree.h"
 #include "stacks/unwind.h"
 
-/* Whether a call within a hook is the recorder's: by the unwinder, or by the loader for the unwinder's thread data. */
+/* Whether a call within a hook is the recorder's: from the unwinder, or from the loader for the unwinder's TLS. */
 static bool is_ours(uintptr_t caller) {
     return local.unwinding != 0 && (module_span_holds(&callers.unwinder, caller) || loader_holds(caller));
 }
 
 /*
- * Whether the function that the hook under way called has jumped here (jemalloc's operator delete[] is `jmp free`): we
- * return to our own module then, and our caller's frame is that hook's. A signal handler's own hook has another.
+ * Whether the function that the current hook called has jumped here (jemalloc's operator delete[] is `jmp free`). If
+ * so, we return into our own module, and our caller's frame is that hook's. A signal handler's hook has another frame.
  */
 static bool is_tail_call(const struct hook *hook, uint32_t level) {
     return caller_is_own(hook->caller) && *(const uintptr_t *)hook->frame == local.owners[level - 1];
 }
 
-/* How many of the hooks that this thread entered are still under way. Frames on one stack lie below those of their
- * callers; where the alternate signal stack is in use, that says who interrupted whom. */
+/* How many of the hooks that this thread entered are still running. A frame is below its callers' frames on the same
+ * stack. If the alternate signal stack is in use, that tells which hook interrupted which. */
 static uint32_t levels_under_way(uintptr_t frame) {
     stack_t alternate = {.ss_flags = SS_DISABLE};
     system_alternate_stack(&alternate);
@@ -40,7 +41,7 @@ static uint32_t levels_under_way(uintptr_t frame) {
     while (level > 0) {
         uintptr_t owner = local.owners[level - 1];
         bool there = !(alternate.ss_flags & SS_DISABLE) && owner - start < alternate.ss_size;
-        if (here == there ? frame < owner : here) break; /* it called us, by way of a signal */
+        if (here == there ? frame < owner : here) break; /* it was interrupted by the signal whose handler called us */
         level--;
     }
     if (level == 0) local.unwinding = 0;
@@ -50,7 +51,7 @@ static uint32_t levels_under_way(uintptr_t frame) {
 
 bool hook_enter(struct hook *hook, uintptr_t frame, uintptr_t caller) {
     *hook = (struct hook){.stack = TREE_EMPTY_STACK, .frame = frame, .caller = caller};
-    if (unlikely(!local.ready)) { /* the loader has not put the initial values into thread memory yet */
+    if (unlikely(!local.ready)) { /* the loader has not initialized this thread's TLS yet */
         start_miss();
         return false;
     }

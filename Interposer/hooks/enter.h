@@ -1,5 +1,5 @@
 /*
- * Entering hooks by the long way, and the stack that called one.
+ * Entering hooks in the general case, and finding the stack that called one.
  */
 #ifndef HEAPSUM_ENTER_H
 #define HEAPSUM_ENTER_H
@@ -7,12 +7,12 @@
 #include "threads/hook.h"
 
 /*
- * Enters any hook, whose return address is `caller`. False: the call is passed through, unbooked. Hooks of this thread
- * that a longjmp left without an end are recognized by their frames, and settled.
+ * Enters a hook whose return address is `caller`. False: pass the call on, and book nothing. Hooks of this thread that
+ * a longjmp abandoned are recognized by their frames, and ended here. Async-signal-safe.
  */
 bool hook_enter(struct hook *hook, uintptr_t frame, uintptr_t caller);
 
-/* Finds the number of the stack that called the hook, into hook->stack. Keeps errno. */
+/* Sets hook->stack to the number of the stack that called the hook. Keeps errno. */
 void hook_stack(struct hook *hook);
 
 #endif

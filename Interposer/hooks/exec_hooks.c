@@ -1,9 +1,9 @@
 /*
- * What a process starts next, with its environment mended where that must be (mending.h). In all other cases these
- * functions are the next ones, with what they were given.
+ * Starting programs. If the environment has to be changed (mending.h), the next function gets the changed one;
+ * otherwise it gets its arguments as they are.
  *
- * Called between vfork and exec, too: they write to their own stack alone. A mended environment that is too large for a
- * thread's stack gets memory of its own, which such a child leaves to its parent.
+ * These functions may run between vfork and exec, so they write only to their own stack. A changed environment that is
+ * too large for a thread's stack gets a mapping of its own, which a vfork's child leaves to its parent.
  */
 #include "hooks/exec_hooks.h"
 
@@ -25,7 +25,7 @@
 #include "process/start.h"
 #include "threads/hook.h"
 
-#define MOST_ON_STACK 1024 /* bytes of a mended environment */
+#define MOST_ON_STACK 1024 /* bytes of a changed environment */
 
 struct mapped {
     void *start;
@@ -35,7 +35,7 @@ static void unmap(const struct mapped *mapped) {
     if (mapped->start != NULL) system_unmap(mapped->start, mapped->bytes);
 }
 
-/* `handed`: the environment to hand on, `env` itself nearly always. It lives as long as the caller's frame. */
+/* `handed` is the environment to pass on, nearly always `env` itself. It lives as long as the caller's frame. */
 #define MENDED(env, ...) \
     const struct started started = {__VA_ARGS__}; \
     struct mending mending = {0}; \
@@ -46,7 +46,7 @@ static void unmap(const struct mapped *mapped) {
     void *const space = mending.bytes <= MOST_ON_STACK ? near : far.start; \
     char *const *const handed = mending.bytes > 0 && space != NULL ? mend((env), &mending, space) : (env)
 
-/* A call that replaces the program, or starts another; its answer. */
+/* A call that replaces the program or starts another, and its result. */
 #define STARTING(call) \
     ({ \
         bool handed_on = signals_hand_on(); \
@@ -57,7 +57,7 @@ static void unmap(const struct mapped *mapped) {
         answer; \
     })
 
-/* Where nobody is next in line. */
+/* The result if there is no next function. */
 static int nobody(void) {
     if (next_known()) errno = ENOSYS;
     return -1;
@@ -93,7 +93,7 @@ int exec_at(int directory, const char *path, char *const *arguments, char *const
     return STARTING((int)next.syscall(SYS_execveat, directory, (long)path, (long)arguments, (long)handed, flags, 0));
 }
 
-/* With the program's own environment, and the search of the path where that is asked for. */
+/* Executes with the program's own environment; with `search`, looks for the file in PATH. */
 static int execute(const char *path, char *const *arguments, bool search) {
     char **env = loader_environment();
     MENDED(env, path, AT_FDCWD, search);
@@ -106,7 +106,7 @@ static int execute(const char *path, char *const *arguments, bool search) {
 HOOK int hook_execv(const char *path, char *const *arguments) { return execute(path, arguments, false); }
 HOOK int hook_execvp(const char *path, char *const *arguments) { return execute(path, arguments, true); }
 
-/* Arguments that follow one another in the call become a list, as libc makes it. */
+/* Makes an array of a variadic call's arguments, as libc does. */
 #define LISTED(first, behind) \
     va_list rest; \
     size_t count = 1; \
@@ -136,11 +136,11 @@ HOOK int hook_execle(const char *path, const char *argument, ...) {
     return next.execve == NULL ? nobody() : STARTING(next.execve(path, arguments, handed));
 }
 
-/* posix_spawn, with and without a search, in the version of now and the one before. */
+/* posix_spawn and posix_spawnp, in the current symbol version and the old one. */
 #define SPAWN(name, search) \
     HOOK int hook_##name(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions, \
         const posix_spawnattr_t *attributes, char *const *arguments, char *const *env) { \
-        /* File actions may change the directory that a relative path begins at. */ \
+        /* File actions may change the working directory, and with it what a relative path means. */ \
         bool is_sure = actions == NULL || path == NULL || path[0] == '/' || search; \
         MENDED(env, is_sure ? path : NULL, AT_FDCWD, search); \
         return next.name == NULL ? ENOSYS : STARTING(next.name(pid, path, actions, attributes, arguments, handed)); \
@@ -150,7 +150,7 @@ SPAWN(posix_spawnp, true)
 SPAWN(old_posix_spawn, false)
 SPAWN(old_posix_spawnp, true)
 
-/* libc starts the shell by itself, with the environment that stands. */
+/* libc starts the shell itself, with the process's environment. */
 HOOK int hook_system(const char *command) {
     if (start_next()) mend_in_place(loader_environment());
     return next.system == NULL ? nobody() : next.system(command);

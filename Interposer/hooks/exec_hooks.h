@@ -1,5 +1,5 @@
 /*
- * What a process starts next.
+ * Starting programs.
  */
 #ifndef HEAPSUM_EXEC_HOOKS_H
 #define HEAPSUM_EXEC_HOOKS_H

@@ -1,5 +1,5 @@
 /*
- * By the head of the program's file, found as the kernel and execvp find it.
+ * Judging a program by the first bytes of its file, which is found as the kernel and execvp find it.
  */
 #include "hooks/foreign.h"
 
@@ -14,11 +14,11 @@
 #include "base/symbols.h"
 #include "base/system.h"
 
-#define HEAD_BYTES 256  /* of a file: an ELF header, or a script's first line as far as the kernel reads it */
-#define PART_BYTES 1024 /* of a path: what goes beyond is not looked at */
-#define SCRIPT_LEVELS 5 /* a script's interpreter may be a script: the kernel follows so many (fs/exec.c) */
+#define HEAD_BYTES 256  /* of a file: an ELF header, or the part of a script's first line that the kernel reads */
+#define PART_BYTES 1024 /* of a path: a longer one is not examined */
+#define SCRIPT_LEVELS 5 /* nested scripts that the kernel follows (fs/exec.c) */
 
-/* The length of what stands at `at` before either of two bytes, or the end. */
+/* The length of the text at `at` before either of two bytes, or before its end. */
 static size_t length_before(const char *at, char one, char other) {
     size_t length = 0;
     while (at[length] != '\0' && at[length] != one && at[length] != other) length++;
@@ -27,13 +27,13 @@ static size_t length_before(const char *at, char one, char other) {
 
 /* ---- Locks --------------------------------------------------------------------------------------------- */
 
-#define LOCKS_MOST (64u << 10) /* bytes of /proc/locks that are read; where there are more, a file counts as locked */
+#define LOCKS_MOST (64u << 10) /* bytes of /proc/locks that are read; if it is longer, files count as locked */
 
 /* Whether a line of /proc/locks ("1: POSIX  ADVISORY  WRITE 4711 fe:00:12345 0 EOF") is a POSIX lock of this process.
  */
 static bool is_own_lock(const char *line, uint32_t process) {
     const char *at = memmem(line, strlen(line), "POSIX ", 6);
-    for (int field = 0; at != NULL && field < 3; field++) { /* to the number behind POSIX, ADVISORY and WRITE */
+    for (int field = 0; at != NULL && field < 3; field++) { /* to the number after POSIX, ADVISORY and WRITE */
         at = strchr(at, ' ');
         while (at != NULL && *at == ' ') at++;
     }
@@ -45,7 +45,7 @@ static bool is_own_lock(const char *line, uint32_t process) {
 /* Whether this process may have POSIX locks on any file. */
 static bool may_hold_locks(void) {
     int fd = system_open("/proc/locks", O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0) return false; /* there is no /proc here: nothing tells */
+    if (fd < 0) return false; /* there is no /proc here */
     const uint32_t process = system_process();
     char buffer[256], line[96];
     size_t length = 0, total = 0;
@@ -73,13 +73,13 @@ static bool may_hold_locks(void) {
 enum answer { NO_FILE = 0, NATIVE = 1, FOREIGN = 2, UNKNOWN = 3 };
 
 /*
- * What was found out, by the file's identity: so a file is opened once, and not for each start. A descriptor that is
- * open while another thread forks goes to the child. A word is a hash of 62 bits, and the answer.
+ * The results, by the file's identity, so that a file is opened once and not at each start: if another thread forks
+ * meanwhile, the child inherits the descriptor. A word holds a hash of 62 bits and the answer.
  */
 #define ANSWERS 64
 static uint64_t answers[ANSWERS];
 
-/* The word of a file, without its answer. */
+/* A file's word, without the answer. */
 static uint64_t identity(const struct stat *status) {
     const uint64_t words[] = {status->st_dev, status->st_ino, (uint64_t)status->st_size,
         (uint64_t)status->st_ctim.tv_sec, (uint64_t)status->st_ctim.tv_nsec, (uint64_t)status->st_mtim.tv_nsec};
@@ -100,7 +100,7 @@ static enum answer known(uint64_t identity) {
 
 static enum answer answer_of_file(int directory, const char *path, int level);
 
-/* Of what has this head: an ELF file, or a script, whose interpreter is what the kernel starts. */
+/* The answer for a file with this head: an ELF file, or a script, of which the kernel starts the interpreter. */
 static enum answer answer_of_head(char head[HEAD_BYTES], int level) {
     if (head[0] == '#' && head[1] == '!') {
         char *interpreter = head + 2;
@@ -121,7 +121,7 @@ static enum answer answer_of_descriptor(int fd, int level) {
     return system_pread(fd, head, HEAD_BYTES - 1, 0) > 0 ? answer_of_head(head, level) : UNKNOWN;
 }
 
-/* Of a regular file that may be executed. Nothing else is opened: a FIFO would let a waiting writer through. */
+/* The answer for a regular file that may be executed. Nothing else is opened: opening a FIFO would wake its writer. */
 static enum answer answer_of_file(int directory, const char *path, int level) {
     struct stat status;
     if (system_stat_at(directory, path, &status) < 0 || !S_ISREG(status.st_mode)) return NO_FILE;
@@ -129,7 +129,7 @@ static enum answer answer_of_file(int directory, const char *path, int level) {
     uint64_t file = identity(&status);
     enum answer answer = known(file);
     if (answer != NO_FILE) return answer;
-    /* To close it would take the process's own locks away. */
+    /* Closing the file would drop the process's own locks on it. */
     if (may_hold_locks()) return UNKNOWN;
     int fd = system_open_at(directory, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) return UNKNOWN;
@@ -139,10 +139,10 @@ static enum answer answer_of_file(int directory, const char *path, int level) {
     return answer;
 }
 
-/* Of what execvp would start: the first of its name, in PATH's order, that may be executed. */
+/* The answer for the program that execvp would start: the first executable file of that name in PATH. */
 static enum answer answer_in_path(const char *name) {
     char path[PART_BYTES];
-    const char *list = "/bin:/usr/bin"; /* where there is no PATH (confstr, _CS_PATH) */
+    const char *list = "/bin:/usr/bin"; /* without PATH (confstr, _CS_PATH) */
     size_t length = strlen(name);
     char **env = loader_environment();
     for (; env != NULL && *env != NULL; env++)
@@ -151,7 +151,7 @@ static enum answer answer_in_path(const char *name) {
         size_t directory = length_before(at, ':', ':');
         if (directory + length + 2 > sizeof path) return UNKNOWN;
         memcpy(path, at, directory);
-        if (directory > 0) path[directory++] = '/'; /* an empty part is the working directory */
+        if (directory > 0) path[directory++] = '/'; /* an empty part means the working directory */
         memcpy(path + directory, name, length + 1);
         enum answer answer = answer_of_file(AT_FDCWD, path, 0);
         if (answer != NO_FILE) return answer;

@@ -1,5 +1,5 @@
 /*
- * Whether a program that is about to be started could load this library.
+ * Whether a program that is about to start could load this library.
  */
 #ifndef HEAPSUM_FOREIGN_H
 #define HEAPSUM_FOREIGN_H
@@ -9,15 +9,15 @@
 /* A program about to be started. */
 struct started {
     const char *path; /* NULL: not known */
-    int directory;    /* what a relative path is relative to, or AT_FDCWD; where `path` is empty, the program itself */
-    bool search;      /* a path without a slash is looked for in PATH */
+    int directory;    /* that a relative path starts at, or AT_FDCWD; if `path` is empty, the program itself */
+    bool search;      /* search PATH for a path without a slash */
 };
 
 /*
- * Whether the program is one for another architecture, or a script for such a one: its loader could not load the
- * library, and would say so. False where that can't be found out without harm: to open and close a file takes away the
- * POSIX locks that this process has on it (fcntl(2)). May be called between vfork and exec; keeps errno. Complexity:
- * some system calls; a read of /proc/locks.
+ * Whether the program is for another architecture, or is a script for such a program: its loader could not load this
+ * library, and would print an error. False if that can't be found out without harm: opening and closing a file drops
+ * this process's POSIX locks on it (fcntl(2)). May be called between vfork and exec; keeps errno. Cost: some system
+ * calls and a read of /proc/locks.
  */
 bool foreign_program(const struct started *started);
 

@@ -1,5 +1,5 @@
 /*
- * Libraries that go, memory that is locked, and address space that is limited.
+ * Unloading libraries, locking memory, and limiting the address space.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -19,10 +19,11 @@
 #include "stacks/modules.h"
 #include "threads/hook.h"
 
-/* A module may go: its addresses will mean something else. */
+/* A module may be unloaded: its addresses may then belong to another. */
 HOOK int hook_dlclose(void *library) {
-    if (!start_next() || next.dlclose == NULL) return 0; /* so early nothing of the program's is closed */
-    /* Before and behind: the library's destructors run in between, and another thread may load one where it was. */
+    if (!start_next() || next.dlclose == NULL) return 0; /* the program closes nothing this early */
+    /* Incremented before and after: the library's destructors run in between, and another thread may load a library at
+     * its address. */
     add_relaxed(&loader_closing, 1);
     __atomic_add_fetch(&loader_changes, 1, __ATOMIC_SEQ_CST); /* partner: loader_generation */
     int result = next.dlclose(library);
@@ -48,8 +49,8 @@ static bool add_bytes(const struct mapping *mapping, void *context) {
     return false;
 }
 
-/* As the kernel's mlockall, which does not say what it could not bring in. `context`: whether only what is touched is
- * to be brought in. */
+/* Locks one mapping. Like the kernel's mlockall, it does not report pages that could not be brought in. `context`:
+ * whether to lock pages only when they are touched. */
 static bool lock_one(const struct mapping *mapping, void *context) {
     if (!is_ours(mapping)) system_lock(mapping->start, mapping->end - mapping->start, *(const bool *)context);
     return false;
@@ -62,8 +63,8 @@ static void unlock_ours(void) {
     system_unlock(callers.own.start, callers.own.end - callers.own.start);
 }
 
-/* Whether the program alone has more memory than it may lock. What the limit is not for, has the right to lock all, is
- * not asked here. */
+/* Whether the program's own memory exceeds the limit for locked memory. Does not ask whether the process is exempt from
+ * the limit. */
 static bool is_over_limit(void) {
     struct rlimit limit;
     uint64_t bytes = 0;
@@ -72,38 +73,39 @@ static bool is_over_limit(void) {
 }
 
 /*
- * The image is mapped whole and mostly empty: to lock it would give memory to all of it. So the kernel marks all
- * mappings without bringing anything in, which also says whether the process may, then forgets ours, and each of the
- * program's is brought in by itself, where the program did not ask for MCL_ONFAULT.
+ * The image is mapped whole and mostly empty; locking it would fill it with memory. So we first let the kernel mark all
+ * mappings without bringing pages in, which also tells whether the process may lock memory. Then we unlock our
+ * mappings. Unless the program asked for MCL_ONFAULT, we bring each of its mappings in.
  */
 int hook_mlockall(int flags) {
     if (!start_next() || next.mlockall == NULL) return -1;
     bool is_known = flags & MCL_CURRENT && !(flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT));
     if (image.base == NULL || !is_known) return next.mlockall(flags);
-    /* a sanitizer's does nothing, for its shadow's sake */
+    /* a sanitizer's mlockall does nothing, because of its shadow memory */
     if ((void *)next.mlockall != loader_libc("mlockall")) return next.mlockall(flags | MCL_ONFAULT);
     int saved = errno;
     bool on_fault = flags & MCL_ONFAULT, is_marked = next.mlockall(MCL_CURRENT | MCL_ONFAULT) == 0;
     if (is_marked) unlock_ours();
     else if (errno == EPERM || (errno == ENOMEM && is_over_limit()))
-        return -1; /* as it would be without us: with the image, the program can be over a limit that it keeps alone */
+        return -1; /* with the image, the program can exceed a limit that it would keep without us */
     errno = saved;
     if (flags & MCL_FUTURE && next.mlockall(MCL_FUTURE | (flags & MCL_ONFAULT)) != 0) return -1;
     if (is_marked && on_fault) return 0;
-    /* no /proc here: what is touched is locked */
+    /* without /proc, pages are locked when they are touched */
     return maps_each(lock_one, &on_fault, NULL, 0) ? 0 : next.mlockall(flags | MCL_ONFAULT);
 }
 
 /*
- * A process is about to limit its address space, of which the image has gigabytes. It planned with what it has itself,
- * so an eighth of the limit is left to the image, as at the start. A limit that another process sets comes unseen.
+ * The process is about to limit its address space, of which the image takes gigabytes. The program planned for its own
+ * memory only, so the image is cut down to an eighth of the limit, as at the start. We can't see a limit that another
+ * process sets.
  */
 static void expect_limit(unsigned resource, const struct rlimit *limit) {
     struct memory_looks looks = {0};
     if (resource != RLIMIT_AS || image.base == NULL || hook_memory_is_borrowed()) return;
     if (limit == NULL || !memory_looked_at(&looks, (uintptr_t)limit)
         || !memory_looked_at(&looks, (uintptr_t)limit + sizeof *limit - 1))
-        return; /* the kernel refuses it, or it is no limit */
+        return; /* the kernel will refuse it, or it is no limit */
     if (limit->rlim_cur != RLIM_INFINITY) image_narrow(limit->rlim_cur / 8);
 }
 

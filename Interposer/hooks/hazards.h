@@ -1,5 +1,5 @@
 /*
- * Calls that would harm the recording, or the program by way of it.
+ * Calls that would harm the recording, or that would harm the program because of the recording.
  */
 #ifndef HEAPSUM_HAZARDS_H
 #define HEAPSUM_HAZARDS_H

@@ -1,7 +1,6 @@
 /*
- * What a program asks for by heapsum.h. A mark is written into the header's page, its number last. A pause sets a bit
- * in the word that each hook looks at anyway, so the common way costs nothing more; the other way books frees, and
- * passes allocations over.
+ * The functions of heapsum.h. A mark is written into the header's page, its number last. A pause sets a bit in the word
+ * that each hook reads anyway, so the common path costs nothing more; the other path books frees and skips allocations.
  */
 #include <string.h>
 
@@ -14,7 +13,7 @@
 #include "threads/hook.h"
 #include "threads/thread.h"
 
-/* Whether this process books into the image: a vfork'd child shares the memory, and the image is its parent's. */
+/* Whether this process books into the image. A vfork's child shares the memory, but the image is its parent's. */
 static bool is_recorded(void) {
     return start_recording() && load_acquire(&hook_live.word) != 0 && image.header->pid == system_process();
 }
@@ -48,7 +47,7 @@ EXPORT void heapsum_resume(void) {
     if (!is_recorded()) return;
     uint32_t before = load_relaxed(&pauses);
     do {
-        if (before == 0) return; /* one too many */
+        if (before == 0) return; /* one resume too many */
     } while (!cas_relaxed(&pauses, &before, before - 1));
     start_pauses_changed();
 }

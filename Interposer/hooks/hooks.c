@@ -1,6 +1,6 @@
 /*
- * C's allocation functions, as the program calls them. Each books one event around the next function in line, and is
- * otherwise what that function is: same results, same errno, same undefined behaviour.
+ * C's allocation functions. Each books one event around a call of the next function, and otherwise behaves as that
+ * function: same results, same errno, same undefined behaviour.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -18,7 +18,7 @@ EXPORT void *malloc(size_t bytes) {
 EXPORT void *calloc(size_t count, size_t size) {
     void *block;
     size_t bytes;
-    /* else the next calloc fails. The arena is zero, and hands nothing out twice. */
+    /* on overflow the next calloc fails. The arena is zeroed, and never reuses memory. */
     bool fits = !__builtin_mul_overflow(count, size, &bytes);
     ALLOCATE(block, bytes, fits ? arena_allocate(bytes, 16) : NULL, next.calloc(count, size), errno);
     return block;
@@ -39,7 +39,7 @@ HOOK void *hook_aligned_alloc(size_t alignment, size_t bytes) {
 HOOK int hook_posix_memalign(void **to, size_t alignment, size_t bytes) {
     void *block = NULL;
     int result = ENOMEM;
-    /* `*to` is written by the next function alone, and left as it leaves it. */
+    /* only the next function writes `*to` */
     ALLOCATE(block, bytes, (*to = arena_allocate(bytes, alignment)),
         (result = next.posix_memalign(to, alignment, bytes)) == 0 ? *to : NULL, result);
     return block != NULL ? 0 : result;
@@ -68,7 +68,7 @@ HOOK void hook_free_aligned_sized(void *block, size_t alignment, size_t bytes) {
     FREE(block, next.free_aligned_sized != NULL ? next.free_aligned_sized(block, alignment, bytes) : next.free(block));
 }
 
-/* A block that the arena gave out before there was an allocator moves to the allocator. */
+/* Moves a block from the arena to the allocator, which came later. */
 static void *move_from_arena(void *block, size_t bytes) {
     void *moved;
     ALLOCATE(moved, bytes, arena_allocate(bytes, 16), next.malloc(bytes), errno);
@@ -86,7 +86,7 @@ static inline __attribute__((always_inline)) void *reallocate(void *block, size_
     } else {
         if (start_is_early()) {
             start_miss();
-            /* another's block can't be moved: its allocator isn't known yet */
+            /* a block that is not the arena's can't be moved: its allocator isn't known yet */
             return block == NULL ? arena_allocate(bytes, 16) : NULL;
         }
         if (!ENTER(hook)) return next.realloc(block, bytes);
@@ -99,7 +99,7 @@ static inline __attribute__((always_inline)) void *reallocate(void *block, size_
     } else {
         struct reallocation old = book_realloc_begin(&hook, block);
         moved = next.realloc(block, bytes);
-        /* NULL for no bytes is glibc's way of freeing; NULL for some is a failure, and the block stands. */
+        /* NULL for 0 bytes: glibc has freed the block. NULL for more is a failure, and the block stays. */
         book_realloc_end(&hook, &old, moved, bytes, moved == NULL && bytes == 0);
     }
     if (unlikely(moved == NULL) && bytes != 0) marks_failed(errno);
@@ -109,10 +109,10 @@ static inline __attribute__((always_inline)) void *reallocate(void *block, size_
 
 EXPORT void *realloc(void *block, size_t bytes) { return reallocate(block, bytes); }
 
-/* Built on realloc, as glibc's own calls the interposed one, and would be booked twice. */
+/* Implemented with realloc: glibc's own reallocarray calls the interposed realloc, and would be booked twice. */
 HOOK void *hook_reallocarray(void *block, size_t count, size_t size) {
     size_t bytes;
     if (likely(!__builtin_mul_overflow(count, size, &bytes))) return reallocate(block, bytes);
-    if (!start_is_early()) errno = ENOMEM; /* so early there may be no errno */
+    if (!start_is_early()) errno = ENOMEM; /* errno may not exist this early */
     return NULL;
 }

@@ -1,12 +1,13 @@
 /*
  * operator new and delete.
  *
- * libstdc++'s and libc++'s call malloc and free, whose hooks book; here they only pass, and the unwinder
- * leaves the runtime's frame between the two hooks out of the stack. An allocator that brings operators of its own
- * (jemalloc, tcmalloc, mimalloc) allocates in them, so they are booked here, once, and what they call inside is passed.
+ * The operators of libstdc++ and libc++ call malloc and free, and the hooks of those book. In that case the hooks here
+ * only pass the call on, and the unwinder leaves the runtime's frame between the two hooks out of the stack. The
+ * operators of an allocator that brings its own (jemalloc, tcmalloc, mimalloc) allocate by themselves, so they are
+ * booked here, once; calls that they make inside are not booked.
  *
- * An exception may fly through here (std::bad_alloc): no state is held that would need undoing, but a
- * hook's level, which the next hook settles.
+ * An exception (std::bad_alloc) may pass through here. The only state to undo is the hook's level, and the next hook
+ * does that.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -14,12 +15,12 @@
 
 #include "hooks/booked_call.h"
 
-/* The next operator for who calls. Without one (nobody linked a C++ runtime, yet somebody calls) the C functions do. */
+/* The next operator for this caller. If there is none (no C++ runtime is loaded), the C functions serve. */
 static __attribute__((noinline)) void *scoped_operator(enum operator_number number, uintptr_t caller) {
     if (start_is_early()) return NULL;
     void *function = next_operators[number].function;
     if (function == NULL) {
-        /* A runtime's operator jumps to another, which then seems to be called from the hook that called the first. */
+        /* A runtime's operator that jumps to another makes our hook seem to be the caller; use the first operator. */
         if (caller_is_own(caller) && local.runtime_operator != 0) caller = local.runtime_operator;
         function = next_scoped_operator(number, caller);
         local.runtime_operator = (uintptr_t)function;
@@ -50,7 +51,7 @@ static __attribute__((noinline)) void *scoped_operator(enum operator_number numb
         hook_stack(&hook); \
         void *block = real arguments; \
         if (likely(block != NULL)) book_allocation(&hook, block, bytes); \
-        else marks_failed(ENOMEM); /* only of the nothrow ones: the others throw past us */ \
+        else marks_failed(ENOMEM); /* only nothrow operators get here: the others throw past us */ \
         hook_leave(&hook); \
         return block; \
     }

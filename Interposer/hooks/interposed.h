@@ -1,21 +1,23 @@
 /*
- * The list of all that the interposer interposes: the one place that names them.
+ * The list of all interposed functions; C++'s operators are in base/operators.h.
  *
- * The tests read it as text (one name a line, `X(name)`), hold the library's exports against it and call each name. The
- * functions that are next in line are listed with their types in base/next.h.
+ * The tests read both files as text (one name a line, `X(name)`), hold the library's exports against the names, and
+ * call each. base/next.h lists the next functions with their types.
  */
 #ifndef HEAPSUM_INTERPOSED_H
 #define HEAPSUM_INTERPOSED_H
 
-/* C's allocation functions that each allocator has. */
+#include "base/operators.h"
+
+/* C's allocation functions that every allocator has. */
 #define INTERPOSED_C(X) \
     X(malloc) \
     X(free) \
     X(calloc) \
     X(realloc)
 
-/* The others, whose names a program may use for something else. Those that the next allocator lacks (free_sized: newer
- * than this libc) are built on the first. */
+/* The other ones, whose names a program may use for something else. If the next allocator lacks one (free_sized may be
+ * newer than this libc), the functions above replace it. */
 #define INTERPOSED_C_LESS_COMMON(X) \
     X(reallocarray) \
     X(posix_memalign) \
@@ -27,42 +29,16 @@
     X(free_aligned_sized)
 
 /*
- * Those that libc has in its first version alone, or too, for programs linked when it was the only one. They are
- * exported in that version, so that others, and dlsym, don't see them: X(name in here, name).
+ * Functions that libc has in its first symbol version, for programs linked when there was no other. They are exported
+ * in that version only, so that other programs, and dlsym, don't see them: X(name in here, name).
  */
 #define INTERPOSED_OLD(X) X(cfree, cfree)
 #define INTERPOSED_OLD_SPAWN(X) \
     X(old_posix_spawn, posix_spawn) \
     X(old_posix_spawnp, posix_spawnp)
 
-/* operator new, by its mangled names (Itanium C++ ABI, 5.1.5): plain, array, nothrow, aligned, both. */
-#define INTERPOSED_NEW(X) \
-    X(_Znwm) \
-    X(_Znam) \
-    X(_ZnwmRKSt9nothrow_t) \
-    X(_ZnamRKSt9nothrow_t) \
-    X(_ZnwmSt11align_val_t) \
-    X(_ZnamSt11align_val_t) \
-    X(_ZnwmSt11align_val_tRKSt9nothrow_t) \
-    X(_ZnamSt11align_val_tRKSt9nothrow_t)
-
-/* operator delete: plain, array, nothrow, sized, aligned, sized and aligned. */
-#define INTERPOSED_DELETE(X) \
-    X(_ZdlPv) \
-    X(_ZdaPv) \
-    X(_ZdlPvRKSt9nothrow_t) \
-    X(_ZdaPvRKSt9nothrow_t) \
-    X(_ZdlPvm) \
-    X(_ZdaPvm) \
-    X(_ZdlPvSt11align_val_t) \
-    X(_ZdaPvSt11align_val_t) \
-    X(_ZdlPvSt11align_val_tRKSt9nothrow_t) \
-    X(_ZdaPvSt11align_val_tRKSt9nothrow_t) \
-    X(_ZdlPvmSt11align_val_t) \
-    X(_ZdaPvmSt11align_val_t)
-
-/* Not allocation: what has to be seen so that the program behaves as without us (signal_hooks.c, hazards.c, sandbox.c,
- * system_calls.c, exec_hooks.c). */
+/* Functions other than allocation that we have to see so that the program behaves as it would without us
+ * (signal_hooks.c, hazards.c, sandbox.c, system_calls.c, exec_hooks.c). */
 #define INTERPOSED_OTHER(X) \
     X(sigaction) \
     X(__sigaction) \

@@ -1,5 +1,5 @@
 /*
- * LD_PRELOAD without us.
+ * Removing this library from LD_PRELOAD.
  */
 #include "hooks/mending.h"
 
@@ -26,7 +26,7 @@ static size_t entry_length(const char *at, const char *end) {
     return length;
 }
 
-/* Whether an entry is the path of this library, whatever its name, or of one of those beside it. */
+/* Whether an entry is the path of this library, under any name, or of a library beside it. */
 static bool is_ours(const char *entry, size_t length) {
     static const char name[] = "libheapsum";
     const char *own = loader_own_path();
@@ -37,29 +37,28 @@ static bool is_ours(const char *entry, size_t length) {
         && memcmp(file, name, sizeof name - 1) == 0;
 }
 
-/* Whether there is a file that may be read. It is not opened: a close would take away the locks that the process has on
- * it. */
+/* Whether a readable file is at the path. It is not opened: closing it would drop the process's locks on it. */
 static bool can_be_read(const char *path) {
     struct stat status;
     return system_stat(path, &status) == 0 && S_ISREG(status.st_mode) && system_access_at(AT_FDCWD, path, R_OK) == 0;
 }
 
 /*
- * Whether an entry is ours, and leads to nothing from here. What a filter of this process's would end the next program
- * for, it asks for at its start: so the library counts as out of reach then.
+ * Whether an entry is ours and can't be loaded by the next program. If this process's seccomp filter would end a
+ * program for a call that our start makes, the library counts as unreachable too.
  */
 static bool is_unreachable(const char *entry, size_t length) {
     char path[512];
     if (!is_ours(entry, length)) return false;
     if (!system_may_look() || !system_may_write()) return true;
-    /* $LIB and its kin are the loader's to fill in */
+    /* the loader expands $LIB and the like */
     if (length >= sizeof path || memchr(entry, '$', length) != NULL) return false;
     memcpy(path, entry, length);
     path[length] = '\0';
     return !can_be_read(path);
 }
 
-/* Whether a list, up to `end`, names us; *unreachable is set where one of its entries leads to nothing. */
+/* Whether a list, up to `end`, names us; sets *unreachable if one of its entries can't be loaded. */
 static bool names_ours(const char *list, const char *end, bool *unreachable) {
     bool ours = false;
     for (const char *at = list; at < end;) {
@@ -73,7 +72,7 @@ static bool names_ours(const char *list, const char *end, bool *unreachable) {
     return ours;
 }
 
-/* Takes our entries out of the variable's text, of so many bytes, where it stands. */
+/* Removes our entries from the variable's text, in place. */
 static void take_out_ours(char *text, size_t bytes) {
     const char *end = text + bytes;
     char *start = text + sizeof variable - 1, *to = start;
@@ -89,7 +88,7 @@ static void take_out_ours(char *text, size_t bytes) {
     *to = '\0';
 }
 
-/* Writes the sanitizer's options with one more. Returns how many bytes, with the NUL. */
+/* Writes the sanitizer's options with one added. Returns the bytes written, with the NUL. */
 static size_t write_options(const struct mended_entry *from, char *to) {
     size_t length = from->length;
     memcpy(to, from->text, length);
@@ -98,15 +97,15 @@ static size_t write_options(const struct mended_entry *from, char *to) {
     memcpy(to + length + sizeof link_order - 1, "=0", 3);
     return length + sizeof link_order + 2;
 }
-#define OPTION_BYTES (sizeof link_order + 3) /* what that adds at the most, with the NUL */
+#define OPTION_BYTES (sizeof link_order + 3) /* the most that the option adds, with the NUL */
 
 /* ---- An environment ------------------------------------------------------------------------------------ */
 
 static bool begins_with(const char *text, const char *start) { return strncmp(text, start, strlen(start)) == 0; }
 
-#define ENTRY_MOST (2u << 20) /* bytes of an entry: the kernel takes no longer one (MAX_ARG_STRLEN is 128 KB) */
+#define ENTRY_MOST (2u << 20) /* bytes of an entry: the kernel refuses longer ones (MAX_ARG_STRLEN is 128 KB) */
 
-/* Finds the entries that matter; false where the environment can't be read, which is the next function's to answer. */
+/* Finds the entries that matter; false if the environment can't be read, which the next function will report. */
 static bool find_entries(char *const *env, struct mending *mending) {
     struct memory_looks looks = {0};
     for (;; mending->count++) {
@@ -168,7 +167,7 @@ char *const *mend(char *const *env, const struct mending *mending, void *space) 
         const char **entry = &mended[mending->preload.place];
         memcpy(texts, mending->preload.text, mending->preload.length);
         take_out_ours(texts, mending->preload.length);
-        /* Where we alone were in it, there is no such variable without us. */
+        /* If we were its only entry, the variable would not exist without us. */
         if (texts[sizeof variable - 1] != '\0') *entry = texts;
         else memmove(entry, entry + 1, (size_t)(&mended[mending->count] - entry) * sizeof *entry);
     }
@@ -179,6 +178,6 @@ void mend_in_place(char **env) {
     struct mending mending = mending_of(env, &(struct started){"/bin/sh", AT_FDCWD, false});
     if (mending.preload.place < 0) return;
     char *text = (char *)mending.preload.text;
-    if (!system_may_look()) return; /* whether it may be written to is a system call to ask */
+    if (!system_may_look()) return; /* it takes a system call to find out whether it may be written to */
     if (system_touch((void *)((uintptr_t)text & ~(uintptr_t)3)) >= 0) take_out_ours(text, mending.preload.length);
 }

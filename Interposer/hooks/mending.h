@@ -1,10 +1,10 @@
 /*
- * The environment that a program is started with, where it can't stay as it is. LD_PRELOAD names this library; where
- * that can't be reached, or can't be loaded, the loader would say so on the new program's stderr, which is our doing.
+ * Changing the environment that a program is started with. LD_PRELOAD names this library. If the new program can't
+ * reach or load it, the loader would print an error on the program's stderr, because of us.
  *
- * Everything here may be called between vfork and exec: it writes to the memory that it is given, allocates nothing,
- * and keeps errno. Another thread may change the environment meanwhile: each entry is read once, and each text is
- * copied up to the length that it had.
+ * Everything here may be called between vfork and exec: it writes only to memory that it is given, allocates nothing,
+ * and keeps errno. Another thread may change the environment meanwhile, so each entry is read once, and each text is
+ * copied up to the length that it had then.
  */
 #ifndef HEAPSUM_MENDING_H
 #define HEAPSUM_MENDING_H
@@ -14,7 +14,7 @@
 
 #include "hooks/foreign.h"
 
-/* An entry to be replaced. */
+/* An entry to replace. */
 struct mended_entry {
     ptrdiff_t place; /* -1: none */
     const char *text;
@@ -22,25 +22,24 @@ struct mended_entry {
 };
 
 /*
- * What an environment needs before it is handed on. A shared AddressSanitizer ends a program in which its library isn't
- * the first, and it isn't behind a preload; the option that takes this as it is, is added where the program's own
- * options lack it (heaprun sets it where there are none).
+ * What has to change in an environment before it is passed on. AddressSanitizer's shared runtime ends a program in
+ * which it isn't the first library, and after a preload it isn't. So the option that turns this check off is added if
+ * the program's own options lack it (heaprun sets it if there are no options).
  */
 struct mending {
     struct mended_entry preload, sanitizer;
-    size_t count; /* of entries, the NULL left out */
-    size_t bytes; /* that the mended environment takes; 0: it stays */
+    size_t count; /* of entries, without the NULL */
+    size_t bytes; /* that the changed environment takes; 0: nothing changes */
 };
 
-/* Looks at an environment, NULL-terminated or NULL. One that can't be read is left to the kernel. Complexity: a look at
- * each library named, and at the program. */
+/* Examines an environment, NULL-terminated or NULL. One that can't be read is left to the kernel. Cost: some system
+ * calls for each library named, and for the program. */
 struct mending mending_of(char *const *env, const struct started *started);
 
-/* Writes the environment that is to be handed on into `space`, of `mending->bytes` bytes, aligned for pointers; returns
- * it. */
+/* Writes the changed environment into `space` (`mending->bytes` bytes, aligned for pointers); returns it. */
 char *const *mend(char *const *env, const struct mending *mending, void *space);
 
-/* Mends the environment where it stands, for what libc starts by itself: system() and popen(). */
+/* Changes the environment in place, for programs that libc starts itself: system() and popen(). */
 void mend_in_place(char **env);
 
 #endif

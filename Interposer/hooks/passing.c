@@ -1,11 +1,10 @@
 /*
- * Whose function a name means. A strictly conforming C library may define most of the names that we interpose for
- * something of its own
- * (`double mlockall(double)`), and its calls come here, as we stand before it. So what is exported is a jump: to our
- * hook, or, where the next function of the name has nothing to do with libc's, to that, with registers and stack
- * untouched.
+ * Which function a name means. A conforming library may define most of the names that we interpose for its own use
+ * (`double mlockall(double)`), and its calls reach us, because we precede it. So the exported function is a jump, which
+ * leaves registers and stack untouched. It leads to our hook, or, if the next function of the name is unrelated to
+ * libc's, to that function.
  *
- * malloc, free, calloc, realloc and C++'s operators are without it: a library that has one of those is an allocator.
+ * malloc, free, calloc, realloc and C++'s operators have no such jump: a library that defines one is an allocator.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -19,7 +18,7 @@
 #include "hooks/stub.h"
 #include "process/start.h"
 
-/* One name. The stub reads the first word: where to jump, 0 until that is known. */
+/* One name. The stub reads the first word: the address to jump to, 0 until it is known. */
 struct passing {
     const void *function;
     const void *hook;
@@ -49,15 +48,15 @@ __asm__(".symver posix_spawn, posix_spawn@@@GLIBC_2.15\n"
 SETTLE_KEEPING;
 
 /*
- * What libc builds on another function, by that one's name in the program's scope. Where that is not ours, neither is
- * what is built on it: a program with a malloc of its own and without a reallocarray calls libc's, which calls the
- * program's realloc.
+ * Functions that libc builds on another function, which it calls by name in the program's scope. If that other function
+ * is not ours, the built one must not be ours either: a program with its own malloc and realloc but no reallocarray
+ * calls libc's reallocarray, which calls the program's realloc.
  */
 static const struct built {
     char name[24], on[8];
 } built[] = {{"reallocarray", "realloc"}, {"cfree", "free"}, {"free_sized", "free"}, {"free_aligned_sized", "free"}};
 
-/* What to call for a name that is built on a function which stands before ours; NULL for any other. */
+/* What to call if the name is built on a function that precedes ours; else NULL. */
 static const void *past_us(const char *name) {
     for (size_t i = 0; i < sizeof built / sizeof built[0]; i++) {
         if (strcmp(name, built[i].name) != 0) continue;
@@ -70,13 +69,13 @@ static const void *past_us(const char *name) {
     return NULL;
 }
 
-/* execl and its kin are built on others in here, where a wrapper would see its own name called. */
+/* execl and the like are built on others in here, where a wrapper would see its own name called. */
 static bool is_listing(const char *name) { return strncmp(name, "execl", 5) == 0; }
 
-/* At a name's first call. Two threads that come at once settle on the same. */
+/* Decides at a name's first call. Two threads that decide at once come to the same result. */
 __attribute__((used, visibility("hidden"))) void passing_settle(struct passing *entry);
 void passing_settle(struct passing *entry) {
-    if (!start_next()) return; /* not relocated yet: the hook says what there is to say */
+    if (!start_next()) return; /* not relocated yet: the hook handles the call */
     int saved = errno;
     const void *function = past_us(entry->name);
     if (function == NULL) function = loader_unrelated(entry->name, is_listing(entry->name));

@@ -1,8 +1,9 @@
 /*
- * Seccomp: what a program forbids itself it forbids us. A filter that would kill it for a call that recording needs
- * (madvise for the image's next page, mincore for a new stack's bounds, …) ends the recording before it stands, and
- * that is said; any other filter is no matter. The filter is asked by running it, as the kernel will: it is a program
- * for a small machine (linux/filter.h), which the kernel has not checked yet, so each of its accesses is checked here.
+ * Seccomp: a filter that a program sets for itself applies to us too. If the filter would kill the program for a call
+ * that recording needs (madvise for the image's next page, mincore for a new stack's bounds, …), we report that and
+ * stop recording before the filter is set. Any other filter does not matter. To find out, we run the filter as the
+ * kernel will. It is a program for a small machine (linux/filter.h), and the kernel has not checked it yet, so we check
+ * each of its accesses.
  */
 #include <errno.h>
 #include <linux/filter.h>
@@ -22,10 +23,10 @@
 #include "process/start.h"
 #include "threads/hook.h"
 
-/* A filter's answer for one system call; 0, which kills, where it makes no sense. */
+/* A filter's answer for one system call; 0, which kills, if the filter is invalid. */
 static uint32_t answer(const struct sock_fprog *program, const struct seccomp_data *data) {
     uint32_t a = 0, x = 0, memory[BPF_MEMWORDS] = {0};
-    for (uint32_t at = 0; at < program->len; at++) { /* jumps go forward alone, so this ends */
+    for (uint32_t at = 0; at < program->len; at++) { /* jumps only go forward, so this ends */
         const struct sock_filter *step = &program->filter[at];
         uint32_t k = step->k, operand = BPF_SRC(step->code) == BPF_X ? x : k;
         switch (BPF_CLASS(step->code)) {
@@ -91,14 +92,14 @@ static uint32_t answer(const struct sock_fprog *program, const struct seccomp_da
     return 0;
 }
 
-/* A call of ours, and whether what it is for can be done without. */
+/* A system call of ours, and whether we can do without its result. */
 struct call {
     int number;
     bool may_fail;
     uint64_t arguments[6];
 };
 
-/* Whether there is a program to look at: the kernel refuses what it can't read. */
+/* Whether the filter can be read. If not, the kernel will refuse it. */
 static bool is_there(const struct sock_fprog *program) {
     if (program == NULL || !memory_is_readable((uintptr_t)program) || program->filter == NULL || program->len == 0)
         return false;
@@ -108,8 +109,8 @@ static bool is_there(const struct sock_fprog *program) {
     return true;
 }
 
-/* Whether such a call would not come back, or not be answered by the kernel. A call that fails is answered, save one
- * that can't fail. */
+/* Whether the filter keeps the kernel from answering the call. An errno is an answer, except for a call that must not
+ * fail. */
 static bool forbids_call(const struct sock_fprog *program, const struct call *call) {
     struct seccomp_data data = {.nr = call->number, .arch = MACHINE_AUDIT};
     memcpy(data.args, call->arguments, sizeof call->arguments);
@@ -125,7 +126,7 @@ static bool forbids_any(const struct sock_fprog *program, const struct call *cal
     return false;
 }
 
-/* Whether recording can't go on under it. */
+/* Whether recording can't continue under the filter. */
 static bool forbids(const struct sock_fprog *program) {
     static const struct call ours[] = {
         {SYS_madvise, true, {0, HEAP_PAGE_BYTES, 23 /* MADV_POPULATE_WRITE */}},
@@ -139,8 +140,7 @@ static bool forbids(const struct sock_fprog *program) {
     return forbids_any(program, ours, sizeof ours / sizeof ours[0]);
 }
 
-/* Whether nothing can be looked at any more, in files or in memory that may not be there: what that is for is no more
- * than good to know. */
+/* Whether the filter forbids reading files, or memory that may be unmapped. Recording can do without those. */
 static bool forbids_looks(const struct sock_fprog *program) {
     static const struct call ours[] = {
         {SYS_openat, true, {(uint64_t)AT_FDCWD, 0, O_RDONLY | O_CLOEXEC}},
@@ -159,8 +159,7 @@ static bool forbids_looks(const struct sock_fprog *program) {
     return forbids_any(program, ours, sizeof ours / sizeof ours[0]);
 }
 
-/* Whether no image can be made and no dump be written any more: what a fork's child, or the dump signal, would ask of
- * the kernel. */
+/* Whether the filter forbids making an image or writing a dump, as a fork's child or the dump signal would. */
 static bool forbids_files(const struct sock_fprog *program) {
     static const struct call ours[] = {
         {SYS_openat, true, {(uint64_t)AT_FDCWD, 0, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600}},
@@ -185,7 +184,7 @@ static bool forbids_files(const struct sock_fprog *program) {
     return forbids_any(program, ours, sizeof ours / sizeof ours[0]);
 }
 
-/* What is known of the filters that stand. */
+/* What the filters that are already set forbid. */
 static struct system_forbidden known(void) {
     struct system_forbidden now;
     __atomic_load(&system_forbidden, &now, __ATOMIC_RELAXED);
@@ -195,9 +194,9 @@ static struct system_forbidden known(void) {
 static void know(struct system_forbidden now) { __atomic_store(&system_forbidden, &now, __ATOMIC_RELAXED); }
 
 /*
- * Before a filter stands: says that recording stops, while that can still be said; true where it is to stop. What is
- * known is set now, as another thread may be about to ask. A vfork's child has its parent's memory: what it forbids
- * itself holds for it alone, and its parent is recorded on.
+ * Called before a filter is set. Returns whether recording has to stop, and reports that while it still can. The state
+ * is set now, because another thread may be about to make a system call. A vfork's child shares its parent's memory:
+ * its filter applies only to the child, and recording of the parent continues.
  */
 static bool announce(bool strict, const struct sock_fprog *program) {
     const bool borrowed = hook_memory_is_borrowed();
@@ -206,7 +205,7 @@ static bool announce(bool strict, const struct sock_fprog *program) {
         message("recording stopped where a seccomp filter forbids what it needs; the image is of that moment: ",
             options.program);
     struct system_forbidden before = known(), now = before;
-    /* Of a vfork's child that has gone on. */
+    /* the state of a vfork's child that has called exec since */
     if (!borrowed && before.process != 0) now = (struct system_forbidden){.looks = false};
     if (strict || forbids_looks(program)) now.looks = true;
     if (strict || forbids_files(program)) now.files = true;
@@ -215,7 +214,7 @@ static bool announce(bool strict, const struct sock_fprog *program) {
     return stops;
 }
 
-/* The kernel has answered: what it refused forbids nothing. */
+/* Called after the kernel's answer: a filter that it refused forbids nothing. */
 static void conclude(bool stands, bool stops, struct system_forbidden before) {
     if (!stands) know(before);
     else if (stops) start_stop();
@@ -238,7 +237,7 @@ long sandbox_seccomp(long operation, long flags, long program) {
     struct system_forbidden before = known();
     bool stops = announce(strict, strict ? NULL : (const struct sock_fprog *)program);
     long result = next.syscall(SYS_seccomp, operation, flags, program, 0, 0, 0);
-    /* A listener's descriptor is a success, a thread's number is none. */
+    /* a listener's descriptor means success; a thread's number means failure */
     conclude(result == 0 || (result > 0 && flags & SECCOMP_FILTER_FLAG_NEW_LISTENER), stops, before);
     return result;
 }

@@ -1,7 +1,6 @@
 /*
- * The functions that set a signal's action. glibc's signal(), sigset() and so on reach the kernel without calling
- * sigaction() by its name, so each is interposed. For any signal but the dump's all of them are the next function,
- * untouched.
+ * The functions that set a signal's action. glibc's signal(), sigset() and the like reach the kernel without calling
+ * sigaction() by name, so each is interposed. For any signal but the dump signal they only call the next function.
  */
 #include <errno.h>
 #include <signal.h>
@@ -16,7 +15,7 @@
 #include "process/start.h"
 #include "threads/hook.h"
 
-/* No function is next in line: nobody has one, or it is too early to look for it. */
+/* The result if there is no next function, or if it is too early to find it. */
 static int not_known(void) {
     if (next_known()) errno = ENOSYS;
     return -1;
@@ -24,7 +23,7 @@ static int not_known(void) {
 
 static bool is_dump_signal(int signal) { return start_next() && signal != 0 && signal == options.signal; }
 
-/* Behind each exported name, and called by none: by its name, a program's own sigaction would be. */
+/* All hooks call this, and none calls sigaction by name: that could be the program's own. */
 static int act(int signal, const struct sigaction *action, struct sigaction *before) {
     return is_dump_signal(signal) ? signals_act(signal, action, before)
         : next.sigaction != NULL  ? next.sigaction(signal, action, before)
@@ -38,7 +37,7 @@ HOOK int hook___sigaction(int signal, const struct sigaction *action, struct sig
     return act(signal, action, before);
 }
 
-/* What signal() and its kin do, by sigaction with these flags. */
+/* What signal() and the like do, by sigaction with these flags. */
 static sighandler_t set_handler(int signal, sighandler_t handler, int flags, bool masked) {
     struct sigaction action = {.sa_handler = handler, .sa_flags = flags}, before;
     if (handler == SIG_ERR) {
@@ -68,7 +67,7 @@ static sighandler_t set_sysv(int number, sighandler_t handler) {
 HOOK sighandler_t hook_sysv_signal(int number, sighandler_t handler) { return set_sysv(number, handler); }
 HOOK sighandler_t hook___sysv_signal(int number, sighandler_t handler) { return set_sysv(number, handler); }
 
-/* sigset(3): SIG_HOLD blocks; any other disposition unblocks. Returns SIG_HOLD where the signal was blocked. */
+/* sigset(3): SIG_HOLD blocks; any other disposition unblocks. Returns SIG_HOLD if the signal was blocked. */
 HOOK sighandler_t hook_sigset(int number, sighandler_t handler) {
     if (!is_dump_signal(number)) return next.sigset != NULL ? next.sigset(number, handler) : (not_known(), SIG_ERR);
     const system_signals set = system_signals_of(number);
@@ -89,7 +88,7 @@ HOOK int hook_sigignore(int number) {
     return signals_act(number, &ignore, NULL);
 }
 
-/* siginterrupt(3): whether calls that the signal interrupts are begun again. libc keeps its own note of that, for later
+/* siginterrupt(3): whether system calls that the signal interrupts are restarted. libc keeps a note of that for later
  * calls of signal(). */
 HOOK int hook_siginterrupt(int number, int interrupts) {
     if (!start_next() || next.siginterrupt == NULL) return not_known();

@@ -1,5 +1,5 @@
 /*
- * Exported functions written for the architecture.
+ * Exported functions in assembly, by architecture.
  */
 #ifndef HEAPSUM_STUB_H
 #define HEAPSUM_STUB_H

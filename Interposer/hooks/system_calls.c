@@ -1,7 +1,7 @@
 /*
- * syscall(): the calls that are interposed by their names are seen by their numbers, too. All others are a jump to the
- * next function, which finds the stack as its caller left it: it takes one argument from there, whether or not that was
- * given; and a child that shares the stack (SYS_vfork) returns before its parent does.
+ * syscall(): the system calls that we interpose by name are also interposed by number. For all others it jumps to the
+ * next function with the stack unchanged. That matters for two reasons: the next function reads an argument from the
+ * stack even if none was passed there, and a child that shares the stack (SYS_vfork) returns before its parent does.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -15,14 +15,14 @@
 #include "process/start.h"
 #include "threads/hook.h"
 
-/* Before the next functions are known, and where errno may not be to be had. */
+/* Before the next functions are known, when errno may not exist yet. */
 HOOK long system_calls_early(long number, long a, long b, long c, long d, long e, long f) {
     if (start_next() && next.syscall != NULL) return next.syscall(number, a, b, c, d, e, f);
     long answer = system_call(number, a, b, c, d, e, f);
     return answer < 0 && answer >= -4095 ? -1 : answer;
 }
 
-/* One of ours. The arguments that a call has not are not looked at. */
+/* A call that we interpose. Arguments that the call doesn't have are ignored. */
 HOOK long system_calls_ours(long number, long a, long b, long c, long d, long e) {
     if (!start_next() || next.syscall == NULL) return system_calls_early(number, a, b, c, d, e, 0);
     switch (number) {

@@ -43,7 +43,7 @@ static uint64_t lay_out(struct heap_header *header, unsigned shrink) {
         [HEAP_SECTION_MODULES] = {sizeof(struct heap_module),
             (uint64_t)(MODULES_MOST >> shrink) * sizeof(struct heap_module)},
         [HEAP_SECTION_NODES] = {sizeof(struct heap_node), (512ull << 20) >> shrink},
-        [HEAP_SECTION_STACKS] = {sizeof(struct heap_stack), (2048ull << 20) >> shrink},
+        [HEAP_SECTION_STACKS] = {sizeof(struct heap_stack), (1024ull << 20) >> shrink},
         [HEAP_SECTION_THREADS] = {sizeof(struct heap_thread), (THREADS_MOST >> shrink) * sizeof(struct heap_thread)},
         [HEAP_SECTION_EVENTS] = {sizeof(struct heap_ring),
             (uint64_t)(THREADS_MOST >> shrink) * sizeof(struct heap_ring)},
@@ -51,8 +51,9 @@ static uint64_t lay_out(struct heap_header *header, unsigned shrink) {
         [HEAP_SECTION_PIECES] = {sizeof(struct heap_piece), slots / HEAP_PIECE_BYTES * sizeof(struct heap_piece)},
         [HEAP_SECTION_SLOTS] = {HEAP_PIECE_BYTES, slots},
         [HEAP_SECTION_BLOCKS] = {sizeof(struct heap_block), 0},
-        [HEAP_SECTION_INDEX] = {sizeof(uint64_t), TREE_INDEX_BYTES_OF(TREE_INDEX_TABLES - shrink)},
+        [HEAP_SECTION_INDEX] = {sizeof(uint32_t), TREE_INDEX_BYTES_OF(TREE_INDEX_TABLES - shrink)},
         [HEAP_SECTION_TOPS] = {sizeof(uint32_t), tops},
+        [HEAP_SECTION_DETAILS] = {HEAP_DETAIL_BYTES, (1024ull << 20) >> shrink},
     };
     uint64_t at = HEAP_PAGE_BYTES;
     for (int i = 0; i < HEAP_SECTION_COUNT; i++) {
@@ -69,12 +70,13 @@ static void set_sections(void) {
     image.modules = (struct heap_module *)(image.base + sections[HEAP_SECTION_MODULES].offset);
     image.nodes = (struct heap_node *)(image.base + sections[HEAP_SECTION_NODES].offset);
     image.stacks = (struct heap_stack *)(image.base + sections[HEAP_SECTION_STACKS].offset);
+    image.details = (struct heap_detail *)(image.base + sections[HEAP_SECTION_DETAILS].offset);
     image.threads = (struct heap_thread *)(image.base + sections[HEAP_SECTION_THREADS].offset);
     image.rings = (struct heap_ring *)(image.base + sections[HEAP_SECTION_EVENTS].offset);
     image.timeline = (struct heap_sample *)(image.base + sections[HEAP_SECTION_TIMELINE].offset);
     image.pieces = (struct heap_piece *)(image.base + sections[HEAP_SECTION_PIECES].offset);
     image.slots = image.base + sections[HEAP_SECTION_SLOTS].offset;
-    image.index = (uint64_t *)(image.base + sections[HEAP_SECTION_INDEX].offset);
+    image.index = (uint32_t *)(image.base + sections[HEAP_SECTION_INDEX].offset);
     image.tops = (uint32_t *)(image.base + sections[HEAP_SECTION_TOPS].offset);
 }
 
@@ -106,6 +108,13 @@ static bool map_file(int fd) {
     return false;
 }
 
+/* As --max-stacks has it; else one for each 4 KB of memory, so that stacks and their nodes take some 2 to 3 % of it. */
+static uint64_t maximum_stacks(void) {
+    if (options.maximum_stacks != OPTIONS_STACKS_BY_MEMORY) return options.maximum_stacks;
+    uint64_t stacks = system_memory_bytes(4ull << 30) / 4096;
+    return stacks < OPTIONS_STACKS_LEAST ? OPTIONS_STACKS_LEAST : stacks;
+}
+
 /* Everything a reader must be able to count on, the magic last. */
 static bool fill_in(const char *name) {
     struct heap_header *header = image.header;
@@ -120,6 +129,7 @@ static bool fill_in(const char *name) {
     header->kind = HEAP_KIND_RUNNING;
     header->depth = options.depth;
     header->maximum_bytes = options.maximum_bytes;
+    header->maximum_stacks = maximum_stacks();
     header->dump_signal = (uint32_t)options.signal;
     header->flags = options.threads ? HEAP_FLAG_THREADS : 0;
     header->timeline_interval_ns = HEAP_TIMELINE_FIRST_INTERVAL_NS;
@@ -128,7 +138,8 @@ static bool fill_in(const char *name) {
     /* The entries 0 that name nothing, and the empty stack. */
     if (image_take(HEAP_SECTION_STRINGS, 1) < 0 || image_take(HEAP_SECTION_MODULES, 1) < 0
         || image_take(HEAP_SECTION_NODES, 1) < 0 || image_take(HEAP_SECTION_STACKS, 2) < 0
-        || image_take(HEAP_SECTION_SLOTS, 1) < 0 || !image_cover(HEAP_SECTION_PIECES, 1))
+        || image_take(HEAP_SECTION_SLOTS, 1) < 0 || image_take(HEAP_SECTION_DETAILS, 1) < 0
+        || !image_cover(HEAP_SECTION_PIECES, 1))
         return false;
     identity_strings(header);
     header->output = image_string(options.output, strlen(options.output));
@@ -138,7 +149,7 @@ static bool fill_in(const char *name) {
     return true;
 }
 
-static void forget(void) {
+void image_forget(void) {
     struct image_part parts[IMAGE_PARTS_MOST];
     unsigned count = image.base == NULL ? 0 : image_parts(parts);
     for (unsigned i = 0; i < count; i++) system_unmap(parts[i].start, parts[i].bytes);
@@ -163,7 +174,7 @@ static bool create_in(const char *directory) {
         system_close(fd);
         if (!made) {
             system_unlink(path);
-            forget();
+            image_forget();
         }
         return made;
     }
@@ -177,7 +188,7 @@ static bool create_in_memory(void) {
     if (fd < 0) return false;
     bool made = map_file(fd) && fill_in(name);
     system_close(fd);
-    if (!made) forget();
+    if (!made) image_forget();
     return made;
 }
 

@@ -125,6 +125,16 @@ bool image_reserve_page(uint64_t bit) {
     return true;
 }
 
+void image_release_index(uint64_t first, uint64_t count) {
+    uint64_t from = image_index_bit(first), to = image_index_bit(first + count);
+    for (uint64_t bit = from; bit < to; bit++)
+        __atomic_fetch_and(&image_page_bits[bit / 64], ~(1ull << bit % 64), __ATOMIC_RELEASE);
+    if (system_advise(image.base + image.header->sections[HEAP_SECTION_INDEX].offset + from * HEAP_PAGE_BYTES,
+            (to - from) * HEAP_PAGE_BYTES, MADV_REMOVE)
+        == 0)
+        image_account(-(int64_t)((to - from) * HEAP_PAGE_BYTES));
+}
+
 struct heap_string image_string(const char *bytes, size_t length) {
     int64_t at = length == 0 ? -1 : image_take(HEAP_SECTION_STRINGS, length);
     if (at < 0) return (struct heap_string){0, 0};

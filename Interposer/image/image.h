@@ -24,16 +24,17 @@ struct image {
     struct heap_module *modules;
     struct heap_node *nodes;
     struct heap_stack *stacks;
+    struct heap_detail *details; /* entry i, whichever of the three kinds it is */
     struct heap_thread *threads;
     struct heap_ring *rings;
     struct heap_sample *timeline;
     struct heap_piece *pieces;
     uint8_t *slots;
-    uint64_t *index;
+    uint32_t *index;
     uint32_t *tops;
 };
 
-extern struct image image;
+extern HIDDEN struct image image;
 
 /* A fresh image is being made: none of its space is reserved yet. */
 void image_space_start(void);
@@ -49,10 +50,11 @@ int64_t image_take(enum heap_section_name section, uint64_t count);
  * numbered alike. */
 bool image_cover(enum heap_section_name section, uint64_t entries);
 
-/* The hash tables from a stack's hash to its node: 4,096 entries of 8 bytes, then twice as many, and so on. */
+/* The hash tables from a frame and its parent to their node (stacks/tree.c): 4,096 entries of 4 bytes, then twice as
+ * many, and so on. */
 #define TREE_INDEX_FIRST_LOG2 12
-#define TREE_INDEX_TABLES 14
-#define TREE_INDEX_BYTES_OF(tables) (((1ull << (tables)) - 1) << TREE_INDEX_FIRST_LOG2 << 3)
+#define TREE_INDEX_TABLES 15
+#define TREE_INDEX_BYTES_OF(tables) (((1ull << (tables)) - 1) << TREE_INDEX_FIRST_LOG2 << 2)
 #define TREE_INDEX_BYTES TREE_INDEX_BYTES_OF(TREE_INDEX_TABLES) /* at the most */
 
 /*
@@ -60,16 +62,22 @@ bool image_cover(enum heap_section_name section, uint64_t entries);
  * INDEX first. Private, as only the recorder reads those sections.
  */
 #define INDEX_PAGES (TREE_INDEX_BYTES / HEAP_PAGE_BYTES)
-extern uint64_t image_page_bits[(INDEX_PAGES + (64u << 20) / HEAP_PAGE_BYTES) / 64];
+extern HIDDEN uint64_t image_page_bits[(INDEX_PAGES + (64u << 20) / HEAP_PAGE_BYTES) / 64];
 
 /* Gives memory to a page of INDEX or TOPS, by its bit's number; false where there is no space. */
 bool image_reserve_page(uint64_t bit);
 
-static inline bool image_has_index(uint64_t entry) { /* sees to it that an entry of INDEX has memory */
-    uint64_t bit = entry * sizeof(uint64_t) / HEAP_PAGE_BYTES;
-    /* partner: image_reserve_page's release */
-    return likely(load_acquire(&image_page_bits[bit / 64]) >> bit % 64 & 1) || image_reserve_page(bit);
+static inline uint64_t image_index_bit(uint64_t entry) { return entry * sizeof(uint32_t) / HEAP_PAGE_BYTES; }
+static inline bool image_index_is_there(uint64_t entry) { /* whether an entry of INDEX has memory already */
+    uint64_t bit = image_index_bit(entry);
+    return likely(load_acquire(&image_page_bits[bit / 64]) >> bit % 64 & 1); /* partner: image_reserve_page's release */
 }
+static inline bool image_has_index(uint64_t entry) { /* makes sure that an entry of INDEX has memory */
+    return image_index_is_there(entry) || image_reserve_page(image_index_bit(entry));
+}
+
+/* Gives back the memory of `count` entries of INDEX from `first` on: whole pages, which nothing is looked for in. */
+void image_release_index(uint64_t first, uint64_t count);
 
 static inline uint64_t image_top_bit(uint64_t entry) {
     return INDEX_PAGES + entry * sizeof(uint32_t) / HEAP_PAGE_BYTES;

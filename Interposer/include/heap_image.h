@@ -1,11 +1,10 @@
 /*
  * The heap image: the file that holds all that the interposer knows of a program's heap.
  *
- * This header is the format's one definition. The interposer (C) writes it, the tools (Swift) import
- * it, and nothing of it is declared twice. It owns the layout alone: no function here touches memory
- * that it was not handed.
+ * This header is the format's only definition. The interposer (C) writes the format, and the tools (Swift) import this
+ * header. It owns the layout alone: no function here touches memory that it was not given.
  *
- * Two shapes of one format, told apart by `kind`:
+ * Two shapes of one format, which `kind` tells apart:
  *
  *   running   sparse: the live map lies in SLOTS (pieces of a radix tree, described by PIECES).
  *             Every section is a bump region: entries [0, used) were handed out, and of those only
@@ -14,8 +13,7 @@
  *   dense     what a dump or `heapsum pack` leaves: the same sections end to end, and the live map
  *             as records in BLOCKS, in no particular order. It may bring its frames' names, in NAMES.
  *
- * Little-endian and fixed-width throughout. A reader takes every offset, count and index in here for
- * hostile until it has checked it.
+ * Little-endian and fixed-width throughout. A reader checks every offset, count and index before it uses it.
  */
 #ifndef HEAP_IMAGE_H
 #define HEAP_IMAGE_H
@@ -24,7 +22,9 @@
 #include <stdint.h>
 
 #define HEAP_MAGIC 0x0A6D757370616568ull /* the bytes "heapsum\n" */
-#define HEAP_VERSION 1u
+#define HEAP_VERSION 2u
+/* The version before: its header is shorter (heap_header_1), its stacks are entries of heap_stack_1. */
+#define HEAP_VERSION_1 1u
 #define HEAP_BYTE_ORDER 0x01020304u
 #define HEAP_PAGE_BYTES 4096u
 
@@ -60,6 +60,10 @@ enum heap_flags {
     HEAP_FLAG_UNREACHED = 1u << 8,
     HEAP_FLAG_BROKEN = 1u << 9,   /* HEAPSUM_CHECK: the recorder found an invariant of its own broken */
     HEAP_FLAG_VERDICT = 1u << 10, /* dense: VERDICTS is there (`heapdump --leaks`, `heaprun --leaks`) */
+    /* recording began in a program that was already running: blocks from before are not in here, and unmatched_frees
+       counts their frees */
+    HEAP_FLAG_ATTACHED = 1u << 11,
+    HEAP_FLAG_DETACHED = 1u << 12, /* recording was ended from outside, and the program went on */
 };
 
 enum heap_unwinder {
@@ -84,7 +88,8 @@ enum heap_section_name {
     HEAP_SECTION_BLOCKS = 9,   /* heap_block; dense images alone */
     HEAP_SECTION_INDEX = 10,   /* the recorder's: hash tables from a stack's hash to its node */
     HEAP_SECTION_TOPS = 11,    /* the recorder's: the live map's top tables */
-    HEAP_SECTION_COUNT = 12,
+    HEAP_SECTION_DETAILS = 12, /* HEAP_DETAIL_BYTES each: what stacks refer to; entry 0 is unused */
+    HEAP_SECTION_COUNT = 13,
     /* heap_name; dense images with HEAP_FLAG_NAMES alone. The others have INDEX there, which no reader needs */
     HEAP_SECTION_NAMES = 10,
     /* heap_verdict; dense images with HEAP_FLAG_VERDICT alone. The others have TOPS there, which no reader needs */
@@ -118,7 +123,7 @@ struct heap_string {
  *      fine map:     low = requested bytes << 5 | address's offset in its granule
  *      coarse maps:  low = address's offset in its granule; the slot's second word = requested bytes
  *
- * Stack 0 names no stack, so a word with an empty stack field is a mark, and no block: bit 37 set and a thread's
+ * Stack 0 names no stack, so a word with an empty stack field is no block: bit 37 set and a thread's
  * index in the low bits says that this thread claimed the block for a realloc in flight, and that the
  * thread's heap_in_flight holds what stood here.
  *
@@ -226,7 +231,16 @@ static inline uint64_t heap_tick_milliseconds(uint32_t tick) { /* the first mill
 #define HEAP_FRAME_OFFSET_MASK 0xFFFFFFFFFFFFull
 #define HEAP_MODULE_NONE 0u        /* the offset is the absolute address: no module was there */
 #define HEAP_MODULE_THREAD 0xFFFEu /* a root frame: the offset is the thread's tid */
-#define HEAP_MODULE_CUT 0xFFFFu    /* frames are missing here: over the depth limit, or the unwinder gave up */
+#define HEAP_MODULE_CUT 0xFFFFu    /* frames are missing here: the offset says why */
+
+enum heap_cut {
+    HEAP_CUT_DEPTH = 0, /* over the depth limit, or the unwinder gave up */
+    /* the innermost frames of stacks that were new when the image had `maximum_stacks` of them: one row for all that
+     * lie inside of the same known frames */
+    HEAP_CUT_STACKS = 1,
+    /* packed: one row for all stacks that held nothing at the end, at the peak and at any snapshot, and did little */
+    HEAP_CUT_GONE = 2,
+};
 
 static inline uint64_t heap_frame_make(uint32_t module, uint64_t offset) {
     return (uint64_t)module << HEAP_FRAME_MODULE_SHIFT | (offset & HEAP_FRAME_OFFSET_MASK);
@@ -265,24 +279,86 @@ static inline uint32_t heap_lifetime_of_milliseconds(uint64_t milliseconds) {
 }
 
 /*
- * A stack's counters, folded from the rings: the events of a thread's ring at and after `folded` are
- * not in them. Peak and snapshots are copied lazily: where `peak_epoch` is not the header's, or
- * `snapshots` is below the header's count, the stack has not changed since, and the missing values are
- * what it holds now.
+ * A stack's counters, folded from the rings: a thread's events from `folded` on are not in them. All but the counters
+ * is made when it is first needed, in DETAILS: a stack that came and went has none of it.
+ *
+ * Peak and snapshots are copied lazily. `levels` says how far: heap_levels of the header's epoch and count when they
+ * were last copied. Where the epoch in it is not the header's, or the count is below the header's, the stack has not
+ * changed since, and the missing values are what it holds now. A copied value that has no entry in DETAILS is zero.
  */
 struct heap_stack {
-    uint32_t node; /* the innermost frame's */
-    uint32_t reserved0;
-    uint32_t peak_epoch; /* one word with the next, as in the header */
-    uint32_t snapshots;  /* copied so far */
     uint64_t allocated_blocks;
     uint64_t allocated_bytes;
     uint64_t freed_blocks;
     uint64_t freed_bytes;
     uint64_t temporary_blocks; /* freed before their thread's next allocation */
-    /* from lifetime 1 on: lifetime 0 is what the others leave of freed_blocks */
-    uint64_t lifetimes[HEAP_LIFETIME_COUNT - 1];
+    uint32_t levels;           /* as heap_levels makes it */
+    uint32_t lifetime; /* blocks of one lifetime, as heap_lifetime_word makes it; more are in DETAILS. 0: none */
+    uint32_t node;     /* the innermost frame's */
+    uint32_t detail;   /* entry of DETAILS: a heap_detail. 0: none */
+};
+
+/* The header's peak epoch and number of snapshots in one word; of the epoch the lower 27 bits. */
+#define HEAP_LEVELS_EPOCH_SHIFT 5
+static inline uint32_t heap_levels(uint32_t peak_epoch, uint32_t snapshots) {
+    return peak_epoch << HEAP_LEVELS_EPOCH_SHIFT | (snapshots & 31);
+}
+static inline uint32_t heap_levels_snapshots(uint32_t levels) { return levels & 31; }
+static inline int heap_levels_same_epoch(uint32_t levels, uint32_t other) {
+    return levels >> HEAP_LEVELS_EPOCH_SHIFT == other >> HEAP_LEVELS_EPOCH_SHIFT;
+}
+
+/* Blocks of the lifetime that a stack met first, counted in its own entry. */
+#define HEAP_LIFETIME_WORD_SHIFT 28
+#define HEAP_LIFETIME_WORD_MOST 0xFFFFFFFu
+static inline uint32_t heap_lifetime_word(uint32_t lifetime, uint32_t blocks) {
+    return lifetime << HEAP_LIFETIME_WORD_SHIFT | blocks;
+}
+static inline uint32_t heap_lifetime_word_lifetime(uint32_t word) { return word >> HEAP_LIFETIME_WORD_SHIFT; }
+static inline uint32_t heap_lifetime_word_blocks(uint32_t word) { return word & HEAP_LIFETIME_WORD_MOST; }
+
+/* DETAILS has entries of one size, and three kinds of them. What an entry is, the one that refers to it says. */
+#define HEAP_DETAIL_BYTES 24u
+
+/* What a stack refers to. */
+struct heap_detail {
+    uint32_t snapshots;     /* the newest heap_snapshot; 0: it held nothing at any that was copied */
+    uint32_t lifetimes;     /* a heap_lifetimes; 0: none */
     struct heap_level peak; /* held at the process's peak */
+};
+
+/*
+ * What a stack held from snapshot `number` on, up to the next that it has an entry for. Before its first entry it held
+ * nothing. Two threads may have made two entries of one number: the one that comes first is meant. A list has no more
+ * than HEAP_SNAPSHOT_ENTRIES entries: a longer one is damaged.
+ */
+struct heap_snapshot {
+    uint32_t next; /* an older entry; 0: none */
+    uint32_t number;
+    struct heap_level held;
+};
+#define HEAP_SNAPSHOT_ENTRIES 256
+
+/* Freed blocks by lifetime, beside those in the stack's own word. Lifetime 0 is what all others leave of freed_blocks,
+ * and has no count here. Takes HEAP_LIFETIME_ENTRIES entries of DETAILS. */
+struct heap_lifetimes {
+    uint64_t blocks[HEAP_LIFETIME_COUNT];
+};
+#define HEAP_LIFETIME_ENTRIES 4u
+
+/* A stack of an image of version 1. */
+struct heap_stack_1 {
+    uint32_t node;
+    uint32_t reserved0;
+    uint32_t peak_epoch;
+    uint32_t snapshots;
+    uint64_t allocated_blocks;
+    uint64_t allocated_bytes;
+    uint64_t freed_blocks;
+    uint64_t freed_bytes;
+    uint64_t temporary_blocks;
+    uint64_t lifetimes[HEAP_LIFETIME_COUNT - 1]; /* from lifetime 1 on */
+    struct heap_level peak;
     struct heap_level levels[HEAP_SNAPSHOT_COUNT];
 };
 
@@ -483,10 +559,14 @@ struct heap_losses {
     uint64_t lost_records;
     uint64_t paused_allocations; /* not booked, as the program had paused the recording; and what they requested */
     uint64_t paused_bytes;
-    /* of blocks that are not booked, since the recording was first paused: of paused allocations, as like as not */
+    /* of blocks that are not booked, since the recording was first paused: probably of paused allocations */
     uint64_t paused_frees;
     /* not booked: they came before recording could start, or while another thread was starting it */
     uint64_t early_allocations;
+    /* booked under the known part of their stack alone, as the image had `maximum_stacks` (HEAP_CUT_STACKS) */
+    uint64_t limited_allocations;
+    /* peaks, snapshots and lifetimes of stacks that found no space in DETAILS; such a peak or snapshot reads as 0 */
+    uint64_t lost_details;
 };
 
 /*
@@ -571,7 +651,7 @@ struct heap_header {
     uint64_t peak_blocks;
     uint64_t peak_ns;
     uint64_t peak_error_bytes;
-    uint32_t peak_epoch; /* bumped at each new peak; one word with the next */
+    uint32_t peak_epoch; /* bumped at each new peak */
     uint32_t snapshots;  /* taken so far, at most HEAP_SNAPSHOT_COUNT */
     uint64_t timeline_interval_ns;
     uint64_t timeline_due_ns;
@@ -583,7 +663,15 @@ struct heap_header {
 
     struct heap_losses losses;
     struct heap_section sections[HEAP_SECTION_COUNT];
+    uint64_t maximum_stacks; /* beyond these many a new stack is booked under its known part; 0: no limit */
+    uint64_t gone_stacks;    /* packed: stacks that were put into the row of HEAP_CUT_GONE */
 };
+
+/* Where a header of version 1 differs: it ends behind its sections. Up to its losses it is as above. */
+#define HEAP_HEADER_1_BYTES 936u
+#define HEAP_LOSSES_1_BYTES 128u
+#define HEAP_SECTIONS_1_OFFSET 456u
+#define HEAP_SECTIONS_1_COUNT 12u
 
 #ifdef __cplusplus
 #define HEAP_ASSERT static_assert
@@ -599,12 +687,15 @@ HEAP_ASSERT(HEAP_SLOT_FINE_OFFSET_MASK == (1u << HEAP_SLOT_FINE_SIZE_SHIFT) - 1,
 HEAP_ASSERT(
     HEAP_GRANULE_LOG2_FINE_GLIBC <= HEAP_SLOT_FINE_SIZE_SHIFT, "a slot's low bits hold the offset in a fine granule");
 HEAP_ASSERT(sizeof(struct heap_node) == 16, "node");
-HEAP_ASSERT(offsetof(struct heap_stack, peak_epoch) == 8, "stack: epoch and snapshots are one word");
-HEAP_ASSERT(offsetof(struct heap_stack, lifetimes) == 56, "stack: a fold touches one line, nearly always");
-HEAP_ASSERT(offsetof(struct heap_stack, peak) == 144, "stack");
-HEAP_ASSERT(offsetof(struct heap_stack, levels) == 160, "stack");
-HEAP_ASSERT(sizeof(struct heap_stack) == 448,
-    "stack: an odd number of lines, so that the first ones spread over a cache's sets");
+HEAP_ASSERT(offsetof(struct heap_stack, levels) == 40, "stack: the counters come first");
+HEAP_ASSERT(sizeof(struct heap_stack) == 56, "stack: less than a line");
+HEAP_ASSERT(HEAP_SNAPSHOT_COUNT < 1 << HEAP_LEVELS_EPOCH_SHIFT, "levels: all snapshots are in it");
+HEAP_ASSERT(HEAP_LIFETIME_COUNT <= 1 << (32 - HEAP_LIFETIME_WORD_SHIFT), "a lifetime fits its word");
+HEAP_ASSERT(sizeof(struct heap_detail) == HEAP_DETAIL_BYTES, "detail");
+HEAP_ASSERT(sizeof(struct heap_snapshot) == HEAP_DETAIL_BYTES, "snapshot");
+HEAP_ASSERT(sizeof(struct heap_lifetimes) == HEAP_LIFETIME_ENTRIES * HEAP_DETAIL_BYTES, "lifetimes");
+HEAP_ASSERT(offsetof(struct heap_stack_1, peak) == 144, "stack of version 1");
+HEAP_ASSERT(sizeof(struct heap_stack_1) == 448, "stack of version 1");
 HEAP_ASSERT(offsetof(struct heap_module, bias) == 48, "module");
 HEAP_ASSERT(sizeof(struct heap_module) == 120, "module");
 HEAP_ASSERT(sizeof(struct heap_name) == 48, "name");
@@ -615,17 +706,21 @@ HEAP_ASSERT(sizeof(struct heap_in_flight) == 64, "in flight");
 HEAP_ASSERT(offsetof(struct heap_thread, in_flight) == 64, "thread: a line of its own for what moves with each event");
 HEAP_ASSERT(sizeof(struct heap_thread) == 256, "thread");
 HEAP_ASSERT(sizeof(struct heap_sample) == 32, "sample");
-HEAP_ASSERT(sizeof(struct heap_losses) == 128, "losses");
+HEAP_ASSERT(sizeof(struct heap_losses) == 144, "losses");
 HEAP_ASSERT(sizeof(struct heap_residence) == 40, "residence");
 HEAP_ASSERT(offsetof(struct heap_header, pid) == 40, "header");
 HEAP_ASSERT(offsetof(struct heap_header, program) == 104, "header");
 HEAP_ASSERT(offsetof(struct heap_header, depth) == 144, "header");
 HEAP_ASSERT(offsetof(struct heap_header, live_bytes) == 184, "header");
-HEAP_ASSERT(offsetof(struct heap_header, peak_epoch) == 232, "header: epoch and snapshots are one word");
+HEAP_ASSERT(offsetof(struct heap_header, peak_epoch) == 232, "header");
 HEAP_ASSERT(offsetof(struct heap_header, residence) == 288, "header: heaprun writes it in place");
 HEAP_ASSERT(offsetof(struct heap_header, losses) == 328, "header");
-HEAP_ASSERT(offsetof(struct heap_header, sections) == 456, "header");
-HEAP_ASSERT(sizeof(struct heap_header) == 936, "header");
+HEAP_ASSERT(offsetof(struct heap_header, sections) == 472, "header");
+HEAP_ASSERT(sizeof(struct heap_header) == 1008, "header");
+HEAP_ASSERT(
+    HEAP_SECTIONS_1_OFFSET == offsetof(struct heap_header, losses) + HEAP_LOSSES_1_BYTES, "header of version 1");
+HEAP_ASSERT(HEAP_HEADER_1_BYTES == HEAP_SECTIONS_1_OFFSET + HEAP_SECTIONS_1_COUNT * sizeof(struct heap_section),
+    "header of version 1");
 HEAP_ASSERT(sizeof(struct heap_mark) == 64, "mark");
 HEAP_ASSERT(HEAP_MARKS_OFFSET >= sizeof(struct heap_header), "marks lie behind the header");
 HEAP_ASSERT(HEAP_MARKS_OFFSET + HEAP_MARK_COUNT * sizeof(struct heap_mark) == HEAP_PAGE_BYTES, "marks lie in its page");

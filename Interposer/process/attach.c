@@ -1,7 +1,7 @@
 /*
- * Records for threads. A thread's death is not watched: no destructor and no hook of ours is in its way.
- * A new thread looks at a few records' owners instead, and takes over that of one that is gone: so as many records
- * are in use as threads were ever alive at once, and a few more. Until then a dead thread's ring keeps its last events.
+ * Records for threads. Nothing watches a thread's death: no destructor and no hook of ours is in its way. Instead a new
+ * thread examines the owners of a few records, and takes over the record of a dead one. So the records in use are about
+ * as many as the threads ever alive at once. Until it is taken over, a dead thread's ring keeps its last events.
  */
 #include "process/attach.h"
 
@@ -15,21 +15,28 @@
 #include "threads/thread.h"
 
 #define SCRATCHES (1u << 15)
-static struct scratch *scratches[SCRATCHES]; /* by record: handed on with it */
-static uint64_t hand;                        /* where the next look for a dead owner begins */
+static struct scratch *scratches[SCRATCHES]; /* by record: handed over with it */
+static uint64_t hand;                        /* where the next search for a dead owner begins */
 #define LOOKS 8
 
 void threads_start(void) {
-    /* A fork's child: what the parent's threads had is not touched, as a hook that the fork interrupted may still hold
-     * it. */
+    /* In a fork's child the parent's scratch memory is left alone: a hook that the fork interrupted may still use it.
+     */
     memset(scratches, 0, sizeof scratches);
     hand = 0;
     ring_start();
 }
 
+void threads_forget(void) {
+    for (size_t i = 0; i < SCRATCHES; i++) {
+        if (scratches[i] != NULL) system_unmap(scratches[i], sizeof(struct scratch));
+        scratches[i] = NULL;
+    }
+}
+
 static bool is_dead(uint32_t tid) { return system_signal_thread(system_process(), tid, 0) == -ESRCH; }
 
-/* Takes the record over where its owner is gone, or had our own tid before us. */
+/* Takes the record over if its owner is dead, or is an earlier thread with our tid. */
 static bool take_over(struct heap_thread *record, uint32_t tid) {
     uint32_t owner = load_acquire(&record->tid);
     if (owner == 0 || (owner != tid && !is_dead(owner))) return false;
@@ -62,14 +69,14 @@ static struct scratch *scratch_for(uint32_t index) {
 void thread_attach(void) {
     uint32_t tid = thread_id();
     uint64_t number = load_acquire(&image_number);
-    /* The level stays: where a fork's child runs in a handler inside a hook, that hook is still to return. */
+    /* The level stays: if fork was called by a handler inside a hook, that hook has still to return in the child. */
     local.plain = IMAGE_NONE;
     local.record = NULL;
     local.scratch = NULL;
     memset(local.branches, 0, sizeof local.branches);
     local.clock.seen.tv_nsec = -1;
     int64_t index = find_record(tid);
-    if (index != 0) ring_share(); /* the first thread's record is 0; who has none shares, too */
+    if (index != 0) ring_share(); /* record 0 is the first thread's, and shared by threads without one */
     if (index >= 0) {
         struct heap_thread *record = &image.threads[index];
         local.index = (uint32_t)index;
@@ -78,7 +85,7 @@ void thread_attach(void) {
         record->scratch_bytes = local.scratch != NULL ? sizeof(struct scratch) : 0;
         record->scratch_start = (uint64_t)(uintptr_t)local.scratch;
 #ifdef OWN_UNWINDER
-        if (local.scratch != NULL) memory_forget(&local.scratch->memory); /* its stacks were rooted in another thread */
+        if (local.scratch != NULL) memory_forget(&local.scratch->memory); /* its stacks are rooted in another thread */
 #endif
         ring_settle(record, local.ring, local.index);
         local.fold_at = ring_fold(record, local.ring);
@@ -87,7 +94,6 @@ void thread_attach(void) {
         local.record = record;
         if (local.scratch != NULL && unwind_is_plain()) local.plain = number;
     }
-    /* the last: who leaves by longjmp out of a handler in the middle of this comes again, and finds its record by its
-     * tid */
+    /* last: a thread that leaves this by longjmp out of a handler attaches again, and finds its record by its tid */
     local.image = number;
 }

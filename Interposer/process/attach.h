@@ -1,13 +1,16 @@
 /*
- * Records for threads: who has one, and who takes over whose.
+ * Records for threads: giving one to a thread, and taking over a dead thread's.
  */
 #ifndef HEAPSUM_ATTACH_H
 #define HEAPSUM_ATTACH_H
 
-/* An image was made: it has no threads yet. */
+/* Resets the records for a new image. Called once for each image, by the thread that makes it. */
 void threads_start(void);
 
-/* Gives this thread a record, a dead one's where there is one. */
+/* Gives back what the threads of an earlier recording had. No hook may be under way in any thread. */
+void threads_forget(void);
+
+/* Gives this thread a record: a dead thread's if there is one. Keeps errno. */
 void thread_attach(void);
 
 #endif

@@ -1,11 +1,11 @@
 /*
- * Writing a dump, by system calls alone and in static memory, while other threads go on booking.
+ * Writing a dump with system calls alone and in static memory, while other threads go on booking.
  *
- * The blocks come first in the file and what names them after, each section behind those that refer to it:
- * blocks, stacks, nodes, modules, strings. Entries are written before anything refers to them, so what a
- * block's slot names is there when its section's turn comes. A block's slot stands still, so a block that
- * is live all the while is met exactly once; one that is being reallocated is taken from the in-flight
- * record that its mark names.
+ * Each section comes after the sections that refer to it: blocks, stacks, their details, nodes,
+ * modules, strings. The recorder writes
+ * an entry before anything refers to it, so whatever a block's slot names exists when its section is written. A block's
+ * slot doesn't move, so a block that is live during the whole dump is met exactly once. A block that is being
+ * reallocated is taken from the in-flight record that the claim in its slot names.
  */
 #include "process/dump.h"
 
@@ -22,7 +22,7 @@
 #define RENAME_NOREPLACE 1
 #endif
 
-/* One dump at a time, so all of this can be static: the handler's stack may be a few kilobytes. */
+/* There is one dump at a time, so all of this is static: the handler's stack may have only a few kilobytes. */
 enum { IDLE, WRITING, WRITING_AND_ASKED };
 static uint32_t state = IDLE;
 static struct heap_header header;
@@ -69,8 +69,8 @@ static void add_block(uint64_t address, uint64_t slot, uint64_t bytes) {
     header.sections[HEAP_SECTION_BLOCKS].used++;
 }
 
-/* The block whose slot holds a mark, by its thread's record. False: the reallocation ended meanwhile, and the slot says
- * how. */
+/* Adds the block whose slot holds a claim, from its thread's in-flight record. False: the reallocation has ended, and
+ * the slot has a new word. */
 static bool add_in_flight(uint64_t mark) {
     uint32_t thread = heap_slot_mark_thread(mark);
     if (thread >= load_acquire(&image.header->sections[HEAP_SECTION_THREADS].used)) return true;
@@ -87,12 +87,12 @@ static bool add_in_flight(uint64_t mark) {
 
 static void add_slot(const uint64_t *slot, const struct heap_piece *piece, uint64_t granule) {
     for (int tries = 0; tries < 64; tries++) {
-        /* partner: the publishing release; the coarse maps' size stands before it */
+        /* partner: the publishing release; the coarse maps' size was written before it */
         uint64_t word = load_acquire(slot);
         if (word == 0 || word == HEAP_SLOT_OURS) return;
         if (heap_slot_is_mark(word)) {
             if (add_in_flight(word)) return;
-            continue; /* the slot has a new word, or none */
+            continue; /* read the slot again: it has a new word, or none */
         }
         uint32_t low = heap_slot_low(word);
         if (piece->map == HEAP_MAP_FINE) {
@@ -101,7 +101,7 @@ static void add_slot(const uint64_t *slot, const struct heap_piece *piece, uint6
             return;
         }
         uint64_t bytes = load_acquire(slot + 1);
-        if (load_relaxed(slot) != word) continue; /* the size may be the next block's */
+        if (load_relaxed(slot) != word) continue; /* the size may be of the next block at this address */
         add_block(granule + low, word, bytes);
         return;
     }
@@ -122,7 +122,7 @@ static void put_blocks(void) {
     flush_blocks();
 }
 
-/* Begins a section of so many entries, here. */
+/* Begins a section of `count` entries at the current offset. */
 static void begin_section(enum heap_section_name name, uint64_t count) {
     struct heap_section *section = &header.sections[name];
     out.at = (out.at + 7) & ~7ull;
@@ -131,7 +131,7 @@ static void begin_section(enum heap_section_name name, uint64_t count) {
     section->capacity = section->ready_bytes = count * section->entry_bytes;
 }
 
-/* Copies what a section holds by now. */
+/* Copies the entries that a section has now. */
 static void put_section(enum heap_section_name name) {
     const struct heap_section *from = &image.header->sections[name];
     uint64_t ready = load_acquire(&from->ready_bytes) / from->entry_bytes, used = load_acquire(&from->used);
@@ -139,7 +139,7 @@ static void put_section(enum heap_section_name name) {
     put(image.base + from->offset, header.sections[name].capacity);
 }
 
-/* A thread's record and ring as they stood together: no event between its folded and its head was overwritten
+/* Copies a thread's record and ring in one consistent state: no event from `folded` to `head` was overwritten
  * meanwhile. */
 static void copy_thread(uint64_t index, struct heap_thread *record, struct heap_ring *ring) {
     const struct heap_thread *source = &image.threads[index];
@@ -149,14 +149,14 @@ static void copy_thread(uint64_t index, struct heap_thread *record, struct heap_
         record->head = head;
         *ring = image.rings[index];
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
-        /* Two entries may be under way beyond the head. */
+        /* Two entries after the head may be in progress. */
         if (record->folded <= head && load_relaxed(&source->head) + 2 <= record->folded + HEAP_RING_EVENTS) return;
     }
-    /* it runs too fast: its last few events are in its counters by now, or in the next dump */
+    /* the thread books too fast: its last few events are already in its counters, or will be in the next dump */
     record->folded = record->head;
 }
 
-/* Threads and their rings, two sections numbered alike. */
+/* Writes two sections with the same numbering: threads and their rings. */
 static void put_threads(void) {
     static struct heap_thread record;
     static struct heap_ring ring;
@@ -179,7 +179,7 @@ static void put_threads(void) {
     out.at = ring_at + count * sizeof ring;
 }
 
-/* DIRECTORY/PROGRAM.PID.N.heap, and where it is written before it is whole. */
+/* Makes the paths: DIRECTORY/PROGRAM.PID.N.heap, and the name under which it is written until it is whole. */
 static bool name_paths(const char *directory, uint32_t number) {
     size_t length = strlen(directory), name = strlen(options.name);
     if (length + name + 64 > sizeof final_path) return false;
@@ -202,16 +202,16 @@ static bool name_paths(const char *directory, uint32_t number) {
     return true;
 }
 
-/* Renames where nothing of that name stands. 0, or a negated errno: -EEXIST where something does. */
+/* Renames without replacing. Returns 0 or a negated errno: -EEXIST if the name is taken. */
 static int appear(void) {
     int result = system_rename(partial_path, final_path, RENAME_NOREPLACE);
     if (result != -EINVAL && result != -ENOSYS) return result;
-    result = system_link(partial_path, final_path); /* a file system without the flag: link never replaces either */
+    result = system_link(partial_path, final_path); /* the file system lacks the flag; link never replaces either */
     if (result == 0) system_unlink(partial_path);
     return result;
 }
 
-/* To the nanosecond, as it orders the dumps of one process. */
+/* In nanoseconds, because it orders the dumps of one process. */
 static uint64_t moment(void) { return system_nanoseconds(CLOCK_MONOTONIC) - image.header->started_monotonic_ns; }
 
 static void write_contents(void) {
@@ -233,6 +233,7 @@ static void write_contents(void) {
     section->capacity = section->ready_bytes = section->used * sizeof(struct heap_block);
     put_threads();
     put_section(HEAP_SECTION_STACKS);
+    put_section(HEAP_SECTION_DETAILS);
     put_section(HEAP_SECTION_NODES);
     put_section(HEAP_SECTION_MODULES);
     put_section(HEAP_SECTION_STRINGS);
@@ -248,10 +249,10 @@ static void write_contents(void) {
     out.at = end;
 }
 
-/* Writes one dump into a directory, under the first number that is free from `number` on. */
+/* Writes one dump into a directory, under the first free number from `number` on. */
 static bool write_into(const char *directory, uint32_t number) {
     if (directory[0] == '\0' || !name_paths(directory, number)) return false;
-    system_unlink(partial_path); /* of an earlier process with our PID, cut off in the middle */
+    system_unlink(partial_path); /* left by an earlier process with our PID that died while writing */
     out.fd = system_open(partial_path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (out.fd < 0) return false;
     write_contents();
@@ -289,14 +290,14 @@ static void write_one(void) {
 
 void dump_start(void) { store_relaxed(&state, IDLE); }
 
-/* One dump, or two where somebody asked meanwhile. */
+/* Writes one dump, and another if one is requested meanwhile. */
 static void write_or_ask(void) {
     uint32_t seen = IDLE;
     if (!cas_acq_rel(&state, &seen, WRITING)) {
-        /* Somebody writes, in another thread or beneath us: all requests that come meanwhile become one more dump. */
+        /* Another thread, or the code that we interrupted, is writing: all requests meanwhile become one more dump. */
         while (seen != IDLE && seen != WRITING_AND_ASKED && !cas_acq_rel(&state, &seen, WRITING_AND_ASKED)) {}
         if (seen != IDLE) return;
-        if (!cas_acq_rel(&state, &seen, WRITING)) return; /* another was quicker to answer the same */
+        if (!cas_acq_rel(&state, &seen, WRITING)) return; /* another thread took the request */
     }
     do {
         store_relaxed(&state, WRITING);
@@ -306,13 +307,13 @@ static void write_or_ask(void) {
 }
 
 void dump_write(void) {
-    if (!system_may_write()) { /* a filter of the program's would end it for what a dump asks of the kernel */
+    if (!system_may_write()) { /* the program's seccomp filter would end it for a dump's system calls */
         LOSE(failed_dumps, 1);
         return;
     }
-    /* A thread that may be cancelled at any instant would end in here, in the middle of whatever the signal
-     * interrupted, with the allocator's lock in its hand perhaps. glibc cancels by the first of the signals that it
-     * keeps to itself. */
+    /* A thread with asynchronous cancellation could end in here, in the middle of the code that the signal interrupted,
+     * perhaps with the allocator's lock held. glibc cancels with the first of the signals that it reserves; block it.
+     */
     system_signals before;
     bool masked = system_mask(SIG_BLOCK, system_signals_of(SIGNAL_OF_CANCELLATION), &before) == 0;
     write_or_ask();

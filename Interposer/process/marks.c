@@ -1,5 +1,5 @@
 /*
- * Dumps that nobody sends a signal for: as the heap grows, or where an allocation fails.
+ * Dumps without a signal: when the heap grows, or when an allocation fails.
  */
 #include "process/marks.h"
 
@@ -11,13 +11,13 @@
 #include "image/image.h"
 #include "process/dump.h"
 
-static uint64_t last_failure_seconds; /* of the last dump for a failure: 0 none */
+static uint64_t last_failure_seconds; /* of the last dump for a failure; 0: none */
 #define FAILURE_SECONDS 60
 
 void marks_grown(uint64_t live_bytes) {
     uint64_t last = load_relaxed(&dump_last_live_bytes);
     if ((int64_t)(live_bytes - last) < (int64_t)options.dump_growth) return;
-    /* Of several threads that see it the one that moves the bound writes the dump. */
+    /* If several threads see it, the one that moves the bound writes the dump. */
     if (cas_relaxed(&dump_last_live_bytes, &last, live_bytes)) dump_write();
 }
 

@@ -1,5 +1,5 @@
 /*
- * Dumps that nobody sends a signal for.
+ * Dumps without a signal.
  */
 #ifndef HEAPSUM_MARKS_H
 #define HEAPSUM_MARKS_H
@@ -10,16 +10,16 @@
 
 #include "base/atomics.h"
 
-/* In hook_live's word, beside the image's number: set while the recording is paused, so that no hook takes the common
- * way. */
+/* A bit of hook_live's word, above the image's number: set while recording is paused, so that no hook takes the common
+ * path. */
 #define HOOK_PAUSED (1ull << 63)
 
-/* An allocation failed for `reason`, an errno: where that is want of memory, and it was asked for, writes a dump, once
- * a minute at the most. Keeps errno. */
+/* Called when an allocation failed with the errno `reason`. If memory ran out and the user asked for it, writes a dump,
+ * at most one a minute. Keeps errno. */
 void marks_failed(int reason);
 
-/* The process's live bytes, as just folded: writes a dump where they passed the last dump's by what was asked for.
- * Keeps errno. */
+/* Called with the process's live bytes after a fold. Writes a dump if they grew since the last dump by as much as the
+ * user asked for. Keeps errno. */
 void marks_grown(uint64_t live_bytes);
 
 #endif

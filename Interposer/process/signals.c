@@ -1,9 +1,9 @@
 /*
- * The dump signal. By default it is ours only while the program leaves it alone: a program that sets a
- * handler, or ignores the signal, has it wholly. Where the user chose the signal, our handler stays in the kernel's
- * table and calls the program's, whose action is kept here and shown to the program as if it stood there.
+ * The dump signal. By default we use it only while the program doesn't: a program that sets a handler or ignores the
+ * signal keeps it entirely. If the user chose the signal, our handler stays in the kernel's table and calls the
+ * program's. The program's action is kept here, and shown to the program as if it were in the table.
  *
- * The functions that a program calls for that are in hooks/signal_hooks.c.
+ * hooks/signal_hooks.c has the functions that a program calls for that.
  */
 #include "process/signals.h"
 
@@ -24,8 +24,8 @@
 #include "threads/hook.h"
 
 static uint32_t ours; /* our handler is in the kernel's table */
-/* The program's action for the dump signal, as it believes it to stand. Two, so that a handler reads a whole one while
- * another is set. */
+/* The action for the dump signal that the program believes to be set. There are two, so that a handler reads a whole
+ * one while the other is being written. */
 static struct sigaction actions[2];
 static uint32_t which;
 
@@ -37,21 +37,21 @@ static void set_program_action(const struct sigaction *action) {
     store_release(&which, other);
 }
 
-/* SA_RESETHAND: the handler goes, flags and mask stay. */
+/* SA_RESETHAND: the handler is reset, flags and mask stay. */
 static void reset(const struct sigaction *program) {
     struct sigaction fresh = *program;
-    fresh.sa_flags &= ~SA_SIGINFO; /* the kernel's stays, too; here it tells which of the two a handler is */
+    fresh.sa_flags &= ~SA_SIGINFO; /* the kernel keeps the flag; here it says which kind of handler this is */
     fresh.sa_handler = SIG_DFL;
     set_program_action(&fresh);
 }
 
-/* What the kernel would have done without us. */
+/* Does what the kernel would do by default. */
 static void act_by_default(int signal) {
     struct sigaction mine, standard = {.sa_handler = SIG_DFL};
     system_signals before;
     if (next.libc_sigaction(signal, &standard, &mine) != 0) return;
     system_signal_thread(system_process(), thread_id(), signal);
-    /* here the process ends, or stops; where the default is to ignore, nothing */
+    /* here the process ends or stops, or nothing happens if the default is to ignore */
     system_mask(SIG_UNBLOCK, system_signals_of(signal), &before);
     system_mask(SIG_SETMASK, before, NULL);
     next.libc_sigaction(signal, &mine, NULL);
@@ -78,13 +78,13 @@ static void on_signal(int signal, siginfo_t *info, void *context) {
     errno = saved;
 }
 
-/* Puts our handler in the kernel's table, with the mask and flags that the program's would have there. */
+/* Puts our handler into the kernel's table, with the mask and flags of the program's action. */
 static int install(void) {
     struct sigaction program = program_action();
     struct sigaction action = {.sa_sigaction = on_signal, .sa_mask = program.sa_mask};
     bool handled = (program.sa_flags & SA_SIGINFO) || (program.sa_handler != SIG_DFL && program.sa_handler != SIG_IGN);
-    /* SA_RESETHAND is ours to do, in on_signal. Where no handler of the program's runs, a thread may have a small
-     * stack. */
+    /* on_signal implements SA_RESETHAND. Without a handler of the program's, a thread may have a small stack: hence
+     * SA_ONSTACK. */
     action.sa_flags = SA_SIGINFO | (handled ? program.sa_flags & (int)~SA_RESETHAND : SA_RESTART | SA_ONSTACK);
     return next.libc_sigaction(options.signal, &action, NULL);
 }
@@ -97,7 +97,7 @@ static void note(void) {
 }
 
 void signals_start(void) {
-    static bool looked; /* a fork's child inherits what was settled */
+    static bool looked; /* a fork's child inherits the result */
     if (options.signal == 0 || next.libc_sigaction == NULL) return;
     if (!looked) {
         struct sigaction before;
@@ -115,7 +115,7 @@ static bool is_default(const struct sigaction *action) {
     return !(action->sa_flags & SA_SIGINFO) && action->sa_handler == SIG_DFL;
 }
 
-/* An action as it is read back: nobody blocks SIGKILL and SIGSTOP, and libc adds its own way out of a handler. */
+/* Makes an action what sigaction reads back: SIGKILL and SIGSTOP can't be blocked, and libc adds its restorer. */
 static void as_kernel_keeps(struct sigaction *action) {
     system_signals mask;
     memcpy(&mask, &action->sa_mask, sizeof mask);
@@ -124,7 +124,7 @@ static void as_kernel_keeps(struct sigaction *action) {
     action->sa_flags |= MACHINE_SA_RESTORER;
 }
 
-/* In a vfork's child: the memory is the parent's, and so is what is kept here; the kernel's table is the child's own.
+/* In a vfork's child: the memory, and with it the state kept here, is the parent's; the kernel's table is the child's.
  */
 static int act_in_shared_memory(int signal, const struct sigaction *action, struct sigaction *before) {
     int result = next.sigaction(signal, action, before);
@@ -137,7 +137,7 @@ int signals_act(int signal, const struct sigaction *action, struct sigaction *be
     if (hook_memory_is_borrowed()) return act_in_shared_memory(signal, action, before);
     if (!load_relaxed(&ours)) {
         int result = next.sigaction(signal, action, before);
-        /* A program that gives the signal back gives it to us: by default it would end the process. */
+        /* A program that resets the signal gives it back to us: the default action would end the process. */
         if (result == 0 && action != NULL && is_default(action) && load_acquire(&hook_live.word) != 0) {
             set_program_action(action);
             if (install() == 0) store_relaxed(&ours, 1);
@@ -147,7 +147,7 @@ int signals_act(int signal, const struct sigaction *action, struct sigaction *be
     }
     struct sigaction old = program_action();
     if (action != NULL) {
-        struct sigaction fresh = *action; /* it may be the same memory as `before` */
+        struct sigaction fresh = *action; /* `action` and `before` may be the same memory */
         if (options.signal_chosen || is_default(&fresh)) {
             as_kernel_keeps(&fresh);
             set_program_action(&fresh);

@@ -1,13 +1,14 @@
 /*
- * When recording starts.
+ * Starting to record.
  *
  *   COLD ──> STARTING ──> LIVE ──fork──> FORKED ──first call──> STARTING ──> LIVE
  *                   └──> OFF (not to be recorded, or no image could be made)
+ *   any but STARTING and LIVE ──attached──> STARTING ──> LIVE ──detached──> OFF
  *
- * The constructor comes before all others (-z initfirst), libc's among them, so that their allocations are booked. A
- * call before it is booked too where the environment can be read already. A child of fork starts an image at its first
- * call, so that one which only goes on to exec leaves none. The page of hook_live is wiped in any copied address space:
- * a raw clone, which runs no atfork handler, is noticed by it.
+ * The constructor runs before all others, libc's included (-z initfirst), so that their allocations are booked. A call
+ * before the constructor is booked too if the environment can already be read. A fork's child starts its image at its
+ * first call, so a child that only execs leaves none. The kernel wipes the page of hook_live in any copy of the address
+ * space; that reveals a raw clone, which runs no atfork handler.
  */
 #include "process/start.h"
 
@@ -37,11 +38,11 @@
 enum phase { COLD, STARTING, LIVE, FORKED, OFF };
 
 static uint32_t phase = COLD;
-static uint64_t missed; /* calls that came before, or while another thread was starting */
+static uint64_t missed; /* calls before recording started, or while another thread was starting it */
 
 void start_miss(void) { add_relaxed(&missed, 1); }
 
-/* Makes the image and what goes with it. */
+/* Makes the image and everything around it; false if that fails. */
 static bool go_live(bool forked) {
     if (!image_create()) return false;
     if (forked) or_relaxed(&image.header->flags, HEAP_FLAG_FORKED);
@@ -54,7 +55,7 @@ static bool go_live(bool forked) {
     ring_grown = marks_grown;
     signals_start();
     uint64_t number = __atomic_add_fetch(&image_number, 1, __ATOMIC_RELEASE); /* partner: hook_enter */
-    /* before Linux 4.14 the atfork handler alone notices */
+    /* before Linux 4.14 only the atfork handler notices a fork */
     system_advise(&hook_live, HEAP_PAGE_BYTES, MADV_WIPEONFORK);
     store_release(&hook_live.word, number); /* partner: hook_enter's acquire, and hook_enter_plainly's */
     start_pauses_changed();
@@ -62,7 +63,7 @@ static bool go_live(bool forked) {
 }
 
 void start_pauses_changed(void) {
-    /* Until the word says what the pauses do: another thread may change them meanwhile. */
+    /* Repeat until the word agrees with the pauses, which another thread may change meanwhile. */
     for (;;) {
         uint64_t word = load_relaxed(&hook_live.word),
                  wanted = pauses_are_on() ? word | HOOK_PAUSED : word & ~HOOK_PAUSED;
@@ -82,7 +83,7 @@ bool start_next(void) {
     return true;
 }
 
-/* Why this process can't be recorded, by what the loader made of it; NULL where it can be. */
+/* Why this process can't be recorded, judging by how it was loaded; NULL if it can be. */
 static const char *obstacle(void) {
     if (!loader_has_glibc()) return "not recorded, as its C library is not glibc: ";
     if (loader_glibc_is_first())
@@ -93,7 +94,7 @@ static const char *obstacle(void) {
 static bool start_with(char **env) {
     uint32_t seen = load_acquire(&phase); /* partner: the releases below */
     if (seen == LIVE && load_relaxed(&hook_live.word) == 0) {
-        /* Our page was wiped: this is a copy of the process. Where an atfork handler ran, it said so already. */
+        /* Our page was wiped: this is a copy of the process. If the atfork handler ran, it has set FORKED already. */
         if (cas_acq_rel(&phase, &seen, FORKED)) {
             image_abandon();
             seen = FORKED;
@@ -103,7 +104,7 @@ static bool start_with(char **env) {
         if (seen == STARTING) add_relaxed(&missed, 1);
         return seen == LIVE && load_acquire(&hook_live.word) != 0;
     }
-    if (seen == COLD && env == NULL) { /* libc is not that far; our constructor comes */
+    if (seen == COLD && env == NULL) { /* libc is not initialized; our constructor will run later */
         add_relaxed(&missed, 1);
         return false;
     }
@@ -134,7 +135,7 @@ bool start_may_record(void) {
 
 void start_stop(void) {
     uint32_t seen = swap_relaxed(&phase, OFF);
-    /* What is started from here goes without the library: the filter is inherited. */
+    /* Programs started from now on run without the library, because they inherit the filter. */
     __atomic_store(
         &system_forbidden, &(struct system_forbidden){.looks = system_forbids(true), .files = true}, __ATOMIC_RELAXED);
     if (seen == OFF) return;
@@ -142,7 +143,7 @@ void start_stop(void) {
     store_release(&hook_live.word, 0); /* partner: hook_enter's acquire */
 }
 
-/* This library, as atfork handlers and destructors belong to one. */
+/* Identifies this library, which atfork handlers and destructors belong to. */
 extern void *__dso_handle __attribute__((visibility("hidden")));
 
 static void before_fork(void) { unwind_fork_begin(); }
@@ -156,15 +157,45 @@ static void after_fork_in_child(void) {
     if (cas_acq_rel(&phase, &live, FORKED)) image_abandon();
 }
 
-__attribute__((constructor)) static void constructor(int count, char **arguments, char **env) {
-    (void)count;
-    (void)arguments;
-    if (!start_next() || !loader_has_glibc()) return; /* another C library's loader hands nothing on */
-    start_with(env);
-    if (load_relaxed(&phase) != LIVE) return;
+/* Once in a process: there is no taking it back, and a second handler would do the same. */
+static void watch_forks(void) {
+    static uint32_t watched;
+    if (swap_relaxed(&watched, 1)) return;
     int saved = errno;
     int (*at_fork)(void (*)(void), void (*)(void), void (*)(void), void *);
     *(void **)&at_fork = loader_libc("__register_atfork");
     if (at_fork != NULL) at_fork(before_fork, after_fork_in_parent, after_fork_in_child, &__dso_handle);
     errno = saved;
+}
+
+bool start_attached(char **env) {
+    uint32_t seen = load_acquire(&phase);
+    if (seen == STARTING || seen == LIVE || !start_next() || !loader_has_glibc()) return false;
+    if (!cas_acq_rel(&phase, &seen, STARTING)) return false;
+    options_read(env);
+    options.follow = false; /* a child's image would belong to nobody: who wants it attaches to it */
+    image_forget();         /* of the recording before, or what a fork's child has in its place */
+    threads_forget();
+    bool live = options.record && system_may_write() && go_live(false);
+    if (live) or_relaxed(&image.header->flags, HEAP_FLAG_ATTACHED);
+    if (live) watch_forks();
+    store_release(&phase, live ? LIVE : OFF);
+    return live;
+}
+
+bool start_detached(void) {
+    uint32_t seen = LIVE;
+    if (load_relaxed(&hook_live.word) == 0 || !cas_acq_rel(&phase, &seen, OFF)) return false;
+    or_relaxed(&image.header->flags, HEAP_FLAG_DETACHED);
+    store_release(&hook_live.word, 0); /* partner: hook_enter's acquire */
+    return true;
+}
+
+__attribute__((constructor)) static void constructor(int count, char **arguments, char **env) {
+    (void)count;
+    (void)arguments;
+    if (!start_next() || !loader_has_glibc()) return; /* another C library's loader hands nothing on */
+    if (loader_is_late()) return;                     /* brought by dlopen: heapsum_attach says when it starts */
+    start_with(env);
+    if (load_relaxed(&phase) == LIVE) watch_forks();
 }

@@ -173,8 +173,9 @@ static bool find_entry(uintptr_t pc, struct entry *entry) {
     struct module_frames frames;
     if (!module_frames_of(pc, &frames)) return false;
     const uint8_t *header = frames.eh_frame_hdr, *end = (const uint8_t *)frames.end, *at = header + 4;
-    if (!memory_is_readable((uintptr_t)header & ~(uintptr_t)7)) return false;    /* a program may hide its own pages */
-    if (header[0] != 1 || header[3] != (PE_DATA_RELATIVE | PE_S4)) return false; /* what every linker writes */
+    if (!memory_is_readable((uintptr_t)header & ~(uintptr_t)7)) return false; /* a program may hide its own pages */
+    if (end - header < 4 || header[0] != 1 || header[3] != (PE_DATA_RELATIVE | PE_S4))
+        return false; /* what every linker writes */
     encoded(&at, end, header[1]);
     uint64_t count = encoded(&at, end, header[2]);
     struct row {
@@ -199,6 +200,11 @@ static bool find_entry(uintptr_t pc, struct entry *entry) {
 
 static void set_rule(struct cfi_row *row, uint64_t number, uint8_t kind, int64_t value, const uint8_t *expression) {
     if (number < CFI_REGISTERS) row->registers[number] = (struct cfi_rule){expression, value, kind};
+}
+
+/* A factored offset. Unsigned, as a wrong table's product may overflow. */
+static int64_t factored(uint64_t number, const struct entry *entry) {
+    return (int64_t)(number * (uint64_t)entry->data_factor);
 }
 
 /* A block: its length, then its bytes. */
@@ -228,7 +234,7 @@ static bool run(
             continue;
         }
         if (operation >> 6 == 2) { /* offset */
-            set_rule(row, low, CFI_OFFSET, (int64_t)cfi_unsigned(&at, end) * entry->data_factor, NULL);
+            set_rule(row, low, CFI_OFFSET, factored(cfi_unsigned(&at, end), entry), NULL);
             continue;
         }
         if (operation >> 6 == 3) { /* restore */
@@ -249,7 +255,7 @@ static bool run(
                 break;
             case 0x05:
                 number = cfi_unsigned(&at, end);
-                set_rule(row, number, CFI_OFFSET, (int64_t)cfi_unsigned(&at, end) * entry->data_factor, NULL);
+                set_rule(row, number, CFI_OFFSET, factored(cfi_unsigned(&at, end), entry), NULL);
                 break;
             case 0x06:
                 number = cfi_unsigned(&at, end);
@@ -274,11 +280,14 @@ static bool run(
                 row->cfa_offset = (int64_t)cfi_unsigned(&at, end);
                 row->cfa_expression = NULL;
                 break;
-            case 0x0D:
+            case 0x0D: /* these three change a register and an offset; an expression's length is no offset */
+                if (row->cfa_expression != NULL) return false;
                 row->cfa_register = (uint32_t)cfi_unsigned(&at, end);
-                row->cfa_expression = NULL;
                 break;
-            case 0x0E: row->cfa_offset = (int64_t)cfi_unsigned(&at, end); break;
+            case 0x0E:
+                if (row->cfa_expression != NULL) return false;
+                row->cfa_offset = (int64_t)cfi_unsigned(&at, end);
+                break;
             case 0x0F: row->cfa_expression = block(&at, end, &row->cfa_offset); break;
             case 0x10:
             case 0x16: /* expression, val_expression */
@@ -288,26 +297,29 @@ static bool run(
                 break;
             case 0x11:
                 number = cfi_unsigned(&at, end);
-                set_rule(row, number, CFI_OFFSET, cfi_signed(&at, end) * entry->data_factor, NULL);
+                set_rule(row, number, CFI_OFFSET, factored((uint64_t)cfi_signed(&at, end), entry), NULL);
                 break;
             case 0x12:
                 row->cfa_register = (uint32_t)cfi_unsigned(&at, end);
-                row->cfa_offset = cfi_signed(&at, end) * entry->data_factor;
+                row->cfa_offset = factored((uint64_t)cfi_signed(&at, end), entry);
                 row->cfa_expression = NULL;
                 break;
-            case 0x13: row->cfa_offset = cfi_signed(&at, end) * entry->data_factor; break;
+            case 0x13:
+                if (row->cfa_expression != NULL) return false;
+                row->cfa_offset = factored((uint64_t)cfi_signed(&at, end), entry);
+                break;
             case 0x14:
                 number = cfi_unsigned(&at, end);
-                set_rule(row, number, CFI_VALUE_OFFSET, (int64_t)cfi_unsigned(&at, end) * entry->data_factor, NULL);
+                set_rule(row, number, CFI_VALUE_OFFSET, factored(cfi_unsigned(&at, end), entry), NULL);
                 break;
             case 0x15:
                 number = cfi_unsigned(&at, end);
-                set_rule(row, number, CFI_VALUE_OFFSET, cfi_signed(&at, end) * entry->data_factor, NULL);
+                set_rule(row, number, CFI_VALUE_OFFSET, factored((uint64_t)cfi_signed(&at, end), entry), NULL);
                 break;
             case 0x2E: cfi_unsigned(&at, end); break; /* GNU_args_size: for landing pads */
             case 0x2F:
                 number = cfi_unsigned(&at, end);
-                set_rule(row, number, CFI_OFFSET, -(int64_t)cfi_unsigned(&at, end) * entry->data_factor, NULL);
+                set_rule(row, number, CFI_OFFSET, factored(-cfi_unsigned(&at, end), entry), NULL);
                 break;
             default: return false;
         }
@@ -335,7 +347,7 @@ bool cfi_find_row(uintptr_t pc, struct cfi_space *space) {
 /* ---- Expressions and steps ------------------------------------------------------------------------- */
 
 static bool read_memory(uint64_t address, size_t bytes, struct cfi_bounds bounds, uint64_t *value) {
-    if (address < bounds.low || address > bounds.high || bounds.high - address < bytes) return false;
+    if (address == 0 || address < bounds.low || address > bounds.high || bounds.high - address < bytes) return false;
     *value = 0;
     memcpy(value, (const void *)address, bytes);
     return true;

@@ -29,13 +29,12 @@
 #include "stacks/tree.h"
 #include "stacks/unwind_own.h"
 
-/* Entry i's word and frame; FRAME(memo, -1) is the roots'. */
-#define WORD(memo, i) (&(memo)->words[MEMO_GROUP + (i)])
-#define FRAME(memo, i) (&(memo)->frames[1 + (i)])
+#define WORD MEMO_WORD
+#define FRAME MEMO_FRAME
 
 /* ---- What is remembered of pcs, stack memories and stacks ------------------------------------------------ */
 
-/* Looks a pc up that its entry doesn't have. An interrupted pc counts as the return address of the byte before: key +
+/* Looks up a pc that its entry doesn't have. An interrupted pc counts as the return address of the byte before: key +
  * 1, as any other. */
 static __attribute__((noinline)) struct pc_entry fill(struct pc_entry *entry, uintptr_t key, struct scratch *scratch) {
     uint64_t rule = rule_for(key, &scratch->cfi[0]) & ((1ull << RULE_BITS) - 1);
@@ -62,8 +61,8 @@ void memory_forget(struct memory *memory) {
     for (uint32_t i = 0; i < MEMOS; i++) memory->memos[i].count = memory->memos[i].outer = 0;
 }
 
-/* Another memo than the one used last, or this one after modules went; NULL for a stack that is as deep as one that
- * didn't fit, or deeper. */
+/* The memo for a stack that the last one does not serve, or the last one after modules went. NULL for a stack that is
+ * as deep as one that didn't fit, or deeper. */
 static __attribute__((noinline)) struct memo *memo_for(struct memory *memory, uintptr_t sp) {
     uint32_t generation = loader_generation();
     if (memory->generation != generation) {
@@ -91,55 +90,62 @@ static __attribute__((noinline)) struct memo *memo_for(struct memory *memory, ui
     return memo;
 }
 
+/* The frames of a stack over the depth limit: the outermost quarter and the innermost rest, with the cut between them.
+ * Where its outermost end is cut, there is one cut already. */
+static struct tree_stack look_up_deep(struct stack_space *space, struct memo *memo, uint64_t leaf, uint32_t all) {
+    uint32_t depth = options.depth;
+    bool cut = FRAME(memo, -1)->depth != 0;
+    uint32_t outermost = cut ? 0 : depth / 4, innermost = depth - outermost;
+    stack_begin(space);
+    for (uint32_t i = 0; i < memo->root_count; i++) stack_append(space, memo->roots[i]);
+    for (uint32_t i = 0; i < memo->outer; i++) {
+        const struct memo_frame *frame = FRAME(memo, i);
+        uint32_t at = frame->depth & ~MEMO_CUT;
+        if (frame->flags & MEMO_EXTRA) continue;
+        if (!cut && at == outermost + 1) stack_append(space, heap_frame_make(HEAP_MODULE_CUT, HEAP_CUT_DEPTH));
+        if (at <= outermost || all - at < innermost) stack_append(space, frame->id);
+    }
+    stack_append(space, leaf);
+    return tree_stack(0, space->frames, space->nodes, space->count);
+}
+
+/* Looks the stack up from the innermost frame on whose node is known: nearly always a few frames outwards. */
+static struct tree_stack look_up_fresh(struct stack_space *space, struct memo *memo, uint64_t leaf) {
+    uint32_t first = memo->outer, count = 0;
+    while (first > 0 && FRAME(memo, first - 1)->node == 0) first--;
+    uint32_t outer = FRAME(memo, first - 1)->node, roots = first == 0 && outer == 0 ? memo->root_count : 0;
+    for (; count < roots; count++) space->frames[count] = memo->roots[count];
+    for (uint32_t i = first; i < memo->outer; i++)
+        if (likely(!(FRAME(memo, i)->flags & MEMO_EXTRA))) space->frames[count++] = FRAME(memo, i)->id;
+    space->frames[count++] = leaf;
+    struct tree_stack stack = tree_stack(outer, space->frames, space->nodes, count);
+    count = 0;
+    if (roots > 0) FRAME(memo, -1)->node = outer = space->nodes[(count = roots) - 1];
+    for (uint32_t i = first; i < memo->outer; i++) {
+        if (likely(!(FRAME(memo, i)->flags & MEMO_EXTRA))) outer = space->nodes[count++];
+        FRAME(memo, i)->node = outer;
+    }
+    return stack;
+}
+
+/* The stack's number, with RECENT_IS_CUT where that is so. */
 static __attribute__((noinline)) uint32_t look_up_stack(
     struct scratch *scratch, struct memo *memo, uint64_t leaf, uint64_t hash) {
-    struct stack_space *space = &scratch->spaces[0];
-    uint32_t count = memo->outer, depth = options.depth, all = (FRAME(memo, count - 1)->depth & ~MEMO_CUT) + 1;
-    bool deep = all > depth, cut = FRAME(memo, -1)->depth != 0;
-    uint32_t stack = deep ? 0 : tree_known(leaf, hash);
-    if (stack == 0) {
-        /* Of one over the limit the outermost quarter and the innermost rest, with the cut between them; where its
-         * outermost end is cut, there is one cut already. */
-        uint32_t outermost = deep && !cut ? depth / 4 : 0, innermost = depth - outermost;
-        space->count = 0;
-        for (uint32_t i = 0; i < memo->root_count; i++) stack_append(space, memo->roots[i]);
-        for (uint32_t i = 0; i < count; i++) {
-            const struct memo_frame *frame = FRAME(memo, i);
-            uint32_t at = frame->depth & ~MEMO_CUT;
-            if (frame->flags & MEMO_EXTRA) continue;
-            if (deep && !cut && at == outermost + 1) stack_append(space, heap_frame_make(HEAP_MODULE_CUT, 0));
-            if (at <= outermost || all - at < innermost) stack_append(space, frame->id);
-        }
-        stack_append(space, leaf);
-        stack = tree_stack(space->frames, space->hashes, space->count);
-    }
-    if (unlikely(stack == TREE_EMPTY_STACK)) return stack; /* there was no space: perhaps there is, the next time */
+    uint32_t all = (FRAME(memo, memo->outer - 1)->depth & ~MEMO_CUT) + 1;
+    struct tree_stack stack = all > options.depth ? look_up_deep(&scratch->spaces[0], memo, leaf, all)
+                                                  : look_up_fresh(&scratch->spaces[0], memo, leaf);
+    if (unlikely(stack.number == TREE_EMPTY_STACK)) return stack.number; /* perhaps there is space the next time */
     struct recent_stack *recent = &scratch->memory.recent[hash % RECENT_STACKS];
-    recent->stack = 0;
-    fence_compiler();
-    recent->hash = hash;
-    fence_compiler();
-    return recent->stack = stack;
+    recent_keep(recent, hash, stack, FRAME(memo, memo->outer - 1)->node);
+    return recent->stack;
 }
 
 /* ---- Joining the memo -------------------------------------------------------------------------------------- */
 
-/* Where the entry of the frame with this stack pointer is looked for: frames come and go, and nearly all are found
- * where they were, without a search. */
+/* The likely entry of the frame with this stack pointer: frames come and go, and nearly all are found where they were,
+ * without a search. */
 static inline __attribute__((always_inline)) uint16_t *hint(struct memo *memo, uintptr_t sp) {
     return &memo->hints[sp / 8 % MEMO_HINTS];
-}
-
-/* Whether the words of the `count` outermost entries still say what they said, read from the inside outwards up to the
- * first that doesn't. */
-static inline __attribute__((always_inline)) bool all_hold(const struct memo *memo, uint32_t count) {
-    for (const struct memo_word *word = WORD(memo, count), *end = memo->words + MEMO_GROUP; word > end;
-         word -= MEMO_GROUP) {
-#define HOLDS(i) likely(word_at(word[-(i)].address) == word[-(i)].value)
-        if (!(HOLDS(1) && HOLDS(2) && HOLDS(3) && HOLDS(4))) return false;
-#undef HOLDS
-    }
-    return true;
 }
 
 /* Of the `count` outermost entries, how many lie outwards of the first word, from the inside, that differs. */
@@ -162,7 +168,7 @@ static inline __attribute__((always_inline)) bool is_met(
 static void begin(struct memo *memo, bool cut) {
     memo->count = 0;
     memo->root_count = 0;
-    *FRAME(memo, -1) = (struct memo_frame){.hash = tree_root_hash(), .depth = cut ? MEMO_CUT : 0};
+    *FRAME(memo, -1) = (struct memo_frame){.hash = tree_seed, .depth = cut ? MEMO_CUT : 0};
     if (options.threads) memo->roots[memo->root_count++] = thread_root();
     if (cut) memo->roots[memo->root_count++] = heap_frame_make(HEAP_MODULE_CUT, 0);
     for (uint32_t i = 0; i < memo->root_count; i++)
@@ -183,6 +189,7 @@ static inline __attribute__((always_inline)) void put(struct memo *memo, uint32_
     frame->depth = depth;
     frame->flags = flags;
     frame->leaf_pc = 0;
+    frame->node = 0;
     *hint(memo, address + 8) = (uint16_t)at;
 }
 
@@ -273,6 +280,20 @@ static uint32_t give_up(struct memo *memo, uintptr_t innermost) {
     return 0;
 }
 
+/* Remembers where the last stack's leaf joined the memo. A signal handler may leave by longjmp in the middle: the pc
+ * goes first and comes back last. */
+static inline void keep_leaf(struct memory *memory, const struct memo *memo, uintptr_t sp) {
+    struct memo_leaf *leaf = memo_leaf(memory, memo->leaf_pc, sp);
+    leaf->pc = 0;
+    fence_compiler();
+    leaf->sp = sp;
+    leaf->at = memo->outer - 1;
+    leaf->address = WORD(memo, memo->outer - 1)->address;
+    leaf->generation = memory->generation;
+    fence_compiler();
+    leaf->pc = memo->leaf_pc;
+}
+
 /* step(), for a state and an end of the stack that live in registers. */
 static inline __attribute__((always_inline)) enum step step_by_any(
     struct machine_state *state, uint64_t rule, const struct memo *memo, uintptr_t *high) {
@@ -297,6 +318,7 @@ uint32_t memo_stack(struct scratch *scratch, const uintptr_t leaf_pc, const uint
     struct machine_state state = {leaf_pc, leaf_sp, fp};
     const struct pc_entry leaf = known_pc(scratch, leaf_pc - 1);
     uint32_t fresh = 0, joined = 0; /* fresh frames, and the memo's entries outwards of them */
+    bool is_usual = rule_kind(leaf.word) == RULE_SP;
     if (unlikely(!step_plainly(&state, leaf.word, high))) {
         enum step result = step_by_any(&state, leaf.word, memo, &high);
         if (result == STEP_INTERPRET || result == STEP_EXACT) return 0;
@@ -309,7 +331,7 @@ uint32_t memo_stack(struct scratch *scratch, const uintptr_t leaf_pc, const uint
     for (bool exact = false;;) {
         uint32_t at = *hint(memo, state.sp);
         if (likely(at < known) && is_met(memo, at, &state) && likely(!exact)) {
-            if (likely(all_hold(memo, at))) {
+            if (likely(memo_holds(memo, at))) {
                 joined = at + 1;
                 break;
             }
@@ -342,14 +364,20 @@ found:
     memo->outer = joined;
     memo->leaf_pc = leaf_pc;
     struct memo_frame *outer = FRAME(memo, joined - 1);
+    if (likely(is_usual) && likely(outer->flags == 0) && likely(joined > 0)) keep_leaf(memory, memo, leaf_sp);
     if (likely(outer->leaf_pc == leaf_pc)) return outer->leaf_stack;
     uint64_t hash = tree_hash(outer->hash, leaf.id);
     const struct recent_stack *recent = &memory->recent[hash % RECENT_STACKS];
-    uint32_t stack = likely(recent->hash == hash) && likely(recent->stack != 0)
-        ? recent->stack
-        : look_up_stack(scratch, memo, leaf.id, hash);
+    uint32_t stack = recent->stack;
+    if (likely(recent->hash == hash) && likely(stack != 0)) outer->node = recent->parent;
+    else stack = look_up_stack(scratch, memo, leaf.id, hash);
+    if (unlikely(stack & RECENT_IS_CUT)) { /* counted for each block of it: its number isn't kept here */
+        LOSE(limited_allocations, 1);
+        if (outer->depth >= options.depth) LOSE(cut_stacks, 1);
+        return stack & ~RECENT_IS_CUT;
+    }
     if (unlikely(outer->depth >= options.depth)) {
-        LOSE(cut_stacks, 1); /* and for each block of it: its number isn't kept here */
+        LOSE(cut_stacks, 1); /* as above */
     } else if (likely(stack != TREE_EMPTY_STACK)) {
         outer->leaf_pc = 0;
         fence_compiler();

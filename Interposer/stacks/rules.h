@@ -64,7 +64,7 @@ static inline int64_t rule_cfa_offset(uint64_t rule) {
 #define RULE_SETS_LOG2 14
 #define RULE_WAYS 4
 #define RULE_PC_BITS 48
-extern uint64_t rule_cache[RULE_WAYS << RULE_SETS_LOG2];
+extern HIDDEN uint64_t rule_cache[RULE_WAYS << RULE_SETS_LOG2];
 
 static inline uint64_t rule_mixed(uintptr_t pc) { /* odd, so that the product modulo 2^48 is a bijection */
     return (uint64_t)pc * 0x9E3779B97F4Bull & ((1ull << RULE_PC_BITS) - 1);
@@ -90,7 +90,7 @@ static inline uint64_t rule_for(uintptr_t pc, struct cfi_space *space) {
 
 /* Forgets all rules where a module went since they were found. Called before a walk that steps by them; a load where
  * none did. */
-extern uint32_t rules_generation;
+extern HIDDEN uint32_t rules_generation;
 void rules_renew(void);
 static inline void rules_check(void) {
     /* partner: rules_renew's release */

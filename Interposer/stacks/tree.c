@@ -1,14 +1,13 @@
 /*
- * The stack tree and its index.
+ * The stack tree: nodes, and the stacks that end at some of them.
  *
- * A node's hash runs over its frames from the outermost in, so that one probe finds a whole stack. The
- * index is a row of open-addressed tables, each twice the last: when one is three quarters full the next
- * is begun, and what a probe finds in an old table is entered in the new one on the way. Nothing is moved
- * and nobody stops. An entry is one word: the hash's upper 38 bits, and the node; its place in the table
- * adds the lower 12 to 25 bits, and a hit is confirmed by the node's frame, whose line is wanted anyway.
+ * A node appears in the index after it is written: a signal or a kill between the two leaves a node that nothing names,
+ * and harms nobody.
  *
- * An entry appears by one compare-and-swap after its node is written: a signal or a kill between the two
- * leaves a node that nothing names, and harms nobody.
+ * The number of stacks has a limit, so that a program that never repeats itself does not fill the machine with its
+ * stacks. Beyond the limit a stack that is new is booked at the part of it that is known: that node gets one more frame
+ * inside of it, which says that frames are missing (HEAP_CUT_STACKS). Such stacks have a limit, too; where it is
+ * reached, the nearest further out serves.
  */
 #include "stacks/tree.h"
 
@@ -19,113 +18,97 @@
 #include "base/atomics.h"
 #include "base/loader.h"
 #include "image/image.h"
+#include "stacks/index.h"
 
-#define NODE_BITS 26
-#define NODE_MASK ((1ull << NODE_BITS) - 1)
-#define PROBE_MOST 128
-
-static uint32_t current;                    /* the one that takes new entries */
-static uint64_t entered[TREE_INDEX_TABLES]; /* entries in each */
-static uint64_t seed;
-
-/* Whether the image has room for a table of this number; narrowing takes room away (image/narrow.h). */
-static bool has_table(uint32_t table) {
-    return table < TREE_INDEX_TABLES
-        && TREE_INDEX_BYTES_OF(table + 1) <= load_relaxed(&image.header->sections[HEAP_SECTION_INDEX].capacity);
-}
+uint64_t tree_seed;
+static uint64_t cut_stacks; /* made so far for what is beyond the limit */
 
 void tree_start(void) {
-    current = 0;
-    memset(entered, 0, sizeof entered);
     const void *random = (const void *)loader_auxiliary(AT_RANDOM);
-    if (random != NULL) memcpy(&seed, random, sizeof seed);
+    if (random != NULL) memcpy(&tree_seed, random, sizeof tree_seed);
+    cut_stacks = 0;
+    index_start();
 }
 
-uint64_t tree_root_hash(void) { return seed; }
-
-static inline uint64_t table_offset(uint32_t table) { return ((1ull << table) - 1) << TREE_INDEX_FIRST_LOG2; }
-static inline uint64_t table_mask(uint32_t table) { return (1ull << (TREE_INDEX_FIRST_LOG2 + table)) - 1; }
-
-/* The node with this hash and innermost frame in one table, or 0. */
-static uint32_t probe(uint32_t table, uint64_t hash, uint64_t frame) {
-    uint64_t offset = table_offset(table), mask = table_mask(table);
-    for (uint64_t i = 0; i < PROBE_MOST; i++) {
-        uint64_t at = offset + ((hash + i) & mask);
-        if (!image_has_index(at)) return 0;
-        uint64_t entry = load_acquire(&image.index[at]); /* partner: the swap in enter() */
-        if (entry == 0) return 0;
-        if ((entry ^ hash) >> NODE_BITS == 0 && image.nodes[entry & NODE_MASK].frame == frame)
-            return (uint32_t)(entry & NODE_MASK);
-    }
-    return 0;
-}
-
-/* Enters a node; returns it, or the one that another thread entered first, or 0 where the table has no room. */
-static uint32_t enter(uint32_t table, uint64_t hash, uint64_t frame, uint32_t node) {
-    uint64_t offset = table_offset(table), mask = table_mask(table), wanted = (hash & ~NODE_MASK) | node;
-    for (uint64_t i = 0; i < PROBE_MOST; i++) {
-        uint64_t at = offset + ((hash + i) & mask);
-        if (!image_has_index(at)) return 0;
-        uint64_t entry = load_acquire(&image.index[at]);
-        /* partner: the acquires here and in probe() */
-        if (entry == 0 && cas_acq_rel(&image.index[at], &entry, wanted)) {
-            if (add_relaxed(&entered[table], 1) + 1 > (mask + 1) / 4 * 3 && has_table(table + 1)) {
-                uint32_t expected = table;
-                cas_relaxed(&current, &expected, table + 1);
-            }
-            return node;
-        }
-        if ((entry ^ hash) >> NODE_BITS == 0 && image.nodes[entry & NODE_MASK].frame == frame)
-            return (uint32_t)(entry & NODE_MASK);
-    }
-    return 0;
-}
-
-static uint32_t find(uint64_t hash, uint64_t frame) {
-    uint32_t newest = load_relaxed(&current);
-    uint32_t node = probe(newest, hash, frame);
-    for (uint32_t table = newest; node == 0 && table-- > 0;) {
-        node = probe(table, hash, frame);
-        if (node != 0) enter(newest, hash, frame, node);
-    }
-    return node;
-}
-
-/* Makes a node; 0 where there is no space. */
-static uint32_t make(uint64_t hash, uint64_t frame, uint32_t parent) {
+/* Makes a node that the index has none of; 0 where there is no space. */
+static uint32_t make_node(uint32_t parent, uint64_t frame) {
     int64_t fresh = image_take(HEAP_SECTION_NODES, 1);
-    if (fresh < 0) return 0;
-    struct heap_node *node = &image.nodes[fresh];
-    node->frame = frame;
-    node->parent = parent;
-    uint32_t entered_node = enter(load_relaxed(&current), hash, frame, (uint32_t)fresh);
-    return entered_node != 0 ? entered_node : (uint32_t)fresh; /* not in the index: it serves this once */
+    if (unlikely(fresh < 0)) return 0;
+    image.nodes[fresh].frame = frame;
+    image.nodes[fresh].parent = parent;
+    return index_enter((uint32_t)fresh);
 }
 
-static uint32_t stack_of_node(uint32_t number) {
+static uint32_t make_stack(uint32_t number) {
     struct heap_node *node = &image.nodes[number];
-    uint32_t stack = load_acquire(&node->stack); /* partner: the swap below */
-    if (likely(stack != 0)) return stack;
+    uint32_t stack = 0;
     int64_t fresh = image_take(HEAP_SECTION_STACKS, 1);
-    if (fresh < 0) return 0;
+    if (unlikely(fresh < 0)) return 0;
     image.stacks[fresh].node = number;
-    return cas_acq_rel(&node->stack, &stack, (uint32_t)fresh) ? (uint32_t)fresh : stack;
+    /* It held nothing so far. Where a level is taken before its first event, it has not changed since. */
+    const struct heap_header *header = image.header;
+    image.stacks[fresh].levels = heap_levels(load_relaxed(&header->peak_epoch), load_relaxed(&header->snapshots));
+    return cas_acq_rel(&node->stack, &stack, (uint32_t)fresh) ? (uint32_t)fresh : stack; /* partner: stack_at */
 }
 
-uint32_t tree_known(uint64_t frame, uint64_t hash) {
-    uint32_t node = find(hash, frame);
-    return node != 0 ? stack_of_node(node) : 0;
+static inline uint32_t stack_at(uint32_t node) { return load_acquire(&image.nodes[node].stack); }
+
+static bool is_full(void) {
+    uint64_t most = image.header->maximum_stacks;
+    return most != 0 && load_relaxed(&image.header->sections[HEAP_SECTION_STACKS].used) >= most;
 }
 
-uint32_t tree_stack(const uint64_t *frames, const uint64_t *hashes, size_t count) {
-    if (count == 0) return TREE_EMPTY_STACK;
-    uint32_t node = 0;
-    size_t known = count; /* frames that the tree has: it has all that lie outwards of one that it has */
-    while (known > 0 && (node = find(hashes[known - 1], frames[known - 1])) == 0) known--;
-    bool made = true;
-    for (size_t i = known; i < count && made; i++) made = (node = make(hashes[i], frames[i], node)) != 0;
-    uint32_t stack = made ? stack_of_node(node) : 0;
-    if (likely(stack != 0)) return stack;
+/* Whether there may be one more stack beyond the limit. */
+static bool may_cut(void) { return load_relaxed(&cut_stacks) < image.header->maximum_stacks / 8 + 1; }
+static uint32_t make_cut_stack(uint32_t node) {
+    add_relaxed(&cut_stacks, 1);
+    return make_stack(node);
+}
+
+/*
+ * The stack of what lies inside of `node` beyond the limit, or of a node further out; 0 where there is no space. The
+ * first one inside of a node is made together with those of all nodes further out, so that the nearest serves when no
+ * more may be made.
+ */
+static uint32_t cut_inside(uint32_t node) {
+    const uint64_t frame = heap_frame_make(HEAP_MODULE_CUT, HEAP_CUT_STACKS);
+    for (uint32_t nearest = 0;; node = image.nodes[node].parent) {
+        uint32_t cut = index_find(node, frame), stack = cut != 0 ? stack_at(cut) : 0;
+        if (stack != 0) return nearest != 0 ? nearest : stack;
+        if (node == 0 || may_cut()) {
+            if (cut == 0) cut = make_node(node, frame);
+            if (cut != 0) stack = make_cut_stack(cut);
+            if (nearest == 0) nearest = stack;
+        }
+        if (node == 0) return nearest;
+    }
+}
+
+static uint32_t lost(void) {
     LOSE(lost_stacks, 1);
     return TREE_EMPTY_STACK;
+}
+
+struct tree_stack tree_stack(uint32_t node, const uint64_t *frames, uint32_t *nodes, size_t count) {
+    size_t known = 0;
+    for (; known < count; known++) {
+        uint32_t next = index_find(node, frames[known]);
+        if (next == 0) break;
+        node = nodes[known] = next;
+    }
+    for (size_t i = known; i < count; i++) nodes[i] = 0;
+    uint32_t stack = known == count ? stack_at(node) : 0;
+    if (likely(stack != 0)) return (struct tree_stack){stack, false};
+    if (unlikely(is_full())) {
+        /* A node that is there needs no more than its stack. */
+        bool is_made = known == count && may_cut();
+        stack = is_made ? make_cut_stack(node) : cut_inside(known == count ? image.nodes[node].parent : node);
+        return stack != 0 ? (struct tree_stack){stack, !is_made} : (struct tree_stack){lost(), false};
+    }
+    for (size_t i = known; i < count; i++) {
+        node = nodes[i] = make_node(node, frames[i]);
+        if (unlikely(node == 0)) return (struct tree_stack){lost(), false};
+    }
+    stack = make_stack(node);
+    return (struct tree_stack){likely(stack != 0) ? stack : lost(), false};
 }

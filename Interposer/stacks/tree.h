@@ -4,9 +4,11 @@
 #ifndef HEAPSUM_TREE_H
 #define HEAPSUM_TREE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/atomics.h"
 #include "base/options.h"
 
 /* The stack that booked what has none: depth 0, or no space for it. */
@@ -15,8 +17,8 @@
 /* An image was made: no table is in use yet. */
 void tree_start(void);
 
-/* The hash of no frames, from which the others run. */
-uint64_t tree_root_hash(void);
+/* The hash of no frames, from which the others run: a random number, the process's own. */
+extern HIDDEN uint64_t tree_seed;
 
 /* The hash of a stack with one more frame inside of it. A multiply and a fold of its 128 bits: each bit of the frame
  * reaches each bit of the hash. */
@@ -25,29 +27,53 @@ static inline uint64_t tree_hash(uint64_t outer, uint64_t frame) {
     return (uint64_t)product ^ (uint64_t)(product >> 64) ^ frame << 7;
 }
 
-/*
- * The number of the stack with these frames, outermost first, and their running hashes; TREE_EMPTY_STACK where there
- * are none, or no space for a new one (counted). Lock-free: two threads that enter the same stack at once may get two
- * nodes for a frame, which readers merge. Complexity: one probe where the stack is known; else one more for each frame,
- * outwards, up to the first known.
- */
-uint32_t tree_stack(const uint64_t *frames, const uint64_t *hashes, size_t count);
+struct tree_stack {
+    uint32_t number;
+    bool is_cut; /* the stack is new and beyond the limit, so this one stands for it: to be counted for each block */
+};
 
-/* The number of the stack with this innermost frame and hash, or 0 where the tree has none. Complexity: one probe. */
-uint32_t tree_known(uint64_t frame, uint64_t hash);
+/*
+ * The stack with these frames inside of `node`, outermost first; `nodes` gets the frames' nodes, 0 for those that the
+ * tree doesn't have. TREE_EMPTY_STACK where there is no space for a new one (counted). Lock-free: two threads that
+ * enter the same stack at once may get two nodes for a frame, which readers merge. Complexity: one look-up in the index
+ * for each frame up to the first that is new, which no more frame inside of it needs.
+ */
+struct tree_stack tree_stack(uint32_t node, const uint64_t *frames, uint32_t *nodes, size_t count);
 
 /* A stack being put together, outermost first. */
 struct stack_space {
     size_t count;
+    uint64_t hash;                           /* of the frames so far */
     uint64_t frames[OPTIONS_DEPTH_MOST + 3]; /* the cut and the thread's own frame beside them */
-    uint64_t hashes[OPTIONS_DEPTH_MOST + 3];
+    uint32_t nodes[OPTIONS_DEPTH_MOST + 3];
 };
 
+static inline void stack_begin(struct stack_space *space) {
+    space->count = 0;
+    space->hash = tree_seed;
+}
 static inline void stack_append(struct stack_space *space, uint64_t frame) {
-    space->frames[space->count] = frame;
-    space->hashes[space->count] =
-        tree_hash(space->count > 0 ? space->hashes[space->count - 1] : tree_root_hash(), frame);
-    space->count++;
+    space->frames[space->count++] = frame;
+    space->hash = tree_hash(space->hash, frame);
+}
+
+/* Stacks of late, by their hash: seeded, and all of its 64 bits. Of one thread, at level 0. */
+#define RECENT_STACKS 2048
+#define RECENT_IS_CUT (1u << 31) /* beside the number: as tree_stack.is_cut */
+struct recent_stack {
+    uint64_t hash;
+    uint32_t stack;  /* 0: none */
+    uint32_t parent; /* node that the innermost frame lies inside of; 0: not known */
+};
+
+/* Keeps a stack. A signal handler may leave by longjmp in the middle: the number goes first and comes back last. */
+static inline void recent_keep(struct recent_stack *recent, uint64_t hash, struct tree_stack stack, uint32_t parent) {
+    recent->stack = 0;
+    fence_compiler();
+    recent->hash = hash;
+    recent->parent = parent;
+    fence_compiler();
+    recent->stack = stack.number | (stack.is_cut ? RECENT_IS_CUT : 0);
 }
 
 #endif

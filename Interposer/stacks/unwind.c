@@ -58,21 +58,30 @@ static void leave_out_own(struct pcs *pcs) {
 }
 
 /* Puts a stack together, outermost first: of one over the limit the outermost quarter and the innermost rest, with the
- * cut between them. */
-static uint32_t stack_of(const struct pcs *pcs, struct stack_space *space, struct module_cache *modules) {
+ * cut between them. `recents`: the thread's, or NULL in a nested hook. */
+static uint32_t stack_of(
+    const struct pcs *pcs, struct stack_space *space, struct module_cache *modules, struct recent_stack *recents) {
     size_t depth = image.header->depth, count = pcs->count;
     size_t outermost = count > depth && pcs->complete ? depth / 4 : 0;
     size_t innermost = count > depth ? depth - outermost : count;
-    space->count = 0;
+    stack_begin(space);
     if (options.threads) stack_append(space, thread_root());
     for (size_t i = 0; i < outermost; i++)
         stack_append(space, frame_of((uintptr_t)pcs->values[count - 1 - i], modules));
     if (count > depth || !pcs->complete) {
-        stack_append(space, heap_frame_make(HEAP_MODULE_CUT, 0));
+        stack_append(space, heap_frame_make(HEAP_MODULE_CUT, HEAP_CUT_DEPTH));
         LOSE(cut_stacks, 1);
     }
     for (size_t i = innermost; i-- > 0;) stack_append(space, frame_of((uintptr_t)pcs->values[i], modules));
-    return tree_stack(space->frames, space->hashes, space->count);
+    struct recent_stack *recent = recents != NULL ? &recents[space->hash % RECENT_STACKS] : NULL;
+    uint32_t number = recent != NULL && recent->hash == space->hash ? recent->stack : 0;
+    if (number == 0) {
+        struct tree_stack stack = tree_stack(0, space->frames, space->nodes, space->count);
+        number = stack.number | (stack.is_cut ? RECENT_IS_CUT : 0);
+        if (recent != NULL && number != TREE_EMPTY_STACK) recent_keep(recent, space->hash, stack, 0);
+    }
+    if (number & RECENT_IS_CUT) LOSE(limited_allocations, 1);
+    return number & ~RECENT_IS_CUT;
 }
 
 #ifdef OWN_UNWINDER
@@ -110,7 +119,8 @@ static __attribute__((noinline)) void check_by_walk(const struct hook *hook, uin
 static inline __attribute__((always_inline)) uint32_t stack_by_memo(uintptr_t hook_frame) {
     struct scratch *scratch = local.scratch;
     struct machine_state state = caller_of(hook_frame, &scratch->cfi[0]);
-    return memo_stack(scratch, state.pc, state.sp, state.fp);
+    uint32_t stack = memo_usual(&scratch->memory, state.pc, state.sp);
+    return stack != 0 ? stack : memo_stack(scratch, state.pc, state.sp, state.fp);
 }
 
 #endif
@@ -142,7 +152,8 @@ static __attribute__((noinline)) uint32_t stack_by_pcs(const struct hook *hook) 
         pcs.count = 1;
         pcs.complete = false;
     }
-    return stack_of(&pcs, &scratch->spaces[hook->level], nested ? &scratch->nested_modules : &scratch->modules);
+    return stack_of(&pcs, &scratch->spaces[hook->level], nested ? &scratch->nested_modules : &scratch->modules,
+        nested ? NULL : scratch->memory.recent);
 }
 
 uint32_t unwind_stack(const struct hook *hook) {

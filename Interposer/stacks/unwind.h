@@ -38,8 +38,10 @@ static inline __attribute__((always_inline)) uint32_t unwind_plainly(uintptr_t h
     uint32_t stack = 0;
 #ifdef OWN_UNWINDER
     const uintptr_t *frame = (const uintptr_t *)hook_frame;
-    if (likely(!caller_is_runtime(frame[1])))
-        stack = memo_stack(local.scratch, frame[1], hook_frame + 2 * sizeof *frame, frame[0]);
+    if (likely(!caller_is_runtime(frame[1]))) {
+        stack = memo_usual(&local.scratch->memory, frame[1], hook_frame + 2 * sizeof *frame);
+        if (unlikely(stack == 0)) stack = memo_stack(local.scratch, frame[1], hook_frame + 2 * sizeof *frame, frame[0]);
+    }
 #endif
     return likely(stack != 0) ? stack : unwind_plainly_slowly(hook_frame);
 }

@@ -1,5 +1,5 @@
 /*
- * The word that every hook looks at first.
+ * The word that every hook reads first.
  */
 #include "threads/hook.h"
 

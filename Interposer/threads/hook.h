@@ -1,5 +1,5 @@
 /*
- * Being in a hook: what each interposed function does first and last.
+ * Entering and leaving a hook: what each interposed function does first and last.
  */
 #ifndef HEAPSUM_HOOK_H
 #define HEAPSUM_HOOK_H
@@ -12,56 +12,55 @@
 #include "threads/thread.h"
 
 #define EXPORT __attribute__((visibility("default")))
-/* Reached by the exported jump of hooks/passing.c. */
+/* A function that only the exported jump of hooks/passing.c reaches. */
 #define HOOK __attribute__((used, visibility("hidden")))
 
-/* Of the hook that names them: its frame, whose caller's frame pointer and return address lie there; and where it
- * returns to. */
+/* For use in a hook: its frame, where its caller's frame pointer and return address are; and its return address. */
 #define HOOK_FRAME ((uintptr_t)__builtin_frame_address(0))
 #define HOOK_CALLER ((uintptr_t)__builtin_return_address(0))
 
-/* One hook under way, on its own stack frame. */
+/* One hook in progress. It lives on the hook's own stack frame. */
 struct hook {
     uint32_t level;   /* 0, or the number of hooks that a signal handler interrupted */
     uint32_t stack;   /* set by hook_stack */
-    uintptr_t frame;  /* the hook's own: its caller's frame pointer and return address lie there */
-    uintptr_t caller; /* where the hook returns to */
-    bool ours;        /* the call is the recorder's: its block is marked as such, and no event */
+    uintptr_t frame;  /* HOOK_FRAME */
+    uintptr_t caller; /* HOOK_CALLER */
+    bool ours;        /* the recorder's own call: its block is flagged as such, and is no event */
 };
 
 /*
- * The number of the image while this process may book into it, else 0: in a page of its own, which a raw clone without
- * CLONE_VM wipes. It is no pointer: an early call must find 0 here before the loader has filled this library's pointers
- * in.
+ * The number of the image while this process may book into it, else 0. It has a page of its own, which the kernel wipes
+ * in a copy of the process (raw clone without CLONE_VM). It is not a pointer: an early call must find 0 here before the
+ * loader has relocated this library.
  */
-extern union hook_live {
+extern HIDDEN union hook_live {
     uint64_t word;
     uint8_t page[HEAP_PAGE_BYTES];
 } hook_live;
 
 /*
- * Whether the memory is another process's: this one is a child of vfork, which is about to exec. What is kept in memory
- * must stay the parent's. A system call.
+ * Whether this process shares another's memory: it is a vfork's child that has not called exec yet. State in memory
+ * must stay the parent's. Makes a system call; async-signal-safe.
  */
 static inline bool hook_memory_is_borrowed(void) {
     return load_acquire(&hook_live.word) != 0 && image.header->pid != system_process(); /* partner: go_live's release */
 }
 
 /*
- * Enters the common hook: this thread is in none, and has all that it needs. False: hook_enter says what is to be done.
- * `frame` is the hook's frame's address.
+ * Enters a hook in the common case: this thread is in no hook and has all that it needs. If it returns false, call
+ * hook_enter. `frame` is HOOK_FRAME.
  */
 static inline __attribute__((always_inline)) bool hook_enter_plainly(uintptr_t frame) {
     /* partner: go_live's release */
     if (unlikely(load_acquire(&hook_live.word) != local.plain) || unlikely(local.busy != LOCAL_IDLE)) return false;
     local.owners[0] = frame;
-    fence_compiler(); /* a signal that comes in between finds the level free, and leaves it so */
+    fence_compiler(); /* a signal handler that runs in between finds the level free, and leaves it free */
     local.level = 1;
     return true;
 }
 
 static inline __attribute__((always_inline)) void hook_leave_plainly(void) {
-    fence_compiler(); /* all is booked, as a handler that comes now will see */
+    fence_compiler(); /* the event is booked before a handler can see the level free */
     local.level = 0;
 }
 
@@ -69,7 +68,7 @@ static inline void hook_leave(const struct hook *hook) {
     if (likely(hook->level < HOOK_LEVELS)) local.level = hook->level;
 }
 
-/* Whether a ring can take the event: at level 0, for a thread with a record. */
+/* Whether a ring can take the event: the hook is at level 0 and its thread has a record. */
 static inline bool hook_has_ring(const struct hook *hook) { return hook->level == 0 && local.record != NULL; }
 
 #endif

@@ -14,7 +14,7 @@ void thread_clock_moved(struct timespec now) {
     struct thread_clock *clock = &local.clock;
     clock->milliseconds = image_nanoseconds_at(now) / 1000000;
     clock->tick = heap_tick_of_milliseconds(clock->milliseconds);
-    fence_compiler(); /* a signal handler's hook in between works it out for itself */
+    fence_compiler(); /* a signal handler's hook that runs in between computes it itself */
     clock->seen = now;
     if (local.record != NULL && clock->milliseconds - local.record->folded_ms >= THREAD_FOLD_MILLISECONDS)
         local.fold_at = 0;

@@ -1,6 +1,6 @@
 /*
- * What each thread has: a record and a ring in the image, scratch memory outside of it, and the state of
- * the hooks that it is in.
+ * What each thread has: a record and a ring in the image, scratch memory outside the image, and the state of the hooks
+ * that it is in.
  */
 #ifndef HEAPSUM_THREAD_H
 #define HEAPSUM_THREAD_H
@@ -11,16 +11,16 @@
 
 #include "image/image.h"
 
-/* A hook, and two signal handlers' hooks inside of it; deeper ones are booked under the empty stack. */
+/* A hook, and the hooks of two nested signal handlers. Deeper ones are booked under the empty stack. */
 #define HOOK_LEVELS 3
 
-/* Work space for unwinding, and what a thread remembers of its stacks: stacks/scratch.h. */
+/* Work space for unwinding, and the thread's memo of its stacks: stacks/scratch.h. */
 struct scratch;
 
-/* A thread folds its ring when it has not for so long. */
+/* A thread folds its ring if the last fold is this old. */
 #define THREAD_FOLD_MILLISECONDS 128
 
-/* Where the kernel's coarse clock stood when this thread last looked, and what that comes to. */
+/* The kernel's coarse clock when this thread last read it, and the tick computed from it. */
 struct thread_clock {
     struct timespec seen;
     uint64_t milliseconds; /* since the recording's start */
@@ -30,54 +30,53 @@ struct thread_clock {
 /* The branches of the live map's fine half that this thread used last: each covers 256 MB. */
 #define THREAD_BRANCHES 4
 struct thread_branch {
-    uint64_t region; /* address >> 28, and one more; 0: none */
+    uint64_t region; /* (address >> 28) + 1; 0: none */
     uint32_t *entries;
 };
 
-/* No image's number. */
+/* A number that no image has. */
 #define IMAGE_NONE UINT64_MAX
 
 /*
- * Small, as it lies in every thread's static TLS, which smaller stacks have to hold too. `image` says which image
- * `record` and `ring` belong to: after a fork they are not this process's.
+ * A thread's state. It is small, because it is in every thread's static TLS, which takes room from the thread's stack.
+ * `image` says which image `record` and `ring` belong to: after a fork they belong to the parent's.
  */
 struct local {
-    /* as `image`, where this thread has all that a common event needs: a record, scratch memory, our own unwinder. Else
+    /* equals `image` if this thread has all that a common event needs: a record, scratch memory, our own unwinder; else
      * IMAGE_NONE */
     uint64_t plain;
     union {
         struct {
             uint32_t level; /* hooks that this thread is in */
-            uint16_t ours;  /* above 0: what is allocated now is the recorder's */
-            uint16_t ready; /* 1; 0 before the loader has put initial values here, which it does last */
+            uint16_t ours;  /* above 0: allocations are the recorder's own */
+            uint16_t ready; /* 1; 0 before the loader has set initial values, which is its last step */
         };
         uint64_t busy; /* all of them */
     };
-    uintptr_t owners[HOOK_LEVELS]; /* of those hooks: their stack pointers */
-    struct heap_thread *record;    /* NULL: there are more threads than records */
+    uintptr_t owners[HOOK_LEVELS]; /* the stack pointers of those hooks */
+    struct heap_thread *record;    /* NULL: no record was left */
     struct heap_ring *ring;
-    struct scratch *scratch; /* NULL: no memory for it; stacks are empty */
-    uint64_t fold_at;        /* the ring's head at which it is folded */
+    struct scratch *scratch; /* NULL: no memory for it; this thread's stacks are empty */
+    uint64_t fold_at;        /* fold the ring when its head gets here */
     struct thread_clock clock;
     struct thread_branch branches[THREAD_BRANCHES];
     uint64_t image; /* 0: not attached yet */
     uint32_t index;
     uint32_t unwinding;         /* above 0: a stack is being unwound */
-    uintptr_t runtime_operator; /* the last operator new or delete that a hook found by its caller, and called */
+    uintptr_t runtime_operator; /* the last operator new or delete that a hook found by its caller and called */
 };
 
-#define LOCAL_IDLE (1ull << 48) /* `busy` of a thread that is in no hook */
+#define LOCAL_IDLE (1ull << 48) /* `busy` while the thread is in no hook */
 
-extern __thread struct local local;
+extern HIDDEN __thread struct local local;
 
-/* The number of the image in use: 1, and one more after each fork. */
-extern uint64_t image_number;
+/* The number of the image in use: 1, and 1 more after each fork. */
+extern HIDDEN uint64_t image_number;
 
-/* The coarse clock moved on, to `now`. */
+/* Recomputes this thread's clock for a new reading of the coarse clock. */
 void thread_clock_moved(struct timespec now);
 
-/* Brings this thread's clock up to date: some loads in the vDSO, no system call, and no arithmetic but every 1 to 4 ms.
- */
+/* Updates this thread's clock. Cost: some loads in the vDSO, no system call; arithmetic only every 1 to 4 ms. */
 static inline const struct thread_clock *thread_clock(void) {
     const struct timespec now = system_clock(CLOCK_MONOTONIC_COARSE);
     if (unlikely(now.tv_nsec != local.clock.seen.tv_nsec || now.tv_sec != local.clock.seen.tv_sec))
@@ -85,10 +84,10 @@ static inline const struct thread_clock *thread_clock(void) {
     return &local.clock;
 }
 
-/* The thread's id by the kernel: a system call. */
+/* The kernel's id of this thread. A system call. */
 uint32_t thread_id(void);
 
-/* The frame that roots this thread's stacks, where they are rooted so. */
+/* The root frame of this thread's stacks, if stacks are rooted in threads. */
 static inline uint64_t thread_root(void) {
     return heap_frame_make(HEAP_MODULE_THREAD, local.record != NULL ? local.record->tid : thread_id());
 }

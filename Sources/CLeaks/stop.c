@@ -91,6 +91,10 @@ struct user_regs_struct leaks_resumed(const struct user_regs_struct *saved) {
     return registers;
 }
 
+void leaks_resume(void *registers) {
+    *(struct user_regs_struct *)registers = leaks_resumed((const struct user_regs_struct *)registers);
+}
+
 static struct tracee *add(struct leaks_stop *stop, pid_t tid) {
     if (stop->count == stop->capacity) {
         size_t capacity = stop->capacity == 0 ? 64 : stop->capacity * 2;
@@ -320,6 +324,7 @@ int leaks_held(pid_t pid, const pid_t *tids, size_t count, struct leaks_stop **s
     return (void)pid, (void)tids, (void)count, (void)stop, -ENOTSUP;
 }
 const char *leaks_register_name(size_t number) { return (void)number, ""; }
+void leaks_resume(void *registers) { (void)registers; }
 int leaks_stop_all(pid_t pid, struct leaks_stop **stop) { return (void)pid, (void)stop, -ENOTSUP; }
 uint64_t leaks_go_on(struct leaks_stop *stop) { return (void)stop, 0; }
 

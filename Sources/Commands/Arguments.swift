@@ -1,9 +1,9 @@
-// Sizes and lengths of time as options take them: for every tool alike.
+// Sizes and lengths of time as options of every tool.
 
 import ArgumentParser
 import Text
 
-/// A number of bytes, with a unit if it pleases: 512, 64K, 10M, 2G (powers of 1,024).
+/// A number of bytes with an optional unit: 512, 64K, 10M, 2G (powers of 1,024).
 package struct ByteCount: ExpressibleByArgument, Sendable {
     package let bytes: UInt64
     /// As it was typed.

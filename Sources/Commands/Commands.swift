@@ -1,13 +1,13 @@
-// Tools with commands that need none: heapsum's first word may be a file, heapwatch's an option. So a tool picks its
-// command itself, and the parser knows of no tree of them. For the shells' completions each command makes a script as
-// if it were a tool called heapsum-COMMAND, and scripts/install-completions puts them together.
+// Tools with optional commands: heapsum's first word may be a file, heapwatch's an option. So a tool picks its command
+// itself, and the parser has no tree of commands. For completions each command makes a script as if it were a tool
+// called heapsum-COMMAND; scripts/install-completions puts these together.
 
 import ArgumentParser
 import Glibc
 import SystemPackage
 import Text
 
-/// Runs the command that the first word names, or else the tool itself; `help COMMAND` is the command's `--help`.
+/// Runs the command that the first word names, otherwise the tool itself. `help COMMAND` is the command's `--help`.
 package func runTool(_ tool: any ParsableCommand.Type, commands: [String: any ParsableCommand.Type]) -> Never {
     let words = commandWords()
     if words.first == "help" {
@@ -23,8 +23,8 @@ package func runTool(_ tool: any ParsableCommand.Type, commands: [String: any Pa
 /// Runs a tool that has no commands.
 package func runTool(_ tool: any ParsableCommand.Type) -> Never { run(tool, commandWords()) }
 
-// As the parser's own `main`, but that help which can't be written is a failure like any other output's, and words that
-// are no text are shown as elsewhere.
+// Like the parser's own `main`, except that help which can't be written is an error as for any other output, and
+// arguments that are not text are shown as elsewhere.
 private func run(_ tool: any ParsableCommand.Type, _ words: [String]) -> Never {
     holdStandardDescriptors()
     do {
@@ -49,8 +49,8 @@ private func run(_ tool: any ParsableCommand.Type, _ words: [String]) -> Never {
     }
 }
 
-// Started with one of them closed, the next file that is opened would take its number, and a report would go there.
-// What stands in for it can't be used, as what was closed can't, and is closed for whoever is started.
+// If a standard stream is closed at the start, the next file opened would take its number, and a report would go into
+// that file. The descriptor that takes its place can't be used either, and is closed in programs that we start.
 private func holdStandardDescriptors() {
     for number in STDIN_FILENO ... STDERR_FILENO where fcntl(number, F_GETFD) < 0 {
         _ = open("/dev/null", (number == STDIN_FILENO ? O_WRONLY : O_RDONLY) | O_CLOEXEC)

@@ -180,12 +180,11 @@ extension HeapImage {
 
     /// Adds the folded counters and then the events to the census, and finds the peak.
     private func countFolded(_ census: inout Census, _ events: [Event]) {
-        let epoch = header.peak_epoch
         // Stacks that have not changed since the peak: theirs is what they held as folded, and what the rings add.
         var peakIsFolded = [Bool](repeating: false, count: census.stacks.count)
         var foldedTotal: UInt64 = 0
         let nodeCount = UInt32(clamping: sections[SectionName.nodes.rawValue].readableEntries)
-        forEachEntry(of: .stacks, as: heap_stack.self) { index, entry in
+        forEachStack { index, entry in
             if index == 0 || index >= Int(HEAP_STACK_LIMIT) { return }
             if index >= census.stacks.count {
                 census.stacks.append(StackCounts())
@@ -193,19 +192,19 @@ extension HeapImage {
             }
             let held = entry.held
             foldedTotal &+= held.bytes
-            peakIsFolded[index] = entry.peak_epoch != epoch
+            peakIsFolded[index] = entry.peak == nil
             var node = entry.node
             if node >= nodeCount && node > 0 {
                 note("a stack's node is not there", at: place(of: .stacks, index))
                 node = 0
             }
             census.stacks[index].node = node
-            census.stacks[index].allocatedBlocks = entry.allocated_blocks
-            census.stacks[index].allocatedBytes = entry.allocated_bytes
-            census.stacks[index].freedBlocks = entry.freed_blocks
-            census.stacks[index].freedBytes = entry.freed_bytes
-            census.stacks[index].temporaryBlocks = entry.temporary_blocks
-            census.stacks[index].peak = peakIsFolded[index] ? held : Level(copied: entry.peak)
+            census.stacks[index].allocatedBlocks = entry.allocatedBlocks
+            census.stacks[index].allocatedBytes = entry.allocatedBytes
+            census.stacks[index].freedBlocks = entry.freedBlocks
+            census.stacks[index].freedBytes = entry.freedBytes
+            census.stacks[index].temporaryBlocks = entry.temporaryBlocks
+            census.stacks[index].peak = entry.peak ?? held
         }
         let known = sections[SectionName.stacks.rawValue].readableEntries
         for index in census.stacks.indices.dropFirst(2) where index >= known && census.stacks[index].liveBlocks > 0 {

@@ -92,6 +92,7 @@ extension SectionName {
         case .blocks: "BLOCKS"
         case .names: "NAMES"
         case .verdicts: "VERDICTS"
+        case .details: "DETAILS"
         }
     }
 }

@@ -19,13 +19,10 @@ extension HeapImage {
     package func lifetimes(_ census: Census) -> [UInt64] {
         let count = LifetimeClass.count
         var lifetimes = [UInt64](repeating: 0, count: census.stacks.count * count)
-        forEachEntry(of: .stacks, as: heap_stack.self) { number, stack in
+        forEachStack { number, stack in
             guard number < census.stacks.count else { return }
-            withUnsafeBytes(of: stack.lifetimes) { bytes in
-                for lifetime in 1 ..< count {
-                    lifetimes[number * count + lifetime] = bytes.loadUnaligned(
-                        fromByteOffset: (lifetime - 1) * 8, as: UInt64.self)
-                }
+            for lifetime in 1 ..< count {
+                lifetimes[number * count + lifetime] = stack.blocks(ofLifetime: lifetime)
             }
         }
         for free in census.replayedFrees {

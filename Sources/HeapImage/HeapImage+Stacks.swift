@@ -10,6 +10,9 @@ package struct NodeTree {
 
     package var count: Int { frames.count }
 
+    /// The parent of a node that is there; 0 of those outermost, and of the root.
+    func parent(of node: Int) -> Int { Int(parents[node]) }
+
     /// The frames of the stack that ends at `node`, innermost first; empty for node 0 or one that isn't there.
     ///
     /// - Complexity: O(depth)
@@ -103,30 +106,7 @@ extension HeapImage {
     package func snapshot(_ number: Int) -> [Level] {
         guard number >= 0 && number < snapshotCount else { return [] }
         var levels: [Level] = []
-        forEachEntry(of: .stacks, as: heap_stack.self) { _, stack in
-            levels.append(stack.level(number))
-        }
+        forEachStack { _, stack in levels.append(stack.level(number)) }
         return levels
-    }
-}
-
-extension heap_stack {
-    /// What the stack held at snapshot `number`: copied, or where it has not changed since, what it holds.
-    func level(_ number: Int) -> Level {
-        if number < Int(clamping: snapshots) && number < Int(HEAP_SNAPSHOT_COUNT) {
-            return withUnsafeBytes(of: levels) {
-                Level(
-                    copied: $0.loadUnaligned(
-                        fromByteOffset: number * MemoryLayout<heap_level>.size, as: heap_level.self))
-            }
-        }
-        return held
-    }
-
-    /// What the stack holds by its folded counters.
-    var held: Level {
-        Level(
-            bytes: allocated_bytes >= freed_bytes ? allocated_bytes - freed_bytes : 0,
-            blocks: allocated_blocks >= freed_blocks ? allocated_blocks - freed_blocks : 0)
     }
 }

@@ -69,6 +69,15 @@ package final class HeapImage {
         try placeSections()
     }
 
+    /// What `body` makes of the sections as they are by now, where they can be read. The image itself stays at what was
+    /// read before.
+    func withFreshSections<Result>(_ body: () -> Result) -> Result {
+        let before = (header, sections)
+        try? refresh()
+        defer { (header, sections) = before }
+        return body()
+    }
+
     /// Whether the program whose heap this is still runs. Asked of /proc once.
     package var presence: Presence {
         if let presenceKnown { return presenceKnown }
@@ -99,33 +108,37 @@ package final class HeapImage {
 
 extension HeapImage {
     private static func readHeader(_ source: any ByteSource) throws(InputError) -> heap_header {
-        var header = heap_header()
-        var failure: Errno?
-        // A closure can't throw a typed error out of withUnsafeMutableBytes here; the bytes are plain.
-        let count = withUnsafeMutableBytes(of: &header) { bytes in
-            do throws(Errno) { return try source.read(into: bytes, at: 0) } catch {
-                failure = error
-                return 0
-            }
+        let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: MemoryLayout<heap_header>.size, alignment: 8)
+        defer { bytes.deallocate() }
+        let count: Int
+        do throws(Errno) { count = try source.read(into: bytes, at: 0) } catch {
+            throw InputError(file: source.name, offset: 0, what: "can't be read: \(error)")
         }
-        if let failure { throw InputError(file: source.name, offset: 0, what: "can't be read: \(failure)") }
-        try header.check(count, file: source.name)
-        return header
+        return try heap_header.read(
+            UnsafeRawBufferPointer(rebasing: bytes.prefix(max(0, min(count, bytes.count)))), file: source.name)
     }
 
     static let entryBytes: [Int] = [
         1, MemoryLayout<heap_module>.size, MemoryLayout<heap_node>.size, MemoryLayout<heap_stack>.size,
         MemoryLayout<heap_thread>.size, MemoryLayout<heap_ring>.size, MemoryLayout<heap_sample>.size,
         MemoryLayout<heap_piece>.size, Int(HEAP_PIECE_BYTES), MemoryLayout<heap_block>.size,
-        MemoryLayout<heap_name>.size, MemoryLayout<heap_verdict>.size,
+        MemoryLayout<heap_name>.size, MemoryLayout<heap_verdict>.size, Int(HEAP_DETAIL_BYTES),
     ]
+
+    /// Bytes of an entry, in this image's version.
+    private func entryBytes(_ section: Int) -> Int {
+        section == SectionName.stacks.rawValue && header.version == HEAP_VERSION_1
+            ? MemoryLayout<heap_stack_1>.size : Self.entryBytes[section]
+    }
 
     /// Whether section NAMES is there: only where a dense image says so. In its place others have what is the
     /// recorder's own.
     package var hasNames: Bool { kind != .running && hasFlag(HEAP_FLAG_NAMES) }
 
     private func placeSections() throws(InputError) {
-        let tableOffset = MemoryLayout<heap_header>.offset(of: \.sections) ?? 0
+        let tableOffset =
+            header.version == HEAP_VERSION_1
+            ? Int(HEAP_SECTIONS_1_OFFSET) : MemoryLayout<heap_header>.offset(of: \.sections) ?? 0
         let raw = withUnsafeBytes(of: header.sections) { bytes in
             (0 ..< Int(HEAP_SECTION_COUNT.rawValue)).map {
                 bytes.loadUnaligned(fromByteOffset: $0 * MemoryLayout<heap_section>.size, as: heap_section.self)
@@ -133,12 +146,14 @@ extension HeapImage {
         }
         var claimed: UInt64 = 0
         var placed: [ImageSection] = []
-        for (index, entryBytes) in Self.entryBytes.enumerated() {
+        for index in Self.entryBytes.indices {
+            let entryBytes = entryBytes(index)
             let entry = raw[index]
             let place = UInt64(tableOffset + index * MemoryLayout<heap_section>.size)
             var section = ImageSection(offset: entry.offset, entryBytes: entryBytes, used: entry.used)
             defer { placed.append(section) }
             if entry.used == 0 && entry.capacity == 0 { continue }
+            // What is the recorder's own is nothing to a reader.
             if (index == SectionName.names.rawValue && !hasNames)
                 || (index == SectionName.verdicts.rawValue && !hasVerdict)
             {
@@ -149,7 +164,7 @@ extension HeapImage {
             let name = SectionName.texts[index]
             let (end, overflow) = entry.offset.addingReportingOverflow(entry.capacity)
             let length = source.length
-            if overflow || entry.offset % 8 != 0 || entry.offset < UInt64(MemoryLayout<heap_header>.size)
+            if overflow || entry.offset % 8 != 0 || entry.offset < UInt64(header.header_bytes)
                 || entry.entry_bytes != UInt32(entryBytes)
             {
                 note("section \(name) has no sound place or entry size", at: place, lost: min(entry.capacity, length))
@@ -188,11 +203,11 @@ extension HeapImage {
 
 /// The sections' numbers and names in messages.
 package enum SectionName: Int {
-    case strings, modules, nodes, stacks, threads, events, timeline, pieces, slots, blocks, names, verdicts
+    case strings, modules, nodes, stacks, threads, events, timeline, pieces, slots, blocks, names, verdicts, details
 
     static let texts = [
         "STRINGS", "MODULES", "NODES", "STACKS", "THREADS", "EVENTS", "TIMELINE", "PIECES", "SLOTS", "BLOCKS", "NAMES",
-        "VERDICTS",
+        "VERDICTS", "DETAILS",
     ]
 
     var name: String { Self.texts[rawValue] }

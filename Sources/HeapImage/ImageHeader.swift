@@ -7,35 +7,61 @@ import Text
 extension heap_header {
     /// The header at the start of an image's bytes; nil where they aren't one's, or not yet.
     package init?(_ bytes: [UInt8]) {
-        guard bytes.count >= MemoryLayout<heap_header>.size else { return nil }
-        self = bytes.withUnsafeBytes { $0.loadUnaligned(as: heap_header.self) }
-        do throws(InputError) { try check(MemoryLayout<heap_header>.size, file: "") } catch { return nil }
+        guard let header = bytes.withUnsafeBytes({ try? Self.read($0, file: "") }) else { return nil }
+        self = header
     }
 
-    /// Checks a header of which `count` bytes were read, the rest being zero. What stands in it beyond that is not
-    /// believed yet.
+    /// Bytes of a header of this version; nil for a version that is not read here.
+    static func byteCount(ofVersion version: UInt32) -> Int? {
+        switch version {
+        case HEAP_VERSION: MemoryLayout<heap_header>.size
+        case HEAP_VERSION_1: Int(HEAP_HEADER_1_BYTES)
+        default: nil
+        }
+    }
+
+    /// Reads and checks the header at the start of `bytes`, which are all that there are, or more than a header. One of
+    /// an older version is laid out as today's, with its own version's number. What stands in it is not believed yet.
     ///
     /// - Throws: `InputError` with the byte of the first field at fault.
-    func check(_ count: Int, file: String) throws(InputError) {
+    static func read(_ bytes: UnsafeRawBufferPointer, file: String) throws(InputError) -> heap_header {
+        var header = heap_header()
+        withUnsafeMutableBytes(of: &header) {
+            $0.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes.prefix($0.count)))
+        }
+        if bytes.count >= Int(HEAP_HEADER_1_BYTES) && header.version == HEAP_VERSION_1 {
+            let kept = Int(HEAP_SECTIONS_1_OFFSET), sections = MemoryLayout<heap_header>.offset(of: \.sections) ?? 0
+            withUnsafeMutableBytes(of: &header) { to in
+                to[kept...].copyBytes(from: repeatElement(0, count: to.count - kept))
+                UnsafeMutableRawBufferPointer(rebasing: to[sections...]).copyMemory(
+                    from: UnsafeRawBufferPointer(rebasing: bytes[kept ..< Int(HEAP_HEADER_1_BYTES)]))
+            }
+        }
+        try header.check(bytes.count, file: file)
+        return header
+    }
+
+    private func check(_ count: Int, file: String) throws(InputError) {
         func fail(_ offset: Int?, _ what: String) -> InputError {
             InputError(file: file, offset: UInt64(offset ?? 0), what: what)
         }
-        let wanted = MemoryLayout<heap_header>.size
         guard count >= 8, magic == HEAP_MAGIC else { throw fail(0, "not a heap image") }
-        guard count == wanted else { throw fail(count, "cut off inside the header, which has \(wanted) bytes") }
+        guard count >= Int(HEAP_HEADER_1_BYTES) else { throw fail(count, "cut off inside the header") }
         guard byte_order == HEAP_BYTE_ORDER else {
             throw fail(
                 MemoryLayout<heap_header>.offset(of: \.byte_order), "recorded on a machine of another byte order")
         }
-        guard version == HEAP_VERSION else {
+        guard let wanted = Self.byteCount(ofVersion: version) else {
             throw fail(
                 MemoryLayout<heap_header>.offset(of: \.version),
-                "image version \(version); this tool reads version \(HEAP_VERSION)")
+                "image version \(version); this tool reads versions \(HEAP_VERSION_1) to \(HEAP_VERSION)"
+                    + (version > HEAP_VERSION ? ": a newer heapsum made it" : ""))
         }
+        guard count >= wanted else { throw fail(count, "cut off inside the header, which has \(wanted) bytes") }
         guard header_bytes == UInt32(wanted) else {
             throw fail(
                 MemoryLayout<heap_header>.offset(of: \.header_bytes),
-                "a header of \(header_bytes) bytes, where version \(HEAP_VERSION) has \(wanted)")
+                "a header of \(header_bytes) bytes, where version \(version) has \(wanted)")
         }
         guard HeapImage.Kind(rawValue: kind) != nil else {
             throw fail(MemoryLayout<heap_header>.offset(of: \.kind), "image kind \(kind) is not known")

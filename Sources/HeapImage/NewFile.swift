@@ -42,7 +42,7 @@ final class NewFile {
         for attempt in 0 ..< 1000 {
             // A name of our own can be in the way only where an earlier process of this number was killed.
             temporary = "\(path[..<name]).\(getpid()).\(attempt).heap-part"
-            descriptor = temporary.withPath { open($0, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600) }
+            descriptor = temporary.withPath { open($0, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600) }
             if descriptor >= 0 || errno != EEXIST { break }
         }
         guard descriptor >= 0 else { throw fail("can't be created") }
@@ -115,6 +115,28 @@ final class NewFile {
             done += count
         }
         filled = 0
+    }
+
+    /// Hands what was written to `range`, a chunk of whole entries of `entryBytes` at a time, to `body`, and writes back
+    /// what it makes of it.
+    func rewrite(
+        _ range: Range<UInt64>, entryBytes: Int, _ body: (UnsafeMutableRawBufferPointer) -> Void
+    ) throws(FileError) {
+        try flush()
+        let most = buffer.count / entryBytes * entryBytes
+        var place = range.lowerBound
+        while place < range.upperBound {
+            let count = Int(min(range.upperBound - place, UInt64(most)))
+            let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])
+            guard pread(descriptor, part.baseAddress, count, off_t(clamping: place)) == count else {
+                throw fail("can't be read back")
+            }
+            body(part)
+            guard pwrite(descriptor, part.baseAddress, count, off_t(clamping: place)) == count else {
+                throw fail("can't be written")
+            }
+            place += UInt64(count)
+        }
     }
 
     /// Writes `value` at the file's start, and gives the file its name.

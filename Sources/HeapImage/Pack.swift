@@ -1,8 +1,10 @@
 // Packing: a dense image from any image, in one pass over each section.
 //
 // What comes out says the same as what went in, settled: reallocations in flight are decided and stand
-// among the blocks, the rings are folded into the counters, peak and snapshots are written out. Indexes
-// (of strings, modules, nodes, stacks) stay what they were; names are added behind. The source is never changed.
+// among the blocks, the rings are folded into the counters, peak and snapshots are written out. Strings and modules
+// keep their numbers; names are added behind. So do nodes and stacks, unless there are many stacks that came and went:
+// these become one row (PackedStacks). The copy is of today's version, whichever the source's. The source is never
+// changed.
 
 import CHeapImage
 import Glibc
@@ -23,6 +25,8 @@ package struct PackOptions {
     package var rssPeakBytes: UInt64?
     /// The same by kind of mapping.
     package var residence: heap_residence?
+    /// Stacks that came and went keep a row each; else they become one row where there are many.
+    package var keepsAllStacks = false
     /// The frames' names, to be stored with them; nil: those that the source has.
     package var names: [StoredFrame]?
     /// Who is lost and who is held, to be stored with the blocks; nil: what the source has of it.
@@ -80,9 +84,10 @@ extension HeapImage {
 
     /// The same into a file without a name, which is open and stays so.
     func pack(toUnnamed descriptor: CInt) throws {
+        var options = PackOptions()
+        options.keepsAllStacks = true
         _ = try pack(
-            into: NewFile(unnamed: descriptor, name: file, position: UInt64(MemoryLayout<heap_header>.size)),
-            PackOptions())
+            into: NewFile(unnamed: descriptor, name: file, position: UInt64(MemoryLayout<heap_header>.size)), options)
     }
 
     private func pack(into out: NewFile, _ options: PackOptions) throws -> PackSummary {
@@ -109,6 +114,10 @@ extension HeapImage {
             }
         }
         layout.end(.blocks, at: out.position)
+        // A verdict names stacks by their numbers.
+        let keepsAll = options.keepsAllStacks || verdict != nil || hasVerdict
+        let kept = keepsAll ? PackedStacks() : PackedStacks(self, census, snapshots: snapshotCount)
+        if kept.numbers != nil { try renumberBlocks(layout.range(.blocks), kept, in: out) }
         var names: NameSection?
         try copy(.strings, to: out, &layout) { count in
             names = options.names.map { NameSection($0, firstOffset: count) }
@@ -131,12 +140,15 @@ extension HeapImage {
             try copy(.verdicts, to: out, &layout)
         }
         try copy(.modules, to: out, &layout)
-        try copy(.nodes, to: out, &layout)
+        if kept.numbers == nil { try copy(.nodes, to: out, &layout) } else { try writeNodes(kept, to: out, &layout) }
         try copy(.timeline, to: out, &layout)
-        try writeStacks(census, to: out, &layout)
-        try writeThreads(to: out, &layout)
+        try writeStacks(census, kept, to: out, &layout)
+        try writeThreads(kept, to: out, &layout)
 
         var header = self.header
+        header.version = HEAP_VERSION
+        header.header_bytes = UInt32(MemoryLayout<heap_header>.size)
+        header.gone_stacks &+= kept.goneCount
         header.kind = kind == .dump || running ? HEAP_KIND_DUMP.rawValue : HEAP_KIND_PACKED.rawValue
         header.flags |= HEAP_FLAG_IN_FLIGHT_SETTLED.rawValue
         header.flags &= ~HEAP_FLAG_NAMES.rawValue
@@ -201,44 +213,90 @@ extension HeapImage {
         while out.position % 8 != 0 { try out.write(value: UInt8(0)) }
     }
 
-    private func writeStacks(_ census: Census, to out: NewFile, _ layout: inout Layout) throws {
-        let epoch = header.peak_epoch
-        let snapshots = snapshotCount
-        var lifetimes: [UInt32: [Int]] = [:]
-        for free in census.replayedFrees {
-            lifetimes[free.stack, default: []].append(Int(heap_lifetime_of_milliseconds(free.milliseconds)))
+    private func renumberBlocks(_ range: Range<UInt64>, _ kept: PackedStacks, in out: NewFile) throws {
+        let size = MemoryLayout<heap_block>.size, place = MemoryLayout<heap_block>.offset(of: \.slot) ?? 8
+        try out.rewrite(range, entryBytes: size) { bytes in
+            for entry in stride(from: 0, to: bytes.count, by: size) {
+                let slot = bytes.loadUnaligned(fromByteOffset: entry + place, as: UInt64.self)
+                bytes.storeBytes(of: kept.slot(slot), toByteOffset: entry + place, as: UInt64.self)
+            }
         }
-        layout.begin(.stacks, at: out.position)
-        try forEachChunk(of: .stacks) { bytes, first in
-            for index in 0 ..< bytes.byteCount / MemoryLayout<heap_stack>.size {
-                var stack = bytes.unsafeLoadUnaligned(
-                    fromByteOffset: index * MemoryLayout<heap_stack>.size, as: heap_stack.self)
-                let number = first + index
-                if number > 0 && number < census.stacks.count {
-                    let counts = census.stacks[number]
-                    // Before the counters change, since what is not copied yet is what they say.
-                    for snapshot in min(Int(clamping: stack.snapshots), snapshots) ..< snapshots {
-                        stack.setLevel(snapshot, stack.held)
-                    }
-                    stack.snapshots = UInt32(snapshots)
-                    stack.peak_epoch = epoch
-                    stack.peak = heap_level(bytes: counts.peak.bytes, blocks: counts.peak.blocks)
-                    stack.allocated_blocks = counts.allocatedBlocks
-                    stack.allocated_bytes = counts.allocatedBytes
-                    stack.freed_blocks = counts.freedBlocks
-                    stack.freed_bytes = counts.freedBytes
-                    stack.temporary_blocks = counts.temporaryBlocks
-                    for lifetime in lifetimes[UInt32(number)] ?? [] { stack.addLifetime(lifetime) }
-                }
-                try out.write(value: stack)
+    }
+
+    private func writeNodes(_ kept: PackedStacks, to out: NewFile, _ layout: inout Layout) throws {
+        let size = MemoryLayout<heap_node>.size
+        layout.begin(.nodes, at: out.position)
+        try forEachChunk(of: .nodes) { bytes, first in
+            for index in 0 ..< bytes.byteCount / size
+            where first + index < kept.keptNodes.count && kept.keptNodes[first + index] {
+                var node = bytes.unsafeLoadUnaligned(fromByteOffset: index * size, as: heap_node.self)
+                node.parent = node.parent < UInt32(first + index) ? kept.nodeNumber(of: node.parent) : 0
+                // A stack that was left out ends here no more.
+                let stack = kept.number(of: node.stack)
+                node.stack = stack == kept.goneNumber ? 0 : stack
+                try out.write(value: node)
             }
             return true
         }
+        try out.write(value: heap_node(frame: PackedStacks.goneFrame, parent: 0, stack: kept.goneNumber ?? 0))
+        layout.end(.nodes, at: out.position)
+    }
+
+    private func writeStacks(
+        _ census: Census, _ kept: PackedStacks, to out: NewFile, _ layout: inout Layout
+    ) throws {
+        let snapshots = snapshotCount, levels = heap_levels(header.peak_epoch, UInt32(snapshots))
+        var replayed: [UInt32: [Int]] = [:]
+        for free in census.replayedFrees {
+            replayed[free.stack, default: []].append(Int(heap_lifetime_of_milliseconds(free.milliseconds)))
+        }
+        var details = PackedDetails()
+        var failure: (any Error)?
+        layout.begin(.stacks, at: out.position)
+        forEachStack { number, stack in
+            guard failure == nil,
+                number < 2 || kept.goneNumber == nil || kept.number(of: UInt32(number)) != kept.goneNumber
+            else { return }
+            var entry = heap_stack()
+            entry.node = kept.nodeNumber(of: stack.node)
+            if number > 0 && number < census.stacks.count {
+                let counts = census.stacks[number]
+                entry.levels = levels
+                entry.allocated_blocks = counts.allocatedBlocks
+                entry.allocated_bytes = counts.allocatedBytes
+                entry.freed_blocks = counts.freedBlocks
+                entry.freed_bytes = counts.freedBytes
+                entry.temporary_blocks = counts.temporaryBlocks
+                // What is not copied yet is what the folded counters say.
+                var lifetimes = (0 ..< LifetimeClass.count).map { stack.blocks(ofLifetime: $0) }
+                for lifetime in replayed[UInt32(number)] ?? [] where lifetime > 0 { lifetimes[lifetime] &+= 1 }
+                details.add(
+                    to: &entry, peak: counts.peak, levels: (0 ..< snapshots).map { stack.level($0) },
+                    lifetimes: lifetimes)
+            }
+            do { try out.write(value: entry) } catch { failure = error }
+        }
+        if let failure { throw failure }
+        if kept.goneNumber != nil {
+            var entry = heap_stack()
+            entry.node = kept.goneNode
+            entry.levels = levels
+            entry.allocated_blocks = kept.gone.allocatedBlocks
+            entry.allocated_bytes = kept.gone.allocatedBytes
+            entry.freed_blocks = kept.gone.freedBlocks
+            entry.freed_bytes = kept.gone.freedBytes
+            entry.temporary_blocks = kept.gone.temporaryBlocks
+            details.add(to: &entry, peak: Level(), levels: [], lifetimes: kept.goneLifetimes)
+            try out.write(value: entry)
+        }
         layout.end(.stacks, at: out.position)
+        layout.begin(.details, at: out.position)
+        for entry in details.entries { try out.write(value: entry) }
+        layout.end(.details, at: out.position)
     }
 
     /// Threads with their rings as flight recorders: nothing unfolded, nothing uncommitted.
-    private func writeThreads(to out: NewFile, _ layout: inout Layout) throws {
+    private func writeThreads(_ kept: PackedStacks, to out: NewFile, _ layout: inout Layout) throws {
         var heads: [UInt64] = []
         layout.begin(.threads, at: out.position)
         try forEachChunk(of: .threads) { bytes, _ in
@@ -264,6 +322,7 @@ extension HeapImage {
                 var event = bytes.unsafeLoadUnaligned(fromByteOffset: index * eventBytes, as: heap_event.self)
                 let ahead = heap_event_sequence(event.mark) &- UInt32(truncatingIfNeeded: heads[ring])
                 if ahead < 0x8000_0000 { event = heap_event() }
+                event.slot = kept.slot(event.slot)
                 try out.write(value: event)
             }
             return true
@@ -281,40 +340,20 @@ private struct Layout {
         ranges[name.rawValue] = (ranges[name.rawValue]?.lowerBound ?? position) ..< position
     }
 
+    func range(_ name: SectionName) -> Range<UInt64> { ranges[name.rawValue] ?? 0 ..< 0 }
+
     func place(in header: inout heap_header, end: UInt64) {
         withUnsafeMutableBytes(of: &header.sections) { bytes in
             for index in ranges.indices {
                 let size = MemoryLayout<heap_section>.size
-                let old = bytes.loadUnaligned(fromByteOffset: index * size, as: heap_section.self)
                 let range = ranges[index] ?? end ..< end
-                let entry = index < HeapImage.entryBytes.count ? UInt32(HeapImage.entryBytes[index]) : old.entry_bytes
+                let entry = UInt32(HeapImage.entryBytes[index])
                 let count = UInt64(range.count)
                 let section = heap_section(
                     offset: (range.lowerBound + 7) & ~7, capacity: count, used: entry == 0 ? 0 : count / UInt64(entry),
                     ready_bytes: count, entry_bytes: entry, reserved: 0)
                 bytes.storeBytes(of: section, toByteOffset: index * size, as: heap_section.self)
             }
-        }
-    }
-}
-
-extension heap_stack {
-    mutating func setLevel(_ number: Int, _ level: Level) {
-        withUnsafeMutableBytes(of: &levels) {
-            $0.storeBytes(
-                of: heap_level(bytes: level.bytes, blocks: level.blocks),
-                toByteOffset: number * MemoryLayout<heap_level>.size, as: heap_level.self)
-        }
-    }
-
-    /// Lifetime 0 has no counter: it is what the others leave of the frees.
-    mutating func addLifetime(_ lifetime: Int) {
-        guard lifetime > 0 else { return }
-        withUnsafeMutableBytes(of: &lifetimes) {
-            let offset = (lifetime - 1) * MemoryLayout<UInt64>.size
-            $0.storeBytes(
-                of: $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self) &+ 1, toByteOffset: offset,
-                as: UInt64.self)
         }
     }
 }

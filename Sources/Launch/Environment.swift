@@ -22,6 +22,8 @@ package struct RecordingOptions {
     package var unwind: String?
     /// Most bytes of an image.
     package var maximumBytes: UInt64?
+    /// 0: no limit; nil: as many as suit the machine.
+    package var maximumStacks: UInt64?
     /// A dump each time the live bytes pass the last dump's by so many.
     package var dumpAtGrowth: UInt64?
     /// A dump when an allocation fails.
@@ -45,6 +47,7 @@ package struct RecordingOptions {
         if threads { list.append(("HEAPSUM_THREADS", "1")) }
         if let unwind { list.append(("HEAPSUM_UNWIND", unwind)) }
         if let maximumBytes { list.append(("HEAPSUM_MAX_SIZE", String(maximumBytes))) }
+        if let maximumStacks { list.append(("HEAPSUM_MAX_STACKS", String(maximumStacks))) }
         if let dumpAtGrowth { list.append(("HEAPSUM_DUMP_AT_GROWTH", String(dumpAtGrowth))) }
         if dumpAtFailure { list.append(("HEAPSUM_DUMP_AT_FAILURE", "1")) }
         if tellsEnd { list.append(("HEAPSUM_LEAKS", "1")) }

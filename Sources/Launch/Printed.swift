@@ -170,8 +170,8 @@ private func kubernetesManifest(_ options: RecordingOptions, _ output: FilePath?
               volumes:
                 - name: heapsum                               # heapsum
                   emptyDir: {}
-                - name: heapsum-images                        # heapsum: on the node's disk; medium Memory would count as the container's
-                  emptyDir:
+                - name: heapsum-images                        # heapsum: on the node's disk, as medium Memory
+                  emptyDir:                                   # would count as the container's
                     sizeLimit: "2Gi"
         """)
     return lines.joined(separator: "\n")

@@ -62,9 +62,9 @@ private func accessError(_ error: Errno, _ pid: pid_t) -> LaunchError {
     }
 }
 
-/// A file's mappings in the order of its bytes, from byte 0 on: an image may be mapped in a few spans, each as far from
-/// the first as in the file. Between them may lie holes, where a program limited its address space; the sections that an
-/// image's header tells of are outside of them.
+/// A file's mappings in the order of its bytes, from byte 0 on. An image may be mapped in a few spans, each as far from
+/// the first as in the file. A program that limited its address space has holes between them; the sections that an
+/// image's header names are outside the holes.
 struct ImageSpan: Equatable {
     var first: Mapping
     var byteCount: UInt64

@@ -165,6 +165,9 @@ extension PackedImage {
             losses.early_allocations, "allocation",
             "not in the image: before recording could start, or while another thread started it")
         add(losses.lost_stacks, "allocation", "in the image without a stack: there was no space for it")
+        add(
+            losses.limited_allocations, "allocation",
+            "under the known part of their stack alone: it was new, and the image had its most stacks (--max-stacks)")
         add(losses.failed_dumps, "dump", "could not be written")
         add(losses.healed_slots, "free", "went past the library (a second libc, or calls of __libc_free)")
         if isFull { lines.append("\(who)the image reached its maximum size, and recording stopped there") }

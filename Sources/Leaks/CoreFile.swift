@@ -260,6 +260,13 @@ extension Snapshot {
             shortfalls.append(
                 Shortfall(what: "blocks that are not in the image (heapsum info tells how many): they may hold others"))
         }
+        if image.hasFlag(HEAP_FLAG_ATTACHED) {
+            shortfalls.append(
+                Shortfall(
+                    what:
+                        "blocks from before the recording was attached: they are not in its image, and may hold others")
+            )
+        }
         return Snapshot(
             processID: core.processID, threads: core.threads, mappings: core.mappings(), memory: core, blocks: table,
             kernelWords: [],

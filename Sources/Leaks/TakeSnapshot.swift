@@ -154,6 +154,13 @@ extension Snapshot {
                 Shortfall(
                     what: "blocks that the process inherited by fork: they are not in its image, and may hold others"))
         }
+        if image.hasFlag(HEAP_FLAG_ATTACHED) {
+            shortfalls.append(
+                Shortfall(
+                    what:
+                        "blocks from before the recording was attached: they are not in its image, and may hold others")
+            )
+        }
         return shortfalls
     }
 

@@ -87,7 +87,7 @@ struct AllocTracesLog: LogFormat {
         return (count, function)
     }
 
-    /// The cache in `…/slab/CACHE/alloc_traces`, and the place behind that path; nil where no such path is in the line.
+    /// The cache in `…/slab/CACHE/alloc_traces`, and the place behind that path; nil if the line has no such path.
     private static func cacheOfPath(_ text: LogText, _ start: Int, _ end: Int) -> (name: [UInt8], after: Int)? {
         let names: [StaticString] = ["/alloc_traces", "/alloc_calls"]
         for name in names {

@@ -68,8 +68,10 @@ package struct Page {
             </style>
             </head>
             <body>
-            <header class="masthead" id="masthead"><h1>\(Self.text(title))</h1>\(summary.map { "<p>\(Self.text($0))</p>" }.joined())</header>
-            <main id="main"><noscript><p class="note">The graphs and tables of this page are drawn by its own script, which is switched off.</p></noscript></main>
+            <header class="masthead" id="masthead">\
+            <h1>\(Self.text(title))</h1>\(summary.map { "<p>\(Self.text($0))</p>" }.joined())</header>
+            <main id="main"><noscript><p class="note">The graphs and tables of this page \
+            are drawn by its own script, which is switched off.</p></noscript></main>
             <script type="application/json" id="data">
             """
         try out(Array(body.utf8))

@@ -1,26 +1,26 @@
-// Small reads of small files, as bytes: /proc, script heads, ELF headers. Everything here is bounded by
-// its caller, descriptors are close-on-exec and closed on every path, and nothing here follows what it reads.
+// Small reads of small files, as bytes: /proc, script heads, ELF headers. The caller bounds every read, descriptors are
+// close-on-exec and closed on every path, and nothing here follows paths that it reads.
 
 import Glibc
 import SystemPackage
 import Text
 
 extension FilePath {
-    /// The path that a text from `pathText` was; `init(_: String)` is for paths that are ours.
+    /// The path that `pathText` made this text from; `init(_: String)` is for paths of our own.
     package init(text: String) { self = text.withPath { FilePath(platformString: $0) } }
 
-    /// To be shown, joined, and made a path of again: see `pathText`. (`string` loses what is no UTF-8.)
+    /// Text to show, join, and make a path of again: see `pathText`. (`string` loses bytes that are not UTF-8.)
     package var text: String { withPlatformString { pathText(cString: $0) } }
 
     /// `stat(2)`, following links.
     package func status() throws(Errno) -> CInterop.Stat { try stat().rawValue }
 
-    /// Whether the process may do this with the file, by its effective IDs.
+    /// Whether the process's effective IDs allow this access to the file.
     package func isAccessible(_ mode: Int32) -> Bool {
         withPlatformString { faccessat(AT_FDCWD, $0, mode, AT_EACCESS) } == 0
     }
 
-    /// `realpath(3)`; nil where a part of the path isn't there.
+    /// `realpath(3)`; nil if a part of the path does not exist.
     package var real: FilePath? {
         withPlatformString { path -> FilePath? in
             guard let resolved = realpath(path, nil) else { return nil }
@@ -29,7 +29,7 @@ extension FilePath {
         }
     }
 
-    /// The path from the root, links left as they are.
+    /// The absolute path, with links unresolved.
     package var absolute: FilePath {
         guard isRelative, let here = FilePath.workingDirectory else { return self }
         return here.pushing(self).lexicallyNormalized()
@@ -46,10 +46,10 @@ extension FilePath {
     }
 }
 
-/// Makes a directory with all that is missing above it, as `mkdir -p`. What is there already is no failure, and whether
-/// the last of it is a directory is for the caller to see.
+/// Makes a directory and its missing parents, as `mkdir -p`. A part that exists is not an error; the caller checks
+/// whether the last one is a directory.
 ///
-/// - Throws: the first that can't be made, with the reason.
+/// - Throws: the first directory that can't be made, with the reason.
 package func makeDirectories(_ path: FilePath) throws(MakeDirectoriesError) {
     var partial = path.root.map { FilePath(root: $0) } ?? FilePath()
     for component in path.components {
@@ -69,7 +69,7 @@ package struct MakeDirectoriesError: Error {
 }
 
 extension FilePath.Component {
-    /// As the whole path's.
+    /// The reason, as if for the whole path.
     package var text: String { withPlatformString { pathText(cString: $0) } }
 }
 
@@ -80,9 +80,9 @@ package func openToRead(_ path: FilePath, _ options: FileDescriptor.OpenOptions 
     }
 }
 
-/// At most `limit` bytes from the file's start; fewer where it is shorter.
+/// At most `limit` bytes from the file's start; fewer if the file is shorter.
 package func readBytes(_ path: FilePath, limit: Int) throws(Errno) -> [UInt8] {
-    // Non-blocking: a name can turn out to be a FIFO, whose plain open waits for a writer.
+    // Non-blocking: the name may be a FIFO, and a plain open of a FIFO waits for a writer.
     let file = try openToRead(path, [.nonBlocking])
     defer { try? file.close() }
     return try readBytes(file, limit: limit)
@@ -104,7 +104,7 @@ package func readBytes(_ file: FileDescriptor, limit: Int) throws(Errno) -> [UIn
     return bytes
 }
 
-/// As many bytes as the file has from `offset`, at most `count`.
+/// The file's bytes from `offset`, at most `count`.
 package func readBytes(_ file: FileDescriptor, at offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
     guard let start = off_t(exactly: offset) else { throw .invalidArgument }
     var done = 0
@@ -126,7 +126,7 @@ package func readBytes(_ file: FileDescriptor, at offset: UInt64, count: Int) th
     return bytes
 }
 
-/// The names in a directory, without `.` and `..`, in no order.
+/// The names in a directory, without `.` and `..`, unsorted.
 package func namesInDirectory(_ path: FilePath) throws(Errno) -> [FilePath.Component] {
     guard let directory = path.withPlatformString({ opendir($0) }) else { throw Errno(rawValue: errno) }
     defer { closedir(directory) }

@@ -1,9 +1,9 @@
-// What /proc/PID/stat and /proc/PID/status say of a process, or of one thread.
+// /proc/PID/stat and /proc/PID/status, of a process or of one thread.
 
 import Glibc
 import SystemPackage
 
-/// What of /proc/PID/stat tells a process from a later one with its number, and whether it runs.
+/// The parts of /proc/PID/stat that tell a process from a later one with the same PID, and say whether it runs.
 package struct ProcessStat: Equatable, Sendable {
     /// The first 15 bytes of the program's name, which may hold anything.
     package var name: [UInt8]
@@ -14,24 +14,19 @@ package struct ProcessStat: Equatable, Sendable {
     /// Clock ticks since boot (field 22).
     package var startTime: UInt64
 
-    /// Of this thread: a zombie has given back its memory.
+    /// Whether this thread is alive. A zombie has given back its memory.
     package var isAlive: Bool { state != UInt8(ascii: "Z") && state != UInt8(ascii: "X") }
 
-    /// nil for what the kernel would not write.
+    /// nil if the kernel can't have written the text.
     package init?(parsing text: [UInt8]) {
-        // Field 2 is the name in parentheses, and may hold both spaces and parentheses: the last one ends it.
-        guard let open = text.firstIndex(of: UInt8(ascii: "(")), let close = text.lastIndex(of: UInt8(ascii: ")")),
-            open < close
+        guard let (name, fields) = statFields(text), fields.count > 19, let state = fields[0].first,
+            let threads = decimal(fields[17]), let start = decimal(fields[19])
         else { return nil }
-        let fields = text[(close + 1)...].split(separator: UInt8(ascii: " "))
-        guard fields.count > 19, let state = fields[0].first, let threads = decimal(fields[17]),
-            let start = decimal(fields[19])
-        else { return nil }
-        name = Array(text[(open + 1) ..< close])
+        self.name = Array(name)
         (self.state, self.threads, startTime) = (state, threads, start)
     }
 
-    /// Of a process, by its number; nil where it is gone.
+    /// Of a process, by its PID; nil if it is gone.
     package static func of(_ pid: pid_t) -> ProcessStat? { read(FilePath("/proc/\(pid)/stat")) }
 
     /// Of one thread of a process.
@@ -44,7 +39,18 @@ package struct ProcessStat: Equatable, Sendable {
     }
 }
 
-/// The words of a line of /proc/PID/status, without its name (`Uid:`, `NSpid:`); nil where there is none.
+/// Splits the text of /proc/PID/stat into the name and the fields after it, of which the first is field 3 of proc(5).
+/// Returns nil if it has no name.
+package func statFields(_ text: [UInt8]) -> (name: ArraySlice<UInt8>, fields: [ArraySlice<UInt8>])? {
+    // Field 2 is the name in parentheses. It may hold spaces and parentheses, so the last one ends it.
+    guard let open = text.firstIndex(of: UInt8(ascii: "(")), let close = text.lastIndex(of: UInt8(ascii: ")")),
+        open < close
+    else { return nil }
+    let fields = text[(close + 1)...].split { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\n") }
+    return (text[(open + 1) ..< close], fields)
+}
+
+/// The words of a line of /proc/PID/status after its name (`Uid:`, `NSpid:`); nil if there is no such line.
 package func statusWords(_ name: StaticString, of pid: pid_t) -> [[UInt8]]? {
     (try? readBytes(FilePath("/proc/\(pid)/status"), limit: 16_384)).flatMap { statusWords(name, in: $0) }
 }
@@ -56,20 +62,20 @@ package func statusWords(_ name: StaticString, in text: [UInt8]) -> [[UInt8]]? {
         Array.init)
 }
 
-/// A process's number in its innermost PID namespace, which is the one that it knows itself by.
+/// A process's PID in its innermost namespace, which is the PID that the process sees.
 package func innermostPID(of pid: pid_t) -> UInt32? {
     statusWords("NSpid:", of: pid)?.last.flatMap { decimal($0[...]) }.flatMap { UInt32(exactly: $0) }
 }
 
-/// The processes that /proc lists.
+/// The PIDs that /proc lists.
 package func processes() -> [pid_t] {
     ((try? namesInDirectory("/proc")) ?? []).compactMap { pid_t($0.text) }
 }
 
-/// A decimal number, digits alone; nil for what 64 bits don't hold.
+/// A decimal number of digits only; nil if 64 bits don't hold it.
 func decimal(_ digits: ArraySlice<UInt8>) -> UInt64? { number(digits, radix: 10) }
 
-/// A number of digits alone: no sign, as the kernel writes none.
+/// A number of digits only, without a sign; nil for anything else.
 func number(_ digits: ArraySlice<UInt8>, radix: UInt64) -> UInt64? {
     var value: UInt64 = 0
     for byte in digits {

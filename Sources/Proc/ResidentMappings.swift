@@ -1,10 +1,10 @@
-// The mappings of a process with what of each is resident, from /proc/PID/smaps, read in pieces: its text can
-// be tens of megabytes. It is the kernel's view of one moment a mapping, not of one moment for all.
+// The mappings of a process with their resident sizes, from /proc/PID/smaps. The text can be tens of megabytes, so it
+// is read in pieces. The kernel reports each mapping at its own moment, not all at one moment.
 
 import Glibc
 import SystemPackage
 
-/// One mapping, and how much of it is where.
+/// One mapping, and its resident and swapped bytes.
 package struct ResidentMapping: Equatable {
     package var mapping: Mapping
     /// The permissions as the kernel writes them: `rw-p`.
@@ -18,7 +18,7 @@ package struct ResidentMapping: Equatable {
         )
     }
 
-    /// Private, and of no file.
+    /// Private, and not of a file.
     package var isAnonymous: Bool { !mapping.isShared && (mapping.inode == 0 || mapping.path.hasPrefix("/dev/zero")) }
     package var isReserved: Bool { permissions.starts(with: Array("---".utf8)) }
 }
@@ -28,7 +28,7 @@ package struct SmapsParser {
     package private(set) var mappings: [ResidentMapping] = []
     private var rest: [UInt8] = []
 
-    /// More mappings than a process has: vm.max_map_count is 65,530 by default, and can be raised.
+    /// More mappings than any process has: vm.max_map_count is 65,530 by default, and can be raised.
     package static let mostMappings = 4 << 20
 
     package init() {}
@@ -45,13 +45,13 @@ package struct SmapsParser {
             }
             start = end + 1
         }
-        // No line of smaps is longer than a path's: what is, is none.
+        // No line is longer than a path and some numbers; drop anything longer.
         if rest.count < 64 << 10 { rest.append(contentsOf: bytes[start...]) }
     }
 
     private mutating func line(_ text: ArraySlice<UInt8>) {
         guard let first = text.first else { return }
-        // Fields begin with a capital letter, mappings with a hexadecimal digit, which the kernel writes small.
+        // Fields begin with a capital letter, mappings with a lower-case hexadecimal digit.
         if !(UInt8(ascii: "A") ... UInt8(ascii: "Z")).contains(first) {
             guard mappings.count < Self.mostMappings, let mapping = parseMappings(Array(text)).first else { return }
             let words = text.split(separator: UInt8(ascii: " "), maxSplits: 2)
@@ -76,7 +76,7 @@ package struct SmapsParser {
 }
 
 /// The mappings of a process with their resident sizes.
-/// - Throws: ENOENT or ESRCH where there is no such process, EACCES or EPERM where it isn't ours to read.
+/// - Throws: ENOENT or ESRCH if there is no such process, EACCES or EPERM if this user may not read it.
 package func residentMappings(of pid: pid_t) throws(Errno) -> [ResidentMapping] {
     let file = try openToRead(FilePath("/proc/\(livingThread(of: pid))/smaps"))
     defer { try? file.close() }

@@ -39,6 +39,26 @@ package struct LogFrame: Hashable {
     package static let cut = LogFrame(address: 0, name: Array(cutText.utf8))
     /// What reports, and the records that are made of an image, write for missing frames.
     package static let cutText = "… frames missing …"
+    /// The same by why they are missing (`heap_cut`): the depth limit or the unwinder; the limit of stacks; and the row
+    /// for stacks that packing put into one.
+    package static let cutTexts = [
+        cutText, "… frames missing (new stacks beyond --max-stacks) …",
+        "… stacks that came and went, and held nothing (packed into one row) …",
+    ]
+
+    /// The frame that stands for missing ones; any reason that is not known is the first.
+    package static func cut(_ reason: UInt64) -> LogFrame {
+        LogFrame(address: 0, name: Array(cutText(reason).utf8))
+    }
+    package static func cutText(_ reason: UInt64) -> String {
+        reason < UInt64(cutTexts.count) ? cutTexts[Int(reason)] : cutText
+    }
+
+    /// Why frames are missing; nil for a frame.
+    package var cutReason: UInt64? {
+        guard address == 0, module.isEmpty, name.starts(with: "… ".utf8) else { return nil }
+        return (0 ..< UInt64(Self.cutTexts.count)).first { Self.cut($0) == self }
+    }
     /// What they write before a thread's number, where it is the root of a stack.
     package static let threadText = "thread "
 }

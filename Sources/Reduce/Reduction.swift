@@ -307,7 +307,6 @@ extension Reduction {
         let heldBefore = rows.map { $0.blocks > 0 }
         rowsOfStacks[inputs.count] = fold(census, interned)
         modulesOfInputs[inputs.count] = numbers
-        if let names = image.storedNames() { storedFrames.add(names) { frame($0, numbers) } }
         // After everything was read: damage is found on the way.
         input.damages = image === original ? image.damages : original.damages + image.damages
         if let moments { input.passedOver.append(moments) }
@@ -321,7 +320,7 @@ extension Reduction {
         totals.unmatchedFrees = (totals.unmatchedFrees ?? 0) &+ image.losses.unmatched_frees
     }
 
-    /// Takes in the modules and nodes of an image. `interned` has this tree's node for each of the image's, those of an
+    /// Takes in the modules and nodes of an image, and the names that it brings along. `interned` has this tree's node for each of the image's, those of an
     /// earlier look first, and is lengthened.
     ///
     /// - Returns: the number here of each of its modules.
@@ -343,6 +342,7 @@ extension Reduction {
             let parent = interned[Int(nodes.parents[node])]
             interned.append(tree.intern(parent: parent, frame: frame(nodes.frames[node], numbers)))
         }
+        if let names = image.storedNames() { storedFrames.add(names) { frame($0, numbers) } }
         return numbers
     }
 
@@ -351,7 +351,8 @@ extension Reduction {
         switch module {
         case 0: return Frame(module: SpecialModule.none, offset: offset)
         case RawModule.thread: return Frame(module: SpecialModule.thread, offset: offset)
-        case RawModule.cut: return Frame(module: SpecialModule.cut, offset: 0)
+        case RawModule.cut:
+            return Frame(module: SpecialModule.cut, offset: offset < UInt64(LogFrame.cutTexts.count) ? offset : 0)
         default:
             return Frame(
                 module: Int(module) < numbers.count ? numbers[Int(module)] : SpecialModule.none, offset: offset)

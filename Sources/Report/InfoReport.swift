@@ -46,6 +46,15 @@ package struct InfoReport {
         try line("dump signal", signalText(image))
         if header.dumps > 0 { try line("dumps", "\(header.dumps) so far") }
         if image.hasFlag(HEAP_FLAG_FORKED) { try line("forked", "blocks inherited from the parent are not in here") }
+        if image.hasFlag(HEAP_FLAG_ATTACHED) {
+            try line(
+                "attached",
+                "to a program that ran already: blocks from before \(utcTime(header.started_realtime_ns)) are not in here; "
+                    + "\(counted(image.losses.unmatched_frees, "free")) of blocks from before")
+        }
+        if image.hasFlag(HEAP_FLAG_DETACHED) {
+            try line("detached", "recording was ended from outside, and the program went on")
+        }
         if image.hasFlag(HEAP_FLAG_STOPPED) {
             try line(
                 "stopped",
@@ -64,6 +73,19 @@ package struct InfoReport {
                 "broken",
                 style.warning(
                     "the recorder found an invariant of its own broken: don't rely on this image, and report it"))
+        }
+        if header.gone_stacks > 0 {
+            try line(
+                "packed",
+                "\(counted(header.gone_stacks, "stack")) that came and went, held nothing at the end, at the peak and at "
+                    + "any snapshot, and did little are one row")
+        }
+        if header.losses.limited_allocations > 0 {
+            try line(
+                "stacks",
+                style.warning(
+                    "the image had its most, \(separated(header.maximum_stacks)): allocations by others count under the "
+                        + "known part of their stack"))
         }
         if image.hasFlag(HEAP_FLAG_FULL) {
             try line(
@@ -127,11 +149,12 @@ package struct InfoReport {
     }
 
     private func kindText(_ image: HeapImage) -> String {
-        switch image.kind {
+        // A damaged header can say that the dump ended before it began.
+        let writing = image.header.ended_ns &- min(image.header.began_ns, image.header.ended_ns)
+        return switch image.kind {
         case .running: "image as the program writes it"
         case .packed: "packed image of a finished program"
-        case .dump:
-            "dump, written within \(shortDuration(Double(image.header.ended_ns &- min(image.header.began_ns, image.header.ended_ns)) / 1e9))"
+        case .dump: "dump, written within \(shortDuration(Double(writing) / 1e9))"
         }
     }
 
@@ -158,6 +181,11 @@ package struct InfoReport {
             ("bytes that those requested", losses.lost_bytes),
             ("allocations before recording could start, which are not in the image", losses.early_allocations),
             ("allocations booked without their stack: no space for it", losses.lost_stacks),
+            (
+                "allocations under the known part of their stack: it was new, beyond --max-stacks",
+                losses.limited_allocations
+            ),
+            ("peaks, snapshots and lifetimes of stacks that found no space", losses.lost_details),
             ("stacks cut at the depth limit, or given up by the unwinder", losses.cut_stacks),
             ("events booked without a ring", losses.ringless_events),
             ("frees of blocks that were never booked", losses.unmatched_frees),

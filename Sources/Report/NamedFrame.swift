@@ -75,7 +75,7 @@ package struct NamedFrame {
 
     private var parts: (name: String, offset: String) {
         switch frame.module {
-        case SpecialModule.cut: return (LogFrame.cutText, "")
+        case SpecialModule.cut: return (LogFrame.cutText(frame.offset), "")
         case SpecialModule.thread: return (LogFrame.threadText + "\(frame.offset)", "")
         default: break
         }

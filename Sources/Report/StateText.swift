@@ -15,7 +15,7 @@ extension HeapImage {
             "killed by signal "
                 + "\(inFull ? signalText(Int32(truncatingIfNeeded: header.exit_signal)) : "\(header.exit_signal)")"
         case .exec: inFull ? "replaced by another program (exec)" : "replaced by exec"
-        case .unknown: "gone, its end not seen"
+        case .unknown: hasFlag(HEAP_FLAG_DETACHED) ? "detached from while it ran" : "gone, its end not seen"
         }
     }
 }

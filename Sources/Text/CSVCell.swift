@@ -1,8 +1,8 @@
 // Cells of comma-separated values.
 
-/// A cell of text with its quotes, as RFC 4180 has it.
+/// A cell of text with its quotes (RFC 4180).
 package func csvCell(_ text: String) -> String {
-    // A cell that begins like a formula would be run by spreadsheets; a name may begin with anything.
+    // Spreadsheets evaluate a cell that begins like a formula, and a name may begin with anything.
     let safe = text.first.map { "=+-@".contains($0) } == true ? "'" + text : text
     return "\"" + safe.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
 }

@@ -1,7 +1,7 @@
 // Lengths of time, as people type them and as they read them.
 
-/// Seconds, with a unit if it pleases: 250ms, 90s, 5m, 2h, 3d, 1w, and 1.5h; a number alone is of seconds. nil for
-/// anything else, and for what no clock will see.
+/// Parses a length of time into seconds, with an optional unit: 250ms, 90s, 5m, 2h, 3d, 1w, 1.5h; a number alone is
+/// seconds. nil for anything else, and for a length that no clock can reach.
 package func durationSeconds(_ text: String) -> Double? {
     let units: [(String, Double)] = [
         ("ms", 0.001), ("s", 1), ("m", 60), ("min", 60), ("h", 3600), ("d", 86_400), ("w", 604_800),

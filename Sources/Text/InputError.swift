@@ -1,15 +1,16 @@
-// What is wrong with a file from outside.
+// The error for a file from outside that can't be used.
 
-/// An input that can't be used at all, and the byte that says so.
+/// An input that can't be used at all, with the byte at fault.
 package struct InputError: Error, Equatable, Sendable, CustomStringConvertible {
-    /// What it is called: a path as a rule.
+    /// Its name: usually a path.
     package var file: String
-    /// Byte offset in the file (of a log decompressed, where it is compressed) of the field or data at fault; nil where
-    /// the file as a whole is, or can't be opened.
+    /// Byte offset of the field or data at fault, in a compressed log's decompressed text; nil if the file as a whole
+    /// is at fault or can't be opened.
     package var offset: UInt64?
     /// What is wrong, as a phrase without a full stop.
     package var what: String
-    /// What is worth a line of its own for people: the first lines of a log that failed, each followed by why.
+    /// Details that people get on lines of their own: the first lines of a log that failed, each followed by the
+    /// reason.
     package var details: [String]
 
     package init(file: String, offset: UInt64? = nil, what: String, details: [String] = []) {

@@ -1,12 +1,13 @@
-// Reads JSON, as RFC 8259 has it: reports that this program wrote before, which anybody may have changed since.
+// Reads JSON (RFC 8259): reports that heapsum wrote before, and that anybody may have changed since.
 //
-// Invariant: any bytes give a value or an error with its place. Depth is bounded, and memory by the text's length.
+// Invariant: any bytes give a value or an error with its place. Depth is bounded; memory is bounded by the text's
+// length.
 
 /// A value of a JSON text.
 package enum JSONValue: Equatable {
     case null
     case bool(Bool)
-    /// Whole and not negative, as 64 bits hold it.
+    /// A whole number, not negative, that 64 bits hold.
     case integer(UInt64)
     case number(Double)
     case string(String)
@@ -29,7 +30,7 @@ package enum JSONValue: Equatable {
     }
 }
 
-/// Text that is no JSON.
+/// Text that is not JSON.
 package struct JSONError: Error, CustomStringConvertible {
     package var offset: Int
     package var what: String
@@ -44,7 +45,7 @@ package struct JSONReader {
 
     private init(_ bytes: [UInt8]) { self.bytes = bytes }
 
-    /// The one value that the text is.
+    /// The one value of the text.
     ///
     /// - Complexity: O(bytes)
     package static func read(_ bytes: [UInt8]) throws(JSONError) -> JSONValue {
@@ -158,7 +159,7 @@ package struct JSONReader {
         return String(decoding: text, as: UTF8.self)
     }
 
-    /// Half a surrogate pair without its other half becomes the sign for what can't be read.
+    /// Half a surrogate pair without the other half becomes U+FFFD.
     private mutating func scalar() throws(JSONError) -> Character {
         let first = try hexadecimal()
         if (0xD800 ..< 0xDC00).contains(first), bytes[place...].starts(with: "\\u".utf8) {

@@ -4,19 +4,19 @@
 package enum JSONPlace: Sendable {
     /// A file or pipe of its own.
     case file
-    /// Between the tags of an HTML page, where "<", ">" and "&" may not stand.
+    /// Between the tags of an HTML page, which must not contain "<", ">" and "&".
     case page
 }
 
-/// A JSON string with its quotes, as RFC 8259 has it. What moves a terminal's cursor is escaped too, and the two line
-/// ends that JavaScript once knew and JSON did not.
+/// A JSON string with its quotes (RFC 8259). Characters that move a terminal's cursor are escaped too, and U+2028 and
+/// U+2029, which older JavaScript takes for line ends.
 package func jsonString(_ text: String) -> String {
     var bytes: [UInt8] = []
     appendJSONString(text, to: &bytes)
     return String(decoding: bytes, as: UTF8.self)
 }
 
-/// The same, at the end of `bytes`: without a String for each of many.
+/// Appends the same to `bytes`, without making a String.
 package func appendJSONString(_ text: String, to bytes: inout [UInt8], in place: JSONPlace = .file) {
     bytes.append(UInt8(ascii: "\""))
     defer { bytes.append(UInt8(ascii: "\"")) }
@@ -38,7 +38,7 @@ package func appendJSONString(_ text: String, to bytes: inout [UInt8], in place:
         case 0x3C, 0x3E, 0x26:
             if place == .page { appendEscape(scalar.value, to: &bytes) } else { bytes.append(UInt8(scalar.value)) }
         default:
-            // JSON has no way to write a byte that is no text: shown as elsewhere.
+            // JSON can't hold a byte that is not text: show it as elsewhere.
             if let byte = scalar.pathByte {
                 bytes += ("\\\\x" + hexadecimalDigits(UInt64(byte), 2)).utf8
             } else {

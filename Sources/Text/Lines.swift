@@ -1,15 +1,15 @@
-// Lines to the standard streams, for all tools alike: written whole, whatever interrupts, without libc's buffers.
+// Lines to the standard streams, for all tools: written whole in spite of interrupts, without libc's buffers.
 
 import Glibc
 
-/// Says a message of one line on stderr, made fit for a terminal: names in it may hold anything. A closed
-/// stderr is no failure.
+/// Prints a message of one line on stderr, made fit for a terminal, because names in it may hold anything. A closed
+/// stderr is not an error.
 package func say(_ text: String) { _ = writeLine(printable(text), to: STDERR_FILENO) }
 
-/// The same of a line that is fit to be shown already: a command whose words `shellWord` made.
+/// The same for a line that is already fit to show: a command made of `shellWord`s.
 package func sayShown(_ text: String) { _ = writeLine(text, to: STDERR_FILENO) }
 
-/// Writes a line of data on stdout, a path's bytes as they are, and says whether it is there whole.
+/// Writes a line of data to stdout, a path's bytes as they are; returns whether all of it was written.
 package func writeData(_ text: String) -> Bool { writeLine(text, to: STDOUT_FILENO) }
 
 private func writeLine(_ text: String, to descriptor: Int32) -> Bool {

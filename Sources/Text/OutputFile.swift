@@ -1,9 +1,9 @@
-// A report's file, for every tool that takes -o. What stood at the path before is there until the new one is whole: it
-// is written beside its place, or where that can't be into a file without a name, and takes the place in the end. A
-// report that fails half-way leaves the older one as it was, and nothing beside it. What is no regular file, a
-// terminal, a pipe, a device, is written as the bytes come.
+// A report's file, for every tool that takes -o. An older file at the path stays until the new one is complete: the
+// new one is written beside it, or if that is impossible into a file without a name, and replaces it at the end. A
+// report that fails half-way leaves the older file unchanged, and nothing beside it. Anything but a regular file (a
+// terminal, a pipe, a device) is written as the bytes come.
 //
-// It never takes the place of what the report is made of, by whatever name: that would destroy a recording.
+// It never replaces one of the report's inputs, under any name: that would destroy a recording.
 
 import Glibc
 import SystemPackage
@@ -12,7 +12,7 @@ import SystemPackage
 package struct OutputError: Error, CustomStringConvertible {
     package var path: String
     package var errno: Errno
-    /// What is wrong where no system call said so; nil: `errno` says it.
+    /// What is wrong, if no system call failed; nil: `errno` says it.
     package var reason: String?
 
     package init(path: String, errno: Errno, reason: String? = nil) {
@@ -21,28 +21,27 @@ package struct OutputError: Error, CustomStringConvertible {
 
     package var description: String { "\(path): can't be written: \(reason ?? "\(errno)")" }
 
-    /// Whoever read has seen enough: nothing is said.
+    /// The reader has closed the pipe: print nothing.
     package var isClosedReader: Bool { errno == .brokenPipe }
 }
 
-/// What every tool does about an output that can't be written: says so, unless its reader is gone, and gives this exit
-/// status.
+/// What every tool does about an output that can't be written: prints a message unless the reader is gone, and returns
+/// the exit status.
 package let unwritableStatus: Int32 = 2
 
-/// From here on a reader that goes away ends no tool by a signal: it is an error like a full disk, which
-/// `isClosedReader` tells.
+/// Ignores SIGPIPE: from here on a reader that goes away is an error like a full disk (`isClosedReader`).
 ///
-/// Not for a process that still starts others: they would inherit it.
+/// Not for a process that starts others later: they would inherit it.
 package func expectClosedReaders() { signal(SIGPIPE, SIG_IGN) }
 
-/// Whose a file is, whatever it is called.
+/// A file's identity, under any name.
 package struct FileIdentity: Hashable {
     package var device: UInt64
     package var inode: UInt64
 
     package init(_ status: stat) { (device, inode) = (UInt64(status.st_dev), UInt64(status.st_ino)) }
 
-    /// The file that a path leads to, by all its links; nil where there is none.
+    /// The file that a path leads to, links followed; nil if there is none.
     package init?(path: String) {
         var status = stat()
         guard path.withPath({ stat($0, &status) }) == 0 else { return nil }
@@ -50,21 +49,20 @@ package struct FileIdentity: Hashable {
     }
 }
 
-/// A file on its way. Without `commit()` nothing has changed, unless the place is one that is written as the bytes
-/// come.
+/// A file that is being written. Without `commit()` nothing has changed, unless the place is written as the bytes come.
 package final class OutputFile {
     private let path: String
     private var descriptor: CInt = -1
-    /// Where the new file gets its name; nil for what is written as the bytes come.
+    /// The place where the new file gets its name; nil if it is written as the bytes come.
     private var place: Place?
 
     private struct Place {
         var target: String
-        /// What stands there now; nil: nothing.
+        /// The file that is there now; nil: none.
         var before: stat?
-        /// The new file's name, as long as it has one of its own.
+        /// The new file's own name, while it has one.
         var temporary: String?
-        /// The new file is not beside its place, or can't be what stands there: it is copied over it.
+        /// The new file is not beside its place, or can't replace the file there: it is copied over that file.
         var copies: Bool
     }
 
@@ -75,7 +73,7 @@ package final class OutputFile {
         let path = path == "-" ? "/dev/stdout" : path
         self.path = path == "/dev/stdout" ? "standard output" : path
         if let number = Self.descriptorNumber(path) {
-            // Not opened anew: that would be another place in the file, and fails for a socket.
+            // Not opened again: that would start at another place in the file, and fails for a socket.
             descriptor = fcntl(number, F_DUPFD_CLOEXEC, 3)
             guard descriptor >= 0 else { throw fail() }
             var status = stat()
@@ -97,7 +95,7 @@ package final class OutputFile {
             return
         }
         try refuse(status, inputs)
-        // As an open would: a file that may not be written isn't replaced either.
+        // As open does: a file that may not be written may not be replaced either.
         guard path.withPath({ faccessat(AT_FDCWD, $0, W_OK, AT_EACCESS) }) == 0 else { throw fail() }
         let target = Self.real(path) ?? path
         // A file with other names has to stay that file; and where a name leads by ways of its own, it is written
@@ -114,7 +112,7 @@ package final class OutputFile {
     /// Appends bytes.
     package func write(_ bytes: [UInt8]) throws(OutputError) { try Self.write(bytes[...], to: descriptor, path) }
 
-    /// Gives the file its name, whole as it is. Nothing more is written to it.
+    /// Gives the complete file its name. Nothing more may be written to it.
     package func commit() throws(OutputError) {
         guard var place else { return try end() }
         self.place = nil
@@ -128,7 +126,7 @@ package final class OutputFile {
                     return try end()
                 }
             }
-            // A file that is mounted there, or another's in a directory where only owners rename.
+            // A file is mounted there, or another user owns it in a directory with the sticky bit.
             guard place.before != nil else { throw fail() }
         }
         try copy(over: place.target)
@@ -158,7 +156,7 @@ package final class OutputFile {
         }
     }
 
-    /// The path at the end of symbolic links that lead to nothing yet.
+    /// The path at the end of a chain of symbolic links whose target does not exist yet.
     private static func followed(_ path: String) -> String? {
         var path = path
         for _ in 0 ..< 40 {
@@ -176,7 +174,7 @@ package final class OutputFile {
         return nil
     }
 
-    /// With its slash; empty for the working directory.
+    /// Ends with a slash; empty for the working directory.
     private static func directory(of path: String) -> String {
         path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
     }
@@ -196,7 +194,7 @@ package final class OutputFile {
         var place = wanted
         let directory = Self.directory(of: place.target)
         if !place.copies {
-            // Without a name as long as it can be: so that nothing is left over, whatever ends this process.
+            // Without a name for as long as possible, so that nothing is left over however this process ends.
             descriptor = (directory.isEmpty ? "." : directory).withPath {
                 open($0, temporaryFlag | O_RDWR | O_CLOEXEC, 0o666)
             }
@@ -219,7 +217,7 @@ package final class OutputFile {
         self.place = place
     }
 
-    /// The mode and the owners that the older file has; false where they can't be given.
+    /// Gives the new file the older one's mode and owners; false if that fails.
     private func take(from before: stat) -> Bool {
         var own = stat()
         guard fstat(descriptor, &own) == 0 else { return false }
@@ -241,7 +239,7 @@ package final class OutputFile {
         return made
     }
 
-    /// A name for the file that has none yet; nil where it can't have one.
+    /// Gives a name to the file that has none; nil if that fails.
     private func linked(beside target: String) -> String? {
         for attempt in 0 ..< 1000 {
             let name = "\(Self.directory(of: target)).heapsum-\(getpid())-\(attempt).part"
@@ -254,7 +252,8 @@ package final class OutputFile {
         return nil
     }
 
-    /// Over what stands there, which is the same file afterwards. Its space is there before its first byte changes.
+    /// Copies over the file that is there, which stays the same file. Its space is reserved before its first byte
+    /// changes.
     private func copy(over target: String) throws(OutputError) {
         var own = stat(), before = stat()
         let file = target.withPath { open($0, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_CREAT, 0o666) }
@@ -293,7 +292,7 @@ package final class OutputFile {
         }
     }
 
-    /// Some file systems know of a full disk only when a descriptor of the file is closed.
+    /// Some file systems report a full disk only when a descriptor of the file is closed.
     private func isHandedOver(_ file: CInt) -> Bool {
         let other = dup(file)
         return other < 0 || close(other) == 0 || errno == EINTR
@@ -308,6 +307,5 @@ package final class OutputFile {
     private func fail() -> OutputError { OutputError(path: path, errno: Errno(rawValue: errno)) }
 }
 
-/// O_TMPFILE, which Swift's Glibc module doesn't have; older kernels take it for a directory opened to write, and
-/// refuse.
+/// O_TMPFILE, which Swift's Glibc module lacks. Older kernels take it for opening a directory to write, and refuse.
 private let temporaryFlag = O_DIRECTORY | 0o20000000

@@ -1,24 +1,25 @@
-// Paths as text, and back without a loss. A path is bytes to the kernel, and any bytes but NUL; Swift's String holds
-// UTF-8 alone and replaces what is none, so that the file could never be opened again. Here each byte that is no UTF-8
-// stands as one scalar of a private plane, as Python's surrogateescape does it; `printable` shows it as \xHH.
+// Paths as text, and back without loss. To the kernel a path is bytes, any but NUL. Swift's String holds only UTF-8 and
+// replaces other bytes, so the file could never be opened again. Here each byte that is not UTF-8 becomes one scalar of
+// a private plane, like Python's surrogateescape; `printable` shows it as \xHH.
 //
-// Invariant: `pathText(bytes).pathBytes == bytes` for all bytes. So a text that came from here may be cut, joined and
-// compared like any other, and is handed to a system call by `withPath`, never as a String.
+// Invariant: `pathText(bytes).pathBytes == bytes` for all bytes. Such a text may be cut, joined and compared like any
+// other. System calls get it through `withPath`, never as a String.
 
 import Glibc
 
-/// U+10FF80 … U+10FFFF stand for the bytes 0x80 … 0xFF. Such a scalar in the path itself is taken apart into its bytes.
+/// U+10FF80 … U+10FFFF stand for the bytes 0x80 … 0xFF. Where the path itself holds such a scalar, each of its bytes
+/// is escaped.
 private let escapedBytes: ClosedRange<UInt32> = 0x10FF80 ... 0x10FFFF
 
 extension Unicode.Scalar {
-    /// The byte of a path that this scalar stands for, where it is none of UTF-8.
+    /// The byte that this scalar stands for; nil if it is an ordinary scalar.
     package var pathByte: UInt8? { escapedBytes.contains(value) ? UInt8(truncatingIfNeeded: value) : nil }
 }
 
 /// A path's bytes as text.
 package func pathText(_ bytes: some Sequence<UInt8>) -> String {
     let bytes = Array(bytes)
-    // Whatever holds an escaping scalar begins it with these two bytes.
+    // The UTF-8 of each escaping scalar begins with these two bytes.
     if let text = String(validating: bytes, as: UTF8.self),
         !bytes.contains(0xF4) || !text.unicodeScalars.contains(where: { $0.pathByte != nil })
     {
@@ -49,13 +50,13 @@ package func pathText(_ bytes: some Sequence<UInt8>) -> String {
     return text
 }
 
-/// The same of a C string.
+/// The same for a C string.
 package func pathText(cString text: UnsafePointer<CChar>) -> String {
     pathText(UnsafeRawBufferPointer(start: text, count: strlen(text)))
 }
 
 extension String {
-    /// The bytes that `pathText` made this of.
+    /// The bytes from which `pathText` made this.
     package var pathBytes: [UInt8] {
         if !utf8.contains(0xF4) { return Array(utf8) }
         var bytes: [UInt8] = []
@@ -80,10 +81,10 @@ extension String {
     }
 }
 
-/// A variable of the environment as text that can become a path again; nil where there is none.
+/// An environment variable, as text that can become a path again; nil if it is not set.
 package func environmentText(_ name: String) -> String? { getenv(name).map { pathText(cString: $0) } }
 
-/// The words that this process was started with, but for its own name, each as text that can become a path again.
+/// This process's arguments without its own name, each as text that can become a path again.
 package func commandWords() -> [String] {
     (1 ..< max(1, Int(CommandLine.argc))).compactMap { CommandLine.unsafeArgv[$0].map { pathText(cString: $0) } }
 }

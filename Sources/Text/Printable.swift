@@ -1,9 +1,9 @@
-// Names from outside, made fit to be shown: of programs, modules, functions and files, all of which
-// may hold anything. No name reaches a terminal as it came.
+// Making names from outside fit to show: names of programs, modules, functions and files may hold anything. No name
+// reaches a terminal unchecked.
 
 extension Unicode.Scalar {
-    /// A terminal shows it as it is. What would move the cursor, change colours or turn the line's direction is not
-    /// shown so, nor a path's byte that is no UTF-8.
+    /// Whether a terminal may show it as it is. False for anything that moves the cursor, changes colours or turns the
+    /// line's direction, and for a path's byte that is not UTF-8.
     var isShown: Bool {
         switch value {
         case 0 ..< 0x20, 0x7F ..< 0xA0, 0x61C, 0x200B ... 0x200F, 0x2028 ... 0x202E, 0x2060 ... 0x206F, 0xFEFF,
@@ -14,8 +14,8 @@ extension Unicode.Scalar {
     }
 }
 
-/// Makes text fit for a terminal, and for a line of any text format: what `isShown` denies becomes \n, \t, \r, \xHH or
-/// \u{HHHH}, and a backslash two. A path's byte that is no UTF-8 (`pathText`) becomes \xHH too.
+/// Makes text fit for a terminal, and for a line of any text format: whatever `isShown` denies becomes \n, \t, \r, \xHH
+/// or \u{HHHH}, and a backslash becomes two. A path's byte that is not UTF-8 (`pathText`) becomes \xHH too.
 package func printable(_ text: String) -> String {
     if text.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "\\") }) { return text }
     var result = ""

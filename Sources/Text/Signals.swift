@@ -1,19 +1,19 @@
-// Signals' names, as people type and read them, by the numbers of this machine's C library: the one table of them. What
-// runs in other processes is handed numbers.
+// The one table of signals' names, as people type and read them, with the numbers of this machine's C library. Code in
+// other processes gets numbers.
 
 import Glibc
 
 package let firstRealtimeSignal = __libc_current_sigrtmin()
 package let lastRealtimeSignal = __libc_current_sigrtmax()
 
-/// A signal's name without SIG (`USR2`, `RTMIN+3`), or its number where it has none.
+/// A signal's name without SIG (`USR2`, `RTMIN+3`), or its number if it has no name.
 package func signalName(_ number: Int32) -> String {
     if let name = signalNames.first(where: { $0.number == number })?.name { return name }
     return number >= firstRealtimeSignal && number <= lastRealtimeSignal
         ? "RTMIN+\(number - firstRealtimeSignal)" : String(number)
 }
 
-/// All that have a name of their own, the realtime ones aside.
+/// All signals with a name, except the realtime ones.
 package let signalNames: [(name: String, number: Int32)] = [
     ("HUP", SIGHUP), ("INT", SIGINT), ("QUIT", SIGQUIT), ("ILL", SIGILL), ("TRAP", SIGTRAP), ("ABRT", SIGABRT),
     ("BUS", SIGBUS),
@@ -23,12 +23,12 @@ package let signalNames: [(name: String, number: Int32)] = [
     ("PROF", SIGPROF), ("WINCH", SIGWINCH), ("IO", SIGIO), ("PWR", SIGPWR), ("SYS", SIGSYS), ("STKFLT", 16),
 ]
 
-/// Other names of some.
+/// Alternative names.
 private let otherNames: [(name: String, number: Int32)] = [("POLL", SIGIO), ("CLD", SIGCHLD), ("IOT", SIGABRT)]
 
-/// A signal's number by name (`USR2`, `SIGUSR2`, any case), number, `RTMIN+n` or `RTMAX-n`; nil for what is no signal.
+/// A signal's number by name (`USR2`, `SIGUSR2`, any case), number, `RTMIN+n` or `RTMAX-n`; nil if it is no signal.
 package func signalNumber(named text: String) -> Int32? {
-    // ASCII alone: other letters' upper case may be a signal's name.
+    // Only ASCII letters: the upper case of others may spell a signal's name.
     guard text.utf8.allSatisfy({ $0 < 0x80 }) else { return nil }
     var name = text.uppercased()
     if name.hasPrefix("SIG") { name.removeFirst(3) }
@@ -45,14 +45,14 @@ package func signalNumber(named text: String) -> Int32? {
     if name.hasPrefix("RTMAX-") {
         number = count(name.dropFirst(6)).flatMap { span.contains($0) ? lastRealtimeSignal - $0 : nil }
     }
-    // Between them lie those that the C library keeps for itself.
+    // The C library reserves the signals in between.
     guard let number, (1 ... lastRealtimeSignal).contains(number), !(32 ..< firstRealtimeSignal).contains(number) else {
         return nil
     }
     return number
 }
 
-/// A signal by number and name, as reports have it: 9 (SIGKILL); 33, where it has no name.
+/// A signal by number and name, for reports: 9 (SIGKILL); 33 if it has no name.
 package func signalText(_ number: Int32) -> String {
     let name = signalName(number)
     return name.first?.isLetter == true ? "\(number) (SIG\(name))" : "\(number)"

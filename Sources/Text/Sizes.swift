@@ -1,7 +1,7 @@
 // Sizes, as people type them and as they read them.
 
-/// A number of bytes, with a unit if it pleases: 512, 64K, 10M, 2G, 1T (powers of 1,024); nil for anything else,
-/// and for what 64 bits don't hold.
+/// A number of bytes with an optional unit: 512, 64K, 10M, 2G, 1T (powers of 1,024); nil for anything else, and for a
+/// number that 64 bits don't hold.
 package func byteCount(_ text: String) -> UInt64? {
     var digits = text.utf8[...]
     var shift = 0

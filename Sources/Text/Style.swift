@@ -1,4 +1,4 @@
-// What is known of the terminal that a table goes to: its width, and whether colours are welcome.
+// The terminal that a table goes to: its width, and whether it gets colours.
 
 import Glibc
 
@@ -9,7 +9,7 @@ package enum ColorChoice: String, CaseIterable, Sendable {
 
 /// How a table is laid out.
 package struct Style: Sendable {
-    /// Columns to keep within; nil: lines may be as long as they are.
+    /// The width to keep within, in columns; nil: any length.
     package var width: Int?
     package var colors = false
 
@@ -18,8 +18,8 @@ package struct Style: Sendable {
         self.colors = colors
     }
 
-    /// The style for a descriptor: the terminal's own width, else COLUMNS, else 100; lines that go to a file or
-    /// pipe are not cut, as what reads them has no width. NO_COLOR and TERM=dumb turn colours off.
+    /// The style for a descriptor: the terminal's width, else COLUMNS, else 100. Lines to a file or pipe are not cut.
+    /// NO_COLOR and TERM=dumb turn colours off.
     package init(descriptor: CInt, color: ColorChoice) {
         let terminal = isatty(descriptor) == 1
         if terminal {

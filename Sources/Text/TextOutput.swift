@@ -1,4 +1,4 @@
-// Where reports go: bytes, gathered and written in large pieces.
+// The output of reports: bytes, collected and written in large pieces.
 
 import Glibc
 import SystemPackage
@@ -12,7 +12,7 @@ package final class TextOutput {
     }
     private var sink: Sink
     private let path: String
-    /// What was written and is not gone yet; all of it where there is no file.
+    /// Bytes that are not flushed yet; all bytes if there is no file.
     package private(set) var bytes: [UInt8] = []
 
     /// Keeps everything in `bytes`.
@@ -27,8 +27,8 @@ package final class TextOutput {
         path = name
     }
 
-    /// Writes to a file, which takes the place of an older one when it is whole, at `finish`; `-` is standard output.
-    /// See `OutputFile`.
+    /// Writes to a file, which replaces an older one when it is complete, at `finish`; `-` is standard output. See
+    /// `OutputFile`.
     package init(path: String, inputs: [String] = []) throws(OutputError) {
         self.path = path
         sink = .file(try OutputFile(path: path, inputs: inputs))
@@ -44,7 +44,7 @@ package final class TextOutput {
         try flush(above: 1 << 16)
     }
 
-    /// Writes out what is left. A report is complete only after this, and a file takes no more.
+    /// Writes the remaining bytes. A report is complete only after this call, and its file accepts no more.
     package func finish() throws(OutputError) {
         try flush(above: 0)
         if case .file(let file) = sink {

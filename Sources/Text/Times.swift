@@ -1,8 +1,8 @@
-// Moments as people read them.
+// Points in time, as people read them.
 
 import Glibc
 
-/// 2026-11-28 14:34:49 UTC, of nanoseconds since 1970; of 0 that it is not known.
+/// Nanoseconds since 1970 as 2026-11-28 14:34:49 UTC; 0 means unknown, and is shown so.
 package func utcTime(_ nanoseconds: UInt64) -> String {
     var seconds = time_t(nanoseconds / 1_000_000_000), parts = tm()
     var text = [CChar](repeating: 0, count: 64)

@@ -1,6 +1,6 @@
-// The version of all tools: Interposer/include/version.h, the one place that says it.
+// The version of all tools, from Interposer/include/version.h, the only place that has it.
 
 import CVersion
 
-/// As `--version` says it, after the tool's name.
+/// The version as `--version` prints it after the tool's name.
 package let version = "\(HEAPSUM_VERSION_MAJOR).\(HEAPSUM_VERSION_MINOR).\(HEAPSUM_VERSION_PATCH)"

@@ -1,27 +1,28 @@
-// Where a series changes its level: a restart, a file that was cut, a cache that was dropped. What lies behind the last
-// such place can be judged by itself.
+// Where a series changes its level: a restart, a truncated file, a dropped cache. The stretch after the last change
+// can be judged by itself.
 //
-// Two methods, as series are of two kinds. Among steps of a size a jump is an outlier: a step further from the median
-// than eight deviations, by the median of absolute deviations (F. R. Hampel, The influence curve and its role in robust
-// estimation, J. Am. Stat. Assoc. 69, 1974). Where noise is larger than the steps, the series is divided into straight
-// lines, with as many changes as pay for themselves: R. Killick, P. Fearnhead, I. A. Eckley, Optimal detection of
-// changepoints with a linear computational cost (PELT), J. Am. Stat. Assoc. 107 (2012), the cost of a part being what a
-// least-squares line leaves of it, and the penalty that of Schwarz's criterion for a place, a level and a slope.
+// There are two kinds of series, hence two methods. If steps are of similar size, a jump is an outlier: a step further
+// from the median than eight deviations, by the median of absolute deviations (F. R. Hampel, The influence curve and
+// its role in robust estimation, J. Am. Stat. Assoc. 69, 1974). If noise is larger than the steps, the series is
+// divided into straight lines by PELT: R. Killick, P. Fearnhead, I. A. Eckley, Optimal detection of changepoints with
+// a linear computational cost, J. Am. Stat. Assoc. 107 (2012). The cost of a part is the residual of its least-squares
+// line; the penalty is Schwarz's criterion for a place, a level and a slope.
 
 import Glibc
 
 package enum LevelChanges {
-    /// The deviation of noise that has no memory, whatever the level does: by the median of absolute first differences.
+    /// The deviation of noise without memory, from the median of absolute first differences, so that levels don't
+    /// matter.
     ///
     /// - Complexity: O(n log n)
     package static func deviation(_ values: [Double]) -> Double {
         let steps = zip(values.dropFirst(), values).map { $0 - $1 }
         let middle = median(steps)
-        // 1.4826: of the normal distribution, deviation over median absolute deviation.
+        // 1.4826: the normal distribution's deviation divided by its median absolute deviation.
         return 1.4826 * median(steps.map { abs($0 - middle) }) / 2.0.squareRoot()
     }
 
-    /// The first moment behind the last jump; nil where there is none.
+    /// The first moment after the last jump; nil if there is none.
     ///
     /// - Complexity: O(n log n)
     package static func lastJump(_ values: [Double]) -> Int? {
@@ -31,7 +32,7 @@ package enum LevelChanges {
         return steps.lastIndex { abs($0 - middle) > limit }.map { $0 + 1 }
     }
 
-    /// How large a step is a jump. A counter that mostly stands still is measured by the steps that it takes.
+    /// The size from which a step is a jump. A counter that mostly stands still is measured by the steps that it takes.
     private static func jumpLimit(_ steps: [Double]) -> Double {
         let middle = median(steps)
         var spread = median(steps.map { abs($0 - middle) })
@@ -39,10 +40,9 @@ package enum LevelChanges {
         return 8 * 1.4826 * spread
     }
 
-    /// The first moments of the straight lines behind the first one; none where the series is one line, or too short to
-    /// say.
+    /// The first moments of all straight lines but the first; none if the series is one line or too short.
     ///
-    /// - Complexity: O(n²) at the worst, O(n) where changes come with the length.
+    /// - Complexity: O(n²) at worst, O(n) if the number of changes grows with the length.
     package static func changes(_ times: [Double], _ values: [Double]) -> [Int] {
         let count = min(times.count, values.count), shortest = 8
         let noise = deviation(values)
@@ -60,7 +60,7 @@ package enum LevelChanges {
                 costs.append(cost)
                 if cost + penalty < best[end] { (best[end], last[end]) = (cost + penalty, start) }
             }
-            // What costs more already than the best way here can't become the best way further on.
+            // A start that already costs more than the best way to here can't become the best later.
             var kept: [Int] = []
             for (place, start) in starts.enumerated() where costs[place] <= best[end] { kept.append(start) }
             starts = kept
@@ -77,13 +77,13 @@ package enum LevelChanges {
 
     /// A straight line through a part of a series: its ends, by least squares.
     package struct Line: Equatable, Sendable {
-        /// The first moment, and the one behind the last.
+        /// The first moment, and the one after the last.
         package var range: Range<Int>
         package var first: Double
         package var last: Double
     }
 
-    /// The lines between the places where a series changes; see `changes`.
+    /// The lines between the changes of a series; see `changes`.
     ///
     /// - Parameter starts: ascending, within the series, and without its first moment.
     /// - Complexity: O(n)
@@ -115,7 +115,7 @@ package enum LevelChanges {
     }
 }
 
-/// Sums by which the rest of a least-squares line is known for any part of a series at once.
+/// Prefix sums that give the residual of a least-squares line over any part of a series in O(1).
 private struct LineSums {
     private let scale: Double
     private let middle: Double
@@ -123,7 +123,7 @@ private struct LineSums {
     private var sums: [(x: Double, y: Double, xx: Double, xy: Double, yy: Double)]
 
     init(_ times: [Double], _ values: [Double]) {
-        // Small numbers about 0: sums of squares lose digits otherwise.
+        // Numbers are centred about 0; otherwise sums of squares lose digits.
         (scale, middle) = (max(times.last ?? 1, 1e-9), median(values))
         self.times = times
         sums = [(0, 0, 0, 0, 0)]
@@ -144,7 +144,7 @@ private struct LineSums {
         return LevelChanges.Line(range: start ..< end, first: at(start), last: at(end - 1))
     }
 
-    /// Squares that the line through [start, end) leaves.
+    /// The sum of squared residuals of the line through [start, end).
     func rest(_ start: Int, _ end: Int) -> Double {
         let from = sums[start], to = sums[end], n = Double(end - start)
         let x = to.x - from.x, y = to.y - from.y

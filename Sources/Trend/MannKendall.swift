@@ -1,19 +1,19 @@
-// Is there a trend at all? The Mann-Kendall test asks of every pair of moments which of the two values is
-// higher, and nothing else: no distribution is assumed, and one wild value moves it little.
+// Whether there is a trend at all. The Mann-Kendall test only asks which value of each pair of moments is higher. It
+// assumes no distribution, and one outlier changes it little.
 //
 // H. B. Mann, Nonparametric tests against trend, Econometrica 13 (1945); M. G. Kendall, Rank Correlation Methods
 // (4th ed., 1975), chapters 4 and 5 for the variance with ties and the continuity correction.
 
 import Glibc
 
-/// What the test says of a series of values, in the order of their times.
+/// The test's result for a series of values in the order of their times.
 package struct MannKendall: Equatable, Sendable {
-    /// Pairs that rise less pairs that fall.
+    /// The number of rising pairs minus the number of falling pairs.
     package var score: Int
-    /// The score's variance where nothing but chance is at work; 0 where all values are equal.
+    /// The score's variance under chance alone; 0 if all values are equal.
     package var variance: Double
-    /// The probability, under chance, of a score as far from 0 as this one, to either side: exact for at most ten
-    /// values of which no two are equal, else by the normal approximation.
+    /// The probability, under chance, of a score at least this far from 0, on either side. Exact for at most ten
+    /// distinct values; otherwise by the normal approximation.
     package var pValue: Double
 
     /// - Complexity: O(n log n)
@@ -45,7 +45,7 @@ package struct MannKendall: Equatable, Sendable {
         }
     }
 
-    /// Sorts by merging, and counts the pairs of which the later value is lower.
+    /// Merge sort that counts the pairs whose later value is lower.
     private static func sortCountingFalls(_ values: inout [Double]) -> Int {
         var from = values, to = values, falls = 0, width = 1
         while width < values.count {
@@ -72,9 +72,8 @@ package struct MannKendall: Equatable, Sendable {
         return falls
     }
 
-    /// Of all orders of `count` different values, the share whose score is at least so far from 0. The number of orders
-    /// with k falls is made up by putting in one value after the other, each of which adds from 0 to (values before it)
-    /// falls.
+    /// The share of all orders of `count` different values whose score is at least this far from 0. To count the orders
+    /// with k falls, insert one value after the other: each adds from 0 to (values before it) falls.
     private static func exact(count: Int, score: Int) -> Double {
         var orders = [1.0]
         for before in 1 ..< max(count, 2) {

@@ -1,7 +1,7 @@
-// The rules by which a series gets its shape. Each is a share of the series's own range, so that none hangs on
-// what is counted; what they were set by are the tests' series.
+// The rules that give a series its shape. Each is a share of the series's own range, so that none depends on the unit.
+// They were tuned on the tests' series.
 
-/// A series on its way to a verdict.
+/// A series that is being judged.
 struct Series {
     var times: [Double]
     var values: [Double]
@@ -9,7 +9,7 @@ struct Series {
     private let highest: Double
 
     init(times: [Double], values: [Double]) {
-        // A saw's teeth survive this, a spike does not: it is one moment of many.
+        // The teeth of a saw survive this; a spike of a single moment does not.
         (self.times, self.values) = thinned(times, values, to: 2000)
         lowest = self.values.min() ?? 0
         highest = self.values.max() ?? 0
@@ -30,10 +30,10 @@ struct Series {
         return isLevel ? .flat : isWarmUp ? .warmUp : .irregular
     }
 
-    /// All within a twentieth of the highest value.
+    /// All values are within a twentieth of the highest.
     private var isLevel: Bool { range <= 0.05 * max(abs(highest), abs(lowest)) }
 
-    /// One move makes up four fifths of the range, and what lies before and behind it keeps to a fifth of it.
+    /// One step makes up four fifths of the range; the values before it and after it each stay within a fifth.
     private var isStep: Bool {
         guard
             let jump = values.indices.dropFirst().max(by: {
@@ -47,11 +47,10 @@ struct Series {
             && jump > 1 && jump < values.count - 1
     }
 
-    /// What falls comes to half of what rises, in falls of a quarter of the range: two of them, or one from which it
-    /// rose again.
+    /// Falls of a quarter of the range add up to half of the rises: two such falls, or one after which it rose again.
     private var isUpAndDown: Bool {
         var rises = 0.0, falls = 0.0, deepFalls = 0
-        // Turning points that are a quarter of the range apart: less is noise.
+        // Turning points at least a quarter of the range apart; smaller ones are noise.
         var extreme = values[0], rising: Bool?, low = values[0], high = values[0]
         for value in values.dropFirst() {
             low = min(low, value)
@@ -88,8 +87,8 @@ struct Series {
         return rises > 0 && falls >= rises / 2 && deepFalls >= (rising == true ? 1 : 2)
     }
 
-    /// Of five spans of equal length the lowest values rise each time, by a quarter of the range in all: what is left
-    /// under the teeth grows.
+    /// The lowest values of five equal spans rise from each span to the next, by a quarter of the range in total: the
+    /// level under the teeth grows.
     private var floorRises: Bool {
         guard values.count >= 15 else { return false }
         let floors = parts(5).compactMap { $0.min() }
@@ -110,13 +109,13 @@ struct Series {
             && (half.count < Trend.fewest || MannKendall(half).pValue >= Trend.significance)
     }
 
-    /// Two days and more, in which the same hour comes back to the same value, while the hours differ.
+    /// Two days or more in which each hour repeats its value, while the hours differ.
     private var isDaily: Bool {
         let day = 86_400.0
         guard let begin = times.first, let end = times.last, end - begin >= 2 * day, values.count >= 24 else {
             return false
         }
-        // What the series was a day before each moment, by the nearest one: no further than an hour and a half away.
+        // The value a day before each moment, from the nearest moment, at most an hour and a half away.
         var pairs: [(now: Double, before: Double)] = []
         var place = 0
         for (index, time) in times.enumerated() where time - day >= begin {
@@ -129,7 +128,7 @@ struct Series {
         let drift = median(pairs.map { $0.now - $0.before })
         let days = (end - begin) / day
         let misfit = median(pairs.map { abs($0.now - $0.before - drift) })
-        // Growth from day to day, over all days, below a quarter of what a day moves; and a day like the one before.
+        // Growth over all days is below a quarter of a day's range, and each day is like the one before.
         return isUpAndDown && abs(drift) * days < range / 4 && misfit < range / 8
     }
 

@@ -1,25 +1,24 @@
-// How steep is it? The median of the slopes between all pairs of moments: up to three values in ten may be
-// wild, and it stands. Times need not be equally far apart.
+// The slope: the median of the slopes between all pairs of moments. Up to three values in ten may be outliers without
+// changing it much. Times need not be evenly spaced.
 //
 // H. Theil, A rank-invariant method of linear and polynomial regression analysis (1950); P. K. Sen, Estimates of the
 // regression coefficient based on Kendall's tau, J. Am. Stat. Assoc. 63 (1968), section 4 for the interval.
 
-/// A slope and what it may be, in units of the values a unit of time.
+/// A slope and its confidence interval, in units of the values per unit of time.
 package struct TheilSen: Equatable, Sendable {
     package var slope: Double
-    /// The ends of the interval that holds the slope with 95 % confidence; infinite where there are too few moments to
-    /// say.
+    /// The ends of the 95 % confidence interval; infinite if there are too few moments.
     package var low: Double
     package var high: Double
 
-    /// Most moments that are looked at one by one: half a million pairs. Of more, neighbours are taken together.
+    /// The most moments that are used one by one: half a million pairs. With more, neighbours are merged.
     package static let mostMoments = 1000
 
     /// - Parameters:
-    ///   - times: ascending; of equal ones no slope is made.
-    ///   - values: one a time; what is too many is left out.
-    /// - Returns: nil where no two times differ.
-    /// - Complexity: O(n²) up to `mostMoments`, O(n) above; a few milliseconds at the most.
+    ///   - times: ascending; pairs of equal times are skipped.
+    ///   - values: one for each time; surplus ones are ignored.
+    /// - Returns: nil if no two times differ.
+    /// - Complexity: O(n²) up to `mostMoments`, O(n) above; at most a few milliseconds.
     package init?(times: [Double], values: [Double]) {
         let (times, values) = thinned(times, values, to: Self.mostMoments)
         let count = times.count
@@ -43,7 +42,7 @@ package struct TheilSen: Equatable, Sendable {
     }
 }
 
-/// At most `limit` moments, of which each stands for as many neighbours as all others: their medians.
+/// At most `limit` moments. Each is the median of equally many neighbours.
 func thinned(_ times: [Double], _ values: [Double], to limit: Int) -> (times: [Double], values: [Double]) {
     let count = min(times.count, values.count)
     guard count > limit else { return (Array(times.prefix(count)), Array(values.prefix(count))) }
@@ -56,7 +55,7 @@ func thinned(_ times: [Double], _ values: [Double], to limit: Int) -> (times: [D
     return thin
 }
 
-/// 0 of no values.
+/// 0 if there are no values.
 func median(_ values: [Double]) -> Double {
     let sorted = values.sorted()
     if sorted.isEmpty { return 0 }

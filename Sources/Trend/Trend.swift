@@ -1,27 +1,27 @@
-// What became of a number over time: how steep, how sure, and of which shape. Whoever tells of growth, of a
-// stack's bytes or of a process's memory, asks here, so that one word means one thing.
+// How a number changed over time: slope, significance and shape. Every report of growth, of a stack's bytes or of a
+// process's memory, asks here, so that one word means one thing.
 //
-// Invariant: a shape that accuses ("steady growth") is never said of fewer moments than the test needs: five
-// that all rise, or all fall, come about by chance once in sixty times, four once in twelve.
+// Invariant: "steady growth" is never reported for fewer moments than the test needs. Five values that all rise, or all
+// fall, occur by chance once in sixty times, four once in twelve.
 
 /// The shape of a series.
 package enum Shape: String, CaseIterable, Sendable {
-    /// Rises, and goes on rising to the end: what a leak looks like.
+    /// Rises to the end, as a leak does.
     case steadyGrowth = "steady growth"
-    /// Falls, and goes on falling.
+    /// Falls to the end.
     case shrinking
-    /// One jump, level before and behind it.
+    /// One jump, level before and after it.
     case step
-    /// Rose at first, and stayed: a cache that is full.
+    /// Rose at first, then stayed level: a cache that is full.
     case warmUp = "warm-up"
-    /// Up and down, and no higher in the end.
+    /// Up and down, and no higher at the end.
     case sawTooth = "saw-tooth"
-    /// Up and down with the days, and no higher from one to the next.
+    /// Up and down each day, and no higher from day to day.
     case daily
     case flat
-    /// Moves, and none of these.
+    /// Moves in none of these ways.
     case irregular
-    /// Fewer moments than a test needs.
+    /// Too few moments for the test.
     case tooFew = "too few"
 }
 
@@ -30,12 +30,12 @@ package struct Trend: Equatable, Sendable {
     package var count: Int
     package var first: Double
     package var last: Double
-    /// In the values' units a second; 0 where no two moments differ.
+    /// In the values' units per second; 0 if no two times differ.
     package var slopePerSecond: Double
-    /// The 95 % interval's ends; infinite where there are too few moments.
+    /// The ends of the 95 % interval; infinite if there are too few moments.
     package var slopeLow: Double
     package var slopeHigh: Double
-    /// Of the Mann-Kendall test, to both sides.
+    /// Two-sided p-value of the Mann-Kendall test.
     package var pValue: Double
     package var shape: Shape
 
@@ -44,7 +44,7 @@ package struct Trend: Equatable, Sendable {
 
     /// - Parameters:
     ///   - times: in seconds, ascending.
-    ///   - values: one a time.
+    ///   - values: one for each time.
     package init(times: [Double], values: [Double]) {
         count = min(times.count, values.count)
         let (times, values) = (Array(times.prefix(count)), Array(values.prefix(count)))
@@ -58,6 +58,6 @@ package struct Trend: Equatable, Sendable {
         shape = Series(times: times, values: values).shape(pValue: pValue, slope: slopePerSecond)
     }
 
-    /// The same for moments of which no time is known: their order stands for it, and slopes are a moment.
+    /// The same for moments without known times: their order stands for the time, and slopes are per moment.
     package init(values: [Double]) { self.init(times: values.indices.map(Double.init), values: values) }
 }

@@ -3,6 +3,7 @@
 // number.
 
 import Glibc
+import Proc
 import SystemPackage
 
 struct KnownProcess {
@@ -21,7 +22,7 @@ struct Followed {
 }
 
 /// One process's stat, taken apart.
-struct ProcessStat {
+struct ProcessFields {
     var pid: Int64
     var name: String
     var state: Int64
@@ -35,14 +36,9 @@ struct ProcessStat {
     var isZombie: Bool { state == Int64(UInt8(ascii: "Z")) }
 
     init?(_ pid: Int64, _ text: [UInt8]) {
-        // The name is in parentheses, and may hold both spaces and parentheses.
-        guard let open = text.firstIndex(of: UInt8(ascii: "(")), let close = text.lastIndex(of: UInt8(ascii: ")")),
-            open < close
-        else { return nil }
-        let words = words(text[(close + 1)...])
-        guard words.count > 22, let state = words[0].first else { return nil }
+        guard let (name, words) = statFields(text), words.count > 22, let state = words[0].first else { return nil }
         self.pid = pid
-        name = String(decoding: text[(open + 1) ..< close], as: UTF8.self)
+        self.name = String(decoding: name, as: UTF8.self)
         self.state = Int64(state)
         // Some fields are negative (priorities): none that is used here.
         fields = words.dropFirst().map { number($0) ?? Sample.unknown }
@@ -52,13 +48,13 @@ struct ProcessStat {
 
 extension Gatherer {
     func gatherProcesses(_ sockets: inout WaitingSockets) -> [EntitySample] {
-        let stats: [ProcessStat]
+        let stats: [ProcessFields]
         do {
             stats = try files.names(in: "/proc").compactMap { name in
                 guard let pid = Int64(name), pid > 0, let text = try? files.read("/proc/\(pid)/stat") else {
                     return nil
                 }
-                return ProcessStat(pid, text)
+                return ProcessFields(pid, text)
             }.sorted { $0.pid < $1.pid }
         } catch {
             miss("/proc", error)
@@ -89,7 +85,7 @@ extension Gatherer {
 
     // MARK: Which
 
-    private func chosen(_ stats: [ProcessStat]) -> [ProcessStat] {
+    private func chosen(_ stats: [ProcessFields]) -> [ProcessFields] {
         let selection = options.selection
         if selection.isAll { return stats }
         var pids: Set<Int64> = []
@@ -115,7 +111,7 @@ extension Gatherer {
 
     /// The PID of a process that was named by one: its own, or, when it is gone, that of one with the same name and
     /// words that started later: a service that was started again.
-    private func follow(_ index: Int, _ stats: [ProcessStat]) -> Int64? {
+    private func follow(_ index: Int, _ stats: [ProcessFields]) -> Int64? {
         let was = followed[index]
         if let stat = stats.first(where: { $0.pid == was.pid }), was.id == nil || stat.id == was.id {
             followed[index] = Followed(pid: stat.pid, id: stat.id, name: stat.name, words: commandWords(of: stat))
@@ -136,32 +132,33 @@ extension Gatherer {
         return heir.pid
     }
 
-    private func commandWords(of stat: ProcessStat) -> String {
+    private func commandWords(of stat: ProcessFields) -> String {
         if let known = known[stat.id], known.name == stat.name { return known.words }
         let text = (try? files.read("\(place(of: stat))/cmdline")) ?? []
         return String(decoding: text.prefix(4096), as: UTF8.self)
     }
 
     /// Where a process's memory and files are shown: where the first thread has ended, by another of its threads.
-    private func place(of stat: ProcessStat) -> String {
+    private func place(of stat: ProcessFields) -> String {
         livingThread(of: stat).map { "/proc/\(stat.pid)/task/\($0.pid)" } ?? "/proc/\(stat.pid)"
     }
 
-    private func livingThread(of stat: ProcessStat) -> ProcessStat? {
+    private func livingThread(of stat: ProcessFields) -> ProcessFields? {
         // It stays until all others are gone, and is counted with them.
         guard stat.isZombie, stat.fields[16] > 1 else { return nil }
         return ((try? files.names(in: "/proc/\(stat.pid)/task")) ?? []).lazy.compactMap { [files] name in
             guard let thread = Int64(name), let text = try? files.read("/proc/\(stat.pid)/task/\(thread)/stat") else {
                 return nil
             }
-            return ProcessStat(thread, text)
+            return ProcessFields(thread, text)
         }.first { !$0.isZombie }
     }
 
     // MARK: What of each
 
-    private func process(of stat: ProcessStat, _ sockets: inout WaitingSockets, _ hidden: inout Int64) -> EntitySample?
-    {
+    private func process(
+        of stat: ProcessFields, _ sockets: inout WaitingSockets, _ hidden: inout Int64
+    ) -> EntitySample? {
         var values = [Int64](repeating: Sample.unknown, count: ProcessColumn.allCases.count)
         func put(_ column: ProcessColumn, _ value: Int64?) {
             values[column.rawValue] = max(value ?? Sample.unknown, Sample.unknown)

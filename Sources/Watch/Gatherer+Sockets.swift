@@ -60,7 +60,7 @@ extension Gatherer {
             do {
                 var counts = [Int64](repeating: 0, count: Self.states.count)
                 try files.forEachLine("\(place)/\(table)") { line in
-                    //  sl  local_address rem_address   st tx_queue:rx_queue tr:tm->when retrnsmt   uid  timeout inode …
+                    // sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode …
                     let words = words(line, most: 10)
                     guard words.count > 9, let state = hexadecimalNumber(words[3]), let inode = number(words[9]) else {
                         return

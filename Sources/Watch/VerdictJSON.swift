@@ -9,7 +9,8 @@ package struct VerdictJSON {
     package func write(_ verdict: Verdict, to out: TextOutput) throws {
         try out.write(
             "{\"schema\":\"heapwatch/1\",\n\"span\":{\"from\":\(time(verdict.from)),\"to\":\(time(verdict.to)),"
-                + "\"samples\":\(verdict.samples),\"intervalSeconds\":\(number(verdict.intervalSeconds))},\n\"growing\":["
+                + "\"samples\":\(verdict.samples),\"intervalSeconds\":\(number(verdict.intervalSeconds))},\n"
+                + "\"growing\":["
         )
         try out.write(
             verdict.growing.map { "\n " + text($0, isGrowing: true) }.joined(separator: ",") + "],\n\"memory\":")
@@ -20,18 +21,26 @@ package struct VerdictJSON {
                 + "],\n\"undrained\":[")
         try out.write(
             verdict.undrained.map { queue in
-                "\n {\"pid\":\(queue.pid),\"name\":\(jsonString(queue.name)),\"what\":\(jsonString(queue.isReceiving ? "receive queue" : "send queue")),"
-                    + "\"bytes\":\(queue.bytes),\"sockets\":\(max(queue.sockets, 0)),\"seconds\":\(number(queue.seconds)),\"next\":\(jsonString(queue.next.command))}"
+                "\n {\"pid\":\(queue.pid),\"name\":\(jsonString(queue.name)),"
+                    + "\"what\":\(jsonString(queue.isReceiving ? "receive queue" : "send queue")),"
+                    + "\"bytes\":\(queue.bytes),\"sockets\":\(max(queue.sockets, 0)),"
+                    + "\"seconds\":\(number(queue.seconds)),\"next\":\(jsonString(queue.next.command))}"
             }.joined(separator: ",") + "],\n\"jobs\":{\"runs\":\(verdict.jobRuns),\"leftBehind\":[")
         try out.write(
             verdict.leftBehind.map { left in
-                "\n {\"job\":\(jsonString(left.job)),\"kind\":\"\(left.kind.rawValue)\",\"what\":\(jsonString(left.what)),\"unit\":\"\(left.unit)\",\"runs\":\(left.runs),"
-                    + "\"allRuns\":\(left.allRuns),\"amount\":\(integer(left.amount)),\"lastAt\":\(time(left.lastAt)),\"next\":\(left.next.map { jsonString($0.command) } ?? "null")}"
+                "\n {\"job\":\(jsonString(left.job)),\"kind\":\"\(left.kind.rawValue)\","
+                    + "\"what\":\(jsonString(left.what)),\"unit\":\"\(left.unit)\",\"runs\":\(left.runs),"
+                    + "\"allRuns\":\(left.allRuns),\"amount\":\(integer(left.amount)),"
+                    + "\"lastAt\":\(time(left.lastAt)),"
+                    + "\"next\":\(left.next.map { jsonString($0.command) } ?? "null")}"
             }.joined(separator: ",") + "]},\n\"recording\":{")
         try out.write(
-            "\"host\":\(jsonString(verdict.host)),\"kernel\":\(jsonString(verdict.kernel)),\"bytes\":\(verdict.recordedBytes),"
-                + "\"processes\":\(verdict.processes),\"seriesTested\":\(verdict.tests),\"ownProcessorShare\":\(verdict.ownShare.map { number($0) } ?? "null"),"
-                + "\"ownPeakBytes\":\(verdict.ownBytes.map { "\($0)" } ?? "null"),\"notes\":[\(verdict.notes.map(jsonString).joined(separator: ","))],"
+            "\"host\":\(jsonString(verdict.host)),\"kernel\":\(jsonString(verdict.kernel)),"
+                + "\"bytes\":\(verdict.recordedBytes),"
+                + "\"processes\":\(verdict.processes),\"seriesTested\":\(verdict.tests),"
+                + "\"ownProcessorShare\":\(verdict.ownShare.map { number($0) } ?? "null"),"
+                + "\"ownPeakBytes\":\(verdict.ownBytes.map { "\($0)" } ?? "null"),"
+                + "\"notes\":[\(verdict.notes.map(jsonString).joined(separator: ","))],"
                 + "\"damaged\":[\(verdict.damages.map { jsonString($0.text) }.joined(separator: ","))]}}\n")
     }
 
@@ -66,7 +75,9 @@ package struct VerdictJSON {
             fields.append("\"since\":\(finding.since.map(time) ?? "null")")
             fields.append(
                 finding.whole.map { whole in
-                    "\"whole\":{\"first\":\(integer(whole.first)),\"perHour\":\(number(whole.trend.slopePerSecond * 3600)),\"pValue\":\(number(whole.trend.pValue, digits: nil)),"
+                    "\"whole\":{\"first\":\(integer(whole.first)),"
+                        + "\"perHour\":\(number(whole.trend.slopePerSecond * 3600)),"
+                        + "\"pValue\":\(number(whole.trend.pValue, digits: nil)),"
                         + "\"shape\":\"\(whole.trend.shape.rawValue)\"}"
                 } ?? "\"whole\":null")
         }
@@ -77,19 +88,26 @@ package struct VerdictJSON {
     private func text(_ load: LoadPicture) -> String {
         func text(_ series: LoadSeries?) -> String {
             series.map {
-                "{\"first\":\(number($0.first)),\"last\":\(number($0.last)),\"mean\":\(number($0.mean)),\"most\":\(number($0.most))}"
+                "{\"first\":\(number($0.first)),\"last\":\(number($0.last)),\"mean\":\(number($0.mean)),"
+                    + "\"most\":\(number($0.most))}"
             } ?? "null"
         }
         let shares = load.processorShares.map { "\"\($0.name)\":\(number($0.share))" }.joined(separator: ",")
         let pressure = load.pressure.map { each in
-            "\"\(each.name)\":{\"some\":\(number(each.some)),\"full\":\(each.full.map { number($0) } ?? "null"),\"most\":\(number(each.most))}"
+            "\"\(each.name)\":{\"some\":\(number(each.some)),\"full\":\(each.full.map { number($0) } ?? "null"),"
+                + "\"most\":\(number(each.most))}"
         }.joined(separator: ",")
         let busiest = load.busiest.map {
-            "{\"pid\":\($0.pid),\"name\":\(jsonString($0.name)),\"processorSeconds\":\(number($0.seconds)),\"seconds\":\(number($0.span))}"
+            "{\"pid\":\($0.pid),\"name\":\(jsonString($0.name)),\"processorSeconds\":\(number($0.seconds)),"
+                + "\"seconds\":\(number($0.span))}"
         }.joined(separator: ",")
+        let uptime = load.uptime.map { "{\"first\":\(number($0.first)),\"last\":\(number($0.last))}" }
         return
-            "{\"average\":\(text(load.load)),\"processors\":\(load.processors),\"uptimeSeconds\":\(load.uptime.map { "{\"first\":\(number($0.first)),\"last\":\(number($0.last))}" } ?? "null"),"
-            + "\"processorShares\":{\(shares)},\"pressure\":{\(pressure)},\"swapInBytesPerSecond\":\(text(load.swapIn)),\"swapOutBytesPerSecond\":\(text(load.swapOut)),\"busiest\":[\(busiest)]}"
+            "{\"average\":\(text(load.load)),\"processors\":\(load.processors),"
+            + "\"uptimeSeconds\":\(uptime ?? "null"),"
+            + "\"processorShares\":{\(shares)},\"pressure\":{\(pressure)},"
+            + "\"swapInBytesPerSecond\":\(text(load.swapIn)),\"swapOutBytesPerSecond\":\(text(load.swapOut)),"
+            + "\"busiest\":[\(busiest)]}"
     }
 
     private func memory(_ picture: MemoryPicture) -> String {
@@ -99,7 +117,8 @@ package struct VerdictJSON {
             }.joined(separator: ",")
         }
         return
-            "{\"total\":\(picture.total),\"free\":\(picture.free),\"applications\":{\(part(true))},\"kernel\":{\(part(false))},\"unexplained\":\(picture.unexplained)"
+            "{\"total\":\(picture.total),\"free\":\(picture.free),\"applications\":{\(part(true))},"
+            + "\"kernel\":{\(part(false))},\"unexplained\":\(picture.unexplained)"
             + (picture.isPartial ? ",\"partial\":true}" : "}")
     }
 }

@@ -159,9 +159,11 @@ package struct VerdictText {
             ofMachine = verdict.moving.filter { $0.pid == nil }.prefix(6)
         let shown = ofProcesses + ofMachine
         for finding in shown {
+            let shape = finding.trend.shape
+            let movement = shape == .steadyGrowth ? "rises, but not throughout" : shape.rawValue
             try out.write(
                 "  \(title(finding)): \(amount(finding.first, finding.unit)) → \(amount(finding.last, finding.unit)), "
-                    + "\(finding.trend.shape == .steadyGrowth ? "rises, but not throughout" : finding.trend.shape.rawValue)\(finding.hasEnded ? ", ended" : "")\n"
+                    + "\(movement)\(finding.hasEnded ? ", ended" : "")\n"
             )
         }
         if verdict.moving.count > shown.count {

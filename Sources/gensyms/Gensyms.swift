@@ -51,9 +51,9 @@ struct Gensyms: ParsableCommand {
     var sort: SymbolListing.Order = .address
 
     @Flag(
-        help:
-            "Group symbols by their source file, under \"Src:\" headings: code by its DWARF, where it has any, else local symbols alone. The others come first."
-    )
+        help: ArgumentHelp(
+            "Group symbols by their source file, under \"Src:\" headings: code by its DWARF, where it has any,"
+                + " else local symbols alone. The others come first."))
     var source = false
 
     @Flag(help: "Show names as their language has them: C++, Rust, Swift.")

@@ -19,8 +19,8 @@ struct Heapdump: ParsableCommand {
         commandName: "heapdump",
         abstract: "Takes a dump of the heap of running programs, and prints its path once it is whole.",
         discussion: """
-            No signal is sent and nothing is stopped: the image is read from outside, whatever state the program is in. \
-            The dump lies where the program's images go, as PROGRAM.PID.N.heap.
+            No signal is sent and nothing is stopped: the image is read from outside, whatever state the program is \
+            in. The dump lies where the program's images go, as PROGRAM.PID.N.heap.
 
             With --leaks the dump brings a verdict on each block: lost, or held and by whom. For that the program stands still \
             for some milliseconds, 27 to 37 a gigabyte. `heapsum leaks DUMP` tells it, and `heapsum diff` of two such dumps \

@@ -2,6 +2,7 @@
 // does the work.
 
 import ArgumentParser
+import Attach
 import Commands
 import Glibc
 import Launch
@@ -67,6 +68,12 @@ struct Heaprun: ParsableCommand {
             valueName: "size"))
     var maxSize: String?
     @Option(
+        help: ArgumentHelp(
+            "Most unique stacks that are told apart: a number, or 0 for no limit. Beyond it a new stack's blocks are "
+                + "counted under the part of it that is known (default: one for each 4 KB of the machine's memory).",
+            valueName: "n"))
+    var maxStacks: UInt64?
+    @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
             "Write a dump each time the live bytes pass the last dump's by this much: a number, or 64K, 10M, 1G.",
@@ -108,6 +115,20 @@ struct Heaprun: ParsableCommand {
             "With --leaks: exit with this status where any block is definitely lost (default: the program's own).",
             valueName: "status"))
     var leakExit: Int?
+    @Option(
+        name: .customLong("pid"),
+        help: ArgumentHelp(
+            "Attach to a program that runs already; recording goes on until --for is over, or --detach.",
+            valueName: "pid"))
+    var attachPID: Int32?
+    @Option(
+        name: .customLong("for"),
+        help: ArgumentHelp("With --pid: detach after so long, such as 30s, 10m, 2h.", valueName: "time"))
+    var attachTime: String?
+    @Option(
+        name: .customLong("detach"),
+        help: ArgumentHelp("End a recording that was attached, and leave its image.", valueName: "pid"))
+    var detachPID: Int32?
     @Flag(help: "No report at the end.")
     var quiet = false
 
@@ -156,6 +177,8 @@ struct Heaprun: ParsableCommand {
     }
 
     private func start() throws -> Int32 {
+        if attachPID != nil || detachPID != nil { return try startInRunning() }
+        if attachTime != nil { throw ValidationError("--for \(attachTime ?? ""): goes with --pid.") }
         let count = Int(CommandLine.argc)
         let first: Int
         switch programArguments(captured: program, count: count) {
@@ -192,6 +215,7 @@ struct Heaprun: ParsableCommand {
         request.options.threads = threads
         request.options.unwind = unwind
         request.options.maximumBytes = maximum?.bytes
+        request.options.maximumStacks = maxStacks
         request.options.dumpAtGrowth = growth?.bytes
         request.options.dumpAtFailure = dumpAtFailure
         request.options.messages = messages.map { FilePath(text: $0).absolute }
@@ -222,6 +246,42 @@ struct Heaprun: ParsableCommand {
         }
         if let printKind { return try printSetup(printKind, request) }
         return try record(request)
+    }
+
+    /// What is done to a program that runs already.
+    private func startInRunning() throws -> Int32 {
+        guard program.isEmpty else { throw ValidationError("--pid and --detach start no program.") }
+        guard attachPID == nil || detachPID == nil else { throw ValidationError("--pid or --detach, not both.") }
+        guard let pid = attachPID ?? detachPID, pid > 0 else {
+            throw ValidationError("a process has a number above 0.")
+        }
+        if exec || printKind != nil || noFollow || !only.isEmpty || !skip.isEmpty {
+            throw ValidationError(
+                "--exec, --print, --no-follow, --only and --skip are for programs that heaprun starts.")
+        }
+        var request = AttachRequest(
+            pid: pid, output: output.map { FilePath(text: $0) }, options: RecordingOptions(output: "."))
+        request.isQuiet = quiet
+        if detachPID != nil {
+            guard attachTime == nil else { throw ValidationError("--for goes with --pid.") }
+            return try detach(request)
+        }
+        if let attachTime {
+            guard let seconds = durationSeconds(attachTime), seconds > 0 else {
+                throw ValidationError("--for \(attachTime): a time such as 30s, 10m, 2h.")
+            }
+            request.seconds = seconds
+        }
+        if let depth, !(0 ... 1024).contains(depth) { throw ValidationError("--depth \(depth): from 0 to 1024.") }
+        request.options.depth = depth
+        request.options.signal = try signal.map { (name) throws(LaunchError) in try dumpSignalNumber(name) }
+        request.options.threads = threads
+        request.options.unwind = unwind
+        request.options.maximumBytes = try size(maxSize, of: "--max-size")?.bytes
+        request.options.dumpAtGrowth = try size(dumpAtGrowth, of: "--dump-at-growth", isPositive: true)?.bytes
+        request.options.dumpAtFailure = dumpAtFailure
+        request.options.messages = messages.map { FilePath(text: $0).absolute }
+        return try attach(request)
     }
 
     private func printSetup(_ kind: String, _ request: RecordRequest) throws -> Int32 {

@@ -30,7 +30,8 @@ struct CheckCommand: ParsableCommand {
               heapsum check --max-definite 0 --max-bytes 1M heap
               heapsum check --max-bytes 64K --suppressions known.supp heap
               heapsum check --max-blocks 100 --older-than 10m app.4711.heap
-              heapsum --format json -o before.json old/ ; heapsum check --baseline before.json --max-growth-bytes 1M new/
+              heapsum --format json -o before.json old/
+              heapsum check --baseline before.json --max-growth-bytes 1M new/
               heapsum check --format junit -o heapsum.xml heap
               heapsum check --format sarif -o heapsum.sarif heap
               heapsum check --format github heap      annotations, in a step of GitHub Actions

@@ -23,14 +23,14 @@ struct DiffCommand: ParsableCommand {
             heapsum diff [<options>] <directory>     all images and dumps of one process, by time
             """,
         discussion: """
-            Each argument is a moment: an image, a dump, a log, one set of a log (LOG@2), or a directory, of which the newest \
-            image of each process counts. A stack is the same in all of them by its modules, their build-ids and its \
-            offsets, whatever the process. What grew the most comes first.
+            Each argument is a moment: an image, a dump, a log, one set of a log (LOG@2), or a directory, of which \
+            the newest image of each process counts. A stack is the same in all of them by its modules, their \
+            build-ids and its offsets, whatever the process. What grew the most comes first.
 
-            From five moments on each row gets a verdict: steady growth (a Mann-Kendall test finds it sure to 95 %), step, \
-            saw-tooth, warm-up, daily, shrinking, flat, or irregular. The rate is the Theil-Sen slope. With fewer moments it is the \
-            difference, and no verdict. A recorded program keeps a snapshot of each stack at 8, 16, 32 seconds and so on: one \
-            image of an hour has ten moments in it.
+            From five moments on each row gets a verdict: steady growth (a Mann-Kendall test finds it sure to 95 %), \
+            step, saw-tooth, warm-up, daily, shrinking, flat, or irregular. The rate is the Theil-Sen slope. With \
+            fewer moments it is the difference, and no verdict. A recorded program keeps a snapshot of each stack at \
+            8, 16, 32 seconds and so on: one image of an hour has ten moments in it.
 
             EXAMPLES
               heapdump 4711; sleep 600; heapdump 4711; heapsum diff app.4711.1.heap app.4711.2.heap

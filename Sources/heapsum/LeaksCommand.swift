@@ -16,8 +16,9 @@ struct LeaksCommand: ParsableCommand {
         commandName: "heapsum leaks",
         abstract: "Tells which live blocks of a running program are lost, and who holds the others.",
         discussion: """
-            The program was started by heaprun. It stands still for a moment, some tens of milliseconds a gigabyte, and goes on as if nothing had \
-            been; its memory is searched for pointers to its blocks afterwards, in a snapshot.
+            The program was started by heaprun. It stands still for a moment, some tens of milliseconds a gigabyte, \
+            and goes on as if nothing had been; its memory is searched for pointers to its blocks afterwards, in a \
+            snapshot.
 
             VERDICTS, in Valgrind's words
               definite   nothing leads to the block: it is lost
@@ -36,7 +37,8 @@ struct LeaksCommand: ParsableCommand {
               heapsum leaks --core core.4711 out/server.4711.heap
               heapsum leaks --verdict definite --format json 4711 | jq '.rows[0]'
 
-            A process may be traced by its own user or root, where it lets itself be traced. In a container heapsum needs CAP_SYS_PTRACE.
+            A process may be traced by its own user or root, where it lets itself be traced. In a container heapsum \
+            needs CAP_SYS_PTRACE.
             Exit status: 0 done, 2 there is no verdict, 64 wrong arguments.
             """)
 

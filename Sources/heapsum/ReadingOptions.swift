@@ -14,9 +14,9 @@ extension SlabCache: ExpressibleByArgument {
 struct ReadingOptions: ParsableArguments {
     @Option(
         parsing: .unconditional,
-        help:
-            "Which of several images of one process, or sets of one log, counts: a number from 1 (the oldest), last, or all (summed)."
-    )
+        help: ArgumentHelp(
+            "Which of several images of one process, or sets of one log, counts: a number from 1 (the oldest),"
+                + " last, or all (summed)."))
     var set: SetChoice = .last
 
     @Option(help: "What the files are, where that is not to be seen of them.")
@@ -24,7 +24,8 @@ struct ReadingOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "The slab cache that a kernel's log is of, where the log doesn't say: kmalloc-128, or dentry=192 with the bytes of an object.",
+            "The slab cache that a kernel's log is of, where the log doesn't say: kmalloc-128, or dentry=192 with "
+                + "the bytes of an object.",
             valueName: "name"))
     var cache: SlabCache?
 

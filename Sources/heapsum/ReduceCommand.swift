@@ -24,6 +24,8 @@ struct ReduceCommand: ParsableCommand {
                                              how a program stands: counts, losses, modules, timeline
             heapsum leaks <pid-or-image>     which blocks of a running program are lost, and who holds the others
             heapsum pack <file> ... [-o DIR] dense copies of images, fit to be kept and sent
+            heapsum table <file-or-directory> ... -o DIR
+                                             images as tables, for DuckDB, Spark and others
             """,
         discussion: """
             Reads the images and dumps that heaprun and heapdump leave, and the logs of other tools: AIX's \
@@ -73,14 +75,15 @@ struct ReduceCommand: ParsableCommand {
     var inverted = false
 
     @Option(
-        help:
-            "Show how the sizes of live blocks and the lifetimes of freed ones are spread: total, or rows, for each stack too."
-    )
+        help: ArgumentHelp(
+            "Show how the sizes of live blocks and the lifetimes of freed ones are spread: total, or rows, for "
+                + "each stack too."))
     var histograms: Histograms?
 
     @Option(
         help: ArgumentHelp(
-            "What to print. html is a page with everything in it, for a browser, without a network. For other tools: pprof, speedscope, massif (ms_print), callgrind (KCachegrind), folded (flame graphs); "
+            "What to print. html is a page with everything in it, for a browser, without a network. For other "
+                + "tools: pprof, speedscope, massif (ms_print), callgrind (KCachegrind), folded (flame graphs); "
                 + "records are in the form of an AIX debug malloc log.", valueName: "format"))
     var format: Format = .table
 
@@ -130,7 +133,8 @@ struct ReduceCommand: ParsableCommand {
         }
         if format == .machine(.massif) && (selection.at == .peak || selection.blocks.isOfAges) {
             throw ValidationError(
-                "massif's format shows all moments that are known: --at, --older-than and --newer-than don't go with it."
+                "massif's format shows all moments that are known: --at, --older-than and --newer-than don't go "
+                    + "with it."
             )
         }
     }

@@ -8,9 +8,9 @@ import Report
 
 struct SelectionOptions: ParsableArguments {
     @Option(
-        help:
-            "What a row is of. A block counts once: for a function, module, file or line by the innermost frame that is no allocation function."
-    )
+        help: ArgumentHelp(
+            "What a row is of. A block counts once: for a function, module, file or line by the innermost frame "
+                + "that is no allocation function."))
     var by: Grouping = .stack
 
     @Option(help: "What the rows are ordered by, the largest first.")
@@ -49,7 +49,8 @@ struct SelectionOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Count only blocks allocated after the program set this mark (heapsum_mark); of several of one name the newest, or NAME#2.",
+            "Count only blocks allocated after the program set this mark (heapsum_mark); of several of one name "
+                + "the newest, or NAME#2.",
             valueName: "mark"))
     var since: String?
 
@@ -82,12 +83,14 @@ struct SelectionOptions: ParsableArguments {
         if at == .peak {
             if since != nil || until != nil {
                 throw ValidationError(
-                    "Which blocks were live at the peak is not recorded one by one: --at peak doesn't go with --since and --until."
+                    "Which blocks were live at the peak is not recorded one by one: --at peak doesn't go with "
+                        + "--since and --until."
                 )
             }
             if olderThan != nil || newerThan != nil {
                 throw ValidationError(
-                    "The ages that blocks had at the peak are not recorded: --at peak doesn't go with --older-than and --newer-than."
+                    "The ages that blocks had at the peak are not recorded: --at peak doesn't go with "
+                        + "--older-than and --newer-than."
                 )
             }
             if !by.hasHistory {

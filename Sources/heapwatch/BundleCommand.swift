@@ -11,8 +11,8 @@ struct BundleCommand: ParsableCommand {
         commandName: "heapwatch bundle",
         abstract: "Packs a recording, its verdict and its page into one .tgz, to send.",
         discussion: """
-            Command lines can hold secrets: --redact leaves of each the program's name alone, in the samples as well as in \
-            the verdict; and no host name. What is in the archive can be read by heapwatch again.
+            Command lines can hold secrets: --redact leaves of each the program's name alone, in the samples as well \
+            as in the verdict; and no host name. What is in the archive can be read by heapwatch again.
 
             EXAMPLES
               heapwatch bundle watch --redact -o watch.tgz

@@ -13,17 +13,19 @@ struct ExportCommand: ParsableCommand {
         commandName: "heapwatch export",
         abstract: "Prints a recording as CSV, for Graphite, or as OpenMetrics.",
         discussion: """
-            csv: one line a number: time, kind, pid, name, column, value. graphite: its plaintext protocol, every sample. \
-            openmetrics: the newest sample, as a scrape would see it.
+            csv: one line a number: time, kind, pid, name, column, value. graphite: its plaintext protocol, every \
+            sample. openmetrics: the newest sample, as a scrape would see it.
 
-            --follow goes on as samples are gathered, until a signal. Each receiver's place is remembered in DIR: a run that is started \
-            again goes on there, and what a receiver missed while it was away it gets when it is back.
+            --follow goes on as samples are gathered, until a signal. Each receiver's place is remembered in DIR: a \
+            run that is started again goes on there, and what a receiver missed while it was away it gets when it is \
+            back.
 
             EXAMPLES
               heapwatch export watch --format csv -o watch.csv
               heapwatch export watch --format graphite --to graphite.example:2003
               heapwatch export watch --format graphite --to graphite.example:2003 --follow
-              heapwatch export watch --format openmetrics --to http://metrics.example:8428/api/v1/import/prometheus --follow
+              heapwatch export watch --format openmetrics --to http://metrics.example:8428/api/v1/import/prometheus \
+            --follow
               heapwatch export watch --format openmetrics --follow -o /var/lib/node_exporter/heapwatch.prom
             """)
 

@@ -68,8 +68,9 @@ struct GatherCommand: ParsableCommand {
             heapwatch bundle DIR [--redact] -o FILE.tgz
             """,
         discussion: """
-            With -o, samples of the processes named and of the whole system are added to DIR until a signal or the end time; \
-            a second run goes on where the first stopped, and DIR can be read at any time. Without -o, a terminal shows what there is now.
+            With -o, samples of the processes named and of the whole system are added to DIR until a signal or the \
+            end time; a second run goes on where the first stopped, and DIR can be read at any time. Without -o, a \
+            terminal shows what there is now.
 
             EXAMPLES
               heapwatch                                          a table, renewed every 2 seconds

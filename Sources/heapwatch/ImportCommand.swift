@@ -16,10 +16,11 @@ struct ImportCommand: ParsableCommand {
             "Makes a recording of what others gathered: logs of vmstat, ps and top, monitoring scripts' files, sar, "
             + "atop.",
         discussion: """
-            Read are the texts that these print, in any mixture, with dates between them as date prints them, in ISO 8601, or as \
-            seconds since 1970: ps (any columns with a PID), top -b, vmstat (-t, -w, -s, -m, and the BSDs' -m and -z), free, uptime, \
-            slabtop -o, and /proc's meminfo, slabinfo, vmstat, loadavg, pressure, stat, PID/status. And atop -P ALL, and sadf -j. \
-            Several files, of one machine, become one recording: verdict, report and export read it like any other.
+            Read are the texts that these print, in any mixture, with dates between them as date prints them, in ISO \
+            8601, or as seconds since 1970: ps (any columns with a PID), top -b, vmstat (-t, -w, -s, -m, and the \
+            BSDs' -m and -z), free, uptime, slabtop -o, and /proc's meminfo, slabinfo, vmstat, loadavg, pressure, \
+            stat, PID/status. And atop -P ALL, and sadf -j. Several files, of one machine, become one recording: \
+            verdict, report and export read it like any other.
 
             EXAMPLES
               heapwatch import -o watch /var/log/monitor.log

@@ -15,14 +15,15 @@ struct RunCommand: ParsableCommand {
         abstract: "Samples the system before and after a job: what did it leave behind?",
         usage: "heapwatch run -o DIR [options] -- JOB…",
         discussion: """
-            Over many runs with the same DIR, heapwatch verdict names the kind of memory that each job left behind: what \
-            rose over the job by far more than it moves otherwise, and never came back.
+            Over many runs with the same DIR, heapwatch verdict names the kind of memory that each job left behind: \
+            what rose over the job by far more than it moves otherwise, and never came back.
 
             EXAMPLES
               heapwatch run -o jobs -- nightly-jobs.sh import
               heapwatch verdict jobs
 
-            Exit status: the job's own; 128+n where signal n ended it; 126 it can't be executed, 127 it isn't there; 64 wrong arguments.
+            Exit status: the job's own; 128+n where signal n ended it; 126 it can't be executed, 127 it isn't there; \
+            64 wrong arguments.
             """)
 
     @Option(

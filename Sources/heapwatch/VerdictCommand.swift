@@ -19,7 +19,8 @@ struct VerdictCommand: ParsableCommand {
               heapwatch verdict watch
               heapwatch verdict watch --fail-on-growth --format json > verdict.json
 
-            Exit status: 0; 1 with --fail-on-growth where something grows; 2 where nothing can be read; 64 wrong arguments.
+            Exit status: 0; 1 with --fail-on-growth where something grows; 2 where nothing can be read; \
+            64 wrong arguments.
             """)
 
     @Argument(

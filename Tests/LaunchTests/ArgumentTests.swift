@@ -82,11 +82,13 @@ import Text
         options.follow = false
         options.threads = true
         options.maximumBytes = 409_600
+        options.maximumStacks = 5000
         let variables = options.variables.map { "\($0.name)=\($0.value)" }
         #expect(
             variables == [
                 "HEAPSUM_OUTPUT=/out", "HEAPSUM_RUN_DIR=/run", "HEAPSUM_DEPTH=0", "HEAPSUM_ONLY=a*:b",
                 "HEAPSUM_FOLLOW=0", "HEAPSUM_THREADS=1", "HEAPSUM_MAX_SIZE=409600",
+                "HEAPSUM_MAX_STACKS=5000",
             ])
     }
 
@@ -160,7 +162,8 @@ import Text
         #expect(try scratch.run(["links/anything", "--version"]).output == "heapsum \(version)\n")
         let other = try scratch.run(["./other"])
         #expect(
-            other.exitStatus == 64 && other.messages.contains("they are gensyms, heapdump, heaprun, heapsum, heaptop, heapwatch")
+            other.exitStatus == 64
+                && other.messages.contains("they are gensyms, heapdump, heaprun, heapsum, heaptop, heapwatch")
         )
         let recorded = try scratch.run(
             ["./heaprun", "--quiet", "-o", "out", "/bin/true"], variables: ["HEAPSUM_LIBRARY": Built.interposer])

@@ -116,18 +116,7 @@ import Testing
 
     @Test func aMallocOfItsOwnIsTheReason() throws {
         let scratch = try Scratch()
-        try scratch.write(
-            "own.c",
-            """
-            #include <stddef.h>
-            static char arena[1 << 20];
-            static size_t used;
-            void *malloc(size_t size) { void *p = arena + used; used += (size + 15) & ~(size_t)15; return p; }
-            void *calloc(size_t n, size_t size) { return malloc(n * size); }
-            void *realloc(void *p, size_t size) { char *q = malloc(size); if (p) for (size_t i = 0; i < size; i++) q[i] = ((char *)p)[i]; return q; }
-            void free(void *p) { (void)p; }
-            int main(void) { return malloc(10) == NULL; }
-            """)
+        try scratch.write("own.c", programWithItsOwnMalloc)
         try scratch.write("none.c", "int main(void) { return 0; }\n")
         // Exported, and bound within the program without being so.
         try scratch.prepare(

@@ -54,12 +54,15 @@ import Testing
         try scratch.prepare(
             """
             mkdir one two three
-            echo 'int leaf(void) { return 1; }' > leaf.c; echo 'int leaf(void); int middle(void) { return leaf(); }' > middle.c
+            echo 'int leaf(void) { return 1; }' > leaf.c
+            echo 'int leaf(void); int middle(void) { return leaf(); }' > middle.c
             echo 'int middle(void); int main(void) { return middle(); }' > main.c
             for d in one two three; do cc -shared -fPIC -Wl,-soname,libleaf.so -o $d/libleaf.so leaf.c; done
             cc -shared -fPIC -Wl,-soname,libmiddle.so -o two/libmiddle.so middle.c -Ltwo -lleaf
-            cc -shared -fPIC -Wl,-soname,libmiddle.so -o three/libmiddle.so middle.c -Wl,--enable-new-dtags -Wl,-rpath,'$ORIGIN' -Lthree -lleaf
-            cc -o old main.c -Wl,--disable-new-dtags -Wl,-rpath,'$ORIGIN/one:$ORIGIN/two' -Ltwo -lmiddle -Wl,-rpath-link,two
+            cc -shared -fPIC -Wl,-soname,libmiddle.so -o three/libmiddle.so middle.c -Wl,--enable-new-dtags \
+            -Wl,-rpath,'$ORIGIN' -Lthree -lleaf
+            cc -o old main.c -Wl,--disable-new-dtags -Wl,-rpath,'$ORIGIN/one:$ORIGIN/two' -Ltwo -lmiddle \
+            -Wl,-rpath-link,two
             cc -o new main.c -Wl,--enable-new-dtags -Wl,-rpath,'${ORIGIN}/three' -Lthree -lmiddle -Wl,-rpath-link,three
             cc -o bare main.c -Ltwo -lmiddle -Wl,-rpath-link,two
             """)

@@ -27,7 +27,11 @@ import Text
             #include <stdio.h>
             #include <stdlib.h>
             #include <unistd.h>
-            static __attribute__((noinline)) void *keep(int n) { void *p = malloc(n); __asm__ volatile("" :: "r"(p)); return p; }
+            static __attribute__((noinline)) void *keep(int n) {
+                void *p = malloc(n);
+                __asm__ volatile("" :: "r"(p));
+                return p;
+            }
             int main(int count, char **words) {
                 for (int i = 0; i < 100; i++) keep(1000);
                 void *plugin = dlopen(words[1], RTLD_NOW);
@@ -54,12 +58,18 @@ import Text
         let scratch = try prepared()
         let outcome = try scratch.shell(
             names + #"""
-                "$bin/heaprun" -o "$o" "$p" "$l"; set -- "$o"/*.heap; heapsum() { "$bin/heapsum" --no-lines --include keep "$@"; }
+                "$bin/heaprun" -o "$o" "$p" "$l"; set -- "$o"/*.heap
+                heapsum() { "$bin/heapsum" --no-lines --include keep "$@"; }
                 heapsum --format folded "$o" | sed 's/.*main/main/'
-                heapsum --format json "$1" | python3 -c 'import json, sys; r = json.load(sys.stdin); print(r["inputs"][0]["program"].split("/")[-1], *sorted({f["module"].split("/")[-1] for row in r["rows"] for f in row["frames"] if "libc" not in f["module"]}))'
+                heapsum --format json "$1" | python3 -c 'import json, sys
+                r = json.load(sys.stdin)
+                modules = {f["module"].split("/")[-1] for row in r["rows"] for f in row["frames"]}
+                print(r["inputs"][0]["program"].split("/")[-1], *sorted(m for m in modules if "libc" not in m))'
                 "$bin/heapsum" --include keep --by file --format csv "$1" | grep -o '[a-z]*\.c'
-                "$bin/gensyms" "$p" > "$d/syms$d"; heapsum --symbols "$p=$d/syms$d" --format folded "$1" | sed 's/.*main/main/'
-                "$bin/heapsum" pack --with-symbols --no-lines "$1" -o "$d/packed$d" > packed; heapsum --format folded "$(cat packed)" | sed 's/.*main/main/'
+                "$bin/gensyms" "$p" > "$d/syms$d"; heapsum --symbols "$p=$d/syms$d" --format folded "$1" | \#
+                sed 's/.*main/main/'
+                "$bin/heapsum" pack --with-symbols --no-lines "$1" -o "$d/packed$d" > packed; \#
+                heapsum --format folded "$(cat packed)" | sed 's/.*main/main/'
                 heapsum --format html -o "$d/page$d" "$1" && ls "$d"/page* | wc -l
                 """#)
         let folded = "main;keep 100000\nmain;plugin_keeps 30000\n"
@@ -86,8 +96,10 @@ import Text
             names + #"""
                 "$bin/heaprun" --quiet -o "$o" "$p" "$l" wait > ready & h=$!
                 while [ ! -s ready ]; do sleep 0.02; done; read child rest < /proc/$h/task/$h/children
-                image=$("$bin/heapdump" $child); "$bin/heapsum" --no-lines --include keep --format folded "$image" | sed 's/.*main/main/'; "$bin/heapsum" info "$image" | grep -c 'state.*running'
-                kill -USR2 $child; while [ $(ls "$o" | wc -l) -lt 2 ]; do sleep 0.02; done; kill $child; wait $h; ls "$o" | wc -l
+                image=$("$bin/heapdump" $child); "$bin/heapsum" --no-lines --include keep --format folded "$image" | \#
+                sed 's/.*main/main/'; "$bin/heapsum" info "$image" | grep -c 'state.*running'
+                kill -USR2 $child; while [ $(ls "$o" | wc -l) -lt 2 ]; do sleep 0.02; done; kill $child; wait $h; \#
+                ls "$o" | wc -l
                 """#)
         #expect(outcome.output == "main;keep 100000\nmain;plugin_keeps 30000\n1\n3\n", "\(outcome)")
     }
@@ -96,7 +108,8 @@ import Text
         let scratch = try prepared()
         let outcome = try scratch.shell(
             names + #"""
-                "$bin/heapsum" "$d/nothing"; "$bin/heapsum" --frobnicate "$d"; "$bin/gensyms" "$d/$d"; "$bin/heaprun" "./$d/nothing"; "$bin/heaprun" -o "$p" true; "$bin/heapwatch" verdict "$d"
+                "$bin/heapsum" "$d/nothing"; "$bin/heapsum" --frobnicate "$d"; "$bin/gensyms" "$d/$d"; \#
+                "$bin/heaprun" "./$d/nothing"; "$bin/heaprun" -o "$p" true; "$bin/heapwatch" verdict "$d"
                 "$bin/heapsum" --suppressions "$d/none" "$p"; true
                 """#)
         let lines = outcome.messages.split(separator: "\n")

@@ -74,14 +74,18 @@ import Text
             text.hasPrefix(
                 """
                 # Has Kubernetes record a container by heapsum \(version). Printing it has changed nothing.
-                # Make it your own: your-image, and what your own manifest has beside; or copy the lines marked heapsum into that.
+                # Make it your own: your-image, and what your own manifest has beside; \
+                or copy the lines marked heapsum into that.
                 # heapsum:\(version) is an image that you build with heapsum installed in it; see docs/services.md.
                 #   begin    kubectl apply -f FILE
                 #   a dump   kubectl exec POD -c my-server -- sh -c 'kill -s USR2 1'
-                #   or       kubectl debug POD --target=my-server --image=heapsum:\(version) --profile=sysadmin -it -- heapdump 1
-                #   fetch    kubectl cp -c my-server POD:/heapsum-images images    (before the pod is deleted: its volumes go with it)
+                #   or       kubectl debug POD --target=my-server --image=heapsum:\(version) --profile=sysadmin -it \
+                -- heapdump 1
+                #   fetch    kubectl cp -c my-server POD:/heapsum-images images    (before the pod is deleted: its \
+                volumes go with it)
                 #   read     heapsum images
-                # All programs of the container are recorded, those of kubectl exec and of probes too: --only GLOB names what matters.
+                # All programs of the container are recorded, those of kubectl exec and of probes too: --only GLOB \
+                names what matters.
                 apiVersion: apps/v1
                 kind: Deployment
                 """), "\(text)")
@@ -125,7 +129,9 @@ import Text
                 == Outcome(
                     waitStatus: 0,
                     output: #"""
-                        [["/bin/server", "-x", "a\nb", "{}", "\u00fc"], {"HEAPSUM_DEPTH": "7", "HEAPSUM_MESSAGES": "/data/he ap/messages", "HEAPSUM_ONLY": "a: b:#x:c\"d\\e", "HEAPSUM_OUTPUT": "/data/he ap", "HEAPSUM_SIGNAL": "\#(firstRealtimeSignal + 3)", "LD_PRELOAD": "/heapsum/libheapsum.so"}]
+                        [["/bin/server", "-x", "a\nb", "{}", "\u00fc"], {"HEAPSUM_DEPTH": "7", "HEAPSUM_MESSAGES": \#
+                        "/data/he ap/messages", "HEAPSUM_ONLY": "a: b:#x:c\"d\\e", "HEAPSUM_OUTPUT": "/data/he ap", \#
+                        "HEAPSUM_SIGNAL": "\#(firstRealtimeSignal + 3)", "LD_PRELOAD": "/heapsum/libheapsum.so"}]
 
                         """#, messages: ""))
     }

@@ -36,7 +36,12 @@ import Testing
             fflush(stdout);
             if (count > 1 && strcmp(words[1], "past") == 0) ((char *)kept[0])[777] = 1;
             if (count > 1 && strcmp(words[1], "twice") == 0) { free(kept[1]); free(kept[1]); }
-            if (count > 1 && strcmp(words[1], "lose") == 0) { void *volatile lost = malloc(4321); lost = NULL; (void)lost; memset(kept + 5, 0, sizeof kept / 2); }
+            if (count > 1 && strcmp(words[1], "lose") == 0) {
+                void *volatile lost = malloc(4321);
+                lost = NULL;
+                (void)lost;
+                memset(kept + 5, 0, sizeof kept / 2);
+            }
             if (count > 1 && strcmp(words[1], "over") == 0) { volatile int big = 2147483647; big++; }
             return 5;
         }

@@ -17,7 +17,8 @@ import Testing
         let log = try reduced("slub-x86.txt", .slub)
         #expect(
             log.rows == [
-                "0xc10aef47 trace+0x57 < 0xc10b07b3 alloc_debug_processing+0xf3 < 0xc10b0a52 kmem_cache_alloc+0xb2 < 0xc10b95d8 get_empty_filp+0x58 < 0xc10c323f path_openat+0x1f":
+                "0xc10aef47 trace+0x57 < 0xc10b07b3 alloc_debug_processing+0xf3 < 0xc10b0a52 "
+                    + "kmem_cache_alloc+0xb2 < 0xc10b95d8 get_empty_filp+0x58 < 0xc10c323f path_openat+0x1f":
                     [128, 1],
                 "0xc10aef47 trace+0x57 < 0xc10b0a52 __kmalloc+0xb2 < 0xf8058840 igb_kni_probe+0x64 [rte_kni]": [
                     128, 1,
@@ -34,7 +35,8 @@ import Testing
         let log = try reduced("slub-arm64-syslog.txt", .slub)
         #expect(
             log.rows == [
-                "dump_backtrace+0x0 < show_stack+0x14 < dump_stack+0xa8 < alloc_debug_processing+0x58 < __kmalloc+0x284 < alloc_indirect.isra.2+0x1c [virtio_ring]":
+                "dump_backtrace+0x0 < show_stack+0x14 < dump_stack+0xa8 < alloc_debug_processing+0x58 < "
+                    + "__kmalloc+0x284 < alloc_indirect.isra.2+0x1c [virtio_ring]":
                     [1024, 1]
             ])
         #expect(log.input.passedOver.isEmpty && log.input.damages.isEmpty)
@@ -45,7 +47,8 @@ import Testing
         let log = try reduced("slub-arm.txt", .slub)
         #expect(
             log.rows == [
-                "0xc010fcd8 unwind_backtrace < 0xc010c464 show_stack+0x18 < 0xc08d2530 alloc_debug_processing+0xdc < 0xc0c017a8 copy_process+0x1d4":
+                "0xc010fcd8 unwind_backtrace < 0xc010c464 show_stack+0x18 < 0xc08d2530 "
+                    + "alloc_debug_processing+0xdc < 0xc0c017a8 copy_process+0x1d4":
                     [36, 1]
             ])
         #expect(log.input.passedOver.map(\.what) == [LogNote.freedUnseen.text])
@@ -107,9 +110,11 @@ import Testing
         // Where the log has a line, it stands beside the name, and the offset need not.
         #expect(
             log.rows == [
-                "0xffffffff859c45e5 kmem_cache_alloc_trace+0x475 < 0xffffffff86160146 jffs2_sum_init+0x96 < 0xffffffff86140e25 jffs2_do_mount_fs+0x745":
+                "0xffffffff859c45e5 kmem_cache_alloc_trace+0x475 < 0xffffffff86160146 jffs2_sum_init+0x96 < "
+                    + "0xffffffff86140e25 jffs2_do_mount_fs+0x745":
                     [128, 2],
-                "__vmalloc_node_range < __vmalloc_node < vmalloc < tun_get_user+0x183d [tun] < 0xffffffffffffffff 0xffffffffffffffff":
+                "__vmalloc_node_range < __vmalloc_node < vmalloc < tun_get_user+0x183d [tun] < 0xffffffffffffffff "
+                    + "0xffffffffffffffff":
                     [200_704, 1],
                 "pcpu_alloc_noprof+0x12 < relay_open+0xb6 < … frames missing …": [8, 1],
             ])

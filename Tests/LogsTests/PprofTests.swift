@@ -9,20 +9,6 @@ import Testing
 
 @testable import Logs
 
-/// Debian's pprof, made of the sources that its Go library package brings.
-private let pprof: String = {
-    let path = "\(Built.root)/.build/test-programs/pprof"
-    if access(path, X_OK) == 0 { return path }
-    let made = "\(path).\(getpid())"
-    let status = system(
-        "mkdir -p '\(Built.root)/.build/test-programs' && cd /usr/share/gocode/src/github.com/google/pprof "
-            + "&& GO111MODULE=off GOPATH=/usr/share/gocode GOFLAGS= GOCACHE='\(Built.root)/.build/go-cache' go build "
-            + "-o '\(made)' . >&2 && mv '\(made)' '\(path)'"
-    )
-    precondition(status == 0, "pprof doesn't build")
-    return path
-}()
-
 @Suite struct PprofProfiles {
     /// Bytes and blocks by function, as heapsum has them.
     private static func byFunction(_ log: Reduced) -> [String: [UInt64]] {
@@ -37,7 +23,7 @@ private let pprof: String = {
     private static func total(_ scratch: Scratch, _ type: String, _ file: String) throws -> UInt64? {
         let unit = type.hasSuffix("space") ? "-unit=bytes" : ""
         let outcome = try scratch.shell(
-            "'\(pprof)' -top \(unit) -sample_index=\(type) \(file) 2>/dev/null | sed -n 's/.*of \\([0-9]*\\)B* "
+            "'\(Built.pprof)' -top \(unit) -sample_index=\(type) \(file) 2>/dev/null | sed -n 's/.*of \\([0-9]*\\)B* "
                 + "total.*/\\1/p'"
         )
         return UInt64(outcome.output.prefix { $0 != "\n" })
@@ -106,10 +92,11 @@ private let pprof: String = {
     @Test func sampled() throws {
         let scratch = try Scratch()
         let text =
-            "heap profile: 3: 49152 [3: 49152] @ heap/1048576\n2: 32768 [2: 32768] @ 0x4b3c32 0x437452\n#\t0x4b3c31\tmain.a[...]+0x51\t/src/main.go:4\n#\t0x437451\tmain.main+0x11\t/src/main.go:9\n\n"
+            "heap profile: 3: 49152 [3: 49152] @ heap/1048576\n2: 32768 [2: 32768] @ 0x4b3c32 0x437452\n"
+            + "#\t0x4b3c31\tmain.a[...]+0x51\t/src/main.go:4\n#\t0x437451\tmain.main+0x11\t/src/main.go:9\n\n"
             + "1: 16384 [1: 16384] @ 0x4b3d32 0x437452\n\n# runtime.MemStats\n# Alloc = 11\n"
         try write(Array(text.utf8), to: scratch.path + "/heap.txt")
-        let made = try scratch.shell("'\(pprof)' -proto -output=heap.pb.gz heap.txt 2>/dev/null")
+        let made = try scratch.shell("'\(Built.pprof)' -proto -output=heap.pb.gz heap.txt 2>/dev/null")
         #expect(made.exitStatus == 0)
         let asText = try reduce(scratch.path + "/heap.txt", .heapProfile),
             asBinary = try reduce(scratch.path + "/heap.pb.gz", .pprof)
@@ -130,7 +117,9 @@ private let pprof: String = {
         try write(Array(program.utf8), to: scratch.path + "/many.c")
         let made = try scratch.shell(
             """
-            gcc -O0 many.c -o many && LD_PRELOAD=$(ls /usr/lib/*/libjemalloc.so.2) MALLOC_CONF=prof:true,lg_prof_sample:12,prof_final:true,prof_prefix:$PWD/profile ./many && cp profile.*.heap last.heap
+            gcc -O0 many.c -o many && LD_PRELOAD=$(ls /usr/lib/*/libjemalloc.so.2) \
+            MALLOC_CONF=prof:true,lg_prof_sample:12,prof_final:true,prof_prefix:$PWD/profile ./many && \
+            cp profile.*.heap last.heap
             jeprof --show_bytes --text many last.heap 2>/dev/null | awk '/^Total:/ { print $2 }'
             """)
         let text = try reduce(scratch.path + "/last.heap", .heapProfile),
@@ -150,8 +139,9 @@ private let pprof: String = {
         let outcome = try scratch.shell(
             """
             gcc -g -O1 -fno-omit-frame-pointer leak.c -o leak
-            LD_PRELOAD=$(ls /usr/lib/*/libtcmalloc.so.? | head -1) HEAPPROFILE=$PWD/profile ./leak; cp $(ls profile.*.heap | tail -1) last.heap
-            '\(pprof)' -proto -output=last.pb.gz leak last.heap && gzip -dc last.pb.gz > last.pb
+            LD_PRELOAD=$(ls /usr/lib/*/libtcmalloc.so.? | head -1) HEAPPROFILE=$PWD/profile ./leak; \
+            cp $(ls profile.*.heap | tail -1) last.heap
+            '\(Built.pprof)' -proto -output=last.pb.gz leak last.heap && gzip -dc last.pb.gz > last.pb
             """)
         #expect(outcome.exitStatus == 0, "\(outcome.messages)")
         for name in ["last.pb.gz", "last.pb"] {

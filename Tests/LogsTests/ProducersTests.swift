@@ -15,9 +15,11 @@ import Testing
         #include <string.h>
         static char **volatile sink;
         __attribute__((noinline)) char *keep_name(int n) { char *p = malloc(n); memset(p, 1, n); return p; }
-        __attribute__((noinline)) void lose(int n) { char **p = malloc(sizeof(char *)); *p = keep_name(n); sink = p; sink = 0; }
+        __attribute__((noinline)) void lose(int n) { char **p = malloc(sizeof(char *)); \
+        *p = keep_name(n); sink = p; sink = 0; }
         __attribute__((noinline)) void clear_stack(void) { volatile char b[4096]; memset((char *)b, 0, 4096); }
-        int main(void) { for (int i = 0; i < 10; i++) lose(100); for (int i = 0; i < 5; i++) free(keep_name(50)); clear_stack(); return 0; }
+        int main(void) { for (int i = 0; i < 10; i++) lose(100); for (int i = 0; i < 5; i++) free(keep_name(50)); \
+        clear_stack(); return 0; }
         """
 
     private static func built(_ scratch: Scratch, _ compiler: String, _ flags: String = "") throws -> String {
@@ -111,8 +113,11 @@ import Testing
         let outcome = try scratch.shell(
             """
             L=$(ldconfig -p | awk '/libc.so.6 .*64/ { print $NF; exit }')
-            perf probe -q -x $L '\(group):malloc=malloc size=%di:u64' && perf probe -q -x $L '\(group):malloc=malloc%return ret=$retval' && perf probe -q -x $L '\(group):free=free ptr=%di'
-            perf record -q -g -o data -e '\(group):*' \(program); perf script -i data | sed 's/\(group):/probe_libc:/' > events.txt
+            perf probe -q -x $L '\(group):malloc=malloc size=%di:u64' && \
+            perf probe -q -x $L '\(group):malloc=malloc%return ret=$retval' && \
+            perf probe -q -x $L '\(group):free=free ptr=%di'
+            perf record -q -g -o data -e '\(group):*' \(program); perf script -i data | \
+            sed 's/\(group):/probe_libc:/' > events.txt
             perf probe -q -d '\(group):*'
             """)
         let log = try reduce(scratch.path + "/events.txt", .perf)
@@ -123,11 +128,13 @@ import Testing
         let log = try reduce(
             text: """
                 # comment
-                sh  711 [001]   12.561109: kmem:kmalloc: call_site=seq_open+0x24 ptr=0xffff888444576100 bytes_req=24 bytes_alloc=32 gfp_flags=GFP_KERNEL node=-1
+                sh  711 [001]   12.561109: kmem:kmalloc: call_site=seq_open+0x24 ptr=0xffff888444576100 bytes_req=24 \
+                bytes_alloc=32 gfp_flags=GFP_KERNEL node=-1
                 \tffffffff81634d4d __kmalloc_noprof+0x20d ([kernel.kallsyms])
                 \tffffffff813ccccc seq_open+0x24 ([kernel.kallsyms])
 
-                sh  711 [001]   12.561110:     kmem:kmalloc: call_site=f+0x1 ptr=0xffff888444576200 bytes_req=96 bytes_alloc=96 gfp_flags=GFP_KERNEL
+                sh  711 [001]   12.561110:     kmem:kmalloc: call_site=f+0x1 ptr=0xffff888444576200 bytes_req=96 \
+                bytes_alloc=96 gfp_flags=GFP_KERNEL
                 \tffffffff81634d4d __kmalloc_noprof+0x20d ([kernel.kallsyms])
                 \tffffffffc0001234 leaky_probe+0x14 ([leaky])
 
@@ -137,7 +144,8 @@ import Testing
                 sh  711 [001]   12.561112:       kmem:kfree: call_site=g+0x1 ptr=0xffff888444576100
                 \tffffffff8162e91f kfree+0x20f ([kernel.kallsyms])
 
-                sh  711 [001]   12.561113: kmem:mm_page_alloc: page=0x1234 pfn=0x12345 order=2 migratetype=0 gfp_flags=GFP_KERNEL
+                sh  711 [001]   12.561113: kmem:mm_page_alloc: page=0x1234 pfn=0x12345 order=2 migratetype=0 \
+                gfp_flags=GFP_KERNEL
                 \tffffffff81634d4d __alloc_pages+0x20d ([kernel.kallsyms])
                 \tffffffffc0001234 ring_setup+0x14 ([leaky])
 
@@ -195,12 +203,16 @@ import Testing
         let outcome = try scratch.shell(
             """
             L=$(ldconfig -p | awk '/libc.so.6 .*64/ { print $NF; exit }')
-            bpftrace -e "uprobe:$L:malloc /pid == cpid/ { @bytes[ustack] = sum(arg0); @count[ustack] = count(); @all[ustack, comm] = stats(arg0); }" -c \(program) > out.txt
-            bpftrace -f json -e "uprobe:$L:malloc /pid == cpid/ { @all[ustack, comm] = stats(arg0); }" -c \(program) > stats.json
+            bpftrace -e "uprobe:$L:malloc /pid == cpid/ { @bytes[ustack] = sum(arg0); @count[ustack] = count(); \
+            @all[ustack, comm] = stats(arg0); }" -c \(program) > out.txt
+            bpftrace -f json -e "uprobe:$L:malloc /pid == cpid/ \
+            { @all[ustack, comm] = stats(arg0); }" -c \(program) > stats.json
             awk '/^@/ { keep = /^@bytes|^@count/ } keep' out.txt > two.txt
             awk '/^@/ { keep = /^@all/ } keep' out.txt > stats.txt
-            bpftrace -e 'tracepoint:kmem:kmalloc { @bytes[kstack] = sum(args->bytes_alloc); @perf[comm, kstack(perf, 6)] = count(); } interval:s:1 { exit(); }' > kernel.txt
-            awk '/^@/ { map = substr($1, 2, 4) } /\\]: [0-9]+$/ { sum[map] += $NF } END { printf "%d %d\\n", sum["byte"], sum["perf"] }' kernel.txt
+            bpftrace -e 'tracepoint:kmem:kmalloc { @bytes[kstack] = sum(args->bytes_alloc); \
+            @perf[comm, kstack(perf, 6)] = count(); } interval:s:1 { exit(); }' > kernel.txt
+            awk '/^@/ { map = substr($1, 2, 4) } /\\]: [0-9]+$/ { sum[map] += $NF } \
+            END { printf "%d %d\\n", sum["byte"], sum["perf"] }' kernel.txt
             """)
         // 10 names of 100 bytes, 5 of 50, and 10 pointers.
         for name in ["two.txt", "stats.txt", "stats.json"] {
@@ -257,7 +269,8 @@ import Testing
                 "__kmalloc_node_noprof+0x256 < operator new(unsigned long)+0x1c < 0x7fb2126b6930 0x7fb2126b6930": [
                     4096, 3,
                 ],
-                "0xffffffff8162df54 __kmalloc_noprof+0x244 < 0x7f31b28b6930 __GI___libc_malloc+0x0 [/usr/lib/x86_64-linux-gnu/libc.so.6] < bash, 12":
+                "0xffffffff8162df54 __kmalloc_noprof+0x244 < 0x7f31b28b6930 __GI___libc_malloc+0x0 "
+                    + "[/usr/lib/x86_64-linux-gnu/libc.so.6] < bash, 12":
                     [5000, 1],
                 "only_counted+0x1": [0, 7],
             ])

@@ -14,10 +14,13 @@ import Testing
     init() throws {
         scratch = try Scratch()
         let unknown =
-            "     51 alloc_pid+0x54/0x390 age=1/2/3 pid=2\n        alloc_pid+0x54/0x390\n        copy_process+0xf66/0x1ae0\n\n"
-            + "      3 alloc_pid+0x54/0x390 age=1/2/3 pid=2\n        alloc_pid+0x54/0x390\n        sys_clone+0xf66/0x1ae0\n\n"
+            "     51 alloc_pid+0x54/0x390 age=1/2/3 pid=2\n        alloc_pid+0x54/0x390\n        "
+            + "copy_process+0xf66/0x1ae0\n\n"
+            + "      3 alloc_pid+0x54/0x390 age=1/2/3 pid=2\n        alloc_pid+0x54/0x390\n        "
+            + "sys_clone+0xf66/0x1ae0\n\n"
         let known =
-            "==> kmalloc-128/alloc_traces <==\n      2 f+0x1/0x2 age=1/2/3 pid=2\n        f+0x1/0x2\n        sys_clone+0xf66/0x1ae0\n"
+            "==> kmalloc-128/alloc_traces <==\n      2 f+0x1/0x2 age=1/2/3 pid=2\n        f+0x1/0x2\n        "
+            + "sys_clone+0xf66/0x1ae0\n"
         try write(Array(unknown.utf8), to: scratch.path + "/unknown.txt")
         try write(Array((unknown + known).utf8), to: scratch.path + "/mixed.txt")
     }
@@ -86,7 +89,8 @@ import Testing
     @Test func growth() throws {
         try write(
             Array(
-                "     60 alloc_pid+0x54/0x390 age=1/2/3 pid=2\n        alloc_pid+0x54/0x390\n        copy_process+0xf66/0x1ae0\n\n"
+                ("     60 alloc_pid+0x54/0x390 age=1/2/3 pid=2\n        alloc_pid+0x54/0x390\n        "
+                    + "copy_process+0xf66/0x1ae0\n\n")
                     .utf8), to: scratch.path + "/later.txt")
         let lines = try output("diff unknown.txt later.txt").split(separator: "\n").map {
             $0.split(separator: " ", omittingEmptySubsequences: true).joined(separator: " ")

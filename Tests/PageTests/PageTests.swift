@@ -58,7 +58,8 @@ import Testing
             """
             import json
             data = json.load(open("data.json", encoding="utf-8"))
-            assert data["names"] == ["plain", "</script><script>", "<!-- & -->", "\\0\\x1b\\x7f\\x9f", '"' + chr(92) * 2 + '"', chr(0x2028) + chr(0x2029), "ü€𝄞", ""], data["names"]
+            assert data["names"] == ["plain", "</script><script>", "<!-- & -->", "\\0\\x1b\\x7f\\x9f", \
+            '"' + chr(92) * 2 + '"', chr(0x2028) + chr(0x2029), "ü€𝄞", ""], data["names"]
             assert data["numbers"] == [0, 9, 10, 1234567890, 2**64 - 1]
             assert data["signed"] == [-1, 0, -2**63, 2**63 - 1]
             assert data["inner"] == {"none": None, "half": 0.5, "yes": True, "empty": [], "null": None}

@@ -23,7 +23,8 @@ import Text
             path: pathText(path))
         return (
             made,
-            "\(hexadecimalDigits(start, 8))-\(hexadecimalDigits(end, 8)) \(permissions) \(hexadecimalDigits(offset, 8)) 00:1f \(inode) "
+            "\(hexadecimalDigits(start, 8))-\(hexadecimalDigits(end, 8)) \(permissions) "
+                + "\(hexadecimalDigits(offset, 8)) 00:1f \(inode) "
         )
     }
 
@@ -44,7 +45,8 @@ import Text
             smaps +=
                 line
                 + Array(
-                    "Size:      4 kB\nRss:  \(leftPadded("\(resident)", 15)) kB\nPss:   7 kB\nSwap:    \(swapped) kB\nSwapPss: 1 kB\nVmFlags: rd wr\n"
+                    ("Size:      4 kB\nRss:  \(leftPadded("\(resident)", 15)) kB\nPss:   7 kB\nSwap:    \(swapped) "
+                        + "kB\nSwapPss: 1 kB\nVmFlags: rd wr\n")
                         .utf8)
         }
         #expect(parseMappings(maps) == kept.map(\.0))

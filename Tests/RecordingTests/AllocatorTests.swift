@@ -113,7 +113,8 @@ import Testing
             #include <stdlib.h>
             extern void *mallocx(size_t, int) __attribute__((weak));
             extern void *tc_malloc(size_t) __attribute__((weak));
-            int main(void) { printf("%d %d %s\\n", mallocx != NULL, tc_malloc != NULL, getenv("LD_PRELOAD")); return 0; }
+            int main(void) { printf("%d %d %s\\n", mallocx != NULL, tc_malloc != NULL, getenv("LD_PRELOAD")); \
+            return 0; }
             """)
         try scratch.prepare("cc -O0 -fPIE -o weak weak.c")
         let weak = "\(scratch.path)/weak"

@@ -46,14 +46,22 @@ extension Scratch {
 
     /// Names that a strictly conforming C program may use for its own: POSIX's and Linux's, none of ISO C's.
     static let names = """
-        accept access alarm bind bsd_signal bzero cfree chdir chmod chown clock_gettime close closedir connect ctermid dirfd dl_iterate_phdr dladdr dlclose dlopen
-        dlsym dup dup2 execl execle execlp execv execve execvp execvpe faccessat fchdir fchmod fcntl fdopen fexecve fileno flock fnmatch fstat fstatat fsync
-        ftruncate getauxval getcwd getegid geteuid getgid gethostname getitimer getpagesize getpid getppid getpriority getrandom getrlimit gettid gettimeofday getuid
-        index ioctl isatty kill lchown link linkat listen lockf lseek lstat madvise memalign memfd_create memmem memrchr mincore mkdir mlock
-        mlockall mmap mprotect msync munlock munmap nanosleep nice open openat opendir pathconf pause pipe poll posix_memalign posix_spawn posix_spawnp prctl pread
-        pselect pthread_atfork pthread_setcancelstate pvalloc pwrite read readdir readlink readv recv rename_at rindex rmdir sched_yield select
-        send setitimer setpgid setrlimit setsid setuid shutdown sigaction sigaddset sigaltstack sigemptyset sigismember sigignore sigprocmask sigset
-        sleep socket srandom ssignal stat statx stpcpy strdup strnlen symlink sync syscall sysconf sysinfo sysv_signal tgkill truncate ttyname umask uname
+        accept access alarm bind bsd_signal bzero cfree chdir chmod chown clock_gettime close closedir connect \
+        ctermid dirfd dl_iterate_phdr dladdr dlclose dlopen
+        dlsym dup dup2 execl execle execlp execv execve execvp execvpe faccessat fchdir fchmod fcntl fdopen fexecve \
+        fileno flock fnmatch fstat fstatat fsync
+        ftruncate getauxval getcwd getegid geteuid getgid gethostname getitimer getpagesize getpid getppid \
+        getpriority getrandom getrlimit gettid gettimeofday getuid
+        index ioctl isatty kill lchown link linkat listen lockf lseek lstat madvise memalign memfd_create memmem \
+        memrchr mincore mkdir mlock
+        mlockall mmap mprotect msync munlock munmap nanosleep nice open openat opendir pathconf pause pipe poll \
+        posix_memalign posix_spawn posix_spawnp prctl pread
+        pselect pthread_atfork pthread_setcancelstate pvalloc pwrite read readdir readlink readv recv rename_at \
+        rindex rmdir sched_yield select
+        send setitimer setpgid setrlimit setsid setuid shutdown sigaction sigaddset sigaltstack sigemptyset \
+        sigismember sigignore sigprocmask sigset
+        sleep socket srandom ssignal stat statx stpcpy strdup strnlen symlink sync syscall sysconf sysinfo \
+        sysv_signal tgkill truncate ttyname umask uname
         unlink unlinkat usleep utime valloc wait waitpid write writev
         """.split(whereSeparator: { $0 == " " || $0 == "\n" }).map(String.init)
 

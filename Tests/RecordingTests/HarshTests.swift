@@ -61,7 +61,8 @@ import Testing
         try scratch.prepare("mkdir small")
         let script = """
             mount -t tmpfs -o size=512k,mode=0700 none '\(scratch.path)/small' || exit 99
-            LD_PRELOAD='\(Built.interposer)' HEAPSUM_OUTPUT='\(scratch.path)/small' HEAPSUM_ONLY=endings '\(program)' old '\(endings)' return
+            LD_PRELOAD='\(Built.interposer)' HEAPSUM_OUTPUT='\(scratch.path)/small' HEAPSUM_ONLY=endings '\(program)' \
+            old '\(endings)' return
             status=$?
             cp --sparse=always small/*.heap .
             exit $status

@@ -66,7 +66,11 @@ import Testing
     @Test func itExportsTheInterposedNamesAlone() throws {
         let exported = try lines("nm -D --defined-only '\(Built.interposer)'").compactMap { $0.last }
         // And what heapsum.h declares, and what the libraries for allocators' own functions book by.
-        let own = ["heapsum_dump", "heapsum_mark", "heapsum_pause", "heapsum_resume", "heapsum_booking"]
+        // And what heaprun calls in a program that runs already.
+        let own = [
+            "heapsum_dump", "heapsum_mark", "heapsum_pause", "heapsum_resume", "heapsum_booking", "heapsum_attach",
+            "heapsum_detach",
+        ]
         // Each by its name, in no version but where an older one differs.
         let versioned = [
             "cfree@GLIBC_2.2.5", "posix_spawn@GLIBC_2.2.5", "posix_spawnp@GLIBC_2.2.5", "posix_spawn@@GLIBC_2.15",

@@ -11,8 +11,10 @@ import Testing
     /// offsets.
     private static let libraries = """
         for name in one two six; do
-            printf '#include <stdlib.h>\\n__attribute__((noinline)) static void *%s_library(size_t n) { void *p = malloc(n); __asm__ volatile("" :: "r"(p)); return p; }\\n' $name > $name.c
-            printf 'void *make(size_t n) { void *p = %s_library(n); __asm__ volatile("" :: "r"(p)); return p; }\\n' $name >> $name.c
+            printf '#include <stdlib.h>\\n__attribute__((noinline)) static void *%s_library(size_t n) { \
+            void *p = malloc(n); __asm__ volatile("" :: "r"(p)); return p; }\\n' $name > $name.c
+            printf 'void *make(size_t n) { void *p = %s_library(n); __asm__ volatile("" :: "r"(p)); \
+            return p; }\\n' $name >> $name.c
             cc -O1 -g -shared -fPIC -o $name.so $name.c || exit 1
         done
         """

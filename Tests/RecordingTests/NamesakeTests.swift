@@ -35,9 +35,11 @@ import Testing
             extern char **environ;
             static int start(const char *path) {
                 char *words[] = {"true", NULL};
-                return ((int (*)(const char *, char *const *, char *const *))dlsym(RTLD_NEXT, "execve"))(path, words, environ);
+                return ((int (*)(const char *, char *const *, char *const *))dlsym(RTLD_NEXT, "execve"))\
+                    (path, words, environ);
             }
-            int execl(const char *path, const char *first, ...) { return write(1, "execl\\n", 6) == 6 ? start(path) : -1; }
+            int execl(const char *path, const char *first, ...) { return write(1, "execl\\n", 6) == 6 \
+                ? start(path) : -1; }
             int execv(const char *path, char *const *words) { return write(1, "execv\\n", 6) == 6 ? start(path) : -1; }
 
             """)
@@ -215,8 +217,10 @@ import Testing
             #define OLDEST "GLIBC_2.17"
             #endif
             int main(void) {
-                return printf("%d %d %d %d\\n", dlsym(RTLD_DEFAULT, "cfree") != NULL, dlvsym(RTLD_DEFAULT, "cfree", OLDEST) != NULL,
-                    dlsym(RTLD_DEFAULT, "posix_spawn") == (void *)posix_spawn, dlvsym(RTLD_DEFAULT, "posix_spawn", OLDEST) == (void *)posix_spawn) < 0;
+                return printf("%d %d %d %d\\n", dlsym(RTLD_DEFAULT, "cfree") != NULL, \
+                    dlvsym(RTLD_DEFAULT, "cfree", OLDEST) != NULL,
+                    dlsym(RTLD_DEFAULT, "posix_spawn") == (void *)posix_spawn, \
+                    dlvsym(RTLD_DEFAULT, "posix_spawn", OLDEST) == (void *)posix_spawn) < 0;
             }
 
             """)

@@ -15,7 +15,8 @@ import Testing
         export GIT_AUTHOR_DATE='2024-02-29 12:00:00 +0000' GIT_COMMITTER_DATE='2024-02-29 12:00:00 +0000'
         git init -q -b main repository && cd repository && git config user.name t && git config user.email t@localhost
         for i in 1 2 3 4 5 6 7 8 9; do seq $((i * 100)) > file$i; git add . && git commit -qm "change $i"; done; cd ..
-        printf '#include <stdio.h>\\n#include <stdlib.h>\\nint main(void) { puts(getenv("HOME")); return 0; }\\n' > source.c
+        printf '#include <stdio.h>\\n#include <stdlib.h>\\nint main(void) { puts(getenv("HOME")); \
+        return 0; }\\n' > source.c
         """
 
     static let commands: [[String]] = [
@@ -125,7 +126,8 @@ import Testing
             server=$!
             for i in $(seq 200); do redis-cli -s redis.sock ping >/dev/null 2>&1 && break; sleep 0.05; done
             redis-benchmark -s redis.sock -n 20000 -c 20 -q -t set,get,lpush,lrange_100 > load.log 2>&1 || exit 8
-            redis-cli -s redis.sock set key value; redis-cli -s redis.sock get key; redis-cli -s redis.sock lpush list a b c
+            redis-cli -s redis.sock set key value; redis-cli -s redis.sock get key; \
+            redis-cli -s redis.sock lpush list a b c
             redis-cli -s redis.sock shutdown nosave
             wait $server
             echo "status $?"

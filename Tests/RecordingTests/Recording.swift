@@ -105,12 +105,15 @@ final class Reduced {
     }
 }
 
-/// The names in one of the lists of Interposer/hooks/interposed.h, read as text; those of older versions, which have
-/// more than a name, are left out.
+/// The names in one of the lists of Interposer/hooks/interposed.h and base/operators.h, read as text; those of older
+/// versions, which have more than a name, are left out.
 func interposedNames(_ list: String? = nil) throws -> [String] {
     var names: [String] = []
     var current: Substring?
-    for line in try contents(Built.root + "/Interposer/hooks/interposed.h").split(separator: "\n") {
+    let lists =
+        try contents(Built.root + "/Interposer/hooks/interposed.h")
+        + contents(Built.root + "/Interposer/base/operators.h")
+    for line in lists.split(separator: "\n") {
         if line.hasPrefix("#define INTERPOSED_") {
             current = line.dropFirst("#define INTERPOSED_".count).prefix { $0 != "(" }
         }

@@ -79,7 +79,8 @@ import Testing
             redis-server --port 0 --unixsocket "$PWD/socket" --save '' --appendonly no >log 2>&1 & server=$!
             export LD_PRELOAD=
             until redis-cli -s socket ping >/dev/null 2>&1; do kill -0 $server || exit 1; sleep 0.05; done
-            redis-benchmark -s socket -q -n 20000 -t set,get,lpush,hset,zadd >/dev/null && redis-cli -s socket shutdown nosave; wait $server
+            redis-benchmark -s socket -q -n 20000 -t set,get,lpush,hset,zadd >/dev/null && \
+            redis-cli -s socket shutdown nosave; wait $server
             """
         let name = try Scratch().shell("basename $(readlink -f $(command -v redis-server))").output.filter {
             !$0.isNewline

@@ -38,7 +38,8 @@ import Text
                                160  headers and rounding, about
                         30,709,840  free, 99.9%: kept by malloc for later, or in gaps between blocks
                   Retained or fragmented by the allocator, not leaked: more of malloc's memory is free than held.
-                  malloc_trim(0) gives back what of it are whole pages, 30,709,840 bytes at the most; MALLOC_ARENA_MAX=2 and
+                  malloc_trim(0) gives back what of it are whole pages, 30,709,840 bytes at the most; \
+                MALLOC_ARENA_MAX=2 and
                   MALLOC_TRIM_THRESHOLD_=131072 in the environment keep less. What it was for: heapsum --at peak a.heap
 
                 """)

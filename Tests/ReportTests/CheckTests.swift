@@ -135,7 +135,8 @@ import Text
                 python: """
                     import json
                     report = json.load(open('report'))
-                    print(report['schema'], report['check']['passed'], report['check']['limits'], sorted(row['growthBytes'] for row in report['rows']))
+                    print(report['schema'], report['check']['passed'], report['check']['limits'], \
+                        sorted(row['growthBytes'] for row in report['rows']))
                     """)
             #expect(
                 json.output
@@ -171,7 +172,8 @@ import Text
                 assert suite.get('failures') == '1' and suite.get('errors') == '0' and 'leaker' in suite.get('name')
                 print([(case.get('name'), case.find('failure') is None) for case in cases])
                 failure = cases[0].find('failure')
-                print(failure.get('message'), failure.get('type'), '3,000 bytes in 3 blocks' in failure.text and 'leak, er: 100%.c:4' in failure.text)
+                print(failure.get('message'), failure.get('type'), '3,000 bytes in 3 blocks' in failure.text \
+                    and 'leak, er: 100%.c:4' in failure.text)
                 """)
         #expect(read.exitStatus == 1)
         #expect(
@@ -252,7 +254,8 @@ import Text
             \t\tos.Exit(1)
             \t}
             \tfor _, result := range log.Runs[0].Results {
-            \t\tfmt.Println(*result.Message.Text, *result.Locations[0].PhysicalLocation.Region.StartLine, len(result.Stacks[0].Frames) > 1)
+            \t\tfmt.Println(*result.Message.Text, *result.Locations[0].PhysicalLocation.Region.StartLine, \
+            len(result.Stacks[0].Frames) > 1)
             \t}
             }
 
@@ -266,7 +269,8 @@ import Text
             python: """
                 import json
                 def strip(value):
-                    if isinstance(value, dict): return {name: strip(member) for name, member in value.items() if name != 'properties'}
+                    if isinstance(value, dict): return {name: strip(member) for name, member in value.items() \
+                        if name != 'properties'}
                     return [strip(member) for member in value] if isinstance(value, list) else value
                 print(json.dumps(strip(json.load(open('report')))))
                 """)
@@ -274,7 +278,8 @@ import Text
         let read = try scratch.shell("./reader < stripped")
         #expect(
             read.output
-                == "3,000 bytes in 3 blocks asked for in large 4 true\n50 bytes in 5 blocks asked for in small 6 true\n",
+                == "3,000 bytes in 3 blocks asked for in large 4 true\n50 bytes in 5 blocks asked for in small 6 "
+                + "true\n",
             "\(read.output)")
     }
 
@@ -288,7 +293,8 @@ import Text
                 for line in open('report', newline='\\n').read().split('\\n')[:-1]:
                     name, properties, message = re.fullmatch(r'::(\\w+)(?: ([^:]*))?::(.*)', line).groups()
                     def unescaped(text, more=()):
-                        for code, sign in [('%0D', '\\r'), ('%0A', '\\n'), *more, ('%25', '%')]: text = text.replace(code, sign)
+                        for code, sign in [('%0D', '\\r'), ('%0A', '\\n'), *more, \
+                            ('%25', '%')]: text = text.replace(code, sign)
                         return text
                     pairs = dict(part.split('=', 1) for part in (properties or '').split(',') if part)
                     pairs = {key: unescaped(value, [('%3A', ':'), ('%2C', ',')]) for key, value in pairs.items()}
@@ -299,8 +305,10 @@ import Text
             read.output.hasPrefix(
                 """
                 error {'title': 'heapsum check: failed'} live blocks: 8 (at most 0 allowed, 8 too many)
-                error {'file': 'src/leak, er: 100%.c', 'line': '4', 'title': '3,000 bytes in 3 blocks'} large  leak, er: 100%.c:4
-                error {'file': 'src/leak, er: 100%.c', 'line': '6', 'title': '50 bytes in 5 blocks'} small  leak, er: 100%.c:6
+                error {'file': 'src/leak, er: 100%.c', 'line': '4', 'title': '3,000 bytes in 3 blocks'} large  leak, \
+                er: 100%.c:4
+                error {'file': 'src/leak, er: 100%.c', 'line': '6', 'title': '50 bytes in 5 blocks'} small  leak, \
+                er: 100%.c:6
                 notice {} Suppressed: 1 stack with
                 """), "\(read.output)")
         // From another directory the source is not in the tree, and no file is named.
@@ -352,7 +360,8 @@ import Text
                 std::printf("%s\\n", getpwnam("root") ? "root" : "nobody");
                 std::time_t now = std::time(nullptr);
                 std::cout << std::ctime(&now) << std::endl;
-                for (int i = 0; i < 3; i++) std::thread([] { try { throw std::runtime_error("x"); } catch (std::exception &) {} }).join();
+                for (int i = 0; i < 3; i++) std::thread([] { try { throw std::runtime_error("x"); } \
+                    catch (std::exception &) {} }).join();
                 if (void *library = dlopen("libz.so.1", RTLD_NOW)) dlclose(library);
                 if (count > 1) slot = new int(5);
                 return 0;

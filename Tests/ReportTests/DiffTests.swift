@@ -62,11 +62,13 @@ import Testing
             """
             assert [r["growthBytes"] for r in d["rows"]] == [2000, 500, -3000], d["rows"]
             leak, cache, late = rows[0x100], rows[0x200], rows[0x300]
-            assert (leak["bytesBefore"], leak["bytes"], leak["blocksBefore"], leak["blocks"], leak["growthBlocks"]) == (1000, 3000, 10, 30, 20)
+            assert (leak["bytesBefore"], leak["bytes"], leak["blocksBefore"], leak["blocks"], leak["growthBlocks"]) \
+            == (1000, 3000, 10, 30, 20)
             assert (late["bytesBefore"], late["growthBlocks"]) == (0, 5) and late["bytesByMoment"] == [0, 500]
             # An hour lies between them; two moments have no verdict.
             assert leak["bytesAnHour"] == 2000 and leak["pValue"] is None and leak["shape"] == "too few"
-            assert d["totals"]["growthBytes"] == -500 and d["totals"]["liveBytes"] == 5500 and d["totals"]["bytesBefore"] == 6000
+            assert d["totals"]["growthBytes"] == -500 and d["totals"]["liveBytes"] == 5500 and \
+            d["totals"]["bytesBefore"] == 6000
             assert [m["liveBytes"] for m in d["moments"]] == [6000, 5500] and len(d["inputs"]) == 2
             """)
         let table = try diff(["old.heap", "new.heap"], in: scratch).output

@@ -116,7 +116,8 @@ import Text
         try report.write(reduction, selection, names: names, to: json)
         #expect(
             json.text.contains(
-                #""sizes":[{"from":8,"to":15,"blocks":10,"bytes":100}],"lifetimes":[{"fromSeconds":0.000,"belowSeconds":0.004,"blocks":75},"#
+                #""sizes":[{"from":8,"to":15,"blocks":10,"bytes":100}],"lifetimes":[{"fromSeconds":0.000,"#
+                    + #""belowSeconds":0.004,"blocks":75},"#
             ), "\(json.text)")
         #expect(json.text.contains(#"{"fromSeconds":4194.304,"belowSeconds":null,"blocks":7}"#))
     }

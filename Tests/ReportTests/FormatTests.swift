@@ -52,10 +52,10 @@ import Text
             ("alloc_objects", "allocatedBlocks"),
         ] {
             let options = "-top -nodecount=1000000 -nodefraction=0 -edgefraction=0 -unit=B -symbolize=none"
-            try compare("pprof", "'\(pprof)' \(options) -sample_index=\(type) heap.pb.gz", key, atLeast: 20)
+            try compare("pprof", "'\(Built.pprof)' \(options) -sample_index=\(type) heap.pb.gz", key, atLeast: 20)
         }
         // Without a word, what is in use; and names as they are linked, so that pprof leaves the others alone.
-        let raw = try scratch.shell("'\(pprof)' -raw heap.pb.gz; '\(pprof)' -top heap.pb.gz")
+        let raw = try scratch.shell("'\(Built.pprof)' -raw heap.pb.gz; '\(Built.pprof)' -top heap.pb.gz")
         #expect(
             raw.output.contains("alloc_objects/count alloc_space/bytes inuse_objects/count inuse_space/bytes[dflt]"))
         #expect(
@@ -114,7 +114,8 @@ import Text
             """
             #include <stdlib.h>
             static void *kept[100];
-            __attribute__((noinline)) static void grow(int n) { for (int i = 0; i < n; i++) kept[i] = malloc(1000 + i); __asm__(""); }
+            __attribute__((noinline)) static void grow(int n) { \
+                for (int i = 0; i < n; i++) kept[i] = malloc(1000 + i); __asm__(""); }
             __attribute__((noinline)) static void peak(void) {
               void *p[30];
               for (int i = 0; i < 30; i++) p[i] = malloc(5000);
@@ -223,7 +224,7 @@ import Text
     @Test func whatIsNotKnownIsLeftOut() throws {
         let scratch = try Scratch()
         try TestSupport.write(write(.pprof), to: "\(scratch.path)/p")
-        let raw = try scratch.shell("'\(pprof)' -raw p").output
+        let raw = try scratch.shell("'\(Built.pprof)' -raw p").output
         #expect(
             raw.contains("\ninuse_objects/count inuse_space/bytes[dflt]\n") && !raw.contains("alloc_")
                 && raw.contains("3         96: 1 2 3"), "\(raw)")

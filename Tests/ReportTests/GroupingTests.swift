@@ -201,7 +201,8 @@ struct MadeUpHeap {
 
                 Lost: app.4242.heap: 2 allocations of 64 bytes found no space in the image.
                 No names for 1 frame of libgone.so: the file is missing.
-                Next: heapsum info app.4242.heap tells how the program stood; --include REGEX picks stacks, --format json is for scripts.
+                Next: heapsum info app.4242.heap tells how the program stood; --include REGEX picks stacks, \
+                --format json is for scripts.
 
                 """)
         let json = try text { try JSONReport().write(reduction, selection, names: names, to: $0) }

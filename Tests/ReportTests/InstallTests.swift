@@ -70,7 +70,8 @@ import Testing
             complete_line() {
                 COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*" COMPREPLY=()
                 COMP_POINT=${#COMP_LINE}
-                $(complete -p $1 | sed 's/.*-F \\([^ ]*\\) .*/\\1/') $1 "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+                $(complete -p $1 | sed 's/.*-F \\([^ ]*\\) .*/\\1/') $1 "${COMP_WORDS[COMP_CWORD]}" \
+                "${COMP_WORDS[COMP_CWORD - 1]}"
                 echo "${COMPREPLY[@]}"
             }
             complete_line heapsum --form
@@ -129,7 +130,8 @@ import Testing
             """
             zmodload zsh/zpty
             zpty shell "PS1= TERM=dumb zsh -f -i"
-            zpty -w shell 'unsetopt zle_bracketed_paste; fpath=($PWD/share/zsh/site-functions $fpath); autoload -U compinit; compinit -u -D; echo re""ady'
+            zpty -w shell 'unsetopt zle_bracketed_paste; fpath=($PWD/share/zsh/site-functions $fpath); \
+            autoload -U compinit; compinit -u -D; echo re""ady'
             zpty -r shell out '*ready*'
             for line in "$@"; do
                 zpty -w -n shell "$line"$'\\t'

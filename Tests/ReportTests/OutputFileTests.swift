@@ -16,9 +16,11 @@ import Text
         scratch = try Scratch()
         try scratch.prepare(
             """
-            mkdir images && LD_PRELOAD='\(Built.interposer)' HEAPSUM_OUTPUT=images \(Built.program("endings")) return; mv images/*.heap sparse && '\(Self.bin)/heapsum' pack sparse -o images && rm sparse
+            mkdir images && LD_PRELOAD='\(Built.interposer)' HEAPSUM_OUTPUT=images \(Built.program("endings")) return
+            mv images/*.heap sparse && '\(Self.bin)/heapsum' pack sparse -o images && rm sparse
             cd images && mv *.heap a.heap && cp a.heap ../before
-            '\(Self.bin)/heapwatch' -o ../watch --quiet --interval 100ms --duration 300ms --pid $$ && cp ../watch/samples-000001.watch ../watch-before
+            '\(Self.bin)/heapwatch' -o ../watch --quiet --interval 100ms --duration 300ms --pid $$ && \
+            cp ../watch/samples-000001.watch ../watch-before
             """)
     }
 
@@ -60,10 +62,12 @@ import Text
     @Test func whatElseIsReadIsAnInputToo() throws {
         let outcome = try scratch.shell(
             """
-            echo 'leak:nobody' > known.supp; '\(Self.bin)/heapsum' --no-lines --format json images/a.heap > base.json; '\(Self.bin)/gensyms' /bin/true /bin/sh > true.syms
+            echo 'leak:nobody' > known.supp; '\(Self.bin)/heapsum' --no-lines --format json images/a.heap > base.json
+            '\(Self.bin)/gensyms' /bin/true /bin/sh > true.syms
             cp known.supp s; cp base.json b; cp true.syms t
             '\(Self.bin)/heapsum' --no-lines --suppressions known.supp -o known.supp images/a.heap; echo $?
-            '\(Self.bin)/heapsum' check --no-lines --baseline base.json --format json -o base.json images/a.heap; echo $?
+            '\(Self.bin)/heapsum' check --no-lines --baseline base.json --format json -o base.json images/a.heap; \
+            echo $?
             '\(Self.bin)/heapsum' --no-lines --symbols true.syms -o true.syms images/a.heap; echo $?
             '\(Self.bin)/heapsum' --no-lines - -o images/a.heap < images/a.heap; echo $?
             '\(Self.bin)/heapsum' --no-lines images/a.heap >> images/a.heap; echo $?
@@ -79,7 +83,8 @@ import Text
             """
             exec bwrap --dev-bind / / --size 65536 --tmpfs /mnt -- sh -c '
             echo older > /mnt/report; ln -s /mnt/report /mnt/soft; dd if=/dev/zero of=/mnt/rest bs=1k 2>/dev/null
-            for out in report soft new; do "\(Self.bin)"/\(command.words) -o /mnt/$out > out-$out; echo "$? $(cat /mnt/report)"; done
+            for out in report soft new; do "\(Self.bin)"/\(command.words) -o /mnt/$out > out-$out; \
+            echo "$? $(cat /mnt/report)"; done
             ls -A /mnt | tr "\\n" " "'
             """)
         #expect(outcome.output == "2 older\n2 older\n2 older\nreport rest soft ", "\(command.name): \(outcome)")
@@ -92,7 +97,8 @@ import Text
         let outcome = try scratch.shell(
             """
             mkdir there; echo older > there/report.html
-            (ulimit -f 1; exec '\(Self.bin)/heapsum' --no-lines --format html -o there/report.html images/a.heap); echo $?
+            (ulimit -f 1; exec '\(Self.bin)/heapsum' --no-lines --format html -o there/report.html images/a.heap); \
+            echo $?
             cat there/report.html; ls -A there
             """)
         // SIGXFSZ, which ends it at once.
@@ -122,11 +128,14 @@ import Text
         let owners = try scratch.shell(
             """
             chmod 755 .; chmod -R a+rX images
-            echo older > other; chown 65534:65533 other; '\(Self.bin)/heapsum' --no-lines --format json images/a.heap -o other; stat -c '%u %g' other
+            echo older > other; chown 65534:65533 other; '\(Self.bin)/heapsum' --no-lines --format json images/a.heap \
+            -o other; stat -c '%u %g' other
             mkdir shared; chmod 1777 shared; echo older > shared/root; chmod 666 shared/root
             cp '\(Self.bin)/heapsum' /tmp/heapsum-test-tool-$$; t=/tmp/heapsum-test-tool-$$
-            setpriv --reuid 65534 --regid 65534 --clear-groups $t --format csv images/a.heap -o shared/root; stat -c '%u %a' shared/root; head -c 5 shared/root; echo
-            echo older > closed; chmod 644 closed; setpriv --reuid 65534 --regid 65534 --clear-groups $t images/a.heap -o closed; echo $?; cat closed
+            setpriv --reuid 65534 --regid 65534 --clear-groups $t --format csv images/a.heap -o shared/root; \
+            stat -c '%u %a' shared/root; head -c 5 shared/root; echo
+            echo older > closed; chmod 644 closed; setpriv --reuid 65534 --regid 65534 --clear-groups $t \
+            images/a.heap -o closed; echo $?; cat closed
             rm $t; ls -A . shared | grep part
             """)
         #expect(owners.output == "65534 65533\n0 666\nbytes\n2\nolder\n", "\(owners)")
@@ -137,7 +146,8 @@ import Text
             """
             h="'\(Self.bin)/heapsum' --no-lines --format csv images/a.heap -o"
             eval $h new; mkfifo pipe; cat pipe > got & eval $h pipe; wait; cmp new got; stat -c %F pipe
-            eval $h /dev/stdout > got; cmp new got; { echo first; eval $h /dev/stdout; } > got; head -1 got; tail -n +2 got | cmp - new
+            eval $h /dev/stdout > got; cmp new got; { echo first; eval $h /dev/stdout; } > got; head -1 got; \
+            tail -n +2 got | cmp - new
             { echo first; eval $h /dev/fd/3; } 3> third > got; cmp third new; eval $h - | cmp - new
             eval $h /dev/null; echo $?; stat -c %F /dev/null; eval $h /dev/full; echo $?
             """)
@@ -149,7 +159,8 @@ import Text
         let outcome = try scratch.shell(
             """
             echo older and longer than that > outside; head -c 100000 /dev/zero >> outside; touch inside
-            bwrap --dev-bind / / --bind $PWD/outside $PWD/inside -- '\(Self.bin)/heapsum' --no-lines --format csv images/a.heap -o inside; echo $?
+            bwrap --dev-bind / / --bind $PWD/outside $PWD/inside -- '\(Self.bin)/heapsum' --no-lines --format csv \
+            images/a.heap -o inside; echo $?
             '\(Self.bin)/heapsum' --no-lines --format csv images/a.heap | cmp - outside
             """)
         #expect(outcome.output == "0\n", "\(outcome)")

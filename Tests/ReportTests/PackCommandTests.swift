@@ -36,7 +36,8 @@ import Testing
         for (format, text) in zip(formats, before) { #expect(try report("packed.heap", format) == text, "\(format)") }
         #expect(
             before[0].contains(
-                #""function":"(anonymous namespace)::Space<unsigned long>::operator()(unsigned long, char const*) const""#
+                #""function":"(anonymous namespace)::Space<unsigned long>::operator()(unsigned long, char "#
+                    + #"const*) const""#
             ))
         // The original knows them no more.
         #expect(try !report("original.heap").contains("Space<"))

@@ -131,7 +131,8 @@ func table(
 
                 Lost: app.4242.heap: 2 allocations of 64 bytes found no space in the image.
                 No names for 1 frame of libgone.so: the file is missing.
-                Next: heapsum info app.4242.heap tells how the program stood; --include REGEX picks stacks, --format json is for scripts.
+                Next: heapsum info app.4242.heap tells how the program stood; --include REGEX picks stacks, \
+                --format json is for scripts.
 
                 """)
     }
@@ -206,19 +207,28 @@ func table(
         #expect(lines[0] == #"{"schema":"heapsum/1","#)
         #expect(
             lines[2]
-                == #" {"path":"app.4242.heap","kind":"image","program":"/usr/bin/sample","pid":4242,"state":"exited","sets":1,"recordsLost":0,"damaged":false,"exitStatus":0}],"#
+                == #" {"path":"app.4242.heap","kind":"image","program":"/usr/bin/sample","pid":4242,"#
+                + #""state":"exited","sets":1,"recordsLost":0,"damaged":false,"exitStatus":0}],"#
         )
         #expect(
             lines[3]
-                == #""totals":{"liveBytes":3001741,"liveBlocks":4,"allocatedBytes":3001831,"allocatedBlocks":13,"freedBlocks":9,"peakBytes":5000000,"uniqueStacks":3,"lostEvents":2,"unmatchedFrees":5},"#
+                == #""totals":{"liveBytes":3001741,"liveBlocks":4,"allocatedBytes":3001831,"allocatedBlocks":13,"#
+                + #""freedBlocks":9,"peakBytes":5000000,"uniqueStacks":3,"lostEvents":2,"unmatchedFrees":5},"#
         )
         #expect(
             lines[5].hasPrefix(
-                #" {"bytes":3001234,"blocks":2,"allocatedBytes":3001234,"allocatedBlocks":2,"peakBytes":4000000,"temporaryBlocks":0,"oldestSeconds":99.000,"newestSeconds":98.000,"verdict":null,"frames":[{"module":"/opt/bin/app","buildID":"abcd","offset":4608,"address":4198912,"function":"evil\u001b[31m\"name\n","symbolOffset":16,"file":null,"line":null,"inlined":null},"#
+                """
+                 {"stackKey":"d3e7fcb6e62d159d610207d28576dbe0","bytes":3001234,"blocks":2,"allocatedBytes":3001234,\
+                "allocatedBlocks":2,"peakBytes":4000000,"temporaryBlocks":0,"oldestSeconds":99.000,\
+                "newestSeconds":98.000,"verdict":null,"frames":[{"module":"/opt/bin/app","buildID":"abcd",\
+                "offset":4608,"address":4198912,"function":"evil\\u001b[31m\\"name\\n","symbolOffset":16,"file":null,\
+                "line":null,"inlined":null},
+                """
             ))
         #expect(
             lines[6].contains(
-                #"{"module":"/lib/libgone.so","buildID":"02","offset":119,"address":119,"function":null,"symbolOffset":null,"#
+                #"{"module":"/lib/libgone.so","buildID":"02","offset":119,"address":119,"function":null,"#
+                    + #""symbolOffset":null,"#
             ))
         #expect(
             lines[6].contains(
@@ -274,7 +284,10 @@ func table(
 
     @Test func csvQuotes() throws {
         let text = try write { try writeCSV($0, $1, frameLimit: 1, names: $2, to: $3) }
-        #expect(text.contains("\r\n3001234,2,3001234,2,4000000,0,99.0,98.0,\"evil\\x1b[31m\"\"name\\n+0x10\"\r\n"))
+        #expect(
+            text.contains(
+                "\r\n3001234,2,3001234,2,4000000,0,99.0,98.0,\"evil\\x1b[31m\"\"name\\n+0x10\",d3e7fcb6e62d159d610207d28576dbe0\r\n"
+            ))
     }
 
     @Test func info() throws {
@@ -349,7 +362,8 @@ func table(
                            307,200  heapsum's own image
                              8,192  swapped out, on top of these
                   malloc is the smaller part: 3,072,000 bytes, and 4,398,151,367,680 that heapsum sees nothing of.
-                  It comes from mmap, by the program itself or an allocator of its own: perf trace -e mmap,brk --call-graph dwarf,
+                  It comes from mmap, by the program itself or an allocator of its own: perf trace -e mmap,brk \
+                --call-graph dwarf,
                   or strace -k -e trace=%memory shows who calls; /proc/PID/smaps what there is.
 
                 """)

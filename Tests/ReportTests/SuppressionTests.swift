@@ -45,7 +45,8 @@ import Testing
             KEEP char *gamma_x(int n) { char *p = alpha_make(n); p[1] = 4; return p; }
             KEEP char *maker_of_makers(int n) { char *p = make(n); p[1] = 5; return p; }
             char *volatile slot;
-            int main(void) { slot = alpha_make(10); slot = beta_make(20); slot = make(30); slot = gamma_x(40); slot = maker_of_makers(50); slot = 0; return 0; }
+            int main(void) { slot = alpha_make(10); slot = beta_make(20); slot = make(30); slot = gamma_x(40); \
+            slot = maker_of_makers(50); slot = 0; return 0; }
 
             """)
         try scratch.prepare(
@@ -83,13 +84,15 @@ import Testing
         KEEP static Item *item() { Item *p = new Item; asm volatile("" ::: "memory"); return p; }
         template <typename T> KEEP T *many(int n) { T *p = new T[n]; asm volatile("" ::: "memory"); return p; }
         }
-        static inline __attribute__((always_inline)) void *quick(int n) { void *p = malloc(n); asm volatile("" ::: "memory"); return p; }
+        static inline __attribute__((always_inline)) void *quick(int n) { void *p = malloc(n); \
+        asm volatile("" ::: "memory"); return p; }
         KEEP void *cleared(int n) { void *p = calloc(1, n); asm volatile("" ::: "memory"); return p; }
         KEEP void *grown(int n) { void *p = realloc(0, n); asm volatile("" ::: "memory"); return p; }
         KEEP void *again(int n) { void *p = realloc(malloc(5), n); asm volatile("" ::: "memory"); return p; }
         KEEP void *aligned(int n) { void *p = 0; if (posix_memalign(&p, 64, n)) return 0; return p; }
         KEEP char *copied(const char *text) { char *p = strdup(text); asm volatile("" ::: "memory"); return p; }
-        KEEP void *deep(int n, int more) { void *p = more ? deep(n, more - 1) : malloc(n); asm volatile("" ::: "memory"); return p; }
+        KEEP void *deep(int n, int more) { void *p = more ? deep(n, more - 1) : malloc(n); \
+        asm volatile("" ::: "memory"); return p; }
         void *kept[16];
         int main() {
             kept[0] = store::item(); kept[1] = store::many<double>(13); kept[2] = quick(201); kept[3] = cleared(202);

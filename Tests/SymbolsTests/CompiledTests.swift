@@ -11,13 +11,15 @@ import Testing
             .text
             .globl sized, __alias, alias, aliaa, long_alias, unsized, last, indirect
             .weak  weakling
-            .type sized,@function; .type alias,@function; .type aliaa,@function; .type long_alias,@function; .type __alias,@function; .type weakling,@function
+            .type sized,@function; .type alias,@function; .type aliaa,@function; .type long_alias,@function; \
+            .type __alias,@function; .type weakling,@function
             .type indirect,@gnu_indirect_function; .type localname,@function
         sized: alias: __alias: long_alias: aliaa: weakling: localname:
             .fill 16,1,0x90
         inner_label:
             .fill 16,1,0x90
-            .size sized, 32; .size alias, 32; .size aliaa, 32; .size long_alias, 32; .size __alias, 32; .size weakling, 32; .size localname, 32
+            .size sized, 32; .size alias, 32; .size aliaa, 32; .size long_alias, 32; .size __alias, 32; \
+            .size weakling, 32; .size localname, 32
         gap:
             .fill 32,1,0x90
         unsized:

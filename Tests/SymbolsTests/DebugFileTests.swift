@@ -93,7 +93,8 @@ import Text
         try shell("mkdir -p '\(file)' && rmdir '\(file)' && cp '\(made.debug)' '\(file)'")
         try shell(
             """
-            cd '\(directory)' && nm -D lib.so > dynamic.syms && nm -D -S lib.so > sized.syms && nm full > whole.syms && sed -i 's/ local$/ named_by_the_listing/' whole.syms
+            cd '\(directory)' && nm -D lib.so > dynamic.syms && nm -D -S lib.so > sized.syms && \
+            nm full > whole.syms && sed -i 's/ local$/ named_by_the_listing/' whole.syms
             { echo; echo 'other.so:'; nm full; echo; echo 'lib.so:'; nm -D lib.so; } > both.syms
             """)
         #expect(!lines(try shell("cat '\(directory)/dynamic.syms'")).contains { $0.hasSuffix("local") })
@@ -172,7 +173,8 @@ import Text
         let made = try Made()
         try shell(
             """
-            cd '\(made.directory.path)' && objcopy -S --remove-section .gdb_index --remove-section .comment --strip-symbol=exported made.debug mini \
+            cd '\(made.directory.path)' && objcopy -S --remove-section .gdb_index --remove-section .comment \
+            --strip-symbol=exported made.debug mini \
             && objcopy --only-keep-debug full mini && strip --strip-debug mini && objcopy --strip-symbol=exported mini \
             && xz -k mini && objcopy --add-section .gnu_debugdata=mini.xz lib.so
             """)

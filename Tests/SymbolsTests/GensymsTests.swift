@@ -79,10 +79,13 @@ func gensyms(_ arguments: String, status: CInt = 0, errors: Bool = false) throws
     @Test func sourcesFromDWARF() throws {
         let directory = try Scratch()
         try shell("mkdir '\(directory.path)/src'")
-        _ = try directory.write(
-            Array(
-                "namespace app { static int counter = 3; int grow(int x) { return x + counter++; }\nstatic int hidden(int x) { return x * counter; }\nint use(int x) { return hidden(x); } }\n"
-                    .utf8), to: "src/queue.cc")
+        let source = """
+            namespace app { static int counter = 3; int grow(int x) { return x + counter++; }
+            static int hidden(int x) { return x * counter; }
+            int use(int x) { return hidden(x); } }
+
+            """
+        _ = try directory.write(Array(source.utf8), to: "src/queue.cc")
         _ = try directory.write(Array("int main() { return 0; }\n".utf8), to: "src/main.cc")
         for flags in ["-gdwarf-4", "-gdwarf-5"] {
             try shell("cd '\(directory.path)' && c++ \(flags) -O0 -o app src/queue.cc src/main.cc")

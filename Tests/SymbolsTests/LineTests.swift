@@ -20,7 +20,8 @@ import Testing
         struct Item { int key; std::string text; bool operator<(const Item &o) const { return key < o.key; } };
         int sorted(std::vector<Item> &items) { std::sort(items.begin(), items.end()); return twice((int)items.size()); }
         __attribute__((noinline)) int fail(int x) { if (x > 3) throw std::string("no"); return x; }
-        int map(std::map<std::string, Item> &m, const std::string &k) { try { m[k].key = fail(twice(m.size())); } catch (std::string &s) { return 1; } return 0; }
+        int map(std::map<std::string, Item> &m, const std::string &k) { \
+        try { m[k].key = fail(twice(m.size())); } catch (std::string &s) { return 1; } return 0; }
         }
         int main(int c, char **v) {
             std::vector<app::Item> items; std::map<std::string, app::Item> m;
@@ -126,7 +127,8 @@ import Testing
         let tool = "\"$(dirname \"$(readlink -f \"$(command -v swift)\")\")/llvm-symbolizer\""
         let output = String(
             decoding: try shell(
-                "\(tool) --no-demangle --relativenames=false -e '\(path)' < '\(list)' 2>/dev/null || \(tool) --no-demangle -e '\(path)' < '\(list)'"
+                "\(tool) --no-demangle --relativenames=false -e '\(path)' < '\(list)' 2>/dev/null || \(tool) "
+                    + "--no-demangle -e '\(path)' < '\(list)'"
             ), as: UTF8.self)
         let blocks = output.components(separatedBy: "\n\n").filter { !$0.isEmpty }
         try #require(blocks.count == addresses.count)
@@ -260,15 +262,18 @@ import Testing
         for name in ["one", "two"] {
             _ = try directory.write(
                 Array(
-                    "static inline __attribute__((always_inline)) int add_\(name)(int n) { return n * 3 + 1; }\n__attribute__((noinline)) int \(name)(int n) { return add_\(name)(n) * 7; }\n"
+                    ("static inline __attribute__((always_inline)) int add_\(name)(int n) { return n * 3 + 1; }\n"
+                        + "__attribute__((noinline)) int \(name)(int n) { return add_\(name)(n) * 7; }\n")
                         .utf8), to: "\(name).c")
         }
         _ = try directory.write(
             Array(
-                "int one(int), two(int);\nint main(int count, char **words) { (void)words; return one(count) + two(count); }\n"
+                ("int one(int), two(int);\nint main(int count, char **words) { (void)words; return one(count) + "
+                    + "two(count); }\n")
                     .utf8), to: "main.c")
         _ = try shell(
-            "cd '\(directory.path)' && \(compiler) -O1 -gsplit-dwarf -c one.c two.c main.c && cc -o prog one.o two.o main.o"
+            "cd '\(directory.path)' && \(compiler) -O1 -gsplit-dwarf -c one.c two.c main.c && cc -o prog one.o "
+                + "two.o main.o"
         )
         let path = "\(directory.path)/prog"
         func calls() throws -> (functions: [[String?]], notes: [String]) {
@@ -277,7 +282,8 @@ import Testing
                 try #require(
                     UInt64(
                         String(
-                            decoding: try shell("nm '\(path)' | grep ' \(name)$'").prefix { $0 != 0x20 }, as: UTF8.self),
+                            decoding: try shell("nm '\(path)' | grep ' \(name)$'")
+                                .prefix { $0 != 0x20 }, as: UTF8.self),
                         radix: 16)) + 1
             }
             return (

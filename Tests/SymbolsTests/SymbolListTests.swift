@@ -93,7 +93,8 @@ import Testing
         #expect(list.name(at: 0x1010, inModule: "/opt/c.so") == nil)
         #expect(list.name(at: 0x1010) == nil) // whose would it be?
         let nm = try self.list(
-            "\n/opt/a.so:\n                 U malloc\n                 w __gmon\n0000000000001000 T in_a\n0000000000001020 T next\n",
+            "\n/opt/a.so:\n                 U malloc\n                 w __gmon\n0000000000001000 T in_a\n"
+                + "0000000000001020 T next\n",
             name: "x")
         #expect(nm.notes.isEmpty && nm.name(at: 0x1010, inModule: "/opt/a.so")?.name == "in_a")
         let named = try self.list("0000000000001000 T in_a 20\n", name: "x", module: "liba.so.1")
@@ -126,7 +127,8 @@ import Testing
     @Test func hostileListings() throws {
         var random = SeededGenerator(seed: 31)
         let text = Array(
-            "File: a\n0000000000001000 T f 20\nffffffffffffffff t g ffffffffffffffff\n 10 20 t h\n\n0000000000001008 W i 0\n0x10 T j k l 3\n"
+            ("File: a\n0000000000001000 T f 20\nffffffffffffffff t g ffffffffffffffff\n 10 20 t h\n\n"
+                + "0000000000001008 W i 0\n0x10 T j k l 3\n")
                 .utf8)
         for _ in 0 ..< 2000 {
             var bytes = text

@@ -22,7 +22,8 @@ package func compactImage(_ path: String) throws -> [UInt8] {
     var sections = withUnsafeBytes(of: header.sections) { Array($0.bindMemory(to: heap_section.self)) }
     for index in sections.indices {
         // What only the recorder reads stays behind.
-        let entry = UInt64(max(sections[index].entry_bytes, 1)), isRecorders = index >= Int(HEAP_SECTION_INDEX.rawValue)
+        let entry = UInt64(max(sections[index].entry_bytes, 1)),
+            isRecorders = index == Int(HEAP_SECTION_INDEX.rawValue) || index == Int(HEAP_SECTION_TOPS.rawValue)
         let ready =
             isRecorders
             ? 0

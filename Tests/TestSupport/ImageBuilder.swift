@@ -16,7 +16,10 @@ package struct ImageBuilder {
 
     package private(set) var modules: [heap_module] = [heap_module()]
     package private(set) var nodes: [heap_node] = [heap_node()]
-    package var stacks: [heap_stack] = [heap_stack(), heap_stack()]
+    /// Stacks as version 1 laid them out, which has all of a stack in one entry.
+    package var stacks: [heap_stack_1] = [heap_stack_1(), heap_stack_1()]
+    /// The version that `bytes()` writes.
+    package var version = HEAP_VERSION
     package var threads: [heap_thread] = []
     package var rings: [heap_ring] = []
     package var timeline: [heap_sample] = []
@@ -106,7 +109,7 @@ package struct ImageBuilder {
     package mutating func addStack(_ frames: [UInt64], duplicate: Bool = false) -> UInt32 {
         var node: UInt32 = 0
         for frame in frames.reversed() { node = addNode(parent: node, frame: frame, duplicate: duplicate) }
-        var stack = heap_stack()
+        var stack = heap_stack_1()
         stack.node = node
         stack.peak_epoch = header.peak_epoch
         stacks.append(stack)
@@ -235,9 +238,11 @@ package struct ImageBuilder {
 
     private mutating func build() -> [UInt8] {
         header.magic = HEAP_MAGIC
-        header.version = HEAP_VERSION
+        header.version = version
         header.byte_order = HEAP_BYTE_ORDER
-        header.header_bytes = UInt32(MemoryLayout<heap_header>.size)
+        let isOld = version == HEAP_VERSION_1
+        let headerBytes = isOld ? Int(HEAP_HEADER_1_BYTES) : MemoryLayout<heap_header>.size
+        header.header_bytes = UInt32(headerBytes)
         header.kind = kind.rawValue
         header.program = addString(program.utf8)
         header.arguments = addString(arguments.joined(separator: "\0").utf8)
@@ -250,7 +255,13 @@ package struct ImageBuilder {
         put(HEAP_SECTION_STRINGS, strings)
         put(HEAP_SECTION_MODULES, modules)
         put(HEAP_SECTION_NODES, nodes)
-        put(HEAP_SECTION_STACKS, stacks)
+        if isOld {
+            put(HEAP_SECTION_STACKS, stacks)
+        } else {
+            var details = [heap_detail()]
+            put(HEAP_SECTION_STACKS, stacks.map { Self.split($0, &details) })
+            put(HEAP_SECTION_DETAILS, details)
+        }
         put(HEAP_SECTION_THREADS, threads)
         put(HEAP_SECTION_EVENTS, rings)
         put(HEAP_SECTION_TIMELINE, timeline)
@@ -266,19 +277,22 @@ package struct ImageBuilder {
         }
         let index = UInt32(names.isEmpty ? 8 : MemoryLayout<heap_name>.size)
         let entryBytes: [UInt32] = [
-            1, 120, 16, UInt32(MemoryLayout<heap_stack>.size), 256, 4096, 32, 16, 16384, 24, index, 8,
+            1, 120, 16, UInt32(isOld ? MemoryLayout<heap_stack_1>.size : MemoryLayout<heap_stack>.size), 256, 4096, 32,
+            16,
+            16384, 24, index, 4, HEAP_DETAIL_BYTES,
         ]
         // A running image's sections have room to grow, by pages; a dense one's stand end to end.
         let step: UInt64 = kind == HEAP_KIND_RUNNING ? 4096 : 8
-        var position = (UInt64(MemoryLayout<heap_header>.size) + step - 1) / step * step
-        var sections: [heap_section] = []
-        for (number, content) in contents.enumerated() {
+        var position = (UInt64(headerBytes) + step - 1) / step * step
+        var sections = [heap_section](repeating: heap_section(), count: contents.count)
+        // Blocks and what comes with flags last, as they are what a cut takes away first.
+        for number in contents.indices.sorted(by: { Self.order($0) < Self.order($1) }) {
+            let content = contents[number]
             let count = UInt64(content.count)
             let capacity = kind == HEAP_KIND_RUNNING && count > 0 ? (count + 4096 + step - 1) / step * step : count
-            sections.append(
-                heap_section(
-                    offset: position, capacity: capacity, used: count / UInt64(entryBytes[number]), ready_bytes: count,
-                    entry_bytes: entryBytes[number], reserved: 0))
+            sections[number] = heap_section(
+                offset: position, capacity: capacity, used: count / UInt64(entryBytes[number]), ready_bytes: count,
+                entry_bytes: entryBytes[number], reserved: 0)
             position = (position + capacity + step - 1) / step * step
         }
         withUnsafeMutableBytes(of: &header.sections) { bytes in
@@ -287,12 +301,55 @@ package struct ImageBuilder {
         var image: [UInt8] = []
         image.reserveCapacity(Int(position))
         append(header, to: &image)
-        for (section, content) in zip(sections, contents) where !content.isEmpty {
+        if isOld {
+            image.removeLast(image.count - Int(HEAP_SECTIONS_1_OFFSET))
+            for section in sections.prefix(Int(HEAP_SECTIONS_1_COUNT)) { append(section, to: &image) }
+        }
+        for number in contents.indices.sorted(by: { Self.order($0) < Self.order($1) }) where !contents[number].isEmpty {
+            let (section, content) = (sections[number], contents[number])
             image.append(contentsOf: repeatElement(0, count: Int(section.offset) - image.count))
             image.append(contentsOf: content)
         }
         image.append(contentsOf: repeatElement(0, count: Int(position) - image.count))
         return image
+    }
+
+    private static func order(_ section: Int) -> Double {
+        section == Int(HEAP_SECTION_DETAILS.rawValue) ? Double(HEAP_SECTION_STACKS.rawValue) + 0.5 : Double(section)
+    }
+
+    /// A stack of today's version, with what it refers to in `details`.
+    private static func split(_ old: heap_stack_1, _ details: inout [heap_detail]) -> heap_stack {
+        var stack = heap_stack()
+        stack.node = old.node
+        stack.levels = heap_levels(old.peak_epoch, old.snapshots)
+        stack.allocated_blocks = old.allocated_blocks
+        stack.allocated_bytes = old.allocated_bytes
+        stack.freed_blocks = old.freed_blocks
+        stack.freed_bytes = old.freed_bytes
+        stack.temporary_blocks = old.temporary_blocks
+        let lifetimes = [0] + withUnsafeBytes(of: old.lifetimes) { Array($0.bindMemory(to: UInt64.self)) }
+        let levels = withUnsafeBytes(of: old.levels) { Array($0.bindMemory(to: heap_level.self)) }
+            .prefix(Int(old.snapshots))
+        // The first lifetime goes into the stack's own word, all others into DETAILS.
+        let first = lifetimes.firstIndex { $0 > 0 }
+        if let first { stack.lifetime = heap_lifetime_word(UInt32(first), UInt32(lifetimes[first])) }
+        let others = lifetimes.indices.contains { $0 != first && lifetimes[$0] > 0 }
+        guard others || old.peak.bytes != 0 || old.peak.blocks != 0 || !levels.isEmpty else { return stack }
+        let place = details.count
+        stack.detail = UInt32(place)
+        details.append(heap_detail(snapshots: 0, lifetimes: 0, peak: old.peak))
+        for (number, level) in levels.enumerated() {
+            let entry = heap_snapshot(next: details[place].snapshots, number: UInt32(number), held: level)
+            details[place].snapshots = UInt32(details.count)
+            withUnsafeBytes(of: entry) { details.append($0.loadUnaligned(as: heap_detail.self)) }
+        }
+        if others {
+            details[place].lifetimes = UInt32(details.count)
+            let words = lifetimes.indices.map { $0 == first ? 0 : lifetimes[$0] }
+            words.withUnsafeBytes { details += Array($0.bindMemory(to: heap_detail.self)) }
+        }
+        return stack
     }
 
     private func append<Value: BitwiseCopyable>(_ value: Value, to bytes: inout [UInt8]) {

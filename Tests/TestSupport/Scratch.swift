@@ -214,6 +214,20 @@ package enum Built {
     /// pointers.
     package static func program(_ name: String) throws -> String { try programs.program(name) }
     private static let programs = Programs()
+
+    /// Debian's pprof, built from the sources that its Go library package has.
+    package static let pprof: String = {
+        let path = "\(root)/.build/test-programs/pprof"
+        if access(path, X_OK) == 0 { return path }
+        let made = "\(path).\(getpid())"
+        let status = system(
+            "mkdir -p '\(root)/.build/test-programs' && cd /usr/share/gocode/src/github.com/google/pprof "
+                + "&& GO111MODULE=off GOPATH=/usr/share/gocode GOFLAGS= GOCACHE='\(root)/.build/go-cache' go build "
+                + "-o '\(made)' . >&2 && mv '\(made)' '\(path)'"
+        )
+        precondition(status == 0, "pprof doesn't build")
+        return path
+    }()
 }
 
 /// An empty library in the place of libheapsum.so: what is seen with it is heaprun's own doing.
@@ -260,7 +274,8 @@ private final class Programs: @unchecked Sendable {
             ? "cc -std=gnu17 -x c '\(source).c'" : "c++ -std=c++17 -x c++ '\(source).cc'"
         let status = system(
             "mkdir -p '\(directory)' && \(compiler) -O1 -g -fomit-frame-pointer -Wall -Wextra -Wno-use-after-free "
-                + "-I'\(Built.root)/Interposer/include' -o '\(directory)/\(name)' -lpthread -ldl >&2"
+                + "-I'\(Built.root)/Interposer' -I'\(Built.root)/Interposer/include' "
+                + "-o '\(directory)/\(name)' -lpthread -ldl >&2"
         )
         guard status == 0 else { throw Failure("\(source) doesn't compile") }
         compiled[name] = "\(directory)/\(name)"

@@ -270,7 +270,8 @@ private let heapwatch = Built.products + "/heapwatch"
         let outcome = try scratch.run([
             "bwrap", "--dev-bind", "/", "/", "--unshare-ipc", "/bin/bash", "-c",
             """
-            python3 attach.py > id & while [ ! -s id ]; do sleep 0.05; done; '\(heapwatch)' -o w --interval 200ms --duration 5s --quiet --pid $! && kill $!; echo $!
+            python3 attach.py > id & while [ ! -s id ]; do sleep 0.05; done; '\(heapwatch)' -o w --interval 200ms \
+            --duration 5s --quiet --pid $! && kill $!; echo $!
             """,
         ])
         #expect(outcome.exitStatus == 0, "\(outcome)")

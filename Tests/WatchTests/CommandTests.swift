@@ -19,7 +19,8 @@ private let heapwatch = Built.products + "/heapwatch"
             "job",
             """
             #!/bin/sh
-            move() { awk -v kb=$1 '/^Shmem:|^Cached:/ { $2 += kb } /^MemFree:|^MemAvailable:/ { $2 -= kb } { print }' tree/proc/meminfo > new && mv new tree/proc/meminfo; }
+            move() { awk -v kb=$1 '/^Shmem:|^Cached:/ { $2 += kb } /^MemFree:|^MemAvailable:/ { $2 -= kb } \
+            { print }' tree/proc/meminfo > new && mv new tree/proc/meminfo; }
             move 16384
             [ "$1" = leave ] || move -16384
             exit $2
@@ -58,7 +59,8 @@ private let heapwatch = Built.products + "/heapwatch"
         let outcome = try scratch.run([
             "bwrap", "--dev-bind", "/", "/", "--unshare-ipc", "/bin/bash", "-c",
             """
-            for round in 1 2 3; do for kind in tidy leave; do '\(heapwatch)' run -o w --settle 0s --name none -- ./job $kind || status=$?; done; done; ipcs -m | grep -c ' 4096 '; exit $status
+            for round in 1 2 3; do for kind in tidy leave; do '\(heapwatch)' run -o w --settle 0s --name none -- \
+            ./job $kind || status=$?; done; done; ipcs -m | grep -c ' 4096 '; exit $status
             """,
         ])
         #expect(outcome.exitStatus == 3 && outcome.output.hasSuffix("60\n"), "\(outcome)")
@@ -83,16 +85,21 @@ private let heapwatch = Built.products + "/heapwatch"
         try Trees.record(into: "\(scratch.path)/w")
         let outcome = try scratch.shell(
             """
-            '\(heapwatch)' export w --format csv -o w.csv && '\(heapwatch)' export w --format graphite -o w.graphite && '\(heapwatch)' export w --format openmetrics -o w.prom || exit
+            '\(heapwatch)' export w --format csv -o w.csv && \
+            '\(heapwatch)' export w --format graphite -o w.graphite && \
+            '\(heapwatch)' export w --format openmetrics -o w.prom || exit
             python3 - <<'END'
             import csv, re
             rows = list(csv.DictReader(open("w.csv", newline="")))
-            print(sum(row["column"] == "meminfo.MemTotal" and row["value"] == str(16 << 20) for row in rows), [row["value"] for row in rows if row["name"] == "kmalloc-192" and row["column"] == "activeObjects"][-1])
+            print(sum(row["column"] == "meminfo.MemTotal" and row["value"] == str(16 << 20) for row in rows), \
+            [row["value"] for row in rows if row["name"] == "kmalloc-192" and row["column"] == "activeObjects"][-1])
             lines = open("w.graphite").read().splitlines()
-            print(all(re.fullmatch(r"[A-Za-z0-9_.-]+ [0-9]+ 17[0-9]{8}", line) for line in lines), len(lines) == len(rows))
+            print(all(re.fullmatch(r"[A-Za-z0-9_.-]+ [0-9]+ 17[0-9]{8}", line) for line in lines), \
+            len(lines) == len(rows))
             text = open("w.prom").read()
             metric = r'heapwatch_[a-z]+\\{([a-z]+="([^"\\\\\\n]|\\\\.)*",?)+\\} [0-9]+ [0-9.]+'
-            print(text.endswith("# EOF\\n"), all(line.startswith("#") or re.fullmatch(metric, line) for line in text.splitlines()))
+            print(text.endswith("# EOF\\n"), all(line.startswith("#") or re.fullmatch(metric, line) for line in \
+            text.splitlines()))
             END
             """)
         #expect(outcome.output == "41 810000\nTrue True\nTrue True\n", "\(outcome)")
@@ -119,9 +126,11 @@ private let heapwatch = Built.products + "/heapwatch"
         try Trees.record(into: "\(scratch.path)/w")
         let outcome = try scratch.shell(
             """
-            '\(heapwatch)' bundle w -o plain.tgz && '\(heapwatch)' bundle w --redact -o redacted.tgz && mkdir p r && tar -C p -xzf plain.tgz && tar -C r -xzf redacted.tgz || exit
+            '\(heapwatch)' bundle w -o plain.tgz && '\(heapwatch)' bundle w --redact -o redacted.tgz && mkdir p r && \
+            tar -C p -xzf plain.tgz && tar -C r -xzf redacted.tgz || exit
             grep -c hunter2 p/heapwatch/*.watch; grep -rc hunter2 r/heapwatch | grep -v ':0' ; ls r/heapwatch
-            '\(heapwatch)' verdict r/heapwatch --format json | python3 -c 'import json, sys; print(sorted(g["name"] for g in json.load(sys.stdin)["growing"]))'
+            '\(heapwatch)' verdict r/heapwatch --format json | python3 -c 'import json, sys; \
+            print(sorted(g["name"] for g in json.load(sys.stdin)["growing"]))'
             """)
         #expect(
             outcome.output

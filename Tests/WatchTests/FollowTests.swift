@@ -27,10 +27,13 @@ private let heapwatch = Built.products + "/heapwatch"
             if how in ("post", "refuses"):
                 while b"\\r\\n\\r\\n" not in data: data += c.recv(65536)
                 head, body = data.split(b"\\r\\n\\r\\n", 1)
-                length = int([l.split(b":")[1] for l in head.split(b"\\r\\n") if l.lower().startswith(b"content-length")][0])
+                length = int([l.split(b":")[1] for l in head.split(b"\\r\\n") \
+                    if l.lower().startswith(b"content-length")][0])
                 while len(body) < length: body += c.recv(65536)
-                assert head.startswith(b"POST /api/metrics HTTP/1.1") and b"openmetrics-text" in head and body.endswith(b"# EOF\\n")
-                c.sendall(b"HTTP/1.1 503 Service Unavailable\\r\\n\\r\\n" if how == "refuses" else b"HTTP/1.1 204 No Content\\r\\n\\r\\n")
+                assert head.startswith(b"POST /api/metrics HTTP/1.1") and b"openmetrics-text" in head and \
+                body.endswith(b"# EOF\\n")
+                c.sendall(b"HTTP/1.1 503 Service Unavailable\\r\\n\\r\\n" if how == "refuses" \
+                    else b"HTTP/1.1 204 No Content\\r\\n\\r\\n")
                 data = body if how == "post" else b""
             with open(kept, "ab") as file: file.write(data); file.flush()
             c.close()

@@ -67,7 +67,8 @@ private let heapwatch = Built.products + "/heapwatch"
             """
             '\(heapwatch)' verdict w --format json --fail-on-growth > v.json; echo $?
             python3 -c 'import json; v = json.load(open("v.json")); m = v["memory"]
-            print(v["schema"], m["total"] == m["free"] + sum(m["applications"].values()) + sum(m["kernel"].values()) + m["unexplained"])
+            print(v["schema"], m["total"] == m["free"] + sum(m["applications"].values()) + sum(m["kernel"].values()) \
+            + m["unexplained"])
             print(sorted(g["kind"] for g in v["growing"] if g["pid"] and g["what"] != "address space"))'
             """)
         #expect(json.output == "1\nheapwatch/1 True\n['descriptors', 'process']\n", "\(json)")

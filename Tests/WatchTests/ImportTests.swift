@@ -48,9 +48,12 @@ private let heapwatch = Built.products + "/heapwatch"
             """
             for i in $(seq 0 19); do
                 echo "=== $(LC_ALL=C TZ=UTC date -d @$((1790000000 + i * 600))) ==="
-                uptime; cat /proc/loadavg /proc/meminfo; free; vmstat 1 1; vmstat -s; vmstat -m; slabtop -o | head -20; cat /proc/vmstat
+                uptime; cat /proc/loadavg /proc/meminfo; free; vmstat 1 1; vmstat -s; vmstat -m; slabtop -o | \
+                head -20; cat /proc/vmstat
                 for p in memory io cpu; do echo "# cat /proc/pressure/$p"; cat /proc/pressure/$p; done
-                grep '^cpu ' /proc/stat; cat /proc/net/sockstat; cat /proc/slabinfo; ps -eo user,pid,ppid,%cpu,%mem,vsz,rss,stat,nlwp,lstart,time,args; top -b -n 1 | head -20; cat /proc/self/status
+                grep '^cpu ' /proc/stat; cat /proc/net/sockstat; cat /proc/slabinfo; \
+                ps -eo user,pid,ppid,%cpu,%mem,vsz,rss,stat,nlwp,lstart,time,args; top -b -n 1 | head -20; \
+                cat /proc/self/status
                 sleep 0.6
             done > log
             '\(heapwatch)' import -o w log && '\(heapwatch)' verdict w --format json > v.json
@@ -171,9 +174,11 @@ private let heapwatch = Built.products + "/heapwatch"
         let scratch = try Scratch()
         let outcome = try scratch.shell(
             """
-            vmstat -t 1 3 > t; vmstat -w 1 3 > plain; TZ=UTC top -b -n 3 -d 0.5 > top; for i in 1 2 3; do ps -eo pid,rss,args; done > ps
+            vmstat -t 1 3 > t; vmstat -w 1 3 > plain; TZ=UTC top -b -n 3 -d 0.5 > top; \
+            for i in 1 2 3; do ps -eo pid,rss,args; done > ps
             for f in t top; do '\(heapwatch)' import -o $f.w $f || exit; done
-            for f in plain ps; do '\(heapwatch)' import -o $f.w $f; echo $?; '\(heapwatch)' import -o $f.w $f --interval 5s --start '2026-11-23 08:00 UTC' || exit; done
+            for f in plain ps; do '\(heapwatch)' import -o $f.w $f; echo $?; \
+            '\(heapwatch)' import -o $f.w $f --interval 5s --start '2026-11-23 08:00 UTC' || exit; done
             cat t plain top ps | tail -n 4
             """)
         #expect(

@@ -116,9 +116,8 @@ import Trend
                 if Growth.judge(times, values, floor: 0.5, tests: 1) != nil { accused += 1 }
             }
             let share = Double(accused) / Double(count)
-            print(
-                "| \(kind.name) | \(moments) | \(kind.leaks ? "missed \(hundredths((1 - share) * 100)) %" : "accused \(hundredths(share * 100)) %") |"
-            )
+            let outcome = kind.leaks ? "missed \(hundredths((1 - share) * 100))" : "accused \(hundredths(share * 100))"
+            print("| \(kind.name) | \(moments) | \(outcome) % |")
             if kind.leaks {
                 #expect(share >= 0.95 || count - accused <= 2, "\(kind.name)")
             } else {

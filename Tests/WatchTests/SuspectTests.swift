@@ -46,8 +46,10 @@ private let heapwatch = Built.products + "/heapwatch", heapsum = Built.products 
                 && reduced.output.contains("\"liveBlocks\":3") && reduced.output.contains("lose_some"), "\(reduced)")
         let bundles = try scratch.shell(
             """
-            '\(heapwatch)' bundle w -o plain.tgz && '\(heapwatch)' bundle w --redact -o redacted.tgz && mkdir p r && tar -C p -xzf plain.tgz && tar -C r -xzf redacted.tgz || exit
-            grep -c secret p/heapwatch/kmemleak.txt; grep -c secret r/heapwatch/kmemleak.txt; '\(heapsum)' --input kmemleak --format json r/heapwatch/kmemleak.txt | grep -o '"liveBytes":[0-9]*'
+            '\(heapwatch)' bundle w -o plain.tgz && '\(heapwatch)' bundle w --redact -o redacted.tgz && mkdir p r && \
+            tar -C p -xzf plain.tgz && tar -C r -xzf redacted.tgz || exit
+            grep -c secret p/heapwatch/kmemleak.txt; grep -c secret r/heapwatch/kmemleak.txt; \
+            '\(heapsum)' --input kmemleak --format json r/heapwatch/kmemleak.txt | grep -o '"liveBytes":[0-9]*'
             """)
         #expect(bundles.output == "3\n0\n\"liveBytes\":576\n", "\(bundles)")
     }

@@ -1,5 +1,5 @@
 /*
- * What differs by architecture: x86-64's.
+ * x86-64: what differs by architecture.
  */
 #ifndef HEAPSUM_MACHINE_X86_64_H
 #define HEAPSUM_MACHINE_X86_64_H
@@ -9,8 +9,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Its names: in ELF files, seccomp filters, libunwind's symbols; and the version of libc's first symbols. */
+/* The architecture's names in ELF files, in seccomp filters and in libunwind's symbols; the version of libc's first
+ * symbols. */
 #define MACHINE_ELF EM_X86_64
+/* Relocations of a table's entry that calls go through, of one that holds an address, and of a word of data. */
+#define MACHINE_RELOCATION_CALL R_X86_64_JUMP_SLOT
+#define MACHINE_RELOCATION_ADDRESS R_X86_64_GLOB_DAT
+#define MACHINE_RELOCATION_WORD R_X86_64_64
 #define MACHINE_AUDIT AUDIT_ARCH_X86_64
 #define MACHINE_LIBUNWIND_PREFIX "_ULx86_64"
 #define MACHINE_LIBC_VERSION "GLIBC_2.2.5"
@@ -20,14 +25,14 @@
 /* The flag that libc adds to each action (sigaction(2), SA_RESTORER). */
 #define MACHINE_SA_RESTORER 0x04000000
 
-/* We have an unwinder of our own, which is the default then. */
+/* Our own unwinder supports this architecture, and is the default. */
 #define OWN_UNWINDER 1
 
-/* Adds where no other thread does: one instruction, so that a signal handler of this thread may add, too, and no lock
- * prefix (some 6 ns). */
+/* Adds to a word that only this thread writes. One instruction, so that a signal handler of this thread may add too;
+ * without the lock prefix, which costs some 6 ns. */
 #define add_alone(p, v) __asm__("addq %1, %0" : "+m"(*(p)) : "er"((uint64_t)(v)))
 
-/* Where the kernel leaves registers above the stack pointer of a signal frame's return (struct ucontext_t). */
+/* Where the kernel saves registers, from the stack pointer at a signal handler's return (struct ucontext_t). */
 #define SIGNAL_FRAME_RBP 120
 #define SIGNAL_FRAME_RSP 160
 #define SIGNAL_FRAME_RIP 168
@@ -41,8 +46,8 @@ static inline void machine_fill(void *to, int value, size_t bytes) {
 }
 
 /*
- * A system call: the number in rax, arguments in rdi, rsi, rdx, r10, r8 and r9; rcx and r11 are the kernel's (System V
- * ABI, AMD64, A.2.1). The answer is the kernel's own: a negated errno where it lies in [-4095, -1].
+ * A system call: the number in rax, arguments in rdi, rsi, rdx, r10, r8 and r9; the kernel overwrites rcx and r11
+ * (System V ABI, AMD64, A.2.1). A result in [-4095, -1] is a negated errno.
  */
 static inline long system_call(long number, long a, long b, long c, long d, long e, long f) {
     long answer;
@@ -56,12 +61,12 @@ static inline long system_call(long number, long a, long b, long c, long d, long
     return answer;
 }
 
-/* The clock's name in the kernel's own library. */
+/* The clock's name in the vDSO. */
 #define VDSO_CLOCK "__vdso_clock_gettime"
 
 /*
- * Whether we run on Valgrind: its client request 0x1001 by the instructions that it knows (valgrind.h documents both),
- * which do nothing on a processor.
+ * Whether we run on Valgrind: its client request 0x1001. valgrind.h documents the request and the instructions, which
+ * do nothing on a processor.
  */
 static inline unsigned long running_on_valgrind(void) {
     volatile unsigned long request[6] = {0x1001};

@@ -84,4 +84,34 @@
                                     : system_calls_early(number, a, b, c, d, e, f); \
     }
 
+/* dlsym(handle, name), as on x86-64. */
+#define LATE_DLSYM \
+    __asm__(".pushsection .text\n" \
+            ".globl hook_dlsym\n" \
+            ".hidden hook_dlsym\n" \
+            ".type hook_dlsym, %function\n" \
+            "hook_dlsym:\n" \
+            "    .cfi_startproc\n" \
+            "    stp x29, x30, [sp, #-32]!\n" \
+            "    .cfi_adjust_cfa_offset 32\n" \
+            "    .cfi_rel_offset x29, 0\n" \
+            "    .cfi_rel_offset x30, 8\n" \
+            "    stp x0, x1, [sp, #16]\n" \
+            "    bl late_look\n" \
+            "    mov x16, x0\n" \
+            "    ldp x0, x1, [sp, #16]\n" \
+            "    ldp x29, x30, [sp], #32\n" \
+            "    .cfi_adjust_cfa_offset -32\n" \
+            "    .cfi_restore x29\n" \
+            "    .cfi_restore x30\n" \
+            "    cbz x16, 1f\n" \
+            "    mov x0, x16\n" \
+            "    ret\n" \
+            "1:  adrp x16, late_next_dlsym\n" \
+            "    ldr x16, [x16, #:lo12:late_next_dlsym]\n" \
+            "    br x16\n" \
+            "    .cfi_endproc\n" \
+            ".size hook_dlsym, . - hook_dlsym\n" \
+            ".popsection\n");
+
 #endif

@@ -1,12 +1,11 @@
 /*
- * An exported function, `label`, that jumps to whatever its entry holds, with registers and stack as its caller left
- * them.
+ * An exported function, `label`, that jumps to the address in its entry and leaves registers and stack unchanged.
  */
 #ifndef HEAPSUM_STUB_X86_64_H
 #define HEAPSUM_STUB_X86_64_H
 
-/* %r11 is no argument's, and free at any call (System V ABI, AMD64, 3.2.1). An entry's first word is where to jump; 0
- * before it is known. */
+/* %r11 passes no argument, and a call may change it (System V ABI, AMD64, 3.2.1). An entry's first word is the address
+ * to jump to; 0 until it is known. */
 #define STUB(own, label) \
     __asm__(".pushsection .text\n" \
             ".globl " #label "\n" \
@@ -26,8 +25,8 @@
             ".size " #label ", . - " #label "\n" \
             ".popsection\n")
 
-/* passing_settle(entry), with all that a call may pass in registers kept: integers, vectors, and the number of vectors
- * in %al. */
+/* passing_settle(entry), which preserves every register that may pass an argument: integers, vectors, and the number of
+ * vectors in %al. */
 #define SETTLE_KEEPING \
     __asm__(".pushsection .text\n" \
             ".type passing_settle_keeping, @function\n" \
@@ -105,6 +104,36 @@
             "    jmpq *%rax\n" \
             "    .cfi_endproc\n" \
             ".size hook_syscall, . - hook_syscall\n" \
+            ".popsection\n");
+
+/* dlsym(handle, name): what late_look answers; where that is NULL, a jump to the program's own, as it looks at who
+ * calls. */
+#define LATE_DLSYM \
+    __asm__(".pushsection .text\n" \
+            ".globl hook_dlsym\n" \
+            ".hidden hook_dlsym\n" \
+            ".type hook_dlsym, @function\n" \
+            "hook_dlsym:\n" \
+            "    .cfi_startproc\n" \
+            "    pushq %rdi\n" \
+            "    .cfi_adjust_cfa_offset 8\n" \
+            "    pushq %rsi\n" \
+            "    .cfi_adjust_cfa_offset 8\n" \
+            "    subq $8, %rsp\n" \
+            "    .cfi_adjust_cfa_offset 8\n" \
+            "    call late_look\n" \
+            "    addq $8, %rsp\n" \
+            "    .cfi_adjust_cfa_offset -8\n" \
+            "    popq %rsi\n" \
+            "    .cfi_adjust_cfa_offset -8\n" \
+            "    popq %rdi\n" \
+            "    .cfi_adjust_cfa_offset -8\n" \
+            "    testq %rax, %rax\n" \
+            "    jz 1f\n" \
+            "    ret\n" \
+            "1:  jmpq *late_next_dlsym(%rip)\n" \
+            "    .cfi_endproc\n" \
+            ".size hook_dlsym, . - hook_dlsym\n" \
             ".popsection\n");
 
 #endif

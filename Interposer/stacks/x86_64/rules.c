@@ -32,7 +32,7 @@ static bool saved_fp(const struct cfi_row *row, uint32_t *distance) {
     const struct cfi_rule *rule = &row->registers[RBP];
     *distance = 0;
     if (rule->kind == CFI_UNSPECIFIED || rule->kind == CFI_SAME) return true;
-    if (rule->kind != CFI_OFFSET || rule->value > -16 || rule->value % 8 != 0 || -rule->value > RULE_FP_MASK)
+    if (rule->kind != CFI_OFFSET || rule->value > -16 || rule->value % 8 != 0 || rule->value < -(int64_t)RULE_FP_MASK)
         return false;
     *distance = (uint32_t)-rule->value;
     return true;

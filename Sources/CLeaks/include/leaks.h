@@ -87,6 +87,12 @@ int leaks_poll(pid_t tid, int *status);
 /* The number of the system call that the thread is in; negative: it is in none, or that can't be read. */
 long leaks_system_call_of(pid_t tid);
 
+/*
+ * Changes the registers (struct user_regs_struct) of a thread that an interruption took out of a system call, so that
+ * it is put back into that: some calls answer EINTR to any wake-up, and the kernel does not restart them by itself.
+ */
+void leaks_resume(void *registers);
+
 /* Copies memory of a process: how many bytes from `address` on could be read. */
 ssize_t leaks_read(pid_t pid, uint64_t address, void *buffer, size_t count);
 

@@ -127,9 +127,17 @@ function details(node) {
     const {tree, widths, values, changes, isGrowth, isBytes} = current;
     const unit = isBytes ? value => `${grouped(value)} (${size(value)})` : grouped;
     const module = node > 0 ? data.functions.modulePath(tree.function [node]) : '';
-    return [make('strong', { text: tree.name(node) }), module ? make('p', { class: 'module', text: module }) : '',
-    tooltip.lines(isGrowth ? [['Change', (isBytes ? `${signed(changes[node])} (${size(changes[node])})` : signed(changes[node]))], ['After', unit(values[node])], ['Before', unit(values[node] - changes[node])]]
-      : [[measureName(), unit(values[node])], ['Of all', share(values[node], widths[0])], current.zoom > 0 ? ['Of what is zoomed to', share(values[node], widths[current.zoom])] : null])];
+    const value = values[node];
+    let lines;
+    if (isGrowth) {
+        const change = isBytes ? `${signed(changes[node])} (${size(changes[node])})` : signed(changes[node]);
+        lines = [['Change', change], ['After', unit(value)], ['Before', unit(value - changes[node])]];
+    } else {
+        const zoomed = current.zoom > 0 ? ['Of what is zoomed to', share(value, widths[current.zoom])] : null;
+        lines = [[measureName(), unit(value)], ['Of all', share(value, widths[0])], zoomed];
+    }
+    const place = module ? make('p', {class: 'module', text: module}) : '';
+    return [make('strong', {text: tree.name(node)}), place, tooltip.lines(lines)];
 }
 
 function sentence(node) {
@@ -487,9 +495,14 @@ function build() {
     const programs = [...new Set(data.raw.inputs.map(each => baseName(each.program ?? each.path)))];
     const first = data.raw.inputs[0];
     const title = programs.length === 1 ? programs[0] : `${grouped(data.raw.inputs.length)} inputs`;
-    const line = data.isDiff ? `${counted(data.moments.length, 'moment')}: ${momentName(0)} → ${momentName(lastMoment)}`
-    : data.raw.inputs.length === 1 ? [first.pid ? `pid ${first.pid}` : '', first.state, first.startedUnix ? moment(first.startedUnix + (first.seconds ?? 0)) : ''].filter(Boolean).join(' · ')
-      : programs.slice(0, 6).join(', ') + (programs.length > 6 ? ` and ${programs.length - 6} more` : '');
+    let line = programs.slice(0, 6).join(', ') + (programs.length > 6 ? ` and ${programs.length - 6} more` : '');
+    if (data.isDiff) {
+        const span = `${momentName(0)} → ${momentName(lastMoment)}`;
+        line = `${counted(data.moments.length, 'moment')}: ${span}`;
+    } else if (data.raw.inputs.length === 1) {
+        const end = first.startedUnix ? moment(first.startedUnix + (first.seconds ?? 0)) : '';
+        line = [first.pid ? `pid ${first.pid}` : '', first.state, end].filter(Boolean).join(' · ');
+    }
     document.getElementById('masthead')
         .replaceChildren(make('a', {
             class: 'skip',
@@ -544,8 +557,11 @@ function showCrumbs() {
 }
 
 function showModules() {
-    const entries = current.isGrowth ? [['grew', 'key-grown'], ['shrank', 'key-shrunk'], [current.isChange ? 'as much of both' : 'unchanged', 'key-even']]
-    : [...hueOfModule].map(([module, hue]) => [baseName(data.functions.modulePaths[module]), 'key-module-' + hue]).concat([['others', 'key-other']]);
+    const nameOf = module => baseName(data.functions.modulePaths[module]);
+    const entries = current.isGrowth ? [['grew', 'key-grown'], ['shrank', 'key-shrunk']]
+                                     : [...hueOfModule].map(([module, hue]) => [nameOf(module), 'key-module-' + hue]);
+    const even = current.isChange ? 'as much of both' : 'unchanged';
+    entries.push(current.isGrowth ? [even, 'key-even'] : ['others', 'key-other']);
     modules.replaceChildren(legend(entries));
 }
 

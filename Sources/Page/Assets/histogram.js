@@ -37,10 +37,11 @@ function histograms(data) {
         : each === 1                    ? '1 B'
         : each <= 10                    ? `${2 ** (each - 1)} – ${2 ** each - 1} B`
                                         : `${roundSize(2 ** (each - 1))} – < ${roundSize(2 ** each)}`;
-    const ageText = each => each === 0 ? 'now' : `${duration(2 ** (each - 1) / 1000)} – ${duration(2 ** each / 1000)}`;
+    const between = (from, to) => `${duration(from / 1000)} – ${duration(to / 1000)}`;
+    const ageText = each => each === 0 ? 'now' : between(2 ** (each - 1), 2 ** each);
     const lifetimeText = (_, each) => each === 0 ? '< 4 ms'
         : each === 11                            ? `≥ ${duration(4 * 4 ** 10 / 1000)}`
-                                                 : `${duration(4 ** each / 1000)} – ${duration(4 * 4 ** each / 1000)}`;
+                                                 : between(4 ** each, 4 * 4 ** each);
     const parts = [
         histogram('Live blocks by size', ['Size', '', 'Blocks', 'Bytes'], filled(sizes, sizeText)),
         histogram('Live blocks by age', ['Age', '', 'Blocks', 'Bytes'], filled(ages, ageText)),

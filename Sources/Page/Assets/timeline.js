@@ -90,11 +90,11 @@ class Timeline {
         entries.push(['Live blocks (below)', 'key-4']);
         if (line.marks.length > 0)
             entries.push([`${counted(line.marks.length, 'mark')} of the program's own`, 'key-named']);
+        const known = 'What each stack held is known at the dotted lines, at the start and at the end: ';
         this.place.replaceChildren(...this.charts.map(chart => chart.element), legend(entries), make('p', {
             class: 'hint',
-            text: this.hasMoments
-                ? 'Drag over a span to see what grew in it. What each stack held is known at the dotted lines, at the start and at the end: a span is widened to those.'
-                : 'What stood between these times is known of the process, not of each stack.'
+            text: this.hasMoments ? 'Drag over a span to see what grew in it. ' + known + 'a span is widened to those.'
+                                  : 'What stood between these times is known of the process, not of each stack.'
         }));
         this.showSpan(this.span);
     }

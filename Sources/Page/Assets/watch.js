@@ -288,24 +288,23 @@ function loadParts() {
     const unit = name => name.includes('pressure') || name.includes('processors') ? ' %' : '';
     const isBytes = name => name.startsWith('swapped');
     const text = (name, value) => isBytes(name) ? `${size(value)} a second` : `${value.toFixed(2)}${unit(name)}`;
+    const caption = ({name, first, last, most}) => {
+        const on = name === 'load' && processors > 0 ? `, on ${counted(processors, 'processor')}` : '';
+        return `${name}${on}: ${text(name, first)} → ${text(name, last)}, at most ${text(name, most)}`;
+    };
     const drawn = series.filter(each => each.name === 'load' || each.most > 0);
     if (drawn.length > 0)
         parts.push(make('div', {class: 'histograms', id: 'load-graphs'},
-            ...drawn.map((each, index) => make('figure', {}, make('figcaption', {
-                text: `${each.name}${
-                    each.name === 'load' && processors > 0 ? `, on ${counted(processors, 'processor')}` : ''}: ${
-                    text(each.name, each.first)} → ${text(each.name, each.last)}, at most ${text(each.name, each.most)}`
-            }),
-                             new TimeChart({
-                                 label: each.name,
-                                 times: each.times,
-                                 series: [{name: each.name, values: each.values, index: index % 8 + 1}],
-                                 height: 120,
-                                 from: raw.from,
-                                 to: raw.to,
-                                 isBytes: isBytes(each.name),
-                                 timeText: clock
-                             }).element))));
+            ...drawn.map((each, index) => make('figure', {}, make('figcaption', {text: caption(each)}), new TimeChart({
+                label: each.name,
+                times: each.times,
+                series: [{name: each.name, values: each.values, index: index % 8 + 1}],
+                height: 120,
+                from: raw.from,
+                to: raw.to,
+                isBytes: isBytes(each.name),
+                timeText: clock
+            }).element))));
     if (pressure.length > 0)
         parts.push(make('p', {
             class: 'hint',

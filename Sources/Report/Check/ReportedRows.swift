@@ -52,7 +52,7 @@ package struct ReportedRows {
     private static func frame(_ frame: JSONValue) -> LogFrame {
         let module = frame["module"]?.string ?? ""
         if let function = frame["function"]?.string {
-            if function == LogFrame.cutText { return .cut }
+            if let reason = LogFrame(address: 0, name: Array(function.utf8)).cutReason { return .cut(reason) }
             if function.hasPrefix(LogFrame.threadText),
                 let thread = UInt64(function.dropFirst(LogFrame.threadText.count))
             {

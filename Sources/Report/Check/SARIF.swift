@@ -27,7 +27,8 @@ package struct SARIFReport {
                     + "than is allowed."
             ),
         ].map { id, name, short, full in
-            "{\"id\":\(jsonString(id)),\"name\":\(jsonString(name)),\"shortDescription\":{\"text\":\(jsonString(short))},"
+            "{\"id\":\(jsonString(id)),\"name\":\(jsonString(name)),"
+                + "\"shortDescription\":{\"text\":\(jsonString(short))},"
                 + "\"fullDescription\":{\"text\":\(jsonString(full))},\"defaultConfiguration\":{\"level\":\"error\"}}"
         }
         try out.write(
@@ -37,16 +38,16 @@ package struct SARIFReport {
                 + "\(rules.joined(separator: ",\n "))]}},\n"
         )
         try out.write("\"invocations\":[{\"executionSuccessful\":true,\"exitCode\":\(check.passed ? 0 : 1)}],\n")
-        try out.write(
-            "\"originalUriBaseIds\":{\"SRCROOT\":{\"uri\":\(jsonString("file://" + Self.encoded(tree.root) + "/"))}},\n\"results\":["
-        )
+        let root = jsonString("file://" + Self.encoded(tree.root) + "/")
+        try out.write("\"originalUriBaseIds\":{\"SRCROOT\":{\"uri\":\(root)}},\n\"results\":[")
         let shown = check.blamed.prefix(top ?? .max)
         for (index, row) in shown.enumerated() {
             try out.write((index == 0 ? "\n " : ",\n ") + result(row, check, names))
         }
         let sentences = check.verdicts.map { jsonString(check.sentence($0)) }.joined(separator: ",")
         try out.write(
-            "],\n\"properties\":{\"passed\":\(check.passed),\"limits\":[\(sentences)],\"rowsLeftOut\":\(check.blamed.count - shown.count)}}]}\n"
+            "],\n\"properties\":{\"passed\":\(check.passed),\"limits\":[\(sentences)],"
+                + "\"rowsLeftOut\":\(check.blamed.count - shown.count)}}]}\n"
         )
     }
 
@@ -73,14 +74,17 @@ package struct SARIFReport {
                         function: nil)
                 }
                 let module = frame.moduleName.map { ",\"module\":\(jsonString($0))" } ?? ""
-                return
-                    "{\"location\":\(own.map { text($0, message: frame.text) } ?? "{\"message\":{\"text\":\(jsonString(frame.text))}}")\(module)}"
+                let location =
+                    own.map { text($0, message: frame.text) } ?? "{\"message\":{\"text\":\(jsonString(frame.text))}}"
+                return "{\"location\":\(location)\(module)}"
             }
             if !frames.isEmpty { members.append("\"stacks\":[{\"frames\":[\(frames.joined(separator: ","))]}]") }
         }
         members.append("\"partialFingerprints\":{\"heapsumStack/v1\":\(jsonString(Self.fingerprint(row.signature)))}")
         members.append(
-            "\"properties\":{\"bytes\":\(row.row.bytes),\"blocks\":\(row.row.blocks)\(row.growthBytes.map { ",\"growthBytes\":\($0)" } ?? "")\(row.row.verdict.map { ",\"verdict\":\(jsonString($0.worst.text))" } ?? "")}"
+            "\"properties\":{\"bytes\":\(row.row.bytes),\"blocks\":\(row.row.blocks)"
+                + (row.growthBytes.map { ",\"growthBytes\":\($0)" } ?? "")
+                + (row.row.verdict.map { ",\"verdict\":\(jsonString($0.worst.text))" } ?? "") + "}"
         )
         return "{" + members.joined(separator: ",") + "}"
     }

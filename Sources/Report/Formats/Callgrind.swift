@@ -136,7 +136,8 @@ extension MachineReport {
             let calls = graph.calls[number].sorted { ($0.key.line, $0.key.callee) < ($1.key.line, $1.key.callee) }
             if own.isEmpty && calls.isEmpty { continue }
             try out.write(
-                "\nob=\(graph.objects.text(function.object))\nfl=\(graph.files.text(function.file))\nfn=\(graph.names.text(function.name))\n"
+                "\nob=\(graph.objects.text(function.object))\nfl=\(graph.files.text(function.file))\n"
+                    + "fn=\(graph.names.text(function.name))\n"
             )
             for (line, cost) in own { try out.write("\(line) \(cost.text)\n") }
             // callgrind's own files have a cost of each function, and callgrind_annotate leans on it.
@@ -146,7 +147,8 @@ extension MachineReport {
             for (call, cost) in calls {
                 let callee = graph.functions[call.callee]
                 try out.write(
-                    "cob=\(graph.objects.text(callee.object))\ncfi=\(graph.files.text(callee.file))\ncfn=\(graph.names.text(callee.name))\n"
+                    "cob=\(graph.objects.text(callee.object))\ncfi=\(graph.files.text(callee.file))\n"
+                        + "cfn=\(graph.names.text(callee.name))\n"
                 )
                 try out.write("calls=\(cost.calls) 0\n\(call.line) \(cost.text)\n")
             }

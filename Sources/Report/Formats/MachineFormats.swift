@@ -55,10 +55,12 @@ package struct JSONReport {
         var growth: [UInt32: Int64] = [:]
         for row in check?.rows ?? [] { growth[row.row.node] = row.growthBytes }
         var written: [Frame: [[UInt8]]] = [:]
+        let keys = selection.grouping == .stack ? reduction.stackKeys() : []
         for (index, row) in selection.rows.enumerated() {
             try out.write(index == 0 ? "\n " : ",\n ")
             try out.write(
                 "{" + (row.key.map { "\"key\":\(jsonString($0.text))," } ?? "")
+                    + (keys.isEmpty ? "" : "\"stackKey\":\"\(keys[Int(row.node)])\",")
                     + Quantity.reported.map { "\"\($0.name)\":\(text($0.known(row)))" }.joined(separator: ","))
             try out.write(",\"verdict\":" + (row.verdict.map { jsonString($0.worst.text) } ?? "null"))
             if let said = row.verdict { try out.write(",\"verdicts\":" + text(said)) }
@@ -127,19 +129,23 @@ package struct JSONReport {
         let sizes = distributions.sizes.enumerated().filter { $1.blocks > 0 }.map { number, sum -> String in
             let sizes = Distributions.sizes(of: number)
             return
-                "{\"from\":\(sizes.lowerBound),\"to\":\(sizes.upperBound),\"blocks\":\(sum.blocks),\"bytes\":\(sum.bytes)}"
+                "{\"from\":\(sizes.lowerBound),\"to\":\(sizes.upperBound),\"blocks\":\(sum.blocks),"
+                + "\"bytes\":\(sum.bytes)}"
         }
         let lifetimes = distributions.lifetimes.enumerated().filter { $1 > 0 }.map { number, blocks -> String in
             let from = number > 0 ? LifetimeClass.end(number - 1) ?? 0 : 0
             return
-                "{\"fromSeconds\":\(seconds(Double(from) / 1000)),\"belowSeconds\":\(seconds(LifetimeClass.end(number).map { Double($0) / 1000 })),\"blocks\":\(blocks)}"
+                "{\"fromSeconds\":\(seconds(Double(from) / 1000)),"
+                + "\"belowSeconds\":\(seconds(LifetimeClass.end(number).map { Double($0) / 1000 })),"
+                + "\"blocks\":\(blocks)}"
         }
         return "\"sizes\":[\(sizes.joined(separator: ","))],\"lifetimes\":[\(lifetimes.joined(separator: ","))]"
     }
 
     private func text(_ check: Check) -> String {
         let limits = check.verdicts.map { verdict in
-            "{\"limit\":\(jsonString(verdict.quantity.rawValue)),\"most\":\(verdict.most),\"value\":\(verdict.value),\"passed\":\(verdict.passed)}"
+            "{\"limit\":\(jsonString(verdict.quantity.rawValue)),\"most\":\(verdict.most),"
+                + "\"value\":\(verdict.value),\"passed\":\(verdict.passed)}"
         }
         let baseline =
             check.baseline.map { "{\"path\":\(jsonString($0.path)),\"bytes\":\($0.bytes),\"blocks\":\($0.blocks)}" }
@@ -197,17 +203,19 @@ package func writeCSV(
         case nil: ""
         }
     }
+    let keys = selection.grouping == .stack ? reduction.stackKeys() : []
     let hasVerdicts = reduction.hasVerdicts
-    try out.write(
-        (Quantity.reported.map(\.csvName) + (hasVerdicts ? ["verdict"] : []) + [selection.grouping.rawValue]).joined(
-            separator: ",") + "\r\n")
+    let columns =
+        Quantity.reported.map(\.csvName) + (hasVerdicts ? ["verdict"] : []) + [selection.grouping.rawValue]
+        + (keys.isEmpty ? [] : ["stack_key"])
+    try out.write(columns.joined(separator: ",") + "\r\n")
     for row in selection.rows {
         let frames = names.expanded(reduction.frames(of: row), limit: frameLimit).entries.map { named in
             named.file == nil ? named.text : "\(named.text) \(named.place)"
         }
         let cells =
             Quantity.reported.map { text($0.known(row)) } + (hasVerdicts ? [row.verdict?.worst.text ?? ""] : [])
-            + [csvCell(frames.joined(separator: " < "))]
+            + [csvCell(frames.joined(separator: " < "))] + (keys.isEmpty ? [] : ["\(keys[Int(row.node)])"])
         try out.write(cells.joined(separator: ",") + "\r\n")
     }
 }

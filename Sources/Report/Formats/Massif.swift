@@ -21,7 +21,8 @@ extension MachineReport {
         for (number, moment) in moments(image, census).enumerated() {
             try out.write(
                 "#-----------\nsnapshot=\(number)\n#-----------\ntime=\(moment.nanoseconds / 1_000_000)\n"
-                    + "mem_heap_B=\(moment.bytes)\nmem_heap_extra_B=0\nmem_stacks_B=0\nheap_tree=\(moment.kind.rawValue)\n"
+                    + "mem_heap_B=\(moment.bytes)\nmem_heap_extra_B=0\nmem_stacks_B=0\n"
+                    + "heap_tree=\(moment.kind.rawValue)\n"
             )
             guard let held = moment.held else { continue }
             var tree = MassifTree()

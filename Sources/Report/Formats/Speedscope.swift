@@ -34,7 +34,8 @@ extension MachineReport {
         let programs = Set(reduction.inputs.compactMap(\.program)).sorted().joined(separator: ", ")
         try out.write("{\"$schema\":\"https://www.speedscope.app/file-format-schema.json\",\n")
         try out.write(
-            "\"exporter\":\(jsonString("heapsum \(version)")),\n\"name\":\(jsonString(programs.isEmpty ? "heapsum" : programs)),\n"
+            "\"exporter\":\(jsonString("heapsum \(version)")),\n"
+                + "\"name\":\(jsonString(programs.isEmpty ? "heapsum" : programs)),\n"
         )
         try out.write("\"activeProfileIndex\":\(known.firstIndex(of: quantity) ?? 0),\n\"shared\":{\"frames\":[")
         for (index, function) in functions.enumerated() {
@@ -47,7 +48,8 @@ extension MachineReport {
             let sum = shown.reduce(UInt64(0)) { $0 &+ quantity.value(selection.rows[$1]) }
             try out.write(
                 (index == 0 ? "\n " : ",\n ")
-                    + "{\"type\":\"sampled\",\"name\":\(jsonString(title(of: quantity))),\"unit\":\"\(quantity.isBytes ? "bytes" : "none")\","
+                    + "{\"type\":\"sampled\",\"name\":\(jsonString(title(of: quantity))),"
+                    + "\"unit\":\"\(quantity.isBytes ? "bytes" : "none")\","
                     + "\"startValue\":0,\"endValue\":\(sum),\n  \"samples\":[")
             for (place, row) in shown.enumerated() { try out.write((place == 0 ? "" : ",") + stacks[row]) }
             try out.write("],\n  \"weights\":[")

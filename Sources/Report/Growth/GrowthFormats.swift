@@ -15,7 +15,8 @@ extension GrowthSelection {
         try out.write(
             "\"moments\":[\n "
                 + growth.moments.map { moment in
-                    "{\"label\":\(jsonString(moment.label)),\"unixSeconds\":\(number(moment.unixSeconds)),\"liveBytes\":\(moment.bytes),\"liveBlocks\":\(moment.blocks)}"
+                    "{\"label\":\(jsonString(moment.label)),\"unixSeconds\":\(number(moment.unixSeconds)),"
+                        + "\"liveBytes\":\(moment.bytes),\"liveBlocks\":\(moment.blocks)}"
                 }.joined(separator: ",\n ") + "],\n")
         let verdicts = GrowthVerdicts(growth, names: names)
         if let verdicts { try out.write(verdicts.json(writer)) }
@@ -82,7 +83,8 @@ extension GrowthSelection {
     /// Writes a row a line, comma-separated as RFC 4180 has it; the moments' bytes in one cell, with spaces between.
     package func writeCSV(_ growth: Growth, frameLimit: Int? = nil, names: FrameNames, to out: TextOutput) throws {
         try out.write(
-            "growth_bytes,growth_blocks,bytes_before,blocks_before,bytes,blocks,bytes_an_hour,p_value,shape,bytes_by_moment,\(grouping.rawValue)\r\n"
+            "growth_bytes,growth_blocks,bytes_before,blocks_before,bytes,blocks,bytes_an_hour,p_value,shape,"
+                + "bytes_by_moment,\(grouping.rawValue)\r\n"
         )
         for ranked in rows {
             let row = ranked.row

@@ -122,11 +122,13 @@ extension LeakTable {
         try out.write(style.dim("\(leftPadded("bytes", width))    share   blocks") + "\n")
         let blockWidth = max(6, tree.lines.map { separated($0.kept.blocks).count }.max() ?? 0)
         for (line, bytes) in zip(tree.lines, bytes) {
+            let indent = String(repeating: "  ", count: line.depth)
             let own = line.own.blocks > 0 ? "\(counted(line.own.blocks, "block")) of " : ""
             try out.write(
                 "\(style.bold(leftPadded(bytes, width)))   "
                     + "\(leftPadded(Table.share(line.kept.bytes, of: tree.total.bytes), 6))   "
-                    + "\(leftPadded(separated(line.kept.blocks), blockWidth))   \(String(repeating: "  ", count: line.depth))\(line.isSharedByRoots ? "several roots → " : "")\(own)\(line.text)\n"
+                    + "\(leftPadded(separated(line.kept.blocks), blockWidth))   "
+                    + "\(indent)\(line.isSharedByRoots ? "several roots → " : "")\(own)\(line.text)\n"
             )
         }
     }

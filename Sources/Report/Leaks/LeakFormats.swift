@@ -30,8 +30,10 @@ extension LeakSummary {
                 json.text)
             try out.write(
                 (index == 0 ? "\n " : ",\n ")
-                    + "{\"verdict\":\(jsonString(row.verdict.text)),\"bytes\":\(row.own.bytes),\"blocks\":\(row.own.blocks),"
-                    + "\"indirectBytes\":\(row.dragged.bytes),\"indirectBlocks\":\(row.dragged.blocks),\"example\":\(jsonString(hexadecimal(row.example))),"
+                    + "{\"verdict\":\(jsonString(row.verdict.text)),\"bytes\":\(row.own.bytes),"
+                    + "\"blocks\":\(row.own.blocks),"
+                    + "\"indirectBytes\":\(row.dragged.bytes),\"indirectBlocks\":\(row.dragged.blocks),"
+                    + "\"example\":\(jsonString(hexadecimal(row.example))),"
                     + "\"frames\":[\(frames.joined(separator: ","))]}")
         }
         try out.write("]")
@@ -39,7 +41,9 @@ extension LeakSummary {
             try out.write(
                 ",\n\"holders\":["
                     + holders.lines.map { line in
-                        "\n {\"depth\":\(line.depth),\"holder\":\(jsonString(line.text)),\"severalRoots\":\(line.isSharedByRoots),\"bytes\":\(line.own.bytes),\"blocks\":\(line.own.blocks),"
+                        "\n {\"depth\":\(line.depth),\"holder\":\(jsonString(line.text)),"
+                            + "\"severalRoots\":\(line.isSharedByRoots),\"bytes\":\(line.own.bytes),"
+                            + "\"blocks\":\(line.own.blocks),"
                             + "\"keptBytes\":\(line.kept.bytes),\"keptBlocks\":\(line.kept.blocks)}"
                     }.joined(separator: ",") + "]")
         }
@@ -56,7 +60,8 @@ extension LeakSummary {
                 $0.file == nil ? $0.text : "\($0.text) \($0.place)"
             }
             try out.write(
-                "\(row.verdict.text),\(row.own.bytes),\(row.own.blocks),\(row.dragged.bytes),\(row.dragged.blocks),\(hexadecimal(row.example)),"
+                "\(row.verdict.text),\(row.own.bytes),\(row.own.blocks),\(row.dragged.bytes),"
+                    + "\(row.dragged.blocks),\(hexadecimal(row.example)),"
                     + "\(csvCell(frames.joined(separator: " < ")))\r\n")
         }
     }

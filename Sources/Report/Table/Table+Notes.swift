@@ -46,6 +46,21 @@ extension Table {
                             + "the image."
                     )
                 }
+                if losses.limited_allocations > 0 {
+                    lines.append(
+                        "Stacks: \(path): \(counted(losses.limited_allocations, "allocation")) had a new stack when the "
+                            + "image had its most, and count under the part of it that was known (--max-stacks).")
+                }
+                if losses.lost_details > 0 {
+                    lines.append(
+                        "Lost: \(path): peaks, snapshots or lifetimes of stacks found no space in the image "
+                            + "\(counted(losses.lost_details, "time")).")
+                }
+            }
+            if let gone = input.image?.header.gone_stacks, gone > 0 {
+                lines.append(
+                    "Packed: \(printable(input.path)): \(counted(gone, "stack")) that came and went, held nothing and did "
+                        + "little are one row.")
             }
             if let reason = input.verdict?.notRead.first {
                 lines.append(

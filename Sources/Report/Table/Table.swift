@@ -69,10 +69,11 @@ package struct Table {
                 ) + "\n")
         }
         let totals = reduction.totals
+        let known = Self.bytes(totals.liveBytes, unknown: totals.blocksOfUnknownSize, of: totals.liveBlocks)
         var words = [
             totals.blocksOfUnknownSize == 0
                 ? "\(style.bold(separated(totals.liveBytes))) bytes live in \(counted(totals.liveBlocks, "block"))"
-                : "\(style.bold(Self.bytes(totals.liveBytes, unknown: totals.blocksOfUnknownSize, of: totals.liveBlocks))) "
+                : "\(style.bold(known)) "
                     + "\(totals.liveBytes == 0 ? "how many bytes are" : "bytes") live in "
                     + "\(counted(totals.liveBlocks, "block"))"
         ]

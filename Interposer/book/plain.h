@@ -1,0 +1,76 @@
+/*
+ * Booking in the common case, in the hook itself: within hook_enter_plainly, and of a block in glibc's fine map. The
+ * order of stores is book.c's.
+ */
+#ifndef HEAPSUM_PLAIN_H
+#define HEAPSUM_PLAIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/atomics.h"
+#include "book/live.h"
+#include "book/ring.h"
+#include "image/image.h"
+#include "threads/thread.h"
+
+/* The free of the block whose word is about to be overwritten went past us: it is counted, and made up for. */
+__attribute__((cold)) void book_heal(struct place place, uint64_t word, uint32_t tick);
+
+/* A free, or a realloc's, of what is not booked as the program's. */
+__attribute__((cold)) void book_miss(struct place place, uint64_t word);
+
+/* The two events below, where the block's place has to be made, or is in another map than nearly all are. */
+void book_allocation_elsewhere(const void *block, size_t bytes, uint32_t stack);
+void book_free_elsewhere(const void *block);
+
+/* An event into this thread's ring; `publish` is what the slot becomes in between. */
+static inline __attribute__((always_inline)) void book_in_ring(uint32_t kind, uintptr_t address, uint64_t *slot,
+    uint64_t publish, uint64_t word, size_t bytes, uint32_t flags, uint32_t tick) {
+    ring_write(local.ring, local.record->head, address, word, bytes, flags, kind, tick);
+    store_release(slot, publish); /* partner: a reader's acquire of the slot; its size stands before it */
+    fence_compiler();
+    local.fold_at = ring_commit(local.record, local.ring, 1, bytes, local.fold_at);
+}
+
+static inline __attribute__((always_inline)) void book_publish(
+    struct place place, const void *block, size_t bytes, uint32_t stack) {
+    uint32_t tick = thread_clock()->tick;
+    uint64_t before = load_relaxed(place.slot);
+    if (unlikely(before != 0)) book_heal(place, before, tick);
+    uint64_t word = live_word(place, stack, tick, bytes);
+    local.record->last_allocated_address = (uintptr_t)block;
+    book_in_ring(HEAP_EVENT_ALLOCATED, (uintptr_t)block, place.slot, word, word, bytes, 0, tick);
+}
+
+static inline __attribute__((always_inline)) void book_take_away(struct place place, const void *block) {
+    uint64_t word = place.slot != NULL ? load_relaxed(place.slot) : 0;
+    if (unlikely(!live_holds(place, word))) {
+        book_miss(place, word);
+        return;
+    }
+    uint32_t flags = local.record->last_allocated_address == (uintptr_t)block ? HEAP_EVENT_FLAG_TEMPORARY : 0;
+    book_in_ring(
+        HEAP_EVENT_FREED, (uintptr_t)block, place.slot, 0, word, live_bytes(place, word), flags, thread_clock()->tick);
+}
+
+/* Books a block that the real call has just returned. */
+static inline __attribute__((always_inline)) void book_plain_allocation(
+    const void *block, size_t bytes, uint32_t stack) {
+    if (live_is_fine(block)) {
+        struct place place = live_find_fine(block);
+        if (likely(place.slot != NULL)) {
+            book_publish(place, block, bytes, stack);
+            return;
+        }
+    }
+    book_allocation_elsewhere(block, bytes, stack);
+}
+
+/* Books a free that the real call is about to do. */
+static inline __attribute__((always_inline)) void book_plain_free(const void *block) {
+    if (live_is_fine(block)) book_take_away(live_find_fine(block), block);
+    else book_free_elsewhere(block);
+}
+
+#endif

@@ -1,0 +1,200 @@
+// Starting a recording in a program that runs: plan → stop a thread → dlopen → heapsum_attach → let it go.
+// With a time heaprun stays, and detaches when that is over.
+
+import CAttach
+import CHeapImage
+import Glibc
+import HeapImage
+import Launch
+import Proc
+import SystemPackage
+import Text
+
+/// What heaprun was asked to do to a running program.
+package struct AttachRequest {
+    package var pid: pid_t
+    package var output: FilePath?
+    package var options: RecordingOptions
+    /// Detach after so long; nil: leave it recording.
+    package var seconds: Double?
+    package var isQuiet = false
+
+    package init(pid: pid_t, output: FilePath?, options: RecordingOptions) {
+        (self.pid, self.output, self.options) = (pid, output, options)
+    }
+}
+
+/// Attaches, and with a time stays until that is over, a signal asks for the end, or the program ends.
+///
+/// - Returns: the exit status.
+/// - Throws: 125 with the reason and the way out; the program goes on as before then.
+package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
+    let pid = request.pid
+    try checkAttachable(pid)
+    let output = try prepareOutput(request.output ?? ".")
+    let target = try Target(pid)
+    if isRecorded(pid) { throw .own("\(pid): it is recorded already; heapdump \(pid) writes a dump of it") }
+    let place = try placeOfLibrary(for: pid)
+    // A recording before this one, whose image is unmapped now: nobody may be about to write to it.
+    if target.library != nil { try settle(target) }
+    let startTime = ProcessStat.of(pid)?.startTime ?? 0
+    let runDirectory = try runDirectory(for: pid, output: output)
+    var options = request.options
+    options.output = output
+    options.runDirectory = runDirectory ?? "/dev/shm"
+    options.signal = options.signal ?? 0
+    if runDirectory != nil && options.messages == nil { options.messages = runDirectory?.appending("messages") }
+    let answer: heapsum_attach_answer, paused: UInt64, tid: pid_t
+    do throws(LaunchError) {
+        (answer, paused, tid) = try start(target, place, options)
+        guard answer.result == HEAPSUM_ATTACH_DONE.rawValue else { throw refusal(pid, answer, options) }
+    } catch {
+        if let runDirectory { remove(runDirectory) }
+        throw error
+    }
+    if !request.isQuiet {
+        let name = programName(pid)
+        say(
+            "heaprun: attached to \(name) (PID \(pid)): \(separated(answer.entries)) addresses in "
+                + "\(separated(answer.modules)) modules lead to the recorder; thread \(tid) stood still for "
+                + "\(milliseconds(paused)), the others ran on"
+        )
+        if answer.refused > 0 {
+            say("  \(separated(answer.refused)) addresses can't be changed: what is called through them is not seen")
+        }
+        if request.seconds == nil {
+            say("  heapdump \(pid) writes a dump; heaprun --detach \(pid) ends the recording and leaves its image")
+        }
+    }
+    guard let seconds = request.seconds else { return 0 }
+    return try stay(with: pid, startTime, for: seconds, request, runDirectory)
+}
+
+private func start(
+    _ target: Target, _ place: LibraryPlace, _ options: RecordingOptions
+) throws(LaunchError) -> (heapsum_attach_answer, UInt64, pid_t) {
+    var target = target
+    let settings: [UInt8] = options.variables.flatMap { Array("\($0.name)=\($0.value)".utf8) + [0] as [UInt8] } + [0]
+    guard settings.count < 16384 else { throw .own("the options are too long to be handed over") }
+    let lockedBefore = lockedBytes(target.pid)
+    var thread = try stopThread(of: target)
+    let tid = thread.tid
+    var failure: LaunchError?
+    var answer = heapsum_attach_answer()
+    do throws(LaunchError) {
+        let room = try thread.room()
+        // mlockall(MCL_FUTURE): the kernel would bring in all of the image, which is mapped whole and mostly empty.
+        if lockedBefore > 0, lockedBytes(target.pid) >= lockedBefore + UInt64(ATTACH_REGION_BYTES) {
+            throw .own(
+                "\(target.pid): it locks all memory that it gets (mlockall, MCL_FUTURE), and would lock all of the "
+                    + "image: start it by heaprun, which sees to that")
+        }
+        if target.library == nil {
+            try load(place, &thread, target)
+            target.library = try readMaps(target.pid).first { isLibrary($0) && $0.fileOffset == 0 }?.start
+        }
+        let entry = try symbol("heapsum_attach", target)
+        try thread.write(settings, at: room)
+        let at = room + 16384
+        try thread.write(answerBytes(), at: at)
+        _ = try thread.call(entry, room, at)
+        answer = thread.answer(at: at)
+    } catch { failure = error }
+    let paused = thread.release() ?? 0
+    if let failure { throw failure }
+    return (answer, paused, tid)
+}
+
+func answerBytes() -> [UInt8] {
+    let empty = heapsum_attach_answer(
+        version: HEAPSUM_ATTACH_VERSION, result: 0, modules: 0, entries: 0, refused: 0, passed: 0, image: 0,
+        image_bytes: 0)
+    return withUnsafeBytes(of: empty) { Array($0) }
+}
+
+func symbol(_ name: String, _ target: Target) throws(LaunchError) -> UInt64 {
+    guard let start = target.library, let module = attach_module_read(target.pid, start) else {
+        throw .own("\(target.pid): libheapsum.so is not in it")
+    }
+    defer { attach_module_free(module) }
+    let address = attach_symbol(module, name)
+    guard address != 0 else {
+        throw .own("\(target.pid): the libheapsum.so in it is older, and can't be told to start or to stop")
+    }
+    return address
+}
+
+private func refusal(_ pid: pid_t, _ answer: heapsum_attach_answer, _ options: RecordingOptions) -> LaunchError {
+    switch answer.result {
+    case HEAPSUM_ATTACH_RECORDED.rawValue: return .own("\(pid): it is recorded already")
+    case HEAPSUM_ATTACH_OTHER.rawValue:
+        return .own(
+            "\(pid): another version of libheapsum.so is in it already, and can't be taken out: use that version")
+    case HEAPSUM_ATTACH_NO_IMAGE.rawValue:
+        var said = ""
+        if let messages = options.messages, let text = try? readBytes(messages, limit: 4096) {
+            said = ": " + text.split(separator: 10).map { pathText($0) }.joined(separator: "; ")
+        }
+        return .own("\(pid): no image could be made in it\(said)")
+    case HEAPSUM_ATTACH_REFUSED.rawValue:
+        return .own(
+            "\(pid): the library can't record it: it runs in secure execution (setuid), or its options forbid it")
+    default: return .own("\(pid): the library did not answer")
+    }
+}
+
+func isRecorded(_ pid: pid_t) -> Bool { (try? findImage(of: pid, deadline: 0)) != nil && isOn(pid) }
+
+/// Whether the image that the process has mapped is written still: one that was detached stays mapped.
+private func isOn(_ pid: pid_t) -> Bool {
+    guard let place = try? findImage(of: pid, deadline: 0) else { return false }
+    switch place {
+    case .file(let path): return (try? HeapImage(path: path.text)).map { !$0.hasFlag(HEAP_FLAG_DETACHED) } ?? true
+    case .memory(let start, let byteCount):
+        guard let source = try? ProcessMemorySource(process: pid, base: start, length: byteCount),
+            let image = try? HeapImage(source, presence: .running)
+        else { return true }
+        return !image.hasFlag(HEAP_FLAG_DETACHED)
+    }
+}
+
+/// Keeps the resident size in the image until the time is over.
+private func stay(
+    with pid: pid_t, _ startTime: UInt64, for seconds: Double, _ request: AttachRequest, _ runDirectory: FilePath?
+) throws(LaunchError) -> Int32 {
+    let deadline = monotonicNanoseconds() + UInt64(seconds * 1e9)
+    var signals = sigset_t(), before = sigset_t()
+    sigemptyset(&signals)
+    for number in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&signals, number) }
+    sigprocmask(SIG_BLOCK, &signals, &before)
+    var meter = runDirectory.map { ResidentMeter(pid: pid, runDirectory: $0) }
+    let image = try? findImage(of: pid, deadline: 0)
+    while monotonicNanoseconds() < deadline {
+        let left = deadline - min(deadline, monotonicNanoseconds())
+        var timeout = timespec(tv_sec: 0, tv_nsec: Int(min(left, 250_000_000)))
+        if sigtimedwait(&signals, nil, &timeout) > 0 { break }
+        guard ProcessStat.of(pid)?.startTime == startTime, Presence.livingThread(of: UInt32(bitPattern: pid)) != nil
+        else {
+            meter?.close()
+            if !request.isQuiet { say("heaprun: the program (PID \(pid)) has ended") }
+            if let image, case .file(let path) = image, path.isAccessible(R_OK) {
+                try leave(image, pid, request, isGone: true)
+                return 0
+            }
+            throw .own("\(pid): it ended, and its image with it: it lay in its own memory alone")
+        }
+        meter?.measure()
+    }
+    meter?.close()
+    sigprocmask(SIG_SETMASK, &before, nil)
+    return try detach(request)
+}
+
+func programName(_ pid: pid_t) -> String {
+    (try? readBytes(.init("/proc/\(pid)/comm"), limit: 64)).map { printable(pathText($0.prefix { $0 != 10 })) } ?? "?"
+}
+
+func milliseconds(_ nanoseconds: UInt64) -> String {
+    let tenths = (nanoseconds + 50_000) / 100_000
+    return "\(tenths / 10).\(tenths % 10) ms"
+}

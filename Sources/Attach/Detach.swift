@@ -1,0 +1,153 @@
+// Ending a recording: plan → stop a thread → heapsum_detach → let it go → wait until no thread is in a hook →
+// pack the image. Any of these steps may be the first for this heaprun, where another did not come to its end.
+
+import CAttach
+import CHeapImage
+import Glibc
+import HeapImage
+import Launch
+import Proc
+import SystemPackage
+import Text
+
+/// Ends a recording, and leaves its image.
+///
+/// - Throws: 125 with the reason and the way out.
+package func detach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
+    let pid = request.pid
+    try checkAttachable(pid)
+    let image = try? findImage(of: pid, deadline: 0)
+    let target = try Target(pid)
+    guard target.library != nil else {
+        throw .own("\(pid): it is not recorded: libheapsum.so is not in it; heaprun --pid \(pid) attaches to it")
+    }
+    let began = try stop(target)
+    let name = programName(pid)
+    if !request.isQuiet && (image != nil || began.answer.entries > 0) {
+        say(
+            "heaprun: detached from \(name) (PID \(pid)): \(separated(began.answer.entries)) addresses lead where they "
+                + "led before; thread \(began.tid) stood still for \(milliseconds(began.paused))")
+    }
+    // An image without a recording: one that was ended, by a heaprun that did not come as far as this.
+    guard let image else {
+        if began.answer.result != HEAPSUM_ATTACH_DONE.rawValue && began.answer.entries == 0 {
+            throw .own("\(pid): it is not recorded")
+        }
+        return 0
+    }
+    try settle(target)
+    try leave(image, pid, request, isGone: false)
+    return 0
+}
+
+private func stop(_ target: Target) throws(LaunchError) -> (answer: heapsum_attach_answer, paused: UInt64, tid: pid_t) {
+    let entry = try symbol("heapsum_detach", target)
+    var thread = try stopThread(of: target)
+    let tid = thread.tid
+    var failure: LaunchError?
+    var answer = heapsum_attach_answer()
+    do throws(LaunchError) {
+        let at = try thread.room()
+        try thread.write(answerBytes(), at: at)
+        _ = try thread.call(entry, at)
+        answer = thread.answer(at: at)
+    } catch { failure = error }
+    let paused = thread.release() ?? 0
+    if let failure { throw failure }
+    return (answer, paused, tid)
+}
+
+/// Waits until each thread was seen outside of the library once: from then on none books into the image, as none that
+/// comes in does. Each is stopped for some microseconds.
+func settle(_ target: Target) throws(LaunchError) {
+    guard let start = target.library,
+        let maps = try? mappings(of: target.pid),
+        let first = maps.first(where: { $0.start == start })
+    else { return }
+    let end = maps.last { $0.inode == first.inode && $0.path == first.path }?.end ?? first.end
+    let span = attach_span(start: start, end: end)
+    var inside = Set(threadsOf(target.pid))
+    let deadline = monotonicNanoseconds() + 5_000_000_000
+    while !inside.isEmpty && monotonicNanoseconds() < deadline {
+        for tid in inside {
+            guard let stat = ProcessStat.of(thread: tid, of: target.pid), stat.isAlive else {
+                inside.remove(tid)
+                continue
+            }
+            // One that sleeps uninterruptibly is in no hook: hooks make no such call.
+            let result =
+                stat.state == UInt8(ascii: "D")
+                ? 0 : withUnsafePointer(to: target.plan) { attach_is_inside($0, tid, span, nil) }
+            if result <= 0 { inside.remove(tid) }
+        }
+        if !inside.isEmpty { usleep(2000) }
+    }
+    guard inside.isEmpty else {
+        throw .own(
+            "\(target.pid): thread \(inside.min() ?? 0) has not left the recorder for 5 s (it may stand still); the "
+                + "program calls its own functions again, and the running image stays: heaprun --detach again, when it "
+                + "goes on")
+    }
+}
+
+/// Packs the image into the output directory, and gives back the memory of the running one.
+func leave(
+    _ place: ImagePlace, _ pid: pid_t, _ request: AttachRequest, isGone: Bool
+) throws(LaunchError) {
+    do {
+        let source: any ByteSource =
+            switch place {
+            case .file(let path): try FileSource(path: path.text)
+            case .memory(let start, let byteCount):
+                try ProcessMemorySource(process: pid, base: start, length: byteCount)
+            }
+        let image = try HeapImage(source, presence: isGone ? .gone : .running)
+        let wanted = FilePath(text: image.outputDirectory)
+        let output =
+            try request.output.map { (path) throws(LaunchError) in try prepareOutput(path) }
+            ?? (wanted.isAccessible(W_OK) ? wanted : FilePath.workingDirectory ?? ".")
+        let name =
+            image.imageName.isEmpty
+            ? ImageNames.image(program: image.program, processID: image.header.pid) : image.imageName
+        var options = PackOptions()
+        options.state = .unknown
+        options.endedMonotonicNanoseconds = monotonicNanoseconds()
+        let summary = try image.pack(into: output.text, options: options) {
+            $0 == 1
+                ? ImageNames.baseName(name)
+                : ImageNames.image(program: image.programName, processID: image.header.pid, attempt: $0)
+        }
+        if case .file(let path) = place { giveBack(path) }
+        if !request.isQuiet {
+            say(
+                "  \(separated(summary.liveBytes)) bytes in \(separated(summary.liveBlocks)) blocks were allocated "
+                    + "meanwhile and are live; \(separated(image.losses.unmatched_frees)) frees were of blocks from "
+                    + "before"
+            )
+            say("  image: \(summary.path)")
+        }
+    } catch let error as LaunchError {
+        throw error
+    } catch {
+        throw .own("\(pid): its image could not be packed: \(error)")
+    }
+}
+
+/// The program has it mapped, and may keep it so: its pages go, whoever maps them, and its name.
+private func giveBack(_ path: FilePath) {
+    if let file = try? FileDescriptor.open(path, .readWrite, options: [.closeOnExec, .noFollow]) {
+        var status = stat()
+        if fstat(file.rawValue, &status) == 0 {
+            _ = attach_give_back(file.rawValue, status.st_size)
+        }
+        try? file.close()
+    }
+    try? path.remove()
+    let directory = path.removingLastComponent()
+    if directory.lastComponent?.text.contains("heapsum-") == true { remove(directory) }
+}
+
+func remove(_ directory: FilePath) {
+    try? directory.appending("messages").remove()
+    _ = directory.withPlatformString { rmdir($0) }
+}

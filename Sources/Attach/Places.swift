@@ -1,0 +1,136 @@
+// How the library comes into the target's reach, and where the image goes. The target may have another root: then no
+// path of ours means anything there, and the library is handed over in a file without a name.
+
+import CAttach
+import Glibc
+import HeapImage
+import Launch
+import Proc
+import SystemPackage
+import Text
+
+/// Where the library is for the target.
+enum LibraryPlace {
+    /// A path that leads to our very file there.
+    case path(String)
+    /// Nowhere: its bytes are copied into a memfd of the target's.
+    case copy(FilePath)
+}
+
+func placeOfLibrary(for pid: pid_t) throws(LaunchError) -> LibraryPlace {
+    let library = try findLibrary(
+        named: getenv("HEAPSUM_LIBRARY").map { pathText(cString: $0) }, tool: toolPath)
+    let there = FilePath(text: "/proc/\(livingThread(of: pid))/root" + library.text)
+    // Another user may not be able to read what we can.
+    if let here = try? library.status(), let seen = try? there.status(), here.st_ino == seen.st_ino,
+        here.st_dev == seen.st_dev, here.st_mode & 0o005 == 0o005 || isOwn(pid), isReachable(library, by: pid)
+    {
+        return .path(library.text)
+    }
+    return .copy(library)
+}
+
+private func userOf(_ pid: pid_t) -> (user: uid_t, group: gid_t)? {
+    guard let users = statusWords("Uid:", of: livingThread(of: pid)),
+        let groups = statusWords("Gid:", of: livingThread(of: pid)),
+        users.count > 3, groups.count > 3, let user = uid_t(String(decoding: users[3], as: UTF8.self)),
+        let group = gid_t(String(decoding: groups[3], as: UTF8.self))
+    else { return nil }
+    return (user, group)
+}
+
+private func isOwn(_ pid: pid_t) -> Bool { userOf(pid)?.user == geteuid() }
+
+/// Whether another user gets through the directories above a file.
+private func isReachable(_ file: FilePath, by pid: pid_t) -> Bool {
+    if isOwn(pid) { return true }
+    var directory = file.removingLastComponent()
+    while true {
+        guard let status = try? directory.status(), status.st_mode & 0o001 != 0 else { return false }
+        let parent = directory.removingLastComponent()
+        if parent == directory || directory.text == "/" { return true }
+        directory = parent
+    }
+}
+
+/// Loads the library.
+///
+/// - Throws: with the loader's own words.
+func load(_ place: LibraryPlace, _ thread: inout StoppedThread, _ target: Target) throws(LaunchError) {
+    let room = try thread.room()
+    var descriptor: Int64?
+    let path: String
+    switch place {
+    case .path(let known): path = known
+    case .copy(let library):
+        try thread.write(Array("libheapsum.so".utf8) + [0], at: room)
+        let made = thread.systemCall(319, [room, 1]) // memfd_create, MFD_CLOEXEC
+        guard made >= 0 else {
+            throw .own("\(target.pid): it can't make a memfd for the library: \(errnoText(Int32(-made)))")
+        }
+        descriptor = made
+        try copy(library, to: FilePath("/proc/\(target.pid)/fd/\(made)"), target.pid)
+        path = "/proc/self/fd/\(made)"
+    }
+    try thread.write(Array(path.utf8) + [0], at: room)
+    let handle = try thread.call(target.open, room, target.openMode)
+    var reason: String?
+    if handle == 0 {
+        let text = target.error == 0 ? 0 : try thread.call(target.error)
+        reason = text == 0 ? "the loader gave no reason" : thread.text(at: text)
+    }
+    if let descriptor { _ = thread.systemCall(3, [UInt64(descriptor)]) } // close
+    if let reason {
+        let isFull = reason.contains("static TLS")
+        throw .own(
+            "\(target.pid): the library can't be loaded into it: \(reason)"
+                + (isFull
+                    ? ". The program's libraries have used up the room that glibc keeps for thread data of libraries "
+                        + "that come late: start it by heaprun, or with "
+                        + "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=1024"
+                    : ""))
+    }
+}
+
+private func copy(_ library: FilePath, to place: FilePath, _ pid: pid_t) throws(LaunchError) {
+    do {
+        let bytes = try readBytes(library, limit: 64 << 20)
+        let file = try FileDescriptor.open(place, .writeOnly, options: [.closeOnExec])
+        defer { try? file.close() }
+        try bytes.withUnsafeBytes { _ = try file.writeAll($0) }
+    } catch {
+        throw .own("\(pid): the library can't be handed over: \(error)")
+    }
+}
+
+/// Bytes that the process has locked in memory.
+func lockedBytes(_ pid: pid_t) -> UInt64 {
+    guard let words = statusWords("VmLck:", of: livingThread(of: pid)), let first = words.first,
+        let kilobytes = UInt64(String(decoding: first, as: UTF8.self))
+    else { return 0 }
+    return kilobytes << 10
+}
+
+/// Whether the target sees the files that we see.
+func hasOurRoot(_ pid: pid_t) -> Bool {
+    guard let ours = try? FilePath("/").status(),
+        let theirs = try? FilePath("/proc/\(livingThread(of: pid))/root/").status(),
+        ours.st_ino == theirs.st_ino, ours.st_dev == theirs.st_dev,
+        let shared = try? FilePath("/dev/shm").status(),
+        let there = try? FilePath("/proc/\(livingThread(of: pid))/root/dev/shm").status()
+    else { return false }
+    return shared.st_ino == there.st_ino && shared.st_dev == there.st_dev
+}
+
+/// A directory for the running image, which the target may write; nil: it makes its image where it can.
+func runDirectory(for pid: pid_t, output: FilePath) throws(LaunchError) -> FilePath? {
+    guard hasOurRoot(pid) else { return nil }
+    let place = try RunDirectory(output: output)
+    if let owner = userOf(pid), owner.user != geteuid() {
+        guard place.path.withPlatformString({ chown($0, owner.user, owner.group) }) == 0 else {
+            place.removeIfEmpty()
+            return nil
+        }
+    }
+    return place.path
+}

@@ -1,0 +1,111 @@
+// Which processes can't be attached to, told from what /proc says before anything is done, and the way out of each.
+
+import CAttach
+import Glibc
+import Launch
+import Proc
+import SystemPackage
+import Text
+
+/// Refuses what would fail, or do harm.
+func checkAttachable(_ pid: pid_t) throws(LaunchError) {
+    #if !arch(x86_64)
+        throw .own("attaching works on x86-64 alone so far: start the program by heaprun")
+    #endif
+    guard let living = Presence.livingThread(of: UInt32(bitPattern: pid)) else { throw .own("\(pid): no such process") }
+    let thread = pid_t(bitPattern: living)
+    if let group = firstWord("Tgid:", of: pid), group != String(pid) {
+        throw .own("\(pid): a thread of process \(group): name the process")
+    }
+    if pid == getpid() { throw .own("\(pid): that is heaprun itself") }
+    if let refusal = tracedRefusal(pid) { throw refusal }
+    try checkOwner(pid, thread)
+    var head = [UInt8](repeating: 0, count: 20)
+    let executable = open("/proc/\(thread)/exe", O_RDONLY | O_CLOEXEC)
+    if executable >= 0 {
+        let count = read(executable, &head, head.count)
+        close(executable)
+        if count == 20, head[4] == 1 || UInt16(head[18]) | UInt16(head[19]) << 8 != 62 {
+            throw .own("\(pid): a program for another processor, or of 32 bits: heaprun records those of x86-64 alone")
+        }
+    } else if errno == ENOENT {
+        throw .own("\(pid): a kernel thread: there is no program to record")
+    } else {
+        throw permissionRefusal(pid, Errno(rawValue: errno))
+    }
+    if let mode = firstWord("Seccomp:", of: thread), mode != "0" {
+        throw .own(
+            "\(pid): it runs under a seccomp filter, which may end it for a system call of ours: start it by heaprun, "
+                + "which asks the filter when it is set")
+    }
+    if statusWords("x86_Thread_features:", of: thread)?.contains(where: { Array("shstk".utf8) == Array($0) }) == true {
+        throw .own(
+            "\(pid): it runs with a shadow stack, under which no call can be made in it from outside: start it by "
+                + "heaprun, or without it (GLIBC_TUNABLES=glibc.cpu.x86_shstk=off)")
+    }
+    if let word = firstWord("PPid:", of: thread), let parent = pid_t(word), parent > 1,
+        attach_shares_memory(pid, parent) == 1
+    {
+        throw .own("\(pid): a child of vfork, whose memory is its parent's still: name process \(parent), or wait")
+    }
+}
+
+private func checkOwner(_ pid: pid_t, _ thread: pid_t) throws(LaunchError) {
+    let users = statusWords("Uid:", of: thread)?.compactMap { uid_t(String(decoding: $0, as: UTF8.self)) } ?? []
+    guard users.count >= 3 else { return }
+    if geteuid() != 0, users.contains(where: { $0 != geteuid() }) {
+        if users[0] == getuid() {
+            throw .own(
+                "\(pid): it is a setuid program, and runs as another user: run heaprun as root")
+        }
+        throw .own("\(pid): it is user \(users[0])'s and not yours: run heaprun as that user, or as root")
+    }
+    // The loader of a program of secure execution takes libraries from its own directories alone; dlopen by a path does
+    // not mind, but what such a program may write where is not the caller's to say.
+    if users[0] != users[1], geteuid() == 0, users[1] == 0 {
+        throw .own(
+            "\(pid): a setuid program, in the hands of user \(users[0]): images are not made in such a process; run it "
+                + "under heaprun as root, without the set-user-ID bit")
+    }
+}
+
+private func tracedRefusal(_ pid: pid_t) -> LaunchError? {
+    guard let tracer = firstWord("TracerPid:", of: livingThread(of: pid)), tracer != "0" else { return nil }
+    return .own(
+        "\(pid): process \(tracer) traces it (\(processName(tracer))), and a process has one tracer: end that one, or "
+            + "detach it, and try again")
+}
+
+/// Why a process may not be looked into.
+func permissionRefusal(_ pid: pid_t, _ error: Errno) -> LaunchError {
+    if error == .noSuchProcess || error == .noSuchFileOrDirectory { return .own("\(pid): no such process") }
+    guard error == .notPermitted || error == .permissionDenied else { return .own("\(pid): \(error.description)") }
+    if let refusal = tracedRefusal(pid) { return refusal }
+    let scope = (try? readBytes("/proc/sys/kernel/yama/ptrace_scope", limit: 16)).map {
+        String(decoding: $0.prefix { $0 != 10 }, as: UTF8.self)
+    }
+    if geteuid() != 0, let scope, scope != "0" {
+        return .own(
+            "\(pid): yama keeps processes from being traced (kernel.yama.ptrace_scope is \(scope)): run heaprun as "
+                + "root, or set it to 0" + (scope == "3" ? ", which takes a reboot where it is 3" : ""))
+    }
+    if geteuid() != 0 {
+        return .own(
+            "\(pid): it keeps itself from being traced (PR_SET_DUMPABLE is 0, or it has capabilities that you lack): "
+                + "run heaprun as root")
+    }
+    return .own(
+        "\(pid): not ours to trace: heaprun lacks CAP_SYS_PTRACE there. In a container add it (--cap-add SYS_PTRACE), "
+            + "or run heaprun on the host")
+}
+
+private func firstWord(_ name: StaticString, of pid: pid_t) -> String? {
+    statusWords(name, of: pid)?.first.map { String(decoding: $0, as: UTF8.self) }
+}
+
+private func processName(_ pid: String) -> String {
+    (try? readBytes(.init("/proc/\(pid)/comm"), limit: 64)).map {
+        String(decoding: $0.prefix { $0 != 10 }, as: UTF8.self)
+    }
+        ?? "unknown"
+}

@@ -1,0 +1,165 @@
+// A process that is to be attached to: its modules, and where in them a thread may not be while a call is made in it.
+// Everything is read before anything is stopped.
+
+import CAttach
+import Glibc
+import Launch
+import Proc
+import SystemPackage
+import Text
+
+/// What is called in the process, and what is kept out of.
+struct Target {
+    let pid: pid_t
+    var plan = attach_plan()
+    /// dlopen, and the bits of its mode that this one asks for.
+    let open: UInt64
+    let openMode: UInt64
+    let error: UInt64
+    /// The library, where it is in the process already.
+    var library: UInt64?
+
+    /// Functions that hold a lock of libc's while they call, or wait for, something else: dlopen would wait for it.
+    private static let lockHolders = [
+        "dl_iterate_phdr", "dladdr", "dladdr1", "fork", "_Fork", "vfork", "posix_spawn", "__register_atfork",
+        "__cxa_thread_atexit_impl", "pthread_getattr_np", "pthread_create", "setuid", "setgid", "setreuid", "setregid",
+        "setresuid", "setresgid", "seteuid", "setegid", "setgroups", "__libc_freeres",
+    ]
+
+    init(_ pid: pid_t) throws(LaunchError) {
+        self.pid = pid
+        let maps = try readMaps(pid)
+        guard let libcStart = maps.first(where: { isLibc($0) && $0.fileOffset == 0 })?.start,
+            let libc = attach_module_read(pid, libcStart)
+        else { throw noLibc(pid, maps) }
+        defer { attach_module_free(libc) }
+        guard attach_symbol(libc, "gnu_get_libc_version") != 0 else { throw noLibc(pid, maps) }
+        plan.pid = pid
+
+        // dlopen, since glibc 2.34 in libc itself; in libdl before, where that is loaded; and what libc has for itself.
+        var open = attach_symbol(libc, "dlopen"), error = attach_symbol(libc, "dlerror"), mode: UInt64 = 2 // RTLD_NOW
+        if open == 0,
+            let start = maps.first(where: { isNamed($0, "libdl.so.2", "libdl-2.") && $0.fileOffset == 0 })?.start,
+            let libdl = attach_module_read(pid, start)
+        {
+            open = attach_symbol(libdl, "dlopen")
+            error = attach_symbol(libdl, "dlerror")
+            attach_module_free(libdl)
+        }
+        if open == 0 {
+            open = attach_symbol(libc, "__libc_dlopen_mode")
+            mode |= 0x8000_0000 // __RTLD_DLOPEN
+        }
+        guard open != 0 else {
+            throw .own("\(pid): its C library has no dlopen, so nothing can be loaded into it: start it by heaprun")
+        }
+        (self.open, openMode, self.error) = (open, mode, error)
+
+        plan.errno_location = attach_symbol(libc, "__errno_location")
+        plan.system_call = attach_find_code(libc, [0x0F, 0x05, 0xC3], 3)
+        plan.signal_return = attach_find_code(libc, [0x48, 0xC7, 0xC0, 0x0F, 0, 0, 0, 0x0F, 0x05], 9)
+        guard plan.errno_location != 0, plan.system_call != 0, plan.signal_return != 0 else {
+            throw .own("\(pid): its C library is built in a way that is not known here: start it by heaprun")
+        }
+        var start: UInt64 = 0, end: UInt64 = 0
+        if attach_code_span(libc, &start, &end) != 0 { addBusy(start, end) }
+        // libc's own allocator serves the loader in any case before another's is there.
+        if attach_symbol_span(libc, "malloc", "malloc_info", &start, &end) != 0 { forbid(start, end) }
+        for name in Self.lockHolders where attach_symbol_span(libc, name, name, &start, &end) != 0 {
+            let function = attach_symbol(libc, name)
+            // A thread's start function lies behind pthread_create in the same object file, and on every stack.
+            forbid(function, name == "pthread_create" ? min(end, function + 64) : end)
+        }
+        for mapping in maps where mapping.fileOffset == 0 && isNamed(mapping, "ld-linux", "ld-2.") {
+            guard let loader = attach_module_read(pid, mapping.start) else { continue }
+            if attach_code_span(loader, &start, &end) != 0 {
+                forbid(start, end)
+                addBusy(start, end)
+            }
+            attach_module_free(loader)
+        }
+        try findAllocators(maps)
+    }
+
+    // An allocator of another library, or of the program itself: all its code, as its functions are not told apart.
+    private mutating func findAllocators(_ maps: [Mapping]) throws(LaunchError) {
+        var start: UInt64 = 0, end: UInt64 = 0
+        let executable = (try? pathOfExecutable(pid)) ?? ""
+        for mapping in maps where mapping.fileOffset == 0 && mapping.inode != 0 && !isLibc(mapping) {
+            guard let module = attach_module_read(pid, mapping.start) else {
+                if isLibrary(mapping) { library = mapping.start }
+                continue
+            }
+            defer { attach_module_free(module) }
+            if isLibrary(mapping), attach_symbol(module, "heapsum_attach") != 0 {
+                library = mapping.start
+                continue
+            }
+            guard attach_symbol(module, "malloc") != 0, !isNamed(mapping, "ld-linux", "ld-2.") else { continue }
+            if mapping.path == executable {
+                plan.only_outside = 1
+            } else if attach_code_span(module, &start, &end) != 0 {
+                forbid(start, end)
+            }
+        }
+    }
+
+    private mutating func forbid(_ start: UInt64, _ end: UInt64) {
+        guard end > start else { return }
+        withUnsafeMutableBytes(of: &plan.forbidden) {
+            let spans = $0.assumingMemoryBound(to: attach_span.self)
+            if plan.forbidden_count < spans.count {
+                spans[plan.forbidden_count] = attach_span(start: start, end: end)
+                plan.forbidden_count += 1
+            }
+        }
+    }
+
+    private mutating func addBusy(_ start: UInt64, _ end: UInt64) {
+        withUnsafeMutableBytes(of: &plan.busy) {
+            let spans = $0.assumingMemoryBound(to: attach_span.self)
+            if plan.busy_count < spans.count {
+                spans[plan.busy_count] = attach_span(start: start, end: end)
+                plan.busy_count += 1
+            }
+        }
+    }
+}
+
+private func pathOfExecutable(_ pid: pid_t) throws(Errno) -> String {
+    var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+    let count = readlink("/proc/\(livingThread(of: pid))/exe", &buffer, buffer.count - 1)
+    guard count > 0 else { throw Errno(rawValue: errno) }
+    return pathText(buffer[..<count].map { UInt8(bitPattern: $0) })
+}
+
+/// Whether a mapping is of a file that begins with one of these names.
+func isNamed(_ mapping: Mapping, _ names: String...) -> Bool {
+    let name = mapping.path.split(separator: "/").last ?? ""
+    return names.contains { name.hasPrefix($0) }
+}
+
+private func isLibc(_ mapping: Mapping) -> Bool { isNamed(mapping, "libc.so.6", "libc-2.") }
+
+/// Whether a mapping is of the library, by whatever way it came.
+func isLibrary(_ mapping: Mapping) -> Bool {
+    isNamed(mapping, "libheapsum.so", "memfd:libheapsum.so") || mapping.path.hasPrefix("/memfd:libheapsum.so")
+}
+
+func readMaps(_ pid: pid_t) throws(LaunchError) -> [Mapping] {
+    do { return try mappings(of: pid) } catch { throw permissionRefusal(pid, error) }
+}
+
+private func noLibc(_ pid: pid_t, _ maps: [Mapping]) -> LaunchError {
+    if maps.contains(where: { isNamed($0, "ld-musl", "libc.musl") || $0.path.contains("-musl/") }) {
+        return .own(
+            "\(pid): its C library is musl, and libheapsum.so needs glibc: run a build of the program for glibc under "
+                + "heaprun")
+    }
+    if !maps.contains(where: { $0.path.contains(".so") }) {
+        return .own(
+            "\(pid): it is statically linked, so there is no loader in it that could load a library: link it "
+                + "dynamically, and start it by heaprun")
+    }
+    return .own("\(pid): it has no glibc, which libheapsum.so needs")
+}

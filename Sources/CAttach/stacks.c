@@ -1,0 +1,117 @@
+/*
+ * Where a stopped thread is: whether a frame of its stack lies in code that may hold a lock which dlopen takes.
+ *
+ * libunwind follows the stack by the modules' unwind tables; it is loaded with dlopen, so that the tools run where it
+ * isn't. Where it can't go on (code of a JIT compiler, a module without tables), or isn't there, the rest of the stack
+ * is looked through word by word: without a word that could be a return address into that code there is no such frame.
+ * A word left over from an earlier call makes that a refusal, never an acceptance.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "thread.h"
+
+/* libunwind's own for x86-64 (libunwind-x86_64.h): a cursor is 127 words, and these are the numbers of registers. */
+#define CURSOR_WORDS 127
+#define STACK_POINTER 7
+#define INSTRUCTION_POINTER 16
+#define FRAMES_MOST 512
+
+static struct {
+    bool is_tried, is_there;
+    void *space;
+    void *(*create)(pid_t);
+    void (*destroy)(void *);
+    int (*init)(void *cursor, void *space, void *context);
+    int (*step)(void *cursor);
+    int (*get)(void *cursor, int number, uint64_t *value);
+} unwinder;
+
+int attach_has_unwinder(void) {
+    if (unwinder.is_tried) return unwinder.is_there;
+    unwinder.is_tried = true;
+    void *general = dlopen("libunwind-x86_64.so.8", RTLD_NOW | RTLD_GLOBAL),
+         *remote = dlopen("libunwind-ptrace.so.0", RTLD_NOW);
+    if (general == NULL || remote == NULL) return 0;
+    void *(*make)(void *accessors, int order);
+    *(void **)&make = dlsym(general, "_Ux86_64_create_addr_space");
+    void *accessors = dlsym(remote, "_UPT_accessors");
+    *(void **)&unwinder.create = dlsym(remote, "_UPT_create");
+    *(void **)&unwinder.destroy = dlsym(remote, "_UPT_destroy");
+    *(void **)&unwinder.init = dlsym(general, "_Ux86_64_init_remote");
+    *(void **)&unwinder.step = dlsym(general, "_Ux86_64_step");
+    *(void **)&unwinder.get = dlsym(general, "_Ux86_64_get_reg");
+    if (make == NULL || accessors == NULL || unwinder.create == NULL || unwinder.destroy == NULL
+        || unwinder.init == NULL || unwinder.step == NULL || unwinder.get == NULL)
+        return 0;
+    unwinder.space = make(accessors, 0);
+    return unwinder.is_there = unwinder.space != NULL;
+}
+
+static bool holds(const struct attach_span *spans, size_t count, uint64_t address) {
+    for (size_t i = 0; i < count; i++)
+        if (address - spans[i].start < spans[i].end - spans[i].start) return true;
+    return false;
+}
+
+/* Whether a word of the stack, from an address on, may be a return address into the spans. */
+static bool has_word(pid_t pid, uint64_t from, uint64_t end, const struct attach_span *spans, size_t count) {
+    uint64_t words[1024];
+    for (uint64_t at = from & ~7ull; at < end;) {
+        size_t bytes = end - at < sizeof words ? (size_t)(end - at) & ~(size_t)7 : sizeof words;
+        ssize_t got = bytes == 0 ? 0 : attach_read(pid, at, words, bytes);
+        if (got <= 0) return bytes != 0; /* what can't be read isn't known */
+        for (size_t i = 0; i < (size_t)got / 8; i++)
+            if (holds(spans, count, words[i] - 1)) return true;
+        at += (uint64_t)got & ~7ull;
+    }
+    return false;
+}
+
+enum attach_state attach_look(const struct attach_plan *plan, pid_t tid, const struct user_regs_struct *saved,
+    uint64_t stack_end, const struct attach_span *spans, size_t count) {
+    if (holds(spans, count, saved->rip)) return ATTACH_IN_ALLOCATOR;
+    /* The cheap way first: below the stack pointer lies the red zone, of which no return address is. */
+    if (!has_word(plan->pid, saved->rsp, stack_end, spans, count)) return ATTACH_SAFE;
+    uint64_t reached = saved->rsp;
+    if (attach_has_unwinder()) {
+        uint64_t cursor[CURSOR_WORDS];
+        void *context = unwinder.create(tid);
+        int more = context != NULL ? unwinder.init(cursor, unwinder.space, context) : -1;
+        bool is_inside = false;
+        for (int i = 0; more >= 0 && i < FRAMES_MOST; i++) {
+            uint64_t at = 0, stack = 0;
+            if (unwinder.get(cursor, INSTRUCTION_POINTER, &at) < 0 || unwinder.get(cursor, STACK_POINTER, &stack) < 0) {
+                more = -1;
+                break;
+            }
+            if (holds(spans, count, at - 1) || holds(spans, count, at)) is_inside = true;
+            if (stack > reached && stack < stack_end) reached = stack;
+            if (is_inside || (more = unwinder.step(cursor)) <= 0) break;
+        }
+        if (context != NULL) unwinder.destroy(context);
+        if (is_inside) return ATTACH_IN_ALLOCATOR;
+        if (more == 0) return ATTACH_SAFE; /* the stack's own end */
+    }
+    return has_word(plan->pid, reached, stack_end, spans, count) ? ATTACH_UNKNOWN : ATTACH_SAFE;
+}
+
+uint64_t attach_stack_start(pid_t pid, uint64_t stack_pointer, uint64_t *end) {
+    char path[64], line[512];
+    snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
+    FILE *file = fopen(path, "re");
+    uint64_t found = 0;
+    while (file != NULL && found == 0 && fgets(line, sizeof line, file) != NULL) {
+        unsigned long long from, to;
+        char rights[5];
+        if (sscanf(line, "%llx-%llx %4s", &from, &to, rights) != 3 || stack_pointer - from >= to - from) continue;
+        if (rights[0] != 'r' || rights[1] != 'w' || rights[3] != 'p') break;
+        found = from;
+        *end = to;
+    }
+    if (file != NULL) fclose(file);
+    return found;
+}

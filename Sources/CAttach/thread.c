@@ -1,0 +1,257 @@
+/*
+ * Stopping one thread at a place where calls can be made in it, and letting it go on.
+ *
+ * PTRACE_SEIZE sends no signal that the program could see. A thread that waits in the kernel comes out of its system
+ * call by the interruption, and is put back into it (leaks_resume). The others run on all the while.
+ */
+#include "thread.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "leaks.h"
+
+#define STOP_NS (50 * 1000 * 1000ull)
+#define ROOM_LEAST 8192 /* of a thread's stack, beside the saved state that lies there for one call */
+
+uint64_t attach_now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000ull + (uint64_t)time.tv_nsec;
+}
+
+int attach_wait(pid_t tid, int *status, uint64_t nanoseconds) {
+    uint64_t began = attach_now();
+    for (unsigned turn = 0;; turn++) {
+        pid_t found = waitpid(tid, status, __WALL | WNOHANG);
+        if (found > 0) return WIFSTOPPED(*status) ? 1 : -ESRCH;
+        if (found < 0 && errno != EINTR) return -ESRCH;
+        if (attach_now() - began > nanoseconds) return 0;
+        /* It stops within microseconds, as a rule; to sleep would take fifty. */
+        if (turn > 200) usleep(20);
+    }
+}
+
+#if defined(__x86_64__)
+
+/* Calls in which a thread waits for something from outside, with no lock of libc's. */
+static bool is_waiting(uint64_t number) {
+    switch (number) {
+        case SYS_read:
+        case SYS_readv:
+        case SYS_write:
+        case SYS_writev:
+        case SYS_poll:
+        case SYS_ppoll:
+        case SYS_select:
+        case SYS_pselect6:
+        case SYS_epoll_wait:
+        case SYS_epoll_pwait:
+        case 441 /* epoll_pwait2 */:
+        case SYS_futex:
+        case SYS_nanosleep:
+        case SYS_clock_nanosleep:
+        case SYS_pause:
+        case SYS_rt_sigsuspend:
+        case SYS_rt_sigtimedwait:
+        case SYS_accept:
+        case SYS_accept4:
+        case SYS_connect:
+        case SYS_recvfrom:
+        case SYS_recvmsg:
+        case SYS_recvmmsg:
+        case SYS_sendto:
+        case SYS_sendmsg:
+        case SYS_wait4:
+        case SYS_waitid:
+        case SYS_semop:
+        case SYS_semtimedop:
+        case SYS_msgrcv:
+        case SYS_msgsnd:
+        case SYS_mq_timedreceive:
+        case SYS_mq_timedsend:
+        case SYS_flock:
+        case SYS_fcntl:
+        case SYS_io_getevents:
+        case 333 /* io_pgetevents */:
+        case 426 /* io_uring_enter */:
+        case 449 /* futex_waitv */:
+        case SYS_restart_syscall: return true;
+        default: return false;
+    }
+}
+
+/* Whether it is in a restartable sequence: other registers would cut that off unseen. */
+static bool is_in_sequence(const struct attach_thread *thread) {
+    struct {
+        uint64_t pointer;
+        uint32_t size, signature, flags, padding;
+    } where = {0};
+    struct {
+        uint32_t version, flags;
+        uint64_t start, length, abort;
+    } section;
+    uint64_t current;
+    if ((long)thread->saved.orig_rax >= 0) return false; /* none has a system call in it */
+    if (ptrace(0x420F /* PTRACE_GET_RSEQ_CONFIGURATION */, thread->tid, sizeof where, &where) < 0 || where.pointer == 0)
+        return false;
+    if (attach_read(thread->plan.pid, where.pointer + 8, &current, sizeof current) != sizeof current) return true;
+    if (current == 0) return false;
+    if (attach_read(thread->plan.pid, current, &section, sizeof section) != sizeof section) return true;
+    return thread->saved.rip - section.start < section.length;
+}
+
+static enum attach_state state_of(struct attach_thread *thread, int status) {
+    if (status >> 16 != PTRACE_EVENT_STOP || WSTOPSIG(status) != SIGTRAP) return ATTACH_STOPPED;
+    struct iovec area = {&thread->saved, sizeof thread->saved};
+    if (ptrace(PTRACE_GETREGSET, thread->tid, NT_PRSTATUS, &area) != 0) return ATTACH_STOPPED;
+    if (area.iov_len != sizeof thread->saved || thread->saved.cs != 0x33) return ATTACH_FOREIGN_MODE;
+    area = (struct iovec){thread->vectors, sizeof thread->vectors};
+    if (ptrace(PTRACE_GETREGSET, thread->tid, NT_X86_XSTATE, &area) != 0) return ATTACH_UNKNOWN;
+    thread->vector_bytes = area.iov_len;
+    if (ptrace(PTRACE_GETSIGMASK, thread->tid, 8ul, &thread->mask) != 0) return ATTACH_STOPPED;
+    if (is_in_sequence(thread)) return ATTACH_IN_SEQUENCE;
+    const struct attach_plan *plan = &thread->plan;
+    if ((long)thread->saved.orig_rax >= 0) {
+        if (!is_waiting(thread->saved.orig_rax)) return ATTACH_BUSY;
+        if (plan->only_outside && (thread->saved.orig_rax == SYS_futex || thread->saved.orig_rax == 449))
+            return ATTACH_BUSY;
+    } else {
+        if (plan->only_outside) return ATTACH_BUSY;
+        for (size_t i = 0; i < plan->busy_count; i++)
+            if (thread->saved.rip - plan->busy[i].start < plan->busy[i].end - plan->busy[i].start) return ATTACH_BUSY;
+    }
+    uint64_t end = 0, start = attach_stack_start(plan->pid, thread->saved.rsp, &end);
+    if (start == 0 || thread->saved.rsp - start < ROOM_LEAST + thread->vector_bytes) return ATTACH_NO_ROOM;
+    return attach_look(plan, thread->tid, &thread->saved, end, plan->forbidden, plan->forbidden_count);
+}
+
+static void let_go(struct attach_thread *thread, int status) {
+    int signal = status >> 16 == 0 && WIFSTOPPED(status) ? WSTOPSIG(status) : 0;
+    if (status >> 16 == PTRACE_EVENT_STOP && WSTOPSIG(status) == SIGTRAP) {
+        struct user_regs_struct registers = thread->saved;
+        leaks_resume(&registers);
+        if (registers.rax != thread->saved.rax) ptrace(PTRACE_SETREGS, thread->tid, 0, &registers);
+    }
+    ptrace(PTRACE_DETACH, thread->tid, 0, (long)signal);
+}
+
+/* Seizes and interrupts; 1 where the thread stands still then, and `*status` says how. */
+static int interrupt(struct attach_thread *thread, int *status) {
+    if (ptrace(PTRACE_SEIZE, thread->tid, 0, 0) != 0) return -errno;
+    thread->began_ns = attach_now();
+    if (ptrace(PTRACE_INTERRUPT, thread->tid, 0, 0) != 0) return -errno;
+    int stopped = attach_wait(thread->tid, status, STOP_NS);
+    /* It sleeps uninterruptibly, and can't be let go before it stops: that is waited for. */
+    if (stopped == 0) stopped = attach_wait(thread->tid, status, 100 * STOP_NS) > 0 ? 2 : 0;
+    return stopped;
+}
+
+static struct attach_thread *new_thread(const struct attach_plan *plan, pid_t tid) {
+    struct attach_thread *thread = aligned_alloc(64, (sizeof *thread + 63) / 64 * 64);
+    if (thread == NULL) return NULL;
+    memset(thread, 0, sizeof *thread);
+    thread->plan = *plan;
+    thread->tid = tid;
+    /* Nothing but SIGKILL may end us while a thread of another's stands still. */
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, &thread->our_mask);
+    /* On a busy machine the thread would stand still for as long as we wait for a processor. */
+    struct sched_param priority;
+    thread->our_policy = sched_getscheduler(0);
+    if (sched_getparam(0, &priority) == 0) thread->our_priority = priority.sched_priority;
+    if (thread->our_policy == SCHED_OTHER)
+        sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &(struct sched_param){.sched_priority = 1});
+    return thread;
+}
+
+void attach_end(struct attach_thread *thread) {
+    sigset_t mask = thread->our_mask;
+    if (thread->our_policy == SCHED_OTHER)
+        sched_setscheduler(0, thread->our_policy, &(struct sched_param){.sched_priority = thread->our_priority});
+    free(thread);
+    sigprocmask(SIG_SETMASK, &mask, NULL);
+}
+
+int attach_stop(const struct attach_plan *plan, pid_t tid, struct attach_thread **out) {
+    struct attach_thread *thread = new_thread(plan, tid);
+    int status = 0;
+    if (thread == NULL) return -ENOMEM;
+    int result = interrupt(thread, &status);
+    if (result > 0) {
+        enum attach_state state = state_of(thread, status);
+        if (state == ATTACH_SAFE && result == 1) {
+            *out = thread;
+            return ATTACH_SAFE;
+        }
+        let_go(thread, status);
+        result = (int)(state == ATTACH_SAFE ? ATTACH_STOPPED : state);
+    } else if (result == 0) {
+        result = ATTACH_STOPPED;
+    }
+    attach_end(thread);
+    return result;
+}
+
+uint64_t attach_room(const struct attach_thread *thread) { return thread->region != 0 ? thread->region + 65536 : 0; }
+
+uint64_t attach_release(struct attach_thread *thread) {
+    /* Our memory in it goes by a call that is made on its own stack, as it was got. */
+    if (thread->region != 0) {
+        const uint64_t arguments[6] = {thread->region, ATTACH_REGION_BYTES, 0, 0, 0, 0};
+        thread->region = 0;
+        struct attach_thread *left = thread;
+        attach_system_call(&left, SYS_munmap, arguments);
+        if (left == NULL) return 0; /* it was let go there */
+    }
+    let_go(thread, PTRACE_EVENT_STOP << 16 | SIGTRAP << 8 | 0x7F);
+    uint64_t paused = attach_now() - thread->began_ns;
+    attach_end(thread);
+    return paused;
+}
+
+int attach_is_inside(const struct attach_plan *plan, pid_t tid, struct attach_span span, uint64_t *paused) {
+    struct attach_thread *thread = new_thread(plan, tid);
+    int status = 0;
+    if (thread == NULL) return -ENOMEM;
+    int result = interrupt(thread, &status);
+    if (result > 0) {
+        struct iovec area = {&thread->saved, sizeof thread->saved};
+        uint64_t end = 0;
+        if (ptrace(PTRACE_GETREGSET, tid, NT_PRSTATUS, &area) != 0) {
+            result = -errno;
+        } else if (attach_stack_start(plan->pid, thread->saved.rsp, &end) == 0) {
+            result = thread->saved.rip - span.start < span.end - span.start;
+        } else {
+            result = attach_look(plan, tid, &thread->saved, end, &span, 1) != ATTACH_SAFE;
+        }
+        let_go(thread, status);
+    } else if (result == 0) {
+        result = 1; /* it did not stop: not known to be outside */
+    }
+    if (paused != NULL) *paused = attach_now() - thread->began_ns;
+    attach_end(thread);
+    return result;
+}
+
+#else
+
+int attach_stop(const struct attach_plan *plan, pid_t tid, struct attach_thread **thread) {
+    return (void)plan, (void)tid, (void)thread, -ENOTSUP;
+}
+uint64_t attach_room(const struct attach_thread *thread) { return (void)thread, 0; }
+uint64_t attach_release(struct attach_thread *thread) { return (void)thread, 0; }
+int attach_is_inside(const struct attach_plan *plan, pid_t tid, struct attach_span span, uint64_t *paused) {
+    return (void)plan, (void)tid, (void)span, (void)paused, -ENOTSUP;
+}
+
+#endif

@@ -1,0 +1,42 @@
+/* What thread.c, stacks.c and call.c share: a thread while it stands still. */
+#ifndef HEAPSUM_ATTACH_THREAD_H
+#define HEAPSUM_ATTACH_THREAD_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/ptrace.h>
+#include <sys/user.h>
+
+#include "attach.h"
+
+#define VECTORS_MOST 16384 /* XSAVE's area with AMX takes 11 KB */
+
+struct attach_thread {
+    struct attach_plan plan;
+    pid_t tid;
+    struct user_regs_struct saved;
+    uint64_t mask; /* its blocked signals */
+    uint8_t vectors[VECTORS_MOST] __attribute__((aligned(64)));
+    size_t vector_bytes;
+    uint64_t region;   /* memory of ours in its process; 0: none yet */
+    uint64_t began_ns; /* when it was interrupted */
+    sigset_t our_mask;
+    int our_policy, our_priority; /* of scheduling */
+};
+
+/* Ends what attach_stop began on our own side: our mask of signals and our priority are what they were. */
+void attach_end(struct attach_thread *thread);
+
+/* The stack mapping that holds an address: where its room ends, below. 0: not known, or not a thread's own stack. */
+uint64_t attach_stack_start(pid_t pid, uint64_t stack_pointer, uint64_t *end);
+
+/* Where the thread is, by its frames. It is stopped; its registers are in `saved`. */
+enum attach_state attach_look(const struct attach_plan *plan, pid_t tid, const struct user_regs_struct *saved,
+    uint64_t stack_end, const struct attach_span *spans, size_t count);
+
+uint64_t attach_now(void);
+
+/* Waits for a thread's next stop. 1: it has stopped; 0: the time is over; -ESRCH: it is gone. */
+int attach_wait(pid_t tid, int *status, uint64_t nanoseconds);
+
+#endif

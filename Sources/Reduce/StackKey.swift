@@ -1,0 +1,81 @@
+// A stack's name that means the same in every process, on every host, in every run: 128 bits over its frames. What is
+// gathered of many processes is joined by it.
+//
+// The definition, which stays as it is: FNV-1a of 128 bits (G. Fowler, L. C. Noll, K.-P. Vo; draft-eastlake-fnv) over
+// the frames' bytes, from the outermost frame to the innermost. A frame's bytes are
+//
+//     "b", the build-id's length in one byte, the build-id, the offset    a module with a build-id
+//     "p", the path, a zero byte, the offset                             a module without
+//     "a", the address                                                   no module was there
+//     "n", the function's name, a zero byte, the module, a zero byte     a log named it
+//     "c"                                                                frames are missing here
+//
+// with offsets and addresses as 8 bytes, the lowest first. A module's offset is that of the return address from the
+// module's load bias. The frame that says whose thread it is (heaprun --threads) has no bytes: threads have other
+// numbers in every run. The empty stack's key is FNV's offset basis.
+
+import HeapImage
+import Text
+
+/// The key of a stack.
+package struct StackKey: Hashable, Sendable, CustomStringConvertible {
+    package private(set) var value: UInt128
+
+    /// Of the empty stack.
+    package static let empty = StackKey(value: 0x6C62_272E_07BB_0142_62B8_2175_6295_C58D)
+    private static let prime: UInt128 = 0x0000_0000_0100_0000_0000_0000_0000_013B
+
+    private init(value: UInt128) { self.value = value }
+
+    /// 32 hexadecimal digits.
+    package var description: String {
+        hexadecimalDigits(UInt64(truncatingIfNeeded: value >> 64), 16)
+            + hexadecimalDigits(UInt64(truncatingIfNeeded: value), 16)
+    }
+
+    mutating func add(_ bytes: some Sequence<UInt8>) {
+        for byte in bytes { value = (value ^ UInt128(byte)) &* Self.prime }
+    }
+
+    mutating func add(_ number: UInt64) {
+        for shift in stride(from: UInt64(0), to: 64, by: 8) {
+            value = (value ^ UInt128(number >> shift & 0xFF)) &* Self.prime
+        }
+    }
+}
+
+extension Reduction {
+    /// The keys of all stacks, by node.
+    ///
+    /// - Parameter known: those of an earlier call; nodes never change.
+    /// - Complexity: O(nodes that are new)
+    package func stackKeys(_ known: [StackKey] = []) -> [StackKey] {
+        var keys = known.isEmpty ? [StackKey.empty] : known
+        let heads = modules.map { module in
+            module.buildID.isEmpty
+                ? [UInt8(ascii: "p")] + module.path + [0]
+                : [UInt8(ascii: "b"), UInt8(truncatingIfNeeded: module.buildID.count)] + module.buildID
+        }
+        keys.reserveCapacity(tree.count)
+        for node in keys.count ..< max(tree.count, keys.count) {
+            // Parents are older.
+            var key = keys[Int(tree.parents[node])]
+            let frame = tree.frames[node]
+            switch frame.module {
+            case SpecialModule.thread: break
+            case SpecialModule.cut: key.add(CollectionOfOne(UInt8(ascii: "c")))
+            case SpecialModule.none:
+                key.add(CollectionOfOne(UInt8(ascii: "a")))
+                key.add(frame.offset)
+            case SpecialModule.named:
+                guard let own = logFrame(frame) else { break }
+                key.add([UInt8(ascii: "n")] + own.name + [0] + own.module + [0])
+            default:
+                key.add(heads[Int(frame.module)])
+                key.add(frame.offset)
+            }
+            keys.append(key)
+        }
+        return keys
+    }
+}

@@ -1,0 +1,190 @@
+// Images as tables for engines: facts, a row a stack and image, and stacks, a row a key with its frames. What an engine
+// adds up over ten thousand images is what heapsum adds up over the same.
+//
+// Invariant: the sum of a column over an image's facts is the image's total of it, stacks that hold nothing included:
+// what came and went there counts too.
+
+import Glibc
+import HeapImage
+import Reduce
+import Symbols
+import Text
+
+/// What the rows are written as.
+package enum TableFormat: String, CaseIterable, Sendable {
+    case csv, jsonl
+}
+
+/// One cell.
+private enum Cell {
+    case text(String), number(UInt64), seconds(Double), json(String), none
+}
+
+/// Writes the rows of a table, each as a line.
+private struct TableWriter {
+    let columns: [String]
+    let format: TableFormat
+
+    func heading() -> String { format == .csv ? columns.joined(separator: ",") + "\n" : "" }
+
+    func line(_ cells: [Cell]) -> String {
+        switch format {
+        case .csv:
+            cells.map { cell in
+                switch cell {
+                case .text(let text), .json(let text): Self.quoted(text)
+                case .number(let number): "\(number)"
+                case .seconds(let seconds): "\(seconds)"
+                case .none: ""
+                }
+            }.joined(separator: ",") + "\n"
+        case .jsonl:
+            "{"
+                + zip(columns, cells).map { name, cell in
+                    let value =
+                        switch cell {
+                        case .text(let text): jsonString(text)
+                        case .json(let text): text
+                        case .number(let number): "\(number)"
+                        case .seconds(let seconds): "\(seconds)"
+                        case .none: "null"
+                        }
+                    return "\"\(name)\":\(value)"
+                }.joined(separator: ",") + "}\n"
+        }
+    }
+
+    /// For engines, not for spreadsheets: a path that begins with = stays as it is.
+    private static func quoted(_ text: String) -> String {
+        text.contains { $0 == "," || $0 == "\"" || $0.isNewline }
+            ? "\"" + text.replacing("\"", with: "\"\"") + "\"" : text
+    }
+}
+
+/// Facts and stacks of any number of images. Memory grows with the distinct stacks.
+package final class FactTables {
+    package static let factColumns = [
+        "host", "boot", "pid", "start", "program", "build_id", "image", "kind", "state", "moment", "stack_key",
+        "verdict", "bytes", "blocks", "allocated_bytes", "allocated_blocks", "freed_bytes", "freed_blocks",
+        "peak_bytes", "peak_blocks", "temporary_blocks", "oldest_seconds",
+    ]
+    package static let stackColumns = ["stack_key", "depth", "function", "module", "calls", "frames"]
+
+    private let facts: TableWriter
+    private let stacks: TableWriter
+    private let reduction = Reduction()
+    private let names: FrameNames
+    private var keys: [StackKey] = []
+    private var written: Set<StackKey> = []
+
+    package init(format: TableFormat, symbolizer: Symbolizer) {
+        facts = TableWriter(columns: Self.factColumns, format: format)
+        stacks = TableWriter(columns: Self.stackColumns, format: format)
+        names = FrameNames(reduction, symbolizer: symbolizer)
+    }
+
+    package var factHeading: String { facts.heading() }
+    package var stackHeading: String { stacks.heading() }
+
+    /// Adds an image: its facts, and those of its stacks that no image before had.
+    ///
+    /// - Parameter host: where it was recorded, as the caller calls it; empty where nobody knows.
+    /// - Throws: `InputError` where the image can't be read to its end, and what the outputs throw.
+    /// - Complexity: O(blocks + nodes)
+    package func add(_ image: HeapImage, host: String, facts factsOut: TextOutput, stacks stacksOut: TextOutput) throws
+    {
+        let image = try image.atOneMoment()
+        let census = try image.census()
+        var interned: [UInt32] = []
+        reduction.intern(nodesOf: image, into: &interned)
+        keys = reduction.stackKeys(keys)
+
+        // Two of an image's stacks may be one: threads are no part of a key.
+        var places: [StackKey: Int] = [:]
+        var rows: [(node: UInt32, key: StackKey, counts: StackCounts)] = []
+        for counts in census.stacks.dropFirst() {
+            if counts.liveBlocks == 0 && counts.allocatedBlocks == 0 && counts.freedBlocks == 0 { continue }
+            let node = Int(counts.node) < interned.count ? interned[Int(counts.node)] : 0
+            let key = keys[Int(node)]
+            if let place = places[key] {
+                rows[place].counts.add(counts)
+            } else {
+                places[key] = rows.count
+                rows.append((node, key, counts))
+            }
+        }
+        try writeStacks(rows.filter { written.insert($0.key).inserted }.map { ($0.key, $0.node) }, to: stacksOut)
+        try writeFacts(rows.map { ($0.key, $0.counts) }, image, census, host, to: factsOut)
+    }
+
+    private func writeFacts(
+        _ rows: [(key: StackKey, counts: StackCounts)], _ image: HeapImage, _ census: Census, _ host: String,
+        to out: TextOutput
+    ) throws {
+        let header = image.header
+        let started = header.started_realtime_ns
+        let executable = image.modules().first { pathText($0.path) == image.program }
+        let own: [Cell] = [
+            .text(host), .text(hexadecimal(image.bootID)), .number(UInt64(header.pid)), .number(header.start_time),
+            .text(image.program), .text(executable.map { hexadecimal($0.buildID) } ?? ""), .text(image.file),
+            .text(image.kind == .dump ? "dump" : "image"), .text("\(image.effectiveState)"),
+            .text(Self.isoTime(started &+ census.momentNanoseconds)),
+        ]
+        let moment = Double(census.momentNanoseconds) / 1e9
+        for (key, counts) in rows {
+            let oldest: Cell =
+                counts.liveBlocks == 0
+                ? .none : .seconds(max(0, moment - Double(milliseconds(ofTick: counts.oldestTick)) / 1000))
+            let cells: [Cell] =
+                own + [
+                    .text("\(key)"), .none, .number(counts.liveBytes), .number(counts.liveBlocks),
+                    .number(counts.allocatedBytes), .number(counts.allocatedBlocks), .number(counts.freedBytes),
+                    .number(counts.freedBlocks), .number(counts.peak.bytes), .number(counts.peak.blocks),
+                    .number(counts.temporaryBlocks), oldest,
+                ]
+            try out.write(facts.line(cells))
+        }
+    }
+
+    /// As engines read times: 2026-11-28T17:50:08Z.
+    private static func isoTime(_ nanoseconds: UInt64) -> String {
+        utcTime(nanoseconds).replacing(" UTC", with: "Z").replacing(" ", with: "T")
+    }
+
+    private func writeStacks(_ fresh: [(key: StackKey, node: UInt32)], to out: TextOutput) throws {
+        names.prepare(fresh.map { Row(node: $0.node) })
+        for (key, node) in fresh {
+            let frames = reduction.frames(of: Row(node: node)).filter { $0.module != SpecialModule.thread }
+            let entries = names.expanded(frames, limit: nil).entries
+            let asker = entries.first { !names.standsBetween($0) }
+            // An address is one process's alone.
+            let text = entries.map { entry in
+                var entry = entry
+                entry.address = nil
+                return JSONReport().text(entry)
+            }.joined(separator: ",")
+            try out.write(
+                stacks.line([
+                    .text("\(key)"), .number(UInt64(entries.count)), .text(asker?.function ?? asker?.text ?? ""),
+                    .text(asker?.modulePath ?? ""),
+                    .text(entries.map { $0.function ?? $0.text }.joined(separator: " < ")), .json("[\(text)]"),
+                ]))
+        }
+    }
+}
+
+extension StackCounts {
+    fileprivate mutating func add(_ other: StackCounts) {
+        liveBytes &+= other.liveBytes
+        liveBlocks &+= other.liveBlocks
+        oldestTick = min(oldestTick, other.oldestTick)
+        newestTick = max(newestTick, other.newestTick)
+        allocatedBlocks &+= other.allocatedBlocks
+        allocatedBytes &+= other.allocatedBytes
+        freedBlocks &+= other.freedBlocks
+        freedBytes &+= other.freedBytes
+        peak.bytes &+= other.peak.bytes
+        peak.blocks &+= other.peak.blocks
+        temporaryBlocks &+= other.temporaryBlocks
+    }
+}

@@ -1,0 +1,157 @@
+// What can't be attached to is refused with the reason and the way out, before anything is changed: exit status 125,
+// and the program goes on.
+
+import Glibc
+import TestSupport
+import Testing
+
+@Suite struct AttachRefusalTests {
+    private func expect(_ program: Attached, says words: [String]) throws {
+        let outcome = try program.heaprun("--pid", ["-o", "images"])
+        #expect(outcome.exitStatus == 125 && outcome.output.isEmpty, "\(outcome)")
+        for word in words { #expect(outcome.messages.contains(word), "\(word) in \(outcome.messages)") }
+        #expect(!(try contents("/proc/\(program.pid)/maps")).contains("libheapsum"))
+        #expect((try contents("/proc/\(program.pid)/status")).contains("TracerPid:\t0"))
+    }
+
+    /// A program of the tests that is compiled here, and answers "ready".
+    private func program(_ source: String, options: String = "", start: [String] = []) throws -> Attached {
+        let scratch = try Scratch()
+        try scratch.write("program.c", source)
+        try scratch.prepare("cc -O1 -o program program.c \(options)")
+        let program = try Attached(start + ["./program"], scratch: scratch)
+        #expect(try program.answer() == "ready")
+        return program
+    }
+    private let waiting = """
+        #include <stdio.h>
+        int main(void) { puts("ready"); fflush(stdout); return getchar() == EOF; }
+        """
+
+    @Test func aStaticProgram() throws {
+        try expect(program(waiting, options: "-static"), says: ["statically linked", "start it by heaprun"])
+    }
+
+    @Test func aProgramOfMusl() throws {
+        let scratch = try Scratch()
+        try scratch.write("program.c", waiting)
+        try scratch.prepare("musl-gcc -o program program.c")
+        let program = try Attached(["./program"], scratch: scratch)
+        #expect(try program.answer() == "ready")
+        try expect(program, says: ["musl", "glibc"])
+    }
+
+    @Test func aTracedProgram() throws {
+        let program = try program(waiting)
+        let debugger = try program.scratch.start(["strace", "-o", "trace", "-p", String(program.pid)])
+        #expect(try eventually { !(try contents("/proc/\(program.pid)/status").contains("TracerPid:\t0")) })
+        let outcome = try program.heaprun("--pid")
+        #expect(outcome.exitStatus == 125 && outcome.messages.contains("traces it (strace)"), "\(outcome)")
+        kill(debugger.pid, SIGTERM)
+        _ = try debugger.wait()
+    }
+
+    @Test func aProgramUnderAFilter() throws {
+        let program = try program(
+            """
+            #include <linux/filter.h>
+            #include <linux/seccomp.h>
+            #include <stdio.h>
+            #include <sys/prctl.h>
+            int main(void) {
+                struct sock_filter allow = {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW};
+                struct sock_fprog filter = {1, &allow};
+                if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return 2;
+                if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) return 3;
+                puts("ready"); fflush(stdout);
+                return getchar() == EOF;
+            }
+            """)
+        try expect(program, says: ["seccomp filter", "start it by heaprun"])
+    }
+
+    // The image is mapped whole and mostly empty: the kernel would bring all of it in.
+    @Test(.enabled(if: geteuid() == 0, "RLIMIT_MEMLOCK")) func aProgramThatLocksWhatItGets() throws {
+        let program = try program(
+            """
+            #include <stdio.h>
+            #include <sys/mman.h>
+            int main(void) {
+                if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) return 2;
+                puts("ready"); fflush(stdout);
+                return getchar() == EOF;
+            }
+            """)
+        try expect(program, says: ["MCL_FUTURE", "start it by heaprun"])
+        let locked = try contents("/proc/\(program.pid)/maps")
+        try expect(program, says: ["MCL_FUTURE"])
+        #expect(try contents("/proc/\(program.pid)/maps") == locked)
+    }
+
+    @Test(.enabled(if: geteuid() == 0, "only root can become another user")) func programsOfOthers() throws {
+        let program = try program(waiting)
+        // The build may lie where others can't look: a copy of the tool may be run by all.
+        try program.scratch.prepare("chmod 755 . && cp '\(Built.heaprun)' heaprun && chmod 755 heaprun")
+        let other = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+        let outcome = try program.scratch.run(
+            other + [program.scratch.file("heaprun"), "--pid", String(program.pid), "-o", "/tmp"],
+            variables: ["HEAPSUM_LIBRARY": Built.interposer])
+        #expect(outcome.exitStatus == 125 && outcome.messages.contains("run heaprun as that user, or as root"))
+    }
+
+    // Its own user may not trace it; root may.
+    @Test(.enabled(if: geteuid() == 0, "only root can become another user")) func aProgramThatIsNotDumpable() throws {
+        let scratch = try Scratch()
+        try scratch.write(
+            "program.c",
+            """
+            #include <stdio.h>
+            #include <sys/prctl.h>
+            int main(void) { prctl(PR_SET_DUMPABLE, 0); puts("ready"); fflush(stdout); return getchar() == EOF; }
+            """)
+        try scratch.prepare(
+            "cc -o program program.c && chmod 777 . && cp '\(Built.heaprun)' heaprun && chmod 755 heaprun program")
+        let other = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+        let program = try Attached(other + ["./program"], scratch: scratch)
+        #expect(try program.answer() == "ready")
+        let outcome = try scratch.run(
+            other + ["./heaprun", "--pid", String(program.pid), "-o", "/tmp"],
+            variables: ["HEAPSUM_LIBRARY": Built.interposer])
+        #expect(outcome.exitStatus == 125 && outcome.messages.contains("PR_SET_DUMPABLE"), "\(outcome)")
+        try program.attach()
+        _ = try program.detach()
+    }
+
+    @Test(.enabled(if: geteuid() == 0, "only root makes a setuid program")) func aSetuidProgram() throws {
+        let scratch = try Scratch()
+        try scratch.write("program.c", waiting)
+        // Not under /tmp, where such a bit may count for nothing.
+        let place = Built.root + "/.build/test-programs/setuid-\(getpid())"
+        try scratch.prepare("cc -o program program.c && chmod 755 . && install -m 4755 program '\(place)'")
+        defer { unlink(place) }
+        let user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+        let program = try Attached(user + [place], scratch: scratch)
+        #expect(try program.answer() == "ready")
+        try expect(program, says: ["setuid"])
+    }
+
+    @Test func processesThatAreNotThereOrNotRecorded() throws {
+        let scratch = try Scratch()
+        let missing = try scratch.run([Built.heaprun, "--pid", "4194303"])
+        #expect(missing.exitStatus == 125 && missing.messages.contains("no such process"))
+        let program = try program(waiting)
+        let outcome = try program.heaprun("--detach")
+        #expect(outcome.exitStatus == 125 && outcome.messages.contains("it is not recorded"), "\(outcome)")
+    }
+
+    @Test func wrongArguments() throws {
+        let scratch = try Scratch()
+        for arguments in [
+            ["--pid", "1", "--detach", "1"], ["--for", "1s", "true"], ["--pid", "1", "--for", "x"], ["--pid", "0"],
+            ["--pid", "1", "--exec"], ["--detach", "1", "--for", "1s"], ["--pid", "1", "true"],
+        ] {
+            let outcome = try scratch.run([Built.heaprun] + arguments)
+            #expect(outcome.exitStatus == 125 && !outcome.messages.isEmpty, "\(arguments): \(outcome)")
+        }
+    }
+}

@@ -1,0 +1,99 @@
+// A program that runs already, and what heaprun says when it comes and goes.
+
+import Glibc
+import HeapImage
+import TestSupport
+
+/// A program that is told what to do on standard input and answers line by line, until it ends or this value goes.
+final class Attached {
+    let scratch: Scratch
+    let running: Running
+    private let input: UnsafeMutablePointer<FILE>
+    private var linesRead = 0
+    private var isOver = false
+
+    var pid: pid_t { running.pid }
+
+    init(_ arguments: [String], variables: [String: String?] = [:], scratch: Scratch? = nil) throws {
+        self.scratch = try scratch ?? Scratch()
+        try self.scratch.prepare("rm -f in && mkfifo in")
+        running = try self.scratch.start(arguments, variables: variables, input: self.scratch.file("in"))
+        guard let file = fopen(self.scratch.file("in"), "w") else { throw Failure("no standard input") }
+        input = file
+    }
+
+    deinit {
+        fclose(input)
+        if !isOver {
+            kill(pid, SIGKILL)
+            _ = try? running.wait()
+        }
+    }
+
+    func tell(_ line: String) {
+        fputs(line + "\n", input)
+        fflush(input)
+    }
+
+    /// Its next line.
+    func answer() throws -> String {
+        let wanted = linesRead, path = running.outputPath
+        var line: String?
+        let came = try eventually(seconds: 60) {
+            let text = try contents(path)
+            let lines = text.split(separator: "\n", omittingEmptySubsequences: false).dropLast()
+            if lines.count > wanted { line = String(lines[wanted]) }
+            return line != nil
+        }
+        guard came, let line else { throw Failure("no answer: \(try contents(running.messagesPath))") }
+        linesRead += 1
+        return line
+    }
+
+    func ask(_ line: String) throws -> String {
+        tell(line)
+        return try answer()
+    }
+
+    func wait() throws -> Outcome {
+        isOver = true
+        return try running.wait()
+    }
+
+    /// heaprun, with the process's number behind the option.
+    func heaprun(_ option: String, _ more: [String] = []) throws -> Outcome {
+        try scratch.run(
+            [Built.heaprun, option, String(pid)] + more, variables: ["HEAPSUM_LIBRARY": Built.interposer])
+    }
+
+    /// Attaches; the images go into "images".
+    func attach(_ more: [String] = []) throws {
+        let outcome = try heaprun("--pid", ["-o", "images"] + more)
+        guard outcome.exitStatus == 0, outcome.messages.contains("stood still for") else {
+            throw Failure("attach: \(outcome)")
+        }
+    }
+
+    /// Detaches, and returns the image that is left.
+    func detach() throws -> HeapImage {
+        let outcome = try heaprun("--detach")
+        guard outcome.exitStatus == 0, let range = outcome.messages.firstIndex(of: "/") else {
+            throw Failure("detach: \(outcome)")
+        }
+        return try HeapImage(path: String(outcome.messages[range...].prefix { $0 != "\n" }))
+    }
+}
+
+extension HeapImage {
+    /// How many blocks of which sizes are live.
+    func held(_ sizes: ClosedRange<UInt64>) -> (blocks: UInt64, bytes: UInt64) {
+        var blocks: UInt64 = 0, bytes: UInt64 = 0
+        forEachBlock { batch in
+            for index in batch.indices where sizes.contains(batch[index].bytes) {
+                blocks += 1
+                bytes += batch[index].bytes
+            }
+        }
+        return (blocks, bytes)
+    }
+}
