@@ -83,7 +83,7 @@ import Testing
         let view = try scratch.run([Built.products + "/heapsum", "--by", "function", second]).output
         #expect(view.contains("definite") && view.contains("reachable"), "\(view)")
         let csv = try scratch.run([Built.products + "/heapsum", "--format", "csv", second]).output
-        #expect(csv.contains(",verdict,stack\r\n") && csv.contains(",definite,"), "\(csv)")
+        #expect(csv.contains(",verdict,stack,stack_key\r\n") && csv.contains(",definite,"), "\(csv)")
     }
 
     @Test func whatADumpCannotTellIsSaid() throws {
