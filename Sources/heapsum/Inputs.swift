@@ -57,9 +57,17 @@ struct Inputs {
                     logs[logs.count - 1].set = set
                 }
             } catch {
-                failures.append("\(error)")
+                failures.append("\(error)" + Self.hint(for: path))
             }
         }
+    }
+
+    /// Where a process was named instead of a file: what makes a file of it.
+    private static func hint(for path: String) -> String {
+        guard let pid = Int32(path), pid > 0, access(path, F_OK) != 0, kill(pid, 0) == 0 || errno == EPERM else {
+            return ""
+        }
+        return "; of process \(pid) heapdump \(pid) writes a file, and heaptop \(pid) shows it live"
     }
 
     private mutating func open(_ path: String, _ kind: InputKind, _ own: SetChoice?) throws(LogError) {
