@@ -148,14 +148,8 @@ func isRecorded(_ pid: pid_t) -> Bool { (try? findImage(of: pid, deadline: 0)) !
 /// Whether the image that the process has mapped is written still: one that was detached stays mapped.
 private func isOn(_ pid: pid_t) -> Bool {
     guard let place = try? findImage(of: pid, deadline: 0) else { return false }
-    switch place {
-    case .file(let path): return (try? HeapImage(path: path.text)).map { !$0.hasFlag(HEAP_FLAG_DETACHED) } ?? true
-    case .memory(let start, let byteCount):
-        guard let source = try? ProcessMemorySource(process: pid, base: start, length: byteCount),
-            let image = try? HeapImage(source, presence: .running)
-        else { return true }
-        return !image.hasFlag(HEAP_FLAG_DETACHED)
-    }
+    guard let image = try? HeapImage(place.source(of: pid), presence: .running) else { return true }
+    return !image.hasFlag(HEAP_FLAG_DETACHED)
 }
 
 /// Keeps the resident size in the image until the time is over.

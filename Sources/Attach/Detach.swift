@@ -95,13 +95,7 @@ func leave(
     _ place: ImagePlace, _ pid: pid_t, _ request: AttachRequest, isGone: Bool
 ) throws(LaunchError) {
     do {
-        let source: any ByteSource =
-            switch place {
-            case .file(let path): try FileSource(path: path.text)
-            case .memory(let start, let byteCount):
-                try ProcessMemorySource(process: pid, base: start, length: byteCount)
-            }
-        let image = try HeapImage(source, presence: isGone ? .gone : .running)
+        let image = try HeapImage(place.source(of: pid), presence: isGone ? .gone : .running)
         let wanted = FilePath(text: image.outputDirectory)
         let output =
             try request.output.map { (path) throws(LaunchError) in try prepareOutput(path) }

@@ -17,6 +17,16 @@ package enum ImagePlace: Equatable {
     case memory(start: UInt64, byteCount: UInt64)
 }
 
+extension ImagePlace {
+    /// The bytes of the image of `pid`, opened.
+    package func source(of pid: pid_t) throws(Errno) -> any ByteSource {
+        switch self {
+        case .file(let path): try FileSource(path: path.text)
+        case .memory(let start, let byteCount): try ProcessMemorySource(process: pid, base: start, length: byteCount)
+        }
+    }
+}
+
 /// The image of a process that is being recorded.
 ///
 /// - Parameter deadline: until when (monotonic nanoseconds) to wait for the image of a process that has

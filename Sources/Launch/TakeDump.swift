@@ -19,14 +19,8 @@ package func takeDump(
 ) throws(LaunchError) -> FilePath {
     let place = try findImage(of: pid, deadline: deadline)
     do {
-        let source: any ByteSource =
-            switch place {
-            case .file(let path): try FileSource(path: path.text)
-            case .memory(let start, let byteCount):
-                try ProcessMemorySource(process: pid, base: start, length: byteCount)
-            }
         // What was just found mapped by the process itself needn't be asked for by a PID that may mean nothing here.
-        let image = try HeapImage(source, presence: .running)
+        let image = try HeapImage(place.source(of: pid), presence: .running)
         let directory = dumpDirectory(of: image, pid: pid)
         let name =
             image.imageName.isEmpty

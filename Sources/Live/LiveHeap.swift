@@ -57,12 +57,7 @@ package final class LiveHeap {
         if let pid = pid_t(program), pid > 0 {
             let place = try findImage(of: pid, deadline: 0)
             do {
-                switch place {
-                case .file(let path): image = try HeapImage(FileSource(path: path.text), presence: .running)
-                case .memory(let start, let byteCount):
-                    image = try HeapImage(
-                        ProcessMemorySource(process: pid, base: start, length: byteCount), presence: .running)
-                }
+                image = try HeapImage(place.source(of: pid), presence: .running)
             } catch let error as Errno {
                 throw InputError(file: program, what: "its image can't be read: \(error)")
             }

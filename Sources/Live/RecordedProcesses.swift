@@ -34,20 +34,13 @@ package func recordedProcesses() -> (processes: [RecordedProcess], closed: Int) 
             if error == .permissionDenied || error == .notPermitted { closed += 1 }
             continue
         }
-        guard let place = try? findImage(of: pid, deadline: 0), let image = try? open(place, of: pid),
+        guard let place = try? findImage(of: pid, deadline: 0),
+            let image = try? HeapImage(place.source(of: pid), presence: .running),
             let counts = try? image.counters()
         else { continue }
         found.append(describe(pid, image, counts))
     }
     return (found.sorted { ($0.liveBytes, $1.processID) > ($1.liveBytes, $0.processID) }, closed)
-}
-
-private func open(_ place: ImagePlace, of pid: pid_t) throws -> HeapImage {
-    switch place {
-    case .file(let path): try HeapImage(FileSource(path: path.text), presence: .running)
-    case .memory(let start, let byteCount):
-        try HeapImage(ProcessMemorySource(process: pid, base: start, length: byteCount), presence: .running)
-    }
 }
 
 private func describe(_ pid: pid_t, _ image: HeapImage, _ counts: Census) -> RecordedProcess {

@@ -244,13 +244,7 @@ struct LeaksCommand: ParsableCommand {
             guard pid > 0 else { throw LeaksError("\(program) is no process ID") }
             let place = try findImage(of: pid, deadline: clockNanoseconds(CLOCK_MONOTONIC) + 1_000_000_000)
             do {
-                let source: any ByteSource =
-                    switch place {
-                    case .file(let path): try FileSource(path: path.text)
-                    case .memory(let start, let byteCount):
-                        try ProcessMemorySource(process: pid, base: start, length: byteCount)
-                    }
-                return (try HeapImage(source, presence: .running), pid)
+                return (try HeapImage(place.source(of: pid), presence: .running), pid)
             } catch let error as InputError {
                 throw error
             } catch {

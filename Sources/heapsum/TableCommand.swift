@@ -1,6 +1,7 @@
 // heapsum table: images as tables, for engines that add up thousands of them.
 
 import ArgumentParser
+import Commands
 import Glibc
 import HeapImage
 import Proc
@@ -135,7 +136,7 @@ struct TableCommand: ParsableCommand {
     }
 
     private func compress(_ files: [String]) throws {
-        try runChild(["zstd", "-q", "--rm", "--"] + files, for: "--zstd")
+        try runNeeded(["zstd", "-q", "--rm", "--"] + files, for: "--zstd")
     }
 
     /// Parquet is written by pyarrow, from CSV that lies beside it meanwhile.
@@ -145,7 +146,7 @@ struct TableCommand: ParsableCommand {
         let script =
             environmentText("HEAPSUM_PARQUET")
             ?? (own.map { $0.appending("lib").appending("heapsum").appending("tables-to-parquet").text } ?? "")
-        try runChild(["python3", script, place, output, run], for: "--format parquet")
+        try runNeeded(["python3", script, place, output, run], for: "--format parquet")
     }
 
     private func removeTables(_ place: String, _ run: String) {
@@ -176,19 +177,15 @@ private func imagesBelow(_ path: String) -> [String] {
     return images.sorted()
 }
 
-/// Runs a program found in PATH to its end.
+/// Runs a program that an option needs.
 ///
 /// - Throws: `ExitCode.badInput` where it isn't there, or fails; it says why itself.
-private func runChild(_ words: [String], for option: String) throws {
-    let arguments = words.map { strdup($0.pathCString) } + [nil]
-    defer { for argument in arguments { free(argument) } }
-    var pid: pid_t = 0, status: Int32 = 0
-    let error = posix_spawnp(&pid, words[0], nil, nil, arguments, environ)
-    if error != 0 {
-        say("\(words[0]): \(Errno(rawValue: error)); \(option) needs it")
+private func runNeeded(_ words: [String], for option: String) throws {
+    let status: Int32
+    do throws(Errno) { status = try runChild(words) } catch {
+        say("\(words[0]): \(error); \(option) needs it")
         throw ExitCode.badInput
     }
-    while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
     if status != 0 {
         say("\(words[0]) failed, which \(option) needs")
         throw ExitCode.badInput

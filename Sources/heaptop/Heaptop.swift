@@ -160,13 +160,8 @@ struct Heaptop: ParsableCommand {
         let heapsum = sibling("heapsum")
         let pager = environmentText("PAGER") ?? "less"
         let command = "\(shellWord(heapsum)) leaks \(pid) 2>&1 | \(pager == "less" ? "less -R" : pager)"
-        var child: pid_t = 0
-        let words = ["sh", "-c", command].map { strdup($0.pathCString) } + [nil]
-        defer { for word in words { free(word) } }
-        let error = posix_spawnp(&child, "sh", nil, nil, words, environ)
-        guard error == 0 else { return "sh: \(errnoText(error))" }
-        var status: Int32 = 0
-        while waitpid(child, &status, 0) < 0 && errno == EINTR {}
+        // How the pager ended is its user's business.
+        do throws(Errno) { _ = try runChild(["sh", "-c", command]) } catch { return "sh: \(error)" }
         return nil
     }
 }

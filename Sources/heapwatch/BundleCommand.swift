@@ -2,7 +2,9 @@
 // the archive, as a child; what goes into it lies in a directory that is gone afterwards.
 
 import ArgumentParser
+import Commands
 import Glibc
+import SystemPackage
 import Text
 import Watch
 
@@ -49,7 +51,7 @@ struct BundleCommand: ParsableCommand {
             try examination.writePage { try page.write($0) }
             try page.finish()
             let archive = "\(stage)/archive.tgz"
-            let status = try runChild(["tar", "-C", stage, "-czf", archive, "heapwatch"])
+            let status = try runNeeded(["tar", "-C", stage, "-czf", archive, "heapwatch"])
             guard status == 0 else { throw WatchError("\(output): tar failed with status \(status)") }
             expectClosedReaders() // tar has ended, which would have inherited it
             try copy(archive, to: out)
@@ -75,15 +77,9 @@ private func copy(_ path: String, to out: OutputFile) throws {
     }
 }
 
-/// Runs a program found in PATH, and waits for it.
-private func runChild(_ words: [String]) throws(WatchError) -> Int32 {
-    let arguments = words.map { strdup($0.pathCString) } + [nil]
-    defer { for argument in arguments { free(argument) } }
-    var pid: pid_t = 0, status: Int32 = 0
-    let error = posix_spawnp(&pid, words[0], nil, nil, arguments, environ)
-    guard error == 0 else {
-        throw WatchError("\(words[0]): \(String(cString: strerror(error))); it is needed for this")
+/// Runs a program that this is made with.
+private func runNeeded(_ words: [String]) throws(WatchError) -> Int32 {
+    do throws(Errno) { return try runChild(words) } catch {
+        throw WatchError("\(words[0]): \(error); it is needed for this")
     }
-    while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
-    return status & 0x7F == 0 ? status >> 8 & 0xFF : 128 + status & 0x7F
 }
