@@ -18,6 +18,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "resident.h"
+
 static uint64_t block_count, heap_bytes;
 
 static void *keep(void *block) {
@@ -25,17 +27,6 @@ static void *keep(void *block) {
     block_count++;
     heap_bytes += malloc_usable_size(block) + 8;
     return block;
-}
-
-/* By read alone: stdio would allocate. */
-static uint64_t resident_kilobytes(void) {
-    static char text[4096];
-    int fd = open("/proc/self/smaps_rollup", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return 0;
-    ssize_t length = read(fd, text, sizeof text - 1);
-    close(fd);
-    const char *rss = length > 0 ? strstr(text, "\nRss:") : NULL;
-    return rss == NULL ? 0 : strtoull(rss + 5, NULL, 10);
 }
 
 static void make_blocks(uint64_t count, uint64_t low, uint64_t high, uint64_t one_in) {

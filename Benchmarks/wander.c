@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "resident.h"
+
 typedef void function(unsigned depth);
 static function *const functions[200];
 
@@ -77,17 +79,6 @@ static function *const functions[200] = {
     NAMES(0) NAMES(1) NAMES(2) NAMES(3) NAMES(4) NAMES(5) NAMES(6) NAMES(7) NAMES(8) NAMES(9)
     NAMES(10) NAMES(11) NAMES(12) NAMES(13) NAMES(14) NAMES(15) NAMES(16) NAMES(17) NAMES(18) NAMES(19)};
 /* clang-format on */
-
-/* By read alone: stdio would allocate. */
-static uint64_t resident_kilobytes(void) {
-    static char text[4096];
-    int fd = open("/proc/self/smaps_rollup", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return 0;
-    ssize_t length = read(fd, text, sizeof text - 1);
-    close(fd);
-    const char *rss = length > 0 ? strstr(text, "\nRss:") : NULL;
-    return rss == NULL ? 0 : strtoull(rss + 5, NULL, 10);
-}
 
 int main(int count, char **arguments) {
     if (count != 5) {

@@ -128,7 +128,7 @@ package final class FactTables {
             .text(host), .text(hexadecimal(image.bootID)), .number(UInt64(header.pid)), .number(header.start_time),
             .text(image.program), .text(executable.map { hexadecimal($0.buildID) } ?? ""), .text(image.file),
             .text(image.kind == .dump ? "dump" : "image"), .text("\(image.effectiveState)"),
-            .text(Self.isoTime(started &+ census.momentNanoseconds)),
+            started == 0 ? .none : .text(isoTime(Int64((started &+ census.momentNanoseconds) / 1_000_000))),
         ]
         let moment = Double(census.momentNanoseconds) / 1e9
         for (key, counts) in rows {
@@ -144,11 +144,6 @@ package final class FactTables {
                 ]
             try out.write(facts.line(cells))
         }
-    }
-
-    /// As engines read times: 2026-11-28T17:50:08Z.
-    private static func isoTime(_ nanoseconds: UInt64) -> String {
-        utcTime(nanoseconds).replacing(" UTC", with: "Z").replacing(" ", with: "T")
     }
 
     private func writeStacks(_ fresh: [(key: StackKey, node: UInt32)], to out: TextOutput) throws {
