@@ -262,6 +262,14 @@ void options_read(char **env) {
         if (parse_number(value, INT64_MAX, &number)) options.dump_growth = number;
         else message("HEAPSUM_DUMP_AT_GROWTH is not a number of bytes: ", value);
     }
+    options.sample = 0;
+    if ((value = value_of(env, "HEAPSUM_SAMPLE")) != NULL) {
+        if (parse_number(value, HEAP_SAMPLE_MOST, &number)) options.sample = number;
+        else message("HEAPSUM_SAMPLE is not a number of bytes from 0 to 1073741824, so all is recorded: ", value);
+    }
+    options.sample_seed = 0;
+    if ((value = value_of(env, "HEAPSUM_SAMPLE_SEED")) != NULL && parse_number(value, UINT64_MAX, &number))
+        options.sample_seed = number;
     value = value_of(env, "HEAPSUM_DUMP_AT_FAILURE");
     options.dump_at_failure = value != NULL && strcmp(value, "1") == 0;
     if ((value = value_of(env, "HEAPSUM_UNWIND")) != NULL) {

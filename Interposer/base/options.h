@@ -29,6 +29,8 @@ struct options {
     uint64_t maximum_bytes;
     uint64_t maximum_stacks; /* 0: no limit; OPTIONS_STACKS_BY_MEMORY: as many as suit the machine */
     uint64_t dump_growth;    /* a dump each time the live bytes grow by this much since the last; 0: none */
+    uint64_t sample;         /* mean bytes between two sampled ones; 0: all allocations are booked */
+    uint64_t sample_seed;    /* for tests: the threads' generators start from it; 0: from the time */
     bool dump_at_failure;    /* a dump when an allocation fails */
     char output[PATH_MAX];   /* absolute; dumps and, without a run directory, images */
     char run_dir[PATH_MAX];  /* absolute, or empty */

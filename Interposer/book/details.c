@@ -75,12 +75,11 @@ __attribute__((noinline)) void details_copy_levels(struct heap_stack *stack, uin
 
 /* Counts in the stack's own word: of the lifetime that the stack met first. False: it is another, or the word is full.
  */
-static bool count_in_word(struct heap_stack *stack, uint32_t lifetime, bool alone) {
+static bool count_in_word(struct heap_stack *stack, uint32_t lifetime, uint64_t blocks, bool alone) {
     uint32_t word = load_relaxed(&stack->lifetime);
-    while (word == 0
-        || (heap_lifetime_word_lifetime(word) == lifetime
-            && heap_lifetime_word_blocks(word) < HEAP_LIFETIME_WORD_MOST)) {
-        uint32_t next = word == 0 ? heap_lifetime_word(lifetime, 1) : word + 1;
+    while ((word == 0 || heap_lifetime_word_lifetime(word) == lifetime)
+        && blocks <= HEAP_LIFETIME_WORD_MOST - heap_lifetime_word_blocks(word)) {
+        uint32_t next = heap_lifetime_word(lifetime, heap_lifetime_word_blocks(word) + (uint32_t)blocks);
         if (alone) {
             store_relaxed(&stack->lifetime, next);
             return true;
@@ -90,21 +89,22 @@ static bool count_in_word(struct heap_stack *stack, uint32_t lifetime, bool alon
     return false;
 }
 
-static __attribute__((noinline)) void count_first(struct heap_stack *stack, uint32_t lifetime, bool alone) {
-    if (count_in_word(stack, lifetime, alone)) return;
+static __attribute__((noinline)) void count_first(
+    struct heap_stack *stack, uint32_t lifetime, uint64_t blocks, bool alone) {
+    if (count_in_word(stack, lifetime, blocks, alone)) return;
     struct heap_detail *detail = detail_of(stack);
     uint32_t number = detail != NULL ? entry_of(&detail->lifetimes, HEAP_LIFETIME_ENTRIES) : 0;
-    if (number != 0) counter_add(&((struct heap_lifetimes *)&image.details[number])->blocks[lifetime], 1, alone);
+    if (number != 0) counter_add(&((struct heap_lifetimes *)&image.details[number])->blocks[lifetime], blocks, alone);
 }
 
 __attribute__((noinline)) void details_count_lifetime(
-    struct heap_stack *stack, uint32_t born, uint32_t died, bool alone) {
+    struct heap_stack *stack, uint32_t born, uint32_t died, uint64_t blocks, bool alone) {
     uint64_t from = heap_tick_milliseconds(born), to = heap_tick_milliseconds(died);
     uint32_t lifetime = heap_lifetime_of_milliseconds(to > from ? to - from : 0);
     if (lifetime == 0) return;
     uint32_t detail = load_acquire(&stack->detail); /* partner: the swap in entry_of */
     uint32_t number = detail != 0 ? load_acquire(&image.details[detail].lifetimes) : 0;
     if (likely(number != 0))
-        counter_add(&((struct heap_lifetimes *)&image.details[number])->blocks[lifetime], 1, alone);
-    else count_first(stack, lifetime, alone);
+        counter_add(&((struct heap_lifetimes *)&image.details[number])->blocks[lifetime], blocks, alone);
+    else count_first(stack, lifetime, blocks, alone);
 }

@@ -24,7 +24,7 @@ static inline __attribute__((always_inline)) void counter_add(uint64_t *counter,
  * counters change. Where DETAILS has no space the level reads as 0, and that is counted (lost_details). */
 void details_copy_levels(struct heap_stack *stack, uint32_t levels);
 
-/* Counts a block that was allocated at tick `born` and freed at tick `died`. */
-void details_count_lifetime(struct heap_stack *stack, uint32_t born, uint32_t died, bool alone);
+/* Counts a block that was allocated at tick `born` and freed at tick `died`; `blocks` is what it counts for. */
+void details_count_lifetime(struct heap_stack *stack, uint32_t born, uint32_t died, uint64_t blocks, bool alone);
 
 #endif

@@ -58,7 +58,9 @@ struct place live_search(uintptr_t address) {
 struct place live_look_up_glibc_slowly(uintptr_t address) {
     uint64_t region = address >> LIVE_REGION_LOG2;
     struct place place = live_look_up(address, HEAP_MAP_FINE, LIVE_SHAPE_GLIBC);
-    if (place.slot == NULL) return place;
+    /* A branch without the leaf is worth remembering too: in a sampled recording most leaves are never made. */
+    if (address >> HEAP_ADDRESS_BITS != 0 || !image_top_is_there(region) || load_acquire(&image.tops[region]) == 0)
+        return place;
     struct thread_branch *branch = &local.branches[region % THREAD_BRANCHES];
     branch->region = 0;
     fence_compiler(); /* a signal handler's hook may look in between */

@@ -54,6 +54,18 @@ static inline __attribute__((always_inline)) void book_take_away(struct place pl
         HEAP_EVENT_FREED, (uintptr_t)block, place.slot, 0, word, live_bytes(place, word), flags, thread_clock()->tick);
 }
 
+/* Whether no block is booked at this address, of one that is glibc's and about to be freed. In a sampled recording
+ * nearly none is, and nearly always there is no leaf for it either. */
+static inline __attribute__((always_inline)) bool book_knows_none(const void *block) {
+    if (likely(glibc_chunk_size(block) < (1u << HEAP_GRANULE_LOG2_1) + 8)) {
+        struct place fine = live_find_fine(block);
+        return fine.slot == NULL || load_relaxed(fine.slot) == 0;
+    }
+    const uint32_t map = live_map_for(glibc_usable_size(block));
+    struct place place = live_look_up((uintptr_t)block, map, live_shapes[map]);
+    return place.slot == NULL || load_relaxed(place.slot) == 0;
+}
+
 /* Books a block that the real call has just returned. */
 static inline __attribute__((always_inline)) void book_plain_allocation(
     const void *block, size_t bytes, uint32_t stack) {

@@ -16,6 +16,7 @@
 #include "book/live.h"
 #include "book/settle.h"
 #include "image/image.h"
+#include "threads/sample.h"
 
 /* The header's epoch of the peak and its number of snapshots, as stacks have them. */
 static inline uint32_t current_levels(void) {
@@ -62,19 +63,25 @@ static void end_fold(bool alone) {
 static inline int64_t sign_of(uint64_t mark) { return 3 - 2 * (int64_t)heap_event_kind(mark); }
 _Static_assert(HEAP_EVENT_ALLOCATED == 1 && HEAP_EVENT_FREED == 2, "sign_of");
 
+/* What a block of so many bytes counts for; `interval` is the image's, and known to the compiler where it is 0. */
+static inline __attribute__((always_inline)) struct heap_level counted(uint64_t bytes, uint64_t interval) {
+    return (struct heap_level){heap_counted_bytes(bytes, interval), heap_counted_blocks(bytes, interval)};
+}
+
 /*
  * Adds one event to a stack's counters, without a branch by its kind, which would be foretold wrongly every other time.
  * Only a free has another tick than its slot, or was of a temporary block.
  */
 static inline __attribute__((always_inline)) void fold_event(
-    struct heap_stack *stack, uint64_t slot, uint64_t bytes, uint64_t mark, uint32_t levels, bool alone) {
+    struct heap_stack *stack, uint64_t slot, struct heap_level counted, uint64_t mark, uint32_t levels, bool alone) {
     if (unlikely(load_relaxed(&stack->levels) != levels)) details_copy_levels(stack, current_levels());
     uint64_t *blocks = &stack->allocated_blocks + (heap_event_kind(mark) - HEAP_EVENT_ALLOCATED) * 2;
-    counter_add(blocks, 1, alone);
-    counter_add(blocks + 1, bytes, alone);
+    counter_add(blocks, counted.blocks, alone);
+    counter_add(blocks + 1, counted.bytes, alone);
     uint32_t born = heap_slot_tick(slot), tick = heap_event_tick(mark);
-    if (unlikely(born != tick)) details_count_lifetime(stack, born, tick, alone);
-    if (unlikely(heap_event_flags(mark) & HEAP_EVENT_FLAG_TEMPORARY)) counter_add(&stack->temporary_blocks, 1, alone);
+    if (unlikely(born != tick)) details_count_lifetime(stack, born, tick, counted.blocks, alone);
+    if (unlikely(heap_event_flags(mark) & HEAP_EVENT_FLAG_TEMPORARY))
+        counter_add(&stack->temporary_blocks, counted.blocks, alone);
 }
 _Static_assert(offsetof(struct heap_stack, freed_blocks) - offsetof(struct heap_stack, allocated_blocks) == 16
         && offsetof(struct heap_stack, freed_bytes) - offsetof(struct heap_stack, freed_blocks) == 8,
@@ -85,8 +92,8 @@ _Static_assert(offsetof(struct heap_stack, freed_blocks) - offsetof(struct heap_
 #define FETCH_AHEAD 6
 
 /* Folds events [folded, until), and the sums that the process shares. Returns the live bytes after them. */
-static inline __attribute__((always_inline)) uint64_t fold_until(
-    struct heap_thread *record, struct heap_ring *ring, uint64_t until, uint64_t *blocks_after, bool alone) {
+static inline __attribute__((always_inline)) uint64_t fold_until(struct heap_thread *record, struct heap_ring *ring,
+    uint64_t until, uint64_t *blocks_after, bool alone, uint64_t interval) {
     int64_t bytes = 0, blocks = 0;
     const uint32_t levels = current_levels();
     struct heap_stack *const stacks = image.stacks;
@@ -94,11 +101,12 @@ static inline __attribute__((always_inline)) uint64_t fold_until(
         const struct heap_event *event = &ring->events[n % HEAP_RING_EVENTS];
         const uint64_t slot = event->slot, mark = event->mark;
         const int64_t sign = sign_of(mark);
+        const struct heap_level each = counted(event->bytes, interval);
         if (!alone)
             __builtin_prefetch(&stacks[heap_slot_stack(ring->events[(n + FETCH_AHEAD) % HEAP_RING_EVENTS].slot)], 1);
-        bytes += sign * (int64_t)event->bytes;
-        blocks += sign;
-        fold_event(&stacks[heap_slot_stack(slot)], slot, event->bytes, mark, levels, alone);
+        bytes += sign * (int64_t)each.bytes;
+        blocks += sign * (int64_t)each.blocks;
+        fold_event(&stacks[heap_slot_stack(slot)], slot, each, mark, levels, alone);
         store_release(&record->folded, n + 1); /* partner: a reader's acquire; it then sees the adds */
     }
     *blocks_after = __atomic_add_fetch(&image.header->live_blocks, (uint64_t)blocks, __ATOMIC_RELAXED);
@@ -159,12 +167,13 @@ static void take_snapshot(uint64_t now) {
 
 /* The batch's highest point: returns how many bytes it lies above the batch's beginning; `*until` is the event behind
  * it. */
-static int64_t find_highest(const struct heap_thread *record, const struct heap_ring *ring, uint64_t *until) {
+static inline int64_t find_highest(
+    const struct heap_thread *record, const struct heap_ring *ring, uint64_t *until, uint64_t interval) {
     int64_t sum = 0, highest = 0;
     uint64_t at = record->folded;
     for (uint64_t n = record->folded; n < record->head; n++) {
         const struct heap_event *event = &ring->events[n % HEAP_RING_EVENTS];
-        sum += sign_of(event->mark) * (int64_t)event->bytes;
+        sum += sign_of(event->mark) * (int64_t)heap_counted_bytes(event->bytes, interval);
         bool higher = sum > highest;
         highest = higher ? sum : highest;
         at = higher ? n + 1 : at;
@@ -174,23 +183,27 @@ static int64_t find_highest(const struct heap_thread *record, const struct heap_
 }
 
 static inline __attribute__((always_inline)) void fold_all(
-    struct heap_thread *record, struct heap_ring *ring, bool alone) {
+    struct heap_thread *record, struct heap_ring *ring, bool alone, uint64_t interval) {
     const struct heap_header *header = image.header;
     uint64_t until, blocks;
     int64_t room = (int64_t)(load_relaxed(&header->peak_bytes) - load_relaxed(&header->live_bytes));
-    /* Only a batch that moved more than is missing to the peak can pass it. */
-    if ((int64_t)record->pending_bytes > room && find_highest(record, ring, &until) > room) {
-        uint64_t bytes = fold_until(record, ring, until, &blocks, alone);
+    /* Only a batch that moved more than is missing to the peak can pass it. What moved is not scaled. */
+    if ((interval != 0 || (int64_t)record->pending_bytes > room)
+        && find_highest(record, ring, &until, interval) > room) {
+        uint64_t bytes = fold_until(record, ring, until, &blocks, alone, interval);
         raise_peak(record, bytes, blocks);
     }
-    fold_until(record, ring, record->head, &blocks, alone);
+    fold_until(record, ring, record->head, &blocks, alone, interval);
 }
 
 static __attribute__((noinline)) void fold_alone(struct heap_thread *record, struct heap_ring *ring) {
-    fold_all(record, ring, true);
+    fold_all(record, ring, true, 0);
 }
 static __attribute__((noinline)) void fold_among_others(struct heap_thread *record, struct heap_ring *ring) {
-    fold_all(record, ring, false);
+    fold_all(record, ring, false, 0);
+}
+static __attribute__((noinline)) void fold_sampled(struct heap_thread *record, struct heap_ring *ring) {
+    fold_all(record, ring, false, sample_interval);
 }
 
 void (*ring_grown)(uint64_t live_bytes);
@@ -198,24 +211,28 @@ void (*ring_grown)(uint64_t live_bytes);
 uint64_t ring_fold(struct heap_thread *record, struct heap_ring *ring) {
     uint64_t now = image_nanoseconds();
     take_snapshot(now);
-    bool alone = begin_fold();
-    if (alone) fold_alone(record, ring);
+    const bool sampled = load_relaxed(&sample_interval) != 0, alone = !sampled && begin_fold();
+    if (unlikely(sampled)) fold_sampled(record, ring);
+    else if (alone) fold_alone(record, ring);
     else fold_among_others(record, ring);
     end_fold(alone);
     store_relaxed(&record->pending_bytes, 0);
     record->folded_ms = now / 1000000;
     take_sample(now);
     if (unlikely(options.dump_growth != 0)) ring_grown(load_relaxed(&image.header->live_bytes));
-    return record->head + RING_FOLD_EVENTS;
+    /* Sampled events are few, and each stands for many: they don't wait. */
+    return record->head + (sampled ? 1 : RING_FOLD_EVENTS);
 }
 
 void ring_bypass(uint32_t kind, uint64_t slot, size_t bytes, uint32_t flags, uint32_t tick) {
     struct heap_header *header = image.header;
     bool allocated = kind == HEAP_EVENT_ALLOCATED;
-    uint64_t live = __atomic_add_fetch(&header->live_bytes, allocated ? bytes : -(uint64_t)bytes, __ATOMIC_RELAXED);
-    uint64_t blocks = __atomic_add_fetch(&header->live_blocks, allocated ? 1 : -(uint64_t)1, __ATOMIC_RELAXED);
+    const struct heap_level each = counted(bytes, load_relaxed(&sample_interval));
+    uint64_t live = __atomic_add_fetch(&header->live_bytes, allocated ? each.bytes : -each.bytes, __ATOMIC_RELAXED);
+    uint64_t blocks =
+        __atomic_add_fetch(&header->live_blocks, allocated ? each.blocks : -each.blocks, __ATOMIC_RELAXED);
     fold_event(
-        &image.stacks[heap_slot_stack(slot)], slot, bytes, event_mark(0, flags, kind, tick), current_levels(), false);
+        &image.stacks[heap_slot_stack(slot)], slot, each, event_mark(0, flags, kind, tick), current_levels(), false);
     if (allocated) raise_peak(NULL, live, blocks);
     LOSE(ringless_events, 1);
 }

@@ -15,18 +15,28 @@
 #include "process/marks.h"
 #include "process/start.h"
 #include "stacks/unwind.h"
+#include "threads/sample.h"
+
+/*
+ * In a sampled recording nearly all calls of the common functions pass before a hook is entered. What they leave to the
+ * rest of the hook is a tail call: it jumps there, so the rest has the program's own caller, and the common functions
+ * need no frame and save no registers.
+ */
+#define REST_OF_HOOK static __attribute__((noinline))
 
 #define ENTER(hook) hook_enter(&(hook), HOOK_FRAME, HOOK_CALLER)
 
-/* Finds the stack, calls the next function, and books the block that it returns. `early`: the value for a call before
- * there is a next function; `reason`: the errno of a failure. */
+/* Finds the stack, calls the next function, and books the block that it returns; of a sampled recording, where the
+ * allocation is drawn. `early`: the value for a call before there is a next function; `reason`: the errno of a failure.
+ */
 #define ALLOCATE(block, bytes, early, call, reason) \
     do { \
         if (likely(hook_enter_plainly(HOOK_FRAME))) { \
-            uint32_t stack = unwind_plainly(HOOK_FRAME); \
+            const bool books = sample_books(bytes); \
+            const uint32_t stack = likely(books) ? unwind_plainly(HOOK_FRAME) : 0; \
             (block) = (call); \
-            if (likely((block) != NULL)) book_plain_allocation((block), (bytes), stack); \
-            else marks_failed(reason); \
+            if (unlikely((block) == NULL)) marks_failed(reason); \
+            else if (likely(books)) book_plain_allocation((block), (bytes), stack); \
             hook_leave_plainly(); \
             break; \
         } \
@@ -36,12 +46,12 @@
             break; \
         } \
         struct hook hook; \
-        bool entered = ENTER(hook); \
-        if (entered) hook_stack(&hook); \
+        const bool entered = ENTER(hook), books = entered && sample_books(bytes); \
+        if (books) hook_stack(&hook); \
         (block) = (call); \
         if (entered) { \
-            if ((block) != NULL) book_allocation(&hook, (block), (bytes)); \
-            else marks_failed(reason); \
+            if ((block) == NULL) marks_failed(reason); \
+            else if (books) book_allocation(&hook, (block), (bytes)); \
             hook_leave(&hook); \
         } \
     } while (0)
@@ -52,6 +62,7 @@
     do { \
         if ((block) == NULL || unlikely(arena_owns(block))) break; \
         if (likely(hook_enter_plainly(HOOK_FRAME))) { \
+            sample_age(); \
             book_plain_free(block); \
             real; \
             hook_leave_plainly(); \
@@ -60,7 +71,10 @@
         if (start_is_early()) break; \
         struct hook hook; \
         bool entered = ENTER(hook); \
-        if (entered) book_free(&hook, (block)); \
+        if (entered) { \
+            sample_age(); \
+            book_free(&hook, (block)); \
+        } \
         real; \
         if (entered) hook_leave(&hook); \
     } while (0)

@@ -9,19 +9,26 @@
 
 #include "hooks/booked_call.h"
 
-EXPORT void *malloc(size_t bytes) {
+REST_OF_HOOK void *malloc_booked(size_t bytes) {
     void *block;
     ALLOCATE(block, bytes, arena_allocate(bytes, 16), next.malloc(bytes), errno);
     return block;
 }
 
-EXPORT void *calloc(size_t count, size_t size) {
+EXPORT void *malloc(size_t bytes) { return sample_passes(bytes) ? next.malloc(bytes) : malloc_booked(bytes); }
+
+REST_OF_HOOK void *calloc_booked(size_t count, size_t size) {
     void *block;
     size_t bytes;
     /* on overflow the next calloc fails. The arena is zeroed, and never reuses memory. */
     bool fits = !__builtin_mul_overflow(count, size, &bytes);
     ALLOCATE(block, bytes, fits ? arena_allocate(bytes, 16) : NULL, next.calloc(count, size), errno);
     return block;
+}
+
+EXPORT void *calloc(size_t count, size_t size) {
+    /* where the product overflows, the next calloc fails */
+    return sample_passes(count * size) ? next.calloc(count, size) : calloc_booked(count, size);
 }
 
 HOOK void *hook_memalign(size_t alignment, size_t bytes) {
@@ -57,7 +64,13 @@ HOOK void *hook_pvalloc(size_t bytes) {
     return block;
 }
 
-EXPORT void free(void *block) { FREE(block, next.free(block)); }
+REST_OF_HOOK void free_booked(void *block) { FREE(block, next.free(block)); }
+
+EXPORT void free(void *block) {
+    if (unlikely(sample_is_on()) && block != NULL && !arena_owns(block) && book_knows_none(block)) next.free(block);
+    else free_booked(block);
+}
+
 HOOK void hook_cfree(void *block) { FREE(block, next.free(block)); }
 
 HOOK void hook_free_sized(void *block, size_t bytes) {
@@ -77,12 +90,15 @@ static void *move_from_arena(void *block, size_t bytes) {
     return moved;
 }
 
-/* Shared by realloc and reallocarray, whose frames these are. */
-static inline __attribute__((always_inline)) void *reallocate(void *block, size_t bytes) {
+/* Shared by realloc and reallocarray. */
+REST_OF_HOOK void *reallocate_booked(void *block, size_t bytes) {
     if (block != NULL && unlikely(arena_owns(block))) return move_from_arena(block, bytes);
     struct hook hook = {.frame = HOOK_FRAME};
+    bool books = true;
     if (likely(hook_enter_plainly(HOOK_FRAME))) {
-        hook.stack = unwind_plainly(HOOK_FRAME);
+        sample_age();
+        books = sample_books(bytes);
+        if (likely(books)) hook.stack = unwind_plainly(HOOK_FRAME);
     } else {
         if (start_is_early()) {
             start_miss();
@@ -90,21 +106,31 @@ static inline __attribute__((always_inline)) void *reallocate(void *block, size_
             return block == NULL ? arena_allocate(bytes, 16) : NULL;
         }
         if (!ENTER(hook)) return next.realloc(block, bytes);
-        hook_stack(&hook);
+        sample_age();
+        books = sample_books(bytes);
+        if (books) hook_stack(&hook);
     }
     void *moved;
     if (block == NULL) {
         moved = next.realloc(NULL, bytes);
-        if (likely(moved != NULL)) book_allocation(&hook, moved, bytes);
+        if (likely(moved != NULL) && likely(books)) book_allocation(&hook, moved, bytes);
     } else {
         struct reallocation old = book_realloc_begin(&hook, block);
         moved = next.realloc(block, bytes);
         /* NULL for 0 bytes: glibc has freed the block. NULL for more is a failure, and the block stays. */
-        book_realloc_end(&hook, &old, moved, bytes, moved == NULL && bytes == 0);
+        if (likely(books)) book_realloc_end(&hook, &old, moved, bytes, moved == NULL && bytes == 0);
+        else book_realloc_end(&hook, &old, NULL, 0, moved != NULL || bytes == 0); /* the old block is gone, no more */
     }
     if (unlikely(moved == NULL) && bytes != 0) marks_failed(errno);
     hook_leave(&hook);
     return moved;
+}
+
+static inline __attribute__((always_inline)) void *reallocate(void *block, size_t bytes) {
+    if (unlikely(sample_is_on()) && (block == NULL || (!arena_owns(block) && book_knows_none(block)))
+        && sample_passes(bytes))
+        return next.realloc(block, bytes);
+    return reallocate_booked(block, bytes);
 }
 
 EXPORT void *realloc(void *block, size_t bytes) { return reallocate(block, bytes); }

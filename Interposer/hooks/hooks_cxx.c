@@ -48,10 +48,11 @@ static __attribute__((noinline)) void *scoped_operator(enum operator_number numb
             __asm__ volatile("" ::: "memory"); /* no tail call: our frame tells the unwinder what to leave out */ \
             return block; \
         } \
-        hook_stack(&hook); \
+        const bool books = sample_books(bytes); \
+        if (likely(books)) hook_stack(&hook); \
         void *block = real arguments; \
-        if (likely(block != NULL)) book_allocation(&hook, block, bytes); \
-        else marks_failed(ENOMEM); /* only nothrow operators get here: the others throw past us */ \
+        if (unlikely(block == NULL)) marks_failed(ENOMEM); /* only nothrow operators: the others throw past us */ \
+        else if (likely(books)) book_allocation(&hook, block, bytes); \
         hook_leave(&hook); \
         return block; \
     }
@@ -81,6 +82,7 @@ NEW(_ZnamSt11align_val_tRKSt9nothrow_t, (size_t bytes, align_val_t alignment, no
             real arguments; \
             return; \
         } \
+        sample_age(); \
         book_free(&hook, block); \
         real arguments; \
         hook_leave(&hook); \

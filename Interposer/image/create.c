@@ -130,6 +130,7 @@ static bool fill_in(const char *name) {
     header->depth = options.depth;
     header->maximum_bytes = options.maximum_bytes;
     header->maximum_stacks = maximum_stacks();
+    header->sample_interval = options.sample;
     header->dump_signal = (uint32_t)options.signal;
     header->flags = options.threads ? HEAP_FLAG_THREADS : 0;
     header->timeline_interval_ns = HEAP_TIMELINE_FIRST_INTERVAL_NS;

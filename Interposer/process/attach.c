@@ -12,6 +12,7 @@
 #include "book/ring.h"
 #include "stacks/scratch.h"
 #include "stacks/unwind.h"
+#include "threads/sample.h"
 #include "threads/thread.h"
 
 #define SCRATCHES (1u << 15)
@@ -24,6 +25,7 @@ void threads_start(void) {
      */
     memset(scratches, 0, sizeof scratches);
     hand = 0;
+    store_relaxed(&sample_interval, image.header->sample_interval);
     ring_start();
 }
 
@@ -75,6 +77,7 @@ void thread_attach(void) {
     local.scratch = NULL;
     memset(local.branches, 0, sizeof local.branches);
     local.clock.seen.tv_nsec = -1;
+    sample_begin(0);
     int64_t index = find_record(tid);
     if (index != 0) ring_share(); /* record 0 is the first thread's, and shared by threads without one */
     if (index >= 0) {
@@ -92,6 +95,7 @@ void thread_attach(void) {
         record->last_allocated_address = 0;
         record->started_ns = image_nanoseconds();
         local.record = record;
+        sample_begin(local.index);
         if (local.scratch != NULL && unwind_is_plain()) local.plain = number;
     }
     /* last: a thread that leaves this by longjmp out of a handler attaches again, and finds its record by its tid */

@@ -53,6 +53,9 @@ struct local {
         };
         uint64_t busy; /* all of them */
     };
+    /* threads/sample.h. Bytes up to and with the next one that is drawn; 0: every allocation is booked, or the
+     * countdown is the next one, which is looked at inside of a hook. Where it last began; and the generator. */
+    uint64_t distance, distance_inside, first_distance, random;
     uintptr_t owners[HOOK_LEVELS]; /* the stack pointers of those hooks */
     struct heap_thread *record;    /* NULL: no record was left */
     struct heap_ring *ring;

@@ -115,8 +115,10 @@ func leave(
         if !request.isQuiet {
             say(
                 "  \(separated(summary.liveBytes)) bytes in \(separated(summary.liveBlocks)) blocks were allocated "
-                    + "meanwhile and are live; \(separated(image.losses.unmatched_frees)) frees were of blocks from "
-                    + "before"
+                    + "meanwhile and are live"
+                    + (image.isSampled
+                        ? ", by estimate"
+                        : "; \(separated(image.losses.unmatched_frees)) frees were of blocks from before")
             )
             say("  image: \(summary.path)")
         }

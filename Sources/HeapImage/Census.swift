@@ -27,6 +27,8 @@ package struct StackCounts: Equatable {
     /// What it held when the process held the most.
     package var peak = Level()
     package var temporaryBlocks: UInt64 = 0
+    /// Of the live bytes and blocks, where the image is sampled.
+    package var variance = Variance()
 
     package init() {}
 }
@@ -37,6 +39,10 @@ package struct Census {
     package var stacks: [StackCounts] = []
     package var liveBytes: UInt64 = 0
     package var liveBlocks: UInt64 = 0
+    /// Live blocks that the image has, which stand for others where it is sampled.
+    package var liveRecords: UInt64 = 0
+    /// Of the live bytes and blocks, where the image is sampled.
+    package var variance = Variance()
     /// The most bytes that were live at once, and the blocks at that moment.
     package var peak = Level()
     /// When the program stood so: nanoseconds since the recording's start.
@@ -54,20 +60,28 @@ package struct Census {
     /// Live blocks whose stack's number can't be; they are booked under the empty stack.
     var strayBlocks = 0
     /// Frees among the replayed events, for the lifetimes: the stack, and the age in milliseconds.
-    var replayedFrees: [(stack: UInt32, milliseconds: UInt64)] = []
+    var replayedFrees: [(stack: UInt32, milliseconds: UInt64, blocks: UInt64)] = []
 
     package init() {}
 }
 
 extension HeapImage {
-    /// Counts the image; `alsoBlocks` sees each batch of live blocks on the way.
+    /// Counts the image, in whole blocks; `alsoBlocks` sees each batch of live blocks on the way.
+    ///
+    /// - Throws: what `alsoBlocks` throws, and `InputError` where a running image can't be read again.
+    /// - Complexity: O(blocks + stacks) time, O(stacks) memory.
+    package func census(alsoBlocks: ((Span<LiveBlock>) throws -> Void)? = nil) throws -> Census {
+        try wholeBlocks(storedCensus(alsoBlocks: alsoBlocks))
+    }
+
+    /// The same with blocks in the image's own unit, as its copy needs it.
     ///
     /// Of a running program the blocks are read first and what names them after, so that every stack
     /// of a block is known by then.
     ///
     /// - Throws: what `alsoBlocks` throws, and `InputError` where a running image can't be read again.
     /// - Complexity: O(blocks + stacks) time, O(stacks) memory.
-    package func census(alsoBlocks: ((Span<LiveBlock>) throws -> Void)? = nil) throws -> Census {
+    func storedCensus(alsoBlocks: ((Span<LiveBlock>) throws -> Void)? = nil) throws -> Census {
         var census = Census()
         var threads = threads()
         let inFlight = inFlightReallocations(threads)
@@ -86,13 +100,13 @@ extension HeapImage {
         census.stacks = [StackCounts](
             repeating: StackCounts(), count: max(2, min(readable, Int(HEAP_STACK_LIMIT))))
         try forEachBlock(inFlight: inFlight, watch: &watch) { batch in
-            census.add(batch, room: room)
+            if isSampled { census.addSampled(batch, room: room, weight) } else { census.add(batch, room: room) }
             try alsoBlocks?(batch)
         }
         if kind != .running {
             let blocks = sections[SectionName.blocks.rawValue]
             let recorded = min(blocks.used, UInt64(blocks.roomEntries))
-            let found = census.liveBlocks &- UInt64(inFlight.count { $0.block != nil })
+            let found = census.liveRecords &- UInt64(inFlight.count { $0.block != nil })
             census.lostRecords = recorded > found && blocks.readableEntries < blocks.roomEntries ? recorded - found : 0
             // And those that were lost before this copy was made.
             census.lostRecords = census.lostRecords.addingReportingOverflow(losses.lost_records).partialValue
@@ -127,7 +141,7 @@ extension HeapImage {
             repeating: StackCounts(),
             count: max(2, min(sections[SectionName.stacks.rawValue].readableEntries, Int(HEAP_STACK_LIMIT))))
         countFolded(&census, threads.flatMap(\.unfolded))
-        return census
+        return wholeBlocks(census)
     }
 
     /// Of the uncommitted events of one thread, the ones that happened, as their blocks' slots say.
@@ -231,7 +245,8 @@ extension HeapImage {
             census.stacks[index].apply(event)
             if event.isFree {
                 let began = heap_tick_milliseconds(event.allocatedTick), ended = heap_tick_milliseconds(event.tick)
-                census.replayedFrees.append((event.stack, ended > began ? ended - began : 0))
+                census.replayedFrees.append(
+                    (event.stack, ended > began ? ended - began : 0, event.counted.blocks))
             }
         }
         census.peak = Level(bytes: header.peak_bytes, blocks: header.peak_blocks)
@@ -296,6 +311,27 @@ extension Census {
             next = addKnown(batch, from: next + 1)
         }
         liveBlocks &+= UInt64(batch.count)
+        liveRecords &+= UInt64(batch.count)
+    }
+
+    /// The same of a sampled image, whose blocks are few and stand for many.
+    mutating func addSampled(_ batch: Span<LiveBlock>, room: Int, _ weight: (UInt64) -> BlockWeight) {
+        for index in batch.indices {
+            let block = batch[index], counts = weight(block.bytes)
+            var stack = Int(block.stack)
+            if stack >= room {
+                strayBlocks += 1
+                stack = 1
+            }
+            if stack >= stacks.count {
+                stacks.append(contentsOf: repeatElement(StackCounts(), count: stack + 1 - stacks.count))
+            }
+            stacks[stack].addLive(block, counts)
+            liveBytes &+= counts.bytes
+            liveBlocks &+= counts.units
+            variance += counts.variance
+        }
+        liveRecords &+= UInt64(batch.count)
     }
 
     /// Adds blocks from `first` on, up to one whose stack is not there; its place. Each block's counts lie
@@ -319,6 +355,7 @@ extension Census {
     mutating func moveToEmptyStack(_ index: Int) {
         stacks[1].liveBytes &+= stacks[index].liveBytes
         stacks[1].liveBlocks &+= stacks[index].liveBlocks
+        stacks[1].variance += stacks[index].variance
         stacks[1].oldestTick = min(stacks[1].oldestTick, stacks[index].oldestTick)
         stacks[1].newestTick = max(stacks[1].newestTick, stacks[index].newestTick)
         stacks[index] = StackCounts()
@@ -352,6 +389,14 @@ extension StackCounts {
         newestTick = max(newestTick, block.tick)
     }
 
+    mutating func addLive(_ block: LiveBlock, _ counts: BlockWeight) {
+        liveBytes &+= counts.bytes
+        liveBlocks &+= counts.units
+        variance += counts.variance
+        oldestTick = min(oldestTick, block.tick)
+        newestTick = max(newestTick, block.tick)
+    }
+
     /// What the counters say is live.
     package var held: Level {
         Level(
@@ -360,25 +405,27 @@ extension StackCounts {
     }
 
     mutating func apply(_ event: Event) {
+        let counted = event.counted
         if event.isFree {
-            freedBlocks &+= 1
-            freedBytes &+= event.bytes
-            if event.isTemporary { temporaryBlocks &+= 1 }
+            freedBlocks &+= counted.blocks
+            freedBytes &+= counted.bytes
+            if event.isTemporary { temporaryBlocks &+= counted.blocks }
         } else {
-            allocatedBlocks &+= 1
-            allocatedBytes &+= event.bytes
+            allocatedBlocks &+= counted.blocks
+            allocatedBytes &+= counted.bytes
         }
     }
 }
 
 extension Level {
     mutating func apply(_ event: Event) {
+        let counted = event.counted
         if event.isFree {
-            bytes = bytes >= event.bytes ? bytes - event.bytes : 0
-            blocks = blocks > 0 ? blocks - 1 : 0
+            bytes = bytes >= counted.bytes ? bytes - counted.bytes : 0
+            blocks = blocks >= counted.blocks ? blocks - counted.blocks : 0
         } else {
-            bytes &+= event.bytes
-            blocks &+= 1
+            bytes &+= counted.bytes
+            blocks &+= counted.blocks
         }
     }
 }

@@ -22,13 +22,13 @@ extension HeapImage {
         forEachStack { number, stack in
             guard number < census.stacks.count else { return }
             for lifetime in 1 ..< count {
-                lifetimes[number * count + lifetime] = stack.blocks(ofLifetime: lifetime)
+                lifetimes[number * count + lifetime] = wholeBlocks(stack.blocks(ofLifetime: lifetime))
             }
         }
         for free in census.replayedFrees {
             let lifetime = Int(heap_lifetime_of_milliseconds(free.milliseconds))
             guard lifetime > 0, Int(free.stack) < census.stacks.count else { continue }
-            lifetimes[Int(free.stack) * count + lifetime] &+= 1
+            lifetimes[Int(free.stack) * count + lifetime] &+= wholeBlocks(free.blocks)
         }
         // The shortest has no counter of its own: it is what the others leave.
         for number in census.stacks.indices {

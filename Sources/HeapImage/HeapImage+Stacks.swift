@@ -86,7 +86,8 @@ extension HeapImage {
             if let last = samples.last, sample.time_ns <= last.nanoseconds { return }
             samples.append(
                 TimelineSample(
-                    nanoseconds: sample.time_ns, liveBytes: sample.live_bytes, liveBlocks: sample.live_blocks,
+                    nanoseconds: sample.time_ns, liveBytes: sample.live_bytes,
+                    liveBlocks: wholeBlocks(sample.live_blocks),
                     rssBytes: sample.rss_bytes == 0 ? nil : sample.rss_bytes))
         }
         return samples
@@ -106,7 +107,7 @@ extension HeapImage {
     package func snapshot(_ number: Int) -> [Level] {
         guard number >= 0 && number < snapshotCount else { return [] }
         var levels: [Level] = []
-        forEachStack { _, stack in levels.append(stack.level(number)) }
+        forEachStack { _, stack in levels.append(wholeBlocks(stack.level(number))) }
         return levels
     }
 }

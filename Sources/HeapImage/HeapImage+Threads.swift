@@ -20,6 +20,14 @@ package struct Event: Equatable {
     package var isFree: Bool
     package var isTemporary: Bool
     package var isReallocation: Bool
+    /// The image's: what the block counts for follows from it.
+    package var sampleInterval: UInt64 = 0
+
+    /// What the counters have of the block.
+    var counted: Level {
+        Level(
+            bytes: heap_counted_bytes(bytes, sampleInterval), blocks: heap_counted_blocks(bytes, sampleInterval))
+    }
 }
 
 /// A reallocation that had not come to its end.
@@ -53,7 +61,7 @@ package struct ThreadRecord {
 }
 
 extension heap_event {
-    func taken(thread: Int, number: UInt64) -> Event? {
+    func taken(thread: Int, number: UInt64, sampleInterval: UInt64) -> Event? {
         guard heap_event_sequence(mark) == UInt32(truncatingIfNeeded: number) else { return nil }
         let kind = heap_event_kind(mark)
         guard kind == HEAP_EVENT_ALLOCATED.rawValue || kind == HEAP_EVENT_FREED.rawValue else { return nil }
@@ -63,7 +71,7 @@ extension heap_event {
             allocatedTick: heap_slot_tick(slot), tick: heap_event_tick(mark),
             isFree: kind == HEAP_EVENT_FREED.rawValue,
             isTemporary: flags & UInt32(HEAP_EVENT_FLAG_TEMPORARY) != 0,
-            isReallocation: flags & UInt32(HEAP_EVENT_FLAG_REALLOC) != 0)
+            isReallocation: flags & UInt32(HEAP_EVENT_FLAG_REALLOC) != 0, sampleInterval: sampleInterval)
     }
 }
 
@@ -123,7 +131,7 @@ extension HeapImage {
         func event(_ number: UInt64) -> Event? {
             let index = Int(truncatingIfNeeded: number % UInt64(HEAP_RING_EVENTS))
             return ring.unsafeLoadUnaligned(fromByteOffset: index * MemoryLayout<heap_event>.size, as: heap_event.self)
-                .taken(thread: thread, number: number)
+                .taken(thread: thread, number: number, sampleInterval: sampleInterval)
         }
         let pending = record.head &- record.folded
         if pending > 0 && pending <= UInt64(HEAP_RING_EVENTS) {

@@ -15,6 +15,7 @@ extension heap_header {
     static func byteCount(ofVersion version: UInt32) -> Int? {
         switch version {
         case HEAP_VERSION: MemoryLayout<heap_header>.size
+        case HEAP_VERSION_2: Int(HEAP_HEADER_2_BYTES)
         case HEAP_VERSION_1: Int(HEAP_HEADER_1_BYTES)
         default: nil
         }
@@ -37,6 +38,7 @@ extension heap_header {
                     from: UnsafeRawBufferPointer(rebasing: bytes[kept ..< Int(HEAP_HEADER_1_BYTES)]))
             }
         }
+        if header.version == HEAP_VERSION_2 { header.sample_interval = 0 } // what stands there is a section's
         try header.check(bytes.count, file: file)
         return header
     }
@@ -65,6 +67,11 @@ extension heap_header {
         }
         guard HeapImage.Kind(rawValue: kind) != nil else {
             throw fail(MemoryLayout<heap_header>.offset(of: \.kind), "image kind \(kind) is not known")
+        }
+        guard sample_interval <= HEAP_SAMPLE_MOST else {
+            throw fail(
+                MemoryLayout<heap_header>.offset(of: \.sample_interval),
+                "sampled each \(sample_interval) bytes, where \(HEAP_SAMPLE_MOST) is the most")
         }
         for log2 in withUnsafeBytes(of: granule_log2, { Array($0) }) where log2 < 3 || log2 > 40 {
             throw fail(MemoryLayout<heap_header>.offset(of: \.granule_log2), "a granule of 2 to the \(log2) bytes")

@@ -104,7 +104,7 @@ extension HeapImage {
         var layout = Layout()
         layout.begin(.blocks, at: out.position)
         var verdict = options.verdict.map { VerdictSection($0) }
-        let census = try census { batch in
+        let census = try storedCensus { batch in
             for index in batch.indices {
                 let block = batch[index]
                 verdict?.add(block)
@@ -177,8 +177,8 @@ extension HeapImage {
         let bytes = out.position
         try out.commit(header: header)
         return PackSummary(
-            path: out.path, fileBytes: bytes, liveBytes: census.liveBytes, liveBlocks: census.liveBlocks,
-            census: census,
+            path: out.path, fileBytes: bytes, liveBytes: census.liveBytes, liveBlocks: wholeBlocks(census.liveBlocks),
+            census: wholeBlocks(census),
             namesLeftOut: names?.leftOut ?? 0)
     }
 
@@ -246,9 +246,10 @@ extension HeapImage {
         _ census: Census, _ kept: PackedStacks, to out: NewFile, _ layout: inout Layout
     ) throws {
         let snapshots = snapshotCount, levels = heap_levels(header.peak_epoch, UInt32(snapshots))
-        var replayed: [UInt32: [Int]] = [:]
+        var replayed: [UInt32: [(lifetime: Int, blocks: UInt64)]] = [:]
         for free in census.replayedFrees {
-            replayed[free.stack, default: []].append(Int(heap_lifetime_of_milliseconds(free.milliseconds)))
+            replayed[free.stack, default: []].append(
+                (Int(heap_lifetime_of_milliseconds(free.milliseconds)), free.blocks))
         }
         var details = PackedDetails()
         var failure: (any Error)?
@@ -269,7 +270,9 @@ extension HeapImage {
                 entry.temporary_blocks = counts.temporaryBlocks
                 // What is not copied yet is what the folded counters say.
                 var lifetimes = (0 ..< LifetimeClass.count).map { stack.blocks(ofLifetime: $0) }
-                for lifetime in replayed[UInt32(number)] ?? [] where lifetime > 0 { lifetimes[lifetime] &+= 1 }
+                for (lifetime, blocks) in replayed[UInt32(number)] ?? [] where lifetime > 0 {
+                    lifetimes[lifetime] &+= blocks
+                }
                 details.add(
                     to: &entry, peak: counts.peak, levels: (0 ..< snapshots).map { stack.level($0) },
                     lifetimes: lifetimes)

@@ -51,7 +51,7 @@ struct PackedStacks {
         }
         guard count >= Self.fewest else { return }
         for free in census.replayedFrees where Int(free.stack) < leftOut.count && leftOut[Int(free.stack)] {
-            lifetimes[Int(heap_lifetime_of_milliseconds(free.milliseconds))] &+= 1
+            lifetimes[Int(heap_lifetime_of_milliseconds(free.milliseconds))] &+= free.blocks
         }
         goneLifetimes = lifetimes
         goneCount = UInt64(count)

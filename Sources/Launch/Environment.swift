@@ -29,6 +29,8 @@ package struct RecordingOptions {
     /// A dump when an allocation fails.
     package var dumpAtFailure = false
     package var messages: FilePath?
+    /// Mean bytes between two sampled ones; 0: every allocation is recorded.
+    package var sample: UInt64?
     /// Programs tell of an exec before it happens, to who traces them.
     package var tellsEnd = false
 
@@ -49,6 +51,7 @@ package struct RecordingOptions {
         if let maximumBytes { list.append(("HEAPSUM_MAX_SIZE", String(maximumBytes))) }
         if let maximumStacks { list.append(("HEAPSUM_MAX_STACKS", String(maximumStacks))) }
         if let dumpAtGrowth { list.append(("HEAPSUM_DUMP_AT_GROWTH", String(dumpAtGrowth))) }
+        if let sample { list.append(("HEAPSUM_SAMPLE", String(sample))) }
         if dumpAtFailure { list.append(("HEAPSUM_DUMP_AT_FAILURE", "1")) }
         if tellsEnd { list.append(("HEAPSUM_LEAKS", "1")) }
         if let messages { list.append(("HEAPSUM_MESSAGES", messages.text)) }

@@ -24,6 +24,8 @@ struct PackedImage {
     var losses: heap_losses
     var residence: heap_residence
     var isFull: Bool
+    /// Mean bytes between two sampled ones; 0: every block was recorded.
+    var sampleInterval: UInt64
     var allocator: String
     /// The stacks that hold the most, largest first; more than are shown, as other programs may have them too.
     var largest: [LargeStack]
@@ -299,7 +301,8 @@ private func pack(_ source: FileSource, into output: FilePath, options: PackOpti
         liveBytes: summary.liveBytes,
         liveBlocks: summary.liveBlocks, peakBytes: summary.census.peak.bytes,
         allocatedBlocks: summary.census.stacks.reduce(0) { $0 &+ $1.allocatedBlocks }, losses: losses,
-        residence: image.header.residence, isFull: image.hasFlag(HEAP_FLAG_FULL), allocator: image.allocator,
+        residence: image.header.residence, isFull: image.hasFlag(HEAP_FLAG_FULL), sampleInterval: image.sampleInterval,
+        allocator: image.allocator,
         largest: largestStacks(image, summary.census))
 }
 

@@ -51,6 +51,9 @@ extension Harvest {
         }
         lines += totals(name: name, program: program)
         lines += largestLines()
+        if let interval = packed.map(\.sampleInterval).max(), interval > 0 {
+            lines.append("  sampled: 1 byte in \(separated(interval)), so these are estimates; heapsum tells how good")
+        }
         for line in packed.flatMap({ $0.lossLines(many: packed.count > 1) }).prefix(8) { lines.append("  \(line)") }
         if let line = packed.last(where: \.isRoot)?.residenceLine { lines.append("  \(line)") }
         return lines.map(printable) + pathLines(output: output)
@@ -138,8 +141,10 @@ extension Harvest {
 }
 
 extension PackedImage {
-    /// Nothing was seen of it, not even what found no place.
-    var isSilent: Bool { allocatedBlocks == 0 && losses.lost_allocations == 0 && losses.early_allocations == 0 }
+    /// Nothing was seen of it, not even what found no place. Of a sampled program that says little.
+    var isSilent: Bool {
+        sampleInterval == 0 && allocatedBlocks == 0 && losses.lost_allocations == 0 && losses.early_allocations == 0
+    }
 
     /// Where malloc had the smaller part of what was resident: a search here may be one in the wrong place.
     var residenceLine: String? {

@@ -228,6 +228,7 @@ extension Snapshot {
     ///
     /// - Throws: `LeaksError` where the core can't be used, or is another process's.
     package static func read(core path: String, image: HeapImage) throws -> Snapshot {
+        try refuse(image)
         let core = try CoreFile(path: path)
         guard core.processID == pid_t(truncatingIfNeeded: image.header.pid) else {
             throw LeaksError(

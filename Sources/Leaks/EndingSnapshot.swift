@@ -26,6 +26,7 @@ extension Snapshot {
     package static func take(
         ofStopped processID: pid_t, held: [pid_t], ending: pid_t, kind: EndingKind, missing: [pid_t], image: HeapImage
     ) throws -> Snapshot {
+        try refuse(image)
         var shortfalls: [Shortfall] = []
         try image.refresh()
         let reader = BlockReader(image)

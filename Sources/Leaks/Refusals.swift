@@ -29,6 +29,14 @@ extension Snapshot {
         }
     }
 
+    /// Refuses a sampled image: a block that only blocks outside of it point to would seem lost.
+    static func refuse(_ image: HeapImage) throws(LeaksError) {
+        guard image.isSampled else { return }
+        throw LeaksError(
+            "\(image.file): sampled: a pointer in a block that was not drawn is not seen, and what it leads to would "
+                + "seem lost: record without --sample for verdicts; heapsum diff of two dumps tells what grows")
+    }
+
     /// The reason for a stop that failed.
     static func refusal(_ processID: pid_t, Errno error: CInt) -> LeaksError {
         switch error {

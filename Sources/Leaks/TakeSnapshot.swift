@@ -26,6 +26,7 @@ extension Snapshot {
         of processID: pid_t, image: HeapImage, options: SnapshotOptions = SnapshotOptions()
     ) throws -> Snapshot {
         let thread = Presence.livingThread(of: UInt32(bitPattern: processID)).map { pid_t(bitPattern: $0) } ?? processID
+        try refuse(image)
         try refuse(processID)
         let wiped = procFile("/proc/\(thread)/smaps").map(wipedOnFork) ?? []
         var kernelWords = Set(readKernelWords(of: processID))

@@ -192,6 +192,9 @@ extension TopScreen {
         second.append(" in \(shortCount(Double(heap.totals.blocks))) blocks")
         second.append("   peak \(shortSize(Double(heap.peakBytes)))")
         if let resident = heap.residentBytes { second.append("   resident \(shortSize(Double(resident)))") }
+        if heap.image.isSampled {
+            second.append("   estimates: 1 byte in \(separated(heap.image.sampleInterval))", .warning)
+        }
         let lost = heap.image.lostEvents
         if lost > 0 { second.append("   lost \(counted(lost, "allocation"))", .warning) }
 

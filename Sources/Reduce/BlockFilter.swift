@@ -88,6 +88,7 @@ extension Reduction {
                 then.blocks = history.peakBlocks
                 then.oldestSeconds = nil
                 then.newestSeconds = nil
+                then.variance = nil // which blocks were live then isn't known
                 result.rows.append(then)
             case .end where filter.isOfAges && row.blocks > 0:
                 if let rest = aged[index].undecided {
@@ -120,16 +121,22 @@ extension Reduction {
         var parts = rows.map { row in
             var part = row
             (part.bytes, part.blocks, part.oldestSeconds, part.newestSeconds) = (0, 0, nil, nil)
+            part.variance = nil
             return (row: part, undecided: UInt64?.none)
         }
-        var seen = [(bytes: UInt64, blocks: UInt64)](repeating: (0, 0), count: rows.count)
-        forEachLiveBlock(askedOf: filter) { (block: LiveBlock, row: Int, ageSeconds: Double, passes: Bool) in
-            seen[row].bytes &+= block.bytes
-            seen[row].blocks &+= 1
+        var seen = [BlockWeight](repeating: BlockWeight(), count: rows.count), passed = seen
+        forEachLiveBlock(askedOf: filter) {
+            (block: LiveBlock, row: Int, ageSeconds: Double, passes: Bool, weight: BlockWeight) in
+            seen[row] += weight
             guard passes else { return }
-            parts[row].row.bytes &+= block.bytes
-            parts[row].row.blocks &+= 1
+            passed[row] += weight
             parts[row].row.addAges(oldest: ageSeconds, newest: ageSeconds)
+        }
+        for index in parts.indices {
+            (parts[index].row.bytes, parts[index].row.blocks) = (passed[index].bytes, passed[index].blocks)
+            if passed[index].units > 0 && rows[index].variance != nil {
+                parts[index].row.variance = passed[index].variance
+            }
         }
         guard inputs.contains(where: { $0.image == nil }) else { return parts }
         // What is left are a log's blocks.

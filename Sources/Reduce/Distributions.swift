@@ -27,6 +27,11 @@ package struct Distributions: Equatable {
 
     package static func sizeClass(_ bytes: UInt64) -> Int { UInt64.bitWidth - bytes.leadingZeroBitCount }
 
+    /// From the units of weights to blocks.
+    fileprivate mutating func roundBlocks() {
+        for number in sizes.indices { sizes[number].blocks = BlockWeight.rounded(sizes[number].blocks) }
+    }
+
     package var isEmpty: Bool { !sizes.contains { $0.blocks > 0 } && !lifetimes.contains { $0 > 0 } }
 }
 
@@ -48,16 +53,18 @@ extension Reduction {
             placeOfNode[Int(row.node)] = place
         }
         let places = self.rows.map { placeOfNode[Int($0.node)] }
-        forEachLiveBlock(passing: blocks) { (block: LiveBlock, row: Int, _) in
+        forEachLiveBlock(passing: blocks) { (block: LiveBlock, row: Int, _, weight: BlockWeight) in
             let place = places[row]
             guard place != none else { return }
             let size = Distributions.sizeClass(block.bytes)
-            all.sizes[size].bytes &+= block.bytes
-            all.sizes[size].blocks &+= 1
+            all.sizes[size].bytes &+= weight.bytes
+            all.sizes[size].blocks &+= weight.units
             guard place >= 0 else { return }
-            parts[place].sizes[size].bytes &+= block.bytes
-            parts[place].sizes[size].blocks &+= 1
+            parts[place].sizes[size].bytes &+= weight.bytes
+            parts[place].sizes[size].blocks &+= weight.units
         }
+        all.roundBlocks()
+        for place in parts.indices { parts[place].roundBlocks() }
         forEachLifetime { row, lifetime, blocks in
             let place = places[row]
             guard place != none else { return }

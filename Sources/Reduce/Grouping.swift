@@ -59,27 +59,28 @@ extension Reduction {
         for row in rows where Int(row.node) < isWanted.count { isWanted[Int(row.node)] = true }
         let wanted = self.rows.map { isWanted[Int($0.node)] }
         var places: [UInt64: Int] = [:]
-        var sizes: [(size: UInt64, row: Row)] = []
-        var seen = [(bytes: UInt64, blocks: UInt64)](repeating: (0, 0), count: self.rows.count)
-        forEachLiveBlock(askedOf: blocks) { (block: LiveBlock, row: Int, ageSeconds: Double, passes: Bool) in
+        var sizes: [(size: UInt64, row: Row, weight: BlockWeight)] = []
+        var seen = [BlockWeight](repeating: BlockWeight(), count: self.rows.count)
+        let isSampled = self.isSampled
+        forEachLiveBlock(askedOf: blocks) {
+            (block: LiveBlock, row: Int, ageSeconds: Double, passes: Bool, weight: BlockWeight) in
             guard wanted[row] else { return }
-            seen[row].bytes &+= block.bytes
-            seen[row].blocks &+= 1
+            seen[row] += weight
             guard passes else { return }
             let size = SizeClass.of(block.bytes)
             let place = places[size] ?? sizes.count
             if place == sizes.count {
                 places[size] = place
-                sizes.append((size, Row(node: 0)))
+                sizes.append((size, Row(node: 0), BlockWeight()))
             }
-            sizes[place].row.bytes &+= block.bytes
-            sizes[place].row.blocks &+= 1
+            sizes[place].weight += weight
             sizes[place].row.addAges(oldest: ageSeconds, newest: ageSeconds)
         }
         var groups = RowGroups(self)
-        for (size, row) in sizes {
+        for (size, row, weight) in sizes {
             var row = row
-            row.history = nil
+            (row.bytes, row.blocks, row.history) = (weight.bytes, weight.blocks, nil)
+            if isSampled { row.variance = weight.variance }
             groups.add(row, SizeClass.key(size))
         }
         // What a log says of a stack is a sum. One block's size can be told of it, several blocks' can't. Where all are
@@ -143,6 +144,7 @@ private struct RowGroups {
         rows[place].bytes &+= row.bytes
         rows[place].add(verdictOf: row)
         rows[place].blocks &+= row.blocks
+        rows[place].add(row.variance)
         rows[place].blocksOfUnknownSize &+= row.blocksOfUnknownSize
         rows[place].key?.narrow(to: key)
         if let more = row.history { rows[place].history?.add(more) } else { rows[place].history = nil }

@@ -71,6 +71,9 @@ package struct Row {
     package var key: RowKey?
     /// nil where an input of its blocks brings no verdict.
     package var verdict: RowVerdict?
+    /// Of the bytes and blocks, where any of them are estimates of a sampled image; nil: they are exact, or it isn't
+    /// known.
+    package var variance: Variance?
 
     /// What came and went.
     package struct History: Equatable {
@@ -87,6 +90,13 @@ package struct Row {
     }
 
     package init(node: UInt32) { self.node = node }
+
+    mutating func add(_ more: Variance?) {
+        guard let more else { return }
+        var sum = variance ?? Variance()
+        sum += more
+        variance = sum
+    }
 
     mutating func addAges(oldest: Double, newest: Double) {
         oldestSeconds = max(oldestSeconds ?? oldest, oldest)
@@ -143,7 +153,10 @@ package struct Totals: Equatable {
     /// Stacks that hold live blocks.
     package var uniqueStacks = 0
     package var lostEvents: UInt64 = 0
+    /// nil where an input does not tell: of a sampled image a free of a block that was not drawn is no riddle.
     package var unmatchedFrees: UInt64?
+    /// Of the live bytes and blocks, where any of them are estimates of a sampled image.
+    package var variance: Variance?
 
     package init() {}
 }
@@ -305,7 +318,7 @@ extension Reduction {
         input.census = census
         input.verdict = image.storedVerdict()
         let heldBefore = rows.map { $0.blocks > 0 }
-        rowsOfStacks[inputs.count] = fold(census, interned)
+        rowsOfStacks[inputs.count] = fold(census, interned, isSampled: image.isSampled)
         modulesOfInputs[inputs.count] = numbers
         // After everything was read: damage is found on the way.
         input.damages = image === original ? image.damages : original.damages + image.damages
@@ -317,7 +330,14 @@ extension Reduction {
         totals.liveBlocks &+= census.liveBlocks
         totals.peakBytes = (totals.peakBytes ?? 0) &+ census.peak.bytes
         totals.lostEvents &+= image.lostEvents
-        totals.unmatchedFrees = (totals.unmatchedFrees ?? 0) &+ image.losses.unmatched_frees
+        if image.isSampled {
+            var sum = totals.variance ?? Variance()
+            sum += census.variance
+            totals.variance = sum
+        }
+        let tells = inputs.dropLast().allSatisfy { $0.image == nil } || totals.unmatchedFrees != nil
+        totals.unmatchedFrees =
+            image.isSampled || !tells ? nil : (totals.unmatchedFrees ?? 0) &+ image.losses.unmatched_frees
     }
 
     /// Takes in the modules and nodes of an image, and the names that it brings along. `interned` has this tree's node
@@ -359,7 +379,10 @@ extension Reduction {
         }
     }
 
-    private func fold(_ census: Census, _ interned: [UInt32]) -> [UInt32] {
+    /// Whether any input is a sampled image.
+    package var isSampled: Bool { inputs.contains { $0.image?.isSampled ?? false } }
+
+    private func fold(_ census: Census, _ interned: [UInt32], isSampled: Bool) -> [UInt32] {
         var rowOfStack = [UInt32](repeating: 0, count: census.stacks.count)
         let moment = Double(census.momentNanoseconds) / 1e9
         for (number, counts) in census.stacks.enumerated().dropFirst() {
@@ -371,6 +394,7 @@ extension Reduction {
             rows[index].bytes &+= counts.liveBytes
             rows[index].blocks &+= counts.liveBlocks
             rows[index].history?.add(counts)
+            if isSampled && counts.liveBlocks > 0 { rows[index].add(counts.variance) }
             totals.history?.add(counts)
             if counts.liveBlocks > 0 {
                 rows[index].addAges(
@@ -409,16 +433,19 @@ extension Reduction {
     ///
     /// - Complexity: O(blocks), reading the images again.
     package func forEachLiveBlock<Failure: Error>(_ body: (LiveBlock, Row) throws(Failure) -> Void) throws(Failure) {
-        try forEachLiveBlock(passing: BlockFilter()) { (block, row, _) throws(Failure) in try body(block, rows[row]) }
+        try forEachLiveBlock(passing: BlockFilter()) { (block, row, _, _) throws(Failure) in
+            try body(block, rows[row])
+        }
     }
 
-    /// The same of the blocks that pass, with the row's place in `rows`, and the block's age at its image's moment.
+    /// The same of the blocks that pass, with the row's place in `rows`, the block's age at its image's moment, and
+    /// what it stands for: in a sampled image for more than itself.
     package func forEachLiveBlock<Failure: Error>(
         passing filter: BlockFilter = BlockFilter(),
-        _ body: (LiveBlock, _ row: Int, _ ageSeconds: Double) throws(Failure) -> Void
+        _ body: (LiveBlock, _ row: Int, _ ageSeconds: Double, BlockWeight) throws(Failure) -> Void
     ) throws(Failure) {
-        try forEachLiveBlock(askedOf: filter) { (block, row, age, passes) throws(Failure) in
-            if passes { try body(block, row, age) }
+        try forEachLiveBlock(askedOf: filter) { (block, row, age, passes, weight) throws(Failure) in
+            if passes { try body(block, row, age, weight) }
         }
     }
 
@@ -426,12 +453,12 @@ extension Reduction {
     /// asked here.
     func forEachLiveBlock<Failure: Error>(
         askedOf filter: BlockFilter,
-        _ body: (LiveBlock, _ row: Int, _ ageSeconds: Double, _ passes: Bool) throws(Failure) -> Void
+        _ body: (LiveBlock, _ row: Int, _ ageSeconds: Double, _ passes: Bool, BlockWeight) throws(Failure) -> Void
     ) throws(Failure) {
         for (index, input) in inputs.enumerated() {
             guard let image = input.image, let rowOfStack = rowsOfStacks[index] else { continue }
             let moment = Double(input.census?.momentNanoseconds ?? 0) / 1e9
-            let ticks = filter.ticks(of: image)
+            let ticks = filter.ticks(of: image), isSampled = image.isSampled
             try image.forEachBlock { (batch) throws(Failure) in
                 for position in batch.indices {
                     let block = batch[position]
@@ -441,7 +468,8 @@ extension Reduction {
                     let age = max(0, moment - Double(milliseconds(ofTick: block.tick)) / 1000)
                     try body(
                         block, Int(rowOfStack[stack]) - 1, age,
-                        filter.passes(ageSeconds: age) && ticks.contains(block.tick))
+                        filter.passes(ageSeconds: age) && ticks.contains(block.tick),
+                        isSampled ? image.weight(block.bytes) : BlockWeight(whole: block.bytes))
                 }
             }
         }

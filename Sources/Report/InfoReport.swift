@@ -45,13 +45,20 @@ package struct InfoReport {
         }
         try line("dump signal", signalText(image))
         if header.dumps > 0 { try line("dumps", "\(header.dumps) so far") }
+        if image.isSampled {
+            try line(
+                "sampled",
+                "1 byte in \(separated(image.sampleInterval)): all counts are estimates, what is live from "
+                    + "\(counted(census.liveRecords, "block")); losses count drawn blocks")
+        }
         if image.hasFlag(HEAP_FLAG_FORKED) { try line("forked", "blocks inherited from the parent are not in here") }
         if image.hasFlag(HEAP_FLAG_ATTACHED) {
             try line(
                 "attached",
                 "to a program that ran already: blocks from before \(utcTime(header.started_realtime_ns)) are not in "
-                    + "here; "
-                    + "\(counted(image.losses.unmatched_frees, "free")) of blocks from before")
+                    + "here"
+                    + (image.isSampled
+                        ? "" : "; \(counted(image.losses.unmatched_frees, "free")) of blocks from before"))
         }
         if image.hasFlag(HEAP_FLAG_DETACHED) {
             try line("detached", "recording was ended from outside, and the program went on")
@@ -97,7 +104,12 @@ package struct InfoReport {
 
         try heading("Counts")
         let allocated = census.stacks.reduce(into: Row.History()) { $0.add($1) }
-        try line("live", "\(separated(census.liveBytes)) bytes in \(counted(census.liveBlocks, "block"))")
+        let errors = image.isSampled ? census.variance : nil
+        try line(
+            "live",
+            "\(Table.estimate(separated(census.liveBytes), errors?.errorBytes)) bytes in "
+                + (errors.map { "\(Table.estimate(separated(census.liveBlocks), $0.errorBlocks)) blocks" }
+                    ?? counted(census.liveBlocks, "block")))
         try line(
             "allocated",
             "\(separated(allocated.allocatedBytes)) bytes in \(counted(allocated.allocatedBlocks, "block"))")

@@ -72,6 +72,13 @@ package struct Quantity: Sendable, Equatable {
             standIn: { _ in -1 }, seconds: { $0.oldestSeconds }),
         Quantity(
             "newestSeconds", .seconds, "age of the newest", page: "Newest live block", seconds: { $0.newestSeconds }),
+        Quantity(
+            "standardErrorBytes", .bytes, "standard error of the bytes", page: "Standard error of the bytes",
+            pageColumn: ("±", "Standard error of the estimated bytes: two thirds of all estimates are within one"),
+            isSum: false, count: { $0.variance.map { UInt64(clamped: $0.errorBytes) } }),
+        Quantity(
+            "standardErrorBlocks", .blocks, "standard error of the blocks", page: "Standard error of the blocks",
+            isSum: false, count: { $0.variance.map { UInt64(clamped: $0.errorBlocks) } }),
     ]
 
     package static let bytes = named("bytes"), blocks = named("blocks"), allocatedBytes = named("allocatedBytes")
@@ -81,6 +88,8 @@ package struct Quantity: Sendable, Equatable {
 
     /// Those that formats of other programs can sum up.
     package static let sums = all.filter(\.isSum)
+    /// Those that only rows of a sampled image have.
+    package var isOfSampling: Bool { name.hasPrefix("standardError") }
     /// Those that rows of JSON and CSV have.
     static let reported = all.filter(\.isReported)
 
@@ -137,6 +146,13 @@ extension Quantity {
         (self.name, self.unit, self.title, sortName, tableTitle, pageTitle) = (name, unit, title, sort, nil, page)
         (self.pageColumn, isReported, isSum, isOfHistory, self.standIn) = (pageColumn, true, false, false, standIn)
         known = { row in seconds(row).map { .seconds($0) } }
+    }
+}
+
+extension UInt64 {
+    /// The nearest number; 0 for what is none.
+    init(clamped value: Double) {
+        self = value.isNaN || value < 0 ? 0 : value >= 1.8e19 ? .max : UInt64(value.rounded())
     }
 }
 

@@ -220,7 +220,8 @@ func table(
                 """
                  {"stackKey":"d3e7fcb6e62d159d610207d28576dbe0","bytes":3001234,"blocks":2,"allocatedBytes":3001234,\
                 "allocatedBlocks":2,"peakBytes":4000000,"temporaryBlocks":0,"oldestSeconds":99.000,\
-                "newestSeconds":98.000,"verdict":null,"frames":[{"module":"/opt/bin/app","buildID":"abcd",\
+                "newestSeconds":98.000,"standardErrorBytes":null,"standardErrorBlocks":null,\
+                "verdict":null,"frames":[{"module":"/opt/bin/app","buildID":"abcd",\
                 "offset":4608,"address":4198912,"function":"evil\\u001b[31m\\"name\\n","symbolOffset":16,"file":null,\
                 "line":null,"inlined":null},
                 """

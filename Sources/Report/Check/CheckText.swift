@@ -60,6 +60,12 @@ package struct CheckText {
                             + "\(printable(baseline.path))"
                     ) + "\n")
         }
+        if reduction.isSampled {
+            let error = reduction.totals.variance?.errorBytes ?? 0
+            try out.write(
+                "  Held against estimates of a sampled recording: live bytes are right to ± \(Table.rounded(error)), "
+                    + "and what is small may be missing.\n")
+        }
         if let text = check.selection.blocks.text { try out.write("  Counted: \(text).\n") }
         if check.selection.filteredBytes > 0 || check.selection.filtered > 0 {
             try out.write(

@@ -36,6 +36,7 @@ package struct JSONReport {
                     "\"uniqueStacks\":\(totals.uniqueStacks)", "\"lostEvents\":\(totals.lostEvents)",
                     "\"unmatchedFrees\":\(number(totals.unmatchedFrees))",
                 ].joined(separator: ",")
+                + standardErrors(totals.variance)
                 + (totals.blocksOfUnknownSize > 0 ? ",\"blocksOfUnknownSize\":\(totals.blocksOfUnknownSize)" : "")
                 + "},\n")
         if selection.blocks.moment == .peak { try out.write("\"at\":\"peak\",\n") }
@@ -94,6 +95,13 @@ package struct JSONReport {
             + ",\"dragged\":\(text(said.dragged))}"
     }
 
+    /// Of the totals, where they are estimates.
+    private func standardErrors(_ variance: Variance?) -> String {
+        guard let variance else { return "" }
+        let bytes = UInt64(clamped: variance.errorBytes), blocks = UInt64(clamped: variance.errorBlocks)
+        return ",\"standardErrorBytes\":\(bytes),\"standardErrorBlocks\":\(blocks)"
+    }
+
     /// Bytes of which nothing is known are null; of which a part is, that part.
     private func knownBytes(_ bytes: UInt64, unknown: UInt64) -> String {
         unknown > 0 && bytes == 0 ? "null" : "\(bytes)"
@@ -108,6 +116,7 @@ package struct JSONReport {
         ]
         if let header = input.image?.header {
             if input.state == "exited" { fields.append("\"exitStatus\":\(header.exit_status)") }
+            if header.sample_interval > 0 { fields.append("\"sampleInterval\":\(header.sample_interval)") }
             if input.state == "killed" { fields.append("\"signal\":\(header.exit_signal)") }
         }
         return "{" + fields.joined(separator: ",") + "}"
@@ -205,8 +214,9 @@ package func writeCSV(
     }
     let keys = selection.grouping == .stack ? reduction.stackKeys() : []
     let hasVerdicts = reduction.hasVerdicts
+    let quantities = Quantity.reported.filter { !$0.isOfSampling || reduction.isSampled }
     let columns =
-        Quantity.reported.map(\.csvName) + (hasVerdicts ? ["verdict"] : []) + [selection.grouping.rawValue]
+        quantities.map(\.csvName) + (hasVerdicts ? ["verdict"] : []) + [selection.grouping.rawValue]
         + (keys.isEmpty ? [] : ["stack_key"])
     try out.write(columns.joined(separator: ",") + "\r\n")
     for row in selection.rows {
@@ -214,7 +224,7 @@ package func writeCSV(
             named.file == nil ? named.text : "\(named.text) \(named.place)"
         }
         let cells =
-            Quantity.reported.map { text($0.known(row)) } + (hasVerdicts ? [row.verdict?.worst.text ?? ""] : [])
+            quantities.map { text($0.known(row)) } + (hasVerdicts ? [row.verdict?.worst.text ?? ""] : [])
             + [csvCell(frames.joined(separator: " < "))] + (keys.isEmpty ? [] : ["\(keys[Int(row.node)])"])
         try out.write(cells.joined(separator: ",") + "\r\n")
     }

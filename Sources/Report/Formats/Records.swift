@@ -31,7 +31,8 @@ package func writeRecords(
     let number = Array("\nAllocation #".utf8), size = Array("\nAllocation size: 0x".utf8)
     var count: UInt64 = 0
     var record: [UInt8] = []
-    try reduction.forEachLiveBlock(passing: selection.blocks) { (block: LiveBlock, row: Int, _) throws(OutputError) in
+    try reduction.forEachLiveBlock(passing: selection.blocks) {
+        (block: LiveBlock, row: Int, _, _) throws(OutputError) in
         guard let traceback = tracebackOfNode[reduction.rows[row].node] else { return }
         count += 1
         record.removeAll(keepingCapacity: true)

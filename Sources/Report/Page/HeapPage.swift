@@ -39,7 +39,7 @@ extension MachineReport {
                 data.column("blocksOfUnknownSize", rows.map(\.blocksOfUnknownSize))
             }
             // Times in milliseconds, which are whole numbers; -1: not known.
-            for quantity in Quantity.all where !quantity.isSum {
+            for quantity in Quantity.all where !quantity.isSum && (!quantity.isOfSampling || reduction.isSampled) {
                 data.column(
                     quantity.name,
                     of: rows.map { row in
@@ -224,6 +224,9 @@ enum HeapPage {
             data.integer("uniqueStacks", UInt64(totals.uniqueStacks))
             data.integer("lostEvents", totals.lostEvents)
             data.integer("unmatchedFrees", totals.unmatchedFrees)
+            if let variance = totals.variance {
+                data.integer("standardErrorBytes", UInt64(clamped: variance.errorBytes))
+            }
             if totals.blocksOfUnknownSize > 0 { data.integer("blocksOfUnknownSize", totals.blocksOfUnknownSize) }
         }
     }
@@ -237,7 +240,8 @@ enum HeapPage {
         try Page(
             .heap, title: "\(title) · heapsum",
             summary: [
-                "\(separated(totals.liveBytes)) bytes live in \(counted(totals.liveBlocks, "block")) · "
+                "\(Table.estimate(separated(totals.liveBytes), totals.variance?.errorBytes)) bytes live in "
+                    + "\(counted(totals.liveBlocks, "block")) · "
                     + "\(counted(UInt64(totals.uniqueStacks), "stack"))"
             ]
         ).write(data) { try out.write($0) }

@@ -74,19 +74,20 @@ enum PageTimelines {
         let shown = reduction.rows.map { isShown[Int($0.node)] }
         var sizes = [(blocks: UInt64, bytes: UInt64)](repeating: (0, 0), count: Distributions.sizeClasses)
         var ages = sizes
-        reduction.forEachLiveBlock(passing: selection.blocks) { (block: LiveBlock, row: Int, ageSeconds: Double) in
+        reduction.forEachLiveBlock(passing: selection.blocks) {
+            (block: LiveBlock, row: Int, ageSeconds: Double, weight: BlockWeight) in
             guard shown[row] else { return }
             let size = Distributions.sizeClass(block.bytes)
             let milliseconds = UInt64(max(0, min(ageSeconds, 1e12)) * 1000)
             let age = UInt64.bitWidth - milliseconds.leadingZeroBitCount
-            sizes[size] = (sizes[size].blocks &+ 1, sizes[size].bytes &+ block.bytes)
-            ages[age] = (ages[age].blocks &+ 1, ages[age].bytes &+ block.bytes)
+            sizes[size] = (sizes[size].blocks &+ weight.units, sizes[size].bytes &+ weight.bytes)
+            ages[age] = (ages[age].blocks &+ weight.units, ages[age].bytes &+ weight.bytes)
         }
         func write(_ name: String, _ classes: [(blocks: UInt64, bytes: UInt64)], _ data: inout PageData) {
             data.object(name) { data in
                 let used = classes.indices.filter { classes[$0].blocks > 0 }
                 data.column("class", of: used)
-                data.column("blocks", used.map { classes[$0].blocks })
+                data.column("blocks", used.map { BlockWeight.rounded(classes[$0].blocks) })
                 data.column("bytes", used.map { classes[$0].bytes })
             }
         }

@@ -25,7 +25,7 @@ extension Table {
 
     /// What a reader of any report should know of losses, one sentence a line.
     package static func warnings(_ reduction: Reduction, _ names: FrameNames?) -> [String] {
-        var lines: [String] = []
+        var lines = samplingNotes(reduction)
         for input in reduction.inputs {
             if let losses = input.image?.losses {
                 let path = printable(input.path)

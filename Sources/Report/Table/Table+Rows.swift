@@ -44,6 +44,10 @@ extension Table {
             Column(title: "share") { $0.blocksOfUnknownSize > 0 ? "-" : Self.share($0.bytes, of: whole) },
             Column(title: "blocks") { separated($0.blocks) },
         ]
+        if selection.rows.contains(where: { $0.variance != nil }) {
+            columns.insert(Column(title: "±") { $0.variance.map { Self.rounded($0.errorBytes) } ?? "-" }, at: 1)
+            columns.insert(Column(title: "±") { $0.variance.map { Self.rounded($0.errorBlocks) } ?? "-" }, at: 4)
+        }
         if selection.blocks.moment == .end {
             columns.append(Column(title: "oldest") { $0.oldestSeconds.map(shortDuration) ?? "-" })
         }

@@ -70,9 +70,13 @@ package struct Table {
         }
         let totals = reduction.totals
         let known = Self.bytes(totals.liveBytes, unknown: totals.blocksOfUnknownSize, of: totals.liveBlocks)
+        let bytes = Self.estimate(style.bold(separated(totals.liveBytes)), totals.variance?.errorBytes)
+        let blocks =
+            totals.variance.map { "\(Self.estimate(separated(totals.liveBlocks), $0.errorBlocks)) blocks" }
+            ?? counted(totals.liveBlocks, "block")
         var words = [
             totals.blocksOfUnknownSize == 0
-                ? "\(style.bold(separated(totals.liveBytes))) bytes live in \(counted(totals.liveBlocks, "block"))"
+                ? "\(bytes) bytes live in \(blocks)"
                 : "\(style.bold(known)) "
                     + "\(totals.liveBytes == 0 ? "how many bytes are" : "bytes") live in "
                     + "\(counted(totals.liveBlocks, "block"))"
