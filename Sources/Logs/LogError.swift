@@ -1,13 +1,13 @@
-// What can be wrong with a log. Only a log of which nothing can be used throws; all else is counted in
-// the notes, one entry a kind with the first place of it, and the reduction goes on.
+// What can be wrong with a log. Reading throws only if nothing in the log can be used. Other problems are counted in
+// the notes, one entry for each kind with its first place, and the reduction goes on.
 
 import HeapImage
 import Text
 
-/// A log that can't be used at all, and the byte that says so.
+/// A log that can't be used at all, and the offset of the reason.
 package typealias LogError = InputError
 
-/// A kind of thing that is noticed in a log, told once for all of its kind.
+/// A kind of problem in a log, reported once for all occurrences.
 package enum LogNote: Int, CaseIterable, Sendable {
     case cutRecord, badRecord, badFrame, longRecord, longStack, freedUnseen, bookedTwice, notUnderstood, outside,
         sizeUnknown
@@ -51,7 +51,7 @@ package enum LogNote: Int, CaseIterable, Sendable {
         }
     }
 
-    /// True where what was recorded is lost or wrong; false where nothing of an allocation is.
+    /// True if recorded data is lost or wrong; false if no allocation is affected.
     var isDamage: Bool {
         switch self {
         case .cutRecord, .badRecord, .badFrame, .longRecord, .longStack, .ownerUnknown, .mixedStacks, .noAddresses,
@@ -65,12 +65,12 @@ package enum LogNote: Int, CaseIterable, Sendable {
     }
 }
 
-/// Most bytes of one record; none that is one has as many.
+/// The maximum bytes of one record; real records are smaller.
 package let longestRecordBytes = 16 << 20
-/// Most frames that are kept of one stack, the innermost.
+/// At most this many frames of a stack are kept: the innermost.
 package let mostFrames = 4096
 
-/// What was noticed, by kind: how often, and where first.
+/// The problems by kind: how often, and where first.
 package struct LogNotes {
     private var counts = [UInt64](repeating: 0, count: LogNote.allCases.count)
     private var firsts = [UInt64](repeating: .max, count: LogNote.allCases.count)
@@ -92,12 +92,12 @@ package struct LogNotes {
 
     var isEmpty: Bool { counts.allSatisfy { $0 == 0 } }
 
-    /// Where the first of a kind is; nil where there is none.
+    /// The place of the first of a kind; nil if there is none.
     func first(_ note: LogNote) -> UInt64? { counts[note.rawValue] > 0 ? firsts[note.rawValue] : nil }
 
     package subscript(_ note: LogNote) -> UInt64 { counts[note.rawValue] }
 
-    /// As reports have them, in the order of their places: what is damaged, or what was passed over.
+    /// The list for reports, in the order of places: the damage, or what was skipped.
     package func list(damages: Bool, file: String) -> [Damage] {
         LogNote.allCases.filter { $0.isDamage == damages && self[$0] > 0 }
             .sorted { firsts[$0.rawValue] < firsts[$1.rawValue] }
