@@ -1,5 +1,5 @@
-// How a recorded program stands: identity, counts, allocator, losses, modules and the timeline, for
-// people. What can't be trusted of the numbers is said next to them.
+// The state of a recorded program for people: identity, counts, allocator, losses, modules and the timeline. Numbers
+// that can't be trusted have a note beside them.
 
 import CHeapImage
 import HeapImage
@@ -7,7 +7,7 @@ import Reduce
 import Symbols
 import Text
 
-/// Writes what `heapsum info` says of one image.
+/// Writes the output of `heapsum info` for one image.
 package struct InfoReport {
     package var style: Style
 
@@ -152,7 +152,7 @@ package struct InfoReport {
     }
 
     private func kindText(_ image: HeapImage) -> String {
-        // A damaged header can say that the dump ended before it began.
+        // In a damaged header, a dump may end before it began.
         let writing = image.header.ended_ns &- min(image.header.began_ns, image.header.ended_ns)
         return switch image.kind {
         case .running: "image as the program writes it"
@@ -253,7 +253,7 @@ package struct InfoReport {
             isReplaced: module.isReplaced)
     }
 
-    /// What else than a build-id is known of a module's file.
+    /// What is known about a module's file besides a build-id.
     private func fileText(_ module: Module) -> String {
         if module.isReplaced { return ", deleted or replaced while the program ran" }
         guard module.buildID.isEmpty, module.path.first == UInt8(ascii: "/") else { return "" }
@@ -261,8 +261,8 @@ package struct InfoReport {
         return ", \(separated(file.byteCount)) bytes of \(utcTime(file.modifiedNanoseconds))"
     }
 
-    /// Why no name can be had of a module's frames here and now; nil where they can, and for the kernel's own pages,
-    /// which have no file.
+    /// Why a module's frames can't be named on this machine; nil if they can, and for the kernel's own pages, which
+    /// have no file.
     private func reasonForNoSymbols(_ module: Module, _ symbolizer: Symbolizer) -> String? {
         guard module.path.first == UInt8(ascii: "/") else { return nil }
         do {
@@ -279,7 +279,7 @@ package struct InfoReport {
         let samples = image.timeline()
         try heading("Timeline (\(counted(UInt64(samples.count), "sample")))")
         guard let most = samples.map(\.liveBytes).max(), !samples.isEmpty else { return }
-        // Some twenty lines, evenly spread over the samples, and always the last.
+        // About twenty lines, evenly spread over the samples, and always the last.
         let step = max(1, (samples.count + 19) / 20)
         let shown = samples.indices.filter { $0 % step == step - 1 || $0 == samples.count - 1 }
         let width = min(40, max(10, (style.width ?? 100) - 50))
