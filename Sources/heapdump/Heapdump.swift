@@ -17,25 +17,25 @@ package func runHeapdump() -> Never { runTool(Heapdump.self) }
 struct Heapdump: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "heapdump",
-        abstract: "Takes a dump of the heap of running programs, and prints its path once it is whole.",
+        abstract: "Takes dumps of the heaps of running programs, and prints the path of each when it is complete.",
         discussion: """
-            No signal is sent and nothing is stopped: the image is read from outside, whatever state the program is \
-            in. The dump lies where the program's images go, as PROGRAM.PID.N.heap.
+            No signal is sent and nothing is stopped: the image is read from outside, in any state of the program. \
+            The dump is written to the directory of the program's images, as PROGRAM.PID.N.heap.
 
-            With --leaks the dump brings a verdict on each block: lost, or held and by whom. For that the program \
-            stands still for some milliseconds, 27 to 37 a gigabyte. `heapsum leaks DUMP` tells it, and `heapsum diff` \
-            of two such dumps says what became unreachable between them.
+            With --leaks the dump contains a verdict on each block: lost, or held and by whom. For that the program \
+            is stopped for 27 to 37 milliseconds per gigabyte. `heapsum leaks DUMP` shows the verdict, and `heapsum \
+            diff` of two such dumps shows what became unreachable between them.
 
-            Exit status: 0 done; 2 a process is not recorded, or not ours to read; 64 wrong arguments.
+            Exit status: 0 done; 2 a process is not recorded, or may not be read; 64 wrong arguments.
             """,
         version: "heapdump \(version)")
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Seconds to wait for the image of a program that is only starting.", valueName: "s"))
+        help: ArgumentHelp("Seconds to wait for the image of a program that is still starting.", valueName: "s"))
     var timeout: Double = 5
 
-    @Flag(help: "Find out which blocks are lost and who holds the others, and keep that in the dump.")
+    @Flag(help: "Find out which blocks are lost and who holds the others, and store that in the dump.")
     var leaks = false
 
     @Argument(help: ArgumentHelp("The programs' process IDs.", valueName: "pid"))

@@ -16,13 +16,13 @@ enum CheckFormat: String, CaseIterable, ExpressibleByArgument {
 struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "heapsum check",
-        abstract: "Fails where more is live than is allowed: for builds.",
+        abstract: "Fails if more is live than allowed: for builds.",
         usage: "heapsum check [<options>] <file-or-directory> ...",
         discussion: """
-            Without a limit nothing may be live: one block that no suppression is of is a failure. With \
-            --baseline and no limit, live bytes may not grow. What the C and C++ runtimes make once and keep, \
-            such as stdout's buffer, is suppressed from the start; --show-suppressed lists what was. With --leaks or \
-            --max-definite alone nothing is: what they keep is reachable.
+            Without a limit nothing may be live: one block that no suppression matches is a failure. With --baseline \
+            and no limit, live bytes may not grow. Blocks that the C and C++ runtimes allocate once and keep, such as \
+            stdout's buffer, are suppressed by default; --show-suppressed lists what was suppressed. With --leaks or \
+            --max-definite alone they are not suppressed, because they are reachable.
 
             EXAMPLES
               heaprun -o heap -- ./tests && heapsum check heap
@@ -36,8 +36,8 @@ struct CheckCommand: ParsableCommand {
               heapsum check --format sarif -o heapsum.sarif heap
               heapsum check --format github heap      annotations, in a step of GitHub Actions
 
-            A file of suppressions has lines of LeakSanitizer's (leak:PATTERN), blocks of Valgrind's, or both.
-            Exit status: 0 within all limits, 1 a limit is passed, 2 an input can't be used, 64 wrong arguments.
+            A file of suppressions has LeakSanitizer's lines (leak:PATTERN), Valgrind's blocks, or both.
+            Exit status: 0 within all limits, 1 a limit is exceeded, 2 an input can't be used, 64 wrong arguments.
             """)
 
     @Argument(
@@ -47,26 +47,27 @@ struct CheckCommand: ParsableCommand {
     var files: [String]
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("Most live bytes: a number, or 64K, 10M, 1G.", valueName: "bytes"))
+        parsing: .unconditional,
+        help: ArgumentHelp("Allow this many live bytes: a number, or 64K, 10M, 1G.", valueName: "bytes"))
     var maxBytes: ByteCount?
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("Most live blocks.", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Allow this many live blocks.", valueName: "n"))
     var maxBlocks: UInt64?
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Most stacks (or what --by names) with live blocks.", valueName: "n"))
+        help: ArgumentHelp("Allow this many stacks (or what --by names) with live blocks.", valueName: "n"))
     var maxStacks: UInt64?
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Most bytes that live bytes may have grown by since --baseline.", valueName: "bytes"))
+        help: ArgumentHelp("Allow live bytes to have grown by this much since --baseline.", valueName: "bytes"))
     var maxGrowthBytes: ByteCount?
 
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "Most bytes that may be definitely lost, in images that bring a verdict (heaprun --leaks).",
+            "Allow this many definitely lost bytes, in images with a verdict (heaprun --leaks).",
             valueName: "bytes"))
     var maxDefinite: ByteCount?
 
@@ -75,11 +76,11 @@ struct CheckCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "What was there before: an image, a dump, a log, a directory, or what heapsum --format json wrote.",
+            "The earlier state: an image, a dump, a log, a directory, or the output of heapsum --format json.",
             valueName: "file"), completion: .file())
     var baseline: String?
 
-    @Flag(help: "Count what the C and C++ runtimes make once and keep, too.")
+    @Flag(help: "Also count blocks that the C and C++ runtimes allocate once and keep.")
     var noBuiltinSuppressions = false
 
     @Option(
@@ -117,7 +118,7 @@ struct CheckCommand: ParsableCommand {
             throw ValidationError("--max-growth-bytes needs a --baseline to have grown since.")
         }
         if selection.sort.isOfHistory {
-            throw ValidationError("A check is of live blocks: --sort bytes, blocks or age.")
+            throw ValidationError("A check looks at live blocks: --sort bytes, blocks or age.")
         }
     }
 
@@ -140,7 +141,7 @@ struct CheckCommand: ParsableCommand {
         guard maxDefinite != nil || selection.verdict != nil else { return }
         let without = reduction.inputs.filter { $0.verdict == nil }
         for input in without {
-            say("\(input.path): it brings no verdict: heaprun --leaks and heapdump --leaks make images that do")
+            say("\(input.path): it has no verdict: heaprun --leaks and heapdump --leaks make images with one")
         }
         if !without.isEmpty { throw ExitCode.badInput }
     }

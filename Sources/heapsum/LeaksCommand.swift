@@ -16,9 +16,9 @@ struct LeaksCommand: ParsableCommand {
         commandName: "heapsum leaks",
         abstract: "Tells which live blocks of a running program are lost, and who holds the others.",
         discussion: """
-            The program was started by heaprun. It stands still for a moment, some tens of milliseconds a gigabyte, \
-            and goes on as if nothing had been; its memory is searched for pointers to its blocks afterwards, in a \
-            snapshot.
+            The program must be recorded by heaprun. It is stopped for a moment, some tens of milliseconds per \
+            gigabyte, and goes on unchanged; a snapshot of its memory is searched for pointers to its blocks \
+            afterwards.
 
             VERDICTS, in Valgrind's words
               definite   nothing leads to the block: it is lost
@@ -37,14 +37,14 @@ struct LeaksCommand: ParsableCommand {
               heapsum leaks --core core.4711 out/server.4711.heap
               heapsum leaks --verdict definite --format json 4711 | jq '.rows[0]'
 
-            A process may be traced by its own user or root, where it lets itself be traced. In a container heapsum \
-            needs CAP_SYS_PTRACE.
+            A process may be traced by its own user or root, unless it forbids that. In a container heapsum needs \
+            CAP_SYS_PTRACE.
             Exit status: 0 done, 2 there is no verdict, 64 wrong arguments.
             """)
 
     @Argument(
         help: ArgumentHelp(
-            "The program's process ID, its image, or a dump that brings a verdict.", valueName: "pid-or-image"),
+            "The program's process ID, its image, or a dump with a verdict.", valueName: "pid-or-image"),
         completion: .file())
     var program: String
 
@@ -66,12 +66,12 @@ struct LeaksCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Show the path from a root to the block that holds this address (repeatable).", valueName: "address"))
+            "Show the path from a root to the block that contains this address (repeatable).", valueName: "address"))
     var why: [Address] = []
 
     @Option(
         help: ArgumentHelp(
-            "Show the head of the block that holds this address, and what it points to (repeatable).",
+            "Show the first bytes of the block that contains this address, and what it points to (repeatable).",
             valueName: "address"))
     var showBlock: [Address] = []
 
@@ -88,7 +88,7 @@ struct LeaksCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Leave out stacks that a file says are known, in LeakSanitizer's or Valgrind's syntax (repeatable).",
+            "Leave out the stacks that this file lists, in LeakSanitizer's or Valgrind's syntax (repeatable).",
             valueName: "file"),
         completion: .file())
     var suppressions: [String] = []

@@ -25,7 +25,7 @@ struct MomentReader {
             let inputs = Inputs(paths: [path], kind: reading.input, set: reading.set)
             if inputs.images.isEmpty && inputs.logs.isEmpty {
                 inputs.failures.forEach(say)
-                say("\(path): nothing of this moment can be used, so there is no diff")
+                say("\(path): this moment can't be used at all, so there is no diff")
                 throw ExitCode.badInput
             }
             try growth.addMoment(path) { reduction in

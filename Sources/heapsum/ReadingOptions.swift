@@ -24,8 +24,8 @@ struct ReadingOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "The slab cache that a kernel's log is of, where the log doesn't say: kmalloc-128, or dentry=192 with "
-                + "the bytes of an object.",
+            "The slab cache of a kernel's log, if the log doesn't name it: kmalloc-128, or dentry=192 with the bytes "
+                + "of an object.",
             valueName: "name"))
     var cache: SlabCache?
 

@@ -9,11 +9,11 @@ import Report
 struct SelectionOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "What a row is of. A block counts once: for a function, module, file or line by the innermost frame "
-                + "that is no allocation function."))
+            "What a row stands for. A block counts once: function, module, file and line are those of the innermost "
+                + "frame that is not an allocation function."))
     var by: Grouping = .stack
 
-    @Option(help: "What the rows are ordered by, the largest first.")
+    @Option(help: "The order of the rows, largest first.")
     var sort: SortKey = .bytes
 
     // Taken whatever they begin with: of -1 the number is wrong, and not missing.
@@ -41,7 +41,7 @@ struct SelectionOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Count only blocks of this age or more at the image's moment: 90s, 5m, 2h, 3d.", valueName: "time"))
+            "Count only blocks at least this old at the image's moment: 90s, 5m, 2h, 3d.", valueName: "time"))
     var olderThan: Duration?
 
     @Option(help: ArgumentHelp("Count only younger blocks.", valueName: "time"))
@@ -49,30 +49,30 @@ struct SelectionOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Count only blocks allocated after the program set this mark (heapsum_mark); of several of one name "
-                + "the newest, or NAME#2.",
+            "Count only blocks allocated after the program set this mark (heapsum_mark). If several have this name, "
+                + "the newest counts; NAME#2 is the second.",
             valueName: "mark"))
     var since: String?
 
     @Option(help: ArgumentHelp("Count only blocks allocated before this mark.", valueName: "mark"))
     var until: String?
 
-    @Option(help: ArgumentHelp("Count only blocks of this thread, where heaprun --threads kept it.", valueName: "id"))
+    @Option(help: ArgumentHelp("Count only blocks of this thread (recorded by heaprun --threads).", valueName: "id"))
     var thread: UInt64?
 
-    @Option(help: "When to look: end, as the image has it, or peak, when the process held the most.")
+    @Option(help: "The moment to show: end, the image's own, or peak, when the process held the most.")
     var at: Moment = .end
 
     @Option(
         help: ArgumentHelp(
-            "Count only blocks with these verdicts, of dumps that bring them (heapdump --leaks, heaprun --leaks): "
+            "Count only blocks with these verdicts, in dumps that have them (heapdump --leaks, heaprun --leaks): "
                 + "definite, indirect, possible, reachable; separated by commas.",
             valueName: "list"))
     var verdict: VerdictList?
 
     @Option(
         help: ArgumentHelp(
-            "Leave out stacks that a file says are known, in LeakSanitizer's or Valgrind's syntax (repeatable).",
+            "Leave out the stacks that this file lists, in LeakSanitizer's or Valgrind's syntax (repeatable).",
             valueName: "file"),
         completion: .file())
     var suppressions: [String] = []
@@ -84,14 +84,13 @@ struct SelectionOptions: ParsableArguments {
         if at == .peak {
             if since != nil || until != nil {
                 throw ValidationError(
-                    "Which blocks were live at the peak is not recorded one by one: --at peak doesn't go with "
-                        + "--since and --until."
+                    "Single blocks at the peak are not recorded: --at peak doesn't go with --since and --until."
                 )
             }
             if olderThan != nil || newerThan != nil {
                 throw ValidationError(
-                    "The ages that blocks had at the peak are not recorded: --at peak doesn't go with "
-                        + "--older-than and --newer-than."
+                    "The ages of blocks at the peak are not recorded: --at peak doesn't go with --older-than and "
+                        + "--newer-than."
                 )
             }
             if !by.hasHistory {
@@ -100,7 +99,7 @@ struct SelectionOptions: ParsableArguments {
             }
             if sort == .age {
                 throw ValidationError(
-                    "The ages that blocks had at the peak are not recorded: --at peak doesn't go with --sort age.")
+                    "The ages of blocks at the peak are not recorded: --at peak doesn't go with --sort age.")
             }
         }
         if let olderThan, let newerThan, olderThan.seconds >= newerThan.seconds {
@@ -117,7 +116,7 @@ struct SelectionOptions: ParsableArguments {
         if let top, top < 0 { throw ValidationError("--top takes a number from 0 on.") }
         if !by.hasHistory && sort.isOfHistory {
             throw ValidationError(
-                "What came and went is not recorded by size: --by size goes with --sort bytes, blocks or age.")
+                "Past blocks are not recorded by size: --by size goes with --sort bytes, blocks or age.")
         }
         if let frames, frames < 0 { throw ValidationError("--frames takes a number from 0 on.") }
     }
@@ -177,13 +176,13 @@ struct SelectionOptions: ParsableArguments {
         withFreed: Bool = false
     ) throws -> RowSelection {
         if at == .peak && reduction.inputs.allSatisfy({ $0.image == nil }) {
-            say("a log says nothing of a peak: --at peak goes with images")
+            say("a log has no peak: --at peak goes with images")
             throw ExitCode.badInput
         }
         if verdict != nil && !reduction.hasVerdicts {
             say(
-                "no image here brings a verdict: --verdict goes with dumps of heapdump --leaks and heaprun --leaks; "
-                    + "heapsum leaks PID tells of a running program")
+                "no image here has a verdict: --verdict goes with dumps of heapdump --leaks and heaprun --leaks; "
+                    + "heapsum leaks PID examines a running program")
             throw ExitCode.badInput
         }
         for name in [since, until].compactMap({ $0 }) { try require(mark: name, in: reduction) }
@@ -204,7 +203,7 @@ struct SelectionOptions: ParsableArguments {
         for image in without {
             let names = image.marks().suffix(8).map(\.name)
             say(
-                "\(image.file): no mark is called \(name)"
+                "\(image.file): no mark has the name \(name)"
                     + (names.isEmpty
                         ? "; the program set none (heapsum.h)" : "; the newest are: \(names.joined(separator: ", "))"))
         }

@@ -13,8 +13,8 @@ struct BundleCommand: ParsableCommand {
         commandName: "heapwatch bundle",
         abstract: "Packs a recording, its verdict and its page into one .tgz, to send.",
         discussion: """
-            Command lines can hold secrets: --redact leaves of each the program's name alone, in the samples as well \
-            as in the verdict; and no host name. What is in the archive can be read by heapwatch again.
+            Command lines can contain secrets: --redact keeps only the program's name of each, in the samples and in \
+            the verdict, and removes the host name. heapwatch can read the archive's content again.
 
             EXAMPLES
               heapwatch bundle watch --redact -o watch.tgz
@@ -22,7 +22,7 @@ struct BundleCommand: ParsableCommand {
 
     @Argument(help: ArgumentHelp("The recording.", valueName: "dir"), completion: .directory)
     var directory: String
-    @Flag(help: "Without the words of command lines, and without the host's name.")
+    @Flag(help: "Leave out command lines' arguments and the host's name.")
     var redact = false
     @Option(name: .shortAndLong, help: ArgumentHelp("The archive.", valueName: "file"), completion: .file())
     var output: String

@@ -15,8 +15,8 @@ struct RunCommand: ParsableCommand {
         abstract: "Samples the system before and after a job: what did it leave behind?",
         usage: "heapwatch run -o DIR [options] -- JOB…",
         discussion: """
-            Over many runs with the same DIR, heapwatch verdict names the kind of memory that each job left behind: \
-            what rose over the job by far more than it moves otherwise, and never came back.
+            After many runs with the same DIR, heapwatch verdict names the kinds of memory that each job left behind: \
+            those that rose during the job by far more than they move otherwise, and never came back down.
 
             EXAMPLES
               heapwatch run -o jobs -- nightly-jobs.sh import
@@ -27,11 +27,13 @@ struct RunCommand: ParsableCommand {
             """)
 
     @Option(
-        name: .shortAndLong, help: ArgumentHelp("The recording, made where missing.", valueName: "dir"),
+        name: .shortAndLong,
+        help: ArgumentHelp("The directory for the recording, created if missing.", valueName: "dir"),
         completion: .directory)
     var output: String
     @Option(
-        help: ArgumentHelp("Wait so long after the job: the kernel gives some memory back later.", valueName: "time"))
+        help: ArgumentHelp(
+            "Wait this long after the job, because the kernel frees some memory later.", valueName: "time"))
     var settle = Duration(seconds: 1)
     @OptionGroup var gathering: GatherArguments
     @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("The job and its arguments.", visibility: .hidden))

@@ -162,7 +162,7 @@ import Testing
                 "\(words): \(outcome)")
         }
         try fails(["."], 2, "holds images of 2 processes")
-        try fails(["a.heap", "/etc/passwd"], 2, "nothing of this moment can be used")
+        try fails(["a.heap", "/etc/passwd"], 2, "this moment can't be used at all")
         try fails([], 64, "moment")
         try fails(["--sort", "age", "a.heap", "b.heap"], 64, "ordered by what grew")
         try fails(["--older-than", "5m", "a.heap", "b.heap"], 64, "one moment")
