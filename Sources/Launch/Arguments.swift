@@ -12,8 +12,10 @@ package enum ProgramArguments: Equatable {
 
 /// Finds the program in argv.
 ///
-/// - Parameters: - captured: what the option parser left over: everything from the first word that is not an option of
-///   heaprun, including `--`. - count: argc. So the words themselves need not survive the parser unchanged.
+/// - Parameters:
+///   - captured: what the option parser left over: everything from the first word that is not an option of heaprun,
+///     including `--`.
+///   - count: argc. So the words themselves need not survive the parser unchanged.
 package func programArguments(captured: [String], count: Int) -> ProgramArguments {
     guard let first = captured.first else { return .missing }
     let start = count - captured.count

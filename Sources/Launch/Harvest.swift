@@ -83,7 +83,9 @@ extension Harvest {
 
     /// Packs images of a run directory into the output directory.
     ///
-    /// - Parameters: - pid: the root program's. - startTime: of heaprun itself; no recorded process is older.
+    /// - Parameters:
+    ///   - pid: the root program's.
+    ///   - startTime: of heaprun itself; no recorded process is older.
     mutating func gather(
         _ gathering: Gathering, from place: RunDirectory, into output: FilePath, pid: pid_t, since startTime: UInt64
     ) {

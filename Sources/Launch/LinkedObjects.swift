@@ -14,8 +14,9 @@ import Text
 /// The first object, breadth first, that the loader would load with a program and that `isWanted`; not the program
 /// itself.
 ///
-/// - Parameters: - preloaded: the value of LD_PRELOAD, which also names objects. - libraryPath: that of
-///   LD_LIBRARY_PATH.
+/// - Parameters:
+///   - preloaded: the value of LD_PRELOAD, which also names objects.
+///   - libraryPath: that of LD_LIBRARY_PATH.
 /// - Complexity: opens O(objects) files, at most 1,000.
 func linkedObject(
     of program: FilePath, preloaded: String?, libraryPath: String?, where isWanted: (FilePath) -> Bool

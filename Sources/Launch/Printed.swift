@@ -13,9 +13,11 @@ package enum PrintKind: String, CaseIterable, Sendable {
 
 /// The text that sets up a recording, without a newline at the end.
 ///
-/// - Parameters: - options: as for a recording, without the run directory. - output: the absolute path given by -o; nil
-///   if -o was not given. - libraries: the preloaded libraries' paths where the service runs (systemd); a pod has its
-///   own ones. - words: the program and its arguments, or a unit's name; may be empty.
+/// - Parameters:
+///   - options: as for a recording, without the run directory.
+///   - output: the absolute path given by -o; nil if -o was not given.
+///   - libraries: the preloaded libraries' paths where the service runs (systemd); a pod has its own ones.
+///   - words: the program and its arguments, or a unit's name; may be empty.
 package func printed(
     _ kind: PrintKind, options: RecordingOptions, output: FilePath?, libraries: [FilePath], words: [String]
 ) -> String {

@@ -35,9 +35,11 @@ struct Residence: Equatable {
 
 /// Sorts a process's mappings.
 ///
-/// - Parameters: - extents: where its allocator is known to have memory. - isGlibc: its allocator is glibc's, whose
-///   arenas can be found exactly. - imageInode: of the image's file. - stackPointers: of its threads, those that are
-///   known.
+/// - Parameters:
+///   - extents: where its allocator is known to have memory.
+///   - isGlibc: its allocator is glibc's, whose arenas can be found exactly.
+///   - imageInode: of the image's file.
+///   - stackPointers: of its threads, those that are known.
 func residence(
     _ mappings: [ResidentMapping], extents: AllocatorExtents, isGlibc: Bool, imageInode: UInt64,
     stackPointers: [UInt64] = []

@@ -10,8 +10,9 @@ import Text
 
 /// Writes a dump of a running process and returns its path.
 ///
-/// - Parameters: - deadline: until when (monotonic nanoseconds) to wait for a process that is still starting. - judge:
-///   makes the verdict to store in the dump, from the process's running image.
+/// - Parameters:
+///   - deadline: until when (monotonic nanoseconds) to wait for a process that is still starting.
+///   - judge: makes the verdict to store in the dump, from the process's running image.
 /// - Throws: exit status 2 with the reason.
 package func takeDump(
     of pid: Int32, deadline: UInt64, judging judge: ((HeapImage) throws -> VerdictToStore)? = nil

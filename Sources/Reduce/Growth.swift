@@ -46,6 +46,12 @@ extension Int64 {
     }
 }
 
+/// Two moments whose images are of different programs: each moment's name and its programs.
+package struct DifferentPrograms {
+    package var labels: (first: String, other: String)
+    package var programs: (first: [String], other: [String])
+}
+
 /// Moments, and a row for each stack that held anything at one of them.
 package final class Growth {
     package let reduction = Reduction()
@@ -122,6 +128,19 @@ package final class Growth {
             zip(times, times.dropFirst()).allSatisfy({ $0 < $1 })
         else { return nil }
         return times.map { $0 - first }
+    }
+
+    /// The first moment with a program and the next one that shares no program with it; nil if all share one. Programs
+    /// are compared by the base names of their files, since a new build may lie elsewhere. Logs name no program.
+    package var differentPrograms: DifferentPrograms? {
+        let known = moments.compactMap { moment in
+            let paths = reduction.inputs[moment.inputs].compactMap(\.program)
+            return paths.isEmpty ? nil : (label: moment.label, programs: Set(paths.map(ImageNames.baseName)))
+        }
+        guard let first = known.first, let other = known.first(where: { $0.programs.isDisjoint(with: first.programs) })
+        else { return nil }
+        return DifferentPrograms(
+            labels: (first.label, other.label), programs: (first.programs.sorted(), other.programs.sorted()))
     }
 
     /// All rows taken together.

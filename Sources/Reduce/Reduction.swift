@@ -248,8 +248,9 @@ extension Reduction {
 
     /// Adds live blocks of one stack, from a source that knows live blocks only.
     ///
-    /// - Parameters: - frames: innermost first, modules from `module(path:buildID:bias:)`, a log's from `frame(_:)`. -
-    ///   ageSeconds: of the oldest block; `newestSeconds` of the newest, if it is another.
+    /// - Parameters:
+    ///   - frames: innermost first, modules from `module(path:buildID:bias:)`, a log's from `frame(_:)`.
+    ///   - ageSeconds: of the oldest block; `newestSeconds` of the newest, if it is another.
     /// - Complexity: O(frames)
     package func add(
         frames: some BidirectionalCollection<Frame>, bytes: UInt64, blocks: UInt64 = 1, blocksOfUnknownSize: UInt64 = 0,

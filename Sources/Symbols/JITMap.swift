@@ -16,8 +16,9 @@ package struct JITMap: Sendable {
 
     /// Reads the map of a process. Returns nil if there is none.
     ///
-    /// - Parameters: - sysroot: the root of the tree that the process ran in; empty: this machine's own. - since: the
-    ///   process's start, seconds since 1970; an older file belongs to another process with the same PID.
+    /// - Parameters:
+    ///   - sysroot: the root of the tree that the process ran in; empty: this machine's own.
+    ///   - since: the process's start, seconds since 1970; an older file belongs to another process with the same PID.
     /// - Throws: `.cannotOpen`, `.tooLarge`. `.unsupported` for a file that others may have written (not owned by this
     ///   user or root).
     package init?(processID: UInt32, sysroot: String = "", since: UInt64 = 0) throws(SymbolsError) {

@@ -22,9 +22,10 @@ package final class ModuleSymbols: Sendable {
 
     /// Finds, opens and indexes a module's files.
     ///
-    /// - Parameters: - path: the module's path in the program; "[vdso]" or similar for the kernel's code. -
-    ///   expectedBuildID: the recorded build-id of the module that ran; nil if it had none or it is not known. -
-    ///   expectedFile: its recorded file, if it had no build-id; nil: any file is accepted.
+    /// - Parameters:
+    ///   - path: the module's path in the program; "[vdso]" or similar for the kernel's code.
+    ///   - expectedBuildID: the recorded build-id of the module that ran; nil if it had none or it is not known.
+    ///   - expectedFile: its recorded file, if it had no build-id; nil: any file is accepted.
     /// - Throws: `.buildIDDiffers` if the file has another build-id and no other file has the wanted one;
     ///   `.fileDiffers`; `.cannotOpen`, `.notELF`, `.damaged`, … . A file without symbols is no error: it just has no
     ///   names.

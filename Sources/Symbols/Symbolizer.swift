@@ -44,8 +44,9 @@ package final class Symbolizer {
     private let lines: DebugLines?
     private let demangler = Demangler()
 
-    /// - Parameters: - lists: the listings of `--symbols`; they come before the modules' own files. - hasLines: whether
-    ///   DWARF is read for source lines and inlined calls.
+    /// - Parameters:
+    ///   - lists: the listings of `--symbols`; they come before the modules' own files.
+    ///   - hasLines: whether DWARF is read for source lines and inlined calls.
     package init(search: SymbolSearch = SymbolSearch(), lists: [SymbolList] = [], hasLines: Bool = true) {
         self.search = search
         self.lists = lists

@@ -190,7 +190,7 @@ struct CheckCommand: ParsableCommand {
     ) throws -> RowSelection {
         // All of them: a limit is held against what counts, shown or not.
         var all = selection
-        all.top = 0
+        all.limits.top = 0
         return try all.rows(of: reduction, names: names, filter: filter, inTable: false, suppressions: suppressions)
     }
 
@@ -254,21 +254,21 @@ struct CheckCommand: ParsableCommand {
 
     private func write(_ check: Check, _ reduction: Reduction, _ names: FrameNames, to out: TextOutput) throws {
         let tree = SourceTree(sourceRoot)
-        func top(_ usual: Int?) -> Int? { selection.top.map { $0 == 0 ? nil : $0 } ?? usual }
+        func top(_ usual: Int?) -> Int? { selection.limits.top.map { $0 == 0 ? nil : $0 } ?? usual }
         switch format {
         case .table:
             var text = CheckText(
-                style: output.style, frameLimit: selection.limit(selection.frames, inTable: true), top: top(10))
+                style: output.style, frameLimit: selection.limits.frames(inTable: true), top: top(10))
             text.next = next(check, names)
             try text.write(check, reduction, names: names, to: out)
         case .json:
-            var report = JSONReport(frameLimit: selection.limit(selection.frames, inTable: false))
+            var report = JSONReport(frameLimit: selection.limits.frames(inTable: false))
             report.check = check
             var shown = check.selection
             if let limit = top(nil) { shown.rows = Array(shown.rows.prefix(limit)) }
             try report.write(reduction, shown, names: names, to: out)
         case .junit:
-            try JUnitReport(frameLimit: selection.limit(selection.frames, inTable: true), top: top(20)).write(
+            try JUnitReport(frameLimit: selection.limits.frames(inTable: true), top: top(20)).write(
                 check, reduction, names: names, to: out)
         case .sarif: try SARIFReport(tree: tree, top: top(nil)).write(check, reduction, names: names, to: out)
         case .github: try GitHubCommands(tree: tree, top: top(8)).write(check, reduction, names: names, to: out)

@@ -89,13 +89,14 @@ struct DiffCommand: ParsableCommand {
         let suppressions = try selection.suppressionRules()
         let symbolizer = try symbols.symbolizer()
         let (growth, status) = try MomentReader(reading: reading).read(moments)
+        if let found = growth.differentPrograms { warn(found) }
         let names = FrameNames(growth.reduction, symbolizer: symbolizer)
         let isTable = format == .table
         let rows = GrowthSelection(
             growth, names: names, by: selection.by, byBlocks: selection.sort == .blocks,
-            top: selection.limit(selection.top, inTable: isTable),
+            top: selection.limits.rows(inTable: isTable),
             minBytes: selection.minBytes.bytes, filter: filter, suppressions: suppressions)
-        let frameLimit = selection.limit(selection.frames, inTable: isTable)
+        let frameLimit = selection.limits.frames(inTable: isTable)
         names.prepare(rows.rows.map { Row(node: $0.row.node) })
         try output.write(
             inputs: inputFiles(moments) + selection.suppressions + symbols.files + growth.reduction.moduleFiles
@@ -112,5 +113,15 @@ struct DiffCommand: ParsableCommand {
         }
         if !isTable { for line in Table.warnings(growth.reduction, names) { sayShown(line) } }
         if let status { throw status }
+    }
+
+    /// Two programs have few stacks in common, so most of what a diff of them shows did not grow.
+    private func warn(_ found: DifferentPrograms) {
+        func text(_ programs: [String]) -> String {
+            programs.prefix(3).joined(separator: ", ") + (programs.count > 3 ? " and \(programs.count - 3) more" : "")
+        }
+        say(
+            "\(found.labels.first) is of \(text(found.programs.first)), \(found.labels.other) of "
+                + "\(text(found.programs.other)): different programs. The diff shows how they differ, not what grew.")
     }
 }

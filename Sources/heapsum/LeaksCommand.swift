@@ -75,16 +75,8 @@ struct LeaksCommand: ParsableCommand {
             valueName: "address"))
     var showBlock: [Address] = []
 
-    @Option(
-        parsing: .unconditional,
-        help: ArgumentHelp("Show this many rows (default: 20 in a table, else all; 0: all).", valueName: "n"))
-    var top: Int?
-
-    @Option(
-        parsing: .unconditional,
-        help: ArgumentHelp(
-            "Show this many frames of each stack (default: 20 in a table, else all; 0: all).", valueName: "n"))
-    var frames: Int?
+    @OptionGroup
+    var limits: RowLimits
 
     @Option(
         help: ArgumentHelp(
@@ -106,8 +98,6 @@ struct LeaksCommand: ParsableCommand {
 
     func validate() throws {
         _ = try shown()
-        if let top, top < 0 { throw ValidationError("--top takes a number from 0 on.") }
-        if let frames, frames < 0 { throw ValidationError("--frames takes a number from 0 on.") }
         if holders && format == .csv {
             throw ValidationError("The holders are a tree: --holders goes with the table and with JSON.")
         }
@@ -190,19 +180,20 @@ struct LeaksCommand: ParsableCommand {
 
     private func table(_ shown: Set<Verdict>) -> LeakTable {
         var table = LeakTable(style: output.style)
-        (table.frameLimit, table.rowLimit, table.shown) = (limit(frames), limit(top), shown)
+        (table.frameLimit, table.rowLimit, table.shown) = (frameLimit, rowLimit, shown)
         return table
     }
 
-    private func limit(_ value: Int?) -> Int? { value.map { $0 == 0 ? nil : $0 } ?? (format == .table ? 20 : nil) }
+    private var rowLimit: Int? { limits.rows(inTable: format == .table) }
+    private var frameLimit: Int? { limits.frames(inTable: format == .table) }
 
     private func write(
         _ told: LeakSummary, _ tree: HolderTree?, _ shown: Set<Verdict>, to out: TextOutput
     ) throws {
         switch format {
         case .json:
-            try told.writeJSON(shown: shown, rowLimit: limit(top), frameLimit: limit(frames), holders: tree, to: out)
-        case .csv: try told.writeCSV(shown: shown, rowLimit: limit(top), frameLimit: limit(frames), to: out)
+            try told.writeJSON(shown: shown, rowLimit: rowLimit, frameLimit: frameLimit, holders: tree, to: out)
+        case .csv: try told.writeCSV(shown: shown, rowLimit: rowLimit, frameLimit: frameLimit, to: out)
         case .table:
             let table = table(shown)
             guard let tree else { return try table.write(told, to: out) }

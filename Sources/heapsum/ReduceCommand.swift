@@ -168,7 +168,7 @@ struct ReduceCommand: ParsableCommand {
             withFreed: withFreed)
         // Records have one line an address, whatever was inlined there.
         if format != .machine(.records) { names.prepare(rows.rows) }
-        let frameLimit = selection.limit(selection.frames, inTable: isTable)
+        let frameLimit = selection.limits.frames(inTable: isTable)
         let machine = MachineReport(reduction, rows, names: names, frameLimit: frameLimit, quantity: selection.sort.sum)
         if let format = format.machine { try machine.require(format) }
         try output.write(inputs: inputs(of: reduction)) { out in
@@ -196,7 +196,7 @@ struct ReduceCommand: ParsableCommand {
     ) throws -> (all: Distributions, rows: [UInt32: Distributions])? {
         guard let histograms else { return nil }
         var all = selection
-        all.top = 0
+        all.limits.top = 0
         let rows = try all.rows(
             of: reduction, names: names, filter: filter, inTable: false, suppressions: suppressions, withFreed: true)
         return reduction.distributions(
@@ -214,16 +214,16 @@ struct ReduceCommand: ParsableCommand {
     ) throws {
         // The limits are of the tree's calls, which all stacks make up.
         var all = selection
-        all.top = 0
+        all.limits.top = 0
         all.minBytes = ByteCount(bytes: 0)
         let rows = try all.rows(of: reduction, names: names, filter: filter, inTable: true, suppressions: suppressions)
         names.prepare(rows.rows)
         var limits = CallTreeLimits()
         limits.leastBytes = selection.minBytes.bytes
-        limits.most = selection.limit(selection.top, inTable: false)
-        limits.depth = selection.limit(selection.frames, inTable: false)
+        limits.most = selection.limits.rows(inTable: false)
+        limits.depth = selection.limits.frames(inTable: false)
         // Whoever says how much is shown gets that.
-        if selection.top != nil || selection.minBytes.bytes > 0 { limits.leastShare = 0 }
+        if selection.limits.top != nil || selection.minBytes.bytes > 0 { limits.leastShare = 0 }
         try output.write(inputs: inputs(of: reduction)) { out in
             try CallTreeTable(
                 table: Table(style: output.style), direction: inverted ? .inverted : .topDown, limits: limits,

@@ -16,17 +16,8 @@ struct SelectionOptions: ParsableArguments {
     @Option(help: "The order of the rows, largest first.")
     var sort: SortKey = .bytes
 
-    // Taken whatever they begin with: of -1 the number is wrong, and not missing.
-    @Option(
-        parsing: .unconditional,
-        help: ArgumentHelp("Show this many rows (default: 20 in a table, else all; 0: all).", valueName: "n"))
-    var top: Int?
-
-    @Option(
-        parsing: .unconditional,
-        help: ArgumentHelp(
-            "Show this many frames of each stack (default: 20 in a table, else all; 0: all).", valueName: "n"))
-    var frames: Int?
+    @OptionGroup
+    var limits: RowLimits
 
     @Option(
         parsing: .unconditional,
@@ -113,12 +104,10 @@ struct SelectionOptions: ParsableArguments {
                 )
             }
         }
-        if let top, top < 0 { throw ValidationError("--top takes a number from 0 on.") }
         if !by.hasHistory && sort.isOfHistory {
             throw ValidationError(
                 "Past blocks are not recorded by size: --by size goes with --sort bytes, blocks or age.")
         }
-        if let frames, frames < 0 { throw ValidationError("--frames takes a number from 0 on.") }
     }
 
     /// The expressions of --include and --exclude.
@@ -128,12 +117,6 @@ struct SelectionOptions: ParsableArguments {
         } catch {
             throw ValidationError("\(error)")
         }
-    }
-
-    /// The limit that a number of --top or --frames means: 20 in a table unless said, and none for 0.
-    func limit(_ value: Int?, inTable: Bool) -> Int? {
-        guard let value else { return inTable ? 20 : nil }
-        return value == 0 ? nil : value
     }
 
     var blocks: BlockFilter {
@@ -187,7 +170,7 @@ struct SelectionOptions: ParsableArguments {
         }
         for name in [since, until].compactMap({ $0 }) { try require(mark: name, in: reduction) }
         var selection = RowSelection(
-            reduction, names: names, by: by, sort: sort, top: limit(top, inTable: inTable), minBytes: minBytes.bytes,
+            reduction, names: names, by: by, sort: sort, top: limits.rows(inTable: inTable), minBytes: minBytes.bytes,
             filter: filter,
             blocks: blocks, suppressions: suppressions, withFreed: withFreed)
         selection.suppressed.isListed = showSuppressed

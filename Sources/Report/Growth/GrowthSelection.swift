@@ -30,8 +30,9 @@ package struct GrowthSelection {
 
     /// Selects from several moments.
     ///
-    /// - Parameters: - byBlocks: ranked by growth of blocks, else of bytes. - minBytes: rows that grew or shrank by
-    ///   less are filtered out.
+    /// - Parameters:
+    ///   - byBlocks: ranked by growth of blocks, else of bytes.
+    ///   - minBytes: rows that grew or shrank by less are filtered out.
     /// - Complexity: O(n log n) in rows, and O(m²) in moments for each row that changed.
     package init(
         _ growth: Growth, names: FrameNames, by grouping: Grouping = .stack, byBlocks: Bool = false, top: Int? = nil,
