@@ -23,7 +23,7 @@ extension Harvest {
         for link in links.prefix(8) { lines.append("  linked: \(link.text)") }
         for image in lost.prefix(8) {
             lines.append(
-                "heaprun: \(image.program) (PID \(image.pid)) ran in a sandbox that nothing leads into from here: its "
+                "heaprun: \(image.program) (PID \(image.pid)) ran in a sandbox that can't be reached from here: its "
                     + "image could not be reached, and is not among these"
             )
         }

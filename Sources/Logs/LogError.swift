@@ -24,30 +24,30 @@ package enum LogNote: Int, CaseIterable, Sendable {
         case .longStack: "a traceback has more than \(mostFrames) frames; the outer ones are shown as missing"
         case .freedUnseen: "a free of an object whose allocation is not in the log"
         case .bookedTwice: "an allocation of an object that is live already: its free is not in the log"
-        case .notUnderstood: "a line inside a record can't be read, and is passed over"
-        case .outside: "a line belongs to no record, and is passed over"
+        case .notUnderstood: "a line inside a record can't be read, and is skipped"
+        case .outside: "a line belongs to no record, and is skipped"
         case .sizeUnknown:
-            "blocks of a slab cache whose size the log doesn't tell: their bytes are not known (--cache NAME, or "
+            "blocks of a slab cache whose size is not in the log: their bytes are not known (--cache NAME, or "
                 + "--cache NAME=BYTES, says it)"
         case .ownerUnknown:
             "of several objects' backtraces nobody can tell which is whose, and not all are live; the stack is shown "
                 + "as missing"
-        case .noOwner: "a backtrace without an object that waits for one, and is passed over"
+        case .noOwner: "a backtrace that belongs to no object, and is skipped"
         case .mixedStacks: "the backtraces of several processors are mixed, and none is given to an object"
         case .noAddresses:
-            "calls of malloc whose address is not told: record malloc's return too (perf probe 'malloc%return $retval')"
+            "calls of malloc without an address: record malloc's return, too (perf probe 'malloc%return $retval')"
         case .printedAgain: "a map was printed again: the newest counts"
         case .bytesAssumed:
             "values of a map whose name doesn't say what they are, taken for bytes (call it @bytes or @count)"
         case .mapLeftOut:
             "values of a map whose name doesn't say what they are, beside maps whose names do; left out (call it "
                 + "@bytes or @count)"
-        case .blocksUnknown: "stacks whose number of blocks is not told: each is shown as one"
+        case .blocksUnknown: "stacks without a number of blocks: each is shown as one"
         case .mapsSummed: "several maps have bytes: each has rows of its own, and the totals are of all"
         case .eventsLost: "the tool lost events, or had no room for more stacks"
         case .profileTooLarge: "a profile of more than 256 MB; the rest is not read"
         case .nothingInUse: "a profile without bytes in use: of processor time, or of all that was allocated"
-        case .noNewline: "the last line has no end, and is taken as it stands"
+        case .noNewline: "the last line has no newline, and is read as it is"
         }
     }
 

@@ -29,12 +29,12 @@ package struct AllocatorReport {
 
         try out.write(
             "\n" + style.bold("Allocator") + ", after \(shortDuration(Double(residence.measured_ns) / 1e9))\n")
-        try line(resident, "resident: what malloc has from the kernel, as far as it was touched")
-        try line(held.bytes, "held by the program then, in \(counted(held.blocks, "block")), as it asked for them")
+        try line(resident, "resident: the part of malloc's memory that was touched")
+        try line(held.bytes, "held by the program then, in \(counted(held.blocks, "block")), as it requested them")
         try line(overhead, "headers and rounding, about")
         guard resident > held.bytes &+ overhead else {
             if held.bytes > resident {
-                try line(held.bytes - resident, "asked for and never touched, or swapped out: it costs no memory")
+                try line(held.bytes - resident, "requested and never touched, or swapped out: takes no memory")
             }
             return
         }
@@ -45,7 +45,7 @@ package struct AllocatorReport {
         try out.write(
             "  " + style.warning("Retained or fragmented by the allocator, not leaked")
                 + ": more of malloc's memory is free than held.\n"
-                + "  malloc_trim(0) gives back what of it are whole pages, \(separated(free)) bytes at the most; "
+                + "  malloc_trim(0) gives back whole free pages, \(separated(free)) bytes at the most; "
                 + "MALLOC_ARENA_MAX=2 and\n"
                 + "  MALLOC_TRIM_THRESHOLD_=131072 in the environment keep less. What it was for: heapsum --at peak "
                 + "\(shellWord(image.file))\n"

@@ -60,7 +60,7 @@ package struct CallTreeTable {
         let widths = [max(5, longest), 6, max(6, separated(tree.nodes[0].blocks).count)]
         let titles = zip(["bytes", "share", "blocks"], widths).map { leftPadded($0, $1) }.joined(separator: "   ")
         let what =
-            direction == .topDown ? "calls, from the outermost inward" : "calls, from the function that asked outward"
+            direction == .topDown ? "calls, from the outermost inward" : "calls, from the allocating function outward"
         try out.write("\n" + style.dim(titles + "   " + what) + "\n")
         let room = style.width.map { max(24, $0 - widths.reduce(9, +)) }
         func write(_ counts: Counts, _ prefix: String, _ name: String, _ place: String, isDim: Bool) throws {

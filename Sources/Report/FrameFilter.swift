@@ -7,7 +7,7 @@ import Text
 package struct PatternError: Error, CustomStringConvertible {
     package var pattern: String
     package var reason: String
-    package var description: String { "'\(printable(pattern))' is no regular expression: \(reason)" }
+    package var description: String { "'\(printable(pattern))' is not a regular expression: \(reason)" }
 }
 
 /// Expressions that must match, or must not match, any of a stack's frames.

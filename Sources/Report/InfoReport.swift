@@ -45,7 +45,7 @@ package struct InfoReport {
         }
         try line("dump signal", signalText(image))
         if header.dumps > 0 { try line("dumps", "\(header.dumps) so far") }
-        if image.hasFlag(HEAP_FLAG_FORKED) { try line("forked", "blocks inherited from the parent are not in here") }
+        if image.hasFlag(HEAP_FLAG_FORKED) { try line("forked", "blocks inherited from the parent are not included") }
         if image.hasFlag(HEAP_FLAG_ATTACHED) {
             try line(
                 "attached",
@@ -73,7 +73,7 @@ package struct InfoReport {
             try line(
                 "broken",
                 style.warning(
-                    "the recorder found an invariant of its own broken: don't rely on this image, and report it"))
+                    "one of the recorder's own checks failed: don't rely on this image, and report it"))
         }
         if header.gone_stacks > 0 {
             try line(
@@ -124,7 +124,7 @@ package struct InfoReport {
         if census.settledBlocks > 0 {
             try line(
                 "settled",
-                "\(counted(census.settledBlocks, "event")) by the live blocks: the end cut the counting off half way")
+                "\(counted(census.settledBlocks, "event")) by the live blocks: the end interrupted the counting")
         }
 
         try ResidenceReport(style: style).write(image, to: out)
@@ -163,7 +163,7 @@ package struct InfoReport {
 
     private func unwinderText(_ unwinder: UInt32) -> String {
         switch unwinder {
-        case HEAP_UNWINDER_NONE.rawValue: "none: a stack is the caller's address alone"
+        case HEAP_UNWINDER_NONE.rawValue: "none: a stack is only the caller's address"
         case HEAP_UNWINDER_LIBUNWIND.rawValue: "libunwind"
         case HEAP_UNWINDER_OWN.rawValue: "own, by the modules' unwind tables"
         case HEAP_UNWINDER_FP.rawValue: "own, by frame pointers"
@@ -180,8 +180,8 @@ package struct InfoReport {
 
     static func losses(_ losses: heap_losses) -> [(String, UInt64)] {
         [
-            ("allocations without a place in the image, which are not in it", losses.lost_allocations),
-            ("bytes that those requested", losses.lost_bytes),
+            ("allocations that are not in the image: no space", losses.lost_allocations),
+            ("bytes that these requested", losses.lost_bytes),
             ("allocations before recording could start, which are not in the image", losses.early_allocations),
             ("allocations booked without their stack: no space for it", losses.lost_stacks),
             (
@@ -189,16 +189,16 @@ package struct InfoReport {
                 losses.limited_allocations
             ),
             ("peaks, snapshots and lifetimes of stacks that found no space", losses.lost_details),
-            ("stacks cut at the depth limit, or given up by the unwinder", losses.cut_stacks),
+            ("stacks cut at the depth limit, or where the unwinder gave up", losses.cut_stacks),
             ("events booked without a ring", losses.ringless_events),
             ("frees of blocks that were never booked", losses.unmatched_frees),
             ("frees of blocks that a forked child inherited", losses.inherited_frees),
-            ("blocks whose free went past the recorder, and was noticed later", losses.healed_slots),
+            ("blocks whose free was not seen by the recorder, noticed later", losses.healed_slots),
             ("frames kept as absolute addresses: no space for their module", losses.refused_modules),
             ("dumps that failed", losses.failed_dumps),
             ("reservations of space that failed", losses.failed_reservations),
             ("allocations that the program had paused the recording for (heapsum_pause)", losses.paused_allocations),
-            ("bytes that those requested", losses.paused_bytes),
+            ("bytes that these requested", losses.paused_bytes),
             ("frees of blocks that are not booked, since the first pause", losses.paused_frees),
             ("records of live blocks that were lost before this copy was made", losses.lost_records),
         ]

@@ -28,7 +28,7 @@ package struct ResidenceReport {
         ]
         for (kilobytes, name) in kinds { try out.write("  \(leftPadded(separated(bytes(kilobytes)), 16))  \(name)\n") }
         if residence.swapped_kb > 0 {
-            try out.write("  \(leftPadded(separated(bytes(residence.swapped_kb)), 16))  swapped out, on top of these\n")
+            try out.write("  \(leftPadded(separated(bytes(residence.swapped_kb)), 16))  swapped out, in addition\n")
         }
 
         let other = bytes(residence.anonymous_kb) + bytes(residence.shared_kb),
@@ -36,7 +36,7 @@ package struct ResidenceReport {
         guard other > allocator, other >= 1 << 20 else { return }
         try out.write(
             "  " + style.warning("malloc is the smaller part")
-                + ": \(separated(allocator)) bytes, and \(separated(other)) that heapsum sees nothing of.\n")
+                + ": \(separated(allocator)) bytes, and \(separated(other)) that heapsum doesn't see.\n")
         let runtimes = Self.runtimes(of: image)
         for runtime in runtimes { try out.write("  \(runtime.advice)\n") }
         if runtimes.isEmpty {

@@ -33,7 +33,7 @@ extension FrameNames {
                 var root: Frame?
                 reduction.tree.forEachFrame(of: row.node) { root = $0 }
                 guard let root, root.module == SpecialModule.thread else {
-                    return RowKey("not recorded", label: "not recorded (heaprun --threads keeps each block's thread)")
+                    return RowKey("not recorded", label: "not recorded (heaprun --threads records each block's thread)")
                 }
                 return RowKey("\(root.offset)", label: LogFrame.threadText + "\(root.offset)")
             }

@@ -65,7 +65,7 @@ package enum MemoryClass: Int, CaseIterable, Sendable {
         case .graphics: "graphics"
         case .corrupted: "corrupted, set aside"
         case .pageLists: "free, on processors' lists"
-        case .slab: "slab, of which isn't told what is reclaimable"
+        case .slab: "slab, reclaimable or not"
         }
     }
 }

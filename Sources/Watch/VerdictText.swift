@@ -154,7 +154,7 @@ package struct VerdictText {
 
     private func writeMoving(_ verdict: Verdict, _ out: TextOutput) throws {
         if verdict.moving.isEmpty { return }
-        try out.write(style.bold("Moves, but isn't told as growing") + "\n")
+        try out.write(style.bold("Moves, but is not counted as growing") + "\n")
         let ofProcesses = verdict.moving.filter { $0.pid != nil }.prefix(8),
             ofMachine = verdict.moving.filter { $0.pid == nil }.prefix(6)
         let shown = ofProcesses + ofMachine

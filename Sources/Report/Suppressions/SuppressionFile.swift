@@ -55,7 +55,7 @@ extension Suppressions {
             } else if line.hasPrefix("leak:") {
                 let pattern = String(line.dropFirst(5))
                 guard pattern.contains(where: { !"^*$".contains($0) }) else {
-                    throw lines.error("leak: with a pattern that is of everything")
+                    throw lines.error("leak: with a pattern that matches everything")
                 }
                 rules.append(SuppressionRule(name: line, place: lines.place, body: .anyFrame(SearchPattern(pattern))))
             } else if let colon = line.firstIndex(of: ":"),
@@ -85,7 +85,7 @@ extension Suppressions {
         if name == "}" { throw lines.error("a block without a name and a kind") }
         let kind = try inside(lines.next())
         guard let colon = kind.firstIndex(of: ":") else {
-            throw lines.error("'\(kind)' is no kind of suppression: Memcheck:Leak is expected")
+            throw lines.error("'\(kind)' is not a kind of suppression: Memcheck:Leak is expected")
         }
         let isOurs =
             kind[..<colon].split(separator: ",").contains("Memcheck") && kind[kind.index(after: colon)...] == "Leak"
@@ -102,7 +102,7 @@ extension Suppressions {
                 let kinds = line.dropFirst(17).split(whereSeparator: { $0 == "," || $0 == " " || $0 == "\t" })
                 for kind in kinds
                 where !["definite", "indirect", "possible", "reachable", "all", "none"].contains(kind) {
-                    throw lines.error("'\(kind)' is no kind of leak")
+                    throw lines.error("'\(kind)' is not a kind of leak")
                 }
                 if kinds.isEmpty { throw lines.error("match-leak-kinds: without a kind") }
                 isNever = kinds == ["none"]
@@ -129,7 +129,7 @@ extension Suppressions {
                 let parts = line.dropFirst(4).split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
                 let number = parts.count > 1 ? Int(parts[1]) : nil
                 guard parts.count == 1 || number != nil else {
-                    throw lines.error("'\(line)': a line number is expected behind the file")
+                    throw lines.error("'\(line)': a line number is expected after the file")
                 }
                 patterns.append(.source(WildcardPattern(String(parts[0])), line: number))
             } else {

@@ -17,7 +17,7 @@ extension Table {
             )
         }
         if selection.blocks.thread != nil && !reduction.tree.hasThreads {
-            lines.append("No thread is recorded here: heaprun --threads keeps each block's thread.")
+            lines.append("Threads are not recorded here: heaprun --threads records each block's thread.")
         }
         return lines + selection.suppressed.lines
     }
