@@ -1,5 +1,5 @@
-// heapdump: a dump of a running program, taken from outside. Its stdout is the dump's path and nothing
-// else, one line a process, printed when the file is whole.
+// heapdump: takes a dump of a running program from outside. It prints only the dumps' paths on stdout, one line for
+// each process, when the file is complete.
 
 import ArgumentParser
 import Commands
@@ -42,7 +42,7 @@ struct Heapdump: ParsableCommand {
     var pids: [Int32]
 
     func validate() throws {
-        // A day and more is a slip; NaN is no number of seconds either.
+        // More than a day is a mistake, and so is NaN.
         guard (0 ... 86_400).contains(timeout) else { throw ValidationError("--timeout: from 0 to 86400 seconds.") }
         for pid in pids where pid < 1 { throw ValidationError("\(pid) is no process ID.") }
     }
@@ -56,7 +56,7 @@ struct Heapdump: ParsableCommand {
                 let path = try takeDump(
                     of: pid, deadline: deadline, judging: leaks ? { try verdict(of: pid, $0) } : nil)
                 if !writeData(path.text) {
-                    // The dump is there all the same, and its path is of use.
+                    // The dump exists all the same, and its path is useful.
                     if errno != EPIPE {
                         say("heapdump: \(path.text) is written, but stdout is not: \(errnoText(errno))")
                     }

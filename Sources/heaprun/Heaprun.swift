@@ -1,5 +1,4 @@
-// heaprun: runs a program under the interposer. Here are the options and the exit status alone; Launch
-// does the work.
+// heaprun: runs a program under the interposer. This file has the options and the exit status; Launch does the work.
 
 import ArgumentParser
 import Attach
@@ -149,8 +148,8 @@ struct Heaprun: ParsableCommand {
             status = error.exitStatus
         } catch {
             let text = fullMessage(for: error)
-            // --help is data; a wrong option is a message, and our own error rather than EX_USAGE: a
-            // program's own 64 must stay tellable from it.
+            // --help is data. A wrong option is a message and heaprun's own error instead of EX_USAGE, so that it can
+            // be told from the program's own status 64.
             if exitCode(for: error) == .success {
                 print(text)
                 status = 0
@@ -162,7 +161,7 @@ struct Heaprun: ParsableCommand {
         Glibc.exit(status)
     }
 
-    /// What an option of a size says. Words that aren't one are an error of ours, and say so in our words.
+    /// The value of a size option. Anything else is heaprun's own error, with heaprun's own message.
     private func size(_ text: String?, of option: String, isPositive: Bool = false) throws -> ByteCount? {
         guard let text else { return nil }
         guard let size = ByteCount(argument: text), size.bytes > 0 || !isPositive else {
@@ -189,7 +188,7 @@ struct Heaprun: ParsableCommand {
         case .program(let index): first = index
         case .missing where printKind != nil: first = count
         case .missing: throw ValidationError("No program to run.")
-        // The passthrough takes these too, like any word that is no option of the list above.
+        // The passthrough also takes these, like any word that is not an option in the list above.
         case .unknownOption("--help"), .unknownOption("-h"): throw CleanExit.helpRequest(self)
         case .unknownOption("--version"): throw CleanExit.message(Self.configuration.version)
         case .unknownOption(let word): throw ValidationError("Unknown option '\(word)'.")
@@ -210,8 +209,8 @@ struct Heaprun: ParsableCommand {
         request.options.depth = depth
         request.options.signal =
             try signal.map { (name) throws(LaunchError) in try dumpSignalNumber(name) }
-            // The environment's own, in one of the ways that the library alone doesn't know; what makes no sense it
-            // says.
+            // The environment's value may have a form that the library doesn't know. The library reports invalid
+            // values.
             ?? environmentText("HEAPSUM_SIGNAL").flatMap { try? dumpSignalNumber($0) }
         request.options.only = only
         request.options.skip = skip
@@ -253,7 +252,7 @@ struct Heaprun: ParsableCommand {
         return try record(request)
     }
 
-    /// What is done to a program that runs already.
+    /// Attaches to a running program, or detaches from it.
     private func startInRunning() throws -> Int32 {
         guard program.isEmpty else { throw ValidationError("--pid and --detach start no program.") }
         guard attachPID == nil || detachPID == nil else { throw ValidationError("--pid or --detach, not both.") }

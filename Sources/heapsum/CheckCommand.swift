@@ -1,4 +1,4 @@
-// heapsum check: for a build's pipeline, which fails where more is live than is allowed.
+// heapsum check: for build pipelines; fails if more is live than allowed.
 
 import ArgumentParser
 import Commands
@@ -128,7 +128,7 @@ struct CheckCommand: ParsableCommand {
         try command.check()
     }
 
-    /// Whether lost blocks alone count.
+    /// Whether only lost blocks count.
     private var isOfLost: Bool {
         let lost = Set(Verdict.lost)
         return selection.verdict.map { $0.verdicts.isSubset(of: lost) } ?? false
@@ -136,7 +136,8 @@ struct CheckCommand: ParsableCommand {
                 && [maxBytes?.bytes, maxBlocks, maxStacks, maxGrowthBytes?.bytes] == [nil, nil, nil, nil]
     }
 
-    /// Each image must bring a verdict. That one is not whole, and calls nothing definite, is among the warnings.
+    /// Each image must have a verdict. An incomplete verdict, which calls nothing definite, is reported by the
+    /// warnings.
     private func requireVerdicts(_ reduction: Reduction) throws {
         guard maxDefinite != nil || selection.verdict != nil else { return }
         let without = reduction.inputs.filter { $0.verdict == nil }
@@ -172,7 +173,7 @@ struct CheckCommand: ParsableCommand {
         if format != .table {
             for verdict in check.failures { say("check failed: \(check.sentence(verdict))") }
         }
-        // What was read is above a limit, whatever the rest may be; where it isn't, the rest is missing.
+        // If what was read exceeds a limit, the rest does not matter. If not, the rest is missing.
         if !check.passed { throw ExitCode.limitPassed }
         if let status { throw status }
     }
@@ -188,7 +189,7 @@ struct CheckCommand: ParsableCommand {
     private func rows(
         of reduction: Reduction, _ names: FrameNames, _ filter: FrameFilter, _ suppressions: Suppressions
     ) throws -> RowSelection {
-        // All of them: a limit is held against what counts, shown or not.
+        // All rows: a limit applies to everything that counts, shown or not.
         var all = selection
         all.limits.top = 0
         return try all.rows(of: reduction, names: names, filter: filter, inTable: false, suppressions: suppressions)
@@ -229,7 +230,7 @@ struct CheckCommand: ParsableCommand {
             path: path, isReport: text != nil, try rows(of: reduction, names, filter, suppressions).rows, names: names)
     }
 
-    /// The bytes of a file that begins like JSON; nil of any other.
+    /// The bytes of a file that begins like JSON; nil for other files.
     private func reportBytes(_ path: String) throws -> [UInt8]? {
         var kind = stat()
         guard path.withPath({ stat($0, &kind) }) == 0, kind.st_mode & S_IFMT == S_IFREG else { return nil }

@@ -115,7 +115,7 @@ struct DiffCommand: ParsableCommand {
         if let status { throw status }
     }
 
-    /// Two programs have few stacks in common, so most of what a diff of them shows did not grow.
+    /// Two programs have few stacks in common, so most of what their diff shows is not growth.
     private func warn(_ found: DifferentPrograms) {
         func text(_ programs: [String]) -> String {
             programs.prefix(3).joined(separator: ", ") + (programs.count > 3 ? " and \(programs.count - 3) more" : "")

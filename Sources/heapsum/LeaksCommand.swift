@@ -155,7 +155,7 @@ struct LeaksCommand: ParsableCommand {
         }
     }
 
-    /// What a dump brings. Its program's memory is gone, so single blocks can't be asked for.
+    /// Shows the verdict that a dump stores. Its program's memory is gone, so single blocks can't be examined.
     private func tellStored(
         _ image: HeapImage, _ shown: Set<Verdict>, _ symbolizer: Symbolizer, _ known: (LeakSummary) -> LeakSummary
     ) throws {
@@ -203,7 +203,7 @@ struct LeaksCommand: ParsableCommand {
         }
     }
 
-    /// What --why and --show-block ask for.
+    /// Writes the output of --why and --show-block.
     private func writeBlocks(_ report: LeakReport, to out: TextOutput) throws {
         let table = table(Set(Verdict.shown))
         for (address, isPath) in why.map({ ($0, true) }) + showBlock.map({ ($0, false) }) {
@@ -229,7 +229,7 @@ struct LeaksCommand: ParsableCommand {
         return (image, try Snapshot.take(of: pid, image: image))
     }
 
-    /// The image of what was named, and the process that it is of, which must be there.
+    /// The image that the argument names, and its process, which must exist.
     private func find() throws -> (HeapImage, pid_t) {
         if let pid = pid_t(program) {
             guard pid > 0 else { throw LeaksError("\(program) is no process ID") }
@@ -257,7 +257,7 @@ struct LeaksCommand: ParsableCommand {
     }
 }
 
-/// An address as people copy it: with or without 0x.
+/// An address, with or without 0x.
 struct Address: ExpressibleByArgument {
     var value: UInt64
 

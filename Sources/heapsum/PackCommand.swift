@@ -1,4 +1,4 @@
-// heapsum pack: dense copies of images, with their frames' names where these are wanted.
+// heapsum pack: dense copies of images, with their frames' names on request.
 
 import ArgumentParser
 import Glibc

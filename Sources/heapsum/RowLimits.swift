@@ -1,4 +1,4 @@
-// How much of a report is shown, as the user says it: the same words for every command that shows rows.
+// The options that limit how much is shown, shared by all commands that show rows.
 
 import ArgumentParser
 

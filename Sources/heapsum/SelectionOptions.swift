@@ -1,4 +1,4 @@
-// Which rows are wanted, as the user says it: the same words for every command that shows rows.
+// The options that select rows, shared by all commands that show rows.
 
 import ArgumentParser
 import Commands
@@ -131,7 +131,7 @@ struct SelectionOptions: ParsableArguments {
         return blocks
     }
 
-    /// What --suppressions names, read.
+    /// The rules in the files of --suppressions.
     func suppressionRules() throws -> Suppressions? {
         if suppressions.isEmpty { return nil }
         return try Self.read(suppressions, into: Suppressions())
@@ -150,9 +150,9 @@ struct SelectionOptions: ParsableArguments {
         return rules
     }
 
-    /// The rows of a reduction that pass, in their order.
+    /// The rows of a reduction that pass, in order.
     ///
-    /// - Throws: `ExitCode.badInput` where rows at the peak are asked for and nothing tells of a peak.
+    /// - Throws: `ExitCode.badInput` if rows at the peak are wanted and no input has a peak.
     func rows(
         of reduction: Reduction, names: FrameNames, filter: FrameFilter, inTable: Bool,
         suppressions: Suppressions? = nil,
@@ -177,9 +177,9 @@ struct SelectionOptions: ParsableArguments {
         return selection
     }
 
-    /// Says which images don't have a mark.
+    /// Reports which images don't have a mark.
     ///
-    /// - Throws: `ExitCode.badInput` where none has it.
+    /// - Throws: `ExitCode.badInput` if none has it.
     private func require(mark name: String, in reduction: Reduction) throws {
         let images = reduction.inputs.compactMap(\.image)
         let without = images.filter { $0.mark(named: name) == nil }
@@ -197,10 +197,10 @@ struct SelectionOptions: ParsableArguments {
     }
 }
 
-/// Verdicts as people list them: definite,possible, or all.
+/// A list of verdicts: definite,possible, or all.
 struct VerdictList: ExpressibleByArgument {
     var verdicts: Set<Verdict>
-    /// The names that were given.
+    /// The list as it was given.
     var text: String
 
     init?(argument: String) {

@@ -1,4 +1,4 @@
-// Where names come from, as the user says it.
+// The options for the sources of names.
 
 import ArgumentParser
 import Symbols

@@ -10,7 +10,7 @@ import Symbols
 import SystemPackage
 import Text
 
-/// How the tables are kept.
+/// The tables' file format.
 private enum TableKind: String, CaseIterable, ExpressibleByArgument {
     case csv, jsonl, parquet
 }
@@ -80,7 +80,7 @@ struct TableCommand: ParsableCommand {
             say("\(files.joined(separator: ", ")): there is no image")
             throw ExitCode.badInput
         }
-        // Each run's files have names of their own: many may write into one directory.
+        // Each run's files have their own names, so many runs may write into one directory.
         let run = "\(utcTime(clockNanoseconds(CLOCK_REALTIME)).filter(\.isNumber))-\(getpid())"
         let suffix = format == .jsonl ? "jsonl" : "csv"
         let place = format == .parquet ? "\(output)/.tables-\(run)" : output
@@ -139,7 +139,7 @@ struct TableCommand: ParsableCommand {
         try runNeeded(["zstd", "-q", "--rm", "--"] + files, for: "--zstd")
     }
 
-    /// Parquet is written by pyarrow, from CSV that lies beside it meanwhile.
+    /// pyarrow writes Parquet, from temporary CSV files beside it.
     private func convert(_ place: String, _ run: String) throws {
         defer { removeTables(place, run) }
         let own = FilePath("/proc/self/exe").real?.removingLastComponent().removingLastComponent()

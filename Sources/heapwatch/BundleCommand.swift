@@ -1,5 +1,5 @@
-// heapwatch bundle: raw samples, the verdict and the page in one archive, to be sent to whoever can read it. tar makes
-// the archive, as a child; what goes into it lies in a directory that is gone afterwards.
+// heapwatch bundle: raw samples, the verdict and the page in one archive, to send to somebody else. tar makes the
+// archive, as a child process, from a temporary directory.
 
 import ArgumentParser
 import Commands
@@ -77,7 +77,7 @@ private func copy(_ path: String, to out: OutputFile) throws {
     }
 }
 
-/// Runs a program that this is made with.
+/// Runs a program that this command needs.
 private func runNeeded(_ words: [String]) throws(WatchError) -> Int32 {
     do throws(Errno) { return try runChild(words) } catch {
         throw WatchError("\(words[0]): \(error); it is needed for this")

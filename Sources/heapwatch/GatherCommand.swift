@@ -1,4 +1,4 @@
-// heapwatch without a command: gathers samples into a directory, or shows what there is now on a terminal.
+// heapwatch without a command: gathers samples into a directory, or shows the current state on a terminal.
 
 import ArgumentParser
 import Commands
@@ -6,7 +6,7 @@ import Glibc
 import Text
 import Watch
 
-/// Which processes and what of them: shared by gathering and by jobs.
+/// The options for which processes and values to gather, shared by gathering and jobs.
 struct GatherArguments: ParsableArguments {
     @Option(
         parsing: .singleValue,
@@ -143,8 +143,8 @@ struct GatherCommand: ParsableCommand {
                 }
                 for note in writer.takeNotes() { say(note) }
                 if let end, next >= end { break }
-                // A late sample doesn't move those after it; what was missed while the machine slept is not made up
-                // for.
+                // A late sample doesn't delay later ones. Samples missed while the machine slept are not taken
+                // afterwards.
                 next += interval.milliseconds
                 if next <= bootMilliseconds() { next = bootMilliseconds() + interval.milliseconds }
                 if let end, next > end { next = end }

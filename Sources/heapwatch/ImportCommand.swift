@@ -1,4 +1,4 @@
-// heapwatch import: what somebody else gathered, as a recording.
+// heapwatch import: makes a recording from data that others gathered.
 
 import ArgumentParser
 import Commands

@@ -1,5 +1,5 @@
-// heapwatch run: a sample before a job and one after it. The job is started as a shell would start it, and its exit
-// status is ours; what goes wrong with the samples is said, and never keeps a job from running.
+// heapwatch run: takes a sample before a job and one after it. The job is started as a shell would start it, and its
+// exit status becomes heapwatch's. Problems with samples are reported and never keep a job from running.
 
 import ArgumentParser
 import Commands
@@ -82,7 +82,7 @@ struct RunCommand: ParsableCommand {
         let program = try findProgram(name, searchPath: environmentText("PATH"))
         var supervisor = try Supervisor(
             executable: program, arguments: words, environment: environmentEntries(from: environ, set: []))
-        // Nothing is to be done while it runs.
+        // Nothing has to be done while it runs.
         let ending = supervisor.wait(tick: { 3_600_000_000_000 })
         supervisor.finish()
         return ending.exitStatus
