@@ -1,8 +1,8 @@
 /*
- * Booking. The order of stores in here is the image's promise (heap_image.h, "Threads and events"): the
- * ring's entry, then the slot, then the ring's head; a free before the real free, an allocation behind the
- * real call. So for one address the events stand in their true order, whichever threads make them, and a
- * kill between any two stores leaves an image from which each block is counted exactly once.
+ * Booking. The image's correctness depends on the order of stores here (heap_image.h, "Threads and events"): the ring's
+ * entry, then the slot, then the ring's head; a free before the real free, an allocation after the real call. So the
+ * events of one address are in their true order, no matter which threads make them. A kill between any two stores
+ * leaves an image from which each block is counted exactly once.
  */
 #include "book/book.h"
 
@@ -29,7 +29,8 @@ static void lose(size_t bytes) {
 }
 
 void book_heal(struct place place, uint64_t word, uint32_t tick) {
-    if (heap_slot_is_mark(word)) return; /* a mark's owner knows of its old block, and takes the mark away itself */
+    if (heap_slot_is_mark(word))
+        return; /* a claim: its owner has recorded the old block and removes the claim itself */
     LOSE(healed_slots, 1);
     ring_bypass(HEAP_EVENT_FREED, word, live_bytes(place, word), 0, tick);
 }
@@ -104,7 +105,7 @@ struct reallocation book_realloc_begin(const struct hook *hook, void *block) {
     }
     old.bytes = live_bytes(place, old.word);
     if (unlikely(!hook_has_ring(hook))) {
-        /* No in-flight record is free: the free is booked now, and taken back should the call fail. */
+        /* No in-flight record is free: the free is booked now, and undone if the call fails. */
         store_release(old.slot, 0);
         return old;
     }
@@ -120,7 +121,7 @@ struct reallocation book_realloc_begin(const struct hook *hook, void *block) {
     return old;
 }
 
-/* The call failed, and the block stands as it did. */
+/* The call failed: the block is as it was. */
 static void give_back(const struct reallocation *old) {
     store_release(old->slot, old->word);
     fence_compiler();
@@ -128,7 +129,7 @@ static void give_back(const struct reallocation *old) {
 }
 
 void book_realloc_end(const struct hook *hook, struct reallocation *old, const void *moved, size_t bytes, bool freed) {
-    if (old->word == 0) { /* not booked before: what came back is */
+    if (old->word == 0) { /* the old block was not booked; the new one is */
         if (moved != NULL) book_allocation(hook, moved, bytes);
         return;
     }
@@ -154,7 +155,7 @@ void book_realloc_end(const struct hook *hook, struct reallocation *old, const v
         word = live_word(place, hook->stack, tick, bytes);
     }
     flight->new_address = address;
-    flight->new_slot = word; /* 0: nothing came back, or it found no space */
+    flight->new_slot = word; /* 0: the call returned no block, or there was no space for it */
     flight->new_bytes = bytes;
     fence_compiler();
     /* partner: a reader's acquire; from here on the new block counts */
@@ -170,12 +171,13 @@ void book_realloc_end(const struct hook *hook, struct reallocation *old, const v
         record->last_allocated_address = address;
     }
     if (place.slot != old->slot) {
-        /* Our own mark alone: where another thread got the old address meanwhile, its block stands there. */
+        /* Removes only this thread's claim: if another thread got the old address meanwhile, the slot holds its
+         * block. */
         uint64_t mark = heap_slot_mark(local.index);
         cas_acq_rel(old->slot, &mark, 0);
     }
     fence_compiler();
-    /* before the phase: a reader must not count the events as missing */
+    /* before the phase, so that a reader does not miss the events */
     store_release(&record->head, record->head + (word != 0 ? 2 : 1));
     fence_compiler();
     store_release(&flight->phase, HEAP_IN_FLIGHT_NONE);

@@ -1,5 +1,5 @@
 /*
- * Booking: how the three events reach the ring and the live map, in which order.
+ * Booking: writes the three events to the ring and the live map, in a fixed order.
  */
 #ifndef HEAPSUM_BOOK_H
 #define HEAPSUM_BOOK_H
@@ -13,22 +13,22 @@
 /* Books a block that the real call has just returned. */
 void book_allocation(const struct hook *hook, const void *block, size_t bytes);
 
-/* Books a free that the real call is about to do. */
+/* Books a free just before the real call. */
 void book_free(const struct hook *hook, const void *block);
 
-/* A reallocation, from before the real call to behind it. */
+/* A reallocation, from before the real call until after it. */
 struct reallocation {
     void *block;
     uint64_t *slot;
     uint64_t word; /* 0: the block was not booked */
     size_t bytes;
-    bool claimed; /* by this thread's in-flight record; else its slot was just emptied */
+    bool claimed; /* claimed by this thread's in-flight record; if false, the slot was emptied instead */
 };
 
-/* Before the real call: the old block is written down and its slot claimed. */
+/* Called before the real call: records the old block and claims its slot. */
 struct reallocation book_realloc_begin(const struct hook *hook, void *block);
 
-/* Behind it: where it failed (`moved` is NULL and `freed` false) the block stands as before. */
+/* Called after the real call. If that failed (`moved` is NULL and `freed` false), the block is as before. */
 void book_realloc_end(const struct hook *hook, struct reallocation *old, const void *moved, size_t bytes, bool freed);
 
 #endif

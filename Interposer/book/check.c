@@ -1,5 +1,5 @@
 /*
- * The live map, looked at by another way than booking takes: all maps, by the general look-up.
+ * Checks the live map in another way than booking uses it: in all maps, by the general look-up.
  */
 #include "book/check.h"
 
@@ -7,7 +7,7 @@
 #include "book/live.h"
 #include "image/image.h"
 
-/* In how many maps the block is live; the last place of those. */
+/* The number of maps in which the block is live, and its place in the last of them. */
 static uint32_t times_live(const void *block, struct place *found) {
     uint32_t times = 0;
     for (uint32_t map = 0; map < HEAP_MAP_COUNT; map++) {
@@ -19,7 +19,7 @@ static uint32_t times_live(const void *block, struct place *found) {
     return times;
 }
 
-/* The piece that a slot lies in says what the slot is for. */
+/* Checks that the slot's piece is described as what the slot is used for. */
 static void check_piece(const struct place *place, uintptr_t address) {
     uint64_t piece = (uint64_t)((const uint8_t *)place->slot - image.slots) / HEAP_PIECE_BYTES;
     const struct heap_piece *descriptor = &image.pieces[piece];
@@ -52,7 +52,7 @@ void check_ring(const struct heap_thread *record, const struct heap_ring *ring) 
     INVARIANT(folded <= head);
     INVARIANT(head - folded <= HEAP_RING_EVENTS);
     INVARIANT(record->in_flight.phase == HEAP_IN_FLIGHT_NONE);
-    /* The newest alone: each was among them once. */
+    /* Only the newest events: each event was among them once. */
     for (uint64_t number = head - folded < 4 ? folded : head - 4; number < head; number++) {
         const struct heap_event *event = &ring->events[number % HEAP_RING_EVENTS];
         uint32_t kind = heap_event_kind(event->mark);

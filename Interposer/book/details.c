@@ -1,9 +1,9 @@
 /*
- * Levels and lifetimes. A stack's entry has neither: nearly all stacks of a program that never repeats itself hold
- * nothing at any level, and free their blocks after one and the same lifetime, which their entry has room for.
+ * Levels and lifetimes. A stack's entry holds neither, except for one lifetime: in a program whose stacks never repeat,
+ * nearly all stacks hold nothing at any level, and free their blocks after the same lifetime.
  *
- * Entries of DETAILS are written before anything refers to them, and are never given back. Of two threads that make one
- * at the same time, one leaves its entry unused.
+ * Entries of DETAILS are written before anything refers to them, and are never given back. If two threads make one at
+ * the same time, one thread's entry stays unused.
  */
 #include "book/details.h"
 
@@ -11,7 +11,7 @@
 
 _Static_assert(sizeof *image.details == HEAP_DETAIL_BYTES, "all kinds of entries take whole ones");
 
-/* The entry that `*reference` names, or a new one of `count` entries of zeros; 0 where there is no space. */
+/* The entry that `*reference` names, or `count` new entries of zeros. 0 if there is no space. */
 static uint32_t entry_of(uint32_t *reference, uint32_t count) {
     uint32_t number = load_acquire(reference); /* partner: the swap below */
     if (likely(number != 0)) return number;
@@ -30,13 +30,13 @@ static struct heap_detail *detail_of(struct heap_stack *stack) {
 
 static struct heap_snapshot *snapshot_at(uint32_t number) { return (struct heap_snapshot *)&image.details[number]; }
 
-/* Writes down what was held from snapshot `number` on. */
+/* Records what was held from snapshot `number` on. */
 static void push_snapshot(struct heap_detail *detail, uint32_t number, struct heap_level held) {
     uint32_t newest = load_acquire(&detail->snapshots); /* partner: the swap below */
     const struct heap_snapshot *last = newest != 0 ? snapshot_at(newest) : NULL;
     if (last != NULL ? last->held.bytes == held.bytes && last->held.blocks == held.blocks
                      : held.bytes == 0 && held.blocks == 0)
-        return; /* it says so already */
+        return; /* the newest entry already says so */
     int64_t fresh = image_take(HEAP_SECTION_DETAILS, 1);
     if (fresh < 0) {
         LOSE(lost_details, 1);
@@ -56,7 +56,7 @@ __attribute__((noinline)) void details_copy_levels(struct heap_stack *stack, uin
         .blocks = not_below_zero(load_relaxed(&stack->allocated_blocks) - load_relaxed(&stack->freed_blocks)),
     };
     uint32_t copied = heap_levels_snapshots(before), taken = heap_levels_snapshots(levels);
-    /* A stack without details held nothing at any level: it needs none to say so once more. */
+    /* A stack without details held nothing at any level. If it holds nothing now, it still needs none. */
     bool needed = held.bytes != 0 || held.blocks != 0 || load_relaxed(&stack->detail) != 0;
     struct heap_detail *detail = needed ? detail_of(stack) : NULL;
     if (detail != NULL) {
@@ -66,14 +66,15 @@ __attribute__((noinline)) void details_copy_levels(struct heap_stack *stack, uin
         }
         if (copied < taken) push_snapshot(detail, copied, held);
     }
-    /* behind the copies: a kill in between leaves "not changed since", which is still true. Another thread that copied
-     * more meanwhile is not undone. */
+    /* after the copies: a kill in between leaves "not changed since", which is still true. What another thread copied
+     * meanwhile is not undone. */
     do
         if (heap_levels_same_epoch(before, levels) && heap_levels_snapshots(before) >= taken) return;
     while (!__atomic_compare_exchange_n(&stack->levels, &before, levels, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
 }
 
-/* Counts in the stack's own word: of the lifetime that the stack met first. False: it is another, or the word is full.
+/* Counts in the stack's own word, if it is the lifetime that occurred first there. False if it is another, or the word
+ * is full.
  */
 static bool count_in_word(struct heap_stack *stack, uint32_t lifetime, uint64_t blocks, bool alone) {
     uint32_t word = load_relaxed(&stack->lifetime);

@@ -1,8 +1,8 @@
 /*
- * The live map's growth. Booking is one store to a slot (book.c); what is in here happens once for each 64 KB of heap.
+ * The live map's growth. Booking is one store to a slot (book.c); this file's code runs once for each 64 KB of heap.
  *
- * A leaf or a branch is entered by one compare-and-swap; who loses the race leaves its piece unused
- * (HEAP_PIECE_FREE), which happens once in a piece's life at most.
+ * A leaf or a branch is entered by one compare-and-swap. A thread that loses the race leaves its piece unused
+ * (HEAP_PIECE_FREE); that happens at most once for each entered piece and thread.
  */
 #include "book/live.h"
 
@@ -23,7 +23,7 @@ void live_start(void) {
     }
 }
 
-/* What an entry of a top or a branch leads to, made where it is missing; 0 where there is no space. */
+/* The piece that an entry of a top or a branch leads to, made if it is missing. 0 if there is no space. */
 static uint32_t descend(uint32_t *entry, uint32_t kind, uint32_t map, uint64_t base) {
     uint32_t piece = load_acquire(entry); /* partner: the swap below */
     if (piece != 0) return piece;
@@ -32,8 +32,8 @@ static uint32_t descend(uint32_t *entry, uint32_t kind, uint32_t map, uint64_t b
     struct heap_piece *descriptor = &image.pieces[fresh];
     descriptor->base = base;
     descriptor->map = map;
-    /* The kind comes before the piece is in the tree: a reader may then see a leaf that is empty, but never miss one
-     * that is not. */
+    /* The kind is stored before the piece enters the tree: so a reader may see an empty leaf, but never misses one in
+     * use. */
     store_release(&descriptor->kind, kind);
     if (cas_acq_rel(entry, &piece, (uint32_t)fresh)) return (uint32_t)fresh; /* partner: live_find's acquires */
     store_relaxed(&descriptor->kind, HEAP_PIECE_FREE);

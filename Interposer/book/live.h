@@ -1,9 +1,9 @@
 /*
  * The live map: which blocks are live.
  *
- * For each of five granules a tree of two levels below a top table: address -> branch -> leaf -> slot, in
- * pieces of 16 KB. A piece is the unit of the tree and of the file's growth alike, so the file has no
- * holes to read, and each piece's descriptor tells a reader which addresses it covers.
+ * Each of the five granules has a tree of two levels below a top table: address -> branch -> leaf -> slot, in pieces of
+ * 16 KB. Both the tree and the file grow by pieces, so the file has no holes for readers, and each piece's descriptor
+ * says which addresses it covers.
  */
 #ifndef HEAPSUM_LIVE_H
 #define HEAPSUM_LIVE_H
@@ -20,17 +20,17 @@
 struct place {
     uint64_t *slot; /* NULL: no leaf covers the address */
     uint32_t map;
-    uint32_t offset; /* the address's, in its granule */
+    uint32_t offset; /* of the address in its granule */
 };
 
-/* An image was made: works out the shape of its tops. */
+/* Called when a fresh image was made: computes the shape of its tops. */
 void live_start(void);
 
-/* A map's shape, for the granules of this image. */
+/* A map's shape, for this image's granules. */
 struct live_shape {
     uint64_t top; /* index of the map's first entry in TOPS */
     uint32_t granule_log2;
-    uint32_t leaf_log2; /* a leaf covers so many bytes, as a power of two */
+    uint32_t leaf_log2; /* a leaf covers 1 << leaf_log2 bytes */
     uint32_t slot_words;
 };
 extern HIDDEN struct live_shape live_shapes[HEAP_MAP_COUNT];
@@ -54,13 +54,13 @@ static inline uint64_t *live_leaf_slot(uint32_t leaf, const struct live_shape *s
     return &slots[((address & ((1ull << shape->leaf_log2) - 1)) >> shape->granule_log2) * shape->slot_words];
 }
 
-/* The same look-up, where a page of TOPS has no memory yet. */
+/* The same look-up, if a page of TOPS may have no memory yet. */
 struct place live_look_up_slowly(uintptr_t address, uint32_t map);
 
-/* The place of the live block at this address, in whichever map; its slot is NULL where there is none. */
+/* The place of the live block at this address, in any map. Its slot is NULL if there is none. */
 struct place live_search(uintptr_t address);
 
-/* A look-up in a map of this shape: three dependent loads, of which the first two stay in the cache. */
+/* A look-up in a map of this shape: three dependent loads; the first two stay in the cache. */
 static inline __attribute__((always_inline)) struct place live_look_up(
     uintptr_t address, uint32_t map, struct live_shape shape) {
     struct place place = {.map = map, .offset = (uint32_t)(address & ((1ull << shape.granule_log2) - 1))};
@@ -74,7 +74,7 @@ static inline __attribute__((always_inline)) struct place live_look_up(
     return place;
 }
 
-/* glibc's fine map, whose shape is then known to the compiler; it is laid out first, so its tops begin at 0. */
+/* The shape of glibc's fine map, as a constant for the compiler. This map is laid out first, so its tops begin at 0. */
 #define LIVE_SHAPE_GLIBC \
     ((struct live_shape){ \
         0, HEAP_GRANULE_LOG2_FINE_GLIBC, heap_map_leaf_log2(HEAP_MAP_FINE, HEAP_GRANULE_LOG2_FINE_GLIBC), 1})
@@ -83,7 +83,7 @@ static inline __attribute__((always_inline)) struct place live_look_up(
 /* The same look-up in glibc's fine map; remembers the branch for this thread. */
 struct place live_look_up_glibc_slowly(uintptr_t address);
 
-/* Two dependent loads, of which the first stays in the cache: 4 bytes for 64 KB of heap. */
+/* Two dependent loads; the first stays in the cache: 4 bytes for 64 KB of heap. */
 static inline __attribute__((always_inline)) struct place live_look_up_glibc(uintptr_t address) {
     const struct thread_branch *branch = &local.branches[(address >> LIVE_REGION_LOG2) % THREAD_BRANCHES];
     if (unlikely(branch->region != (address >> LIVE_REGION_LOG2) + 1)) return live_look_up_glibc_slowly(address);
@@ -96,7 +96,7 @@ static inline __attribute__((always_inline)) struct place live_look_up_glibc(uin
     return place;
 }
 
-/* The place of the block at `address` with this usable size, which the allocator gives the same all its life. */
+/* The place of the block at `address` with this usable size. The allocator must give the same size all its life. */
 static inline struct place live_find(uintptr_t address, size_t usable) {
     uint32_t map = live_map_for(usable);
     if (map == HEAP_MAP_FINE && next.is_glibc) return live_look_up_glibc(address);
@@ -104,20 +104,22 @@ static inline struct place live_find(uintptr_t address, size_t usable) {
 }
 
 /*
- * glibc keeps a chunk's size in the word before the block, with three flags in its low bits, of which bit 1 says that
- * it was mapped by itself (malloc.c, "Chunk representation", the same since 1996): malloc_usable_size without the call.
+ * glibc keeps a chunk's size in the word before the block, with three flags in its low bits; bit 1 says that the chunk
+ * has its own mapping (malloc.c, "Chunk representation", the same since 1996). This is malloc_usable_size without the
+ * call.
  */
 static inline size_t glibc_chunk_size(const void *block) { return ((const size_t *)block)[-1] & ~(size_t)7; }
 static inline size_t glibc_usable_size(const void *block) {
     return glibc_chunk_size(block) - (((const size_t *)block)[-1] & 2 ? 16 : 8);
 }
 
-/* Whether the block is glibc's and in its fine map, as nearly all are. */
+/* Whether the block is glibc's and in the fine map, as nearly all are. */
 static inline bool live_is_fine(const void *block) {
     return likely(next.is_glibc) && likely(glibc_chunk_size(block) < (1u << HEAP_GRANULE_LOG2_1) + 8);
 }
 
-/* Whether the word is that of a block at this very address: not empty, not a mark, not another block of the granule. */
+/* Whether the word belongs to a block at exactly this address: it is not empty, not a claim, and not another block in
+ * the granule. */
 static inline bool live_holds(struct place place, uint64_t word) {
     if (word == 0 || heap_slot_is_mark(word)) return false;
     uint32_t low = heap_slot_low(word);
@@ -125,9 +127,9 @@ static inline bool live_holds(struct place place, uint64_t word) {
 }
 
 /*
- * The place of a live block, in the map for its size by the allocator. Where that can't say (it brought no
- * malloc_usable_size, and libc's would read where no size is), or says something else than when it gave the block out
- * (tcmalloc answers 0 until it is set up), the block is looked for in all maps.
+ * The place of a live block, in the map for the size that the allocator reports. If the allocator can't report it (it
+ * has no malloc_usable_size, and libc's would read memory that holds no size), or reports another size than when it
+ * returned the block (tcmalloc says 0 until it is set up), all maps are searched.
  */
 static inline struct place live_find_block(const void *block) {
     if (next.is_glibc) return live_find((uintptr_t)block, glibc_usable_size(block));
@@ -138,19 +140,19 @@ static inline struct place live_find_block(const void *block) {
     return elsewhere.slot != NULL ? elsewhere : place;
 }
 
-/* The same for a block that live_is_fine. */
+/* The same, for a block that is fine by live_is_fine. */
 static inline __attribute__((always_inline)) struct place live_find_fine(const void *block) {
     struct place place = live_look_up_glibc((uintptr_t)block);
-    place.map = HEAP_MAP_FINE; /* for the compiler to know */
+    place.map = HEAP_MAP_FINE; /* tells the compiler */
     return place;
 }
 
-/* Makes the leaf for a place that has none; its slot stays NULL where there is no space or the address is out of range.
+/* Makes the leaf for a place that has none. Its slot stays NULL if there is no space or the address is out of range.
  */
 struct place live_grow(struct place place, uintptr_t address);
 
-/* The place of a block of so many requested bytes that the allocator has just given out. Its usable size, where that
- * makes sense. */
+/* The place of a block that the allocator has just returned for a request of `bytes`. The map is chosen by the usable
+ * size if that is plausible. */
 static inline struct place live_make_block(const void *block, size_t bytes) {
     size_t usable = bytes;
     if (next.is_glibc) {
@@ -163,8 +165,8 @@ static inline struct place live_make_block(const void *block, size_t bytes) {
     return likely(place.slot != NULL) ? place : live_grow(place, (uintptr_t)block);
 }
 
-/* The slot word for a block at this place; publishes the size of a coarse map's block, which must stand before the
- * word. */
+/* The slot word for a block at this place. In a coarse map it also publishes the block's size, which must be stored
+ * before the word. */
 static inline uint64_t live_word(struct place place, uint32_t stack, uint32_t tick, size_t bytes) {
     if (likely(place.map == HEAP_MAP_FINE))
         return heap_slot_make(stack, tick, (uint32_t)bytes << HEAP_SLOT_FINE_SIZE_SHIFT | place.offset);
@@ -172,7 +174,7 @@ static inline uint64_t live_word(struct place place, uint32_t stack, uint32_t ti
     return heap_slot_make(stack, tick, place.offset);
 }
 
-/* The requested bytes of the block whose word this is. */
+/* The requested bytes of the block with this slot word. */
 static inline size_t live_bytes(struct place place, uint64_t word) {
     return likely(place.map == HEAP_MAP_FINE) ? heap_slot_low(word) >> HEAP_SLOT_FINE_SIZE_SHIFT
                                               : load_relaxed(&place.slot[1]);

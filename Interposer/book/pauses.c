@@ -1,5 +1,5 @@
 /*
- * What pauses count.
+ * The counters of pauses.
  */
 #include "book/pauses.h"
 

@@ -1,6 +1,6 @@
 /*
- * Booking in the common case, in the hook itself: within hook_enter_plainly, and of a block in glibc's fine map. The
- * order of stores is book.c's.
+ * Booking in the common case, inlined in the hook: between hook_enter_plainly and hook_leave_plainly, for a block in
+ * glibc's fine map. The order of stores is the same as in book.c.
  */
 #ifndef HEAPSUM_PLAIN_H
 #define HEAPSUM_PLAIN_H
@@ -14,17 +14,17 @@
 #include "image/image.h"
 #include "threads/thread.h"
 
-/* The free of the block whose word is about to be overwritten went past us: it is counted, and made up for. */
+/* The slot is about to be overwritten and still holds a block whose free was not seen. Counts it and books the free. */
 __attribute__((cold)) void book_heal(struct place place, uint64_t word, uint32_t tick);
 
-/* A free, or a realloc's, of what is not booked as the program's. */
+/* A free or realloc of a block that is not booked as the program's. */
 __attribute__((cold)) void book_miss(struct place place, uint64_t word);
 
-/* The two events below, where the block's place has to be made, or is in another map than nearly all are. */
+/* The two events below, for a block whose place must be made first, or that is not in the fine map. */
 void book_allocation_elsewhere(const void *block, size_t bytes, uint32_t stack);
 void book_free_elsewhere(const void *block);
 
-/* An event into this thread's ring; `publish` is what the slot becomes in between. */
+/* Writes an event to this thread's ring. Between the entry and the head, the slot is set to `publish`. */
 static inline __attribute__((always_inline)) void book_in_ring(uint32_t kind, uintptr_t address, uint64_t *slot,
     uint64_t publish, uint64_t word, size_t bytes, uint32_t flags, uint32_t tick) {
     ring_write(local.ring, local.record->head, address, word, bytes, flags, kind, tick);
@@ -79,7 +79,7 @@ static inline __attribute__((always_inline)) void book_plain_allocation(
     book_allocation_elsewhere(block, bytes, stack);
 }
 
-/* Books a free that the real call is about to do. */
+/* Books a free just before the real call. */
 static inline __attribute__((always_inline)) void book_plain_free(const void *block) {
     if (live_is_fine(block)) book_take_away(live_find_fine(block), block);
     else book_free_elsewhere(block);

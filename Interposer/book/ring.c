@@ -1,13 +1,13 @@
 /*
- * Folding. Each thread folds its own ring, with relaxed adds, and waits for nobody.
+ * Folding. Each thread folds its own ring, with relaxed additions, and waits for nobody.
  *
- * `folded` moves on after each event. A kill in between leaves at most one event half folded, and a reader settles that
- * by "allocated - freed = live". Peaks and snapshots are not copied when they happen: an epoch is bumped, and a stack
- * copies what it held before its next change (details.c).
+ * `folded` moves on after each event. A kill in between leaves at most one event half folded; a reader settles that by
+ * "allocated - freed = live". Peaks and snapshots are not copied when they happen: only an epoch is incremented, and
+ * each stack copies what it held before its next change (details.c).
  *
- * With one thread the peak is exact: the fold first finds the batch's highest point, and bumps the epoch there. With
- * more threads, events that are unfolded in other rings at that moment are missing: at most RING_FOLD_BYTES or
- * RING_FOLD_EVENTS a thread; peak_error_bytes says how many bytes it was.
+ * With one thread the peak is exact: the fold first finds the batch's highest point and increments the epoch there.
+ * With more threads, the peak misses events that are not folded yet in other rings: at most RING_FOLD_BYTES or
+ * RING_FOLD_EVENTS per thread. peak_error_bytes says how many bytes that was.
  */
 #include "book/ring.h"
 
@@ -18,7 +18,7 @@
 #include "image/image.h"
 #include "threads/sample.h"
 
-/* The header's epoch of the peak and its number of snapshots, as stacks have them. */
+/* The header's peak epoch and number of snapshots, in the form of a stack's `levels`. */
 static inline uint32_t current_levels(void) {
     const struct heap_header *header = image.header;
     /* partners: raise_peak, take_snapshot */
@@ -27,9 +27,9 @@ static inline uint32_t current_levels(void) {
 }
 
 /*
- * While there is one thread its folds add without a lock prefix. A second thread says so before its first event, and
- * waits for the fold that may not have seen it; each looks for the other's word behind a full fence, so one of the two
- * sees it.
+ * While there is only one thread, its folds add without a lock prefix. A second thread sets `shared` before its first
+ * event, and waits for a fold that may not have seen that. Each side stores its word, then reads the other's after a
+ * full fence, so one of the two sees the other.
  */
 static uint32_t shared, folding_alone;
 
@@ -45,7 +45,7 @@ void ring_share(void) {
     for (int turns = 0; load_acquire(&folding_alone) != 0 && turns < 100000; turns++) fence_compiler();
 }
 
-/* Whether this fold is alone with the counters. */
+/* Whether this fold is the only one that changes the counters. */
 static bool begin_fold(void) {
     if (load_relaxed(&shared)) return false;
     store_relaxed(&folding_alone, 1);
@@ -69,8 +69,8 @@ static inline __attribute__((always_inline)) struct heap_level counted(uint64_t 
 }
 
 /*
- * Adds one event to a stack's counters, without a branch by its kind, which would be foretold wrongly every other time.
- * Only a free has another tick than its slot, or was of a temporary block.
+ * Adds one event to a stack's counters. There is no branch by its kind, because it would be mispredicted every other
+ * time. Only a free can have another tick than its slot, or the flag of a temporary block.
  */
 static inline __attribute__((always_inline)) void fold_event(
     struct heap_stack *stack, uint64_t slot, struct heap_level counted, uint64_t mark, uint32_t levels, bool alone) {
@@ -87,11 +87,11 @@ _Static_assert(offsetof(struct heap_stack, freed_blocks) - offsetof(struct heap_
         && offsetof(struct heap_stack, freed_bytes) - offsetof(struct heap_stack, freed_blocks) == 8,
     "fold_event");
 
-/* Among several threads a stack's counters are fetched these many events ahead, for writing: they are as often as not
- * in another processor's cache. */
+/* With several threads, a stack's counters are prefetched for writing this many events ahead, because they are often in
+ * another processor's cache. */
 #define FETCH_AHEAD 6
 
-/* Folds events [folded, until), and the sums that the process shares. Returns the live bytes after them. */
+/* Folds events [folded, until) into the stacks and into the process's sums. Returns the live bytes after them. */
 static inline __attribute__((always_inline)) uint64_t fold_until(struct heap_thread *record, struct heap_ring *ring,
     uint64_t until, uint64_t *blocks_after, bool alone, uint64_t interval) {
     int64_t bytes = 0, blocks = 0;
@@ -113,8 +113,8 @@ static inline __attribute__((always_inline)) uint64_t fold_until(struct heap_thr
     return __atomic_add_fetch(&image.header->live_bytes, (uint64_t)bytes, __ATOMIC_RELAXED);
 }
 
-/* Bytes that lie unfolded in other threads' rings, for the peak's error. Thousands of threads are not walked: the bound
- * is stated for them. */
+/* Bytes not folded yet in other threads' rings, for the peak's error. With more than 256 threads it returns the upper
+ * bound instead of reading them all. */
 static uint64_t pending_elsewhere(const struct heap_thread *self) {
     uint64_t threads = load_relaxed(&image.header->sections[HEAP_SECTION_THREADS].used), sum = 0;
     if (threads > 256) return (threads - 1) * (uint64_t)RING_FOLD_BYTES;
@@ -126,7 +126,7 @@ static uint64_t pending_elsewhere(const struct heap_thread *self) {
 static void raise_peak(const struct heap_thread *self, uint64_t bytes, uint64_t blocks) {
     struct heap_header *header = image.header;
     uint64_t peak = load_relaxed(&header->peak_bytes);
-    /* Signed, as the sum may be below zero. */
+    /* Signed, because the sum may be below zero. */
     while ((int64_t)bytes > (int64_t)peak)
         if (cas_relaxed(&header->peak_bytes, &peak, bytes)) {
             store_relaxed(&header->peak_blocks, not_below_zero(blocks));
@@ -138,7 +138,7 @@ static void raise_peak(const struct heap_thread *self, uint64_t bytes, uint64_t 
 }
 
 static void take_sample(uint64_t now) {
-    static uint32_t busy; /* a halving that a second sampler must not meet */
+    static uint32_t busy; /* keeps a second sampler out while the timeline is halved */
     struct heap_header *header = image.header;
     uint64_t due = load_relaxed(&header->timeline_due_ns);
     if (likely(now < due)
@@ -165,8 +165,8 @@ static void take_snapshot(uint64_t now) {
         if (cas_acq_rel(&header->snapshots, &taken, taken + 1)) taken++; /* partner: current_levels */
 }
 
-/* The batch's highest point: returns how many bytes it lies above the batch's beginning; `*until` is the event behind
- * it. */
+/* Finds the batch's highest point. Returns by how many bytes it is above the batch's beginning; `*until` is the event
+ * after it. */
 static inline int64_t find_highest(
     const struct heap_thread *record, const struct heap_ring *ring, uint64_t *until, uint64_t interval) {
     int64_t sum = 0, highest = 0;
@@ -187,7 +187,7 @@ static inline __attribute__((always_inline)) void fold_all(
     const struct heap_header *header = image.header;
     uint64_t until, blocks;
     int64_t room = (int64_t)(load_relaxed(&header->peak_bytes) - load_relaxed(&header->live_bytes));
-    /* Only a batch that moved more than is missing to the peak can pass it. What moved is not scaled. */
+    /* A batch can exceed the peak only if it moved more bytes than are missing to it. A sampled one's are not scaled. */
     if ((interval != 0 || (int64_t)record->pending_bytes > room)
         && find_highest(record, ring, &until, interval) > room) {
         uint64_t bytes = fold_until(record, ring, until, &blocks, alone, interval);

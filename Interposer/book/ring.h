@@ -1,5 +1,5 @@
 /*
- * Events: a thread's ring, and their folding into the stacks' counters and the timeline.
+ * Events: a thread's ring, and folding it into the stacks' counters and the timeline.
  */
 #ifndef HEAPSUM_RING_H
 #define HEAPSUM_RING_H
@@ -10,18 +10,20 @@
 #include "base/atomics.h"
 #include "include/heap_image.h"
 
-/* Events in the ring before it is folded. The ring's other entries keep the thread's last events. */
+/* The ring is folded after this many events. Its other entries keep the thread's last events. */
 #define RING_FOLD_EVENTS 64
-/* … or this many bytes: the peak and the timeline don't wait for a thread that holds much and does little. */
+/* … or after this many bytes, so that the peak and the timeline don't wait for a thread that allocates large blocks
+ * rarely. */
 #define RING_FOLD_BYTES (1u << 20)
-/* … or THREAD_FOLD_MILLISECONDS. */
+/* … or after THREAD_FOLD_MILLISECONDS. */
 
 static inline uint64_t event_mark(uint64_t sequence, uint32_t flags, uint32_t kind, uint32_t tick) {
     return sequence << HEAP_EVENT_SEQUENCE_SHIFT | (uint64_t)flags << HEAP_EVENT_FLAGS_SHIFT
         | (uint64_t)kind << HEAP_EVENT_KIND_SHIFT | tick;
 }
 
-/* Writes event number `sequence`, its mark last. It counts once ring_commit has passed it. */
+/* Writes event number `sequence`, its tag (`mark`) last. The event counts when ring_commit has moved the head past
+ * it. */
 static inline void ring_write(struct heap_ring *ring, uint64_t sequence, uintptr_t address, uint64_t slot, size_t bytes,
     uint32_t flags, uint32_t kind, uint32_t tick) {
     struct heap_event *event = &ring->events[sequence % HEAP_RING_EVENTS];
@@ -34,7 +36,7 @@ static inline void ring_write(struct heap_ring *ring, uint64_t sequence, uintptr
 }
 
 /* Folds all committed events. Called by the record's owner, or by the thread that took the record over. Returns the
- * head at which to fold again. */
+ * head at which the ring must be folded again. */
 uint64_t ring_fold(struct heap_thread *record, struct heap_ring *ring);
 
 /* Commits `count` events of `bytes` in all, and folds when the head reaches `fold_at` or many bytes wait. Returns the
@@ -47,18 +49,18 @@ static inline __attribute__((always_inline)) uint64_t ring_commit(
     return unlikely(head >= fold_at || pending >= RING_FOLD_BYTES) ? ring_fold(record, ring) : fold_at;
 }
 
-/* Settles what an owner left that never came back (it died, or jumped out of a handler), as a reader of a killed
- * program's image does. */
+/* Settles what an owner left unfinished (it died, or jumped out of a handler), as a reader of a killed program's image
+ * does. */
 void ring_settle(struct heap_thread *record, struct heap_ring *ring, uint32_t index);
 
-/* A second thread is about to make events: from now on counters are added to with a lock prefix. Waits for a fold under
- * way, some microseconds at the most. */
+/* Called when a second thread is about to make events: from now on, folds add with a lock prefix. Waits for the current
+ * fold, a few microseconds at most. */
 void ring_share(void);
 
-/* Told the process's live bytes at each fold where `--dump-at-growth` is given; set at the start. */
+/* If `--dump-at-growth` is given, called with the process's live bytes at each fold. Set at the start. */
 extern HIDDEN void (*ring_grown)(uint64_t live_bytes);
 
-/* An image was made: one thread, for the time being. */
+/* Called when a fresh image was made: there is one thread so far. */
 void ring_start(void);
 
 /* Counts one event without a ring. */

@@ -7,8 +7,8 @@
 #include "book/live.h"
 #include "image/image.h"
 
-/* The slot of `address` that holds `word`, in whichever map, or NULL. The block may be gone, so its usable size can't
- * be asked. */
+/* The slot of `address` that holds `word`, in any map, or NULL. The block may be freed, so its usable size can't be
+ * asked. */
 static uint64_t *slot_holding(uintptr_t address, uint64_t word) {
     for (uint32_t map = 0; map < HEAP_MAP_COUNT; map++) {
         struct place place = live_look_up(address, map, live_shapes[map]);
@@ -25,8 +25,8 @@ void settle_reallocation(struct heap_in_flight *flight, uint32_t thread) {
     if (claimed != NULL) cas_acq_rel(claimed, &mark, flight->phase == HEAP_IN_FLIGHT_CLAIMED ? flight->old_slot : 0);
     if (flight->phase == HEAP_IN_FLIGHT_RETURNED && flight->new_slot != 0
         && !settle_slot_holds(flight->new_address, flight->new_slot)) {
-        /* The allocator gave it out and the program never got it, so it is there for good, and may be asked for its
-         * size. */
+        /* The allocator returned the block and the program never got it. So nobody frees it, and its size can be
+         * asked. */
         struct place place = live_make_block((void *)flight->new_address, flight->new_bytes);
         if (place.slot != NULL) {
             live_word(place, 0, 0, flight->new_bytes);

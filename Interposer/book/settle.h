@@ -1,5 +1,5 @@
 /*
- * What a thread left unfinished: a hook that a longjmp out of a signal handler ended, or the end of the thread.
+ * Settles what a thread left unfinished: when a longjmp out of a signal handler ended a hook, or the thread ended.
  */
 #ifndef HEAPSUM_SETTLE_H
 #define HEAPSUM_SETTLE_H
@@ -9,10 +9,10 @@
 
 #include "include/heap_image.h"
 
-/* Whether the slot of the block at this address holds this word. The block may be gone. */
+/* Whether the slot of the block at this address holds this word. The block may be freed. */
 bool settle_slot_holds(uintptr_t address, uint64_t word);
 
-/* Ends a reallocation whose hook never came back: an old block that is still claimed stands again, a new one is
+/* Ends a reallocation whose hook never returned: an old block that is still claimed is restored, a new block is
  * published. */
 void settle_reallocation(struct heap_in_flight *flight, uint32_t thread);
 

@@ -1,6 +1,6 @@
 /*
- * The image's making: its layout, its file, its header. The file is made sparse, and mapped once and whole; no
- * descriptor stays open.
+ * Creates the image: its layout, its file, its header. The file is sparse and mapped once as a whole. No descriptor
+ * stays open.
  */
 #include "image/create.h"
 
@@ -15,22 +15,22 @@
 #include "image/narrow.h"
 #include "include/version.h"
 
-/* The layout of the image in use, in memory of our own: static, as it is too large for a small stack. */
+/* The layout of the current image. Static, because it is too large for a small stack. */
 static struct heap_header plan;
 
-/* Layouts to try, each half of the last: 16.3 GB on a machine of 24 GB, and 68.5 MB at last. */
+/* Layouts to try, each half of the one before: on a machine with 24 GB from 16.3 GB down to 68.5 MB. */
 #define SHRINKS 9
-/* Valgrind notes for each mapped byte that it may be read: gigabytes of that take seconds. */
+/* Valgrind records for each mapped byte that it may be read: for gigabytes that takes seconds. */
 #define SHRINKS_FOR_VALGRIND 6
 #define THREADS_MOST 32768u
 #define MODULES_MOST 0xFFFDu
 
 static uint64_t round_up(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
 
-/* Lays the sections out behind the header; `shrink` halves what scales, so many times. Returns the file's size. */
+/* Lays the sections out after the header. The sizes that scale are halved `shrink` times. Returns the file's size. */
 static uint64_t lay_out(struct heap_header *header, unsigned shrink) {
     uint64_t memory = system_memory_bytes(4ull << 30);
-    /* The fine map takes a quarter of the heap at most; twice that leaves room for blocks that lie far apart. */
+    /* The fine map takes at most a quarter of the heap. Twice that leaves room for blocks that lie far apart. */
     uint64_t slots = round_up(memory / 2 + (256ull << 20), HEAP_PIECE_BYTES) >> shrink;
     uint64_t tops = 0;
     for (uint32_t map = 0; map < HEAP_MAP_COUNT; map++)
@@ -80,12 +80,12 @@ static void set_sections(void) {
     image.tops = (uint32_t *)(image.base + sections[HEAP_SECTION_TOPS].offset);
 }
 
-/* Maps `fd` by the largest layout that it and the process's limits allow. */
+/* Maps `fd` with the largest layout that the file system and the process's limits allow. */
 static bool map_file(int fd) {
     struct rlimit space, file;
     uint64_t most = INT64_MAX / 4;
-    /* A program under a limit of address space planned with it: an eighth of it is taken at the most, or half where
-     * nothing less would do. */
+    /* A program with an address space limit plans with it: take at most an eighth, or half if not even the smallest
+     * layout fits in that. */
     if (system_limit(RLIMIT_AS, &space) && space.rlim_cur != RLIM_INFINITY) most = space.rlim_cur / 8;
     uint64_t most_file =
         system_limit(RLIMIT_FSIZE, &file) && file.rlim_cur != RLIM_INFINITY ? file.rlim_cur : INT64_MAX;
@@ -108,14 +108,14 @@ static bool map_file(int fd) {
     return false;
 }
 
-/* As --max-stacks has it; else one for each 4 KB of memory, so that stacks and their nodes take some 2 to 3 % of it. */
+/* From --max-stacks; else one for each 4 KB of memory, so that stacks and their nodes take 2 to 3 % of it. */
 static uint64_t maximum_stacks(void) {
     if (options.maximum_stacks != OPTIONS_STACKS_BY_MEMORY) return options.maximum_stacks;
     uint64_t stacks = system_memory_bytes(4ull << 30) / 4096;
     return stacks < OPTIONS_STACKS_LEAST ? OPTIONS_STACKS_LEAST : stacks;
 }
 
-/* Everything a reader must be able to count on, the magic last. */
+/* Writes everything that a reader relies on, the magic last. */
 static bool fill_in(const char *name) {
     struct heap_header *header = image.header;
     if (image_populate(image.base, HEAP_PAGE_BYTES) != 0) return false;
@@ -159,7 +159,7 @@ void image_forget(void) {
 
 /* Makes the image in one directory, under the first name that is free. */
 static bool create_in(const char *directory) {
-    /* One image is made at a time, and a fork's child may make its own on a stack of some kilobytes. */
+    /* Static: one image is made at a time, and a forked child may make its own on a stack of a few kilobytes. */
     static char path[PATH_MAX], name[NAME_MAX];
     for (unsigned number = 1; number < 10000; number++) {
         if (!identity_name(name, sizeof name, number)) return false;
@@ -210,10 +210,10 @@ bool image_create(void) {
 }
 
 void image_abandon(void) {
-    /* A narrowed image's hole stays, too: the child's address space is limited as well. */
+    /* A narrowed image's hole stays: the child's address space is limited, too. */
     if (image.base == NULL || load_relaxed(&image.narrowed)) return;
-    /* MADV_DONTFORK left a hole, and no other mapping has taken it yet, as we come first in the child. Where this
-     * fails the hole stays, and only a hook that the fork interrupted could fall into it. */
+    /* MADV_DONTFORK left a hole. This code runs first in the child, so no other mapping has taken it yet. If this
+     * fails, the hole stays, and only a hook that the fork interrupted could touch it. */
     void *scratch = system_map(image.base, image.bytes, PROT_READ | PROT_WRITE,
         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1);
     if (scratch == image.base) memcpy(image.header->sections, plan.sections, sizeof plan.sections);

@@ -1,19 +1,19 @@
 /*
- * Making an image.
+ * Creating an image.
  */
 #ifndef HEAPSUM_CREATE_H
 #define HEAPSUM_CREATE_H
 
 #include <stdbool.h>
 
-/* Makes, maps and fills in a fresh image for this process; false where none can be made (then nothing is recorded). */
+/* Creates, maps and fills in a fresh image for this process. False if that is impossible: then nothing is recorded. */
 bool image_create(void);
 
-/* Unmaps the image, or what a fork's child has in its place. No hook may be under way in any thread. */
+/* Unmaps the image, or the scratch memory that a forked child has in its place. No thread may be inside a hook. */
 void image_forget(void);
 
-/* A fork's child: lays scratch memory where the parent's image was, so that a hook which the fork interrupted writes
- * nowhere. */
+/* In a forked child: maps scratch memory where the parent's image was, so that a hook that the fork interrupted writes
+ * there and does no harm. */
 void image_abandon(void);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Whose image it is. Read from /proc with a descriptor that is closed before anybody else runs code;
- * what can't be read stays zero ("not known") and is no reason not to record.
+ * Which process an image belongs to. Read from /proc with a descriptor that is closed before the program's code runs.
+ * What can't be read stays zero ("not known"); recording goes on.
  */
 #include "image/identity.h"
 
@@ -21,7 +21,7 @@ size_t decimal(char *to, uint64_t number) {
     return count;
 }
 
-/* Reads at most `room` bytes of a file of /proc; 0 where it can't be read. */
+/* Reads at most `room` bytes of a file in /proc. Returns how many; 0 if it can't be read. */
 static size_t read_file(const char *path, char *to, size_t room) {
     int fd = system_open(path, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0) return 0;
@@ -32,7 +32,7 @@ static size_t read_file(const char *path, char *to, size_t room) {
     return have;
 }
 
-/* Field 22 of /proc/self/stat. The second, the program's name, may hold anything, so counting starts behind its last
+/* Field 22 of /proc/self/stat. Field 2, the program's name, may contain anything, so counting starts after its last
  * ')'. */
 static uint64_t start_time(void) {
     static char buffer[1024]; /* one image is made at a time */

@@ -1,7 +1,7 @@
 /*
- * The image's space. A page of the file is touched only after MADV_POPULATE_WRITE gave it memory: a full disk is then
- * an error to count, and not a SIGBUS in somebody's program. Nothing in here waits for another thread: two that reserve
- * the same page both succeed.
+ * The image's space. A page of the file is touched only after MADV_POPULATE_WRITE gave it memory. So a full disk is an
+ * error that can be counted, not a SIGBUS in the program. Nothing here waits for another thread: two threads that
+ * reserve the same page both succeed.
  */
 #include "image/image.h"
 
@@ -17,14 +17,14 @@
 
 struct image image;
 
-/* Where a full disk was met: no new try before this time, lest every event cost a failing call. */
+/* After a full disk: no new attempt before this time, so that not every event costs a failing call. */
 static uint64_t retry_milliseconds;
 /* Bytes of the image and its dumps so far, for --max-size. */
 static uint64_t used_bytes;
 uint64_t image_page_bits[(INDEX_PAGES + (64u << 20) / HEAP_PAGE_BYTES) / 64];
 
 #define RESERVE_LEAST (4 * HEAP_PAGE_BYTES)
-#define RESERVE_MOST (256u << 10) /* one madvise of this much was measured at some 40 µs on tmpfs */
+#define RESERVE_MOST (256u << 10) /* one madvise of this size takes about 40 µs on tmpfs (measured) */
 #define RETRY_MILLISECONDS 100
 
 static uint64_t round_up(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
@@ -45,8 +45,8 @@ int image_populate(uint8_t *start, uint64_t bytes) {
     }
     if (error != EINVAL) return error;
     /*
-     * An older kernel. Where a store or a load of ours would raise SIGBUS, one by the kernel fails. This one adds
-     * nothing to a word, atomically, so that it doesn't matter who has the page in use by now.
+     * An older kernel. If our own store or load would raise SIGBUS, the kernel's returns an error instead. This call
+     * atomically adds 0 to a word, so it does no harm if another thread already uses the page.
      */
     for (uint64_t at = 0; at < bytes; at += HEAP_PAGE_BYTES) {
         error = -system_touch(start + at);
@@ -66,7 +66,7 @@ bool image_account(int64_t bytes) {
     return true;
 }
 
-/* Reserves, unless a limit or a recent failure stands against it; counts what fails. */
+/* Reserves, unless a limit or a recent failure forbids it. Counts failures. */
 static bool reserve(uint8_t *start, uint64_t bytes) {
     uint64_t now = image_nanoseconds() / 1000000;
     if (unlikely(now < load_relaxed(&retry_milliseconds)) || !image_account((int64_t)bytes)) return false;
@@ -79,7 +79,7 @@ static bool reserve(uint8_t *start, uint64_t bytes) {
     return true;
 }
 
-/* Sees to it that a bump section has memory for its first `bytes`. */
+/* Makes sure that the first `bytes` of a bump section have memory. */
 static bool section_reserve(struct heap_section *section, uint64_t bytes) {
     uint64_t ready = load_acquire(&section->ready_bytes); /* partner: the release below */
     if (likely(bytes <= ready)) return true;

@@ -1,5 +1,5 @@
 /*
- * The image as the recorder holds it, and its space. create.h makes it.
+ * The image as the recorder sees it, and its space. create.h creates it.
  */
 #ifndef HEAPSUM_IMAGE_H
 #define HEAPSUM_IMAGE_H
@@ -14,7 +14,8 @@
 #include "base/system.h"
 #include "include/heap_image.h"
 
-/* The sections' places in this process. `base` is NULL where no image is mapped. A fork's child gets another. */
+/* The sections' addresses in this process. `base` is NULL if no image is mapped. A forked child gets an image of its
+ * own. */
 struct image {
     uint8_t *base;
     uint64_t bytes;
@@ -24,7 +25,7 @@ struct image {
     struct heap_module *modules;
     struct heap_node *nodes;
     struct heap_stack *stacks;
-    struct heap_detail *details; /* entry i, whichever of the three kinds it is */
+    struct heap_detail *details; /* entry i, of any of the three kinds */
     struct heap_thread *threads;
     struct heap_ring *rings;
     struct heap_sample *timeline;
@@ -36,35 +37,35 @@ struct image {
 
 extern HIDDEN struct image image;
 
-/* A fresh image is being made: none of its space is reserved yet. */
+/* Called when a fresh image is made: none of its space is reserved yet. */
 void image_space_start(void);
 
 /* Gives memory to the pages of [start, start + bytes). 0, or an errno. */
 int image_populate(uint8_t *start, uint64_t bytes);
 
-/* Hands out `count` entries of a bump section, with memory behind them; returns the first one's number, or -1 where
- * there is no space (counted). */
+/* Hands out `count` entries of a bump section, with memory. Returns the first one's number, or -1 if there is no space
+ * (counted). */
 int64_t image_take(enum heap_section_name section, uint64_t count);
 
-/* Sees to it that entries [0, entries) of a bump section are handed out and have memory: for the one of two sections
- * numbered alike. */
+/* Makes sure that entries [0, entries) of a bump section are handed out and have memory. For a section whose entries
+ * are numbered like another section's. */
 bool image_cover(enum heap_section_name section, uint64_t entries);
 
-/* The hash tables from a frame and its parent to their node (stacks/tree.c): 4,096 entries of 4 bytes, then twice as
- * many, and so on. */
+/* The hash tables from a frame and its parent to their node (stacks/tree.c): the first has 4,096 entries of 4 bytes,
+ * each further one twice as many. */
 #define TREE_INDEX_FIRST_LOG2 12
 #define TREE_INDEX_TABLES 15
 #define TREE_INDEX_BYTES_OF(tables) (((1ull << (tables)) - 1) << TREE_INDEX_FIRST_LOG2 << 2)
 #define TREE_INDEX_BYTES TREE_INDEX_BYTES_OF(TREE_INDEX_TABLES) /* at the most */
 
 /*
- * INDEX and TOPS are touched here and there, so a bit for each of their pages says whether it has memory: the pages of
- * INDEX first. Private, as only the recorder reads those sections.
+ * INDEX and TOPS are used sparsely, so each of their pages has a bit that says whether it has memory: first the pages
+ * of INDEX, then those of TOPS. Private, because only the recorder reads these sections.
  */
 #define INDEX_PAGES (TREE_INDEX_BYTES / HEAP_PAGE_BYTES)
 extern HIDDEN uint64_t image_page_bits[(INDEX_PAGES + (64u << 20) / HEAP_PAGE_BYTES) / 64];
 
-/* Gives memory to a page of INDEX or TOPS, by its bit's number; false where there is no space. */
+/* Gives memory to a page of INDEX or TOPS, by its bit's number. False if there is no space. */
 bool image_reserve_page(uint64_t bit);
 
 static inline uint64_t image_index_bit(uint64_t entry) { return entry * sizeof(uint32_t) / HEAP_PAGE_BYTES; }
@@ -76,7 +77,8 @@ static inline bool image_has_index(uint64_t entry) { /* makes sure that an entry
     return image_index_is_there(entry) || image_reserve_page(image_index_bit(entry));
 }
 
-/* Gives back the memory of `count` entries of INDEX from `first` on: whole pages, which nothing is looked for in. */
+/* Gives back the memory of `count` entries of INDEX from `first` on: whole pages, in which nobody looks for anything
+ * any more. */
 void image_release_index(uint64_t first, uint64_t count);
 
 static inline uint64_t image_top_bit(uint64_t entry) {
@@ -86,21 +88,21 @@ static inline bool image_top_is_there(uint64_t entry) { /* whether an entry of T
     uint64_t bit = image_top_bit(entry);
     return load_acquire(&image_page_bits[bit / 64]) >> bit % 64 & 1;
 }
-static inline bool image_has_top(uint64_t entry) { /* sees to it that it has */
+static inline bool image_has_top(uint64_t entry) { /* makes sure that an entry of TOPS has memory */
     return image_top_is_there(entry) || image_reserve_page(image_top_bit(entry));
 }
 
-/* Counts bytes of the image or a dump against --max-size; false, and the image is marked as full, where they are too
- * many. Negative ones are given back. */
+/* Counts bytes of the image or a dump against --max-size. If they are too many, flags the image as full and returns
+ * false. A negative number gives bytes back. */
 bool image_account(int64_t bytes);
 
-/* Copies bytes into STRINGS; {0, 0} where there is no space. */
+/* Copies bytes into STRINGS. {0, 0} if there is no space. */
 struct heap_string image_string(const char *bytes, size_t length);
 
-/* Entries of a map's top table, for the granules given. */
+/* The number of entries in a map's top table, for the given granules. */
 uint64_t image_top_entries(uint32_t map, const uint8_t *granule_log2);
 
-/* Time since the recording's start, at a moment of CLOCK_MONOTONIC_COARSE: coarse (1 to 4 ms). */
+/* Time since the recording's start, from a time of CLOCK_MONOTONIC_COARSE (steps of 1 to 4 ms). */
 static inline uint64_t image_nanoseconds_at(struct timespec now) {
     int64_t since =
         (int64_t)((uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - image.header->started_monotonic_ns);
@@ -108,7 +110,8 @@ static inline uint64_t image_nanoseconds_at(struct timespec now) {
 }
 static inline uint64_t image_nanoseconds(void) { return image_nanoseconds_at(system_clock(CLOCK_MONOTONIC_COARSE)); }
 
-/* HEAPSUM_CHECK: an invariant of the recorder's own is broken. Marks the image, and says which, once for each. */
+/* HEAPSUM_CHECK: one of the recorder's own invariants is broken. Flags the image and prints the invariant, once for
+ * each. */
 void image_broken(uint32_t *said, const char *invariant);
 #define INVARIANT(condition) \
     do { \

@@ -1,8 +1,8 @@
 /*
- * Narrowing. The image is mapped once, with gigabytes of room in which its sections grow; nearly all of that has no
- * memory, but each byte counts against RLIMIT_AS. A section's capacity is lowered first, and what lies behind is
- * unmapped then, so that nothing new is put there. A thread that read the old capacity takes at most MARGIN beyond what
- * the section had, and that stays mapped.
+ * Narrowing. The image is mapped once, with gigabytes of room in which its sections grow. Nearly all of it has no
+ * memory, but each byte counts against RLIMIT_AS. First a section's capacity is lowered, so that nothing new is put
+ * beyond it; then the rest is unmapped. A thread that has read the old capacity takes at most MARGIN beyond what the
+ * section used, and that much stays mapped.
  */
 #include "image/narrow.h"
 
@@ -10,7 +10,7 @@
 #include "base/system.h"
 #include "image/image.h"
 
-#define MARGIN (1u << 20) /* more than one reservation (RESERVE_MOST) and one taking */
+#define MARGIN (1u << 20) /* more than one reservation (RESERVE_MOST) and one image_take need */
 
 static uint64_t pages_up(uint64_t bytes) { return (bytes + HEAP_PAGE_BYTES - 1) / HEAP_PAGE_BYTES * HEAP_PAGE_BYTES; }
 
@@ -27,13 +27,13 @@ static uint64_t index_kept(void) {
 static uint64_t kept(enum heap_section_name name) {
     const struct heap_section *section = &image.header->sections[name];
     uint64_t capacity = load_relaxed(&section->capacity), bytes;
-    if (name == HEAP_SECTION_TOPS || name == HEAP_SECTION_TIMELINE) return capacity; /* used here and there; small */
+    if (name == HEAP_SECTION_TOPS || name == HEAP_SECTION_TIMELINE) return capacity; /* used sparsely; small */
     if (name == HEAP_SECTION_INDEX) bytes = index_kept();
     else bytes = load_relaxed(&section->ready_bytes) + MARGIN;
     return bytes < capacity ? bytes : capacity;
 }
 
-/* Lowers a section's capacity, and unmaps what lay between. Of two threads each unmaps what it took away itself. */
+/* Lowers a section's capacity and unmaps the difference. If two threads do so at once, each unmaps its own part. */
 static void cut(struct heap_section *section, uint64_t bytes) {
     uint64_t before = load_relaxed(&section->capacity);
     bytes = bytes / section->entry_bytes * section->entry_bytes;
@@ -53,7 +53,7 @@ void image_narrow(uint64_t most) {
     }
     if (least + room <= most) return;
     store_relaxed(&image.narrowed, 1);
-    /* Each section gives up the same share of its room: those that are numbered alike still fit each other. */
+    /* Each section gives up the same share of its room, so that sections with the same numbering still match. */
     uint64_t parts = most > least ? room / (most - least) + 1 : 0;
     for (int name = 0; name < HEAP_SECTION_COUNT; name++) {
         uint64_t keep = kept(name), more = load_relaxed(&sections[name].capacity) - keep;

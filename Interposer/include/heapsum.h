@@ -1,9 +1,9 @@
 /*
- * What a program may ask of heapsum while it is recorded. Where it isn't, nothing happens: the names are weak, so a
- * program needs no library to link, and each call is one test. Position-independent code (the default of most
- * compilers) is meant: a linker may settle weak names for good in an executable that isn't.
+ * What a program can ask of heapsum while it is recorded. If it is not recorded, nothing happens. The names are weak,
+ * so a program links no library, and each call costs one test. Use position-independent code (the default of most
+ * compilers): in other executables a linker may resolve weak names to nothing for good.
  *
- * C and C++; any thread; not from a signal handler, but for heapsum_dump.
+ * For C and C++, from any thread. Only heapsum_dump may be called in a signal handler.
  */
 #ifndef HEAPSUM_H
 #define HEAPSUM_H
@@ -12,17 +12,17 @@
 extern "C" {
 #endif
 
-/* Writes a dump, as the dump signal does. Returns when it is written; one that another thread is writing gets one more
- * after it. */
+/* Writes a dump, as the dump signal does, and returns when it is written. If another thread is writing one, one more
+ * follows it. */
 void heapsum_dump(void) __attribute__((weak));
 
-/* Names this moment, in up to 39 bytes: `heapsum --since NAME` and `--until NAME` take blocks from behind it, or from
+/* Names this moment, in up to 39 bytes: `heapsum --since NAME` shows blocks allocated after it, `--until NAME` those
  * before. The newest 48 are kept. */
 void heapsum_mark(const char *name) __attribute__((weak));
 
 /*
- * Allocations are not booked from heapsum_pause() to heapsum_resume(), in all threads; pauses nest. They are counted. A
- * block that is booked already stays so, and its free is.
+ * From heapsum_pause() to heapsum_resume(), no thread's allocations are booked; they are only counted. Pauses nest. A
+ * block that is already booked stays booked, and its free is booked.
  */
 void heapsum_pause(void) __attribute__((weak));
 void heapsum_resume(void) __attribute__((weak));
@@ -31,7 +31,7 @@ void heapsum_resume(void) __attribute__((weak));
 }
 #endif
 
-/* A weak function that isn't there is a null pointer. Inside of its own macro a name means the function. */
+/* A weak function that isn't there is a null pointer. Inside its own macro a name means the function. */
 #define heapsum_dump() ((void)(heapsum_dump ? (heapsum_dump(), 0) : 0))
 #define heapsum_mark(name) ((void)(heapsum_mark ? (heapsum_mark(name), 0) : 0))
 #define heapsum_pause() ((void)(heapsum_pause ? (heapsum_pause(), 0) : 0))

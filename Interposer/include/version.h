@@ -1,6 +1,6 @@
 /*
- * heapsum's version, in one place: what --version says, what an image says of the library that recorded it, and what
- * packages are called by. major.minor.patch, each below 256.
+ * heapsum's version, in one place: for --version, for images (which library recorded them), and for packages.
+ * major.minor.patch, each below 256.
  */
 #ifndef HEAPSUM_VERSION_H
 #define HEAPSUM_VERSION_H

@@ -1,8 +1,8 @@
 /*
- * How far a stack goes. pthread_getattr_np would say, and allocates and locks. What is known instead: the
- * kernel puts the program's name above the main stack, glibc puts a thread's control block at the top of its stack, and
- * sigaltstack says where the alternate one is. A guess is held against mincore before it is believed, and a stack that
- * is none of these (a coroutine's) is probed by it, so that nothing unmapped is ever read.
+ * How far a stack goes. pthread_getattr_np can't be used: it allocates and locks. Three things are known without it:
+ * the kernel puts the program's name above the main stack, glibc puts a thread's control block at the top of its stack,
+ * and sigaltstack says where the alternate stack is. Each guess is checked with mincore before it is used. Any other
+ * stack (a coroutine's) is probed with mincore. So nothing unmapped is ever read.
  */
 #include "stacks/bounds.h"
 
@@ -14,12 +14,12 @@
 #include "include/heap_image.h"
 
 #define PAGE ((uintptr_t)HEAP_PAGE_BYTES)
-#define CHUNK_PAGES 128         /* of mincore's answer, on our stack */
-#define KNOWN_MOST (1ull << 30) /* a known stack that is larger is probed only so far */
+#define CHUNK_PAGES 128         /* the size of mincore's answer, which lies on the stack */
+#define KNOWN_MOST (1ull << 30) /* a larger known stack is probed only up to this size */
 #define GROWTH (256ull << 10)
 #define PROBED_MOST (8ull << 20)
 
-/* The end of the run of mapped pages from `start` on, at most `end`. */
+/* The end of the mapped pages that begin at `start`, at most `end`. */
 static uintptr_t mapped_until(uintptr_t start, uintptr_t end) {
     unsigned char pages[CHUNK_PAGES];
     uintptr_t at = start;
@@ -31,9 +31,9 @@ static uintptr_t mapped_until(uintptr_t start, uintptr_t end) {
             at += length;
             continue;
         }
-        /* no mincore here (a sandbox): the guess stands */
+        /* mincore is not available (a sandbox): the guess is used */
         if (result != -ENOMEM || length <= PAGE) return result == -ENOMEM ? at : end;
-        chunk = chunk > 1 ? chunk / 2 : 1; /* halved until the first page that is missing is found */
+        chunk = chunk > 1 ? chunk / 2 : 1; /* halved until the first missing page is found */
     }
     return at;
 }
@@ -58,7 +58,7 @@ struct cfi_bounds bounds_of_stack(uintptr_t sp) {
             known = true;
         }
     if (!known) end = mapped_until(low, end);
-    /* A known stack grows downwards; so that not every new page asks again, some of what it will grow into counts as
-     * its own. */
+    /* A known stack grows downwards. Some of the space below it counts as its own, so that not every new page needs a
+     * new look-up. */
     return (struct cfi_bounds){known ? low - GROWTH : low, end & ~(uintptr_t)7};
 }

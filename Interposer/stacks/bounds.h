@@ -1,5 +1,5 @@
 /*
- * How far a stack goes: what an unwinder may read.
+ * How far a stack goes: the memory that an unwinder may read.
  */
 #ifndef HEAPSUM_BOUNDS_H
 #define HEAPSUM_BOUNDS_H
@@ -9,9 +9,9 @@
 #include "stacks/cfi.h"
 
 /*
- * Mapped memory from `sp`, which is in use, outwards: to the end of the stack where that is known (the main thread's,
- * the thread's own below its thread control block, the alternate signal stack), else as far as pages are mapped. Some
- * system calls, so its answer is kept by the caller.
+ * The mapped memory from `sp` outwards; `sp` must be in use. It ends at the end of the stack if that is known (the main
+ * thread's stack, a thread's own stack up to its thread control block, the alternate signal stack), else where the
+ * mapped pages end. Costs a few system calls, so callers keep the answer.
  */
 struct cfi_bounds bounds_of_stack(uintptr_t sp);
 

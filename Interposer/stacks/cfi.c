@@ -1,7 +1,6 @@
 /*
- * Call frame information, read where the loader mapped it. The tables belong to modules whose code is on
- * the stack, so they are mapped and stay so; every read is bounded by its entry all the same, as a module may be wrong
- * about itself.
+ * Call frame information, read where the loader mapped it. The tables belong to modules whose code is on the stack, so
+ * they stay mapped. Every read is still checked against its entry's end, because a module's tables may be wrong.
  */
 #include "stacks/cfi.h"
 
@@ -27,7 +26,7 @@ enum {
     PE_OMITTED = 0xFF,
 };
 
-/* What a CIE and an FDE say together. */
+/* The contents of a CIE and an FDE together. */
 struct entry {
     const uint8_t *initial, *initial_end, *instructions, *instructions_end;
     uint64_t code_factor;
@@ -67,7 +66,7 @@ static uint64_t fixed(const uint8_t **at, const uint8_t *end, size_t bytes) {
         *at = end;
         return 0;
     }
-    memcpy(&value, *at, bytes); /* little-endian, as all that this is built for */
+    memcpy(&value, *at, bytes); /* little-endian, like all processors that this is built for */
     *at += bytes;
     return value;
 }
@@ -90,7 +89,8 @@ static uint64_t encoded(const uint8_t **at, const uint8_t *end, uint8_t encoding
     return (encoding & 0x70) == PE_PC_RELATIVE ? value + here : value;
 }
 
-/* Begins an entry of .eh_frame: its contents and their end; false for the terminator or one that leaves the module. */
+/* Begins an entry of .eh_frame: finds its contents and their end. False for the terminator, and for an entry that
+ * leaves the module. */
 static bool begin(const uint8_t *entry, const uint8_t *module_end, const uint8_t **contents, const uint8_t **end) {
     const uint8_t *at = entry;
     if (module_end - entry < 8) return false;
@@ -106,7 +106,7 @@ static bool read_common(const uint8_t *at, const uint8_t *module_end, struct ent
     bool *has_augmentation) {
     const uint8_t *end;
     if (!begin(at, module_end, &at, &end)) return false;
-    if (fixed(&at, end, 4) != 0) return false; /* an FDE, where a CIE should be */
+    if (fixed(&at, end, 4) != 0) return false; /* an FDE instead of a CIE */
     uint8_t version = (uint8_t)fixed(&at, end, 1);
     const uint8_t *augmentation = at;
     const uint8_t *terminator = memchr(at, 0, (size_t)(end - at));
@@ -117,7 +117,7 @@ static bool read_common(const uint8_t *at, const uint8_t *module_end, struct ent
     entry->return_register = version == 1 ? fixed(&at, end, 1) : cfi_unsigned(&at, end);
     *pointer_encoding = PE_ABSOLUTE;
     *has_augmentation = *augmentation == 'z';
-    if (*augmentation != 0 && *augmentation != 'z') return false; /* "eh": of compilers before 2001 */
+    if (*augmentation != 0 && *augmentation != 'z') return false; /* "eh": from compilers before 2001 */
     if (*has_augmentation) {
         uint64_t length = cfi_unsigned(&at, end);
         if (length > (uint64_t)(end - at)) return false;
@@ -133,7 +133,7 @@ static bool read_common(const uint8_t *at, const uint8_t *module_end, struct ent
             } else if (*augmentation == 'S') {
                 entry->is_signal_frame = true;
             } else {
-                break; /* not known: its data's length is */
+                break; /* not known, but the length of its data is */
             }
         }
         at = after;
@@ -143,7 +143,7 @@ static bool read_common(const uint8_t *at, const uint8_t *module_end, struct ent
     return true;
 }
 
-/* Reads the FDE at `at`; false where it doesn't cover the pc. */
+/* Reads the FDE at `at`. False if it doesn't cover the pc. */
 static bool read_entry(
     const uint8_t *at, const uint8_t *module_start, const uint8_t *module_end, uintptr_t pc, struct entry *entry) {
     const uint8_t *end;
@@ -168,7 +168,7 @@ static bool read_entry(
     return true;
 }
 
-/* The FDE for a pc, by the binary search table of .eh_frame_hdr. */
+/* Finds the FDE for a pc, by the binary search table of .eh_frame_hdr. */
 static bool find_entry(uintptr_t pc, struct entry *entry) {
     struct module_frames frames;
     if (!module_frames_of(pc, &frames)) return false;
@@ -202,7 +202,7 @@ static void set_rule(struct cfi_row *row, uint64_t number, uint8_t kind, int64_t
     if (number < CFI_REGISTERS) row->registers[number] = (struct cfi_rule){expression, value, kind};
 }
 
-/* A factored offset. Unsigned, as a wrong table's product may overflow. */
+/* A factored offset. The product is unsigned, because a wrong table's may overflow. */
 static int64_t factored(uint64_t number, const struct entry *entry) {
     return (int64_t)(number * (uint64_t)entry->data_factor);
 }
@@ -217,7 +217,7 @@ static const uint8_t *block(const uint8_t **at, const uint8_t *end, int64_t *len
     return start;
 }
 
-/* Runs instructions up to the row that holds at `pc`; false for one that is not known. */
+/* Runs instructions up to the row that applies to `pc`. False for an unknown instruction. */
 static bool run(
     const uint8_t *at, const uint8_t *end, const struct entry *entry, uintptr_t pc, struct cfi_space *space) {
     struct cfi_row *row = &space->row;
@@ -280,7 +280,8 @@ static bool run(
                 row->cfa_offset = (int64_t)cfi_unsigned(&at, end);
                 row->cfa_expression = NULL;
                 break;
-            case 0x0D: /* these three change a register and an offset; an expression's length is no offset */
+            case 0x0D: /* these three change a register and an offset; not valid if the CFA is an expression, whose
+                          length is no offset */
                 if (row->cfa_expression != NULL) return false;
                 row->cfa_register = (uint32_t)cfi_unsigned(&at, end);
                 break;
@@ -470,7 +471,7 @@ bool cfi_step(const struct cfi_row *row, struct cfi_registers *registers, struct
         cfa = registers->values[row->cfa_register] + (uint64_t)row->cfa_offset;
     }
     struct cfi_registers caller = *registers;
-    caller.values[STACK_POINTER] = cfa; /* by the ABI, where no rule says otherwise */
+    caller.values[STACK_POINTER] = cfa; /* by the ABI, if no rule says otherwise */
     for (uint32_t i = 0; i < CFI_REGISTERS; i++) {
         const struct cfi_rule *rule = &row->registers[i];
         uint64_t address = cfa;

@@ -1,6 +1,6 @@
 /*
- * Call frame information: finding the row of .eh_frame that holds for a pc, and stepping by it
- * (DWARF 5, 6.4; Linux Standard Base, "Exception Frames" for .eh_frame and .eh_frame_hdr). No allocation, no lock.
+ * Call frame information: finds the row of .eh_frame that applies to a pc, and steps by it (DWARF 5, 6.4; Linux
+ * Standard Base, "Exception Frames" for .eh_frame and .eh_frame_hdr). No allocation, no lock.
  */
 #ifndef HEAPSUM_CFI_H
 #define HEAPSUM_CFI_H
@@ -9,10 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CFI_REGISTERS 17 /* DWARF's numbers of x86-64: 0 to 15, and the return address */
+#define CFI_REGISTERS 17 /* DWARF's register numbers of x86-64: 0 to 15, and the return address */
 
 enum cfi_rule_kind {
-    CFI_UNSPECIFIED = 0, /* by convention of the ABI: as it was, for a register that calls preserve */
+    CFI_UNSPECIFIED = 0, /* the ABI's convention: unchanged if calls preserve the register */
     CFI_UNDEFINED,
     CFI_SAME,
     CFI_OFFSET,       /* saved at CFA + value */
@@ -23,12 +23,12 @@ enum cfi_rule_kind {
 };
 
 struct cfi_rule {
-    const uint8_t *expression; /* its bytes … */
-    int64_t value;             /* … and their number; else the offset or register */
+    const uint8_t *expression; /* the expression's bytes … */
+    int64_t value;             /* … and their number; for other kinds the offset or the register */
     uint8_t kind;
 };
 
-/* One row: how the caller's registers are found while `pc` is being executed. */
+/* One row: how to find the caller's registers at a pc. */
 struct cfi_row {
     struct cfi_rule registers[CFI_REGISTERS];
     const uint8_t *cfa_expression; /* NULL: the CFA is a register and an offset */
@@ -38,7 +38,7 @@ struct cfi_row {
     bool is_signal_frame;
 };
 
-/* Work space for the instructions that remember rows; too large for a program's small stack. */
+/* Work space for the instructions that remember rows. Too large for a small stack. */
 struct cfi_space {
     struct cfi_row row;
     struct cfi_row initial;
@@ -50,23 +50,23 @@ struct cfi_registers {
     uint64_t values[CFI_REGISTERS];
 };
 
-/* Memory that may be read: the part of the stack outwards from the innermost frame. */
+/* Memory that may be read: the stack from the innermost frame outwards. */
 struct cfi_bounds {
     uintptr_t low, high;
 };
 
-/* Finds the row for `pc` (the address of the instruction, not the one after it) into space->row; false where there is
- * none. */
+/* Finds the row for `pc`, the address of the instruction and not of the next one, and writes it to space->row. False if
+ * there is none. */
 bool cfi_find_row(uintptr_t pc, struct cfi_space *space);
 
 /* Whether there is call frame information for the instruction at `pc`. */
 bool cfi_has_entry(uintptr_t pc);
 
-/* The value of an expression; false where it reads out of bounds or is of a kind that CFI doesn't have. */
+/* The value of an expression. False if it reads out of bounds or uses an operation that CFI doesn't have. */
 bool cfi_evaluate(const uint8_t *expression, int64_t length, const struct cfi_registers *registers,
     struct cfi_bounds bounds, uint64_t *result);
 
-/* Steps from a frame to its caller by the row in space->row; false where that can't be done. */
+/* Steps from a frame to its caller by `row`. False if that is impossible. */
 bool cfi_step(const struct cfi_row *row, struct cfi_registers *registers, struct cfi_bounds bounds);
 
 /* Reading LEB128 numbers (DWARF 5, 7.6). */

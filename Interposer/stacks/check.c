@@ -1,5 +1,5 @@
 /*
- * A stack of the tree, read as a reader of the image reads it.
+ * Checks a stack of the tree, reading it the way a reader of the image does.
  */
 #include "stacks/check.h"
 

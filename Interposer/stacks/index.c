@@ -1,21 +1,21 @@
 /*
- * The index: open-addressed tables, each twice the last, of which one is in use, and two while entries move from the
- * full one to the next.
+ * The index: open-addressed tables, each twice as large as the one before. One is in use, or two while entries move
+ * from a full table to the next.
  *
  *     31     26 25                      0
  *    +---------+-------------------------+
  *    | tag     | node                    |     0: empty
  *    +---------+-------------------------+
  *
- * An entry is half a word, so that a table of a million nodes takes 8 MB at the most. The tag is six bits of the hash
- * that the place does not say: nearly all that belongs to others is passed over without a look at its node.
+ * An entry is half a word, so a table of a million nodes takes at most 8 MB. The tag is six bits of the hash that the
+ * entry's place does not give: with it, nearly all other entries are skipped without a look at their node.
  *
- * Nobody stops for a table to grow: each new node moves MOVED_AT_ONCE places of the old table, which so is empty long
- * before the new one is full. Until then what is not found in the new one is looked for in the old one. A thread that
- * never comes back from moving (cancelled, or by longjmp out of a signal handler) leaves it at that: look-ups go
- * through both tables from then on, which is slower, and right. An old table's memory is given back some time after its
- * entries moved. A thread that was asleep in there meanwhile finds nothing, and makes a second node of an equal parent
- * and frame, as two threads that enter one at the same time may: readers merge them.
+ * No thread stops while a table grows: each new node moves MOVED_AT_ONCE places of the old table, so the old table is
+ * empty long before the new one is full. Until then, look-ups that find nothing in the new table go on in the old one.
+ * If a thread never finishes a move (it was cancelled, or a signal handler left by longjmp), all later look-ups go
+ * through both tables, which is slower but right. An old table's memory is given back some time after its entries
+ * moved. A thread that was asleep in a look-up meanwhile finds nothing and makes a second node with the same parent and
+ * frame. Two threads that enter a node at the same time may do the same. Readers merge such nodes.
  */
 #include "stacks/index.h"
 
@@ -35,13 +35,13 @@
 static uint32_t current; /* the table that takes new entries */
 static uint64_t seed;
 static struct {
-    uint64_t entered;  /* entries, those that moved here among them */
-    uint64_t claimed;  /* places of the table before that somebody took to move … */
-    uint64_t moved;    /* … and that are done */
-    uint32_t complete; /* all that stands in older tables stands in this one */
+    uint64_t entered;  /* entries, including those that moved here */
+    uint64_t claimed;  /* places of the previous table that threads have claimed for moving … */
+    uint64_t moved;    /* … and have moved */
+    uint32_t complete; /* this table has all entries of the older tables */
 } states[TREE_INDEX_TABLES];
 
-/* Whether the image has room for a table of this number; narrowing takes room away (image/narrow.h). */
+/* Whether the image has room for table number `table`. Narrowing takes room away (image/narrow.h). */
 static bool has_table(uint32_t table) {
     return table < TREE_INDEX_TABLES
         && TREE_INDEX_BYTES_OF(table + 1) <= load_relaxed(&image.header->sections[HEAP_SECTION_INDEX].capacity);
@@ -58,7 +58,7 @@ void index_start(void) {
 static inline uint64_t table_offset(uint32_t table) { return ((1ull << table) - 1) << TREE_INDEX_FIRST_LOG2; }
 static inline uint64_t table_size(uint32_t table) { return 1ull << (TREE_INDEX_FIRST_LOG2 + table); }
 
-/* A multiply and a fold of its 128 bits. Seeded, so that nobody can choose frames that meet. */
+/* A multiplication and a fold of its 128 bits. Seeded, so that nobody can choose frames that collide. */
 static inline uint64_t hash_of(uint32_t parent, uint64_t frame) {
     __uint128_t product = (__uint128_t)(frame ^ seed) * (parent * 0x9E3779B97F4A7C15ull ^ 0xD6E8FEB86659FD93ull);
     return (uint64_t)product ^ (uint64_t)(product >> 64);
@@ -91,7 +91,7 @@ uint32_t index_find(uint32_t parent, uint64_t frame) {
     }
 }
 
-/* Enters a node; returns it, or the equal one that stands there, or 0 where the table has no room for it. */
+/* Enters a node. Returns it, or the equal one that is already there, or 0 if the table has no room. */
 static uint32_t enter(uint32_t table, uint64_t hash, uint32_t number) {
     const struct heap_node *node = &image.nodes[number];
     uint64_t offset = table_offset(table), mask = table_size(table) - 1;
@@ -132,12 +132,13 @@ static void move(uint32_t table) {
         store_release(&states[table].complete, 1); /* partner: index_find */
 }
 
-/* Looks after the table that a new node was entered in: whether the one before is empty, and this one full. */
+/* Called after a new node was entered in a table: moves entries from the previous table, and starts the next one if
+ * this one is full. */
 static void grow(uint32_t table) {
     uint64_t entered = load_relaxed(&states[table].entered), size = table_size(table);
     bool complete = load_acquire(&states[table].complete);
     if (!complete) move(table);
-    /* Once, and long after the last look-up in there began. */
+    /* This happens once, and long after the last look-up in the old table began. */
     else if (table > 0 && entered == size / 16 * 9) image_release_index(table_offset(table - 1), table_size(table - 1));
     if (entered > size / 16 * 13 && has_table(table + 1) && (complete || entered > size / 16 * 15)) {
         uint32_t expected = table;

@@ -1,10 +1,10 @@
 /*
- * Unwinding by libunwind, loaded with RTLD_LOCAL and never linked: linked, it would capture the program's
- * _Unwind_* symbols, and every C++ exception with them.
+ * Unwinding by libunwind. It is loaded with RTLD_LOCAL and never linked: if it were linked, it would capture the
+ * program's _Unwind_* symbols, and with them every C++ exception.
  *
- * libunwind takes locks of its own and, for code that it meets for the first time, the loader's. A fork
- * while another thread holds one would leave the child with a lock that nobody opens; so a fork waits,
- * for some milliseconds at the most, until no thread is inside, and threads wait as long for the fork.
+ * libunwind takes locks of its own, and the loader's lock for code that it sees for the first time. If a fork happened
+ * while another thread holds such a lock, nobody would release it in the child. So a fork waits a few milliseconds at
+ * most until no thread is inside libunwind, and threads wait as long for the fork.
  */
 #include "stacks/libunwind.h"
 
@@ -27,8 +27,8 @@ static void (*flush_cache)(void *, unsigned long, unsigned long);
 static void **local_address_space;
 
 static uint32_t inside;  /* threads that are unwinding */
-static uint32_t forking; /* a fork is about to copy us */
-/* the most that a thread ever waits here: for a fork, or for another thread that loads libunwind */
+static uint32_t forking; /* a fork is about to copy the process */
+/* a thread waits here no longer than this: for a fork, or for another thread that loads libunwind */
 #define WAIT_NANOSECONDS 20000000
 
 /* The loader's own functions. */
@@ -43,15 +43,15 @@ void libunwind_start(void) {
 }
 
 /*
- * Behind a look-up of ours that may have failed: the program must not find our message in dlerror. One that succeeds
- * throws it away. dlerror() would, too, but puts the message into words first, by gettext, whose lock the program may
- * hold at that moment.
+ * Called after a look-up that may have failed: the program must not find its message in dlerror. A look-up that
+ * succeeds clears the message. dlerror() would clear it, too, but first translates it by gettext, and the program may
+ * hold gettext's lock at that moment.
  */
 static void forget_error(void) { library_functions.symbol(RTLD_DEFAULT, "malloc"); }
 
 bool libunwind_is_loaded(void) { return load_acquire(&library_state) == LOADED; }
 
-/* Where a module went, what libunwind remembers of it is forgotten. */
+/* Clears libunwind's cache if a module was unloaded. */
 static void forget_modules(void) {
     static uint32_t generation;
     uint32_t now = loader_generation();
@@ -74,9 +74,9 @@ static bool wait_while(const uint32_t *word, uint32_t value) {
 }
 
 /*
- * Loads libunwind, at the first call for which that is safe. Our constructor is too early: it comes before libc's,
- * and a dlopen there would run libc's with no arguments and no environment. A call by the loader itself is in the
- * middle of its own work. What is allocated here is not the program's.
+ * Loads libunwind, at the first call where that is safe. This library's constructor is too early: it runs before
+ * libc's, and a dlopen there would run libc's with no arguments and no environment. A call by the loader is not safe
+ * either: the loader is in the middle of its own work. What is allocated here is not booked as the program's.
  */
 static void load(uintptr_t caller) {
     uint32_t seen = NOT_LOADED;
@@ -100,7 +100,7 @@ static void load(uintptr_t caller) {
     if (backtrace_of != NULL) {
         callers_know(&callers.unwinder, (uintptr_t)backtrace_of);
         void *warm[4];
-        backtrace_of(warm, 4); /* its one-time preparations */
+        backtrace_of(warm, 4); /* so that it does its one-time preparations now */
     }
     store_release(&library_state, backtrace_of != NULL ? LOADED : MISSING); /* partner: libunwind_is_loaded */
     local.ours--;
@@ -110,7 +110,7 @@ static void load(uintptr_t caller) {
 
 void libunwind_fork_begin(void) {
     store_relaxed(&forking, 1);
-    fence_seq_cst(); /* partner: enter_unwinder: one of the two sees the other */
+    fence_seq_cst(); /* partner: enter_unwinder; one of the two sees the other's store */
     for (uint64_t until = nanoseconds() + WAIT_NANOSECONDS; load_acquire(&inside) != 0 && nanoseconds() < until;)
         system_yield();
 }

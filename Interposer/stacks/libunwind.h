@@ -1,5 +1,6 @@
 /*
- * libunwind, where it is installed: the way for architectures that our own unwinder does not know, and its oracle.
+ * libunwind, if it is installed: the unwinder for architectures that our own does not support, and the oracle of our
+ * own.
  */
 #ifndef HEAPSUM_LIBUNWIND_H
 #define HEAPSUM_LIBUNWIND_H
@@ -19,8 +20,8 @@ void libunwind_fork_begin(void);
 void libunwind_fork_end(bool in_child);
 
 /*
- * Unwinds from here, our own frames included; loads libunwind where that is due and safe for a hook called from
- * `caller`. False, and no pcs, where there is no libunwind (yet). Keeps errno.
+ * Unwinds from here; the library's own frames are among the pcs. Loads libunwind if it is not loaded yet and that is
+ * safe in a hook called from `caller`. False, and no pcs, if libunwind is not available (yet). Keeps errno.
  */
 bool libunwind_unwind(uintptr_t caller, struct pcs *pcs);
 

@@ -1,19 +1,20 @@
 /*
  * The verified memo.
  *
- * Why it is sound. A frame's state is its pc, its stack pointer and, where the rules outwards use it, its frame
- * pointer. The rules are a function of the pc, and a step is a function of the state and of the words that the rule
- * reads from the stack. The memo keeps each frame's state and the words' addresses and values. A new unwinding that
- * meets a remembered frame in the same state re-reads those words from there outwards, in order, and stops at the first
- * that differs: as long as each word holds its value, each next state is the remembered one, and so is the address of
- * the word after it. So the answer is the one that stepping would give, however the stack came to be, and no address is
- * read that stepping would not read. Only a change of the rules themselves voids it: a new generation of the modules.
+ * Why it is sound. A frame's state is its pc, its stack pointer and, if outer rules use it, its frame pointer. The
+ * rules are a function of the pc. A step is a function of the state and of the words that the rule reads from the
+ * stack. The memo keeps each frame's state, and the addresses and values of those words. When a new unwinding meets a
+ * remembered frame in the same state, it re-reads the words from there outwards, in order, and stops at the first that
+ * differs. As long as each word holds its value, the next state is the remembered one, and so is the address of the
+ * next word. So the answer is the one that stepping would give, no matter how the stack was built, and no address is
+ * read that stepping would not read. The memo becomes invalid only when the rules change: with a new generation of the
+ * modules.
  *
- * The innermost frame, the leaf, is always stepped from and never kept, as it goes on elsewhere than when it calls.
- * What lies inwards of the last stack's leaf stays for when the program goes down the same way again.
+ * The innermost frame, the leaf, is never kept, because its pc differs at each of its calls: unwinding always steps out
+ * of it. Entries inside the last stack's leaf stay, in case the program calls down the same path again.
  *
- * A signal handler may leave by longjmp at any line of this: `count` covers no word whose frame is half written, and a
- * number that is remembered goes out first and comes back last.
+ * A signal handler may leave by longjmp at any line of this file. So `count` never covers a word whose frame is half
+ * written, and a remembered stack's number is cleared first and written last.
  */
 #include "stacks/memo.h"
 
@@ -34,13 +35,13 @@
 
 /* ---- What is remembered of pcs, stack memories and stacks ------------------------------------------------ */
 
-/* Looks up a pc that its entry doesn't have. An interrupted pc counts as the return address of the byte before: key +
- * 1, as any other. */
+/* Looks up a pc that is not in the table. An interrupted pc is treated like any other key: key + 1 is its return
+ * address. */
 static __attribute__((noinline)) struct pc_entry fill(struct pc_entry *entry, uintptr_t key, struct scratch *scratch) {
     uint64_t rule = rule_for(key, &scratch->cfi[0]) & ((1ull << RULE_BITS) - 1);
     struct pc_entry filled = {
         .word = key >> PC_ENTRIES_LOG2 << RULE_BITS | rule, .id = frame_of(key + 1, &scratch->modules)};
-    /* A guess at code that no module holds is not kept: a JIT compiler may put other code there. */
+    /* A guess for code outside of all modules is not kept: a JIT compiler may put other code there. */
     if (rule_kind(rule) == RULE_GUESS && heap_frame_module(filled.id) == HEAP_MODULE_NONE) return filled;
     entry->word = 0;
     fence_compiler();
@@ -61,12 +62,12 @@ void memory_forget(struct memory *memory) {
     for (uint32_t i = 0; i < MEMOS; i++) memory->memos[i].count = memory->memos[i].outer = 0;
 }
 
-/* The memo for a stack that the last one does not serve, or the last one after modules went. NULL for a stack that is
- * as deep as one that didn't fit, or deeper. */
+/* The memo for a stack that the last used memo does not cover, or the last used memo after modules were unloaded. NULL
+ * for a stack that is at least as deep as one that didn't fit. */
 static __attribute__((noinline)) struct memo *memo_for(struct memory *memory, uintptr_t sp) {
     uint32_t generation = loader_generation();
     if (memory->generation != generation) {
-        /* else they are pages that nobody has touched */
+        /* at generation 0 the pages are still untouched */
         if (memory->generation != 0) memset(memory->pcs, 0, sizeof memory->pcs);
         memory_forget(memory);
         memory->generation = generation;
@@ -90,8 +91,8 @@ static __attribute__((noinline)) struct memo *memo_for(struct memory *memory, ui
     return memo;
 }
 
-/* The frames of a stack over the depth limit: the outermost quarter and the innermost rest, with the cut between them.
- * Where its outermost end is cut, there is one cut already. */
+/* Looks up a stack over the depth limit: the outermost quarter and the innermost rest of its frames, with the cut
+ * between them. If its outermost end is cut already, there is no second cut. */
 static struct tree_stack look_up_deep(struct stack_space *space, struct memo *memo, uint64_t leaf, uint32_t all) {
     uint32_t depth = options.depth;
     bool cut = FRAME(memo, -1)->depth != 0;
@@ -109,7 +110,7 @@ static struct tree_stack look_up_deep(struct stack_space *space, struct memo *me
     return tree_stack(0, space->frames, space->nodes, space->count);
 }
 
-/* Looks the stack up from the innermost frame on whose node is known: nearly always a few frames outwards. */
+/* Looks the stack up from the innermost frame whose node is known, which is nearly always a few frames away. */
 static struct tree_stack look_up_fresh(struct stack_space *space, struct memo *memo, uint64_t leaf) {
     uint32_t first = memo->outer, count = 0;
     while (first > 0 && FRAME(memo, first - 1)->node == 0) first--;
@@ -128,13 +129,13 @@ static struct tree_stack look_up_fresh(struct stack_space *space, struct memo *m
     return stack;
 }
 
-/* The stack's number, with RECENT_IS_CUT where that is so. */
+/* The stack's number, with RECENT_IS_CUT if the stack is cut. */
 static __attribute__((noinline)) uint32_t look_up_stack(
     struct scratch *scratch, struct memo *memo, uint64_t leaf, uint64_t hash) {
     uint32_t all = (FRAME(memo, memo->outer - 1)->depth & ~MEMO_CUT) + 1;
     struct tree_stack stack = all > options.depth ? look_up_deep(&scratch->spaces[0], memo, leaf, all)
                                                   : look_up_fresh(&scratch->spaces[0], memo, leaf);
-    if (unlikely(stack.number == TREE_EMPTY_STACK)) return stack.number; /* perhaps there is space the next time */
+    if (unlikely(stack.number == TREE_EMPTY_STACK)) return stack.number; /* not kept: next time there may be space */
     struct recent_stack *recent = &scratch->memory.recent[hash % RECENT_STACKS];
     recent_keep(recent, hash, stack, FRAME(memo, memo->outer - 1)->node);
     return recent->stack;
@@ -142,19 +143,20 @@ static __attribute__((noinline)) uint32_t look_up_stack(
 
 /* ---- Joining the memo -------------------------------------------------------------------------------------- */
 
-/* The likely entry of the frame with this stack pointer: frames come and go, and nearly all are found where they were,
- * without a search. */
+/* The likely entry of the frame with this stack pointer. Nearly all frames are found where they were last time, without
+ * a search. */
 static inline __attribute__((always_inline)) uint16_t *hint(struct memo *memo, uintptr_t sp) {
     return &memo->hints[sp / 8 % MEMO_HINTS];
 }
 
-/* Of the `count` outermost entries, how many lie outwards of the first word, from the inside, that differs. */
+/* Finds the innermost of the `count` outermost words that differs from its value. Returns how many entries lie outside
+ * it. */
 static __attribute__((noinline)) uint32_t outwards_of_difference(const struct memo *memo, uint32_t count) {
     while (count > 0 && word_at(WORD(memo, count - 1)->address) == WORD(memo, count - 1)->value) count--;
     return count > 0 ? count - 1 : 0;
 }
 
-/* Whether the entry is a frame in this very state. */
+/* Whether the entry is a frame in exactly this state. */
 static inline __attribute__((always_inline)) bool is_met(
     const struct memo *memo, uint32_t at, const struct machine_state *state) {
     uint32_t flags = FRAME(memo, at)->flags;
@@ -164,7 +166,7 @@ static inline __attribute__((always_inline)) bool is_met(
 
 /* ---- Taking fresh frames in -------------------------------------------------------------------------------- */
 
-/* Begins a memo anew: what stands before its frames. */
+/* Starts a memo from scratch, with the frames outside the outermost one. */
 static void begin(struct memo *memo, bool cut) {
     memo->count = 0;
     memo->root_count = 0;
@@ -175,8 +177,8 @@ static void begin(struct memo *memo, bool cut) {
         FRAME(memo, -1)->hash = tree_hash(FRAME(memo, -1)->hash, memo->roots[i]);
 }
 
-/* Field by field: a frame that is put together elsewhere and copied whole stalls on its own stores, twelve cycles and
- * more. */
+/* Writes field by field: a frame that is built elsewhere and copied as a whole stalls on its own stores, for twelve
+ * cycles and more. */
 static inline __attribute__((always_inline)) void put(struct memo *memo, uint32_t at, uintptr_t address,
     uintptr_t value, uint64_t hash, uint64_t id, uintptr_t fp, uint32_t depth, uint32_t flags) {
     struct memo_word *word = WORD(memo, at);
@@ -193,16 +195,16 @@ static inline __attribute__((always_inline)) void put(struct memo *memo, uint32_
     *hint(memo, address + 8) = (uint16_t)at;
 }
 
-/* A word that was read to step out of the frame inwards of `outer`. */
+/* Puts a word that was read to step out of the frame inside `outer`. */
 static void put_extra(
     struct memo *memo, uint32_t at, uintptr_t address, uintptr_t value, const struct memo_frame *outer) {
     put(memo, at, address, value, outer->hash, outer->id, outer->fp, outer->depth, outer->flags | MEMO_EXTRA);
 }
 
 /*
- * A fresh frame that is not like nearly all: what else was read to step out of it to `caller` (NULL: it is the
- * outermost), before its own word. `inner_sp` is the stack pointer of the frame inwards of it. A frame pointer's slot
- * is left out where nobody outwards looks at it: it may change. Returns the place behind it.
+ * Puts a fresh frame that is not of the common kind: first the other words that were read to step out of it to `caller`
+ * (NULL: it is the outermost), then its own word. `inner_sp` is the stack pointer of the next inner frame. A saved
+ * frame pointer is left out if no outer frame uses it, because it may change. Returns the next free entry.
  */
 static __attribute__((noinline)) uint32_t put_slowly(struct memo *memo, uint32_t at, const struct memo_fresh *fresh,
     const struct machine_state *caller, uintptr_t inner_sp) {
@@ -230,7 +232,7 @@ static __attribute__((noinline)) uint32_t put_slowly(struct memo *memo, uint32_t
             put_extra(memo, at++, state->sp + SIGNAL_FRAME_RBP, caller->fp, &outer);
             put_extra(memo, at++, state->sp + SIGNAL_FRAME_RSP, caller->sp, &outer);
             break;
-        default: /* the stack's end by its table, or none at all: it was the pc alone that said so */
+        default: /* the stack ends here, by its table or for lack of a rule: only the pc decided that */
             fp_matters = false;
     }
     put(memo, at, fresh->exact ? inner_sp + SIGNAL_FRAME_RIP : state->sp - 8, state->pc,
@@ -239,8 +241,8 @@ static __attribute__((noinline)) uint32_t put_slowly(struct memo *memo, uint32_t
     return at + 1;
 }
 
-/* Takes `count` fresh frames into the memo, inwards of the `kept` outermost entries; `leaf_sp` is the stack pointer
- * inwards of them. False where its room ends. */
+/* Puts `count` fresh frames into the memo, inside the `kept` outermost entries. `leaf_sp` is the stack pointer of the
+ * next inner frame. False if there is no room. */
 static inline __attribute__((always_inline)) bool adopt(
     struct memo *memo, uint32_t kept, const struct memo_fresh *fresh, uint32_t count, uintptr_t leaf_sp) {
     if (unlikely(kept + 3 * count > MEMO_WORDS)) return false;
@@ -280,8 +282,8 @@ static uint32_t give_up(struct memo *memo, uintptr_t innermost) {
     return 0;
 }
 
-/* Remembers where the last stack's leaf joined the memo. A signal handler may leave by longjmp in the middle: the pc
- * goes first and comes back last. */
+/* Remembers where the last stack's leaf joined the memo. A signal handler may leave by longjmp in the middle, so the pc
+ * is cleared first and written last. */
 static inline void keep_leaf(struct memory *memory, const struct memo *memo, uintptr_t sp) {
     struct memo_leaf *leaf = memo_leaf(memory, memo->leaf_pc, sp);
     leaf->pc = 0;
@@ -294,7 +296,7 @@ static inline void keep_leaf(struct memory *memory, const struct memo *memo, uin
     leaf->pc = memo->leaf_pc;
 }
 
-/* step(), for a state and an end of the stack that live in registers. */
+/* step(), for a state and an end of the stack that are kept in registers. */
 static inline __attribute__((always_inline)) enum step step_by_any(
     struct machine_state *state, uint64_t rule, const struct memo *memo, uintptr_t *high) {
     struct machine_state moved = *state;
@@ -317,7 +319,7 @@ uint32_t memo_stack(struct scratch *scratch, const uintptr_t leaf_pc, const uint
     uintptr_t high = memo->bounds.high;
     struct machine_state state = {leaf_pc, leaf_sp, fp};
     const struct pc_entry leaf = known_pc(scratch, leaf_pc - 1);
-    uint32_t fresh = 0, joined = 0; /* fresh frames, and the memo's entries outwards of them */
+    uint32_t fresh = 0, joined = 0; /* fresh frames, and the memo's entries outside them */
     bool is_usual = rule_kind(leaf.word) == RULE_SP;
     if (unlikely(!step_plainly(&state, leaf.word, high))) {
         enum step result = step_by_any(&state, leaf.word, memo, &high);
@@ -327,7 +329,7 @@ uint32_t memo_stack(struct scratch *scratch, const uintptr_t leaf_pc, const uint
             goto found;
         }
     }
-    uint32_t known = memo->count; /* entries [0, known) may still be met */
+    uint32_t known = memo->count; /* unwinding may still join the memo at entries [0, known) */
     for (bool exact = false;;) {
         uint32_t at = *hint(memo, state.sp);
         if (likely(at < known) && is_met(memo, at, &state) && likely(!exact)) {
@@ -335,7 +337,8 @@ uint32_t memo_stack(struct scratch *scratch, const uintptr_t leaf_pc, const uint
                 joined = at + 1;
                 break;
             }
-            /* the frame there holds, and leads elsewhere: none from it inwards will do */
+            /* the frame is in the same state, but a word further out differs: no entry from there inwards can be
+             * used */
             known = outwards_of_difference(memo, at);
         }
         if (unlikely(fresh == MEMO_FRESH)) return give_up(memo, leaf_sp);
@@ -371,7 +374,7 @@ found:
     uint32_t stack = recent->stack;
     if (likely(recent->hash == hash) && likely(stack != 0)) outer->node = recent->parent;
     else stack = look_up_stack(scratch, memo, leaf.id, hash);
-    if (unlikely(stack & RECENT_IS_CUT)) { /* counted for each block of it: its number isn't kept here */
+    if (unlikely(stack & RECENT_IS_CUT)) { /* each block of such a stack is counted, so its number isn't kept here */
         LOSE(limited_allocations, 1);
         if (outer->depth >= options.depth) LOSE(cut_stacks, 1);
         return stack & ~RECENT_IS_CUT;

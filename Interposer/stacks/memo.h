@@ -1,5 +1,6 @@
 /*
- * The verified memo: a thread's last stack, and how much of it is the next one. Why it is sound stands in memo.c.
+ * The verified memo: keeps a thread's last stack, and finds how much of it the next stack shares. memo.c says why it is
+ * sound.
  */
 #ifndef HEAPSUM_MEMO_H
 #define HEAPSUM_MEMO_H
@@ -14,39 +15,39 @@
 struct pcs;
 struct scratch;
 
-/* The most words in a memo: nearly one a frame. Deeper stacks are unwound without it. */
+/* At most this many words are in a memo, nearly one for each frame. Deeper stacks are unwound without it. */
 #define MEMO_WORDS 4096
 #define MEMO_FRESH 2048
-/* Words are verified in groups, because the processor predicts the number of rounds well then. Words that always hold
- * stand in front of the outermost one. */
+/* Words are verified in groups, because the processor then predicts the number of rounds well. Words that always hold
+ * their value fill up the group before the outermost one. */
 #define MEMO_GROUP 4
 
-/* Each word of a stack's last 8 KB has an entry of its own; words further out share them. */
+/* Each word of a stack's last 8 KB has its own entry. Words further out share entries. */
 #define MEMO_HINTS 1024
 
-/* A word of the stack that was read on the way out, and its value: for nearly all frames the word below their stack
+/* A word of the stack that unwinding read, and its value. For nearly all frames it is the word below their stack
  * pointer, which held their pc. */
 struct memo_word {
     uintptr_t address, value;
 };
 
 enum memo_flags {
-    MEMO_FP_MATTERS = 1, /* the frames outwards depend on this frame's frame pointer */
-    MEMO_EXTRA = 2,      /* no frame of its own: another word that was read to step out of the frame inwards of it */
+    MEMO_FP_MATTERS = 1, /* outer frames depend on this frame's frame pointer */
+    MEMO_EXTRA = 2,      /* not a frame: another word that was read to step out of the next inner frame */
     MEMO_EXACT = 4,      /* a frame that a signal interrupted. No unwinding joins the memo here */
 };
 
-/* What the frame at a word came to. */
+/* The frame at a word. */
 struct memo_frame {
     uint64_t hash; /* of the frames from the outermost to this one */
     uint64_t id;   /* module and offset */
     uintptr_t fp;
-    /* frames from the outermost to this one, and MEMO_CUT more where that one isn't the thread's start */
+    /* frames from the outermost to this one; plus MEMO_CUT if the outermost is not the thread's start */
     uint32_t depth;
     uint32_t flags;      /* enum memo_flags */
-    uintptr_t leaf_pc;   /* of the last leaf that was called from here, as it called the hook; 0: none yet … */
+    uintptr_t leaf_pc;   /* pc of the last leaf that was called from here, at its call of the hook; 0: none yet … */
     uint32_t leaf_stack; /* … and that stack's number */
-    uint32_t node;       /* of this frame in the tree; 0: not known, or for FRAME(-1) the root itself */
+    uint32_t node;       /* of this frame in the tree; 0: not known, or the root for FRAME(-1) */
 };
 #define MEMO_CUT (1u << 30)
 
@@ -54,14 +55,14 @@ struct memo_frame {
 struct memo {
     struct cfi_bounds bounds;
     uint32_t count;    /* words, outermost first */
-    uint32_t outer;    /* of them, those outwards of the last stack's leaf */
+    uint32_t outer;    /* how many of them belong to the last stack's callers (all but its leaf) */
     uintptr_t leaf_pc; /* of that stack */
-    uintptr_t deep_sp; /* a stack whose innermost frame was here had more frames than fit; else 0 … */
-    /* … and the bounds really begin here: they are drawn in, so that a stack as deep is not tried again … */
+    uintptr_t deep_sp; /* a stack with its innermost frame here had more frames than fit; 0: none … */
+    /* … `bounds.low` is raised so that equally deep stacks are not tried again; this is its true value … */
     uintptr_t deep_low;
-    uint32_t deep_skips; /* … but now and then */
-    uintptr_t zero;      /* always: the word that always holds */
-    /* what stands before the frames: the thread's own root, and the cut where the unwinding gave up */
+    uint32_t deep_skips; /* … and this counts the stacks not tried: one in MEMO_DEEP_TRIES is */
+    uintptr_t zero;      /* always 0: the word that always holds its value */
+    /* the frames outside the outermost one: the thread's own root, and the cut if the unwinding gave up */
     uint64_t roots[2];
     uint32_t root_count;
     uint16_t hints[MEMO_HINTS]; /* likely entry for a stack pointer; verified before use */
@@ -69,7 +70,7 @@ struct memo {
     struct memo_frame frames[1 + MEMO_WORDS]; /* [1 + i] is of words[MEMO_GROUP + i]; [0] is of the roots */
 };
 
-/* A frame of an unwinding under way. */
+/* A new frame of the current unwinding. */
 struct memo_fresh {
     struct machine_state state;
     uint64_t rule;
@@ -80,30 +81,30 @@ struct memo_fresh {
 /* A pc's rule and frame, in a direct-mapped table. The key is the instruction, one byte back from a return address. */
 #define PC_ENTRIES_LOG2 11
 struct pc_entry {
-    uint64_t word; /* the rule, below the bits of the key that the entry's place doesn't say */
+    uint64_t word; /* the rule in the low bits; above it the key's bits that the entry's index does not give */
     uint64_t id;
 };
 
-/* Of this many stacks that are as deep as one that didn't fit, one is tried: the deep frames may be gone. */
+/* Of this many stacks that are as deep as one that didn't fit, one is tried, because the deep frames may be gone. */
 #define MEMO_DEEP_TRIES 64
 
 /*
- * Where an allocation from a leaf joined the memo, for the next one from the same place with the same stack pointer:
- * the leaf's rule leads from these two to the same word again.
+ * Where an allocation from a leaf joined the memo. The next allocation with the same pc and stack pointer joins it at
+ * the same word, because the leaf's rule depends on these two only.
  */
 #define MEMO_LEAVES 512
 struct memo_leaf {
     uintptr_t pc; /* 0: none */
     uintptr_t sp;
-    uintptr_t address; /* of the word that the leaf returns by */
+    uintptr_t address; /* of the word that holds the leaf's return address */
     uint32_t at;       /* that word's entry */
     uint32_t generation;
 };
 
-/* Several, for threads that run on several stacks: coroutines, signal handlers on a stack of their own. */
+/* More than one, for threads that run on several stacks: coroutines, signal handlers on their own stack. */
 #define MEMOS 2
 
-/* One thread's memory of stacks. */
+/* One thread's memos and caches of stacks. */
 struct memory {
     uint32_t generation; /* of the modules, when `pcs` were filled */
     struct memo *memo;   /* the one used last; NULL at first */
@@ -114,12 +115,12 @@ struct memory {
     struct memo_fresh fresh[MEMO_FRESH]; /* innermost first */
 };
 
-/* Entry i's word and frame; MEMO_FRAME(memo, -1) is the roots'. */
+/* The word and frame of entry i. MEMO_FRAME(memo, -1) stands for the roots. */
 #define MEMO_WORD(memo, i) (&(memo)->words[MEMO_GROUP + (i)])
 #define MEMO_FRAME(memo, i) (&(memo)->frames[1 + (i)])
 
-/* Whether the words of the `count` outermost entries still say what they said, read from the inside outwards up to the
- * first that doesn't. */
+/* Whether the words of the `count` outermost entries still hold their values. They are read from the inside outwards,
+ * up to the first that differs. */
 static inline __attribute__((always_inline)) bool memo_holds(const struct memo *memo, uint32_t count) {
     for (const struct memo_word *word = MEMO_WORD(memo, count), *end = memo->words + MEMO_GROUP; word > end;
          word -= MEMO_GROUP) {
@@ -135,10 +136,11 @@ static inline struct memo_leaf *memo_leaf(struct memory *memory, uintptr_t pc, u
 }
 
 /*
- * The same as memo_stack in the most usual case: the last allocation from this very place had this stack pointer, and
- * nothing outwards changed since. 0: memo_stack is to be asked. The rule of such a leaf depends on the stack pointer
- * alone, so the word that it returns by is where it was; the word holds its value, and no frame pointer matters
- * outwards: so this is the remembered frame in its state.
+ * Does the same as memo_stack in the most common case: the last allocation with this pc had this stack pointer, and no
+ * outer frame has changed since. Returns 0 in other cases: then memo_stack must be asked. It is exact: the rule of such
+ * a leaf depends only on the stack pointer, so the word with its return address is the same as then; that word still
+ * holds its value; and no outer frame depends on a frame pointer. So the caller's frame is the remembered one, in the
+ * same state.
  */
 static inline __attribute__((always_inline)) uint32_t memo_usual(struct memory *memory, uintptr_t pc, uintptr_t sp) {
     const struct memo_leaf *leaf = memo_leaf(memory, pc, sp);
@@ -156,12 +158,12 @@ static inline __attribute__((always_inline)) uint32_t memo_usual(struct memory *
 }
 
 /*
- * The number of the stack whose innermost frame has these registers; 0 where the memo can't serve: a frame needs the
- * interpreter, or there are too many. Complexity: the frames that are new, and one read for each other.
+ * The number of the stack whose innermost frame has these registers. 0 if the memo can't answer: a frame needs the
+ * interpreter, or there are too many frames. Complexity: a step for each new frame, one read for each other frame.
  */
 uint32_t memo_stack(struct scratch *scratch, uintptr_t pc, uintptr_t sp, uintptr_t fp);
 
-/* Forgets the stacks: the next unwinding begins anew. */
+/* Forgets the stacks: the next unwinding starts from scratch. */
 void memory_forget(struct memory *memory);
 
 /* The return addresses of the stack that memo_stack found last. */

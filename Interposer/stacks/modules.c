@@ -1,6 +1,6 @@
 /*
- * From addresses to modules. A module is entered in the image when the first stack meets it. Two threads
- * that meet it at once may both enter it (readers merge them): nobody waits.
+ * Finds the module of an address. A module is entered in the image when it first appears in a stack. If two threads
+ * meet it at once, both may enter it: nobody waits, and readers merge the entries.
  */
 #include "stacks/modules.h"
 
@@ -27,7 +27,7 @@ bool module_frames_of(uintptr_t pc, struct module_frames *frames) {
     return true;
 }
 
-/* The build-id among a segment's notes, [at, end); 0 where it is not there, or can't be read. */
+/* Reads the build-id from a segment's notes, [at, end). Returns its length; 0 if there is none or it can't be read. */
 static uint32_t read_notes(uintptr_t at, uintptr_t end, uint64_t align, uint8_t id[HEAP_BUILD_ID_BYTES]) {
     ElfW(Nhdr) note;
     char owner[4];
@@ -45,8 +45,8 @@ static uint32_t read_notes(uintptr_t at, uintptr_t end, uint64_t align, uint8_t 
 }
 
 /*
- * The build-id, from the program headers that lie at the module's start; 0 where there is none. They are mapped while
- * the module is, but a program may have taken the leave to read them away.
+ * Reads the build-id by way of the program headers at the module's start. Returns its length; 0 if there is none. The
+ * headers are mapped while the module is, but a program may have made them unreadable.
  */
 static uint32_t read_build_id(const struct loaded *module, uint8_t id[HEAP_BUILD_ID_BYTES]) {
     ElfW(Ehdr) elf;
@@ -68,14 +68,14 @@ static uint32_t read_build_id(const struct loaded *module, uint8_t id[HEAP_BUILD
     return 0;
 }
 
-/* A module's file, as it stands on the disk. All zero but for the path: not known. */
+/* A module's file as it is on the disk. If everything but the path is zero, it is not known. */
 struct file {
     const char *path;
     uint64_t device, inode, bytes, modified_ns;
-    bool is_replaced; /* what is mapped is not what lies at the path any more */
+    bool is_replaced; /* the mapped file is no longer the one at this path */
 };
 
-static const char deleted[] = " (deleted)"; /* what the kernel puts behind the path of a file that is gone */
+static const char deleted[] = " (deleted)"; /* the kernel appends this to the path of a deleted file */
 
 /* A device's numbers, as the kernel packs them for stat (linux/kdev_t.h, new_encode_dev and above). */
 static uint32_t device_major(uint64_t device) {
@@ -91,11 +91,11 @@ static bool ends_with(const char *text, const char *end) {
 }
 
 /*
- * The file of a module. The loader has its path as the program named it: dlopen("./one.so") leaves just that, and the
- * working directory may be another by now; of a program that was started by naming the loader it has none. The kernel
- * knows the path of what is mapped, and is asked for those. It is asked, too, for a module without a build-id, which a
- * wrong file would not be told from: whether the file is still there. `space` holds a path where it must be put
- * somewhere.
+ * The file of a module. The loader has the path as the program named it: after dlopen("./one.so") exactly that,
+ * although the working directory may have changed since. For a program that was started by naming the loader, it has no
+ * path. In these cases the kernel is asked for the path of the mapping. The kernel is also asked whether the file of a
+ * module without a build-id is still there, because nothing else would tell it from a wrong file. `space` holds the
+ * path if it has to be copied.
  */
 static struct file file_of(const struct loaded *module, bool has_build_id, char space[PATH_MAX]) {
     bool is_program = module->path[0] == '\0';
@@ -113,8 +113,8 @@ static struct file file_of(const struct loaded *module, bool has_build_id, char 
         return file;
     }
     if (!is_there) return file;
-    /* File systems that lie over others have the mapping's device and inode as those of the file below: only equal
-     * devices tell inodes apart. */
+    /* On an overlay file system the mapping has the device and inode of the underlying file. So inodes are compared
+     * only if the devices are equal. */
     bool same_device =
         device_major(status.st_dev) == mapping.device_major && device_minor(status.st_dev) == mapping.device_minor;
     if (is_mapped && same_device && status.st_ino != mapping.inode) file.is_replaced = true;
@@ -134,7 +134,7 @@ static bool same_file(const struct heap_module *entry, const struct file *file, 
                 && entry->modified_ns == file->modified_ns));
 }
 
-/* The module's number in the image, entered where it is new; 0 where there is no space. */
+/* The module's number in the image; a new module is entered. 0 if there is no space. */
 static uint32_t module_number(const struct loaded *module, char space[PATH_MAX]) {
     uint8_t id[HEAP_BUILD_ID_BYTES];
     uint32_t id_length = read_build_id(module, id);
@@ -144,7 +144,7 @@ static uint32_t module_number(const struct loaded *module, char space[PATH_MAX])
     uint64_t used = load_acquire(&section->used);
     uint32_t number = 0;
     bool replaced = false;
-    for (uint64_t i = 1; i < used; i++) { /* of two entries for one file all settle on the first */
+    for (uint64_t i = 1; i < used; i++) { /* of two entries for one file, everybody uses the first */
         struct heap_module *entry = &image.modules[i];
         if (!(load_acquire(&entry->flags) & HEAP_MODULE_READY)) continue; /* partner: the release below */
         if (same_file(entry, &file, path_length, id, id_length)) {
@@ -152,7 +152,7 @@ static uint32_t module_number(const struct loaded *module, char space[PATH_MAX])
             continue;
         }
         if (entry->unloaded_ns == 0 && entry->start < module->end && module->start < entry->end) {
-            /* Another file lay here: it was unloaded unseen (__libc_dlclose can't be interposed). */
+            /* Another file was loaded here before. Its unloading was not seen (__libc_dlclose can't be interposed). */
             entry->unloaded_ns = image_nanoseconds();
             replaced = true;
         }
@@ -161,7 +161,7 @@ static uint32_t module_number(const struct loaded *module, char space[PATH_MAX])
     if (number != 0) {
         struct heap_module *entry = &image.modules[number];
         if (entry->bias != module->bias) {
-            /* The same file came back elsewhere. Frames are offsets and stay right. */
+            /* The same file was loaded again at another address. Frames are offsets and stay right. */
             entry->start = module->start;
             entry->end = module->end;
             entry->bias = module->bias;
@@ -194,7 +194,7 @@ static bool is_cached(const struct cached_module *entry, const struct loaded *mo
         && entry->path == module->path;
 }
 
-/* The module's number, from the cache where it is there: entering it means reading its notes. */
+/* The module's number, from the cache if possible, because entering a module means reading its notes. */
 static uint32_t cached_number(const struct loaded *module, struct module_cache *cache) {
     uint32_t now = loader_generation();
     if (cache->generation != now) {
@@ -207,7 +207,7 @@ static uint32_t cached_number(const struct loaded *module, struct module_cache *
     if (number == 0) return 0;
     struct cached_module *entry = &cache->entries[cache->next++ % MODULE_CACHE_ENTRIES];
     entry->start = 0;
-    fence_compiler(); /* a longjmp out of a handler must not leave one module's span with another's number */
+    fence_compiler(); /* a longjmp out of a handler must not leave one module's span with another module's number */
     *entry = (struct cached_module){.end = module->end, .bias = module->bias, .path = module->path, .number = number};
     fence_compiler();
     entry->start = module->start;

@@ -1,6 +1,6 @@
 /*
- * Whether a word that was taken for a return address can be one. Where a function has no call frame information, its
- * caller is a guess by the frame pointer, and that register may hold anything.
+ * Whether a word can be a return address. If a function has no call frame information, its caller is guessed by the
+ * frame pointer, and that register may hold anything.
  */
 #ifndef HEAPSUM_RETURN_ADDRESS_H
 #define HEAPSUM_RETURN_ADDRESS_H
@@ -9,18 +9,18 @@
 #include <stdint.h>
 
 /*
- * Whether `address` lies in memory that may be executed and, in a module's, behind a call instruction. Code that no
- * module holds is a JIT compiler's: interpreters and deoptimisers push addresses that no call is before, so there it is
- * enough that the memory may be executed. Takes no lock, and reads nothing that may not be there. Complexity: a load
- * for an address of late, else some system calls.
+ * Whether `address` is in executable memory and, inside a module, directly after a call instruction. Code outside of
+ * all modules is a JIT compiler's: interpreters and deoptimizers push addresses that follow no call, so there it is
+ * enough that the memory is executable. Takes no lock, and reads only memory that is mapped. Complexity: one load for a
+ * recently asked address, else a few system calls.
  */
 bool is_return_address(uintptr_t address);
 
 /*
- * Whether the return address above the frame pointer `fp` is that of the function at `pc`, which has no call frame
- * information, and not of a function further out: hand-written code that doesn't set the frame pointer has its own
- * return address between the stack pointer `sp` and fp. `return_address` is one by is_return_address. All of [sp, fp)
- * is mapped. Complexity: the words between, a few instructions each.
+ * Whether the return address above the frame pointer `fp` belongs to the function at `pc`, which has no call frame
+ * information, and not to a function further out. Hand-written code that doesn't set the frame pointer has its own
+ * return address between the stack pointer `sp` and fp. `return_address` must satisfy is_return_address, and all of
+ * [sp, fp) must be mapped. Complexity: a few instructions for each word between.
  */
 bool is_own_caller(uintptr_t return_address, uintptr_t pc, uintptr_t sp, uintptr_t fp);
 

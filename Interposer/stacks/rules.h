@@ -1,5 +1,5 @@
 /*
- * The rule cache: for a pc, one word that says how to step to the caller.
+ * The rule cache: for each pc, one word that says how to step to the caller.
  */
 #ifndef HEAPSUM_RULES_H
 #define HEAPSUM_RULES_H
@@ -16,26 +16,26 @@ enum rule_kind {
     RULE_NONE = 0, /* nowhere to go: the stack is cut */
     RULE_SP,       /* CFA = stack pointer + offset */
     RULE_FP,       /* CFA = frame pointer + offset */
-    /* CFA = the word at frame pointer + offset: a prologue that realigned the stack; the frame pointer is saved where
-       it points */
+    /* CFA = the word at frame pointer + offset, after a prologue that realigned the stack; the caller's frame pointer
+     * is saved where the frame pointer points */
     RULE_REALIGNED,
-    RULE_SIGNAL,    /* a signal handler's return: the interrupted registers lie in the kernel's ucontext */
+    RULE_SIGNAL,    /* a signal handler's return: the interrupted registers are in the kernel's ucontext */
     RULE_END,       /* the outermost frame */
     RULE_INTERPRET, /* anything else: by the full interpreter */
-    RULE_GUESS,     /* no call frame information: the frame pointer is followed where it looks like one */
+    RULE_GUESS,     /* no call frame information: the frame pointer is followed if it looks like one */
 };
 
 /*
- * A rule, in the low bits of a word; what stands above them is its keeper's.
+ * A rule, in the low bits of a word. Whoever stores the word uses the bits above.
  *
  *     63      27 26            13 12       3 2    0
  *    +----------+----------------+----------+------+
  *    |          | offset/8+64  14| fp / 8 10| kind |
  *    +----------+----------------+----------+------+
  *
- * The return address lies at CFA - 8 but for RULE_SIGNAL, and the caller's frame pointer at CFA - fp; an fp of 8, where
- * the return address is, says that it is as it was. Offsets from -512 to 127 KB fit, and saved frame pointers within 8
- * KB of the CFA; the rest is interpreted.
+ * The return address is at CFA - 8, except for RULE_SIGNAL. The caller's frame pointer is at CFA - fp; an fp of 8, the
+ * place of the return address, means that the frame pointer is unchanged. Offsets from -512 to 127 KB fit, and saved
+ * frame pointers within 8 KB of the CFA. Other rules are left to the interpreter.
  */
 #define RULE_OFFSET_BITS 14
 #define RULE_OFFSET_SHIFT 13
@@ -56,10 +56,9 @@ static inline int64_t rule_cfa_offset(uint64_t rule) {
 }
 
 /*
- * The cache: 65,536 rules in sets of four: 512 KB, private memory, as only this process's rules are in it (64 KB
- * thrashed on a compiler). A pc has 48 bits. They are mixed by a bijection, of which 14 bits choose the set and the
- * other 34 stand in the tag above the rule: so a hit is exact. A word is read and written whole, so nobody needs a
- * lock.
+ * The cache has 65,536 rules in sets of four: 512 KB of private memory, because the rules are this process's only (64
+ * KB thrashed with a compiler). A pc has 48 bits, which a bijection mixes. 14 of the mixed bits choose the set; the
+ * other 34 are the tag above the rule. So a hit is exact. A word is read and written as a whole, so no lock is needed.
  */
 #define RULE_SETS_LOG2 14
 #define RULE_WAYS 4
@@ -70,14 +69,14 @@ static inline uint64_t rule_mixed(uintptr_t pc) { /* odd, so that the product mo
     return (uint64_t)pc * 0x9E3779B97F4Bull & ((1ull << RULE_PC_BITS) - 1);
 }
 
-/* Finds the rule in .eh_frame, and remembers it. `space` is work space. No allocation, no lock. */
+/* Finds the rule in .eh_frame and caches it. `space` is work space. No allocation, no lock. */
 uint64_t rule_find(uintptr_t pc, struct cfi_space *space);
 
 /* The rule for the instruction at `pc`: one byte back from a return address. */
 static inline uint64_t rule_for(uintptr_t pc, struct cfi_space *space) {
     uint64_t mixed = rule_mixed(pc);
     const uint64_t *set = &rule_cache[(mixed >> (RULE_PC_BITS - RULE_SETS_LOG2)) * RULE_WAYS];
-    uint64_t tag = mixed << RULE_BITS; /* the bits that chose the set fall off at the top */
+    uint64_t tag = mixed << RULE_BITS; /* the bits that chose the set are shifted out at the top */
     for (uint32_t i = 0; i < RULE_WAYS; i++) {
         uint64_t word = load_relaxed(&set[i]);
         if (likely((word ^ tag) >> RULE_BITS == 0) && likely(word != 0)) return word;
@@ -85,11 +84,11 @@ static inline uint64_t rule_for(uintptr_t pc, struct cfi_space *space) {
     return rule_find(pc, space);
 }
 
-/* A guessed frame pointer lies no further above the stack pointer than this. */
+/* A guessed frame pointer must not be further above the stack pointer than this. */
 #define GUESS_MOST 0x4000
 
-/* Forgets all rules where a module went since they were found. Called before a walk that steps by them; a load where
- * none did. */
+/* Forgets all rules if a module was unloaded since they were found. Called before each walk that steps by rules. Costs
+ * one load if no module was unloaded. */
 extern HIDDEN uint32_t rules_generation;
 void rules_renew(void);
 static inline void rules_check(void) {

@@ -1,5 +1,6 @@
 /*
- * Work space for unwinding, one for each thread's record, in memory of its own: too large for a program's stack.
+ * Work space for unwinding, one for each thread's record. It has its own memory because it is too large for a program's
+ * stack.
  */
 #ifndef HEAPSUM_SCRATCH_H
 #define HEAPSUM_SCRATCH_H
@@ -9,7 +10,7 @@
 #include "stacks/tree.h"
 #include "threads/thread.h"
 
-/* Frames that are unwound at the most: enough to find a deep recursion's outermost ones. */
+/* At most this many frames are unwound: enough to find the outermost frames of a deep recursion. */
 #define UNWIND_MOST 4096
 #define UNWIND_MOST_NESTED 1280
 

@@ -1,13 +1,13 @@
 /*
  * The stack tree: nodes, and the stacks that end at some of them.
  *
- * A node appears in the index after it is written: a signal or a kill between the two leaves a node that nothing names,
- * and harms nobody.
+ * A node enters the index after it is written. A signal or a kill between the two leaves an unused node, which does no
+ * harm.
  *
- * The number of stacks has a limit, so that a program that never repeats itself does not fill the machine with its
- * stacks. Beyond the limit a stack that is new is booked at the part of it that is known: that node gets one more frame
- * inside of it, which says that frames are missing (HEAP_CUT_STACKS). Such stacks have a limit, too; where it is
- * reached, the nearest further out serves.
+ * The number of stacks has a limit, so that a program whose stacks never repeat does not fill the machine with them.
+ * Beyond the limit, a new stack is booked under its known outer part: the innermost known node gets one more frame,
+ * which says that frames are missing (HEAP_CUT_STACKS). Such cut stacks have a limit, too; beyond that, the nearest cut
+ * stack further out is used.
  */
 #include "stacks/tree.h"
 
@@ -21,7 +21,7 @@
 #include "stacks/index.h"
 
 uint64_t tree_seed;
-static uint64_t cut_stacks; /* made so far for what is beyond the limit */
+static uint64_t cut_stacks; /* cut stacks made so far */
 
 void tree_start(void) {
     const void *random = (const void *)loader_auxiliary(AT_RANDOM);
@@ -30,7 +30,7 @@ void tree_start(void) {
     index_start();
 }
 
-/* Makes a node that the index has none of; 0 where there is no space. */
+/* Makes a node that the index does not have yet. 0 if there is no space. */
 static uint32_t make_node(uint32_t parent, uint64_t frame) {
     int64_t fresh = image_take(HEAP_SECTION_NODES, 1);
     if (unlikely(fresh < 0)) return 0;
@@ -45,7 +45,8 @@ static uint32_t make_stack(uint32_t number) {
     int64_t fresh = image_take(HEAP_SECTION_STACKS, 1);
     if (unlikely(fresh < 0)) return 0;
     image.stacks[fresh].node = number;
-    /* It held nothing so far. Where a level is taken before its first event, it has not changed since. */
+    /* The new stack has held nothing so far. If a level is taken before its first event, the stack has not changed
+     * since. */
     const struct heap_header *header = image.header;
     image.stacks[fresh].levels = heap_levels(load_relaxed(&header->peak_epoch), load_relaxed(&header->snapshots));
     return cas_acq_rel(&node->stack, &stack, (uint32_t)fresh) ? (uint32_t)fresh : stack; /* partner: stack_at */
@@ -58,7 +59,7 @@ static bool is_full(void) {
     return most != 0 && load_relaxed(&image.header->sections[HEAP_SECTION_STACKS].used) >= most;
 }
 
-/* Whether there may be one more stack beyond the limit. */
+/* Whether one more cut stack may be made. */
 static bool may_cut(void) { return load_relaxed(&cut_stacks) < image.header->maximum_stacks / 8 + 1; }
 static uint32_t make_cut_stack(uint32_t node) {
     add_relaxed(&cut_stacks, 1);
@@ -66,9 +67,8 @@ static uint32_t make_cut_stack(uint32_t node) {
 }
 
 /*
- * The stack of what lies inside of `node` beyond the limit, or of a node further out; 0 where there is no space. The
- * first one inside of a node is made together with those of all nodes further out, so that the nearest serves when no
- * more may be made.
+ * The cut stack inside `node`, or inside a node further out. 0 if there is no space. The first one inside a node is
+ * made together with those inside all its outer nodes, so that one of them is there when no more may be made.
  */
 static uint32_t cut_inside(uint32_t node) {
     const uint64_t frame = heap_frame_make(HEAP_MODULE_CUT, HEAP_CUT_STACKS);
@@ -100,7 +100,7 @@ struct tree_stack tree_stack(uint32_t node, const uint64_t *frames, uint32_t *no
     uint32_t stack = known == count ? stack_at(node) : 0;
     if (likely(stack != 0)) return (struct tree_stack){stack, false};
     if (unlikely(is_full())) {
-        /* A node that is there needs no more than its stack. */
+        /* If all nodes exist already, only the stack has to be made. */
         bool is_made = known == count && may_cut();
         stack = is_made ? make_cut_stack(node) : cut_inside(known == count ? image.nodes[node].parent : node);
         return stack != 0 ? (struct tree_stack){stack, !is_made} : (struct tree_stack){lost(), false};

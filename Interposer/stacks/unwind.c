@@ -1,6 +1,6 @@
 /*
- * Unwinding, whichever way: from a hook's frame to a stack's number. What is common to the ways is in here: leaving out
- * the hooks and a C++ runtime's operators, cutting at the depth limit, and holding our own unwinder against libunwind.
+ * Unwinding: from a hook's frame to a stack's number. This file owns what all unwinders share: leaving out the hooks
+ * and a C++ runtime's operators, cutting at the depth limit, and comparing our own unwinder with libunwind.
  */
 #include "stacks/unwind.h"
 
@@ -34,9 +34,9 @@ void unwind_fork_end(bool in_child) { libunwind_fork_end(in_child); }
 /* ---- From return addresses to a stack's number ------------------------------------------------------- */
 
 /*
- * How many of the innermost pcs are not the program's: our hooks, and a C++ runtime's operators new between
- * them (the nothrow ones call the plain ones). Only those lie so: where a signal handler interrupted a hook, frames of
- * more than one module lie between that hook and its own.
+ * How many of the innermost pcs are not the program's: this library's hooks, and a C++ runtime's operators new between
+ * them (the nothrow ones call the plain ones). Nothing else looks like that: if a signal handler interrupted a hook,
+ * frames of more than one module lie between that hook and the handler's own.
  */
 static size_t own_frames(void *const *pcs, size_t count) {
     size_t skip = 0;
@@ -57,8 +57,8 @@ static void leave_out_own(struct pcs *pcs) {
     pcs->count -= skip;
 }
 
-/* Puts a stack together, outermost first: of one over the limit the outermost quarter and the innermost rest, with the
- * cut between them. `recents`: the thread's, or NULL in a nested hook. */
+/* Puts a stack together, outermost first. A stack over the limit keeps its outermost quarter and the innermost rest,
+ * with the cut between them. `recents`: the thread's, or NULL in a nested hook. */
 static uint32_t stack_of(
     const struct pcs *pcs, struct stack_space *space, struct module_cache *modules, struct recent_stack *recents) {
     size_t depth = image.header->depth, count = pcs->count;
@@ -86,7 +86,7 @@ static uint32_t stack_of(
 
 #ifdef OWN_UNWINDER
 
-/* Holds the memo's stack against libunwind, which starts from the same frame. */
+/* Compares the memo's stack with libunwind's, which starts from the same frame. */
 static void compare(const struct hook *hook) {
     struct scratch *scratch = local.scratch;
     struct pcs own_pcs = {.values = scratch->nested_pcs[0], .most = UNWIND_MOST_NESTED},
@@ -100,14 +100,14 @@ static void compare(const struct hook *hook) {
     if (!equal) add_relaxed(&image.header->differing_stacks, 1);
 }
 
-/* The innermost frame that is the program's, seen from a hook's frame. */
+/* The program's innermost frame, seen from a hook's frame. */
 static inline struct machine_state caller_of(uintptr_t hook_frame, struct cfi_space *cfi) {
     struct machine_state state = own_caller(hook_frame);
     while (unlikely(caller_is_runtime(state.pc)) && own_skip_operators(&state, cfi)) {}
     return state;
 }
 
-/* Holds the memo's stack against a walk that remembers nothing. */
+/* Compares the memo's stack with a walk without a memo. */
 static __attribute__((noinline)) void check_by_walk(const struct hook *hook, uint32_t stack) {
     struct scratch *scratch = local.scratch;
     struct pcs pcs = {.values = scratch->pcs, .most = UNWIND_MOST};
@@ -125,7 +125,7 @@ static inline __attribute__((always_inline)) uint32_t stack_by_memo(uintptr_t ho
 
 #endif
 
-/* Every way but the memo: return addresses first, then their stack. */
+/* Every way but the memo: first finds the return addresses, then their stack. */
 static __attribute__((noinline)) uint32_t stack_by_pcs(const struct hook *hook) {
     struct scratch *scratch = local.scratch;
     bool nested = hook->level > 0;

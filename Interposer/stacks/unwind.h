@@ -1,7 +1,7 @@
 /*
  * Unwinding: who called the hook, out to the thread's start.
  *
- * Three ways behind one function: our own (x86_64/unwind_own.c, the default where it exists), frame pointers, and
+ * One function hides three unwinders: our own (x86_64/unwind_own.c, the default where it exists), frame pointers, and
  * libunwind (libunwind.c), which is also the oracle of HEAPSUM_VERIFY.
  */
 #ifndef HEAPSUM_UNWIND_H
@@ -24,15 +24,15 @@ void unwind_start(void);
 /* The unwinder in use (enum heap_unwinder). */
 uint32_t unwind_kind(void);
 
-/* Whether nearly all stacks are found by the memo alone: our own unwinder, no oracle beside it, and any frames at all
- * are kept. */
+/* Whether nearly all stacks are found by the memo alone: with our own unwinder, without an oracle, and with a depth
+ * above 0. */
 bool unwind_is_plain(void);
 
-/* The stack that called a hook whose frame this is, where unwind_is_plain and the memo alone doesn't do: behind a C++
- * runtime's operator new, or where a frame needs the interpreter. */
+/* The stack that called the hook with this frame, if unwind_is_plain() but the memo alone can't answer: after a C++
+ * runtime's operator new, or if a frame needs the interpreter. */
 uint32_t unwind_plainly_slowly(uintptr_t hook_frame);
 
-/* The same, for any caller: by the memo, nearly always. A hook keeps a frame pointer: its caller's frame pointer and
+/* The same for any caller, nearly always by the memo. A hook has a frame pointer, so its caller's frame pointer and
  * return address lie at its frame. */
 static inline __attribute__((always_inline)) uint32_t unwind_plainly(uintptr_t hook_frame) {
     uint32_t stack = 0;
@@ -46,12 +46,12 @@ static inline __attribute__((always_inline)) uint32_t unwind_plainly(uintptr_t h
     return likely(stack != 0) ? stack : unwind_plainly_slowly(hook_frame);
 }
 
-/* Around a fork: no other thread is inside of libunwind while the address space is copied, as far as a bounded wait can
- * see to that. */
+/* Called around a fork. No other thread is inside libunwind while the address space is copied, as far as a bounded wait
+ * can ensure that. */
 void unwind_fork_begin(void);
 void unwind_fork_end(bool in_child);
 
-/* The number of the stack that called the hook. Keeps errno; never waits but for libunwind's loading. */
+/* The number of the stack that called the hook. Keeps errno. Waits only while another thread loads libunwind. */
 uint32_t unwind_stack(const struct hook *hook);
 
 #endif

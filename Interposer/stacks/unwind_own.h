@@ -1,5 +1,5 @@
 /*
- * Our own unwinder but for its memo (memo.h): what unwind.c calls of it.
+ * Our own unwinder without its memo (memo.h): the functions that unwind.c calls.
  */
 #ifndef HEAPSUM_UNWIND_OWN_H
 #define HEAPSUM_UNWIND_OWN_H
@@ -15,27 +15,28 @@
 struct pcs {
     void **values;
     size_t count, most;
-    bool complete; /* out to the thread's start */
+    bool complete; /* the pcs reach the thread's start */
 };
 
-/* Where the hook's caller goes on, from the hook's frame (which keeps a frame pointer: __builtin_frame_address asked
- * for it). */
+/* The state of the hook's caller after the call, from the hook's frame. The hook has a frame pointer, because it uses
+ * __builtin_frame_address. */
 static inline struct machine_state own_caller(uintptr_t hook_frame) {
     return (struct machine_state){.pc = word_at(hook_frame + 8), .sp = hook_frame + 16, .fp = word_at(hook_frame)};
 }
 
-/* By the rule cache alone, for signal handlers inside of hooks, and where the memo can't serve. False where a frame
+/* Unwinds by the rule cache alone: for signal handlers inside hooks, and if the memo can't answer. False if a frame
  * needs the interpreter. */
 bool own_walk(struct machine_state state, struct pcs *pcs, struct cfi_space *cfi);
 
-/* By the full interpreter, from this very function outwards: its own frames and the hook's are among the pcs. For the
- * rest. */
+/* Unwinds by the full interpreter, for all other stacks. It starts at this function, so its own frames and the hook's
+ * are among the pcs. */
 void own_interpret(struct pcs *pcs, struct cfi_space *cfi);
 
-/* By the chain of frame pointers, for code that was built with them. */
+/* Unwinds by the chain of frame pointers, for code that was built with them. */
 void own_follow_frame_pointers(struct machine_state state, struct pcs *pcs);
 
-/* Steps over a C++ runtime's operator new that our own operator called: true, and *state moved, where it lies so. */
+/* Steps over a C++ runtime's operator new if this library's own operator called it. True if it did: *state has
+ * moved. */
 bool own_skip_operators(struct machine_state *state, struct cfi_space *cfi);
 
 #endif

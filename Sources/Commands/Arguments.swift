@@ -1,4 +1,4 @@
-// Sizes and lengths of time as options of every tool.
+// Sizes and times as values of the tools' options.
 
 import ArgumentParser
 import Text

@@ -1,4 +1,4 @@
-// Other programs that a tool runs and waits for.
+// Runs other programs and waits for them.
 
 import Glibc
 import SystemPackage

@@ -1,9 +1,9 @@
-// The live blocks of a running image, read twice: once at leisure, and once in an instant, in which only what has
-// changed is taken apart again. What has changed is told by a hash of each piece, since a program that stands still
-// waits for whoever reads. One of the files with raw pointers.
+// Reads the live blocks of a running image twice: first while the program runs, then quickly while it is stopped. The
+// second reading decodes only the pieces that have changed, which it finds by a hash of each piece, because the stopped
+// program waits for it. One of the files with raw pointers.
 //
-// Invariant: after `finish` the blocks are those of that moment, those of reallocations in flight first; a block that
-// stands in its slot too is there twice, as the same address.
+// Invariant: after `finish` the blocks are those of that moment, with the blocks of reallocations in flight first. If
+// such a block is also in its slot, it is there twice, with the same address.
 
 import CHeapImage
 import Glibc
@@ -14,12 +14,12 @@ package final class BlockReader {
     private let image: HeapImage
     private var blocks: UnsafeMutablePointer<LiveBlock>
     private var capacity: Int
-    /// Blocks in the buffer, those taken back among them: their address is 0.
+    /// Blocks in the buffer, including those taken back, whose address is 0.
     package private(set) var count = 0
-    /// Of each piece the hash of its bytes, and where its blocks lie.
+    /// For each piece, the hash of its bytes and where its blocks are in the buffer.
     private var hashes: [UInt64] = []
     private var places: [Range<Int>] = []
-    /// Pieces that had to be taken apart again.
+    /// Pieces that had to be decoded again.
     package private(set) var changedPieces = 0
     private let buffer = ReadBuffer(byteCount: chunkBytes)
 
@@ -38,17 +38,16 @@ package final class BlockReader {
     /// - Complexity: O(live map)
     package func prepare() { read() }
 
-    /// The reading that counts: the program stands still, or is gone.
+    /// The reading that counts: the program is stopped or gone.
     ///
-    /// - Complexity: O(live map) to hash, which is the copying of it for the most part; O(changed pieces) to take
-    ///   apart.
+    /// - Complexity: O(live map) to hash, most of it for copying; O(changed pieces) to decode.
     package func finish() throws(InputError) {
         try image.refresh()
         changedPieces = 0
         read()
     }
 
-    /// Hands out what was read, with the blocks of reallocations in flight in front.
+    /// Passes what was read to `body`, with the blocks of reallocations in flight first.
     package func withBlocks<Result>(inFlight: [LiveBlock], _ body: (UnsafeBufferPointer<LiveBlock>) -> Result) -> Result
     {
         if !inFlight.isEmpty {
@@ -115,7 +114,7 @@ package final class BlockReader {
         places[number] = start ..< count
     }
 
-    // 64 bits, in four lanes that don't wait for each other. Never 0, which stands for a piece that was not read yet.
+    // A 64-bit hash, in four independent lanes. Never 0, which means that a piece was not read yet.
     private static func hash(_ raw: UnsafeRawBufferPointer) -> UInt64 {
         guard let base = raw.baseAddress else { return 1 }
         let prime: UInt64 = 0x9E37_79B9_7F4A_7C15
@@ -126,7 +125,8 @@ package final class BlockReader {
             b = (b ^ (base + at + 8).load(as: UInt64.self)) &* prime
             c = (c ^ (base + at + 16).load(as: UInt64.self)) &* prime
             d = (d ^ (base + at + 24).load(as: UInt64.self)) &* prime
-            // The highest bits are the best mixed: they come down, so that each bit of a word reaches all of the lane.
+            // The highest bits are mixed best. They are shifted down, so that each bit of a word affects the whole
+            // lane.
             a ^= a >> 29
             b ^= b >> 29
             c ^= c >> 29

@@ -1,8 +1,8 @@
 // Where the bytes of an image come from: a file, or the memory of a process that has it mapped.
 //
-// A source hands out copies into buffers that the reader owns. It never maps: a file may shrink while
-// it is read, and a mapping would answer that with SIGBUS; and a running image is sparse, so that
-// touching a hole would give it memory. This file is one of the few that hold raw pointers.
+// A source copies bytes into buffers that the reader owns. It never maps: if a file shrinks while it is read, a mapping
+// raises SIGBUS; and a running image is sparse, so touching a hole would give it memory. This file is one of the few
+// that hold raw pointers.
 
 import Glibc
 import Proc
@@ -11,23 +11,23 @@ import Text
 
 /// A random-access source of bytes, read by copy.
 package protocol ByteSource: AnyObject {
-    /// What messages call this source: a path as a rule.
+    /// The source's name in messages: usually a path.
     var name: String { get }
 
     /// One past the last byte that can be asked for.
     var length: UInt64 { get }
 
-    /// The bytes that have storage behind them, as far as known: what a hostile length is measured by.
+    /// The bytes that have storage, as far as known. A length that the image claims is checked against it.
     var storedBytes: UInt64 { get }
 
-    /// True where the source is the memory of a process that is there now.
+    /// True if the source is the memory of a process that exists now.
     var isProcessMemory: Bool { get }
 
-    /// Copies bytes from `offset` on and returns how many: fewer than asked for where the source ends.
+    /// Copies bytes from `offset` on and returns how many: fewer than requested if the source ends.
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(Errno) -> Int
 }
 
-/// Reads by pread(2), going on after short reads and EINTR; a read at `offset + base`.
+/// Reads at `offset + base` by pread(2); repeats after short reads and EINTR.
 private func readFully(
     _ descriptor: CInt, into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64
 ) throws(Errno) -> Int {
@@ -58,13 +58,13 @@ package final class FileSource: ByteSource {
     /// Opens `path`, which must be a regular file. Anything else is EINVAL (EISDIR for a directory): a
     /// pipe can't be read at an offset.
     package convenience init(path: String) throws(Errno) {
-        // O_NONBLOCK: opening a FIFO without a writer would wait for ever.
+        // O_NONBLOCK: opening a FIFO without a writer would wait forever.
         let descriptor = path.withPath { open($0, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) }
         guard descriptor >= 0 else { throw Errno(rawValue: errno) }
         try self.init(takingOver: descriptor, name: path)
     }
 
-    /// Takes over an open descriptor of a regular file or memfd, and closes it in the end.
+    /// Takes over an open descriptor of a regular file or memfd, and closes it at the end.
     package init(takingOver descriptor: CInt, name: String) throws(Errno) {
         self.descriptor = descriptor
         self.name = name
@@ -82,8 +82,7 @@ package final class FileSource: ByteSource {
         storedBytes = UInt64(clamping: status.st_blocks) &* 512
     }
 
-    /// Standard input: itself where it is a file; what comes through a pipe goes to a file without a name
-    /// first, since an image is read at offsets.
+    /// Standard input. A pipe is first copied to a file without a name, because an image is read at offsets.
     package static func standardInput() throws(Errno) -> FileSource {
         let name = "standard input"
         var status = stat()
@@ -120,8 +119,8 @@ package final class FileSource: ByteSource {
     }
 }
 
-/// An image in a process's memory, by /proc/PID/mem: for an image whose file can't be opened (a memfd,
-/// a file that was removed, another mount namespace).
+/// An image in a process's memory, read from /proc/PID/mem. For an image whose file can't be opened (a memfd, a removed
+/// file, another mount namespace).
 package final class ProcessMemorySource: ByteSource {
     package let name: String
     package let length: UInt64
@@ -130,8 +129,8 @@ package final class ProcessMemorySource: ByteSource {
     private let descriptor: CInt
     private let base: UInt64
 
-    /// Opens the memory of `process`; the image is mapped at `base`, whole and in one piece, for
-    /// `length` bytes. EACCES or EPERM where ptrace access is refused, ENOENT where the process is gone.
+    /// Opens the memory of `process`; the image must be mapped at `base` as a whole, `length` bytes long. EACCES or
+    /// EPERM if ptrace access is refused, ENOENT if the process is gone.
     package init(process: Int32, base: UInt64, length: UInt64) throws(Errno) {
         let path = "/proc/\(Presence.livingThread(of: UInt32(bitPattern: process)) ?? UInt32(bitPattern: process))/mem"
         descriptor = open(path, O_RDONLY | O_CLOEXEC)
@@ -152,7 +151,7 @@ package final class ProcessMemorySource: ByteSource {
     }
 }
 
-/// Bytes in memory: an image that was made, or damaged, by a test.
+/// Bytes in memory: an image that a test made or damaged.
 package final class MemorySource: ByteSource {
     package let name: String
     package let bytes: [UInt8]
@@ -160,7 +159,7 @@ package final class MemorySource: ByteSource {
     package var storedBytes: UInt64 { length }
     package var isProcessMemory: Bool { false }
 
-    /// Wraps `bytes`; `name` is what messages call them.
+    /// Wraps `bytes`; `name` is their name in messages.
     package init(_ bytes: [UInt8], name: String = "memory") {
         self.bytes = bytes
         self.name = name

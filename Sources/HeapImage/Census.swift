@@ -1,10 +1,9 @@
 // The census of an image: what each stack holds and has held, from the live blocks, the folded
 // counters and the rings together.
 //
-// The live map is the truth about live blocks. Counters are the folded ones and the events of the
-// rings that are not folded yet. Of a program that is gone the two must agree: a kill may have cut off
-// a fold half way, and `settle` gives the counters that event back. Memory grows with the stacks,
-// never with the blocks.
+// The live map is the truth about live blocks. The counters are the folded ones plus the rings' events that are not
+// folded yet. For a program that is gone, both must agree: if a kill interrupted a fold, `settle` completes the
+// counters. Memory grows with the stacks, never with the blocks.
 
 import CHeapImage
 import Glibc
@@ -15,7 +14,7 @@ import Text
 package struct StackCounts: Equatable {
     package var liveBytes: UInt64 = 0
     package var liveBlocks: UInt64 = 0
-    /// Ticks of the oldest and the newest live block; they say nothing where there is none.
+    /// Ticks of the oldest and the newest live block; meaningless if there is none.
     package var oldestTick: UInt32 = .max
     package var newestTick: UInt32 = 0
     /// The innermost frame's node; 0: the empty stack.
@@ -24,7 +23,7 @@ package struct StackCounts: Equatable {
     package var allocatedBytes: UInt64 = 0
     package var freedBlocks: UInt64 = 0
     package var freedBytes: UInt64 = 0
-    /// What it held when the process held the most.
+    /// What it held at the process's peak.
     package var peak = Level()
     package var temporaryBlocks: UInt64 = 0
     /// Of the live bytes and blocks, where the image is sampled.
@@ -33,7 +32,7 @@ package struct StackCounts: Equatable {
     package init() {}
 }
 
-/// The sums over an image, a row a stack.
+/// The sums over an image, one row for each stack.
 package struct Census {
     /// Entry i is stack i. Entry 0 names no stack; entry 1 is the empty stack.
     package var stacks: [StackCounts] = []
@@ -45,9 +44,9 @@ package struct Census {
     package var variance = Variance()
     /// The most bytes that were live at once, and the blocks at that moment.
     package var peak = Level()
-    /// When the program stood so: nanoseconds since the recording's start.
+    /// The image's moment: nanoseconds since the recording's start.
     package var momentNanoseconds: UInt64 = 0
-    /// Nanoseconds from the recording's start to the last event, as far as a dense image has it.
+    /// Nanoseconds from the recording's start to the last event, if a dense image has it.
     package var lastEventNanoseconds: UInt64 = 0
     /// Events taken from the rings.
     package var replayedEvents = 0
@@ -55,18 +54,19 @@ package struct Census {
     package var settledBlocks: UInt64 = 0
     /// Reallocations that were in flight.
     package var inFlight = 0
-    /// Records of live blocks that a dense image had, and that are gone: it was cut off.
+    /// Records of live blocks that a dense image has lost because it was cut off.
     package var lostRecords: UInt64 = 0
-    /// Live blocks whose stack's number can't be; they are booked under the empty stack.
+    /// Live blocks that name a stack number out of range; they are counted under the empty stack.
     var strayBlocks = 0
-    /// Frees among the replayed events, for the lifetimes: the stack, and the age in milliseconds.
+    /// Frees among the replayed events, for the lifetimes: the stack, the block's age in milliseconds, and what
+    /// it counts for.
     var replayedFrees: [(stack: UInt32, milliseconds: UInt64, blocks: UInt64)] = []
 
     package init() {}
 }
 
 extension HeapImage {
-    /// Counts the image, in whole blocks; `alsoBlocks` sees each batch of live blocks on the way.
+    /// Counts the image in whole blocks. `alsoBlocks` also gets each batch of live blocks.
     ///
     /// - Throws: what `alsoBlocks` throws, and `InputError` where a running image can't be read again.
     /// - Complexity: O(blocks + stacks) time, O(stacks) memory.
@@ -76,10 +76,10 @@ extension HeapImage {
 
     /// The same with blocks in the image's own unit, as its copy needs it.
     ///
-    /// Of a running program the blocks are read first and what names them after, so that every stack
-    /// of a block is known by then.
+    /// In a running program's image, the blocks are read first and their stacks afterwards, so that every block's stack
+    /// is known.
     ///
-    /// - Throws: what `alsoBlocks` throws, and `InputError` where a running image can't be read again.
+    /// - Throws: what `alsoBlocks` throws, and `InputError` if a running image can't be read again.
     /// - Complexity: O(blocks + stacks) time, O(stacks) memory.
     func storedCensus(alsoBlocks: ((Span<LiveBlock>) throws -> Void)? = nil) throws -> Census {
         var census = Census()
@@ -89,8 +89,8 @@ extension HeapImage {
         var watch = Watch(
             watched: threads.lazy.flatMap(\.uncommitted).map(\.address), skipped: Self.skipped(for: inFlight))
 
-        // A running program makes stacks while we read, but no great many of them: the room is a bound on
-        // what a damaged slot can make us allocate.
+        // A running program makes some stacks while it is read. The room for them bounds what a damaged slot can make
+        // us allocate.
         let readable = sections[SectionName.stacks.rawValue].readableEntries
         let running = kind == .running && presence == .running
         let room =
@@ -108,11 +108,13 @@ extension HeapImage {
             let recorded = min(blocks.used, UInt64(blocks.roomEntries))
             let found = census.liveRecords &- UInt64(inFlight.count { $0.block != nil })
             census.lostRecords = recorded > found && blocks.readableEntries < blocks.roomEntries ? recorded - found : 0
-            // And those that were lost before this copy was made.
+            // Plus those that were lost before this copy was made.
             census.lostRecords = census.lostRecords.addingReportingOverflow(losses.lost_records).partialValue
         }
         if census.strayBlocks > 0 {
-            note("\(census.strayBlocks) live blocks of stacks that can't be", at: place(of: .stacks, readable))
+            note(
+                "\(census.strayBlocks) live blocks that name a stack number out of range",
+                at: place(of: .stacks, readable))
         }
         if running {
             try refresh()
@@ -128,10 +130,10 @@ extension HeapImage {
         return census
     }
 
-    /// What each stack has allocated and freed, without a look at the live blocks: what it holds is the difference.
-    /// Ages and the live sums are not filled in.
+    /// What each stack has allocated and freed, without reading the live blocks: it holds the difference. Ages and live
+    /// sums are not filled in.
     ///
-    /// - Throws: `InputError` where the image can't be read any more.
+    /// - Throws: `InputError` if the image can't be read any more.
     /// - Complexity: O(stacks)
     package func counters() throws(InputError) -> Census {
         try refresh()
@@ -144,15 +146,15 @@ extension HeapImage {
         return wholeBlocks(census)
     }
 
-    /// Of the uncommitted events of one thread, the ones that happened, as their blocks' slots say.
+    /// The uncommitted events of one thread that did happen, decided by their blocks' slots.
     static func happened(_ events: [Event], _ inFlight: InFlight?, _ watch: Watch) -> [Event] {
         func slotHolds(_ event: Event) -> Bool {
             watch.seen[event.address]?.contains(
                 LiveBlock(
                     address: event.address, bytes: event.bytes, stack: event.stack, tick: event.allocatedTick)) ?? false
         }
-        // Both halves of a reallocation happened or neither did, and the new block's slot tells better than
-        // the old one's: in place, with the same size and stack, the two words are equal.
+        // Either both halves of a reallocation happened or neither did. The new block's slot decides, not the old
+        // one's: for a reallocation in place with the same size and stack, the two words are equal.
         let newHalf = events.first { $0.isReallocation && !$0.isFree }
         return events.filter { event in
             if event.isReallocation {
@@ -163,14 +165,13 @@ extension HeapImage {
         }
     }
 
-    /// Nanoseconds from the recording's start to a moment of CLOCK_MONOTONIC, which is now unless it is given; 0 for
-    /// one before it.
+    /// Nanoseconds from the recording's start to a time of CLOCK_MONOTONIC (default: now). 0 if it is before the start.
     func nanosecondsSinceStart(_ monotonicNanoseconds: UInt64? = nil) -> UInt64 {
         let moment = monotonicNanoseconds ?? clockNanoseconds(CLOCK_MONOTONIC)
         return moment > header.started_monotonic_ns ? moment - header.started_monotonic_ns : 0
     }
 
-    /// When the program stood as the image has it.
+    /// The image's moment.
     private func moment(_ census: Census) -> UInt64 {
         if let writing = writingNanoseconds, writing.ended > 0 { return writing.ended }
         if kind == .running && presence == .running {
@@ -180,7 +181,7 @@ extension HeapImage {
         return max(census.lastEventNanoseconds, timeline().last?.nanoseconds ?? 0) // a program that is gone
     }
 
-    /// The last thing that the program is known to have done: an event, or a fold of some.
+    /// The time of the program's last known activity: an event, or a fold of events.
     private func lastEvent(_ census: Census, _ threads: [ThreadRecord]) -> UInt64 {
         var tick: UInt32 = 0, folded: UInt64 = 0
         for stack in census.stacks where stack.liveBlocks > 0 { tick = max(tick, stack.newestTick) }
@@ -194,7 +195,7 @@ extension HeapImage {
 
     /// Adds the folded counters and then the events to the census, and finds the peak.
     private func countFolded(_ census: inout Census, _ events: [Event]) {
-        // Stacks that have not changed since the peak: theirs is what they held as folded, and what the rings add.
+        // Stacks that have not changed since the peak. Their peak is what they hold as folded, plus what the rings add.
         var peakIsFolded = [Bool](repeating: false, count: census.stacks.count)
         var foldedTotal: UInt64 = 0
         let nodeCount = UInt32(clamping: sections[SectionName.nodes.rawValue].readableEntries)
@@ -209,7 +210,7 @@ extension HeapImage {
             peakIsFolded[index] = entry.peak == nil
             var node = entry.node
             if node >= nodeCount && node > 0 {
-                note("a stack's node is not there", at: place(of: .stacks, index))
+                note("a stack names a node out of range", at: place(of: .stacks, index))
                 node = 0
             }
             census.stacks[index].node = node
@@ -222,20 +223,20 @@ extension HeapImage {
         }
         let known = sections[SectionName.stacks.rawValue].readableEntries
         for index in census.stacks.indices.dropFirst(2) where index >= known && census.stacks[index].liveBlocks > 0 {
-            // Blocks whose stack was lost, or never was: they count, under the empty stack.
-            note("live blocks of a stack that is not there", at: place(of: .stacks, index))
+            // Blocks whose stack is lost or was never there are counted under the empty stack.
+            note("live blocks that name a stack that was never written", at: place(of: .stacks, index))
             census.moveToEmptyStack(index)
         }
 
         let moment = PeakMoment(events: events, foldedBytes: foldedTotal, headerPeak: header.peak_bytes)
         if moment.isInRings {
-            // The peak came after all that was folded: no copy of it was ever made.
+            // The peak came after the last fold, so no stack has a copy of it.
             for index in census.stacks.indices { census.stacks[index].peak = census.stacks[index].held }
         }
         for (number, event) in moment.ordered.enumerated() {
             let index = Int(event.stack)
             guard index > 0, index < max(known, 2) else {
-                note("an event of a stack that is not there", at: place(of: .events, event.thread))
+                note("an event that names a stack number out of range", at: place(of: .events, event.thread))
                 continue
             }
             census.replayedEvents += 1
@@ -256,17 +257,17 @@ extension HeapImage {
     }
 }
 
-/// Which of the events in the rings came before the process's peak.
+/// Finds which of the rings' events came before the process's peak.
 ///
-/// The rings of several threads are put in one order by their ticks, and the peak is where the sum of
-/// live bytes comes nearest to the header's. A run shorter than its rings has its peak in them alone.
+/// The events of several threads are ordered by their ticks. The peak is where the sum of live bytes comes nearest to
+/// the header's. A run shorter than its rings has its peak only there.
 struct PeakMoment {
     var ordered: [Event]
-    /// How many of them came before the peak.
+    /// How many events came before the peak.
     var count = 0
     /// The most bytes live at once.
     var bytes: UInt64
-    /// The peak is above the header's: it is not folded yet.
+    /// The peak is above the header's, so it is not folded yet.
     var isInRings = false
 
     init(events: [Event], foldedBytes: UInt64, headerPeak: UInt64) {
@@ -292,12 +293,11 @@ struct PeakMoment {
 }
 
 extension Census {
-    /// Adds a batch of live blocks; stacks at and above `room` can't be.
+    /// Adds a batch of live blocks. Stack numbers from `room` on are out of range.
     mutating func add(_ batch: Span<LiveBlock>, room: Int) {
         var next = addKnown(batch, from: 0)
         while next < batch.count {
-            // Booked under a stack that was made since the header was read; a stack that can't be is
-            // the empty one.
+            // The block's stack was made after the header was read. A number out of range counts as the empty stack.
             let block = batch[next]
             let stack = Int(block.stack)
             if stack < room {
@@ -334,8 +334,8 @@ extension Census {
         liveRecords &+= UInt64(batch.count)
     }
 
-    /// Adds blocks from `first` on, up to one whose stack is not there; its place. Each block's counts lie
-    /// somewhere else, so nothing but loads and stores is in the way of the next one's.
+    /// Adds blocks from `first` on, up to the first whose stack is not there, and returns that one's place. Each
+    /// block's counts are elsewhere in memory, so the loop contains little but loads and stores.
     private mutating func addKnown(_ batch: Span<LiveBlock>, from first: Int) -> Int {
         var live = stacks.mutableSpan
         var next = first, bytes: UInt64 = 0
@@ -351,7 +351,7 @@ extension Census {
         return next
     }
 
-    /// Books the live blocks of a stack that is not known under the empty stack.
+    /// Moves the live blocks of an unknown stack to the empty stack.
     mutating func moveToEmptyStack(_ index: Int) {
         stacks[1].liveBytes &+= stacks[index].liveBytes
         stacks[1].liveBlocks &+= stacks[index].liveBlocks
@@ -361,7 +361,7 @@ extension Census {
         stacks[index] = StackCounts()
     }
 
-    /// Makes allocated - freed the live blocks, stack by stack, and counts what that took.
+    /// Adjusts each stack's counters so that allocated - freed equals its live blocks, and counts the adjustments.
     mutating func settle() {
         for index in stacks.indices.dropFirst() {
             let blocks = stacks[index].allocatedBlocks &- stacks[index].freedBlocks &- stacks[index].liveBlocks
@@ -397,7 +397,7 @@ extension StackCounts {
         newestTick = max(newestTick, block.tick)
     }
 
-    /// What the counters say is live.
+    /// What is live by the counters.
     package var held: Level {
         Level(
             bytes: allocatedBytes >= freedBytes ? allocatedBytes - freedBytes : 0,

@@ -1,16 +1,16 @@
-// What can be wrong with an image. Only an image of which nothing can be used throws, an `InputError`; everything else
-// that is wrong is a Damage in the image's list, and the reader goes on with what is left.
+// What can be wrong with an image. If nothing in an image can be used, reading throws an `InputError`. Any other fault
+// is a Damage in the image's list, and the reader goes on with the rest.
 
 import Text
 
-/// A part of an image that can't be used, where the rest can.
+/// A part of an image that can't be used, while the rest can.
 package struct Damage: Equatable, CustomStringConvertible {
     package var file: String
-    /// Byte offset in the file of the first thing at fault.
+    /// Byte offset in the file of the first fault.
     package var offset: UInt64
-    /// Bytes of the image that are not used because of it; 0 where only their meaning suffers.
+    /// Bytes of the image that are not used because of it; 0 if no bytes are lost.
     package var lostBytes: UInt64
-    /// How many things are at fault in the same way.
+    /// How many faults there are of this kind.
     package var count: Int
     /// What is wrong, as a phrase without a full stop.
     package var what: String

@@ -1,17 +1,17 @@
 // The live blocks of both shapes of image, in batches.
 //
-// Invariant: the block of a reallocation in flight, where there is one, is handed out exactly once, from
-// its thread's record, whichever of its slots have been written; marks are no blocks. The inner loops copy each block
-// out with one compare on the slot's word; all bounds are checked once a piece. One of the files with raw pointers.
+// Invariant: the block of a reallocation in flight is returned exactly once, from its thread's record, no matter which
+// of its slots were written. Claims are not blocks. The inner loops copy each block with one comparison of the slot's
+// word; bounds are checked once for each piece. One of the files with raw pointers.
 
 import CHeapImage
 
 /// One live block.
 package struct LiveBlock: Equatable, BitwiseCopyable {
     package var address: UInt64
-    /// As requested.
+    /// The requested bytes.
     package var bytes: UInt64
-    /// May be beyond the image's stacks where the image is damaged.
+    /// May be beyond the image's stacks if the image is damaged.
     package var stack: UInt32
     /// When it was allocated; see `milliseconds(ofTick:)`.
     package var tick: UInt32
@@ -31,11 +31,11 @@ package struct LiveBlock: Equatable, BitwiseCopyable {
 /// The first millisecond, since the recording's start, that a tick covers.
 package func milliseconds(ofTick tick: UInt32) -> UInt64 { heap_tick_milliseconds(tick) }
 
-/// Addresses that a pass over the live blocks looks out for, and what it saw there.
+/// Addresses that a pass over the live blocks watches, and what it found there.
 struct Watch {
-    /// What the live map held at each watched address: more than one where a block was booked twice.
+    /// What the live map held at each watched address: more than one block if one was booked twice.
     var seen: [UInt64: [LiveBlock]] = [:]
-    /// Blocks to pass over, as a record tells of them.
+    /// Blocks to skip, because an in-flight record counts them.
     var skipped: [UInt64: [LiveBlock]] = [:]
     private var filter: [UInt64] = []
 
@@ -43,7 +43,7 @@ struct Watch {
         for block in skipped { self.skipped[block.address, default: []].append(block) }
         for address in watched { seen[address] = [] }
         if seen.isEmpty && self.skipped.isEmpty { return }
-        // About 1 of 64 unwatched addresses goes on to the dictionaries.
+        // About 1 of 64 unwatched addresses is looked up in the dictionaries.
         var words = 16
         while words < seen.count + self.skipped.count { words *= 2 }
         filter = [UInt64](repeating: 0, count: words)
@@ -60,7 +60,7 @@ struct Watch {
 
     var isEmpty: Bool { filter.isEmpty }
 
-    /// Takes the passed-over blocks out of a batch and remembers what stood at the watched addresses.
+    /// Removes the skipped blocks from a batch, and keeps what was found at the watched addresses.
     mutating func sift(_ batch: UnsafeMutableBufferPointer<LiveBlock>, count: Int) -> Int {
         if filter.isEmpty { return count }
         var kept = 0
@@ -68,7 +68,7 @@ struct Watch {
             let block = batch[index]
             let hash = Self.hash(block.address)
             if filter[Int(hash >> 32) & (filter.count - 1)] & 1 << (hash >> 58) != 0 {
-                // The map is asked before the in-flight record is: events go by what the slot says.
+                // The map comes before the in-flight record: events are decided by the slot.
                 if seen[block.address] != nil { seen[block.address]?.append(block) }
                 if skipped[block.address]?.contains(block) == true { continue }
             }
@@ -80,7 +80,7 @@ struct Watch {
 }
 
 extension HeapImage {
-    /// Hands every live block to `body`, in batches, in no particular order.
+    /// Passes every live block to `body`, in batches, in no particular order.
     ///
     /// - Complexity: O(the live map), in a few megabytes of memory.
     package func forEachBlock<Failure: Error>(_ body: (Span<LiveBlock>) throws(Failure) -> Void) throws(Failure) {
@@ -88,12 +88,12 @@ extension HeapImage {
         try forEachBlock(inFlight: inFlightReallocations(threads()), watch: &watch, body)
     }
 
-    /// The reallocations that a reader has to count, none where the image has them settled.
+    /// The reallocations that a reader has to count; none if the image has settled them.
     func inFlightReallocations(_ threads: [ThreadRecord]) -> [InFlight] {
         hasFlag(HEAP_FLAG_IN_FLIGHT_SETTLED) ? [] : threads.compactMap(\.inFlight)
     }
 
-    /// The blocks that a record stands for, wherever a slot says the same.
+    /// The blocks that in-flight records count, so that slots with the same block are skipped.
     static func skipped(for inFlight: [InFlight]) -> [LiveBlock] {
         inFlight.compactMap(\.block)
     }
@@ -108,7 +108,7 @@ extension HeapImage {
                 watch = Watch(watched: watch.seen.keys, skipped: Self.skipped(for: inFlight))
             }
         }
-        // A piece of the fine map holds the most blocks of one read.
+        // A read of the fine map's pieces has the most blocks.
         let capacity = max(chunkBytes / Int(heap_map_slot_bytes(HEAP_MAP_FINE)), 1)
         let batch = UnsafeMutableBufferPointer<LiveBlock>.allocate(capacity: capacity)
         defer { batch.deallocate() }
@@ -165,12 +165,12 @@ extension HeapImage {
         while piece < end {
             guard pieces[piece].kind == HEAP_PIECE_LEAF.rawValue else {
                 if pieces[piece].kind > HEAP_PIECE_LEAF.rawValue {
-                    note("a piece of no known kind", at: place(of: .pieces, piece), lost: UInt64(pieceBytes))
+                    note("a piece of an unknown kind", at: place(of: .pieces, piece), lost: UInt64(pieceBytes))
                 }
                 piece += 1
                 continue
             }
-            // As many leaves as stand together, up to a chunk, in one read.
+            // Adjacent leaves, up to a chunk, are read at once.
             let first = piece
             while piece < end && pieces[piece].kind == HEAP_PIECE_LEAF.rawValue
                 && piece - first < chunkBytes / pieceBytes
@@ -183,7 +183,7 @@ extension HeapImage {
             for leaf in 0 ..< count / pieceBytes {
                 let description = pieces[first + leaf]
                 guard description.map < HEAP_MAP_COUNT else {
-                    note("a piece of no known map", at: place(of: .pieces, first + leaf), lost: UInt64(pieceBytes))
+                    note("a piece of an unknown map", at: place(of: .pieces, first + leaf), lost: UInt64(pieceBytes))
                     continue
                 }
                 let raw = UnsafeRawBufferPointer(rebasing: buffer.bytes[leaf * pieceBytes ..< (leaf + 1) * pieceBytes])
@@ -199,8 +199,8 @@ extension HeapImage {
         }
     }
 
-    // Which slots are taken is found first, without a branch: it is as good as random, and a branch on it
-    // would be mispredicted a third of the time. Blocks are made of those alone, as most slots are empty.
+    // First finds the occupied slots, without a branch: they are practically random, and a branch would be mispredicted
+    // a third of the time. Then makes blocks of those only, because most slots are empty.
     static func takeFine(
         _ raw: UnsafeRawBufferPointer, base: UInt64, granuleLog2: UInt64,
         into batch: UnsafeMutableBufferPointer<LiveBlock>, _ start: Int
@@ -226,7 +226,7 @@ extension HeapImage {
         }
     }
 
-    // Each slot's block is written to the batch, and counted only where there is one.
+    // Writes each slot to the batch, and counts it only if it holds a block.
     static func takeCoarse(
         _ raw: UnsafeRawBufferPointer, base: UInt64, granuleLog2: UInt64,
         into batch: UnsafeMutableBufferPointer<LiveBlock>, _ start: Int

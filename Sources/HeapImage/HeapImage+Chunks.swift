@@ -1,5 +1,5 @@
-// Sections in chunks of about a megabyte: one copy out of the source, one bounds-checked span a chunk.
-// A read that fails or falls short ends the section there, as damage: what was read counts.
+// Reads sections in chunks of about a megabyte: each chunk is one copy from the source and one bounds-checked span. If
+// a read fails or is short, the section ends there and the damage is noted; what was read counts.
 
 import CHeapImage
 import SystemPackage
@@ -14,7 +14,7 @@ struct ReadBuffer: ~Copyable {
 }
 
 extension HeapImage {
-    /// Reads up to `byteCount` bytes at `offset` into the buffer's start; how many came.
+    /// Reads up to `byteCount` bytes at `offset` into the buffer. Returns how many.
     func fill(_ buffer: borrowing ReadBuffer, _ byteCount: Int, at offset: UInt64, _ what: StaticString) -> Int {
         let part = UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[..<min(byteCount, buffer.bytes.count)])
         do throws(Errno) {
@@ -29,8 +29,8 @@ extension HeapImage {
         }
     }
 
-    /// Hands a section's readable entries to `body`, in order: a span of whole entries, and the number
-    /// of the first. Ends early where `body` answers false.
+    /// Passes a section's readable entries to `body`, in order: a span of whole entries, and the number of the first.
+    /// Stops if `body` returns false.
     ///
     /// - Complexity: O(bytes), a megabyte of memory.
     func forEachChunk<Failure: Error>(
@@ -56,7 +56,7 @@ extension HeapImage {
         }
     }
 
-    /// Hands the entries of a section to `body` one by one, with their numbers.
+    /// Passes the entries of a section to `body` one by one, with their numbers.
     func forEachEntry<Entry: BitwiseCopyable>(
         of name: SectionName, as type: Entry.Type, from first: Int = 0, _ body: (Int, Entry) -> Void
     ) {

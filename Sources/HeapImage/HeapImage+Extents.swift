@@ -1,12 +1,12 @@
-// Where an allocator's memory lies, as a running image tells it without a walk over all blocks: by the leaves of
-// the live map, which stay where a block has ever been, and by the large blocks alone. For whoever sorts a
-// process's mappings; it never counts blocks.
+// Where an allocator's memory lies, found in a running image without reading all blocks: from the live map's leaves,
+// which exist wherever a block has ever been, and from the large blocks. Used to sort a process's mappings; it never
+// counts blocks.
 
 import CHeapImage
 
-/// Address ranges that a program's allocator is known to have had.
+/// Address ranges that the program's allocator is known to have used.
 package struct AllocatorExtents {
-    /// Ranges in which small blocks are, or have been; sorted, at least 64 KB each, and exact to that alone.
+    /// Ranges in which there are or were small blocks; sorted; rounded to at least 64 KB.
     package var small: [Range<UInt64>] = []
     /// The live blocks of 32 KB or more, sorted by address.
     package var large: [Range<UInt64>] = []
@@ -15,9 +15,9 @@ package struct AllocatorExtents {
 }
 
 extension HeapImage {
-    /// The extents of a running image; none of a dense one, whose live map is gone.
+    /// The extents of a running image. A dense image has none, because it has no live map.
     ///
-    /// - Complexity: 16 bytes read a piece of the live map, and 16 KB each 32 MB with large blocks in them.
+    /// - Complexity: reads 16 bytes for each piece of the live map, and 16 KB for each 32 MB that contain large blocks.
     package func allocatorExtents() -> AllocatorExtents {
         var extents = AllocatorExtents()
         guard kind == .running else { return extents }
@@ -27,7 +27,7 @@ extension HeapImage {
         forEachEntry(of: .pieces, as: heap_piece.self) { number, piece in
             guard piece.kind == HEAP_PIECE_LEAF.rawValue, piece.map < HEAP_MAP_COUNT, number > 0 else { return }
             if piece.map >= 3 { coarse.append((number, piece)) }
-            // The second map's leaves span half a megabyte; those above it say too little of where a block was.
+            // The second map's leaves span half a megabyte. Those of the coarser maps are too imprecise.
             guard piece.map <= 1 else { return }
             let (end, overflow) = piece.base.addingReportingOverflow(
                 1 << UInt64(heap_map_leaf_log2(piece.map, UInt32(log2[Int(piece.map)]))))

@@ -1,5 +1,5 @@
-// What the header says of a program and its recording, in Swift's words. No checks beyond each value's
-// own range: a number that can't be is shown as "unknown" rather than refused.
+// What the header says about a program and its recording, as Swift values. Each value is only checked for its own
+// range: one out of range is shown as "unknown", not refused.
 
 import CHeapImage
 import Glibc
@@ -11,12 +11,12 @@ extension HeapImage {
         case running = 1, dump = 2, packed = 3
     }
 
-    /// How the program stands, or ended.
+    /// Whether the program runs, or how it ended.
     package enum State: UInt32 {
         case running = 0, exited = 1, killed = 2, exec = 3, unknown = 4
     }
 
-    /// Whose heap it is. Equal identities are one process.
+    /// The process that the heap belongs to. Equal identities are the same process.
     package struct Identity: Hashable {
         package var bootID: [UInt8]
         package var processID: UInt32
@@ -25,17 +25,17 @@ extension HeapImage {
     }
 
     package var kind: Kind { Kind(rawValue: header.kind) ?? .running }
-    /// The state as the image has it; see `effectiveState`.
+    /// The state that the image records; see `effectiveState`.
     package var state: State { State(rawValue: header.state) ?? .unknown }
 
-    /// The state as it is: an image whose program was never seen to end, and is not there, is of a
-    /// program that is gone nobody knows how.
+    /// The true state: if the image says "running" and the process no longer exists, the program ended and nobody saw
+    /// how.
     package var effectiveState: State {
         if state == .running && kind != .dump && presence == .gone { return .unknown }
         return state
     }
 
-    /// 16 bytes, all zero where not known.
+    /// 16 bytes, all zero if not known.
     package var bootID: [UInt8] { withUnsafeBytes(of: header.boot_id) { Array($0) } }
     package var identity: Identity {
         Identity(bootID: bootID, processID: header.pid, startTime: header.start_time, program: program)
@@ -49,21 +49,21 @@ extension HeapImage {
         losses.lost_allocations.addingReportingOverflow(losses.early_allocations).partialValue
     }
 
-    /// The executable's path; empty where not known.
+    /// The executable's path; empty if not known.
     package var program: String { text(header.program, limit: 4096) }
-    /// The executable's base name; "program" where not known.
+    /// The executable's base name; "program" if not known.
     package var programName: String {
         let name = program.utf8.split(separator: UInt8(ascii: "/")).last.map { String(Substring($0)) } ?? ""
         return name.isEmpty ? "program" : name
     }
-    /// The command line, one string an argument.
+    /// The command line, one string for each argument.
     package var arguments: [String] {
         var bytes = string(header.arguments, limit: 4 << 20)
         if bytes.last == 0 { bytes.removeLast() }
         if bytes.isEmpty { return [] }
         return bytes.split(separator: 0, omittingEmptySubsequences: false).map { pathText($0) }
     }
-    /// The version of heapsum whose library recorded it; nil where it is not known.
+    /// The version of the heapsum library that recorded it; nil if not known.
     package var recorder: String? {
         let (major, minor, patch) = header.recorder
         return (major, minor, patch) == (0, 0, 0) ? nil : "\(major).\(minor).\(patch)"
@@ -76,8 +76,7 @@ extension HeapImage {
     /// The image's file name, without a directory.
     package var imageName: String { text(header.name, limit: 4096) }
 
-    /// The times at which the writing of a dense image began and ended, nanoseconds since the
-    /// recording's start; nil for a running one.
+    /// When writing a dense image began and ended, in nanoseconds since the recording's start; nil for a running image.
     package var writingNanoseconds: (began: UInt64, ended: UInt64)? {
         kind == .running ? nil : (header.began_ns, header.ended_ns)
     }

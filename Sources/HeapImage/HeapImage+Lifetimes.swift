@@ -1,19 +1,20 @@
-// How long freed blocks lived, stack by stack.
+// How long freed blocks lived, for each stack.
 
 import CHeapImage
 
-/// The classes that lifetimes are counted in, of ever longer times.
+/// The classes in which lifetimes are counted, from short to long.
 package enum LifetimeClass {
     package static let count = Int(HEAP_LIFETIME_COUNT)
 
-    /// The first millisecond that is no more of the class; nil for the last, which has no end.
+    /// The first millisecond after the class; nil for the last class, which has no end.
     package static func end(_ number: Int) -> UInt64? {
         number >= 0 && number < count - 1 ? UInt64(HEAP_LIFETIME_FIRST_MILLISECONDS) << UInt64(2 * number) : nil
     }
 }
 
 extension HeapImage {
-    /// Freed blocks by class of lifetime, `LifetimeClass.count` numbers a stack, in the order of the census's stacks.
+    /// Freed blocks by class of lifetime: `LifetimeClass.count` numbers for each stack, in the order of the census's
+    /// stacks.
     ///
     /// - Complexity: O(stacks)
     package func lifetimes(_ census: Census) -> [UInt64] {
@@ -30,7 +31,7 @@ extension HeapImage {
             guard lifetime > 0, Int(free.stack) < census.stacks.count else { continue }
             lifetimes[Int(free.stack) * count + lifetime] &+= wholeBlocks(free.blocks)
         }
-        // The shortest has no counter of its own: it is what the others leave.
+        // The shortest class has no counter: it is the rest.
         for number in census.stacks.indices {
             let others = lifetimes[number * count + 1 ..< (number + 1) * count].reduce(0) { $0 &+ $1 }
             let freed = census.stacks[number].freedBlocks

@@ -1,4 +1,4 @@
-// Moments that the program named by heapsum.h. They lie behind the header, in its page.
+// Moments that the program named through heapsum.h. They lie after the header, in the same page.
 
 import CHeapImage
 
@@ -6,11 +6,11 @@ import CHeapImage
 package struct Mark: Equatable, Sendable {
     /// From 1, in the order in which they were set.
     package var number: UInt64
-    /// As the program called it, cut to 39 bytes.
+    /// The program's name for it, cut to 39 bytes.
     package var name: String
     /// Since the recording's start.
     package var nanoseconds: UInt64
-    /// Blocks allocated behind it have this tick or a later one.
+    /// Blocks allocated after it have this tick or a later one.
     package var tick: UInt32
     package var threadID: UInt32
 }
@@ -18,7 +18,7 @@ package struct Mark: Equatable, Sendable {
 extension HeapImage {
     package var hasMarks: Bool { hasFlag(HEAP_FLAG_MARKS) }
 
-    /// The marks that are kept, the oldest first: the newest 48.
+    /// The marks that are kept (the newest 48), oldest first.
     ///
     /// - Complexity: O(1)
     package func marks() -> [Mark] {
@@ -28,7 +28,7 @@ extension HeapImage {
             from: 0, to: raw.count - raw.count % MemoryLayout<heap_mark>.size, by: MemoryLayout<heap_mark>.size)
         {
             let mark = raw.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: place, as: heap_mark.self) }
-            // Half written, or not what belongs there.
+            // Half written, or not the entry's own number.
             guard mark.number > 0,
                 (mark.number - 1) % UInt64(HEAP_MARK_COUNT) == UInt64(place / MemoryLayout<heap_mark>.size)
             else { continue }
@@ -41,7 +41,7 @@ extension HeapImage {
         return marks.sorted { $0.number < $1.number }
     }
 
-    /// The newest mark of this name; of several of one name `NAME#2` is the second of those that are kept.
+    /// The newest mark with this name. If several have the name, `NAME#2` is the second that is kept.
     package func mark(named name: String) -> Mark? {
         let marks = marks()
         if let newest = marks.last(where: { $0.name == name }) { return newest }
@@ -52,7 +52,7 @@ extension HeapImage {
         return number <= same.count ? same[number - 1] : nil
     }
 
-    /// The bytes of the marks as they lie in the file; none where the image has no marks, or was cut off there.
+    /// The marks' bytes as they are in the file; none if the image has no marks or was cut off there.
     func rawMarks() -> [UInt8] {
         guard hasMarks else { return [] }
         var bytes = [UInt8](repeating: 0, count: Int(HEAP_MARK_COUNT) * MemoryLayout<heap_mark>.size)

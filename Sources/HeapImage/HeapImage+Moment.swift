@@ -1,17 +1,17 @@
-// One moment of a running program. Its image changes while it is read: what is read twice is of two moments, and a
-// report of both contradicts itself. So it is read once, into a dense copy in a file without a name, and all questions
-// go to the copy.
+// One moment of a running program. Its image changes while it is read, so two readings give two moments, and a report
+// made of both contradicts itself. So the image is read once, into a dense copy in a file without a name, and
+// everything else is read from the copy.
 
 import Glibc
 import SystemPackage
 
 extension HeapImage {
-    /// The image as it stood at one moment, under the same name: itself where the program no longer runs, or where it
-    /// is dense.
+    /// The image as it was at one moment, under the same name. It is the image itself if the program no longer runs or
+    /// the image is dense.
     ///
-    /// - Throws: `FileError` where there is no place for the copy (TMPDIR, or /tmp); `InputError` where the image can't
-    ///   be read.
-    /// - Complexity: O(image) time; 24 bytes a live block on the disk, O(stacks) memory.
+    /// - Throws: `FileError` if there is no place for the copy (TMPDIR, or /tmp); `InputError` if the image can't be
+    ///   read.
+    /// - Complexity: O(image) time; 24 bytes on the disk for each live block, O(stacks) memory.
     package func atOneMoment() throws -> HeapImage {
         guard kind == .running && presence == .running else { return self }
         let descriptor = try unnamedFile()

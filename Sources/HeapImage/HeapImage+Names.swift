@@ -1,5 +1,5 @@
-// Strings and modules: what names the frames. All names are bytes that the program chose; they are
-// bounded here and escaped where they are shown, never before.
+// Strings and modules, which give frames their names. All names are bytes that the program chose. Their length is
+// bounded here; they are escaped only where they are shown.
 
 import CHeapImage
 import SystemPackage
@@ -7,7 +7,7 @@ import Text
 
 /// One loaded ELF file.
 package struct Module: Hashable {
-    /// The path's bytes as they were; `pathText` for people.
+    /// The path's bytes, unchanged; `pathText` is for people.
     package var path: [UInt8] = []
     /// Empty: the file has none.
     package var buildID: [UInt8] = []
@@ -15,21 +15,21 @@ package struct Module: Hashable {
     package var start: UInt64 = 0
     package var end: UInt64 = 0
     package var loadedNanoseconds: UInt64 = 0
-    /// 0: not known to be gone.
+    /// 0: not known to be unloaded.
     package var unloadedNanoseconds: UInt64 = 0
-    /// Seen at more than one bias: absolute addresses are not known.
+    /// Seen with more than one bias: absolute addresses are not known.
     package var moved = false
-    /// False: the entry was half made, and says nothing.
+    /// False if the entry is incomplete.
     package var isKnown = false
-    /// The mapped file, by what tells it from another at its path where it has no build-id; nil: not known, as in older
-    /// images.
+    /// What distinguishes the mapped file from another one at its path if it has no build-id. nil: not known, as in
+    /// older images.
     package var file: ModuleFile?
-    /// At its path lay no file any more, or another one, when the module was first met.
+    /// When the module first appeared, its path had no file any more, or another one.
     package var isReplaced = false
 
     package init() {}
 
-    /// What it covers of the ELF file's own addresses; empty where that can't be.
+    /// The range of the ELF file's own addresses that it covers; empty if the image's values are impossible.
     package var extent: Range<UInt64> {
         let from = start &- bias, to = end &- bias
         return start <= end && from <= to ? from ..< to : 0 ..< 0
@@ -42,7 +42,7 @@ package struct Module: Hashable {
     }
 }
 
-/// What stat(2) said of a module's file when the module was first met.
+/// What stat(2) said about a module's file when the module first appeared.
 package struct ModuleFile: Hashable, Sendable {
     package var device: UInt64
     package var inode: UInt64
@@ -52,7 +52,7 @@ package struct ModuleFile: Hashable, Sendable {
 }
 
 extension HeapImage {
-    /// The bytes of a string, at most `limit` of them; empty where it is none or lies outside.
+    /// The bytes of a string, at most `limit`. Empty if there is none or it lies outside of the section.
     package func string(_ string: heap_string, limit: Int) -> [UInt8] {
         if string.offset == 0 || string.length == 0 { return [] }
         let section = sections[SectionName.strings.rawValue]
@@ -78,12 +78,12 @@ extension HeapImage {
         }
     }
 
-    /// The same as text, from which the bytes can be had again: see `pathText`.
+    /// The same as text. The bytes can be restored from it: see `pathText`.
     package func text(_ string: heap_string, limit: Int) -> String {
         pathText(self.string(string, limit: limit))
     }
 
-    /// All modules; entry 0 stands for "none", and the index is what frames say.
+    /// All modules. Entry 0 means "none". Frames name a module by its index.
     ///
     /// - Complexity: O(modules), of which there are at most 65,533.
     package func modules() -> [Module] {

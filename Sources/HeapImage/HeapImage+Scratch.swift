@@ -1,10 +1,10 @@
-// Where the recorder's own memory lies in the program, as a running image tells it: for whoever looks for the program's
-// pointers.
+// Where the recorder's own memory is in the program, from a running image. The search for the program's pointers leaves
+// it out.
 
 import CHeapImage
 
 extension HeapImage {
-    /// Ranges of the program's addresses that are the recorder's work space.
+    /// The address ranges of the recorder's work space in the program.
     package func scratchRanges() -> [Range<UInt64>] {
         var ranges: [Range<UInt64>] = []
         forEachEntry(of: .threads, as: heap_thread.self) { _, thread in

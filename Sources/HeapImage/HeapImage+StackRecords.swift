@@ -1,11 +1,12 @@
-// The entries of STACKS, whichever version of the image they are of, with what they refer to in DETAILS. The one place
-// that knows how a stack's levels and lifetimes are stored.
+// The entries of STACKS in any version of the image, with their entries in DETAILS. Only this file knows how a stack's
+// levels and lifetimes are stored.
 //
-// Of a running program DETAILS is read after the stacks: an entry was written before a stack refers to it.
+// In a running program's image, DETAILS is read after the stacks, because an entry is written before a stack refers to
+// it.
 
 import CHeapImage
 
-/// What the image says of one stack: its counters as folded, and levels and lifetimes.
+/// What the image says about one stack: its folded counters, levels and lifetimes.
 struct StackRecord {
     var node: UInt32
     var allocatedBlocks: UInt64
@@ -13,7 +14,7 @@ struct StackRecord {
     var freedBlocks: UInt64
     var freedBytes: UInt64
     var temporaryBlocks: UInt64
-    /// What it held at the header's peak; nil: it has not changed since.
+    /// What it held at the header's peak; nil if it has not changed since.
     var peak: Level?
     /// Snapshots from this one on were not copied: the stack has not changed since.
     var copiedSnapshots: Int
@@ -25,20 +26,20 @@ struct StackRecord {
         case version1(Version1)
     }
 
-    /// 448 bytes, kept apart so that no entry of today's version is as large.
+    /// 448 bytes; a class of its own, so that entries of today's version stay small.
     fileprivate final class Version1 {
         let entry: heap_stack_1
         init(_ entry: heap_stack_1) { self.entry = entry }
     }
 
-    /// What the stack holds by its folded counters.
+    /// What the stack holds by the folded counters.
     var held: Level {
         Level(
             bytes: allocatedBytes >= freedBytes ? allocatedBytes - freedBytes : 0,
             blocks: allocatedBlocks >= freedBlocks ? allocatedBlocks - freedBlocks : 0)
     }
 
-    /// What the stack held at snapshot `number`: copied, or, if it has not changed since, what it holds.
+    /// What the stack held at snapshot `number`: the copy, or what it holds now if it has not changed since.
     ///
     /// - Complexity: O(snapshots)
     func level(_ number: Int) -> Level {
@@ -54,7 +55,7 @@ struct StackRecord {
         }
     }
 
-    /// Freed blocks of lifetime `number`, which is not the shortest: that one is what all others leave.
+    /// Freed blocks of lifetime `number`, which must not be the shortest: that one is the rest.
     func blocks(ofLifetime number: Int) -> UInt64 {
         guard number > 0 && number < LifetimeClass.count else { return 0 }
         switch store {
@@ -72,7 +73,7 @@ struct StackRecord {
 /// Section DETAILS in memory.
 final class StackDetails {
     private let entries: [heap_detail]
-    /// References that lead nowhere, or lists without an end.
+    /// References out of range, and lists without an end.
     fileprivate(set) var misses = 0
 
     fileprivate init(_ entries: [heap_detail]) { self.entries = entries }
@@ -114,9 +115,9 @@ final class StackDetails {
 }
 
 extension HeapImage {
-    /// Hands the entries of STACKS to `body`, in order, with their numbers.
+    /// Passes the entries of STACKS to `body`, in order, with their numbers.
     ///
-    /// - Complexity: O(stacks); memory for their details, and of a running program for its stacks.
+    /// - Complexity: O(stacks). Takes memory for the details, and for a running program's stacks.
     func forEachStack(_ body: (Int, StackRecord) -> Void) {
         if header.version == HEAP_VERSION_1 {
             return forEachEntry(of: .stacks, as: heap_stack_1.self) { body($0, record($1)) }
@@ -144,7 +145,7 @@ extension HeapImage {
 
     private func noteMisses(_ details: StackDetails) {
         if details.misses > 0 {
-            note("\(details.misses) details of stacks are not there", at: place(of: .details, 0))
+            note("\(details.misses) references to details of stacks are wrong", at: place(of: .details, 0))
         }
     }
 

@@ -1,5 +1,5 @@
-// The stack tree and the timeline. The tree's one law, parent below child, is checked once on reading:
-// whatever walks it later can't run in a circle.
+// The stack tree and the timeline. A parent's number must be lower than its child's. That is checked once when the tree
+// is read, so no later walk can run in a circle.
 
 import CHeapImage
 
@@ -10,10 +10,10 @@ package struct NodeTree {
 
     package var count: Int { frames.count }
 
-    /// The parent of a node that is there; 0 of those outermost, and of the root.
+    /// The parent of an existing node; 0 for outermost frames and for the root.
     func parent(of node: Int) -> Int { Int(parents[node]) }
 
-    /// The frames of the stack that ends at `node`, innermost first; empty for node 0 or one that isn't there.
+    /// The frames of the stack that ends at `node`, innermost first; empty for node 0 and for a number out of range.
     ///
     /// - Complexity: O(depth)
     package func frames(from node: UInt32) -> [UInt64] {
@@ -33,7 +33,7 @@ package struct TimelineSample: Equatable {
     package var nanoseconds: UInt64
     package var liveBytes: UInt64
     package var liveBlocks: UInt64
-    /// nil: nobody measured it.
+    /// nil: not measured.
     package var rssBytes: UInt64?
 }
 
@@ -47,8 +47,8 @@ package struct Level: Equatable {
         self.blocks = blocks
     }
 
-    /// A copied level. It is a signed difference: one thread may have folded a free before another folded the
-    /// allocation, and a copy that was made in between is below zero. Nothing was held then.
+    /// A copied level is a signed difference: one thread may fold a free before another folds the allocation. A copy
+    /// made in between is below zero, and means that nothing was held.
     init(copied: heap_level) {
         bytes = Int64(bitPattern: copied.bytes) < 0 ? 0 : copied.bytes
         blocks = Int64(bitPattern: copied.blocks) < 0 ? 0 : copied.blocks
@@ -66,7 +66,7 @@ extension HeapImage {
         tree.parents.reserveCapacity(count)
         forEachEntry(of: .nodes, as: heap_node.self) { index, node in
             var parent = node.parent
-            // Entry 0 is the root, whose fields say nothing.
+            // Entry 0 is the root, whose fields mean nothing.
             if parent >= UInt32(clamping: index) && index > 0 {
                 note("a node's parent is not older than itself", at: place(of: .nodes, index))
                 parent = 0
@@ -77,8 +77,8 @@ extension HeapImage {
         return tree
     }
 
-    /// The timeline, by time. A sample whose time is not above the one before it is left out: a halving
-    /// of the resolution was cut off there.
+    /// The timeline, by time. A sample whose time is not above the previous one's is left out: a halving of the
+    /// resolution was interrupted there.
     package func timeline() -> [TimelineSample] {
         var samples: [TimelineSample] = []
         forEachEntry(of: .timeline, as: heap_sample.self) { index, sample in
@@ -101,7 +101,7 @@ extension HeapImage {
         UInt64(HEAP_SNAPSHOT_FIRST_SECONDS) * 1_000_000_000 << UInt64(max(0, min(number, Int(HEAP_SNAPSHOT_COUNT))))
     }
 
-    /// What each stack held when snapshot `number` was taken, by stack.
+    /// What each stack held at snapshot `number`, indexed by stack.
     ///
     /// - Complexity: O(stacks)
     package func snapshot(_ number: Int) -> [Level] {

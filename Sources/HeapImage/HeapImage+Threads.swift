@@ -1,11 +1,11 @@
 // Threads, their rings, and what was in flight.
 //
-// A ring holds the events that are not in the counters yet: [folded, head) for certain, and up to two
-// at and after the head that may have happened, as their block's slot says.
+// A ring holds the events that are not in the counters yet: [folded, head) did happen. Up to two events at and after
+// the head may have happened; their block's slot decides.
 
 import CHeapImage
 
-/// One event of a ring, taken apart.
+/// One event of a ring, decoded.
 package struct Event: Equatable {
     package var thread: Int
     package var number: UInt64
@@ -14,7 +14,7 @@ package struct Event: Equatable {
     package var stack: UInt32
     /// When the block was allocated.
     package var allocatedTick: UInt32
-    /// When the event was.
+    /// When the event happened.
     package var tick: UInt32
     /// True: a free; false: an allocation.
     package var isFree: Bool
@@ -30,16 +30,16 @@ package struct Event: Equatable {
     }
 }
 
-/// A reallocation that had not come to its end.
+/// A reallocation that was not finished.
 package struct InFlight: Equatable {
     package var thread: Int
     package var old: LiveBlock
     package var new: LiveBlock
-    /// False: the old block counts. True: the new one does.
+    /// False: the old block counts. True: the new one counts.
     package var returned: Bool
 
-    /// The one block that counts; nil where none does: `realloc(p, 0)` freed the old one, or the new one
-    /// found no space in the image. Such a slot is empty, and names no stack.
+    /// The block that counts. nil if none does, because `realloc(p, 0)` freed the old one or the new one found no space
+    /// in the image: then the new slot is empty.
     package var block: LiveBlock? {
         let block = returned ? new : old
         return block.stack != 0 ? block : nil
@@ -76,9 +76,9 @@ extension heap_event {
 }
 
 extension HeapImage {
-    /// All threads, with what their rings hold that the counters don't.
+    /// All threads, with the events of their rings that are not in the counters.
     ///
-    /// - Complexity: O(threads), of which a page of ring each is read.
+    /// - Complexity: O(threads); reads a ring of one page for each.
     package func threads() -> [ThreadRecord] {
         var records: [ThreadRecord] = []
         forEachEntry(of: .threads, as: heap_thread.self) { index, thread in
@@ -122,7 +122,7 @@ extension HeapImage {
                 returned: flight.phase == HEAP_IN_FLIGHT_RETURNED.rawValue)
         }
         if flight.phase != HEAP_IN_FLIGHT_NONE.rawValue {
-            note("a reallocation in flight is in no known phase", at: place(of: .threads, index))
+            note("a reallocation in flight is in an unknown phase", at: place(of: .threads, index))
         }
         return nil
     }
@@ -139,15 +139,14 @@ extension HeapImage {
                 if let event = event(record.folded &+ step) {
                     record.unfolded.append(event)
                 } else if kind != .running || presence == .gone {
-                    // Of a running program the ring may simply have gone on.
+                    // In a running program, the ring may just have gone on.
                     note("a ring lacks an event that its head counts", at: place(of: .events, thread))
                 }
             }
         } else if pending != 0 {
-            note("a ring's head and folded events don't fit", at: place(of: .threads, thread))
+            note("a ring's head and its folded events contradict each other", at: place(of: .threads, thread))
         }
-        // A settled image has its uncommitted entries decided and taken out; one in the ring's past has
-        // another sequence number in any case.
+        // In a settled image, uncommitted entries are decided and removed. An older entry has another sequence number.
         for step in 0 ..< UInt64(2) {
             guard let event = event(record.head &+ step) else { break }
             record.uncommitted.append(event)

@@ -1,9 +1,8 @@
-// The reader of one heap image: its header, checked, and where its sections lie.
+// The reader of one heap image: checks its header and finds its sections.
 //
-// Invariant: `sections[i].readableEntries` entries of section i lie within what the file is known to
-// hold and within what the recorder made ready, so that nothing here reads past either. Nothing in the
-// image is believed before it has been checked, and nothing is allocated by a count that the file's
-// size doesn't bear out. One HeapImage is used by one thread at a time.
+// Invariant: `sections[i].readableEntries` entries of section i lie inside the file and inside what the recorder made
+// ready, so no read goes past either. Every value is checked before it is used, and no memory is allocated by a count
+// that the file's size does not justify. Only one thread at a time may use a HeapImage.
 
 import CHeapImage
 import Proc
@@ -18,28 +17,27 @@ package struct ImageSection {
     package var used: UInt64 = 0
     /// Entries that can be read.
     package var readableEntries = 0
-    /// Entries that the section has room for: no index in the image may pass it, even where the
-    /// program goes on while we read.
+    /// Entries that the section has room for: no valid index exceeds it, even if the program goes on meanwhile.
     package var roomEntries = 0
 }
 
 /// A heap image, opened for reading.
 package final class HeapImage {
     package let source: any ByteSource
-    /// The header as it was last read; `refresh()` reads it again.
+    /// The header, as last read; `refresh()` reads it again.
     package private(set) var header: heap_header
     package private(set) var sections: [ImageSection]
-    /// What is damaged, in the order of discovery, one entry a kind.
+    /// The damages in the order of discovery, one entry for each kind.
     package private(set) var damages: [Damage] = []
     private var presenceKnown: Presence?
 
-    /// The source's name, as messages give it.
+    /// The source's name in messages.
     package var file: String { source.name }
     package var damaged: Bool { !damages.isEmpty }
 
     /// Opens the image at `path`, a file; `-` is standard input.
     ///
-    /// - Throws: `InputError` where it can't be opened, is no heap image, or one of another version.
+    /// - Throws: `InputError` if it can't be opened, is not a heap image, or has another version.
     package convenience init(path: String) throws(InputError) {
         let source: FileSource
         do {
@@ -51,10 +49,10 @@ package final class HeapImage {
         try self.init(source)
     }
 
-    /// Opens the image that `source` holds. `presence` says whether the program still runs, where the
-    /// caller knows; without it /proc is asked when it matters.
+    /// Opens the image in `source`. `presence` says whether the program still runs, if the caller knows; else /proc is
+    /// asked when it matters.
     ///
-    /// - Throws: `InputError` where nothing in it can be used.
+    /// - Throws: `InputError` if nothing in it can be used.
     package init(_ source: any ByteSource, presence: Presence? = nil) throws(InputError) {
         self.source = source
         self.presenceKnown = presence
@@ -63,14 +61,14 @@ package final class HeapImage {
         try placeSections()
     }
 
-    /// Reads the header again: a running program hands out more of its sections all the time.
+    /// Reads the header again: a running program's sections keep growing.
     package func refresh() throws(InputError) {
         header = try Self.readHeader(source)
         try placeSections()
     }
 
-    /// What `body` makes of the sections as they are by now, where they can be read. The image itself stays at what was
-    /// read before.
+    /// Calls `body` with the sections as they are now, if they can be read. Afterwards the image has its earlier
+    /// sections again.
     func withFreshSections<Result>(_ body: () -> Result) -> Result {
         let before = (header, sections)
         try? refresh()
@@ -78,7 +76,7 @@ package final class HeapImage {
         return body()
     }
 
-    /// Whether the program whose heap this is still runs. Asked of /proc once.
+    /// Whether the heap's program still runs. /proc is asked once.
     package var presence: Presence {
         if let presenceKnown { return presenceKnown }
         let found: Presence
@@ -93,7 +91,7 @@ package final class HeapImage {
         return found
     }
 
-    /// Adds to the list of damages; more of a kind only count up.
+    /// Adds to the list of damages. A further damage of the same kind only increases its count.
     package func note(_ what: String, at offset: UInt64, lost: UInt64 = 0) {
         if let index = damages.firstIndex(where: { $0.what == what }) {
             damages[index].count += 1
@@ -131,8 +129,8 @@ extension HeapImage {
             ? MemoryLayout<heap_stack_1>.size : Self.entryBytes[section]
     }
 
-    /// Whether section NAMES is there: only where a dense image says so. In its place others have what is the
-    /// recorder's own.
+    /// Whether there is a section NAMES: only in dense images that say so. Other images have a section of the
+    /// recorder's in its place.
     package var hasNames: Bool { kind != .running && hasFlag(HEAP_FLAG_NAMES) }
 
     private func placeSections() throws(InputError) {
@@ -153,7 +151,7 @@ extension HeapImage {
             var section = ImageSection(offset: entry.offset, entryBytes: entryBytes, used: entry.used)
             defer { placed.append(section) }
             if entry.used == 0 && entry.capacity == 0 { continue }
-            // What is the recorder's own is nothing to a reader.
+            // The recorder's own sections mean nothing to a reader.
             if (index == SectionName.names.rawValue && !hasNames)
                 || (index == SectionName.verdicts.rawValue && !hasVerdict)
             {
@@ -167,7 +165,9 @@ extension HeapImage {
             if overflow || entry.offset % 8 != 0 || entry.offset < UInt64(header.header_bytes)
                 || entry.entry_bytes != UInt32(entryBytes)
             {
-                note("section \(name) has no sound place or entry size", at: place, lost: min(entry.capacity, length))
+                note(
+                    "section \(name) has an impossible place or entry size", at: place,
+                    lost: min(entry.capacity, length))
                 continue
             }
             let size = UInt64(entryBytes)
@@ -175,10 +175,10 @@ extension HeapImage {
             let handedOut = min(entry.used, room)
             let ready = entry.ready_bytes / size
             let inFile = entry.offset < length ? (length - entry.offset) / size : 0
-            // A running image may hand out entries that found no space; they are no damage. Elsewhere all
-            // that was handed out must be there.
+            // A running image may have handed out entries that found no space; that is no damage. In other images all
+            // entries must be there.
             if kind != .running && (entry.used > room || entry.used > ready) {
-                note("section \(name) is smaller than its entries", at: place)
+                note("section \(name) has more entries than room for them", at: place)
             }
             let wanted = min(handedOut, ready)
             if wanted > inFile {
@@ -190,8 +190,8 @@ extension HeapImage {
             section.roomEntries = Int(clamping: room)
             claimed = claimed.addingReportingOverflow(UInt64(section.readableEntries) &* size).partialValue
         }
-        // A sparse file of a few blocks can claim to be of any size. Readable entries cost us memory, so
-        // the storage behind the file must bear them out; 256 leaves room for file systems that compress.
+        // A sparse file with a few blocks can claim any size. Readable entries cost memory, so the file's storage must
+        // justify them. The factor 256 allows for file systems that compress.
         if claimed / 256 > source.storedBytes.addingReportingOverflow(1 << 20).partialValue {
             throw InputError(
                 file: file, offset: UInt64(tableOffset),

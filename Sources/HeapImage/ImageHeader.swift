@@ -1,17 +1,16 @@
-// The first page of an image: whether it is one, and of a version that is read here. The one place that decides it, for
-// the reader and for heaprun.
+// The first page of an image: decides, for the reader and for heaprun, whether a file is an image of a known version.
 
 import CHeapImage
 import Text
 
 extension heap_header {
-    /// The header at the start of an image's bytes; nil where they aren't one's, or not yet.
+    /// The header at the start of an image's bytes; nil if they are not an image's, or not yet.
     package init?(_ bytes: [UInt8]) {
         guard let header = bytes.withUnsafeBytes({ try? Self.read($0, file: "") }) else { return nil }
         self = header
     }
 
-    /// Bytes of a header of this version; nil for a version that is not read here.
+    /// The size of a header of this version; nil for an unknown version.
     static func byteCount(ofVersion version: UInt32) -> Int? {
         switch version {
         case HEAP_VERSION: MemoryLayout<heap_header>.size
@@ -21,10 +20,11 @@ extension heap_header {
         }
     }
 
-    /// Reads and checks the header at the start of `bytes`, which are all that there are, or more than a header. One of
-    /// an older version is laid out as today's, with its own version's number. What stands in it is not believed yet.
+    /// Reads and checks the header at the start of `bytes`, which must be the whole image or more than a header. A
+    /// header of an older version is converted to today's layout and keeps its version number. Its other values are not
+    /// checked here.
     ///
-    /// - Throws: `InputError` with the byte of the first field at fault.
+    /// - Throws: `InputError` with the offset of the first wrong field.
     static func read(_ bytes: UnsafeRawBufferPointer, file: String) throws(InputError) -> heap_header {
         var header = heap_header()
         withUnsafeMutableBytes(of: &header) {

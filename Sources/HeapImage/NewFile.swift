@@ -1,6 +1,6 @@
-// A file that appears whole or not at all: written beside its place under a name of its own, 0600, and
-// given its own name in the end without ever taking another file's place. Or it has no name ever, and is copied to an
-// open descriptor in the end.
+// A file that appears whole or not at all. It is written in the same directory under a temporary name, with mode 0600,
+// and gets its own name at the end; it never replaces another file. Or it has no name and is copied to an open
+// descriptor at the end.
 
 import Glibc
 import SystemPackage
@@ -9,7 +9,7 @@ import Text
 /// A system call on a path that failed.
 package struct FileError: Error, Equatable, CustomStringConvertible {
     package var path: String
-    /// What was tried, as in "can't be written".
+    /// What failed, for example "can't be written".
     package var what: String
     package var errno: Errno
 
@@ -22,7 +22,7 @@ package struct FileError: Error, Equatable, CustomStringConvertible {
     package var description: String { "\(path): \(what): \(errno)" }
 }
 
-/// A file being written, buffered. Without `commit()` nothing is left of it.
+/// A file that is being written, with a buffer. Without `commit()` nothing remains of it.
 final class NewFile {
     let path: String
     private var temporary = ""
@@ -40,7 +40,7 @@ final class NewFile {
         buffer = .allocate(byteCount: chunkBytes, alignment: 64)
         let name = path.utf8.lastIndex(of: UInt8(ascii: "/")).map { path.utf8.index(after: $0) } ?? path.startIndex
         for attempt in 0 ..< 1000 {
-            // A name of our own can be in the way only where an earlier process of this number was killed.
+            // A temporary name is taken only if an earlier process with this PID was killed.
             temporary = "\(path[..<name]).\(getpid()).\(attempt).heap-part"
             descriptor = temporary.withPath { open($0, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600) }
             if descriptor >= 0 || errno != EEXIST { break }
@@ -49,7 +49,7 @@ final class NewFile {
         guard lseek(descriptor, off_t(clamping: position), SEEK_SET) >= 0 else { throw fail("can't be written") }
     }
 
-    /// Begins a file without a name, in TMPDIR or /tmp, that `commit` copies to `destination`; `name` is for messages.
+    /// Begins a file without a name, in TMPDIR or /tmp. `commit` copies it to `destination`. `name` is for messages.
     init(copiedTo destination: CInt, name: String, position: UInt64) throws(FileError) {
         path = name
         self.position = position
@@ -59,7 +59,7 @@ final class NewFile {
         guard lseek(descriptor, off_t(clamping: position), SEEK_SET) >= 0 else { throw fail("can't be written") }
     }
 
-    /// Writes to an open descriptor of a file that has no name, and gets none.
+    /// Writes to an open descriptor of a file without a name, which stays without one.
     init(unnamed descriptor: CInt, name: String, position: UInt64) throws(FileError) {
         path = name
         self.position = position
@@ -117,8 +117,8 @@ final class NewFile {
         filled = 0
     }
 
-    /// Hands what was written to `range` to `body`, a chunk of whole entries of `entryBytes` at a time, and writes back
-    /// what `body` makes of it.
+    /// Passes what was written to `range` to `body`, in chunks of whole entries of `entryBytes`, and writes back what
+    /// `body` has changed.
     func rewrite(
         _ range: Range<UInt64>, entryBytes: Int, _ body: (UnsafeMutableRawBufferPointer) -> Void
     ) throws(FileError) {
@@ -141,7 +141,7 @@ final class NewFile {
 
     /// Writes `value` at the file's start, and gives the file its name.
     ///
-    /// - Throws: `FileError` with EEXIST where something has that name already.
+    /// - Throws: `FileError` with EEXIST if something already has that name.
     func commit<Value: BitwiseCopyable>(header value: Value) throws(FileError) {
         try flush()
         let size = MemoryLayout<Value>.size
@@ -149,18 +149,18 @@ final class NewFile {
         guard count == size else { throw fail("can't be written") }
         if let destination { return try copy(to: destination) }
         if isUnnamed { return }
-        // Some file systems know of a full disk only now.
+        // Some file systems report a full disk only now.
         let closed = close(descriptor)
         descriptor = -1
         guard closed == 0 || errno == EINTR else { throw abandon("can't be written") }
 
-        // A hard link, unlike a rename, never takes the place of what is there.
+        // Unlike a rename, a hard link never replaces an existing file.
         if temporary.withPath({ from in path.withPath { link(from, $0) } }) == 0 {
             removeTemporary()
             return
         }
         guard [EPERM, EOPNOTSUPP, ENOSYS, EMLINK, EACCES].contains(errno) else { throw abandon("can't be created") }
-        // A file system without hard links: hold the name by a file that is ours, and rename over that.
+        // A file system without hard links: reserve the name with a file of our own, and rename over that.
         let holder = path.withPath { open($0, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600) }
         guard holder >= 0 else { throw abandon("can't be created") }
         close(holder)

@@ -1,10 +1,9 @@
 // Packing: a dense image from any image, in one pass over each section.
 //
-// What comes out says the same as what went in, settled: reallocations in flight are decided and stand
-// among the blocks, the rings are folded into the counters, peak and snapshots are written out. Strings and modules
-// keep their numbers; names are added behind. So do nodes and stacks, unless there are many stacks that came and went:
-// these become one row (PackedStacks). The copy is of today's version, whichever the source's. The source is never
-// changed.
+// The copy says the same as the source, but settled: reallocations in flight are decided and are among the blocks, the
+// rings are folded into the counters, peak and snapshots are written out. Strings and modules keep their numbers; names
+// are added after them. Nodes and stacks keep their numbers, too, unless many stacks hold nothing any more: these
+// become one row (PackedStacks). The copy always has today's version. The source is never changed.
 
 import CHeapImage
 import Glibc
@@ -13,23 +12,23 @@ import Text
 
 /// What a packed image should say that the source does not.
 package struct PackOptions {
-    /// How the program ended, where the caller saw it.
+    /// How the program ended, if the caller saw it.
     package var state: HeapImage.State?
     package var exitStatus: UInt32?
     package var exitSignal: UInt32?
-    /// When the caller saw the program end, by CLOCK_MONOTONIC: an image alone knows of the last event, which may be
-    /// long before.
+    /// When the caller saw the program end, by CLOCK_MONOTONIC. The image itself only knows the last event, which may
+    /// be long before.
     package var endedMonotonicNanoseconds: UInt64?
-    /// The resident set, as it was measured from outside.
+    /// The resident set, measured from outside.
     package var rssBytes: UInt64?
     package var rssPeakBytes: UInt64?
     /// The same by kind of mapping.
     package var residence: heap_residence?
-    /// Stacks that came and went keep a row each; else they become one row where there are many.
+    /// Every stack keeps its row. Otherwise many stacks that hold nothing any more become one row.
     package var keepsAllStacks = false
-    /// The frames' names, to be stored with them; nil: those that the source has.
+    /// The frames' names to store; nil: those of the source.
     package var names: [StoredFrame]?
-    /// Who is lost and who is held, to be stored with the blocks; nil: what the source has of it.
+    /// The verdict to store with the blocks; nil: that of the source.
     package var verdict: VerdictToStore?
 
     package init(
@@ -50,30 +49,30 @@ package struct PackSummary {
     package var fileBytes: UInt64
     package var liveBytes: UInt64
     package var liveBlocks: UInt64
-    /// The whole count, for a report without reading again.
+    /// The complete census, for a report without reading again.
     package var census: Census
-    /// Names that found no place.
+    /// Names that there was no space for.
     package var namesLeftOut = 0
 }
 
 extension HeapImage {
-    /// Writes a dense copy to `path`: a dump where the program runs, a packed image where it is gone.
+    /// Writes a dense copy to `path`: a dump if the program runs, a packed image if it is gone.
     ///
-    /// The file appears whole or not at all, 0600, and never takes another's place.
+    /// The file appears whole or not at all, with mode 0600, and never replaces another.
     ///
-    /// - Throws: `FileError`, with EEXIST where `path` is taken, so that the caller can choose the next
-    ///   name; `InputError` where the source can't be read.
+    /// - Throws: `FileError`, with EEXIST if `path` is taken, so that the caller can choose the next name; `InputError`
+    ///   if the source can't be read.
     /// - Complexity: O(image) time, O(stacks) memory.
     @discardableResult
     package func pack(to path: String, options: PackOptions = PackOptions()) throws -> PackSummary {
-        // Looked for first, since a large image takes a while; the rename decides.
+        // Checked first because a large image takes a while. The link at the end decides.
         if path.withPath({ access($0, F_OK) }) == 0 {
             throw FileError(path: path, what: "can't be created", errno: .fileExists)
         }
         return try pack(into: NewFile(path: path, position: UInt64(MemoryLayout<heap_header>.size)), options)
     }
 
-    /// The same to an open descriptor, which may be a pipe: the whole copy is made first, in a file without a name.
+    /// The same, to an open descriptor, which may be a pipe. The copy is first completed in a file without a name.
     @discardableResult
     package func pack(
         toDescriptor descriptor: CInt, name: String, options: PackOptions = PackOptions()
@@ -82,7 +81,7 @@ extension HeapImage {
         return try pack(into: out, options)
     }
 
-    /// The same into a file without a name, which is open and stays so.
+    /// The same, into an open file without a name, which stays open.
     func pack(toUnnamed descriptor: CInt) throws {
         var options = PackOptions()
         options.keepsAllStacks = true
@@ -94,7 +93,7 @@ extension HeapImage {
         let running = kind == .running && presence == .running
         let began = nanosecondsSinceStart()
 
-        // The marks keep their place, behind the header.
+        // The marks keep their place after the header.
         var marks = rawMarks()
         if !marks.isEmpty {
             marks += [UInt8](repeating: 0, count: Int(HEAP_PAGE_BYTES - HEAP_MARKS_OFFSET) - marks.count)
@@ -182,7 +181,7 @@ extension HeapImage {
             namesLeftOut: names?.leftOut ?? 0)
     }
 
-    /// Packs into `directory` under the first name of `name(1)`, `name(2)`, … that is free.
+    /// Packs into `directory`, under the first free name of `name(1)`, `name(2)`, …
     package func pack(
         into directory: String, options: PackOptions = PackOptions(), name: (Int) -> String
     ) throws -> PackSummary {
@@ -197,7 +196,7 @@ extension HeapImage {
         }
     }
 
-    /// Copies a section, and puts behind it what `more` makes of its size.
+    /// Copies a section, and appends what `more` returns for its size.
     private func copy(
         _ name: SectionName, to out: NewFile, _ layout: inout Layout,
         adding more: (_ byteCount: UInt64) -> [UInt8] = { _ in [] }
@@ -231,7 +230,7 @@ extension HeapImage {
             where first + index < kept.keptNodes.count && kept.keptNodes[first + index] {
                 var node = bytes.unsafeLoadUnaligned(fromByteOffset: index * size, as: heap_node.self)
                 node.parent = node.parent < UInt32(first + index) ? kept.nodeNumber(of: node.parent) : 0
-                // A stack that was left out ends here no more.
+                // A stack that was left out no longer ends here.
                 let stack = kept.number(of: node.stack)
                 node.stack = stack == kept.goneNumber ? 0 : stack
                 try out.write(value: node)
@@ -268,7 +267,7 @@ extension HeapImage {
                 entry.freed_blocks = counts.freedBlocks
                 entry.freed_bytes = counts.freedBytes
                 entry.temporary_blocks = counts.temporaryBlocks
-                // What is not copied yet is what the folded counters say.
+                // A level that is not copied yet is what the folded counters say.
                 var lifetimes = (0 ..< LifetimeClass.count).map { stack.blocks(ofLifetime: $0) }
                 for (lifetime, blocks) in replayed[UInt32(number)] ?? [] where lifetime > 0 {
                     lifetimes[lifetime] &+= blocks
@@ -298,7 +297,7 @@ extension HeapImage {
         layout.end(.details, at: out.position)
     }
 
-    /// Threads with their rings as flight recorders: nothing unfolded, nothing uncommitted.
+    /// Writes the threads. Their rings keep the last events: all are folded, none is uncommitted.
     private func writeThreads(_ kept: PackedStacks, to out: NewFile, _ layout: inout Layout) throws {
         var heads: [UInt64] = []
         layout.begin(.threads, at: out.position)
@@ -334,7 +333,7 @@ extension HeapImage {
     }
 }
 
-/// Where the sections of a dense image came to lie.
+/// Where the sections of the dense image are.
 private struct Layout {
     private var ranges = [Range<UInt64>?](repeating: nil, count: Int(HEAP_SECTION_COUNT.rawValue))
 

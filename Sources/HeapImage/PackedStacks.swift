@@ -1,34 +1,35 @@
-// What a packed image keeps of the stacks: which of them, under which numbers, and the section that their levels and
-// lifetimes go to.
+// Which stacks a packed image keeps, their numbers, and the section for their levels and lifetimes.
 //
-// Invariant: what is left out held nothing at the end, at the peak and at any snapshot, and did little; its counters
-// are in one row, so that no sum over the rows changes. A stack that a block names is never left out.
+// Invariant: a stack that is left out held nothing at the end, at the peak and at every snapshot, and allocated little.
+// The counters of all of them are in one row, so no sum over the rows changes. A stack with a live block is never left
+// out.
 
 import CHeapImage
 
-/// Which stacks and nodes of an image go into its packed copy, and their numbers there.
+/// Which stacks and nodes of an image are in its packed copy, and their numbers there.
 struct PackedStacks {
-    /// Fewer stacks than these are not worth leaving out.
+    /// With fewer stacks than this, none is left out.
     static let fewest = 10_000
-    /// A stack that did at least one part of these of all allocations or bytes stays.
+    /// A stack with at least 1/share of all allocations or bytes stays.
     static let share: UInt64 = 10_000
 
-    /// The new number of each stack; nil: all keep theirs. One that was left out has that of the row for all such.
+    /// The new number of each stack; nil: all keep theirs. A stack that was left out has the number of their common
+    /// row.
     private(set) var numbers: [UInt32]?
-    /// Of each node whether it stays; empty where all do.
+    /// Whether each node stays; empty if all do.
     private(set) var keptNodes: [Bool] = []
     private(set) var nodeNumbers: [UInt32] = []
-    /// The number of the row for what was left out; nil: nothing was.
+    /// The number of the common row; nil: no stack was left out.
     private(set) var goneNumber: UInt32?
-    /// What was left out, as one stack.
+    /// The sum of what was left out, as one stack.
     private(set) var gone = StackCounts()
     private(set) var goneLifetimes = [UInt64](repeating: 0, count: LifetimeClass.count)
     private(set) var goneCount: UInt64 = 0
-    /// The node of that row, and its frame.
+    /// The common row's node and frame.
     private(set) var goneNode: UInt32 = 0
     static let goneFrame = heap_frame_make(UInt32(HEAP_MODULE_CUT), UInt64(HEAP_CUT_GONE.rawValue))
 
-    /// All stay, under their numbers.
+    /// All stay and keep their numbers.
     init() {}
 
     /// - Complexity: O(stacks + nodes)
@@ -99,7 +100,7 @@ struct PackedStacks {
         return Int(stack) < numbers.count ? numbers[Int(stack)] : UInt32(1)
     }
 
-    /// A node's number in the copy; 0 for one that is not there.
+    /// A node's number in the copy; 0 if it was left out.
     func nodeNumber(of node: UInt32) -> UInt32 {
         guard numbers != nil else { return node }
         return Int(node) < nodeNumbers.count ? nodeNumbers[Int(node)] : 0
@@ -113,11 +114,11 @@ struct PackedStacks {
     }
 }
 
-/// Section DETAILS, as it is written.
+/// Section DETAILS, for writing.
 struct PackedDetails {
     private(set) var entries: [heap_detail] = [heap_detail()]
 
-    /// Gives a stack its levels and lifetimes: `levels` are its snapshots.
+    /// Gives a stack its levels and lifetimes. `levels` are its snapshots.
     mutating func add(to stack: inout heap_stack, peak: Level, levels: [Level], lifetimes: [UInt64]) {
         let classes = lifetimes.indices.dropFirst().filter { lifetimes[$0] > 0 }
         let isOne = classes.count == 1 && lifetimes[classes[0]] <= UInt64(HEAP_LIFETIME_WORD_MOST)

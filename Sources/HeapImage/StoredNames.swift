@@ -1,23 +1,23 @@
-// Names that an image brings for its frames (`heapsum pack --with-symbols`): what the modules' files said where the
-// image was packed.
+// Names that an image stores for its frames (`heapsum pack --with-symbols`). They come from the modules' files on the
+// machine where the image was packed.
 //
-// Invariant: no more memory goes to names than the image itself has of them, whatever its entries claim: strings are
-// read when they are asked for, once each, and their sum is bounded by section STRINGS.
+// Invariant: names take no more memory than they take in the image, whatever its entries claim. Strings are read on
+// demand, once each, and their sum is bounded by section STRINGS.
 
 import CHeapImage
 import Text
 
-/// One function that a frame stands for.
+/// One function at a frame.
 package struct StoredName: Equatable {
-    /// As people read it; nil: the frame was looked up, and has no name.
+    /// Demangled; nil: the frame was looked up and has no name.
     package var function: String?
-    /// As it is linked, mangled.
+    /// Mangled, as the linker sees it.
     package var symbol: String?
     package var file: String?
     package var line: Int?
-    /// From the symbol's start to the return address; nil where no symbol gave the name.
+    /// From the symbol's start to the return address; nil if the name is not from a symbol.
     package var symbolOffset: UInt64?
-    /// nil where the source isn't known.
+    /// nil if the source isn't known.
     package var inlined: Bool?
 
     package init(
@@ -33,7 +33,7 @@ package struct StoredName: Equatable {
     }
 }
 
-/// A frame as an image has it (`heap_node.frame`), and its functions: the innermost first.
+/// A frame of an image (`heap_node.frame`) and its functions, innermost first.
 package struct StoredFrame {
     package var frame: UInt64
     package var names: [StoredName]
@@ -46,9 +46,9 @@ package struct StoredFrame {
 
 /// The names in one image.
 package final class StoredNames {
-    /// Longer names are cut: compilers make some of a few kilobytes.
+    /// Longer names are cut. Compilers make names of a few kilobytes.
     package static let longestName = 1 << 16
-    /// More functions inlined at one place than any compiler makes of real code.
+    /// More inlined functions at one place than real code has.
     static let mostInlined = 1024
 
     private let image: HeapImage
@@ -56,7 +56,7 @@ package final class StoredNames {
     private var texts: [UInt64: String] = [:]
     private var unreadBytes: Int
 
-    /// Where each frame's entries lie; of a frame that is there twice the first.
+    /// Where each frame's entries are. If a frame is there twice, the first counts.
     package private(set) var frames: [(frame: UInt64, entries: Range<Int>)] = []
 
     fileprivate init(_ image: HeapImage) {
@@ -73,15 +73,15 @@ package final class StoredNames {
         }
     }
 
-    /// The functions in a range of entries, the innermost first.
+    /// The functions in a range of entries, innermost first.
     ///
-    /// - Complexity: O(1) a function whose strings were asked for before; else a read of each.
+    /// - Complexity: O(1) for each function whose strings were read before; else one read for each string.
     package func names(_ range: Range<Int>) -> [StoredName] {
         if range.count > Self.mostInlined {
             image.note(
                 "a frame with more than \(Self.mostInlined) functions", at: image.place(of: .names, range.lowerBound))
         }
-        // The last is the function itself.
+        // The last entry is the function itself.
         return entries[range.clamped(to: entries.indices)].suffix(Self.mostInlined).map { entry in
             StoredName(
                 function: text(entry.function), symbol: text(entry.symbol), file: text(entry.file),
@@ -110,7 +110,7 @@ package final class StoredNames {
 }
 
 extension HeapImage {
-    /// The names that the image brings; nil where it brings none.
+    /// The names that the image stores; nil if it has none.
     ///
     /// - Complexity: O(names)
     package func storedNames() -> StoredNames? { hasNames ? StoredNames(self) : nil }
@@ -118,16 +118,16 @@ extension HeapImage {
 
 // MARK: - Writing
 
-/// Names on their way into an image: entries of NAMES, and the strings that come after those that are there.
+/// Names that are being written to an image: entries of NAMES, and strings that are appended to the existing ones.
 struct NameSection {
     private(set) var entries: [heap_name] = []
     private(set) var strings: [UInt8] = []
-    /// Names without a place: STRINGS is full.
+    /// Names left out because STRINGS is full.
     private(set) var leftOut = 0
     private let firstOffset: UInt64
     private var places: [String: heap_string] = [:]
 
-    /// For an image whose strings end at `firstOffset` bytes.
+    /// For an image whose strings take `firstOffset` bytes.
     init(_ frames: [StoredFrame], firstOffset: UInt64) {
         self.firstOffset = firstOffset
         for frame in frames {

@@ -1,16 +1,16 @@
-// A verdict that an image brings: of each stack how many of its blocks are lost or held, the tree of those who hold,
-// and what the verdict could not see. Read with the same suspicion as the rest of an image, and written by packing.
+// A verdict that an image stores: for each stack how many of its blocks are lost or held, the tree of holders, and what
+// the verdict could not read. It is checked like the rest of an image, and written by packing.
 
 import CHeapImage
 import Text
 
-/// Of one stack's blocks those that have one verdict.
+/// The blocks of one stack with the same verdict.
 package struct StackVerdict: Equatable, Sendable {
     /// The image's number.
     package var stack: UInt32
     package var verdict: Verdict
     package var own = Amount()
-    /// What definitely lost blocks drag along: indirectly lost ones.
+    /// The blocks that are indirectly lost through definitely lost ones.
     package var dragged = Amount()
     /// The lowest address among the blocks.
     package var example: UInt64 = 0
@@ -27,9 +27,9 @@ package struct StoredHolder: Equatable, Sendable {
     package var stack: UInt32?
     package var isSharedByRoots: Bool
     package var depth: Int
-    /// The blocks that the line stands for; none for a root.
+    /// The line's own blocks; none for a root.
     package var own: Amount
-    /// What goes with it, and itself.
+    /// What would be freed with it, itself included.
     package var kept: Amount
 
     package init(name: String, stack: UInt32?, isSharedByRoots: Bool, depth: Int, own: Amount, kept: Amount) {
@@ -38,11 +38,11 @@ package struct StoredHolder: Equatable, Sendable {
     }
 }
 
-/// A verdict as an image keeps it.
+/// A verdict, as an image stores it.
 package struct StoredVerdict: Equatable, Sendable {
     package var stacks: [StackVerdict] = []
     package var holders: [StoredHolder] = []
-    /// What could not be read: with any of these no block is called definitely lost.
+    /// What could not be read. If there is any, no block is called definitely lost.
     package var notRead: [String] = []
     package var notes: [String] = []
     package var pauseNanoseconds: UInt64 = 0
@@ -55,11 +55,11 @@ package struct StoredVerdict: Equatable, Sendable {
     }
 }
 
-/// A verdict to be written with an image's blocks.
+/// A verdict to write with an image's blocks.
 package struct VerdictToStore {
-    /// Holders and what could not be read; its stacks are made anew, of the blocks that are written.
+    /// Holders, and what could not be read. Its stacks are made again from the blocks that are written.
     package var known: StoredVerdict
-    /// What is said of a block, and what it drags along.
+    /// A block's verdict, and the blocks that are indirectly lost through it.
     package var judge: (LiveBlock) -> (verdict: Verdict, dragged: Amount)
 
     package init(known: StoredVerdict, judge: @escaping (LiveBlock) -> (verdict: Verdict, dragged: Amount)) {
@@ -68,18 +68,18 @@ package struct VerdictToStore {
 }
 
 extension HeapImage {
-    /// Whether section VERDICTS is there: only where a dense image says so.
+    /// Whether there is a section VERDICTS: only in dense images that say so.
     package var hasVerdict: Bool { kind != .running && hasFlag(HEAP_FLAG_VERDICT) }
 
-    /// The verdict that the image brings; nil where it brings none. Entries that make no sense are noted as damage, and
-    /// passed over.
+    /// The verdict that the image stores; nil if it has none. Entries that make no sense are noted as damage and
+    /// skipped.
     ///
     /// - Complexity: O(entries)
     package func storedVerdict() -> StoredVerdict? {
         guard hasVerdict else { return nil }
         var stored = StoredVerdict()
         let stacks = UInt64(sections[SectionName.stacks.rawValue].readableEntries)
-        // Texts that overlap would be read over and over: no more is read than STRINGS has.
+        // Overlapping texts could be read again and again, so no more bytes are read than STRINGS has.
         var unreadBytes = sections[SectionName.strings.rawValue].readableEntries
         func text(_ string: heap_string, _ index: Int) -> String {
             let bytes = min(Int(string.length), Self.longestVerdictText)
@@ -105,7 +105,7 @@ extension HeapImage {
                 stored.stacks.append(said)
             case HEAP_VERDICT_HOLDER.rawValue:
                 guard Int(entry.depth) <= min((stored.holders.last?.depth ?? -1) + 1, Self.deepestHolder) else {
-                    note("a holder that hangs from none", at: place(of: .verdicts, index))
+                    note("a holder without the line that holds it", at: place(of: .verdicts, index))
                     return
                 }
                 stored.holders.append(
@@ -123,13 +123,13 @@ extension HeapImage {
     }
 
     static let longestVerdictText = 4096
-    /// Each line is written as far in as it is deep.
+    /// A line is indented by its depth.
     static let deepestHolder = 64
 }
 
 // MARK: - Writing
 
-/// A verdict on its way into an image: its stacks are summed up while the blocks are written.
+/// A verdict that is being written to an image. Its stacks are summed up while the blocks are written.
 struct VerdictSection {
     private var verdict: VerdictToStore
     private var places: [UInt64: Int] = [:]
@@ -158,8 +158,8 @@ struct VerdictSection {
         entries[place].address = min(entries[place].address, block.address)
     }
 
-    /// Adds what is not of single blocks, for an image whose strings end at `firstOffset` bytes. A text without a place
-    /// is left out: its entry says by its kind what matters most.
+    /// Adds what does not belong to single blocks, for an image whose strings take `firstOffset` bytes. A text that
+    /// finds no space is left out: its entry's kind says the most important.
     mutating func finish(firstOffset: UInt64) {
         func place(_ text: String) -> heap_string {
             let bytes = Array(text.pathBytes.prefix(HeapImage.longestVerdictText))

@@ -1,8 +1,8 @@
-// The words for what analysis says of a live block, and sums of blocks: the leak search makes them, images keep them.
+// Verdicts on live blocks, and sums of blocks. The leak search makes them, images store them.
 
 import CHeapImage
 
-/// What analysis says of a live block. The numbers are the image's.
+/// What analysis says about a live block. The numbers are those in the image.
 package enum Verdict: UInt8, CaseIterable, Sendable {
     case unknown, reachable, possible, definite, indirect
 
@@ -16,7 +16,7 @@ package enum Verdict: UInt8, CaseIterable, Sendable {
 
     /// Worst first.
     package static let shown: [Verdict] = [.definite, .indirect, .possible, .reachable]
-    /// Nothing that is sure to hold the block was found.
+    /// Nothing was found that surely holds the block.
     package static let lost: [Verdict] = [.definite, .indirect]
 }
 

@@ -1,6 +1,6 @@
-// Functions that an allocator has beside malloc's family, jemalloc's mallocx or tcmalloc's tc_malloc, are booked by a
-// library of their own each. Programs find out by weak symbols whether such an allocator is there, so its library may
-// be preloaded into a program that is linked with it, and into no other.
+// An allocator may have functions beside malloc's family: jemalloc's mallocx, tcmalloc's tc_malloc. A small library for
+// each allocator books them. Programs test by weak symbols whether such an allocator is there, so its library may be
+// preloaded only into a program that is linked with the allocator.
 
 import Glibc
 import Symbols
@@ -9,7 +9,7 @@ import SystemPackage
 /// What to preload into a program: libheapsum.so, and the library for an allocator that the program is dynamically
 /// linked with.
 ///
-/// - Parameter library: libheapsum.so, which the others lie beside.
+/// - Parameter library: libheapsum.so; the others are in the same directory.
 func preloadedLibraries(_ library: FilePath, for program: FilePath) -> [FilePath] {
     [library, allocatorLibrary(for: program, beside: library)].compactMap { $0 }
 }
@@ -32,7 +32,8 @@ private func allocatorLibrary(for program: FilePath, beside library: FilePath) -
             of: program, preloaded: variable("LD_PRELOAD"), libraryPath: variable("LD_LIBRARY_PATH"),
             where: { own(for: $0) != nil }),
         let own = own(for: object),
-        // One of another version or with names of its own (je_mallocx) would leave some of ours without a next in line.
+        // If the allocator has another version or its own names (je_mallocx), some functions of our library would have
+        // no next one.
         let wanted = exportedNames(own), let offered = exportedNames(object), wanted.isSubset(of: offered)
     else { return nil }
     return own

@@ -1,5 +1,5 @@
-// Where heaprun's own options end and the program begins. The program's arguments are never parsed,
-// copied as text or reordered: they are handed on as the C strings that heaprun was given.
+// Finds where heaprun's own options end and the program begins. The program's arguments are never parsed, copied as
+// text or reordered: they are passed on as the C strings that heaprun got.
 
 /// What follows heaprun's options.
 package enum ProgramArguments: Equatable {
@@ -13,14 +13,14 @@ package enum ProgramArguments: Equatable {
 /// Finds the program in argv.
 ///
 /// - Parameters:
-///   - captured: what the option parser left over: all from the first word that is no option of heaprun's, `--`
-///     included.
-///   - count: argc, so that the words' own bytes needn't survive the parser.
+///   - captured: what the option parser left over: everything from the first word that is not an option of heaprun,
+///     including `--`.
+///   - count: argc. So the words themselves need not survive the parser unchanged.
 package func programArguments(captured: [String], count: Int) -> ProgramArguments {
     guard let first = captured.first else { return .missing }
     let start = count - captured.count
     if first == "--" { return captured.count > 1 ? .program(index: start + 1) : .missing }
-    // A lone dash is a name, if an odd one.
+    // A single dash is a name, though an odd one.
     if first.hasPrefix("-") && first != "-" { return .unknownOption(first) }
     return .program(index: start)
 }

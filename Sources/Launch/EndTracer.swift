@@ -1,5 +1,5 @@
-// Who looks at processes when they end: what Supervisor hands on, and what a recording takes from it. The looking
-// itself needs more than a launcher has (Leaks, Report), so it comes from outside.
+// The interface to the code that examines processes when they end: what Supervisor passes to it, and what a recording
+// gets from it. The examination itself needs more than a launcher has (Leaks, Report), so it comes from outside.
 
 import Glibc
 import HeapImage
@@ -7,18 +7,18 @@ import Proc
 
 /// A tracer of the program, from its first instruction to its end.
 package struct EndTracer {
-    /// What became of a wait status.
+    /// How a wait status was handled.
     package enum Status { case notAStop, goesOn, stopped(signal: Int32) }
 
     /// ptrace's options.
     package var options: UInt
-    /// Takes what waitpid said of any thread.
+    /// Handles what waitpid reported for any thread.
     package var take: (_ thread: pid_t, _ status: Int32) -> Status
-    /// What is to be stored with a process's image; asked for once.
+    /// The verdict to store with a process's image; called once.
     package var verdict: (MappedFile) -> VerdictToStore?
     /// Lines for the report.
     package var report: () -> [String]
-    /// The exit status instead of the program's own, where it is to be another one.
+    /// The exit status that replaces the program's own, if there is one.
     package var exitStatus: () -> Int32?
 
     package init(

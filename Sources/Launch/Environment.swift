@@ -1,16 +1,16 @@
-// The environment that a recorded program starts with: heaprun's own, with the library preloaded and
-// its options as HEAPSUM_ variables. Entries are C strings handed on byte for byte: an environment need not
-// be UTF-8, and what isn't ours must arrive as it was.
+// The environment of a recorded program: heaprun's own, with the library preloaded and its options as HEAPSUM_
+// variables. Entries are C strings that are passed on byte for byte: an environment need not be UTF-8, and entries of
+// others must arrive unchanged.
 
 import Glibc
 import SystemPackage
 import Text
 
-/// What heaprun was asked for, checked.
+/// heaprun's options, checked.
 package struct RecordingOptions {
-    /// Where finished images and dumps go.
+    /// The directory for finished images and dumps.
     package var output: FilePath
-    /// Where running images are made; nil with --exec.
+    /// The directory for running images; nil with --exec.
     package var runDirectory: FilePath?
     package var depth: Int?
     /// The dump signal's number; 0: none.
@@ -24,24 +24,24 @@ package struct RecordingOptions {
     package var maximumBytes: UInt64?
     /// 0: no limit; nil: as many as suit the machine.
     package var maximumStacks: UInt64?
-    /// A dump each time the live bytes pass the last dump's by so many.
+    /// A dump each time the live bytes exceed those of the last dump by this many.
     package var dumpAtGrowth: UInt64?
     /// A dump when an allocation fails.
     package var dumpAtFailure = false
     package var messages: FilePath?
     /// Mean bytes between two sampled ones; 0: every allocation is recorded.
     package var sample: UInt64?
-    /// Programs tell of an exec before it happens, to who traces them.
+    /// Programs announce an exec to their tracer before it happens.
     package var tellsEnd = false
 
     package init(output: FilePath) { self.output = output }
 
-    /// The HEAPSUM_ variables to set. What wasn't asked for keeps the caller's value.
+    /// The HEAPSUM_ variables to set. Others keep the caller's value.
     package var variables: [(name: String, value: String)] {
         var list = [("HEAPSUM_OUTPUT", output.text)]
         if let runDirectory { list.append(("HEAPSUM_RUN_DIR", runDirectory.text)) }
         if let depth { list.append(("HEAPSUM_DEPTH", String(depth))) }
-        // By number: how a name is written is decided here.
+        // As a number, because names are interpreted only here.
         if let signal { list.append(("HEAPSUM_SIGNAL", String(signal))) }
         if !only.isEmpty { list.append(("HEAPSUM_ONLY", only.joined(separator: ":"))) }
         if !skip.isEmpty { list.append(("HEAPSUM_SKIP", skip.joined(separator: ":"))) }
@@ -59,29 +59,29 @@ package struct RecordingOptions {
     }
 }
 
-/// What a value of LD_PRELOAD names.
+/// The libraries that a value of LD_PRELOAD names.
 func preloadEntries(_ value: String?) -> [String] {
     (value ?? "").split(whereSeparator: { $0 == ":" || $0 == " " }).map(String.init)
 }
 
-/// The value of LD_PRELOAD: the libraries before what was there, and once.
+/// The value of LD_PRELOAD: the libraries, each once, before the existing entries.
 package func preloadValue(libraries: [String], existing: String?) -> String {
     let others = preloadEntries(existing).filter { !libraries.contains($0) }
     return (libraries + others).joined(separator: ":")
 }
 
-/// What AddressSanitizer is told in a recorded program, and in those that it starts.
+/// The options for AddressSanitizer in a recorded program and in programs that it starts.
 ///
-/// As a shared library it refuses to run behind any other, by default. Behind ours it does its work as ever: it is
-/// asked not to refuse, whatever else `existing`, the user's options, say; a user who speaks of that himself is obeyed.
+/// As a shared library it refuses by default to be loaded after any other library. After ours it works as usual, so it
+/// is told not to refuse. The user's options, `existing`, are kept, and win if they contain this option themselves.
 package func addressSanitizerOptions(existing: String?) -> String {
     let option = "verify_asan_link_order"
     guard let existing, !existing.isEmpty else { return option + "=0" }
     return existing.contains(option + "=") ? existing : existing + ":" + option + "=0"
 }
 
-/// Makes `name=value` entries for execve from an environment: those in `set` replaced or appended, those
-/// in `without` left out, all others as they are.
+/// Makes `name=value` entries for execve from an environment: those in `set` are replaced or appended, those in
+/// `without` are left out, all others stay.
 package func environmentEntries(
     from environment: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>, set: [(name: String, value: String)],
     without: [String] = []
@@ -98,9 +98,9 @@ package func environmentEntries(
     return entries + set.map { "\($0.name)=\($0.value)".pathCString }
 }
 
-/// The number of a dump signal as people name it (see `signalNumber(named:)`); 0 for `none`.
+/// The number of a dump signal by its name (see `signalNumber(named:)`); 0 for `none`.
 ///
-/// - Throws: 125 for what is no signal, and for those that no handler can take.
+/// - Throws: 125 if it is not a signal, or one that no handler can catch.
 package func dumpSignalNumber(_ text: String) throws(LaunchError) -> Int32 {
     if text.uppercased() == "NONE" { return 0 }
     guard let number = signalNumber(named: text) else {

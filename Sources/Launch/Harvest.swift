@@ -1,6 +1,5 @@
-// What a recording left behind, gathered when the program has ended: each running image becomes a packed
-// one in the output directory and is removed, save those that somebody still writes. Nothing is removed
-// that hasn't been packed first or been found to hold nothing.
+// Gathers a recording's images when the program has ended: each running image is packed into the output directory and
+// removed, unless a process still writes it. An image is removed only after it was packed, or if it holds nothing.
 
 import CHeapImage
 import Glibc
@@ -19,7 +18,7 @@ struct PackedImage {
     var liveBytes: UInt64
     var liveBlocks: UInt64
     var peakBytes: UInt64
-    /// Events of any kind: without one, the program's malloc went past the library.
+    /// Allocations ever booked. If there is none, the library did not see the program's malloc.
     var allocatedBlocks: UInt64
     var losses: heap_losses
     var residence: heap_residence
@@ -27,7 +26,8 @@ struct PackedImage {
     /// Mean bytes between two sampled ones; 0: every block was recorded.
     var sampleInterval: UInt64
     var allocator: String
-    /// The stacks that hold the most, largest first; more than are shown, as other programs may have them too.
+    /// The stacks that hold the most, largest first; more than are shown, because other programs may have the same
+    /// ones.
     var largest: [LargeStack]
 }
 
@@ -39,46 +39,47 @@ struct LargeStack {
     var frames: [ModuleFrame]
 }
 
-/// A frame that means the same in every process: equal where file, build-id and offset are.
+/// A frame that means the same in every process: frames are equal if file, build-id and offset are.
 struct ModuleFrame: Hashable {
-    /// Empty where no module was there; then the offset is an absolute address.
+    /// Empty if no module was there; then the offset is an absolute address.
     var path: [UInt8]
     var buildID: [UInt8]
-    /// Where it has no build-id, its file; nil otherwise.
+    /// Its file, if it has no build-id; else nil.
     var file: ExpectedFile?
     /// The return address less the module's load bias.
     var offset: UInt64
 }
 
-/// All that was found when the program had ended.
+/// Everything that was found when the program had ended.
 struct Harvest {
     var packed: [PackedImage] = []
-    /// Images of programs that are still running, left where they are; PIDs as they are in our namespace.
+    /// Images of programs that still run, left where they are. PIDs are those of our namespace.
     var running: [(program: String, pid: pid_t, path: FilePath)] = []
-    /// Links to these in the output directory, where whoever looks for them looks first.
+    /// Links to them in the output directory, where people look first.
     var links: [FilePath] = []
-    /// Images of programs that are gone, made where the run directory could not be written.
+    /// Images of ended programs that could not write into the run directory.
     var strays: [StrayImage] = []
-    /// Programs in sandboxes whose images could be reached neither while they ran nor now.
+    /// Programs in sandboxes whose images could not be reached, neither while they ran nor now.
     var lost: [(program: String, pid: pid_t)] = []
-    /// What went wrong on our side, a sentence each.
+    /// What went wrong in heaprun, one sentence each.
     var problems: [String] = []
-    /// What the library had to say, each sentence once, without its prefix.
+    /// The library's messages, each once, without prefix.
     var messages: [String] = []
-    /// What is to be stored with an image, by its file.
+    /// The verdict to store with an image, by the image's file.
     var verdict: ((MappedFile) -> VerdictToStore?)?
 }
 
-/// Which images to take in one go.
+/// Which images to take at once.
 enum Gathering {
-    /// The root program runs: take those of ended children alone, and stop packing after so long.
+    /// The root program runs: take only images of ended children, and stop packing after this time.
     case whileRunning(sliceNanoseconds: UInt64)
-    /// The root program has ended, so and at this moment of CLOCK_MONOTONIC: take all that nobody has mapped.
+    /// The root program has ended, in this way and at this time of CLOCK_MONOTONIC: take all images that nobody has
+    /// mapped.
     case atEnd(Ending, monotonicNanoseconds: UInt64)
 }
 
 extension Harvest {
-    /// So many images may wait for the end. An image at rest takes 250 KB of memory or more, packed some
+    /// At most this many images wait for the end. A finished image takes 250 KB of memory or more, a packed one a few
     /// KB on disk; a build makes thousands of them.
     static let patience = 64
 
@@ -86,12 +87,12 @@ extension Harvest {
     ///
     /// - Parameters:
     ///   - pid: the root program's.
-    ///   - startTime: of heaprun itself: no recorded process is older.
+    ///   - startTime: of heaprun itself; no recorded process is older.
     mutating func gather(
         _ gathering: Gathering, from place: RunDirectory, into output: FilePath, pid: pid_t, since startTime: UInt64
     ) {
-        // Listed before the processes are asked: an image with a header has been mapped by then, so one
-        // that nobody has mapped afterwards is finished for good.
+        // The images are listed before the processes are asked. An image with a header has been mapped by then, so if
+        // nobody has it mapped afterwards, it is finished.
         let found = runningImages(in: place.path, gathering)
         let living = LivingImages(since: startTime)
         let newest = Dictionary(found.map { ($0.owner, ImageAge($0.header)) }, uniquingKeysWith: max)
@@ -102,7 +103,8 @@ extension Harvest {
             var options = PackOptions(state: isNewest ? .unknown : .exec)
             switch gathering {
             case .whileRunning(let slice):
-                // A process between two images, in the middle of exec, has neither mapped: wait until it is gone.
+                // A process in the middle of an exec is between two images and has neither mapped: wait until it is
+                // gone.
                 let owner = pid_t(bitPattern: image.header.pid)
                 if isRoot || living.holder(image.mapped, header: image.header) != nil
                     || ProcessStat.of(owner)?.startTime == image.header.start_time
@@ -130,7 +132,7 @@ extension Harvest {
                 try image.path.remove()
                 if var result {
                     result.isRoot = isRoot
-                    // Where images stay in the run directory, the running one was in the way of the right name.
+                    // If images stay in the run directory, the running image occupied the right name.
                     if output == place.path,
                         result.path.withPlatformString({ from in image.path.withPlatformString { rename(from, $0) } })
                             == 0
@@ -140,7 +142,7 @@ extension Harvest {
                     packed.append(result)
                 }
             } catch {
-                // Said once, at the end: by then there may be room for it.
+                // Reported only at the end: by then there may be room.
                 if case .atEnd = gathering {
                     problems.append("the image \(image.path.text) is left as it is: \(error)")
                 }
@@ -148,7 +150,7 @@ extension Harvest {
         }
     }
 
-    /// Packs the images of programs in sandboxes, when the program has ended.
+    /// Packs the images of programs in sandboxes, after the program has ended.
     mutating func gather(_ sandboxed: SandboxedImages, into output: FilePath, since startTime: UInt64) {
         lost = sandboxed.lost
         guard !sandboxed.images.isEmpty else { return }
@@ -178,7 +180,7 @@ extension Harvest {
         }
     }
 
-    /// Gives programs that outlived the first one a second to end.
+    /// Waits up to a second for programs that outlived the first one.
     func waitForStragglers(
         in place: RunDirectory, output: FilePath, _ sandboxed: SandboxedImages, since startTime: UInt64
     ) {
@@ -191,7 +193,7 @@ extension Harvest {
         }
     }
 
-    /// Finds the images of this recording that lie elsewhere, when the program has ended.
+    /// Finds images of this recording in other places, after the program has ended.
     mutating func findStrays(output: FilePath, besides place: RunDirectory, since startTime: UInt64) {
         let found = strayImages(output: output, besides: place.path, since: startTime)
         guard !found.isEmpty else { return }
@@ -202,10 +204,9 @@ extension Harvest {
         strays = found.filter { living.holder($0.mapped, header: $0.header) == nil }
     }
 
-    /// Puts links to the images of programs that still run into the output directory. A name that is taken stays what
-    /// it is.
+    /// Makes links in the output directory to the images of programs that still run. Never replaces an existing name.
     mutating func linkRunning(into output: FilePath) {
-        // A path by /proc leads nowhere once the program is gone.
+        // A path through /proc is useless once the program is gone.
         for image in running where image.path.removingLastComponent() != output && !image.path.starts(with: "/proc") {
             guard let name = image.path.lastComponent else { continue }
             let link = output.appending(name), target = image.path
@@ -215,10 +216,10 @@ extension Harvest {
         }
     }
 
-    /// Takes what the library has to say.
+    /// Reads the library's messages.
     mutating func takeMessages(_ path: FilePath) {
         guard let text = try? readBytes(path, limit: 64 << 10) else { return }
-        // Lines begin with the library's own prefix; and each of a thousand children may have said the same.
+        // Lines begin with the library's prefix, and a thousand children may have printed the same one.
         let prefix = Array("heapsum: ".utf8)
         for line in text.split(separator: UInt8(ascii: "\n")) {
             let said = pathText(line.starts(with: prefix) ? line.dropFirst(prefix.count) : line)
@@ -231,7 +232,7 @@ extension Harvest {
         guard case .atEnd = gathering else { return runningImages(in: directory) }
         let (found, others) = filesInRunDirectory(directory)
         for (path, isEmpty) in others {
-            // Its process ended while it made the image: nothing was booked.
+            // Its process ended while it created the image: nothing was booked.
             if isEmpty {
                 try? path.remove()
             } else {
@@ -243,8 +244,8 @@ extension Harvest {
 
     private func runningImages(in directory: FilePath) -> [FoundImage] { filesInRunDirectory(directory).images }
 
-    /// The images, the oldest first, and files that are none: while programs run, one that is being made may be among
-    /// them.
+    /// The images, oldest first, and the files that are not images. While programs run, an image that is just being
+    /// created may be among these.
     private func filesInRunDirectory(
         _ directory: FilePath
     ) -> (images: [FoundImage], others: [(path: FilePath, isEmpty: Bool)]) {
@@ -279,7 +280,7 @@ private struct FoundImage {
     var owner: Owner { Owner(pid: header.pid, startTime: header.start_time) }
 }
 
-// Nil for a fork that only went on to exec or ended, holding nothing.
+// nil for a fork that holds nothing because it only went on to exec or ended.
 private func pack(_ source: FileSource, into output: FilePath, options: PackOptions) throws -> PackedImage? {
     let image = try HeapImage(source, presence: .gone)
     let processID = image.header.pid
@@ -293,7 +294,7 @@ private func pack(_ source: FileSource, into output: FilePath, options: PackOpti
     let program = image.programName
     let wanted = image.imageName.isEmpty ? ImageNames.image(program: program, processID: processID) : image.imageName
     let summary = try image.pack(into: output.text, options: options) {
-        // The first choice is the name that its dumps carry.
+        // The first choice is the name that its dumps have.
         $0 == 1 ? ImageNames.baseName(wanted) : ImageNames.image(program: program, processID: processID, attempt: $0)
     }
     return PackedImage(
@@ -313,9 +314,9 @@ private func expectedFile(_ module: Module) -> ExpectedFile? {
         isReplaced: module.isReplaced)
 }
 
-// The largest; stacks that two threads inserted at once are one.
+// The largest stacks. Stacks that two threads inserted at once are merged.
 private func largestStacks(_ image: HeapImage, _ census: Census) -> [LargeStack] {
-    // Duplicates are few: 64 candidates hold 16 that differ, or the rest is small.
+    // Duplicates are few: 64 candidates contain 16 different stacks, or the others are small.
     let candidates = census.stacks.filter { $0.liveBlocks > 0 }.sorted { $0.liveBytes > $1.liveBytes }.prefix(64)
     guard !candidates.isEmpty else { return [] }
     let tree = image.nodes()

@@ -1,5 +1,5 @@
-// What heaprun does with an image's first page: asks whose it is, and writes what it measures. Who an image belongs to
-// is decided by PID and start time together.
+// What heaprun does with an image's first page: finds out which process it belongs to, and writes its measurements. The
+// process is identified by PID and start time together.
 
 import CHeapImage
 import Glibc
@@ -8,14 +8,14 @@ import Proc
 import SystemPackage
 import Text
 
-/// Reads an image's header; nil where the file isn't one, or not yet.
+/// Reads an image's header; nil if the file is not an image, or not yet.
 func imageHeader(_ file: FileDescriptor) -> heap_header? {
     guard let bytes = try? readBytes(file, at: 0, count: MemoryLayout<heap_header>.size) else { return nil }
     return heap_header(bytes)
 }
 
-/// When an image was begun. The monotonic clock is read coarsely, in steps of some milliseconds, and exec can
-/// be quicker than that; within one step the real-time clock decides, which could mislead only by being set just then.
+/// When an image was begun. The monotonic clock has steps of a few milliseconds, and an exec can be faster than that.
+/// Within one step the real-time clock decides, which is wrong only if somebody sets that clock just then.
 struct ImageAge: Comparable {
     var monotonic: UInt64
     var realtime: UInt64
@@ -30,7 +30,7 @@ struct ImageAge: Comparable {
     }
 }
 
-/// Keeps a program's resident size in its running image, as nothing inside the program may ask for it.
+/// Writes a program's resident size into its running image, because nothing inside the program may measure it.
 package struct ResidentMeter {
     private let pid: pid_t
     private let runDirectory: FilePath
@@ -47,26 +47,28 @@ package struct ResidentMeter {
         self.runDirectory = runDirectory
     }
 
-    /// Measures once: the program's resident bytes less its image's own, into the newest image of the program.
+    /// Measures once, and writes the program's resident bytes, less those of the image itself, into the program's
+    /// newest image.
     package mutating func measure() {
         findImage()
         guard let image, let resident = residentBytes(of: pid) else { return }
         var status = stat()
         guard fstat(image.rawValue, &status) == 0 else { return }
-        // What the file holds, the program has mapped: sparse, it has a page where the program wrote one.
+        // The file's blocks are the image's resident bytes: the file is sparse, and has only pages that the program
+        // wrote.
         let own = UInt64(clamping: status.st_blocks) &* 512
         let bytes = resident - min(own, resident)
         peakBytes = max(peakBytes, bytes)
-        // Two neighbouring fields; nobody else writes them while the program runs.
+        // Two adjacent fields. Nobody else writes them while the program runs.
         guard let offset = MemoryLayout<heap_header>.offset(of: \.rss_bytes) else { return }
         let values = [bytes, peakBytes]
         _ = values.withUnsafeBytes { pwrite(image.rawValue, $0.baseAddress, $0.count, off_t(offset)) }
         split(inode: UInt64(status.st_ino))
     }
 
-    // By kind of mapping. The kernel walks all the program's pages for it and holds its map meanwhile, which for tens
-    // of gigabytes takes a good part of a second: so for a twentieth of the time at most, and a hundredth after a
-    // minute.
+    // Measures by kind of mapping. For that the kernel walks all the program's pages and locks its map meanwhile, which
+    // takes a good part of a second for tens of gigabytes. So it may take a twentieth of the time at most, and a
+    // hundredth after a minute.
     private mutating func split(inode: UInt64) {
         let began = monotonicNanoseconds()
         guard began >= splitDue, let image, let imagePath else { return }
@@ -80,21 +82,21 @@ package struct ResidentMeter {
             opened.header.pid == UInt32(pid), let found = measureResidence(of: pid, image: opened, imageInode: inode),
             let offset = MemoryLayout<heap_header>.offset(of: \.residence)
         else { return }
-        // A program that is ending has given its memory back already.
+        // A program that is ending has already given its memory back.
         guard found.programBytes > 0 else { return }
         let started = opened.header.started_monotonic_ns
         let value = found.recorded(atNanoseconds: began > started ? began - started : 0)
         _ = withUnsafeBytes(of: value) { pwrite(image.rawValue, $0.baseAddress, $0.count, off_t(offset)) }
     }
 
-    /// Gives back the descriptor.
+    /// Closes the descriptor.
     package mutating func close() {
         try? image?.close()
         image = nil
     }
 
-    // exec gives the program a new image; forks of it leave others beside. The directory's time says
-    // whether there is anything new; its clock is coarse, so a fresh time is looked at again.
+    // exec gives the program a new image, and its forks leave others in the directory. The directory's time tells
+    // whether there is anything new. Its clock is coarse, so a recent time is checked again.
     private mutating func findImage() {
         var status = stat()
         let directory = runDirectory.withPlatformString { open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }

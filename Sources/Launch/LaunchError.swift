@@ -1,6 +1,5 @@
-// What can keep a program from being started or an image from being taken, each with the exit status
-// that the tools give for it. A message says the reason and, where there is one, the way out; it is one
-// line's worth of text without the tool's name, which the executables put before it.
+// The failures of starting a program or taking an image, each with the tools' exit status. A message has the reason
+// and, if there is one, the way out. It is one line of text, without the tool's name, which the executables add.
 
 import SystemPackage
 
@@ -14,15 +13,15 @@ package struct LaunchError: Error, Equatable, CustomStringConvertible {
 
     /// heaprun's own failure (125): options, directories, programs that can't be recorded.
     package static func own(_ message: String) -> LaunchError { LaunchError(exitStatus: 125, message: message) }
-    /// The program is there and can't be executed (126), as in a shell.
+    /// The program exists and can't be executed (126), as in a shell.
     package static func notExecutable(_ message: String) -> LaunchError {
         LaunchError(exitStatus: 126, message: message)
     }
-    /// The program isn't there (127), as in a shell.
+    /// The program doesn't exist (127), as in a shell.
     package static func notFound(_ message: String) -> LaunchError { LaunchError(exitStatus: 127, message: message) }
-    /// A process without an image that we could read (2).
+    /// A process without an image that can be read (2).
     package static func notRecorded(_ message: String) -> LaunchError { LaunchError(exitStatus: 2, message: message) }
 }
 
-/// The text of an errno, as `strerror` has it.
+/// The text of an errno, as from `strerror`.
 package func errnoText(_ number: Int32) -> String { Errno(rawValue: number).description }

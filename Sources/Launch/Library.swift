@@ -1,5 +1,5 @@
-// Finds libheapsum.so for this tool, in an installed tree or in a build's. It must never pick one by
-// the working directory: what is preloaded runs in the program.
+// Finds libheapsum.so for this tool, in an installation or a build tree. It must never look in the working directory: a
+// preloaded library runs inside the program.
 
 import Glibc
 import Proc
@@ -8,10 +8,10 @@ import Text
 
 /// The library to preload, with an absolute path that LD_PRELOAD can carry.
 ///
-/// HEAPSUM_LIBRARY names it; without it, it is sought beside the tool, then in ../lib/heapsum, ../lib, and
-/// where `make library` puts it beside SwiftPM's build products.
+/// HEAPSUM_LIBRARY names it. Without that, it is looked for beside the tool, then in ../lib/heapsum, ../lib, and where
+/// `make library` puts it beside SwiftPM's build products.
 /// - Parameter tool: the running tool's file, links resolved.
-/// - Throws: exit status 125 naming all the places that were tried.
+/// - Throws: exit status 125, with all the places that were tried.
 package func findLibrary(named: String?, tool: FilePath?) throws(LaunchError) -> FilePath {
     var library: FilePath?
     if let named, !named.isEmpty {
@@ -36,7 +36,7 @@ package func findLibrary(named: String?, tool: FilePath?) throws(LaunchError) ->
         }
     }
     guard let library else { throw .own("libheapsum.so was not found") }
-    // LD_PRELOAD separates by both, and knows no quoting.
+    // Both separate entries of LD_PRELOAD, which has no quoting.
     if library.text.utf8.contains(where: { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: ":") }) {
         throw .own(
             "\(library.text): LD_PRELOAD can't carry a path with a space or a colon; name a copy elsewhere by "

@@ -1,21 +1,23 @@
-// What a program is dynamically linked with, all the way down, as its loader would find it (ld.so(8)): by DT_RPATH,
-// LD_LIBRARY_PATH, DT_RUNPATH, the loader's cache and the default directories. Nothing is run, and no process started:
-// a program that is about to be recorded, or to take this process over, has to find no trace of the question.
+// Finds all libraries that a program is dynamically linked with, direct and indirect, in the way of its loader
+// (ld.so(8)): by DT_RPATH, LD_LIBRARY_PATH, DT_RUNPATH, the loader's cache and the default directories. Nothing is run
+// and no process is started, because the program that will be recorded, or will replace this process, must find no
+// trace of the search.
 //
-// The files are hostile until checked: each offset is compared with what was read, each size has a bound, and what
-// can't be read is passed over.
+// The files are hostile until checked: each offset is compared with what was read, each size has a bound, and
+// unreadable files are skipped.
 
 import Glibc
 import Proc
 import SystemPackage
 import Text
 
-/// The first object that a program would be loaded with that `isWanted`, breadth first; not the program itself.
+/// The first object, breadth first, that the loader would load with a program and that `isWanted`; not the program
+/// itself.
 ///
 /// - Parameters:
-///   - preloaded: the value of LD_PRELOAD, by which objects come too.
+///   - preloaded: the value of LD_PRELOAD, which also names objects.
 ///   - libraryPath: that of LD_LIBRARY_PATH.
-/// - Complexity: O(objects) files opened, 1,000 at the most.
+/// - Complexity: opens O(objects) files, at most 1,000.
 func linkedObject(
     of program: FilePath, preloaded: String?, libraryPath: String?, where isWanted: (FilePath) -> Bool
 ) -> FilePath? {
@@ -42,13 +44,13 @@ func linkedObject(
     return nil
 }
 
-/// What an ELF file's dynamic section says of the objects that it needs.
+/// What an ELF file's dynamic section says about the objects that it needs.
 struct DynamicObject {
     private(set) var needed: [String] = []
     private var rpath: [FilePath] = []
     private(set) var runpath: [FilePath] = []
 
-    /// nil for what is no 64-bit little-endian ELF file, or says nothing that can be used.
+    /// nil if it is not a 64-bit little-endian ELF file, or has nothing that can be used.
     init?(_ path: FilePath) {
         guard let file = try? openToRead(path, [.nonBlocking]) else { return nil }
         defer { try? file.close() }
@@ -96,7 +98,8 @@ struct DynamicObject {
         }
     }
 
-    /// The directories that DT_RPATH, the object's own and its loaders', has searched first; with a DT_RUNPATH none.
+    /// The directories that are searched first by DT_RPATH, the object's own and its loaders'; none if it has a
+    /// DT_RUNPATH.
     func inheritedPaths(_ inherited: [FilePath]) -> [FilePath] { runpath.isEmpty ? rpath + inherited : inherited }
     func ownPaths(_ inherited: [FilePath]) -> [FilePath] { runpath.isEmpty ? rpath + inherited : [] }
 
@@ -107,7 +110,7 @@ struct DynamicObject {
     }
 }
 
-/// The entries of a dynamic section, up to the one that ends it or to what was read.
+/// The entries of a dynamic section, up to its end or the end of what was read.
 func dynamicEntries(_ bytes: [UInt8]) -> [(tag: UInt64, value: UInt64)] {
     var entries: [(tag: UInt64, value: UInt64)] = []
     for at in stride(from: UInt64(0), to: UInt64(bytes.count), by: 16) {
@@ -118,7 +121,7 @@ func dynamicEntries(_ bytes: [UInt8]) -> [(tag: UInt64, value: UInt64)] {
     return entries
 }
 
-/// Finds objects by their names, as the loader does.
+/// Finds objects by name, as the loader does.
 private struct ObjectSearch {
     private let listed: [FilePath] // in LD_LIBRARY_PATH
     private lazy var cache = LoaderCache(file: "/etc/ld.so.cache")
@@ -152,8 +155,8 @@ private struct ObjectSearch {
     }
 }
 
-/// The loader's cache of libraries by name: the format "glibc-ld.so.cache1.1" of ldconfig, which may lie behind an
-/// older one.
+/// The loader's cache of libraries by name: the format "glibc-ld.so.cache1.1" of ldconfig, which may follow an older
+/// one.
 struct LoaderCache {
     private var paths: [String: FilePath] = [:]
 
@@ -179,8 +182,8 @@ struct LoaderCache {
             guard let flags = bytes.integer(at: at, UInt32.self), let key = bytes.integer(at: at + 4, UInt32.self),
                 let value = bytes.integer(at: at + 8, UInt32.self)
             else { return }
-            // Of several the first is the one for the best processor; which of them it is makes no difference to their
-            // names.
+            // The first of several is for the best processor. All have the same names, so it does not matter which one
+            // is used.
             if flags == kind, let name = text(key), paths[name] == nil {
                 paths[name] = text(value).map { FilePath(text: $0) }
             }

@@ -1,9 +1,9 @@
-// Which images are still written, and by whom, when heaprun asks. An image is its process's as long as the process has
-// it mapped, whatever its PID is called in a namespace of its own; the PIDs here are those of heaprun's namespace,
-// which a person can use.
+// Which images are still written, and by which processes. An image belongs to a process as long as the process has it
+// mapped, whatever the process's PID is in its own namespace. The PIDs here are those of heaprun's namespace, which the
+// user can use.
 //
-// A process whose mappings can't be read (another user's, or one that may not be traced) is known by its image's
-// header: its PID and the time at which it started. It must never be taken for gone as long as it is there.
+// A process whose mappings can't be read (another user's, or one that may not be traced) is identified by the image's
+// header: its PID and start time. It must never count as gone while it exists.
 
 import CHeapImage
 import Glibc
@@ -14,14 +14,14 @@ import Text
 
 /// The images that living processes hold.
 struct LivingImages {
-    /// The process that has a `.heap` file mapped.
+    /// The process that has each `.heap` file mapped.
     private var mapped: [MappedFile: pid_t] = [:]
-    /// The processes that have one of this inode mapped, on whichever file system.
+    /// The processes that have a `.heap` file with this inode mapped, on any file system.
     private var byInode: [UInt64: Set<pid_t>] = [:]
     /// Processes whose mappings can't be read.
     private var closed: Set<pid_t> = []
 
-    /// Asks all processes that started no earlier than `since`.
+    /// Looks at all processes that started at `since` or later.
     ///
     /// - Complexity: reads one file of each process, and the maps of those that started since.
     init(since startTime: UInt64) {
@@ -40,11 +40,11 @@ struct LivingImages {
         }
     }
 
-    /// The process that holds an image; nil where none does.
+    /// The process that has an image mapped; nil if none has.
     func holder(_ file: MappedFile, header: heap_header) -> pid_t? {
         if let pid = mapped[file] { return pid }
-        // On a file system over others the mapping's device is another than the file's; and some processes' mappings
-        // can't be read. There the process is known by its PID, in whichever namespace, and by its start.
+        // On an overlay file system the mapping's device differs from the file's, and some processes' mappings can't be
+        // read. In these cases the process is identified by its PID in any namespace, and by its start time.
         let candidates = closed.union(byInode[file.inode] ?? [])
         guard !candidates.isEmpty else { return nil }
         let bootID = withUnsafeBytes(of: header.boot_id) { Array($0) }
@@ -55,7 +55,7 @@ struct LivingImages {
     }
 }
 
-/// Asks again and again for up to a second, as long as images are held: helpers often end just after the program that
+/// Looks again for up to a second, as long as images are held: helper programs often end just after the program that
 /// started them.
 func livingImages(since startTime: UInt64, waitingFor held: (LivingImages) -> Bool) -> LivingImages {
     let began = monotonicNanoseconds()

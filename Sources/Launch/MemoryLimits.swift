@@ -1,14 +1,14 @@
-// What ends a process for its memory: the limits of its control groups, and its own of address space and data. Read
-// from outside, some small files a look; the process pays nothing.
+// The memory limits of a process: those of its control groups, and its own for address space and data. Read from
+// outside, a few small files each time; the process pays nothing.
 
 import Glibc
 import Proc
 import SystemPackage
 import Text
 
-/// A limit that a process is under, and how far it has come.
+/// A limit of a process, and how much of it is used.
 struct MemoryLimit: Equatable {
-    /// As a message calls it: "memory.max of /kubepods/pod1", "RLIMIT_AS".
+    /// Its name in messages: "memory.max of /kubepods/pod1", "RLIMIT_AS".
     var name: String
     var usedBytes: UInt64
     var limitBytes: UInt64
@@ -16,10 +16,10 @@ struct MemoryLimit: Equatable {
     var share: Double { limitBytes == 0 ? 0 : Double(usedBytes) / Double(limitBytes) }
 }
 
-/// All limits of a process: of its control group and of those above it (version 2 and 1), RLIMIT_AS and RLIMIT_DATA.
+/// All limits of a process: of its control group and the groups above (version 2 and 1), RLIMIT_AS and RLIMIT_DATA.
 ///
-/// - Parameter root: what /proc and /sys lie in.
-/// - Complexity: some files a level of the hierarchy.
+/// - Parameter root: the directory that contains /proc and /sys.
+/// - Complexity: a few files for each level of the hierarchy.
 func memoryLimits(of pid: pid_t, root: String = "") -> [MemoryLimit] {
     groupLimits(of: pid, root) + resourceLimits(of: pid, root)
 }
@@ -32,7 +32,7 @@ private func number(_ path: String) -> UInt64? {
     text(path).flatMap { UInt64($0.prefix { $0.isNumber }) }
 }
 
-// A limit of version 1 that nobody set is the largest number of whole pages; of version 2, the word max.
+// "No limit" is the largest number of whole pages in version 1, and the word max in version 2.
 private let unlimited: UInt64 = 1 << 62
 
 private func groupLimits(of pid: pid_t, _ root: String) -> [MemoryLimit] {
@@ -46,8 +46,8 @@ private func groupLimits(of pid: pid_t, _ root: String) -> [MemoryLimit] {
         let (limit, usage) =
             isUnified ? ("memory.max", "memory.current") : ("memory.limit_in_bytes", "memory.usage_in_bytes")
         let mount = "\(root)/sys/fs/cgroup" + (isUnified ? "" : "/memory")
-        // From the group itself to the root: the tightest of them ends the process. In a container the path may be that
-        // of the host, and what is mounted here the container's own group.
+        // From the group itself up to the root: the tightest limit ends the process. In a container the path may be the
+        // host's, while the container's own group is mounted here.
         var components = parts[2].split(separator: "/")
         while true {
             let group = components.map { "/" + $0 }.joined()

@@ -1,6 +1,6 @@
-// Dumps before the end (--dump-near-limit): the recorded processes are looked at from outside, and one that comes near
-// a limit is dumped. A dump is taken each time that half of what was left is gone, so that the last is of the
-// end's cause, and there are few.
+// Dumps near a limit (--dump-near-limit): the recorded processes are watched from outside, and one that comes near a
+// limit is dumped. The next dump is taken when half of what was left is used, so there are few dumps and the last one
+// shows the cause of the end.
 
 import CHeapImage
 import Glibc
@@ -9,20 +9,20 @@ import Proc
 import SystemPackage
 import Text
 
-/// Which processes have come how near to which limit, and what was dumped of them.
+/// How near each process is to its limits, and what was dumped.
 struct NearLimit {
     private let share: Double
     private let runDirectory: FilePath
-    /// The share at which a process is dumped next.
+    /// The share of the limit at which a process is dumped next.
     private var next: [pid_t: Double] = [:]
     private var processes: [pid_t] = []
     private var listDue: UInt64 = 0
     /// What happened, for the summary.
     private(set) var lines: [String] = []
 
-    /// What a step leaves out: a hundredth of the limit is too little to tell two dumps apart.
+    /// The smallest step between two dumps: within a hundredth of the limit they would show the same.
     private static let leastStep = 0.01
-    /// How much of a process's group must be its own memory for it to be dumped.
+    /// A process is dumped only if its own memory is at least this share of its group's.
     private static let leastPart = 0.1
 
     init(share: Double, runDirectory: FilePath) {
@@ -30,11 +30,11 @@ struct NearLimit {
         self.runDirectory = runDirectory
     }
 
-    /// Looks once, and dumps what is near. Returns in how many nanoseconds to look again.
+    /// Looks once, and dumps processes near a limit. Returns after how many nanoseconds to look again.
     mutating func look(now: UInt64) -> UInt64 {
         if now >= listDue {
             processes = recorded()
-            // The program itself is not there yet at the first look.
+            // At the first look the program itself does not exist yet.
             listDue = now &+ (processes.isEmpty ? 100_000_000 : 1_000_000_000)
         }
         var nearest = 0.0
@@ -48,7 +48,7 @@ struct NearLimit {
             next[pid] = limit.share + max(Self.leastStep, (1 - limit.share) / 2)
             dump(pid, limit)
         }
-        // Near a limit things go fast; far from it a look a second is enough.
+        // Near a limit things go fast. Far from it, one look per second is enough.
         return nearest > 0.9 ? 50_000_000 : nearest > 0.6 || processes.isEmpty ? 200_000_000 : 1_000_000_000
     }
 
@@ -60,7 +60,7 @@ struct NearLimit {
         } catch { lines.append("heaprun: \(what), and could not be dumped: \(error.message)") }
     }
 
-    // Of a group with many processes, those that make it up.
+    // In a group with many processes, only those with a large share count.
     private func isLarge(_ pid: pid_t, _ limit: MemoryLimit) -> Bool {
         if limit.name.hasPrefix("RLIMIT") { return true }
         return Double(residentBytes(of: pid) ?? 0) >= Self.leastPart * Double(limit.usedBytes)

@@ -1,22 +1,22 @@
-// What `heaprun --print` prints: text that has a service manager record a program, for a person to read,
-// change and install. Nothing is run or written, and no value can break out of its place: each is quoted as
-// systemd and YAML both read it. The text must hold for a service of any user, with a read-only root.
+// The output of `heaprun --print`: text that makes a service manager record a program, for a person to read, change and
+// install. Nothing is run or written. Each value is quoted so that both systemd and YAML read it as one value. The text
+// must work for services of any user, with a read-only root.
 
 import Proc
 import SystemPackage
 import Text
 
-/// What `--print` was asked for.
+/// The kinds of `--print`.
 package enum PrintKind: String, CaseIterable, Sendable {
     case systemd, kubernetes
 }
 
-/// The text that would set a recording up, without the last line's end.
+/// The text that sets up a recording, without a newline at the end.
 ///
 /// - Parameters:
-///   - options: as for a recording; the run directory is left out.
-///   - output: what -o named, a path from the root; nil where nothing was asked for.
-///   - libraries: the preloaded libraries' paths where the service runs (systemd); a pod has its own.
+///   - options: as for a recording, without the run directory.
+///   - output: the absolute path given by -o; nil if -o was not given.
+///   - libraries: the preloaded libraries' paths where the service runs (systemd); a pod has its own ones.
 ///   - words: the program and its arguments, or a unit's name; may be empty.
 package func printed(
     _ kind: PrintKind, options: RecordingOptions, output: FilePath?, libraries: [FilePath], words: [String]
@@ -29,8 +29,8 @@ package func printed(
 
 // MARK: - systemd
 
-// LogsDirectory rather than ReadWritePaths: systemd makes it, for whichever user the service has, and it gives
-// a service that has no mount namespace of its own none. It sets LOGS_DIRECTORY in the service's environment.
+// LogsDirectory instead of ReadWritePaths: systemd creates the directory for the service's user, and a service without
+// its own mount namespace doesn't get one. It sets LOGS_DIRECTORY in the service's environment.
 private func systemdDropIn(
     _ options: RecordingOptions, _ output: FilePath?, _ libraries: [FilePath], _ words: [String]
 ) -> String {
@@ -69,19 +69,19 @@ private func systemdDropIn(
     } else {
         lines.append("LogsDirectory=heapsum/%N")
     }
-    // %L and %N are systemd's own and must stay; all else has its percent signs doubled.
+    // %L and %N are systemd's own and must stay. Percent signs in all other text are doubled.
     let directory = output.map { systemdText($0.text) } ?? "%L/heapsum/%N"
     for (name, value) in options.variables {
         lines.append("Environment=\"\(name)=\(name == "HEAPSUM_OUTPUT" ? directory : systemdText(value))\"")
     }
-    // Nobody is there to say at the end what the library had to say.
+    // Here no heaprun prints the library's messages at the end.
     if options.messages == nil { lines.append("Environment=\"HEAPSUM_MESSAGES=\(directory)/messages\"") }
     return lines.joined(separator: "\n")
 }
 
 private func unitName(_ word: String) -> String {
     let name = word.hasSuffix(".service") ? String(word.dropLast(8)) : word
-    // What systemd takes in a unit's name; the rest would need systemd-escape.
+    // The characters that systemd allows in a unit's name; others would need systemd-escape.
     return String(name.map { $0.isASCII && ($0.isLetter || $0.isNumber || ":-_.\\@".contains($0)) ? $0 : "-" })
 }
 
@@ -104,7 +104,7 @@ private func kubernetesManifest(_ options: RecordingOptions, _ output: FilePath?
     // With heapsum's own image beside it, a container needs neither a shell nor a kill of its own.
     var dumps = ["kubectl debug POD --target=\(name) --image=heapsum:\(version) --profile=sysadmin -it -- heapdump 1"]
     if let signal = options.signalName {
-        // A shell's kill knows no realtime signal by name.
+        // A shell's kill does not know realtime signals by name.
         let word = options.signal.map { $0 >= firstRealtimeSignal ? String($0) : signal } ?? signal
         dumps.insert("kubectl exec POD -c \(name) -- sh -c 'kill -s \(word) 1'", at: 0)
     }
@@ -177,7 +177,7 @@ private func kubernetesManifest(_ options: RecordingOptions, _ output: FilePath?
     return lines.joined(separator: "\n")
 }
 
-// A name as RFC 1123 has labels: lower-case letters, digits and dashes, of 63 characters at the most.
+// A label as in RFC 1123: lower-case letters, digits and dashes, at most 63 characters.
 private func labelName(_ word: String) -> String {
     let label = String(word.lowercased().map { $0.isASCII && ($0.isLetter || $0.isNumber) ? $0 : "-" }.prefix(63))
     let trimmed = label.drop { $0 == "-" }
@@ -190,7 +190,7 @@ private func yaml(_ text: String) -> String { "\"\(escapedInQuotes(text))\"" }
 
 // MARK: - Text
 
-/// A text as it stands between double quotes, for YAML and for systemd alike: both know \\, \" and \xNN.
+/// Escapes a text for double quotes, for both YAML and systemd: both know \\, \" and \xNN.
 private func escapedInQuotes(_ text: String) -> String {
     var result = ""
     for scalar in text.unicodeScalars {
@@ -210,7 +210,7 @@ private func escapedInQuotes(_ text: String) -> String {
     return result
 }
 
-// In a comment nothing is quoted: what would end its line becomes a question mark.
+// Nothing is quoted in a comment: characters that would end its line become question marks.
 private func oneLine(_ text: String) -> String {
     var result = ""
     for scalar in text.unicodeScalars {
@@ -221,7 +221,7 @@ private func oneLine(_ text: String) -> String {
 }
 
 extension RecordingOptions {
-    /// The dump signal by name, nil for none.
+    /// The dump signal's name; nil for none.
     fileprivate var signalName: String? {
         guard let signal else { return "USR2" }
         return signal == 0 ? nil : Text.signalName(signal)

@@ -1,5 +1,5 @@
-// Finds the file that a name stands for, as execvp(3) would, and follows scripts to the ELF file that the
-// kernel ends up running. It decides where to look, never whether what it finds can be recorded.
+// Finds the file for a program's name, as execvp(3) would, and follows scripts to the ELF file that the kernel finally
+// runs. It does not decide whether that file can be recorded.
 
 import Glibc
 import Proc
@@ -8,20 +8,19 @@ import Text
 
 /// A program found: the file to execute, and what the kernel loads for it.
 package struct FoundProgram: Equatable {
-    /// What to hand to execve. For a text file without `#!` this is /bin/sh.
+    /// The file for execve. For a text file without `#!` this is /bin/sh.
     package var executable: FilePath
-    /// The ELF file in the end: the executable itself, or its script's interpreter.
+    /// The ELF file that is finally run: the executable itself, or its script's interpreter.
     package var loaded: FilePath
-    /// Set where execve must be /bin/sh with this script as first argument, as execvp does.
+    /// Set if execve must run /bin/sh with this script as first argument, as execvp does.
     package var shellScript: FilePath?
 }
 
 /// The file that a program's name stands for.
 ///
-/// A name with a slash is a path; any other is sought in the directories of `searchPath`, an empty
-/// one being the working directory. A file that may not be executed is passed over as long as there are
-/// directories left.
-/// - Throws: exit status 127 where there is none, 126 where there is one that can't be executed.
+/// A name with a slash is a path. Any other name is looked for in the directories of `searchPath`; an empty one is the
+/// working directory. A file that may not be executed is skipped as long as there are more directories.
+/// - Throws: exit status 127 if there is none, 126 if there is one that can't be executed.
 package func findProgram(_ name: FilePath, searchPath: String?) throws(LaunchError) -> FilePath {
     guard !name.isEmpty else { throw .notFound("the program's name is empty") }
     if name.text.utf8.contains(UInt8(ascii: "/")) {
@@ -57,14 +56,14 @@ private func executionProblem(_ path: FilePath) -> LaunchError? {
 
 /// Follows `#!` lines to the ELF file that the kernel will load.
 ///
-/// The kernel gives up after five interpreters; so do we.
-/// - Throws: 126 for a file that is neither ELF nor script, 127 for an interpreter that isn't there.
+/// Like the kernel, this gives up after five interpreters.
+/// - Throws: 126 for a file that is neither ELF nor script, 127 for a missing interpreter.
 package func resolveProgram(_ path: FilePath) throws(LaunchError) -> FoundProgram {
     var found = FoundProgram(executable: path, loaded: path, shellScript: nil)
     for level in 0 ... 5 {
         let head: [UInt8]
         do { head = try readBytes(found.loaded, limit: 256) } catch {
-            // Executable and not readable is allowed; then nothing can be said of it beforehand.
+            // A file may be executable and not readable; then nothing is known about it beforehand.
             if error == .permissionDenied { return found }
             throw .notExecutable("\(found.loaded.text): \(error.description)")
         }
@@ -84,8 +83,8 @@ package func resolveProgram(_ path: FilePath) throws(LaunchError) -> FoundProgra
             found.loaded = interpreter
             continue
         }
-        // execvp hands a file that the kernel doesn't know to the shell. What has a NUL byte in its
-        // first line is no script: shells refuse it too.
+        // execvp passes a file that the kernel doesn't know to the shell. A file with a NUL byte in its first line is
+        // not a script: shells refuse it, too.
         guard level == 0, !head.prefix(while: { $0 != UInt8(ascii: "\n") }).contains(0) else {
             throw .notExecutable("\(found.loaded.text): neither an ELF program nor a script")
         }

@@ -1,6 +1,6 @@
-// One recording from start to end: checks the program, prepares its directories and environment, runs it,
-// and gathers its images when it has ended. Its promise is the program's own exit status: once the program
-// runs, nothing that goes wrong on our side changes it.
+// One recording from start to end: checks the program, prepares its directories and environment, runs it, and gathers
+// its images when it has ended. It promises the program's own exit status: once the program runs, no failure of heaprun
+// changes it.
 
 import Glibc
 import Proc
@@ -9,17 +9,17 @@ import Text
 
 /// What heaprun was asked to do.
 package struct RecordRequest {
-    /// The program's name and arguments, as they stood in heaprun's own argv.
+    /// The program's name and arguments, as in heaprun's own argv.
     package var arguments: [UnsafeMutablePointer<CChar>?]
     package var environment: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
     package var output: FilePath?
     package var options: RecordingOptions
-    /// Take the launcher's place by exec.
+    /// The program replaces the launcher by exec.
     package var replaces = false
     package var isQuiet = false
-    /// Looks at the program and what it starts when they end (--leaks).
+    /// Examines the program and the programs that it starts when they end (--leaks).
     package var tracer: EndTracer?
-    /// The share of a memory limit at which a process is dumped; nil: at none.
+    /// The share of a memory limit at which a process is dumped; nil: never.
     package var dumpNearLimit: Double?
 
     package init(
@@ -44,7 +44,7 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     if let messages = request.options.messages { try checkMessages(messages) }
     let library = try findLibrary(named: variable("HEAPSUM_LIBRARY"), tool: toolPath)
     if let script = program.shellScript {
-        // As execvp does where the kernel knows nothing of a file: the shell, with the file's path.
+        // As execvp does for a file that the kernel doesn't know: the shell, with the file's path.
         request.arguments =
             [strdup("/bin/sh"), script.withPlatformString { strdup($0) }] + request.arguments.dropFirst()
     }
@@ -56,7 +56,7 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
 
     if request.replaces {
         request.options.output = try prepareOutput(request.options.output)
-        // An outer heaprun's directory goes away with that heaprun.
+        // An outer heaprun's directory is removed when that heaprun ends.
         let environment = environmentEntries(
             from: request.environment, set: request.options.variables + preload, without: ["HEAPSUM_RUN_DIR"])
         try replaceProcess(executable: program.executable, arguments: request.arguments, environment: environment)
@@ -91,11 +91,11 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
         if now < meterDue { return min(untilLook, meterDue - now) }
         meter.measure()
         if place.imageCount > Harvest.patience {
-            // A slice of each second, so that a signal to pass on never waits for long.
+            // Only a part of each second, so that a signal to pass on never waits long.
             harvest.gather(
                 .whileRunning(sliceNanoseconds: 200_000_000), from: place, into: output, pid: pid, since: startTime)
         }
-        // Young programs change faster, and short ones should have a sample too.
+        // Young programs change faster, and short ones should have a sample, too.
         let interval: UInt64 = now - began < 8_000_000_000 ? 250_000_000 : 1_000_000_000
         meterDue = now + interval
         return min(untilLook, interval)
@@ -104,7 +104,7 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     meter.close()
     supervisor.finish()
     harvest.waitForStragglers(in: place, output: output, sandboxed, since: startTime)
-    // before what is packed lies in the output directory too
+    // before packed images are in the output directory, too
     harvest.findStrays(output: output, besides: place, since: startTime)
     harvest.gather(.atEnd(ending, monotonicNanoseconds: ended), from: place, into: output, pid: pid, since: startTime)
     harvest.gather(sandboxed, into: output, since: startTime)
@@ -120,16 +120,16 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     return request.tracer?.exitStatus() ?? ending.exitStatus
 }
 
-/// What `--print` prints for a recording; nothing is run, made or changed.
+/// The output of `--print` for a recording. Nothing is run, made or changed.
 ///
-/// - Throws: 125 where systemd's text would name a library that isn't there, or a program here that can't be recorded.
+/// - Throws: 125 if systemd's text would name a missing library, or a program on this machine that can't be recorded.
 package func setupText(_ kind: PrintKind, _ request: RecordRequest) throws(LaunchError) -> String {
     let words = request.arguments.compactMap { $0.map { pathText(cString: $0) } }
     var libraries: [FilePath] = []
     if kind == .systemd {
         let library = try findLibrary(named: variable("HEAPSUM_LIBRARY"), tool: toolPath)
         libraries = [library]
-        // A unit's name is no program as a rule; but where it is one, what is known of it is said now.
+        // A unit's name is usually not a program. If it is one, problems with it are reported now.
         if let name = words.first,
             let found = try? resolveProgram(findProgram(FilePath(text: name), searchPath: variable("PATH")))
         {
@@ -140,8 +140,8 @@ package func setupText(_ kind: PrintKind, _ request: RecordRequest) throws(Launc
     return printed(kind, options: request.options, output: request.output?.absolute, libraries: libraries, words: words)
 }
 
-// The output directory and the run directory. A working directory that can't be written is no reason not
-// to run, as long as nobody asked for it by name: then the images stay where they are made.
+// The output directory and the run directory. If the working directory can't be written and was not named by the user,
+// the program runs all the same: then the images stay where they are made.
 private func preparePlaces(_ request: inout RecordRequest) throws(LaunchError) -> RunDirectory {
     let place: RunDirectory
     do {
@@ -161,5 +161,5 @@ private func preparePlaces(_ request: inout RecordRequest) throws(LaunchError) -
     return place
 }
 
-/// A variable of our own environment.
+/// A variable of this process's environment.
 func variable(_ name: String) -> String? { environmentText(name) }

@@ -1,6 +1,6 @@
-// Says beforehand whether a preloaded library can record a program, by what its ELF headers and its file's
-// mode say. The file is hostile until checked: every offset and count is compared with what was read.
-// It must never refuse what would work: where nothing certain can be said, the program runs.
+// Decides in advance whether a preloaded library can record a program, from its ELF headers and file mode. The file is
+// hostile until checked: every offset and count is compared with what was read. It must never refuse what would work:
+// if nothing is certain, the program runs.
 
 import CLaunch
 import Glibc
@@ -8,19 +8,19 @@ import Proc
 import SystemPackage
 import Text
 
-/// Refuses a program that the dynamic loader would not preload the library into.
+/// Refuses a program into which the dynamic loader would not preload the library.
 ///
 /// - Parameter path: the ELF file that the kernel loads (for a script, its interpreter).
 /// - Throws: exit status 125 with the reason and a way out.
 package func checkRecordable(_ path: FilePath) throws(LaunchError) {
     try checkPrivileges(path)
     let head: [UInt8]
-    // not readable: execve will say what it thinks of it
+    // not readable: execve will report any problem
     do { head = try readBytes(path, limit: 1 << 20) } catch { return }
     try checkElf(head, path: path)
 }
 
-// The loader ignores LD_PRELOAD in secure mode: when the program gets rights that its caller hasn't.
+// The loader ignores LD_PRELOAD in secure mode, when the program gets rights that its caller doesn't have.
 private func checkPrivileges(_ path: FilePath) throws(LaunchError) {
     guard let status = try? path.status() else { return }
     if getuid() != geteuid() || getgid() != getegid() {
@@ -36,7 +36,7 @@ private func checkPrivileges(_ path: FilePath) throws(LaunchError) {
     if takesUser || takesGroup {
         throw .own("\(path.text) is set\(takesUser ? "uid" : "gid"): the loader ignores LD_PRELOAD in it; \(wayOut)")
     }
-    // To root the capabilities are nothing new.
+    // Root has these capabilities already.
     if getuid() != 0 && path.withPlatformString({ launch_has_capabilities($0) }) != 0 {
         throw .own("\(path.text) has file capabilities: the loader ignores LD_PRELOAD in it; \(wayOut)")
     }
@@ -67,7 +67,7 @@ private func machineName(_ machine: UInt16) -> String {
     }
 }
 
-/// The checks on the ELF headers alone. `head` is the file's first bytes, enough for its program headers.
+/// The checks of the ELF headers. `head` is the start of the file, enough for its program headers.
 func checkElf(_ head: [UInt8], path: FilePath) throws(LaunchError) {
     let name = path.text
     guard head.count >= 20, head.starts(with: [0x7F, 0x45, 0x4C, 0x46]) else { return }
@@ -82,7 +82,7 @@ func checkElf(_ head: [UInt8], path: FilePath) throws(LaunchError) {
     guard head[4] == 2 else {
         throw .own("\(name) is a 32-bit program, and heapsum records 64-bit programs: build it for 64 bits")
     }
-    // From here on the file is a 64-bit little-endian one. What is cut off is for execve to refuse.
+    // From here on the file is a 64-bit little-endian one. If it is cut off, execve will refuse it.
     guard let type = head.integer(at: 16, UInt16.self), let headers = head.integer(at: 32, UInt64.self),
         let size = head.integer(at: 54, UInt16.self), size >= 56, let count = head.integer(at: 56, UInt16.self)
     else { return }
@@ -104,8 +104,8 @@ func checkElf(_ head: [UInt8], path: FilePath) throws(LaunchError) {
     }
     let isExecutable = type == 2 // ET_EXEC
     guard let interpreter else {
-        // A shared object without an interpreter is a static PIE, or the dynamic loader called by
-        // name (`ld.so program`), which does preload.
+        // A shared object without an interpreter is a static PIE, or the dynamic loader called by name (`ld.so
+        // program`), and the loader does preload.
         let isStaticPie = try dynamic.map { (dynamic) throws(LaunchError) in try isPie(head, path, dynamic) } ?? false
         if isExecutable || isStaticPie {
             throw .own(
@@ -128,7 +128,7 @@ func checkElf(_ head: [UInt8], path: FilePath) throws(LaunchError) {
     }
 }
 
-// Whether PT_DYNAMIC carries DF_1_PIE. The section may lie past the head that was read: then it is read by itself.
+// Whether PT_DYNAMIC carries DF_1_PIE. If the section is beyond the head that was read, it is read separately.
 private func isPie(
     _ head: [UInt8], _ path: FilePath, _ dynamic: (offset: UInt64, size: UInt64)
 ) throws(LaunchError) -> Bool {
@@ -140,7 +140,7 @@ private func isPie(
 }
 
 extension [UInt8] {
-    /// A little-endian integer; nil where it lies past the end.
+    /// A little-endian integer; nil if it is past the end.
     func integer<Value: FixedWidthInteger & UnsignedInteger>(at offset: UInt64, _: Value.Type) -> Value? {
         let width = Value.bitWidth / 8
         guard offset <= UInt64(count), UInt64(count) - offset >= UInt64(width) else { return nil }

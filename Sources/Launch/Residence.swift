@@ -1,6 +1,6 @@
-// Splits a process's resident memory by kind of mapping, from outside: what is malloc's, what is other anonymous
-// memory, stacks, files, shared memory, and the image itself. The sum is the kernel's own; only the line between malloc
-// and other anonymous memory is drawn here, since two neighbouring mappings of equal rights are one to the kernel.
+// Splits a process's resident memory by kind of mapping, from outside: malloc's, other anonymous memory, stacks, files,
+// shared memory, and the image itself. The sum is the kernel's. Only the border between malloc and other anonymous
+// memory is estimated here, because the kernel merges adjacent mappings with equal rights.
 
 import CHeapImage
 import Glibc
@@ -16,13 +16,13 @@ struct Residence: Equatable {
     var fileBytes: UInt64 = 0
     var sharedBytes: UInt64 = 0
     var imageBytes: UInt64 = 0
-    /// On top of all these.
+    /// In addition to all these.
     var swappedBytes: UInt64 = 0
 
-    /// All that is the program's: the image is ours.
+    /// Everything but the image, which is heapsum's.
     var programBytes: UInt64 { allocatorBytes &+ anonymousBytes &+ stackBytes &+ fileBytes &+ sharedBytes }
 
-    /// As the image's header has it.
+    /// The form in the image's header.
     func recorded(atNanoseconds nanoseconds: UInt64) -> heap_residence {
         func kilobytes(_ bytes: UInt64) -> UInt32 { UInt32(clamping: bytes >> 10) }
         return heap_residence(
@@ -36,10 +36,10 @@ struct Residence: Equatable {
 /// Sorts a process's mappings.
 ///
 /// - Parameters:
-///   - extents: where its allocator is known to have been.
-///   - isGlibc: its allocator is glibc's, whose arenas can be told exactly.
+///   - extents: where its allocator is known to have memory.
+///   - isGlibc: its allocator is glibc's, whose arenas can be found exactly.
 ///   - imageInode: of the image's file.
-///   - stackPointers: of its threads, as far as known.
+///   - stackPointers: of its threads, those that are known.
 func residence(
     _ mappings: [ResidentMapping], extents: AllocatorExtents, isGlibc: Bool, imageInode: UInt64,
     stackPointers: [UInt64] = []
@@ -47,7 +47,7 @@ func residence(
     var result = Residence()
     let stacks = threadStacks(mappings, stackPointers)
     let arenas = isGlibc ? glibcArenas(mappings, extents.small) : []
-    // Blocks with mappings of their own lie in whole pages, behind a header of 16 bytes.
+    // A block with its own mapping takes whole pages and follows a header of 16 bytes.
     let own = extents.large.map { block in
         let (end, overflow) = block.upperBound.addingReportingOverflow(4095)
         return (block.lowerBound & ~4095) ..< (overflow ? block.upperBound : end & ~4095)
@@ -86,7 +86,7 @@ func residence(
                 known &+= common.upperBound - common.lowerBound
                 at += 1
             }
-            // Another allocator maps whole spans for itself, and keeps its own records in them.
+            // Other allocators map whole spans, and keep their own records in them.
             let part = isGlibc ? min(known, resident) : known > 0 ? resident : 0
             result.allocatorBytes &+= part
             result.anonymousBytes &+= resident &- part
@@ -95,8 +95,8 @@ func residence(
     return result
 }
 
-// glibc's arenas, the main one aside, are heaps of 64 MB at multiples of that: the part in use readable, the rest
-// reserved, all anonymous. Others (Go) lie so too; small blocks of malloc's are in glibc's alone.
+// glibc's arenas (but for the main one) are anonymous heaps of 64 MB at multiples of 64 MB: the part in use is
+// readable, the rest reserved. Go's memory can look the same, but only glibc's arenas contain malloc's small blocks.
 private func glibcArenas(_ mappings: [ResidentMapping], _ small: [Range<UInt64>]) -> [Range<UInt64>] {
     let size: UInt64 = 64 << 20
     var arenas: [Range<UInt64>] = []
@@ -119,8 +119,9 @@ private func glibcArenas(_ mappings: [ResidentMapping], _ small: [Range<UInt64>]
     return arenas
 }
 
-// A thread's stack is a mapping that a stack pointer is in; or, where a thread runs just now and so shows none, one
-// behind a guard, and of a size, guard and all, that another stack has, or that the default gives.
+// A thread's stack is a mapping that contains a stack pointer. A thread that is just running shows no stack pointer;
+// its stack is a mapping after a guard page, whose size including the guard is that of another stack or the default
+// size.
 private func threadStacks(_ mappings: [ResidentMapping], _ stackPointers: [UInt64]) -> Set<Int> {
     var found: Set<Int> = []
     var sizes: Set<UInt64> = [8 << 20]
@@ -139,7 +140,7 @@ private func threadStacks(_ mappings: [ResidentMapping], _ stackPointers: [UInt6
             found.insert(index)
         }
         while next < pointers.count && pointers[next] < entry.mapping.start { next += 1 }
-        // Only behind a guard: a coroutine's stack may lie in the heap, and is the heap's.
+        // Only after a guard page: a coroutine's stack may be in the heap, and belongs to the heap then.
         if next < pointers.count, pointers[next] < entry.mapping.end, let size = size(index) {
             found.insert(index)
             sizes.insert(size)
@@ -161,11 +162,11 @@ private func merged(_ ranges: [Range<UInt64>]) -> [Range<UInt64>] {
     return result
 }
 
-/// The stack pointers of a process's threads that wait in the kernel (/proc/PID/task/TID/syscall); those that run
-/// show none, and without the right to trace a process none is to be had.
+/// The stack pointers of a process's threads that wait in the kernel (/proc/PID/task/TID/syscall); running threads show
+/// none, and without the right to trace the process none is available.
 private func stackPointers(of pid: pid_t) -> [UInt64] {
     let tasks = (try? namesInDirectory(FilePath("/proc/\(pid)/task"))) ?? []
-    // Each is two system calls; thousands of threads have stacks of one size as a rule.
+    // Each costs two system calls; thousands of threads usually have stacks of one size.
     return tasks.prefix(256).compactMap { task in
         guard let text = try? readBytes(FilePath("/proc/\(pid)/task/\(task.text)/syscall"), limit: 512) else {
             return nil
@@ -176,7 +177,7 @@ private func stackPointers(of pid: pid_t) -> [UInt64] {
     }
 }
 
-/// Measures a running process whose image this is; nil where it can't be read, or is gone.
+/// Measures the running process that the image belongs to; nil if it can't be read or is gone.
 func measureResidence(of pid: pid_t, image: HeapImage, imageInode: UInt64) -> Residence? {
     let extents = image.allocatorExtents()
     let pointers = stackPointers(of: pid)

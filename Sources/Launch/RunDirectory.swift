@@ -1,7 +1,7 @@
-// Where the running images of one heaprun lie: a private directory, on tmpfs where there is room, else in
-// the output directory. Images are written at random places by each allocation; on a disk that means
-// gigabytes of writeback and stalls of milliseconds beside a writer that syncs. It is made before the
-// program starts and removed when it is empty; it is never removed with an image in it.
+// The directory for one heaprun's running images: private, on tmpfs if there is room, else in the output directory.
+// Each allocation writes at random places of the image; on a disk that means gigabytes of writeback, and stalls of
+// milliseconds beside a writer that syncs. The directory is made before the program starts and removed when it is
+// empty, never with an image in it.
 
 import CLaunch
 import Glibc
@@ -12,16 +12,16 @@ import SystemPackage
 package struct RunDirectory {
     package let path: FilePath
     package let isInMemory: Bool
-    /// Why it is not on tmpfs, where that is so.
+    /// Why it is not on tmpfs; nil if it is.
     package let note: String?
 
-    /// Below this much free space a tmpfs is left alone. An image of a program with a million live blocks
-    /// takes some 100 MB; a container's /dev/shm is 64 MB by default, which a busy program would
-    /// fill, and the losses would begin just when it gets interesting.
+    /// A tmpfs with less free space than this is not used. The image of a program with a million live blocks takes
+    /// about 100 MB. A container's /dev/shm has 64 MB by default, which a busy program would fill, and losses would
+    /// begin just when it gets interesting.
     package static let leastMemoryBytes: UInt64 = 256 << 20
 
     /// Makes the directory.
-    /// - Throws: 125 where neither place can be written.
+    /// - Throws: 125 if neither place can be written.
     package init(
         output: FilePath, memory: FilePath = "/dev/shm", leastBytes: UInt64 = leastMemoryBytes
     ) throws(LaunchError) {
@@ -48,13 +48,13 @@ package struct RunDirectory {
         self.note = note
     }
 
-    /// Removes the directory if it is empty, and says whether it is gone.
+    /// Removes the directory if it is empty. Returns whether it is gone.
     @discardableResult
     package func removeIfEmpty() -> Bool { path.withPlatformString { rmdir($0) } == 0 }
 }
 
 private func makePrivateDirectory(in parent: FilePath, prefix: String) throws(Errno) -> FilePath {
-    // mkdtemp makes it 0700 whatever the umask.
+    // mkdtemp makes it 0700, whatever the umask is.
     var template = parent.appending(prefix + "XXXXXX").withPlatformString {
         Array(UnsafeBufferPointer(start: $0, count: strlen($0) + 1))
     }
@@ -64,7 +64,7 @@ private func makePrivateDirectory(in parent: FilePath, prefix: String) throws(Er
     return FilePath(platformString: made)
 }
 
-/// Makes the output directory where it is missing, with its parents, and checks that files can be made in it.
+/// Makes the output directory if it is missing, with its parents, and checks that files can be made in it.
 ///
 /// - Returns: its absolute path.
 /// - Throws: 125 with the reason.
@@ -82,8 +82,8 @@ package func prepareOutput(_ directory: FilePath) throws(LaunchError) -> FilePat
     return path
 }
 
-/// Sees to it that the library could write its messages to a file that the user named. Nothing is made: where there is
-/// nothing to say there is no file.
+/// Checks that the library can write its messages to the file that the user named. Nothing is created: without messages
+/// there is no file.
 ///
 /// - Throws: 125.
 func checkMessages(_ file: FilePath) throws(LaunchError) {
@@ -92,7 +92,7 @@ func checkMessages(_ file: FilePath) throws(LaunchError) {
     if file.withPlatformString({ lstat($0, &status) }) == 0 {
         switch status.st_mode & S_IFMT {
         case S_IFDIR: throw refuse(errnoText(EISDIR))
-        // As the library does, which writes in other people's processes.
+        // The library refuses it, too, because it writes in other people's processes.
         case S_IFLNK: throw refuse("it is a symbolic link, and those are not followed")
         default: if !file.isAccessible(W_OK) { throw refuse(errnoText(errno)) }
         }
@@ -102,7 +102,7 @@ func checkMessages(_ file: FilePath) throws(LaunchError) {
 }
 
 extension RunDirectory {
-    /// What the library has to say lands here, for heaprun to say at the end.
+    /// The file for the library's messages, which heaprun prints at the end.
     package var messages: FilePath { path.appending("messages") }
 
     /// How many images are in it now.

@@ -1,6 +1,6 @@
-// Finds the image of a running process from outside, whatever state the process is in: by its mappings,
-// then the same file by path, by /proc/PID/map_files, or its bytes by /proc/PID/mem. It sends no signal and
-// stops nothing. An image counts as a process's own only if its header says so.
+// Finds the image of a running process from outside, in any state of the process: from its mappings, then the same file
+// by its path or /proc/PID/map_files, or its bytes by /proc/PID/mem. It sends no signal and stops nothing. An image
+// counts as a process's own only if its header says so.
 
 import CHeapImage
 import Glibc
@@ -11,9 +11,9 @@ import Text
 
 /// Where a running process's image can be read.
 package enum ImagePlace: Equatable {
-    /// A path that opens the very file that is mapped.
+    /// A path that opens exactly the mapped file.
     case file(FilePath)
-    /// No path leads to it: the span of the process's memory that holds it, read by /proc/PID/mem.
+    /// No path leads to it: the range of the process's memory that contains it, read by /proc/PID/mem.
     case memory(start: UInt64, byteCount: UInt64)
 }
 
@@ -29,9 +29,9 @@ extension ImagePlace {
 
 /// The image of a process that is being recorded.
 ///
-/// - Parameter deadline: until when (monotonic nanoseconds) to wait for the image of a process that has
-///   the library and is only starting.
-/// - Throws: exit status 2 with the reason for a process that isn't there, isn't recorded, or isn't ours to read.
+/// - Parameter deadline: until when (monotonic nanoseconds) to wait for the image of a process that has the library and
+///   is still starting.
+/// - Throws: exit status 2 with the reason for a process that doesn't exist, isn't recorded, or may not be read.
 package func findImage(of pid: pid_t, deadline: UInt64) throws(LaunchError) -> ImagePlace {
     while true {
         guard let status = ProcessStat.of(pid), Presence.livingThread(of: UInt32(bitPattern: pid)) != nil else {
@@ -72,9 +72,9 @@ private func accessError(_ error: Errno, _ pid: pid_t) -> LaunchError {
     }
 }
 
-/// A file's mappings in the order of its bytes, from byte 0 on. An image may be mapped in a few spans, each as far from
-/// the first as in the file. A program that limited its address space has holes between them; the sections that an
-/// image's header names are outside the holes.
+/// A file's mappings in the order of its bytes, from byte 0 on. An image may be mapped in several spans, each at the
+/// same distance from the first as in the file. In a program that limited its address space there are holes between
+/// them. The sections in an image's header are outside the holes.
 struct ImageSpan: Equatable {
     var first: Mapping
     var byteCount: UInt64
@@ -99,7 +99,7 @@ func imageSpans(_ maps: [Mapping]) -> [ImageSpan] {
     return spans
 }
 
-/// Nil where the header isn't this process's: a program may well map an image of another.
+/// nil if the header isn't this process's: a program may map another one's image.
 func openImage(_ span: ImageSpan, of pid: pid_t, started startTime: UInt64) throws(Errno) -> ImagePlace? {
     let mapping = span.first
     let range = "\(hexadecimalDigits(mapping.start))-\(hexadecimalDigits(mapping.end))"
@@ -113,7 +113,7 @@ func openImage(_ span: ImageSpan, of pid: pid_t, started startTime: UInt64) thro
         guard let file = try? openToRead(path, [.nonBlocking]) else { continue }
         defer { try? file.close() }
         var status = stat()
-        // Not the device: btrfs and overlayfs show another in maps than in stat.
+        // The device is not compared: btrfs and overlayfs show different ones in maps and stat.
         guard fstat(file.rawValue, &status) == 0, UInt64(status.st_ino) == mapping.inode, let header = imageHeader(file)
         else { continue }
         guard isOwned(status.st_uid, by: pid) else { return nil }
@@ -126,7 +126,7 @@ func openImage(_ span: ImageSpan, of pid: pid_t, started startTime: UInt64) thro
     return belongs(header, to: pid, started: startTime) ? .memory(start: mapping.start, byteCount: span.byteCount) : nil
 }
 
-// The PID in the header is the program's own name for itself: in another PID namespace it is the last of NSpid.
+// The header has the program's own PID: in another PID namespace it is the last of NSpid.
 private func belongs(_ header: heap_header, to pid: pid_t, started startTime: UInt64) -> Bool {
     guard header.kind == HEAP_KIND_RUNNING.rawValue, header.start_time == startTime else { return false }
     let bootID = withUnsafeBytes(of: header.boot_id) { Array($0) }
@@ -134,8 +134,8 @@ private func belongs(_ header: heap_header, to pid: pid_t, started startTime: UI
     return header.pid == UInt32(bitPattern: pid) || header.pid == innermostPID(of: pid)
 }
 
-// The recorder makes its image as the process's user; a process that changed its user has the old one among its
-// IDs, or was root. Another's file under a path that the process names was planted there.
+// The recorder creates its image as the process's user. A process that changed its user has the old one among its IDs,
+// or was root. A file of any other user under this path was planted there.
 private func isOwned(_ owner: uid_t, by pid: pid_t) -> Bool {
     if owner == 0 || owner == geteuid() { return true }
     return statusWords("Uid:", of: pid)?.contains { UInt32(String(decoding: $0, as: UTF8.self)) == owner } ?? false

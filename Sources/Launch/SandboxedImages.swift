@@ -1,10 +1,10 @@
-// Images of programs in a mount namespace or a root of their own (bwrap, unshare, containers), where neither the run
-// directory nor the output directory need be there: such a program makes its image in a /dev/shm or a /tmp that is gone
-// with it. While it runs, /proc leads to the image; so it is opened then, and read when the program has ended. Nothing
-// in the sandbox is changed.
+// Images of programs in their own mount namespace or root (bwrap, unshare, containers), which may have neither the run
+// directory nor the output directory. Such a program creates its image in a /dev/shm or a /tmp that disappears with it.
+// While it runs, /proc leads to the image. So the image is opened then, and read when the program has ended. Nothing in
+// the sandbox is changed.
 //
-// What can't be kept is named at the end. A program that is over before it is looked for leaves no trace here: it takes
-// some 50 ms to be found.
+// Images that can't be kept are reported at the end. Finding a program takes about 50 ms; one that ends earlier leaves
+// no trace here.
 
 import CHeapImage
 import Glibc
@@ -13,44 +13,45 @@ import Proc
 import SystemPackage
 import Text
 
-/// An image that no path of ours leads to, kept open.
+/// An image that can't be reached by a path, kept open.
 struct SandboxedImage {
     var file: FileDescriptor
     var header: heap_header
     var mapped: MappedFile
     /// In our PID namespace.
     var pid: pid_t
-    /// Leads to it as long as the program runs.
+    /// A path to it that is valid while the program runs.
     var path: FilePath
 }
 
 /// Looks for such images while programs run.
 struct SandboxedImages {
     private(set) var images: [SandboxedImage] = []
-    /// Programs whose image was seen and can't be kept: PIDs, and the programs' names.
+    /// Programs whose image was found and can't be kept.
     private(set) var lost: [(program: String, pid: pid_t)] = []
     private let startTime: UInt64
     private let ownPlace: [String]
     private let variable: [UInt8]
-    /// Whether a process started within this recording; by PID, as long as it is there.
+    /// Whether a process started during this recording; by PID, as long as it exists.
     private var isRecent: [pid_t: Bool] = [:]
-    /// Images that were looked at: kept, lost, or reached by a path of ours. A process has one at a time, by inode.
+    /// Images that were examined: kept, lost, or reachable by a path. A process has one at a time, identified by inode.
     private var known: Set<ImageKey> = []
     private var due: UInt64 = 0
 
     private struct ImageKey: Hashable { var pid: pid_t, inode: UInt64 }
 
-    /// More descriptors than these are not kept open.
+    /// At most this many descriptors are kept open.
     private static let most = 256
 
-    /// - Parameter runDirectory: by it a program's environment says which recording it is of: others may be under way.
+    /// - Parameter runDirectory: tells by a program's environment whether it belongs to this recording; others may be
+    ///   running.
     init(since startTime: UInt64, runDirectory: FilePath) {
         self.startTime = startTime
         variable = Array("HEAPSUM_RUN_DIR=\(runDirectory.text)".utf8)
         ownPlace = Self.place(of: getpid())
     }
 
-    /// Looks once, if it is time; and says in how many nanoseconds it is time again.
+    /// Looks once, if it is time. Returns after how many nanoseconds to look again.
     mutating func look(now: UInt64) -> UInt64 {
         if now < due { return due - now }
         let isFirst = isRecent.isEmpty
@@ -64,14 +65,14 @@ struct SandboxedImages {
             let place = Self.place(of: pid)
             if !place.isEmpty && place != ownPlace && isOfThisRecording(pid) { take(from: pid) }
         }
-        // A twentieth of the time at the most; the first look asks of all processes when they started, and the later
-        // ones of new ones alone.
+        // At most a twentieth of the time. The first look reads all processes' start times, later ones only those of
+        // new processes.
         let interval = isFirst ? 20_000_000 : max(20_000_000, (monotonicNanoseconds() &- now) &* 20)
         due = now &+ interval
         return interval
     }
 
-    /// The mount namespace and the root; empty where it can't be seen.
+    /// The mount namespace and the root; empty if they can't be read.
     private static func place(of pid: pid_t) -> [String] {
         let thread = livingThread(of: pid)
         return ["ns/mnt", "root"].compactMap { FilePath("/proc/\(thread)/\($0)").linkText }
@@ -88,7 +89,7 @@ struct SandboxedImages {
             let here = try? FilePath(text: span.first.path).status()
             if let here, UInt64(here.st_ino) == span.first.inode { continue }
             guard let place = try? openImage(span, of: pid, started: status.startTime) else {
-                // Half made, or another process's: looked at again.
+                // Incomplete, or another process's: examined again.
                 known.remove(ImageKey(pid: pid, inode: span.first.inode))
                 continue
             }
@@ -111,7 +112,7 @@ struct SandboxedImages {
         }
     }
 
-    /// Gives back the descriptors.
+    /// Closes the descriptors.
     mutating func close() {
         for image in images { try? image.file.close() }
         images = []
@@ -119,7 +120,7 @@ struct SandboxedImages {
 }
 
 extension FilePath {
-    /// `readlink(2)`; nil where it is no link, or can't be read.
+    /// `readlink(2)`; nil if it is not a link or can't be read.
     var linkText: String? {
         var bytes = [CChar](repeating: 0, count: 4097)
         let count = bytes.withUnsafeMutableBufferPointer { buffer in

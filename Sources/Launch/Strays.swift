@@ -1,6 +1,6 @@
-// Images that this recording's programs made elsewhere than in the run directory: a worker that gave up its user can't
-// write into that one any more, and falls back to the output directory or to /dev/shm. They are named, and left as they
-// are: what lies in a directory that others write to is not packed or removed on its header's word.
+// Images that this recording's programs created outside of the run directory: a worker that changed its user can't
+// write there any more, and falls back to the output directory or /dev/shm. They are reported and left alone: in a
+// directory that others can write to, a header is no proof, so nothing is packed or removed.
 
 import CHeapImage
 import Glibc
@@ -17,8 +17,8 @@ struct StrayImage {
     var header: heap_header
 }
 
-/// The running images in the places that the library falls back to, of processes no older than this recording, whose
-/// dumps go where this recording's go.
+/// The running images in the library's fallback places that belong to processes not older than this recording and have
+/// the same directory for dumps.
 ///
 /// - Parameter startTime: heaprun's own.
 func strayImages(output: FilePath, besides runDirectory: FilePath, since startTime: UInt64) -> [StrayImage] {

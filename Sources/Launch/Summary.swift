@@ -1,5 +1,5 @@
-// The few lines that heaprun says at the end. Numbers are the programs' own, in bytes as they requested
-// them; what could not be booked is said in plain words; and whoever has recorded nothing is told why.
+// The few lines that heaprun prints at the end. Bytes are requested bytes. What could not be booked is reported, and if
+// nothing was recorded, the reason.
 
 import CHeapImage
 import HeapImage
@@ -8,7 +8,7 @@ import SystemPackage
 import Text
 
 extension Harvest {
-    /// The report, a line an entry, each fit to be shown: a command in it is not to be escaped again.
+    /// The report, one entry for each line, ready to be shown: commands in it must not be escaped again.
     func report(program: FilePath, ending: Ending, output: FilePath) -> [String] {
         var lines: [String] = messages.prefix(10).map { "heaprun: \($0)" }
         if messages.count > 10 { lines.append("heaprun: and \(messages.count - 10) more messages") }
@@ -23,7 +23,7 @@ extension Harvest {
         for link in links.prefix(8) { lines.append("  linked: \(link.text)") }
         for image in lost.prefix(8) {
             lines.append(
-                "heaprun: \(image.program) (PID \(image.pid)) ran in a sandbox that nothing leads into from here: its "
+                "heaprun: \(image.program) (PID \(image.pid)) ran in a sandbox that can't be reached from here: its "
                     + "image could not be reached, and is not among these"
             )
         }
@@ -41,7 +41,7 @@ extension Harvest {
             lines.append("heaprun: \(name) ended by signal \(signalText(signal))" + (dumpedCore ? ", core dumped" : ""))
         }
         guard !packed.isEmpty else {
-            // What the library had to say is the reason; without it there is only guessing.
+            // The library's message is the reason. Without a message the reason can only be guessed.
             if running.isEmpty && strays.isEmpty && problems.isEmpty && lost.isEmpty {
                 lines.append(
                     "heaprun: \(name) was not recorded"
@@ -65,7 +65,7 @@ extension Harvest {
             + "or it ended before its first instruction"
     }
 
-    // The first program by itself, as it is the one that was asked for; of those that it started the sum.
+    // The first program separately, because the user asked for it; the sum of the programs that it started.
     private func totals(name: String, program: FilePath) -> [String] {
         func sum(_ images: some Sequence<PackedImage>) -> String {
             let (bytes, blocks) = images.reduce((UInt64(0), UInt64(0))) {
@@ -73,7 +73,7 @@ extension Harvest {
             }
             return "\(separated(bytes)) bytes live in \(counted(blocks, "block"))"
         }
-        // Where it went on by exec, the last image is how it ended.
+        // If it went on by exec, its last image shows how it ended.
         guard let first = packed.lastIndex(where: \.isRoot) else {
             return [
                 "heaprun: \(name) itself left no image; \(counted(UInt64(packed.count), "image")) of its children: "
@@ -82,7 +82,7 @@ extension Harvest {
         }
         let image = packed[first]
         let who = "heaprun: \(image.program) (PID \(image.pid))"
-        // Peaks of different programs were at different times: their sum would be no moment's.
+        // The programs' peaks were at different times, so their sum would mean nothing.
         var lines = [
             image.isSilent
                 ? "\(who) made no allocation that could be seen: \(silenceReason(program))"
@@ -96,7 +96,7 @@ extension Harvest {
         return lines
     }
 
-    // Calls that are bound to the program's own function never come to a library.
+    // Calls that are bound to the program's own function never reach a library.
     private func silenceReason(_ program: FilePath) -> String {
         let own = ((try? resolveProgram(program))?.loaded).flatMap { path in definesMalloc(path) ? path : nil }
         return own.map { "not recorded, as it has a malloc of its own (\($0.text) defines it)" }
@@ -141,16 +141,16 @@ extension Harvest {
 }
 
 extension PackedImage {
-    /// Nothing was seen of it, not even what found no place. Of a sampled program that says little.
+    /// Nothing was seen of it, not even lost allocations. Of a sampled program that says little.
     var isSilent: Bool {
         sampleInterval == 0 && allocatedBlocks == 0 && losses.lost_allocations == 0 && losses.early_allocations == 0
     }
 
-    /// Where malloc had the smaller part of what was resident: a search here may be one in the wrong place.
+    /// Shown if malloc had the smaller part of the resident memory: then the search may be in the wrong place.
     var residenceLine: String? {
         let other = UInt64(residence.anonymous_kb) + UInt64(residence.shared_kb),
             allocator = UInt64(residence.allocator_kb)
-        // A program's first pages are no heap of anybody's.
+        // Small amounts are a program's first pages, not a heap.
         guard residence.measured_ns > 0, other > allocator, other >= 8 << 10 else { return nil }
         return
             "malloc held \(separated(allocator << 10)) bytes of its memory and others \(separated(other << 10)): "
@@ -195,11 +195,11 @@ private final class FrameNamer {
     private var symbols: [Key: ModuleSymbols?] = [:]
     private let demangler = Demangler()
 
-    /// The innermost function that isn't the runtime's, and its two callers.
+    /// The innermost function that doesn't belong to the runtime, and its two callers.
     func line(_ frames: [ModuleFrame]) -> String {
         var named = frames.prefix(64).map { (frame: $0, name: self.name($0)) }
         guard let innermost = named.first.map({ shortened($0.name) }) else { return "(no stack)" }
-        // What leads to main, or to a thread's first function, says nothing of the program either.
+        // Frames that lead to main or to a thread's first function say nothing about the program either.
         if let start = named.firstIndex(where: { $0.name == "__libc_start_main" }) { named.removeSubrange(start...) }
         while let last = named.last, isRuntime(last.frame, last.name) { named.removeLast() }
         let own = named.drop { isRuntime($0.frame, $0.name) }
@@ -223,8 +223,9 @@ private final class FrameNamer {
         return made
     }
 
-    // What stands between the program's code and its memory says nothing of who asked. Beyond what heapsum's own views
-    // take for that, libraries whole and the usual names of a checked malloc: three lines have no room for them.
+    // Functions between the program's code and its memory say nothing about who allocated. In addition to those that
+    // heapsum's views leave out, this leaves out whole libraries and the usual names of a checked malloc, because three
+    // names have no room for them.
     private func isRuntime(_ frame: ModuleFrame, _ name: String) -> Bool {
         let file = frame.fileName
         return RuntimeLibraries.contains(file: file) || AllocationFunctions.standsBetween(name)

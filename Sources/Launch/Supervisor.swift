@@ -1,7 +1,7 @@
-// Starts the program and stands in for it until it ends: one thread, which sleeps in sigtimedwait and has
-// no handlers. Its invariant is that the program can't tell heaprun from whoever started heaprun: the same
-// process group, terminal, descriptors, directory, signal mask and dispositions; and that whoever watches
-// heaprun sees the program's ends and stops. It must never wait for anything but signals and a deadline.
+// Starts the program and represents it until it ends: one thread, which sleeps in sigtimedwait and has no handlers.
+// Invariant: to the program, heaprun looks like the process that started heaprun: it has the same process group,
+// terminal, descriptors, directory, signal mask and dispositions. And whoever watches heaprun sees the program's end
+// and stops. It must never wait for anything but signals and a deadline.
 
 import CLaunch
 import Glibc
@@ -14,7 +14,7 @@ package enum Ending: Equatable, Sendable {
     case exited(status: Int32)
     case killed(signal: Int32, dumpedCore: Bool = false)
 
-    /// As a shell says it: the program's own status, or 128 and the signal's number.
+    /// As in a shell: the program's own status, or 128 plus the signal's number.
     package var exitStatus: Int32 {
         switch self {
         case .exited(let status): status
@@ -23,7 +23,7 @@ package enum Ending: Equatable, Sendable {
     }
 }
 
-/// One program under watch, from its start to its end.
+/// One program that is supervised from its start to its end.
 package struct Supervisor {
     package let pid: pid_t
     private var signals: sigset_t
@@ -31,11 +31,11 @@ package struct Supervisor {
     private var childIsStopped = false
     private let tracer: EndTracer?
 
-    /// Starts a program with the signal state, descriptors and directory that this process was started with.
+    /// Starts a program with the signal state, descriptors and directory with which this process was started.
     ///
-    /// From here on all signals that can be waited for are blocked in this process.
+    /// From then on, all signals that can be waited for are blocked in this process.
     /// - Parameter tracer: traces the program and looks at it when it ends.
-    /// - Throws: 126 or 127 as execve fails, 125 where no process could be made, or it can't be traced.
+    /// - Throws: 126 or 127 if execve fails, 125 if no process could be made or it can't be traced.
     package init(
         executable: FilePath, arguments: [UnsafeMutablePointer<CChar>?], environment: [[CChar]],
         tracer: EndTracer? = nil
@@ -70,10 +70,10 @@ package struct Supervisor {
         openStandardDescriptors()
     }
 
-    /// Passes signals on and follows stops until the program ends, and says how it did.
+    /// Passes signals on and follows stops until the program ends. Returns how it ended.
     ///
-    /// `tick` is called about every `interval` nanoseconds that it asks for, the first time at once.
-    /// Children that aren't ours (orphans, where this is PID 1) are reaped.
+    /// `tick` is called at once, and then after as many nanoseconds as it returns. Other children (orphans, if this is
+    /// PID 1) are reaped.
     package mutating func wait(tick: () -> UInt64) -> Ending {
         var due = monotonicNanoseconds()
         while true {
@@ -88,12 +88,12 @@ package struct Supervisor {
         }
     }
 
-    // One SIGCHLD may stand for many changes: all are taken.
+    // One SIGCHLD may stand for many changes, so all are handled.
     private mutating func reap() -> Ending? {
         var ending: Ending?
         while true {
             var status: Int32 = 0
-            // Threads that are traced are no children, and are asked for by __WALL.
+            // Traced threads are not children: waiting for them needs __WALL.
             let all = tracer == nil ? 0 : Int32(launch_wait_all)
             let changed = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED | all)
             if changed < 0 && errno == EINTR { continue }
@@ -122,29 +122,29 @@ package struct Supervisor {
         }
     }
 
-    // The job's shell waits for us, so a stop by job control must be ours too. Not so SIGSTOP: it is sent
-    // to one process, whose sender will continue that one, and never us. Without a terminal there is no job control.
+    // The job's shell waits for heaprun, so on a stop by job control heaprun must stop, too. Not on SIGSTOP: it is sent
+    // to one process, and its sender will continue that one, never heaprun. Without a terminal there is no job control.
     private mutating func stopLikeChild(_ number: Int32) {
         guard number == SIGTSTP || number == SIGTTIN || number == SIGTTOU, hasTerminal() else { return }
         launch_stop_self(number)
-        // Continued: by the shell for the whole group, or we alone.
+        // Continued: by the shell for the whole group, or only this process.
         kill(pid, SIGCONT)
     }
 
-    // What came from the kernel came from the terminal, for the whole group: the program has it already.
-    // An alarm is the exception: timers outlive exec and not fork, so ours may be one that was set for the program.
+    // A signal from the kernel came from the terminal for the whole group, so the program already has it. An alarm is
+    // the exception: timers survive exec but not fork, so this process may have a timer that was set for the program.
     private mutating func pass(_ number: Int32, _ info: siginfo_t) {
         var info = info
         guard launch_sent_by_process(&info) != 0 || number == SIGALRM else { return }
         kill(pid, number)
     }
 
-    /// Gives back the signal mask, after the signals that the program's end left pending are taken: they were meant for
-    /// it.
+    /// Restores the signal mask, after taking the signals that were still pending at the program's end: they were meant
+    /// for the program.
     package mutating func finish() {
         var none = timespec()
         while sigtimedwait(&signals, nil, &none) > 0 {}
-        // A report that nobody reads must not become our exit status.
+        // If nobody reads the report, that must not change the exit status.
         Glibc.signal(SIGPIPE, SIG_IGN)
         var mask = maskBefore
         sigprocmask(SIG_SETMASK, &mask, nil)
@@ -174,7 +174,7 @@ private func executionError(_ number: Int32, _ executable: FilePath) -> LaunchEr
     }
 }
 
-// Null-terminated array of pointers to C strings, as execve wants it.
+// A null-terminated array of pointers to C strings, as for execve.
 private func withPointers<Result>(
     to entries: [[CChar]], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>?) -> Result
 ) -> Result {
@@ -183,8 +183,8 @@ private func withPointers<Result>(
     return pointers.withUnsafeBufferPointer { body($0.baseAddress) }
 }
 
-// Started with stdin, stdout or stderr closed, the files we open next would take their numbers, and a
-// message would be written into an image. The program itself has them closed as it should.
+// If heaprun was started with stdin, stdout or stderr closed, the next opened files would take their numbers, and a
+// message would be written into an image. The program itself still gets them closed.
 private func openStandardDescriptors() {
     while true {
         let file = open("/dev/null", O_RDWR | O_CLOEXEC)
@@ -200,7 +200,7 @@ private func hasTerminal() -> Bool {
     return true
 }
 
-/// CLOCK_MONOTONIC, as the recorder reads it too.
+/// CLOCK_MONOTONIC, which the recorder also reads.
 package func monotonicNanoseconds() -> UInt64 {
     clockNanoseconds(CLOCK_MONOTONIC)
 }

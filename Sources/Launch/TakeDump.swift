@@ -1,5 +1,5 @@
-// A dump from outside: the running image, packed into the directory that the image itself names, under the
-// next number that is free. A dump that fails leaves nothing behind.
+// A dump from outside: packs the running image into the directory that the image names, under the next free number. A
+// dump that fails leaves nothing behind.
 
 import CHeapImage
 import Glibc
@@ -11,21 +11,22 @@ import Text
 /// Writes a dump of a running process and returns its path.
 ///
 /// - Parameters:
-///   - deadline: until when (monotonic nanoseconds) to wait for a process that is only starting.
-///   - judge: makes the verdict that the dump is to bring, of the process's running image.
+///   - deadline: until when (monotonic nanoseconds) to wait for a process that is still starting.
+///   - judge: makes the verdict to store in the dump, from the process's running image.
 /// - Throws: exit status 2 with the reason.
 package func takeDump(
     of pid: Int32, deadline: UInt64, judging judge: ((HeapImage) throws -> VerdictToStore)? = nil
 ) throws(LaunchError) -> FilePath {
     let place = try findImage(of: pid, deadline: deadline)
     do {
-        // What was just found mapped by the process itself needn't be asked for by a PID that may mean nothing here.
+        // The image was just found mapped by the process, so it runs. The header's PID may mean nothing in this
+        // namespace.
         let image = try HeapImage(place.source(of: pid), presence: .running)
         let directory = dumpDirectory(of: image, pid: pid)
         let name =
             image.imageName.isEmpty
             ? ImageNames.image(program: image.program, processID: image.header.pid) : image.imageName
-        // The program numbers its own dumps from the header's count on.
+        // The program numbers its own dumps from the header's count.
         let first = Int(image.header.dumps)
         var options = residentOptions(pid, image, place)
         options.verdict = try judge?(image)
@@ -43,7 +44,7 @@ package func takeDump(
     }
 }
 
-// What is resident now, for the copy. Where it can't be measured the copy has what heaprun wrote last, or nothing.
+// The current resident memory, for the copy. If it can't be measured, the copy has what heaprun wrote last, or nothing.
 private func residentOptions(_ pid: pid_t, _ image: HeapImage, _ place: ImagePlace) -> PackOptions {
     var inode: UInt64?
     switch place {
@@ -61,8 +62,8 @@ private func residentOptions(_ pid: pid_t, _ image: HeapImage, _ place: ImagePla
     return options
 }
 
-// The directory as the process names it may be another one here, or none (a container): then the process's
-// own view of it, then the working directory.
+// In a container, the directory that the process names may be another one here, or may not exist. Then the process's
+// own view of it is used, then the working directory.
 private func dumpDirectory(of image: HeapImage, pid: Int32) -> FilePath {
     let named = image.outputDirectory
     guard named.hasPrefix("/") else { return FilePath.workingDirectory ?? "." }

@@ -1,10 +1,10 @@
-// The rows of the table: stacks, or what they are grouped by, with what they hold and how that moves, in an order.
+// The rows of the table: stacks or groups, with what they hold and how that changes, in order.
 
 import HeapImage
 import Reduce
 import Report
 
-/// What rows can be of, in a table that is renewed.
+/// What rows can stand for in a live table.
 package enum LiveGrouping: String, CaseIterable, Sendable {
     case stack, function, module
 
@@ -17,11 +17,11 @@ package enum LiveGrouping: String, CaseIterable, Sendable {
     }
 }
 
-/// What rows are ordered by, the largest first.
+/// The orders of rows, largest first.
 package enum LiveSort: String, CaseIterable, Sendable {
     case live, blocks, growth, minute, rate
 
-    /// As the column is headed.
+    /// The column's heading.
     package var title: String {
         switch self {
         case .live: "LIVE"
@@ -41,10 +41,10 @@ package struct LiveRow: Equatable, Sendable {
     /// Bytes gained since the baseline, and over the last minute.
     package var growth: Int64 = 0
     package var minute: Int64 = 0
-    /// Bytes and calls allocated a second, since the look before.
+    /// Bytes and calls allocated per second, since the previous look.
     package var byteRate = 0.0
     package var callRate = 0.0
-    /// A stack of the row: the one that holds the most.
+    /// The stack of the row that holds the most.
     package var stack = 0
 
     func key(_ sort: LiveSort) -> Double {
@@ -58,7 +58,7 @@ package struct LiveRow: Equatable, Sendable {
     }
 }
 
-/// Makes rows of a heap's looks. What a stack belongs to is found once.
+/// Makes rows from looks at a heap. Each stack's group is found once.
 package struct LiveRows {
     package private(set) var heap: LiveHeap
     package var grouping = LiveGrouping.stack {
@@ -70,7 +70,7 @@ package struct LiveRows {
     }
     package private(set) var history = History()
     package private(set) var rows: [LiveRow] = []
-    /// Rows that hold nothing and do nothing are left out; these are the sums over all that pass the filter.
+    /// The sums over all stacks that pass the filter, including those without a row because they hold and do nothing.
     package private(set) var passing = LiveHeap.Counts()
     package private(set) var byteRate = 0.0
     package private(set) var callRate = 0.0
@@ -88,7 +88,7 @@ package struct LiveRows {
 
     /// Looks at the program again.
     ///
-    /// - Parameter seconds: of a clock that goes forward.
+    /// - Parameter seconds: of a monotonic clock.
     package mutating func look(at seconds: Double) throws {
         before = heap.stacks
         try heap.look()
@@ -109,11 +109,11 @@ package struct LiveRows {
     package mutating func setBaseline() { history.setBaseline(heap.stacks, at: seconds) }
 
     private func rate(_ amount: UInt64) -> Double {
-        // A counter that was given back to the live map's truth may go down a little.
+        // A counter that was corrected by the live map may go down a little.
         interval > 0 && Int64(bitPattern: amount) > 0 ? Double(amount) / interval : 0
     }
 
-    /// Puts the rows in order.
+    /// Makes the rows, in order.
     ///
     /// - Complexity: O(stacks log stacks); new stacks are named where rows are of functions or modules.
     package mutating func order(by sort: LiveSort) {
@@ -160,7 +160,7 @@ package struct LiveRows {
         rows = made
     }
 
-    /// Finds for stacks that are new what they belong to, and whether they are shown.
+    /// Finds the groups of new stacks, and whether they are shown.
     private mutating func placeStacks() {
         if let filter, passes.count < heap.stacks.count {
             let fresh = Array(heap.nodes[passes.count...])
@@ -179,7 +179,7 @@ package struct LiveRows {
         }
     }
 
-    /// What a row is called: of a stack, who asked and its callers.
+    /// A row's name; for a stack, the allocating function and its callers.
     package func label(_ row: LiveRow) -> String {
         if grouping != .stack { return row.group < labels.count ? labels[row.group] : "" }
         var texts: [String] = []
@@ -192,14 +192,14 @@ package struct LiveRows {
         return texts.isEmpty ? "no frames" : texts.joined(separator: " ← ")
     }
 
-    /// What the rows held over the last minute, the oldest first.
+    /// What the rows held over the last minute, oldest first.
     package func curves(of shown: ArraySlice<LiveRow>) -> [[UInt64]] {
         let places = Dictionary(
             shown.enumerated().map { ($1.group, $0) }, uniquingKeysWith: { first, _ in first })
         return history.curves(of: places, group: grouping == .stack ? Array(heap.stacks.indices) : groups)
     }
 
-    /// The whole stack of a row: of a group's, the one that holds the most.
+    /// The whole stack of a row; for a group, the stack that holds the most.
     package func frames(_ row: LiveRow) -> [NamedFrame] {
         heap.names.expanded(heap.reduction.frames(of: Row(node: heap.nodes[row.stack])), limit: nil).entries
     }

@@ -8,17 +8,17 @@
 //     0xD01CA874 malloc
 //     0x10010700 load_history
 //
-// A traceback's text is compared whole with those seen before, and looked at line by line only when it is
-// new: so nearly all of a log is found, hashed and compared, and not parsed. A new one whose lines are all frames is
-// kept as it stands, and its frames are made in the end. Tracebacks are looked up a few dozen at a time: what they are
-// compared with lies all over memory, and is fetched meanwhile.
+// A traceback's whole text is compared with those seen before, and parsed line by line only if it is new. So nearly all
+// of a log is hashed and compared, and not parsed. If all lines of a new traceback are frames, its text is kept, and
+// the frames are parsed at the end. Tracebacks are looked up a few dozen at a time, because the texts to compare with
+// are all over memory and are prefetched meanwhile.
 
 import Reduce
 
 struct AIXLog: LogFormat {
     static var name: String { "aix" }
     static var heading: StaticString? { "Current allocation report:" }
-    /// Tracebacks that were found, and are looked up when there are enough of them.
+    /// Tracebacks that were found; they are looked up when there are enough.
     private var found: [Traceback] = []
 
     private struct Traceback { var start: Int, end: Int, hash: UInt64, size: UInt64 }
@@ -44,7 +44,7 @@ struct AIXLog: LogFormat {
         lookUp(text, base, tally)
     }
 
-    /// Counts the tracebacks that were found.
+    /// Looks up and counts the tracebacks that were found.
     private mutating func lookUp(_ text: LogText, _ base: UInt64, _ tally: Tally) {
         for traceback in found { tally.tracebacks.prefetchText(traceback.hash) }
         for traceback in found {
@@ -53,7 +53,7 @@ struct AIXLog: LogFormat {
                 tally.add(row: Int(row), bytes: traceback.size, at: offset)
                 continue
             }
-            // What is noticed in a text is counted each time that it stands there.
+            // Notes about a text are counted for each of its occurrences.
             let known =
                 Self.areFrames(text, traceback.start, traceback.end) ? tally.row(ofNew: raw, hash: traceback.hash) : nil
             let row = known ?? tally.row(readFrames(text, traceback.start, traceback.end, base, tally))
@@ -62,7 +62,7 @@ struct AIXLog: LogFormat {
         found.removeAll(keepingCapacity: true)
     }
 
-    /// Reads the record that begins with the line [start, end); where the next line begins.
+    /// Reads the record that begins with the line [start, end). Returns where the next line begins.
     private mutating func readRecord(
         _ text: LogText, _ start: Int, _ end: Int, _ segment: LogSegment, _ base: UInt64, _ tally: Tally
     ) -> Int {
@@ -70,7 +70,7 @@ struct AIXLog: LogFormat {
         let address = Self.address(text, start, lineEnd)
         var size: UInt64?
         var place = lineEnd + 1
-        // A line that the set's end cuts off may say less than it meant to.
+        // A line that is cut off at the set's end may be incomplete.
         var isCut = !segment.isWhole(lineEnd)
         while place < segment.end && !isCut {
             lineEnd = min(text.lineEnd(from: place), segment.end)
@@ -91,7 +91,7 @@ struct AIXLog: LogFormat {
         }
         let isAtEnd = place >= segment.end && segment.endsSet
         if address != nil, let size, !isCut {
-            // Its traceback is not there: none was kept, or the log ends before it.
+            // It has no traceback: none was recorded, or the log ends before it.
             if isAtEnd { tally.notes.add(.cutRecord, at: base &+ UInt64(segment.end)) }
             tally.add(row: tally.row(isAtEnd ? [tally.number(of: .cut)] : []), bytes: size, at: base &+ UInt64(start))
         } else {
@@ -103,13 +103,13 @@ struct AIXLog: LogFormat {
         return place
     }
 
-    /// Finds the traceback at `start` and its end; where the next line begins.
+    /// Finds the traceback at `start` and its end. Returns where the next line begins.
     private mutating func findTraceback(
         _ text: LogText, _ start: Int, _ segment: LogSegment, _ base: UInt64, _ tally: Tally, size: UInt64
     ) -> Int {
         var end = start
         while end < segment.end {
-            // Nearly every line is a frame and begins with 0x: the others are looked at closely.
+            // Nearly every line is a frame and begins with 0x. Only other lines are examined closely.
             if text[end] == 0x30 && text[end &+ 1] | 0x20 == 0x78 || Self.isFrame(text, end, segment.end) {
                 end = text.lineEnd(from: end) &+ 1
             } else {
@@ -127,7 +127,7 @@ struct AIXLog: LogFormat {
         return end
     }
 
-    /// True where each line of [start, end) is a frame, and they are not too many.
+    /// True if every line of [start, end) is a frame and there are not too many.
     private static func areFrames(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
         var count = 0
         return text.lines(start, end) { line, lineEnd in
@@ -143,7 +143,7 @@ struct AIXLog: LogFormat {
         }
     }
 
-    /// Reads the frames in [start, end), whole lines; their numbers, innermost first.
+    /// Reads the frames in [start, end), which are whole lines. Returns their numbers, innermost first.
     private func readFrames(_ text: LogText, _ start: Int, _ end: Int, _ base: UInt64, _ tally: Tally) -> [UInt32] {
         var stack: [UInt32] = []
         _ = text.lines(start, end) { place, lineEnd in
@@ -170,14 +170,15 @@ struct AIXLog: LogFormat {
         return stack
     }
 
-    /// A traceback whose last line has no end. The line counts where it has a name after its address:
-    /// the address, at least, is whole then.
+    /// A traceback whose last line has no newline. The line counts if it has a name after its address, because then at
+    /// least the address is complete.
     private mutating func readCutTraceback(
         _ text: LogText, _ start: Int, _ segment: LogSegment, _ base: UInt64, _ tally: Tally, size: UInt64
     ) {
         let last = max(start, text.lineStart(before: segment.end))
         var stack = readFrames(text, start, last, base, tally)
-        // Where a heading follows on the same line something ended in the middle; a file may just lack its newline.
+        // If a heading follows on the same line, the record was cut off. At the end of a file only the newline may be
+        // missing.
         let isCut = segment.end < text.count
         if let frame = Self.frame(text, last, segment.end), !frame.name.isEmpty {
             stack.append(tally.number(of: frame))
@@ -208,21 +209,21 @@ struct AIXLog: LogFormat {
         return value
     }
 
-    /// True for `Name: value`, whatever its name: fields come with options, and with versions.
+    /// True for `Name: value` with any name: the fields depend on options and versions.
     private static func isField(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
         guard let colon = text.find(byte: 0x3A, from: start, to: end) else { return false }
         return colon > start
             && (colon + 1 == end || text[colon + 1] == 0x20 || text[colon + 1] == 0x09 || text[colon + 1] == 0x0D)
     }
 
-    /// True for a frame's line that does not begin as they mostly do: blanks come before its address.
+    /// True for a frame's line in the less common form, with blanks before its address.
     private static func isFrame(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
         guard text[start] == 0x20 || text[start] == 0x09 else { return false }
         let place = text.skipBlanks(start, end)
         return text[place] == 0x30 && text[place + 1] | 0x20 == 0x78
     }
 
-    /// The frame of `0xADDRESS name`, the name being all that follows.
+    /// The frame of `0xADDRESS name`; everything after the address is the name.
     private static func frame(_ text: LogText, _ start: Int, _ end: Int) -> LogFrame? {
         parts(text, start, end).map { LogFrame(address: $0.address, name: text.bytes($0.name, $0.nameEnd)) }
     }

@@ -1,15 +1,14 @@
-// /sys/kernel/debug/slab/CACHE/alloc_traces, as Documentation/mm/slub.rst and mm/slub.c have it; and the
-// older /sys/kernel/slab/CACHE/alloc_calls, whose lines have no backtrace:
+// /sys/kernel/debug/slab/CACHE/alloc_traces, as described in Documentation/mm/slub.rst and mm/slub.c; and the older
+// /sys/kernel/slab/CACHE/alloc_calls, whose lines have no backtrace:
 //
 //     338 pci_alloc_dev+0x2c/0xa0 waste=521872/1544 age=290837/291891/293509 pid=1 cpus=106 nodes=0-1
 //         __kmem_cache_alloc_node+0x11f/0x4e0
 //         kmalloc_trace+0x26/0xa0
 //
-// The file tells how many objects, not how large. What one holds is known by the cache's name, where that is a kmalloc
-// cache's, or by the running kernel, where the file is its own; less the waste that the line tells of. The name is that
-// of the directory, one in the file's name (kmalloc-128.alloc_traces), one of a heading, or one that the user gives.
-// Headings are those that tail and head put over each of several files, what grep puts before each line, a shell's
-// command line, or the path or name alone.
+// The file has the number of objects, not their size. The size is known from the cache's name if it is a kmalloc cache,
+// or from the running kernel if the file is its own; the line's waste is subtracted. The name comes from the directory,
+// the file's name (kmalloc-128.alloc_traces), a heading, or the user. A heading is what tail and head print above each
+// of several files, what grep prints before each line, a shell's command line, or just the path or name.
 
 import Glibc
 import Reduce
@@ -64,7 +63,7 @@ struct AllocTracesLog: LogFormat {
         return entry(text, message.start, message.end) != nil || cacheOfPath(text, message.start, message.end) != nil
     }
 
-    /// Of a cache that holds nothing the kernel prints this alone.
+    /// For a cache that holds nothing, the kernel prints only this.
     static func recognizes(head: LogText) -> Bool {
         head.count < 16 && isEmptyCache(head, 0, head.trimmedEnd(0, head.lineEnd(from: 0)))
     }
@@ -73,7 +72,7 @@ struct AllocTracesLog: LogFormat {
         end - start == 7 && text.has("No data", at: start)
     }
 
-    /// Where the number of objects and the function stand in a line that begins a record.
+    /// Finds the number of objects and the function in a line that begins a record.
     static func entry(_ text: LogText, _ start: Int, _ end: Int) -> (count: UInt64, function: Int)? {
         var place = text.skipBlanks(start, end)
         guard let count = text.decimal(&place, end), text[place] == 0x20 else { return nil }
@@ -87,7 +86,7 @@ struct AllocTracesLog: LogFormat {
         return (count, function)
     }
 
-    /// The cache in `…/slab/CACHE/alloc_traces`, and the place behind that path; nil if the line has no such path.
+    /// The cache in `…/slab/CACHE/alloc_traces`, and the place after that path; nil if the line has no such path.
     private static func cacheOfPath(_ text: LogText, _ start: Int, _ end: Int) -> (name: [UInt8], after: Int)? {
         let names: [StaticString] = ["/alloc_traces", "/alloc_calls"]
         for name in names {
@@ -101,7 +100,7 @@ struct AllocTracesLog: LogFormat {
         return nil
     }
 
-    /// A line that is a kmalloc cache's name alone, with a colon or marks around it.
+    /// A line that has only a kmalloc cache's name, maybe with a colon or other signs around it.
     private static func lonelyCache(_ text: LogText, _ start: Int, _ end: Int) -> [UInt8]? {
         guard end - start < 80, text.find("kmalloc-", from: start, to: end) != nil else { return nil }
         let marks: [UInt8] = Array("=:#<>[]-* \t".utf8)
@@ -130,7 +129,7 @@ struct AllocTracesLog: LogFormat {
         if let (name, after) = Self.cacheOfPath(text, start, end) {
             let bytes = bytes(ofCache: name)
             if text[after] == 0x3A, text.skipBlanks(after + 1, end) < end {
-                // grep: the path, and the line behind it.
+                // grep: the path, then the line.
                 start = text.skipBlanks(after + 1, end)
                 if Self.entry(text, start, end) != nil {
                     endRecord(tally)

@@ -1,12 +1,12 @@
-// /proc/allocinfo, as Documentation/mm/allocation-profiling.rst and Documentation/filesystems/proc.rst
-// have it: a line a place in the source, with the bytes and calls that it holds.
+// /proc/allocinfo, as described in Documentation/mm/allocation-profiling.rst and Documentation/filesystems/proc.rst:
+// one line for each place in the source, with its live bytes and calls.
 //
 //     allocinfo - version: 1.0
 //     #     <size>  <calls> <tag info>
 //         14680064     3584 mm/mm_init.c:2530 func:alloc_large_system_hash
 //          4292608     1010 drivers/staging/ctagmod/ctagmod.c:20 [ctagmod] func:ctagmod_start
 //
-// A stack is one frame. Sizes that went through numfmt(1) (2.8M) are taken as they are.
+// A stack is one frame. Sizes converted by numfmt(1) (2.8M) are accepted, too.
 
 import Reduce
 
@@ -20,7 +20,7 @@ struct AllocinfoLog: LogFormat {
         message(text, start, text.lineEnd(from: start)) != nil
     }
 
-    /// What a line of the table says; nil where it is none.
+    /// The contents of a line of the table; nil for other lines.
     static func entry(_ text: LogText, _ start: Int, _ end: Int) -> Entry? {
         var place = text.skipBlanks(start, end)
         guard let bytes = size(text, &place, end), text[place] == 0x20 else { return nil }
@@ -35,7 +35,7 @@ struct AllocinfoLog: LogFormat {
         line.has("allocinfo - version:") || message(line.text, line.start, line.end) != nil
     }
 
-    /// The table's line in [start, end), behind what a mail or a pager may have put before it.
+    /// The table's line in [start, end), after anything that a mail or a pager may have added.
     private static func message(_ text: LogText, _ start: Int, _ end: Int) -> (entry: Entry, end: Int)? {
         if let entry = entry(text, start, end) { return (entry, end) }
         let message = KernelMessage(text, start, end)

@@ -1,12 +1,12 @@
-// The reports of memleak, bcc's (tools/memleak.py) and libbpf-tools' (memleak.c), of a process or of the kernel:
+// The reports of memleak, from bcc (tools/memleak.py) and libbpf-tools (memleak.c), for a process or the kernel:
 //
 //     [11:16:33] Top 2 stacks with outstanding allocations:
 //             960 bytes in 15 allocations from stack
 //                     0x000055d4c7a2a1c9      keep_name+0x1d [names]
 //                     main+0x6d [names]
 //
-// Each heading begins a set, the newest of which counts. It is of the largest stacks alone (-T), which the heading
-// tells.
+// Each heading begins a set, and the newest set counts. A set has only the largest stacks (-T); the heading says how
+// many.
 
 import Reduce
 
@@ -54,12 +54,12 @@ struct BCCMemleakLog: LogFormat {
             endRecord(tally)
             (self.start, self.bytes, self.blocks) = (offset, bytes, blocks)
         } else if text.has("addr = ", at: start) || text.has("] Top ", at: start) {
-            // Single blocks of -a, which the stacks' lines sum up.
+            // Single blocks of -a, which are included in the stacks' sums.
             return
         } else if self.start != nil, let frame = Self.frame(text, start, end) {
             if stack.count < mostFrames { stack.append(tally.frame(of: text.raw(start, end)) { frame }) }
         } else if text[start] == 0x5B && text[start + 1] &- 0x30 < 10 && end - start < 12 {
-            // What stands before the next set's heading.
+            // Text before the next set's heading.
             return
         } else {
             endRecord(tally)
@@ -110,7 +110,7 @@ struct BCCMemleakLog: LogFormat {
             nameEnd = plus
         }
         frame.name = text.bytes(place, nameEnd)
-        // A sentence is no frame.
+        // A sentence is not a frame.
         guard !frame.name.contains(0x3A) || frame.symbolOffset != nil || frame.address != nil else { return nil }
         return frame.name.isEmpty && frame.address == nil && frame.module.isEmpty
             ? LogFrame(name: Array("[unknown]".utf8)) : frame

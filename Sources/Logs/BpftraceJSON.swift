@@ -1,24 +1,25 @@
-// The maps that `bpftrace -f json` prints, a map a line, with the stack in the key as the text has it:
+// The maps that `bpftrace -f json` prints, one map for each line. The stack is in the key, in the same form as in the
+// text output:
 //
 //     {"type": "map", "data": {"@bytes": {"bash,\n    __kmalloc_noprof+580\n    bpf_check+2848\n": 8, …}}}
 //     {"type": "stats", "data": {"@s": {"\n    compute_scc+671\n": {"count": 1, "average": 8, "total": 8}, …}}}
 //
-// Not a reader of JSON: of these two forms alone, whose writer is one program. What doesn't look so ends the line, and
-// is said.
+// This does not read JSON in general, only these two forms, which one program writes. Anything else ends the line and
+// is noted.
 
 /// One key of a map, and its value.
 struct BpftraceEntry {
     var key: [UInt8]
     var value: BpftraceLog.Value
-    /// Where the key stands in the text.
+    /// The key's place in the text.
     var place: Int
 }
 
 enum BpftraceJSON {
-    /// True where the line at `start` is a map with keys.
+    /// True if the line at `start` is a map with keys.
     static func isMap(_ text: LogText, _ start: Int, _ end: Int) -> Bool { body(text, start, end) != nil }
 
-    /// The map's name, and where its first key begins; nil where the line is another.
+    /// The map's name, and where its first key begins; nil for other lines.
     private static func body(_ text: LogText, _ start: Int, _ end: Int) -> (name: [UInt8], place: Int)? {
         let heads: [StaticString] = ["{\"type\": \"map\", \"data\": {\"@", "{\"type\": \"stats\", \"data\": {\"@"]
         guard let head = heads.first(where: { text.has($0, at: start) }) else { return nil }
@@ -27,7 +28,7 @@ enum BpftraceJSON {
         return (text.bytes(first, quote), quote + 4)
     }
 
-    /// Hands out the map's entries; where the line makes no sense, nil where it is whole.
+    /// Passes the map's entries to `body`. Returns the place where the line makes no sense; nil if it is complete.
     static func read(
         _ text: LogText, _ start: Int, _ end: Int, _ take: (_ name: [UInt8], _ entry: BpftraceEntry) -> Void
     ) -> Int? {
@@ -44,7 +45,7 @@ enum BpftraceJSON {
         return place < end ? nil : end
     }
 
-    /// `"bash,\n    f+1\n"`, its escapes resolved; `place` moves behind it.
+    /// `"bash,\n f+1\n"`, with its escapes resolved. `place` moves past it.
     private static func string(_ text: LogText, _ place: inout Int, _ end: Int) -> [UInt8]? {
         guard text[place] == UInt8(ascii: "\"") else { return nil }
         var result: [UInt8] = [], next = place + 1

@@ -1,18 +1,18 @@
-// The maps that bpftrace prints at its end, or by print(), whose keys have a stack in them:
+// The maps with a stack in their keys that bpftrace prints at its end or by print():
 //
 //     @bytes[                                     @bytes[bash,
 //         __kmalloc_node_noprof+598                   ffffffff8162df54 __kmalloc+580 ([kernel.kallsyms])
 //         alloc_fdtable+65                            ffffffff81753496 load_elf_binary+246 ([kernel.kallsyms])
 //     ]: 4096                                     , 4711]: count 3, average 32, total 96
 //
-// What a value is the log doesn't say: stats() has blocks and bytes; of sum() and count() the map's name tells (bytes,
-// size; count, calls, blocks). Where no map's name tells anything all are taken for bytes, which is said; beside maps
-// whose names do tell, such a map is left out. A map of counts completes one of bytes with the same keys. What stands
-// in a key beside the stack is the row's outermost frame.
+// The log doesn't say what a value means. stats() has blocks and bytes. For sum() and count() the map's name tells
+// (bytes, size; count, calls, blocks). If no map's name tells, all values count as bytes, and that is noted; beside
+// maps whose names tell, such a map is left out. A map of counts completes a map of bytes with the same keys. Other
+// parts of a key become the row's outermost frame.
 //
-// `-f json` has the same maps, a line each (BpftraceJSON). bpftrace prints a map by rising values, and equal stacks of
-// several processes one after the other. So a value below the last one begins another print of that map, and the newest
-// counts.
+// `-f json` has the same maps, one line for each (BpftraceJSON). bpftrace prints a map in the order of rising values,
+// and equal stacks of several processes one after the other. So a value below the previous one begins a new print of
+// that map, and the newest print counts.
 
 import Reduce
 
@@ -42,14 +42,14 @@ struct BpftraceLog: LogFormat {
             || BpftraceJSON.isMap(line.text, start, line.end)
     }
 
-    /// Behind the marks of a mail that quotes the report.
+    /// Skips the quote signs of a mail that quotes the report.
     private static func unquoted(_ text: LogText, _ start: Int, _ end: Int) -> Int {
         var place = start
         while place < end, text[place] == 0x3E { place = text[place + 1] == 0x20 ? place + 2 : place + 1 }
         return place
     }
 
-    /// The map's name and what of the key stands before the stack, in `@bytes[` or `@bytes[bash,`.
+    /// The map's name, and the part of the key before the stack, in `@bytes[` or `@bytes[bash,`.
     private static func opening(_ text: LogText, _ start: Int, _ end: Int) -> (name: [UInt8], key: [UInt8])? {
         guard text[start] == 0x40, let bracket = text.find(byte: 0x5B, from: start, to: end),
             (start + 1 ..< bracket).allSatisfy({
@@ -60,8 +60,8 @@ struct BpftraceLog: LogFormat {
         return text[end - 1] == 0x2C ? (text.bytes(start + 1, bracket), text.bytes(bracket + 1, end - 1)) : nil
     }
 
-    /// A key on one line, `@bytes[]: 96` or `@bytes[bash, ]: 96`: the kernel had no room for the stack (error -17), and
-    /// what it took is told all the same.
+    /// A key on one line, `@bytes[]: 96` or `@bytes[bash, ]: 96`: the kernel had no room for the stack (error -17), but
+    /// the value is valid.
     private static func withoutStack(
         _ text: LogText, _ start: Int, _ end: Int
     ) -> (name: [UInt8], key: [UInt8], value: Value)? {
@@ -123,7 +123,7 @@ struct BpftraceLog: LogFormat {
         }
     }
 
-    /// A map that `-f json` printed: the lines of its keys are those of the text.
+    /// A map printed by `-f json`: the lines of its keys are the same as in the text output.
     private mutating func readMap(_ text: LogText, _ start: Int, _ end: Int, _ offset: UInt64, _ tally: Tally) {
         lose(tally)
         let broken = BpftraceJSON.read(text, start, end) { name, entry in
@@ -136,7 +136,7 @@ struct BpftraceLog: LogFormat {
                     if isFrame, first < lineEnd, let frame = Self.frame(key, first, lineEnd) {
                         if stack.count < mostFrames { stack.append(tally.frame(of: key.raw(first, lineEnd)) { frame }) }
                     } else {
-                        // What stands before the stack ends with a comma, and what stands behind it begins with one.
+                        // The part before the stack ends with a comma, and the part after it begins with one.
                         var last = lineEnd, start = first
                         while last > start, key[last - 1] == 0x2C || key[last - 1] == 0x20 { last -= 1 }
                         while start < last, key[start] == 0x2C || key[start] == 0x20 { start += 1 }
@@ -153,14 +153,14 @@ struct BpftraceLog: LogFormat {
         }
     }
 
-    /// Where the `]: ` stands that ends a key.
+    /// The place of the `]: ` that ends a key.
     private static func closing(_ text: LogText, _ start: Int, _ end: Int) -> Int? {
         var found: Int?, from = start
         while let place = text.find("]: ", from: from, to: end) { (found, from) = (place, place + 1) }
         return found
     }
 
-    /// Blocks are those of stats(), whose maps are printed by rising averages.
+    /// `blocks` and `average` are from stats(), whose maps are printed by rising averages.
     struct Value { var first: UInt64, blocks: UInt64? = nil, average: UInt64 = 0, isNegative = false }
 
     /// `4096`, or `count 3, average 32, total 96`.
@@ -192,7 +192,7 @@ struct BpftraceLog: LogFormat {
             order.append(name)
             maps[name] = Map(meaning: value.blocks != nil ? .both : Self.meaning(of: name))
         }
-        // More was freed than allocated: nothing is live.
+        // If more was freed than allocated, nothing is live.
         let first = value.isNegative ? 0 : value.first
         let rank = value.blocks != nil ? value.average : first
         if rank < maps[name]?.last ?? 0 {
@@ -206,7 +206,7 @@ struct BpftraceLog: LogFormat {
             Entry(stack: stack, key: key, bytes: first, blocks: value.blocks ?? 0, offset: start))
     }
 
-    /// A key that is open when another begins, or the log ends, has lost its value.
+    /// If another key begins or the log ends, an open key has lost its value.
     private mutating func lose(_ tally: Tally) {
         if open != nil {
             tally.notes.add(.cutRecord, at: start)
@@ -215,7 +215,7 @@ struct BpftraceLog: LogFormat {
         (open, stack, key) = (nil, [], [])
     }
 
-    /// What a map's values are, by its name.
+    /// What a map's values mean, by its name.
     private static func meaning(of name: [UInt8]) -> Meaning {
         let word = name.map { $0 | 0x20 }
         return word.withUnsafeBytes { bytes in
@@ -249,7 +249,7 @@ struct BpftraceLog: LogFormat {
         }
         if ofBytes.count > 1 { tally.notes.add(.mapsSummed, at: rows.values.map(\.offset).min() ?? 0) }
         for entry in counts {
-            // One map of bytes has the same rows; of several nobody can tell which it goes with.
+            // A single map of bytes has the same rows. If there are several, it isn't known which one belongs to it.
             let row = row(of: entry, map: nil, tally)
             if rows[row] != nil {
                 rows[row]?.blocks &+= entry.bytes

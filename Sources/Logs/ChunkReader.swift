@@ -1,9 +1,9 @@
-// A log in chunks, each cut where a record begins, handed to whoever asks next. Reading is one worker's
-// turn at a time; what is read is worked on by all at once.
+// Splits a log into chunks that begin at records, and gives them to the workers in turn. Only one worker reads at a
+// time; all process their chunks at once.
 //
-// Invariant: every byte of the log is in exactly one chunk, in order, and every record in one chunk, but
-// for one that is longer than any record can be. A chunk knows which sets its bytes belong to. Memory is
-// a chunk a worker and the carry between two of them. One of the files with raw pointers.
+// Invariant: every byte of the log is in exactly one chunk, in order, and every record is in one chunk, unless it is
+// longer than a record can be. A chunk knows the sets of its bytes. Memory: one chunk for each worker, and the carry
+// between two chunks. One of the files with raw pointers.
 
 import Glibc
 
@@ -13,7 +13,7 @@ final class Chunk {
     fileprivate(set) var count = 0
     /// Where it begins in the log.
     fileprivate(set) var base: UInt64 = 0
-    /// Its parts, with the set that each belongs to, from 1; 0 is what stands before the first heading.
+    /// Its parts with their sets, from 1; 0 is before the first heading.
     fileprivate(set) var segments: [(set: Int, segment: LogSegment)] = []
     /// A record was cut because it is too long.
     fileprivate(set) var isForced = false
@@ -33,7 +33,7 @@ final class Chunk {
 
 /// Hands out the chunks of one log.
 final class ChunkReader: @unchecked Sendable {
-    /// Fits a core's own cache together with what it is compared with.
+    /// Fits into a core's own cache together with the data it is compared with.
     static let chunkBytes = 256 << 10
 
     private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
@@ -46,7 +46,7 @@ final class ChunkReader: @unchecked Sendable {
     /// The set that the next byte belongs to.
     private(set) var set = 0
     private(set) var failure: LogError?
-    /// What the log is called.
+    /// The log's name in messages.
     var name: String { stream.name }
     /// Bytes handed out.
     var byteCount: UInt64 { offset }
@@ -63,7 +63,7 @@ final class ChunkReader: @unchecked Sendable {
         lock.deallocate()
     }
 
-    /// Puts the next piece of the log into `chunk`; false at the end.
+    /// Reads the next piece of the log into `chunk`. False at the end.
     func next(_ chunk: Chunk) -> Bool {
         pthread_mutex_lock(lock)
         defer { pthread_mutex_unlock(lock) }
@@ -82,7 +82,7 @@ final class ChunkReader: @unchecked Sendable {
                     if count < chunk.bytes.count - filled { isAtEnd = true }
                     filled += count
                 } catch {
-                    // What came until here counts.
+                    // What was read so far counts.
                     failure = error
                     isAtEnd = true
                 }
@@ -107,7 +107,7 @@ final class ChunkReader: @unchecked Sendable {
         return cut > 0
     }
 
-    /// The last place after the first byte at which a record or a heading begins; 0 where there is none.
+    /// The last place, after the first byte, where a record or a heading begins; 0 if there is none.
     private func lastRecord(in text: LogText) -> Int {
         var start = text.lineStart(before: text.count)
         while start > 0 {
@@ -120,8 +120,8 @@ final class ChunkReader: @unchecked Sendable {
         return 0
     }
 
-    /// Divides a chunk where sets begin. A heading may stand in the middle of a line, where the program
-    /// that wrote the set before ended.
+    /// Divides a chunk where sets begin. A heading may be in the middle of a line, if the program that wrote the
+    /// previous set ended there.
     private func divide(_ chunk: Chunk) {
         let text = chunk.text
         var start = 0
@@ -136,7 +136,7 @@ final class ChunkReader: @unchecked Sendable {
                 start = place
             }
         }
-        // A log that was cut at its head begins with a set whose heading is gone.
+        // A log that was cut at its start begins with a set without a heading.
         if set == 0 && (format.heading == nil || hasRecord(text, start, text.count)) { set = 1 }
         add(chunk, start, text.count, endsSet: isAtEnd && carry.isEmpty)
     }

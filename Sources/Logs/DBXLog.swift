@@ -4,9 +4,9 @@
 //     0x30005d48       104    0  12345 0x1       1763720000   15 0xd01ca874 malloc
 //                                                                0x10010700 load_history
 //
-// A block's columns stand in its first line, which its first frame follows; further frames have lines of
-// their own. Columns are those that the heading names, so that a table without some of them is read too. Where the
-// heading has tabs between its columns, one tab ends a column, and a column may be empty.
+// A block's first line has its columns and then its first frame; each further frame has its own line. The columns are
+// those in the heading, so tables without some of them can be read, too. If the heading separates columns by tabs, one
+// tab ends a column, and columns may be empty.
 
 import Reduce
 
@@ -16,9 +16,9 @@ struct DBXLog: LogFormat {
     /// The columns before the traceback.
     struct Columns {
         var count = 7
-        /// Tabs stand between them.
+        /// Tabs separate them.
         var isTabbed = false
-        /// The last one is a decimal number: an address in its place is a frame.
+        /// The last one is a decimal number, so an address in its place is a frame.
         var endsInNumber = true
     }
 
@@ -27,13 +27,13 @@ struct DBXLog: LogFormat {
     private var size: UInt64 = 0
     private var stack: [UInt32] = []
 
-    /// No heading is longer than a few lines of a terminal; a hostile line of headings must come to an end.
+    /// A heading is at most a few terminal lines long. The limit bounds hostile lines.
     static func isHeading(_ text: LogText, at place: Int) -> Bool {
         let end = min(place + 512, text.count)
         return isHeadingLine(text, place, text.find(byte: 0x0A, from: place, to: end) ?? end)
     }
 
-    /// True where the words of a heading stand in [start, end).
+    /// True if [start, end) has the words of a heading.
     static func isHeadingLine(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
         guard let address = text.find("ADDRESS", from: start, to: end),
             let size = text.find("SIZE", from: address, to: end), text[size - 1] == 0x20 || text[size - 1] == 0x09
@@ -50,7 +50,7 @@ struct DBXLog: LogFormat {
 
     struct Block { var size: UInt64, rest: Int }
 
-    /// The block whose columns stand in [start, end), and where its first frame begins.
+    /// The block with its columns in [start, end), and where its first frame begins.
     static func row(_ text: LogText, _ start: Int, _ end: Int, _ columns: Columns) -> Block? {
         var place = text.skipBlanks(start, end)
         guard text.prefixedHexadecimal(&place, end) != nil, text[place] == 0x20 || text[place] == 0x09 else {
@@ -66,7 +66,7 @@ struct DBXLog: LogFormat {
                 place = (text.find(byte: 0x09, from: place, to: end) ?? end) + 1
                 continue
             }
-            // An empty last column leaves its place to the first frame.
+            // If the last column is empty, the first frame is in its place.
             if column == columns.count - 1, column > 2, columns.endsInNumber, text[place] == 0x30,
                 text[place + 1] | 0x20 == 0x78
             {
@@ -98,7 +98,7 @@ struct DBXLog: LogFormat {
         if let block = Self.row(text, start, end, columns) {
             endRecord(tally)
             if !isWhole && block.rest >= end {
-                // The last column may be half there, and the size with it.
+                // The last column may be cut off, and the size, too.
                 tally.notes.add(.cutRecord, at: offset, lostBytes: UInt64(end - line))
                 tally.recordsLost &+= 1
                 return
@@ -143,7 +143,7 @@ struct DBXLog: LogFormat {
         if let start { tally.add(row: tally.row(stack), bytes: size, at: start) }
     }
 
-    /// The columns that come before STACK.
+    /// The columns before STACK.
     private static func columns(_ text: LogText, _ start: Int, _ end: Int) -> Columns {
         var place = start, columns = Columns(count: 0)
         while place < end, !text.has("STACK", at: place), !text.has("TRACEBACK", at: place) {
@@ -156,7 +156,7 @@ struct DBXLog: LogFormat {
         return columns
     }
 
-    /// `0xd01ca874 malloc`, an address alone, or a name alone.
+    /// `0xd01ca874 malloc`, only an address, or only a name.
     private static func frame(_ text: LogText, _ start: Int, _ end: Int) -> LogFrame? {
         var place = start
         let address = text.prefixedHexadecimal(&place, end)

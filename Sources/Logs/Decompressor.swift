@@ -1,6 +1,6 @@
-// gzip and zstd as children: the compressed file is their standard input, a pipe their output.
+// Runs gzip and zstd as child processes: the compressed file is their standard input, a pipe their output.
 //
-// The child reads through the very descriptor that we opened, so its file offset tells how far it is.
+// The child shares our open descriptor, so the file offset shows its progress.
 
 import CLogs
 import Glibc
@@ -8,32 +8,32 @@ import SystemPackage
 
 /// A running decompressor.
 final class Decompressor {
-    /// The pipe that the decompressed bytes come through.
+    /// The pipe with the decompressed bytes.
     let output: CInt
     private let messages: CInt
     private var child: pid_t
     private let tool: String
 
-    /// What decompresses a file that begins with `magic`.
+    /// The tool that decompresses a file beginning with `magic`.
     static func tool(for magic: ArraySlice<UInt8>) -> String? {
         if magic.starts(with: [0x1F, 0x8B]) { return "gzip" }
         if magic.starts(with: [0x28, 0xB5, 0x2F, 0xFD]) { return "zstd" }
         return nil
     }
 
-    /// Starts `tool` on `input`; `file` is what messages call it.
+    /// Starts `tool` on `input`; `file` is its name in messages.
     init(_ tool: String, input: CInt, file: String) throws(LogError) {
         var out: [CInt] = [-1, -1], err: [CInt] = [-1, -1]
         guard pipe2(&out, O_CLOEXEC) == 0 else {
             throw LogError(file: file, what: "no pipe: \(Errno(rawValue: errno))")
         }
-        // Complaints past what the pipe holds are lost, rather than waited for.
+        // Error messages beyond the pipe's capacity are lost, so that nobody waits for them.
         guard pipe2(&err, O_CLOEXEC | O_NONBLOCK) == 0 else {
             let failure = Errno(rawValue: errno)
             for descriptor in out { close(descriptor) }
             throw LogError(file: file, what: "no pipe: \(failure)")
         }
-        // A megabyte where it may be: fewer changes between the two processes.
+        // A megabyte if allowed: fewer switches between the two processes.
         _ = fcntl(out[0], CInt(HEAP_LOGS_SET_PIPE_SIZE), 1 << 20)
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
@@ -60,10 +60,10 @@ final class Decompressor {
 
     deinit { _ = finish() }
 
-    /// Waits for the child; what it complained of, or nil where it ended well.
+    /// Waits for the child. Returns its error message; nil if it succeeded.
     func finish() -> String? {
         guard child > 0 else { return nil }
-        // Where not all was read, it ends when it writes on.
+        // If not everything was read, it ends at its next write.
         close(output)
         var status: Int32 = 0
         while waitpid(child, &status, 0) < 0 && errno == EINTR {}

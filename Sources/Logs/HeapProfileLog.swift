@@ -7,10 +7,9 @@
 //     MAPPED_LIBRARIES:
 //     55d4c7a2a000-55d4c7a2b000 r-xp 00001000 fe:00 131 /usr/bin/names
 //
-// Live blocks count, not what was allocated in all. A profile that was sampled (heap_v2/RATE; heap/RATE, where twice
-// the rate stands) is scaled as pprof does it: a row of n blocks and s bytes stands for 1 / (1 - e^(-s/n/RATE)) times
-// as many. Frames become module and offset by the mappings at the end. Go's runtime (/debug/pprof/heap?debug=1) puts
-// the names below each row:
+// Live blocks count, not all allocations. A sampled profile (heap_v2/RATE; heap/RATE, which has twice the rate) is
+// scaled as in pprof: a row of n blocks and s bytes stands for 1 / (1 - e^(-s/n/RATE)) times as many. The mappings at
+// the end turn frames into module and offset. Go's runtime (/debug/pprof/heap?debug=1) writes the names below each row:
 //
 //     10: 10240 [10: 10240] @ 0x4b3c32 0x437452
 //     #   0x4b3c31   main.keep+0x51   /src/main.go:4
@@ -46,7 +45,7 @@ struct HeapProfileLog: LogFormat {
         let start = text.skipBlanks(line, end)
         if start >= end { return }
         if text[start] == 0x23 {
-            // What Go's runtime says of its memory, in the end, has a name and "=".
+            // At the end, lines with a name and "=" are Go's runtime's statistics.
             if let frame = Self.namedFrame(text, start + 1, end) { held?.named.append(tally.number(of: frame)) }
             return
         }
@@ -60,14 +59,14 @@ struct HeapProfileLog: LogFormat {
         } else if part == .mappings {
             takeMapping(text, start, end)
         } else if text[start] == 0x40 {
-            // jemalloc: the stack stands before its counts.
+            // jemalloc: the stack comes before its counts.
             stack = frames(text, start + 1, end, tally, offset)
             self.start = offset
         } else if text.has("t*: ", at: start), let stack {
             take(text, start + 4, end, stack, tally, offset)
             self.stack = nil
         } else if text[start] == UInt8(ascii: "t") {
-            // Of one thread: in the sum already; and the sum of all, before the first stack.
+            // Counts of one thread, which the sum includes; and the sum of all, before the first stack.
             return
         } else if let at = text.find(byte: 0x40, from: start, to: end) {
             take(text, start, at, frames(text, at + 1, end, tally, offset), tally, offset)
@@ -83,7 +82,7 @@ struct HeapProfileLog: LogFormat {
             guard var place = text.find(word, from: start, to: end).map({ $0 + word.utf8CodeUnitCount }) else {
                 continue
             }
-            // Not `Double.init`: of a UInt64 that is its bits.
+            // Not `Double.init` as a function, which would take the UInt64 as bits.
             rate = (text.decimal(&place, end).map { Double($0) } ?? 0) / divisor
         }
     }
@@ -115,7 +114,7 @@ struct HeapProfileLog: LogFormat {
         held = Held(stack: stack, bytes: scaled(bytes), blocks: scaled(blocks), offset: offset)
     }
 
-    /// `0x4b3c31  main.keep+0x51  /src/main.go:4`; nil where the line is none.
+    /// `0x4b3c31 main.keep+0x51 /src/main.go:4`; nil for other lines.
     private static func namedFrame(_ text: LogText, _ start: Int, _ end: Int) -> LogFrame? {
         var place = text.skipBlanks(start, end)
         guard let address = text.prefixedHexadecimal(&place, end) else { return nil }
@@ -163,7 +162,7 @@ struct HeapProfileLog: LogFormat {
         for _ in 0 ..< 2 { place = text.wordEnd(text.skipBlanks(place, end), end) }
         let path = text.bytes(text.skipBlanks(place, end), end)
         guard path.first == 0x2F, from >= offset else { return }
-        // A program at a fixed place has its addresses in the file; what lies anywhere is biased by where it begins.
+        // A program with a fixed address has its addresses in the file. Others have their start as bias.
         let base = mappings.first { $0.path == path }?.bias ?? (from - offset <= 0x400000 ? 0 : from - offset)
         mappings.append((from, to, base, path))
     }

@@ -1,6 +1,6 @@
-// heaptrack's recordings, as heaptrack_interpret writes them (heaptrack.PROGRAM.PID.zst or .gz), by the format of its
-// src/analyze/accumulatedtracedata.cpp: a line an event, numbers in hexadecimal, strings, frames and traces by their
-// order of appearing.
+// heaptrack's recordings, as heaptrack_interpret writes them (heaptrack.PROGRAM.PID.zst or .gz). The format is that of
+// its src/analyze/accumulatedtracedata.cpp: one line for each event, hexadecimal numbers; strings, frames and traces
+// are numbered in the order of their appearance.
 //
 //     v 10500 3               version of heaptrack and of the file
 //     s 5 names               a string, with its length from version 2 on
@@ -9,7 +9,7 @@
 //     a 18 1                  a kind of allocation: bytes and trace
 //     + 0   - 0               an allocation of that kind, a free
 //
-// What is allocated and not freed in the end is live.
+// What is allocated and not freed at the end is live.
 
 import Reduce
 
@@ -42,7 +42,7 @@ struct HeaptrackLog: LogFormat {
         }
     }
 
-    /// Reads one line; false where it makes no sense.
+    /// Reads one line. False if it makes no sense.
     private mutating func readLine(_ text: LogText, _ start: Int, _ end: Int, _ offset: UInt64, _ tally: Tally) -> Bool
     {
         var place = start + 2
@@ -102,7 +102,7 @@ struct HeaptrackLog: LogFormat {
     mutating func finish(into tally: Tally) {
         for kind in kinds where kind.live > 0 {
             var stack: [UInt32] = [], trace = kind.trace
-            // A trace's caller is older than it is: so this comes to an end.
+            // A trace's caller is older than the trace, so the loop ends.
             while trace > 0, stack.count < mostFrames {
                 let entry = traces[trace - 1]
                 for frame in addresses[entry.address - 1] { stack.append(tally.number(of: frame)) }

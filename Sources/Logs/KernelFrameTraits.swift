@@ -1,5 +1,5 @@
-// What a kernel function's name says of where in a backtrace it stands: found once a frame, as a log has the same few
-// thousand functions in millions of lines.
+// What a kernel function's name tells about its place in a backtrace. Determined once for each frame, because a log has
+// the same few thousand functions in millions of lines.
 
 import Reduce
 
@@ -7,14 +7,14 @@ import Reduce
 struct KernelFrameTraits: OptionSet {
     var rawValue: UInt8
 
-    /// It prints backtraces, or asks for one: so it only stands at the inner end.
+    /// It prints backtraces or requests one, so it is only at the inner end.
     static let prints = KernelFrameTraits(rawValue: 1)
     static let allocates = KernelFrameTraits(rawValue: 2)
     static let frees = KernelFrameTraits(rawValue: 4)
-    /// It only stands at the outer end.
+    /// It is only at the outer end.
     static let isRoot = KernelFrameTraits(rawValue: 8)
-    /// It may stand behind a root: x86 goes on with what the stack's words hold; x86_64's assembler entries come last,
-    /// arm64's behind the handler.
+    /// It may come after a root: x86 goes on with other words of the stack; x86_64's assembler entries come last,
+    /// arm64's after the handler.
     static let isOuter = KernelFrameTraits(rawValue: 16)
     /// It has a name with an offset.
     static let isNamed = KernelFrameTraits(rawValue: 32)
@@ -52,7 +52,7 @@ struct KernelFrameTraits: OptionSet {
         "do_syscall", "el0", "_asm", "kthread", "startup", "start_kernel", "rest_init", "cpu_startup",
     ]
 
-    /// True where the line [start, end) has a function that only stands at the inner end of a backtrace.
+    /// True if the line [start, end) has a function that is only at the inner end of a backtrace.
     static func beginsBacktrace(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
         printers.contains { $0.utf8CodeUnitCount > 5 && text.find($0, from: start, to: end) != nil }
     }

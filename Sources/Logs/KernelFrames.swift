@@ -1,22 +1,21 @@
 // The frames of the kernel's backtraces.
 //
-// Frames come in the shapes that x86, arm64, arm and powerpc print, with and without addresses, and with
-// the files and lines that scripts/decode_stacktrace.sh adds. An address that the kernel hashed (%p since
-// 4.15) says nothing and is left out.
+// Reads the forms of x86, arm64, arm and powerpc, with and without addresses, and with the files and lines that
+// scripts/decode_stacktrace.sh adds. An address that the kernel hashed (%p since 4.15) means nothing and is left out.
 
 import Reduce
 
-/// A frame of a kernel's backtrace, as one line has it.
+/// A frame of a kernel's backtrace, from one line.
 struct KernelFrame {
     var frame: LogFrame
-    /// The stack's words hold this address too, but nobody knows that it was called from there.
+    /// The stack contains this address, but it may not be a caller.
     var isUnreliable = false
-    /// arm: what it was called from, on the same line.
+    /// arm: its caller, on the same line.
     var caller: LogFrame?
 
-    /// The frame in [start, end), blanks taken off; nil where the line is none.
+    /// The frame in [start, end), without surrounding blanks; nil for other lines.
     init?(_ text: LogText, _ start: Int, _ end: Int) {
-        // printk's lines have a kilobyte at the most; a longer one is no frame, and reading it must come to an end.
+        // printk's lines have at most a kilobyte. A longer line is not a frame, and the limit bounds the work for it.
         guard end - start <= 2048 else { return nil }
         var place = start
         var address = Self.bracketed(text, &place, end)
@@ -61,7 +60,7 @@ struct KernelFrame {
         }
         let isAngled = text[place + 1] == 0x3C
         var digits = place + (isAngled ? 2 : 1)
-        // Kernels before 2.6.30 had page_owner's addresses as [0xc0141234].
+        // Kernels before 2.6.30 print page_owner's addresses as [0xc0141234].
         let hasMark = text[digits] == 0x30 && text[digits + 1] | 0x20 == 0x78
         if hasMark { digits += 2 }
         let first = digits
@@ -75,8 +74,7 @@ struct KernelFrame {
         return (true, !isAngled, hasMark, isHash || value == 0 || digits == first ? nil : value)
     }
 
-    /// `name+0x12/0x40 [module]`, with a file and a line perhaps; or an address; or, behind an address, a
-    /// bare name.
+    /// `name+0x12/0x40 [module]`, maybe with file and line; or an address; or a bare name after an address.
     private static func symbol(
         _ text: LogText, _ start: Int, _ end: Int, _ address: UInt64?, mayBeBare: Bool
     ) -> LogFrame? {
@@ -112,7 +110,7 @@ struct KernelFrame {
         while place < end {
             let next = text.wordEnd(place, end)
             if text[place] == 0x5B {
-                // [module], or [module build-id]; [inline] is no module.
+                // [module], or [module build-id]; [inline] is not a module.
                 let inner = text.wordEnd(place + 1, end)
                 let close = text.find(byte: 0x5D, from: place, to: end) ?? end
                 let module = text.bytes(place + 1, min(inner, close))
@@ -134,7 +132,7 @@ struct KernelFrame {
 }
 
 extension KernelFrame {
-    /// `name+478` behind an address, or `name+478/2816`: the offset, and where the plus stands.
+    /// `name+478` after an address, or `name+478/2816`: the offset, and the place of the plus.
     private static func decimalOffset(
         _ text: LogText, _ start: Int, _ end: Int, _ hasAddress: Bool
     ) -> (offset: UInt64, plus: Int)? {
@@ -148,19 +146,19 @@ extension KernelFrame {
     }
 }
 
-/// The frames of one backtrace, as they come in.
+/// Collects the frames of one backtrace.
 struct KernelStack {
     private var reliable: [UInt32] = []
     private var all: [UInt32] = []
     private var lastCaller: UInt32?
     private(set) var isCut = false
-    /// The outermost frame of the line that was taken last; nil where nobody knows that it was called from there.
+    /// The outermost frame of the last line; nil if it may not be a caller.
     private(set) var lastReliable: UInt32?
     var isEmpty: Bool { all.isEmpty }
 
-    /// Takes the frame in [start, end); false where that is none.
+    /// Takes the frame in [start, end). False if there is none.
     mutating func take(_ text: LogText, _ start: Int, _ end: Int, _ tally: Tally) -> Bool {
-        // A line seen before needs no reading, where it is one plain frame.
+        // A line seen before is not parsed again if it is one plain frame.
         let raw = text.raw(start, end)
         let hash = tally.lines.hash(raw)
         if let known = tally.lines.find(raw, hash: hash) {
@@ -197,7 +195,7 @@ struct KernelStack {
         if isReliable { reliable.append(frame) }
     }
 
-    /// The frames, innermost first: those that are sure, or all where none is.
+    /// The frames, innermost first: the reliable ones, or all if none is reliable.
     func frames(_ tally: Tally) -> [UInt32] {
         (reliable.isEmpty ? all : reliable) + (isCut ? [tally.number(of: .cut)] : [])
     }

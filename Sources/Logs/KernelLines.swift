@@ -1,13 +1,13 @@
-// The lines of a kernel's log, each without its prefix, and those that a mailer wrapped put together again.
+// The lines of a kernel's log, each without its prefix. Lines that a mailer wrapped are joined again.
 //
-// A line is joined with the one after it only where nothing else can be meant: the first is a record's and as long as
-// a mailer leaves lines, the next word would not have fitted into 72 columns, and what follows has no prefix where the
-// first has one, or begins with words that never begin a line. All else stays two lines. One of the files with raw
-// pointers: a joined line lies in a buffer of its own.
+// A line is joined with the next one only if nothing else is possible: the first belongs to a record and has the length
+// at which mailers wrap; the next word would not have fitted into 72 columns; and the second line has no prefix while
+// the first has one, or it begins with words that never begin a line. Otherwise they stay two lines. One of the files
+// with raw pointers: a joined line has its own buffer.
 
-/// One line, or what a mailer made several of.
+/// One line, possibly joined from wrapped parts.
 struct KernelLine {
-    /// The text that `message` lies in: the log's, or a joined line's.
+    /// The text that contains `message`: the log's, or a joined line's.
     var text: LogText
     var message: KernelMessage
     /// Where the line begins and ends in the log's text.
@@ -20,7 +20,7 @@ struct KernelLine {
 /// Hands out the lines of one segment.
 final class KernelLines {
     private static let longestJoined = 4096
-    /// The columns that mailers wrap at are from 72 to 80; quotes come on top.
+    /// Mailers wrap at columns 72 to 80; quote signs are added.
     private static let wrapColumns = 72, longestWrapped = 96
 
     private let text: LogText
@@ -36,7 +36,7 @@ final class KernelLines {
 
     deinit { joined?.deallocate() }
 
-    /// The next line. What it hands out is good until the next call.
+    /// The next line. It is valid until the next call.
     func next() -> KernelLine? {
         guard place < segment.end else { return nil }
         let start = place
@@ -65,7 +65,7 @@ final class KernelLines {
         return KernelLine(text: current, message: message, start: start, end: end, isWhole: segment.isWhole(end))
     }
 
-    /// Puts two parts of a line into the buffer, a blank between them; nil where they are too long.
+    /// Puts two parts of a line into the buffer, with a blank between; nil if they are too long.
     private func join(_ first: LogText, _ message: KernelMessage, _ next: KernelMessage) -> (LogText, KernelMessage)? {
         let count = message.end - message.start, more = next.end - next.start
         guard count + 1 + more <= Self.longestJoined else { return nil }
@@ -92,11 +92,11 @@ final class KernelLines {
         return message.hasPrefix && !Self.isRecordLine(text, next) && !Self.isKnownLine(text, next)
     }
 
-    /// Lines that a record is made of, and that are long enough to be wrapped.
+    /// Lines of records that are long enough to be wrapped.
     private static func isRecordLine(_ text: LogText, _ message: KernelMessage) -> Bool {
         let start = message.start
         if message.hasPrefix, (start ..< message.end).allSatisfy({ text[$0] &- 0x30 < 10 }) {
-            // The prefix took all of the line's room, or all but a count.
+            // The prefix took the whole width of the line, or all but a count.
             return true
         }
         switch text[start] {
@@ -121,20 +121,20 @@ final class KernelLines {
         return lines.contains { text.has($0, at: message.start) }
     }
 
-    /// True where the first word is `name+0x…/0x…`.
+    /// True if the first word is `name+0x…/0x…`.
     private static func isFrame(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
         var place = start
         if text[place] == 0x3F { place = text.skipBlanks(place + 1, end) }
         return text.find("+0x", from: place, to: text.wordEnd(place, end)) != nil
     }
 
-    /// True for a frame of which only the address is there, or a count alone.
+    /// True for a frame that has only its address, or for a count alone.
     private static func isIncomplete(_ text: LogText, _ message: KernelMessage) -> Bool {
         (text.has("[<", at: message.start) || text[message.start] &- 0x30 < 10)
             && text.wordEnd(message.start, message.end) == message.end
     }
 
-    /// Words that stand in the middle of records' lines, and never at a line's beginning.
+    /// Words that occur in the middle of records' lines, but never at the beginning of a line.
     private static func isTail(_ text: LogText, _ message: KernelMessage) -> Bool {
         let start = message.start
         let words: [StaticString] = [

@@ -1,9 +1,9 @@
-// What stands in brackets before a kernel's message: printk's time, dates of dmesg, and who printed, in the forms of
-// the kernel itself and of vendors' kernels.
+// Bracketed parts before a kernel's message: printk's time, dates of dmesg, and the printing task or processor, in the
+// forms of the kernel itself and of vendors' kernels.
 
 extension KernelMessage {
-    /// `[   12.345678]`, `[12.3 <    0.000010>]`, `[  +0.000004]`, `[Jan26 15:04]`, `[   T123]`, `[3:  worker: 1573]`,
-    /// `[1573:kworker/1:2]`, `[name:slub&]` and their kin: any bracket that is neither an address nor a gap.
+    /// `[ 12.345678]`, `[12.3 < 0.000010>]`, `[ +0.000004]`, `[Jan26 15:04]`, `[ T123]`, `[3: worker: 1573]`,
+    /// `[1573:kworker/1:2]`, `[name:slub&]` and similar ones: any bracket that is neither an address nor a gap.
     mutating func takeBracket(_ text: LogText) -> Bool {
         guard let close = text.find(byte: 0x5D, from: start, to: min(end, start + 80)) else { return false }
         let first = text.skipBlanks(start + 1, close)
@@ -18,13 +18,13 @@ extension KernelMessage {
             return true
         }
         if text.has("...", at: first) { return false }
-        // A stack pointer or an address: eight digits or more and nothing else.
+        // A stack pointer or an address: eight or more digits and nothing else.
         var digits = first
         if text[digits] == UInt8(ascii: "0") && text[digits + 1] | 0x20 == UInt8(ascii: "x") { digits += 2 }
         let number = digits
         if text.hexadecimal(&digits, close) != nil, digits == close, digits - number >= 8 { return false }
         let word = text[first]
-        // Before its time a line has only dates; after that a bracket may be the message's own: [drm], [inline].
+        // Before its time a line has only dates. After the time, a bracket may belong to the message: [drm], [inline].
         guard
             hasPrefix || word == UInt8(ascii: "+") || word &- 0x30 < 10 || Self.callerForm(text, first, close) != nil
                 || Self.hasClock(text, first, close)
@@ -66,8 +66,8 @@ extension KernelMessage {
         return true
     }
 
-    /// Who printed, in the forms of CONFIG_PRINTK_CALLER, Samsung, MediaTek and HiSilicon; nil where the bracket
-    /// doesn't say.
+    /// The printing task or processor, in the forms of CONFIG_PRINTK_CALLER, Samsung, MediaTek and HiSilicon; nil if
+    /// the bracket has none.
     static func callerForm(_ text: LogText, _ first: Int, _ close: Int) -> UInt64? {
         var place = first
         let letter = text[first]
@@ -85,7 +85,7 @@ extension KernelMessage {
             return pid > 0 ? task(pid) : text.decimal(&place, close).map(processor)
         }
         guard let number = text.decimal(&place, close), text[place] == 0x3A else { return nil }
-        // Samsung: 3:    worker: 1573. A name may hold anything, so the task's number is looked for from behind.
+        // Samsung: 3: worker: 1573. A name may contain anything, so the task's number is searched from the end.
         var last = close
         while last > place + 1, text[last - 1] &- 0x30 < 10 { last -= 1 }
         let blank = text[last - 1] == 0x20 || text[last - 1] == 0x3A
@@ -95,7 +95,7 @@ extension KernelMessage {
             var digits = last
             if let pid = text.decimal(&digits, close) { return pid > 0 ? task(pid) : processor(number) }
         }
-        // MediaTek: 1573:kworker/1:2. A clock has digits alone.
+        // MediaTek: 1573:kworker/1:2. A time of day has digits only.
         var after = place + 1
         if text.decimal(&after, close) != nil, after == close || text[after] == 0x3A || text[after] == 0x20 {
             return nil
@@ -103,16 +103,16 @@ extension KernelMessage {
         return number > 0 ? task(number) : nil
     }
 
-    /// What else printk's users put in brackets at the beginning of a message: `+0.000004`, dates, `name:slub&`.
+    /// Other brackets at the beginning of a message: `+0.000004`, dates, `name:slub&`.
     static func isPrefixBracket(_ text: LogText, _ first: Int, _ close: Int) -> Bool {
         if text[first] == UInt8(ascii: "+") || hasClock(text, first, close) || text.has("name:", at: first) {
             return true
         }
-        // Times of which nothing is known: [    <    0.000000>].
+        // Unknown times: [ < 0.000000>].
         return text[first] &- 0x30 < 10 && text.find(byte: 0x2E, from: first, to: close) != nil
     }
 
-    /// True where `15:04` stands in [first, close).
+    /// True if `15:04` is in [first, close).
     static func hasClock(_ text: LogText, _ first: Int, _ close: Int) -> Bool {
         var place = first
         while let colon = text.find(byte: 0x3A, from: place, to: close) {

@@ -59,7 +59,7 @@ extension KernelMessage {
         return text[place] == UInt8(ascii: "m") || text[place] == UInt8(ascii: "K") ? place + 1 : nil
     }
 
-    /// Where the colour begins that [start, end) ends with.
+    /// The start of the colour sequence at the end of [start, end).
     static func colourStart(_ text: LogText, _ start: Int, _ end: Int) -> Int? {
         guard end > start, text[end - 1] == UInt8(ascii: "m") || text[end - 1] == UInt8(ascii: "K") else { return nil }
         var place = end - 2
@@ -69,7 +69,7 @@ extension KernelMessage {
 
     // MARK: Numbers
 
-    /// `6,1234,12000001,-;` of /dev/kmsg, with `caller=T123` perhaps.
+    /// `6,1234,12000001,-;` of /dev/kmsg, maybe with `caller=T123`.
     mutating func takeKmsg(_ text: LogText) -> Bool {
         var place = start
         guard text.decimal(&place, end) != nil, text[place] == 0x2C else { return false }

@@ -1,4 +1,4 @@
-// Dates, hosts and tags before a kernel's message: what syslog daemons, journalctl, logcat and dmesg -x put there.
+// Dates, hosts and tags that syslog daemons, journalctl, logcat and dmesg -x put before a kernel's message.
 
 extension KernelMessage {
     /// A date and a time of day, in any order and language of digits: `Jan 26 15:04:11`,
@@ -30,7 +30,7 @@ extension KernelMessage {
         return true
     }
 
-    /// `15:04`, `15:04:11.493`, `2024-01-26T15:04:11Z`, with a colon after it perhaps.
+    /// `15:04`, `15:04:11.493`, `2024-01-26T15:04:11Z`, maybe with a colon after it.
     static func isClock(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
         guard text[start] &- 0x30 < 10, hasClock(text, start, end) else { return false }
         return (start ..< end).allSatisfy { place in
@@ -39,7 +39,7 @@ extension KernelMessage {
         }
     }
 
-    /// Seconds since 1970 with a fraction: nine digits or more, or a stamp with a host and "kernel:" after it.
+    /// Seconds since 1970 with a fraction: nine or more digits, or followed by a host and "kernel:".
     static func isUnixTime(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
         var place = start
         guard text.decimal(&place, end) != nil, text[place] == 0x2E else { return false }
@@ -139,7 +139,7 @@ extension KernelMessage {
         return true
     }
 
-    /// A host, a facility or a source, two words at most, and `kernel:`, `kernel[0]:` or RFC 5424's `kernel - - -`.
+    /// At most two words (a host, a facility or a source) and `kernel:`, `kernel[0]:` or RFC 5424's `kernel - - -`.
     mutating func takeHost(_ text: LogText) -> Bool {
         var place = start
         for _ in 0 ..< 4 {
@@ -150,7 +150,7 @@ extension KernelMessage {
                 hasPrefix = true
                 return true
             }
-            // What syslog-ng puts between its source and the host has no blank.
+            // syslog-ng writes no blank between its source and the host.
             if let at = text.find("kernel:", from: place, to: wordEnd), at > place, at + 7 == wordEnd,
                 text[at - 1] == 0x2F
             {
@@ -163,7 +163,7 @@ extension KernelMessage {
         return false
     }
 
-    /// The end of the tag that begins with "kernel" at `start`; nil where it is a word of the message.
+    /// The end of the tag that begins with "kernel" at `start`; nil if it is a word of the message.
     static func tagEnd(_ text: LogText, _ start: Int, _ end: Int) -> Int? {
         var place = start + 6
         if text[place] == 0x5B, let close = text.find(byte: 0x5D, from: place, to: min(end, place + 12)) {
@@ -179,8 +179,8 @@ extension KernelMessage {
         return text[place] == 0x3A ? place + 1 : nil
     }
 
-    /// Behind RFC 5424's process, message and structured data: ` - - - `, ` 0 - - `, ` - - [meta sequenceId="1"] `, and
-    /// ` - - ` where no data is told.
+    /// Skips RFC 5424's process, message and structured data: ` - - - `, ` 0 - - `, ` - - [meta sequenceId="1"] `, and
+    /// ` - - ` without data.
     private static func structuredData(_ text: LogText, _ start: Int, _ end: Int) -> Int? {
         guard text[start] == 0x20 else { return nil }
         var place = start + 1

@@ -1,24 +1,24 @@
-// A message of the kernel, and all that stands before it on its line: what printk, dmesg, journalctl, syslog daemons,
-// /dev/kmsg, logcat and vendors' kernels put there, and what people's mails and pagers add. This and its extensions
-// (+Brackets, +Marks, +Stamps: one a file, by what the parts look like) are the one place that knows prefixes; each
-// kernel format reads its lines through here.
+// A message of the kernel, and its prefix: everything that printk, dmesg, journalctl, syslog daemons, /dev/kmsg, logcat
+// and vendors' kernels write before it on its line, and what mails and pagers add. Only this file and its extensions
+// (+Brackets, +Marks, +Stamps, by the form of the parts) know prefixes. Each kernel format reads its lines through
+// here.
 //
-// A prefix is a sequence of parts, each with a form of its own, and they come in any order: a quote, a number, a
-// colour, a level, a date, a host with "kernel:", brackets. Parts are taken off until none is left. No part looks like
-// a frame, a record's first words, or a backtrace's stack pointer, so a line without a prefix stays as it is.
+// A prefix is a sequence of parts in any order: a quote, a number, a colour, a level, a date, a host with "kernel:",
+// brackets. Parts are removed until none is left. No part looks like a frame, a record's first words, or a backtrace's
+// stack pointer, so a line without a prefix stays unchanged.
 
-/// A message of the kernel without what stands before it.
+/// A message of the kernel without its prefix.
 struct KernelMessage {
     var start: Int
     var end: Int
-    /// Seconds since the boot, as printk prints them; nil where the prefix has no such time.
+    /// Seconds since the boot, as printk prints them; nil if the prefix has no such time.
     var time: Double?
-    /// Who printed it, a task or a processor, where the prefix says so: 0 where it doesn't.
+    /// The task or processor that printed it; 0 if the prefix doesn't say.
     var caller: UInt64 = 0
-    /// True where the line has a prefix that its log puts before each message; a quote or a number is none.
+    /// True if the line has a prefix that its log puts before each message. A quote or a number doesn't count.
     var hasPrefix = false
 
-    /// Most parts of one prefix; a hostile line must come to an end.
+    /// At most this many parts of one prefix are removed; it bounds hostile lines.
     private static let mostParts = 16
 
     /// The message in the line [start, end).
@@ -36,7 +36,7 @@ struct KernelMessage {
     static func task(_ number: UInt64) -> UInt64 { number &+ 1 }
     static func processor(_ number: UInt64) -> UInt64 { 1 << 63 | (number &+ 1) }
 
-    /// Takes one part of the prefix off; false where what is left begins with none.
+    /// Removes one part of the prefix. False if the rest does not begin with one.
     private mutating func takePart(_ text: LogText) -> Bool {
         switch text[start] {
         case UInt8(ascii: "["): return takeBracket(text)
@@ -54,7 +54,7 @@ struct KernelMessage {
         case UInt8(ascii: "0") ... UInt8(ascii: "9"):
             return takeKmsg(text) || takeNumber(text) || takeDated(text) || takeHost(text)
         case UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "!"):
-            // MediaTek marks lines that were printed with interrupts off, and such: -(1)[…].
+            // MediaTek marks lines printed with interrupts off, for example: -(1)[…].
             guard hasPrefix, text[start + 1] == UInt8(ascii: "(") else { return false }
             start += 1
             return true

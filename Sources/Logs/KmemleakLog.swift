@@ -1,4 +1,4 @@
-// /sys/kernel/debug/kmemleak, as Documentation/dev-tools/kmemleak.rst and mm/kmemleak.c have it:
+// /sys/kernel/debug/kmemleak, as described in Documentation/dev-tools/kmemleak.rst and mm/kmemleak.c:
 //
 //     unreferenced object 0xffff888105a65340 (size 64):
 //       comm "mount", pid 710, jiffies 4302851558 (age 58.239s)
@@ -8,7 +8,7 @@
 //         [<ffffffff859c45e5>] kmem_cache_alloc_trace+0x475/0x8a0
 //
 // Older kernels have no crc, newer ones no age and no addresses in the backtrace. With kmemleak.verbose the kernel's
-// log has the same, each line behind "kmemleak: "; lines without those words are then somebody else's.
+// log has the same, each line after "kmemleak: "; then lines without these words belong to others.
 
 import Reduce
 
@@ -22,7 +22,7 @@ struct KmemleakLog: LogFormat {
     private var size: UInt64?
     private var age: Double?
     private var hasBacktrace = false
-    /// The record's head stood behind "kmemleak: ".
+    /// The record's first line had "kmemleak: " before it.
     private var isPrinted = false
     private var stack = KernelStack()
 
@@ -56,7 +56,7 @@ struct KmemleakLog: LogFormat {
             size = line.isWhole ? Self.size(text, object, end) : nil
             return
         }
-        // What the kernel sums up says nothing that its records don't, where they are here.
+        // The kernel's summary adds nothing if its records are in the log.
         if text.find("new suspected memory leaks", from: start, to: end) != nil, part != .outside {
             endRecord(tally, isCut: false)
             return
@@ -112,7 +112,8 @@ struct KmemleakLog: LogFormat {
         return value
     }
 
-    /// The age in `comm "…", pid N, jiffies N (age 58.239s)`; the name may hold anything, so from behind.
+    /// The age in `comm "…", pid N, jiffies N (age 58.239s)`; searched from the end, because the name may contain
+    /// anything.
     private static func age(_ text: LogText, _ start: Int, _ end: Int) -> Double? {
         var found: Int?, from = start
         while let place = text.find("(age ", from: from, to: end) { (found, from) = (place + 5, place + 5) }

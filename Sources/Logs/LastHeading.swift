@@ -1,18 +1,18 @@
-// Where a log's last set begins, so that nobody parses the sets before it when only the last counts.
+// Finds where a log's last set begins, so that earlier sets are not parsed if only the last counts.
 //
-// The search goes backwards from the end, and no further than half of the log: where the last set is larger than that,
-// skipping gains less than looking costs. Only a plain file can be read at its end first; a pipe or an archive can't.
-// What stands before is still read, for its headings alone: a report says how many sets there are.
+// The search goes backwards from the end, up to half of the log: if the last set is larger, skipping gains less than
+// the search costs. Only a plain file can be read from its end; a pipe or an archive can't. Earlier sets are still
+// scanned for headings, because a report says how many sets there are.
 
 import Glibc
 
 extension LogStream {
     private static let windowBytes = 1 << 18
-    /// A heading and what tells that it is one.
+    /// Enough for a heading and the text by which it is recognized.
     private static let overlapBytes = 256
 
-    /// The place of the last heading of `format` in the second half of the log; nil where there is none, or nobody can
-    /// look.
+    /// The place of the last heading of `format` in the second half of the log; nil if there is none or the log can't
+    /// be read there.
     ///
     /// - Complexity: O(bytes of the last set), one pass of memmem(3).
     func lastHeading(of format: any LogFormat.Type) -> UInt64? {

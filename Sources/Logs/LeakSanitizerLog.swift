@@ -1,11 +1,11 @@
 // The reports of LeakSanitizer and of AddressSanitizer's leak check, as compiler-rt's lib/lsan/lsan_common.cpp and
-// libsanitizer print them, among whatever else a program or a build prints:
+// libsanitizer print them, mixed with other output of a program or a build:
 //
 //     Direct leak of 7 byte(s) in 1 object(s) allocated from:
 //         #0 0x4af01b in malloc (/usr/lib/libasan.so.8+0xb7) (BuildId: c1b…)
 //         #1 0x4da26a in keep_name src/names.c:14
 //
-// Direct and indirect leaks are blocks alike. The reports of several processes are summed.
+// Direct and indirect leaks both count as blocks. The reports of several processes are summed.
 
 import Reduce
 
@@ -26,7 +26,7 @@ struct LeakSanitizerLog: LogFormat {
         leak(line.text, line.start, line.end) != nil || line.contains("LeakSanitizer: detected memory leaks")
     }
 
-    /// `Direct leak of 7 byte(s) in 1 object(s) allocated from:`, wherever it stands in the line.
+    /// `Direct leak of 7 byte(s) in 1 object(s) allocated from:`, anywhere in the line.
     private static func leak(_ text: LogText, _ start: Int, _ end: Int) -> (bytes: UInt64, blocks: UInt64)? {
         guard var place = text.find("irect leak of ", from: start, to: end).map({ $0 + 14 }),
             let bytes = text.decimal(&place, end),
@@ -95,7 +95,7 @@ struct LeakSanitizerLog: LogFormat {
         guard let word = text.find(" in ", from: place, to: end) else { return frame }
         var name = word + 4, nameEnd = end
         if frame.module.isEmpty {
-            // The file is the last word with a line behind a colon; a name has blanks where its language has them.
+            // The file is the last word with a colon and a line. A name may contain blanks.
             var last = end
             while last > name, text[last - 1] != 0x20 { last -= 1 }
             if last > name, let (file, line) = source(text, last, end) {

@@ -1,13 +1,13 @@
-// What can be wrong with a log. Only a log of which nothing can be used throws; all else is counted in
-// the notes, one entry a kind with the first place of it, and the reduction goes on.
+// What can be wrong with a log. Reading throws only if nothing in the log can be used. Other problems are counted in
+// the notes, one entry for each kind with its first place, and the reduction goes on.
 
 import HeapImage
 import Text
 
-/// A log that can't be used at all, and the byte that says so.
+/// A log that can't be used at all, and the offset of the reason.
 package typealias LogError = InputError
 
-/// A kind of thing that is noticed in a log, told once for all of its kind.
+/// A kind of problem in a log, reported once for all occurrences.
 package enum LogNote: Int, CaseIterable, Sendable {
     case cutRecord, badRecord, badFrame, longRecord, longStack, freedUnseen, bookedTwice, notUnderstood, outside,
         sizeUnknown
@@ -24,34 +24,34 @@ package enum LogNote: Int, CaseIterable, Sendable {
         case .longStack: "a traceback has more than \(mostFrames) frames; the outer ones are shown as missing"
         case .freedUnseen: "a free of an object whose allocation is not in the log"
         case .bookedTwice: "an allocation of an object that is live already: its free is not in the log"
-        case .notUnderstood: "a line inside a record can't be read, and is passed over"
-        case .outside: "a line belongs to no record, and is passed over"
+        case .notUnderstood: "a line inside a record can't be read, and is skipped"
+        case .outside: "a line belongs to no record, and is skipped"
         case .sizeUnknown:
-            "blocks of a slab cache whose size the log doesn't tell: their bytes are not known (--cache NAME, or "
+            "blocks of a slab cache whose size is not in the log: their bytes are not known (--cache NAME, or "
                 + "--cache NAME=BYTES, says it)"
         case .ownerUnknown:
             "of several objects' backtraces nobody can tell which is whose, and not all are live; the stack is shown "
                 + "as missing"
-        case .noOwner: "a backtrace without an object that waits for one, and is passed over"
+        case .noOwner: "a backtrace that belongs to no object, and is skipped"
         case .mixedStacks: "the backtraces of several processors are mixed, and none is given to an object"
         case .noAddresses:
-            "calls of malloc whose address is not told: record malloc's return too (perf probe 'malloc%return $retval')"
+            "calls of malloc without an address: record malloc's return, too (perf probe 'malloc%return $retval')"
         case .printedAgain: "a map was printed again: the newest counts"
         case .bytesAssumed:
             "values of a map whose name doesn't say what they are, taken for bytes (call it @bytes or @count)"
         case .mapLeftOut:
             "values of a map whose name doesn't say what they are, beside maps whose names do; left out (call it "
                 + "@bytes or @count)"
-        case .blocksUnknown: "stacks whose number of blocks is not told: each is shown as one"
+        case .blocksUnknown: "stacks without a number of blocks: each is shown as one"
         case .mapsSummed: "several maps have bytes: each has rows of its own, and the totals are of all"
         case .eventsLost: "the tool lost events, or had no room for more stacks"
         case .profileTooLarge: "a profile of more than 256 MB; the rest is not read"
         case .nothingInUse: "a profile without bytes in use: of processor time, or of all that was allocated"
-        case .noNewline: "the last line has no end, and is taken as it stands"
+        case .noNewline: "the last line has no newline, and is read as it is"
         }
     }
 
-    /// True where what was recorded is lost or wrong; false where nothing of an allocation is.
+    /// True if recorded data is lost or wrong; false if no allocation is affected.
     var isDamage: Bool {
         switch self {
         case .cutRecord, .badRecord, .badFrame, .longRecord, .longStack, .ownerUnknown, .mixedStacks, .noAddresses,
@@ -65,12 +65,12 @@ package enum LogNote: Int, CaseIterable, Sendable {
     }
 }
 
-/// Most bytes of one record; none that is one has as many.
+/// The maximum bytes of one record; real records are smaller.
 package let longestRecordBytes = 16 << 20
-/// Most frames that are kept of one stack, the innermost.
+/// At most this many frames of a stack are kept: the innermost.
 package let mostFrames = 4096
 
-/// What was noticed, by kind: how often, and where first.
+/// The problems by kind: how often, and where first.
 package struct LogNotes {
     private var counts = [UInt64](repeating: 0, count: LogNote.allCases.count)
     private var firsts = [UInt64](repeating: .max, count: LogNote.allCases.count)
@@ -92,12 +92,12 @@ package struct LogNotes {
 
     var isEmpty: Bool { counts.allSatisfy { $0 == 0 } }
 
-    /// Where the first of a kind is; nil where there is none.
+    /// The place of the first of a kind; nil if there is none.
     func first(_ note: LogNote) -> UInt64? { counts[note.rawValue] > 0 ? firsts[note.rawValue] : nil }
 
     package subscript(_ note: LogNote) -> UInt64 { counts[note.rawValue] }
 
-    /// As reports have them, in the order of their places: what is damaged, or what was passed over.
+    /// The list for reports, in the order of places: the damage, or what was skipped.
     package func list(damages: Bool, file: String) -> [Damage] {
         LogNote.allCases.filter { $0.isDamage == damages && self[$0] > 0 }
             .sorted { firsts[$0.rawValue] < firsts[$1.rawValue] }

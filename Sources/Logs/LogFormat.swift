@@ -1,16 +1,16 @@
-// What a format is to the rest: what it is called, how it is known, how its records begin, how its sets do, and what
-// reads them. One file a format has the reading, and one line of LogRegistry names it.
+// What other code needs to know about a format: its name, how it is recognized, how its records and sets begin, and its
+// reader. Each format has one file with its reader, and one line in LogRegistry.
 //
-// A log is cut into chunks where a record begins, so that several workers read it at once; a format whose
-// records hang together (frees that take allocations back) is read by one worker, in order.
+// A log is cut into chunks where a record begins, so that several workers read it at once. If a format's records depend
+// on each other (frees that cancel allocations), one worker reads them in order.
 
 import Reduce
 
-/// The text of a piece of one set, which ends where a record does, or where the set does.
+/// The text of a piece of one set. It ends at the end of a record or of the set.
 struct LogSegment {
     var start: Int
     var end: Int
-    /// The set's last piece: what is cut off here is cut off in the log.
+    /// Whether this is the set's last piece: then a record cut off here is cut off in the log.
     var endsSet: Bool
 }
 
@@ -25,7 +25,7 @@ extension LogSegment {
         }
     }
 
-    /// The same, where `body` may read more lines than the one: it answers where the next one starts.
+    /// The same, but `body` may read more than one line. It returns where the next one starts.
     @inline(__always)
     func walk(_ text: LogText, base: UInt64, _ body: (_ start: Int, _ end: Int, _ offset: UInt64) -> Int) {
         var place = start
@@ -50,37 +50,37 @@ struct LogLine {
 /// A reader of one format.
 protocol LogFormat: SendableMetatype {
     init()
-    /// A reader of the log that is called `file`; `cache` is the slab cache that the user says it is of.
+    /// A reader of the log with the name `file`. `cache` is the slab cache that the user named.
     init(file: String, cache: SlabCache?)
     /// The word of `--input`.
     static var name: String { get }
-    /// True where words stand in a line that only logs of this kind have.
+    /// True if a line has words that occur only in logs of this kind.
     static func recognizes(_ line: LogLine) -> Bool
-    /// True where a log's first bytes are of this kind: for those that have no lines.
+    /// True if a log's first bytes are of this kind; for formats without lines.
     static func recognizes(head: LogText) -> Bool
-    /// True if the log is not text: it is passed on in pieces that end anywhere.
+    /// True if the log is not text: its pieces may end anywhere.
     static var isBinary: Bool { get }
-    /// True where an empty file says that there is nothing.
+    /// True if an empty file means that nothing is live.
     static var mayBeEmpty: Bool { get }
-    /// Why a file that is called so holds nothing of use; nil where it may.
+    /// Why a file with this name has nothing useful; nil if it may have.
     static func refusal(ofFile name: String) -> String?
 
-    /// A set's heading, as it begins; nil where a log of this kind is one set.
+    /// The beginning of a set's heading; nil if a log of this kind is always one set.
     static var heading: StaticString? { get }
-    /// False where the words at `place` only look like a heading.
+    /// False if the words at `place` only look like a heading.
     static func isHeading(_ text: LogText, at place: Int) -> Bool
-    /// True where a record may begin with the line at `start`, so that the log can be cut before it.
+    /// True if a record may begin with the line at `start`, so that the log can be cut before it.
     static func beginsRecord(_ text: LogText, at start: Int) -> Bool
-    /// True where frames may be a kernel's.
+    /// True if frames may be a kernel's.
     static var isOfKernel: Bool { get }
-    /// True where records don't stand alone: one worker reads them in order.
+    /// True if records depend on each other: one worker reads them in order.
     static var isSequential: Bool { get }
 
-    /// Counts the records of a segment; `base` is the text's place in the log.
+    /// Counts the records of a segment. `base` is the text's offset in the log.
     mutating func read(_ text: LogText, _ segment: LogSegment, base: UInt64, into tally: Tally)
-    /// Counts what is left when the set is over.
+    /// Counts what is left at the end of the set.
     mutating func finish(into tally: Tally)
-    /// Hands out the frames of a traceback that `read` kept as a text, innermost first.
+    /// Passes the frames of a traceback that `read` kept as text to `body`, innermost first.
     static func readTraceback(_ text: LogText, _ body: (LogFrame) -> Void)
 }
 

@@ -1,8 +1,7 @@
-// The formats of logs that are read: one line each. A new one is a file with its `LogFormat`, and its line here; what
-// it is called, how it is known and what reads it stand there, and the tools' --input, their help and completions
-// follow.
+// The list of log formats, one line each. A new format is a file with its `LogFormat` and a line here. That file has
+// its name, how it is recognized, and its reader; the tools' --input, help and completions follow from it.
 
-/// All formats, in the order in which a line is shown to them: those whose words are the longest come first.
+/// All formats, in the order in which they are asked about a line: those with the longest words come first.
 private let formats: [any LogFormat.Type] = [
     PprofLog.self,
     HeaptrackLog.self,
@@ -22,7 +21,7 @@ private let formats: [any LogFormat.Type] = [
     AllocTracesLog.self,
 ]
 
-/// A kind of log, by the word of `--input`.
+/// A kind of log, by its word for `--input`.
 package struct LogKind: RawRepresentable, Hashable, CaseIterable, Sendable {
     package let rawValue: String
     private let number: Int
@@ -41,10 +40,9 @@ package struct LogKind: RawRepresentable, Hashable, CaseIterable, Sendable {
 
     package static let allCases = formats.indices.map { LogKind($0) }
 
-    /// The kind of the log that begins with `head`; nil where it is none that is known.
+    /// The kind of the log that begins with `head`; nil if it is not known.
     ///
-    /// Words that only one kind has decide, wherever they stand in the head; a log may begin with other
-    /// programs' lines.
+    /// Words that only one kind has decide, anywhere in the head, because a log may begin with other programs' lines.
     package init?(head: [UInt8]) {
         guard let number = head.withUnsafeBytes({ Self.guess(LogText($0)) }) else { return nil }
         self.init(number)

@@ -1,9 +1,9 @@
-// Where the bytes of a log come from: a file, a pipe, or a decompressor that runs beside us.
+// The source of a log's bytes: a file, a pipe, or a decompressor that runs in parallel.
 //
-// Invariant: bytes are handed out once, in order, however they come; what was peeked at is handed out
-// again. A decompressor is a child of ours with the file as its standard input: so it runs on the other
-// processor, a hostile archive is another process's matter, and the tools need neither zlib nor libzstd
-// to start. Its end is looked at: bytes that it could not make sense of are told as damage.
+// Invariant: bytes are returned once, in order, from any source; peeked bytes are returned again. A decompressor is a
+// child process with the file as its standard input. So it runs on another processor, a hostile archive can only harm
+// that process, and the tools need neither zlib nor libzstd to start. Its exit status is checked: if it fails, that is
+// reported as damage.
 
 import CLogs
 import Glibc
@@ -13,12 +13,12 @@ import Text
 
 /// A log's bytes, to be read once.
 package final class LogStream {
-    /// What messages call it: its path, or "standard input".
+    /// Its name in messages: its path, or "standard input".
     package let name: String
-    /// Bytes that the file has, compressed or not; nil for a pipe.
+    /// The file's size, compressed or not; nil for a pipe.
     package let storedBytes: UInt64?
     package let isCompressed: Bool
-    /// From where to where a plain file holds the log, in its own offsets; nil where the log comes another way.
+    /// The range of a plain file that contains the log; nil for other sources.
     let plainExtent: Range<Int64>?
     private let file: CInt
     private var source: CInt
@@ -26,9 +26,9 @@ package final class LogStream {
     private var peeked: ArraySlice<UInt8> = []
     private var isAtEnd = false
 
-    /// Opens `path`; `-` is standard input. A file that begins as .gz and .zst files do is decompressed.
+    /// Opens `path`; `-` is standard input. A file that begins like a .gz or .zst file is decompressed.
     ///
-    /// - Throws: `LogError` where it can't be opened, or what would decompress it is not installed.
+    /// - Throws: `LogError` if it can't be opened, or its decompressor is not installed.
     package init(path: String) throws(LogError) {
         name = path == "-" ? "standard input" : path
         let opened =
@@ -46,11 +46,11 @@ package final class LogStream {
             storedBytes = nil
             isCompressed = false
             plainExtent = nil
-            // A megabyte where it may be: fewer changes between us and who writes.
+            // A megabyte if allowed: fewer switches between this process and the writer.
             if status.st_mode & S_IFMT == S_IFIFO { _ = fcntl(opened, CInt(HEAP_LOGS_SET_PIPE_SIZE), 1 << 20) }
             return
         }
-        // Files of /proc and /sys say that they are empty: their size is not known.
+        // Files in /proc and /sys report size 0: their size is not known.
         storedBytes = status.st_size > 0 ? UInt64(status.st_size) : nil
         let place = lseek(opened, 0, SEEK_CUR)
         var magic = [UInt8](repeating: 0, count: 4)
@@ -78,10 +78,10 @@ package final class LogStream {
         close(file)
     }
 
-    /// Bytes of the file that have been taken so far, to be held against `storedBytes`.
+    /// Bytes of the file read so far, for comparison with `storedBytes`.
     package var position: UInt64 { UInt64(clamping: lseek(file, 0, SEEK_CUR)) }
 
-    /// The first bytes, at most `count`, which `read` hands out again.
+    /// The first bytes, at most `count`. `read` returns them again.
     package func peek(_ count: Int) throws(LogError) -> [UInt8] {
         if peeked.count < count && !isAtEnd {
             var more = [UInt8](repeating: 0, count: count - peeked.count)
@@ -103,7 +103,7 @@ package final class LogStream {
         return count
     }
 
-    /// Fills `buffer`, and says how many bytes came: fewer than it holds at the end alone.
+    /// Fills `buffer`. Returns how many bytes were read: fewer than its size only at the end.
     package func read(into buffer: UnsafeMutableRawBufferPointer) throws(LogError) -> Int {
         let first = min(peeked.count, buffer.count)
         if first > 0 {
@@ -130,7 +130,7 @@ package final class LogStream {
         return done
     }
 
-    /// Reads a plain file at an offset of its own, beside the reading of the log; how many bytes came.
+    /// Reads a plain file at `offset`, independently of the reading position. Returns how many bytes.
     func readPlain(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) -> Int {
         var done = 0
         while done < buffer.count {
@@ -143,13 +143,13 @@ package final class LogStream {
         return done
     }
 
-    /// What the decompressor could not make sense of, once all was read; nil where all is well.
+    /// The decompressor's failure, after everything was read; nil if there was none.
     package func finish(at offset: UInt64) -> Damage? {
         guard let complaint = decompressor?.finish() else { return nil }
         return Damage(file: name, offset: offset, lostBytes: 0, count: 1, what: complaint)
     }
 
-    /// All that is left in a file without a name, for what has to be read at offsets: an image.
+    /// Copies the rest to a file without a name, for data that must be read at offsets: an image.
     package func spooled() throws(LogError) -> FileSource {
         let directory = environmentText("TMPDIR") ?? "/tmp"
         var template = "\(directory)/heapsum-XXXXXX".pathCString

@@ -1,18 +1,18 @@
 // The text of a log in memory, and the scanner that all formats share: lines, words, numbers.
 //
-// Invariant: nothing here reads outside of [0, count), whatever the text holds; every place that is
-// handed in is checked. Lines are found by memchr(3), text by memmem(3), as those use what the machine
-// has; hexadecimal digits are taken eight at a time as one word. One of the files with raw pointers.
+// Invariant: nothing here reads outside of [0, count), whatever the text contains; every given place is checked. Lines
+// are found by memchr(3) and text by memmem(3), because these use the machine's vector instructions. Hexadecimal digits
+// are read eight at a time, as one word. One of the files with raw pointers.
 
 import CLogs
 import Glibc
 
-/// Bytes of a log that somebody else owns, for as long as a chunk is worked on.
+/// Bytes of a log, owned by somebody else while a chunk is processed.
 package struct LogText {
     private let base: UnsafeRawPointer
     package let count: Int
 
-    /// The text in `bytes`, which must stay while this is used.
+    /// The text in `bytes`, which must stay valid while this is used.
     package init(_ bytes: UnsafeRawBufferPointer) {
         // An empty buffer may have no address; nothing is read from it.
         base = bytes.baseAddress ?? UnsafeRawPointer(bitPattern: 1).unsafelyUnwrapped
@@ -25,7 +25,7 @@ package struct LogText {
         UInt(bitPattern: place) < UInt(bitPattern: count) ? base.load(fromByteOffset: place, as: UInt8.self) : 0
     }
 
-    /// Where the line that `place` is in ends: its newline, or the text's end.
+    /// The end of the line that contains `place`: its newline, or the text's end.
     @inline(__always)
     package func lineEnd(from place: Int) -> Int {
         guard place >= 0 && place < count else { return count }
@@ -33,7 +33,7 @@ package struct LogText {
         return UnsafeRawPointer(found) - base
     }
 
-    /// Calls `body` with each line of [start, end), until it answers false; true where it never did.
+    /// Calls `body` with each line of [start, end) until it returns false. True if it never did.
     @inline(__always)
     func lines(_ start: Int, _ end: Int, _ body: (_ start: Int, _ end: Int) -> Bool) -> Bool {
         var place = start
@@ -45,14 +45,14 @@ package struct LogText {
         return true
     }
 
-    /// The start of the line that `place` is in.
+    /// The start of the line that contains `place`.
     package func lineStart(before place: Int) -> Int {
         guard place > 0 else { return 0 }
         guard let found = memrchr(base, 0x0A, min(place, count)) else { return 0 }
         return UnsafeRawPointer(found) - base + 1
     }
 
-    /// True where the text at `place` begins with `prefix`.
+    /// True if the text at `place` begins with `prefix`.
     @inline(__always)
     package func has(_ prefix: StaticString, at place: Int) -> Bool {
         let length = prefix.utf8CodeUnitCount
@@ -60,7 +60,7 @@ package struct LogText {
         return memcmp(base + place, prefix.utf8Start, length) == 0
     }
 
-    /// Where `needle` first stands in [from, end).
+    /// The first place of `needle` in [from, end).
     package func find(_ needle: StaticString, from: Int, to end: Int? = nil) -> Int? {
         let end = min(end ?? count, count)
         guard from >= 0 && from < end,
@@ -69,7 +69,7 @@ package struct LogText {
         return UnsafeRawPointer(found) - base
     }
 
-    /// Where `byte` first stands in [from, end).
+    /// The first place of `byte` in [from, end).
     package func find(byte: UInt8, from: Int, to end: Int) -> Int? {
         guard from >= 0 && from < min(end, count), let found = memchr(base + from, Int32(byte), min(end, count) - from)
         else { return nil }
@@ -93,7 +93,7 @@ package struct LogText {
 // MARK: - Words
 
 extension LogText {
-    /// The first place from `place` on that is no blank or tab, at most `end`.
+    /// The first place from `place` on that is not a blank or tab, at most `end`.
     @inline(__always)
     package func skipBlanks(_ place: Int, _ end: Int) -> Int {
         var place = place
@@ -121,8 +121,8 @@ extension LogText {
 // MARK: - Numbers
 
 extension LogText {
-    /// Reads `0x` and hexadecimal digits at `place`, and moves it past them; nil where there are none, or
-    /// more than 64 bits hold.
+    /// Reads `0x` and hexadecimal digits at `place`, and moves it past them; nil if there are none, or more than 64
+    /// bits.
     @inline(__always)
     package func prefixedHexadecimal(_ place: inout Int, _ end: Int) -> UInt64? {
         guard self[place] == 0x30, self[place &+ 1] | 0x20 == 0x78, place &+ 2 < end else { return nil }
@@ -132,8 +132,7 @@ extension LogText {
         return value
     }
 
-    /// Reads hexadecimal digits at `place` and moves it past them; nil where there are none, or more than
-    /// 64 bits hold.
+    /// Reads hexadecimal digits at `place` and moves it past them; nil if there are none, or more than 64 bits.
     @inline(__always)
     package func hexadecimal(_ place: inout Int, _ end: Int) -> UInt64? {
         let end = min(end, count)
@@ -153,8 +152,7 @@ extension LogText {
         return value
     }
 
-    /// Reads decimal digits at `place` and moves it past them; nil where there are none, or more than 64
-    /// bits hold.
+    /// Reads decimal digits at `place` and moves it past them; nil if there are none, or more than 64 bits.
     @inline(__always)
     package func decimal(_ place: inout Int, _ end: Int) -> UInt64? {
         var value: UInt64 = 0, next = place
@@ -170,7 +168,7 @@ extension LogText {
         return value
     }
 
-    /// Reads a number at `place`: hexadecimal behind `0x`, else decimal.
+    /// Reads a number at `place`: hexadecimal after `0x`, else decimal.
     @inline(__always)
     package func number(_ place: inout Int, _ end: Int) -> UInt64? {
         self[place] == 0x30 && self[place &+ 1] | 0x20 == 0x78 ? prefixedHexadecimal(&place, end) : decimal(&place, end)
@@ -184,19 +182,19 @@ extension LogText {
         return letter < 6 ? UInt64(letter) + 10 : nil
     }
 
-    /// The value of eight hexadecimal digits, the first in the word's lowest byte; nil where one is none.
-    /// Each step handles all eight bytes of the word at once, and no carry leaves a byte.
+    /// The value of eight hexadecimal digits, the first in the word's lowest byte; nil if one is not a digit. Each step
+    /// handles all eight bytes of the word at once, and no carry leaves a byte.
     @inline(__always)
     private static func eightDigits(_ word: UInt64) -> UInt64? {
         let ones: UInt64 = 0x0101_0101_0101_0101, high = ones << 7
         if word & high != 0 { return nil }
-        /// High bits of the bytes of `value`, all below 0x80, that are at least `low`.
+        /// Sets the high bit of each byte of `value` that is at least `low`. All bytes must be below 0x80.
         func atLeast(_ value: UInt64, _ low: UInt64) -> UInt64 { (value &+ ones &* (0x80 &- low)) & high }
         let lower = word | ones &* 0x20
         let digits = atLeast(word, 0x30) & ~atLeast(word, 0x3A)
         let letters = atLeast(lower, 0x61) & ~atLeast(lower, 0x67) & atLeast(word, 0x40)
         if digits | letters != high { return nil }
-        // A letter's low four bits are one for a, and nine are missing.
+        // The low four bits of a letter are 1 for a, so 9 is added.
         var nibbles = (word & (ones &* 0x0F)) &+ (letters >> 7) &* 9
         nibbles = (nibbles << 4 | nibbles >> 8) & 0x00FF_00FF_00FF_00FF
         nibbles = (nibbles << 8 | nibbles >> 16) & 0x0000_FFFF_0000_FFFF

@@ -1,5 +1,5 @@
-// /sys/kernel/debug/page_owner, what tools/mm/page_owner_sort makes of it, and page_owner_stacks/show_stacks,
-// as Documentation/mm/page_owner.rst and mm/page_owner.c have them:
+// /sys/kernel/debug/page_owner, the output of tools/mm/page_owner_sort, and page_owner_stacks/show_stacks, as described
+// in Documentation/mm/page_owner.rst and mm/page_owner.c:
 //
 //     12 times, 24 pages:                        (page_owner_sort alone)
 //     Page allocated via order 1, mask 0x…(…), pid 1, tgid 1 (swapper/0), ts 123 ns
@@ -9,17 +9,17 @@
 //      prep_new_page+0x12/0x40
 //     nr_base_pages: 16                          (show_stacks)
 //
-// Before Linux 5.12 page_owner_sort says "12 times:" and no pages: each time is one allocation of the record's order.
-// With --cull it says what it sorted by, and perhaps no stack: "12 times, 24 pages, PID 1, task_comm_name: init". That
-// is the row's one frame then. A block is what one allocation got, of 2 to the order pages; show_stacks counts single
-// pages.
+// Before Linux 5.12, page_owner_sort prints "12 times:" without pages: each time is one allocation of the record's
+// order. With --cull it prints the sort keys and maybe no stack: "12 times, 24 pages, PID 1, task_comm_name: init".
+// That text is then the row's only frame. A block is one allocation, of 2 to the power of the order pages; show_stacks
+// counts single pages.
 
 import Reduce
 
 struct PageOwnerLog: LogFormat {
     static var name: String { "page-owner" }
     static var isOfKernel: Bool { true }
-    /// What a page is of where the log doesn't say: it never does.
+    /// The size of a page. Logs never say it.
     static let pageBytes: UInt64 = 4096
 
     private var start: UInt64?
@@ -27,15 +27,15 @@ struct PageOwnerLog: LogFormat {
     private var times: UInt64?
     private var pages: UInt64?
     private var isBad = false
-    /// What --cull sorted by, where it left no stack.
+    /// The keys of --cull, if it left no stack.
     private var culled: [UInt8] = []
     private var stack = KernelStack()
 
-    /// Records end with an empty line, or one that only has a prefix.
+    /// Records end with an empty line, or a line that has only a prefix.
     static func beginsRecord(_ text: LogText, at start: Int) -> Bool {
         guard start >= 1 else { return false }
         let message = KernelMessage(text, text.lineStart(before: start - 1), start - 1)
-        // An empty message whose line goes on below ends nothing.
+        // An empty message whose line continues below is not an end.
         return message.start >= message.end
             && (!message.hasPrefix || KernelMessage(text, start, text.lineEnd(from: start)).hasPrefix)
     }
@@ -47,7 +47,7 @@ struct PageOwnerLog: LogFormat {
             || text.has("stack_count:", at: message.start) || times(text, message.start, message.end) != nil
     }
 
-    /// `12 times`, and the place behind it: a colon, or a comma and pages.
+    /// `12 times`, and the place after it: a colon, or a comma and pages.
     private static func times(_ text: LogText, _ start: Int, _ end: Int) -> (count: UInt64, rest: Int)? {
         var place = start
         guard let count = text.decimal(&place, end), text.has(" times", at: place) else { return nil }
@@ -101,7 +101,7 @@ struct PageOwnerLog: LogFormat {
         }
     }
 
-    /// `, 24 pages:`, or `, 24 pages, PID 1, TGID 1`; a lone colon says nothing of pages.
+    /// `, 24 pages:`, or `, 24 pages, PID 1, TGID 1`; a single colon has no pages.
     private mutating func readPages(_ text: LogText, _ rest: Int, _ end: Int, _ tally: Tally) {
         if text[rest] == 0x3A { return }
         var place = rest + 2

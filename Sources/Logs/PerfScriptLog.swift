@@ -1,4 +1,4 @@
-// What perf script prints of allocation events with their call chains (perf record -g): the kernel's kmem:*
+// The output of perf script for allocation events with their call chains (perf record -g): the kernel's kmem:*
 // tracepoints, and probes of libc's malloc and free (perf probe -x libc.so.6):
 //
 //     names  4711 [001]  123.456789: kmem:kmalloc: call_site=f+0x1 ptr=0xffff888004a5d000 bytes_req=24 bytes_alloc=32
@@ -6,8 +6,8 @@
 //             ffffffff8127a3c1 __kmalloc+0x111 ([kernel.kallsyms])
 //             ffffffff81301234 seq_open+0x24 ([kernel.kallsyms])
 //
-// A free takes its allocation back; what is left is live. malloc's probe tells the size, its return (malloc__return)
-// the address: the two are put together by the thread. What was allocated before the recording is not in it.
+// A free cancels its allocation; the rest is live. malloc's probe has the size, its return (malloc__return) the
+// address; they are matched by thread. Allocations from before the recording are not in the log.
 
 import Reduce
 
@@ -84,7 +84,7 @@ struct PerfScriptLog: LogFormat {
             frame.module = text.bytes(open + 1, end - 1)
             end = text.trimmedEnd(place, open)
         }
-        // [kernel.kallsyms] is the kernel, and no module of its.
+        // [kernel.kallsyms] is the kernel itself, not a module.
         if frame.module.starts(with: Array("[kernel".utf8)) {
             frame.module = []
         } else if frame.module.first == 0x5B, frame.module.last == 0x5D {
@@ -138,7 +138,7 @@ struct PerfScriptLog: LogFormat {
         }
     }
 
-    /// The number behind the first of the names that is there, in hexadecimal behind 0x or where it has letters.
+    /// The number after the first of the names that is present: hexadecimal after 0x or if it has letters.
     private static func field(_ names: [StaticString], _ text: LogText, _ start: Int, _ end: Int) -> UInt64? {
         for name in names {
             guard let found = text.find(name, from: start, to: end) else { continue }
@@ -191,8 +191,8 @@ struct PerfScriptLog: LogFormat {
         case .entry(let thread, let bytes): entries[thread] = (bytes, stack)
         case .exit(let thread, let address):
             guard let entry = entries.removeValue(forKey: thread), address != 0 else { return }
-            // At its entry a function has no frame of its own yet, and chains of frame pointers end there; at its
-            // return they are whole.
+            // At its entry a function has no frame yet, so chains of frame pointers are cut there. At its return they
+            // are complete.
             let whole = stack.count >= entry.stack.count - 1 ? entry.stack.prefix(1) + stack : entry.stack[...]
             book(
                 Key(address: address, space: 2), Block(bytes: entry.bytes, row: tally.row(Array(whole)), offset: start),
@@ -210,7 +210,7 @@ struct PerfScriptLog: LogFormat {
         for block in live.values.sorted(by: { $0.offset < $1.offset }) {
             tally.add(row: block.row, bytes: block.bytes, at: block.offset)
         }
-        // Calls of malloc whose address is not told: how much is live can't be known.
+        // Calls of malloc without an address: how much is live can't be known.
         if !entries.isEmpty && live.isEmpty { tally.notes.add(.noAddresses, at: start, count: UInt64(entries.count)) }
     }
 }

@@ -1,12 +1,12 @@
-// pprof's profiles (profile.proto of https://github.com/google/pprof), plain or gzipped: what Go's runtime writes,
-// `pprof -proto` makes of gperftools' profiles, and heapsum itself with --format pprof.
+// pprof's profiles (profile.proto of https://github.com/google/pprof), plain or gzipped: written by Go's runtime, by
+// `pprof -proto` from gperftools' profiles, and by heapsum itself with --format pprof.
 //
-// A sample has a value for each of the profile's types. Live bytes are those of inuse_space (space, where there is no
-// other), live blocks those of inuse_objects (objects). A profile without bytes in use is refused: it is of processor
-// time, or of what was allocated in all. A location's lines are the functions inlined there, the innermost first; one
-// without names becomes module and offset by its mapping.
+// A sample has a value for each of the profile's types. Live bytes are inuse_space (or space, if there is no other),
+// live blocks are inuse_objects (or objects). A profile without bytes in use is refused: it shows processor time, or
+// all allocations. A location's lines are the functions inlined there, innermost first. A location without names
+// becomes module and offset by its mapping.
 //
-// Samples stand before what names them, so the profile is kept whole until its end.
+// Samples come before their names, so the whole profile is kept until its end.
 
 import Reduce
 
@@ -15,15 +15,15 @@ struct PprofLog: LogFormat {
     static var isSequential: Bool { true }
     static var isBinary: Bool { true }
 
-    /// A profile of some 10 MB is a large one.
+    /// A profile of 10 MB is a large one.
     private static let mostBytes = 256 << 20
     private var profile: [UInt8] = []
 
     static func beginsRecord(_ text: LogText, at start: Int) -> Bool { false }
     static func recognizes(_ line: LogLine) -> Bool { false }
 
-    /// True where fields of a profile follow one another, and a type of samples is among them: two small numbers, in a
-    /// message of a few bytes.
+    /// True if fields of a profile follow one another and one of them is a sample type: two small numbers in a message
+    /// of a few bytes.
     static func recognizes(head: LogText) -> Bool {
         let bytes = head.raw(0, head.count)
         var reader = ProtobufReader(bytes, 0 ..< bytes.count), hasType = false
@@ -103,7 +103,7 @@ private struct PprofReading {
 
     init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
-    /// Hands out a message's fields.
+    /// Passes a message's fields to `body`.
     private func fields(_ range: Range<Int>, _ body: (UInt64, ProtobufReader.Value) -> Void) {
         var reader = ProtobufReader(bytes, range)
         while let (field, value) = reader.next() { body(field, value) }
@@ -176,7 +176,7 @@ private struct PprofReading {
 
     // MARK: Counting
 
-    /// Where the values of live bytes and blocks stand in a sample, and how many bytes one of the former is.
+    /// The positions of live bytes and blocks among a sample's values, and the unit of the former in bytes.
     private var live: (bytes: Int?, scale: UInt64, blocks: Int?) {
         let names = types.map { string($0.name) }
         func index(_ words: [String]) -> Int? {
@@ -194,7 +194,7 @@ private struct PprofReading {
     }
 
     func count(into tally: Tally) {
-        // What names stand in the profile's end: without them nobody knows what a value is of.
+        // The strings are at the profile's end. Without them the types of values are not known.
         guard types.allSatisfy({ strings.indices.contains($0.name) && strings.indices.contains($0.unit) }) else {
             tally.recordsLost &+= UInt64(samples.count)
             return tally.notes.add(.cutRecord, at: UInt64(bytes.count))
@@ -240,7 +240,7 @@ private struct PprofReading {
         }
     }
 
-    /// The frames of a location, the innermost first.
+    /// The frames of a location, innermost first.
     private func frames(_ id: UInt64, _ tally: Tally) -> [UInt32] {
         guard let location = locations[id] else {
             tally.notes.add(.badFrame, at: UInt64(bytes.count))
@@ -268,8 +268,8 @@ private struct PprofReading {
             address < mapping.limit, mapping.start >= mapping.offset
         {
             frame.module = file
-            // A program at a fixed place has its addresses in the file; what lies anywhere is biased by where it
-            // begins. One byte on: as a return address.
+            // A program with a fixed address has its addresses in the file. Others have their start as bias. One byte
+            // is added, to make it a return address.
             let bias = mapping.start - mapping.offset <= 0x400000 ? 0 : mapping.start - mapping.offset
             frame.moduleOffset = address - bias + 1
         }

@@ -1,7 +1,7 @@
-// The wire format of protocol buffers, as https://protobuf.dev/programming-guides/encoding has it: fields one after the
-// other, each a tag and a value. Only reading, and only what profiles are made of.
+// The wire format of protocol buffers, by https://protobuf.dev/programming-guides/encoding: fields one after the other,
+// each a tag and a value. Reads only what profiles consist of.
 //
-// Invariant: nothing outside of [place, end) is read; what makes no sense ends the reading, with `isBroken`.
+// Invariant: nothing outside of [place, end) is read. Invalid data ends the reading with `isBroken`.
 
 /// Reads the fields of one message.
 struct ProtobufReader {
@@ -14,7 +14,7 @@ struct ProtobufReader {
     private let bytes: UnsafeRawBufferPointer
     private(set) var place: Int
     private let end: Int
-    /// What came is not the format, or is cut off at `place`.
+    /// The data is invalid, or cut off at `place`.
     private(set) var isBroken = false
 
     init(_ bytes: UnsafeRawBufferPointer, _ range: Range<Int>) {
@@ -23,7 +23,7 @@ struct ProtobufReader {
         end = min(range.upperBound, bytes.count)
     }
 
-    /// The next field, with its number; nil at the end, and where it makes no sense.
+    /// The next field, with its number; nil at the end and for invalid data.
     mutating func next() -> (field: UInt64, value: Value)? {
         guard !isBroken, place < end else { return nil }
         let start = place
@@ -48,7 +48,7 @@ struct ProtobufReader {
         }
     }
 
-    /// A number of seven bits a byte, the lowest first; nil where it is cut off, or of more than 64 bits.
+    /// A number with seven bits per byte, lowest first; nil if it is cut off or has more than 64 bits.
     mutating func varint() -> UInt64? {
         var value: UInt64 = 0, shift: UInt64 = 0
         while place < end, shift < 64 {
@@ -69,7 +69,7 @@ struct ProtobufReader {
 }
 
 extension ProtobufReader.Value {
-    /// Hands out the numbers of a repeated field, packed or not; false where they are cut off.
+    /// Passes the numbers of a repeated field, packed or not, to `body`. False if they are cut off.
     func forEachNumber(in bytes: UnsafeRawBufferPointer, _ body: (UInt64) -> Void) -> Bool {
         switch self {
         case .number(let number):

@@ -1,35 +1,35 @@
-// A log, reduced: workers that share nothing read its chunks, and what they counted goes into the same
-// reduction that images go into.
+// Reduces a log: workers that share nothing read its chunks, and their counts are added to the same reduction as
+// images.
 //
-// Invariant: the result is the same however many workers there are, and whichever of them read what:
-// rows go in by the place of their first record.
+// Invariant: the result does not depend on the number of workers or on which of them read what: rows are added in the
+// order of their first record.
 
 import Glibc
 import HeapImage
 import Reduce
 
-/// What became of a log beside its rows.
+/// What is known about a reduced log besides its rows.
 package struct LogSummary {
     /// Bytes read, after decompression.
     package var byteCount: UInt64 = 0
     /// Sets found.
     package var sets = 0
-    /// Why nothing counts, or why some sets don't; nil if all count.
+    /// Why no set counts, or why some don't; nil if all count.
     package var leftOut: String?
 
     package init() {}
 }
 
-/// Called as reading goes on: bytes of the log so far, and bytes of the file that they were made of.
+/// Called during reading: bytes of the log so far, and the bytes of the file that they came from.
 package typealias LogProgress = (_ bytes: UInt64, _ stored: UInt64) -> Void
 
 extension Reduction {
-    /// Adds the log in `stream`: of several sets those that `choice` names.
+    /// Adds the log in `stream`; if it has several sets, those that `choice` selects.
     ///
-    /// - Parameter workers: as many read at once; 0 takes the processors that there are.
-    /// - Returns: how much there was, and what was left out. Damage stands in the new input's list.
-    /// - Throws: `LogError` where nothing in it can be used.
-    /// - Complexity: O(bytes) time, O(unique stacks) memory; of SLUB traces O(live objects) too.
+    /// - Parameter workers: how many read at once; 0: one for each processor.
+    /// - Returns: how much was read, and what was left out. Damage is in the new input's list.
+    /// - Throws: `LogError` if nothing in it can be used.
+    /// - Complexity: O(bytes) time, O(unique stacks) memory; for SLUB traces also O(live objects).
     package func add(
         _ stream: LogStream, kind: LogKind, set choice: SetChoice = .last, cache: SlabCache? = nil, workers: Int = 0,
         progress: LogProgress? = nil
@@ -65,7 +65,7 @@ extension Reduction {
         let complaint = stream.finish(at: reader.byteCount)
         if read == 0 && freed == 0 {
             if let complaint { throw LogError(file: stream.name, offset: complaint.offset, what: complaint.what) }
-            // Nothing read is nothing live only where nothing is there to read: an empty file, or a heading alone.
+            // If nothing was read, nothing is live only if the log has no content: an empty file, or just a heading.
             let isEmpty = lost == 0 && notes[.outside] == 0 && notes[.notUnderstood] == 0
             let saysNothing =
                 isEmpty
@@ -107,14 +107,14 @@ extension Reduction {
         return summary
     }
 
-    /// The first lines that made no record, each with why.
+    /// The first lines that could not be read as records, each with the reason.
     private static func failures(_ lines: [LogFailure]) -> [String] {
         lines.sorted { $0.offset < $1.offset }.prefix(3).flatMap {
             ["    byte \($0.offset): \($0.text)", "        \($0.note.text)"]
         }
     }
 
-    /// What the workers hold, in the order of the rows' first records.
+    /// The workers' rows, in the order of their first records.
     private static func rows(_ crew: [Worker]) -> [(worker: Worker, row: Int, held: Held)] {
         var rows: [(worker: Worker, row: Int, held: Held)] = []
         for worker in crew {
@@ -146,13 +146,13 @@ extension Reduction {
     }
 }
 
-/// A line that made no record.
+/// A line that could not be read as a record.
 struct LogFailure { var offset: UInt64, text: String, note: LogNote }
 
-/// One that reads chunks until there are no more.
+/// A worker: reads chunks until there are no more.
 private final class Worker {
     let tally = Tally()
-    /// What was noticed before the first set.
+    /// Notes from before the first set.
     var preamble = LogNotes()
     /// The newest set that it counted.
     var set = 0
@@ -160,7 +160,7 @@ private final class Worker {
     private let format: any LogFormat.Type
     private let choice: SetChoice
     private let cache: SlabCache?
-    /// The first lines that made no record, one a kind of note, while there is no record.
+    /// The first unreadable lines, one for each kind of note, as long as there is no record.
     private(set) var failures: [LogFailure] = []
 
     /// Sets that begin before this place are older than the last.
@@ -177,7 +177,7 @@ private final class Worker {
         self.choice = choice
     }
 
-    /// Frames of its tally as the reduction has them: each is looked up once, and not once a stack.
+    /// The reduction's frames for its tally's frames: each is looked up once, not once for each stack.
     private var made: [Frame?] = []
 
     func made(_ number: Int, _ make: (Int) -> Frame) -> Frame {
@@ -215,20 +215,20 @@ private final class Worker {
             if chunk.isForced { tally.notes.add(.longRecord, at: chunk.base) }
         }
         format.finish(into: tally)
-        // Of a format without lines there is nothing to show but where and why.
+        // A format without lines has nothing to show but place and reason.
         if Format.isBinary, tally.recordsRead == 0 {
             keepFailures(LogText(UnsafeRawBufferPointer(start: nil, count: 0)), 0)
         }
     }
 
-    /// Keeps the lines that the notes tell of, for the case that nothing else is found.
+    /// Keeps the lines of the notes, in case that nothing else is found.
     private func keepFailures(_ text: LogText, _ base: UInt64) {
         for note in LogNote.allCases {
             guard failures.count < 8, !failures.contains(where: { $0.note == note }),
                 let first = tally.notes.first(note), first >= base
             else { continue }
             let place = min(Int(clamping: first - base), text.count)
-            // What is cut off ends there.
+            // A line that is cut off ends at the place.
             let start = place == text.lineEnd(from: place) ? text.lineStart(before: place) : place
             let end = text.trimmedEnd(start, min(text.lineEnd(from: start), start + 120))
             let bytes = text.bytes(text.skipBlanks(start, end), end)
@@ -240,13 +240,13 @@ private final class Worker {
     }
 }
 
-/// What a thread is to run.
+/// A thread's job.
 private final class Job {
     let run: () -> Void
     init(_ run: @escaping () -> Void) { self.run = run }
 }
 
-/// Runs `body` for each of `items` at once, each on a thread of its own but for the first, and waits.
+/// Runs `body` for all `items` at once, and waits. The first runs on this thread, each other on its own.
 private func concurrently<Item: AnyObject>(_ items: [Item], _ body: @escaping (Item) -> Void) {
     var threads: [pthread_t] = []
     var here = Array(items.prefix(1))
@@ -262,7 +262,7 @@ private func concurrently<Item: AnyObject>(_ items: [Item], _ body: @escaping (I
         if failed == 0 {
             threads.append(thread)
         } else {
-            // No thread could be started: its part is done here.
+            // If no thread could be started, the job is run here.
             job.release()
             here.append(item)
         }

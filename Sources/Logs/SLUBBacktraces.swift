@@ -1,14 +1,14 @@
-// Whose a backtrace in SLUB's traces is: of those TRACE lines that came from one printer, a task or a processor where
-// the prefix tells them apart, or all of the log where it doesn't.
+// Decides which TRACE line a backtrace in SLUB's traces belongs to. It looks at the lines of one printer: a task or a
+// processor if the prefix names it, else the whole log.
 //
 // Rules, for a printer that may stand for several processors:
-// - A backtrace belongs to a TRACE line that stands before it and has none yet; where there is one such line, to that.
-// - A TRACE line inside a backtrace ends it only in logs whose backtraces have no heading. Else the frames that follow
-//   go on with it, until the next heading, or a frame that only begins backtraces.
-// - Of several TRACE lines without a backtrace, those of the kind (alloc, free) that the frames are of are asked. Where
-//   several are left, they are a group: the log's end shows whether it matters which of their backtraces is whose.
-// - Two headings with no frame between them, or frames behind the outermost one, are two backtraces mixed: neither is
-//   given.
+// - A backtrace belongs to an earlier TRACE line that has none yet. If there is only one such line, it belongs to that.
+// - A TRACE line inside a backtrace ends it only in logs whose backtraces have no heading. Otherwise the next frames
+//   continue it, until the next heading or a frame that only begins backtraces.
+// - If several TRACE lines wait, only those of the same kind (alloc, free) as the frames come into question. If several
+//   are left, they become a group: at the log's end it is known whether their assignment matters.
+// - Two headings without a frame between, or frames after the outermost one, mean that two backtraces are mixed:
+//   neither is assigned.
 
 import Reduce
 
@@ -16,15 +16,15 @@ import Reduce
 struct SLUBBacktraces {
     /// A TRACE line that waits for its backtrace.
     struct Pending { var address: UInt64, serial: UInt64, cache: Int, isAlloc: Bool }
-    /// Lines, and as many backtraces, of which nobody can tell which is whose.
+    /// Lines and equally many backtraces whose assignment isn't known.
     struct Group { var members: [Pending], rows: [Int], offset: UInt64 }
     enum Outcome { case nothing, owned(Pending, row: Int), shared(Group) }
 
-    /// The prefix tells this printer's lines from all others'.
+    /// The prefix distinguishes this printer's lines from all others.
     private let isAlone: Bool
     private var pending: [Pending] = []
     private var group: Group?
-    /// The last line that waited when the backtrace began: later ones are not its.
+    /// The last line that waited when the backtrace began: it can't belong to a later one.
     private var lastCandidate: UInt64 = 0
     private var stack = KernelStack()
     private var isOpen = false
@@ -34,7 +34,7 @@ struct SLUBBacktraces {
     private var hasRoot = false
     /// The outermost frames of the stack so far.
     private var roots: Set<[UInt8]> = []
-    /// A TRACE line stood inside the backtrace.
+    /// A TRACE line was inside the backtrace.
     private var isInterrupted = false
     private var offset: UInt64 = 0
     /// The next backtrace belongs to a warning, unless the slab allocator is in it.
@@ -44,20 +44,20 @@ struct SLUBBacktraces {
 
     /// Adds a TRACE line.
     mutating func add(_ line: Pending, _ tally: Tally) -> Outcome {
-        // Alone, or with frames that no heading announces, the backtrace before is whole.
+        // The previous backtrace is complete if the printer is alone or its frames have no heading.
         let outcome = isOpen && !stack.isEmpty && (isAlone || !hadHeading) ? endBacktrace(tally) : .nothing
         if isOpen { isInterrupted = true }
         pending.append(line)
-        // A log without backtraces has nothing to wait for.
+        // In a log without backtraces, the list must not grow.
         if pending.count > 64 { pending.removeFirst(32) }
         return outcome
     }
 
-    /// A line that begins a backtrace: `CPU: …`, or the heading over the frames.
+    /// A line that begins a backtrace: `CPU: …`, or the heading above the frames.
     mutating func beginBacktrace(isHeading: Bool, at offset: UInt64, _ tally: Tally) -> Outcome {
         var outcome = Outcome.nothing
         if isOpen && !stack.isEmpty { outcome = endBacktrace(tally) }
-        // The heading after "CPU:" belongs to it; a second one with no frame between belongs to somebody else.
+        // The heading after "CPU:" belongs to it. A second one without a frame between belongs to another backtrace.
         if isOpen && stack.isEmpty && isHeading && wasHeading { isMixed = true }
         if !isOpen { open(at: offset) }
         isOpen = true
@@ -73,9 +73,9 @@ struct SLUBBacktraces {
         self.offset = offset
     }
 
-    /// Takes a frame's line; nil where the line is none.
+    /// Takes a frame's line; nil if the line is not a frame.
     mutating func take(_ text: LogText, _ start: Int, _ end: Int, at offset: UInt64, _ tally: Tally) -> Outcome? {
-        // arm's oldest kernels have no heading over the frames.
+        // arm's oldest kernels have no heading above the frames.
         if !isOpen && pending.isEmpty { return nil }
         var outcome = Outcome.nothing
         if isInterrupted, !stack.isEmpty, KernelFrameTraits.beginsBacktrace(text, start, end),
@@ -86,11 +86,11 @@ struct SLUBBacktraces {
         let wasOpen = isOpen
         guard stack.take(text, start, end, tally) else { return nil }
         if !wasOpen { open(at: offset) }
-        // What x86 marks "?" may be any word of the stack: it tells nothing of order.
+        // A frame with x86's "?" may be any word of the stack, so it tells nothing about the order.
         guard !isAlone, let frame = stack.lastReliable else { return outcome }
         let traits = tally.traits(of: frame)
         if traits.contains(.isRoot) {
-            // One backtrace has each outermost function once.
+            // A backtrace has each outermost function only once.
             if !roots.insert(tally.frames[Int(frame)].name).inserted { isMixed = true }
             hasRoot = true
         } else if hasRoot && traits.contains(.isNamed) && !traits.contains(.isOuter) {
@@ -99,7 +99,7 @@ struct SLUBBacktraces {
         return outcome
     }
 
-    /// Ends what is open, and hands out the groups that are left.
+    /// Ends the open backtrace, and returns the remaining groups.
     mutating func end(_ tally: Tally) -> [Outcome] {
         var outcomes: [Outcome] = []
         if !stack.isEmpty { outcomes.append(endBacktrace(tally)) }
@@ -126,14 +126,14 @@ struct SLUBBacktraces {
             return .nothing
         }
         if isMixed {
-            // As many lines lose theirs as there are headings: two at least.
+            // As many lines lose their backtrace as there are headings: at least two.
             tally.notes.add(.mixedStacks, at: offset)
             let lost = Set(owners.prefix(2).map(\.serial))
             pending.removeAll { lost.contains($0.serial) }
             return .nothing
         }
         let row = tally.row(frames)
-        // All are frees: whichever it is, nothing is reported.
+        // All are frees, so the assignment changes nothing.
         if isAlone || owners.count == 1 || owners.allSatisfy({ !$0.isAlloc }),
             group.map({ group in !group.members.contains { $0.serial == owners[0].serial } }) ?? true
         {
@@ -154,8 +154,7 @@ struct SLUBBacktraces {
         return .shared(group)
     }
 
-    /// Whether a backtrace is of an allocation, by the allocator's own functions at its inner end; nil
-    /// where none of them is there.
+    /// Whether a backtrace is an allocation's, by the allocator's functions at its inner end; nil if there are none.
     private static func allocates(_ frames: [UInt32], _ tally: Tally) -> Bool? {
         for frame in frames.prefix(10) {
             let traits = tally.traits(of: frame)
@@ -167,6 +166,6 @@ struct SLUBBacktraces {
 }
 
 extension KernelStack {
-    /// True while all frames so far are of the printing and the debugging that begin a backtrace.
+    /// True while all frames so far belong to the printing and debugging functions at a backtrace's start.
     func isInAllocator(_ tally: Tally) -> Bool { frames(tally).allSatisfy { tally.traits(of: $0).contains(.prints) } }
 }

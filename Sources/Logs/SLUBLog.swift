@@ -1,5 +1,5 @@
-// SLUB's traces in the kernel's log (echo 1 > /sys/kernel/slab/CACHE/trace), as trace() of mm/slub.c
-// prints them, among whatever else the log holds:
+// SLUB's traces in the kernel's log (echo 1 > /sys/kernel/slab/CACHE/trace), as trace() of mm/slub.c prints them, mixed
+// with other messages:
 //
 //     TRACE kmalloc-128 alloc 0xffff888004a5d000 inuse=25 fp=0x0000000000000000
 //     CPU: 3 PID: 723 Comm: Xorg Tainted: G           O      4.19.0 #1
@@ -9,10 +9,9 @@
 //     TRACE kmalloc-128 free 0xffff888004a5d000 inuse=25 fp=0xffff888004a5d080
 //     Object 00000000: 6b 6b …
 //
-// What is allocated and not freed until the log ends is live. The lines of several processors interleave: a
-// backtrace is printed in one piece, but the TRACE line before it is not part of that piece, so another processor's may
-// stand inside. Whose a backtrace is, SLUBBacktraces tells; where nobody can, that is said, and the stack is shown as
-// missing.
+// What is allocated and not freed by the log's end is live. The lines of several processors interleave: a backtrace is
+// printed in one piece, but its TRACE line is printed separately, so another processor's lines may be between.
+// SLUBBacktraces finds the TRACE line of a backtrace; if it can't, that is noted, and the stack is shown as missing.
 
 import Reduce
 
@@ -22,11 +21,11 @@ struct SLUBLog: LogFormat {
     static var isSequential: Bool { true }
 
     private struct Object { var serial: UInt64, cache: Int, row: Int?, time: Double?, offset: UInt64 }
-    /// The object whose bytes somebody prints, and how many came.
+    /// The object whose bytes are being printed, and how many were printed.
     private struct Dump { var cache: Int, bytes: UInt64 }
 
     private var live: [UInt64: Object] = [:]
-    /// Who prints, each in the middle of a backtrace perhaps, and where in `printers` a caller's is.
+    /// The printers, each of which may be inside a backtrace; and the index in `printers` for each caller.
     private var printers: [SLUBBacktraces] = []
     private var printerOfCaller: [UInt64: Int] = [:]
     /// Lines of one caller mostly come together.
@@ -49,7 +48,7 @@ struct SLUBLog: LogFormat {
 
     struct Trace { var message: KernelMessage, cacheStart: Int, cacheEnd: Int, isAlloc: Bool, address: UInt64 }
 
-    /// The TRACE line in [start, end); nil where it is another.
+    /// The TRACE line in [start, end); nil for other lines.
     static func trace(_ text: LogText, _ start: Int, _ end: Int) -> Trace? {
         guard text.find("TRACE ", from: start, to: end) != nil else { return nil }
         return trace(text, KernelMessage(text, start, end))
@@ -58,7 +57,7 @@ struct SLUBLog: LogFormat {
     private static func trace(_ text: LogText, _ message: KernelMessage) -> Trace? {
         guard text.has("TRACE ", at: message.start) else { return nil }
         let cache = message.start + 6, word = text.wordEnd(cache, message.end)
-        // A control group's own cache has its name behind: kmalloc-128(522:mail.service).
+        // A control group's own cache ends with the group's name: kmalloc-128(522:mail.service).
         let cacheEnd = text.find(byte: 0x28, from: cache, to: word) ?? word
         guard cacheEnd > cache else { return nil }
         var place = text.skipBlanks(word, message.end)
@@ -144,7 +143,7 @@ struct SLUBLog: LogFormat {
                 tally), tally)
     }
 
-    /// Where in `printers` a caller's is; nil where it has none yet.
+    /// The index in `printers` of a caller; nil if it has none yet.
     @inline(__always)
     private mutating func printer(of caller: UInt64) -> Int? {
         if let lastPrinter, lastPrinter.caller == caller { return lastPrinter.index }
@@ -153,7 +152,7 @@ struct SLUBLog: LogFormat {
         return index
     }
 
-    /// Gives a backtrace that is whole to the object that it belongs to.
+    /// Assigns a complete backtrace to its object.
     private mutating func give(_ outcome: SLUBBacktraces.Outcome, _ tally: Tally) {
         switch outcome {
         case .nothing: return
@@ -163,7 +162,7 @@ struct SLUBLog: LogFormat {
         }
     }
 
-    /// The printed bytes of an object are the whole object, so they give its cache's object size.
+    /// An object is printed completely, so the number of printed bytes is its cache's object size.
     private mutating func endDump(_ caller: UInt64) {
         if dumps.isEmpty { return }
         if let dump = dumps.removeValue(forKey: caller), dump.bytes > 0, sizes[dump.cache] == nil {
@@ -188,7 +187,7 @@ struct SLUBLog: LogFormat {
         text.has("Call Trace:", at: start) || text.has("Call trace:", at: start) || text.has("Backtrace:", at: start)
     }
 
-    /// Lines that come with a backtrace and say nothing of where.
+    /// Lines that come with a backtrace and are not frames.
     private static func isDecoration(_ text: LogText, _ start: Int, _ end: Int) -> Bool {
         text[start] == 0x3C || text[start] == 0x3D || text.has("Hardware name:", at: start)
             || text.has("Workqueue:", at: start)
@@ -196,7 +195,7 @@ struct SLUBLog: LogFormat {
             || text.has("Tainted:", at: start) || text.has("FIX ", at: start)
     }
 
-    /// Ends what all are in the middle of.
+    /// Ends all printers' open backtraces and dumps.
     private mutating func endPrinters(_ tally: Tally) {
         for (caller, printer) in printerOfCaller.sorted(by: { $0.key < $1.key }) {
             endDump(caller)
@@ -223,8 +222,7 @@ struct SLUBLog: LogFormat {
         }
     }
 
-    /// Which backtrace is whose makes no difference where all of the objects are live and of one cache; else it can't
-    /// be told.
+    /// If all objects are live and in one cache, the assignment does not matter. Otherwise it isn't known.
     private mutating func settle(_ group: SLUBBacktraces.Group, _ tally: Tally) {
         let members = group.members
         let areAlike =

@@ -1,5 +1,4 @@
-// What is known of slab caches by their names: how large an object of a kmalloc cache is, and of any cache that the
-// running kernel has.
+// Object sizes of slab caches, by their names: of kmalloc caches, and of any cache of the running kernel.
 
 import Glibc
 
@@ -8,7 +7,7 @@ package struct SlabCache: Sendable {
     package var name: String
     package var objectBytes: UInt64
 
-    /// - Returns: nil where the size is neither given nor to be told by the name, or by the running kernel.
+    /// - Returns: nil if the size is not given and neither the name nor the running kernel tells it.
     package init?(_ argument: String) {
         let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
         name = String(parts[0])
@@ -20,7 +19,7 @@ package struct SlabCache: Sendable {
     }
 
     /// The size of a kmalloc cache's objects: kmalloc-64, kmalloc-rcl-1k, dma-kmalloc-512, kmalloc-rnd-05-96,
-    /// kmalloc-8M. A cache of a control group has its name behind: kmalloc-128(522:mail.service).
+    /// kmalloc-8M. A control group's cache ends with the group's name: kmalloc-128(522:mail.service).
     static func kmallocBytes(_ name: [UInt8]) -> UInt64? {
         let name = name.prefix { $0 != 0x28 }
         guard name.firstRange(of: Array("kmalloc-".utf8)) != nil, let dash = name.lastIndex(of: 0x2D) else {
@@ -36,7 +35,7 @@ package struct SlabCache: Sendable {
         return digits.reduce(UInt64(0)) { $0 * 10 + UInt64($1 - 0x30) } << shift
     }
 
-    /// The same of a kmalloc cache's name in the middle of a file's: kmalloc-128.alloc_traces, traces-kmalloc-1k.txt.
+    /// The same for a kmalloc cache's name inside a file name: kmalloc-128.alloc_traces, traces-kmalloc-1k.txt.
     static func kmallocBytes(within name: [UInt8]) -> UInt64? {
         guard let found = name.firstRange(of: Array("kmalloc-".utf8)) else { return nil }
         let isPart: (UInt8) -> Bool = { $0 &- 0x30 < 10 || $0 | 0x20 &- 0x61 < 26 || $0 == 0x2D }
@@ -49,7 +48,7 @@ package struct SlabCache: Sendable {
         return nil
     }
 
-    /// What the running kernel says of one of its own caches.
+    /// The object size of one of the running kernel's caches.
     static func runningObjectSize(_ cache: String) -> UInt64? {
         guard !cache.contains("/"), let size = fopen("/sys/kernel/slab/\(cache)/object_size", "re") else { return nil }
         defer { fclose(size) }

@@ -1,11 +1,12 @@
-// /proc/slabinfo, as proc(5) has it: a line a cache, with the objects in use and the bytes of one.
+// /proc/slabinfo, as described in proc(5): one line for each cache, with the objects in use and the bytes of one.
 //
 //     slabinfo - version: 2.1
 //     # name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : tunables …
 //     kmalloc-64             12345      12608        64         64            1        : tunables 0 0 0 : slabdata 197
 //     197 0
 //
-// A row is a cache: its one frame is the cache's name. Each heading begins a set, as people append the file to a log.
+// A row is a cache: its only frame is the cache's name. Each heading begins a set, because people append the file to a
+// log.
 
 import Reduce
 
@@ -21,7 +22,7 @@ struct SlabinfoLog: LogFormat {
         line.contains("slabinfo - version:") || entry(line.text, line.start, line.end) != nil
     }
 
-    /// The cache's name, its objects in use, and the bytes of one; nil where the line is another.
+    /// The cache's name, its objects in use, and the bytes of one; nil for other lines.
     private static func entry(
         _ text: LogText, _ start: Int, _ end: Int
     ) -> (name: Range<Int>, objects: UInt64, objectBytes: UInt64)? {

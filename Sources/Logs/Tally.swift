@@ -1,9 +1,9 @@
-// What one worker has counted: live bytes and blocks by stack, for the set that it is in. Workers share
-// nothing; their tallies are added up in the end.
+// What one worker has counted: live bytes and blocks by stack, for its current set. Workers share nothing; their
+// tallies are added up at the end.
 //
-// Invariant: equal stacks are one row, compared frame by frame; memory grows with unique stacks, and with
-// live objects where a log tells of frees, never with records. A traceback whose text is all that there is to know
-// of it is a row by its text, and its frames are read in the end, once, where the row still holds anything.
+// Invariant: equal stacks, compared frame by frame, are one row. Memory grows with unique stacks (and with live
+// objects, if a log has frees), never with records. A traceback may be a row by its text; then its frames are read once
+// at the end, if the row still holds anything.
 
 import Reduce
 
@@ -11,9 +11,9 @@ import Reduce
 struct Held {
     var bytes: UInt64 = 0
     var blocks: UInt64 = 0
-    /// Those of the blocks whose bytes are not known, and not in `bytes`.
+    /// How many of the blocks have no known size; `bytes` is without them.
     var blocksOfUnknownSize: UInt64 = 0
-    /// The place of its first record in the log: rows stand in that order, however many workers there are.
+    /// The place of its first record in the log. It is the order of rows, for any number of workers.
     var first: UInt64 = 0
 }
 
@@ -21,28 +21,28 @@ struct Held {
 final class Tally {
     private var table = LogFrameTable()
     var frames: [LogFrame] { table.frames }
-    /// Stacks as their frames' numbers, each with its row.
+    /// Stacks as lists of frame numbers, each with its row.
     private let stacks = TextTable(limitBytes: .max)
-    /// What a row's frames are known by: their numbers, or the text of their traceback.
+    /// The source of a row's frames: their numbers, or the traceback's text.
     enum Source { case numbers(TextTable.Place), text(TextTable.Place) }
     private(set) var sources: [Source] = []
     private(set) var held: [Held] = []
     private(set) var ages: [Int: (oldest: Double, newest: Double)] = [:]
     var notes = LogNotes()
-    /// Records that are in the log no more: cut off, or not to be read.
+    /// Records that could not be read or are cut off.
     var recordsLost: UInt64 = 0
-    /// Records that were understood, whether anything of them is live or not; and those that freed an object.
+    /// Records that could be read, live or not; and those that freed an object.
     var recordsRead: UInt64 = 0
     var freed: UInt64 = 0
 
-    /// By frame number, as far as somebody asked.
+    /// By frame number, as far as asked for.
     var kernelTraits: [KernelFrameTraits] = []
 
-    /// Tracebacks seen before, with their rows; and single lines of them, with their frames' numbers.
+    /// Tracebacks seen before, with their rows; and single lines, with their frames' numbers.
     let tracebacks = TextTable(limitBytes: 64 << 20)
     let lines = TextTable(limitBytes: 16 << 20)
 
-    /// Forgets what was counted: a newer set begins. Stacks stay known.
+    /// Forgets the counts because a newer set begins. Stacks stay known.
     func reset() {
         for row in held.indices { held[row] = Held() }
         ages.removeAll()
@@ -52,13 +52,13 @@ final class Tally {
 
     func number(of frame: LogFrame) -> UInt32 { UInt32(truncatingIfNeeded: table.number(of: frame)) }
 
-    /// Says more of frames than was known when they were read: their numbers stay.
+    /// Completes frames with what was not known when they were read. Their numbers stay.
     func rename(_ body: (inout LogFrame) -> Void) {
         table.rename(body)
         kernelTraits.removeAll()
     }
 
-    /// The frame's number that the line in `text` stands for; `read` is asked where the line is new.
+    /// The number of the frame in the line `text`. `read` is called if the line is new.
     func frame(of text: UnsafeRawBufferPointer, _ read: () -> LogFrame) -> UInt32 {
         let hash = lines.hash(text)
         if let number = lines.find(text, hash: hash) { return number }
@@ -72,7 +72,7 @@ final class Tally {
         stack.withUnsafeBytes { raw in
             let hash = stacks.hash(raw)
             if let known = stacks.find(raw, hash: hash) { return Int(known) }
-            // Past 32 GB of unique stacks, which no machine gets to, all others would be one row.
+            // After 32 GB of unique stacks, which no machine reaches, all others would be one row.
             guard let place = stacks.keep(raw, hash: hash, number: UInt32(held.count)) else { return held.count - 1 }
             held.append(Held())
             sources.append(.numbers(place))
@@ -80,7 +80,7 @@ final class Tally {
         }
     }
 
-    /// A row for a traceback that is not among `tracebacks` yet, by its text alone; nil where no more texts are kept.
+    /// A row for a traceback that is not in `tracebacks` yet, by its text; nil if no more texts can be kept.
     func row(ofNew text: UnsafeRawBufferPointer, hash: UInt64) -> Int? {
         guard let place = tracebacks.keep(text, hash: hash, number: UInt32(held.count)) else { return nil }
         held.append(Held())
@@ -88,7 +88,7 @@ final class Tally {
         return held.count - 1
     }
 
-    /// Takes over what another worker counted for tracebacks that this one knows too, so that each is read once.
+    /// Takes over another worker's counts for tracebacks that both know, so that each is read once.
     func absorb(_ other: Tally) {
         for (row, source) in other.sources.enumerated() where other.held[row].blocks > 0 {
             guard case .text(let place) = source else { continue }
@@ -111,7 +111,7 @@ final class Tally {
         recordsRead &+= 1
     }
 
-    /// Blocks of which the log says how many there are, and not how large.
+    /// Adds blocks for which the log has a number and no size.
     func addOfUnknownSize(row: Int, blocks: UInt64, at offset: UInt64) {
         add(row: row, bytes: 0, blocks: blocks, at: offset)
         held[row].blocksOfUnknownSize &+= blocks
@@ -122,7 +122,7 @@ final class Tally {
         ages[row] = (max(known.oldest, seconds), min(known.newest, seconds))
     }
 
-    /// Hands out the numbers of a stack's frames, innermost first.
+    /// Passes the numbers of a stack's frames to `body`, innermost first.
     func forEachFrame(of stack: TextTable.Place, _ body: (UInt32) -> Void) {
         let raw = stacks.text(at: stack)
         for place in stride(from: 0, to: raw.count, by: 4) {

@@ -1,17 +1,16 @@
-// Texts that were seen before, each with a number: tracebacks, and their single lines.
+// Texts seen before, each with a number: tracebacks and their single lines.
 //
-// Invariant: a text is found only where all of its bytes are equal; the hash says where to look, and no
-// more. The hash is seeded anew in each run, so that no file can be made whose texts all collide; all tables of a run
-// share the seed, so that one's texts can be looked up in another. A text stays where it is: memory is slabs that never
-// move, and ends at a limit, past which nothing new is kept, and the caller reads such texts each time. One of the
-// files with raw pointers.
+// Invariant: a text is found only if all of its bytes are equal; the hash only says where to look. The hash has a new
+// seed in each run, so that no file can be made whose texts all collide. All tables of a run share the seed, so that
+// one table's texts can be looked up in another. Texts never move: memory consists of slabs up to a limit. After that
+// nothing new is kept, and the caller parses such texts each time. One of the files with raw pointers.
 
 import CLogs
 import Glibc
 
-/// Texts, compared whole, with a number each.
+/// Texts with a number each, compared as a whole.
 final class TextTable {
-    /// Where a text lies, in units of 8 bytes; no text lies at 0.
+    /// The place of a text, in units of 8 bytes; no text is at 0.
     typealias Place = UInt32
 
     // A slot is a tag of the hash and the entry's place; 0 is free. An entry is the text's length, its number, and its
@@ -25,8 +24,8 @@ final class TextTable {
     private var used = 8
     private(set) var count = 0
 
-    /// As large as a huge page. A text is looked up anywhere in them, and with small pages most look-ups would miss the
-    /// processor's own table of pages too.
+    /// The size of a huge page. Look-ups go to random places, and with small pages most of them would also miss the
+    /// processor's TLB.
     private static let slabBytes = 2 << 20
     private static let unitsOfSlab = slabBytes / 8
     private static let longestText = 1 << 20
@@ -36,7 +35,7 @@ final class TextTable {
     }()
     private let seed = TextTable.seed
 
-    /// A table that keeps at most `limitBytes` of texts: no more than places can tell.
+    /// A table that keeps at most `limitBytes` of texts, and no more than a `Place` can address.
     init(limitBytes: Int = 64 << 20) {
         mostSlabs = max(1, min(limitBytes, 1 << 35) / Self.slabBytes)
         slabs = .allocate(capacity: slabCapacity)
@@ -56,13 +55,13 @@ final class TextTable {
         slabs[Int(place) / Self.unitsOfSlab] + (Int(place) % Self.unitsOfSlab) * 8
     }
 
-    /// The text at a place that `keep` has answered.
+    /// The text at a place that `keep` returned.
     func text(at place: Place) -> UnsafeRawBufferPointer {
         let entry = UnsafeRawPointer(entry(place))
         return UnsafeRawBufferPointer(start: entry + 8, count: Int(entry.load(as: UInt32.self)))
     }
 
-    /// The number of `text`, where it was kept; its hash is handed back for `keep`.
+    /// The number of `text`, if it was kept. Its hash is returned for `keep`.
     ///
     /// - Complexity: O(length), one pass to hash and one to compare.
     @inline(__always)
@@ -84,11 +83,11 @@ final class TextTable {
         }
     }
 
-    /// Asks for the slot that a text with this hash is looked for in.
+    /// Prefetches the slot for a text with this hash.
     @inline(__always)
     func prefetchSlot(_ hash: UInt64) { heap_logs_prefetch(slots + (Int(truncatingIfNeeded: hash) & mask)) }
 
-    /// Asks for the text that a text with this hash will be compared with, once its slot is there.
+    /// Prefetches the text that a text with this hash will be compared with. Its slot must be fetched first.
     @inline(__always)
     func prefetchText(_ hash: UInt64) {
         let slot = slots[Int(truncatingIfNeeded: hash) & mask]
@@ -97,7 +96,7 @@ final class TextTable {
         for line in 0 ..< 6 { heap_logs_prefetch(entry + line * 64) }
     }
 
-    /// Keeps `text`, which `find` did not find, with its number, and answers where; nil where there is no more room.
+    /// Keeps `text`, which `find` did not find, with its number. Returns its place; nil if there is no more room.
     @discardableResult
     func keep(_ text: UnsafeRawBufferPointer, hash: UInt64, number: UInt32) -> Place? {
         let needed = (text.count + 8 + 7) & ~7
@@ -113,7 +112,7 @@ final class TextTable {
         return place
     }
 
-    /// Where the next `byteCount` bytes go, whole in one slab; nil past the limit.
+    /// Room for `byteCount` bytes in one slab; nil beyond the limit.
     private func room(for byteCount: Int) -> Int? {
         var offset = used
         if offset / Self.slabBytes != (offset + byteCount - 1) / Self.slabBytes {
@@ -124,7 +123,7 @@ final class TextTable {
         while slabCount <= slab {
             if slabCount == slabCapacity { growSlabs() }
             let memory = UnsafeMutableRawPointer.allocate(byteCount: Self.slabBytes, alignment: Self.slabBytes)
-            // The first may stay nearly empty.
+            // Not for the first slab, which may stay nearly empty.
             if slabCount > 0 { madvise(memory, Self.slabBytes, HEAP_LOGS_HUGE_PAGES) }
             slabs[slabCount] = memory
             slabCount += 1
@@ -157,8 +156,7 @@ final class TextTable {
         old.deallocate()
     }
 
-    /// A hash of `text`: 16 bytes a step, multiplied in full and folded, in two lanes that don't wait for
-    /// each other.
+    /// A hash of `text`: 16 bytes per step, with a full multiplication and a fold, in two independent lanes.
     @inline(__always)
     func hash(_ text: UnsafeRawBufferPointer) -> UInt64 {
         guard let base = text.baseAddress else { return seed.0 }
@@ -171,7 +169,8 @@ final class TextTable {
             second = Self.fold(word(place &+ 16) ^ seed.0, word(place &+ 24) ^ second)
             place &+= 32
         }
-        // The last 32 bytes again, in part, rather than byte by byte; a short text in a word of its own.
+        // The last 32 bytes, which may overlap earlier ones, instead of single bytes. A short text is copied to words
+        // first.
         if count >= 32 {
             first = Self.fold(word(count &- 32) ^ seed.1, word(count &- 24) ^ first)
             second = Self.fold(word(count &- 16) ^ seed.0, word(count &- 8) ^ second)

@@ -5,8 +5,8 @@
 //     ==19182==    by 0x10916E: keep_name (names.c:14)
 //     ==19182==    by 0x10918B: main (in /usr/bin/names)
 //
-// Where the log has records of what is lost indirectly (--show-leak-kinds=all), a record counts for its direct bytes.
-// Where it hasn't, their bytes stand with the block that they are lost with.
+// If the log has records of indirectly lost blocks (--show-leak-kinds=all), a record counts with its direct bytes. If
+// it has none, their bytes count with the block through which they are lost.
 
 import Reduce
 
@@ -56,7 +56,7 @@ struct ValgrindLog: LogFormat {
         }
     }
 
-    /// Behind `==19182== `, with a time perhaps: `==00:00:00:01.234 19182== `.
+    /// The text after `==19182== `, maybe with a time: `==00:00:00:01.234 19182== `.
     private static func message(_ text: LogText, _ start: Int, _ end: Int) -> Int? {
         var place = text.skipBlanks(start, end)
         if text.has("> ", at: place) { place += 2 }

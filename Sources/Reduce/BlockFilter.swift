@@ -1,31 +1,32 @@
-// Which blocks of the rows count: by their age, by their thread, or those that were live at the peak. Rows are
-// made anew of the blocks that pass; the totals stay what they are.
+// Which blocks of the rows count: by age, by thread, by verdict, or those that were live at the peak. Rows are made
+// again from the blocks that pass; the totals don't change.
 //
-// Invariant: what passes and what is left out sum to the rows that came in, and what can't be told apart is
-// left out and counted by itself.
+// Invariant: what passes and what is left out sum up to the original rows. What can't be decided is left out and
+// counted separately.
 
 import HeapImage
 
-/// When a process is looked at.
+/// The moment of a process that is shown.
 package enum Moment: String, CaseIterable, Sendable {
-    /// As the image has it.
+    /// The image's own moment.
     case end
-    /// When the process held the most.
+    /// The process's peak.
     case peak
 }
 
 /// Which live blocks count.
 package struct BlockFilter: Equatable, Sendable {
-    /// Ages at the image's moment, in seconds: of this or more; below this.
+    /// Ages at the image's moment, in seconds: at least this; below this.
     package var olderThan: Double?
     package var newerThan: Double?
-    /// The thread that asked for them, where threads are recorded.
+    /// The thread that allocated them, if threads are recorded.
     package var thread: UInt64?
     package var moment = Moment.end
-    /// Names of marks: blocks allocated behind the one, or before the other. An image without the mark has none.
+    /// Names of marks: blocks allocated after the first, or before the second. In an image without the mark no block
+    /// passes.
     package var since: String?
     package var until: String?
-    /// What is said of them; nil: whatever is. Rows of which no image says anything don't pass.
+    /// The verdicts that pass; nil: all. Rows without a verdict don't pass.
     package var verdicts: Set<Verdict>?
 
     package init() {}
@@ -50,20 +51,20 @@ package struct BlockFilter: Equatable, Sendable {
     }
 }
 
-/// Rows of the blocks that pass.
+/// Rows made from the blocks that pass.
 package struct FilteredRows {
     package var rows: [Row] = []
-    /// Stacks of which nothing passes, and the bytes that don't, of whichever stacks.
+    /// Stacks of which nothing passes; and the bytes of all stacks that don't pass.
     package var filtered = 0
     package var filteredBytes: UInt64 = 0
-    /// Stacks whose blocks can't be told apart: a log's, whose ages are known of the oldest and newest alone or not at
-    /// all, or that has no peak. They are among the filtered.
+    /// Stacks whose blocks can't be decided: in logs only the ages of the oldest and newest block are known, or none,
+    /// and there is no peak. They are among the filtered.
     package var undecided = 0
     package var undecidedBytes: UInt64 = 0
 }
 
 extension Reduction {
-    /// The rows, of the blocks that pass. In a row of the peak, bytes and blocks are what the stack held then.
+    /// The rows, made from the blocks that pass. At the peak, bytes and blocks are what the stack held then.
     ///
     /// - Complexity: O(rows); with ages O(blocks), reading the images again.
     package func rows(_ filter: BlockFilter) -> FilteredRows {
@@ -116,7 +117,7 @@ extension Reduction {
         return root
     }
 
-    /// For each row the part of it that passes, and the bytes of which nobody knows.
+    /// For each row, the part that passes and the bytes that can't be decided.
     private func partByAge(_ filter: BlockFilter) -> [(row: Row, undecided: UInt64?)] {
         var parts = rows.map { row in
             var part = row
@@ -139,12 +140,12 @@ extension Reduction {
             }
         }
         guard inputs.contains(where: { $0.image == nil }) else { return parts }
-        // What is left are a log's blocks.
+        // The remaining blocks are from logs.
         for (index, row) in rows.enumerated() where row.blocks > seen[index].blocks {
             let bytes = row.bytes &- min(row.bytes, seen[index].bytes)
             guard !filter.isOfMarks, let oldest = row.oldestSeconds, let newest = row.newestSeconds,
                 filter.passes(ageSeconds: oldest) == filter.passes(ageSeconds: newest),
-                // Both ends outside, on either side of it: what lies between may pass.
+                // The oldest block is too old and the newest too new: blocks between may pass.
                 filter.passes(ageSeconds: oldest) || newest >= filter.newerThan ?? .infinity
                     || oldest < filter.olderThan ?? -1
             else {

@@ -1,12 +1,12 @@
-// How sizes and lifetimes are spread, of all blocks of some rows and of single rows: sizes of the blocks that are
-// live, by powers of two; lifetimes of those that were freed.
+// Distributions for all blocks of some rows and for single rows: sizes of live blocks, by powers of two, and lifetimes
+// of freed blocks.
 
 import HeapImage
 import Text
 
 /// Sizes of live blocks, and lifetimes of freed ones.
 package struct Distributions: Equatable {
-    /// Size class i has the sizes of i bits: 0; 1; 2 and 3; 4 to 7 and so on.
+    /// Size class i has the sizes with i bits: 0; 1; 2 and 3; 4 to 7 and so on.
     package static let sizeClasses = UInt64.bitWidth + 1
     package var sizes = [(bytes: UInt64, blocks: UInt64)](repeating: (0, 0), count: sizeClasses)
     /// By `LifetimeClass`.
@@ -36,16 +36,16 @@ package struct Distributions: Equatable {
 }
 
 extension Reduction {
-    /// The distributions of all blocks of `rows`, and of each of `single`, which are some of them, by its node. A log's
-    /// blocks are sums, and in none.
+    /// The distributions of all blocks of `rows`, and of each row of `single` (a part of `rows`), by its node. A log's
+    /// blocks are sums, so they are left out.
     ///
-    /// - Complexity: O(blocks + stacks), reading the images again; some 1.2 KB of memory for each single row.
+    /// - Complexity: O(blocks + stacks), reads the images again; about 1.2 KB of memory for each single row.
     package func distributions(
         of rows: [Row], single: [Row] = [], blocks: BlockFilter = BlockFilter()
     ) -> (all: Distributions, rows: [UInt32: Distributions]) {
         var all = Distributions()
         var parts = [Distributions](repeating: Distributions(), count: single.count)
-        // For each row of the reduction: none, no more than counted, or its place among the single ones.
+        // For each row of the reduction: not counted, only counted, or its place among the single ones.
         let (none, counted) = (-2, -1)
         var placeOfNode = [Int](repeating: none, count: tree.count)
         for row in rows where Int(row.node) < placeOfNode.count { placeOfNode[Int(row.node)] = counted }

@@ -1,19 +1,19 @@
-// Rows by something else than their stacks: all that have one key are one row.
+// Rows by another key than their stacks: all rows with the same key become one.
 //
-// Invariant: each block of the rows that come in counts in exactly one row that goes out, so the sums stay.
-// A grouped row is the row of a stack of one frame, which is named by the key: whatever shows rows and
-// frames shows groups, and need not know of them.
+// Invariant: each block of the original rows counts in exactly one grouped row, so the sums stay the same. A grouped
+// row has a stack of one frame, which has the key's name: so code that shows rows and frames can show groups without
+// knowing about them.
 
 import HeapImage
 import Text
 
-/// What a grouped row stands for. Two keys are one where their texts are.
+/// What a grouped row stands for. Two keys are equal if their texts are.
 package struct RowKey: Equatable, Sendable {
-    /// As programs read it; it means the same in every input and run.
+    /// For programs; it means the same in every input and run.
     package var text: String
-    /// As people read it.
+    /// For people.
     package var label: String
-    /// What is the same for all blocks of the row, and known.
+    /// Known only if it is the same for all blocks of the row.
     package var module: String?
     package var function: String?
     package var file: String?
@@ -31,7 +31,7 @@ package struct RowKey: Equatable, Sendable {
         self.line = line
     }
 
-    /// Forgets what the other says otherwise.
+    /// Drops values that the other key has different ones for.
     mutating func narrow(to other: RowKey) {
         if module != other.module { module = nil }
         if function != other.function { function = nil }
@@ -41,7 +41,7 @@ package struct RowKey: Equatable, Sendable {
 }
 
 extension Reduction {
-    /// Folds rows by the key that `key` has for each, in the order in which the keys turn up.
+    /// Folds rows by the keys that `key` returns, in the order of the keys' first appearance.
     ///
     /// - Complexity: O(rows)
     package func grouped(_ rows: [Row], by key: (Row) -> RowKey) -> [Row] {
@@ -50,9 +50,9 @@ extension Reduction {
         return groups.rows
     }
 
-    /// Folds the live blocks of rows by their requested size. What came and went is not known of a size.
+    /// Folds the live blocks of rows by their requested size. Sizes have no history.
     ///
-    /// - Parameter blocks: those that count, by their ages and by marks.
+    /// - Parameter blocks: which blocks count, by age and marks.
     /// - Complexity: O(blocks), reading the images again.
     package func groupedBySize(_ rows: [Row], of blocks: BlockFilter = BlockFilter()) -> [Row] {
         var isWanted = [Bool](repeating: false, count: tree.count)
@@ -83,8 +83,8 @@ extension Reduction {
             if isSampled { row.variance = weight.variance }
             groups.add(row, SizeClass.key(size))
         }
-        // What a log says of a stack is a sum. One block's size can be told of it, several blocks' can't. Where all are
-        // images nothing is left but what a running program has freed since it was counted.
+        // A log has only a sum for each stack: it gives the size of one block, but not of several. If all inputs are
+        // images, the only blocks left are those that a running program has freed since it was counted.
         guard inputs.contains(where: { $0.image == nil }) else { return groups.rows }
         let placeOfNode = Dictionary(
             self.rows.enumerated().map { ($1.node, $0) }, uniquingKeysWith: { first, _ in first })
@@ -102,7 +102,7 @@ extension Reduction {
     }
 }
 
-/// Sizes as keys: each size by itself where structures are, powers of two above.
+/// Sizes as keys: each size has its own key up to the usual size of structures; above that, powers of two.
 package enum SizeClass {
     /// The largest size that has a key of its own.
     package static let exactLimit: UInt64 = 4096
@@ -124,7 +124,7 @@ package enum SizeClass {
     }
 }
 
-/// Rows on their way into groups.
+/// The groups while they are made.
 private struct RowGroups {
     private let reduction: Reduction
     private(set) var rows: [Row] = []

@@ -1,16 +1,15 @@
 // Several moments of one heap, or of several heaps, side by side: what each unique stack held at each.
 //
-// All moments are added to one reduction, so that a stack of two processes, or of two runs, is one row by its
-// frames. What a moment holds is what its inputs added to the rows. Invariant: the sums over a moment's rows
-// are the sums over its inputs.
+// All moments are added to one reduction, so that equal stacks of two processes or two runs are one row. A moment holds
+// what its inputs added to the rows. Invariant: the sums over a moment's rows are the sums over its inputs.
 
 import HeapImage
 
-/// A moment at which inputs were taken together.
+/// A moment at which one or more inputs were taken.
 package struct GrowthMoment {
-    /// What it is called: the file as it was named.
+    /// Its name: the file as the user named it.
     package var label: String
-    /// Of the newest of its inputs, since 1970; nil where nobody says.
+    /// Of its newest input, since 1970; nil if not known.
     package var unixSeconds: Double?
     package var bytes: UInt64 = 0
     package var blocks: UInt64 = 0
@@ -22,7 +21,7 @@ package struct GrowthMoment {
 package struct GrowthRow {
     package var node: UInt32
     package var key: RowKey?
-    /// One each a moment.
+    /// One for each moment.
     package var bytes: [UInt64]
     package var blocks: [UInt64]
 
@@ -41,10 +40,16 @@ package struct GrowthRow {
 }
 
 extension Int64 {
-    /// What came on top. A damaged image may claim sums of any size: the difference keeps to what a number holds.
+    /// The increase. A damaged image may claim sums of any size, so the difference is clamped.
     package init(from before: UInt64, to now: UInt64) {
         self = now >= before ? Int64(clamping: now - before) : -Int64(clamping: before - now)
     }
+}
+
+/// Two moments whose images are of different programs: each moment's name and its programs.
+package struct DifferentPrograms {
+    package var labels: (first: String, other: String)
+    package var programs: (first: [String], other: [String])
 }
 
 /// Moments, and a row for each stack that held anything at one of them.
@@ -55,7 +60,7 @@ package final class Growth {
 
     package init() {}
 
-    /// Takes one more moment, the next in time: whatever `add` adds to the reduction.
+    /// Adds the next moment in time: everything that `add` adds to the reduction.
     ///
     /// - Complexity: what `add` takes, and O(rows)
     package func addMoment(_ label: String, _ add: (Reduction) throws -> Void) rethrows {
@@ -75,10 +80,9 @@ package final class Growth {
         append(moment, values)
     }
 
-    /// Takes the snapshots that an image keeps of each stack, at 8 s and then at twice the age each time, and its last
-    /// state, each for a moment.
+    /// Adds an image's snapshots (at 8 s, then each time at twice the age) and its last state, each as a moment.
     ///
-    /// - Throws: `InputError` where a running image can't be read to its end.
+    /// - Throws: `InputError` if a running image can't be read to its end.
     /// - Complexity: O(blocks + stacks * snapshots)
     package func addSnapshots(of image: HeapImage, path: String? = nil) throws {
         let label = path ?? image.file
@@ -116,14 +120,27 @@ package final class Growth {
         moments.append(moment)
     }
 
-    /// Seconds since the first moment, one each, where all are known and in order; else nil: then the order stands for
-    /// time.
+    /// Seconds since the first moment, one for each, if all are known and in order. Otherwise nil: then the order is
+    /// used as time.
     package var seconds: [Double]? {
         let times = moments.compactMap(\.unixSeconds)
         guard times.count == moments.count, let first = times.first,
             zip(times, times.dropFirst()).allSatisfy({ $0 < $1 })
         else { return nil }
         return times.map { $0 - first }
+    }
+
+    /// The first moment with a program and the next one that shares no program with it; nil if all share one. Programs
+    /// are compared by the base names of their files, since a new build may lie elsewhere. Logs name no program.
+    package var differentPrograms: DifferentPrograms? {
+        let known = moments.compactMap { moment in
+            let paths = reduction.inputs[moment.inputs].compactMap(\.program)
+            return paths.isEmpty ? nil : (label: moment.label, programs: Set(paths.map(ImageNames.baseName)))
+        }
+        guard let first = known.first, let other = known.first(where: { $0.programs.isDisjoint(with: first.programs) })
+        else { return nil }
+        return DifferentPrograms(
+            labels: (first.label, other.label), programs: (first.programs.sorted(), other.programs.sorted()))
     }
 
     /// All rows taken together.

@@ -1,5 +1,5 @@
-// Which of the named files count. Several images of one process are moments of one heap: their sum
-// would mean nothing, so the newest counts and the others are said to be left out.
+// Which of the named files count. Several images of one process are moments of one heap, and their sum would mean
+// nothing. So the newest counts, and the others are reported as left out.
 
 import Glibc
 import HeapImage
@@ -15,14 +15,15 @@ package enum SetChoice: Equatable {
     case number(Int)
 }
 
-/// The images that were named, and what became of each.
+/// The named images, and whether each counts.
 package struct InputSelection {
     /// The images that count, in the order of their names.
     package private(set) var chosen: [HeapImage] = []
-    /// The images that don't, and the one of the same process that does.
+    /// The images that don't count, and the image of the same process that does.
     package private(set) var leftOut: [(file: String, because: String)] = []
 
-    /// The same in words, each file named: those with one reason, as all dumps of a process, share a line.
+    /// The same as text, with each file's name. Files with the same reason, such as all dumps of a process, share a
+    /// line.
     package var leftOutLines: [String] {
         var lines: [(files: [String], because: String)] = []
         for (file, because) in leftOut {
@@ -34,17 +35,17 @@ package struct InputSelection {
         }
         return lines.map { "left out: \($0.files.joined(separator: ", ")): \($0.because)" }
     }
-    /// The files of which nothing can be used.
+    /// The files that can't be used at all.
     package private(set) var failures: [InputError] = []
 
-    /// Opens the images at `paths`, in directories all files called `*.heap`.
+    /// Opens the images at `paths`; in a directory, all files named `*.heap`.
     package init(paths: [String], choice: SetChoice = .last) {
         let opened = Self.open(paths: paths)
         failures = opened.failures
         choose(among: opened.images, choice)
     }
 
-    /// The images at `paths`, in directories all files called `*.heap`, before any is chosen.
+    /// The images at `paths` (in a directory, all files named `*.heap`), before a choice.
     package static func open(paths: [String]) -> (images: [HeapImage], failures: [InputError]) {
         var images: [HeapImage] = [], failures: [InputError] = []
         for path in paths {
@@ -59,7 +60,7 @@ package struct InputSelection {
         return (images, failures)
     }
 
-    /// Chooses among images that are open.
+    /// Chooses among open images.
     package init(images: [HeapImage], choice: SetChoice = .last) {
         choose(among: images, choice)
     }
@@ -76,7 +77,7 @@ package struct InputSelection {
         var names: [String] = []
         while let entry = readdir(directory) {
             let name = withUnsafeBytes(of: &entry.pointee.d_name) { pathText($0.prefix { $0 != 0 }) }
-            // A program may be called .foo: a dot at the start hides nothing here.
+            // A program may be named .foo, so names that start with a dot count, too.
             if name.hasSuffix(".heap") { names.append(name) }
         }
         guard !names.isEmpty else {
@@ -120,13 +121,12 @@ package struct InputSelection {
         chosen = images.indices.filter(counts.contains).map { images[$0] }
     }
 
-    /// Images of one process, the oldest moment first.
+    /// Images of one process, oldest first.
     package static func byTime(_ images: [HeapImage]) -> [HeapImage] {
         images.enumerated().sorted { age($0.element, $0.offset) < age($1.element, $1.offset) }.map(\.element)
     }
 
-    /// What images of one process are ordered by: a finished image, or the running one itself, is newer
-    /// than any dump.
+    /// The order of one process's images: a finished image, or the running one, is newer than any dump.
     private static func age(_ image: HeapImage, _ index: Int) -> (Int, UInt64, UInt32, Int) {
         (image.kind == .dump ? 0 : 1, image.writingNanoseconds?.ended ?? .max, image.header.dumps, -index)
     }

@@ -1,25 +1,25 @@
-// Frames as logs have them: an absolute address, a name that the log itself gives, or both.
+// Frames of logs: an absolute address, a name from the log, or both.
 //
-// Invariant: a frame without a name is (SpecialModule.none, address), as an image's is where no module
-// was; a frame with one is (SpecialModule.named, its number in the reduction), each once. So a row's
-// frame is module:offset of an image, or an address with or without a name, and nothing else.
+// Invariant: a frame without a name is (SpecialModule.none, address), like an image's frame outside of all modules. A
+// frame with a name is (SpecialModule.named, its number in the reduction), and each name has one number. So a row's
+// frame is either module:offset of an image, or an address with or without a name.
 
-/// One frame of a log, with what the log says of it.
+/// One frame of a log.
 package struct LogFrame: Hashable {
-    /// nil where the log has none that means anything.
+    /// nil if the log has no meaningful address.
     package var address: UInt64?
-    /// The function, as the log writes it; empty: the log has no name for the address.
+    /// The function's name in the log; empty if it has none.
     package var name: [UInt8]
-    /// From the function's start to the return address, where the log says so.
+    /// From the function's start to the return address, if the log says so.
     package var symbolOffset: UInt64?
-    /// The module that the log names: a kernel module as a rule.
+    /// The module that the log names: usually a kernel module.
     package var module: [UInt8]
-    /// Source file and line, where the log has them.
+    /// Source file and line, if the log has them.
     package var file: [UInt8]
     package var line: UInt32?
 
-    /// Of a frame without a name: the address in the module's own file, where the log tells it; symbols are looked up
-    /// by it.
+    /// For a frame without a name: the address in the module's own file, if the log has it. Symbols are looked up by
+    /// it.
     package var moduleOffset: UInt64?
 
     package init(
@@ -35,18 +35,18 @@ package struct LogFrame: Hashable {
         self.line = line
     }
 
-    /// Stands where frames are missing: the report's own text for them, or a log that was cut off.
+    /// Stands for missing frames: the report's text for them, or a log that was cut off.
     package static let cut = LogFrame(address: 0, name: Array(cutText.utf8))
-    /// What reports, and the records that are made of an image, write for missing frames.
+    /// The text for missing frames in reports and in records that are made from an image.
     package static let cutText = "… frames missing …"
-    /// The same by why they are missing (`heap_cut`): the depth limit or the unwinder; the limit of stacks; and the row
-    /// for stacks that packing put into one.
+    /// The same for each reason (`heap_cut`): the depth limit or the unwinder; the limit of stacks; the row into which
+    /// packing put several stacks.
     package static let cutTexts = [
         cutText, "… frames missing (new stacks beyond --max-stacks) …",
         "… stacks that came and went, and held nothing (packed into one row) …",
     ]
 
-    /// The frame that stands for missing ones; any reason that is not known is the first.
+    /// The frame that stands for missing ones. An unknown reason counts as the first.
     package static func cut(_ reason: UInt64) -> LogFrame {
         LogFrame(address: 0, name: Array(cutText(reason).utf8))
     }
@@ -59,7 +59,7 @@ package struct LogFrame: Hashable {
         guard address == 0, module.isEmpty, name.starts(with: "… ".utf8) else { return nil }
         return (0 ..< UInt64(Self.cutTexts.count)).first { Self.cut($0) == self }
     }
-    /// What they write before a thread's number, where it is the root of a stack.
+    /// The text before a thread's number, if a thread is the root of a stack.
     package static let threadText = "thread "
 }
 
@@ -67,7 +67,7 @@ extension LogFrame {
     package func hash(into hasher: inout Hasher) {
         hasher.combine(address)
         hasher.combine(symbolOffset)
-        // Byte by byte, as arrays do it themselves, would take most of the time of reading a log with many frames.
+        // Arrays hash themselves byte by byte, which would take most of the time for a log with many frames.
         name.withUnsafeBytes { hasher.combine(bytes: $0) }
         hasher.combine(name.count)
         module.withUnsafeBytes { hasher.combine(bytes: $0) }
@@ -76,11 +76,11 @@ extension LogFrame {
     }
 }
 
-/// The frames with names, each once, numbered in the order of their coming.
+/// The frames with names, each once, numbered in the order of their appearance.
 package struct LogFrameTable {
     package private(set) var frames: [LogFrame] = []
-    // Half of a frame's hash, and its number plus one: frames lie in one place alone. A power of two, at most half
-    // full; 0 is free.
+    // Half of a frame's hash, and its number plus one, so that the frames themselves are stored only once. The size is
+    // a power of two, at most half full; 0 is free.
     private var slots = [UInt64](repeating: 0, count: 1 << 8)
 
     package init() {}
@@ -100,7 +100,7 @@ package struct LogFrameTable {
         return UInt64(frames.count - 1)
     }
 
-    /// Changes each frame: numbers stay, and where two become equal the first's number is found from here on.
+    /// Changes each frame. Numbers stay. If two frames become equal, later look-ups find the first one's number.
     package mutating func rename(_ body: (inout LogFrame) -> Void) {
         let old = frames
         self = LogFrameTable()
@@ -125,7 +125,7 @@ package struct LogFrameTable {
 extension LogFrame {
     private static let threadPrefix = Array(threadText.utf8)
 
-    /// The number of the thread that the frame stands for, where it is one that records name.
+    /// The thread's number, if the frame stands for a thread.
     var thread: UInt64? {
         let prefix = Self.threadPrefix
         guard let address, name.first == prefix.first, name.starts(with: prefix), name.count > prefix.count,

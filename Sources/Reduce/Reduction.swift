@@ -1,29 +1,29 @@
-// A reduction: records of any number of inputs, folded into one row a unique stack.
+// A reduction: the records of any number of inputs, folded into one row for each unique stack.
 //
-// Invariant: the totals are the sums over everything that was added, before any filter. Counts are
-// requested bytes. Memory grows with the unique stacks, never with the blocks.
+// Invariant: the totals are the sums over everything that was added, before any filter. Bytes are requested bytes.
+// Memory grows with the unique stacks, never with the blocks.
 
 import HeapImage
 import Text
 
-/// One loaded file as the rows' frames name it: equal path and build-id are one; without a build-id equal path, size
-/// and date.
+/// One loaded file that frames refer to. Files are the same if path and build-id are equal; without a build-id, if
+/// path, size and date are.
 package struct ReducedModule {
     package var path: [UInt8]
     package var buildID: [UInt8]
     package var identity = FileIdentity()
-    /// Load address less the file's own, where all inputs agree on it.
+    /// Load address less the file's own, if all inputs agree on it.
     package var bias: UInt64?
-    /// What it covers of its own addresses, without a bias; empty where nobody knows.
+    /// The range of its own addresses, without a bias, that it covers; empty if not known.
     package var extent: Range<UInt64> = 0 ..< 0
-    /// False for the special modules, and for an entry that says nothing.
+    /// False for the special modules, and for an incomplete entry.
     package var isFile: Bool
 
     package var baseName: String {
         path.split(separator: UInt8(ascii: "/")).last.map { pathText($0) } ?? ""
     }
 
-    /// The absolute addresses that it covers; its own, from 0, where it lies at no one place.
+    /// The absolute addresses that it covers; its own, from 0, if it has no single load address.
     package var addresses: Range<UInt64> {
         guard let bias else { return 0 ..< extent.upperBound }
         let start = extent.lowerBound &+ bias, end = extent.upperBound &+ bias
@@ -32,20 +32,20 @@ package struct ReducedModule {
 }
 
 extension ReducedModule {
-    /// What tells a file without a build-id from another build at the same path. Device and inode don't: a copy has
-    /// others.
+    /// Distinguishes a file without a build-id from another build at the same path. Device and inode are not part of
+    /// it, because a copy has other ones.
     package struct FileIdentity: Hashable {
-        /// nil where nobody knows.
+        /// nil if not known.
         package var byteCount: UInt64?
         package var modifiedNanoseconds: UInt64?
-        /// At its path lay no file any more, or another one.
+        /// Its path had no file any more, or another one.
         package var isReplaced = false
-        /// The module that ran had no build-id. False where nobody knows: logs don't tell.
+        /// The module that ran had no build-id. False if not known: logs don't say.
         package var hasNoBuildID = false
 
         package init() {}
 
-        /// Of a module with a build-id nothing: that says it all.
+        /// Empty for a module with a build-id, which is enough.
         package init(_ module: Module) {
             guard module.buildID.isEmpty else { return }
             (byteCount, modifiedNanoseconds) = (module.file?.byteCount, module.file?.modifiedNanoseconds)
@@ -60,22 +60,22 @@ package struct Row {
     package var node: UInt32
     package var bytes: UInt64 = 0
     package var blocks: UInt64 = 0
-    /// Those of the blocks whose size an input doesn't tell: `bytes` is without them.
+    /// How many of the blocks have no known size; `bytes` is without them.
     package var blocksOfUnknownSize: UInt64 = 0
-    /// nil where an input has no history: a log of live blocks alone.
+    /// nil if an input has no history, as a log that has live blocks only.
     package var history: History? = History()
-    /// Ages at the dump, in seconds; nil where no live block has a known time.
+    /// Ages at the dump, in seconds; nil if no live block has a known time.
     package var oldestSeconds: Double?
     package var newestSeconds: Double?
-    /// What the row stands for where rows are no stacks; see `Reduction.grouped`.
+    /// What the row stands for if rows are not stacks; see `Reduction.grouped`.
     package var key: RowKey?
-    /// nil where an input of its blocks brings no verdict.
+    /// nil if an input with some of its blocks has no verdict.
     package var verdict: RowVerdict?
     /// Of the bytes and blocks, where any of them are estimates of a sampled image; nil: they are exact, or it isn't
     /// known.
     package var variance: Variance?
 
-    /// What came and went.
+    /// What was allocated and freed over time.
     package struct History: Equatable {
         package var allocatedBytes: UInt64 = 0
         package var allocatedBlocks: UInt64 = 0
@@ -113,23 +113,23 @@ package struct Input {
     package var processID: UInt32?
     package var state: String
     package var sets = 1
-    /// Records that are in the input no more: it was cut off, or they make no sense.
+    /// Records that could not be used: the input was cut off, or they make no sense.
     package var recordsLost: UInt64 = 0
     package var damages: [Damage] = []
-    /// What was passed over because it tells of no allocation: lines of other programs in a log.
+    /// What was skipped because it is not about allocations: lines of other programs in a log.
     package var passedOver: [Damage] = []
-    /// Which of how many sets of a log this is, in words.
+    /// Which set of a log this is, and of how many, as text.
     package var detail: String?
-    /// Live when it was taken.
+    /// What was live when it was taken.
     package var bytes: UInt64 = 0
     package var blocks: UInt64 = 0
     package var peakBytes: UInt64?
     package var image: HeapImage?
     package var census: Census?
-    /// Who is lost and who is held, where the image brings that.
+    /// The verdict, if the image stores one.
     package var verdict: StoredVerdict?
 
-    /// Its frames may be a kernel's.
+    /// Whether its frames may be the kernel's.
     package var isOfKernel = false
 
     package var damaged: Bool { !damages.isEmpty }
@@ -145,10 +145,10 @@ package struct Input {
 package struct Totals: Equatable {
     package var liveBytes: UInt64 = 0
     package var liveBlocks: UInt64 = 0
-    /// Those of the live blocks whose size an input doesn't tell: `liveBytes` is without them.
+    /// How many of the live blocks have no known size; `liveBytes` is without them.
     package var blocksOfUnknownSize: UInt64 = 0
     package var history: Row.History? = Row.History()
-    /// The sum of the processes' peaks, which need not have been at one time.
+    /// The sum of the processes' peaks, which may have been at different times.
     package var peakBytes: UInt64?
     /// Stacks that hold live blocks.
     package var uniqueStacks = 0
@@ -161,7 +161,7 @@ package struct Totals: Equatable {
     package init() {}
 }
 
-/// Records, reduced by unique stack.
+/// Records reduced by unique stack.
 package final class Reduction {
     package private(set) var modules: [ReducedModule] = []
     package private(set) var tree = StackTree()
@@ -171,9 +171,9 @@ package final class Reduction {
     private var rowOfNode: [UInt32] = []
     private var moduleNumbers: [ModuleKey: UInt32] = [:]
     private var namedFrames = LogFrameTable()
-    /// For each input that is an image: the row of each of its stacks, plus one; 0 where there is none.
+    /// For each input that is an image: the row of each of its stacks, plus one; 0 if there is none.
     private var rowsOfStacks: [Int: [UInt32]] = [:]
-    /// For each input that is an image: the number here of each of its modules.
+    /// For each input that is an image: the reduction's number of each of its modules.
     private(set) var modulesOfInputs: [Int: [UInt32]] = [:]
     private(set) var storedFrames = StoredFrameTable()
 
@@ -206,7 +206,7 @@ package final class Reduction {
     /// The frames of a row, innermost first.
     package func frames(of row: Row) -> [Frame] { tree.frames(of: row.node) }
 
-    /// The frame of a log as rows have it.
+    /// A log's frame, in the form that rows have.
     package func frame(_ frame: LogFrame) -> Frame {
         if frame == .cut { return Frame(module: SpecialModule.cut, offset: 0) }
         if let thread = frame.thread { return Frame(module: SpecialModule.thread, offset: thread) }
@@ -219,13 +219,13 @@ package final class Reduction {
         return Frame(module: SpecialModule.named, offset: namedFrames.number(of: frame))
     }
 
-    /// What a log said of a frame; nil for a frame of an image, and for an address without a name.
+    /// What a log says about a frame; nil for a frame of an image, and for an address without a name.
     package func logFrame(_ frame: Frame) -> LogFrame? {
         guard frame.module == SpecialModule.named, frame.offset < UInt64(namedFrames.frames.count) else { return nil }
         return namedFrames.frames[Int(frame.offset)]
     }
 
-    /// The absolute address of a frame, where it is known.
+    /// The absolute address of a frame, if it is known.
     package func address(of frame: Frame) -> UInt64? {
         if frame.module == SpecialModule.none { return frame.offset }
         if frame.module == SpecialModule.named { return logFrame(frame)?.address }
@@ -248,22 +248,22 @@ package final class Reduction {
 // MARK: - Adding
 
 extension Reduction {
-    /// Begins an input whose records `add(frames:bytes:blocks:)` then adds, and answers its number.
+    /// Begins an input, whose records are then added by `add(frames:bytes:blocks:)`. Returns its number.
     package func begin(_ input: Input) -> Int {
         inputs.append(input)
         return inputs.count - 1
     }
 
-    /// Changes what is known of an input.
+    /// Changes an input.
     package func update(input: Int, _ change: (inout Input) -> Void) {
         if inputs.indices.contains(input) { change(&inputs[input]) }
     }
 
-    /// Adds live blocks of one stack, from a source that knows live blocks alone.
+    /// Adds live blocks of one stack, from a source that knows live blocks only.
     ///
     /// - Parameters:
     ///   - frames: innermost first, modules from `module(path:buildID:bias:)`, a log's from `frame(_:)`.
-    ///   - ageSeconds: of the oldest of the blocks; `newestSeconds` of the newest, where it is another.
+    ///   - ageSeconds: of the oldest block; `newestSeconds` of the newest, if it is another.
     /// - Complexity: O(frames)
     package func add(
         frames: some BidirectionalCollection<Frame>, bytes: UInt64, blocks: UInt64 = 1, blocksOfUnknownSize: UInt64 = 0,
@@ -289,8 +289,8 @@ extension Reduction {
         }
     }
 
-    /// Adds an image: counts it, and folds its stacks in. `path` is what it is called. Of a running program all that is
-    /// asked later (ages, sizes, filters, lifetimes, snapshots) is of the moment at which it was added.
+    /// Adds an image: counts it and folds its stacks in. `path` is its name. For a running program, everything that is
+    /// asked later (ages, sizes, filters, lifetimes, snapshots) is about the moment at which it was added.
     ///
     /// - Throws: `InputError` where a running image can't be read to its end.
     /// - Complexity: O(blocks + nodes) time, O(nodes) memory.
@@ -320,7 +320,7 @@ extension Reduction {
         let heldBefore = rows.map { $0.blocks > 0 }
         rowsOfStacks[inputs.count] = fold(census, interned, isSampled: image.isSampled)
         modulesOfInputs[inputs.count] = numbers
-        // After everything was read: damage is found on the way.
+        // After everything was read, because damage is found while reading.
         input.damages = image === original ? image.damages : original.damages + image.damages
         if let moments { input.passedOver.append(moments) }
         inputs.append(input)
@@ -340,10 +340,10 @@ extension Reduction {
             image.isSampled || !tells ? nil : (totals.unmatchedFrees ?? 0) &+ image.losses.unmatched_frees
     }
 
-    /// Takes in the modules and nodes of an image, and the names that it brings along. `interned` has this tree's node
-    /// for each of the image's, those of an earlier look first, and is lengthened.
+    /// Adds the modules and nodes of an image, and the names that it stores. `interned` maps the image's nodes to this
+    /// tree's; it may hold nodes of an earlier call and is extended.
     ///
-    /// - Returns: the number here of each of its modules.
+    /// - Returns: the reduction's number of each of its modules.
     /// - Complexity: O(nodes)
     @discardableResult
     package func intern(nodesOf image: HeapImage, into interned: inout [UInt32]) -> [UInt32] {
@@ -357,7 +357,7 @@ extension Reduction {
                 : SpecialModule.none
         }
         if interned.isEmpty { interned.append(0) }
-        // Parents are older, so one pass in order finds each one's own node first.
+        // Parents are older, so one pass in order meets each parent before its children.
         for node in interned.count ..< max(nodes.count, interned.count) {
             let parent = interned[Int(nodes.parents[node])]
             interned.append(tree.intern(parent: parent, frame: frame(nodes.frames[node], numbers)))
@@ -424,12 +424,12 @@ extension Reduction {
         }
     }
 
-    /// The nodes of an input's stacks, by the image's numbers for them; 0 for one that nothing was booked under.
+    /// The nodes of an input's stacks, indexed by the image's numbers; 0 for a stack under which nothing was booked.
     package func nodes(ofStacksOf input: Int) -> [UInt32] {
         (rowsOfStacks[input] ?? []).map { $0 == 0 ? 0 : rows[Int($0) - 1].node }
     }
 
-    /// Hands out every live block of the inputs that are images, with its row, in batches' order.
+    /// Passes every live block of the inputs that are images to `body`, with its row, in the order of reading.
     ///
     /// - Complexity: O(blocks), reading the images again.
     package func forEachLiveBlock<Failure: Error>(_ body: (LiveBlock, Row) throws(Failure) -> Void) throws(Failure) {
@@ -438,7 +438,7 @@ extension Reduction {
         }
     }
 
-    /// The same of the blocks that pass, with the row's place in `rows`, the block's age at its image's moment, and
+    /// The same for the blocks that pass, with the row's place in `rows`, the block's age at its image's moment, and
     /// what it stands for: in a sampled image for more than itself.
     package func forEachLiveBlock<Failure: Error>(
         passing filter: BlockFilter = BlockFilter(),
@@ -449,8 +449,8 @@ extension Reduction {
         }
     }
 
-    /// The same of all blocks, with what the filter's ages and marks say of each. Threads are their stacks', and not
-    /// asked here.
+    /// The same for all blocks, with whether each passes by the filter's ages and marks. Threads belong to stacks and
+    /// are not checked here.
     func forEachLiveBlock<Failure: Error>(
         askedOf filter: BlockFilter,
         _ body: (LiveBlock, _ row: Int, _ ageSeconds: Double, _ passes: Bool, BlockWeight) throws(Failure) -> Void
@@ -475,7 +475,7 @@ extension Reduction {
         }
     }
 
-    /// What stacks held when snapshot `number` of an input was taken, by their rows' nodes.
+    /// What stacks held at snapshot `number` of an input, by their rows' nodes.
     ///
     /// - Complexity: O(stacks), reading the image again.
     package func snapshot(_ number: Int, ofInput input: Int) -> [UInt32: Level] {
@@ -491,7 +491,7 @@ extension Reduction {
         return levels
     }
 
-    /// Hands out the freed blocks of the inputs that are images, by the row's place in `rows` and the class of
+    /// Passes the freed blocks of the inputs that are images to `body`, by the row's place in `rows` and the class of
     /// lifetime.
     func forEachLifetime(_ body: (_ row: Int, _ lifetime: Int, _ blocks: UInt64) -> Void) {
         for (index, input) in inputs.enumerated() {
@@ -508,11 +508,11 @@ extension Reduction {
         }
     }
 
-    /// The node of a stack that no input has: one frame, which is all that there is of it.
+    /// The node of a stack that no input has: it has this one frame.
     func node(of frame: Frame) -> UInt32 { tree.intern(parent: 0, frame: frame) }
 }
 
-/// Numbers in an image's frames that stand for no file.
+/// Module numbers in an image's frames that stand for no file.
 private enum RawModule {
     static let thread: UInt32 = 0xFFFE
     static let cut: UInt32 = 0xFFFF

@@ -1,14 +1,14 @@
-// What a verdict says of a row's blocks, where an image brings one: blocks and bytes of each verdict.
+// The verdicts on a row's blocks, if the image stores any: blocks and bytes of each verdict.
 //
-// Invariant: a row has it where all of its blocks come from inputs that bring a verdict; the sums over its verdicts are
-// the row's blocks and bytes then. Where one input brings none, nothing is known of the row.
+// Invariant: a row has verdicts only if all of its blocks come from inputs with a verdict. Then the sums over its
+// verdicts are the row's blocks and bytes.
 
 import HeapImage
 
 /// The verdicts on a row's blocks.
 package struct RowVerdict: Equatable, Sendable {
-    /// By the verdict's number, and last what definitely lost blocks drag along. An array, as few rows have it: a row
-    /// without it is 8 bytes larger, and no more.
+    /// By the verdict's number; last, the blocks that are indirectly lost through definitely lost ones. An array,
+    /// because few rows have verdicts: it makes other rows only 8 bytes larger.
     private var amounts = [Amount](repeating: Amount(), count: Verdict.allCases.count + 1)
 
     package init() {}
@@ -40,7 +40,7 @@ package struct RowVerdict: Equatable, Sendable {
     /// The worst verdict that any of the blocks has.
     package var worst: Verdict { Verdict.shown.first { self[$0].blocks > 0 } ?? .unknown }
 
-    /// The same of blocks with some verdicts alone.
+    /// The same, with some verdicts only.
     package func only(_ verdicts: Set<Verdict>) -> RowVerdict {
         var part = self
         for verdict in Verdict.allCases where !verdicts.contains(verdict) { part[verdict] = Amount() }
@@ -50,10 +50,10 @@ package struct RowVerdict: Equatable, Sendable {
 }
 
 extension Reduction {
-    /// Whether any input brings a verdict.
+    /// Whether any input has a verdict.
     package var hasVerdicts: Bool { inputs.contains { $0.verdict != nil } }
 
-    /// What an input says of the blocks of each node; empty where it brings no verdict.
+    /// An input's verdicts on the blocks of each node; empty if it has none.
     package func verdicts(ofInput input: Int) -> [UInt32: RowVerdict] {
         guard inputs.indices.contains(input), let stored = inputs[input].verdict else { return [:] }
         let nodes = self.nodes(ofStacksOf: input)
@@ -65,19 +65,19 @@ extension Reduction {
 }
 
 extension Row {
-    /// Adds another row's verdict; nothing is known of the sum where nothing is known of a part that holds blocks.
+    /// Adds another row's verdict. The sum is unknown if one of the rows has blocks and no verdict.
     mutating func add(verdictOf other: Row) {
         if let more = other.verdict, verdict != nil { verdict?.add(more) } else if other.blocks > 0 { verdict = nil }
     }
 
-    /// The part of the row that has one of some verdicts; nil where none of it has.
+    /// The part of the row with one of these verdicts; nil if there is none.
     func part(_ verdicts: Set<Verdict>) -> Row? {
         guard let said = verdict?.only(verdicts) else { return nil }
         let sum = said.sum(Verdict.allCases)
         guard sum.blocks > 0 else { return nil }
         var part = self
         (part.blocks, part.bytes, part.verdict) = (sum.blocks, sum.bytes, said)
-        // Of which blocks these ages are isn't known.
+        // It isn't known which blocks have these ages.
         if sum.blocks < blocks { (part.oldestSeconds, part.newestSeconds) = (nil, nil) }
         return part
     }

@@ -1,8 +1,8 @@
-// A stack's name that means the same in every process, on every host, in every run: 128 bits over its frames. What is
-// gathered of many processes is joined by it.
+// A stack's name that means the same in every process, on every host, in every run: a 128-bit hash of its frames. Data
+// of many processes is joined by it.
 //
-// The definition, which stays as it is: FNV-1a of 128 bits (G. Fowler, L. C. Noll, K.-P. Vo; draft-eastlake-fnv) over
-// the frames' bytes, from the outermost frame to the innermost. A frame's bytes are
+// The definition must never change: FNV-1a of 128 bits (G. Fowler, L. C. Noll, K.-P. Vo; draft-eastlake-fnv) over the
+// frames' bytes, from the outermost frame to the innermost. A frame's bytes are
 //
 //     "b", the build-id's length in one byte, the build-id, the offset    a module with a build-id
 //     "p", the path, a zero byte, the offset                             a module without
@@ -10,8 +10,8 @@
 //     "n", the function's name, a zero byte, the module, a zero byte     a log named it
 //     "c"                                                                frames are missing here
 //
-// with offsets and addresses as 8 bytes, the lowest first. A module's offset is that of the return address from the
-// module's load bias. The frame that says whose thread it is (heaprun --threads) has no bytes: threads have other
+// with offsets and addresses as 8 bytes, lowest byte first. A module's offset is the return address less the module's
+// load bias. The frame that names the thread (heaprun --threads) contributes no bytes, because threads have other
 // numbers in every run. The empty stack's key is FNV's offset basis.
 
 import HeapImage
@@ -47,7 +47,7 @@ package struct StackKey: Hashable, Sendable, CustomStringConvertible {
 extension Reduction {
     /// The keys of all stacks, by node.
     ///
-    /// - Parameter known: those of an earlier call; nodes never change.
+    /// - Parameter known: the result of an earlier call; nodes never change.
     /// - Complexity: O(nodes that are new)
     package func stackKeys(_ known: [StackKey] = []) -> [StackKey] {
         var keys = known.isEmpty ? [StackKey.empty] : known

@@ -1,8 +1,7 @@
-// The tree of all stacks of all inputs, each (parent, frame) in it once.
+// The tree of all stacks of all inputs. Each (parent, frame) is in it once.
 //
-// A frame is a module of this reduction and an offset, so that equal stacks of different processes are
-// one. Invariant: parents are older than children. Frames are compared whole; a hash only says where
-// to look.
+// A frame is a module of this reduction and an offset, so that equal stacks of different processes are one. Invariant:
+// parents are older than children. The hash only says where to look: whole frames are compared.
 
 /// One frame of a stack: `module` is an index into the reduction's modules.
 package struct Frame: Hashable {
@@ -15,11 +14,11 @@ package struct Frame: Hashable {
     }
 }
 
-/// Numbers that stand for something else than a file in `Frame.module`.
+/// Values of `Frame.module` that don't stand for a file.
 package enum SpecialModule {
-    /// The offset is an absolute address, where no module was.
+    /// No module was at the address: the offset is an absolute address.
     package static let none: UInt32 = 0
-    /// The root frame of a stack that belongs to one thread; the offset is its number.
+    /// The root frame of a thread's stack; the offset is the thread's number.
     package static let thread: UInt32 = 1
     /// Frames are missing here.
     package static let cut: UInt32 = 2
@@ -32,14 +31,15 @@ package enum SpecialModule {
 package struct StackTree {
     private(set) var parents: [UInt32] = [0]
     private(set) var frames: [Frame] = [Frame(module: 0, offset: 0)]
-    // Open addressing, a power of two, at most half full; 0 is a free place, since node 0 is never looked for.
+    // Open addressing; the size is a power of two, at most half full. 0 is a free place, because nobody looks for node
+    // 0.
     private var table = [UInt32](repeating: 0, count: 1 << 10)
 
     package init() {}
 
     package var count: Int { frames.count }
 
-    /// Whether any stack says whose it is.
+    /// Whether any stack names its thread.
     package var hasThreads: Bool { frames.contains { $0.module == SpecialModule.thread } }
 
     /// The node of `frame` called from `parent`.
@@ -88,7 +88,7 @@ package struct StackTree {
         return result
     }
 
-    /// Hands out the frames of the stack that ends at `node`, innermost first.
+    /// Passes the frames of the stack that ends at `node` to `body`, innermost first.
     package func forEachFrame(of node: UInt32, _ body: (Frame) -> Void) {
         var next = Int(node)
         while next > 0 && next < frames.count {

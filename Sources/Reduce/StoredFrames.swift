@@ -1,14 +1,14 @@
-// Names that images bring for their frames, by the frames of a reduction. Of two images that name one frame the
-// first counts: it is the same place of the same file.
+// Names that images store for their frames, by the reduction's frames. If two images name the same frame, the first
+// counts: it is the same place in the same file.
 
 import HeapImage
 
-/// Where the names of frames are to be read.
+/// Where the names of frames can be read.
 struct StoredFrameTable {
     private var sources: [StoredNames] = []
     private var places: [Frame: (source: Int, entries: Range<Int>)] = [:]
 
-    /// Adds what an image brings; `frame` is a frame of the image as the reduction has it.
+    /// Adds an image's names. `frame` converts a frame of the image to the reduction's.
     mutating func add(_ names: StoredNames, frame: (UInt64) -> Frame) {
         for (raw, entries) in names.frames {
             let frame = frame(raw)
@@ -26,14 +26,15 @@ struct StoredFrameTable {
 }
 
 extension Reduction {
-    /// What an image says of a frame's names, the innermost first; nil where none does. An absolute address means
-    /// something in one process alone.
+    /// The stored names of a frame, innermost first; nil if no image has any. nil for an absolute address, too: it
+    /// means something in one process only.
     package func storedNames(of frame: Frame) -> [StoredName]? {
         if frame.module == SpecialModule.none, Set(inputs.map(\.processID)).count != 1 { return nil }
         return storedFrames.names(of: frame)
     }
 
-    /// The frames of an input's nodes, each once: as the image has them, by number, and as the reduction has them.
+    /// The frames of an input's nodes, each once, in the order of their numbers in the image: the image's form and the
+    /// reduction's.
     ///
     /// - Complexity: O(nodes)
     package func frames(ofInput input: Int) -> [(raw: UInt64, frame: Frame)] {

@@ -1,21 +1,20 @@
-// What the allocator has from the kernel, held against what the program has from the allocator, in `heapsum info`:
-// memory that grows without a leak lies in between. All is of the moment at which resident memory was
+// Compares what the allocator has from the kernel with what the program has from the allocator, in `heapsum info`.
+// Memory that grows without a leak is the difference. All numbers are from the moment at which resident memory was
 // measured, from outside; hooks never ask the allocator.
 
 import CHeapImage
 import HeapImage
 import Text
 
-/// Writes how much of malloc's memory the program held; nothing where nobody measured it.
+/// Writes how much of malloc's memory the program held; nothing if it was not measured.
 package struct AllocatorReport {
     package var style: Style
 
     package init(style: Style) { self.style = style }
 
-    /// A block's header, and what rounding adds on average: glibc's chunks are 8 bytes more than asked for, in steps of
-    /// 16.
+    /// A block's header, and the average rounding: glibc's chunks are 8 bytes larger than requested, in steps of 16.
     private static let overheadBytes: UInt64 = 16
-    /// Less than this is every program's: one arena's free top.
+    /// Every program has less than this free: the top of one arena.
     private static let leastBytes: UInt64 = 1 << 20
 
     package func write(_ image: HeapImage, _ census: Census, to out: TextOutput) throws {
@@ -30,12 +29,12 @@ package struct AllocatorReport {
 
         try out.write(
             "\n" + style.bold("Allocator") + ", after \(shortDuration(Double(residence.measured_ns) / 1e9))\n")
-        try line(resident, "resident: what malloc has from the kernel, as far as it was touched")
-        try line(held.bytes, "held by the program then, in \(counted(held.blocks, "block")), as it asked for them")
+        try line(resident, "resident: the part of malloc's memory that was touched")
+        try line(held.bytes, "held by the program then, in \(counted(held.blocks, "block")), as it requested them")
         try line(overhead, "headers and rounding, about")
         guard resident > held.bytes &+ overhead else {
             if held.bytes > resident {
-                try line(held.bytes - resident, "asked for and never touched, or swapped out: it costs no memory")
+                try line(held.bytes - resident, "requested and never touched, or swapped out: takes no memory")
             }
             return
         }
@@ -46,17 +45,16 @@ package struct AllocatorReport {
         try out.write(
             "  " + style.warning("Retained or fragmented by the allocator, not leaked")
                 + ": more of malloc's memory is free than held.\n"
-                + "  malloc_trim(0) gives back what of it are whole pages, \(separated(free)) bytes at the most; "
+                + "  malloc_trim(0) gives back whole free pages, \(separated(free)) bytes at the most; "
                 + "MALLOC_ARENA_MAX=2 and\n"
                 + "  MALLOC_TRIM_THRESHOLD_=131072 in the environment keep less. What it was for: heapsum --at peak "
                 + "\(shellWord(image.file))\n"
         )
     }
 
-    /// What was live at a time: what is live now, where nothing was done since; else that of the nearest moment that is
-    /// known.
+    /// What was live at a time: what is live now if nothing happened since; else the nearest known moment.
     private static func held(_ image: HeapImage, _ census: Census, at nanoseconds: UInt64) -> Level {
-        // A dump has each thread's last events; a packed image has them folded, and not when.
+        // A dump has each thread's last events. A packed image has them folded, without times.
         if image.kind == .dump, nanoseconds > census.lastEventNanoseconds {
             return Level(bytes: census.liveBytes, blocks: census.liveBlocks)
         }

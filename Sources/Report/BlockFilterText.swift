@@ -1,11 +1,11 @@
-// What a choice of blocks is called.
+// The description of a choice of blocks.
 
 import HeapImage
 import Reduce
 import Text
 
 extension BlockFilter {
-    /// Which blocks a report is of; nil: all that are live.
+    /// Which blocks a report shows; nil: all live ones.
     package var text: String? {
         var words: [String] = []
         if let olderThan { words.append("\(shortDuration(olderThan)) old or older") }

@@ -1,9 +1,9 @@
-// The calls that live memory was asked for by, as one tree: from the outermost function inward, or inverted, from
-// the asking function outward.
+// The calls that led to live memory, as one tree: from the outermost function inward, or inverted, from the allocating
+// function outward.
 //
-// Invariant: a call's bytes are its own and its calls' below it, so each level of the whole tree sums to the whole.
-// Calls of one function from one caller are one, whichever line they stand in. A function that inlined others is
-// their caller, as in a stack.
+// Invariant: a call's bytes are its own plus those of its calls, so each level of the whole tree adds up to the total.
+// Calls of one function from one caller are one, even from different lines. A function that inlined others is their
+// caller, as in a stack.
 
 import Reduce
 import Text
@@ -12,25 +12,25 @@ import Text
 package enum CallTreeDirection: Sendable {
     /// From the thread's start inward.
     case topDown
-    /// From the function that asked outward.
+    /// From the allocating function outward.
     case inverted
 }
 
 package struct CallTree {
     package struct Node {
-        /// What is called, and where it is from where all that were merged agree.
+        /// The function, and its origin if all merged calls agree on it.
         package var name: String
         package var place: String
         package var isDim: Bool
         package var bytes: UInt64 = 0
         package var blocks: UInt64 = 0
-        /// Those of the blocks whose size is not known: `bytes` is without them.
+        /// How many of the blocks have no known size; `bytes` is without them.
         package var blocksOfUnknownSize: UInt64 = 0
-        /// What it asked for itself, in a tree from the outermost inward; what ends there, in an inverted one.
+        /// What it allocated itself (from the outermost inward), or what ends there (inverted).
         package var ownBytes: UInt64 = 0
         package var ownBlocks: UInt64 = 0
         package var ownBlocksOfUnknownSize: UInt64 = 0
-        /// The largest first.
+        /// Largest first.
         package var children: [Int] = []
         fileprivate var file: String?
         fileprivate var line: Int?
@@ -42,14 +42,14 @@ package struct CallTree {
         }
     }
 
-    /// Node 0 is the root, which stands for all; no child is before its parent.
+    /// Node 0 is the root, which stands for everything. No child comes before its parent.
     package private(set) var nodes = [Node(name: "")]
     private var numbers: [Edge: Int] = [:]
 
     private struct Edge: Hashable { var parent: Int, function: Int }
     private struct Function: Hashable { var name: String, module: String }
 
-    /// Makes the tree of rows, ordered by blocks or by bytes.
+    /// Makes the tree from rows, ordered by blocks or by bytes.
     ///
     /// - Complexity: O(rows × frames)
     package init(_ rows: [Row], names: FrameNames, direction: CallTreeDirection, byBlocks: Bool = false) {
@@ -126,16 +126,16 @@ package struct CallTreeLimits {
     /// The smallest call that is shown, as a share of the whole or in bytes.
     package var leastShare = 0.01
     package var leastBytes: UInt64 = 0
-    /// Most calls shown, the largest first; nil: as many as are large enough.
+    /// At most this many calls are shown, largest first; nil: all that are large enough.
     package var most: Int?
-    /// Most calls below one another.
+    /// The maximum depth of calls.
     package var depth: Int?
 
     package init(leastShare: Double = 0.01) { self.leastShare = leastShare }
 }
 
 extension CallTree {
-    /// Which nodes are shown: with each its callers up to the root.
+    /// Which nodes are shown. A shown node's callers are shown, too.
     func shown(_ limits: CallTreeLimits, byBlocks: Bool) -> [Bool] {
         let whole = Double(byBlocks ? nodes[0].blocks : nodes[0].bytes)
         var shown = [Bool](repeating: false, count: nodes.count)
@@ -146,7 +146,7 @@ extension CallTree {
             for child in nodes[number].children {
                 levels[child] = levels[number] + 1
                 let value = Double(byBlocks ? nodes[child].blocks : nodes[child].bytes)
-                // What is not known is not small.
+                // An unknown size does not count as small.
                 let isLarge = nodes[child].bytes >= limits.leastBytes && value >= limits.leastShare * whole
                 guard isLarge || (!byBlocks && nodes[child].blocksOfUnknownSize > 0),
                     levels[child] <= limits.depth ?? .max
@@ -156,7 +156,7 @@ extension CallTree {
             }
         }
         guard let most = limits.most, candidates.count > most else { return shown }
-        // Of equals the one that is nearer to the root, since a parent comes before its child.
+        // Among equal ones, the one nearer to the root wins, because a parent comes before its child.
         candidates.sort { order($0, byBlocks) > order($1, byBlocks) }
         for number in candidates.dropFirst(most) { shown[number] = false }
         return shown

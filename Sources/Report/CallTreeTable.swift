@@ -1,6 +1,5 @@
-// The tree of calls as text. Numbers stand in columns at the left, as in the table, so that they can be compared
-// down the page; calls that lead to one call alone stand below one another without a step, or a deep stack would
-// run off the right.
+// The tree of calls as text. Numbers are in columns at the left, as in the table, so that they can be compared down the
+// page. A chain of single calls is not indented, because a deep stack would run off the right side.
 
 import HeapImage
 import Reduce
@@ -17,7 +16,7 @@ package struct CallTreeTable {
         (self.table, self.direction, self.limits, self.byBlocks) = (table, direction, limits, byBlocks)
     }
 
-    /// Steps to the right after which there are no more.
+    /// The maximum indentation, in steps.
     private static let mostSteps = 40
 
     private struct Counts {
@@ -26,14 +25,14 @@ package struct CallTreeTable {
         var bytesText: String { Table.bytes(bytes, unknown: unknown, of: blocks) }
     }
 
-    /// What is still to be written, at the place where it will stand.
+    /// An item that is still to be written, with its place.
     private struct Pending {
         enum Item {
             case call(Int)
             case note(Counts, text: String)
         }
         var item: Item
-        /// The text before its first line, and before the lines below.
+        /// The text before its first line, and before its further lines.
         var first = "", rest = ""
         var steps = 0
     }
@@ -61,7 +60,7 @@ package struct CallTreeTable {
         let widths = [max(5, longest), 6, max(6, separated(tree.nodes[0].blocks).count)]
         let titles = zip(["bytes", "share", "blocks"], widths).map { leftPadded($0, $1) }.joined(separator: "   ")
         let what =
-            direction == .topDown ? "calls, from the outermost inward" : "calls, from the function that asked outward"
+            direction == .topDown ? "calls, from the outermost inward" : "calls, from the allocating function outward"
         try out.write("\n" + style.dim(titles + "   " + what) + "\n")
         let room = style.width.map { max(24, $0 - widths.reduce(9, +)) }
         func write(_ counts: Counts, _ prefix: String, _ name: String, _ place: String, isDim: Bool) throws {
@@ -89,7 +88,7 @@ package struct CallTreeTable {
             }
             var prefix = next.first
             var below: [Pending.Item]
-            // Down a chain of single calls.
+            // Follows a chain of single calls.
             while true {
                 if node != 0 {
                     let call = tree.nodes[node]
@@ -114,7 +113,7 @@ package struct CallTreeTable {
         }
     }
 
-    /// What is shown below a call: the calls, what it holds without them, and the sum of those that are too small.
+    /// The items below a call: its calls, its own bytes, and the sum of the calls that are too small.
     private func items(of node: Int, _ tree: CallTree, _ shown: [Bool]) -> [Pending.Item] {
         let call = tree.nodes[node]
         if call.children.isEmpty { return [] }

@@ -1,22 +1,22 @@
-// The expressions of --include and --exclude: which stacks have a frame that is asked for, and none that isn't wanted.
+// The expressions of --include and --exclude: which stacks have a wanted frame and no unwanted one.
 
 import Reduce
 import Text
 
-/// A regular expression that can't be read.
+/// An invalid regular expression.
 package struct PatternError: Error, CustomStringConvertible {
     package var pattern: String
     package var reason: String
-    package var description: String { "'\(printable(pattern))' is no regular expression: \(reason)" }
+    package var description: String { "'\(printable(pattern))' is not a regular expression: \(reason)" }
 }
 
-/// Expressions that a stack must have, or must not have, in any of its frames.
+/// Expressions that must match, or must not match, any of a stack's frames.
 package struct FrameFilter {
     private let include: [Regex<AnyRegexOutput>]
     private let exclude: [Regex<AnyRegexOutput>]
     package var isEmpty: Bool { include.isEmpty && exclude.isEmpty }
 
-    /// Reads the expressions, in the syntax of Swift's Regex (PCRE's, for the most part).
+    /// Reads the expressions, in the syntax of Swift's Regex (mostly PCRE's).
     package init(include: [String] = [], exclude: [String] = []) throws(PatternError) {
         self.include = try Self.read(include)
         self.exclude = try Self.read(exclude)
@@ -30,9 +30,8 @@ package struct FrameFilter {
         return result
     }
 
-    /// What the expressions say of one frame, with what is inlined there. Functions and the module's path are searched,
-    /// of a long one the first 1,000 bytes: names are the program's, and an expression that backtracks must come to an
-    /// end.
+    /// How the expressions match one frame, including functions inlined there. Functions and the module's path are
+    /// searched, up to 1,000 bytes: names come from the program, and the limit bounds an expression that backtracks.
     private func verdict(_ entries: [NamedFrame]) -> (included: Bool, excluded: Bool) {
         let texts = entries.flatMap { [$0.function, $0.modulePath, $0.function == nil ? $0.text : nil] }
             .compactMap { $0.map { $0.utf8.count > 1000 ? String(decoding: $0.utf8.prefix(1000), as: UTF8.self) : $0 } }
@@ -42,11 +41,11 @@ package struct FrameFilter {
         return (found(include), found(exclude))
     }
 
-    /// Whether each stack, by its innermost node, has the frames that are asked for and none that are not wanted.
+    /// Whether each stack, given by its innermost node, has the wanted frames and no unwanted ones.
     ///
-    /// - Complexity: one search a distinct frame.
+    /// - Complexity: one search for each distinct frame.
     package func passes(_ nodes: [UInt32], of reduction: Reduction, names: FrameNames) -> [Bool] {
-        // Inlined functions count as the frames that they are shown as.
+        // Inlined functions count as frames, as they are shown.
         names.prepare(nodes.map { Row(node: $0) })
         var verdicts: [Frame: (included: Bool, excluded: Bool)] = [:]
         return nodes.map { node in

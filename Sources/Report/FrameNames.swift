@@ -1,19 +1,19 @@
-// Names for frames: each frame named once, each module's files opened once, and only for the frames
-// that are asked for. Names that an image brings come before its modules' files, which may be other ones here. A module
-// without symbols is remembered with the reason, to be told at the end. Source lines are asked for many frames at once
-// where the caller says which will be shown.
+// Names for frames. Each frame is named once, and only on request; each module's files are opened once. Names that an
+// image stores come before its modules' files, which may be different on this machine. A module without symbols is
+// remembered with the reason, for a note at the end. If the caller says which frames will be shown, source lines are
+// looked up for many frames at once.
 
 import HeapImage
 import Reduce
 import Symbols
 import Text
 
-/// What names the frames of one file. Addresses are the ELF file's own, one byte back already.
+/// A source of names for the frames of one file. Addresses are the ELF file's own, already reduced by one byte.
 package protocol ModuleNaming {
     func name(at address: UInt64) -> SymbolName?
-    /// The calls at each address, the innermost first; none where no source is known.
+    /// The calls at each address, innermost first; none if no source is known.
     func calls(at addresses: [UInt64]) -> [[SourceCall]]
-    /// Files that were there and could not be used.
+    /// Existing files that could not be used.
     var notes: [String] { get }
 }
 
@@ -31,7 +31,7 @@ extension NamedModule: ModuleNaming {
 }
 
 extension ReducedModule {
-    /// Where it has no build-id, what must be true of a file to name it.
+    /// If it has no build-id: what a file must match to name it.
     var expectedFile: ExpectedFile? {
         buildID.isEmpty && identity.hasNoBuildID
             ? ExpectedFile(
@@ -46,7 +46,7 @@ package struct NamelessModule {
     package var reason: String
     /// The file that is needed, if the one here is another build.
     package var wanted: String?
-    /// Frames shown by their offset because of that.
+    /// Number of frames shown by offset because of that.
     package var frames = 0
 }
 
@@ -61,18 +61,18 @@ package final class FrameNames {
     private var expansions: [Frame: [NamedFrame]] = [:]
     private var jitMap: JITMap??
     private var ownNotes: [String] = []
-    /// An input is of a kernel: the names of its allocators mean what they mean there.
+    /// Whether an input is a kernel's, so that names of the kernel's allocators have their meaning.
     private(set) lazy var hasKernelLog = reduction.inputs.contains { $0.isOfKernel }
     /// Modules whose frames can't be named, with the reasons, in the order of their first frames.
     package private(set) var withoutSymbols: [NamelessModule] = []
 
-    /// Frames shown by their offset because of that.
+    /// Number of frames shown by offset because of that.
     package var unnamedFrames: Int { withoutSymbols.reduce(0) { $0 + $1.frames } }
 
-    /// What a reader should know of files that could not be used for names or lines.
+    /// Notes on files that could not be used for names or lines.
     package var notes: [String] { ownNotes + symbolizer.notes }
 
-    /// Names by the modules' own files, and what else the symbolizer knows.
+    /// Names from the modules' own files and the symbolizer's other sources.
     package convenience init(_ reduction: Reduction, symbolizer: Symbolizer = Symbolizer()) {
         self.init(reduction, symbolizer: symbolizer) { module in
             try symbolizer.module(
@@ -81,7 +81,7 @@ package final class FrameNames {
         }
     }
 
-    /// Names by what `open` answers for a module.
+    /// Names from what `open` returns for a module.
     package init(
         _ reduction: Reduction, symbolizer: Symbolizer = Symbolizer(hasLines: false),
         open: @escaping (ReducedModule) throws -> any ModuleNaming
@@ -91,21 +91,21 @@ package final class FrameNames {
         self.open = open
     }
 
-    /// The frame with the name of the function that it is a return address in, whatever was inlined there.
+    /// The frame with the name of the function that contains the return address, without inlined functions.
     ///
-    /// - Complexity: O(1) for a frame that was asked for before; else one look into its module's symbols.
+    /// - Complexity: O(1) for a frame that was named before; else one look-up in its module's symbols.
     package func name(_ frame: Frame) -> NamedFrame {
         if let known = named[frame] { return known }
         var result = NamedFrame(frame: frame)
         let module = reduction.modules[Int(frame.module)]
         if let own = reduction.logFrame(frame) {
-            // The log's own name stands: it was made where the binaries were.
+            // The log's own name is kept: it was made where the binaries were.
             result.takeNames(of: own)
         } else if module.isFile {
             result.modulePath = pathText(module.path)
             result.moduleName = module.baseName
             result.buildID = module.buildID.isEmpty ? nil : hexadecimal(module.buildID)
-            // One byte back: a return address may be the first of the next function.
+            // Less one byte, because a return address may be the first byte of the next function.
             if let stored = stored(frame) {
                 result.takeSymbol(of: stored)
             } else if frame.offset > 0, let found = symbols(frame.module, module)?.name(at: frame.offset - 1) {
@@ -130,10 +130,10 @@ package final class FrameNames {
         return result
     }
 
-    /// The frame as its source has it: before the function that it is in, those that were inlined there, the
-    /// innermost first. One entry where no source is known.
+    /// The frame by its source: the functions inlined there, innermost first, and then the function itself. One entry
+    /// if no source is known.
     ///
-    /// - Complexity: O(1) for a frame that was asked for or prepared before; else a question of the helper process.
+    /// - Complexity: O(1) for a frame that was requested or prepared before; else a question to the helper process.
     package func expanded(_ frame: Frame) -> [NamedFrame] {
         if let known = expansions[frame] { return known }
         let module = reduction.modules[Int(frame.module)]
@@ -147,7 +147,7 @@ package final class FrameNames {
         return made
     }
 
-    /// The frames of a stack, expanded, and cut to a number of entries; and how many of the frames those are of.
+    /// The expanded frames of a stack, cut to a number of entries; and how many frames these entries are from.
     package func expanded(_ frames: [Frame], limit: Int?) -> (entries: [NamedFrame], used: Int) {
         var (entries, used): ([NamedFrame], Int) = ([], 0)
         for frame in frames {
@@ -158,7 +158,7 @@ package final class FrameNames {
         return (limit.map { Array(entries.prefix($0)) } ?? entries, used)
     }
 
-    /// Asks for the sources of all frames of these rows, each module's at once.
+    /// Looks up the sources of all frames of these rows, all of a module's at once.
     package func prepare(_ rows: [Row]) {
         var frames: [Frame] = []
         var seen: Set<Frame> = []
@@ -168,7 +168,7 @@ package final class FrameNames {
         prepare(frames: frames)
     }
 
-    /// The same for frames, each of which is named once.
+    /// The same for a list of frames.
     func prepare(frames: [Frame]) {
         var wanted: [UInt32: [Frame]] = [:]
         for frame in frames where frame.offset > 0 && expansions[frame] == nil && !expandStored(frame) {
@@ -197,7 +197,7 @@ package final class FrameNames {
                     entry.function = calls[index].function.map(symbolizer.demangle)
                     entry.symbolOffset = nil
                 } else if function.function == nil {
-                    // A static function of a stripped file: DWARF knows it all the same.
+                    // A static function of a stripped file, which DWARF still knows.
                     entry.symbol = calls[index].function
                     entry.function = calls[index].function.map(symbolizer.demangle)
                 }
@@ -206,7 +206,7 @@ package final class FrameNames {
         }
     }
 
-    /// What an image says of a frame; nil where none does, and where the user has a listing of the module.
+    /// An image's names for a frame; nil if there are none, or if the user has a listing for the module.
     private func stored(_ frame: Frame) -> [StoredName]? {
         guard let names = reduction.storedNames(of: frame), !names.isEmpty else { return nil }
         let module = reduction.modules[Int(frame.module)]
@@ -220,10 +220,10 @@ package final class FrameNames {
         return true
     }
 
-    /// The names of all frames of an input that is an image, to be stored in it.
+    /// The names of all frames of an image, to store in it.
     ///
-    /// A frame that was looked up and has no name is among them, so that nobody looks for it again; one that could not
-    /// be looked up is not.
+    /// Includes frames that were looked up and have no name, so that nobody looks them up again. Excludes frames that
+    /// could not be looked up.
     /// - Complexity: O(nodes) look-ups.
     package func namesToStore(ofInput input: Int) -> [StoredFrame] {
         let frames = reduction.frames(ofInput: input)
@@ -244,7 +244,7 @@ package final class FrameNames {
         return jitMap.flatMap { $0 }?.name(at: address)
     }
 
-    /// The map of the one process that all inputs are of. Of several processes nobody knows whose an address is.
+    /// The JIT map, if all inputs belong to one process. With several, it isn't known whose an address is.
     private func readJITMap() -> JITMap? {
         let processes = Set(reduction.inputs.map(\.processID))
         guard processes.count == 1, let processID = processes.first.flatMap({ $0 }) else { return nil }
@@ -269,7 +269,7 @@ package final class FrameNames {
             return opened
         } catch {
             failed[number] = -1
-            // The kernel's own pages have no file, and nobody misses their names.
+            // The kernel's own pages have no file, and their names are not missed.
             if module.path.first == UInt8(ascii: "/") || !module.baseName.contains("vdso") {
                 failed[number] = withoutSymbols.count
                 withoutSymbols.append(

@@ -1,5 +1,5 @@
-// Distributions as bars. A bar is as long as its share of blocks; bytes stand beside it, since many small blocks and
-// one large one are different stories.
+// Distributions as bars. A bar's length is the share of blocks; bytes are beside it, because many small blocks are a
+// different problem than one large one.
 
 import HeapImage
 import Reduce
@@ -12,13 +12,13 @@ struct HistogramText {
 
     private static let barWidth = 24
 
-    /// Writes the sizes, and below them the lifetimes; what is empty is left out.
+    /// Writes the sizes, and below them the lifetimes. Empty ones are left out.
     func write(_ distributions: Distributions, to out: TextOutput) throws {
         let used = distributions.sizes.indices.filter { distributions.sizes[$0].blocks > 0 }
         if let first = used.first, let last = used.last {
             let rows = (first ... last).map { number in
                 let sizes = Distributions.sizes(of: number), sum = distributions.sizes[number]
-                // Not by its count, which of the last class is more than an Int holds.
+                // Not by its count, which overflows an Int in the last class.
                 let label =
                     sizes.lowerBound == sizes.upperBound
                     ? separated(sizes.lowerBound) : "\(separated(sizes.lowerBound)) to \(separated(sizes.upperBound))"
@@ -69,7 +69,7 @@ struct HistogramText {
         }
     }
 
-    /// A bar in eighths of a column; of anything at all the thinnest.
+    /// A bar in eighths of a column; the thinnest for anything above 0.
     static func bar(_ value: UInt64, of most: UInt64) -> String {
         if value == 0 || most == 0 { return "" }
         let eighths = max(1, Int((Double(value) / Double(most) * Double(barWidth * 8)).rounded()))

@@ -1,5 +1,5 @@
-// How a recorded program stands: identity, counts, allocator, losses, modules and the timeline, for
-// people. What can't be trusted of the numbers is said next to them.
+// The state of a recorded program for people: identity, counts, allocator, losses, modules and the timeline. Numbers
+// that can't be trusted have a note beside them.
 
 import CHeapImage
 import HeapImage
@@ -7,7 +7,7 @@ import Reduce
 import Symbols
 import Text
 
-/// Writes what `heapsum info` says of one image.
+/// Writes the output of `heapsum info` for one image.
 package struct InfoReport {
     package var style: Style
 
@@ -51,7 +51,7 @@ package struct InfoReport {
                 "1 byte in \(separated(image.sampleInterval)): all counts are estimates, what is live from "
                     + "\(counted(census.liveRecords, "block")); losses count drawn blocks")
         }
-        if image.hasFlag(HEAP_FLAG_FORKED) { try line("forked", "blocks inherited from the parent are not in here") }
+        if image.hasFlag(HEAP_FLAG_FORKED) { try line("forked", "blocks inherited from the parent are not included") }
         if image.hasFlag(HEAP_FLAG_ATTACHED) {
             try line(
                 "attached",
@@ -80,7 +80,7 @@ package struct InfoReport {
             try line(
                 "broken",
                 style.warning(
-                    "the recorder found an invariant of its own broken: don't rely on this image, and report it"))
+                    "one of the recorder's own checks failed: don't rely on this image, and report it"))
         }
         if header.gone_stacks > 0 {
             try line(
@@ -136,7 +136,7 @@ package struct InfoReport {
         if census.settledBlocks > 0 {
             try line(
                 "settled",
-                "\(counted(census.settledBlocks, "event")) by the live blocks: the end cut the counting off half way")
+                "\(counted(census.settledBlocks, "event")) by the live blocks: the end interrupted the counting")
         }
 
         try ResidenceReport(style: style).write(image, to: out)
@@ -164,7 +164,7 @@ package struct InfoReport {
     }
 
     private func kindText(_ image: HeapImage) -> String {
-        // A damaged header can say that the dump ended before it began.
+        // In a damaged header, a dump may end before it began.
         let writing = image.header.ended_ns &- min(image.header.began_ns, image.header.ended_ns)
         return switch image.kind {
         case .running: "image as the program writes it"
@@ -175,7 +175,7 @@ package struct InfoReport {
 
     private func unwinderText(_ unwinder: UInt32) -> String {
         switch unwinder {
-        case HEAP_UNWINDER_NONE.rawValue: "none: a stack is the caller's address alone"
+        case HEAP_UNWINDER_NONE.rawValue: "none: a stack is only the caller's address"
         case HEAP_UNWINDER_LIBUNWIND.rawValue: "libunwind"
         case HEAP_UNWINDER_OWN.rawValue: "own, by the modules' unwind tables"
         case HEAP_UNWINDER_FP.rawValue: "own, by frame pointers"
@@ -192,8 +192,8 @@ package struct InfoReport {
 
     static func losses(_ losses: heap_losses) -> [(String, UInt64)] {
         [
-            ("allocations without a place in the image, which are not in it", losses.lost_allocations),
-            ("bytes that those requested", losses.lost_bytes),
+            ("allocations that are not in the image: no space", losses.lost_allocations),
+            ("bytes that these requested", losses.lost_bytes),
             ("allocations before recording could start, which are not in the image", losses.early_allocations),
             ("allocations booked without their stack: no space for it", losses.lost_stacks),
             (
@@ -201,16 +201,16 @@ package struct InfoReport {
                 losses.limited_allocations
             ),
             ("peaks, snapshots and lifetimes of stacks that found no space", losses.lost_details),
-            ("stacks cut at the depth limit, or given up by the unwinder", losses.cut_stacks),
+            ("stacks cut at the depth limit, or where the unwinder gave up", losses.cut_stacks),
             ("events booked without a ring", losses.ringless_events),
             ("frees of blocks that were never booked", losses.unmatched_frees),
             ("frees of blocks that a forked child inherited", losses.inherited_frees),
-            ("blocks whose free went past the recorder, and was noticed later", losses.healed_slots),
+            ("blocks whose free was not seen by the recorder, noticed later", losses.healed_slots),
             ("frames kept as absolute addresses: no space for their module", losses.refused_modules),
             ("dumps that failed", losses.failed_dumps),
             ("reservations of space that failed", losses.failed_reservations),
             ("allocations that the program had paused the recording for (heapsum_pause)", losses.paused_allocations),
-            ("bytes that those requested", losses.paused_bytes),
+            ("bytes that these requested", losses.paused_bytes),
             ("frees of blocks that are not booked, since the first pause", losses.paused_frees),
             ("records of live blocks that were lost before this copy was made", losses.lost_records),
         ]
@@ -265,7 +265,7 @@ package struct InfoReport {
             isReplaced: module.isReplaced)
     }
 
-    /// What else than a build-id is known of a module's file.
+    /// What is known about a module's file besides a build-id.
     private func fileText(_ module: Module) -> String {
         if module.isReplaced { return ", deleted or replaced while the program ran" }
         guard module.buildID.isEmpty, module.path.first == UInt8(ascii: "/") else { return "" }
@@ -273,8 +273,8 @@ package struct InfoReport {
         return ", \(separated(file.byteCount)) bytes of \(utcTime(file.modifiedNanoseconds))"
     }
 
-    /// Why no name can be had of a module's frames here and now; nil where they can, and for the kernel's own pages,
-    /// which have no file.
+    /// Why a module's frames can't be named on this machine; nil if they can, and for the kernel's own pages, which
+    /// have no file.
     private func reasonForNoSymbols(_ module: Module, _ symbolizer: Symbolizer) -> String? {
         guard module.path.first == UInt8(ascii: "/") else { return nil }
         do {
@@ -291,7 +291,7 @@ package struct InfoReport {
         let samples = image.timeline()
         try heading("Timeline (\(counted(UInt64(samples.count), "sample")))")
         guard let most = samples.map(\.liveBytes).max(), !samples.isEmpty else { return }
-        // Some twenty lines, evenly spread over the samples, and always the last.
+        // About twenty lines, evenly spread over the samples, and always the last.
         let step = max(1, (samples.count + 19) / 20)
         let shown = samples.indices.filter { $0 % step == step - 1 || $0 == samples.count - 1 }
         let width = min(40, max(10, (style.width ?? 100) - 50))

@@ -1,4 +1,4 @@
-// A frame with its names and places, and its text for people.
+// A frame with its names and source position, and its text for people.
 
 import HeapImage
 import Reduce
@@ -7,36 +7,35 @@ import Text
 /// A frame with its name.
 package struct NamedFrame {
     package var frame: Frame
-    /// nil where the frame lies in no file that is known.
+    /// nil if the frame is in no known file.
     package var modulePath: String?
     package var moduleName: String?
     package var buildID: String?
     package var address: UInt64?
     package var function: String?
-    /// The same as it is linked, mangled.
+    /// The mangled name, as the linker sees it.
     package var symbol: String?
     /// From the function's start to the return address; nil for an inlined function, which has no start of its own.
     package var symbolOffset: UInt64?
-    /// The source file, and the line from 1: where the call is.
+    /// The source file, and the line (from 1) of the call.
     package var file: String?
     package var line: Int?
-    /// Whether the compiler put this function into the next frame's; nil where the source isn't known.
+    /// Whether the compiler inlined this function into the next frame's; nil if the source isn't known.
     package var inlined: Bool?
 
     package init(frame: Frame) { self.frame = frame }
 
-    /// The name, or where it lies, fit for a terminal.
+    /// The name, or module and offset, escaped for a terminal.
     package var text: String { parts.name + parts.offset }
 
-    /// The same in at most `width` columns, where there are 24 or more: a long name loses its middle, and
-    /// keeps its offset.
+    /// The same in at most `width` columns, if there are 24 or more: a long name loses its middle and keeps its offset.
     package func text(width: Int) -> String {
         let (name, offset) = parts
         return offset.count > width - 8
             ? shortened(name + offset, width) : shortened(name, width - offset.count) + offset
     }
 
-    /// Takes what a log says of the frame.
+    /// Sets the names from a log's frame.
     mutating func takeNames(of frame: LogFrame) {
         if !frame.name.isEmpty { function = String(decoding: frame.name, as: UTF8.self) }
         symbolOffset = frame.symbolOffset
@@ -48,7 +47,7 @@ package struct NamedFrame {
         line = frame.line.map(Int.init)
     }
 
-    /// Takes the function that the return address is in: of stored names the last, where a symbol gave it.
+    /// Sets the function that contains the return address: the last of the stored names, if it is from a symbol.
     mutating func takeSymbol(of stored: [StoredName]) {
         guard let last = stored.last, let offset = last.symbolOffset else { return }
         function = last.function
@@ -56,7 +55,7 @@ package struct NamedFrame {
         symbolOffset = offset
     }
 
-    /// The same frame as one of the functions that are stored for it.
+    /// The same frame, with one of its stored functions.
     func taking(_ stored: StoredName) -> NamedFrame {
         var entry = self
         entry.function = stored.function
@@ -89,7 +88,7 @@ package struct NamedFrame {
         return (hexadecimal(frame.offset), "")
     }
 
-    /// Where it is from, fit for a terminal: "queue.c:38", or the module; empty where the text says it.
+    /// Its origin, escaped for a terminal: "queue.c:38", or the module; empty if the text has it.
     package var place: String {
         if let file {
             let name =
@@ -99,7 +98,7 @@ package struct NamedFrame {
         return function == nil ? "" : printable(moduleName ?? "")
     }
 
-    /// A frame that every program has, before its own code begins.
+    /// Whether it is a start-up frame, which every program has before its own code.
     package var isStartup: Bool {
         guard let function else { return false }
         return Self.startup.contains(function)

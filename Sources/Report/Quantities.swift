@@ -1,8 +1,8 @@
-// The numbers that a row has: one table of them. Sort keys, the columns of tables and pages, JSON's and CSV's fields
-// and the formats of other programs are made of it. A new quantity is one entry of `all`; code that asks for it by name
-// finds it by the names below.
+// The table of the numbers that a row has. Sort keys, the columns of tables and pages, JSON's and CSV's fields and the
+// formats of other programs are made from it. A new quantity is one entry of `all`. The names below are for code that
+// needs a certain quantity.
 //
-// Invariant: a quantity that is not known is nil. It is left out, null or empty, and never written as 0.
+// Invariant: an unknown quantity is nil. It is left out, null or empty, and never written as 0.
 
 import Reduce
 import Text
@@ -14,31 +14,31 @@ package struct Quantity: Sendable, Equatable {
     /// A whole number, or a length of time.
     package enum Value: Sendable, Equatable { case count(UInt64), seconds(Double) }
 
-    /// As JSON and the page have it; CSV has it with underscores.
+    /// Its name in JSON and the page; CSV has it with underscores.
     package let name: String
     package let unit: Unit
-    /// As people read it.
+    /// Its name for people.
     package let title: String
-    /// What --sort calls it; nil: no order.
+    /// Its name for --sort; nil: rows can't be ordered by it.
     let sortName: String?
-    /// The head of the column that a table has of it where rows are in its order; nil: it has one in any order, or
-    /// none.
+    /// The heading of the column that the table adds if rows are ordered by it; nil: the table always has the column,
+    /// or never.
     let tableTitle: String?
-    /// What a page calls it by itself; and in a table beside another quantity, with a hint: nil, no column there.
+    /// Its name on a page; and its column there beside another quantity, with a hint (nil: no column).
     let pageTitle: String
     let pageColumn: (title: String, hint: String)?
-    /// Rows of JSON and CSV have it.
+    /// Whether rows of JSON and CSV have it.
     let isReported: Bool
-    /// Whether sums of it mean something, so that a graph can show it.
+    /// Whether its sums are meaningful, so that a graph can show it.
     let isSum: Bool
-    /// Whether it is about blocks that came and went, which logs of live blocks don't have.
+    /// Whether it is about past blocks, which logs of live blocks don't have.
     package let isOfHistory: Bool
-    /// What orders rows of which it is not known.
+    /// The order of rows for which it is not known.
     private let standIn: @Sendable (Row) -> Double
-    /// A row's; nil where it is not known.
+    /// A row's value; nil if not known.
     package let known: @Sendable (Row) -> Value?
 
-    /// All of them, in the order of columns and fields.
+    /// All quantities, in the order of columns and fields.
     package static let all = [
         Quantity(
             "bytes", .bytes, "live bytes", sort: "bytes", page: "Live bytes",
@@ -86,11 +86,11 @@ package struct Quantity: Sendable, Equatable {
         peakBlocks = named("peakBlocks")
     package static let temporaryBlocks = named("temporaryBlocks"), oldestSeconds = named("oldestSeconds")
 
-    /// Those that formats of other programs can sum up.
+    /// The quantities that formats of other programs can sum up.
     package static let sums = all.filter(\.isSum)
-    /// Those that only rows of a sampled image have.
+    /// Whether only rows of a sampled image have it.
     package var isOfSampling: Bool { name.hasPrefix("standardError") }
-    /// Those that rows of JSON and CSV have.
+    /// The quantities in rows of JSON and CSV.
     static let reported = all.filter(\.isReported)
 
     private static func named(_ name: String) -> Quantity { all.first { $0.name == name } ?? all[0] }
@@ -102,7 +102,7 @@ package struct Quantity: Sendable, Equatable {
     /// A row's sum; 0 if it isn't known: check `MachineReport.known` first.
     package func value(_ row: Row) -> UInt64 { if case .count(let count) = known(row) { count } else { 0 } }
 
-    /// What rows are ordered by, the largest first.
+    /// The sort value of a row; rows are ordered largest first.
     func order(_ row: Row) -> Double {
         switch known(row) {
         case .count(let count): Double(count)
@@ -111,7 +111,7 @@ package struct Quantity: Sendable, Equatable {
         }
     }
 
-    /// A row's, as tables show it.
+    /// A row's value as text for tables.
     func text(_ row: Row) -> String {
         switch known(row) {
         case .count(let count): separated(count)
@@ -120,7 +120,7 @@ package struct Quantity: Sendable, Equatable {
         }
     }
 
-    /// As CSV heads its column: allocated_bytes.
+    /// The heading of its CSV column: allocated_bytes.
     var csvName: String { name.map { $0.isUppercase ? "_" + $0.lowercased() : String($0) }.joined() }
 }
 
@@ -156,7 +156,7 @@ extension UInt64 {
     }
 }
 
-/// What rows are ordered by, the largest first: a quantity that --sort has a name for.
+/// An order of rows, largest first: a quantity with a name for --sort.
 package struct SortKey: RawRepresentable, CaseIterable, Sendable, Equatable {
     package let quantity: Quantity
 
@@ -175,9 +175,9 @@ package struct SortKey: RawRepresentable, CaseIterable, Sendable, Equatable {
     package static let allocatedBytes = SortKey(.allocatedBytes), allocatedBlocks = SortKey(.allocatedBlocks),
         peakBytes = SortKey(.peakBytes)
 
-    /// Orders that ask for what came and went, and so for stacks that hold nothing now, too.
+    /// Whether the order is by past blocks, so that stacks that hold nothing now are included, too.
     package var isOfHistory: Bool { quantity.isOfHistory }
 
-    /// What a format shows of rows in this order; an age is no sum, and live bytes stand for it.
+    /// What a format shows for rows in this order. An age is not a sum, so live bytes are shown instead.
     package var sum: Quantity { quantity.isSum ? quantity : .bytes }
 }

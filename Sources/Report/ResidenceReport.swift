@@ -1,12 +1,12 @@
-// Where a process's resident memory lay, in `heapsum info`: by kind of mapping, and, where malloc is the smaller
-// part, whose the rest may be and what to set or use to see into it. What a runtime is, is told by names; a guess is
-// said as one, and the numbers stand without it.
+// Where a process's resident memory was, in `heapsum info`: by kind of mapping. If malloc has the smaller part, it says
+// which runtime may have the rest, and what to set or use to examine it. The runtime is recognized by names. A guess is
+// marked as one, and the numbers don't depend on it.
 
 import CHeapImage
 import HeapImage
 import Text
 
-/// Writes the resident memory of one image by kind of mapping; nothing where nobody measured it.
+/// Writes the resident memory of one image by kind of mapping; nothing if it was not measured.
 package struct ResidenceReport {
     package var style: Style
 
@@ -28,7 +28,7 @@ package struct ResidenceReport {
         ]
         for (kilobytes, name) in kinds { try out.write("  \(leftPadded(separated(bytes(kilobytes)), 16))  \(name)\n") }
         if residence.swapped_kb > 0 {
-            try out.write("  \(leftPadded(separated(bytes(residence.swapped_kb)), 16))  swapped out, on top of these\n")
+            try out.write("  \(leftPadded(separated(bytes(residence.swapped_kb)), 16))  swapped out, in addition\n")
         }
 
         let other = bytes(residence.anonymous_kb) + bytes(residence.shared_kb),
@@ -36,7 +36,7 @@ package struct ResidenceReport {
         guard other > allocator, other >= 1 << 20 else { return }
         try out.write(
             "  " + style.warning("malloc is the smaller part")
-                + ": \(separated(allocator)) bytes, and \(separated(other)) that heapsum sees nothing of.\n")
+                + ": \(separated(allocator)) bytes, and \(separated(other)) that heapsum doesn't see.\n")
         let runtimes = Self.runtimes(of: image)
         for runtime in runtimes { try out.write("  \(runtime.advice)\n") }
         if runtimes.isEmpty {
@@ -47,7 +47,7 @@ package struct ResidenceReport {
         }
     }
 
-    /// A runtime with a heap of its own.
+    /// A runtime with its own heap.
     enum Runtime: CaseIterable {
         case java, python, javaScript, go, dotnet, php
 
@@ -99,8 +99,8 @@ package struct ResidenceReport {
         }
     }
 
-    // Go's linker leaves a note of its own at a program's start: four bytes of name, of type 4, "Go". Where the file
-    // isn't here any more, nothing is said.
+    // Go's linker writes a note at a program's start, with a name of four bytes, "Go", and type 4. If the file is gone,
+    // it isn't known.
     private static func isGo(_ path: String) -> Bool {
         guard path.hasPrefix("/"), let file = try? FileSource(path: path) else { return false }
         var head = [UInt8](repeating: 0, count: 16 << 10)

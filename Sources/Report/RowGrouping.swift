@@ -1,29 +1,29 @@
-// What rows can be of: the stack, or something that many stacks have alike. The key of a stack is found
-// from its innermost frame outward, so that a block counts once, where it was asked for.
+// What rows can stand for: the stack, or something that many stacks share. A stack's key is searched from its innermost
+// frame outward, so that a block counts once, where it was allocated.
 //
-// Sources are asked for a frame of every stack at a time: most stacks are decided by their innermost frame,
-// and a question a stack would be a thousand times slower.
+// Sources are looked up for one frame of every stack at a time: the innermost frame decides most stacks, and one
+// question for each stack would be a thousand times slower.
 
 import HeapImage
 import Reduce
 import Symbols
 
-/// What a row is of.
+/// What a row stands for.
 package enum Grouping: String, CaseIterable, Sendable {
     case stack, function, module, file, line, thread, size
 
-    /// What one row is called, in messages and headings.
+    /// The name of one row, in messages and headings.
     package var noun: String { rawValue }
 
-    /// Whether what came and went is known of a row: of a size it isn't.
+    /// Whether a row's history is known; for a size it isn't.
     package var hasHistory: Bool { self != .size }
 }
 
 extension FrameNames {
     /// Rows of stacks, folded by `grouping`.
     ///
-    /// - Parameter blocks: those that count; rows by size are made of blocks anew.
-    /// - Complexity: O(rows), and a look into the sources of a few frames of each; by size O(blocks).
+    /// - Parameter blocks: the blocks that count; rows by size are made again from blocks.
+    /// - Complexity: O(rows), and a look-up of a few frames' sources for each; by size O(blocks).
     package func grouped(_ rows: [Row], by grouping: Grouping, of blocks: BlockFilter = BlockFilter()) -> [Row] {
         switch grouping {
         case .stack: return rows
@@ -33,7 +33,7 @@ extension FrameNames {
                 var root: Frame?
                 reduction.tree.forEachFrame(of: row.node) { root = $0 }
                 guard let root, root.module == SpecialModule.thread else {
-                    return RowKey("not recorded", label: "not recorded (heaprun --threads keeps each block's thread)")
+                    return RowKey("not recorded", label: "not recorded (heaprun --threads records each block's thread)")
                 }
                 return RowKey("\(root.offset)", label: LogFrame.threadText + "\(root.offset)")
             }
@@ -47,9 +47,9 @@ extension FrameNames {
         }
     }
 
-    /// What each row belongs to, by its innermost frame that says who asked; not for stacks, threads and sizes.
+    /// Each row's key, from the innermost frame that allocated for itself; not for stacks, threads and sizes.
     ///
-    /// - Complexity: a look into the sources of a few frames of each row
+    /// - Complexity: a look-up of a few frames' sources for each row
     package func keys(of rows: [Row], _ grouping: Grouping) -> [RowKey] {
         let stacks = rows.map { row in
             reduction.frames(of: row).filter { $0.module != SpecialModule.cut && $0.module != SpecialModule.thread }
@@ -79,20 +79,20 @@ extension FrameNames {
         return keys.map { $0 ?? Self.noFrames }
     }
 
-    /// Whether a block of the frame's function is asked for by who called it.
+    /// Whether a block that the frame's function allocates belongs to its caller.
     package func standsBetween(_ frame: NamedFrame) -> Bool {
         guard let function = frame.function else { return false }
         return AllocationFunctions.standsBetween(function)
             || (isOfKernel(frame) && KernelAllocationFunctions.contains(function))
     }
 
-    /// Whether the frame may be a kernel's: it is named by a log, one of the inputs is a kernel's, and no file is its
-    /// module.
+    /// Whether the frame may be a kernel's: a log names it, one of the inputs is a kernel's, and its module is not a
+    /// file.
     private func isOfKernel(_ frame: NamedFrame) -> Bool {
         frame.frame.module == SpecialModule.named && hasKernelLog && frame.modulePath?.contains("/") != true
     }
 
-    /// Whether the frame says who asked for a block.
+    /// Whether the frame is the one that a block belongs to.
     func isAsker(_ frame: NamedFrame, _ grouping: Grouping) -> Bool {
         if standsBetween(frame) { return false }
         switch grouping {
@@ -119,7 +119,7 @@ extension FrameNames {
         }
     }
 
-    /// The key of a stack of which no frame says who asked.
+    /// The key of a stack without such a frame.
     private func lastResort(_ frames: [Frame], _ grouping: Grouping) -> RowKey {
         let entries = frames.flatMap(expanded)
         guard let innermost = entries.first else { return Self.noFrames }
@@ -137,7 +137,7 @@ extension FrameNames {
 
     private static let noFrames = RowKey("no frames")
 
-    /// Headers that are the compiler's and the C library's, whose inlined functions stand for nobody's own line.
+    /// Headers of the compiler and the C library. Their inlined functions are nobody's own lines.
     private static func isSystemHeader(_ file: String) -> Bool {
         file.contains("/include/c++/") || file.hasPrefix("/usr/include/") || file.contains("/libstdc++-v3/")
             || file.contains("/lib/gcc/")

@@ -1,36 +1,36 @@
-// Which rows a report shows, and in what order. Totals are made before; nothing here changes a row.
+// Which rows a report shows, and in what order. Totals are made before. Nothing here changes a row.
 
 import Reduce
 
-/// Rows to show, the largest first, and what is left of the others.
+/// Rows to show, largest first, and sums of the others.
 package struct RowSelection {
     package var rows: [Row] = []
-    /// What the rows are of.
+    /// What the rows stand for.
     package var grouping = Grouping.stack
-    /// Which blocks the rows are of.
+    /// The blocks that the rows contain.
     package var blocks = BlockFilter()
-    /// Rows that pass the filters but stand below the top.
+    /// Rows that pass the filters but are below the top.
     package var below = 0
     package var belowBytes: UInt64 = 0
-    /// Stacks that the filters took out, of those that are candidates; and the bytes they took, of whichever stacks.
+    /// Candidate stacks that the filters removed; and the bytes that they removed from all stacks.
     package var filtered = 0
     package var filteredBytes: UInt64 = 0
-    /// Of these, stacks whose blocks can't be told apart; see `FilteredRows`.
+    /// How many of these have blocks that can't be decided; see `FilteredRows`.
     package var undecided = 0
     package var undecidedBytes: UInt64 = 0
-    /// Groups of stacks that are below the least bytes.
+    /// Groups of stacks below the minimum bytes.
     package var small = 0
     package var smallBytes: UInt64 = 0
-    /// What suppressions took out, of what the filters let pass.
+    /// What suppressions removed from what passed the filters.
     package var suppressed = SuppressedRows()
 
-    /// All rows that pass, below the top or not.
+    /// All rows that pass, shown or not.
     package var passing: (rows: Int, bytes: UInt64, blocks: UInt64) = (0, 0, 0)
 
     /// Selects from a reduction.
     ///
-    /// - Parameter withFreed: take stacks, too, that hold nothing now, whatever the order.
-    /// - Complexity: O(n log n) in rows; with a filter one search a distinct frame; with ages O(blocks).
+    /// - Parameter withFreed: include stacks that hold nothing now, in any order.
+    /// - Complexity: O(n log n) in rows; with a filter, one search for each distinct frame; with ages, O(blocks).
     package init(
         _ reduction: Reduction, names: FrameNames, by grouping: Grouping = .stack, sort: SortKey = .bytes,
         top: Int? = nil,
@@ -65,7 +65,7 @@ package struct RowSelection {
             ($0.1, $0.2) = ($0.1 &+ $1.bytes, $0.2 &+ $1.blocks)
         }
         var keyed = candidates.enumerated().map { (key: sort.quantity.order($1), order: $0, row: $1) }
-        // Equal keys by bytes, then as they came in, so that two runs over one file print the same.
+        // Equal keys are ordered by bytes, then by their original order, so that two runs over one file print the same.
         keyed.sort { ($0.key, Double($0.row.bytes), -$0.order) > ($1.key, Double($1.row.bytes), -$1.order) }
         let count = min(top ?? .max, keyed.count)
         rows = keyed[..<count].map(\.row)
@@ -73,7 +73,7 @@ package struct RowSelection {
         belowBytes = keyed[count...].reduce(0) { $0 &+ $1.row.bytes }
     }
 
-    /// Takes out the rows that don't pass, and counts them. They are asked in order.
+    /// Removes the rows that don't pass, and counts them. `passes` is called in order.
     private mutating func leaveOut(from candidates: inout [Row], unless passes: (Row) -> Bool) {
         let rest = candidates.filter(passes)
         filtered += candidates.count - rest.count

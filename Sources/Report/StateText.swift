@@ -1,4 +1,4 @@
-// How a program stands, or ended, in words.
+// Whether a program runs, or how it ended, as text.
 
 import CHeapImage
 import HeapImage
@@ -6,7 +6,7 @@ import Reduce
 import Text
 
 extension HeapImage {
-    /// In full, or in a few words for a line that says more.
+    /// Complete, or short for a line with other information.
     package func stateText(inFull: Bool) -> String {
         switch effectiveState {
         case .running: inFull && kind == .dump ? "running when the dump was taken" : "running"
@@ -21,6 +21,6 @@ extension HeapImage {
 }
 
 extension Input {
-    /// In a few words; of a log what it is.
+    /// Short; for a log, its kind.
     var stateText: String { image?.stateText(inFull: false) ?? detail ?? state }
 }

@@ -1,13 +1,12 @@
-// Functions that only hand a block on from an allocator: of a block that came through them, whoever called
-// them is the one who asked. Stacks of an image begin there already, but for what languages' runtimes put
-// in between; a log's begin in the allocator itself.
+// Functions that only pass on a block from an allocator: the block belongs to their caller. Stacks of an image begin at
+// that caller, except for functions of language runtimes in between. Stacks of a log begin in the allocator itself.
 //
-// The list is of names that mean the same in every program. A program's own wrapper (its xmalloc) is a
-// function like any other.
+// The list has only names that mean the same in every program. A program's own wrapper (its xmalloc) is a function like
+// any other.
 
-/// What stands between the program's code and its memory.
+/// The functions between a program's code and its memory.
 package enum AllocationFunctions {
-    /// Whether a function, by its demangled name, hands out blocks that an allocator made.
+    /// Whether a function, given by its demangled name, returns blocks that an allocator made.
     package static func contains(_ function: String) -> Bool {
         // Versions and clones: malloc@@GLIBC_2.2.5, kmalloc.isra.0.
         let name = function.prefix { $0 != "@" }
@@ -25,13 +24,14 @@ package enum AllocationFunctions {
             }
     }
 
-    /// Whether a block of the function's is asked for by who called it: an allocation function, or C++'s library.
+    /// Whether a block that this function allocates belongs to its caller: it is an allocation function, or in C++'s
+    /// library.
     package static func standsBetween(_ function: String) -> Bool {
         contains(function) || isOfStandardLibrary(function)
     }
 
-    /// C++'s own containers and helpers: a block of a vector is asked for by who fills the vector. What a template
-    /// returns stands before its name, and doesn't count: `std::vector<int> squares<int>()` is the program's.
+    /// C++'s own containers and helpers: a vector's block belongs to the code that fills the vector. A template's
+    /// return type stands before its name and doesn't count: `std::vector<int> squares<int>()` is the program's.
     private static func isOfStandardLibrary(_ function: String) -> Bool {
         guard function.contains("std::") || function.contains("__gnu_cxx::") else { return false }
         var depth = 0, nameStart = function.utf8.startIndex
@@ -51,7 +51,8 @@ package enum AllocationFunctions {
     }
 
     private static let names: Set<String> = [
-        // C. What hands out a copy in a block of its own is of the family: its caller has to free it.
+        // C. Functions that return a copy in a block of its own (strdup) belong to the family: their caller has to free
+        // it.
         "malloc", "calloc", "realloc", "reallocarray", "memalign", "aligned_alloc", "posix_memalign", "valloc",
         "pvalloc",
         "__libc_malloc", "__libc_calloc", "__libc_realloc", "__libc_memalign", "__libc_valloc", "__libc_pvalloc",
@@ -71,18 +72,18 @@ package enum AllocationFunctions {
     ]
 
     private static let beginnings = [
-        // C++: operator new, and what the standard containers call it by.
+        // C++: operator new, and the functions through which the standard containers call it.
         "operator new(", "operator new[](", "void* operator new", "std::allocator<", "std::__new_allocator<",
         "__gnu_cxx::new_allocator<",
         "std::allocator_traits<", "std::__allocate_guarded<", "std::__1::allocator<", "std::__1::allocator_traits<",
         "std::__1::__libcpp_allocate",
         "std::__1::__allocate_at_least", "std::__1::__libcpp_operator_new",
-        // Rust's Global, as its frames are demangled.
+        // Rust's Global, by its demangled names.
         "alloc::alloc::Global::alloc", "<alloc::alloc::Global as core::alloc::Allocator>::",
     ]
 }
 
-/// Libraries that stand between programs and the kernel, by the names of their files.
+/// Libraries between programs and the kernel, by the names of their files.
 package enum RuntimeLibraries {
     private static let beginnings = [
         "libheapsum.so", "libc.so", "libc-2", "ld-linux", "libstdc++.so", "libc++.so", "libc++abi.so", "libgcc_s.so",

@@ -1,14 +1,14 @@
-// The names of one module's data: which global variable an address lies in. Apart from the names of code, as few ask
-// for them, and who asks for code must not be told of data that lies beside it.
+// The names of one module's data: which global variable an address lies in. Kept apart from the names of code: few
+// callers need them, and a look-up of code must never find data beside it.
 
 /// The data symbols of one module.
 package struct DataSymbols: Sendable {
     private let ranges: NamedRanges
 
-    /// Reads the module's own symbol table, its debug file's, or its dynamic symbols, whichever is there first.
+    /// Reads the first that exists: the module's own symbol table, its debug file's, its dynamic symbols.
     ///
-    /// - Parameter buildID: of the module that runs; nil where that is not known.
-    /// - Throws: as `ModuleSymbols.init`, `.buildIDDiffers` among others.
+    /// - Parameter buildID: of the module that runs; nil if not known.
+    /// - Throws: as `ModuleSymbols.init`, for example `.buildIDDiffers`.
     package init(path: String, buildID: [UInt8]?, search: SymbolSearch = SymbolSearch()) throws(SymbolsError) {
         let file = try ELFFile(path: search.path(of: path))
         let found = try file.readBuildID()
@@ -39,7 +39,7 @@ package struct DataSymbols: Sendable {
 }
 
 extension ELFSymbol {
-    /// The addresses of a variable; nil for all else, and for one without a size.
+    /// The addresses of a variable; nil for other symbols, and for a variable without a size.
     func dataRange(in file: ELFFile) -> (start: UInt64, end: UInt64, isSized: Bool)? {
         guard !isReserved, section != ELF.SHN_UNDEF, name != 0, kind == Kind.object, byteCount > 0 else { return nil }
         let place = file.sections[Int(section)]

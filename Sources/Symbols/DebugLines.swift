@@ -1,15 +1,15 @@
-// Source lines and inlined calls, as a helper process reads them from DWARF: this is the asking side. Each
-// file is opened once by the helper and each address asked once by our caller. A file that the helper dies
-// of, or doesn't come to an end with, is not asked again; the others go on with another helper.
+// Source lines and inlined calls, which a helper process reads from DWARF. This is the side that asks. The helper opens
+// each file once, and the caller asks for each address once. If the helper dies or never finishes with a file, that
+// file is not asked again; other files go on with a new helper.
 
 import Glibc
 import Text
 
-/// One function that an address is in: the innermost inlined one, or one that it was inlined into.
+/// One function at an address: the innermost inlined one, or one into which it was inlined.
 package struct SourceCall: Equatable, Sendable {
-    /// As the DWARF has it: the linkage name where there is one.
+    /// The name in the DWARF: the linkage name if there is one.
     package var function: String?
-    /// The source file's path, made absolute by the directory that it was compiled in.
+    /// The source file's path, made absolute by the directory of its compilation.
     package var file: String?
     /// From 1.
     package var line: Int?
@@ -23,7 +23,7 @@ package struct SourceCall: Equatable, Sendable {
 
 package final class DebugLines {
     private let helper: Helper
-    /// Files that gave no lines although they have DWARF, and why; and which further files are gone.
+    /// Files that gave no lines although they have DWARF, and why; and the further files that are missing.
     package var notes: [SymbolsError] {
         failures
             + missing.sorted { $0.key < $1.key }.map { file, names in
@@ -38,7 +38,7 @@ package final class DebugLines {
             }
     }
     private var failures: [SymbolsError] = []
-    /// By file: what is in others.
+    /// For each file, the other files that are missing.
     private var missing: [String: [String]] = [:]
     private var failed: Set<String> = []
     private var libraryIsMissing = false
@@ -51,7 +51,7 @@ package final class DebugLines {
         helper = Helper(memoryByteCount: 16 << 30) { files.answer($0) }
     }
 
-    /// The calls at each address, the innermost first; none where the file's DWARF doesn't know the address.
+    /// The calls at each address, innermost first; none if the file's DWARF doesn't know the address.
     ///
     /// - Parameters:
     ///   - file: a file with DWARF, and its build-id, which it must still have.
@@ -88,7 +88,7 @@ package final class DebugLines {
         return result + Array(repeating: [], count: addresses.count - result.count)
     }
 
-    /// The name of the compilation unit that each address is of: the source file as the compiler was given it.
+    /// The name of each address's compilation unit: the source file as it was named to the compiler.
     package func units(in file: String, buildID: [UInt8]?, at addresses: [UInt64]) -> [String?] {
         var result: [String?] = []
         for start in stride(from: 0, to: addresses.count, by: Self.mostAddresses) {
@@ -179,7 +179,7 @@ struct DwarfQuestion {
     }
 }
 
-/// Numbers of 32 bits, and blocks of bytes with their length in front.
+/// 32-bit numbers, and blocks of bytes, each after its length.
 struct WireWriter {
     private(set) var bytes: [UInt8] = []
 

@@ -1,8 +1,8 @@
-// An ELF file in memory with the debug sections of another one, decompressed: for sections that libelf
-// can't decompress itself. (zlib it can; zstd only where it was built with it, and Debian 12's was not.)
+// An ELF file in memory with the decompressed debug sections of another one, for sections that libelf can't decompress
+// itself. (It can decompress zlib; zstd only if it was built with it, and Debian 12's was not.)
 
 enum DecompressedImage {
-    /// The image, or nil where the file has no debug section that needs it.
+    /// The image, or nil if no debug section of the file needs it.
     ///
     /// - Throws: `.damaged`, `.unsupported`, `.tooLarge`, as decompression does.
     static func make(of file: ELFFile) throws(SymbolsError) -> FileBytes? {
@@ -24,7 +24,7 @@ enum DecompressedImage {
         func put(_ value: UInt64, _ count: Int, to bytes: inout [UInt8]) {
             for shift in 0 ..< count { bytes.append(UInt8(truncatingIfNeeded: value >> UInt64(shift * 8))) }
         }
-        // Sections of an honest file don't overlap: together they shrink to no less than a hundredth.
+        // In an honest file sections don't overlap, so all of them together shrink to a hundredth at most.
         var total: UInt64 = 0
         func contents(_ index: Int) throws(SymbolsError) -> FileBytes {
             let part = try file.contents(ofSection: index, names[index])

@@ -1,7 +1,6 @@
-// Compressed parts of files: sections (zlib, zstd) and .gnu_debugdata (xz), by the libraries that every
-// Debian has, opened at the first part that needs them. How large a part says that it will be is the
-// file's claim: it is believed within limits that no honest file comes near, and a part that turns out
-// otherwise is damaged.
+// Compressed parts of files: sections (zlib, zstd) and .gnu_debugdata (xz), by libraries that every Debian has, opened
+// when first needed. The size of a part after decompression is only the file's claim. It is accepted within limits that
+// no honest file comes near; if the true size differs, the part is damaged.
 
 import CSymbols
 
@@ -18,7 +17,7 @@ enum Decompression {
     /// The contents of a section whose header says SHF_COMPRESSED.
     ///
     /// The gABI's compression header comes first: type, size, alignment.
-    /// - Throws: `.damaged`; `.unsupported` for another type, and where the library isn't there.
+    /// - Throws: `.damaged`; `.unsupported` for another type, and if the library isn't installed.
     static func section(
         _ bytes: FileBytes, _ what: String, of reader: FileReader, layout: ELFLayout
     ) throws(SymbolsError) -> FileBytes {
@@ -50,7 +49,7 @@ enum Decompression {
                 throw missing("libzstd.so.1", what, reader)
             }
             let zstd = unsafeBitCast(call, to: symbols_zstd_decompress.self)
-            // Errors are sizes that no section has.
+            // Error codes are sizes that no section has.
             decompress = { from, to in zstd(to.baseAddress, to.count, from, bytes.count - headerBytes) == to.count }
         default:
             throw SymbolsError(
@@ -73,7 +72,7 @@ enum Decompression {
 
     /// The contents of .gnu_debugdata, an xz file.
     ///
-    /// An xz file doesn't say its size in front: twice as much space is tried until it is enough.
+    /// An xz file doesn't begin with its size, so the space is doubled until it is enough.
     static func xz(_ bytes: FileBytes, _ what: String, of reader: FileReader) throws(SymbolsError) -> FileBytes {
         guard let call = symbols_function("liblzma.so.5", "lzma_stream_buffer_decode") else {
             throw missing("liblzma.so.5", what, reader)
@@ -109,7 +108,7 @@ enum Decompression {
         }
     }
 
-    /// CRC-32 as .gnu_debuglink has it (the one of zlib and xz), of a whole file; nil where liblzma isn't there.
+    /// The CRC-32 of a whole file, as in .gnu_debuglink (the same as zlib's and xz's); nil if liblzma isn't installed.
     static func crc32(of reader: FileReader) throws(SymbolsError) -> UInt32? {
         guard let call = symbols_function("liblzma.so.5", "lzma_crc32") else { return nil }
         let update = unsafeBitCast(call, to: symbols_crc32.self)

@@ -1,10 +1,9 @@
-// Mangled names made readable, by the libraries that know how: the C++ runtime's __cxa_demangle, the Swift
-// runtime's swift_demangle, and libiberty's rust_demangle for Rust's legacy and v0 names. What none of them
-// knows is shown as it is.
+// Demangles names with existing libraries: the C++ runtime's __cxa_demangle, the Swift runtime's swift_demangle, and
+// libiberty's rust_demangle for Rust's legacy and v0 names. Names that none of them knows are shown unchanged.
 //
-// A mangled name can refer back to its own parts, so that 400 bytes stand for more text than there is
-// memory, and the libraries would write it. So a name is demangled here only where it has so few
-// references that its text can't be long; any other by a helper process, for a limited time.
+// A mangled name can refer back to its own parts. So 400 bytes can stand for more text than there is memory, and the
+// libraries would write all of it. Therefore this process demangles only names with so few references that their text
+// can't be long. A helper process demangles the others, within a limited time.
 
 import CSymbols
 import Glibc
@@ -13,22 +12,22 @@ package final class Demangler {
     private var known: [String: String] = [:]
     private var helper: Helper?
     private var failures = 0
-    /// Names shown as they are because demangling them took too long, or too much memory.
+    /// Names shown unchanged because demangling them took too long or too much memory.
     package private(set) var refused = 0
 
-    /// Names of real templates reach some tens of kilobytes; what is longer is nothing that anybody could read.
+    /// Names of real templates reach a few tens of kilobytes. Nobody could read longer ones.
     private static let longestName = 1 << 15
     private static let longestText = 1 << 16
     private static let timeoutMilliseconds = 1000
-    /// After so many the file is taken for hostile, and its harmless names alone are demangled.
+    /// After this many failures the file counts as hostile, and only its harmless names are demangled.
     private static let mostFailures = 3
 
     package init() {}
 
-    /// The name as its language has it; the name itself where it isn't mangled or can't be read.
+    /// The demangled name; the name itself if it isn't mangled or can't be demangled.
     ///
     /// A linker's `@plt`, and a compiler's suffixes (`.cold`, `.part.0`), stay.
-    /// - Complexity: O(1) for a name that was asked for before.
+    /// - Complexity: O(1) for a name that was demangled before.
     package func demangle(_ name: String) -> String {
         guard let scheme = Scheme(of: name) else { return name }
         if let known = known[name] { return known }
@@ -99,7 +98,7 @@ package final class Demangler {
         /// Rust's names before v0 are C++ names of nested namespaces that end in "17h", sixteen digits and "E".
         private static func isLegacyRust(_ bytes: String.UTF8View) -> Bool {
             guard bytes.starts(with: "_ZN".utf8) else { return false }
-            // The last: the compiler may have put ".llvm.123" behind it.
+            // The last one: the compiler may have appended ".llvm.123".
             var end = bytes.endIndex
             if let dot = bytes.firstRange(of: ".llvm.".utf8) { end = dot.lowerBound }
             let tail = bytes[..<end].suffix(20)
@@ -107,11 +106,10 @@ package final class Demangler {
                 && tail.dropFirst(3).dropLast().allSatisfy { ($0 >= 0x30 && $0 <= 0x39) || ($0 >= 0x61 && $0 <= 0x66) }
         }
 
-        /// Whether the name is so short, and refers back to itself so seldom, that its text is at most some megabytes.
+        /// Whether the name is so short, with so few references to itself, that its text is at most a few megabytes.
         ///
-        /// References multiply: n of them, three to a level, make at most 3^(n/3) of what they refer to. Bytes that
-        /// only may be references are counted as such. C++'s pack expansions repeat a pattern for each member of a
-        /// pack.
+        /// References multiply: n of them, three per level, repeat what they refer to at most 3^(n/3) times. Bytes that
+        /// may be references count as references. C++'s pack expansions repeat a pattern for each member of a pack.
         func isHarmless(_ name: String) -> Bool {
             guard name.utf8.count <= 512 else { return false }
             var references = 0
@@ -127,7 +125,7 @@ package final class Demangler {
                     }
                 case .rust: if byte == UInt8(ascii: "B") { references += 1 }
                 case .swift:
-                    // The letters behind an A are substitutions, up to an upper-case one; a digit repeats them.
+                    // The letters after an A are substitutions, up to an upper-case one; a digit repeats them.
                     if isRun {
                         references += byte >= 0x30 && byte <= 0x39 ? 100 : 1
                         isRun = byte >= 0x61 && byte <= 0x7A

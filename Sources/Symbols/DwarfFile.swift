@@ -1,16 +1,15 @@
-// DWARF, read by elfutils' libdw, in the helper process alone: what libdw makes of a hostile file can hurt
-// nobody else there. This file and DwarfUnit.swift are the only ones that touch libdw's memory.
+// Reads DWARF with elfutils' libdw. It runs only in the helper process, where a hostile file can harm nothing else.
+// This file and DwarfUnit.swift are the only ones that touch libdw's memory.
 //
-// Which compilation unit an address is of, and which function of the unit, are ranges again, in the same
-// table as symbols. The units' ranges come from the units themselves: not every compiler writes
-// .debug_aranges, which libdw's own search needs. A unit's functions and lines are read when an address in
-// it is asked for.
+// The compilation unit of an address, and the function in the unit, are found by the same range table as symbols. The
+// units' ranges come from the units themselves, because libdw's own search needs .debug_aranges, which not every
+// compiler writes. A unit's functions and lines are read when an address in it is first asked for.
 
 import CSymbols
 import Glibc
 import Text
 
-/// The files that were asked for so far, each opened once.
+/// The files asked for so far, each opened once.
 final class DwarfFiles {
     private var library: symbols_libdw?
     private var files: [String: DwarfFile] = [:]
@@ -60,14 +59,14 @@ final class DwarfFiles {
 }
 
 extension SymbolsError {
-    /// The text without the file's name, which the asker knows.
+    /// The text without the file's name, which the asking side knows.
     fileprivate var whatAlone: String {
         let text = description
         return text.hasPrefix(file + ": ") ? String(text.dropFirst(file.utf8.count + 2)) : text
     }
 }
 
-/// One file's DWARF. What it opens stays open as long as the process.
+/// One file's DWARF. It stays open until the process ends.
 final class DwarfFile {
     private let library: symbols_libdw
     private let dwarf: OpaquePointer
@@ -113,7 +112,7 @@ final class DwarfFile {
             let number = UInt32(units.count)
             let before = entries.count
             forEachRange(library, &die) { start, end in
-                // Functions that the linker threw away leave ranges at 0.
+                // Functions that the linker removed leave ranges at 0.
                 if start != 0 {
                     entries.append(
                         RangeTable.Entry(start: start, end: end, name: number, source: 0, rank: 0, isSized: true))
@@ -126,7 +125,7 @@ final class DwarfFile {
         return (units, RangeTable(entries) { $0.name < $1.name })
     }
 
-    /// .debug_aranges, for units that say nothing of their ranges.
+    /// .debug_aranges, for units that don't state their ranges.
     private static func addSeparateRanges(
         _ library: symbols_libdw, _ dwarf: OpaquePointer, _ wanted: [UInt64: UInt32],
         _ entries: inout [RangeTable.Entry]
@@ -149,7 +148,7 @@ final class DwarfFile {
 
     private func unit(at address: UInt64) -> DwarfUnit? { table.match(at: address).map { units[Int($0.name)] } }
 
-    /// The files, each once, that the units of these addresses have their functions in and that aren't there.
+    /// The missing files, each once, that hold the functions of these addresses' units.
     func missingFiles(at addresses: [UInt64]) -> [[UInt8]] {
         var names: [[UInt8]] = [], seen: Set<[UInt8]> = []
         for address in addresses {

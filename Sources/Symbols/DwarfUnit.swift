@@ -7,11 +7,12 @@ import Glibc
 final class DwarfUnit {
     private let library: symbols_libdw
     private var die: Dwarf_Die
-    /// Where the entries are: in a file of their own, for split DWARF.
+    /// Where the entries are: for split DWARF, in a separate file.
     private var root: Dwarf_Die
     private let isSplit: Bool
     private var functions: (table: RangeTable, dies: [Dwarf_Die])?
-    /// The same with functions inside of types and of other functions; read when the others don't have an address.
+    /// The same, including functions inside types and inside other functions. Read when the others don't contain an
+    /// address.
     private var innerFunctions: (table: RangeTable, dies: [Dwarf_Die])?
     private var files: (pointer: OpaquePointer, count: Int)?
     private var hasLines: Bool?
@@ -28,8 +29,8 @@ final class DwarfUnit {
         isSplit = split != nil
     }
 
-    /// The file that this unit's functions and lines are in and that isn't there, as the compiler was given it; nil:
-    /// they are here, or were found. Of such a unit the lines alone are known.
+    /// The missing file with this unit's functions and inlined calls, by the name given to the compiler. nil: nothing
+    /// is missing. If it is missing, only the unit's lines are known.
     lazy var missingFile: [UInt8]? = {
         guard !isSplit else { return nil }
         for code in [DW_AT_dwo_name, DW_AT_GNU_dwo_name] {
@@ -41,7 +42,7 @@ final class DwarfUnit {
         return nil
     }()
 
-    /// The source file's name as the compiler was given it.
+    /// The source file's name, as it was given to the compiler.
     lazy var name: [UInt8] = bytes(library.dwarf_diename(&root))
 
     private func bytes(_ text: UnsafePointer<CChar>?) -> [UInt8] {
@@ -54,7 +55,7 @@ final class DwarfUnit {
             ? path : directory + [UInt8(ascii: "/")] + path
     }
 
-    /// Writes the calls at an address: how many; and function, file and line of each, the innermost first.
+    /// Writes the calls at an address: their number, then function, file and line of each, innermost first.
     func putCalls(at address: UInt64, to wire: inout WireWriter) {
         var chain = calls(at: address)
         let place = line(at: address)
@@ -72,7 +73,7 @@ final class DwarfUnit {
             wire.put(functionName(&chain[index]))
             wire.put(file)
             wire.put(line)
-            // Where this one was inlined is where its caller stood.
+            // The place where this one was inlined is its caller's place.
             file = sourceFile(number(&chain[index], DW_AT_call_file))
             line = number(&chain[index], DW_AT_call_line) ?? 0
         }
@@ -82,7 +83,7 @@ final class DwarfUnit {
 
     private static let mostInlined = 1000
 
-    /// The function of an address, last, and before it the functions inlined there, the innermost first.
+    /// The functions inlined at an address, innermost first, and last the function itself.
     private func calls(at address: UInt64) -> [Dwarf_Die] {
         guard let function = function(at: address) else { return [] }
         var chain = [function]
@@ -142,13 +143,13 @@ final class DwarfUnit {
         return (RangeTable(entries) { $0.name < $1.name }, dies)
     }
 
-    /// Moves on to the entry's next sibling, where it has one.
+    /// Moves on to the entry's next sibling. False if there is none.
     private func next(_ die: inout Dwarf_Die) -> Bool {
         var from = die
         return library.dwarf_siblingof(&from, &die) == 0
     }
 
-    /// The linkage name, which says the most; else the plain one.
+    /// The linkage name, which says most; else the plain name.
     private func functionName(_ die: inout Dwarf_Die) -> [UInt8] {
         for kind in [DW_AT_linkage_name, DW_AT_MIPS_linkage_name] {
             var attribute = Dwarf_Attribute()

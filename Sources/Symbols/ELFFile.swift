@@ -1,14 +1,13 @@
-// The skeleton of one ELF file: its header, section headers and the build-id, of either class and byte
-// order. Each number in here is the file's claim: counts are checked against the file's size before
-// anything is allocated for them, ranges when they are read. Written after the System V gABI, chapters
-// "ELF Header", "Sections" and "Note Section".
+// The skeleton of one ELF file of any class and byte order: its header, section headers and build-id. Each number is
+// only the file's claim: counts are checked against the file's size before memory is allocated for them, ranges when
+// they are read. Source: the System V gABI, chapters "ELF Header", "Sections" and "Note Section".
 
 /// How the file's records are laid out.
 struct ELFLayout: Sendable {
     var isWide: Bool
     var isSwapped: Bool
 
-    // The callers check once a record that it lies within the span; these check again, and would trap.
+    // Callers check once for each record that it lies within the span. These functions check again, and would trap.
     @inline(__always) func u8(_ span: RawSpan, _ offset: Int) -> UInt8 {
         span.unsafeLoadUnaligned(fromByteOffset: offset, as: UInt8.self)
     }
@@ -45,14 +44,14 @@ struct ELFSection: Sendable {
     var isCode: Bool { flags & ELF.SHF_EXECINSTR != 0 }
     var isCompressed: Bool { flags & ELF.SHF_COMPRESSED != 0 }
 
-    /// The first address past the section; saturates where the header lies.
+    /// The first address after the section; saturates if the header is wrong.
     var endAddress: UInt64 {
         let (end, overflow) = address.addingReportingOverflow(byteCount)
         return overflow ? .max : end
     }
 }
 
-/// The constants of the gABI that are needed here, by their names there.
+/// The gABI's constants that are needed here, under the gABI's names.
 enum ELF {
     static let ET_REL: UInt16 = 1
     static let EM_ARM: UInt16 = 40, EM_X86_64: UInt16 = 62, EM_AARCH64: UInt16 = 183, EM_RISCV: UInt16 = 243
@@ -130,7 +129,7 @@ final class ELFFile {
             guard UInt64(fields.sectionBytes) == recordBytes else {
                 throw reader.damaged("section headers of \(fields.sectionBytes) bytes", at: layout.isWide ? 58 : 46)
             }
-            // More sections, names or segments than 16 bits can count: the first header has the numbers.
+            // If there are more sections, names or segments than 16 bits can count, the first header has the numbers.
             let first = try Self.readSections(reader, layout, at: fields.sections, count: 1)
             var count = fields.sectionCount
             if let first = first.first {
@@ -174,13 +173,13 @@ final class ELFFile {
         }
     }
 
-    /// Where in the file the header of a section stands, for messages.
+    /// The file offset of a section's header, for messages.
     func headerOffset(ofSection index: Int) -> UInt64 {
         sectionTableOffset &+ UInt64(index) &* (layout.isWide ? 64 : 40)
     }
 
-    /// The bytes of a section, decompressed where they are not; none for one that has no bytes in the file (as all code
-    /// in a separate debug file).
+    /// The decompressed bytes of a section; empty for a section without bytes in the file (like all code in a separate
+    /// debug file).
     func contents(ofSection index: Int, _ what: String) throws(SymbolsError) -> FileBytes {
         guard sections.indices.contains(index) else {
             throw reader.damaged("\(what) names section \(index) of \(sections.count)", at: sectionTableOffset)
@@ -191,14 +190,14 @@ final class ELFFile {
         return section.isCompressed ? try Decompression.section(bytes, what, of: reader, layout: layout) : bytes
     }
 
-    /// The number of the first section of that name, if there is one.
+    /// The number of the first section with this name, if any.
     func section(named wanted: String) throws(SymbolsError) -> Int? {
         try sectionNames().firstIndex(of: wanted)
     }
 
-    /// The names of all sections, in their order. Empty where the file has no table of them.
+    /// The names of all sections, in order. Empty if the file has no table of names.
     ///
-    /// - Throws: `.damaged` where the table, or a name's offset, is out of range.
+    /// - Throws: `.damaged` if the table or a name's offset is out of range.
     func sectionNames() throws(SymbolsError) -> [String] {
         if let knownNames { return knownNames }
         let names = try readSectionNames()
@@ -216,7 +215,7 @@ final class ELFFile {
                 throw reader.damaged(
                     "section name at \(section.nameOffset) of \(table.count)", at: headerOffset(ofSection: index))
             }
-            // Real names are short; the limit keeps many sections that share one endless name cheap.
+            // Real names are short. The limit bounds the cost of many sections that share one very long name.
             names.append(table.string(at: section.nameOffset, limit: 256))
         }
         return names
@@ -244,16 +243,16 @@ final class ELFFile {
         }
     }
 
-    /// The GNU build-id, or nil where the file has none.
+    /// The GNU build-id, or nil if the file has none.
     ///
-    /// Note sections come first: in a separate debug file the program headers still tell of the stripped
-    /// file's offsets.
-    /// - Throws: `.damaged` where notes are cut off or out of range.
+    /// Note sections come first, because the program headers of a separate debug file still have the stripped file's
+    /// offsets.
+    /// - Throws: `.damaged` if notes are cut off or out of range.
     func readBuildID() throws(SymbolsError) -> [UInt8]? {
         var areas = sections.filter { $0.type == ELF.SHT_NOTE }.map { ($0.offset, $0.byteCount, $0.alignment) }
         if areas.isEmpty { areas = try noteSegments() }
-        // A build-id's note is 36 bytes long. Overlapping areas of a hostile file must not make its size
-        // count many times over.
+        // A build-id's note is 36 bytes long. The budget keeps overlapping areas of a hostile file from being read many
+        // times.
         var budget = reader.byteCount
         for (offset, byteCount, alignment) in areas {
             guard byteCount <= budget else { throw reader.damaged("notes overlap", at: offset) }

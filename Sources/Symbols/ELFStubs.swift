@@ -1,6 +1,6 @@
-// Names for the stubs through which a module calls into others (the PLT). No symbol names them: each
-// jumps through a slot, and the relocation for that slot says for whom it is kept. So a stub is known by
-// its own jump instruction, whichever of the linkers' many layouts it has. x86-64 alone.
+// Names for the stubs through which a module calls other modules (the PLT). They have no symbols: each jumps through a
+// slot, and the slot's relocation names the called symbol. So a stub is recognized by its jump instruction, which works
+// for all the layouts of the various linkers. x86-64 only.
 
 struct ELFStubs {
     struct Stub {
@@ -17,7 +17,7 @@ struct ELFStubs {
     /// Finds the stubs of a file; none on other machines, and none in a separate debug file, which has no code.
     ///
     /// - Parameter symbols: the file's .dynsym.
-    /// - Throws: `.damaged` where relocations or stubs are out of range.
+    /// - Throws: `.damaged` if relocations or stubs are out of range.
     /// - Complexity: O(r) in the number of relocations.
     init(_ file: ELFFile, symbols: ELFSymbolTable) throws(SymbolsError) {
         guard file.machine == ELF.EM_X86_64, file.layout.isWide, !file.layout.isSwapped else { return }
@@ -27,7 +27,7 @@ struct ELFStubs {
         }
         guard !places.isEmpty else { return }
         let slots = try Self.slots(file, symbols)
-        // Sections of an honest file don't overlap, so together they are no larger than it.
+        // In an honest file sections don't overlap, so together they are not larger than the file.
         var budget = file.reader.byteCount
         for index in places {
             let section = file.sections[index]
@@ -50,7 +50,7 @@ struct ELFStubs {
         }
     }
 
-    /// The slot that a stub jumps through: `jmp *disp32(%rip)`, behind an endbr64 and a bnd prefix where those are.
+    /// The slot that a stub jumps through: `jmp *disp32(%rip)`, maybe after an endbr64 and a bnd prefix.
     private static func slot(of entry: RawSpan, at address: UInt64, _ layout: ELFLayout) -> UInt64? {
         for position in 0 ... 5 where position + 6 <= entry.byteCount {
             guard layout.u8(entry, position) == 0xFF, layout.u8(entry, position + 1) == 0x25 else { continue }
@@ -60,7 +60,7 @@ struct ELFStubs {
         return nil
     }
 
-    /// Address of each slot that is filled with one symbol's address, and the symbol's name.
+    /// The address of each slot that holds a symbol's address, and the symbol's name.
     private static func slots(_ file: ELFFile, _ symbols: ELFSymbolTable) throws(SymbolsError) -> [UInt64: UInt32] {
         var slots: [UInt64: UInt32] = [:]
         var budget = file.reader.byteCount

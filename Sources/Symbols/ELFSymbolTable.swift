@@ -1,6 +1,5 @@
-// The records of one ELF symbol table (.symtab or .dynsym) and the string table that goes with it. A
-// record is handed out only when its name's offset and its section are within range, so that whoever
-// gets one needs no checks. Order and numbers are the file's.
+// The records of one ELF symbol table (.symtab or .dynsym) and the string table that goes with it. Only records whose
+// name's offset and section are in range are returned, so callers need no checks. Order and numbers are the file's.
 
 struct ELFSymbol: Sendable {
     enum Kind {
@@ -14,7 +13,7 @@ struct ELFSymbol: Sendable {
     var name: UInt32
     var kind: UInt8
     var binding: UInt8
-    /// A section's index, or a reserved number as the file has it (widened where it escapes to 32 bits).
+    /// A section's index, or a reserved number (widened if the file uses the 32-bit form).
     var section: UInt32
     /// Whether `section` is a reserved number (SHN_ABS, …) and not an index.
     var isReserved: Bool
@@ -31,9 +30,9 @@ struct ELFSymbolTable {
     private let extendedSections: FileBytes?
     private let file: ELFFile
 
-    /// The file's table of the type (SHT_SYMTAB or SHT_DYNSYM), or nil where it has none.
+    /// The file's table of this type (SHT_SYMTAB or SHT_DYNSYM), or nil if it has none.
     ///
-    /// - Throws: `.damaged` where the table or its strings are out of range.
+    /// - Throws: `.damaged` if the table or its strings are out of range.
     init?(_ file: ELFFile, type: UInt32) throws(SymbolsError) {
         guard let index = file.sections.firstIndex(where: { $0.type == type }) else { return nil }
         let section = file.sections[index]
@@ -50,7 +49,7 @@ struct ELFSymbolTable {
         }
         self.file = file
         sectionIndex = index
-        // Numbers of symbols are 32 bits wide in all that refers to them.
+        // Everything that refers to symbols has 32-bit numbers.
         guard section.byteCount / recordBytes < UInt64(UInt32.max) else {
             throw file.reader.damaged(
                 "\(what) has \(section.byteCount / recordBytes) symbols", at: file.headerOffset(ofSection: index))
@@ -66,7 +65,7 @@ struct ELFSymbolTable {
         }
     }
 
-    /// Calls `body` with each symbol and its number, in the file's order, the empty one at 0 left out.
+    /// Calls `body` with each symbol and its number, in the file's order, without the empty one at 0.
     ///
     /// - Throws: `.damaged` at the record whose name or section is out of range.
     func forEach(_ body: (Int, ELFSymbol) throws(SymbolsError) -> Void) throws(SymbolsError) {
@@ -103,7 +102,7 @@ struct ELFSymbolTable {
         }
     }
 
-    /// Where the name of a symbol is in `strings`, or nil where there is no such symbol or name.
+    /// The offset of a symbol's name in `strings`, or nil if there is no such symbol or name.
     func nameOffset(ofSymbol number: UInt64) -> UInt32? {
         guard number < UInt64(count) else { return nil }
         let name = records.withSpan { file.layout.u32($0, Int(number) * (file.layout.isWide ? 24 : 16)) }
@@ -116,10 +115,10 @@ struct ELFSymbolTable {
 }
 
 extension ELFSymbol {
-    /// The addresses that the symbol names in code, or nil where it names no code.
+    /// The range of code that the symbol names, or nil if it doesn't name code.
     ///
-    /// Functions, indirect functions, and labels without a type in code sections. A size never reaches past
-    /// the section's end. `end` is the limit, and not the end, where `isSized` is false.
+    /// Includes functions, indirect functions, and untyped labels in code sections. A size never reaches past the
+    /// section's end. If `isSized` is false, `end` is only a limit.
     func codeRange(in file: ELFFile) -> (start: UInt64, end: UInt64, isSized: Bool)? {
         guard !isReserved, section != ELF.SHN_UNDEF, name != 0 else { return nil }
         let place = file.sections[Int(section)]
@@ -130,7 +129,7 @@ extension ELFSymbol {
         }
         var start = value
         if file.machine == ELF.EM_ARM, kind == Kind.function { start &= ~1 } // bit 0 says Thumb
-        // In an object file values count from the section's start, and so they are printed.
+        // In an object file, values are offsets from the section's start, and are printed so.
         let (low, high) = file.type == ELF.ET_REL ? (0, place.byteCount) : (place.address, place.endAddress)
         guard start >= low, start < high else { return nil }
         guard byteCount != 0 else { return (start, high, false) }

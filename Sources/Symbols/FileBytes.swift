@@ -1,21 +1,21 @@
-// Parts of a file, copied into memory of our own. All of the reader's unsafe memory is here, and the
-// rest sees it as RawSpan. Parts are read with pread and never mapped: a file that somebody truncates
-// or overwrites in place meanwhile (cp over a library that is in use) makes a short read, which is an
-// error here, where a mapping would make it SIGBUS. No part is allocated before its size was checked
-// against the file's. A "file" may also be bytes in memory: a decompressed section, or the vDSO.
+// Parts of a file, copied into our own memory. All of the reader's unsafe memory is here; other code sees it as
+// RawSpan. Parts are read with pread and never mapped: if somebody truncates or overwrites the file meanwhile (cp over
+// a library in use), pread gives a short read, which is an error, but a mapping would raise SIGBUS. No part is
+// allocated before its size is checked against the file's. A "file" may also be bytes in memory: a decompressed
+// section, or the vDSO.
 
 import Glibc
 import Proc
 import SystemPackage
 import Text
 
-/// A file that is open for reading, and closed with this object; or bytes that stand for one.
+/// A file that is open for reading and is closed with this object; or bytes that stand for a file.
 final class FileReader {
     /// Its name in messages.
     let path: String
     /// The file's size in bytes when it was opened.
     let byteCount: UInt64
-    /// When it was last changed, since 1970; nil for bytes in memory.
+    /// The time of its last change, since 1970; nil for bytes in memory.
     let modifiedNanoseconds: UInt64?
     private let place: Place
 
@@ -33,7 +33,7 @@ final class FileReader {
         place = .descriptor(descriptor)
     }
 
-    /// Bytes that are read as a file called `name`.
+    /// Bytes that are read as a file with the name `name`.
     init(name: String, bytes: FileBytes) {
         path = name
         byteCount = UInt64(bytes.count)
@@ -44,13 +44,13 @@ final class FileReader {
     deinit { if case .descriptor(let descriptor) = place { close(descriptor) } }
 
     private static func openRegular(_ path: String, orPipe: Bool = false) throws(SymbolsError) -> (CInt, stat) {
-        // Without O_NONBLOCK the open of a FIFO would wait for a writer for ever.
+        // Without O_NONBLOCK, opening a FIFO would wait forever for a writer.
         let descriptor = path.withPath { open($0, O_RDONLY | O_CLOEXEC | (orPipe ? 0 : O_NONBLOCK)) }
         guard descriptor >= 0 else {
             throw SymbolsError(file: path, reason: .cannotOpen(Errno(rawValue: errno)))
         }
         var status = stat()
-        // With the date that the recorder read.
+        // The status has the same date that the recorder reads.
         guard readStatus(descriptor, &status) else {
             let reason = Errno(rawValue: errno)
             close(descriptor)
@@ -71,8 +71,8 @@ final class FileReader {
     /// Reads `count` bytes from `offset` on.
     ///
     /// - Parameter what: names the part in errors.
-    /// - Throws: `.damaged` at `offset` where the part is not wholly inside the file, or the file became
-    ///   shorter; `.tooLarge` where there is no memory for it.
+    /// - Throws: `.damaged` at `offset` if the part is not completely inside the file, or the file became shorter;
+    ///   `.tooLarge` if there is no memory for it.
     func read(_ what: String, at offset: UInt64, count: UInt64) throws(SymbolsError) -> FileBytes {
         guard offset <= byteCount, count <= byteCount - offset else {
             throw damaged("\(what) of \(count) bytes reaches past the file's end (\(byteCount))", at: offset)
@@ -104,9 +104,9 @@ final class FileReader {
         return bytes
     }
 
-    /// The whole of a file that may not know its size, as those in /proc.
+    /// Reads a whole file, also one that reports no size, like those in /proc.
     ///
-    /// - Parameter orPipe: whether it may be a pipe, whose writer is waited for.
+    /// - Parameter orPipe: whether it may be a pipe; then this waits for the writer.
     /// - Throws: `.cannotOpen`; `.tooLarge` past `limit` bytes.
     static func readWhole(_ path: String, limit: Int, orPipe: Bool = false) throws(SymbolsError) -> FileBytes {
         let (descriptor, status) = try openRegular(path, orPipe: orPipe)
@@ -141,7 +141,7 @@ final class FileReader {
     }
 }
 
-/// A part of a file. It never changes after the function that made it has returned it.
+/// A part of a file. It never changes after it was returned by the function that made it.
 final class FileBytes: @unchecked Sendable {
     fileprivate let memory: UnsafeMutableRawBufferPointer
     /// Where in the file the part begins.
@@ -149,8 +149,8 @@ final class FileBytes: @unchecked Sendable {
 
     var count: Int { memory.count }
 
-    // malloc and not Array: an Array without memory ends the process, and how much is asked for here is
-    // up to the file.
+    // malloc instead of Array: an Array that gets no memory ends the process, and here the file decides how much is
+    // requested.
     fileprivate init?(count: Int, offset: UInt64) {
         guard let base = malloc(max(count, 1)) else { return nil }
         memory = UnsafeMutableRawBufferPointer(start: base, count: count)
@@ -162,13 +162,13 @@ final class FileBytes: @unchecked Sendable {
         offset = 0
     }
 
-    /// Memory of the process's own, copied; nil where there is none for it.
+    /// A copy of memory of this process; nil if there is no memory for it.
     convenience init?(copying bytes: UnsafeRawBufferPointer) {
         self.init(count: bytes.count, offset: 0)
         if let base = memory.baseAddress, let from = bytes.baseAddress { memcpy(base, from, bytes.count) }
     }
 
-    /// Space for `count` bytes that `fill` writes, all of them; nil where there is no memory, or `fill` says no.
+    /// Space for `count` bytes, all of which `fill` writes; nil if there is no memory or `fill` returns false.
     convenience init?(count: Int, offset: UInt64, fill: (UnsafeMutableRawBufferPointer) -> Bool) {
         self.init(count: count, offset: offset)
         guard fill(memory) else { return nil }
@@ -185,7 +185,7 @@ final class FileBytes: @unchecked Sendable {
         memory.baseAddress.map { body(UnsafePointer($0.assumingMemoryBound(to: UInt8.self))) }
     }
 
-    /// For libelf, whose type says that it writes; it is told not to.
+    /// For libelf: its parameter's type is mutable, but it is told not to write.
     func withMutablePointer<Result>(_ body: (UnsafeMutablePointer<CChar>?) -> Result) -> Result {
         body(memory.baseAddress?.assumingMemoryBound(to: CChar.self))
     }

@@ -1,11 +1,10 @@
-// A process of our own that does what other people's libraries do with hostile input: demangling names
-// made to take minutes, reading DWARF that was made to crash its reader. It may hang, eat its memory or
-// die, and nothing more is lost than the answer. It is forked from us at the first question, answers one
-// question at a time over a socket, and ends with us.
+// A helper process that runs other people's libraries on hostile input: names that take minutes to demangle, DWARF made
+// to crash its reader. It may hang, use up its memory or die, and only the answer is lost. It is forked at the first
+// question, answers one question at a time over a socket, and ends with this process.
 //
-// It is forked and not started as a program of its own, so that there is none to install or to find. A
-// fork of a process with threads has a copy of every lock as it stood; should one of them be held for
-// ever in the copy, the first question (an empty one) goes unanswered, and another helper is forked.
+// It is forked and is not a program of its own, so nothing has to be installed or found. A forked process has a copy of
+// every lock in its current state. If another thread held one, nobody releases the copy; then the first question (an
+// empty one) gets no answer, and another helper is forked.
 
 import CSymbols
 import Glibc
@@ -15,7 +14,7 @@ import SystemPackage
 enum HelperError: Error, Equatable {
     case cannotStart(Errno)
     case tookTooLong(milliseconds: Int)
-    /// By a signal, or 0 where it just ended.
+    /// The signal, or 0 if it just ended.
     case died(signal: CInt)
 
     var text: String {
@@ -29,19 +28,19 @@ enum HelperError: Error, Equatable {
 }
 
 final class Helper {
-    /// What the helper makes of a question. It runs in the helper's own process alone; of an empty question it makes
-    /// an empty answer, having touched what it will need.
+    /// Answers a question. It runs only in the helper process. To an empty question it gives an empty answer, after it
+    /// has touched what it will need.
     typealias Serve = ([UInt8]) -> [UInt8]
 
     private let memoryByteCount: UInt64
     private let serve: Serve
     private var process: (pid: pid_t, end: CInt)?
 
-    /// An answer is of the helper's making, and so as little to be trusted as what it read.
+    /// An answer is as untrusted as the input that the helper read.
     private static let largestAnswer = 256 << 20
     private static let startTimeout = 5000
 
-    /// - Parameter memoryByteCount: how much address space the helper may take beside what is mapped now.
+    /// - Parameter memoryByteCount: how much address space the helper may use in addition to what is mapped now.
     init(memoryByteCount: UInt64, serve: @escaping Serve) {
         self.memoryByteCount = memoryByteCount
         self.serve = serve
@@ -84,7 +83,7 @@ final class Helper {
         while waitpid(process.pid, &status, 0) < 0 && errno == EINTR {}
     }
 
-    /// Gives up on the helper, and says what became of it.
+    /// Gives up the helper, and returns what happened to it.
     private func lose(_ error: HelperError) -> HelperError {
         guard let process, error == .died(signal: 0) else {
             stop()

@@ -1,6 +1,6 @@
-// Names of code that a program made while it ran, from the map that its runtime leaves: /tmp/perf-PID.map,
-// a line a function: start and size in hexadecimal, and the name, which may hold spaces. The runtime appends
-// to it, and where it reuses memory a later line takes an earlier one's place.
+// Names of code that a program made while it ran, from the map that its runtime writes: /tmp/perf-PID.map. It has one
+// line for each function: start and size in hexadecimal, and the name, which may contain spaces. The runtime appends to
+// it; when memory is reused, a later line replaces an earlier one.
 
 import Glibc
 import Proc
@@ -9,18 +9,18 @@ import Text
 /// The functions of one process's JIT compilers.
 package struct JITMap: Sendable {
     private let ranges: NamedRanges
-    /// Lines that make no sense, and where the first of them is.
+    /// The number of lines that make no sense, and where the first one is.
     package private(set) var notes: [SymbolsError] = []
 
     private static let largest = 1 << 30
 
-    /// Reads the map of a process, or answers nil where there is none that is to be trusted.
+    /// Reads the map of a process. Returns nil if there is none.
     ///
     /// - Parameters:
     ///   - sysroot: the root of the tree that the process ran in; empty: this machine's own.
-    ///   - since: the process's start, seconds since 1970; an older file is of another process with that number.
-    /// - Throws: `.cannotOpen`, `.tooLarge`. A file that others may have written (not owned by this user or root) is
-    ///   `.unsupported`.
+    ///   - since: the process's start, seconds since 1970; an older file belongs to another process with the same PID.
+    /// - Throws: `.cannotOpen`, `.tooLarge`. `.unsupported` for a file that others may have written (not owned by this
+    ///   user or root).
     package init?(processID: UInt32, sysroot: String = "", since: UInt64 = 0) throws(SymbolsError) {
         let path = "\(sysroot)/tmp/perf-\(processID).map"
         var status = stat()
@@ -89,13 +89,13 @@ package struct JITMap: Sendable {
     /// The function that holds an absolute address, or nil.
     package func name(at address: UInt64) -> SymbolName? { ranges.name(at: address) }
 
-    /// The entries whose memory no later one has taken. Names' numbers grow with the lines.
+    /// The entries whose memory no later entry has reused. Names are numbered in the order of the lines.
     ///
     /// - Complexity: O(n log n)
     private static func current(_ entries: [RangeTable.Entry]) -> [RangeTable.Entry] {
         var kept: [RangeTable.Entry] = []
         for entry in entries.sorted(by: { ($0.start, $0.name) < ($1.start, $1.name) }) where entry.end > entry.start {
-            // Of two that overlap the older goes; when that is the one before, another may lie under it.
+            // If two entries overlap, the older one is dropped. If that is the previous one, another may lie under it.
             var isCurrent = true
             while let last = kept.last, last.end > entry.start {
                 if last.name > entry.name {

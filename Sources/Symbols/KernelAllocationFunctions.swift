@@ -1,23 +1,23 @@
-// The kernel's functions that only hand a block on: its allocators, what they are built of, and what debugging and
-// tracing put inside of them. They are asked for of kernels' frames alone: a program's own `trace` is a function like
-// any other.
+// The kernel's functions that only pass on a block: its allocators, their internal functions, and the debugging and
+// tracing code called from them. They apply only to kernel frames: a program's own `trace` is a function like any
+// other.
 //
-// The kernel renames them with each few versions, so families are told by how their names begin: the list is of
+// The kernel renames them every few versions, so families are recognized by the start of their names. The list is from
 // mm/slub.c, mm/slab_common.c, mm/util.c, mm/vmalloc.c, mm/page_alloc.c, mm/percpu.c, mm/mempool.c, mm/kmemleak.c,
 // mm/kasan/ and lib/dump_stack.c, from Linux 2.6 to 6.12.
 
-/// What stands between the kernel's code and its memory.
+/// The functions between the kernel's code and its memory.
 package enum KernelAllocationFunctions {
-    /// Whether a function of the kernel hands out blocks that an allocator made, or prints or records the stack of one.
+    /// Whether a function of the kernel returns blocks that an allocator made, or prints or records a block's stack.
     package static func contains(_ function: String) -> Bool {
-        // Clones of the compiler's: kmalloc.isra.0; wrappers of allocation profiling: kmalloc_noprof.
+        // Clones made by the compiler: kmalloc.isra.0; wrappers for allocation profiling: kmalloc_noprof.
         var name = function.prefix { $0 != "." && $0 != "+" }
         if name.hasSuffix("_noprof") { name = name.dropLast(7) }
         return names.contains(String(name)) || beginnings.contains { name.hasPrefix($0) }
     }
 
     private static let names: Set<String> = [
-        // The stack's own printing.
+        // Functions that print the stack.
         "trace", "dump_stack", "dump_stack_lvl", "dump_trace", "show_stack", "show_trace", "print_trace",
         "dump_backtrace", "unwind_backtrace", "show_trace_log_lvl",
         "show_stack_log_lvl", "walk_stackframe", "save_stack", "save_stack_trace", "stack_trace_save",
@@ -32,7 +32,7 @@ package enum KernelAllocationFunctions {
         "__do_cache_alloc", "early_alloc",
         "kmem_getpages", "dbg_redzone1", "trace_kmalloc", "___slab_alloc", "__slab_alloc", "slab_alloc",
         "slab_alloc_node",
-        // Copies in a block of their own, and other sizes.
+        // Functions that return a copy in a block of its own, and other sizes.
         "kzalloc", "kzalloc_node", "kcalloc", "kcalloc_node", "krealloc", "__krealloc", "__do_krealloc",
         "krealloc_array", "kvzalloc", "kvcalloc", "kvrealloc",
         "kasprintf", "kvasprintf", "kvasprintf_const", "kmemdup", "kmemdup_nul", "kvmemdup", "kmem_alloc",

@@ -1,21 +1,21 @@
-// The names of one module's code, from all of its files: its own and the separate debug file. The
-// files are closed when init returns.
+// The names of one module's code, from its own file and its separate debug file. The files are closed when init
+// returns.
 //
-// Sources, in order: .symtab, the separate debug file's .symtab (by build-id, then by .gnu_debuglink),
-// .gnu_debugdata, .dynsym. Where a module's own .symtab is there, the next two have nothing to add.
+// Sources, in order: .symtab, the separate debug file's .symtab (by build-id, then by .gnu_debuglink), .gnu_debugdata,
+// .dynsym. If a module has its own .symtab, the next two add nothing.
 
 import Text
 
 /// The symbols of one module, for looking up addresses.
 package final class ModuleSymbols: Sendable {
-    /// The module's GNU build-id, nil where it has none.
+    /// The module's GNU build-id; nil if it has none.
     package let buildID: [UInt8]?
-    /// The file with the module's DWARF, nil where none has any.
+    /// The file with the module's DWARF; nil if there is none.
     package let debugInfoPath: String?
-    /// Whether a whole symbol table is among its files, the module's own or a debug file's, and not the dynamic symbols
-    /// alone.
+    /// Whether one of its files has a whole symbol table (the module's own or a debug file's), not just the dynamic
+    /// symbols.
     package let hasWholeTable: Bool
-    /// Files that were there, or parts of them, and could not be used.
+    /// Existing files, or parts of files, that could not be used.
     package let problems: [SymbolsError]
 
     private let ranges: NamedRanges
@@ -23,14 +23,14 @@ package final class ModuleSymbols: Sendable {
     /// Finds, opens and indexes a module's files.
     ///
     /// - Parameters:
-    ///   - path: the module's path as the program had it; "[vdso]" or the like for the kernel's own code.
-    ///   - expectedBuildID: what was recorded of the module that ran, nil where it had none or that is not known.
-    ///   - expectedFile: where it had none, its file; nil: whatever file is there will do.
-    /// - Throws: `.buildIDDiffers` where the file's build-id is another than the one that is wanted, and no other file
-    ///   has that; `.fileDiffers`; `.cannotOpen`, `.notELF`, `.damaged`, … . A file without symbols is none of these:
-    ///   it names nothing.
-    /// - Complexity: O(n log n) in the number of symbols; reads the symbol and string tables alone, and a file that a
-    ///   .gnu_debuglink names whole, for its CRC.
+    ///   - path: the module's path in the program; "[vdso]" or similar for the kernel's code.
+    ///   - expectedBuildID: the recorded build-id of the module that ran; nil if it had none or it is not known.
+    ///   - expectedFile: its recorded file, if it had no build-id; nil: any file is accepted.
+    /// - Throws: `.buildIDDiffers` if the file has another build-id and no other file has the wanted one;
+    ///   `.fileDiffers`; `.cannotOpen`, `.notELF`, `.damaged`, … . A file without symbols is no error: it just has no
+    ///   names.
+    /// - Complexity: O(n log n) in the number of symbols; reads only the symbol and string tables; a file that a
+    ///   .gnu_debuglink names is read completely, for its CRC.
     package init(
         path: String, expectedBuildID: [UInt8]?, expectedFile: ExpectedFile? = nil,
         search: SymbolSearch = SymbolSearch()
@@ -50,7 +50,7 @@ package final class ModuleSymbols: Sendable {
             if module.hasDebugInfo { withDebugInfo = module.path }
         }
         if !hasOwnTable || withDebugInfo == nil, module?.type != ELF.ET_REL {
-            // What is wrong with a further file is told, and takes nothing from what the module itself says.
+            // Problems of a further file are noted; the module's own names are still used.
             do throws(SymbolsError) {
                 var debug: ELFFile?
                 if let id { debug = search.debugFile(ofBuildID: id, notes: &notes) }
@@ -91,7 +91,7 @@ package final class ModuleSymbols: Sendable {
         ranges = builder.finish()
     }
 
-    /// The module's own file, where it is the one that ran; nil where it isn't, with the reason in the notes.
+    /// The module's own file, if it is the one that ran; else nil, with the reason in the notes.
     private static func openModule(
         _ path: String, _ expected: [UInt8]?, _ expectedFile: ExpectedFile?, _ search: SymbolSearch,
         _ notes: inout [SymbolsError]
@@ -115,16 +115,16 @@ package final class ModuleSymbols: Sendable {
             return file
         } catch {
             guard let expected else { throw error }
-            // Where the right file lies elsewhere, that another one has its place now is no loss.
+            // If the right file is found elsewhere, the wrong one does not matter.
             if let kept = search.moduleFile(ofBuildID: expected, notes: &others) { return kept }
             notes.append(error)
             return nil
         }
     }
 
-    /// The function that holds an ELF virtual address (the module's own, load bias taken off), or nil.
+    /// The function that contains an ELF virtual address (without the load bias), or nil.
     ///
-    /// A return address belongs to the call before it: the caller has gone one byte back.
+    /// A return address belongs to the call before it: callers must subtract one byte.
     /// - Complexity: O(log n), and the name's length.
     package func name(at address: UInt64) -> SymbolName? {
         ranges.name(at: address)
@@ -135,7 +135,7 @@ package final class ModuleSymbols: Sendable {
 }
 
 extension ELFFile {
-    /// Whether it has DWARF of its own, and not only the empty sections of a stripped file.
+    /// Whether it has its own DWARF, not just the empty sections of a stripped file.
     var hasDebugInfo: Bool {
         guard let names = try? sectionNames() else { return false }
         return names.indices.contains { index in

@@ -1,16 +1,15 @@
-// Ranges of addresses with their names, from whatever source: ELF symbol tables, listings, JIT maps. It
-// owns the range table and the names that the table's numbers point to. A String is made for an answer
-// alone.
+// Ranges of addresses with names, from any source: ELF symbol tables, listings, JIT maps. It owns the range table and
+// the names that the table refers to by number. Strings are made only for answers.
 //
-// Of several names for the same range one wins, the same in every run: an exported one before a local
-// one, then the one with the fewest underscores in front (`read`, not `__read`), then a strong one before
-// a weak one, then the shorter (`free`, not `cfree`), then the one that sorts first.
+// If a range has several names, one wins, the same in every run: first an exported name before a local one, then the
+// one with the fewest leading underscores (`read`, not `__read`), then a strong one before a weak one, then the shorter
+// (`free`, not `cfree`), then the one that sorts first.
 
 import Text
 
-/// The function that an address is in.
+/// The function that contains an address.
 package struct SymbolName: Equatable, Sendable {
-    /// As the file has it, mangled; without a symbol version.
+    /// Mangled, as in the file; without a symbol version.
     package var name: String
     /// The address less the symbol's start, in bytes.
     package var offset: UInt64
@@ -21,12 +20,12 @@ package struct SymbolName: Equatable, Sendable {
     }
 }
 
-/// Named ranges of addresses, for looking up.
+/// Named ranges of addresses, for look-ups.
 struct NamedRanges: Sendable {
     fileprivate var table: RangeTable
     fileprivate var sources: [NameSource]
 
-    /// The name that holds an address, or nil.
+    /// The name of the range that contains an address, or nil.
     ///
     /// - Complexity: O(log n), and the name's length.
     func name(at address: UInt64) -> SymbolName? {
@@ -39,11 +38,11 @@ struct NamedRanges: Sendable {
     func byteCount(from start: UInt64) -> UInt64 { table.byteCount(from: start) }
 }
 
-/// What a range table's number of a name means: an offset in these strings.
+/// The strings in which a range table's name numbers are offsets.
 struct NameSource: Sendable {
     var strings: StringTable
     var suffix: StaticString = ""
-    /// Whether a name ends before the @ of a symbol's version. A JIT's names may hold anything.
+    /// Whether a name ends before the @ of a symbol's version. A JIT's names may contain anything.
     var cutsVersion = true
 
     func name(_ number: UInt32) -> String { strings.string(at: number, suffix: suffix, cutsVersion: cutsVersion) }
@@ -59,7 +58,7 @@ struct NamedRangesBuilder {
     mutating func add(_ symbols: ELFSymbolTable, of file: ELFFile, isData: Bool = false) throws(SymbolsError) {
         let source = UInt8(sources.count)
         let strings = symbols.strings
-        // Assemblers of these mark code and data with labels like $x, which name nothing.
+        // On these machines, assemblers mark code and data with labels like $x, which are not names.
         let marksCode = [ELF.EM_ARM, ELF.EM_AARCH64, ELF.EM_RISCV].contains(file.machine)
         var found: [RangeTable.Entry] = []
         try symbols.forEach { (_, symbol) throws(SymbolsError) in
@@ -87,7 +86,7 @@ struct NamedRangesBuilder {
         if let symbols = try ELFSymbolTable(inner, type: ELF.SHT_SYMTAB) { try add(symbols, of: inner) }
     }
 
-    /// Adds the stubs, each named as what it calls, with `@plt` behind it.
+    /// Adds the stubs, each with the name of the function it calls and `@plt`.
     mutating func add(_ stubs: ELFStubs, strings: StringTable) {
         let source = UInt8(sources.count)
         for stub in stubs.stubs {
@@ -99,7 +98,7 @@ struct NamedRangesBuilder {
         sources.append(NameSource(strings: strings, suffix: "@plt"))
     }
 
-    /// Adds ranges of any source; `make` answers them when it is told the number that the source has.
+    /// Adds ranges of any source. `make` gets the source's number and returns the ranges.
     mutating func add(_ source: NameSource, _ make: (UInt8) -> [RangeTable.Entry]) {
         entries.append(contentsOf: make(UInt8(sources.count)))
         sources.append(source)

@@ -1,25 +1,24 @@
-// Which name an address has: ranges of addresses, from whatever source (ELF symbols, a listing of them,
-// a JIT's map), flattened once into disjoint pieces in order of address. A lookup is one binary search
-// and never looks back, however the ranges overlapped. The table knows names only by number, and which
-// source the number is of.
+// Finds the name of an address: ranges of addresses from any source (ELF symbols, a listing, a JIT's map) are flattened
+// once into disjoint pieces in the order of addresses. So a look-up is one binary search, no matter how the ranges
+// overlap. The table knows a name only by its source and its number there.
 
 import Text
 
 /// Disjoint, sorted ranges of addresses.
 ///
-/// An address belongs to the range with the greatest start not above it that holds it: of nested ranges
-/// the innermost, and past the inner one's end the enclosing one again. A range without a size reaches to
-/// the next start, not past its limit, and exists only where no sized range holds its start: a label in a
-/// function's midst does not hide the function.
+/// An address belongs to the range with the greatest start that contains it: of nested ranges to the innermost, and
+/// after the inner one's end to the enclosing one again. A range without a size reaches to the next start, but not past
+/// its limit. It exists only if no sized range contains its start: so a label inside a function does not hide the
+/// function.
 package struct RangeTable: Sendable {
     package struct Entry: Sendable {
         package var start: UInt64
-        /// First address past the range; for one without a size the limit that it can't pass.
+        /// The first address after the range; for a range without a size, its limit.
         package var end: UInt64
         /// The source's own number for the name.
         package var name: UInt32
         package var source: UInt8
-        /// How much the source thinks of the name, the lower the better; what follows from it is `prefers`' matter.
+        /// The name's rank by its source; lower is better. `prefers` decides how it is used.
         package var rank: UInt8
         package var isSized: Bool
 
@@ -33,7 +32,7 @@ package struct RangeTable: Sendable {
         }
     }
 
-    /// What holds an address.
+    /// The range that contains an address.
     package struct Match: Equatable, Sendable {
         package var start: UInt64
         package var name: UInt32
@@ -56,8 +55,8 @@ package struct RangeTable: Sendable {
     package init(_ unordered: consuming [Entry], prefers: (Entry, Entry) -> Bool) {
         var entries = unordered
         entries.removeAll { $0.end <= $0.start }
-        // The sized before the unsized, and the longer before the shorter, so that the sweep meets an
-        // enclosing range first. The rest of the key makes the order the same in every run.
+        // Sized before unsized, and longer before shorter, so that the sweep meets an enclosing range first. The rest
+        // of the key makes the order the same in every run.
         entries.sort { a, b in
             if a.start != b.start { return a.start < b.start }
             if a.isSized != b.isSized { return a.isSized }
@@ -70,8 +69,8 @@ package struct RangeTable: Sendable {
         pieceOwners.reserveCapacity(entries.count)
         kept.reserveCapacity(entries.count)
 
-        // Ranges that hold the sweep's position and may show again: greater starts on top, and their ends
-        // strictly fall from bottom to top, as one that ends no later than a newer one never shows again.
+        // A stack of the ranges that contain the sweep's position and may appear again. Starts grow from bottom to top;
+        // ends strictly fall, because a range that ends no later than a newer one never appears again.
         var open: [(end: UInt64, owner: UInt32)] = []
         var sizedEnd: UInt64 = 0
         var index = 0, nextStart = 0
@@ -81,7 +80,7 @@ package struct RangeTable: Sendable {
                 nextStart = index
                 while nextStart < entries.count, entries[nextStart].start == best.start { nextStart += 1 }
             }
-            // Two unsized ones may have limits that differ, and reach to the same next start all the same.
+            // Two unsized ranges may have different limits and still reach to the same next start.
             let next = nextStart < entries.count ? entries[nextStart].start : .max
             if !best.isSized { best.end = min(best.end, next) }
             index += 1
@@ -141,7 +140,7 @@ package struct RangeTable: Sendable {
         return kept[Int(pieceOwners[piece])]
     }
 
-    /// How many bytes from `start` on belong to a range that begins there: what an unsized range came to.
+    /// How many bytes from `start` on belong to a range that begins there: the resulting size of an unsized range.
     package func byteCount(from start: UInt64) -> UInt64 {
         guard let piece = piece(at: start), pieceStarts[piece] == start, pieceOwners[piece] != Self.none,
             kept[Int(pieceOwners[piece])].start == start, piece + 1 < pieceStarts.count

@@ -1,12 +1,12 @@
-// Names, as an ELF string table holds them: an offset names the bytes up to the next NUL or the table's
-// end. Strings are made for the answers alone; choosing between names works on the bytes.
+// Names of an ELF string table: an offset stands for the bytes up to the next NUL or the table's end. Strings are made
+// only for answers; comparisons of names work on bytes.
 
 struct StringTable: Sendable {
     let bytes: FileBytes
 
     var count: Int { bytes.count }
 
-    /// Some names of templates are tens of kilobytes long; a hostile table is one name of its whole size.
+    /// Some template names are tens of kilobytes long. A hostile table may be a single name.
     static let nameLimit = 1 << 16
 
     /// The name at `offset`, without the `@VERSION` that linkers add to names in .symtab.
@@ -21,7 +21,7 @@ struct StringTable: Sendable {
         }
     }
 
-    /// Appends the bytes of the name at `offset`, again without version.
+    /// Appends the bytes of the name at `offset`, also without version.
     func append(at offset: UInt32, to name: inout [UInt8]) {
         bytes.withSpan { span in appendName(span, at: offset, limit: Self.nameLimit, cutsVersion: true, to: &name) }
     }
@@ -73,7 +73,7 @@ struct StringTable: Sendable {
 
     /// Whether the name at `offset` is below another table's name, byte by byte.
     ///
-    /// Looks at the first 1,024 bytes alone, so that many long names that share a beginning stay cheap.
+    /// Compares only the first 1,024 bytes, so that many long names with the same start stay cheap.
     func isName(at offset: UInt32, below other: StringTable, at otherOffset: UInt32) -> Bool {
         bytes.withSpan { mine in
             other.bytes.withSpan { theirs in

@@ -1,11 +1,10 @@
-// Listings of symbols as text, read back: gensyms' own output, nm's, /proc/kallsyms, System.map. All have
-// an address, a type letter and a name a line, and differ in where a size stands, if one does. Which of
-// them a file is, is known by its lines, never by its name. Lines that are none of these are counted, and
-// the first is told.
+// Reads symbol listings in text form: the output of gensyms and nm, /proc/kallsyms, System.map. Each line has an
+// address, a type letter and a name; the formats differ in where the size is, if there is one. The format is recognized
+// by the lines, never by the file's name. Other lines are counted, and the first one is reported.
 //
-// A listing names addresses of one module; or absolute ones (the kernel's, or those of a program without
-// modules). Which module that is says a heading ("File: PATH" of gensyms, "PATH:" of nm), or whoever
-// names the listing, or the listing's own name: server.syms is of server.
+// A listing names addresses of one module, or absolute addresses (the kernel's, or those of a program without modules).
+// The module is known from a heading ("File: PATH" of gensyms, "PATH:" of nm), from the user's argument, or from the
+// listing's file name: server.syms belongs to server.
 
 import Glibc
 import Text
@@ -13,16 +12,16 @@ import Text
 /// The symbols of a text listing.
 package struct SymbolList: Sendable {
     package let path: String
-    /// Lines that are no symbols, and where the first of them is; nil: there are none.
+    /// The number of lines that are not symbols, and where the first one is; empty if there are none.
     package private(set) var notes: [SymbolsError] = []
     /// How many symbols it has.
     package private(set) var symbolCount = 0
 
     private struct Section: Sendable {
-        /// False where no function in it is local: a listing of dynamic symbols alone (nm -D), in which a name reaches
-        /// over all the local functions behind it.
+        /// False if no function in it is local: then it has only dynamic symbols (nm -D), and a name also covers all
+        /// the local functions after it.
         var hasLocalFunctions: Bool
-        /// The module as a heading has it, or as the caller said; nil: nobody said.
+        /// The module, from a heading or from the caller; nil if not known.
         var module: String?
         var ranges: NamedRanges
     }
@@ -30,17 +29,18 @@ package struct SymbolList: Sendable {
 
     private static let largest = 1 << 31
 
-    /// Reads a listing; a pipe too.
+    /// Reads a listing, also from a pipe.
     ///
     /// - Parameter argument: a path, or `MODULE=PATH`, where MODULE is a path or a base name.
-    /// - Throws: `.cannotOpen`; `.damaged` where no line is a symbol; `.unsupported` where all addresses are hidden.
+    /// - Throws: `.cannotOpen`; `.damaged` if no line is a symbol; `.unsupported` if all addresses are hidden.
     /// - Complexity: O(n log n); memory of about twice the file's size.
     package init(_ argument: String) throws(SymbolsError) {
         let (module, path) = Self.parts(of: argument)
         try self.init(path: path, module: module)
     }
 
-    /// The listing's file, and the module that MODULE=FILE says it is of; a file that is called so is itself.
+    /// The listing's file, and the module of MODULE=FILE. If a file with the whole name exists, the argument is that
+    /// file.
     package static func parts(of argument: String) -> (module: String?, path: String) {
         guard argument.withPath({ access($0, F_OK) }) != 0, let equals = argument.firstIndex(of: "="),
             equals != argument.startIndex
@@ -97,7 +97,7 @@ package struct SymbolList: Sendable {
         }
     }
 
-    /// The name of an address of a module, or nil where this listing isn't of that module.
+    /// The name of an address of a module, or nil if this listing doesn't belong to that module.
     package func name(at address: UInt64, inModule path: String) -> SymbolName? {
         for section in sections where isOf(section, path) {
             if let name = section.ranges.name(at: address) { return name }
@@ -105,7 +105,7 @@ package struct SymbolList: Sendable {
         return nil
     }
 
-    /// Whether local functions of the module are among them; where none is, these may be its dynamic symbols alone.
+    /// Whether the listing has local functions of the module. If not, it may have the module's dynamic symbols only.
     func hasLocalFunctions(ofModule path: String) -> Bool {
         sections.contains { isOf($0, path) && $0.hasLocalFunctions }
     }
@@ -119,13 +119,13 @@ package struct SymbolList: Sendable {
             let own = baseName(self.path)
             return own == name || own.hasPrefix(name + ".") && !own.dropFirst(name.count + 1).contains(".")
         }
-        // A heading with the full path is of that file alone, unless no other heading knows the module better.
+        // A heading with a full path applies to that file, and to others only if no other heading fits them better.
         if module == path { return true }
         guard baseName(module) == name else { return false }
         return !module.contains("/") || !sections.contains { $0.module == path }
     }
 
-    /// The name of an absolute address: where the listing is of one thing alone.
+    /// The name of an absolute address, if the whole listing belongs to one module.
     package func name(at address: UInt64) -> SymbolName? {
         sections.count == 1 ? sections[0].ranges.name(at: address) : nil
     }
@@ -135,7 +135,7 @@ private func baseName(_ path: String) -> Substring {
     path.lastIndex(of: "/").map { path[path.index(after: $0)...] } ?? path[...]
 }
 
-/// What the lines of a listing say.
+/// The contents of a listing's lines.
 private struct SymbolLines {
     struct Section {
         var module: String?
@@ -150,7 +150,7 @@ private struct SymbolLines {
     var hasAddresses = false
     var unreadableCount = 0
     var firstUnreadable = 0
-    /// Where gensyms prints sizes: behind the name, in each line.
+    /// gensyms prints sizes after the name, in each line.
     private var sizesAreLast = true
 
     init(_ span: RawSpan) {
@@ -180,7 +180,7 @@ private struct SymbolLines {
         var sizeField: Int?, nameField: Int
     }
 
-    /// address, letter, name; or address, size, letter, name as nm -S has it.
+    /// address, letter, name; or address, size, letter, name, as nm -S prints.
     private static func symbol(_ span: RawSpan, _ fields: [Range<Int>]) -> Symbol? {
         guard fields.count >= 3, let address = number(span, fields[0]) else { return nil }
         if fields[1].count == 1, isLetter(byte(span, fields[1].lowerBound)) {
@@ -194,7 +194,7 @@ private struct SymbolLines {
         return nil
     }
 
-    /// "File: PATH" or "PATH:"; "Src: PATH" goes on in the same module, and so does what else has no address.
+    /// "File: PATH" or "PATH:". "Src: PATH" and other lines without an address stay in the same module.
     private static func heading(_ span: RawSpan, _ line: Range<Int>, _ fields: [Range<Int>]) -> String? {
         guard let first = fields.first else { return nil }
         let rest = text(span, first.lowerBound ..< line.upperBound)
@@ -226,7 +226,7 @@ private struct SymbolLines {
         {
             nameEnd = fields[symbol.nameField].upperBound // the kernel module's name, in brackets
         }
-        // Code has a name; what else there is only ends the code before it.
+        // Only code gets a name. Other symbols just end the code before them.
         let isCode = "tTwWi".utf8.contains(symbol.letter)
         if symbol.letter == UInt8(ascii: "t") { sections[sections.count - 1].hasLocalFunctions = true }
         if !isCode && size > 0 { return }
@@ -247,7 +247,8 @@ private struct SymbolLines {
                 isSized: size > 0))
     }
 
-    /// A symbol without a size ends at the next one; the last one, and one before a hole, not beyond this.
+    /// A symbol without a size ends at the next one, but after this many bytes at the latest: for the last one, and
+    /// before a hole.
     private static let furthest: UInt64 = 1 << 20
 }
 
@@ -262,7 +263,7 @@ func forEachLine(_ span: RawSpan, _ body: (Range<Int>, [Range<Int>]) -> Void) {
         while true {
             let next = position < span.byteCount ? byte(span, position) : 0x0A
             if next == 0x0A || next == 0x20 || next == 0x09 || next == 0x0D {
-                // A line of blanks alone must not make a field of each.
+                // A line of blanks must not become a field for each blank.
                 if position > field { fields.append(field ..< position) }
                 field = position + 1
                 if next == 0x0A { break }

@@ -1,16 +1,15 @@
-// All symbols that an ELF file defines, for listing: what gensyms prints. The sizes are the ones that
-// lookups use, so a listing read back names the same addresses. It holds numbers and string tables;
-// names are made when they are printed.
+// All symbols that an ELF file defines, which gensyms lists. The sizes are the same as in look-ups, so a listing that
+// is read back names the same addresses. It holds numbers and string tables; names are made when they are printed.
 
 /// One defined symbol.
 package struct ListedSymbol: Sendable {
     /// ELF virtual address; in an object file the offset in the section.
     package var address: UInt64
-    /// Its size in bytes; for code without one, what lookups give it.
+    /// Its size in bytes; for code without a size, the size in look-ups.
     package var byteCount: UInt64
     /// nm's letter for its type, ASCII.
     package var type: UInt8
-    /// Index in `SymbolListing.sources` of the file that it was compiled from, where that is known.
+    /// Index in `SymbolListing.sources` of its source file, if known.
     package var source: Int?
     fileprivate var table: UInt8
     fileprivate var name: UInt32
@@ -22,14 +21,14 @@ package struct SymbolListing: Sendable {
     package let buildID: [UInt8]?
     /// In the order of the file's tables.
     package private(set) var symbols: [ListedSymbol] = []
-    /// Source files in the order they were linked. A name may be there more than once: other files of the same name.
+    /// Source files in the order of linking. A name may occur more than once, for different files with that name.
     package private(set) var sources: [String] = []
     private var tables: [StringTable] = []
 
-    /// Reads .symtab, and of .dynsym the symbols at addresses that .symtab has nothing for.
+    /// Reads .symtab, and from .dynsym the symbols at addresses for which .symtab has none.
     ///
-    /// Sources are known of local symbols alone: they follow the name of their file in .symtab, while
-    /// exported ones stand at its end.
+    /// Only local symbols have a source: they follow the name of their file in .symtab, but exported ones are at its
+    /// end.
     /// - Throws: as `ModuleSymbols.init`.
     /// - Complexity: O(n log n)
     package init(path: String) throws(SymbolsError) {
@@ -66,7 +65,7 @@ package struct SymbolListing: Sendable {
             }
             tables.append(symbolTable.strings)
         }
-        // In an object file each section begins at 0: ranges of several would run into one another.
+        // In an object file each section begins at 0, so ranges of several sections would overlap.
         if file.type != ELF.ET_REL {
             let ranges = builder.finish()
             for index in symbols.indices where isUnsizedCode[index] {
@@ -76,13 +75,13 @@ package struct SymbolListing: Sendable {
         (self.symbols, self.sources, self.tables) = (symbols, sources, tables)
     }
 
-    /// Appends the symbol's name as the file has it, without version.
+    /// Appends the symbol's name as in the file, without version.
     package func appendName(of symbol: ListedSymbol, to bytes: inout [UInt8]) {
         tables[Int(symbol.table)].append(at: symbol.name, to: &bytes)
     }
 
-    /// Takes the source files from DWARF, of all code and not of local symbols alone, where the file or its separate
-    /// debug file has any. What it doesn't know keeps the source that .symtab says.
+    /// Reads source files from DWARF, if the file or its separate debug file has any: for all code, not only for local
+    /// symbols. Symbols that DWARF doesn't know keep the source from .symtab.
     ///
     /// - Returns: what could not be used.
     package mutating func addSources(search: SymbolSearch = SymbolSearch(), lines: DebugLines) -> [SymbolsError] {
@@ -96,8 +95,8 @@ package struct SymbolListing: Sendable {
         let code = symbols.indices.filter { "tTwWi".utf8.contains(symbols[$0].type) }
         let before = lines.notes.count
         let units = lines.units(in: file, buildID: module.buildID, at: code.map { symbols[$0].address })
-        // .symtab has the file's base name, DWARF the path that the compiler was given. A file whose code has one
-        // unit's name, and the same base name, is that unit: its data goes with it.
+        // .symtab has the file's base name; DWARF has the path that was given to the compiler. If all code of a file
+        // belongs to one unit with the same base name, the file is that unit, and so is its data.
         var numbers: [String: Int] = [:]
         var renamed: [Int: Int] = [:]
         for (index, unit) in zip(code, units) {
@@ -120,7 +119,7 @@ package struct SymbolListing: Sendable {
 
     package enum Order: String, CaseIterable, Sendable { case address, name, size }
 
-    /// Sorts ascending; what is equal keeps the order of the file's tables.
+    /// Sorts ascending. Equal symbols keep the order of the file's tables.
     package mutating func sort(by order: Order) {
         switch order {
         case .address: symbols.sort { $0.address < $1.address }

@@ -1,15 +1,15 @@
-// Where the files of a module are: the module itself, under a --sysroot where one is given, and the
-// separate debug file with what was stripped from it. A file is taken for a module's only when it proves
-// to be: by its build-id, or, where a module has none, by the CRC that the module has of it.
+// Finds the files of a module: the module itself (under a --sysroot, if given), and the separate debug file with what
+// was stripped from it. A file is used only if it is proved to be the module's: by its build-id, or by the CRC in the
+// module if that has no build-id.
 
 import CSymbols
 import Glibc
 import Proc
 import Text
 
-/// Where symbols are looked for.
+/// The places where symbols are looked for.
 package struct SymbolSearch: Sendable {
-    /// Directories laid out like /usr/lib/debug, the first asked first; the system's own comes after them.
+    /// Directories with the layout of /usr/lib/debug, in order; the system's own comes after them.
     package var debugDirectories: [String]
     /// The root of the tree that the program ran in; empty: this machine's own.
     package var sysroot: String
@@ -24,13 +24,13 @@ package struct SymbolSearch: Sendable {
     /// The path of a module's own file.
     func path(of module: String) -> String { sysroot + module }
 
-    /// Where a file of that build-id would be, below a directory of debug files: ".build-id/ab/cdef….debug".
+    /// The path for a build-id below a directory of debug files: ".build-id/ab/cdef….debug".
     static func place(ofBuildID buildID: [UInt8], suffix: String = ".debug") -> String? {
         guard buildID.count >= 2 else { return nil }
         return ".build-id/\(hexadecimal([buildID[0]]))/\(hexadecimal(Array(buildID.dropFirst())))\(suffix)"
     }
 
-    /// The first of the files that is ELF and has the build-id. One that is there and is not right is noted.
+    /// The first file that is ELF and has the build-id. An existing file that is not right is noted.
     private func first(_ paths: [String], buildID: [UInt8], notes: inout [SymbolsError]) -> ELFFile? {
         for path in paths where path.withPath({ access($0, F_OK) }) == 0 {
             do throws(SymbolsError) {
@@ -45,13 +45,13 @@ package struct SymbolSearch: Sendable {
         return nil
     }
 
-    /// The separate debug file of a build-id.
+    /// The separate debug file for a build-id.
     func debugFile(ofBuildID buildID: [UInt8], notes: inout [SymbolsError]) -> ELFFile? {
         guard let place = Self.place(ofBuildID: buildID) else { return nil }
         return first(allDebugDirectories.map { "\($0)/\(place)" }, buildID: buildID, notes: &notes)
     }
 
-    /// A copy of the module itself, kept under its build-id.
+    /// A copy of the module itself, stored under its build-id.
     func moduleFile(ofBuildID buildID: [UInt8], notes: inout [SymbolsError]) -> ELFFile? {
         guard let place = Self.place(ofBuildID: buildID, suffix: "") else { return nil }
         return first(allDebugDirectories.map { "\($0)/\(place)" }, buildID: buildID, notes: &notes)
@@ -59,7 +59,7 @@ package struct SymbolSearch: Sendable {
 
     /// The separate debug file that a module's .gnu_debuglink names, in the places where GDB looks.
     ///
-    /// Its CRC must be the one in the link; and its build-id the module's, where both have one.
+    /// Its CRC must be the one in the link. If both have a build-id, these must be equal.
     func debugFile(
         linkedFrom file: ELFFile, buildID: [UInt8]?, notes: inout [SymbolsError]
     ) throws(SymbolsError) -> ELFFile? {
@@ -67,7 +67,7 @@ package struct SymbolSearch: Sendable {
         let link = try file.contents(ofSection: index, ".gnu_debuglink")
         let names = StringTable(bytes: link)
         let name = names.string(at: 0, limit: 4096, cutsVersion: false)
-        // The CRC stands at the next multiple of four behind the name and its NUL.
+        // The CRC is at the next multiple of four after the name and its NUL.
         let place = (name.utf8.count + 4) / 4 * 4
         guard !name.isEmpty, !name.utf8.contains(UInt8(ascii: "/")), name != "..", place + 4 <= link.count else {
             throw file.reader.damaged(".gnu_debuglink without a name and a CRC", at: link.offset)
@@ -76,7 +76,7 @@ package struct SymbolSearch: Sendable {
         let slash = file.path.lastIndex(of: "/")
         let directory = slash.map { String(file.path[..<$0]) } ?? "."
         var paths = ["\(directory)/\(name)", "\(directory)/.debug/\(name)"]
-        // Below a debug directory lies the module's path as the program saw it, without the sysroot.
+        // A debug directory has the module's path as the program saw it, without the sysroot.
         if directory.hasPrefix("/") {
             let inside = directory.hasPrefix(sysroot) ? String(directory.dropFirst(sysroot.count)) : directory
             paths += allDebugDirectories.map { "\($0)\(inside)/\(name)" }
@@ -108,13 +108,13 @@ package struct SymbolSearch: Sendable {
     /// Whether a module is the code that the kernel maps into every process. It has no file.
     static func isVDSO(_ path: String) -> Bool { !path.contains("/") && path.contains("vdso") }
 
-    /// The vDSO of that build-id: this process's own, or one that is kept beside a kernel's modules.
+    /// The vDSO with that build-id: this process's own, or one stored beside a kernel's modules.
     func vdso(buildID: [UInt8]?, notes: inout [SymbolsError]) throws(SymbolsError) -> ELFFile? {
         var own: SymbolsError?
         if let bytes = Self.ownVDSO() {
             let file = try ELFFile(FileReader(name: "[vdso]", bytes: bytes))
             let found = try file.readBuildID() ?? []
-            // Each kernel has another: without proof it is not the one that ran.
+            // Each kernel has its own: without proof it is not the one that ran.
             if let buildID, found == buildID { return file }
             own = SymbolsError(file: "[vdso]", reason: .buildIDDiffers(expected: buildID ?? [], found: found))
         }
@@ -133,7 +133,7 @@ package struct SymbolSearch: Sendable {
 
     private static func ownVDSO() -> FileBytes? {
         let start = UInt(getauxval(UInt(AT_SYSINFO_EHDR)))
-        // Its section headers lie past the last segment: only the mapping says how long it is.
+        // Its section headers are after the last segment, so only the mapping gives its length.
         guard start != 0, let base = UnsafeRawPointer(bitPattern: start),
             let mapping = try? mappings(of: getpid()).first(where: { $0.start == UInt64(start) })
         else { return nil }

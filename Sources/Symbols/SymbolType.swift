@@ -1,9 +1,9 @@
-// The letter that nm prints for a symbol's type. It says of what sort the section is that the symbol is
-// in, upper case where the symbol is exported; weak, unique and indirect ones have letters of their own.
-// nm(1) lists the letters; which section counts as which was found by comparing with nm's output.
+// The letter that nm prints for a symbol's type. It tells the kind of the symbol's section, in upper case if the symbol
+// is exported. Weak, unique and indirect symbols have their own letters. nm(1) lists the letters; the kinds of sections
+// were found by comparison with nm's output.
 
 extension ELFSymbol {
-    /// nm's letter, or nil for what nm leaves out (sections, files, and what the file doesn't define).
+    /// nm's letter, or nil for symbols that nm leaves out (sections, files, undefined symbols).
     ///
     /// - Parameter names: the names of the file's sections.
     func typeLetter(in file: ELFFile, sectionNames names: [String]) -> UInt8? {
@@ -23,7 +23,7 @@ extension ELFSymbol {
 
 extension ELFSection {
     fileprivate func typeLetter(named name: String) -> UInt8 {
-        // Tables of the file's own are no place for a symbol: nm takes what is in them for absolute.
+        // Symbols in the file's own tables count as absolute for nm.
         switch type {
         case ELF.SHT_NULL, ELF.SHT_SYMTAB, ELF.SHT_STRTAB, ELF.SHT_SYMTAB_SHNDX: return UInt8(ascii: "a")
         default: break

@@ -1,11 +1,11 @@
-// All that names addresses, with the options that say from what: modules' files, listings that the user
-// names, JIT maps, DWARF, demanglers. Each module's files are opened once, by whoever asks for the module;
-// the helper processes for DWARF and for names are one each for all modules.
+// Everything that gives addresses names, with its options: modules' files, listings from the user, JIT maps, DWARF,
+// demanglers. Each module's files are opened once, when the module is asked for. All modules share one helper process
+// for DWARF and one for names.
 
 import Text
 
-/// Names for the addresses of one module, in the order of worth: a listing that the user named, its files. A listing of
-/// dynamic symbols alone comes after a whole symbol table.
+/// Names for the addresses of one module. A listing from the user comes first, then the module's files. But a listing
+/// that has only dynamic symbols comes after a whole symbol table.
 package final class NamedModule {
     package let symbols: ModuleSymbols?
     private let path: String
@@ -16,7 +16,7 @@ package final class NamedModule {
         (self.symbols, self.path, self.lists, self.lines) = (symbols, path, lists, lines)
     }
 
-    /// The function that holds an ELF virtual address, its name as the source has it (mangled); or nil.
+    /// The function that contains an ELF virtual address, with its mangled name; or nil.
     package func name(at address: UInt64) -> SymbolName? {
         let hasWholeTable = symbols?.hasWholeTable == true
         func listed(_ isWanted: (SymbolList) -> Bool) -> SymbolName? {
@@ -29,7 +29,7 @@ package final class NamedModule {
             ?? listed { hasWholeTable && !$0.hasLocalFunctions(ofModule: path) }
     }
 
-    /// The calls at each address; see `DebugLines.calls`. None where there is no DWARF, or lines are not wanted.
+    /// The calls at each address; see `DebugLines.calls`. None if there is no DWARF or lines are not wanted.
     package func calls(at addresses: [UInt64]) -> [[SourceCall]] {
         guard let lines, let symbols, let file = symbols.debugInfoPath else {
             return Array(repeating: [], count: addresses.count)
@@ -45,7 +45,7 @@ package final class Symbolizer {
     private let demangler = Demangler()
 
     /// - Parameters:
-    ///   - lists: what `--symbols` names; they come before the modules' own files.
+    ///   - lists: the listings of `--symbols`; they come before the modules' own files.
     ///   - hasLines: whether DWARF is read for source lines and inlined calls.
     package init(search: SymbolSearch = SymbolSearch(), lists: [SymbolList] = [], hasLines: Bool = true) {
         self.search = search
@@ -53,9 +53,9 @@ package final class Symbolizer {
         lines = hasLines ? DebugLines() : nil
     }
 
-    /// Opens what names a module.
+    /// Opens a module's sources of names.
     ///
-    /// - Throws: as `ModuleSymbols.init`, where no listing is of the module either.
+    /// - Throws: as `ModuleSymbols.init`, unless a listing belongs to the module.
     package func module(path: String, buildID: [UInt8]?, file: ExpectedFile? = nil) throws(SymbolsError) -> NamedModule
     {
         let own = lists.filter { $0.isOf(module: path) }
@@ -71,10 +71,10 @@ package final class Symbolizer {
     /// Whether source lines and inlined calls are wanted.
     package var hasLines: Bool { lines != nil }
 
-    /// Whether a listing that the user named is of this module.
+    /// Whether a listing from the user belongs to this module.
     package func hasListing(of path: String) -> Bool { lists.contains { $0.isOf(module: path) } }
 
-    /// The name of an address outside of all modules, by the listings.
+    /// The name of an address outside of all modules, from the listings.
     package func name(ofAbsolute address: UInt64) -> SymbolName? {
         for list in lists { if let name = list.name(at: address) { return name } }
         return nil
@@ -85,10 +85,10 @@ package final class Symbolizer {
         try JITMap(processID: processID, sysroot: search.sysroot, since: since)
     }
 
-    /// A name as its language has it; see `Demangler.demangle`.
+    /// A demangled name; see `Demangler.demangle`.
     package func demangle(_ name: String) -> String { demangler.demangle(name) }
 
-    /// What went wrong with the listings, with DWARF and with names so far.
+    /// The problems with listings, DWARF and names so far.
     package var notes: [String] {
         var notes = lists.flatMap(\.notes).map { "\($0)" } + (lines?.notes ?? []).map { "\($0)" }
         if demangler.refused > 0 {
@@ -102,7 +102,7 @@ package final class Symbolizer {
 }
 
 extension SymbolsError {
-    /// Of a file that is another build than the one that ran: what is wanted in its place. nil for other errors.
+    /// If the file is another build than the one that ran: what is needed instead. nil for other errors.
     package var wantedFile: String? {
         if case .fileDiffers = reason {
             return "the file as it was, under a --sysroot with its date kept, or its listing by --symbols"

@@ -1,5 +1,5 @@
-// Why a file gave no symbols. Every error says which file, and where in it, so that whoever reads the
-// message can look at the same byte. Nothing here prints.
+// Why a file gave no symbols. Every error names the file and the place in it, so that the reader of the message can
+// look at the same byte. Nothing here prints.
 
 import Glibc
 import SystemPackage
@@ -8,29 +8,28 @@ import Text
 /// A file that could not be used for symbols: which one, where in it, and why.
 package struct SymbolsError: Error, Equatable, Sendable {
     package enum Reason: Equatable, Sendable {
-        /// open, fstat or pread said so.
+        /// The error of open, fstat or pread.
         case cannotOpen(Errno)
         /// It is not ELF (or not a regular file at all).
         case notELF
-        /// It is ELF of a kind that this reader does not know: the text says which.
+        /// An ELF file of a kind that this reader does not support: the text says which.
         case unsupported(String)
         /// The file is another build than the one that ran: its names would be wrong.
         case buildIDDiffers(expected: [UInt8], found: [UInt8])
-        /// The module has no build-id, and the file is another one than the one that ran: the text says how.
+        /// The module has no build-id, and the file is not the one that ran: the text says how it differs.
         case fileDiffers(String)
-        /// The module has no build-id, and nothing else is known of the file that ran: names may be those of another
-        /// build.
+        /// The module has no build-id, and nothing else is known about the file that ran: names may be wrong.
         case unchecked
-        /// The file is not the one that a .gnu_debuglink means: its CRC-32.
+        /// The file's CRC-32 is not the one in the .gnu_debuglink.
         case checksumDiffers(expected: UInt32, found: UInt32)
-        /// A header, a count or an offset in the file is not true: the text says which.
+        /// A header, a count or an offset in the file is wrong: the text says which.
         case damaged(String)
-        /// There is no memory for a part of the file: its size in bytes.
+        /// There is no memory for a part of the file; the part's size in bytes.
         case tooLarge(UInt64)
     }
 
     package var file: String
-    /// Byte offset in the file of the record that is wrong; nil where the file as a whole is.
+    /// Byte offset in the file of the wrong record; nil if the whole file is wrong.
     package var offset: UInt64?
     package var reason: Reason
 
@@ -69,20 +68,20 @@ extension SymbolsError.Reason {
     }
 }
 
-/// What is known of the file of a module that has no build-id.
+/// What is known about the file of a module without a build-id.
 package struct ExpectedFile: Hashable, Sendable {
-    /// nil where nobody knows.
+    /// nil if not known.
     package var byteCount: UInt64?
     /// Since 1970.
     package var modifiedNanoseconds: UInt64?
-    /// At its path lay no file any more, or another one, while the program ran.
+    /// While the program ran, its path had no file any more, or another one.
     package var isReplaced: Bool
 
     package init(byteCount: UInt64?, modifiedNanoseconds: UInt64?, isReplaced: Bool) {
         (self.byteCount, self.modifiedNanoseconds, self.isReplaced) = (byteCount, modifiedNanoseconds, isReplaced)
     }
 
-    /// How a file differs from this one; nil where it doesn't, as far as is known.
+    /// How a file differs from this one; nil if it doesn't, as far as known.
     func difference(from file: FileReader, buildID: [UInt8]?) -> String? {
         if isReplaced {
             return
@@ -96,7 +95,7 @@ package struct ExpectedFile: Hashable, Sendable {
             + "not \(byteCount) of \(utcTime(modifiedNanoseconds))"
     }
 
-    // Archives and some file systems keep whole seconds alone.
+    // Archives and some file systems keep whole seconds only.
     private static func isSameTime(_ one: UInt64, _ other: UInt64) -> Bool {
         one == other
             || one / 1_000_000_000 == other / 1_000_000_000 && (one % 1_000_000_000 == 0 || other % 1_000_000_000 == 0)

@@ -1,12 +1,12 @@
-// One cause, told once. A program that leaks threads or descriptors makes the kernel's caches of their objects grow,
-// and the classes of memory that these lie in; a file in memory makes its mount grow, the class of shared memory, and
-// those that map it. Such rows stand under their cause, and accuse nobody beside it.
+// Reports each cause once. A program that leaks threads or descriptors makes the kernel's caches of these objects grow,
+// and the classes of memory that contain the caches. A file in memory makes its mount grow, the class of shared memory,
+// and the processes that map it. Such rows are listed under their cause and accuse nobody else.
 //
-// A slab cache follows where it gained as many objects as the cause gained, or a few for each: between a third and
-// four; a class of memory where what follows makes up most of its growth; a sum of files where the file does.
+// A slab cache follows a cause if it gained between a third of an object and four objects for each of the cause's. A
+// class of memory follows if its followers make up most of its growth; a sum of files, if the file does.
 
 extension Examination {
-    /// What one thread's stack may be, in bytes.
+    /// The possible sizes of a thread's stack, in bytes.
     private static let stackBytes = 4096.0 ... 65_536.0
 
     mutating func nameCausesOnce() {
@@ -15,7 +15,7 @@ extension Examination {
         followMemoryFiles(&followers)
         followParts(&followers)
         for (index, cause) in followers.sorted(by: { $0.key < $1.key }) {
-            // A cause that follows another: all stand under the first.
+            // If a cause follows another one, all are listed under the first.
             var first = cause
             for _ in 0 ..< 4 { first = followers[first] ?? first }
             let finding = verdict.growing[index]
@@ -59,7 +59,7 @@ extension Examination {
                 let isSlab = finding.name == MemoryClass.slabUnreclaimable.plainName && bytes >= 0.7 * grown
                 if isStacks || isSlab { followers[index] = cause }
             }
-            // All processes' open files are mostly this one's.
+            // Most of all processes' open files are this one's.
             for index in verdict.growing.indices
             where followers[index] == nil && verdict.growing[index].name == "file.open"
                 && gained >= 0.7 * self.gained(index)
@@ -98,8 +98,8 @@ extension Examination {
         }
     }
 
-    /// Sums behind their parts: the class of slabs behind the caches in it, and what is known only as a sum behind all
-    /// that was found in it.
+    /// Sums follow their parts: the class of slabs follows the caches in it, and a sum without known parts follows
+    /// everything that was found in it.
     private func followParts(_ followers: inout [Int: Int]) {
         func follow(_ sum: Int, behind isPart: (Finding) -> Bool) {
             let parts = verdict.growing.indices.filter { $0 != sum && isPart(verdict.growing[$0]) }

@@ -1,5 +1,5 @@
 // Goes through a recording once and finds what grows. Each process, slab cache, control group and class of the kernel's
-// memory is a track of bounded size; a process is one from start to end, whatever became of its PID.
+// memory is a track of bounded size. A process has one track from start to end, even if its PID is reused.
 
 import Trend
 
@@ -8,15 +8,15 @@ enum Metrics {
     struct Metric: Sendable {
         var what: String
         var unit: Unit
-        /// What it must have gained to be told: an amount, and a share of the level that it began at.
+        /// The least gain that is reported: an amount, and a share of the initial level.
         var floor: Double
         var share = 0.01
     }
 
     static let megabyte = 1_048_576.0
-    /// All that is neither free nor cache, where no total is known.
+    /// Everything that is neither free nor cache, if no total is known.
     static let inUse = "memory in use"
-    /// The first is the process's own memory, from whichever counter the kernel has.
+    /// The first is the process's own memory, from the counter that the kernel has.
     static let process: [Metric] =
         [
             Metric(what: "anonymous memory", unit: .bytes, floor: megabyte),
@@ -51,7 +51,7 @@ enum Metrics {
         list[addressSpace] = bytes(.virtual)
     }
 
-    /// Classes whose growth is a finding of its own. Anonymous memory is told by processes, and caches give way.
+    /// Classes whose growth is a finding of its own. Anonymous memory is reported by process, and caches are reclaimed.
     static let kernel: [MemoryClass] = [
         .shared, .slabUnreclaimable, .otherReclaimable, .stacks, .pageTables, .vmalloc, .perCPU, .sockets, .hugePages,
         .compressed, .writeback, .graphics, .slab,
@@ -72,7 +72,7 @@ enum Metrics {
     ]
 }
 
-/// An entity as long as it is there.
+/// An entity while it exists.
 struct Tracked {
     var kind: EntityKind
     var name: String
@@ -82,19 +82,19 @@ struct Tracked {
     var successorOf: Int64?
     var descriptorLimit = Sample.unknown
     var descriptors: Int64 = 0
-    /// Of receive and send queues: since when they hold something without ever holding less, and what they hold.
+    /// For receive and send queues: since when they have held bytes without ever shrinking, and how many.
     var queues = [Queue](repeating: Queue(), count: 2)
     var undrainedSockets: Int64 = 0
     var parent: Int64 = 0
-    /// heapsum's library is in it.
+    /// heapsum's library is loaded in it.
     var isRecorded = false
-    /// Bytes of heapsum's image in it.
+    /// Resident bytes of heapsum's image.
     var imageBytes = 0.0
-    /// Nothing told its anonymous memory: what is looked at is all that is resident.
+    /// Its anonymous memory is not known, so all its resident memory is examined.
     var isResidentOnly = false
-    /// Of a process: processor time in ticks, at first and at last.
+    /// For a process: processor time in ticks, first and last.
     var ticks: (first: Int64, last: Int64)?
-    /// Of a slab cache: what the kernel says, and the size of an object.
+    /// For a slab cache: whether the kernel can reclaim it, and the size of an object.
     var isReclaimable: Bool?
     var objectBytes: Int64 = 0
 
@@ -113,22 +113,22 @@ package struct Examination {
     var verdict = Verdict()
     var tracked: [Tracked] = []
     private var byIdentity: [EntityKind: [String: Int]] = [:]
-    /// Those in the last sample that had any of their kind: an imported log may tell of processes now and of caches
-    /// then.
+    /// The entities in the last sample with any of their kind: an imported log may have processes at one time and
+    /// caches at another.
     var here: [EntityKind: [Int]] = [:]
-    /// Of the first sample and the last; and of the last that had any of a kind.
+    /// The time of the first and the last sample, and of the last one with any of each kind.
     var firstTime = 0.0, lastTime = 0.0
     var lastTimes: [EntityKind: Double] = [:]
     /// Classes of memory, then unexplained.
     var kernelTrack = Track(metrics: Metrics.kernel.count + 1)
-    /// A track each of `Metrics.counts`.
+    /// One track for each of `Metrics.counts`.
     var countTracks = [Track](repeating: Track(metrics: 1), count: Metrics.counts.count)
-    /// What was taken from free memory and caches, where that is all that is known of memory.
+    /// What was taken from free memory and caches, if nothing else is known about memory.
     var takenTrack = Track(metrics: 1)
     private var availableAtFirst: Double?
     /// Load, processor time, pressure, swapping.
     var load = LoadHistory()
-    /// All classes of memory, then free, then unexplained: what the report draws.
+    /// All classes of memory, then free, then unexplained; for the report's graph.
     var memoryTrack = Track(metrics: MemoryClass.allCases.count + 2)
     var jobs = JobLedger()
     var trees = ProcessTrees()
@@ -144,7 +144,7 @@ package struct Examination {
             kernel: verdict.kernel, hasAllocinfo: hasAllocinfo, hasKmemleak: hasKmemleak, directory: reader.directory)
     }
 
-    /// - Throws: WatchError where there is nothing to read.
+    /// - Throws: WatchError if there is nothing to read.
     package mutating func run() throws -> Verdict {
         var columns = MemoryColumns([]), groupColumns = MemoryColumns([])
         var intervals: [Int64: Int] = [:], previous: Int64?
@@ -153,7 +153,7 @@ package struct Examination {
         try reader.forEach { head, decoder in
             let wall = head.wall(decoder.bootMilliseconds)
             if verdict.samples == 0 { verdict.from = wall }
-            // A clock that was set back between two runs: later samples are later, all the same.
+            // If the clock was set back between two runs, later samples still count as later.
             let time = Double(max(wall, previous ?? wall) - verdict.from) / 1000
             if let previous, case .interval = decoder.occasion { intervals[max(wall - previous, 0), default: 0] += 1 }
             previous = max(wall, previous ?? wall)
@@ -223,7 +223,7 @@ package struct Examination {
                 }
             }
             for (kind, tags) in Dictionary(grouping: present, by: { tracked[$0].kind }) {
-                // A build makes thousands of processes that prove nothing: no more than their names is kept.
+                // A build makes thousands of processes that prove nothing, so only their names are kept.
                 for tag in here[kind] ?? []
                 where tracked[tag].track.lastTime < time && tracked[tag].track.sampleCount < Growth.fewestMoments {
                     tracked[tag].track.forget()
@@ -246,7 +246,7 @@ package struct Examination {
         return verdict
     }
 
-    /// The track of an entity, which is made where there is none.
+    /// The track of an entity, made if there is none.
     private mutating func tag(_ entity: DecodedEntity) -> Int {
         if let known = byIdentity[entity.kind]?[entity.id] {
             // After exec it is the same process under another name.

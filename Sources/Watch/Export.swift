@@ -1,5 +1,5 @@
-// A recording's numbers for other tools. Unknown values are left out; names are made fit for each format, since a
-// process may call itself anything.
+// Exports a recording's numbers for other tools. Unknown values are left out. Names are escaped for each format,
+// because a process can have any name.
 
 import Text
 
@@ -27,7 +27,7 @@ package struct Export {
         damages = reader.damages
     }
 
-    /// One sample, in whichever format.
+    /// Writes one sample.
     package func write(_ head: SegmentHead, _ decoder: SampleDecoder, to out: TextOutput) throws {
         if format == .openmetrics { return try writeMetrics(head, decoder, out) }
         let wall = head.wall(decoder.bootMilliseconds), time = isoTime(wall), host = Self.path(head.host)
@@ -40,7 +40,7 @@ package struct Export {
                 : "heapwatch.\(host).\(entity.kind)." + (entity.kind == .system ? "" : Self.path(entity.name) + ".")
                     + (pid.isEmpty ? "" : Self.path(pid) + ".")
             for (column, value) in zip(columns, entity.values) where value != Sample.unknown {
-                // A letter is no number: a process's state is for people.
+                // A process's state is a letter for people, not a number.
                 let text =
                     format == .csv
                     ? "\(start)\(Self.cell(column)),\(value)\n"
@@ -96,11 +96,11 @@ package struct Export {
         return result + "\""
     }
 
-    // printable has doubled backslashes already, which a label does itself.
+    // printable() has already doubled backslashes, but a label does that itself.
     private static func printableLabel(_ text: String) -> String { printable(text).replacing("\\\\", with: "\\") }
 }
 
 extension SampleDecoder {
-    /// The names of a kind's columns, as the recording has them.
+    /// The recording's column names of a kind.
     func columns(_ kind: EntityKind) -> [String] { columns[Int(kind.rawValue)] }
 }

@@ -1,7 +1,7 @@
-// Files that are memory: in tmpfs, memfds, shared mappings without a name. Each is one entity with its owner and those
-// that hold it, by a descriptor or a mapping, so that growth is told of a file and a program, not of "shared memory".
+// Files in memory: in tmpfs, memfds, shared mappings without a name. Each is one entity with its owner and its holders
+// (by descriptor or mapping), so that growth is reported for a file and a program, not for "shared memory".
 //
-// A file is its device and inode. What it takes are the blocks that it has, not its length: holes cost nothing.
+// A file is identified by device and inode. Its size is its number of blocks, not its length: holes take no memory.
 
 import Glibc
 import Text
@@ -17,13 +17,14 @@ struct MemoryFile {
     struct Key: Hashable { var device: UInt64, inode: UInt64 }
 
     mutating func add(holder: String) {
-        // A forking server has hundreds: the first say enough.
+        // A forking server has hundreds; the first are enough.
         if holders.count < 8, !holders.contains(holder) { holders.append(holder) }
     }
 }
 
 extension Gatherer {
-    /// The most files that are listed one by one, the largest; and the most names examined for them in each sample.
+    /// At most this many files are listed separately (the largest), and at most this many names are examined in each
+    /// sample.
     private static let mostFiles = 64
     private static let mostEntries = 20_000
     private static let leastBytes: Int64 = 64 << 10
@@ -31,7 +32,7 @@ extension Gatherer {
     /// Where tmpfs and ramfs are mounted.
     func findMemoryMounts() {
         (memoryMounts, memoryFiles, imageBytes) = ([], [:], [:])
-        // Of a recorded tree there is no file system to ask.
+        // A recorded tree has no file systems to ask.
         guard options.root.isEmpty else { return }
         each("/proc/self/mounts") { line in
             let words = words(line, most: 4)
@@ -46,7 +47,8 @@ extension Gatherer {
         }
     }
 
-    /// Whether a path may be of memory: the kernel's names for what has no path, and what lies below such a mount.
+    /// Whether a path may belong to a file in memory: a kernel's name for something without a path, or a path below
+    /// such a mount.
     private func mayBeMemory(_ path: ArraySlice<UInt8>) -> Bool {
         if has(path, prefix: "/memfd:") || has(path, prefix: "/dev/zero (deleted)") || has(path, prefix: "/SYSV")
             || has(path, prefix: "/dev/shm/")
@@ -56,8 +58,8 @@ extension Gatherer {
         return memoryMounts.contains { $0.path != "/" && path.starts(with: $0.path.utf8) }
     }
 
-    /// Takes note of an open file.
-    /// - Returns: of a memfd its inode and bytes.
+    /// Notes an open file.
+    /// - Returns: a memfd's inode and bytes.
     func hold(_ link: ArraySlice<UInt8>, through path: String, by holder: String) -> (inode: UInt64, bytes: Int64)? {
         guard options.root.isEmpty, mayBeMemory(link) else { return nil }
         var about = stat()
@@ -67,7 +69,7 @@ extension Gatherer {
             ? (UInt64(about.st_ino), Int64(clamping: about.st_blocks) &* 512) : nil
     }
 
-    /// Takes note of a mapping, a line of /proc/PID/maps.
+    /// Notes a mapping: a line of /proc/PID/maps.
     func hold(mapping line: ArraySlice<UInt8>, in place: String, by holder: String) {
         // 7f..-7f.. rw-s 00000000 00:01 1024  /memfd:pool (deleted)
         guard options.root.isEmpty, let slash = line.firstIndex(of: UInt8(ascii: "/")), mayBeMemory(line[slash...])
@@ -107,7 +109,7 @@ extension Gatherer {
         return (isDeleted ? "deleted file " : "file ") + path
     }
 
-    /// The largest files in memory, held by somebody or not.
+    /// The largest files in memory, with or without holders.
     func gatherMemoryFiles() -> [EntitySample] {
         var left = Self.mostEntries
         for mount in memoryMounts { walk(mount.path, mount.device, depth: 0, &left) }
@@ -152,7 +154,7 @@ extension Gatherer {
             } else if about.st_mode & S_IFMT == S_IFREG {
                 let key = MemoryFile.Key(device: device, inode: UInt64(about.st_ino)),
                     bytes = Int64(clamping: about.st_blocks) &* 512
-                // heapsum's own images are no growth of anybody's.
+                // heapsum's own images are nobody's growth.
                 if name.hasSuffix(".heap"), path.contains("/heapsum-") {
                     imageBytes[device, default: 0] &+= bytes
                     continue

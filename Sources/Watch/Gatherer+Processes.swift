@@ -1,6 +1,5 @@
-// The processes: from stat, status, the head of maps, and the descriptors' links. A process is one from its start to
-// its end: a PID that comes back is another. What a program does that has /proc hide things from us is told once, as a
-// number.
+// The processes: from stat, status, the beginning of maps, and the descriptors' links. A process is one entity from its
+// start to its end; a reused PID is another one. Processes that this user can't read are reported once, as a number.
 
 import Glibc
 import Proc
@@ -13,7 +12,7 @@ struct KnownProcess {
     var isSeen = true
 }
 
-/// A process named by its PID, or the one that took its place.
+/// A process given by its PID, or its successor.
 struct Followed {
     var pid: Int64
     var id: String?
@@ -21,12 +20,12 @@ struct Followed {
     var words = ""
 }
 
-/// One process's stat, taken apart.
+/// One process's stat, parsed.
 struct ProcessFields {
     var pid: Int64
     var name: String
     var state: Int64
-    /// Fields from the fourth on, as proc(5) numbers them less four.
+    /// Fields from the fourth on: their numbers in proc(5), less four.
     var fields: [Int64]
 
     var parent: Int64 { fields[0] }
@@ -40,7 +39,7 @@ struct ProcessFields {
         self.pid = pid
         self.name = String(decoding: name, as: UTF8.self)
         self.state = Int64(state)
-        // Some fields are negative (priorities): none that is used here.
+        // Some fields may be negative (priorities), but none that is used here.
         fields = words.dropFirst().map { number($0) ?? Sample.unknown }
         guard fields[18] >= 0, fields[0] >= 0 else { return nil }
     }
@@ -83,7 +82,7 @@ extension Gatherer {
         return samples
     }
 
-    // MARK: Which
+    // MARK: Selection
 
     private func chosen(_ stats: [ProcessFields]) -> [ProcessFields] {
         let selection = options.selection
@@ -99,7 +98,7 @@ extension Gatherer {
             }
         }
         if selection.withChildren {
-            // In order of PIDs a child may come before its parent: so until nobody is added.
+            // A child's PID may be lower than its parent's, so this repeats until no process is added.
             var before = -1
             while pids.count != before {
                 before = pids.count
@@ -109,8 +108,8 @@ extension Gatherer {
         return stats.filter { pids.contains($0.pid) }
     }
 
-    /// The PID of a process that was named by one: its own, or, when it is gone, that of one with the same name and
-    /// words that started later: a service that was started again.
+    /// The current PID of a process given by PID: its own, or, if it is gone, that of a later process with the same
+    /// name and arguments: a restarted service.
     private func follow(_ index: Int, _ stats: [ProcessFields]) -> Int64? {
         let was = followed[index]
         if let stat = stats.first(where: { $0.pid == was.pid }), was.id == nil || stat.id == was.id {
@@ -138,13 +137,13 @@ extension Gatherer {
         return String(decoding: text.prefix(4096), as: UTF8.self)
     }
 
-    /// Where a process's memory and files are shown: where the first thread has ended, by another of its threads.
+    /// The directory with a process's memory and files. If its first thread has ended, that of another thread.
     private func place(of stat: ProcessFields) -> String {
         livingThread(of: stat).map { "/proc/\(stat.pid)/task/\($0.pid)" } ?? "/proc/\(stat.pid)"
     }
 
     private func livingThread(of stat: ProcessFields) -> ProcessFields? {
-        // It stays until all others are gone, and is counted with them.
+        // The first thread stays until all others have ended, and is counted with them.
         guard stat.isZombie, stat.fields[16] > 1 else { return nil }
         return ((try? files.names(in: "/proc/\(stat.pid)/task")) ?? []).lazy.compactMap { [files] name in
             guard let thread = Int64(name), let text = try? files.read("/proc/\(stat.pid)/task/\(thread)/stat") else {
@@ -154,7 +153,7 @@ extension Gatherer {
         }.first { !$0.isZombie }
     }
 
-    // MARK: What of each
+    // MARK: Fields
 
     private func process(
         of stat: ProcessFields, _ sockets: inout WaitingSockets, _ hidden: inout Int64
@@ -193,7 +192,7 @@ extension Gatherer {
             put(column, parts.count > 1 ? number(parts[1]) : nil)
         }
         let isZombie = stat.isZombie && living == nil
-        // A kernel thread has no memory of its own, and one named or all makes no difference.
+        // A kernel thread has no memory of its own, so it is left out even if it was named.
         if !hasMemory && !isZombie { return nil }
 
         let id = stat.id
@@ -224,8 +223,8 @@ extension Gatherer {
         return limit
     }
 
-    // The heap stands among the first mappings, behind the program's own; and most programs' libraries are in the first
-    // 64 KB of text.
+    // The heap is among the first mappings, after the program's own, and most programs' libraries are in the first 64
+    // KB of text.
     private func mapped(_ place: String, _ holder: String) -> (heap: Int64, isRecorded: Bool)? {
         guard let text = try? files.read("\(place)/maps") else { return nil }
         var heap: Int64 = 0, isRecorded = false
@@ -243,13 +242,13 @@ extension Gatherer {
         return (heap, isRecorded)
     }
 
-    /// What heapsum's image takes of a recorded process's resident memory, by the mapping of its file.
+    /// How much of a recorded process's resident memory is heapsum's image, by the mapping of its file.
     private func imageKilobytes(_ place: String) -> Int64? {
         var isImage = false, sum: Int64 = 0
         do {
             try files.forEachLine("\(place)/smaps") { line in
                 guard let first = line.first else { return }
-                // A mapping's head begins with its addresses, the lines about it with a capital.
+                // A mapping's first line begins with its addresses, its other lines with a capital letter.
                 if !(0x41 ... 0x5A).contains(first) {
                     let parts = words(line, most: 6)
                     isImage = parts.count > 5 && parts[1].elementsEqual("rw-s".utf8) && Self.isImageName(parts[5])
@@ -263,7 +262,7 @@ extension Gatherer {
         return sum
     }
 
-    /// `PROGRAM.PID.heap`, deleted or not, or the memfd that stands for it.
+    /// `PROGRAM.PID.heap`, deleted or not, or the memfd used instead.
     static func isImageName(_ name: ArraySlice<UInt8>) -> Bool {
         let text = String(decoding: name, as: UTF8.self).replacing(" (deleted)", with: "")
         return text.hasSuffix(".heap") || text.hasPrefix("/memfd:heapsum")
@@ -294,10 +293,10 @@ extension Gatherer {
         var counts = [Int64](repeating: 0, count: values.count), total: Int64 = 0, memfds: Set<UInt64> = [],
             memfdBytes: Int64 = 0
         for name in names {
-            // One that was closed meanwhile is none.
+            // A descriptor that was closed meanwhile does not count.
             guard let link = files.link("\(place)/fd/\(name)") else { continue }
             total += 1
-            // A descriptor that was duplicated is the same memory.
+            // A duplicated descriptor is the same memory.
             if let memory = hold(link, through: "\(place)/fd/\(name)", by: holder), memfds.insert(memory.inode).inserted
             {
                 memfdBytes &+= memory.bytes

@@ -1,15 +1,15 @@
-// Memory that belongs to no process and stays when they are gone: files in tmpfs, by mount, and System V segments, each
-// with its owner. They are entities beside the control groups, so that growth is told of the one that grows.
+// Memory that belongs to no process and outlives processes: files in tmpfs, by mount, and System V segments, each with
+// its owner. They are entities like control groups, so that growth is reported for the one that grows.
 
 import Glibc
 import Text
 
 extension Gatherer {
-    /// The most segments that are listed one by one: the largest.
+    /// At most this many segments are listed separately: the largest.
     private static let mostSegments = 64
 
     func gatherShared() -> [EntitySample] {
-        // The files first: what of a mount are heapsum's own images is known then.
+        // Files first: they show how much of a mount are heapsum's own images.
         let files = gatherMemoryFiles()
         return gatherMounts() + files + gatherSegments()
     }
@@ -26,7 +26,7 @@ extension Gatherer {
         }
     }
 
-    /// A path of /proc/mounts: blanks stand as \\040.
+    /// A path of /proc/mounts, where a blank is written as \\040.
     func unescaped(_ path: ArraySlice<UInt8>) -> String {
         var bytes: [UInt8] = [], place = path.startIndex
         while place < path.endIndex {

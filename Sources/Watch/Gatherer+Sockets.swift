@@ -1,5 +1,6 @@
-// Sockets: how many in each state, the protocol's memory against its limits, and those in which bytes wait. Sockets are
-// of a network namespace; the watched processes' others are read too, each once, through one of its processes.
+// Sockets: how many are in each state, the protocols' memory and its limits, and the sockets in which bytes wait.
+// Sockets belong to a network namespace. The watched processes' other namespaces are read, too, each once, through one
+// of its processes.
 
 import SystemPackage
 
@@ -67,7 +68,7 @@ extension Gatherer {
                     }
                     if isTCP, let index = Int(exactly: state), counts.indices.contains(index) { counts[index] += 1 }
                     let queues = words[4].split(separator: UInt8(ascii: ":"))
-                    // A listening socket's receive queue is of connections, not of bytes.
+                    // A listening socket's receive queue counts connections, not bytes.
                     guard queues.count == 2, let send = hexadecimalNumber(queues[0]),
                         let receive = hexadecimalNumber(queues[1]),
                         send > 0 || receive > 0, !(isTCP && state == 10), inode > 0

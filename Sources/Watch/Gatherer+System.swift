@@ -31,7 +31,7 @@ extension Gatherer {
         set("allocinfo.isThere", files.exists("/proc/allocinfo") ? 1 : 0)
     }
 
-    // Pages on the processors' own lists are free, and not in MemFree.
+    // Pages on the processors' own lists are free, but not part of MemFree.
     private func gatherZones() {
         each("/proc/zoneinfo") { line in
             let words = words(line, most: 2)
@@ -56,7 +56,7 @@ extension Gatherer {
         }
     }
 
-    /// Load, processor time, how long the machine is up.
+    /// Load, processor time, uptime.
     func gatherLoad() {
         each("/proc/loadavg") { line in
             // 13.82 7.45 4.49 9/115 12345
@@ -136,7 +136,7 @@ extension Gatherer {
             }
             return caches
         } catch {
-            // The same numbers, a file each: where slabinfo is left out of the kernel. Both are root's.
+            // The same numbers from single files, for kernels without slabinfo. Only root can read either.
             let found = slabsFromDirectories()
             if found.isEmpty { miss("/proc/slabinfo", error) }
             return found
@@ -157,7 +157,7 @@ extension Gatherer {
     private func slabsFromDirectories() -> [EntitySample] {
         let place = "/sys/kernel/slab"
         return ((try? files.names(in: place)) ?? []).compactMap { name in
-            // A name that is a link is another name of a cache that is there anyhow.
+            // A link is another name of a cache that is listed anyway.
             guard !name.hasPrefix(":"), files.link("\(place)/\(name)").map({ $0.first == UInt8(ascii: ":") }) ?? true
             else { return nil }
             guard let active = files.number("\(place)/\(name)/objects"),
@@ -172,8 +172,7 @@ extension Gatherer {
 
     // MARK: Control groups
 
-    /// A group's path below the hierarchy, as people paste it: with /sys/fs/cgroup before it, or as /proc/PID/cgroup
-    /// has it.
+    /// A group's path below the hierarchy. People also paste it with /sys/fs/cgroup, or from /proc/PID/cgroup.
     static func groupPath(_ group: String) -> String {
         var path = group[...]
         // 0::/system.slice/x.service, 4:memory:/x
@@ -236,7 +235,7 @@ extension Gatherer {
         }
     }
 
-    // MARK: What this itself takes
+    // MARK: heapwatch's own cost
 
     func gatherOwnCost() {
         var usage = rusage()

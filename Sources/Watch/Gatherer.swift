@@ -1,6 +1,6 @@
-// Takes samples: asks the kernel, through /proc and /sys, what there is at this moment. It only reads; it sends
-// no signal, traces nobody, and writes nothing but its own samples. A process that ends meanwhile is not in the
-// sample. What this kernel hasn't got, or doesn't let this user read, is told once, and is unknown in the samples.
+// Takes samples: reads the current state from /proc and /sys. It only reads: it sends no signal, traces nobody, and
+// writes only its own samples. A process that ends meanwhile is not in the sample. What this kernel doesn't have, or
+// doesn't let this user read, is reported once and is unknown in the samples.
 
 import Glibc
 import SystemPackage
@@ -8,9 +8,9 @@ import SystemPackage
 /// Which processes are watched.
 package struct Selection: Sendable {
     package var pids: [Int64] = []
-    /// Shell patterns of names: the kernel's, or the base name of the first word of the command line.
+    /// Shell patterns for names: the kernel's name, or the base name of the command line's first word.
     package var names: [String] = []
-    /// Descendants of the chosen ones too.
+    /// Whether descendants of the chosen processes are watched, too.
     package var withChildren = false
     package var isAll: Bool { pids.isEmpty && names.isEmpty }
 
@@ -20,12 +20,12 @@ package struct Selection: Sendable {
 }
 
 package struct GatherOptions: Sendable {
-    /// Where /proc and /sys are: empty for this machine.
+    /// The directory that contains /proc and /sys; empty for this machine.
     package var root = ""
     package var selection = Selection()
     /// Control groups, by their paths below the hierarchy.
     package var groups: [String] = []
-    /// The proportional set size: the kernel walks all of a process's pages for it.
+    /// Whether to read proportional set sizes, for which the kernel walks all of a process's pages.
     package var proportional = false
 
     package init() {}
@@ -41,22 +41,22 @@ package struct Missing: Equatable, Sendable {
 package final class Gatherer {
     let options: GatherOptions
     let files: ProcText
-    /// The machine's columns, which grow as kernels show more.
+    /// The machine's columns; new ones are added when the kernel shows more.
     var systemColumns: [String] = []
     var systemIndex: [String: Int] = [:]
     var systemValues: [Int64] = []
     var groupColumns: [String] = []
     var groupIndex: [String: Int] = [:]
-    /// What is known of a process as long as it is there: what is dear to read, and doesn't change.
+    /// What is known about a process while it exists: values that are expensive to read and don't change.
     var known: [String: KnownProcess] = [:]
-    /// Of the processes named by --pid: who they were, so that a successor is known.
+    /// The processes given by --pid, with what identifies a successor.
     var followed: [Followed] = []
-    /// Whether the kernel gives a slab cache back, by its name; read once.
+    /// Whether the kernel can reclaim a slab cache, by its name; read once.
     var reclaimable: [String: Int64] = [:]
-    /// Where tmpfs is mounted, what lies in memory, and who is attached to System V's segments: of this sample.
+    /// For this sample: where tmpfs is mounted, the files in memory, and the processes attached to System V segments.
     var memoryMounts: [(path: String, device: UInt64)] = []
     var memoryFiles: [MemoryFile.Key: MemoryFile] = [:]
-    /// What heapsum's own images take of each mount.
+    /// The bytes of heapsum's own images on each mount.
     var imageBytes: [UInt64: Int64] = [:]
     var segmentHolders: [Int64: Set<String>] = [:]
     /// What kmemleak suspects.
@@ -70,13 +70,13 @@ package final class Gatherer {
         followed = options.selection.pids.map { Followed(pid: $0) }
     }
 
-    /// What turned out missing since the last call.
+    /// What was found missing since the last call.
     package func takeMissing() -> [Missing] {
         defer { missing = [] }
         return missing
     }
 
-    /// The records of what kmemleak suspects since the last call, as the kernel prints them.
+    /// The kernel's records of new kmemleak suspects since the last call.
     package func takeSuspects() -> [UInt8] { suspects.takeFresh() }
 
     func miss(_ what: String, _ reason: String) {
@@ -113,7 +113,7 @@ package final class Gatherer {
             groupColumns: groupColumns, entities: entities)
     }
 
-    /// Sets a column of the machine, which comes to be where it wasn't.
+    /// Sets a column of the machine; a new one is added.
     func set(_ name: String, _ value: Int64) {
         if let index = systemIndex[name] {
             systemValues[index] = max(value, Sample.unknown)

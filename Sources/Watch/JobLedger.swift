@@ -1,8 +1,7 @@
-// What each job left behind: the machine's levels before it and after it. A level that rose over the job, by far more
-// than it moves otherwise, and that never came back down to where it was, is what the job left; once in three months is
-// enough.
+// What each job left behind, from the machine's levels before and after it. A job left something if a level rose during
+// the job by far more than it moves otherwise, and never came back down. Once in three months is enough.
 //
-// Only what belongs to no process is looked at: a process that stays is a process's own finding.
+// Only memory that belongs to no process is examined: a process that stays is a finding of its own.
 
 struct JobLedger {
     struct Run {
@@ -32,17 +31,17 @@ struct JobLedger {
         let counts = Dictionary(runs.map { ($0.job, 1) }, uniquingKeysWith: +)
         for name in names {
             let isCount = name.hasPrefix("count ")
-            // Runs of which both levels are known.
+            // Runs with both levels known.
             let levels = runs.compactMap { run in
                 run.before[name].flatMap { before in run.after[name].map { (run: run, before: before, after: $0) } }
             }
-            // What moves while no job runs, and what falls, is no leak: by so much the level moves anyhow.
+            // Changes while no job runs, and falls, are not leaks: they show how much the level moves anyway.
             let changes =
                 levels.map { $0.after - $0.before }.filter { $0 < 0 }
                 + zip(levels.dropFirst(), levels).map { $0.before - $1.after }
             let floor = max(Self.floor(name), 5 * Self.usual(changes))
             var left: [String: (runs: Int, amount: Double, last: Int64)] = [:]
-            // The lowest level from here on, from the last backwards.
+            // The lowest level from each moment on, computed backwards.
             var lowest = Double.infinity
             for (run, before, after) in levels.reversed() {
                 lowest = min(lowest, after)
@@ -68,13 +67,12 @@ struct JobLedger {
 
     private static func floor(_ name: String) -> Double {
         if name.hasPrefix("count ") { return Metrics.counts.first { "count " + $0.column == name }?.floor ?? 64 }
-        // Pages that no counter explains move by what each processor has in hand.
+        // Pages that no counter explains move by the pages that each processor keeps.
         return name == "unexplained"
             ? 16 * Metrics.megabyte : name.hasPrefix("slab ") ? Metrics.megabyte : 2 * Metrics.megabyte
     }
 
-    /// How far the level moves as a rule: the median of the changes' sizes, once and a half, as for a normal
-    /// distribution.
+    /// How far the level usually moves: 1.5 times the median of the changes' sizes, as for a normal distribution.
     private static func usual(_ changes: [Double]) -> Double {
         let sizes = changes.map(\.magnitude).sorted()
         return sizes.isEmpty ? 0 : 1.4826 * sizes[sizes.count / 2]

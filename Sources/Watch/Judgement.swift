@@ -1,6 +1,6 @@
-// From tracks to findings: which of all series grow, which wait undrained, and what moves without growing. Nothing is
-// accused on the test alone: see Growth. What isn't accused keeps its shape, so that a reader sees what it was taken
-// for.
+// Turns tracks into findings: which series grow, which queues are not drained, and what moves without growing. The test
+// alone accuses nothing: see Growth. A series that isn't accused keeps its shape, so that the reader sees how it was
+// judged.
 
 import Trend
 
@@ -17,7 +17,7 @@ extension Examination {
         var metric: Int
         var memory: MemoryClass?
 
-        /// What the kernel gives back when memory is short: it may grow for months, and leaks nothing.
+        /// The kernel reclaims it when memory is short. It may grow for months and leaks nothing.
         var isReclaimable = false
         var values: [Double] { track.values[metric] }
         var range: Double { track.highest[metric] - track.lowest[metric] }
@@ -37,7 +37,7 @@ extension Examination {
         verdict.tests = candidates.count
         var rest: [Candidate] = [], accusedMemory: Set<Int> = []
         for candidate in candidates {
-            // Address space alone says little where the memory in it grows as well.
+            // Growth of address space adds little if the memory in it grows as well.
             if let tag = candidate.tag, candidate.kind == .process, candidate.metric == Metrics.addressSpace,
                 accusedMemory.contains(tag)
             {
@@ -65,8 +65,8 @@ extension Examination {
         }
         nameCausesOnce()
         verdict.growing.sort { Self.weight($0) > Self.weight($1) }
-        // Those with the most movement: of the processes that are watched, and apart from these of the machine, which
-        // others move.
+        // Those that move the most: first of the watched processes, then separately of the machine, which other
+        // processes move.
         let moving = rest.filter {
             $0.range >= 2 * $0.floor
                 && ($0.tag == nil || tracked[$0.tag ?? 0].kind != .process || $0.metric != Metrics.addressSpace)
@@ -82,19 +82,19 @@ extension Examination {
         verdict.leftBehind = jobs.leftBehind(steps)
     }
 
-    /// Bytes and counts side by side: by how often each has gained its floor.
+    /// Makes bytes and counts comparable: how many times its floor each has gained.
     private static func weight(_ finding: Finding) -> Double {
         (finding.last - finding.first) / (finding.unit == .bytes ? Metrics.megabyte : 8)
     }
 
-    // An ended process can't grow any more: it is told where it lived long enough to matter.
+    // An ended process can't grow any more. It is reported only if it lived long enough to matter.
     private func isTold(_ candidate: Candidate) -> Bool {
         let span = lastTime - firstTime
         return !hasEnded(candidate.track, candidate.tag)
             || candidate.track.lastTime - candidate.track.firstTime >= span / 4
     }
 
-    /// Whether it isn't in the last sample that has any of its kind.
+    /// Whether it is missing in the last sample with any of its kind.
     private func hasEnded(_ track: Track, _ tag: Int?) -> Bool {
         guard let tag else { return false }
         return track.lastTime < lastTimes[tracked[tag].kind] ?? lastTime
@@ -106,7 +106,7 @@ extension Examination {
             _ kind: GrowthKind, _ tag: Int?, _ name: String, _ metric: Metrics.Metric, _ track: Track, _ index: Int,
             _ memory: MemoryClass? = nil
         ) {
-            // What never moves can't be accused, and is no test.
+            // A series that never moves can't be accused and doesn't count as a test.
             guard track.times.count >= Growth.fewestMoments, track.lowest[index] < track.highest[index] else { return }
             let floor = max(metric.floor, metric.share * track.first[index].magnitude)
             list.append(
@@ -124,8 +124,7 @@ extension Examination {
                     add(isDescriptor ? .descriptors : .process, tag, entity.name, metric, entity.track, index)
                 }
             case .slab:
-                // By the kernel's word; recordings of before it was kept, and kernels without SLUB, have the name
-                // alone.
+                // By the kernel's information. Older recordings, and kernels without SLUB, only have the name.
                 let isReclaimable = entity.isReclaimable ?? SlabCaches.isReclaimable(entity.name)
                 let what =
                     entity.detail == ImportedSlab.bsdMark
@@ -148,7 +147,7 @@ extension Examination {
                 .kernel, nil, which.plainName,
                 Metrics.Metric(what: which.title, unit: .bytes, floor: max(8 * Metrics.megabyte, total / 2000)),
                 kernelTrack, index, which)
-            // Nothing tells whether the kernel would give it back.
+            // It isn't known whether the kernel could reclaim it.
             if which == .slab, list.last?.memory == .slab { list[list.count - 1].isReclaimable = true }
         }
         let isPartial = verdict.memory?.isPartial ?? false
@@ -207,7 +206,7 @@ extension Examination {
         return Double(fileLimit) - countTracks[open].last[0]
     }
 
-    /// nil where it is more than ten years away.
+    /// nil if it is more than ten years away.
     private func exhausted(left: Double?, _ trend: Trend) -> Int64? {
         guard let left, trend.slopePerSecond > 0 else { return nil }
         let seconds = max(0, left) / trend.slopePerSecond
@@ -292,7 +291,7 @@ extension Examination {
         }
     }
 
-    // Bytes in the queue for half of the time and longer, 16 KB and more, and never fewer than before.
+    // At least 16 KB in the queue, for at least half of the time, and never shrinking.
     private mutating func judgeQueues() {
         for entity in tracked where entity.kind == .process && entity.track.lastTime == lastTimes[.process] {
             guard let pid = entity.pid else { continue }

@@ -1,5 +1,5 @@
-// The current state as a table of so many lines: the machine's memory above, then the processes that grew the most
-// since the table began, and those that have the most.
+// The current state as a table with a given number of lines: first the machine's memory, then the processes that grew
+// the most since the table began, and those that have the most.
 
 import Text
 
@@ -38,7 +38,7 @@ package struct LiveTable {
             }, uniquingKeysWith: { first, _ in first })
     }
 
-    /// The words of its command, the first without its directory; the kernel's name for it where there are none.
+    /// The words of its command, the first without its directory; the kernel's name if there are none.
     private static func commandLine(_ entity: EntitySample) -> String {
         let words = entity.detail.split(separator: "\0").map(String.init)
         guard let first = words.first else { return entity.name }
@@ -64,7 +64,7 @@ package struct LiveTable {
         lines.append(
             "\(separated(UInt64(processes.count))) processes, by growth since \(shortDuration(seconds)) ago, in KB")
         lines.append("")
-        // A narrow terminal has the columns that name and accuse; the name comes first in worth.
+        // A narrow terminal gets only the columns that identify and accuse. The name is the most important.
         let isNarrow = (style.width ?? 200) < 130
         lines.append(
             style.dim(
@@ -108,5 +108,5 @@ package struct LiveTable {
     }
 }
 
-/// What tells one start of the machine from another.
+/// Identifies a start of the machine.
 package func bootID(root: String) -> String { ProcText(root: root).word("/proc/sys/kernel/random/boot_id") ?? "" }

@@ -1,7 +1,7 @@
-// How busy the machine was: its load, processors, pressure, swapping, and who used the processors. A story of memory
-// often begins here: a load of 18, and a machine that does nothing but swap.
+// How busy the machine was: its load, processors, pressure, swapping, and the processes that used the processors.
+// Memory problems often show here first: a load of 18, and a machine that only swaps.
 //
-// Invariant: a counter that goes back (the machine was started again) begins anew, and adds nothing.
+// Invariant: a counter that goes back (the machine was restarted) starts again and adds nothing.
 
 import Proc
 import Text
@@ -18,21 +18,22 @@ package struct LoadPicture: Sendable {
     /// The average of one minute.
     package var load: LoadSeries?
     package var processors: Int64 = 0
-    /// Seconds since the machine's start, at first and at last.
+    /// Seconds since the machine's start, first and last.
     package var uptime: (first: Double, last: Double)?
-    /// Shares of all processors' time, by what it went to: user, system, iowait, steal.
+    /// Shares of all processors' time, by use: user, system, iowait, steal.
     package var processorShares: [(name: String, share: Double)] = []
-    /// Shares of the time that something waited: memory, io, cpu.
+    /// Shares of the time in which something waited: memory, io, cpu.
     package var pressure: [(name: String, some: Double, full: Double?, most: Double)] = []
     /// Bytes a second.
     package var swapIn: LoadSeries?
     package var swapOut: LoadSeries?
     /// Processes, the busiest first: seconds of processor time, and seconds of the recording.
     package var busiest: [(pid: Int64, name: String, detail: String, seconds: Double, span: Double)] = []
-    /// What top's head shows, at the first sample and at the last.
+    /// What top's first lines would show, at the first and the last sample.
     package var heads: [[String]] = []
 
-    /// A machine in trouble by itself: more wants to run than processors are, or memory makes programs wait.
+    /// Whether the machine itself is in trouble: more tasks want to run than there are processors, or programs wait for
+    /// memory.
     package var isStrained: Bool {
         (load.map { $0.mean > 1.5 * Double(max(processors, 1)) } ?? false)
             || pressure.contains { $0.name == "memory" && $0.some > 0.05 }
@@ -41,10 +42,10 @@ package struct LoadPicture: Sendable {
 }
 
 struct LoadHistory {
-    /// A counter, by what it gained from sample to sample.
+    /// A counter's gains from sample to sample.
     private struct Counter {
         var last: Int64?, lastTime = 0.0, sum = 0.0, seconds = 0.0
-        /// - Returns: what it gained a second.
+        /// - Returns: its gain per second.
         mutating func add(_ value: Int64, at time: Double) -> Double? {
             defer { (last, lastTime) = (value, time) }
             guard let last, value >= last, time > lastTime else { return nil }
@@ -59,7 +60,7 @@ struct LoadHistory {
     static let shares = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"]
     static let pressures = [("memory", "some"), ("memory", "full"), ("io", "some"), ("io", "full"), ("cpu", "some")]
 
-    /// What the page draws: load; shares of processors; pressure of memory, io, cpu; bytes swapped in and out a second.
+    /// The page's graphs: load; shares of processors; pressure of memory, io, cpu; bytes swapped in and out per second.
     static let seriesNames = [
         "load", "processors used", "memory pressure", "io pressure", "cpu pressure", "swapped in", "swapped out",
     ]
@@ -161,7 +162,7 @@ struct LoadHistory {
         return picture
     }
 
-    /// The rows below top's head: the five that had the most memory at the first sample, or at the last.
+    /// The rows below top's first lines: the five processes with the most memory at the first or last sample.
     private static func largest(_ tracked: [Tracked], isFirst: Bool) -> [String] {
         let processes = tracked.filter { $0.kind == .process && $0.track.sampleCount > 0 }
         guard let first = processes.map(\.track.firstTime).min(), let last = processes.map(\.track.lastTime).max()
@@ -177,7 +178,7 @@ struct LoadHistory {
             }
     }
 
-    /// What uptime, and top in its head, would have printed.
+    /// What uptime and the first lines of top would have printed.
     private static func lines(_ columns: MemoryColumns, _ system: DecodedEntity) -> [String] {
         func value(_ name: String) -> Int64? { columns.value(name, system) }
         var lines: [String] = []
@@ -202,7 +203,7 @@ struct LoadHistory {
         return lines
     }
 
-    /// As uptime has it: 5 days, 3:02.
+    /// In uptime's form: 5 days, 3:02.
     static func uptimeText(_ seconds: Int64) -> String {
         let seconds = max(0, seconds), days = seconds / 86_400, hours = seconds / 3600 % 24, minutes = seconds / 60 % 60
         return (days > 0 ? "\(days) day\(days == 1 ? "" : "s"), " : "")
@@ -211,7 +212,7 @@ struct LoadHistory {
 }
 
 extension DecodedEntity {
-    /// Of a process: ticks of processor time; nil where they aren't known.
+    /// A process's ticks of processor time; nil if not known.
     var processorTicks: Int64? {
         let user = self[.userTicks], system = self[.systemTicks]
         if user == Sample.unknown { return nil }

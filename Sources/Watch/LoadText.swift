@@ -1,10 +1,11 @@
-// How busy the machine was, for people: a few lines, which say first whether that is a story of its own.
+// How busy the machine was, for people: a few lines. The first says whether that is a problem of its own.
 
 import Proc
 import Text
 
 extension Finding {
-    /// A process's words without the directory of the first: four programs called python3 are four.
+    /// A process's command line without the first word's directory, so that several processes named python3 can be told
+    /// apart.
     static func commandLine(_ detail: String, _ name: String) -> String {
         let words = detail.split(separator: "\0").map(String.init)
         guard let first = words.first else { return name }

@@ -1,8 +1,8 @@
-// Where a machine's memory is, by the kernel's own counters: each page in one class, none in two. What no counter
-// explains is what drivers and others took from the page allocator directly: total less free less everything counted.
+// Where a machine's memory is, by the kernel's own counters. Each page is in exactly one class. What no counter
+// explains was taken directly from the page allocator, by drivers and others: total less free less everything counted.
 //
-// Invariant: the classes, free and unexplained together are MemTotal, exactly. So unexplained can fall below 0 by a
-// little: the counters aren't of one moment, and each processor keeps some of its own changes for a while.
+// Invariant: the classes, free and unexplained add up to MemTotal exactly. So unexplained can be slightly below 0,
+// because the counters are not read at one moment and each processor delays some of its changes.
 
 /// A use of memory that the kernel counts.
 package enum MemoryClass: Int, CaseIterable, Sendable {
@@ -18,7 +18,7 @@ package enum MemoryClass: Int, CaseIterable, Sendable {
     package var isOfApplications: Bool { rawValue <= MemoryClass.file.rawValue }
     package var name: String { "\(self)" }
 
-    /// As people call it, in one or two words.
+    /// A plain name of one or two words.
     package var plainName: String {
         switch self {
         case .anonymous: "anonymous memory"
@@ -65,7 +65,7 @@ package enum MemoryClass: Int, CaseIterable, Sendable {
         case .graphics: "graphics"
         case .corrupted: "corrupted, set aside"
         case .pageLists: "free, on processors' lists"
-        case .slab: "slab, of which isn't told what is reclaimable"
+        case .slab: "slab, reclaimable or not"
         }
     }
 }
@@ -79,15 +79,14 @@ package struct MemoryPicture: Equatable, Sendable {
     /// The kernel's estimate of the memory available without swapping; and free swap.
     package var available: Int64
     package var swapFree: Int64
-    /// Programs' memory is in `unexplained`, as nothing tells it apart: in what was imported from logs that don't have
-    /// it.
+    /// `unexplained` includes programs' memory, because an imported log does not have it separately.
     package var isPartial = false
     static let partialTitle = "programs' memory, and what the input doesn't tell apart from it"
 
     package subscript(_ class: MemoryClass) -> Int64 { classes[`class`.rawValue] }
 }
 
-/// Finds the columns once, so that a picture of each sample costs little.
+/// Finds the columns once, so that each sample's picture is cheap.
 struct MemoryColumns {
     private let indices: [String: Int]
     let columnCount: Int
@@ -103,9 +102,9 @@ struct MemoryColumns {
         return value == Sample.unknown ? nil : value
     }
 
-    /// nil where there is no meminfo in the sample.
+    /// nil if the sample has no meminfo.
     func picture(_ system: DecodedEntity, pageBytes: Int64) -> MemoryPicture? {
-        // Numbers come from a file: beyond what a machine can have they are cut, so that sums don't overflow.
+        // Numbers come from a file, so impossibly large ones are cut to keep sums from overflowing.
         func bytes(_ name: String) -> Int64? { value("meminfo.\(name)", system).map { min($0, 1 << 50) * 1024 } }
         func pages(_ name: String) -> Int64 { value(name, system).map { min($0, 1 << 38) * pageBytes } ?? 0 }
         func sum(_ names: String...) -> Int64 { names.reduce(0) { $0 + (bytes($1) ?? 0) } }
@@ -116,7 +115,7 @@ struct MemoryColumns {
         let shared = sum("Shmem"), cached = sum("Cached"), anonymous = sum("AnonPages"), buffers = sum("Buffers")
         put(.anonymous, anonymous)
         put(.shared, shared)
-        // Shared memory is in Cached, as it has pages in the cache of files.
+        // Shared memory is part of Cached, because its pages are in the page cache.
         put(.file, cached - shared)
         put(.buffers, buffers)
         put(.slabReclaimable, sum("SReclaimable"))
@@ -129,7 +128,7 @@ struct MemoryColumns {
         let stacks = sum("KernelStack", "ShadowCallStack")
         put(.stacks, stacks)
         put(.pageTables, sum("PageTables", "SecPageTables"))
-        // Stacks are taken from vmalloc, and counted there too.
+        // Stacks are allocated by vmalloc and counted there, too.
         put(.vmalloc, sum("VmallocUsed") - stacks)
         put(.perCPU, sum("Percpu"))
         put(.sockets, pages("sockstat.TCP.mem") + pages("sockstat.UDP.mem"))
@@ -139,8 +138,8 @@ struct MemoryColumns {
         {
             put(.hugePages, min(count, 1 << 20) * min(size, 1 << 31))
         }
-        // Pages in the swap cache are mostly mapped, and then anonymous: only what the lists have beyond those stands
-        // by itself.
+        // Pages in the swap cache are mostly mapped and then count as anonymous. Only what the lists have beyond those
+        // is separate.
         let listed = sum("Active(anon)", "Inactive(anon)", "Active(file)", "Inactive(file)", "Unevictable")
         put(.swapCache, min(sum("SwapCached"), max(0, listed - anonymous - cached - buffers)))
         put(.compressed, max(pages("vmstat.nr_zspages"), sum("Zswap")))
@@ -154,7 +153,7 @@ struct MemoryColumns {
             isPartial: bytes("AnonPages") == nil)
     }
 
-    /// Free memory and caches, as vmstat prints them: in bytes, where no total is known.
+    /// Free memory and caches in bytes, as vmstat prints them, if no total is known.
     func availableWithoutTotal(_ system: DecodedEntity) -> Double? {
         guard let free = value("meminfo.MemFree", system) else { return nil }
         return ["meminfo.Buffers", "meminfo.Cached"].reduce(Double(free)) { $0 + Double(value($1, system) ?? 0) } * 1024

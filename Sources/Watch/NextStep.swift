@@ -1,11 +1,11 @@
-// What to do next, as a command that can be typed, and the heapsum call that reduces what it gives. What a kernel can
-// do is told by its version, as the recording has it: the verdict may be read on another machine.
+// What to do next: a command to type, and the heapsum call that reduces its output. The recorded kernel version decides
+// what is possible, because the verdict may be read on another machine.
 
 import Text
 
 package struct NextStep: Equatable, Sendable {
     package var command: String
-    /// Why, or what it takes; a sentence.
+    /// The reason or the requirements; a sentence.
     package var remark = ""
 }
 
@@ -71,7 +71,7 @@ struct NextSteps {
                 : "The other side doesn't read: the peer's address is in ss's line.")
     }
 
-    /// Of a group: who is in it; of tmpfs and a segment: what lies in it, and who has it open.
+    /// For a group: its processes; for tmpfs and a segment: its contents, and who has it open.
     func group(_ name: String, holders: [String] = []) -> NextStep {
         let pids = holders.dropFirst().compactMap { Int64($0.prefix { $0 != " " }) }
         if name.hasPrefix("memfd ") || name == "shared anonymous memory" || name.hasPrefix("deleted file ") {
@@ -113,7 +113,7 @@ struct NextSteps {
     }
 
     func slab(_ cache: String, objectBytes: Int64) -> NextStep {
-        // The trace file may be written up to 5.8; alloc_traces is there from 5.14, alloc_calls before.
+        // The trace file can be written up to 5.8. alloc_traces exists since 5.14, alloc_calls before.
         let name = shellWord(cache)
         let (major, minor) = version
         if major > 0 && (major, minor) < (5, 9) {
@@ -168,7 +168,7 @@ struct NextSteps {
             remark: "Boot with page_owner=on first, so that the kernel keeps who takes pages.")
     }
 
-    /// Where what was gathered doesn't tell programs' memory from the kernel's.
+    /// For data in which programs' memory can't be told from the kernel's.
     var notToldApart: NextStep {
         NextStep(
             command: "heapwatch -o watch --interval 60s --duration 1d; heapwatch verdict watch",

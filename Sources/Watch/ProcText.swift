@@ -1,6 +1,6 @@
-// Reads the texts of /proc and /sys below a root, and takes them apart: lines, words, numbers. The root is / on a
-// machine, and a recorded tree in tests. Everything read may hold anything, end anywhere, or be gone: what can't be
-// read is an error to be told, what isn't a number is nil, and a number too large is the largest.
+// Reads and parses the text files of /proc and /sys below a root: lines, words, numbers. The root is / on a machine,
+// and a recorded tree in tests. A file may contain anything, end anywhere, or be gone: what can't be read is an error,
+// what isn't a number is nil, and a number too large becomes the largest one.
 
 import Glibc
 import SystemPackage
@@ -18,9 +18,9 @@ final class ProcText {
         self.root = root
     }
 
-    /// Hands on a file's lines, one by one and without their ends, however long the file is.
+    /// Passes a file's lines to `body`, one by one and without newlines, for files of any length.
     ///
-    /// A line above 64 KB is cut: none of the kernel's is that long.
+    /// A line longer than 64 KB is cut; the kernel has none.
     func forEachLine(_ path: String, _ body: (ArraySlice<UInt8>) -> Void) throws(Errno) {
         let file = try open(path)
         defer { close(file) }
@@ -70,7 +70,7 @@ final class ProcText {
 
     func exists(_ path: String) -> Bool { (root + path).withPath({ access($0, F_OK) }) == 0 }
 
-    /// The names in a directory, without those that begin with a dot, in no order.
+    /// The names in a directory, without those that begin with a dot, in no particular order.
     func names(in path: String) throws(Errno) -> [String] {
         guard let directory = (root + path).withPath({ opendir($0) }) else { throw Errno(rawValue: errno) }
         defer { closedir(directory) }
@@ -82,7 +82,7 @@ final class ProcText {
         return names
     }
 
-    /// Where a symbolic link leads.
+    /// The target of a symbolic link.
     func link(_ path: String) -> ArraySlice<UInt8>? {
         let count = chunk.withUnsafeMutableBytes { buffer in
             buffer.withMemoryRebound(to: CChar.self) { text in
@@ -93,7 +93,7 @@ final class ProcText {
     }
 
     private func open(_ path: String) throws(Errno) -> CInt {
-        // Non-blocking: in a tree that somebody else made a name may be a FIFO.
+        // Non-blocking, because in somebody else's tree a name may be a FIFO.
         let file = (root + path).withPath { Glibc.open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
         guard file >= 0 else { throw Errno(rawValue: errno) }
         return file
@@ -113,7 +113,7 @@ func words(_ line: ArraySlice<UInt8>, most: Int = .max) -> [ArraySlice<UInt8>] {
     line.split(maxSplits: most, whereSeparator: { $0 == 0x20 || $0 == 0x09 || $0 == 0x0A })
 }
 
-/// A decimal number; of what 63 bits don't hold the largest that they do. nil for anything else.
+/// A decimal number; the largest 63-bit number if it is larger. nil for anything else.
 func number(_ text: ArraySlice<UInt8>) -> Int64? {
     guard !text.isEmpty else { return nil }
     var value: Int64 = 0

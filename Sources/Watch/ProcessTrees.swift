@@ -1,16 +1,16 @@
-// Sums over process trees: a service that starts a worker after the other grows, while none of its processes does. A
-// tree's root is the outermost ancestor that is watched and isn't the first process, which is everybody's ancestor.
+// Sums over process trees: a service that keeps starting workers grows, although none of its processes does. A tree's
+// root is the outermost watched ancestor, except for the first process, which is everybody's ancestor.
 
 import Trend
 
 struct ProcessTrees {
     struct Growing { var root: Int, count: Int, track: Track, trend: Trend }
 
-    /// By the root's number: memory, and how many processes.
+    /// By the root's number: memory and number of processes.
     private var tracks: [Int: Track] = [:]
     private var lastHere: [Int] = []
     private var lastParents: [Int64] = []
-    /// The root of each of those here, in their order.
+    /// The root of each process in the sample, in order.
     private var roots: [Int] = []
     private var members: [Int: [Int]] = [:]
 
@@ -34,7 +34,7 @@ struct ProcessTrees {
             here.compactMap { tag in tracked[tag].pid.map { ($0, tag) } }, uniquingKeysWith: { first, _ in first })
         return here.map { tag in
             var root = tag
-            // As many steps as there are processes: parents in a hostile recording may go round.
+            // At most as many steps as processes, because parents in a hostile recording may form a circle.
             for _ in here.indices {
                 guard tracked[root].parent > 1, let above = byPID[tracked[root].parent], above != root else { break }
                 root = above
@@ -45,7 +45,7 @@ struct ProcessTrees {
 
     mutating func finish() { for root in tracks.keys { tracks[root]?.finish() } }
 
-    /// Trees that grow, and of which no process is accused already.
+    /// Trees that grow and have no accused process.
     func growing(tests: Int, accused: Set<Int>, _ tracked: [Tracked]) -> [Growing] {
         tracks.compactMap { root, track in
             let tags = members[root] ?? []

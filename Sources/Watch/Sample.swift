@@ -1,13 +1,13 @@
-// A sample: what the machine and its processes looked like at one moment. It is a list of entities, each of a kind
-// whose columns have names, and each with one number a column. The file format, the verdict and the exports know
-// nothing else, so that a counter which a later kernel adds is kept, and old recordings stay readable.
+// A sample: the state of the machine and its processes at one moment. It is a list of entities. Each entity has a kind,
+// whose columns have names, and one number for each column. The file format, the verdict and the exports know nothing
+// else. So a counter that a later kernel adds is kept, and old recordings stay readable.
 //
-// Invariant: values are not negative; what isn't known is `Sample.unknown`.
+// Invariant: values are not negative; an unknown value is `Sample.unknown`.
 
 package enum EntityKind: UInt8, CaseIterable, Sendable {
-    /// The machine: one entity, whose columns are the names in /proc with their file before them (`meminfo.MemFree`).
+    /// The machine: one entity. Its columns are names from /proc after their file's name (`meminfo.MemFree`).
     case system
-    /// A process from its start to its end: its `id` is "PID:start", as a PID comes back.
+    /// A process from its start to its end. Its `id` is "PID:start", because PIDs are reused.
     case process
     case slab
     /// A control group.
@@ -17,11 +17,11 @@ package enum EntityKind: UInt8, CaseIterable, Sendable {
 package struct EntitySample: Sendable {
     package var kind: EntityKind
     package var id: String
-    /// What people call it: a process's name, a cache's, a group's path.
+    /// Its name for people: a process's or a cache's name, a group's path.
     package var name: String
-    /// A process's words, each ended by a NUL, as /proc has them.
+    /// A process's arguments, each ended by a NUL, as in /proc.
     package var detail: String
-    /// As many as the kind has columns, or fewer: those at the end are not known.
+    /// One for each of the kind's columns; missing ones at the end are not known.
     package var values: [Int64]
 
     package init(kind: EntityKind, id: String, name: String, detail: String = "", values: [Int64]) {
@@ -29,7 +29,7 @@ package struct EntitySample: Sendable {
     }
 }
 
-/// What a sample was taken for.
+/// Why a sample was taken.
 package enum Occasion: Equatable, Sendable {
     case interval
     case beforeJob(String)
@@ -40,7 +40,7 @@ package enum Occasion: Equatable, Sendable {
 package struct Sample: Sendable {
     package static let unknown: Int64 = -1
 
-    /// Since the machine's start: no one sets this clock.
+    /// Since the machine's start. Nobody sets this clock.
     package var bootMilliseconds: Int64
     package var occasion: Occasion
     package var systemColumns: [String]
@@ -68,43 +68,43 @@ package struct Sample: Sendable {
     }
 }
 
-/// Of a process. Kilobytes where not said otherwise; new columns go to the end.
+/// A process's columns. Kilobytes unless it says otherwise. New columns must be added at the end.
 package enum ProcessColumn: Int, CaseIterable, Sendable {
-    /// The letter that /proc gives.
+    /// The letter from /proc.
     case state
     case parent
     case resident, anonymous, file, shared, swap
-    /// With --pss alone.
+    /// Only with --pss.
     case proportional
     case pageTables, virtual, data
-    /// The mapping [heap], which brk moves.
+    /// The mapping [heap], which grows by brk.
     case heap
     case threads, minorFaults, majorFaults
     /// In clock ticks.
     case userTicks, systemTicks
-    /// Open descriptors, all kinds together; then by kind.
+    /// Open descriptors: all, then by kind.
     case descriptors, files, sockets, pipes, events, polls, timers, watches, memoryFiles, otherDescriptors
     /// The soft limit of open descriptors.
     case descriptorLimit
-    /// Bytes that wait in its sockets, and the sockets in which some do.
+    /// Bytes that wait in its sockets, and the number of sockets with such bytes.
     case receiveQueue, sendQueue, undrainedSockets
-    /// 1 where heapsum's library is mapped.
+    /// 1 if heapsum's library is mapped.
     case isRecorded
-    /// Resident bytes of heapsum's image, in a process that is recorded: in `shared`, where it lies on tmpfs.
+    /// Resident size of heapsum's image in a recorded process. It is part of `shared` if the image is on tmpfs.
     case image
-    /// In memfds that it has open, mapped or not; each counted once.
+    /// Size of its open memfds, mapped or not; each counted once.
     case memoryFileKilobytes
 
     package var name: String { "\(self)" }
     package static let names = allCases.map(\.name)
 }
 
-/// Of a slab cache.
+/// A slab cache's columns.
 package enum SlabColumn: Int, CaseIterable, Sendable {
     case activeObjects, objects, objectBytes
-    /// All that the cache holds.
+    /// All pages of the cache.
     case pages
-    /// 1 where the kernel gives the cache back when memory is short, by its own word.
+    /// 1 if the kernel says that it reclaims the cache when memory is short.
     case isReclaimable
 
     package static let names = allCases.map { "\($0)" }

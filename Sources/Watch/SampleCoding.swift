@@ -1,6 +1,6 @@
-// Samples as bytes. All numbers are variable-length integers of 7 bits a byte, lowest first; differences have their
-// sign in the lowest bit. A sample says what changed since the one before; a key sample says everything, so that
-// reading can begin there. One sample is one frame:
+// The encoding of samples. All numbers are variable-length integers with 7 bits per byte, lowest first; differences
+// have their sign in the lowest bit. A sample has only the changes since the previous one. A key sample has everything,
+// so reading can begin there. One sample is one frame:
 //
 //     A7 48 57 kind | payload's length, 4 bytes | CRC-32 of kind and payload, 4 bytes | payload         (lowest byte
 //     first)
@@ -15,14 +15,14 @@
 //       the one
 //                  before, difference of the value
 //
-// Invariant: encoder and decoder number entities and columns alike; both begin anew with a key sample.
+// Invariant: encoder and decoder number entities and columns in the same way; both start again with each key sample.
 
-/// What a frame holds.
+/// The content of a frame.
 enum FrameKind: UInt8 {
     case head = 1, key = 2, change = 3, note = 4
 }
 
-/// A payload that doesn't hold what it should.
+/// An invalid payload.
 struct DecodingError: Error { var offset: Int, reason: String }
 
 // MARK: Bytes
@@ -79,7 +79,7 @@ struct ByteReader {
         return Int64(bitPattern: value >> 1) ^ -Int64(bitPattern: value & 1)
     }
 
-    /// Never above what the payload still has bytes for: so nothing is reserved for what isn't there.
+    /// A count is never larger than the number of remaining bytes, so no memory is reserved for missing data.
     mutating func count() throws(DecodingError) -> Int {
         let value = try unsigned()
         guard value <= UInt64(bytes.endIndex - offset) else {
@@ -95,7 +95,7 @@ struct ByteReader {
     }
 }
 
-/// The CRC-32 that gzip and PNG use.
+/// The CRC-32 of gzip and PNG.
 struct CRC32 {
     private static let table: [UInt32] = (0 ..< 256).map { byte in
         (0 ..< 8).reduce(UInt32(byte)) { value, _ in value & 1 == 1 ? value >> 1 ^ 0xEDB8_8320 : value >> 1 }
@@ -219,7 +219,7 @@ struct SampleEncoder {
 
 // MARK: Decoding
 
-/// An entity as reading goes on.
+/// An entity's current state while reading.
 package struct DecodedEntity: Sendable {
     package var kind: EntityKind
     package var id: String
@@ -227,7 +227,7 @@ package struct DecodedEntity: Sendable {
     package var detail: String
     package var values: [Int64]
     package var isHere = true
-    /// For readers: begins at -1 whenever the entity is made.
+    /// For readers; -1 when the entity is created.
     package var tag = -1
 
     package subscript(_ column: Int) -> Int64 { column < values.count && column >= 0 ? values[column] : Sample.unknown }
@@ -235,16 +235,16 @@ package struct DecodedEntity: Sendable {
     package subscript(_ column: SlabColumn) -> Int64 { self[column.rawValue] }
 }
 
-/// The state of a machine as samples are applied one after the other.
+/// The machine's state while samples are applied one after the other.
 package struct SampleDecoder {
     package private(set) var bootMilliseconds: Int64 = 0
     package private(set) var occasion = Occasion.interval
     /// Names of columns by kind.
     package private(set) var columns = [[String]](repeating: [], count: EntityKind.allCases.count)
-    /// By number; those that are gone stay until the next key sample.
+    /// By number. Ended ones stay until the next key sample.
     package var entities: [DecodedEntity] = []
 
-    /// More than any machine has of one.
+    /// More than any entity of a machine has.
     static let mostValues = 1 << 16
 
     /// After an error only a key sample may follow.
@@ -308,7 +308,7 @@ package struct SampleDecoder {
         return Int(number)
     }
 
-    /// The sample that this state stands for, as it would be gathered.
+    /// This state as a sample, as the gatherer would make it.
     func sample() -> Sample {
         Sample(
             bootMilliseconds: bootMilliseconds, occasion: occasion,

@@ -1,8 +1,8 @@
-// The files of a recording: DIR/samples-000001.watch and on, each a segment that begins with a head and a key sample. A
-// run begins a new segment, and so does a full one. A sample is one write, checked by its sum when it is read: a run
-// that is killed while it writes loses that sample, and no other.
+// The files of a recording: DIR/samples-000001.watch and on, each a segment that begins with a head and a key sample.
+// Each run begins a new segment; so does a full segment. A sample is one write and is checked by its CRC when it is
+// read. So a run that is killed while it writes loses only that sample.
 //
-// Invariant: a segment only grows at its end, or is replaced whole, by rename, with a thinner one.
+// Invariant: a segment only grows at its end, or is replaced as a whole, by rename, with a thinned one.
 
 import Glibc
 import Proc
@@ -11,23 +11,23 @@ import Text
 
 /// The facts about a segment's run, at the segment's head.
 package struct SegmentHead: Equatable, Sendable {
-    /// The machine's start: times of another start can't be compared by its clock.
+    /// Identifies the machine's start: boot times of different starts can't be compared.
     package var bootID = ""
     package var host = ""
     package var kernel = ""
-    /// The time of day when the machine's clock was `bootMilliseconds`, since 1970.
+    /// The real time, since 1970, when the machine's clock was `bootMilliseconds`.
     package var wallMilliseconds: Int64 = 0
     package var bootMilliseconds: Int64 = 0
     package var intervalMilliseconds: Int64 = 0
     package var pageBytes: Int64 = 4096
     package var ticksPerSecond: Int64 = 100
     package var processors: Int64 = 1
-    /// How often every second sample was taken out.
+    /// How many times every second sample was removed.
     package var thinnings: Int64 = 0
 
     package init() {}
 
-    /// The time of day of a sample, as the head's clock has it: set clocks since then move nothing.
+    /// The real time of a sample by the head's clock. Setting the clock later changes nothing.
     package func wall(_ boot: Int64) -> Int64 { wallMilliseconds &+ (boot &- bootMilliseconds) }
 
     var encoded: [UInt8] {
@@ -51,7 +51,7 @@ package struct SegmentHead: Equatable, Sendable {
         ticksPerSecond = try input.signed()
         processors = try input.signed()
         thinnings = try input.signed()
-        // From a later version there may be more behind.
+        // A later version may have more fields.
         guard (1 ... 1 << 24).contains(pageBytes), (1 ... 1_000_000).contains(ticksPerSecond),
             intervalMilliseconds >= 0,
             abs(wallMilliseconds) < 1 << 48, abs(bootMilliseconds) < 1 << 48
@@ -68,7 +68,7 @@ package struct WatchError: Error, CustomStringConvertible {
 enum Frame {
     static let sync: [UInt8] = [0xA7, 0x48, 0x57]
     static let headBytes = 12
-    /// Above any sample: a machine with a hundred thousand processes makes one of 20 MB.
+    /// Larger than any sample: a machine with a hundred thousand processes makes one of 20 MB.
     static let longest = 256 << 20
 
     static func make(_ kind: FrameKind, _ payload: [UInt8]) -> [UInt8] {
@@ -82,7 +82,7 @@ enum Frame {
         return bytes + payload
     }
 
-    /// The frame at an offset, if it is there whole and its sum is right.
+    /// The frame at an offset, if it is complete and its CRC is right.
     static func at(_ offset: Int, in bytes: [UInt8]) -> (kind: FrameKind, payload: Range<Int>)? {
         guard bytes.count - offset >= headBytes, bytes[offset ..< offset + 3].elementsEqual(sync),
             let kind = FrameKind(rawValue: bytes[offset + 3])
@@ -127,7 +127,7 @@ package final class SampleWriter {
     private var syncedAt: Int64 = 0
     private let keptBytes: UInt64
     private var saidFull = false
-    /// Samples that found no room.
+    /// Samples that were lost because there was no space.
     package private(set) var lost = 0
     /// Messages for the user who started this, each once.
     package private(set) var notes: [String] = []
@@ -137,10 +137,10 @@ package final class SampleWriter {
     static let bytesPerSegment = 16 << 20
 
     /// - Parameter keptBytes: above this size samples are thinned out.
-    /// - Throws: where the directory can't be made or written, or another run gathers there.
+    /// - Throws: if the directory can't be made or written, or another run is using it.
     package init(directory: String, head: SegmentHead, keptBytes: UInt64) throws(WatchError) {
         try? makeDirectories(FilePath(text: directory))
-        // Held as long as this runs, and gone with it, however it ends.
+        // Held while this process runs, and released with it, however it ends.
         lock = "\(directory)/lock".withPath { open($0, O_RDWR | O_CREAT | O_CLOEXEC, 0o666) }
         guard lock >= 0 else { throw WatchError("\(directory): can't be written: \(Errno(rawValue: errno))") }
         guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
@@ -162,26 +162,26 @@ package final class SampleWriter {
         close(lock)
     }
 
-    /// Adds a sample, whole or not at all.
-    /// - Throws: where no file can be made.
+    /// Adds a sample completely or not at all.
+    /// - Throws: if no file can be made.
     package func append(_ sample: Sample) throws(WatchError) {
         if file < 0 || samples >= Self.samplesPerSegment || bytes >= Self.bytesPerSegment { try beginSegment(sample) }
         let isKey = samples % Self.samplesPerKey == 0
         if !write(isKey ? .key : .change, encoder.encode(sample, isKey: isKey)) {
             lost += 1
-            // What follows must stand by itself: the state that it would build on is not there.
+            // The next sample must be a key sample, because the state before it is missing.
             samples += Self.samplesPerKey - samples % Self.samplesPerKey
             return
         }
         samples += 1
-        // A machine that runs out of memory may take with it what isn't on the disk.
+        // If the machine runs out of memory and crashes, data that isn't on the disk is lost.
         if sample.bootMilliseconds - syncedAt >= 30_000 {
             fdatasync(file)
             syncedAt = sample.bootMilliseconds
         }
     }
 
-    /// Adds a sentence: what the kernel hasn't got, or what happened to the run.
+    /// Adds a sentence: what the kernel doesn't have, or what happened to the run.
     package func note(_ text: String) {
         guard file >= 0 else { return }
         var out = ByteWriter()
@@ -222,7 +222,7 @@ package final class SampleWriter {
             return true
         }
         let why = count < 0 ? "\(Errno(rawValue: errno))" : "\(Errno.noSpace)"
-        // A part of a frame would hide what comes behind it.
+        // A partial frame would hide the frames after it.
         if count > 0 { ftruncate(file, off_t(bytes)) }
         if !saidFull {
             notes.append("\(directory)/\(segmentName(number)): a sample is lost: \(why); gathering goes on")

@@ -1,8 +1,7 @@
-// Goes through a recording while it is made: hands on each sample once, and waits for more at the end. What a sender
-// has delivered is remembered beside the samples, so that a run that is started again goes on where the last one
-// stopped.
+// Reads a recording while it is being made: passes on each sample once, and waits for more at the end. What a sender
+// has delivered is remembered beside the samples, so a restarted run continues where the last one stopped.
 //
-// Invariant: a sample is handed on again until `accept` is called for it; then never more.
+// Invariant: a sample is passed on again until `accept` is called for it, and never afterwards.
 
 import Glibc
 import Proc
@@ -19,11 +18,11 @@ package final class SampleFollower {
     private var head: SegmentHead?
     private var decoder = SampleDecoder()
     private var isWhole = false
-    /// Where to go on: what an earlier run delivered last.
+    /// Where to continue: the last sample that an earlier run delivered.
     private var resume: Mark?
     private let markPath: String
     private var last: Mark?
-    /// What is to be said, each once.
+    /// Messages for the user, each once.
     private var notes: [String] = []
 
     /// A sample that was delivered.
@@ -31,7 +30,7 @@ package final class SampleFollower {
         var bootID: String, boot: Int64, wall: Int64
     }
 
-    /// - Parameter receiver: who gets the samples: each receiver has a place of its own.
+    /// - Parameter receiver: the receiver's name; each receiver has its own position.
     package init(directory: String, receiver: String) throws(WatchError) {
         self.directory = directory
         let plain = receiver.utf8.map {
@@ -57,17 +56,17 @@ package final class SampleFollower {
         return notes
     }
 
-    /// The next samples that are there and were not delivered.
+    /// Passes the next undelivered samples to `body`.
     ///
-    /// - Parameter body: gets each; false ends the round behind it.
+    /// - Parameter body: called with each sample; if it returns false, this round ends.
     /// - Complexity: O(new bytes)
     package func forEachNew(_ body: (SegmentHead, SampleDecoder) throws -> Bool) throws {
         while true {
             if file < 0 {
                 guard try openNext() else { return }
             }
-            // Whether there is another segment is asked before this one is read: what is written to this one meanwhile
-            // is then in it.
+            // First checks whether there is another segment, then reads this one. So everything written to this one is
+            // read.
             let hasNext = try segmentNames(in: directory).contains { (segmentNumber($0) ?? 0) > number }
             try fill()
             while let frame = Frame.at(offset, in: bytes) {
@@ -107,7 +106,7 @@ package final class SampleFollower {
         }
     }
 
-    /// Remembers that all samples handed on so far were delivered.
+    /// Remembers that all samples passed on so far were delivered.
     package func accept() {
         guard let last else { return }
         resume = nil
@@ -130,8 +129,8 @@ package final class SampleFollower {
             "\(markPath): \(Errno(rawValue: errno)): what was sent can't be remembered; another run sends all again")
     }
 
-    // An earlier run's samples: those of the same start of the machine up to the one that it delivered last, and all
-    // before by the clock.
+    // Whether an earlier run delivered the sample: of the same start of the machine, those up to the last delivered
+    // one; of other starts, those with an earlier time.
     private func isDelivered(_ head: SegmentHead) -> Bool {
         guard let resume else { return false }
         if (head.bootID.isEmpty ? "-" : head.bootID) == resume.bootID { return decoder.bootMilliseconds <= resume.boot }
@@ -151,7 +150,7 @@ package final class SampleFollower {
     }
 
     private func fill() throws(WatchError) {
-        // What was read is let go of.
+        // Frees what was read.
         if offset > 1 << 20 {
             bytes.removeFirst(offset)
             offset = 0
@@ -167,7 +166,7 @@ package final class SampleFollower {
         }
     }
 
-    /// Behind damage: the next frame that is whole. nil at the end, where a sample may be written just now.
+    /// The next complete frame after damage. nil at the end, where a sample may just be being written.
     private func nextWhole() -> Int? {
         var at = offset + 1
         while at < bytes.count, let found = bytes[at...].firstIndex(of: Frame.sync[0]) {

@@ -1,5 +1,5 @@
-// Reads a recording, sample by sample, oldest first. What is torn or damaged is passed over up to the next sample that
-// stands by itself, and told with its file, offset and length.
+// Reads a recording sample by sample, oldest first. Damaged parts are skipped up to the next key sample, and reported
+// with file, offset and length.
 
 import Glibc
 import SystemPackage
@@ -10,7 +10,7 @@ package struct Damage: Equatable, Sendable {
     package var path: String
     package var offset: Int
     package var byteCount: Int
-    /// At the end: a run that was killed while it wrote, or that writes just now.
+    /// At the end of the file: a run was killed while it wrote, or is just writing.
     package var isTail: Bool
 
     package var text: String {
@@ -19,7 +19,7 @@ package struct Damage: Equatable, Sendable {
     }
 }
 
-/// One recording on its way through.
+/// Reads one recording.
 package struct SampleReader {
     package let directory: String
     package private(set) var damages: [Damage] = []
@@ -29,7 +29,7 @@ package struct SampleReader {
 
     package init(directory: String) { self.directory = directory }
 
-    /// Hands on the state after each sample. The decoder may be changed only in its entities' tags.
+    /// Passes the state after each sample to `body`, which may change only the entities' tags.
     /// - Throws: if there is no recording, or nothing in it can be read.
     package mutating func forEach(_ body: (SegmentHead, inout SampleDecoder) throws -> Void) throws {
         let names = try segmentNames(in: directory)
@@ -92,7 +92,7 @@ package struct SampleReader {
         }
     }
 
-    // The next frame that is whole.
+    // The next complete frame.
     private func nextFrame(after offset: Int, in bytes: [UInt8]) -> Int? {
         var at = offset + 1
         while at + Frame.headBytes <= bytes.count {

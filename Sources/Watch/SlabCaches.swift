@@ -1,12 +1,12 @@
-// The kernel's slab caches, by what their names tell.
+// What the names of the kernel's slab caches tell.
 
 enum SlabCaches {
-    /// Whether the kernel shrinks the cache when memory is short: directory entries, inodes of file systems, what
-    /// describes cached pages. Such a cache grows with the files that were looked at, for weeks, and leaks nothing.
+    /// Whether the kernel shrinks the cache when memory is short: directory entries, inodes of file systems,
+    /// descriptions of cached pages. Such a cache grows for weeks with the files that were used, and leaks nothing.
     ///
     /// These are created with SLAB_RECLAIM_ACCOUNT (fs/dcache.c, fs/buffer.c, lib/radix-tree.c and each file system's
-    /// inodes). Inodes of sockets, of tmpfs and of message queues are, too; but those stay for as long as somebody
-    /// holds them, and may leak.
+    /// inodes). So are inodes of sockets, tmpfs and message queues, but these stay while somebody holds them, and may
+    /// leak.
     static func isReclaimable(_ name: String) -> Bool {
         if ["sock_inode_cache", "shmem_inode_cache", "mqueue_inode_cache"].contains(name) { return false }
         return name.hasSuffix("inode_cache") || name.hasSuffix("_inode")

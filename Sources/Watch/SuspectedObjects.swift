@@ -1,26 +1,26 @@
-// The objects that the kernel's own leak finder suspects: each new one's record is kept, as the kernel prints it, in a
-// file beside the samples. kmemleak forgets what is freed, and a restart forgets all; the file doesn't, and heapsum
+// The objects that the kernel's leak detector, kmemleak, suspects. The kernel's record of each new one is kept in a
+// file beside the samples. kmemleak forgets freed objects, and a reboot forgets all; the file keeps them, and heapsum
 // reads it.
 //
-// Invariant: the file stays below `mostBytes`; what finds no room is counted.
+// Invariant: the file stays below `mostBytes`; records without room are counted.
 
 import Glibc
 import Proc
 import SystemPackage
 import Text
 
-/// Reads kmemleak's list, and tells what is new in it.
+/// Reads kmemleak's list and finds what is new.
 struct SuspectedObjects {
-    /// Most objects that are told apart: a kernel that suspects more has one cause for most of them.
+    /// At most this many objects are distinguished. If a kernel suspects more, most of them have the same cause.
     static let mostKnown = 200_000
     /// Most bytes of records that wait to be taken.
     static let mostFresh = 4 << 20
 
-    /// An object is its first two lines: address and size, and the task and time that made it. Their hashes.
+    /// Hashes of known objects' first two lines: address and size, task and time.
     private var known: Set<Int> = []
     private var fresh: [UInt8] = []
 
-    /// - Returns: how many there are.
+    /// - Returns: the number of objects.
     mutating func read(_ files: ProcText) throws(Errno) -> Int64 {
         var count: Int64 = 0, record: [UInt8] = [], head: [UInt8] = [], lines = 0
         var list = self
@@ -37,7 +37,7 @@ struct SuspectedObjects {
                 return
             }
             lines += 1
-            // A record has some twenty lines: a file that goes on is no kmemleak's.
+            // A record has about twenty lines. A file with longer records is not kmemleak's.
             guard record.count < 16 << 10 else { return }
             record += line + [0x0A]
             if lines <= 2 { head += line.prefix { $0 != UInt8(ascii: "(") || lines == 1 } }
@@ -54,7 +54,7 @@ struct SuspectedObjects {
         fresh += record
     }
 
-    /// What an earlier run in the same directory has kept: not kept again.
+    /// Reads what an earlier run in the same directory kept, so that it isn't kept again.
     mutating func know(_ path: String) {
         var list = SuspectedObjects()
         guard let bytes = try? contents(path) else { return }
@@ -80,7 +80,7 @@ struct SuspectedObjects {
     }
 }
 
-/// Keeps suspects' records in a recording's directory.
+/// The file of suspects' records in a recording's directory.
 package struct SuspectFile {
     package static let name = "kmemleak.txt"
     package static let mostBytes = 64 << 20
@@ -91,7 +91,7 @@ package struct SuspectFile {
     package init(directory: String) { path = "\(directory)/\(Self.name)" }
 
     /// Adds records at the end.
-    /// - Returns: what is to be said, once: that the file is full, or can't be written.
+    /// - Returns: a message to print once: that the file is full or can't be written.
     package mutating func append(_ records: [UInt8]) -> String? {
         if records.isEmpty || saidFull { return nil }
         let file = path.withPath { open($0, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0o600) }
@@ -108,7 +108,7 @@ package struct SuspectFile {
         }
         let count = records.withUnsafeBytes { write(file, $0.baseAddress, $0.count) }
         guard count == records.count else {
-            // A part of a record would be read as one.
+            // A partial record would be read as a whole one.
             if count > 0 { ftruncate(file, about.st_size) }
             saidFull = true
             return
@@ -119,6 +119,6 @@ package struct SuspectFile {
 }
 
 extension Gatherer {
-    /// Knows what an earlier run kept, so that it isn't kept twice.
+    /// Reads what an earlier run kept, so that it isn't kept twice.
     package func continueSuspects(in directory: String) { suspects.know("\(directory)/\(SuspectFile.name)") }
 }

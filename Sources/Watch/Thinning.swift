@@ -1,12 +1,12 @@
-// Keeps a recording within its bounds: takes every second sample out of closed segments, those thinned least first, so
-// that all of the past is seen equally sharp; and writes copies without what people typed.
+// Keeps a recording within its size: removes every second sample from closed segments, those thinned least first, so
+// that all of the past has the same resolution. Also writes copies without what people typed.
 
 import Glibc
 import SystemPackage
 import Text
 
 /// Thins closed segments until they take no more than `keptBytes`.
-/// - Returns: what is to be said: when no more can be taken out.
+/// - Returns: a message if no more can be removed.
 func thinOut(_ directory: String, keptBytes: UInt64) -> String? {
     let names = (try? segmentNames(in: directory)) ?? []
     let size = names.reduce(UInt64(0)) { sum, name in
@@ -43,9 +43,9 @@ func thinOut(_ directory: String, keptBytes: UInt64) -> String? {
     return nil
 }
 
-/// A segment anew: with every second sample out, or with the command lines out.
+/// Rewrites a segment without every second sample, or without command lines.
 ///
-/// Samples around jobs stay, and so do the first and the last. nil where no head can be read.
+/// Samples around jobs, the first and the last stay. nil if no head can be read.
 package func rewritten(_ bytes: [UInt8], takesOut: Bool = false, redacts: Bool = false) -> [UInt8]? {
     guard let first = Frame.at(0, in: bytes), first.kind == .head,
         var head = try? SegmentHead(decoding: bytes[first.payload])
@@ -92,7 +92,7 @@ package func rewritten(_ bytes: [UInt8], takesOut: Bool = false, redacts: Bool =
     return out
 }
 
-/// Without what may be secret: of a command line the program's name stays, of a job its first word.
+/// Removes what may be secret: a command line keeps the program's name, a job its first word.
 func redacted(_ sample: Sample) -> Sample {
     func program(_ words: String) -> String {
         let first = words.prefix { $0 != "\0" && $0 != " " }
@@ -123,8 +123,8 @@ private func replace(_ path: String, with bytes: [UInt8]) -> Bool {
     return false
 }
 
-/// Copies a recording's segments; those of which nothing can be read are left out where words are to be taken out.
-/// - Throws: where one can't be read or written.
+/// Copies a recording's segments. When words are removed, unreadable segments are left out.
+/// - Throws: if one can't be read or written.
 package func copySegments(from directory: String, to place: String, redacts: Bool) throws(WatchError) {
     for name in try segmentNames(in: directory) {
         var bytes: [UInt8]
@@ -144,7 +144,7 @@ package func copySegments(from directory: String, to place: String, redacts: Boo
     }
 }
 
-/// kmemleak's records without the bytes that stood in the objects.
+/// kmemleak's records without the objects' contents.
 private func withoutContents(_ records: [UInt8]) -> [UInt8] {
     var isContents = false, out: [UInt8] = []
     for line in records.split(separator: 0x0A) {

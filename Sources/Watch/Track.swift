@@ -1,6 +1,6 @@
-// One entity's numbers over the whole recording, in bounded memory: as many moments as come, up to a limit, at which
-// neighbours are put together and each moment stands for twice as many samples from there on. A moment is its samples'
-// mean, so that a saw whose teeth are as long as a moment doesn't look like a slope.
+// One entity's numbers over the whole recording, in bounded memory. When the number of moments reaches a limit,
+// adjacent moments are merged, and from then on each moment stands for twice as many samples. A moment is the mean of
+// its samples, so that a saw with teeth as long as a moment doesn't look like a slope.
 
 import Glibc
 import Trend
@@ -10,9 +10,9 @@ package struct Track: Sendable {
 
     /// Seconds since the recording's first sample.
     package private(set) var times: [Double] = []
-    /// By metric, one value a moment.
+    /// By metric, one value for each moment.
     package private(set) var values: [[Double]]
-    /// As they were, not means.
+    /// Original values, not means.
     package private(set) var first: [Double]
     package private(set) var last: [Double]
     package private(set) var lowest: [Double]
@@ -49,10 +49,10 @@ package struct Track: Sendable {
         if pending == stride { closeMoment() }
     }
 
-    /// Takes in what is left of the last moment.
+    /// Adds the rest of the last moment.
     package mutating func finish() { if pending > 0 { closeMoment() } }
 
-    /// Lets go of all moments.
+    /// Frees all moments.
     mutating func forget() { (times, values) = ([], [[Double]](repeating: [], count: values.count)) }
 
     private mutating func closeMoment() {

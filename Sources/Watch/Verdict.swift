@@ -1,5 +1,5 @@
 // What a recording shows: where the memory is, what grows and how sure that is, what waits in sockets that nobody
-// reads, and what jobs left behind. This file has the words of the answer; Examination finds it, NextStep says what to
+// reads, and what jobs left behind. This file has the types of the answer. Examination finds it; NextStep says what to
 // do.
 
 import Trend
@@ -11,42 +11,41 @@ package enum GrowthKind: String, Sendable {
 /// What is counted.
 package enum Unit: Sendable { case bytes, count }
 
-/// One series that was looked at.
+/// One series that was examined.
 package struct Finding: Sendable {
     package var kind: GrowthKind
     package var pid: Int64?
     package var name: String
-    /// A process's words, each ended by NUL.
+    /// A process's arguments, each ended by NUL.
     package var detail = ""
     package var what: String
     package var unit: Unit
     package var first: Double
     package var last: Double
     package var trend: Trend
-    /// Milliseconds since 1970, of the first and the last sample that had it.
+    /// Milliseconds since 1970, of the first and the last sample with it.
     package var from: Int64
     package var to: Int64
-    /// Where growth is told of a stretch: the moment of the last change of level, from which on `first`, `last` and
-    /// `trend` are.
+    /// If only a stretch grows: the moment of the last change of level, where `first`, `last` and `trend` begin.
     package var since: Int64?
-    /// The whole span beside it.
+    /// The whole span, for comparison.
     package var whole: (first: Double, trend: Trend)?
-    /// The process is no longer there.
+    /// The process no longer exists.
     package var hasEnded = false
-    /// Whose place it took.
+    /// The PID of its predecessor.
     package var successorOf: Int64?
-    /// When what is left is used up at this rate.
+    /// When the rest will be used up at this rate.
     package var exhaustedAt: Int64?
     package var next: NextStep?
-    /// Of a control group, a mount, a file or a segment: it has a name of its own.
+    /// True for a control group, a mount, a file or a segment, which have their own name.
     package var isNamed = false
-    /// Of a file or a segment: its user, and who holds it, as "PID name".
+    /// For a file or a segment: its user and its holders, as "PID name".
     package var holders: [String] = []
-    /// What grows as a consequence: caches of the objects that a thread or a descriptor has.
+    /// What grows as a consequence: caches of a thread's or a descriptor's objects.
     package var followers: [String] = []
 }
 
-/// Bytes that wait in a process's sockets, and never became fewer.
+/// Bytes that wait in a process's sockets and never became fewer.
 package struct Undrained: Sendable {
     package var pid: Int64
     package var name: String
@@ -79,7 +78,7 @@ package struct Verdict: Sendable {
     package var host = ""
     package var kernel = ""
     package var growing: [Finding] = []
-    /// Those that move the most and don't grow.
+    /// Series that move the most without growing.
     package var moving: [Finding] = []
     package var undrained: [Undrained] = []
     package var leftBehind: [LeftBehind] = []
@@ -87,15 +86,15 @@ package struct Verdict: Sendable {
     package var load = LoadPicture()
     package var memory: MemoryPicture?
     package var memoryAtFirst: MemoryPicture?
-    /// Series that were looked at: what the test's threshold is divided by.
+    /// The number of examined series, by which the test's threshold is divided.
     package var tests = 0
     package var processes = 0
-    /// Of the run that gathered: share of one processor, and peak of resident bytes.
+    /// The gathering run's own cost: share of one processor, and peak of resident bytes.
     package var ownShare: Double?
     package var ownBytes: Int64?
     package var recordedBytes = 0
     package var thinnings: Int64 = 0
-    /// What heapsum's own images take of the shared memory, in the last sample: accused of nothing.
+    /// How much of the shared memory are heapsum's own images, in the last sample. They are not counted as growth.
     package var imageBytes = 0.0
     package var notes: [String] = []
     package var damages: [Damage] = []

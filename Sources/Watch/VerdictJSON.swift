@@ -1,5 +1,5 @@
-// The verdict for scripts: schema heapwatch/1. Bytes and counts are plain integers, times ISO 8601 in UTC; what isn't
-// known is null. Words of a process are not in it, but in the commands.
+// The verdict for scripts: schema heapwatch/1. Bytes and counts are plain integers, times are ISO 8601 in UTC, unknown
+// values are null. A process's arguments appear only in the commands.
 
 import Text
 
@@ -125,12 +125,12 @@ package struct VerdictJSON {
 
 private func time(_ milliseconds: Int64) -> String { "\"\(isoTime(milliseconds))\"" }
 
-/// A whole number; values come from files, and may be beyond what an integer holds.
+/// A whole number. Values come from files and may exceed an integer's range.
 func integer(_ value: Double) -> String {
     "\(Int64(exactly: value.rounded()) ?? (value > 0 ? .max : value < 0 ? .min : 0))"
 }
 
-/// null for what is no number. With three digits behind the point unless all are asked for.
+/// null if it is not a number. With three digits after the point unless all are wanted.
 private func number(_ value: Double, digits: Int? = 3) -> String {
     guard value.isFinite else { return "null" }
     if digits != nil, value.magnitude < 1e15 {

@@ -1,5 +1,5 @@
-// The verdict for people: what grows first, with what to do about it; where the memory is; what moves and was let off;
-// and what the answer rests on. Names come from outside, and are made fit to be shown.
+// The verdict for people: first what grows, and what to do about it; then where the memory is, what moves without
+// growing, and what the answer is based on. Names come from outside and are escaped.
 
 import Text
 import Trend
@@ -89,7 +89,7 @@ package struct VerdictText {
 
     private func writeNext(_ step: NextStep?, _ out: TextOutput) throws {
         guard let step else { return }
-        // A compiler's words go on for pages; --format json has them all.
+        // A compiler's arguments go on for pages; --format json has them all.
         try out.write("    next: \(step.command)\n")
         if !step.remark.isEmpty { try out.write(style.dim("          \(printable(step.remark))") + "\n") }
     }
@@ -154,7 +154,7 @@ package struct VerdictText {
 
     private func writeMoving(_ verdict: Verdict, _ out: TextOutput) throws {
         if verdict.moving.isEmpty { return }
-        try out.write(style.bold("Moves, but isn't told as growing") + "\n")
+        try out.write(style.bold("Moves, but is not counted as growing") + "\n")
         let ofProcesses = verdict.moving.filter { $0.pid != nil }.prefix(8),
             ofMachine = verdict.moving.filter { $0.pid == nil }.prefix(6)
         let shown = ofProcesses + ofMachine
@@ -204,8 +204,7 @@ private func amount(_ value: Double, _ unit: Unit) -> String {
     return unit == .bytes ? readable(value) : number
 }
 
-/// Bytes in the unit that a person reads, with three digits at the most: 7.01 GB, 215 MB. Powers of 1,024, as free -h
-/// has them.
+/// Bytes in a readable unit, with at most three digits: 7.01 GB, 215 MB. Powers of 1,024, as in free -h.
 func readable(_ bytes: Double) -> String {
     var value = bytes.magnitude, unit = 0
     let units = ["bytes", "KB", "MB", "GB", "TB", "PB"]
@@ -222,7 +221,7 @@ func readable(_ bytes: Double) -> String {
         + units[unit]
 }
 
-/// By the hour; by the day where that is more telling. What it may be off by is said where that is a tenth and more.
+/// Per hour, or per day if that is clearer. The uncertainty is shown if it is a tenth or more.
 private func rate(_ trend: Trend, _ unit: Unit) -> String {
     let perHour = trend.slopePerSecond * 3600
     let isHourly = perHour.magnitude >= 10 && unit == .count || unit == .bytes && perHour.magnitude >= 1024

@@ -1,14 +1,14 @@
-// What `heapwatch report` gives a browser to draw: the verdict, and every series behind it. Only numbers and names are
-// put together here; how they look is in Sources/Page.
+// The data of `heapwatch report` for the browser: the verdict, and every series behind it. This file only collects
+// numbers and names; Sources/Page decides how they look.
 //
-// A recording may hold thousands of processes: graphs are of those that had the most memory, and the page says how many
-// it leaves out. The table has all that were there for a while.
+// A recording may have thousands of processes. Only those with the most memory get graphs, and the page says how many
+// are left out. The table has all processes that existed for a while.
 
 import Page
 import Text
 
 extension Examination {
-    /// Most processes with a graph, and most rows of the table.
+    /// The limits for processes with a graph and for rows of the table.
     private static let mostGraphs = 300
     private static let mostRows = 5000
 
@@ -146,7 +146,7 @@ extension Examination {
         }
     }
 
-    /// A series with its times, in a unit that its name tells.
+    /// A series with its times. Its name tells the unit.
     private func write(_ name: String, _ track: Track, _ data: inout PageData) {
         data.object { data in
             data.string("name", name)
@@ -160,7 +160,7 @@ extension Examination {
         }
     }
 
-    /// Load, pressure, swapping, and who used the processors.
+    /// Load, pressure, swapping, and the processes that used the processors.
     private func writeLoad(_ data: inout PageData) {
         let picture = verdict.load
         data.object("load") { data in
@@ -221,7 +221,7 @@ extension Examination {
                 for entity in tracked where entity.kind == kind && entity.track.sampleCount > 0 {
                     data.object { data in
                         data.string("name", printable(entity.name))
-                        // A group's own anonymous memory; of what isn't a group, the one number that it has.
+                        // A group's own anonymous memory; for anything else, its only number.
                         let metric = entity.track.highest.firstIndex { $0 > 0 } ?? 0
                         data.number("first", entity.track.first[metric])
                         data.number("last", entity.track.last[metric])

@@ -1,5 +1,5 @@
-// heapdump: a dump of a running program, taken from outside. Its stdout is the dump's path and nothing
-// else, one line a process, printed when the file is whole.
+// heapdump: takes a dump of a running program from outside. It prints only the dumps' paths on stdout, one line for
+// each process, when the file is complete.
 
 import ArgumentParser
 import Commands
@@ -17,32 +17,32 @@ package func runHeapdump() -> Never { runTool(Heapdump.self) }
 struct Heapdump: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "heapdump",
-        abstract: "Takes a dump of the heap of running programs, and prints its path once it is whole.",
+        abstract: "Takes dumps of the heaps of running programs, and prints the path of each when it is complete.",
         discussion: """
-            No signal is sent and nothing is stopped: the image is read from outside, whatever state the program is \
-            in. The dump lies where the program's images go, as PROGRAM.PID.N.heap.
+            No signal is sent and nothing is stopped: the image is read from outside, in any state of the program. \
+            The dump is written to the directory of the program's images, as PROGRAM.PID.N.heap.
 
-            With --leaks the dump brings a verdict on each block: lost, or held and by whom. For that the program \
-            stands still for some milliseconds, 27 to 37 a gigabyte. `heapsum leaks DUMP` tells it, and `heapsum diff` \
-            of two such dumps says what became unreachable between them.
+            With --leaks the dump contains a verdict on each block: lost, or held and by whom. For that the program \
+            is stopped for 27 to 37 milliseconds per gigabyte. `heapsum leaks DUMP` shows the verdict, and `heapsum \
+            diff` of two such dumps shows what became unreachable between them.
 
-            Exit status: 0 done; 2 a process is not recorded, or not ours to read; 64 wrong arguments.
+            Exit status: 0 done; 2 a process is not recorded, or may not be read; 64 wrong arguments.
             """,
         version: "heapdump \(version)")
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Seconds to wait for the image of a program that is only starting.", valueName: "s"))
+        help: ArgumentHelp("Seconds to wait for the image of a program that is still starting.", valueName: "s"))
     var timeout: Double = 5
 
-    @Flag(help: "Find out which blocks are lost and who holds the others, and keep that in the dump.")
+    @Flag(help: "Find out which blocks are lost and who holds the others, and store that in the dump.")
     var leaks = false
 
     @Argument(help: ArgumentHelp("The programs' process IDs.", valueName: "pid"))
     var pids: [Int32]
 
     func validate() throws {
-        // A day and more is a slip; NaN is no number of seconds either.
+        // More than a day is a mistake, and so is NaN.
         guard (0 ... 86_400).contains(timeout) else { throw ValidationError("--timeout: from 0 to 86400 seconds.") }
         for pid in pids where pid < 1 { throw ValidationError("\(pid) is no process ID.") }
     }
@@ -56,7 +56,7 @@ struct Heapdump: ParsableCommand {
                 let path = try takeDump(
                     of: pid, deadline: deadline, judging: leaks ? { try verdict(of: pid, $0) } : nil)
                 if !writeData(path.text) {
-                    // The dump is there all the same, and its path is of use.
+                    // The dump exists all the same, and its path is useful.
                     if errno != EPIPE {
                         say("heapdump: \(path.text) is written, but stdout is not: \(errnoText(errno))")
                     }

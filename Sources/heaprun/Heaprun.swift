@@ -1,5 +1,4 @@
-// heaprun: runs a program under the interposer. Here are the options and the exit status alone; Launch
-// does the work.
+// heaprun: runs a program under the interposer. This file has the options and the exit status; Launch does the work.
 
 import ArgumentParser
 import Attach
@@ -19,34 +18,36 @@ struct Heaprun: ParsableCommand {
         abstract: "Runs a program and records every allocation it makes, with its call stack.",
         usage: "heaprun [options] [--] program [arguments]",
         discussion: """
-            At the program's end a summary goes to stderr, and an image PROGRAM.PID.heap is left for heapsum to read. \
-            While it runs, `kill -USR2 PID` or `heapdump PID` leaves a dump beside it.
+            At the program's end, heaprun prints a summary on stderr and leaves an image, PROGRAM.PID.heap, for \
+            heapsum to read. While it runs, `kill -USR2 PID` or `heapdump PID` writes a dump beside it.
 
-            Exit status: the program's own; 128+n where signal n ended it; 125 heaprun's own error, 126 the program \
-            can't be executed, 127 it isn't there.
+            Exit status: the program's own; 128+n if signal n ended it; 125 heaprun's own error, 126 the program \
+            can't be executed, 127 it doesn't exist.
 
             Examples:
               heaprun ./server --port 8080
               heaprun -o /var/tmp/heap --skip 'cc1*' make
               heaprun --sample 512K ./server            always on: estimates with their errors, at next to no cost
-              heaprun --leaks --leak-exit 9 ./tests     what is lost at the end; status 9 where anything is
+              heaprun --leaks --leak-exit 9 ./tests     what is lost at the end; status 9 if anything is
               heaprun --print systemd --only server server.service
 
-            With --leaks the program and what it starts are traced by ptrace up to their ends, which costs some µs a \
-            signal and a thread, keeps debuggers out meanwhile, and lets a program that is setuid run without its \
-            privileges (unless heaprun is root's). What only frames of the thread hold that ends a program by exit, \
-            _exit, exec or main's return is lost then; where a signal ends it, what its threads hold is not.
+            With --leaks the program and what it starts are traced by ptrace until they end. That costs a few µs for \
+            each signal and thread, keeps debuggers out, and makes setuid programs run without their privileges \
+            (unless heaprun runs as root). If a program ends by exit, _exit, exec or main's return, blocks that only \
+            frames of the ending thread hold are lost; if a signal ends it, blocks that its threads hold are not.
             """,
         version: "heaprun \(version)")
 
     @Option(
         name: .shortAndLong,
-        help: ArgumentHelp("Where images go, made where missing (default: the working directory).", valueName: "dir"),
+        help: ArgumentHelp(
+            "The directory for images, created if missing (default: the working directory).", valueName: "dir"),
         completion: .directory)
     var output: String?
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Frames kept of a stack, at most 1024; 0 keeps none (default: 128).", valueName: "n"))
+        help: ArgumentHelp(
+            "Keep this many frames of each stack, at most 1024; 0 keeps none (default: 128).", valueName: "n"))
     var depth: Int?
     @Option(
         help: ArgumentHelp(
@@ -59,32 +60,32 @@ struct Heaprun: ParsableCommand {
     @Option(
         parsing: .singleValue, help: ArgumentHelp("Don't record programs of this name; repeatable.", valueName: "glob"))
     var skip: [String] = []
-    @Flag(name: .customLong("no-follow"), help: "Record the first program alone, not those it starts.")
+    @Flag(name: .customLong("no-follow"), help: "Record only the first program, not those it starts.")
     var noFollow = false
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "Most bytes that a program's image may take: a number, or 64K, 10M, 1G. New blocks are counted as lost "
-                + "from there on (default: no limit).",
+            "Let a program's image take at most this many bytes: a number, or 64K, 10M, 1G. Beyond that, new blocks "
+                + "are counted as lost (default: no limit).",
             valueName: "size"))
     var maxSize: String?
     @Option(
         help: ArgumentHelp(
-            "Most unique stacks that are told apart: a number, or 0 for no limit. Beyond it a new stack's blocks are "
-                + "counted under the part of it that is known (default: one for each 4 KB of the machine's memory).",
+            "Distinguish at most this many unique stacks; 0: no limit. Beyond that, a new stack's blocks are counted "
+                + "under its known outer part (default: one for each 4 KB of the machine's memory).",
             valueName: "n"))
     var maxStacks: UInt64?
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "Write a dump each time the live bytes pass the last dump's by this much: a number, or 64K, 10M, 1G.",
+            "Write a dump each time the live bytes exceed the last dump's by this much: a number, or 64K, 10M, 1G.",
             valueName: "size"))
     var dumpAtGrowth: String?
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "Write a dump when a program has used this much of what ends it: its control group's memory.max, "
-                + "RLIMIT_AS or RLIMIT_DATA. Again each time half of the rest is gone.",
+            "Write a dump when a program has used this much of a memory limit: its control group's memory.max, "
+                + "RLIMIT_AS or RLIMIT_DATA. Write another each time half of the rest is used.",
             valueName: "percent"))
     var dumpNearLimit: String?
     @Option(
@@ -94,48 +95,50 @@ struct Heaprun: ParsableCommand {
                 + "nothing. Reports give estimates and their standard errors (default: 0, record every block).",
             valueName: "bytes"))
     var sample: String?
-    @Flag(help: "Write a dump when an allocation fails, once a minute at the most.")
+    @Flag(help: "Write a dump when an allocation fails, at most once a minute.")
     var dumpAtFailure = false
     @Option(
         help: ArgumentHelp(
-            "Where the library's messages go (default: heaprun says them at the end).", valueName: "file"),
+            "Write the library's messages to this file (default: heaprun prints them at the end).", valueName: "file"),
         completion: .file())
     var messages: String?
-    @Flag(help: "Take the launcher's place by exec, for supervisors that watch the process itself; no report.")
+    @Flag(help: "Replace heaprun by the program (exec), for supervisors that watch the process itself; no report.")
     var exec = false
     @Option(
         name: .customLong("print"),
         help: ArgumentHelp(
-            "Print what would set this recording up, and run nothing: systemd (a drop-in) or kubernetes (a manifest).",
+            "Print text that sets up this recording, and run nothing: systemd (a drop-in) or kubernetes (a manifest).",
             valueName: "kind"))
     var printKind: String?
-    @Flag(help: "Keep each block's thread too, as the root of its stack.")
+    @Flag(help: "Also record each block's thread, as the root of its stack.")
     var threads = false
     @Option(
         help: ArgumentHelp(
             "How stacks are unwound: own, fp (frame pointers), libunwind (default: own).", valueName: "how"))
     var unwind: String?
-    @Flag(help: "Find out at each program's end which blocks are lost; the image keeps that for heapsum leaks.")
+    @Flag(
+        help: "Find out at each program's end which blocks are lost, and store the verdict in the image, for "
+            + "heapsum leaks.")
     var leaks = false
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "With --leaks: exit with this status where any block is definitely lost (default: the program's own).",
+            "With --leaks: exit with this status if any block is definitely lost (default: the program's own).",
             valueName: "status"))
     var leakExit: Int?
     @Option(
         name: .customLong("pid"),
         help: ArgumentHelp(
-            "Attach to a program that runs already; recording goes on until --for is over, or --detach.",
+            "Attach to a program that is already running; recording goes on until --for has passed, or --detach.",
             valueName: "pid"))
     var attachPID: Int32?
     @Option(
         name: .customLong("for"),
-        help: ArgumentHelp("With --pid: detach after so long, such as 30s, 10m, 2h.", valueName: "time"))
+        help: ArgumentHelp("With --pid: detach after this time, such as 30s, 10m, 2h.", valueName: "time"))
     var attachTime: String?
     @Option(
         name: .customLong("detach"),
-        help: ArgumentHelp("End a recording that was attached, and leave its image.", valueName: "pid"))
+        help: ArgumentHelp("End an attached recording; its image stays.", valueName: "pid"))
     var detachPID: Int32?
     @Flag(help: "No report at the end.")
     var quiet = false
@@ -153,8 +156,8 @@ struct Heaprun: ParsableCommand {
             status = error.exitStatus
         } catch {
             let text = fullMessage(for: error)
-            // --help is data; a wrong option is a message, and our own error rather than EX_USAGE: a
-            // program's own 64 must stay tellable from it.
+            // --help is data. A wrong option is a message and heaprun's own error instead of EX_USAGE, so that it can
+            // be told from the program's own status 64.
             if exitCode(for: error) == .success {
                 print(text)
                 status = 0
@@ -166,7 +169,7 @@ struct Heaprun: ParsableCommand {
         Glibc.exit(status)
     }
 
-    /// What an option of a size says. Words that aren't one are an error of ours, and say so in our words.
+    /// The value of a size option. Anything else is heaprun's own error, with heaprun's own message.
     private func size(_ text: String?, of option: String, isPositive: Bool = false) throws -> ByteCount? {
         guard let text else { return nil }
         guard let size = ByteCount(argument: text), size.bytes > 0 || !isPositive else {
@@ -205,7 +208,7 @@ struct Heaprun: ParsableCommand {
         case .program(let index): first = index
         case .missing where printKind != nil: first = count
         case .missing: throw ValidationError("No program to run.")
-        // The passthrough takes these too, like any word that is no option of the list above.
+        // The passthrough also takes these, like any word that is not an option in the list above.
         case .unknownOption("--help"), .unknownOption("-h"): throw CleanExit.helpRequest(self)
         case .unknownOption("--version"): throw CleanExit.message(Self.configuration.version)
         case .unknownOption(let word): throw ValidationError("Unknown option '\(word)'.")
@@ -226,8 +229,8 @@ struct Heaprun: ParsableCommand {
         request.options.depth = depth
         request.options.signal =
             try signal.map { (name) throws(LaunchError) in try dumpSignalNumber(name) }
-            // The environment's own, in one of the ways that the library alone doesn't know; what makes no sense it
-            // says.
+            // The environment's value may have a form that the library doesn't know. The library reports invalid
+            // values.
             ?? environmentText("HEAPSUM_SIGNAL").flatMap { try? dumpSignalNumber($0) }
         request.options.only = only
         request.options.skip = skip
@@ -270,7 +273,7 @@ struct Heaprun: ParsableCommand {
         return try record(request)
     }
 
-    /// What is done to a program that runs already.
+    /// Attaches to a running program, or detaches from it.
     private func startInRunning() throws -> Int32 {
         guard program.isEmpty else { throw ValidationError("--pid and --detach start no program.") }
         guard attachPID == nil || detachPID == nil else { throw ValidationError("--pid or --detach, not both.") }

@@ -1,4 +1,4 @@
-// heaprun --leaks: each process that the recording follows is judged when it ends, and the verdict goes into its image.
+// heaprun --leaks: examines each followed process when it ends, and stores the verdict in its image.
 
 import Glibc
 import HeapImage
@@ -16,7 +16,7 @@ final class LeaksAtEnd {
         var pid: pid_t
         var stored: VerdictToStore?
         var totals: [Verdict: Amount] = [:]
-        /// The largest definitely lost rows, in words.
+        /// The largest definitely lost rows, as text.
         var largest: [(amount: Amount, dragged: Amount, stack: String)] = []
         var isWhole = true
     }
@@ -26,7 +26,7 @@ final class LeaksAtEnd {
     private let leakStatus: Int32?
     private lazy var symbolizer = Symbolizer(hasLines: false)
 
-    /// - Parameter leakStatus: heaprun's exit status where any process has lost a block.
+    /// - Parameter leakStatus: heaprun's exit status if any process has lost a block.
     init(leakStatus: Int32?) { self.leakStatus = leakStatus }
 
     func tracer(follow: Bool) -> EndTracer {
@@ -54,7 +54,7 @@ final class LeaksAtEnd {
         guard let place = try? findImage(of: pid, deadline: 0), case .file(let path) = place else { return }
         do {
             let image = try HeapImage(FileSource(path: path.text), presence: .running)
-            // A child between vfork and exec has its parent's memory, and image.
+            // A child between vfork and exec has its parent's memory and image.
             guard ProcessStat.of(pid)?.startTime == image.header.start_time else { return }
             let snapshot = try Snapshot.take(
                 ofStopped: pid, held: process.held, ending: process.ending, kind: process.kind,

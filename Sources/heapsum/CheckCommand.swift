@@ -1,4 +1,4 @@
-// heapsum check: for a build's pipeline, which fails where more is live than is allowed.
+// heapsum check: for build pipelines; fails if more is live than allowed.
 
 import ArgumentParser
 import Commands
@@ -16,13 +16,13 @@ enum CheckFormat: String, CaseIterable, ExpressibleByArgument {
 struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "heapsum check",
-        abstract: "Fails where more is live than is allowed: for builds.",
+        abstract: "Fails if more is live than allowed: for builds.",
         usage: "heapsum check [<options>] <file-or-directory> ...",
         discussion: """
-            Without a limit nothing may be live: one block that no suppression is of is a failure. With \
-            --baseline and no limit, live bytes may not grow. What the C and C++ runtimes make once and keep, \
-            such as stdout's buffer, is suppressed from the start; --show-suppressed lists what was. With --leaks or \
-            --max-definite alone nothing is: what they keep is reachable.
+            Without a limit nothing may be live: one block that no suppression matches is a failure. With --baseline \
+            and no limit, live bytes may not grow. Blocks that the C and C++ runtimes allocate once and keep, such as \
+            stdout's buffer, are suppressed by default; --show-suppressed lists what was suppressed. With --leaks or \
+            --max-definite alone they are not suppressed, because they are reachable.
 
             EXAMPLES
               heaprun -o heap -- ./tests && heapsum check heap
@@ -36,8 +36,8 @@ struct CheckCommand: ParsableCommand {
               heapsum check --format sarif -o heapsum.sarif heap
               heapsum check --format github heap      annotations, in a step of GitHub Actions
 
-            A file of suppressions has lines of LeakSanitizer's (leak:PATTERN), blocks of Valgrind's, or both.
-            Exit status: 0 within all limits, 1 a limit is passed, 2 an input can't be used, 64 wrong arguments.
+            A file of suppressions has LeakSanitizer's lines (leak:PATTERN), Valgrind's blocks, or both.
+            Exit status: 0 within all limits, 1 a limit is exceeded, 2 an input can't be used, 64 wrong arguments.
             """)
 
     @Argument(
@@ -47,26 +47,27 @@ struct CheckCommand: ParsableCommand {
     var files: [String]
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("Most live bytes: a number, or 64K, 10M, 1G.", valueName: "bytes"))
+        parsing: .unconditional,
+        help: ArgumentHelp("Allow this many live bytes: a number, or 64K, 10M, 1G.", valueName: "bytes"))
     var maxBytes: ByteCount?
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("Most live blocks.", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Allow this many live blocks.", valueName: "n"))
     var maxBlocks: UInt64?
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Most stacks (or what --by names) with live blocks.", valueName: "n"))
+        help: ArgumentHelp("Allow this many stacks (or what --by names) with live blocks.", valueName: "n"))
     var maxStacks: UInt64?
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Most bytes that live bytes may have grown by since --baseline.", valueName: "bytes"))
+        help: ArgumentHelp("Allow live bytes to have grown by this much since --baseline.", valueName: "bytes"))
     var maxGrowthBytes: ByteCount?
 
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "Most bytes that may be definitely lost, in images that bring a verdict (heaprun --leaks).",
+            "Allow this many definitely lost bytes, in images with a verdict (heaprun --leaks).",
             valueName: "bytes"))
     var maxDefinite: ByteCount?
 
@@ -75,11 +76,11 @@ struct CheckCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "What was there before: an image, a dump, a log, a directory, or what heapsum --format json wrote.",
+            "The earlier state: an image, a dump, a log, a directory, or the output of heapsum --format json.",
             valueName: "file"), completion: .file())
     var baseline: String?
 
-    @Flag(help: "Count what the C and C++ runtimes make once and keep, too.")
+    @Flag(help: "Also count blocks that the C and C++ runtimes allocate once and keep.")
     var noBuiltinSuppressions = false
 
     @Option(
@@ -117,7 +118,7 @@ struct CheckCommand: ParsableCommand {
             throw ValidationError("--max-growth-bytes needs a --baseline to have grown since.")
         }
         if selection.sort.isOfHistory {
-            throw ValidationError("A check is of live blocks: --sort bytes, blocks or age.")
+            throw ValidationError("A check looks at live blocks: --sort bytes, blocks or age.")
         }
     }
 
@@ -127,7 +128,7 @@ struct CheckCommand: ParsableCommand {
         try command.check()
     }
 
-    /// Whether lost blocks alone count.
+    /// Whether only lost blocks count.
     private var isOfLost: Bool {
         let lost = Set(Verdict.lost)
         return selection.verdict.map { $0.verdicts.isSubset(of: lost) } ?? false
@@ -135,12 +136,13 @@ struct CheckCommand: ParsableCommand {
                 && [maxBytes?.bytes, maxBlocks, maxStacks, maxGrowthBytes?.bytes] == [nil, nil, nil, nil]
     }
 
-    /// Each image must bring a verdict. That one is not whole, and calls nothing definite, is among the warnings.
+    /// Each image must have a verdict. An incomplete verdict, which calls nothing definite, is reported by the
+    /// warnings.
     private func requireVerdicts(_ reduction: Reduction) throws {
         guard maxDefinite != nil || selection.verdict != nil else { return }
         let without = reduction.inputs.filter { $0.verdict == nil }
         for input in without {
-            say("\(input.path): it brings no verdict: heaprun --leaks and heapdump --leaks make images that do")
+            say("\(input.path): it has no verdict: heaprun --leaks and heapdump --leaks make images with one")
         }
         if !without.isEmpty { throw ExitCode.badInput }
     }
@@ -171,7 +173,7 @@ struct CheckCommand: ParsableCommand {
         if format != .table {
             for verdict in check.failures { say("check failed: \(check.sentence(verdict))") }
         }
-        // What was read is above a limit, whatever the rest may be; where it isn't, the rest is missing.
+        // If what was read exceeds a limit, the rest does not matter. If not, the rest is missing.
         if !check.passed { throw ExitCode.limitPassed }
         if let status { throw status }
     }
@@ -187,9 +189,9 @@ struct CheckCommand: ParsableCommand {
     private func rows(
         of reduction: Reduction, _ names: FrameNames, _ filter: FrameFilter, _ suppressions: Suppressions
     ) throws -> RowSelection {
-        // All of them: a limit is held against what counts, shown or not.
+        // All rows: a limit applies to everything that counts, shown or not.
         var all = selection
-        all.top = 0
+        all.limits.top = 0
         return try all.rows(of: reduction, names: names, filter: filter, inTable: false, suppressions: suppressions)
     }
 
@@ -228,7 +230,7 @@ struct CheckCommand: ParsableCommand {
             path: path, isReport: text != nil, try rows(of: reduction, names, filter, suppressions).rows, names: names)
     }
 
-    /// The bytes of a file that begins like JSON; nil of any other.
+    /// The bytes of a file that begins like JSON; nil for other files.
     private func reportBytes(_ path: String) throws -> [UInt8]? {
         var kind = stat()
         guard path.withPath({ stat($0, &kind) }) == 0, kind.st_mode & S_IFMT == S_IFREG else { return nil }
@@ -253,21 +255,21 @@ struct CheckCommand: ParsableCommand {
 
     private func write(_ check: Check, _ reduction: Reduction, _ names: FrameNames, to out: TextOutput) throws {
         let tree = SourceTree(sourceRoot)
-        func top(_ usual: Int?) -> Int? { selection.top.map { $0 == 0 ? nil : $0 } ?? usual }
+        func top(_ usual: Int?) -> Int? { selection.limits.top.map { $0 == 0 ? nil : $0 } ?? usual }
         switch format {
         case .table:
             var text = CheckText(
-                style: output.style, frameLimit: selection.limit(selection.frames, inTable: true), top: top(10))
+                style: output.style, frameLimit: selection.limits.frames(inTable: true), top: top(10))
             text.next = next(check, names)
             try text.write(check, reduction, names: names, to: out)
         case .json:
-            var report = JSONReport(frameLimit: selection.limit(selection.frames, inTable: false))
+            var report = JSONReport(frameLimit: selection.limits.frames(inTable: false))
             report.check = check
             var shown = check.selection
             if let limit = top(nil) { shown.rows = Array(shown.rows.prefix(limit)) }
             try report.write(reduction, shown, names: names, to: out)
         case .junit:
-            try JUnitReport(frameLimit: selection.limit(selection.frames, inTable: true), top: top(20)).write(
+            try JUnitReport(frameLimit: selection.limits.frames(inTable: true), top: top(20)).write(
                 check, reduction, names: names, to: out)
         case .sarif: try SARIFReport(tree: tree, top: top(nil)).write(check, reduction, names: names, to: out)
         case .github: try GitHubCommands(tree: tree, top: top(8)).write(check, reduction, names: names, to: out)

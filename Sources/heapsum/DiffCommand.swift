@@ -23,14 +23,14 @@ struct DiffCommand: ParsableCommand {
             heapsum diff [<options>] <directory>     all images and dumps of one process, by time
             """,
         discussion: """
-            Each argument is a moment: an image, a dump, a log, one set of a log (LOG@2), or a directory, of which \
-            the newest image of each process counts. A stack is the same in all of them by its modules, their \
-            build-ids and its offsets, whatever the process. What grew the most comes first.
+            Each argument is a moment: an image, a dump, a log, one set of a log (LOG@2), or a directory, in which \
+            the newest image of each process counts. Stacks of all processes are matched by modules, build-ids and \
+            offsets. What grew the most comes first.
 
-            From five moments on each row gets a verdict: steady growth (a Mann-Kendall test finds it sure to 95 %), \
-            step, saw-tooth, warm-up, daily, shrinking, flat, or irregular. The rate is the Theil-Sen slope. With \
-            fewer moments it is the difference, and no verdict. A recorded program keeps a snapshot of each stack at \
-            8, 16, 32 seconds and so on: one image of an hour has ten moments in it.
+            With five or more moments, each row gets a verdict: steady growth (by a Mann-Kendall test at 95 %), step, \
+            saw-tooth, warm-up, daily, shrinking, flat, or irregular. The rate is the Theil-Sen slope. With fewer \
+            moments the rate is the difference over the time, and there is no verdict. A recorded program keeps a \
+            snapshot of each stack at 8, 16, 32 seconds and so on: the image of one hour has ten moments in it.
 
             EXAMPLES
               heapdump 4711; sleep 600; heapdump 4711; heapsum diff app.4711.1.heap app.4711.2.heap
@@ -41,10 +41,10 @@ struct DiffCommand: ParsableCommand {
               heapsum diff --format json old.heap new.heap | jq '.rows[] | select(.growthBytes > 1000000)'
               heapsum diff --format folded old.heap new.heap | flamegraph.pl > growth.svg
 
-            Exit status: 0 done, 2 nothing of a moment could be used, 64 wrong arguments.
+            Exit status: 0 done, 2 a moment could not be used at all, 64 wrong arguments.
             """)
 
-    @Argument(help: ArgumentHelp("The moments, the oldest first.", valueName: "moment"), completion: .file())
+    @Argument(help: ArgumentHelp("The moments, oldest first.", valueName: "moment"), completion: .file())
     var moments: [String]
 
     @OptionGroup(title: "Rows")
@@ -89,13 +89,14 @@ struct DiffCommand: ParsableCommand {
         let suppressions = try selection.suppressionRules()
         let symbolizer = try symbols.symbolizer()
         let (growth, status) = try MomentReader(reading: reading).read(moments)
+        if let found = growth.differentPrograms { warn(found) }
         let names = FrameNames(growth.reduction, symbolizer: symbolizer)
         let isTable = format == .table
         let rows = GrowthSelection(
             growth, names: names, by: selection.by, byBlocks: selection.sort == .blocks,
-            top: selection.limit(selection.top, inTable: isTable),
+            top: selection.limits.rows(inTable: isTable),
             minBytes: selection.minBytes.bytes, filter: filter, suppressions: suppressions)
-        let frameLimit = selection.limit(selection.frames, inTable: isTable)
+        let frameLimit = selection.limits.frames(inTable: isTable)
         names.prepare(rows.rows.map { Row(node: $0.row.node) })
         try output.write(
             inputs: inputFiles(moments) + selection.suppressions + symbols.files + growth.reduction.moduleFiles
@@ -112,5 +113,15 @@ struct DiffCommand: ParsableCommand {
         }
         if !isTable { for line in Table.warnings(growth.reduction, names) { sayShown(line) } }
         if let status { throw status }
+    }
+
+    /// Two programs have few stacks in common, so most of what their diff shows is not growth.
+    private func warn(_ found: DifferentPrograms) {
+        func text(_ programs: [String]) -> String {
+            programs.prefix(3).joined(separator: ", ") + (programs.count > 3 ? " and \(programs.count - 3) more" : "")
+        }
+        say(
+            "\(found.labels.first) is of \(text(found.programs.first)), \(found.labels.other) of "
+                + "\(text(found.programs.other)): different programs. The diff shows how they differ, not what grew.")
     }
 }

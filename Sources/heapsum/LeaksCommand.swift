@@ -16,9 +16,9 @@ struct LeaksCommand: ParsableCommand {
         commandName: "heapsum leaks",
         abstract: "Tells which live blocks of a running program are lost, and who holds the others.",
         discussion: """
-            The program was started by heaprun. It stands still for a moment, some tens of milliseconds a gigabyte, \
-            and goes on as if nothing had been; its memory is searched for pointers to its blocks afterwards, in a \
-            snapshot.
+            The program must be recorded by heaprun. It is stopped for a moment, some tens of milliseconds per \
+            gigabyte, and goes on unchanged; a snapshot of its memory is searched for pointers to its blocks \
+            afterwards.
 
             VERDICTS, in Valgrind's words
               definite   nothing leads to the block: it is lost
@@ -37,14 +37,14 @@ struct LeaksCommand: ParsableCommand {
               heapsum leaks --core core.4711 out/server.4711.heap
               heapsum leaks --verdict definite --format json 4711 | jq '.rows[0]'
 
-            A process may be traced by its own user or root, where it lets itself be traced. In a container heapsum \
-            needs CAP_SYS_PTRACE.
+            A process may be traced by its own user or root, unless it forbids that. In a container heapsum needs \
+            CAP_SYS_PTRACE.
             Exit status: 0 done, 2 there is no verdict, 64 wrong arguments.
             """)
 
     @Argument(
         help: ArgumentHelp(
-            "The program's process ID, its image, or a dump that brings a verdict.", valueName: "pid-or-image"),
+            "The program's process ID, its image, or a dump with a verdict.", valueName: "pid-or-image"),
         completion: .file())
     var program: String
 
@@ -66,29 +66,21 @@ struct LeaksCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Show the path from a root to the block that holds this address (repeatable).", valueName: "address"))
+            "Show the path from a root to the block that contains this address (repeatable).", valueName: "address"))
     var why: [Address] = []
 
     @Option(
         help: ArgumentHelp(
-            "Show the head of the block that holds this address, and what it points to (repeatable).",
+            "Show the first bytes of the block that contains this address, and what it points to (repeatable).",
             valueName: "address"))
     var showBlock: [Address] = []
 
-    @Option(
-        parsing: .unconditional,
-        help: ArgumentHelp("Show this many rows (default: 20 in a table, else all; 0: all).", valueName: "n"))
-    var top: Int?
-
-    @Option(
-        parsing: .unconditional,
-        help: ArgumentHelp(
-            "Show this many frames of each stack (default: 20 in a table, else all; 0: all).", valueName: "n"))
-    var frames: Int?
+    @OptionGroup
+    var limits: RowLimits
 
     @Option(
         help: ArgumentHelp(
-            "Leave out stacks that a file says are known, in LeakSanitizer's or Valgrind's syntax (repeatable).",
+            "Leave out the stacks that this file lists, in LeakSanitizer's or Valgrind's syntax (repeatable).",
             valueName: "file"),
         completion: .file())
     var suppressions: [String] = []
@@ -106,8 +98,6 @@ struct LeaksCommand: ParsableCommand {
 
     func validate() throws {
         _ = try shown()
-        if let top, top < 0 { throw ValidationError("--top takes a number from 0 on.") }
-        if let frames, frames < 0 { throw ValidationError("--frames takes a number from 0 on.") }
         if holders && format == .csv {
             throw ValidationError("The holders are a tree: --holders goes with the table and with JSON.")
         }
@@ -165,7 +155,7 @@ struct LeaksCommand: ParsableCommand {
         }
     }
 
-    /// What a dump brings. Its program's memory is gone, so single blocks can't be asked for.
+    /// Shows the verdict that a dump stores. Its program's memory is gone, so single blocks can't be examined.
     private func tellStored(
         _ image: HeapImage, _ shown: Set<Verdict>, _ symbolizer: Symbolizer, _ known: (LeakSummary) -> LeakSummary
     ) throws {
@@ -190,19 +180,20 @@ struct LeaksCommand: ParsableCommand {
 
     private func table(_ shown: Set<Verdict>) -> LeakTable {
         var table = LeakTable(style: output.style)
-        (table.frameLimit, table.rowLimit, table.shown) = (limit(frames), limit(top), shown)
+        (table.frameLimit, table.rowLimit, table.shown) = (frameLimit, rowLimit, shown)
         return table
     }
 
-    private func limit(_ value: Int?) -> Int? { value.map { $0 == 0 ? nil : $0 } ?? (format == .table ? 20 : nil) }
+    private var rowLimit: Int? { limits.rows(inTable: format == .table) }
+    private var frameLimit: Int? { limits.frames(inTable: format == .table) }
 
     private func write(
         _ told: LeakSummary, _ tree: HolderTree?, _ shown: Set<Verdict>, to out: TextOutput
     ) throws {
         switch format {
         case .json:
-            try told.writeJSON(shown: shown, rowLimit: limit(top), frameLimit: limit(frames), holders: tree, to: out)
-        case .csv: try told.writeCSV(shown: shown, rowLimit: limit(top), frameLimit: limit(frames), to: out)
+            try told.writeJSON(shown: shown, rowLimit: rowLimit, frameLimit: frameLimit, holders: tree, to: out)
+        case .csv: try told.writeCSV(shown: shown, rowLimit: rowLimit, frameLimit: frameLimit, to: out)
         case .table:
             let table = table(shown)
             guard let tree else { return try table.write(told, to: out) }
@@ -212,7 +203,7 @@ struct LeaksCommand: ParsableCommand {
         }
     }
 
-    /// What --why and --show-block ask for.
+    /// Writes the output of --why and --show-block.
     private func writeBlocks(_ report: LeakReport, to out: TextOutput) throws {
         let table = table(Set(Verdict.shown))
         for (address, isPath) in why.map({ ($0, true) }) + showBlock.map({ ($0, false) }) {
@@ -238,7 +229,7 @@ struct LeaksCommand: ParsableCommand {
         return (image, try Snapshot.take(of: pid, image: image))
     }
 
-    /// The image of what was named, and the process that it is of, which must be there.
+    /// The image that the argument names, and its process, which must exist.
     private func find() throws -> (HeapImage, pid_t) {
         if let pid = pid_t(program) {
             guard pid > 0 else { throw LeaksError("\(program) is no process ID") }
@@ -266,7 +257,7 @@ struct LeaksCommand: ParsableCommand {
     }
 }
 
-/// An address as people copy it: with or without 0x.
+/// An address, with or without 0x.
 struct Address: ExpressibleByArgument {
     var value: UInt64
 

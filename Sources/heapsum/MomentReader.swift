@@ -1,4 +1,4 @@
-// From what is named to moments: each argument is one, but for a single argument, which may hold several.
+// Turns arguments into moments: each argument is one, but a single argument may contain several.
 
 import ArgumentParser
 import HeapImage
@@ -8,10 +8,10 @@ import Reduce
 struct MomentReader {
     let reading: ReadingOptions
 
-    /// Reads the moments that are named, and says on stderr what was damaged or left out.
+    /// Reads the named moments, and reports damaged and left out parts on stderr.
     ///
-    /// - Returns: the moments, and the exit status that a part which could not be used asks for.
-    /// - Throws: `ExitCode.badInput` where less than two moments are left.
+    /// - Returns: the moments, and an exit status if a part could not be used.
+    /// - Throws: `ExitCode.badInput` if fewer than two moments are left.
     func read(_ paths: [String]) throws -> (growth: Growth, status: ExitCode?) {
         let growth = Growth()
         let status = paths.count == 1 ? try readOne(paths[0], into: growth) : try readEach(paths, into: growth)
@@ -25,7 +25,7 @@ struct MomentReader {
             let inputs = Inputs(paths: [path], kind: reading.input, set: reading.set)
             if inputs.images.isEmpty && inputs.logs.isEmpty {
                 inputs.failures.forEach(say)
-                say("\(path): nothing of this moment can be used, so there is no diff")
+                say("\(path): this moment can't be used at all, so there is no diff")
                 throw ExitCode.badInput
             }
             try growth.addMoment(path) { reduction in
@@ -106,6 +106,6 @@ struct MomentReader {
         return nil
     }
 
-    /// Sets of one log that are compared: each is a reading of the whole file.
+    /// At most this many sets of a log are compared, because each one reads the whole file.
     private static let mostSets = 50
 }

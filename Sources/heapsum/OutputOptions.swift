@@ -1,4 +1,4 @@
-// Where a report goes, as the user says it: the same words for every command that writes one.
+// The options for a report's output, shared by all commands that write reports.
 
 import ArgumentParser
 import Glibc
@@ -15,15 +15,15 @@ struct OutputOptions: ParsableArguments {
     @Option(help: "When to use colours; auto honours NO_COLOR.")
     var color: ColorChoice = .auto
 
-    /// What suits where a table goes: a file has no width, and no colours unless they are always wanted.
+    /// The style for the table's output: a file has no width, and no colours unless they are always wanted.
     var style: Style {
         output == "-" ? Style(descriptor: STDOUT_FILENO, color: color) : Style(colors: color == .always)
     }
 
-    /// Opens what was named, and writes all of it.
+    /// Opens the output, and writes the whole report.
     ///
-    /// - Parameter inputs: what the report is made of, which it never takes the place of: see `inputFiles`.
-    /// - Throws: `ExitCode.badInput` where it can't be written, which is said; what `body` throws.
+    /// - Parameter inputs: the files that the report is made from, which it must never replace: see `inputFiles`.
+    /// - Throws: `ExitCode.badInput` if it can't be written, after a message; what `body` throws.
     func write(inputs: [String], _ body: (TextOutput) throws -> Void) throws {
         try writing {
             let out = try TextOutput(path: output, inputs: inputs)
@@ -33,7 +33,7 @@ struct OutputOptions: ParsableArguments {
     }
 }
 
-/// Runs what writes, and turns an output that can't be written into a message and an exit status.
+/// Runs `body`, and turns an output that can't be written into a message and an exit status.
 func writing(_ body: () throws -> Void) throws {
     expectClosedReaders()
     do { try body() } catch let error as OutputError {
@@ -42,12 +42,12 @@ func writing(_ body: () throws -> Void) throws {
     }
 }
 
-/// The files behind what the user named: of a directory its images, of one set of a log (LOG@2) the log.
+/// The files of the user's arguments: for a directory its images, for one set of a log (LOG@2) the log.
 func inputFiles(_ paths: [String]) -> [String] {
     paths.flatMap { path in (try? InputSelection.files(at: Inputs.set(of: path).file)) ?? [path] }
 }
 
 extension Reduction {
-    /// The files of the modules in it, which names are read from.
+    /// The files of its modules, from which names are read.
     var moduleFiles: [String] { modules.filter(\.isFile).map { pathText($0.path) } }
 }

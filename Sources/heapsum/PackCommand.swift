@@ -1,4 +1,4 @@
-// heapsum pack: dense copies of images, with their frames' names where these are wanted.
+// heapsum pack: dense copies of images, with their frames' names on request.
 
 import ArgumentParser
 import Glibc
@@ -13,17 +13,16 @@ import Text
 struct PackCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "heapsum pack",
-        abstract: "Writes dense copies of images, fit to be kept and sent.",
+        abstract: "Writes dense copies of images, to keep or send.",
         usage: "heapsum pack [<options>] <file> ... [-o DIR|-]",
         discussion: """
-            An image that a program writes is sparse and may be large; its packed copy holds the same, \
-            settled, in a small file. The copies' paths are printed on standard output. No file is \
-            overwritten: where a name is taken, the next is NAME-2.heap. Of a program that still runs, \
-            the copy is a dump.
+            An image that a program writes is sparse and may be large; its packed copy has the same content in a \
+            small file. The copies' paths are printed on standard output. No file is overwritten: if a name is taken, \
+            the copy is NAME-2.heap. If the program still runs, the copy is a dump.
 
-            Frames are kept as module and offset; to name them, a reader needs the program's binaries. With \
-            --with-symbols the copy brings the names along: functions, source lines, inlined calls. Such a copy \
-            is readable anywhere, and stays so when the binaries are replaced.
+            Frames are stored as module and offset; to name them, a reader needs the program's binaries. With \
+            --with-symbols the copy contains the names: functions, source lines, inlined calls. Such a copy can be \
+            read anywhere, even after the binaries were replaced.
 
             EXAMPLES
               heapsum pack /dev/shm/app.4711.heap -o .
@@ -39,11 +38,11 @@ struct PackCommand: ParsableCommand {
     @Option(
         name: [.short, .long],
         help: ArgumentHelp(
-            "The directory for the copies, made where missing; - writes the one copy to standard output.",
+            "The directory for the copies, created if missing; - writes a single copy to standard output.",
             valueName: "dir"), completion: .directory)
     var output = "."
 
-    @Flag(help: "Store the names of all frames, as they can be found here, in the copies.")
+    @Flag(help: "Store the names of all frames in the copies, as found on this machine.")
     var withSymbols = false
 
     @OptionGroup(title: "Symbols")
@@ -55,7 +54,7 @@ struct PackCommand: ParsableCommand {
         if files.count > 1 { throw ValidationError("Standard output takes one image; name a directory for several.") }
         if isatty(STDOUT_FILENO) == 1 {
             throw ValidationError(
-                "A packed image is no text, and standard output is a terminal; name a directory, or send it on.")
+                "A packed image is not text, and standard output is a terminal; name a directory, or use a pipe.")
         }
     }
 

@@ -1,5 +1,5 @@
-// How inputs are read, as the user says it, and the reading itself: from paths to one reduction. All
-// commands that reduce read through here, so that a file is chosen, damaged or left out alike for each.
+// The options for reading inputs, and the reading itself: from paths to one reduction. All commands that reduce use
+// this, so that files are chosen, damaged or left out in the same way.
 
 import ArgumentParser
 import Glibc
@@ -24,15 +24,15 @@ struct ReadingOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "The slab cache that a kernel's log is of, where the log doesn't say: kmalloc-128, or dentry=192 with "
-                + "the bytes of an object.",
+            "The slab cache of a kernel's log, if the log doesn't name it: kmalloc-128, or dentry=192 with the bytes "
+                + "of an object.",
             valueName: "name"))
     var cache: SlabCache?
 
     @Flag(help: "No progress bar, not even on a terminal.")
     var noProgress = false
 
-    /// Reads all that the paths name into one reduction, and says on stderr what was damaged, left out or passed over.
+    /// Reads all files of the paths into one reduction, and reports on stderr what was damaged, left out or skipped.
     ///
     /// - Returns: the reduction, and the exit status that a part which could not be used asks for.
     /// - Throws: `ExitCode.badInput` where nothing could be used.
@@ -46,7 +46,7 @@ struct ReadingOptions: ParsableArguments {
         return (reduction, status)
     }
 
-    /// Adds inputs to a reduction that may have others already.
+    /// Adds inputs to a reduction that may already have others.
     ///
     /// - Returns: the exit status that a part which could not be used asks for.
     /// - Throws: `ExitCode.badInput` where nothing could be used.
@@ -76,7 +76,7 @@ struct ReadingOptions: ParsableArguments {
         return status
     }
 
-    /// Reads a log into the reduction; false where nothing of it can be used.
+    /// Reads a log into the reduction. False if nothing in it can be used.
     func add(_ log: NamedLog, to reduction: Reduction) -> Bool {
         let progress = Progress(name: log.stream.name, storedBytes: log.stream.storedBytes, isWanted: !noProgress)
         defer { progress.end() }

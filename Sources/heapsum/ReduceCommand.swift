@@ -19,27 +19,27 @@ struct ReduceCommand: ParsableCommand {
             heapsum diff <old> <new> [<newer> ...]
                                              what grew between moments, how fast, and whether it goes on
             heapsum check <file-or-directory> ...
-                                             for builds: fails where more is live than is allowed
+                                             for builds: fails if more is live than allowed
             heapsum info <file-or-directory> ...
-                                             how a program stands: counts, losses, modules, timeline
+                                             a program's state: counts, losses, modules, timeline
             heapsum leaks <pid-or-image>     which blocks of a running program are lost, and who holds the others
-            heapsum pack <file> ... [-o DIR] dense copies of images, fit to be kept and sent
+            heapsum pack <file> ... [-o DIR] dense copies of images, to keep or send
             heapsum table <file-or-directory> ... -o DIR
                                              images as tables, for DuckDB, Spark and others
             """,
         discussion: """
-            Reads the images and dumps that heaprun and heapdump leave, and the logs of other tools: AIX's \
-            debug malloc, and the kernel's SLUB traces, kmemleak, page_owner and allocinfo. Adds up the live \
-            blocks by their call stack, and shows the largest first. Of several images of one process, and of \
-            several sets of one log, the newest counts; what is left out is said.
+            Reads the images and dumps that heaprun and heapdump write, and the logs of other tools: AIX's debug \
+            malloc, and the kernel's SLUB traces, kmemleak, page_owner and allocinfo. Adds up the live blocks by \
+            their call stack, and shows the largest first. If there are several images of one process, or several \
+            sets in one log, the newest counts, and the others are reported as left out.
 
             EXAMPLES
               heapsum app.4711.heap               the stacks that hold the most bytes
               heapsum --top 5 --frames 0 out/     five, with all frames, of a directory
               heapsum --sort blocks out/          by how many blocks they hold
-              heapsum --by function out/          by who asked; also module, file, line, thread, size
+              heapsum --by function out/          by allocating function; also module, file, line, thread, size
               heapsum --tree out/                 the calls that led there, as a tree; --inverted from the inside
-              heapsum --histograms total out/     how sizes and lifetimes are spread; rows: of each stack too
+              heapsum --histograms total out/     distributions of sizes and lifetimes; rows: of each stack, too
               heapsum --sort peak-bytes a.heap    what held the memory at its peak
               heapsum --include 'parse_.*' --exclude '/libssl' app.4711.heap
               heapsum --format json app.4711.heap | jq '.rows[0]'
@@ -55,7 +55,7 @@ struct ReduceCommand: ParsableCommand {
               gensyms ./app > app.syms; heapsum --symbols app.syms app.4711.heap
 
             A regular expression is searched for in each frame's function name and module path.
-            Exit status: 0 done, 2 nothing of an input could be used, 64 wrong arguments.
+            Exit status: 0 done, 2 an input could not be used at all, 64 wrong arguments.
             """,
         version: "heapsum \(version)")
 
@@ -68,22 +68,22 @@ struct ReduceCommand: ParsableCommand {
     @OptionGroup(title: "Rows")
     var selection: SelectionOptions
 
-    @Flag(help: "Show the calls as a tree, from the outermost inward. --top is of calls then, and --frames of levels.")
+    @Flag(help: "Show the calls as a tree, from the outermost inward. Then --top limits calls, and --frames levels.")
     var tree = false
 
-    @Flag(help: "Show the calls as a tree from the function that asked outward.")
+    @Flag(help: "Show the calls as a tree, from the allocating function outward.")
     var inverted = false
 
     @Option(
         help: ArgumentHelp(
-            "Show how the sizes of live blocks and the lifetimes of freed ones are spread: total, or rows, for "
-                + "each stack too."))
+            "Show the distributions of live blocks' sizes and freed blocks' lifetimes: total, or rows, also for each "
+                + "stack."))
     var histograms: Histograms?
 
     @Option(
         help: ArgumentHelp(
-            "What to print. html is a page with everything in it, for a browser, without a network. For other "
-                + "tools: pprof, speedscope, massif (ms_print), callgrind (KCachegrind), folded (flame graphs); "
+            "What to print. html is a self-contained page for a browser. For other tools: pprof, speedscope, massif "
+                + "(ms_print), callgrind (KCachegrind), folded (flame graphs); "
                 + "records are in the form of an AIX debug malloc log.", valueName: "format"))
     var format: Format = .table
 
@@ -101,7 +101,7 @@ struct ReduceCommand: ParsableCommand {
         if isTree {
             if format != .table {
                 throw ValidationError(
-                    "--tree and --inverted are of the table; --format folded and --format json have whole stacks.")
+                    "--tree and --inverted go with the table; --format folded and --format json have whole stacks.")
             }
             if selection.by != .stack {
                 throw ValidationError("A tree is made of stacks: --by doesn't go with --tree and --inverted.")
@@ -145,7 +145,7 @@ struct ReduceCommand: ParsableCommand {
         let suppressions = try selection.suppressionRules()
         let inputs = Inputs(paths: files, kind: reading.input, set: reading.set)
         if format == .machine(.records), let log = inputs.logs.first {
-            throw ValidationError("Records are written of images; \(log.stream.name) is a log of records.")
+            throw ValidationError("Records are made from images; \(log.stream.name) is a log.")
         }
         let (reduction, status) = try reading.reduce(inputs)
         do {
@@ -168,7 +168,7 @@ struct ReduceCommand: ParsableCommand {
             withFreed: withFreed)
         // Records have one line an address, whatever was inlined there.
         if format != .machine(.records) { names.prepare(rows.rows) }
-        let frameLimit = selection.limit(selection.frames, inTable: isTable)
+        let frameLimit = selection.limits.frames(inTable: isTable)
         let machine = MachineReport(reduction, rows, names: names, frameLimit: frameLimit, quantity: selection.sort.sum)
         if let format = format.machine { try machine.require(format) }
         try output.write(inputs: inputs(of: reduction)) { out in
@@ -196,7 +196,7 @@ struct ReduceCommand: ParsableCommand {
     ) throws -> (all: Distributions, rows: [UInt32: Distributions])? {
         guard let histograms else { return nil }
         var all = selection
-        all.top = 0
+        all.limits.top = 0
         let rows = try all.rows(
             of: reduction, names: names, filter: filter, inTable: false, suppressions: suppressions, withFreed: true)
         return reduction.distributions(
@@ -214,16 +214,16 @@ struct ReduceCommand: ParsableCommand {
     ) throws {
         // The limits are of the tree's calls, which all stacks make up.
         var all = selection
-        all.top = 0
+        all.limits.top = 0
         all.minBytes = ByteCount(bytes: 0)
         let rows = try all.rows(of: reduction, names: names, filter: filter, inTable: true, suppressions: suppressions)
         names.prepare(rows.rows)
         var limits = CallTreeLimits()
         limits.leastBytes = selection.minBytes.bytes
-        limits.most = selection.limit(selection.top, inTable: false)
-        limits.depth = selection.limit(selection.frames, inTable: false)
+        limits.most = selection.limits.rows(inTable: false)
+        limits.depth = selection.limits.frames(inTable: false)
         // Whoever says how much is shown gets that.
-        if selection.top != nil || selection.minBytes.bytes > 0 { limits.leastShare = 0 }
+        if selection.limits.top != nil || selection.minBytes.bytes > 0 { limits.leastShare = 0 }
         try output.write(inputs: inputs(of: reduction)) { out in
             try CallTreeTable(
                 table: Table(style: output.style), direction: inverted ? .inverted : .topDown, limits: limits,

@@ -1,4 +1,4 @@
-// Which rows are wanted, as the user says it: the same words for every command that shows rows.
+// The options that select rows, shared by all commands that show rows.
 
 import ArgumentParser
 import Commands
@@ -9,24 +9,15 @@ import Report
 struct SelectionOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "What a row is of. A block counts once: for a function, module, file or line by the innermost frame "
-                + "that is no allocation function."))
+            "What a row stands for. A block counts once: function, module, file and line are those of the innermost "
+                + "frame that is not an allocation function."))
     var by: Grouping = .stack
 
-    @Option(help: "What the rows are ordered by, the largest first.")
+    @Option(help: "The order of the rows, largest first.")
     var sort: SortKey = .bytes
 
-    // Taken whatever they begin with: of -1 the number is wrong, and not missing.
-    @Option(
-        parsing: .unconditional,
-        help: ArgumentHelp("Show this many rows (default: 20 in a table, else all; 0: all).", valueName: "n"))
-    var top: Int?
-
-    @Option(
-        parsing: .unconditional,
-        help: ArgumentHelp(
-            "Show this many frames of each stack (default: 20 in a table, else all; 0: all).", valueName: "n"))
-    var frames: Int?
+    @OptionGroup
+    var limits: RowLimits
 
     @Option(
         parsing: .unconditional,
@@ -41,7 +32,7 @@ struct SelectionOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Count only blocks of this age or more at the image's moment: 90s, 5m, 2h, 3d.", valueName: "time"))
+            "Count only blocks at least this old at the image's moment: 90s, 5m, 2h, 3d.", valueName: "time"))
     var olderThan: Duration?
 
     @Option(help: ArgumentHelp("Count only younger blocks.", valueName: "time"))
@@ -49,30 +40,30 @@ struct SelectionOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Count only blocks allocated after the program set this mark (heapsum_mark); of several of one name "
-                + "the newest, or NAME#2.",
+            "Count only blocks allocated after the program set this mark (heapsum_mark). If several have this name, "
+                + "the newest counts; NAME#2 is the second.",
             valueName: "mark"))
     var since: String?
 
     @Option(help: ArgumentHelp("Count only blocks allocated before this mark.", valueName: "mark"))
     var until: String?
 
-    @Option(help: ArgumentHelp("Count only blocks of this thread, where heaprun --threads kept it.", valueName: "id"))
+    @Option(help: ArgumentHelp("Count only blocks of this thread (recorded by heaprun --threads).", valueName: "id"))
     var thread: UInt64?
 
-    @Option(help: "When to look: end, as the image has it, or peak, when the process held the most.")
+    @Option(help: "The moment to show: end, the image's own, or peak, when the process held the most.")
     var at: Moment = .end
 
     @Option(
         help: ArgumentHelp(
-            "Count only blocks with these verdicts, of dumps that bring them (heapdump --leaks, heaprun --leaks): "
+            "Count only blocks with these verdicts, in dumps that have them (heapdump --leaks, heaprun --leaks): "
                 + "definite, indirect, possible, reachable; separated by commas.",
             valueName: "list"))
     var verdict: VerdictList?
 
     @Option(
         help: ArgumentHelp(
-            "Leave out stacks that a file says are known, in LeakSanitizer's or Valgrind's syntax (repeatable).",
+            "Leave out the stacks that this file lists, in LeakSanitizer's or Valgrind's syntax (repeatable).",
             valueName: "file"),
         completion: .file())
     var suppressions: [String] = []
@@ -84,14 +75,13 @@ struct SelectionOptions: ParsableArguments {
         if at == .peak {
             if since != nil || until != nil {
                 throw ValidationError(
-                    "Which blocks were live at the peak is not recorded one by one: --at peak doesn't go with "
-                        + "--since and --until."
+                    "Single blocks at the peak are not recorded: --at peak doesn't go with --since and --until."
                 )
             }
             if olderThan != nil || newerThan != nil {
                 throw ValidationError(
-                    "The ages that blocks had at the peak are not recorded: --at peak doesn't go with "
-                        + "--older-than and --newer-than."
+                    "The ages of blocks at the peak are not recorded: --at peak doesn't go with --older-than and "
+                        + "--newer-than."
                 )
             }
             if !by.hasHistory {
@@ -100,7 +90,7 @@ struct SelectionOptions: ParsableArguments {
             }
             if sort == .age {
                 throw ValidationError(
-                    "The ages that blocks had at the peak are not recorded: --at peak doesn't go with --sort age.")
+                    "The ages of blocks at the peak are not recorded: --at peak doesn't go with --sort age.")
             }
         }
         if let olderThan, let newerThan, olderThan.seconds >= newerThan.seconds {
@@ -114,12 +104,10 @@ struct SelectionOptions: ParsableArguments {
                 )
             }
         }
-        if let top, top < 0 { throw ValidationError("--top takes a number from 0 on.") }
         if !by.hasHistory && sort.isOfHistory {
             throw ValidationError(
-                "What came and went is not recorded by size: --by size goes with --sort bytes, blocks or age.")
+                "Past blocks are not recorded by size: --by size goes with --sort bytes, blocks or age.")
         }
-        if let frames, frames < 0 { throw ValidationError("--frames takes a number from 0 on.") }
     }
 
     /// The expressions of --include and --exclude.
@@ -129,12 +117,6 @@ struct SelectionOptions: ParsableArguments {
         } catch {
             throw ValidationError("\(error)")
         }
-    }
-
-    /// The limit that a number of --top or --frames means: 20 in a table unless said, and none for 0.
-    func limit(_ value: Int?, inTable: Bool) -> Int? {
-        guard let value else { return inTable ? 20 : nil }
-        return value == 0 ? nil : value
     }
 
     var blocks: BlockFilter {
@@ -149,7 +131,7 @@ struct SelectionOptions: ParsableArguments {
         return blocks
     }
 
-    /// What --suppressions names, read.
+    /// The rules in the files of --suppressions.
     func suppressionRules() throws -> Suppressions? {
         if suppressions.isEmpty { return nil }
         return try Self.read(suppressions, into: Suppressions())
@@ -168,43 +150,43 @@ struct SelectionOptions: ParsableArguments {
         return rules
     }
 
-    /// The rows of a reduction that pass, in their order.
+    /// The rows of a reduction that pass, in order.
     ///
-    /// - Throws: `ExitCode.badInput` where rows at the peak are asked for and nothing tells of a peak.
+    /// - Throws: `ExitCode.badInput` if rows at the peak are wanted and no input has a peak.
     func rows(
         of reduction: Reduction, names: FrameNames, filter: FrameFilter, inTable: Bool,
         suppressions: Suppressions? = nil,
         withFreed: Bool = false
     ) throws -> RowSelection {
         if at == .peak && reduction.inputs.allSatisfy({ $0.image == nil }) {
-            say("a log says nothing of a peak: --at peak goes with images")
+            say("a log has no peak: --at peak goes with images")
             throw ExitCode.badInput
         }
         if verdict != nil && !reduction.hasVerdicts {
             say(
-                "no image here brings a verdict: --verdict goes with dumps of heapdump --leaks and heaprun --leaks; "
-                    + "heapsum leaks PID tells of a running program")
+                "no image here has a verdict: --verdict goes with dumps of heapdump --leaks and heaprun --leaks; "
+                    + "heapsum leaks PID examines a running program")
             throw ExitCode.badInput
         }
         for name in [since, until].compactMap({ $0 }) { try require(mark: name, in: reduction) }
         var selection = RowSelection(
-            reduction, names: names, by: by, sort: sort, top: limit(top, inTable: inTable), minBytes: minBytes.bytes,
+            reduction, names: names, by: by, sort: sort, top: limits.rows(inTable: inTable), minBytes: minBytes.bytes,
             filter: filter,
             blocks: blocks, suppressions: suppressions, withFreed: withFreed)
         selection.suppressed.isListed = showSuppressed
         return selection
     }
 
-    /// Says which images don't have a mark.
+    /// Reports which images don't have a mark.
     ///
-    /// - Throws: `ExitCode.badInput` where none has it.
+    /// - Throws: `ExitCode.badInput` if none has it.
     private func require(mark name: String, in reduction: Reduction) throws {
         let images = reduction.inputs.compactMap(\.image)
         let without = images.filter { $0.mark(named: name) == nil }
         for image in without {
             let names = image.marks().suffix(8).map(\.name)
             say(
-                "\(image.file): no mark is called \(name)"
+                "\(image.file): no mark has the name \(name)"
                     + (names.isEmpty
                         ? "; the program set none (heapsum.h)" : "; the newest are: \(names.joined(separator: ", "))"))
         }
@@ -215,10 +197,10 @@ struct SelectionOptions: ParsableArguments {
     }
 }
 
-/// Verdicts as people list them: definite,possible, or all.
+/// A list of verdicts: definite,possible, or all.
 struct VerdictList: ExpressibleByArgument {
     var verdicts: Set<Verdict>
-    /// The names that were given.
+    /// The list as it was given.
     var text: String
 
     init?(argument: String) {

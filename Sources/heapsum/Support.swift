@@ -1,4 +1,4 @@
-// What the commands share: messages, and the words of the options.
+// What the commands share: messages, and values of options.
 
 import ArgumentParser
 import Glibc
@@ -8,19 +8,19 @@ import Reduce
 import Report
 import Text
 
-/// Says something on stderr in the tool's name.
+/// Prints a message on stderr, with the tool's name.
 func say(_ text: String) { Text.say("heapsum: " + text) }
 
-/// The same of a line that a report made fit to be shown.
+/// The same for a line that a report has already escaped.
 func sayShown(_ text: String) { Text.sayShown("heapsum: " + text) }
 
-/// A log that can't be used, with the first lines that failed below it.
+/// Prints that a log can't be used, and the first lines that failed.
 func say(_ error: LogError) {
     say("\(error)")
     for line in error.details { Text.say(line) }
 }
 
-/// Exit statuses, as the contract has them; 64 is the argument parser's own.
+/// Exit statuses; 64 is the argument parser's own.
 extension ExitCode {
     static let badInput = ExitCode(2)
     static let limitPassed = ExitCode(1)
@@ -36,7 +36,7 @@ enum Histograms: String, CaseIterable, ExpressibleByArgument {
     case total, rows
 }
 
-/// What --format takes: what people read, and the formats of other programs by their own names.
+/// The values of --format: the table for people, and the formats of other programs by their names.
 enum Format: Equatable, ExpressibleByArgument {
     case table
     case machine(MachineFormat)

@@ -1,4 +1,4 @@
-// Where names come from, as the user says it.
+// The options for the sources of names.
 
 import ArgumentParser
 import Symbols
@@ -12,16 +12,16 @@ struct SymbolOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Look for modules and debug files in this tree, as the program saw its own.", valueName: "dir"),
+            "Look for modules and debug files below this directory: the root of the program's file system.",
+            valueName: "dir"),
         completion: .directory)
     var sysroot: String?
 
     @Option(
         help: ArgumentHelp(
-            "Names from a listing: output of gensyms or nm, /proc/kallsyms, System.map (repeatable). Its headings or "
-                + "its own name "
-                + "(app.syms: of app) say of which module it is; MODULE=FILE says it outright. It names absolute "
-                + "addresses too.",
+            "Read names from a listing: output of gensyms or nm, /proc/kallsyms, System.map (repeatable). Its "
+                + "headings or its file name (app.syms: app) tell the module; MODULE=FILE names it. It also names "
+                + "absolute addresses.",
             valueName: "file"),
         completion: .file())
     var symbols: [String] = []

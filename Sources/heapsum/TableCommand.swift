@@ -10,7 +10,7 @@ import Symbols
 import SystemPackage
 import Text
 
-/// How the tables are kept.
+/// The tables' file format.
 private enum TableKind: String, CaseIterable, ExpressibleByArgument {
     case csv, jsonl, parquet
 }
@@ -22,12 +22,12 @@ struct TableCommand: ParsableCommand {
         usage: "heapsum table [<options>] -o DIR <file-or-directory> ...",
         discussion: """
             DIR/facts has a row for each stack and image: host, boot, pid, start, program, build-id, moment, stack \
-            key, bytes, blocks, and what came and went. DIR/stacks has a row for each stack key: the function that \
-            asked, and all frames with names and source lines, as JSON. A key means the same in every process, host \
-            and run, so tables of many runs are simply put together: each run adds files of its own to DIR.
+            key, bytes, blocks, and totals of past blocks. DIR/stacks has a row for each stack key: the allocating \
+            function, and all frames with names and source lines, as JSON. A key means the same in every process, \
+            host and run, so tables of many runs can be combined: each run adds its own files to DIR.
 
-            All images count, dumps too; a directory is searched with those in it. Nothing is added up here: for \
-            one row a process take the newest moment of each (boot, pid, start).
+            All images count, also dumps; directories are searched recursively. Nothing is added up here: for one row \
+            per process, take the newest moment of each (boot, pid, start).
 
             EXAMPLES
               heapsum table -o lake --host web1 /var/lib/heap
@@ -45,7 +45,7 @@ struct TableCommand: ParsableCommand {
 
     @Option(
         name: [.short, .long],
-        help: ArgumentHelp("The directory that the tables are added to, made where missing.", valueName: "dir"),
+        help: ArgumentHelp("The directory to which the tables are added, created if missing.", valueName: "dir"),
         completion: .directory)
     var output: String
 
@@ -58,7 +58,7 @@ struct TableCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Where the images were recorded.", valueName: "name"))
     var host: String?
 
-    @Flag(help: "Each image's host is called as the directory that it lies in.")
+    @Flag(help: "Use the name of each image's directory as its host.")
     var hostFromDirectory = false
 
     @Flag(help: "No progress bar, not even on a terminal.")
@@ -80,7 +80,7 @@ struct TableCommand: ParsableCommand {
             say("\(files.joined(separator: ", ")): there is no image")
             throw ExitCode.badInput
         }
-        // Each run's files have names of their own: many may write into one directory.
+        // Each run's files have their own names, so many runs may write into one directory.
         let run = "\(utcTime(clockNanoseconds(CLOCK_REALTIME)).filter(\.isNumber))-\(getpid())"
         let suffix = format == .jsonl ? "jsonl" : "csv"
         let place = format == .parquet ? "\(output)/.tables-\(run)" : output
@@ -139,7 +139,7 @@ struct TableCommand: ParsableCommand {
         try runNeeded(["zstd", "-q", "--rm", "--"] + files, for: "--zstd")
     }
 
-    /// Parquet is written by pyarrow, from CSV that lies beside it meanwhile.
+    /// pyarrow writes Parquet, from temporary CSV files beside it.
     private func convert(_ place: String, _ run: String) throws {
         defer { removeTables(place, run) }
         let own = FilePath("/proc/self/exe").real?.removingLastComponent().removingLastComponent()

@@ -1,5 +1,5 @@
-// heapwatch bundle: raw samples, the verdict and the page in one archive, to be sent to whoever can read it. tar makes
-// the archive, as a child; what goes into it lies in a directory that is gone afterwards.
+// heapwatch bundle: raw samples, the verdict and the page in one archive, to send to somebody else. tar makes the
+// archive, as a child process, from a temporary directory.
 
 import ArgumentParser
 import Commands
@@ -13,8 +13,8 @@ struct BundleCommand: ParsableCommand {
         commandName: "heapwatch bundle",
         abstract: "Packs a recording, its verdict and its page into one .tgz, to send.",
         discussion: """
-            Command lines can hold secrets: --redact leaves of each the program's name alone, in the samples as well \
-            as in the verdict; and no host name. What is in the archive can be read by heapwatch again.
+            Command lines can contain secrets: --redact keeps only the program's name of each, in the samples and in \
+            the verdict, and removes the host name. heapwatch can read the archive's content again.
 
             EXAMPLES
               heapwatch bundle watch --redact -o watch.tgz
@@ -22,7 +22,7 @@ struct BundleCommand: ParsableCommand {
 
     @Argument(help: ArgumentHelp("The recording.", valueName: "dir"), completion: .directory)
     var directory: String
-    @Flag(help: "Without the words of command lines, and without the host's name.")
+    @Flag(help: "Leave out command lines' arguments and the host's name.")
     var redact = false
     @Option(name: .shortAndLong, help: ArgumentHelp("The archive.", valueName: "file"), completion: .file())
     var output: String
@@ -77,7 +77,7 @@ private func copy(_ path: String, to out: OutputFile) throws {
     }
 }
 
-/// Runs a program that this is made with.
+/// Runs a program that this command needs.
 private func runNeeded(_ words: [String]) throws(WatchError) -> Int32 {
     do throws(Errno) { return try runChild(words) } catch {
         throw WatchError("\(words[0]): \(error); it is needed for this")

@@ -39,10 +39,10 @@ struct ExportCommand: ParsableCommand {
     var output: String = "-"
     @Option(
         help: ArgumentHelp(
-            "Send it to a host's port instead (Graphite's is 2003), or post OpenMetrics to a URL.",
+            "Send it to a host and port instead (Graphite's is 2003), or post OpenMetrics to a URL.",
             valueName: "host:port|url"))
     var to: String?
-    @Flag(help: "Go on as samples are gathered, until a signal.")
+    @Flag(help: "Go on while samples are gathered, until a signal.")
     var follow = false
     @Option(help: ArgumentHelp("End following after this time.", valueName: "time"))
     var duration: Duration?

@@ -1,5 +1,5 @@
-// heapwatch export --follow: hands samples on as they are gathered. The recording is the buffer: what a receiver can't
-// take now stays there, and is sent when it is back.
+// heapwatch export --follow: passes samples on while they are gathered. The recording is the buffer: what a receiver
+// can't take now stays there, and is sent when the receiver is back.
 
 import Commands
 import Glibc
@@ -13,7 +13,7 @@ struct Following {
     let output: String
     let receiver: Receiver?
 
-    /// Samples that one connection carries at the most, and bytes at which it ends.
+    /// The maximum number of samples for one connection, and the bytes after which it ends.
     private static let mostSamples = 60
     private static let mostBytes = 4 << 20
 
@@ -33,7 +33,8 @@ struct Following {
                 try follower.forEachNew { head, decoder in
                     let text = TextOutput()
                     try export.write(head, decoder, to: text)
-                    // Of OpenMetrics in a file the newest counts; sent, each sample is a text of its own.
+                    // In a file of OpenMetrics only the newest sample counts; over the network each sample is a text of
+                    // its own.
                     if format == .openmetrics { waiting = text.bytes } else { waiting += text.bytes }
                     waitingSamples += 1
                     isBehind =
@@ -77,7 +78,7 @@ struct Following {
                     (waiting, waitingSamples) = ([], 0)
                 }
             }
-            // At the end what was gathered until then is tried once.
+            // At the end, the remaining samples are tried once.
             if isEnding && !isBehind { break }
             let wait = isBehind ? 0 : failure == nil ? 500 : pause
             if stop.wait(until: min(end ?? .max, bootMilliseconds() + wait)) { isEnding = true }

@@ -1,4 +1,4 @@
-// heapwatch without a command: gathers samples into a directory, or shows what there is now on a terminal.
+// heapwatch without a command: gathers samples into a directory, or shows the current state on a terminal.
 
 import ArgumentParser
 import Commands
@@ -6,29 +6,30 @@ import Glibc
 import Text
 import Watch
 
-/// Which processes and what of them: shared by gathering and by jobs.
+/// The options for which processes and values to gather, shared by gathering and jobs.
 struct GatherArguments: ParsableArguments {
     @Option(
         parsing: .singleValue,
-        help: ArgumentHelp("Watch this process, and whoever takes its place; repeatable.", valueName: "pid"))
+        help: ArgumentHelp("Watch this process, and its successor after a restart; repeatable.", valueName: "pid"))
     var pid: [Int] = []
     @Option(
         parsing: .singleValue,
-        help: ArgumentHelp("Watch processes of this name (a shell pattern); repeatable.", valueName: "glob"))
+        help: ArgumentHelp("Watch processes with this name (a shell pattern); repeatable.", valueName: "glob"))
     var name: [String] = []
-    @Flag(help: "Watch all processes; the default where none is named.")
+    @Flag(help: "Watch all processes; the default if none is named.")
     var all = false
-    @Flag(help: "Watch the descendants of those named as well.")
+    @Flag(help: "Also watch the descendants of the named processes.")
     var children = false
     @Option(
         parsing: .singleValue,
         help: ArgumentHelp(
             "Watch this control group's memory (a path below the hierarchy); repeatable.", valueName: "path"))
     var cgroup: [String] = []
-    @Flag(help: "Proportional set sizes too: the kernel walks all pages of a process for each.")
+    @Flag(help: "Also read proportional set sizes, for which the kernel walks all pages of each process.")
     var pss = false
     @Option(
-        help: ArgumentHelp("Above this size the oldest samples are thinned out, by half each time.", valueName: "size"))
+        help: ArgumentHelp(
+            "Above this size, samples are thinned out by half, the least thinned first.", valueName: "size"))
     var keep = ByteCount(bytes: 256 << 20, text: "256M")
     @Option(
         help: ArgumentHelp("Read /proc and /sys below this directory.", visibility: .hidden), completion: .directory)
@@ -68,9 +69,9 @@ struct GatherCommand: ParsableCommand {
             heapwatch bundle DIR [--redact] -o FILE.tgz
             """,
         discussion: """
-            With -o, samples of the processes named and of the whole system are added to DIR until a signal or the \
-            end time; a second run goes on where the first stopped, and DIR can be read at any time. Without -o, a \
-            terminal shows what there is now.
+            With -o, samples of the named processes and of the whole system are added to DIR until a signal or the \
+            end time. A second run continues where the first stopped, and DIR can be read at any time. Without -o, a \
+            table on the terminal shows the current state.
 
             EXAMPLES
               heapwatch                                          a table, renewed every 2 seconds
@@ -84,16 +85,18 @@ struct GatherCommand: ParsableCommand {
         version: "heapwatch \(version)")
 
     @Option(
-        name: .shortAndLong, help: ArgumentHelp("Where the samples go, made where missing.", valueName: "dir"),
+        name: .shortAndLong, help: ArgumentHelp("The directory for the samples, created if missing.", valueName: "dir"),
         completion: .directory)
     var output: String?
-    @Option(help: ArgumentHelp("Between two samples: 1s, 60s, 5m (default: 60s; 2s for the table).", valueName: "time"))
+    @Option(
+        help: ArgumentHelp(
+            "The time between two samples: 1s, 60s, 5m (default: 60s; 2s for the table).", valueName: "time"))
     var interval: Duration?
     @Option(help: ArgumentHelp("End after this time (default: at a signal).", valueName: "time"))
     var duration: Duration?
-    @Flag(help: "Nice, and disk access when nobody else wants it.")
+    @Flag(help: "Run with low priority, and use the disk only when it is idle.")
     var lowPriority = false
-    @Flag(help: "No words at the start and the end.")
+    @Flag(help: "No messages at the start and the end.")
     var quiet = false
     @OptionGroup var gathering: GatherArguments
 
@@ -140,8 +143,8 @@ struct GatherCommand: ParsableCommand {
                 }
                 for note in writer.takeNotes() { say(note) }
                 if let end, next >= end { break }
-                // A late sample doesn't move those after it; what was missed while the machine slept is not made up
-                // for.
+                // A late sample doesn't delay later ones. Samples missed while the machine slept are not taken
+                // afterwards.
                 next += interval.milliseconds
                 if next <= bootMilliseconds() { next = bootMilliseconds() + interval.milliseconds }
                 if let end, next > end { next = end }

@@ -1,4 +1,4 @@
-// heapwatch import: what somebody else gathered, as a recording.
+// heapwatch import: makes a recording from data that others gathered.
 
 import ArgumentParser
 import Commands
@@ -13,8 +13,8 @@ struct ImportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "heapwatch import",
         abstract:
-            "Makes a recording of what others gathered: logs of vmstat, ps and top, monitoring scripts' files, sar, "
-            + "atop.",
+            "Makes a recording from data that others gathered: logs of vmstat, ps and top, monitoring scripts' "
+            + "files, sar, atop.",
         discussion: """
             Read are the texts that these print, in any mixture, with dates between them as date prints them, in ISO \
             8601, or as seconds since 1970: ps (any columns with a PID), top -b, vmstat (-t, -w, -s, -m, and the \
@@ -29,26 +29,29 @@ struct ImportCommand: ParsableCommand {
               atop -r atop.log -P ALL > atop.txt; heapwatch import -o watch atop.txt
               zcat monitor.log.*.gz | heapwatch import -o watch -
 
-            Exit status: 0, with what could not be read on stderr; 2 where nothing could; 64 wrong arguments.
+            Exit status: 0, with unreadable lines reported on stderr; 2 if nothing could be read; 64 wrong arguments.
             """)
 
-    @Argument(help: ArgumentHelp("What was gathered; - is standard input.", valueName: "file"), completion: .file())
+    @Argument(
+        help: ArgumentHelp("The files that were gathered; - is standard input.", valueName: "file"), completion: .file()
+    )
     var files: [String]
     @Option(
-        name: .shortAndLong, help: ArgumentHelp("The recording to be made.", valueName: "dir"), completion: .directory)
+        name: .shortAndLong, help: ArgumentHelp("The directory for the new recording.", valueName: "dir"),
+        completion: .directory)
     var output: String
     @Option(help: "auto, text, atop or sadf.")
     var format: ImportFormat = .auto
-    @Option(help: ArgumentHelp("Between two samples, where the file has no dates.", valueName: "time"))
+    @Option(help: ArgumentHelp("The time between two samples, if the file has no dates.", valueName: "time"))
     var interval: Duration?
     @Option(
         help: ArgumentHelp(
-            "The first sample's date, and time, where the file has none: '2026-11-23 08:00'.", valueName: "date"))
+            "The first sample's date and time, if the file has none: '2026-11-23 08:00'.", valueName: "date"))
     var start: String?
-    @Option(help: "What free and vmstat counted in: b, k, m or g (default: k, as they do without an option).")
+    @Option(help: "The unit of free and vmstat: b, k, m or g (default: k, which they use without an option).")
     var unit: ImportUnit?
     @Option(
-        help: ArgumentHelp("The columns of ps, where its rows have no heading: 'PID RSS COMMAND'.", valueName: "names"))
+        help: ArgumentHelp("The columns of ps, if its rows have no heading: 'PID RSS COMMAND'.", valueName: "names"))
     var columns: String?
     @Option(help: ArgumentHelp("The machine's name, for reports.", valueName: "name"))
     var host: String = ""

@@ -1,5 +1,5 @@
-// The table on a terminal: who has how much, and how it moves, renewed until a signal. What isn't a terminal gets it
-// once.
+// The table on a terminal: which process has how much memory, and how that changes, renewed until a signal. Anything
+// but a terminal gets it once.
 
 import Commands
 import Glibc
@@ -25,7 +25,7 @@ enum LiveCommand {
                     let rows =
                         isTerminal && ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_row > 6
                         ? Int(size.ws_row) - 1 : 40
-                    // Home, the text, and away with what an earlier table has below it.
+                    // Moves to the top, writes the text, and clears the rest of an earlier table.
                     if isTerminal { try out.write("\u{1B}[H") }
                     for line in table.lines(style: style, rows: rows) {
                         try out.write(line + (isTerminal ? "\u{1B}[K\n" : "\n"))

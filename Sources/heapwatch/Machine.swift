@@ -1,15 +1,15 @@
-// What gathering needs of its own process: to wait without missing a signal, to give way to others, and to say where it
-// runs.
+// What gathering needs from its own process: waiting without missing a signal, a low priority, and the machine's
+// identity.
 
 import CLaunch
 import Glibc
 import Watch
 
-/// The signals that end gathering tidily: after the sample that is being taken.
+/// The signals that end gathering after the current sample.
 struct StopSignals {
     private var set = sigset_t()
 
-    /// Blocked from here on, so that none ends a sample in the middle.
+    /// Blocked from here on, so that none interrupts a sample.
     init() {
         sigemptyset(&set)
         for number in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] { sigaddset(&set, number) }
@@ -30,8 +30,8 @@ struct StopSignals {
     }
 }
 
-/// The lowest processor priority, and the disk when nobody else wants it. Where that isn't allowed, gathering goes on
-/// as it is.
+/// Sets the lowest processor priority, and disk access only when the disk is idle. If that isn't allowed, gathering
+/// goes on without it.
 func lowerPriority() {
     setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 19)
     _ = launch_idle_disk()

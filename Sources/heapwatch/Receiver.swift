@@ -1,6 +1,6 @@
-// Sends samples over the network, so that it is known what arrived. A Graphite receiver answers nothing: what lies in
-// its socket when it dies is lost, and no error tells. So each batch is a connection: this side ends it, and the
-// receiver closes it when it has read to that end. OpenMetrics are posted, and the answer's status tells.
+// Sends samples over the network in a way that confirms their arrival. A Graphite receiver sends no answer: what is in
+// its socket when it dies is lost without an error. So each batch has its own connection: this side ends it, and the
+// receiver closes it after reading everything. OpenMetrics are posted, and the answer's status confirms them.
 
 import Glibc
 import Proc
@@ -8,15 +8,15 @@ import Text
 import Watch
 
 struct Receiver {
-    /// As it was given.
+    /// As the user gave it.
     let name: String
     private let host: String
     private let port: UInt16
-    /// Where OpenMetrics are posted.
+    /// The path to which OpenMetrics are posted.
     private let path: String?
     private let timeoutMilliseconds: Int32 = 10_000
 
-    /// - Returns: nil where the text is no host and port, nor, for OpenMetrics, a URL.
+    /// - Returns: nil if the text is not a host and port or, for OpenMetrics, a URL.
     init?(_ text: String, format: ExportFormat) {
         name = text
         var rest = text[...], path = "/metrics", defaultPort: UInt16?
@@ -50,8 +50,8 @@ struct Receiver {
         self.path = format == .openmetrics ? path : nil
     }
 
-    /// Sends bytes, and waits until the receiver has them.
-    /// - Returns: nil where they were delivered; else why not: all of them are to be sent again.
+    /// Sends bytes and waits until the receiver has them.
+    /// - Returns: nil if they were delivered; else the reason, and all of them must be sent again.
     func deliver(_ bytes: [UInt8]) -> String? {
         var failure = ""
         let descriptor = connected(&failure)
@@ -72,7 +72,7 @@ struct Receiver {
         var chunk = [UInt8](repeating: 0, count: 4096)
         while true {
             guard wait(descriptor, Int16(POLLIN)) else {
-                // It keeps its side open. Its kernel has all of it where nothing is left in ours.
+                // The receiver keeps its side open. If nothing is left in our kernel, its kernel has everything.
                 var left: Int32 = 0
                 return ioctl(descriptor, UInt(TIOCOUTQ), &left) == 0 && left == 0
                     ? nil : "no answer within \(timeoutMilliseconds / 1000) s"

@@ -10,22 +10,22 @@ struct ReportCommand: ParsableCommand {
         abstract:
             "Writes a recording as one HTML page: graphs of all processes and of the kernel's memory, and tables.",
         discussion: """
-            The page holds everything in it and asks nothing of a network: it can be mailed, or kept with a build. A \
-            recording can be read while it is made.
+            The page is self-contained and needs no network: it can be mailed, or kept with a build. A recording can \
+            be read while it is being made.
 
             EXAMPLES
               heapwatch report watch
               heapwatch report watch -o /var/www/memory.html
 
-            Exit status: 0; 2 where nothing can be read, or the page can't be written; 64 wrong arguments.
+            Exit status: 0; 2 if nothing can be read or the page can't be written; 64 wrong arguments.
             """)
 
     @Argument(
-        help: ArgumentHelp("The recording: what was given to heapwatch -o.", valueName: "dir"), completion: .directory)
+        help: ArgumentHelp("The recording: the directory of heapwatch -o.", valueName: "dir"), completion: .directory)
     var directory: String
 
     @Option(
-        name: .shortAndLong, help: ArgumentHelp("Where the page goes; - is standard output.", valueName: "file"),
+        name: .shortAndLong, help: ArgumentHelp("The file for the page; - is standard output.", valueName: "file"),
         completion: .file())
     var output: String = "index.html"
 

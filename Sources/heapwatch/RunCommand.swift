@@ -1,5 +1,5 @@
-// heapwatch run: a sample before a job and one after it. The job is started as a shell would start it, and its exit
-// status is ours; what goes wrong with the samples is said, and never keeps a job from running.
+// heapwatch run: takes a sample before a job and one after it. The job is started as a shell would start it, and its
+// exit status becomes heapwatch's. Problems with samples are reported and never keep a job from running.
 
 import ArgumentParser
 import Commands
@@ -15,8 +15,8 @@ struct RunCommand: ParsableCommand {
         abstract: "Samples the system before and after a job: what did it leave behind?",
         usage: "heapwatch run -o DIR [options] -- JOB…",
         discussion: """
-            Over many runs with the same DIR, heapwatch verdict names the kind of memory that each job left behind: \
-            what rose over the job by far more than it moves otherwise, and never came back.
+            After many runs with the same DIR, heapwatch verdict names the kinds of memory that each job left behind: \
+            those that rose during the job by far more than they move otherwise, and never came back down.
 
             EXAMPLES
               heapwatch run -o jobs -- nightly-jobs.sh import
@@ -27,11 +27,13 @@ struct RunCommand: ParsableCommand {
             """)
 
     @Option(
-        name: .shortAndLong, help: ArgumentHelp("The recording, made where missing.", valueName: "dir"),
+        name: .shortAndLong,
+        help: ArgumentHelp("The directory for the recording, created if missing.", valueName: "dir"),
         completion: .directory)
     var output: String
     @Option(
-        help: ArgumentHelp("Wait so long after the job: the kernel gives some memory back later.", valueName: "time"))
+        help: ArgumentHelp(
+            "Wait this long after the job, because the kernel frees some memory later.", valueName: "time"))
     var settle = Duration(seconds: 1)
     @OptionGroup var gathering: GatherArguments
     @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("The job and its arguments.", visibility: .hidden))
@@ -80,7 +82,7 @@ struct RunCommand: ParsableCommand {
         let program = try findProgram(name, searchPath: environmentText("PATH"))
         var supervisor = try Supervisor(
             executable: program, arguments: words, environment: environmentEntries(from: environ, set: []))
-        // Nothing is to be done while it runs.
+        // Nothing has to be done while it runs.
         let ending = supervisor.wait(tick: { 3_600_000_000_000 })
         supervisor.finish()
         return ending.exitStatus

@@ -9,14 +9,14 @@ import Watch
 func say(_ text: String) { Text.say("heapwatch: " + text) }
 
 extension ExitCode {
-    /// Something grows, where --fail-on-growth asks for it.
+    /// Something grows, with --fail-on-growth.
     static let grows = ExitCode(1)
     static let badInput = ExitCode(2)
 }
 
 extension ColorChoice: ExpressibleByArgument {}
 
-/// Runs what reads a recording, and turns what goes wrong into a message and an exit status.
+/// Runs code that reads a recording, and turns errors into a message and an exit status.
 func reading(_ body: () throws -> Void) throws {
     do { try body() } catch let error as WatchError {
         say("\(error)")
@@ -27,7 +27,7 @@ func reading(_ body: () throws -> Void) throws {
     }
 }
 
-/// The files of a recording, which no report takes the place of.
+/// The files of a recording, which no report may replace.
 func recordingFiles(_ directory: String) -> [String] {
     ((try? segmentNames(in: directory)) ?? []).map { "\(directory)/\($0)" } + ["\(directory)/lock"]
 }

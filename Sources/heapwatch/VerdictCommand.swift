@@ -10,10 +10,11 @@ enum VerdictFormat: String, CaseIterable, ExpressibleByArgument { case text, jso
 struct VerdictCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "heapwatch verdict",
-        abstract: "Tells where the memory is and what grows, and what to do next.",
+        abstract: "Shows where the memory is, what grows, and what to do next.",
         discussion: """
-            Growth is told only where the level rises throughout and by an amount that matters, with the chance of \
-            accusing any innocent series at all kept to one in a hundred. A recording can be read while it is made.
+            Growth is reported only if the level rises throughout and by an amount that matters. The chance that any \
+            innocent series of a recording is accused is at most one in a hundred. A recording can be read while it \
+            is being made.
 
             EXAMPLES
               heapwatch verdict watch
@@ -24,18 +25,18 @@ struct VerdictCommand: ParsableCommand {
             """)
 
     @Argument(
-        help: ArgumentHelp("The recording: what was given to heapwatch -o.", valueName: "dir"), completion: .directory)
+        help: ArgumentHelp("The recording: the directory of heapwatch -o.", valueName: "dir"), completion: .directory)
     var directory: String
 
     @Option(help: "text or json (schema heapwatch/1).")
     var format: VerdictFormat = .text
 
     @Option(
-        name: .shortAndLong, help: ArgumentHelp("Where the verdict goes; - is standard output.", valueName: "file"),
+        name: .shortAndLong, help: ArgumentHelp("The file for the verdict; - is standard output.", valueName: "file"),
         completion: .file())
     var output: String = "-"
 
-    @Flag(help: "Exit status 1 where something grows, waits in a socket, or was left behind by a job.")
+    @Flag(help: "Exit with status 1 if something grows, waits in a socket, or was left behind by a job.")
     var failOnGrowth = false
 
     @Option(help: "Colours: auto, always, never. NO_COLOR is honoured.")

@@ -98,7 +98,8 @@ import Testing
         #expect(stored.holders.map(\.stack) == [3] && stored.notRead == [""] && stored.notes == ["two"])
         let said = hostile.damages.map(\.what)
         #expect(
-            said.contains("a verdict on a stack that isn't there") && said.contains("a holder that hangs from none"),
+            said.contains("a verdict on a stack that isn't there")
+                && said.contains("a holder without the line that holds it"),
             "\(said)")
         // Without the flag the section is the recorder's own, whatever is in it.
         bytes[25] &= ~UInt8(HEAP_FLAG_VERDICT.rawValue >> 8)

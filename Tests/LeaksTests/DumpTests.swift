@@ -99,7 +99,7 @@ import Testing
         let none = try watched.scratch.run([heapsum, "leaks", without])
         #expect(none.exitStatus == 2 && none.messages.contains("heapdump --leaks"), "\(none)")
         let filtered = try watched.scratch.run([heapsum, "--verdict", "definite", without])
-        #expect(filtered.exitStatus == 2 && filtered.messages.contains("no image here brings a verdict"), "\(filtered)")
+        #expect(filtered.exitStatus == 2 && filtered.messages.contains("no image here has a verdict"), "\(filtered)")
         for arguments in [["--verdict", "lost"], ["--verdict", "definite", "--older-than", "1s"]] {
             #expect(try watched.scratch.run([heapsum] + arguments + [with]).exitStatus == 64, "\(arguments)")
         }

@@ -87,7 +87,7 @@ import Testing
             library: Built.interposer)
         for options in ["--max-definite 0", "--leaks"] {
             let outcome = try check(options)
-            #expect(outcome.exitStatus == 2 && outcome.messages.contains("it brings no verdict"), "\(outcome)")
+            #expect(outcome.exitStatus == 2 && outcome.messages.contains("it has no verdict"), "\(outcome)")
         }
         for options in ["--leaks --verdict definite", "--max-definite 0 --verdict reachable"] {
             #expect(try check(options).exitStatus == 64)

@@ -33,12 +33,12 @@ import Text
             try report(allocatorKB: 30_000, blocks: 10, bytes: 1000) == """
 
                 Allocator, after 90 s
-                        30,720,000  resident: what malloc has from the kernel, as far as it was touched
-                            10,000  held by the program then, in 10 blocks, as it asked for them
+                        30,720,000  resident: the part of malloc's memory that was touched
+                            10,000  held by the program then, in 10 blocks, as it requested them
                                160  headers and rounding, about
                         30,709,840  free, 99.9%: kept by malloc for later, or in gaps between blocks
                   Retained or fragmented by the allocator, not leaked: more of malloc's memory is free than held.
-                  malloc_trim(0) gives back what of it are whole pages, 30,709,840 bytes at the most; \
+                  malloc_trim(0) gives back whole free pages, 30,709,840 bytes at the most; \
                 MALLOC_ARENA_MAX=2 and
                   MALLOC_TRIM_THRESHOLD_=131072 in the environment keep less. What it was for: heapsum --at peak a.heap
 
@@ -54,7 +54,7 @@ import Text
     @Test func whatWasNeverTouchedCostsNothing() throws {
         let text = try report(allocatorKB: 100, blocks: 3, bytes: 1 << 20)
         #expect(
-            text.contains("3,043,328  asked for and never touched, or swapped out: it costs no memory")
+            text.contains("3,043,328  requested and never touched, or swapped out: takes no memory")
                 && !text.contains("free"), "\(text)")
         #expect(try report(allocatorKB: 0, blocks: 1, bytes: 1) == "")
     }

@@ -89,7 +89,7 @@ import Text
                 """)
         #expect(
             try text(.inverted) == """
-                 bytes    share   blocks   calls, from the function that asked outward
+                 bytes    share   blocks   calls, from the allocating function outward
                  7,000    70.0%        1   alpha  app
                  7,000    70.0%        1   beta  app
                  7,000    70.0%        1   main  app

@@ -151,6 +151,35 @@ import Testing
         #expect(two.output == "main;malloc 256 160\n", "\(two)")
     }
 
+    @Test func imagesOfDifferentProgramsAreComparedWithAWarning() throws {
+        let scratch = try Scratch()
+        let programs = ["monday": "/opt/one/server", "tuesday": "/opt/two/server", "worker": "/usr/bin/worker"]
+        for (pid, (name, program)) in programs.enumerated() {
+            try write(scratch.file("\(name).heap"), pid: UInt32(pid + 7), leak: 10) { builder, _ in
+                builder.program = program
+            }
+        }
+        // The same program in another place: a new build.
+        #expect(try diff(["monday.heap", "tuesday.heap"], in: scratch).messages == "")
+        for format in ["table", "json", "csv", "folded"] {
+            let words = ["--format", format, "monday.heap", "tuesday.heap", "worker.heap", "worker.heap"]
+            let outcome = try diff(words, in: scratch)
+            #expect(outcome.exitStatus == 0)
+            let warnings = outcome.messages.split(separator: "\n").filter { $0.contains("different programs") }
+            #expect(warnings.count == 1, "\(format): \(outcome.messages)")
+            #expect(
+                warnings.first?.hasPrefix(
+                    "heapsum: monday.heap is of server, worker.heap of worker: different programs.") == true)
+        }
+        // Directories are moments too: one program in common is enough.
+        for (directory, files) in [("old", ["monday", "worker"]), ("new", ["worker"]), ("other", ["tuesday"])] {
+            let copies = files.map { "\($0).heap" }.joined(separator: " ")
+            try scratch.prepare("cd '\(scratch.path)' && mkdir \(directory) && cp \(copies) \(directory)")
+        }
+        #expect(!(try diff(["old", "new"], in: scratch).messages.contains("different programs")))
+        #expect(try diff(["new", "other"], in: scratch).messages.contains("new is of worker, other of server:"))
+    }
+
     @Test func whatCannotBeComparedIsSaid() throws {
         let scratch = try Scratch()
         try write("\(scratch.path)/a.heap", pid: 7, leak: 1)
@@ -162,7 +191,7 @@ import Testing
                 "\(words): \(outcome)")
         }
         try fails(["."], 2, "holds images of 2 processes")
-        try fails(["a.heap", "/etc/passwd"], 2, "nothing of this moment can be used")
+        try fails(["a.heap", "/etc/passwd"], 2, "this moment can't be used at all")
         try fails([], 64, "moment")
         try fails(["--sort", "age", "a.heap", "b.heap"], 64, "ordered by what grew")
         try fails(["--older-than", "5m", "a.heap", "b.heap"], 64, "one moment")

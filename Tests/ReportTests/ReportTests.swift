@@ -362,8 +362,8 @@ func table(
                          2,097,152  files: programs, libraries and their data, mapped files
                   4,398,046,510,080  shared memory
                            307,200  heapsum's own image
-                             8,192  swapped out, on top of these
-                  malloc is the smaller part: 3,072,000 bytes, and 4,398,151,367,680 that heapsum sees nothing of.
+                             8,192  swapped out, in addition
+                  malloc is the smaller part: 3,072,000 bytes, and 4,398,151,367,680 that heapsum doesn't see.
                   It comes from mmap, by the program itself or an allocator of its own: perf trace -e mmap,brk \
                 --call-graph dwarf,
                   or strace -k -e trace=%memory shows who calls; /proc/PID/smaps what there is.

@@ -229,7 +229,7 @@ import Testing
             ("{\nname\nLeak\n}\n", 3, "no kind of suppression"),
             ("{\nname\nMemcheck:Leak\nfunction:a\n}\n", 4, "neither fun:"),
             ("{\nname\nMemcheck:Leak\n...\n}\n", 5, "without a frame"),
-            ("{\nname\nMemcheck:Leak\nmatch-leak-kinds: some\nfun:a\n}\n", 4, "'some' is no kind of leak"),
+            ("{\nname\nMemcheck:Leak\nmatch-leak-kinds: some\nfun:a\n}\n", 4, "'some' is not a kind of leak"),
             ("{\nname\nMemcheck:Leak\nsrc:a.c:b\n}\n", 4, "a line number"),
             ("{\nname\nMemcheck:Leak\nmost-blocks:1\nfun:a\n}\n", 4, "neither fun:"),
             ("leak:" + String(repeating: "x", count: 9000), 1, "a line of 9005 bytes"),

@@ -1,5 +1,5 @@
 /*
- * Return addresses of x86-64: the forms of `call` (Intel SDM, volume 2, CALL), and what may be executed.
+ * Return addresses on x86-64: the forms of `call` (Intel SDM, volume 2, CALL), and which memory is executable.
  */
 #include "stacks/return_address.h"
 
@@ -14,18 +14,18 @@
 
 /* ---- Calls ------------------------------------------------------------------------------------------------- */
 
-#define CALL_MOST 7 /* bytes of the longest call, prefixes left out */
+#define CALL_MOST 7 /* bytes of the longest call, without prefixes */
 
-/* A call by a register or a word of memory, FF /2: whether one of `length` bytes ends where `end` points. */
+/* Whether a call through a register or a word of memory (FF /2), `length` bytes long, ends at `end`. */
 static bool is_indirect(const uint8_t *end, int length) {
     const uint8_t *at = end - length;
     if (at[0] != 0xFF || (at[1] & 0x38) != 0x10) return false;
     uint32_t mode = at[1] >> 6, base = at[1] & 7;
     int bytes = 2;
-    if (mode != 3 && base == 4) { /* with a scaled index, whose base of 5 is none, and a displacement */
+    if (mode != 3 && base == 4) { /* with a scaled index; a base of 5 means no base, and a displacement */
         bytes++;
         if (mode == 0 && (at[2] & 7) == 5) bytes += 4;
-    } else if (mode == 0 && base == 5) { /* by the instruction pointer */
+    } else if (mode == 0 && base == 5) { /* relative to the instruction pointer */
         bytes += 4;
     }
     bytes += mode == 1 ? 1 : mode == 2 ? 4 : 0;
@@ -34,7 +34,7 @@ static bool is_indirect(const uint8_t *end, int length) {
 
 enum call { CALL_NONE, CALL_DIRECT, CALL_INDIRECT };
 
-/* The call that ends at the address, and where a direct one leads. */
+/* The call that ends at the address, and the target if it is direct. */
 static enum call call_before(uintptr_t address, uintptr_t *target) {
     uint8_t bytes[CALL_MOST];
     if (!memory_fetch(bytes, address - CALL_MOST, CALL_MOST)) return CALL_NONE;
@@ -50,7 +50,7 @@ static enum call call_before(uintptr_t address, uintptr_t *target) {
 
 static bool is_code_of_module(uintptr_t address) { return loader_guess(address) == GUESS_CODE; }
 
-/* Whether a function begins with a jump, behind an endbr64 or not: an entry of a PLT, or a thunk. */
+/* Whether a function begins with a jump, maybe after an endbr64: an entry of a PLT, or a thunk. */
 static bool is_jump(uintptr_t function) {
     static const uint8_t endbr64[] = {0xF3, 0x0F, 0x1E, 0xFA};
     uint8_t bytes[8];
@@ -62,20 +62,20 @@ static bool is_jump(uintptr_t function) {
 
 /* ---- Code of no module ------------------------------------------------------------------------------------- */
 
-/* Memory of no module that may be executed, as it was when it was last looked at. */
+/* Executable memory outside of all modules, as it was at the last look. */
 #define RANGES 128
 /*
- * A look reads all mappings: 100 microseconds, or more. The next may come a millisecond later where the last one found
- * what it was for (a JIT compiler is making code), and twice as late each time that it didn't (what is asked about are
- * numbers).
+ * A look reads all mappings and takes 100 microseconds or more. If it finds the address (a JIT compiler is making
+ * code), the next look may follow a millisecond later. Each time it doesn't (the words asked about are just numbers),
+ * the pause doubles.
  */
 #define LEAST_PAUSE_NANOSECONDS 1000000u
 #define MOST_PAUSE_NANOSECONDS 64000000u
 static struct code_ranges {
-    uint64_t looked_ns; /* since the recording's start, and one more; 0: never */
+    uint64_t looked_ns; /* since the recording's start, plus one; 0: never */
     uint32_t count;
     struct module_span spans[RANGES];
-} tables[2]; /* one in use, one being made */
+} tables[2]; /* one is in use, one is being made */
 static uint32_t current, making, pause_nanoseconds = LEAST_PAUSE_NANOSECONDS;
 
 static bool add_range(const struct mapping *mapping, void *context) {
@@ -87,7 +87,7 @@ static bool add_range(const struct mapping *mapping, void *context) {
     return false;
 }
 
-static uint32_t last_found; /* the span that held the last address: likely the next one's */
+static uint32_t last_found; /* the span of the last address: likely that of the next one, too */
 
 static bool is_in(const struct code_ranges *table, uintptr_t address) {
     if (module_span_holds(&table->spans[load_relaxed(&last_found)], address)) return true;
@@ -104,7 +104,7 @@ static bool may_be_executed(uintptr_t address) {
     if (is_in(&tables[used], address)) return true;
     uint64_t now = image_nanoseconds() + 1, looked = load_relaxed(&tables[used].looked_ns);
     if (looked != 0 && now - looked < load_relaxed(&pause_nanoseconds)) return false;
-    /* another thread is about it; partner: the release below */
+    /* another thread is making one; partner: the release below */
     if (__atomic_exchange_n(&making, 1, __ATOMIC_ACQUIRE) != 0) return false;
     struct code_ranges *table = &tables[1 - used];
     memset(table->spans, 0, sizeof table->spans);
@@ -121,8 +121,8 @@ static bool may_be_executed(uintptr_t address) {
 
 /* ---- Both --------------------------------------------------------------------------------------------------- */
 
-/* What was found for an address: the address, 15 bits of the modules' generation, and in the lowest bit the answer.
- * Read and written whole. */
+/* A remembered answer: the address, 15 bits of the modules' generation, and the answer in the lowest bit. A word is
+ * read and written as a whole. */
 #define KNOWN_LOG2 10
 static uint64_t known[1u << KNOWN_LOG2];
 
@@ -134,7 +134,7 @@ bool is_return_address(uintptr_t address) {
     if (likely((word & ~1ull) == key)) return word & 1;
     if (is_in(&tables[load_acquire(&current)], address)) return true; /* partner: may_be_executed's release */
     enum guessed guess = loader_guess(address);
-    if (guess == GUESS_NO_MODULE) return may_be_executed(address); /* not kept: other code may come to lie there */
+    if (guess == GUESS_NO_MODULE) return may_be_executed(address); /* not kept: other code may be put there */
     uintptr_t target;
     enum call call = guess == GUESS_CODE ? call_before(address, &target) : CALL_NONE;
     bool answer =
@@ -145,12 +145,14 @@ bool is_return_address(uintptr_t address) {
 
 /* ---- Whose return address ----------------------------------------------------------------------------------- */
 
-/* How well a call fits as that of the function which holds a pc without call frame information. */
+/* How well a call fits a pc without call frame information: whether it may be the call of the function that contains
+ * the pc. */
 enum fit {
-    /* it calls a function that has some, or that begins behind the pc: unless that jumped on, it is another's */
+    /* it calls a function that has such information, or that begins after the pc; unless that function jumped on, the
+     * call belongs to another frame */
     FIT_NOT,
-    FIT_UNKNOWN, /* by a pointer, by a stub that jumps on, or from a JIT compiler's code */
-    FIT_DIRECT,  /* it calls a function without any, which begins at *start, before the pc */
+    FIT_UNKNOWN, /* through a pointer, to a stub that jumps on, or from a JIT compiler's code */
+    FIT_DIRECT,  /* it calls a function without such information that begins at *start, before the pc */
 };
 
 static enum fit fit_of(uintptr_t return_address, uintptr_t pc, uintptr_t *start) {
@@ -163,21 +165,21 @@ static enum fit fit_of(uintptr_t return_address, uintptr_t pc, uintptr_t *start)
 bool is_own_caller(uintptr_t return_address, uintptr_t pc, uintptr_t sp, uintptr_t fp) {
     struct loaded module;
     uintptr_t start = 0, other;
-    const bool is_jits = !loader_find(pc, &module); /* a JIT compiler's code, which is called by pointers alone */
+    const bool is_jits = !loader_find(pc, &module); /* a JIT compiler's code, which is only called through pointers */
     enum fit fit = fit_of(return_address, pc, &start);
     if (is_jits && fit == FIT_DIRECT) fit = FIT_NOT;
-    /* such code leaves many addresses on its stack: no reason to look for a better one */
+    /* such code leaves many addresses on its stack, so another one is no better */
     if (is_jits && fit != FIT_NOT) return true;
     if (fit != FIT_DIRECT) start = 0;
     for (uintptr_t word = sp; word < fp; word += sizeof(uintptr_t)) {
-        /* A stack of its own may end before the frame pointer's begins, with a guard page between. */
+        /* The stack pointer's stack may be another than the frame pointer's, with a guard page between them. */
         if ((word == sp || word % HEAP_PAGE_BYTES == 0) && !memory_is_readable(word)) return false;
         uintptr_t value = *(const volatile uintptr_t *)word;
         if (!is_code_of_module(value) || !is_return_address(value)) continue;
         enum fit inner = fit_of(value, pc, &other);
         if (is_jits && inner == FIT_DIRECT) continue;
-        /* A call that leads nearer to the pc, or one that may where ours doesn't. What an earlier call left lying there
-         * can look so, too: then the stack is cut for nothing, and says so. */
+        /* This call leads nearer to the pc, or may lead there while the given one doesn't. A word left over from an
+         * earlier call can look the same: then the stack is cut needlessly, and says so. */
         if ((inner == FIT_DIRECT && other > start) || (inner == FIT_UNKNOWN && fit != FIT_DIRECT)) return false;
     }
     return true;

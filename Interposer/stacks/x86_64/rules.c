@@ -1,6 +1,6 @@
 /*
- * Making rules from call frame information: one row of .eh_frame, put into the cache's word where it is one of the few
- * forms that nearly all code has.
+ * Makes rules from call frame information: a row of .eh_frame is put into one word if it has one of the few forms that
+ * nearly all code has.
  */
 #include "stacks/rules.h"
 
@@ -17,7 +17,7 @@ static bool fits(int64_t offset) {
     return offset % 8 == 0 && offset >= RULE_OFFSET_LEAST && offset <= RULE_OFFSET_MOST;
 }
 
-/* Whether an expression is just "register plus offset", with or without a load behind it. */
+/* Whether an expression is just "register plus offset", with or without a load after it. */
 static bool is_register_offset(
     const uint8_t *expression, int64_t length, uint32_t number, bool loaded, int64_t *offset) {
     const uint8_t *at = expression, *end = expression + length;
@@ -26,7 +26,7 @@ static bool is_register_offset(
     return loaded ? end - at == 1 && *at == 0x06 : at == end;
 }
 
-/* The rbp that the row gives back: 0 for "as it is", the distance below the CFA for a saved one; false for anything
+/* How the row restores rbp: 0 means unchanged, else it is saved at this distance below the CFA. False for anything
  * else. */
 static bool saved_fp(const struct cfi_row *row, uint32_t *distance) {
     const struct cfi_rule *rule = &row->registers[RBP];
@@ -38,7 +38,7 @@ static bool saved_fp(const struct cfi_row *row, uint32_t *distance) {
     return true;
 }
 
-/* A CFA expression that doesn't read memory and is linear in rsp, once the pc is known: PLT entries'. */
+/* Whether a CFA expression doesn't read memory and is linear in rsp once the pc is known, as PLT entries' are. */
 static bool is_constant_above_rsp(const struct cfi_row *row, uintptr_t pc, int64_t *offset) {
     struct cfi_registers registers = {0};
     struct cfi_bounds nothing = {1, 0};
@@ -90,7 +90,7 @@ static uint64_t make(uintptr_t pc, struct cfi_space *space) {
     return rule_make(kind, offset, saved);
 }
 
-/* The way for a fresh rule: an empty one, or one by chance. */
+/* The way for a new rule: an empty one, or a random one. */
 static uint64_t *way_for(uint64_t mixed) {
     uint64_t *set = &rule_cache[(mixed >> (RULE_PC_BITS - RULE_SETS_LOG2)) * RULE_WAYS];
     for (uint32_t i = 0; i < RULE_WAYS; i++)
@@ -101,8 +101,8 @@ static uint64_t *way_for(uint64_t mixed) {
 uint64_t rule_find(uintptr_t pc, struct cfi_space *space) {
     uint32_t generation = loader_generation();
     uint64_t rule = make(pc, space);
-    /* A module that went meanwhile took its rule with it. A guess at code that no module holds is not kept: a JIT
-     * compiler may put other code there. */
+    /* If a module was unloaded meanwhile, the rule is dropped. A guess for code outside of all modules is not kept: a
+     * JIT compiler may put other code there. */
     if (rule_kind(rule) != RULE_GUESS || loader_start_of(pc) != 0) {
         uint64_t mixed = rule_mixed(pc), *way = way_for(mixed);
         store_relaxed(way, mixed << RULE_BITS | rule);
@@ -113,7 +113,7 @@ uint64_t rule_find(uintptr_t pc, struct cfi_space *space) {
 
 uint32_t rules_generation = 1; /* loader_changes' first */
 
-/* Two threads may do so at once: a rule that is forgotten for nothing is found again. */
+/* Two threads may do this at once: a rule that is forgotten needlessly is found again. */
 void rules_renew(void) {
     uint32_t now = loader_generation();
     for (size_t i = 0; i < sizeof rule_cache / sizeof rule_cache[0]; i++) store_relaxed(&rule_cache[i], 0);

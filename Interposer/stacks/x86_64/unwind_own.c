@@ -1,6 +1,6 @@
 /*
- * Our own unwinder for x86-64, but for its memo: a step from frame to frame by each kind of rule, and the walks that
- * remember nothing.
+ * Our own unwinder for x86-64, without its memo: a step from frame to frame by each kind of rule, and the walks without
+ * a memo.
  */
 #include "stacks/unwind_own.h"
 
@@ -20,8 +20,8 @@ static inline bool readable(const struct cfi_bounds *bounds, uintptr_t sp, uintp
     return address + RED_ZONE >= sp && address <= bounds->high - 8;
 }
 
-/* To the caller whose CFA this is, and whose rbp was saved at `slot`. The CFA lies above the stack pointer, aligned,
- * and within the stack: else something is wrong with the rules or the stack. */
+/* Steps to the caller, by its CFA and the slot where its rbp was saved. The CFA must be above the stack pointer,
+ * aligned, and within the stack; else the rules or the stack are wrong. */
 static enum step step_to(struct machine_state *state, uintptr_t cfa, uintptr_t slot, const struct cfi_bounds *bounds) {
     if (cfa <= state->sp || cfa % 8 != 0 || cfa > bounds->high || !readable(bounds, state->sp, slot))
         return STEP_NOWHERE;
@@ -34,12 +34,12 @@ static enum step step_out_of_signal(struct machine_state *state, struct cfi_boun
     if (!readable(bounds, sp, sp + SIGNAL_FRAME_RIP)) return STEP_NOWHERE;
     *state = (struct machine_state){
         word_at(sp + SIGNAL_FRAME_RIP), word_at(sp + SIGNAL_FRAME_RSP), word_at(sp + SIGNAL_FRAME_RBP)};
-    if (!holds(*bounds, state->sp)) *bounds = bounds_of_stack(state->sp); /* the handler had a stack of its own */
+    if (!holds(*bounds, state->sp)) *bounds = bounds_of_stack(state->sp); /* the handler ran on its own stack */
     return state->sp % 8 == 0 ? STEP_EXACT : STEP_NOWHERE;
 }
 
-/* By the frame pointer, if that leads to where a call was made: it may hold anything, and a function that doesn't set
- * it skips its caller. */
+/* Steps by the frame pointer, if it leads to a return address. The register may hold anything, and in a function that
+ * doesn't set it, it would skip the caller. */
 static enum step step_by_guess(struct machine_state *state, const struct cfi_bounds *bounds) {
     struct machine_state guessed = *state;
     enum step result = step_to(&guessed, state->fp + 16, state->fp, bounds);
@@ -59,13 +59,13 @@ enum step step(struct machine_state *state, uint64_t rule, struct cfi_bounds *bo
             uintptr_t slot = fp + (uintptr_t)rule_cfa_offset(rule);
             if (!readable(bounds, sp, slot)) return STEP_NOWHERE;
             uintptr_t cfa = word_at(slot);
-            return cfa > fp ? step_to(state, cfa, fp, bounds) : STEP_NOWHERE; /* rbp points to the caller's */
+            return cfa > fp ? step_to(state, cfa, fp, bounds) : STEP_NOWHERE; /* rbp points to the caller's rbp */
         }
         case RULE_SIGNAL: return step_out_of_signal(state, bounds);
         case RULE_GUESS:
-            /* Code without tables, which may have been built with frame pointers: a JIT compiler's, Swift's leaf
-             * functions. A frame pointer of 0 marks the outermost frame (System V ABI, AMD64, 3.4.1): that of the
-             * loader's first instructions, before which nothing is. In other code 0 is but another value. */
+            /* Code without tables may have frame pointers: a JIT compiler's code, Swift's leaf functions. A frame
+             * pointer of 0 marks the outermost frame (System V ABI, AMD64, 3.4.1), which is in the loader's first
+             * instructions. In other code 0 is a value like any other. */
             if (fp == 0) return loader_holds(state->pc) ? STEP_END : STEP_NOWHERE;
             if (fp < sp || fp - sp > GUESS_MOST || fp % 8 != 0) return STEP_NOWHERE;
             return step_by_guess(state, bounds);
@@ -94,7 +94,7 @@ bool own_walk(struct machine_state state, struct pcs *pcs, struct cfi_space *cfi
     return true;
 }
 
-/* The registers that calls preserve, as they stand here: for the interpreter, which starts from this very place. */
+/* Captures the registers that calls preserve, for the interpreter, which starts right here. */
 #define CAPTURE(registers) \
     __asm__ volatile("movq %%rbx, 24(%0)\n\tmovq %%rbp, 48(%0)\n\tmovq %%rsp, 56(%0)\n\t" \
                      "movq %%r12, 96(%0)\n\tmovq %%r13, 104(%0)\n\tmovq %%r14, 112(%0)\n\tmovq %%r15, 120(%0)\n\t" \
@@ -139,7 +139,7 @@ void own_follow_frame_pointers(struct machine_state state, struct pcs *pcs) {
     pcs->complete = false;
     for (pcs->count = 0; pcs->count < pcs->most;) {
         pcs->values[pcs->count++] = (void *)state.pc;
-        if (state.fp == 0) { /* as the ABI wants it at the outermost frame */
+        if (state.fp == 0) { /* the ABI's mark of the outermost frame */
             pcs->complete = true;
             break;
         }
@@ -154,12 +154,13 @@ void own_follow_frame_pointers(struct machine_state state, struct pcs *pcs) {
 }
 
 bool own_skip_operators(struct machine_state *state, struct cfi_space *cfi) {
-    /* the hooks that we look for are a few frames out, and in use */
+    /* the hooks that this looks for are a few frames away, in stack memory that is in use */
     struct cfi_bounds bounds = {state->sp, state->sp + HEAP_PAGE_BYTES};
     struct machine_state at = *state;
     bool met_hook = false;
     rules_check();
-    /* The runtime's operator, one or two hooks of ours (operator new[] jumps to operator new), and that is all. */
+    /* At most: the runtime's operator, and one or two of this library's hooks (operator new[] jumps to operator
+     * new). */
     for (int steps = 0; steps < 6; steps++) {
         bool own = caller_is_own(at.pc);
         if (own) met_hook = true;

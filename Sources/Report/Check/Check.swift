@@ -1,10 +1,10 @@
-// A check: limits, what stands against them, and the rows that are to blame. Every format tells of the same check;
-// nothing here prints.
+// A check: limits, the measured values, and the rows that are to blame. All formats show the same check; nothing here
+// prints.
 
 import HeapImage
 import Reduce
 
-/// What a check holds against a number.
+/// The quantities that a check can limit.
 package enum CheckedQuantity: String, CaseIterable, Sendable {
     case bytes = "max-bytes"
     case blocks = "max-blocks"
@@ -12,7 +12,7 @@ package enum CheckedQuantity: String, CaseIterable, Sendable {
     case growthBytes = "max-growth-bytes"
     case definite = "max-definite"
 
-    /// In words, of rows by `grouping`.
+    /// As text, for rows by `grouping`.
     func text(_ grouping: Grouping) -> String {
         switch self {
         case .bytes: "live bytes"
@@ -24,7 +24,7 @@ package enum CheckedQuantity: String, CaseIterable, Sendable {
     }
 }
 
-/// One limit, and what stands against it.
+/// One limit and its measured value.
 package struct CheckVerdict: Equatable, Sendable {
     package var quantity: CheckedQuantity
     package var most: UInt64
@@ -32,18 +32,18 @@ package struct CheckVerdict: Equatable, Sendable {
     package var value: Int64
 
     package var passed: Bool { value <= 0 || UInt64(value) <= most }
-    /// How far above the limit.
+    /// How far the value is above the limit.
     package var excess: UInt64 { passed ? 0 : UInt64(value) - most }
 }
 
-/// What was there before.
+/// The earlier state.
 package struct Baseline {
     package var path: String
     package var bytes: UInt64
     package var blocks: UInt64
-    /// By what a row is called; see `FrameNames.signature`.
+    /// By the row's signature; see `FrameNames.signature`.
     package var rows: [String: (bytes: UInt64, blocks: UInt64)] = [:]
-    /// It was a report in JSON, which is no moment for a diff.
+    /// Whether it was a report in JSON, which `heapsum diff` can't take.
     package var isReport: Bool
 
     package init(path: String, isReport: Bool = false, _ rows: [Row], names: FrameNames) {
@@ -59,7 +59,7 @@ package struct Baseline {
     }
 }
 
-/// A row, and what it has grown by.
+/// A row and its growth.
 package struct CheckedRow {
     package var row: Row
     package var signature: String
@@ -69,7 +69,7 @@ package struct CheckedRow {
 
 package struct Check {
     package var verdicts: [CheckVerdict] = []
-    /// All rows that count: the worst first, which is the largest growth where growth is what failed.
+    /// All rows that count, worst first: by growth if growth failed.
     package var rows: [CheckedRow] = []
     package var selection: RowSelection
     package var baseline: Baseline?
@@ -80,15 +80,15 @@ package struct Check {
     package var isOfGrowth: Bool { !failures.isEmpty && failures.allSatisfy { $0.quantity == .growthBytes } }
     /// Whether lost blocks, and nothing else, are above their limit.
     package var isOfLost: Bool { !failures.isEmpty && failures.allSatisfy { $0.quantity == .definite } }
-    /// The rows that a report of a failure names: where growth alone failed, those that grew; where lost blocks alone,
-    /// those that have some.
+    /// The rows that a failed check names: if only growth failed, those that grew; if only lost blocks, those that have
+    /// some.
     package var blamed: [CheckedRow] {
         if passed { return [] }
         if isOfLost { return rows.filter { $0.row.verdict?[.definite].blocks ?? 0 > 0 } }
         return isOfGrowth ? rows.filter { $0.growthBytes ?? 0 > 0 } : rows
     }
 
-    /// Holds rows against limits. Without any limit nothing may be live.
+    /// Compares rows with limits. Without any limit, nothing may be live.
     package init(
         _ selection: RowSelection, limits: [(quantity: CheckedQuantity, most: UInt64)], baseline: Baseline?,
         names: FrameNames
@@ -110,7 +110,8 @@ package struct Check {
                 }
             verdicts.append(CheckVerdict(quantity: quantity, most: most, value: value))
         }
-        // Rows of one name share what the name had before, the larger first; what is left is the first one's loss.
+        // Rows with one signature share its earlier bytes, the larger row first. The rest counts as the first row's
+        // decrease.
         var before = baseline?.rows ?? [:]
         rows = selection.rows.map { row in
             let signature = names.signature(of: row)
@@ -140,8 +141,8 @@ package struct Check {
 }
 
 extension FrameNames {
-    /// What a row is called in another run or build: its key, or its functions, innermost first; where a function has
-    /// no name, its module and offset. Addresses and lines are left out: they change with every build.
+    /// A row's name that is the same in another run or build: its key, or its functions, innermost first (module and
+    /// offset for a function without a name). Addresses and lines are left out because they change with every build.
     package func signature(of row: Row) -> String {
         if let key = row.key { return key.text }
         return reduction.frames(of: row).flatMap(expanded).map { entry in

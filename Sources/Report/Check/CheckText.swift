@@ -1,4 +1,5 @@
-// A check for people, on a terminal or in a log of a build: which limit, by how much, who, and what to do next.
+// A check for people, on a terminal or in a build's log: which limit was exceeded, by how much, by whom, and what to do
+// next.
 
 import Reduce
 import Text
@@ -14,7 +15,7 @@ extension Check {
 
     static func signed(_ value: Int64) -> String { (value < 0 ? "-" : "") + separated(value.magnitude) }
 
-    /// "129,280 bytes in 1,010 blocks", and what it grew by.
+    /// "129,280 bytes in 1,010 blocks", and the growth.
     func sentence(_ row: CheckedRow) -> String {
         "\(Table.bytes(row.row.bytes, unknown: row.row.blocksOfUnknownSize, of: row.row.blocks)) bytes in "
             + "\(counted(row.row.blocks, "block"))"
@@ -27,9 +28,9 @@ extension Check {
 package struct CheckText {
     package var style: Style
     package var frameLimit: Int?
-    /// Most rows shown; nil: all.
+    /// At most this many rows are shown; nil: all.
     package var top: Int?
-    /// What to type next, in full.
+    /// The next commands to type, complete.
     package var next: [String] = []
 
     package init(style: Style, frameLimit: Int?, top: Int?) {

@@ -1,5 +1,5 @@
-// A check as commands to GitHub's runner, which shows them beside the lines that they name. It shows ten of a step;
-// what is more stands in the last.
+// A check as commands to GitHub's runner, which shows them beside the lines that they name. It shows ten for each step;
+// the last one mentions the others.
 
 import Reduce
 import Text
@@ -53,7 +53,7 @@ package struct GitHubCommands {
         return "::\(name)\(list.isEmpty ? "" : " " + list)::\(Self.escaped(message, isProperty: false))\n"
     }
 
-    /// As the runner takes it back: a percent sign and line ends, in a property colons and commas too.
+    /// Escapes what the runner unescapes: percent signs and line ends, in a property also colons and commas.
     static func escaped(_ text: String, isProperty: Bool) -> String {
         var result = ""
         for scalar in text.unicodeScalars {
@@ -71,7 +71,7 @@ package struct GitHubCommands {
 }
 
 extension FrameNames {
-    /// The stack in a few lines, innermost first, fit to be shown.
+    /// The stack in a few lines, innermost first, escaped.
     func shortStack(_ row: Row, limit: Int = 12) -> String {
         if let key = row.key { return printable(key.label) }
         let (entries, used) = expanded(reduction.frames(of: row), limit: limit)

@@ -1,4 +1,5 @@
-// A check as a JUnit report: what Jenkins, GitLab and most others show test results from. One test case a limit.
+// A check as a JUnit report, from which Jenkins, GitLab and most others show test results. One test case for each
+// limit.
 
 import Reduce
 import Text
@@ -53,8 +54,8 @@ package struct JUnitReport {
     }
 }
 
-/// Text for XML, in an attribute or between tags. What XML has no way to write has been escaped already, or becomes the
-/// sign for what can't be shown.
+/// Text for XML, in an attribute or between tags. Characters that XML can't contain were escaped before, or become the
+/// replacement character.
 func xml(_ text: String) -> String {
     var result = ""
     for scalar in text.unicodeScalars {

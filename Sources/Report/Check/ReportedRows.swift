@@ -1,5 +1,5 @@
-// A report of before, read back from its JSON (schema heapsum/1), as a reduction like any other: its frames are a
-// log's, which have names and no files.
+// An earlier report, read back from its JSON (schema heapsum/1), as a reduction. Its frames are like a log's: they have
+// names and no files.
 
 import Reduce
 import Text
@@ -11,15 +11,15 @@ package struct ReportedRowsError: Error, CustomStringConvertible {
     package var description: String { "\(path): \(what)" }
 }
 
-/// What a report of before says.
+/// The contents of an earlier report.
 package struct ReportedRows {
     package let reduction = Reduction()
-    /// Whether its rows are of something else than stacks.
+    /// Whether its rows are not stacks.
     package private(set) var isGrouped = false
-    /// Stacks that the report's totals count, and that are not in it: of --top, or of filters.
+    /// Stacks that are in the report's totals, but not in its rows because of --top or filters.
     package private(set) var missing = 0
 
-    /// Whether a file begins like one.
+    /// Whether a file begins like a report.
     package static func isReport(_ head: [UInt8]) -> Bool {
         head.first { $0 != 0x20 && $0 != 0x0A && $0 != 0x0D && $0 != 0x09 } == UInt8(ascii: "{")
     }
@@ -64,7 +64,7 @@ package struct ReportedRows {
         }
         if module.isEmpty { return LogFrame(address: frame["offset"]?.integer ?? frame["address"]?.integer ?? 0) }
         let base = module.split(separator: "/").last.map(String.init) ?? module
-        // As a frame without a name is shown.
+        // The form of a frame without a name.
         return LogFrame(
             name: Array("\(base)+\(hexadecimal(frame["offset"]?.integer ?? 0))".utf8), module: Array(module.utf8))
     }

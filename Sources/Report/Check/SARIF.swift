@@ -1,5 +1,5 @@
-// A check as SARIF 2.1.0, which code scanning services take. One result a row that is to blame; none where the check
-// passed, so that what was fixed is closed.
+// A check as SARIF 2.1.0, for code scanning services. One result for each row that is to blame; none if the check
+// passed, so that fixed results are closed.
 
 import Reduce
 import Text
@@ -99,7 +99,7 @@ package struct SARIFReport {
         return "{\"physicalLocation\":{\"artifactLocation\":{\(uri)}\(region)}\(said)}"
     }
 
-    /// A path as a URI has it.
+    /// A path, encoded for a URI.
     static func encoded(_ path: String) -> String {
         var result = ""
         for byte in path.utf8 {
@@ -116,7 +116,7 @@ package struct SARIFReport {
         return result
     }
 
-    /// FNV-1a, 64 bits: the same stack has the same mark in every run, by which a service knows it again.
+    /// FNV-1a, 64 bits. The same stack has the same fingerprint in every run, so that a service recognizes it.
     static func fingerprint(_ text: String) -> String {
         var hash: UInt64 = 0xCBF2_9CE4_8422_2325
         for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }

@@ -1,15 +1,15 @@
-// Where a row is to be pointed at: the innermost line of the project's own source, as a path in its tree.
+// The place in the source that a row points to: the innermost line of the project's own source, as a path in its tree.
 
 import Glibc
 import Reduce
 import Symbols
 import Text
 
-/// The project's tree, as reports point into it.
+/// The project's source tree.
 package struct SourceTree {
     /// The directory's absolute path, without a slash at its end.
     package let root: String
-    /// The same by the links that it was reached through, as a compiler may have been told it.
+    /// The same path with symbolic links unresolved, as a compiler may have got it.
     private let linked: String?
 
     package init(_ directory: String = ".") {
@@ -29,7 +29,7 @@ package struct SourceTree {
         return text == "/" ? "" : text
     }
 
-    /// The path without the `.`, `..` and double slashes that compilers leave in; nil if `..` leads above its start.
+    /// The path without the `.`, `..` and double slashes that compilers leave in it; nil if `..` leads above its start.
     static func normal(_ path: String) -> String? {
         var parts: [Substring] = []
         for part in path.split(separator: "/") where part != "." {
@@ -42,7 +42,7 @@ package struct SourceTree {
         return (path.hasPrefix("/") ? "/" : "") + parts.joined(separator: "/")
     }
 
-    /// The path from the root on, of a file that is in the tree; nil for one that isn't.
+    /// The path from the root for a file in the tree; nil for other files.
     func relative(_ file: String) -> String? {
         guard let path = Self.normal(file) else { return nil }
         if path.hasPrefix("/") {
@@ -51,14 +51,14 @@ package struct SourceTree {
             }
             return nil
         }
-        // Compiled with its paths made relative: of the tree where it is there.
+        // A relative path from the compiler: it belongs to the tree if the file exists there.
         return (root + "/" + path).withPath({ access($0, F_OK) }) == 0 ? path : nil
     }
 }
 
-/// A line to point at.
+/// A line to point to.
 struct SourceLocation {
-    /// From the tree's root on; absolute where it isn't in the tree.
+    /// From the tree's root; absolute if it isn't in the tree.
     var path: String
     var isInTree: Bool
     var line: Int?
@@ -66,8 +66,8 @@ struct SourceLocation {
 }
 
 extension FrameNames {
-    /// Where a row's blocks were asked for: the innermost line in the tree, else the innermost that is no allocator's
-    /// or header's, else the module; nil where nothing is known.
+    /// Where a row's blocks were allocated: the innermost line in the tree, else the innermost line outside of
+    /// allocators and headers, else the module; nil if nothing is known.
     func location(of row: Row, in tree: SourceTree) -> SourceLocation? {
         if let key = row.key {
             guard let file = key.file ?? key.module else { return nil }

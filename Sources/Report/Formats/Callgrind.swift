@@ -1,19 +1,18 @@
-// callgrind's profile format, version 1, as callgrind_annotate and KCachegrind read it:
+// callgrind's profile format, version 1, for callgrind_annotate and KCachegrind:
 // https://valgrind.org/docs/manual/cl-format.html.
 //
-// A row's values are the own cost of the function that asked, and the inclusive cost of each call on the
-// way to it. All stacks begin in one made-up function, so that every other one is called: readers take a
-// function's inclusive cost from the calls of it.
+// A row's values are the self cost of the allocating function, and the inclusive cost of each call on the way to it.
+// All stacks begin in one artificial function, so that every other function is called: readers compute a function's
+// inclusive cost from calls to it.
 //
-// Invariant: of one stack each function's inclusive cost is booked once, at the call that is outermost.
-// Calls further in, by recursion, are there, and cost nothing more. Numbers of calls are not recorded; what
-// stands for them is how many blocks came through the call: allocated ones, or live ones where that is all
-// that is known.
+// Invariant: for one stack, each function's inclusive cost is booked once, at its outermost call. Recursive calls
+// further in are written with cost 0. Numbers of calls are not recorded; instead the number of blocks is written:
+// allocated ones, or live ones if nothing else is known.
 
 import Reduce
 import Text
 
-/// A function as this format tells them apart; numbers of names.
+/// A function, as this format distinguishes them; the fields are numbers of names.
 private struct CalledFunction: Hashable {
     var object: Int, file: Int, name: Int
 }
@@ -27,7 +26,7 @@ private struct Cost {
     var calls: UInt64 = 0
 }
 
-/// Names by number: written whole at their first use, `(3) name`, and as `(3)` after.
+/// Names by number: the first use is written as `(3) name`, later ones as `(3)`.
 private struct NameTable {
     private var numbers: [String: Int] = [:]
     private var names: [String] = []
@@ -67,7 +66,7 @@ private struct CallGraph {
     }
 
     private mutating func number(_ frame: NamedFrame) -> Int {
-        // As callgrind writes what it doesn't know.
+        // callgrind's form for something unknown.
         let function = CalledFunction(
             object: objects.number(frame.modulePath.map(printable) ?? "???"),
             file: files.number(frame.file.map(printable) ?? "???"),
@@ -140,7 +139,7 @@ extension MachineReport {
                     + "fn=\(graph.names.text(function.name))\n"
             )
             for (line, cost) in own { try out.write("\(line) \(cost.text)\n") }
-            // callgrind's own files have a cost of each function, and callgrind_annotate leans on it.
+            // callgrind's own files have a cost for each function, and callgrind_annotate relies on that.
             if own.isEmpty {
                 try out.write("\(calls.first?.key.line ?? 0) \(Cost(values: totals.map { _ in 0 }).text)\n")
             }
@@ -158,6 +157,6 @@ extension MachineReport {
 }
 
 extension Quantity {
-    /// A word with capitals, as callgrind's own events have them.
+    /// A name with a capital letter, like callgrind's own events.
     var eventName: String { name.prefix(1).uppercased() + name.dropFirst() }
 }

@@ -1,19 +1,19 @@
-// Folded stacks, as flame graphs are made from: a line a stack, outermost;…;innermost and a number.
+// Folded stacks, the input for flame graphs: one line for each stack, outermost;…;innermost and a number.
 
 import Reduce
 import Text
 
 extension MachineReport {
-    /// Writes the report's one quantity. Stacks with none are left out, as they have no width.
+    /// Writes the report's main quantity. Stacks without any are left out, because they have no width.
     func writeFolded(to out: TextOutput) throws {
         try requireKnown(quantity)
-        // Equal function names are one in this format, so equal lines are summed.
+        // This format doesn't distinguish functions with equal names, so equal lines are summed.
         var sums: [String: UInt64] = [:]
         var order: [String] = []
         for row in selection.rows {
             let value = quantity.value(row)
             guard value > 0 else { continue }
-            // The separators of the format can't stand in a name.
+            // Names must not contain the format's separators.
             let frames = entries(row).reversed().map { String($0.functionText.map { $0 == ";" ? ":" : $0 }) }
             let line = frames.isEmpty ? "(no frames)" : frames.joined(separator: ";")
             if let sum = sums[line] {

@@ -1,23 +1,23 @@
-// The formats that other programs read, by name, and what each of them can show.
+// The formats for other programs, by name, and what each can show.
 //
-// Invariant: a quantity that is not known is left out of a report, or the report is refused. What the inputs know is
-// the same for all rows of a report, so it is decided here, once.
+// Invariant: an unknown quantity is left out of a report, or the report is refused. What is known depends on the inputs
+// and is the same for all rows, so it is decided once, here.
 
 import HeapImage
 import Reduce
 import Text
 
-/// A report that a format can't have of these inputs.
+/// A format can't show these inputs.
 package struct FormatError: Error, Equatable, CustomStringConvertible {
     package var description: String
     package init(_ description: String) { self.description = description }
 }
 
-/// The formats that other programs read.
+/// The formats for other programs.
 package enum MachineFormat: String, CaseIterable, Sendable {
     case json, csv, records, folded, pprof, speedscope, massif, callgrind, html
 
-    /// Formats that show several quantities at once, and so want stacks too that hold nothing now.
+    /// Formats that show several quantities at once, and so also need stacks that hold nothing now.
     package var showsHistory: Bool {
         switch self {
         case .pprof, .speedscope, .massif, .callgrind, .html: true
@@ -25,7 +25,7 @@ package enum MachineFormat: String, CaseIterable, Sendable {
         }
     }
 
-    /// Why rows of something else than stacks can't be written so; nil where they can.
+    /// Why rows other than stacks can't be written in this format; nil if they can.
     package var needsStacks: String? {
         switch self {
         case .records: "records are written a block at a time, each with its stack"
@@ -36,13 +36,13 @@ package enum MachineFormat: String, CaseIterable, Sendable {
     }
 }
 
-/// What there is to write: rows of a reduction, and their names.
+/// The data to write: rows of a reduction, and their names.
 package struct MachineReport {
     package var reduction: Reduction
     package var selection: RowSelection
     package var names: FrameNames
     package var frameLimit: Int?
-    /// What is shown where a format has place for one quantity, and what comes first where it has for several.
+    /// The quantity that is shown if a format has room for one, and that comes first if it has room for several.
     package var quantity: Quantity
 
     package init(
@@ -53,11 +53,11 @@ package struct MachineReport {
         self.selection = selection
         self.names = names
         self.frameLimit = frameLimit
-        // Of the peak these are the same.
+        // At the peak these are the same.
         self.quantity = selection.blocks.moment == .peak && quantity == .peakBytes ? .bytes : quantity
     }
 
-    /// The quantities that are known of all rows.
+    /// The quantities that are known for all rows.
     package var known: [Quantity] {
         let hasHistory = reduction.totals.history != nil && selection.grouping.hasHistory
         return Quantity.sums.filter { quantity in
@@ -67,12 +67,12 @@ package struct MachineReport {
         }
     }
 
-    /// False if a log has blocks, and the size of none.
+    /// False if a log has blocks and no sizes.
     var isAnySizeKnown: Bool {
         selection.rows.contains { $0.bytes > 0 } || !selection.rows.contains { $0.blocksOfUnknownSize > 0 }
     }
 
-    /// Whether rows hold what they held at the peak in the place of what is live.
+    /// Whether rows have what they held at the peak instead of what is live.
     private var isOfPeak: Bool { selection.blocks.moment == .peak }
 
     /// As people read it.
@@ -82,7 +82,7 @@ package struct MachineReport {
             ? Quantity.peakBytes.title : quantity == .blocks ? Quantity.peakBlocks.title : quantity.title
     }
 
-    /// Refuses what the format has no place for, before a file is written over.
+    /// Refuses what the format can't show, before a file is overwritten.
     package func require(_ format: MachineFormat) throws(FormatError) {
         switch format {
         case .json, .csv, .records, .pprof, .html: break
@@ -91,7 +91,7 @@ package struct MachineReport {
         }
     }
 
-    /// - Throws: `FormatError` where the format has no place for these inputs; `OutputError`.
+    /// - Throws: `FormatError` if the format can't show these inputs; `OutputError`.
     package func write(_ format: MachineFormat, to out: TextOutput) throws {
         switch format {
         case .json: try JSONReport(frameLimit: frameLimit).write(reduction, selection, names: names, to: out)
@@ -132,11 +132,11 @@ package struct MachineReport {
                     ? "is a log of live blocks alone" : "are \(reduction.inputs.count) inputs"))
     }
 
-    /// The row's frames as they are shown, the innermost first.
+    /// The row's frames as they are shown, innermost first.
     func entries(_ row: Row) -> [NamedFrame] { names.expanded(reduction.frames(of: row), limit: frameLimit).entries }
 }
 
 extension NamedFrame {
-    /// What formats without a place for offsets call the function: its name, or where it lies.
+    /// The function's text in formats without offsets: its name, or module and offset.
     var functionText: String { function.map(printable) ?? text }
 }

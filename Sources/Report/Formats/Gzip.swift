@@ -1,5 +1,5 @@
-// gzip's file format (RFC 1952) around zlib's compression. zlib is opened when a file asks for it, as it is for
-// compressed debug sections, and not linked: a run that writes no such file pays nothing for it.
+// gzip's file format (RFC 1952) around zlib's compression. zlib is loaded when it is needed, as for compressed debug
+// sections, and not linked, so a run that writes no such file pays nothing for it.
 
 import CSymbols
 
@@ -12,7 +12,7 @@ private typealias Bound = @convention(c) (_ fromCount: UInt) -> UInt
 private typealias Checksum =
     @convention(c) (_ start: UInt, _ bytes: UnsafePointer<UInt8>?, _ count: CUnsignedInt) -> UInt
 
-/// The bytes as a gzip file; nil where zlib isn't there, or has no memory for them.
+/// The bytes as a gzip file; nil if zlib isn't installed or has no memory for them.
 func gzipped(_ bytes: [UInt8]) -> [UInt8]? {
     guard let compress = symbols_function("libz.so.1", "compress2"),
         let bound = symbols_function("libz.so.1", "compressBound"),

@@ -1,5 +1,5 @@
-// The formats that say all that is known of each row: JSON (schema heapsum/1) and CSV. Sizes are plain
-// integers; what is not known is null, or empty.
+// The formats with everything that is known about each row: JSON (schema heapsum/1) and CSV. Sizes are plain integers;
+// unknown values are null or empty.
 
 import Glibc
 import HeapImage
@@ -9,9 +9,9 @@ import Text
 /// Writes the JSON report.
 package struct JSONReport {
     package var frameLimit: Int?
-    /// The check that the report is of.
+    /// The report's check.
     package var check: Check?
-    /// Of all rows, and of some by their nodes.
+    /// For all rows, and for some rows by their nodes.
     package var distributions: (all: Distributions, rows: [UInt32: Distributions])?
 
     package init(frameLimit: Int? = nil) { self.frameLimit = frameLimit }
@@ -72,7 +72,7 @@ package struct JSONReport {
             if let key = row.key { try out.write(text(key)) }
             for frame in row.key == nil ? reduction.frames(of: row) : [] {
                 if let frameLimit, count >= frameLimit { break }
-                // A frame stands in many stacks: its texts, one for each function inlined there, are made once.
+                // A frame is in many stacks, so its texts, one for each inlined function, are made once.
                 let entries = written[frame] ?? names.expanded(frame).map { Array(text($0).utf8) }
                 written[frame] = entries
                 for entry in entries {
@@ -87,7 +87,7 @@ package struct JSONReport {
         try out.write("]}\n")
     }
 
-    /// Blocks and bytes of each verdict, and what definitely lost ones drag along.
+    /// Blocks and bytes of each verdict, and of the blocks that are indirectly lost through definitely lost ones.
     func text(_ said: RowVerdict) -> String {
         func text(_ amount: Amount) -> String { "{\"blocks\":\(amount.blocks),\"bytes\":\(amount.bytes)}" }
         let kinds = Verdict.shown + (said[.unknown].blocks > 0 ? [.unknown] : [])
@@ -102,7 +102,7 @@ package struct JSONReport {
         return ",\"standardErrorBytes\":\(bytes),\"standardErrorBlocks\":\(blocks)"
     }
 
-    /// Bytes of which nothing is known are null; of which a part is, that part.
+    /// Unknown bytes are null; if a part is known, that part.
     private func knownBytes(_ bytes: UInt64, unknown: UInt64) -> String {
         unknown > 0 && bytes == 0 ? "null" : "\(bytes)"
     }
@@ -122,7 +122,7 @@ package struct JSONReport {
         return "{" + fields.joined(separator: ",") + "}"
     }
 
-    /// A group's key as its one frame; none for a thread or a size.
+    /// A group's key as its only frame; none for a thread or a size.
     func text(_ key: RowKey) -> String {
         if key.module == nil && key.function == nil && key.file == nil { return "" }
         return "{"
@@ -193,7 +193,7 @@ package struct JSONReport {
     func number<Value: BinaryInteger>(_ value: Value?) -> String { value.map { "\($0)" } ?? "null" }
 
     private func seconds(_ value: Double?) -> String {
-        // Ticks are milliseconds: more digits would say what nobody measured.
+        // Ticks are milliseconds: more digits were not measured.
         guard let value else { return "null" }
         let milliseconds = UInt64(max(0, min(value, 1e12)) * 1000 + 0.5)
         let rest = String(milliseconds % 1000 + 1000).dropFirst()
@@ -201,7 +201,7 @@ package struct JSONReport {
     }
 }
 
-/// Writes a row a line, comma-separated as RFC 4180 has it.
+/// Writes one line for each row, comma-separated by RFC 4180.
 package func writeCSV(
     _ reduction: Reduction, _ selection: RowSelection, frameLimit: Int?, names: FrameNames, to out: TextOutput
 ) throws {

@@ -1,9 +1,9 @@
-// massif's output format, as ms_print and massif-visualizer read it: what a process held over time, and at some
-// moments who held it.
+// massif's output format, for ms_print and massif-visualizer: what a process held over time, and at some moments which
+// stacks held it.
 //
-// The times are the image's timeline. Trees are there of the moments of which stacks are known: the snapshots that
-// the recorder took, the peak, and the image's own moment. The figures of a moment are the process's own, whatever
-// the filters left of its stacks; a tree never has more than its moment, since readers take that for a fault.
+// The times are the image's timeline. There are trees for the moments with known stacks: the recorder's snapshots, the
+// peak, and the image's own moment. A moment's figures are those of the whole process, regardless of filters. A tree
+// never has more than its moment, because readers treat that as an error.
 
 import HeapImage
 import Reduce
@@ -39,11 +39,11 @@ extension MachineReport {
         var nanoseconds: UInt64
         var bytes: UInt64
         var kind = Kind.empty
-        /// What a row held then; nil where that isn't known.
+        /// What a row held then; nil if not known.
         var held: ((Row) -> UInt64)?
     }
 
-    /// All moments that are known, by time; at one time the one that came first.
+    /// All known moments, by time. Equal times keep their order.
     private func moments(_ image: HeapImage, _ census: Census) -> [Moment] {
         func sum(_ held: (Row) -> UInt64) -> UInt64 { reduction.rows.reduce(0) { $0 &+ held($1) } }
         let timeline = image.timeline(), end = census.momentNanoseconds
@@ -59,7 +59,7 @@ extension MachineReport {
         }
         if census.peak.bytes > 0 {
             let held = { (row: Row) -> UInt64 in row.history?.peakBytes ?? 0 }
-            // A peak that only the threads' rings tell of came after all that has been folded.
+            // A peak that only the threads' rings show came after the last fold.
             let isFolded = census.peak.bytes <= image.header.peak_bytes
             let time =
                 isFolded ? image.header.peak_ns : max(image.header.peak_ns, moments.map(\.nanoseconds).max() ?? 0)
@@ -72,7 +72,7 @@ extension MachineReport {
     }
 }
 
-/// The lines of a tree by number: a frame stands in many stacks, and in all trees.
+/// The lines of trees by number, because a frame is in many stacks and in all trees.
 private struct MassifLabels {
     private(set) var texts: [String] = []
     private var numbers: [String: Int] = [:]
@@ -84,7 +84,7 @@ private struct MassifLabels {
         return texts.count - 1
     }
 
-    /// A stack, the innermost first, as deep as trees are written.
+    /// A stack, innermost first, cut at the depth of the written trees.
     mutating func path(_ entries: [NamedFrame]) -> [Int] {
         var path = entries.prefix(MassifTree.depthLimit).map { entry in
             let address = entry.address.map { hexadecimal($0) + ": " } ?? ""
@@ -98,11 +98,11 @@ private struct MassifLabels {
     }
 }
 
-/// Stacks by their innermost frames, as massif has them.
+/// Stacks by their innermost frames, as in massif.
 private struct MassifTree {
-    /// Deeper than any recorded stack with its inlined calls; an image may hold anything.
+    /// Deeper than any recorded stack with its inlined calls, because an image may contain anything.
     static let depthLimit = 2048
-    /// Shares below a thousandth of the moment are written as one line.
+    /// Shares below a thousandth of the moment are combined in one line.
     private static let thresholdInverse: UInt64 = 1000
 
     private struct Key: Hashable { var node: Int, label: Int }
@@ -132,7 +132,7 @@ private struct MassifTree {
         }
     }
 
-    /// Writes the tree of a moment at which `total` bytes were held.
+    /// Writes the tree of a moment with `total` bytes held.
     func write(of total: UInt64, labels: [String], to out: TextOutput) throws {
         let least = total / Self.thresholdInverse
         enum Item { case node(Int, depth: Int), line(String, depth: Int) }

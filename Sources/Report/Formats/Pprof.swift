@@ -1,10 +1,9 @@
-// pprof's profile.proto, gzipped: https://github.com/google/pprof/blob/main/proto/profile.proto. The sample types
-// are those of other heap profilers, so that `pprof -inuse_space` and the like mean what they mean there.
+// pprof's profile.proto, gzipped: https://github.com/google/pprof/blob/main/proto/profile.proto. The sample types are
+// the same as in other heap profilers, so that options such as `pprof -inuse_space` mean the same.
 //
-// A location is a frame; its address is one back from the return address, which is where pprof looks it up.
-// Addresses are absolute where all inputs have the module at one place. Where they haven't, they are the ELF
-// file's own, in a mapping that begins at 0. A frame without a name has no line, so that pprof may name it,
-// where it finds the binary.
+// A location is a frame. Its address is the return address less one, where pprof looks it up. Addresses are absolute if
+// all inputs have the module at the same address; otherwise they are the ELF file's own, in a mapping that begins at 0.
+// A frame without a name has no line, so that pprof can name it if it finds the binary.
 
 import HeapImage
 import Reduce
@@ -15,7 +14,7 @@ extension MachineReport {
     func writePprof(to out: TextOutput) throws {
         var writer = PprofProfile(self)
         let profile = writer.encoded()
-        // pprof reads a profile that is not compressed, too.
+        // pprof also reads uncompressed profiles.
         try out.write(gzipped(profile) ?? profile)
     }
 }
@@ -60,7 +59,7 @@ private struct PprofProfile {
             }
         }
         let label = (key: string("size"), text: string("not known"))
-        // Strings before they are used: a message is written while it is made.
+        // Strings must be made before a message uses them, because a message is written while it is built.
         let hasVerdicts = report.reduction.hasVerdicts, said = hasVerdicts ? string("verdict") : 0
         var verdictTexts: [Verdict: UInt64] = [:]
         if hasVerdicts { for verdict in Verdict.allCases { verdictTexts[verdict] = string(verdict.text) } }
@@ -71,7 +70,7 @@ private struct PprofProfile {
             profile.message(Field.sample) {
                 $0.numbers(1, stack)
                 $0.numbers(2, values)
-                // A sample has a number for each type: where one isn't known a label says so.
+                // A sample has a number for each type; a label marks an unknown one.
                 if row.blocksOfUnknownSize > 0 {
                     $0.message(3) {
                         $0.number(1, label.key)
@@ -92,7 +91,7 @@ private struct PprofProfile {
         return profile.bytes
     }
 
-    /// The row itself, or one for each of its verdicts; what came and went stays with the first.
+    /// The row itself, or one row for each of its verdicts. The history stays with the first.
     private static func byVerdict(_ row: Row) -> [Row] {
         guard let verdict = row.verdict else { return [row] }
         let kinds = (Verdict.shown + [.unknown]).filter { verdict[$0].blocks > 0 }
@@ -114,8 +113,7 @@ private struct PprofProfile {
         return number
     }
 
-    /// The location of a frame, written at its first use; its lines are the functions inlined there, the innermost
-    /// first.
+    /// The location of a frame, written at its first use. Its lines are the functions inlined there, innermost first.
     private mutating func location(_ frame: Frame) -> UInt64 {
         if let number = locations[frame] { return number }
         let number = UInt64(locations.count + 1)
@@ -125,7 +123,7 @@ private struct PprofProfile {
         let isPlace = frame.module != SpecialModule.cut && frame.module != SpecialModule.thread
         var lines: [(function: UInt64, line: UInt64)] = []
         for entry in entries {
-            // What is no place in a file is known by its text alone, and so is what a log names.
+            // A frame outside of files has only its text, and so has a frame that a log names.
             guard let name = entry.function ?? (isPlace && frame.module != SpecialModule.named ? nil : entry.text)
             else { continue }
             mapping?.hasFunctions = true
@@ -172,7 +170,7 @@ private struct PprofProfile {
     }
 
     private mutating func writeMappings() {
-        // Readers take the first for the program.
+        // Readers treat the first mapping as the program.
         let programs = Set(report.reduction.inputs.compactMap(\.program).map { Array($0.utf8) })
         func place(_ module: UInt32, _ mapping: Mapping) -> (Int, UInt64) {
             (programs.contains(report.reduction.modules[Int(module)].path) ? 0 : 1, mapping.number)
@@ -185,7 +183,8 @@ private struct PprofProfile {
                 $0.number(1, mapping.number)
                 $0.number(2, extent.lowerBound)
                 $0.number(3, extent.upperBound)
-                // The file's first segment is mapped from its start, and all others at the file's own distances.
+                // The file's first segment is mapped from its start, and the others at the same distances as in the
+                // file.
                 $0.number(4, 0)
                 $0.number(5, path)
                 $0.number(6, buildID)
@@ -218,7 +217,7 @@ private struct PprofProfile {
             profile.number(Field.timeNanoseconds, min(times.to, UInt64(Int64.max)))
             profile.number(Field.durationNanoseconds, min(times.to - times.from, UInt64(Int64.max)))
         }
-        // Of the two spaces and counts the one that is asked for; what has none of them is in use.
+        // The requested one of the two spaces and counts; in use for quantities that are none of them.
         let isAllocated = [.allocatedBytes, .allocatedBlocks, .temporaryBlocks].contains(report.quantity)
         let isBytes =
             isAllocated

@@ -1,7 +1,7 @@
-// Protocol buffers' wire format, as much as a profile needs: numbers, bytes, and messages within messages.
-// It owns the bytes of one message. Fields with the value 0 are left out, as proto3 has it.
+// The part of protocol buffers' wire format that a profile needs: numbers, bytes, and nested messages. It owns the
+// bytes of one message. Fields with the value 0 are left out, as in proto3.
 
-/// One message on its way.
+/// One message while it is built.
 struct ProtobufWriter {
     private(set) var bytes: [UInt8] = []
 
@@ -18,7 +18,7 @@ struct ProtobufWriter {
         bytes.append(UInt8(truncatingIfNeeded: rest))
     }
 
-    /// An integer or bool that is not negative.
+    /// A non-negative integer or a bool.
     mutating func number(_ field: UInt64, _ value: UInt64) {
         if value == 0 { return }
         key(field, .varint)
@@ -32,7 +32,7 @@ struct ProtobufWriter {
         if !packed.bytes.isEmpty { bytes(field, packed.bytes) }
     }
 
-    /// A string or a message; an empty one counts, where it is one of several.
+    /// A string or a message. An empty one is written, too, because it may be one of several.
     mutating func bytes(_ field: UInt64, _ contents: some Collection<UInt8>) {
         key(field, .bytes)
         varint(UInt64(contents.count))

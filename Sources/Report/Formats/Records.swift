@@ -1,15 +1,15 @@
-// Records: one a live block, in the form of AIX's debug malloc log, which heapsum reads back.
+// Records: one for each live block, in the form of AIX's debug malloc log, which heapsum reads back.
 //
-// Invariant: what is written here and reduced again gives the same rows: the same stacks, frame for
-// frame, with the same bytes and blocks. A traceback's text is made once a stack, a block's once a block.
+// Invariant: reducing the written records gives the same rows: the same stacks, frame for frame, with the same bytes
+// and blocks. A traceback's text is made once for each stack, a block's once for each block.
 
 import HeapImage
 import Reduce
 import Text
 
-/// Writes the live blocks of the images in a reduction, those of the rows that are selected.
+/// Writes the live blocks of the selected rows, from the images in a reduction.
 ///
-/// - Complexity: O(blocks), reading the images again; memory for the tracebacks of the rows alone.
+/// - Complexity: O(blocks), reading the images again; memory only for the rows' tracebacks.
 package func writeRecords(
     _ reduction: Reduction, _ selection: RowSelection, frameLimit: Int?, names: FrameNames, to out: TextOutput
 ) throws {
@@ -21,7 +21,7 @@ package func writeRecords(
             let named = names.name(frame)
             text += Array("0x".utf8)
             append(named.address ?? frame.offset, to: &text)
-            // A line ends the name, so it must not be in it.
+            // A newline ends the name, so the name must not contain one.
             text += Array((" " + (named.function.map(printable) ?? named.text) + "\n").utf8)
         }
         tracebackOfNode[row.node] = tracebacks.count
@@ -48,7 +48,7 @@ package func writeRecords(
     }
 }
 
-/// Appends a number in upper-case hexadecimal, as AIX writes them.
+/// Appends a number in upper-case hexadecimal, as in AIX's logs.
 private func append(_ value: UInt64, to text: inout [UInt8]) {
     var shift = max(0, (63 - value.leadingZeroBitCount) / 4 * 4)
     if value == 0 { shift = 0 }

@@ -1,8 +1,8 @@
-// speedscope's own file format: https://www.speedscope.app/file-format-schema.json. One list of functions,
-// and a profile of it for each quantity that is known.
+// speedscope's own file format: https://www.speedscope.app/file-format-schema.json. One list of functions, and one
+// profile for each known quantity.
 //
-// A frame is a function and its file, without a line: speedscope draws frames that differ in anything
-// beside each other, and a function that calls from two lines is one function.
+// A frame is a function and its file, without a line: speedscope draws frames that differ in anything separately, but a
+// function that calls from two lines is one function.
 
 import Reduce
 import Text
@@ -19,7 +19,8 @@ extension MachineReport {
             functions.append(function)
             return functions.count - 1
         }
-        // A row without frames is a sample of one frame that says so: a sample of none would not be seen.
+        // A row without frames becomes a sample with one frame that says so, because an empty sample would not be
+        // visible.
         var nowhere = NamedFrame(frame: Frame(module: SpecialModule.named, offset: .max))
         nowhere.function = "(no frames)"
         let stacks = selection.rows.map { row in

@@ -1,5 +1,5 @@
-// Growth for other programs: JSON in the schema of all reports, with what a diff adds; CSV; and folded stacks
-// with two numbers, before and after, as differential flame graphs are made from.
+// Growth for other programs: JSON in the schema of all reports, plus a diff's fields; CSV; and folded stacks with two
+// numbers, before and after, for differential flame graphs.
 
 import Reduce
 import Text
@@ -80,7 +80,8 @@ extension GrowthSelection {
         return "\(value)"
     }
 
-    /// Writes a row a line, comma-separated as RFC 4180 has it; the moments' bytes in one cell, with spaces between.
+    /// Writes one line for each row, comma-separated by RFC 4180. The moments' bytes are in one cell, separated by
+    /// spaces.
     package func writeCSV(_ growth: Growth, frameLimit: Int? = nil, names: FrameNames, to out: TextOutput) throws {
         try out.write(
             "growth_bytes,growth_blocks,bytes_before,blocks_before,bytes,blocks,bytes_an_hour,p_value,shape,"
@@ -104,15 +105,15 @@ extension GrowthSelection {
         }
     }
 
-    /// Writes a line a stack: outermost;…;innermost, the bytes before and the bytes after, as flamegraph.pl draws a
-    /// differential graph of.
+    /// Writes one line for each stack: outermost;…;innermost, the bytes before and the bytes after, from which
+    /// flamegraph.pl draws a differential graph.
     package func writeFolded(_ growth: Growth, frameLimit: Int? = nil, names: FrameNames, to out: TextOutput) throws {
-        // Equal function names are one in this format, so equal lines are summed.
+        // This format doesn't distinguish functions with equal names, so equal lines are summed.
         var sums: [String: (before: UInt64, after: UInt64)] = [:]
         var order: [String] = []
         for ranked in rows {
             let entries = names.expanded(growth.reduction.tree.frames(of: ranked.row.node), limit: frameLimit).entries
-            // The separators of the format can't stand in a name.
+            // Names must not contain the format's separators.
             let frames = entries.reversed().map { named in
                 String((named.function.map(printable) ?? named.text).map { $0 == ";" ? ":" : $0 })
             }

@@ -1,39 +1,39 @@
-// Which rows of several moments are shown, and in what order: what grew the most first. Rows that never
-// changed are counted and left out, whatever they hold: they are not what made the difference.
+// Which rows of several moments are shown, and in what order: largest growth first. Rows that never changed are counted
+// and left out, whatever they hold, because they made no difference.
 
 import Reduce
 import Trend
 
-/// A row with what its values over the moments come to.
+/// A row with the result over its moments.
 package struct RankedGrowth {
     package var row: GrowthRow
-    /// Of its bytes.
+    /// The trend of its bytes.
     package var trend: Trend
-    /// nil where the moments' times are not known, or where a test says that there is no trend.
+    /// nil if the moments' times are not known, or a test says that there is no trend.
     package var bytesAnHour: Double?
 }
 
-/// Rows to show, and what is left of the others.
+/// Rows to show, and sums of the others.
 package struct GrowthSelection {
     package var rows: [RankedGrowth] = []
     package var grouping: Grouping
     package var total: RankedGrowth
-    /// Rows that pass and changed, but stand below the top; and what they grew and shrank by.
+    /// Rows that pass and changed, but are below the top; and their growth and shrinkage.
     package var below = 0
     package var belowGrown: UInt64 = 0
     package var belowShrunk: UInt64 = 0
     package var unchanged = 0
     package var unchangedBytes: UInt64 = 0
     package var filtered = 0
-    /// Rows of any place that grow steadily.
+    /// All rows that grow steadily, shown or not.
     package var steady = 0
 
     /// Selects from several moments.
     ///
     /// - Parameters:
-    ///   - byBlocks: ranked by the growth of blocks, else of bytes.
+    ///   - byBlocks: ranked by growth of blocks, else of bytes.
     ///   - minBytes: rows that grew or shrank by less are filtered out.
-    /// - Complexity: O(n log n) in rows, and for each that changed O(m²) in moments.
+    /// - Complexity: O(n log n) in rows, and O(m²) in moments for each row that changed.
     package init(
         _ growth: Growth, names: FrameNames, by grouping: Grouping = .stack, byBlocks: Bool = false, top: Int? = nil,
         minBytes: UInt64 = 0,
@@ -49,7 +49,7 @@ package struct GrowthSelection {
         }
         total = ranked(growth.total)
 
-        // A stack that held nothing at any moment came and went in between.
+        // A stack that held nothing at any moment allocated and freed only in between.
         var candidates = growth.rows.filter { row in row.blocks.contains { $0 > 0 } || row.bytes.contains { $0 > 0 } }
         if let filter, !filter.isEmpty {
             let passes = filter.passes(candidates.map(\.node), of: growth.reduction, names: names)
@@ -93,8 +93,7 @@ package struct GrowthSelection {
         }
     }
 
-    /// By the slope where there are moments enough for one, else by the ends; nil where a test says that it may as well
-    /// be chance.
+    /// From the slope if there are enough moments, else from the ends; nil if a test says that it may be chance.
     private static func bytesAnHour(_ row: GrowthRow, _ trend: Trend, _ seconds: [Double]) -> Double? {
         if trend.count >= Trend.fewest { return trend.pValue < Trend.significance ? trend.slopePerSecond * 3600 : nil }
         guard let last = seconds.last, last > 0 else { return 0 }
@@ -103,9 +102,9 @@ package struct GrowthSelection {
 }
 
 extension FrameNames {
-    /// The rows of several moments, folded by `grouping`, each moment as if it stood alone.
+    /// The rows of several moments, folded by `grouping`, each moment separately.
     ///
-    /// - Complexity: as `grouped(_:by:of:)`, once a moment.
+    /// - Complexity: as `grouped(_:by:of:)`, once for each moment.
     func grouped(_ rows: [GrowthRow], by grouping: Grouping) -> [GrowthRow] {
         let moments = rows.first?.bytes.count ?? 0
         var folded: [GrowthRow] = []

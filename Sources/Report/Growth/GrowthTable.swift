@@ -1,5 +1,5 @@
-// What grew, for people: the sum and its shape first, then the rows, what grew the most on top, each with
-// its line over the moments, its rate, and what the test says of it.
+// What grew, for people: first the sum and its shape, then the rows, largest growth first, each with its line over the
+// moments, its rate, and the test's result.
 
 import HeapImage
 import Reduce
@@ -87,7 +87,7 @@ package struct GrowthTable {
         let hasTimes = growth.seconds != nil, many = growth.moments.count > 2
         var titles = ["growth", "bytes", "blocks", "more blocks"]
         if hasTimes { titles.append("an hour") }
-        // Of a group's stacks each has its own.
+        // The stacks of a group each have their own verdict.
         let said = selection.grouping == .stack ? verdicts : nil
         if said != nil { titles.append("verdict") }
         let unknown = Set(growth.reduction.rows.lazy.filter { $0.blocksOfUnknownSize > 0 }.map(\.node))
@@ -163,7 +163,7 @@ package func signed(_ value: Int64) -> String {
     value == 0 ? "0" : (value > 0 ? "+" : "-") + separated(value.magnitude)
 }
 
-/// A probability with two digits that say something.
+/// A probability with two significant digits.
 package func probability(_ value: Double) -> String {
     if value < 0.0001 { return "< 0.0001" }
     let digits = Int((value * 10_000).rounded())
@@ -172,7 +172,7 @@ package func probability(_ value: Double) -> String {
 }
 
 extension Int64 {
-    /// The nearest number; 0 for what is none.
+    /// The nearest integer; 0 if it is not a number.
     package init(clamped value: Double) {
         if value.isNaN {
             self = 0

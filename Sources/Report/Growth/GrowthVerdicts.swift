@@ -1,6 +1,6 @@
-// Two verdicts of one heap side by side: what became unreachable between them, and which holders keep more than before.
-// What is lost stays lost, as nobody can free it, so the growth of lost blocks is what was lost in between. A holder
-// that keeps more is the other kind of leak, of which each block can be reached: the cache that nobody empties.
+// Compares two verdicts on one heap: what became unreachable between them, and which holders keep more than before.
+// Lost blocks stay lost because nobody can free them, so their growth is what was lost in between. A holder that keeps
+// more is the other kind of leak, in which each block can be reached: a cache that nobody empties.
 
 import HeapImage
 import Leaks
@@ -20,17 +20,17 @@ package struct HolderGrowth: Equatable {
 
 /// The verdicts of the first and the last of several moments.
 package struct GrowthVerdicts {
-    /// Of each node's blocks.
+    /// For each node's blocks.
     package var before: [UInt32: RowVerdict]
     package var now: [UInt32: RowVerdict]
     package var totalBefore: RowVerdict
     package var totalNow: RowVerdict
-    /// Stacks of which more is lost than before, the most bytes first.
+    /// Stacks with more lost than before, most bytes first.
     package var lost: [(node: UInt32, more: Amount)] = []
-    /// Holders that keep more than before, each behind the one it hangs from, the largest growth first.
+    /// Holders that keep more than before, each after the one that holds it, largest growth first.
     package var holders: [HolderGrowth] = []
 
-    /// - Returns: nil where an input of the first or of the last moment brings no verdict.
+    /// - Returns: nil if an input of the first or the last moment has no verdict.
     package init?(_ growth: Growth, names: FrameNames) {
         guard growth.moments.count > 1, let first = growth.moments.first, let last = growth.moments.last,
             let before = Self.verdicts(first, growth.reduction), let now = Self.verdicts(last, growth.reduction)
@@ -61,13 +61,13 @@ package struct GrowthVerdicts {
         }
     }
 
-    // Of one process alone: holders of several have nothing to do with one another.
+    // For a single process only: holders of several processes are unrelated.
     private static func tree(_ moment: GrowthMoment, _ reduction: Reduction, _ names: FrameNames) -> [HolderLine] {
         guard moment.inputs.count == 1, let input = moment.inputs.first else { return [] }
         return HolderTree(reduction, input: input, names: names)?.lines ?? []
     }
 
-    // A line is known again by what it and those above it are called; lines called the same are one.
+    // A line is recognized by its name and the names above it. Lines with the same names are merged.
     private static func grown(_ before: [HolderLine], _ now: [HolderLine]) -> [HolderGrowth] {
         final class Node {
             var line: HolderGrowth
@@ -96,7 +96,7 @@ package struct GrowthVerdicts {
         }
         add(before, to: \.before)
         add(now, to: \.now)
-        // What grew by little beside the largest is no cause.
+        // Compared with the largest, a small growth is no cause.
         let most = origin.children.map(\.line.growthBytes).max() ?? 0
         var result: [HolderGrowth] = []
         func take(_ node: Node) {

@@ -1,7 +1,7 @@
-// A series in the width of a word: the lowest value at the foot of a line, the highest at its top.
+// A series in the width of a word: the lowest value at the bottom of the line, the highest at its top.
 
-/// The values as a line of block characters (U+2581 to U+2588), at most `width` of them; of more values each
-/// character stands for the last of its share. A series that doesn't change lies at the foot.
+/// The values as a line of block characters (U+2581 to U+2588), at most `width` of them. With more values, each
+/// character shows the last of its share. A constant series is at the bottom.
 package func sparkline(_ values: [Double], width: Int = 24) -> String {
     let count = min(values.count, max(width, 1))
     guard count > 0 else { return "" }

@@ -1,5 +1,5 @@
-// The page of a reduction, or of what grew between moments: what a browser is given to draw. Only numbers and names
-// are put together here; how they look is in Sources/Page.
+// The data for the page of a reduction, or of what grew between moments. This file only collects numbers and names;
+// Sources/Page decides how they look.
 //
 // The numbers are those of `--format json`: totals before filters, rows after.
 
@@ -10,7 +10,7 @@ import Reduce
 import Text
 
 extension MachineReport {
-    /// The page of all rows, with the moments that a single image keeps of each stack.
+    /// Writes the page of all rows, with the snapshots of each stack if there is a single image.
     func writePage(to out: TextOutput) throws {
         var data = PageData()
         let rows = selection.rows
@@ -33,12 +33,12 @@ extension MachineReport {
         data.object("rows") { data in
             data.column("node", of: stacks.nodeOfRow)
             for quantity in known { data.column(quantity.name, rows.map(quantity.value)) }
-            // The page asks each row for its bytes: where they are not known it says so.
+            // The page needs each row's bytes; it says if they are not known.
             if !isAnySizeKnown { data.column(Quantity.bytes.name, rows.map(\.bytes)) }
             if rows.contains(where: { $0.blocksOfUnknownSize > 0 }) {
                 data.column("blocksOfUnknownSize", rows.map(\.blocksOfUnknownSize))
             }
-            // Times in milliseconds, which are whole numbers; -1: not known.
+            // Times in whole milliseconds; -1: not known.
             for quantity in Quantity.all where !quantity.isSum && (!quantity.isOfSampling || reduction.isSampled) {
                 data.column(
                     quantity.name,
@@ -61,7 +61,7 @@ extension MachineReport {
         try HeapPage.finish(reduction, data, to: out)
     }
 
-    /// The rows at the snapshots of the one image that there is: none where several are summed, or blocks were chosen.
+    /// The rows at the snapshots of the only image; none if several images are summed or blocks were filtered.
     private var snapshots: PageMoments {
         var moments = PageMoments()
         guard reduction.inputs.count == 1, selection.blocks == BlockFilter(), let input = reduction.inputs.first,
@@ -89,7 +89,7 @@ extension MachineReport {
 }
 
 extension GrowthSelection {
-    /// The page of what grew: each stack that changed, with its values at each moment.
+    /// Writes the page of what grew: each stack that changed, with its values at each moment.
     package func writePage(_ growth: Growth, frameLimit: Int? = nil, names: FrameNames, to out: TextOutput) throws {
         var data = PageData()
         HeapPage.begin(growth.reduction, &data)
@@ -130,7 +130,7 @@ extension GrowthSelection {
                     blocks: rows.map { $0.row.blocks[number] }))
         }
         moments.write(to: &data)
-        // One process's moments lie on its own timeline; of several files the last has the longest one.
+        // One process's moments lie on its own timeline. The last of several files has the longest one.
         PageTimelines.write(growth.reduction.inputs.last.map { [$0] } ?? [], to: &data)
         HeapPage.writeWarnings(growth.reduction, names, [], &data)
         data.stringTable("strings")
@@ -138,7 +138,7 @@ extension GrowthSelection {
     }
 }
 
-/// Paths without the directories that all of them begin with: a page has little room for what tells nothing apart.
+/// Paths without the directories that all of them begin with, because a page has little room.
 func withoutCommonDirectory(_ paths: [String]) -> [String] {
     guard let first = paths.first, paths.count > 1 else { return paths }
     let shared = paths.dropFirst().reduce(first.utf8.count) {
@@ -149,9 +149,9 @@ func withoutCommonDirectory(_ paths: [String]) -> [String] {
     return paths.map { String(decoding: $0.utf8.dropFirst(length), as: UTF8.self) }
 }
 
-/// What the pages of heapsum have alike.
+/// What heapsum's pages have in common.
 enum HeapPage {
-    /// What the columns of rows are called, for the page to show them by.
+    /// The names of the rows' columns.
     static func writeQuantities(_ data: inout PageData) {
         data.array("quantities") { data in
             for quantity in Quantity.all {
@@ -167,7 +167,7 @@ enum HeapPage {
         }
     }
 
-    /// Opens the data with what it is of, and by what.
+    /// Begins the data with its source and heapsum's version.
     static func begin(_ reduction: Reduction, _ data: inout PageData) {
         data.open()
         data.string("schema", "heapsum-page/1")
@@ -177,7 +177,7 @@ enum HeapPage {
         }
     }
 
-    /// What is wrong with it, or missing; after all frames were named, since names may be what is missing.
+    /// What is wrong or missing. Written after all frames were named, because names may be missing.
     static func writeWarnings(_ reduction: Reduction, _ names: FrameNames, _ notes: [String], _ data: inout PageData) {
         var warnings = notes + Table.warnings(reduction, names)
         for input in reduction.inputs { warnings += input.damages.map { "Damaged: \(printable("\($0)"))." } }

@@ -3,13 +3,13 @@
 import Page
 import Text
 
-/// The moments of a page, with a value a row each.
+/// The moments of a page, each with one value for each row.
 struct PageMoments {
     struct Moment {
         var label: String
         /// Since the first moment, or the recording's start; nil: not known.
         var seconds: Double?
-        /// One a row.
+        /// One for each row.
         var bytes: [UInt64]
         var blocks: [UInt64]
     }

@@ -1,7 +1,7 @@
-// The stacks of a page: rows, the tree that they end in, and the names of its frames, as columns of numbers.
+// The stacks of a page as columns of numbers: rows, the tree in which they end, and the names of its frames.
 //
-// A frame that stands in many stacks is named once, and a part that stacks have alike is kept once: the page of a
-// large program is as small as its tree. Parents come before their children.
+// A frame in many stacks is named once, and a part that stacks share is stored once, so the page of a large program is
+// as small as its tree. Parents come before their children.
 
 import Page
 import Reduce
@@ -37,7 +37,7 @@ struct PageStacks {
     /// - Complexity: O(frames)
     mutating func add(_ node: UInt32, in data: inout PageData) {
         var frames: [Int] = []
-        // A recursion kept to the limit shows its innermost frames, as the other formats do.
+        // A recursion up to the limit shows its innermost frames, as in the other formats.
         for frame in names.reduction.tree.frames(of: node) {
             if let frameLimit, frames.count >= frameLimit { break }
             frames += numbers(of: frame, in: &data)

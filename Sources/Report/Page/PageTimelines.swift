@@ -1,5 +1,5 @@
-// A page's timelines and histograms: what an image knows of its process as a whole, over time, by the size and the age
-// of what is live, and by how long lived what was freed.
+// A page's timelines and histograms: the whole process over time, live blocks by size and age, and freed blocks by
+// lifetime.
 
 import CHeapImage
 import HeapImage
@@ -8,7 +8,7 @@ import Reduce
 import Text
 
 enum PageTimelines {
-    /// Most processes whose timelines a page has: of a build's hundreds, those that hold the most.
+    /// A page has timelines of at most this many processes: those that hold the most.
     static let limit = 16
 
     static func write(_ inputs: [Input], to data: inout PageData) {
@@ -64,7 +64,7 @@ enum PageTimelines {
         }
     }
 
-    /// Live blocks of these rows by size and by age, and freed ones by lifetime: classes' upper bounds, blocks and
+    /// Live blocks of these rows by size and by age, and freed ones by lifetime: each class's upper bound, blocks and
     /// bytes.
     ///
     /// - Complexity: O(blocks + stacks), reading the images again.
@@ -102,7 +102,7 @@ enum PageTimelines {
         }
     }
 
-    /// By stack, and of each by class.
+    /// By stack, and then by class.
     private static func lifetimes(of input: Input) -> [UInt64] {
         guard let image = input.image, let census = input.census else { return [] }
         return image.lifetimes(census)

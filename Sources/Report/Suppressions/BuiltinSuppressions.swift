@@ -1,17 +1,17 @@
-// What the C and C++ runtimes make once and keep: no program can free it, and no check should fail for it. Found by
-// recording small programs and looking at what is live at their end; Valgrind frees the same blocks by
-// __libc_freeres before it looks.
+// What the C and C++ runtimes allocate once and keep: no program can free it, and no check should fail because of it.
+// Found by recording small programs and examining what is live at their end. Valgrind frees the same blocks by
+// __libc_freeres before its check.
 //
-// Invariant: no rule is of what a program has to free itself, such as getaddrinfo's list or a FILE. Each holds for a
-// few blocks of one stack in a process: where there are more, something repeats, and that is a leak of its own.
+// Invariant: no rule matches what a program has to free itself, such as getaddrinfo's list or a FILE. Each rule applies
+// to a few blocks of one stack in a process: if there are more, something repeats, and that is a leak.
 
 extension Suppressions {
     /// The rules for the runtimes' own blocks.
     package static func builtin() -> Suppressions {
         var suppressions = Suppressions()
-        // Text, as anybody may write it: `heapsum check --show-suppressed` shows these names.
+        // Text in the format of suppression files: `heapsum check --show-suppressed` shows these names.
         do throws(SuppressionError) { try suppressions.read(Array(text.utf8), name: "") } catch {
-            // A test reads them all; a rule that can't be read here would suppress nothing.
+            // A test reads them all. An invalid rule would suppress nothing.
             suppressions.rules.removeAll()
         }
         return suppressions
@@ -20,9 +20,9 @@ extension Suppressions {
     static var text: String { rules.map(\.text).joined() }
 
     private static let rules: [Builtin] =
-        // The C++ runtime's reserve for exceptions that find no memory: 72,704 bytes, by its first constructor. The
-        // innermost frames are libstdc++'s, one or more as its symbols are there or not; the next is the loader, which
-        // runs constructors.
+        // The C++ runtime's reserve for exceptions when memory is exhausted: 72,704 bytes, allocated by its first
+        // constructor. The innermost frames are libstdc++'s, one or more depending on its symbols; the next is the
+        // loader, which runs constructors.
         (1 ... 4).map {
             Builtin(
                 "libstdc++: reserve for exceptions", 1,
@@ -34,7 +34,7 @@ extension Suppressions {
             Builtin("libstdc++: streams without stdio", 2, ["...", "fun:_ZNSt8ios_base15sync_with_stdioEb"]),
             Builtin("libstdc++: a named locale", 4, ["...", "fun:_ZNSt6localeC?EPKc"]),
             Builtin("libstdc++: a named locale", 4, ["...", "fun:_ZNSt6localeC?ERKNSt7__cxx1112basic_stringI*"]),
-            // A facet's cache, which a named locale makes when it is first used: in the stream's function, or one below
+            // A facet's cache, which a named locale makes at its first use: in the stream's function, or in one below
             // it.
             Builtin("libstdc++: a named locale", 4, ["obj:*/libstdc++.so.6*", "fun:_ZNKSt7num_*"]),
             Builtin("libstdc++: a named locale", 4, ["obj:*/libstdc++.so.6*", "fun:_ZNKSt9money_*"]),
@@ -42,8 +42,8 @@ extension Suppressions {
             Builtin("libc: buffers of standard streams", 3, ["fun:_IO_file_doallocate"]),
             Builtin("libc: buffers of standard streams", 3, ["fun:_IO_wdoallocbuf"]),
             Builtin("libc: buffers of standard streams", 3, ["fun:_IO_wfile_doallocate"]),
-            // A finished thread's stack is kept for the next one, with its table of thread-local blocks; or the thread
-            // still runs.
+            // A finished thread's stack is kept for the next thread, with its table of thread-local blocks; or the
+            // thread still runs.
             Builtin("libc: tables of threads", 16, ["obj:*/ld-linux*", "...", "fun:_dl_allocate_tls"]),
             Builtin("libc: tables of threads", 16, ["fun:_dl_allocate_tls"]),
             Builtin("libc: tables of threads", 16, ["obj:*/ld-linux*", "...", "fun:__tls_get_addr"]),
@@ -51,16 +51,16 @@ extension Suppressions {
             Builtin("libc: tables of loaded libraries", 16, ["obj:*/libc.so.6", "...", "fun:__libc_unwind_link_get"]),
             Builtin("libc: functions to call at exit", 64, ["...", "fun:__new_exitfn"]),
             Builtin("libc: functions to call at exit", 64, ["...", "fun:__cxa_atexit"]),
-            // newlocale's own block is the caller's to free; the locale's data stay.
+            // The caller has to free newlocale's own block; the locale's data stay.
             Builtin("libc: data of locales", 256, ["obj:*/libc.so.6", "...", "fun:newlocale"]),
             Builtin("libc: conversions of wide streams", 64, ["...", "fun:__wcsmbs_load_conv"]),
-            // Two calls and more below: the functions themselves make what the caller frees.
+            // At least two calls further in: what the functions allocate directly, the caller frees.
             Builtin("libc: tables of iconv", 8, ["obj:*/libc.so.6", "obj:*/libc.so.6", "...", "fun:__gconv_open"]),
             Builtin("libc: the name services", 8, ["obj:*/libc.so.6", "obj:*/libc.so.6", "...", "fun:getaddrinfo"]),
             Builtin("libc: tables of iconv", 64, ["...", "fun:__gconv_find_shlib"]),
             Builtin("libc: tables of iconv", 64, ["...", "fun:__gconv_lookup_cache"]),
         ]
-        // Functions that keep what they allocate, and return none of it to be freed.
+        // Functions that keep what they allocate and return nothing that must be freed.
         + ["setlocale"].map { Builtin("libc: data of locales", 256, ["...", "fun:\($0)"]) }
         + ["_nl_find_locale", "_nl_load_locale"].map { Builtin("libc: data of locales", 256, ["...", "fun:\($0)"]) }
         + [

@@ -1,4 +1,4 @@
-// Files of suppressions, as people have them: LeakSanitizer's lines and Valgrind's blocks, in one file if they like.
+// Files of suppressions: LeakSanitizer's lines and Valgrind's blocks, which may be mixed in one file.
 //
 //     # a comment                       {
 //     leak:PATTERN                         a name
@@ -8,8 +8,8 @@
 //                                          ...
 //                                       }
 //
-// Invariant: a line that can't be understood is an error with its number, and never passed over: a suppression
-// that silently does nothing is a failing build that nobody understands.
+// Invariant: an invalid line is an error with its number and is never skipped: a suppression that silently does nothing
+// makes a build fail for no visible reason.
 
 import Glibc
 import Symbols
@@ -45,7 +45,7 @@ extension Suppressions {
         try read(bytes, name: path)
     }
 
-    /// Reads more rules from text; `name` is what messages call it.
+    /// Reads more rules from text. `name` is for messages.
     package mutating func read(_ text: [UInt8], name: String) throws(SuppressionError) {
         var lines = Lines(text, name)
         let demangler = Demangler()
@@ -55,7 +55,7 @@ extension Suppressions {
             } else if line.hasPrefix("leak:") {
                 let pattern = String(line.dropFirst(5))
                 guard pattern.contains(where: { !"^*$".contains($0) }) else {
-                    throw lines.error("leak: with a pattern that is of everything")
+                    throw lines.error("leak: with a pattern that matches everything")
                 }
                 rules.append(SuppressionRule(name: line, place: lines.place, body: .anyFrame(SearchPattern(pattern))))
             } else if let colon = line.firstIndex(of: ":"),
@@ -65,7 +65,7 @@ extension Suppressions {
                     "vptr_check",
                 ].contains(String(line[..<colon]))
             {
-                // The sanitizers share their files; what is of another's is no concern of ours.
+                // The sanitizers share their files; rules for other sanitizers are skipped.
                 others += 1
             } else {
                 throw lines.error("'\(line)' is neither leak:PATTERN nor the { of a block")
@@ -85,7 +85,7 @@ extension Suppressions {
         if name == "}" { throw lines.error("a block without a name and a kind") }
         let kind = try inside(lines.next())
         guard let colon = kind.firstIndex(of: ":") else {
-            throw lines.error("'\(kind)' is no kind of suppression: Memcheck:Leak is expected")
+            throw lines.error("'\(kind)' is not a kind of suppression: Memcheck:Leak is expected")
         }
         let isOurs =
             kind[..<colon].split(separator: ",").contains("Memcheck") && kind[kind.index(after: colon)...] == "Leak"
@@ -102,7 +102,7 @@ extension Suppressions {
                 let kinds = line.dropFirst(17).split(whereSeparator: { $0 == "," || $0 == " " || $0 == "\t" })
                 for kind in kinds
                 where !["definite", "indirect", "possible", "reachable", "all", "none"].contains(kind) {
-                    throw lines.error("'\(kind)' is no kind of leak")
+                    throw lines.error("'\(kind)' is not a kind of leak")
                 }
                 if kinds.isEmpty { throw lines.error("match-leak-kinds: without a kind") }
                 isNever = kinds == ["none"]
@@ -111,16 +111,16 @@ extension Suppressions {
             } else if line == "..." {
                 patterns.append(.any)
             } else if line.hasPrefix("fun:") {
-                // A symbol's version is not part of the name here, as names are had without.
+                // Names here have no symbol version.
                 let name = String(line.dropFirst(4).prefix { $0 != "@" })
                 let isWhole = !name.utf8.contains { $0 == UInt8(ascii: "*") || $0 == UInt8(ascii: "?") }
-                // Names in a log are demangled as a rule, and there is no way back from these.
+                // Names in a log are usually demangled, and can't be mangled again.
                 patterns.append(
                     .function(
                         WildcardPattern(name),
                         demangled: isWhole && name.hasPrefix("_") ? demangler.demangle(name) : nil))
             } else if line == "obj:*" {
-                // Frames that Valgrind knows nothing of. It writes them for what it reads past a stack's end, too.
+                // Frames that Valgrind doesn't know. It also writes them for what it reads past a stack's end.
                 unknown += 1
                 patterns.append(.module(WildcardPattern("*")))
             } else if line.hasPrefix("obj:") {
@@ -129,7 +129,7 @@ extension Suppressions {
                 let parts = line.dropFirst(4).split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
                 let number = parts.count > 1 ? Int(parts[1]) : nil
                 guard parts.count == 1 || number != nil else {
-                    throw lines.error("'\(line)': a line number is expected behind the file")
+                    throw lines.error("'\(line)': a line number is expected after the file")
                 }
                 patterns.append(.source(WildcardPattern(String(parts[0])), line: number))
             } else {
@@ -144,7 +144,7 @@ extension Suppressions {
         guard patterns.contains(where: { if case .any = $0 { false } else { true } }) else {
             throw lines.error("a block without a frame")
         }
-        // A rule that matches no kind of leak applies to nothing.
+        // A rule that matches no kind of leak never applies.
         if isNever {
             others += 1
             return
@@ -153,7 +153,7 @@ extension Suppressions {
     }
 }
 
-/// The lines of a file that say something.
+/// The lines of a file, without empty lines and comments.
 private struct Lines {
     private var rest: ArraySlice<UInt8>
     let name: String
@@ -164,7 +164,7 @@ private struct Lines {
         self.name = name
     }
 
-    /// nil for what is built in.
+    /// nil for built-in rules.
     var place: String? { name.isEmpty ? nil : "\(name):\(number)" }
 
     func error(_ what: String) -> SuppressionError {

@@ -1,12 +1,11 @@
-// How suppressions match names: LeakSanitizer's patterns, which are searched for, and Valgrind's, which have to
-// cover a name from end to end.
+// How suppressions match names: LeakSanitizer's patterns match a part of a name, Valgrind's match the whole name.
 //
-// Invariant: a match takes at most (pattern × name) steps, and both are bounded, since both may come from anywhere.
+// Invariant: a match takes at most (pattern × name) steps. Both are bounded, because both may come from anywhere.
 
-/// Most bytes of a name that are looked at, and of a pattern that are taken.
+/// The maximum bytes of a name that are examined, and of a pattern.
 let suppressionTextLimit = 8192
 
-/// LeakSanitizer's: a piece of the name, with `*` for anything, `^` at the start and `$` at the end.
+/// LeakSanitizer's: a part of the name, with `*` for anything, `^` for the start and `$` for the end.
 struct SearchPattern: Sendable {
     private let pieces: [[UInt8]]
     private let isFromStart: Bool
@@ -56,9 +55,9 @@ struct SearchPattern: Sendable {
 /// Valgrind's: the whole name, with `*` for anything and `?` for one byte.
 struct WildcardPattern: Sendable {
     private let pattern: [UInt8]
-    /// What stands before the first wildcard: most names differ there, and are done with.
+    /// The text before the first wildcard. Most names already differ there.
     private let beginning: ArraySlice<UInt8>
-    /// The one name that matches; nil where there are wildcards.
+    /// The only name that matches; nil if there are wildcards.
     let exact: String?
 
     init(_ text: String) {
@@ -77,9 +76,9 @@ struct WildcardPattern: Sendable {
     }
 }
 
-/// Whether items match patterns one by one, where a star stands for any number of items.
+/// Whether items match patterns one by one. A star stands for any number of items.
 ///
-/// The last star alone is ever tried again: what an earlier one could take more of, the last can take as well.
+/// Only the last star is ever retried: anything more that an earlier star could match, the last one can match as well.
 ///
 /// - Complexity: O(patterns × items)
 func glob(

@@ -1,18 +1,19 @@
-// One suppression, and whether it is of a stack.
+// One suppression, and whether it matches a stack.
 //
-// Valgrind's stacks begin in the function that was called for memory, and ours at its caller. So a suppression is held
-// against the stack with an allocation function put before it; which one it was nobody recorded, so that any will do.
+// Valgrind's stacks begin in the allocation function, heapsum's at its caller. So a suppression is matched against the
+// stack with an allocation function in front. Which one it was is not recorded, so any will do.
 
 import Reduce
 import Symbols
 
-/// What one suppression says.
+/// One suppression.
 package struct SuppressionRule: Sendable {
-    /// As people call it.
+    /// Its name for people.
     package var name: String
-    /// File and line that it stands at; nil: it is built in.
+    /// Its file and line; nil: it is built in.
     package var place: String?
-    /// Where it is of things that a runtime makes once: most blocks of one stack in a process. More are a leak of it.
+    /// For something that a runtime allocates once: the maximum number of blocks of one stack in a process. More are a
+    /// leak.
     package var mostBlocks: UInt64?
     let body: Body
 
@@ -32,11 +33,11 @@ package struct SuppressionRule: Sendable {
     }
 }
 
-/// A frame as suppressions see it.
+/// A frame, prepared for matching.
 struct SuppressibleFrame {
-    /// The function by all its names: as it is linked, demangled, and that without its parameters.
+    /// All names of the function: mangled, demangled, and demangled without parameters.
     var functions: [String] = []
-    /// The module by the path that the program used, and the one that it comes to.
+    /// The module's path as the program used it, and with links resolved.
     var modules: [String] = []
     var file: String?
     var line: Int?
@@ -46,13 +47,13 @@ struct SuppressibleFrame {
     init(_ frame: NamedFrame, isBelowMain: Bool, realPath: (String) -> String?) {
         if let symbol = frame.symbol {
             functions.append(symbol)
-            // glibc's own name for a function that it exports; which of the two a tool shows is chance.
+            // glibc's internal name for a function that it exports. Tools show either of the two.
             if symbol.hasPrefix("__GI_") { functions.append(String(symbol.dropFirst(5))) }
         }
         if let function = frame.function {
             functions.append(function)
             if let bare = Self.withoutParameters(function) { functions.append(bare) }
-            // Valgrind names an inlined function as its source does.
+            // Valgrind shows an inlined function with its name in the source.
             if frame.inlined == true { functions += Self.sourceNames(function) }
         }
         if isBelowMain { functions.append("(below main)") }
@@ -64,7 +65,7 @@ struct SuppressibleFrame {
         line = frame.line
     }
 
-    /// `ns::name` of `ns::name(int, char)`; nil where there is nothing to leave out.
+    /// `ns::name` for `ns::name(int, char)`; nil if there is nothing to leave out.
     private static func withoutParameters(_ function: String) -> String? {
         guard let open = function.utf8.firstIndex(of: UInt8(ascii: "(")), open != function.utf8.startIndex,
             !function.hasPrefix("operator")
@@ -72,7 +73,7 @@ struct SuppressibleFrame {
         return String(function[..<open])
     }
 
-    /// `name<int>` and `name<>` of `ns::name<int>(char)`.
+    /// `name<int>` and `name<>` for `ns::name<int>(char)`.
     private static func sourceNames(_ function: String) -> [String] {
         var name: [UInt8] = [], collapsed: [UInt8] = []
         var depth = 0
@@ -90,7 +91,7 @@ struct SuppressibleFrame {
         }
     }
 
-    /// Memcheck's own functions in malloc's place.
+    /// Memcheck's functions that replace malloc.
     static let allocation: SuppressibleFrame = {
         var frame = SuppressibleFrame()
         frame.functions = [
@@ -107,14 +108,14 @@ struct SuppressibleFrame {
 }
 
 extension SuppressionRule {
-    /// Whether any frame is what LeakSanitizer's pattern names; false for a rule of another kind.
+    /// Whether LeakSanitizer's pattern matches the frame; false for a rule of the other kind.
     func matches(_ frame: SuppressibleFrame) -> Bool {
         guard case .anyFrame(let pattern) = body else { return false }
         return frame.functions.contains(where: pattern.matches) || frame.modules.contains(where: pattern.matches)
             || (frame.file.map(pattern.matches) ?? false)
     }
 
-    /// Whether the stack is one that Valgrind's frames describe; false for a rule of another kind.
+    /// Whether Valgrind's frames match the stack; false for a rule of the other kind.
     func matches(_ stack: [SuppressibleFrame]) -> Bool {
         guard case .frames(let patterns) = body else { return false }
         // Memcheck's posix_memalign is two frames. A log's stack begins in the function that was called, as Valgrind's
@@ -132,8 +133,8 @@ extension SuppressionRule {
 }
 
 extension SuppressionRule {
-    /// Of Valgrind's frames one that a stack has to have: the last, as the first is of many stacks. nil where there is
-    /// none.
+    /// A frame that a stack must have to match Valgrind's frames: the last one, because the first occurs in many
+    /// stacks. nil if there is none.
     var anchor: FramePattern? {
         guard case .frames(let patterns) = body else { return nil }
         func isFunction(_ pattern: FramePattern) -> Bool { if case .function = pattern { true } else { false } }

@@ -1,23 +1,23 @@
-// Suppressions: stacks that somebody knows of and doesn't want to be told of again. What they take out is counted
-// rule by rule, and a rule that takes nothing out is named: it is out of date, or wrong.
+// Suppressions: known stacks that the user doesn't want to see again. What each rule removes is counted, and a rule
+// that removes nothing is reported: it is out of date or wrong.
 
 import Glibc
 import Reduce
 import Symbols
 import Text
 
-/// Rules in their order; a stack is suppressed by the first that matches.
+/// Rules in order. The first one that matches suppresses a stack.
 package struct Suppressions {
     package internal(set) var rules: [SuppressionRule] = []
-    /// Suppressions that were read and passed over: of other errors than leaks.
+    /// Suppressions that were read and skipped because they are not for leaks.
     package internal(set) var others = 0
 
     package init() {}
 }
 
-/// What suppressions took out of rows.
+/// What suppressions removed from rows.
 package struct SuppressedRows {
-    /// What a rule took out.
+    /// What a rule removed.
     package struct Use {
         package var rule: SuppressionRule
         package var stacks = 0
@@ -25,9 +25,9 @@ package struct SuppressedRows {
         package var blocks: UInt64 = 0
     }
 
-    /// The rules that took something out, in their order.
+    /// The rules that removed something, in order.
     package var uses: [Use] = []
-    /// The rules that did not, of those that were asked for.
+    /// The user's rules that removed nothing.
     package var unused: [SuppressionRule] = []
     package var others = 0
     /// Whether a report lists the rules.
@@ -41,16 +41,16 @@ package struct SuppressedRows {
 }
 
 extension Suppressions {
-    /// These rules, and after them those of another.
+    /// These rules, followed by those of `other`.
     package func following(with other: Suppressions) -> Suppressions {
         var both = self
         both.rules += other.rules
         return both
     }
 
-    /// Parts rows into those that stay and those that a rule is of.
+    /// Splits rows into those that stay and those that a rule matches.
     ///
-    /// - Complexity: O(frames) in stacks; names are looked up, and rules searched for, once a distinct frame.
+    /// - Complexity: O(frames) in stacks; names and rules are looked up once for each distinct frame.
     package func sift(
         _ rows: [Row], of reduction: Reduction, names: FrameNames
     ) -> (rows: [Row], suppressed: SuppressedRows) {
@@ -77,15 +77,15 @@ extension Suppressions {
     }
 }
 
-/// Frames as rules see them, each looked at once: which rules could be of a stack that has it.
+/// For each frame, examined once: the rules that could match a stack with it.
 ///
-/// A stack is held against those alone, and not against all rules: there may be a hundred thousand stacks.
+/// A stack is matched only against these rules, not against all: there may be a hundred thousand stacks.
 private struct SuppressibleFrames {
     private struct Seen {
         var entries: [SuppressibleFrame]
-        /// The first rule that needs this frame alone.
+        /// The first rule that needs only this frame.
         var first: Int
-        /// Rules of frames whose anchor is here.
+        /// Valgrind's rules whose anchor is this frame.
         var anchored: [Int]
     }
 
@@ -101,7 +101,7 @@ private struct SuppressibleFrames {
     private var modules: [(rule: Int, pattern: WildcardPattern)] = []
     private var ofModule: [String: [Int]] = [:]
     private let searches: [Int]
-    /// Rules whose anchor may be the allocation function, which is in no stack here: they are of any.
+    /// Rules whose anchor may be the allocation function, which no stack here contains: they are tried for all stacks.
     private let always: [Int]
 
     init(names: FrameNames, rules: [SuppressionRule]) {
@@ -122,7 +122,7 @@ private struct SuppressibleFrames {
         }
     }
 
-    /// The first rule of the stack that `holds` agrees to.
+    /// The first rule for the stack that `holds` accepts.
     mutating func rule(of stack: [Frame], where holds: (Int) -> Bool) -> Int? {
         var first = rules.count
         var whole: [SuppressibleFrame] = []
@@ -165,7 +165,7 @@ private struct SuppressibleFrames {
     private mutating func make(_ frame: NamedFrame, isBelowMain: Bool) -> SuppressibleFrame {
         SuppressibleFrame(frame, isBelowMain: isBelowMain) { path in
             if let known = realPaths[path] { return known }
-            // The file that a link leads to here, where it is the program's own: valgrind names modules so.
+            // The file that a link leads to on this machine, if it is the program's own: Valgrind names modules so.
             var real = path
             if path.hasPrefix("/"), let resolved = path.withPath({ realpath($0, nil) }) {
                 real = pathText(cString: resolved)
@@ -178,7 +178,7 @@ private struct SuppressibleFrames {
 }
 
 extension SuppressedRows {
-    /// What a reader of any report should know.
+    /// Notes for any report.
     package var lines: [String] {
         var lines: [String] = []
         if !uses.isEmpty {
@@ -207,12 +207,12 @@ extension SuppressedRows {
 }
 
 extension SuppressionRule {
-    /// The rule's name, and where it stands.
+    /// The rule's name and place.
     package var text: String { "\(name) (\(place ?? "built in"))" }
 }
 
 extension FrameNames {
-    /// A rule that would be of the row, to be written into a file; nil where no name in it is known.
+    /// A rule that matches the row, to write into a file; nil if the row has no known name.
     package func suppression(for row: Row) -> String? {
         if row.key != nil { return row.key?.function.map { "leak:^\(printable($0))$" } }
         let entries = reduction.frames(of: row).flatMap(expanded)

@@ -1,4 +1,4 @@
-// The foot of the table: what is not shown, and where to go on.
+// The foot of the table: what is not shown, and what to do next.
 
 import Reduce
 import Text

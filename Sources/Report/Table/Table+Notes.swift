@@ -1,5 +1,4 @@
-// What every report says beside its rows: what was left out of it, what was lost, and which names are missing. Each
-// line is fit to be shown.
+// The notes of every report: what was left out, what was lost, and which names are missing. Each line is escaped.
 
 import CHeapImage
 import HeapImage
@@ -7,7 +6,7 @@ import Reduce
 import Text
 
 extension Table {
-    /// What a reader of any report should know of what the filters and suppressions did.
+    /// Notes on what the filters and suppressions did.
     package static func notes(_ reduction: Reduction, _ selection: RowSelection) -> [String] {
         var lines: [String] = []
         if selection.undecided > 0 {
@@ -18,12 +17,12 @@ extension Table {
             )
         }
         if selection.blocks.thread != nil && !reduction.tree.hasThreads {
-            lines.append("No thread is recorded here: heaprun --threads keeps each block's thread.")
+            lines.append("Threads are not recorded here: heaprun --threads records each block's thread.")
         }
         return lines + selection.suppressed.lines
     }
 
-    /// What a reader of any report should know of losses, one sentence a line.
+    /// Notes on losses, one sentence for each line.
     package static func warnings(_ reduction: Reduction, _ names: FrameNames?) -> [String] {
         var lines = samplingNotes(reduction)
         for input in reduction.inputs {

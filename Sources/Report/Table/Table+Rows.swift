@@ -7,7 +7,7 @@ import Text
 extension Table {
     private struct Column {
         var title: String
-        /// Words stand to the left.
+        /// Text is aligned to the left.
         var isText = false
         var text: (Row) -> String
 
@@ -16,7 +16,7 @@ extension Table {
         }
     }
 
-    /// The verdict on a row's blocks; where they have several, how many bytes each.
+    /// The verdict on a row's blocks; if they have several, the bytes of each.
     static func text(_ verdict: RowVerdict?) -> String {
         guard let verdict else { return "-" }
         let parts = (Verdict.shown + [.unknown]).filter { verdict[$0].blocks > 0 }
@@ -26,18 +26,18 @@ extension Table {
 
     static func share(_ part: UInt64, of whole: UInt64) -> String {
         if whole == 0 { return "-" }
-        // A damaged image may claim sums past 64 bits, which wrap: a share can then be of any size.
+        // A damaged image may have sums that overflow 64 bits, so a share can have any size.
         let tenths = Int(min(Double(part) * 1000 / Double(whole), 1e9).rounded())
         return "\(tenths / 10).\(tenths % 10)%"
     }
 
-    /// Bytes as far as they are known: a log may tell how many blocks there are, and not how large.
+    /// Bytes as far as known: a log may have the number of blocks and not their sizes.
     static func bytes(_ bytes: UInt64, unknown: UInt64, of blocks: UInt64) -> String {
         unknown == 0 ? separated(bytes) : bytes == 0 ? "not known" : "at least \(separated(bytes))"
     }
 
     private func columns(_ totals: Totals, _ selection: RowSelection) -> [Column] {
-        // At the peak a share is one of the peak.
+        // At the peak, a share is a share of the peak.
         let whole = selection.blocks.moment == .peak ? totals.peakBytes ?? 0 : totals.liveBytes
         var columns = [
             Column(title: "bytes") { Self.bytes($0.bytes, unknown: $0.blocksOfUnknownSize, of: $0.blocks) },
@@ -55,7 +55,7 @@ extension Table {
             columns.append(Column(title: "verdict", isText: true) { Self.text($0.verdict) })
         }
         if let title = sort.quantity.tableTitle { columns.append(Column(title: title) { sort.quantity.text($0) }) }
-        // Many of many, or nearly all: the second is the one that a change of the code is worth.
+        // Shows whether they are some of many blocks, or nearly all: only then is a change of the code worth it.
         if sort == .temporary {
             columns.append(
                 Column(title: "of its blocks") {
@@ -82,7 +82,7 @@ extension Table {
         try out.write(
             "\n" + style.dim(line(columns.map(\.title)) + (isGrouped ? "   " + selection.grouping.noun : "")) + "\n")
         for (row, cell) in zip(selection.rows, cells) {
-            // The bytes are what the eye looks for; padding comes before the colour, which has no width.
+            // The bytes are highlighted. Padding comes before the colour, which has no width.
             let first = leftPadded(cell[0], widths[0])
             let rest = line(cell).dropFirst(first.count)
             if isGrouped {
@@ -103,7 +103,7 @@ extension Table {
         if isGrouped { try out.write("\n") }
     }
 
-    /// What a grouped row is, with the module where the key doesn't say it.
+    /// The text of a grouped row, with the module if the key doesn't contain it.
     private func keyText(_ key: RowKey?, room: Int?) -> String {
         guard let key else { return "" }
         let label = printable(key.label)
@@ -126,7 +126,7 @@ extension Table {
         let (named, count) = names.expanded(frames, limit: frameLimit)
         var texts = named.map(\.text)
         var modules = named.map(\.place)
-        // Where lines may be of any length a few long names stand out of the column, rather than push all modules away.
+        // If lines may have any length, a few long names exceed the column instead of moving all modules to the right.
         var nameWidth = min(texts.map(\.count).max() ?? 0, 72)
         if let width = style.width {
             let room = width - indent.count
@@ -136,7 +136,7 @@ extension Table {
             texts = named.map { $0.text(width: nameWidth) }
             nameWidth = min(nameWidth, texts.map(\.count).max() ?? 0)
         }
-        // The C library's own frames between main and _start have no exported names, and tell nothing.
+        // The C library's frames between main and _start have no exported names and tell nothing.
         let main = named.firstIndex { $0.function == "main" }
         for index in named.indices {
             let name = texts[index], module = modules[index]

@@ -1,5 +1,5 @@
-// The table: what a person reads. The largest stack first, its frames under it, the program's own
-// frames bright and the start-up code dim; what is not shown, and what was lost, said at the end.
+// The table for people: largest stack first, its frames below it, the program's own frames bright and start-up code
+// dim. What is not shown and what was lost is said at the end.
 
 import HeapImage
 import Reduce
@@ -8,10 +8,10 @@ import Text
 /// Writes the table of a reduction.
 package struct Table {
     package var style: Style
-    /// Most frames shown of a stack; nil: all.
+    /// At most this many frames of a stack are shown; nil: all.
     package var frameLimit: Int? = 20
     package var sort: SortKey = .bytes
-    /// Shown under each row by its node, and of all rows at the end.
+    /// Shown below each row, by its node, and for all rows at the end.
     package var distributions: (all: Distributions, rows: [UInt32: Distributions])?
 
     package init(style: Style, frameLimit: Int? = 20, sort: SortKey = .bytes) {
@@ -42,11 +42,11 @@ package struct Table {
 
     // MARK: The head
 
-    /// The most inputs that are listed one by one.
+    /// At most this many inputs are listed separately.
     private static let headLimit = 8
 
     func writeHead(_ reduction: Reduction, _ selection: RowSelection, to out: TextOutput) throws {
-        // A build's directory holds hundreds of images: those that hold the most stand for all.
+        // A build's directory has hundreds of images; only those that hold the most are listed.
         let inputs =
             reduction.inputs.count <= Self.headLimit
             ? reduction.inputs

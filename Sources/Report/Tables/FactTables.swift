@@ -1,8 +1,8 @@
-// Images as tables for engines: facts, a row a stack and image, and stacks, a row a key with its frames. What an engine
-// adds up over ten thousand images is what heapsum adds up over the same.
+// Images as tables for database engines: facts, with one row for each stack of each image, and stacks, with one row for
+// each key and its frames. An engine that adds up ten thousand images gets the same sums as heapsum.
 //
-// Invariant: the sum of a column over an image's facts is the image's total of it, stacks that hold nothing included:
-// what came and went there counts too.
+// Invariant: the sum of a column over an image's facts is the image's total, including stacks that hold nothing now,
+// whose past blocks count, too.
 
 import Glibc
 import HeapImage
@@ -10,7 +10,7 @@ import Reduce
 import Symbols
 import Text
 
-/// What the rows are written as.
+/// The format of the rows.
 package enum TableFormat: String, CaseIterable, Sendable {
     case csv, jsonl
 }
@@ -20,7 +20,7 @@ private enum Cell {
     case text(String), number(UInt64), seconds(Double), json(String), none
 }
 
-/// Writes the rows of a table, each as a line.
+/// Writes the rows of a table, one line for each.
 private struct TableWriter {
     let columns: [String]
     let format: TableFormat
@@ -54,14 +54,14 @@ private struct TableWriter {
         }
     }
 
-    /// For engines, not for spreadsheets: a path that begins with = stays as it is.
+    /// For engines, not for spreadsheets: a path that begins with = stays unchanged.
     private static func quoted(_ text: String) -> String {
         text.contains { $0 == "," || $0 == "\"" || $0.isNewline }
             ? "\"" + text.replacing("\"", with: "\"\"") + "\"" : text
     }
 }
 
-/// Facts and stacks of any number of images. Memory grows with the distinct stacks.
+/// The facts and stacks of any number of images. Memory grows with the distinct stacks.
 package final class FactTables {
     package static let factColumns = [
         "host", "boot", "pid", "start", "program", "build_id", "image", "kind", "state", "moment", "stack_key",
@@ -86,10 +86,10 @@ package final class FactTables {
     package var factHeading: String { facts.heading() }
     package var stackHeading: String { stacks.heading() }
 
-    /// Adds an image: its facts, and those of its stacks that no image before had.
+    /// Adds an image: its facts, and its stacks that no earlier image had.
     ///
-    /// - Parameter host: where it was recorded, as the caller calls it; empty where nobody knows.
-    /// - Throws: `InputError` where the image can't be read to its end, and what the outputs throw.
+    /// - Parameter host: the host that recorded it, in the caller's words; empty if not known.
+    /// - Throws: `InputError` if the image can't be read to its end, and what the outputs throw.
     /// - Complexity: O(blocks + nodes)
     package func add(_ image: HeapImage, host: String, facts factsOut: TextOutput, stacks stacksOut: TextOutput) throws
     {
@@ -99,7 +99,7 @@ package final class FactTables {
         reduction.intern(nodesOf: image, into: &interned)
         keys = reduction.stackKeys(keys)
 
-        // Two of an image's stacks may be one: threads are no part of a key.
+        // Two of an image's stacks may have one key, because threads are not part of it.
         var places: [StackKey: Int] = [:]
         var rows: [(node: UInt32, key: StackKey, counts: StackCounts)] = []
         for counts in census.stacks.dropFirst() {
@@ -152,7 +152,7 @@ package final class FactTables {
             let frames = reduction.frames(of: Row(node: node)).filter { $0.module != SpecialModule.thread }
             let entries = names.expanded(frames, limit: nil).entries
             let asker = entries.first { !names.standsBetween($0) }
-            // An address is one process's alone.
+            // An address is meaningful only in one process.
             let text = entries.map { entry in
                 var entry = entry
                 entry.address = nil

@@ -1,6 +1,6 @@
-// Reads what `atop -P ALL` and `atop -P MEM,PRM,…` print: a label, six words that all lines have, and numbers by place,
-// as atop's manual page has them. Counters of an interval are added up from the first sample on, which has them since
-// the machine's start.
+// Reads the output of `atop -P ALL` and `atop -P MEM,PRM,…`: a label, six words common to all lines, and numbers by
+// position, as in atop's manual page. Counters are per interval and are added up from the first sample on, which has
+// them since the machine's start.
 
 struct AtopReader {
     private struct Known { var ticks: Int64, name: String }
@@ -98,7 +98,7 @@ struct AtopReader {
                 ("cpu.some", 4), ("memory.some", 8), ("memory.full", 12), ("io.some", 16), ("io.full", 20),
             ] { add("pressure.\(name).microseconds", value(index)) }
         case "PRG", "PRC", "PRM": process(label, line, words)
-        // Disks, networks, nodes, each processor: nothing of memory.
+        // Disks, networks, nodes, single processors: nothing about memory.
         default: break
         }
     }
@@ -114,7 +114,7 @@ struct AtopReader {
     private mutating func push() {
         defer { (moment, places) = (ImportedMoment(), [:]) }
         if moment.isEmpty { return }
-        // Processes that are gone take their sums with them.
+        // Sums of ended processes are dropped.
         if !places.isEmpty { ticks = ticks.filter { places[$0.key] != nil } }
         moment.processes.removeAll {
             $0.values[.resident] == nil && $0.values[.userTicks] == nil && $0.values[.threads] == nil
@@ -123,7 +123,7 @@ struct AtopReader {
         emit(moment)
     }
 
-    // PID (name) state 100 … : the name ends where a single letter and a number follow its parenthesis.
+    // PID (name) state 100 … : the name ends at the parenthesis that a single letter and a number follow.
     private mutating func process(_ label: String, _ line: ArraySlice<UInt8>, _ words: [ArraySlice<UInt8>]) {
         guard words.count > 9, let pid = number(words[6]) else {
             return file.addUnread(lineNumber, "a process without a PID", line)
@@ -146,7 +146,7 @@ struct AtopReader {
         if name.first == UInt8(ascii: "(") { name = name.dropFirst().dropLast() }
         let values = Array(words[(nameEnd + 1)...])
         func value(_ index: Int) -> Int64? { index < values.count ? number(values[index]) : nil }
-        // A thread's line: the process has its own.
+        // A thread's line; the process has its own line.
         if label == "PRC", values.count > 11, values[11].elementsEqual("n".utf8) { return }
         if label == "PRM", values.count > 14, values[14].elementsEqual("n".utf8) { return }
         var process = ImportedProcess(pid: pid)
@@ -157,7 +157,7 @@ struct AtopReader {
             guard let threads = value(4), let start = value(6) else {
                 return file.addUnread(lineNumber, "PRG with too few fields", line)
             }
-            // Behind the command line stand the parent, three counts of threads, users and groups, and y for a process.
+            // After the command line come the parent, three counts of threads, users and groups, and y for a process.
             guard values.count > 18, let command = commandEnd(values, line) else {
                 return file.addUnread(lineNumber, "PRG without a parent", line)
             }
@@ -197,7 +197,7 @@ struct AtopReader {
         if !process.words.isEmpty { moment.processes[place].words = process.words }
     }
 
-    /// Where the command line ends: the last word that a parent and, eleven words on, y or n follow.
+    /// Where the command line ends: at the last word that a parent follows and, eleven words later, y or n.
     private func commandEnd(
         _ values: [ArraySlice<UInt8>], _ line: ArraySlice<UInt8>
     ) -> (index: Int, parent: Int64, isThread: Bool)? {

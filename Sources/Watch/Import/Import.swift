@@ -1,8 +1,7 @@
-// Makes a recording of what somebody else gathered: logs of ps and vmstat, the files that monitoring scripts write,
-// sar's and atop's data as text. Each file is read once, into payloads as a recording has them; then all are put in the
-// order of their times.
+// Makes a recording from data that others gathered: logs of ps and vmstat, the files of monitoring scripts, sar's and
+// atop's data as text. Each file is read once, into a recording's payloads. Then all payloads are ordered by time.
 //
-// Invariant: what is held in memory is what changed from moment to moment, not the moments themselves.
+// Invariant: memory holds only the changes from moment to moment, not the moments themselves.
 
 import Glibc
 import Proc
@@ -11,25 +10,25 @@ import Text
 
 package enum ImportFormat: String, CaseIterable, Sendable { case auto, text, atop, sadf }
 
-/// What free and vmstat counted in.
+/// The unit of free and vmstat.
 package enum ImportUnit: String, CaseIterable, Sendable {
     case bytes = "b", kilobytes = "k", megabytes = "m", gigabytes = "g"
 }
 
 package struct ImportOptions: Sendable {
     package var format = ImportFormat.auto
-    /// Between two moments, where the file has no dates.
+    /// The time between two moments, if the file has no dates.
     package var intervalMilliseconds: Int64?
-    /// Of the first moment, where the file has no dates; milliseconds since 1970.
+    /// The first moment's time, if the file has no dates; milliseconds since 1970.
     package var start: Int64?
     package var unit: ImportUnit?
     package var host = ""
-    /// The columns of ps, for rows that have no heading.
+    /// The columns of ps, for rows without a heading.
     package var columns: String?
 
     package init() {}
 
-    /// Whether columns can be read: there is a PID, a command, and memory or time.
+    /// Whether the columns can be used: they have a PID, a command, and memory or time.
     package static func areColumns(_ text: String) -> Bool { ProcessHeading(columns: text) != nil }
 
     var unitKilobytes: Int64 {
@@ -41,13 +40,13 @@ package struct ImportOptions: Sendable {
     }
 }
 
-/// What became of the files.
+/// What was read from the files.
 package struct ImportResult: Sendable {
     package struct File: Sendable {
         package var path: String
         package var moments: Int
         package var unreadCount: Int
-        /// The first lines that could not be read, with their place and the reason.
+        /// The first unreadable lines, with place and reason.
         package var unread: [String]
         package var notes: [String]
     }
@@ -64,7 +63,7 @@ private struct Stream {
     var payloads: [[UInt8]] = []
 }
 
-/// Makes one recording of one machine's files.
+/// Makes one recording from one machine's files.
 package final class Import {
     private let options: ImportOptions
     private var columns: [String] = []
@@ -75,17 +74,16 @@ package final class Import {
     private var lastTime: Int64?
     private var goesBack: (from: Int64, to: Int64)?
 
-    /// More names than any kernel's files have: each moment has a number for each.
+    /// More names than any kernel's files have. Each moment has a number for each name.
     private static let mostColumns = 4000
     private var leftOut = 0
 
     package init(_ options: ImportOptions) { self.options = options }
 
-    /// Reads files, and writes a recording of what they hold.
+    /// Reads files and writes a recording.
     ///
-    /// - Parameter directory: where no recording is yet.
-    /// - Throws: where a file can't be read at all, has no times and none were given, or the recording can't be
-    ///   written.
+    /// - Parameter directory: must not have a recording yet.
+    /// - Throws: if a file can't be read at all, has no times and none were given, or the recording can't be written.
     package func run(_ paths: [String], into directory: String) throws(WatchError) -> ImportResult {
         if let names = try? segmentNames(in: directory), !names.isEmpty {
             throw WatchError("\(directory): holds a recording already; give a directory of its own (-o)")
@@ -232,19 +230,19 @@ package final class Import {
 
     // MARK: Times
 
-    /// Times for a file that has no dates: by the times of day in it, or by the interval that was given.
+    /// Sets times for a file without dates: from its times of day, or from the given interval.
     private func giveTimes(_ range: Range<Int>, _ file: inout ImportedFile) throws(WatchError) {
         for number in range {
             let count = streams[number].times.count, known = streams[number].times.count { $0 != nil }
             if known == count { continue }
             if known > 0 {
-                // The decoder goes through all of them: what has no time is passed over there.
+                // The decoder must see all of them. Those without a time are skipped there.
                 file.note("\(file.path): \(counted(count - known)) before the first date, of an unknown time: left out")
                 continue
             }
             let seconds = streams[number].seconds.compactMap { $0 }
             if seconds.count == count {
-                // Each time of day that is less than the one before is of the next day.
+                // A time of day below the previous one belongs to the next day.
                 var days: [Int64] = [0]
                 for (before, now) in zip(seconds, seconds.dropFirst()) {
                     days.append(days[days.count - 1] + (now < before ? 1 : 0))
@@ -311,7 +309,7 @@ package final class Import {
 
         var time: Int64? { place < stream.times.count ? stream.times[place] : nil }
 
-        /// On to the next moment that has a time.
+        /// Advances to the next moment with a time.
         mutating func advance() {
             repeat {
                 place += 1
@@ -333,7 +331,7 @@ package final class Import {
             var sample = cursors[next].decoder.sample()
             let tolerance = cursors[next].tolerance
             cursors[next].advance()
-            // Of other files what is of the same moment, as far as it is of another kind.
+            // Adds other kinds of data for the same moment from other files.
             for other in cursors.indices where other != next {
                 guard let at = cursors[other].time, at - time <= min(tolerance, cursors[other].tolerance) else {
                     continue
@@ -373,7 +371,7 @@ package final class Import {
     }
 }
 
-/// Tells processes apart where a log has no start times: a PID under another name, or with less processor time than
+/// Distinguishes processes if a log has no start times: a PID with another name, or with less processor time than
 /// before, is another process.
 private struct ProcessIdentities {
     private struct Known { var name: String, ticks: Int64, generation: Int }

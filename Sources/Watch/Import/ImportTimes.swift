@@ -1,5 +1,5 @@
-// Times as people's logs have them: what date(1) prints in its usual forms, ISO 8601, seconds since 1970, and times of
-// the day. A zone that is not UTC or an offset is this machine's: names of zones say less than they seem to.
+// Times in people's logs: date(1)'s usual forms, ISO 8601, seconds since 1970, and times of day. A zone other than UTC
+// or an offset is taken for this machine's, because names of zones are ambiguous.
 
 import Glibc
 
@@ -7,9 +7,9 @@ import Glibc
 struct FoundTime {
     /// Milliseconds since 1970.
     var wall: Int64
-    /// The bytes of the line that it took.
+    /// Its range in the line.
     var range: Range<Int>
-    /// A zone's name that this machine's own was taken for.
+    /// The name of a zone for which this machine's was used.
     var zone: String?
 }
 
@@ -137,7 +137,7 @@ enum ImportTimes {
         return FoundTime(wall: wall, range: start ..< end, zone: zone)
     }
 
-    // 1795873768 or 1795873768.123, alone or at a line's start.
+    // 1795873768 or 1795873768.123, alone on the line or at its start.
     private static func epoch(_ words: [ArraySlice<UInt8>]) -> FoundTime? {
         // A line of vmstat -s: when the machine was started.
         if words.count == 3, words[1].elementsEqual("boot".utf8) { return nil }
@@ -197,7 +197,7 @@ enum ImportTimes {
         return (Int64(seconds) - Int64(offset ?? 0)) * 1000
     }
 
-    /// A date, or a date and a time, as an option has it.
+    /// A date, or a date and a time, from an option.
     static func option(_ text: String) -> Int64? {
         let bytes = Array(text.utf8)
         if let found = find(bytes[...]), found.range.upperBound == bytes.count { return found.wall }
@@ -205,7 +205,7 @@ enum ImportTimes {
         return find(day[...])?.wall
     }
 
-    // Brackets, quotes, stars and the like around a date.
+    // Removes brackets, quotes, stars and similar signs around a date.
     private static func trimmed(_ word: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
         func isPart(_ byte: UInt8) -> Bool {
             (0x30 ... 0x39).contains(byte) || (0x41 ... 0x5A).contains(byte) || (0x61 ... 0x7A).contains(byte)
@@ -219,5 +219,5 @@ enum ImportTimes {
     }
 }
 
-/// A date, or a date and a time, that somebody typed; milliseconds since 1970.
+/// A date, or a date and a time, typed by the user; milliseconds since 1970.
 package func importTime(_ text: String) -> Int64? { ImportTimes.option(text) }

@@ -1,20 +1,19 @@
-// What somebody else's log says of one moment, before it becomes a sample: the machine's counters, processes, and slab
-// caches, as far as the log has them. Readers fill it, each for its own format; Import puts moments in order and writes
-// them.
+// One moment of somebody else's log, before it becomes a sample: the machine's counters, processes and slab caches, as
+// far as the log has them. Each format's reader fills it; Import orders moments and writes them.
 
-/// A process as a log shows it. Kilobytes and clock ticks (a hundredth of a second); nil is not known.
+/// A process in a log. In kilobytes and clock ticks (hundredths of a second); nil: not known.
 struct ImportedProcess {
     var pid: Int64
-    /// When it started, in whatever unit the log has; nil where it doesn't say.
+    /// Its start time, in the log's unit; nil if not known.
     var start: Int64?
     var name = ""
-    /// Its words, each ended by NUL.
+    /// Its arguments, each ended by NUL.
     var words = ""
     var values: [ProcessColumn: Int64] = [:]
 
     init(pid: Int64) { self.pid = pid }
 
-    /// Takes a command as ps and top print it: words with spaces between.
+    /// Sets the command from the output of ps or top: words with spaces between.
     mutating func setCommand(_ text: ArraySlice<UInt8>) {
         // ps f draws a tree before it.
         let parts = Watch.words(text).drop { $0.elementsEqual("|".utf8) || $0.elementsEqual("\\_".utf8) }.map {
@@ -24,7 +23,7 @@ struct ImportedProcess {
         name = Self.programName(parts.first ?? "?")
     }
 
-    /// A path's last part; a kernel thread, a login shell and a daemon that tells its state have signs of their own.
+    /// A path's last part. Kernel threads, login shells and daemons that show their state have special forms.
     static func programName(_ word: String) -> String {
         if word.hasPrefix("[") { return word }
         let last = word.split(separator: "/").last.map(String.init) ?? word
@@ -47,9 +46,9 @@ struct ImportedSlab {
 }
 
 struct ImportedMoment {
-    /// Milliseconds since 1970; nil where nothing in the log says when it was.
+    /// Milliseconds since 1970; nil if the log doesn't say.
     var wall: Int64?
-    /// Of the day, where the log has no more: seconds.
+    /// Seconds since midnight, if the log has no date.
     var secondOfDay: Int?
     var system: [String: Int64] = [:]
     var processes: [ImportedProcess] = []
@@ -57,7 +56,7 @@ struct ImportedMoment {
 
     var isEmpty: Bool { system.isEmpty && processes.isEmpty && slabs.isEmpty }
 
-    /// What it has: two moments that have different things may be parts of one.
+    /// The kinds of data it has: two moments with different kinds may be parts of one.
     var kinds: Set<EntityKind> {
         var kinds: Set<EntityKind> = []
         if !system.isEmpty { kinds.insert(.system) }
@@ -67,7 +66,7 @@ struct ImportedMoment {
     }
 }
 
-/// A line that no reader knows, or that doesn't hold what it should.
+/// A line that no reader knows, or that lacks expected data.
 struct UnreadLine {
     var path: String
     var line: Int
@@ -75,9 +74,9 @@ struct UnreadLine {
     var text: String
 }
 
-/// What a file gave: its moments, and what in it could not be read.
+/// A file's moments, and the lines that could not be read.
 struct ImportedFile {
-    /// More lines than these are counted, and not kept.
+    /// Further lines are counted, but not kept.
     static let mostUnread = 200
 
     var path: String

@@ -1,4 +1,4 @@
-// The blocks: each by its heading, and its rows.
+// The blocks of output: each has a heading and rows.
 
 extension MonitorReader {
     // MARK: Headings
@@ -18,7 +18,7 @@ extension MonitorReader {
         }
         if at(0, "r"), at(1, "b"), has("free") || has("fre"), has("us") || has("id") {
             endStatus()
-            // The heading comes again after a screen of rows.
+            // The heading is repeated after a screen of rows.
             if case .vmstat = block {} else { isFirstOfVmstat = true }
             block = .vmstat(words.map { String(decoding: $0, as: UTF8.self) })
             return true
@@ -61,8 +61,7 @@ extension MonitorReader {
         return false
     }
 
-    /// Rows whose heading was cut off, by grep or tail: of free, and of vmstat where its shares of time are a hundred
-    /// together.
+    /// Rows that lost their heading by grep or tail: of free, and of vmstat if the shares of time add up to 100.
     mutating func withoutHeading(_ words: [ArraySlice<UInt8>], _ line: ArraySlice<UInt8>) -> Bool {
         if words[0].elementsEqual("Mem:".utf8) || words[0].elementsEqual("Swap:".utf8) {
             let isMem = words[0].elementsEqual("Mem:".utf8)
@@ -105,7 +104,7 @@ extension MonitorReader {
         }
         var known: [String: Int64] = [:]
         for (name, word) in zip(names, values) where known[name] == nil { known[name] = number(word) ?? scaled(word) }
-        // What /proc/meminfo said of the same moment is exact, and stays.
+        // Values of /proc/meminfo for the same moment are exact and stay.
         for (column, name) in [
             ("MemFree", "free"), ("MemFree", "fre"), ("Buffers", "buff"), ("Cached", "cache"), ("SwapUsed", "swpd"),
             ("Active", "active"), ("Inactive", "inact"),
@@ -124,7 +123,7 @@ extension MonitorReader {
             ("rate.swapIn", "si"), ("rate.swapOut", "so"), ("rate.pageIn", "pi"), ("rate.pageOut", "po"),
         ] { if let value = known[name] { moment.system[column] = value } }
         for (name, column) in [("us", "user"), ("sy", "system"), ("id", "idle"), ("wa", "iowait"), ("st", "steal")] {
-            // The BSDs have a column sy for calls as well: the last is the share of time.
+            // The BSDs have another column sy, for calls; the last one is the share of time.
             if let place = names.lastIndex(of: name), place < values.count, let value = number(values[place]),
                 value <= 100
             {
@@ -252,12 +251,12 @@ extension MonitorReader {
         put("Buffers", "buffers")
         put("Cached", "cached")
         put("Cached", "cache")
-        // One column for both: as the cache.
+        // One column for both; it counts as the cache.
         put("Cached", "buff/cache")
         return true
     }
 
-    /// Kilobytes, of what free prints: a number in its unit, or one with a unit behind it (-h).
+    /// Kilobytes, from free's output: a number in its unit, or a number with a unit (-h).
     private func amount(_ word: ArraySlice<UInt8>) -> Int64? {
         if let value = number(word) {
             return options.unit == .bytes

@@ -1,4 +1,4 @@
-// Lines that stand by themselves: uptime's and top's heads, and what the files of /proc hold.
+// Lines that need no heading: the first lines of uptime and top, and the contents of /proc's files.
 
 extension MonitorReader {
     mutating func single(_ words: [ArraySlice<UInt8>], _ line: ArraySlice<UInt8>) -> Bool {
@@ -27,7 +27,7 @@ extension MonitorReader {
             return false
         }
         endStatus()
-        // uptime begins what top's head and ps go on with, where no date does.
+        // If there is no date, uptime begins a moment, which top's first lines and ps continue.
         beginAgain(.system, key: "load.1")
         block = .none
         for (name, value) in [("1", one), ("5", five), ("15", fifteen)] where value < 1e9 {
@@ -61,7 +61,7 @@ extension MonitorReader {
                 case Watch.has(plain, prefix: "h"): unit = 3600
                 case Watch.has(plain, prefix: "min"): unit = 60
                 case Watch.has(plain, prefix: "sec"): unit = 1
-                // Users: the time is over.
+                // The number of users: the time has ended.
                 default: return found ? seconds : nil
                 }
                 seconds += min(value, 1 << 20) * unit
@@ -126,7 +126,7 @@ extension MonitorReader {
         }
         let isSwap = isNew ? words[1].elementsEqual("Swap:".utf8) : words[0].elementsEqual("Swap:".utf8)
         for (name, word) in pairs(isNew ? isSwap ? 2 : 3 : 1) {
-            // What was said exactly stays: top rounds.
+            // top rounds, so exact values stay.
             let column: String? =
                 switch (isSwap, name) {
                 case (false, "total"): "MemTotal"
@@ -193,7 +193,7 @@ extension MonitorReader {
                     || (0x30 ... 0x39).contains($0) || (0x41 ... 0x5A).contains($0) || (0x61 ... 0x7A).contains($0)
             })
         else { return false }
-        // What only a process has would be taken for the machine's.
+        // Without a process, such a value would be taken for the machine's.
         guard !Watch.has(name, prefix: "Vm") || Watch.has(name, prefix: "Vmalloc"), !Watch.has(name, prefix: "Rss")
         else { return false }
         if name.elementsEqual("MemTotal".utf8) { beginAgain(.system, key: "meminfo.MemTotal") }
@@ -223,7 +223,7 @@ extension MonitorReader {
         case "VmPTE": column = .pageTables
         case "VmSwap": column = .swap
         case "Threads": column = .threads
-        // Another process's, the machine's: no more of this one.
+        // The next process or the machine begins.
         case "Name", "MemTotal": return false
         default: return true
         }

@@ -1,11 +1,10 @@
-// Reads what people's cron jobs and scripts write: dates, and behind each what ps, top, vmstat, free, uptime, slabtop
-// or cat of a file in /proc printed. The blocks may come in any order; each is known by its heading or by its lines'
-// form, so that a plain
-// `vmstat 60` or a loop of ps is such a file as well.
+// Reads the output of people's cron jobs and scripts: dates, each followed by the output of ps, top, vmstat, free,
+// uptime, slabtop or cat of a file in /proc. The blocks may come in any order. Each is recognized by its heading or by
+// the form of its lines, so a plain `vmstat 60` or a loop of ps is also such a file.
 //
 // Invariant: each line is used, is part of a heading, or is counted as not read, with its number.
 
-/// What a line is a row of.
+/// The kinds of blocks that have rows.
 enum MonitorBlock {
     case none
     case vmstat([String])
@@ -16,7 +15,7 @@ enum MonitorBlock {
     case slabtop
     case free([String])
     case status
-    /// Names and numbers, as /proc/vmstat has them.
+    /// Names and numbers, as in /proc/vmstat.
     case counters
 }
 
@@ -25,21 +24,21 @@ struct MonitorReader {
     var file: ImportedFile
     var moment = ImportedMoment()
     var block = MonitorBlock.none
-    /// Of a process's status that is being read.
+    /// The process whose status is being read.
     var status: ImportedProcess?
-    /// The next row of vmstat is the mean since the machine's start, but for its memory.
+    /// The next row of vmstat has means since the machine's start, except for memory.
     var isFirstOfVmstat = true
-    /// The heading's word that tells which of the kernel's files follows: memory, io, cpu.
+    /// The heading's word for the kernel's file that follows: memory, io, cpu.
     var resource: String?
     var lineNumber = 0
     private let emit: (ImportedMoment) -> Void
-    /// Whether any date stands in the file: rows without one are then of the last.
+    /// Whether the file has any date. Then rows without one belong to the last date.
     private(set) var hasDates = false
-    /// The last heading of ps, which stands for rows further on as well.
+    /// The last heading of ps, which also applies to later rows.
     private var lastHeading: ProcessHeading?
     private var places: [Int64: Int] = [:]
 
-    /// - Parameter emit: takes each moment when it is whole.
+    /// - Parameter emit: called with each complete moment.
     init(path: String, options: ImportOptions, emit: @escaping (ImportedMoment) -> Void) {
         (self.options, self.emit) = (options, emit)
         lastHeading = options.columns.flatMap { ProcessHeading(columns: $0) }
@@ -58,7 +57,7 @@ struct MonitorReader {
             return
         }
         if heading(words, line) { return }
-        // A date before the data of the same line, and lines that are a date and no more.
+        // A date before data on the same line, and lines with only a date.
         if words[0].first.map({ (0x30 ... 0x39).contains($0) || $0 == UInt8(ascii: "[") || $0 == UInt8(ascii: "@") })
             ?? false, !isRow(words), let time = ImportTimes.atStart(line)
         {
@@ -94,7 +93,7 @@ struct MonitorReader {
         file.addUnread(lineNumber, Self.reason(words), line)
     }
 
-    /// Why a line isn't known, where there is a way out.
+    /// Why a line isn't known, with the way out if there is one.
     private static func reason(_ words: [ArraySlice<UInt8>]) -> String {
         if words.count > 3, words[0].elementsEqual("Linux".utf8),
             words.contains(where: { $0.first == UInt8(ascii: "_") && $0.last == UInt8(ascii: "_") })
@@ -107,7 +106,7 @@ struct MonitorReader {
         return "not known"
     }
 
-    /// Of the block that the last heading began.
+    /// Whether the line is a row of the last heading's block.
     private func isRow(_ words: [ArraySlice<UInt8>]) -> Bool {
         switch block {
         case .vmstat(let columns): words.count >= columns.count - 1 && number(words[0]) != nil && words.count > 6
@@ -154,7 +153,7 @@ struct MonitorReader {
         moment.wall = time.wall
     }
 
-    /// Begins another moment where this kind of thing is in it already, and no date tells them apart.
+    /// Begins a new moment if the current one already has this kind of data and no date separates them.
     mutating func setIfUnknown(_ name: String, _ value: Int64) {
         if moment.system[name] == nil { moment.system[name] = value }
     }
@@ -179,7 +178,7 @@ struct MonitorReader {
     }
 
     mutating func add(_ process: ImportedProcess) {
-        // A process may stand in top's block and in ps's: what each says goes together.
+        // A process may be in both top's and ps's block; their data is combined.
         if let place = places[process.pid], place < moment.processes.count {
             for (column, value) in process.values { moment.processes[place].values[column] = value }
             if moment.processes[place].words.utf8.count < process.words.utf8.count {
@@ -212,7 +211,7 @@ struct MonitorReader {
         lastHeading = heading
     }
 
-    /// Lines of stars, dashes and the like, names of commands and files, and other headings.
+    /// Lines of stars, dashes and similar signs, names of commands and files, and other headings.
     private mutating func isDecoration(_ words: [ArraySlice<UInt8>], _ line: ArraySlice<UInt8>) -> Bool {
         // ==> /proc/pressure/io <==; # cat /proc/meminfo; --- ps aux ---
         for name in ["memory", "io", "cpu"] where String(decoding: line, as: UTF8.self).contains("pressure/\(name)") {

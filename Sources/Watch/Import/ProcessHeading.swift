@@ -1,5 +1,5 @@
-// Rows of processes as ps and top print them, in whatever columns were asked for: the heading says which. The last
-// column is the command, and takes what is left of the line.
+// Rows of processes, printed by ps and top with any columns: the heading names them. The last column is the command and
+// takes the rest of the line.
 
 struct ProcessHeading: Equatable {
     private enum Column: Equatable {
@@ -11,7 +11,7 @@ struct ProcessHeading: Equatable {
     private var columns: [Column]
     private var isTop: Bool
 
-    /// - Returns: nil where this is no heading of processes: it has PID and a command, and memory, or a time.
+    /// - Returns: nil if this is not a heading of processes, which has a PID, a command, and memory or a time.
     init?(_ words: [ArraySlice<UInt8>]) {
         guard words.count >= 3, words.count <= 64 else { return nil }
         var columns: [Column] = []
@@ -33,7 +33,7 @@ struct ProcessHeading: Equatable {
                 }
             columns.append(column)
         }
-        // A heading is in capitals: words of a sentence are none.
+        // A heading is in capitals, unlike the words of a sentence.
         guard columns.contains(.pid), columns.contains(.command),
             columns.contains(.resident) || columns.contains(.virtual) || columns.contains(.time),
             words.allSatisfy({ $0.allSatisfy { !(0x61 ... 0x7A).contains($0) } })
@@ -42,7 +42,7 @@ struct ProcessHeading: Equatable {
         isTop = words.contains { $0.elementsEqual("TIME+".utf8) } || words.contains { $0.elementsEqual("RES".utf8) }
     }
 
-    /// Of an option: names of ps, between blanks or commas.
+    /// From an option: names of ps columns, separated by blanks or commas.
     init?(columns text: String) {
         let names = Array(
             text.utf8.map { $0 == UInt8(ascii: ",") ? 0x20 : (0x61 ... 0x7A).contains($0) ? $0 & ~0x20 : $0 })
@@ -56,7 +56,7 @@ struct ProcessHeading: Equatable {
         .other, .pid, .other, .other, .virtual, .resident, .other, .state, .other, .time, .command,
     ])
 
-    /// A row of ps aux, known by its form.
+    /// A row of ps aux, recognized by its form.
     static func withoutHeading(_ words: [ArraySlice<UInt8>], _ line: ArraySlice<UInt8>) -> ImportedProcess? {
         guard words.count >= 11, number(words[1]) != nil, decimal(words[2]) != nil,
             words[2].contains(UInt8(ascii: ".")), decimal(words[3]) != nil, words[3].contains(UInt8(ascii: ".")),
@@ -71,7 +71,7 @@ struct ProcessHeading: Equatable {
         return words.count >= columns.count - 1
     }
 
-    /// - Returns: nil where the line is no such row.
+    /// - Returns: nil for other lines.
     func process(_ words: [ArraySlice<UInt8>], _ line: ArraySlice<UInt8>) -> ImportedProcess? {
         var place = 0, process = ImportedProcess(pid: -1)
         for (index, column) in columns.enumerated() {
@@ -129,7 +129,7 @@ struct ProcessHeading: Equatable {
     }
 }
 
-/// The whole number next to one that comes from a log: within 0 and 9e15, whatever stands there.
+/// Rounds a number from a log, and limits it to 0 … 9e15.
 func whole(_ value: Double) -> Int64 { value.isFinite ? Int64(max(0, min(value, 9e15)).rounded()) : 0 }
 
 /// Kilobytes as top has them: 302608, 15.6g, 1024m.
@@ -143,7 +143,7 @@ func scaled(_ word: ArraySlice<UInt8>) -> Int64? {
     return kilobytes < 9e15 ? Int64(kilobytes) : nil
 }
 
-/// A number with or without a fraction; a comma is a point, as other languages have it.
+/// A number with or without a fraction. A comma counts as a point, because some languages use it.
 func decimal(_ word: ArraySlice<UInt8>) -> Double? {
     guard !word.isEmpty, word.count < 24,
         word.allSatisfy({ (0x30 ... 0x39).contains($0) || $0 == UInt8(ascii: ".") || $0 == UInt8(ascii: ",") }),

@@ -1,6 +1,5 @@
-// Reads what `sadf -j` prints of a day of sar: JSON, in which each sample has the memory, the load, the pressure and
-// the swapping of one interval. Rates and shares of an interval are added up, so that they are counters as the kernel
-// has them.
+// Reads the output of `sadf -j` for a day of sar: JSON in which each sample has the memory, load, pressure and swapping
+// of one interval. Rates and shares of intervals are added up, so that they become counters like the kernel's.
 
 import Text
 
@@ -106,8 +105,8 @@ struct SadfReader {
         emit(moment)
     }
 
-    /// Sar's used memory is without caches and slab since version 11.7, and all but free before: the share of the
-    /// total, which stands beside it, tells which.
+    /// sar's used memory excludes caches and slab since version 11.7; before, it was everything but free. The share of
+    /// the total beside it shows which.
     private func total(_ memory: JSONValue) -> Double? {
         guard let free = memory["memfree"]?.double, let used = memory["memused"]?.double,
             let percent = memory["memused-percent"]?.double, percent > 0
