@@ -104,11 +104,16 @@ package enum Growth {
                 }
             }
         }
+        if whole.shape != .daily,
+            let (trend, start) = trendAfterRestarts(times, values, noise: noise, floor: floor, chance: chance / 4)
+        {
+            return Found(trend: trend, start: start, whole: whole)
+        }
         return nil
     }
 
     /// The number of ways to examine a series.
-    private static let ways = 4
+    private static let ways = 5
 
     /// A stretch needs this many moments to prove anything.
     static let fewestInStretch = 24
@@ -156,10 +161,7 @@ package enum Growth {
         // A walk in the noise goes further with more moments. A leak of twice the noise must still be above the limit.
         guard rise >= 1.4 * max(1, pow(Double(values.count) / 240, 0.22)) * noise, rise >= floor else { return nil }
         let left = zip(times, values).map { $1 - line.slope * ($0 - begin) }
-        let blocks = means(left, 16)
-        let mean = blocks.reduce(0, +) / 16
-        let variance = blocks.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / 14
-        guard variance * Double(values.count) / 16 <= 2.5 * noise * noise else { return nil }
+        guard varianceRatio(left, parameters: 2, noise: noise) <= 2.5 else { return nil }
         let parts = min(32, values.count / 4)
         let sums = means(values, parts)
         let test = MannKendall(sums)
@@ -171,6 +173,36 @@ package enum Growth {
         trend.shape = .steadyGrowth
         trend.pValue = test.pValue
         return trend.slopeLow > 0 ? trend : nil
+    }
+
+    /// Growth since the last of some restarts whose falls hide in the noise: all teeth together show the slope. The
+    /// division into teeth must be likelier than a walk by as much as chance allows; and the last tooth must show its
+    /// growth by itself.
+    private static func trendAfterRestarts(
+        _ times: [Double], _ values: [Double], noise: Double, floor: Double, chance: Double
+    ) -> (Trend, start: Int)? {
+        guard
+            let restarts = Restarts(
+                times: times, values: values, noise: noise, shortest: max(fewestInStretch, (values.count + 4) / 5)),
+            let start = restarts.starts.last
+        else { return nil }
+        let likelihood = LocalLevel.logLikelihood(residual: restarts.residual, count: values.count)
+        guard likelihood - LocalLevel.logLikelihood(values) >= -log(chance),
+            varianceRatio(restarts.residuals, parameters: 2 + restarts.starts.count, noise: noise) <= 2.5
+        else { return nil }
+        return trendInNoise(
+            Array(times[start...]), Array(values[start...]), noise: noise, floor: floor, chance: chance
+        ).map { ($0, start) }
+    }
+
+    /// The variance of means of sixteen parts, in units of what noise without memory would give them: 1 without memory,
+    /// far above for a walk.
+    ///
+    /// - Parameter parameters: of what was taken off the values.
+    private static func varianceRatio(_ values: [Double], parameters: Int, noise: Double) -> Double {
+        let blocks = means(values, 16), mean = blocks.reduce(0, +) / 16
+        let squares = blocks.reduce(0) { $0 + ($1 - mean) * ($1 - mean) }
+        return squares / Double(16 - parameters) * Double(values.count) / 16 / (noise * noise)
     }
 
     private static func means(_ values: [Double], _ count: Int) -> [Double] {
