@@ -109,8 +109,9 @@ struct Heaprun: ParsableCommand {
             "How stacks are unwound: own, fp (frame pointers), libunwind (default: own).", valueName: "how"))
     var unwind: String?
     @Flag(
-        help: "Find out at each program's end which blocks are lost, and store the verdict in the image, for "
-            + "heapsum leaks.")
+        help: ArgumentHelp(
+            "Find out at each program's end which blocks are lost, and store the verdict in the image, for "
+                + "heapsum leaks."))
     var leaks = false
     @Option(
         parsing: .unconditional,
