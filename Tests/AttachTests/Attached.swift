@@ -45,7 +45,9 @@ final class Attached {
             if lines.count > wanted { line = String(lines[wanted]) }
             return line != nil
         }
-        guard came, let line else { throw Failure("no answer: \(try contents(running.messagesPath))") }
+        guard came, let line else {
+            throw Failure("no line \(wanted + 1) after \(try contents(path)): \(try contents(running.messagesPath))")
+        }
         linesRead += 1
         return line
     }

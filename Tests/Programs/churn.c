@@ -51,10 +51,12 @@ static void *work(void *which) {
     struct worker *self = &workers[worker];
     uint64_t random = 88172645463325252ull + worker * 7919;
     for (;;) {
-        self->seen = order;
+        /* Read once: an order that comes after this is followed in the next round, and not waited out as if seen. */
+        unsigned last = order;
+        self->seen = last;
         if (is_over) break;
         if (is_paused) {
-            for (unsigned at = order; at == order;) usleep(1000);
+            while (order == last) usleep(1000);
             continue;
         }
         for (int i = 0; i < 64; i++) {
