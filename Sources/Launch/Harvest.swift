@@ -65,6 +65,8 @@ struct Harvest {
     var messages: [String] = []
     /// What is to be stored with an image, by its file.
     var verdict: ((MappedFile) -> VerdictToStore?)?
+    /// Is told where an image lies that was packed.
+    var tellPacked: ((MappedFile, FilePath) -> Void)?
 }
 
 /// Which images to take in one go.
@@ -135,6 +137,7 @@ extension Harvest {
                     {
                         result.path = image.path
                     }
+                    tellPacked?(image.mapped, result.path)
                     packed.append(result)
                 }
             } catch {
@@ -167,6 +170,7 @@ extension Harvest {
                 var options = PackOptions(state: isNewest ? .unknown : .exec)
                 options.verdict = verdict?(image.mapped)
                 if let result = try pack(source, into: output, options: options) {
+                    tellPacked?(image.mapped, result.path)
                     packed.append(result)
                 }
             } catch {

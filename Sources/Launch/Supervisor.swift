@@ -73,17 +73,22 @@ package struct Supervisor {
     /// Passes signals on and follows stops until the program ends, and says how it did.
     ///
     /// `tick` is called about every `interval` nanoseconds that it asks for, the first time at once.
+    /// `requests` is called where a program may ask for something: at SIGIO, and at each tick.
     /// Children that aren't ours (orphans, where this is PID 1) are reaped.
-    package mutating func wait(tick: () -> UInt64) -> Ending {
+    package mutating func wait(tick: () -> UInt64, requests: () -> Void = {}) -> Ending {
         var due = monotonicNanoseconds()
         while true {
             let now = monotonicNanoseconds()
-            if now >= due { due = now &+ max(tick(), 1_000_000) }
+            if now >= due {
+                requests()
+                due = now &+ max(tick(), 1_000_000)
+            }
             let left = due &- min(due, monotonicNanoseconds())
             var timeout = timespec(tv_sec: Int(left / 1_000_000_000), tv_nsec: Int(left % 1_000_000_000))
             var info = siginfo_t()
             let number = sigtimedwait(&signals, &info, &timeout)
             if number == SIGCHLD, let ending = reap() { return ending }
+            if number == SIGIO { requests() }
             if number > 0 && number != SIGCHLD { pass(number, info) }
         }
     }
