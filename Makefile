@@ -13,7 +13,8 @@ TESTS   =
 BUILD    = .build/heapsum
 LIBRARY  = $(BUILD)/lib/heapsum/libheapsum.so
 TOOLS    = heapsum heaprun heapdump gensyms heapwatch heaptop
-EXAMPLES = $(addprefix .build/examples/,unjoined-threads pool-slot-zero producer-consumer slow-growth)
+EXAMPLES = $(addprefix .build/examples/,unjoined-threads pool-slot-zero producer-consumer slow-growth \
+           session-cache lost-list shared-cycle)
 
 # Optimised in any build: the interposer's speed is the program's speed. The order of the flags that
 # matter: initial-exec TLS needs no allocation at a thread's first event; -z now and -fno-plt leave no

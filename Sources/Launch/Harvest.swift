@@ -65,6 +65,8 @@ struct Harvest {
     var messages: [String] = []
     /// The verdict to store with an image, by the image's file.
     var verdict: ((MappedFile) -> VerdictToStore?)?
+    /// Is told where an image lies that was packed.
+    var tellPacked: ((MappedFile, FilePath) -> Void)?
 }
 
 /// Which images to take at once.
@@ -137,6 +139,7 @@ extension Harvest {
                     {
                         result.path = image.path
                     }
+                    tellPacked?(image.mapped, result.path)
                     packed.append(result)
                 }
             } catch {
@@ -169,6 +172,7 @@ extension Harvest {
                 var options = PackOptions(state: isNewest ? .unknown : .exec)
                 options.verdict = verdict?(image.mapped)
                 if let result = try pack(source, into: output, options: options) {
+                    tellPacked?(image.mapped, result.path)
                     packed.append(result)
                 }
             } catch {

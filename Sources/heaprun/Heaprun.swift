@@ -243,6 +243,9 @@ struct Heaprun: ParsableCommand {
             atEnd = judge
         }
         defer { withExtendedLifetime(atEnd) {} }
+        let onRequest = LeaksOnRequest(watch: atEnd?.watch)
+        request.judge = { onRequest.judge($0) }
+        request.judgeReport = { onRequest.report() }
         request.replaces = exec
         request.isQuiet = quiet
         request.dumpNearLimit = try dumpNearLimit.map(Self.share)
