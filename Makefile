@@ -13,7 +13,8 @@ TESTS   =
 BUILD    = .build/heapsum
 LIBRARY  = $(BUILD)/lib/heapsum/libheapsum.so
 TOOLS    = heapsum heaprun heapdump gensyms heapwatch heaptop
-EXAMPLES = $(addprefix .build/examples/,unjoined-threads pool-slot-zero producer-consumer slow-growth)
+EXAMPLES = $(addprefix .build/examples/,unjoined-threads pool-slot-zero producer-consumer slow-growth \
+           session-cache lost-list shared-cycle)
 
 # Optimised in any build: the interposer's speed is the program's speed. The order of the flags that
 # matter: initial-exec TLS needs no allocation at a thread's first event; -z now and -fno-plt leave no
@@ -39,7 +40,7 @@ LIBRARY_HEADERS = $(wildcard Interposer/*/*.h Interposer/*/*/*.h)
 ALLOCATOR_BASE = $(addprefix Interposer/base/,bytes.c loader.c symbols.c system.c)
 ALLOCATORS = $(patsubst %,$(BUILD)/lib/heapsum/libheapsum-%.so,jemalloc tcmalloc)
 
-.PHONY: all library tools examples demo test test-browser stories test-programs test-leaks test-attach test-fleet test-older-glibc fuzz soak bench bench-recording bench-against install clean packages lint format
+.PHONY: all library tools examples demo test test-browser stories test-programs test-leaks test-attach test-stacks test-kills test-fleet test-older-glibc fuzz soak bench bench-recording bench-against install clean packages lint format
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -153,6 +154,20 @@ test-attach: packages
 	@mkdir -p .build/test-programs
 	@$(CC) -std=gnu17 -O1 -g -o .build/test-programs/churn Tests/Programs/churn.c -lpthread
 	@scripts/test-attach $(BUILD)/bin $(LIBRARY) .build/test-programs $(TIMES)
+
+# Each stack against libunwind's, STACKS of each workload: three quarters of an hour; ONLY='git' chooses rows.
+STACKS = 10000000
+test-stacks: packages
+	@scripts/install-packages --programs
+	@$(MAKE) --no-print-directory all
+	@scripts/test-stacks $(BUILD)/bin $(LIBRARY) $(STACKS)
+
+# Each workload killed KILLS times: a quarter of an hour; ONLY='4*' chooses rows.
+KILLS = 500
+test-kills: packages
+	@scripts/install-packages --programs
+	@$(MAKE) --no-print-directory all
+	@scripts/test-kills $(BUILD)/bin $(LIBRARY) $(KILLS)
 
 # The library under the glibc of an older Debian, in a root made by debootstrap under .build; needs root.
 test-older-glibc: packages

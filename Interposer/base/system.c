@@ -42,6 +42,8 @@ int system_memory_file(const char *name, unsigned flags) {
     return noted((int)SYSTEM_CALL3(SYS_memfd_create, name, flags, 0));
 }
 
+int system_socket(int domain, int type) { return noted((int)SYSTEM_CALL3(SYS_socket, domain, type, 0)); }
+
 /* Removes the note first: once the descriptor is closed, its number may be the program's. */
 int system_close(int fd) {
     uint32_t note = (uint32_t)fd + 1;

@@ -65,6 +65,7 @@ static inline bool system_may_look(void) { return !system_forbids(true); }
 int system_open(const char *path, int flags, mode_t mode);
 int system_open_at(int directory, const char *path, int flags);
 int system_memory_file(const char *name, unsigned flags);
+int system_socket(int domain, int type);
 int system_close(int fd);
 
 /* Closes, in a fork's child, those that were open in its parent. Closes none of the program's. */

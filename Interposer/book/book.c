@@ -10,6 +10,7 @@
 #include "base/next.h"
 #include "base/options.h"
 #include "book/check.h"
+#include "book/hints.h"
 #include "book/live.h"
 #include "book/pauses.h"
 #include "book/plain.h"
@@ -41,7 +42,7 @@ void book_allocation_elsewhere(const void *block, size_t bytes, uint32_t stack) 
     else lose(bytes);
 }
 
-void book_allocation(const struct hook *hook, const void *block, size_t bytes) {
+static void allocated(const struct hook *hook, const void *block, size_t bytes) {
     if (pauses_are_on() && !hook->ours && pauses_pass_over(bytes)) return;
     if (likely(hook_has_ring(hook))) {
         uint64_t lost = options.check ? load_relaxed(&image.header->losses.lost_allocations) : 0;
@@ -66,6 +67,11 @@ void book_allocation(const struct hook *hook, const void *block, size_t bytes) {
     }
     uint64_t word = live_word(place, hook->stack, tick, bytes);
     book_past_ring(HEAP_EVENT_ALLOCATED, place.slot, word, word, bytes, 0, tick);
+}
+
+void book_allocation(const struct hook *hook, const void *block, size_t bytes) {
+    allocated(hook, block, bytes);
+    if (unlikely(local.ignoring != 0) && !hook->ours) hints_ignore((uintptr_t)block);
 }
 
 void book_miss(struct place place, uint64_t word) {
@@ -169,6 +175,7 @@ void book_realloc_end(const struct hook *hook, struct reallocation *old, const v
             local.ring, record->head + 1, address, word, bytes, HEAP_EVENT_FLAG_REALLOC, HEAP_EVENT_ALLOCATED, tick);
         store_release(place.slot, word);
         record->last_allocated_address = address;
+        if (unlikely(local.ignoring != 0)) hints_ignore(address);
     }
     if (place.slot != old->slot) {
         /* Removes only this thread's claim: if another thread got the old address meanwhile, the slot holds its

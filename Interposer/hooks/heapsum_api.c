@@ -2,13 +2,17 @@
  * The functions of heapsum.h. A mark is written into the header's page, its number last. A pause sets a bit in the word
  * that each hook reads anyway, so the common path costs nothing more; the other path books frees and skips allocations.
  */
+#include "hooks/heapsum_api.h"
+
 #include <string.h>
 
 #include "base/atomics.h"
 #include "base/system.h"
+#include "book/hints.h"
 #include "book/pauses.h"
 #include "image/image.h"
 #include "process/dump.h"
+#include "process/request.h"
 #include "process/start.h"
 #include "threads/hook.h"
 #include "threads/thread.h"
@@ -56,3 +60,29 @@ extern void heapsum_dump(void);
 EXPORT void heapsum_dump(void) {
     if (is_recorded()) dump_write();
 }
+
+int api_leaks(void) { return is_recorded() ? request_leaks() : -1; }
+
+extern int heapsum_leaks(void);
+EXPORT int heapsum_leaks(void) { return api_leaks(); }
+
+void api_ignore(const void *block) {
+    if (block != NULL && is_recorded()) hints_ignore((uintptr_t)block);
+}
+
+extern void heapsum_ignore(const void *block);
+EXPORT void heapsum_ignore(const void *block) { api_ignore(block); }
+
+void api_root(const void *start, size_t bytes) {
+    if (is_recorded()) hints_add_root((uintptr_t)start, bytes);
+}
+
+extern void heapsum_root(const void *start, size_t bytes);
+EXPORT void heapsum_root(const void *start, size_t bytes) { api_root(start, bytes); }
+
+void api_unroot(const void *start, size_t bytes) {
+    if (is_recorded()) hints_remove_root((uintptr_t)start, bytes);
+}
+
+extern void heapsum_unroot(const void *start, size_t bytes);
+EXPORT void heapsum_unroot(const void *start, size_t bytes) { api_unroot(start, bytes); }

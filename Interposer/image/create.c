@@ -216,6 +216,8 @@ void image_abandon(void) {
      * fails, the hole stays, and only a hook that the fork interrupted could touch it. */
     void *scratch = system_map(image.base, image.bytes, PROT_READ | PROT_WRITE,
         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1);
+    /* A debugger that writes a core file would write all of it. */
+    if (scratch != NULL) system_advise(scratch, image.bytes, MADV_DONTDUMP);
     if (scratch == image.base) memcpy(image.header->sections, plan.sections, sizeof plan.sections);
     else if (scratch != NULL) system_unmap(scratch, image.bytes);
 }

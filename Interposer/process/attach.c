@@ -68,6 +68,11 @@ static struct scratch *scratch_for(uint32_t index) {
     return memory;
 }
 
+/* Whether this thread has all that a common event needs. */
+static bool may_be_plain(void) {
+    return local.record != NULL && local.scratch != NULL && local.ignoring == 0 && unwind_is_plain();
+}
+
 void thread_attach(void) {
     uint32_t tid = thread_id();
     uint64_t number = load_acquire(&image_number);
@@ -96,8 +101,12 @@ void thread_attach(void) {
         record->started_ns = image_nanoseconds();
         local.record = record;
         sample_begin(local.index);
-        if (local.scratch != NULL && unwind_is_plain()) local.plain = number;
+        if (may_be_plain()) local.plain = number;
     }
     /* last: a thread that leaves this by longjmp out of a handler attaches again, and finds its record by its tid */
     local.image = number;
+}
+
+void thread_be_plain(void) {
+    if (may_be_plain() && local.image == load_acquire(&image_number)) local.plain = local.image;
 }

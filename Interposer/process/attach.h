@@ -13,4 +13,7 @@ void threads_forget(void);
 /* Gives this thread a record: a dead thread's if there is one. Keeps errno. */
 void thread_attach(void);
 
+/* Lets this thread take the common path again, if it has all for that: what kept it from there is over. */
+void thread_be_plain(void);
+
 #endif

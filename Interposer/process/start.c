@@ -20,6 +20,7 @@
 #include "base/next.h"
 #include "base/options.h"
 #include "base/system.h"
+#include "book/hints.h"
 #include "book/live.h"
 #include "book/pauses.h"
 #include "book/ring.h"
@@ -50,6 +51,7 @@ static bool go_live(bool forked) {
     add_relaxed(&image.header->losses.early_allocations, swap_relaxed(&missed, 0));
     tree_start();
     live_start();
+    hints_start();
     threads_start();
     dump_start();
     ring_grown = marks_grown;

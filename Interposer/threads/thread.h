@@ -66,6 +66,7 @@ struct local {
     uint64_t image; /* 0: not attached yet */
     uint32_t index;
     uint32_t unwinding;         /* above 0: a stack is being unwound */
+    uint32_t ignoring;          /* above 0: what the thread allocates is no leak (hooks/lsan_api.c) */
     uintptr_t runtime_operator; /* the last operator new or delete that a hook found by its caller and called */
 };
 

@@ -10,10 +10,13 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/un.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -123,6 +126,52 @@ static inline int launch_take_child_signal(void) {
     struct sigaction take = {.sa_handler = SIG_DFL};
     sigaction(SIGCHLD, &take, &before);
     return before.sa_handler == SIG_IGN;
+}
+
+/*
+ * A socket at `path` that others connect to: the kernel raises SIGIO in this process when one does. -1 with errno;
+ * ENAMETOOLONG where an address has no room for the path.
+ */
+static inline int launch_listen(const char *path) {
+    struct sockaddr_un address;
+    memset(&address, 0, sizeof address);
+    address.sun_family = AF_UNIX;
+    if (strlen(path) >= sizeof address.sun_path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (fd < 0) return -1;
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && bind(fd, (const struct sockaddr *)&address, sizeof address) == 0
+        && listen(fd, 64) == 0 && fcntl(fd, F_SETOWN, getpid()) == 0 && fcntl(fd, F_SETFL, O_NONBLOCK | O_ASYNC) == 0)
+        return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+/* The next connection, and the process that made it, 0 where that can't be told; -1: there is none. */
+static inline int launch_accept(int listening, pid_t *process) {
+    struct {
+        pid_t process;
+        uid_t user;
+        gid_t group;
+    } peer = {0, 0, 0}; /* struct ucred, a name of _GNU_SOURCE's */
+    socklen_t length = sizeof peer;
+    int fd;
+    while ((fd = accept(listening, 0, 0)) < 0 && errno == EINTR) {}
+    if (fd < 0) return -1;
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    *process = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 ? peer.process : 0;
+    return fd;
+}
+
+/* Sends an answer and ends the connection. Who asked may be gone. */
+static inline void launch_answer(int fd, int32_t answer) {
+    while (send(fd, &answer, sizeof answer, MSG_NOSIGNAL) < 0 && errno == EINTR) {}
+    close(fd);
 }
 
 /* Stops this process as `signal_number` does by default, and returns when it is continued. */

@@ -1,6 +1,6 @@
 /*
- * A snapshot of a stopped process: one of its threads is made to call clone(0), and the child, which shares all pages
- * copy-on-write, never runs. What is read from it is the program's memory as of that instant, at leisure.
+ * A snapshot of a stopped process: one of its threads is made to call clone(CLONE_FILES), and the child, which shares
+ * all pages copy-on-write, never runs. What is read from it is the program's memory as of that instant, at leisure.
  *
  * Hazards: the call is made with the stack pointer 0, so that should we be killed in the midst, the copy dies at its
  * first instruction instead of running as a second program. The thread's signals are blocked meanwhile: a handler must
@@ -11,6 +11,7 @@
 #include "stop.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -90,7 +91,8 @@ int leaks_clone_begin(struct leaks_stop *stop, uint64_t system_call) {
     }
     if (chosen == stop->count) return -EAGAIN;
     struct tracee *thread = &stop->threads[chosen];
-    const uint64_t arguments[4] = {0, 0, 0, 0};
+    /* The table of open files stays one: a connection that the program closes while the clone is there is closed. */
+    const uint64_t arguments[4] = {CLONE_FILES, 0, 0, 0};
     int result = leaks_inject(thread->shown.tid, &thread->saved, system_call, SYS_clone, arguments, &stop->mask);
     if (result == -ESRCH) thread->is_seized = false;
     if (result < 0) return result;

@@ -4,6 +4,7 @@
 import Glibc
 import HeapImage
 import Proc
+import SystemPackage
 
 /// A tracer of the program, from its first instruction to its end.
 package struct EndTracer {
@@ -16,6 +17,8 @@ package struct EndTracer {
     package var take: (_ thread: pid_t, _ status: Int32) -> Status
     /// The verdict to store with a process's image; called once.
     package var verdict: (MappedFile) -> VerdictToStore?
+    /// Is told where the image of a process lies now, of which `verdict` was asked for.
+    package var packed: (MappedFile, FilePath) -> Void
     /// Lines for the report.
     package var report: () -> [String]
     /// The exit status that replaces the program's own, if there is one.
@@ -23,9 +26,10 @@ package struct EndTracer {
 
     package init(
         options: UInt, take: @escaping (pid_t, Int32) -> Status, verdict: @escaping (MappedFile) -> VerdictToStore?,
-        report: @escaping () -> [String], exitStatus: @escaping () -> Int32?
+        packed: @escaping (MappedFile, FilePath) -> Void, report: @escaping () -> [String],
+        exitStatus: @escaping () -> Int32?
     ) {
-        (self.options, self.take, self.verdict) = (options, take, verdict)
+        (self.options, self.take, self.verdict, self.packed) = (options, take, verdict, packed)
         (self.report, self.exitStatus) = (report, exitStatus)
     }
 }

@@ -67,6 +67,8 @@ struct Harvest {
     var messages: [String] = []
     /// The verdict to store with an image, by the image's file.
     var verdict: ((MappedFile) -> VerdictToStore?)?
+    /// Is told where an image lies that was packed.
+    var tellPacked: ((MappedFile, FilePath) -> Void)?
 }
 
 /// Which images to take at once.
@@ -139,6 +141,7 @@ extension Harvest {
                     {
                         result.path = image.path
                     }
+                    tellPacked?(image.mapped, result.path)
                     packed.append(result)
                 }
             } catch {
@@ -171,6 +174,7 @@ extension Harvest {
                 var options = PackOptions(state: isNewest ? .unknown : .exec)
                 options.verdict = verdict?(image.mapped)
                 if let result = try pack(source, into: output, options: options) {
+                    tellPacked?(image.mapped, result.path)
                     packed.append(result)
                 }
             } catch {

@@ -19,6 +19,11 @@ package struct RecordRequest {
     package var isQuiet = false
     /// Examines the program and the programs that it starts when they end (--leaks).
     package var tracer: EndTracer?
+    /// Makes a verdict on a process that asks for one: 1 if blocks are definitely lost, 0 if none is, -1 if there is no
+    /// verdict.
+    package var judge: ((pid_t) -> Int32)?
+    /// The messages about those verdicts, for the end.
+    package var judgeReport: () -> [String] = { [] }
     /// The share of a memory limit at which a process is dumped; nil: never.
     package var dumpNearLimit: Double?
 
@@ -63,6 +68,7 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     }
 
     let place = try preparePlaces(&request)
+    let requests = request.judge.flatMap { RequestSocket(in: place.path, judge: $0) }
     let environment = environmentEntries(from: request.environment, set: request.options.variables + preload)
     let startTime = ProcessStat.of(getpid())?.startTime ?? 0
     var supervisor: Supervisor
@@ -71,6 +77,7 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
             executable: program.executable, arguments: request.arguments, environment: environment,
             tracer: request.tracer)
     } catch {
+        requests?.close()
         place.removeIfEmpty()
         throw error
     }
@@ -79,11 +86,12 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     var sandboxed = SandboxedImages(since: startTime, runDirectory: place.path)
     var harvest = Harvest()
     harvest.verdict = request.tracer?.verdict
+    harvest.tellPacked = request.tracer?.packed
     var nearLimit = request.dumpNearLimit.map { NearLimit(share: $0, runDirectory: place.path) }
     var nearLimitDue: UInt64 = 0
     var meterDue: UInt64 = 0
     let pid = supervisor.pid, output = request.options.output
-    let ending = supervisor.wait {
+    let tick = {
         let now = monotonicNanoseconds()
         var untilLook = sandboxed.look(now: now)
         if now >= nearLimitDue, let wait = nearLimit?.look(now: now) { nearLimitDue = monotonicNanoseconds() + wait }
@@ -100,6 +108,8 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
         meterDue = now + interval
         return min(untilLook, interval)
     }
+    let ending = supervisor.wait(tick: tick, requests: { requests?.serve() })
+    requests?.close()
     let ended = monotonicNanoseconds()
     meter.close()
     supervisor.finish()
@@ -115,6 +125,7 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     if !request.isQuiet {
         for line in nearLimit?.lines ?? [] { sayShown(line) }
         for line in harvest.report(program: program.executable, ending: ending, output: output) { sayShown(line) }
+        for line in request.judgeReport() { sayShown(line) }
         for line in request.tracer?.report() ?? [] { sayShown(line) }
     }
     return request.tracer?.exitStatus() ?? ending.exitStatus

@@ -72,18 +72,22 @@ package struct Supervisor {
 
     /// Passes signals on and follows stops until the program ends. Returns how it ended.
     ///
-    /// `tick` is called at once, and then after as many nanoseconds as it returns. Other children (orphans, if this is
-    /// PID 1) are reaped.
-    package mutating func wait(tick: () -> UInt64) -> Ending {
+    /// `tick` is called at once, and then after as many nanoseconds as it returns. `requests` is called when a program
+    /// may have asked for something: at SIGIO, and at each tick. Other children (orphans, if this is PID 1) are reaped.
+    package mutating func wait(tick: () -> UInt64, requests: () -> Void = {}) -> Ending {
         var due = monotonicNanoseconds()
         while true {
             let now = monotonicNanoseconds()
-            if now >= due { due = now &+ max(tick(), 1_000_000) }
+            if now >= due {
+                requests()
+                due = now &+ max(tick(), 1_000_000)
+            }
             let left = due &- min(due, monotonicNanoseconds())
             var timeout = timespec(tv_sec: Int(left / 1_000_000_000), tv_nsec: Int(left % 1_000_000_000))
             var info = siginfo_t()
             let number = sigtimedwait(&signals, &info, &timeout)
             if number == SIGCHLD, let ending = reap() { return ending }
+            if number == SIGIO { requests() }
             if number > 0 && number != SIGCHLD { pass(number, info) }
         }
     }

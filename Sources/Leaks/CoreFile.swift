@@ -255,26 +255,16 @@ extension Snapshot {
                         + "moment than the image)"
                 ))
         }
-        if image.losses.lost_allocations + image.losses.early_allocations + image.losses.paused_allocations > 0
-            || image.hasFlag(HEAP_FLAG_STOPPED) || image.hasFlag(HEAP_FLAG_FORKED)
-        {
-            shortfalls.append(
-                Shortfall(what: "blocks that are not in the image (heapsum info tells how many): they may hold others"))
-        }
-        if image.hasFlag(HEAP_FLAG_ATTACHED) {
-            shortfalls.append(
-                Shortfall(
-                    what:
-                        "blocks from before the recording was attached: they are not in its image, and may hold others")
-            )
-        }
+        var notes = [
+            "what the program handed to the kernel (epoll, timers, pipes) and what it shares is not in a core file"
+        ]
+        shortfalls += imageShortfalls(image, isGlibc: isGlibc, &notes)
         return Snapshot(
             processID: core.processID, threads: core.threads, mappings: core.mappings(), memory: core, blocks: table,
             kernelWords: [],
             scratch: image.scratchRanges(), imageInodes: [], isGlibc: isGlibc, allocator: image.allocator,
-            shortfalls: shortfalls,
-            notes: ["what the program handed to the kernel (epoll, timers) and what it shares is not in a core file"],
-            pauseNanoseconds: 0, copiedBytes: 0, stop: nil, clone: 0, systemCall: 0)
+            shortfalls: shortfalls, notes: notes, pauseNanoseconds: 0, copiedBytes: 0, stop: nil, clone: 0,
+            systemCall: 0, hasUnbooked: unbooked(image) != nil)
     }
 }
 

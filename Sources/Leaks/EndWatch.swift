@@ -118,29 +118,60 @@ package final class EndWatch {
 
     private func takeExec(by thread: pid_t) {
         let process = self.process(of: thread)
+        standStill(process, besides: [thread]) { held, missing in
+            look(
+                EndingProcess(
+                    processID: process, ending: thread, kind: .done, held: held, missing: missing, isExec: true))
+        }
+        leaks_continue(thread, 0)
+    }
+
+    // MARK: A moment in between
+
+    /// Lets all threads of a traced process stand still, and go on after `body`.
+    ///
+    /// - Parameter body: is handed the process as one at work; a process without a thread that stops is not looked at.
+    package func pause<Result>(_ process: pid_t, _ body: (EndingProcess) throws -> Result) rethrows -> Result? {
+        try standStill(process, besides: []) { held, missing in
+            guard let first = held.first else { return nil }
+            return try body(
+                EndingProcess(
+                    processID: process, ending: held.contains(process) ? process : first, kind: .killed, held: held,
+                    missing: missing, isExec: false))
+        }
+    }
+
+    /// `besides` stand still already.
+    private func standStill<Result>(
+        _ process: pid_t, besides: [pid_t], _ body: (_ held: [pid_t], _ missing: [pid_t]) throws -> Result
+    ) rethrows -> Result {
         var stopped: [pid_t: LeaksStop] = [:], missing: [pid_t] = [], others = Set<pid_t>()
         // New threads may come until all that could make one stand still.
         while true {
-            let more = threads(of: process).filter { $0 != thread && !others.contains($0) }
+            let more = threads(of: process).filter { !besides.contains($0) && !others.contains($0) }
             if more.isEmpty { break }
             others.formUnion(more)
             for other in more { leaks_interrupt(other) }
             missing += halt(more, into: &stopped)
         }
-        look(
-            EndingProcess(
-                processID: process, ending: thread, kind: .done, held: [thread] + stopped.keys.sorted(),
-                missing: missing, isExec: true))
-        for (other, stop) in stopped {
-            switch stop {
-            case .interrupted: leaks_continue_interrupted(other)
-            case .at(let signal): leaks_continue(other, signal)
+        defer {
+            for (other, stop) in stopped {
+                switch stop {
+                case .interrupted: leaks_continue_interrupted(other)
+                case .at(let signal): leaks_continue(other, signal)
+                case .ending, .leaving: break
+                }
+            }
+            // Now that the others run: who was about to end, or to exec, is looked at as ever.
+            for (other, stop) in stopped {
+                if case .ending = stop { takeEnd(of: other) }
+                if case .leaving = stop { takeExec(by: other) }
             }
         }
-        leaks_continue(thread, 0)
+        return try body(besides + stopped.keys.sorted(), missing)
     }
 
-    private enum LeaksStop { case interrupted, at(signal: CInt) }
+    private enum LeaksStop { case interrupted, at(signal: CInt), ending, leaving }
 
     private func halt(_ threads: [pid_t], into stopped: inout [pid_t: LeaksStop]) -> [pid_t] {
         let deadline = clockNanoseconds(CLOCK_MONOTONIC) &+ 2_000_000_000
@@ -153,6 +184,8 @@ package final class EndWatch {
                 switch leaks_event_of(thread, status) {
                 case LEAKS_EVENT_SIGNAL: stopped[thread] = .at(signal: stopSignal(status))
                 case LEAKS_EVENT_INTERRUPTED, LEAKS_EVENT_GROUP_STOP: stopped[thread] = .interrupted
+                case LEAKS_EVENT_EXIT: stopped[thread] = .ending
+                case LEAKS_EVENT_LEAVING: stopped[thread] = .leaving
                 default: stopped[thread] = .at(signal: 0)
                 }
                 return true

@@ -52,8 +52,9 @@ extension Snapshot {
         for thread in missing {
             shortfalls.append(Shortfall(what: "the registers and the stack of thread \(thread), which did not stop"))
         }
-        shortfalls += imageShortfalls(image)
         let isGlibc = image.header.granule_log2.0 == UInt8(HEAP_GRANULE_LOG2_FINE_GLIBC)
+        var notes: [String] = []
+        shortfalls += imageShortfalls(image, isGlibc: isGlibc, &notes)
         let table = reader.withBlocks(inFlight: inFlight.compactMap(\.block)) {
             BlockTable($0, granule: isGlibc ? 16 : 8, keepsTicks: true)
         }
@@ -61,7 +62,7 @@ extension Snapshot {
         return Snapshot(
             processID: processID, threads: states, mappings: mappings, memory: memory, blocks: table,
             kernelWords: kernelWords, scratch: image.scratchRanges(), imageInodes: imageInodes(of: image, mappings),
-            isGlibc: isGlibc, allocator: image.allocator, shortfalls: shortfalls, notes: [], pauseNanoseconds: 0,
-            copiedBytes: 0, stop: nil, clone: 0, systemCall: 0)
+            isGlibc: isGlibc, allocator: image.allocator, shortfalls: shortfalls, notes: notes, pauseNanoseconds: 0,
+            copiedBytes: 0, stop: nil, clone: 0, systemCall: 0, hasUnbooked: unbooked(image) != nil)
     }
 }

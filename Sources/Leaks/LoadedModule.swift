@@ -70,13 +70,14 @@ struct LoadedModule {
         for size in [1 << 20, 1 << 17, 1 << 14] where strings.isEmpty {
             strings = memory.bytes(stringTable, count: size) ?? []
         }
+        let firsts = Set(wanted.compactMap(\.utf8.first))
         var found: [String: UInt64] = [:]
         for index in stride(from: 0, to: table.count - 2, by: 3) where table[index + 1] != 0 {
             let name = Int(table[index] & 0xFFFF_FFFF)
             guard name < strings.count else { continue }
             let text = strings[name...].prefix(80).prefix { $0 != 0 }
-            // Cheap before dear: all of them begin with an underscore.
-            guard text.first == UInt8(ascii: "_") else { continue }
+            // Cheap before dear.
+            guard let first = text.first, firsts.contains(first) else { continue }
             let symbol = String(decoding: text, as: UTF8.self)
             if wanted.contains(symbol) { found[symbol] = bias &+ table[index + 1] }
         }

@@ -5,6 +5,14 @@ import HeapImage
 import Proc
 import Text
 
+/// Who traces a process; nil where nobody does.
+package func tracer(of processID: pid_t) -> pid_t? {
+    guard let thread = Presence.livingThread(of: UInt32(bitPattern: processID)),
+        let word = statusLine("TracerPid:", of: pid_t(bitPattern: thread))?.first, let tracer = pid_t(word), tracer > 0
+    else { return nil }
+    return tracer
+}
+
 extension Snapshot {
     /// Refuses before anything is stopped what would fail in any case.
     static func refuse(_ processID: pid_t) throws(LeaksError) {

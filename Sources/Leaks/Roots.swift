@@ -7,7 +7,7 @@ import HeapImage
 
 /// A kind of root.
 package enum RootKind: String, Sendable {
-    case data, stack, register, thread, mapping, shared, kernel, loader
+    case data, stack, register, thread, mapping, shared, kernel, loader, program
 }
 
 /// One root: a range of memory, or single words.
@@ -22,6 +22,8 @@ package struct Root {
     package var threadID: pid_t?
     /// A shared mapping: all of its pages count, whoever wrote them.
     package var isShared = false
+    /// A heap of glibc's: blocks in it are no roots, but what lies between them is, as it may be blocks too.
+    var isHeap = false
 }
 
 /// A word that is in no memory, with its root.
@@ -43,13 +45,17 @@ struct Roots {
         var excluded = snapshot.scratch
         if snapshot.isGlibc {
             if let arena = glibc.mainArena { excluded.append(arena) }
-            excluded += AllocatorSpans(snapshot, top: glibc.top).ranges
+            let heaps = AllocatorSpans(snapshot, top: glibc.top).ranges
+            excluded += heaps
+            if snapshot.hasUnbooked { addHeaps(heaps, snapshot) }
         }
         let ownAllocator = snapshot.allocator.split(separator: "/").last.map(String.init) ?? ""
         for module in snapshot.modules({
             $0.hasPrefix("libheapsum") || (!snapshot.isGlibc && $0 == ownAllocator && $0.contains(".so"))
         }) { excluded += module.data }
 
+        let hints = Hints(snapshot)
+        excluded += hints.memory
         addThreads(snapshot, glibc, &excluded)
         excluded += blockRanges(snapshot)
         let holes = merged(excluded)
@@ -68,6 +74,7 @@ struct Roots {
             }
         }
         addKernelWords(snapshot)
+        addHints(hints, snapshot)
     }
 
     private func kind(of mapping: AddressMapping) -> RootKind {
@@ -181,6 +188,41 @@ struct Roots {
     private mutating func addKernelWords(_ snapshot: Snapshot) {
         let root = add(Root(kind: .kernel, name: "", range: 0 ..< 0))
         for word in snapshot.kernelWords { words.append(RootWord(value: word.value, root: root, place: word.place)) }
+    }
+
+    /// Of blocks that the image doesn't have only the place is known: somewhere in the heaps. With what was freed there
+    /// they are weak roots.
+    private mutating func addHeaps(_ heaps: [Range<UInt64>], _ snapshot: Snapshot) {
+        let all = heaps + snapshot.mappings.filter { $0.path == "[heap]" }.map(\.range)
+        for range in merged(all) {
+            roots.append(
+                Root(
+                    kind: .program, name: "heap memory that is not in the image", range: range, isWeak: true,
+                    isHeap: true))
+        }
+    }
+
+    private mutating func addHints(_ hints: Hints, _ snapshot: Snapshot) {
+        let root = add(Root(kind: .program, name: "", range: 0 ..< 0))
+        for block in hints.ignored {
+            words.append(RootWord(value: block, root: root, place: "blocks that the program says are no leaks"))
+        }
+        for range in merged(hints.roots) {
+            // What isn't mapped can't be read, and holds nothing.
+            for mapping in snapshot.mappings
+            where mapping.range.overlaps(range) && !mapping.isKernels
+                && !snapshot.imageInodes.contains(mapping.inode)
+            {
+                roots.append(
+                    Root(
+                        kind: .program, name: "memory that the program named a root",
+                        range: mapping.range.clamped(to: range), isShared: mapping.isShared))
+            }
+        }
+        if hints.lost > 0 {
+            snapshot.notes.append(
+                "\(hints.lost) requests of the program to leave a block out, or to look through memory, found no room")
+        }
     }
 
     private mutating func add(_ root: Root) -> Int {

@@ -18,6 +18,16 @@ struct RootReference {
     var place: String = ""
 }
 
+/// How far a scan is.
+package struct ScanProgress {
+    /// Bytes read.
+    package var scannedBytes: UInt64 = 0
+    /// How much of all is behind: pages that were never written are not read, and count as behind all the same.
+    package var passedBytes: UInt64 = 0
+    /// nil: not known yet, as roots come first.
+    package var totalBytes: UInt64?
+}
+
 /// What a scan found.
 final class Scan {
     let snapshot: Snapshot
@@ -40,7 +50,9 @@ final class Scan {
     private(set) var scannedBytes: UInt64 = 0
     /// Ranges that could not be read.
     private(set) var unread: [Range<UInt64>] = []
-    private let progress: ((UInt64) -> Void)?
+    private let progress: ((ScanProgress) -> Void)?
+    private var passedBytes: UInt64 = 0
+    private var totalBytes: UInt64?
 
     private static let windowBytes = 1 << 20
     private static let batch = 256
@@ -49,7 +61,7 @@ final class Scan {
     private let queuedSources: UnsafeMutablePointer<UInt64>
     private var queued = 0
 
-    init(_ snapshot: Snapshot, progress: ((UInt64) -> Void)? = nil) {
+    init(_ snapshot: Snapshot, progress: ((ScanProgress) -> Void)? = nil) {
         self.snapshot = snapshot
         self.progress = progress
         table = snapshot.blocks
@@ -105,11 +117,20 @@ final class Scan {
                     for index in 0 ..< count {
                         let word = words[index]
                         guard table.mayPoint(word), let hit = table.hit(word) else { continue }
+                        if root.isHeap && isMallocsOrBlocks(base &+ UInt64(index) * 8, word, hit) { continue }
                         body(hit, number, base &+ UInt64(index) * 8, word, "")
                     }
                 }
             }
         }
+    }
+
+    /// Whether a pointer in a heap lies in a block, or is of malloc's own lists of free chunks: these lead to the next
+    /// chunk's header, whose first word is the last of the block before.
+    private func isMallocsOrBlocks(_ address: UInt64, _ value: UInt64, _ hit: Hit) -> Bool {
+        if table.block(at: address) != nil { return true }
+        let block = Int(hit.block), chunkBytes = max(32, (table.bytes(block) &+ 23) & ~15)
+        return !hit.isExact && value == table.start(block) &- 16 &+ chunkBytes
     }
 
     private func refer(_ hit: Hit, root: Int, address: UInt64, value: UInt64, place: String = "") {
@@ -155,13 +176,23 @@ final class Scan {
             } else {
                 at &+= UInt64(wanted)
             }
-            progress?(scannedBytes)
+            tell()
         }
+    }
+
+    @inline(__always) private func tell() {
+        guard let progress else { return }
+        progress(
+            ScanProgress(
+                scannedBytes: scannedBytes, passedBytes: totalBytes == nil ? scannedBytes : passedBytes,
+                totalBytes: totalBytes))
     }
 
     // MARK: Blocks
 
     private func scanBlocks() {
+        passedBytes = scannedBytes
+        if progress != nil { totalBytes = (0 ..< table.count).reduce(scannedBytes) { $0 &+ table.bytes($1) } }
         var number = 0
         while number < table.count {
             let first = number, start = table.start(number)
@@ -177,6 +208,7 @@ final class Scan {
                         resolve()
                     }
                 }
+                passedBytes &+= table.bytes(number)
                 number += 1
                 continue
             }
@@ -215,7 +247,8 @@ final class Scan {
             if from < to { queue(words + from, to - from, source: UInt64(number)) }
         }
         resolve()
-        progress?(scannedBytes)
+        if progress != nil { for number in numbers { passedBytes &+= table.bytes(number) } }
+        tell()
     }
 
     @inline(__always) private func queue(_ words: UnsafePointer<UInt64>, _ count: Int, source: UInt64) {

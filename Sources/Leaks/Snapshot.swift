@@ -46,6 +46,8 @@ package final class Snapshot {
     /// The image's mappings.
     let imageInodes: Set<UInt64>
     let isGlibc: Bool
+    /// There are blocks that the image doesn't have.
+    let hasUnbooked: Bool
     let allocator: String
     /// What is missing.
     package var shortfalls: [Shortfall]
@@ -63,7 +65,8 @@ package final class Snapshot {
         blocks: BlockTable, kernelWords: [KernelWord],
         scratch: [Range<UInt64>], imageInodes: Set<UInt64>, isGlibc: Bool, allocator: String, shortfalls: [Shortfall],
         notes: [String],
-        pauseNanoseconds: UInt64, copiedBytes: Int, stop: OpaquePointer?, clone: pid_t, systemCall: UInt64
+        pauseNanoseconds: UInt64, copiedBytes: Int, stop: OpaquePointer?, clone: pid_t, systemCall: UInt64,
+        hasUnbooked: Bool
     ) {
         (self.processID, self.threads, self.mappings, self.memory, self.blocks) = (
             processID, threads, mappings, memory, blocks
@@ -74,7 +77,7 @@ package final class Snapshot {
         (self.shortfalls, self.notes, self.pauseNanoseconds, self.copiedBytes) = (
             shortfalls, notes, pauseNanoseconds, copiedBytes
         )
-        (self.stop, self.clone, self.systemCall) = (stop, clone, systemCall)
+        (self.stop, self.clone, self.systemCall, self.hasUnbooked) = (stop, clone, systemCall, hasUnbooked)
     }
 
     /// Gives back what the snapshot holds: the clone, or the program itself where it was read in place. Call it on the

@@ -41,6 +41,7 @@ extension Snapshot {
             }
             // Registrations that came since are of no block of then; those that went were there.
             kernelWords.formUnion(readKernelWords(of: processID))
+            kernelWords.formUnion(snapshot.kernelWords)
             snapshot.kernelWords = kernelWords.sorted { ($0.place, $0.value) < ($1.place, $1.value) }
             return snapshot
         }
@@ -57,6 +58,8 @@ extension Snapshot {
         let reader = BlockReader(image)
         reader.prepare()
         let isFiltered = hasSeccompFilter(thread)
+        var pending: PendingData? = PendingData(of: processID)
+        notes += pending?.notes ?? []
         var stop: OpaquePointer?
         let stopped = leaks_stop_all(processID, &stop)
         guard stopped == 0, let stop else { throw refusal(processID, Errno: -stopped) }
@@ -76,6 +79,8 @@ extension Snapshot {
             cloning = leaks_clone_begin(stop, systemCall)
         }
         // While the kernel copies page tables.
+        let pendingWords = pending?.words(&shortfalls) ?? []
+        pending = nil
         try reader.finish()
         let inFlight = image.inFlights()
         let clone = cloning == 0 ? leaks_clone_finish(stop) : cloning
@@ -132,37 +137,39 @@ extension Snapshot {
         let table = reader.withBlocks(inFlight: inFlight.compactMap(\.block)) {
             BlockTable($0, granule: isGlibc ? 16 : 8, keepsTicks: options.keepsTicks)
         }
-        shortfalls += imageShortfalls(image)
+        shortfalls += imageShortfalls(image, isGlibc: isGlibc, &notes)
         return Snapshot(
-            processID: processID, threads: states, mappings: mappings, memory: memory, blocks: table, kernelWords: [],
+            processID: processID, threads: states, mappings: mappings, memory: memory, blocks: table,
+            kernelWords: pendingWords,
             scratch: image.scratchRanges(),
             imageInodes: inodes, isGlibc: isGlibc, allocator: image.allocator,
             shortfalls: shortfalls, notes: notes, pauseNanoseconds: pause, copiedBytes: memory.copiedBytes,
-            stop: clone > 0 ? nil : stop, clone: max(clone, 0), systemCall: systemCall)
+            stop: clone > 0 ? nil : stop, clone: max(clone, 0), systemCall: systemCall,
+            hasUnbooked: unbooked(image) != nil)
     }
 
-    /// What an image lacks of the live blocks.
-    static func imageShortfalls(_ image: HeapImage) -> [Shortfall] {
-        var shortfalls: [Shortfall] = []
-        if image.losses.lost_allocations + image.losses.early_allocations + image.losses.paused_allocations > 0
-            || image.hasFlag(HEAP_FLAG_STOPPED)
-        {
-            shortfalls.append(
-                Shortfall(what: "blocks that are not in the image (heapsum info tells how many): they may hold others"))
+    /// Why live blocks may be missing in the image; nil: none is.
+    static func unbooked(_ image: HeapImage) -> String? {
+        if image.hasFlag(HEAP_FLAG_FORKED) { return "blocks that the process inherited by fork" }
+        if image.hasFlag(HEAP_FLAG_ATTACHED) { return "blocks from before the recording was attached" }
+        let losses = image.losses
+        return losses.lost_allocations + losses.early_allocations + losses.paused_allocations > 0
+            ? "blocks that could not be booked (heapsum info tells how many)" : nil
+    }
+
+    /// What the image lacks of the live blocks: glibc's heaps are looked through for it, and a note says so; where they
+    /// can't be, it is a shortfall.
+    static func imageShortfalls(_ image: HeapImage, isGlibc: Bool, _ notes: inout [String]) -> [Shortfall] {
+        // Frees are not booked any more either: what the image has may be gone.
+        if image.hasFlag(HEAP_FLAG_STOPPED) {
+            return [
+                Shortfall(what: "what came after the recording's stop: the image has neither blocks nor frees of it")
+            ]
         }
-        if image.hasFlag(HEAP_FLAG_FORKED) {
-            shortfalls.append(
-                Shortfall(
-                    what: "blocks that the process inherited by fork: they are not in its image, and may hold others"))
-        }
-        if image.hasFlag(HEAP_FLAG_ATTACHED) {
-            shortfalls.append(
-                Shortfall(
-                    what:
-                        "blocks from before the recording was attached: they are not in its image, and may hold others")
-            )
-        }
-        return shortfalls
+        guard let unbooked = unbooked(image) else { return [] }
+        guard isGlibc else { return [Shortfall(what: "\(unbooked): they are not in its image, and may hold others")] }
+        notes.append("\(unbooked) are not in the image: what only these, or freed memory, lead to is called possible")
+        return []
     }
 
     static func threadStates(_ stop: OpaquePointer, _ shortfalls: inout [Shortfall]) -> [ThreadState] {

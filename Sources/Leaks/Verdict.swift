@@ -29,7 +29,7 @@ package final class LeakVerdict {
     /// Judges a snapshot.
     ///
     /// - Complexity: O(bytes of blocks and roots), O(blocks + pointers) memory.
-    package init(_ snapshot: Snapshot, loaderStacks: Set<UInt32> = [], progress: ((UInt64) -> Void)? = nil) {
+    package init(_ snapshot: Snapshot, loaderStacks: Set<UInt32> = [], progress: ((ScanProgress) -> Void)? = nil) {
         self.snapshot = snapshot
         scan = Scan(snapshot, progress: progress)
         let count = scan.table.count

@@ -154,10 +154,7 @@ package struct LiveRows {
             byGroup[group] = sum
         }
         if grouping != .stack { made = byGroup.compactMap { $0 } }
-        made.sort {
-            ($0.key(sort), Double($0.counts.bytes), $1.group) > ($1.key(sort), Double($1.counts.bytes), $0.group)
-        }
-        rows = made
+        rows = largestFirst(made, by: { $0.key(sort) }, bytes: \.counts.bytes)
     }
 
     /// Finds the groups of new stacks, and whether they are shown.

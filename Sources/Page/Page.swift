@@ -19,7 +19,7 @@ package enum PageKind: String, Sendable {
         case .heap:
             shared + [
                 PackageResources.data_js, PackageResources.tree_js, PackageResources.flame_js,
-                PackageResources.outline_js,
+                PackageResources.outline_js, PackageResources.verdict_js, PackageResources.holders_js,
                 PackageResources.table_js, PackageResources.stack_js, PackageResources.timeline_js,
                 PackageResources.histogram_js, PackageResources.heap_js,
             ]

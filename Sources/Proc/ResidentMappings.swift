@@ -37,10 +37,10 @@ package struct SmapsParser {
         var start = bytes.startIndex
         while let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
             if rest.isEmpty {
-                line(bytes[start ..< end])
+                add(line: bytes[start ..< end])
             } else {
                 rest.append(contentsOf: bytes[start ..< end])
-                line(rest[...])
+                add(line: rest[...])
                 rest.removeAll(keepingCapacity: true)
             }
             start = end + 1
@@ -49,7 +49,8 @@ package struct SmapsParser {
         if rest.count < 64 << 10 { rest.append(contentsOf: bytes[start...]) }
     }
 
-    private mutating func line(_ text: ArraySlice<UInt8>) {
+    /// Adds a line without its newline.
+    package mutating func add(line text: ArraySlice<UInt8>) {
         guard let first = text.first else { return }
         // Fields begin with a capital letter, mappings with a lower-case hexadecimal digit.
         if !(UInt8(ascii: "A") ... UInt8(ascii: "Z")).contains(first) {

@@ -64,13 +64,11 @@ package struct RowSelection {
         passing = candidates.reduce(into: (candidates.count, 0, 0)) {
             ($0.1, $0.2) = ($0.1 &+ $1.bytes, $0.2 &+ $1.blocks)
         }
-        var keyed = candidates.enumerated().map { (key: sort.quantity.order($1), order: $0, row: $1) }
-        // Equal keys are ordered by bytes, then by their original order, so that two runs over one file print the same.
-        keyed.sort { ($0.key, Double($0.row.bytes), -$0.order) > ($1.key, Double($1.row.bytes), -$1.order) }
-        let count = min(top ?? .max, keyed.count)
-        rows = keyed[..<count].map(\.row)
-        below = keyed.count - count
-        belowBytes = keyed[count...].reduce(0) { $0 &+ $1.row.bytes }
+        let ordered = largestFirst(candidates, by: sort.quantity.order, bytes: \.bytes)
+        let count = min(top ?? .max, ordered.count)
+        rows = Array(ordered[..<count])
+        below = ordered.count - count
+        belowBytes = ordered[count...].reduce(0) { $0 &+ $1.bytes }
     }
 
     /// Removes the rows that don't pass, and counts them. `passes` is called in order.
@@ -80,4 +78,14 @@ package struct RowSelection {
         filteredBytes &+= candidates.reduce(0) { $0 &+ $1.bytes } &- rest.reduce(0) { $0 &+ $1.bytes }
         candidates = rest
     }
+}
+
+/// Rows in the order of every table: largest key first. Equal keys are ordered by bytes, then by their original order, so
+/// that two runs over one file print the same.
+///
+/// - Complexity: O(n log n), and one call of `key` for each row.
+package func largestFirst<Row>(_ rows: [Row], by key: (Row) -> Double, bytes: (Row) -> UInt64) -> [Row] {
+    var keyed = rows.enumerated().map { (key: key($1), bytes: bytes($1), order: $0, row: $1) }
+    keyed.sort { ($0.key, $0.bytes, $1.order) > ($1.key, $1.bytes, $0.order) }
+    return keyed.map(\.row)
 }

@@ -244,22 +244,12 @@ extension Gatherer {
 
     /// How much of a recorded process's resident memory is heapsum's image, by the mapping of its file.
     private func imageKilobytes(_ place: String) -> Int64? {
-        var isImage = false, sum: Int64 = 0
-        do {
-            try files.forEachLine("\(place)/smaps") { line in
-                guard let first = line.first else { return }
-                // A mapping's first line begins with its addresses, its other lines with a capital letter.
-                if !(0x41 ... 0x5A).contains(first) {
-                    let parts = words(line, most: 6)
-                    isImage = parts.count > 5 && parts[1].elementsEqual("rw-s".utf8) && Self.isImageName(parts[5])
-                } else if isImage, has(line, prefix: "Rss:"),
-                    let kilobytes = words(line).dropFirst().first.flatMap({ number($0) })
-                {
-                    sum += kilobytes
-                }
-            }
-        } catch { return nil }
-        return sum
+        var parser = SmapsParser()
+        do { try files.forEachLine("\(place)/smaps") { parser.add(line: $0) } } catch { return nil }
+        let image = parser.mappings.filter {
+            $0.permissions.elementsEqual("rw-s".utf8) && Self.isImageName(Array($0.mapping.path.utf8)[...])
+        }
+        return image.reduce(0) { $0 &+ Int64(clamping: $1.residentBytes >> 10) }
     }
 
     /// `PROGRAM.PID.heap`, deleted or not, or the memfd used instead.

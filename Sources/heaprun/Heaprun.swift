@@ -117,8 +117,9 @@ struct Heaprun: ParsableCommand {
             "How stacks are unwound: own, fp (frame pointers), libunwind (default: own).", valueName: "how"))
     var unwind: String?
     @Flag(
-        help: "Find out at each program's end which blocks are lost, and store the verdict in the image, for "
-            + "heapsum leaks.")
+        help: ArgumentHelp(
+            "Find out at each program's end which blocks are lost, and store the verdict in the image, for "
+                + "heapsum leaks."))
     var leaks = false
     @Option(
         parsing: .unconditional,
@@ -263,6 +264,9 @@ struct Heaprun: ParsableCommand {
             atEnd = judge
         }
         defer { withExtendedLifetime(atEnd) {} }
+        let onRequest = LeaksOnRequest(watch: atEnd?.watch)
+        request.judge = { onRequest.judge($0) }
+        request.judgeReport = { onRequest.report() }
         request.replaces = exec
         request.isQuiet = quiet
         request.dumpNearLimit = try dumpNearLimit.map(Self.share)

@@ -19,6 +19,8 @@ final class LeaksAtEnd {
         /// The largest definitely lost rows, as text.
         var largest: [(amount: Amount, dragged: Amount, stack: String)] = []
         var isWhole = true
+        /// Where its image lies.
+        var path: String
     }
     private var judged: [MappedFile: Judged] = [:]
     private var order: [MappedFile] = []
@@ -29,11 +31,12 @@ final class LeaksAtEnd {
     /// - Parameter leakStatus: heaprun's exit status if any process has lost a block.
     init(leakStatus: Int32?) { self.leakStatus = leakStatus }
 
+    private(set) lazy var watch = EndWatch { [unowned self] in look($0) }
+
     func tracer(follow: Bool) -> EndTracer {
-        let watch = EndWatch { [unowned self] in look($0) }
-        return EndTracer(
+        EndTracer(
             options: EndWatch.traceOptions(follow: follow),
-            take: { thread, status in
+            take: { [watch] thread, status in
                 switch watch.take(thread, status) {
                 case .notAStop: .notAStop
                 case .goesOn: .goesOn
@@ -44,6 +47,7 @@ final class LeaksAtEnd {
                 defer { judged[file]?.stored = nil }
                 return judged[file]?.stored
             },
+            packed: { [unowned self] file, path in judged[file]?.path = path.text },
             report: { [unowned self] in report() }, exitStatus: { [unowned self] in exitStatus })
     }
 
@@ -61,7 +65,7 @@ final class LeaksAtEnd {
                 missing: process.missing, image: image)
             let report = try judge(snapshot, image, symbolizer: symbolizer, search: SymbolSearch())
             let told = report.summary
-            var one = Judged(name: image.programName, pid: pid)
+            var one = Judged(name: image.programName, pid: pid, path: path.text)
             (one.totals, one.isWhole, one.stored) = (told.totals, told.notRead.isEmpty, report.stored())
             one.largest = told.rows.lazy.filter { $0.verdict == .definite }.prefix(3).map {
                 ($0.own, $0.dragged, report.shortStack($0.node))
@@ -98,15 +102,15 @@ final class LeaksAtEnd {
             lines.append(
                 "  leaks\(all.count > 1 ? " of \(printable(one.name)) (PID \(one.pid))" : ""): "
                     + words.joined(separator: ", ")
-                    + (one.isWhole ? "" : "; not whole, so none is called definite: heapsum leaks IMAGE says why"))
+                    + (one.isWhole ? "" : "; not whole, so none is called definite"))
             for row in one.largest {
                 lines.append(
                     "    \(separated(row.amount.bytes)) bytes  \(counted(row.amount.blocks, "block"))  \(row.stack)"
                         + (row.dragged.blocks > 0 ? ", and drags along \(separated(row.dragged.bytes)) bytes" : ""))
             }
+            lines.append("    more:  heapsum leaks \(shellWord(one.path))")
         }
         if lossy.count > 10 { lines.append("  and \(lossy.count - 10) more processes with leaks") }
-        if !lossy.isEmpty { lines.append("    more:  heapsum leaks IMAGE") }
         return lines + problems.map { "  \($0)" }
     }
 }

@@ -88,6 +88,9 @@ struct LeaksCommand: ParsableCommand {
     @Option(help: "What to print: table, json or csv.")
     var format: LeakFormat = .table
 
+    @Flag(help: "Show no progress, on a terminal either.")
+    var noProgress = false
+
     @OptionGroup
     var output: OutputOptions
 
@@ -133,9 +136,12 @@ struct LeaksCommand: ParsableCommand {
             }
             let (image, snapshot) = try take()
             defer { snapshot.finish() }
+            let progress = Progress(name: "searching \(image.programName)", storedBytes: nil, isWanted: !noProgress)
             let report = try judge(
                 snapshot, image, symbolizer: symbolizer,
-                search: SymbolSearch(debugDirectories: symbols.debugDir, sysroot: symbols.sysroot ?? ""))
+                search: SymbolSearch(debugDirectories: symbols.debugDir, sysroot: symbols.sysroot ?? "")
+            ) { progress.update($0.scannedBytes, $0.passedBytes, of: $0.totalBytes) }
+            progress.end()
             if why.isEmpty && showBlock.isEmpty && !holders { snapshot.finish() }
             let tree = holders ? HolderTree(report) : nil, told = known(report.summary)
             try output.write(inputs: suppressions + symbols.files + report.reduction.moduleFiles) { out in

@@ -12,7 +12,7 @@ final class Progress {
     private let isShown: Bool
     private let columns: Int
     private let name: String
-    private let storedBytes: UInt64?
+    private var storedBytes: UInt64?
     private let began = Progress.now()
     private var last = 0.0
     private var isDrawn = false
@@ -23,6 +23,12 @@ final class Progress {
         columns = Style(descriptor: STDERR_FILENO, color: .never).width ?? 80
         self.name = name
         self.storedBytes = storedBytes
+    }
+
+    /// The same, where it is only known by now how many bytes there are.
+    func update(_ bytes: UInt64, _ stored: UInt64, of total: UInt64?) {
+        storedBytes = total
+        update(bytes, stored)
     }
 
     /// Called with the bytes of the log so far, and the bytes of the file that they were read from.

@@ -376,4 +376,5 @@ async def main():
     print(f"✔ heapsum's page: {checks} checks")
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

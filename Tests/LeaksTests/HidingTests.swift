@@ -21,7 +21,7 @@ import Testing
             places += 1
             #expect(verdicts[bytes] == [String(words[1])], "\(words[2]) (\(bytes) bytes)")
         }
-        #expect(places == 37)
+        #expect(places == 43)
     }
 
     // In a PID namespace of its own, as in a container, the snapshot's process has another number there.
@@ -45,6 +45,49 @@ import Testing
             #expect(outcome.exitStatus == 0 && outcome.output.contains("definite          4"), "\(outcome)")
             #expect(try contents("/proc/\(pid)/task/\(pid)/children").isEmpty)
         }
+    }
+
+    // The snapshot shares the program's open files: what it closes while a search goes on is closed for its peer, too.
+    @Test func whatIsClosedMeanwhileIsClosed() throws {
+        let scratch = try Scratch()
+        try scratch.prepare("mkfifo pipe")
+        let running = try scratch.start(
+            [Built.heaprun, "--quiet", "-o", "images", try leaksProgram("closing")],
+            variables: ["HEAPSUM_LIBRARY": Built.interposer], input: scratch.path + "/pipe")
+        let pid = try running.child()
+        defer {
+            kill(pid, SIGKILL)
+            _ = try? running.wait()
+        }
+        func hasSaid(_ line: String) throws -> Bool {
+            try eventually(seconds: 60) { try contents(running.outputPath).contains(line + "\n") }
+        }
+        #expect(try hasSaid("ready"))
+        // A snapshot is there, and the program goes on.
+        func isSearched() -> Bool {
+            guard let status = try? contents("/proc/\(pid)/status"), status.contains("TracerPid:\t0\n"),
+                let tasks = try? scratch.shell("cat /proc/\(pid)/task/*/children").output
+            else { return false }
+            return !tasks.isEmpty
+        }
+        var isShown = false
+        for turn in 1 ... 30 where !isShown {
+            _ = try scratch.shell("echo \(turn) >pipe")
+            #expect(try hasSaid("open \(turn)"))
+            let search = try scratch.start([Built.products + "/heapsum", "leaks", String(pid)])
+            _ = eventually {
+                isSearched() || (try? contents("/proc/\(search.pid)/stat").contains(") Z ")) != false
+            }
+            kill(search.pid, SIGSTOP)
+            let isHeld = isSearched()
+            if !isHeld { kill(search.pid, SIGCONT) }
+            _ = try scratch.shell("echo \(turn) >pipe")
+            #expect(try hasSaid("closed \(turn)"))
+            isShown = isHeld
+            kill(search.pid, SIGCONT)
+            #expect(try search.wait().exitStatus == 0)
+        }
+        #expect(isShown)
     }
 
     // A verdict leaves nothing behind in the program: no zombie, no tracer, and the next one is the same.

@@ -31,9 +31,29 @@ import Testing
         #expect(json.output.contains("\"whole\":false") && json.messages.contains("Not whole"), "\(json)")
     }
 
+    @Test func messagesBehindTheFirst() throws {
+        expectPossible(try Watched([try leaksProgram("partly"), "messages"]).leaks(), "messages in socket")
+    }
+
+    // The image of a fork's child has its own blocks alone. Where the others lie is known: what no word there leads to
+    // is lost, and what one leads to may be held.
     @Test func aProcessThatInheritedBlocks() throws {
         let watched = try Watched([try leaksProgram("partly"), "fork"])
         let child = try #require(try watched.lines().first)
-        expectPossible(try watched.scratch.run([Built.products + "/heapsum", "leaks", child]), "inherited by fork")
+        func rows(_ options: String) throws -> Outcome {
+            try watched.scratch.shell("'\(Built.products)/heapsum' leaks --verdict all --format csv \(options)")
+        }
+        func verdicts(_ outcome: Outcome) -> [String] {
+            outcome.output.split(whereSeparator: \.isNewline).map { $0.split(separator: ",") }.filter {
+                $0.count > 2 && ["4000", "5000", "6000"].contains($0[1])
+            }.map { "\($0[1]) \($0[0])" }.sorted()
+        }
+        let living = try rows(child)
+        #expect(verdicts(living) == ["4000 definite", "5000 possible", "6000 reachable"], "\(living)")
+        #expect(living.messages.contains("inherited by fork") && !living.messages.contains("Not whole"), "\(living)")
+        try watched.scratch.prepare("gcore -o core \(child) >/dev/null 2>&1")
+        _ = try watched.end()
+        let core = try rows("--core core.\(child) images/partly.\(child).heap")
+        #expect(verdicts(core) == verdicts(living), "\(core)")
     }
 }

@@ -150,7 +150,7 @@ private final class TerminalSession {
         try terminal.send(
             "/ BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace")
         try terminal.send("BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace '(' Enter")
-        #expect(try terminal.shows("is no regular expression"))
+        #expect(try terminal.shows("is not a regular expression"))
         try terminal.send(
             "/ BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace")
         try terminal.send("BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace Enter")

@@ -21,7 +21,7 @@ struct Recording {
         try names(of: program).map { name in
             let image = try HeapImage(path: "\(scratch.path)/\(name)")
             guard !image.hasFlag(HEAP_FLAG_BROKEN) else {
-                throw Failure("\(name): the recorder found an invariant of its own broken")
+                throw Failure("\(name): one of the recorder's own checks failed")
             }
             return (name, image)
         }

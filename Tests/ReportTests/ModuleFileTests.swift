@@ -189,7 +189,7 @@ import Testing
             let info = try scratch.shell("\(heapsum) info \(file)").output
             #expect(
                 info.contains("3  allocations before recording could start, which are not in the image\n")
-                    && info.contains("2  allocations without a place"), "\(info)")
+                    && info.contains("2  allocations that are not in the image: no space"), "\(info)")
         }
     }
 }

@@ -300,7 +300,7 @@ func table(
         for part in [
             "state         exited with status 0", "live          3,001,741 bytes in 4 blocks",
             "freed         90 bytes in 9 blocks", "unwinder      own, by the modules' unwind tables\n",
-            "dump signal   none\n", "2  allocations without a place", "Modules (3)",
+            "dump signal   none\n", "2  allocations that are not in the image: no space", "Modules (3)",
         ] {
             #expect(out.text.contains(part), "\(part)")
         }

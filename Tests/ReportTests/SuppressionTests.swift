@@ -223,10 +223,10 @@ import Testing
 
     @Test func mistakesAreToldWithTheirLines() throws {
         for (text, line, what) in [
-            ("leak:a\nlaek:b\n", 2, "'laek:b' is neither"), ("leak:\n", 1, "of everything"),
-            ("leak:*\n", 1, "of everything"),
+            ("leak:a\nlaek:b\n", 2, "'laek:b' is neither"), ("leak:\n", 1, "matches everything"),
+            ("leak:*\n", 1, "matches everything"),
             ("\n{\nname\nMemcheck:Leak\nfun:a\n", 2, "has no end"), ("{\n}\n", 2, "without a name"),
-            ("{\nname\nLeak\n}\n", 3, "no kind of suppression"),
+            ("{\nname\nLeak\n}\n", 3, "not a kind of suppression"),
             ("{\nname\nMemcheck:Leak\nfunction:a\n}\n", 4, "neither fun:"),
             ("{\nname\nMemcheck:Leak\n...\n}\n", 5, "without a frame"),
             ("{\nname\nMemcheck:Leak\nmatch-leak-kinds: some\nfun:a\n}\n", 4, "'some' is not a kind of leak"),

@@ -112,6 +112,18 @@ enum leaks_page_kind {
 ssize_t leaks_resident(
     int pagemap, uint64_t start, uint64_t end, enum leaks_page_kind kind, struct leaks_pages *runs, size_t capacity);
 
+/* ---- What waits in pipes and sockets ---- */
+
+/* A descriptor for a process, and a copy of one of its own descriptors. -ENOSYS before Linux 5.6. */
+int leaks_open_process(pid_t pid);
+int leaks_take_descriptor(int process, int number);
+/* How many bytes wait to be read; of a socket of datagrams those of the first. */
+ssize_t leaks_waiting(int descriptor);
+int leaks_is_stream(int descriptor);
+/* Copies of what waits, which stays there: how many bytes. */
+ssize_t leaks_peek_pipe(int descriptor, void *buffer, size_t count);
+ssize_t leaks_peek_socket(int descriptor, void *buffer, size_t count);
+
 static inline void leaks_prefetch(const void *address) { __builtin_prefetch(address, 0, 1); }
 
 #endif

@@ -3,15 +3,15 @@
 // can't see the canvas is told of the box that the keyboard stands on.
 
 class FlameGraph {
-    /** `actions` are zoom(node), and details(node): lines for the tooltip; hue(function) is the colour's index. */
-    constructor(actions) {
+    /** `actions` are zoom(node), details(node): what the tooltip shows, and sentence(node). */
+    constructor(actions, {id, help}) {
         this.actions = actions;
         this.rowHeight = 22;
         this.canvas = make('canvas', {
             tabindex: '0',
             role: 'img',
-            id: 'flame-canvas',
-            'aria-describedby': 'flame-help',
+            id,
+            'aria-describedby': help,
             onmousemove: event => this.point(event),
             onmouseleave: () => {
                 tooltip.hide();
@@ -46,7 +46,10 @@ class FlameGraph {
         });
     }
 
-    /** What is shown: the tree, the widths, colours by `tint(node)`, the matching functions or null. */
+    /**
+     * What is shown: the tree, the widths, the matching functions or null. `tint(node)` is a colour, or the box's parts
+     * from left to right: [share, colour].
+     */
     show({tree, widths, tint, matches, focus}) {
         Object.assign(this, {tree, widths, tint, matches});
         this.focus = focus;
@@ -55,9 +58,8 @@ class FlameGraph {
     }
 
     palette() {
-        this.colours ??=
-            Object.fromEntries(['text', 'muted', 'surface', 'line', 'accent', 'box-text', 'box-root', 'box-other'].map(
-                name => [name, look.colour(name)]));
+        this.colours ??= Object.fromEntries(
+            ['text', 'muted', 'surface', 'line', 'accent', 'box-text'].map(name => [name, look.colour(name)]));
         return this.colours;
     }
 
@@ -118,9 +120,13 @@ class FlameGraph {
         const colours = this.palette();
         const isFaint = this.matches && node > 0 && !this.matches[this.tree.function [node]];
         pen.globalAlpha = isFaint ? 0.28 : isCaller ? 0.65 : 1;
-        pen.fillStyle = node === 0 ? colours['box-root'] : this.tint(node);
-        const inner = Math.max(width - (width > 3 ? 1 : 0.2), 0.3);
-        pen.fillRect(x, y, inner, this.rowHeight - 1);
+        const inner = Math.max(width - (width > 3 ? 1 : 0.2), 0.3), tint = this.tint(node);
+        let left = x;
+        for (const [part, colour] of typeof tint === 'string' ? [[1, tint]] : tint) {
+            pen.fillStyle = colour;
+            pen.fillRect(left, y, inner * part, this.rowHeight - 1);
+            left += inner * part;
+        }
         const room = Math.floor((width - 10) / this.letter);
         if (room >= 3) {
             pen.fillStyle = colours['box-text'];

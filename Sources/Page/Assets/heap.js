@@ -5,11 +5,15 @@
 //   at        the moment that is shown            against   the moment that it is compared with; -1: none
 //   zoom      a node of the graph                 search    what is looked for
 //   sort      a column, "-" before it: ascending  show      graph or outline
-//   row       the chosen stack
+//   row       the chosen stack              verdict   the kind of blocks that count; empty: all
+//   colour    module or verdict             holders   the form of their tree: outline or graph
+//   holder    a node of the holders' tree
 
 const data = new HeapData(JSON.parse(document.getElementById('data').textContent));
 const lastMoment = data.moments.length - 1;
 /** A log may tell how many blocks there are, and not how large: of all blocks, or of some. */
+/** Null where no input brings a verdict. */
+const verdicts = data.raw.verdicts ? new Verdicts(data) : null;
 const unknownSizes = data.columns.blocksOfUnknownSize;
 const isAnySizeKnown = !unknownSizes || data.columns.bytes.some(value => value > 0);
 const bytesOf = (bytes, unknown) => !unknown ? grouped(bytes) : bytes > 0 ? `at least ${grouped(bytes)}` : 'not known';
@@ -31,7 +35,11 @@ const state = new State({
     search: '',
     sort: '',
     row: -1,
-    width: 'change'
+    width: 'change',
+    verdict: '',
+    colour: verdicts ? 'verdict' : 'module',
+    holders: 'outline',
+    holder: 0
 });
 
 const trees = {};
@@ -48,7 +56,12 @@ function work() {
     let measure = measures.some(([key]) => key === v.measure) ? v.measure : measures[0][0];
     // Of other moments, and of growth, what is live is all that is known.
     if ((isGrowth || !isEnd) && measure !== 'blocks') measure = isAnySizeKnown ? 'bytes' : 'blocks';
-    const after = isGrowth || !isEnd ? data.at(at)[measure] : data.columns[measure];
+    // A verdict is on what is live at the end.
+    const isJudged = verdicts !== null && isEnd && !isGrowth;
+    const verdict = isJudged && verdicts.choices.some(([value]) => value === v.verdict) ? v.verdict : '';
+    if (verdict && measure !== 'blocks') measure = 'bytes';
+    const held = verdict ? verdicts.held(verdict) : isEnd ? data.columns : data.at(at);
+    const after = verdict ? held[measure] : isGrowth || !isEnd ? data.at(at)[measure] : data.columns[measure];
     const before = isGrowth ? data.at(against)[measure] : null;
     const view = v.view === 'up' ? 'up' : 'down';
     const tree = trees[view] ??= new CallTree(data, view);
@@ -67,6 +80,9 @@ function work() {
     const widths = tree.sums(widthOfRow);
     const changes = isGrowth ? tree.sums(change) : null;
     const values = tree.sums(after);
+    const ofVerdicts = isJudged && (measure === 'bytes' || measure === 'blocks')
+        ? verdicts.ofNodes(tree, verdict, measure === 'bytes' ? 'Bytes' : 'Blocks')
+        : null;
 
     // Rows in the zoom, with a match in any frame, that hold anything of what is shown.
     const inside = zoom > 0 ? tree.rowsThrough(zoom) : null;
@@ -84,7 +100,7 @@ function work() {
         if ((inside && !inside[row]) || (hasMatch && !hasMatch[row])) continue;
         // A stack without live bytes may have live blocks.
         if (isGrowth ? change[row] === 0 && data.at(at).blocks[row] === data.at(against).blocks[row]
-                     : after[row] === 0 && !(measure === 'bytes' && isEnd && data.columns.blocks[row] > 0))
+                     : after[row] === 0 && !(measure === 'bytes' && isEnd && held.blocks[row] > 0))
             continue;
         rows.push(row);
         shownSum += (isGrowth ? change : after)[row];
@@ -95,6 +111,10 @@ function work() {
         isEnd,
         isGrowth,
         isChange,
+        isJudged,
+        verdict,
+        held,
+        ofVerdicts,
         measure,
         after,
         before,
@@ -134,7 +154,9 @@ function details(node) {
         lines = [['Change', change], ['After', unit(value)], ['Before', unit(value - changes[node])]];
     } else {
         const zoomed = current.zoom > 0 ? ['Of what is zoomed to', share(value, widths[current.zoom])] : null;
-        lines = [[measureName(), unit(value)], ['Of all', share(value, widths[0])], zoomed];
+        const said = (current.ofVerdicts ?? []).filter(([, sums]) => sums[node] > 0).map(([kind,
+            sums]) => [verdictTitles[kind], `${unit(sums[node])}, ${share(sums[node], value)}`, 'key-' + kind]);
+        lines = [[measureName(), unit(value)], ['Of all', share(value, widths[0])], zoomed, ...said];
     }
     const place = module ? make('p', {class: 'module', text: module}) : '';
     return [make('strong', {text: tree.name(node)}), place, tooltip.lines(lines)];
@@ -148,7 +170,7 @@ function sentence(node) {
                     : `${valueText(values[node])}, ${share(values[node], widths[0])} of all`);
 }
 
-// ---- Colours: a hue a module, for the eight that hold the most; for growth, red and blue ----
+// ---- Colours: a hue a module, for the eight that hold the most; for growth, red and blue; or one a verdict ----
 
 const hueOfModule = new Map();
 {
@@ -168,12 +190,18 @@ const hueOfModule = new Map();
                         .sort((a, b) => (held.get(b) ?? 0) - (held.get(a) ?? 0) || spread.get(b) - spread.get(a));
     modules.slice(0, 8).forEach((module, index) => hueOfModule.set(module, index + 1));
 }
+const isColouredByVerdict = () => state.values.colour === 'verdict' && current.ofVerdicts !== null;
 let tints = new Map();
 look.follow(() => {
     tints = new Map();
 });
 function tintOf(node) {
     const {tree, changes, widths, isGrowth} = current;
+    if (isColouredByVerdict() && widths[node] > 0) {
+        const all = current.ofVerdicts.reduce((sum, [, sums]) => sum + sums[node], 0);
+        return current.ofVerdicts.map(([kind, sums]) => [all > 0 ? sums[node] / all : 0, tintOfVerdict(kind)]);
+    }
+    if (node === 0) return look.colour('box-root');
     if (isGrowth) {
         const lean = widths[node] > 0 ? changes[node] / widths[node] : 0;
         const strength = Math.min(100, Math.round(Math.abs(lean) * 100));
@@ -189,6 +217,11 @@ function tintOf(node) {
         tints.set(key,
             mix(hue ? look.colour('module-' + hue) : look.colour('box-other'), look.colour('surface'),
                 [100, 90, 80][shade]));
+    return tints.get(key);
+}
+function tintOfVerdict(kind) {
+    const key = 'verdict-' + kind;
+    if (!tints.has(key)) tints.set(key, look.colour(key));
     return tints.get(key);
 }
 /** `percent` of one colour in another, as a colour that the canvas knows. */
@@ -207,13 +240,22 @@ const zoomTo = node => {
     state.set({zoom: node, row: -1}, true);
     announce(node === 0 ? 'Zoomed out to all.' : `Zoomed to ${current.tree.name(node)}.`);
 };
-const flame = new FlameGraph({zoom: zoomTo, details, sentence});
+const flame = new FlameGraph({zoom: zoomTo, details, sentence}, {id: 'flame-canvas', help: 'flame-help'});
 const outline = new Outline({
     zoom: zoomTo,
     sentence,
     texts: node => current.isGrowth ? [signed(current.changes[node]), '']
                                     : [grouped(current.values[node]), share(current.values[node], current.widths[0])]
-});
+},
+    {id: 'outline', label: 'Calls, by what they hold'});
+const holders = verdicts ? new HolderPanel(data, {
+    zoom: holder => {
+        state.set({holder}, true);
+        announce(holder === 0 ? 'Zoomed out to all holders.' : `Zoomed to ${holders.tree.name(holder)}.`);
+    },
+    form: form => state.set({holders: form})
+})
+                         : null;
 const pickSpan = (from, to) => {
     state.set(from === null ? {at: lastMoment, against: -1, sort: ''} : {at: to, against: from, sort: ''}, true);
     announce(from === null ? 'No span picked: what is live is shown.'
@@ -316,8 +358,7 @@ function columns() {
             text: row => measure === 'bytes' && unknownSizes?.[row] ? '–' : share(after[row], all)
         }
     ];
-    const blocks = current.isEnd ? data.columns.blocks : data.at(current.at).blocks,
-          bytes = current.isEnd ? data.columns.bytes : data.at(current.at).bytes;
+    const {blocks, bytes} = current.held;
     if (measure !== 'blocks')
         list.push({
             key: 'blocks',
@@ -334,7 +375,17 @@ function columns() {
             text: row => bytesOf(bytes[row], unknownSizes?.[row]),
             value: row => bytes[row]
         });
-    for (const quantity of current.isEnd ? quantities : []) {
+    if (current.isJudged)
+        list.push({
+            key: 'verdict',
+            title: 'Verdict',
+            hint: 'The worst first',
+            isText: true,
+            text: row => verdicts.cell(row, current.verdict),
+            value: row => verdicts.rank(row, current.verdict)
+        });
+    // Of a part of the blocks only how many and how large is known.
+    for (const quantity of current.isEnd && !current.verdict ? quantities : []) {
         const {key, short, hint} = quantity;
         if (short && key !== measure)
             list.push({
@@ -359,6 +410,7 @@ function figuresOf(row) {
         const text = quantityText(quantity, row);
         if (text !== '–') figures.push([quantity.title, text]);
     }
+    if (verdicts) figures.push(...verdicts.figures(row));
     if (data.columns.shape) figures.push(['Shape over the moments', data.strings[data.columns.shape[row]]]);
     return figures;
 }
@@ -481,12 +533,18 @@ const momentFields = lastMoment > 0 ? ['at',
                          ...data.moments.map((each, number) => make('option', {value: number, text: each.label}))))
                                     : [];
 const found = make('span', {class: 'hint', id: 'found', role: 'status'});
+const verdictField = verdicts
+    ? make('select', {id: 'verdict', onchange: () => state.set({verdict: verdictField.value, sort: '', row: -1}, true)},
+        ...verdicts.choices.map(([value, text]) => make('option', {value, text})))
+    : null;
+const colourSwitch =
+    switcher('Colour', [['verdict', 'Colour: verdict'], ['module', 'Colour: module']], colour => state.set({colour}));
 const viewSwitch =
     switcher('Direction', [['down', 'From the start'], ['up', 'Inverted']], view => state.set({view, zoom: 0}));
 const showSwitch = switcher('Form', [['graph', 'Graph'], ['outline', 'Outline']], show => state.set({show}));
 const widthSwitch =
     switcher('Width', [['change', 'Width: change'], ['size', 'Width: size']], width => state.set({width}));
-const crumbs = make('nav', {class: 'crumbs', 'aria-label': 'Zoomed to'});
+const crumbs = new Crumbs(zoomTo);
 const modules = make('div', {class: 'modules'});
 const emptyGraph = make('p', {class: 'empty', hidden: true});
 const count = make('span', {class: 'hint', id: 'count', role: 'status'});
@@ -518,18 +576,20 @@ function build() {
             make('div', {class: 'tools'}, make('span', {class: 'brand', text: data.raw.tool}), look.switch()));
     const main = document.getElementById('main');
     const stacks = section('stacks', 'Stacks', [count], make('div', {class: 'split'}, table.element, detail.element));
-    main.replaceChildren(...[warnings(), tiles(), section('time', 'Timeline', [], timeline.element),
+    main.replaceChildren(...[warnings(), tiles(), verdicts?.tiles(), section('time', 'Timeline', [], timeline.element),
         make('div', {class: 'toolbar', role: 'search', id: 'toolbar'},
             make('div', {class: 'search'}, searchField, found), labelled('Measure', measureField),
+            verdictField ? labelled('Verdict', verdictField) : null,
             ...(momentFields.length > 0 ? [labelled('At', momentFields[0]), labelled('compared with', momentFields[1])]
                                         : [])),
-        section('graph', 'Flame graph', [widthSwitch, viewSwitch, showSwitch], crumbs, modules, emptyGraph,
-            flame.element, outline.element, make('p', {
+        section('graph', 'Flame graph', [colourSwitch, widthSwitch, viewSwitch, showSwitch], crumbs.element, modules,
+            emptyGraph, flame.element, outline.element, make('p', {
                 class: 'hint',
                 id: 'flame-help',
                 text: 'Click, or Enter: zoom. Arrows: move. Escape: zoom out. The outline has the same as a list.'
             })),
-        stacks, data.raw.histograms ? section('shapes', 'Sizes, ages, lifetimes', [], histograms(data)) : null, facts()]
+        holders?.element, stacks,
+        data.raw.histograms ? section('shapes', 'Sizes, ages, lifetimes', [], histograms(data)) : null, facts()]
                              .filter(part => part));
     document.body.append(announcer);
     addEventListener('keydown', event => {
@@ -542,27 +602,15 @@ function build() {
     });
 }
 
-function showCrumbs() {
-    const {tree, zoom} = current;
-    crumbs.hidden = zoom === 0;
-    const path = [0, ...tree.path(zoom)];
-    const shown = path.length > 7 ? [...path.slice(0, 2), null, ...path.slice(-4)] : path;
-    crumbs.replaceChildren(make('ol', {},
-        ...shown.map(node => node === null
-                ? make('li', {text: '…'})
-                : make('li', {},
-                    node === zoom
-                        ? make('span', {'aria-current': 'true', text: tree.name(node)})
-                        : make('button', {type: 'button', text: tree.name(node), onclick: () => zoomTo(node)})))));
-}
-
 function showModules() {
     const nameOf = module => baseName(data.functions.modulePaths[module]);
     const entries = current.isGrowth ? [['grew', 'key-grown'], ['shrank', 'key-shrunk']]
                                      : [...hueOfModule].map(([module, hue]) => [nameOf(module), 'key-module-' + hue]);
     const even = current.isChange ? 'as much of both' : 'unchanged';
     entries.push(current.isGrowth ? [even, 'key-even'] : ['others', 'key-other']);
-    modules.replaceChildren(legend(entries));
+    modules.replaceChildren(legend(isColouredByVerdict()
+            ? current.ofVerdicts.map(([kind]) => [verdictTitles[kind].toLowerCase(), 'key-' + kind])
+            : entries));
 }
 
 function show(changed) {
@@ -571,11 +619,18 @@ function show(changed) {
     if (document.activeElement !== searchField) searchField.value = state.values.search;
     measureField.value = c.measure;
     for (const option of measureField.options)
-        option.disabled = (c.isGrowth || !c.isEnd) && option.value !== 'bytes' && option.value !== 'blocks';
+        option.disabled =
+            (c.isGrowth || !c.isEnd || c.verdict !== '') && option.value !== 'bytes' && option.value !== 'blocks';
     if (momentFields.length > 0) {
         momentFields[0].value = String(c.at);
         momentFields[1].value = String(c.against);
     }
+    if (verdictField) {
+        verdictField.value = c.verdict;
+        verdictField.disabled = !c.isJudged;
+    }
+    colourSwitch.hidden = c.ofVerdicts === null;
+    colourSwitch.show(isColouredByVerdict() ? 'verdict' : 'module');
     viewSwitch.show(c.view);
     showSwitch.show(state.values.show === 'outline' ? 'outline' : 'graph');
     widthSwitch.hidden = !c.isGrowth;
@@ -597,10 +652,10 @@ function show(changed) {
         `Flame graph of ${c.isGrowth ? 'growth in ' + c.noun + 's' : measureName().toLowerCase()}, ${
             c.view === 'up' ? 'inverted, from the allocating call' : 'from the start'}. ${sentence(c.zoom)}.`);
     flame.show({tree: c.tree, widths: c.widths, tint: tintOf, matches: c.matches, focus: c.zoom});
-    if (isOutline
-        && (!changed || ['show', 'view', 'measure', 'at', 'against', 'zoom', 'width'].some(key => changed.has(key))))
+    if (isOutline && (!changed || ['show', 'view', 'measure', 'at', 'against', 'zoom', 'width',
+            'verdict'].some(key => changed.has(key))))
         outline.show({tree: c.tree, widths: c.widths, focus: c.zoom});
-    showCrumbs();
+    crumbs.show(c.tree, c.zoom);
     showModules();
 
     const list = columns();
@@ -612,6 +667,12 @@ function show(changed) {
     });
     const rows =
         Int32Array.from(c.rows).sort((a, b) => (isDescending ? keys[b] - keys[a] : keys[a] - keys[b]) || a - b);
+    holders?.show({
+        form: state.values.holders,
+        zoom: state.values.holder,
+        test: c.search.test,
+        isNew: !changed || changed.has('holders') || changed.has('holder')
+    });
     table.show({columns: list, rows, sort: key, isDescending, chosen: c.row});
     count.textContent =
         `${counted(rows.length, 'stack')}${rows.length < data.rowCount ? ` of ${grouped(data.rowCount)}` : ''} · ${

@@ -4,20 +4,21 @@
 
 class Outline {
     /** `actions` are zoom(node), texts(node): [value, share], and sentence(node). */
-    constructor(actions) {
+    constructor(actions, {id, label}) {
         this.actions = actions;
         this.limit = 100;
         this.element = make('div', {
             class: 'outline',
             role: 'tree',
-            'aria-label': 'Calls, by what they hold',
-            id: 'outline',
+            'aria-label': label,
+            id,
             onkeydown: event => this.key(event),
             onclick: event => this.click(event)
         });
     }
 
-    show({tree, widths, focus}) {
+    /** Items that hold `leastShare` of the focus or more are open from the start. */
+    show({tree, widths, focus, leastShare = 1}) {
         Object.assign(this, {tree, widths});
         const item = this.item(focus, 1);
         this.element.replaceChildren(item);
@@ -28,6 +29,14 @@ class Outline {
             const items = next.lastChild.querySelectorAll(':scope > [role=treeitem]');
             next = items.length === 1 ? items[0] : null;
         }
+        if (leastShare < 1) this.openLarge(item, widths[focus] * leastShare);
+    }
+
+    openLarge(item, least) {
+        if (this.widths[Number(item.dataset.node)] < least) return;
+        this.open(item);
+        for (const inner of item.querySelectorAll(':scope > .outline-group > [role=treeitem]'))
+            this.openLarge(inner, least);
     }
 
     item(node, level) {
@@ -131,5 +140,24 @@ class Outline {
                 return;
         }
         event.preventDefault();
+    }
+}
+
+/** The way from all to what is zoomed to, a button a step. `zoom(node)` goes there. */
+class Crumbs {
+    constructor(zoom) {
+        this.zoom = zoom;
+        this.element = make('nav', {class: 'crumbs', 'aria-label': 'Zoomed to'});
+    }
+
+    show(tree, focus) {
+        this.element.hidden = focus === 0;
+        const path = [0, ...tree.path(focus)];
+        const shown = path.length > 7 ? [...path.slice(0, 2), null, ...path.slice(-4)] : path;
+        const step = node => node === focus
+            ? make('span', {'aria-current': 'true', text: tree.name(node)})
+            : make('button', {type: 'button', text: tree.name(node), onclick: () => this.zoom(node)});
+        this.element.replaceChildren(
+            make('ol', {}, ...shown.map(node => node === null ? make('li', {text: '…'}) : make('li', {}, step(node)))));
     }
 }

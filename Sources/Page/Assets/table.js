@@ -3,7 +3,7 @@
 
 class StackTable {
     /**
-     * `columns` are { key, title, hint, text(row), value(row), isWide, part(row) }; `actions` are sort(key),
+     * `columns` are { key, title, hint, text(row), value(row), isWide, isText, part(row) }; `actions` are sort(key),
      * choose(row).
      */
     constructor(actions) {
@@ -64,7 +64,14 @@ class StackTable {
         this.draw();
     }
 
-    classOf(column) { return [column.isWide ? 'wide' : 'number', column.isMinor ? 'minor' : ''].join(' ').trim(); }
+    classOf(column) {
+        return [column.isWide   ? 'wide'
+                : column.isText ? 'words'
+                                : 'number',
+            column.isMinor ? 'minor' : '']
+            .join(' ')
+            .trim();
+    }
 
     toTop() {
         this.cursor = 0;

@@ -2,23 +2,65 @@
 // allocating call outward. Parents have lower numbers than their children, so that sums and marks are one pass over
 // arrays, whatever the depth; a tree of a million nodes is made in a fraction of a second.
 
-class CallTree {
+/** A tree in arrays. Who extends it appends nodes, a parent before its children, and finishes. */
+class Tree {
+    constructor() {
+        this.parent = [0];
+        this.depth = [0];
+    }
+
+    append(parent) {
+        this.parent.push(parent);
+        this.depth.push(this.depth[parent] + 1);
+        return this.parent.length - 1;
+    }
+
+    finish() {
+        this.count = this.parent.length;
+        this.parent = Int32Array.from(this.parent);
+        this.depth = Int32Array.from(this.depth);
+        this.linkChildren();
+    }
+
+    /** Children of a node are `order[first[node]]` up to before `order[first[node + 1]]`. */
+    linkChildren() {
+        this.first = new Int32Array(this.count + 1);
+        for (let node = 1; node < this.count; node++) this.first[this.parent[node] + 1]++;
+        for (let node = 0; node < this.count; node++) this.first[node + 1] += this.first[node];
+        const next = this.first.slice();
+        this.order = new Int32Array(this.count);
+        for (let node = 1; node < this.count; node++) this.order[next[this.parent[node]]++] = node;
+    }
+
+    /** The node's children that hold anything of `sums`, the largest first. */
+    children(node, sums) {
+        const children = [];
+        for (let place = this.first[node]; place < this.first[node + 1]; place++)
+            if (sums[this.order[place]] > 0) children.push(this.order[place]);
+        return children.sort((a, b) => sums[b] - sums[a] || a - b);
+    }
+
+    /** From the outermost to the node itself, without the root. */
+    path(node) {
+        const path = [];
+        for (; node > 0; node = this.parent[node]) path.push(node);
+        return path.reverse();
+    }
+}
+
+class CallTree extends Tree {
     /** `direction` is 'down', from the start, or 'up', from the allocation. */
     constructor(data, direction) {
+        super();
         this.data = data;
-        this.parent = [0];
         this.function = [-1];
-        this.depth = [0];
         /** The node in which a row's stack ends. */
         this.rowNode = new Int32Array(data.rowCount);
         this.table = new Int32Array(1 << 12);
         direction === 'down' ? this.addFromStart() : this.addFromAllocation();
-        this.count = this.parent.length;
-        this.parent = Int32Array.from(this.parent);
+        this.finish();
         this.function = Int32Array.from(this.function);
-        this.depth = Int32Array.from(this.depth);
         this.table = null;
-        this.linkChildren();
     }
 
     // Every node of the data's own tree has one here, found from its parent's.
@@ -46,10 +88,8 @@ class CallTree {
         for (let node; (node = this.table[place]) !== 0; place = place + 1 & mask) {
             if (this.parent[node] === parent && this.function [node] === number) return node;
         }
-        const made = this.parent.length;
-        this.parent.push(parent);
+        const made = this.append(parent);
         this.function.push(number);
-        this.depth.push(this.depth[parent] + 1);
         this.table[place] = made;
         if (made * 2 > this.table.length) this.grow();
         return made;
@@ -67,16 +107,6 @@ class CallTree {
         }
     }
 
-    /** Children of a node are `order[first[node]]` up to before `order[first[node + 1]]`. */
-    linkChildren() {
-        this.first = new Int32Array(this.count + 1);
-        for (let node = 1; node < this.count; node++) this.first[this.parent[node] + 1]++;
-        for (let node = 0; node < this.count; node++) this.first[node + 1] += this.first[node];
-        const next = this.first.slice();
-        this.order = new Int32Array(this.count);
-        for (let node = 1; node < this.count; node++) this.order[next[this.parent[node]]++] = node;
-    }
-
     /** The nodes' sums of the rows' values; rows where `isIn` is 0 don't count. */
     sums(values, isIn = null) {
         const sums = new Float64Array(this.count);
@@ -84,21 +114,6 @@ class CallTree {
             if (!isIn || isIn[row]) sums[this.rowNode[row]] += values[row];
         for (let node = this.count - 1; node > 0; node--) sums[this.parent[node]] += sums[node];
         return sums;
-    }
-
-    /** The node's children that hold anything of `sums`, the largest first. */
-    children(node, sums) {
-        const children = [];
-        for (let place = this.first[node]; place < this.first[node + 1]; place++)
-            if (sums[this.order[place]] > 0) children.push(this.order[place]);
-        return children.sort((a, b) => sums[b] - sums[a] || a - b);
-    }
-
-    /** From the outermost to the node itself, without the root. */
-    path(node) {
-        const path = [];
-        for (; node > 0; node = this.parent[node]) path.push(node);
-        return path.reverse();
     }
 
     name(node) { return node === 0 ? 'all' : this.data.functions.name[this.function [node]]; }

@@ -70,6 +70,8 @@ package final class LeakReport {
         case .register: return "register \(root.place) of thread \(root.threadID ?? 0)"
         case .kernel: return root.place
         case .loader: return root.place
+        case .program:
+            return root.place.isEmpty ? root.mapping + (whole ? " at \(hexadecimal(root.address))" : "") : root.place
         case .stack: return "stack of thread \(root.threadID ?? 0)" + (whole ? " at \(hexadecimal(root.address))" : "")
         case .thread:
             return root.place.isEmpty

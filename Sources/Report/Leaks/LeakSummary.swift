@@ -212,7 +212,7 @@ extension FrameNames {
 /// - Complexity: that of the verdict, and of reducing the image.
 package func judge(
     _ snapshot: Snapshot, _ image: HeapImage, symbolizer: Symbolizer, search: SymbolSearch,
-    progress: ((UInt64) -> Void)? = nil
+    progress: ((ScanProgress) -> Void)? = nil
 ) throws -> LeakReport {
     let reduction = Reduction()
     try reduction.add(image)

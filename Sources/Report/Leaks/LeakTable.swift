@@ -126,7 +126,10 @@ package struct LeakTable {
                 case .possible:
                     "An unaligned, marked or mangled pointer leads to it, or what leads to it is itself only possibly "
                         + "held."
-                default: "No pointer leads to it."
+                default:
+                    verdict.dragged[UInt32(block)] == nil
+                        ? "No pointer leads to it."
+                        : "No pointer leads to it, but for those of a cycle, in what it drags along."
                 }
             try out.write("  \(why)\n")
             return

@@ -38,6 +38,7 @@ extension MachineReport {
             if rows.contains(where: { $0.blocksOfUnknownSize > 0 }) {
                 data.column("blocksOfUnknownSize", rows.map(\.blocksOfUnknownSize))
             }
+            if reduction.hasVerdicts { PageVerdicts.writeColumns(rows, to: &data) }
             // Times in whole milliseconds; -1: not known.
             for quantity in Quantity.all where !quantity.isSum && (!quantity.isOfSampling || reduction.isSampled) {
                 data.column(
@@ -51,12 +52,14 @@ extension MachineReport {
                     })
             }
         }
+        if reduction.hasVerdicts { PageVerdicts.write(reduction, names, to: &data) }
         HeapPage.writeQuantities(&data)
         data.string("sort", quantity.name)
         snapshots.write(to: &data)
         PageTimelines.write(reduction.inputs, to: &data)
         PageTimelines.writeHistograms(reduction, selection, to: &data)
-        HeapPage.writeWarnings(reduction, names, Table.notes(reduction, selection), &data)
+        let notes = Table.notes(reduction, selection) + PageVerdicts.notes(reduction, names)
+        HeapPage.writeWarnings(reduction, names, notes, &data)
         data.stringTable("strings")
         try HeapPage.finish(reduction, data, to: out)
     }

@@ -15,6 +15,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -105,6 +106,36 @@ static NOINLINE void hide_in_the_kernel(void) {
         .sigev_value.sival_ptr = make("reachable", "a timer's value")};
     timer_t timer;
     timer_create(CLOCK_MONOTONIC, &notify, &timer);
+}
+
+/* Writes a block's address behind `before` bytes, and forgets it. */
+static NOINLINE void send_away(int descriptor, size_t before, const char *verdict, const char *place) {
+    char message[64] = {0};
+    void *block = make(verdict, place);
+    memcpy(message + before, &block, sizeof block);
+    if (write(descriptor, message, before + sizeof block) < 0) abort();
+    memset(message, 0, sizeof message);
+    __asm__ volatile("" : : "r"(message) : "memory");
+}
+
+static NOINLINE void hide_on_the_way(void) {
+    int ends[2];
+    if (pipe(ends) != 0) abort();
+    send_away(ends[1], 0, "reachable", "a pipe");
+    send_away(ends[1], 8, "reachable", "a pipe, behind another message");
+    if (pipe(ends) != 0) abort();
+    send_away(ends[1], 3, "reachable", "a pipe, at an odd place");
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0) abort();
+    send_away(ends[1], 0, "reachable", "a unix socket");
+    if (pipe(ends) != 0) abort();
+    send_away(ends[1], 0, "definite", "a pipe that was read");
+    char bytes[64];
+    if (read(ends[0], bytes, sizeof bytes) != 8) abort();
+    memset(bytes, 0, sizeof bytes);
+    __asm__ volatile("" : : "r"(bytes) : "memory");
+    if (pipe(ends) != 0) abort();
+    send_away(ends[1], 0, "definite", "a pipe that nobody can read any more");
+    close(ends[0]);
 }
 
 static pthread_key_t early_key, late_key;
@@ -239,6 +270,7 @@ int main(int argc, char **argv) {
     hide_in_data();
     hide_in_mappings();
     hide_in_the_kernel();
+    hide_on_the_way();
     hide_in_keys();
     start(with_stack, 0, 1);
     start(with_register, 0, 1);

@@ -1,6 +1,7 @@
 /*
  * Programs whose state can't be had whole. vfork: one thread waits uninterruptibly for its vfork's child. fork: the
- * child goes on, with blocks that its parent made.
+ * child goes on, with a block that its parent made and that holds one of its own. messages: several wait in a socket of
+ * datagrams, of which the first alone can be seen.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -9,8 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+void *directly, *held;
 
 static __attribute__((noinline)) void lose(void) {
     void *volatile lost = calloc(1, 4000);
@@ -35,10 +39,19 @@ int main(int argc, char **argv) {
         pthread_t thread;
         pthread_create(&thread, 0, wait_for_child, 0);
         usleep(200000);
-    } else if (fork() != 0) {
-        for (;;) pause();
+    } else if (argc > 1 && strcmp(argv[1], "messages") == 0) {
+        int ends[2];
+        if (socketpair(AF_UNIX, SOCK_DGRAM, 0, ends) != 0) return 1;
+        for (int i = 0; i < 2; i++)
+            if (write(ends[1], "a message", 9) != 9) return 1;
     } else {
+        void *volatile *inherited = calloc(4, sizeof(void *));
+        if (fork() != 0)
+            for (;;) pause();
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        inherited[1] = calloc(1, 5000);
+        directly = calloc(1, 6000);
+        held = (void *)inherited;
     }
     lose();
     wipe();

@@ -1,0 +1,88 @@
+// What heapsum_leaks asks for: a dump with a verdict, made by the heaprun that runs the program. heaprun is the
+// program's ancestor, so it may trace it where nobody else may (yama's 1); under --leaks it traces it already.
+
+import Glibc
+import HeapImage
+import Launch
+import Leaks
+import Proc
+import Report
+import Symbols
+import Text
+
+/// The verdicts that programs have asked for.
+final class LeaksOnRequest {
+    /// The tracer, under --leaks.
+    private let watch: EndWatch?
+    private var lines: [String] = []
+    private var linesLeftOut = 0
+    private lazy var symbolizer = Symbolizer(hasLines: false)
+
+    /// Verdicts that the report at the end tells of; more are counted.
+    private static let mostLines = 20
+
+    init(watch: EndWatch?) { self.watch = watch }
+
+    /// Writes the dump; 1 where blocks are definitely lost, 0 where none is, -1 where there is no verdict, or it is not
+    /// whole.
+    func judge(_ pid: pid_t) -> Int32 {
+        var told: LeakSummary?
+        do throws(LaunchError) {
+            let path = try takeDump(of: pid, deadline: 0) { [self] image in
+                let report = try report(of: pid, image)
+                told = report.summary
+                return report.stored()
+            }
+            guard let told else { return -1 }
+            add(Self.line(pid, path.text, told))
+            if !told.notRead.isEmpty { return -1 }
+            return (told.totals[.definite]?.blocks ?? 0) > 0 ? 1 : 0
+        } catch {
+            add("heaprun: heapsum_leaks: no verdict: \(error.message)")
+            return -1
+        }
+    }
+
+    private func report(of pid: pid_t, _ image: HeapImage) throws -> LeakReport {
+        func report(_ snapshot: Snapshot) throws -> LeakReport {
+            defer { snapshot.finish() }
+            return try Report.judge(snapshot, image, symbolizer: symbolizer, search: SymbolSearch())
+        }
+        do {
+            if let watch, tracer(of: pid) == getpid() {
+                let made = try watch.pause(pid) { process in
+                    try report(
+                        Snapshot.take(
+                            ofStopped: pid, held: process.held, ending: process.ending, kind: process.kind,
+                            missing: process.missing, image: image))
+                }
+                if let made { return made }
+                throw LeaksError("\(pid): no thread of it would stop")
+            }
+            var options = SnapshotOptions()
+            options.keepsTicks = true
+            return try report(Snapshot.take(of: pid, image: image, options: options))
+        } catch let error as LeaksError {
+            throw LaunchError.notRecorded(error.message)
+        }
+    }
+
+    // MARK: Telling
+
+    private func add(_ line: String) {
+        if lines.count < Self.mostLines { lines.append(line) } else { linesLeftOut += 1 }
+    }
+
+    func report() -> [String] {
+        lines + (linesLeftOut > 0 ? ["heaprun: heapsum_leaks: \(counted(UInt64(linesLeftOut), "more call"))"] : [])
+    }
+
+    private static func line(_ pid: pid_t, _ path: String, _ told: LeakSummary) -> String {
+        let words = [Verdict.definite, .indirect, .possible].map { verdict in
+            let amount = told.totals[verdict] ?? Amount()
+            return "\(verdict.text) \(separated(amount.bytes)) bytes in \(counted(amount.blocks, "block"))"
+        }
+        return "heaprun: \(pid) asked for a verdict: \(words.joined(separator: ", "))"
+            + "\(told.notRead.isEmpty ? "" : " (not whole)"): heapsum leaks \(shellWord(path))"
+    }
+}
