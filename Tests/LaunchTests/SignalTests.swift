@@ -52,11 +52,11 @@ import Text
         _ = try running.wait()
         usleep(100_000)
         #expect(kill(child, 0) == 0)
-        // Nobody is left to remove the run directory.
+        // Nobody is left to remove the run directory, and heaprun's socket in it.
         let variables = try contents("/proc/\(child)/environ").split(separator: "\0")
         let directory = try #require(variables.first { $0.hasPrefix("HEAPSUM_RUN_DIR=") }?.dropFirst(16))
         kill(child, SIGKILL)
-        #expect(rmdir(String(directory)) == 0)
+        #expect(unlink(String(directory) + "/" + RequestSocket.name) == 0 && rmdir(String(directory)) == 0)
     }
 
     // A stop by SIGSTOP is the program's alone: whoever continues the program must not find heaprun stopped.
