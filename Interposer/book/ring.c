@@ -187,7 +187,8 @@ static inline __attribute__((always_inline)) void fold_all(
     const struct heap_header *header = image.header;
     uint64_t until, blocks;
     int64_t room = (int64_t)(load_relaxed(&header->peak_bytes) - load_relaxed(&header->live_bytes));
-    /* A batch can exceed the peak only if it moved more bytes than are missing to it. A sampled one's are not scaled. */
+    /* A batch can exceed the peak only if it moved more bytes than are missing to it. A sampled batch's bytes are not
+     * scaled. */
     if ((interval != 0 || (int64_t)record->pending_bytes > room)
         && find_highest(record, ring, &until, interval) > room) {
         uint64_t bytes = fold_until(record, ring, until, &blocks, alone, interval);

@@ -23,8 +23,8 @@
 
 #define HEAP_MAGIC 0x0A6D757370616568ull /* the bytes "heapsum\n" */
 #define HEAP_VERSION 3u
-/* The previous versions. Version 2 has no sampling: its header ends before `sample_interval`. The header of version 1 is
- * shorter still (HEAP_HEADER_1_BYTES), and its stacks are heap_stack_1 entries. */
+/* The previous versions. Version 2 has no sampling: its header ends before `sample_interval`. The header of version 1
+ * is shorter still (HEAP_HEADER_1_BYTES), and its stacks are heap_stack_1 entries. */
 #define HEAP_VERSION_2 2u
 #define HEAP_VERSION_1 1u
 #define HEAP_BYTE_ORDER 0x01020304u
