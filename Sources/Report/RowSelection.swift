@@ -80,8 +80,8 @@ package struct RowSelection {
     }
 }
 
-/// Rows in the order of every table: largest key first. Equal keys are ordered by bytes, then by their original order, so
-/// that two runs over one file print the same.
+/// Rows in the order of every table: largest key first. Equal keys are ordered by bytes, then by their original order,
+/// so that two runs over one file print the same.
 ///
 /// - Complexity: O(n log n), and one call of `key` for each row.
 package func largestFirst<Row>(_ rows: [Row], by key: (Row) -> Double, bytes: (Row) -> UInt64) -> [Row] {
