@@ -127,7 +127,7 @@ import Testing
         try scratch.write("program.c", waiting)
         // Not under /tmp, where such a bit may count for nothing.
         let place = Built.root + "/.build/test-programs/setuid-\(getpid())"
-        try scratch.prepare("cc -o program program.c && chmod 755 . && install -m 4755 program '\(place)'")
+        try scratch.prepare("cc -o program program.c && chmod 755 . && install -D -m 4755 program '\(place)'")
         defer { unlink(place) }
         let user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
         let program = try Attached(user + [place], scratch: scratch)
