@@ -52,6 +52,8 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
         if let runDirectory { remove(runDirectory) }
         throw error
     }
+    // Before anything is said: the program may end at any time, and its mappings then name its image no more.
+    let image = try? findImage(of: pid, deadline: 0)
     if !request.isQuiet {
         let name = programName(pid)
         say(
@@ -67,7 +69,7 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
         }
     }
     guard let seconds = request.seconds else { return 0 }
-    return try stay(with: pid, startTime, for: seconds, request, runDirectory)
+    return try stay(with: pid, startTime, image, for: seconds, request, runDirectory)
 }
 
 private func start(
@@ -154,7 +156,8 @@ private func isOn(_ pid: pid_t) -> Bool {
 
 /// Keeps the resident size in the image until the time is over.
 private func stay(
-    with pid: pid_t, _ startTime: UInt64, for seconds: Double, _ request: AttachRequest, _ runDirectory: FilePath?
+    with pid: pid_t, _ startTime: UInt64, _ image: ImagePlace?, for seconds: Double, _ request: AttachRequest,
+    _ runDirectory: FilePath?
 ) throws(LaunchError) -> Int32 {
     let deadline = monotonicNanoseconds() + UInt64(seconds * 1e9)
     var signals = sigset_t(), before = sigset_t()
@@ -162,7 +165,6 @@ private func stay(
     for number in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&signals, number) }
     sigprocmask(SIG_BLOCK, &signals, &before)
     var meter = runDirectory.map { ResidentMeter(pid: pid, runDirectory: $0) }
-    let image = try? findImage(of: pid, deadline: 0)
     while monotonicNanoseconds() < deadline {
         let left = deadline - min(deadline, monotonicNanoseconds())
         var timeout = timespec(tv_sec: 0, tv_nsec: Int(min(left, 250_000_000)))
