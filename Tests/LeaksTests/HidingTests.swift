@@ -51,9 +51,9 @@ import Testing
     @Test func whatIsClosedMeanwhileIsClosed() throws {
         let scratch = try Scratch()
         try scratch.prepare("mkfifo pipe")
-        let running = try scratch.start(
-            [Built.heaprun, "--quiet", "-o", "images", try leaksProgram("closing")],
-            variables: ["HEAPSUM_LIBRARY": Built.interposer], input: scratch.path + "/pipe")
+        let running = try scratch.startRecorded(
+            [try leaksProgram("closing")], options: ["--quiet", "-o", "images"], library: Built.interposer,
+            input: scratch.path + "/pipe")
         let pid = try running.child()
         defer {
             kill(pid, SIGKILL)

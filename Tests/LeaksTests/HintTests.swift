@@ -98,9 +98,9 @@ import Testing
     @Test func heaprunMayBeGone() throws {
         let scratch = try Scratch()
         try scratch.prepare("mkfifo pipe")
-        let running = try scratch.start(
-            [Built.heaprun, "--quiet", "-o", "images", try leaksProgram("hints"), "late"],
-            variables: ["HEAPSUM_LIBRARY": Built.interposer], input: scratch.path + "/pipe")
+        let running = try scratch.startRecorded(
+            [try leaksProgram("hints"), "late"], options: ["--quiet", "-o", "images"], library: Built.interposer,
+            input: scratch.path + "/pipe")
         let pid = try running.child()
         defer { kill(pid, SIGKILL) }
         #expect(try eventually { try contents(running.outputPath).contains("ready") })

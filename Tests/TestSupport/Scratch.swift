@@ -243,10 +243,11 @@ extension Scratch {
     /// Starts a program under heaprun, with the empty library unless told otherwise.
     package func startRecorded(
         _ arguments: [String], options: [String] = ["--quiet"], library: String = emptyLibrary,
-        variables: [String: String?] = [:]
+        variables: [String: String?] = [:], input: String = "/dev/null"
     ) throws -> Running {
         try start(
-            [Built.heaprun] + options + arguments, variables: variables.merging(["HEAPSUM_LIBRARY": library]) { $1 })
+            [Built.heaprun] + options + arguments, variables: variables.merging(["HEAPSUM_LIBRARY": library]) { $1 },
+            input: input)
     }
 
     package func record(
