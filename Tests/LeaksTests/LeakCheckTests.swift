@@ -59,7 +59,8 @@ import Testing
         #expect(junit.output == "2 1 max-definite True\n", "\(junit)")
         // pprof itself sums up by label.
         let tags = try scratch.shell(
-            "'\(heapsum)' --format pprof -o p.pb.gz heap/*.heap; '\(Built.pprof)' -tags -sample_index=inuse_space -unit=B "
+            "'\(heapsum)' --format pprof -o p.pb.gz heap/*.heap; "
+                + "'\(Built.pprof)' -tags -sample_index=inuse_space -unit=B "
                 + "p.pb.gz"
         )
         let lines = tags.output.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
