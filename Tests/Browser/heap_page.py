@@ -57,6 +57,20 @@ def function(frame):
     return frame["function"]
 
 
+async def outline(page):
+    """The outline as it is shown, all of it opened: for each path of names below its root the number on its line."""
+    shown = await page.evaluate("""(async () => {
+        for (let closed; (closed = document.querySelector('#outline [aria-expanded=false]'));) closed.querySelector('.outline-row').click();
+        return [...document.querySelectorAll('#outline [role=treeitem]')].map(item => [Number(item.getAttribute('aria-level')),
+            item.querySelector('.name').textContent, item.querySelector('.number').textContent]); })()""")
+    path, found = [], {}
+    for level, name, value in shown:
+        path[level - 1:] = [name]
+        if level > 1:
+            found[tuple(path[1:])] = number(value)
+    return found
+
+
 async def totals_and_measures(page):
     await page.open(url("pool"))
     totals, rows = report("pool")["totals"], report("pool")["rows"]
@@ -84,15 +98,7 @@ async def outline_is_the_tree(page):
                 path += (name,)
                 sums[path] += row["bytes"]
         await page.open(url("pool", f"show=outline&view={view}"))
-        shown = await page.evaluate("""(async () => {
-            for (let closed; (closed = document.querySelector('#outline [aria-expanded=false]'));) closed.querySelector('.outline-row').click();
-            return [...document.querySelectorAll('#outline [role=treeitem]')].map(item => [Number(item.getAttribute('aria-level')),
-                item.querySelector('.name').textContent, item.querySelector('.number').textContent]); })()""")
-        path, found = [], {}
-        for level, name, value in shown:
-            path[level - 1:] = [name]
-            if level > 1:
-                found[tuple(path[1:])] = number(value)
+        found = await outline(page)
         # Frames without a name are called by their module here, and not in the report.
         named = {path: value for path, value in sums.items() if value > 0 and "?" not in path}
         check(len(named) >= 8, f"{view}: the report has {len(named)} calls")

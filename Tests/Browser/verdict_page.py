@@ -9,7 +9,7 @@ import sys
 
 import heap_page
 from browser import browser
-from heap_page import check, choose, count, function, number, quiet, report, url
+from heap_page import check, choose, count, function, number, outline, quiet, report, url
 
 KINDS = ("definite", "indirect", "possible", "reachable")
 LOST = KINDS[:3]
@@ -53,14 +53,7 @@ async def filters(page):
         for frame in reversed(row["frames"]):
             path += (function(frame) or "?",)
             calls[path] += of_kinds(row, LOST)
-    shown = await page.evaluate("""(async () => {
-        for (let closed; (closed = document.querySelector('#outline [aria-expanded=false]'));) closed.querySelector('.outline-row').click();
-        return [...document.querySelectorAll('#outline [role=treeitem]')].map(item => [Number(item.getAttribute('aria-level')),
-            item.querySelector('.name').textContent, item.querySelector('.number').textContent]); })()""")
-    path, found = [], {}
-    for level, name, value in shown:
-        path[level - 1:] = [name]
-        found[tuple(path[1:])] = number(value)
+    found = await outline(page)
     named = {path: value for path, value in calls.items() if value > 0 and "?" not in path}
     check(len(named) >= 3, f"calls with lost blocks: {named}")
     for path, value in named.items():

@@ -60,8 +60,7 @@ import Testing
         // pprof itself sums up by label.
         let tags = try scratch.shell(
             "'\(heapsum)' --format pprof -o p.pb.gz heap/*.heap; "
-                + "'\(Built.pprof)' -tags -sample_index=inuse_space -unit=B "
-                + "p.pb.gz"
+                + "'\(Built.pprof)' -tags -sample_index=inuse_space -unit=B p.pb.gz"
         )
         let lines = tags.output.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
         #expect(lines.contains { $0.first == "16650.0B" && $0.last == "definite" }, "\(tags)")
