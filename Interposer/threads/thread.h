@@ -53,8 +53,9 @@ struct local {
         };
         uint64_t busy; /* all of them */
     };
-    /* threads/sample.h. Bytes up to and with the next one that is drawn; 0: every allocation is booked, or the
-     * countdown is the next one, which is looked at inside of a hook. Where it last began; and the generator. */
+    /* See threads/sample.h. `distance` is the number of bytes up to and including the next drawn one. It is 0 if every
+     * allocation is booked, or if `distance_inside` counts instead, which is checked inside a hook. `first_distance` is
+     * the countdown's last start, `random` the generator. */
     uint64_t distance, distance_inside, first_distance, random;
     uintptr_t owners[HOOK_LEVELS]; /* the stack pointers of those hooks */
     struct heap_thread *record;    /* NULL: no record was left */
