@@ -1,5 +1,5 @@
-// The page of a heap: its parts, put together over one state. Whatever changes, changes the state; what is shown is
-// worked out from the state alone, so that a link to it shows the same again.
+// The page of a heap: its parts over one common state. Every action changes the state, and everything shown is computed
+// from the state alone, so a link to the page shows the same again.
 //
 //   measure   which number of the rows            view      down, up (inverted)
 //   at        the moment that is shown            against   the moment that it is compared with; -1: none
@@ -11,13 +11,13 @@
 
 const data = new HeapData(JSON.parse(document.getElementById('data').textContent));
 const lastMoment = data.moments.length - 1;
-/** A log may tell how many blocks there are, and not how large: of all blocks, or of some. */
-/** Null where no input brings a verdict. */
+/** A log may give the number of blocks but not their sizes: for all blocks, or for some. */
+/** Null if no input has a verdict. */
 const verdicts = data.raw.verdicts ? new Verdicts(data) : null;
 const unknownSizes = data.columns.blocksOfUnknownSize;
 const isAnySizeKnown = !unknownSizes || data.columns.bytes.some(value => value > 0);
 const bytesOf = (bytes, unknown) => !unknown ? grouped(bytes) : bytes > 0 ? `at least ${grouped(bytes)}` : 'not known';
-/** What rows have columns of; measures are those that graphs can be drawn of, as they add up. */
+/** The quantities for which rows have columns. Measures are those that add up, so that graphs can show them. */
 const quantities = data.raw.quantities.filter(({key}) => data.columns[key]);
 const measures = quantities.filter(({key, isSum}) => isSum && (key !== 'bytes' || isAnySizeKnown)).map(({key,
     title}) => [key, title]);
@@ -43,7 +43,7 @@ const state = new State({
 });
 
 const trees = {};
-/** What the state comes to: asked for by every part, worked out once a state. */
+/** What follows from the state: every part reads it; it is computed once for each state. */
 let current = null;
 function work() {
     const v = state.values;
@@ -54,9 +54,9 @@ function work() {
     const isEnd = at === lastMoment || lastMoment < 0;
     const isGrowth = against >= 0;
     let measure = measures.some(([key]) => key === v.measure) ? v.measure : measures[0][0];
-    // Of other moments, and of growth, what is live is all that is known.
+    // For other moments, and for growth, only live bytes and blocks are known.
     if ((isGrowth || !isEnd) && measure !== 'blocks') measure = isAnySizeKnown ? 'bytes' : 'blocks';
-    // A verdict is on what is live at the end.
+    // Verdicts exist only for blocks that are live at the end.
     const isJudged = verdicts !== null && isEnd && !isGrowth;
     const verdict = isJudged && verdicts.choices.some(([value]) => value === v.verdict) ? v.verdict : '';
     if (verdict && measure !== 'blocks') measure = 'bytes';
@@ -84,7 +84,7 @@ function work() {
         ? verdicts.ofNodes(tree, verdict, measure === 'bytes' ? 'Bytes' : 'Blocks')
         : null;
 
-    // Rows in the zoom, with a match in any frame, that hold anything of what is shown.
+    // The rows in the zoom that match the search in any frame and have a value to show.
     const inside = zoom > 0 ? tree.rowsThrough(zoom) : null;
     let hasMatch = null;
     if (matches) {
@@ -170,7 +170,7 @@ function sentence(node) {
                     : `${valueText(values[node])}, ${share(values[node], widths[0])} of all`);
 }
 
-// ---- Colours: a hue a module, for the eight that hold the most; for growth, red and blue; or one a verdict ----
+// ---- Colours: one hue per module for the eight largest; red and blue for growth; or one colour per verdict ----
 
 const hueOfModule = new Map();
 {
@@ -224,7 +224,7 @@ function tintOfVerdict(kind) {
     if (!tints.has(key)) tints.set(key, look.colour(key));
     return tints.get(key);
 }
-/** `percent` of one colour in another, as a colour that the canvas knows. */
+/** Mixes `percent` of one colour into another, and returns a colour that the canvas accepts. */
 function mix(colour, other, percent) {
     const probe = make('span', {hidden: true});
     probe.style.color = `color-mix(in oklab, ${colour} ${percent}%, ${other})`;
@@ -384,7 +384,7 @@ function columns() {
             text: row => verdicts.cell(row, current.verdict),
             value: row => verdicts.rank(row, current.verdict)
         });
-    // Of a part of the blocks only how many and how large is known.
+    // For some of the blocks only their number and size are known.
     for (const quantity of current.isEnd && !current.verdict ? quantities : []) {
         const {key, short, hint} = quantity;
         if (short && key !== measure)
@@ -454,7 +454,7 @@ function inputPairs(input) {
     ].filter(pair => pair);
 }
 
-/** What a reader has to know before believing a number. */
+/** The notes that a reader must know before trusting a number. */
 function warnings() {
     const list = [...data.raw.warnings];
     for (const input of data.raw.inputs)
