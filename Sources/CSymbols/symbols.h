@@ -24,6 +24,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -119,6 +120,9 @@ static inline pid_t symbols_fork(int *end, uint64_t mapped, uint64_t memory) {
     setrlimit(RLIMIT_AS, &space);
     return 0;
 }
+
+/* The number of the system call in which a thread waits for a lock. */
+enum { SYMBOLS_FUTEX = SYS_futex };
 
 static inline int symbols_was_killed(int status) { return WIFSIGNALED(status) ? WTERMSIG(status) : 0; }
 

@@ -42,6 +42,45 @@ import Testing
         #expect(try helper.ask([1, 2], timeoutMilliseconds: 10_000) == [2, 1])
     }
 
+    /// Another thread holds a lock when the helper is forked, and the helper needs it: at the first question, or at a
+    /// later one. It is asked again once the lock is free, and given up if the lock never is.
+    @Test(arguments: [true, false]) func aLockHeldAtTheForkIsSeen(isReleased: Bool) throws {
+        let shared = UnsafeMutablePointer<Held>.allocate(capacity: 1)
+        defer { shared.deallocate() }
+        shared.initialize(to: Held())
+        try #require(pipe(&shared.pointee.asked) == 0 && sem_init(&shared.pointee.lock, 0, 0) == 0)
+        defer { shared.pointee.asked.withUnsafeBufferPointer { $0.forEach { close($0) } } }
+        let helper = Helper(memoryByteCount: 64 << 20) { question in
+            if question.isEmpty { return [] }
+            write(shared.pointee.asked[1], [1], 1)
+            sem_wait(&shared.pointee.lock)
+            return question.reversed()
+        }
+        guard isReleased else {
+            #expect(throws: HelperError.waitsForALock) { try helper.ask([1, 2], timeoutMilliseconds: 600_000) }
+            return
+        }
+        var holder = pthread_t()
+        try #require(
+            pthread_create(
+                &holder, nil,
+                { shared in
+                    let shared = shared?.assumingMemoryBound(to: Held.self)
+                    var byte: UInt8 = 0
+                    read(shared?.pointee.asked[0] ?? -1, &byte, 1)
+                    if let shared { sem_post(&shared.pointee.lock) }
+                    return nil
+                }, shared) == 0)
+        #expect(try helper.ask([1, 2], timeoutMilliseconds: 600_000) == [2, 1])
+        pthread_join(holder, nil)
+    }
+
+    private struct Held {
+        /// The helper writes into this pipe before it takes the lock.
+        var asked: [CInt] = [-1, -1]
+        var lock = sem_t()
+    }
+
     @Test func itEndsWithItsOwner() throws {
         var pid: pid_t = 0
         do {

@@ -130,7 +130,9 @@ package final class Scratch {
     /// Runs a tool that prepares a test; its failure is the test's.
     package func prepare(_ script: String) throws {
         let outcome = try shell(script)
-        guard outcome.exitStatus == 0 else { throw Failure("\(script): \(outcome.messages)") }
+        guard outcome.exitStatus == 0 else {
+            throw Failure("\(script): exit status \(outcome.exitStatus): \(outcome.messages)")
+        }
     }
 
     package func write(_ name: String, _ text: String, mode: mode_t = 0o644) throws {
