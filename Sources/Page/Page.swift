@@ -20,7 +20,9 @@ package enum PageKind: String, Sendable {
                 PackageResources.data_js, PackageResources.tree_js, PackageResources.flame_js,
                 PackageResources.outline_js, PackageResources.verdict_js, PackageResources.holders_js,
                 PackageResources.table_js, PackageResources.stack_js, PackageResources.timeline_js,
-                PackageResources.histogram_js, PackageResources.heap_js,
+                PackageResources.histogram_js, PackageResources.current_js, PackageResources.words_js,
+                PackageResources.colours_js, PackageResources.columns_js, PackageResources.facts_js,
+                PackageResources.heap_js,
             ]
         case .watch: shared + [PackageResources.watch_js]
         }
