@@ -1,5 +1,5 @@
 /*
- * Sampling: decides which allocations are booked if not all are (heap_image.h, "Sampling").
+ * Sampling: decides which allocations are booked if not all are (heap_sampling.h).
  *
  * Each thread counts down the bytes to the next drawn byte. The distances are exponentially distributed: the rest of a
  * distance does not depend on the past, so the order of allocations does not matter. The draw is made before the real

@@ -1,5 +1,5 @@
 // What a sampled image's blocks stand for. A block of so many bytes was drawn with a known chance; divided by it, bytes
-// and blocks are unbiased estimates of what all blocks come to (heap_image.h, "Sampling"). Of an image that holds every
+// and blocks are unbiased estimates of what all blocks come to (heap_sampling.h). Of an image that holds every
 // block each stands for itself.
 //
 // Invariant: the numbers are those that the recorder counted with, bit by bit: counters and live blocks still settle.
