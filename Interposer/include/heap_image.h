@@ -203,9 +203,10 @@ static inline uint32_t heap_slot_low(uint64_t slot) { return (uint32_t)(slot & H
 static inline uint64_t heap_slot_make(uint32_t stack, uint32_t tick, uint32_t low) {
     return (uint64_t)stack << HEAP_SLOT_STACK_SHIFT | (uint64_t)tick << HEAP_SLOT_TICK_SHIFT | low;
 }
-static inline int heap_slot_is_mark(uint64_t slot) { return slot != 0 && heap_slot_stack(slot) == 0; }
-static inline uint64_t heap_slot_mark(uint32_t thread) { return HEAP_SLOT_CLAIMED | thread; }
-static inline uint32_t heap_slot_mark_thread(uint64_t slot) { return (uint32_t)slot; }
+/* Whether the slot holds a claim, or a block of the recorder's own: no block of the program. */
+static inline int heap_slot_is_reserved(uint64_t slot) { return slot != 0 && heap_slot_stack(slot) == 0; }
+static inline uint64_t heap_slot_claim(uint32_t thread) { return HEAP_SLOT_CLAIMED | thread; }
+static inline uint32_t heap_slot_claim_thread(uint64_t slot) { return (uint32_t)slot; }
 
 /* ---- Time ---------------------------------------------------------------------------------------- */
 
@@ -462,10 +463,10 @@ enum heap_event_kind {
 };
 
 /*
- * One event of a thread's ring. `mark`, the event's tag, is stored last: by its sequence number a reader knows whether
- * the entry is the one it looks for.
+ * One event of a thread's ring. `tag` is stored last. Its sequence number tells a reader whether the entry is the one
+ * that it looks for.
  *
- *   mark:  63      32 31    24 23  20 19      0
+ *   tag:   63      32 31    24 23  20 19      0
  *         +----------+--------+------+---------+
  *         | sequence | flags  | kind | tick    |
  *         +----------+--------+------+---------+
@@ -477,7 +478,7 @@ struct heap_event {
     uint64_t address;
     uint64_t slot;  /* the block's slot word: as published, or as it was before the free */
     uint64_t bytes; /* as requested */
-    uint64_t mark;
+    uint64_t tag;
 };
 
 #define HEAP_EVENT_SEQUENCE_SHIFT 32
@@ -486,10 +487,10 @@ struct heap_event {
 #define HEAP_EVENT_FLAG_TEMPORARY 1u /* freed before the thread's next allocation */
 #define HEAP_EVENT_FLAG_REALLOC 2u   /* one half of a reallocation */
 
-static inline uint32_t heap_event_sequence(uint64_t mark) { return (uint32_t)(mark >> HEAP_EVENT_SEQUENCE_SHIFT); }
-static inline uint32_t heap_event_flags(uint64_t mark) { return (uint32_t)(mark >> HEAP_EVENT_FLAGS_SHIFT) & 0xFF; }
-static inline uint32_t heap_event_kind(uint64_t mark) { return (uint32_t)(mark >> HEAP_EVENT_KIND_SHIFT) & 0xF; }
-static inline uint32_t heap_event_tick(uint64_t mark) { return (uint32_t)(mark & HEAP_SLOT_TICK_MASK); }
+static inline uint32_t heap_event_sequence(uint64_t tag) { return (uint32_t)(tag >> HEAP_EVENT_SEQUENCE_SHIFT); }
+static inline uint32_t heap_event_flags(uint64_t tag) { return (uint32_t)(tag >> HEAP_EVENT_FLAGS_SHIFT) & 0xFF; }
+static inline uint32_t heap_event_kind(uint64_t tag) { return (uint32_t)(tag >> HEAP_EVENT_KIND_SHIFT) & 0xF; }
+static inline uint32_t heap_event_tick(uint64_t tag) { return (uint32_t)(tag & HEAP_SLOT_TICK_MASK); }
 
 #define HEAP_RING_EVENTS 128u
 
