@@ -141,7 +141,7 @@ extension Harvest {
 }
 
 extension PackedImage {
-    /// Nothing was seen of it, not even lost allocations. Of a sampled program that says little.
+    /// Nothing was seen of it, not even lost allocations. For a sampled program that means little.
     var isSilent: Bool {
         sampleInterval == 0 && allocatedBlocks == 0 && losses.lost_allocations == 0 && losses.early_allocations == 0
     }

@@ -9,7 +9,7 @@ extension Reduction {
     /// Adds an image: counts it and folds its stacks in. `path` is its name. For a running program, everything that is
     /// asked later (ages, sizes, filters, lifetimes, snapshots) is about the moment at which it was added.
     ///
-    /// - Throws: `InputError` where a running image can't be read to its end.
+    /// - Throws: `InputError` if a running image can't be read to its end.
     /// - Complexity: O(blocks + nodes) time, O(nodes) memory.
     package func add(_ original: HeapImage, path: String? = nil) throws {
         var image = original

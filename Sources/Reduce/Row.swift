@@ -18,8 +18,8 @@ package struct Row {
     package var key: RowKey?
     /// nil if an input with some of its blocks has no verdict.
     package var verdict: RowVerdict?
-    /// Of the bytes and blocks, where any of them are estimates of a sampled image; nil: they are exact, or it isn't
-    /// known.
+    /// The variance of the bytes and blocks, if any of them are estimates of a sampled image; nil: they are exact, or
+    /// unknown.
     package var variance: Variance?
 
     /// What was allocated and freed over time.
@@ -63,9 +63,9 @@ package struct Totals: Equatable {
     /// Stacks that hold live blocks.
     package var uniqueStacks = 0
     package var lostEvents: UInt64 = 0
-    /// nil where an input does not tell: of a sampled image a free of a block that was not drawn is no riddle.
+    /// nil if an input does not tell: in a sampled image, frees of blocks that were not drawn are normal.
     package var unmatchedFrees: UInt64?
-    /// Of the live bytes and blocks, where any of them are estimates of a sampled image.
+    /// The variance of the live bytes and blocks, if any of them are estimates of a sampled image.
     package var variance: Variance?
 
     package init() {}
