@@ -67,8 +67,10 @@ $(BUILD)/lib/heapsum/libheapsum-%.so: Interposer/allocators/%.c Interposer/alloc
 # SwiftPM knows what else is out of date. The tools contain the Swift library, so that they run on machines without
 # Swift, and have no rpath, because they need none. They are one executable under six names: hard links or copies, not
 # symbolic links, because a tool looks for the library beside its own file. lld is faster than Swift's default linker,
-# and does not warn of unused functions in one of Swift's libraries.
-RELEASE = -c release --static-swift-stdlib --disable-local-rpath -Xswiftc -use-ld=lld -Xlinker -s
+# and does not warn of unused functions in one of Swift's libraries. The executable is stripped (-s), so no debug
+# information is made: that takes a part of the compilers' time.
+RELEASE = -c release --static-swift-stdlib --disable-local-rpath -debug-info-format none \
+          -Xswiftc -use-ld=lld -Xlinker -s
 ONE     = .build/release/heapsum-tools
 
 tools: .build/headers
@@ -90,8 +92,9 @@ examples: $(EXAMPLES)
 packages:
 	@scripts/install-packages
 
+# The C library and the example are built while Swift's compilers wait for one another.
 demo: packages
-	@$(MAKE) --no-print-directory all .build/examples/pool-slot-zero
+	@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j2) all .build/examples/pool-slot-zero
 	@scripts/demo $(BUILD)/bin .build/examples
 
 test: packages
