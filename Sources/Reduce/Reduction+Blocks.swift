@@ -38,7 +38,7 @@ extension Reduction {
         for (index, input) in inputs.enumerated() {
             guard let image = input.image, let rowOfStack = rowsOfStacks[index] else { continue }
             let moment = Double(input.census?.momentNanoseconds ?? 0) / 1e9
-            let ticks = filter.ticks(of: image), isSampled = image.isSampled
+            let ticks = filter.ticks(of: image), isSampled = image.isSampled, pages = pagesOfInputs[index]
             try image.forEachBlock { (batch) throws(Failure) in
                 for position in batch.indices {
                     let block = batch[position]
@@ -46,10 +46,11 @@ extension Reduction {
                     if stack >= rowOfStack.count || rowOfStack[stack] == 0 { stack = 1 }
                     guard stack < rowOfStack.count, rowOfStack[stack] > 0 else { continue }
                     let age = max(0, moment - Double(milliseconds(ofTick: block.tick)) / 1000)
+                    var weight = isSampled ? image.weight(block.bytes) : BlockWeight(whole: block.bytes)
+                    if let pages { weight.residentBytes = Self.residentBytes(of: block, weight, pages) }
                     try body(
                         block, Int(rowOfStack[stack]) - 1, age,
-                        filter.passes(ageSeconds: age) && ticks.contains(block.tick),
-                        isSampled ? image.weight(block.bytes) : BlockWeight(whole: block.bytes))
+                        filter.passes(ageSeconds: age) && ticks.contains(block.tick), weight)
                 }
             }
         }

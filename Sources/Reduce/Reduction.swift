@@ -4,6 +4,7 @@
 // Memory grows with the unique stacks, never with the blocks.
 
 import HeapImage
+import Proc
 import Text
 
 /// Records reduced by unique stack.
@@ -21,6 +22,8 @@ package final class Reduction {
     /// For each input that is an image: the reduction's number of each of its modules.
     var modulesOfInputs: [Int: [UInt32]] = [:]
     var storedFrames = StoredFrameTable()
+    /// For each input whose process runs: its pages, once they were asked for.
+    var pagesOfInputs: [Int: ResidentPages] = [:]
 
     private struct ModuleKey: Hashable { var path: [UInt8], buildID: [UInt8], identity: ReducedModule.FileIdentity }
 
