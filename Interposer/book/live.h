@@ -83,17 +83,22 @@ static inline __attribute__((always_inline)) struct place live_look_up(
 /* The same look-up in glibc's fine map; remembers the branch for this thread. */
 struct place live_look_up_glibc_slowly(uintptr_t address);
 
-/* Two dependent loads; the first stays in the cache: 4 bytes for 64 KB of heap. */
-static inline __attribute__((always_inline)) struct place live_look_up_glibc(uintptr_t address) {
+/* The block's slot in glibc's fine map, NULL where no leaf covers it; false if this thread doesn't remember the branch.
+ * Two dependent loads; the first stays in the cache: 4 bytes for 64 KB of heap. */
+static inline __attribute__((always_inline)) bool live_remembers_glibc(uintptr_t address, uint64_t **slot) {
     const struct thread_branch *branch = &local.branches[(address >> LIVE_REGION_LOG2) % THREAD_BRANCHES];
-    if (unlikely(branch->region != (address >> LIVE_REGION_LOG2) + 1)) return live_look_up_glibc_slowly(address);
-    struct place place = {
-        .map = HEAP_MAP_FINE, .offset = (uint32_t)(address & ((1u << HEAP_GRANULE_LOG2_FINE_GLIBC) - 1))};
+    if (unlikely(branch->region != (address >> LIVE_REGION_LOG2) + 1)) return false;
     /* partner: the swap in live_grow */
     uint32_t leaf =
         load_acquire(&branch->entries[address >> LIVE_SHAPE_GLIBC.leaf_log2 & ((1u << LIVE_BRANCH_LOG2) - 1)]);
-    if (likely(leaf != 0)) place.slot = live_leaf_slot(leaf, &LIVE_SHAPE_GLIBC, address);
-    return place;
+    *slot = likely(leaf != 0) ? live_leaf_slot(leaf, &LIVE_SHAPE_GLIBC, address) : NULL;
+    return true;
+}
+
+static inline __attribute__((always_inline)) struct place live_look_up_glibc(uintptr_t address) {
+    struct place place = {
+        .map = HEAP_MAP_FINE, .offset = (uint32_t)(address & ((1u << HEAP_GRANULE_LOG2_FINE_GLIBC) - 1))};
+    return live_remembers_glibc(address, &place.slot) ? place : live_look_up_glibc_slowly(address);
 }
 
 /* The place of the block at `address` with this usable size. The allocator must give the same size all its life. */

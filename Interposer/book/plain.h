@@ -66,6 +66,13 @@ static inline __attribute__((always_inline)) bool book_knows_none(const void *bl
     return place.slot == NULL || load_relaxed(place.slot) == 0;
 }
 
+/* The same where one look tells; false decides nothing. Calls no function, so that its caller needs no frame. */
+static inline __attribute__((always_inline)) bool book_knows_none_at_once(const void *block) {
+    uint64_t *slot;
+    return likely(glibc_chunk_size(block) < (1u << HEAP_GRANULE_LOG2_1) + 8)
+        && likely(live_remembers_glibc((uintptr_t)block, &slot)) && (slot == NULL || load_relaxed(slot) == 0);
+}
+
 /* Books a block that the real call has just returned. */
 static inline __attribute__((always_inline)) void book_plain_allocation(
     const void *block, size_t bytes, uint32_t stack) {
