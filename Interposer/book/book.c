@@ -6,6 +6,7 @@
  */
 #include "book/book.h"
 
+#include "base/arena.h"
 #include "base/atomics.h"
 #include "base/next.h"
 #include "base/options.h"
@@ -82,7 +83,16 @@ void book_miss(struct place place, uint64_t word) {
     else LOSE(unmatched_frees, 1);
 }
 
-void book_free_elsewhere(const void *block) { book_take_away(live_find_block(block), block); }
+bool book_miss_free(struct place place, uint64_t word, const void *block) {
+    if (arena_owns(block)) return false;
+    book_miss(place, word);
+    return true;
+}
+
+bool book_free_elsewhere(const void *block) {
+    /* before another allocator is asked for its size */
+    return !arena_owns(block) && book_take_away(live_find_block(block), block);
+}
 
 void book_free(const struct hook *hook, const void *block) {
     if (likely(hook_has_ring(hook))) {

@@ -78,7 +78,7 @@
  */
 #define FREE(block, real) \
     do { \
-        if ((block) == NULL || unlikely(arena_owns(block))) break; \
+        if ((block) == NULL) break; \
         if (likely(hook_enter_plainly(HOOK_FRAME))) FREE_PLAINLY(block, real); \
         else FREE_OTHERWISE(block, real); \
     } while (0)
@@ -86,8 +86,7 @@
 /* The same for a free. */
 #define FREE_PLAINLY(block, real) \
     do { \
-        book_plain_free(block); \
-        real; \
+        if (likely(book_plain_free(block))) real; \
         hook_leave_plainly(); \
     } while (0)
 
@@ -98,7 +97,7 @@
             FREE_PLAINLY(block, real); \
             break; \
         } \
-        if (start_is_early()) break; \
+        if (arena_owns(block) || start_is_early()) break; \
         struct hook hook; \
         bool entered = ENTER(hook); \
         if (entered) { \

@@ -92,7 +92,7 @@ REST_OF_HOOK void free_otherwise(void *block) {
 }
 
 REST_OF_HOOK void free_plainly(void *block) {
-    if (block == NULL || unlikely(arena_owns(block))) return;
+    if (block == NULL) return;
     if (unlikely(!hook_enter_idle(HOOK_FRAME))) free_otherwise(block);
     else FREE_PLAINLY(block, next.free(block));
 }
