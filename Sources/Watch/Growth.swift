@@ -145,20 +145,41 @@ package enum Growth {
         lines[place - 1].last - lines[place].first
     }
 
+    /// Growth among noise, with or without something that repeats, such as a log that is rotated.
+    private static func trendInNoise(
+        _ times: [Double], _ values: [Double], noise: Double, floor: Double, chance: Double
+    ) -> Trend? {
+        guard values.count >= 32, noise > 0, let begin = times.first, let end = times.last,
+            let line = TheilSen(times: times, values: values), line.slope * (end - begin) >= noise / 2
+        else { return nil }
+        if let trend = lineInNoise(times, values, line, noise: noise, floor: floor, chance: chance) { return trend }
+        // The trend is taken off, as well as it is known, before a period is looked for; and once more as it shows
+        // without the period.
+        var slope = line.slope, quiet: [Double] = []
+        for _ in 0 ..< 2 {
+            let rise = times.map { slope * ($0 - begin) }
+            guard let rest = Period.removed(times, zip(values, rise).map { $0 - $1 }) else { return nil }
+            quiet = zip(rest, rise).map { $0 + $1 }
+            slope = TheilSen(times: times, values: quiet)?.slope ?? slope
+        }
+        guard let line = TheilSen(times: times, values: quiet) else { return nil }
+        return lineInNoise(
+            times, quiet, line, noise: LevelChanges.deviation(quiet), floor: floor, chance: chance)
+    }
+
     /// Growth among noise without memory, as in counters that are read at random moments. The noise hides the growth
     /// from `persists`, but a test for trends finds it. That test is valid here as long as nothing but the trend
     /// wanders, which is checked by the ratio of variances (A. W. Lo, A. C. MacKinlay, Stock market prices do not
     /// follow random walks, Review of Financial Studies 1, 1988): the variance of sixteen means of the residuals,
     /// against that of single steps. It is 1 without memory, and far higher for a walk. Also, the rise must be 1.4
     /// times the noise's deviation, and more than that with more than 240 moments (1.65 times with 512): a walk hidden
-    /// in the noise rises by half as much.
-    private static func trendInNoise(
-        _ times: [Double], _ values: [Double], noise: Double, floor: Double, chance: Double
+    /// in the noise rises by half as much, and goes further with more moments. A leak of twice the noise is above that
+    /// limit.
+    private static func lineInNoise(
+        _ times: [Double], _ values: [Double], _ line: TheilSen, noise: Double, floor: Double, chance: Double
     ) -> Trend? {
-        guard values.count >= 32, let begin = times.first, let end = times.last else { return nil }
-        guard noise > 0, let line = TheilSen(times: times, values: values), line.slope > 0 else { return nil }
+        guard let begin = times.first, let end = times.last, noise > 0 else { return nil }
         let rise = line.slope * (end - begin)
-        // A walk in the noise goes further with more moments. A leak of twice the noise must still be above the limit.
         guard rise >= 1.4 * max(1, pow(Double(values.count) / 240, 0.22)) * noise, rise >= floor else { return nil }
         let left = zip(times, values).map { $1 - line.slope * ($0 - begin) }
         guard varianceRatio(left, parameters: 2, noise: noise) <= 2.5 else { return nil }

@@ -27,6 +27,14 @@ import Trend
         (0 ..< count).map { 100 + level($0) + noise * normal(&random) }
     }
 
+    /// A log of some height that is rotated after a number of moments, which need not be whole.
+    private static func rotations(
+        of height: Double, every periods: Range<Double>, _ random: inout SeededGenerator
+    ) -> (Double) -> Double {
+        let period = Double.random(in: periods, using: &random), phase = Double.random(in: 0 ..< period, using: &random)
+        return { fmod($0 + phase, period) / period * height }
+    }
+
     static let kinds: [Kind] = [
         Kind(name: "noise alone", leaks: false) { series($0, &$1) { _ in 0 } },
         Kind(name: "a walk", leaks: false) { count, random in
@@ -59,9 +67,20 @@ import Trend
             return series(count, &random) { 10 * sin(Double($0) / Double(count) * 5 * 6.2832 + phase) }
         },
         Kind(name: "log rotation", leaks: false) { count, random in
-            let period = Int.random(in: count / 12 ..< count / 6, using: &random),
-                phase = Int.random(in: 0 ..< period, using: &random)
-            return series(count, &random) { Double(($0 + phase) % period) / Double(period) * 20 }
+            let rotations = rotations(
+                of: Double.random(in: 2 ..< 30, using: &random), every: Double(count) / 40 ..< Double(count) / 6,
+                &random)
+            return series(count, &random) { rotations(Double($0)) }
+        },
+        Kind(name: "log rotation over a walk in noise", leaks: false) { count, random in
+            let rotations = rotations(
+                of: Double.random(in: 2 ..< 30, using: &random), every: Double(count) / 40 ..< Double(count) / 6,
+                &random)
+            var level = 0.0
+            return (0 ..< count).map { place in
+                level += 0.03 * normal(&random)
+                return 1000 + level + normal(&random) + rotations(Double(place))
+            }
         },
         Kind(name: "warm-up", leaks: false) { count, random in
             series(count, &random) { 20 * (1 - exp(-Double($0) / Double(count) * 12)) }
@@ -82,11 +101,12 @@ import Trend
             return series(count, &random) { place in slope * Double(place - (starts.last { $0 <= place } ?? 0)) }
         },
         Kind(name: "a leak under log rotation", leaks: true) { count, random in
-            let period = Int.random(in: count / 40 ..< count / 20, using: &random),
-                phase = Int.random(in: 0 ..< period, using: &random)
-            return series(count, &random) {
-                signal * 5 * Double($0) / Double(count) + Double(($0 + phase) % period) / Double(period) * 4
-            }
+            let rotations = rotations(of: 4, every: Double(count) / 40 ..< Double(count) / 20, &random)
+            return series(count, &random) { signal * Double($0) / Double(count) + rotations(Double($0)) }
+        },
+        Kind(name: "a leak under slow log rotation", leaks: true) { count, random in
+            let rotations = rotations(of: 4, every: Double(count) / 20 ..< Double(count) / 8, &random)
+            return series(count, &random) { signal * Double($0) / Double(count) + rotations(Double($0)) }
         },
         Kind(name: "a leak in steps", leaks: true) { count, random in
             series(count, &random) { signal * 5 * Double($0 / (count / 40)) / 40 }
@@ -122,7 +142,7 @@ import Trend
                 #expect(share >= 0.95 || count - accused <= 2, "\(kind.name)")
             } else {
                 // A walk in noise is hard to tell from a leak that is restarted in as much noise.
-                let share = kind.name == "a walk in noise" ? 50 : 100
+                let share = kind.name.hasSuffix("a walk in noise") ? 50 : 100
                 #expect(accused <= max(2, count / share), "\(kind.name): \(accused) of \(count)")
             }
         }
