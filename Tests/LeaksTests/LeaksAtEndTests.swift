@@ -50,7 +50,10 @@ import Testing
 
     // Valgrind looks at the same moment, the program's last. Debian's own programs that lose something, and have an
     // end of their own.
-    @Test(arguments: [["sort", "/etc/passwd"], ["perl", "-e", "my @a = map { \"x\" x $_ } 1..100; print 1"]])
+    @Test(arguments: [
+        ["sort", "/etc/passwd"], ["perl", "-e", "my @a = map { \"x\" x $_ } 1..100; print 1"],
+        ["jq", "-n", "include \"/nowhere/nowhere\"; ."],
+    ])
     func theNumbersAreValgrinds(arguments: [String]) throws {
         let scratch = try Scratch()
         let valgrind = try scratch.run(

@@ -262,16 +262,21 @@ private let heapwatch = Built.products + "/heapwatch"
             import ctypes, sys, time
             libc = ctypes.CDLL(None, use_errno=True)
             libc.shmat.restype = ctypes.c_void_p
-            id = libc.shmget(0, 64 << 20, 0o1600)
+            id = libc.shmget(0, 1 << 30, 0o1600)
             at = libc.shmat(id, None, 0)
             print(id, flush=True)
-            for step in range(1, 60): ctypes.memset(at, 1, step << 19); time.sleep(0.1)
+            begin, step = time.monotonic(), 0
+            while step < 2000:
+                time.sleep(0.02)
+                while step < (time.monotonic() - begin) * 10:
+                    ctypes.memset(at + (step << 18), 1, 1 << 18)
+                    step += 1
             """)
         let outcome = try scratch.run([
             "bwrap", "--dev-bind", "/", "/", "--unshare-ipc", "/bin/bash", "-c",
             """
-            python3 attach.py > id & while [ ! -s id ]; do sleep 0.05; done; '\(heapwatch)' -o w --interval 200ms \
-            --duration 5s --quiet --pid $! && kill $!; echo $!
+            python3 attach.py > id & while [ ! -s id ]; do sleep 0.05; done; '\(heapwatch)' -o w --interval 250ms \
+            --duration 13s --quiet --pid $!; status=$?; kill $!; echo $!; exit $status
             """,
         ])
         #expect(outcome.exitStatus == 0, "\(outcome)")
