@@ -1,6 +1,6 @@
 /*
  * Booking in the common case, inlined in the hook: between hook_enter_plainly and hook_leave_plainly, for a block in
- * glibc's fine map. The order of stores is the same as in book.c.
+ * the fine map. The order of stores is the same as in book.c.
  */
 #ifndef HEAPSUM_PLAIN_H
 #define HEAPSUM_PLAIN_H
@@ -59,8 +59,8 @@ static inline __attribute__((always_inline)) bool book_take_away(struct place pl
 /* Whether no block is booked at this address, of one that is glibc's and about to be freed. In a sampled recording
  * nearly none is, and nearly always there is no leaf for it either. */
 static inline __attribute__((always_inline)) bool book_knows_none(const void *block) {
-    if (likely(glibc_chunk_size(block) < (1u << HEAP_GRANULE_LOG2_1) + 8)) {
-        struct place fine = live_find_fine(block);
+    if (live_is_fine_glibc(block)) {
+        struct place fine = live_look_up_fine((uintptr_t)block, LIVE_SHAPE_GLIBC);
         return fine.slot == NULL || load_relaxed(fine.slot) == 0;
     }
     const uint32_t map = live_map_for(glibc_usable_size(block));
@@ -71,15 +71,23 @@ static inline __attribute__((always_inline)) bool book_knows_none(const void *bl
 /* The same where one look tells; false decides nothing. Calls no function, so that its caller needs no frame. */
 static inline __attribute__((always_inline)) bool book_knows_none_at_once(const void *block) {
     uint64_t *slot;
-    return likely(glibc_chunk_size(block) < (1u << HEAP_GRANULE_LOG2_1) + 8)
-        && likely(live_remembers_glibc((uintptr_t)block, &slot)) && (slot == NULL || load_relaxed(slot) == 0);
+    return live_is_fine_glibc(block) && likely(live_remembers((uintptr_t)block, LIVE_SHAPE_GLIBC, &slot))
+        && (slot == NULL || load_relaxed(slot) == 0);
 }
 
 /* Books a block that the real call has just returned. */
 static inline __attribute__((always_inline)) void book_plain_allocation(
     const void *block, size_t bytes, uint32_t stack) {
-    if (live_is_fine(block)) {
-        struct place place = live_find_fine(block);
+    if (likely(next.is_glibc)) {
+        if (live_is_fine_glibc(block)) {
+            struct place place = live_look_up_fine((uintptr_t)block, LIVE_SHAPE_GLIBC);
+            if (likely(place.slot != NULL)) {
+                book_publish(place, block, bytes, stack);
+                return;
+            }
+        }
+    } else if (bytes < 1u << HEAP_GRANULE_LOG2_1) {
+        struct place place = live_look_up_fine((uintptr_t)block, LIVE_SHAPE_OTHER);
         if (likely(place.slot != NULL)) {
             book_publish(place, block, bytes, stack);
             return;
@@ -91,7 +99,14 @@ static inline __attribute__((always_inline)) void book_plain_allocation(
 /* Books a free just before the real call. False: the block is the arena's, and there is no real call. Of such a block,
  * too, the word before it can be read. */
 static inline __attribute__((always_inline)) bool book_plain_free(const void *block) {
-    return live_is_fine(block) ? book_take_away(live_find_fine(block), block) : book_free_elsewhere(block);
+    if (likely(next.is_glibc)) {
+        if (unlikely(!live_is_fine_glibc(block))) return book_free_elsewhere(block);
+        return book_take_away(live_look_up_fine((uintptr_t)block, LIVE_SHAPE_GLIBC), block);
+    }
+    struct place place = live_look_up_fine((uintptr_t)block, LIVE_SHAPE_OTHER);
+    if (unlikely(place.slot == NULL) || unlikely(!live_holds(place, load_relaxed(place.slot))))
+        return book_free_elsewhere(block);
+    return book_take_away(place, block);
 }
 
 #endif

@@ -27,7 +27,8 @@ struct thread_clock {
     uint32_t tick;
 };
 
-/* The branches of the live map's fine half that this thread used last: each covers 256 MB. */
+/* The branches of the fine map that this thread used last: each covers 256 MB of glibc's heap, or 64 MB of another's.
+ */
 #define THREAD_BRANCHES 4
 struct thread_branch {
     uint64_t region; /* (address >> 28) + 1; 0: none */
