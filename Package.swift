@@ -38,7 +38,7 @@ let package = Package(
         // The libraries for DWARF, compressed sections and mangled names.
         .systemLibrary(name: "CSymbols", path: "Sources/CSymbols"),
         .target(name: "Symbols", dependencies: ["CSymbols", "Proc", "Text", system]),
-        .target(name: "Reduce", dependencies: ["HeapImage", "Text"]),
+        .target(name: "Reduce", dependencies: ["HeapImage", "Proc", "Text"]),
         // Which live blocks a program can still reach, and who holds them: a stopped process (CLeaks), its snapshot,
         // and the verdict.
         .target(name: "CLeaks", cSettings: [.define("_GNU_SOURCE")]),

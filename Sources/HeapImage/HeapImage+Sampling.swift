@@ -12,6 +12,8 @@ package struct BlockWeight: Equatable, Sendable {
     /// In units of 1 / `BlockWeight.unit` block.
     package var units: UInt64 = 0
     package var variance = Variance()
+    /// Of the bytes, those on pages that are in memory; 0 if nobody looked.
+    package var residentBytes: UInt64 = 0
 
     package static let unit = UInt64(HEAP_SAMPLE_BLOCK)
 
@@ -29,6 +31,7 @@ package struct BlockWeight: Equatable, Sendable {
         sum.bytes &+= other.bytes
         sum.units &+= other.units
         sum.variance += other.variance
+        sum.residentBytes &+= other.residentBytes
     }
 }
 

@@ -90,6 +90,7 @@ extension Reduction {
                 then.oldestSeconds = nil
                 then.newestSeconds = nil
                 then.variance = nil // which blocks were live then isn't known
+                then.residentBytes = nil
                 result.rows.append(then)
             case .end where filter.isOfAges && row.blocks > 0:
                 if let rest = aged[index].undecided {
@@ -122,7 +123,7 @@ extension Reduction {
         var parts = rows.map { row in
             var part = row
             (part.bytes, part.blocks, part.oldestSeconds, part.newestSeconds) = (0, 0, nil, nil)
-            part.variance = nil
+            (part.variance, part.residentBytes) = (nil, nil)
             return (row: part, undecided: UInt64?.none)
         }
         var seen = [BlockWeight](repeating: BlockWeight(), count: rows.count), passed = seen
@@ -138,6 +139,7 @@ extension Reduction {
             if passed[index].units > 0 && rows[index].variance != nil {
                 parts[index].row.variance = passed[index].variance
             }
+            parts[index].row.setResidence(passed[index], isKnown: rows[index].residentBytes != nil)
         }
         guard inputs.contains(where: { $0.image == nil }) else { return parts }
         // The remaining blocks are from logs.

@@ -81,6 +81,7 @@ extension Reduction {
             var row = row
             (row.bytes, row.blocks, row.history) = (weight.bytes, weight.blocks, nil)
             if isSampled { row.variance = weight.variance }
+            row.setResidence(weight, isKnown: knowsResidence)
             groups.add(row, SizeClass.key(size))
         }
         // A log has only a sum for each stack: it gives the size of one block, but not of several. If all inputs are
@@ -145,6 +146,7 @@ private struct RowGroups {
         rows[place].add(verdictOf: row)
         rows[place].blocks &+= row.blocks
         rows[place].add(row.variance)
+        rows[place].residentBytes = rows[place].residentBytes.flatMap { sum in row.residentBytes.map { sum &+ $0 } }
         rows[place].blocksOfUnknownSize &+= row.blocksOfUnknownSize
         rows[place].key?.narrow(to: key)
         if let more = row.history { rows[place].history?.add(more) } else { rows[place].history = nil }

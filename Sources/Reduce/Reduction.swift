@@ -4,6 +4,7 @@
 // Memory grows with the unique stacks, never with the blocks.
 
 import HeapImage
+import Proc
 import Text
 
 /// One loaded file that frames refer to. Files are the same if path and build-id are equal; without a build-id, if
@@ -74,6 +75,9 @@ package struct Row {
     /// Of the bytes and blocks, where any of them are estimates of a sampled image; nil: they are exact, or it isn't
     /// known.
     package var variance: Variance?
+    /// Of the bytes, those on pages that were in memory when a running program's were looked up; nil if they are not
+    /// known of all blocks. See `Reduction.lookUpResidence`.
+    package var residentBytes: UInt64?
 
     /// What was allocated and freed over time.
     package struct History: Equatable {
@@ -165,7 +169,7 @@ package struct Totals: Equatable {
 package final class Reduction {
     package private(set) var modules: [ReducedModule] = []
     package private(set) var tree = StackTree()
-    package private(set) var rows: [Row] = []
+    package internal(set) var rows: [Row] = []
     package private(set) var inputs: [Input] = []
     package private(set) var totals = Totals()
     private var rowOfNode: [UInt32] = []
@@ -176,6 +180,8 @@ package final class Reduction {
     /// For each input that is an image: the reduction's number of each of its modules.
     private(set) var modulesOfInputs: [Int: [UInt32]] = [:]
     private(set) var storedFrames = StoredFrameTable()
+    /// For each input whose process runs: its pages, once they were asked for.
+    var pagesOfInputs: [Int: ResidentPages] = [:]
 
     private struct ModuleKey: Hashable { var path: [UInt8], buildID: [UInt8], identity: ReducedModule.FileIdentity }
 
@@ -458,7 +464,7 @@ extension Reduction {
         for (index, input) in inputs.enumerated() {
             guard let image = input.image, let rowOfStack = rowsOfStacks[index] else { continue }
             let moment = Double(input.census?.momentNanoseconds ?? 0) / 1e9
-            let ticks = filter.ticks(of: image), isSampled = image.isSampled
+            let ticks = filter.ticks(of: image), isSampled = image.isSampled, pages = pagesOfInputs[index]
             try image.forEachBlock { (batch) throws(Failure) in
                 for position in batch.indices {
                     let block = batch[position]
@@ -466,10 +472,11 @@ extension Reduction {
                     if stack >= rowOfStack.count || rowOfStack[stack] == 0 { stack = 1 }
                     guard stack < rowOfStack.count, rowOfStack[stack] > 0 else { continue }
                     let age = max(0, moment - Double(milliseconds(ofTick: block.tick)) / 1000)
+                    var weight = isSampled ? image.weight(block.bytes) : BlockWeight(whole: block.bytes)
+                    if let pages { weight.residentBytes = Self.residentBytes(of: block, weight, pages) }
                     try body(
                         block, Int(rowOfStack[stack]) - 1, age,
-                        filter.passes(ageSeconds: age) && ticks.contains(block.tick),
-                        isSampled ? image.weight(block.bytes) : BlockWeight(whole: block.bytes))
+                        filter.passes(ageSeconds: age) && ticks.contains(block.tick), weight)
                 }
             }
         }

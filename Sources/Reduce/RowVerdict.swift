@@ -77,8 +77,10 @@ extension Row {
         guard sum.blocks > 0 else { return nil }
         var part = self
         (part.blocks, part.bytes, part.verdict) = (sum.blocks, sum.bytes, said)
-        // It isn't known which blocks have these ages.
-        if sum.blocks < blocks { (part.oldestSeconds, part.newestSeconds) = (nil, nil) }
+        // It isn't known which blocks have these ages, and which pages.
+        if sum.blocks < blocks {
+            (part.oldestSeconds, part.newestSeconds, part.residentBytes) = (nil, nil, nil)
+        }
         return part
     }
 }

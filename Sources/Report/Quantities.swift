@@ -73,6 +73,10 @@ package struct Quantity: Sendable, Equatable {
         Quantity(
             "newestSeconds", .seconds, "age of the newest", page: "Newest live block", seconds: { $0.newestSeconds }),
         Quantity(
+            "residentBytes", .bytes, "resident bytes", sort: "resident", column: "resident", page: "Resident bytes",
+            pageColumn: ("Resident", "Of the live bytes, those on pages that are in memory"),
+            isSum: false, count: { $0.residentBytes }),
+        Quantity(
             "standardErrorBytes", .bytes, "standard error of the bytes", page: "Standard error of the bytes",
             pageColumn: ("±", "Standard error of the estimated bytes: two thirds of all estimates are within one"),
             isSum: false, count: { $0.variance.map { UInt64(clamped: $0.errorBytes) } }),
@@ -84,12 +88,19 @@ package struct Quantity: Sendable, Equatable {
     package static let bytes = named("bytes"), blocks = named("blocks"), allocatedBytes = named("allocatedBytes")
     package static let allocatedBlocks = named("allocatedBlocks"), peakBytes = named("peakBytes"),
         peakBlocks = named("peakBlocks")
-    package static let temporaryBlocks = named("temporaryBlocks"), oldestSeconds = named("oldestSeconds")
+    package static let temporaryBlocks = named("temporaryBlocks"), oldestSeconds = named("oldestSeconds"),
+        residentBytes = named("residentBytes")
 
     /// The quantities that formats of other programs can sum up.
     package static let sums = all.filter(\.isSum)
-    /// Whether only rows of a sampled image have it.
-    package var isOfSampling: Bool { name.hasPrefix("standardError") }
+    /// Whether rows of this reduction may have it: only a sampled image has errors, and only a running program pages.
+    package func isShown(of reduction: Reduction) -> Bool {
+        switch name {
+        case "standardErrorBytes", "standardErrorBlocks": reduction.isSampled
+        case "residentBytes": reduction.knowsResidence
+        default: true
+        }
+    }
     /// The quantities in rows of JSON and CSV.
     static let reported = all.filter(\.isReported)
 
@@ -171,7 +182,7 @@ package struct SortKey: RawRepresentable, CaseIterable, Sendable, Equatable {
 
     package static let allCases = Quantity.all.filter { $0.sortName != nil }.map(SortKey.init)
     package static let bytes = SortKey(.bytes), blocks = SortKey(.blocks), age = SortKey(.oldestSeconds),
-        temporary = SortKey(.temporaryBlocks)
+        temporary = SortKey(.temporaryBlocks), resident = SortKey(.residentBytes)
     package static let allocatedBytes = SortKey(.allocatedBytes), allocatedBlocks = SortKey(.allocatedBlocks),
         peakBytes = SortKey(.peakBytes)
 

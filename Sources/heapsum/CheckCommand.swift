@@ -117,7 +117,7 @@ struct CheckCommand: ParsableCommand {
         if maxGrowthBytes != nil && baseline == nil {
             throw ValidationError("--max-growth-bytes needs a --baseline to have grown since.")
         }
-        if selection.sort.isOfHistory {
+        if selection.sort.isOfHistory || selection.sort == .resident {
             throw ValidationError("A check looks at live blocks: --sort bytes, blocks or age.")
         }
     }

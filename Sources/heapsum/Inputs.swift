@@ -6,6 +6,7 @@
 import ArgumentParser
 import Glibc
 import HeapImage
+import Launch
 import Logs
 import Reduce
 import Text
@@ -46,6 +47,10 @@ struct Inputs {
 
     init(paths: [String], kind: InputKind, set: SetChoice) {
         for path in paths {
+            if kind == .auto || kind == .image, let image = Self.image(ofProcess: path) {
+                images.append(image)
+                continue
+            }
             if kind == .auto || kind == .image, Self.isDirectory(path) {
                 take(InputSelection.open(paths: [path]))
                 continue
@@ -62,7 +67,15 @@ struct Inputs {
         }
     }
 
-    /// Where a process was named instead of a file: what makes a file of it.
+    /// The running image of a recorded process, by its number; nil if a file has this name, or no such process is
+    /// recorded.
+    private static func image(ofProcess path: String) -> HeapImage? {
+        guard let pid = pid_t(path), pid > 0, access(path, F_OK) != 0, let place = try? findImage(of: pid, deadline: 0)
+        else { return nil }
+        return try? HeapImage(place.source(of: pid), presence: .running)
+    }
+
+    /// Where a process was named that is not recorded, or can't be read: what makes a file of it.
     private static func hint(for path: String) -> String {
         guard let pid = Int32(path), pid > 0, access(path, F_OK) != 0, kill(pid, 0) == 0 || errno == EPERM else {
             return ""

@@ -41,6 +41,7 @@ struct ReduceCommand: ParsableCommand {
               heapsum --tree out/                 the calls that led there, as a tree; --inverted from the inside
               heapsum --histograms total out/     distributions of sizes and lifetimes; rows: of each stack, too
               heapsum --sort peak-bytes a.heap    what held the memory at its peak
+              heapsum --sort resident 4711        of the recorded process 4711: what is in memory
               heapsum --include 'parse_.*' --exclude '/libssl' app.4711.heap
               heapsum --format json app.4711.heap | jq '.rows[0]'
               heapsum --format folded app.4711.heap | flamegraph.pl > heap.svg
@@ -61,7 +62,8 @@ struct ReduceCommand: ParsableCommand {
 
     @Argument(
         help: ArgumentHelp(
-            "Images, dumps, directories of them, or logs, LOG@2 for one set of a log; - is standard input.",
+            "Images, dumps, directories of them, recorded processes by their PID, or logs, LOG@2 for one set of a log; "
+                + "- is standard input.",
             valueName: "file-or-directory"), completion: .file())
     var files: [String]
 
@@ -148,6 +150,11 @@ struct ReduceCommand: ParsableCommand {
             throw ValidationError("Records are made from images; \(log.stream.name) is a log.")
         }
         let (reduction, status) = try reading.reduce(inputs)
+        if selection.sort == .resident {
+            let failures = reduction.lookUpResidence()
+            for failure in failures { say("\(failure)") }
+            if !reduction.knowsResidence { throw ExitCode.badInput }
+        }
         do {
             try report(reduction, filter, suppressions, symbolizer)
         } catch let error as FormatError {

@@ -13,7 +13,10 @@ struct SelectionOptions: ParsableArguments {
                 + "frame that is not an allocation function."))
     var by: Grouping = .stack
 
-    @Option(help: "The order of the rows, largest first.")
+    @Option(
+        help: ArgumentHelp(
+            "The order of the rows, largest first. resident looks up which of the blocks' pages are in memory, and is "
+                + "for programs that run."))
     var sort: SortKey = .bytes
 
     @OptionGroup
@@ -87,6 +90,10 @@ struct SelectionOptions: ParsableArguments {
             if !by.hasHistory {
                 throw ValidationError(
                     "The sizes of blocks at the peak are not recorded: --at peak doesn't go with --by size.")
+            }
+            if sort == .resident {
+                throw ValidationError(
+                    "What was resident at the peak is not recorded: --at peak doesn't go with --sort resident.")
             }
             if sort == .age {
                 throw ValidationError(

@@ -57,12 +57,13 @@ package struct JSONReport {
         for row in check?.rows ?? [] { growth[row.row.node] = row.growthBytes }
         var written: [Frame: [[UInt8]]] = [:]
         let keys = selection.grouping == .stack ? reduction.stackKeys() : []
+        let quantities = Quantity.reported.filter { $0 != .residentBytes || $0.isShown(of: reduction) }
         for (index, row) in selection.rows.enumerated() {
             try out.write(index == 0 ? "\n " : ",\n ")
             try out.write(
                 "{" + (row.key.map { "\"key\":\(jsonString($0.text))," } ?? "")
                     + (keys.isEmpty ? "" : "\"stackKey\":\"\(keys[Int(row.node)])\",")
-                    + Quantity.reported.map { "\"\($0.name)\":\(text($0.known(row)))" }.joined(separator: ","))
+                    + quantities.map { "\"\($0.name)\":\(text($0.known(row)))" }.joined(separator: ","))
             try out.write(",\"verdict\":" + (row.verdict.map { jsonString($0.worst.text) } ?? "null"))
             if let said = row.verdict { try out.write(",\"verdicts\":" + text(said)) }
             if let own = distributions?.rows[row.node] { try out.write("," + text(own)) }
@@ -214,7 +215,7 @@ package func writeCSV(
     }
     let keys = selection.grouping == .stack ? reduction.stackKeys() : []
     let hasVerdicts = reduction.hasVerdicts
-    let quantities = Quantity.reported.filter { !$0.isOfSampling || reduction.isSampled }
+    let quantities = Quantity.reported.filter { $0.isShown(of: reduction) }
     let columns =
         quantities.map(\.csvName) + (hasVerdicts ? ["verdict"] : []) + [selection.grouping.rawValue]
         + (keys.isEmpty ? [] : ["stack_key"])

@@ -35,7 +35,8 @@ extension GrowthSelection {
             let row = ranked.row
             var fields: [String] = row.key.map { ["\"key\":\(jsonString($0.text))"] } ?? []
             fields.append("\"bytes\":\(row.bytes.last ?? 0),\"blocks\":\(row.blocks.last ?? 0)")
-            for unknown in Quantity.reported where unknown != .bytes && unknown != .blocks {
+            for unknown in Quantity.reported 
+            where ![.bytes, .blocks, .residentBytes].contains(unknown) {
                 fields.append("\"\(unknown.name)\":null")
             }
             fields.append(text(ranked))

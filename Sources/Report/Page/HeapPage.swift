@@ -40,7 +40,7 @@ extension MachineReport {
             }
             if reduction.hasVerdicts { PageVerdicts.writeColumns(rows, to: &data) }
             // Times in whole milliseconds; -1: not known.
-            for quantity in Quantity.all where !quantity.isSum && (!quantity.isOfSampling || reduction.isSampled) {
+            for quantity in Quantity.all where !quantity.isSum && quantity.isShown(of: reduction) {
                 data.column(
                     quantity.name,
                     of: rows.map { row in

@@ -1,0 +1,88 @@
+// Which pages of a running process are in memory, by /proc/PID/pagemap: 8 bytes a page, of which bit 63 says that the
+// page is present (Documentation/admin-guide/mm/pagemap.rst of Linux). The kernel shows that bit to whoever may trace
+// the process.
+
+import Glibc
+
+/// The pages of one process, each as it was when it was first asked for.
+package final class ResidentPages {
+    private let descriptor: CInt
+    private let pageShift: UInt64
+    private var chunks: [UInt64: Chunk] = [:]
+    /// Blocks are asked for in order of address, so the next one is mostly in the chunk of the last.
+    private var last: (number: UInt64, chunk: Chunk)?
+
+    /// 512 pages that follow each other, a bit each.
+    private struct Chunk {
+        var bits = SIMD8<UInt64>()
+        var count = 0
+    }
+    private static let pagesPerChunk = 512
+
+    /// - Returns: nil with `errno` if the process is gone, or may not be looked into.
+    package init?(processID: pid_t) {
+        descriptor = open("/proc/\(processID)/pagemap", O_RDONLY | O_CLOEXEC)
+        pageShift = UInt64(max(sysconf(CInt(_SC_PAGESIZE)), 4096).trailingZeroBitCount)
+        if descriptor < 0 { return nil }
+    }
+
+    deinit { if descriptor >= 0 { close(descriptor) } }
+
+    /// How many bytes of an address range lie on pages that are in memory; nil once the process is gone.
+    ///
+    /// - Complexity: O(pages) of the range, and a system call for each 2 MB that were not asked for before.
+    package func bytes(of range: Range<UInt64>) -> UInt64? {
+        var sum: UInt64 = 0, at = range.lowerBound
+        let chunkShift = pageShift + 9
+        while at < range.upperBound {
+            let number = at >> chunkShift
+            guard let chunk = chunk(number) else { return nil }
+            let start = number << chunkShift
+            let (next, isLast) = start.addingReportingOverflow(1 << chunkShift)
+            let end = isLast ? range.upperBound : min(range.upperBound, next)
+            sum += bytes(chunk, at - start ..< end - start)
+            at = end
+        }
+        return sum
+    }
+
+    private func bytes(_ chunk: Chunk, _ range: Range<UInt64>) -> UInt64 {
+        if chunk.count == 0 { return 0 }
+        if chunk.count == Self.pagesPerChunk { return UInt64(range.count) }
+        var sum: UInt64 = 0
+        for page in range.lowerBound >> pageShift ... (range.upperBound - 1) >> pageShift
+        where chunk.bits[Int(page >> 6)] & 1 << (page & 63) != 0 {
+            let start = page << pageShift
+            sum += min(range.upperBound, start + 1 << pageShift) - max(range.lowerBound, start)
+        }
+        return sum
+    }
+
+    private func chunk(_ number: UInt64) -> Chunk? {
+        if let last, last.number == number { return last.chunk }
+        var chunk = Chunk()
+        if let known = chunks[number] {
+            chunk = known
+        } else {
+            // Addresses above the process's own have no entries, and read as none.
+            var words = [UInt64](repeating: 0, count: Self.pagesPerChunk)
+            let got = words.withUnsafeMutableBytes {
+                pread(descriptor, $0.baseAddress, $0.count, off_t(truncatingIfNeeded: number << 12))
+            }
+            if got < 0 || (got == 0 && isGone) { return nil }
+            for (page, word) in words.enumerated() where word >> 63 != 0 {
+                chunk.bits[page >> 6] |= 1 << UInt64(page & 63)
+                chunk.count += 1
+            }
+            chunks[number] = chunk
+        }
+        last = (number, chunk)
+        return chunk
+    }
+
+    /// Whether the process has ended. Its pages then read as none, as its highest addresses do.
+    package var isGone: Bool {
+        var word: UInt64 = 0
+        return pread(descriptor, &word, 8, 0) != 8
+    }
+}

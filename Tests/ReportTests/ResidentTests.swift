@@ -1,0 +1,105 @@
+// Which of a stack's bytes are in memory. Oracle: mincore(2), asked by the program itself for each of its blocks.
+
+import Glibc
+import Proc
+import TestSupport
+import Testing
+
+@Suite struct ResidentTests {
+    /// The program, waiting, and what it said of itself.
+    private func start(_ scratch: Scratch) throws -> (running: Running, image: String, truth: [String: UInt64]) {
+        let running = try scratch.start(
+            [try Built.program("resident"), "600"],
+            variables: ["LD_PRELOAD": Built.interposer, "HEAPSUM_OUTPUT": scratch.path])
+        #expect(eventually(seconds: 60) { (try? contents(running.outputPath))?.contains("allocate_small") == true })
+        var truth: [String: UInt64] = [:]
+        for line in try contents(running.outputPath).split(separator: "\n") {
+            let words = line.split(separator: " ")
+            if words.count == 2 { truth[String(words[0])] = UInt64(words[1]) }
+        }
+        let image = try #require(scratch.names.first { $0.hasPrefix("resident.") && $0.hasSuffix(".heap") }).description
+        return (running, scratch.file(image), truth)
+    }
+
+    @Test func bytesOnPagesInMemory() throws {
+        let scratch = try Scratch()
+        let (running, image, truth) = try start(scratch)
+        defer {
+            kill(running.pid, SIGKILL)
+            _ = try? running.wait()
+        }
+        try #require(truth.count == 4 && truth["allocate_half", default: 0] > 30 << 20, "\(truth)")
+        // By stack, and by function of those of some ages.
+        for options in [[], ["--by", "function", "--newer-than", "10h"]] {
+            let told = try scratch.run(
+                [Built.products + "/heapsum", "--sort", "resident", "--format", "csv"] + options + [image])
+            let lines = told.output.split(whereSeparator: \.isNewline)
+            let names = try #require(lines.first).split(separator: ",")
+            let column = try #require(names.firstIndex(of: "resident_bytes"), "\(told)")
+            var order: [UInt64] = [], found: [String: UInt64] = [:]
+            for line in lines.dropFirst() {
+                let bytes = try #require(
+                    UInt64(line.split(separator: ",", omittingEmptySubsequences: false)[column]), "\(line)")
+                order.append(bytes)
+                for name in truth.keys where line.contains(name) { found[name, default: 0] += bytes }
+            }
+            #expect(found == truth, "\(told.output)")
+            #expect(order == order.sorted(by: >) && order.count >= 4)
+        }
+        // The process by its number.
+        let table = try scratch.run([Built.products + "/heapsum", "--sort", "resident", "\(running.pid)"])
+        #expect(
+            table.output.contains("oldest     resident") && table.output.contains("allocate_half"), "\(table)")
+        // By size: the small ones' class is theirs alone.
+        let sizes = try scratch.run(
+            [Built.products + "/heapsum", "--sort", "resident", "--by", "size", "--format", "json", image])
+        #expect(
+            sizes.output.contains("\"residentBytes\":\(truth["allocate_small", default: 0]),"), "\(sizes.output)")
+    }
+
+    @Test func whatDoesNotRunHasNone() throws {
+        let scratch = try Scratch()
+        let (running, image, _) = try start(scratch)
+        kill(running.pid, SIGKILL)
+        _ = try running.wait()
+        let told = try scratch.run([Built.products + "/heapsum", "--sort", "resident", image])
+        #expect(told.exitStatus == 2 && told.messages.contains("only in the image of a program that runs"), "\(told)")
+        let plain = try scratch.run([Built.products + "/heapsum", "--format", "json", image])
+        #expect(plain.exitStatus == 0 && !plain.output.contains("residentBytes"), "\(plain)")
+        for arguments in [["check", "--sort", "resident"], ["--sort", "resident", "--at", "peak"]] {
+            let refused = try scratch.run([Built.products + "/heapsum"] + arguments + [image])
+            #expect(refused.exitStatus == 64, "\(refused)")
+        }
+    }
+
+    /// Ranges of this process, from one byte to a gigabyte that was only reserved.
+    @Test func rangesOfEachLength() throws {
+        let bytes = 1 << 30
+        let start = try #require(
+            mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0))
+        try #require(start != MAP_FAILED)
+        defer { munmap(start, bytes) }
+        // Huge pages would make more pages present than were written.
+        madvise(start, bytes, MADV_NOHUGEPAGE)
+        var written: Set<Int> = []
+        for page in [0, 1, 2, 511, 512, 513, 5000, bytes / 4096 - 1] {
+            start.storeBytes(of: 1, toByteOffset: page * 4096, as: UInt8.self)
+            written.insert(page)
+        }
+        let pages = try #require(ResidentPages(processID: getpid()))
+        let base = UInt64(UInt(bitPattern: start))
+        func expected(_ range: Range<Int>) -> UInt64 {
+            written.reduce(0) { $0 + UInt64(range.clamped(to: $1 * 4096 ..< ($1 + 1) * 4096).count) }
+        }
+        for (from, count) in [
+            (0, 1), (0, 4096), (100, 50), (4000, 200), (4090, 4096 * 3), (510 * 4096 + 7, 4096 * 4), (3 * 4096, 4096),
+            (1000, bytes - 2000), (0, bytes),
+        ] {
+            let range = from ..< from + count
+            let asked = base + UInt64(range.lowerBound) ..< base + UInt64(range.upperBound)
+            #expect(pages.bytes(of: asked) == expected(range), "\(range)")
+        }
+        #expect(!pages.isGone && pages.bytes(of: .max - 5000 ..< .max) == 0)
+        #expect(ResidentPages(processID: -1) == nil)
+    }
+}
