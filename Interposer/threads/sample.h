@@ -22,6 +22,9 @@ extern HIDDEN uint64_t sample_interval;
 /* This thread begins to book into the image: it gets a generator and a first distance. */
 void sample_begin(uint32_t index);
 
+/* Whether the countdown is looked at before a hook is entered. */
+bool sample_is_early(void);
+
 /* Whether an allocation of so many bytes is drawn, in a hook of a sampled recording. Async-signal-safe. */
 bool sample_draws(size_t bytes);
 
@@ -31,25 +34,23 @@ static inline bool sample_books(size_t bytes) {
 }
 
 /* Whether this thread passes unbooked calls without entering a hook: glibc's alone, whose functions call none that we
- * interpose, so none is drawn twice. */
-static inline __attribute__((always_inline)) bool sample_is_on(void) {
-    /* partner: go_live's release */
-    return local.distance != 0 && load_acquire(&hook_live.word) == local.plain;
-}
+ * interpose, so none is drawn twice. `word` is hook_word's. Ask hook_is_plain first: before the loader has set this
+ * thread's initial values, all these numbers are 0, and the thread seems to be plain. */
+static inline __attribute__((always_inline)) bool sample_is_on(uint64_t word) { return word == local.passing; }
 
-/* Whether an allocation passes unbooked: the common case, before anything else is done. False decides nothing. In a
- * signal handler that interrupted a hook too: the countdown is lowered by one instruction. */
-static inline __attribute__((always_inline)) bool sample_passes(size_t bytes) {
-    size_t drawn = bytes + (bytes == 0);
-    if (likely(drawn >= local.distance) || load_acquire(&hook_live.word) != local.plain) return false;
-    local.distance -= drawn;
+/* Whether an allocation passes unbooked: the common case of a sampled recording, before a hook is entered. False
+ * decides nothing; 0 bytes are left to sample_draws. In a signal handler that interrupted a hook too: the countdown is
+ * lowered by one instruction. */
+static inline __attribute__((always_inline)) bool sample_passes(uint64_t word, size_t bytes) {
+    if (!sample_is_on(word) || unlikely(bytes - 1 >= local.left)) return false;
+    subtract_alone(&local.left, bytes);
     return true;
 }
 
 /* Before a free or a realloc is booked: the thread's newest block is not its newest where another passed unbooked. */
 static inline void sample_age(void) {
     if (unlikely(load_relaxed(&sample_interval) != 0) && local.record != NULL
-        && (local.distance | local.distance_inside) != local.first_distance)
+        && (local.left | local.left_inside) != local.first_left)
         local.record->last_allocated_address = 0;
 }
 
