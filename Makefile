@@ -1,6 +1,6 @@
-# heapsum: what people type. `make demo` and `make test` work on a fresh Debian machine: they install
-# what is missing first, and say what and why. Everything built lies under .build, in the same tree
-# that `make install` makes under PREFIX, so that the tools find libheapsum.so in either.
+# `make demo` and `make test` work on a fresh Debian machine: they first install what is missing, and say what and why.
+# All that is built lies under .build, in the same tree as `make install` makes under PREFIX: the tools find
+# libheapsum.so in both.
 
 CC      = cc
 CXX     = c++
@@ -16,27 +16,27 @@ TOOLS    = heapsum heaprun heapdump gensyms heapwatch heaptop
 EXAMPLES = $(addprefix .build/examples/,unjoined-threads pool-slot-zero producer-consumer slow-growth \
            session-cache lost-list shared-cycle)
 
-# Optimised in any build: the interposer's speed is the program's speed. The order of the flags that
-# matter: initial-exec TLS needs no allocation at a thread's first event; -z now and -fno-plt leave no
-# lazy binding to happen inside a hook; general registers alone ask for no alignment of a stack that an
-# assembler's code or a JIT compiler's may have left eight bytes off; initfirst lets its constructor run before other libraries'.
+# Optimised in every build: the interposer's speed is the program's speed. Flags that matter: initial-exec TLS needs no
+# allocation at a thread's first event; -z now and -fno-plt leave no lazy binding inside a hook; -mgeneral-regs-only
+# needs no aligned stack, which assembly or a JIT compiler may have left off by eight bytes; -z initfirst lets the
+# library's constructor run before those of other libraries.
 LIBRARY_CFLAGS  = -std=c17 -D_GNU_SOURCE -O2 -g -fPIC -Wall -Wextra -Werror -fvisibility=hidden -ftls-model=initial-exec \
                   -fno-plt -fno-tree-vectorize -mgeneral-regs-only
 # What differs by architecture lies in folders of its name.
 MACHINE = $(shell $(CC) -dumpmachine | cut -d- -f1)
-# There gcc's atomics ask a helper of its own, which asks libc, what the processor has.
+# On aarch64 gcc's atomics call a helper, which asks libc for the processor's features.
 ifeq ($(MACHINE),aarch64)
 LIBRARY_CFLAGS += -mno-outline-atomics
 endif
-# libdl holds dlsym before glibc 2.34, and is an empty shell since: it is always needed, so that one build loads under either.
-# A linker that leaves out what gives it nothing (--as-needed, a default of some compilers) has to be told so: without
-# it, under an older glibc, each program that doesn't happen to have libdl itself ends before it begins.
+# dlsym is in libdl before glibc 2.34; later libdl is empty. The library always needs libdl, so that one build loads
+# under both. --no-as-needed keeps a linker from dropping it (some compilers pass --as-needed): without libdl, under an older
+# glibc, each program that doesn't load libdl itself would fail to start.
 LIBRARY_LDFLAGS = -shared -Wl,-soname,libheapsum.so -Wl,-z,now -Wl,-z,initfirst -Wl,--version-script=Interposer/exports.map -Wl,--no-undefined -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state
-# Files are included with their folder ("book/live.h"), so that each line says on which floor it leans.
+# Files are included with their folder ("book/live.h"), so that each line shows the floor that it uses.
 LIBRARY_FOLDERS = Interposer
 LIBRARY_SOURCES = $(filter-out Interposer/allocators/%,$(wildcard Interposer/*/*.c Interposer/*/$(MACHINE)/*.c))
 LIBRARY_HEADERS = $(wildcard Interposer/*/*.h Interposer/*/*/*.h)
-# The functions that an allocator has beside malloc's family, for programs with that allocator alone.
+# The additional functions of an allocator, only for programs with that allocator.
 ALLOCATOR_BASE = $(addprefix Interposer/base/,bytes.c loader.c symbols.c system.c)
 ALLOCATORS = $(patsubst %,$(BUILD)/lib/heapsum/libheapsum-%.so,jemalloc tcmalloc)
 
@@ -47,7 +47,7 @@ all: library tools
 
 library: $(LIBRARY) $(ALLOCATORS)
 
-# Linked under a name of its own and renamed: who runs while this builds sees the old library or the new one.
+# Linked under another name and then renamed, so that a program that starts meanwhile gets the old library or the new.
 $(LIBRARY): $(LIBRARY_SOURCES) $(LIBRARY_HEADERS) Interposer/exports.map Makefile
 	$(if $(LIBRARY_SOURCES),,$(error there are no sources in Interposer))
 	@mkdir -p $(@D)
@@ -58,17 +58,19 @@ $(BUILD)/lib/heapsum/libheapsum-%.so: Interposer/allocators/%.c Interposer/alloc
 	@scripts/quietly $(@F) $(CC) $(LIBRARY_CFLAGS) $(addprefix -I,$(LIBRARY_FOLDERS)) $(CFLAGS) -o $@.$$$$ $(filter %.c,$^) -shared -Wl,-soname,$(@F) -Wl,-z,now \
 	    -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state $(LDFLAGS) && mv -f $@.$$$$ $@
 
-# SwiftPM does not see when a header that Swift imports changes, and would keep the old layout: its importers are made to look new.
+# SwiftPM does not notice changes in a header that Swift imports, and would keep the old layout: touch the importers.
 .build/headers: $(wildcard Interposer/include/* Sources/CKernel/* Sources/CLaunch/* Sources/CLogs/* Sources/CSymbols/* Sources/CVersion/*)
 	@mkdir -p $(@D)
 	@[ ! -e $@ ] || touch Sources/*/*.swift Sources/*/*/*.swift Tests/*/*.swift
 	@touch $@
 
-# SwiftPM knows what else is out of date. The tools carry the Swift library in them, so that they run where no
-# Swift is; and no rpath, as they need none. They are one executable under six names: hard links or copies, no symbolic
-# links, as a tool looks for the library beside its own file. lld is quicker than the linker that Swift takes by itself,
-# and does not warn of functions that a library of Swift's has and nobody calls.
-RELEASE = -c release --static-swift-stdlib --disable-local-rpath -Xswiftc -use-ld=lld -Xlinker -s
+# SwiftPM knows what else is out of date. The tools contain the Swift library, so that they run on machines without
+# Swift, and have no rpath, because they need none. They are one executable under six names: hard links or copies, not
+# symbolic links, because a tool looks for the library beside its own file. lld is faster than Swift's default linker,
+# and does not warn of unused functions in one of Swift's libraries. The executable is stripped (-s), so no debug
+# information is made: that takes a part of the compilers' time.
+RELEASE = -c release --static-swift-stdlib --disable-local-rpath -debug-info-format none \
+          -Xswiftc -use-ld=lld -Xlinker -s
 ONE     = .build/release/heapsum-tools
 
 tools: .build/headers
@@ -78,7 +80,7 @@ tools: .build/headers
 
 examples: $(EXAMPLES)
 
-# Frame pointers are left out on purpose, as in what distributions ship.
+# Without frame pointers, like the programs of distributions.
 .build/examples/%: Examples/%.c
 	@mkdir -p $(@D)
 	@scripts/quietly $(@F) $(CC) -std=gnu17 -O1 -g -Wall -Wextra -o $@ $< -lpthread -lm
@@ -90,8 +92,9 @@ examples: $(EXAMPLES)
 packages:
 	@scripts/install-packages
 
+# The C library and the example are built while Swift's compilers wait for one another.
 demo: packages
-	@$(MAKE) --no-print-directory all .build/examples/pool-slot-zero
+	@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j2) all .build/examples/pool-slot-zero
 	@scripts/demo $(BUILD)/bin .build/examples
 
 test: packages
@@ -106,21 +109,21 @@ test: packages
 	@scripts/install-packages --lint
 	@scripts/lint
 
-# Every command of docs/stories, held against what the pages say. With WRITE=--write the pages are made anew.
+# Runs every command of docs/stories, and compares with the pages. WRITE=--write updates the pages.
 stories: packages
 	@$(MAKE) --no-print-directory library examples
 	$(SWIFT) build
 	scripts/run-stories .build/debug .build/examples $(WRITE)
 
-# The pages that heapsum writes, in a real browser.
+# Tests the HTML pages in a real browser.
 test-browser: packages
 	@scripts/install-packages --browser
 	@$(MAKE) --no-print-directory all examples
 	$(SWIFT) build $(RELEASE) --product make-image
 	@scripts/test-browser $(BUILD)/bin .build/examples .build/release/make-image
 
-# libFuzzer on the readers of files from outside, SECONDS of it in all: make fuzz SECONDS=600 SURFACE=elf. The surface
-# called interposer is the C that reads call frame information and seccomp filters.
+# libFuzzer on the readers of outside files, for SECONDS in all: make fuzz SECONDS=600 SURFACE=elf. The surface
+# `interposer` is the C code that reads call frame information and seccomp filters.
 SECONDS = 120
 SURFACE = all
 fuzz: packages .build/headers
@@ -128,7 +131,7 @@ fuzz: packages .build/headers
 	$(if $(filter interposer,$(SURFACE)),@true,$(SWIFT) build -c release --sanitize=fuzzer --scratch-path .build/fuzz -Xswiftc -DFUZZER --product fuzz)
 	@scripts/fuzz $(SURFACE) $(SECONDS)
 
-# Programs that people run, each with a real workload, plainly and recorded. Some minutes; ONLY='python3*' chooses rows.
+# Common programs with real workloads, plain and recorded. Some minutes; ONLY='python3*' chooses rows.
 test-programs: packages
 	@scripts/install-packages --programs
 	@$(MAKE) --no-print-directory all
@@ -139,14 +142,14 @@ test-fleet: packages
 	@$(MAKE) --no-print-directory all
 	@scripts/test-fleet $(BUILD)/bin
 
-# Verdicts on real programs at work, against what they free afterwards. Some minutes; ONLY='redis*' chooses rows.
+# Verdicts on working programs, compared with what they free later. Some minutes; ONLY='redis*' chooses rows.
 test-leaks: packages
 	@scripts/install-packages --programs
 	@$(MAKE) --no-print-directory all
 	$(SWIFT) build -c release --product accused
 	@scripts/test-leaks $(BUILD)/bin .build/release/accused
 
-# heaprun --pid and --detach on real programs at work, TIMES in all; ONLY='redis*' chooses rows.
+# heaprun --pid and --detach on working programs, TIMES in all; ONLY='redis*' chooses rows.
 TIMES = 1000
 test-attach: packages
 	@scripts/install-packages --programs
@@ -155,7 +158,7 @@ test-attach: packages
 	@$(CC) -std=gnu17 -O1 -g -o .build/test-programs/churn Tests/Programs/churn.c -lpthread
 	@scripts/test-attach $(BUILD)/bin $(LIBRARY) .build/test-programs $(TIMES)
 
-# Each stack against libunwind's, STACKS of each workload: three quarters of an hour; ONLY='git' chooses rows.
+# Compares each stack with libunwind's, STACKS for each workload: three quarters of an hour; ONLY='git' chooses rows.
 STACKS = 10000000
 test-stacks: packages
 	@scripts/install-packages --programs
@@ -169,7 +172,7 @@ test-kills: packages
 	@$(MAKE) --no-print-directory all
 	@scripts/test-kills $(BUILD)/bin $(LIBRARY) $(KILLS)
 
-# The library under the glibc of an older Debian, in a root made by debootstrap under .build; needs root.
+# The library under an older Debian's glibc, in a root directory that debootstrap makes under .build; needs root.
 test-older-glibc: packages
 	@scripts/install-packages --older
 	@$(MAKE) --no-print-directory all
@@ -201,7 +204,7 @@ bench-recording: packages
 	@$(MAKE) --no-print-directory all
 	@PARTS="$(PARTS)" RUNS="$(RUNS)" ONLY="$(ONLY)" scripts/bench-recording $(BUILD)/bin $(LIBRARY)
 
-# This library beside another revision's, in alternating runs and by callgrind: make bench-against REV=HEAD~3 RUNS=3
+# This library compared with another revision's, in alternating runs and by callgrind: make bench-against REV=HEAD~3 RUNS=3
 REV = HEAD
 bench-against: packages
 	@scripts/install-packages --bench
@@ -217,7 +220,7 @@ install: all
 	scripts/install-completions $(BUILD)/bin $(DESTDIR)$(PREFIX)
 	scripts/install-manuals $(BUILD)/bin $(DESTDIR)$(PREFIX)
 
-# What the sources' style is, held and made: make lint FOLDERS='Sources/Text scripts'.
+# Checks and applies the sources' style: make lint FOLDERS='Sources/Text scripts'.
 FOLDERS =
 lint: packages
 	@scripts/install-packages --lint

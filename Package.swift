@@ -1,9 +1,9 @@
 // swift-tools-version: 6.1
 import PackageDescription
 
-// The way of the data, one target a step: the image that the interposer writes (CHeapImage, its one
-// definition), HeapImage reads it, Reduce folds it into one row a unique stack, Symbols names the
-// frames, Report shows them. The executables parse arguments and print.
+// The way of the data, one target for each step: the interposer writes the image (CHeapImage defines it), HeapImage
+// reads it, Reduce folds it into one row for each unique stack, Symbols names the frames, Report shows them. The executables
+// parse arguments and print.
 
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
@@ -24,14 +24,14 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     ],
     targets: [
-        // The format, as the interposer's C header has it.
+        // The format: the interposer's C headers.
         .systemLibrary(name: "CHeapImage", path: "Interposer/include"),
 
-        // What people read and type, for all tools alike: numbers, sizes, times, columns, names made fit to be shown,
-        // words for a shell, and the file that a report goes to.
+        // What people read and type, for all tools: numbers, sizes, times, columns, escaped names, words for a shell,
+        // and the file that a report goes to.
         .systemLibrary(name: "CVersion", path: "Sources/CVersion"),
         .target(name: "Text", dependencies: ["CVersion", system]),
-        // What the kernel says of processes, files and the time; the kernel's word, where libc may not be libc's.
+        // What the kernel says about processes, files and the time. CKernel asks it without libc.
         .systemLibrary(name: "CKernel", path: "Sources/CKernel"),
         .target(name: "Proc", dependencies: ["CKernel", "Text", system]),
         .target(name: "HeapImage", dependencies: ["CHeapImage", "Proc", "Text", system]),
@@ -39,41 +39,41 @@ let package = Package(
         .systemLibrary(name: "CSymbols", path: "Sources/CSymbols"),
         .target(name: "Symbols", dependencies: ["CSymbols", "Proc", "Text", system]),
         .target(name: "Reduce", dependencies: ["HeapImage", "Proc", "Text"]),
-        // Which live blocks a program can still reach, and who holds them: a stopped process (CLeaks), its snapshot,
-        // and the verdict.
+        // Which live blocks a program can still reach, and who holds them: CLeaks stops the process; Leaks takes the
+        // snapshot and makes the verdict.
         .target(name: "CLeaks", cSettings: [.define("_GNU_SOURCE")]),
         .target(name: "Leaks", dependencies: ["CHeapImage", "CLeaks", "HeapImage", "Proc", "Text", system]),
         // Whether a number grows, how fast, and how sure that is.
         .target(name: "Trend"),
-        // What other tools and the kernel log of allocations, into the same reduction.
+        // Logs of other tools and of the kernel, reduced in the same way.
         .systemLibrary(name: "CLogs", path: "Sources/CLogs"),
         .target(name: "Logs", dependencies: ["CLogs", "HeapImage", "Reduce", "Text", system]),
-        // Which process grows, or is it the kernel: samples of /proc, their files, and what they show.
+        // Which process grows, or whether the kernel does: samples of /proc, their files, and the verdict.
         .target(name: "Watch", dependencies: ["Page", "Proc", "Text", "Trend", system]),
-        // HTML pages in one file: their style and scripts, which are built in, and the data that goes with them.
+        // HTML pages in one file: the built-in style and scripts, and the data.
         .target(name: "Page", dependencies: ["Text"], resources: [.embedInCode("Assets")]),
         .target(
             name: "Report",
             dependencies: [
                 "CHeapImage", "CSymbols", "HeapImage", "Leaks", "Page", "Reduce", "Symbols", "Text", "Trend", system,
             ]),
-        // A running program's heap, renewed, as a table that keys lead through; and the terminal that it is drawn on.
+        // heaptop's live table of a running program's heap; CTerminal is the terminal.
         .systemLibrary(name: "CTerminal", path: "Sources/CTerminal"),
         .target(
             name: "Live",
             dependencies: ["HeapImage", "Launch", "Proc", "Reduce", "Report", "Symbols", "Text", system]),
-        // What Launch needs of Linux that Swift's Glibc module doesn't have.
+        // Parts of Linux that Launch needs and Swift's Glibc module lacks.
         .systemLibrary(name: "CLaunch", path: "Sources/CLaunch"),
         .target(
             name: "Launch", dependencies: ["CHeapImage", "CLaunch", "HeapImage", "Proc", "Symbols", "Text", system]),
 
-        // Recording that is started in a program which runs already, and ended in it.
+        // Starting and ending a recording in a program that is already running.
         .target(name: "CAttach", dependencies: ["CLeaks"], cSettings: [.define("_GNU_SOURCE")]),
         .target(
             name: "Attach",
             dependencies: ["CAttach", "CHeapImage", "CLaunch", "HeapImage", "Launch", "Proc", "Text", system]),
 
-        // How a tool reads its words and ends; tools that have commands, and need none.
+        // A tool's arguments and exit status; tools with optional commands.
         .target(name: "Commands", dependencies: ["Text", argumentParser, system]),
         .target(
             name: "HeapsumTool",
@@ -108,7 +108,7 @@ let package = Package(
                 argumentParser, system,
             ], path: "Sources/heaptop"),
 
-        // One executable for all six, to be installed under their names; and each alone, for tests.
+        // One executable for all six tools, installed under their names; and each tool alone, for tests.
         .executableTarget(
             name: "heapsum-tools",
             dependencies: [
@@ -134,7 +134,7 @@ let package = Package(
         .executableTarget(
             name: "make-recording", dependencies: ["Watch", "TestSupport", argumentParser],
             path: "Benchmarks/make-recording"),
-        // Verdicts on a program at work, held against what it frees afterwards; see `make test-leaks`.
+        // Verdicts on a working program, compared with what it frees later; see `make test-leaks`.
         .executableTarget(
             name: "accused",
             dependencies: [
@@ -145,7 +145,7 @@ let package = Package(
 
         .target(
             name: "TestSupport", dependencies: ["Text", "CHeapImage", "HeapImage", system], path: "Tests/TestSupport"),
-        // What the tools do with files from outside, and the program that feeds them hostile ones; see `make fuzz`.
+        // The code that reads outside files, and the program that feeds it hostile ones; see `make fuzz`.
         .systemLibrary(name: "CFuzz", path: "Fuzz/CFuzz"),
         .target(
             name: "FuzzSurface",

@@ -72,7 +72,7 @@ unsigned long loader_auxiliary(unsigned long type);
 /* Whether the program was started by naming the loader (ld.so PROGRAM): /proc/self/exe is the loader then. */
 bool loader_is_explicit(void);
 
-/* Whether this library came by dlopen, and not with the program: it stands behind the loader in the list. */
+/* Whether this library was loaded by dlopen, not with the program: it follows the loader in the list. */
 bool loader_is_late(void);
 
 /* Whether the address is in the loader's own code. */
@@ -119,7 +119,7 @@ enum guessed loader_guess(uintptr_t address);
  */
 void *loader_scoped(const char *name, uintptr_t caller);
 
-/* This library's own function of this name, wherever the loader binds the name; NULL where it has none. */
+/* This library's own function of this name, wherever the loader binds the name; NULL if it has none. */
 void *loader_own(const char *name);
 
 /* A module as loader_each shows it. */
@@ -129,16 +129,17 @@ struct loader_module {
     uintptr_t relro_start, relro_end; /* what the loader made read-only after relocation, in whole pages; 0: nothing */
     bool is_own;                      /* this library */
     bool is_loaders;                  /* the loader itself, or libc */
-    bool is_relocated;                /* false: dlopen is still at it, or that can't be told (before glibc 2.35) */
+    bool is_relocated;                /* false: dlopen is still loading it, or unknown (before glibc 2.35) */
 };
 
 /*
- * Calls `visit` for each module of this namespace, until it answers true, under the loader's lock: none goes meanwhile.
- * False where the loader has no such walk. For an attached start and what follows it: hooks never take that lock.
+ * Calls `visit` for each module of this namespace, until it returns true. It holds the loader's lock, so no module is
+ * unloaded meanwhile. False if the loader has no such walk. Only for an attached start and what follows it: hooks never
+ * take that lock.
  */
 bool loader_each(bool (*visit)(const struct loader_module *module, void *context), void *context);
 
-/* A number that changes whenever a module comes or goes. Takes the loader's lock. */
+/* A number that changes whenever a module is loaded or unloaded. Takes the loader's lock. */
 uint64_t loader_modules_number(void);
 
 /* Whether the module that holds `function` defines it by this name. The caller must keep the module loaded. Cost: some

@@ -11,7 +11,7 @@
 
 #include "base/loader.h"
 
-/* As <dlfcn.h> has declared it since glibc 2.35; renamed, so that it compiles with older headers, too. */
+/* As <dlfcn.h> declares it since glibc 2.35; renamed, so that it compiles with older headers too. */
 struct found_object {
     unsigned long long flags;
     void *map_start;

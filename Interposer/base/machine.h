@@ -13,8 +13,8 @@
 #error "this architecture is not known: see base/x86_64/machine.h"
 #endif
 
-/* For globals that hooks look at: -fvisibility says nothing of those that a header only declares, so each look would go
- * by the global offset table. */
+/* For globals that hooks read. -fvisibility does not apply to a global that a header only declares, so each access
+ * would go through the global offset table. */
 #define HIDDEN __attribute__((visibility("hidden")))
 
 #endif

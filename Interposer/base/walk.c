@@ -1,5 +1,6 @@
 /*
- * All modules, under the loader's lock: for an attached start and what follows it. Hooks never take that lock.
+ * The walk over all modules under the loader's lock, for an attached start and what follows it. Hooks never take that
+ * lock.
  */
 #include <elf.h>
 

@@ -31,7 +31,7 @@ static void lose(size_t bytes) {
 }
 
 void book_heal(struct place place, uint64_t word, uint32_t tick) {
-    if (heap_slot_is_mark(word))
+    if (heap_slot_is_reserved(word))
         return; /* a claim: its owner has recorded the old block and removes the claim itself */
     LOSE(healed_slots, 1);
     ring_bypass(HEAP_EVENT_FREED, word, live_bytes(place, word), 0, tick);
@@ -148,7 +148,7 @@ struct reallocation book_realloc_begin(const struct hook *hook, void *block) {
     fence_compiler();
     store_release(&flight->phase, HEAP_IN_FLIGHT_CLAIMED); /* partner: a reader's acquire */
     fence_compiler();
-    store_release(old.slot, heap_slot_mark(local.index));
+    store_release(old.slot, heap_slot_claim(local.index));
     old.claimed = true;
     return old;
 }
@@ -207,8 +207,8 @@ void book_realloc_end(const struct hook *hook, struct reallocation *old, const v
     if (place.slot != old->slot) {
         /* Removes only this thread's claim: if another thread got the old address meanwhile, the slot holds its
          * block. */
-        uint64_t mark = heap_slot_mark(local.index);
-        cas_acq_rel(old->slot, &mark, 0);
+        uint64_t claim = heap_slot_claim(local.index);
+        cas_acq_rel(old->slot, &claim, 0);
     }
     fence_compiler();
     /* before the phase, so that a reader does not miss the events */

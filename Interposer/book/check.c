@@ -55,8 +55,8 @@ void check_ring(const struct heap_thread *record, const struct heap_ring *ring) 
     /* Only the newest events: each event was among them once. */
     for (uint64_t number = head - folded < 4 ? folded : head - 4; number < head; number++) {
         const struct heap_event *event = &ring->events[number % HEAP_RING_EVENTS];
-        uint32_t kind = heap_event_kind(event->mark);
-        INVARIANT(heap_event_sequence(event->mark) == (uint32_t)number);
+        uint32_t kind = heap_event_kind(event->tag);
+        INVARIANT(heap_event_sequence(event->tag) == (uint32_t)number);
         INVARIANT(kind == HEAP_EVENT_ALLOCATED || kind == HEAP_EVENT_FREED);
     }
 }

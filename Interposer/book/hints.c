@@ -84,7 +84,7 @@ static uint64_t block_around(uintptr_t address, uint64_t *word) {
         for (uint64_t left = most_granules(map) + 1; left > 0; left--, at -= 1ull << granule) {
             struct place place = live_look_up(at, map, live_shapes[map]);
             uint64_t found = place.slot != NULL ? load_acquire(place.slot) : 0; /* partner: book.c's releases */
-            if (found != 0 && found != HEAP_SLOT_OURS && !heap_slot_is_mark(found)) {
+            if (found != 0 && found != HEAP_SLOT_OURS && !heap_slot_is_reserved(found)) {
                 uint32_t low = heap_slot_low(found);
                 uint64_t start = at + (map == HEAP_MAP_FINE ? low & ((1u << HEAP_SLOT_FINE_SIZE_SHIFT) - 1) : low);
                 if (start <= address) {

@@ -134,7 +134,7 @@ static inline bool live_is_fine_glibc(const void *block) {
 /* Whether the word belongs to a block at exactly this address: it is not empty, not a claim, and not another block in
  * the granule. */
 static inline bool live_holds(struct place place, uint64_t word) {
-    if (word == 0 || heap_slot_is_mark(word)) return false;
+    if (word == 0 || heap_slot_is_reserved(word)) return false;
     uint32_t low = heap_slot_low(word);
     return place.offset == (place.map == HEAP_MAP_FINE ? low & ((1u << HEAP_SLOT_FINE_SIZE_SHIFT) - 1) : low);
 }

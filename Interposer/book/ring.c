@@ -60,7 +60,7 @@ static void end_fold(bool alone) {
 }
 
 /* 1 for an allocation, -1 for a free. */
-static inline int64_t sign_of(uint64_t mark) { return 3 - 2 * (int64_t)heap_event_kind(mark); }
+static inline int64_t sign_of(uint64_t tag) { return 3 - 2 * (int64_t)heap_event_kind(tag); }
 _Static_assert(HEAP_EVENT_ALLOCATED == 1 && HEAP_EVENT_FREED == 2, "sign_of");
 
 /* What a block of so many bytes counts for; `interval` is the image's, and known to the compiler where it is 0. */
@@ -73,14 +73,14 @@ static inline __attribute__((always_inline)) struct heap_level counted(uint64_t 
  * time. Only a free can have another tick than its slot, or the flag of a temporary block.
  */
 static inline __attribute__((always_inline)) void fold_event(
-    struct heap_stack *stack, uint64_t slot, struct heap_level counted, uint64_t mark, uint32_t levels, bool alone) {
+    struct heap_stack *stack, uint64_t slot, struct heap_level counted, uint64_t tag, uint32_t levels, bool alone) {
     if (unlikely(load_relaxed(&stack->levels) != levels)) details_copy_levels(stack, current_levels());
-    uint64_t *blocks = &stack->allocated_blocks + (heap_event_kind(mark) - HEAP_EVENT_ALLOCATED) * 2;
+    uint64_t *blocks = &stack->allocated_blocks + (heap_event_kind(tag) - HEAP_EVENT_ALLOCATED) * 2;
     counter_add(blocks, counted.blocks, alone);
     counter_add(blocks + 1, counted.bytes, alone);
-    uint32_t born = heap_slot_tick(slot), tick = heap_event_tick(mark);
+    uint32_t born = heap_slot_tick(slot), tick = heap_event_tick(tag);
     if (unlikely(born != tick)) details_count_lifetime(stack, born, tick, counted.blocks, alone);
-    if (unlikely(heap_event_flags(mark) & HEAP_EVENT_FLAG_TEMPORARY))
+    if (unlikely(heap_event_flags(tag) & HEAP_EVENT_FLAG_TEMPORARY))
         counter_add(&stack->temporary_blocks, counted.blocks, alone);
 }
 _Static_assert(offsetof(struct heap_stack, freed_blocks) - offsetof(struct heap_stack, allocated_blocks) == 16
@@ -99,14 +99,14 @@ static inline __attribute__((always_inline)) uint64_t fold_until(struct heap_thr
     struct heap_stack *const stacks = image.stacks;
     for (uint64_t n = record->folded; n < until; n++) {
         const struct heap_event *event = &ring->events[n % HEAP_RING_EVENTS];
-        const uint64_t slot = event->slot, mark = event->mark;
-        const int64_t sign = sign_of(mark);
+        const uint64_t slot = event->slot, tag = event->tag;
+        const int64_t sign = sign_of(tag);
         const struct heap_level each = counted(event->bytes, interval);
         if (!alone)
             __builtin_prefetch(&stacks[heap_slot_stack(ring->events[(n + FETCH_AHEAD) % HEAP_RING_EVENTS].slot)], 1);
         bytes += sign * (int64_t)each.bytes;
         blocks += sign * (int64_t)each.blocks;
-        fold_event(&stacks[heap_slot_stack(slot)], slot, each, mark, levels, alone);
+        fold_event(&stacks[heap_slot_stack(slot)], slot, each, tag, levels, alone);
         store_release(&record->folded, n + 1); /* partner: a reader's acquire; it then sees the adds */
     }
     *blocks_after = __atomic_add_fetch(&image.header->live_blocks, (uint64_t)blocks, __ATOMIC_RELAXED);
@@ -173,7 +173,7 @@ static inline int64_t find_highest(
     uint64_t at = record->folded;
     for (uint64_t n = record->folded; n < record->head; n++) {
         const struct heap_event *event = &ring->events[n % HEAP_RING_EVENTS];
-        sum += sign_of(event->mark) * (int64_t)heap_counted_bytes(event->bytes, interval);
+        sum += sign_of(event->tag) * (int64_t)heap_counted_bytes(event->bytes, interval);
         bool higher = sum > highest;
         highest = higher ? sum : highest;
         at = higher ? n + 1 : at;
@@ -233,7 +233,7 @@ void ring_bypass(uint32_t kind, uint64_t slot, size_t bytes, uint32_t flags, uin
     uint64_t blocks =
         __atomic_add_fetch(&header->live_blocks, allocated ? each.blocks : -each.blocks, __ATOMIC_RELAXED);
     fold_event(
-        &image.stacks[heap_slot_stack(slot)], slot, each, event_mark(0, flags, kind, tick), current_levels(), false);
+        &image.stacks[heap_slot_stack(slot)], slot, each, event_tag(0, flags, kind, tick), current_levels(), false);
     if (allocated) raise_peak(NULL, live, blocks);
     LOSE(ringless_events, 1);
 }
@@ -243,9 +243,9 @@ void ring_settle(struct heap_thread *record, struct heap_ring *ring, uint32_t in
     uint64_t head = record->head, bytes = 0;
     for (int i = 0; i < 2; i++) {
         const struct heap_event *event = &ring->events[head % HEAP_RING_EVENTS];
-        if (event->mark == 0 || heap_event_sequence(event->mark) != (uint32_t)head) break;
+        if (event->tag == 0 || heap_event_sequence(event->tag) != (uint32_t)head) break;
         bool stands = settle_slot_holds(event->address, event->slot);
-        if (stands != (heap_event_kind(event->mark) == HEAP_EVENT_ALLOCATED)) break;
+        if (stands != (heap_event_kind(event->tag) == HEAP_EVENT_ALLOCATED)) break;
         bytes += event->bytes;
         head++;
     }

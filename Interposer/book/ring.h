@@ -17,13 +17,12 @@
 #define RING_FOLD_BYTES (1u << 20)
 /* … or after THREAD_FOLD_MILLISECONDS. */
 
-static inline uint64_t event_mark(uint64_t sequence, uint32_t flags, uint32_t kind, uint32_t tick) {
+static inline uint64_t event_tag(uint64_t sequence, uint32_t flags, uint32_t kind, uint32_t tick) {
     return sequence << HEAP_EVENT_SEQUENCE_SHIFT | (uint64_t)flags << HEAP_EVENT_FLAGS_SHIFT
         | (uint64_t)kind << HEAP_EVENT_KIND_SHIFT | tick;
 }
 
-/* Writes event number `sequence`, its tag (`mark`) last. The event counts when ring_commit has moved the head past
- * it. */
+/* Writes event number `sequence`, its tag last. The event counts when ring_commit has moved the head past it. */
 static inline void ring_write(struct heap_ring *ring, uint64_t sequence, uintptr_t address, uint64_t slot, size_t bytes,
     uint32_t flags, uint32_t kind, uint32_t tick) {
     struct heap_event *event = &ring->events[sequence % HEAP_RING_EVENTS];
@@ -31,7 +30,7 @@ static inline void ring_write(struct heap_ring *ring, uint64_t sequence, uintptr
     store_relaxed(&event->slot, slot);
     store_relaxed(&event->bytes, bytes);
     fence_compiler();
-    store_relaxed(&event->mark, event_mark(sequence, flags, kind, tick));
+    store_relaxed(&event->tag, event_tag(sequence, flags, kind, tick));
     fence_compiler(); /* entry, then slot, then head: the order in which a killed program's image is read */
 }
 

@@ -20,9 +20,9 @@ static uint64_t *slot_holding(uintptr_t address, uint64_t word) {
 bool settle_slot_holds(uintptr_t address, uint64_t word) { return slot_holding(address, word) != NULL; }
 
 void settle_reallocation(struct heap_in_flight *flight, uint32_t thread) {
-    uint64_t mark = heap_slot_mark(thread);
-    uint64_t *claimed = flight->phase != HEAP_IN_FLIGHT_NONE ? slot_holding(flight->old_address, mark) : NULL;
-    if (claimed != NULL) cas_acq_rel(claimed, &mark, flight->phase == HEAP_IN_FLIGHT_CLAIMED ? flight->old_slot : 0);
+    uint64_t claim = heap_slot_claim(thread);
+    uint64_t *claimed = flight->phase != HEAP_IN_FLIGHT_NONE ? slot_holding(flight->old_address, claim) : NULL;
+    if (claimed != NULL) cas_acq_rel(claimed, &claim, flight->phase == HEAP_IN_FLIGHT_CLAIMED ? flight->old_slot : 0);
     if (flight->phase == HEAP_IN_FLIGHT_RETURNED && flight->new_slot != 0
         && !settle_slot_holds(flight->new_address, flight->new_slot)) {
         /* The allocator returned the block and the program never got it. So nobody frees it, and its size can be

@@ -1,10 +1,10 @@
 /*
- * Recording that comes and goes while the program runs.
+ * Starting and ending a recording while the program runs.
  *
- * The order is what makes it safe. Attaching: the image is made and recording is on before the first entry is
- * redirected, frees before allocations. Detaching: recording is off before the first entry is put back. At any instant
- * between, each call reaches the allocator, by way of a hook or straight; and a block that was booked is seen to go, or
- * nothing is booked any more.
+ * The order makes it safe. Attaching: the image exists and recording is on before the first entry is redirected, frees
+ * before allocations. Detaching: recording is off before the first entry is restored. At any instant in between, each
+ * call reaches the allocator, through a hook or directly. While anything is booked, the free of each booked block is
+ * booked too.
  */
 #include "include/attach.h"
 
@@ -25,8 +25,8 @@
 #include "process/start.h"
 #include "threads/hook.h"
 
-/* Exported names may be bound to libc's here, so their addresses come from our own table of symbols; the others are
- * reached past the jump of passing.c, as an entry that leads to the next function leaves nothing to be settled. */
+/* Here an exported name may be bound to libc's function, so the hooks' addresses come from our own symbol table. Hooks
+ * that passing.c reaches by a jump are taken directly: an entry that leads to the next function needs no decision. */
 #define PLAIN(name) {#name, NULL, NULL, 0},
 #define BEHIND_JUMP(name) extern char hook_##name[];
 INTERPOSED_C_LESS_COMMON(BEHIND_JUMP)
@@ -36,13 +36,13 @@ extern char hook_cfree[], hook_mlockall[], hook_setrlimit[], hook_setrlimit64[],
 /* clang-format off */
 static struct redirection redirections[] = {
     INTERPOSED_C(PLAIN) INTERPOSED_C_LESS_COMMON(PLAIN) INTERPOSED_NEW(PLAIN) INTERPOSED_DELETE(PLAIN)
-    /* What would harm the recording, or through it the program. */
+    /* Functions that would harm the recording, or harm the program because of the recording. */
     PLAIN(cfree) PLAIN(mlockall) PLAIN(setrlimit) PLAIN(setrlimit64) PLAIN(prlimit) PLAIN(prlimit64) PLAIN(prctl)
         PLAIN(syscall) PLAIN(dlclose) PLAIN(dlsym)};
 /* clang-format on */
 #define COUNT (sizeof redirections / sizeof redirections[0])
 
-/* When a name's turn comes: redirect.h. */
+/* In which pass a name is redirected: redirect.h. */
 static uint32_t order_of(const char *name) {
     static const char makers[][16] = {
         "malloc", "calloc", "posix_memalign", "memalign", "aligned_alloc", "valloc", "pvalloc"};
@@ -63,7 +63,7 @@ static void *hook_of(const char *name) {
 }
 /* clang-format on */
 
-/* Finds what each name leads to without us: the first in the order of the loader's list. */
+/* Finds the function that each name leads to without us: the first in the order of the loader's list. */
 static void fill_in(void) {
     static bool filled;
     if (filled) return;
@@ -77,8 +77,8 @@ static void fill_in(void) {
 }
 
 /*
- * C++'s operators: the first runtime's, for all who call them. What is bound to another runtime's stays with it, and
- * its blocks are booked as it calls malloc.
+ * C++'s operators: those of the first runtime serve all callers. Entries that are bound to another runtime's operators
+ * are left alone; their blocks are booked when that runtime calls malloc.
  */
 static void take_operators(void) {
     static const char *const names[] = {
@@ -97,7 +97,7 @@ static void take_operators(void) {
 
 #define SETTINGS_MOST 24
 
-/* Begins what must not be begun while modules go: under the loader's lock. */
+/* Starts recording under the loader's lock, so that no module is unloaded meanwhile. */
 struct beginning {
     char **env;
     bool begun;
@@ -110,7 +110,7 @@ static bool begin(const struct loader_module *module, void *context) {
     fill_in();
     if (next_operators[0].function == NULL) take_operators();
     beginning->begun = start_attached(beginning->env);
-    return true; /* one visit is enough: it is for the lock alone */
+    return true; /* one visit is enough: only the lock is needed */
 }
 
 static void answer_with(struct heapsum_attach_answer *answer, uint32_t result, const struct redirected *report) {
@@ -161,8 +161,8 @@ EXPORT void heapsum_detach(struct heapsum_attach_answer *answer) {
     }
     bool was_recorded = start_detached();
     late_stop();
-    /* Even where nothing is recorded: an attach that was cut off may have left entries that lead here. A library that
-     * came with the program keeps them: they are the loader's doing, and were never the allocator's. */
+    /* Do this even if nothing is recorded: an interrupted attach may have left entries that lead here. A library that
+     * was loaded with the program keeps its entries: the loader bound them, and they never led to the allocator. */
     if (loader_is_late() && next_known()) {
         fill_in();
         redirect(redirections, COUNT, true, &report);

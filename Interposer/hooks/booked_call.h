@@ -18,8 +18,8 @@
 #include "threads/sample.h"
 
 /*
- * In a sampled recording nearly all calls of the common functions pass before a hook is entered. What they leave to the
- * rest of the hook is a tail call: it jumps there, so the rest has the program's own caller, and the common functions
+ * In a sampled recording nearly all calls of the common functions pass before a hook is entered. The other calls reach
+ * the rest of the hook by a tail call, a jump: so the rest still has the program's own caller, and the common functions
  * need no frame and save no registers. An exact recording has a rest of its own, and pays nothing for sampling but that
  * jump.
  */
@@ -28,7 +28,7 @@
 #define ENTER(hook) hook_enter(&(hook), HOOK_FRAME, HOOK_CALLER)
 
 /*
- * Finds the stack, calls the next function, and books the block that it returns; of a sampled recording, where the
+ * Finds the stack, calls the next function, and books the block that it returns. In a sampled recording only if the
  * allocation is drawn. `early`: the value for a call before there is a next function; `reason`: the errno of a failure.
  */
 #define ALLOCATE(block, bytes, early, call, reason) \

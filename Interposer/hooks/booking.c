@@ -17,8 +17,8 @@ static bool enter(struct hook *hook, uintptr_t frame, uintptr_t caller, bool all
     return true;
 }
 
-/* How much a block has is known behind the call (xallocx), so the draw is made there: a stack was looked for in vain
- * where nothing is drawn. */
+/* The block's size is known only after the call (xallocx), so the draw is made here. The stack was found already; that
+ * work is wasted if the allocation is not drawn. */
 static void book_drawn(const struct hook *hook, const void *block, size_t bytes) {
     if (sample_books(bytes)) book_allocation(hook, block, bytes);
 }

@@ -1,14 +1,13 @@
 /*
- * dlsym, in a program that we were attached to.
+ * dlsym, in a program to which heaprun attached.
  *
- * Whoever opens a library looks a function up in it next, nearly always: so here is where new modules are looked for,
- * and their entries redirected. It is not done behind dlopen itself: dlopen looks at its return address to know its
- * caller's library, whose search path and namespace it takes, so it must be called by the program's own code. And it is
- * not done in an allocation's hook, which must not wait for the loader's lock.
+ * After dlopen a program nearly always calls dlsym, so new modules are found and redirected here. dlopen itself can't
+ * be hooked: it uses its return address to find its caller's library, whose search path and namespace it takes, so the
+ * program's own code must call it. An allocation's hook can't do it either: it must not wait for the loader's lock.
  *
- * For the same reason the program's dlsym is jumped to, but for the names that we redirect. For these, where any other
- * than the next in the caller's own order is asked for (RTLD_NEXT), our answer is the hook where dlsym's is the next
- * function.
+ * dlsym also depends on its caller, so the stub jumps to the program's own dlsym, except for the names that are
+ * redirected. For these the answer is the hook if dlsym would return the next function. RTLD_NEXT depends on the
+ * caller's place in the search order, and always goes to dlsym.
  */
 #include "hooks/late.h"
 
@@ -27,7 +26,7 @@ static size_t known_count;
 static uint64_t seen; /* loader_modules_number at the last walk; 0: a module was not ready */
 static uint32_t is_on, walking;
 
-/* Where the stub jumps to. */
+/* The function that the stub jumps to. */
 __attribute__((visibility("hidden"))) void *(*late_next_dlsym)(void *, const char *);
 
 static void look_at_new_modules(void) {
@@ -37,7 +36,7 @@ static void look_at_new_modules(void) {
     struct redirected report;
     redirect(known, known_count, false, &report);
     store_relaxed(&seen, report.late == 0 ? now : 0);
-    /* Detached meanwhile: what this walk redirected is put back by it, too. */
+    /* Detached meanwhile: restore the entries that this walk redirected. */
     if (!load_acquire(&is_on)) redirect(known, known_count, true, &report);
     store_release(&walking, 0);
 }
@@ -53,7 +52,7 @@ void late_start(const struct redirection *redirections, size_t count) {
 
 void late_stop(void) { store_release(&is_on, 0); }
 
-/* What dlsym is to answer; NULL: what it answers without us. Called by the stub. */
+/* The address that dlsym must return; NULL: call the program's dlsym. Called by the stub. */
 __attribute__((used, visibility("hidden"))) void *late_look(void *handle, const char *name);
 void *late_look(void *handle, const char *name) {
     if (!load_acquire(&is_on) || hook_memory_is_borrowed()) return NULL;

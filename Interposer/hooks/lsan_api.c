@@ -1,8 +1,8 @@
 /*
- * The functions of LeakSanitizer's lsan_interface.h, for programs that bring weak ones. In a program with a sanitizer's
- * own library these names are that library's, and calls go there.
+ * The functions of LeakSanitizer's lsan_interface.h, for programs that define or declare them weakly. In a program with
+ * a sanitizer's own library, calls go to that library.
  *
- * Unlike LeakSanitizer's, a check never ends the program.
+ * Unlike LeakSanitizer's, a check here never ends the program.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -42,7 +42,7 @@ static bool look(const struct loader_module *module, void *context) {
     return found->address != 0;
 }
 
-/* Another module's function of that name; 0: there is none. Looked for once. */
+/* Another module's function of that name; 0: there is none. Searched for once. */
 static uintptr_t others(enum lsan_function number) {
     static const char *const names[] = {
 #define NAME(name) #name,
@@ -58,7 +58,7 @@ static uintptr_t others(enum lsan_function number) {
     return address == 1 ? 0 : address;
 }
 
-/* Calls another module's function of the same name and returns, where there is one. */
+/* If another module has a function of the same name, calls it and returns. */
 #define HAND_ON(type, name, ...) \
     do { \
         uintptr_t other = others(NUMBER_OF##name); \
@@ -70,8 +70,8 @@ typedef int check_function(void);
 typedef void object_function(const void *);
 typedef void region_function(const void *, size_t);
 
-/* Blocks that this thread allocates from now on are no leaks; nests. It leaves the common path, on which nobody asks.
- */
+/* Blocks that this thread allocates from now on are no leaks. Calls nest. The thread leaves the common path, which does
+ * not check for this. */
 extern void __lsan_disable(void);
 EXPORT void __lsan_disable(void) {
     HAND_ON(simple_function *, __lsan_disable);

@@ -63,7 +63,7 @@ static const void *past_us(const char *name) {
         const void *before = loader_before(built[i].on);
         if (before == NULL) return NULL;
         const void *libcs = loader_next_behind(name);
-        /* Without one of libc's, what the others are called with is a block and numbers that free does not look at. */
+        /* If libc has none: the arguments are a block and numbers, and free ignores the numbers. */
         return libcs != NULL ? libcs : strcmp(built[i].on, "free") == 0 ? before : NULL;
     }
     return NULL;

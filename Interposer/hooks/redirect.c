@@ -1,18 +1,16 @@
 /*
- * The modules' tables of addresses.
+ * The modules' address tables (GOT).
  *
- * An entry is an aligned word, which a call reads whole: so it can be changed while other threads call through it. What
- * it leads to says whose it is. A word that is the next function's address becomes the hook's, and the reverse on the
- * way back. So nothing has to be remembered between the two, whoever does the second, and a walk that was cut off is
- * made up for by another.
+ * An entry is an aligned word, and a call reads it in one access, so it can be changed while other threads call through
+ * it. Its value alone decides what is done with it: the next function's address is replaced by the hook's, and on the
+ * way back the reverse. So nothing has to be stored between the two, and a later walk completes an interrupted one.
  *
- * An entry that was never called through leads into its own module's PLT, and the loader would look the name up at the
- * first call. It is taken to mean the next function, unless another module defines malloc too, or another entry of the
- * same module leads elsewhere (RTLD_DEEPBIND): then it stays, as a block must go back to the allocator that it came
- * from.
+ * An entry that was never called through leads into its own module's PLT: the loader looks the name up at the first
+ * call. It counts as the next function, unless another module defines malloc too, or another entry of the same module
+ * leads elsewhere (RTLD_DEEPBIND). Then it is left alone, because a block must be freed by its own allocator.
  *
- * Frees are redirected in all modules before the first reallocation is, and these before the first allocation: a block
- * that is booked is also seen to go.
+ * Frees are redirected in all modules before the first reallocation, and reallocations before the first allocation. So
+ * the free of each booked block is booked too.
  */
 #include "hooks/redirect.h"
 
@@ -35,16 +33,16 @@ struct pass {
     struct redirected *report;
 };
 
-/* A module's relocations, and what was found of them. */
+/* A module's relocations, and what the walk found out about them. */
 struct tables {
     struct symbols symbols;
     uintptr_t relocations[2]; /* DT_RELA, DT_JMPREL */
     size_t bytes[2];
     bool is_foreign; /* one of its entries leads to another allocator */
-    bool is_open;    /* what the loader made read-only is writable now */
+    bool is_open;    /* the walk has made the module's read-only part writable */
 };
 
-/* As symbols.c has it: the loader may have added the bias already. */
+/* The same as in symbols.c: the loader may have added the bias already. */
 static uintptr_t address_in(uintptr_t value, const struct loader_module *module) {
     return value - module->span.start < module->span.end - module->span.start ? value : value + module->span.bias;
 }
@@ -77,7 +75,7 @@ static const struct redirection *named(const struct pass *pass, const char *name
     return NULL;
 }
 
-/* One entry that may be ours to change. */
+/* One entry that may have to be changed. */
 struct entry {
     uint64_t *word;
     const struct redirection *what;
@@ -85,7 +83,7 @@ struct entry {
     bool is_call;         /* only calls go through it, and the loader may not have looked it up yet */
 };
 
-/* Calls `visit` for each entry of a name that we know. */
+/* Calls `visit` for each entry of a name in the list of redirections. */
 static void each_entry(const struct pass *pass, const struct loader_module *module, struct tables *tables,
     void (*visit)(const struct pass *, const struct loader_module *, struct tables *, const struct entry *)) {
     const ElfW(Sym) *symbols = (const ElfW(Sym) *)tables->symbols.table;
@@ -112,7 +110,7 @@ static void each_entry(const struct pass *pass, const struct loader_module *modu
     }
 }
 
-/* Whether it leads into its own module's PLT. */
+/* Whether the entry leads into its own module's PLT. */
 static bool is_unresolved(const struct loader_module *module, const struct entry *entry, uint64_t value) {
     return entry->is_call && value != entry->definition
         && value - module->span.start < module->span.end - module->span.start;
@@ -130,7 +128,8 @@ static void look_for_foreign(
         tables->is_foreign = true;
 }
 
-/* Makes the page of an entry writable, where it isn't: what the loader protected, all of it at once. */
+/* Makes an entry writable. If the loader has protected it, this unprotects the module's whole read-only part at once.
+ */
 static bool can_be_written(const struct loader_module *module, struct tables *tables, uint64_t *word) {
     uint32_t *half = (uint32_t *)word;
     if (tables->is_open || system_touch(half) >= 0) return true;
@@ -146,7 +145,7 @@ static void change(
     const uint64_t from = (uintptr_t)(pass->back ? entry->what->hook : entry->what->next),
                    to = (uintptr_t)(pass->back ? entry->what->next : entry->what->hook);
     uint64_t value = load_relaxed(entry->word);
-    /* Twice at the most: the loader may look the name up in between. */
+    /* At most twice: the loader may look the name up in between. */
     for (int turn = 0; turn < 2; turn++) {
         if (value == to) return;
         bool may_be = !pass->back && is_unresolved(module, entry, value) && !pass->is_ambiguous && !tables->is_foreign;
@@ -177,7 +176,7 @@ static bool visit(const struct loader_module *module, void *context) {
     return false;
 }
 
-/* Counts the modules that define malloc, libc and the loader left out. */
+/* Counts the modules that define malloc, without libc and the loader. */
 static bool count_allocators(const struct loader_module *module, void *context) {
     struct symbols symbols;
     if (!module->is_own && !module->is_loaders && symbols_read(module->dynamic, module->span.bias, false, &symbols)

@@ -205,7 +205,7 @@ static bool announce(bool strict, const struct sock_fprog *program) {
         message("recording stopped where a seccomp filter forbids what it needs; the image is of that moment: ",
             options.program);
     struct system_forbidden before = known(), now = before;
-    /* the state of a vfork's child that has called exec since */
+    /* the old state was of a vfork's child that has called exec since */
     if (!borrowed && before.process != 0) now = (struct system_forbidden){.looks = false};
     if (strict || forbids_looks(program)) now.looks = true;
     if (strict || forbids_files(program)) now.files = true;

@@ -21,6 +21,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "heap_sampling.h" /* HEAP_SAMPLE_MOST; what a recorded block counts for */
+
 #define HEAP_MAGIC 0x0A6D757370616568ull /* the bytes "heapsum\n" */
 #define HEAP_VERSION 3u
 /* The previous versions. Version 2 has no sampling: its header ends before `sample_interval`. The header of version 1
@@ -201,74 +203,10 @@ static inline uint32_t heap_slot_low(uint64_t slot) { return (uint32_t)(slot & H
 static inline uint64_t heap_slot_make(uint32_t stack, uint32_t tick, uint32_t low) {
     return (uint64_t)stack << HEAP_SLOT_STACK_SHIFT | (uint64_t)tick << HEAP_SLOT_TICK_SHIFT | low;
 }
-static inline int heap_slot_is_mark(uint64_t slot) { return slot != 0 && heap_slot_stack(slot) == 0; }
-static inline uint64_t heap_slot_mark(uint32_t thread) { return HEAP_SLOT_CLAIMED | thread; }
-static inline uint32_t heap_slot_mark_thread(uint64_t slot) { return (uint32_t)slot; }
-
-/* ---- Sampling ------------------------------------------------------------------------------------ */
-
-/*
- * In a sampled image each allocated byte had the same chance to be drawn, 1 in `sample_interval`, and a block is in the
- * image if one of its bytes was drawn: with the chance 1 - exp(-bytes / interval). A block of 0 bytes is drawn as one
- * of 1 byte. So one such block stands for 1 / chance blocks of its size, and any sum of what blocks stand for is an
- * unbiased estimate of the same sum over all blocks (Horvitz and Thompson).
- *
- * Slots, events, blocks and reallocations in flight have the bytes that were requested. All counts have what the blocks
- * stand for: the counters, levels and lifetimes of stacks, the timeline, and the header's live and peak sums. Bytes are
- * bytes there, and blocks are in units of 1 / HEAP_SAMPLE_BLOCK, as a block may stand for 1.58 blocks. Losses count
- * sampled blocks.
- *
- * Integer arithmetic throughout: the recorder may use no other, and a reader has to come to the very same numbers.
- */
-#define HEAP_SAMPLE_MOST (1ull << 30)
-#define HEAP_SAMPLE_BLOCK_LOG2 10
-#define HEAP_SAMPLE_BLOCK (1ull << HEAP_SAMPLE_BLOCK_LOG2)
-#define HEAP_SAMPLE_SCALE_LOG2 20
-#define HEAP_SAMPLE_ONE (1ull << 62)
-
-static inline uint64_t heap_sample_product(uint64_t one, uint64_t other) {
-    return (uint64_t)((unsigned __int128)one * other >> 62);
-}
-
-/* The chance that a block was sampled, in units of 1 / HEAP_SAMPLE_ONE; never 0. `interval` is from 1 to
- * HEAP_SAMPLE_MOST. Right to 1 part in 2^30. */
-static inline uint64_t heap_sample_chance(uint64_t bytes, uint64_t interval) {
-    if (bytes == 0) bytes = 1;
-    uint64_t whole = bytes / interval, rest = bytes % interval;
-    if (whole >= 44) return HEAP_SAMPLE_ONE; /* exp(-44) is below the unit */
-    uint64_t high = (rest << 32) / interval, low = ((rest << 32) % interval << 30) / interval;
-    /* The ratio is halved until a short series does, and the result doubled as often: 1 - exp(-2x) = q (2 - q). */
-    uint32_t halvings = whole == 0 ? 0 : 6;
-    uint64_t ratio = (whole << (62 - 6)) + ((high << 30 | low) >> halvings);
-    for (; ratio >> 57 != 0; ratio >>= 1) halvings++;
-    uint64_t series = HEAP_SAMPLE_ONE;
-    for (uint32_t n = 9; n >= 2; n--) series = HEAP_SAMPLE_ONE - heap_sample_product(ratio, series) / n;
-    uint64_t chance = heap_sample_product(ratio, series);
-    for (; halvings > 0; halvings--) chance = 2 * chance - heap_sample_product(chance, chance);
-    return chance;
-}
-
-/* How many blocks a sampled block stands for, in units of 1 / 2^HEAP_SAMPLE_SCALE_LOG2. */
-static inline uint64_t heap_sample_scale(uint64_t bytes, uint64_t interval) {
-    uint64_t chance = heap_sample_chance(bytes, interval);
-    uint32_t shift = (uint32_t)__builtin_clzll(chance) - 1;       /* at most 31: the chance is above 1 in 2^31 */
-    uint64_t reciprocal = (1ull << 63) / (chance << shift >> 31); /* 2^94 / (chance << shift), of 32 to 33 bits */
-    return shift >= 12 ? reciprocal << (shift - 12) : (reciprocal + (1ull << (11 - shift))) >> (12 - shift);
-}
-
-/* The bytes that a block counts for; `interval` as the header has it: where it is 0, its own. */
-static inline uint64_t heap_counted_bytes(uint64_t bytes, uint64_t interval) {
-    if (interval == 0 || bytes / interval >= 44) return bytes;
-    uint64_t above = heap_sample_scale(bytes, interval) - (1ull << HEAP_SAMPLE_SCALE_LOG2);
-    return bytes + ((bytes * above + (1ull << (HEAP_SAMPLE_SCALE_LOG2 - 1))) >> HEAP_SAMPLE_SCALE_LOG2);
-}
-
-/* The blocks that it counts for: 1, or units of 1 / HEAP_SAMPLE_BLOCK where `interval` is not 0. */
-static inline uint64_t heap_counted_blocks(uint64_t bytes, uint64_t interval) {
-    if (interval == 0) return 1;
-    const uint32_t shift = HEAP_SAMPLE_SCALE_LOG2 - HEAP_SAMPLE_BLOCK_LOG2;
-    return (heap_sample_scale(bytes, interval) + (1ull << (shift - 1))) >> shift;
-}
+/* Whether the slot holds a claim, or a block of the recorder's own: no block of the program. */
+static inline int heap_slot_is_reserved(uint64_t slot) { return slot != 0 && heap_slot_stack(slot) == 0; }
+static inline uint64_t heap_slot_claim(uint32_t thread) { return HEAP_SLOT_CLAIMED | thread; }
+static inline uint32_t heap_slot_claim_thread(uint64_t slot) { return (uint32_t)slot; }
 
 /* ---- Time ---------------------------------------------------------------------------------------- */
 
@@ -525,10 +463,10 @@ enum heap_event_kind {
 };
 
 /*
- * One event of a thread's ring. `mark`, the event's tag, is stored last: by its sequence number a reader knows whether
- * the entry is the one it looks for.
+ * One event of a thread's ring. `tag` is stored last. Its sequence number tells a reader whether the entry is the one
+ * that it looks for.
  *
- *   mark:  63      32 31    24 23  20 19      0
+ *   tag:   63      32 31    24 23  20 19      0
  *         +----------+--------+------+---------+
  *         | sequence | flags  | kind | tick    |
  *         +----------+--------+------+---------+
@@ -540,7 +478,7 @@ struct heap_event {
     uint64_t address;
     uint64_t slot;  /* the block's slot word: as published, or as it was before the free */
     uint64_t bytes; /* as requested */
-    uint64_t mark;
+    uint64_t tag;
 };
 
 #define HEAP_EVENT_SEQUENCE_SHIFT 32
@@ -549,10 +487,10 @@ struct heap_event {
 #define HEAP_EVENT_FLAG_TEMPORARY 1u /* freed before the thread's next allocation */
 #define HEAP_EVENT_FLAG_REALLOC 2u   /* one half of a reallocation */
 
-static inline uint32_t heap_event_sequence(uint64_t mark) { return (uint32_t)(mark >> HEAP_EVENT_SEQUENCE_SHIFT); }
-static inline uint32_t heap_event_flags(uint64_t mark) { return (uint32_t)(mark >> HEAP_EVENT_FLAGS_SHIFT) & 0xFF; }
-static inline uint32_t heap_event_kind(uint64_t mark) { return (uint32_t)(mark >> HEAP_EVENT_KIND_SHIFT) & 0xF; }
-static inline uint32_t heap_event_tick(uint64_t mark) { return (uint32_t)(mark & HEAP_SLOT_TICK_MASK); }
+static inline uint32_t heap_event_sequence(uint64_t tag) { return (uint32_t)(tag >> HEAP_EVENT_SEQUENCE_SHIFT); }
+static inline uint32_t heap_event_flags(uint64_t tag) { return (uint32_t)(tag >> HEAP_EVENT_FLAGS_SHIFT) & 0xFF; }
+static inline uint32_t heap_event_kind(uint64_t tag) { return (uint32_t)(tag >> HEAP_EVENT_KIND_SHIFT) & 0xF; }
+static inline uint32_t heap_event_tick(uint64_t tag) { return (uint32_t)(tag & HEAP_SLOT_TICK_MASK); }
 
 #define HEAP_RING_EVENTS 128u
 
@@ -734,7 +672,7 @@ struct heap_header {
     struct heap_section sections[HEAP_SECTION_COUNT];
     uint64_t maximum_stacks; /* beyond this many, a new stack is booked under its known outer part; 0: no limit */
     uint64_t gone_stacks;    /* packed: stacks folded into the row of HEAP_CUT_GONE */
-    /* mean bytes between two sampled ones ("Sampling"), at most HEAP_SAMPLE_MOST; 0: every block was booked */
+    /* mean bytes between two sampled ones (heap_sampling.h), at most HEAP_SAMPLE_MOST; 0: every block was booked */
     uint64_t sample_interval;
 };
 

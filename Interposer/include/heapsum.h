@@ -1,7 +1,7 @@
 /*
- * What a program can ask of heapsum while it is recorded. If it is not recorded, nothing happens. The names are weak,
- * so a program links no library, and each call costs one test. Use position-independent code (the default of most
- * compilers): in other executables a linker may resolve weak names to nothing for good.
+ * What a recorded program can ask of heapsum. If the program is not recorded, nothing happens. The names are weak, so a
+ * program links no library, and each call costs one test. Use position-independent code (the default of most
+ * compilers): in other executables a linker may resolve weak names to null for good.
  *
  * For C and C++, from any thread. Only heapsum_dump may be called in a signal handler.
  */
@@ -34,17 +34,17 @@ void heapsum_resume(void) __attribute__((weak));
  * outside: the program stands still for some milliseconds, and this thread waits until the dump is written. Blocks that
  * only the callers' variables hold are reachable.
  *
- * 1: blocks are definitely lost; 0: none is; -1: there is no verdict (not recorded, no heaprun beside the program, not
- * traceable), or it is not whole.
+ * Returns 1 if blocks are definitely lost; 0 if none is; -1 if there is no verdict (not recorded, not run by heaprun,
+ * not traceable), or an incomplete one.
  */
 int heapsum_leaks(void) __attribute__((weak));
 
-/* The block that holds this address is no leak, and what it leads to isn't either. The block alone is meant: what is
- * allocated at its address after it was freed counts again. */
+/* The block that holds this address is no leak, nor are the blocks to which it leads. A later block at the same address
+ * counts again. */
 void heapsum_ignore(const void *block) __attribute__((weak));
 
-/* Memory from `start` on, of so many bytes, is looked through for pointers as a global variable is, wherever it lies:
- * in a pool of the program's own, say. Up to 256 at a time; heapsum_unroot takes one away, by the same bounds. */
+/* Searches `bytes` bytes from `start` on for pointers, like a global variable: memory in the program's own pool, for
+ * example. Up to 256 ranges at a time; heapsum_unroot removes one, by the same bounds. */
 void heapsum_root(const void *start, size_t bytes) __attribute__((weak));
 void heapsum_unroot(const void *start, size_t bytes) __attribute__((weak));
 
@@ -52,7 +52,7 @@ void heapsum_unroot(const void *start, size_t bytes) __attribute__((weak));
 }
 #endif
 
-/* A weak function that isn't there is a null pointer. Inside its own macro a name means the function. */
+/* A weak function that is missing is a null pointer. Inside its own macro a name means the function. */
 #define heapsum_dump() ((void)(heapsum_dump ? (heapsum_dump(), 0) : 0))
 #define heapsum_mark(name) ((void)(heapsum_mark ? (heapsum_mark(name), 0) : 0))
 #define heapsum_pause() ((void)(heapsum_pause ? (heapsum_pause(), 0) : 0))

@@ -84,7 +84,7 @@ static void be_plain(uint64_t number) {
 void thread_attach(void) {
     uint32_t tid = thread_id();
     uint64_t number = load_acquire(&image_number);
-    /* The level stays: if fork was called by a handler inside a hook, that hook has still to return in the child. */
+    /* The level stays: if a handler inside a hook called fork, that hook still has to return in the child. */
     thread_be_general();
     local.record = NULL;
     local.scratch = NULL;
@@ -92,7 +92,7 @@ void thread_attach(void) {
     local.clock.seen.tv_nsec = -1;
     sample_begin(0);
     int64_t index = find_record(tid);
-    if (index != 0) ring_share(); /* record 0 is the first thread's, and shared by threads without one */
+    if (index != 0) ring_share(); /* record 0 is the first thread's; threads without a record share it */
     if (index >= 0) {
         struct heap_thread *record = &image.threads[index];
         local.index = (uint32_t)index;

@@ -7,7 +7,7 @@
 /* Resets the records for a new image. Called once for each image, by the thread that makes it. */
 void threads_start(void);
 
-/* Gives back what the threads of an earlier recording had. No hook may be under way in any thread. */
+/* Frees the threads' memory of an earlier recording. No thread may be in a hook. */
 void threads_forget(void);
 
 /* Gives this thread a record: a dead thread's if there is one. Keeps errno. */
@@ -16,7 +16,7 @@ void thread_attach(void);
 /* Keeps this thread from the common path. */
 void thread_be_general(void);
 
-/* Lets this thread take the common path again, if it has all for that: what kept it from there is over. */
+/* Lets this thread take the common path again, if it has all that the path needs. */
 void thread_be_plain(void);
 
 #endif

@@ -71,8 +71,8 @@ static void add_block(uint64_t address, uint64_t slot, uint64_t bytes) {
 
 /* Adds the block whose slot holds a claim, from its thread's in-flight record. False: the reallocation has ended, and
  * the slot has a new word. */
-static bool add_in_flight(uint64_t mark) {
-    uint32_t thread = heap_slot_mark_thread(mark);
+static bool add_in_flight(uint64_t claim) {
+    uint32_t thread = heap_slot_claim_thread(claim);
     if (thread >= load_acquire(&image.header->sections[HEAP_SECTION_THREADS].used)) return true;
     const struct heap_in_flight *flight = &image.threads[thread].in_flight;
     if (load_acquire(&flight->phase) != HEAP_IN_FLIGHT_CLAIMED) return false; /* partner: book.c's releases */
@@ -90,7 +90,7 @@ static void add_slot(const uint64_t *slot, const struct heap_piece *piece, uint6
         /* partner: the publishing release; the coarse maps' size was written before it */
         uint64_t word = load_acquire(slot);
         if (word == 0 || word == HEAP_SLOT_OURS) return;
-        if (heap_slot_is_mark(word)) {
+        if (heap_slot_is_reserved(word)) {
             if (add_in_flight(word)) return;
             continue; /* read the slot again: it has a new word, or none */
         }

@@ -1,7 +1,7 @@
 /*
- * exit, _exit and fatal signals are seen by ptrace alone, while the memory is still there; of an exec ptrace tells when
- * it is gone. So the hook of exec sends its own thread a signal with a value that only the tracer knows. The tracer
- * takes it away: the program never gets it. SIGURG, since it is ignored by default, should the tracer go just now.
+ * ptrace reports exit, _exit and fatal signals while the memory still exists, but an exec only after the memory is
+ * gone. So the hook of exec sends its own thread a signal with a value that the tracer knows. The tracer removes the
+ * signal: the program never gets it. It is SIGURG, which is ignored by default, in case the tracer ends at this moment.
  */
 #include "process/leaving.h"
 
@@ -17,7 +17,7 @@
 #include "process/start.h"
 #include "threads/hook.h"
 
-/* Whether this process is traced, and has no filter that might kill it for what it does next. */
+/* Whether this process is traced, and no seccomp filter could kill it for the next system calls. */
 static bool is_told(void) {
     char text[4096];
     if (!system_may_look()) return false;

@@ -1,7 +1,7 @@
 /*
- * heaprun listens on a socket in its private directory, beside the running image. To connect is to ask: the kernel
- * tells heaprun which process asked. The answer comes when the dump is whole. Were heaprun to end, the kernel would
- * close the connection: nobody waits for who is gone.
+ * heaprun listens on a socket in its private directory, beside the running image. A connection is a request: the kernel
+ * tells heaprun which process connected. The answer comes when the dump is complete. If heaprun ends, the kernel closes
+ * the connection, so the program never waits for a heaprun that has ended.
  */
 #include "process/request.h"
 
@@ -19,7 +19,7 @@
 #define SIGNAL_OF_CANCELLATION 32 /* as in dump.c */
 
 static int no_verdict(const char *why) {
-    static uint32_t said; /* once: a program may ask in a loop */
+    static uint32_t said; /* say it once: a program may ask in a loop */
     if (!swap_relaxed(&said, 1)) message("heapsum_leaks: no verdict: ", why);
     return -1;
 }
@@ -49,7 +49,7 @@ int request_leaks(void) {
     if (!system_may_write()) return no_verdict("the program's seccomp filter forbids to ask for it");
     memcpy(at.sun_path, options.run_dir, length);
     memcpy(at.sun_path + length, SOCKET_NAME, sizeof SOCKET_NAME);
-    /* A thread that is cancelled in here would leave a descriptor open. */
+    /* A thread that was cancelled in here would leave a descriptor open. */
     system_signals before;
     bool masked = system_mask(SIG_BLOCK, system_signals_of(SIGNAL_OF_CANCELLATION), &before) == 0;
     int answer = ask(&at);

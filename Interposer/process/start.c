@@ -159,7 +159,7 @@ static void after_fork_in_child(void) {
     if (cas_acq_rel(&phase, &live, FORKED)) image_abandon();
 }
 
-/* Once in a process: there is no taking it back, and a second handler would do the same. */
+/* Only once in a process: a handler can't be removed, and a second one would do the same. */
 static void watch_forks(void) {
     static uint32_t watched;
     if (swap_relaxed(&watched, 1)) return;
@@ -175,8 +175,8 @@ bool start_attached(char **env) {
     if (seen == STARTING || seen == LIVE || !start_next() || !loader_has_glibc()) return false;
     if (!cas_acq_rel(&phase, &seen, STARTING)) return false;
     options_read(env);
-    options.follow = false; /* a child's image would belong to nobody: who wants it attaches to it */
-    image_forget();         /* of the recording before, or what a fork's child has in its place */
+    options.follow = false; /* no heaprun would collect a child's image; attach to the child instead */
+    image_forget();         /* the earlier recording's image, or what a fork's child has in its place */
     threads_forget();
     bool live = options.record && system_may_write() && go_live(false);
     if (live) or_relaxed(&image.header->flags, HEAP_FLAG_ATTACHED);
@@ -196,8 +196,8 @@ bool start_detached(void) {
 __attribute__((constructor)) static void constructor(int count, char **arguments, char **env) {
     (void)count;
     (void)arguments;
-    if (!start_next() || !loader_has_glibc()) return; /* another C library's loader hands nothing on */
-    if (loader_is_late()) return;                     /* brought by dlopen: heapsum_attach says when it starts */
+    if (!start_next() || !loader_has_glibc()) return; /* another C library's loader passes no arguments */
+    if (loader_is_late()) return;                     /* loaded by dlopen: heapsum_attach starts the recording */
     start_with(env);
     if (load_relaxed(&phase) == LIVE) watch_forks();
 }

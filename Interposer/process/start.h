@@ -25,21 +25,21 @@ void start_miss(void);
  */
 bool start_recording(void);
 
-/* Whether the process is recorded or may still be, as a fork's child before its first allocation. */
+/* Whether the process is recorded, or may still be: a fork's child before its first allocation. */
 bool start_may_record(void);
 
 /* Ends recording for good, without a system call. The image stays as it is. */
 void start_stop(void);
 
 /*
- * Starts recording in a program that has run for long, with the settings of `env` (as the environment's,
- * NULL-terminated). False where it is recorded already, or can't be. Called again after start_detached: no hook of the
- * recording before may be under way in any thread then.
+ * Starts recording in a program that is already running, with the settings of `env` (in the environment's form,
+ * NULL-terminated). False if it is recorded already, or can't be. It may be called again after start_detached, when no
+ * thread is in a hook of the earlier recording.
  */
 bool start_attached(char **env);
 
-/* Ends a recording, whichever way it began; hooks that come from here on pass their calls on. Those under way still
- * book. False where nothing is recorded. */
+/* Ends a recording, however it began. Hooks entered later only pass their calls on; hooks already entered still book.
+ * False if nothing is recorded. */
 bool start_detached(void);
 
 /* Called when the number of pauses changed: hooks leave the common path or return to it. */

@@ -19,8 +19,8 @@ static uint64_t mix(uint64_t word) {
 
 #define GOLDEN 0x9E3779B97F4A7C15u /* 2^64 / the golden ratio */
 
-/* -log2 of a uniform number in (0, 1), in units of 2^-48: a squared number's logarithm is doubled, so its next bit is
- * whether the square is above 2. */
+/* -log2 of a uniform number in (0, 1), in units of 2^-48. Squaring doubles a number's logarithm, so the logarithm's
+ * next bit is whether the square exceeds 2. */
 static uint64_t exponent(uint64_t uniform) {
     uint32_t zeros = (uint32_t)__builtin_clzll(uniform);
     uint64_t number = uniform << zeros, fraction = 0; /* from 1 to below 2, in units of 2^-63 */
@@ -35,17 +35,17 @@ static uint64_t exponent(uint64_t uniform) {
 
 #define LN2 2977044472u /* in units of 2^-32 */
 
-/* The bytes before the next drawn one. An exponentially distributed number rounded down is at least n with the chance
- * that it is at least n itself, so whole bytes lose nothing. */
+/* The bytes before the next drawn one. Rounding down loses nothing: a rounded exponential number is at least n exactly
+ * when the number itself is. */
 static uint64_t distance(uint64_t interval) {
     local.random += GOLDEN;
     unsigned __int128 nats = (unsigned __int128)exponent(mix(local.random) | 1) * LN2;
     return (uint64_t)(nats * interval >> 80);
 }
 
-/* glibc's countdown is looked at before a hook is entered. Another allocator's functions may call each other through
- * us, so theirs is looked at in the outermost hook alone; and where failures are to be seen, no call passes so early.
- */
+/* With glibc the countdown is checked before a hook is entered. Another allocator's functions may call each other
+ * through us, so with it only the outermost hook checks the countdown. If failures are to be seen, no call passes
+ * before a hook either. */
 bool sample_is_early(void) { return next.is_glibc && !options.dump_at_failure; }
 
 static uint64_t *countdown(void) { return sample_is_early() ? &local.left : &local.left_inside; }

@@ -57,9 +57,9 @@ struct local {
         };
         uint64_t busy; /* all of them */
     };
-    /* threads/sample.h. Bytes before the next one that is drawn, by which calls pass before a hook is entered; the same
-     * where it is looked at inside of a hook; where the one in use last began; and the generator. The other one is 0.
-     */
+    /* See threads/sample.h. `left` is the number of bytes before the next drawn one, by which calls pass before a hook
+     * is entered; `left_inside` is the same, checked inside a hook. One of the two is in use, and the other is 0.
+     * `first_left` is the countdown's last start, `random` the generator. */
     uint64_t left, left_inside, first_left, random;
     uintptr_t owners[HOOK_LEVELS]; /* the stack pointers of those hooks */
     struct heap_thread *record;    /* NULL: no record was left */

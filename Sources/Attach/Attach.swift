@@ -1,5 +1,5 @@
-// Starting a recording in a program that runs: plan → stop a thread → dlopen → heapsum_attach → let it go.
-// With a time heaprun stays, and detaches when that is over.
+// Starts a recording in a running program: plan → stop a thread → dlopen → heapsum_attach → resume the thread.
+// With --for, heaprun stays, and detaches when the time is over.
 
 import CAttach
 import CHeapImage
@@ -15,7 +15,7 @@ package struct AttachRequest {
     package var pid: pid_t
     package var output: FilePath?
     package var options: RecordingOptions
-    /// Detach after so long; nil: leave it recording.
+    /// Detach after this time; nil: leave the program recording.
     package var seconds: Double?
     package var isQuiet = false
 
@@ -24,10 +24,10 @@ package struct AttachRequest {
     }
 }
 
-/// Attaches, and with a time stays until that is over, a signal asks for the end, or the program ends.
+/// Attaches. With a time, stays until the time is over, a signal arrives, or the program ends.
 ///
 /// - Returns: the exit status.
-/// - Throws: 125 with the reason and the way out; the program goes on as before then.
+/// - Throws: 125 with the reason and the way out. The program then continues as before.
 package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     let pid = request.pid
     try checkAttachable(pid)
@@ -35,7 +35,7 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     let target = try Target(pid)
     if isRecorded(pid) { throw .own("\(pid): it is recorded already; heapdump \(pid) writes a dump of it") }
     let place = try placeOfLibrary(for: pid)
-    // A recording before this one, whose image is unmapped now: nobody may be about to write to it.
+    // An earlier recording's image is unmapped now: first wait until no thread can still write to it.
     if target.library != nil { try settle(target) }
     let startTime = ProcessStat.of(pid)?.startTime ?? 0
     let runDirectory = try runDirectory(for: pid, output: output)
@@ -52,17 +52,17 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
         if let runDirectory { remove(runDirectory) }
         throw error
     }
-    // Before anything is said: the program may end at any time, and its mappings then name its image no more.
+    // Find the image before printing: the program may end at any time, and its mappings go with it.
     let image = try? findImage(of: pid, deadline: 0)
     if !request.isQuiet {
         let name = programName(pid)
         say(
             "heaprun: attached to \(name) (PID \(pid)): \(separated(answer.entries)) addresses in "
-                + "\(separated(answer.modules)) modules lead to the recorder; thread \(tid) stood still for "
+                + "\(separated(answer.modules)) modules now lead to the recorder; thread \(tid) stood still for "
                 + "\(milliseconds(paused)), the others ran on"
         )
         if answer.refused > 0 {
-            say("  \(separated(answer.refused)) addresses can't be changed: what is called through them is not seen")
+            say("  \(separated(answer.refused)) addresses can't be changed: calls through them are not recorded")
         }
         if request.seconds == nil {
             say("  heapdump \(pid) writes a dump; heaprun --detach \(pid) ends the recording and leaves its image")
@@ -77,7 +77,7 @@ private func start(
 ) throws(LaunchError) -> (heapsum_attach_answer, UInt64, pid_t) {
     var target = target
     let settings: [UInt8] = options.variables.flatMap { Array("\($0.name)=\($0.value)".utf8) + [0] as [UInt8] } + [0]
-    guard settings.count < 16384 else { throw .own("the options are too long to be handed over") }
+    guard settings.count < 16384 else { throw .own("the options are too long: at most 16 KB") }
     let lockedBefore = lockedBytes(target.pid)
     var thread = try stopThread(of: target)
     let tid = thread.tid
@@ -85,11 +85,11 @@ private func start(
     var answer = heapsum_attach_answer()
     do throws(LaunchError) {
         let room = try thread.room()
-        // mlockall(MCL_FUTURE): the kernel would bring in all of the image, which is mapped whole and mostly empty.
+        // After mlockall(MCL_FUTURE) the kernel would load the whole image, which is mapped whole and mostly empty.
         if lockedBefore > 0, lockedBytes(target.pid) >= lockedBefore + UInt64(ATTACH_REGION_BYTES) {
             throw .own(
-                "\(target.pid): it locks all memory that it gets (mlockall, MCL_FUTURE), and would lock all of the "
-                    + "image: start it by heaprun, which sees to that")
+                "\(target.pid): it locks all memory that it maps (mlockall, MCL_FUTURE), and would lock the whole "
+                    + "image: start it by heaprun, which keeps the image unlocked")
         }
         if target.library == nil {
             try load(place, &thread, target)
@@ -121,7 +121,7 @@ func symbol(_ name: String, _ target: Target) throws(LaunchError) -> UInt64 {
     defer { attach_module_free(module) }
     let address = attach_symbol(module, name)
     guard address != 0 else {
-        throw .own("\(target.pid): the libheapsum.so in it is older, and can't be told to start or to stop")
+        throw .own("\(target.pid): its libheapsum.so is an older one that can't be started or stopped from outside")
     }
     return address
 }
@@ -131,13 +131,13 @@ private func refusal(_ pid: pid_t, _ answer: heapsum_attach_answer, _ options: R
     case HEAPSUM_ATTACH_RECORDED.rawValue: return .own("\(pid): it is recorded already")
     case HEAPSUM_ATTACH_OTHER.rawValue:
         return .own(
-            "\(pid): another version of libheapsum.so is in it already, and can't be taken out: use that version")
+            "\(pid): it has loaded another version of libheapsum.so, which can't be unloaded: use that version")
     case HEAPSUM_ATTACH_NO_IMAGE.rawValue:
         var said = ""
         if let messages = options.messages, let text = try? readBytes(messages, limit: 4096) {
             said = ": " + text.split(separator: 10).map { pathText($0) }.joined(separator: "; ")
         }
-        return .own("\(pid): no image could be made in it\(said)")
+        return .own("\(pid): it could not make an image\(said)")
     case HEAPSUM_ATTACH_REFUSED.rawValue:
         return .own(
             "\(pid): the library can't record it: it runs in secure execution (setuid), or its options forbid it")
@@ -147,14 +147,14 @@ private func refusal(_ pid: pid_t, _ answer: heapsum_attach_answer, _ options: R
 
 func isRecorded(_ pid: pid_t) -> Bool { (try? findImage(of: pid, deadline: 0)) != nil && isOn(pid) }
 
-/// Whether the image that the process has mapped is written still: one that was detached stays mapped.
+/// Whether the process still writes its mapped image. An image stays mapped after a detach.
 private func isOn(_ pid: pid_t) -> Bool {
     guard let place = try? findImage(of: pid, deadline: 0) else { return false }
     guard let image = try? HeapImage(place.source(of: pid), presence: .running) else { return true }
     return !image.hasFlag(HEAP_FLAG_DETACHED)
 }
 
-/// Keeps the resident size in the image until the time is over.
+/// Waits until the time is over, and meanwhile keeps the resident size in the image up to date.
 private func stay(
     with pid: pid_t, _ startTime: UInt64, _ image: ImagePlace?, for seconds: Double, _ request: AttachRequest,
     _ runDirectory: FilePath?
@@ -177,7 +177,7 @@ private func stay(
                 try leave(image, pid, request, isGone: true)
                 return 0
             }
-            throw .own("\(pid): it ended, and its image with it: it lay in its own memory alone")
+            throw .own("\(pid): it ended, and its image is lost: it lay only in the process's own memory")
         }
         meter?.measure()
     }

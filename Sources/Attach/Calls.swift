@@ -1,5 +1,5 @@
-// One thread of the target, stopped, and the calls that are made in it. The thread is let go at the end, whatever
-// happened in between; a call that does not come back in time finds home by itself.
+// One stopped thread of the target, and the calls that heaprun makes in it. The thread is always resumed at the end.
+// A call that does not return in time restores the thread's state by itself when it does return.
 
 import CAttach
 import CHeapImage
@@ -9,10 +9,10 @@ import Proc
 import SystemPackage
 import Text
 
-/// How long a thread is looked for that is at a safe place, and how long a call may take.
+/// How long to look for a thread at a safe place, and how long a call may take.
 private let searchSeconds: UInt64 = 10
 private let callMilliseconds: UInt32 = 5000
-/// Threads that are looked at in one round.
+/// Threads that one round tries.
 private let roundCount = 32
 
 /// A stopped thread, for as long as `body` runs.
@@ -25,14 +25,15 @@ struct StoppedThread: ~Copyable {
         (self.thread, self.tid, self.pid) = (thread, tid, pid)
     }
 
-    /// Nanoseconds for which the thread stood still; nil where a call did not come back, and the thread is on its own.
+    /// Resumes the thread. Returns the nanoseconds for which it was stopped; nil if a call did not return in time and
+    /// the thread was resumed then.
     consuming func release() -> UInt64? { thread.map { attach_release($0) } }
 
-    /// Where strings and answers may be put in the process.
+    /// The address of memory in the process for strings and answers.
     mutating func room() throws(LaunchError) -> UInt64 {
         let result = attach_prepare(&thread)
         guard result >= 0 else {
-            throw .own("\(pid): it can't have memory for our calls: \(errnoText(-result))")
+            throw .own("\(pid): no memory could be mapped in it for the calls: \(errnoText(-result))")
         }
         return attach_room(thread)
     }
@@ -44,12 +45,12 @@ struct StoppedThread: ~Copyable {
         case ..<1: return answer
         case ETIMEDOUT:
             throw .own(
-                "\(pid): a call in thread \(tid) did not come back within \(callMilliseconds / 1000) s: another thread "
-                    + "holds a lock that it needs. It was let go, and goes on by itself when it gets that; try again "
-                    + "later"
+                "\(pid): a call in thread \(tid) did not return within \(callMilliseconds / 1000) s: another thread "
+                    + "holds a lock that it needs. The thread was resumed, and continues when it gets the lock; try "
+                    + "again later"
             )
-        case EFAULT: throw .own("\(pid): a call in thread \(tid) faulted; the thread was put back as it was")
-        case ESRCH: throw .own("\(pid): thread \(tid) ended meanwhile")
+        case EFAULT: throw .own("\(pid): a call in thread \(tid) faulted; the thread's state was restored")
+        case ESRCH: throw .own("\(pid): thread \(tid) ended during a call")
         default: throw .own("\(pid): no call can be made in thread \(tid): \(errnoText(-result))")
         }
     }
@@ -81,10 +82,10 @@ struct StoppedThread: ~Copyable {
 
 /// Stops a thread that is neither in the allocator nor in the loader.
 ///
-/// - Throws: where none was found for ten seconds, with what the threads were at.
+/// - Throws: if none was found within ten seconds; the message says what the threads were doing.
 func stopThread(of target: Target) throws(LaunchError) -> StoppedThread {
     let deadline = monotonicNanoseconds() + searchSeconds * 1_000_000_000
-    // Loaded now, and not while a thread stands still.
+    // Load libunwind now, not while a thread is stopped.
     _ = attach_has_unwinder()
     var met: [pid_t: Int32] = [:]
     var pause: UInt32 = 500
@@ -92,13 +93,13 @@ func stopThread(of target: Target) throws(LaunchError) -> StoppedThread {
     while monotonicNanoseconds() < deadline {
         var threads = threadsOf(target.pid)
         guard !threads.isEmpty else { throw .own("\(target.pid): no such process") }
-        // The first thread first: its stack is the roomiest. Then all in turn.
+        // The main thread first: it has the largest stack. Then the others in turn.
         if threads.count > roundCount {
             threads = [threads[0]] + (0 ..< roundCount).map { threads[(turn * roundCount + $0) % threads.count] }
         }
         turn += 1
         for tid in threads {
-            // One that sleeps uninterruptibly would not stop, and could not be let go either.
+            // A thread in uninterruptible sleep would not stop, and could not be detached either.
             guard let stat = ProcessStat.of(thread: tid, of: target.pid), stat.isAlive, stat.state != UInt8(ascii: "D")
             else {
                 met[tid] = Int32(ATTACH_STOPPED.rawValue)
@@ -114,7 +115,7 @@ func stopThread(of target: Target) throws(LaunchError) -> StoppedThread {
             if result > 0 { met[tid] = result }
         }
         usleep(pause)
-        // Not in step with what the program does in its own rhythm.
+        // A growing, odd pause does not stay in step with a program's own rhythm.
         pause = min(20_000, pause + pause / 3 + 137)
     }
     throw notSafe(target, met)
@@ -122,9 +123,9 @@ func stopThread(of target: Target) throws(LaunchError) -> StoppedThread {
 
 private func notSafe(_ target: Target, _ met: [pid_t: Int32]) -> LaunchError {
     let reasons: [(attach_state, String)] = [
-        (ATTACH_IN_ALLOCATOR, "was in the allocator or the loader"), (ATTACH_BUSY, "was at work in libc"),
+        (ATTACH_IN_ALLOCATOR, "was in the allocator or the loader"), (ATTACH_BUSY, "was running in libc"),
         (ATTACH_NO_ROOM, "had no room on its stack"), (ATTACH_UNKNOWN, "had a stack that can't be followed"),
-        (ATTACH_STOPPED, "stood still (SIGSTOP, or an uninterruptible sleep)"),
+        (ATTACH_STOPPED, "was stopped (SIGSTOP) or in uninterruptible sleep"),
         (ATTACH_IN_SEQUENCE, "was in a restartable sequence"), (ATTACH_FOREIGN_MODE, "ran 32-bit code"),
     ]
     let parts = reasons.compactMap { state, text -> String? in
@@ -138,7 +139,7 @@ private func notSafe(_ target: Target, _ met: [pid_t: Int32]) -> LaunchError {
             : "\(threads.count) threads, such as \(first) (\(name ?? "?")), each \(text)"
     }
     return .own(
-        "\(target.pid): no thread came to a place where it can be stopped without harm, for \(searchSeconds) s: "
+        "\(target.pid): for \(searchSeconds) s no thread was at a place where it can safely be stopped: "
             + "\(parts.joined(separator: "; ")). Nothing was changed; try again"
             + (attach_has_unwinder() != 0
                 ? "" : ", with libunwind installed (Debian's libunwind8), which follows stacks"))

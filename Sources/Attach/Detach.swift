@@ -1,5 +1,5 @@
-// Ending a recording: plan → stop a thread → heapsum_detach → let it go → wait until no thread is in a hook →
-// pack the image. Any of these steps may be the first for this heaprun, where another did not come to its end.
+// Ends a recording: plan → stop a thread → heapsum_detach → resume it → wait until no thread is in a hook → pack the
+// image. If an earlier heaprun was interrupted, this one continues at the step that is still to do.
 
 import CAttach
 import CHeapImage
@@ -28,7 +28,7 @@ package func detach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
             "heaprun: detached from \(name) (PID \(pid)): \(separated(began.answer.entries)) addresses lead where they "
                 + "led before; thread \(began.tid) stood still for \(milliseconds(began.paused))")
     }
-    // An image without a recording: one that was ended, by a heaprun that did not come as far as this.
+    // An image without a recording: an earlier heaprun ended the recording, but was interrupted before this step.
     guard let image else {
         if began.answer.result != HEAPSUM_ATTACH_DONE.rawValue && began.answer.entries == 0 {
             throw .own("\(pid): it is not recorded")
@@ -57,8 +57,8 @@ private func stop(_ target: Target) throws(LaunchError) -> (answer: heapsum_atta
     return (answer, paused, tid)
 }
 
-/// Waits until each thread was seen outside of the library once: from then on none books into the image, as none that
-/// comes in does. Each is stopped for some microseconds.
+/// Waits until each thread was seen outside the library once. From then on no thread books into the image, because a
+/// thread that enters the library now does not book. Each thread is stopped for some microseconds.
 func settle(_ target: Target) throws(LaunchError) {
     guard let start = target.library,
         let maps = try? mappings(of: target.pid),
@@ -74,7 +74,7 @@ func settle(_ target: Target) throws(LaunchError) {
                 inside.remove(tid)
                 continue
             }
-            // One that sleeps uninterruptibly is in no hook: hooks make no such call.
+            // A thread in uninterruptible sleep is in no hook: hooks make no call that sleeps so.
             let result =
                 stat.state == UInt8(ascii: "D")
                 ? 0 : withUnsafePointer(to: target.plan) { attach_is_inside($0, tid, span, nil) }
@@ -84,13 +84,13 @@ func settle(_ target: Target) throws(LaunchError) {
     }
     guard inside.isEmpty else {
         throw .own(
-            "\(target.pid): thread \(inside.min() ?? 0) has not left the recorder for 5 s (it may stand still); the "
-                + "program calls its own functions again, and the running image stays: heaprun --detach again, when it "
-                + "goes on")
+            "\(target.pid): thread \(inside.min() ?? 0) has not left the recorder for 5 s (it may be stopped). The "
+                + "program calls its own functions again, but the running image stays: run heaprun --detach again when "
+                + "the thread runs")
     }
 }
 
-/// Packs the image into the output directory, and gives back the memory of the running one.
+/// Packs the image into the output directory, and frees the running image's memory.
 func leave(
     _ place: ImagePlace, _ pid: pid_t, _ request: AttachRequest, isGone: Bool
 ) throws(LaunchError) {
@@ -118,7 +118,7 @@ func leave(
                     + "meanwhile and are live"
                     + (image.isSampled
                         ? ", by estimate"
-                        : "; \(separated(image.losses.unmatched_frees)) frees were of blocks from before")
+                        : "; \(separated(image.losses.unmatched_frees)) frees were of earlier blocks")
             )
             say("  image: \(summary.path)")
         }
@@ -129,7 +129,7 @@ func leave(
     }
 }
 
-/// The program has it mapped, and may keep it so: its pages go, whoever maps them, and its name.
+/// Frees the running image's pages and removes its name. The program may keep it mapped.
 private func giveBack(_ path: FilePath) {
     if let file = try? FileDescriptor.open(path, .readWrite, options: [.closeOnExec, .noFollow]) {
         var status = stat()

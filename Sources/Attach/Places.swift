@@ -1,5 +1,5 @@
-// How the library comes into the target's reach, and where the image goes. The target may have another root: then no
-// path of ours means anything there, and the library is handed over in a file without a name.
+// Where the target finds the library, and where its image goes. A target with another root directory can't use
+// heaprun's paths: it gets the library as a copy in a file without a name.
 
 import CAttach
 import Glibc
@@ -9,11 +9,11 @@ import Proc
 import SystemPackage
 import Text
 
-/// Where the library is for the target.
+/// How the target reaches the library.
 enum LibraryPlace {
-    /// A path that leads to our very file there.
+    /// By this path, which leads to the same file for the target.
     case path(String)
-    /// Nowhere: its bytes are copied into a memfd of the target's.
+    /// Not by a path: its bytes are copied into a memfd of the target's.
     case copy(FilePath)
 }
 
@@ -21,7 +21,7 @@ func placeOfLibrary(for pid: pid_t) throws(LaunchError) -> LibraryPlace {
     let library = try findLibrary(
         named: getenv("HEAPSUM_LIBRARY").map { pathText(cString: $0) }, tool: toolPath)
     let there = FilePath(text: "/proc/\(livingThread(of: pid))/root" + library.text)
-    // Another user may not be able to read what we can.
+    // The target may run as another user, who can't read every file that heaprun can.
     if let here = try? library.status(), let seen = try? there.status(), here.st_ino == seen.st_ino,
         here.st_dev == seen.st_dev, here.st_mode & 0o005 == 0o005 || isOwn(pid), isReachable(library, by: pid)
     {
@@ -41,7 +41,7 @@ private func userOf(_ pid: pid_t) -> (user: uid_t, group: gid_t)? {
 
 private func isOwn(_ pid: pid_t) -> Bool { userOf(pid)?.user == geteuid() }
 
-/// Whether another user gets through the directories above a file.
+/// Whether the target's user may pass through all directories above a file.
 private func isReachable(_ file: FilePath, by pid: pid_t) -> Bool {
     if isOwn(pid) { return true }
     var directory = file.removingLastComponent()
@@ -55,7 +55,7 @@ private func isReachable(_ file: FilePath, by pid: pid_t) -> Bool {
 
 /// Loads the library.
 ///
-/// - Throws: with the loader's own words.
+/// - Throws: with the loader's own message.
 func load(_ place: LibraryPlace, _ thread: inout StoppedThread, _ target: Target) throws(LaunchError) {
     let room = try thread.room()
     var descriptor: Int64?
@@ -85,8 +85,8 @@ func load(_ place: LibraryPlace, _ thread: inout StoppedThread, _ target: Target
         throw .own(
             "\(target.pid): the library can't be loaded into it: \(reason)"
                 + (isFull
-                    ? ". The program's libraries have used up the room that glibc keeps for thread data of libraries "
-                        + "that come late: start it by heaprun, or with "
+                    ? ". The program's libraries have used up glibc's reserve for thread-local data of libraries that "
+                        + "are loaded late: start it by heaprun, or with "
                         + "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=1024"
                     : ""))
     }
@@ -99,7 +99,7 @@ private func copy(_ library: FilePath, to place: FilePath, _ pid: pid_t) throws(
         defer { try? file.close() }
         try bytes.withUnsafeBytes { _ = try file.writeAll($0) }
     } catch {
-        throw .own("\(pid): the library can't be handed over: \(error)")
+        throw .own("\(pid): the library can't be copied into it: \(error)")
     }
 }
 
@@ -111,7 +111,7 @@ func lockedBytes(_ pid: pid_t) -> UInt64 {
     return kilobytes << 10
 }
 
-/// Whether the target sees the files that we see.
+/// Whether the target has the same root directory and the same /dev/shm as heaprun.
 func hasOurRoot(_ pid: pid_t) -> Bool {
     guard let ours = try? FilePath("/").status(),
         let theirs = try? FilePath("/proc/\(livingThread(of: pid))/root/").status(),
@@ -122,7 +122,8 @@ func hasOurRoot(_ pid: pid_t) -> Bool {
     return shared.st_ino == there.st_ino && shared.st_dev == there.st_dev
 }
 
-/// A directory for the running image, which the target may write; nil: it makes its image where it can.
+/// A new directory for the running image that the target may write; nil if its root is another, or if the directory
+/// can't be given to its user: the target then makes its image where it can.
 func runDirectory(for pid: pid_t, output: FilePath) throws(LaunchError) -> FilePath? {
     guard hasOurRoot(pid) else { return nil }
     let place = try RunDirectory(output: output)

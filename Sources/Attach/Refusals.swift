@@ -1,4 +1,4 @@
-// Which processes can't be attached to, told from what /proc says before anything is done, and the way out of each.
+// Processes that can't be attached to: recognised from /proc before anything is changed, each with its way out.
 
 import CAttach
 import Glibc
@@ -7,7 +7,7 @@ import Proc
 import SystemPackage
 import Text
 
-/// Refuses what would fail, or do harm.
+/// Throws if attaching would fail or harm the process.
 func checkAttachable(_ pid: pid_t) throws(LaunchError) {
     #if !arch(x86_64)
         throw .own("attaching works on x86-64 alone so far: start the program by heaprun")
@@ -35,18 +35,18 @@ func checkAttachable(_ pid: pid_t) throws(LaunchError) {
     }
     if let mode = firstWord("Seccomp:", of: thread), mode != "0" {
         throw .own(
-            "\(pid): it runs under a seccomp filter, which may end it for a system call of ours: start it by heaprun, "
-                + "which asks the filter when it is set")
+            "\(pid): it runs under a seccomp filter, which may end it for a system call of the recorder's: "
+                + "start it by heaprun, which checks the filter when the program sets it")
     }
     if statusWords("x86_Thread_features:", of: thread)?.contains(where: { Array("shstk".utf8) == Array($0) }) == true {
         throw .own(
-            "\(pid): it runs with a shadow stack, under which no call can be made in it from outside: start it by "
-                + "heaprun, or without it (GLIBC_TUNABLES=glibc.cpu.x86_shstk=off)")
+            "\(pid): it runs with a shadow stack, which forbids calls from outside: start it by heaprun, or without "
+                + "a shadow stack (GLIBC_TUNABLES=glibc.cpu.x86_shstk=off)")
     }
     if let word = firstWord("PPid:", of: thread), let parent = pid_t(word), parent > 1,
         attach_shares_memory(pid, parent) == 1
     {
-        throw .own("\(pid): a child of vfork, whose memory is its parent's still: name process \(parent), or wait")
+        throw .own("\(pid): a vfork child that still uses its parent's memory: name process \(parent), or wait")
     }
 }
 
@@ -60,23 +60,23 @@ private func checkOwner(_ pid: pid_t, _ thread: pid_t) throws(LaunchError) {
         }
         throw .own("\(pid): it is user \(users[0])'s and not yours: run heaprun as that user, or as root")
     }
-    // The loader of a program of secure execution takes libraries from its own directories alone; dlopen by a path does
-    // not mind, but what such a program may write where is not the caller's to say.
+    // Under secure execution the loader preloads only from the system's directories. dlopen of a path would work, but
+    // the caller must not choose where such a program writes.
     if users[0] != users[1], geteuid() == 0, users[1] == 0 {
         throw .own(
-            "\(pid): a setuid program, in the hands of user \(users[0]): images are not made in such a process; run it "
-                + "under heaprun as root, without the set-user-ID bit")
+            "\(pid): a setuid program that user \(users[0]) started: no image is made in such a process; run it under "
+                + "heaprun as root, without the set-user-ID bit")
     }
 }
 
 private func tracedRefusal(_ pid: pid_t) -> LaunchError? {
     guard let tracer = firstWord("TracerPid:", of: livingThread(of: pid)), tracer != "0" else { return nil }
     return .own(
-        "\(pid): process \(tracer) traces it (\(processName(tracer))), and a process has one tracer: end that one, or "
-            + "detach it, and try again")
+        "\(pid): process \(tracer) traces it (\(processName(tracer))), and a process can have only one tracer: end or "
+            + "detach that one, and try again")
 }
 
-/// Why a process may not be looked into.
+/// Why this user may not trace a process, from the error and from /proc.
 func permissionRefusal(_ pid: pid_t, _ error: Errno) -> LaunchError {
     if error == .noSuchProcess || error == .noSuchFileOrDirectory { return .own("\(pid): no such process") }
     guard error == .notPermitted || error == .permissionDenied else { return .own("\(pid): \(error.description)") }
@@ -86,17 +86,17 @@ func permissionRefusal(_ pid: pid_t, _ error: Errno) -> LaunchError {
     }
     if geteuid() != 0, let scope, scope != "0" {
         return .own(
-            "\(pid): yama keeps processes from being traced (kernel.yama.ptrace_scope is \(scope)): run heaprun as "
-                + "root, or set it to 0" + (scope == "3" ? ", which takes a reboot where it is 3" : ""))
+            "\(pid): Yama forbids tracing (kernel.yama.ptrace_scope is \(scope)): run heaprun as root, or set it to 0"
+                + (scope == "3" ? ", which takes a reboot because it is 3" : ""))
     }
     if geteuid() != 0 {
         return .own(
-            "\(pid): it keeps itself from being traced (PR_SET_DUMPABLE is 0, or it has capabilities that you lack): "
+            "\(pid): it can't be traced by this user (PR_SET_DUMPABLE is 0, or it has capabilities that you lack): "
                 + "run heaprun as root")
     }
     return .own(
-        "\(pid): not ours to trace: heaprun lacks CAP_SYS_PTRACE there. In a container add it (--cap-add SYS_PTRACE), "
-            + "or run heaprun on the host")
+        "\(pid): heaprun may not trace it without CAP_SYS_PTRACE. In a container add it (--cap-add SYS_PTRACE), or run "
+            + "heaprun on the host")
 }
 
 private func firstWord(_ name: StaticString, of pid: pid_t) -> String? {

@@ -1,5 +1,5 @@
-// A process that is to be attached to: its modules, and where in them a thread may not be while a call is made in it.
-// Everything is read before anything is stopped.
+// The process to attach to: its modules, and the code in them that a thread must be outside of for a call.
+// Everything is read before any thread is stopped.
 
 import CAttach
 import Glibc
@@ -8,18 +8,18 @@ import Proc
 import SystemPackage
 import Text
 
-/// What is called in the process, and what is kept out of.
+/// The functions to call in the process, and the code spans to avoid.
 struct Target {
     let pid: pid_t
     var plan = attach_plan()
-    /// dlopen, and the bits of its mode that this one asks for.
+    /// The address of dlopen or its substitute, and the mode that it needs.
     let open: UInt64
     let openMode: UInt64
     let error: UInt64
-    /// The library, where it is in the process already.
+    /// Where libheapsum.so starts, if the process has loaded it already.
     var library: UInt64?
 
-    /// Functions that hold a lock of libc's while they call, or wait for, something else: dlopen would wait for it.
+    /// Functions that hold one of libc's locks while they call or wait for something else. dlopen would wait for it.
     private static let lockHolders = [
         "dl_iterate_phdr", "dladdr", "dladdr1", "fork", "_Fork", "vfork", "posix_spawn", "__register_atfork",
         "__cxa_thread_atexit_impl", "pthread_getattr_np", "pthread_create", "setuid", "setgid", "setreuid", "setregid",
@@ -36,7 +36,7 @@ struct Target {
         guard attach_symbol(libc, "gnu_get_libc_version") != 0 else { throw noLibc(pid, maps) }
         plan.pid = pid
 
-        // dlopen, since glibc 2.34 in libc itself; in libdl before, where that is loaded; and what libc has for itself.
+        // dlopen is in libc since glibc 2.34, and in libdl before. Without libdl, libc's own substitute.
         var open = attach_symbol(libc, "dlopen"), error = attach_symbol(libc, "dlerror"), mode: UInt64 = 2 // RTLD_NOW
         if open == 0,
             let start = maps.first(where: { isNamed($0, "libdl.so.2", "libdl-2.") && $0.fileOffset == 0 })?.start,
@@ -59,15 +59,15 @@ struct Target {
         plan.system_call = attach_find_code(libc, [0x0F, 0x05, 0xC3], 3)
         plan.signal_return = attach_find_code(libc, [0x48, 0xC7, 0xC0, 0x0F, 0, 0, 0, 0x0F, 0x05], 9)
         guard plan.errno_location != 0, plan.system_call != 0, plan.signal_return != 0 else {
-            throw .own("\(pid): its C library is built in a way that is not known here: start it by heaprun")
+            throw .own("\(pid): its C library lacks code that attaching needs: start it by heaprun")
         }
         var start: UInt64 = 0, end: UInt64 = 0
         if attach_code_span(libc, &start, &end) != 0 { addBusy(start, end) }
-        // libc's own allocator serves the loader in any case before another's is there.
+        // libc's own allocator always serves the loader before another allocator is loaded.
         if attach_symbol_span(libc, "malloc", "malloc_info", &start, &end) != 0 { forbid(start, end) }
         for name in Self.lockHolders where attach_symbol_span(libc, name, name, &start, &end) != 0 {
             let function = attach_symbol(libc, name)
-            // A thread's start function lies behind pthread_create in the same object file, and on every stack.
+            // A thread's start function follows pthread_create in the same object file, and is on every stack.
             forbid(function, name == "pthread_create" ? min(end, function + 64) : end)
         }
         for mapping in maps where mapping.fileOffset == 0 && isNamed(mapping, "ld-linux", "ld-2.") {
@@ -81,7 +81,8 @@ struct Target {
         try findAllocators(maps)
     }
 
-    // An allocator of another library, or of the program itself: all its code, as its functions are not told apart.
+    // Finds an allocator in another library or in the program itself. All of that module's code is avoided, because
+    // its functions can't be told apart.
     private mutating func findAllocators(_ maps: [Mapping]) throws(LaunchError) {
         var start: UInt64 = 0, end: UInt64 = 0
         let executable = (try? pathOfExecutable(pid)) ?? ""
@@ -133,7 +134,7 @@ private func pathOfExecutable(_ pid: pid_t) throws(Errno) -> String {
     return pathText(buffer[..<count].map { UInt8(bitPattern: $0) })
 }
 
-/// Whether a mapping is of a file that begins with one of these names.
+/// Whether the mapped file's base name begins with one of these names.
 func isNamed(_ mapping: Mapping, _ names: String...) -> Bool {
     let name = mapping.path.split(separator: "/").last ?? ""
     return names.contains { name.hasPrefix($0) }
@@ -141,7 +142,7 @@ func isNamed(_ mapping: Mapping, _ names: String...) -> Bool {
 
 private func isLibc(_ mapping: Mapping) -> Bool { isNamed(mapping, "libc.so.6", "libc-2.") }
 
-/// Whether a mapping is of the library, by whatever way it came.
+/// Whether a mapping is of libheapsum.so, from a file or from a memfd.
 func isLibrary(_ mapping: Mapping) -> Bool {
     isNamed(mapping, "libheapsum.so", "memfd:libheapsum.so") || mapping.path.hasPrefix("/memfd:libheapsum.so")
 }
@@ -158,8 +159,8 @@ private func noLibc(_ pid: pid_t, _ maps: [Mapping]) -> LaunchError {
     }
     if !maps.contains(where: { $0.path.contains(".so") }) {
         return .own(
-            "\(pid): it is statically linked, so there is no loader in it that could load a library: link it "
-                + "dynamically, and start it by heaprun")
+            "\(pid): it is statically linked, so it has no loader to load a library: link it dynamically, and start "
+                + "it by heaprun")
     }
     return .own("\(pid): it has no glibc, which libheapsum.so needs")
 }

@@ -1,20 +1,20 @@
 /*
- * Calls in a stopped thread of another process, which survive us.
+ * Calls in a stopped thread of another process. The thread recovers even if this tool is killed during a call.
  *
- * What a call would return into is a signal frame that we lay down: the thread's own state, as the kernel lays it down
- * before a signal's handler. Behind it stands the address of libc's code for rt_sigreturn, which takes the state back:
- * registers, vectors, the mask of signals. So a thread that is under way in a call of ours finds home by itself, should
- * we be killed at that instant, or let it go because it takes too long. It waits for us before, for some seconds: while
- * we are there, we put the state back by ptrace, which can also put it back into a system call that it was in.
+ * A call returns into a signal frame that this file writes: the thread's saved state, in the layout that the kernel
+ * writes before a signal handler. Next to it is the address of libc's code for rt_sigreturn, which restores the state:
+ * registers, vectors, the signal mask. So a thread in a call restores itself if this tool is killed, or if the tool
+ * gives up because the call takes too long. When a call is done, the thread first waits some seconds for the tool:
+ * normally the tool restores the state by ptrace, which can also resume an interrupted system call.
  *
- * It is not followed from one system call to the next: each stop takes two switches between processes, and the library
- * makes some hundred calls. That it is done, it writes down.
+ * The tool does not stop the thread at each system call: each stop takes two context switches, and the library makes
+ * about a hundred calls. Instead the thread writes to memory that the call is done.
  *
- * The first call, mmap, is made on the thread's own stack, below the red zone, and takes no more of it than a signal
- * would. It brings memory for the others: a stack, and the few instructions that save errno and take the answer.
+ * The first call, mmap, runs on the thread's own stack, below the red zone, and uses no more of it than a signal
+ * would. It maps memory for the other calls: a stack, and the few instructions that save errno and store the answer.
  *
- * Signals are blocked meanwhile, as a handler must not run on a stack that is ours; but those that an instruction of
- * ours would raise are not: the kernel resets the handler of a blocked one.
+ * Signals are blocked during a call, because a handler must not run on the mapped stack. Signals that an instruction
+ * can raise stay unblocked: the kernel would reset the handler of a blocked one.
  */
 #include "thread.h"
 
@@ -43,7 +43,7 @@
 #define FRAME_AT 4096u
 #define STACK_TOP (REGION_BYTES - 64u)
 
-/* As the kernel has it (arch/x86/include/asm/sigframe.h), the siginfo left out, which rt_sigreturn doesn't read. */
+/* The kernel's layout (arch/x86/include/asm/sigframe.h), without the siginfo, which rt_sigreturn doesn't read. */
 struct kernel_context {
     uint64_t flags, link;
     uint64_t stack_pointer, stack_flags, stack_size; /* stack_t */
@@ -59,7 +59,7 @@ struct frame {
 #define CONTEXT_FLAGS 7u     /* UC_FP_XSTATE, UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS */
 #define NO_STACK 0x40000000u /* flags of an alternate stack that the kernel refuses, and so leaves as it is */
 
-/* What the kernel looks for in the bytes of the area that the processor leaves to software. */
+/* What the kernel expects in the part of XSAVE's area that the processor leaves to software. */
 struct vector_words {
     uint32_t magic, extended_bytes;
     uint64_t features;
@@ -69,13 +69,13 @@ struct vector_words {
 #define VECTOR_MAGIC_1 0x46505853u
 #define VECTOR_MAGIC_2 0x46505845u
 
-/* Writes the thread's state, vectors first, then the frame at `at`. */
+/* Writes the thread's state: the vectors, then the frame at `at`. */
 static int write_frame(const struct attach_thread *thread, uint64_t at, uint64_t vectors) {
     static _Thread_local uint8_t area[VECTORS_MOST + 4];
     memcpy(area, thread->vectors, thread->vector_bytes);
     struct vector_words words = {
         VECTOR_MAGIC_1, (uint32_t)thread->vector_bytes + 4, 0, (uint32_t)thread->vector_bytes, {0}};
-    /* The kernel has written there which features there are (XCR0). */
+    /* The kernel has stored the processor's enabled features (XCR0) there. */
     memcpy(&words.features, thread->vectors + VECTOR_WORDS_AT, sizeof words.features);
     memcpy(area + VECTOR_WORDS_AT, &words, sizeof words);
     memcpy(area + thread->vector_bytes, &(uint32_t){VECTOR_MAGIC_2}, 4);
@@ -85,7 +85,7 @@ static int write_frame(const struct attach_thread *thread, uint64_t at, uint64_t
     leaks_resume(&r);
     long answer = (long)r.rax;
     if ((long)r.orig_rax >= 0 && answer <= -512 && answer >= -516) {
-        /* rt_sigreturn restarts nothing: the call is begun anew. */
+        /* rt_sigreturn does not restart a system call: begin the call again. */
         r.rax = r.orig_rax;
         r.rip -= 2;
     }
@@ -120,11 +120,11 @@ static int write_frame(const struct attach_thread *thread, uint64_t at, uint64_t
 }
 
 /*
- * The thread stands in the kind of stop in which it was found: there the kernel restarts the call that the interruption
- * ended.
+ * Restores a thread that is in the same kind of stop in which it was found. There the kernel restarts the system call
+ * that the interruption ended.
  *
- * The registers come last. Until then the thread is on its way home by the frame, should we end here; and what
- * rt_sigreturn would restore, it restores once more.
+ * The registers come last: if this tool ends before that, the thread still returns through the frame, and rt_sigreturn
+ * restores the same state once more.
  */
 static int restore(struct attach_thread *thread) {
     struct iovec vectors = {thread->vectors, thread->vector_bytes};
@@ -138,7 +138,7 @@ static int restore(struct attach_thread *thread) {
     return result;
 }
 
-/* The same from another kind of stop. */
+/* Restores a thread from any other kind of stop. */
 static int put_back(struct attach_thread *thread) {
     int status;
     if (ptrace(PTRACE_INTERRUPT, thread->tid, 0, 0) != 0) return -errno;
@@ -150,7 +150,7 @@ static int put_back(struct attach_thread *thread) {
     return restore(thread);
 }
 
-/* The thread is on its way and will find home alone. */
+/* Detaches from a thread in a call: it will restore its state by itself. */
 static void abandon(struct attach_thread **thread) {
     int status;
     pid_t tid = (*thread)->tid;
@@ -170,8 +170,8 @@ static bool is_fault(int status) {
     return status >> 16 == 0 && signal < 64 && faults >> (signal - 1) & 1;
 }
 
-/* Gives the thread the registers of a call. They come first: a thread with its signals blocked, and no frame to bring
- * them back, would be ours for good. */
+/* Gives the thread the registers of a call. The registers come before the signal mask: a thread with blocked signals
+ * but without a frame to restore from could never recover by itself. */
 static int set_off(struct attach_thread *thread, const struct user_regs_struct *registers) {
     uint64_t mask = ~faults | thread->mask;
     if (ptrace(PTRACE_SETOPTIONS, thread->tid, 0, PTRACE_O_TRACESYSGOOD) != 0
@@ -184,7 +184,7 @@ static int set_off(struct attach_thread *thread, const struct user_regs_struct *
     return 0;
 }
 
-/* Lets the thread make one system call, whose answer goes into *answer. */
+/* Lets the thread make one system call, and stores its result in *answer. */
 static int run_system_call(struct attach_thread **at, const struct user_regs_struct *registers, int64_t *answer) {
     struct attach_thread *thread = *at;
     bool is_inside = false;
@@ -194,7 +194,7 @@ static int run_system_call(struct attach_thread **at, const struct user_regs_str
         int waited = attach_wait(thread->tid, &status, CALL_NS);
         if (waited == 0) abandon(at);
         if (waited <= 0) return waited == 0 ? -ETIMEDOUT : waited;
-        if (is_fault(status)) { /* the signal goes with it: it was ours */
+        if (is_fault(status)) { /* the injected code raised the signal: drop it */
             result = put_back(thread);
             return result < 0 ? result : -EFAULT;
         }
@@ -209,7 +209,7 @@ static int run_system_call(struct attach_thread **at, const struct user_regs_str
     return result;
 }
 
-/* Lets the thread make a call, until it writes down that it is done and waits for us. */
+/* Lets the thread make a call, and waits until the thread has written that it is done. */
 static int run_call(struct attach_thread **at, const struct user_regs_struct *registers, uint64_t nanoseconds) {
     struct attach_thread *thread = *at;
     const uint64_t began = attach_now(), done_at = thread->region + ANSWER_AT + 8;
@@ -240,7 +240,7 @@ static int run_call(struct attach_thread **at, const struct user_regs_struct *re
     if (waited < 0) return waited;
     struct user_regs_struct now;
     if (waited == 0 || ptrace(PTRACE_GETREGS, thread->tid, 0, &now) != 0 || now.rip - thread->region >= ANSWER_AT) {
-        /* We were so slow that it waited no longer: it is at home. */
+        /* The tool was too slow: the thread has stopped waiting, and has restored itself. */
         abandon(at);
         return -ETIMEDOUT;
     }
@@ -249,7 +249,7 @@ static int run_call(struct attach_thread **at, const struct user_regs_struct *re
 
 int64_t attach_system_call(struct attach_thread **at, long number, const uint64_t arguments[6]) {
     struct attach_thread *thread = *at;
-    /* The state below the red zone, as the kernel would put it there; its vectors aligned to a line. */
+    /* The state goes below the red zone, where the kernel would put it, with the vectors aligned to a cache line. */
     uint64_t vectors = (thread->saved.rsp - 128 - thread->vector_bytes - 64) & ~63ull;
     uint64_t frame = vectors - 64 - (sizeof(struct frame) + 15) / 16 * 16;
     if (thread->region != 0) frame = thread->region + FRAME_AT, vectors = thread->region + FRAME_AT + 1024;
@@ -312,8 +312,8 @@ int attach_call(
     n = put(code, n, "\x89\x5D\x00", 3, NULL);                     /* mov %ebx, (%rbp) */
     n = put(code, n, "\x48\xB8", 2, &one_word);                    /* movabs $1, %rax */
     n = put(code, n, "\x48\xA3", 2, &done_at);                     /* movabs %rax, done */
-    /* ppoll(NULL, 0, wait, NULL, 8): unlike nanosleep and poll it leaves alone what the kernel keeps for restarting
-     * such a call, in which the thread may have been found. */
+    /* ppoll(NULL, 0, wait, NULL, 8): unlike nanosleep and poll it does not overwrite the kernel's restart data. The
+     * thread may have been found in such a call. */
     n = put(code, n, "\xB8\x0F\x01\x00\x00\x31\xFF\x31\xF6", 9, NULL); /* mov $271, %eax; xor %edi, %edi; xor %esi, %esi
                                                                         */
     n = put(code, n, "\x48\xBA", 2, &wait_at);                         /* movabs $wait, %rdx */

@@ -1,6 +1,6 @@
 /*
- * The dynamic symbols of a module in another process, read from its memory: what is loaded counts, and its file may
- * have been replaced. What the memory says is checked against bounds before it is used.
+ * The dynamic symbols of a module in another process. They are read from its memory, because the module's file may have
+ * been replaced. Each value from that memory is checked against bounds before use.
  */
 #include <elf.h>
 #include <errno.h>
@@ -55,7 +55,7 @@ static void *copy(pid_t pid, uint64_t address, size_t bytes) {
     return NULL;
 }
 
-/* How many symbols there are, by the GNU hash table's longest chain; 0: not known. */
+/* The number of symbols, from the end of the GNU hash table's last chain; 0: unknown. */
 static size_t count_symbols(pid_t pid, uint64_t hash) {
     uint32_t head[4]; /* buckets, first symbol, words of the filter, shift */
     if (attach_read(pid, hash, head, sizeof head) != sizeof head || head[0] > SYMBOLS_MOST || head[2] > SYMBOLS_MOST)
@@ -98,7 +98,7 @@ struct attach_module *attach_module_read(pid_t pid, uint64_t start) {
     if (entries == NULL) goto failed;
     uint64_t table = 0, names = 0, hash = 0;
     for (size_t i = 0; i < dynamic_bytes / sizeof *entries && entries[i].d_tag != DT_NULL; i++) {
-        /* glibc has added the bias already, but where the section is read-only. */
+        /* glibc has added the bias already, except in a read-only section. */
         uint64_t value = entries[i].d_un.d_ptr, address = value < start ? value + module->bias : value;
         switch (entries[i].d_tag) {
             case DT_SYMTAB: table = address; break;

@@ -1,10 +1,10 @@
 /*
- * Where a stopped thread is: whether a frame of its stack lies in code that may hold a lock which dlopen takes.
+ * Decides whether a stopped thread has a frame in code that may hold a lock which dlopen takes.
  *
- * libunwind follows the stack by the modules' unwind tables; it is loaded with dlopen, so that the tools run where it
- * isn't. Where it can't go on (code of a JIT compiler, a module without tables), or isn't there, the rest of the stack
- * is looked through word by word: without a word that could be a return address into that code there is no such frame.
- * A word left over from an earlier call makes that a refusal, never an acceptance.
+ * libunwind follows the stack by the modules' unwind tables. It is loaded with dlopen, so that the tools also run
+ * without it. If libunwind is missing or can't continue (JIT code, a module without tables), the rest of the stack is
+ * searched word by word: if no word can be a return address into that code, there is no such frame. A word left over
+ * from an earlier call can cause a needless refusal, but never a wrong acceptance.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -14,7 +14,7 @@
 
 #include "thread.h"
 
-/* libunwind's own for x86-64 (libunwind-x86_64.h): a cursor is 127 words, and these are the numbers of registers. */
+/* From libunwind-x86_64.h: a cursor has 127 words, and these are the register numbers. */
 #define CURSOR_WORDS 127
 #define STACK_POINTER 7
 #define INSTRUCTION_POINTER 16
@@ -57,13 +57,13 @@ static bool holds(const struct attach_span *spans, size_t count, uint64_t addres
     return false;
 }
 
-/* Whether a word of the stack, from an address on, may be a return address into the spans. */
+/* Whether a word of the stack between `from` and `end` may be a return address into the spans. */
 static bool has_word(pid_t pid, uint64_t from, uint64_t end, const struct attach_span *spans, size_t count) {
     uint64_t words[1024];
     for (uint64_t at = from & ~7ull; at < end;) {
         size_t bytes = end - at < sizeof words ? (size_t)(end - at) & ~(size_t)7 : sizeof words;
         ssize_t got = bytes == 0 ? 0 : attach_read(pid, at, words, bytes);
-        if (got <= 0) return bytes != 0; /* what can't be read isn't known */
+        if (got <= 0) return bytes != 0; /* unreadable: it may hold one */
         for (size_t i = 0; i < (size_t)got / 8; i++)
             if (holds(spans, count, words[i] - 1)) return true;
         at += (uint64_t)got & ~7ull;
@@ -74,7 +74,7 @@ static bool has_word(pid_t pid, uint64_t from, uint64_t end, const struct attach
 enum attach_state attach_look(const struct attach_plan *plan, pid_t tid, const struct user_regs_struct *saved,
     uint64_t stack_end, const struct attach_span *spans, size_t count) {
     if (holds(spans, count, saved->rip)) return ATTACH_IN_ALLOCATOR;
-    /* The cheap way first: below the stack pointer lies the red zone, of which no return address is. */
+    /* The cheap test first. It starts at the stack pointer: the red zone below holds no return address. */
     if (!has_word(plan->pid, saved->rsp, stack_end, spans, count)) return ATTACH_SAFE;
     uint64_t reached = saved->rsp;
     if (attach_has_unwinder()) {
@@ -94,7 +94,7 @@ enum attach_state attach_look(const struct attach_plan *plan, pid_t tid, const s
         }
         if (context != NULL) unwinder.destroy(context);
         if (is_inside) return ATTACH_IN_ALLOCATOR;
-        if (more == 0) return ATTACH_SAFE; /* the stack's own end */
+        if (more == 0) return ATTACH_SAFE; /* the end of the stack */
     }
     return has_word(plan->pid, reached, stack_end, spans, count) ? ATTACH_UNKNOWN : ATTACH_SAFE;
 }

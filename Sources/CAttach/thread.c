@@ -1,8 +1,8 @@
 /*
- * Stopping one thread at a place where calls can be made in it, and letting it go on.
+ * Stops one thread at a place where calls can be made in it, and resumes it. The other threads keep running.
  *
- * PTRACE_SEIZE sends no signal that the program could see. A thread that waits in the kernel comes out of its system
- * call by the interruption, and is put back into it (leaks_resume). The others run on all the while.
+ * PTRACE_SEIZE sends no signal that the program could see. The interruption takes a waiting thread out of its system
+ * call; leaks_resume puts it back.
  */
 #include "thread.h"
 
@@ -20,7 +20,7 @@
 #include "leaks.h"
 
 #define STOP_NS (50 * 1000 * 1000ull)
-#define ROOM_LEAST 8192 /* of a thread's stack, beside the saved state that lies there for one call */
+#define ROOM_LEAST 8192 /* bytes of free stack beside the saved state of the first call */
 
 uint64_t attach_now(void) {
     struct timespec time;
@@ -35,14 +35,14 @@ int attach_wait(pid_t tid, int *status, uint64_t nanoseconds) {
         if (found > 0) return WIFSTOPPED(*status) ? 1 : -ESRCH;
         if (found < 0 && errno != EINTR) return -ESRCH;
         if (attach_now() - began > nanoseconds) return 0;
-        /* It stops within microseconds, as a rule; to sleep would take fifty. */
+        /* It usually stops within microseconds; a sleep would take fifty. */
         if (turn > 200) usleep(20);
     }
 }
 
 #if defined(__x86_64__)
 
-/* Calls in which a thread waits for something from outside, with no lock of libc's. */
+/* System calls in which a thread waits for an outside event and holds no lock of libc's. */
 static bool is_waiting(uint64_t number) {
     switch (number) {
         case SYS_read:
@@ -89,7 +89,7 @@ static bool is_waiting(uint64_t number) {
     }
 }
 
-/* Whether it is in a restartable sequence: other registers would cut that off unseen. */
+/* Whether the thread is in a restartable sequence (rseq). Changed registers would break that unnoticed. */
 static bool is_in_sequence(const struct attach_thread *thread) {
     struct {
         uint64_t pointer;
@@ -100,7 +100,7 @@ static bool is_in_sequence(const struct attach_thread *thread) {
         uint64_t start, length, abort;
     } section;
     uint64_t current;
-    if ((long)thread->saved.orig_rax >= 0) return false; /* none has a system call in it */
+    if ((long)thread->saved.orig_rax >= 0) return false; /* a sequence contains no system call */
     if (ptrace(0x420F /* PTRACE_GET_RSEQ_CONFIGURATION */, thread->tid, sizeof where, &where) < 0 || where.pointer == 0)
         return false;
     if (attach_read(thread->plan.pid, where.pointer + 8, &current, sizeof current) != sizeof current) return true;
@@ -114,7 +114,7 @@ static enum attach_state state_of(struct attach_thread *thread, int status) {
     struct iovec area = {&thread->saved, sizeof thread->saved};
     if (ptrace(PTRACE_GETREGSET, thread->tid, NT_PRSTATUS, &area) != 0) return ATTACH_STOPPED;
     if (area.iov_len != sizeof thread->saved || thread->saved.cs != 0x33) return ATTACH_FOREIGN_MODE;
-    /* At once: should we end from here on, the call that was interrupted goes on all the same. */
+    /* Do this at once: if this tool ends from here on, the interrupted call still continues. */
     struct user_regs_struct resumed = thread->saved;
     leaks_resume(&resumed);
     if (resumed.rax != thread->saved.rax) ptrace(PTRACE_SETREGS, thread->tid, 0, &resumed);
@@ -148,13 +148,13 @@ static void let_go(struct attach_thread *thread, int status) {
     ptrace(PTRACE_DETACH, thread->tid, 0, (long)signal);
 }
 
-/* Seizes and interrupts; 1 where the thread stands still then, and `*status` says how. */
+/* Seizes and interrupts the thread; 1 if it is stopped, with the reason in `*status`. */
 static int interrupt(struct attach_thread *thread, int *status) {
     if (ptrace(PTRACE_SEIZE, thread->tid, 0, 0) != 0) return -errno;
     thread->began_ns = attach_now();
     if (ptrace(PTRACE_INTERRUPT, thread->tid, 0, 0) != 0) return -errno;
     int stopped = attach_wait(thread->tid, status, STOP_NS);
-    /* It sleeps uninterruptibly, and can't be let go before it stops: that is waited for. */
+    /* It is in uninterruptible sleep, and can't be detached before it stops: wait for the stop. */
     if (stopped == 0) stopped = attach_wait(thread->tid, status, 100 * STOP_NS) > 0 ? 2 : 0;
     return stopped;
 }
@@ -165,11 +165,11 @@ static struct attach_thread *new_thread(const struct attach_plan *plan, pid_t ti
     memset(thread, 0, sizeof *thread);
     thread->plan = *plan;
     thread->tid = tid;
-    /* Nothing but SIGKILL may end us while a thread of another's stands still. */
+    /* Only SIGKILL may end this tool while another process's thread is stopped. */
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, &thread->our_mask);
-    /* On a busy machine the thread would stand still for as long as we wait for a processor. */
+    /* On a busy machine the thread would stay stopped while this tool waits for a processor. */
     struct sched_param priority;
     thread->our_policy = sched_getscheduler(0);
     if (sched_getparam(0, &priority) == 0) thread->our_priority = priority.sched_priority;
@@ -209,13 +209,13 @@ int attach_stop(const struct attach_plan *plan, pid_t tid, struct attach_thread 
 uint64_t attach_room(const struct attach_thread *thread) { return thread->region != 0 ? thread->region + 65536 : 0; }
 
 uint64_t attach_release(struct attach_thread *thread) {
-    /* Our memory in it goes by a call that is made on its own stack, as it was got. */
+    /* The mapped memory is unmapped by a call on the thread's own stack, as it was mapped. */
     if (thread->region != 0) {
         const uint64_t arguments[6] = {thread->region, ATTACH_REGION_BYTES, 0, 0, 0, 0};
         thread->region = 0;
         struct attach_thread *left = thread;
         attach_system_call(&left, SYS_munmap, arguments);
-        if (left == NULL) return 0; /* it was let go there */
+        if (left == NULL) return 0; /* that call has detached from the thread */
     }
     let_go(thread, PTRACE_EVENT_STOP << 16 | SIGTRAP << 8 | 0x7F);
     uint64_t paused = attach_now() - thread->began_ns;
@@ -240,7 +240,7 @@ int attach_is_inside(const struct attach_plan *plan, pid_t tid, struct attach_sp
         }
         let_go(thread, status);
     } else if (result == 0) {
-        result = 1; /* it did not stop: not known to be outside */
+        result = 1; /* it did not stop: it may be inside */
     }
     if (paused != NULL) *paused = attach_now() - thread->began_ns;
     attach_end(thread);

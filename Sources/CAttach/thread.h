@@ -1,4 +1,4 @@
-/* What thread.c, stacks.c and call.c share: a thread while it stands still. */
+/* What thread.c, stacks.c and call.c share: a stopped thread. */
 #ifndef HEAPSUM_ATTACH_THREAD_H
 #define HEAPSUM_ATTACH_THREAD_H
 
@@ -24,19 +24,20 @@ struct attach_thread {
     int our_policy, our_priority; /* of scheduling */
 };
 
-/* Ends what attach_stop began on our own side: our mask of signals and our priority are what they were. */
+/* Restores this tool's own signal mask and scheduling, which attach_stop changed. */
 void attach_end(struct attach_thread *thread);
 
-/* The stack mapping that holds an address: where its room ends, below. 0: not known, or not a thread's own stack. */
+/* The lowest usable address of the stack mapping that holds `stack_pointer`, and its end. 0: unknown, or not a
+ * thread's own stack. */
 uint64_t attach_stack_start(pid_t pid, uint64_t stack_pointer, uint64_t *end);
 
-/* Where the thread is, by its frames. It is stopped; its registers are in `saved`. */
+/* Whether calls are safe, from the frames of a stopped thread whose registers are in `saved`. */
 enum attach_state attach_look(const struct attach_plan *plan, pid_t tid, const struct user_regs_struct *saved,
     uint64_t stack_end, const struct attach_span *spans, size_t count);
 
 uint64_t attach_now(void);
 
-/* Waits for a thread's next stop. 1: it has stopped; 0: the time is over; -ESRCH: it is gone. */
+/* Waits for a thread's next stop. 1: it has stopped; 0: the time is over; -ESRCH: it has ended. */
 int attach_wait(pid_t tid, int *status, uint64_t nanoseconds);
 
 #endif

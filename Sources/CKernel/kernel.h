@@ -1,7 +1,7 @@
 /*
- * System calls that are made here and not by libc: its functions may be another library's, which tells another time
- * (libfaketime replaces clock_gettime and stat in whoever it is preloaded into, heaprun among them). What is compared
- * with an image's times must be the kernel's word. Each function returns what the kernel does: 0, or a negative errno.
+ * System calls made without libc, because another library may have replaced libc's functions: libfaketime replaces
+ * clock_gettime and stat in every program that it is preloaded into, also in heaprun. Times that are compared with an
+ * image's must be the kernel's. Each function returns the kernel's result: 0, or a negative errno.
  */
 #ifndef HEAPSUM_KERNEL_H
 #define HEAPSUM_KERNEL_H
@@ -31,7 +31,7 @@ static inline long kernel_clock(clockid_t clock, struct timespec *time) {
     return system_call_2(SYS_clock_gettime, clock, (long)time);
 }
 
-/* fstat(2); the kernel's struct is libc's on the processors above. */
+/* fstat(2). On the processors above, libc's struct is the kernel's. */
 static inline long kernel_fstat(int descriptor, struct stat *status) {
     return system_call_2(SYS_fstat, descriptor, (long)status);
 }

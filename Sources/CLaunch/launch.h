@@ -1,7 +1,6 @@
 /*
- * What starting a program needs of Linux and Swift's Glibc module doesn't have. Each function is one
- * system call or a few; all policy is in Swift. Nothing here allocates, and what runs between fork and
- * execve is async-signal-safe.
+ * The parts of starting a program that Swift's Glibc module lacks. Each function makes one or a few system calls; all
+ * policy is in Swift. Nothing here allocates, and the code between fork and execve is async-signal-safe.
  */
 #ifndef HEAPSUM_LAUNCH_H
 #define HEAPSUM_LAUNCH_H
@@ -35,7 +34,7 @@ static inline int launch_file_system_of(const char *path, struct launch_file_sys
     if (statfs(path, &fs) != 0) return -1;
     out->is_tmpfs = fs.f_type == LAUNCH_TMPFS_MAGIC;
     out->available_bytes = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
-    /* A tmpfs mounted without a limit says 0 blocks: its limit is the memory. */
+    /* A tmpfs without a limit reports 0 blocks: its limit is the memory. */
     if (out->is_tmpfs && fs.f_blocks == 0) out->available_bytes = UINT64_MAX;
     return 0;
 }
@@ -45,8 +44,8 @@ static inline int launch_has_capabilities(const char *path) { return getxattr(pa
 static inline int launch_no_new_privileges(void) { return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1; }
 
 /*
- * Blocks all signals that can be waited for, and says what was blocked before. What a fault of our own
- * raises stays as it is, or a fault would loop.
+ * Blocks all signals that can be waited for, and stores the old mask. Signals of faults stay unblocked: if they were
+ * blocked, a fault would loop.
  */
 static inline void launch_block_signals(sigset_t *blocked, sigset_t *before) {
     sigfillset(blocked);
@@ -56,11 +55,11 @@ static inline void launch_block_signals(sigset_t *blocked, sigset_t *before) {
 }
 
 /*
- * Starts a program with the signal state that we were started with. fork rather than posix_spawn, which
- * can't hand on an ignored SIGCHLD: with it ignored here, the kernel would reap the child before
- * we have read how it ended, so we need the default, and the program what was before.
- * With `trace`, options of ptrace, the program is traced from its first instruction on; 0: it is not.
- * Returns the PID; or -1 with errno, whether fork failed or execve; or -2 with errno where it can't be traced.
+ * Starts a program with the signal state that this process was started with. It uses fork, because posix_spawn can't
+ * pass on an ignored SIGCHLD: this process needs the default action, or the kernel would reap the child before its end
+ * is read, but the program must get the old action. With `trace` (ptrace's options) the program is traced from its
+ * first instruction on; 0: not traced. Returns the PID; -1 with errno if fork or execve failed; -2 with errno if it
+ * can't be traced.
  */
 static inline pid_t launch_start(const char *path, char *const arguments[], char *const environment[],
     const sigset_t *mask, int ignores_child, unsigned long trace) {
@@ -78,7 +77,7 @@ static inline pid_t launch_start(const char *path, char *const arguments[], char
     if (pid == 0) {
         if (ignores_child) signal(SIGCHLD, SIG_IGN);
         if (trace != 0) {
-            /* Until it is traced; the end of file says so. */
+            /* Wait until it is traced: then the pipe's end of file comes. */
             char none;
             close(go[1]);
             while (read(go[0], &none, 1) < 0 && errno == EINTR) {}
@@ -111,7 +110,7 @@ static inline pid_t launch_start(const char *path, char *const arguments[], char
             if (changed < 0 && errno != EINTR) break;
             if (changed < 0) continue;
             if (!WIFSTOPPED(status)) break;
-            ptrace(PTRACE_CONT, pid, 0, 0); /* it is traced, and stops once more at its end */
+            ptrace(PTRACE_CONT, pid, 0, 0); /* it is traced, so it stops once more at its end */
         }
     }
     close(report[0]);
@@ -120,7 +119,7 @@ static inline pid_t launch_start(const char *path, char *const arguments[], char
     return result;
 }
 
-/* Takes SIGCHLD's default, without which no child can be waited for. Says whether it was ignored. */
+/* Sets SIGCHLD to its default action, which is needed to wait for a child. Returns whether it was ignored. */
 static inline int launch_take_child_signal(void) {
     struct sigaction before;
     struct sigaction take = {.sa_handler = SIG_DFL};
@@ -129,8 +128,8 @@ static inline int launch_take_child_signal(void) {
 }
 
 /*
- * A socket at `path` that others connect to: the kernel raises SIGIO in this process when one does. -1 with errno;
- * ENAMETOOLONG where an address has no room for the path.
+ * Makes a socket at `path` that others can connect to; the kernel raises SIGIO in this process at each connection. -1
+ * with errno; ENAMETOOLONG if the path does not fit into an address.
  */
 static inline int launch_listen(const char *path) {
     struct sockaddr_un address;
@@ -152,7 +151,7 @@ static inline int launch_listen(const char *path) {
     return -1;
 }
 
-/* The next connection, and the process that made it, 0 where that can't be told; -1: there is none. */
+/* The next connection, and the process that made it (0: unknown); -1: there is none. */
 static inline int launch_accept(int listening, pid_t *process) {
     struct {
         pid_t process;
@@ -168,7 +167,7 @@ static inline int launch_accept(int listening, pid_t *process) {
     return fd;
 }
 
-/* Sends an answer and ends the connection. Who asked may be gone. */
+/* Sends an answer and ends the connection. The other process may have ended. */
 static inline void launch_answer(int fd, int32_t answer) {
     while (send(fd, &answer, sizeof answer, MSG_NOSIGNAL) < 0 && errno == EINTR) {}
     close(fd);
@@ -187,8 +186,8 @@ static inline void launch_stop_self(int signal_number) {
     sigaction(signal_number, &before, 0);
 }
 
-/* ioprio_set(2), which glibc has no function for: this process (1, 0) gets the disk when nobody else wants it (class
- * 3). */
+/* ioprio_set(2), for which glibc has no function: this process (1, 0) uses the disk only when no other does (class 3).
+ */
 static inline int launch_idle_disk(void) { return (int)syscall(SYS_ioprio_set, 1, 0, 3 << 13); }
 
 enum { launch_wait_all = __WALL };
@@ -196,11 +195,11 @@ static inline int launch_exited(int status) { return WIFEXITED(status); }
 static inline int launch_exit_status(int status) { return WEXITSTATUS(status); }
 static inline int launch_killed(int status) { return WIFSIGNALED(status); }
 static inline int launch_kill_signal(int status) { return WTERMSIG(status); }
-/* The kernel wrote a core file, or handed it to whoever collects them. */
+/* Whether the kernel wrote a core file, or passed it to a collector. */
 static inline int launch_dumped_core(int status) { return WCOREDUMP(status) != 0; }
 static inline int launch_stopped(int status) { return WIFSTOPPED(status); }
 static inline int launch_stop_signal(int status) { return WSTOPSIG(status); }
-/* Sent by a process (kill, sigqueue, tgkill …), not by the kernel or a terminal. */
+/* Whether a process sent the signal (kill, sigqueue, tgkill …), not the kernel or a terminal. */
 static inline int launch_sent_by_process(const siginfo_t *info) { return info->si_code <= 0; }
 
 #endif

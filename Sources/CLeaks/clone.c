@@ -1,12 +1,12 @@
 /*
- * A snapshot of a stopped process: one of its threads is made to call clone(CLONE_FILES), and the child, which shares
- * all pages copy-on-write, never runs. What is read from it is the program's memory as of that instant, at leisure.
+ * A snapshot of a stopped process: one of its threads is made to call clone(CLONE_FILES). The child shares all pages
+ * copy-on-write and never runs, so its memory is the program's memory at that instant, and can be read without hurry.
  *
- * Hazards: the call is made with the stack pointer 0, so that should we be killed in the midst, the copy dies at its
- * first instruction instead of running as a second program. The thread's signals are blocked meanwhile: a handler must
- * not run on registers that are ours. A thread that stands in a system call goes first: none of those can be in a
- * restartable sequence (rseq), which other registers would cut off unseen. PTRACE_O_EXITKILL is the clone's alone: the
- * program must outlive us.
+ * Hazards: the call is made with stack pointer 0. If this tool is killed during it, the child dies at its first
+ * instruction instead of running as a second program. The thread's signals are blocked meanwhile, because a handler
+ * must not run on the injected registers. A thread that is in a system call is preferred: it can't be in a restartable
+ * sequence (rseq), which changed registers would break unnoticed. Only the clone gets PTRACE_O_EXITKILL: the program
+ * must outlive the tool.
  */
 #include "stop.h"
 
@@ -36,7 +36,7 @@ int leaks_inject(pid_t tid, const struct user_regs_struct *saved, uint64_t syste
     struct user_regs_struct registers = *saved;
     registers.rip = system_call;
     registers.rax = (unsigned long long)number;
-    registers.orig_rax = ~0ull; /* no call to be restarted */
+    registers.orig_rax = ~0ull; /* the kernel must restart no call */
     registers.rdi = arguments[0];
     registers.rsi = arguments[1];
     registers.rdx = arguments[2];
@@ -54,7 +54,7 @@ int leaks_inject(pid_t tid, const struct user_regs_struct *saved, uint64_t syste
     }
     if (!leaks_wait(tid, &status)) return -ESRCH;
     if (WSTOPSIG(status) == SYSTEM_CALL_STOP) return 0;
-    /* It stopped for something else before the call: nothing has happened yet. */
+    /* It stopped for another reason before the call: nothing has happened yet. */
     int result = leaks_restore(tid, saved, *mask, status >> 16 != PTRACE_EVENT_STOP);
     return result < 0 ? result : -EAGAIN;
 }
@@ -62,8 +62,8 @@ int leaks_inject(pid_t tid, const struct user_regs_struct *saved, uint64_t syste
 int leaks_restore(pid_t tid, const struct user_regs_struct *saved, uint64_t mask, bool is_in_call) {
     if (is_in_call) {
         int status;
-        /* Into the same kind of stop as it was found in: there the kernel restarts the call that the interruption
-         * ended. */
+        /* Bring it into the kind of stop in which it was found: there the kernel restarts the call that the
+         * interruption ended. */
         if (ptrace(PTRACE_INTERRUPT, tid, 0, 0) != 0 || ptrace(PTRACE_CONT, tid, 0, 0) != 0) return -errno;
         do {
             if (!leaks_wait(tid, &status)) return -ESRCH;
@@ -91,7 +91,7 @@ int leaks_clone_begin(struct leaks_stop *stop, uint64_t system_call) {
     }
     if (chosen == stop->count) return -EAGAIN;
     struct tracee *thread = &stop->threads[chosen];
-    /* The table of open files stays one: a connection that the program closes while the clone is there is closed. */
+    /* The clone shares the table of open files: a connection that the program closes meanwhile is really closed. */
     const uint64_t arguments[4] = {CLONE_FILES, 0, 0, 0};
     int result = leaks_inject(thread->shown.tid, &thread->saved, system_call, SYS_clone, arguments, &stop->mask);
     if (result == -ESRCH) thread->is_seized = false;

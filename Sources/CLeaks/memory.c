@@ -1,6 +1,6 @@
 /*
- * Memory of another process: its bytes, and which of its pages are there. A page that was never touched is not read:
- * reading would make the kernel give it a place in the page table.
+ * Memory of another process: its bytes, and which of its pages are present. Pages that were never touched are not read:
+ * reading would make the kernel add them to the page table.
  */
 #include "leaks.h"
 
@@ -46,7 +46,7 @@ static size_t append(struct leaks_pages *runs, size_t count, uint64_t start, uin
     return count + 1;
 }
 
-/* Before Linux 6.7: a word for each page, whether it is there or not. */
+/* Before Linux 6.7: pagemap has a word for each page, present or not. */
 static ssize_t resident_by_words(
     int pagemap, uint64_t start, uint64_t end, enum leaks_page_kind kind, struct leaks_pages *runs, size_t capacity) {
     uint64_t words[512];

@@ -1,7 +1,7 @@
 /*
- * What waits in pipes and sockets of another process, read without being taken away. Descriptors are copies of the
- * process's own (pidfd_getfd, Linux 5.6); as long as they are open, a pipe or socket that the process closes is not
- * closed for its peer, so they are for moments alone.
+ * Reads the data that waits in another process's pipes and sockets, and leaves it there. The descriptors are copies of
+ * the process's own (pidfd_getfd, Linux 5.6). Keep them open only briefly: while they are open, a pipe or socket that
+ * the process closes is not closed for its peer.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -44,7 +44,7 @@ ssize_t leaks_peek_socket(int descriptor, void *buffer, size_t count) {
 ssize_t leaks_peek_pipe(int descriptor, void *buffer, size_t count) {
     int own[2];
     if (pipe2(own, O_CLOEXEC | O_NONBLOCK) != 0) return -errno;
-    /* As many pages as the other has: tee copies whole ones. */
+    /* The new pipe needs as many pages as the other has: tee copies whole pages. */
     int room = fcntl(descriptor, F_GETPIPE_SZ);
     if (room > 0) (void)fcntl(own[1], F_SETPIPE_SZ, room);
     ssize_t copied = tee(descriptor, own[1], count, SPLICE_F_NONBLOCK),

@@ -1,11 +1,10 @@
 /*
- * Stops all threads of a process and lets them go on so that none of them notices.
+ * Stops all threads of a process and resumes them so that none of them notices.
  *
- * PTRACE_SEIZE, not ATTACH: it sends no SIGSTOP, which a program could see. A thread that waits in the kernel comes out
- * of its system call by the interruption; the kernel restarts the call by itself for all but those that answer EINTR to
- * any wake-up (signal(7)). To these we give the answer ERESTARTNOHAND instead: the kernel then restarts the call, or,
- * where a signal with a handler has come meanwhile, answers EINTR as it would have: there is no moment in which such a
- * signal could be lost.
+ * It uses PTRACE_SEIZE, not ATTACH, which sends a SIGSTOP that a program could see. The interruption takes a waiting
+ * thread out of its system call. The kernel restarts most calls by itself, but some return EINTR on any wake-up
+ * (signal(7)). For these the thread gets the result ERESTARTNOHAND: the kernel then restarts the call, or returns
+ * EINTR if a signal with a handler has arrived meanwhile, as it would have without the stop. So no such signal is lost.
  */
 #include "stop.h"
 
@@ -22,8 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A thread that has not stopped by then may sleep uninterruptibly (a vfork's parent, a dead NFS server): it is asked
- * whether it does. One that only waits for a processor, on a busy machine, is waited for. */
+/* After this time, check whether the thread is in uninterruptible sleep (a vfork's parent, a dead NFS server). A thread
+ * that only waits for a processor on a busy machine gets more time. */
 #define STOP_NS (20 * 1000 * 1000ull)
 #define STOP_MOST_NS (5 * 1000 * 1000 * 1000ull)
 
@@ -46,7 +45,7 @@ void leaks_forget(struct leaks_stop *stop) {
 
 #if defined(__x86_64__)
 
-#define ERESTARTNOHAND_KERNEL 514 /* the kernel's own, never seen by a program */
+#define ERESTARTNOHAND_KERNEL 514 /* internal to the kernel, never seen by a program */
 #define VECTORS_MOST 16384        /* XSAVE's area with AMX takes 11 KB */
 
 static const char *const names[LEAKS_REGISTERS] = {"r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8",
@@ -56,8 +55,8 @@ _Static_assert(sizeof(struct user_regs_struct) == LEAKS_REGISTERS * 8, "the kern
 
 const char *leaks_register_name(size_t number) { return number < LEAKS_REGISTERS ? names[number] : ""; }
 
-/* The calls that answer EINTR to any interruption, and that it does no harm to begin anew. Not close: the descriptor is
- * gone by then. */
+/* The calls that return EINTR on any interruption, and that can safely be made again. close is not one of them: it has
+ * released the descriptor by then. */
 static bool is_restartable(uint64_t number) {
     switch (number) {
         case SYS_read:
@@ -114,7 +113,7 @@ static int by_tid(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* What /proc says of a thread: D sleeps uninterruptibly, Z has ended; 0: it is gone. */
+/* A thread's state from /proc: D: uninterruptible sleep, Z: has ended; 0: no such thread. */
 static char state_of(pid_t pid, pid_t tid) {
     char path[96], text[512];
     snprintf(path, sizeof path, "/proc/%d/task/%d/stat", (int)pid, (int)tid);
@@ -127,8 +126,8 @@ static char state_of(pid_t pid, pid_t tid) {
     return close != NULL && close[1] == ' ' ? close[2] : 0;
 }
 
-/* Seizes the threads that are not ours yet; how many there were. Sorted, so that 4,000 threads don't take 16 million
- * steps. */
+/* Seizes the threads that are not seized yet, and returns how many it seized. The list is sorted, because 4,000 threads
+ * would otherwise take 16 million steps. */
 static int seize_more(struct leaks_stop *stop, size_t *first) {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/task", (int)stop->pid);
@@ -149,7 +148,7 @@ static int seize_more(struct leaks_stop *stop, size_t *first) {
         if (tid <= 0 || bsearch(&tid, sorted, known, sizeof *sorted, by_tid) != NULL) continue;
         if (ptrace(PTRACE_SEIZE, tid, 0, 0) != 0) {
             if (errno == ESRCH) continue; /* it has ended meanwhile */
-            /* A thread that has ended and is not waited for yet can't be traced, and has nothing to be read. */
+            /* A zombie thread can't be traced, and has nothing to read. */
             int error = errno;
             char state = state_of(stop->pid, tid);
             if (state == 0 || state == 'Z' || state == 'X') continue;
@@ -170,7 +169,7 @@ static int seize_more(struct leaks_stop *stop, size_t *first) {
     return result;
 }
 
-/* Reads what a stopped thread has in its registers. */
+/* Reads a stopped thread's registers. */
 static int read_registers(struct tracee *thread) {
     struct iovec area = {&thread->saved, sizeof thread->saved};
     if (ptrace(PTRACE_GETREGSET, thread->shown.tid, NT_PRSTATUS, &area) != 0) return -errno;
@@ -179,7 +178,7 @@ static int read_registers(struct tracee *thread) {
     thread->shown.stack_pointer = thread->saved.rsp;
     thread->shown.thread_pointer = thread->saved.fs_base;
     thread->shown.in_system_call = (long)thread->saved.orig_rax >= 0;
-    /* A pointer may be in a vector register alone: compilers move two of them at once. */
+    /* A pointer may be only in a vector register: compilers move two pointers at once. */
     static _Thread_local uint8_t vectors[VECTORS_MOST];
     area = (struct iovec){vectors, sizeof vectors};
     if (ptrace(PTRACE_GETREGSET, thread->shown.tid, NT_X86_XSTATE, &area) == 0
@@ -192,7 +191,7 @@ static int read_registers(struct tracee *thread) {
     return 0;
 }
 
-/* Takes note of a thread's stop, or of its end. */
+/* Records a thread's stop or end from its wait status. */
 static int take_stop(struct tracee *thread, int status) {
     if (!WIFSTOPPED(status)) {
         thread->is_seized = false;
@@ -237,13 +236,13 @@ int leaks_stop_all(pid_t pid, struct leaks_stop **out) {
     if (stop == NULL) return -ENOMEM;
     stop->pid = pid;
     stop->injected = SIZE_MAX;
-    /* Nothing but SIGKILL may end us while a program of others stands still. */
+    /* Only SIGKILL may end this tool while another program is stopped. */
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, &stop->our_mask);
     int result;
     for (;;) {
-        /* Seized threads run on; a new one may come until all that could make it have stopped. */
+        /* Seized threads keep running: they may make new threads until all of them have stopped. */
         size_t first;
         result = seize_more(stop, &first);
         if (result <= 0) break;
@@ -280,7 +279,7 @@ int leaks_held(pid_t pid, const pid_t *tids, size_t count, struct leaks_stop **o
     return result;
 }
 
-/* Lets one thread go on: with the signal that it was stopped at, or back into the call that we ended. */
+/* Resumes one thread: with the signal at whose delivery it stopped, or back into the interrupted call. */
 static bool release(struct tracee *thread) {
     if (thread->is_trapped) {
         struct user_regs_struct registers = leaks_resumed(&thread->saved);
@@ -294,8 +293,8 @@ uint64_t leaks_go_on(struct leaks_stop *stop) {
         struct tracee *thread = &stop->threads[i];
         if (thread->is_seized && thread->shown.is_stopped) release(thread);
     }
-    /* What would not stop can't be detached until it does, and would stand still for us then: it is waited for a while.
-     * Where that is not enough the kernel lets it go when we end. */
+    /* A thread that did not stop can't be detached until it stops, and would then stay stopped: wait for it a while.
+     * If that is not enough, the kernel releases it when this tool ends. */
     uint64_t began = leaks_now();
     for (size_t i = 0; i < stop->count; i++) {
         struct tracee *thread = &stop->threads[i];

@@ -1,9 +1,9 @@
 /*
- * Tracing a program from its start to its end, so that its memory can be looked at when it ends: the kernel stops each
- * thread that ends before it gives up the memory (PTRACE_EVENT_EXIT), by whatever way: exit_group, a fatal signal.
+ * Traces a program from its start to its end, so that its memory can be read at the end. The kernel stops each ending
+ * thread before it frees the memory (PTRACE_EVENT_EXIT), whether by exit_group or by a fatal signal.
  *
- * PTRACE_SEIZE: an exec raises no SIGTRAP, and stops by job control stay what they are. No EXITKILL: the program
- * outlives its tracer.
+ * It uses PTRACE_SEIZE: an exec raises no SIGTRAP, and job control's stops work as usual. It does not use EXITKILL: the
+ * program outlives its tracer.
  */
 #include "stop.h"
 

@@ -1,6 +1,6 @@
 /*
- * What Logs needs of glibc that Swift's Glibc module does not have: these stand behind _GNU_SOURCE, and the module is
- * made without it. They are declared as glibc's headers do it.
+ * Parts of glibc that Logs needs and Swift's Glibc module lacks: they need _GNU_SOURCE, and the module is made without
+ * it. They are declared as in glibc's headers.
  */
 #ifndef HEAPSUM_LOGS_H
 #define HEAPSUM_LOGS_H
@@ -15,7 +15,7 @@ int pipe2(int descriptors[2], int flags) __attribute__((__nothrow__));
 enum { HEAP_LOGS_SET_PIPE_SIZE = 1031 };    /* F_SETPIPE_SZ */
 static const int HEAP_LOGS_HUGE_PAGES = 14; /* MADV_HUGEPAGE */
 
-/* Asks for the cache line at `address`, which need not be there: a hint never faults. */
+/* Prefetches the cache line at `address`. The address may be invalid: a prefetch never faults. */
 static inline void heap_logs_prefetch(const void *address) { __builtin_prefetch(address); }
 
 #endif

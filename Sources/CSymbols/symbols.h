@@ -1,9 +1,8 @@
 /*
- * What Symbols calls of other people's libraries. elfutils' libdw, and the decompressors, are opened by
- * dlopen when a file asks for them, and not linked: a run that needs no source lines pays nothing for
- * them, and the tools start where they aren't installed. The functions' types are those of the headers
- * where these are there, so that the compiler checks each call. The demanglers are linked: Swift's and
- * the C++ runtime's are in the tools anyway, and libiberty's is a few kilobytes.
+ * The functions of other libraries that Symbols calls. elfutils' libdw and the decompressors are not linked, but opened
+ * by dlopen when a file needs them: a run without source lines pays nothing for them, and the tools start without them.
+ * The functions' types are those of the headers, if these are installed, so that the compiler checks each call. The
+ * demanglers are linked: Swift's and the C++ runtime's are in the tools anyway, and libiberty's is a few kilobytes.
  *
  * All policy is in Swift; nothing here keeps state but the loaded functions.
  */
@@ -47,7 +46,7 @@ struct symbols_libdw {
 #undef SYMBOLS_MEMBER
 };
 
-/* Fills in the functions. NULL, or dlerror's text. libelf comes with libdw, as its dependency. */
+/* Fills in the functions. Returns NULL, or dlerror's text. libelf is loaded with libdw, which depends on it. */
 static inline const char *symbols_load_libdw(struct symbols_libdw *out) {
     void *libdw = dlopen("libdw.so.1", RTLD_NOW | RTLD_LOCAL);
     if (libdw == NULL) return dlerror();
@@ -70,13 +69,13 @@ typedef uint32_t (*symbols_crc32)(const uint8_t *bytes, size_t count, uint32_t c
 
 enum { SYMBOLS_XZ_OK = 0, SYMBOLS_XZ_STREAM_END = 1, SYMBOLS_XZ_BUF_ERROR = 10 };
 
-/* A function of a library, or NULL where either isn't there. */
+/* A function of a library; NULL if the library or the function is missing. */
 static inline void *symbols_function(const char *library, const char *name) {
     void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
     return handle == NULL ? NULL : dlsym(handle, name);
 }
 
-/* MARK: Demangling. Each answers memory of malloc's, or NULL. */
+/* MARK: Demangling. Each returns memory from malloc, or NULL. */
 
 char *__cxa_demangle(const char *mangled, char *buffer, size_t *count, int *status);
 char *swift_demangle(const char *mangled, size_t count, char *buffer, size_t *buffer_count, uint32_t flags);
@@ -86,9 +85,9 @@ enum { SYMBOLS_RUST_OPTIONS = 1 /* DMGL_PARAMS */ };
 /* MARK: A helper process */
 
 /*
- * Forks a helper that is at the other end of a socket: 0 in the helper, its PID in the parent, -1 with
- * errno. The helper can write to nobody's terminal, leaves no core, dies with us, and has `memory` bytes
- * to itself beside what we have mapped.
+ * Forks a helper with a socket to this process. Returns 0 in the helper and its PID in the parent; -1 with errno. The
+ * helper can't write to the terminal, leaves no core file, dies with this process, and may map `memory` bytes more than
+ * this process has mapped.
  */
 static inline pid_t symbols_fork(int *end, uint64_t mapped, uint64_t memory) {
     int ends[2];

@@ -1,7 +1,7 @@
 /*
- * What heaptop calls of ncurses, which is opened by dlopen when a table is to be shown on a terminal, and not linked:
- * the tools start where it isn't installed, and `--once` needs none. The functions' types are those of the header, so
- * that the compiler checks each call. Those that the header has as macros are functions of the library, too.
+ * The functions of ncurses that heaptop calls. ncurses is not linked, but opened by dlopen when a table is shown on a
+ * terminal: so the tools start without it, and `--once` doesn't need it. The functions' types are those of the header,
+ * so that the compiler checks each call. Those that the header defines as macros are also functions of the library.
  *
  * All policy is in Swift; nothing here keeps state.
  */
@@ -30,7 +30,7 @@ struct terminal_functions {
 #undef TERMINAL_MEMBER
 };
 
-/* Fills in the functions. NULL, or dlerror's text. */
+/* Fills in the functions. Returns NULL, or dlerror's text. */
 static inline const char *terminal_load(struct terminal_functions *out) {
     void *library = dlopen("libncursesw.so.6", RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) return dlerror();
@@ -48,7 +48,7 @@ static inline int terminal_colour(int pair) { return (int)(NCURSES_BITS((chtype)
 static const mmask_t terminal_wheel_up = BUTTON4_PRESSED, terminal_wheel_down = BUTTON5_PRESSED,
                      terminal_click = BUTTON1_PRESSED | BUTTON1_CLICKED;
 
-/* Whether the locale that the environment asks for, for characters alone, is one of UTF-8. */
+/* Whether the environment's locale for characters (LC_CTYPE) uses UTF-8. */
 static inline int terminal_is_utf8(void) {
     setlocale(LC_CTYPE, "");
     const char *set = nl_langinfo(CODESET);

@@ -23,8 +23,8 @@ package func runTool(_ tool: any ParsableCommand.Type, commands: [String: any Pa
 /// Runs a tool that has no commands.
 package func runTool(_ tool: any ParsableCommand.Type) -> Never { run(tool, commandWords()) }
 
-// Like the parser's own `main`, except that help which can't be written is an error as for any other output, and
-// arguments that are not text are shown as elsewhere.
+// Like the parser's own `main`, with two differences: failing to write the help is an error, and arguments that are not
+// UTF-8 are shown escaped.
 private func run(_ tool: any ParsableCommand.Type, _ words: [String]) -> Never {
     holdStandardDescriptors()
     do {

@@ -38,7 +38,7 @@ package struct Census {
     package var stacks: [StackCounts] = []
     package var liveBytes: UInt64 = 0
     package var liveBlocks: UInt64 = 0
-    /// Live blocks that the image has, which stand for others where it is sampled.
+    /// The number of live blocks in the image. In a sampled image they stand for others too.
     package var liveRecords: UInt64 = 0
     /// Of the live bytes and blocks, where the image is sampled.
     package var variance = Variance()

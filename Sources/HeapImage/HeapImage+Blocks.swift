@@ -47,11 +47,11 @@ struct Watch {
         var words = 16
         while words < seen.count + self.skipped.count { words *= 2 }
         filter = [UInt64](repeating: 0, count: words)
-        for address in seen.keys { mark(address) }
-        for address in self.skipped.keys { mark(address) }
+        for address in seen.keys { setBit(of: address) }
+        for address in self.skipped.keys { setBit(of: address) }
     }
 
-    private mutating func mark(_ address: UInt64) {
+    private mutating func setBit(of address: UInt64) {
         let hash = Self.hash(address)
         filter[Int(hash >> 32) & (filter.count - 1)] |= 1 << (hash >> 58)
     }

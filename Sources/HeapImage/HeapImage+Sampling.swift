@@ -1,12 +1,12 @@
-// What a sampled image's blocks stand for. A block of so many bytes was drawn with a known chance; divided by it, bytes
-// and blocks are unbiased estimates of what all blocks come to (heap_image.h, "Sampling"). Of an image that holds every
-// block each stands for itself.
+// What the blocks of a sampled image stand for. The probability that a block of a size was drawn is known. Bytes and
+// blocks divided by it are unbiased estimates of the sums over all blocks (heap_sampling.h). In an image of every block
+// each stands for itself.
 //
-// Invariant: the numbers are those that the recorder counted with, bit by bit: counters and live blocks still settle.
+// Invariant: the weights equal the recorder's, bit by bit, so that counters and live blocks can be settled.
 
 import CHeapImage
 
-/// What one block, or several, stand for, and how far that may be off.
+/// What one or more blocks stand for, with the variance.
 package struct BlockWeight: Equatable, Sendable {
     package var bytes: UInt64 = 0
     /// In units of 1 / `BlockWeight.unit` block.
@@ -35,7 +35,7 @@ package struct BlockWeight: Equatable, Sendable {
     }
 }
 
-/// The variance of estimates: of a sum of independent ones the sum. 0 of what is known exactly.
+/// The variance of estimates; 0 for exact values. For a sum of independent estimates, variances add up.
 package struct Variance: Equatable, Sendable {
     package var bytes = 0.0
     package var blocks = 0.0
@@ -53,27 +53,27 @@ package struct Variance: Equatable, Sendable {
 }
 
 extension HeapImage {
-    /// Mean bytes between two sampled ones; 0 where every block was recorded.
+    /// Mean bytes between two sampled ones; 0: every block was recorded.
     package var sampleInterval: UInt64 { header.sample_interval }
     package var isSampled: Bool { sampleInterval != 0 }
 
-    /// What a block of so many requested bytes stands for.
+    /// What a block of this many requested bytes stands for.
     ///
-    /// - Complexity: O(1); of a sampled image some 50 ns.
+    /// - Complexity: O(1); some 50 ns in a sampled image.
     package func weight(_ bytes: UInt64) -> BlockWeight {
         let interval = sampleInterval
         if interval == 0 { return BlockWeight(whole: bytes) }
         var weight = BlockWeight()
         weight.bytes = heap_counted_bytes(bytes, interval)
         weight.units = heap_counted_blocks(bytes, interval)
-        // 1/p and (1 - p)/p² of a chance p: the variance of a block that is drawn with p and counts 1/p then.
+        // A block that is drawn with probability p counts 1/p; its variance is (1 - p)/p².
         let scale = Double(heap_sample_scale(bytes, interval)) / Double(1 << HEAP_SAMPLE_SCALE_LOG2)
         let each = scale * max(0, scale - 1)
         weight.variance = Variance(bytes: Double(bytes) * Double(bytes) * each, blocks: each)
         return weight
     }
 
-    /// Blocks of a number that the image has of them: rounded where its unit is a part of one.
+    /// Whole blocks for a count of the image; rounded if the image's unit is a fraction of a block.
     package func wholeBlocks(_ count: UInt64) -> UInt64 {
         isSampled ? BlockWeight.rounded(count) : count
     }
@@ -87,7 +87,7 @@ extension HeapImage {
         whole.liveBlocks = wholeBlocks(census.liveBlocks)
         whole.peak = wholeBlocks(census.peak)
         for index in whole.stacks.indices {
-            // A stack that holds or did anything is never rounded to nothing: its parts are at least a whole block.
+            // No stack that holds or did anything is rounded to nothing: each of its counts is at least a whole block.
             whole.stacks[index].liveBlocks = wholeBlocks(whole.stacks[index].liveBlocks)
             whole.stacks[index].allocatedBlocks = wholeBlocks(whole.stacks[index].allocatedBlocks)
             whole.stacks[index].freedBlocks = wholeBlocks(whole.stacks[index].freedBlocks)

@@ -62,13 +62,13 @@ package struct ThreadRecord {
 
 extension heap_event {
     func taken(thread: Int, number: UInt64, sampleInterval: UInt64) -> Event? {
-        guard heap_event_sequence(mark) == UInt32(truncatingIfNeeded: number) else { return nil }
-        let kind = heap_event_kind(mark)
+        guard heap_event_sequence(tag) == UInt32(truncatingIfNeeded: number) else { return nil }
+        let kind = heap_event_kind(tag)
         guard kind == HEAP_EVENT_ALLOCATED.rawValue || kind == HEAP_EVENT_FREED.rawValue else { return nil }
-        let flags = heap_event_flags(mark)
+        let flags = heap_event_flags(tag)
         return Event(
             thread: thread, number: number, address: address, bytes: bytes, stack: heap_slot_stack(slot),
-            allocatedTick: heap_slot_tick(slot), tick: heap_event_tick(mark),
+            allocatedTick: heap_slot_tick(slot), tick: heap_event_tick(tag),
             isFree: kind == HEAP_EVENT_FREED.rawValue,
             isTemporary: flags & UInt32(HEAP_EVENT_FLAG_TEMPORARY) != 0,
             isReallocation: flags & UInt32(HEAP_EVENT_FLAG_REALLOC) != 0, sampleInterval: sampleInterval)

@@ -322,7 +322,7 @@ extension HeapImage {
                 let ring = first + index / perRing
                 guard ring < heads.count else { return false }
                 var event = bytes.unsafeLoadUnaligned(fromByteOffset: index * eventBytes, as: heap_event.self)
-                let ahead = heap_event_sequence(event.mark) &- UInt32(truncatingIfNeeded: heads[ring])
+                let ahead = heap_event_sequence(event.tag) &- UInt32(truncatingIfNeeded: heads[ring])
                 if ahead < 0x8000_0000 { event = heap_event() }
                 event.slot = kept.slot(event.slot)
                 try out.write(value: event)

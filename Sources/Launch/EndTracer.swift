@@ -17,7 +17,7 @@ package struct EndTracer {
     package var take: (_ thread: pid_t, _ status: Int32) -> Status
     /// The verdict to store with a process's image; called once.
     package var verdict: (MappedFile) -> VerdictToStore?
-    /// Is told where the image of a process lies now, of which `verdict` was asked for.
+    /// Called with the final place of an image for which `verdict` was asked.
     package var packed: (MappedFile, FilePath) -> Void
     /// Lines for the report.
     package var report: () -> [String]

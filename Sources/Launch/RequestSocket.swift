@@ -1,12 +1,13 @@
-// What recorded programs ask of heaprun while they run (heapsum_leaks): a socket in the run directory. To connect is to
-// ask, and the kernel tells who did. Its invariant is that nobody waits in vain: each connection gets an answer, or is
-// closed with this process.
+// Requests of recorded programs to heaprun (heapsum_leaks), through a socket in the run directory. A connection is a
+// request, and the kernel tells which process connected.
+//
+// Invariant: no program waits forever: each connection gets an answer, or is closed when heaprun ends.
 
 import CLaunch
 import Glibc
 import SystemPackage
 
-/// Where recorded programs ask for a verdict.
+/// The socket on which recorded programs ask for a verdict.
 struct RequestSocket {
     /// What the library connects to (Interposer/process/request.c).
     static let name = "leaks"
@@ -15,8 +16,8 @@ struct RequestSocket {
     private let judge: (pid_t) -> Int32
 
     /// - Parameter judge: makes the verdict on a process, and the answer.
-    /// - Returns: nil where there can be no socket: a path that is too long, a file system that has none. Programs are
-    ///   told then that nobody is there.
+    /// - Returns: nil if no socket can be made: the path is too long, or the file system has none. Programs then find
+    ///   no heaprun to ask.
     init?(in directory: FilePath, judge: @escaping (pid_t) -> Int32) {
         path = directory.appending(Self.name)
         self.judge = judge
@@ -24,7 +25,7 @@ struct RequestSocket {
         if descriptor < 0 { return nil }
     }
 
-    /// Answers all that have asked. Takes as long as the verdicts do.
+    /// Answers all waiting requests. Takes as long as their verdicts.
     func serve() {
         var process: pid_t = 0
         while true {
@@ -34,7 +35,7 @@ struct RequestSocket {
         }
     }
 
-    /// Nobody is listened to any more.
+    /// Accepts no more requests.
     func close() {
         _ = path.withPlatformString { unlink($0) }
         Glibc.close(descriptor)

@@ -117,14 +117,14 @@ extension Harvest {
             }
         }
         let rows = byFrames.values.sorted { $0.1.bytes > $1.1.bytes }.prefix(3)
-        let namer = FrameNamer()
+        let lines = StackLines()
         let bytesWidth = rows.map { separated($0.1.bytes).utf8.count }.max() ?? 0
         let blocksWidth = rows.map { counted($0.1.blocks, "block").utf8.count }.max() ?? 0
         return rows.map { image, stack in
             let bytes = leftPadded(separated(stack.bytes), bytesWidth),
                 blocks = leftPadded(counted(stack.blocks, "block"), blocksWidth)
             let origin = packed.count > 1 || !image.isRoot ? "\(image.program): " : ""
-            return "  \(bytes) bytes  \(blocks)  \(origin)\(namer.line(stack.frames))"
+            return "  \(bytes) bytes  \(blocks)  \(origin)\(lines.line(of: stack.frames))"
         }
     }
 
@@ -141,7 +141,7 @@ extension Harvest {
 }
 
 extension PackedImage {
-    /// Nothing was seen of it, not even lost allocations. Of a sampled program that says little.
+    /// Nothing was seen of it, not even lost allocations. For a sampled program that means little.
     var isSilent: Bool {
         sampleInterval == 0 && allocatedBlocks == 0 && losses.lost_allocations == 0 && losses.early_allocations == 0
     }
@@ -189,14 +189,14 @@ private func definesMalloc(_ path: FilePath) -> Bool {
     }
 }
 
-/// Names the frames of a few stacks, each module's symbols read once.
-private final class FrameNamer {
+/// Writes a few stacks as one line each, for the summary. Each module's symbols are read once.
+private final class StackLines {
     private struct Key: Hashable { var path: [UInt8], buildID: [UInt8], file: ExpectedFile? }
     private var symbols: [Key: ModuleSymbols?] = [:]
     private let demangler = Demangler()
 
     /// The innermost function that doesn't belong to the runtime, and its two callers.
-    func line(_ frames: [ModuleFrame]) -> String {
+    func line(of frames: [ModuleFrame]) -> String {
         var named = frames.prefix(64).map { (frame: $0, name: self.name($0)) }
         guard let innermost = named.first.map({ shortened($0.name) }) else { return "(no stack)" }
         // Frames that lead to main or to a thread's first function say nothing about the program either.

@@ -1,17 +1,17 @@
-// What of the address space is glibc malloc's, by the blocks that lie there: heaps of its arenas, and chunks with
-// mappings of their own. The program break's heap is malloc's by its name.
+// The address ranges that belong to glibc's malloc, found through the live blocks in them: the arenas' heaps, and
+// chunks with their own mappings. The program break's heap is known by its name.
 
-/// Address ranges of glibc's malloc outside of [heap].
+/// Address ranges of glibc's malloc outside [heap].
 struct AllocatorSpans {
     private(set) var ranges: [Range<UInt64>] = []
 
     private static let isMapped: UInt64 = 2, isOfArena: UInt64 = 4
     private static let heapBytes: UInt64 = 64 << 20
 
-    /// Looks at one block of each heap, and at each large one.
+    /// Reads the header of one block in each heap, and of each large block.
     ///
-    /// - Parameter top: where the main arena's heap ends for now. Whatever the mapping that it lies in is called (a
-    ///   core file has no names), it is malloc's.
+    /// - Parameter top: the main arena's top chunk. The mapping that holds it is malloc's, whatever its name (a core
+    ///   file has no names).
     /// - Complexity: O(heaps and mapped blocks) reads.
     init(_ snapshot: Snapshot, top: UInt64?) {
         let table = snapshot.blocks
@@ -20,7 +20,8 @@ struct AllocatorSpans {
             var number = table.firstBlock(from: mapping.range.lowerBound)
             while number < table.count, table.start(number) < mapping.range.upperBound {
                 let start = table.start(number)
-                // The chunk's header: the bytes before it, or of its mapping; and its size with three flags.
+                // The chunk's header: the size of what precedes it, or its offset in its mapping; then its size with
+                // three flags.
                 guard let header = snapshot.memory.words(start &- 16, count: 2) else {
                     number += 1
                     continue
@@ -34,7 +35,7 @@ struct AllocatorSpans {
                     }
                     number += 1
                 } else if header[1] & Self.isOfArena != 0 {
-                    // Larger than 64 MB where the largest huge pages are used; then a heap is found again at each step.
+                    // With the largest huge pages a heap exceeds 64 MB; it is then found again at each 64 MB step.
                     let base = start & ~(Self.heapBytes - 1), end = base &+ Self.heapBytes
                     ranges.append(base ..< min(end, max(mapping.range.upperBound, start &+ size)))
                     number = max(number + 1, table.firstBlock(from: end))
@@ -42,7 +43,7 @@ struct AllocatorSpans {
                     ranges.append(mapping.range)
                     break
                 } else {
-                    // The main arena, which could not grow its heap: nothing tells where such a part begins.
+                    // A part of the main arena outside [heap], because that could not grow: its start is unknown.
                     ranges.append(span(start &- 16, max(start &+ size, table.end(number))))
                     number += 1
                 }

@@ -1,9 +1,8 @@
-// The live blocks of one instant, by address, and the question that a scan asks a billion times: which block does this
-// word point into? A bitmap of block starts with ranks answers it in one cache line. One of the files with raw
-// pointers.
+// The live blocks of one instant, by address. A scan asks a billion times: which block does this word point into? A
+// bitmap of block starts with ranks answers that from one cache line. One of the files with raw pointers.
 //
-// Invariant: blocks are numbered from 0 in order of address and don't overlap: a block ends at its requested bytes, or
-// where the next one begins. An exact pointer is known without looking at the block itself.
+// Invariant: blocks are numbered from 0 in order of address and don't overlap: a block ends after its requested bytes,
+// or where the next one begins. The bitmap alone recognises a pointer to a block's start.
 //
 //     address  47      21 20      10 9     4 3..0
 //             +----------+----------+-------+----+
@@ -14,35 +13,36 @@ import CLeaks
 import Glibc
 import HeapImage
 
-/// 64 steps of the address space: which of them a block starts at, and how many blocks start before.
+/// For 64 steps of the address space: a bit for each step at which a block starts, and the number of blocks that start
+/// before them.
 struct StartsEntry: BitwiseCopyable {
     var bits: UInt64 = 0
     var rank: UInt32 = 0
     var unused: UInt32 = 0
 }
 
-/// What a word points to.
+/// The block that a word points to.
 struct Hit: Equatable {
     var block: UInt32
-    /// To the block's first byte.
+    /// Whether it points to the block's first byte.
     var isExact: Bool
 }
 
 /// All live blocks of a process.
 package final class BlockTable {
-    /// Blocks that an address can't have, or that stood there twice: not in the table.
+    /// Blocks left out of the table: their address is impossible, or was listed twice.
     package private(set) var strays = 0
     package private(set) var count = 0
     let starts: UnsafeMutablePointer<UInt64>
     private let sizes: UnsafeMutablePointer<UInt32>
     let stacks: UnsafeMutablePointer<UInt32>
-    /// When each was allocated, where that is kept: with its address it names a block for good.
+    /// The tick at which each block was allocated, if kept. Address and tick together identify a block for good.
     private let ticks: UnsafeMutablePointer<UInt32>?
     /// Sizes that 32 bits don't hold.
     private var large: [UInt32: UInt64] = [:]
     package private(set) var totalBytes: UInt64 = 0
 
-    /// The lowest address of a block, and how far above it the highest one's end lies.
+    /// The lowest block's address, and the distance from there to the end of the highest block.
     private(set) var lowest: UInt64 = 0
     private(set) var span: UInt64 = 0
 
@@ -57,9 +57,9 @@ package final class BlockTable {
     private var chunks: UnsafeMutablePointer<StartsEntry>
     private var chunkCount = 0
 
-    /// Takes blocks in any order.
+    /// Accepts blocks in any order.
     ///
-    /// - Parameter granule: at least so many bytes lie between the starts of two blocks: 16 (glibc) or 8.
+    /// - Parameter granule: the least distance between the starts of two blocks: 16 (glibc) or 8 bytes.
     /// - Complexity: O(blocks), 16 bytes a block and 16 bytes a KB of heap.
     init(_ blocks: UnsafeBufferPointer<LiveBlock>, granule: Int, keepsTicks: Bool = false) {
         stepShift = granule == 16 ? 4 : 3
@@ -70,7 +70,7 @@ package final class BlockTable {
         sizes = .allocate(capacity: room)
         stacks = .allocate(capacity: room)
         ticks = keepsTicks ? .allocate(capacity: room) : nil
-        // Where a program has its blocks is no secret that needs more than 47 bits.
+        // User addresses have 47 bits.
         let limit: UInt64 = 1 << 47
         var low = UInt64.max, high: UInt64 = 0
         for block in blocks where block.address < limit && block.address > 0 {
@@ -86,7 +86,7 @@ package final class BlockTable {
         }
         firstKey = Int(low >> Self.keyShift)
         keyCount = Int((high - 1) >> Self.keyShift) - firstKey + 1
-        // Sparse as the address space is: pages of it that are never used cost nothing.
+        // The table is sparse, like the address space: unused pages cost nothing.
         guard let zeroes = calloc(keyCount, 4) else { fatalError("no memory for \(keyCount * 4) bytes of a table") }
         directory = zeroes.bindMemory(to: UInt32.self, capacity: keyCount)
         var keys: [Int] = []
@@ -153,7 +153,7 @@ package final class BlockTable {
         body(chunks + entry, 1 << (address >> stepShift & 63))
     }
 
-    // A part of the address space in which no block starts, and that one reaches over, says which.
+    // Stores, for each part of the address space in which no block starts, the block that covers it, if any.
     private func coverLargeBlocks() {
         for number in 0 ..< count where bytes(number) > 0 {
             let first = Int(starts[number] >> Self.keyShift) - firstKey,
@@ -163,7 +163,7 @@ package final class BlockTable {
         }
     }
 
-    /// Requested bytes of a block.
+    /// A block's requested bytes.
     @inline(__always) package func bytes(_ number: Int) -> UInt64 {
         let size = sizes[number]
         return size == .max ? large[UInt32(number)] ?? UInt64(size) : UInt64(size)
@@ -171,15 +171,15 @@ package final class BlockTable {
 
     @inline(__always) package func start(_ number: Int) -> UInt64 { starts[number] }
     package func stack(_ number: Int) -> UInt32 { stacks[number] }
-    /// When a block was allocated; nil where the snapshot was not told to keep that.
+    /// The tick at which a block was allocated; nil if the snapshot did not keep ticks.
     package func tick(_ number: Int) -> UInt32? { ticks?[number] }
-    /// One past the last byte; a block of 0 bytes still has its address.
+    /// One past the last byte. A block of 0 bytes counts as one byte.
     @inline(__always) func end(_ number: Int) -> UInt64 { starts[number] &+ max(bytes(number), 1) }
 
-    /// Whether a word can point to a block at all.
+    /// Whether a word lies between the lowest and the highest block.
     @inline(__always) func mayPoint(_ word: UInt64) -> Bool { word &- lowest < span }
 
-    /// Brings the line that `hit` will ask for.
+    /// Prefetches the cache line that `hit` will read.
     @inline(__always) func prefetch(_ word: UInt64) {
         let chunk = directory[Int(word >> Self.keyShift) &- firstKey]
         if chunk != 0 && chunk & Self.inside == 0 {
@@ -188,7 +188,7 @@ package final class BlockTable {
         }
     }
 
-    /// The block that a word for which `mayPoint` holds points into; nil where it points between blocks.
+    /// The block that a word points into; nil if it points between blocks. `mayPoint` must hold for the word.
     @inline(__always) func hit(_ word: UInt64) -> Hit? {
         let chunk = directory[Int(word >> Self.keyShift) &- firstKey]
         if chunk == 0 { return nil }

@@ -1,9 +1,7 @@
-// A core file as the memory of a process: what the kernel, gcore or systemd-coredump wrote of it, with the registers of
-// its threads.
+// A core file as the memory of a process, with its threads' registers. The kernel, gcore or systemd-coredump wrote it.
 //
-// Everything in it may be hostile or cut off: each offset and count is checked, and a range whose bytes are not in the
-// file is a shortfall. Pages of files that the program never wrote are not in a core, and hold no pointer of the
-// program's.
+// The file may be hostile or cut off: each offset and count is checked, and a range whose bytes are missing is a
+// shortfall. A core has no file pages that the program never wrote: these hold none of the program's pointers.
 
 import CHeapImage
 import Glibc
@@ -24,7 +22,7 @@ final class CoreFile: ProcessMemory {
     /// Bytes of writable memory that should be in the file and are not.
     private(set) var missing: [Range<UInt64>] = []
 
-    /// - Throws: `LeaksError` with file and offset where it is no core file of x86-64, or one without threads.
+    /// - Throws: `LeaksError` with file and offset if it is not a core file of x86-64, or has no threads.
     init(path: String) throws {
         self.path = path
         do { source = try FileSource(path: path) } catch {
@@ -36,9 +34,9 @@ final class CoreFile: ProcessMemory {
         }
         guard head.starts(with: [0x7F, 0x45, 0x4C, 0x46]) else { throw fail(0, "not an ELF file") }
         guard head[4] == 2, head[5] == 1 else { throw fail(4, "not of a 64-bit little-endian processor") }
-        guard word(head, 16, 2) == 4 else { throw fail(16, "an ELF file, and no core file") }
+        guard word(head, 16, 2) == 4 else { throw fail(16, "an ELF file, but not a core file") }
         guard word(head, 18, 2) == 62 else {
-            throw fail(18, "a core file of another processor: x86-64 alone is read so far")
+            throw fail(18, "a core file of another processor: only x86-64 is supported so far")
         }
         let table = word(head, 32, 8), size = Int(word(head, 54, 2))
         var count = Int(word(head, 56, 2))
@@ -69,7 +67,7 @@ final class CoreFile: ProcessMemory {
         for (offset, byteCount) in notes where byteCount <= 1 << 30 {
             readNotes(try bytes(at: offset, count: Int(byteCount)), word)
         }
-        guard !threads.isEmpty else { throw fail(table, "without a thread's registers") }
+        guard !threads.isEmpty else { throw fail(table, "it has no thread's registers") }
     }
 
     private func fail(_ offset: UInt64, _ what: String) -> LeaksError {
@@ -97,7 +95,7 @@ final class CoreFile: ProcessMemory {
             let start = at + 12 + (nameBytes + 3) & ~3, next = start + (byteCount + 3) & ~3
             guard nameBytes < 1 << 16, next > at, start + byteCount <= notes.count else { return }
             let body = Array(notes[start ..< start + byteCount])
-            // struct elf_prstatus: the thread's number at 32, its registers from 112 on, in the kernel's order.
+            // struct elf_prstatus: the thread ID at 32, the registers from 112 on, in the kernel's order.
             if type == 1, body.count >= 112 + 27 * 8 {
                 let registers = (0 ..< 27).map { word(body, 112 + $0 * 8, 8) }
                 if processID == 0 { processID = pid_t(truncatingIfNeeded: word(body, 32, 4)) }
@@ -119,7 +117,7 @@ final class CoreFile: ProcessMemory {
         }
     }
 
-    // NT_FILE: a count, the page size, three words a file, and then the names.
+    // NT_FILE: a count, the page size, three words for each file, then the names.
     private func readFiles(_ body: [UInt8], _ word: ([UInt8], Int, Int) -> UInt64) {
         guard body.count >= 16 else { return }
         let count = Int(clamping: word(body, 0, 8)), page = word(body, 8, 8)
@@ -134,13 +132,12 @@ final class CoreFile: ProcessMemory {
         files.sort { $0.range.lowerBound < $1.range.lowerBound }
     }
 
-    /// The mappings, as far as a core tells of them.
+    /// The mappings that the core describes.
     func mappings() -> [AddressMapping] {
         let main = threads.map(\.stackPointer)
         var mappings = segments.map { segment in
             let file = files.first { $0.range.contains(segment.range.lowerBound) }
-            // The kernel's page is known by its being code without a file; the main stack by nothing but what runs on
-            // it.
+            // Code without a file is the kernel's page. The main stack is recognised only by a stack pointer in it.
             let isStack =
                 file == nil && !main.isEmpty && segment.range.contains(main[0])
                 && !segment.range.contains(threads[0].threadPointer)
@@ -151,7 +148,7 @@ final class CoreFile: ProcessMemory {
                 inode: file == nil ? 0 : 1,
                 path: file?.path ?? (segment.flags & 3 == 1 ? "[vdso]" : isStack ? "[stack]" : ""))
         }
-        // Files' pages that nobody wrote are often left out altogether: code, for the most part.
+        // A core often leaves out file pages that nobody wrote; most are code.
         let covered = merged(mappings.map(\.range))
         for file in files {
             for range in subtract(covered, from: file.range) {
@@ -201,8 +198,8 @@ final class CoreFile: ProcessMemory {
         return done
     }
 
-    // What the core leaves out of a file's mapping is in the file, where that is the same still: its constants are
-    // looked at, and no pointers.
+    // Reads the part of a file's mapping that the core leaves out from the file, if it is still the same file. Only its
+    // constants matter; it holds no pointers to blocks.
     private func readFile(_ address: UInt64, _ buffer: UnsafeMutableRawBufferPointer) -> Int? {
         guard let file = files.first(where: { $0.range.contains(address) }),
             let source = try? FileSource(path: file.path)
@@ -224,9 +221,9 @@ final class CoreFile: ProcessMemory {
 }
 
 extension Snapshot {
-    /// The state that a core file holds, beside the image of the same process.
+    /// The snapshot of a process from its core file and its image.
     ///
-    /// - Throws: `LeaksError` where the core can't be used, or is another process's.
+    /// - Throws: `LeaksError` if the core can't be used, or is of another process.
     package static func read(core path: String, image: HeapImage) throws -> Snapshot {
         try refuse(image)
         let core = try CoreFile(path: path)
@@ -243,7 +240,7 @@ extension Snapshot {
         var shortfalls = core.missing.prefix(16).map {
             Shortfall(what: "memory from \(hex($0.lowerBound)) to \(hex($0.upperBound)): the core file is cut off")
         }
-        // Blocks whose bytes the core doesn't have: memory that was left out of it, or blocks that came later than it.
+        // Blocks whose bytes are not in the core: it leaves that memory out, or the blocks are newer than it.
         var absent = 0
         for number in 0 ..< table.count
         where table.bytes(number) >= 8 && core.word((table.start(number) + 7) & ~7) == nil { absent += 1 }
@@ -251,12 +248,13 @@ extension Snapshot {
             shortfalls.append(
                 Shortfall(
                     what:
-                        "\(absent) blocks, whose memory is not in the core file (coredump_filter, or it is of another "
-                        + "moment than the image)"
+                        "\(absent) blocks whose memory is not in the core file (coredump_filter, or the image is of "
+                        + "another moment)"
                 ))
         }
         var notes = [
-            "what the program handed to the kernel (epoll, timers, pipes) and what it shares is not in a core file"
+            "pointers that the program gave to the kernel (epoll, timers, pipes), and shared memory, are not in a core "
+                + "file"
         ]
         shortfalls += imageShortfalls(image, isGlibc: isGlibc, &notes)
         return Snapshot(
@@ -268,13 +266,13 @@ extension Snapshot {
     }
 }
 
-/// Live blocks of an image that doesn't change any more, as they come.
+/// Collects the live blocks of an image that doesn't change any more.
 private final class BlockCollector {
     private var buffer: UnsafeMutablePointer<LiveBlock>
     private var capacity: Int
     private var count = 0
 
-    /// - Parameter expected: what the image claims; no more than a billion is believed.
+    /// - Parameter expected: the count that the image claims, used up to a billion.
     init(expected: UInt64) {
         capacity = Int(min(expected, 1 << 30)) * 17 / 16 + 4096
         buffer = .allocate(capacity: capacity)

@@ -1,17 +1,17 @@
-// The defence of blocks that seem lost: pointers to them that no aligned word shows. Looked for in roots and in
-// reachable blocks: at addresses that are no multiples of 8 (packed structures), with marks in their upper 16 bits, and
-// mangled as glibc mangles those of setjmp and atexit. One of the files with raw pointers.
+// The defence of blocks that seem lost: finds pointers to them that are not plain aligned words. It searches roots and
+// reachable blocks for pointers at addresses that are not multiples of 8 (packed structures), with tag bits in their
+// upper 16 bits, and mangled as glibc does for setjmp and atexit. One of the files with raw pointers.
 
 import HeapImage
 
-/// Pointers in disguise.
+/// Disguised pointers.
 struct Defence {
     let scan: Scan
     let states: UnsafeMutablePointer<UInt8>
 
-    /// The accused that a disguised pointer leads to.
+    /// The seemingly lost blocks that a disguised pointer leads to.
     ///
-    /// - Complexity: O(bytes of roots and reachable blocks); nothing where nobody is accused.
+    /// - Complexity: O(bytes of roots and reachable blocks); O(1) if no block seems lost.
     func savedBlocks() -> [UInt32] {
         let table = scan.table
         var low = UInt64.max, high: UInt64 = 0
@@ -20,7 +20,7 @@ struct Defence {
             high = max(high, table.end(block))
         }
         guard low < high else { return [] }
-        // The guard is the same in all threads: it lies in each one's control block.
+        // The pointer guard is the same in all threads; each thread's control block has it.
         let guardValue = scan.snapshot.threads.lazy.compactMap {
             $0.threadPointer == 0 ? nil : scan.snapshot.memory.word($0.threadPointer &+ 0x30)
         }.first
@@ -56,7 +56,7 @@ struct Defence {
             }
         }
         for word in scan.roots.words { withUnsafePointer(to: word.value) { look($0, 1) } }
-        // Blocks that lie together are read together, and looked at one by one.
+        // Adjacent blocks are read together and searched one by one.
         var number = 0
         while number < table.count {
             guard states[number] == Verdict.reachable.rawValue || states[number] == Verdict.possible.rawValue else {

@@ -1,8 +1,8 @@
-// Who keeps what alive: of each reachable block the one holder without which it would be lost (its dominator), by the
-// method SEMI-NCA (L. Georgiadis, Linear-Time Algorithms for Dominators and Related Problems, 2005). What a holder
-// keeps is the sum over all that it dominates.
+// Who keeps what alive: for each reachable block, the one holder without which it would be lost (its dominator). The
+// method is SEMI-NCA (L. Georgiadis, Linear-Time Algorithms for Dominators and Related Problems, 2005). A holder keeps
+// the sum of all that it dominates.
 //
-// Nodes are numbered by a depth-first walk: 0 is the origin above all roots, then roots and blocks as they are met.
+// Nodes are numbered by a depth-first walk: 0 is the origin above all roots, then roots and blocks in the walk's order.
 
 import HeapImage
 
@@ -15,7 +15,7 @@ package enum Holder: Hashable {
 
 /// The tree of holders.
 package final class Holders {
-    /// Roots that hold blocks, by what `group` called them.
+    /// The names, given by `group`, of the roots that hold blocks.
     package private(set) var roots: [String] = []
     private var nodes: [Holder?] = [nil]
     private var dominators: [UInt32] = []
@@ -23,11 +23,11 @@ package final class Holders {
     private var childStart: [UInt32] = []
     private var childList: [UInt32] = []
 
-    /// - Parameter group: a name for a root; pointers from roots of one name count as one holder.
+    /// - Parameter group: names a root; roots with the same name count as one holder.
     /// - Complexity: O((blocks + pointers) log blocks) time, some 40 bytes of memory a block.
     package init(_ verdict: LeakVerdict, group: (RootPlace) -> String) {
         let scan = verdict.scan, table = verdict.table
-        // Edges of the origin and of the roots.
+        // The edges of the origin and of the roots.
         var names: [String: Int] = [:], held: [[UInt32]] = []
         var isHeld = Set<UInt64>()
         var groups: [RootPlace: String] = [:]
@@ -42,8 +42,8 @@ package final class Holders {
             }
             if isHeld.insert(UInt64(number) << 32 | UInt64(block)).inserted { held[number].append(block) }
         }
-        // The scan kept one pointer to a block; here each root counts, since two holders are none that would free it by
-        // going. A variable is told by its address; other roots have one name each.
+        // The scan kept one pointer per block, but here each root counts: if two roots hold a block, it survives the
+        // loss of either. A variable is identified by its address; other roots have one name each.
         var places: [Int: RootPlace] = [:]
         scan.forEachRootPointer { hit, root, address, value, place in
             guard hit.isExact || scan.referenceOf[Int(hit.block)] != 0, verdict.verdict(Int(hit.block)) == .reachable
@@ -66,7 +66,7 @@ package final class Holders {
                 RootPlace(kind: .loader, address: 0, place: "the dynamic loader", threadID: nil, mapping: ""))
         }
 
-        // The walk: `number` of a block in it, 0 for one that is not in it.
+        // The walk: each block's `number` in it; 0: not reached.
         var number = [UInt32](repeating: 0, count: table.count)
         var parents: [UInt32] = [0]
         var stack: [(node: UInt32, next: Int)] = []
@@ -102,7 +102,7 @@ package final class Holders {
             }
         }
         solve(parents, predecessors)
-        // Children come after their dominators, so one pass from behind sums up.
+        // Children have higher numbers than their dominators: one pass from the end computes the sums.
         kept = [Amount](repeating: Amount(), count: nodes.count)
         for node in stride(from: nodes.count - 1, to: 0, by: -1) {
             if case .block(let block) = nodes[node] { kept[node].add(Amount(blocks: 1, bytes: table.bytes(block))) }
@@ -131,7 +131,7 @@ package final class Holders {
         }
         var semi = (0 ..< UInt32(count)).map { $0 }, label = semi, ancestor = parents
         var path: [UInt32] = []
-        // The least semidominator on the way up to nodes above `limit`, with paths cut short on the way.
+        // The least semidominator on the path up to nodes above `limit`, with path compression.
         func evaluate(_ node: UInt32, _ limit: UInt32) -> UInt32 {
             if node <= limit { return label[Int(node)] }
             path.removeAll(keepingCapacity: true)
@@ -160,7 +160,7 @@ package final class Holders {
         }
     }
 
-    /// What goes if this holder does; nil: the origin, which all hangs from.
+    /// What would be freed if this holder went; for the origin, everything reachable.
     package func amount(_ node: Int) -> Amount { kept[node] }
     package func holder(_ node: Int) -> Holder? { nodes[node] }
     /// What a node dominates directly.

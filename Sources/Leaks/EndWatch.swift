@@ -1,10 +1,10 @@
-// Follows a traced program to the ends of its processes, and lets each be looked at while its memory is there. One
-// thread traces: all calls come from it.
+// Follows a traced program to the end of each of its processes, and has the memory examined before it is freed. One
+// thread traces: make all calls from it.
 //
-// The kernel stops each thread that ends. A single thread's own end (the system call exit) goes on at once. Where a
-// process ends, all of its threads stop so, and the last one to come finds the others held. Threads that an exec ends
-// go on at once too, or the exec would wait for them: what it leaves was looked at before, as the recorder's hook tells
-// (HEAP_LEAVING_NOTICE).
+// The kernel stops each ending thread. If only this thread ends (the system call exit), it is resumed at once. If the
+// process ends, each of its threads stops and is held until the last one has stopped. Threads that an exec ends are
+// resumed at once too, because the exec waits for them: the process was examined before, when the recorder's hook
+// announced the exec (HEAP_LEAVING_NOTICE).
 
 import CLeaks
 import Glibc
@@ -12,17 +12,17 @@ import Proc
 import SystemPackage
 import Text
 
-/// What became of a wait status.
+/// What a wait status led to.
 package enum TracedStatus: Equatable, Sendable {
-    /// It is no stop: an end, or nothing of ours.
+    /// It is no stop: the thread has ended, or is not traced.
     case notAStop
-    /// The thread was looked at, and goes on.
+    /// The stop was handled, and the thread runs on.
     case goesOn
     /// Job control stopped the thread's process by this signal.
     case stopped(signal: Int32)
 }
 
-/// A process at its end, with all of its threads standing still.
+/// A process at its end, with all of its threads stopped.
 package struct EndingProcess {
     package var processID: pid_t
     package var ending: pid_t
@@ -30,22 +30,22 @@ package struct EndingProcess {
     package var held: [pid_t]
     /// Threads that did not stop in time.
     package var missing: [pid_t]
-    /// It goes on where the exec fails, and is looked at again at its next end.
+    /// Whether it ends by an exec. If the exec fails, the process runs on, and is examined again at its next end.
     package var isExec: Bool
 }
 
-/// The tracer of a program and what it starts.
+/// Traces a program and the processes that it starts.
 package final class EndWatch {
     private let look: (EndingProcess) -> Void
 
-    /// - Parameter look: is handed each process at its end.
+    /// - Parameter look: called with each process at its end.
     package init(look: @escaping (EndingProcess) -> Void) { self.look = look }
 
-    /// Options for the start of a program.
+    /// ptrace's options for the start of a program.
     package static func traceOptions(follow: Bool) -> UInt { UInt(leaks_trace_options(follow ? 1 : 0)) }
 
-    /// Takes what waitpid said of a thread. All stops of traced threads have to come here, or they stand still for
-    /// good.
+    /// Handles a thread's status from waitpid. Pass every stop of a traced thread here, or the thread stays stopped
+    /// for good.
     package func take(_ thread: pid_t, _ status: Int32) -> TracedStatus {
         switch leaks_event_of(thread, status) {
         case LEAKS_EVENT_NONE: return .notAStop
@@ -68,7 +68,7 @@ package final class EndWatch {
     private func takeEnd(of thread: pid_t) {
         let process = self.process(of: thread), call = leaks_system_call_of(thread)
         let others = threads(of: process).filter { $0 != thread }
-        // A thread's own end, or one that an exec makes: others go on.
+        // Only this thread ends, or an exec ends it.
         if !others.isEmpty && call == Self.exit || others.contains(where: { isExecuting($0, process) }) {
             leaks_continue(thread, 0)
             return
@@ -88,8 +88,8 @@ package final class EndWatch {
         for thread in held { leaks_continue(thread, 0) }
     }
 
-    /// Waits for the other threads of a process that ends: all of them come. Those that sleep uninterruptibly are given
-    /// up, and returned. Nil: one of them is about to exec, and waits for the others to end.
+    /// Waits until the other threads of an ending process have stopped. Gives up on those in uninterruptible sleep, and
+    /// returns them. Nil: one of the threads is in an exec, and waits for the others to end.
     private func hold(_ threads: [pid_t], of process: pid_t, into held: inout Set<pid_t>) -> [pid_t]? {
         let deadline = clockNanoseconds(CLOCK_MONOTONIC) &+ 2_000_000_000
         var waiting = threads
@@ -103,7 +103,7 @@ package final class EndWatch {
                     held.insert(thread)
                     return true
                 }
-                // Whatever stopped it before: it goes on to its end.
+                // It was stopped for another reason: resume it, so that it reaches its end.
                 leaks_continue(thread, 0)
                 return false
             }
@@ -128,9 +128,9 @@ package final class EndWatch {
 
     // MARK: A moment in between
 
-    /// Lets all threads of a traced process stand still, and go on after `body`.
+    /// Stops all threads of a traced process, calls `body`, and resumes them.
     ///
-    /// - Parameter body: is handed the process as one at work; a process without a thread that stops is not looked at.
+    /// - Parameter body: called with the running process; not called if no thread stops.
     package func pause<Result>(_ process: pid_t, _ body: (EndingProcess) throws -> Result) rethrows -> Result? {
         try standStill(process, besides: []) { held, missing in
             guard let first = held.first else { return nil }
@@ -141,12 +141,12 @@ package final class EndWatch {
         }
     }
 
-    /// `besides` stand still already.
+    /// The threads `besides` are stopped already.
     private func standStill<Result>(
         _ process: pid_t, besides: [pid_t], _ body: (_ held: [pid_t], _ missing: [pid_t]) throws -> Result
     ) rethrows -> Result {
         var stopped: [pid_t: LeaksStop] = [:], missing: [pid_t] = [], others = Set<pid_t>()
-        // New threads may come until all that could make one stand still.
+        // Running threads may make new ones until all are stopped.
         while true {
             let more = threads(of: process).filter { !besides.contains($0) && !others.contains($0) }
             if more.isEmpty { break }
@@ -162,7 +162,7 @@ package final class EndWatch {
                 case .ending, .leaving: break
                 }
             }
-            // Now that the others run: who was about to end, or to exec, is looked at as ever.
+            // Now that the others run, handle the stops of threads that were about to end or to exec.
             for (other, stop) in stopped {
                 if case .ending = stop { takeEnd(of: other) }
                 if case .leaving = stop { takeExec(by: other) }
@@ -204,7 +204,7 @@ package final class EndWatch {
         statusLine("Tgid:", of: thread)?.first.flatMap { pid_t($0) } ?? thread
     }
 
-    /// Threads that have memory still.
+    /// The threads that still have memory.
     private func threads(of process: pid_t) -> [pid_t] {
         guard let names = try? namesInDirectory(FilePath("/proc/\(process)/task")) else { return [] }
         return names.compactMap { pid_t($0.string) }.filter { thread in

@@ -1,4 +1,4 @@
-// The snapshot of a process that its tracer holds where it ends: its memory is read in place, as it goes nowhere.
+// The snapshot of a process that its tracer holds at its end. The memory is read in place, because it can't change.
 
 import CHeapImage
 import CLeaks
@@ -9,20 +9,20 @@ import Text
 
 /// How a process ends.
 package enum EndingKind: Sendable {
-    /// By exit, _exit, main's return or an exec: no frame of the thread that asks for it will ever run again.
+    /// By exit, _exit, main's return or an exec: no frame of the calling thread will ever run again.
     case done
-    /// By a signal: its threads were at work.
+    /// By a signal: its threads were running.
     case killed
 }
 
 extension Snapshot {
-    /// Takes the state of a process whose threads stand still.
+    /// Takes the state of a process whose threads are stopped.
     ///
     /// - Parameters:
-    ///   - held: its threads, which this thread traces and which are stopped.
-    ///   - ending: the one among them that ends the process.
+    ///   - held: its threads; the calling thread traces them, and they are stopped.
+    ///   - ending: the thread that ends the process.
     ///   - image: the process's running image.
-    /// - Throws: `LeaksError` where it can't be read.
+    /// - Throws: `LeaksError` if it can't be read.
     package static func take(
         ofStopped processID: pid_t, held: [pid_t], ending: pid_t, kind: EndingKind, missing: [pid_t], image: HeapImage
     ) throws -> Snapshot {
@@ -40,7 +40,7 @@ extension Snapshot {
         let taken = leaks_held(processID, held, held.count, &stop)
         guard taken == 0, let stop else { throw refusal(processID, Errno: -taken) }
         defer { leaks_forget(stop) }
-        // The main thread may have ended, and have no memory any more.
+        // The main thread may have ended, and then has no memory.
         guard let maps = procFile("/proc/\(ending)/maps") else {
             throw LeaksError("\(processID): its mappings can't be read")
         }

@@ -1,17 +1,17 @@
-// What of glibc's own state bears on who holds what: its threads and the stacks that it keeps for the next ones, by
-// what it tells debuggers (libthread_db's symbols); its main arena, which has no name in a stripped library and is
-// known by its shape.
+// The parts of glibc's state that matter for holders: its threads and the stacks that it keeps for new ones, found by
+// the symbols for debuggers (libthread_db); and its main arena, which a stripped library does not name, and which is
+// found by its structure.
 
 /// glibc's state in a process.
 struct GlibcState {
-    /// Thread descriptors (struct pthread) on stacks that are in use, and on those kept for new threads.
+    /// Thread descriptors (struct pthread) on stacks in use, and on stacks that are kept for new threads.
     var threads: [UInt64] = []
     var cached: [UInt64] = []
     var descriptorBytes: UInt64 = 0
     var threadIDOffset: UInt64 = 0
-    /// The main arena, which points to the ends of blocks, and holds none.
+    /// The main arena. It points to chunks, but holds no block alive.
     var mainArena: Range<UInt64>?
-    /// The main arena's last chunk, which its heap ends with.
+    /// The main arena's top chunk, the last of its heap.
     var top: UInt64?
 
     private static let names: Set<String> = [
@@ -24,10 +24,10 @@ struct GlibcState {
         guard let libc = snapshot.modules({ $0 == "libc.so.6" || $0.hasPrefix("libc-2.") }).first else { return }
         let memory = snapshot.memory
         for range in libc.data where mainArena == nil { mainArena = Self.findArena(range, memory) }
-        // Behind the lock, the flags and ten fast bins.
+        // After the lock, the flags and ten fast bins.
         top = mainArena.flatMap { memory.word($0.lowerBound &+ 96) }
         let found = libc.symbols(Self.names, memory: memory)
-        // A descriptor for debuggers: bits, elements, offset, 32 bits each.
+        // A descriptor for debuggers: size in bits, count, offset; 32 bits each.
         func offset(_ name: String) -> UInt64? {
             found[name].flatMap { memory.bytes($0 &+ 8, count: 4) }.map {
                 UInt64($0[0]) | UInt64($0[1]) << 8 | UInt64($0[2]) << 16
@@ -43,11 +43,11 @@ struct GlibcState {
         descriptorBytes = UInt64(size[0]) | UInt64(size[1]) << 8
         threadIDOffset = threadID
         threads = Self.walk(global &+ used, list, memory) + Self.walk(global &+ user, list, memory)
-        // The third list follows the second; what says so is that it is a list.
+        // The third list should follow the second; `walk` checks that a list is there.
         cached = Self.walk(global &+ user &+ 16, list, memory)
     }
 
-    /// The descriptors on a list whose head is in the loader's data; none where it is no circle.
+    /// The descriptors on a list whose head is in the loader's data; none if the list is not circular.
     private static func walk(_ head: UInt64, _ offset: UInt64, _ memory: any ProcessMemory) -> [UInt64] {
         var result: [UInt64] = []
         guard var next = memory.word(head) else { return [] }
@@ -62,8 +62,8 @@ struct GlibcState {
         return result
     }
 
-    /// The arena is 127 bins in a row, each two words, of which an empty one points to itself, 16 bytes before its own
-    /// place.
+    /// Finds the arena by its 127 consecutive bins of two words each. An empty bin's words point 16 bytes before the
+    /// bin.
     private static func findArena(_ range: Range<UInt64>, _ memory: any ProcessMemory) -> Range<UInt64>? {
         guard range.count < 1 << 22, let words = memory.words(range.lowerBound, count: range.count / 8) else {
             return nil
@@ -75,7 +75,7 @@ struct GlibcState {
         func isBin(_ index: Int) -> Bool {
             guard index >= 0, index + 1 < words.count else { return false }
             if isEmptyBin(index) { return true }
-            // A bin in use: the first chunk's back pointer is the bin.
+            // A bin in use: its first chunk points back to the bin.
             guard words[index] > 1 << 16, words[index] & 15 == 0 else { return false }
             return memory.word(words[index] &+ 24) == range.lowerBound &+ UInt64(index) * 8 &- 16
         }
@@ -89,7 +89,7 @@ struct GlibcState {
             while isBin(first - 2) { first -= 2 }
             while isBin(last + 2) { last += 2 }
             if (last - first) / 2 + 1 >= 100 {
-                // Before the bins: lock, flags, ten fast bins, top and last remainder; behind them: a bitmap and five
+                // Before the bins: lock, flags, ten fast bins, top and last remainder. After them: a bitmap and five
                 // words.
                 let bins = range.lowerBound &+ UInt64(first) * 8
                 return bins &- 112 ..< bins &+ 254 * 8 &+ 16 &+ 40

@@ -1,6 +1,6 @@
-// What the program said of its own memory (heapsum.h): blocks that are no leaks, and memory to be looked through. It
-// lies in the recorder's memory in the program, and is found by the symbol of the library. It is the program's word:
-// what makes no sense is passed over.
+// The program's hints about its own memory (heapsum.h): blocks that are no leaks, memory to search for pointers. The
+// hints lie in the recorder's memory in the program, and are found by a symbol of the library. The program may have
+// damaged them: hints that make no sense are ignored.
 
 import CHeapImage
 
@@ -9,14 +9,14 @@ struct Hints {
     /// Starts of live blocks that are no leaks.
     private(set) var ignored: [UInt64] = []
     private(set) var roots: [Range<UInt64>] = []
-    /// Where they lie: no roots, although they hold addresses.
+    /// The hints' own memory. It is no root, although it holds addresses.
     private(set) var memory: [Range<UInt64>] = []
-    /// Requests that found no room in the program.
+    /// Hints that were lost because the program's table was full.
     private(set) var lost = 0
 
-    /// Reads nothing where the library has no hints to give.
+    /// Reads the hints, if the library in the process has any.
     ///
-    /// - Complexity: O(pages of hints that were written).
+    /// - Complexity: O(written pages of hints).
     init(_ snapshot: Snapshot) {
         let library = snapshot.modules { $0.hasPrefix("libheapsum.so") }.first
         let symbol = "heapsum_hints"

@@ -1,5 +1,5 @@
-// Pointers that a program has handed to the kernel and may keep nowhere else: what epoll gives back with an event, and
-// what a timer's signal brings. /proc shows both; io_uring and AIO show nothing.
+// Pointers that a program has given to the kernel and may keep nowhere else: epoll returns them with an event, a timer
+// with its signal. /proc shows both; it shows nothing of io_uring and AIO.
 
 import Glibc
 import Proc

@@ -1,9 +1,9 @@
-// What keeps a verdict from being made, each with its reason and the way out. Nothing half done hides behind a whole
-// verdict: what can't be read at all is one of these, and what is missing in part is a `Shortfall`.
+// The reasons for which no verdict can be made, each with its way out. A verdict never hides what is missing: if a
+// process can't be read, the error says so; if a part can't, a `Shortfall` does.
 
 import SystemPackage
 
-/// Why there is no verdict. One line's worth of text, without the tool's name.
+/// Why there is no verdict, as one line without the tool's name.
 package struct LeaksError: Error, Equatable, CustomStringConvertible {
     package let message: String
     package var description: String { message }
@@ -11,8 +11,7 @@ package struct LeaksError: Error, Equatable, CustomStringConvertible {
     package init(_ message: String) { self.message = message }
 }
 
-/// A part of the program's state that a verdict lacks: a pointer may have been there, so nothing is called definitely
-/// lost.
+/// A missing part of the program's state. A pointer may have been there, so the verdict calls nothing definitely lost.
 package struct Shortfall: Equatable {
     package var what: String
 }

@@ -1,16 +1,16 @@
-// A module as it lies in the process's memory: its segments and dynamic symbols. Read from memory and not from the
-// file, which may be another one by now. Everything read is bounded: it is the program's word.
+// A loaded module in the process's memory: its segments and dynamic symbols. They are read from memory, because the
+// file may have been replaced. Every read is bounded, because the program may have damaged its memory.
 
 /// A loaded ELF file.
 struct LoadedModule {
     let path: String
     let bias: UInt64
-    /// Writable parts, .bss included, to whole pages.
+    /// The writable parts with .bss, rounded to whole pages.
     let data: [Range<UInt64>]
     private let symbolTable: UInt64
     private let stringTable: UInt64
 
-    /// The module whose file is mapped from its start at `base`; nil where no ELF header is there.
+    /// The module whose file is mapped from its start at `base`; nil if there is no ELF header.
     init?(path: String, base: UInt64, memory: any ProcessMemory) {
         guard let header = memory.words(base, count: 8), header[0] & 0xFF_FFFF_FFFF == 0x02_464C_457F else {
             return nil
@@ -42,7 +42,7 @@ struct LoadedModule {
         if let dynamic, let entries = Self.words(bias &+ dynamic, atMost: 512, memory) {
             for index in stride(from: 0, to: entries.count - 1, by: 2) {
                 if entries[index] == 0 { break }
-                // glibc writes absolute addresses here; others leave the file's.
+                // glibc writes absolute addresses here; other loaders keep the file's.
                 let value = entries[index + 1] < bias ? entries[index + 1] &+ bias : entries[index + 1]
                 if entries[index] == 6 { symbols = value }
                 if entries[index] == 5 { strings = value }
@@ -59,9 +59,9 @@ struct LoadedModule {
         return nil
     }
 
-    /// The addresses of some dynamic symbols by their names.
+    /// The addresses of the wanted dynamic symbols, by name.
     ///
-    /// - Complexity: O(symbols); the symbol table is taken to end where the strings begin, as all linkers place it.
+    /// - Complexity: O(symbols). The symbol table is assumed to end where the strings begin; all linkers place it so.
     func symbols(_ wanted: Set<String>, memory: any ProcessMemory) -> [String: UInt64] {
         guard symbolTable > 0, stringTable > symbolTable, stringTable - symbolTable < 16 << 20,
             let table = memory.words(symbolTable, count: Int(stringTable - symbolTable) / 24 * 3)
@@ -76,7 +76,7 @@ struct LoadedModule {
             let name = Int(table[index] & 0xFFFF_FFFF)
             guard name < strings.count else { continue }
             let text = strings[name...].prefix(80).prefix { $0 != 0 }
-            // Cheap before dear.
+            // The cheap test first.
             guard let first = text.first, firsts.contains(first) else { continue }
             let symbol = String(decoding: text, as: UTF8.self)
             if wanted.contains(symbol) { found[symbol] = bias &+ table[index + 1] }
@@ -86,7 +86,7 @@ struct LoadedModule {
 }
 
 extension Snapshot {
-    /// The modules whose files' base names pass.
+    /// The modules whose file's base name is wanted.
     func modules(_ isWanted: (String) -> Bool) -> [LoadedModule] {
         var seen: Set<String> = []
         return mappings.compactMap { mapping in

@@ -1,4 +1,4 @@
-// A process's mappings as /proc/PID/maps lists them, with what a root needs to know of each.
+// A process's mappings from /proc/PID/maps, with what the search for roots needs.
 
 import Glibc
 import Proc
@@ -14,17 +14,17 @@ package struct AddressMapping: Equatable {
     package var isShared: Bool
     package var fileOffset: UInt64
     package var inode: UInt64
-    /// The file's path, or the kernel's name in brackets; empty where it is anonymous.
+    /// The file's path, or the kernel's name in brackets; empty for anonymous memory.
     package var path: String
 
-    /// A file's mapping, and not the kernel's own or anonymous memory.
+    /// Whether a file is mapped: not the kernel's own pages, nor anonymous memory.
     package var isFile: Bool { inode != 0 && path.hasPrefix("/") }
-    /// What the kernel made for itself: no pointer of the program's is in it.
+    /// Whether the kernel made it for itself. It holds none of the program's pointers.
     package var isKernels: Bool { path.hasPrefix("[v") }
     package var baseName: String { path.split(separator: "/").last.map(String.init) ?? "" }
 }
 
-/// Parses /proc/PID/maps. Lines that are no mappings are passed over.
+/// Parses /proc/PID/maps. Lines that are no mappings are skipped.
 func parseMaps(_ text: [UInt8]) -> [AddressMapping] {
     var result: [AddressMapping] = []
     for line in text.split(separator: UInt8(ascii: "\n")) {
@@ -45,7 +45,7 @@ func parseMaps(_ text: [UInt8]) -> [AddressMapping] {
     return result
 }
 
-/// The starts of the mappings that a fork's child finds empty (MADV_WIPEONFORK), by /proc/PID/smaps.
+/// The starts of the mappings that are empty in a fork's child (MADV_WIPEONFORK), from /proc/PID/smaps.
 func wipedOnFork(_ text: [UInt8]) -> Set<UInt64> {
     var result: Set<UInt64> = []
     var start: UInt64?
@@ -61,7 +61,7 @@ func wipedOnFork(_ text: [UInt8]) -> Set<UInt64> {
     return result
 }
 
-/// A file of /proc, whole; nil where it can't be read. `limit` bounds what a hostile process can make us keep.
+/// A whole file of /proc; nil if it can't be read. `limit` bounds the memory that a hostile process can cost.
 func procFile(_ path: String, limit: Int = 64 << 20) -> [UInt8]? {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { return nil }

@@ -1,14 +1,14 @@
-// The way from a root to a block, as the verdict's walk found it first: what --why tells.
+// The path from a root to a block that the verdict's walk found first. `--why` shows it.
 
-/// A place outside of all blocks that points to one.
+/// A place outside all blocks that points to one.
 package struct RootPlace: Hashable {
     package var kind: RootKind
-    /// Of the pointer; 0: it is in no memory.
+    /// The pointer's address; 0: it is not in memory.
     package var address: UInt64
-    /// What memory doesn't say: a register's name, a descriptor of epoll.
+    /// For a pointer that is not in memory: a register's name, a descriptor of epoll.
     package var place: String
     package var threadID: Int32?
-    /// The path of the mapped file, or what the kernel calls it.
+    /// The path of the mapped file, or the kernel's name for the mapping.
     package var mapping: String
 
     package init(kind: RootKind, address: UInt64, place: String = "", threadID: Int32? = nil, mapping: String = "") {
@@ -16,21 +16,21 @@ package struct RootPlace: Hashable {
     }
 }
 
-/// A way to a block.
+/// A path to a block.
 package struct BlockPath {
-    /// nil: nothing outside of blocks leads there.
+    /// nil: nothing outside blocks leads there.
     package var root: RootPlace?
-    /// From the first block on to the one that was asked for.
+    /// The blocks from the first one to the requested one.
     package var blocks: [Int]
-    /// For each but the last, at which offset the pointer to the next lies; nil where it was not found again.
+    /// For each block but the last, the offset of the pointer to the next; nil if it was not found again.
     package var offsets: [UInt64?]
 }
 
 extension LeakVerdict {
-    /// The first path from a root to a block; of a lost block the chain that leads to it from its leader is not known,
-    /// and it stands alone.
+    /// The first path from a root to a block. The path of a lost block is the block alone: the chain from its leader is
+    /// not kept.
     ///
-    /// - Complexity: O(the path's blocks), each read again.
+    /// - Complexity: O(blocks of the path), each read again.
     package func path(to block: Int) -> BlockPath {
         var blocks = [block]
         while let parent = parent(of: blocks[blocks.count - 1]), blocks.count <= table.count { blocks.append(parent) }
@@ -45,7 +45,7 @@ extension LeakVerdict {
         return BlockPath(root: rootPlace(of: blocks[0]), blocks: blocks, offsets: offsets)
     }
 
-    /// The root that holds a block, where one does itself.
+    /// The root that points to the block itself; nil if none does.
     package func rootPlace(of block: Int) -> RootPlace? {
         let number = scan.referenceOf[block]
         guard number > 0 else {
@@ -62,20 +62,20 @@ extension LeakVerdict {
             threadID: root.threadID, mapping: root.name)
     }
 
-    /// The head of a block, as it was.
+    /// The first bytes of a block, at the snapshot's instant.
     package func head(of block: Int, limit: Int) -> [UInt8] {
         snapshot.memory.bytes(table.start(block), count: Int(min(table.bytes(block), UInt64(limit)))) ?? []
     }
 }
 
-/// A module's file, and what its addresses in memory are above its own.
+/// A module's file and its load bias.
 package struct ModulePlace {
     package var path: String
     package var bias: UInt64
 }
 
 extension Snapshot {
-    /// The modules' writable parts, .bss included, sorted.
+    /// The modules' writable parts with .bss, sorted.
     package func dataModules() -> [(range: Range<UInt64>, module: ModulePlace)] {
         modules { _ in true }.flatMap { module in
             module.data.map { ($0, ModulePlace(path: module.path, bias: module.bias)) }

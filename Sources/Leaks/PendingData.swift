@@ -1,8 +1,7 @@
-// Pointers that are on their way: what waits in pipes and unix sockets that the program itself will read, as in a pipe
-// that wakes a loop up and says with what. It is looked at while the program stands still, and stays where it is.
+// Pointers in transit: data that waits in pipes and unix sockets for the program to read, as in a pipe that wakes up an
+// event loop. The data is read while the program is stopped, and stays in place.
 //
-// Invariant: descriptors are open for as long as this value lives, which is no longer than the pause and what comes
-// just before it.
+// Invariant: the copied descriptors are open only while this value lives: shortly before and during the pause.
 
 import CLeaks
 import Glibc
@@ -14,19 +13,19 @@ final class PendingData {
     private struct Entry {
         var descriptor: CInt
         var isPipe: Bool
-        /// As people know it: "pipe 5".
+        /// The name to show: "pipe 5".
         var name: String
     }
     private var entries: [Entry] = []
-    /// What could not be looked at, without a bearing on the verdict.
+    /// What could not be read, if it does not matter for the verdict.
     private(set) var notes: [String] = []
 
-    /// Of more descriptors the rest is not looked at, which is said.
+    /// The most descriptors that are read; `notes` counts the rest.
     private static let most = 4096
-    /// Of what waits in one of them.
+    /// The most bytes that are read from one descriptor.
     private static let mostBytes = 1 << 20
 
-    /// - Complexity: O(descriptors), each a few system calls; unix sockets of its network namespace.
+    /// - Complexity: O(descriptors), a few system calls each, and O(unix sockets of the network namespace).
     init(of processID: pid_t) {
         let process = leaks_open_process(processID)
         guard process >= 0 else {
@@ -60,12 +59,12 @@ final class PendingData {
                 left += 1
             }
         }
-        if left > 0 { notes.append("\(left) pipes and sockets were not looked into") }
+        if left > 0 { notes.append("\(left) pipes and sockets were not read") }
     }
 
     deinit { for entry in entries { close(entry.descriptor) } }
 
-    // A copy of each descriptor is one of ours.
+    // Each copied descriptor counts against this tool's limit.
     private static func raiseDescriptorLimit() {
         var limit = rlimit()
         let wanted = rlim_t(most) + 1024
@@ -76,7 +75,7 @@ final class PendingData {
         setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
 
-    // "pipe:[4711]". Of a pipe the end that is read from alone: what waits behind the other is somebody else's.
+    // "pipe:[4711]". Only the read end of a pipe counts: data in a pipe that the process only writes is for others.
     private func target(_ directory: OpaquePointer, _ name: String) -> (kind: String, inode: [UInt8])? {
         var link = [UInt8](repeating: 0, count: 64), status = stat()
         let count = link.withUnsafeMutableBytes { bytes in
@@ -96,7 +95,7 @@ final class PendingData {
         return (kind, Array(text[(colon + 2)...].dropLast()))
     }
 
-    // The seventh field of each line of /proc/PID/net/unix.
+    // The inodes: the seventh field of each line of /proc/PID/net/unix.
     private static func unixSockets(of processID: pid_t) -> Set<[UInt8]> {
         guard let text = procFile("/proc/\(processID)/net/unix") else { return [] }
         var result: Set<[UInt8]> = []
@@ -107,7 +106,7 @@ final class PendingData {
         return result
     }
 
-    /// The words in what waits now. A word may begin at any byte: who wrote it is not known.
+    /// The words in the waiting data. A word may begin at any byte, because the data's format is unknown.
     ///
     /// - Complexity: O(waiting bytes), and a system call for each pipe and socket.
     func words(_ shortfalls: inout [Shortfall]) -> [KernelWord] {
@@ -124,12 +123,12 @@ final class PendingData {
             buffer.withUnsafeBytes { bytes in
                 for offset in 0 ..< max(0, got - 7) {
                     let word = bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-                    // An address of the program: neither small nor the kernel's.
+                    // It can be an address of the program: neither small nor the kernel's.
                     if word >> 47 == 0 && word > 0xFFFF { words.append(KernelWord(value: word, place: entry.name)) }
                 }
             }
             if !entry.isPipe && leaks_is_stream(entry.descriptor) == 0 {
-                shortfalls.append(Shortfall(what: "messages in \(entry.name) behind the first"))
+                shortfalls.append(Shortfall(what: "messages in \(entry.name) after the first"))
             } else if got < waiting {
                 shortfalls.append(
                     Shortfall(what: "\(waiting - max(got, 0)) of \(counted(UInt64(waiting), "byte")) in \(entry.name)"))

@@ -1,28 +1,28 @@
-// Memory of a process as of one instant: of a clone that never runs, of the stopped process itself, or of a core file.
-// One of the files with raw pointers: what is read goes into buffers of the caller's.
+// Memory of a process at one instant: of a clone that never runs, of the stopped process itself, or of a core file. One
+// of the files with raw pointers: it reads into the caller's buffers.
 
 import CLeaks
 import Glibc
 import Proc
 import Text
 
-/// The bytes of a process, by its own addresses.
+/// The bytes of a process, at the process's addresses.
 package protocol ProcessMemory: AnyObject {
-    /// Copies bytes from `address` on; how many came: fewer where a page is missing.
+    /// Copies bytes from `address` on. Returns the number copied; fewer than asked if a page is missing.
     func read(_ address: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Int
 
-    /// The pages of a range that hold anything that the process wrote, whole; sorted.
+    /// The whole pages of a range that the process has written to, sorted.
     func resident(_ range: Range<UInt64>, isShared: Bool) -> [Range<UInt64>]
 }
 
 extension ProcessMemory {
-    /// One word; nil where it can't be read.
+    /// One word; nil if it can't be read.
     package func word(_ address: UInt64) -> UInt64? {
         var value: UInt64 = 0
         return withUnsafeMutableBytes(of: &value) { read(address, into: $0) } == 8 ? value : nil
     }
 
-    /// `count` bytes; nil where they can't all be read.
+    /// `count` bytes; nil if they can't all be read.
     package func bytes(_ address: UInt64, count: Int) -> [UInt8]? {
         guard count >= 0, count <= 64 << 20 else { return nil }
         var got = 0
@@ -44,11 +44,11 @@ extension ProcessMemory {
     }
 }
 
-/// Pages of a process, asked of the kernel.
+/// The runs of present pages in a range, from the kernel.
 func residentRuns(pagemap: CInt, _ range: Range<UInt64>, isShared: Bool) -> [Range<UInt64>] {
     var result: [Range<UInt64>] = []
     var runs = [leaks_pages](repeating: leaks_pages(), count: 1024)
-    // The kernel knows whole pages alone.
+    // The kernel counts whole pages.
     var start = range.lowerBound & ~4095
     let end = range.upperBound > .max - 4095 ? range.upperBound & ~4095 : (range.upperBound + 4095) & ~4095
     while start < end {
@@ -62,15 +62,15 @@ func residentRuns(pagemap: CInt, _ range: Range<UInt64>, isShared: Bool) -> [Ran
     return result
 }
 
-/// The memory of a process that stands still: a clone, with what a clone lacks copied while the program was stopped; or
-/// the stopped program itself.
+/// The memory of a stopped process: the program itself, or a clone. Ranges that a clone lacks are copied while the
+/// program is stopped.
 final class LiveMemory: ProcessMemory {
     let pid: pid_t
     private let pagemap: CInt
     private let descriptor: CInt
-    /// Sorted by address, none within another.
+    /// Sorted by address, without overlaps.
     private var copies: [(range: Range<UInt64>, bytes: UnsafeMutableRawBufferPointer)] = []
-    /// Bytes of the program's that are copied here.
+    /// The number of bytes that were copied from the program.
     private(set) var copiedBytes = 0
 
     init(pid: pid_t) {
@@ -85,8 +85,7 @@ final class LiveMemory: ProcessMemory {
         for copy in copies { copy.bytes.deallocate() }
     }
 
-    /// Copies a range of another process, of the same addresses, that this one doesn't have; false where not all of it
-    /// could be read.
+    /// Copies a range that this process lacks from the same addresses of another. False if not all of it could be read.
     func copy(_ range: Range<UInt64>, from other: LiveMemory) -> Bool {
         let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: range.count, alignment: 4096)
         let count = other.read(range.lowerBound, into: bytes)
@@ -132,7 +131,7 @@ final class LiveMemory: ProcessMemory {
             let wanted = end - done
             var count = max(0, leaks_read(pid, at, buffer.baseAddress.map { $0 + done }, wanted))
             if count < wanted {
-                // A page that the program itself may not read: the kernel reads it for whoever may trace.
+                // The program itself may not read this page, but the kernel reads it for a tracer.
                 let more = pread(
                     descriptor, buffer.baseAddress.map { $0 + done + count }, wanted - count,
                     off_t(truncatingIfNeeded: at &+ UInt64(count)))

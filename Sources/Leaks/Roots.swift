@@ -1,6 +1,6 @@
-// Where a program can begin to look for its blocks: registers, stacks, data, thread-local storage, mappings of its own,
-// and what it has handed to the kernel. And what is none of these although it holds addresses: the allocator's own
-// books, the recorder's, stacks below their pointer, and stacks of threads that are gone.
+// The roots: the memory from which a program can reach its blocks. These are registers, stacks, data, thread-local
+// storage, its own mappings, and pointers that it has given to the kernel. Some memory holds addresses but is no root:
+// the data of the allocator and of the recorder, stacks below their stack pointer, and stacks of ended threads.
 
 import CLeaks
 import HeapImage
@@ -13,20 +13,20 @@ package enum RootKind: String, Sendable {
 /// One root: a range of memory, or single words.
 package struct Root {
     package var kind: RootKind
-    /// As people know it: a module's path, a thread's number, a mapping's address.
+    /// The name to show: a module's path, a thread's number, a mapping's address.
     package var name: String
     /// Empty for words that are not in memory.
     package var range: Range<UInt64>
-    /// Allocator's memory that can't be told from the program's: what only it points to is possibly lost.
+    /// It may be the allocator's memory or the program's: blocks to which only it points are possibly lost.
     package var isWeak = false
     package var threadID: pid_t?
-    /// A shared mapping: all of its pages count, whoever wrote them.
+    /// A shared mapping: all its pages count, because any process may have written them.
     package var isShared = false
-    /// A heap of glibc's: blocks in it are no roots, but what lies between them is, as it may be blocks too.
+    /// A heap of glibc's: its known blocks are no roots, but the memory between them is: it may be unknown blocks.
     var isHeap = false
 }
 
-/// A word that is in no memory, with its root.
+/// A word that is not in memory, with its root.
 struct RootWord {
     var value: UInt64
     var root: Int
@@ -37,7 +37,7 @@ struct RootWord {
 struct Roots {
     var roots: [Root] = []
     var words: [RootWord] = []
-    /// A pointer that counts as one to a block's start wherever in the block it points.
+    /// Pointers that keep a block reachable wherever in the block they point.
     var starts: [RootWord] = []
 
     init(_ snapshot: Snapshot) {
@@ -59,7 +59,7 @@ struct Roots {
         addThreads(snapshot, glibc, &excluded)
         excluded += blockRanges(snapshot)
         let holes = merged(excluded)
-        // The end of a module's data (.bss) is anonymous memory to the kernel.
+        // The end of a module's data (.bss) is anonymous memory for the kernel.
         let data = merged(snapshot.dataModules().map(\.range))
         for mapping in snapshot.mappings {
             if mapping.isKernels || snapshot.imageInodes.contains(mapping.inode) && mapping.isShared { continue }
@@ -88,7 +88,7 @@ struct Roots {
     private mutating func addThreads(_ snapshot: Snapshot, _ glibc: GlibcState, _ excluded: inout [Range<UInt64>]) {
         let living = Set(snapshot.threads.map(\.threadID))
         let descriptors = (snapshot.threads.map(\.threadPointer) + glibc.threads + glibc.cached).sorted()
-        // A stack begins where its mapping does, or behind another thread's descriptor where no guard page lies between
+        // A stack begins where its mapping does, or after another thread's descriptor if no guard page lies between
         // them.
         func bottom(_ mapping: AddressMapping, below address: UInt64) -> UInt64 {
             var (low, high) = (0, descriptors.count)
@@ -115,16 +115,16 @@ struct Roots {
             let isOwn =
                 mapping.path == "[stack]"
                 || mapping.range.contains(thread.threadPointer) && thread.threadPointer > thread.stackPointer
-            // A leaf function may use 128 bytes below its stack pointer; who has called the kernel is none.
+            // A leaf function may use 128 bytes below its stack pointer, but not while it is in a system call.
             var low = thread.isInSystemCall ? thread.stackPointer : thread.stackPointer &- 128
             if thread.hasDeadFrames {
-                // Above all frames: the program's arguments and environment, or the thread's own control block.
+                // Above all frames lie the program's arguments and environment, or the thread's control block.
                 let base = mapping.path == "[stack]" ? stackEnd(snapshot) : thread.threadPointer
                 if let base, base >= low, mapping.range.contains(base) { low = base }
             }
             if isOwn, mapping.range.contains(low) {
                 excluded.append(span(bottom(mapping, below: low & ~7), low & ~7))
-                // As far as the thread's own control block, or the mapping's end.
+                // Up to the thread's control block, or the mapping's end.
                 let end =
                     mapping.range.contains(thread.threadPointer) && thread.threadPointer > low
                     ? thread.threadPointer : mapping.range.upperBound
@@ -134,7 +134,7 @@ struct Roots {
                         kind: .stack, name: "\(thread.threadID)", range: span(low & ~7, end), threadID: thread.threadID)
                 )
             } else if let block = snapshot.blocks.block(at: thread.stackPointer) {
-                // A stack that is a block (a coroutine's): the part in use, whoever holds the block.
+                // The stack is a block (of a coroutine): its part in use is a root, whatever holds the block.
                 roots.append(
                     Root(
                         kind: .stack, name: "\(thread.threadID)", range: span(low & ~7, snapshot.blocks.end(block)),
@@ -150,7 +150,7 @@ struct Roots {
                 } ?? 0
             if living.contains(threadID) { continue }
             addVectorOfTLS(at: descriptor, snapshot, name: "an ended thread")
-            // It has ended and is not joined yet: its result is all that counts of its stack.
+            // It has ended but is not joined yet: only its result on the stack matters.
             let end = descriptor &+ glibc.descriptorBytes
             if let mapping = snapshot.mapping(at: descriptor), descriptor < end {
                 excluded.append(span(bottom(mapping, below: descriptor), min(end, mapping.range.upperBound)))
@@ -168,7 +168,7 @@ struct Roots {
         }
     }
 
-    /// Where the main thread's first frame began, as the dynamic loader keeps it.
+    /// Where the main thread's first frame began; the dynamic loader stores it.
     private func stackEnd(_ snapshot: Snapshot) -> UInt64? {
         guard let loader = snapshot.modules({ $0.hasPrefix("ld-linux") || $0.hasPrefix("ld-2.") }).first,
             let place = loader.symbols(["__libc_stack_end"], memory: snapshot.memory)["__libc_stack_end"]
@@ -176,7 +176,7 @@ struct Roots {
         return snapshot.memory.word(place)
     }
 
-    /// A thread's vector of TLS blocks (dtv) is known to the thread by its second entry.
+    /// Adds a thread's vector of TLS blocks (dtv). The thread points to its second entry.
     private mutating func addVectorOfTLS(at threadPointer: UInt64, _ snapshot: Snapshot, name: String) {
         guard threadPointer != 0, let vector = snapshot.memory.word(threadPointer &+ 8), vector > 16 else { return }
         let root = add(Root(kind: .thread, name: name, range: 0 ..< 0))
@@ -190,8 +190,8 @@ struct Roots {
         for word in snapshot.kernelWords { words.append(RootWord(value: word.value, root: root, place: word.place)) }
     }
 
-    /// Of blocks that the image doesn't have only the place is known: somewhere in the heaps. With what was freed there
-    /// they are weak roots.
+    /// Blocks that are not in the image lie somewhere in the heaps, together with freed memory: that memory is a weak
+    /// root.
     private mutating func addHeaps(_ heaps: [Range<UInt64>], _ snapshot: Snapshot) {
         let all = heaps + snapshot.mappings.filter { $0.path == "[heap]" }.map(\.range)
         for range in merged(all) {
@@ -208,7 +208,7 @@ struct Roots {
             words.append(RootWord(value: block, root: root, place: "blocks that the program says are no leaks"))
         }
         for range in merged(hints.roots) {
-            // What isn't mapped can't be read, and holds nothing.
+            // Unmapped parts can't be read, and hold nothing.
             for mapping in snapshot.mappings
             where mapping.range.overlaps(range) && !mapping.isKernels
                 && !snapshot.imageInodes.contains(mapping.inode)
@@ -221,7 +221,7 @@ struct Roots {
         }
         if hints.lost > 0 {
             snapshot.notes.append(
-                "\(hints.lost) requests of the program to leave a block out, or to look through memory, found no room")
+                "\(hints.lost) of the program's hints (blocks to ignore, memory to search) were lost: no room was left")
         }
     }
 
@@ -230,8 +230,8 @@ struct Roots {
         return roots.count - 1
     }
 
-    /// Blocks are no roots, wherever they lie; those outside of glibc's own spans lie in mappings that are looked
-    /// through. Of blocks close together what is between them is the allocator's.
+    /// The ranges of blocks, which are no roots wherever they lie. Blocks outside glibc's own spans lie in mappings
+    /// that are searched. Memory between blocks that are close together belongs to the allocator.
     private func blockRanges(_ snapshot: Snapshot) -> [Range<UInt64>] {
         let table = snapshot.blocks
         let slack: UInt64 = snapshot.isGlibc ? 16 : 1 << 16
@@ -265,13 +265,13 @@ extension Snapshot {
     }
 }
 
-/// Addresses from `start` to `end`; none where these come from a damaged file and don't make a range.
+/// The addresses from `start` to `end`; empty if a damaged file gives an end before the start.
 func span(_ start: UInt64, _ end: UInt64) -> Range<UInt64> { start <= end ? start ..< end : start ..< start }
 
 /// The whole words of a range.
 func wholeWords(_ range: Range<UInt64>) -> Range<UInt64> { span((range.lowerBound &+ 7) & ~7, range.upperBound & ~7) }
 
-/// Sorted, none touching another.
+/// The ranges sorted, with touching and overlapping ones joined.
 func merged(_ ranges: [Range<UInt64>]) -> [Range<UInt64>] {
     var result: [Range<UInt64>] = []
     for range in ranges.filter({ !$0.isEmpty }).sorted(by: { $0.lowerBound < $1.lowerBound }) {
@@ -284,7 +284,7 @@ func merged(_ ranges: [Range<UInt64>]) -> [Range<UInt64>] {
     return result
 }
 
-/// What is left of a range without some holes, which are sorted.
+/// The parts of a range that remain without the holes, which are sorted.
 func subtract(_ holes: [Range<UInt64>], from range: Range<UInt64>) -> [Range<UInt64>] {
     var (low, high) = (0, holes.count)
     while low < high {

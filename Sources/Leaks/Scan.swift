@@ -1,30 +1,30 @@
-// One pass over all that may hold pointers: roots first, then blocks in order of address. Each aligned word is held
-// against the heap's span; those within wait in a queue while the line that knows them is fetched, and are looked up in
-// batches. One of the files with raw pointers.
+// One pass over all memory that may hold pointers: roots first, then blocks in order of address. Each aligned word is
+// compared with the heap's span. Words inside wait in a queue while their cache lines are prefetched, and are looked up
+// in batches. One of the files with raw pointers.
 //
-// Invariant: edges of a block stand together, in the blocks' order.
+// Invariant: the edges of each block are stored together, in the blocks' order.
 
 import CLeaks
 import Glibc
 
-/// Who points to a block from outside of all blocks.
+/// A pointer to a block from outside all blocks.
 struct RootReference {
     var block: UInt32
     var root: UInt32
-    /// Where the pointer lies; 0: it is in no memory, and `place` says where.
+    /// The pointer's address; 0: it is not in memory, and `place` says where it is.
     var address: UInt64
     var value: UInt64
     var isExact: Bool
     var place: String = ""
 }
 
-/// How far a scan is.
+/// The progress of a scan.
 package struct ScanProgress {
-    /// Bytes read.
+    /// Bytes read so far.
     package var scannedBytes: UInt64 = 0
-    /// How much of all is behind: pages that were never written are not read, and count as behind all the same.
+    /// Bytes done so far, including pages that were never written and are skipped.
     package var passedBytes: UInt64 = 0
-    /// nil: not known yet, as roots come first.
+    /// nil while the roots are scanned: not known yet.
     package var totalBytes: UInt64?
 }
 
@@ -34,9 +34,9 @@ final class Scan {
     let table: BlockTable
     let roots: Roots
     private(set) var references: [RootReference] = []
-    /// For each block the number of its best reference and one more; 0: none.
+    /// For each block, 1 + the number of its best reference; 0: none.
     let referenceOf: UnsafeMutablePointer<UInt32>
-    /// References into the inside of blocks that had no better one.
+    /// Interior references to blocks that have no better one.
     private(set) var interior: [UInt32] = []
 
     /// Edges of block i are [edgeStart[i], edgeStart[i + 1]).
@@ -44,7 +44,7 @@ final class Scan {
     private(set) var edges: UnsafeMutablePointer<UInt32>
     private var edgeCapacity = 1 << 16
     private(set) var edgeCount = 0
-    /// In an edge: it points into its target's inside.
+    /// A flag of an edge: it is an interior pointer.
     static let interiorEdge: UInt32 = 1 << 31
 
     private(set) var scannedBytes: UInt64 = 0
@@ -96,7 +96,7 @@ final class Scan {
         }
     }
 
-    /// Hands out each pointer from a root to a block.
+    /// Calls `body` with each pointer from a root to a block.
     ///
     /// - Complexity: O(bytes of all roots)
     func forEachRootPointer(
@@ -125,8 +125,8 @@ final class Scan {
         }
     }
 
-    /// Whether a pointer in a heap lies in a block, or is of malloc's own lists of free chunks: these lead to the next
-    /// chunk's header, whose first word is the last of the block before.
+    /// Whether a pointer in a heap lies in a block or belongs to malloc's lists of free chunks. List pointers lead to
+    /// the next chunk's header, whose first word is the last word of the block before.
     private func isMallocsOrBlocks(_ address: UInt64, _ value: UInt64, _ hit: Hit) -> Bool {
         if table.block(at: address) != nil { return true }
         let block = Int(hit.block), chunkBytes = max(32, (table.bytes(block) &+ 23) & ~15)
@@ -138,7 +138,7 @@ final class Scan {
         if known != 0 {
             let best = references[Int(known) - 1]
             let isBetter = quality(hit.isExact, root) > quality(best.isExact, Int(best.root))
-            // An exact one says all; of those to the inside each may be one that a heuristic explains.
+            // One exact pointer is enough. Interior pointers are all kept: a heuristic may explain any of them.
             if !isBetter && (best.isExact || hit.isExact || value == best.value) { return }
         }
         guard references.count < Int(UInt32.max) - 1 else { return }
@@ -158,7 +158,7 @@ final class Scan {
 
     private func quality(_ isExact: Bool, _ root: Int) -> Int { (roots.roots[root].isWeak ? 0 : 2) + (isExact ? 1 : 0) }
 
-    /// Hands out the words of a range, a window at a time. What can't be read is noted.
+    /// Calls `body` with the words of a range, one window at a time. Unreadable parts are recorded in `unread`.
     func forEachWindow(
         _ range: Range<UInt64>, _ body: (_ base: UInt64, _ words: UnsafePointer<UInt64>, _ count: Int) -> Void
     ) {
@@ -196,7 +196,7 @@ final class Scan {
         var number = 0
         while number < table.count {
             let first = number, start = table.start(number)
-            // A large block may never have been touched: its pages are asked for.
+            // A large block may have untouched pages: ask the kernel which are present.
             if table.bytes(number) >= UInt64(Self.windowBytes / 2) {
                 let range = start ..< table.end(number)
                 for run in snapshot.memory.resident(
@@ -223,7 +223,7 @@ final class Scan {
             scanCluster(first ..< number, start & ~7 ..< (end &+ 7) & ~7)
         }
         resolve()
-        // Counts become places.
+        // Turn counts into positions.
         var place: UInt32 = 0
         for index in 0 ... table.count {
             let own = edgeStart[index]

@@ -1,9 +1,7 @@
-// A recorded process as of one instant: registers of all threads, mappings, live blocks, and its memory, which can be
-// read at leisure since it is a clone's. The program stands still for as long as the kernel needs to copy its page
-// tables.
+// A recorded process at one instant: registers of all threads, mappings, live blocks, and its memory. The memory is
+// that of a clone, and can be read without hurry. The program is stopped only while the kernel copies its page tables.
 //
-// Invariant: blocks, registers and memory are of one moment, in which no thread ran; what could not be had is a
-// shortfall.
+// Invariant: blocks, registers and memory are of one moment in which no thread ran. Whatever is missing is a shortfall.
 
 import CHeapImage
 import CLeaks
@@ -12,28 +10,28 @@ import HeapImage
 import Proc
 import Text
 
-/// A thread as it stood.
+/// A thread at the snapshot's instant.
 package struct ThreadState {
     package var threadID: pid_t
-    /// Empty where the thread could not be stopped.
+    /// Empty if the thread could not be stopped.
     var registers: [UInt64]
-    /// Words of the vector registers.
+    /// The words of the vector registers.
     var vectors: [UInt64]
     var stackPointer: UInt64
     var threadPointer: UInt64
     var isInSystemCall: Bool
-    /// It will never run again, nor return: what only its frames and registers hold is lost.
+    /// It will never run again or return: blocks that only its frames and registers hold are lost.
     var hasDeadFrames = false
 }
 
 /// A pointer that the kernel keeps for the program.
 struct KernelWord: Hashable {
     var value: UInt64
-    /// As people know it: "epoll 5, descriptor 7".
+    /// The place to show: "epoll 5, descriptor 7".
     var place: String
 }
 
-/// A process as of one instant.
+/// A process at one instant.
 package final class Snapshot {
     package let processID: pid_t
     package let threads: [ThreadState]
@@ -46,14 +44,14 @@ package final class Snapshot {
     /// The image's mappings.
     let imageInodes: Set<UInt64>
     let isGlibc: Bool
-    /// There are blocks that the image doesn't have.
+    /// Whether there may be live blocks that the image doesn't have.
     let hasUnbooked: Bool
     let allocator: String
-    /// What is missing.
+    /// What is missing, and matters for the verdict.
     package var shortfalls: [Shortfall]
-    /// What a reader should know, without a bearing on the verdict.
+    /// What a reader should know, but does not matter for the verdict.
     package var notes: [String]
-    /// How long the program stood still, and how many bytes were copied meanwhile.
+    /// How long the program was stopped, and how many bytes were copied meanwhile.
     package private(set) var pauseNanoseconds: UInt64
     package let copiedBytes: Int
     private var stop: OpaquePointer?
@@ -80,8 +78,7 @@ package final class Snapshot {
         (self.stop, self.clone, self.systemCall, self.hasUnbooked) = (stop, clone, systemCall, hasUnbooked)
     }
 
-    /// Gives back what the snapshot holds: the clone, or the program itself where it was read in place. Call it on the
-    /// thread that took it.
+    /// Ends the clone, or resumes the program if it was read in place. Call it on the thread that took the snapshot.
     package func finish() {
         if let stop { pauseNanoseconds = leaks_go_on(stop) }
         stop = nil

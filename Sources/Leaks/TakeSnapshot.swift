@@ -1,4 +1,4 @@
-// Taking the snapshot of a running process: what is read before the stop, within it, and after.
+// Takes the snapshot of a running process: what is read before, during and after the stop.
 
 import CHeapImage
 import CLeaks
@@ -9,9 +9,9 @@ import Text
 
 /// How a running program is read.
 package struct SnapshotOptions {
-    /// Reads the stopped program itself, where it can't be cloned: it stands still for all of the scan.
+    /// If the program can't be cloned, read the stopped program itself. It then stays stopped for the whole scan.
     package var mayReadInPlace = true
-    /// Keeps when each block was allocated: 4 bytes a block.
+    /// Keep the tick of each block's allocation: 4 bytes a block.
     package var keepsTicks = false
     package init() {}
 }
@@ -20,7 +20,7 @@ extension Snapshot {
     /// Stops a recorded process for some milliseconds, and takes its state.
     ///
     /// - Parameter image: the process's running image.
-    /// - Throws: `LeaksError` with the reason and the way out where it may not be traced.
+    /// - Throws: `LeaksError` with the reason and the way out if it may not be traced.
     /// - Complexity: O(resident pages) of kernel time in the pause, O(live blocks).
     package static func take(
         of processID: pid_t, image: HeapImage, options: SnapshotOptions = SnapshotOptions()
@@ -39,7 +39,7 @@ extension Snapshot {
                 usleep(2000)
                 continue
             }
-            // Registrations that came since are of no block of then; those that went were there.
+            // A registration made since the stop is of no block of the snapshot. One removed since was read before.
             kernelWords.formUnion(readKernelWords(of: processID))
             kernelWords.formUnion(snapshot.kernelWords)
             snapshot.kernelWords = kernelWords.sorted { ($0.place, $0.value) < ($1.place, $1.value) }
@@ -47,14 +47,14 @@ extension Snapshot {
         }
     }
 
-    /// Nil: a thread was in the midst of a reallocation, whose block lies at neither of its addresses yet.
+    /// Nil: a thread was in a reallocation, and the block was at neither of its two addresses.
     private static func takeOnce(
         of processID: pid_t, thread: pid_t, image: HeapImage, wiped: Set<UInt64>, options: SnapshotOptions,
         isLastTry: Bool
     ) throws -> Snapshot? {
         var shortfalls: [Shortfall] = [], notes: [String] = []
         try image.refresh()
-        // Most blocks are read before the stop; within it, only what has changed since.
+        // Read most blocks before the stop, and during it only the changes.
         let reader = BlockReader(image)
         reader.prepare()
         let isFiltered = hasSeccompFilter(thread)
@@ -107,7 +107,7 @@ extension Snapshot {
             memory = LiveMemory(pid: clone)
             let clones = Set(parseMaps(procFile("/proc/\(clone)/maps") ?? []).map(\.range.lowerBound))
             for mapping in mappings where !mapping.isKernels && !inodes.contains(mapping.inode) {
-                // What a clone hasn't (MADV_DONTFORK), or has empty, or shares with the program that goes on.
+                // The clone lacks this mapping (MADV_DONTFORK), has it empty, or shares it with the running program.
                 let isMissing = !clones.contains(mapping.range.lowerBound)
                 guard isMissing || mapping.isShared || wiped.contains(mapping.range.lowerBound) else { continue }
                 for run in live.resident(mapping.range, isShared: mapping.isShared) where !memory.copy(run, from: live)
@@ -127,7 +127,7 @@ extension Snapshot {
             }
             notes.append(
                 "no snapshot could be made\(isFiltered ? "" : " (\(String(cString: strerror(-clone))))"): the program "
-                    + "stood still while its memory was read"
+                    + "stood still while all its memory was read"
             )
             memory = live
         }
@@ -148,7 +148,7 @@ extension Snapshot {
             hasUnbooked: unbooked(image) != nil)
     }
 
-    /// Why live blocks may be missing in the image; nil: none is.
+    /// Why live blocks may be missing in the image; nil: none is missing.
     static func unbooked(_ image: HeapImage) -> String? {
         if image.hasFlag(HEAP_FLAG_FORKED) { return "blocks that the process inherited by fork" }
         if image.hasFlag(HEAP_FLAG_ATTACHED) { return "blocks from before the recording was attached" }
@@ -157,18 +157,19 @@ extension Snapshot {
             ? "blocks that could not be booked (heapsum info tells how many)" : nil
     }
 
-    /// What the image lacks of the live blocks: glibc's heaps are looked through for it, and a note says so; where they
-    /// can't be, it is a shortfall.
+    /// Reports live blocks that the image lacks. With glibc its heaps are searched instead, and a note says so; with
+    /// another allocator it is a shortfall.
     static func imageShortfalls(_ image: HeapImage, isGlibc: Bool, _ notes: inout [String]) -> [Shortfall] {
-        // Frees are not booked any more either: what the image has may be gone.
+        // Frees are not booked any more either: blocks in the image may have been freed.
         if image.hasFlag(HEAP_FLAG_STOPPED) {
             return [
-                Shortfall(what: "what came after the recording's stop: the image has neither blocks nor frees of it")
+                Shortfall(what: "what happened after the recording stopped: the image has no later blocks or frees")
             ]
         }
         guard let unbooked = unbooked(image) else { return [] }
         guard isGlibc else { return [Shortfall(what: "\(unbooked): they are not in its image, and may hold others")] }
-        notes.append("\(unbooked) are not in the image: what only these, or freed memory, lead to is called possible")
+        notes.append(
+            "\(unbooked) are not in the image: blocks that only these or freed memory lead to are called possible")
         return []
     }
 
@@ -177,7 +178,7 @@ extension Snapshot {
         for index in 0 ..< leaks_thread_count(stop) {
             guard let thread = leaks_thread_at(stop, index)?.pointee else { continue }
             if thread.is_stopped == 0 {
-                // One that has ended meanwhile has no registers; one that is there and would not stop has.
+                // A thread that has ended has no registers to miss; one that exists but did not stop has.
                 guard kill(thread.tid, 0) == 0 || errno == EPERM else { continue }
                 shortfalls.append(
                     Shortfall(what: "the registers of thread \(thread.tid), which sleeps uninterruptibly"))
@@ -201,7 +202,7 @@ extension Snapshot {
         return states
     }
 
-    /// The kernel's own page of code, which every program has, ends its functions' long way in a system call.
+    /// The address of a `syscall` instruction in the kernel's own code page (vdso), which every program has.
     private static func systemCallInstruction(_ mappings: [AddressMapping], _ memory: LiveMemory) -> UInt64? {
         guard let code = mappings.first(where: { $0.path == "[vdso]" }),
             let bytes = memory.bytes(code.range.lowerBound, count: min(code.range.count, 1 << 16))

@@ -1,10 +1,9 @@
-// The verdict on each live block: reachable, possibly lost, definitely lost, or indirectly lost, in Valgrind's sense of
-// the words.
+// The verdict on each live block: reachable, possibly lost, definitely lost or indirectly lost, in Valgrind's sense.
 //
-// A breadth-first walk from the roots along pointers to blocks' starts finds what is reachable, and for each block the
-// first path to it. What only pointers into blocks' insides lead to is possibly lost, with all that it holds. Of the
-// rest, each block that no other lost one holds is a leader, and definitely lost; what it drags along is indirectly
-// lost. A cycle has its first block for leader.
+// A breadth-first walk from the roots along pointers to blocks' starts finds the reachable blocks, and the first path
+// to each. Blocks that only interior pointers lead to are possibly lost, with all that they hold. Of the rest, each
+// block that no other lost block holds is a leader, and definitely lost; the blocks that it holds are indirectly lost.
+// The leader of a cycle is its first block.
 
 import HeapImage
 
@@ -14,16 +13,16 @@ package final class LeakVerdict {
     let scan: Scan
     package var table: BlockTable { scan.table }
     private let states: UnsafeMutablePointer<UInt8>
-    /// The block that leads to this one on the first path; `none`: a root does, or nothing.
+    /// The block before this one on the first path; `none`: a root, or no path.
     private let parents: UnsafeMutablePointer<UInt32>
     static let none = UInt32.max
     private var order: [UInt32] = []
-    /// What each leader drags along.
+    /// For each leader, the sum of the blocks that are indirectly lost through it.
     package private(set) var dragged: [UInt32: Amount] = [:]
     package private(set) var totals: [Verdict: Amount] = [:]
     /// Blocks that unaligned, tagged or mangled pointers saved from being called lost.
     package private(set) var defended = 0
-    /// Definitely lost blocks that are called possibly lost, as something could not be read.
+    /// Whether lost blocks are called only possibly lost, because something could not be read.
     package private(set) var isLenient = false
 
     /// Judges a snapshot.
@@ -61,7 +60,7 @@ package final class LeakVerdict {
         parents.deallocate()
     }
 
-    /// What is said of a block.
+    /// A block's verdict.
     @inline(__always) package func verdict(_ block: Int) -> Verdict { Verdict(rawValue: states[block]) ?? .unknown }
 
     func parent(of block: Int) -> Int? { parents[block] == Self.none ? nil : Int(parents[block]) }
@@ -77,7 +76,7 @@ package final class LeakVerdict {
                 let best = scan.references[Int(reference) - 1]
                 if best.isExact && !scan.roots.roots[Int(best.root)].isWeak { reach(UInt32(block), from: Self.none) }
             }
-            // What the loader allocates it keeps, in ways of its own.
+            // The loader keeps what it allocates, but in ways that no scan sees.
             let stack = Int(table.stack(block))
             if states[block] == 0 && stack < isLoaders.count && isLoaders[stack] {
                 reach(UInt32(block), from: Self.none)
@@ -85,7 +84,7 @@ package final class LeakVerdict {
         }
         var head = 0
         walkExact(&head)
-        // Insides that a heuristic explains lead on; each may explain others.
+        // Follow interior pointers that a heuristic explains. Each block found may lead to others.
         while true {
             let before = order.count
             for number in scan.interior {
@@ -187,7 +186,7 @@ package final class LeakVerdict {
                         amount.add(Amount(blocks: 1, bytes: table.bytes(target)))
                         stack.append(UInt32(target))
                     } else if states[target] == Verdict.definite.rawValue {
-                        // A leader after all has a holder among the lost: its clique is this one's.
+                        // An earlier leader turns out to be held by this lost block: its clique joins this one.
                         states[target] = Verdict.indirect.rawValue
                         amount.add(Amount(blocks: 1, bytes: table.bytes(target)))
                         if let own = dragged.removeValue(forKey: UInt32(target)) { amount.add(own) }
@@ -200,7 +199,7 @@ package final class LeakVerdict {
 
     // MARK: Defence
 
-    /// Looks for pointers in disguise to the accused: nobody is called lost that one of these holds.
+    /// Looks for disguised pointers to blocks that seem lost. A block with such a pointer is not called lost.
     private func defend() {
         let saved = Defence(scan: scan, states: states).savedBlocks()
         guard !saved.isEmpty else { return }
@@ -212,7 +211,7 @@ package final class LeakVerdict {
         judgeLost()
     }
 
-    /// Where something could not be read, it may have held what seems lost.
+    /// If something could not be read, a pointer in it may hold the blocks that seem lost: call them possibly lost.
     private func forgive() {
         for block in 0 ..< table.count where states[block] >= Verdict.definite.rawValue {
             states[block] = Verdict.possible.rawValue

@@ -1,10 +1,10 @@
-// What stacks held at moments of the last minute, and at the baseline: growth, and the curve that a row shows.
+// What each stack held at several moments of the last minute and at the baseline, for growth and for a row's curve.
 //
 // Memory: 8 bytes a stack and moment, so 13 MB of 100,000 stacks.
 
-/// Levels of stacks over time. A stack that is newer than a moment held nothing then.
+/// Live bytes of stacks over time. A stack that is newer than a moment held nothing then.
 package struct History {
-    /// Moments that are kept, and how far apart they are.
+    /// The number of moments kept, and the seconds between them.
     package static let moments = 16
     package static let spacing = 4.0
 
@@ -14,7 +14,7 @@ package struct History {
 
     package init() {}
 
-    /// Takes in a look at `seconds` of any clock that goes forward.
+    /// Adds a look, taken at `seconds` of any monotonic clock.
     package mutating func add(_ stacks: [LiveHeap.Counts], at seconds: Double) {
         if columns.isEmpty { setBaseline(stacks, at: seconds) }
         if let last = columns.last, seconds - last.seconds < Self.spacing { return }
@@ -22,7 +22,7 @@ package struct History {
         columns.append((seconds, stacks.map(\.bytes)))
     }
 
-    /// Growth counts from here on.
+    /// Makes this look the baseline of growth.
     package mutating func setBaseline(_ stacks: [LiveHeap.Counts], at seconds: Double) {
         baseline = stacks.map(\.bytes)
         baselineSeconds = seconds
@@ -36,11 +36,11 @@ package struct History {
         return bytes[stack]
     }
 
-    /// When `aMinuteAgo` was.
+    /// The time that `aMinuteAgo` refers to.
     package var minuteBegan: Double { columns.first?.seconds ?? 0 }
 
-    /// What each of `groups` held at each moment that is kept, the oldest first. `group` is of a stack's number; those
-    /// of another group are left out.
+    /// What each of `groups` held at each kept moment, the oldest first. `group` gives the group of each stack number;
+    /// stacks of other groups are left out.
     ///
     /// - Complexity: O(stacks · moments)
     package func curves(of groups: [Int: Int], group: [Int]) -> [[UInt64]] {

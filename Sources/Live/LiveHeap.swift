@@ -1,8 +1,8 @@
-// The heap of a running program, looked at again and again. Each look reads the stacks' counters and the rings from
-// the image: the live blocks are not read, nothing is stopped, and no signal is sent.
+// The heap of a running program, read repeatedly. Each look reads the stacks' counters and the rings from the image. It
+// does not read the live blocks, stop the program or send a signal.
 //
-// Invariant: the totals are the sums over the stacks of the same look. A stack keeps its number, so what a look says of
-// it can be held against any earlier look.
+// Invariant: the totals are the sums over the stacks of the same look. A stack keeps its number, so any two looks can
+// be compared stack by stack.
 
 import Glibc
 import HeapImage
@@ -16,7 +16,7 @@ import Text
 
 /// A program's heap by its stacks, renewed by `look()`.
 package final class LiveHeap {
-    /// What one stack holds and has come to.
+    /// What one stack holds now, and has allocated in all.
     package struct Counts: Equatable, Sendable {
         package var bytes: UInt64 = 0
         package var blocks: UInt64 = 0
@@ -34,17 +34,17 @@ package final class LiveHeap {
     }
 
     package let image: HeapImage
-    /// nil: no process is known that has this image.
+    /// The process that writes the image; nil if none is known.
     package let processID: pid_t?
     package let reduction = Reduction()
     package let names: FrameNames
-    /// By the stack's number in the image; 0 and 1 are none and the empty stack.
+    /// Indexed by the stack's number in the image; 0 is no stack, 1 the empty stack.
     package private(set) var stacks: [Counts] = []
     /// The node in `reduction` of each stack.
     package private(set) var nodes: [UInt32] = []
     package private(set) var totals = Counts()
     package private(set) var peakBytes: UInt64 = 0
-    /// Of the process, as the kernel has it; nil where it is gone.
+    /// The process's resident size, from the kernel; nil if the process has ended.
     package private(set) var residentBytes: UInt64?
     package private(set) var isRunning = true
     private var interned: [UInt32] = []
@@ -52,7 +52,7 @@ package final class LiveHeap {
 
     /// Opens the image of a process that is recorded, or an image.
     ///
-    /// - Throws: `InputError` for a file that is none; `LaunchError` for a process that is not recorded.
+    /// - Throws: `InputError` for a file that is no image; `LaunchError` for a process that is not recorded.
     package init(_ program: String, symbolizer: Symbolizer) throws {
         if let pid = pid_t(program), pid > 0 {
             let place = try findImage(of: pid, deadline: 0)
@@ -72,17 +72,17 @@ package final class LiveHeap {
                 : nil
         }
         names = FrameNames(reduction, symbolizer: symbolizer)
-        // The names of compiled code are found by the process.
+        // Names of JIT-compiled code are found through the process.
         var input = Input(path: image.file, kind: "image")
         input.processID = processID.map { UInt32(bitPattern: $0) } ?? image.header.pid
         input.image = image
         _ = reduction.begin(input)
     }
 
-    /// Reads what the program holds now. Once it has ended, its last state stays.
+    /// Reads what the program holds now. After its end, the last state stays.
     ///
-    /// - Throws: `InputError` where the image can't be read any more.
-    /// - Complexity: O(stacks), and O(nodes) where there are new ones
+    /// - Throws: `InputError` if the image can't be read any more.
+    /// - Complexity: O(stacks), plus O(nodes) if there are new ones
     package func look() throws(InputError) {
         isRunning = image.kind == .running && processID.map(isThere) ?? false
         let census = try image.counters()
@@ -106,7 +106,7 @@ package final class LiveHeap {
             nodes[number] = Int(counted.node) < interned.count ? interned[Int(counted.node)] : 0
             totals += counts
         }
-        // The header's peak comes with a fold; the newest may be in the rings yet.
+        // The header's peak is updated when a ring is folded; a newer peak may still be in the rings.
         mostBytes = max(mostBytes, totals.bytes)
         peakBytes = max(census.peak.bytes, mostBytes)
         residentBytes = isRunning ? processID.flatMap { Launch.residentBytes(of: $0) } : nil
@@ -117,7 +117,7 @@ package final class LiveHeap {
             && Presence.livingThread(of: UInt32(bitPattern: pid)) != nil
     }
 
-    /// How the program ended, as far as its image says.
+    /// How the program ended, as far as the image knows.
     package var endText: String { image.state == .running ? "has ended" : image.stateText(inFull: true) }
 
     /// Seconds since recording began.

@@ -1,10 +1,10 @@
-// The rows of the table: stacks or groups, with what they hold and how that changes, in order.
+// The rows of the live table: stacks or groups of stacks, with what they hold and how it changes, sorted.
 
 import HeapImage
 import Reduce
 import Report
 
-/// What rows can stand for in a live table.
+/// What a row of the live table stands for.
 package enum LiveGrouping: String, CaseIterable, Sendable {
     case stack, function, module
 
@@ -35,7 +35,7 @@ package enum LiveSort: String, CaseIterable, Sendable {
 
 /// One row.
 package struct LiveRow: Equatable, Sendable {
-    /// The stack's number, or the group's.
+    /// The number of the stack or the group.
     package var group: Int
     package var counts = LiveHeap.Counts()
     /// Bytes gained since the baseline, and over the last minute.
@@ -44,7 +44,7 @@ package struct LiveRow: Equatable, Sendable {
     /// Bytes and calls allocated per second, since the previous look.
     package var byteRate = 0.0
     package var callRate = 0.0
-    /// The stack of the row that holds the most.
+    /// The row's stack that holds the most.
     package var stack = 0
 
     func key(_ sort: LiveSort) -> Double {
@@ -70,7 +70,7 @@ package struct LiveRows {
     }
     package private(set) var history = History()
     package private(set) var rows: [LiveRow] = []
-    /// The sums over all stacks that pass the filter, including those without a row because they hold and do nothing.
+    /// The sums over all stacks that pass the filter, including stacks without a row because they are empty and idle.
     package private(set) var passing = LiveHeap.Counts()
     package private(set) var byteRate = 0.0
     package private(set) var callRate = 0.0
@@ -109,13 +109,13 @@ package struct LiveRows {
     package mutating func setBaseline() { history.setBaseline(heap.stacks, at: seconds) }
 
     private func rate(_ amount: UInt64) -> Double {
-        // A counter that was corrected by the live map may go down a little.
+        // A counter may go down a little when the live map corrects it.
         interval > 0 && Int64(bitPattern: amount) > 0 ? Double(amount) / interval : 0
     }
 
     /// Makes the rows, in order.
     ///
-    /// - Complexity: O(stacks log stacks); new stacks are named where rows are of functions or modules.
+    /// - Complexity: O(stacks log stacks). Rows of functions or modules also need the names of new stacks.
     package mutating func order(by sort: LiveSort) {
         placeStacks()
         var byGroup = grouping == .stack ? [] : [LiveRow?](repeating: nil, count: labels.count)
@@ -157,7 +157,7 @@ package struct LiveRows {
         rows = largestFirst(made, by: { $0.key(sort) }, bytes: \.counts.bytes)
     }
 
-    /// Finds the groups of new stacks, and whether they are shown.
+    /// Finds the group of each new stack, and whether the filter shows it.
     private mutating func placeStacks() {
         if let filter, passes.count < heap.stacks.count {
             let fresh = Array(heap.nodes[passes.count...])

@@ -1,5 +1,5 @@
-// The processes of this machine that are recorded, and what each holds: by the images that they have mapped. Nothing is
-// asked of the processes.
+// The recorded processes of this machine, and what each holds, found through the images that they map. The processes
+// themselves are not involved.
 
 import Glibc
 import HeapImage
@@ -15,16 +15,16 @@ package struct RecordedProcess: Sendable {
     package var liveBytes: UInt64
     package var liveBlocks: UInt64
     package var residentBytes: UInt64?
-    /// Bytes an hour, by the image's timeline of the last quarter of the recording; nil where that is under a minute.
+    /// Bytes per hour over the last quarter of the recording, from the image's timeline; nil if that is under a minute.
     package var growthPerHour: Double?
-    /// What the image takes of memory or disk.
+    /// The memory or disk space that the image uses.
     package var imageBytes: UInt64
     package var recordedSeconds: Double
 }
 
-/// All that can be read, the largest first, and how many processes could not be looked into.
+/// All recorded processes that can be read, the largest first, and the number of processes that could not be examined.
 ///
-/// - Complexity: one file of each process; of the recorded ones the stacks' counters.
+/// - Complexity: reads one file of each process, and the stacks' counters of the recorded ones.
 package func recordedProcesses() -> (processes: [RecordedProcess], closed: Int) {
     var found: [RecordedProcess] = [], closed = 0
     for pid in processes() where pid != getpid() && Presence.livingThread(of: UInt32(bitPattern: pid)) != nil {
@@ -63,7 +63,7 @@ private func describe(_ pid: pid_t, _ image: HeapImage, _ counts: Census) -> Rec
         recordedSeconds: seconds)
 }
 
-/// The list as text, a line a process under a heading.
+/// The list as text: a heading, then a line for each process.
 package func listing(_ processes: [RecordedProcess], closed: Int) -> [ScreenLine] {
     var lines: [ScreenLine] = []
     if !processes.isEmpty {
@@ -85,7 +85,7 @@ package func listing(_ processes: [RecordedProcess], closed: Int) -> [ScreenLine
     if closed > 0 {
         lines.append(
             ScreenLine(
-                "\(counted(UInt64(closed), "process")) of others could not be looked into: root sees them all", .dim)
+                "\(counted(UInt64(closed), "process")) of other users could not be examined: run as root", .dim)
         )
     }
     return lines

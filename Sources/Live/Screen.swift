@@ -1,5 +1,5 @@
-// What is on the screen, as lines of spans: how they get there (a terminal by ncurses, a pipe as text) is no concern
-// of whoever draws them.
+// The screen's contents, as lines of spans. The code that draws lines does not know how they are shown: by ncurses on
+// a terminal, or as text in a pipe.
 
 import Text
 
@@ -26,7 +26,7 @@ package struct ScreenLine: Equatable, Sendable {
 
     package var text: String { spans.map(\.text).joined() }
 
-    /// The same with all spans of one emphasis, as wide as the screen.
+    /// The line in reverse, padded to the screen's width.
     func highlighted(width: Int) -> ScreenLine { ScreenLine(padded(text, width), .reverse) }
 
     /// Cut to a width in columns.
@@ -40,7 +40,7 @@ package struct ScreenLine: Equatable, Sendable {
         return line
     }
 
-    /// For output that is kept.
+    /// For output to a file or pipe.
     package var withoutTrailingSpaces: ScreenLine {
         var line = self
         while let last = line.spans.last, last.text.hasSuffix(" ") {
@@ -50,7 +50,7 @@ package struct ScreenLine: Equatable, Sendable {
         return line
     }
 
-    /// With the terminal's own sequences where the style has colours.
+    /// The line as text, with the terminal's escape sequences if the style has colours.
     package func styled(_ style: Style) -> String {
         spans.map { span in
             switch span.emphasis {
@@ -75,7 +75,7 @@ package struct ScreenSize: Equatable, Sendable {
     }
 }
 
-/// A curve in a character a value, by the largest of them.
+/// A curve of one character per value, scaled to the largest value.
 func spark(_ values: [UInt64], width: Int, isUTF8: Bool) -> String {
     let steps: [Character] =
         isUTF8 ? ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"] : ["_", ".", "-", "~", "=", "+", "*", "#"]
@@ -85,7 +85,7 @@ func spark(_ values: [UInt64], width: Int, isUTF8: Bool) -> String {
     return leftPadded(text, width)
 }
 
-/// A gain or a loss: +1.2 MB, -340 kB, 0.
+/// A size with its sign: +1.2 MB, -340 kB, 0.
 func signedSize(_ bytes: Int64) -> String {
     bytes == 0 ? "0" : (bytes > 0 ? "+" : "-") + shortSize(Double(bytes.magnitude))
 }

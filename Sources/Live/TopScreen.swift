@@ -1,21 +1,21 @@
-// heaptop's table: what it shows, and what its keys do. A state, a key, the next state; drawing reads it. The terminal
-// is somebody else's.
+// heaptop's table: what it shows, and what its keys do. A key changes the state; drawing only reads it. Other code owns
+// the terminal.
 
 import HeapImage
 import Report
 import Text
 
-/// A key, as people know them from top, htop and less.
+/// A key. Their meanings follow top, htop and less.
 package enum Key: Equatable, Sendable {
     case up, down, left, right, pageUp, pageDown, home, end
     case enter, escape, backspace, interrupt
     case wheelUp, wheelDown
-    /// A click, by the screen's line from 0.
+    /// A click on this line of the screen, counted from 0.
     case click(Int)
     case character(Character)
 }
 
-/// What a key asks of the outside.
+/// What a key asks the caller to do.
 package enum Request: Equatable, Sendable {
     case quit, dump, leaks
 }
@@ -25,7 +25,7 @@ package struct TopScreen {
     package var rows: LiveRows
     package private(set) var sort = LiveSort.live
     package private(set) var pane = Pane.table
-    /// A line that tells what came of the last key, until the next.
+    /// The result of the last key, shown until the next key.
     package var message: String?
 
     private var chosen = 0
@@ -44,7 +44,7 @@ package struct TopScreen {
         self.rows.order(by: sort)
     }
 
-    /// Looks at the program again, and keeps the chosen row chosen.
+    /// Looks at the program again. The chosen row stays chosen.
     package mutating func look(at seconds: Double) throws {
         try rows.look(at: seconds)
         order()
@@ -67,7 +67,7 @@ package struct TopScreen {
 // MARK: - Keys
 
 extension TopScreen {
-    /// Takes a key; what it asks for is for the caller to do.
+    /// Handles a key. Returns what the caller must do, if anything.
     package mutating func press(_ key: Key) -> Request? {
         message = nil
         if typed != nil {
@@ -128,7 +128,7 @@ extension TopScreen {
         if pane == .table { choose(chosen + step) } else { paneTop = max(0, paneTop + step) }
     }
 
-    /// While an expression is typed.
+    /// Handles a key while the user types a filter expression.
     private mutating func type(_ key: Key) {
         switch key {
         case .enter:
@@ -157,9 +157,9 @@ extension TopScreen {
     private var headHeight: Int { 5 }
     private var tableHeight: Int { max(1, size.height - headHeight - 1) }
 
-    /// The screen's lines, as many as it has.
+    /// All lines of the screen.
     ///
-    /// - Complexity: O(stacks) for the curves, and names for the rows that are seen
+    /// - Complexity: O(stacks) for the curves, and the names of the visible rows
     package mutating func lines(_ size: ScreenSize) -> [ScreenLine] {
         self.size = size
         var lines = head()
@@ -215,7 +215,7 @@ extension TopScreen {
         return [first, second, third, fourth]
     }
 
-    /// Which columns there is room for, and how wide the curve is.
+    /// Which columns fit, and the width of the curve.
     private var curveWidth: Int { size.width < 72 ? 0 : size.width < 110 ? 8 : History.moments }
     private var hasMinute: Bool { size.width >= 90 }
 
@@ -246,7 +246,7 @@ extension TopScreen {
         }
         if rows.rows.isEmpty {
             lines.append(
-                ScreenLine(pattern.isEmpty ? "nothing is live" : "nothing that is live has such a frame", .dim))
+                ScreenLine(pattern.isEmpty ? "nothing is live" : "no live block has a matching frame", .dim))
         }
         return lines
     }
@@ -257,7 +257,7 @@ extension TopScreen {
         var sums = ScreenLine("  \(separated(row.counts.bytes)) bytes in \(counted(row.counts.blocks, "block"))", .bold)
         sums.append("   \(signedSize(row.growth)) since the baseline, \(signedSize(row.minute)) in the last minute")
         lines.append(sums)
-        if rows.grouping != .stack { lines.append(ScreenLine("  the stack of it that holds the most:", .dim)) }
+        if rows.grouping != .stack { lines.append(ScreenLine("  its stack that holds the most:", .dim)) }
         let frames = rows.frames(row)
         let height = max(1, tableHeight - lines.count + 1)
         paneTop = max(0, min(paneTop, max(0, frames.count - height)))
@@ -289,13 +289,13 @@ extension TopScreen {
         "  d                     write a dump; heapsum reads it",
         "  l                     heapsum leaks: what is lost, and who holds the rest",
         "  q                     quit; the program goes on", "",
-        "  LIVE and BLOCKS are what is not freed yet. GROWTH is since heaptop began, or g; MINUTE",
-        "  over the last minute, and TREND is its curve. ALLOC/s is allocated in a second, freed or not.",
+        "  LIVE and BLOCKS are what is not freed yet. GROWTH is since heaptop began, or since g; MINUTE",
+        "  is the last minute's, and TREND is its curve. ALLOC/s is allocated per second, freed or not.",
     ]
 }
 
 extension ScreenLine {
-    /// For a terminal without UTF-8.
+    /// The line for a terminal without UTF-8.
     fileprivate var inASCII: ScreenLine {
         var line = ScreenLine()
         for span in spans {

@@ -1,5 +1,5 @@
-// SHA-256 (FIPS 180-4) in base64: how a page's Content-Security-Policy names the one script and the one style that
-// may run in it. It is asked for a few kilobytes of our own, once a page, and guards no secret.
+// SHA-256 (FIPS 180-4) in base64. A page's Content-Security-Policy names its one script and its one style by their
+// digests. The input is a few kilobytes of this project's own files, once per page; no secret depends on it.
 
 package struct Digest {
     private static let constants: [UInt32] = {
@@ -18,9 +18,9 @@ package struct Digest {
         return found
     }
 
-    /// 32 bits behind the point of the number whose `power` is `prime`: by halving, exactly, in wide integers.
+    /// The first 32 fractional bits of the number whose `power` is `prime`, found by bisection in wide integers: exact.
     private static func fraction(of prime: UInt64, power: (UInt128) -> UInt128) -> UInt32 {
-        // Of the cube, the prime would need 8 + 96 bits; of the square 5 + 64.
+        // Fits: the cube needs 8 + 96 bits, the square 5 + 64.
         let scale: UInt128 = power(1 << 32)
         var low: UInt128 = 0, high: UInt128 = 20 << 32
         while high - low > 1 {

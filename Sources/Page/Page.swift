@@ -1,10 +1,9 @@
-// A page: one HTML file with its style, its script and its data in it, which a browser shows without a network.
+// A page: one HTML file that contains its style, its script and its data. A browser shows it without a network.
 //
-// What may run in it are the script and the style that were built in, by their digests; all else the page's own
-// Content-Security-Policy forbids. The data is no script: names in it, which may hold anything, reach the document as
-// text alone.
+// The page's Content-Security-Policy allows only the built-in script and style, by their digests. The data is not a
+// script: names in it, which may hold anything, reach the document only as text.
 
-/// What a page shows. Each kind has a look of its own made of shared parts, in `Assets`.
+/// What a page shows. Each kind has its own script, made of shared parts, in `Assets`.
 package enum PageKind: String, Sendable {
     /// One program's heap, or what grew in it: stacks, flame graph, timeline.
     case heap
@@ -21,13 +20,15 @@ package enum PageKind: String, Sendable {
                 PackageResources.data_js, PackageResources.tree_js, PackageResources.flame_js,
                 PackageResources.outline_js, PackageResources.verdict_js, PackageResources.holders_js,
                 PackageResources.table_js, PackageResources.stack_js, PackageResources.timeline_js,
-                PackageResources.histogram_js, PackageResources.heap_js,
+                PackageResources.histogram_js, PackageResources.current_js, PackageResources.words_js,
+                PackageResources.colours_js, PackageResources.columns_js, PackageResources.facts_js,
+                PackageResources.heap_js,
             ]
         case .watch: shared + [PackageResources.watch_js]
         }
     }
 
-    /// One script, whose parts see one another and nothing else does.
+    /// All parts as one script in a function scope: its names are visible to the parts only.
     var script: [UInt8] { Array("(() => {\n'use strict';\n".utf8) + scripts.joined() + Array("})();\n".utf8) }
     var style: [UInt8] { PackageResources.page_css }
 }
@@ -35,7 +36,7 @@ package enum PageKind: String, Sendable {
 package struct Page {
     package var kind: PageKind
     package var title: String
-    /// What a reader without scripts is told.
+    /// The text for readers without JavaScript.
     package var summary: [String]
 
     package init(_ kind: PageKind, title: String, summary: [String]) {
@@ -44,7 +45,7 @@ package struct Page {
         self.summary = summary
     }
 
-    /// Hands out the page's bytes, a piece at a time, with `data` in it.
+    /// Writes the page's bytes in pieces, with `data` in it.
     package func write<Failure: Error>(_ data: PageData, to out: ([UInt8]) throws(Failure) -> Void) throws(Failure) {
         let script = kind.script, style = kind.style
         let policy =
@@ -80,7 +81,7 @@ package struct Page {
         try out(Array("</script>\n</body>\n</html>\n".utf8))
     }
 
-    /// Text as HTML has it.
+    /// Escapes text for HTML.
     static func text(_ text: String) -> String {
         var result = ""
         for scalar in text.unicodeScalars {

@@ -1,7 +1,7 @@
-// The data of a page, as JSON on its way into HTML. Columns of numbers, and one table of strings that all else points
-// into: a page of 100,000 stacks stays a few megabytes, and is parsed in a fraction of a second.
+// The data of a page, as JSON inside HTML: columns of numbers, and one table of strings that they index. So a page of
+// 100,000 stacks takes a few megabytes, and is parsed in a fraction of a second.
 //
-// Invariant: no "<" is ever written, so that nothing in a name can end the element that the data stands in.
+// Invariant: no "<" is ever written, so that no name can end the element that contains the data.
 
 import Text
 
@@ -21,7 +21,7 @@ package struct PageData {
         return strings.count - 1
     }
 
-    /// Begins and ends the whole, which is an object.
+    /// Begins and ends the data, one object.
     package mutating func open() { bytes.append(UInt8(ascii: "{")) }
     package mutating func close() { bytes.append(UInt8(ascii: "}")) }
 
@@ -67,7 +67,7 @@ package struct PageData {
         array(key) { data in for value in values { data.string(nil, value) } }
     }
 
-    /// The table of all strings whose number was asked for; to be written last.
+    /// The table of all strings whose number was asked for. Write it last.
     package mutating func stringTable(_ key: String) { strings(key, strings) }
 
     private mutating func nested(_ key: String?, _ open: String, _ close: String, _ body: (inout PageData) -> Void) {

@@ -1,5 +1,5 @@
-// The mappings of a process, from /proc/PID/maps. What is read is text that may change or end at any moment; a process
-// that goes away meanwhile is simply not there.
+// The mappings of a process, from /proc/PID/maps. The text may change or end at any moment. A process that ends
+// meanwhile counts as missing.
 
 import Glibc
 import SystemPackage
@@ -12,12 +12,11 @@ package struct Mapping: Equatable {
     /// MAP_SHARED, the `s` of the permissions.
     package var isShared: Bool
     package var fileOffset: UInt64
-    /// `major:minor` in hexadecimal. Of a file system over others (overlayfs, btrfs) it is not the one that stat(2)
-    /// tells.
+    /// `major:minor` in hexadecimal. On overlayfs and btrfs it differs from stat(2)'s.
     package var device: String = ""
     /// 0 where no file is mapped.
     package var inode: UInt64
-    /// The file's path as the process's own mount namespace has it; with ` (deleted)` where it is gone.
+    /// The file's path in the process's mount namespace, with ` (deleted)` if the file was removed.
     package var path: String
 
     package init(
@@ -28,7 +27,7 @@ package struct Mapping: Equatable {
     }
 }
 
-/// A mapped file, as /proc/PID/maps names it: an inode alone is another file's on another file system.
+/// A mapped file's identity in /proc/PID/maps: the device is needed, because other file systems reuse inode numbers.
 package struct MappedFile: Hashable {
     package var device: String
     package var inode: UInt64
@@ -39,7 +38,7 @@ package struct MappedFile: Hashable {
     }
 
     package init(_ status: stat) {
-        // As the kernel packs them for stat (linux/kdev_t.h).
+        // Unpack as the kernel packs for stat (linux/kdev_t.h).
         let number = UInt64(status.st_dev)
         let major = number >> 8 & 0xFFF | number >> 32 & ~0xFFF, minor = number & 0xFF | number >> 12 & ~0xFF
         device = "\(hexadecimalDigits(major, 2)):\(hexadecimalDigits(minor, 2))"
@@ -68,13 +67,13 @@ package func parseMappings(_ text: [UInt8]) -> [Mapping] {
 private func hexadecimal(_ digits: ArraySlice<UInt8>) -> UInt64? { number(digits, radix: 16) }
 
 /// The mappings of a process.
-/// - Throws: ENOENT or ESRCH where there is no such process, EACCES or EPERM where it isn't ours to read.
+/// - Throws: ENOENT or ESRCH if there is no such process, EACCES or EPERM if this user may not read it.
 package func mappings(of pid: pid_t) throws(Errno) -> [Mapping] {
     var thread = livingThread(of: pid)
     while true {
         // vm.max_map_count is 65,530 by default; 64 MB hold ten times as many lines.
         let found = parseMappings(try readBytes(FilePath("/proc/\(thread)/maps"), limit: 64 << 20))
-        // A thread that ended just now shows none, and its process may live on by another.
+        // A thread that has just ended shows no mappings, but its process may still have a living thread.
         let next = livingThread(of: pid)
         if !found.isEmpty || next == thread { return found }
         thread = next

@@ -1,29 +1,28 @@
-// Whether a process is there still, as /proc has it. A process is its threads: the one that its number is called by may
-// have ended while others run on. Then the number's own entry in /proc is that of a zombie, with neither memory nor
-// files, and the process is read by the entry of a thread that lives.
+// Whether a process still exists, according to /proc. A process's main thread may end while other threads run on. Then
+// /proc/PID is that of a zombie, without memory or files, and the process is read through a living thread's entry.
 
 import Glibc
 import SystemPackage
 
-/// Whether a process is there.
+/// Whether a process exists.
 package enum Presence: Sendable {
     case running, gone
 
     /// Asks /proc for the process with this number, in its own PID namespace, that started at
     /// `startTime` (clock ticks since boot) under the boot `bootID` (all zero: not known).
     ///
-    /// - Complexity: One look; for a process of another PID namespace one a process of the system.
+    /// - Complexity: reads one file; for a process of another PID namespace, one for each process of the system.
     package static func ask(processID: UInt32, startTime: UInt64, bootID: [UInt8]) -> Presence {
         find(processID: processID, startTime: startTime, bootID: bootID) == nil ? .gone : .running
     }
 
-    /// The same process's number in our PID namespace; nil where it is gone.
+    /// The process's PID in this tool's PID namespace; nil if it has ended.
     package static func find(processID: UInt32, startTime: UInt64, bootID: [UInt8]) -> UInt32? {
         if bootID.contains(where: { $0 != 0 }), let now = currentBootID(), now != bootID { return nil }
         if ProcessStat.of(pid_t(bitPattern: processID))?.startTime == startTime {
             return livingThread(of: processID) == nil ? nil : processID
         }
-        // Recorded in a container and read outside: the process has another number here.
+        // It may have been recorded in a container: the process has another PID out here.
         for pid in processes() {
             let number = UInt32(bitPattern: pid)
             guard number != processID, ProcessStat.of(pid)?.startTime == startTime, innermostPID(of: pid) == processID
@@ -33,15 +32,15 @@ package enum Presence: Sendable {
         return nil
     }
 
-    /// A thread of the process that lives, by whose entry in /proc its memory and files can be read: the first one as a
-    /// rule, whose number is the process's. nil where none lives.
+    /// A living thread of the process: its entry in /proc gives the process's memory and files. Usually it is the main
+    /// thread, whose number is the PID. nil if no thread lives.
     ///
-    /// - Complexity: One look; where the first thread has ended, one a thread.
+    /// - Complexity: reads one file; if the main thread has ended, one for each thread.
     package static func livingThread(of processID: UInt32) -> UInt32? {
         let pid = pid_t(bitPattern: processID)
         guard let first = ProcessStat.of(pid) else { return nil }
         if first.isAlive { return processID }
-        // The first thread stays until all others are gone, and is counted with them.
+        // The main thread remains as a zombie until the others have ended, and is counted as a thread.
         guard first.threads > 1 else { return nil }
         for name in (try? namesInDirectory(FilePath("/proc/\(pid)/task"))) ?? [] {
             if let thread = pid_t(name.text), ProcessStat.of(thread: thread, of: pid)?.isAlive == true {
@@ -51,7 +50,7 @@ package enum Presence: Sendable {
         return nil
     }
 
-    /// This boot's number, 16 bytes; nil where the kernel doesn't say.
+    /// This boot's ID, 16 bytes; nil if the kernel doesn't give it.
     package static func currentBootID() -> [UInt8]? {
         guard let text = try? readBytes("/proc/sys/kernel/random/boot_id", limit: 256) else { return nil }
         let digits = text.compactMap { Character(UnicodeScalar($0)).hexDigitValue }
@@ -60,8 +59,8 @@ package enum Presence: Sendable {
     }
 }
 
-/// The number by which /proc shows what a process's threads share: its own, or where its first thread has ended, that
-/// of one that lives.
+/// The number under which /proc shows what the process's threads share: the PID, or a living thread's number if the
+/// main thread has ended.
 package func livingThread(of pid: pid_t) -> pid_t {
     Presence.livingThread(of: UInt32(bitPattern: pid)).map { pid_t(bitPattern: $0) } ?? pid
 }

@@ -7,9 +7,9 @@ import SystemPackage
 package struct ProcessStat: Equatable, Sendable {
     /// The first 15 bytes of the program's name, which may hold anything.
     package var name: [UInt8]
-    /// `R`, `S`, `T`, `Z` …, of its first thread.
+    /// The main thread's state: `R`, `S`, `T`, `Z` …
     package var state: UInt8
-    /// Threads, the first among them until the last has ended.
+    /// The number of threads. It includes the main thread until the last one has ended.
     package var threads: UInt64
     /// Clock ticks since boot (field 22).
     package var startTime: UInt64
@@ -26,10 +26,10 @@ package struct ProcessStat: Equatable, Sendable {
         (self.state, self.threads, startTime) = (state, threads, start)
     }
 
-    /// Of a process, by its PID; nil if it is gone.
+    /// The stat of a process; nil if it has ended.
     package static func of(_ pid: pid_t) -> ProcessStat? { read(FilePath("/proc/\(pid)/stat")) }
 
-    /// Of one thread of a process.
+    /// The stat of one thread of a process.
     package static func of(thread: pid_t, of pid: pid_t) -> ProcessStat? {
         read(FilePath("/proc/\(pid)/task/\(thread)/stat"))
     }
@@ -55,7 +55,7 @@ package func statusWords(_ name: StaticString, of pid: pid_t) -> [[UInt8]]? {
     (try? readBytes(FilePath("/proc/\(pid)/status"), limit: 16_384)).flatMap { statusWords(name, in: $0) }
 }
 
-/// The same in the file's text.
+/// The words of such a line in the file's text.
 package func statusWords(_ name: StaticString, in text: [UInt8]) -> [[UInt8]]? {
     let line = text.split(separator: UInt8(ascii: "\n")).first { line in name.withUTF8Buffer { line.starts(with: $0) } }
     return line?.split(whereSeparator: { $0 == UInt8(ascii: "\t") || $0 == UInt8(ascii: " ") }).dropFirst().map(

@@ -1,7 +1,6 @@
-// Reads JSON (RFC 8259): reports that heapsum wrote before, and that anybody may have changed since.
+// Reads JSON (RFC 8259): reports that heapsum wrote, and that anybody may have changed since.
 //
-// Invariant: any bytes give a value or an error with its place. Depth is bounded; memory is bounded by the text's
-// length.
+// Invariant: any input gives a value or an error with its offset. Depth is bounded, and memory by the text's length.
 
 /// A value of a JSON text.
 package enum JSONValue: Equatable {
@@ -52,7 +51,7 @@ package struct JSONReader {
         var reader = JSONReader(bytes)
         let value = try reader.value(depth: 0)
         reader.skipSpace()
-        if reader.place < bytes.count { throw reader.error("more text behind the value") }
+        if reader.place < bytes.count { throw reader.error("more text after the value") }
         return value
     }
 
@@ -64,7 +63,7 @@ package struct JSONReader {
     }
 
     private mutating func value(depth: Int) throws(JSONError) -> JSONValue {
-        guard depth < Self.mostDepth else { throw error("more than \(Self.mostDepth) values in one another") }
+        guard depth < Self.mostDepth else { throw error("values nested more than \(Self.mostDepth) deep") }
         skipSpace()
         switch next {
         case UInt8(ascii: "{"):
@@ -131,11 +130,11 @@ package struct JSONReader {
     }
 
     private mutating func string() throws(JSONError) -> String {
-        guard next == UInt8(ascii: "\"") else { throw error("a text in quotes is expected") }
+        guard next == UInt8(ascii: "\"") else { throw error("a string is expected") }
         place += 1
         var text: [UInt8] = []
         while let byte = next, byte != UInt8(ascii: "\"") {
-            guard byte >= 0x20 else { throw error("a control character in a text") }
+            guard byte >= 0x20 else { throw error("a control character in a string") }
             place += 1
             guard byte == UInt8(ascii: "\\") else {
                 text.append(byte)
@@ -151,10 +150,10 @@ package struct JSONReader {
             case UInt8(ascii: "f"): text.append(0x0C)
             case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): text.append(escape)
             case UInt8(ascii: "u"): text += Array(String(try scalar()).utf8)
-            default: throw error("no escape of JSON's")
+            default: throw error("not an escape of JSON")
             }
         }
-        guard next != nil else { throw error("a text without an end") }
+        guard next != nil else { throw error("a string without an end") }
         place += 1
         return String(decoding: text, as: UTF8.self)
     }

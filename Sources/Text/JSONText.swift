@@ -16,7 +16,7 @@ package func jsonString(_ text: String) -> String {
     return String(decoding: bytes, as: UTF8.self)
 }
 
-/// Appends the same to `bytes`, without making a String.
+/// Appends a JSON string with its quotes to `bytes`, without making a String.
 package func appendJSONString(_ text: String, to bytes: inout [UInt8], in place: JSONPlace = .file) {
     bytes.append(UInt8(ascii: "\""))
     defer { bytes.append(UInt8(ascii: "\"")) }
@@ -38,7 +38,7 @@ package func appendJSONString(_ text: String, to bytes: inout [UInt8], in place:
         case 0x3C, 0x3E, 0x26:
             if place == .page { appendEscape(scalar.value, to: &bytes) } else { bytes.append(UInt8(scalar.value)) }
         default:
-            // JSON can't hold a byte that is not text: show it as elsewhere.
+            // JSON can't hold a byte that is not UTF-8: write it escaped, as `printable` does.
             if let byte = scalar.pathByte {
                 bytes += ("\\\\x" + hexadecimalDigits(UInt64(byte), 2)).utf8
             } else {

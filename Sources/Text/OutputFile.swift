@@ -73,7 +73,7 @@ package final class OutputFile {
         let path = path == "-" ? "/dev/stdout" : path
         self.path = path == "/dev/stdout" ? "standard output" : path
         if let number = Self.descriptorNumber(path) {
-            // Not opened again: that would start at another place in the file, and fails for a socket.
+            // Duplicate instead of opening again: that would start at another offset, and fails for a socket.
             descriptor = fcntl(number, F_DUPFD_CLOEXEC, 3)
             guard descriptor >= 0 else { throw fail() }
             var status = stat()
@@ -95,11 +95,11 @@ package final class OutputFile {
             return
         }
         try refuse(status, inputs)
-        // As open does: a file that may not be written may not be replaced either.
+        // Like open: a file that may not be written may not be replaced either.
         guard path.withPath({ faccessat(AT_FDCWD, $0, W_OK, AT_EACCESS) }) == 0 else { throw fail() }
         let target = Self.real(path) ?? path
-        // A file with other names has to stay that file; and where a name leads by ways of its own, it is written
-        // through.
+        // A file with several hard links must stay the same file. So must a file whose path resolves to something else
+        // (as in /proc). Both are overwritten in place.
         let copies = status.st_nlink != 1 || FileIdentity(path: target) != FileIdentity(status)
         try begin(Place(target: target, before: status, temporary: nil, copies: copies))
     }
@@ -194,7 +194,7 @@ package final class OutputFile {
         var place = wanted
         let directory = Self.directory(of: place.target)
         if !place.copies {
-            // Without a name for as long as possible, so that nothing is left over however this process ends.
+            // The file has no name for as long as possible, so that nothing remains if this process ends early.
             descriptor = (directory.isEmpty ? "." : directory).withPath {
                 open($0, temporaryFlag | O_RDWR | O_CLOEXEC, 0o666)
             }

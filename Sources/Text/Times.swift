@@ -12,16 +12,16 @@ package func utcTime(_ nanoseconds: UInt64) -> String {
         ? String(decoding: text.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self) : "a time that is not known"
 }
 
-/// 2026-11-27T00:15:57Z, of milliseconds since 1970.
+/// Milliseconds since 1970 as 2026-11-27T00:15:57Z.
 package func isoTime(_ milliseconds: Int64) -> String { formatted(milliseconds, "%Y-%m-%dT%H:%M:%SZ", isLocal: false) }
 
-/// 27 Nov 00:15, where the reader is.
+/// 27 Nov 00:15, in the reader's time zone.
 package func shortTime(_ milliseconds: Int64) -> String { formatted(milliseconds, "%e %b %Y %H:%M", isLocal: true) }
 
 package func clockTime(_ milliseconds: Int64) -> String { formatted(milliseconds, "%H:%M:%S", isLocal: true) }
 
 private func formatted(_ milliseconds: Int64, _ format: String, isLocal: Bool) -> String {
-    // Within what four-digit years hold: times come from files.
+    // Times come from files: keep them within four-digit years.
     var seconds = time_t(max(-62_000_000_000, min(milliseconds / 1000, 253_000_000_000))), parts = tm()
     if isLocal { localtime_r(&seconds, &parts) } else { gmtime_r(&seconds, &parts) }
     var text = [CChar](repeating: 0, count: 64)

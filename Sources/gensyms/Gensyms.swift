@@ -1,5 +1,5 @@
-// The gensyms command: its options, the files one after the other, the exit status. What it prints is
-// made in Output.swift; what it knows of ELF comes from Symbols.
+// The gensyms command: its options, the loop over the files, the exit status. Output.swift makes the listing; Symbols
+// reads ELF.
 
 import ArgumentParser
 import Commands
@@ -52,8 +52,8 @@ struct Gensyms: ParsableCommand {
 
     @Flag(
         help: ArgumentHelp(
-            "Group symbols by their source file, under \"Src:\" headings: code by its DWARF, where it has any,"
-                + " else local symbols alone. The others come first."))
+            "Group symbols by their source file, under \"Src:\" headings: code by its DWARF; without DWARF only local"
+                + " symbols. The others come first."))
     var source = false
 
     @Flag(help: "Show names as their language has them: C++, Rust, Swift.")

@@ -1,6 +1,6 @@
-// Standard output, gathered into large writes, and the two forms of a listing. Text is made
-// without a String a symbol, as a library has hundreds of thousands. Bytes of names that a terminal would
-// obey are written as \xNN, as names come from files that anybody may have made.
+// Standard output in large writes, and the two forms of a listing. Text is made without a String for each symbol,
+// because a library has hundreds of thousands. Bytes of names that a terminal would obey are written as \xNN, because
+// anybody may have made the files.
 
 import Glibc
 import Symbols
@@ -8,7 +8,7 @@ import SystemPackage
 import Text
 
 struct Output {
-    /// Shows names as their language has them, where it is there.
+    /// Shows names demangled, if there is a demangler.
     private let demangler: Demangler?
     private var bytes: [UInt8] = []
     private var scratch: [UInt8] = []
@@ -86,8 +86,8 @@ struct Output {
     }
 
     private mutating func appendPrintable(_ name: some Collection<UInt8>) {
-        // Beyond ASCII there are control characters too, and what turns a line's direction; a name that is no
-        // UTF-8 has all its bytes beyond ASCII written out.
+        // Beyond ASCII there are control characters too, and characters that turn a line's direction. In a name that
+        // is not UTF-8, all bytes beyond ASCII are escaped.
         let text = name.contains { $0 >= 0x80 } ? String(validating: name, as: UTF8.self) : nil
         if let text {
             for scalar in text.unicodeScalars {

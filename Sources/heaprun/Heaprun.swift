@@ -91,8 +91,8 @@ struct Heaprun: ParsableCommand {
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "Sample: record one block about every so many bytes allocated, 512K suggested, which costs next to "
-                + "nothing. Reports give estimates and their standard errors (default: 0, record every block).",
+            "Sample: record about one block for each this many bytes allocated, at next to no cost; 512K is a good "
+                + "value. Reports give estimates and their standard errors (default: 0, record every block).",
             valueName: "bytes"))
     var sample: String?
     @Flag(help: "Write a dump when an allocation fails, at most once a minute.")
@@ -185,7 +185,7 @@ struct Heaprun: ParsableCommand {
         guard bytes <= 1 << 30 else { throw ValidationError("--sample \(sample ?? ""): at most 1G.") }
         if leaks && bytes > 0 {
             throw ValidationError(
-                "--leaks needs every block: a pointer in one that is not sampled is not seen. Leave one of the two out."
+                "--leaks needs every block, because pointers in unsampled blocks are unknown: omit it or --sample."
             )
         }
         return bytes

@@ -19,7 +19,7 @@ final class LeaksAtEnd {
         /// The largest definitely lost rows, as text.
         var largest: [(amount: Amount, dragged: Amount, stack: String)] = []
         var isWhole = true
-        /// Where its image lies.
+        /// The path of its image.
         var path: String
     }
     private var judged: [MappedFile: Judged] = [:]

@@ -1,5 +1,5 @@
-// What heapsum_leaks asks for: a dump with a verdict, made by the heaprun that runs the program. heaprun is the
-// program's ancestor, so it may trace it where nobody else may (yama's 1); under --leaks it traces it already.
+// Serves heapsum_leaks: the heaprun that runs the program makes a dump with a verdict. heaprun is the program's
+// ancestor, so it may trace the program even if Yama forbids others to (level 1); under --leaks it traces it already.
 
 import Glibc
 import HeapImage
@@ -18,13 +18,13 @@ final class LeaksOnRequest {
     private var linesLeftOut = 0
     private lazy var symbolizer = Symbolizer(hasLines: false)
 
-    /// Verdicts that the report at the end tells of; more are counted.
+    /// The most verdicts that the report at the end lists; the rest are counted.
     private static let mostLines = 20
 
     init(watch: EndWatch?) { self.watch = watch }
 
-    /// Writes the dump; 1 where blocks are definitely lost, 0 where none is, -1 where there is no verdict, or it is not
-    /// whole.
+    /// Writes the dump. Returns 1 if blocks are definitely lost, 0 if none is, and -1 if there is no verdict or an
+    /// incomplete one.
     func judge(_ pid: pid_t) -> Int32 {
         var told: LeakSummary?
         do throws(LaunchError) {
@@ -57,7 +57,7 @@ final class LeaksOnRequest {
                             missing: process.missing, image: image))
                 }
                 if let made { return made }
-                throw LeaksError("\(pid): no thread of it would stop")
+                throw LeaksError("\(pid): none of its threads stopped")
             }
             var options = SnapshotOptions()
             options.keepsTicks = true

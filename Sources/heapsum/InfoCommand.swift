@@ -1,4 +1,4 @@
-// heapsum info: how recorded programs stand.
+// heapsum info: the state of recorded programs.
 
 import ArgumentParser
 import Glibc
@@ -32,7 +32,7 @@ struct InfoCommand: ParsableCommand {
     }
 
     func run() throws {
-        // Each is chosen by itself: a dump that is named is told of, whatever else is.
+        // Each argument is resolved by itself: a dump that is named is always shown.
         let selections = files.map { InputSelection(paths: [$0]) }
         var failed = false
         for failure in selections.flatMap(\.failures) {

@@ -1,7 +1,6 @@
-// What the named files are: images, to be chosen among, or logs, to be read through; and which sets of a
-// log are meant.
+// Finds out what the named files are, images or logs, and which images and which sets of a log count.
 //
-// A file's contents decide, and never its name; --input says it where they don't.
+// A file's contents decide, never its name; if the contents don't show it, --input does.
 
 import ArgumentParser
 import Glibc
@@ -11,7 +10,7 @@ import Logs
 import Reduce
 import Text
 
-/// What a file is, as --input has it.
+/// What a file is: the values of --input.
 enum InputKind: ExpressibleByArgument, Equatable {
     case auto, image
     case log(LogKind)
@@ -42,7 +41,7 @@ struct NamedLog {
 struct Inputs {
     private(set) var images: [HeapImage] = []
     private(set) var logs: [NamedLog] = []
-    /// Why files can't be used.
+    /// The reasons for which files can't be used.
     private(set) var failures: [String] = []
 
     init(paths: [String], kind: InputKind, set: SetChoice) {
@@ -75,7 +74,7 @@ struct Inputs {
         return try? HeapImage(place.source(of: pid), presence: .running)
     }
 
-    /// Where a process was named that is not recorded, or can't be read: what makes a file of it.
+    /// If a process was named that is not recorded, or can't be read: how to make a file of it.
     private static func hint(for path: String) -> String {
         guard let pid = Int32(path), pid > 0, access(path, F_OK) != 0, kill(pid, 0) == 0 || errno == EPERM else {
             return ""
@@ -98,7 +97,7 @@ struct Inputs {
             if stream.storedBytes == nil, Decompressed.isCompressed(head) {
                 throw LogError(
                     file: stream.name, offset: 0,
-                    what: "compressed, and not a file: decompress it before, as in zstdcat FILE | heapsum -")
+                    what: "compressed, and not a file: decompress it first, as in zstdcat FILE | heapsum -")
             }
             if head.isEmpty, let damage = stream.finish(at: 0) {
                 throw LogError(file: stream.name, offset: 0, what: damage.what)
@@ -115,7 +114,7 @@ struct Inputs {
             throw LogError(
                 file: path, what: "sets are those of a log, and this is a heap image; --set chooses among dumps")
         }
-        // An image is read at offsets: what comes through a pipe, or a decompressor, goes to a file first.
+        // An image is read at offsets, so data from a pipe or a decompressor is first copied to a file.
         if stream.storedBytes != nil && !stream.isCompressed {
             take(InputSelection.open(paths: [path]))
         } else {
@@ -135,7 +134,7 @@ struct Inputs {
         return path.withPath({ stat($0, &status) }) == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 
-    /// `LOG@2` is set 2 of LOG, where no file is called so.
+    /// `LOG@2` is set 2 of LOG, unless a file has that name.
     static func set(of path: String) -> (file: String, set: SetChoice?) {
         guard path.withPath({ access($0, F_OK) }) != 0, let at = path.lastIndex(of: "@"), at != path.startIndex,
             let set = SetChoice(argument: String(path[path.index(after: at)...]))
@@ -144,7 +143,7 @@ struct Inputs {
     }
 }
 
-/// How compressed data begins.
+/// The first bytes of compressed data.
 enum Decompressed {
     static func isCompressed(_ head: [UInt8]) -> Bool {
         head.starts(with: [0x1F, 0x8B]) || head.starts(with: [0x28, 0xB5, 0x2F, 0xFD])

@@ -167,7 +167,7 @@ struct LeaksCommand: ParsableCommand {
     ) throws {
         guard why.isEmpty && showBlock.isEmpty else {
             throw LeaksError(
-                "\(image.file): a dump keeps the verdict and not the program's memory: --why and --show-block take a "
+                "\(image.file): a dump has the verdict, but not the program's memory: --why and --show-block need a "
                     + "running program, or a core file (--core FILE)")
         }
         let reduction = Reduction()

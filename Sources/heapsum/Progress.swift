@@ -1,13 +1,13 @@
-// The progress bar: on a terminal, on stderr, and only where there is something to wait for.
+// The progress bar: on stderr if that is a terminal, and only if a command takes long.
 //
-// Invariant: nothing is written before half a second, nor where stderr is no terminal, and what was
-// written is gone when the command goes on.
+// Invariant: nothing is written in the first half second, or if stderr is no terminal. The bar is removed before the
+// command writes anything else.
 
 import Glibc
 import Report
 import Text
 
-/// Shows how far reading is: bytes, rate, and the time that is left.
+/// Shows the progress of reading: bytes, rate, and the remaining time.
 final class Progress {
     private let isShown: Bool
     private let columns: Int
@@ -17,7 +17,7 @@ final class Progress {
     private var last = 0.0
     private var isDrawn = false
 
-    /// For the file called `name`, of so many bytes where that is known.
+    /// For the file `name`; `storedBytes` is its size, if known.
     init(name: String, storedBytes: UInt64?, isWanted: Bool) {
         isShown = isWanted && isatty(STDERR_FILENO) == 1 && getenv("TERM").map { String(cString: $0) } != "dumb"
         columns = Style(descriptor: STDERR_FILENO, color: .never).width ?? 80
@@ -25,7 +25,7 @@ final class Progress {
         self.storedBytes = storedBytes
     }
 
-    /// The same, where it is only known by now how many bytes there are.
+    /// The same, if the total is known only now.
     func update(_ bytes: UInt64, _ stored: UInt64, of total: UInt64?) {
         storedBytes = total
         update(bytes, stored)
@@ -43,7 +43,7 @@ final class Progress {
         )
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     func end() {
         if isDrawn { draw("") }
         isDrawn = false

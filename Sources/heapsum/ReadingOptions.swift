@@ -34,8 +34,8 @@ struct ReadingOptions: ParsableArguments {
 
     /// Reads all files of the paths into one reduction, and reports on stderr what was damaged, left out or skipped.
     ///
-    /// - Returns: the reduction, and the exit status that a part which could not be used asks for.
-    /// - Throws: `ExitCode.badInput` where nothing could be used.
+    /// - Returns: the reduction, and an exit status if a part could not be used.
+    /// - Throws: `ExitCode.badInput` if nothing could be used.
     func reduce(_ paths: [String]) throws -> (reduction: Reduction, status: ExitCode?) {
         try reduce(Inputs(paths: paths, kind: input, set: set))
     }
@@ -48,8 +48,8 @@ struct ReadingOptions: ParsableArguments {
 
     /// Adds inputs to a reduction that may already have others.
     ///
-    /// - Returns: the exit status that a part which could not be used asks for.
-    /// - Throws: `ExitCode.badInput` where nothing could be used.
+    /// - Returns: an exit status if a part could not be used.
+    /// - Throws: `ExitCode.badInput` if nothing could be used.
     func add(_ inputs: Inputs, to reduction: Reduction) throws -> ExitCode? {
         var status: ExitCode?
         for failure in inputs.failures {

@@ -1,4 +1,4 @@
-// The command without a name: reduce what is named and print one report.
+// heapsum without a command: reduces the named files, and prints one report.
 
 import ArgumentParser
 import Commands
@@ -173,7 +173,7 @@ struct ReduceCommand: ParsableCommand {
         let rows = try selection.rows(
             of: reduction, names: names, filter: filter, inTable: isTable, suppressions: suppressions,
             withFreed: withFreed)
-        // Records have one line an address, whatever was inlined there.
+        // Records have one line for each address, without inlined functions.
         if format != .machine(.records) { names.prepare(rows.rows) }
         let frameLimit = selection.limits.frames(inTable: isTable)
         let machine = MachineReport(reduction, rows, names: names, frameLimit: frameLimit, quantity: selection.sort.sum)
@@ -192,11 +192,11 @@ struct ReduceCommand: ParsableCommand {
                 try machine.write(format, to: out)
             }
         }
-        // In a table these stand at the end; what reads the other formats can't be told in them.
+        // A table has these at its end; the other formats have no place for them, so they go to stderr.
         if !isTable { for line in Table.notes(reduction, rows) + Table.warnings(reduction, names) { sayShown(line) } }
     }
 
-    /// Of all stacks that pass, those too that hold nothing now: their blocks lived and were freed.
+    /// For all stacks that pass, including those that hold nothing now: their blocks were freed, and have lifetimes.
     private func distributions(
         _ reduction: Reduction, _ shown: RowSelection, _ names: FrameNames, _ filter: FrameFilter,
         _ suppressions: Suppressions?
@@ -219,7 +219,7 @@ struct ReduceCommand: ParsableCommand {
     private func reportTree(
         _ reduction: Reduction, _ names: FrameNames, _ filter: FrameFilter, _ suppressions: Suppressions?
     ) throws {
-        // The limits are of the tree's calls, which all stacks make up.
+        // The limits apply to the tree's calls, which are made of all stacks.
         var all = selection
         all.limits.top = 0
         all.minBytes = ByteCount(bytes: 0)
@@ -229,7 +229,7 @@ struct ReduceCommand: ParsableCommand {
         limits.leastBytes = selection.minBytes.bytes
         limits.most = selection.limits.rows(inTable: false)
         limits.depth = selection.limits.frames(inTable: false)
-        // Whoever says how much is shown gets that.
+        // An explicit limit is kept.
         if selection.limits.top != nil || selection.minBytes.bytes > 0 { limits.leastShare = 0 }
         try output.write(inputs: inputs(of: reduction)) { out in
             try CallTreeTable(

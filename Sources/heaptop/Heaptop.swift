@@ -1,4 +1,4 @@
-// heaptop: the heap of a running program as a table that renews itself.
+// heaptop: the heap of a running program as a table that is updated.
 
 import ArgumentParser
 import Commands
@@ -106,7 +106,7 @@ struct Heaptop: ParsableCommand {
         try out.finish()
     }
 
-    /// Two looks, for there to be rates; then one table.
+    /// Looks twice, because rates need two looks; then prints one table.
     private func printOnce(_ rows: LiveRows) throws {
         var screen = TopScreen(rows, sort: sort)
         if rows.heap.isRunning {
@@ -115,7 +115,7 @@ struct Heaptop: ParsableCommand {
         }
         let width = Style(descriptor: STDOUT_FILENO, color: .auto).width ?? 200
         let count = min(screen.rows.rows.count, 200)
-        // A table for a pipe has no keys to tell of.
+        // A table in a pipe needs no help on keys.
         try write(screen.lines(ScreenSize(width: width, height: count + 6)).dropLast().map { $0 })
     }
 
@@ -129,7 +129,7 @@ struct Heaptop: ParsableCommand {
             let now = monotonicSeconds()
             if now >= next {
                 try screen.look(at: now)
-                // Where a look takes long, it is still at most every other moment.
+                // If a look takes long, still wait half an interval before the next.
                 next = max(next + interval.seconds, monotonicSeconds() + interval.seconds / 2)
                 continue
             }
@@ -150,7 +150,7 @@ struct Heaptop: ParsableCommand {
         } catch { return error.message }
     }
 
-    /// Hands the terminal to `heapsum leaks` and a pager, and takes it back.
+    /// Gives the terminal to `heapsum leaks` and a pager, and takes it back.
     private func leaks(_ heap: LiveHeap, _ terminal: Terminal) -> String? {
         guard let pid = heap.processID, heap.isRunning else {
             return "the program has ended: heapsum leaks --core reads a core file"
@@ -160,7 +160,7 @@ struct Heaptop: ParsableCommand {
         let heapsum = sibling("heapsum")
         let pager = environmentText("PAGER") ?? "less"
         let command = "\(shellWord(heapsum)) leaks \(pid) 2>&1 | \(pager == "less" ? "less -R" : pager)"
-        // How the pager ended is its user's business.
+        // The pager's exit status does not matter.
         do throws(Errno) { _ = try runChild(["sh", "-c", command]) } catch { return "sh: \(error)" }
         return nil
     }
@@ -173,7 +173,7 @@ private func pause(_ seconds: Double) {
     while case let left = until - monotonicSeconds(), left > 0 { usleep(UInt32(min(left, 0.9) * 1e6)) }
 }
 
-/// Another of these tools, which is installed beside this one.
+/// Another of heapsum's tools, installed beside this one.
 private func sibling(_ name: String) -> String {
     guard let own = FilePath("/proc/self/exe").real else { return name }
     let beside = own.removingLastComponent().appending(name)

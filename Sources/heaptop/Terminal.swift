@@ -1,11 +1,11 @@
-// The terminal, by ncurses: keys in, lines out, and as it was when we leave.
+// The terminal, through ncurses: reads keys, shows lines, and restores the terminal at the end.
 
 import CTerminal
 import Glibc
 import Live
 import Text
 
-/// The terminal, while a table is shown on it. One at a time; ended by `end()`.
+/// The terminal while a table is shown on it. Only one may exist; `end()` ends it.
 final class Terminal {
     private let curses: terminal_functions
     private let window: UnsafeMutablePointer<WINDOW>
@@ -14,7 +14,7 @@ final class Terminal {
 
     /// Takes the terminal.
     ///
-    /// - Throws: `InputError` where ncurses isn't there, or doesn't know the terminal.
+    /// - Throws: `InputError` if ncurses is missing, or doesn't know the terminal.
     init() throws(InputError) {
         var functions = terminal_functions()
         if let reason = terminal_load(&functions) {
@@ -82,7 +82,7 @@ final class Terminal {
         }
     }
 
-    /// The next key; nil where none came in that time, or the window got another size.
+    /// The next key; nil if none came in that time, or if the window's size changed.
     func key(milliseconds: Int) -> Key? {
         _ = curses.wtimeout(window, Int32(clamping: max(0, milliseconds)))
         let code = curses.wgetch(window)
@@ -117,7 +117,7 @@ final class Terminal {
         return event.bstate & terminal_click != 0 ? .click(Int(event.y)) : nil
     }
 
-    /// A character of several bytes, whose others are there already.
+    /// A character of several bytes; the other bytes have already arrived.
     private func character(first: UInt8) -> Key? {
         var bytes = [first]
         _ = curses.wtimeout(window, 0)

@@ -115,7 +115,7 @@ import Text
         }
         builder.threads[thread].in_flight = cut == .finished ? heap_in_flight() : flight
         if step == 0 { builder.putSlot(address: old, bytes: 100, word: oldSlot) }
-        if step >= 1 && step < 4 { builder.putSlot(address: old, bytes: 100, word: heap_slot_mark(UInt32(thread))) }
+        if step >= 1 && step < 4 { builder.putSlot(address: old, bytes: 100, word: heap_slot_claim(UInt32(thread))) }
         if step >= 3 { builder.putSlot(address: new, bytes: 120, word: newSlot) }
         if step >= 4 && !inPlace { builder.putSlot(address: old, bytes: 100, word: 0) }
         if step >= 2 {
@@ -145,7 +145,7 @@ import Text
         var (builder, stack, thread) = start(HEAP_KIND_RUNNING)
         let slot = builder.slot(address: 0x2000, bytes: 60, stack: stack)
         builder.count(stack, allocated: 1, bytes: 60)
-        builder.putSlot(address: 0x2000, bytes: 60, word: cut == .returned ? heap_slot_mark(UInt32(thread)) : 0)
+        builder.putSlot(address: 0x2000, bytes: 60, word: cut == .returned ? heap_slot_claim(UInt32(thread)) : 0)
         builder.threads[thread].in_flight = heap_in_flight(
             phase: UInt64(HEAP_IN_FLIGHT_RETURNED.rawValue), old_address: 0x2000, old_slot: slot, old_bytes: 60,
             new_address: 0x7000, new_slot: 0, new_bytes: 80, reserved: 0)

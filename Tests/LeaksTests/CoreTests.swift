@@ -42,7 +42,7 @@ import Testing
         }
         #expect(try refusal("core other").messages.contains("name the image of the same process"))
         #expect(try refusal("text image").messages.contains("offset 0: "))
-        #expect(try refusal("/bin/true image").messages.contains("no core file"))
+        #expect(try refusal("/bin/true image").messages.contains("not a core file"))
         #expect(try refusal("nothing image").exitStatus == 2)
         // Cut off: nothing is called definitely lost, and what is missing is listed.
         for file in ["short", "shorter"] {

@@ -146,7 +146,7 @@ private final class TerminalSession {
         try terminal.send("Escape")
         #expect(try terminal.shows(">BLOCKS"))
         try terminal.send("/ nothing_of_that_name Enter")
-        #expect(try terminal.shows("nothing that is live has such a frame"))
+        #expect(try terminal.shows("no live block has a matching frame"))
         try terminal.send(
             "/ BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace")
         try terminal.send("BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace BSpace '(' Enter")

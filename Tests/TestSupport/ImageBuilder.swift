@@ -201,11 +201,11 @@ package struct ImageBuilder {
         thread: Int, number: UInt64, kind: heap_event_kind, address: UInt64, slot: UInt64, bytes: UInt64,
         tick: UInt32 = 0, flags: UInt32 = 0, commit: Bool = true
     ) {
-        let mark =
+        let tag =
             (number & 0xFFFF_FFFF) << UInt64(HEAP_EVENT_SEQUENCE_SHIFT)
             | UInt64(flags) << UInt64(HEAP_EVENT_FLAGS_SHIFT)
             | UInt64(kind.rawValue) << UInt64(HEAP_EVENT_KIND_SHIFT) | UInt64(tick)
-        let event = heap_event(address: address, slot: slot, bytes: bytes, mark: mark)
+        let event = heap_event(address: address, slot: slot, bytes: bytes, tag: tag)
         withUnsafeMutableBytes(of: &rings[thread]) {
             $0.storeBytes(of: event, toByteOffset: Int(number % UInt64(HEAP_RING_EVENTS)) * 32, as: heap_event.self)
         }

@@ -1,11 +1,11 @@
 /*
- * An exported function, `label`, that jumps to whatever its entry holds, with registers and stack as its caller left
- * them.
+ * An exported function, `label`, that jumps to the address in its entry and leaves registers and stack unchanged.
  */
 #ifndef HEAPSUM_STUB_AARCH64_H
 #define HEAPSUM_STUB_AARCH64_H
 
-/* x16 and x17 are free at any call (AAPCS64, 6.1.1). An entry's first word is where to jump; 0 before it is known. */
+/* A call may change x16 and x17 (AAPCS64, 6.1.1). An entry's first word is the address to jump to; 0 until it is known.
+ */
 #define STUB(own, label) \
     __asm__(".pushsection .text\n" \
             ".globl " #label "\n" \
@@ -34,8 +34,8 @@
             ".size " #label ", . - " #label "\n" \
             ".popsection\n")
 
-/* passing_settle(entry), with all that a call may pass in registers kept: integers, the result's address, and vectors.
- */
+/* passing_settle(entry), which preserves every register that may pass an argument: integers, the result's address, and
+ * vectors. */
 #define SETTLE_KEEPING \
     __asm__(".pushsection .text\n" \
             ".type passing_settle_keeping, %function\n" \
@@ -74,7 +74,7 @@
             ".size passing_settle_keeping, . - passing_settle_keeping\n" \
             ".popsection\n")
 
-/* syscall: all arguments are in registers, so a function does. */
+/* syscall: all arguments are in registers, so a plain function is enough. */
 #define SYSCALL_JUMP \
     HOOK long hook_syscall(long number, long a, long b, long c, long d, long e, long f) { \
         if (number == SYS_seccomp || number == SYS_mlockall || number == SYS_setrlimit || number == SYS_prlimit64 \

@@ -106,8 +106,8 @@
             ".size hook_syscall, . - hook_syscall\n" \
             ".popsection\n");
 
-/* dlsym(handle, name): what late_look answers; where that is NULL, a jump to the program's own, as it looks at who
- * calls. */
+/* dlsym(handle, name): returns late_look's answer. If that is NULL, jumps to the program's own dlsym, which examines
+ * its return address. */
 #define LATE_DLSYM \
     __asm__(".pushsection .text\n" \
             ".globl hook_dlsym\n" \

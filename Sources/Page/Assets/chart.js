@@ -1,8 +1,8 @@
-// A graph over time, in SVG: lines, areas, stacked areas, marks at moments, a value under the pointer, and a brush that
-// picks a span. Colours are classes of the style sheet. A series is drawn as it was measured: where a value is null the
-// line is broken, and nothing is smoothed.
+// A graph over time, in SVG: lines, areas, stacked areas, marks at moments, the value under the pointer, and a brush to
+// select a span. Colours are classes of the style sheet. A series is drawn as it was measured: a null value breaks the
+// line, and nothing is smoothed.
 
-/** Round values for an axis from 0 to `most`. */
+/** Round values for the ticks of an axis from 0 to `most`. */
 function ticksTo(most, count, base = 10) {
     if (!(most > 0)) return [0];
     const raw = most / count;
@@ -29,9 +29,9 @@ function timeTicks(from, to, count) {
 
 class TimeChart {
     /**
-     * `series`: { name, values, style: 'line' | 'area', index (of the colour), times }, values one each of `times`, or
-     * of the series' own; `isQuiet` ones are not described. `marks`: { at, label }. `brush(from, to)` is told of a span
-     * that was dragged. `isStacked` adds the series up.
+     * `series`: { name, values, style: 'line' | 'area', index (of the colour), times }; there is one value for each of
+     * `times`, or of the series' own times. `isQuiet` series are not described. `marks`: { at, label }.
+     * `brush(from, to)` is called when a span was dragged. `isStacked` stacks the series.
      */
     constructor({
         label,
@@ -207,7 +207,7 @@ class TimeChart {
         const shown = [];
         for (const [number, each] of this.series.entries()) {
             const own = each.times ? this.nearest(this.times[index], each.times) : index;
-            // One that had ended by then, or wasn't there yet, has no value.
+            // A series that has ended or has not begun has no value here.
             if (each.times
                 && (this.times[index] < each.times[0] - 1 || this.times[index] > each.times[each.times.length - 1] + 1))
                 continue;
@@ -238,7 +238,7 @@ class TimeChart {
             if (start === null) return;
             const [from, to] = [Math.min(start, time(event)), Math.max(start, time(event))];
             start = null;
-            // A click is no span: it takes the span away.
+            // A click is no span: it removes the selected one.
             (this.x(to) - this.x(from) < 5) ? this.brush(null, null) : this.brush(from, to);
             this.showSpan(this.chosen);
         };
@@ -249,7 +249,7 @@ class TimeChart {
         });
     }
 
-    /** Shows a span as picked; null: none. */
+    /** Shows a span as selected; null: none. */
     showSpan(span) {
         this.chosen = span;
         this.drawSpan(span, '');
@@ -270,6 +270,6 @@ const short = value => Math.abs(value) >= 1e9 ? +(value / 1e9).toFixed(1) + ' G'
     : Math.abs(value) >= 1e4                  ? +(value / 1e3).toFixed(1) + ' k'
                                               : grouped(value);
 
-/** What the series' colours mean. */
+/** The legend of the series' colours. */
 const legend = entries => make('ul', {class: 'legend'},
     ...entries.map(([name, key]) => make('li', {}, make('span', {class: 'key ' + key, 'aria-hidden': 'true'}), name)));

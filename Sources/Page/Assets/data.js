@@ -1,5 +1,5 @@
-// The page's data, as it was written beside the script: columns become typed arrays, once, and answer what a row or a
-// frame is. Nothing here knows how anything looks.
+// The page's data, which is in the page beside the script. Columns become typed arrays once; functions here describe
+// rows and frames. This file knows nothing about display.
 
 class HeapData {
     constructor(raw) {
@@ -50,7 +50,7 @@ class HeapData {
     frameName(frame) { return this.strings[this.frames.name[frame]]; }
     framePlace(frame) { return this.strings[this.frames.place[frame]]; }
     frameModule(frame) { return this.strings[this.raw.modules[this.frames.module[frame]]]; }
-    /** The function, with how far into it where no line is known. */
+    /** The function's name, with the offset in it if no line is known. */
     frameText(frame) {
         const offset = this.frames.symbolOffset[frame];
         return this.frameName(frame) + (offset >= 0 ? '+0x' + offset.toString(16) : '');
@@ -59,7 +59,7 @@ class HeapData {
 
 const baseName = path => path.slice(path.lastIndexOf('/') + 1);
 
-/** What graphs are drawn of: frames that are in one function of one module are one. */
+/** The functions of graphs: all frames in one function of one module are the same entry. */
 class FunctionTable {
     constructor(raw) {
         const {name, module, place} = raw.frames;
@@ -88,7 +88,7 @@ class FunctionTable {
     moduleName(number) { return baseName(this.modulePath(number)); }
 }
 
-/** What the search field asks for: words, or /an expression/; null where it asks for nothing. */
+/** A test for the text of the search field: words, or /an expression/; null for an empty field. */
 function matcher(text) {
     const trimmed = text.trim();
     if (!trimmed) return {test: null};

@@ -1,9 +1,9 @@
-// The flame graph: a canvas, since a tree of a large program has more boxes than a document can hold. What is narrower
-// than half a pixel isn't drawn. The mouse, the keyboard and the outline (outline.js) move through the same tree; who
-// can't see the canvas is told of the box that the keyboard stands on.
+// The flame graph. It is a canvas, because the tree of a large program has more boxes than a document can hold. Boxes
+// narrower than half a pixel are not drawn. The mouse, the keyboard and the outline (outline.js) move through the same
+// tree; screen readers hear the box that the keyboard is on.
 
 class FlameGraph {
-    /** `actions` are zoom(node), details(node): what the tooltip shows, and sentence(node). */
+    /** `actions` are zoom(node), details(node) for the tooltip, and sentence(node). */
     constructor(actions, {id, help}) {
         this.actions = actions;
         this.rowHeight = 22;
@@ -47,8 +47,8 @@ class FlameGraph {
     }
 
     /**
-     * What is shown: the tree, the widths, the matching functions or null. `tint(node)` is a colour, or the box's parts
-     * from left to right: [share, colour].
+     * Shows a tree with these widths. `matches` are the matching functions, or null. `tint(node)` is a colour, or the
+     * box's parts from left to right: [share, colour].
      */
     show({tree, widths, tint, matches, focus}) {
         Object.assign(this, {tree, widths, tint, matches});
@@ -63,7 +63,7 @@ class FlameGraph {
         return this.colours;
     }
 
-    /** Boxes of the focus, its callers above it, and all inside of it that can be seen. */
+    /** Places the boxes of the focus, of its callers above it, and of its visible descendants. */
     layout(width) {
         const {tree, widths, focus} = this;
         const boxes = [];
@@ -80,7 +80,7 @@ class FlameGraph {
                 let x = box.x;
                 for (const node of tree.children(box.node, widths)) {
                     const own = widths[node] * scale;
-                    if (own < 0.5) break; // the largest are first: all that follow are smaller
+                    if (own < 0.5) break; // sorted by size: all that follow are smaller
                     next.push({node, x, width: own});
                     x += own;
                 }
@@ -175,7 +175,7 @@ class FlameGraph {
             const node = moves[event.key]();
             if (node !== undefined) {
                 this.cursor = node;
-                // What lies outside of the zoom, or is too narrow to be seen, is zoomed to.
+                // If the node is outside the zoom, or too narrow to see, zoom to it.
                 if (!this.boxes.some(row => row.some(box => box.node === node))) this.actions.zoom(tree.parent[node]);
                 this.draw();
             }
@@ -189,7 +189,7 @@ class FlameGraph {
         event.preventDefault();
     }
 
-    /** Says which box the keyboard stands on, to the eye too. */
+    /** Announces the box that the keyboard is on, and shows it. */
     tell() {
         if (!this.tree) return;
         announce(this.actions.sentence(this.cursor));

@@ -1,7 +1,6 @@
-// Histograms, as tables with bars in them: a screen reader reads the numbers, print keeps them, and nobody measures
-// bars with a ruler.
+// Histograms, as tables with bars in them: screen readers and print have the numbers, and nobody must measure bars.
 
-/** `classes` are [label, count, other]; bars are as long as the counts. */
+/** `classes` are [label, count, other]; the bars show the counts. */
 function histogram(caption, heads, classes) {
     if (classes.every(each => !each[1])) return make('p', {class: 'empty', text: caption + ': nothing to show.'});
     const most = Math.max(...classes.map(each => each[1]));
@@ -20,7 +19,7 @@ function histogram(caption, heads, classes) {
         make('tbody', {}, ...lines));
 }
 
-/** Every class from the first to the last that is used: a gap between is part of the shape. */
+/** All classes from the first used one to the last, including empty ones: gaps are part of the shape. */
 function filled({class: classes, blocks, bytes}, label) {
     if (classes.length === 0) return [];
     const rows = [];

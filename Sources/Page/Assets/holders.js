@@ -1,8 +1,8 @@
-// Who holds what is reachable: a tree from the roots, drawn as calls are, as a list and as a graph. A line stands for a
-// root, or for all blocks of one stack below one line; it is as wide as what would be freed if it went.
+// Who holds the reachable blocks: a tree from the roots, shown like calls, as a list and as a graph. A line stands for
+// a root, or for all blocks of one stack below one line. Its width is what would be freed if it went.
 
 class HolderTree extends Tree {
-    /** Of several processes each is a line of its own, above its roots. */
+    /** With several processes, each is a line above its roots. */
     constructor(data) {
         super();
         const {holders} = data.raw.verdicts;
@@ -22,9 +22,9 @@ class HolderTree extends Tree {
         }
         this.widths = Float64Array.from(this.kept);
         this.finish();
-        // Lines are no functions of modules: each has a number of its own, by which a search finds it.
+        // Lines are not functions of modules: each has its own number, by which a search finds it.
         this.function = Int32Array.from(this.names.keys());
-        /** The rank of the line directly below all that a node hangs from: what keeps the most is 1. */
+        /** For each node, the rank of its ancestor directly below the top: the one that keeps the most is 1. */
         this.rank = new Int32Array(this.count);
         this.children(0, this.widths).forEach((node, place) => {
             this.rank[node] = place + 1;
@@ -43,7 +43,7 @@ class HolderTree extends Tree {
     moduleName(node) { return `${counted(this.keptBlocks[node], 'block')} with it`; }
 }
 
-/** The part of the page that shows the tree. `zoom(node)` and `form(value)` change the page's state. */
+/** The panel that shows the tree. `zoom(node)` and `form(value)` change the page's state. */
 class HolderPanel {
     constructor(data, {zoom, form}) {
         this.tree = new HolderTree(data);
@@ -67,8 +67,8 @@ class HolderPanel {
             this.outline.element, this.graph.element, make('p', {
                 class: 'hint',
                 id: 'holders-help',
-                text: 'Below a holder stands what goes with it: its bytes would be freed if it went and nothing else ' +
-                    'held them. What keeps less than 0.2 % is left out. Measure, verdict and zoom above change ' +
+                text: 'Below a holder is what only it keeps: these bytes would be freed if it went. ' +
+                    'Holders that keep less than 0.2 % are left out. Measure, verdict and zoom above change ' +
                     'nothing here.'
             }));
         this.tints = new Map();
@@ -77,7 +77,7 @@ class HolderPanel {
 
     shareOf(node) { return share(this.tree.kept[node], this.tree.kept[0]); }
 
-    /** The eight largest roots have a hue each, and what they keep has theirs. */
+    /** Each of the eight largest roots has a hue, which all that it keeps shares. */
     tint(node) {
         if (node === 0) return look.colour('box-root');
         const name = this.tree.rank[node] <= 8 ? `module-${this.tree.rank[node]}` : 'box-other';
@@ -86,7 +86,7 @@ class HolderPanel {
         return this.tints.get(key);
     }
 
-    /** `form` is outline or graph, `zoom` a node, `test` what a search finds or null. */
+    /** `form` is outline or graph, `zoom` a node, `test` the search's test or null. */
     show({form, zoom, test, isNew}) {
         const {tree} = this, isGraph = form === 'graph', focus = zoom >= 0 && zoom < tree.count ? zoom : 0;
         this.switch.show(isGraph ? 'graph' : 'outline');

@@ -1,5 +1,5 @@
-// What a reader sees whatever the page is of: the theme and its switch, the tooltip, and the line that screen readers
-// are told through. Colours are those of the style sheet; what is drawn by hand asks for them here.
+// What all pages share: the theme and its switch, the tooltip, and the announcements for screen readers. Colours are
+// defined in the style sheet; code that draws by hand gets them here.
 
 const look = {
     listeners: [],
@@ -12,7 +12,7 @@ const look = {
 
 {
     const preferred = matchMedia('(prefers-color-scheme: dark)');
-    // Where storage is forbidden (a file opened from a disk, say), the choice lasts as long as the page.
+    // If storage is forbidden (as for a file opened from a disk), the choice lasts as long as the page.
     const stored = {
         get value() {
             try {
@@ -22,7 +22,7 @@ const look = {
         set value(theme) {
             try {
                 theme ? localStorage.setItem('heapsum-theme', theme) : localStorage.removeItem('heapsum-theme');
-            } catch { /* lasts for now */
+            } catch { /* kept for this page only */
             }
         }
     };
@@ -54,7 +54,7 @@ const look = {
     };
 }
 
-/** The tooltip: one for the page, beside the pointer, never under it. */
+/** The page's one tooltip, beside the pointer, never under it. */
 const tooltip = {
     element: make('div', {class: 'tooltip', 'aria-hidden': 'true', hidden: true}),
     show(x, y, ...children) {
@@ -67,7 +67,7 @@ const tooltip = {
         this.element.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
     },
     hide() { this.element.hidden = true; },
-    /** Names and values, a line each. */
+    /** Names and values, one line for each pair. */
     lines: pairs => make('dl', {}, ...pairs.filter(pair => pair).map(([name, value,
         key]) => make('div', {}, make('dt', {}, key ? make('span', {class: 'key ' + key}) : null, name), make('dd', {
         text: value
@@ -75,7 +75,7 @@ const tooltip = {
 };
 addEventListener('scroll', () => tooltip.hide(), {passive: true, capture: true});
 
-/** Says something to who can't see it change. */
+/** Announces changes to screen readers. */
 const announcer = make('div', {class: 'unseen', role: 'status', 'aria-live': 'polite', id: 'announcer'});
 const announce = text => {
     if (announcer.textContent !== text) announcer.textContent = text;

@@ -1,6 +1,6 @@
-// The flame graph as an outline: the same tree, for screen readers, for print, and for who likes numbers beside names.
-// Its items are made as they are opened. It follows the tree pattern of ARIA: arrows move, right opens, left closes,
-// Enter zooms the graph to the item.
+// The flame graph as an outline: the same tree as a list, for screen readers, for print, and for readers who prefer
+// numbers beside names. Items are made when they are opened. It follows ARIA's tree pattern: arrows move, right opens,
+// left closes, Enter zooms the graph to the item.
 
 class Outline {
     /** `actions` are zoom(node), texts(node): [value, share], and sentence(node). */
@@ -17,13 +17,13 @@ class Outline {
         });
     }
 
-    /** Items that hold `leastShare` of the focus or more are open from the start. */
+    /** Shows a tree below the focus. Items that hold at least `leastShare` of the focus are open. */
     show({tree, widths, focus, leastShare = 1}) {
         Object.assign(this, {tree, widths});
         const item = this.item(focus, 1);
         this.element.replaceChildren(item);
         item.tabIndex = 0;
-        // Open until there is a choice to make.
+        // Open items until one has several children.
         for (let next = item, level = 0; next && level < 40; level++) {
             this.open(next);
             const items = next.lastChild.querySelectorAll(':scope > [role=treeitem]');
@@ -143,7 +143,7 @@ class Outline {
     }
 }
 
-/** The way from all to what is zoomed to, a button a step. `zoom(node)` goes there. */
+/** The path from the top to the zoomed node, one button per step. `zoom(node)` goes there. */
 class Crumbs {
     constructor(zoom) {
         this.zoom = zoom;

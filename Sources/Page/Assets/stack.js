@@ -1,7 +1,7 @@
-// One stack, whole: its frames with where they are, what it holds, and how it came to that over the moments known.
+// One whole stack: its frames with their places, what it holds, and what it held at the known moments.
 
 class StackDetail {
-    /** `actions.search(name)` looks for a function; `actions.close()` puts the detail away. */
+    /** `actions.search(name)` searches for a function; `actions.close()` hides the stack. */
     constructor(data, actions) {
         this.data = data;
         this.actions = actions;

@@ -1,8 +1,8 @@
-// The state of a page, in its URL's fragment: who opens the link sees what its sender saw. A value that is the default
-// is left out; what a fragment holds beyond what is known, or out of range, is passed over, since anyone may write one.
+// The state of a page, in its URL's fragment: the reader of a link sees what its sender saw. Default values are left
+// out. Unknown keys and values out of range are ignored, because anyone may write a fragment.
 
 class State {
-    /** `defaults` are all the keys there are; a key's value keeps its type. */
+    /** `defaults` has all keys; a key's value keeps its default's type. */
     constructor(defaults) {
         this.defaults = defaults;
         this.values = {...defaults};
@@ -27,7 +27,7 @@ class State {
         }
     }
 
-    /** The fragment that says this state. */
+    /** The fragment for this state. */
     get fragment() {
         const given = new URLSearchParams();
         for (const [key, value] of Object.entries(this.values))
@@ -35,7 +35,7 @@ class State {
         return given.toString();
     }
 
-    /** Changes values, and what shows them. `isStep` makes it a step that the browser's Back undoes. */
+    /** Changes values, and updates what shows them. With `isStep` the browser's Back undoes the change. */
     set(changes, isStep = false) {
         const before = this.values;
         this.values = {...before, ...changes};
@@ -43,7 +43,7 @@ class State {
         const url = location.href.split('#')[0] + (this.fragment ? '#' + this.fragment : '');
         try {
             isStep ? history.pushState(null, '', url) : history.replaceState(null, '', url);
-        } catch { /* a browser that limits how often: the next change writes it */
+        } catch { /* the browser limits how often this may be called: the next change writes it */
         }
         this.tell(before);
     }

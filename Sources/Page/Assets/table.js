@@ -1,5 +1,5 @@
-// The table of stacks. It makes elements for the rows in sight alone, so that 100,000 rows scroll as ten do; to a
-// screen reader it is a grid that says how many rows there are, and which of them stands where.
+// The table of stacks. It makes elements only for the visible rows, so that 100,000 rows scroll like ten. For a screen
+// reader it is a grid with the number of all rows and the index of each.
 
 class StackTable {
     /**
@@ -58,7 +58,7 @@ class StackTable {
                                                                   : column.title)));
         this.table.setAttribute('aria-rowcount', String(rows.length + 1));
         this.cursor = Math.min(this.cursor, Math.max(0, rows.length - 1));
-        // No taller than its rows; where they are many it keeps the style sheet's height.
+        // With few rows, no taller than they are; with many, the style sheet's height.
         this.scroller.style.height = rows.length > 0 && rows.length < 15 ? 'auto' : '';
         this.shown = null;
         this.draw();
@@ -81,7 +81,7 @@ class StackTable {
     draw() {
         if (!this.columns) return;
         const count = Math.min(this.rows.length, this.mostRows);
-        // On paper the scroller is as tall as its contents: what is in sight has a bound of its own.
+        // On paper the scroller is as tall as its contents: bound the number of visible rows here.
         const height = Math.min(this.scroller.clientHeight || 400, 4000);
         let first = Math.max(0, Math.floor(this.scroller.scrollTop / this.rowHeight) - 8);
         let last = Math.min(count, first + Math.ceil(height / this.rowHeight) + 16);

@@ -1,5 +1,5 @@
-// How numbers, times and elements are made. Text from the data reaches the document through `make` alone, as text
-// nodes: there is no way here to turn a name into markup.
+// Formats numbers and times, and makes elements. Text from the data reaches the document only through `make`, as text
+// nodes: no name can become markup.
 
 const whole = new Intl.NumberFormat('en-US', {maximumFractionDigits: 0});
 const grouped = value => value === null || value === undefined ? '–' : whole.format(value);
@@ -18,10 +18,10 @@ function size(bytes) {
     return (bytes < 0 ? '−' : '') + value.toFixed(digits) + ' ' + units[unit];
 }
 
-/** The same where the value is round: 8 MiB. */
+/** A size without a zero after the point: 8 MiB. */
 const roundSize = bytes => size(bytes).replace(/\.0+ /, ' ');
 
-/** A share of a whole, as people read it; nothing of nothing is no share. */
+/** A share of a whole, as text; 0 of 0 is no share. */
 function share(part, all) {
     if (!all) return '–';
     const percent = 100 * part / all;
@@ -67,7 +67,7 @@ function make(name, properties = {}, ...children) {
 /** A field with its label before it. */
 const labelled = (text, field) => make('label', {class: 'field'}, make('span', {text}), field);
 
-/** A part of the page under a heading; what `tools` holds stands beside it. */
+/** A section of the page with a heading; `tools` are shown beside the heading. */
 function section(id, title, tools = [], ...children) {
     return make('section', {id, class: 'panel', 'aria-labelledby': id + '-title'},
         make('div', {class: 'panel-head'}, make('h2', {id: id + '-title', text: title}),
@@ -75,7 +75,7 @@ function section(id, title, tools = [], ...children) {
         ...children);
 }
 
-/** Buttons of which one is pressed. `choices` are [value, text]; `pick` is told which. */
+/** Buttons of which one is pressed. `choices` are [value, text]; `pick` is called with the chosen value. */
 function switcher(label, choices, pick) {
     const buttons = choices.map(
         ([value, text]) => make('button',

@@ -1,12 +1,11 @@
-// The timeline of a process, and the span that is picked in it.
+// The timeline of a process, and the selected span.
 //
-// An image keeps the process's live bytes and blocks at up to 1,024 times, but what each stack held at few: 8 s after
-// the start, and at twice the age each time, and at the end. So a span can't start anywhere: it is widened to the
-// moments around it, and the page says so. Between two moments, growth is what a stack held at the later one less the
-// earlier.
+// An image has the process's live bytes and blocks at up to 1,024 times, but what each stack held only at a few: 8 s
+// after the start, each time the age has doubled, and at the end. So a span can't start anywhere: it is widened to the
+// moments around it, and the page says so. Growth is what a stack held at the later moment minus the earlier.
 
 class Timeline {
-    /** `pick(from, to)` takes numbers of moments; both null: no span. */
+    /** `pick(from, to)` gets the numbers of two moments; both null: no span. */
     constructor(data, pick) {
         this.data = data;
         this.pick = pick;
@@ -31,14 +30,14 @@ class Timeline {
         this.show(0);
     }
 
-    /** Whether the moments lie on this timeline. */
+    /** Whether the moments are on this timeline. */
     get hasMoments() {
         return !this.data.isDiff && this.data.raw.timelines.length === 1 && this.data.moments.length > 1;
     }
 
     show(number) {
         const line = this.data.raw.timelines[number];
-        // The last sample is some time before the end: the end is known too.
+        // The last sample is earlier than the end: add the end, which is known too.
         const times = line.seconds.slice(), bytes = line.bytes.slice(), blocks = line.blocks.slice(),
               rss = line.rss.slice();
         if (line.end.seconds > (times[times.length - 1] ?? -1)) {

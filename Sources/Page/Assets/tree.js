@@ -1,8 +1,8 @@
-// Call trees: the rows' stacks with frames of one function folded into one, from the thread's start inward, or from the
-// allocating call outward. Parents have lower numbers than their children, so that sums and marks are one pass over
-// arrays, whatever the depth; a tree of a million nodes is made in a fraction of a second.
+// Call trees: the rows' stacks merged by function, from the thread's start inward or from the allocating call outward.
+// Parents have lower numbers than their children, so sums and marks need one pass over arrays at any depth, and a tree
+// of a million nodes is made in a fraction of a second.
 
-/** A tree in arrays. Who extends it appends nodes, a parent before its children, and finishes. */
+/** A tree in arrays. A subclass appends nodes, each parent before its children, and then finishes. */
 class Tree {
     constructor() {
         this.parent = [0];
@@ -40,7 +40,7 @@ class Tree {
         return children.sort((a, b) => sums[b] - sums[a] || a - b);
     }
 
-    /** From the outermost to the node itself, without the root. */
+    /** The nodes from the outermost to the node itself, without the root. */
     path(node) {
         const path = [];
         for (; node > 0; node = this.parent[node]) path.push(node);
@@ -63,7 +63,7 @@ class CallTree extends Tree {
         this.table = null;
     }
 
-    // Every node of the data's own tree has one here, found from its parent's.
+    // Each node of the data's own tree gets a node here, found through its parent's.
     addFromStart() {
         const {nodeParent, nodeFrame, rowNode, functions} = this.data;
         const own = new Int32Array(nodeParent.length);
@@ -107,7 +107,7 @@ class CallTree extends Tree {
         }
     }
 
-    /** The nodes' sums of the rows' values; rows where `isIn` is 0 don't count. */
+    /** For each node, the sum of its rows' values; rows with `isIn` 0 don't count. */
     sums(values, isIn = null) {
         const sums = new Float64Array(this.count);
         for (let row = 0; row < values.length; row++)
@@ -119,7 +119,7 @@ class CallTree extends Tree {
     name(node) { return node === 0 ? 'all' : this.data.functions.name[this.function [node]]; }
     moduleName(node) { return node === 0 ? '' : this.data.functions.moduleName(this.function [node]); }
 
-    /** Rows whose stacks go through the node. */
+    /** The rows whose stacks go through the node. */
     rowsThrough(node) {
         const inside = new Uint8Array(this.count);
         for (let each = 0; each < this.count; each++)

@@ -1,5 +1,5 @@
-// Verdicts on blocks, where an image brings them: their words and colours, and sums over the kinds that are chosen. The
-// worst comes first everywhere: in a box, a cell and a list the place says as much as the colour.
+// Verdicts on blocks, if an image has them: their words and colours, and sums over the chosen kinds. The worst kind
+// comes first everywhere, so that a reader can also tell the kinds by their order.
 
 const verdictTitles = {
     definite: 'Definitely lost',
@@ -21,12 +21,12 @@ class Verdicts {
     constructor(data) {
         this.data = data;
         this.totals = data.raw.verdicts.totals;
-        /** Those that a choice is offered of: what no block has is no choice. */
+        /** The kinds to choose from: those that some block has. */
         this.kinds = verdictKinds.filter(kind => data.columns[kind + 'Blocks'].some(value => value > 0));
         this.sums = new Map();
     }
 
-    /** What the field offers: [value, text]. */
+    /** The field's choices: [value, text]. */
     get choices() {
         const lost = this.kinds.filter(kind => kind !== 'reachable' && kind !== 'unknown');
         return [
@@ -41,7 +41,7 @@ class Verdicts {
         return verdictKinds.includes(choice) ? [choice] : verdictKinds;
     }
 
-    /** What rows hold of the kinds of a choice: { bytes, blocks }. */
+    /** What each row holds of the chosen kinds: { bytes, blocks }. */
     held(choice) {
         if (!choice) return this.data.columns;
         const sum = unit => {
@@ -52,7 +52,7 @@ class Verdicts {
         return this.sums.get(choice);
     }
 
-    /** The kinds that a row's blocks have, with how much of each: [kind, bytes, blocks]. */
+    /** The kinds of a row's blocks, with their sums: [kind, bytes, blocks]. */
     ofRow(row, choice) {
         const {columns} = this.data;
         return this.kindsOf(choice)
@@ -60,13 +60,13 @@ class Verdicts {
             .map(kind => [kind, columns[kind + 'Bytes'][row], columns[kind + 'Blocks'][row]]);
     }
 
-    /** The order by verdict: the worst first, and of one kind the most bytes. */
+    /** The order by verdict: the worst kind first, then the most bytes. */
     rank(row, choice) {
         const [worst] = this.ofRow(row, choice);
         return worst ? (verdictKinds.length - verdictKinds.indexOf(worst[0])) * 1e15 + Math.min(worst[1], 9e14) : 0;
     }
 
-    /** A cell of the table: a name where there is one kind, and how many bytes of each where there are several. */
+    /** A cell of the table: the kind's name; with several kinds, the bytes of each. */
     cell(row, choice) {
         const kinds = this.ofRow(row, choice);
         return make('span', {class: 'verdicts'},
@@ -75,7 +75,7 @@ class Verdicts {
                     kinds.length > 1 ? `${kind} ${grouped(bytes)}` : kind)));
     }
 
-    /** What is said of one stack: [name, value]. */
+    /** The figures of one stack: [name, value]. */
     figures(row) {
         const {draggedBytes, draggedBlocks} = this.data.columns;
         const pairs = this.ofRow(row).map(
@@ -86,14 +86,14 @@ class Verdicts {
         return pairs;
     }
 
-    /** How much of each node has which verdict: [kind, sums]. */
+    /** For each kind, the sums of the nodes: [kind, sums]. */
     ofNodes(tree, choice, unit) {
         return this.kindsOf(choice)
             .filter(kind => this.kinds.includes(kind))
             .map(kind => [kind, tree.sums(this.data.columns[kind + unit])]);
     }
 
-    /** The sums, each with what it means. */
+    /** Tiles with the sums and their meaning. */
     tiles() {
         const tiles = verdictKinds.filter(kind => kind !== 'unknown' || this.totals[kind].blocks > 0).map(kind => {
             const {bytes, blocks} = this.totals[kind];

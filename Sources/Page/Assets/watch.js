@@ -1,5 +1,5 @@
-// The page of a recording: what grows, all processes over one another, memory by class, and tables of where each began
-// and ended. Who grows is named and coloured; the others are lines in grey behind, so that their number is seen, too.
+// The page of heapwatch's recording: what grows, a graph of all processes, memory by class, and tables with first and
+// last values. Growing processes are named and coloured; the others are grey lines behind them.
 
 const raw = JSON.parse(document.getElementById('data').textContent);
 const watch = new State({series: 0, from: 'level', processes: '-change', slabs: '-change', filter: '', all: 'no'});
@@ -116,7 +116,7 @@ function showProcesses() {
                           };
                       })
                       .sort((a, b) => a.weight - b.weight);
-    // A clock for the pointer: the moments of whoever was there the longest.
+    // The pointer's times: the moments of the process with the most samples.
     const times = shown.reduce((longest, each) => each.times.length > longest.length ? each.times : longest, []);
     if (lines.length === 0) {
         graphPlace.replaceChildren(make('p', {class: 'empty', text: 'No process was there for two samples.'}));
@@ -142,7 +142,7 @@ function showProcesses() {
         + (rest > 0 ? ` ${grouped(rest)} more were there too shortly, or held less: not drawn.` : '');
 }
 
-/** The classes that matter by themselves; the small ones together, so that nothing is left out of the whole. */
+/** The large classes one by one, and the small ones together, so that the whole is complete. */
 function memoryChart() {
     const {classes, times, total} = raw.memory;
     if (classes.length === 0) return make('p', {class: 'empty', text: 'Nothing is known of the machine’s memory.'});
@@ -176,7 +176,7 @@ function memoryChart() {
         make('p', {class: 'hint', text: `Of ${amount(total, true)} in all, each page in one class.`}));
 }
 
-/** A table of { name, first, last, most } that sorts; `key` is its order's place in the state. */
+/** A sortable table of { name, first, last, most }; `key` is the state's key for its order. */
 function startAndEnd(key, id, heads, rows, cells) {
     const place = make('div', {class: 'table-box tall', id});
     const draw = () => {
@@ -274,7 +274,7 @@ function levelTable(key, id, rows, isBytes = true) {
             numberCell(row.last, isBytes), changeCell(row.last - row.first, isBytes), numberCell(row.most, isBytes)));
 }
 
-/** How busy the machine was: what uptime and top showed at both ends, graphs, and who used the processors. */
+/** How busy the machine was: uptime's and top's lines at the first and last sample, graphs, and the top processes. */
 function loadParts() {
     const {series, pressure, busiest, heads, processors, uptimeFirst, uptimeLast} = raw.load;
     const parts = [];

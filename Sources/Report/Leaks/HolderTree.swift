@@ -1,5 +1,5 @@
 // Who holds the reachable blocks: a tree from the roots. A line stands for a root, or for all blocks of one stack below
-// one line; its bytes are what would be freed if it went, and nothing else held on to them.
+// one line. Its bytes are what would be freed if it went.
 
 import HeapImage
 import Leaks
@@ -9,21 +9,21 @@ import Text
 /// A line of the tree.
 package struct HolderLine {
     package var text: String
-    /// More than one root holds it: it goes when all of them do.
+    /// More than one root holds it: it is freed only if all of them go.
     package var isSharedByRoots: Bool
     package var depth: Int
     /// The blocks that the line stands for; none for a root.
     package var own: Amount
-    /// What goes with it, and itself.
+    /// The line's own blocks and all that goes with them.
     package var kept: Amount
-    /// Of blocks the image's number of their stack.
+    /// For blocks, the number of their stack in the image.
     var stack: UInt32?
 }
 
-/// The tree of holders, cut where shares get small.
+/// The tree of holders, without lines of small shares.
 package struct HolderTree {
     package private(set) var lines: [HolderLine] = []
-    /// What is reachable in all.
+    /// The sum of all reachable blocks.
     package private(set) var total: Amount
 
     /// - Parameter leastShare: lines that keep less than this part of all reachable bytes are left out.
@@ -47,8 +47,8 @@ private struct HolderTreeMaker {
     let leastBytes: UInt64
     let depthLimit: Int
 
-    // All that is directly below some nodes, by what it is called. A list or a tree of blocks of one stack is one line:
-    // below it stands what else its blocks hold.
+    // Groups the nodes directly below some nodes by name. A list or tree of blocks of one stack becomes one line, and
+    // what else these blocks hold is below it.
     mutating func add(_ nodes: [Int], depth: Int) {
         guard depth < depthLimit else { return }
         struct Group {
@@ -68,7 +68,7 @@ private struct HolderTreeMaker {
                     }
                 case .block(let block):
                     let stack = report.node(of: block)
-                    // What the nodes themselves are is theirs already.
+                    // Blocks of the same stack belong to the line above.
                     if let own = stackOf(node), own == stack { continue }
                     place = ofStack[stack] ?? groups.count
                     if place == groups.count {

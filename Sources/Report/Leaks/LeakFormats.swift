@@ -1,5 +1,5 @@
-// The verdict for programs: JSON and CSV. Sizes are plain integers; addresses are hexadecimal texts, as JSON's numbers
-// don't hold them everywhere.
+// The verdict for programs: JSON and CSV. Sizes are plain integers. Addresses are hexadecimal strings, because some
+// JSON readers lose digits of large numbers.
 
 import HeapImage
 import Leaks
@@ -7,7 +7,7 @@ import Reduce
 import Text
 
 extension LeakSummary {
-    /// Writes the rows with a verdict that is asked for, and the holders where there are any.
+    /// Writes the rows with the wanted verdicts, and the holders if there are any.
     package func writeJSON(
         shown: Set<Verdict>, rowLimit: Int?, frameLimit: Int?, holders: HolderTree?, to out: TextOutput
     ) throws {
@@ -50,7 +50,7 @@ extension LeakSummary {
         try out.write("}\n")
     }
 
-    /// Writes a row a line, as RFC 4180 has it.
+    /// Writes one line for each row (RFC 4180).
     package func writeCSV(shown: Set<Verdict>, rowLimit: Int?, frameLimit: Int?, to out: TextOutput) throws {
         try out.write("verdict,bytes,blocks,indirect_bytes,indirect_blocks,example,stack\r\n")
         var wanted = rows.filter { shown.contains($0.verdict) }

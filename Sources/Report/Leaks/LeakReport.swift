@@ -1,5 +1,5 @@
-// A verdict with names to it: rows by stack and verdict, and the words for roots and blocks that all forms of the
-// report share.
+// A verdict with names: rows by stack and verdict, and the words for roots and blocks that all forms of the report
+// share.
 
 import Glibc
 import HeapImage
@@ -9,7 +9,7 @@ import Reduce
 import Symbols
 import Text
 
-/// A verdict, ready to be told.
+/// A verdict, ready to be reported.
 package final class LeakReport {
     package let verdict: LeakVerdict
     package let reduction: Reduction
@@ -33,7 +33,7 @@ package final class LeakReport {
         nodeOfStack = reduction.nodes(ofStacksOf: input)
         data = verdict.snapshot.dataModules()
         let table = verdict.table
-        // By stack and verdict first, of which there are few, then by node: several stacks may be one.
+        // First by stack and verdict, which are few, then by node: several stacks may have the same node.
         let kinds = Verdict.allCases.count, stacks = max(nodeOfStack.count, 1)
         var sums = [LeakRow?](repeating: nil, count: stacks * kinds)
         for block in 0 ..< table.count {
@@ -64,7 +64,7 @@ package final class LeakReport {
             + "(\(shortStack(node(of: block))))"
     }
 
-    /// A root in a few words; with `whole` also where in it, else what it shares with others of its kind.
+    /// A root in a few words. With `whole`, including the place in it; without, only what it shares with similar roots.
     package func text(ofRoot root: RootPlace, whole: Bool = true) -> String {
         switch root.kind {
         case .register: return "register \(root.place) of thread \(root.threadID ?? 0)"
@@ -101,11 +101,11 @@ package final class LeakReport {
 }
 
 extension LeakReport {
-    /// The data symbols of a module; nil where its file is another one by now, or can't be read.
+    /// The data symbols of a module; nil if its file was replaced, or can't be read.
     private func openSymbols(_ path: String) -> DataSymbols? {
         let known = reduction.modules.first { pathText($0.path) == path && !$0.buildID.isEmpty }
         let mapping = verdict.snapshot.mappings.first { $0.path == path }
-        // Without a build-id to hold against: the very file that is mapped.
+        // Without a build-id to compare, only the mapped file itself will do.
         if known == nil {
             var status = stat()
             guard let mapping, path.withPath({ stat($0, &status) }) == 0, UInt64(status.st_ino) == mapping.inode else {
@@ -117,7 +117,7 @@ extension LeakReport {
 }
 
 extension Snapshot {
-    /// A mapping by its addresses.
+    /// A mapping in words, by its addresses.
     func mappingText(at address: UInt64) -> String {
         mappings.first { $0.range.contains(address) }.map {
             "\(hexadecimal($0.range.lowerBound))-\(hexadecimal($0.range.upperBound))"
@@ -126,7 +126,7 @@ extension Snapshot {
 }
 
 extension Reduction {
-    /// The stacks whose allocation the dynamic loader asked for itself.
+    /// The stacks of the dynamic loader's own allocations.
     package func stacksOfLoader(input: Int) -> Set<UInt32> {
         var isLoader: [UInt32: Bool] = [:], result: Set<UInt32> = []
         for (stack, node) in nodes(ofStacksOf: input).enumerated() where node > 0 {

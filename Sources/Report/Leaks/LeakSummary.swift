@@ -1,5 +1,5 @@
-// What is told of a verdict in any form: sums, rows by stack, what was not read. It comes from a verdict just made, or
-// from an image that brings one.
+// The contents of every report on a verdict: sums, rows by stack, what could not be read. It comes from a new verdict,
+// or from an image that stores one.
 
 import HeapImage
 import Leaks
@@ -12,13 +12,13 @@ package struct LeakRow {
     package var node: UInt32
     package var verdict: Verdict
     package var own = Amount()
-    /// What definitely lost blocks drag along: indirectly lost ones, which have rows of their own too.
+    /// For definitely lost blocks, the indirectly lost blocks that they hold. Those have their own rows too.
     package var dragged = Amount()
     /// The first of the blocks, for --why.
     package var example: UInt64 = 0
 }
 
-/// A verdict as it is told.
+/// A verdict for a report.
 package struct LeakSummary {
     package var reduction: Reduction
     package var names: FrameNames
@@ -29,10 +29,10 @@ package struct LeakSummary {
     /// What could not be read; then no block is called definite.
     package var notRead: [String] = []
     package var notes: [String] = []
-    /// It comes from an image: the memory that it was made of is gone.
+    /// It comes from an image: the memory from which it was made is gone.
     package var isStored = false
 
-    /// Rows that say the same of one node are one, and they come into their order.
+    /// Joins rows of the same node and verdict, and sorts them.
     static func ordered(_ rows: [LeakRow]) -> [LeakRow] {
         struct Key: Hashable { var node: UInt32, verdict: Verdict }
         var index: [Key: Int] = [:], result: [LeakRow] = []
@@ -60,7 +60,7 @@ package struct LeakSummary {
 }
 
 extension LeakSummary {
-    /// The summary without what rules say is known; sums too are without it, and a note says how much it was.
+    /// The summary without suppressed rows. The sums leave them out too, and a note says how much that is.
     package func without(_ suppressions: Suppressions) -> LeakSummary {
         let asked = rows.map { row in
             var one = Row(node: row.node)
@@ -71,7 +71,7 @@ extension LeakSummary {
         guard !suppressed.uses.isEmpty else { return self }
         var result = self, next = 0
         result.rows = []
-        // What is kept stands in its order.
+        // The remaining rows keep their order.
         for (row, one) in zip(rows, asked) {
             if next < kept.count, kept[next].node == one.node, kept[next].bytes == one.bytes,
                 kept[next].blocks == one.blocks
@@ -92,7 +92,7 @@ extension LeakSummary {
 }
 
 extension LeakReport {
-    /// What is told of the verdict.
+    /// The verdict for a report.
     package var summary: LeakSummary {
         let snapshot = verdict.snapshot
         var summary = LeakSummary(reduction: reduction, names: names)
@@ -108,8 +108,8 @@ extension LeakReport {
         return summary
     }
 
-    /// The verdict as a dump keeps it. The blocks of the dump are those of a moment that may be later: what was
-    /// allocated meanwhile is unknown.
+    /// The verdict in the form that a dump stores. The dump may be of a later moment: blocks that were allocated
+    /// meanwhile are "unknown".
     ///
     /// - Complexity: that of the tree of holders.
     package func stored() -> VerdictToStore {
@@ -132,9 +132,9 @@ extension LeakReport {
 }
 
 extension LeakSummary {
-    /// What an image brings, as the input with this number of a reduction.
+    /// The verdict that an image stores; `input` is its number in the reduction.
     ///
-    /// - Returns: nil where it brings no verdict.
+    /// - Returns: nil if it stores no verdict.
     package init?(_ reduction: Reduction, input: Int, names: FrameNames) {
         guard reduction.inputs.indices.contains(input), let stored = reduction.inputs[input].verdict else { return nil }
         self.init(reduction: reduction, names: names)
@@ -157,7 +157,7 @@ extension LeakSummary {
 }
 
 extension HolderTree {
-    /// The tree that an image brings.
+    /// The tree that an image stores.
     package init?(_ reduction: Reduction, input: Int, names: FrameNames) {
         guard reduction.inputs.indices.contains(input), let stored = reduction.inputs[input].verdict else { return nil }
         let nodes = reduction.nodes(ofStacksOf: input)
@@ -175,7 +175,7 @@ extension HolderTree {
         self.init(lines: lines, total: stored.totals[.reachable] ?? Amount())
     }
 
-    /// The tree without what keeps less than this part of all reachable bytes, and what hangs from that.
+    /// The tree without the lines that keep less than this share of all reachable bytes, and the lines below them.
     package func pruned(leastShare: Double) -> HolderTree {
         let least = UInt64(Double(total.bytes) * leastShare)
         var kept: [HolderLine] = [], cut = Int.max
@@ -206,9 +206,9 @@ extension FrameNames {
     }
 }
 
-/// Judges a snapshot, with names to it.
+/// Makes the verdict on a snapshot, with names.
 ///
-/// - Throws: `InputError` where the image can't be read.
+/// - Throws: `InputError` if the image can't be read.
 /// - Complexity: that of the verdict, and of reducing the image.
 package func judge(
     _ snapshot: Snapshot, _ image: HeapImage, symbolizer: Symbolizer, search: SymbolSearch,

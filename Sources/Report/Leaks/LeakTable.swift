@@ -1,5 +1,4 @@
-// The report on leaks that a person reads: the sums by verdict, the rows, what was missing; a path; a block; the
-// holders.
+// The report on leaks for people: the sums by verdict, the rows, what was missing; a path; a block; the holders.
 
 import HeapImage
 import Leaks
@@ -96,8 +95,8 @@ package struct LeakTable {
         try out.write(
             style.dim(
                 report.isStored
-                    ? "Next: --holders shows who holds the rest. What is in a block only the running program can tell."
-                    : "Next: --show-block \(hexadecimal(row.example)) shows what is in it; --why ADDRESS tells who "
+                    ? "Next: --holders shows who holds the rest. Only the running program can show what is in a block."
+                    : "Next: --show-block \(hexadecimal(row.example)) shows what is in it; --why ADDRESS shows who "
                         + "holds a block; --holders who holds the rest.") + "\n")
     }
 
@@ -142,7 +141,7 @@ package struct LeakTable {
         }
     }
 
-    /// The head of a block in hexadecimal and text, and what its words point to.
+    /// The first bytes of a block in hexadecimal and text, and what its words point to.
     package func writeBlock(_ block: Int, _ report: LeakReport, limit: Int = 256, to out: TextOutput) throws {
         let verdict = report.verdict, start = verdict.table.start(block)
         try out.write("\(style.bold(report.text(ofBlock: block))): \(verdict.verdict(block).text)\n")

@@ -1,15 +1,15 @@
-// What reports say of sampled images: that their numbers are estimates, how good these are, and what such an image
-// can't tell.
+// What reports say about sampled images: that their numbers are estimates, how good they are, and what such an image
+// can't show.
 
 import HeapImage
 import Reduce
 import Text
 
 extension Table {
-    /// A sum with its standard error, where it is an estimate.
+    /// A sum, with its standard error if it is an estimate.
     static func estimate(_ sum: String, _ error: Double?) -> String { error.map { "\(sum) ± \(rounded($0))" } ?? sum }
 
-    /// A standard error to two digits: more of them would say what nobody knows.
+    /// A standard error to two digits: more would mean nothing.
     package static func rounded(_ error: Double) -> String {
         let whole = UInt64(max(0, min(error, 1e18)).rounded())
         var unit: UInt64 = 1
@@ -17,7 +17,7 @@ extension Table {
         return separated((whole + unit / 2) / unit * unit)
     }
 
-    /// What a reader of any report should know of the sampled images among its inputs.
+    /// The notes on sampled images among the inputs, for any report.
     static func samplingNotes(_ reduction: Reduction) -> [String] {
         let sampled = reduction.inputs.filter { $0.image?.isSampled ?? false }
         guard !sampled.isEmpty else { return [] }

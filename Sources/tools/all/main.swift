@@ -1,5 +1,5 @@
-// All tools in one executable, which is installed under their six names: the Swift runtime and the argument parser are
-// most of each, and are there once so. The name that it is called by says which tool it is.
+// All tools in one executable, which is installed under their six names. So the Swift runtime and the argument parser,
+// the largest part of each tool, are installed once. The name by which it is called selects the tool.
 
 import GensymsTool
 import Glibc
@@ -19,11 +19,10 @@ let tools: [String: () -> Never] = [
 
 func lastName(_ path: String) -> String { path.split(separator: "/").last.map(String.init) ?? "" }
 
-// As a link is called, whatever it leads to; else as the file is: whoever starts a program says what they like of its
-// name.
+// First the name of the call, which may be a link's; else the file's name, because a caller may pass any name.
 let called = CommandLine.unsafeArgv[0].map { lastName(pathText(cString: $0)) } ?? ""
 guard let tool = tools[called] ?? FilePath("/proc/self/exe").real.flatMap({ tools[lastName($0.text)] }) else {
-    say("\(called): none of the tools is called so; they are \(tools.keys.sorted().joined(separator: ", "))")
+    say("\(called): not the name of a tool; the tools are \(tools.keys.sorted().joined(separator: ", "))")
     exit(64)
 }
 tool()
