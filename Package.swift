@@ -2,8 +2,8 @@
 import PackageDescription
 
 // The way of the data, one target for each step: the interposer writes the image (CHeapImage defines it), HeapImage
-// reads it, Reduce folds it into one row for each unique stack, Symbols names the frames, Report shows them. The executables
-// parse arguments and print.
+// reads it, Reduce folds it into one row for each unique stack, Symbols names the frames, Report shows them. The
+// executables parse arguments and print.
 
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
