@@ -10,7 +10,8 @@
 _Alignas(64) uint8_t arena[ARENA_BYTES];
 static uint64_t used_bytes;
 
-/* The 16 bytes before a block hold its size. */
+/* The 16 bytes before a block hold its size, and 0 in the last word: a free reads it as the size of a chunk of
+ * glibc's. */
 void *arena_allocate(size_t bytes, size_t alignment) {
     if (alignment < 16) alignment = 16;
     if (bytes > ARENA_BYTES || alignment > 4096) return NULL;

@@ -6,6 +6,7 @@
  */
 #include "book/book.h"
 
+#include "base/arena.h"
 #include "base/atomics.h"
 #include "base/next.h"
 #include "base/options.h"
@@ -36,8 +37,23 @@ void book_heal(struct place place, uint64_t word, uint32_t tick) {
     ring_bypass(HEAP_EVENT_FREED, word, live_bytes(place, word), 0, tick);
 }
 
+/* Another allocator's block is looked for in the fine map first, and maybe in all. So a block that is booked in a
+ * coarse map takes away one that is still booked at its address in another map, whose free went past us. */
+static void heal_elsewhere(const void *block, struct place place, uint32_t tick) {
+    if (next.is_glibc || place.map == HEAP_MAP_FINE) return;
+    for (uint32_t map = 0; map < HEAP_MAP_COUNT; map++) {
+        if (map == place.map) continue;
+        struct place other = live_look_up((uintptr_t)block, map, live_shapes[map]);
+        uint64_t word = other.slot != NULL ? load_relaxed(other.slot) : 0;
+        if (likely(!live_holds(other, word))) continue;
+        book_heal(other, word, tick);
+        store_release(other.slot, 0);
+    }
+}
+
 void book_allocation_elsewhere(const void *block, size_t bytes, uint32_t stack) {
     struct place place = live_make_block(block, bytes);
+    if (place.slot != NULL) heal_elsewhere(block, place, thread_clock()->tick);
     if (likely(place.slot != NULL)) book_publish(place, block, bytes, stack);
     else lose(bytes);
 }
@@ -61,6 +77,7 @@ static void allocated(const struct hook *hook, const void *block, size_t bytes) 
     uint32_t tick = thread_clock()->tick;
     uint64_t before = load_relaxed(place.slot);
     if (before != 0) book_heal(place, before, tick);
+    heal_elsewhere(block, place, tick);
     if (hook->ours) {
         store_release(place.slot, HEAP_SLOT_OURS);
         return;
@@ -82,7 +99,16 @@ void book_miss(struct place place, uint64_t word) {
     else LOSE(unmatched_frees, 1);
 }
 
-void book_free_elsewhere(const void *block) { book_take_away(live_find_block(block), block); }
+bool book_miss_free(struct place place, uint64_t word, const void *block) {
+    if (arena_owns(block)) return false;
+    book_miss(place, word);
+    return true;
+}
+
+bool book_free_elsewhere(const void *block) {
+    /* before another allocator is asked for its size */
+    return !arena_owns(block) && book_take_away(live_find_block(block), block);
+}
 
 void book_free(const struct hook *hook, const void *block) {
     if (likely(hook_has_ring(hook))) {
@@ -158,6 +184,7 @@ void book_realloc_end(const struct hook *hook, struct reallocation *old, const v
     if (place.slot != NULL) {
         uint64_t before = load_relaxed(place.slot);
         if (unlikely(before != 0)) book_heal(place, before, tick);
+        heal_elsewhere(moved, place, tick);
         word = live_word(place, hook->stack, tick, bytes);
     }
     flight->new_address = address;

@@ -55,9 +55,20 @@ struct place live_search(uintptr_t address) {
     return (struct place){.slot = NULL};
 }
 
-struct place live_look_up_glibc_slowly(uintptr_t address) {
-    uint64_t region = address >> LIVE_REGION_LOG2;
-    struct place place = live_look_up(address, HEAP_MAP_FINE, LIVE_SHAPE_GLIBC);
+struct place live_find_coarse(const void *block, struct place fine) {
+    for (uint32_t map = HEAP_MAP_FINE + 1; map < HEAP_MAP_COUNT; map++) {
+        struct place place = live_look_up((uintptr_t)block, map, live_shapes[map]);
+        if (place.slot != NULL && live_holds(place, load_relaxed(place.slot))) return place;
+    }
+    /* A block of the recorder's own is in the map for its size, if it is booked. */
+    const size_t usable = next.knows_usable_size ? next.malloc_usable_size((void *)block) : 0;
+    return live_map_for(usable) != HEAP_MAP_FINE ? live_find((uintptr_t)block, usable) : fine;
+}
+
+struct place live_look_up_fine_slowly(uintptr_t address) {
+    const struct live_shape shape = next.is_glibc ? LIVE_SHAPE_GLIBC : LIVE_SHAPE_OTHER;
+    uint64_t region = address >> (shape.leaf_log2 + LIVE_BRANCH_LOG2);
+    struct place place = live_look_up(address, HEAP_MAP_FINE, shape);
     /* A branch without the leaf is worth remembering too: in a sampled recording most leaves are never made. */
     if (address >> HEAP_ADDRESS_BITS != 0 || !image_top_is_there(region) || load_acquire(&image.tops[region]) == 0)
         return place;

@@ -60,6 +60,9 @@ struct place live_look_up_slowly(uintptr_t address, uint32_t map);
 /* The place of the live block at this address, in any map. Its slot is NULL if there is none. */
 struct place live_search(uintptr_t address);
 
+/* The place of a live block of another allocator than glibc, which is not at `fine`, its place in the fine map. */
+struct place live_find_coarse(const void *block, struct place fine);
+
 /* A look-up in a map of this shape: three dependent loads; the first two stay in the cache. */
 static inline __attribute__((always_inline)) struct place live_look_up(
     uintptr_t address, uint32_t map, struct live_shape shape) {
@@ -74,33 +77,43 @@ static inline __attribute__((always_inline)) struct place live_look_up(
     return place;
 }
 
-/* The shape of glibc's fine map, as a constant for the compiler. This map is laid out first, so its tops begin at 0. */
-#define LIVE_SHAPE_GLIBC \
-    ((struct live_shape){ \
-        0, HEAP_GRANULE_LOG2_FINE_GLIBC, heap_map_leaf_log2(HEAP_MAP_FINE, HEAP_GRANULE_LOG2_FINE_GLIBC), 1})
-#define LIVE_REGION_LOG2 heap_map_branch_log2(HEAP_MAP_FINE, HEAP_GRANULE_LOG2_FINE_GLIBC)
+/* The shapes of the fine map, for glibc and for any other allocator, as constants for the compiler. This map is laid
+ * out first, so its tops begin at 0. */
+#define LIVE_SHAPE_FINE(granule_log2) \
+    ((struct live_shape){0, (granule_log2), heap_map_leaf_log2(HEAP_MAP_FINE, (granule_log2)), 1})
+#define LIVE_SHAPE_GLIBC LIVE_SHAPE_FINE(HEAP_GRANULE_LOG2_FINE_GLIBC)
+#define LIVE_SHAPE_OTHER LIVE_SHAPE_FINE(HEAP_GRANULE_LOG2_FINE_OTHER)
 
-/* The same look-up in glibc's fine map; remembers the branch for this thread. */
-struct place live_look_up_glibc_slowly(uintptr_t address);
+/* A look-up in this process's fine map; remembers the branch for this thread. */
+struct place live_look_up_fine_slowly(uintptr_t address);
 
-/* Two dependent loads; the first stays in the cache: 4 bytes for 64 KB of heap. */
-static inline __attribute__((always_inline)) struct place live_look_up_glibc(uintptr_t address) {
-    const struct thread_branch *branch = &local.branches[(address >> LIVE_REGION_LOG2) % THREAD_BRANCHES];
-    if (unlikely(branch->region != (address >> LIVE_REGION_LOG2) + 1)) return live_look_up_glibc_slowly(address);
-    struct place place = {
-        .map = HEAP_MAP_FINE, .offset = (uint32_t)(address & ((1u << HEAP_GRANULE_LOG2_FINE_GLIBC) - 1))};
+/* The block's slot in the fine map, NULL where no leaf covers it; false if this thread doesn't remember the branch. Two
+ * dependent loads; the first stays in the cache: 4 bytes for 64 KB of glibc's heap, or 16 KB of another's. */
+static inline __attribute__((always_inline)) bool live_remembers(
+    uintptr_t address, struct live_shape shape, uint64_t **slot) {
+    const uint64_t region = address >> (shape.leaf_log2 + LIVE_BRANCH_LOG2);
+    const struct thread_branch *branch = &local.branches[region % THREAD_BRANCHES];
+    if (unlikely(branch->region != region + 1)) return false;
     /* partner: the swap in live_grow */
-    uint32_t leaf =
-        load_acquire(&branch->entries[address >> LIVE_SHAPE_GLIBC.leaf_log2 & ((1u << LIVE_BRANCH_LOG2) - 1)]);
-    if (likely(leaf != 0)) place.slot = live_leaf_slot(leaf, &LIVE_SHAPE_GLIBC, address);
+    uint32_t leaf = load_acquire(&branch->entries[address >> shape.leaf_log2 & ((1u << LIVE_BRANCH_LOG2) - 1)]);
+    *slot = likely(leaf != 0) ? live_leaf_slot(leaf, &shape, address) : NULL;
+    return true;
+}
+
+/* Where a block would be in the fine map; `shape` is this process's of the two above. */
+static inline __attribute__((always_inline)) struct place live_look_up_fine(
+    uintptr_t address, struct live_shape shape) {
+    struct place place = {.offset = (uint32_t)(address & ((1u << shape.granule_log2) - 1))};
+    if (unlikely(!live_remembers(address, shape, &place.slot))) place = live_look_up_fine_slowly(address);
+    place.map = HEAP_MAP_FINE; /* tells the compiler */
     return place;
 }
 
 /* The place of the block at `address` with this usable size. The allocator must give the same size all its life. */
 static inline struct place live_find(uintptr_t address, size_t usable) {
     uint32_t map = live_map_for(usable);
-    if (map == HEAP_MAP_FINE && next.is_glibc) return live_look_up_glibc(address);
-    return live_look_up(address, map, live_shapes[map]);
+    if (map != HEAP_MAP_FINE) return live_look_up(address, map, live_shapes[map]);
+    return next.is_glibc ? live_look_up_fine(address, LIVE_SHAPE_GLIBC) : live_look_up_fine(address, LIVE_SHAPE_OTHER);
 }
 
 /*
@@ -113,9 +126,9 @@ static inline size_t glibc_usable_size(const void *block) {
     return glibc_chunk_size(block) - (((const size_t *)block)[-1] & 2 ? 16 : 8);
 }
 
-/* Whether the block is glibc's and in the fine map, as nearly all are. */
-static inline bool live_is_fine(const void *block) {
-    return likely(next.is_glibc) && likely(glibc_chunk_size(block) < (1u << HEAP_GRANULE_LOG2_1) + 8);
+/* Whether glibc's block is in the fine map, as nearly all are. */
+static inline bool live_is_fine_glibc(const void *block) {
+    return likely(glibc_chunk_size(block) < (1u << HEAP_GRANULE_LOG2_1) + 8);
 }
 
 /* Whether the word belongs to a block at exactly this address: it is not empty, not a claim, and not another block in
@@ -127,37 +140,32 @@ static inline bool live_holds(struct place place, uint64_t word) {
 }
 
 /*
- * The place of a live block, in the map for the size that the allocator reports. If the allocator can't report it (it
- * has no malloc_usable_size, and libc's would read memory that holds no size), or reports another size than when it
- * returned the block (tcmalloc says 0 until it is set up), all maps are searched.
+ * The place of a live block. glibc's is in the map for the size that stands before it. Another allocator's is nearly
+ * always in the fine map, which is asked first; then the others are: malloc_usable_size takes longer, is missing in
+ * some allocators (libc's would read memory that holds no size), and may report another size than when it returned the
+ * block (tcmalloc says 0 until it is set up).
  */
 static inline struct place live_find_block(const void *block) {
     if (next.is_glibc) return live_find((uintptr_t)block, glibc_usable_size(block));
-    if (!next.knows_usable_size) return live_search((uintptr_t)block);
-    struct place place = live_find((uintptr_t)block, next.malloc_usable_size((void *)block));
+    struct place place = live_look_up_fine((uintptr_t)block, LIVE_SHAPE_OTHER);
     if (likely(place.slot != NULL) && likely(live_holds(place, load_relaxed(place.slot)))) return place;
-    struct place elsewhere = live_search((uintptr_t)block);
-    return elsewhere.slot != NULL ? elsewhere : place;
-}
-
-/* The same, for a block that is fine by live_is_fine. */
-static inline __attribute__((always_inline)) struct place live_find_fine(const void *block) {
-    struct place place = live_look_up_glibc((uintptr_t)block);
-    place.map = HEAP_MAP_FINE; /* tells the compiler */
-    return place;
+    return live_find_coarse(block, place);
 }
 
 /* Makes the leaf for a place that has none. Its slot stays NULL if there is no space or the address is out of range.
  */
 struct place live_grow(struct place place, uintptr_t address);
 
-/* The place of a block that the allocator has just returned for a request of `bytes`. The map is chosen by the usable
- * size if that is plausible. */
+/*
+ * The place of a block that the allocator has just returned for a request of `bytes`. The map is chosen by the usable
+ * size if that is plausible. Another allocator's small blocks need not be asked for it: a block of `bytes` is no
+ * smaller than its granule in the map for `bytes`, and a free looks there first.
+ */
 static inline struct place live_make_block(const void *block, size_t bytes) {
     size_t usable = bytes;
     if (next.is_glibc) {
         usable = glibc_usable_size(block);
-    } else if (next.knows_usable_size) {
+    } else if (bytes >= 1u << HEAP_GRANULE_LOG2_1 && next.knows_usable_size) {
         usable = next.malloc_usable_size((void *)block);
         if (unlikely(usable < bytes)) usable = bytes;
     }

@@ -1,6 +1,6 @@
 /*
  * Booking in the common case, inlined in the hook: between hook_enter_plainly and hook_leave_plainly, for a block in
- * glibc's fine map. The order of stores is the same as in book.c.
+ * the fine map. The order of stores is the same as in book.c.
  */
 #ifndef HEAPSUM_PLAIN_H
 #define HEAPSUM_PLAIN_H
@@ -20,9 +20,13 @@ __attribute__((cold)) void book_heal(struct place place, uint64_t word, uint32_t
 /* A free or realloc of a block that is not booked as the program's. */
 __attribute__((cold)) void book_miss(struct place place, uint64_t word);
 
+/* The same for a free. False: the block is the arena's, which the real free must not get. The arena's blocks are never
+ * booked, so this is the only place where a common free asks for them. */
+__attribute__((cold)) bool book_miss_free(struct place place, uint64_t word, const void *block);
+
 /* The two events below, for a block whose place must be made first, or that is not in the fine map. */
 void book_allocation_elsewhere(const void *block, size_t bytes, uint32_t stack);
-void book_free_elsewhere(const void *block);
+bool book_free_elsewhere(const void *block);
 
 /* Writes an event to this thread's ring. Between the entry and the head, the slot is set to `publish`. */
 static inline __attribute__((always_inline)) void book_in_ring(uint32_t kind, uintptr_t address, uint64_t *slot,
@@ -43,22 +47,20 @@ static inline __attribute__((always_inline)) void book_publish(
     book_in_ring(HEAP_EVENT_ALLOCATED, (uintptr_t)block, place.slot, word, word, bytes, 0, tick);
 }
 
-static inline __attribute__((always_inline)) void book_take_away(struct place place, const void *block) {
+static inline __attribute__((always_inline)) bool book_take_away(struct place place, const void *block) {
     uint64_t word = place.slot != NULL ? load_relaxed(place.slot) : 0;
-    if (unlikely(!live_holds(place, word))) {
-        book_miss(place, word);
-        return;
-    }
+    if (unlikely(!live_holds(place, word))) return book_miss_free(place, word, block);
     uint32_t flags = local.record->last_allocated_address == (uintptr_t)block ? HEAP_EVENT_FLAG_TEMPORARY : 0;
     book_in_ring(
         HEAP_EVENT_FREED, (uintptr_t)block, place.slot, 0, word, live_bytes(place, word), flags, thread_clock()->tick);
+    return true;
 }
 
 /* Whether no block is booked at this address, of one that is glibc's and about to be freed. In a sampled recording
  * nearly none is, and nearly always there is no leaf for it either. */
 static inline __attribute__((always_inline)) bool book_knows_none(const void *block) {
-    if (likely(glibc_chunk_size(block) < (1u << HEAP_GRANULE_LOG2_1) + 8)) {
-        struct place fine = live_find_fine(block);
+    if (live_is_fine_glibc(block)) {
+        struct place fine = live_look_up_fine((uintptr_t)block, LIVE_SHAPE_GLIBC);
         return fine.slot == NULL || load_relaxed(fine.slot) == 0;
     }
     const uint32_t map = live_map_for(glibc_usable_size(block));
@@ -66,11 +68,26 @@ static inline __attribute__((always_inline)) bool book_knows_none(const void *bl
     return place.slot == NULL || load_relaxed(place.slot) == 0;
 }
 
+/* The same where one look tells; false decides nothing. Calls no function, so that its caller needs no frame. */
+static inline __attribute__((always_inline)) bool book_knows_none_at_once(const void *block) {
+    uint64_t *slot;
+    return live_is_fine_glibc(block) && likely(live_remembers((uintptr_t)block, LIVE_SHAPE_GLIBC, &slot))
+        && (slot == NULL || load_relaxed(slot) == 0);
+}
+
 /* Books a block that the real call has just returned. */
 static inline __attribute__((always_inline)) void book_plain_allocation(
     const void *block, size_t bytes, uint32_t stack) {
-    if (live_is_fine(block)) {
-        struct place place = live_find_fine(block);
+    if (likely(next.is_glibc)) {
+        if (live_is_fine_glibc(block)) {
+            struct place place = live_look_up_fine((uintptr_t)block, LIVE_SHAPE_GLIBC);
+            if (likely(place.slot != NULL)) {
+                book_publish(place, block, bytes, stack);
+                return;
+            }
+        }
+    } else if (bytes < 1u << HEAP_GRANULE_LOG2_1) {
+        struct place place = live_look_up_fine((uintptr_t)block, LIVE_SHAPE_OTHER);
         if (likely(place.slot != NULL)) {
             book_publish(place, block, bytes, stack);
             return;
@@ -79,10 +96,17 @@ static inline __attribute__((always_inline)) void book_plain_allocation(
     book_allocation_elsewhere(block, bytes, stack);
 }
 
-/* Books a free just before the real call. */
-static inline __attribute__((always_inline)) void book_plain_free(const void *block) {
-    if (live_is_fine(block)) book_take_away(live_find_fine(block), block);
-    else book_free_elsewhere(block);
+/* Books a free just before the real call. False: the block is the arena's, and there is no real call. Of such a block,
+ * too, the word before it can be read. */
+static inline __attribute__((always_inline)) bool book_plain_free(const void *block) {
+    if (likely(next.is_glibc)) {
+        if (unlikely(!live_is_fine_glibc(block))) return book_free_elsewhere(block);
+        return book_take_away(live_look_up_fine((uintptr_t)block, LIVE_SHAPE_GLIBC), block);
+    }
+    struct place place = live_look_up_fine((uintptr_t)block, LIVE_SHAPE_OTHER);
+    if (unlikely(place.slot == NULL) || unlikely(!live_holds(place, load_relaxed(place.slot))))
+        return book_free_elsewhere(block);
+    return book_take_away(place, block);
 }
 
 #endif

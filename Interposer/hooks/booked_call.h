@@ -20,23 +20,41 @@
 /*
  * In a sampled recording nearly all calls of the common functions pass before a hook is entered. The other calls reach
  * the rest of the hook by a tail call, a jump: so the rest still has the program's own caller, and the common functions
- * need no frame and save no registers.
+ * need no frame and save no registers. An exact recording has a rest of its own, and pays nothing for sampling but that
+ * jump.
  */
 #define REST_OF_HOOK static __attribute__((noinline))
 
 #define ENTER(hook) hook_enter(&(hook), HOOK_FRAME, HOOK_CALLER)
 
-/* Finds the stack, calls the next function, and books the block that it returns. In a sampled recording only if the
+/*
+ * Finds the stack, calls the next function, and books the block that it returns. In a sampled recording only if the
  * allocation is drawn. `early`: the value for a call before there is a next function; `reason`: the errno of a failure.
  */
 #define ALLOCATE(block, bytes, early, call, reason) \
     do { \
-        if (likely(hook_enter_plainly(HOOK_FRAME))) { \
-            const bool books = sample_books(bytes); \
-            const uint32_t stack = likely(books) ? unwind_plainly(HOOK_FRAME) : 0; \
+        if (likely(hook_enter_plainly(HOOK_FRAME))) ALLOCATE_PLAINLY(block, bytes, call, reason); \
+        else ALLOCATE_OTHERWISE(block, bytes, early, call, reason); \
+    } while (0)
+
+/* In a hook that hook_enter_idle entered. */
+#define ALLOCATE_PLAINLY(block, bytes, call, reason) \
+    do { \
+        const uint32_t stack = unwind_plainly(HOOK_FRAME); \
+        (block) = (call); \
+        if (likely((block) != NULL)) book_plain_allocation((block), (bytes), stack); \
+        else marks_failed(reason); \
+        hook_leave_plainly(); \
+    } while (0)
+
+#define ALLOCATE_OTHERWISE(block, bytes, early, call, reason) \
+    do { \
+        if (hook_enter_sampled(HOOK_FRAME)) { \
+            const bool books = sample_draws(bytes); \
+            const uint32_t stack = books ? unwind_plainly(HOOK_FRAME) : 0; \
             (block) = (call); \
             if (unlikely((block) == NULL)) marks_failed(reason); \
-            else if (likely(books)) book_plain_allocation((block), (bytes), stack); \
+            else if (books) book_plain_allocation((block), (bytes), stack); \
             hook_leave_plainly(); \
             break; \
         } \
@@ -60,15 +78,26 @@
  */
 #define FREE(block, real) \
     do { \
-        if ((block) == NULL || unlikely(arena_owns(block))) break; \
-        if (likely(hook_enter_plainly(HOOK_FRAME))) { \
+        if ((block) == NULL) break; \
+        if (likely(hook_enter_plainly(HOOK_FRAME))) FREE_PLAINLY(block, real); \
+        else FREE_OTHERWISE(block, real); \
+    } while (0)
+
+/* The same for a free. */
+#define FREE_PLAINLY(block, real) \
+    do { \
+        if (likely(book_plain_free(block))) real; \
+        hook_leave_plainly(); \
+    } while (0)
+
+#define FREE_OTHERWISE(block, real) \
+    do { \
+        if (hook_enter_sampled(HOOK_FRAME)) { \
             sample_age(); \
-            book_plain_free(block); \
-            real; \
-            hook_leave_plainly(); \
+            FREE_PLAINLY(block, real); \
             break; \
         } \
-        if (start_is_early()) break; \
+        if (arena_owns(block) || start_is_early()) break; \
         struct hook hook; \
         bool entered = ENTER(hook); \
         if (entered) { \

@@ -9,26 +9,46 @@
 
 #include "hooks/booked_call.h"
 
-REST_OF_HOOK void *malloc_booked(size_t bytes) {
+REST_OF_HOOK void *malloc_otherwise(size_t bytes) {
     void *block;
-    ALLOCATE(block, bytes, arena_allocate(bytes, 16), next.malloc(bytes), errno);
+    ALLOCATE_OTHERWISE(block, bytes, arena_allocate(bytes, 16), next.malloc(bytes), errno);
     return block;
 }
 
-EXPORT void *malloc(size_t bytes) { return sample_passes(bytes) ? next.malloc(bytes) : malloc_booked(bytes); }
+REST_OF_HOOK void *malloc_plainly(size_t bytes) {
+    if (unlikely(!hook_enter_idle(HOOK_FRAME))) return malloc_otherwise(bytes);
+    void *block;
+    ALLOCATE_PLAINLY(block, bytes, next.malloc(bytes), errno);
+    return block;
+}
 
-REST_OF_HOOK void *calloc_booked(size_t count, size_t size) {
+EXPORT void *malloc(size_t bytes) {
+    const uint64_t word = hook_word();
+    if (hook_is_plain(word)) return malloc_plainly(bytes);
+    return sample_passes(word, bytes) ? next.malloc(bytes) : malloc_otherwise(bytes);
+}
+
+REST_OF_HOOK void *calloc_otherwise(size_t count, size_t size) {
     void *block;
     size_t bytes;
     /* on overflow the next calloc fails. The arena is zeroed, and never reuses memory. */
     bool fits = !__builtin_mul_overflow(count, size, &bytes);
-    ALLOCATE(block, bytes, fits ? arena_allocate(bytes, 16) : NULL, next.calloc(count, size), errno);
+    ALLOCATE_OTHERWISE(block, bytes, fits ? arena_allocate(bytes, 16) : NULL, next.calloc(count, size), errno);
+    return block;
+}
+
+/* Where the product overflows, the next calloc fails. */
+REST_OF_HOOK void *calloc_plainly(size_t count, size_t size) {
+    if (unlikely(!hook_enter_idle(HOOK_FRAME))) return calloc_otherwise(count, size);
+    void *block;
+    ALLOCATE_PLAINLY(block, count * size, next.calloc(count, size), errno);
     return block;
 }
 
 EXPORT void *calloc(size_t count, size_t size) {
-    /* where the product overflows, the next calloc fails */
-    return sample_passes(count * size) ? next.calloc(count, size) : calloc_booked(count, size);
+    const uint64_t word = hook_word();
+    if (hook_is_plain(word)) return calloc_plainly(count, size);
+    return sample_passes(word, count * size) ? next.calloc(count, size) : calloc_otherwise(count, size);
 }
 
 HOOK void *hook_memalign(size_t alignment, size_t bytes) {
@@ -64,11 +84,25 @@ HOOK void *hook_pvalloc(size_t bytes) {
     return block;
 }
 
-REST_OF_HOOK void free_booked(void *block) { FREE(block, next.free(block)); }
+REST_OF_HOOK void free_otherwise(void *block) {
+    if (block == NULL || arena_owns(block)) return;
+    const uint64_t word = hook_word();
+    if (!hook_is_plain(word) && sample_is_on(word) && book_knows_none(block)) next.free(block);
+    else FREE_OTHERWISE(block, next.free(block));
+}
+
+REST_OF_HOOK void free_plainly(void *block) {
+    if (block == NULL) return;
+    if (unlikely(!hook_enter_idle(HOOK_FRAME))) free_otherwise(block);
+    else FREE_PLAINLY(block, next.free(block));
+}
 
 EXPORT void free(void *block) {
-    if (unlikely(sample_is_on()) && block != NULL && !arena_owns(block) && book_knows_none(block)) next.free(block);
-    else free_booked(block);
+    const uint64_t word = hook_word();
+    if (hook_is_plain(word)) free_plainly(block);
+    else if (sample_is_on(word) && block != NULL && !arena_owns(block) && book_knows_none_at_once(block))
+        next.free(block);
+    else free_otherwise(block);
 }
 
 HOOK void hook_cfree(void *block) { FREE(block, next.free(block)); }
@@ -96,9 +130,11 @@ REST_OF_HOOK void *reallocate_booked(void *block, size_t bytes) {
     struct hook hook = {.frame = HOOK_FRAME};
     bool books = true;
     if (likely(hook_enter_plainly(HOOK_FRAME))) {
+        hook.stack = unwind_plainly(HOOK_FRAME);
+    } else if (hook_enter_sampled(HOOK_FRAME)) {
         sample_age();
         books = sample_books(bytes);
-        if (likely(books)) hook.stack = unwind_plainly(HOOK_FRAME);
+        if (books) hook.stack = unwind_plainly(HOOK_FRAME);
     } else {
         if (start_is_early()) {
             start_miss();
@@ -127,8 +163,9 @@ REST_OF_HOOK void *reallocate_booked(void *block, size_t bytes) {
 }
 
 static inline __attribute__((always_inline)) void *reallocate(void *block, size_t bytes) {
-    if (unlikely(sample_is_on()) && (block == NULL || (!arena_owns(block) && book_knows_none(block)))
-        && sample_passes(bytes))
+    const uint64_t word = hook_word();
+    if (unlikely(!hook_is_plain(word)) && sample_is_on(word)
+        && (block == NULL || (!arena_owns(block) && book_knows_none(block))) && sample_passes(word, bytes))
         return next.realloc(block, bytes);
     return reallocate_booked(block, bytes);
 }

@@ -42,6 +42,11 @@ static __attribute__((noinline)) void *scoped_operator(enum operator_number numb
             ALLOCATE(block, bytes, arena_allocate(bytes, 64), otherwise, errno); \
             return block; \
         } \
+        if (BRINGS_OWN(name) && hook_enter_plainly(HOOK_FRAME)) { \
+            void *block; \
+            ALLOCATE_PLAINLY(block, bytes, real arguments, ENOMEM); \
+            return block; \
+        } \
         struct hook hook; \
         if (likely(!BRINGS_OWN(name)) || !hook_enter(&hook, HOOK_FRAME, HOOK_CALLER)) { \
             void *block = real arguments; \
@@ -75,6 +80,10 @@ NEW(_ZnamSt11align_val_tRKSt9nothrow_t, (size_t bytes, align_val_t alignment, no
         NEXT(void(*) parameters, name); \
         if (unlikely(real == NULL)) { \
             FREE(block, next.free(block)); \
+            return; \
+        } \
+        if (BRINGS_OWN(name) && block != NULL && hook_enter_plainly(HOOK_FRAME)) { \
+            FREE_PLAINLY(block, real arguments); \
             return; \
         } \
         struct hook hook; \

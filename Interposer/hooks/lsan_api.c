@@ -76,7 +76,7 @@ extern void __lsan_disable(void);
 EXPORT void __lsan_disable(void) {
     HAND_ON(simple_function *, __lsan_disable);
     local.ignoring++;
-    local.plain = IMAGE_NONE;
+    thread_be_general();
 }
 
 extern void __lsan_enable(void);

@@ -68,16 +68,24 @@ static struct scratch *scratch_for(uint32_t index) {
     return memory;
 }
 
-/* Whether this thread has all that a common event needs. */
-static bool may_be_plain(void) {
-    return local.record != NULL && local.scratch != NULL && local.ignoring == 0 && unwind_is_plain();
+void thread_be_general(void) { local.plain = local.sampled = local.passing = IMAGE_NONE; }
+
+/* If this thread has all that a common event of this image needs, its hooks take the common path. */
+static void be_plain(uint64_t number) {
+    if (local.record == NULL || local.scratch == NULL || local.ignoring != 0 || !unwind_is_plain()) return;
+    if (load_relaxed(&sample_interval) == 0) {
+        local.plain = number;
+    } else {
+        local.sampled = number;
+        if (sample_is_early()) local.passing = number;
+    }
 }
 
 void thread_attach(void) {
     uint32_t tid = thread_id();
     uint64_t number = load_acquire(&image_number);
     /* The level stays: if a handler inside a hook called fork, that hook still has to return in the child. */
-    local.plain = IMAGE_NONE;
+    thread_be_general();
     local.record = NULL;
     local.scratch = NULL;
     memset(local.branches, 0, sizeof local.branches);
@@ -101,12 +109,12 @@ void thread_attach(void) {
         record->started_ns = image_nanoseconds();
         local.record = record;
         sample_begin(local.index);
-        if (may_be_plain()) local.plain = number;
+        be_plain(number);
     }
     /* last: a thread that leaves this by longjmp out of a handler attaches again, and finds its record by its tid */
     local.image = number;
 }
 
 void thread_be_plain(void) {
-    if (may_be_plain() && local.image == load_acquire(&image_number)) local.plain = local.image;
+    if (local.image == load_acquire(&image_number)) be_plain(local.image);
 }

@@ -13,6 +13,9 @@ void threads_forget(void);
 /* Gives this thread a record: a dead thread's if there is one. Keeps errno. */
 void thread_attach(void);
 
+/* Keeps this thread from the common path. */
+void thread_be_general(void);
+
 /* Lets this thread take the common path again, if it has all that the path needs. */
 void thread_be_plain(void);
 

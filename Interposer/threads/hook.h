@@ -46,19 +46,35 @@ static inline bool hook_memory_is_borrowed(void) {
     return load_acquire(&hook_live.word) != 0 && image.header->pid != system_process(); /* partner: go_live's release */
 }
 
-/*
- * Enters a hook in the common case: this thread is in no hook and has all that it needs. If it returns false, call
- * hook_enter. `frame` is HOOK_FRAME.
- */
-static inline __attribute__((always_inline)) bool hook_enter_plainly(uintptr_t frame) {
-    /* partner: go_live's release */
-    if (unlikely(load_acquire(&hook_live.word) != local.plain) || unlikely(local.busy != LOCAL_IDLE)) return false;
+/* The word that every hook reads first. */
+static inline __attribute__((always_inline)) uint64_t hook_word(void) {
+    return load_acquire(&hook_live.word); /* partner: go_live's release */
+}
+
+/* Whether every allocation is booked and this thread has all that a common event needs. Asked before anything else. */
+static inline __attribute__((always_inline)) bool hook_is_plain(uint64_t word) { return likely(word == local.plain); }
+
+/* After hook_is_plain: enters a hook if this thread is in none. If it returns false, call hook_enter. `frame` is
+ * HOOK_FRAME. */
+static inline __attribute__((always_inline)) bool hook_enter_idle(uintptr_t frame) {
+    if (unlikely(local.busy != LOCAL_IDLE)) return false;
     local.owners[0] = frame;
     fence_compiler(); /* a signal handler that runs in between finds the level free, and leaves it free */
     local.level = 1;
     return true;
 }
 
+/* Both of them. */
+static inline __attribute__((always_inline)) bool hook_enter_plainly(uintptr_t frame) {
+    return hook_is_plain(hook_word()) && hook_enter_idle(frame);
+}
+
+/* The same in a sampled recording. */
+static inline __attribute__((always_inline)) bool hook_enter_sampled(uintptr_t frame) {
+    return hook_word() == local.sampled && hook_enter_idle(frame);
+}
+
+/* Leaves a hook that one of the above entered. */
 static inline __attribute__((always_inline)) void hook_leave_plainly(void) {
     fence_compiler(); /* the event is booked before a handler can see the level free */
     local.level = 0;

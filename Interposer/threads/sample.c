@@ -35,30 +35,30 @@ static uint64_t exponent(uint64_t uniform) {
 
 #define LN2 2977044472u /* in units of 2^-32 */
 
-/* The bytes up to and including the next drawn one: a whole number, at least 1. Rounding down loses nothing: a rounded
- * exponential number is at least n exactly when the number itself is. */
+/* The bytes before the next drawn one. Rounding down loses nothing: a rounded exponential number is at least n exactly
+ * when the number itself is. */
 static uint64_t distance(uint64_t interval) {
     local.random += GOLDEN;
     unsigned __int128 nats = (unsigned __int128)exponent(mix(local.random) | 1) * LN2;
-    return (uint64_t)(nats * interval >> 80) + 1;
+    return (uint64_t)(nats * interval >> 80);
 }
 
 /* With glibc the countdown is checked before a hook is entered. Another allocator's functions may call each other
  * through us, so with it only the outermost hook checks the countdown. If failures are to be seen, no call passes
  * before a hook either. */
-static uint64_t *countdown(void) {
-    return next.is_glibc && !options.dump_at_failure ? &local.distance : &local.distance_inside;
-}
+bool sample_is_early(void) { return next.is_glibc && !options.dump_at_failure; }
+
+static uint64_t *countdown(void) { return sample_is_early() ? &local.left : &local.left_inside; }
 
 static void start_over(uint64_t interval) {
     uint64_t first = distance(interval);
     *countdown() = first;
-    local.first_distance = first;
+    local.first_left = first;
 }
 
 void sample_begin(uint32_t index) {
     const uint64_t interval = load_relaxed(&sample_interval);
-    local.distance = local.distance_inside = local.first_distance = 0;
+    local.left = local.left_inside = local.first_left = 0;
     if (interval == 0) return;
     uint64_t seed = options.sample_seed != 0 ? options.sample_seed + (uint64_t)index * GOLDEN
                                              : system_nanoseconds(CLOCK_MONOTONIC) ^ (uint64_t)thread_id() << 40;
@@ -69,7 +69,7 @@ void sample_begin(uint32_t index) {
 bool sample_draws(size_t bytes) {
     uint64_t *left = countdown();
     size_t drawn = bytes + (bytes == 0);
-    if (drawn < *left) {
+    if (drawn <= *left) {
         *left -= drawn;
         return false;
     }

@@ -22,6 +22,9 @@ extern HIDDEN uint64_t sample_interval;
 /* Gives this thread a generator and a first distance, when it begins to book into the image. */
 void sample_begin(uint32_t index);
 
+/* Whether the countdown is checked before a hook is entered. */
+bool sample_is_early(void);
+
 /* Whether an allocation of `bytes` is drawn. Call it in a hook of a sampled recording. Async-signal-safe. */
 bool sample_draws(size_t bytes);
 
@@ -31,18 +34,16 @@ static inline bool sample_books(size_t bytes) {
 }
 
 /* Whether this thread passes unbooked calls without entering a hook. Only with glibc: its functions call none that we
- * interpose, so no allocation is drawn twice. */
-static inline __attribute__((always_inline)) bool sample_is_on(void) {
-    /* partner: go_live's release */
-    return local.distance != 0 && load_acquire(&hook_live.word) == local.plain;
-}
+ * interpose, so no allocation is drawn twice. `word` is hook_word's. Ask hook_is_plain first: before the loader has set
+ * this thread's initial values, all these numbers are 0, and the thread seems to be plain. */
+static inline __attribute__((always_inline)) bool sample_is_on(uint64_t word) { return word == local.passing; }
 
-/* Whether an allocation passes unbooked: the common case, tested first. False decides nothing. It is also safe in a
- * signal handler that interrupted a hook, because one instruction lowers the countdown. */
-static inline __attribute__((always_inline)) bool sample_passes(size_t bytes) {
-    size_t drawn = bytes + (bytes == 0);
-    if (likely(drawn >= local.distance) || load_acquire(&hook_live.word) != local.plain) return false;
-    local.distance -= drawn;
+/* Whether an allocation passes unbooked: the common case of a sampled recording, before a hook is entered. False
+ * decides nothing; 0 bytes are left to sample_draws. It is also safe in a signal handler that interrupted a hook,
+ * because one instruction lowers the countdown. */
+static inline __attribute__((always_inline)) bool sample_passes(uint64_t word, size_t bytes) {
+    if (!sample_is_on(word) || unlikely(bytes - 1 >= local.left)) return false;
+    subtract_alone(&local.left, bytes);
     return true;
 }
 
@@ -50,7 +51,7 @@ static inline __attribute__((always_inline)) bool sample_passes(size_t bytes) {
  * not its newest block. */
 static inline void sample_age(void) {
     if (unlikely(load_relaxed(&sample_interval) != 0) && local.record != NULL
-        && (local.distance | local.distance_inside) != local.first_distance)
+        && (local.left | local.left_inside) != local.first_left)
         local.record->last_allocated_address = 0;
 }
 

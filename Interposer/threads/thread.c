@@ -7,7 +7,7 @@
 #include "base/system.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "LOCAL_IDLE is `ready`");
-__thread struct local local = {.plain = IMAGE_NONE, .ready = 1};
+__thread struct local local = {.plain = IMAGE_NONE, .sampled = IMAGE_NONE, .passing = IMAGE_NONE, .ready = 1};
 uint64_t image_number;
 
 void thread_clock_moved(struct timespec now) {

@@ -27,7 +27,8 @@ struct thread_clock {
     uint32_t tick;
 };
 
-/* The branches of the live map's fine half that this thread used last: each covers 256 MB. */
+/* The branches of the fine map that this thread used last: each covers 256 MB of glibc's heap, or 64 MB of another's.
+ */
 #define THREAD_BRANCHES 4
 struct thread_branch {
     uint64_t region; /* (address >> 28) + 1; 0: none */
@@ -42,21 +43,24 @@ struct thread_branch {
  * `image` says which image `record` and `ring` belong to: after a fork they belong to the parent's.
  */
 struct local {
-    /* equals `image` if this thread has all that a common event needs: a record, scratch memory, our own unwinder; else
-     * IMAGE_NONE */
-    uint64_t plain;
+    /* One of `plain` and `sampled` equals `image` if this thread has all that a common event needs: a record, scratch
+     * memory, our own unwinder. `plain` says as well that every allocation is booked, so that such a recording pays
+     * nothing for sampling. `passing`: in a sampled recording, calls may pass before a hook is entered. Else
+     * IMAGE_NONE.
+     */
+    uint64_t plain, sampled, passing;
     union {
         struct {
-            uint32_t level; /* hooks that this thread is in */
-            uint16_t ours;  /* above 0: allocations are the recorder's own */
             uint16_t ready; /* 1; 0 before the loader has set initial values, which is its last step */
+            uint16_t ours;  /* above 0: allocations are the recorder's own */
+            uint32_t level; /* hooks that this thread is in */
         };
         uint64_t busy; /* all of them */
     };
-    /* See threads/sample.h. `distance` is the number of bytes up to and including the next drawn one. It is 0 if every
-     * allocation is booked, or if `distance_inside` counts instead, which is checked inside a hook. `first_distance` is
-     * the countdown's last start, `random` the generator. */
-    uint64_t distance, distance_inside, first_distance, random;
+    /* See threads/sample.h. `left` is the number of bytes before the next drawn one, by which calls pass before a hook
+     * is entered; `left_inside` is the same, checked inside a hook. One of the two is in use, and the other is 0.
+     * `first_left` is the countdown's last start, `random` the generator. */
+    uint64_t left, left_inside, first_left, random;
     uintptr_t owners[HOOK_LEVELS]; /* the stack pointers of those hooks */
     struct heap_thread *record;    /* NULL: no record was left */
     struct heap_ring *ring;
@@ -71,7 +75,7 @@ struct local {
     uintptr_t runtime_operator; /* the last operator new or delete that a hook found by its caller and called */
 };
 
-#define LOCAL_IDLE (1ull << 48) /* `busy` while the thread is in no hook */
+#define LOCAL_IDLE 1ull /* `busy` while the thread is in no hook */
 
 extern HIDDEN __thread struct local local;
 

@@ -21,8 +21,8 @@ package struct Row {
     /// The variance of the bytes and blocks, if any of them are estimates of a sampled image; nil: they are exact, or
     /// unknown.
     package var variance: Variance?
-    /// The bytes on pages that were in memory when a running program's pages were looked up; nil if they are not known
-    /// for all blocks. See `Reduction.lookUpResidence`.
+    /// Of the bytes, those on pages that were in memory when a running program's pages were looked up; nil if they are
+    /// not known for all blocks. See `Reduction.lookUpResidence`.
     package var residentBytes: UInt64?
 
     /// What was allocated and freed over time.

@@ -4,8 +4,8 @@
 //
 // It is forked and is not a program of its own, so nothing has to be installed or found. A forked process has a copy of
 // every lock in its current state. If another thread held one, nobody releases the copy, and a helper that needs it
-// waits for ever. The helper has one thread, so it can be seen from outside: it waits in futex(2), and nothing else wakes
-// it. Then another helper is forked, and is asked the same question.
+// waits for ever. The helper has one thread, so it can be seen from outside: it waits in futex(2), and nobody else can
+// wake it. Then another helper is forked, and is asked the same question.
 
 import CSymbols
 import Glibc

@@ -74,7 +74,7 @@ struct Inputs {
         return try? HeapImage(place.source(of: pid), presence: .running)
     }
 
-    /// If a process was named that is not recorded or can't be read: how to make a file of it.
+    /// If a process was named that is not recorded, or can't be read: how to make a file of it.
     private static func hint(for path: String) -> String {
         guard let pid = Int32(path), pid > 0, access(path, F_OK) != 0, kill(pid, 0) == 0 || errno == EPERM else {
             return ""

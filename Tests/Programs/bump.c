@@ -11,7 +11,7 @@
 
 #define AREA (8ull << 30) /* of address space: never given back */
 static char *area;
-static size_t used;
+static size_t used, last;
 
 static void *take(size_t bytes, size_t alignment) {
     char *base = __atomic_load_n(&area, __ATOMIC_ACQUIRE);
@@ -22,6 +22,7 @@ static void *take(size_t bytes, size_t alignment) {
         else munmap(fresh, AREA);
     }
     size_t at = __atomic_fetch_add(&used, (bytes + alignment + 31) & ~(size_t)15, __ATOMIC_RELAXED);
+    __atomic_store_n(&last, at, __ATOMIC_RELAXED);
     if (at + bytes + alignment + 32 > AREA) {
         errno = ENOMEM;
         return NULL;
@@ -35,6 +36,9 @@ static size_t held(void *block) {
     memcpy(&bytes, (char *)block - 16, sizeof bytes);
     return bytes;
 }
+
+/* Takes the newest block back, unseen by anybody who interposes free: the next one gets its place. */
+void bump_forget(void) { __atomic_store_n(&used, __atomic_load_n(&last, __ATOMIC_RELAXED), __ATOMIC_RELAXED); }
 
 void *malloc(size_t bytes) { return take(bytes, 16); }
 void free(void *block) { (void)block; }

@@ -133,6 +133,28 @@ import Testing
         #expect(both.output == "\(name == "jemalloc" ? "1 0" : "0 1") \(Built.interposer):\(own):\(path)\n")
     }
 
+    /// A free that went past us leaves a block booked. Where the next block at its place is in another map, its own
+    /// free must find it, and not the older one.
+    @Test(arguments: ["", "-DWITHOUT_USABLE_SIZE"]) func aFreeTakesTheNewestBlockAtItsPlace(flags: String) throws {
+        let scratch = try Scratch()
+        try scratch.prepare("cc -O1 -g -shared -fPIC \(flags) '\(Built.root)/Tests/Programs/bump.c' -o libbump.so")
+        try scratch.prepare(
+            "cc -O1 -g -fno-builtin-malloc '\(Built.root)/Tests/Programs/forgets.c' -o forgets ./libbump.so "
+                + "-Wl,-rpath,'$ORIGIN'")
+        let plain = try scratch.run(["./forgets"])
+        let recording = Recording(
+            scratch: scratch, outcome: try scratch.run(["./forgets"], variables: scratch.recordingVariables()))
+        #expect(plain.output == "25\n" && recording.outcome == plain, "\(recording.outcome)")
+        let image = try recording.image(of: "forgets"), reduced = try Reduced(image)
+        var live: [String: UInt64] = [:]
+        for row in reduced.reduction.rows where row.blocks > 0 {
+            live[reduced.functions(row).first ?? "", default: 0] += row.blocks
+        }
+        #expect(live["second"] == nil, "\(live)")
+        #expect(image.losses.unmatched_frees == 0 && image.losses.healed_slots > 0)
+        #expect(reduced.totals.history.map { $0.allocatedBlocks - $0.freedBlocks } == reduced.totals.liveBlocks)
+    }
+
     @Test(arguments: [
         "-DOWN_MALLOC", "-l:libjemalloc.a -ldl", "-Wl,--whole-archive -l:libtcmalloc_minimal.a -Wl,--no-whole-archive",
     ])

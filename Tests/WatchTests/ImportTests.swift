@@ -161,11 +161,31 @@ private let heapwatch = Built.products + "/heapwatch"
 
     @Test(arguments: [
         "Mem: 24684092 1987188 14491976", "root 1 0.3 0.0 48528 17412 ? SLl 09:46 0:49 /sbin/init",
-        "1795859219 boot time", "May 12", "load average: 1.02", "12:30", "2026-13-45 10:00:00",
+        "May 12", "load average: 1.02", "12:30", "2026-13-45 10:00:00",
     ])
     func noDateIsFoundWhereNoneIs(text: String) {
         let bytes = Array(text.utf8)
         #expect(ImportTimes.find(bytes[...]) == nil)
+    }
+
+    /// vmstat -s with counters of ten digits, as a date in seconds has: all lines are counters, and no line is a date.
+    @Test func countersAreNoDates() throws {
+        let scratch = try Scratch()
+        let outcome = try scratch.shell(
+            """
+            vmstat -s | sed -E 's/[0-9]+/1079619698/' > counters && [ $(wc -l < counters) -gt 20 ] || exit
+            for i in $(seq 0 9); do LC_ALL=C date -u -d @$((1790000000 + i * 600)); cat counters; done > log
+            '\(heapwatch)' import -o w log
+            """)
+        #expect(
+            outcome.exitStatus == 0 && !outcome.messages.contains("could not be read")
+                && !outcome.messages.contains("go back"), "\(outcome)")
+        let read = try samples(in: "\(scratch.path)/w").samples
+        #expect(read.map(\.bootMilliseconds) == (0 ..< 10).map { $0 * 600_000 })
+        #expect(
+            read.allSatisfy {
+                $0.value("meminfo.MemTotal") == 1_079_619_698 && $0.value("cpu.idle") == 1_079_619_698
+            })
     }
 
     // MARK: Programs' own output

@@ -22,8 +22,10 @@
 /* The flag that libc adds to each action: none, because handlers return through the vDSO. */
 #define MACHINE_SA_RESTORER 0
 
-/* Adds to a word that only this thread writes. Atomic, so that a signal handler of this thread may add too. */
+/* Adds to a word that only this thread writes, or subtracts. Atomic, so that a signal handler of this thread may do so
+ * too. */
 #define add_alone(p, v) ((void)__atomic_fetch_add((p), (v), __ATOMIC_RELAXED))
+#define subtract_alone(p, v) ((void)__atomic_fetch_sub((p), (v), __ATOMIC_RELAXED))
 
 /* memcpy and memset, byte by byte, without a loop that a compiler would turn into a call of them. */
 static inline void machine_copy(void *to, const void *from, size_t bytes) {

@@ -28,9 +28,10 @@
 /* Our own unwinder supports this architecture, and is the default. */
 #define OWN_UNWINDER 1
 
-/* Adds to a word that only this thread writes. One instruction, so that a signal handler of this thread may add too;
- * without the lock prefix, which costs some 6 ns. */
+/* Adds to a word that only this thread writes, or subtracts. One instruction, so that a signal handler of this thread
+ * may do so too; without the lock prefix, which costs some 6 ns. */
 #define add_alone(p, v) __asm__("addq %1, %0" : "+m"(*(p)) : "er"((uint64_t)(v)))
+#define subtract_alone(p, v) __asm__("subq %1, %0" : "+m"(*(p)) : "er"((uint64_t)(v)))
 
 /* Where the kernel saves registers, from the stack pointer at a signal handler's return (struct ucontext_t). */
 #define SIGNAL_FRAME_RBP 120

@@ -139,8 +139,6 @@ enum ImportTimes {
 
     // 1795873768 or 1795873768.123, alone on the line or at its start.
     private static func epoch(_ words: [ArraySlice<UInt8>]) -> FoundTime? {
-        // A line of vmstat -s: when the machine was started.
-        if words.count == 3, words[1].elementsEqual("boot".utf8) { return nil }
         let word = words[0].first == UInt8(ascii: "@") ? words[0].dropFirst() : words[0]
         let whole = word.prefix { $0 != UInt8(ascii: ".") }
         guard whole.count == 10, let seconds = number(whole), (946_684_800 ... 7_258_118_400).contains(seconds) else {

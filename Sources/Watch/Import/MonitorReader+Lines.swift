@@ -291,29 +291,30 @@ extension MonitorReader {
                 }
         }
         if words.count >= 2, let value = number(words[0]) {
-            let name: String? =
-                switch words.dropFirst().map({ text($0) }).joined(separator: " ") {
-                case "pages swapped in": "vmstat.pswpin"
-                case "pages swapped out": "vmstat.pswpout"
-                case "non-nice user cpu ticks": "cpu.user"
-                case "nice user cpu ticks": "cpu.nice"
-                case "system cpu ticks": "cpu.system"
-                case "idle cpu ticks": "cpu.idle"
-                case "IO-wait cpu ticks": "cpu.iowait"
-                case "IRQ cpu ticks": "cpu.irq"
-                case "softirq cpu ticks": "cpu.softirq"
-                case "stolen cpu ticks": "cpu.steal"
-                case "guest cpu ticks", "non-nice guest cpu ticks", "nice guest cpu ticks", "pages paged in",
-                    "pages paged out", "interrupts", "CPU context switches", "boot time", "forks", "K paged in",
-                    "K paged out":
-                    ""
-                default: nil
-                }
+            let name = Self.counters[words.dropFirst().map { text($0) }.joined(separator: " ")]
             guard let name else { return false }
             if !name.isEmpty { set(name, value) }
             return true
         }
         return slabtopHead(words)
+    }
+
+    /// The counters of vmstat -s, and the names that they have here; empty: the counter is not kept.
+    private static let counters = [
+        "pages swapped in": "vmstat.pswpin", "pages swapped out": "vmstat.pswpout",
+        "non-nice user cpu ticks": "cpu.user", "nice user cpu ticks": "cpu.nice", "system cpu ticks": "cpu.system",
+        "idle cpu ticks": "cpu.idle", "IO-wait cpu ticks": "cpu.iowait", "IRQ cpu ticks": "cpu.irq",
+        "softirq cpu ticks": "cpu.softirq", "stolen cpu ticks": "cpu.steal", "guest cpu ticks": "",
+        "non-nice guest cpu ticks": "", "nice guest cpu ticks": "", "pages paged in": "", "pages paged out": "",
+        "interrupts": "", "CPU context switches": "", "boot time": "", "forks": "", "K paged in": "", "K paged out": "",
+    ]
+
+    /// Whether the line is one of vmstat -s. Its first number may have the ten digits of a date in seconds: context
+    /// switches after some days, the kilobytes of a terabyte, the time of the machine's start.
+    func isCounter(_ words: [ArraySlice<UInt8>]) -> Bool {
+        guard (2 ... 6).contains(words.count), number(words[0]) != nil else { return false }
+        return words[1].elementsEqual("K".utf8)
+            || Self.counters[words.dropFirst().map { text($0) }.joined(separator: " ")] != nil
     }
 
     /// The five lines above slabtop's table.

@@ -59,7 +59,7 @@ struct MonitorReader {
         if heading(words, line) { return }
         // A date before data on the same line, and lines with only a date.
         if words[0].first.map({ (0x30 ... 0x39).contains($0) || $0 == UInt8(ascii: "[") || $0 == UInt8(ascii: "@") })
-            ?? false, !isRow(words), let time = ImportTimes.atStart(line)
+            ?? false, !isRow(words), !isCounter(words), let time = ImportTimes.atStart(line)
         {
             begin(time)
             let rest = line[time.range.upperBound...].drop {
