@@ -142,8 +142,10 @@ import Testing
             "cc -O1 -g -fno-builtin-malloc '\(Built.root)/Tests/Programs/forgets.c' -o forgets ./libbump.so "
                 + "-Wl,-rpath,'$ORIGIN'")
         let plain = try scratch.run(["./forgets"])
-        let recording = Recording(
-            scratch: scratch, outcome: try scratch.run(["./forgets"], variables: scratch.recordingVariables()))
+        // Until it is noticed such a block is booked in one map and the next one in another: the checks would call that
+        // broken.
+        let variables = scratch.recordingVariables(["HEAPSUM_CHECK": nil])
+        let recording = Recording(scratch: scratch, outcome: try scratch.run(["./forgets"], variables: variables))
         #expect(plain.output == "25\n" && recording.outcome == plain, "\(recording.outcome)")
         let image = try recording.image(of: "forgets"), reduced = try Reduced(image)
         var live: [String: UInt64] = [:]
