@@ -45,8 +45,9 @@ bool next_resolve(void) {
     const __typeof__(found.malloc) allocate = found.malloc;
     /* A sanitizer's malloc_usable_size ends the program for a block that is not its own; its free would have reported
      * what is wrong with the block. */
-    bool is_sanitizers = is_beside_malloc(loader_next("__sanitizer_get_ownership"), (void *)allocate);
-    found.knows_usable_size = !is_sanitizers && is_beside_malloc((void *)found.malloc_usable_size, (void *)allocate);
+    found.is_sanitizers = is_beside_malloc(loader_next("__sanitizer_get_ownership"), (void *)allocate);
+    found.knows_usable_size =
+        !found.is_sanitizers && is_beside_malloc((void *)found.malloc_usable_size, (void *)allocate);
     found.is_glibc = allocate != NULL && allocate == (__typeof__(allocate))loader_libc("malloc")
         && loader_libc("__libc_malloc") != NULL;
     *(void **)&found.old_posix_spawn = loader_old_libc("posix_spawn");

@@ -71,6 +71,7 @@ struct next { /* NULL: no module has the function */
         *old_posix_spawnp;
     sigaction_function *libc_sigaction; /* libc's own: for the recorder's handler */
     bool is_glibc;                      /* malloc is glibc's own */
+    bool is_sanitizers;                 /* malloc is a sanitizer's, which may look for leaks at the end */
     bool knows_usable_size;             /* malloc_usable_size and malloc are in one module, and it accepts any block */
 };
 

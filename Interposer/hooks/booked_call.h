@@ -71,6 +71,7 @@
             if ((block) == NULL) marks_failed(reason); \
             else if (books) book_allocation(&hook, (block), (bytes)); \
             hook_leave(&hook); \
+            hook_wipe(); \
         } \
     } while (0)
 
@@ -106,6 +107,7 @@
         } \
         real; \
         if (entered) hook_leave(&hook); \
+        hook_wipe(); \
     } while (0)
 
 #endif

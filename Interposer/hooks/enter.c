@@ -8,6 +8,8 @@
  */
 #include "hooks/enter.h"
 
+#include <string.h>
+
 #include "base/atomics.h"
 #include "base/callers.h"
 #include "base/system.h"
@@ -81,4 +83,12 @@ void hook_stack(struct hook *hook) {
         return;
     }
     hook->stack = unwind_stack(hook);
+}
+
+#define WIPED 128 /* words: more than the frames of booking an event */
+
+__attribute__((noinline)) void hook_wipe_stack(void) {
+    uintptr_t words[WIPED];
+    memset(words, 0, sizeof words);
+    __asm__ volatile("" : : "r"(words) : "memory"); /* the stores count, though nobody reads them */
 }

@@ -4,6 +4,7 @@
 #ifndef HEAPSUM_ENTER_H
 #define HEAPSUM_ENTER_H
 
+#include "base/next.h"
 #include "threads/hook.h"
 
 /*
@@ -11,6 +12,17 @@
  * a longjmp abandoned are recognized by their frames, and ended here. Async-signal-safe.
  */
 bool hook_enter(struct hook *hook, uintptr_t frame, uintptr_t caller);
+
+/* Overwrites some of the stack below the caller's frame, where callees have left addresses of blocks. */
+void hook_wipe_stack(void);
+
+/*
+ * At the end of a hook in the general case. A sanitizer that looks for leaks takes words on the stack for pointers,
+ * those too that lie in parts of a frame which were never written. An address that a hook left there hides a leak.
+ */
+static inline void hook_wipe(void) {
+    if (unlikely(next.is_sanitizers)) hook_wipe_stack();
+}
 
 /* Sets hook->stack to the number of the stack that called the hook. Keeps errno. */
 void hook_stack(struct hook *hook);

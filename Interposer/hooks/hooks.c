@@ -159,6 +159,7 @@ REST_OF_HOOK void *reallocate_booked(void *block, size_t bytes) {
     }
     if (unlikely(moved == NULL) && bytes != 0) marks_failed(errno);
     hook_leave(&hook);
+    hook_wipe();
     return moved;
 }
 

@@ -59,6 +59,7 @@ static __attribute__((noinline)) void *scoped_operator(enum operator_number numb
         if (unlikely(block == NULL)) marks_failed(ENOMEM); /* only nothrow operators: the others throw past us */ \
         else if (likely(books)) book_allocation(&hook, block, bytes); \
         hook_leave(&hook); \
+        hook_wipe(); \
         return block; \
     }
 
@@ -95,6 +96,7 @@ NEW(_ZnamSt11align_val_tRKSt9nothrow_t, (size_t bytes, align_val_t alignment, no
         book_free(&hook, block); \
         real arguments; \
         hook_leave(&hook); \
+        hook_wipe(); \
     }
 
 DELETE(_ZdlPv, (void *block), (block))

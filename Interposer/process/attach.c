@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/atomics.h"
+#include "base/next.h"
 #include "base/system.h"
 #include "book/ring.h"
 #include "stacks/scratch.h"
@@ -70,8 +71,10 @@ static struct scratch *scratch_for(uint32_t index) {
 
 void thread_be_general(void) { local.plain = local.sampled = local.passing = IMAGE_NONE; }
 
-/* If this thread has all that a common event of this image needs, its hooks take the common path. */
+/* If this thread has all that a common event of this image needs, its hooks take the common path. That path leaves
+ * blocks' addresses on the stack, so a sanitizer's programs never take it; see hook_wipe. */
 static void be_plain(uint64_t number) {
+    if (next.is_sanitizers) return;
     if (local.record == NULL || local.scratch == NULL || local.ignoring != 0 || !unwind_is_plain()) return;
     if (load_relaxed(&sample_interval) == 0) {
         local.plain = number;

@@ -163,7 +163,7 @@ import Text
         let other = try scratch.run(["./other"])
         #expect(
             other.exitStatus == 64
-                && other.messages.contains("they are gensyms, heapdump, heaprun, heapsum, heaptop, heapwatch")
+                && other.messages.contains("the tools are gensyms, heapdump, heaprun, heapsum, heaptop, heapwatch")
         )
         let recorded = try scratch.run(
             ["./heaprun", "--quiet", "-o", "out", "/bin/true"], variables: ["HEAPSUM_LIBRARY": Built.interposer])
