@@ -18,6 +18,14 @@ package final class ResidentPages {
         var count = 0
     }
     private static let pagesPerChunk = 512
+    /// Longer ranges are not kept, and are read in larger pieces.
+    private static let longRange: UInt64 = 64 << 20
+    private static let pagesPerPiece = 8192
+    /// What a range of addresses may cost in all: 8 TB of pages of 4 KB take some seconds.
+    private static let mostPages = 1 << 31
+    private var pagesRead = 0
+    /// Whether more pages were asked for than are looked up. Then the sums are not known.
+    package private(set) var isExhausted = false
 
     /// - Returns: nil with `errno` if the process is gone, or may not be looked into.
     package init?(processID: pid_t) {
@@ -28,10 +36,12 @@ package final class ResidentPages {
 
     deinit { if descriptor >= 0 { close(descriptor) } }
 
-    /// How many bytes of an address range lie on pages that are in memory; nil once the process is gone.
+    /// How many bytes of an address range lie on pages that are in memory; nil once the process is gone, or too much
+    /// was asked for.
     ///
     /// - Complexity: O(pages) of the range, and a system call for each 2 MB that were not asked for before.
     package func bytes(of range: Range<UInt64>) -> UInt64? {
+        if UInt64(range.count) > Self.longRange { return bytesOfLong(range) }
         var sum: UInt64 = 0, at = range.lowerBound
         let chunkShift = pageShift + 9
         while at < range.upperBound {
@@ -44,6 +54,35 @@ package final class ResidentPages {
             at = end
         }
         return sum
+    }
+
+    private func bytesOfLong(_ range: Range<UInt64>) -> UInt64? {
+        var words = [UInt64](repeating: 0, count: Self.pagesPerPiece), sum: UInt64 = 0
+        var page = range.lowerBound >> pageShift
+        let last = (range.upperBound - 1) >> pageShift
+        while page <= last {
+            let wanted = Int(min(last - page + 1, UInt64(Self.pagesPerPiece)))
+            guard let got = read(&words, page, wanted) else { return nil }
+            for index in 0 ..< got where words[index] >> 63 != 0 {
+                let start = (page + UInt64(index)) << pageShift
+                sum += min(range.upperBound, start + 1 << pageShift) - max(range.lowerBound, start)
+            }
+            page += UInt64(wanted)
+        }
+        return sum
+    }
+
+    /// Reads the words of pages. Addresses above the process's own have none, and are not counted as read.
+    private func read(_ words: inout [UInt64], _ page: UInt64, _ count: Int) -> Int? {
+        pagesRead += count
+        if pagesRead > Self.mostPages {
+            isExhausted = true
+            return nil
+        }
+        let got = words.withUnsafeMutableBytes {
+            pread(descriptor, $0.baseAddress, count * 8, off_t(truncatingIfNeeded: page << 3))
+        }
+        return got < 0 || (got == 0 && isGone) ? nil : got / 8
     }
 
     private func bytes(_ chunk: Chunk, _ range: Range<UInt64>) -> UInt64 {
@@ -64,17 +103,13 @@ package final class ResidentPages {
         if let known = chunks[number] {
             chunk = known
         } else {
-            // Addresses above the process's own have no entries, and read as none.
             var words = [UInt64](repeating: 0, count: Self.pagesPerChunk)
-            let got = words.withUnsafeMutableBytes {
-                pread(descriptor, $0.baseAddress, $0.count, off_t(truncatingIfNeeded: number << 12))
-            }
-            if got < 0 || (got == 0 && isGone) { return nil }
-            for (page, word) in words.enumerated() where word >> 63 != 0 {
+            guard let got = read(&words, number << 9, Self.pagesPerChunk) else { return nil }
+            for (page, word) in words[..<got].enumerated() where word >> 63 != 0 {
                 chunk.bits[page >> 6] |= 1 << UInt64(page & 63)
                 chunk.count += 1
             }
-            chunks[number] = chunk
+            if chunk.count > 0 { chunks[number] = chunk }
         }
         last = (number, chunk)
         return chunk

@@ -43,9 +43,13 @@ extension Reduction {
         if pagesOfInputs.isEmpty { return failures }
         var sums = [BlockWeight](repeating: BlockWeight(), count: rows.count)
         forEachLiveBlock { (_: LiveBlock, row: Int, _: Double, weight: BlockWeight) in sums[row] += weight }
-        for (number, pages) in pagesOfInputs where pages.isGone {
+        for (number, pages) in pagesOfInputs where pages.isGone || pages.isExhausted {
             pagesOfInputs[number] = nil
-            fail(inputs[number], "its process ended meanwhile")
+            fail(
+                inputs[number],
+                pages.isExhausted
+                    ? "its blocks cover more than 8 TB of addresses, and that many pages are not looked up"
+                    : "its process ended meanwhile")
         }
         for index in rows.indices { rows[index].setResidence(sums[index], isKnown: failures.isEmpty) }
         return failures
@@ -58,8 +62,9 @@ extension Reduction {
     static func residentBytes(of block: LiveBlock, _ weight: BlockWeight, _ pages: ResidentPages) -> UInt64 {
         let (end, isTooLong) = block.address.addingReportingOverflow(block.bytes)
         guard !isTooLong, block.bytes > 0, let bytes = pages.bytes(of: block.address ..< end) else { return 0 }
-        return bytes == block.bytes || weight.bytes == block.bytes
-            ? min(bytes, weight.bytes) : UInt64(Double(weight.bytes) * Double(bytes) / Double(block.bytes))
+        if bytes == block.bytes { return weight.bytes }
+        return weight.bytes == block.bytes
+            ? bytes : UInt64(Double(weight.bytes) * Double(bytes) / Double(block.bytes))
     }
 }
 

@@ -79,7 +79,7 @@ struct Inputs {
         guard let pid = Int32(path), pid > 0, access(path, F_OK) != 0, kill(pid, 0) == 0 || errno == EPERM else {
             return ""
         }
-        return "; of process \(pid) heapdump \(pid) writes a file, and heaptop \(pid) shows it live"
+        return "; process \(pid) is not recorded, or not yours to read: heaprun --pid \(pid) records it from now on"
     }
 
     private mutating func open(_ path: String, _ kind: InputKind, _ own: SetChoice?) throws(LogError) {

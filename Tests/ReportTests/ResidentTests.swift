@@ -57,6 +57,28 @@ import Testing
             sizes.output.contains("\"residentBytes\":\(truth["allocate_small", default: 0]),"), "\(sizes.output)")
     }
 
+    /// In a sampled image a drawn block's resident part stands for all that it stands for: of small ones, many.
+    @Test func sampledBlocksStandForOthers() throws {
+        let scratch = try Scratch()
+        let running = try scratch.startRecorded(
+            [try Built.program("resident"), "600"], options: ["--quiet", "--sample", "16K", "-o", "images"],
+            library: Built.interposer)
+        defer {
+            kill(running.pid, SIGTERM)
+            _ = try? running.wait()
+        }
+        let pid = try running.child()
+        #expect(eventually(seconds: 60) { (try? contents(running.outputPath))?.contains("allocate_small") == true })
+        let told = try scratch.run(
+            [Built.products + "/heapsum", "--sort", "resident", "--format", "csv", "\(pid)"])
+        let line = try #require(told.output.split(whereSeparator: \.isNewline).first { $0.contains("allocate_small") })
+        let names = try #require(told.output.split(whereSeparator: \.isNewline).first).split(separator: ",")
+        let column = try #require(names.firstIndex(of: "resident_bytes"))
+        let cells = line.split(separator: ",", omittingEmptySubsequences: false)
+        // All of them are written, so all of the estimate is resident; some 1,200 of 20,000 were drawn.
+        #expect(cells[column] == cells[0] && (UInt64(cells[0]) ?? 0) > 14_000_000, "\(line)")
+    }
+
     @Test func whatDoesNotRunHasNone() throws {
         let scratch = try Scratch()
         let (running, image, _) = try start(scratch)
@@ -100,6 +122,8 @@ import Testing
             #expect(pages.bytes(of: asked) == expected(range), "\(range)")
         }
         #expect(!pages.isGone && pages.bytes(of: .max - 5000 ..< .max) == 0)
+        // More than is looked up: the answer is not known, and takes no time.
+        #expect(!pages.isExhausted && pages.bytes(of: 0 ..< 1 << 62) == nil && pages.isExhausted)
         #expect(ResidentPages(processID: -1) == nil)
     }
 }

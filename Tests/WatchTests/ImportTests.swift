@@ -188,6 +188,34 @@ private let heapwatch = Built.products + "/heapwatch"
             })
     }
 
+    /// Lines that are not known and begin with ten digits, after dates of another form.
+    @Test(arguments: [
+        "1695873760     /var/log/app", "    1695837600 total packets received", "1695833760 k total memory",
+        "1695873760 cpu context switches",
+    ])
+    func unknownNumbersAreNoDates(line: String) throws {
+        let scratch = try Scratch()
+        let outcome = try scratch.shell(
+            """
+            for i in $(seq 0 9); do LC_ALL=C date -u -d @$((1790000000 + i * 60)); echo '\(line)'; free; done > log
+            '\(heapwatch)' import -o w log
+            """)
+        #expect(outcome.exitStatus == 0 && !outcome.messages.contains("go back"), "\(outcome)")
+        #expect(try samples(in: "\(scratch.path)/w").samples.map(\.bootMilliseconds) == (0 ..< 10).map { $0 * 60_000 })
+    }
+
+    /// A number of seconds before each line's data, and no other dates.
+    @Test func secondsBeforeDataAreDates() throws {
+        let scratch = try Scratch()
+        let outcome = try scratch.shell(
+            """
+            for i in $(seq 0 9); do echo "$((1790000000 + i * 60)) $(grep MemFree /proc/meminfo)"; done > log
+            '\(heapwatch)' import -o w log
+            """)
+        #expect(outcome.exitStatus == 0 && !outcome.messages.contains("could not be read"), "\(outcome)")
+        #expect(try samples(in: "\(scratch.path)/w").samples.map(\.bootMilliseconds) == (0 ..< 10).map { $0 * 60_000 })
+    }
+
     // MARK: Programs' own output
 
     @Test func vmstatAndTopAndPsAreRead() throws {

@@ -11,6 +11,8 @@ struct FoundTime {
     var range: Range<Int>
     /// The name of a zone for which this machine's was used.
     var zone: String?
+    /// Only a number, of seconds since 1970: a counter may look like it.
+    var isSeconds = false
 }
 
 enum ImportTimes {
@@ -150,7 +152,8 @@ enum ImportTimes {
             guard !fraction.isEmpty, fraction.allSatisfy({ (0x30 ... 0x39).contains($0) }) else { return nil }
             milli = number((fraction + [0x30, 0x30, 0x30]).prefix(3)) ?? 0
         }
-        return FoundTime(wall: seconds * 1000 + milli, range: words[0].startIndex ..< words[0].endIndex)
+        return FoundTime(
+            wall: seconds * 1000 + milli, range: words[0].startIndex ..< words[0].endIndex, isSeconds: true)
     }
 
     /// 13:46, 13:46:40, 1:46:40PM.

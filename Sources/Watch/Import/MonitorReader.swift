@@ -34,6 +34,7 @@ struct MonitorReader {
     private let emit: (ImportedMoment) -> Void
     /// Whether the file has any date. Then rows without one belong to the last date.
     private(set) var hasDates = false
+    private var lastDate: FoundTime?
     /// The last heading of ps, which also applies to later rows.
     private var lastHeading: ProcessHeading?
     private var places: [Int64: Int] = [:]
@@ -59,7 +60,7 @@ struct MonitorReader {
         if heading(words, line) { return }
         // A date before data on the same line, and lines with only a date.
         if words[0].first.map({ (0x30 ... 0x39).contains($0) || $0 == UInt8(ascii: "[") || $0 == UInt8(ascii: "@") })
-            ?? false, !isRow(words), !isCounter(words), let time = ImportTimes.atStart(line)
+            ?? false, !isRow(words), !isCounter(words), let time = ImportTimes.atStart(line), isDate(time, words, line)
         {
             begin(time)
             let rest = line[time.range.upperBound...].drop {
@@ -79,7 +80,7 @@ struct MonitorReader {
 
     private mutating func data(_ words: [ArraySlice<UInt8>], _ line: ArraySlice<UInt8>) {
         if row(words, line) || single(words, line) { return }
-        if let time = ImportTimes.find(line) {
+        if let time = ImportTimes.find(line), isDate(time, words, line) {
             begin(time)
             return
         }
@@ -104,6 +105,17 @@ struct MonitorReader {
             return "numbers without a heading; --columns 'PID RSS COMMAND' names those of ps"
         }
         return "not known"
+    }
+
+    /// Whether a time that was found is a date. A number of seconds with more on its line may as well be a counter. It
+    /// is a date if a process's row follows on its line, or if it follows the last date within a year, and that was
+    /// such a number, too.
+    private func isDate(_ time: FoundTime, _ words: [ArraySlice<UInt8>], _ line: ArraySlice<UInt8>) -> Bool {
+        guard time.isSeconds, words.count > 1, let last = lastDate else { return true }
+        if last.isSeconds, (last.wall ... last.wall + 366 * 86_400_000).contains(time.wall) { return true }
+        let rest = Array(words.dropFirst())
+        return lastHeading?.process(rest, line[rest[0].startIndex...]) != nil
+            || ProcessHeading.withoutHeading(rest, line[rest[0].startIndex...]) != nil
     }
 
     /// Whether the line is a row of the last heading's block.
@@ -146,6 +158,7 @@ struct MonitorReader {
             file.note("\(file.path): times in \(zone) are taken for this machine's zone (TZ sets another)")
         }
         hasDates = true
+        lastDate = time
         endStatus()
         block = .none
         if moment.wall == time.wall { return }
