@@ -41,7 +41,7 @@ package final class ResidentPages {
     ///
     /// - Complexity: O(pages) of the range, and a system call for each 2 MB that were not asked for before.
     package func bytes(of range: Range<UInt64>) -> UInt64? {
-        if UInt64(range.count) > Self.longRange { return bytesOfLong(range) }
+        if range.upperBound - range.lowerBound > Self.longRange { return bytesOfLong(range) }
         var sum: UInt64 = 0, at = range.lowerBound
         let chunkShift = pageShift + 9
         while at < range.upperBound {
@@ -64,15 +64,14 @@ package final class ResidentPages {
             let wanted = Int(min(last - page + 1, UInt64(Self.pagesPerPiece)))
             guard let got = read(&words, page, wanted) else { return nil }
             for index in 0 ..< got where words[index] >> 63 != 0 {
-                let start = (page + UInt64(index)) << pageShift
-                sum += min(range.upperBound, start + 1 << pageShift) - max(range.lowerBound, start)
+                sum += overlap(page + UInt64(index), range)
             }
             page += UInt64(wanted)
         }
         return sum
     }
 
-    /// Reads the words of pages. Addresses above the process's own have none, and are not counted as read.
+    /// Reads the words of pages, and returns how many there are: addresses above the process's own have none.
     private func read(_ words: inout [UInt64], _ page: UInt64, _ count: Int) -> Int? {
         pagesRead += count
         if pagesRead > Self.mostPages {
@@ -90,11 +89,14 @@ package final class ResidentPages {
         if chunk.count == Self.pagesPerChunk { return UInt64(range.count) }
         var sum: UInt64 = 0
         for page in range.lowerBound >> pageShift ... (range.upperBound - 1) >> pageShift
-        where chunk.bits[Int(page >> 6)] & 1 << (page & 63) != 0 {
-            let start = page << pageShift
-            sum += min(range.upperBound, start + 1 << pageShift) - max(range.lowerBound, start)
-        }
+        where chunk.bits[Int(page >> 6)] & 1 << (page & 63) != 0 { sum += overlap(page, range) }
         return sum
+    }
+
+    /// The bytes of a range that lie on a page, which it touches.
+    private func overlap(_ page: UInt64, _ range: Range<UInt64>) -> UInt64 {
+        let start = page << pageShift
+        return min(range.upperBound, start + 1 << pageShift) - max(range.lowerBound, start)
     }
 
     private func chunk(_ number: UInt64) -> Chunk? {

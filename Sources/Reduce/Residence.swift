@@ -2,7 +2,7 @@
 // 1 GB may take nothing, and half of what is live may be on the swap device.
 //
 // A block's bytes count if their pages are present. What lies beside it on a page is another block's, or the
-// allocator's: `heapsum pages` is about these.
+// allocator's, and does not count.
 
 import Glibc
 import HeapImage

@@ -9,6 +9,7 @@
 
 import CSymbols
 import Glibc
+import Proc
 import SystemPackage
 
 /// Why a helper has no answer.
@@ -188,14 +189,8 @@ final class Helper {
     /// The futex(2) call, with its arguments, in which a process waits; nil if it doesn't, or if the kernel does not
     /// tell this process.
     private static func lock(of pid: pid_t) -> [UInt8]? {
-        let call = smallFile("/proc/\(pid)/syscall")
+        let call = (try? readBytes(FilePath("/proc/\(pid)/syscall"), limit: 4096)) ?? []
         return call.starts(with: Array("\(SYMBOLS_FUTEX) ".utf8)) ? call : nil
-    }
-
-    private static func smallFile(_ path: String) -> [UInt8] {
-        (try? FileReader.readWhole(path, limit: 4096))?.withSpan { span in
-            (0 ..< span.byteCount).map { byte(span, $0) }
-        } ?? []
     }
 
     // MARK: The helper's end
@@ -234,7 +229,7 @@ final class Helper {
     private static func count(_ bytes: [UInt8]) -> Int { bytes.reversed().reduce(0) { $0 << 8 | Int($1) } }
 
     private static func mappedByteCount() -> UInt64 {
-        let text = smallFile("/proc/self/statm").prefix { $0 != 0x20 }
+        let text = ((try? readBytes("/proc/self/statm", limit: 4096)) ?? []).prefix { $0 != 0x20 }
         let pages = UInt64(String(decoding: text, as: UTF8.self)) ?? 1 << 22
         return pages &* UInt64(sysconf(CInt(_SC_PAGESIZE)))
     }

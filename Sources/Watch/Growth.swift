@@ -155,16 +155,15 @@ package enum Growth {
         if let trend = lineInNoise(times, values, line, noise: noise, floor: floor, chance: chance) { return trend }
         // The trend is taken off, as well as it is known, before a period is looked for; and once more as it shows
         // without the period.
-        var slope = line.slope, quiet: [Double] = []
+        var seen = line, quiet: [Double] = []
         for _ in 0 ..< 2 {
-            let rise = times.map { slope * ($0 - begin) }
+            let rise = times.map { seen.slope * ($0 - begin) }
             guard let rest = Period.removed(times, zip(values, rise).map { $0 - $1 }) else { return nil }
             quiet = zip(rest, rise).map { $0 + $1 }
-            slope = TheilSen(times: times, values: quiet)?.slope ?? slope
+            guard let line = TheilSen(times: times, values: quiet) else { return nil }
+            seen = line
         }
-        guard let line = TheilSen(times: times, values: quiet) else { return nil }
-        return lineInNoise(
-            times, quiet, line, noise: LevelChanges.deviation(quiet), floor: floor, chance: chance)
+        return lineInNoise(times, quiet, seen, noise: LevelChanges.deviation(quiet), floor: floor, chance: chance)
     }
 
     /// Growth among noise without memory, as in counters that are read at random moments. The noise hides the growth

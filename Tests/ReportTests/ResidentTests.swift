@@ -122,8 +122,9 @@ import Testing
             #expect(pages.bytes(of: asked) == expected(range), "\(range)")
         }
         #expect(!pages.isGone && pages.bytes(of: .max - 5000 ..< .max) == 0)
-        // More than is looked up: the answer is not known, and takes no time.
+        // More than is looked up, and a length that no Int holds: the answer is not known, and takes no time.
         #expect(!pages.isExhausted && pages.bytes(of: 0 ..< 1 << 62) == nil && pages.isExhausted)
+        #expect(pages.bytes(of: 1 ..< .max) == nil)
         #expect(ResidentPages(processID: -1) == nil)
     }
 }

@@ -291,8 +291,7 @@ extension MonitorReader {
                 }
         }
         if words.count >= 2, let value = number(words[0]) {
-            let name = Self.counters[words.dropFirst().map { text($0) }.joined(separator: " ")]
-            guard let name else { return false }
+            guard let name = counterName(words) else { return false }
             if !name.isEmpty { set(name, value) }
             return true
         }
@@ -313,8 +312,11 @@ extension MonitorReader {
     /// switches after some days, the kilobytes of a terabyte, the time of the machine's start.
     func isCounter(_ words: [ArraySlice<UInt8>]) -> Bool {
         guard (2 ... 6).contains(words.count), number(words[0]) != nil else { return false }
-        return words[1].elementsEqual("K".utf8)
-            || Self.counters[words.dropFirst().map { text($0) }.joined(separator: " ")] != nil
+        return words[1].elementsEqual("K".utf8) || counterName(words) != nil
+    }
+
+    private func counterName(_ words: [ArraySlice<UInt8>]) -> String? {
+        Self.counters[words.dropFirst().map { text($0) }.joined(separator: " ")]
     }
 
     /// The five lines above slabtop's table.

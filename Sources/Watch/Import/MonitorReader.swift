@@ -32,8 +32,7 @@ struct MonitorReader {
     var resource: String?
     var lineNumber = 0
     private let emit: (ImportedMoment) -> Void
-    /// Whether the file has any date. Then rows without one belong to the last date.
-    private(set) var hasDates = false
+    /// Rows without a date belong to this one.
     private var lastDate: FoundTime?
     /// The last heading of ps, which also applies to later rows.
     private var lastHeading: ProcessHeading?
@@ -60,7 +59,7 @@ struct MonitorReader {
         if heading(words, line) { return }
         // A date before data on the same line, and lines with only a date.
         if words[0].first.map({ (0x30 ... 0x39).contains($0) || $0 == UInt8(ascii: "[") || $0 == UInt8(ascii: "@") })
-            ?? false, !isRow(words), !isCounter(words), let time = ImportTimes.atStart(line), isDate(time, words, line)
+            ?? false, !isRow(words), let time = ImportTimes.atStart(line), isDate(time, words, line)
         {
             begin(time)
             let rest = line[time.range.upperBound...].drop {
@@ -111,7 +110,9 @@ struct MonitorReader {
     /// is a date if a process's row follows on its line, or if it follows the last date within a year, and that was
     /// such a number, too.
     private func isDate(_ time: FoundTime, _ words: [ArraySlice<UInt8>], _ line: ArraySlice<UInt8>) -> Bool {
-        guard time.isSeconds, words.count > 1, let last = lastDate else { return true }
+        guard time.isSeconds, words.count > 1 else { return true }
+        if isCounter(words) { return false }
+        guard let last = lastDate else { return true }
         if last.isSeconds, (last.wall ... last.wall + 366 * 86_400_000).contains(time.wall) { return true }
         let rest = Array(words.dropFirst())
         return lastHeading?.process(rest, line[rest[0].startIndex...]) != nil
@@ -157,7 +158,6 @@ struct MonitorReader {
         if let zone = time.zone {
             file.note("\(file.path): times in \(zone) are taken for this machine's zone (TZ sets another)")
         }
-        hasDates = true
         lastDate = time
         endStatus()
         block = .none
