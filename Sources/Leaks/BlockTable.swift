@@ -135,7 +135,7 @@ package final class BlockTable {
         }
         coverLargeBlocks()
         lowest = starts[0]
-        span = end(count - 1) - lowest
+        span = pointerEnd(count - 1) - lowest
     }
 
     deinit {
@@ -176,6 +176,13 @@ package final class BlockTable {
     /// One past the last byte. A block of 0 bytes counts as one byte.
     @inline(__always) func end(_ number: Int) -> UInt64 { starts[number] &+ max(bytes(number), 1) }
 
+    /// One past the last address that may be a pointer into the block. Behind 8 bytes this is one more: the block may be
+    /// an array of no objects, whose address lies behind its count.
+    @inline(__always) private func pointerEnd(_ number: Int) -> UInt64 {
+        let size = bytes(number)
+        return starts[number] &+ (size == 8 ? 9 : max(size, 1))
+    }
+
     /// Whether a word lies between the lowest and the highest block.
     @inline(__always) func mayPoint(_ word: UInt64) -> Bool { word &- lowest < span }
 
@@ -188,7 +195,8 @@ package final class BlockTable {
         }
     }
 
-    /// The block that a word points into; nil if it points between blocks. `mayPoint` must hold for the word.
+    /// The block that a word points into, or right behind if the block has 8 bytes; nil if it points between blocks.
+    /// `mayPoint` must hold for the word.
     @inline(__always) func hit(_ word: UInt64) -> Hit? {
         let chunk = directory[Int(word >> Self.keyShift) &- firstKey]
         if chunk == 0 { return nil }
@@ -204,13 +212,14 @@ package final class BlockTable {
             number = following &- 1
             if upTo & bit != 0 && word & ((1 << stepShift) &- 1) == 0 { return Hit(block: number, isExact: true) }
         }
-        guard word < end(Int(number)) else { return nil }
+        guard word < pointerEnd(Int(number)) else { return nil }
         return Hit(block: number, isExact: word == starts[Int(number)])
     }
 
     /// The block that holds an address.
     package func block(at address: UInt64) -> Int? {
-        count > 0 && mayPoint(address) ? hit(address).map { Int($0.block) } : nil
+        guard count > 0, mayPoint(address), let number = hit(address).map({ Int($0.block) }) else { return nil }
+        return address < end(number) ? number : nil
     }
 
     /// The number of the first block that starts at an address or after it.

@@ -20,8 +20,11 @@ struct GlibcState {
         "_thread_db_pthread_tid", "_thread_db_sizeof_pthread",
     ]
 
+    /// Whether a file's name is that of glibc's libc.
+    static func isLibc(_ baseName: String) -> Bool { baseName == "libc.so.6" || baseName.hasPrefix("libc-2.") }
+
     init(_ snapshot: Snapshot) {
-        guard let libc = snapshot.modules({ $0 == "libc.so.6" || $0.hasPrefix("libc-2.") }).first else { return }
+        guard let libc = snapshot.modules(Self.isLibc).first else { return }
         let memory = snapshot.memory
         for range in libc.data where mainArena == nil { mainArena = Self.findArena(range, memory) }
         // After the lock, the flags and ten fast bins.

@@ -5,14 +5,15 @@ extension Scan {
     /// Whether an interior pointer counts like a pointer to the block's start.
     func isExplained(_ value: UInt64, in block: Int) -> Bool {
         let start = table.start(block), bytes = table.bytes(block)
-        guard value > start, value &- start < bytes, value & 7 == 0,
+        guard value > start, value &- start < max(bytes, 9), value & 7 == 0,
             let head = snapshot.memory.words(start, count: min(3, Int(clamping: bytes / 8)))
         else { return false }
         let offset = value &- start
         // std::string of the old ABI: length, capacity, reference count, then the text, to which all pointers point.
         if offset == 24, head.count == 3, head[0] <= head[1], bytes >= 25, head[1] == bytes &- 25 { return true }
         if offset == 8, let first = head.first {
-            // Of sqlite and others: the size of the rest, then the rest.
+            // Of sqlite and others: the size of the rest, then the rest. An array of no objects of a class with a
+            // destructor is the same: a count of 0, and its address is that of the block's end.
             if first == bytes &- 8 { return true }
             // new T[n] of a class with a destructor: n, then the objects.
             if first > 0, bytes > 8, first <= bytes, (bytes &- 8) % first == 0 { return true }

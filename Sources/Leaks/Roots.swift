@@ -106,7 +106,7 @@ struct Roots {
                 words.append(
                     RootWord(value: value, root: registers, place: String(cString: leaks_register_name(number))))
             }
-            for value in thread.vectors where !thread.hasDeadFrames {
+            for value in thread.vectors where !thread.hasDeadFrames && !Self.isInCallOfLibc(thread, snapshot) {
                 words.append(RootWord(value: value, root: registers, place: "a vector register"))
             }
             addVectorOfTLS(at: thread.threadPointer, snapshot, name: "\(thread.threadID)")
@@ -167,6 +167,18 @@ struct Roots {
             }
         }
     }
+
+    /// Whether a thread is in a system call that a function of libc made. Functions keep no vector register for their
+    /// callers, and libc's system calls have nothing in one: what is there is left over.
+    private static func isInCallOfLibc(_ thread: ThreadState, _ snapshot: Snapshot) -> Bool {
+        guard thread.isInSystemCall, thread.registers.count > instructionPointer,
+            let code = snapshot.mapping(at: thread.registers[instructionPointer]), code.isFile
+        else { return false }
+        return GlibcState.isLibc(code.baseName)
+    }
+
+    /// The number of rip in the kernel's order of registers.
+    private static let instructionPointer = 16
 
     /// Where the main thread's first frame began; the dynamic loader stores it.
     private func stackEnd(_ snapshot: Snapshot) -> UInt64? {

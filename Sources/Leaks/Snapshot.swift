@@ -15,7 +15,7 @@ package struct ThreadState {
     package var threadID: pid_t
     /// Empty if the thread could not be stopped.
     var registers: [UInt64]
-    /// The words of the vector registers.
+    /// The words of the vector registers. See Roots for when they are roots.
     var vectors: [UInt64]
     var stackPointer: UInt64
     var threadPointer: UInt64

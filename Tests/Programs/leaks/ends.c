@@ -141,7 +141,11 @@ __attribute__((noreturn)) static void finish(const char *end) {
     if (strcmp(end, "exit_group") == 0) syscall(SYS_exit_group, 3);
     if (strcmp(end, "abort") == 0) abort();
     if (strcmp(end, "SIGTERM") == 0) raise(SIGTERM);
-    if (strcmp(end, "SIGSEGV") == 0) *(volatile int *)8 = 1;
+    if (strcmp(end, "SIGSEGV") == 0) {
+        /* A copy of a structure may have left a pointer in a vector register, which a running thread may still use. */
+        __asm__ volatile("pxor %%xmm0, %%xmm0; pxor %%xmm1, %%xmm1" : : : "xmm0", "xmm1");
+        *(volatile int *)8 = 1;
+    }
     if (strcmp(end, "exec") == 0) execl("/bin/sh", "sh", "-c", "exit 3", (char *)NULL);
     if (strcmp(end, "execvp") == 0) execlp("sh", "sh", "-c", "exit 3", (char *)NULL);
     if (strcmp(end, "pthread_exit") == 0) pthread_exit(NULL);

@@ -52,7 +52,7 @@ struct __attribute__((packed)) {
     void *unaligned;
 } packed;
 uintptr_t low_tag, high_tag, mangled, complement;
-void *inside_of_array;
+void *inside_of_array, *no_objects;
 
 static void *page(int flags, int descriptor) { return mmap(0, 65536, PROT_READ | PROT_WRITE, flags, descriptor, 0); }
 
@@ -69,6 +69,9 @@ static NOINLINE void hide_in_data(void) {
     mangled = value << 17 | value >> 47;
     complement = ~(uintptr_t)make("definite", "a complement, which nothing finds");
     inside_of_array = (char *)make("possible", "a pointer to its inside") + 64;
+    /* As C++ allocates an array of no objects that have a destructor: a count of 0, and a pointer to its end. */
+    no_objects = (char *)calloc(1, 8) + 8;
+    printf("8 reachable an array of no objects\n");
 }
 
 static NOINLINE void hide_in_mappings(void) {
