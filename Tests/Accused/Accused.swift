@@ -91,8 +91,8 @@ struct Accused: ParsableCommand {
             let node = Int(stack) < nodes.count ? nodes[Int(stack)] : 0
             for frame in reduction.frames(of: Row(node: node)).prefix(8) { print("    \(names.name(frame).text)") }
         }
-        if verdicts == 0 { print("  no verdict at all") }
-        if !freed.isEmpty || verdicts == 0 { throw ExitCode(1) }
+        if verdicts < times { print("  only \(verdicts) of \(times) verdicts: the program ended, or refused") }
+        if !freed.isEmpty || verdicts < times { throw ExitCode(1) }
     }
 
     private func note(_ accused: inout [Identity: UInt64], _ freed: inout [Identity: UInt64], _ image: HeapImage) {
