@@ -69,7 +69,7 @@ char **loader_environment(void);
 /* An entry of the auxiliary vector (getauxval); 0 if there is none. */
 unsigned long loader_auxiliary(unsigned long type);
 
-/* Whether the program was started by naming the loader (ld.so PROGRAM): /proc/self/exe is the loader then. */
+/* Whether the program was started by naming the loader (ld.so PROGRAM): /proc/PID/exe is the loader then. */
 bool loader_is_explicit(void);
 
 /* Whether this library was loaded by dlopen, not with the program: it follows the loader in the list. */

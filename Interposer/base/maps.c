@@ -1,6 +1,6 @@
 /*
- * Reading /proc/self/maps byte by byte. A line is "start-end perms offset major:minor inode   path". In a path the
- * kernel escapes only a newline, as \012.
+ * Reading /proc/thread-self/maps byte by byte. A line is "start-end perms offset major:minor inode   path". In a path
+ * the kernel escapes only a newline, as \012.
  */
 #include "base/maps.h"
 
@@ -66,7 +66,7 @@ static void take(struct line *line, char c, char *path, size_t room) {
 }
 
 bool maps_each(bool (*visit)(const struct mapping *mapping, void *context), void *context, char *path, size_t room) {
-    int fd = system_may_look() ? system_open("/proc/self/maps", O_RDONLY | O_CLOEXEC, 0) : -1;
+    int fd = system_may_look() ? system_open_own("maps") : -1;
     if (fd < 0) return false;
     char buffer[384];
     struct line line = {.field = START};

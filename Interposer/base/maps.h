@@ -1,5 +1,6 @@
 /*
- * The process's mappings, from /proc/self/maps (proc(5)): which file is mapped at an address, and what is executable.
+ * The process's mappings, from /proc/thread-self/maps (proc(5)): which file is mapped at an address, and what is
+ * executable.
  */
 #ifndef HEAPSUM_MAPS_H
 #define HEAPSUM_MAPS_H

@@ -21,7 +21,7 @@ bool memory_is_readable(uintptr_t word) {
     if (unlikely(running_on_valgrind())) {
         uint8_t byte;
         struct iovec here = {&byte, 1}, there = {(void *)word, 1};
-        long got = SYSTEM_CALL6(SYS_process_vm_readv, system_process(), &here, 1, &there, 1, 0);
+        long got = SYSTEM_CALL6(SYS_process_vm_readv, system_thread(), &here, 1, &there, 1, 0);
         return got == 1 || got == -EPERM || got == -ENOSYS;
     }
     return SYSTEM_CALL4(SYS_rt_sigprocmask, ~0, word, NULL, sizeof(system_signals)) != -EFAULT;
@@ -53,8 +53,9 @@ bool memory_fetch(void *to, uintptr_t from, size_t bytes) {
         return true;
     }
     if (!load_relaxed(&refused)) {
+        /* by the thread's number: the process's is of its first thread, whose memory is gone once that has ended */
         struct iovec here = {to, bytes}, there = {(void *)from, bytes};
-        long got = SYSTEM_CALL6(SYS_process_vm_readv, system_process(), &here, 1, &there, 1, 0);
+        long got = SYSTEM_CALL6(SYS_process_vm_readv, system_thread(), &here, 1, &there, 1, 0);
         if (got == (long)bytes) return true;
         if (got != -EPERM && got != -ENOSYS) return false;
         store_relaxed(&refused, 1);

@@ -22,8 +22,8 @@ size_t decimal(char *to, uint64_t number) {
 }
 
 /* Reads at most `room` bytes of a file in /proc. Returns how many; 0 if it can't be read. */
-static size_t read_file(const char *path, char *to, size_t room) {
-    int fd = system_open(path, O_RDONLY | O_CLOEXEC, 0);
+/* Reads an open file to its end or as far as there is room, and closes it. */
+static size_t read_file(int fd, char *to, size_t room) {
     if (fd < 0) return 0;
     size_t have = 0;
     long got;
@@ -36,7 +36,8 @@ static size_t read_file(const char *path, char *to, size_t room) {
  * ')'. */
 static uint64_t start_time(void) {
     static char buffer[1024]; /* one image is made at a time */
-    size_t length = read_file("/proc/self/stat", buffer, sizeof buffer - 1);
+    /* of the process: a thread has a start of its own */
+    size_t length = read_file(system_open("/proc/self/stat", O_RDONLY | O_CLOEXEC, 0), buffer, sizeof buffer - 1);
     buffer[length] = '\0';
     const char *at = strrchr(buffer, ')');
     if (at == NULL) return 0;
@@ -52,7 +53,8 @@ static uint64_t start_time(void) {
 
 static void boot_id(uint8_t id[16]) {
     char text[40];
-    size_t length = read_file("/proc/sys/kernel/random/boot_id", text, sizeof text), digits = 0;
+    int fd = system_open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC, 0);
+    size_t length = read_file(fd, text, sizeof text), digits = 0;
     memset(id, 0, 16);
     for (size_t i = 0; i < length && digits < 32; i++) {
         char c = text[i];
@@ -75,7 +77,7 @@ void identity_fill(struct heap_header *header) {
 
 void identity_strings(struct heap_header *header) {
     static char arguments[16384]; /* one image is made at a time; longer command lines are cut */
-    size_t length = read_file("/proc/self/cmdline", arguments, sizeof arguments);
+    size_t length = read_file(system_open_own("cmdline"), arguments, sizeof arguments);
     while (length > 0 && arguments[length - 1] == '\0') length--;
     header->program = image_string(options.program, strlen(options.program));
     header->arguments = image_string(arguments, length);

@@ -17,11 +17,11 @@
 #include "process/start.h"
 #include "threads/hook.h"
 
-/* Whether this process is traced, and no seccomp filter could kill it for the next system calls. */
+/* Whether this thread is traced, and no seccomp filter could kill it for the next system calls. */
 static bool is_told(void) {
     char text[4096];
     if (!system_may_look()) return false;
-    int file = system_open("/proc/self/status", O_RDONLY | O_CLOEXEC, 0);
+    int file = system_open_own("status");
     if (file < 0) return false;
     long count = system_read(file, text, sizeof text - 1);
     system_close(file);
