@@ -46,6 +46,8 @@ package final class BlockTable {
     private(set) var lowest: UInt64 = 0
     private(set) var span: UInt64 = 0
 
+    /// User addresses have 47 bits.
+    private static let limit: UInt64 = 1 << 47
     private static let keyShift: UInt64 = 21
     private static let inside: UInt32 = 1 << 31
     private let stepShift: UInt64
@@ -57,31 +59,41 @@ package final class BlockTable {
     private var chunks: UnsafeMutablePointer<StartsEntry>
     private var chunkCount = 0
 
-    /// Accepts blocks in any order.
+    /// Accepts blocks in any order. Of two with one address the first counts.
     ///
-    /// - Parameter granule: the least distance between the starts of two blocks: 16 (glibc) or 8 bytes.
+    /// - Parameters:
+    ///   - granule: the least distance between the starts of two blocks: 16 (glibc) or 8 bytes.
+    ///   - forEachBlock: passes all blocks to its argument; called three times. What it passes only later is left out.
     /// - Complexity: O(blocks), 16 bytes a block and 16 bytes a KB of heap.
-    init(_ blocks: UnsafeBufferPointer<LiveBlock>, granule: Int, keepsTicks: Bool = false) {
+    init(granule: Int, keepsTicks: Bool, _ forEachBlock: ((Span<LiveBlock>) -> Void) -> Void) {
         stepShift = granule == 16 ? 4 : 3
         entryShift = stepShift + 6
         entriesPerChunk = 1 << Int(Self.keyShift - entryShift)
-        let room = max(blocks.count, 1)
+        var low = UInt64.max, high: UInt64 = 0, passed = 0, possible = 0, lastKey = UInt64.max, keys: Set<UInt64> = []
+        forEachBlock { blocks in
+            for index in blocks.indices where blocks[index].address != 0 {
+                let block = blocks[index]
+                passed += 1
+                guard block.address < Self.limit else { continue }
+                possible += 1
+                low = min(low, block.address)
+                high = max(high, min(block.address &+ max(block.bytes, 1), Self.limit))
+                if block.address >> Self.keyShift != lastKey {
+                    lastKey = block.address >> Self.keyShift
+                    keys.insert(lastKey)
+                }
+            }
+        }
+        let room = max(possible, 1)
         starts = .allocate(capacity: room)
         sizes = .allocate(capacity: room)
         stacks = .allocate(capacity: room)
         ticks = keepsTicks ? .allocate(capacity: room) : nil
-        // User addresses have 47 bits.
-        let limit: UInt64 = 1 << 47
-        var low = UInt64.max, high: UInt64 = 0
-        for block in blocks where block.address < limit && block.address > 0 {
-            low = min(low, block.address)
-            high = max(high, min(block.address &+ max(block.bytes, 1), limit))
-        }
         guard low < high else {
             guard let zeroes = calloc(1, 4) else { fatalError("no memory for 4 bytes") }
             directory = zeroes.bindMemory(to: UInt32.self, capacity: 1)
             chunks = .allocate(capacity: 1)
-            strays = blocks.count { $0.address != 0 }
+            strays = passed
             return
         }
         firstKey = Int(low >> Self.keyShift)
@@ -89,43 +101,43 @@ package final class BlockTable {
         // The table is sparse, like the address space: unused pages cost nothing.
         guard let zeroes = calloc(keyCount, 4) else { fatalError("no memory for \(keyCount * 4) bytes of a table") }
         directory = zeroes.bindMemory(to: UInt32.self, capacity: keyCount)
-        var keys: [Int] = []
-        for block in blocks where block.address < limit && block.address > 0 {
-            let key = Int(block.address >> Self.keyShift) - firstKey
-            if directory[key] == 0 {
-                directory[key] = 1
-                keys.append(key)
-            }
-        }
-        keys.sort()
         chunkCount = keys.count
         chunks = .allocate(capacity: chunkCount * entriesPerChunk)
         chunks.initialize(repeating: StartsEntry(), count: chunkCount * entriesPerChunk)
-        for (number, key) in keys.enumerated() { directory[key] = UInt32(number + 1) }
-        for block in blocks where block.address < limit && block.address > 0 {
-            place(block.address) { $0.pointee.bits |= $1 }
+        for (number, key) in keys.sorted().enumerated() { directory[Int(key) - firstKey] = UInt32(number + 1) }
+        forEachBlock { blocks in
+            for index in blocks.indices { place(blocks[index].address) { $0.pointee.bits |= $1 } }
         }
         var rank: UInt32 = 0
         for index in 0 ..< chunkCount * entriesPerChunk {
             chunks[index].rank = rank
             rank &+= UInt32(chunks[index].bits.nonzeroBitCount)
         }
-        count = Int(rank)
+        count = min(Int(rank), room)
         starts.initialize(repeating: 0, count: room)
-        for block in blocks where block.address < limit && block.address > 0 {
-            place(block.address) { entry, bit in
-                let number = Int(entry.pointee.rank) + (entry.pointee.bits & (bit - 1)).nonzeroBitCount
-                if starts[number] != 0 { return }
-                starts[number] = block.address
-                sizes[number] = UInt32(clamping: block.bytes)
-                if block.bytes >= UInt64(UInt32.max) { large[UInt32(number)] = block.bytes }
-                stacks[number] = block.stack
-                ticks?[number] = block.tick
+        sizes.initialize(repeating: 0, count: room)
+        stacks.initialize(repeating: 0, count: room)
+        ticks?.initialize(repeating: 0, count: room)
+        var taken = 0
+        forEachBlock { blocks in
+            for index in blocks.indices {
+                let block = blocks[index]
+                place(block.address) { entry, bit in
+                    let number = Int(entry.pointee.rank) + (entry.pointee.bits & (bit - 1)).nonzeroBitCount
+                    if entry.pointee.bits & bit == 0 || number >= count || starts[number] != 0 { return }
+                    taken += 1
+                    starts[number] = block.address
+                    sizes[number] = UInt32(clamping: block.bytes)
+                    if block.bytes >= UInt64(UInt32.max) { large[UInt32(number)] = block.bytes }
+                    stacks[number] = block.stack
+                    ticks?[number] = block.tick
+                }
             }
         }
-        strays = blocks.count { $0.address != 0 } - count
+        strays = passed - count
+        if taken < count { takeVanished() }
         for number in 0 ..< count {
-            let end = number + 1 < count ? starts[number + 1] : limit
+            let end = number + 1 < count ? starts[number + 1] : Self.limit
             if starts[number] &+ bytes(number) > end || starts[number] &+ bytes(number) < starts[number] {
                 let cut = end - starts[number]
                 sizes[number] = UInt32(clamping: cut)
@@ -147,10 +159,33 @@ package final class BlockTable {
         chunks.deallocate()
     }
 
+    /// Calls `body` with the entry and the bit of a block's start, unless the first pass did not see the block.
+    @inline(__always)
     private func place(_ address: UInt64, _ body: (UnsafeMutablePointer<StartsEntry>, UInt64) -> Void) {
-        let chunk = Int(directory[Int(address >> Self.keyShift) - firstKey]) - 1
+        let key = Int(address >> Self.keyShift) - firstKey
+        guard key >= 0, key < keyCount, directory[key] != 0 else { return }
+        let chunk = Int(directory[key]) - 1
         let entry = chunk * entriesPerChunk + Int(address >> entryShift) & (entriesPerChunk - 1)
         body(chunks + entry, 1 << (address >> stepShift & 63))
+    }
+
+    // A file that changes meanwhile may pass a block only at first: it stays, with 0 bytes.
+    private func takeVanished() {
+        for key in 0 ..< keyCount where directory[key] != 0 {
+            let first = (Int(directory[key]) - 1) * entriesPerChunk
+            for entry in first ..< first + entriesPerChunk {
+                var number = Int(chunks[entry].rank), bits = chunks[entry].bits
+                while bits != 0 && number < count {
+                    if starts[number] == 0 {
+                        starts[number] =
+                            UInt64(firstKey + key) << Self.keyShift | UInt64(entry - first) << entryShift
+                            | UInt64(bits.trailingZeroBitCount) << stepShift
+                    }
+                    number += 1
+                    bits &= bits - 1
+                }
+            }
+        }
     }
 
     // Stores, for each part of the address space in which no block starts, the block that covers it, if any.

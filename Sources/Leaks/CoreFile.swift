@@ -233,10 +233,8 @@ extension Snapshot {
                     + "\(image.header.pid): name the image of the same process"
             )
         }
-        let collected = BlockCollector(expected: image.header.live_blocks)
-        image.forEachBlock { collected.append($0) }
         let isGlibc = image.header.granule_log2.0 == UInt8(HEAP_GRANULE_LOG2_FINE_GLIBC)
-        let table = collected.table(granule: isGlibc ? 16 : 8, keepsTicks: false)
+        let table = BlockTable(granule: isGlibc ? 16 : 8, keepsTicks: false) { body in image.forEachBlock { body($0) } }
         var shortfalls = core.missing.prefix(16).map {
             Shortfall(what: "memory from \(hex($0.lowerBound)) to \(hex($0.upperBound)): the core file is cut off")
         }
@@ -263,38 +261,5 @@ extension Snapshot {
             scratch: image.scratchRanges(), imageInodes: [], isGlibc: isGlibc, allocator: image.allocator,
             shortfalls: shortfalls, notes: notes, pauseNanoseconds: 0, copiedBytes: 0, stop: nil, clone: 0,
             systemCall: 0, hasUnbooked: unbooked(image) != nil)
-    }
-}
-
-/// Collects the live blocks of an image that doesn't change any more.
-private final class BlockCollector {
-    private var buffer: UnsafeMutablePointer<LiveBlock>
-    private var capacity: Int
-    private var count = 0
-
-    /// - Parameter expected: the count that the image claims, used up to a billion.
-    init(expected: UInt64) {
-        capacity = Int(min(expected, 1 << 30)) * 17 / 16 + 4096
-        buffer = .allocate(capacity: capacity)
-    }
-
-    deinit { buffer.deallocate() }
-
-    func append(_ batch: Span<LiveBlock>) {
-        if count + batch.count > capacity {
-            let larger = max(capacity * 2, count + batch.count)
-            let grown = UnsafeMutablePointer<LiveBlock>.allocate(capacity: larger)
-            grown.moveInitialize(from: buffer, count: count)
-            buffer.deallocate()
-            (buffer, capacity) = (grown, larger)
-        }
-        batch.withUnsafeBufferPointer {
-            if let base = $0.baseAddress { (buffer + count).initialize(from: base, count: $0.count) }
-        }
-        count += batch.count
-    }
-
-    func table(granule: Int, keepsTicks: Bool) -> BlockTable {
-        BlockTable(UnsafeBufferPointer(start: buffer, count: count), granule: granule, keepsTicks: keepsTicks)
     }
 }

@@ -28,9 +28,8 @@ extension Snapshot {
     ) throws -> Snapshot {
         try refuse(image)
         var shortfalls: [Shortfall] = []
-        try image.refresh()
-        let reader = BlockReader(image)
-        try reader.finish()
+        let map = LiveMapCopy(image)
+        try map.take()
         let inFlight = image.inFlights()
         if inFlight.contains(where: { !$0.returned }) {
             shortfalls.append(
@@ -55,8 +54,9 @@ extension Snapshot {
         let isGlibc = image.header.granule_log2.0 == UInt8(HEAP_GRANULE_LOG2_FINE_GLIBC)
         var notes: [String] = []
         shortfalls += imageShortfalls(image, isGlibc: isGlibc, &notes)
-        let table = reader.withBlocks(inFlight: inFlight.compactMap(\.block)) {
-            BlockTable($0, granule: isGlibc ? 16 : 8, keepsTicks: true)
+        let moving = inFlight.compactMap(\.block)
+        let table = BlockTable(granule: isGlibc ? 16 : 8, keepsTicks: true) {
+            map.forEachBlock(inFlight: moving, $0)
         }
         let kernelWords = Set(readKernelWords(of: processID)).sorted { ($0.place, $0.value) < ($1.place, $1.value) }
         return Snapshot(

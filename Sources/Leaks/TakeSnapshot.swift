@@ -54,9 +54,8 @@ extension Snapshot {
     ) throws -> Snapshot? {
         var shortfalls: [Shortfall] = [], notes: [String] = []
         try image.refresh()
-        // Read most blocks before the stop, and during it only the changes.
-        let reader = BlockReader(image)
-        reader.prepare()
+        let map = LiveMapCopy(image)
+        map.prepare()
         let isFiltered = hasSeccompFilter(thread)
         var pending: PendingData? = PendingData(of: processID)
         notes += pending?.notes ?? []
@@ -81,7 +80,7 @@ extension Snapshot {
         // While the kernel copies page tables.
         let pendingWords = pending?.words(&shortfalls) ?? []
         pending = nil
-        try reader.finish()
+        try map.take()
         let inFlight = image.inFlights()
         let clone = cloning == 0 ? leaks_clone_finish(stop) : cloning
         let isMoving = inFlight.contains { !$0.returned }
@@ -134,8 +133,9 @@ extension Snapshot {
         isHeld = false
         let pause = clone > 0 ? leaks_go_on(stop) : 0
         let isGlibc = image.header.granule_log2.0 == UInt8(HEAP_GRANULE_LOG2_FINE_GLIBC)
-        let table = reader.withBlocks(inFlight: inFlight.compactMap(\.block)) {
-            BlockTable($0, granule: isGlibc ? 16 : 8, keepsTicks: options.keepsTicks)
+        let moving = inFlight.compactMap(\.block)
+        let table = BlockTable(granule: isGlibc ? 16 : 8, keepsTicks: options.keepsTicks) {
+            map.forEachBlock(inFlight: moving, $0)
         }
         shortfalls += imageShortfalls(image, isGlibc: isGlibc, &notes)
         return Snapshot(
