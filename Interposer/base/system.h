@@ -64,8 +64,8 @@ static inline bool system_may_look(void) { return !system_forbids(true); }
  */
 int system_open(const char *path, int flags, mode_t mode);
 int system_open_at(int directory, const char *path, int flags);
-/* Opens a file of this process for reading: "maps" is /proc/thread-self/maps. In /proc/self a process whose first thread
- * has ended finds maps and cmdline empty, and no exe. */
+/* Opens a file of this process for reading: "maps" is /proc/thread-self/maps. In /proc/self a process whose first
+ * thread has ended finds maps and cmdline empty, and no exe. */
 int system_open_own(const char *name);
 int system_memory_file(const char *name, unsigned flags);
 int system_socket(int domain, int type);

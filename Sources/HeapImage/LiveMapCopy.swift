@@ -1,7 +1,7 @@
-// A copy of a running image's live map as it is while the program is stopped. A fork does not copy the map, because the
-// image's memory is shared. The program waits for the copy, so most is copied before the stop; during it several threads
-// read the map again, and copy the leaves that have changed, which they find by a hash of each. Decoding comes later.
-// One of the files with raw pointers.
+// A copy of a running image's live map as it is while the program is stopped. A fork does not copy the map, because
+// the image's memory is shared. The program waits for the copy, so most is copied before the stop; during it several
+// threads read the map again, and copy the leaves that have changed, which they find by a hash of each. Decoding comes
+// later. One of the files with raw pointers.
 //
 // Invariant: after `take` the bytes are those of that moment. Each leaf has a part of the memory and a hash of its own,
 // and is in one run; each run is claimed by one thread, and only that thread touches both.

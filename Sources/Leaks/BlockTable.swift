@@ -211,8 +211,8 @@ package final class BlockTable {
     /// One past the last byte. A block of 0 bytes counts as one byte.
     @inline(__always) func end(_ number: Int) -> UInt64 { starts[number] &+ max(bytes(number), 1) }
 
-    /// One past the last address that may be a pointer into the block. Behind 8 bytes this is one more: the block may be
-    /// an array of no objects, whose address lies behind its count.
+    /// One past the last address that may be a pointer into the block. Behind 8 bytes this is one more: the block may
+    /// be an array of no objects, whose address lies behind its count.
     @inline(__always) private func pointerEnd(_ number: Int) -> UInt64 {
         let size = bytes(number)
         return starts[number] &+ (size == 8 ? 9 : max(size, 1))
