@@ -99,11 +99,12 @@ import Testing
         let runtime =
             switch (kind.compiler, kind.isShared) {
             case ("gcc", false): "-static-lib\(names[kind.sanitizer] ?? "")"
-            case ("clang", true): "-shared-libsan -Wl,-rpath,$(clang -print-runtime-dir)"
+            case ("clang", true): "-shared-libsan -Wl,-rpath,$(/usr/bin/clang -print-runtime-dir)"
             default: ""
             }
+        // By path: Swift's toolchain has a clang of its own, without the shared runtimes.
         try scratch.prepare(
-            "\(kind.compiler) -g -O1 -fno-builtin -w -fsanitize=\(kind.sanitizer) \(runtime) -o prog prog.c -pthread")
+            "/usr/bin/\(kind.compiler) -g -O1 -fno-builtin -w -fsanitize=\(kind.sanitizer) \(runtime) -o prog prog.c -pthread")
         for fault in ["fine"] + kind.faults {
             let plain = try scratch.run(["./prog", fault], variables: ["ASAN_OPTIONS": "color=never"])
             let alone = try scratch.record(
