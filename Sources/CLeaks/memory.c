@@ -1,25 +1,12 @@
 /*
- * Memory of another process: its bytes, and which of its pages are present. Pages that were never touched are not read:
- * reading would make the kernel add them to the page table.
+ * Which pages of another process are present. Pages that were never touched are not read: reading would make the kernel
+ * add them to the page table.
  */
 #include "leaks.h"
 
 #include <errno.h>
 #include <sys/ioctl.h>
-#include <sys/uio.h>
 #include <unistd.h>
-
-ssize_t leaks_read(pid_t pid, uint64_t address, void *buffer, size_t count) {
-    size_t done = 0;
-    while (done < count) {
-        struct iovec here = {(char *)buffer + done, count - done},
-                     there = {(void *)(uintptr_t)(address + done), count - done};
-        ssize_t got = process_vm_readv(pid, &here, 1, &there, 1, 0);
-        if (got <= 0) return done > 0 ? (ssize_t)done : got == 0 ? 0 : -errno;
-        done += (size_t)got;
-    }
-    return (ssize_t)done;
-}
 
 #define PAGE 4096ull
 

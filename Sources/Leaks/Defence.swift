@@ -31,22 +31,27 @@ struct Defence {
             else { return }
             saved.insert(hit.block)
         }
+        // Without a guard, no mangled pointer is looked for.
+        let key = guardValue ?? 0, mangledSpan = guardValue == nil ? 0 : span
+        let straddling = StraddlingPointers(low: low)
         func look(_ words: UnsafePointer<UInt64>, _ count: Int) {
+            guard count > 0 else { return }
+            var word = words[0], zeros = StraddlingPointers.zeroBytes(word)
             for index in 0 ..< count {
-                let word = words[index]
-                if word == 0 { continue }
                 let plain = word & 0xFFFF_FFFF_FFFF
                 if plain != word && plain &- low < span { consider(plain) }
-                if let guardValue {
-                    let bare = (word >> 17 | word << 47) ^ guardValue
-                    if bare &- low < span { consider(bare) }
+                let bare = (word >> 17 | word << 47) ^ key
+                if bare &- low < mangledSpan && word != 0 { consider(bare) }
+                guard index &+ 1 < count else { return }
+                let next = words[index &+ 1], nextZeros = StraddlingPointers.zeroBytes(next)
+                var ends = straddling.ends(zeros, nextZeros)
+                while ends != 0 {
+                    let shift = UInt64(truncatingIfNeeded: ends.trailingZeroBitCount &+ 1)
+                    let value = word &>> shift | next &<< (64 &- shift)
+                    if value &- low < span && word != 0 { consider(value) }
+                    ends &= ends &- 1
                 }
-                guard index + 1 < count else { continue }
-                let next = words[index + 1]
-                for shift in stride(from: UInt64(8), to: 64, by: 8) {
-                    let straddling = word >> shift | next << (64 - shift)
-                    if straddling &- low < span { consider(straddling) }
-                }
+                (word, zeros) = (next, nextZeros)
             }
         }
         for root in scan.roots.roots where !root.range.isEmpty {
@@ -84,5 +89,30 @@ struct Defence {
             for part in parts { scan.forEachWindow(part) { _, words, count in look(words, count) } }
         }
         return saved.sorted()
+    }
+}
+
+/// Where an address may lie across two words. The upper two bytes of an address are zero. So most words are passed
+/// over after some operations on all of their bytes at once.
+package struct StraddlingPointers {
+    /// All ones if the third byte from above is never zero either.
+    private let third: UInt64
+
+    /// - Parameter low: the lowest address that is looked for.
+    package init(low: UInt64) { third = low >> 40 == 0 ? 0 : .max }
+
+    /// The highest bit of each byte that is zero.
+    @inline(__always) package static func zeroBytes(_ word: UInt64) -> UInt64 {
+        let sevens: UInt64 = 0x7F7F_7F7F_7F7F_7F7F
+        return ~((word & sevens &+ sevens) | word | sevens)
+    }
+
+    /// The highest bit of each byte of the next word at which an address may end that begins in this one. If the bit's
+    /// number is n, the address begins n + 1 bits after this word.
+    ///
+    /// - Parameters: the zero bytes of this word and of the next one.
+    @inline(__always) package func ends(_ zeros: UInt64, _ nextZeros: UInt64) -> UInt64 {
+        let before = nextZeros << 8 | zeros >> 56, beforeThat = nextZeros << 16 | zeros >> 48
+        return nextZeros & before & ~(beforeThat & third) & 0x0080_8080_8080_8080
     }
 }

@@ -128,17 +128,12 @@ final class LiveMemory: ProcessMemory {
                     if range.lowerBound < address &+ UInt64(buffer.count) { end = Int(range.lowerBound - address) }
                 }
             }
-            let wanted = end - done
-            var count = max(0, leaks_read(pid, at, buffer.baseAddress.map { $0 + done }, wanted))
-            if count < wanted {
-                // The program itself may not read this page, but the kernel reads it for a tracer.
-                let more = pread(
-                    descriptor, buffer.baseAddress.map { $0 + done + count }, wanted - count,
-                    off_t(truncatingIfNeeded: at &+ UInt64(count)))
-                if more > 0 { count += more }
-            }
+            // Not by process_vm_readv(2): it pins the pages, and so gives the clone a copy of each page that it shares
+            // with the program. This call also reads pages that the program itself may not read.
+            let count = pread(
+                descriptor, buffer.baseAddress.map { $0 + done }, end - done, off_t(truncatingIfNeeded: at))
+            if count <= 0 { return done }
             done += count
-            if count < wanted && count == 0 { return done }
         }
         return done
     }

@@ -50,8 +50,12 @@ package final class LeakVerdict {
         defend()
         isLenient = !snapshot.shortfalls.isEmpty
         if isLenient { forgive() }
+        var sums = [Amount](repeating: Amount(), count: 256)
         for number in 0 ..< count {
-            totals[verdict(number), default: Amount()].add(Amount(blocks: 1, bytes: table.bytes(number)))
+            sums[Int(states[number])].add(Amount(blocks: 1, bytes: table.bytes(number)))
+        }
+        for (state, sum) in sums.enumerated() where sum.blocks > 0 {
+            totals[Verdict(rawValue: UInt8(state)) ?? .unknown, default: Amount()].add(sum)
         }
     }
 

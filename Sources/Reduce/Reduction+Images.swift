@@ -7,14 +7,15 @@ import Text
 
 extension Reduction {
     /// Adds an image: counts it and folds its stacks in. `path` is its name. For a running program, everything that is
-    /// asked later (ages, sizes, filters, lifetimes, snapshots) is about the moment at which it was added.
+    /// asked later (ages, sizes, filters, lifetimes, snapshots) is about the moment at which it was added. Whoever only
+    /// wants its stacks can spare the copy that this takes: with `onlyStacks` the sums are of different moments.
     ///
     /// - Throws: `InputError` if a running image can't be read to its end.
     /// - Complexity: O(blocks + nodes) time, O(nodes) memory.
-    package func add(_ original: HeapImage, path: String? = nil) throws {
+    package func add(_ original: HeapImage, path: String? = nil, onlyStacks: Bool = false) throws {
         var image = original
         var moments: Damage?
-        do { image = try original.atOneMoment() } catch let error as FileError {
+        do { if !onlyStacks { image = try original.atOneMoment() } } catch let error as FileError {
             moments = Damage(
                 file: original.file, offset: 0, what: "numbers of a running program are of different moments: \(error)")
         }

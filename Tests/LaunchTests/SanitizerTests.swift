@@ -104,7 +104,8 @@ import Testing
             }
         // By path: Swift's toolchain has a clang of its own, without the shared runtimes.
         try scratch.prepare(
-            "/usr/bin/\(kind.compiler) -g -O1 -fno-builtin -w -fsanitize=\(kind.sanitizer) \(runtime) -o prog prog.c -pthread")
+            "/usr/bin/\(kind.compiler) -g -O1 -fno-builtin -w -fsanitize=\(kind.sanitizer) \(runtime) "
+                + "-o prog prog.c -pthread")
         for fault in ["fine"] + kind.faults {
             let plain = try scratch.run(["./prog", fault], variables: ["ASAN_OPTIONS": "color=never"])
             let alone = try scratch.record(

@@ -2,6 +2,9 @@
 // the same result.
 
 import Glibc
+import HeapImage
+import Launch
+import Leaks
 import TestSupport
 import Testing
 
@@ -26,5 +29,27 @@ import Testing
         let outcome = try watched.running.wait()
         #expect(outcome.exitStatus == 0, "\(outcome)")
         #expect(outcome.output.hasSuffix("all well\n"), "\(outcome)")
+    }
+
+    // Near a container's limit, a search that gave the clone pages of its own would end the program.
+    @Test func theSearchTakesNoMemoryFromTheProgram() throws {
+        let watched = try Watched([try leaksProgram("planted"), "200000", "100"])
+        let place = try findImage(of: watched.pid, deadline: 0)
+        let snapshot = try Snapshot.take(
+            of: watched.pid, image: HeapImage(place.source(of: watched.pid), presence: .running))
+        let clone = try #require(
+            try contents("/proc/\(watched.pid)/task/\(watched.pid)/children").split(separator: " ").first)
+        let before = try privateKilobytes(clone)
+        let verdict = LeakVerdict(snapshot)
+        let after = try privateKilobytes(clone)
+        #expect(verdict.snapshot.blocks.count > 200_000)
+        #expect(after - before < 1000, "\(before) kB, then \(after) kB")
+        snapshot.finish()
+    }
+
+    /// What only this process has, by the kernel.
+    private func privateKilobytes(_ pid: Substring) throws -> Int {
+        try contents("/proc/\(pid)/smaps_rollup").split(separator: "\n").filter { $0.hasPrefix("Private_") }
+            .reduce(0) { $0 + (Int($1.split(separator: " ").dropFirst().first ?? "") ?? 0) }
     }
 }

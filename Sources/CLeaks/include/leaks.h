@@ -93,9 +93,6 @@ long leaks_system_call_of(pid_t tid);
  */
 void leaks_resume(void *registers);
 
-/* Copies memory of a process. Returns how many bytes from `address` on could be read. */
-ssize_t leaks_read(pid_t pid, uint64_t address, void *buffer, size_t count);
-
 struct leaks_pages {
     uint64_t start, end;
 };

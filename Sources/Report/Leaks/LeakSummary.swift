@@ -215,7 +215,7 @@ package func judge(
     progress: ((ScanProgress) -> Void)? = nil
 ) throws -> LeakReport {
     let reduction = Reduction()
-    try reduction.add(image)
+    try reduction.add(image, onlyStacks: true)
     return LeakReport(
         LeakVerdict(snapshot, loaderStacks: reduction.stacksOfLoader(input: 0), progress: progress),
         reduction: reduction, input: 0, names: FrameNames(reduction, symbolizer: symbolizer), symbolizer: symbolizer,
