@@ -149,7 +149,7 @@ let package = Package(
         .systemLibrary(name: "CFuzz", path: "Fuzz/CFuzz"),
         .target(
             name: "FuzzSurface",
-            dependencies: ["HeapImage", "Logs", "Reduce", "Report", "Symbols", "Text", "Watch", system],
+            dependencies: ["HeapImage", "Leaks", "Logs", "Reduce", "Report", "Symbols", "Text", "Watch", system],
             path: "Fuzz/Surface"),
         .executableTarget(name: "fuzz", dependencies: ["CFuzz", "FuzzSurface", "TestSupport"], path: "Fuzz/fuzz"),
 

@@ -8,13 +8,14 @@ import SystemPackage
 
 /// A kind of input, by the name that commands and folders of the corpus have for it.
 package enum Surface: String, CaseIterable, Sendable {
-    case image, elf, log, symbols, suppressions, report, gathered
+    case image, elf, core, log, symbols, suppressions, report, gathered
 
     /// Reads `bytes` as the tools would read a file of them.
     package func read(_ bytes: [UInt8]) throws {
         switch self {
         case .image: try readImage(bytes)
         case .elf: try withFile(of: bytes) { readELF($0) }
+        case .core: try withFile(of: bytes) { try readCore($0) }
         case .log: try withFile(of: bytes) { readLog($0) }
         case .symbols: try withFile(of: bytes) { readListing($0) }
         case .suppressions: try readSuppressions(bytes)
@@ -28,6 +29,7 @@ package enum Surface: String, CaseIterable, Sendable {
         switch self {
         case .image: try readImage(path: path)
         case .elf: readELF(path)
+        case .core: try readCore(path)
         case .log: readLog(path)
         case .symbols: readListing(path)
         case .suppressions: try withBytes(of: path, readSuppressions)

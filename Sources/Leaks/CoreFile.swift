@@ -136,7 +136,7 @@ final class CoreFile: ProcessMemory {
     func mappings() -> [AddressMapping] {
         let main = threads.map(\.stackPointer)
         var mappings = segments.map { segment in
-            let file = files.first { $0.range.contains(segment.range.lowerBound) }
+            let file = file(at: segment.range.lowerBound)
             // Code without a file is the kernel's page. The main stack is recognised only by a stack pointer in it.
             let isStack =
                 file == nil && !main.isEmpty && segment.range.contains(main[0])
@@ -166,11 +166,7 @@ final class CoreFile: ProcessMemory {
         var done = 0
         while done < buffer.count {
             let at = address &+ UInt64(done)
-            var (low, high) = (0, segments.count)
-            while low < high {
-                let middle = (low + high) / 2
-                if segments[middle].range.upperBound <= at { low = middle + 1 } else { high = middle }
-            }
+            let low = firstSegment(endingAfter: at)
             guard low < segments.count, segments[low].range.contains(at) else {
                 guard let count = readFile(at, UnsafeMutableRawBufferPointer(rebasing: buffer[done...])) else {
                     return done
@@ -201,9 +197,7 @@ final class CoreFile: ProcessMemory {
     // Reads the part of a file's mapping that the core leaves out from the file, if it is still the same file. Only its
     // constants matter; it holds no pointers to blocks.
     private func readFile(_ address: UInt64, _ buffer: UnsafeMutableRawBufferPointer) -> Int? {
-        guard let file = files.first(where: { $0.range.contains(address) }),
-            let source = try? FileSource(path: file.path)
-        else { return nil }
+        guard let file = file(at: address), let source = try? FileSource(path: file.path) else { return nil }
         let count = Int(min(UInt64(buffer.count), file.range.upperBound - address))
         let got =
             (try? source.read(
@@ -213,10 +207,36 @@ final class CoreFile: ProcessMemory {
     }
 
     func resident(_ range: Range<UInt64>, isShared: Bool) -> [Range<UInt64>] {
-        segments.compactMap { segment in
+        var index = firstSegment(endingAfter: range.lowerBound), runs: [Range<UInt64>] = []
+        while index < segments.count, segments[index].range.lowerBound < range.upperBound {
+            let segment = segments[index]
             let there = (segment.range.lowerBound ..< segment.range.lowerBound &+ segment.fileBytes).clamped(to: range)
-            return there.isEmpty ? nil : there
+            if !there.isEmpty { runs.append(there) }
+            index += 1
         }
+        return runs
+    }
+
+    /// - Complexity: O(log segments)
+    private func firstSegment(endingAfter address: UInt64) -> Int {
+        var (low, high) = (0, segments.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if segments[middle].range.upperBound <= address { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+
+    /// The file's mapping that holds an address. Files don't overlap in a core that a kernel wrote.
+    ///
+    /// - Complexity: O(log files)
+    private func file(at address: UInt64) -> (range: Range<UInt64>, offset: UInt64, path: String)? {
+        var (low, high) = (0, files.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if files[middle].range.lowerBound <= address { low = middle + 1 } else { high = middle }
+        }
+        return low > 0 && files[low - 1].range.contains(address) ? files[low - 1] : nil
     }
 }
 

@@ -246,7 +246,8 @@ struct Roots {
     /// that are searched. Memory between blocks that are close together belongs to the allocator.
     private func blockRanges(_ snapshot: Snapshot) -> [Range<UInt64>] {
         let table = snapshot.blocks
-        let slack: UInt64 = snapshot.isGlibc ? 16 : 1 << 16
+        // glibc's least chunk takes 32 bytes, and 8 before each block: a gap of 32 bytes is padding and a header.
+        let slack: UInt64 = snapshot.isGlibc ? 32 : 1 << 16
         var ranges: [Range<UInt64>] = []
         for number in 0 ..< table.count {
             let (start, end) = (table.start(number), table.end(number))

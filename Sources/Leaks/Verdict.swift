@@ -112,14 +112,22 @@ package final class LeakVerdict {
     }
 
     private func walkExact(_ head: inout Int) {
+        // Its own for this time: each access to a class's array is checked.
+        var order = self.order
+        self.order = []
+        let edges = scan.edges, edgeStart = scan.edgeStart
         while head < order.count {
             let block = order[head]
             head += 1
-            for index in Int(scan.edgeStart[Int(block)]) ..< Int(scan.edgeStart[Int(block) + 1]) {
-                let edge = scan.edges[index]
-                if edge & Scan.interiorEdge == 0 && states[Int(edge)] == 0 { reach(edge, from: block) }
+            for index in Int(edgeStart[Int(block)]) ..< Int(edgeStart[Int(block) + 1]) {
+                let edge = edges[index]
+                guard edge & Scan.interiorEdge == 0 && states[Int(edge)] == 0 else { continue }
+                states[Int(edge)] = Verdict.reachable.rawValue
+                parents[Int(edge)] = block
+                order.append(edge)
             }
         }
+        self.order = order
     }
 
     private func explainInteriors(of block: Int) {
