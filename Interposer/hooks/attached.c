@@ -134,7 +134,7 @@ EXPORT void heapsum_attach(const char *settings, struct heapsum_attach_answer *a
         answer->result = HEAPSUM_ATTACH_OTHER;
         return;
     }
-    if (load_acquire(&hook_live.word) != 0 && image.header->pid == system_process()) {
+    if (hook_is_live() && image.header->pid == system_process()) {
         answer->result = HEAPSUM_ATTACH_RECORDED;
         return;
     }

@@ -24,9 +24,12 @@ package func detach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     let began = try stop(target)
     let name = programName(pid)
     if !request.isQuiet && (image != nil || began.answer.entries > 0) {
+        let state =
+            Control(pid) != nil
+            ? "it is dormant again" : "\(separated(began.answer.entries)) addresses lead where they led before"
         say(
-            "heaprun: detached from \(name) (PID \(pid)): \(separated(began.answer.entries)) addresses lead where they "
-                + "led before; thread \(began.tid) stood still for \(milliseconds(began.paused))")
+            "heaprun: detached from \(name) (PID \(pid)): \(state); thread \(began.tid) stood still for "
+                + milliseconds(began.paused))
     }
     // An image without a recording: an earlier heaprun ended the recording, but was interrupted before this step.
     guard let image else {
@@ -88,6 +91,7 @@ func settle(_ target: Target) throws(LaunchError) {
                 + "program calls its own functions again, but the running image stays: run heaprun --detach again when "
                 + "the thread runs")
     }
+    Control(target.pid)?.markSettled()
 }
 
 /// Packs the image into the output directory, and frees the running image's memory.
