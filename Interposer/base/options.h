@@ -45,6 +45,12 @@ extern HIDDEN struct options options;
 /* Reads the environment `env` (NULL-terminated) and the executable's name. */
 void options_read(char **env);
 
+/* Whether `env` asks for another rate of a recording, and for nothing else (HEAPSUM_CHANGE=1). */
+bool options_only_change(char **env);
+
+/* Takes the rate from `env`; all other options stay. */
+void options_change(char **env);
+
 /* Appends one line to the file named by HEAPSUM_MESSAGES, if that is set: the library itself never prints.
  * Async-signal-safe; keeps errno. */
 void message(const char *first, const char *second);

@@ -100,8 +100,8 @@ static const char *obstacle(void) {
     return NULL;
 }
 
-/* Nothing is recorded: lets the hooks of the common functions pass their calls on at once. Not if a block is the arena's,
- * because its free must not be passed on. */
+/* Nothing is recorded: lets the hooks of the common functions pass their calls on at once. Not if a block is the
+ * arena's, because its free must not be passed on. */
 static void pass_all(void) {
     uint64_t none = 0;
     if (next_known() && !arena_is_used()) cas_acq_rel(&hook_live.word, &none, HOOK_ASLEEP);
@@ -111,6 +111,7 @@ static void pass_all(void) {
 static uint32_t resting(void) { return dormant ? ASLEEP : OFF; }
 
 static void rest(uint32_t in) {
+    if (in == ASLEEP && load_relaxed(&hook_live.home) == 0) store_relaxed(&hook_live.home, system_process());
     store_release(&phase, in);
     dormant_may_be_asked(in == ASLEEP);
     pass_all();
@@ -121,7 +122,6 @@ static void start_by_signal(void);
 /* For a process that is dormant from its start. */
 static void fall_asleep(void) {
     dormant_begin();
-    store_relaxed(&hook_live.home, system_process());
     system_advise(&hook_live, HEAP_PAGE_BYTES, MADV_WIPEONFORK);
     signals_unrecorded = start_by_signal;
     signals_start();
@@ -239,10 +239,9 @@ bool start_recording(void) {
     uint32_t seen = load_acquire(&phase);
     if (unlikely(word == HOOK_ASKED)) return start_as_asked();
     if (seen != OFF && seen != ASLEEP) return start_with(loader_environment());
-    if (word == 0 && dormant && load_relaxed(&hook_live.home) == 0) {
-        /* our page was wiped: this is a copy of the process */
-        store_relaxed(&hook_live.home, system_process());
-        is_copy = true;
+    if (word == 0 && seen == ASLEEP && load_relaxed(&hook_live.home) == 0) {
+        is_copy = true; /* our page was wiped: this is a copy of the process */
+        rest(ASLEEP);
     }
     if (word == 0) pass_all();
     return false;
@@ -280,9 +279,7 @@ static void after_fork_in_child(void) {
     store_relaxed(&hook_live.home, 0);
     is_copy = true;
     if (cas_acq_rel(&phase, &live, FORKED)) image_abandon();
-    if (!dormant || load_relaxed(&phase) == OFF) return;
-    store_relaxed(&hook_live.home, system_process());
-    rest(ASLEEP); /* whoever asked, asked the parent */
+    if (dormant && load_relaxed(&phase) != OFF) rest(ASLEEP); /* whoever asked, asked the parent */
 }
 
 /* Only once in a process: a handler can't be removed, and a second one would do the same. */
@@ -302,9 +299,13 @@ bool start_attached(char **env) {
     if (!cas_acq_rel(&phase, &seen, STARTING)) return false;
     if (dormant) dormant_keep_options();
     dormant_may_be_asked(false);
-    options_read(env);
-    if (dormant) signals_keep();
-    options.follow = false; /* no heaprun would collect a child's image; attach to the child instead */
+    if (options_only_change(env)) {
+        options_change(env); /* who started this recording, and for whom, stays as it was */
+    } else {
+        options_read(env);
+        if (dormant) signals_keep();
+        options.follow = false; /* no heaprun would collect a child's image; attach to the child instead */
+    }
     forget();
     bool live = options.record && system_may_write() && go_live(false);
     if (live) or_relaxed(&image.header->flags, HEAP_FLAG_ATTACHED);

@@ -33,9 +33,9 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     // Locked memory may mean that an image would be locked, too: only a thread of the process can find that out.
     if let control = Control(pid), control.canBeAsked, lockedBytes(pid) == 0 { return try wake(control, request) }
     try checkAttachable(pid)
-    let output = try prepareOutput(request.output ?? ".")
     let target = try Target(pid)
-    if isRecorded(pid) { throw .own("\(pid): it is recorded already; heapdump \(pid) writes a dump of it") }
+    if isRecorded(pid) { return try changeRate(request, target) }
+    let output = try prepareOutput(request.output ?? ".")
     let place = try placeOfLibrary(for: pid)
     // An earlier recording's image is unmapped now: first wait until no thread can still write to it.
     if target.library != nil { try settle(target) }
@@ -48,7 +48,7 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     if runDirectory != nil && options.messages == nil { options.messages = runDirectory?.appending("messages") }
     let answer: heapsum_attach_answer, paused: UInt64, tid: pid_t
     do throws(LaunchError) {
-        (answer, paused, tid) = try start(target, place, options)
+        (answer, paused, tid) = try start(target, place, try settingsText(options))
         guard answer.result == HEAPSUM_ATTACH_DONE.rawValue else { throw refusal(pid, answer.result, options) }
     } catch {
         if let runDirectory { remove(runDirectory) }
@@ -74,11 +74,11 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     return try stay(with: pid, startTime, image, for: seconds, request, runDirectory)
 }
 
-private func start(
-    _ target: Target, _ place: LibraryPlace, _ options: RecordingOptions
+/// Loads the library if it is not there yet, and begins a recording with these settings.
+func start(
+    _ target: Target, _ place: LibraryPlace, _ settings: [UInt8]
 ) throws(LaunchError) -> (heapsum_attach_answer, UInt64, pid_t) {
     var target = target
-    let settings = try settingsText(options)
     let lockedBefore = lockedBytes(target.pid)
     var thread = try stopThread(of: target)
     let tid = thread.tid
@@ -190,10 +190,9 @@ func stay(
         else {
             meter?.close()
             if !request.isQuiet { say("heaprun: the program (PID \(pid)) has ended") }
-            if let image, case .file(let path) = image, path.isAccessible(R_OK) {
-                try leave(image, pid, request, isGone: true)
-                return 0
-            }
+            let left = imagesLeft(image, in: runDirectory)
+            for image in left { try leave(image, pid, request, isGone: true) }
+            if !left.isEmpty { return 0 }
             throw .own("\(pid): it ended, and its image is lost: it lay only in the process's own memory")
         }
         meter?.measure()
@@ -201,6 +200,20 @@ func stay(
     meter?.close()
     sigprocmask(SIG_SETMASK, &before, nil)
     return try detach(request)
+}
+
+/// The images of a process that has ended. Another heaprun may have changed its rate meanwhile: then there is another one
+/// in the directory.
+private func imagesLeft(_ known: ImagePlace?, in directory: FilePath?) -> [ImagePlace] {
+    var paths: [FilePath] = []
+    if case .file(let path) = known { paths.append(path) }
+    if let directory {
+        for name in (try? namesInDirectory(directory)) ?? [] where name.extension == "heap" {
+            let path = directory.appending(name)
+            if !paths.contains(path) { paths.append(path) }
+        }
+    }
+    return paths.filter { $0.isAccessible(R_OK) }.map { .file($0) }
 }
 
 func programName(_ pid: pid_t) -> String {

@@ -38,6 +38,12 @@ package struct RecordingOptions {
 
     package init(output: FilePath) { self.output = output }
 
+    /// Whether all else is as it is by default: the rate of a running recording can be changed, the rest can't.
+    package var changesOnlyRate: Bool {
+        depth == nil && signal == nil && !threads && unwind == nil && maximumBytes == nil && maximumStacks == nil
+            && dumpAtGrowth == nil && !dumpAtFailure && messages == nil
+    }
+
     /// The HEAPSUM_ variables to set. Others keep the caller's value.
     package var variables: [(name: String, value: String)] {
         var list = [("HEAPSUM_OUTPUT", output.text)]
