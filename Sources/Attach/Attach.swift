@@ -202,8 +202,8 @@ func stay(
     return try detach(request)
 }
 
-/// The images of a process that has ended. Another heaprun may have changed its rate meanwhile: then there is another one
-/// in the directory.
+/// The images of a process that has ended. Another heaprun may have changed its rate meanwhile: then there is another
+/// one in the directory.
 private func imagesLeft(_ known: ImagePlace?, in directory: FilePath?) -> [ImagePlace] {
     var paths: [FilePath] = []
     if case .file(let path) = known { paths.append(path) }

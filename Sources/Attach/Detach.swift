@@ -133,8 +133,8 @@ func leave(
     }
 }
 
-/// Frees the running image's pages and removes its name. The program may keep it mapped. Its directory goes, too, unless
-/// another image is in use there.
+/// Frees the running image's pages and removes its name. The program may keep it mapped. Its directory goes, too,
+/// unless another image is in use there.
 private func giveBack(_ path: FilePath, _ keepsDirectory: Bool) {
     if let file = try? FileDescriptor.open(path, .readWrite, options: [.closeOnExec, .noFollow]) {
         var status = stat()

@@ -1,5 +1,5 @@
-// Starts a recording in a dormant program. Nothing is stopped: heaprun writes its request into the table of the library,
-// and the program's next call of an allocation function starts the recording. See Interposer/process/dormant.h.
+// Starts a recording in a dormant program. Nothing is stopped: heaprun writes its request into the library's table, and
+// the program's next call of an allocation function starts the recording. See Interposer/process/dormant.h.
 
 import CAttach
 import CHeapImage
@@ -128,8 +128,8 @@ func wake(_ control: Control, _ request: AttachRequest) throws(LaunchError) -> I
     return try stay(with: pid, startTime, image, for: seconds, request, runDirectory)
 }
 
-/// Asks, and waits for the answer: as long as it takes if the recording has a time, else for a second. A signal ends the
-/// waiting.
+/// Asks, and waits for the answer: as long as it takes if the recording has a time, else for a second. A signal ends
+/// the waiting.
 ///
 /// - Returns: what the library answered; nil: nothing yet, because no hook was called.
 private func awaitAnswer(

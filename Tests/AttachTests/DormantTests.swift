@@ -1,5 +1,5 @@
-// heaprun --dormant: until somebody asks, the program runs as without heapsum, and leaves nothing anywhere. From then on
-// it is recorded, exactly.
+// heaprun --dormant: until somebody asks, the program runs as without heapsum, and leaves nothing anywhere. From then
+// on it is recorded, exactly.
 
 import CHeapImage
 import Glibc

@@ -1,5 +1,5 @@
-// heaprun --pid PID --sample BYTES on a process that is recorded already: one image ends, another begins, and each block
-// is in one of them.
+// heaprun --pid PID --sample BYTES on a process that is recorded already: one image ends, another begins, and each
+// block is in one of them.
 
 import CHeapImage
 import Glibc
