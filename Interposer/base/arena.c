@@ -24,6 +24,8 @@ void *arena_allocate(size_t bytes, size_t alignment) {
     return arena + at;
 }
 
+bool arena_is_used(void) { return load_relaxed(&used_bytes) != 0; }
+
 size_t arena_size(const void *pointer) {
     uint64_t bytes;
     memcpy(&bytes, (const uint8_t *)pointer - 16, sizeof bytes);

@@ -19,6 +19,9 @@ void *arena_allocate(size_t bytes, size_t alignment);
 extern HIDDEN uint8_t arena[ARENA_BYTES];
 static inline bool arena_owns(const void *pointer) { return (uintptr_t)pointer - (uintptr_t)arena < ARENA_BYTES; }
 
+/* Whether it ever gave a block away. */
+bool arena_is_used(void);
+
 /* The size of a block of the arena, as it was asked for. */
 size_t arena_size(const void *pointer);
 

@@ -214,6 +214,20 @@ static bool copy_directory(char *to, size_t room, const char *path) {
     return true;
 }
 
+bool options_only_change(char **env) {
+    const char *value = value_of(env, "HEAPSUM_CHANGE");
+    return value != NULL && strcmp(value, "1") == 0;
+}
+
+void options_change(char **env) {
+    const char *value = value_of(env, "HEAPSUM_SAMPLE");
+    uint64_t number;
+    options.sample = 0;
+    if (value == NULL) return;
+    if (parse_number(value, HEAP_SAMPLE_MOST, &number)) options.sample = number;
+    else message("HEAPSUM_SAMPLE is not a number of bytes from 0 to 1073741824, so all is recorded: ", value);
+}
+
 void options_read(char **env) {
     options = (struct options){.record = true,
         .follow = true,
@@ -263,11 +277,7 @@ void options_read(char **env) {
         if (parse_number(value, INT64_MAX, &number)) options.dump_growth = number;
         else message("HEAPSUM_DUMP_AT_GROWTH is not a number of bytes: ", value);
     }
-    options.sample = 0;
-    if ((value = value_of(env, "HEAPSUM_SAMPLE")) != NULL) {
-        if (parse_number(value, HEAP_SAMPLE_MOST, &number)) options.sample = number;
-        else message("HEAPSUM_SAMPLE is not a number of bytes from 0 to 1073741824, so all is recorded: ", value);
-    }
+    options_change(env);
     options.sample_seed = 0;
     if ((value = value_of(env, "HEAPSUM_SAMPLE_SEED")) != NULL && parse_number(value, UINT64_MAX, &number))
         options.sample_seed = number;
@@ -286,6 +296,8 @@ void options_read(char **env) {
     options.check = value != NULL && strcmp(value, "1") == 0;
     value = value_of(env, "HEAPSUM_LEAKS");
     options.tells_end = value != NULL && strcmp(value, "1") == 0;
+    value = value_of(env, "HEAPSUM_DORMANT");
+    options.dormant = value != NULL && strcmp(value, "1") == 0;
     value = value_of(env, "HEAPSUM_THREADS");
     options.threads = value != NULL && strcmp(value, "1") == 0;
     if ((value = value_of(env, "HEAPSUM_ONLY")) != NULL && !matches_program(value)) options.record = false;

@@ -21,6 +21,7 @@ struct options {
     bool verify;        /* compare our unwinder with libunwind, at each stack */
     bool check;         /* check the recorder's invariants, at each event */
     bool threads;       /* root each stack in its thread */
+    bool dormant;       /* record nothing until asked to */
     bool tells_end;     /* heaprun traces this program, to look for lost blocks at its end */
     bool signal_chosen; /* --signal was given: our handler runs first, then the program's */
     int signal;         /* 0: none */
@@ -43,6 +44,12 @@ extern HIDDEN struct options options;
 
 /* Reads the environment `env` (NULL-terminated) and the executable's name. */
 void options_read(char **env);
+
+/* Whether `env` asks for another rate of a recording, and for nothing else (HEAPSUM_CHANGE=1). */
+bool options_only_change(char **env);
+
+/* Takes the rate from `env`; all other options stay. */
+void options_change(char **env);
 
 /* Appends one line to the file named by HEAPSUM_MESSAGES, if that is set: the library itself never prints.
  * Async-signal-safe; keeps errno. */

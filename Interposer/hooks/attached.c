@@ -134,7 +134,7 @@ EXPORT void heapsum_attach(const char *settings, struct heapsum_attach_answer *a
         answer->result = HEAPSUM_ATTACH_OTHER;
         return;
     }
-    if (load_acquire(&hook_live.word) != 0 && image.header->pid == system_process()) {
+    if (hook_is_live() && image.header->pid == system_process()) {
         answer->result = HEAPSUM_ATTACH_RECORDED;
         return;
     }
@@ -145,8 +145,11 @@ EXPORT void heapsum_attach(const char *settings, struct heapsum_attach_answer *a
         errno = saved;
         return;
     }
-    late_start(redirections, COUNT);
-    redirect(redirections, COUNT, false, &report);
+    /* The calls of a program that was started with the library lead here already. */
+    if (loader_is_late()) {
+        late_start(redirections, COUNT);
+        redirect(redirections, COUNT, false, &report);
+    }
     answer_with(answer, HEAPSUM_ATTACH_DONE, &report);
     errno = saved;
 }

@@ -58,6 +58,10 @@
             hook_leave_plainly(); \
             break; \
         } \
+        if (hook_word() == HOOK_ASLEEP) { \
+            (block) = (call); \
+            break; \
+        } \
         if (start_is_early()) { \
             start_miss(); \
             (block) = (early); \
@@ -96,6 +100,10 @@
         if (hook_enter_sampled(HOOK_FRAME)) { \
             sample_age(); \
             FREE_PLAINLY(block, real); \
+            break; \
+        } \
+        if (hook_word() == HOOK_ASLEEP) { \
+            real; \
             break; \
         } \
         if (arena_owns(block) || start_is_early()) break; \

@@ -57,7 +57,7 @@ bool hook_enter(struct hook *hook, uintptr_t frame, uintptr_t caller) {
         start_miss();
         return false;
     }
-    if (load_acquire(&hook_live.word) == 0 && !start_recording()) return false; /* partner: start_recording's release */
+    if (!hook_is_live() && !start_recording()) return false;
     uint32_t level = local.level;
     bool ours = local.ours != 0;
     if (level != 0) {

@@ -15,6 +15,7 @@
 #include "hooks/hazards.h"
 #include "image/image.h"
 #include "image/narrow.h"
+#include "process/dormant.h"
 #include "process/start.h"
 #include "stacks/modules.h"
 #include "threads/hook.h"
@@ -79,6 +80,7 @@ static bool is_over_limit(void) {
  */
 int hook_mlockall(int flags) {
     if (!start_next() || next.mlockall == NULL) return -1;
+    if (flags & MCL_FUTURE) store_relaxed(&dormant_locks_all, 1);
     bool is_known = flags & MCL_CURRENT && !(flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT));
     if (image.base == NULL || !is_known) return next.mlockall(flags);
     /* a sanitizer's mlockall does nothing, because of its shadow memory */

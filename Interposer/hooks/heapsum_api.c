@@ -18,9 +18,7 @@
 #include "threads/thread.h"
 
 /* Whether this process books into the image. A vfork's child shares the memory, but the image is its parent's. */
-static bool is_recorded(void) {
-    return start_recording() && load_acquire(&hook_live.word) != 0 && image.header->pid == system_process();
-}
+static bool is_recorded(void) { return start_recording() && hook_is_live() && image.header->pid == system_process(); }
 
 extern void heapsum_mark(const char *name);
 EXPORT void heapsum_mark(const char *name) {

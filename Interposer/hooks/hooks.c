@@ -25,7 +25,7 @@ REST_OF_HOOK void *malloc_plainly(size_t bytes) {
 EXPORT void *malloc(size_t bytes) {
     const uint64_t word = hook_word();
     if (hook_is_plain(word)) return malloc_plainly(bytes);
-    return sample_passes(word, bytes) ? next.malloc(bytes) : malloc_otherwise(bytes);
+    return sample_passes(word, bytes) || word == HOOK_ASLEEP ? next.malloc(bytes) : malloc_otherwise(bytes);
 }
 
 REST_OF_HOOK void *calloc_otherwise(size_t count, size_t size) {
@@ -48,7 +48,8 @@ REST_OF_HOOK void *calloc_plainly(size_t count, size_t size) {
 EXPORT void *calloc(size_t count, size_t size) {
     const uint64_t word = hook_word();
     if (hook_is_plain(word)) return calloc_plainly(count, size);
-    return sample_passes(word, count * size) ? next.calloc(count, size) : calloc_otherwise(count, size);
+    return sample_passes(word, count * size) || word == HOOK_ASLEEP ? next.calloc(count, size)
+                                                                    : calloc_otherwise(count, size);
 }
 
 HOOK void *hook_memalign(size_t alignment, size_t bytes) {
@@ -100,7 +101,8 @@ REST_OF_HOOK void free_plainly(void *block) {
 EXPORT void free(void *block) {
     const uint64_t word = hook_word();
     if (hook_is_plain(word)) free_plainly(block);
-    else if (sample_is_on(word) && block != NULL && !arena_owns(block) && book_knows_none_at_once(block))
+    else if ((sample_is_on(word) && block != NULL && !arena_owns(block) && book_knows_none_at_once(block))
+        || word == HOOK_ASLEEP)
         next.free(block);
     else free_otherwise(block);
 }
@@ -165,8 +167,10 @@ REST_OF_HOOK void *reallocate_booked(void *block, size_t bytes) {
 
 static inline __attribute__((always_inline)) void *reallocate(void *block, size_t bytes) {
     const uint64_t word = hook_word();
-    if (unlikely(!hook_is_plain(word)) && sample_is_on(word)
-        && (block == NULL || (!arena_owns(block) && book_knows_none(block))) && sample_passes(word, bytes))
+    if (unlikely(!hook_is_plain(word))
+        && ((sample_is_on(word) && (block == NULL || (!arena_owns(block) && book_knows_none(block)))
+                && sample_passes(word, bytes))
+            || word == HOOK_ASLEEP))
         return next.realloc(block, bytes);
     return reallocate_booked(block, bytes);
 }

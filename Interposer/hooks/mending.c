@@ -146,7 +146,7 @@ struct mending mending_of(char *const *env, const struct started *started) {
     if (goes) mending.bytes += preload->length + 1;
     if (options_entry->place >= 0) mending.bytes += options_entry->length + OPTION_BYTES;
     if (goes) {
-        if (load_acquire(&hook_live.word) != 0) or_relaxed(&image.header->flags, HEAP_FLAG_UNREACHED);
+        if (hook_is_live()) or_relaxed(&image.header->flags, HEAP_FLAG_UNREACHED);
         message(foreign ? "not recorded, as it is a program for another processor: "
                         : "not recorded, as the library can't be reached from where it runs: ",
             started->path == NULL || started->path[0] == '\0' ? "an open file" : started->path);

@@ -21,7 +21,7 @@ static int not_known(void) {
     return -1;
 }
 
-static bool is_dump_signal(int signal) { return start_next() && signal != 0 && signal == options.signal; }
+static bool is_dump_signal(int signal) { return start_next() && signal != 0 && signal == signals_number; }
 
 /* All hooks call this, and none calls sigaction by name: that could be the program's own. */
 static int act(int signal, const struct sigaction *action, struct sigaction *before) {

@@ -33,7 +33,7 @@ static bool is_told(void) {
 }
 
 void leaving_by_exec(void) {
-    if (!options.tells_end || load_acquire(&hook_live.word) == 0 || image.header->pid != system_process()) return;
+    if (!options.tells_end || !hook_is_live() || image.header->pid != system_process()) return;
     int saved = errno;
     if (is_told()) {
         siginfo_t notice;

@@ -23,7 +23,10 @@
 #include "process/start.h"
 #include "threads/hook.h"
 
-static uint32_t ours; /* our handler is in the kernel's table */
+int signals_number;
+void (*signals_unrecorded)(void);
+static bool is_chosen; /* by the user: our handler runs first, then the program's */
+static uint32_t ours;  /* our handler is in the kernel's table */
 /* The action for the dump signal that the program believes to be set. There are two, so that a handler reads a whole
  * one while the other is being written. */
 static struct sigaction actions[2];
@@ -63,8 +66,9 @@ static void on_signal(int signal, siginfo_t *info, void *context) {
     bool from_outside = sent && info->si_pid != (pid_t)system_process();
     struct sigaction program = program_action();
     /* A vfork'd child shares the memory, but the image is its parent's. */
-    bool recorded = load_acquire(&hook_live.word) != 0 && image.header->pid == system_process();
+    bool recorded = hook_is_live() && image.header->pid == system_process();
     if (from_outside && recorded) dump_write();
+    else if (from_outside && signals_unrecorded != NULL) signals_unrecorded();
     errno = saved;
     if (program.sa_flags & SA_SIGINFO) {
         if (program.sa_flags & (int)SA_RESETHAND) reset(&program);
@@ -86,7 +90,7 @@ static int install(void) {
     /* on_signal implements SA_RESETHAND. Without a handler of the program's, a thread may have a small stack: hence
      * SA_ONSTACK. */
     action.sa_flags = SA_SIGINFO | (handled ? program.sa_flags & (int)~SA_RESETHAND : SA_RESTART | SA_ONSTACK);
-    return next.libc_sigaction(options.signal, &action, NULL);
+    return next.libc_sigaction(signals_number, &action, NULL);
 }
 
 static void note(void) {
@@ -102,13 +106,19 @@ void signals_start(void) {
     if (!looked) {
         struct sigaction before;
         looked = true;
-        if (next.libc_sigaction(options.signal, NULL, &before) == 0
-            && (options.signal_chosen || before.sa_handler == SIG_DFL)) {
+        signals_number = options.signal;
+        is_chosen = options.signal_chosen;
+        if (next.libc_sigaction(signals_number, NULL, &before) == 0 && (is_chosen || before.sa_handler == SIG_DFL)) {
             set_program_action(&before);
             if (install() == 0) store_relaxed(&ours, 1);
         }
     }
     note();
+}
+
+void signals_keep(void) {
+    options.signal = signals_number;
+    options.signal_chosen = is_chosen;
 }
 
 static bool is_default(const struct sigaction *action) {
@@ -138,7 +148,7 @@ int signals_act(int signal, const struct sigaction *action, struct sigaction *be
     if (!load_relaxed(&ours)) {
         int result = next.sigaction(signal, action, before);
         /* A program that resets the signal gives it back to us: the default action would end the process. */
-        if (result == 0 && action != NULL && is_default(action) && load_acquire(&hook_live.word) != 0) {
+        if (result == 0 && action != NULL && is_default(action) && (hook_is_live() || signals_unrecorded != NULL)) {
             set_program_action(action);
             if (install() == 0) store_relaxed(&ours, 1);
             note();
@@ -148,7 +158,7 @@ int signals_act(int signal, const struct sigaction *action, struct sigaction *be
     struct sigaction old = program_action();
     if (action != NULL) {
         struct sigaction fresh = *action; /* `action` and `before` may be the same memory */
-        if (options.signal_chosen || is_default(&fresh)) {
+        if (is_chosen || is_default(&fresh)) {
             as_kernel_keeps(&fresh);
             set_program_action(&fresh);
             if (install() != 0) return -1;
@@ -166,7 +176,7 @@ bool signals_hand_on(void) {
     if (!load_relaxed(&ours)) return false;
     struct sigaction program = program_action();
     return !(program.sa_flags & SA_SIGINFO) && program.sa_handler == SIG_IGN
-        && next.libc_sigaction(options.signal, &program, NULL) == 0;
+        && next.libc_sigaction(signals_number, &program, NULL) == 0;
 }
 
 void signals_take_back(bool handed_on) {

@@ -7,6 +7,17 @@
 #include <signal.h>
 #include <stdbool.h>
 
+#include "base/machine.h"
+
+/* The dump signal, once it is taken; 0: none. */
+extern HIDDEN int signals_number;
+
+/* Called if the dump signal comes from outside and nothing is recorded. NULL: nothing happens then. */
+extern HIDDEN void (*signals_unrecorded)(void);
+
+/* After other options were read: the signal stays what it is. */
+void signals_keep(void);
+
 /* For a new image: takes the dump signal unless the program uses it, and notes in the image who has it. */
 void signals_start(void);
 

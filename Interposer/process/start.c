@@ -4,6 +4,7 @@
  *   COLD ──> STARTING ──> LIVE ──fork──> FORKED ──first call──> STARTING ──> LIVE
  *                   └──> OFF (not to be recorded, or no image could be made)
  *   any but STARTING and LIVE ──attached──> STARTING ──> LIVE ──detached──> OFF
+ *   COLD ──dormant──> ASLEEP ──asked──> STARTING ──> LIVE ──detached──> ASLEEP
  *
  * The constructor runs before all others, libc's included (-z initfirst), so that their allocations are booked. A call
  * before the constructor is booked too if the environment can already be read. A fork's child starts its image at its
@@ -15,6 +16,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "base/atomics.h"
 #include "base/loader.h"
 #include "base/next.h"
@@ -27,6 +29,7 @@
 #include "image/create.h"
 #include "image/image.h"
 #include "process/attach.h"
+#include "process/dormant.h"
 #include "process/dump.h"
 #include "process/marks.h"
 #include "process/signals.h"
@@ -36,9 +39,10 @@
 #include "threads/hook.h"
 #include "threads/thread.h"
 
-enum phase { COLD, STARTING, LIVE, FORKED, OFF };
+enum phase { COLD, STARTING, LIVE, FORKED, OFF, ASLEEP };
 
 static uint32_t phase = COLD;
+static bool is_copy;    /* the image's addresses are a parent's, and not ours to unmap */
 static uint64_t missed; /* calls before recording started, or while another thread was starting it */
 
 void start_miss(void) { add_relaxed(&missed, 1); }
@@ -56,10 +60,13 @@ static bool go_live(bool forked) {
     dump_start();
     ring_grown = marks_grown;
     signals_start();
+    is_copy = false;
+    dormant_control.settled = 0;
+    store_relaxed(&hook_live.home, system_process());
     uint64_t number = __atomic_add_fetch(&image_number, 1, __ATOMIC_RELEASE); /* partner: hook_enter */
     /* before Linux 4.14 only the atfork handler notices a fork */
     system_advise(&hook_live, HEAP_PAGE_BYTES, MADV_WIPEONFORK);
-    store_release(&hook_live.word, number); /* partner: hook_enter's acquire, and hook_enter_plainly's */
+    store_release(&hook_live.word, number); /* partner: hook_word's acquire */
     start_pauses_changed();
     return true;
 }
@@ -69,7 +76,7 @@ void start_pauses_changed(void) {
     for (;;) {
         uint64_t word = load_relaxed(&hook_live.word),
                  wanted = pauses_are_on() ? word | HOOK_PAUSED : word & ~HOOK_PAUSED;
-        if (word == 0 || wanted == word) return;
+        if (!hook_word_is_live(word) || wanted == word) return;
         (void)cas_acq_rel(&hook_live.word, &word, wanted);
     }
 }
@@ -93,18 +100,47 @@ static const char *obstacle(void) {
     return NULL;
 }
 
+/* Nothing is recorded: lets the hooks of the common functions pass their calls on at once. Not if a block is the
+ * arena's, because its free must not be passed on. */
+static void pass_all(void) {
+    uint64_t none = 0;
+    if (next_known() && !arena_is_used()) cas_acq_rel(&hook_live.word, &none, HOOK_ASLEEP);
+}
+
+/* The state while nothing is recorded, or for good. */
+static uint32_t resting(void) { return dormant ? ASLEEP : OFF; }
+
+static void rest(uint32_t in) {
+    if (in == ASLEEP && load_relaxed(&hook_live.home) == 0) store_relaxed(&hook_live.home, system_process());
+    store_release(&phase, in);
+    dormant_may_be_asked(in == ASLEEP);
+    pass_all();
+}
+
+static void start_by_signal(void);
+
+/* For a process that is dormant from its start. */
+static void fall_asleep(void) {
+    dormant_begin();
+    system_advise(&hook_live, HEAP_PAGE_BYTES, MADV_WIPEONFORK);
+    signals_unrecorded = start_by_signal;
+    signals_start();
+    rest(ASLEEP);
+}
+
 static bool start_with(char **env) {
     uint32_t seen = load_acquire(&phase); /* partner: the releases below */
     if (seen == LIVE && load_relaxed(&hook_live.word) == 0) {
         /* Our page was wiped: this is a copy of the process. If the atfork handler ran, it has set FORKED already. */
         if (cas_acq_rel(&phase, &seen, FORKED)) {
             image_abandon();
+            is_copy = true;
             seen = FORKED;
         }
     }
     if (seen != COLD && seen != FORKED) {
         if (seen == STARTING) add_relaxed(&missed, 1);
-        return seen == LIVE && load_acquire(&hook_live.word) != 0;
+        return seen == LIVE && hook_is_live();
     }
     if (seen == COLD && env == NULL) { /* libc is not initialized; our constructor will run later */
         add_relaxed(&missed, 1);
@@ -120,19 +156,100 @@ static bool start_with(char **env) {
             options.record = false;
         }
     }
-    bool live = options.record && (!forked || options.follow) && system_may_write() && go_live(forked);
-    store_release(&phase, live ? LIVE : OFF);
+    if (!forked && options.record && options.dormant) {
+        fall_asleep();
+        return false;
+    }
+    bool live = options.record && (!forked || options.follow) && !dormant && system_may_write() && go_live(forked);
+    if (live) store_release(&phase, LIVE);
+    else rest(resting());
     return live;
 }
 
+/* Frees what is left of an earlier recording. */
+static void forget(void) {
+    if (!is_copy) {
+        image_forget();
+        threads_forget();
+    } else {
+        memset(&image, 0, sizeof image); /* a hook that the fork interrupted may still use that memory */
+    }
+}
+
+/* Starts recording in a dormant process, with the settings of `env`, or its own if NULL. The phase is STARTING. */
+static uint32_t wake(char **env) {
+    if (dormant_locks_all) return HEAPSUM_ATTACH_LOCKED;
+    if (image.base != NULL && !is_copy && load_acquire(&dormant_control.settled) == 0) return HEAPSUM_ATTACH_BUSY;
+    if (env != NULL) {
+        dormant_keep_options();
+        options_read(env);
+        signals_keep();
+    } else {
+        dormant_options();
+    }
+    if (!options.record || !system_may_write()) return HEAPSUM_ATTACH_REFUSED;
+    forget();
+    store_relaxed(&missed, 0); /* what came before the recording is no loss */
+    if (!go_live(false)) return HEAPSUM_ATTACH_NO_IMAGE;
+    or_relaxed(&image.header->flags, HEAP_FLAG_ATTACHED);
+    return HEAPSUM_ATTACH_DONE;
+}
+
+static bool wake_in(uint32_t seen, bool by_request) {
+    if (seen != ASLEEP || !cas_acq_rel(&phase, &seen, STARTING)) return false;
+    dormant_may_be_asked(false);
+    const char *list[DORMANT_SETTINGS + 1];
+    char **env = by_request ? dormant_settings(list, DORMANT_SETTINGS) : NULL;
+    uint32_t result = by_request && env == NULL ? HEAPSUM_ATTACH_MIXED : wake(env);
+    bool live = result == HEAPSUM_ATTACH_DONE;
+    uint64_t asked = HOOK_ASKED;
+    if (live) {
+        store_release(&phase, LIVE);
+    } else {
+        (void)cas_acq_rel(&hook_live.word, &asked, 0);
+        rest(ASLEEP);
+    }
+    dormant_answer(result);
+    return live;
+}
+
+/* A request of heaprun. */
+static bool start_as_asked(void) {
+    if (hook_memory_is_borrowed()) return false; /* a vfork's child: the request is for its parent */
+    uint32_t seen = load_acquire(&phase);
+    uint64_t asked = HOOK_ASKED;
+    if (seen == LIVE) { /* heaprun wrote while we were starting by a signal */
+        if (cas_acq_rel(&hook_live.word, &asked, load_acquire(&image_number))) start_pauses_changed();
+        dormant_answer(HEAPSUM_ATTACH_RECORDED);
+        return true;
+    }
+    if (seen == OFF && cas_acq_rel(&hook_live.word, &asked, 0)) {
+        dormant_answer(HEAPSUM_ATTACH_REFUSED);
+        rest(OFF);
+    }
+    return wake_in(seen, true);
+}
+
+static void start_by_signal(void) {
+    if (!hook_memory_is_borrowed()) wake_in(load_acquire(&phase), false);
+}
+
 bool start_recording(void) {
-    if (unlikely(load_relaxed(&phase) == OFF)) return false;
-    return start_with(loader_environment());
+    uint64_t word = load_acquire(&hook_live.word);
+    uint32_t seen = load_acquire(&phase);
+    if (unlikely(word == HOOK_ASKED)) return start_as_asked();
+    if (seen != OFF && seen != ASLEEP) return start_with(loader_environment());
+    if (word == 0 && seen == ASLEEP && load_relaxed(&hook_live.home) == 0) {
+        is_copy = true; /* our page was wiped: this is a copy of the process */
+        rest(ASLEEP);
+    }
+    if (word == 0) pass_all();
+    return false;
 }
 
 bool start_may_record(void) {
     uint32_t seen = load_acquire(&phase);
-    return seen == LIVE ? load_acquire(&hook_live.word) != 0 || !hook_memory_is_borrowed() : seen != OFF;
+    return seen == LIVE ? hook_is_live() || !hook_memory_is_borrowed() : seen != OFF;
 }
 
 void start_stop(void) {
@@ -141,8 +258,11 @@ void start_stop(void) {
     __atomic_store(
         &system_forbidden, &(struct system_forbidden){.looks = system_forbids(true), .files = true}, __ATOMIC_RELAXED);
     if (seen == OFF) return;
-    if (load_relaxed(&hook_live.word) != 0) or_relaxed(&image.header->flags, HEAP_FLAG_STOPPED);
-    store_release(&hook_live.word, 0); /* partner: hook_enter's acquire */
+    if (hook_is_live()) or_relaxed(&image.header->flags, HEAP_FLAG_STOPPED);
+    store_release(&hook_live.word, 0); /* partner: hook_word's acquire */
+    store_relaxed(&hook_live.home, 0); /* nobody may ask the kernel who we are */
+    dormant_may_be_asked(false);
+    pass_all();
 }
 
 /* Identifies this library, which atfork handlers and destructors belong to. */
@@ -156,7 +276,10 @@ static void after_fork_in_child(void) {
     system_close_inherited();
     uint32_t live = LIVE;
     store_relaxed(&hook_live.word, 0);
+    store_relaxed(&hook_live.home, 0);
+    is_copy = true;
     if (cas_acq_rel(&phase, &live, FORKED)) image_abandon();
+    if (dormant && load_relaxed(&phase) != OFF) rest(ASLEEP); /* whoever asked, asked the parent */
 }
 
 /* Only once in a process: a handler can't be removed, and a second one would do the same. */
@@ -174,22 +297,32 @@ bool start_attached(char **env) {
     uint32_t seen = load_acquire(&phase);
     if (seen == STARTING || seen == LIVE || !start_next() || !loader_has_glibc()) return false;
     if (!cas_acq_rel(&phase, &seen, STARTING)) return false;
-    options_read(env);
-    options.follow = false; /* no heaprun would collect a child's image; attach to the child instead */
-    image_forget();         /* the earlier recording's image, or what a fork's child has in its place */
-    threads_forget();
+    if (dormant) dormant_keep_options();
+    dormant_may_be_asked(false);
+    if (options_only_change(env)) {
+        options_change(env); /* who started this recording, and for whom, stays as it was */
+    } else {
+        options_read(env);
+        if (dormant) signals_keep();
+        options.follow = false; /* no heaprun would collect a child's image; attach to the child instead */
+    }
+    forget();
     bool live = options.record && system_may_write() && go_live(false);
     if (live) or_relaxed(&image.header->flags, HEAP_FLAG_ATTACHED);
     if (live) watch_forks();
-    store_release(&phase, live ? LIVE : OFF);
+    if (live) store_release(&phase, LIVE);
+    else rest(resting());
     return live;
 }
 
 bool start_detached(void) {
     uint32_t seen = LIVE;
-    if (load_relaxed(&hook_live.word) == 0 || !cas_acq_rel(&phase, &seen, OFF)) return false;
+    if (load_relaxed(&hook_live.word) == HOOK_ASKED) start_as_asked();
+    /* STARTING keeps a signal from starting another recording meanwhile. */
+    if (!hook_is_live() || !cas_acq_rel(&phase, &seen, STARTING)) return false;
     or_relaxed(&image.header->flags, HEAP_FLAG_DETACHED);
-    store_release(&hook_live.word, 0); /* partner: hook_enter's acquire */
+    store_release(&hook_live.word, 0); /* partner: hook_word's acquire */
+    rest(resting());
     return true;
 }
 
@@ -199,5 +332,5 @@ __attribute__((constructor)) static void constructor(int count, char **arguments
     if (!start_next() || !loader_has_glibc()) return; /* another C library's loader passes no arguments */
     if (loader_is_late()) return;                     /* loaded by dlopen: heapsum_attach starts the recording */
     start_with(env);
-    if (load_relaxed(&phase) == LIVE) watch_forks();
+    if (load_relaxed(&phase) == LIVE || dormant) watch_forks();
 }

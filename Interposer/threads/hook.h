@@ -29,21 +29,36 @@ struct hook {
 };
 
 /*
- * The number of the image while this process may book into it, else 0. It has a page of its own, which the kernel wipes
- * in a copy of the process (raw clone without CLONE_VM). It is not a pointer: an early call must find 0 here before the
- * loader has relocated this library.
+ * What hooks have to do, and for which process. It has a page of its own, which the kernel wipes in a copy of the
+ * process (raw clone without CLONE_VM). `word` is not a pointer: an early call must find 0 here before the loader has
+ * relocated this library.
  */
 extern HIDDEN union hook_live {
-    uint64_t word;
+    struct {
+        uint64_t word; /* the number of the image while this process may book into it; else 0, or one of those below */
+        uint32_t home; /* the process that this memory belongs to; 0: not known yet */
+    };
     uint8_t page[HEAP_PAGE_BYTES];
 } hook_live;
+
+/* Nothing is recorded: hooks of the common functions pass their calls on at once. No block is the arena's. */
+#define HOOK_ASLEEP (UINT64_MAX - 1)
+/* The same, and the next hook looks at heaprun's request (process/dormant.h). heaprun writes this from outside. */
+#define HOOK_ASKED (UINT64_MAX - 2)
+
+/* Whether hooks book. Wraps around for 0. */
+static inline bool hook_word_is_live(uint64_t word) { return word - 1 < HOOK_ASKED - 1; }
+static inline bool hook_is_live(void) {
+    return hook_word_is_live(load_acquire(&hook_live.word));
+} /* partner: go_live */
 
 /*
  * Whether this process shares another's memory: it is a vfork's child that has not called exec yet. State in memory
  * must stay the parent's. Makes a system call; async-signal-safe.
  */
 static inline bool hook_memory_is_borrowed(void) {
-    return load_acquire(&hook_live.word) != 0 && image.header->pid != system_process(); /* partner: go_live's release */
+    const uint32_t home = load_relaxed(&hook_live.home);
+    return home != 0 && home != system_process();
 }
 
 /* The word that every hook reads first. */

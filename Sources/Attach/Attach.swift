@@ -30,10 +30,12 @@ package struct AttachRequest {
 /// - Throws: 125 with the reason and the way out. The program then continues as before.
 package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     let pid = request.pid
+    // Locked memory may mean that an image would be locked, too: only a thread of the process can find that out.
+    if let control = Control(pid), control.canBeAsked, lockedBytes(pid) == 0 { return try wake(control, request) }
     try checkAttachable(pid)
-    let output = try prepareOutput(request.output ?? ".")
     let target = try Target(pid)
-    if isRecorded(pid) { throw .own("\(pid): it is recorded already; heapdump \(pid) writes a dump of it") }
+    if isRecorded(pid) { return try changeRate(request, target) }
+    let output = try prepareOutput(request.output ?? ".")
     let place = try placeOfLibrary(for: pid)
     // An earlier recording's image is unmapped now: first wait until no thread can still write to it.
     if target.library != nil { try settle(target) }
@@ -46,8 +48,8 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     if runDirectory != nil && options.messages == nil { options.messages = runDirectory?.appending("messages") }
     let answer: heapsum_attach_answer, paused: UInt64, tid: pid_t
     do throws(LaunchError) {
-        (answer, paused, tid) = try start(target, place, options)
-        guard answer.result == HEAPSUM_ATTACH_DONE.rawValue else { throw refusal(pid, answer, options) }
+        (answer, paused, tid) = try start(target, place, try settingsText(options))
+        guard answer.result == HEAPSUM_ATTACH_DONE.rawValue else { throw refusal(pid, answer.result, options) }
     } catch {
         if let runDirectory { remove(runDirectory) }
         throw error
@@ -72,12 +74,11 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     return try stay(with: pid, startTime, image, for: seconds, request, runDirectory)
 }
 
-private func start(
-    _ target: Target, _ place: LibraryPlace, _ options: RecordingOptions
+/// Loads the library if it is not there yet, and begins a recording with these settings.
+func start(
+    _ target: Target, _ place: LibraryPlace, _ settings: [UInt8]
 ) throws(LaunchError) -> (heapsum_attach_answer, UInt64, pid_t) {
     var target = target
-    let settings: [UInt8] = options.variables.flatMap { Array("\($0.name)=\($0.value)".utf8) + [0] as [UInt8] } + [0]
-    guard settings.count < 16384 else { throw .own("the options are too long: at most 16 KB") }
     let lockedBefore = lockedBytes(target.pid)
     var thread = try stopThread(of: target)
     let tid = thread.tid
@@ -97,7 +98,7 @@ private func start(
         }
         let entry = try symbol("heapsum_attach", target)
         try thread.write(settings, at: room)
-        let at = room + 16384
+        let at = room + UInt64(HEAPSUM_SETTINGS_BYTES)
         try thread.write(answerBytes(), at: at)
         _ = try thread.call(entry, room, at)
         answer = thread.answer(at: at)
@@ -105,6 +106,13 @@ private func start(
     let paused = thread.release() ?? 0
     if let failure { throw failure }
     return (answer, paused, tid)
+}
+
+/// The options as the library takes them: NAME=value, each ended by a NUL, with one more at the end.
+func settingsText(_ options: RecordingOptions) throws(LaunchError) -> [UInt8] {
+    let text: [UInt8] = options.variables.flatMap { Array("\($0.name)=\($0.value)".utf8) + [0] as [UInt8] } + [0]
+    guard text.count < Int(HEAPSUM_SETTINGS_BYTES) else { throw .own("the options are too long: at most 16 KB") }
+    return text
 }
 
 func answerBytes() -> [UInt8] {
@@ -126,8 +134,8 @@ func symbol(_ name: String, _ target: Target) throws(LaunchError) -> UInt64 {
     return address
 }
 
-private func refusal(_ pid: pid_t, _ answer: heapsum_attach_answer, _ options: RecordingOptions) -> LaunchError {
-    switch answer.result {
+func refusal(_ pid: pid_t, _ result: UInt32, _ options: RecordingOptions) -> LaunchError {
+    switch result {
     case HEAPSUM_ATTACH_RECORDED.rawValue: return .own("\(pid): it is recorded already")
     case HEAPSUM_ATTACH_OTHER.rawValue:
         return .own(
@@ -140,7 +148,16 @@ private func refusal(_ pid: pid_t, _ answer: heapsum_attach_answer, _ options: R
         return .own("\(pid): it could not make an image\(said)")
     case HEAPSUM_ATTACH_REFUSED.rawValue:
         return .own(
-            "\(pid): the library can't record it: it runs in secure execution (setuid), or its options forbid it")
+            "\(pid): the library can't record it: it runs in secure execution (setuid), or its options or a seccomp "
+                + "filter forbid it")
+    case HEAPSUM_ATTACH_MIXED.rawValue:
+        return .own("\(pid): another heaprun asked it to record at the same time: try again")
+    case HEAPSUM_ATTACH_BUSY.rawValue:
+        return .own("\(pid): threads may still be in the recorder since the last recording: try again")
+    case HEAPSUM_ATTACH_LOCKED.rawValue:
+        return .own(
+            "\(pid): it locks all memory that it maps (mlockall, MCL_FUTURE), and would lock the whole image: start "
+                + "it by heaprun without --dormant, which keeps the image unlocked")
     default: return .own("\(pid): the library did not answer")
     }
 }
@@ -155,7 +172,7 @@ private func isOn(_ pid: pid_t) -> Bool {
 }
 
 /// Waits until the time is over, and meanwhile keeps the resident size in the image up to date.
-private func stay(
+func stay(
     with pid: pid_t, _ startTime: UInt64, _ image: ImagePlace?, for seconds: Double, _ request: AttachRequest,
     _ runDirectory: FilePath?
 ) throws(LaunchError) -> Int32 {
@@ -173,10 +190,9 @@ private func stay(
         else {
             meter?.close()
             if !request.isQuiet { say("heaprun: the program (PID \(pid)) has ended") }
-            if let image, case .file(let path) = image, path.isAccessible(R_OK) {
-                try leave(image, pid, request, isGone: true)
-                return 0
-            }
+            let left = imagesLeft(image, in: runDirectory)
+            for image in left { try leave(image, pid, request, isGone: true) }
+            if !left.isEmpty { return 0 }
             throw .own("\(pid): it ended, and its image is lost: it lay only in the process's own memory")
         }
         meter?.measure()
@@ -184,6 +200,20 @@ private func stay(
     meter?.close()
     sigprocmask(SIG_SETMASK, &before, nil)
     return try detach(request)
+}
+
+/// The images of a process that has ended. Another heaprun may have changed its rate meanwhile: then there is another
+/// one in the directory.
+private func imagesLeft(_ known: ImagePlace?, in directory: FilePath?) -> [ImagePlace] {
+    var paths: [FilePath] = []
+    if case .file(let path) = known { paths.append(path) }
+    if let directory {
+        for name in (try? namesInDirectory(directory)) ?? [] where name.extension == "heap" {
+            let path = directory.appending(name)
+            if !paths.contains(path) { paths.append(path) }
+        }
+    }
+    return paths.filter { $0.isAccessible(R_OK) }.map { .file($0) }
 }
 
 func programName(_ pid: pid_t) -> String {

@@ -24,9 +24,12 @@ package func detach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     let began = try stop(target)
     let name = programName(pid)
     if !request.isQuiet && (image != nil || began.answer.entries > 0) {
+        let state =
+            Control(pid) != nil
+            ? "it is dormant again" : "\(separated(began.answer.entries)) addresses lead where they led before"
         say(
-            "heaprun: detached from \(name) (PID \(pid)): \(separated(began.answer.entries)) addresses lead where they "
-                + "led before; thread \(began.tid) stood still for \(milliseconds(began.paused))")
+            "heaprun: detached from \(name) (PID \(pid)): \(state); thread \(began.tid) stood still for "
+                + milliseconds(began.paused))
     }
     // An image without a recording: an earlier heaprun ended the recording, but was interrupted before this step.
     guard let image else {
@@ -40,7 +43,7 @@ package func detach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     return 0
 }
 
-private func stop(_ target: Target) throws(LaunchError) -> (answer: heapsum_attach_answer, paused: UInt64, tid: pid_t) {
+func stop(_ target: Target) throws(LaunchError) -> (answer: heapsum_attach_answer, paused: UInt64, tid: pid_t) {
     let entry = try symbol("heapsum_detach", target)
     var thread = try stopThread(of: target)
     let tid = thread.tid
@@ -88,11 +91,12 @@ func settle(_ target: Target) throws(LaunchError) {
                 + "program calls its own functions again, but the running image stays: run heaprun --detach again when "
                 + "the thread runs")
     }
+    Control(target.pid)?.markSettled()
 }
 
 /// Packs the image into the output directory, and frees the running image's memory.
 func leave(
-    _ place: ImagePlace, _ pid: pid_t, _ request: AttachRequest, isGone: Bool
+    _ place: ImagePlace, _ pid: pid_t, _ request: AttachRequest, isGone: Bool, keepsDirectory: Bool = false
 ) throws(LaunchError) {
     do {
         let image = try HeapImage(place.source(of: pid), presence: isGone ? .gone : .running)
@@ -111,7 +115,7 @@ func leave(
                 ? ImageNames.baseName(name)
                 : ImageNames.image(program: image.programName, processID: image.header.pid, attempt: $0)
         }
-        if case .file(let path) = place { giveBack(path) }
+        if case .file(let path) = place { giveBack(path, keepsDirectory) }
         if !request.isQuiet {
             say(
                 "  \(separated(summary.liveBytes)) bytes in \(separated(summary.liveBlocks)) blocks were allocated "
@@ -129,8 +133,9 @@ func leave(
     }
 }
 
-/// Frees the running image's pages and removes its name. The program may keep it mapped.
-private func giveBack(_ path: FilePath) {
+/// Frees the running image's pages and removes its name. The program may keep it mapped. Its directory goes, too,
+/// unless another image is in use there.
+private func giveBack(_ path: FilePath, _ keepsDirectory: Bool) {
     if let file = try? FileDescriptor.open(path, .readWrite, options: [.closeOnExec, .noFollow]) {
         var status = stat()
         if fstat(file.rawValue, &status) == 0 {
@@ -140,7 +145,7 @@ private func giveBack(_ path: FilePath) {
     }
     try? path.remove()
     let directory = path.removingLastComponent()
-    if directory.lastComponent?.text.contains("heapsum-") == true { remove(directory) }
+    if !keepsDirectory, directory.lastComponent?.text.contains("heapsum-") == true { remove(directory) }
 }
 
 func remove(_ directory: FilePath) {

@@ -131,10 +131,10 @@ void attach_module_free(struct attach_module *module) {
     free(module);
 }
 
-static const Elf64_Sym *find(const struct attach_module *module, const char *name) {
+static const Elf64_Sym *find(const struct attach_module *module, const char *name, unsigned char type) {
     for (size_t i = 1; i < module->count; i++) {
         const Elf64_Sym *symbol = &module->symbols[i];
-        if (symbol->st_shndx != SHN_UNDEF && ELF64_ST_TYPE(symbol->st_info) == STT_FUNC
+        if (symbol->st_shndx != SHN_UNDEF && ELF64_ST_TYPE(symbol->st_info) == type
             && symbol->st_name < module->name_bytes && strcmp(module->names + symbol->st_name, name) == 0)
             return symbol;
     }
@@ -142,13 +142,18 @@ static const Elf64_Sym *find(const struct attach_module *module, const char *nam
 }
 
 uint64_t attach_symbol(const struct attach_module *module, const char *name) {
-    const Elf64_Sym *symbol = find(module, name);
+    const Elf64_Sym *symbol = find(module, name, STT_FUNC);
+    return symbol != NULL ? module->bias + symbol->st_value : 0;
+}
+
+uint64_t attach_variable(const struct attach_module *module, const char *name) {
+    const Elf64_Sym *symbol = find(module, name, STT_OBJECT);
     return symbol != NULL ? module->bias + symbol->st_value : 0;
 }
 
 int attach_symbol_span(
     const struct attach_module *module, const char *name, const char *last, uint64_t *start, uint64_t *end) {
-    const Elf64_Sym *first = find(module, name), *behind = find(module, last);
+    const Elf64_Sym *first = find(module, name, STT_FUNC), *behind = find(module, last, STT_FUNC);
     if (first == NULL || behind == NULL || behind->st_value < first->st_value) return 0;
     uint64_t low = module->code_start - module->bias, high = module->code_end - module->bias;
     for (size_t i = 1; i < module->count; i++) {

@@ -31,10 +31,18 @@ package struct RecordingOptions {
     package var messages: FilePath?
     /// Mean bytes between two sampled ones; 0: every allocation is recorded.
     package var sample: UInt64?
+    /// Nothing is recorded until heaprun --pid or the dump signal asks for it.
+    package var dormant = false
     /// Programs announce an exec to their tracer before it happens.
     package var tellsEnd = false
 
     package init(output: FilePath) { self.output = output }
+
+    /// Whether all else is as it is by default: the rate of a running recording can be changed, the rest can't.
+    package var changesOnlyRate: Bool {
+        depth == nil && signal == nil && !threads && unwind == nil && maximumBytes == nil && maximumStacks == nil
+            && dumpAtGrowth == nil && !dumpAtFailure && messages == nil
+    }
 
     /// The HEAPSUM_ variables to set. Others keep the caller's value.
     package var variables: [(name: String, value: String)] {
@@ -53,6 +61,7 @@ package struct RecordingOptions {
         if let dumpAtGrowth { list.append(("HEAPSUM_DUMP_AT_GROWTH", String(dumpAtGrowth))) }
         if let sample { list.append(("HEAPSUM_SAMPLE", String(sample))) }
         if dumpAtFailure { list.append(("HEAPSUM_DUMP_AT_FAILURE", "1")) }
+        if dormant { list.append(("HEAPSUM_DORMANT", "1")) }
         if tellsEnd { list.append(("HEAPSUM_LEAKS", "1")) }
         if let messages { list.append(("HEAPSUM_MESSAGES", messages.text)) }
         return list

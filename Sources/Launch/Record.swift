@@ -60,16 +60,23 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     ]
 
     if request.replaces {
-        request.options.output = try prepareOutput(request.options.output)
+        if request.options.dormant && request.output == nil {
+            // Only a recording that begins by a signal needs it, and that falls back.
+            request.options.output = request.options.output.absolute
+        } else {
+            request.options.output = try prepareOutput(request.options.output)
+        }
         // An outer heaprun's directory is removed when that heaprun ends.
         let environment = environmentEntries(
-            from: request.environment, set: request.options.variables + preload, without: ["HEAPSUM_RUN_DIR"])
+            from: request.environment, set: request.options.variables + preload,
+            without: ["HEAPSUM_RUN_DIR", "HEAPSUM_DORMANT"])
         try replaceProcess(executable: program.executable, arguments: request.arguments, environment: environment)
     }
 
     let place = try preparePlaces(&request)
     let requests = request.judge.flatMap { RequestSocket(in: place.path, judge: $0) }
-    let environment = environmentEntries(from: request.environment, set: request.options.variables + preload)
+    let environment = environmentEntries(
+        from: request.environment, set: request.options.variables + preload, without: ["HEAPSUM_DORMANT"])
     let startTime = ProcessStat.of(getpid())?.startTime ?? 0
     var supervisor: Supervisor
     do {

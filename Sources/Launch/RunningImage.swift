@@ -53,8 +53,8 @@ package func findImage(of pid: pid_t, deadline: UInt64) throws(LaunchError) -> I
         }
         guard monotonicNanoseconds() < deadline else {
             throw .notRecorded(
-                "\(pid): libheapsum.so is in it and no image is: recording was switched off for it, or found no place "
-                    + "for one"
+                "\(pid): libheapsum.so is in it and no image is: it is dormant (heaprun --pid \(pid) starts a "
+                    + "recording), recording was switched off for it, or found no place for one"
             )
         }
         var pause = timespec(tv_sec: 0, tv_nsec: 20_000_000)

@@ -141,6 +141,11 @@ struct Heaprun: ParsableCommand {
         name: .customLong("detach"),
         help: ArgumentHelp("End an attached recording; its image stays.", valueName: "pid"))
     var detachPID: Int32?
+    @Flag(
+        help: ArgumentHelp(
+            "Record nothing until heaprun --pid PID or the dump signal starts it, in the program and those it starts. "
+                + "Until then it costs next to nothing. Replaces heaprun by the program, as --exec does."))
+    var dormant = false
     @Flag(help: "No report at the end.")
     var quiet = false
 
@@ -252,10 +257,10 @@ struct Heaprun: ParsableCommand {
         }
         var atEnd: LeaksAtEnd?
         if leaks {
-            if exec || printKind != nil {
+            if exec || dormant || printKind != nil {
                 throw ValidationError(
                     "--leaks needs heaprun beside the program at its end: it doesn't go with "
-                        + "\(exec ? "--exec" : "--print")."
+                        + "\(exec ? "--exec" : dormant ? "--dormant" : "--print")."
                 )
             }
             let judge = LeaksAtEnd(leakStatus: leakExit.map(Int32.init))
@@ -267,11 +272,16 @@ struct Heaprun: ParsableCommand {
         let onRequest = LeaksOnRequest(watch: atEnd?.watch)
         request.judge = { onRequest.judge($0) }
         request.judgeReport = { onRequest.report() }
-        request.replaces = exec
+        request.options.dormant = dormant
+        request.replaces = exec || dormant
         request.isQuiet = quiet
         request.dumpNearLimit = try dumpNearLimit.map(Self.share)
         if exec && request.dumpNearLimit != nil {
             throw ValidationError("--dump-near-limit is heaprun's to watch, and with --exec there is no heaprun.")
+        }
+        if dormant && request.dumpNearLimit != nil {
+            throw ValidationError(
+                "--dump-near-limit needs heaprun beside the program, and with --dormant there is none.")
         }
         if let printKind { return try printSetup(printKind, request) }
         return try record(request)
@@ -284,9 +294,9 @@ struct Heaprun: ParsableCommand {
         guard let pid = attachPID ?? detachPID, pid > 0 else {
             throw ValidationError("a process has a number above 0.")
         }
-        if exec || printKind != nil || noFollow || !only.isEmpty || !skip.isEmpty {
+        if exec || dormant || printKind != nil || noFollow || !only.isEmpty || !skip.isEmpty {
             throw ValidationError(
-                "--exec, --print, --no-follow, --only and --skip are for programs that heaprun starts.")
+                "--exec, --dormant, --print, --no-follow, --only and --skip are for programs that heaprun starts.")
         }
         var request = AttachRequest(
             pid: pid, output: output.map { FilePath(text: $0) }, options: RecordingOptions(output: "."))

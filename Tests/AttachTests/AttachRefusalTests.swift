@@ -135,6 +135,122 @@ import Testing
         try expect(program, says: ["setuid"])
     }
 
+    // Its memory is its parent's, which waits for it.
+    @Test func aVforksChild() throws {
+        let program = try program(
+            """
+            #include <stdio.h>
+            #include <sys/wait.h>
+            #include <unistd.h>
+            int main(void) {
+                char word[16];
+                int status;
+                puts("ready"); fflush(stdout);
+                pid_t child = vfork();
+                if (child == 0) {
+                    if (write(1, "child\\n", 6) != 6 || read(0, word, 1) != 1) _exit(2);
+                    _exit(0);
+                }
+                waitpid(child, &status, 0);
+                return status;
+            }
+            """)
+        #expect(try program.answer() == "child")
+        let child = try program.running.child()
+        let outcome = try program.scratch.run(
+            [Built.heaprun, "--pid", String(child), "-o", "images"],
+            variables: ["HEAPSUM_LIBRARY": Built.interposer])
+        #expect(outcome.exitStatus == 125, "\(outcome)")
+        #expect(outcome.messages.contains("vfork child") && outcome.messages.contains("name process \(program.pid)"))
+        program.tell("go")
+        #expect(try program.wait().exitStatus == 0)
+    }
+
+    // Libraries that were loaded late have used up glibc's reserve of thread-local memory.
+    @Test func aProgramWithoutRoomForThreadData() throws {
+        let scratch = try Scratch()
+        try scratch.write(
+            "data.c",
+            """
+            static __attribute__((tls_model("initial-exec"))) __thread char data[BYTES];
+            char *NAME(void) { return data; }
+            """)
+        // From large to small, until nothing more fits.
+        let sizes = (0 ..< 24).map { 2048 >> ($0 / 3) }.filter { $0 >= 32 }
+        try scratch.write(
+            "program.c",
+            """
+            #include <dlfcn.h>
+            #include <stdio.h>
+            int main(void) {
+                char path[32];
+                for (int i = 0; i < \(sizes.count); i++) {
+                    snprintf(path, sizeof path, "./lib%d.so", i);
+                    dlopen(path, RTLD_NOW);
+                }
+                puts("ready"); fflush(stdout);
+                return getchar() == EOF;
+            }
+            """)
+        for (number, size) in sizes.enumerated() {
+            try scratch.prepare("cc -shared -fPIC -DBYTES=\(size) -DNAME=data\(number) -o lib\(number).so data.c")
+        }
+        try scratch.prepare("cc -O1 -o program program.c -ldl")
+        let program = try Attached(["./program"], scratch: scratch)
+        #expect(try program.answer() == "ready")
+        try expect(program, says: ["static TLS", "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=1024"])
+        program.tell("go")
+        #expect(try program.wait().exitStatus == 0)
+        // The way out is one.
+        let again = try Attached(
+            ["./program"], variables: ["GLIBC_TUNABLES": "glibc.rtld.optional_static_tls=16384"], scratch: scratch)
+        #expect(try again.answer() == "ready")
+        try again.attach()
+        _ = try again.detach()
+    }
+
+    @Test(
+        .enabled(
+            if: geteuid() == 0 && (try? contents("/proc/sys/kernel/yama/ptrace_scope")).map { $0 != "0\n" } == true,
+            "needs Yama, and root to become a user"))
+    func yama() throws {
+        let scratch = try Scratch()
+        try scratch.write("program.c", waiting)
+        try scratch.prepare(
+            "cc -o program program.c && chmod 777 . && cp '\(Built.heaprun)' heaprun && chmod 755 heaprun program")
+        let other = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+        let program = try Attached(other + ["./program"], scratch: scratch)
+        #expect(try program.answer() == "ready")
+        let outcome = try scratch.run(
+            other + ["./heaprun", "--pid", String(program.pid), "-o", "/tmp"],
+            variables: ["HEAPSUM_LIBRARY": Built.interposer])
+        #expect(outcome.exitStatus == 125 && outcome.messages.contains("Yama forbids tracing"), "\(outcome)")
+    }
+
+    @Test(
+        .enabled(
+            if: (try? contents("/proc/cpuinfo"))?.contains(" user_shstk") == true,
+            "needs a processor and a kernel with shadow stacks"))
+    func aShadowStack() throws {
+        let program = try program(
+            """
+            #include <stdio.h>
+            #include <sys/syscall.h>
+            #include <unistd.h>
+            /* arch_prctl(ARCH_SHSTK_ENABLE, ARCH_SHSTK_SHSTK), and no return from here. */
+            int main(void) {
+                long result;
+                __asm__ volatile("syscall" : "=a"(result) : "a"(SYS_arch_prctl), "D"(0x5001), "S"(1)
+                    : "rcx", "r11", "memory");
+                if (result != 0) _exit(2);
+                write(1, "ready\\n", 6);
+                char word;
+                _exit(read(0, &word, 1) != 1);
+            }
+            """)
+        try expect(program, says: ["shadow stack", "x86_shstk=off"])
+    }
+
     @Test func processesThatAreNotThereOrNotRecorded() throws {
         let scratch = try Scratch()
         let missing = try scratch.run([Built.heaprun, "--pid", "4194303"])

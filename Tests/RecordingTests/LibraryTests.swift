@@ -71,7 +71,7 @@ import Testing
             "heapsum_dump", "heapsum_mark", "heapsum_pause", "heapsum_resume", "heapsum_booking", "heapsum_attach",
             "heapsum_detach", "heapsum_leaks", "heapsum_ignore", "heapsum_root", "heapsum_unroot",
             // What a reader of the process's memory looks for.
-            "heapsum_hints",
+            "heapsum_hints", "heapsum_control",
             // LeakSanitizer's.
             "__lsan_disable", "__lsan_enable", "__lsan_ignore_object", "__lsan_register_root_region",
             "__lsan_unregister_root_region", "__lsan_do_leak_check", "__lsan_do_recoverable_leak_check",

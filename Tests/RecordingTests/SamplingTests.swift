@@ -44,10 +44,11 @@ private struct Estimate {
 
 @Suite struct SamplingTests {
     private func record(
-        _ arguments: [String] = [], interval: Int, seed: Int
+        _ arguments: [String] = [], interval: Int, seed: Int, allocator: String? = nil
     ) throws -> (truths: [Truth], image: HeapImage, reduced: Reduced) {
-        let recording = try Scratch().recordProgram(
-            "mix", arguments, variables: ["HEAPSUM_SAMPLE": "\(interval)", "HEAPSUM_SAMPLE_SEED": "\(seed)"])
+        var variables: [String: String?] = ["HEAPSUM_SAMPLE": "\(interval)", "HEAPSUM_SAMPLE_SEED": "\(seed)"]
+        if let allocator { variables["LD_PRELOAD"] = "\(Built.interposer):\(allocator)" }
+        let recording = try Scratch().recordProgram("mix", arguments, variables: variables)
         guard recording.outcome.exitStatus == 0 else { throw Failure("mix ended with \(recording.outcome)") }
         let image = try recording.image(of: "mix")
         return (try Truth.of(recording.outcome.output), image, try Reduced(image))
@@ -100,6 +101,28 @@ private struct Estimate {
         }
         let share = Double(held) / Double(intervals)
         #expect(share > 0.9 && share < 0.99, "\(share) of the 95 % intervals hold the truth")
+    }
+
+    /// Their functions call each other through the hooks, and each block is drawn once all the same.
+    @Test(arguments: ["libjemalloc.so.2", "libtcmalloc_minimal.so.4"]) func otherAllocators(name: String) throws {
+        let seeds = 8.0
+        var bytes = 0.0, variance = 0.0, allocated = 0.0, truth: [Truth] = []
+        for seed in 1 ... Int(seeds) {
+            let (truths, image, reduced) = try record(interval: 512, seed: seed, allocator: name)
+            #expect(image.allocator.contains(name.prefix(9)) && !image.damaged, "\(image.allocator)")
+            #expect(try image.census().settledBlocks == 0)
+            truth = truths
+            for estimate in truths.map({ Estimate(reduced, $0.function) }) {
+                bytes += estimate.bytes / seeds
+                variance += estimate.variance.bytes / (seeds * seeds)
+                allocated += estimate.allocatedBlocks / seeds
+            }
+        }
+        let error = bytes - truth.reduce(0) { $0 + $1.bytes }
+        #expect(abs(error) < 4 * variance.squareRoot(), "\(error) off, where \(variance.squareRoot()) is expected")
+        // A second draw for each call, or none in some, would be far from this.
+        let calls = truth.reduce(0) { $0 + $1.allocatedBlocks }
+        #expect(abs(allocated / calls - 1) < 0.05, "\(allocated) for \(calls)")
     }
 
     @Test func threadsDrawByThemselves() throws {

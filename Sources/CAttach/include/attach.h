@@ -19,8 +19,9 @@ struct attach_module; /* a loaded ELF file's dynamic symbols, copied */
 /* Reads the module whose file is mapped from `start`. NULL: not a module, or unreadable. */
 struct attach_module *attach_module_read(pid_t pid, uint64_t start);
 void attach_module_free(struct attach_module *module);
-/* The address of the symbol that the module defines; 0: it defines none. */
+/* The address of the function, or of the variable, that the module defines; 0: it defines none. */
 uint64_t attach_symbol(const struct attach_module *module, const char *name);
+uint64_t attach_variable(const struct attach_module *module, const char *name);
 /* From the end of the exported function before `name` to the start of the one after `last`: covers the object file of
  * both, with its static functions. False if either symbol is missing. */
 int attach_symbol_span(

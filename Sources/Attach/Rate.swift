@@ -1,0 +1,61 @@
+// Changes the rate of a recording: end it → wait until no thread is in a hook → begin another with the same options →
+// pack the first image. So no image has events of both rates, and no event is in two images.
+
+import CAttach
+import CHeapImage
+import Glibc
+import HeapImage
+import Launch
+import Proc
+import SystemPackage
+import Text
+
+/// Changes the rate of the recording in a process to that of the request, and leaves the image of the old one.
+///
+/// - Returns: the exit status.
+/// - Throws: 125 with the reason and the way out. The recording goes on as before, unless the message says otherwise.
+func changeRate(_ request: AttachRequest, _ target: Target) throws(LaunchError) -> Int32 {
+    let pid = request.pid
+    guard let interval = request.options.sample else {
+        throw .own(
+            "\(pid): it is recorded already: heapdump \(pid) writes a dump of it, and --sample BYTES changes its rate")
+    }
+    guard request.options.changesOnlyRate, request.seconds == nil else {
+        throw .own("\(pid): it is recorded already, and only --sample of its options can be changed while it is")
+    }
+    let old = try findImage(of: pid, deadline: 0)
+    guard let before = try? HeapImage(old.source(of: pid), presence: .running).sampleInterval else {
+        throw .own("\(pid): its image can't be read")
+    }
+    if before == interval { throw .own("\(pid): it is recorded so already: \(rateText(interval))") }
+    if lockedBytes(pid) > 0 {
+        throw .own(
+            "\(pid): it locks memory (mlock, mlockall), and might lock the whole new image: its rate can't be changed "
+                + "while it runs")
+    }
+    let began = try stop(target)
+    // The old image is unmapped by the next step. One that has no path is lost then, so it is packed before.
+    let hasPath = if case .file(let path) = old { !path.text.hasPrefix("/proc/") } else { false }
+    try settle(target)
+    if !hasPath { try leave(old, pid, request, isGone: false, keepsDirectory: true) }
+    let settings = Array("HEAPSUM_CHANGE=1\0HEAPSUM_SAMPLE=\(interval)\0\0".utf8)
+    let place = try placeOfLibrary(for: pid)
+    let (answer, paused, _) = try start(target, place, settings)
+    if answer.result != HEAPSUM_ATTACH_DONE.rawValue {
+        if hasPath { try leave(old, pid, request, isGone: false, keepsDirectory: true) }
+        throw .own(
+            "\(refusal(pid, answer.result, request.options).message). The earlier recording has ended; heaprun "
+                + "--pid \(pid) begins another")
+    }
+    if !request.isQuiet {
+        say(
+            "heaprun: \(programName(pid)) (PID \(pid)) is recorded at another rate from now on: \(rateText(interval)); "
+                + "a thread stood still for \(milliseconds(began.paused)) and \(milliseconds(paused))")
+    }
+    if hasPath { try leave(old, pid, request, isGone: false, keepsDirectory: true) }
+    return 0
+}
+
+private func rateText(_ interval: UInt64) -> String {
+    interval == 0 ? "every block" : "about one block for each \(separated(interval)) bytes"
+}
