@@ -14,7 +14,7 @@ BUILD    = .build/heapsum
 LIBRARY  = $(BUILD)/lib/heapsum/libheapsum.so
 TOOLS    = heapsum heaprun heapdump gensyms heapwatch heaptop
 EXAMPLES = $(addprefix .build/examples/,unjoined-threads pool-slot-zero producer-consumer slow-growth \
-           session-cache lost-list shared-cycle)
+           session-cache lost-list shared-cycle pinned-pages)
 
 # Optimised in every build: the interposer's speed is the program's speed. Flags that matter: initial-exec TLS needs no
 # allocation at a thread's first event; -z now and -fno-plt leave no lazy binding inside a hook; -mgeneral-regs-only
@@ -195,6 +195,7 @@ bench: bench-recording
 	@scripts/install-packages --browser
 	@scripts/bench-page $(BUILD)/bin .build/release/make-image
 	@scripts/bench-leaks $(BUILD)/bin
+	@scripts/bench-pages $(BUILD)/bin
 	@scripts/bench-top $(BUILD)/bin
 	@scripts/bench $(BUILD)/bin
 

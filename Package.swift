@@ -43,6 +43,8 @@ let package = Package(
         // snapshot and makes the verdict.
         .target(name: "CLeaks", cSettings: [.define("_GNU_SOURCE")]),
         .target(name: "Leaks", dependencies: ["CHeapImage", "CLeaks", "HeapImage", "Proc", "Text", system]),
+        // What the allocator's resident pages are made of, and which blocks pin them.
+        .target(name: "Survey", dependencies: ["CHeapImage", "HeapImage", "Leaks", "Proc", "Text"]),
         // Whether a number grows, how fast, and how sure that is.
         .target(name: "Trend"),
         // Logs of other tools and of the kernel, reduced in the same way.
@@ -55,7 +57,8 @@ let package = Package(
         .target(
             name: "Report",
             dependencies: [
-                "CHeapImage", "CSymbols", "HeapImage", "Leaks", "Page", "Reduce", "Symbols", "Text", "Trend", system,
+                "CHeapImage", "CSymbols", "HeapImage", "Leaks", "Page", "Reduce", "Survey", "Symbols", "Text", "Trend",
+                system,
             ]),
         // heaptop's live table of a running program's heap; CTerminal is the terminal.
         .systemLibrary(name: "CTerminal", path: "Sources/CTerminal"),
@@ -78,8 +81,8 @@ let package = Package(
         .target(
             name: "HeapsumTool",
             dependencies: [
-                "Commands", "HeapImage", "Launch", "Leaks", "Logs", "Proc", "Reduce", "Report", "Symbols", "Text",
-                argumentParser, system,
+                "Commands", "HeapImage", "Launch", "Leaks", "Logs", "Proc", "Reduce", "Report", "Survey", "Symbols",
+                "Text", argumentParser, system,
             ], path: "Sources/heapsum"),
         .target(
             name: "HeaprunTool",

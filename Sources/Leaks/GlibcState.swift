@@ -67,7 +67,7 @@ struct GlibcState {
 
     /// Finds the arena by its 127 consecutive bins of two words each. An empty bin's words point 16 bytes before the
     /// bin.
-    private static func findArena(_ range: Range<UInt64>, _ memory: any ProcessMemory) -> Range<UInt64>? {
+    static func findArena(_ range: Range<UInt64>, _ memory: any ProcessMemory) -> Range<UInt64>? {
         guard range.count < 1 << 22, let words = memory.words(range.lowerBound, count: range.count / 8) else {
             return nil
         }

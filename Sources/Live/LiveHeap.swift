@@ -36,6 +36,8 @@ package final class LiveHeap {
     package let image: HeapImage
     /// The process that writes the image; nil if none is known.
     package let processID: pid_t?
+    /// Which of a file and a process was taken, if both have this name.
+    package let note: String?
     package let reduction = Reduction()
     package let names: FrameNames
     /// Indexed by the stack's number in the image; 0 is no stack, 1 the empty stack.
@@ -54,23 +56,10 @@ package final class LiveHeap {
     ///
     /// - Throws: `InputError` for a file that is no image; `LaunchError` for a process that is not recorded.
     package init(_ program: String, symbolizer: Symbolizer) throws {
-        if let pid = pid_t(program), pid > 0 {
-            let place = try findImage(of: pid, deadline: 0)
-            do {
-                image = try HeapImage(place.source(of: pid), presence: .running)
-            } catch let error as Errno {
-                throw InputError(file: program, what: "its image can't be read: \(error)")
-            }
-            processID = pid
-        } else {
-            image = try HeapImage(path: program)
-            processID =
-                image.kind == .running && image.presence == .running
-                ? pid_t(
-                    exactly: Presence.find(
-                        processID: image.header.pid, startTime: image.header.start_time, bootID: image.bootID) ?? 0)
-                : nil
-        }
+        let named = NamedProgram(program)
+        note = named.note
+        image = try named.image()
+        processID = named.processID ?? NamedProgram.process(of: image)
         names = FrameNames(reduction, symbolizer: symbolizer)
         // Names of JIT-compiled code are found through the process.
         var input = Input(path: image.file, kind: "image")

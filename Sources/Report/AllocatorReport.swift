@@ -53,7 +53,7 @@ package struct AllocatorReport {
     }
 
     /// What was live at a time: what is live now if nothing happened since; else the nearest known moment.
-    private static func held(_ image: HeapImage, _ census: Census, at nanoseconds: UInt64) -> Level {
+    static func held(_ image: HeapImage, _ census: Census, at nanoseconds: UInt64) -> Level {
         // A dump has each thread's last events. A packed image has them folded, without times.
         if image.kind == .dump, nanoseconds > census.lastEventNanoseconds {
             return Level(bytes: census.liveBytes, blocks: census.liveBlocks)

@@ -10,6 +10,8 @@ import Text
 /// Writes the output of `heapsum info` for one image.
 package struct InfoReport {
     package var style: Style
+    /// The verdict on a running process's memory; nil: what the image itself says.
+    package var memory: String?
 
     package init(style: Style) { self.style = style }
 
@@ -121,6 +123,8 @@ package struct InfoReport {
             "\(separated(census.peak.bytes)) bytes in \(counted(census.peak.blocks, "block"))"
                 + (header.peak_ns > 0 ? ", after \(shortDuration(Double(header.peak_ns) / 1e9))" : "")
                 + (header.peak_error_bytes > 0 ? ", right to \(separated(header.peak_error_bytes)) bytes" : ""))
+        let held = AllocatorReport.held(image, census, at: header.residence.measured_ns).bytes
+        if let memory = memory ?? MemoryVerdict(image, heldBytes: held)?.text { try line("memory", memory) }
         if header.rss_bytes > 0 {
             try line("resident", "\(separated(header.rss_bytes)) bytes, at most \(separated(header.rss_peak_bytes))")
         }

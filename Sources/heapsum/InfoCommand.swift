@@ -3,8 +3,10 @@
 import ArgumentParser
 import Glibc
 import HeapImage
+import Launch
 import Reduce
 import Report
+import Symbols
 import Text
 
 struct InfoCommand: ParsableCommand {
@@ -14,13 +16,15 @@ struct InfoCommand: ParsableCommand {
         discussion: """
             EXAMPLES
               heapsum info app.4711.heap
+              heapsum info 4711                   the recorded process 4711, as it is now
               heapsum info out/
 
             Of a directory the newest image of each process is told of, and what is left out is said.
             """)
 
     @Argument(
-        help: ArgumentHelp("Images, dumps, or directories of them.", valueName: "file-or-directory"),
+        help: ArgumentHelp(
+            "Images, dumps, directories of them, or recorded processes by their PID.", valueName: "file-or-directory"),
         completion: .file())
     var files: [String]
 
@@ -33,8 +37,17 @@ struct InfoCommand: ParsableCommand {
 
     func run() throws {
         // Each argument is resolved by itself: a dump that is named is always shown.
-        let selections = files.map { InputSelection(paths: [$0]) }
         var failed = false
+        let selections = files.compactMap { file -> InputSelection? in
+            let named = NamedProgram(file)
+            if let note = named.note { say(note) }
+            guard named.processID != nil else { return InputSelection(paths: [file]) }
+            do { return InputSelection(images: [try named.image()]) } catch {
+                say((error as? LaunchError)?.message ?? "\(error)")
+                failed = true
+                return nil
+            }
+        }
         for failure in selections.flatMap(\.failures) {
             say("\(failure)")
             failed = true
@@ -45,7 +58,9 @@ struct InfoCommand: ParsableCommand {
             for (index, image) in selections.flatMap(\.chosen).enumerated() {
                 do {
                     if index > 0 { try out.write("\n") }
-                    try InfoReport(style: Style(descriptor: STDOUT_FILENO, color: color)).write(image, to: out)
+                    var report = InfoReport(style: Style(descriptor: STDOUT_FILENO, color: color))
+                    report.memory = memory(of: image)
+                    try report.write(image, to: out)
                 } catch let error as InputError {
                     say("\(error)")
                     failed = true
@@ -54,5 +69,16 @@ struct InfoCommand: ParsableCommand {
             try out.finish()
         }
         if failed { throw ExitCode.badInput }
+    }
+
+    /// The verdict on a running process's memory, or why there is none; nil if the process does not run.
+    private func memory(of image: HeapImage) -> String? {
+        guard let process = NamedProgram.process(of: image) else { return nil }
+        do {
+            return try TakenSurvey(image, process: process, symbolizer: Symbolizer()).memory?.text
+                ?? "not told: the process ended meanwhile"
+        } catch {
+            return "not told: \(printable((error as? InputError)?.what ?? "\(error)"))"
+        }
     }
 }

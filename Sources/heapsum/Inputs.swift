@@ -46,8 +46,14 @@ struct Inputs {
 
     init(paths: [String], kind: InputKind, set: SetChoice) {
         for path in paths {
-            if kind == .auto || kind == .image, let image = Self.image(ofProcess: path) {
-                images.append(image)
+            let named = NamedProgram(path)
+            if let note = named.note { say(note) }
+            if kind == .auto || kind == .image, named.processID != nil {
+                do { images.append(try named.image()) } catch let error as LaunchError {
+                    failures.append(error.message + Self.hint(for: path))
+                } catch {
+                    failures.append("\(error)")
+                }
                 continue
             }
             if kind == .auto || kind == .image, Self.isDirectory(path) {
@@ -66,20 +72,12 @@ struct Inputs {
         }
     }
 
-    /// The running image of a recorded process, by its number; nil if a file has this name, or no such process is
-    /// recorded.
-    private static func image(ofProcess path: String) -> HeapImage? {
-        guard let pid = pid_t(path), pid > 0, access(path, F_OK) != 0, let place = try? findImage(of: pid, deadline: 0)
-        else { return nil }
-        return try? HeapImage(place.source(of: pid), presence: .running)
-    }
-
-    /// If a process was named that is not recorded, or can't be read: how to make a file of it.
+    /// If a process was named that is not recorded: how to record it.
     private static func hint(for path: String) -> String {
         guard let pid = Int32(path), pid > 0, access(path, F_OK) != 0, kill(pid, 0) == 0 || errno == EPERM else {
             return ""
         }
-        return "; process \(pid) is not recorded, or not yours to read: heaprun --pid \(pid) records it from now on"
+        return "; heaprun --pid \(pid) records it from now on"
     }
 
     private mutating func open(_ path: String, _ kind: InputKind, _ own: SetChoice?) throws(LogError) {

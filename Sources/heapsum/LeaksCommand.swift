@@ -5,7 +5,6 @@ import Glibc
 import HeapImage
 import Launch
 import Leaks
-import Proc
 import Reduce
 import Report
 import Symbols
@@ -130,11 +129,13 @@ struct LeaksCommand: ParsableCommand {
         let rules = suppressions.isEmpty ? nil : try SelectionOptions.read(suppressions, into: Suppressions())
         func known(_ told: LeakSummary) -> LeakSummary { rules.map { told.without($0) } ?? told }
         do {
-            if core == nil, pid_t(program) == nil {
-                let image = try HeapImage(path: program)
+            let named = NamedProgram(program)
+            if let note = named.note { say(note) }
+            if core == nil, named.processID == nil {
+                let image = try named.image()
                 if image.hasVerdict { return try tellStored(image, shown, symbolizer, known) }
             }
-            let (image, snapshot) = try take()
+            let (image, snapshot) = try take(named)
             defer { snapshot.finish() }
             let progress = Progress(name: "searching \(image.programName)", storedBytes: nil, isWanted: !noProgress)
             let report = try judge(
@@ -226,40 +227,26 @@ struct LeaksCommand: ParsableCommand {
         for line in LeakTable.warnings(report.summary) { try out.write(line + "\n") }
     }
 
-    private func take() throws -> (HeapImage, Snapshot) {
+    private func take(_ named: NamedProgram) throws -> (HeapImage, Snapshot) {
         if let core {
             let image = try HeapImage(path: program)
             return (image, try Snapshot.read(core: core, image: image))
         }
-        let (image, pid) = try find()
+        let (image, pid) = try find(named)
         return (image, try Snapshot.take(of: pid, image: image))
     }
 
     /// The image that the argument names, and its process, which must exist.
-    private func find() throws -> (HeapImage, pid_t) {
-        if let pid = pid_t(program) {
-            guard pid > 0 else { throw LeaksError("\(program) is no process ID") }
-            let place = try findImage(of: pid, deadline: clockNanoseconds(CLOCK_MONOTONIC) + 1_000_000_000)
-            do {
-                return (try HeapImage(place.source(of: pid), presence: .running), pid)
-            } catch let error as InputError {
-                throw error
-            } catch {
-                throw LeaksError("\(pid): its image can't be read: \(error)")
-            }
-        }
-        let image = try HeapImage(path: program)
-        guard image.kind == .running, image.presence == .running,
-            let number = Presence.find(
-                processID: image.header.pid, startTime: image.header.start_time, bootID: image.bootID)
-        else {
+    private func find(_ named: NamedProgram) throws -> (HeapImage, pid_t) {
+        let image = try named.image(patience: 1_000_000_000)
+        guard let pid = named.processID ?? NamedProgram.process(of: image) else {
             throw LeaksError(
                 "\(image.file): its program does not run any more, or this is a dump without a verdict: the memory "
                     + "that it needs is gone. Take it while the program runs: heapsum leaks PID, or heapdump --leaks "
                     + "PID "
                     + "for a dump with it; at the program's end: heaprun --leaks; or with a core file: --core FILE")
         }
-        return (image, pid_t(bitPattern: number))
+        return (image, pid)
     }
 }
 

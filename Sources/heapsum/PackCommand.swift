@@ -3,6 +3,7 @@
 import ArgumentParser
 import Glibc
 import HeapImage
+import Launch
 import Proc
 import Reduce
 import Report
@@ -26,13 +27,16 @@ struct PackCommand: ParsableCommand {
 
             EXAMPLES
               heapsum pack /dev/shm/app.4711.heap -o .
+              heapsum pack 4711 -o .               of the recorded process 4711
               heapsum pack --with-symbols -o sent out/*.heap
               heapsum pack --with-symbols app.4711.heap -o - | ssh build-host 'heapsum --top 5 -'
 
             Exit status: 0 done, 2 an image can't be packed, 64 wrong arguments.
             """)
 
-    @Argument(help: "Images; - is standard input.", completion: .file(extensions: ["heap"]))
+    @Argument(
+        help: "Images, or recorded processes by their PID; - is standard input.",
+        completion: .file(extensions: ["heap"]))
     var files: [String]
 
     @Option(
@@ -70,9 +74,14 @@ struct PackCommand: ParsableCommand {
         var failed = false
         for file in files {
             do {
-                try pack(HeapImage(path: file), symbolizer)
+                let named = NamedProgram(file)
+                if let note = named.note { say(note) }
+                try pack(named.image(), symbolizer)
             } catch let error as ExitCode {
                 throw error
+            } catch let error as LaunchError {
+                say(error.message)
+                failed = true
             } catch let error as FileError where error.errno == .brokenPipe {
                 throw ExitCode(unwritableStatus)
             } catch {

@@ -4,6 +4,7 @@ import ArgumentParser
 import Commands
 import Glibc
 import HeapImage
+import Launch
 import Proc
 import Report
 import Symbols
@@ -40,7 +41,9 @@ struct TableCommand: ParsableCommand {
             """)
 
     @Argument(
-        help: ArgumentHelp("Images, or directories of them.", valueName: "file-or-directory"), completion: .file())
+        help: ArgumentHelp(
+            "Images, directories of them, or recorded processes by their PID.", valueName: "file-or-directory"),
+        completion: .file())
     var files: [String]
 
     @Option(
@@ -101,14 +104,16 @@ struct TableCommand: ParsableCommand {
             try stacks.write(tables.stackHeading)
             for image in paths {
                 do {
-                    let opened = try HeapImage(path: image)
-                    try tables.add(opened, host: host(of: image), facts: facts, stacks: stacks)
+                    let named = NamedProgram(image)
+                    if let note = named.note { say(note) }
+                    let opened = try named.image()
+                    try tables.add(opened, host: host(of: opened.file), facts: facts, stacks: stacks)
                     for damage in opened.damages { say("damaged: \(damage)") }
                     used += 1
                 } catch let error as OutputError {
                     throw error
                 } catch {
-                    say("\(error)")
+                    say((error as? LaunchError)?.message ?? "\(error)")
                     status = .badInput
                 }
             }

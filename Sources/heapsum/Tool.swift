@@ -9,6 +9,6 @@ package func runHeapsum() -> Never {
         ReduceCommand.self,
         commands: [
             "check": CheckCommand.self, "diff": DiffCommand.self, "info": InfoCommand.self, "leaks": LeaksCommand.self,
-            "pack": PackCommand.self, "table": TableCommand.self,
+            "pack": PackCommand.self, "pages": PagesCommand.self, "table": TableCommand.self,
         ])
 }

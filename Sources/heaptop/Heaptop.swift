@@ -79,7 +79,9 @@ struct Heaptop: ParsableCommand {
                 return try write(listing(processes, closed: closed))
             }
             let symbolizer = Symbolizer(search: SymbolSearch(debugDirectories: debugDir, sysroot: ""))
-            var rows = LiveRows(try LiveHeap(program, symbolizer: symbolizer))
+            let heap = try LiveHeap(program, symbolizer: symbolizer)
+            if let note = heap.note { say("heaptop: \(note)") }
+            var rows = LiveRows(heap)
             rows.grouping = by
             try rows.look(at: monotonicSeconds())
             if once || isatty(STDOUT_FILENO) == 0 || isatty(STDIN_FILENO) == 0 {
