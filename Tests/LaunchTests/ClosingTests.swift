@@ -71,7 +71,7 @@ import Testing
         #expect(dump.exitStatus == 0, "\(dump)")
         kill(pid, SIGKILL)
         let path = String(line[line.range(after: "stays at ")])
-        #expect(try eventually { Presence.livingThread(of: UInt32(pid)) == nil })
+        #expect(eventually { Presence.livingThread(of: UInt32(pid)) == nil })
         #expect(try HeapImage(path: path).programName == "bash")
         _ = system("rm -r '\(FilePath(path).removingLastComponent().text)'")
     }

@@ -29,7 +29,7 @@ import Testing
         let scratch = try Scratch()
         let running = try scratch.startRecorded(
             [try Built.program("leader"), "said"], options: ["-o", "images"], library: Built.interposer)
-        #expect(try eventually { said(scratch)?.count == 10 })
+        #expect(eventually { said(scratch)?.count == 10 })
         let pid = try #require(said(scratch)?.pid)
         let status = try #require(ProcessStat.of(pid))
         #expect(status.state == UInt8(ascii: "Z") && livingThread(of: pid) != pid)
@@ -78,12 +78,12 @@ import Testing
         for _ in 0 ..< 27 {
             let before = said(scratch)?.count ?? 0
             kill(pid, SIGUSR1)
-            #expect(try eventually { said(scratch)?.count == before + 1 })
+            #expect(eventually { said(scratch)?.count == before + 1 })
         }
         let image = try HeapImage(path: path)
         #expect(image.presence == .running && blocks(image) == 37)
         kill(pid, SIGKILL)
-        #expect(try eventually { Presence.livingThread(of: UInt32(pid)) == nil })
+        #expect(eventually { Presence.livingThread(of: UInt32(pid)) == nil })
         #expect(try HeapImage(path: path).presence == .gone)
         // It is found where the others lie, too.
         let found = try scratch.shell("for f in images/*.heap; do readlink -f $f; done").output

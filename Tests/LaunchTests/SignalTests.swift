@@ -160,7 +160,7 @@ import Text
             #expect(try eventually { try contents(running.outputPath) == "\(number)\n" })
             kill(child, number)
             #expect(
-                try eventually {
+                eventually {
                     access("\(scratch.path)/images/dash.\(child).1.heap", F_OK) == 0
                         || access("\(scratch.path)/images/sh.\(child).1.heap", F_OK) == 0
                 })

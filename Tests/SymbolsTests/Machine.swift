@@ -46,7 +46,7 @@ extension Scratch {
         _ source: String, as name: String = "source.c", flags: String, to output: String = "out"
     ) throws -> String {
         let input = try write(Array(source.utf8), to: name)
-        try shell("cc \(flags) -o '\(path)/\(output)' '\(input)' 2>&1")
+        try prepare("cc \(flags) -o '\(path)/\(output)' '\(input)'")
         return "\(path)/\(output)"
     }
 }

@@ -77,12 +77,12 @@ private let heapwatch = Built.products + "/heapwatch"
         let gathering = try scratch.start([
             heapwatch, "-o", "w", "--interval", "200ms", "--quiet", "--pid", "\(getpid())",
         ])
-        #expect(try eventually { (try? samples(in: "\(scratch.path)/w").samples.count) ?? 0 > 2 })
+        #expect(eventually { (try? samples(in: "\(scratch.path)/w").samples.count) ?? 0 > 2 })
         var listener = try listen(scratch, "graphite")
         let place = "127.0.0.1:\(try port(scratch))"
         let following = try scratch.start([heapwatch, "export", "w", "--format", "graphite", "--to", place, "--follow"])
         func kept() -> Int { ((try? contents("\(scratch.path)/kept")) ?? "").split(separator: "\n").count }
-        #expect(try eventually { kept() > 1000 })
+        #expect(eventually { kept() > 1000 })
         // It goes; for a while nobody listens; then one listens that dies with bytes it hasn't read; then it is back.
         kill(listener.pid, SIGKILL)
         _ = try listener.wait()
@@ -123,7 +123,7 @@ private let heapwatch = Built.products + "/heapwatch"
         var listener = try listen(scratch, "refuses")
         let place = "http://127.0.0.1:\(try port(scratch))/api/metrics"
         let gathering = try scratch.start([heapwatch, "-o", "w", "--interval", "300ms", "--quiet", "--name", "none"])
-        #expect(try eventually { (try? samples(in: "\(scratch.path)/w").samples.count) ?? 0 > 1 })
+        #expect(eventually { (try? samples(in: "\(scratch.path)/w").samples.count) ?? 0 > 1 })
         let following = try scratch.start([
             heapwatch, "export", "w", "--format", "openmetrics", "--to", place, "--follow",
         ])
@@ -133,7 +133,7 @@ private let heapwatch = Built.products + "/heapwatch"
         _ = try end(listener)
         listener = try listen(scratch, "post")
         func count() -> Int { ((try? contents("\(scratch.path)/kept")) ?? "").components("# EOF\n") }
-        #expect(try eventually(seconds: 60) { count() > 5 })
+        #expect(eventually(seconds: 60) { count() > 5 })
         _ = try end(gathering)
         let outcome = try end(following)
         #expect(outcome.exitStatus == 0, "\(outcome)")
@@ -146,7 +146,7 @@ private let heapwatch = Built.products + "/heapwatch"
     @Test func aFileHasTheNewest() throws {
         let scratch = try Scratch()
         let gathering = try scratch.start([heapwatch, "-o", "w", "--interval", "200ms", "--quiet", "--name", "none"])
-        #expect(try eventually { (try? samples(in: "\(scratch.path)/w").samples.count) ?? 0 > 1 })
+        #expect(eventually { (try? samples(in: "\(scratch.path)/w").samples.count) ?? 0 > 1 })
         let following = try scratch.start([
             heapwatch, "export", "w", "--format", "openmetrics", "--follow", "-o", "now.prom",
         ])
@@ -155,9 +155,9 @@ private let heapwatch = Built.products + "/heapwatch"
                 $0.contains("column=\"meminfo.MemFree\"")
             }?.split(separator: " ").last ?? ""
         }
-        #expect(try eventually { !time().isEmpty })
+        #expect(eventually { !time().isEmpty })
         let first = time()
-        #expect(try eventually { time() != first && !time().isEmpty })
+        #expect(eventually { time() != first && !time().isEmpty })
         _ = try end(gathering)
         #expect(try end(following).exitStatus == 0)
         let wrong = try scratch.run([heapwatch, "export", "w", "--format", "csv", "--to", "x:1", "--follow"])

@@ -139,7 +139,7 @@ private let heapwatch = Built.products + "/heapwatch"
         var before = 0
         for round in 1 ... 4 {
             let running = try scratch.start([heapwatch, "-o", "w", "--interval", "100ms", "--quiet"])
-            #expect(try eventually { (try? samples(in: "\(scratch.path)/w").samples.count) ?? 0 >= before + 2 })
+            #expect(eventually { (try? samples(in: "\(scratch.path)/w").samples.count) ?? 0 >= before + 2 })
             usleep(useconds_t(round * 17_000))
             let least = try samples(in: "\(scratch.path)/w").samples.count
             kill(running.pid, SIGKILL)

@@ -124,7 +124,7 @@ import Text
                 try decoder.apply(bad[...], isKey: true)
                 try decoder.apply(bad[...], isKey: false)
                 _ = encoder.encode(decoder.sample(), isKey: true)
-            } catch is DecodingError {}
+            } catch {}
         }
     }
 
