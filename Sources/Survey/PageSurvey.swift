@@ -92,6 +92,9 @@ package struct PageSurvey {
         guard let program = RunningProgram(thread: thread), let pages = PresentPages(processID: thread) else {
             throw fail("its pages can't be looked up: \(String(cString: strerror(errno)))")
         }
+        guard pages.pageBytes == 4096 else {
+            throw fail("its pages have \(pages.pageBytes) bytes: only those of 4,096 can be surveyed")
+        }
         var survey = PageSurvey(groups)
         survey.hasResidency = true
         let heaps = isGlibc(image) ? GlibcHeaps(program) : nil

@@ -26,6 +26,22 @@ struct Sweep {
         var start: UInt64, end: UInt64
     }
 
+    /// What the inner loops need of a span. Copying the span itself would count references.
+    private struct Frame {
+        enum Shape { case mapped, chunks, bare }
+        var shape: Shape, low: UInt64, high: UInt64, end: Int
+
+        init(_ span: Span) {
+            (low, high, end) = (span.range.lowerBound, span.range.upperBound, span.blocks.upperBound)
+            shape =
+                switch span.kind {
+                case .mapped: .mapped
+                case .heap, .chunks: .chunks
+                case .bare: .bare
+                }
+        }
+    }
+
     private struct Touch {
         var stack: Int, size: Int, bytes: UInt64
     }
@@ -43,32 +59,33 @@ struct Sweep {
 
     consuming func finish() -> PageSurvey { survey }
 
-    @inline(__always) private func region(_ number: Int, _ span: Span) -> Region {
+    @inline(__always) private func region(_ number: Int, _ frame: Frame) -> Region {
+        if frame.shape == .mapped { return Region(start: frame.low, end: frame.high) }
         let block = blocks[number]
         let start = block.address
-        if case .mapped = span.kind { return Region(start: span.range.lowerBound, end: span.range.upperBound) }
         var region: Region
-        if case .bare = span.kind {
+        if frame.shape == .bare {
             region = Region(start: start, end: start &+ max(block.bytes, 1))
         } else {
             let size = max(32, (block.bytes &+ 23) & ~15)
             region = Region(start: start &- 8, end: start &- 8 &+ size)
         }
         if region.end < region.start { region.end = UInt64.max - 8192 }
-        if number + 1 < span.blocks.upperBound {
+        if number + 1 < frame.end {
             let next = blocks[number + 1].address &- (start &- region.start)
             // 16 bytes are less than any chunk: they belong to this one.
             if next < region.end || next &- region.end == 16 { region.end = max(next, region.start) }
         }
-        region.end = min(region.end, span.range.upperBound)
+        region.end = min(region.end, frame.high)
         return region
     }
 
     /// Without residency: the pages that a span's blocks touch.
     func pages(of span: Span) -> [Range<UInt64>] {
+        let frame = Frame(span)
         var runs: [Range<UInt64>] = []
         for number in span.blocks {
-            let region = region(number, span)
+            let region = region(number, frame)
             guard region.start < region.end else { continue }
             let low = region.start & ~(Self.page - 1), high = (region.end + Self.page - 1) & ~(Self.page - 1)
             if let last = runs.last, low <= last.upperBound {
@@ -84,11 +101,10 @@ struct Sweep {
     ///
     /// - Complexity: O(blocks and runs of the span, and pages that are not inside one block)
     mutating func pass(_ span: Span, runs: [Range<UInt64>]) {
-        let page = Self.page
+        let page = Self.page, frame = Frame(span), end = frame.end
         current = PageSums()
         (last, other, gap) = (Passed(), 0, nil)
         var number = span.blocks.lowerBound
-        let end = span.blocks.upperBound
         // What malloc keeps at the start of a heap is no block's, and no free chunk.
         var ownEnd: UInt64 = 0
         if case .heap(_, let heap) = span.kind { ownEnd = heap.firstChunk }
@@ -96,13 +112,13 @@ struct Sweep {
             var at = run.lowerBound
             while at < run.upperBound {
                 while number < end {
-                    let region = region(number, span)
+                    let region = region(number, frame)
                     if region.end > at { break }
                     pass(number, region)
                     number += 1
                 }
                 if number < end {
-                    let region = region(number, span)
+                    let region = region(number, frame)
                     if region.start <= at && region.end >= at &+ 2 * page {
                         let high = min(run.upperBound, region.end & ~(page - 1))
                         addInside(number, at ..< high)
@@ -110,12 +126,12 @@ struct Sweep {
                         continue
                     }
                 }
-                addPage(at, number, end, span, ownEnd)
+                addPage(at, number, frame, span, ownEnd)
                 at += page
             }
         }
         while number < end {
-            pass(number, region(number, span))
+            pass(number, region(number, frame))
             number += 1
         }
         survey.arenas[span.arena].sums += current
@@ -156,14 +172,14 @@ struct Sweep {
         survey.sizes[size].live += live
     }
 
-    private mutating func addPage(_ at: UInt64, _ first: Int, _ end: Int, _ span: Span, _ ownEnd: UInt64) {
+    private mutating func addPage(_ at: UInt64, _ first: Int, _ frame: Frame, _ span: Span, _ ownEnd: UInt64) {
         let page = at ..< at + Self.page
         current.resident += Self.page
         touches.removeAll(keepingCapacity: true)
         let own = ownEnd > at ? min(ownEnd, page.upperBound) - at : 0
         var used = own, liveHere: UInt64 = 0, number = first
-        while number < end {
-            let region = region(number, span)
+        while number < frame.end {
+            let region = region(number, frame)
             if region.start >= page.upperBound { break }
             let low = max(region.start, at), high = min(region.end, page.upperBound)
             if high > low {
@@ -180,7 +196,7 @@ struct Sweep {
         let kind = Occupancy(used, of: Self.page)
         survey.occupancy[kind.rawValue].pages += 1
         survey.occupancy[kind.rawValue].used += used
-        guard !touches.isEmpty || own > 0 else { return addUntouched(page, first, end, span) }
+        guard !touches.isEmpty || own > 0 else { return addUntouched(page, first, frame, span) }
         current.live += liveHere
         current.overhead += used - liveHere
         current.pinned += Self.page - used
@@ -216,14 +232,14 @@ struct Sweep {
 
     // MARK: Pages without a live block
 
-    private mutating func addUntouched(_ page: Range<UInt64>, _ next: Int, _ end: Int, _ span: Span) {
+    private mutating func addUntouched(_ page: Range<UInt64>, _ next: Int, _ frame: Frame, _ span: Span) {
         guard case .heap(let arena, let heap) = span.kind else {
             current.unclear += Self.page
             return
         }
         if gap?.range.contains(page.lowerBound) != true {
-            let content = walk(arena, heap, next < end ? blocks[next].address &- 16 : nil)
-            let high = next < end ? region(next, span).start : heap.range.upperBound
+            let content = walk(arena, heap, next < frame.end ? blocks[next].address &- 16 : nil)
+            let high = next < frame.end ? region(next, frame).start : heap.range.upperBound
             gap = (page.lowerBound ..< max(high, page.upperBound), content)
         }
         guard let content = gap?.content, !content.isUnclear else {

@@ -67,7 +67,7 @@ struct PagesCommand: ParsableCommand {
             try output.write(inputs: [program] + symbols.files + reduction.moduleFiles) { out in
                 let isTable = format == .table
                 let rows = limits.rows(inTable: isTable), frames = limits.frames(inTable: isTable)
-                guard isTable else { 
+                guard isTable else {
                     return try report.writeJSON(taken.memory, rowLimit: rows, frameLimit: frames, to: out)
                 }
                 var table = PagesTable(style: output.style)

@@ -141,6 +141,50 @@ struct Told {
         #expect(abs(measured - malloc["mmapThreshold"].int) <= 8192, "\(measured)")
     }
 
+    /// All of the process's memory in one line, held against the kernel's sum.
+    @Test func theVerdictAddsUpToTheResidentSize() throws {
+        let pins = try Pins(every: 16, threads: 2)
+        func resident() throws -> Int {
+            let text = try contents("/proc/\(pins.pid)/smaps_rollup")
+            let line = try #require(text.split(separator: "\n").first { $0.hasPrefix("Rss:") })
+            return try #require(Int(line.filter(\.isNumber))) * 1024
+        }
+        let before = try resident(), memory = try pins.survey()["memory"], after = try resident()
+        #expect(before == after && memory["residentBytes"].int == after)
+        let parts = ["held", "pinned", "retained", "other", "file", "shared", "image"].map { memory[$0 + "Bytes"].int }
+        #expect(parts.reduce(0, +) == after && parts.allSatisfy { $0 >= 0 }, "\(parts)")
+        let info = try pins.scratch.run([Built.products + "/heapsum", "info", "\(pins.pid)"])
+        #expect(
+            info.output.contains("memory        mostly free but pinned by live blocks (")
+                && info.output.contains("by allocate_kept ← work): \(separated(UInt64(after))) bytes resident, at "),
+            "\(info)")
+    }
+
+    /// All commands take a process by its number; a file of that name comes first, and a message says so.
+    @Test func processesByTheirNumber() throws {
+        let pins = try Pins(every: 256, threads: 0), scratch = pins.scratch, heapsum = Built.products + "/heapsum"
+        let number = "\(pins.pid)"
+        let packed = try scratch.run([heapsum, "pack", number, "-o", "copies"], directory: scratch.path)
+        #expect(packed.exitStatus == 0 && packed.output.hasSuffix(".heap\n"), "\(packed)")
+        let table = try scratch.run([heapsum, "table", number, "-o", "lake"], directory: scratch.path)
+        #expect(table.exitStatus == 0, "\(table)")
+        let facts = try scratch.shell("cat lake/facts/*.csv")
+        #expect(facts.output.contains(",\(number),"), "\(facts)")
+        let commands = [[], ["info"], ["pages"], ["leaks"], ["pack", "-o", "others"], ["table", "-o", "pond"]]
+        for command in commands {
+            let gone = try scratch.run([heapsum] + command + ["4194303"], directory: scratch.path)
+            #expect(gone.exitStatus == 2 && gone.messages.contains("4194303: no such process"), "\(command): \(gone)")
+        }
+        try scratch.write(number, "no image")
+        for command in commands {
+            let taken = try scratch.run([heapsum] + command + [number], directory: scratch.path)
+            #expect(
+                taken.exitStatus == 2
+                    && taken.messages.contains("\(number): the file of this name is taken, not process \(number)"),
+                "\(command): \(taken)")
+        }
+    }
+
     @Test func whatDoesNotRunHasNoResidency() throws {
         let pins = try Pins(every: 16, threads: 0)
         let live = try pins.survey(), image = try pins.image()

@@ -31,7 +31,7 @@ package struct PagesTable {
         if let input = report.reduction.inputs.first {
             var words = [style.bold(printable(input.program ?? input.path)), input.processID.map { "pid \($0)" } ?? ""]
             if survey.hasResidency {
-                words.append("read in \(LeakTable.milliseconds(survey.nanoseconds)) while it ran")
+                words.append("read in \(shortDuration(Double(survey.nanoseconds) / 1e9)) while it ran")
             }
             try out.write(words.joined(separator: " · ") + "\n\n")
         }
@@ -128,7 +128,7 @@ package struct PagesTable {
         if !left.isEmpty {
             let pinned = left.reduce(0) { $0 &+ $1.sums.pinned }
             try out.write(
-                "Not shown: \(counted(UInt64(left.count), "stack")), which pin \(separated(pinned)) bytes "
+                "Not shown: \(counted(UInt64(left.count), "stack")) with \(separated(pinned)) pinned bytes "
                     + "(--top 0 shows all).\n")
         }
         try out.write(
