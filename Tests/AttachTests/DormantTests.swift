@@ -102,15 +102,7 @@ import Testing
             _ = try program.ask("epoch \(epoch - 1)")
             let outcome = try arm(program)
             #expect(outcome.messages.contains("nothing was stopped"), "\(outcome)")
-            _ = try program.ask("epoch \(epoch)")
-            usleep(20_000)
-            _ = try program.ask("pause")
-            let held = try program.ask("count \(epoch)").split(separator: " ").map(String.init)
-            let image = try program.detach()
-            let found = image.held(epoch * 1024 ... epoch * 1024 + 1023)
-            #expect(["held", String(found.blocks), String(found.bytes)] == held)
-            #expect(image.losses.lost_allocations == 0 && image.losses.healed_slots == 0)
-            _ = try program.ask("resume")
+            try expectExact(program, epoch: epoch)
         }
         #expect(try program.ask("quit") == "damaged 0")
         #expect(try program.wait().exitStatus == 0)
@@ -239,6 +231,77 @@ import Testing
         #expect(try idle.wait().exitStatus == 7)
         let ended = try waiting.wait()
         #expect(ended.exitStatus == 125 && ended.messages.contains("ended before it began"), "\(ended)")
+    }
+
+    /// Ends the recording of `churn`, and compares the image with what the program holds of a new epoch.
+    private func expectExact(_ program: Attached, epoch: UInt64) throws {
+        _ = try program.ask("epoch \(epoch)")
+        usleep(20_000)
+        _ = try program.ask("pause")
+        let held = try program.ask("count \(epoch)").split(separator: " ").map(String.init)
+        let image = try program.detach()
+        let found = image.held(epoch * 1024 ... epoch * 1024 + 1023)
+        #expect(["held", String(found.blocks), String(found.bytes)] == held)
+        #expect(image.losses.lost_allocations == 0 && image.losses.healed_slots == 0)
+        _ = try program.ask("resume")
+    }
+
+    // heaprun's write may fall into a start by the signal: one of the two starts the recording, and it stays whole.
+    @Test func aSignalAndARequestAtOnce() throws {
+        let program = try dormant("churn", ["2"])
+        _ = try program.ask("epoch 1")
+        var generator = SeededGenerator(seed: 18)
+        for round in 0 ..< 12 {
+            let tool = try program.scratch.start(
+                [Built.heaprun, "--pid", String(program.pid), "-o", "images"],
+                variables: ["HEAPSUM_LIBRARY": Built.interposer])
+            usleep(UInt32.random(in: 5_000 ..< 60_000, using: &generator))
+            kill(program.pid, SIGUSR2)
+            let outcome = try tool.wait()
+            #expect(
+                outcome.exitStatus == 0 || outcome.messages.contains("recorded already"), "\(outcome)")
+            #expect(try eventually { try isRecorded(program.pid) })
+            try expectExact(program, epoch: 2 + UInt64(round))
+        }
+        #expect(try program.ask("quit") == "damaged 0")
+        #expect(try program.wait().exitStatus == 0)
+    }
+
+    // Half a request starts nothing, and keeps nobody from the next one.
+    @Test func heaprunMayDieAtAnyInstant() throws {
+        let program = try dormant("churn", ["2"])
+        _ = try program.ask("epoch 1")
+        var generator = SeededGenerator(seed: 4712)
+        for round in 0 ..< 16 {
+            let tool = try program.scratch.start(
+                [Built.heaprun, round % 3 == 2 ? "--detach" : "--pid", String(program.pid), "--quiet"],
+                variables: ["HEAPSUM_LIBRARY": Built.interposer])
+            var result: Int32 = 0
+            usleep(UInt32.random(in: 0 ..< 60_000, using: &generator))
+            kill(tool.pid, SIGKILL)
+            waitpid(tool.pid, &result, 0)
+        }
+        // It may have been left recording.
+        _ = try program.heaprun("--detach")
+        _ = try arm(program)
+        #expect(try eventually { try isRecorded(program.pid) })
+        try expectExact(program, epoch: 9)
+        #expect(try program.ask("quit") == "damaged 0")
+        #expect(try program.wait().exitStatus == 0)
+    }
+
+    @Test(arguments: ["libjemalloc.so.2", "libtcmalloc_minimal.so.4"]) func otherAllocators(name: String) throws {
+        let program = try Attached(
+            [Built.heaprun, "--dormant", "-o", "own", try Built.program("churn"), "2"],
+            variables: ["HEAPSUM_LIBRARY": Built.interposer, "LD_PRELOAD": name])
+        _ = try program.ask("epoch 1")
+        try expectNothing(program)
+        for round in 0 ..< 2 {
+            _ = try arm(program)
+            try expectExact(program, epoch: 2 + UInt64(round))
+        }
+        #expect(try program.ask("quit") == "damaged 0")
+        #expect(try program.wait().exitStatus == 0)
     }
 
     // Where ptrace is out of reach, a dormant program can still be asked.
