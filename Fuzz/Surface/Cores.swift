@@ -21,5 +21,6 @@ func readCore(_ path: String) throws {
     guard blocks == 3 else { throw Contradiction(description: "verdicts on \(blocks) blocks of 3") }
     let tree = HolderTree(report)
     try LeakTable(style: Style()).write(report.summary, to: TextOutput())
-    try report.summary.writeJSON(shown: Set(Verdict.shown), rowLimit: nil, frameLimit: nil, holders: tree, to: TextOutput())
+    try report.summary.writeJSON(
+        shown: Set(Verdict.shown), rowLimit: nil, frameLimit: nil, holders: tree, to: TextOutput())
 }
