@@ -21,6 +21,47 @@ struct StartsEntry: BitwiseCopyable {
     var unused: UInt32 = 0
 }
 
+/// Entries for the parts of the address space in which blocks start, as they are met: 2 MB each, for steps of 16 bytes.
+private struct ChunkNumbers {
+    let entriesPerChunk: Int
+    /// The first entry of each part.
+    private(set) var ofKeys: [UInt64: Int] = [:]
+    private(set) var entries: UnsafeMutablePointer<StartsEntry>
+    private var count = 0
+    private var room: Int
+    private var last = (key: UInt64.max, chunk: 0)
+
+    init(entriesPerChunk: Int) {
+        self.entriesPerChunk = entriesPerChunk
+        room = 16 * entriesPerChunk
+        entries = .allocate(capacity: room)
+    }
+
+    /// Whoever takes `entries` at the end deallocates them.
+    @inline(__always) mutating func chunk(_ key: UInt64) -> Int {
+        if key == last.key { return last.chunk }
+        if let known = ofKeys[key] {
+            last = (key, known)
+            return known
+        }
+        return add(key)
+    }
+
+    private mutating func add(_ key: UInt64) -> Int {
+        if count + entriesPerChunk > room {
+            let grown = UnsafeMutablePointer<StartsEntry>.allocate(capacity: room * 2)
+            grown.moveInitialize(from: entries, count: count)
+            entries.deallocate()
+            (entries, room) = (grown, room * 2)
+        }
+        (entries + count).initialize(repeating: StartsEntry(), count: entriesPerChunk)
+        last = (key, count)
+        ofKeys[key] = count
+        count += entriesPerChunk
+        return last.chunk
+    }
+}
+
 /// The block that a word points to.
 struct Hit: Equatable {
     var block: UInt32
@@ -57,19 +98,19 @@ package final class BlockTable {
     private var keyCount = 0
     private var directory: UnsafeMutablePointer<UInt32>
     private var chunks: UnsafeMutablePointer<StartsEntry>
-    private var chunkCount = 0
 
     /// Accepts blocks in any order. Of two with one address the first counts.
     ///
     /// - Parameters:
     ///   - granule: the least distance between the starts of two blocks: 16 (glibc) or 8 bytes.
-    ///   - forEachBlock: passes all blocks to its argument; called three times. What it passes only later is left out.
+    ///   - forEachBlock: passes all blocks to its argument; called twice. What it passes only later is left out.
     /// - Complexity: O(blocks), 16 bytes a block and 16 bytes a KB of heap.
     init(granule: Int, keepsTicks: Bool, _ forEachBlock: ((Span<LiveBlock>) -> Void) -> Void) {
-        stepShift = granule == 16 ? 4 : 3
-        entryShift = stepShift + 6
-        entriesPerChunk = 1 << Int(Self.keyShift - entryShift)
-        var low = UInt64.max, high: UInt64 = 0, passed = 0, possible = 0, lastKey = UInt64.max, keys: Set<UInt64> = []
+        let stepShift: UInt64 = granule == 16 ? 4 : 3, entryShift = stepShift + 6
+        let entriesPerChunk = 1 << Int(Self.keyShift - entryShift)
+        (self.stepShift, self.entryShift, self.entriesPerChunk) = (stepShift, entryShift, entriesPerChunk)
+        var low = UInt64.max, high: UInt64 = 0, passed = 0, possible = 0
+        var numbers = ChunkNumbers(entriesPerChunk: entriesPerChunk)
         forEachBlock { blocks in
             for index in blocks.indices where blocks[index].address != 0 {
                 let block = blocks[index]
@@ -78,12 +119,12 @@ package final class BlockTable {
                 possible += 1
                 low = min(low, block.address)
                 high = max(high, min(block.address &+ max(block.bytes, 1), Self.limit))
-                if block.address >> Self.keyShift != lastKey {
-                    lastKey = block.address >> Self.keyShift
-                    keys.insert(lastKey)
-                }
+                let chunk = numbers.chunk(block.address >> Self.keyShift)
+                numbers.entries[chunk + Int(block.address >> entryShift) & (entriesPerChunk - 1)].bits |=
+                    1 << (block.address >> stepShift & 63)
             }
         }
+        chunks = numbers.entries
         let room = max(possible, 1)
         starts = .allocate(capacity: room)
         sizes = .allocate(capacity: room)
@@ -92,7 +133,6 @@ package final class BlockTable {
         guard low < high else {
             guard let zeroes = calloc(1, 4) else { fatalError("no memory for 4 bytes") }
             directory = zeroes.bindMemory(to: UInt32.self, capacity: 1)
-            chunks = .allocate(capacity: 1)
             strays = passed
             return
         }
@@ -101,17 +141,13 @@ package final class BlockTable {
         // The table is sparse, like the address space: unused pages cost nothing.
         guard let zeroes = calloc(keyCount, 4) else { fatalError("no memory for \(keyCount * 4) bytes of a table") }
         directory = zeroes.bindMemory(to: UInt32.self, capacity: keyCount)
-        chunkCount = keys.count
-        chunks = .allocate(capacity: chunkCount * entriesPerChunk)
-        chunks.initialize(repeating: StartsEntry(), count: chunkCount * entriesPerChunk)
-        for (number, key) in keys.sorted().enumerated() { directory[Int(key) - firstKey] = UInt32(number + 1) }
-        forEachBlock { blocks in
-            for index in blocks.indices { place(blocks[index].address) { $0.pointee.bits |= $1 } }
-        }
         var rank: UInt32 = 0
-        for index in 0 ..< chunkCount * entriesPerChunk {
-            chunks[index].rank = rank
-            rank &+= UInt32(chunks[index].bits.nonzeroBitCount)
+        for (key, chunk) in numbers.ofKeys.sorted(by: { $0.key < $1.key }) {
+            directory[Int(key) - firstKey] = UInt32(chunk / entriesPerChunk + 1)
+            for entry in chunk ..< chunk + entriesPerChunk {
+                chunks[entry].rank = rank
+                rank &+= UInt32(chunks[entry].bits.nonzeroBitCount)
+            }
         }
         count = min(Int(rank), room)
         starts.initialize(repeating: 0, count: room)

@@ -35,17 +35,28 @@ package final class LeakReport {
         let table = verdict.table
         // First by stack and verdict, which are few, then by node: several stacks may have the same node.
         let kinds = Verdict.allCases.count, stacks = max(nodeOfStack.count, 1)
-        var sums = [LeakRow?](repeating: nil, count: stacks * kinds)
-        for block in 0 ..< table.count {
-            let stack = Int(table.stack(block)), kind = verdict.verdict(block)
-            let place = (stack < stacks ? stack : 0) * kinds + Int(kind.rawValue)
-            if sums[place] == nil {
-                sums[place] = LeakRow(node: node(of: block), verdict: kind, example: table.start(block))
-            }
-            sums[place]?.own.add(Amount(blocks: 1, bytes: table.bytes(block)))
-            if kind == .definite, let more = verdict.dragged[UInt32(block)] { sums[place]?.dragged.add(more) }
+        var sums = [Amount](repeating: Amount(), count: stacks * kinds)
+        var first = [Int](repeating: -1, count: stacks * kinds), dragged = [Int: Amount]()
+        func place(_ block: Int) -> Int {
+            let stack = Int(table.stack(block))
+            return (stack < stacks ? stack : 0) * kinds + Int(verdict.verdict(block).rawValue)
         }
-        rows = LeakSummary.ordered(sums.compactMap { $0 })
+        for block in 0 ..< table.count {
+            let place = place(block)
+            if first[place] < 0 { first[place] = block }
+            sums[place].add(Amount(blocks: 1, bytes: table.bytes(block)))
+        }
+        for (leader, amount) in verdict.dragged where verdict.verdict(Int(leader)) == .definite {
+            dragged[place(Int(leader)), default: Amount()].add(amount)
+        }
+        var rows: [LeakRow] = []
+        for (place, block) in first.enumerated() where block >= 0 {
+            var row = LeakRow(node: node(of: block), verdict: verdict.verdict(block), example: table.start(block))
+            row.own = sums[place]
+            row.dragged = dragged[place] ?? Amount()
+            rows.append(row)
+        }
+        self.rows = LeakSummary.ordered(rows)
     }
 
     func node(of block: Int) -> UInt32 {
