@@ -66,12 +66,18 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
         if answer.refused > 0 {
             say("  \(separated(answer.refused)) addresses can't be changed: calls through them are not recorded")
         }
-        if request.seconds == nil {
-            say("  heapdump \(pid) writes a dump; heaprun --detach \(pid) ends the recording and leaves its image")
-        }
+        if request.seconds == nil { sayWhereImageIs(pid, image) }
     }
     guard let seconds = request.seconds else { return 0 }
     return try stay(with: pid, startTime, image, for: seconds, request, runDirectory)
+}
+
+/// Says what ends a recording that no heaprun waits for, and where its image is if the program itself does.
+func sayWhereImageIs(_ pid: pid_t, _ image: ImagePlace?) {
+    say("  heapdump \(pid) writes a dump; heaprun --detach \(pid) ends the recording and leaves its image")
+    if case .file(let path) = image {
+        say("  if the program ends before that, its image stays: heapsum \(shellWord(path.text))")
+    }
 }
 
 /// Loads the library if it is not there yet, and begins a recording with these settings.

@@ -120,9 +120,7 @@ func wake(_ control: Control, _ request: AttachRequest) throws(LaunchError) -> I
     let image = try? findImage(of: pid, deadline: 0)
     if !request.isQuiet {
         say("heaprun: \(name) (PID \(pid)) was dormant, and records from now on; nothing was stopped")
-        if request.seconds == nil {
-            say("  heapdump \(pid) writes a dump; heaprun --detach \(pid) ends the recording and leaves its image")
-        }
+        if request.seconds == nil { sayWhereImageIs(pid, image) }
     }
     guard let seconds = request.seconds else { return 0 }
     return try stay(with: pid, startTime, image, for: seconds, request, runDirectory)

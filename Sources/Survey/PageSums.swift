@@ -25,6 +25,9 @@ package struct PageSums: Equatable, Sendable {
     /// Bytes on pages that no live block touches.
     package var untouched: UInt64 { returned &+ top &+ kept &+ rims &+ unclear }
 
+    /// What is surely free.
+    package var free: UInt64 { pinned &+ returned &+ top &+ rims }
+
     package static func += (sum: inout PageSums, other: PageSums) {
         sum.resident &+= other.resident
         sum.live &+= other.live

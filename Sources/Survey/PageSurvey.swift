@@ -153,16 +153,18 @@ package struct PageSurvey {
             what: "sampled: most blocks are not in it, so it can't tell which pages they pin: record without --sample")
     }
 
+    private static let unbookedCount = "they count as free on pages with other live blocks, and as not booked on others"
+
     private mutating func noteWhatIsNotBooked(_ image: HeapImage) {
         if image.hasFlag(HEAP_FLAG_FORKED) {
-            notes.append("blocks that the process inherited by fork are not in the image, and count as free")
+            notes.append("blocks that the process inherited by fork are not in the image: \(Self.unbookedCount)")
         }
         if image.hasFlag(HEAP_FLAG_ATTACHED) {
-            notes.append("blocks from before the recording was attached are not in the image, and count as free")
+            notes.append("blocks from before the recording was attached are not in the image: \(Self.unbookedCount)")
         }
         let lost = image.losses.lost_allocations &+ image.losses.early_allocations &+ image.losses.paused_allocations
         if lost > 0 {
-            notes.append("\(counted(lost, "allocation")) could not be booked: these blocks count as free")
+            notes.append("\(counted(lost, "allocation")) could not be booked: \(Self.unbookedCount)")
         }
         if image.hasFlag(HEAP_FLAG_STOPPED) {
             notes.append("the recording stopped before the program ended: later blocks and frees are not known")

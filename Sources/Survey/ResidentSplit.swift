@@ -14,8 +14,12 @@ package struct ResidentSplit: Equatable {
     package var held: UInt64 = 0
     /// Free, on pages that live blocks touch.
     package var pinned: UInt64 = 0
-    /// The allocator's other pages.
+    /// Free pages that the allocator keeps. Of another allocator than glibc's, all pages without a live block.
     package var retained: UInt64 = 0
+    /// In use for malloc, but no live block of the image: in the caches of threads, malloc's own, or not booked.
+    package var unbooked: UInt64 = 0
+    /// The allocator's pages that could not be told apart.
+    package var unclear: UInt64 = 0
     /// Anonymous memory that is not the allocator's: the program's own mappings, stacks, other allocators.
     package var others: UInt64 = 0
     /// Programs, libraries and their data, mapped files.
@@ -28,11 +32,11 @@ package struct ResidentSplit: Equatable {
     /// When the mappings were read, in nanoseconds since 1970.
     package var takenRealtimeNanoseconds: UInt64 = 0
 
-    package var total: UInt64 { held &+ pinned &+ retained &+ others &+ files &+ shared &+ image }
+    private var parts: [UInt64] { [held, pinned, retained, unbooked, unclear, others, files, shared, image] }
+    package var total: UInt64 { parts.reduce(0, &+) }
 
     package static func == (one: ResidentSplit, other: ResidentSplit) -> Bool {
-        [one.held, one.pinned, one.retained, one.others, one.files, one.shared, one.image]
-            == [other.held, other.pinned, other.retained, other.others, other.files, other.shared, other.image]
+        one.parts == other.parts
     }
 
     /// - Parameter mappings: of the surveyed process, in order of address.
@@ -66,9 +70,17 @@ package struct ResidentSplit: Equatable {
                 if rest > largestOther?.bytes ?? 0 { largestOther = (bounds, rest) }
             }
         }
-        held = min(survey.sums.live &+ survey.sums.overhead, allocator)
-        pinned = min(survey.sums.pinned, allocator &- held)
-        retained = allocator &- held &- pinned
+        let sums = survey.sums
+        func take(_ bytes: UInt64) -> UInt64 {
+            let taken = min(bytes, allocator)
+            allocator &-= taken
+            return taken
+        }
+        held = take(sums.live &+ sums.overhead)
+        pinned = take(sums.pinned)
+        unbooked = take(sums.kept)
+        retained = take(survey.isGlibc ? sums.returned &+ sums.top &+ sums.rims : .max)
+        unclear = allocator
     }
 
     private static func isMemory(_ path: String) -> Bool {

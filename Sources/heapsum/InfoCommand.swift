@@ -75,8 +75,9 @@ struct InfoCommand: ParsableCommand {
     private func memory(of image: HeapImage) -> String? {
         guard let process = NamedProgram.process(of: image) else { return nil }
         do {
-            return try TakenSurvey(image, process: process, symbolizer: Symbolizer()).memory?.text
-                ?? "not told: the process ended meanwhile"
+            let taken = try TakenSurvey(image, process: process, symbolizer: Symbolizer())
+            guard let memory = taken.memory else { return "not told: the process ended meanwhile" }
+            return ([memory.text] + taken.report.survey.notes).joined(separator: "; ")
         } catch {
             return "not told: \(printable((error as? InputError)?.what ?? "\(error)"))"
         }

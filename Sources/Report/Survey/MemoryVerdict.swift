@@ -33,7 +33,12 @@ package struct MemoryVerdict {
         parts = [
             ("heldBytes", split.held, "held by live blocks"),
             ("pinnedBytes", split.pinned, "free but pinned by live blocks"),
-            ("retainedBytes", split.retained, "free pages retained by the allocator"),
+            (
+                "retainedBytes", split.retained,
+                report.survey.isGlibc ? "free pages retained by the allocator" : "the allocator's without a live block"
+            ),
+            ("unbookedBytes", split.unbooked, "in use, but not booked or in malloc's caches"),
+            ("unclearBytes", split.unclear, "the allocator's that could not be told apart"),
             ("otherBytes", split.others, "not malloc's"), ("fileBytes", split.files, "file pages"),
             ("sharedBytes", split.shared, "shared memory"), ("imageBytes", split.image, "heapsum's own"),
         ]

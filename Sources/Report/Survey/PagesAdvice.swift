@@ -25,7 +25,7 @@ extension PagesReport {
     private var adviceForGlibc: [String] {
         var lines: [String] = []
         let sums = survey.sums
-        let free = sums.pinned &+ sums.untouched
+        let free = sums.free
         lines.append(
             "malloc_trim(0) would give back \(separated(sums.returned)) of \(separated(free)) free bytes"
                 + (sums.returned < Self.least && free >= Self.least
@@ -38,7 +38,7 @@ extension PagesReport {
         let arenas = survey.arenas.filter { $0.kind == .arena }
         let inArenas = arenas.reduce(0) { $0 &+ $1.sums.resident }
         if arenas.count > 1, inArenas >= Self.least {
-            let free = arenas.reduce(0) { $0 &+ $1.sums.pinned &+ $1.sums.untouched }
+            let free = arenas.reduce(0) { $0 &+ $1.sums.free }
             lines.append(
                 "\(counted(UInt64(arenas.count), "arena")) beside the main one have \(separated(inArenas)) bytes, of "
                     + "which \(separated(free)) are free: MALLOC_ARENA_MAX=2 in the environment makes threads share.")
