@@ -151,7 +151,9 @@ struct Told {
         }
         let before = try resident(), memory = try pins.survey()["memory"], after = try resident()
         #expect(before == after && memory["residentBytes"].int == after)
-        let parts = ["held", "pinned", "retained", "other", "file", "shared", "image"].map { memory[$0 + "Bytes"].int }
+        let parts = ["held", "pinned", "retained", "unbooked", "unclear", "other", "file", "shared", "image"].map {
+            memory[$0 + "Bytes"].int
+        }
         #expect(parts.reduce(0, +) == after && parts.allSatisfy { $0 >= 0 }, "\(parts)")
         let info = try pins.scratch.run([Built.products + "/heapsum", "info", "\(pins.pid)"])
         #expect(
