@@ -109,14 +109,7 @@ import Testing
             #include <sys/prctl.h>
             int main(void) { prctl(PR_SET_DUMPABLE, 0); puts("ready"); fflush(stdout); return getchar() == EOF; }
             """)
-        try scratch.prepare(
-            "cc -o program program.c && chmod 777 . && cp '\(Built.heaprun)' heaprun && chmod 755 heaprun program")
-        let other = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
-        let program = try Attached(other + ["./program"], scratch: scratch)
-        #expect(try program.answer() == "ready")
-        let outcome = try scratch.run(
-            other + ["./heaprun", "--pid", String(program.pid), "-o", "/tmp"],
-            variables: ["HEAPSUM_LIBRARY": Built.interposer])
+        let (program, outcome) = try asAnotherUser(scratch)
         #expect(outcome.exitStatus == 125 && outcome.messages.contains("PR_SET_DUMPABLE"), "\(outcome)")
         try program.attach()
         _ = try program.detach()
@@ -216,14 +209,7 @@ import Testing
     func yama() throws {
         let scratch = try Scratch()
         try scratch.write("program.c", waiting)
-        try scratch.prepare(
-            "cc -o program program.c && chmod 777 . && cp '\(Built.heaprun)' heaprun && chmod 755 heaprun program")
-        let other = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
-        let program = try Attached(other + ["./program"], scratch: scratch)
-        #expect(try program.answer() == "ready")
-        let outcome = try scratch.run(
-            other + ["./heaprun", "--pid", String(program.pid), "-o", "/tmp"],
-            variables: ["HEAPSUM_LIBRARY": Built.interposer])
+        let (_, outcome) = try asAnotherUser(scratch)
         #expect(outcome.exitStatus == 125 && outcome.messages.contains("Yama forbids tracing"), "\(outcome)")
     }
 
@@ -269,5 +255,18 @@ import Testing
             let outcome = try scratch.run([Built.heaprun] + arguments)
             #expect(outcome.exitStatus == 125 && !outcome.messages.isEmpty, "\(arguments): \(outcome)")
         }
+    }
+
+    /// Runs program.c as another user, and what heaprun says to that user when it attaches.
+    private func asAnotherUser(_ scratch: Scratch) throws -> (Attached, Outcome) {
+        try scratch.prepare(
+            "cc -o program program.c && chmod 777 . && cp '\(Built.heaprun)' heaprun && chmod 755 heaprun program")
+        let other = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+        let program = try Attached(other + ["./program"], scratch: scratch)
+        #expect(try program.answer() == "ready")
+        let outcome = try scratch.run(
+            other + ["./heaprun", "--pid", String(program.pid), "-o", "/tmp"],
+            variables: ["HEAPSUM_LIBRARY": Built.interposer])
+        return (program, outcome)
     }
 }
