@@ -40,7 +40,7 @@ LIBRARY_HEADERS = $(wildcard Interposer/*/*.h Interposer/*/*/*.h)
 ALLOCATOR_BASE = $(addprefix Interposer/base/,bytes.c loader.c symbols.c system.c)
 ALLOCATORS = $(patsubst %,$(BUILD)/lib/heapsum/libheapsum-%.so,jemalloc tcmalloc)
 
-.PHONY: all library tools examples demo test test-browser stories test-programs test-leaks test-attach test-stacks test-kills test-fleet test-older-glibc fuzz soak bench bench-recording bench-against install clean packages lint format
+.PHONY: all library tools demo-tools examples demo test test-browser stories test-programs test-leaks test-attach test-stacks test-kills test-fleet test-older-glibc fuzz soak bench bench-recording bench-against install clean packages lint format
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -59,10 +59,15 @@ $(BUILD)/lib/heapsum/libheapsum-%.so: Interposer/allocators/%.c Interposer/alloc
 	    -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state $(LDFLAGS) && mv -f $@.$$$$ $@
 
 # SwiftPM does not notice changes in a header that Swift imports, and would keep the old layout: touch the importers.
-.build/headers: $(wildcard Interposer/include/* Sources/CKernel/* Sources/CLaunch/* Sources/CLogs/* Sources/CSymbols/* Sources/CVersion/*)
+.build/headers: $(wildcard Interposer/include/* Sources/CKernel/* Sources/CLaunch/* Sources/CLogs/* Sources/CSymbols/* Sources/CVersion/*) | .build/assets
 	@mkdir -p $(@D)
 	@[ ! -e $@ ] || touch Sources/*/*.swift Sources/*/*/*.swift Tests/*/*.swift
 	@touch $@
+
+# Nor does it notice changes in the files that the assembler embeds.
+.build/assets: $(wildcard Sources/Page/Assets/*)
+	@mkdir -p $(@D)
+	@touch Sources/CAssets/assets.c $@
 
 # SwiftPM knows what else is out of date. The tools contain the Swift library, so that they run on machines without
 # Swift, and have no rpath, because they need none. They are one executable under six names: hard links or copies, not
@@ -77,6 +82,12 @@ tools: .build/headers
 	@scripts/quietly 'the tools' $(SWIFT) build $(RELEASE) --product heapsum-tools
 	@mkdir -p $(BUILD)/bin
 	@for tool in $(TOOLS); do ln -f $(ONE) $(BUILD)/bin/$$tool 2>/dev/null || cp -f $(ONE) $(BUILD)/bin/$$tool || exit 1; done
+
+# Only what the demo needs; where all tools have been built before, they are brought up to date.
+demo-tools: .build/headers
+	@scripts/quietly 'heapsum, heaprun, heapdump' sh -c 'for tool in heapsum heaprun heapdump; do $(SWIFT) build $(RELEASE) --product $$tool || exit; done'
+	@mkdir -p $(BUILD)/bin
+	@for tool in heapsum heaprun heapdump; do cp --remove-destination .build/release/$$tool $(BUILD)/bin/ || exit; done
 
 examples: $(EXAMPLES)
 
@@ -94,7 +105,8 @@ packages:
 
 # The C library and the example are built while Swift's compilers wait for one another.
 demo: packages
-	@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j2) all .build/examples/pool-slot-zero
+	@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j2) library \
+	    $(if $(wildcard $(BUILD)/bin/heaptop),tools,demo-tools) .build/examples/pool-slot-zero
 	@scripts/demo $(BUILD)/bin .build/examples
 
 test: packages

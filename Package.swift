@@ -52,8 +52,9 @@ let package = Package(
         .target(name: "Logs", dependencies: ["CLogs", "HeapImage", "Reduce", "Text", system]),
         // Which process grows, or whether the kernel does: samples of /proc, their files, and the verdict.
         .target(name: "Watch", dependencies: ["Page", "Proc", "Text", "Trend", system]),
-        // HTML pages in one file: the built-in style and scripts, and the data.
-        .target(name: "Page", dependencies: ["Text"], resources: [.embedInCode("Assets")]),
+        // HTML pages in one file: the built-in style and scripts, which CAssets embeds, and the data.
+        .target(name: "CAssets", cSettings: [.headerSearchPath("../Page/Assets")]),
+        .target(name: "Page", dependencies: ["CAssets", "Text"], exclude: ["Assets"]),
         .target(
             name: "Report",
             dependencies: [

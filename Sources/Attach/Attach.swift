@@ -35,27 +35,23 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     try checkAttachable(pid)
     let target = try Target(pid)
     if isRecorded(pid) { return try changeRate(request, target) }
-    let output = try prepareOutput(request.output ?? ".")
-    let place = try placeOfLibrary(for: pid)
+    let library = try placeOfLibrary(for: pid)
     // An earlier recording's image is unmapped now: first wait until no thread can still write to it.
     if target.library != nil { try settle(target) }
     let startTime = ProcessStat.of(pid)?.startTime ?? 0
-    let runDirectory = try runDirectory(for: pid, output: output)
-    var options = request.options
-    options.output = output
-    options.runDirectory = runDirectory ?? "/dev/shm"
-    options.signal = options.signal ?? 0
-    if runDirectory != nil && options.messages == nil { options.messages = runDirectory?.appending("messages") }
+    var place = try RecordingPlace(for: request)
+    place.options.signal = place.options.signal ?? 0
     let answer: heapsum_attach_answer, paused: UInt64, tid: pid_t
     do throws(LaunchError) {
-        (answer, paused, tid) = try start(target, place, try settingsText(options))
-        guard answer.result == HEAPSUM_ATTACH_DONE.rawValue else { throw refusal(pid, answer.result, options) }
+        (answer, paused, tid) = try start(target, library, try settingsText(place.options))
+        guard answer.result == HEAPSUM_ATTACH_DONE.rawValue else { throw refusal(pid, answer.result, place.options) }
     } catch {
-        if let runDirectory { remove(runDirectory) }
+        place.remove()
         throw error
     }
     // Find the image before printing: the program may end at any time, and its mappings go with it.
     let image = try? findImage(of: pid, deadline: 0)
+    let link = request.seconds == nil ? linkImage(image, into: place.output) : nil
     if !request.isQuiet {
         let name = programName(pid)
         say(
@@ -66,18 +62,18 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
         if answer.refused > 0 {
             say("  \(separated(answer.refused)) addresses can't be changed: calls through them are not recorded")
         }
-        if request.seconds == nil { sayWhereImageIs(pid, image) }
+        if request.seconds == nil { sayWhereImageIs(pid, image, link) }
     }
     guard let seconds = request.seconds else { return 0 }
-    return try stay(with: pid, startTime, image, for: seconds, request, runDirectory)
+    return try stay(with: pid, startTime, image, for: seconds, request, place.runDirectory)
 }
 
 /// Says what ends a recording that no heaprun waits for, and where its image is if the program itself does.
-func sayWhereImageIs(_ pid: pid_t, _ image: ImagePlace?) {
+func sayWhereImageIs(_ pid: pid_t, _ image: ImagePlace?, _ link: FilePath?) {
     say("  heapdump \(pid) writes a dump; heaprun --detach \(pid) ends the recording and leaves its image")
-    if case .file(let path) = image {
-        say("  if the program ends before that, its image stays: heapsum \(shellWord(path.text))")
-    }
+    guard case .file(let path) = image else { return }
+    say("  if the program ends before that, its image stays: heapsum \(shellWord((link ?? path).text))")
+    if link != nil { say("  (a link to \(path.text))") }
 }
 
 /// Loads the library if it is not there yet, and begins a recording with these settings.

@@ -110,10 +110,19 @@ func leave(
         var options = PackOptions()
         options.state = .unknown
         options.endedMonotonicNanoseconds = monotonicNanoseconds()
-        let summary = try image.pack(into: output.text, options: options) {
-            $0 == 1
-                ? ImageNames.baseName(name)
-                : ImageNames.image(program: image.programName, processID: image.header.pid, attempt: $0)
+        // A link to the running image has the name that the packed one gets.
+        let link = linkToImage(place, in: wanted)
+        try? link?.remove()
+        let summary: PackSummary
+        do {
+            summary = try image.pack(into: output.text, options: options) {
+                $0 == 1
+                    ? ImageNames.baseName(name)
+                    : ImageNames.image(program: image.programName, processID: image.header.pid, attempt: $0)
+            }
+        } catch {
+            if link != nil { _ = linkImage(place, into: wanted) }
+            throw error
         }
         if case .file(let path) = place { giveBack(path, keepsDirectory) }
         if !request.isQuiet {

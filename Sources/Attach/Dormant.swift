@@ -94,36 +94,32 @@ private let patienceNanoseconds: UInt64 = 1_000_000_000
 /// - Throws: 125 with the reason and the way out.
 func wake(_ control: Control, _ request: AttachRequest) throws(LaunchError) -> Int32 {
     let pid = request.pid
-    let output = try prepareOutput(request.output ?? ".")
     let startTime = ProcessStat.of(pid)?.startTime ?? 0
-    let runDirectory = try runDirectory(for: pid, output: output)
-    var options = request.options
-    options.output = output
-    options.runDirectory = runDirectory ?? "/dev/shm"
-    if runDirectory != nil && options.messages == nil { options.messages = runDirectory?.appending("messages") }
-    let settings = try settingsText(options)
+    let place = try RecordingPlace(for: request)
     var result: UInt32?
     do throws(LaunchError) {
+        let settings = try settingsText(place.options)
         result = try awaitAnswer(control, settings, request, startTime)
         if result == HEAPSUM_ATTACH_BUSY.rawValue {
             // An earlier heaprun ended a recording, and was killed before its last step.
             try settle(try Target(pid))
             result = try awaitAnswer(control, settings, request, startTime)
         }
-        if let result, result != HEAPSUM_ATTACH_DONE.rawValue { throw refusal(pid, result, options) }
+        if let result, result != HEAPSUM_ATTACH_DONE.rawValue { throw refusal(pid, result, place.options) }
     } catch {
-        if let runDirectory { remove(runDirectory) }
+        place.remove()
         throw error
     }
     let name = programName(pid)
     guard result != nil else { return 0 }
     let image = try? findImage(of: pid, deadline: 0)
+    let link = request.seconds == nil ? linkImage(image, into: place.output) : nil
     if !request.isQuiet {
         say("heaprun: \(name) (PID \(pid)) was dormant, and records from now on; nothing was stopped")
-        if request.seconds == nil { sayWhereImageIs(pid, image) }
+        if request.seconds == nil { sayWhereImageIs(pid, image, link) }
     }
     guard let seconds = request.seconds else { return 0 }
-    return try stay(with: pid, startTime, image, for: seconds, request, runDirectory)
+    return try stay(with: pid, startTime, image, for: seconds, request, place.runDirectory)
 }
 
 /// Asks, and waits for the answer: as long as it takes if the recording has a time, else for a second. A signal ends

@@ -122,16 +122,55 @@ func hasOurRoot(_ pid: pid_t) -> Bool {
     return shared.st_ino == there.st_ino && shared.st_dev == there.st_dev
 }
 
-/// A new directory for the running image that the target may write; nil if its root is another, or if the directory
-/// can't be given to its user: the target then makes its image where it can.
-func runDirectory(for pid: pid_t, output: FilePath) throws(LaunchError) -> FilePath? {
-    guard hasOurRoot(pid) else { return nil }
-    let place = try RunDirectory(output: output)
-    if let owner = userOf(pid), owner.user != geteuid() {
-        guard place.path.withPlatformString({ chown($0, owner.user, owner.group) }) == 0 else {
-            place.removeIfEmpty()
-            return nil
-        }
+/// Where a recording in a running program is put.
+struct RecordingPlace {
+    let output: FilePath
+    /// A new directory for the running image, which the target may write; nil if its root is another, or if the
+    /// directory can't be given to its user: the target then makes its image where it can.
+    let runDirectory: FilePath?
+    /// The request's options with these places.
+    var options: RecordingOptions
+    private let isNewOutput: Bool
+
+    /// Makes the directories.
+    init(for request: AttachRequest) throws(LaunchError) {
+        let wanted = request.output ?? "."
+        isNewOutput = !wanted.isAccessible(F_OK)
+        output = try prepareOutput(wanted)
+        runDirectory = try Self.runDirectory(for: request.pid, output: output)
+        options = request.options
+        options.output = output
+        options.runDirectory = runDirectory ?? "/dev/shm"
+        if let runDirectory, options.messages == nil { options.messages = runDirectory.appending("messages") }
     }
-    return place.path
+
+    /// Removes what was made, after a recording that did not begin.
+    func remove() {
+        if let runDirectory { Attach.remove(runDirectory) }
+        if isNewOutput { _ = output.withPlatformString { rmdir($0) } }
+    }
+
+    private static func runDirectory(for pid: pid_t, output: FilePath) throws(LaunchError) -> FilePath? {
+        guard hasOurRoot(pid) else { return nil }
+        let place = try RunDirectory(output: output)
+        if let owner = userOf(pid), owner.user != geteuid() {
+            guard place.path.withPlatformString({ chown($0, owner.user, owner.group) }) == 0 else {
+                place.removeIfEmpty()
+                return nil
+            }
+        }
+        return place.path
+    }
+}
+
+/// Makes a link in the output directory to a running image that no heaprun waits for.
+func linkImage(_ image: ImagePlace?, into output: FilePath) -> FilePath? {
+    guard case .file(let path) = image else { return nil }
+    return Launch.linkImage(path, into: output)
+}
+
+/// The link that `linkImage` made; nil if there is none.
+func linkToImage(_ image: ImagePlace, in output: FilePath) -> FilePath? {
+    guard case .file(let path) = image else { return nil }
+    return Launch.linkToImage(path, in: output)
 }

@@ -24,9 +24,11 @@ func changeRate(_ request: AttachRequest, _ target: Target) throws(LaunchError) 
         throw .own("\(pid): it is recorded already, and only --sample of its options can be changed while it is")
     }
     let old = try findImage(of: pid, deadline: 0)
-    guard let before = try? HeapImage(old.source(of: pid), presence: .running).sampleInterval else {
+    guard let image = try? HeapImage(old.source(of: pid), presence: .running) else {
         throw .own("\(pid): its image can't be read")
     }
+    let before = image.sampleInterval, output = FilePath(text: image.outputDirectory)
+    let wasLinked = linkToImage(old, in: output) != nil
     if before == interval { throw .own("\(pid): it is recorded so already: \(rateText(interval))") }
     if lockedBytes(pid) > 0 {
         throw .own(
@@ -53,6 +55,7 @@ func changeRate(_ request: AttachRequest, _ target: Target) throws(LaunchError) 
                 + "a thread stood still for \(milliseconds(began.paused)) and \(milliseconds(paused))")
     }
     if hasPath { try leave(old, pid, request, isGone: false, keepsDirectory: true) }
+    if wasLinked { _ = linkImage(try findImage(of: pid, deadline: 0), into: output) }
     return 0
 }
 

@@ -210,14 +210,7 @@ extension Harvest {
 
     /// Makes links in the output directory to the images of programs that still run. Never replaces an existing name.
     mutating func linkRunning(into output: FilePath) {
-        // A path through /proc is useless once the program is gone.
-        for image in running where image.path.removingLastComponent() != output && !image.path.starts(with: "/proc") {
-            guard let name = image.path.lastComponent else { continue }
-            let link = output.appending(name), target = image.path
-            if target.withPlatformString({ target in link.withPlatformString { symlink(target, $0) } }) == 0 {
-                links.append(link)
-            }
-        }
+        links += running.compactMap { linkImage($0.path, into: output) }
     }
 
     /// Reads the library's messages.
@@ -271,6 +264,24 @@ extension Harvest {
         }
         return (found.sorted { ImageAge($0.header) < ImageAge($1.header) }, others)
     }
+}
+
+/// Makes a link in the output directory, where people look first, to an image that is not there.
+///
+/// - Returns: the link; nil if it would lead through /proc, which is useless once the program is gone, or its name is
+///   taken.
+package func linkImage(_ image: FilePath, into output: FilePath) -> FilePath? {
+    guard image.removingLastComponent() != output, !image.starts(with: "/proc"), let name = image.lastComponent
+    else { return nil }
+    let link = output.appending(name)
+    let result = image.withPlatformString { image in link.withPlatformString { symlink(image, $0) } }
+    return result == 0 ? link : nil
+}
+
+/// The link that `linkImage` made in this directory; nil if there is none.
+package func linkToImage(_ image: FilePath, in output: FilePath) -> FilePath? {
+    let link = image.lastComponent.map { output.appending($0) }
+    return link?.linkText == image.text ? link : nil
 }
 
 private struct FoundImage {

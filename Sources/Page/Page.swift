@@ -3,34 +3,36 @@
 // The page's Content-Security-Policy allows only the built-in script and style, by their digests. The data is not a
 // script: names in it, which may hold anything, reach the document only as text.
 
-/// What a page shows. Each kind has its own script, made of shared parts, in `Assets`.
+import CAssets
+
+/// What a page shows. Each kind has its own script, made of shared parts, in `Assets`, which CAssets embeds.
 package enum PageKind: String, Sendable {
     /// One program's heap, or what grew in it: stacks, flame graph, timeline.
     case heap
     /// A system's memory over time.
     case watch
 
-    private var scripts: [[UInt8]] {
-        let shared = [
-            PackageResources.text_js, PackageResources.look_js, PackageResources.state_js, PackageResources.chart_js,
-        ]
+    private var scripts: [asset] {
+        let shared = [asset_text_js(), asset_look_js(), asset_state_js(), asset_chart_js()]
         return switch self {
         case .heap:
             shared + [
-                PackageResources.data_js, PackageResources.tree_js, PackageResources.flame_js,
-                PackageResources.outline_js, PackageResources.verdict_js, PackageResources.holders_js,
-                PackageResources.table_js, PackageResources.stack_js, PackageResources.timeline_js,
-                PackageResources.histogram_js, PackageResources.current_js, PackageResources.words_js,
-                PackageResources.colours_js, PackageResources.columns_js, PackageResources.facts_js,
-                PackageResources.heap_js,
+                asset_data_js(), asset_tree_js(), asset_flame_js(), asset_outline_js(), asset_verdict_js(),
+                asset_holders_js(), asset_table_js(), asset_stack_js(), asset_timeline_js(), asset_histogram_js(),
+                asset_current_js(), asset_words_js(), asset_colours_js(), asset_columns_js(), asset_facts_js(),
+                asset_heap_js(),
             ]
-        case .watch: shared + [PackageResources.watch_js]
+        case .watch: shared + [asset_watch_js()]
         }
     }
 
     /// All parts as one script in a function scope: its names are visible to the parts only.
-    var script: [UInt8] { Array("(() => {\n'use strict';\n".utf8) + scripts.joined() + Array("})();\n".utf8) }
-    var style: [UInt8] { PackageResources.page_css }
+    var script: [UInt8] { Array("(() => {\n'use strict';\n".utf8) + scripts.flatMap(\.buffer) + Array("})();\n".utf8) }
+    var style: [UInt8] { Array(asset_page_css().buffer) }
+}
+
+extension asset {
+    fileprivate var buffer: UnsafeBufferPointer<UInt8> { UnsafeBufferPointer(start: bytes, count: size) }
 }
 
 package struct Page {

@@ -55,7 +55,9 @@ package enum Presence: Sendable {
         guard let text = try? readBytes("/proc/sys/kernel/random/boot_id", limit: 256) else { return nil }
         let digits = text.compactMap { Character(UnicodeScalar($0)).hexDigitValue }
         guard digits.count == 32 else { return nil }
-        return (0 ..< 16).map { UInt8(digits[2 * $0] << 4 | digits[2 * $0 + 1]) }
+        return stride(from: 0, to: 32, by: 2).map { digit -> UInt8 in
+            UInt8(digits[digit]) << 4 | UInt8(digits[digit + 1])
+        }
     }
 }
 

@@ -69,6 +69,8 @@ package struct Track: Sendable {
     }
 
     private static func halved(_ list: [Double]) -> [Double] {
-        Swift.stride(from: 0, to: list.count - 1, by: 2).map { (list[$0] + list[$0 + 1]) / 2 }
+        Swift.stride(from: 0, to: list.count - 1, by: 2).map { index -> Double in
+            (list[index] + list[index + 1]) / 2
+        }
     }
 }

@@ -19,29 +19,33 @@ package struct VerdictJSON {
         try out.write(
             ",\n\"notGrowing\":[" + verdict.moving.map { "\n " + text($0, isGrowing: false) }.joined(separator: ",")
                 + "],\n\"undrained\":[")
-        try out.write(
-            verdict.undrained.map { queue in
-                "\n {\"pid\":\(queue.pid),\"name\":\(jsonString(queue.name)),"
-                    + "\"what\":\(jsonString(queue.isReceiving ? "receive queue" : "send queue")),"
-                    + "\"bytes\":\(queue.bytes),\"sockets\":\(max(queue.sockets, 0)),"
-                    + "\"seconds\":\(number(queue.seconds)),\"next\":\(jsonString(queue.next.command))}"
-            }.joined(separator: ",") + "],\n\"jobs\":{\"runs\":\(verdict.jobRuns),\"leftBehind\":[")
-        try out.write(
-            verdict.leftBehind.map { left in
-                "\n {\"job\":\(jsonString(left.job)),\"kind\":\"\(left.kind.rawValue)\","
-                    + "\"what\":\(jsonString(left.what)),\"unit\":\"\(left.unit)\",\"runs\":\(left.runs),"
-                    + "\"allRuns\":\(left.allRuns),\"amount\":\(integer(left.amount)),"
-                    + "\"lastAt\":\(time(left.lastAt)),"
-                    + "\"next\":\(left.next.map { jsonString($0.command) } ?? "null")}"
-            }.joined(separator: ",") + "]},\n\"recording\":{")
-        try out.write(
-            "\"host\":\(jsonString(verdict.host)),\"kernel\":\(jsonString(verdict.kernel)),"
-                + "\"bytes\":\(verdict.recordedBytes),"
-                + "\"processes\":\(verdict.processes),\"seriesTested\":\(verdict.tests),"
-                + "\"ownProcessorShare\":\(verdict.ownShare.map { number($0) } ?? "null"),"
-                + "\"ownPeakBytes\":\(verdict.ownBytes.map { "\($0)" } ?? "null"),"
-                + "\"notes\":[\(verdict.notes.map(jsonString).joined(separator: ","))],"
-                + "\"damaged\":[\(verdict.damages.map { jsonString($0.text) }.joined(separator: ","))]}}\n")
+        let queues = verdict.undrained.map { queue -> String in
+            let what = jsonString(queue.isReceiving ? "receive queue" : "send queue")
+            return "\n {\"pid\":\(queue.pid),\"name\":\(jsonString(queue.name)),"
+                + "\"what\":\(what),"
+                + "\"bytes\":\(queue.bytes),\"sockets\":\(max(queue.sockets, 0)),"
+                + "\"seconds\":\(number(queue.seconds)),\"next\":\(jsonString(queue.next.command))}"
+        }
+        try out.write(queues.joined(separator: ",") + "],\n\"jobs\":{\"runs\":\(verdict.jobRuns),\"leftBehind\":[")
+        let leftBehind = verdict.leftBehind.map { left -> String in
+            let next = left.next.map { jsonString($0.command) } ?? "null"
+            return "\n {\"job\":\(jsonString(left.job)),\"kind\":\"\(left.kind.rawValue)\","
+                + "\"what\":\(jsonString(left.what)),\"unit\":\"\(left.unit)\",\"runs\":\(left.runs),"
+                + "\"allRuns\":\(left.allRuns),\"amount\":\(integer(left.amount)),"
+                + "\"lastAt\":\(time(left.lastAt)),"
+                + "\"next\":\(next)}"
+        }
+        try out.write(leftBehind.joined(separator: ",") + "]},\n\"recording\":{")
+        try out.write("\"host\":\(jsonString(verdict.host)),\"kernel\":\(jsonString(verdict.kernel)),")
+        try out.write("\"bytes\":\(verdict.recordedBytes),\"processes\":\(verdict.processes),")
+        try out.write("\"seriesTested\":\(verdict.tests),")
+        let ownShare = verdict.ownShare.map { share in number(share) } ?? "null"
+        try out.write("\"ownProcessorShare\":\(ownShare),")
+        let ownBytes = verdict.ownBytes.map { bytes in "\(bytes)" } ?? "null"
+        try out.write("\"ownPeakBytes\":\(ownBytes),")
+        try out.write("\"notes\":[\(verdict.notes.map(jsonString).joined(separator: ","))],")
+        let damaged = verdict.damages.map { damage in jsonString(damage.text) }
+        try out.write("\"damaged\":[\(damaged.joined(separator: ","))]}}\n")
     }
 
     private func text(_ finding: Finding, isGrowing: Bool) -> String {

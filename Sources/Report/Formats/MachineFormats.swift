@@ -24,33 +24,32 @@ package struct JSONReport {
             try out.write(text(input))
         }
         let totals = reduction.totals
-        try out.write(
-            "],\n\"totals\":{"
-                + [
-                    "\"liveBytes\":\(knownBytes(totals.liveBytes, unknown: totals.blocksOfUnknownSize))",
-                    "\"liveBlocks\":\(totals.liveBlocks)",
-                    "\"allocatedBytes\":\(number(totals.history?.allocatedBytes))",
-                    "\"allocatedBlocks\":\(number(totals.history?.allocatedBlocks))",
-                    "\"freedBlocks\":\(number(totals.history?.freedBlocks))",
-                    "\"peakBytes\":\(number(totals.peakBytes))",
-                    "\"uniqueStacks\":\(totals.uniqueStacks)", "\"lostEvents\":\(totals.lostEvents)",
-                    "\"unmatchedFrees\":\(number(totals.unmatchedFrees))",
-                ].joined(separator: ",")
-                + standardErrors(totals.variance)
-                + (totals.blocksOfUnknownSize > 0 ? ",\"blocksOfUnknownSize\":\(totals.blocksOfUnknownSize)" : "")
-                + "},\n")
+        let sums: [String] = [
+            "\"liveBytes\":\(knownBytes(totals.liveBytes, unknown: totals.blocksOfUnknownSize))",
+            "\"liveBlocks\":\(totals.liveBlocks)",
+            "\"allocatedBytes\":\(number(totals.history?.allocatedBytes))",
+            "\"allocatedBlocks\":\(number(totals.history?.allocatedBlocks))",
+            "\"freedBlocks\":\(number(totals.history?.freedBlocks))",
+            "\"peakBytes\":\(number(totals.peakBytes))",
+            "\"uniqueStacks\":\(totals.uniqueStacks)", "\"lostEvents\":\(totals.lostEvents)",
+            "\"unmatchedFrees\":\(number(totals.unmatchedFrees))",
+        ]
+        try out.write("],\n\"totals\":{\(sums.joined(separator: ","))\(standardErrors(totals.variance))")
+        if totals.blocksOfUnknownSize > 0 {
+            try out.write(",\"blocksOfUnknownSize\":\(totals.blocksOfUnknownSize)")
+        }
+        try out.write("},\n")
         if selection.blocks.moment == .peak { try out.write("\"at\":\"peak\",\n") }
         if let check { try out.write("\"check\":\(text(check)),\n") }
         if let distributions { try out.write(text(distributions.all) + ",\n") }
         let suppressed = selection.suppressed
         if !suppressed.uses.isEmpty || !suppressed.unused.isEmpty {
             let rules = suppressed.uses + suppressed.unused.map { SuppressedRows.Use(rule: $0) }
-            try out.write(
-                "\"suppressions\":[\n "
-                    + rules.map { use in
-                        "{\"name\":\(jsonString(use.rule.name)),\"place\":\(use.rule.place.map(jsonString) ?? "null"),"
-                            + "\"stacks\":\(use.stacks),\"bytes\":\(use.bytes),\"blocks\":\(use.blocks)}"
-                    }.joined(separator: ",\n ") + "],\n")
+            let texts = rules.map { use -> String in
+                "{\"name\":\(jsonString(use.rule.name)),\"place\":\(use.rule.place.map(jsonString) ?? "null"),"
+                    + "\"stacks\":\(use.stacks),\"bytes\":\(use.bytes),\"blocks\":\(use.blocks)}"
+            }
+            try out.write("\"suppressions\":[\n \(texts.joined(separator: ",\n "))],\n")
         }
         try out.write("\"rows\":[")
         var growth: [UInt32: Int64] = [:]
@@ -60,11 +59,12 @@ package struct JSONReport {
         let quantities = Quantity.reported.filter { $0 != .residentBytes || $0.isShown(of: reduction) }
         for (index, row) in selection.rows.enumerated() {
             try out.write(index == 0 ? "\n " : ",\n ")
-            try out.write(
-                "{" + (row.key.map { "\"key\":\(jsonString($0.text))," } ?? "")
-                    + (keys.isEmpty ? "" : "\"stackKey\":\"\(keys[Int(row.node)])\",")
-                    + quantities.map { "\"\($0.name)\":\(text($0.known(row)))" }.joined(separator: ","))
-            try out.write(",\"verdict\":" + (row.verdict.map { jsonString($0.worst.text) } ?? "null"))
+            try out.write("{")
+            if let key = row.key { try out.write("\"key\":\(jsonString(key.text)),") }
+            if !keys.isEmpty { try out.write("\"stackKey\":\"\(keys[Int(row.node)])\",") }
+            let amounts = quantities.map { quantity in "\"\(quantity.name)\":\(text(quantity.known(row)))" }
+            try out.write(amounts.joined(separator: ","))
+            try out.write(",\"verdict\":" + (row.verdict.map { said in jsonString(said.worst.text) } ?? "null"))
             if let said = row.verdict { try out.write(",\"verdicts\":" + text(said)) }
             if let own = distributions?.rows[row.node] { try out.write("," + text(own)) }
             if let grown = growth[row.node] { try out.write(",\"growthBytes\":\(grown)") }

@@ -39,34 +39,30 @@ package struct GrowthTable {
 
     private func writeHead(_ growth: Growth, _ selection: GrowthSelection, to out: TextOutput) throws {
         guard let first = growth.moments.first, let last = growth.moments.last else { return }
-        let seconds = growth.seconds
-        try out.write(
-            style.bold("\(printable(first.label)) → \(printable(last.label))") + " · \(growth.moments.count) moments"
-                + (seconds?.last.map { " over \(shortDuration($0))" } ?? "") + "\n")
+        let span = style.bold("\(printable(first.label)) → \(printable(last.label))")
+        let time = growth.seconds?.last.map { seconds in " over \(shortDuration(seconds))" } ?? ""
+        try out.write("\(span) · \(growth.moments.count) moments\(time)\n")
         let total = selection.total
         let isUnknown = growth.reduction.totals.blocksOfUnknownSize > 0
         if isUnknown && growth.moments.allSatisfy({ $0.bytes == 0 }) {
             try out.write("bytes   not known\n")
         } else {
+            let growth = style.bold(signed(total.row.growthBytes))
+            let anHour = total.bytesAnHour.map { rate in "  (\(signed(Int64(clamped: rate))) an hour)" } ?? ""
+            let which = isUnknown ? "  of the blocks whose size is known" : ""
             try out.write(
-                "bytes   \(separated(first.bytes)) → \(separated(last.bytes))  "
-                    + "\(style.bold(signed(total.row.growthBytes)))"
-                    + (total.bytesAnHour.map { "  (\(signed(Int64(clamped: $0))) an hour)" } ?? "")
-                    + (isUnknown ? "  of the blocks whose size is known" : "") + "\n")
+                "bytes   \(separated(first.bytes)) → \(separated(last.bytes))  \(growth)\(anHour)\(which)\n")
         }
-        try out.write(
-            "blocks  \(separated(first.blocks)) → \(separated(last.blocks))  "
-                + "\(style.bold(signed(total.row.growthBlocks)))\n"
-        )
+        let growthOfBlocks = style.bold(signed(total.row.growthBlocks))
+        try out.write("blocks  \(separated(first.blocks)) → \(separated(last.blocks))  \(growthOfBlocks)\n")
         if growth.moments.count > 2 {
-            try out.write(
-                "        \(sparkline(total.row.bytes.map { Double($0) }, width: 60))  \(shapeText(total.trend))\n")
+            let line = sparkline(total.row.bytes.map { Double($0) }, width: 60)
+            try out.write("        \(line)  \(shapeText(total.trend))\n")
         }
         if selection.steady > 0 {
-            try out.write(
-                style.warning(
-                    "\(counted(UInt64(selection.steady), selection.grouping.noun)) "
-                        + (selection.steady == 1 ? "grows" : "grow") + " steadily.") + "\n")
+            let what = counted(UInt64(selection.steady), selection.grouping.noun)
+            let grow = selection.steady == 1 ? "grows" : "grow"
+            try out.write(style.warning("\(what) \(grow) steadily.") + "\n")
         }
     }
 

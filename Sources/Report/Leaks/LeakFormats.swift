@@ -12,40 +12,40 @@ extension LeakSummary {
         shown: Set<Verdict>, rowLimit: Int?, frameLimit: Int?, holders: HolderTree?, to out: TextOutput
     ) throws {
         let json = JSONReport(frameLimit: frameLimit)
-        try out.write(
-            "{\"schema\":\"heapsum/1\",\n\"inputs\":[\(reduction.inputs.map(json.text).joined(separator: ",\n "))],\n")
+        let inputs = reduction.inputs.map(json.text).joined(separator: ",\n ")
+        try out.write("{\"schema\":\"heapsum/1\",\n\"inputs\":[\(inputs)],\n")
         try out.write("\"pauseNanoseconds\":\(pauseNanoseconds),\"whole\":\(notRead.isEmpty),\n")
         try out.write("\"notRead\":[\(notRead.map(jsonString).joined(separator: ","))],\n")
         try out.write("\"notes\":[\(notes.map(jsonString).joined(separator: ","))],\n\"verdicts\":{")
-        try out.write(
-            Verdict.shown.map { kind in
-                let amount = totals[kind] ?? Amount()
-                return "\(jsonString(kind.text)):{\"blocks\":\(amount.blocks),\"bytes\":\(amount.bytes)}"
-            }.joined(separator: ",") + "},\n\"rows\":[")
+        let sums = Verdict.shown.map { kind -> String in
+            let amount = totals[kind] ?? Amount()
+            return "\(jsonString(kind.text)):{\"blocks\":\(amount.blocks),\"bytes\":\(amount.bytes)}"
+        }
+        try out.write(sums.joined(separator: ",") + "},\n\"rows\":[")
         var wanted = rows.filter { shown.contains($0.verdict) }
         if let rowLimit { wanted = Array(wanted.prefix(rowLimit)) }
         names.prepare(wanted.map { Row(node: $0.node) })
         for (index, row) in wanted.enumerated() {
             let frames = names.expanded(reduction.frames(of: Row(node: row.node)), limit: frameLimit).entries.map(
                 json.text)
-            try out.write(
-                (index == 0 ? "\n " : ",\n ")
-                    + "{\"verdict\":\(jsonString(row.verdict.text)),\"bytes\":\(row.own.bytes),"
-                    + "\"blocks\":\(row.own.blocks),"
-                    + "\"indirectBytes\":\(row.dragged.bytes),\"indirectBlocks\":\(row.dragged.blocks),"
-                    + "\"example\":\(jsonString(hexadecimal(row.example))),"
-                    + "\"frames\":[\(frames.joined(separator: ","))]}")
+            try out.write(index == 0 ? "\n " : ",\n ")
+            try out.write("{\"verdict\":\(jsonString(row.verdict.text)),")
+            try out.write("\"bytes\":\(row.own.bytes),\"blocks\":\(row.own.blocks),")
+            try out.write("\"indirectBytes\":\(row.dragged.bytes),\"indirectBlocks\":\(row.dragged.blocks),")
+            try out.write("\"example\":\(jsonString(hexadecimal(row.example))),")
+            try out.write("\"frames\":[\(frames.joined(separator: ","))]}")
         }
         try out.write("]")
         if let holders {
-            try out.write(
-                ",\n\"holders\":["
-                    + holders.lines.map { line in
-                        "\n {\"depth\":\(line.depth),\"holder\":\(jsonString(line.text)),"
-                            + "\"severalRoots\":\(line.isSharedByRoots),\"bytes\":\(line.own.bytes),"
-                            + "\"blocks\":\(line.own.blocks),"
-                            + "\"keptBytes\":\(line.kept.bytes),\"keptBlocks\":\(line.kept.blocks)}"
-                    }.joined(separator: ",") + "]")
+            try out.write(",\n\"holders\":[")
+            for (index, line) in holders.lines.enumerated() {
+                try out.write(index == 0 ? "\n " : ",\n ")
+                try out.write("{\"depth\":\(line.depth),\"holder\":\(jsonString(line.text)),")
+                try out.write("\"severalRoots\":\(line.isSharedByRoots),")
+                try out.write("\"bytes\":\(line.own.bytes),\"blocks\":\(line.own.blocks),")
+                try out.write("\"keptBytes\":\(line.kept.bytes),\"keptBlocks\":\(line.kept.blocks)}")
+            }
+            try out.write("]")
         }
         try out.write("}\n")
     }

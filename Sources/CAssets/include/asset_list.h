@@ -1,0 +1,23 @@
+/* The files of Sources/Page/Assets. assets.h and assets.c define ASSET. */
+ASSET(chart_js, "chart.js");
+ASSET(colours_js, "colours.js");
+ASSET(columns_js, "columns.js");
+ASSET(current_js, "current.js");
+ASSET(data_js, "data.js");
+ASSET(facts_js, "facts.js");
+ASSET(flame_js, "flame.js");
+ASSET(heap_js, "heap.js");
+ASSET(histogram_js, "histogram.js");
+ASSET(holders_js, "holders.js");
+ASSET(look_js, "look.js");
+ASSET(outline_js, "outline.js");
+ASSET(page_css, "page.css");
+ASSET(stack_js, "stack.js");
+ASSET(state_js, "state.js");
+ASSET(table_js, "table.js");
+ASSET(text_js, "text.js");
+ASSET(timeline_js, "timeline.js");
+ASSET(tree_js, "tree.js");
+ASSET(verdict_js, "verdict.js");
+ASSET(watch_js, "watch.js");
+ASSET(words_js, "words.js");
