@@ -173,35 +173,37 @@ private func isOn(_ pid: pid_t) -> Bool {
     return !image.hasFlag(HEAP_FLAG_DETACHED)
 }
 
-/// Waits until the time is over, and meanwhile keeps the resident size in the image up to date.
+/// Waits until the time is over or a signal arrives, and then detaches.
 func stay(
     with pid: pid_t, _ startTime: UInt64, _ image: ImagePlace?, for seconds: Double, _ request: AttachRequest,
     _ runDirectory: FilePath?
 ) throws(LaunchError) -> Int32 {
-    let deadline = monotonicNanoseconds() + UInt64(seconds * 1e9)
-    var signals = sigset_t(), before = sigset_t()
-    sigemptyset(&signals)
-    for number in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&signals, number) }
-    sigprocmask(SIG_BLOCK, &signals, &before)
+    if wait(with: pid, startTime, for: seconds, runDirectory) { return try detach(request) }
+    if !request.isQuiet { say("heaprun: the program (PID \(pid)) has ended") }
+    let left = imagesLeft(image, in: runDirectory)
+    for image in left { try leave(image, pid, request, isGone: true) }
+    if !left.isEmpty { return 0 }
+    throw .own("\(pid): it ended, and its image is lost: it lay only in the process's own memory")
+}
+
+/// Waits until the time is over, a signal arrives or the program ends, and meanwhile keeps the resident size in the
+/// image up to date.
+///
+/// - Returns: whether the program still runs.
+func wait(with pid: pid_t, _ startTime: UInt64, for seconds: Double, _ runDirectory: FilePath?) -> Bool {
+    let deadline = monotonicNanoseconds() + UInt64(min(seconds, 1e9) * 1e9)
+    let signals = EndSignals()
+    defer { signals.unblock() }
     var meter = runDirectory.map { ResidentMeter(pid: pid, runDirectory: $0) }
+    defer { meter?.close() }
     while monotonicNanoseconds() < deadline {
         let left = deadline - min(deadline, monotonicNanoseconds())
-        var timeout = timespec(tv_sec: 0, tv_nsec: Int(min(left, 250_000_000)))
-        if sigtimedwait(&signals, nil, &timeout) > 0 { break }
+        if signals.arrive(within: min(left, 250_000_000)) { break }
         guard ProcessStat.of(pid)?.startTime == startTime, Presence.livingThread(of: UInt32(bitPattern: pid)) != nil
-        else {
-            meter?.close()
-            if !request.isQuiet { say("heaprun: the program (PID \(pid)) has ended") }
-            let left = imagesLeft(image, in: runDirectory)
-            for image in left { try leave(image, pid, request, isGone: true) }
-            if !left.isEmpty { return 0 }
-            throw .own("\(pid): it ended, and its image is lost: it lay only in the process's own memory")
-        }
+        else { return false }
         meter?.measure()
     }
-    meter?.close()
-    sigprocmask(SIG_SETMASK, &before, nil)
-    return try detach(request)
+    return true
 }
 
 /// The images of a process that has ended. Another heaprun may have changed its rate meanwhile: then there is another

@@ -132,12 +132,9 @@ private func awaitAnswer(
     let pid = request.pid
     guard let number = control.ask(settings) else { throw permissionRefusal(pid, Errno(rawValue: errno)) }
     let began = monotonicNanoseconds()
-    var signals = sigset_t(), before = sigset_t()
-    sigemptyset(&signals)
-    for signal in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&signals, signal) }
-    sigprocmask(SIG_BLOCK, &signals, &before)
-    defer { sigprocmask(SIG_SETMASK, &before, nil) }
-    var pause = 200_000, isToldToWait = false
+    let signals = EndSignals()
+    defer { signals.unblock() }
+    var pause: UInt64 = 200_000, isToldToWait = false
     while true {
         guard let table = control.read(), ProcessStat.of(pid)?.startTime == startTime else {
             throw .own("\(pid): it ended before it began to record")
@@ -153,8 +150,7 @@ private func awaitAnswer(
             isToldToWait = true
         }
         _ = control.wakeHooks()
-        var timeout = timespec(tv_sec: 0, tv_nsec: pause)
-        if sigtimedwait(&signals, nil, &timeout) > 0 {
+        if signals.arrive(within: pause) {
             control.takeBack()
             throw .own("\(pid): interrupted; it allocated and freed nothing meanwhile, and was not recorded")
         }

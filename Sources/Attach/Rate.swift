@@ -10,17 +10,18 @@ import Proc
 import SystemPackage
 import Text
 
-/// Changes the rate of the recording in a process to that of the request, and leaves the image of the old one.
+/// Changes the rate of the recording in a process to that of the request, and leaves the image of the old one. With a
+/// time, changes it back when the time is over or a signal arrives.
 ///
 /// - Returns: the exit status.
 /// - Throws: 125 with the reason and the way out. The recording goes on as before, unless the message says otherwise.
 func changeRate(_ request: AttachRequest, _ target: Target) throws(LaunchError) -> Int32 {
-    let pid = request.pid
+    let pid = request.pid, startTime = ProcessStat.of(pid)?.startTime ?? 0
     guard let interval = request.options.sample else {
         throw .own(
             "\(pid): it is recorded already: heapdump \(pid) writes a dump of it, and --sample BYTES changes its rate")
     }
-    guard request.options.changesOnlyRate, request.seconds == nil else {
+    guard request.options.changesOnlyRate else {
         throw .own("\(pid): it is recorded already, and only --sample of its options can be changed while it is")
     }
     let old = try findImage(of: pid, deadline: 0)
@@ -56,7 +57,16 @@ func changeRate(_ request: AttachRequest, _ target: Target) throws(LaunchError) 
     }
     if hasPath { try leave(old, pid, request, isGone: false, keepsDirectory: true) }
     if wasLinked { _ = linkImage(try findImage(of: pid, deadline: 0), into: output) }
-    return 0
+    guard let seconds = request.seconds else { return 0 }
+    guard wait(with: pid, startTime, for: seconds, nil) else {
+        // Its image lies where the recording was begun: heaprun gathers it, or a link leads to it.
+        if !request.isQuiet { say("heaprun: the program (PID \(pid)) has ended") }
+        return 0
+    }
+    var back = request
+    back.options.sample = before
+    back.seconds = nil
+    return try changeRate(back, try Target(pid))
 }
 
 private func rateText(_ interval: UInt64) -> String {

@@ -26,19 +26,9 @@ package struct RecordedProcess: Sendable {
 ///
 /// - Complexity: reads one file of each process, and the stacks' counters of the recorded ones.
 package func recordedProcesses() -> (processes: [RecordedProcess], closed: Int) {
-    var found: [RecordedProcess] = [], closed = 0
-    for pid in processes() where pid != getpid() && Presence.livingThread(of: UInt32(bitPattern: pid)) != nil {
-        do {
-            guard try mappings(of: pid).contains(where: { $0.path.contains("libheapsum.so") }) else { continue }
-        } catch {
-            if error == .permissionDenied || error == .notPermitted { closed += 1 }
-            continue
-        }
-        guard let place = try? findImage(of: pid, deadline: 0),
-            let image = try? HeapImage(place.source(of: pid), presence: .running),
-            let counts = try? image.counters()
-        else { continue }
-        found.append(describe(pid, image, counts))
+    var found: [RecordedProcess] = []
+    let closed = forEachRecording { pid, _, image in
+        if let counts = try? image.counters() { found.append(describe(pid, image, counts)) }
     }
     return (found.sorted { ($0.liveBytes, $1.processID) > ($1.liveBytes, $0.processID) }, closed)
 }

@@ -8,6 +8,7 @@ import HeapImage
 import Launch
 import Logs
 import Reduce
+import SystemPackage
 import Text
 
 /// What a file is: the values of --input.
@@ -58,6 +59,7 @@ struct Inputs {
             }
             if kind == .auto || kind == .image, Self.isDirectory(path) {
                 take(InputSelection.open(paths: [path]))
+                Self.tellRunning(into: path)
                 continue
             }
             let (file, own) = Self.set(of: path)
@@ -70,6 +72,18 @@ struct Inputs {
                 failures.append("\(error)" + Self.hint(for: path))
             }
         }
+    }
+
+    /// Says which programs will leave an image in the directory, and have none there yet.
+    private static func tellRunning(into directory: String) {
+        let running = recordings(into: FilePath(text: directory))
+        for program in running.prefix(8) {
+            let pid = program.processID
+            sayShown(
+                "heapsum: \(printable(program.program)) (PID \(pid)) still runs and has no image in "
+                    + "\(shellWord(directory)) yet: heapsum \(pid) reads it now, heapdump \(pid) writes a dump")
+        }
+        if running.count > 8 { say("heapsum: and \(running.count - 8) more such programs; heaptop lists them") }
     }
 
     /// If a process was named that is not recorded: how to record it.

@@ -32,11 +32,6 @@ import Testing
         let over = try report(program)
         #expect(over.exitStatus == 0 && over.output.contains("blocks"), "\(over)")
         #expect(!over.output.contains("running"), "\(over)")
-        // The image has no other owner than this test.
-        let path = try program.scratch.run(["readlink", program.scratch.file("images/" + name)]).output
-        let image = String(path.prefix { $0 != "\n" })
-        #expect(image.hasPrefix("/dev/shm/heapsum-"))
-        _ = try program.scratch.run(["rm", "-r", String(image.prefix(image.count - name.count - 1))])
     }
 
     @Test func theEndOfTheRecordingPutsTheImageInTheLinksPlace() throws {
@@ -52,6 +47,22 @@ import Testing
         _ = try program.ask("pause")
         #expect(try program.ask("quit") == "damaged 0")
         #expect(try program.wait().exitStatus == 0)
+    }
+
+    // heaprun packs the image when the program ends. Until then its directory is empty, or has children's images.
+    @Test func aDirectoryTellsWhoStillRuns() throws {
+        let program = try Attached(
+            [Built.heaprun, "-o", "images", try Built.program("dormant")],
+            variables: ["HEAPSUM_LIBRARY": Built.interposer])
+        #expect(try program.answer() == "ready")
+        let pid = try program.running.child(), early = try report(program)
+        #expect(early.exitStatus == 2, "\(early)")
+        #expect(early.messages.contains("dormant (PID \(pid)) still runs and has no image in"), "\(early)")
+        #expect(early.messages.contains("heapsum \(pid) reads it now"), "\(early)")
+        #expect(try program.ask("quit") == "bye")
+        #expect(try program.wait().exitStatus == 7)
+        let late = try report(program)
+        #expect(late.exitStatus == 0 && !late.messages.contains("still runs"), "\(late)")
     }
 
     @Test func aRefusalLeavesNoNewDirectory() throws {

@@ -114,13 +114,54 @@ import Testing
         #expect(try program.wait().exitStatus == 0)
     }
 
+    // Sampled all the time, and each block for a while: the rate goes back when the time is over, or by a signal.
+    @Test(arguments: ["1s", "10m"]) func forATimeAndBack(time: String) throws {
+        let program = try Attached(
+            [Built.heaprun, "--sample", "64K", "-o", "images", try Built.program("dormant")],
+            variables: ["HEAPSUM_LIBRARY": Built.interposer])
+        #expect(try program.answer() == "ready")
+        let pid = try program.running.child()
+        let tool = try program.scratch.start(
+            [Built.heaprun, "--pid", String(pid), "--sample", "0", "--for", time],
+            variables: ["HEAPSUM_LIBRARY": Built.interposer])
+        #expect(try eventually { try contents(tool.messagesPath).contains("from now on: every block") })
+        if time == "10m" {
+            _ = try program.ask("take 100")
+            kill(tool.pid, SIGTERM)
+        }
+        let said = try tool.wait()
+        #expect(said.exitStatus == 0, "\(said)")
+        #expect(said.messages.contains("from now on: about one block for each 65,536 bytes"), "\(said)")
+        #expect(try program.ask("quit") == "bye")
+        #expect(try program.wait().exitStatus == 7)
+        let images = try ["", "-2", "-3"].map {
+            try HeapImage(path: program.scratch.file("images/dormant.\(pid)\($0).heap"))
+        }
+        #expect(images.map(\.sampleInterval) == [65536, 0, 65536])
+        if time == "10m" { #expect(images[1].held(777 ... 777).blocks == 100) }
+    }
+
+    @Test func aProgramThatEndsMeanwhileLeavesBothImages() throws {
+        let program = try Attached([try Built.program("churn"), "1"])
+        try program.attach(["--sample", "64K"])
+        let tool = try program.scratch.start(
+            [Built.heaprun, "--pid", String(program.pid), "--sample", "0", "--for", "10m"],
+            variables: ["HEAPSUM_LIBRARY": Built.interposer])
+        #expect(try eventually { try contents(tool.messagesPath).contains("from now on: every block") })
+        #expect(try program.ask("quit") == "damaged 0")
+        let said = try tool.wait()
+        #expect(said.exitStatus == 0 && said.messages.contains("has ended"), "\(said)")
+        let images = try program.scratch.shell("ls \"$PWD\"/images/*.heap").output.split(separator: "\n")
+        #expect(try images.map { try HeapImage(path: String($0)).sampleInterval }.sorted() == [0, 65536])
+        #expect(try program.wait().exitStatus == 0)
+    }
+
     @Test func whatIsNoChangeOfTheRateIsRefused() throws {
         let program = try Attached([try Built.program("churn"), "1"])
         try program.attach()
         for (words, reason) in [
             ([], "--sample BYTES changes its rate"), (["--sample", "0"], "recorded so already"),
             (["--sample", "8K", "--depth", "5"], "only --sample"),
-            (["--sample", "8K", "--for", "1s"], "only --sample"),
         ] {
             let outcome = try program.heaprun("--pid", words)
             #expect(outcome.exitStatus == 125 && outcome.messages.contains(reason), "\(words): \(outcome)")

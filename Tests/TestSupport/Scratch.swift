@@ -63,23 +63,15 @@ package final class Scratch {
         }
     }
 
-    deinit { _ = system("rm -rf '\(path)'") }
+    deinit {
+        removeRunDirectories(for: path)
+        _ = system("rm -rf '\(path)'")
+    }
 
     package func file(_ name: String) -> String { "\(path)/\(name)" }
 
     /// What lies in it, in order.
-    package var names: [String] {
-        guard let directory = opendir(path) else { return [] }
-        defer { closedir(directory) }
-        var names: [String] = []
-        while let entry = readdir(directory) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
-                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if name != "." && name != ".." { names.append(name) }
-        }
-        return names.sorted()
-    }
+    package var names: [String] { TestSupport.names(in: path).sorted() }
 
     /// Starts a program found in PATH. Variables are added to the environment; nil takes one away.
     /// `input` is a path that standard input reads from.
