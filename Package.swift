@@ -51,7 +51,7 @@ let package = Package(
         .systemLibrary(name: "CLogs", path: "Sources/CLogs"),
         .target(name: "Logs", dependencies: ["CLogs", "HeapImage", "Reduce", "Text", system]),
         // Which process grows, or whether the kernel does: samples of /proc, their files, and the verdict.
-        .target(name: "Watch", dependencies: ["Page", "Proc", "Text", "Trend", system]),
+        .target(name: "Watch", dependencies: ["Page", "Proc", "Screen", "Text", "Trend", system]),
         // HTML pages in one file: the built-in style and scripts, which CAssets embeds, and the data.
         .target(name: "CAssets", cSettings: [.headerSearchPath("../Page/Assets")]),
         .target(name: "Page", dependencies: ["CAssets", "Text"], exclude: ["Assets"]),
@@ -61,11 +61,13 @@ let package = Package(
                 "CHeapImage", "CSymbols", "HeapImage", "Leaks", "Page", "Reduce", "Survey", "Symbols", "Text", "Trend",
                 system,
             ]),
-        // heaptop's live table of a running program's heap; CTerminal is the terminal.
+        // A screen's lines and keys, and the terminal that shows them; CTerminal is ncurses.
         .systemLibrary(name: "CTerminal", path: "Sources/CTerminal"),
+        .target(name: "Screen", dependencies: ["CTerminal", "Text"]),
+        // heaptop's live table of a running program's heap.
         .target(
             name: "Live",
-            dependencies: ["HeapImage", "Launch", "Proc", "Reduce", "Report", "Symbols", "Text", system]),
+            dependencies: ["HeapImage", "Launch", "Proc", "Reduce", "Report", "Screen", "Symbols", "Text", system]),
         // Parts of Linux that Launch needs and Swift's Glibc module lacks.
         .systemLibrary(name: "CLaunch", path: "Sources/CLaunch"),
         .target(
@@ -102,13 +104,13 @@ let package = Package(
             path: "Sources/gensyms"),
         .target(
             name: "HeapwatchTool",
-            dependencies: ["CLaunch", "Commands", "Launch", "Text", "Watch", argumentParser, system],
+            dependencies: ["CLaunch", "Commands", "Launch", "Screen", "Text", "Watch", argumentParser, system],
             path: "Sources/heapwatch"),
 
         .target(
             name: "HeaptopTool",
             dependencies: [
-                "CTerminal", "Commands", "HeapImage", "Launch", "Live", "Proc", "Report", "Symbols", "Text",
+                "Commands", "HeapImage", "Launch", "Live", "Proc", "Report", "Screen", "Symbols", "Text",
                 argumentParser, system,
             ], path: "Sources/heaptop"),
 
@@ -191,10 +193,11 @@ let package = Package(
             name: "LeaksTests",
             dependencies: ["HeapImage", "Launch", "Leaks", "Proc", "TestSupport", "Text", "heaprun", "heapsum"]),
         .testTarget(
-            name: "LiveTests", dependencies: ["HeapImage", "Live", "TestSupport", "Text", "heaprun", "heaptop"]),
+            name: "LiveTests",
+            dependencies: ["HeapImage", "Live", "Screen", "TestSupport", "Text", "heaprun", "heaptop"]),
         .testTarget(
             name: "WatchTests",
-            dependencies: ["Report", "TestSupport", "Text", "Trend", "Watch", "heapsum", "heapwatch"],
+            dependencies: ["Report", "Screen", "TestSupport", "Text", "Trend", "Watch", "heapsum", "heapwatch"],
             exclude: ["make-trees"]),
         .testTarget(
             name: "FuzzTests", dependencies: ["Text", "FuzzSurface", "TestSupport", "fuzz"], exclude: ["Corpus"]),

@@ -127,11 +127,11 @@ func leave(
         if case .file(let path) = place { giveBack(path, keepsDirectory) }
         if !request.isQuiet {
             say(
-                "  \(separated(summary.liveBytes)) bytes in \(separated(summary.liveBlocks)) blocks were allocated "
+                "  \(counted(summary.liveBytes, "byte")) in \(counted(summary.liveBlocks, "block")) were allocated "
                     + "meanwhile and are live"
                     + (image.isSampled
                         ? ", by estimate"
-                        : "; \(separated(image.losses.unmatched_frees)) frees were of earlier blocks")
+                        : "; \(counted(image.losses.unmatched_frees, "free")) were of earlier blocks")
             )
             say("  image: \(summary.path)")
         }

@@ -70,5 +70,6 @@ func changeRate(_ request: AttachRequest, _ target: Target) throws(LaunchError) 
 }
 
 private func rateText(_ interval: UInt64) -> String {
-    interval == 0 ? "every block" : "about one block for each \(separated(interval)) bytes"
+    if interval == 0 { return "every block" }
+    return "about one block for each " + (interval == 1 ? "byte" : "\(separated(interval)) bytes")
 }

@@ -1,7 +1,8 @@
 /*
- * The functions of ncurses that heaptop calls. ncurses is not linked, but opened by dlopen when a table is shown on a
- * terminal: so the tools start without it, and `--once` doesn't need it. The functions' types are those of the header,
- * so that the compiler checks each call. Those that the header defines as macros are also functions of the library.
+ * The functions of ncurses that heaptop and heapwatch call. ncurses is not linked, but opened by dlopen when a table
+ * is shown on a terminal: so the tools start without it, and output to a pipe doesn't need it. The functions' types are
+ * those of the header, so that the compiler checks each call. Those that the header defines as macros are also
+ * functions of the library.
  *
  * All policy is in Swift; nothing here keeps state.
  */

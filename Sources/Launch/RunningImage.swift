@@ -49,7 +49,9 @@ package func findImage(of pid: pid_t, deadline: UInt64) throws(LaunchError) -> I
         guard maps.contains(where: { FilePath(text: $0.path).lastComponent?.text.hasPrefix("libheapsum.so") ?? false })
         else {
             // A kernel thread and a process past its exit have no mappings at all.
-            throw .notRecorded("\(pid): not recorded: libheapsum.so is not in it; start it by heaprun")
+            throw .notRecorded(
+                "\(pid): not recorded: libheapsum.so is not in it; start it by heaprun, or heaprun --pid \(pid) "
+                    + "records it from now on")
         }
         guard monotonicNanoseconds() < deadline else {
             throw .notRecorded(
@@ -67,7 +69,7 @@ private func accessError(_ error: Errno, _ pid: pid_t) -> LaunchError {
     case .noSuchProcess, .noSuchFileOrDirectory: return .notRecorded("\(pid): no such process")
     case .permissionDenied, .notPermitted:
         return .notRecorded(
-            "\(pid): not ours to read (\(error.description)): run heapdump as the process's user, or as root")
+            "\(pid): not ours to read (\(error.description)): do this as the process's user, or as root")
     default: return .notRecorded("\(pid): \(error.description)")
     }
 }

@@ -5,6 +5,7 @@ import Glibc
 import HeapImage
 import Launch
 import Proc
+import Screen
 import SystemPackage
 import Text
 

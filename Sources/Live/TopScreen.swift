@@ -3,17 +3,8 @@
 
 import HeapImage
 import Report
+import Screen
 import Text
-
-/// A key. Their meanings follow top, htop and less.
-package enum Key: Equatable, Sendable {
-    case up, down, left, right, pageUp, pageDown, home, end
-    case enter, escape, backspace, interrupt
-    case wheelUp, wheelDown
-    /// A click on this line of the screen, counted from 0.
-    case click(Int)
-    case character(Character)
-}
 
 /// What a key asks the caller to do.
 package enum Request: Equatable, Sendable {

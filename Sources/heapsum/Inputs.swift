@@ -51,7 +51,7 @@ struct Inputs {
             if let note = named.note { say(note) }
             if kind == .auto || kind == .image, named.processID != nil {
                 do { images.append(try named.image()) } catch let error as LaunchError {
-                    failures.append(error.message + Self.hint(for: path))
+                    failures.append(error.message)
                 } catch {
                     failures.append("\(error)")
                 }

@@ -7,6 +7,7 @@ import Launch
 import Live
 import Proc
 import Report
+import Screen
 import Symbols
 import SystemPackage
 import Text

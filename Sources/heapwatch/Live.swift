@@ -1,42 +1,60 @@
-// The table on a terminal: which process has how much memory, and how that changes, renewed until a signal. Anything
-// but a terminal gets it once.
+// The table on a terminal: which process has how much memory, and how that changes, renewed until q or a signal. A file
+// or a pipe gets it once.
 
 import Commands
 import Glibc
+import Screen
 import Text
 import Watch
 
 enum LiveCommand {
     static func show(_ options: GatherOptions, every interval: Duration, for duration: Duration?) throws {
-        let gatherer = Gatherer(options)
-        let isTerminal = isatty(STDOUT_FILENO) == 1
+        // Before the terminal is taken: these signals then end the loop, and the terminal is given back.
         let stop = StopSignals()
-        let begin = bootMilliseconds()
-        var table = LiveTable()
         try reading {
-            let out = TextOutput(descriptor: STDOUT_FILENO, name: "standard output")
-            while true {
-                let now = bootMilliseconds()
-                table.add(gatherer.sample(at: now))
-                let isLast = duration.map { now - begin >= $0.milliseconds } ?? false
-                if isTerminal || table.samples == 2 {
-                    let style = Style(descriptor: STDOUT_FILENO, color: .auto)
-                    var size = winsize()
-                    let rows =
-                        isTerminal && ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_row > 6
-                        ? Int(size.ws_row) - 1 : 40
-                    // Moves to the top, writes the text, and clears the rest of an earlier table.
-                    if isTerminal { try out.write("\u{1B}[H") }
-                    for line in table.lines(style: style, rows: rows) {
-                        try out.write(line + (isTerminal ? "\u{1B}[K\n" : "\n"))
-                    }
-                    if isTerminal { try out.write("\u{1B}[J") }
-                    try out.finish()
-                }
-                if isLast || !isTerminal && table.samples == 2 || stop.wait(until: now + interval.milliseconds) {
-                    break
-                }
+            if isatty(STDOUT_FILENO) == 1 && isatty(STDIN_FILENO) == 1 {
+                try showOnTerminal(Gatherer(options), every: interval, for: duration, stop)
+            } else {
+                try printOnce(Gatherer(options), after: interval, stop)
             }
+        }
+    }
+
+    /// Growth needs two samples.
+    private static func printOnce(_ gatherer: Gatherer, after interval: Duration, _ stop: StopSignals) throws {
+        var table = LiveTable()
+        let began = bootMilliseconds()
+        table.add(gatherer.sample(at: began))
+        if stop.wait(until: began + interval.milliseconds) { return }
+        table.add(gatherer.sample(at: bootMilliseconds()))
+        let style = Style(descriptor: STDOUT_FILENO, color: .auto)
+        let out = TextOutput(descriptor: STDOUT_FILENO, name: "standard output")
+        for line in table.lines(ScreenSize(width: style.width ?? 200, height: 40)) {
+            try out.write(line.withoutTrailingSpaces.styled(style) + "\n")
+        }
+        try out.finish()
+    }
+
+    private static func showOnTerminal(
+        _ gatherer: Gatherer, every interval: Duration, for duration: Duration?, _ stop: StopSignals
+    ) throws {
+        var table = LiveTable()
+        let terminal = try Terminal()
+        defer { terminal.end() }
+        let began = bootMilliseconds()
+        var next = began
+        while true {
+            let now = bootMilliseconds()
+            if now >= next {
+                table.add(gatherer.sample(at: now))
+                if let duration, now - began >= duration.milliseconds { return }
+                next = max(next + interval.milliseconds, bootMilliseconds() + interval.milliseconds / 2)
+            }
+            terminal.draw(table.lines(terminal.size))
+            // Short, because a key doesn't come with the signals.
+            let patience = min(max(0, next - bootMilliseconds()), 200)
+            if let key = terminal.key(milliseconds: Int(patience)), table.press(key, terminal.size) { return }
+            if stop.wait(until: 0) { return }
         }
     }
 }

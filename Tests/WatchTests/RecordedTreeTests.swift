@@ -3,6 +3,7 @@
 
 import Glibc
 import Report
+import Screen
 import TestSupport
 import Testing
 import Text
@@ -116,7 +117,7 @@ import Text
         #expect(sample.process(150)?.name == "evil) S 1\n\u{1B}[31m")
         var table = LiveTable()
         table.add(sample)
-        #expect(!table.lines(style: Style(), rows: 100).joined().contains("\u{1B}"))
+        #expect(!table.lines(ScreenSize(width: 1000, height: 100)).map(\.text).joined().contains("\u{1B}"))
         let out = TextOutput()
         let verdict = try verdict(of: "\(scratch.path)/w")
         try VerdictText(style: Style()).write(verdict, to: out)

@@ -2,11 +2,10 @@
 
 import CTerminal
 import Glibc
-import Live
 import Text
 
 /// The terminal while a table is shown on it. Only one may exist; `end()` ends it.
-final class Terminal {
+package final class Terminal {
     private let curses: terminal_functions
     private let window: UnsafeMutablePointer<WINDOW>
     private let hasColours: Bool
@@ -15,21 +14,25 @@ final class Terminal {
     /// Takes the terminal.
     ///
     /// - Throws: `InputError` if ncurses is missing, or doesn't know the terminal.
-    init() throws(InputError) {
+    package init() throws(InputError) {
         var functions = terminal_functions()
         if let reason = terminal_load(&functions) {
             throw InputError(
                 file: "libncursesw.so.6",
-                what: "can't be loaded (Debian's package libncursesw6): \(String(cString: reason)); --once needs none")
+                what:
+                    "can't be loaded (Debian's package libncursesw6): \(String(cString: reason)); output to a file or "
+                    + "pipe needs none")
         }
         guard let name = getenv("TERM"), name[0] != 0 else {
-            throw InputError(file: "TERM", what: "is not set: which terminal is this? --once needs none")
+            throw InputError(
+                file: "TERM", what: "is not set: which terminal is this? Output to a file or pipe needs none")
         }
         isUTF8 = terminal_is_utf8() != 0
         curses = functions
         guard let window = curses.initscr() else {
             throw InputError(
-                file: String(cString: name), what: "a terminal that ncurses doesn't know; --once needs none")
+                file: String(cString: name),
+                what: "a terminal that ncurses doesn't know; output to a file or pipe needs none")
         }
         self.window = window
         _ = curses.cbreak()
@@ -49,17 +52,17 @@ final class Terminal {
     }
 
     /// Gives the terminal back as it was.
-    func end() { _ = curses.endwin() }
+    package func end() { _ = curses.endwin() }
 
     /// Takes it again after `end()`.
-    func resume() { _ = curses.wrefresh(window) }
+    package func resume() { _ = curses.wrefresh(window) }
 
-    var size: ScreenSize {
+    package var size: ScreenSize {
         ScreenSize(
             width: Int(max(20, curses.getmaxx(window))), height: Int(max(4, curses.getmaxy(window))), isUTF8: isUTF8)
     }
 
-    func draw(_ lines: [ScreenLine]) {
+    package func draw(_ lines: [ScreenLine]) {
         _ = curses.werase(window)
         for (number, line) in lines.enumerated() {
             _ = curses.wmove(window, Int32(number), 0)
@@ -83,7 +86,7 @@ final class Terminal {
     }
 
     /// The next key; nil if none came in that time, or if the window's size changed.
-    func key(milliseconds: Int) -> Key? {
+    package func key(milliseconds: Int) -> Key? {
         _ = curses.wtimeout(window, Int32(clamping: max(0, milliseconds)))
         let code = curses.wgetch(window)
         switch code {
