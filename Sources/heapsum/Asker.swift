@@ -6,6 +6,7 @@ import Glibc
 import HeapImage
 import Launch
 import Leaks
+import Proc
 import Reduce
 import Report
 import Survey
@@ -84,6 +85,11 @@ final class Asker {
         // A process is named by its number, as the user named it; an image by its path.
         facts.name = process.flatMap { files.contains("\($0)") ? "\($0)" : nil } ?? newest.file
         facts.process = process
+        if newest.kind == .dump {
+            facts.dumpedProcess = Presence.find(
+                processID: newest.header.pid, startTime: newest.header.start_time, bootID: newest.bootID
+            ).map { pid_t(bitPattern: $0) }
+        }
         if let made {
             facts.verdict = (made.told, made.holders, true)
         } else if let stored = moments.last(where: \.hasVerdict),
@@ -91,7 +97,8 @@ final class Asker {
         {
             facts.verdictFile = stored.file
         } else {
-            facts.verdictGap = process == nil ? .ended : wantsVerdict ? .refused : .notWanted
+            facts.verdictGap =
+                facts.dumpedProcess != nil ? .notStored : process == nil ? .ended : wantsVerdict ? .refused : .notWanted
         }
         takeMoments(moments, &facts)
         for input in facts.reduction.inputs { for damage in input.damages { say("damaged: \(damage)") } }

@@ -25,6 +25,7 @@ struct ReduceCommand: ParsableCommand {
             heapsum info <file-or-directory> ...
                                              a program's state: counts, losses, modules, timeline
             heapsum leaks <pid-or-image>     which blocks of a running program are lost, and who holds the others
+            heapsum mcp                      serves these answers to agents, by the Model Context Protocol
             heapsum pages <pid-or-image>     what malloc's resident memory is made of, and who pins it
             heapsum pack <file> ... [-o DIR] dense copies of images, to keep or send
             heapsum table <file-or-directory> ... -o DIR

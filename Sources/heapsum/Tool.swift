@@ -9,7 +9,7 @@ package func runHeapsum() -> Never {
         ReduceCommand.self,
         commands: [
             "ask": AskCommand.self, "check": CheckCommand.self, "diff": DiffCommand.self, "info": InfoCommand.self,
-            "leaks": LeaksCommand.self,
-            "pack": PackCommand.self, "pages": PagesCommand.self, "table": TableCommand.self,
+            "leaks": LeaksCommand.self, "mcp": MCPCommand.self, "pack": PackCommand.self, "pages": PagesCommand.self,
+            "table": TableCommand.self,
         ])
 }

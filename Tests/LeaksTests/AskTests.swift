@@ -126,6 +126,9 @@ import Text
         let evidence = answer["findings"]?.array?.first?["evidence"]
         #expect(evidence?["by"]?.string == "moments" && evidence?["moments"]?.integer == 6, "\(answer)")
         #expect(evidence?["shape"]?.string == "steady growth", "\(answer)")
+        let gap = answer["unknown"]?.array?.first
+        #expect(
+            gap?["because"]?.string == "not-stored" && gap?["next"]?.string == "heapdump --leaks \(pid)", "\(answer)")
         #expect(
             answer["findings"]?.array?.first?["next"]?.string?.hasPrefix("heapsum diff --include begin_trace") == true)
     }

@@ -9,6 +9,8 @@ import Survey
 package enum AskGap: String, Sendable {
     /// The program doesn't run, and the image stores nothing about it.
     case ended
+    /// The image is a dump without a verdict of a program that still runs.
+    case notStored = "not-stored"
     /// The process may not be looked into, or what was asked can't be made of such an image. The reason is on stderr.
     case refused
     /// The user didn't want the program to be stopped.
@@ -23,6 +25,8 @@ package struct AskFacts {
     package var name: String
     /// The process, if it runs.
     package var process: Int32?
+    /// The process that the newest image is a dump of, if that still runs.
+    package var dumpedProcess: Int32?
     /// The newest image alone, as its first input; and the names of its frames.
     package var reduction: Reduction
     package var names: FrameNames

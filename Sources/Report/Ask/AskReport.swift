@@ -201,8 +201,10 @@ package struct AskReport {
         guard let verdict = facts.verdict, let tree = verdict.holders, tree.total.bytes > 0 else { return [] }
         let nodes = verdict.told.reduction.nodes(ofStacksOf: 0)
         let grown = facts.growth.flatMap { GrowthVerdicts($0.moments, names: $0.names) }?.holders ?? []
+        // Where most is lost, what keeps the little rest is no news.
+        let least = max(tree.total.bytes / 10, liveBytes / 20)
         var found: [Finding] = []
-        for (place, line) in tree.lines.enumerated() where line.depth == 0 && line.kept.bytes >= tree.total.bytes / 10 {
+        for (place, line) in tree.lines.enumerated() where line.depth == 0 && line.kept.bytes >= least {
             // A root has no stack: its largest blocks' are directly below it.
             let named =
                 line.stack ?? tree.lines[(place + 1)...].prefix { $0.depth > 0 }.first { $0.stack != nil }?.stack
@@ -242,13 +244,14 @@ package struct AskReport {
         }
     }
 
-    /// What is large, and nothing more is known of: a twentieth of what lives, or the largest.
+    /// What is large, and nothing more is known of: a twentieth of what lives; if nothing else stands out, the largest.
     private func live() -> [Finding] {
         let told = Set(findings.compactMap { $0.kind == .growing ? $0.suspect : nil })
         let others = suspects.all.indices.filter {
             !told.contains($0) && !suspects.all[$0].isLost && suspects.all[$0].live.bytes > 0
         }
-        let least = min(liveBytes / 20, others.map { suspects.all[$0].live.bytes }.max() ?? 0)
+        let largest = others.map { suspects.all[$0].live.bytes }.max() ?? 0
+        let least = findings.isEmpty ? min(liveBytes / 20, largest) : max(liveBytes / 20, 1)
         return others.filter { suspects.all[$0].live.bytes >= least }.map { number in
             let one = suspects.all[number]
             return Finding(
@@ -292,6 +295,7 @@ package struct AskReport {
             let next: [String] =
                 switch reason {
                 case .ended: ["heaprun", "--leaks", "-o", "out", "--", program]
+                case .notStored: ["heapdump", "--leaks", facts.dumpedProcess.map { "\($0)" } ?? "PID"]
                 case .notWanted: ["heapsum", "ask", facts.name]
                 default: ["heapsum", "leaks", facts.name]
                 }
