@@ -123,8 +123,7 @@ package struct InfoReport {
             "\(separated(census.peak.bytes)) bytes in \(counted(census.peak.blocks, "block"))"
                 + (header.peak_ns > 0 ? ", after \(shortDuration(Double(header.peak_ns) / 1e9))" : "")
                 + (header.peak_error_bytes > 0 ? ", right to \(separated(header.peak_error_bytes)) bytes" : ""))
-        let held = AllocatorReport.held(image, census, at: header.residence.measured_ns).bytes
-        if let memory = memory ?? MemoryVerdict(image, heldBytes: held)?.text { try line("memory", memory) }
+        if let memory = memory ?? MemoryVerdict(image, census: census)?.text { try line("memory", memory) }
         if header.rss_bytes > 0 {
             try line("resident", "\(separated(header.rss_bytes)) bytes, at most \(separated(header.rss_peak_bytes))")
         }

@@ -18,11 +18,14 @@ struct ReduceCommand: ParsableCommand {
             heapsum [<options>] <file-or-directory> ...
             heapsum diff <old> <new> [<newer> ...]
                                              what grew between moments, how fast, and whether it goes on
+            heapsum ask <image> | <directory> | <pid> ...
+                                             what stands out, with the evidence and the next command, as short JSON
             heapsum check <file-or-directory> ...
                                              for builds: fails if more is live than allowed
             heapsum info <file-or-directory> ...
                                              a program's state: counts, losses, modules, timeline
             heapsum leaks <pid-or-image>     which blocks of a running program are lost, and who holds the others
+            heapsum mcp                      serves these answers to agents, by the Model Context Protocol
             heapsum pages <pid-or-image>     what malloc's resident memory is made of, and who pins it
             heapsum pack <file> ... [-o DIR] dense copies of images, to keep or send
             heapsum table <file-or-directory> ... -o DIR

@@ -13,6 +13,7 @@ struct TakenSurvey {
     let report: PagesReport
     /// All of the process's resident memory; nil for an image without a process.
     let memory: MemoryVerdict?
+    let split: ResidentSplit?
 
     /// - Parameter process: the one that writes the image; nil if it doesn't run.
     /// - Throws: `InputError` if there can be no survey.
@@ -25,6 +26,7 @@ struct TakenSurvey {
             try process.map { try PageSurvey.take(of: $0, image: moment, groups: groups) }
             ?? PageSurvey.take(ofBlocksIn: moment, groups: groups)
         let split = process.flatMap { ResidentSplit.take(of: $0, survey) }
+        self.split = split
         report = PagesReport(survey, reduction: reduction, names: FrameNames(reduction, symbolizer: symbolizer))
         let report = report
         memory = split.map { MemoryVerdict($0, report) }

@@ -8,7 +8,8 @@ package func runHeapsum() -> Never {
     runTool(
         ReduceCommand.self,
         commands: [
-            "check": CheckCommand.self, "diff": DiffCommand.self, "info": InfoCommand.self, "leaks": LeaksCommand.self,
-            "pack": PackCommand.self, "pages": PagesCommand.self, "table": TableCommand.self,
+            "ask": AskCommand.self, "check": CheckCommand.self, "diff": DiffCommand.self, "info": InfoCommand.self,
+            "leaks": LeaksCommand.self, "mcp": MCPCommand.self, "pack": PackCommand.self, "pages": PagesCommand.self,
+            "table": TableCommand.self,
         ])
 }

@@ -58,6 +58,12 @@ package struct MemoryVerdict {
         }
     }
 
+    /// Of a dump, or of a program that has ended, as it was measured then, with what was live at that time.
+    package init?(_ image: HeapImage, census: Census) {
+        self.init(
+            image, heldBytes: AllocatorReport.held(image, census, at: image.header.residence.measured_ns).bytes)
+    }
+
     /// Of a dump, or of a program that has ended, as it was measured then: which of malloc's free bytes were pinned is
     /// not known.
     ///

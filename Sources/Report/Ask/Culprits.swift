@@ -1,0 +1,89 @@
+// The function to which a stack's blocks belong for somebody who looks for a fault: the innermost one of the program
+// itself. Allocators, C++'s containers and the C library only pass a block on, so they are skipped, as is a library
+// like them that a thread or a table of its own is made in. If no frame is the program's, the one that allocated
+// stands in.
+
+import HeapImage
+import Reduce
+import Symbols
+
+/// Names the culprits of one reduction's stacks.
+struct Culprits {
+    let names: FrameNames
+    /// The base names of files that only pass blocks on, besides the runtime libraries.
+    private let allocators: Set<String>
+
+    /// - Parameter allocators: paths of the allocators that the inputs' programs used.
+    init(names: FrameNames, allocators: [String] = []) {
+        self.names = names
+        let programs = Set(names.reduction.inputs.compactMap { $0.program.map(ImageNames.baseName) })
+        // A program may have an allocator of its own, and is none of the libraries then.
+        self.allocators = Set(allocators.map(ImageNames.baseName)).subtracting(programs)
+    }
+
+    /// The culprit of each stack; nil for an empty one. `isOwn`: it is the program's, or one of its libraries'.
+    ///
+    /// - Complexity: a look-up of a few frames' sources for each stack, many at once.
+    func find(_ nodes: [UInt32]) -> [(frame: NamedFrame, isOwn: Bool)?] {
+        let reduction = names.reduction
+        let stacks = nodes.map { node in
+            reduction.frames(of: Row(node: node)).filter {
+                $0.module != SpecialModule.cut && $0.module != SpecialModule.thread
+            }
+        }
+        var found = [(frame: NamedFrame, isOwn: Bool)?](repeating: nil, count: nodes.count)
+        var open = Array(nodes.indices), depth = 0
+        while !open.isEmpty {
+            var frames: [Frame] = [], seen: Set<Frame> = []
+            for index in open where stacks[index].count > depth && seen.insert(stacks[index][depth]).inserted {
+                frames.append(stacks[index][depth])
+            }
+            names.prepare(frames: frames)
+            open.removeAll { index in
+                guard stacks[index].count > depth else {
+                    found[index] = standIn(stacks[index])
+                    return true
+                }
+                guard let own = names.expanded(stacks[index][depth]).first(where: isOwn) else { return false }
+                found[index] = (own, true)
+                return true
+            }
+            depth += 1
+        }
+        return found
+    }
+
+    /// Whether a frame can be the culprit.
+    private func isOwn(_ frame: NamedFrame) -> Bool {
+        if let module = frame.moduleName.map(ImageNames.baseName),
+            RuntimeLibraries.contains(file: module) || allocators.contains(module)
+        {
+            return false
+        }
+        return !frame.isStartup && !names.standsBetween(frame)
+    }
+
+    private func standIn(_ frames: [Frame]) -> (frame: NamedFrame, isOwn: Bool)? {
+        let entries = frames.flatMap(names.expanded)
+        return (entries.first { !names.standsBetween($0) } ?? entries.first).map { ($0, false) }
+    }
+
+    /// The functions that called a stack's culprit, innermost first, until main; without those that pass blocks on.
+    func callers(of culprit: NamedFrame, in node: UInt32, most: Int) -> [String] {
+        // Functions inlined into one share its frame, so the frame tells only where no function is known.
+        func isCulprit(_ entry: NamedFrame) -> Bool {
+            guard let function = culprit.function else { return entry.frame == culprit.frame }
+            return entry.function == function && entry.moduleName == culprit.moduleName
+        }
+        var callers: [String] = [], isPast = false
+        for entry in names.reduction.frames(of: Row(node: node)).lazy.flatMap({ names.expanded($0) }) {
+            if isPast {
+                if entry.isStartup || callers.count >= most { break }
+                if isOwn(entry) { callers.append(entry.function ?? entry.text) }
+            }
+            if isCulprit(entry) { isPast = true }
+            if entry.function == "main" { break }
+        }
+        return callers
+    }
+}

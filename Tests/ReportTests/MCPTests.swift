@@ -1,0 +1,36 @@
+// heapsum mcp, spoken with by a client that is not ours in language or code.
+
+import CHeapImage
+import TestSupport
+import Testing
+
+@Suite struct MCPTests {
+    @Test func aClientIsServed() throws {
+        let scratch = try Scratch()
+        var builder = ImageBuilder()
+        let module = builder.addModule("/opt/app", buildID: [1])
+        builder.addName(heap_frame_make(module, 16), "keeper", offset: 1, flags: 1)
+        let stack = builder.addStack([heap_frame_make(module, 16)])
+        for index in UInt64(1) ... 3 {
+            builder.addBlock(address: 0x1_0000 * index, bytes: 1000, stack: stack)
+            builder.kind = index < 3 ? HEAP_KIND_DUMP : HEAP_KIND_PACKED
+            builder.header.ended_ns = index * 1_000_000_000
+            builder.header.dumps = UInt32(index)
+            try builder.write(to: scratch.file(index < 3 ? "a.\(index).heap" : "a.heap"))
+        }
+        let told = try scratch.run([
+            "python3", "\(Built.root)/Tests/ReportTests/Oracles/mcp_client.py", "\(Built.products)/heapsum",
+            scratch.path,
+        ])
+        #expect(told.exitStatus == 0 && told.output == "ok\n", "\(told)")
+    }
+
+    @Test func nobodyIsThere() throws {
+        let scratch = try Scratch(), heapsum = "'\(Built.products)/heapsum'"
+        #expect(try scratch.shell("\(heapsum) mcp </dev/null").exitStatus == 0)
+        #expect(try scratch.shell("\(heapsum) mcp something </dev/null").exitStatus == 64)
+        let ping = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}"
+        let full = try scratch.shell("echo '\(ping)' | \(heapsum) mcp >/dev/full")
+        #expect(full.exitStatus == 2 && full.messages.contains("standard output: can't be written"), "\(full)")
+    }
+}
