@@ -179,3 +179,34 @@ extension EarlierTests {
         #expect(!messages.contains("not all blocks"), "\(messages)")
     }
 }
+
+extension EarlierTests {
+    // Whatever malloc's memory has in it, there is a verdict, and what the program's variables hold is not lost.
+    @Test(arguments: [1, 2]) func damagedHeapsAreSurvived(first: Int) throws {
+        let earlier = try Earlier("threads")
+        #expect(try earlier.program.ask("after") == "done")
+        for seed in first * 100 + 1 ... first * 100 + 5 {
+            #expect(try earlier.program.ask("spoil \(seed)") == "done")
+            let (rows, messages) = try earlier.rows()
+            let held = rows.filter { $0.each == 400 && !$0.isEarlier }
+            #expect(
+                held.map(\.verdict) == ["reachable"] && held.map(\.blocks) == [1000], "\(seed): \(rows) \(messages)")
+        }
+    }
+}
+
+extension EarlierTests {
+    // A thread may be stopped at any instruction of malloc; one that is alone takes no lock. Nothing is lost here.
+    @Test(arguments: ["busy", "caches"]) func aProgramInsideMalloc(shape: String) throws {
+        let earlier = try Earlier(shape)
+        if shape == "caches" { #expect(try earlier.program.ask("churn") == "done") }
+        for _ in 0 ..< 5 {
+            let (rows, messages) = try earlier.rows()
+            // What the shape itself has is lost by design: its blocks are of no table.
+            let accused = rows.filter { ["definite", "indirect"].contains($0.verdict) && !$0.isEarlier }
+            #expect(accused.isEmpty, "\(accused) \(messages)")
+            guard shape == "busy" else { continue }
+            #expect(!rows.contains { $0.isEarlier && ["definite", "indirect"].contains($0.verdict) }, "\(rows)")
+        }
+    }
+}

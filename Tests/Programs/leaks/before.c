@@ -1,9 +1,12 @@
 /*
  * A program that was working long before anybody looks. `before SHAPE` allocates and frees in that shape, writes
  * "ready", and waits. Told "list", it prints its live blocks with the bytes that malloc says they have; told "after",
- * it loses and holds more. It keeps its books outside malloc, and so that no pointer to a lost block can be seen.
+ * it loses and holds more; told "spoil SEED", it writes over its own malloc's memory, and calls malloc no more; told
+ * "churn", it allocates and frees without end. It keeps its books outside malloc, and so that no pointer to a lost
+ * block can be seen.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -227,6 +230,84 @@ static void shape_locked(void) {
     pthread_barrier_wait(&all_made);
 }
 
+/* Writes over words of the heaps, with what is there elsewhere, or
+ * nearly, or anything: as a program does before it crashes. */
+static void spoil(uint64_t from) {
+    static char text[1 << 16], *lines[4096];
+    uintptr_t low[256], high[256];
+    int ranges = 0, file = open("/proc/self/maps", O_RDONLY);
+    ssize_t got, all = 0;
+    while ((got = read(file, text + all, sizeof text - 1 - all)) > 0) all += got;
+    close(file);
+    int made = 0;
+    for (char *at = text; *at && made < 4096; at = strchr(at, '\n') + 1) lines[made++] = at;
+    for (int at = 0; at < made && ranges < 256; at++) {
+        uintptr_t start = strtoul(lines[at], &lines[at], 16), end = strtoul(lines[at] + 1, &lines[at], 16);
+        char *rest = lines[at];
+        size_t length = strchr(rest, '\n') - rest;
+        int is_writable = strncmp(rest, " rw-p", 5) == 0;
+        int is_heap = memmem(rest, length, "[heap]", 6) != 0;
+        int is_arena = start % ((uintptr_t)64 << 20) == 0 && !memchr(rest, '/', length);
+        if (is_writable && (is_heap || is_arena)) {
+            low[ranges] = start;
+            high[ranges++] = end;
+        }
+    }
+    seed = from * 2654435761 + 88172645463325252;
+    for (int time = 0; time < 20; time++) draw();
+    int writes = 1 + draw() % 4;
+    for (int time = 0; time < writes; time++) {
+        int range = draw() % ranges;
+        uint64_t *word;
+        if (from % 5 != 0) {
+            /* The sizes and links of chunks. */
+            uintptr_t block = entries[draw() % count].hidden ^ mask;
+            for (range = 0; range < ranges && !(low[range] < block && block < high[range]);) range++;
+            if (range == ranges) continue;
+            word = (uint64_t *)(block - 16) + draw() % 4;
+        } else {
+            /* Near the start, where arenas and caches of threads are, or anywhere. */
+            uintptr_t offset = draw() % 2 ? draw() % 4096 : draw() % (high[range] - low[range]);
+            word = (uint64_t *)(low[range] + (offset & ~7ul));
+        }
+        uintptr_t room = high[range] - low[range];
+        uint64_t *other = (uint64_t *)(low[range] + (draw() % room & ~7ul));
+        switch (draw() % 6) {
+            case 0: *word = draw(); break;
+            case 1: *word = *other; break;
+            case 2: *word += 16 * (draw() % 5) - 32; break;
+            case 3: *word = (uintptr_t)other; break;
+            case 4: *word = 0; break;
+            default: *word ^= (uint64_t)1 << draw() % 64; break;
+        }
+    }
+}
+
+static void *tables[5][2000];
+
+/* Allocates and frees without end. All is in a table, but for what it has in hand. */
+static __attribute__((noreturn)) void *churn(void *table_of_blocks) {
+    void **table = table_of_blocks;
+    uint64_t own = (uintptr_t)table * 7919 + 17;
+    for (;;) {
+        own = own * 6364136223846793005 + 1442695040888963407;
+        void **place = &table[(own >> 33) % 2000], *old = *place;
+        if (old) {
+            *place = 0;
+            free(old);
+        } else {
+            *place = calloc(1, (own >> 20) % 50 == 0 ? 20000 + (own >> 40) % 300000 : (own >> 40) % 3000);
+        }
+    }
+}
+
+static void shape_busy(void) {
+    pthread_t thread;
+    for (int at = 1; at < 5; at++)
+        if (pthread_create(&thread, 0, churn, tables[at])) abort();
+    usleep(100000);
+}
+
 static void shape_none(void) {}
 
 /* A block's header is written over, as a program does that writes behind the block before it. */
@@ -245,7 +326,7 @@ int main(int argc, char **argv) {
         void (*make)(void);
     } shapes[] = {{"sizes", shape_sizes}, {"caches", shape_caches}, {"trim", shape_trim}, {"threads", shape_threads},
         {"heaps", shape_heaps}, {"blocked", shape_blocked}, {"foreign", shape_foreign}, {"lost", shape_lost},
-        {"locked", shape_locked}, {"damaged", shape_damaged}, {"none", shape_none}};
+        {"locked", shape_locked}, {"damaged", shape_damaged}, {"busy", shape_busy}, {"none", shape_none}};
     entries = mmap(0, MOST * sizeof *entries, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     static char out[1 << 16];
     setvbuf(stdout, out, _IOFBF, sizeof out);
@@ -259,11 +340,17 @@ int main(int argc, char **argv) {
         ssize_t got = read(0, line, sizeof line - 1);
         if (got <= 0) _exit(0);
         line[got] = 0;
-        if (strcmp(line, "after\n") == 0) {
+        if (strcmp(line, "churn\n") == 0) {
+            puts("done");
+            fflush(stdout);
+            churn(tables[0]);
+        } else if (strcmp(line, "after\n") == 0) {
             allocate_after();
         } else if (strcmp(line, "list\n") == 0) {
             for (size_t at = 0; at < count; at++)
                 if (!entries[at].is_freed) printf("%zx %zu\n", (size_t)(entries[at].hidden ^ mask), entries[at].bytes);
+        } else if (strncmp(line, "spoil ", 6) == 0) {
+            spoil(strtoul(line + 6, 0, 10));
         } else {
             _exit(0);
         }
