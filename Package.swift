@@ -187,7 +187,7 @@ let package = Package(
         .testTarget(
             name: "AttachTests",
             dependencies: [
-                "CHeapImage", "HeapImage", "Reduce", "TestSupport", "Text", "heapdump", "heaprun", "heapsum",
+                "CHeapImage", "HeapImage", "Leaks", "Reduce", "TestSupport", "Text", "heapdump", "heaprun", "heapsum",
             ]),
         .testTarget(
             name: "LeaksTests",

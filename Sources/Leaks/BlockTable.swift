@@ -87,6 +87,9 @@ package final class BlockTable {
     private(set) var lowest: UInt64 = 0
     private(set) var span: UInt64 = 0
 
+    /// The stack of blocks from before the recording: none. No image has so many stacks.
+    package static let earlierStack = UInt32.max
+
     /// User addresses have 47 bits.
     private static let limit: UInt64 = 1 << 47
     private static let keyShift: UInt64 = 21

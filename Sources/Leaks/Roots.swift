@@ -46,7 +46,7 @@ struct Roots {
         if snapshot.isGlibc {
             if let arena = glibc.mainArena { excluded.append(arena) }
             let heaps = AllocatorSpans(snapshot, top: glibc.top).ranges
-            excluded += heaps
+            excluded += heaps + snapshot.walkedHeaps
             if snapshot.hasUnbooked { addHeaps(heaps, snapshot) }
         }
         let ownAllocator = snapshot.allocator.split(separator: "/").last.map(String.init) ?? ""
@@ -203,10 +203,10 @@ struct Roots {
     }
 
     /// Blocks that are not in the image lie somewhere in the heaps, together with freed memory: that memory is a weak
-    /// root.
+    /// root, unless a walk has found all blocks there.
     private mutating func addHeaps(_ heaps: [Range<UInt64>], _ snapshot: Snapshot) {
         let all = heaps + snapshot.mappings.filter { $0.path == "[heap]" }.map(\.range)
-        for range in merged(all) {
+        for range in merged(all).flatMap({ subtract(snapshot.walkedHeaps, from: $0) }) {
             roots.append(
                 Root(
                     kind: .program, name: "heap memory that is not in the image", range: range, isWeak: true,

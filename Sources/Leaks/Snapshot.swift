@@ -37,7 +37,7 @@ package final class Snapshot {
     package let threads: [ThreadState]
     package let mappings: [AddressMapping]
     package let memory: any ProcessMemory
-    package let blocks: BlockTable
+    package internal(set) var blocks: BlockTable
     var kernelWords: [KernelWord]
     /// The recorder's own memory in the process.
     let scratch: [Range<UInt64>]
@@ -46,6 +46,8 @@ package final class Snapshot {
     let isGlibc: Bool
     /// Whether there may be live blocks that the image doesn't have.
     let hasUnbooked: Bool
+    /// Heaps of malloc's all blocks of which are known, although the image may lack some; sorted.
+    var walkedHeaps: [Range<UInt64>] = []
     let allocator: String
     /// What is missing, and matters for the verdict.
     package var shortfalls: [Shortfall]

@@ -39,6 +39,7 @@ extension Snapshot {
                 usleep(2000)
                 continue
             }
+            if isWalkable(image) { snapshot.addEarlierBlocks() }
             // A registration made since the stop is of no block of the snapshot. One removed since was read before.
             kernelWords.formUnion(readKernelWords(of: processID))
             kernelWords.formUnion(snapshot.kernelWords)
@@ -137,7 +138,7 @@ extension Snapshot {
         let table = BlockTable(granule: isGlibc ? 16 : 8, keepsTicks: options.keepsTicks) {
             map.forEachBlock(inFlight: moving, $0)
         }
-        shortfalls += imageShortfalls(image, isGlibc: isGlibc, &notes)
+        if !isWalkable(image) { shortfalls += imageShortfalls(image, isGlibc: isGlibc, &notes) }
         return Snapshot(
             processID: processID, threads: states, mappings: mappings, memory: memory, blocks: table,
             kernelWords: pendingWords,
@@ -155,6 +156,13 @@ extension Snapshot {
         let losses = image.losses
         return losses.lost_allocations + losses.early_allocations + losses.paused_allocations > 0
             ? "blocks that could not be booked (heapsum info tells how many)" : nil
+    }
+
+    /// Whether the blocks that the image lacks can be found in malloc's arenas. A forked child is spared: which of its
+    /// parent's blocks it should have freed is not its matter.
+    private static func isWalkable(_ image: HeapImage) -> Bool {
+        image.hasFlag(HEAP_FLAG_ATTACHED) && !image.hasFlag(HEAP_FLAG_FORKED) && !image.hasFlag(HEAP_FLAG_STOPPED)
+            && image.header.granule_log2.0 == UInt8(HEAP_GRANULE_LOG2_FINE_GLIBC)
     }
 
     /// Reports live blocks that the image lacks. With glibc its heaps are searched instead, and a note says so; with

@@ -93,7 +93,7 @@ package final class Reduction {
     }
 
     /// The node of a stack that no input has: it has this one frame.
-    func node(of frame: Frame) -> UInt32 { tree.intern(parent: 0, frame: frame) }
+    package func node(of frame: Frame) -> UInt32 { tree.intern(parent: 0, frame: frame) }
 
     /// Whether any input is a sampled image.
     package var isSampled: Bool { inputs.contains { $0.image?.isSampled ?? false } }

@@ -10,6 +10,8 @@
 //                   c+8   its own size, and three bits: the one before is in use, mapped, not of the main arena
 //                   c+16  the block
 
+import Leaks
+
 /// What a gap between live blocks is made of.
 struct GapContent {
     /// Whole pages that malloc_trim gives back.

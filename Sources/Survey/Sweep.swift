@@ -5,6 +5,7 @@
 // region ends where the next one begins.
 
 import HeapImage
+import Leaks
 
 /// Adds up the pages of spans, in order of address.
 struct Sweep {

@@ -52,6 +52,20 @@ final class Attached {
         return line
     }
 
+    /// Its next lines, before one that is `last`.
+    func answers(until last: String) throws -> [Substring] {
+        let wanted = linesRead, path = running.outputPath
+        var found: ArraySlice<Substring> = []
+        let came = try eventually(seconds: 60) {
+            found = try contents(path).split(separator: "\n", omittingEmptySubsequences: false).dropLast()
+                .dropFirst(wanted)
+            return found.last == last[...]
+        }
+        guard came else { throw Failure("no line \(last) after \(found.count) others") }
+        linesRead += found.count
+        return Array(found.dropLast())
+    }
+
     func ask(_ line: String) throws -> String {
         tell(line)
         return try answer()

@@ -123,7 +123,8 @@ extension LeakTable {
         let blockWidth = max(6, tree.lines.map { separated($0.kept.blocks).count }.max() ?? 0)
         for (line, bytes) in zip(tree.lines, bytes) {
             let indent = String(repeating: "  ", count: line.depth)
-            let own = line.own.blocks > 0 ? "\(counted(line.own.blocks, "block")) of " : ""
+            let of = line.text == LeakReport.earlierText ? "" : "of "
+            let own = line.own.blocks > 0 ? "\(counted(line.own.blocks, "block")) \(of)" : ""
             try out.write(
                 "\(style.bold(leftPadded(bytes, width)))   "
                     + "\(leftPadded(Table.share(line.kept.bytes, of: tree.total.bytes), 6))   "

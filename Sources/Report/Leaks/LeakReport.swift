@@ -17,6 +17,8 @@ package final class LeakReport {
     /// All rows, the worst verdict first, then the largest.
     package private(set) var rows: [LeakRow] = []
     private let nodeOfStack: [UInt32]
+    /// The node of blocks from before the recording, of which no image has a stack.
+    private let earlierNode: UInt32
     private let symbolizer: Symbolizer
     private let search: SymbolSearch
     private let data: [(range: Range<UInt64>, module: ModulePlace)]
@@ -31,15 +33,17 @@ package final class LeakReport {
             verdict, reduction, names, symbolizer, search
         )
         nodeOfStack = reduction.nodes(ofStacksOf: input)
+        earlierNode = reduction.node(of: reduction.frame(LogFrame(name: Array(Self.earlierText.utf8))))
         data = verdict.snapshot.dataModules()
         let table = verdict.table
         // First by stack and verdict, which are few, then by node: several stacks may have the same node.
-        let kinds = Verdict.allCases.count, stacks = max(nodeOfStack.count, 1)
+        let kinds = Verdict.allCases.count, stacks = max(nodeOfStack.count, 1) + 1
         var sums = [Amount](repeating: Amount(), count: stacks * kinds)
         var first = [Int](repeating: -1, count: stacks * kinds), dragged = [Int: Amount]()
         func place(_ block: Int) -> Int {
             let stack = Int(table.stack(block))
-            return (stack < stacks ? stack : 0) * kinds + Int(verdict.verdict(block).rawValue)
+            let known = stack == BlockTable.earlierStack ? stacks - 1 : stack < stacks - 1 ? stack : 0
+            return known * kinds + Int(verdict.verdict(block).rawValue)
         }
         for block in 0 ..< table.count {
             let place = place(block)
@@ -61,8 +65,15 @@ package final class LeakReport {
 
     func node(of block: Int) -> UInt32 {
         let stack = Int(verdict.table.stack(block))
+        if stack == BlockTable.earlierStack { return earlierNode }
         return stack < nodeOfStack.count ? nodeOfStack[stack] : 0
     }
+
+    /// Whether a row is of blocks from before the recording.
+    func isEarlier(_ row: LeakRow) -> Bool { row.node == earlierNode }
+
+    /// Stands for the stack of blocks from before the recording.
+    static let earlierText = "from before the recording"
 
     func frames(_ node: UInt32) -> [Frame] { reduction.frames(of: Row(node: node)) }
 

@@ -117,10 +117,12 @@ extension LeakReport {
         var stored = StoredVerdict()
         (stored.notRead, stored.notes, stored.pauseNanoseconds) = (told.notRead, told.notes, told.pauseNanoseconds)
         stored.holders = HolderTree(self, leastShare: 0.002).lines.prefix(4000).map { line in
-            StoredHolder(
-                name: line.stack == nil ? line.text : "", stack: line.stack, isSharedByRoots: line.isSharedByRoots,
+            let stack = line.stack == BlockTable.earlierStack ? nil : line.stack
+            return StoredHolder(
+                name: stack == nil ? line.text : "", stack: stack, isSharedByRoots: line.isSharedByRoots,
                 depth: line.depth, own: line.own, kept: line.kept)
         }
+        if let note = earlierNote { stored.notes.append(note) }
         return VerdictToStore(known: stored) { [verdict] block in
             guard let number = table.block(at: block.address), table.start(number) == block.address,
                 table.stack(number) == block.stack, table.bytes(number) == block.bytes,
@@ -128,6 +130,15 @@ extension LeakReport {
             else { return (.unknown, Amount()) }
             return (verdict.verdict(number), verdict.dragged[UInt32(number)] ?? Amount())
         }
+    }
+
+    /// What a dump can't store: the verdicts on blocks from before the recording, of which it has none.
+    private var earlierNote: String? {
+        let parts = rows.filter(isEarlier).map {
+            "\(counted($0.own.blocks, "block")) of \(counted($0.own.bytes, "byte")) \($0.verdict.text)"
+        }
+        guard !parts.isEmpty else { return nil }
+        return "blocks from before the recording are not in the dump: \(parts.joined(separator: ", "))"
     }
 }
 

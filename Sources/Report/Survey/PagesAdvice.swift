@@ -3,6 +3,7 @@
 
 import CHeapImage
 import HeapImage
+import Leaks
 import Reduce
 import Survey
 import Text

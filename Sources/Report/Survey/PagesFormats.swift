@@ -2,6 +2,7 @@
 // because some JSON readers lose digits of large numbers. What is not known is null.
 
 import HeapImage
+import Leaks
 import Reduce
 import Survey
 import Text

@@ -2,8 +2,6 @@
 // name. It is found in libc's data by its contents: the break's first address, which /proc shows as the start of
 // [heap], and counters that must fit each other. Two places that fit, or none: then nothing is known.
 
-import Leaks
-
 /// The settings of glibc's malloc, in bytes.
 package struct MallocParameters: Equatable {
     /// The top of the heap is given back by free when it is larger (M_TRIM_THRESHOLD).

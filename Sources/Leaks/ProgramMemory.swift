@@ -2,20 +2,18 @@
 // many headers that follow each other closely. So a piece of a page is read at once and kept. Only pages that hold a
 // header are read: the program wrote them, so reading makes none present. One of the files with raw pointers.
 
-import Leaks
-
 /// Reads a process's words through a small window. The process runs on: two readings are of two moments.
-struct ProgramMemory {
-    let memory: any ProcessMemory
+package struct ProgramMemory {
+    private let memory: any ProcessMemory
     private var window: [UInt64] = []
     private var start: UInt64 = 0
     private var last: UInt64 = 0
-    private(set) var readings = 0
+    package private(set) var readings = 0
 
-    init(_ memory: any ProcessMemory) { self.memory = memory }
+    package init(_ memory: any ProcessMemory) { self.memory = memory }
 
     /// The word at a multiple of 8; nil if it can't be read.
-    mutating func word(_ address: UInt64) -> UInt64? {
+    package mutating func word(_ address: UInt64) -> UInt64? {
         guard address & 7 == 0 else { return nil }
         if address >= start, address - start < UInt64(window.count) * 8 { return window[Int((address - start) / 8)] }
         // Close to the last one: the next ones will be, too. No reading goes beyond the page.

@@ -6,49 +6,57 @@
 //                    (since 2.27)
 //     heap_info:     ar_ptr; prev; size; …; and in an arena's first heap its malloc_state behind that
 //
-// The program runs meanwhile and may have damaged its memory: each pointer is checked against another, and every walk
-// has a bound.
-
-import Leaks
+// The program may run meanwhile and may have damaged its memory: each pointer is checked against another, and every
+// walk has a bound.
 
 /// One heap of an arena: addresses that malloc takes chunks from.
-struct GlibcHeap: Equatable {
-    var range: Range<UInt64>
+package struct GlibcHeap: Equatable {
+    package var range: Range<UInt64>
     /// Where its first chunk begins; what lies before it is malloc's own record.
-    var firstChunk: UInt64
+    package var firstChunk: UInt64
 }
 
 /// One arena.
-struct GlibcArena {
-    var address: UInt64
-    var isMain: Bool
-    var heaps: [GlibcHeap]
+package struct GlibcArena {
+    package var address: UInt64
+    package var isMain: Bool
+    package var heaps: [GlibcHeap]
     /// The chunk that the arena grows into, the last of its newest heap.
-    var top: UInt64
+    package var top: UInt64
     /// The chunks in fast bins: free, but marked as in use until malloc_trim or a large free.
-    var fastChunks: Set<UInt64> = []
+    package var fastChunks: Set<UInt64> = []
+    /// Whether all lists of the fast bins could be read to their ends.
+    package var hasWholeFastLists = true
 }
 
 /// glibc's arenas, and its settings.
-struct GlibcHeaps {
-    var arenas: [GlibcArena] = []
-    var parameters: MallocParameters?
+package struct GlibcHeaps {
+    package private(set) var arenas: [GlibcArena] = []
+    package private(set) var parameters: MallocParameters?
+    /// Whether the list of arenas could be read to its end.
+    package private(set) var isWhole = true
     /// What could not be found, for people.
-    var notes: [String] = []
+    package private(set) var notes: [String] = []
 
-    static let heapBytes: UInt64 = 64 << 20
+    private static let heapBytes: UInt64 = 64 << 20
     private static let stateBytes: UInt64 = 2200, nextOffset: UInt64 = 2160, topOffset: UInt64 = 96
     private static let mostArenas = 4096, mostHeaps = 1 << 16, mostFastChunks = 4 << 20
 
     /// - Returns: nil if the main arena is not found.
-    /// - Complexity: O(arenas, heaps and chunks in fast bins) readings, and O(libc's data).
-    init?(_ program: RunningProgram) {
+    package init?(_ program: RunningProgram) {
         guard let main = program.mainArena() else { return nil }
-        var memory = ProgramMemory(program.memory)
-        let breaks = program.mappings.filter { $0.path == "[heap]" }.map(\.range)
+        self.init(main: main, mappings: program.mappings, libcData: program.libcData, memory: program.memory)
+    }
+
+    /// - Parameters:
+    ///   - main: the main arena's address.
+    ///   - libcData: libc's writable data.
+    /// - Complexity: O(arenas, heaps and chunks in fast bins) readings, and O(libc's data).
+    init(main: UInt64, mappings: [AddressMapping], libcData: [Range<UInt64>], memory source: any ProcessMemory) {
+        var memory = ProgramMemory(source)
+        let breaks = mappings.filter { $0.path == "[heap]" }.map(\.range)
         if let first = breaks.first {
-            parameters = MallocParameters.find(
-                in: program.libcData, firstBreak: first.lowerBound, program.memory)
+            parameters = MallocParameters.find(in: libcData, firstBreak: first.lowerBound, source)
         }
         var heaps: [GlibcHeap] = []
         if let low = breaks.first?.lowerBound, let high = breaks.last?.upperBound {
@@ -56,16 +64,17 @@ struct GlibcHeaps {
             heaps.append(GlibcHeap(range: low ..< high, firstChunk: (base + 15) & ~15))
         }
         var arena = GlibcArena(address: main, isMain: true, heaps: heaps, top: memory.word(main + Self.topOffset) ?? 0)
-        arena.fastChunks = fastChunks(of: main, &memory)
+        addFastChunks(to: &arena, &memory)
         arenas.append(arena)
         var next = memory.word(main + Self.nextOffset) ?? main
         while next != main {
-            guard arenas.count < Self.mostArenas, let other = Self.arena(next, &memory) else {
+            guard arenas.count < Self.mostArenas, var other = Self.arena(next, &memory) else {
+                isWhole = false
                 notes.append("malloc's list of arenas changed or can't be read: some arenas may be missing")
                 break
             }
+            addFastChunks(to: &other, &memory)
             arenas.append(other)
-            arenas[arenas.count - 1].fastChunks = fastChunks(of: next, &memory)
             next = memory.word(next + Self.nextOffset) ?? main
         }
     }
@@ -93,16 +102,17 @@ struct GlibcHeaps {
 
     /// The lists of the fast bins. Since 2.32 a link is stored as the bits in which it differs from its own address,
     /// shifted by 12.
-    private mutating func fastChunks(of arena: UInt64, _ memory: inout ProgramMemory) -> Set<UInt64> {
+    private mutating func addFastChunks(to arena: inout GlibcArena, _ memory: inout ProgramMemory) {
         var found: Set<UInt64> = []
         for bin in 0 ..< 10 {
-            var chunk = memory.word(arena + 16 + UInt64(bin) * 8) ?? 0, isMangled: Bool?
+            var chunk = memory.word(arena.address + 16 + UInt64(bin) * 8) ?? 0, isMangled: Bool?
             let size = UInt64(bin + 2) * 16
             while chunk != 0 {
                 guard chunk & 15 == 0, let header = memory.word(chunk + 8), header & ~7 == size,
                     let link = memory.word(chunk + 16), found.count < Self.mostFastChunks,
                     found.insert(chunk).inserted
                 else {
+                    arena.hasWholeFastLists = false
                     notes.append(
                         "a list of malloc's fast bins changed meanwhile, or is too long: what a trim returns "
                             + "may be more")
@@ -116,7 +126,7 @@ struct GlibcHeaps {
                 chunk = isMangled == true ? demangled : link
             }
         }
-        return found
+        arena.fastChunks = found
     }
 
     private static func mayBeChunk(_ address: UInt64, _ size: UInt64, _ memory: inout ProgramMemory) -> Bool {

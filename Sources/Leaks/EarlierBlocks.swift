@@ -1,0 +1,116 @@
+// Blocks that malloc gave away before the recording was attached: no image has them, but glibc's arenas do. A walk over
+// all arenas of the snapshot finds their addresses and sizes. Then they are blocks like all others, without a stack.
+//
+// Where the walk can't be sure, it says so, and finds nothing there: that memory is searched like unknown memory.
+
+import HeapImage
+import Text
+
+/// The blocks of a snapshot that are not in its image.
+struct EarlierBlocks {
+    /// Their bytes are what malloc gave: up to 24 more than were asked for, and more for a block with its own mapping.
+    private(set) var blocks: [LiveBlock] = []
+    /// Heaps in which all blocks are known, sorted.
+    private(set) var walked: [Range<UInt64>] = []
+    /// What is not known, for people.
+    private(set) var gaps: [String] = []
+    /// The chunks that were visited.
+    private(set) var chunkCount = 0
+
+    /// - Parameter snapshot: of a process whose malloc is glibc's.
+    /// - Complexity: O(chunks of malloc) time; 24 bytes of memory for each block that is found.
+    init(_ snapshot: Snapshot) {
+        let glibc = GlibcState(snapshot)
+        guard let libc = snapshot.modules(GlibcState.isLibc).first, let main = glibc.mainArena?.lowerBound else {
+            gaps.append("malloc's main arena was not found")
+            return
+        }
+        let heaps = GlibcHeaps(
+            main: main, mappings: snapshot.mappings, libcData: libc.data, memory: snapshot.memory)
+        if !heaps.isWhole { gaps.append("malloc's list of arenas can't be read to its end") }
+        let ranges = heaps.arenas.flatMap { $0.heaps.map(\.range) }.sorted { $0.lowerBound < $1.lowerBound }
+        let pointers = snapshot.threads.map(\.threadPointer) + glibc.threads + glibc.cached
+        // The main arena may have parts outside the break.
+        let possible = merged(ranges + snapshot.mappings.filter { $0.mayBeMallocs }.map(\.range))
+        guard
+            let caches = ThreadCaches(
+                threadPointers: Array(Set(pointers.filter { $0 != 0 })).sorted(), heaps: possible,
+                mappings: snapshot.mappings, memory: snapshot.memory)
+        else {
+            gaps.append("the caches of malloc's threads were not found")
+            return
+        }
+        var found: [UsedChunk] = []
+        for arena in heaps.arenas {
+            do throws(ArenaFault) {
+                let walk = try ArenaWalk(
+                    arena, table: snapshot.blocks, mappings: snapshot.mappings, memory: snapshot.memory)
+                found += walk.unknown
+                walked += walk.ranges
+                chunkCount += walk.chunkCount
+            } catch {
+                gaps.append("the arena at \(hex(arena.address)): \(error.text)")
+            }
+        }
+        walked = merged(walked)
+        for chunk in found where !caches.chunks.contains(chunk.address) {
+            blocks.append(Self.block(chunk, headerBytes: 8))
+        }
+        addMapped(heaps, ranges, snapshot)
+    }
+
+    private mutating func addMapped(_ heaps: GlibcHeaps, _ ranges: [Range<UInt64>], _ snapshot: Snapshot) {
+        guard let parameters = heaps.parameters,
+            let mapped = MappedChunks(
+                parameters, heaps: merged(ranges + walked), table: snapshot.blocks, mappings: snapshot.mappings,
+                memory: snapshot.memory)
+        else {
+            gaps.append("blocks with mappings of their own: they were not found as malloc counts them")
+            return
+        }
+        blocks += mapped.unknown.map { Self.block($0, headerBytes: 16) }
+    }
+
+    private static func block(_ chunk: UsedChunk, headerBytes: UInt64) -> LiveBlock {
+        LiveBlock(
+            address: chunk.address &+ 16, bytes: chunk.bytes &- headerBytes, stack: BlockTable.earlierStack, tick: 0)
+    }
+}
+
+extension Snapshot {
+    /// Adds the blocks from before the recording to those of the image, as far as they can be found.
+    func addEarlierBlocks() {
+        let earlier = EarlierBlocks(self)
+        walkedHeaps = earlier.walked
+        if !earlier.blocks.isEmpty { blocks = BlockTable(blocks, adding: earlier.blocks) }
+        let bytes = earlier.blocks.reduce(0) { $0 &+ $1.bytes }
+        if !earlier.blocks.isEmpty || earlier.gaps.isEmpty {
+            let found = "\(counted(UInt64(earlier.blocks.count), "block")) of \(counted(bytes, "byte"))"
+            notes.append("\(found) from before the recording were found in malloc's arenas: they have no stack")
+        }
+        guard !earlier.gaps.isEmpty else { return }
+        notes.append(
+            "not all blocks from before the recording were found (\(earlier.gaps.prefix(4).joined(separator: "; "))"
+                + "\(earlier.gaps.count > 4 ? "; and \(earlier.gaps.count - 4) more" : "")): blocks that only these "
+                + "or freed memory lead to are called possible")
+    }
+}
+
+extension BlockTable {
+    /// The blocks of a table and others; at an address that both have, the table's.
+    ///
+    /// - Complexity: O(blocks)
+    convenience init(_ table: BlockTable, adding others: [LiveBlock]) {
+        self.init(granule: 16, keepsTicks: table.tick(0) != nil) { body in
+            for first in stride(from: 0, to: table.count, by: 4096) {
+                let batch = (first ..< min(first + 4096, table.count)).map {
+                    LiveBlock(
+                        address: table.start($0), bytes: table.bytes($0), stack: table.stack($0),
+                        tick: table.tick($0) ?? 0)
+                }
+                body(batch.span)
+            }
+            body(others.span)
+        }
+    }
+}

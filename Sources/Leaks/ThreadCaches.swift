@@ -1,0 +1,111 @@
+// The caches of threads (tcache): chunks that are free, but marked as in use. Each thread has one structure, itself a
+// chunk in use that malloc gave nobody. The thread's variable that points to it has no symbol. It is found among the
+// thread-local words as the one that leads, in all threads, to such a structure or nowhere.
+//
+// A chunk has 16 bytes more if no smaller one could be made of these.
+//
+//     since 2.30:  counts[64]: 2 bytes each; entries[64]      a chunk of 0x290 bytes
+//     until 2.29:  counts[64]: 1 byte each; entries[64]       a chunk of 0x250 bytes
+//
+// An entry points to a block, whose first word links to the next. Since 2.32 a link is stored as the bits in which it
+// differs from its own address, shifted by 12.
+
+/// The chunks of the threads' caches.
+struct ThreadCaches {
+    /// Addresses of chunks: the structures, and what is in them.
+    private(set) var chunks: Set<UInt64> = []
+
+    private static let mostStatic: UInt64 = 64 << 10, longestList = 1 << 16
+    private let memory: any ProcessMemory
+    private let heaps: [Range<UInt64>]
+
+    /// - Parameters:
+    ///   - threadPointers: of all threads, also of those that have ended but keep their stacks.
+    ///   - heaps: of all arenas, in order of address.
+    /// - Returns: nil if no thread's cache is found.
+    /// - Complexity: O(threads and cached chunks) readings.
+    init?(threadPointers: [UInt64], heaps: [Range<UInt64>], mappings: [AddressMapping], memory: any ProcessMemory) {
+        (self.memory, self.heaps) = (memory, heaps)
+        for thread in threadPointers {
+            var distances = candidates(below: thread, mappings)
+            guard !distances.isEmpty else { continue }
+            distances.removeAll { distance in
+                !threadPointers.allSatisfy { other in
+                    guard let value = memory.word(other &- distance) else { return true }
+                    return value == 0 || cached(at: value) != nil
+                }
+            }
+            guard !distances.isEmpty else { continue }
+            for other in threadPointers {
+                for distance in distances {
+                    guard let value = memory.word(other &- distance), value != 0, let found = cached(at: value) else {
+                        continue
+                    }
+                    chunks.insert(value &- 16)
+                    chunks.formUnion(found)
+                }
+            }
+            return
+        }
+        return nil
+    }
+
+    /// How far below its thread pointer a thread has words that lead to a cache.
+    private func candidates(below thread: UInt64, _ mappings: [AddressMapping]) -> [UInt64] {
+        guard thread & 7 == 0, let mapping = mappings.first(where: { $0.range.contains(thread) }) else { return [] }
+        let low = max(mapping.range.lowerBound, thread - min(thread, Self.mostStatic))
+        guard let words = memory.words(low, count: Int(thread - low) / 8) else { return [] }
+        return words.indices.filter { cached(at: words[$0]) != nil }.map { thread - low - UInt64($0) * 8 }
+    }
+
+    private func isInHeaps(_ address: UInt64) -> Bool {
+        var (low, high) = (0, heaps.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if heaps[middle].upperBound <= address { low = middle + 1 } else { high = middle }
+        }
+        return low < heaps.count && heaps[low].contains(address)
+    }
+
+    /// The chunks in the cache at an address; nil if there is none.
+    private func cached(at address: UInt64) -> Set<UInt64>? {
+        guard address & 15 == 0, isInHeaps(address), let header = memory.word(address &- 8) else { return nil }
+        let countBytes: Int
+        switch header & ~7 {
+        case 0x290, 0x2A0: countBytes = 2
+        case 0x250, 0x260: countBytes = 1
+        default: return nil
+        }
+        guard let counts = memory.bytes(address, count: 64 * countBytes),
+            let entries = memory.words(address &+ UInt64(64 * countBytes), count: 64)
+        else { return nil }
+        var found: Set<UInt64> = [], difference = 0
+        for bin in 0 ..< 64 {
+            let count = countBytes == 1 ? Int(counts[bin]) : Int(counts[2 * bin]) | Int(counts[2 * bin + 1]) << 8
+            guard let length = addList(entries[bin], chunkBytes: UInt64(bin + 2) * 16, &found) else { return nil }
+            difference += abs(length - count)
+        }
+        // A thread may be between the two steps of a change.
+        return difference <= 1 ? found : nil
+    }
+
+    /// Adds the chunks of a list. Returns its length; nil if it is none.
+    private func addList(_ first: UInt64, chunkBytes: UInt64, _ found: inout Set<UInt64>) -> Int? {
+        var entry = first, length = 0, isMangled: Bool?
+        while entry != 0 {
+            guard isEntry(entry, chunkBytes), let link = memory.word(entry), length < Self.longestList,
+                found.insert(entry &- 16).inserted
+            else { return nil }
+            length += 1
+            // The end of a list is 0, mangled or not: which of the two shows in any link.
+            let bare = link ^ entry >> 12
+            if isMangled == nil { isMangled = link == 0 ? false : bare == 0 || isEntry(bare, chunkBytes) }
+            entry = isMangled == true ? bare : link
+        }
+        return length
+    }
+
+    private func isEntry(_ address: UInt64, _ chunkBytes: UInt64) -> Bool {
+        address & 15 == 0 && isInHeaps(address) && memory.word(address &- 8).map { $0 & ~7 == chunkBytes } ?? false
+    }
+}
