@@ -40,7 +40,7 @@ LIBRARY_HEADERS = $(wildcard Interposer/*/*.h Interposer/*/*/*.h)
 ALLOCATOR_BASE = $(addprefix Interposer/base/,bytes.c loader.c symbols.c system.c)
 ALLOCATORS = $(patsubst %,$(BUILD)/lib/heapsum/libheapsum-%.so,jemalloc tcmalloc)
 
-.PHONY: all library tools demo-tools examples demo test test-browser stories test-programs test-leaks test-attach test-stacks test-kills test-fleet test-older-glibc fuzz soak bench bench-recording bench-against install clean packages lint format
+.PHONY: all library tools demo-tools examples demo test test-browser stories test-programs test-leaks test-attach test-stacks test-kills test-fleet test-mcp test-older-glibc fuzz soak bench bench-recording bench-against install clean packages lint format
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -153,6 +153,11 @@ test-programs: packages
 test-fleet: packages
 	@$(MAKE) --no-print-directory all
 	@scripts/test-fleet $(BUILD)/bin
+
+# heapsum mcp, asked by the client of Python's package mcp, in a virtual environment. Half a minute.
+test-mcp: packages
+	@$(MAKE) --no-print-directory all examples
+	@scripts/test-mcp $(BUILD)/bin .build/examples
 
 # Verdicts on working programs, compared with what they free later. Some minutes; ONLY='redis*' chooses rows.
 test-leaks: packages

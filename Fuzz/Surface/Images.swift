@@ -30,6 +30,7 @@ private func readImage(_ open: () throws -> HeapImage) throws {
         try MachineReport(reduction, selection, names: names).write(format, to: TextOutput())
     }
     try readViews(reduction, names)
+    try ask(reduction, names)
     if let told = LeakSummary(reduction, input: 0, names: names) {
         let tree = HolderTree(reduction, input: 0, names: names)?.pruned(leastShare: 0.01)
         try LeakTable(style: Style()).write(told, to: TextOutput())
@@ -39,6 +40,25 @@ private func readImage(_ open: () throws -> HeapImage) throws {
     try InfoReport(style: Style()).write(image, to: TextOutput())
     _ = image.damages.map(\.description)
     try pack(image, reduction.totals)
+}
+
+/// The answer to heapsum ask is JSON within its bound.
+private func ask(_ reduction: Reduction, _ names: FrameNames) throws {
+    var facts = AskFacts(name: reduction.inputs.first?.path ?? "", reduction: reduction, names: names)
+    if let told = LeakSummary(reduction, input: 0, names: names) {
+        facts.verdict = (told, HolderTree(reduction, input: 0, names: names), true)
+    }
+    if let image = reduction.inputs.first?.image, image.snapshotCount > 0 {
+        let growth = Growth()
+        do { try growth.addSnapshots(of: image) } catch is InputError { return }
+        facts.growth = (growth, FrameNames(growth.reduction) { _ in throw Errno.noSuchFileOrDirectory })
+    }
+    let out = TextOutput()
+    try AskReport(facts).writeJSON(to: out)
+    _ = try JSONReader.read(out.bytes)
+    guard out.bytes.count <= AskReport.mostBytes else {
+        throw Contradiction(description: "an answer of \(out.bytes.count) bytes")
+    }
 }
 
 /// A packed copy must be an image, and say of the live blocks what its source says.

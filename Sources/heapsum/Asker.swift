@@ -98,7 +98,10 @@ final class Asker {
             facts.verdictFile = stored.file
         } else {
             facts.verdictGap =
-                facts.dumpedProcess != nil ? .notStored : process == nil ? .ended : wantsVerdict ? .refused : .notWanted
+                newest.isSampled
+                ? .sampled
+                : facts.dumpedProcess != nil
+                    ? .notStored : process == nil ? .ended : wantsVerdict ? .refused : .notWanted
         }
         takeMoments(moments, &facts)
         for input in facts.reduction.inputs { for damage in input.damages { say("damaged: \(damage)") } }
@@ -108,7 +111,7 @@ final class Asker {
     // MARK: The verdict
 
     private func verdict(_ image: HeapImage, _ process: pid_t) -> (told: LeakSummary, holders: HolderTree)? {
-        guard wantsVerdict else { return nil }
+        guard wantsVerdict && !image.isSampled else { return nil }
         do {
             let snapshot = try Snapshot.take(of: process, image: image)
             defer { snapshot.finish() }
@@ -148,10 +151,10 @@ final class Asker {
                 fail("\(error)")
                 return nil
             }
-            say("no survey of pages: \(error)")
+            if !image.isSampled { say("no survey of pages: \(error)") }
             let names = FrameNames(reduction, symbolizer: symbolizer)
             var facts = AskFacts(name: image.file, reduction: reduction, names: names)
-            facts.pagesGap = .refused
+            facts.pagesGap = image.isSampled ? .sampled : .refused
             facts.memory = past(reduction)
             return facts
         }

@@ -133,6 +133,21 @@ import Text
             answer["findings"]?.array?.first?["next"]?.string?.hasPrefix("heapsum diff --include begin_trace") == true)
     }
 
+    /// Of a sampled image the estimates tell what grows, and nothing is said of what is lost.
+    @Test func ofASample() throws {
+        let scratch = try Scratch()
+        let told = try scratch.record(
+            ["\(Built.examples)/lost-list", "2"], options: ["--quiet", "-o", "images", "--sample", "1K"],
+            library: Built.interposer)
+        try #require(told.exitStatus == 0, "\(told)")
+        let answer = try ask(scratch, ["images"])
+        try check(answer, "append", ["growing"])
+        #expect(answer["subject"]?["sampleInterval"]?.integer == 1024, "\(answer)")
+        let gaps = answer["unknown"]?.array ?? []
+        let lost = try #require(gaps.first { $0["what"]?.string == "leaked" }, "\(answer)")
+        #expect(lost["because"]?.string == "sampled" && lost["next"] == .null, "\(answer)")
+    }
+
     /// A program that may not be stopped is asked for the rest.
     @Test func withoutAVerdict() throws {
         let scratch = try Scratch()

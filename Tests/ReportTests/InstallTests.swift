@@ -6,7 +6,7 @@ import Testing
 
 @Suite struct InstallTests {
     private let scratch: Scratch
-    private static let commands = ["check", "diff", "info", "leaks", "pack"]
+    private static let commands = ["ask", "check", "diff", "info", "leaks", "mcp", "pack"]
 
     init() throws { scratch = try Scratch() }
 

@@ -11,6 +11,8 @@ package enum AskGap: String, Sendable {
     case ended
     /// The image is a dump without a verdict of a program that still runs.
     case notStored = "not-stored"
+    /// A sampled image lacks blocks by design.
+    case sampled
     /// The process may not be looked into, or what was asked can't be made of such an image. The reason is on stderr.
     case refused
     /// The user didn't want the program to be stopped.

@@ -297,6 +297,7 @@ package struct AskReport {
                 case .ended: ["heaprun", "--leaks", "-o", "out", "--", program]
                 case .notStored: ["heapdump", "--leaks", facts.dumpedProcess.map { "\($0)" } ?? "PID"]
                 case .notWanted: ["heapsum", "ask", facts.name]
+                case .sampled: []
                 default: ["heapsum", "leaks", facts.name]
                 }
             gaps.append((.leaked, reason, next))
@@ -305,7 +306,9 @@ package struct AskReport {
         if facts.growth == nil && facts.seconds < Double(Births.leastNanoseconds) / 1e9 {
             gaps.append((.growing, .oneMoment, facts.process.map { ["heapdump", "\($0)"] } ?? []))
         }
-        if let reason = facts.pagesGap { gaps.append((.pinned, reason, ["heapsum", "pages", facts.name])) }
+        if let reason = facts.pagesGap {
+            gaps.append((.pinned, reason, reason == .sampled ? [] : ["heapsum", "pages", facts.name]))
+        }
         if facts.memory == nil { gaps.append((.foreign, facts.pagesGap ?? .ended, ["heapsum", "info", facts.name])) }
     }
 }
