@@ -30,11 +30,12 @@ struct EarlierBlocks {
         if !heaps.isWhole { gaps.append("malloc's list of arenas can't be read to its end") }
         let ranges = heaps.arenas.flatMap { $0.heaps.map(\.range) }.sorted { $0.lowerBound < $1.lowerBound }
         let pointers = snapshot.threads.map(\.threadPointer) + glibc.threads + glibc.cached
+        var seen: Set<UInt64> = []
         // The main arena may have parts outside the break.
         let possible = merged(ranges + snapshot.mappings.filter { $0.mayBeMallocs }.map(\.range))
         guard
             let caches = ThreadCaches(
-                threadPointers: Array(Set(pointers.filter { $0 != 0 })).sorted(), heaps: possible,
+                threadPointers: pointers.filter { $0 != 0 && seen.insert($0).inserted }, heaps: possible,
                 mappings: snapshot.mappings, memory: snapshot.memory)
         else {
             gaps.append("the caches of malloc's threads were not found")

@@ -15,39 +15,44 @@ struct ThreadCaches {
     /// Addresses of chunks: the structures, and what is in them.
     private(set) var chunks: Set<UInt64> = []
 
-    private static let mostStatic: UInt64 = 64 << 10, longestList = 1 << 16
+    private static let mostStatic: UInt64 = 64 << 10, longestList = 1 << 16, mostSources = 4
     private let memory: any ProcessMemory
     private let heaps: [Range<UInt64>]
 
     /// - Parameters:
-    ///   - threadPointers: of all threads, also of those that have ended but keep their stacks.
+    ///   - threadPointers: of all threads, the living first, also of those that have ended but keep their stacks.
     ///   - heaps: of all arenas, in order of address.
-    /// - Returns: nil if no thread's cache is found.
+    /// - Returns: nil if the caches of all threads are not surely found.
     /// - Complexity: O(threads and cached chunks) readings.
     init?(threadPointers: [UInt64], heaps: [Range<UInt64>], mappings: [AddressMapping], memory: any ProcessMemory) {
         (self.memory, self.heaps) = (memory, heaps)
-        for thread in threadPointers {
-            var distances = candidates(below: thread, mappings)
-            guard !distances.isEmpty else { continue }
-            distances.removeAll { distance in
-                !threadPointers.allSatisfy { other in
-                    guard let value = memory.word(other &- distance) else { return true }
-                    return value == 0 || cached(at: value) != nil
-                }
-            }
-            guard !distances.isEmpty else { continue }
-            for other in threadPointers {
-                for distance in distances {
-                    guard let value = memory.word(other &- distance), value != 0, let found = cached(at: value) else {
-                        continue
-                    }
-                    chunks.insert(value &- 16)
-                    chunks.formUnion(found)
-                }
-            }
-            return
+        var distances: Set<UInt64> = [], sources = 0
+        for thread in threadPointers where sources < Self.mostSources {
+            let own = candidates(below: thread, mappings)
+            if !own.isEmpty { sources += 1 }
+            distances.formUnion(own)
         }
-        return nil
+        // A stale word on a stack may lead to a cache, too. The variable leads to the most.
+        var caches: [UInt64: Set<UInt64>?] = [:], most = 0, isSure = false
+        for distance in distances {
+            var count = 0, isWhole = true, found: Set<UInt64> = []
+            for thread in threadPointers {
+                guard let value = memory.word(thread &- distance), value != 0 else { continue }
+                let cache = caches[value] ?? cached(at: value)
+                caches[value] = .some(cache)
+                guard let cache else {
+                    isWhole = false
+                    continue
+                }
+                count += 1
+                found.insert(value &- 16)
+                found.formUnion(cache)
+            }
+            if count < most { continue }
+            (isSure, chunks) = count > most ? (isWhole, found) : (isSure && isWhole, chunks.union(found))
+            most = count
+        }
+        guard isSure else { return nil }
     }
 
     /// How far below its thread pointer a thread has words that lead to a cache.
@@ -93,9 +98,10 @@ struct ThreadCaches {
     private func addList(_ first: UInt64, chunkBytes: UInt64, _ found: inout Set<UInt64>) -> Int? {
         var entry = first, length = 0, isMangled: Bool?
         while entry != 0 {
-            guard isEntry(entry, chunkBytes), let link = memory.word(entry), length < Self.longestList,
-                found.insert(entry &- 16).inserted
+            guard entry & 15 == 0, isInHeaps(entry), let words = memory.words(entry &- 8, count: 2),
+                words[0] & ~7 == chunkBytes, length < Self.longestList, found.insert(entry &- 16).inserted
             else { return nil }
+            let link = words[1]
             length += 1
             // The end of a list is 0, mangled or not: which of the two shows in any link.
             let bare = link ^ entry >> 12
