@@ -8,7 +8,7 @@ import Text
 
 /// The blocks of a snapshot that are not in its image.
 struct EarlierBlocks {
-    /// Their bytes are what malloc gave: up to 24 more than were asked for, and more for a block with its own mapping.
+    /// Their bytes are what malloc gave: up to 40 more than were asked for, and all of a block's own mapping.
     private(set) var blocks: [LiveBlock] = []
     /// Heaps in which all blocks are known, sorted.
     private(set) var walked: [Range<UInt64>] = []
