@@ -30,6 +30,9 @@ package struct AttachRequest {
 /// - Throws: 125 with the reason and the way out. The program then continues as before.
 package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     let pid = request.pid
+    // A signal that comes before the waiting ends it, too: the recording or the rate must not stay by accident.
+    let signals = request.seconds.map { _ in EndSignals() }
+    defer { signals?.unblock() }
     // Locked memory may mean that an image would be locked, too: only a thread of the process can find that out.
     if let control = Control(pid), control.canBeAsked, lockedBytes(pid) == 0 { return try wake(control, request) }
     try checkAttachable(pid)

@@ -141,6 +141,23 @@ import Testing
         if time == "10m" { #expect(images[1].held(777 ... 777).blocks == 100) }
     }
 
+    // A signal that comes before heaprun waits does not leave the other rate behind.
+    @Test(arguments: 0 ..< 12) func aSignalAtAnyTimeLeavesTheRateAsItWas(step: Int) throws {
+        let program = try Attached([try Built.program("churn"), "1"])
+        try program.attach(["--sample", "64K"])
+        let tool = try program.scratch.start(
+            [Built.heaprun, "--pid", String(program.pid), "--sample", "0", "--for", "10m"],
+            variables: ["HEAPSUM_LIBRARY": Built.interposer])
+        usleep(UInt32(step * 4000))
+        kill(tool.pid, SIGTERM)
+        // Early, the signal ends heaprun before it has begun.
+        let said = try tool.wait()
+        #expect(said.exitStatus == 0 || (said.exitStatus == 128 + SIGTERM && said.messages.isEmpty), "\(said)")
+        #expect(try program.detach().sampleInterval == 65536, "\(said)")
+        #expect(try program.ask("quit") == "damaged 0")
+        #expect(try program.wait().exitStatus == 0)
+    }
+
     @Test func aProgramThatEndsMeanwhileLeavesBothImages() throws {
         let program = try Attached([try Built.program("churn"), "1"])
         try program.attach(["--sample", "64K"])

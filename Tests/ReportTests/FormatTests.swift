@@ -68,6 +68,22 @@ import Text
         #expect(raw.output.contains("climb(int) \(Built.root)/Tests/Programs/formats.cc:"), "\(raw.output)")
     }
 
+    @Test func heaptrackShowsTheSame() throws {
+        try record()
+        try heapsum("--format heaptrack", to: "heap.heaptrack")
+        let options = "--shorten-templates 0 --flamegraph-cost-type leaked -F leaked.folded"
+        try compare("heaptrack", "heaptrack_print heap.heaptrack \(options) > summary; cat leaked.folded", atLeast: 20)
+        let report = try JSONReader.read(Array(scratch.shell("cat report.json").output.utf8))
+        let blocks = report["totals"]?["liveBlocks"]?.integer ?? 0
+        let summary = try scratch.shell("cat summary").output
+        #expect(blocks > 0 && summary.contains("calls to allocation functions: \(blocks) "), "\(summary.suffix(400))")
+        // Read back by heapsum, too: the same blocks and bytes.
+        let back = try scratch.shell("'\(Built.products)/heapsum' --format json heap.heaptrack").output
+        let totals = try JSONReader.read(Array(back.utf8))["totals"]
+        #expect(totals?["liveBlocks"]?.integer == blocks)
+        #expect(totals?["liveBytes"]?.integer == report["totals"]?["liveBytes"]?.integer)
+    }
+
     @Test func callgrindAnnotateShowsTheSame() throws {
         try record()
         try heapsum("--format callgrind", to: "callgrind.out")

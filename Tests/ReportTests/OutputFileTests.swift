@@ -27,7 +27,8 @@ import Text
     /// Every command with an -o, and what it reads: the words before -o, and those after its file.
     private static let commands: [(name: String, words: String, input: String)] =
         [
-            "table", "json", "csv", "folded", "pprof", "speedscope", "massif", "callgrind", "records", "html",
+            "table", "json", "csv", "folded", "pprof", "speedscope", "massif", "callgrind", "heaptrack", "records",
+            "html",
         ].map { ("--format \($0)", "heapsum --no-lines --format \($0) images/a.heap", "images/a.heap") } + [
             ("tree", "heapsum --no-lines --tree images/a.heap", "images/a.heap"),
             ("directory", "heapsum --no-lines images", "images/a.heap"),

@@ -26,7 +26,9 @@ import Testing
 
     @Test func reportsAreTheSameWithoutTheBinary() throws {
         let formats =
-            ["json", "csv", "folded", "callgrind", "speedscope", "massif", "records"].map { "--format \($0)" } + [
+            ["json", "csv", "folded", "callgrind", "speedscope", "massif", "heaptrack", "records"].map {
+                "--format \($0)"
+            } + [
                 "--by line", "--by function --frames 0", "--frames 0 --top 0",
             ]
         let before = try formats.map { try report("original.heap", $0) }

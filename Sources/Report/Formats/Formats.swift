@@ -15,13 +15,13 @@ package struct FormatError: Error, Equatable, CustomStringConvertible {
 
 /// The formats for other programs.
 package enum MachineFormat: String, CaseIterable, Sendable {
-    case json, csv, records, folded, pprof, speedscope, massif, callgrind, html
+    case json, csv, records, folded, pprof, speedscope, massif, callgrind, heaptrack, html
 
     /// Formats that show several quantities at once, and so also need stacks that hold nothing now.
     package var showsHistory: Bool {
         switch self {
         case .pprof, .speedscope, .massif, .callgrind, .html: true
-        case .json, .csv, .records, .folded: false
+        case .json, .csv, .records, .folded, .heaptrack: false
         }
     }
 
@@ -30,6 +30,7 @@ package enum MachineFormat: String, CaseIterable, Sendable {
         switch self {
         case .records: "records are written a block at a time, each with its stack"
         case .massif: "massif's trees are made of stacks"
+        case .heaptrack: "heaptrack's traces are stacks"
         case .html: "the page's graphs are made of stacks"
         default: nil
         }
@@ -87,6 +88,7 @@ package struct MachineReport {
         switch format {
         case .json, .csv, .records, .pprof, .html: break
         case .folded, .speedscope, .callgrind: try requireKnown(quantity)
+        case .heaptrack: try requireKnown(.bytes)
         case .massif: _ = try requireOneImage()
         }
     }
@@ -102,6 +104,7 @@ package struct MachineReport {
         case .speedscope: try writeSpeedscope(to: out)
         case .massif: try writeMassif(to: out)
         case .callgrind: try writeCallgrind(to: out)
+        case .heaptrack: try writeHeaptrack(to: out)
         case .html: try writePage(to: out)
         }
     }

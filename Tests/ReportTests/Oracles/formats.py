@@ -165,6 +165,21 @@ def folded(report, text, key):
     return check(own, expected[0], "own") + check(inclusive, expected[1], "inclusive")
 
 
+def heaptrack(report, text):
+    """heaptrack_print's flame graph of what is leaked. What called main is left out there."""
+    own, inclusive = defaultdict(int), defaultdict(int)
+    for line in text.splitlines():
+        stack, value = line.rsplit("; ", 1)
+        # Some functions come with their file: keep(int) (formats.cc).
+        names = [re.sub(r" \([^()]+\.\w+\)$", "", name) for name in stack.split(";")]
+        own[names[-1]] += int(value)
+        for name in set(names):
+            inclusive[name] += int(value)
+    expected = sums(report["rows"], "bytes", frame_text)
+    shown = {name: value for name, value in expected[1].items() if name in inclusive}
+    return check(own, expected[0], "own") + check(inclusive, shown, "inclusive")
+
+
 def main():
     what, report_path, path = sys.argv[1:4]
     with open(report_path) as file:
@@ -175,6 +190,7 @@ def main():
         "pprof": lambda: pprof(report, text, sys.argv[4]), "folded": lambda: folded(report, text, sys.argv[4]),
         "callgrind": lambda: callgrind(report, text, False), "callgrind-inclusive": lambda: callgrind(report, text, True),
         "massif": lambda: massif(report, text), "speedscope": lambda: speedscope(report, text),
+        "heaptrack": lambda: heaptrack(report, text),
     }[what]()
     print(f"compared {compared}")
 

@@ -1,0 +1,93 @@
+// heaptrack's recordings, for heaptrack_gui and heaptrack_print. The format is that of heaptrack's
+// src/analyze/accumulatedtracedata.cpp, in version 1: one line for each event, hexadecimal numbers; strings, addresses
+// and traces are numbered from 1 in the order of their appearance, kinds of allocations from 0.
+//
+// The file has one allocation for each live block, and no free: heaptrack calls them leaked, and as peak it shows the
+// same. A row's sizes are not known one by one; the sizes that are written add up to the row's bytes.
+
+import Reduce
+import Text
+
+extension MachineReport {
+    func writeHeaptrack(to out: TextOutput) throws {
+        try requireKnown(.bytes)
+        var writer = HeaptrackWriter()
+        let image = reduction.inputs.count == 1 ? reduction.inputs.first?.image : nil
+        let command = image.map { $0.arguments.isEmpty ? [$0.program] : $0.arguments } ?? ["heapsum"]
+        try out.write("v 10100 1\nX \(command.map { printable($0) }.joined(separator: " "))\n")
+        for row in selection.rows where row.blocks > 0 {
+            let trace = try writer.trace(entries(row), to: out)
+            let bytes = row.bytes / row.blocks, larger = row.bytes % row.blocks
+            try writer.write(row.blocks - larger, of: bytes, trace, to: out)
+            try writer.write(larger, of: bytes + 1, trace, to: out)
+        }
+        if let seconds = reduction.inputs.first?.census?.momentNanoseconds {
+            try out.write("c \(hexadecimalDigits(seconds / 1_000_000))\n")
+        }
+    }
+}
+
+/// What was written already, by its number.
+private struct HeaptrackWriter {
+    private struct Address: Hashable {
+        var module: Int, function: Int, file: Int, line: Int
+    }
+    private struct Trace: Hashable {
+        var address: Int, parent: Int
+    }
+    private struct Kind: Hashable {
+        var bytes: UInt64, trace: Int
+    }
+    private var strings: [String: Int] = [:]
+    private var addresses: [Address: Int] = [:]
+    private var traces: [Trace: Int] = [:]
+    private var kinds: [Kind: Int] = [:]
+
+    /// 0 for no string.
+    private mutating func number(_ text: String?, to out: TextOutput) throws(OutputError) -> Int {
+        guard let text, !text.isEmpty else { return 0 }
+        if let number = strings[text] { return number }
+        try out.write("s \(printable(text))\n")
+        strings[text] = strings.count + 1
+        return strings.count
+    }
+
+    private mutating func number(_ frame: NamedFrame, to out: TextOutput) throws(OutputError) -> Int {
+        let address = Address(
+            module: try number(frame.modulePath, to: out), function: try number(frame.functionText, to: out),
+            file: try number(frame.file, to: out), line: frame.line ?? 0)
+        if let number = addresses[address] { return number }
+        // Each place is one address: readers tell places apart by it, and show it only where there is no function.
+        let number = addresses.count + 1
+        let parts = [number, address.module, address.function, address.file, address.line]
+        try out.write("i " + parts.map { hexadecimalDigits(UInt64($0)) }.joined(separator: " ") + "\n")
+        addresses[address] = number
+        return number
+    }
+
+    /// The number of a stack, whose frames come innermost first.
+    mutating func trace(_ frames: [NamedFrame], to out: TextOutput) throws(OutputError) -> Int {
+        var parent = 0
+        for frame in frames.reversed() {
+            let trace = Trace(address: try number(frame, to: out), parent: parent)
+            if let number = traces[trace] {
+                parent = number
+                continue
+            }
+            try out.write("t \(hexadecimalDigits(UInt64(trace.address))) \(hexadecimalDigits(UInt64(parent)))\n")
+            parent = traces.count + 1
+            traces[trace] = parent
+        }
+        return parent
+    }
+
+    mutating func write(_ count: UInt64, of bytes: UInt64, _ trace: Int, to out: TextOutput) throws(OutputError) {
+        guard count > 0 else { return }
+        let kind = Kind(bytes: bytes, trace: trace), number = kinds[kind] ?? kinds.count
+        if kinds.updateValue(number, forKey: kind) == nil {
+            try out.write("a \(hexadecimalDigits(bytes)) \(hexadecimalDigits(UInt64(trace)))\n")
+        }
+        let line = "+ \(hexadecimalDigits(UInt64(number)))\n"
+        for _ in 0 ..< count { try out.write(line) }
+    }
+}
