@@ -37,6 +37,8 @@ struct UsedChunk {
 struct ArenaWalk {
     /// Chunks in use of which the image has no block, in order of address within each heap.
     private(set) var unknown: [UsedChunk] = []
+    /// The others: chunks in use of which the image has a block, by its number.
+    private(set) var known: [(block: Int, chunk: UsedChunk)] = []
     /// The memory that was walked: whole heaps.
     private(set) var ranges: [Range<UInt64>] = []
     private(set) var chunkCount = 0
@@ -115,7 +117,11 @@ struct ArenaWalk {
                 } else if arena.fastChunks.contains(last.address) {
                     fastCount += 1
                 } else if arena.isMain == (lastFlags & Self.isOfArena == 0) {
-                    if !isKnown(last) { unknown.append(last) }
+                    if let block = table.block(at: last.address &+ 16), table.start(block) == last.address &+ 16 {
+                        known.append((block, last))
+                    } else {
+                        unknown.append(last)
+                    }
                 } else if arena.isMain || size != 0 || last.address &+ 48 != limit {
                     throw .inconsistent(last.address)
                 }
@@ -146,11 +152,6 @@ struct ArenaWalk {
         guard size == 16, limit &- chunk >= 32, let second = reader.word(chunk &+ 24) else { return nil }
         if arena.isMain { return second & ~7 == 16 ? chunk &+ 32 : nil }
         return second & ~7 == 0 && chunk &+ 32 == limit ? limit : nil
-    }
-
-    /// Whether the image has a block there.
-    private func isKnown(_ chunk: UsedChunk) -> Bool {
-        table.count > 0 && table.mayPoint(chunk.address &+ 16) && table.hit(chunk.address &+ 16) != nil
     }
 
     /// Compares the chunks in bins with the free ones that were met.

@@ -16,6 +16,8 @@ struct EarlierBlocks {
     private(set) var gaps: [String] = []
     /// The chunks that were visited.
     private(set) var chunkCount = 0
+    /// Blocks of the image that malloc has as free, by number: they were freed where the recorder does not see it.
+    private(set) var gone: Set<Int> = []
 
     /// - Parameter snapshot: of a process whose malloc is glibc's.
     /// - Complexity: O(chunks of malloc) time; 24 bytes of memory for each block that is found.
@@ -41,12 +43,13 @@ struct EarlierBlocks {
             gaps.append("the caches of malloc's threads were not found")
             return
         }
-        var found: [UsedChunk] = []
+        var found: [UsedChunk] = [], known: [(block: Int, chunk: UsedChunk)] = []
         for arena in heaps.arenas {
             do throws(ArenaFault) {
                 let walk = try ArenaWalk(
                     arena, table: snapshot.blocks, mappings: snapshot.mappings, memory: snapshot.memory)
                 found += walk.unknown
+                known += walk.known
                 walked += walk.ranges
                 chunkCount += walk.chunkCount
             } catch {
@@ -57,7 +60,31 @@ struct EarlierBlocks {
         for chunk in found where !caches.chunks.contains(chunk.address) {
             blocks.append(Self.block(chunk, headerBytes: 8))
         }
+        compare(known, caches, snapshot.blocks)
         addMapped(heaps, ranges, snapshot)
+    }
+
+    /// A program may free and grow blocks by addresses of malloc's functions that it looked up before the recording.
+    private mutating func compare(
+        _ known: [(block: Int, chunk: UsedChunk)], _ caches: ThreadCaches, _ table: BlockTable
+    ) {
+        var inUse = Set<Int>(minimumCapacity: known.count), tails: [Range<UInt64>] = []
+        for (block, chunk) in known where !caches.chunks.contains(chunk.address) {
+            inUse.insert(block)
+            // malloc makes a chunk of this size for such a block, or one of 16 bytes more if these would be left over.
+            let expected = max(32, (table.bytes(block) &+ 23) & ~15)
+            if chunk.bytes > expected &+ 16 { tails.append(table.end(block) ..< chunk.address &+ chunk.bytes) }
+        }
+        for range in walked {
+            var block = table.firstBlock(from: range.lowerBound)
+            while block < table.count, table.start(block) < range.upperBound {
+                if !inUse.contains(block) { gone.insert(block) }
+                block += 1
+            }
+        }
+        // What was written behind the end that the image has is unknown memory.
+        tails = merged(tails)
+        walked = walked.flatMap { subtract(tails, from: $0) }
     }
 
     private mutating func addMapped(_ heaps: GlibcHeaps, _ ranges: [Range<UInt64>], _ snapshot: Snapshot) {
@@ -83,7 +110,14 @@ extension Snapshot {
     func addEarlierBlocks() {
         let earlier = EarlierBlocks(self)
         walkedHeaps = earlier.walked
-        if !earlier.blocks.isEmpty { blocks = BlockTable(blocks, adding: earlier.blocks) }
+        if !earlier.blocks.isEmpty || !earlier.gone.isEmpty {
+            blocks = BlockTable(blocks, changedBy: earlier)
+        }
+        if !earlier.gone.isEmpty {
+            notes.append(
+                "\(counted(UInt64(earlier.gone.count), "block")) of the image: malloc has them as free, so the program "
+                    + "freed them by an address of free from before the recording, and they have no verdict")
+        }
         let bytes = earlier.blocks.reduce(0) { $0 &+ $1.bytes }
         if !earlier.blocks.isEmpty || earlier.gaps.isEmpty {
             let found = "\(counted(UInt64(earlier.blocks.count), "block")) of \(counted(bytes, "byte"))"
@@ -98,20 +132,20 @@ extension Snapshot {
 }
 
 extension BlockTable {
-    /// The blocks of a table and others; at an address that both have, the table's.
+    /// The blocks of a table without those that are gone, and the earlier ones.
     ///
     /// - Complexity: O(blocks)
-    convenience init(_ table: BlockTable, adding others: [LiveBlock]) {
+    convenience init(_ table: BlockTable, changedBy earlier: EarlierBlocks) {
         self.init(granule: 16, keepsTicks: table.tick(0) != nil) { body in
             for first in stride(from: 0, to: table.count, by: 4096) {
-                let batch = (first ..< min(first + 4096, table.count)).map {
+                let batch = (first ..< min(first + 4096, table.count)).filter { !earlier.gone.contains($0) }.map {
                     LiveBlock(
                         address: table.start($0), bytes: table.bytes($0), stack: table.stack($0),
                         tick: table.tick($0) ?? 0)
                 }
                 body(batch.span)
             }
-            body(others.span)
+            body(earlier.blocks.span)
         }
     }
 }

@@ -58,6 +58,8 @@ package final class Snapshot {
     package let copiedBytes: Int
     private var stop: OpaquePointer?
     private var clone: pid_t
+    /// Since before the clone was made.
+    var heldSignals: HeldSignals?
     private let systemCall: UInt64
 
     init(
@@ -91,6 +93,7 @@ package final class Snapshot {
             )
         }
         clone = 0
+        heldSignals = nil
     }
 
     static func end(clone: pid_t, of processID: pid_t, _ systemCall: UInt64) -> CInt {

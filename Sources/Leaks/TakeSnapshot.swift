@@ -31,6 +31,7 @@ extension Snapshot {
         let wiped = procFile("/proc/\(thread)/smaps").map(wipedOnFork) ?? []
         var kernelWords = Set(readKernelWords(of: processID))
         var tries = 0
+        let heldSignals = HeldSignals()
         while true {
             tries += 1
             let began = try takeOnce(
@@ -39,6 +40,7 @@ extension Snapshot {
                 usleep(2000)
                 continue
             }
+            snapshot.heldSignals = heldSignals
             if isWalkable(image) { snapshot.addEarlierBlocks() }
             // A registration made since the stop is of no block of the snapshot. One removed since was read before.
             kernelWords.formUnion(readKernelWords(of: processID))

@@ -80,10 +80,10 @@ struct Inputs {
         for program in running.prefix(8) {
             let pid = program.processID
             sayShown(
-                "heapsum: \(printable(program.program)) (PID \(pid)) still runs and has no image in "
+                "\(printable(program.program)) (PID \(pid)) still runs and has no image in "
                     + "\(shellWord(directory)) yet: heapsum \(pid) reads it now, heapdump \(pid) writes a dump")
         }
-        if running.count > 8 { say("heapsum: and \(running.count - 8) more such programs; heaptop lists them") }
+        if running.count > 8 { say("and \(running.count - 8) more such programs; heaptop lists them") }
     }
 
     /// If a process was named that is not recorded: how to record it.

@@ -38,8 +38,9 @@ struct MCPCommand: ParsableCommand {
             while true {
                 let count = buffer.withUnsafeMutableBytes { read(STDIN_FILENO, $0.baseAddress, $0.count) }
                 if count < 0 && errno == EINTR { continue }
-                if count <= 0 { break }
-                for byte in buffer[..<count] {
+                // The last line may have no end.
+                if count <= 0 && line.isEmpty && !isTooLong { break }
+                for byte in count > 0 ? buffer[..<count] : [UInt8(ascii: "\n")] {
                     if byte != UInt8(ascii: "\n") {
                         if line.count < Self.mostLineBytes { line.append(byte) } else { isTooLong = true }
                         continue

@@ -209,4 +209,24 @@ extension EarlierTests {
             #expect(!rows.contains { $0.isEarlier && ["definite", "indirect"].contains($0.verdict) }, "\(rows)")
         }
     }
+
+    // A program that frees and grows blocks by addresses from before the recording: neither what is freed so nor what
+    // hangs on what was grown so is accused.
+    @Test func addressesOfFreeAndReallocFromBefore() throws {
+        let program = try Attached([try Built.program("leaks/looked_up")])
+        #expect(try program.answer() == "ready")
+        try program.attach()
+        #expect(try program.ask("work") == "done")
+        let said = try program.scratch.run([
+            Built.products + "/heapsum", "leaks", "--format", "json", "--top", "0", String(program.pid),
+        ])
+        let report = try JSONReader.read(Array(said.output.utf8))
+        let verdicts = try #require(report["verdicts"], "\(said)")
+        #expect(verdicts["definite"]?["blocks"]?.integer == 10, "\(said)")
+        #expect(verdicts["indirect"]?["blocks"]?.integer == 0)
+        // Only memory behind the end of a block leads to what it kept.
+        #expect(verdicts["possible"]?["blocks"]?.integer ?? 0 >= 1000, "\(said)")
+        #expect(said.output.contains("malloc has them as free"), "\(said)")
+        #expect(try program.ask("end") == "freed")
+    }
 }

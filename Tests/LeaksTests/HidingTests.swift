@@ -99,4 +99,17 @@ import Testing
         let status = try contents("/proc/\(watched.pid)/status")
         #expect(status.contains("TracerPid:\t0") && status.contains("State:\tS"), "\(status)")
     }
+
+    // A tool that is ended in the midst of a verdict ends the clone first, which would be a zombie of the program's.
+    @Test func anInterruptedVerdictLeavesNoZombie() throws {
+        let watched = try Watched([try leaksProgram("planted"), "1000000", "10"])
+        for step in 0 ..< 16 {
+            let tool = try watched.scratch.start([Built.products + "/heapsum", "leaks", String(watched.pid)])
+            usleep(UInt32(20_000 + step * 30_000))
+            kill(tool.pid, [SIGTERM, SIGINT, SIGHUP][step % 3])
+            _ = try tool.wait()
+            let children = try contents("/proc/\(watched.pid)/task/\(watched.pid)/children")
+            #expect(children.isEmpty, "after \(20 + step * 30) ms: \(children)")
+        }
+    }
 }

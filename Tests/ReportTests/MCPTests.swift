@@ -33,4 +33,17 @@ import Testing
         let full = try scratch.shell("echo '\(ping)' | \(heapsum) mcp >/dev/full")
         #expect(full.exitStatus == 2 && full.messages.contains("standard output: can't be written"), "\(full)")
     }
+
+    @Test func theLastLineNeedsNoEndAndAPipeIsNoImage() throws {
+        let scratch = try Scratch()
+        try scratch.prepare("mkfifo a.heap")
+        let call =
+            #"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"tree","#
+            + #""arguments":{"target":"a.heap"}}}"#
+        let outcome = try scratch.shell("printf '%s\n%s' '\(call)' '\(call)' | '\(Built.products)/heapsum' mcp")
+        let lines = outcome.output.split(separator: "\n")
+        #expect(outcome.exitStatus == 0 && lines.count == 2, "\(outcome)")
+        #expect(
+            lines.allSatisfy { $0.contains("\"id\":7") && $0.contains("is no file and no directory") }, "\(outcome)")
+    }
 }

@@ -19,6 +19,8 @@ package enum AskGap: String, Sendable {
     case notWanted = "not-wanted"
     /// There is one moment, and too little of it to tell what piles up.
     case oneMoment = "one-moment"
+    /// The recording was attached: blocks from before are not in the image.
+    case attached
 }
 
 /// The facts about one process.

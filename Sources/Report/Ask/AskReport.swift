@@ -3,6 +3,7 @@
 // Invariant: a finding says what was measured. What a kind needs and the facts lack is a gap, with its reason, and no
 // finding.
 
+import CHeapImage
 import HeapImage
 import Reduce
 import Survey
@@ -77,8 +78,8 @@ package struct AskReport {
                 let sum = Amount(blocks: own.blocks &+ more.blocks, bytes: own.bytes &+ more.bytes)
                 found.append(
                     Finding(
-                        kind: .leaked, suspect: number, amount: sum, whole: all,
-                        isUrgent: said == .definite && isMuch(sum.bytes), factor: said == .definite ? 1 : 0.05,
+                        kind: said == .definite ? .leaked : .possible, suspect: number, amount: sum, whole: all,
+                        isUrgent: said == .definite && isMuch(sum.bytes),
                         evidence: [
                             ("verdict", .text(said.text)), ("ownBytes", .count(own.bytes)),
                             ("ownBlocks", .count(own.blocks)), ("indirectBytes", .count(more.bytes)),
@@ -95,7 +96,18 @@ package struct AskReport {
         }
     }
 
+    /// Blocks from before an attached recording come and go unseen. What replaces them looks like growth: until such
+    /// frees are few beside the allocations, nothing is called growing.
+    private var replacesEarlierBlocks: Bool {
+        let totals = facts.reduction.totals
+        guard isAttached, let frees = totals.unmatchedFrees, let all = totals.history else { return false }
+        return frees > all.allocatedBlocks / 4
+    }
+
+    private var isAttached: Bool { facts.image?.hasFlag(HEAP_FLAG_ATTACHED) ?? false }
+
     private func growing() -> [Finding] {
+        if replacesEarlierBlocks { return [] }
         let moments = facts.growth?.moments.moments ?? []
         let seconds = facts.growth?.moments.seconds?.last
         let grown = suspects.all.reduce(UInt64(0)) { $0 &+ UInt64(clamping: $1.growthBytes) }
@@ -131,7 +143,8 @@ package struct AskReport {
     }
 
     private func pinned() -> [Finding] {
-        guard let survey = facts.pages?.survey, survey.sums.pinned >= 1 << 20 else { return [] }
+        // The survey can't tell a live block from before the recording from free memory.
+        guard !isAttached, let survey = facts.pages?.survey, survey.sums.pinned >= 1 << 20 else { return [] }
         // What has ended pins nothing any more: its pages count as they would have.
         return suspects.all.enumerated().filter { $1.pinnedBytes >= survey.sums.resident / 20 }.map { number, one in
             Finding(
@@ -305,6 +318,12 @@ package struct AskReport {
         }
         if facts.growth == nil && facts.seconds < Double(Births.leastNanoseconds) / 1e9 {
             gaps.append((.growing, .oneMoment, facts.process.map { ["heapdump", "\($0)"] } ?? []))
+        }
+        if replacesEarlierBlocks {
+            gaps.append((.growing, .attached, facts.process.map { ["heapdump", "\($0)"] } ?? []))
+        }
+        if isAttached && facts.pages != nil {
+            gaps.append((.pinned, .attached, ["heapsum", "pages", facts.name]))
         }
         if let reason = facts.pagesGap {
             gaps.append((.pinned, reason, reason == .sampled ? [] : ["heapsum", "pages", facts.name]))

@@ -9,7 +9,7 @@ import Reduce
 
 /// Kinds of findings; the words are part of the schema.
 package enum FindingKind: String, CaseIterable, Sendable {
-    case leaked, growing, pinned, peak, foreign, retained, held, temporary, live
+    case leaked, growing, possible, pinned, peak, foreign, retained, held, temporary, live
 
     /// What a byte counts.
     var weight: Double {
@@ -18,7 +18,7 @@ package enum FindingKind: String, CaseIterable, Sendable {
         case .growing, .pinned, .foreign: 1
         case .peak: 0.3
         case .retained: 0.25
-        case .held: 0.2
+        case .possible, .held: 0.2
         case .temporary, .live: 0.1
         }
     }

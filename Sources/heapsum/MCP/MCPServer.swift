@@ -5,7 +5,7 @@ import Text
 
 struct MCPServer {
     /// The protocol's versions that are the same in all that this server does, the newest first.
-    private static let versions = ["2025-06-18", "2025-03-26", "2024-11-05"]
+    private static let versions = ["2025-06-18", "2024-11-05"]
 
     /// The answer to a line; nil if it is none of a request.
     func answer(_ line: [UInt8]) -> String? {

@@ -114,6 +114,11 @@ struct MCPTool: Sendable {
             } else if let text = value.string, !text.isEmpty, text != "-", text.utf8.count <= 4096,
                 !text.utf8.contains(0)
             {
+                // Reading a pipe or a device may never end.
+                var status = stat()
+                if text.withPath({ stat($0, &status) }) == 0, ![S_IFREG, S_IFDIR].contains(status.st_mode & S_IFMT) {
+                    throw .parameters("\(name): \(text.prefix(200)) is no file and no directory")
+                }
                 values[name] = text
             } else if let number = value.integer {
                 values[name] = "\(number)"
