@@ -50,13 +50,14 @@ func changeRate(_ request: AttachRequest, _ target: Target) throws(LaunchError) 
             "\(refusal(pid, answer.result, request.options).message). The earlier recording has ended; heaprun "
                 + "--pid \(pid) begins another")
     }
+    // Before anything is said: the program may end at any time, and its mappings go with it.
+    if wasLinked { _ = linkImage(try? findImage(of: pid, deadline: 0), into: output) }
     if !request.isQuiet {
         say(
             "heaprun: \(programName(pid)) (PID \(pid)) is recorded at another rate from now on: \(rateText(interval)); "
                 + "a thread stood still for \(milliseconds(began.paused)) and \(milliseconds(paused))")
     }
     if hasPath { try leave(old, pid, request, isGone: false, keepsDirectory: true) }
-    if wasLinked { _ = linkImage(try findImage(of: pid, deadline: 0), into: output) }
     guard let seconds = request.seconds else { return 0 }
     guard wait(with: pid, startTime, for: seconds, nil) else {
         // Its image lies where the recording was begun: heaprun gathers it, or a link leads to it.

@@ -266,22 +266,27 @@ extension Harvest {
     }
 }
 
-/// Makes a link in the output directory, where people look first, to an image that is not there.
+/// Makes a link in the output directory, where people look first, to an image that is not there. A name may be taken by
+/// an earlier recording's image: then the link has the next number, as in `app.4711-2.heap`.
 ///
-/// - Returns: the link; nil if it would lead through /proc, which is useless once the program is gone, or its name is
-///   taken.
+/// - Returns: the link; nil if it can't be made, or would lead through /proc, which is useless once the program has
+///   ended.
 package func linkImage(_ image: FilePath, into output: FilePath) -> FilePath? {
     guard image.removingLastComponent() != output, !image.starts(with: "/proc"), let name = image.lastComponent
     else { return nil }
-    let link = output.appending(name)
-    let result = image.withPlatformString { image in link.withPlatformString { symlink(image, $0) } }
-    return result == 0 ? link : nil
+    for attempt in 1 ... 1000 {
+        let link = output.appending(attempt == 1 ? name.string : "\(name.stem)-\(attempt).heap")
+        let result = image.withPlatformString { image in link.withPlatformString { symlink(image, $0) } }
+        if result == 0 { return link }
+        guard errno == EEXIST else { return nil }
+    }
+    return nil
 }
 
 /// The link that `linkImage` made in this directory; nil if there is none.
 package func linkToImage(_ image: FilePath, in output: FilePath) -> FilePath? {
-    let link = image.lastComponent.map { output.appending($0) }
-    return link?.linkText == image.text ? link : nil
+    let links = ((try? namesInDirectory(output)) ?? []).lazy.map { output.appending($0) }
+    return links.first { $0.extension == "heap" && $0.linkText == image.text }
 }
 
 private struct FoundImage {

@@ -34,6 +34,19 @@ import Testing
         #expect(!over.output.contains("running"), "\(over)")
     }
 
+    @Test func aSecondRecordingIsFoundBesideTheFirst() throws {
+        let program = try Attached([try Built.program("churn"), "1"])
+        let names = (1 ... 3).map { "churn.\(program.pid)\($0 == 1 ? "" : "-\($0)").heap" }
+        for round in 0 ..< 3 {
+            try program.attach()
+            #expect(isLink(program, names[round]))
+            _ = try program.detach()
+            #expect(try self.names(program) == names[...round].sorted())
+            #expect(names[...round].allSatisfy { !isLink(program, $0) })
+        }
+        #expect(try program.ask("quit") == "damaged 0")
+    }
+
     @Test func theEndOfTheRecordingPutsTheImageInTheLinksPlace() throws {
         let program = try Attached([try Built.program("churn"), "3"])
         try program.attach()
