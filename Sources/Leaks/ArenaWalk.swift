@@ -1,5 +1,5 @@
 // All chunks of one of glibc's arenas in a snapshot, from header to header. A chunk is in use if the header behind it
-// says so, and no fast bin has it. (What the caches of threads have is told apart later: see ThreadCaches.)
+// says so, and neither a fast bin nor a thread's cache has it.
 //
 // The arena may have been in the middle of a change. A thread that is alone takes no lock. So the walk believes an
 // arena only if all of this holds: its lock is free, each heap's chunks lead to its very end, the sizes before and
@@ -37,13 +37,16 @@ struct UsedChunk {
 struct ArenaWalk {
     /// Chunks in use of which the image has no block, in order of address within each heap.
     private(set) var unknown: [UsedChunk] = []
-    /// The others: chunks in use of which the image has a block, by its number.
-    private(set) var known: [(block: Int, chunk: UsedChunk)] = []
+    /// The image's blocks, by number, whose chunks are in use.
+    private(set) var known: [UInt32] = []
+    /// What a chunk in use has behind the end that the image knows, beyond malloc's rounding.
+    private(set) var tails: [Range<UInt64>] = []
     /// The memory that was walked: whole heaps.
     private(set) var ranges: [Range<UInt64>] = []
     private(set) var chunkCount = 0
 
     private let arena: GlibcArena
+    private let cached: Set<UInt64>
     private let table: BlockTable
     private let reader: HeaderReader
     private var free: [UInt64] = []
@@ -54,12 +57,15 @@ struct ArenaWalk {
     private static let binsOffset: UInt64 = 112, systemBytesOffset: UInt64 = 2184
     private static let isInUse: UInt64 = 1, isMapped: UInt64 = 2, isOfArena: UInt64 = 4
 
-    /// - Parameter mappings: where parts of the main arena may lie that are not in the break.
+    /// - Parameters:
+    ///   - cached: the chunks in the caches of threads.
+    ///   - mappings: where parts of the main arena may lie that are not in the break.
     /// - Complexity: O(chunks) readings of few bytes, most of them through a window; O(chunks) memory.
     init(
-        _ arena: GlibcArena, table: BlockTable, mappings: [AddressMapping], memory: any ProcessMemory
+        _ arena: GlibcArena, cached: Set<UInt64>, table: BlockTable, mappings: [AddressMapping],
+        memory: any ProcessMemory
     ) throws(ArenaFault) {
-        (self.arena, self.table) = (arena, table)
+        (self.arena, self.cached, self.table) = (arena, cached, table)
         reader = HeaderReader(memory)
         guard let lock = memory.word(arena.address),
             let systemBytes = memory.word(arena.address &+ Self.systemBytesOffset)
@@ -117,11 +123,7 @@ struct ArenaWalk {
                 } else if arena.fastChunks.contains(last.address) {
                     fastCount += 1
                 } else if arena.isMain == (lastFlags & Self.isOfArena == 0) {
-                    if let block = table.block(at: last.address &+ 16), table.start(block) == last.address &+ 16 {
-                        known.append((block, last))
-                    } else {
-                        unknown.append(last)
-                    }
+                    if !cached.contains(last.address) { addUsed(last) }
                 } else if arena.isMain || size != 0 || last.address &+ 48 != limit {
                     throw .inconsistent(last.address)
                 }
@@ -144,6 +146,17 @@ struct ArenaWalk {
             lastFlags = header & 7
             chunk &+= size
         }
+    }
+
+    private mutating func addUsed(_ chunk: UsedChunk) {
+        guard let block = table.block(at: chunk.address &+ 16), table.start(block) == chunk.address &+ 16 else {
+            unknown.append(chunk)
+            return
+        }
+        known.append(UInt32(block))
+        // malloc makes a chunk of this size for such a block, or one of 16 bytes more if these would be left over.
+        let expected = max(32, (table.bytes(block) &+ 23) & ~15)
+        if chunk.bytes > expected &+ 16 { tails.append(table.end(block) ..< chunk.address &+ chunk.bytes) }
     }
 
     /// The end of the fence at a chunk that is too small for any: two of 16 bytes, or one of 16 and one of none.

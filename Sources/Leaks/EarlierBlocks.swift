@@ -43,48 +43,34 @@ struct EarlierBlocks {
             gaps.append("the caches of malloc's threads were not found")
             return
         }
-        var found: [UsedChunk] = [], known: [(block: Int, chunk: UsedChunk)] = []
+        var inUse = [Bool](repeating: false, count: snapshot.blocks.count), tails: [Range<UInt64>] = []
         for arena in heaps.arenas {
             do throws(ArenaFault) {
                 let walk = try ArenaWalk(
-                    arena, table: snapshot.blocks, mappings: snapshot.mappings, memory: snapshot.memory)
-                found += walk.unknown
-                known += walk.known
+                    arena, cached: caches.chunks, table: snapshot.blocks, mappings: snapshot.mappings,
+                    memory: snapshot.memory)
+                blocks += walk.unknown.map { Self.block($0, headerBytes: 8) }
+                for block in walk.known { inUse[Int(block)] = true }
+                tails += walk.tails
                 walked += walk.ranges
                 chunkCount += walk.chunkCount
             } catch {
                 gaps.append("the arena at \(hex(arena.address)): \(error.text)")
             }
         }
+        // A program may free and grow blocks by addresses of malloc's functions that it looked up before the recording.
         walked = merged(walked)
-        for chunk in found where !caches.chunks.contains(chunk.address) {
-            blocks.append(Self.block(chunk, headerBytes: 8))
-        }
-        compare(known, caches, snapshot.blocks)
-        addMapped(heaps, ranges, snapshot)
-    }
-
-    /// A program may free and grow blocks by addresses of malloc's functions that it looked up before the recording.
-    private mutating func compare(
-        _ known: [(block: Int, chunk: UsedChunk)], _ caches: ThreadCaches, _ table: BlockTable
-    ) {
-        var inUse = Set<Int>(minimumCapacity: known.count), tails: [Range<UInt64>] = []
-        for (block, chunk) in known where !caches.chunks.contains(chunk.address) {
-            inUse.insert(block)
-            // malloc makes a chunk of this size for such a block, or one of 16 bytes more if these would be left over.
-            let expected = max(32, (table.bytes(block) &+ 23) & ~15)
-            if chunk.bytes > expected &+ 16 { tails.append(table.end(block) ..< chunk.address &+ chunk.bytes) }
-        }
         for range in walked {
-            var block = table.firstBlock(from: range.lowerBound)
-            while block < table.count, table.start(block) < range.upperBound {
-                if !inUse.contains(block) { gone.insert(block) }
+            var block = snapshot.blocks.firstBlock(from: range.lowerBound)
+            while block < inUse.count, snapshot.blocks.start(block) < range.upperBound {
+                if !inUse[block] { gone.insert(block) }
                 block += 1
             }
         }
         // What was written behind the end that the image has is unknown memory.
         tails = merged(tails)
         walked = walked.flatMap { subtract(tails, from: $0) }
+        addMapped(heaps, ranges, snapshot)
     }
 
     private mutating func addMapped(_ heaps: GlibcHeaps, _ ranges: [Range<UInt64>], _ snapshot: Snapshot) {

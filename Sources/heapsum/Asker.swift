@@ -65,9 +65,7 @@ final class Asker {
                 for failure in opened.failures { fail("\(failure)") }
                 continue
             }
-            do { images.append(try named.image(patience: 1_000_000_000)) } catch {
-                fail((error as? LaunchError)?.message ?? "\(error)")
-            }
+            do { images.append(try named.image(patience: 1_000_000_000)) } catch { fail("\(error)") }
         }
         return images
     }
@@ -118,7 +116,7 @@ final class Asker {
             let report = try judge(snapshot, image, symbolizer: symbolizer, search: search)
             return (report.summary, HolderTree(report))
         } catch {
-            say("no verdict: \((error as? LeaksError)?.message ?? "\(error)")")
+            say("no verdict: \(error)")
             return nil
         }
     }

@@ -50,11 +50,7 @@ struct Inputs {
             let named = NamedProgram(path)
             if let note = named.note { say(note) }
             if kind == .auto || kind == .image, named.processID != nil {
-                do { images.append(try named.image()) } catch let error as LaunchError {
-                    failures.append(error.message)
-                } catch {
-                    failures.append("\(error)")
-                }
+                do { images.append(try named.image()) } catch { failures.append("\(error)") }
                 continue
             }
             if kind == .auto || kind == .image, Self.isDirectory(path) {

@@ -153,10 +153,7 @@ struct LeaksCommand: ParsableCommand {
         } catch let error as LeaksError {
             say(error.message)
             throw ExitCode.badInput
-        } catch let error as LaunchError {
-            say(error.message)
-            throw ExitCode.badInput
-        } catch let error as InputError {
+        } catch  where error is LaunchError || error is InputError {
             say("\(error)")
             throw ExitCode.badInput
         }

@@ -75,10 +75,7 @@ struct PagesCommand: ParsableCommand {
                 try table.write(report, taken.memory, to: out)
             }
             for damage in reduction.inputs[0].damages { say("damaged: \(damage)") }
-        } catch let error as LaunchError {
-            say(error.message)
-            throw ExitCode.badInput
-        } catch let error as InputError {
+        } catch  where error is LaunchError || error is InputError {
             say("\(error)")
             throw ExitCode.badInput
         }

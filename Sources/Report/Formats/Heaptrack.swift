@@ -21,8 +21,8 @@ extension MachineReport {
             try writer.write(row.blocks - larger, of: bytes, trace, to: out)
             try writer.write(larger, of: bytes + 1, trace, to: out)
         }
-        if let seconds = reduction.inputs.first?.census?.momentNanoseconds {
-            try out.write("c \(hexadecimalDigits(seconds / 1_000_000))\n")
+        if let nanoseconds = reduction.inputs.first?.census?.momentNanoseconds {
+            try out.write("c \(hexadecimalDigits(nanoseconds / 1_000_000))\n")
         }
     }
 }
