@@ -25,8 +25,9 @@ struct Gensyms: ParsableCommand {
               0000000000051d60 T queue_register 60
               0000000000051dc0 t queue_grow 220
 
-            Undefined symbols are left out. A function without a size of its own gets the one that \
-            heapsum gives it: up to the next symbol, not past its section's end. Numbers in JSON are plain integers.
+            Undefined symbols and those without a name are left out. A function without a size of its own \
+            gets the one that heapsum gives it: up to the next symbol, not past its section's end. Numbers in JSON are \
+            plain integers.
 
             EXAMPLES
               gensyms /usr/lib/x86_64-linux-gnu/libc.so.6

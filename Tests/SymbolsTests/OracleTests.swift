@@ -11,7 +11,7 @@ import Text
 private struct Listed: Hashable { var address: UInt64, type: Substring, name: Substring }
 private struct Sized { var start: UInt64, byteCount: UInt64, name: Substring }
 
-/// nm's lines, versions cut off, common symbols (which have no address) left out.
+/// nm's lines, versions cut off; without common symbols, which have no address, and without those that have no name.
 private func nm(_ path: String, dynamic: Bool) throws -> [(symbol: Listed, byteCount: UInt64)] {
     // nm's status is 0 also for "no symbols".
     try lines(shell("nm -S --defined-only \(dynamic ? "-D" : "") '\(path)' 2>/dev/null")).compactMap { line in
@@ -20,7 +20,7 @@ private func nm(_ path: String, dynamic: Bool) throws -> [(symbol: Listed, byteC
         let hasSize = fields[1].count > 1
         guard !hasSize || fields.count == 4 else { return nil }
         let type = fields[hasSize ? 2 : 1], name = hasSize ? fields[3] : fields[2]
-        guard type != "C" else { return nil }
+        guard type != "C", !name.isEmpty else { return nil }
         let plain = name.firstIndex(of: "@").map { $0 == name.startIndex ? name : name[..<$0] } ?? name
         return (Listed(address: address, type: type, name: plain), hasSize ? UInt64(fields[1], radix: 16) ?? 0 : 0)
     }
