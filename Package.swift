@@ -84,8 +84,8 @@ let package = Package(
         .target(
             name: "HeapsumTool",
             dependencies: [
-                "Commands", "HeapImage", "Launch", "Leaks", "Live", "Logs", "Proc", "Reduce", "Report", "Survey",
-                "Symbols", "Text", argumentParser, system,
+                "CLaunch", "Commands", "HeapImage", "Launch", "Leaks", "Live", "Logs", "Proc", "Reduce", "Report",
+                "Survey", "Symbols", "Text", argumentParser, system,
             ], path: "Sources/heapsum"),
         .target(
             name: "HeaprunTool",

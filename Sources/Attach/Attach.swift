@@ -54,12 +54,11 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     }
     // Find the image before printing: the program may end at any time, and its mappings go with it.
     let image = try? findImage(of: pid, deadline: 0)
-    let link = request.seconds == nil ? linkImage(image, into: place.output) : nil
+    let link = request.seconds == nil ? linkImage(image?.path, into: place.output) : nil
     if !request.isQuiet {
         let name = programName(pid)
         say(
-            "heaprun: attached to \(name) (PID \(pid)): \(separated(answer.entries)) addresses in "
-                + "\(separated(answer.modules)) modules now lead to the recorder; thread \(tid) stood still for "
+            "heaprun: attached to \(name) (PID \(pid)): \(whatLeads(answer)); thread \(tid) stood still for "
                 + "\(milliseconds(paused)), the others ran on"
         )
         if answer.refused > 0 {
@@ -69,6 +68,12 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     }
     guard let seconds = request.seconds else { return 0 }
     return try stay(with: pid, startTime, image, for: seconds, request, place.runDirectory)
+}
+
+private func whatLeads(_ answer: heapsum_attach_answer) -> String {
+    // The library was preloaded, or is still there from an earlier recording of a program that heaprun started.
+    if answer.entries == 0 { return "its calls lead to the recorder already" }
+    return "\(separated(answer.entries)) addresses in \(separated(answer.modules)) modules now lead to the recorder"
 }
 
 /// Says what ends a recording that no heaprun waits for, and where its image is if the program itself does.

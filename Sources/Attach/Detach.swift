@@ -111,7 +111,7 @@ func leave(
         options.state = .unknown
         options.endedMonotonicNanoseconds = monotonicNanoseconds()
         // A link to the running image has the name that the packed one gets.
-        let link = linkToImage(place, in: wanted)
+        let link = linkToImage(place.path, in: wanted)
         try? link?.remove()
         let summary: PackSummary
         do {
@@ -121,7 +121,7 @@ func leave(
                     : ImageNames.image(program: image.programName, processID: image.header.pid, attempt: $0)
             }
         } catch {
-            if link != nil { _ = linkImage(place, into: wanted) }
+            if link != nil { _ = linkImage(place.path, into: wanted) }
             throw error
         }
         if case .file(let path) = place { giveBack(path, keepsDirectory) }

@@ -113,7 +113,7 @@ func wake(_ control: Control, _ request: AttachRequest) throws(LaunchError) -> I
     let name = programName(pid)
     guard result != nil else { return 0 }
     let image = try? findImage(of: pid, deadline: 0)
-    let link = request.seconds == nil ? linkImage(image, into: place.output) : nil
+    let link = request.seconds == nil ? linkImage(image?.path, into: place.output) : nil
     if !request.isQuiet {
         say("heaprun: \(name) (PID \(pid)) was dormant, and records from now on; nothing was stopped")
         if request.seconds == nil { sayWhereImageIs(pid, image, link) }

@@ -162,15 +162,3 @@ struct RecordingPlace {
         return place.path
     }
 }
-
-/// Makes a link in the output directory to a running image that no heaprun waits for.
-func linkImage(_ image: ImagePlace?, into output: FilePath) -> FilePath? {
-    guard case .file(let path) = image else { return nil }
-    return Launch.linkImage(path, into: output)
-}
-
-/// The link that `linkImage` made; nil if there is none.
-func linkToImage(_ image: ImagePlace, in output: FilePath) -> FilePath? {
-    guard case .file(let path) = image else { return nil }
-    return Launch.linkToImage(path, in: output)
-}

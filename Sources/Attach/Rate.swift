@@ -29,7 +29,7 @@ func changeRate(_ request: AttachRequest, _ target: Target) throws(LaunchError) 
         throw .own("\(pid): its image can't be read")
     }
     let before = image.sampleInterval, output = FilePath(text: image.outputDirectory)
-    let wasLinked = linkToImage(old, in: output) != nil
+    let wasLinked = linkToImage(old.path, in: output) != nil
     if before == interval { throw .own("\(pid): it is recorded so already: \(rateText(interval))") }
     if lockedBytes(pid) > 0 {
         throw .own(
@@ -51,7 +51,8 @@ func changeRate(_ request: AttachRequest, _ target: Target) throws(LaunchError) 
                 + "--pid \(pid) begins another")
     }
     // Before anything is said: the program may end at any time, and its mappings go with it.
-    if wasLinked { _ = linkImage(try? findImage(of: pid, deadline: 0), into: output) }
+    let new = try? findImage(of: pid, deadline: 0)
+    if wasLinked { _ = linkImage(new?.path, into: output) }
     if !request.isQuiet {
         say(
             "heaprun: \(programName(pid)) (PID \(pid)) is recorded at another rate from now on: \(rateText(interval)); "
@@ -60,8 +61,9 @@ func changeRate(_ request: AttachRequest, _ target: Target) throws(LaunchError) 
     if hasPath { try leave(old, pid, request, isGone: false, keepsDirectory: true) }
     guard let seconds = request.seconds else { return 0 }
     guard wait(with: pid, startTime, for: seconds, nil) else {
-        // Its image lies where the recording was begun: heaprun gathers it, or a link leads to it.
         if !request.isQuiet { say("heaprun: the program (PID \(pid)) has ended") }
+        // A heaprun that waits for the program gathers its image, and else only this one can.
+        if wasLinked, let new, new.path?.isAccessible(R_OK) == true { try leave(new, pid, request, isGone: true) }
         return 0
     }
     var back = request

@@ -119,6 +119,22 @@ static inline pid_t launch_start(const char *path, char *const arguments[], char
     return result;
 }
 
+/*
+ * Starts this executable again as a command that prints into the two descriptors and reads nothing. It gets SIGTERM
+ * when this process ends, however that ends. Returns the PID; -1 with errno if fork failed; if execve fails, the
+ * command ends with 127.
+ */
+static inline pid_t launch_own_command(
+    char *const arguments[], char *const environment[], int output, int messages, int nothing) {
+    pid_t parent = getpid(), pid = fork();
+    if (pid != 0) return pid;
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent) _exit(127);
+    if (dup2(nothing, 0) < 0 || dup2(output, 1) < 0 || dup2(messages, 2) < 0) _exit(127);
+    execve("/proc/self/exe", arguments, environment);
+    _exit(127);
+}
+
 /* Sets SIGCHLD to its default action, which is needed to wait for a child. Returns whether it was ignored. */
 static inline int launch_take_child_signal(void) {
     struct sigaction before;

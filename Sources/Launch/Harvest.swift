@@ -269,10 +269,11 @@ extension Harvest {
 /// Makes a link in the output directory, where people look first, to an image that is not there. A name may be taken by
 /// an earlier recording's image: then the link has the next number, as in `app.4711-2.heap`.
 ///
-/// - Returns: the link; nil if it can't be made, or would lead through /proc, which is useless once the program has
-///   ended.
-package func linkImage(_ image: FilePath, into output: FilePath) -> FilePath? {
-    guard image.removingLastComponent() != output, !image.starts(with: "/proc"), let name = image.lastComponent
+/// - Returns: the link; nil if the image has no path, if the link can't be made, or if it would lead through /proc, which
+///   is useless once the program has ended.
+package func linkImage(_ image: FilePath?, into output: FilePath) -> FilePath? {
+    guard let image, image.removingLastComponent() != output, !image.starts(with: "/proc"),
+        let name = image.lastComponent
     else { return nil }
     for attempt in 1 ... 1000 {
         let link = output.appending(attempt == 1 ? name.string : "\(name.stem)-\(attempt).heap")
@@ -284,7 +285,8 @@ package func linkImage(_ image: FilePath, into output: FilePath) -> FilePath? {
 }
 
 /// The link that `linkImage` made in this directory; nil if there is none.
-package func linkToImage(_ image: FilePath, in output: FilePath) -> FilePath? {
+package func linkToImage(_ image: FilePath?, in output: FilePath) -> FilePath? {
+    guard let image else { return nil }
     let links = ((try? namesInDirectory(output)) ?? []).lazy.map { output.appending($0) }
     return links.first { $0.extension == "heap" && $0.linkText == image.text }
 }

@@ -18,6 +18,9 @@ package enum ImagePlace: Equatable {
 }
 
 extension ImagePlace {
+    /// Its path, if it has one.
+    package var path: FilePath? { if case .file(let path) = self { path } else { nil } }
+
     /// The bytes of the image of `pid`, opened.
     package func source(of pid: pid_t) throws(Errno) -> any ByteSource {
         switch self {

@@ -54,7 +54,7 @@ struct SandboxedImages {
     /// Looks once, if it is time. Returns after how many nanoseconds to look again.
     mutating func look(now: UInt64) -> UInt64 {
         if now < due { return due - now }
-        let isFirst = isRecent.isEmpty
+        let isFirst = isRecent.isEmpty, spent = clockNanoseconds(CLOCK_THREAD_CPUTIME_ID)
         let found = Set(processes())
         isRecent = isRecent.filter { found.contains($0.key) }
         known = known.filter { found.contains($0.pid) }
@@ -65,9 +65,10 @@ struct SandboxedImages {
             let place = Self.place(of: pid)
             if !place.isEmpty && place != ownPlace && isOfThisRecording(pid) { take(from: pid) }
         }
-        // At most a twentieth of the time. The first look reads all processes' start times, later ones only those of
-        // new processes.
-        let interval = isFirst ? 20_000_000 : max(20_000_000, (monotonicNanoseconds() &- now) &* 20)
+        // At most a twentieth of a processor, by its own time: on a busy machine a look takes longer, and programs end
+        // no later. The first look reads all processes' start times, later ones only those of new processes.
+        let cost = clockNanoseconds(CLOCK_THREAD_CPUTIME_ID) &- spent
+        let interval = isFirst ? 20_000_000 : max(20_000_000, cost &* 20)
         due = now &+ interval
         return interval
     }

@@ -100,12 +100,11 @@ package struct GlibcHeaps {
         return GlibcArena(address: address, isMain: false, heaps: heaps.reversed(), top: top)
     }
 
-    /// The lists of the fast bins. Since 2.32 a link is stored as the bits in which it differs from its own address,
-    /// shifted by 12.
+    /// The lists of the fast bins.
     private mutating func addFastChunks(to arena: inout GlibcArena, _ memory: inout ProgramMemory) {
         var found: Set<UInt64> = []
         for bin in 0 ..< 10 {
-            var chunk = memory.word(arena.address + 16 + UInt64(bin) * 8) ?? 0, isMangled: Bool?
+            var chunk = memory.word(arena.address + 16 + UInt64(bin) * 8) ?? 0, links = FreeListLinks()
             let size = UInt64(bin + 2) * 16
             while chunk != 0 {
                 guard chunk & 15 == 0, let header = memory.word(chunk + 8), header & ~7 == size,
@@ -118,12 +117,7 @@ package struct GlibcHeaps {
                             + "may be more")
                     break
                 }
-                // The end of a list is 0, mangled or not: which of the two shows in any link.
-                let demangled = link ^ (chunk + 16) >> 12
-                if isMangled == nil {
-                    isMangled = link == 0 ? false : demangled == 0 || Self.mayBeChunk(demangled, size, &memory)
-                }
-                chunk = isMangled == true ? demangled : link
+                chunk = links.target(of: link, at: chunk + 16) { Self.mayBeChunk($0, size, &memory) }
             }
         }
         arena.fastChunks = found

@@ -96,17 +96,13 @@ struct ThreadCaches {
 
     /// Adds the chunks of a list. Returns its length; nil if it is none.
     private func addList(_ first: UInt64, chunkBytes: UInt64, _ found: inout Set<UInt64>) -> Int? {
-        var entry = first, length = 0, isMangled: Bool?
+        var entry = first, length = 0, links = FreeListLinks()
         while entry != 0 {
             guard entry & 15 == 0, isInHeaps(entry), let words = memory.words(entry &- 8, count: 2),
                 words[0] & ~7 == chunkBytes, length < Self.longestList, found.insert(entry &- 16).inserted
             else { return nil }
-            let link = words[1]
             length += 1
-            // The end of a list is 0, mangled or not: which of the two shows in any link.
-            let bare = link ^ entry >> 12
-            if isMangled == nil { isMangled = link == 0 ? false : bare == 0 || isEntry(bare, chunkBytes) }
-            entry = isMangled == true ? bare : link
+            entry = links.target(of: words[1], at: entry) { isEntry($0, chunkBytes) }
         }
         return length
     }

@@ -23,16 +23,35 @@ struct MCPCommand: ParsableCommand {
             EXAMPLES
               { "mcpServers": { "heapsum": { "command": "heapsum", "args": ["mcp"] } } }     in an agent's settings
               echo '{"jsonrpc":"2.0","id":1,"method":"tools/list"}' | heapsum mcp
+              heapsum mcp --list out/                              the recorded processes, and the images in out/
 
-            Exit status: 0 at the end of standard input, 2 standard output can't be written, 64 wrong arguments.
+            Exit status: 0 at the end of standard input, 2 standard output can't be written or a directory has no \
+            image, 64 wrong arguments.
             """)
 
     /// A longer line is refused unread.
     private static let mostLineBytes = 1 << 20
 
+    @Flag(help: "Print what the tool list answers, and end.")
+    var list = false
+
+    @Argument(help: "With --list: a directory whose images are listed, too.", completion: .directory)
+    var directory: String?
+
+    func validate() throws {
+        if directory != nil && !list { throw ValidationError("only --list takes a directory") }
+    }
+
     func run() throws {
         try writing {
             let out = TextOutput(descriptor: STDOUT_FILENO, name: "standard output")
+            if list {
+                do { try out.write(RecordedList(directory).text) } catch let nothing as RecordedList.Nothing {
+                    say("\(nothing)")
+                    throw ExitCode.badInput
+                }
+                return try out.finish()
+            }
             let server = MCPServer()
             var line: [UInt8] = [], isTooLong = false, buffer = [UInt8](repeating: 0, count: 65_536)
             while true {

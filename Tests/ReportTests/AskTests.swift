@@ -15,7 +15,8 @@ import Text
         "schema", "subject", "totals", "timeline", "memory", "verdicts", "findings", "leftOut", "unknown", "others",
     ]
     private static let findingKeys = [
-        "kind", "function", "module", "file", "line", "callers", "stackKey", "bytes", "blocks", "share", "liveBytes",
+        "kind", "function", "module", "file", "line", "callers", "through", "stackKey", "bytes", "blocks", "share",
+        "liveBytes",
         "liveBlocks", "oldestSeconds", "newestSeconds", "allocatedBlocks", "freedBlocks", "evidence", "next",
     ]
     private static let evidenceKeys: [String: [String]] = [
@@ -165,6 +166,66 @@ import Text
         #expect(findings.dropFirst().allSatisfy { $0["kind"]?.string == "live" } && findings.count == 3, "\(told)")
     }
 
+    // MARK: Wrappers
+
+    /// An image in which functions, each from a caller of its own, allocate in several ways.
+    ///
+    /// - Parameter inside: the functions between the callers and the allocator, outermost first.
+    private func wrapped(_ inside: [String], callers: Int, sizes: (Int) -> UInt64) -> ImageBuilder {
+        var builder = ImageBuilder()
+        let module = builder.addModule("/opt/app", buildID: [7])
+        var known: [String: UInt64] = [:]
+        func frame(_ name: String) -> UInt64 {
+            if let offset = known[name] { return heap_frame_make(module, offset) }
+            known[name] = UInt64(known.count + 1) * 16
+            builder.addName(heap_frame_make(module, known[name]!), name, offset: 1, flags: 1)
+            return heap_frame_make(module, known[name]!)
+        }
+        for index in 0 ..< callers {
+            let stack = builder.addStack((inside.reversed() + ["user\(index)", "main"]).map(frame))
+            for block in UInt64(0) ..< (index == 3 ? 50 : 2) {
+                builder.addBlock(
+                    address: UInt64(index + 1) << 24 + block << 16, bytes: sizes(index), stack: stack)
+            }
+        }
+        return builder
+    }
+
+    private func first(_ builder: ImageBuilder) throws -> (function: String?, through: [String]) {
+        let finding = try #require(try answer(open(builder))["findings"]?.array?.first)
+        return (finding["function"]?.string, finding["through"]?.array?.compactMap(\.string) ?? [])
+    }
+
+    /// The blocks belong to who called the program's own allocation function.
+    @Test func wrappersPassBlocksOn() throws {
+        let ofManySizes = { (index: Int) -> UInt64 in 16 << UInt64(index % 6) }
+        for inside in [["xmalloc"], ["xstrdup", "xmalloc"], ["outer", "middle", "inner"]] {
+            let (function, through) = try first(wrapped(inside, callers: 12, sizes: ofManySizes))
+            #expect(function == "user3" && through == Array(inside.prefix(2)), "\(function ?? "-") \(through)")
+        }
+        // Another one of the same module, with fewer callers.
+        var builder = wrapped(["xmalloc"], callers: 12, sizes: ofManySizes)
+        let module = builder.addModule("/opt/app", buildID: [7])
+        func frame(_ offset: UInt64, _ name: String) -> UInt64 {
+            builder.addName(heap_frame_make(module, offset), name, offset: 1, flags: 1)
+            return heap_frame_make(module, offset)
+        }
+        for index in UInt64(0) ..< 3 {
+            let stack = builder.addStack([frame(4096, "xrealloc"), frame(4112 + index * 16, "grow\(index)")])
+            builder.addBlock(address: 1 << 36 + index << 24, bytes: 100_000 << (2 * index), stack: stack)
+        }
+        let (function, through) = try first(builder)
+        #expect(function == "grow2" && through == ["xrealloc"], "\(function ?? "-") \(through)")
+    }
+
+    /// A function that keeps blocks of its own kind, or that few others call, is the culprit.
+    @Test func whatIsNoWrapper() throws {
+        let alike = try first(wrapped(["remember"], callers: 12) { _ in 96 })
+        #expect(alike.function == "remember" && alike.through.isEmpty, "\(alike)")
+        let few = try first(wrapped(["load"], callers: 5) { 16 << UInt64($0) })
+        #expect(few.function == "load" && few.through.isEmpty, "\(few)")
+    }
+
     @Test func randomFlips() throws {
         var builder = crowded(stacks: 12)
         _ = builder.addThread(tid: 1)
@@ -183,7 +244,7 @@ import Text
                 kept: Amount(blocks: 9, bytes: 200_000)),
         ]
         options.verdict = VerdictToStore(known: known) { block in
-            (block.stack % 2 == 0 ? .definite : .reachable, Amount(blocks: 2, bytes: 50))
+            (block.stack % 6 == 0 ? .definite : .reachable, Amount(blocks: 2, bytes: 50))
         }
         try source.pack(to: directory.file("a.heap"), options: options)
         let bytes = try bytes(of: directory.file("a.heap"))

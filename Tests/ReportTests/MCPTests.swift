@@ -1,6 +1,7 @@
 // heapsum mcp, spoken with by a client that is not ours in language or code.
 
 import CHeapImage
+import Glibc
 import TestSupport
 import Testing
 
@@ -45,5 +46,30 @@ import Testing
         #expect(outcome.exitStatus == 0 && lines.count == 2, "\(outcome)")
         #expect(
             lines.allSatisfy { $0.contains("\"id\":7") && $0.contains("is no file and no directory") }, "\(outcome)")
+    }
+
+    /// A server that is ended takes the command that it runs along.
+    @Test(arguments: [SIGTERM, SIGKILL]) func noCommandOutlivesTheServer(signal: CInt) throws {
+        let scratch = try Scratch()
+        // The command is held while it reads many files, so that it can't end by itself.
+        let told = try scratch.shell(
+            """
+            mkdir images; for i in $(seq 3000); do head -c 5000 /dev/zero >images/$i.heap; done
+            mkfifo calls
+            '\(Built.products)/heapsum' mcp <calls >answers &
+            server=$!
+            exec 3>calls
+            echo '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list","arguments":{"directory":"images"}}}' >&3
+            while :; do child=$(cat /proc/$server/task/$server/children); [ -n "$child" ] && break; sleep 0.01; done
+            kill -STOP $child
+            kill -\(signal) $server
+            wait $server
+            kill -CONT $child
+            runs() { grep -qs '^State:.[^ZX]' /proc/$child/status; }
+            for i in $(seq 300); do runs || break; sleep 0.1; done
+            runs && echo still there
+            wc -c <answers
+            """)
+        #expect(told.output == "0\n", "\(told)")
     }
 }

@@ -108,6 +108,7 @@ extension AskReport {
     private func text(_ finding: Finding) -> String {
         let suspect = finding.suspect.map { suspects.all[$0] }, frame = suspect?.frame
         let callers = suspect.map { $0.culprits.callers(of: $0.frame, in: $0.node, most: 3) } ?? []
+        let through = suspect.map { $0.culprits.wrappers(inside: $0.frame, in: $0.node, most: 2) } ?? []
         let key = suspect.flatMap { one in
             one.culprits.names.reduction === facts.reduction ? stackKeys[Int(one.node)] : nil
         }
@@ -117,6 +118,7 @@ extension AskReport {
             ("function", name(frame.flatMap { $0.function ?? ($0.moduleName == nil ? nil : $0.text) })),
             ("module", name(frame?.moduleName.map(ImageNames.baseName))), ("file", name(frame?.file)),
             ("line", number(frame?.line)), ("callers", "[\(callers.map { name($0) }.joined(separator: ","))]"),
+            ("through", "[\(through.map { name($0) }.joined(separator: ","))]"),
             ("stackKey", key.map { jsonString("\($0)") } ?? "null"), ("bytes", "\(finding.amount.bytes)"),
             ("blocks", finding.amount.blocks > 0 ? "\(finding.amount.blocks)" : "null"),
             ("share", text(.decimal(share))), ("liveBytes", number(suspect?.live.bytes)),

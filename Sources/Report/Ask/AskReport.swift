@@ -25,20 +25,24 @@ package struct AskReport {
     /// - Complexity: O(blocks + stacks), and a look-up of a few frames' names for each stack.
     package init(_ facts: AskFacts) {
         self.facts = facts
-        let culprits = Culprits(names: facts.names, allocators: facts.allocators)
+        var culprits = Culprits(names: facts.names, allocators: facts.allocators)
+        culprits.wrappers = Wrappers.find(culprits)
+        func culpritsToo(_ names: FrameNames) -> Culprits {
+            Culprits(names: names, allocators: facts.allocators, wrappers: culprits.wrappers)
+        }
         suspects = Suspects(culprits)
         timeline = Self.timeline(facts)
         stackKeys = facts.reduction.stackKeys()
         if let growth = facts.growth {
-            suspects.add(growth.moments, Culprits(names: growth.names, allocators: facts.allocators))
+            suspects.add(growth.moments, culpritsToo(growth.names))
         }
         var told: Culprits?
         if let verdict = facts.verdict?.told {
-            let own = Culprits(names: verdict.names, allocators: facts.allocators)
+            let own = culpritsToo(verdict.names)
             suspects.add(verdict, own)
             told = own
         }
-        if let pages = facts.pages { suspects.add(pages, Culprits(names: pages.names, allocators: facts.allocators)) }
+        if let pages = facts.pages { suspects.add(pages, culpritsToo(pages.names)) }
 
         findings += leaked()
         findings += growing()

@@ -1,7 +1,7 @@
 // The function to which a stack's blocks belong for somebody who looks for a fault: the innermost one of the program
 // itself. Allocators, C++'s containers and the C library only pass a block on, so they are skipped, as is a library
-// like them that a thread or a table of its own is made in. If no frame is the program's, the one that allocated
-// stands in.
+// like them that a thread or a table of its own is made in, and the program's own wrappers. If no frame is the
+// program's, the one that allocated stands in.
 
 import HeapImage
 import Reduce
@@ -12,10 +12,14 @@ struct Culprits {
     let names: FrameNames
     /// The base names of files that only pass blocks on, besides the runtime libraries.
     private let allocators: Set<String>
+    /// The program's functions that only pass blocks on.
+    var wrappers: Set<FunctionName> = []
 
-    /// - Parameter allocators: paths of the allocators that the inputs' programs used.
-    init(names: FrameNames, allocators: [String] = []) {
-        self.names = names
+    /// - Parameters:
+    ///   - allocators: paths of the allocators that the inputs' programs used.
+    ///   - wrappers: as another reduction of the same program told them: a function has to be the same in all.
+    init(names: FrameNames, allocators: [String] = [], wrappers: Set<FunctionName> = []) {
+        (self.names, self.wrappers) = (names, wrappers)
         let programs = Set(names.reduction.inputs.compactMap { $0.program.map(ImageNames.baseName) })
         // A program may have an allocator of its own, and is none of the libraries then.
         self.allocators = Set(allocators.map(ImageNames.baseName)).subtracting(programs)
@@ -61,6 +65,23 @@ struct Culprits {
             return false
         }
         return !frame.isStartup && !names.standsBetween(frame)
+            && (wrappers.isEmpty || !wrappers.contains(FunctionName(frame)))
+    }
+
+    /// The functions of a frame that can be the culprit, innermost first: several if some are inlined.
+    func ownFunctions(of frame: Frame) -> [NamedFrame] {
+        if frame.module == SpecialModule.cut || frame.module == SpecialModule.thread { return [] }
+        return names.expanded(frame).filter(isOwn)
+    }
+
+    /// The wrappers between a stack's culprit and the allocator, outermost first.
+    func wrappers(inside culprit: NamedFrame, in node: UInt32, most: Int) -> [String] {
+        var inside: [String] = []
+        for entry in names.reduction.frames(of: Row(node: node)).lazy.flatMap({ names.expanded($0) }) {
+            if FunctionName(entry) == FunctionName(culprit) { break }
+            if wrappers.contains(FunctionName(entry)) { inside.append(entry.function ?? entry.text) }
+        }
+        return Array(inside.reversed().prefix(most))
     }
 
     private func standIn(_ frames: [Frame]) -> (frame: NamedFrame, isOwn: Bool)? {

@@ -44,9 +44,7 @@ struct Suspect {
 /// All functions of one program.
 struct Suspects {
     private(set) var all: [Suspect] = []
-    private var numbers: [Name: Int] = [:]
-
-    private struct Name: Hashable { var function: String, module: String? }
+    private var numbers: [FunctionName: Int] = [:]
 
     /// - Parameter culprits: of the newest image's reduction.
     /// - Complexity: O(blocks + stacks)
@@ -128,7 +126,7 @@ struct Suspects {
     private mutating func take(_ nodes: [UInt32], _ culprits: Culprits) -> [Int] {
         zip(nodes, culprits.find(nodes)).map { node, found in
             let frame = found?.frame ?? NamedFrame(frame: Frame(module: SpecialModule.cut, offset: 0))
-            let name = Name(function: frame.function ?? frame.text, module: frame.moduleName)
+            let name = FunctionName(frame)
             if let number = numbers[name] { return number }
             numbers[name] = all.count
             all.append(Suspect(frame: frame, isOwn: found?.isOwn ?? false, node: node, culprits: culprits))

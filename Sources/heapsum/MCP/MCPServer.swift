@@ -45,11 +45,7 @@ struct MCPServer {
             throw .parameters("no tool \(name.prefix(100))")
         }
         let values = try tool.values(parameters["arguments"] ?? .object([:]))
-        guard let words = tool.words else {
-            let (text, isError) = MCPTool.list(values["directory"])
-            return Self.content(text, isError: isError)
-        }
-        return run(words(values))
+        return run(tool.words(values))
     }
 
     /// Runs a command. What it can't do is the call's result, so that the agent reads why.

@@ -1,9 +1,7 @@
-// The tools of heapsum mcp. Each is a command of heapsum with JSON as its output, so an agent gets what a user gets.
+// The tools of heapsum mcp. Each is a command of heapsum, nearly all with JSON as their output, so an agent
+// gets what a user gets.
 
 import Glibc
-import HeapImage
-import Live
-import Reduce
 import Text
 
 /// A tool: its name, what it is for, its parameters, and the command's words.
@@ -18,8 +16,8 @@ struct MCPTool: Sendable {
     var name: String
     var description: String
     var parameters: [Parameter]
-    /// The words of the command after "heapsum", for the values of the parameters; nil: the tool is `list`.
-    var words: (@Sendable ([String: String]) -> [String])?
+    /// The words of the command after "heapsum", for the values of the parameters.
+    var words: @Sendable ([String: String]) -> [String]
 
     private static let target = Parameter(
         name: "target", description: "An image, a directory of images, or the PID of a recorded process.")
@@ -39,7 +37,8 @@ struct MCPTool: Sendable {
             description: "Lists the recorded processes of this machine, and the images in a directory if one is named.",
             parameters: [
                 Parameter(name: "directory", description: "A directory with images.", isRequired: false)
-            ]),
+            ]
+        ) { ["mcp", "--list"] + ($0["directory"].map { ["--", $0] } ?? []) },
         MCPTool(
             name: "summarise",
             description:
@@ -130,37 +129,5 @@ struct MCPTool: Sendable {
             throw .parameters("\(name) needs \(parameter.name)")
         }
         return values
-    }
-
-    private static let mostListed = 50
-
-    /// What `list` answers.
-    static func list(_ directory: String?) -> (text: String, isError: Bool) {
-        let (running, closed) = recordedProcesses()
-        let processes = running.prefix(mostListed).map { one in
-            "{\"pid\":\(one.processID),\"program\":\(jsonString(String(one.program.prefix(100)))),"
-                + "\"liveBytes\":\(one.liveBytes),\"liveBlocks\":\(one.liveBlocks),"
-                + "\"residentBytes\":\(one.residentBytes.map { "\($0)" } ?? "null"),"
-                + "\"recordedSeconds\":\(UInt64(max(0, min(one.recordedSeconds, 1e15))))}"
-        }
-        var images: [String] = [], count = 0
-        if let directory {
-            let opened = InputSelection.open(paths: [directory])
-            if opened.images.isEmpty {
-                return (opened.failures.first.map { "\($0)" } ?? "\(directory): there is no image", true)
-            }
-            count = opened.images.count
-            images = opened.images.prefix(mostListed).map { image in
-                "{\"path\":\(jsonString(image.file)),\"program\":\(jsonString(String(image.programName.prefix(100)))),"
-                    + "\"pid\":\(image.header.pid),\"kind\":\"\(image.kind)\",\"state\":\"\(image.effectiveState)\","
-                    + "\"hasVerdict\":\(image.hasVerdict),\"storedBytes\":\(image.source.storedBytes)}"
-            }
-        }
-        return (
-            "{\"processes\":[\(processes.joined(separator: ","))],\"processesLeftOut\":"
-                + "\(running.count - processes.count),\"processesClosed\":\(closed),"
-                + "\"images\":\(directory == nil ? "null" : "[\(images.joined(separator: ","))]"),"
-                + "\"imagesLeftOut\":\(count - images.count)}", false
-        )
     }
 }

@@ -1,8 +1,10 @@
 // Runs a command of this tool as a process of its own, and takes what it prints. An image that does harm, or a command
 // that takes all memory, ends that process alone; and the server's own output stays a stream of messages.
 //
-// Invariant: at most `mostBytes` are kept of each stream, and a command has at most `mostSeconds`.
+// Invariant: at most `mostBytes` are kept of each stream, a command has at most `mostSeconds`, and none outlives the
+// server.
 
+import CLaunch
 import Glibc
 import Proc
 import SystemPackage
@@ -28,26 +30,36 @@ struct OwnCommand {
             for end in outputPipe { close(end) }
             throw error
         }
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
-        posix_spawn_file_actions_adddup2(&actions, outputPipe[1], STDOUT_FILENO)
-        posix_spawn_file_actions_adddup2(&actions, messagePipe[1], STDERR_FILENO)
         // Under its own name, since one executable is all tools.
         let arguments = (["heapsum"] + words).map { strdup($0.pathCString) } + [nil]
-        var pid: pid_t = 0
-        let error = posix_spawn(&pid, "/proc/self/exe", &actions, nil, arguments, environ)
+        let nothing = Glibc.open("/dev/null", O_RDONLY | O_CLOEXEC)
+        let pid = launch_own_command(arguments, environ, outputPipe[1], messagePipe[1], nothing)
+        let error = pid < 0 ? errno : 0
         for argument in arguments { free(argument) }
-        posix_spawn_file_actions_destroy(&actions)
-        close(outputPipe[1])
-        close(messagePipe[1])
+        for end in [outputPipe[1], messagePipe[1], nothing] where end >= 0 { close(end) }
         defer { for end in [outputPipe[0], messagePipe[0]] { close(end) } }
         guard error == 0 else { throw Errno(rawValue: error) }
         read(outputPipe[0], messagePipe[0], of: pid)
-        if isTooLong || isTooSlow { kill(pid, SIGKILL) }
+        let status = isTooLong || isTooSlow ? Self.end(pid) : Self.wait(pid)
+        exitStatus = status & 0x7F == 0 ? status >> 8 & 0xFF : 128 + status & 0x7F
+    }
+
+    private static func wait(_ pid: pid_t) -> Int32 {
         var status: Int32 = 0
         while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
-        exitStatus = status & 0x7F == 0 ? status >> 8 & 0xFF : 128 + status & 0x7F
+        return status
+    }
+
+    /// Ends a command. It is asked first: one that has just stopped a program lets that go on before it ends.
+    private static func end(_ pid: pid_t) -> Int32 {
+        var status: Int32 = 0
+        kill(pid, SIGTERM)
+        for _ in 0 ..< 100 {
+            if waitpid(pid, &status, WNOHANG) == pid { return status }
+            usleep(50_000)
+        }
+        kill(pid, SIGKILL)
+        return wait(pid)
     }
 
     /// The two ends of a pipe, which programs that are started don't get.
