@@ -269,8 +269,8 @@ extension Harvest {
 /// Makes a link in the output directory, where people look first, to an image that is not there. A name may be taken by
 /// an earlier recording's image: then the link has the next number, as in `app.4711-2.heap`.
 ///
-/// - Returns: the link; nil if the image has no path, if the link can't be made, or if it would lead through /proc, which
-///   is useless once the program has ended.
+/// - Returns: the link; nil if the image has no path, if the link can't be made, or if it would lead through /proc,
+///   which is useless once the program has ended.
 package func linkImage(_ image: FilePath?, into output: FilePath) -> FilePath? {
     guard let image, image.removingLastComponent() != output, !image.starts(with: "/proc"),
         let name = image.lastComponent

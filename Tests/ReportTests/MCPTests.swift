@@ -52,6 +52,9 @@ import Testing
     @Test(arguments: [SIGTERM, SIGKILL]) func noCommandOutlivesTheServer(signal: CInt) throws {
         let scratch = try Scratch()
         // The command is held while it reads many files, so that it can't end by itself.
+        let call =
+            #"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list","#
+            + #""arguments":{"directory":"images"}}}"#
         let told = try scratch.shell(
             """
             mkdir images; for i in $(seq 3000); do head -c 5000 /dev/zero >images/$i.heap; done
@@ -59,7 +62,7 @@ import Testing
             '\(Built.products)/heapsum' mcp <calls >answers &
             server=$!
             exec 3>calls
-            echo '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list","arguments":{"directory":"images"}}}' >&3
+            echo '\(call)' >&3
             while :; do child=$(cat /proc/$server/task/$server/children); [ -n "$child" ] && break; sleep 0.01; done
             kill -STOP $child
             kill -\(signal) $server
