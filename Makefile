@@ -213,6 +213,8 @@ stage deb tarball wheel release: export SOURCE_DATE_EPOCH ?= $(shell git log -1 
 stage: all
 	@rm -rf $(STAGE)
 	@$(MAKE) -s install-ready DESTDIR=$(STAGE) PREFIX=
+	@# Debug information of the library is for its makers alone.
+	@strip --strip-debug $(STAGE)/lib/heapsum/*.so
 	@packaging/needs --at-most 2.28 $(STAGE)/bin/heapsum $(STAGE)/lib/heapsum/*.so
 
 deb: packages stage
