@@ -40,7 +40,7 @@ LIBRARY_HEADERS = $(wildcard Interposer/*/*.h Interposer/*/*/*.h)
 ALLOCATOR_BASE = $(addprefix Interposer/base/,bytes.c loader.c symbols.c system.c)
 ALLOCATORS = $(patsubst %,$(BUILD)/lib/heapsum/libheapsum-%.so,jemalloc tcmalloc)
 
-.PHONY: all library tools demo-tools examples demo test test-browser stories test-programs test-leaks test-attach test-stacks test-kills test-fleet test-mcp test-older-glibc fuzz soak bench bench-recording bench-against install clean packages lint format
+.PHONY: all library tools demo-tools examples demo test test-browser stories test-programs test-leaks test-attach test-stacks test-kills test-fleet test-mcp test-older-glibc test-packages stage deb tarball wheel release install-ready fuzz soak bench bench-recording bench-against install clean packages lint format
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -78,13 +78,20 @@ RELEASE = -c release --static-swift-stdlib --disable-local-rpath -debug-info-for
           -Xswiftc -use-ld=lld -Xlinker -s
 ONE     = .build/release/heapsum-tools
 
-tools: .build/headers
+tools: .build/headers .build/archives
 	@scripts/quietly 'the tools' $(SWIFT) build $(RELEASE) --product heapsum-tools
 	@mkdir -p $(BUILD)/bin
 	@for tool in $(TOOLS); do ln -f $(ONE) $(BUILD)/bin/$$tool 2>/dev/null || cp -f $(ONE) $(BUILD)/bin/$$tool || exit 1; done
 
+# The linker takes an archive of this folder where it would else take a shared library, which an older system may have
+# in an older version.
+.build/archives: Makefile
+	@mkdir -p $@
+	@ln -sf "$$($(CXX) -print-file-name=libstdc++.a)" $@
+	@touch $@
+
 # Only what the demo needs, and not optimized: that takes a third of the time, and `make test` needs these builds too.
-demo-tools: .build/headers
+demo-tools: .build/headers .build/archives
 	@scripts/quietly 'heapsum, heaprun, heapdump' sh -c 'for tool in heapsum heaprun heapdump; do $(SWIFT) build --product $$tool || exit; done'
 	@mkdir -p .build/demo/bin
 	@ln -sfn ../heapsum/lib .build/demo/lib
@@ -112,6 +119,7 @@ demo: packages
 test: packages
 	@scripts/check-includes
 	@scripts/check-undefined
+	@packaging/check
 	@$(MAKE) --no-print-directory library examples .build/headers
 	@scripts/check-calls
 	$(SWIFT) test $(TESTS)
@@ -195,6 +203,46 @@ test-older-glibc: packages
 	@$(MAKE) --no-print-directory all
 	@scripts/test-older-glibc $(BUILD)/bin $(LIBRARY) .build/older
 
+# Packages, in .build/packages: what is up to date is not built again. See docs/packages.md. A file's times in them are
+# those of the last commit, so that the same sources make the same packages.
+PACKAGES = .build/packages
+STAGE    = $(PACKAGES)/stage
+stage deb tarball wheel release: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
+
+# What `make install` installs, for all kinds of packages.
+stage: all
+	@rm -rf $(STAGE)
+	@$(MAKE) -s install-ready DESTDIR=$(STAGE) PREFIX=
+	@# Debug information of the library is for its makers alone.
+	@strip --strip-debug $(STAGE)/lib/heapsum/*.so
+	@packaging/needs --at-most 2.28 $(STAGE)/bin/heapsum $(STAGE)/lib/heapsum/*.so
+
+deb: packages stage
+	@scripts/install-packages --packaging
+	@packaging/deb $(STAGE) $(PACKAGES)
+
+tarball: packages stage
+	@packaging/tarball $(STAGE) $(PACKAGES)
+
+# The program that stands for a tool's name where that can't be a link.
+$(PACKAGES)/launcher: packaging/launcher.c
+	@mkdir -p $(@D)
+	@scripts/quietly $(@F) $(CC) -O2 -Wall -Wextra -Werror -ffreestanding -nostdlib -static -no-pie -fno-pie \
+	    -fno-stack-protector -Wl,--build-id=none -s -o $@ $<
+
+wheel: packages stage $(PACKAGES)/launcher
+	@packaging/wheel $(STAGE) $(PACKAGES)/launcher $(PACKAGES)
+
+# All of them, with the sources, the changelog's section and the checksums, in .build/release-files/heapsum-VERSION.
+release: deb tarball wheel
+	@packaging/release $(PACKAGES) .build/release-files
+
+# Installs, uses and removes each package where it belongs: fresh roots of Debian, an older glibc, a virtual
+# environment, a container. Needs root. Some minutes; ONLY=wheel chooses one.
+test-packages: release
+	@scripts/install-packages --packaging
+	@ONLY="$(ONLY)" scripts/test-packages .build/release-files/heapsum-$$(packaging/version) .build/older
+
 # A program at full churn under heaprun, dumped every second: make soak SECONDS=60; fourteen minutes without.
 soak: packages
 	@$(MAKE) --no-print-directory all
@@ -230,6 +278,10 @@ bench-against: packages
 	@RUNS="$(RUNS)" ONLY="$(ONLY)" scripts/bench-against $(REV) $(LIBRARY)
 
 install: all
+	@$(MAKE) --no-print-directory install-ready
+
+# Installs what is built, and builds nothing.
+install-ready:
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/heapsum
 	install -m 755 $(BUILD)/bin/$(firstword $(TOOLS)) $(DESTDIR)$(PREFIX)/bin
 	for tool in $(wordlist 2,9,$(TOOLS)); do ln -f $(DESTDIR)$(PREFIX)/bin/$(firstword $(TOOLS)) $(DESTDIR)$(PREFIX)/bin/$$tool; done

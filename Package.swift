@@ -8,6 +8,15 @@ import PackageDescription
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 
+// The tools of a release run on any system with glibc 2.28 or later: see Sources/COldestGlibc/oldest.c. The C++ runtime
+// is linked from an archive, because an older system has an older one: the Makefile makes a folder with that archive
+// alone. libpthread and libdl have what is in libc since glibc 2.34.
+let anySystem = [
+    "-L\(Context.packageDirectory)/.build/archives", "-Xlinker", "--push-state", "-Xlinker", "--no-as-needed",
+    "-Xlinker", "-l:libpthread.so.0", "-Xlinker", "-l:libdl.so.2", "-Xlinker", "--pop-state", "-Xlinker", "-z",
+    "-Xlinker", "now",
+]
+
 let package = Package(
     name: "heapsum",
     products: [
@@ -114,13 +123,17 @@ let package = Package(
                 argumentParser, system,
             ], path: "Sources/heaptop"),
 
+        // Lets a release build run under an older glibc than that of the machine that builds it.
+        .target(
+            name: "COldestGlibc", cSettings: [.define("HEAPSUM_OLDEST_GLIBC", .when(configuration: .release))]),
+
         // One executable for all six tools, installed under their names; and each tool alone, for tests.
         .executableTarget(
             name: "heapsum-tools",
             dependencies: [
-                "GensymsTool", "HeapdumpTool", "HeaprunTool", "HeapsumTool", "HeaptopTool", "HeapwatchTool", "Proc",
-                "Text", system,
-            ], path: "Sources/tools/all"),
+                "COldestGlibc", "GensymsTool", "HeapdumpTool", "HeaprunTool", "HeapsumTool", "HeaptopTool",
+                "HeapwatchTool", "Proc", "Text", system,
+            ], path: "Sources/tools/all", linkerSettings: [.unsafeFlags(anySystem, .when(configuration: .release))]),
         .executableTarget(name: "heapsum", dependencies: ["HeapsumTool"], path: "Sources/tools/heapsum"),
         .executableTarget(name: "heaprun", dependencies: ["HeaprunTool"], path: "Sources/tools/heaprun"),
         .executableTarget(name: "heapdump", dependencies: ["HeapdumpTool"], path: "Sources/tools/heapdump"),

@@ -1,0 +1,3 @@
+/*
+ * COldestGlibc has nothing to call: its functions take the place of glibc's newer ones. See oldest.c.
+ */
