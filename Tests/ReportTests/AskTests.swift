@@ -176,10 +176,10 @@ import Text
         let module = builder.addModule("/opt/app", buildID: [7])
         var known: [String: UInt64] = [:]
         func frame(_ name: String) -> UInt64 {
-            if let offset = known[name] { return heap_frame_make(module, offset) }
-            known[name] = UInt64(known.count + 1) * 16
-            builder.addName(heap_frame_make(module, known[name]!), name, offset: 1, flags: 1)
-            return heap_frame_make(module, known[name]!)
+            let isNew = known[name] == nil, offset = known[name] ?? UInt64(known.count + 1) * 16
+            known[name] = offset
+            if isNew { builder.addName(heap_frame_make(module, offset), name, offset: 1, flags: 1) }
+            return heap_frame_make(module, offset)
         }
         for index in 0 ..< callers {
             let stack = builder.addStack((inside.reversed() + ["user\(index)", "main"]).map(frame))
