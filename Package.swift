@@ -58,8 +58,8 @@ let package = Package(
         .target(
             name: "Report",
             dependencies: [
-                "CHeapImage", "CSymbols", "HeapImage", "Leaks", "Page", "Reduce", "Survey", "Symbols", "Text", "Trend",
-                system,
+                "CHeapImage", "CSymbols", "HeapImage", "Leaks", "Page", "Proc", "Reduce", "Survey", "Symbols", "Text",
+                "Trend", system,
             ]),
         // A screen's lines and keys, and the terminal that shows them; CTerminal is ncurses.
         .systemLibrary(name: "CTerminal", path: "Sources/CTerminal"),

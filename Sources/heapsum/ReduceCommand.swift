@@ -88,8 +88,8 @@ struct ReduceCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "What to print. html is a self-contained page for a browser. For other tools: pprof, speedscope, massif "
-                + "(ms_print), callgrind (KCachegrind), heaptrack (heaptrack_gui), folded (flame graphs); "
+            "What to print. html is a self-contained page for a browser. For other tools: pprof, otlp (OpenTelemetry), "
+                + "speedscope, massif (ms_print), callgrind (KCachegrind), heaptrack (heaptrack_gui), folded (flame graphs); "
                 + "records are in the form of an AIX debug malloc log.", valueName: "format"))
     var format: Format = .table
 

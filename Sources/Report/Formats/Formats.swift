@@ -15,12 +15,12 @@ package struct FormatError: Error, Equatable, CustomStringConvertible {
 
 /// The formats for other programs.
 package enum MachineFormat: String, CaseIterable, Sendable {
-    case json, csv, records, folded, pprof, speedscope, massif, callgrind, heaptrack, html
+    case json, csv, records, folded, pprof, otlp, speedscope, massif, callgrind, heaptrack, html
 
     /// Formats that show several quantities at once, and so also need stacks that hold nothing now.
     package var showsHistory: Bool {
         switch self {
-        case .pprof, .speedscope, .massif, .callgrind, .html: true
+        case .pprof, .otlp, .speedscope, .massif, .callgrind, .html: true
         case .json, .csv, .records, .folded, .heaptrack: false
         }
     }
@@ -86,7 +86,7 @@ package struct MachineReport {
     /// Refuses what the format can't show, before a file is overwritten.
     package func require(_ format: MachineFormat) throws(FormatError) {
         switch format {
-        case .json, .csv, .records, .pprof, .html: break
+        case .json, .csv, .records, .pprof, .otlp, .html: break
         case .folded, .speedscope, .callgrind: try requireKnown(quantity)
         case .heaptrack: try requireKnown(.bytes)
         case .massif: _ = try requireOneImage()
@@ -101,6 +101,7 @@ package struct MachineReport {
         case .records: try writeRecords(reduction, selection, frameLimit: frameLimit, names: names, to: out)
         case .folded: try writeFolded(to: out)
         case .pprof: try writePprof(to: out)
+        case .otlp: try writeOTLP(to: out)
         case .speedscope: try writeSpeedscope(to: out)
         case .massif: try writeMassif(to: out)
         case .callgrind: try writeCallgrind(to: out)
