@@ -61,6 +61,9 @@ let package = Package(
                 "CHeapImage", "CSymbols", "HeapImage", "Leaks", "Page", "Proc", "Reduce", "Survey", "Symbols", "Text",
                 "Trend", system,
             ]),
+        // Profiles on their way to a collector; CHTTP is libcurl.
+        .systemLibrary(name: "CHTTP", path: "Sources/CHTTP"),
+        .target(name: "Send", dependencies: ["CHTTP", "HeapImage", "Logs", "Reduce", "Report", "Symbols", "Text"]),
         // A screen's lines and keys, and the terminal that shows them; CTerminal is ncurses.
         .systemLibrary(name: "CTerminal", path: "Sources/CTerminal"),
         .target(name: "Screen", dependencies: ["CTerminal", "Text"]),
@@ -84,15 +87,14 @@ let package = Package(
         .target(
             name: "HeapsumTool",
             dependencies: [
-                "Commands", "HeapImage", "Launch", "Leaks", "Live", "Logs", "Proc", "Reduce", "Report", "Survey",
-                "Symbols", "Text", argumentParser, system,
+                "Commands", "HeapImage", "Launch", "Leaks", "Live", "Logs", "Proc", "Reduce", "Report", "Send",
+                "Survey", "Symbols", "Text", argumentParser, system,
             ], path: "Sources/heapsum"),
         .target(
             name: "HeaprunTool",
             dependencies: [
-                "Attach", "Commands", "HeapImage", "Launch", "Leaks", "Proc", "Report", "Symbols", "Text",
-                argumentParser,
-                system,
+                "Attach", "CLaunch", "Commands", "HeapImage", "Launch", "Leaks", "Proc", "Report", "Send", "Symbols",
+                "Text", argumentParser, system,
             ], path: "Sources/heaprun"),
         .target(
             name: "HeapdumpTool",

@@ -1,6 +1,6 @@
-// OpenTelemetry's profiles, as opentelemetry-proto 1.10.0 defines them (opentelemetry/proto/profiles/v1development): the
-// message ProfilesData, which is also the body that a collector takes. There is a profile for each sample type, and one
-// dictionary, whose tables all profiles refer to; the first entry of each table is empty and means "none". See
+// OpenTelemetry's profiles, as opentelemetry-proto 1.10.0 defines them (opentelemetry/proto/profiles/v1development):
+// the message ProfilesData, which is also the body that a collector takes. There is a profile for each sample type, and
+// one dictionary, whose tables all profiles refer to; the first entry of each table is empty and means "none". See
 // `ProfileTables` for locations.
 //
 // Invariant: no entry of a table occurs twice, and no two samples of a profile have the same stack and attributes.

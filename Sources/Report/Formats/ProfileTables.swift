@@ -1,11 +1,11 @@
-// The tables that pprof's profiles and OpenTelemetry's have in common: strings, functions, locations and mappings, which
-// samples refer to by number. In both formats they are the same messages. pprof's begin with the entry's own number,
+// The tables that pprof's profiles and OpenTelemetry's have in common: strings, functions, locations and mappings, to
+// which samples refer by number. In both formats they are the same messages. pprof's begin with the entry's own number,
 // which OpenTelemetry's don't have because an entry's place in its table is its number; so each field's number there is
 // one less.
 //
-// A location is a frame. Its address is the return address less one, where viewers look it up. Addresses are absolute if
-// all inputs have the module at the same address; otherwise they are the ELF file's own, in a mapping that begins at 0.
-// A frame without a name has no line, so that a viewer can name it if it has the binary.
+// A location is a frame. Its address is the return address less one, where viewers look it up. Addresses are absolute
+// if all inputs have the module at the same address; otherwise they are the ELF file's own, in a mapping that begins at
+// 0. A frame without a name has no line, so that a viewer can name it if it has the binary.
 
 import HeapImage
 import Reduce
@@ -130,8 +130,8 @@ struct ProfileTables {
             message.number(field(2), extent.lowerBound)
             message.number(field(3), extent.upperBound)
         }
-        // The file's first segment is mapped from its start, and the others at the same distances as in the file: so the
-        // offset is 0, which is not written.
+        // The file's first segment is mapped from its start, and the others at the same distances as in the file: so
+        // the offset is 0, which is not written.
         message.number(field(5), path)
     }
 }
@@ -151,8 +151,8 @@ extension MachineReport {
         ].filter { known.contains($0.1) }
     }
 
-    /// The sample type to show first: the requested one of the two spaces and counts; what is in use for quantities that
-    /// are none of them.
+    /// The sample type to show first: the requested one of the two spaces and counts; what is in use for quantities
+    /// that are none of them.
     var firstHeapSampleType: String {
         let isAllocated = [.allocatedBytes, .allocatedBlocks, .temporaryBlocks].contains(quantity)
         let isBytes =

@@ -1,4 +1,4 @@
-"""Decodes OpenTelemetry profiles by the published definition (PyPI's opentelemetry-proto), checks the rules that it
+"""Decodes OpenTelemetry profiles by the published definition (Python's package opentelemetry-proto), checks the rules that it
 states, and holds every sum against heapsum's JSON.
 
 usage: otlp.py REPORT.json FILE [KEY=VALUE ...], where FILE is a message ProfilesData, and the rest attributes that its
