@@ -106,6 +106,8 @@ private struct FirefoxProfile {
         input: Input, image: HeapImage, moment: Double, _ allocations: FirefoxAllocations, to out: TextOutput
     ) throws {
         let marks = image.marks().map { (name: strings.number(of: printable($0.name)), mark: $0) }
+        // The moment of a program whose end nobody saw is that of its last event, which may be before its last mark.
+        let end = max(moment, Double(marks.map(\.mark.nanoseconds).max() ?? 0) / 1e6)
         let nowhere = allocations.all.isEmpty ? nil : stack([Self.noFrames])
         let libraryNames = libraries.values.map { number in
             strings.number(of: printable(report.reduction.modules[Int(number)].baseName))
@@ -113,7 +115,7 @@ private struct FirefoxProfile {
         let program = jsonString(printable(image.programName)), pid = input.processID ?? image.header.pid
         try out.write(
             "{\"meta\":{\"interval\":1,\"startTime\":\(Double(image.header.started_realtime_ns) / 1e6),"
-                + "\"profilingStartTime\":0,\"profilingEndTime\":\(moment),\"processType\":0,"
+                + "\"profilingStartTime\":0,\"profilingEndTime\":\(end),\"processType\":0,"
                 + "\"product\":\(program),\"importedFrom\":\(jsonString("heapsum \(version)")),\"stackwalk\":1,"
                 + "\"version\":31,\"preprocessedProfileVersion\":57,\"symbolicated\":true,"
                 + "\"usesOnlyOneStackType\":true,\"sourceCodeIsNotOnSearchfox\":true,"

@@ -158,9 +158,10 @@ private struct PerfettoTrace {
     }
 
     /// Each mark as a slice that lasts until the next.
-    func writeMarks(until end: UInt64) throws {
-        let marks = image.marks().filter { $0.nanoseconds <= end }
-        if marks.isEmpty { return }
+    func writeMarks(until moment: UInt64) throws {
+        let marks = image.marks()
+        // The moment of a program whose end nobody saw is that of its last event, which may be before its last mark.
+        guard let last = marks.map(\.nanoseconds).max() else { return }
         try writeTrack(Track.marks, "marks") { _ in }
         for (place, mark) in marks.enumerated() {
             if place > 0 { try writeSliceEnd(at: mark.nanoseconds) }
@@ -172,7 +173,7 @@ private struct PerfettoTrace {
                 }
             }
         }
-        try writeSliceEnd(at: end)
+        try writeSliceEnd(at: max(moment, last))
     }
 
     private func writeSliceEnd(at nanoseconds: UInt64) throws {
