@@ -122,6 +122,7 @@ test: packages
 	@packaging/check
 	@$(MAKE) --no-print-directory library examples .build/headers
 	@scripts/check-calls
+	@scripts/install-readers
 	$(SWIFT) test $(TESTS)
 	@# Once more where the recorder looks at itself.
 	$(if $(TESTS),,HEAPSUM_TEST_CHECK=1 $(SWIFT) test --skip-build --filter RecordingTests)

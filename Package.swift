@@ -67,9 +67,12 @@ let package = Package(
         .target(
             name: "Report",
             dependencies: [
-                "CHeapImage", "CSymbols", "HeapImage", "Leaks", "Page", "Reduce", "Survey", "Symbols", "Text", "Trend",
-                system,
+                "CHeapImage", "CSymbols", "HeapImage", "Leaks", "Page", "Proc", "Reduce", "Survey", "Symbols", "Text",
+                "Trend", system,
             ]),
+        // Profiles on their way to a collector; CHTTP is libcurl.
+        .systemLibrary(name: "CHTTP", path: "Sources/CHTTP"),
+        .target(name: "Send", dependencies: ["CHTTP", "HeapImage", "Logs", "Reduce", "Report", "Symbols", "Text"]),
         // A screen's lines and keys, and the terminal that shows them; CTerminal is ncurses.
         .systemLibrary(name: "CTerminal", path: "Sources/CTerminal"),
         .target(name: "Screen", dependencies: ["CTerminal", "Text"]),
@@ -94,14 +97,13 @@ let package = Package(
             name: "HeapsumTool",
             dependencies: [
                 "CLaunch", "Commands", "HeapImage", "Launch", "Leaks", "Live", "Logs", "Proc", "Reduce", "Report",
-                "Survey", "Symbols", "Text", argumentParser, system,
+                "Send", "Survey", "Symbols", "Text", argumentParser, system,
             ], path: "Sources/heapsum"),
         .target(
             name: "HeaprunTool",
             dependencies: [
-                "Attach", "Commands", "HeapImage", "Launch", "Leaks", "Proc", "Report", "Symbols", "Text",
-                argumentParser,
-                system,
+                "Attach", "CLaunch", "Commands", "HeapImage", "Launch", "Leaks", "Proc", "Report", "Send", "Symbols",
+                "Text", argumentParser, system,
             ], path: "Sources/heaprun"),
         .target(
             name: "HeapdumpTool",

@@ -12,8 +12,10 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/types.h>
 #include <sys/un.h>
 #include <sys/vfs.h>
@@ -200,6 +202,42 @@ static inline void launch_stop_self(int signal_number) {
     sigprocmask(SIG_UNBLOCK, &only, 0); /* stops here */
     sigprocmask(SIG_BLOCK, &only, 0);
     sigaction(signal_number, &before, 0);
+}
+
+/*
+ * Forks a companion with a socket to this process. Returns 0 in the companion and its PID in the parent; -1 with errno.
+ * The companion has a session of its own, so that the terminal's signals and the program's to its process group don't
+ * reach it; it can't read or write this process's standard streams, gives way to programs that compute, and dies with
+ * this process. On the socket nobody waits longer than `seconds`.
+ */
+static inline pid_t launch_fork_companion(int *end, int seconds) {
+    int ends[2];
+    struct timeval limit = {seconds, 0};
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0) return -1;
+    for (int i = 0; i < 2; i++) fcntl(ends[i], F_SETFD, FD_CLOEXEC);
+    pid_t parent = getpid(), pid = fork();
+    if (pid < 0) {
+        int error = errno;
+        close(ends[0]);
+        close(ends[1]);
+        errno = error;
+        return -1;
+    }
+    close(ends[pid > 0]);
+    *end = ends[pid == 0];
+    if (pid > 0) {
+        setsockopt(*end, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+        setsockopt(*end, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+        return pid;
+    }
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(0);
+    setsid();
+    int nothing = open("/dev/null", O_RDWR);
+    for (int i = 0; nothing >= 0 && i < 3; i++) dup2(nothing, i);
+    if (nothing > 2) close(nothing);
+    setpriority(PRIO_PROCESS, 0, 5);
+    return 0;
 }
 
 /* ioprio_set(2), for which glibc has no function: this process (1, 0) uses the disk only when no other does (class 3).

@@ -26,6 +26,8 @@ package struct RecordRequest {
     package var judgeReport: () -> [String] = { [] }
     /// The share of a memory limit at which a process is dumped; nil: never.
     package var dumpNearLimit: Double?
+    /// A process beside the recording (--otel).
+    package var companion: Companion?
 
     package init(
         arguments: [UnsafeMutablePointer<CChar>?], environment: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>,
@@ -74,6 +76,10 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     }
 
     let place = try preparePlaces(&request)
+    do { try request.companion?.start(place.path) } catch {
+        place.removeIfEmpty()
+        throw error
+    }
     let requests = request.judge.flatMap { RequestSocket(in: place.path, judge: $0) }
     let environment = environmentEntries(
         from: request.environment, set: request.options.variables + preload, without: ["HEAPSUM_DORMANT"])
@@ -127,12 +133,14 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     harvest.gather(sandboxed, into: output, since: startTime)
     harvest.linkRunning(into: output)
     sandboxed.close()
+    request.companion?.finish(harvest.packed.map(\.path))
     if request.options.messages == place.messages { harvest.takeMessages(place.messages) }
     if output != place.path { place.removeIfEmpty() }
     if !request.isQuiet {
         for line in nearLimit?.lines ?? [] { sayShown(line) }
         for line in harvest.report(program: program.executable, ending: ending, output: output) { sayShown(line) }
         for line in request.judgeReport() { sayShown(line) }
+        for line in request.companion?.report() ?? [] { sayShown(line) }
         for line in request.tracer?.report() ?? [] { sayShown(line) }
     }
     return request.tracer?.exitStatus() ?? ending.exitStatus

@@ -4,27 +4,27 @@
 // Invariant: nothing outside of [place, end) is read. Invalid data ends the reading with `isBroken`.
 
 /// Reads the fields of one message.
-struct ProtobufReader {
-    enum Value {
+package struct ProtobufReader {
+    package enum Value {
         case number(UInt64)
         /// Text, a message, or packed numbers: a part of `bytes`.
         case bytes(Range<Int>)
     }
 
     private let bytes: UnsafeRawBufferPointer
-    private(set) var place: Int
+    package private(set) var place: Int
     private let end: Int
     /// The data is invalid, or cut off at `place`.
-    private(set) var isBroken = false
+    package private(set) var isBroken = false
 
-    init(_ bytes: UnsafeRawBufferPointer, _ range: Range<Int>) {
+    package init(_ bytes: UnsafeRawBufferPointer, _ range: Range<Int>) {
         self.bytes = bytes
         place = max(0, range.lowerBound)
         end = min(range.upperBound, bytes.count)
     }
 
     /// The next field, with its number; nil at the end and for invalid data.
-    mutating func next() -> (field: UInt64, value: Value)? {
+    package mutating func next() -> (field: UInt64, value: Value)? {
         guard !isBroken, place < end else { return nil }
         let start = place
         guard let tag = varint(), tag >> 3 > 0 else { return fail(at: start) }

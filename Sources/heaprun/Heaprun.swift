@@ -146,6 +146,16 @@ struct Heaprun: ParsableCommand {
             "Record nothing until heaprun --pid PID or the dump signal starts it, in the program and those it starts. "
                 + "Until then it costs next to nothing. Replaces heaprun by the program, as --exec does."))
     var dormant = false
+    @Option(
+        help: ArgumentHelp(
+            "Send profiles of the running programs to this OpenTelemetry collector, such as http://localhost:4318, "
+                + "each minute and at each program's end.",
+            valueName: "url"))
+    var otel: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("With --otel: send once in this time (default: 60s).", valueName: "time"))
+    var otelEvery: String?
     @Flag(help: "No report at the end.")
     var quiet = false
 
@@ -283,8 +293,26 @@ struct Heaprun: ParsableCommand {
             throw ValidationError(
                 "--dump-near-limit needs heaprun beside the program, and with --dormant there is none.")
         }
+        request.companion = try companion()
         if let printKind { return try printSetup(printKind, request) }
         return try record(request)
+    }
+
+    /// The process that sends profiles; nil if none are to be sent.
+    private func companion() throws -> Companion? {
+        guard let otel else {
+            if let otelEvery { throw ValidationError("--otel-every \(otelEvery): goes with --otel.") }
+            return nil
+        }
+        if exec || dormant || printKind != nil {
+            throw ValidationError(
+                "--otel is heaprun's to send, and with \(exec ? "--exec" : dormant ? "--dormant" : "--print") there is "
+                    + "no heaprun: heapsum push --every 1m sends a running program's.")
+        }
+        guard let seconds = durationSeconds(otelEvery ?? "60s"), (1 ... 86_400).contains(seconds) else {
+            throw ValidationError("--otel-every \(otelEvery ?? ""): from 1s to 1d.")
+        }
+        return OTelSender(url: otel, intervalSeconds: seconds).companion
     }
 
     /// Attaches to a running program, or detaches from it.
@@ -293,6 +321,10 @@ struct Heaprun: ParsableCommand {
         guard attachPID == nil || detachPID == nil else { throw ValidationError("--pid or --detach, not both.") }
         guard let pid = attachPID ?? detachPID, pid > 0 else {
             throw ValidationError("a process has a number above 0.")
+        }
+        if let otel {
+            throw ValidationError(
+                "--otel \(otel) is for programs that heaprun starts: heapsum push --every 1m sends a running one's.")
         }
         if exec || dormant || printKind != nil || noFollow || !only.isEmpty || !skip.isEmpty {
             throw ValidationError(

@@ -28,6 +28,8 @@ struct ReduceCommand: ParsableCommand {
             heapsum mcp                      serves these answers to agents, by the Model Context Protocol
             heapsum pages <pid-or-image>     what malloc's resident memory is made of, and who pins it
             heapsum pack <file> ... [-o DIR] dense copies of images, to keep or send
+            heapsum push <url> <image-or-pid> ...
+                                             sends profiles to an OpenTelemetry collector
             heapsum table <file-or-directory> ... -o DIR
                                              images as tables, for DuckDB, Spark and others
             """,
@@ -88,9 +90,10 @@ struct ReduceCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "What to print. html is a self-contained page for a browser. For other tools: pprof, speedscope, massif "
-                + "(ms_print), callgrind (KCachegrind), heaptrack (heaptrack_gui), folded (flame graphs); "
-                + "records are in the form of an AIX debug malloc log.", valueName: "format"))
+            "What to print. html is a self-contained page for a browser. For other tools: pprof, otlp (OpenTelemetry), "
+                + "speedscope, massif (ms_print), callgrind (KCachegrind), heaptrack (heaptrack_gui), firefox (Firefox "
+                + "Profiler), perfetto, folded (flame graphs); records are in the form of an AIX debug malloc log.",
+            valueName: "format"))
     var format: Format = .table
 
     @OptionGroup
@@ -133,9 +136,10 @@ struct ReduceCommand: ParsableCommand {
         if let machine = format.machine, let why = machine.needsStacks, selection.by != .stack {
             throw ValidationError("--by doesn't go with --format \(machine.rawValue): \(why).")
         }
-        if format == .machine(.records) && selection.at == .peak {
+        if let machine = format.machine, [.records, .firefox].contains(machine), selection.at == .peak {
             throw ValidationError(
-                "The blocks of the peak are not recorded one by one: --at peak doesn't go with --format records.")
+                "The blocks of the peak are not recorded one by one: --at peak doesn't go with --format "
+                    + "\(machine.rawValue).")
         }
         if format == .machine(.massif) && (selection.at == .peak || selection.blocks.isOfAges) {
             throw ValidationError(

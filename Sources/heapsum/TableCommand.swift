@@ -163,25 +163,6 @@ struct TableCommand: ParsableCommand {
     }
 }
 
-/// The images of a path: itself, or all `*.heap` below a directory, in order. Links are not followed.
-private func imagesBelow(_ path: String) -> [String] {
-    var status = stat()
-    guard path.withPath({ stat($0, &status) }) == 0, status.st_mode & S_IFMT == S_IFDIR else { return [path] }
-    var images: [String] = [], open = [path]
-    while let directory = open.popLast() {
-        for name in (try? namesInDirectory(FilePath(text: directory))) ?? [] {
-            let entry = "\(directory)/\(name.text)"
-            guard entry.withPath({ lstat($0, &status) }) == 0 else { continue }
-            if status.st_mode & S_IFMT == S_IFDIR {
-                open.append(entry)
-            } else if status.st_mode & S_IFMT == S_IFREG && entry.hasSuffix(".heap") {
-                images.append(entry)
-            }
-        }
-    }
-    return images.sorted()
-}
-
 /// Runs a program that an option needs.
 ///
 /// - Throws: `ExitCode.badInput` where it isn't there, or fails; it says why itself.

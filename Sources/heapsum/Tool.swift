@@ -10,6 +10,6 @@ package func runHeapsum() -> Never {
         commands: [
             "ask": AskCommand.self, "check": CheckCommand.self, "diff": DiffCommand.self, "info": InfoCommand.self,
             "leaks": LeaksCommand.self, "mcp": MCPCommand.self, "pack": PackCommand.self, "pages": PagesCommand.self,
-            "table": TableCommand.self,
+            "push": PushCommand.self, "table": TableCommand.self,
         ])
 }

@@ -222,6 +222,13 @@ package enum Built {
         precondition(status == 0, "pprof doesn't build")
         return path
     }()
+
+    /// A Python with the published definitions of formats; see scripts/install-readers.
+    package static let readers: String = {
+        let status = system("'\(root)/scripts/install-readers' >&2")
+        precondition(status == 0, "scripts/install-readers failed")
+        return root + "/.build/readers/bin/python"
+    }()
 }
 
 /// An empty library in the place of libheapsum.so: what is seen with it is heaprun's own doing.

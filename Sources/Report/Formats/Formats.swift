@@ -15,13 +15,13 @@ package struct FormatError: Error, Equatable, CustomStringConvertible {
 
 /// The formats for other programs.
 package enum MachineFormat: String, CaseIterable, Sendable {
-    case json, csv, records, folded, pprof, speedscope, massif, callgrind, heaptrack, html
+    case json, csv, records, folded, pprof, otlp, speedscope, massif, callgrind, heaptrack, firefox, perfetto, html
 
     /// Formats that show several quantities at once, and so also need stacks that hold nothing now.
     package var showsHistory: Bool {
         switch self {
-        case .pprof, .speedscope, .massif, .callgrind, .html: true
-        case .json, .csv, .records, .folded, .heaptrack: false
+        case .pprof, .otlp, .speedscope, .massif, .callgrind, .perfetto, .html: true
+        case .json, .csv, .records, .folded, .heaptrack, .firefox: false
         }
     }
 
@@ -31,6 +31,7 @@ package enum MachineFormat: String, CaseIterable, Sendable {
         case .records: "records are written a block at a time, each with its stack"
         case .massif: "massif's trees are made of stacks"
         case .heaptrack: "heaptrack's traces are stacks"
+        case .firefox, .perfetto: "its profiles are made of stacks"
         case .html: "the page's graphs are made of stacks"
         default: nil
         }
@@ -86,10 +87,10 @@ package struct MachineReport {
     /// Refuses what the format can't show, before a file is overwritten.
     package func require(_ format: MachineFormat) throws(FormatError) {
         switch format {
-        case .json, .csv, .records, .pprof, .html: break
+        case .json, .csv, .records, .pprof, .otlp, .html: break
         case .folded, .speedscope, .callgrind: try requireKnown(quantity)
         case .heaptrack: try requireKnown(.bytes)
-        case .massif: _ = try requireOneImage()
+        case .massif, .firefox, .perfetto: _ = try requireOneImage(format)
         }
     }
 
@@ -101,10 +102,13 @@ package struct MachineReport {
         case .records: try writeRecords(reduction, selection, frameLimit: frameLimit, names: names, to: out)
         case .folded: try writeFolded(to: out)
         case .pprof: try writePprof(to: out)
+        case .otlp: try writeOTLP(to: out)
         case .speedscope: try writeSpeedscope(to: out)
         case .massif: try writeMassif(to: out)
         case .callgrind: try writeCallgrind(to: out)
         case .heaptrack: try writeHeaptrack(to: out)
+        case .firefox: try writeFirefox(to: out)
+        case .perfetto: try writePerfetto(to: out)
         case .html: try writePage(to: out)
         }
     }
@@ -123,14 +127,16 @@ package struct MachineReport {
         )
     }
 
-    func requireOneImage() throws(FormatError) -> (input: Input, image: HeapImage, census: Census) {
+    func requireOneImage(
+        _ format: MachineFormat
+    ) throws(FormatError) -> (input: Input, image: HeapImage, census: Census) {
         if reduction.inputs.count == 1, let input = reduction.inputs.first, let image = input.image,
             let census = input.census
         {
             return (input, image, census)
         }
         throw FormatError(
-            "--format massif shows how one process went on: it wants one image, and there "
+            "--format \(format.rawValue) shows how one process went on: it wants one image, and there "
                 + (reduction.inputs.count == 1
                     ? "is a log of live blocks alone" : "are \(reduction.inputs.count) inputs"))
     }

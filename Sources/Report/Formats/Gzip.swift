@@ -13,7 +13,7 @@ private typealias Checksum =
     @convention(c) (_ start: UInt, _ bytes: UnsafePointer<UInt8>?, _ count: CUnsignedInt) -> UInt
 
 /// The bytes as a gzip file; nil if zlib isn't installed or has no memory for them.
-func gzipped(_ bytes: [UInt8]) -> [UInt8]? {
+package func gzipped(_ bytes: [UInt8]) -> [UInt8]? {
     guard let compress = symbols_function("libz.so.1", "compress2"),
         let bound = symbols_function("libz.so.1", "compressBound"),
         let checksum = symbols_function("libz.so.1", "crc32")

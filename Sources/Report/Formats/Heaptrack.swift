@@ -38,30 +38,28 @@ private struct HeaptrackWriter {
     private struct Kind: Hashable {
         var bytes: UInt64, trace: Int
     }
-    private var strings: [String: Int] = [:]
-    private var addresses: [Address: Int] = [:]
-    private var traces: [Trace: Int] = [:]
-    private var kinds: [Kind: Int] = [:]
+    private var strings = Numbering<String>(from: 1)
+    private var addresses = Numbering<Address>(from: 1)
+    private var traces = Numbering<Trace>(from: 1)
+    private var kinds = Numbering<Kind>()
 
     /// 0 for no string.
     private mutating func number(_ text: String?, to out: TextOutput) throws(OutputError) -> Int {
         guard let text, !text.isEmpty else { return 0 }
-        if let number = strings[text] { return number }
-        try out.write("s \(printable(text))\n")
-        strings[text] = strings.count + 1
-        return strings.count
+        let (number, isNew) = strings.use(text)
+        if isNew { try out.write("s \(printable(text))\n") }
+        return number
     }
 
     private mutating func number(_ frame: NamedFrame, to out: TextOutput) throws(OutputError) -> Int {
         let address = Address(
             module: try number(frame.modulePath, to: out), function: try number(frame.functionText, to: out),
             file: try number(frame.file, to: out), line: frame.line ?? 0)
-        if let number = addresses[address] { return number }
         // Each place is one address: readers tell places apart by it, and show it only where there is no function.
-        let number = addresses.count + 1
+        let (number, isNew) = addresses.use(address)
+        guard isNew else { return number }
         let parts = [number, address.module, address.function, address.file, address.line]
         try out.write("i " + parts.map { hexadecimalDigits(UInt64($0)) }.joined(separator: " ") + "\n")
-        addresses[address] = number
         return number
     }
 
@@ -70,21 +68,19 @@ private struct HeaptrackWriter {
         var parent = 0
         for frame in frames.reversed() {
             let trace = Trace(address: try number(frame, to: out), parent: parent)
-            if let number = traces[trace] {
-                parent = number
-                continue
+            let (number, isNew) = traces.use(trace)
+            if isNew {
+                try out.write("t \(hexadecimalDigits(UInt64(trace.address))) \(hexadecimalDigits(UInt64(parent)))\n")
             }
-            try out.write("t \(hexadecimalDigits(UInt64(trace.address))) \(hexadecimalDigits(UInt64(parent)))\n")
-            parent = traces.count + 1
-            traces[trace] = parent
+            parent = number
         }
         return parent
     }
 
     mutating func write(_ count: UInt64, of bytes: UInt64, _ trace: Int, to out: TextOutput) throws(OutputError) {
         guard count > 0 else { return }
-        let kind = Kind(bytes: bytes, trace: trace), number = kinds[kind] ?? kinds.count
-        if kinds.updateValue(number, forKey: kind) == nil {
+        let (number, isNew) = kinds.use(Kind(bytes: bytes, trace: trace))
+        if isNew {
             try out.write("a \(hexadecimalDigits(bytes)) \(hexadecimalDigits(UInt64(trace)))\n")
         }
         let line = "+ \(hexadecimalDigits(UInt64(number)))\n"

@@ -11,7 +11,7 @@ import Text
 
 extension MachineReport {
     func writeMassif(to out: TextOutput) throws {
-        let (input, image, census) = try requireOneImage()
+        let (input, image, census) = try requireOneImage(.massif)
         // Comments end a line of this format.
         func line(_ text: String) -> String { String(text.map { $0 == "#" ? "?" : $0 }) }
         try out.write("desc: heapsum \(line(printable(input.path)))\n")

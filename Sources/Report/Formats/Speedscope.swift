@@ -10,14 +10,9 @@ import Text
 extension MachineReport {
     func writeSpeedscope(to out: TextOutput) throws {
         struct Function: Hashable { var name: String, file: String? }
-        var numbers: [Function: Int] = [:]
-        var functions: [Function] = []
+        var functions = Numbering<Function>()
         func number(_ frame: NamedFrame) -> Int {
-            let function = Function(name: frame.functionText, file: frame.file)
-            if let number = numbers[function] { return number }
-            numbers[function] = functions.count
-            functions.append(function)
-            return functions.count - 1
+            functions.number(of: Function(name: frame.functionText, file: frame.file))
         }
         // A row without frames becomes a sample with one frame that says so, because an empty sample would not be
         // visible.
@@ -39,7 +34,7 @@ extension MachineReport {
                 + "\"name\":\(jsonString(programs.isEmpty ? "heapsum" : programs)),\n"
         )
         try out.write("\"activeProfileIndex\":\(known.firstIndex(of: quantity) ?? 0),\n\"shared\":{\"frames\":[")
-        for (index, function) in functions.enumerated() {
+        for (index, function) in functions.values.enumerated() {
             let file = function.file.map { ",\"file\":\(jsonString($0))" } ?? ""
             try out.write((index == 0 ? "\n " : ",\n ") + "{\"name\":\(jsonString(function.name))\(file)}")
         }

@@ -195,4 +195,5 @@ def main():
     print(f"compared {compared}")
 
 
-main()
+if __name__ == "__main__":
+    main()
