@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <libelf.h>
 #include <poll.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -73,6 +74,36 @@ enum { SYMBOLS_XZ_OK = 0, SYMBOLS_XZ_STREAM_END = 1, SYMBOLS_XZ_BUF_ERROR = 10 }
 static inline void *symbols_function(const char *library, const char *name) {
     void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
     return handle == NULL ? NULL : dlsym(handle, name);
+}
+
+/* MARK: libdebuginfod: stable parts of elfutils/debuginfod.h. A result is a file descriptor or a negative errno. */
+
+typedef int (*symbols_debuginfod_progress)(void *client, long done, long all);
+
+struct symbols_debuginfod {
+    void *(*debuginfod_begin)(void);
+    void (*debuginfod_set_progressfn)(void *client, symbols_debuginfod_progress progress);
+    int (*debuginfod_find_debuginfo)(void *client, const unsigned char *build_id, int count, char **path);
+};
+
+/* Fills in the functions. Returns NULL, or dlerror's text. */
+static inline const char *symbols_load_debuginfod(struct symbols_debuginfod *out) {
+    void *library = dlopen("libdebuginfod.so.1", RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL) return dlerror();
+#define SYMBOLS_LOOK_UP(name) \
+    if ((out->name = (__typeof__(out->name))dlsym(library, #name)) == NULL) return dlerror();
+    SYMBOLS_LOOK_UP(debuginfod_begin)
+    SYMBOLS_LOOK_UP(debuginfod_set_progressfn)
+    SYMBOLS_LOOK_UP(debuginfod_find_debuginfo)
+#undef SYMBOLS_LOOK_UP
+    return NULL;
+}
+
+/* The largest file that this process may write; a write beyond it fails. */
+static inline void symbols_limit_files(uint64_t bytes) {
+    struct rlimit limit = {bytes, bytes};
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &limit);
 }
 
 /* MARK: Demangling. Each returns memory from malloc, or NULL. */

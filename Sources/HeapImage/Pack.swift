@@ -30,6 +30,8 @@ package struct PackOptions {
     package var names: [StoredFrame]?
     /// The verdict to store with the blocks; nil: that of the source.
     package var verdict: VerdictToStore?
+    /// Leaves out the program's arguments and all directories; see Redaction.swift.
+    package var isRedacted = false
 
     package init(
         state: HeapImage.State? = nil, exitStatus: UInt32? = nil, exitSignal: UInt32? = nil,
@@ -93,8 +95,15 @@ extension HeapImage {
         let running = kind == .running && presence == .running
         let began = nanosecondsSinceStart()
 
+        var options = options
+        var redacted: RedactedStrings?
+        if options.isRedacted {
+            redacted = RedactedStrings(self)
+            options.names = options.names.map(Redaction.redacted) ?? redactedNames()
+            options.verdict = options.verdict.map(Redaction.redacted)
+        }
         // The marks keep their place after the header.
-        var marks = rawMarks()
+        var marks = options.isRedacted ? Redaction.redacted(marks: rawMarks()) : rawMarks()
         if !marks.isEmpty {
             marks += [UInt8](repeating: 0, count: Int(HEAP_PAGE_BYTES - HEAP_MARKS_OFFSET) - marks.count)
             let gap = [UInt8](repeating: 0, count: Int(HEAP_MARKS_OFFSET) - Int(out.position))
@@ -117,34 +126,39 @@ extension HeapImage {
         let keepsAll = options.keepsAllStacks || verdict != nil || hasVerdict
         let kept = keepsAll ? PackedStacks() : PackedStacks(self, census, snapshots: snapshotCount)
         if kept.numbers != nil { try renumberBlocks(layout.range(.blocks), kept, in: out) }
+        var header = self.header
+        redacted?.redact(&header)
+        let modules = redacted?.modules()
+        let storedVerdicts = hasVerdict && verdict == nil ? redacted?.verdicts() : nil
         var names: NameSection?
-        try copy(.strings, to: out, &layout) { count in
+        try copy(.strings, replacedBy: redacted?.bytes, to: out, &layout) { count in
             names = options.names.map { NameSection($0, firstOffset: count) }
             let added = names?.strings ?? []
             verdict?.finish(firstOffset: count + UInt64(added.count))
             return added + (verdict?.strings ?? [])
         }
         if let names {
-            layout.begin(.names, at: out.position)
-            for entry in names.entries { try out.write(value: entry) }
-            layout.end(.names, at: out.position)
+            try write(names.entries, as: .names, to: out, &layout)
         } else if hasNames {
             try copy(.names, to: out, &layout)
         }
         if let verdict {
-            layout.begin(.verdicts, at: out.position)
-            for entry in verdict.entries { try out.write(value: entry) }
-            layout.end(.verdicts, at: out.position)
+            try write(verdict.entries, as: .verdicts, to: out, &layout)
+        } else if let storedVerdicts {
+            try write(storedVerdicts, as: .verdicts, to: out, &layout)
         } else if hasVerdict {
             try copy(.verdicts, to: out, &layout)
         }
-        try copy(.modules, to: out, &layout)
+        if let modules {
+            try write(modules, as: .modules, to: out, &layout)
+        } else {
+            try copy(.modules, to: out, &layout)
+        }
         if kept.numbers == nil { try copy(.nodes, to: out, &layout) } else { try writeNodes(kept, to: out, &layout) }
         try copy(.timeline, to: out, &layout)
         try writeStacks(census, kept, to: out, &layout)
         try writeThreads(kept, to: out, &layout)
 
-        var header = self.header
         header.version = HEAP_VERSION
         header.header_bytes = UInt32(MemoryLayout<heap_header>.size)
         header.gone_stacks &+= kept.goneCount
@@ -196,16 +210,28 @@ extension HeapImage {
         }
     }
 
-    /// Copies a section, and appends what `more` returns for its size.
+    private func write<Entry: BitwiseCopyable>(
+        _ entries: [Entry], as name: SectionName, to out: NewFile, _ layout: inout Layout
+    ) throws {
+        layout.begin(name, at: out.position)
+        for entry in entries { try out.write(value: entry) }
+        layout.end(name, at: out.position)
+    }
+
+    /// Copies a section, or writes `bytes` in its place, and appends what `more` returns for its size.
     private func copy(
-        _ name: SectionName, to out: NewFile, _ layout: inout Layout,
+        _ name: SectionName, replacedBy bytes: [UInt8]? = nil, to out: NewFile, _ layout: inout Layout,
         adding more: (_ byteCount: UInt64) -> [UInt8] = { _ in [] }
     ) throws {
         let start = out.position
         layout.begin(name, at: start)
-        try forEachChunk(of: name) { bytes, _ in
+        if let bytes {
             try bytes.withUnsafeBytes { try out.write($0) }
-            return true
+        } else {
+            try forEachChunk(of: name) { bytes, _ in
+                try bytes.withUnsafeBytes { try out.write($0) }
+                return true
+            }
         }
         try more(out.position - start).withUnsafeBytes { try out.write($0) }
         layout.end(name, at: out.position)

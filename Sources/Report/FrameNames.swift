@@ -54,6 +54,8 @@ package struct NamelessModule {
 package final class FrameNames {
     let reduction: Reduction
     private let open: (ReducedModule) throws -> any ModuleNaming
+    /// Gets what several modules need at once, before they are opened.
+    private let gather: ([ReducedModule]) -> Void
     private let symbolizer: Symbolizer
     private var symbols: [UInt32: any ModuleNaming] = [:]
     private var failed: [UInt32: Int] = [:]
@@ -74,20 +76,24 @@ package final class FrameNames {
 
     /// Names from the modules' own files and the symbolizer's other sources.
     package convenience init(_ reduction: Reduction, symbolizer: Symbolizer = Symbolizer()) {
-        self.init(reduction, symbolizer: symbolizer) { module in
-            try symbolizer.module(
-                path: pathText(module.path),
-                buildID: module.buildID.isEmpty ? nil : module.buildID, file: module.expectedFile)
+        func place(_ module: ReducedModule) -> (path: String, buildID: [UInt8]?, file: ExpectedFile?) {
+            (pathText(module.path), module.buildID.isEmpty ? nil : module.buildID, module.expectedFile)
+        }
+        self.init(reduction, symbolizer: symbolizer, gather: { symbolizer.fetch($0.map(place)) }) { module in
+            let (path, buildID, file) = place(module)
+            return try symbolizer.module(path: path, buildID: buildID, file: file)
         }
     }
 
     /// Names from what `open` returns for a module.
     package init(
         _ reduction: Reduction, symbolizer: Symbolizer = Symbolizer(hasLines: false),
+        gather: @escaping ([ReducedModule]) -> Void = { _ in },
         open: @escaping (ReducedModule) throws -> any ModuleNaming
     ) {
         self.reduction = reduction
         self.symbolizer = symbolizer
+        self.gather = gather
         self.open = open
     }
 
@@ -174,6 +180,9 @@ package final class FrameNames {
         for frame in frames where frame.offset > 0 && expansions[frame] == nil && !expandStored(frame) {
             wanted[frame.module, default: []].append(frame)
         }
+        gather(
+            wanted.keys.sorted().filter { symbols[$0] == nil && failed[$0] == nil }.map { reduction.modules[Int($0)] }
+                .filter(\.isFile))
         for (number, frames) in wanted.sorted(by: { $0.key < $1.key }) {
             let module = reduction.modules[Int(number)]
             if module.isFile, let symbols = symbols(number, module) { expand(frames, by: symbols) }

@@ -20,7 +20,9 @@ package struct DataSymbols: Sendable {
             try builder.add(symbols, of: file, isData: true)
             isWhole = true
         }
-        if !isWhole, let found, let debug = search.debugFile(ofBuildID: found, notes: &notes),
+        if !isWhole, let found,
+            let debug = search.debugFile(ofBuildID: found, notes: &notes)
+                ?? search.servedDebugFile(ofBuildID: found, module: path, notes: &notes),
             let symbols = try ELFSymbolTable(debug, type: ELF.SHT_SYMTAB)
         {
             try builder.add(symbols, of: debug, isData: true)

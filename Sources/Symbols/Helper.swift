@@ -228,7 +228,7 @@ final class Helper {
     }
     private static func count(_ bytes: [UInt8]) -> Int { bytes.reversed().reduce(0) { $0 << 8 | Int($1) } }
 
-    private static func mappedByteCount() -> UInt64 {
+    static func mappedByteCount() -> UInt64 {
         let text = ((try? readBytes("/proc/self/statm", limit: 4096)) ?? []).prefix { $0 != 0x20 }
         let pages = UInt64(String(decoding: text, as: UTF8.self)) ?? 1 << 22
         return pages &* UInt64(sysconf(CInt(_SC_PAGESIZE)))

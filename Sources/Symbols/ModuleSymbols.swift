@@ -1,8 +1,8 @@
 // The names of one module's code, from its own file and its separate debug file. The files are closed when init
 // returns.
 //
-// Sources, in order: .symtab, the separate debug file's .symtab (by build-id, then by .gnu_debuglink), .gnu_debugdata,
-// .dynsym. If a module has its own .symtab, the next two add nothing.
+// Sources, in order: .symtab, the separate debug file's .symtab (by build-id, then by .gnu_debuglink, then from a
+// server), .gnu_debugdata, .dynsym. If a module has its own .symtab, the next two add nothing.
 
 import Text
 
@@ -57,6 +57,7 @@ package final class ModuleSymbols: Sendable {
                 if debug == nil, let module {
                     debug = try search.debugFile(linkedFrom: module, buildID: id, notes: &notes)
                 }
+                if debug == nil, let id { debug = search.servedDebugFile(ofBuildID: id, module: path, notes: &notes) }
                 if let debug {
                     if withDebugInfo == nil, debug.hasDebugInfo { withDebugInfo = debug.path }
                     if !hasOwnTable, let symbols = try ELFSymbolTable(debug, type: ELF.SHT_SYMTAB) {

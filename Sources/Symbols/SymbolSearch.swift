@@ -13,9 +13,12 @@ package struct SymbolSearch: Sendable {
     package var debugDirectories: [String]
     /// The root of the tree that the program ran in; empty: this machine's own.
     package var sysroot: String
+    /// Asked for debug files that none of the directories has; nil: nobody is asked.
+    package var servers: DebugServers?
 
-    package init(debugDirectories: [String] = [], sysroot: String = "") {
+    package init(debugDirectories: [String] = [], sysroot: String = "", servers: DebugServers? = nil) {
         self.debugDirectories = debugDirectories
+        self.servers = servers
         self.sysroot = sysroot == "/" ? "" : sysroot
     }
 
@@ -49,6 +52,14 @@ package struct SymbolSearch: Sendable {
     func debugFile(ofBuildID buildID: [UInt8], notes: inout [SymbolsError]) -> ELFFile? {
         guard let place = Self.place(ofBuildID: buildID) else { return nil }
         return first(allDebugDirectories.map { "\($0)/\(place)" }, buildID: buildID, notes: &notes)
+    }
+
+    /// The separate debug file that a server has for a build-id of `module`.
+    func servedDebugFile(ofBuildID buildID: [UInt8], module: String, notes: inout [SymbolsError]) -> ELFFile? {
+        guard let servers, !Self.isVDSO(module), buildID.count >= 2 else { return nil }
+        let name = module.split(separator: "/").last.map(String.init) ?? module
+        guard let path = servers.path(of: WantedDebugFile(buildID: buildID, module: name)) else { return nil }
+        return first([path], buildID: buildID, notes: &notes)
     }
 
     /// A copy of the module itself, stored under its build-id.

@@ -39,7 +39,8 @@ package final class NamedModule {
 }
 
 package final class Symbolizer {
-    private let search: SymbolSearch
+    /// Where names are looked for.
+    package let search: SymbolSearch
     private let lists: [SymbolList]
     private let lines: DebugLines?
     private let demangler = Demangler()
@@ -68,6 +69,26 @@ package final class Symbolizer {
         return NamedModule(symbols: symbols, path: path, lists: own, lines: lines)
     }
 
+    /// Fetches the debug files that these modules lack from the servers, all at once. Without servers nothing happens,
+    /// and a module whose files were not fetched in advance has its turn when it is opened.
+    ///
+    /// - Complexity: opens each module's files here; then at most the time that the servers may take.
+    package func fetch(_ modules: [(path: String, buildID: [UInt8]?, file: ExpectedFile?)]) {
+        guard let servers = search.servers else { return }
+        var local = search
+        local.servers = nil
+        var wanted: [WantedDebugFile] = []
+        for module in modules {
+            guard let id = module.buildID, id.count >= 2, !SymbolSearch.isVDSO(module.path) else { continue }
+            let symbols = try? ModuleSymbols(
+                path: module.path, expectedBuildID: id, expectedFile: module.file, search: local)
+            if let symbols, symbols.hasWholeTable, symbols.debugInfoPath != nil || !hasLines { continue }
+            let name = module.path.split(separator: "/").last.map(String.init) ?? module.path
+            wanted.append(WantedDebugFile(buildID: id, module: name))
+        }
+        servers.fetch(wanted)
+    }
+
     /// Whether source lines and inlined calls are wanted.
     package var hasLines: Bool { lines != nil }
 
@@ -90,7 +111,9 @@ package final class Symbolizer {
 
     /// The problems with listings, DWARF and names so far.
     package var notes: [String] {
-        var notes = lists.flatMap(\.notes).map { "\($0)" } + (lines?.notes ?? []).map { "\($0)" }
+        var notes =
+            lists.flatMap(\.notes).map { "\($0)" } + (lines?.notes ?? []).map { "\($0)" }
+            + (search.servers?.notes ?? [])
         if demangler.refused > 0 {
             notes.append(
                 "\(demangler.refused) mangled name\(demangler.refused == 1 ? " is" : "s are") shown as they are: to "

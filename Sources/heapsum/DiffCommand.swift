@@ -10,7 +10,7 @@ import Symbols
 import Text
 
 enum DiffFormat: String, CaseIterable, ExpressibleByArgument {
-    case table, json, csv, folded, html
+    case table, json, csv, folded, html, markdown
 }
 
 struct DiffCommand: ParsableCommand {
@@ -36,6 +36,7 @@ struct DiffCommand: ParsableCommand {
               heapdump 4711; sleep 600; heapdump 4711; heapsum diff app.4711.1.heap app.4711.2.heap
               heapsum diff out/                   all dumps of the process that out/ holds
               heapsum diff app.4711.heap          its own snapshots
+              heapsum diff --across-builds --format html old-build/ new-build/ -o growth.html
               heapsum diff --by function monday.heap tuesday.heap wednesday.heap thursday.heap friday.heap
               heapsum diff malloc.log@1 malloc.log@5
               heapsum diff --format json old.heap new.heap | jq '.rows[] | select(.growthBytes > 1000000)'
@@ -50,7 +51,14 @@ struct DiffCommand: ParsableCommand {
     @OptionGroup(title: "Rows")
     var selection: SelectionOptions
 
-    @Option(help: "What to print; folded has the bytes before and after, html is a page for a browser.")
+    @Flag(help: "Match stacks by their functions' names: the moments are of different builds of a program.")
+    var acrossBuilds = false
+
+    @Option(
+        help: """
+            What to print; folded has the bytes before and after, html is a page for a browser, markdown the summary \
+            of a build.
+            """)
     var format: DiffFormat = .table
 
     @OptionGroup
@@ -91,12 +99,12 @@ struct DiffCommand: ParsableCommand {
         let (growth, status) = try MomentReader(reading: reading).read(moments)
         if let found = growth.differentPrograms { warn(found) }
         let names = FrameNames(growth.reduction, symbolizer: symbolizer)
-        let isTable = format == .table
+        let isTable = format == .table || format == .markdown
         let rows = GrowthSelection(
             growth, names: names, by: selection.by, byBlocks: selection.sort == .blocks,
-            top: selection.limits.rows(inTable: isTable),
+            top: format == .markdown ? nil : selection.limits.rows(inTable: isTable), acrossBuilds: acrossBuilds,
             minBytes: selection.minBytes.bytes, filter: filter, suppressions: suppressions)
-        let frameLimit = selection.limits.frames(inTable: isTable)
+        let frameLimit = selection.limits.frames(inTable: format == .table)
         names.prepare(rows.rows.map { Row(node: $0.row.node) })
         try output.write(
             inputs: inputFiles(moments) + selection.suppressions + symbols.files + growth.reduction.moduleFiles
@@ -108,10 +116,13 @@ struct DiffCommand: ParsableCommand {
             case .json: try rows.writeJSON(growth, frameLimit: frameLimit, names: names, to: out)
             case .csv: try rows.writeCSV(growth, frameLimit: frameLimit, names: names, to: out)
             case .html: try rows.writePage(growth, frameLimit: frameLimit, names: names, to: out)
+            case .markdown:
+                try rows.writeMarkdown(
+                    growth, top: selection.limits.rows(inTable: true), frameLimit: frameLimit, names: names, to: out)
             case .folded: try rows.writeFolded(growth, frameLimit: frameLimit, names: names, to: out)
             }
         }
-        if !isTable { for line in Table.warnings(growth.reduction, names) { sayShown(line) } }
+        if format != .table { for line in Table.warnings(growth.reduction, names) { sayShown(line) } }
         if let status { throw status }
     }
 

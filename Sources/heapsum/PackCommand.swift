@@ -23,12 +23,14 @@ struct PackCommand: ParsableCommand {
 
             Frames are stored as module and offset; to name them, a reader needs the program's binaries. With \
             --with-symbols the copy contains the names: functions, source lines, inlined calls. Such a copy can be \
-            read anywhere, even after the binaries were replaced.
+            read anywhere, even after the binaries were replaced. With --redact it contains neither the program's \
+            arguments nor any directory: files have their last names, and build-ids stay.
 
             EXAMPLES
               heapsum pack /dev/shm/app.4711.heap -o .
               heapsum pack 4711 -o .               of the recorded process 4711
               heapsum pack --with-symbols -o sent out/*.heap
+              heapsum pack --redact --with-symbols -o sent out/*.heap
               heapsum pack --with-symbols app.4711.heap -o - | ssh build-host 'heapsum --top 5 -'
 
             Exit status: 0 done, 2 an image can't be packed, 64 wrong arguments.
@@ -48,6 +50,9 @@ struct PackCommand: ParsableCommand {
 
     @Flag(help: "Store the names of all frames in the copies, as found on this machine.")
     var withSymbols = false
+
+    @Flag(help: "Leave out the program's arguments and all directories, before the copies are given to others.")
+    var redact = false
 
     @OptionGroup(title: "Symbols")
     var symbols: SymbolOptions
@@ -94,6 +99,7 @@ struct PackCommand: ParsableCommand {
 
     private func pack(_ image: HeapImage, _ symbolizer: Symbolizer) throws {
         var options = PackOptions()
+        options.isRedacted = redact
         var warnings: [String] = []
         if withSymbols {
             let reduction = Reduction()

@@ -17,6 +17,8 @@ package struct RankedGrowth {
 package struct GrowthSelection {
     package var rows: [RankedGrowth] = []
     package var grouping: Grouping
+    /// Stacks are known by their functions' names.
+    package var acrossBuilds: Bool
     package var total: RankedGrowth
     /// Rows that pass and changed, but are below the top; and their growth and shrinkage.
     package var below = 0
@@ -32,14 +34,16 @@ package struct GrowthSelection {
     ///
     /// - Parameters:
     ///   - byBlocks: ranked by growth of blocks, else of bytes.
+    ///   - acrossBuilds: stacks with the same functions are one, whatever their modules and offsets are.
     ///   - minBytes: rows that grew or shrank by less are filtered out.
     /// - Complexity: O(n log n) in rows, and O(m²) in moments for each row that changed.
     package init(
         _ growth: Growth, names: FrameNames, by grouping: Grouping = .stack, byBlocks: Bool = false, top: Int? = nil,
-        minBytes: UInt64 = 0,
+        acrossBuilds: Bool = false, minBytes: UInt64 = 0,
         filter: FrameFilter? = nil, suppressions: Suppressions? = nil
     ) {
         self.grouping = grouping
+        self.acrossBuilds = acrossBuilds
         let seconds = growth.seconds
         func ranked(_ row: GrowthRow) -> RankedGrowth {
             let values = row.bytes.map { Double($0) }
@@ -63,7 +67,11 @@ package struct GrowthSelection {
             filtered += candidates.count { !kept.contains($0.node) }
             candidates.removeAll { !kept.contains($0.node) }
         }
-        if grouping != .stack { candidates = names.grouped(candidates, by: grouping) }
+        if grouping != .stack {
+            candidates = names.grouped(candidates, by: grouping)
+        } else if acrossBuilds {
+            candidates = names.acrossBuilds(candidates)
+        }
         for row in candidates where !row.hasChanged {
             unchanged += 1
             unchangedBytes &+= row.bytes.last ?? 0

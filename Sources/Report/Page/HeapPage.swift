@@ -110,7 +110,7 @@ extension GrowthSelection {
             data.integer("unchangedBytes", unchangedBytes)
             data.integer("below", UInt64(below))
         }
-        var stacks = PageStacks(names: names, frameLimit: frameLimit, in: &data)
+        var stacks = PageStacks(names: names, frameLimit: frameLimit, byName: acrossBuilds, in: &data)
         for ranked in rows { stacks.add(ranked.row.node, in: &data) }
         stacks.write(to: &data)
         data.object("rows") { data in

@@ -14,6 +14,8 @@ struct PageStacks {
 
     private let names: FrameNames
     private let frameLimit: Int?
+    /// Frames are one if their functions' names are equal: of two builds, where lines and offsets differ.
+    private let byName: Bool
     private var entries: [Entry] = []
     private var numberOfEntry: [Entry: Int] = [:]
     private var entriesOfFrame: [Frame: [Int]] = [:]
@@ -24,9 +26,10 @@ struct PageStacks {
     private var numberOfChild: [Child: Int] = [:]
     private(set) var nodeOfRow: [Int] = []
 
-    init(names: FrameNames, frameLimit: Int?, in data: inout PageData) {
+    init(names: FrameNames, frameLimit: Int?, byName: Bool = false, in data: inout PageData) {
         self.names = names
         self.frameLimit = frameLimit
+        self.byName = byName
         _ = data.number(of: "")
         entries.append(
             Entry(name: data.number(of: "(no frames)"), place: 0, module: 0, symbolOffset: -1, isInlined: false))
@@ -66,6 +69,11 @@ struct PageStacks {
     }
 
     private mutating func number(of frame: NamedFrame, in data: inout PageData) -> Int {
+        var frame = frame
+        if byName, frame.function != nil {
+            (frame.file, frame.line, frame.symbolOffset, frame.inlined) = (nil, nil, nil, nil)
+            frame.modulePath = frame.moduleName
+        }
         let entry = Entry(
             name: data.number(of: frame.functionText), place: data.number(of: frame.file == nil ? "" : frame.place),
             module: frame.modulePath.map { module($0, in: &data) } ?? 0,

@@ -1,0 +1,109 @@
+// heapsum pack --redact: what strings(1) finds in the copy has neither the program's arguments, nor its environment,
+// nor a directory; and what is left is named and summed up as before.
+
+import Glibc
+import TestSupport
+import Testing
+
+@Suite struct RedactTests {
+    private let scratch: Scratch
+    private let heapsum = "'\(Built.products)/heapsum'"
+    private static let secrets = ["argument-of-nobody", "value-of-nobody", "VARIABLE_OF_NOBODY", "directory-of-nobody"]
+
+    /// Records a program in a directory that nobody should see, with a verdict, and paths in what it says itself.
+    init() throws {
+        scratch = try Scratch()
+        try scratch.write(
+            "app.c",
+            """
+            #include <heapsum.h>
+            #include <stdlib.h>
+            char *kept;
+            __attribute__((noinline)) static char *take(int n) { return malloc(n); }
+            int main(int argc, char **argv) {
+                heapsum_mark(argv[0]);
+                for (int i = 0; i < 10; i++) take(100 + argc);
+                kept = take(argv[1][0]);
+                heapsum_mark("ready");
+                heapsum_leaks();
+                return 0;
+            }
+            """)
+        try scratch.prepare(
+            """
+            cd '\(scratch.path)' && mkdir directory-of-nobody && cd directory-of-nobody && mv ../app.c . && \
+            cc -g -O1 -I'\(Built.root)/Interposer/include' -o app "$PWD/app.c" && \
+            HEAPSUM_LIBRARY='\(Built.interposer)' VARIABLE_OF_NOBODY=value-of-nobody '\(Built.products)/heaprun' \
+            --quiet -o out "$PWD/app" argument-of-nobody
+            """)
+    }
+
+    private func strings(_ file: String) throws -> [Substring] {
+        let found = try scratch.shell("cd '\(scratch.path)' && strings -a -n 3 \(file)")
+        try #require(found.exitStatus == 0)
+        return found.output.split(separator: "\n")
+    }
+
+    private func shown(_ options: String, _ file: String) throws -> String {
+        let outcome = try scratch.shell("cd '\(scratch.path)' && \(heapsum) \(options) \(file)")
+        try #require(outcome.exitStatus == 0, "\(outcome)")
+        return outcome.output
+    }
+
+    @Test func nothingIsLeftOfArgumentsAndDirectories() throws {
+        let images = try scratch.shell("cd '\(scratch.path)' && ls directory-of-nobody/out/*.heap")
+        let paths = images.output.split(separator: "\n").map(String.init)
+        // The image of the end, and the dump with the verdict.
+        try #require(paths.count == 2, "\(images)")
+        try scratch.prepare(
+            "cd '\(scratch.path)' && \(heapsum) pack --with-symbols -o named directory-of-nobody/out/*.heap >&2")
+        for path in paths {
+            let text = try strings(path).joined(separator: "\n")
+            #expect(text.contains("argument-of-nobody") && text.contains("directory-of-nobody"))
+            let name = String(path.split(separator: "/").last ?? "")
+            for (number, options) in ["", "--with-symbols"].enumerated() {
+                // Also of a copy that has its names already.
+                for (source, from) in [path, "named/\(name)"].enumerated() {
+                    let to = "to-\(number)-\(source)-\(name)"
+                    try scratch.prepare(
+                        "cd '\(scratch.path)' && \(heapsum) pack --redact \(options) -o - \(from) > \(to)")
+                    let left = try strings(to)
+                    for secret in Self.secrets {
+                        #expect(!left.contains { $0.contains(secret) }, "\(to): \(secret)")
+                    }
+                    #expect(!left.contains { $0.contains("/") }, "\(to): \(left.filter { $0.contains("/") })")
+                    // The sums stay, and names if there were any.
+                    #expect(try shown("--format json", to).contains("\"liveBytes\":"))
+                    if number + source > 0 {
+                        #expect(try shown("--format folded", to) == shown("--format folded", "named/\(name)"))
+                        #expect(try shown("--frames 0", to).contains("app.c:4"))
+                    }
+                    let facts = try shown("info", to)
+                    #expect(facts.contains("ready") && !facts.contains("nobody"), "\(facts)")
+                }
+            }
+        }
+        // With its files at hand, a copy without names is named by its build-ids.
+        let bare = try scratch.shell("cd '\(scratch.path)' && ls to-0-0-*").output.split(separator: "\n")[0]
+        let named = try scratch.shell(
+            """
+            cd '\(scratch.path)' && id=$(readelf -n directory-of-nobody/app | sed -n 's/.*Build ID: //p') && \
+            at=debug/.build-id/$(echo "$id" | cut -c1-2)/$(echo "$id" | cut -c3-).debug && mkdir -p "${at%/*}" && \
+            cp directory-of-nobody/app "$at" && rm -r directory-of-nobody && \(heapsum) --debug-dir debug \(bare)
+            """)
+        #expect(named.exitStatus == 0 && named.output.contains("take"), "\(named)")
+    }
+
+    @Test func theVerdictStays() throws {
+        func leaks(_ image: String) throws -> String { try shown("leaks --holders", image) }
+        let dump = try scratch.shell("cd '\(scratch.path)' && ls directory-of-nobody/out/app.*.1.heap").output
+            .dropLast()
+        let original = try leaks(String(dump))
+        #expect(original.contains("definite         10   1,020"), "\(original)")
+        for options in ["--redact", "--redact --with-symbols"] {
+            try scratch.prepare("cd '\(scratch.path)' && \(heapsum) pack \(options) -o - \(dump) > sent.heap")
+            let sent = try leaks("sent.heap")
+            #expect("\(scratch.path)/directory-of-nobody/" + sent == original, "\(options)")
+        }
+    }
+}
