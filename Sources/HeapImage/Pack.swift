@@ -30,6 +30,8 @@ package struct PackOptions {
     package var names: [StoredFrame]?
     /// The verdict to store with the blocks; nil: that of the source.
     package var verdict: VerdictToStore?
+    /// The pages in memory at the end, in order of address; nil: those of the source.
+    package var pages: [Range<UInt64>]?
 
     package init(
         state: HeapImage.State? = nil, exitStatus: UInt32? = nil, exitSignal: UInt32? = nil,
@@ -138,6 +140,15 @@ extension HeapImage {
         } else if hasVerdict {
             try copy(.verdicts, to: out, &layout)
         }
+        if let pages = options.pages {
+            layout.begin(.pieces, at: out.position)
+            for run in pages {
+                try out.write(value: heap_run(start: run.lowerBound, bytes: run.upperBound - run.lowerBound))
+            }
+            layout.end(.pieces, at: out.position)
+        } else if hasPages {
+            try copy(.pieces, to: out, &layout)
+        }
         try copy(.modules, to: out, &layout)
         if kept.numbers == nil { try copy(.nodes, to: out, &layout) } else { try writeNodes(kept, to: out, &layout) }
         try copy(.timeline, to: out, &layout)
@@ -153,6 +164,8 @@ extension HeapImage {
         header.flags &= ~HEAP_FLAG_NAMES.rawValue
         header.flags &= ~HEAP_FLAG_VERDICT.rawValue
         if verdict != nil || hasVerdict { header.flags |= HEAP_FLAG_VERDICT.rawValue }
+        header.flags &= ~HEAP_FLAG_PAGES.rawValue
+        if options.pages != nil || hasPages { header.flags |= HEAP_FLAG_PAGES.rawValue }
         if marks.isEmpty { header.flags &= ~HEAP_FLAG_MARKS.rawValue }
         if options.names != nil || hasNames { header.flags |= HEAP_FLAG_NAMES.rawValue }
         if kind == .running {
@@ -308,6 +321,7 @@ extension HeapImage {
                 thread.folded = thread.head
                 thread.pending_bytes = 0
                 thread.in_flight = heap_in_flight()
+                thread.mapped_word = kept.slot(thread.mapped_word)
                 heads.append(thread.head)
                 try out.write(value: thread)
             }
