@@ -15,6 +15,7 @@ private func readImage(_ open: () throws -> HeapImage) throws {
     do { image = try open() } catch is InputError { return }
     _ = (image.arguments, image.outputDirectory, image.imageName, image.identity, image.effectiveState)
     for number in 0 ..< image.snapshotCount { _ = image.snapshot(number) }
+    _ = (image.storedPages(), image.freedMapped())
 
     let reduction = Reduction()
     do { try reduction.add(image) } catch is InputError { return }

@@ -13,6 +13,7 @@
 #include "book/check.h"
 #include "book/hints.h"
 #include "book/live.h"
+#include "book/mapped.h"
 #include "book/pauses.h"
 #include "book/plain.h"
 #include "book/ring.h"
@@ -107,7 +108,10 @@ bool book_miss_free(struct place place, uint64_t word, const void *block) {
 
 bool book_free_elsewhere(const void *block) {
     /* before another allocator is asked for its size */
-    return !arena_owns(block) && book_take_away(live_find_block(block), block);
+    if (arena_owns(block)) return false;
+    struct place place = live_find_block(block);
+    if (next.is_glibc && unlikely(glibc_is_mapped(block))) mapped_note(place, block);
+    return book_take_away(place, block);
 }
 
 void book_free(const struct hook *hook, const void *block) {

@@ -125,6 +125,7 @@ static inline size_t glibc_chunk_size(const void *block) { return ((const size_t
 static inline size_t glibc_usable_size(const void *block) {
     return glibc_chunk_size(block) - (((const size_t *)block)[-1] & 2 ? 16 : 8);
 }
+static inline bool glibc_is_mapped(const void *block) { return ((const size_t *)block)[-1] & 2; }
 
 /* Whether glibc's block is in the fine map, as nearly all are. */
 static inline bool live_is_fine_glibc(const void *block) {

@@ -68,6 +68,8 @@ enum heap_flags {
      * counts their frees */
     HEAP_FLAG_ATTACHED = 1u << 11,
     HEAP_FLAG_DETACHED = 1u << 12, /* recording was ended from outside; the program went on */
+    /* packed: has PAGES, the pages of live blocks that were in memory when the program ended (`heaprun --resident`) */
+    HEAP_FLAG_PAGES = 1u << 16,
 };
 
 enum heap_unwinder {
@@ -98,6 +100,8 @@ enum heap_section_name {
     HEAP_SECTION_NAMES = 10,
     /* heap_verdict; only in dense images with HEAP_FLAG_VERDICT. Other images have TOPS here, which no reader needs */
     HEAP_SECTION_VERDICTS = 11,
+    /* heap_run; only in dense images with HEAP_FLAG_PAGES. Running images have PIECES here */
+    HEAP_SECTION_PAGES = 7,
 };
 
 struct heap_section {
@@ -169,6 +173,12 @@ struct heap_piece {
     uint64_t base; /* leaf: the address where its first granule begins */
     uint32_t kind; /* enum heap_piece_kind */
     uint32_t map;  /* 0 fine … 4 coarsest */
+};
+
+/* Pages in memory that follow each other: whole pages, in order of address, and runs don't touch. */
+struct heap_run {
+    uint64_t start;
+    uint64_t bytes;
 };
 
 /* One live block of a dense image. */
@@ -531,8 +541,35 @@ struct heap_thread {
     uint64_t scratch_start; /* the recorder's own memory for this thread, by its address in the program; not a root for
                                leak search. 0: none */
     uint64_t scratch_bytes;
-    uint64_t reserved2[14];
+    uint64_t reserved2[12];
+    /* Of glibc: the largest block with a mapping of its own that this thread has freed, among those by which free may
+     * raise M_MMAP_THRESHOLD. As heap_mapped_word and heap_mapped_times make them; the word is stored last, and both
+     * hold the size: where they differ, the entry is being changed. 0: none */
+    uint64_t mapped_times;
+    uint64_t mapped_word;
 };
+
+/*
+ * A freed block of glibc with a mapping of its own.
+ *
+ *   word:   stack 26 | 16 bits of 0 | the chunk's bytes / 16, 22
+ *   times:  tick of the free 20 | tick of the allocation 20 | 2 bits of 0 | the chunk's bytes / 16, 22
+ */
+#define HEAP_MAPPED_UNIT 16u
+#define HEAP_MAPPED_UNITS_MASK 0x3FFFFFull
+/* glibc's DEFAULT_MMAP_THRESHOLD, and the most to which it raises the threshold by itself */
+#define HEAP_MAPPED_LEAST (128u << 10)
+#define HEAP_MAPPED_MOST (32u << 20)
+
+static inline uint64_t heap_mapped_word(uint32_t stack, uint64_t units) {
+    return (uint64_t)stack << HEAP_SLOT_STACK_SHIFT | units;
+}
+static inline uint64_t heap_mapped_times(uint32_t freed, uint32_t allocated, uint64_t units) {
+    return (uint64_t)freed << 44 | (uint64_t)allocated << 24 | units;
+}
+static inline uint64_t heap_mapped_units(uint64_t word_or_times) { return word_or_times & HEAP_MAPPED_UNITS_MASK; }
+static inline uint32_t heap_mapped_freed(uint64_t times) { return (uint32_t)(times >> 44); }
+static inline uint32_t heap_mapped_allocated(uint64_t times) { return (uint32_t)(times >> 24 & HEAP_SLOT_TICK_MASK); }
 
 /* ---- Time series and losses ------------------------------------------------------------------------ */
 
@@ -693,6 +730,7 @@ struct heap_header {
 HEAP_ASSERT(sizeof(struct heap_section) == 40, "section");
 HEAP_ASSERT(sizeof(struct heap_string) == 8, "string");
 HEAP_ASSERT(sizeof(struct heap_piece) == 16, "piece");
+HEAP_ASSERT(sizeof(struct heap_run) == sizeof(struct heap_piece), "PAGES and PIECES share their section's entry size");
 HEAP_ASSERT(sizeof(struct heap_block) == 24, "block");
 HEAP_ASSERT(HEAP_PIECE_BYTES == sizeof(uint32_t) << HEAP_BRANCH_LOG2, "a branch fills its piece");
 HEAP_ASSERT(HEAP_SLOT_FINE_OFFSET_MASK == (1u << HEAP_SLOT_FINE_SIZE_SHIFT) - 1, "the size begins behind the offset");
@@ -717,6 +755,7 @@ HEAP_ASSERT(sizeof(struct heap_ring) == 4096, "ring: one page");
 HEAP_ASSERT(sizeof(struct heap_in_flight) == 64, "in flight");
 HEAP_ASSERT(offsetof(struct heap_thread, in_flight) == 64, "thread: a line of its own for what moves with each event");
 HEAP_ASSERT(sizeof(struct heap_thread) == 256, "thread");
+HEAP_ASSERT(HEAP_MAPPED_MOST / HEAP_MAPPED_UNIT <= HEAP_MAPPED_UNITS_MASK, "a mapped block's size fits its word");
 HEAP_ASSERT(sizeof(struct heap_sample) == 32, "sample");
 HEAP_ASSERT(sizeof(struct heap_losses) == 144, "losses");
 HEAP_ASSERT(sizeof(struct heap_residence) == 40, "residence");

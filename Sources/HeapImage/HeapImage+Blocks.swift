@@ -80,6 +80,11 @@ struct Watch {
 }
 
 extension HeapImage {
+    /// About how many live blocks there are, for whoever makes room for them: never more than the file can hold.
+    package var expectedBlocks: Int {
+        Int(clamping: min(header.live_blocks, source.storedBytes / UInt64(heap_map_slot_bytes(HEAP_MAP_FINE))))
+    }
+
     /// Passes every live block to `body`, in batches, in no particular order.
     ///
     /// - Complexity: O(the live map), in a few megabytes of memory.

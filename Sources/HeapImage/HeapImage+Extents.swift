@@ -17,8 +17,10 @@ package struct AllocatorExtents {
 extension HeapImage {
     /// The extents of a running image. A dense image has none, because it has no live map.
     ///
+    /// - Parameter finest: the last map whose leaves count as small blocks' ranges. Maps from the fourth on have large
+    ///   blocks; those in between, if any, are left out.
     /// - Complexity: reads 16 bytes for each piece of the live map, and 16 KB for each 32 MB that contain large blocks.
-    package func allocatorExtents() -> AllocatorExtents {
+    package func allocatorExtents(finest: UInt32 = 1) -> AllocatorExtents {
         var extents = AllocatorExtents()
         guard kind == .running else { return extents }
         let log2 = withUnsafeBytes(of: header.granule_log2) { Array($0) }
@@ -28,7 +30,7 @@ extension HeapImage {
             guard piece.kind == HEAP_PIECE_LEAF.rawValue, piece.map < HEAP_MAP_COUNT, number > 0 else { return }
             if piece.map >= 3 { coarse.append((number, piece)) }
             // The second map's leaves span half a megabyte. Those of the coarser maps are too imprecise.
-            guard piece.map <= 1 else { return }
+            guard piece.map <= finest else { return }
             let (end, overflow) = piece.base.addingReportingOverflow(
                 1 << UInt64(heap_map_leaf_log2(piece.map, UInt32(log2[Int(piece.map)]))))
             if !overflow { extents.small.append(piece.base ..< end) }
@@ -51,5 +53,24 @@ extension HeapImage {
         extents.small.sort { $0.lowerBound < $1.lowerBound }
         extents.large.sort { $0.lowerBound < $1.lowerBound }
         return extents
+    }
+}
+
+extension HeapImage {
+    /// Ranges that contain all live blocks of a running image, sorted, without overlaps: the leaves of the finer maps,
+    /// and the large blocks. They may contain much else.
+    ///
+    /// - Complexity: reads 16 bytes for each piece of the live map, and 16 KB for each 32 MB that contain large blocks.
+    package func blockExtents() -> [Range<UInt64>] {
+        let extents = allocatorExtents(finest: 2)
+        var result: [Range<UInt64>] = []
+        for range in (extents.small + extents.large).sorted(by: { $0.lowerBound < $1.lowerBound }) {
+            if let last = result.last, range.lowerBound <= last.upperBound {
+                result[result.count - 1] = last.lowerBound ..< max(last.upperBound, range.upperBound)
+            } else {
+                result.append(range)
+            }
+        }
+        return result
     }
 }

@@ -32,6 +32,8 @@ package struct PackOptions {
     package var verdict: VerdictToStore?
     /// Leaves out the program's arguments and all directories; see Redaction.swift.
     package var isRedacted = false
+    /// The pages in memory at the end, in order of address; nil: those of the source.
+    package var pages: [Range<UInt64>]?
 
     package init(
         state: HeapImage.State? = nil, exitStatus: UInt32? = nil, exitSignal: UInt32? = nil,
@@ -149,6 +151,15 @@ extension HeapImage {
         } else if hasVerdict {
             try copy(.verdicts, to: out, &layout)
         }
+        if let pages = options.pages {
+            layout.begin(.pieces, at: out.position)
+            for run in pages {
+                try out.write(value: heap_run(start: run.lowerBound, bytes: run.upperBound - run.lowerBound))
+            }
+            layout.end(.pieces, at: out.position)
+        } else if hasPages {
+            try copy(.pieces, to: out, &layout)
+        }
         if let modules {
             try write(modules, as: .modules, to: out, &layout)
         } else {
@@ -167,6 +178,8 @@ extension HeapImage {
         header.flags &= ~HEAP_FLAG_NAMES.rawValue
         header.flags &= ~HEAP_FLAG_VERDICT.rawValue
         if verdict != nil || hasVerdict { header.flags |= HEAP_FLAG_VERDICT.rawValue }
+        header.flags &= ~HEAP_FLAG_PAGES.rawValue
+        if options.pages != nil || hasPages { header.flags |= HEAP_FLAG_PAGES.rawValue }
         if marks.isEmpty { header.flags &= ~HEAP_FLAG_MARKS.rawValue }
         if options.names != nil || hasNames { header.flags |= HEAP_FLAG_NAMES.rawValue }
         if kind == .running {
@@ -334,6 +347,7 @@ extension HeapImage {
                 thread.folded = thread.head
                 thread.pending_bytes = 0
                 thread.in_flight = heap_in_flight()
+                thread.mapped_word = kept.slot(thread.mapped_word)
                 heads.append(thread.head)
                 try out.write(value: thread)
             }

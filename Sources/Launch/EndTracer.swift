@@ -17,6 +17,8 @@ package struct EndTracer {
     package var take: (_ thread: pid_t, _ status: Int32) -> Status
     /// The verdict to store with a process's image; called once.
     package var verdict: (MappedFile) -> VerdictToStore?
+    /// The pages to store with a process's image, in order of address; called once.
+    package var pages: (MappedFile) -> [Range<UInt64>]?
     /// Called with the final place of an image for which `verdict` was asked.
     package var packed: (MappedFile, FilePath) -> Void
     /// Lines for the report.
@@ -26,10 +28,12 @@ package struct EndTracer {
 
     package init(
         options: UInt, take: @escaping (pid_t, Int32) -> Status, verdict: @escaping (MappedFile) -> VerdictToStore?,
-        packed: @escaping (MappedFile, FilePath) -> Void, report: @escaping () -> [String],
+        pages: @escaping (MappedFile) -> [Range<UInt64>]?, packed: @escaping (MappedFile, FilePath) -> Void,
+        report: @escaping () -> [String],
         exitStatus: @escaping () -> Int32?
     ) {
-        (self.options, self.take, self.verdict, self.packed) = (options, take, verdict, packed)
+        (self.options, self.take, self.verdict, self.pages) = (options, take, verdict, pages)
+        self.packed = packed
         (self.report, self.exitStatus) = (report, exitStatus)
     }
 }

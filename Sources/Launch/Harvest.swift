@@ -67,6 +67,8 @@ struct Harvest {
     var messages: [String] = []
     /// The verdict to store with an image, by the image's file.
     var verdict: ((MappedFile) -> VerdictToStore?)?
+    /// The pages to store with an image, by the image's file.
+    var pages: ((MappedFile) -> [Range<UInt64>]?)?
     /// Is told where an image lies that was packed.
     var tellPacked: ((MappedFile, FilePath) -> Void)?
 }
@@ -129,6 +131,7 @@ extension Harvest {
                 options.endedMonotonicNanoseconds = moment
             }
             options.verdict = verdict?(image.mapped)
+            options.pages = pages?(image.mapped)
             do {
                 let result = try pack(FileSource(path: image.path.text), into: output, options: options)
                 try image.path.remove()
@@ -173,6 +176,7 @@ extension Harvest {
                 let source = try FileSource(takingOver: descriptor.rawValue, name: image.path.text)
                 var options = PackOptions(state: isNewest ? .unknown : .exec)
                 options.verdict = verdict?(image.mapped)
+                options.pages = pages?(image.mapped)
                 if let result = try pack(source, into: output, options: options) {
                     tellPacked?(image.mapped, result.path)
                     packed.append(result)

@@ -99,6 +99,7 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     var sandboxed = SandboxedImages(since: startTime, runDirectory: place.path)
     var harvest = Harvest()
     harvest.verdict = request.tracer?.verdict
+    harvest.pages = request.tracer?.pages
     harvest.tellPacked = request.tracer?.packed
     var nearLimit = request.dumpNearLimit.map { NearLimit(share: $0, runDirectory: place.path) }
     var nearLimitDue: UInt64 = 0

@@ -24,31 +24,45 @@ struct EarlierBlocks {
     init(_ snapshot: Snapshot) {
         let glibc = GlibcState(snapshot)
         guard let libc = snapshot.modules(GlibcState.isLibc).first, let main = glibc.mainArena?.lowerBound else {
-            gaps.append("malloc's main arena was not found")
+            self.init(gap: "malloc's main arena was not found")
             return
         }
         let heaps = GlibcHeaps(
             main: main, mappings: snapshot.mappings, libcData: libc.data, memory: snapshot.memory)
+        self.init(
+            heaps, blocks: snapshot.blocks,
+            threadPointers: snapshot.threads.map(\.threadPointer) + glibc.threads + glibc.cached,
+            mappings: snapshot.mappings, memory: snapshot.memory)
+    }
+
+    private init(gap: String) { gaps = [gap] }
+
+    /// - Parameters:
+    ///   - table: the image's blocks.
+    ///   - threadPointers: of all threads, the living first, also of those that have ended but keep their stacks.
+    /// - Complexity: O(chunks of malloc) time; 24 bytes of memory for each block that is found.
+    init(
+        _ heaps: GlibcHeaps, blocks table: BlockTable, threadPointers pointers: [UInt64], mappings: [AddressMapping],
+        memory: any ProcessMemory
+    ) {
         if !heaps.isWhole { gaps.append("malloc's list of arenas can't be read to its end") }
         let ranges = heaps.arenas.flatMap { $0.heaps.map(\.range) }.sorted { $0.lowerBound < $1.lowerBound }
-        let pointers = snapshot.threads.map(\.threadPointer) + glibc.threads + glibc.cached
         var seen: Set<UInt64> = []
         // The main arena may have parts outside the break.
-        let possible = merged(ranges + snapshot.mappings.filter { $0.mayBeMallocs }.map(\.range))
+        let possible = merged(ranges + mappings.filter { $0.mayBeMallocs }.map(\.range))
         guard
             let caches = ThreadCaches(
                 threadPointers: pointers.filter { $0 != 0 && seen.insert($0).inserted }, heaps: possible,
-                mappings: snapshot.mappings, memory: snapshot.memory)
+                mappings: mappings, memory: memory)
         else {
             gaps.append("the caches of malloc's threads were not found")
             return
         }
-        var inUse = [Bool](repeating: false, count: snapshot.blocks.count), tails: [Range<UInt64>] = []
+        var inUse = [Bool](repeating: false, count: table.count), tails: [Range<UInt64>] = []
         for arena in heaps.arenas {
             do throws(ArenaFault) {
                 let walk = try ArenaWalk(
-                    arena, cached: caches.chunks, table: snapshot.blocks, mappings: snapshot.mappings,
-                    memory: snapshot.memory)
+                    arena, cached: caches.chunks, table: table, mappings: mappings, memory: memory)
                 blocks += walk.unknown.map { Self.block($0, headerBytes: 8) }
                 for block in walk.known { inUse[Int(block)] = true }
                 tails += walk.tails
@@ -61,8 +75,8 @@ struct EarlierBlocks {
         // A program may free and grow blocks by addresses of malloc's functions that it looked up before the recording.
         walked = merged(walked)
         for range in walked {
-            var block = snapshot.blocks.firstBlock(from: range.lowerBound)
-            while block < inUse.count, snapshot.blocks.start(block) < range.upperBound {
+            var block = table.firstBlock(from: range.lowerBound)
+            while block < inUse.count, table.start(block) < range.upperBound {
                 if !inUse[block] { gone.insert(block) }
                 block += 1
             }
@@ -70,14 +84,16 @@ struct EarlierBlocks {
         // What was written behind the end that the image has is unknown memory.
         tails = merged(tails)
         walked = walked.flatMap { subtract(tails, from: $0) }
-        addMapped(heaps, ranges, snapshot)
+        addMapped(heaps, ranges, table, mappings, memory)
     }
 
-    private mutating func addMapped(_ heaps: GlibcHeaps, _ ranges: [Range<UInt64>], _ snapshot: Snapshot) {
+    private mutating func addMapped(
+        _ heaps: GlibcHeaps, _ ranges: [Range<UInt64>], _ table: BlockTable, _ mappings: [AddressMapping],
+        _ memory: any ProcessMemory
+    ) {
         guard let parameters = heaps.parameters,
             let mapped = MappedChunks(
-                parameters, heaps: merged(ranges + walked), table: snapshot.blocks, mappings: snapshot.mappings,
-                memory: snapshot.memory)
+                parameters, heaps: merged(ranges + walked), table: table, mappings: mappings, memory: memory)
         else {
             gaps.append("blocks with mappings of their own: they were not found as malloc counts them")
             return

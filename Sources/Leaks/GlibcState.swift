@@ -24,8 +24,16 @@ struct GlibcState {
     static func isLibc(_ baseName: String) -> Bool { baseName == "libc.so.6" || baseName.hasPrefix("libc-2.") }
 
     init(_ snapshot: Snapshot) {
-        guard let libc = snapshot.modules(Self.isLibc).first else { return }
-        let memory = snapshot.memory
+        guard let libc = snapshot.modules(Self.isLibc).first else {
+            self.init()
+            return
+        }
+        self.init(libc, snapshot.memory)
+    }
+
+    private init() {}
+
+    init(_ libc: LoadedModule, _ memory: any ProcessMemory) {
         for range in libc.data where mainArena == nil { mainArena = Self.findArena(range, memory) }
         // After the lock, the flags and ten fast bins.
         top = mainArena.flatMap { memory.word($0.lowerBound &+ 96) }

@@ -10,18 +10,35 @@ package final class RunningProgram {
     package let mappings: [AddressMapping]
     /// The writable data of glibc's libc; none if the process has another one.
     package let libcData: [Range<UInt64>]
+    let libc: LoadedModule?
 
     /// - Parameter thread: a living thread of the process.
     /// - Returns: nil with `errno` if its mappings can't be read.
     package init?(thread: pid_t) {
         guard let text = procFile("/proc/\(thread)/maps") else { return nil }
-        memory = LiveMemory(pid: thread)
         mappings = parseMaps(text)
+        memory = RunningMemory(pid: thread, mappings: mappings)
         let memory = memory
-        libcData =
+        libc =
             mappings.first { $0.isFile && $0.fileOffset == 0 && GlibcState.isLibc($0.baseName) }.flatMap {
                 LoadedModule(path: $0.path, base: $0.range.lowerBound, memory: memory)
-            }?.data ?? []
+            }
+        libcData = libc?.data ?? []
+    }
+
+    /// The descriptors of glibc's threads but the main one: each lies at the end of its thread's stack. None if the
+    /// threads' list can't be read.
+    ///
+    /// - Complexity: a few readings for each thread.
+    package func stackDescriptors(besides main: pid_t) -> [UInt64] {
+        guard let libc else { return [] }
+        let glibc = GlibcState(libc, memory)
+        guard glibc.threadIDOffset > 0 else { return [] }
+        return glibc.threads.filter { descriptor in
+            memory.bytes(descriptor &+ glibc.threadIDOffset, count: 4).map { bytes in
+                bytes.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) } != UInt64(UInt32(bitPattern: main))
+            } ?? false
+        }
     }
 
     /// glibc's main arena; nil if it is not found.

@@ -18,7 +18,8 @@ package enum PageKind: String, Sendable {
         case .heap:
             shared + [
                 asset_data_js(), asset_tree_js(), asset_flame_js(), asset_outline_js(), asset_verdict_js(),
-                asset_holders_js(), asset_table_js(), asset_stack_js(), asset_timeline_js(), asset_histogram_js(),
+                asset_holders_js(), asset_pages_js(), asset_table_js(), asset_stack_js(), asset_timeline_js(),
+                asset_histogram_js(),
                 asset_current_js(), asset_words_js(), asset_colours_js(), asset_columns_js(), asset_facts_js(),
                 asset_heap_js(),
             ]

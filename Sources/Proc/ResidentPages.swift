@@ -27,6 +27,16 @@ package final class ResidentPages {
     /// Whether more pages were asked for than are looked up. Then the sums are not known.
     package private(set) var isExhausted = false
 
+    /// Of a process that has ended: the runs that were stored, in order of address.
+    private var stored: [Range<UInt64>]?
+
+    /// The pages of a process that has ended.
+    ///
+    /// - Parameter runs: in order of address; they don't overlap.
+    package init(stored runs: [Range<UInt64>]) {
+        (stored, descriptor, pageShift) = (runs, -1, 12)
+    }
+
     /// - Returns: nil with `errno` if the process is gone, or may not be looked into.
     package init?(processID: pid_t) {
         descriptor = open("/proc/\(processID)/pagemap", O_RDONLY | O_CLOEXEC)
@@ -39,8 +49,10 @@ package final class ResidentPages {
     /// How many bytes of an address range lie on pages that are in memory; nil once the process is gone, or too much
     /// was asked for.
     ///
-    /// - Complexity: O(pages) of the range, and a system call for each 2 MB that were not asked for before.
+    /// - Complexity: O(pages) of the range, and a system call for each 2 MB that were not asked for before; of stored
+    ///   pages, O(log runs, and runs in the range).
     package func bytes(of range: Range<UInt64>) -> UInt64? {
+        if let stored { return Self.bytes(of: range, in: stored) }
         if range.upperBound - range.lowerBound > Self.longRange { return bytesOfLong(range) }
         var sum: UInt64 = 0, at = range.lowerBound
         let chunkShift = pageShift + 9
@@ -52,6 +64,19 @@ package final class ResidentPages {
             let end = isLast ? range.upperBound : min(range.upperBound, next)
             sum += bytes(chunk, at - start ..< end - start)
             at = end
+        }
+        return sum
+    }
+
+    private static func bytes(of range: Range<UInt64>, in runs: [Range<UInt64>]) -> UInt64 {
+        var (low, high) = (0, runs.count), sum: UInt64 = 0
+        while low < high {
+            let middle = (low + high) / 2
+            if runs[middle].upperBound <= range.lowerBound { low = middle + 1 } else { high = middle }
+        }
+        while low < runs.count, runs[low].lowerBound < range.upperBound {
+            sum += min(runs[low].upperBound, range.upperBound) - max(runs[low].lowerBound, range.lowerBound)
+            low += 1
         }
         return sum
     }
@@ -119,6 +144,7 @@ package final class ResidentPages {
 
     /// Whether the process has ended. Its pages then read as none, as its highest addresses do.
     package var isGone: Bool {
+        if stored != nil { return false }
         var word: UInt64 = 0
         return pread(descriptor, &word, 8, 0) != 8
     }

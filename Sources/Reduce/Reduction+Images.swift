@@ -9,17 +9,21 @@ extension Reduction {
     /// Adds an image: counts it and folds its stacks in. `path` is its name. For a running program, everything that is
     /// asked later (ages, sizes, filters, lifetimes, snapshots) is about the moment at which it was added. Whoever only
     /// wants its stacks can spare the copy that this takes: with `onlyStacks` the sums are of different moments.
+    /// `alsoBlocks` gets each batch of live blocks as they are counted.
     ///
     /// - Throws: `InputError` if a running image can't be read to its end.
     /// - Complexity: O(blocks + nodes) time, O(nodes) memory.
-    package func add(_ original: HeapImage, path: String? = nil, onlyStacks: Bool = false) throws {
+    package func add(
+        _ original: HeapImage, path: String? = nil, onlyStacks: Bool = false,
+        alsoBlocks: ((Span<LiveBlock>) -> Void)? = nil
+    ) throws {
         var image = original
         var moments: Damage?
         do { if !onlyStacks { image = try original.atOneMoment() } } catch let error as FileError {
             moments = Damage(
                 file: original.file, offset: 0, what: "numbers of a running program are of different moments: \(error)")
         }
-        let census = try image.census()
+        let census = try image.census(alsoBlocks: alsoBlocks)
         var interned: [UInt32] = []
         let numbers = intern(nodesOf: image, into: &interned)
 

@@ -11,7 +11,7 @@ import Text
 
 extension Reduction {
     /// Looks up the pages of each input whose process runs, and gives each row its resident bytes. Blocks are those of
-    /// the input's moment, pages those of now.
+    /// the input's moment, pages those of now. An image of a program that has ended may have stored them.
     ///
     /// - Returns: why inputs have none, in their order.
     /// - Complexity: O(blocks), and a system call for each 2 MB of them.
@@ -21,8 +21,15 @@ extension Reduction {
             failures.append(InputError(file: input.path, what: why))
         }
         for (number, input) in inputs.enumerated() {
+            if let runs = input.image?.storedPages() {
+                pagesOfInputs[number] = ResidentPages(stored: runs)
+                continue
+            }
             guard let image = input.image, input.kind == "image", image.presence == .running else {
-                fail(input, "its pages can be looked up only in the image of a program that runs")
+                fail(
+                    input,
+                    "its pages can be looked up only while the program runs: heaprun --resident stores those of its "
+                        + "end")
                 continue
             }
             let identity = image.identity

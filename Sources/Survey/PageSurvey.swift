@@ -22,8 +22,10 @@ package struct StackGroups {
         (self.ofStack, self.count) = (ofStack, max(count, 1))
     }
 
-    /// A stack that the image doesn't have counts as the empty one, group 0.
+    /// A stack that the image doesn't have counts as the empty one, group 0. Blocks that the image doesn't have are one
+    /// group more.
     @inline(__always) func group(_ stack: UInt32) -> Int {
+        if stack == BlockTable.earlierStack { return count }
         let group = Int(stack) < ofStack.count ? Int(ofStack[Int(stack)]) : 0
         return group < count ? group : 0
     }
@@ -41,32 +43,30 @@ package struct PageSurvey {
     /// Resident runs of the spans, for those who add up all of the process.
     package internal(set) var runs: [Range<UInt64>] = []
     package internal(set) var swappedBytes: UInt64 = 0
+    /// An address in the stack of each thread but the main one, in order; none if they could not be found.
+    package internal(set) var threadStacks: [UInt64] = []
     /// Whether pages were looked up. Else each page with a live block counts as resident.
     package internal(set) var hasResidency = false
+    /// Whether all pages that count were in memory, now or at the program's end.
+    package var knowsPages: Bool { hasResidency || isOfEnd }
     package internal(set) var isGlibc = false
     package internal(set) var parameters: MallocParameters?
+    /// If it was asked for.
+    package internal(set) var map: PageMap?
+    /// Blocks that are live but not in the image; nil if there is no reason for any.
+    package internal(set) var earlier: EarlierSums?
+    /// Whether the pages are those of the program's end, which its image stored.
+    package internal(set) var isOfEnd = false
     /// What a reader should know.
     package internal(set) var notes: [String] = []
     /// How long the process was read, in nanoseconds. It ran meanwhile.
     package internal(set) var nanoseconds: UInt64 = 0
 
-    init(_ groups: StackGroups) { self.groups = Array(repeating: PinSums(), count: groups.count) }
+    init(_ groups: StackGroups) { self.groups = Array(repeating: PinSums(), count: groups.count + 1) }
 
-    /// The live blocks in order of address, as the image has them.
-    ///
-    /// - Complexity: O(blocks log blocks) at the worst; 24 bytes of memory for each block.
-    private static func sortedBlocks(_ image: HeapImage) -> [LiveBlock] {
-        var blocks: [LiveBlock] = []
-        image.forEachBlock { batch in
-            for index in batch.indices where isPossible(batch[index]) { blocks.append(batch[index]) }
-        }
-        blocks.sort { $0.address < $1.address }
-        return blocks
-    }
-
-    // User addresses have at most 56 bits, and the lowest page is never mapped.
-    private static func isPossible(_ block: LiveBlock) -> Bool {
-        block.address >= 4096 && block.address < 1 << 56 && block.bytes < 1 << 56
+    /// Takes the last group, which is that of the blocks that the image doesn't have, from the others.
+    mutating func setEarlierApart() {
+        if let sums = groups.popLast() { earlier?.sums = sums }
     }
 
     private static func isGlibc(_ image: HeapImage) -> Bool {
@@ -75,11 +75,16 @@ package struct PageSurvey {
 
     /// Surveys a running process.
     ///
-    /// - Parameter image: the process's, or a copy of it.
+    /// - Parameters:
+    ///   - image: the process's, or a copy of it.
+    ///   - blocks: the image's, if they were read already.
+    ///   - cells: about how many cells the map of the pages should have; nil: no map.
+    ///   - since: where the recording stood before the image was read; only for images that may lack blocks.
     /// - Throws: `InputError` if the process is gone, may not be looked into, or its image lacks blocks by design.
     /// - Complexity: O(blocks + resident pages), and a few readings of memory for each gap of a page or more.
     package static func take(
-        of processID: pid_t, image: HeapImage, groups: StackGroups
+        of processID: pid_t, image: HeapImage, blocks known: SortedBlocks? = nil, since: RecordingPoint? = nil,
+        groups: StackGroups, cells: UInt64? = nil
     ) throws(InputError) -> PageSurvey {
         func fail(_ why: String) -> InputError { InputError(file: image.file, what: why) }
         try refuse(image)
@@ -87,9 +92,9 @@ package struct PageSurvey {
         else {
             throw fail("its process is gone")
         }
-        let blocks = sortedBlocks(image)
+        var blocks = (known ?? SortedBlocks(image)).sorted()
         let began = clockNanoseconds(CLOCK_MONOTONIC)
-        guard let program = RunningProgram(thread: thread), let pages = PresentPages(processID: thread) else {
+        guard var program = RunningProgram(thread: thread), let pages = PresentPages(processID: thread) else {
             throw fail("its pages can't be looked up: \(String(cString: strerror(errno)))")
         }
         guard pages.pageBytes == 4096 else {
@@ -97,8 +102,11 @@ package struct PageSurvey {
         }
         var survey = PageSurvey(groups)
         survey.hasResidency = true
-        let heaps = isGlibc(image) ? GlibcHeaps(program) : nil
+        survey.earlier = EarlierSums(image)
         survey.isGlibc = isGlibc(image)
+        let found = survey.addEarlier(thread: thread, since, to: &blocks)
+        if let walked = found?.program { program = walked }
+        let heaps = found?.heaps ?? (survey.isGlibc ? GlibcHeaps(program) : nil)
         survey.parameters = heaps?.parameters
         survey.notes += heaps?.notes ?? []
         if survey.isGlibc && heaps == nil {
@@ -106,12 +114,15 @@ package struct PageSurvey {
         }
         let spans = heaps.map { Spans(blocks: blocks, $0, program) } ?? Spans(blocks: blocks, program)
         survey.arenas = spans.arenas
+        let runs = spans.spans.map { pages.runs(of: $0.range) }
         var sweep = Sweep(
             blocks: blocks, groups: groups, survey: survey, memory: ProgramMemory(program.memory),
-            hugePageBytes: heaps?.parameters?.hugePageBytes ?? 0)
-        for span in spans.spans { sweep.pass(span, runs: pages.runs(of: span.range)) }
+            hugePageBytes: heaps?.parameters?.hugePageBytes ?? 0, map: map(runs, cells))
+        for (span, runs) in zip(spans.spans, runs) { sweep.pass(span, runs: runs) }
         survey = sweep.finish()
+        survey.setEarlierApart()
         survey.swappedBytes = pages.swappedBytes
+        survey.threadStacks = program.stackDescriptors(besides: processID).sorted()
         survey.nanoseconds = clockNanoseconds(CLOCK_MONOTONIC) - began
         if pages.isGone { throw fail("its process ended meanwhile") }
         if pages.isExhausted {
@@ -131,19 +142,36 @@ package struct PageSurvey {
     /// - Throws: `InputError` if the image lacks blocks by design.
     /// - Complexity: O(blocks log blocks)
     package static func take(
-        ofBlocksIn image: HeapImage, groups: StackGroups
+        ofBlocksIn image: HeapImage, blocks known: SortedBlocks? = nil, groups: StackGroups, cells: UInt64? = nil
     ) throws(InputError) -> PageSurvey {
         try refuse(image)
-        let blocks = sortedBlocks(image)
+        let blocks = (known ?? SortedBlocks(image)).sorted()
         var survey = PageSurvey(groups)
         survey.isGlibc = isGlibc(image)
+        survey.earlier = EarlierSums(image)
+        survey.earlier?.gaps = ["the process is not there to ask"]
         let spans = Spans(blocks: blocks, hasHeaders: survey.isGlibc)
         survey.arenas = spans.arenas
-        var sweep = Sweep(blocks: blocks, groups: groups, survey: survey, memory: nil, hugePageBytes: 0)
-        for span in spans.spans { sweep.pass(span, runs: sweep.pages(of: span)) }
+        let stored = image.storedPages()
+        survey.isOfEnd = stored != nil
+        let pages = Sweep(blocks: blocks, groups: groups, survey: survey, memory: nil, hugePageBytes: 0)
+        let runs = spans.spans.map { span in
+            let touched = pages.pages(of: span)
+            return stored.map { common(touched, $0) } ?? touched
+        }
+        var sweep = Sweep(
+            blocks: blocks, groups: groups, survey: survey, memory: nil, hugePageBytes: 0, map: map(runs, cells))
+        for (span, runs) in zip(spans.spans, runs) { sweep.pass(span, runs: runs) }
         survey = sweep.finish()
+        survey.setEarlierApart()
         survey.noteWhatIsNotBooked(image)
         return survey
+    }
+
+    private static func map(_ runs: [[Range<UInt64>]], _ cells: UInt64?) -> PageMap? {
+        guard let cells else { return nil }
+        let bytes = runs.joined().reduce(0) { $0 &+ ($1.upperBound - $1.lowerBound) }
+        return PageMap(pages: bytes / 4096, cells: cells)
     }
 
     private static func refuse(_ image: HeapImage) throws(InputError) {
@@ -153,19 +181,8 @@ package struct PageSurvey {
             what: "sampled: most blocks are not in it, so it can't tell which pages they pin: record without --sample")
     }
 
-    private static let unbookedCount = "they count as free on pages with other live blocks, and as not booked on others"
-
     private mutating func noteWhatIsNotBooked(_ image: HeapImage) {
-        if image.hasFlag(HEAP_FLAG_FORKED) {
-            notes.append("blocks that the process inherited by fork are not in the image: \(Self.unbookedCount)")
-        }
-        if image.hasFlag(HEAP_FLAG_ATTACHED) {
-            notes.append("blocks from before the recording was attached are not in the image: \(Self.unbookedCount)")
-        }
-        let lost = image.losses.lost_allocations &+ image.losses.early_allocations &+ image.losses.paused_allocations
-        if lost > 0 {
-            notes.append("\(counted(lost, "allocation")) could not be booked: \(Self.unbookedCount)")
-        }
+        if let earlier { notes += earlier.notes }
         if image.hasFlag(HEAP_FLAG_STOPPED) {
             notes.append("the recording stopped before the program ended: later blocks and frees are not known")
         }

@@ -12,6 +12,8 @@ import Text
 package struct ResidentSplit: Equatable {
     /// Live blocks with their headers and rounding.
     package var held: UInt64 = 0
+    /// Live blocks that the image doesn't have, as far as they were found.
+    package var earlier: UInt64 = 0
     /// Free, on pages that live blocks touch.
     package var pinned: UInt64 = 0
     /// Free pages that the allocator keeps. Of another allocator than glibc's, all pages without a live block.
@@ -20,19 +22,34 @@ package struct ResidentSplit: Equatable {
     package var unbooked: UInt64 = 0
     /// The allocator's pages that could not be told apart.
     package var unclear: UInt64 = 0
-    /// Anonymous memory that is not the allocator's: the program's own mappings, stacks, other allocators.
+    /// Stacks, as far as glibc's list of threads has them.
+    package var stacks: UInt64 = 0
+    /// Anonymous memory that is not the allocator's: the program's own mappings, other stacks, other allocators.
     package var others: UInt64 = 0
     /// Programs, libraries and their data, mapped files.
     package var files: UInt64 = 0
     package var shared: UInt64 = 0
     /// heapsum's own.
     package var image: UInt64 = 0
-    /// The largest mapping among the others.
-    package var largestOther: (range: Range<UInt64>, bytes: UInt64)?
+    /// One mapping, for those who name the largest.
+    package struct Part: Equatable, Sendable {
+        package var start: UInt64
+        package var bytes: UInt64
+        /// The kernel's name; of memory without one that follows a file's, the file's, whose .bss it is. Empty: none.
+        package var name: String
+        package var isBehindFile = false
+    }
+
+    /// The largest mappings among the others, the files and the shared ones.
+    package var largestOther: Part?
+    package var largestFile: Part?
+    package var largestShared: Part?
     /// When the mappings were read, in nanoseconds since 1970.
     package var takenRealtimeNanoseconds: UInt64 = 0
 
-    private var parts: [UInt64] { [held, pinned, retained, unbooked, unclear, others, files, shared, image] }
+    private var parts: [UInt64] {
+        [held, earlier, pinned, retained, unbooked, unclear, stacks, others, files, shared, image]
+    }
     package var total: UInt64 { parts.reduce(0, &+) }
 
     package static func == (one: ResidentSplit, other: ResidentSplit) -> Bool {
@@ -41,10 +58,20 @@ package struct ResidentSplit: Equatable {
 
     /// - Parameter mappings: of the surveyed process, in order of address.
     package init(_ mappings: [ResidentMapping], _ survey: PageSurvey) {
-        var allocator: UInt64 = 0, next = 0
-        let runs = survey.runs
+        var allocator: UInt64 = 0, next = 0, thread = 0, before: ResidentMapping?
+        let runs = survey.runs, threads = survey.threadStacks
+        func enlarge(_ largest: inout Part?, _ rest: UInt64, _ entry: ResidentMapping) {
+            guard rest > largest?.bytes ?? 0 else { return }
+            var part = Part(start: entry.mapping.start, bytes: rest, name: entry.mapping.path)
+            if part.name.isEmpty, let before, !before.isAnonymous, before.mapping.end == entry.mapping.start {
+                (part.name, part.isBehindFile) = (before.mapping.path, true)
+            }
+            largest = part
+        }
         for entry in mappings {
+            defer { before = entry }
             let bounds = entry.mapping.start ..< entry.mapping.end, path = entry.mapping.path
+            while thread < threads.count && threads[thread] < bounds.lowerBound { thread += 1 }
             while next < runs.count && runs[next].upperBound <= bounds.lowerBound { next += 1 }
             var own: UInt64 = 0, at = next
             while at < runs.count && runs[at].lowerBound < bounds.upperBound {
@@ -60,14 +87,19 @@ package struct ResidentSplit: Equatable {
                     image &+= rest
                 } else if Self.isMemory(path) {
                     shared &+= rest
+                    enlarge(&largestShared, rest, entry)
                 } else {
                     files &+= rest
+                    enlarge(&largestFile, rest, entry)
                 }
             } else if !entry.isAnonymous || ["[vdso]", "[vvar]", "[vsyscall]"].contains(path) {
                 files &+= rest
+                enlarge(&largestFile, rest, entry)
+            } else if path == "[stack]" || (thread < threads.count && bounds.contains(threads[thread])) {
+                stacks &+= rest
             } else {
                 others &+= rest
-                if rest > largestOther?.bytes ?? 0 { largestOther = (bounds, rest) }
+                enlarge(&largestOther, rest, entry)
             }
         }
         let sums = survey.sums
@@ -76,7 +108,9 @@ package struct ResidentSplit: Equatable {
             allocator &-= taken
             return taken
         }
-        held = take(sums.live &+ sums.overhead)
+        let earlier = survey.earlier?.sums.live ?? 0
+        held = take(sums.live &+ sums.overhead &- earlier)
+        self.earlier = take(earlier)
         pinned = take(sums.pinned)
         unbooked = take(sums.kept)
         retained = take(survey.isGlibc ? sums.returned &+ sums.top &+ sums.rims : .max)

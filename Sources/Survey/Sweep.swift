@@ -18,6 +18,8 @@ struct Sweep {
     private var touches: [Touch] = []
     /// The last block before the page, and the last one before it of another stack.
     private var last = Passed(), other: UInt64 = 0
+    /// Only if it is wanted: it costs a look-up for each block.
+    private var map: PageMap?
     private var gap: (range: Range<UInt64>, content: GapContent)?
 
     private static let page: UInt64 = 4096
@@ -52,13 +54,19 @@ struct Sweep {
     }
 
     init(
-        blocks: [LiveBlock], groups: StackGroups, survey: PageSurvey, memory: ProgramMemory?, hugePageBytes: UInt64
+        blocks: [LiveBlock], groups: StackGroups, survey: PageSurvey, memory: ProgramMemory?, hugePageBytes: UInt64,
+        map: PageMap? = nil
     ) {
+        self.map = map
         (self.blocks, self.groups, self.survey, self.memory) = (blocks, groups, survey, memory)
         self.hugePageBytes = hugePageBytes
     }
 
-    consuming func finish() -> PageSurvey { survey }
+    consuming func finish() -> PageSurvey {
+        map?.flush()
+        survey.map = map
+        return survey
+    }
 
     @inline(__always) private func region(_ number: Int, _ frame: Frame) -> Region {
         if frame.shape == .mapped { return Region(start: frame.low, end: frame.high) }
@@ -122,7 +130,7 @@ struct Sweep {
                     let region = region(number, frame)
                     if region.start <= at && region.end >= at &+ 2 * page {
                         let high = min(run.upperBound, region.end & ~(page - 1))
-                        addInside(number, at ..< high)
+                        addInside(number, at ..< high, span.arena)
                         at = high
                         continue
                     }
@@ -160,7 +168,7 @@ struct Sweep {
     }
 
     /// Pages that one block covers wholly.
-    private mutating func addInside(_ number: Int, _ range: Range<UInt64>) {
+    private mutating func addInside(_ number: Int, _ range: Range<UInt64>, _ arena: Int) {
         let bytes = range.upperBound - range.lowerBound, live = live(number, range)
         current.resident += bytes
         current.live += live
@@ -171,6 +179,7 @@ struct Sweep {
         survey.groups[stack].live += live
         survey.groups[stack].alone += bytes
         survey.sizes[size].live += live
+        map?.add(range, arena: arena, used: bytes, pinned: 0, stack: stack)
     }
 
     private mutating func addPage(_ at: UInt64, _ first: Int, _ frame: Frame, _ span: Span, _ ownEnd: UInt64) {
@@ -197,6 +206,11 @@ struct Sweep {
         let kind = Occupancy(used, of: Self.page)
         survey.occupancy[kind.rawValue].pages += 1
         survey.occupancy[kind.rawValue].used += used
+        if map != nil {
+            let pinned = touches.isEmpty && own == 0 ? 0 : Self.page - used
+            map?.add(page, arena: span.arena, used: used, pinned: pinned, stack: nil)
+            for touch in touches { map?.add(stack: touch.stack, bytes: touch.bytes) }
+        }
         guard !touches.isEmpty || own > 0 else { return addUntouched(page, first, frame, span) }
         current.live += liveHere
         current.overhead += used - liveHere

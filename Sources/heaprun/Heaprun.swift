@@ -31,10 +31,11 @@ struct Heaprun: ParsableCommand {
               heaprun --leaks --leak-exit 9 ./tests     what is lost at the end; status 9 if anything is
               heaprun --print systemd --only server server.service
 
-            With --leaks the program and what it starts are traced by ptrace until they end. That costs a few µs for \
-            each signal and thread, keeps debuggers out, and makes setuid programs run without their privileges \
-            (unless heaprun runs as root). If a program ends by exit, _exit, exec or main's return, blocks that only \
-            frames of the ending thread hold are lost; if a signal ends it, blocks that its threads hold are not.
+            With --leaks and --resident the program and what it starts are traced by ptrace until they end. That costs \
+            a few µs for each signal and thread, keeps debuggers out, and makes setuid programs run without their \
+            privileges (unless heaprun runs as root). For --leaks: if a program ends by exit, _exit, exec or main's \
+            return, blocks that only frames of the ending thread hold are lost; if a signal ends it, blocks that its \
+            threads hold are not.
             """,
         version: "heaprun \(version)")
 
@@ -121,6 +122,11 @@ struct Heaprun: ParsableCommand {
             "Find out at each program's end which blocks are lost, and store the verdict in the image, for "
                 + "heapsum leaks."))
     var leaks = false
+    @Flag(
+        help: ArgumentHelp(
+            "Look up at each program's end which pages of its blocks are in memory, and store them in the image, for "
+                + "heapsum --sort resident and heapsum pages. --leaks does it, too."))
+    var resident = false
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
@@ -266,14 +272,14 @@ struct Heaprun: ParsableCommand {
             }
         }
         var atEnd: LeaksAtEnd?
-        if leaks {
+        if leaks || resident {
             if exec || dormant || printKind != nil {
                 throw ValidationError(
-                    "--leaks needs heaprun beside the program at its end: it doesn't go with "
+                    "--\(leaks ? "leaks" : "resident") needs heaprun beside the program at its end: it doesn't go with "
                         + "\(exec ? "--exec" : dormant ? "--dormant" : "--print")."
                 )
             }
-            let judge = LeaksAtEnd(leakStatus: leakExit.map(Int32.init))
+            let judge = LeaksAtEnd(judges: leaks, leakStatus: leakExit.map(Int32.init))
             request.options.tellsEnd = true
             request.tracer = judge.tracer(follow: !noFollow)
             atEnd = judge

@@ -1,4 +1,5 @@
-// heaprun --leaks: examines each followed process when it ends, and stores the verdict in its image.
+// heaprun --leaks and --resident: examine each followed process when it ends, and store the verdict and the pages in
+// its image.
 
 import Glibc
 import HeapImage
@@ -26,10 +27,14 @@ final class LeaksAtEnd {
     private var order: [MappedFile] = []
     private var problems: [String] = []
     private let leakStatus: Int32?
+    private let judges: Bool
+    private let pages = PagesAtEnd()
     private lazy var symbolizer = Symbolizer(hasLines: false)
 
-    /// - Parameter leakStatus: heaprun's exit status if any process has lost a block.
-    init(leakStatus: Int32?) { self.leakStatus = leakStatus }
+    /// - Parameters:
+    ///   - judges: whether blocks get verdicts; else only pages are looked up.
+    ///   - leakStatus: heaprun's exit status if any process has lost a block.
+    init(judges: Bool, leakStatus: Int32?) { (self.judges, self.leakStatus) = (judges, leakStatus) }
 
     private(set) lazy var watch = EndWatch { [unowned self] in look($0) }
 
@@ -47,6 +52,7 @@ final class LeaksAtEnd {
                 defer { judged[file]?.stored = nil }
                 return judged[file]?.stored
             },
+            pages: { [pages] in pages.take($0) },
             packed: { [unowned self] file, path in judged[file]?.path = path.text },
             report: { [unowned self] in report() }, exitStatus: { [unowned self] in exitStatus })
     }
@@ -60,6 +66,8 @@ final class LeaksAtEnd {
             let image = try HeapImage(FileSource(path: path.text), presence: .running)
             // A child between vfork and exec has its parent's memory and image.
             guard ProcessStat.of(pid)?.startTime == image.header.start_time else { return }
+            pages.look(process, image, MappedFile(try path.status()))
+            guard judges else { return }
             let snapshot = try Snapshot.take(
                 ofStopped: pid, held: process.held, ending: process.ending, kind: process.kind,
                 missing: process.missing, image: image)
@@ -73,7 +81,7 @@ final class LeaksAtEnd {
             let file = MappedFile(try path.status())
             if judged.updateValue(one, forKey: file) == nil { order.append(file) }
         } catch {
-            let text = "no verdict on PID \(pid): \(error)"
+            let text = "\(judges ? "no verdict on" : "no pages of") PID \(pid): \(error)"
             if !problems.contains(text) { problems.append(text) }
         }
     }
@@ -89,7 +97,7 @@ final class LeaksAtEnd {
         let lossy = all.filter { one in
             !one.isWhole || [.definite, .indirect, .possible].contains { (one.totals[$0]?.blocks ?? 0) > 0 }
         }
-        var lines: [String] = []
+        var lines = pages.report()
         if lossy.isEmpty && !all.isEmpty {
             lines.append(
                 all.count == 1 ? "  leaks: none" : "  leaks: none in \(separated(UInt64(all.count))) processes")

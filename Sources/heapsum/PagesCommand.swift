@@ -4,6 +4,7 @@ import ArgumentParser
 import Glibc
 import HeapImage
 import Launch
+import Reduce
 import Report
 import Symbols
 import Text
@@ -29,6 +30,7 @@ struct PagesCommand: ParsableCommand {
               heapsum pages 4711                        the process 4711
               heapsum pages /dev/shm/server.4711.heap   the same, by its image
               heapsum pages --top 3 --frames 5 4711
+              heapsum pages --format html -o pages.html 4711   a map of the address space, for a browser
               heapsum pages --format json 4711 | jq .pages.trimmableBytes
               heapsum pages out/server.4711.heap        a program that has ended: how full the pages of its blocks \
             were; which were in memory is not known any more
@@ -44,7 +46,7 @@ struct PagesCommand: ParsableCommand {
     @OptionGroup
     var limits: RowLimits
 
-    @Option(help: "What to print: table or json.")
+    @Option(help: "What to print: table, json, or html: heapsum's page, with a map of the pages.")
     var format: PagesFormat = .table
 
     @OptionGroup
@@ -53,7 +55,7 @@ struct PagesCommand: ParsableCommand {
     @OptionGroup(title: "Symbols")
     var symbols: SymbolOptions
 
-    enum PagesFormat: String, CaseIterable, ExpressibleByArgument { case table, json }
+    enum PagesFormat: String, CaseIterable, ExpressibleByArgument { case table, json, html }
 
     func run() throws {
         let symbolizer = try symbols.symbolizer()
@@ -62,11 +64,13 @@ struct PagesCommand: ParsableCommand {
             if let note = named.note { say(note) }
             let image = try named.image(patience: 1_000_000_000)
             let process = named.processID ?? NamedProgram.process(of: image)
-            let taken = try TakenSurvey(image, process: process, symbolizer: symbolizer)
+            let taken = try TakenSurvey(
+                image, process: process, symbolizer: symbolizer, cells: format == .html ? TakenSurvey.cells : nil)
             let report = taken.report, reduction = report.reduction
             try output.write(inputs: [program] + symbols.files + reduction.moduleFiles) { out in
                 let isTable = format == .table
                 let rows = limits.rows(inTable: isTable), frames = limits.frames(inTable: isTable)
+                if format == .html { return try writePage(report, to: out) }
                 guard isTable else {
                     return try report.writeJSON(taken.memory, rowLimit: rows, frameLimit: frames, to: out)
                 }
@@ -79,5 +83,17 @@ struct PagesCommand: ParsableCommand {
             say("\(error)")
             throw ExitCode.badInput
         }
+    }
+
+    private func writePage(_ report: PagesReport, to out: TextOutput) throws {
+        let selection = RowSelection(
+            report.reduction, names: report.names, by: .stack, sort: .bytes, top: limits.rows(inTable: false),
+            minBytes: 0, filter: try FrameFilter(include: [], exclude: []), blocks: BlockFilter(), suppressions: nil,
+            withFreed: true)
+        report.names.prepare(selection.rows)
+        var machine = MachineReport(
+            report.reduction, selection, names: report.names, frameLimit: limits.frames(inTable: false))
+        machine.survey = report.survey
+        try machine.write(.html, to: out)
     }
 }

@@ -184,7 +184,10 @@ struct ReduceCommand: ParsableCommand {
         // Records have one line for each address, without inlined functions.
         if format != .machine(.records) { names.prepare(rows.rows) }
         let frameLimit = selection.limits.frames(inTable: isTable)
-        let machine = MachineReport(reduction, rows, names: names, frameLimit: frameLimit, quantity: selection.sort.sum)
+        var machine = MachineReport(reduction, rows, names: names, frameLimit: frameLimit, quantity: selection.sort.sum)
+        if format == .machine(.html), selection.by == .stack, selection.blocks == BlockFilter() {
+            machine.survey = TakenSurvey.forPage(of: reduction)
+        }
         if let format = format.machine { try machine.require(format) }
         try output.write(inputs: inputs(of: reduction)) { out in
             switch format {

@@ -93,6 +93,49 @@ private struct Earlier {
         #expect(!found.notes.contains { $0.contains("not all blocks") }, "\(found.notes)")
     }
 
+    // The survey of pages counts them as live, by the program's own list; and so does the verdict on all memory.
+    @Test(arguments: ["sizes", "caches", "threads", "heaps"])
+    func pagesTellThemFromFreeMemory(shape: String) throws {
+        func survey(_ earlier: Earlier) throws -> JSONValue {
+            let told = try earlier.program.scratch.run(
+                [Built.products + "/heapsum", "pages", "--format", "json", String(earlier.program.pid)])
+            #expect(told.exitStatus == 0, "\(told)")
+            return try JSONReader.read(Array(told.output.utf8))
+        }
+        let none = try Earlier("none"), earlier = try Earlier(shape)
+        let baseline = try #require(try survey(none)["pages"]?["earlier"]?["blocks"]?.integer)
+        let told = try survey(earlier), sums = try #require(told["pages"]?["earlier"]), live = try earlier.list()
+        let blocks = try #require(sums["blocks"]?.integer), bytes = try #require(sums["residentBytes"]?.integer)
+        let more = Int(blocks) - live.count - (Int(baseline) - (try none.list().count))
+        let threads = shape == "threads" ? 16 : shape == "heaps" ? 1 : 0
+        #expect(0 ... threads ~= more, "\(blocks) of \(live.count), beside \(baseline)")
+        #expect(sums["isWhole"] == .bool(true) && sums["youngerAtMost"]?.integer == 0, "\(sums)")
+        #expect(sums["origin"]?.string == "from before the recording was attached")
+        #expect(bytes > 0 && bytes <= live.values.reduce(0, +) + 256 << 10)
+        let parts = ["live", "earlier", "overhead", "pinned", "trimmable", "top", "kept", "rim", "unclear"]
+            .reduce(UInt64(0)) { $0 + (told["pages"]?[$1 + "Bytes"]?.integer ?? 1 << 50) }
+        #expect(parts == told["pages"]?["residentBytes"]?.integer)
+        #expect(told["memory"]?["earlierBytes"]?.integer == bytes, "\(told["memory"] as Any)")
+        let pid = String(earlier.program.pid), heapsum = Built.products + "/heapsum"
+        let table = try earlier.program.scratch.run([heapsum, "pages", pid]).output
+        #expect(
+            table.contains("live from before the recording was attached, in \(separated(blocks)) blocks"), "\(table)")
+        let info = try earlier.program.scratch.run([heapsum, "info", pid]).output
+        #expect(info.contains("\(separated(bytes)) held by blocks from before the recording was attached"), "\(info)")
+    }
+
+    // Where they can't be told, the first lines say so.
+    @Test func pagesSayWhatTheyCannotTell() throws {
+        let earlier = try Earlier("damaged"), pid = String(earlier.program.pid), heapsum = Built.products + "/heapsum"
+        let table = try earlier.program.scratch.run([heapsum, "pages", pid]).output
+        let first = table.split(separator: "\n").prefix(4).joined(separator: " ")
+        #expect(
+            first.contains("Blocks from before the recording was attached can't")
+                && first.contains("its chunks do not fit together"), "\(table)")
+        let info = try earlier.program.scratch.run([heapsum, "info", pid]).output
+        #expect(info.contains("be told from free memory (the arena at 0x"), "\(info)")
+    }
+
     // Blocks of the recording that only lost earlier ones hold are lost with them, and held with held ones.
     @Test func lostAndHeldBeforeAndAfter() throws {
         let earlier = try Earlier("lost")

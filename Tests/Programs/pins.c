@@ -4,9 +4,11 @@
 // letter each:
 //   t  malloc_trim(0); prints by how many bytes /proc/self/smaps_rollup became smaller
 //   f  frees the kept blocks too, and then the same
+//   p  the same, by what jemalloc or tcmalloc has for it
 //   m  prints the size from which malloc maps blocks, as found by asking for blocks of many sizes
 //   b  frees a mapped block of 5 MB, which raises that size
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -25,6 +27,7 @@ __attribute__((noinline)) static char *allocate_kept(void) { return malloc(400);
 __attribute__((noinline)) static char *allocate_freed(void) { return malloc(400); }
 __attribute__((noinline)) static char *allocate_small(void) { return malloc(40); }
 __attribute__((noinline)) static char *allocate_large(void) { return malloc(300000); }
+__attribute__((noinline)) static char *allocate_raising(void) { return malloc(5 << 20); }
 
 static void *work(void *argument) {
     int self = (int)(intptr_t)argument, from = BLOCKS / threads * self, to = BLOCKS / threads * (self + 1);
@@ -72,6 +75,19 @@ static void trim(long before) {
     say("returned", (before - resident_kilobytes()) * 1024);
 }
 
+typedef int control(const char *name, void *old, size_t *old_bytes, void *new, size_t new_bytes);
+
+static void purge(long before) {
+    control *mallctl = (control *)dlsym(RTLD_DEFAULT, "mallctl");
+    void (*release)(void) = (void (*)(void))dlsym(RTLD_DEFAULT, "MallocExtension_ReleaseFreeMemory");
+    if (mallctl) {
+        if (mallctl("thread.tcache.flush", NULL, NULL, NULL, 0) != 0) abort();
+        if (mallctl("arena.4096.purge", NULL, NULL, NULL, 0) != 0) abort();
+    }
+    if (release) release();
+    say("returned", (before - resident_kilobytes()) * 1024);
+}
+
 // The header of a chunk has its size, and says whether it is mapped. Blocks that fit into the top are never mapped: so
 // nothing is kept there, and what the last block left is less than a page larger than that.
 static long threshold(void) {
@@ -115,15 +131,19 @@ int main(int count, char **words) {
         if (read(0, &letter, 1) != 1) return 0;
         long before = resident_kilobytes();
         if (letter == 't') trim(before);
+        if (letter == 'p') purge(before);
         if (letter == 'f') {
             for (int i = 0; i < BLOCKS; i += every) free(blocks[i]);
             trim(before);
         }
         if (letter == 'm') say("threshold", threshold());
         if (letter == 'b') {
-            char *block = malloc(5 << 20);
-            if (!block) abort();
+            // Of blocks that are as large, or smaller, the later ones raise nothing.
+            char *smaller = allocate_large(), *block = allocate_raising(), *later = malloc(5 << 20);
+            if (!smaller || !block || !later) abort();
             free(block);
+            free(later);
+            free(smaller);
             say("freed", 0);
         }
     }

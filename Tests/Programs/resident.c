@@ -1,6 +1,10 @@
-// Blocks of which parts were never written: resident SECONDS. Prints, by mincore(2), how many of the bytes of each kind
-// are on pages that are in memory; then it sleeps. The kinds are allocated by functions of their own.
+// Blocks of which parts were never written: resident SECONDS [END]. Prints, by mincore(2), how many of the bytes of
+// each kind are on pages that are in memory; then it sleeps, and ends by END: return (the default), _exit, kill, exec
+// or thread, where a second thread ends the process after the main one has ended. The kinds are allocated by functions
+// of their own.
 #define _GNU_SOURCE
+#include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +32,12 @@ static size_t resident(const char *block, size_t bytes) {
     return sum;
 }
 
+static void *end(void *unused) {
+    (void)unused;
+    usleep(100000);
+    _exit(7);
+}
+
 int main(int count, char **words) {
     untouched = allocate_untouched();
     half = allocate_half();
@@ -48,5 +58,14 @@ int main(int count, char **words) {
     printf("allocate_small %zu\n", sum);
     fflush(stdout);
     sleep(count > 1 ? (unsigned)atoi(words[1]) : 0);
-    return 0;
+    const char *how = count > 2 ? words[2] : "return";
+    if (strcmp(how, "_exit") == 0) _exit(7);
+    if (strcmp(how, "kill") == 0) raise(SIGTERM);
+    if (strcmp(how, "exec") == 0) execl("/bin/sh", "sh", "-c", "exit 7", (char *)NULL);
+    if (strcmp(how, "thread") == 0) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, end, NULL) != 0) return 1;
+        pthread_exit(NULL);
+    }
+    return 7;
 }

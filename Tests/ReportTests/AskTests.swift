@@ -43,8 +43,9 @@ import Text
         ],
         "timeline": ["firstBytes", "lastBytes", "shape", "bytesAnHour", "pValue"],
         "memory": [
-            "residentBytes", "heldBytes", "pinnedBytes", "retainedBytes", "unbookedBytes", "unclearBytes", "freeBytes",
-            "otherBytes", "fileBytes", "sharedBytes", "imageBytes",
+            "residentBytes", "heldBytes", "earlierBytes", "pinnedBytes", "retainedBytes", "unbookedBytes",
+            "unclearBytes",
+            "freeBytes", "stackBytes", "otherBytes", "fileBytes", "sharedBytes", "imageBytes",
         ],
         "verdicts": [
             "definite", "indirect", "possible", "reachable", "whole", "ofNewest", "pauseNanoseconds",

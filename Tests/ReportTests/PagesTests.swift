@@ -26,13 +26,16 @@ struct Told {
         private var linesRead = 0
         var pid: pid_t { running.pid }
 
-        init(every: Int, threads: Int) throws {
+        init(every: Int, threads: Int, allocator: String = "") throws {
             scratch = try Scratch()
             guard mkfifo(scratch.file("input"), 0o600) == 0 else { throw Failure("no FIFO") }
             input = open(scratch.file("input"), O_RDWR | O_CLOEXEC)
             running = try scratch.start(
                 [try Built.program("pins"), "\(every)", "\(threads)"],
-                variables: ["LD_PRELOAD": Built.interposer, "HEAPSUM_OUTPUT": scratch.path],
+                variables: [
+                    "LD_PRELOAD": Built.interposer + (allocator.isEmpty ? "" : ":" + allocator),
+                    "HEAPSUM_OUTPUT": scratch.path,
+                ],
                 input: scratch.file("input"))
             _ = try answer("ready")
         }
@@ -136,9 +139,36 @@ struct Told {
         let table = try pins.scratch.run([Built.products + "/heapsum", "pages", "--top", "1", "\(pins.pid)"])
         #expect(table.output.contains("malloc raised both by itself, from 131,072 bytes"), "\(table)")
         #expect(table.output.contains("allocate_kept"))
+        // Who raised it, and when: the first of two blocks of one size.
+        let words = table.output.split(whereSeparator: { $0 == " " || $0 == "\n" }).joined(separator: " ")
+        #expect(words.contains("That block was allocated by allocate_raising ← main, and freed "), "\(table)")
+        let raised = try pins.survey()["pages"]["raisedBy"].array
+        #expect(raised.count == 1 && raised[0]["chunkBytes"].int == malloc["mmapThreshold"].int)
+        #expect(raised[0]["frames"].array.contains { $0["function"].string == "allocate_raising" })
         // As far as malloc's behaviour shows it: to two pages.
         let measured = try pins.ask("m", "threshold")
         #expect(abs(measured - malloc["mmapThreshold"].int) <= 8192, "\(measured)")
+    }
+
+    /// Other allocators give back what they like, by their own calls: never more than what is foretold at the most.
+    @Test(arguments: [
+        ("libjemalloc.so.2", "mallctl(\"arena.4096.purge\")"),
+        ("libtcmalloc.so.4", "MallocExtension_ReleaseFreeMemory"),
+    ])
+    func whatOtherAllocatorsGiveBack(_ library: String, _ knob: String) throws {
+        let pins = try Pins(every: 256, threads: 0, allocator: "/usr/lib/x86_64-linux-gnu/" + library)
+        let before = try pins.survey(), pages = before["pages"], foretold = pages["retainedBytes"].int
+        let parts = ["live", "overhead", "pinned", "retained"].reduce(0) { $0 + pages[$1 + "Bytes"].int }
+        #expect(parts == pages["residentBytes"].int && pages["malloc"].isNull)
+        #expect(
+            before["rows"].array.first?["frames"].array.contains { $0["function"].string == "allocate_kept" } == true)
+        #expect(before["advice"].array.contains { $0.string?.contains(knob) == true }, "\(before["advice"])")
+        let returned = try pins.ask("p", "returned"), slack = 1 << 20
+        // Of 256 neighbours one is kept, and a run of pages for one size has fewer: so most can go.
+        #expect(foretold / 2 < returned && returned <= foretold + slack, "foretold \(foretold), returned \(returned)")
+        let after = try pins.survey()["pages"]
+        #expect(abs(pages["residentBytes"].int - returned - after["residentBytes"].int) <= slack, "\(returned)")
+        #expect(abs(after["liveBytes"].int - pages["liveBytes"].int) < 64 << 10)
     }
 
     /// All of the process's memory in one line, held against the kernel's sum.
@@ -151,7 +181,9 @@ struct Told {
         }
         let before = try resident(), memory = try pins.survey()["memory"], after = try resident()
         #expect(before == after && memory["residentBytes"].int == after)
-        let parts = ["held", "pinned", "retained", "unbooked", "unclear", "other", "file", "shared", "image"].map {
+        let parts = [
+            "held", "earlier", "pinned", "retained", "unbooked", "unclear", "stack", "other", "file", "shared", "image",
+        ].map {
             memory[$0 + "Bytes"].int
         }
         #expect(parts.reduce(0, +) == after && parts.allSatisfy { $0 >= 0 }, "\(parts)")

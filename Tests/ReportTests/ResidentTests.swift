@@ -4,6 +4,7 @@ import Glibc
 import Proc
 import TestSupport
 import Testing
+import Text
 
 @Suite struct ResidentTests {
     /// The program, waiting, and what it said of itself.
@@ -85,13 +86,66 @@ import Testing
         kill(running.pid, SIGKILL)
         _ = try running.wait()
         let told = try scratch.run([Built.products + "/heapsum", "--sort", "resident", image])
-        #expect(told.exitStatus == 2 && told.messages.contains("only in the image of a program that runs"), "\(told)")
+        #expect(told.exitStatus == 2 && told.messages.contains("only while the program runs"), "\(told)")
         let plain = try scratch.run([Built.products + "/heapsum", "--format", "json", image])
         #expect(plain.exitStatus == 0 && !plain.output.contains("residentBytes"), "\(plain)")
         for arguments in [["check", "--sort", "resident"], ["--sort", "resident", "--at", "peak"]] {
             let refused = try scratch.run([Built.products + "/heapsum"] + arguments + [image])
             #expect(refused.exitStatus == 64, "\(refused)")
         }
+    }
+
+    /// heaprun looks the pages up at the end, whichever it is; the program asked mincore just before.
+    @Test(arguments: [("return", 7), ("_exit", 7), ("kill", 143), ("exec", 7), ("thread", 7)])
+    func pagesOfTheEnd(_ end: String, _ status: Int32) throws {
+        let scratch = try Scratch()
+        let ended = try scratch.record(
+            [try Built.program("resident"), "0", end], options: ["--quiet", "--resident", "-o", "images"],
+            library: Built.interposer)
+        #expect(ended.exitStatus == status && ended.messages.isEmpty, "\(ended)")
+        var truth: [String: UInt64] = [:]
+        for line in ended.output.split(separator: "\n") {
+            let words = line.split(separator: " ")
+            if words.count == 2 { truth[String(words[0])] = UInt64(words[1]) }
+        }
+        try #require(truth.count == 4, "\(ended)")
+        let images = try scratch.shell("ls images/resident.*.heap").output.split(separator: "\n").map(String.init)
+        let image = try #require(images.first)
+        let heapsum = Built.products + "/heapsum"
+        // The image, and what is packed of it.
+        let packed = try scratch.run([heapsum, "pack", image, "-o", "copies"], directory: scratch.path)
+        #expect(packed.exitStatus == 0, "\(packed)")
+        let copy = try #require(try scratch.shell("ls copies/*.heap").output.split(separator: "\n").first)
+        for image in [image, String(copy)] {
+            let told = try scratch.run(
+                [heapsum, "--sort", "resident", "--format", "csv", image], directory: scratch.path)
+            let lines = told.output.split(whereSeparator: \.isNewline)
+            let names = try #require(lines.first, "\(told)").split(separator: ",")
+            let column = try #require(names.firstIndex(of: "resident_bytes"), "\(told)")
+            var found: [String: UInt64] = [:]
+            for line in lines.dropFirst() {
+                let cells = line.split(separator: ",", omittingEmptySubsequences: false)
+                for name in truth.keys where line.contains(name) {
+                    found[name, default: 0] += UInt64(cells[column]) ?? 0
+                }
+            }
+            #expect(found == truth, "\(end): \(told)")
+        }
+        // The pages of the live blocks alone, as far as they were in memory.
+        let pages = try scratch.run([heapsum, "pages", "--format", "json", image], directory: scratch.path)
+        let told = try JSONReader.read(Array(pages.output.utf8))
+        let rows = try #require(told["rows"]?.array, "\(pages)")
+        for name in ["allocate_untouched", "allocate_half", "allocate_scattered"] {
+            let row = rows.first { $0["frames"]?.array?.contains { $0["function"]?.string == name } == true }
+            #expect(row?["residentBytes"]?.integer == truth[name], "\(name): \(pages)")
+        }
+        #expect(told["pages"]?["atEnd"] == .bool(true) && pages.output.contains("The program has ended."))
+    }
+
+    @Test func residentNeedsHeaprunBesideTheProgram() throws {
+        let scratch = try Scratch()
+        let refused = try scratch.record(["true"], options: ["--resident", "--exec"], library: Built.interposer)
+        #expect(refused.exitStatus == 125 && refused.messages.contains("--resident needs heaprun"), "\(refused)")
     }
 
     /// Ranges of this process, from one byte to a gigabyte that was only reserved.

@@ -12,6 +12,7 @@ ASSET(holders_js, "holders.js");
 ASSET(look_js, "look.js");
 ASSET(outline_js, "outline.js");
 ASSET(page_css, "page.css");
+ASSET(pages_js, "pages.js");
 ASSET(stack_js, "stack.js");
 ASSET(state_js, "state.js");
 ASSET(table_js, "table.js");

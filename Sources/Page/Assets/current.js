@@ -7,7 +7,7 @@
 //   sort      a column, "-" before it: ascending  show      graph or outline
 //   row       the chosen stack              verdict   the kind of blocks that count; empty: all
 //   colour    module or verdict             holders   the form of their tree: outline or graph
-//   holder    a node of the holders' tree
+//   holder    a node of the holders' tree     cell      a cell of the map of pages
 
 const data = new HeapData(JSON.parse(document.getElementById('data').textContent));
 const lastMoment = data.moments.length - 1;
@@ -39,7 +39,8 @@ const state = new State({
     verdict: '',
     colour: verdicts ? 'verdict' : 'module',
     holders: 'outline',
-    holder: 0
+    holder: 0,
+    cell: -1
 });
 
 const trees = {};

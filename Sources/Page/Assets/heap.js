@@ -21,6 +21,14 @@ const holders = verdicts ? new HolderPanel(data, {
     form: form => state.set({holders: form})
 })
                          : null;
+const pageMap = data.raw.map ? new PageMap(data, {
+    choose: cell => state.set({cell}, true),
+    open: row => {
+        state.set({row}, true);
+        document.getElementById('detail').scrollIntoView({block: 'nearest'});
+    }
+})
+                             : null;
 const pickSpan = (from, to) => {
     state.set(from === null ? {at: lastMoment, against: -1, sort: ''} : {at: to, against: from, sort: ''}, true);
     announce(from === null ? 'No span picked: what is live is shown.'
@@ -116,7 +124,7 @@ function build() {
                 id: 'flame-help',
                 text: 'Click, or Enter: zoom. Arrows: move. Escape: zoom out. The outline has the same as a list.'
             })),
-        holders?.element, stacks,
+        holders?.element, stacks, pageMap?.element,
         data.raw.histograms ? section('shapes', 'Sizes, ages, lifetimes', [], histograms(data)) : null, facts()]
                              .filter(part => part));
     document.body.append(announcer);
@@ -201,6 +209,7 @@ function show(changed) {
         test: c.search.test,
         isNew: !changed || changed.has('holders') || changed.has('holder')
     });
+    if (!changed || changed.has('cell')) pageMap?.show(state.values.cell);
     table.show({columns: list, rows, sort: key, isDescending, chosen: c.row});
     count.textContent =
         `${counted(rows.length, 'stack')}${rows.length < data.rowCount ? ` of ${grouped(data.rowCount)}` : ''} · ${

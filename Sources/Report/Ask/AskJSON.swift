@@ -80,8 +80,8 @@ extension AskReport {
     }
 
     private static let memoryParts = [
-        "heldBytes", "pinnedBytes", "retainedBytes", "unbookedBytes", "unclearBytes", "freeBytes", "otherBytes",
-        "fileBytes", "sharedBytes", "imageBytes",
+        "heldBytes", "earlierBytes", "pinnedBytes", "retainedBytes", "unbookedBytes", "unclearBytes", "freeBytes",
+        "stackBytes", "otherBytes", "fileBytes", "sharedBytes", "imageBytes",
     ]
 
     private var memory: String {

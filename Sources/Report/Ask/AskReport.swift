@@ -193,7 +193,7 @@ package struct AskReport {
                 kind: .foreign, suspect: nil, amount: Amount(bytes: other &+ shared), whole: memory.total,
                 evidence: [
                     ("otherBytes", .count(other)), ("sharedBytes", .count(shared)),
-                    ("largestAddress", AskValue(largest.map { hexadecimal($0.range.lowerBound) })),
+                    ("largestAddress", AskValue(largest.map { hexadecimal($0.start) })),
                     ("largestBytes", AskValue(largest?.bytes)),
                 ], next: ["heapsum", "info", facts.name])
         ]

@@ -5,6 +5,7 @@
 
 import HeapImage
 import Reduce
+import Survey
 import Text
 
 /// A format can't show these inputs.
@@ -46,6 +47,8 @@ package struct MachineReport {
     package var frameLimit: Int?
     /// The quantity that is shown if a format has room for one, and that comes first if it has room for several.
     package var quantity: Quantity
+    /// The pages of the only image's process, for the page.
+    package var survey: PageSurvey?
 
     package init(
         _ reduction: Reduction, _ selection: RowSelection, names: FrameNames, frameLimit: Int? = nil,

@@ -53,12 +53,15 @@ extension MachineReport {
             }
         }
         if reduction.hasVerdicts { PageVerdicts.write(reduction, names, to: &data) }
+        if let survey { PageOfPages.write(survey, rows, to: &data) }
         HeapPage.writeQuantities(&data)
         data.string("sort", quantity.name)
         snapshots.write(to: &data)
         PageTimelines.write(reduction.inputs, to: &data)
         PageTimelines.writeHistograms(reduction, selection, to: &data)
-        let notes = Table.notes(reduction, selection) + PageVerdicts.notes(reduction, names)
+        let notes =
+            Table.notes(reduction, selection) + PageVerdicts.notes(reduction, names)
+            + (survey?.notes.map { "The map of pages: \($0)." } ?? [])
         HeapPage.writeWarnings(reduction, names, notes, &data)
         data.stringTable("strings")
         try HeapPage.finish(reduction, data, to: out)

@@ -15,6 +15,12 @@ extension PagesReport {
     /// Sentences, each with its figure.
     package var advice: [String] {
         guard survey.hasResidency else {
+            if survey.isOfEnd {
+                return [
+                    "The program has ended. Which pages of its live blocks were in memory then is in the image; "
+                        + "malloc's free pages, and what a trim would have given back, are not."
+                ]
+            }
             return [
                 "This is an image alone: which pages were resident is not in it, and each page with a live block "
                     + "counts. heapsum pages PID surveys a program that runs."
@@ -60,8 +66,9 @@ extension PagesReport {
         } else if mapped > normal {
             lines.append(
                 "malloc raised both by itself, from \(separated(normal)) bytes, when the program freed a block with a "
-                    + "mapping of \(separated(mapped)) bytes: blocks up to that size now come from the heap, and stay "
-                    + "there after free. MALLOC_MMAP_THRESHOLD_=\(normal) and MALLOC_TRIM_THRESHOLD_=\(normal) in the "
+                    + "mapping of \(separated(mapped)) bytes. \(textOfRaises) Blocks up to that size now come "
+                    + "from the heap, and stay there after free. MALLOC_MMAP_THRESHOLD_=\(normal) and "
+                    + "MALLOC_TRIM_THRESHOLD_=\(normal) in the "
                     + "environment keep them where they were.")
         }
         return lines
@@ -78,15 +85,23 @@ extension PagesReport {
     }
 
     private var adviceForOthers: String {
+        let sums = survey.sums
+        return "\(separated(sums.unclear)) bytes of pages have no live block: the allocator can give back no more than "
+            + "these. " + knobs
+    }
+
+    private var knobs: String {
         let allocator = reduction.inputs.first?.image.map { ImageNames.baseName($0.allocator) } ?? ""
         if allocator.contains("jemalloc") {
             return
                 "jemalloc gives free pages back after some seconds: MALLOC_CONF=dirty_decay_ms:1000,muzzy_decay_ms:0 "
-                + "does it sooner, mallctl(\"arena.4096.purge\") at once. Which it would give back is not foretold."
+                + "does it sooner, mallctl(\"arena.4096.purge\") at once. It keeps whole runs of "
+                + "pages for a size: of a run with one live block it gives nothing back."
         }
         if allocator.contains("tcmalloc") {
             return "tcmalloc keeps free pages: MallocExtension_ReleaseFreeMemory() gives them back, "
-                + "TCMALLOC_RELEASE_RATE=10 does it sooner. Which it would give back is not foretold."
+                + "TCMALLOC_RELEASE_RATE=10 does it sooner. It gives "
+                + "back whole spans: of a span with one live block nothing."
         }
         if allocator.contains("mimalloc") {
             return

@@ -14,10 +14,10 @@ extension PagesReport {
         let json = JSONReport(frameLimit: frameLimit)
         try out.write(
             "{\"schema\":\"heapsum/1\",\n\"inputs\":[\(reduction.inputs.map(json.text).joined(separator: ",\n "))],\n")
-        try out.write("\"pages\":{\"resident\":\(survey.hasResidency),\"pageBytes\":4096,")
+        try out.write("\"pages\":{\"resident\":\(survey.knowsPages),\"atEnd\":\(survey.isOfEnd),\"pageBytes\":4096,")
         try out.write("\"readNanoseconds\":\(survey.hasResidency ? "\(survey.nanoseconds)" : "null"),\n ")
         try out.write(
-            "\"\(survey.hasResidency ? "residentBytes" : "touchedBytes")\":\(survey.sums.resident),"
+            "\"\(survey.knowsPages ? "residentBytes" : "touchedBytes")\":\(survey.sums.resident),"
                 + parts.map { "\"\($0.name)\":\($0.bytes)" }.joined(separator: ",")
                 + ",\"swappedBytes\":\(survey.hasResidency ? "\(survey.swappedBytes)" : "null"),\n ")
         let full = ["0", "1/8", "1/4", "1/2", "3/4", "1"]
@@ -27,13 +27,15 @@ extension PagesReport {
                     let sums = survey.occupancy[kind.rawValue]
                     return "{\"upTo\":\"\(full[kind.rawValue])\",\"pages\":\(sums.pages),\"usedBytes\":\(sums.used)}"
                 }.joined(separator: ",") + "],\n ")
+        try out.write("\"earlier\":\(survey.earlier.map(text) ?? "null"),\n ")
         try out.write("\"arenas\":[" + arenas.map(text).joined(separator: ",\n  ") + "],\n ")
         try out.write(
             "\"sizes\":["
                 + sizes.map { sizes, sums in
                     "{\"from\":\(sizes.lowerBound),\"to\":\(sizes.upperBound),\(text(sums))}"
                 }.joined(separator: ",\n  ") + "],\n ")
-        try out.write("\"malloc\":\(survey.parameters.map(text) ?? "null")},\n")
+        try out.write("\"malloc\":\(survey.parameters.map(text) ?? "null"),\n ")
+        try out.write("\"raisedBy\":[\(raises.map { text($0, json, frameLimit) }.joined(separator: ","))]},\n")
         let parts = memory.map { $0.parts.map { "\"\($0.name)\":\($0.bytes)" }.joined(separator: ",") }
         try out.write(
             "\"memory\":"
@@ -54,8 +56,26 @@ extension PagesReport {
     }
 
     private func text(_ sums: PinSums) -> String {
-        "\"blocks\":\(sums.blocks),\"\(survey.hasResidency ? "residentBytes" : "touchedBytes")\":\(sums.live),"
+        "\"blocks\":\(sums.blocks),\"\(survey.knowsPages ? "residentBytes" : "touchedBytes")\":\(sums.live),"
             + "\"pinnedBytes\":\(sums.pinned)"
+    }
+
+    private func text(_ earlier: EarlierSums) -> String {
+        "{\"origin\":\(jsonString(earlier.origin)),\(text(earlier.sums)),\"aloneBytes\":\(earlier.sums.alone),"
+            + "\"isWhole\":\(earlier.isWhole),\"gaps\":[\(earlier.gaps.map(jsonString).joined(separator: ","))],"
+            + "\"youngerAtMost\":\(earlier.mostYounger)}"
+    }
+
+    private func text(_ raise: ThresholdRaise, _ json: JSONReport, _ frameLimit: Int?) -> String {
+        let row = Row(node: raise.node)
+        names.prepare([row])
+        let frames = names.expanded(reduction.frames(of: row), limit: frameLimit).entries.map(json.text)
+        func seconds(_ milliseconds: UInt64) -> String { "\(Double(milliseconds) / 1000)" }
+        return "{\"chunkBytes\":\(raise.freed.chunkBytes),"
+            + "\"allocatedSeconds\":\(seconds(raise.freed.allocatedMilliseconds)),"
+            + "\"freedSeconds\":\(seconds(raise.freed.freedMilliseconds)),"
+            + "\"stackKey\":\"\(reduction.stackKeys()[Int(raise.node)])\","
+            + "\"frames\":[\(frames.joined(separator: ","))]}"
     }
 
     private func text(_ arena: ArenaSums) -> String {

@@ -40,10 +40,14 @@ package struct PagesReport {
     /// The parts of the allocator's resident memory, with a name for JSON and words for people; empty ones only where
     /// they say something.
     var parts: [(name: String, bytes: UInt64, text: String)] {
-        let sums = survey.sums
+        let sums = survey.sums, earlier = survey.earlier?.sums ?? PinSums()
         let blocks = rows.reduce(0) { $0 &+ $1.sums.blocks }
         var parts: [(name: String, bytes: UInt64, text: String)] = [
-            ("liveBytes", sums.live, "live, in \(counted(blocks, "block")), as requested"),
+            ("liveBytes", sums.live &- earlier.live, "live, in \(counted(blocks, "block")), as requested"),
+            (
+                "earlierBytes", earlier.live,
+                "live \(survey.earlier?.origin ?? ""), in \(counted(earlier.blocks, "block")), as malloc gave them"
+            ),
             ("overheadBytes", sums.overhead, "their headers and rounding"),
             ("pinnedBytes", sums.pinned, "free, but pinned: a live block lies on the same page"),
         ]
@@ -52,7 +56,7 @@ package struct PagesReport {
             parts += [
                 ("trimmableBytes", sums.returned, "free pages that malloc_trim(0) would give back"),
                 ("topBytes", sums.top, "free pages at the tops of arenas, which it leaves"),
-                ("keptBytes", sums.kept, "in the caches of threads, malloc's own, or not booked"),
+                ("keptBytes", sums.kept, textOfKept),
                 ("rimBytes", sums.rims, "free pages with the record of a free chunk, which it leaves"),
                 ("unclearBytes", sums.unclear, "pages without a live block that could not be told apart"),
             ]
@@ -60,6 +64,15 @@ package struct PagesReport {
             parts.append(("retainedBytes", sums.unclear, "pages without a live block, which the allocator retains"))
         }
         return parts
+    }
+
+    /// What chunks in use are that no live block is known of.
+    var textOfKept: String {
+        guard let earlier = survey.earlier else { return "in the caches of threads, malloc's own, or not booked" }
+        return earlier.isWhole
+            ? "in the caches of threads, or malloc's own"
+            : "in use: blocks \(earlier.origin), or in the caches of threads, which can't be told apart "
+                + "(\(earlier.why))"
     }
 
     static func text(_ kind: Occupancy) -> String {

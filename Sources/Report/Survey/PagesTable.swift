@@ -35,12 +35,20 @@ package struct PagesTable {
             }
             try out.write(words.joined(separator: " · ") + "\n\n")
         }
+        if let earlier = survey.earlier, !earlier.isWhole {
+            let text =
+                "Blocks \(earlier.origin) can't \(earlier.sums.blocks > 0 ? "all " : "")be told from free memory "
+                + "(\(earlier.why)): what is called free, pinned or in caches below may be theirs."
+            try out.write(style.warning(Self.wrapped(printable(text), style.width ?? 100)) + "\n\n")
+        }
         let pages = counted(whole / 4096, "page")
         var lines = [
             (
                 whole,
                 survey.hasResidency
-                    ? "resident: the allocator's memory, \(pages)" : "on \(pages) with live blocks"
+                    ? "resident: the allocator's memory, \(pages)"
+                    : survey.isOfEnd
+                        ? "resident at the end: \(pages) with live blocks" : "on \(pages) with live blocks"
             )
         ]
         lines += report.parts.filter { $0.bytes > 0 || $0.name == "trimmableBytes" }.map { ($0.bytes, $0.text) }
@@ -123,6 +131,12 @@ package struct PagesTable {
             try out.write(style.bold(line(cells[index])) + "\n")
             try table.writeFrames(report.reduction.frames(of: Row(node: row.node)), report.names, to: out)
             try out.write("\n")
+        }
+        if let earlier = report.survey.earlier, earlier.sums.blocks > 0 {
+            let sums = earlier.sums
+            let cells = [sums.pinned, sums.live, sums.blocks, sums.alone].map(separated)
+            try out.write(
+                style.bold(line(cells)) + "\n    (no stack: blocks \(printable(earlier.origin)))\n\n")
         }
         let left = report.rows.dropFirst(rows.count)
         if !left.isEmpty {
