@@ -27,9 +27,7 @@ struct Culprits {
     func find(_ nodes: [UInt32]) -> [(frame: NamedFrame, isOwn: Bool)?] {
         let reduction = names.reduction
         let stacks = nodes.map { node in
-            reduction.frames(of: Row(node: node)).filter {
-                $0.module != SpecialModule.cut && $0.module != SpecialModule.thread
-            }
+            reduction.frames(of: Row(node: node)).filter(\.isCode)
         }
         var found = [(frame: NamedFrame, isOwn: Bool)?](repeating: nil, count: nodes.count)
         var open = Array(nodes.indices), depth = 0

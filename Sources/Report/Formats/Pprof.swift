@@ -120,7 +120,7 @@ private struct PprofProfile {
         locations[frame] = number
         let entries = report.names.expanded(frame)
         var mapping = mapping(of: frame)
-        let isPlace = frame.module != SpecialModule.cut && frame.module != SpecialModule.thread
+        let isPlace = frame.isCode
         var lines: [(function: UInt64, line: UInt64)] = []
         for entry in entries {
             // A frame outside of files has only its text, and so has a frame that a log names.
