@@ -3,7 +3,7 @@
  * program links no library, and each call costs one test. Use position-independent code (the default of most
  * compilers): in other executables a linker may resolve weak names to null for good.
  *
- * For C and C++, from any thread. Only heapsum_dump may be called in a signal handler.
+ * For C and C++, from any thread. Only heapsum_dump and heapsum_tag may be called in a signal handler.
  */
 #ifndef HEAPSUM_H
 #define HEAPSUM_H
@@ -36,8 +36,8 @@ void heapsum_resume(void) __attribute__((weak));
  *
  * Returns the earlier tag (NULL: none), to be set again at the end: tags nest. The returned text stays valid. The tag's
  * own text is copied, and may be gone after the call. The first 4,096 tags of a process are kept, of 256 KB in all; the
- * blocks of further ones are counted together. A tag longer than 255 bytes keeps its beginning. May be called in a
- * signal handler that sets the earlier tag again.
+ * blocks of further ones are counted together. A tag longer than 255 bytes keeps its beginning. A
+ * signal handler that sets a tag sets the earlier one again.
  */
 const char *heapsum_tag(const char *tag) __attribute__((weak));
 
