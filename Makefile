@@ -14,7 +14,7 @@ BUILD    = .build/heapsum
 LIBRARY  = $(BUILD)/lib/heapsum/libheapsum.so
 TOOLS    = heapsum heaprun heapdump gensyms heapwatch heaptop
 EXAMPLES = $(addprefix .build/examples/,unjoined-threads pool-slot-zero producer-consumer slow-growth \
-           session-cache lost-list shared-cycle pinned-pages)
+           session-cache lost-list shared-cycle pinned-pages three-tenants)
 
 # Optimised in every build: the interposer's speed is the program's speed. Flags that matter: initial-exec TLS needs no
 # allocation at a thread's first event; -z now and -fno-plt leave no lazy binding inside a hook; -mgeneral-regs-only
@@ -102,11 +102,11 @@ examples: $(EXAMPLES)
 # Without frame pointers, like the programs of distributions.
 .build/examples/%: Examples/%.c
 	@mkdir -p $(@D)
-	@scripts/quietly $(@F) $(CC) -std=gnu17 -O1 -g -Wall -Wextra -o $@ $< -lpthread -lm
+	@scripts/quietly $(@F) $(CC) -std=gnu17 -O1 -g -Wall -Wextra -IInterposer/include -o $@ $< -lpthread -lm
 
 .build/examples/%: Examples/%.cpp
 	@mkdir -p $(@D)
-	@scripts/quietly $(@F) $(CXX) -std=c++17 -O1 -g -Wall -Wextra -o $@ $< -lpthread -lm
+	@scripts/quietly $(@F) $(CXX) -std=c++17 -O1 -g -Wall -Wextra -IInterposer/include -o $@ $< -lpthread -lm
 
 packages:
 	@scripts/install-packages

@@ -26,6 +26,10 @@ static void book_past_ring(
     ring_bypass(kind, word, bytes, flags, tick);
 }
 
+__attribute__((noinline)) void book_tell(const void *block, size_t bytes) {
+    probe_alloc(block, bytes, heap_counted_bytes(bytes, load_relaxed(&sample_interval)));
+}
+
 static void lose(size_t bytes) {
     LOSE(lost_allocations, 1);
     LOSE(lost_bytes, bytes);
@@ -85,6 +89,7 @@ static void allocated(const struct hook *hook, const void *block, size_t bytes) 
     }
     uint64_t word = live_word(place, hook->stack, tick, bytes);
     book_past_ring(HEAP_EVENT_ALLOCATED, place.slot, word, word, bytes, 0, tick);
+    book_told(block, bytes);
 }
 
 void book_allocation(const struct hook *hook, const void *block, size_t bytes) {
@@ -125,8 +130,12 @@ void book_free(const struct hook *hook, const void *block) {
     }
     struct place place = live_find_block(block);
     uint64_t word = place.slot != NULL ? load_relaxed(place.slot) : 0;
-    if (!live_holds(place, word)) book_miss(place, word);
-    else book_past_ring(HEAP_EVENT_FREED, place.slot, 0, word, live_bytes(place, word), 0, thread_clock()->tick);
+    if (!live_holds(place, word)) {
+        book_miss(place, word);
+        return;
+    }
+    book_past_ring(HEAP_EVENT_FREED, place.slot, 0, word, live_bytes(place, word), 0, thread_clock()->tick);
+    probe_freed(block);
 }
 
 struct reallocation book_realloc_begin(const struct hook *hook, void *block) {
@@ -140,6 +149,8 @@ struct reallocation book_realloc_begin(const struct hook *hook, void *block) {
         return old;
     }
     old.bytes = live_bytes(place, old.word);
+    /* Before the call, after which another thread may get the address. If the call fails, the block is told again. */
+    probe_freed(block);
     if (unlikely(!hook_has_ring(hook))) {
         /* No in-flight record is free: the free is booked now, and undone if the call fails. */
         store_release(old.slot, 0);
@@ -159,6 +170,7 @@ struct reallocation book_realloc_begin(const struct hook *hook, void *block) {
 
 /* The call failed: the block is as it was. */
 static void give_back(const struct reallocation *old) {
+    book_told(old->block, old->bytes);
     store_release(old->slot, old->word);
     fence_compiler();
     if (old->claimed) store_release(&local.record->in_flight.phase, HEAP_IN_FLIGHT_NONE);
@@ -205,6 +217,7 @@ void book_realloc_end(const struct hook *hook, struct reallocation *old, const v
         ring_write(
             local.ring, record->head + 1, address, word, bytes, HEAP_EVENT_FLAG_REALLOC, HEAP_EVENT_ALLOCATED, tick);
         store_release(place.slot, word);
+        book_told(moved, bytes);
         record->last_allocated_address = address;
         if (unlikely(local.ignoring != 0)) hints_ignore(address);
     }

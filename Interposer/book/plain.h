@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/atomics.h"
+#include "base/probes.h"
 #include "book/live.h"
 #include "book/ring.h"
 #include "image/image.h"
@@ -28,6 +29,12 @@ __attribute__((cold)) bool book_miss_free(struct place place, uint64_t word, con
 void book_allocation_elsewhere(const void *block, size_t bytes, uint32_t stack);
 bool book_free_elsewhere(const void *block);
 
+/* Tells tracers of a block. Outside the common path, because the weight needs the interval. */
+__attribute__((cold)) void book_tell(const void *block, size_t bytes);
+static inline __attribute__((always_inline)) void book_told(const void *block, size_t bytes) {
+    if (probe_alloc_is_on()) book_tell(block, bytes);
+}
+
 /* Writes an event to this thread's ring. Between the entry and the head, the slot is set to `publish`. */
 static inline __attribute__((always_inline)) void book_in_ring(uint32_t kind, uintptr_t address, uint64_t *slot,
     uint64_t publish, uint64_t word, size_t bytes, uint32_t flags, uint32_t tick) {
@@ -45,6 +52,7 @@ static inline __attribute__((always_inline)) void book_publish(
     uint64_t word = live_word(place, stack, tick, bytes);
     local.record->last_allocated_address = (uintptr_t)block;
     book_in_ring(HEAP_EVENT_ALLOCATED, (uintptr_t)block, place.slot, word, word, bytes, 0, tick);
+    book_told(block, bytes);
 }
 
 static inline __attribute__((always_inline)) bool book_take_away(struct place place, const void *block) {
@@ -53,6 +61,7 @@ static inline __attribute__((always_inline)) bool book_take_away(struct place pl
     uint32_t flags = local.record->last_allocated_address == (uintptr_t)block ? HEAP_EVENT_FLAG_TEMPORARY : 0;
     book_in_ring(
         HEAP_EVENT_FREED, (uintptr_t)block, place.slot, 0, word, live_bytes(place, word), flags, thread_clock()->tick);
+    probe_freed(block);
     return true;
 }
 

@@ -14,6 +14,7 @@
 #include "process/dump.h"
 #include "process/request.h"
 #include "process/start.h"
+#include "stacks/tags.h"
 #include "threads/hook.h"
 #include "threads/thread.h"
 
@@ -35,6 +36,10 @@ EXPORT void heapsum_mark(const char *name) {
     store_release(&mark->number, number);
     or_relaxed(&image.header->flags, HEAP_FLAG_MARKS);
 }
+
+/* Not only while the process is recorded: a recording that begins later finds the tags that threads have then. */
+extern const char *heapsum_tag(const char *tag);
+EXPORT const char *heapsum_tag(const char *tag) { return tags_set(tag); }
 
 extern void heapsum_pause(void);
 EXPORT void heapsum_pause(void) {

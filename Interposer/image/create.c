@@ -24,6 +24,7 @@ static struct heap_header plan;
 #define SHRINKS_FOR_VALGRIND 6
 #define THREADS_MOST 32768u
 #define MODULES_MOST 0xFFFDu
+_Static_assert(MODULES_MOST <= HEAP_MODULE_TAG, "a module's number is below those that stand for none");
 
 static uint64_t round_up(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
 

@@ -68,6 +68,7 @@ enum heap_flags {
      * counts their frees */
     HEAP_FLAG_ATTACHED = 1u << 11,
     HEAP_FLAG_DETACHED = 1u << 12, /* recording was ended from outside; the program went on */
+    HEAP_FLAG_TAGS = 1u << 14,     /* stacks may begin with a tag (HEAP_MODULE_TAG) */
     /* packed: has PAGES, the pages of live blocks that were in memory when the program ended (`heaprun --resident`) */
     HEAP_FLAG_PAGES = 1u << 16,
 };
@@ -245,6 +246,7 @@ static inline uint64_t heap_tick_milliseconds(uint32_t tick) { /* the first mill
 #define HEAP_FRAME_MODULE_SHIFT 48
 #define HEAP_FRAME_OFFSET_MASK 0xFFFFFFFFFFFFull
 #define HEAP_MODULE_NONE 0u        /* no module was at the address; the offset is the absolute address */
+#define HEAP_MODULE_TAG 0xFFFDu    /* a root frame: the offset is a tag's text, as heap_tag_frame makes it */
 #define HEAP_MODULE_THREAD 0xFFFEu /* a root frame: the offset is the thread's tid */
 #define HEAP_MODULE_CUT 0xFFFFu    /* frames are missing here: the offset says why */
 
@@ -262,6 +264,19 @@ static inline uint64_t heap_frame_make(uint32_t module, uint64_t offset) {
 }
 static inline uint32_t heap_frame_module(uint64_t frame) { return (uint32_t)(frame >> HEAP_FRAME_MODULE_SHIFT); }
 static inline uint64_t heap_frame_offset(uint64_t frame) { return frame & HEAP_FRAME_OFFSET_MASK; }
+
+/* A tag is what the program says a thread works for (heapsum_tag). Its text lies in STRINGS: the offset there in the
+ * upper 32 bits of the frame's offset, the bytes in the lower 16. A text without bytes stands for the tags beyond the
+ * first HEAP_TAGS_MOST. */
+#define HEAP_TAGS_MOST 4096u
+#define HEAP_TAG_BYTES 255u
+static inline uint64_t heap_tag_frame(struct heap_string text) {
+    return heap_frame_make(HEAP_MODULE_TAG, (uint64_t)text.offset << 16 | text.length);
+}
+static inline struct heap_string heap_tag_string(uint64_t frame) {
+    struct heap_string text = {(uint32_t)(heap_frame_offset(frame) >> 16), (uint32_t)(frame & 0xFFFF)};
+    return text;
+}
 
 /*
  * One entry of the stack tree. A parent is an older entry: its number is lower. If two threads insert the same frame at

@@ -3,7 +3,7 @@
  * program links no library, and each call costs one test. Use position-independent code (the default of most
  * compilers): in other executables a linker may resolve weak names to null for good.
  *
- * For C and C++, from any thread. Only heapsum_dump may be called in a signal handler.
+ * For C and C++, from any thread. Only heapsum_dump and heapsum_tag may be called in a signal handler.
  */
 #ifndef HEAPSUM_H
 #define HEAPSUM_H
@@ -28,6 +28,18 @@ void heapsum_mark(const char *name) __attribute__((weak));
  */
 void heapsum_pause(void) __attribute__((weak));
 void heapsum_resume(void) __attribute__((weak));
+
+/*
+ * Says what this thread works for from now on: a request, a tenant, a query. The tag becomes the outermost frame of the
+ * stacks that this thread allocates from, so `heapsum --by tag` and all views of stacks tell tags apart. NULL or "": no
+ * tag, as in a new thread.
+ *
+ * Returns the earlier tag (NULL: none), to be set again at the end: tags nest. The returned text stays valid. The tag's
+ * own text is copied, and may be gone after the call. The first 4,096 tags of a process are kept, of 256 KB in all; the
+ * blocks of further ones are counted together. A tag longer than 255 bytes keeps its beginning. A
+ * signal handler that sets a tag sets the earlier one again.
+ */
+const char *heapsum_tag(const char *tag) __attribute__((weak));
 
 /*
  * Finds out which blocks are lost, and writes a dump that says so, as `heapdump --leaks` does. heaprun does it from
@@ -55,11 +67,26 @@ void heapsum_unroot(const void *start, size_t bytes) __attribute__((weak));
 /* A weak function that is missing is a null pointer. Inside its own macro a name means the function. */
 #define heapsum_dump() ((void)(heapsum_dump ? (heapsum_dump(), 0) : 0))
 #define heapsum_mark(name) ((void)(heapsum_mark ? (heapsum_mark(name), 0) : 0))
+#define heapsum_tag(tag) (heapsum_tag ? heapsum_tag(tag) : (const char *)0)
 #define heapsum_pause() ((void)(heapsum_pause ? (heapsum_pause(), 0) : 0))
 #define heapsum_resume() ((void)(heapsum_resume ? (heapsum_resume(), 0) : 0))
 #define heapsum_leaks() (heapsum_leaks ? heapsum_leaks() : -1)
 #define heapsum_ignore(block) ((void)(heapsum_ignore ? (heapsum_ignore(block), 0) : 0))
 #define heapsum_root(start, bytes) ((void)(heapsum_root ? (heapsum_root((start), (bytes)), 0) : 0))
 #define heapsum_unroot(start, bytes) ((void)(heapsum_unroot ? (heapsum_unroot((start), (bytes)), 0) : 0))
+
+#ifdef __cplusplus
+/* Sets a tag until the end of the scope, on the thread that it began on: heapsum_tag_scope scope("tenant 42"); */
+class heapsum_tag_scope {
+  public:
+    explicit heapsum_tag_scope(const char *tag) : earlier(heapsum_tag(tag)) {}
+    ~heapsum_tag_scope() { (void)heapsum_tag(earlier); }
+
+  private:
+    heapsum_tag_scope(const heapsum_tag_scope &);
+    heapsum_tag_scope &operator=(const heapsum_tag_scope &);
+    const char *earlier;
+};
+#endif
 
 #endif

@@ -27,6 +27,7 @@
 #include "base/options.h"
 #include "image/image.h"
 #include "stacks/scratch.h"
+#include "stacks/tags.h"
 #include "stacks/tree.h"
 #include "stacks/unwind_own.h"
 
@@ -171,10 +172,19 @@ static void begin(struct memo *memo, bool cut) {
     memo->count = 0;
     memo->root_count = 0;
     *FRAME(memo, -1) = (struct memo_frame){.hash = tree_seed, .depth = cut ? MEMO_CUT : 0};
+    if (memo->tag != 0) memo->roots[memo->root_count++] = tags_frame(memo->tag);
     if (options.threads) memo->roots[memo->root_count++] = thread_root();
     if (cut) memo->roots[memo->root_count++] = heap_frame_make(HEAP_MODULE_CUT, 0);
     for (uint32_t i = 0; i < memo->root_count; i++)
         FRAME(memo, -1)->hash = tree_hash(FRAME(memo, -1)->hash, memo->roots[i]);
+}
+
+/* Forgets a memo's entries, because they are rooted in another tag than the thread's. A tag that a signal handler sets
+ * meanwhile counts from the next stack on. */
+static __attribute__((noinline)) void retag(struct memo *memo) {
+    memo->count = memo->outer = 0;
+    fence_compiler();
+    memo->tag = local.tag;
 }
 
 /* Writes field by field: a frame that is built elsewhere and copied as a whole stalls on its own stores, for twelve
@@ -316,6 +326,7 @@ uint32_t memo_stack(struct scratch *scratch, const uintptr_t leaf_pc, const uint
         || unlikely(memory->generation != loader_generation()))
         memo = memo_for(memory, leaf_sp);
     if (unlikely(memo == NULL)) return 0;
+    if (unlikely(memo->tag != local.tag)) retag(memo);
     uintptr_t high = memo->bounds.high;
     struct machine_state state = {leaf_pc, leaf_sp, fp};
     const struct pc_entry leaf = known_pc(scratch, leaf_pc - 1);

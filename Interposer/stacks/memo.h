@@ -11,6 +11,7 @@
 
 #include "stacks/step.h"
 #include "stacks/tree.h"
+#include "threads/thread.h"
 
 struct pcs;
 struct scratch;
@@ -61,9 +62,10 @@ struct memo {
     /* … `bounds.low` is raised so that equally deep stacks are not tried again; this is its true value … */
     uintptr_t deep_low;
     uint32_t deep_skips; /* … and this counts the stacks not tried: one in MEMO_DEEP_TRIES is */
+    uint32_t tag;        /* the thread's, of the last stack. The entries are rooted in it */
     uintptr_t zero;      /* always 0: the word that always holds its value */
-    /* the frames outside the outermost one: the thread's own root, and the cut if the unwinding gave up */
-    uint64_t roots[2];
+    /* the frames outside the outermost one: the tag, the thread's own root, and the cut if the unwinding gave up */
+    uint64_t roots[3];
     uint32_t root_count;
     uint16_t hints[MEMO_HINTS]; /* likely entry for a stack pointer; verified before use */
     struct memo_word words[MEMO_GROUP + MEMO_WORDS];
@@ -149,8 +151,8 @@ static inline __attribute__((always_inline)) uint32_t memo_usual(struct memory *
     if (unlikely(leaf->pc != pc) || unlikely(leaf->sp != sp) || unlikely(at >= memo->count)) return 0;
     const struct memo_frame *frame = MEMO_FRAME(memo, at);
     if (unlikely(MEMO_WORD(memo, at)->address != leaf->address) || unlikely(frame->leaf_pc != pc)
-        || unlikely(frame->flags != 0) || unlikely(leaf->generation != loader_generation())
-        || unlikely(!memo_holds(memo, at + 1)))
+        || unlikely(memo->tag != local.tag) || unlikely(frame->flags != 0)
+        || unlikely(leaf->generation != loader_generation()) || unlikely(!memo_holds(memo, at + 1)))
         return 0;
     memo->outer = at + 1;
     memo->leaf_pc = pc;

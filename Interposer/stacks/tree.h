@@ -44,8 +44,8 @@ struct tree_stack tree_stack(uint32_t node, const uint64_t *frames, uint32_t *no
 struct stack_space {
     size_t count;
     uint64_t hash;                           /* of the frames so far */
-    uint64_t frames[OPTIONS_DEPTH_MOST + 3]; /* and the thread's own frame, and the cuts */
-    uint32_t nodes[OPTIONS_DEPTH_MOST + 3];
+    uint64_t frames[OPTIONS_DEPTH_MOST + 4]; /* and the tag, the thread's own frame, and the cuts */
+    uint32_t nodes[OPTIONS_DEPTH_MOST + 4];
 };
 
 static inline void stack_begin(struct stack_space *space) {

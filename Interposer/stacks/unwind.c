@@ -14,6 +14,7 @@
 #include "stacks/memo.h"
 #include "stacks/modules.h"
 #include "stacks/rules.h"
+#include "stacks/tags.h"
 #include "stacks/tree.h"
 #include "stacks/unwind_own.h"
 #include "threads/hook.h"
@@ -65,6 +66,8 @@ static uint32_t stack_of(
     size_t outermost = count > depth && pcs->complete ? depth / 4 : 0;
     size_t innermost = count > depth ? depth - outermost : count;
     stack_begin(space);
+    const uint32_t tag = local.tag;
+    if (tag != 0) stack_append(space, tags_frame(tag));
     if (options.threads) stack_append(space, thread_root());
     for (size_t i = 0; i < outermost; i++)
         stack_append(space, frame_of((uintptr_t)pcs->values[count - 1 - i], modules));

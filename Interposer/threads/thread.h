@@ -72,6 +72,7 @@ struct local {
     uint32_t index;
     uint32_t unwinding;         /* above 0: a stack is being unwound */
     uint32_t ignoring;          /* above 0: what the thread allocates is no leak (hooks/lsan_api.c) */
+    uint32_t tag;               /* what the program says it works for (stacks/tags.h); 0: nothing */
     uintptr_t runtime_operator; /* the last operator new or delete that a hook found by its caller and called */
 };
 

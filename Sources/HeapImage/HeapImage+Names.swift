@@ -78,6 +78,17 @@ extension HeapImage {
         }
     }
 
+    /// The text of a tag's frame (`HEAP_MODULE_TAG`); nil, with a note, if it can't be read.
+    package func tag(_ frame: UInt64) -> [UInt8]? {
+        let text = heap_tag_string(frame)
+        guard text.offset != 0, text.length <= UInt32(HEAP_TAG_BYTES) else {
+            note("a tag longer than \(HEAP_TAG_BYTES) bytes, or without a text", at: place(of: .nodes, 0))
+            return nil
+        }
+        let bytes = string(text, limit: Int(HEAP_TAG_BYTES))
+        return bytes.count == Int(text.length) ? bytes : nil
+    }
+
     /// The same as text. The bytes can be restored from it: see `pathText`.
     package func text(_ string: heap_string, limit: Int) -> String {
         pathText(self.string(string, limit: limit))
@@ -89,7 +100,7 @@ extension HeapImage {
     package func modules() -> [Module] {
         var modules = [Module()]
         forEachEntry(of: .modules, as: heap_module.self, from: 1) { index, entry in
-            guard index < Int(HEAP_MODULE_THREAD) else { return }
+            guard index < Int(HEAP_MODULE_TAG) else { return }
             var module = Module()
             if entry.flags & HEAP_MODULE_READY.rawValue != 0 {
                 module.isKnown = true

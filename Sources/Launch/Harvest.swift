@@ -362,7 +362,7 @@ private func largestStacks(_ image: HeapImage, _ census: Census) -> [LargeStack]
             bytes: row.bytes, blocks: row.blocks,
             frames: row.frames.compactMap { frame in
                 let number = heap_frame_module(frame)
-                guard number != HEAP_MODULE_CUT, number != HEAP_MODULE_THREAD else { return nil }
+                guard number < HEAP_MODULE_TAG else { return nil }
                 let module = Int(number) < modules.count && modules[Int(number)].isKnown ? modules[Int(number)] : nil
                 return ModuleFrame(
                     path: module?.path ?? [], buildID: module?.buildID ?? [], file: module.flatMap(expectedFile),

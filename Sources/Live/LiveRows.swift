@@ -6,13 +6,14 @@ import Report
 
 /// What a row of the live table stands for.
 package enum LiveGrouping: String, CaseIterable, Sendable {
-    case stack, function, module
+    case stack, function, module, tag
 
     var grouping: Grouping {
         switch self {
         case .stack: .stack
         case .function: .function
         case .module: .module
+        case .tag: .tag
         }
     }
 }

@@ -71,7 +71,7 @@ extension Reduction {
         var result = FilteredRows()
         let aged = filter.isOfAges ? partByAge(filter) : []
         for (index, row) in rows.enumerated() {
-            if let thread = filter.thread, root(of: row) != Frame(module: SpecialModule.thread, offset: thread) {
+            if let thread = filter.thread, threadFrame(of: row)?.offset != thread {
                 result.leaveOut(row, of: filter.moment)
                 continue
             }
@@ -112,10 +112,11 @@ extension Reduction {
         return result
     }
 
-    private func root(of row: Row) -> Frame? {
-        var root: Frame?
-        tree.forEachFrame(of: row.node) { root = $0 }
-        return root
+    /// The frame that names a row's thread: the outermost, or the next one inside of a tag.
+    package func threadFrame(of row: Row) -> Frame? {
+        var thread: Frame?
+        tree.forEachFrame(of: row.node) { if $0.module == SpecialModule.thread { thread = $0 } }
+        return thread
     }
 
     /// For each row, the part that passes and the bytes that can't be decided.

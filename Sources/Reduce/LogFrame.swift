@@ -61,6 +61,8 @@ package struct LogFrame: Hashable {
     }
     /// The text before a thread's number, if a thread is the root of a stack.
     package static let threadText = "thread "
+    /// The text before a tag.
+    package static let tagText = "tag "
 }
 
 extension LogFrame {
@@ -124,6 +126,14 @@ package struct LogFrameTable {
 
 extension LogFrame {
     private static let threadPrefix = Array(threadText.utf8)
+    private static let tagPrefix = Array(tagText.utf8)
+
+    /// The tag, if the frame stands for one: its address is 0.
+    var tag: StackTag? {
+        guard address == 0, module.isEmpty, file.isEmpty, name.starts(with: Self.tagPrefix) else { return nil }
+        let text = Array(name.dropFirst(Self.tagPrefix.count))
+        return [StackTag.more, .unreadable].first { Array($0.description.utf8) == text } ?? .text(text)
+    }
 
     /// The thread's number, if the frame stands for a thread.
     var thread: UInt64? {

@@ -41,7 +41,7 @@ extension Reduction {
         input.verdict = image.storedVerdict()
         let heldBefore = rows.map { $0.blocks > 0 }
         rowsOfStacks[inputs.count] = fold(census, interned, isSampled: image.isSampled)
-        modulesOfInputs[inputs.count] = numbers
+        numbersOfInputs[inputs.count] = numbers
         // After everything was read, because damage is found while reading.
         input.damages = image === original ? image.damages : original.damages + image.damages
         if let moments { input.passedOver.append(moments) }
@@ -65,12 +65,13 @@ extension Reduction {
     /// Adds the modules and nodes of an image, and the names that it stores. `interned` maps the image's nodes to this
     /// tree's; it may hold nodes of an earlier call and is extended.
     ///
-    /// - Returns: the reduction's number of each of its modules.
+    /// - Returns: the reduction's number of each of its modules, and of the tags of the nodes that are new.
     /// - Complexity: O(nodes)
     @discardableResult
-    package func intern(nodesOf image: HeapImage, into interned: inout [UInt32]) -> [UInt32] {
+    package func intern(nodesOf image: HeapImage, into interned: inout [UInt32]) -> ImageNumbers {
         let nodes = image.nodes()
-        let numbers = image.modules().map { module in
+        var numbers = ImageNumbers()
+        numbers.modules = image.modules().map { module in
             module.isKnown
                 ? self.module(
                     path: module.path, buildID: module.buildID, identity: ReducedModule.FileIdentity(module),
@@ -79,6 +80,7 @@ extension Reduction {
                 : SpecialModule.none
         }
         if interned.isEmpty { interned.append(0) }
+        numbers.tags = tags(nodes.frames.dropFirst(interned.count), of: image)
         // Parents are older, so one pass in order meets each parent before its children.
         for node in interned.count ..< max(nodes.count, interned.count) {
             let parent = interned[Int(nodes.parents[node])]
@@ -88,16 +90,18 @@ extension Reduction {
         return numbers
     }
 
-    func frame(_ raw: UInt64, _ numbers: [UInt32]) -> Frame {
+    func frame(_ raw: UInt64, _ numbers: ImageNumbers) -> Frame {
         let module = UInt32(truncatingIfNeeded: raw >> 48), offset = raw & 0xFFFF_FFFF_FFFF
         switch module {
         case 0: return Frame(module: SpecialModule.none, offset: offset)
+        case RawModule.tag: return numbers.tags[raw] ?? tag(.unreadable)
         case RawModule.thread: return Frame(module: SpecialModule.thread, offset: offset)
         case RawModule.cut:
             return Frame(module: SpecialModule.cut, offset: offset < UInt64(LogFrame.cutTexts.count) ? offset : 0)
         default:
             return Frame(
-                module: Int(module) < numbers.count ? numbers[Int(module)] : SpecialModule.none, offset: offset)
+                module: Int(module) < numbers.modules.count ? numbers.modules[Int(module)] : SpecialModule.none,
+                offset: offset)
         }
     }
 
@@ -146,6 +150,7 @@ extension Reduction {
 
 /// Module numbers in an image's frames that stand for no file.
 private enum RawModule {
+    static let tag: UInt32 = 0xFFFD
     static let thread: UInt32 = 0xFFFE
     static let cut: UInt32 = 0xFFFF
 }

@@ -17,10 +17,11 @@ package final class Reduction {
     private var rowOfNode: [UInt32] = []
     private var moduleNumbers: [ModuleKey: UInt32] = [:]
     private var namedFrames = LogFrameTable()
+    private var tags = TagTable()
     /// For each input that is an image: the row of each of its stacks, plus one; 0 if there is none.
     var rowsOfStacks: [Int: [UInt32]] = [:]
-    /// For each input that is an image: the reduction's number of each of its modules.
-    var modulesOfInputs: [Int: [UInt32]] = [:]
+    /// For each input that is an image: the reduction's number of each of its modules and tags.
+    var numbersOfInputs: [Int: ImageNumbers] = [:]
     var storedFrames = StoredFrameTable()
     /// For each input whose process runs: its pages, once they were asked for.
     var pagesOfInputs: [Int: ResidentPages] = [:]
@@ -57,6 +58,7 @@ package final class Reduction {
     /// A log's frame, in the form that rows have.
     package func frame(_ frame: LogFrame) -> Frame {
         if frame == .cut { return Frame(module: SpecialModule.cut, offset: 0) }
+        if let tag = frame.tag { return self.tag(tag) }
         if let thread = frame.thread { return Frame(module: SpecialModule.thread, offset: thread) }
         if let address = frame.address, frame.name.isEmpty && frame.module.isEmpty && frame.file.isEmpty {
             return Frame(module: SpecialModule.none, offset: address)
@@ -66,6 +68,21 @@ package final class Reduction {
         }
         return Frame(module: SpecialModule.named, offset: namedFrames.number(of: frame))
     }
+
+    /// The frame of a tag.
+    package func tag(_ tag: StackTag) -> Frame { Frame(module: SpecialModule.tag, offset: tags.number(of: tag)) }
+
+    /// The tag of a row's stack; nil if it has none.
+    ///
+    /// - Complexity: O(depth)
+    package func tag(of row: Row) -> StackTag? {
+        var root: Frame?
+        tree.forEachFrame(of: row.node) { root = $0 }
+        return root.flatMap(tag(of:))
+    }
+
+    /// The tag that a frame stands for; nil for any other frame.
+    package func tag(of frame: Frame) -> StackTag? { frame.module == SpecialModule.tag ? tags[frame.offset] : nil }
 
     /// What a log says about a frame; nil for a frame of an image, and for an address without a name.
     package func logFrame(_ frame: Frame) -> LogFrame? {

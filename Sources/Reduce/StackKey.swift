@@ -12,7 +12,8 @@
 //
 // with offsets and addresses as 8 bytes, lowest byte first. A module's offset is the return address less the module's
 // load bias. The frame that names the thread (heaprun --threads) contributes no bytes, because threads have other
-// numbers in every run. The empty stack's key is FNV's offset basis.
+// numbers in every run. Nor does a tag (heapsum_tag): it says for whom the code ran, not which code. The empty stack's
+// key is FNV's offset basis.
 
 import HeapImage
 import Text
@@ -62,7 +63,7 @@ extension Reduction {
             var key = keys[Int(tree.parents[node])]
             let frame = tree.frames[node]
             switch frame.module {
-            case SpecialModule.thread: break
+            case SpecialModule.thread, SpecialModule.tag: break
             case SpecialModule.cut: key.add(CollectionOfOne(UInt8(ascii: "c")))
             case SpecialModule.none:
                 key.add(CollectionOfOne(UInt8(ascii: "a")))

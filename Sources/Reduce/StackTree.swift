@@ -24,7 +24,17 @@ package enum SpecialModule {
     package static let cut: UInt32 = 2
     /// A log named the frame; the offset is its number among the reduction's named frames.
     package static let named: UInt32 = 3
-    static let count = 4
+    /// What the program said the thread works for (heapsum_tag): the outermost frame; the offset is the tag's number
+    /// among the reduction's tags.
+    package static let tag: UInt32 = 4
+    static let count = 5
+}
+
+extension Frame {
+    /// Whether the frame is a place in code: not a thread, a tag, or a cut.
+    package var isCode: Bool {
+        module != SpecialModule.cut && module != SpecialModule.thread && module != SpecialModule.tag
+    }
 }
 
 /// Interned stacks. Node 0 is the empty stack.
@@ -41,6 +51,9 @@ package struct StackTree {
 
     /// Whether any stack names its thread.
     package var hasThreads: Bool { frames.contains { $0.module == SpecialModule.thread } }
+
+    /// Whether any stack has a tag.
+    package var hasTags: Bool { frames.contains { $0.module == SpecialModule.tag } }
 
     /// The node of `frame` called from `parent`.
     ///

@@ -12,9 +12,7 @@ struct StoredFrameTable {
     mutating func add(_ names: StoredNames, frame: (UInt64) -> Frame) {
         for (raw, entries) in names.frames {
             let frame = frame(raw)
-            guard frame.module != SpecialModule.cut && frame.module != SpecialModule.thread, places[frame] == nil else {
-                continue
-            }
+            guard frame.isCode, places[frame] == nil else { continue }
             places[frame] = (sources.count, entries)
         }
         sources.append(names)
@@ -38,7 +36,7 @@ extension Reduction {
     ///
     /// - Complexity: O(nodes)
     package func frames(ofInput input: Int) -> [(raw: UInt64, frame: Frame)] {
-        guard inputs.indices.contains(input), let image = inputs[input].image, let numbers = modulesOfInputs[input]
+        guard inputs.indices.contains(input), let image = inputs[input].image, let numbers = numbersOfInputs[input]
         else { return [] }
         return Set(image.nodes().frames.dropFirst()).sorted().map { ($0, frame($0, numbers)) }
     }

@@ -129,7 +129,8 @@ package final class FrameNames {
         if result.function == nil, frame.module == SpecialModule.none, let stored = stored(frame) {
             result.takeSymbol(of: stored)
         }
-        if frame.module != SpecialModule.cut && frame.module != SpecialModule.thread {
+        if let tag = reduction.tag(of: frame) { result.function = LogFrame.tagText + tag.description }
+        if frame.isCode {
             result.address = reduction.address(of: frame)
         }
         named[frame] = result
@@ -238,7 +239,7 @@ package final class FrameNames {
         let frames = reduction.frames(ofInput: input)
         prepare(frames: frames.map(\.frame))
         var result: [StoredFrame] = []
-        for (raw, frame) in frames where frame.module != SpecialModule.cut && frame.module != SpecialModule.thread {
+        for (raw, frame) in frames where frame.isCode {
             let entries = expanded(frame)
             let isNamed = entries.contains { $0.function != nil }
             if !isNamed && (failed[frame.module] != nil || !reduction.modules[Int(frame.module)].isFile) { continue }

@@ -99,6 +99,14 @@ package struct InfoReport {
                         + "the "
                         + "known part of their stack"))
         }
+        if image.hasFlag(HEAP_FLAG_TAGS) {
+            let tags = Set(image.nodes().frames.filter { heap_frame_module($0) == HEAP_MODULE_TAG })
+            let kept = tags.filter { heap_tag_string($0).length > 0 }
+            try line(
+                "tags",
+                separated(UInt64(kept.count)) + (kept.count < tags.count ? " and more than are kept, as one" : "")
+                    + " (heapsum --by tag)")
+        }
         if image.hasFlag(HEAP_FLAG_FULL) {
             try line(
                 "full", style.warning("recording of new blocks stopped at \(separated(header.maximum_bytes)) bytes"))

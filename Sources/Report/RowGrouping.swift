@@ -10,7 +10,7 @@ import Symbols
 
 /// What a row stands for.
 package enum Grouping: String, CaseIterable, Sendable {
-    case stack, function, module, file, line, thread, size
+    case stack, function, module, file, line, thread, tag, size
 
     /// The name of one row, in messages and headings.
     package var noun: String { rawValue }
@@ -30,13 +30,12 @@ extension FrameNames {
         case .size: return reduction.groupedBySize(rows, of: blocks)
         case .thread:
             return reduction.grouped(rows) { row in
-                var root: Frame?
-                reduction.tree.forEachFrame(of: row.node) { root = $0 }
-                guard let root, root.module == SpecialModule.thread else {
+                guard let thread = reduction.threadFrame(of: row) else {
                     return RowKey("not recorded", label: "not recorded (heaprun --threads records each block's thread)")
                 }
-                return RowKey("\(root.offset)", label: LogFrame.threadText + "\(root.offset)")
+                return RowKey("\(thread.offset)", label: LogFrame.threadText + "\(thread.offset)")
             }
+        case .tag: return reduction.grouped(rows, by: tagKey)
         case .function, .module, .file, .line:
             let keys = keys(of: rows, grouping)
             var next = 0
@@ -47,12 +46,16 @@ extension FrameNames {
         }
     }
 
-    /// Each row's key, from the innermost frame that allocated for itself; not for stacks, threads and sizes.
+    private func tagKey(_ row: Row) -> RowKey { RowKey(reduction.tag(of: row)?.description ?? "no tag") }
+
+    /// Each row's key, from the innermost frame that allocated for itself, or its tag; not for stacks, threads
+    /// and sizes.
     ///
     /// - Complexity: a look-up of a few frames' sources for each row
     package func keys(of rows: [Row], _ grouping: Grouping) -> [RowKey] {
+        if grouping == .tag { return rows.map(tagKey) }
         let stacks = rows.map { row in
-            reduction.frames(of: row).filter { $0.module != SpecialModule.cut && $0.module != SpecialModule.thread }
+            reduction.frames(of: row).filter(\.isCode)
         }
         var keys = [RowKey?](repeating: nil, count: rows.count)
         var open = Array(rows.indices)

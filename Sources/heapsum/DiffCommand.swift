@@ -80,7 +80,7 @@ struct DiffCommand: ParsableCommand {
         }
         if selection.by == .size {
             throw ValidationError(
-                "--by size takes the blocks of one moment; for a diff use stack, function, module, file, line or "
+                "--by size takes the blocks of one moment; for a diff use stack, function, module, file, line, tag or "
                     + "thread."
             )
         }

@@ -51,7 +51,7 @@ struct Heaptop: ParsableCommand {
     @Option(help: "What the rows are ordered by: live, blocks, growth, minute, rate.")
     var sort = LiveSort.live
 
-    @Option(help: "What a row is: stack, function, module.")
+    @Option(help: "What a row is: stack, function, module, tag.")
     var by = LiveGrouping.stack
 
     @Option(help: ArgumentHelp("How often the table is renewed.", valueName: "time"))

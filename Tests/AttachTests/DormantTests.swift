@@ -4,6 +4,7 @@
 import CHeapImage
 import Glibc
 import HeapImage
+import Reduce
 import TestSupport
 import Testing
 
@@ -90,6 +91,31 @@ import Testing
             #expect((39 ... 40).contains(image.losses.unmatched_frees), "\(image.losses.unmatched_frees)")
             #expect(image.losses.lost_allocations == 0 && image.losses.early_allocations == 0)
             #expect(try program.scratch.shell("ls own").output.isEmpty)
+        }
+        #expect(try program.ask("quit") == "bye")
+        #expect(try program.wait().exitStatus == 7)
+    }
+
+    // A tag belongs to the thread, not to a recording: one that is set while nothing is recorded counts later.
+    @Test func aTagFromBeforeTheRecordingCounts() throws {
+        let program = try dormant()
+        #expect(try program.answer() == "ready")
+        #expect(try program.ask("tag set before") == "tagged")
+        for round in 1 ... 2 {
+            _ = try arm(program)
+            _ = try program.ask("take 1")
+            _ = try program.ask("take 100")
+            if round == 2 { _ = try program.ask("tag set while recorded") }
+            _ = try program.ask("take 200")
+            let reduction = Reduction()
+            try reduction.add(program.detach())
+            var blocks: [String: UInt64] = [:]
+            for row in reduction.rows { blocks[reduction.tag(of: row)?.description ?? "", default: 0] += row.blocks }
+            // The first allocation may be the call that begins the recording.
+            let first = blocks["set before", default: 0]
+            #expect(
+                blocks["", default: 0] == 0 && (round == 1 ? 300 ... 301 : 100 ... 101).contains(first), "\(blocks)")
+            #expect(blocks["set while recorded"] == (round == 1 ? nil : 200), "\(blocks)")
         }
         #expect(try program.ask("quit") == "bye")
         #expect(try program.wait().exitStatus == 7)

@@ -44,6 +44,8 @@ import Text
             ]))
         stacks.append(builder.addStack([heap_frame_make(modules[0], 100), heap_frame_make(HEAP_MODULE_THREAD, 4711)]))
         stacks.append(builder.addStack([heap_frame_make(HEAP_MODULE_NONE, 0x5555_1234)]))
+        stacks.append(
+            builder.addStack([heap_frame_make(modules[0], 100), heap_tag_frame(builder.addString("tenant 42".utf8))]))
         for index in 0 ..< 5000 {
             builder.addBlock(
                 address: 0x5555_0000_0000 + UInt64(index) * 4096,
@@ -92,6 +94,7 @@ import Text
             again.reduction.rows.contains {
                 again.reduction.frames(of: $0).contains(Frame(module: SpecialModule.thread, offset: 4711))
             })
+        #expect(again.reduction.rows.contains { again.reduction.tag(of: $0) == .text(Array("tenant 42".utf8)) })
     }
 
     @Test func areReadByAwkToo() throws {

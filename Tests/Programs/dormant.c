@@ -4,6 +4,7 @@
  *
  *   take N    allocates N blocks of 777 bytes
  *   drop N    frees the N blocks that it took first
+ *   tag NAME  sets a tag (heapsum_tag)
  *   fork      a child that takes commands from here on, until it is told to quit; its answers begin with "child"
  *   vfork     a vfork's child runs true
  *   exec      the program starts again
@@ -15,6 +16,8 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "heapsum.h"
 
 static void *taken[65536];
 static unsigned first, last;
@@ -49,6 +52,9 @@ int main(int count, char **arguments) {
         } else if (strncmp(line, "drop", 4) == 0) {
             for (unsigned i = 0; i < amount; i++) free(taken[first++ % 65536]);
             say("dropped");
+        } else if (strncmp(line, "tag ", 4) == 0) {
+            heapsum_tag(line + 4);
+            say("tagged");
         } else if (strcmp(line, "fork") == 0) {
             int status;
             pid_t child = fork();

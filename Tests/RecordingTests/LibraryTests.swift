@@ -68,8 +68,8 @@ import Testing
         // And what heapsum.h declares, and what the libraries for allocators' own functions book by.
         // And what heaprun calls in a program that runs already.
         let own = [
-            "heapsum_dump", "heapsum_mark", "heapsum_pause", "heapsum_resume", "heapsum_booking", "heapsum_attach",
-            "heapsum_detach", "heapsum_leaks", "heapsum_ignore", "heapsum_root", "heapsum_unroot",
+            "heapsum_dump", "heapsum_mark", "heapsum_tag", "heapsum_pause", "heapsum_resume", "heapsum_booking",
+            "heapsum_attach", "heapsum_detach", "heapsum_leaks", "heapsum_ignore", "heapsum_root", "heapsum_unroot",
             // What a reader of the process's memory looks for.
             "heapsum_hints", "heapsum_control",
             // LeakSanitizer's.

@@ -34,7 +34,7 @@ import Text
         for block in heap.blocks {
             var path =
                 block.functions.map { $0 == "?" ? "libgone.so+0x77" : $0 }
-                + (block.thread.map { ["thread \($0)"] } ?? [])
+                + (block.thread.map { ["thread \($0)"] } ?? []) + (block.tag.map { ["tag \($0)"] } ?? [])
             if direction == .topDown { path.reverse() }
             for length in 0 ... path.count {
                 let key = path[..<length].map { "/" + $0 }.joined()

@@ -31,7 +31,7 @@ struct MadeUpModule: ModuleNaming {
 
 /// A program whose every block is known: the functions of its stack, innermost first, its size, thread and age.
 struct MadeUpHeap {
-    struct Block { var functions: [String], bytes: UInt64, thread: UInt32?, age: Double }
+    struct Block { var functions: [String], bytes: UInt64, thread: UInt32?, tag: String?, age: Double }
     var blocks: [Block] = []
     let reduction = Reduction()
     let names: FrameNames
@@ -45,7 +45,8 @@ struct MadeUpHeap {
         builder.header.began_ns = 100_000_000_000
         builder.header.ended_ns = 100_000_000_000
         let app = builder.addModule("/opt/app"), nameless = builder.addModule("/lib/libgone.so")
-        var stacks: [(functions: [String], thread: UInt32?, number: UInt32)] = []
+        let tags = ["tenant 1", "tenant 2", ""].map { builder.addString($0.utf8) }
+        var stacks: [(functions: [String], thread: UInt32?, tag: String?, number: UInt32)] = []
         for index in 0 ..< 40 {
             let length = Int.random(in: 0 ..< 5, using: &random)
             let functions = (0 ..< length).map { _ in (Self.functions + ["?"]).randomElement(using: &random) ?? "?" }
@@ -55,7 +56,10 @@ struct MadeUpHeap {
                     ?? heap_frame_make(nameless, 0x77)
             }
             if let thread { frames.append(heap_frame_make(HEAP_MODULE_THREAD, UInt64(thread))) }
-            stacks.append((functions, thread, builder.addStack(frames)))
+            let tag = Int.random(in: 0 ..< 4, using: &random)
+            if tag < 3 { frames.append(heap_tag_frame(tags[tag].length == 0 ? heap_string() : tags[tag])) }
+            let text: String? = tag == 3 ? nil : tag == 2 ? "more tags than are kept" : "tenant \(tag + 1)"
+            stacks.append((functions, thread, text, builder.addStack(frames)))
         }
         for index in 0 ..< count {
             let stack = stacks[Int.random(in: 0 ..< stacks.count, using: &random)]
@@ -65,7 +69,9 @@ struct MadeUpHeap {
             builder.addBlock(
                 address: 0x1_0000 + UInt64(index) * 0x10_000, bytes: bytes, stack: stack.number, tick: tick)
             blocks.append(
-                Block(functions: stack.functions, bytes: bytes, thread: stack.thread, age: 100 - Double(tick) / 1000))
+                Block(
+                    functions: stack.functions, bytes: bytes, thread: stack.thread, tag: stack.tag,
+                    age: 100 - Double(tick) / 1000))
         }
         try reduction.add(HeapImage(MemorySource(builder.bytes(), name: "app.heap"), presence: .gone))
         names = FrameNames(reduction) { module in
@@ -129,6 +135,7 @@ struct MadeUpHeap {
         #expect(heap.grouped(.file) == heap.count { source($0) { _ in "" } })
         #expect(heap.grouped(.line) == heap.count { source($0) { ":" + Self.line($0) } })
         #expect(heap.grouped(.thread) == heap.count { $0.thread.map { "\($0)" } ?? "not recorded" })
+        #expect(heap.grouped(.tag) == heap.count { $0.tag ?? "no tag" })
         #expect(
             heap.grouped(.size)
                 == heap.count { block in

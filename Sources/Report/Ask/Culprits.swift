@@ -31,9 +31,7 @@ struct Culprits {
     func find(_ nodes: [UInt32]) -> [(frame: NamedFrame, isOwn: Bool)?] {
         let reduction = names.reduction
         let stacks = nodes.map { node in
-            reduction.frames(of: Row(node: node)).filter {
-                $0.module != SpecialModule.cut && $0.module != SpecialModule.thread
-            }
+            reduction.frames(of: Row(node: node)).filter(\.isCode)
         }
         var found = [(frame: NamedFrame, isOwn: Bool)?](repeating: nil, count: nodes.count)
         var open = Array(nodes.indices), depth = 0
@@ -70,7 +68,7 @@ struct Culprits {
 
     /// The functions of a frame that can be the culprit, innermost first: several if some are inlined.
     func ownFunctions(of frame: Frame) -> [NamedFrame] {
-        if frame.module == SpecialModule.cut || frame.module == SpecialModule.thread { return [] }
+        if !frame.isCode { return [] }
         return names.expanded(frame).filter(isOwn)
     }
 

@@ -53,6 +53,9 @@ package struct ReportedRows {
         let module = frame["module"]?.string ?? ""
         if let function = frame["function"]?.string {
             if let reason = LogFrame(address: 0, name: Array(function.utf8)).cutReason { return .cut(reason) }
+            if module.isEmpty && function.hasPrefix(LogFrame.tagText) {
+                return LogFrame(address: 0, name: Array(function.utf8))
+            }
             if function.hasPrefix(LogFrame.threadText),
                 let thread = UInt64(function.dropFirst(LogFrame.threadText.count))
             {

@@ -269,7 +269,7 @@ private struct PerfettoTrace {
 
     private mutating func frame(_ named: NamedFrame) -> Int {
         let module = report.reduction.modules[Int(named.frame.module)]
-        let isPlace = named.frame.module != SpecialModule.cut && named.frame.module != SpecialModule.thread
+        let isPlace = named.frame.isCode
         // Without a name the viewer shows module and address; text outside of modules is all that there is.
         let name = named.function.map(printable) ?? (module.isFile ? nil : named.text)
         let address = !isPlace || named.frame.module == SpecialModule.named ? 0 : named.frame.offset

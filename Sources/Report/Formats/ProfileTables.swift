@@ -69,7 +69,7 @@ struct ProfileTables {
     private mutating func write(_ frame: Frame, _ number: UInt64) {
         let entries = report.names.expanded(frame)
         let mapping = useMapping(of: frame)
-        let isPlace = frame.module != SpecialModule.cut && frame.module != SpecialModule.thread
+        let isPlace = frame.isCode
         var lines: [(function: UInt64, line: UInt64)] = []
         for entry in entries {
             // A frame outside of files has only its text, and so has a frame that a log names.

@@ -20,7 +20,7 @@ package func writeRecords(
         for frame in reduction.frames(of: row).prefix(frameLimit ?? .max) {
             let named = names.name(frame)
             text += Array("0x".utf8)
-            append(named.address ?? frame.offset, to: &text)
+            append(named.address ?? (frame.module == SpecialModule.tag ? 0 : frame.offset), to: &text)
             // A newline ends the name, so the name must not contain one.
             text += Array((" " + (named.function.map(printable) ?? named.text) + "\n").utf8)
         }

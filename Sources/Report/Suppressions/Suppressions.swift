@@ -128,7 +128,7 @@ private struct SuppressibleFrames {
         var whole: [SuppressibleFrame] = []
         var candidates = Set(always)
         var isBelowMain = false
-        for frame in stack where frame.module != SpecialModule.thread {
+        for frame in stack where frame.isCode || frame.module == SpecialModule.cut {
             let seen = look(at: frame, isBelowMain)
             whole += seen.entries
             candidates.formUnion(seen.anchored)

@@ -25,6 +25,11 @@ extension Table {
     /// Notes on losses, one sentence for each line.
     package static func warnings(_ reduction: Reduction, _ names: FrameNames?) -> [String] {
         var lines = samplingNotes(reduction)
+        if let more = reduction.tagsBeyondLimit {
+            lines.append(
+                "Tags: \(counted(more.blocks, "allocation")) of \(separated(more.bytes)) bytes had a tag beyond those "
+                    + "that a process keeps, and count together.")
+        }
         for input in reduction.inputs {
             if let losses = input.image?.losses {
                 let path = printable(input.path)

@@ -117,8 +117,11 @@ extension Table {
         return module.isEmpty ? text : text + "  " + style.dim(module)
     }
 
-    func writeFrames(_ frames: [Frame], _ names: FrameNames, to out: TextOutput) throws {
+    /// A tag is shown whatever the limit of frames is.
+    func writeFrames(_ all: [Frame], _ names: FrameNames, to out: TextOutput) throws {
         let indent = "    "
+        let tag = all.last.flatMap { $0.module == SpecialModule.tag ? $0 : nil }
+        let frames = tag == nil ? all : all.dropLast()
         if frames.isEmpty {
             try out.write(indent + style.dim("(no frames)") + "\n")
             return
@@ -155,6 +158,10 @@ extension Table {
                 indent
                     + style.dim("… \(counted(UInt64(frames.count - count), "outer frame")) more (--frames 0 shows all)")
                     + "\n")
+        }
+        if let tag {
+            let name = names.name(tag)
+            try out.write(indent + (style.width.map { name.text(width: $0 - indent.count) } ?? name.text) + "\n")
         }
     }
 }

@@ -149,7 +149,7 @@ package final class FactTables {
     private func writeStacks(_ fresh: [(key: StackKey, node: UInt32)], to out: TextOutput) throws {
         names.prepare(fresh.map { Row(node: $0.node) })
         for (key, node) in fresh {
-            let frames = reduction.frames(of: Row(node: node)).filter { $0.module != SpecialModule.thread }
+            let frames = reduction.frames(of: Row(node: node)).filter { $0.isCode || $0.module == SpecialModule.cut }
             let entries = names.expanded(frames, limit: nil).entries
             let asker = entries.first { !names.standsBetween($0) }
             // An address is meaningful only in one process.
