@@ -92,6 +92,8 @@ extension HeapImage {
     private func pack(into out: NewFile, _ options: PackOptions) throws -> PackSummary {
         let running = kind == .running && presence == .running
         let began = nanosecondsSinceStart()
+        // Before the stacks that they name.
+        let (mappingSums, mappings) = withFreshSections { (self.mappingSums(), self.mappings()) }
 
         // The marks keep their place after the header.
         var marks = rawMarks()
@@ -113,8 +115,15 @@ extension HeapImage {
             }
         }
         layout.end(.blocks, at: out.position)
-        // A verdict names stacks by their numbers.
-        let keepsAll = options.keepsAllStacks || verdict != nil || hasVerdict
+        if let mappingSums {
+            layout.begin(.pieces, at: out.position)
+            try out.write(value: mappingSums.stored)
+            for mapping in mappings { try out.write(value: mapping.stored) }
+            layout.end(.pieces, at: out.position)
+            layout.mappings = true
+        }
+        // A verdict and mappings name stacks by their numbers.
+        let keepsAll = options.keepsAllStacks || verdict != nil || hasVerdict || hasMappings
         let kept = keepsAll ? PackedStacks() : PackedStacks(self, census, snapshots: snapshotCount)
         if kept.numbers != nil { try renumberBlocks(layout.range(.blocks), kept, in: out) }
         var names: NameSection?
@@ -153,6 +162,7 @@ extension HeapImage {
         header.flags &= ~HEAP_FLAG_NAMES.rawValue
         header.flags &= ~HEAP_FLAG_VERDICT.rawValue
         if verdict != nil || hasVerdict { header.flags |= HEAP_FLAG_VERDICT.rawValue }
+        if mappingSums == nil { header.flags &= ~HEAP_FLAG_MAPPINGS.rawValue }
         if marks.isEmpty { header.flags &= ~HEAP_FLAG_MARKS.rawValue }
         if options.names != nil || hasNames { header.flags |= HEAP_FLAG_NAMES.rawValue }
         if kind == .running {
@@ -336,6 +346,8 @@ extension HeapImage {
 /// Where the sections of the dense image are.
 private struct Layout {
     private var ranges = [Range<UInt64>?](repeating: nil, count: Int(HEAP_SECTION_COUNT.rawValue))
+    /// MAPPINGS stands in the place of PIECES.
+    var mappings = false
 
     mutating func begin(_ name: SectionName, at position: UInt64) { ranges[name.rawValue] = position ..< position }
     mutating func end(_ name: SectionName, at position: UInt64) {
@@ -349,7 +361,8 @@ private struct Layout {
             for index in ranges.indices {
                 let size = MemoryLayout<heap_section>.size
                 let range = ranges[index] ?? end ..< end
-                let entry = UInt32(HeapImage.entryBytes[index])
+                let isMappings = mappings && index == SectionName.pieces.rawValue
+                let entry = UInt32(isMappings ? MemoryLayout<heap_mapping>.size : HeapImage.entryBytes[index])
                 let count = UInt64(range.count)
                 let section = heap_section(
                     offset: (range.lowerBound + 7) & ~7, capacity: count, used: entry == 0 ? 0 : count / UInt64(entry),

@@ -25,7 +25,7 @@ struct TakenSurvey {
         let survey =
             try process.map { try PageSurvey.take(of: $0, image: moment, groups: groups) }
             ?? PageSurvey.take(ofBlocksIn: moment, groups: groups)
-        let split = process.flatMap { ResidentSplit.take(of: $0, survey) }
+        let split = process.flatMap { ResidentSplit.take(of: $0, survey, booked: moment.mappings()) }
         self.split = split
         report = PagesReport(survey, reduction: reduction, names: FrameNames(reduction, symbolizer: symbolizer))
         let report = report

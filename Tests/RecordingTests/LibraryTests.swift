@@ -27,7 +27,8 @@ import Testing
         "_ITM_registerTMCloneTable": "crtbeginS.o: likewise",
     ]
 
-    @Test(arguments: ["libheapsum.so", "libheapsum-jemalloc.so", "libheapsum-tcmalloc.so"]) func itCallsNothingByName(
+    @Test(arguments: ["libheapsum.so", "libheapsum-jemalloc.so", "libheapsum-tcmalloc.so", "libheapsum-mappings.so"])
+    func itCallsNothingByName(
         name: String
     ) throws {
         let library = Built.interposer.replacing("libheapsum.so", with: name)

@@ -42,6 +42,9 @@ package struct MemoryVerdict {
             ("otherBytes", split.others, "not malloc's"), ("fileBytes", split.files, "file pages"),
             ("sharedBytes", split.shared, "shared memory"), ("imageBytes", split.image, "heapsum's own"),
         ]
+        if report.reduction.hasMappings {
+            parts.insert(("mappedBytes", split.mapped, "mapped by the program itself"), at: 5)
+        }
         moment = "at \(utcTime(split.takenRealtimeNanoseconds))"
         let most = parts.max { $0.bytes < $1.bytes }?.name, sums = report.survey.sums
         func hint(_ part: UInt64, _ whole: UInt64, _ row: PinRow) -> String {
@@ -53,6 +56,10 @@ package struct MemoryVerdict {
             self.hint = hint(row.sums.live, sums.live, row)
         } else if most == "retainedBytes", report.survey.isGlibc {
             self.hint = "malloc_trim(0) would give back \(separated(sums.returned))"
+        } else if most == "mappedBytes", let row = report.reduction.mappedRows.max(by: { $0.bytes < $1.bytes }) {
+            let all = report.reduction.mappedTotals.bytes
+            self.hint =
+                "\(PagesReport.share(row.bytes, all)) of the address space by \(report.names.shortStack(row.node))"
         } else if most == "otherBytes", let other = split.largestOther {
             self.hint = "\(separated(other.bytes)) at \(hexadecimal(other.range.lowerBound))"
         }
