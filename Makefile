@@ -242,6 +242,7 @@ install: all
 	for tool in $(wordlist 2,9,$(TOOLS)); do ln -f $(DESTDIR)$(PREFIX)/bin/$(firstword $(TOOLS)) $(DESTDIR)$(PREFIX)/bin/$$tool; done
 	install -m 755 $(LIBRARY) $(ALLOCATORS) $(MAPPINGS) scripts/tables-to-parquet $(DESTDIR)$(PREFIX)/lib/heapsum
 	install -D -m 644 Interposer/include/heapsum.h $(DESTDIR)$(PREFIX)/include/heapsum.h
+	install -m 644 Interposer/include/heapsum_pmr.hpp $(DESTDIR)$(PREFIX)/include/heapsum_pmr.hpp
 	scripts/install-completions $(BUILD)/bin $(DESTDIR)$(PREFIX)
 	scripts/install-manuals $(BUILD)/bin $(DESTDIR)$(PREFIX)
 

@@ -41,7 +41,15 @@ struct heap_range ranges_at(uintptr_t address);
 /* Takes away all that is left in these pages of the mapping with number `birth`. */
 void ranges_clear_one(uint64_t birth, uintptr_t start, size_t bytes);
 
-/* Passes the mappings to `take`, in order of address, until it returns false: neighbouring pages of one birth as one.
+/*
+ * A block of a pool of the program's; called when the pool hands it out, and before it takes it back. Blocks that begin
+ * in one granule of 16 bytes displace each other: the later one is lost, and counted.
+ */
+void ranges_pool_allocated(uintptr_t address, size_t bytes, uint32_t stack);
+void ranges_pool_freed(uintptr_t address);
+
+/* Passes the mappings to `take`, in order of address, until it returns false: neighbouring pages of one birth as one;
+ * then the blocks of pools.
  */
 void ranges_each(bool (*take)(const struct heap_mapping *mapping));
 

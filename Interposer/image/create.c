@@ -144,8 +144,8 @@ static bool fill_in(const char *name) {
         || image_take(HEAP_SECTION_SLOTS, 1) < 0 || image_take(HEAP_SECTION_DETAILS, 1) < 0
         || !image_cover(HEAP_SECTION_PIECES, 1))
         return false;
-    /* The sums, and the root. Without space for them no mapping is booked. */
-    if (options.mappings) (void)image_take(HEAP_SECTION_RANGES, HEAP_RANGE_ROOT + 1);
+    /* The sums, and the roots. Without space for them no mapping is booked. */
+    if (options.mappings) (void)image_take(HEAP_SECTION_RANGES, HEAP_RANGE_POOLS + 1);
     identity_strings(header);
     header->output = image_string(options.output, strlen(options.output));
     header->name = image_string(name, strlen(name));

@@ -466,6 +466,7 @@ enum heap_mapping_kind {
     HEAP_MAPPING_SHARED_MEMORY = 7, /* by shmat, or a file in /dev/shm */
     HEAP_MAPPING_BREAK = 8,         /* by brk or sbrk */
     HEAP_MAPPING_DEVICE = 9,        /* another file in /dev */
+    HEAP_MAPPING_POOL = 30,         /* MAPPINGS only: no mapping, but a block of a pool (heapsum_pool_allocated) */
     HEAP_MAPPING_ALLOCATOR = 31,    /* the allocator's own: its blocks are counted already. Has no stack */
 };
 #define HEAP_MAPPING_KIND_MASK 31u
@@ -481,6 +482,16 @@ enum heap_mapping_kind {
 #define HEAP_RANGE_PAGES_SHIFT 28
 #define HEAP_RANGE_ROOT 1u
 
+/*
+ * Blocks of the program's pools have a tree of their own in RANGES, from node 2: five levels, by granules of 16 bytes.
+ * An entry of its lowest level is a block that begins there; in its `more` the bytes stand where the pages of a call
+ * stand above, and the low bits are the address's offset in its granule.
+ */
+#define HEAP_RANGE_POOLS 2u
+#define HEAP_POOL_LEVELS 5u
+#define HEAP_POOL_GRANULE_LOG2 4
+#define HEAP_POOL_OFFSET_MASK 15u
+
 struct heap_range {
     uint64_t word;
     uint64_t more;
@@ -490,7 +501,7 @@ struct heap_range_node {
     struct heap_range entries[HEAP_RANGE_ENTRIES];
 };
 
-/* The first entry of MAPPINGS, and in a running image the start of node 0. */
+/* The first entry of MAPPINGS, and in a running image the start of node 0. A heap_pool_sums follows it in both. */
 struct heap_mapping_sums {
     uint64_t calls;           /* that mapped, unmapped or moved something: the newest birth */
     uint64_t lost_calls;      /* that were not booked, or not wholly: no space in RANGES … */
@@ -500,7 +511,14 @@ struct heap_mapping_sums {
     uint64_t discards;        /* calls of madvise that did so */
 };
 
-/* A mapping of a dense image, from the second entry of MAPPINGS on, in order of address. */
+struct heap_pool_sums {
+    uint64_t allocated_blocks, allocated_bytes;
+    uint64_t freed_blocks, freed_bytes;
+    uint64_t lost_blocks;     /* not booked: no space, or another block in the same granule of 16 bytes */
+    uint64_t unmatched_frees; /* of blocks that were not booked */
+};
+
+/* A mapping of a dense image, from the third entry of MAPPINGS on, in order of address; then the pools' blocks, too. */
 struct heap_mapping {
     uint64_t start;
     uint64_t bytes;
@@ -809,6 +827,7 @@ HEAP_ASSERT(sizeof(struct heap_verdict) == 64, "verdict");
 HEAP_ASSERT(sizeof(struct heap_range_node) == 8192, "range node");
 HEAP_ASSERT(sizeof(struct heap_mapping) == 48, "mapping");
 HEAP_ASSERT(sizeof(struct heap_mapping_sums) == sizeof(struct heap_mapping), "sums: the first entry of MAPPINGS");
+HEAP_ASSERT(sizeof(struct heap_pool_sums) == sizeof(struct heap_mapping), "sums: the second entry of MAPPINGS");
 HEAP_ASSERT(sizeof(struct heap_event) == 32, "event");
 HEAP_ASSERT(sizeof(struct heap_ring) == 4096, "ring: one page");
 HEAP_ASSERT(sizeof(struct heap_in_flight) == 64, "in flight");

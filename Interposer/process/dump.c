@@ -142,9 +142,9 @@ static void put_mappings(void) {
     struct heap_section *section = &header.sections[HEAP_SECTION_MAPPINGS];
     out.at = (out.at + 7) & ~7ull;
     section->offset = out.at;
-    section->used = 1;
+    section->used = 2;
     mapping_count = 0;
-    put(&image.ranges[0], sizeof(struct heap_mapping_sums));
+    put(&image.ranges[0], sizeof(struct heap_mapping_sums) + sizeof(struct heap_pool_sums));
     ranges_each(add_mapping);
     flush_mappings();
     section->capacity = section->ready_bytes = section->used * sizeof(struct heap_mapping);

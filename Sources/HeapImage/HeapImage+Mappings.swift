@@ -9,7 +9,7 @@ import CHeapImage
 package struct ProgramMapping: Equatable, Sendable {
     package enum Kind: UInt32, CaseIterable, Sendable {
         case anonymous = 1, sharedAnonymous, stack, file, sharedFile, memfd, sharedMemory, heapBreak, device
-        case allocator = 31
+        case pool = 30, allocator = 31
 
         /// For programs and people.
         package var name: String {
@@ -23,6 +23,7 @@ package struct ProgramMapping: Equatable, Sendable {
             case .sharedMemory: "shared memory"
             case .heapBreak: "break"
             case .device: "device"
+            case .pool: "pool"
             case .allocator: "allocator's"
             }
         }
@@ -31,6 +32,8 @@ package struct ProgramMapping: Equatable, Sendable {
     package var range: Range<UInt64>
     package var stack: UInt32
     package var tick: UInt32
+    /// Of kind `pool`: not a mapping, but a block of a pool, which lies in a mapping or in malloc's memory.
+    package var isPools: Bool { kind == .pool }
     /// The number of the call that mapped it; parts of one call's mapping have the same.
     package var birth: UInt64
     package var kind: Kind
@@ -51,6 +54,17 @@ package struct MappingSums: Equatable, Sendable {
     /// Given back by madvise, in all.
     package var discardedBytes: UInt64 = 0
     package var discards: UInt64 = 0
+}
+
+/// What was counted of the program's pools (heapsum_pool_allocated).
+package struct PoolSums: Equatable, Sendable {
+    package var allocatedBlocks: UInt64 = 0
+    package var allocatedBytes: UInt64 = 0
+    package var freedBlocks: UInt64 = 0
+    package var freedBytes: UInt64 = 0
+    /// Not booked: there was no space, or another block in the same 16 bytes.
+    package var lostBlocks: UInt64 = 0
+    package var unmatchedFrees: UInt64 = 0
 }
 
 extension HeapImage {
@@ -80,20 +94,42 @@ extension HeapImage {
             discardedBytes: sums.discarded_bytes, discards: sums.discards)
     }
 
+    /// The counts of pools; nil if they were not booked, or can't be read.
+    ///
+    /// - Complexity: O(1)
+    package func poolSums() -> PoolSums? {
+        let section = sections[mappingSection.rawValue], size = MemoryLayout<heap_pool_sums>.size
+        guard hasMappings, section.readableEntries > (kind == .running ? 0 : 1) else { return nil }
+        let buffer = ReadBuffer(byteCount: size)
+        let place = section.offset + UInt64(MemoryLayout<heap_mapping_sums>.size)
+        guard fill(buffer, size, at: place, "MAPPINGS") == size else { return nil }
+        let sums = buffer.bytes.loadUnaligned(as: heap_pool_sums.self)
+        return PoolSums(
+            allocatedBlocks: sums.allocated_blocks, allocatedBytes: sums.allocated_bytes,
+            freedBlocks: sums.freed_blocks, freedBytes: sums.freed_bytes, lostBlocks: sums.lost_blocks,
+            unmatchedFrees: sums.unmatched_frees)
+    }
+
     /// The live mappings, in order of address; neighbours of one call are one. None if they were not booked.
     ///
     /// - Complexity: O(nodes) or O(mappings) time and memory
-    package func mappings() -> [ProgramMapping] {
+    package func mappings() -> [ProgramMapping] { mappingsAndPools().filter { !$0.isPools } }
+
+    /// The same, and then the live blocks of pools, in order of address.
+    package func mappingsAndPools() -> [ProgramMapping] {
         guard hasMappings else { return [] }
         return kind == .running ? mappingsOfTree() : mappingsOfList()
     }
 
     private func mappingsOfList() -> [ProgramMapping] {
         var found: [ProgramMapping] = []
-        forEachEntry(of: .pieces, as: heap_mapping.self, from: 1) { number, entry in
+        forEachEntry(of: .pieces, as: heap_mapping.self, from: 2) { number, entry in
             let (end, overflow) = entry.start.addingReportingOverflow(entry.bytes)
             guard let kind = ProgramMapping.Kind(rawValue: entry.kind) else { return }
-            guard !overflow, entry.bytes > 0, entry.start >= found.last?.range.upperBound ?? 0 else {
+            let last = found.last, begins = last.map { !$0.isPools && kind == .pool } ?? true
+            guard !overflow, kind == .pool || entry.bytes > 0, begins || entry.start >= last?.range.upperBound ?? 0,
+                begins || last?.isPools == (kind == .pool)
+            else {
                 note("a mapping at an impossible place", at: place(of: .pieces, number))
                 return
             }
@@ -107,15 +143,29 @@ extension HeapImage {
 
     private func mappingsOfTree() -> [ProgramMapping] {
         let count = sections[mappingSection.rawValue].readableEntries
-        guard count > Int(HEAP_RANGE_ROOT) else { return [] }
+        guard count > Int(HEAP_RANGE_POOLS) else { return [] }
         var walk = TreeWalk(seen: [Bool](repeating: false, count: count))
         add(node: Int(HEAP_RANGE_ROOT), level: HEAP_RANGE_LEVELS - 1, base: 0, to: &walk)
+        walk.isOfPools = true
+        add(node: Int(HEAP_RANGE_POOLS), level: HEAP_POOL_LEVELS - 1, base: 0, to: &walk)
         return walk.found
     }
 
     private struct TreeWalk {
         var seen: [Bool]
         var found: [ProgramMapping] = []
+        var isOfPools = false
+
+        /// A block that begins in a granule. One that overlaps the block before it is damage, and left out.
+        mutating func add(poolAt granule: UInt64, _ word: UInt64, _ more: UInt64) {
+            let start = granule << UInt64(HEAP_POOL_GRANULE_LOG2) | more & UInt64(HEAP_POOL_OFFSET_MASK)
+            let end = start + more >> UInt64(HEAP_RANGE_PAGES_SHIFT)
+            if let last = found.last, last.isPools, last.range.upperBound > start { return }
+            found.append(
+                ProgramMapping(
+                    range: start ..< end, stack: heap_range_stack(word), tick: heap_range_tick(more),
+                    birth: heap_range_birth(word), kind: .pool))
+        }
 
         mutating func add(_ page: UInt64, _ pages: UInt64, _ word: UInt64, _ more: UInt64) {
             let start = page << 12, end = start + pages << 12, birth = heap_range_birth(word)
@@ -133,7 +183,7 @@ extension HeapImage {
         }
     }
 
-    // Four levels deep at the most.
+    // Five levels deep at the most.
     private func add(node: Int, level: UInt32, base: UInt64, to walk: inout TreeWalk) {
         guard walk.seen.indices.contains(node), !walk.seen[node] else {
             if walk.seen.indices.contains(node) || kind != .running || presence != .running {
@@ -151,7 +201,11 @@ extension HeapImage {
             if entry.word == 0 { continue }
             let page = base + UInt64(index) << log2
             if heap_range_is_node(entry.word) == 0 {
-                walk.add(page, 1 << log2, entry.word, entry.more)
+                if !walk.isOfPools {
+                    walk.add(page, 1 << log2, entry.word, entry.more)
+                } else if level == 0 {
+                    walk.add(poolAt: page, entry.word, entry.more)
+                }
             } else if level > 0 {
                 add(node: Int(entry.word & 0xFFFF_FFFF), level: level - 1, base: page, to: &walk)
             } else {
@@ -175,5 +229,13 @@ extension MappingSums {
         heap_mapping_sums(
             calls: calls, lost_calls: lostCalls, lost_bytes: lostBytes, peak_bytes: peakBytes,
             discarded_bytes: discardedBytes, discards: discards)
+    }
+}
+
+extension PoolSums {
+    var stored: heap_pool_sums {
+        heap_pool_sums(
+            allocated_blocks: allocatedBlocks, allocated_bytes: allocatedBytes, freed_blocks: freedBlocks,
+            freed_bytes: freedBytes, lost_blocks: lostBlocks, unmatched_frees: unmatchedFrees)
     }
 }

@@ -93,7 +93,9 @@ extension HeapImage {
         let running = kind == .running && presence == .running
         let began = nanosecondsSinceStart()
         // Before the stacks that they name.
-        let (mappingSums, mappings) = withFreshSections { (self.mappingSums(), self.mappings()) }
+        let (mappingSums, poolSums, mappings) = withFreshSections {
+            (self.mappingSums(), self.poolSums() ?? PoolSums(), self.mappingsAndPools())
+        }
 
         // The marks keep their place after the header.
         var marks = rawMarks()
@@ -118,6 +120,7 @@ extension HeapImage {
         if let mappingSums {
             layout.begin(.pieces, at: out.position)
             try out.write(value: mappingSums.stored)
+            try out.write(value: poolSums.stored)
             for mapping in mappings { try out.write(value: mapping.stored) }
             layout.end(.pieces, at: out.position)
             layout.mappings = true

@@ -30,7 +30,11 @@ package struct MappedTotals: Equatable {
     /// The allocators' own, which are in no row: their blocks are counted.
     package var allocatorBytes: UInt64 = 0
     package var allocatorMappings: UInt64 = 0
+    /// Of mappings.
     package var residentBytes: UInt64?
+    /// Blocks of the programs' pools, which lie in mappings or in malloc's memory.
+    package var poolBytes: UInt64 = 0
+    package var poolBlocks: UInt64 = 0
 
     package init() {}
 }
@@ -46,7 +50,7 @@ extension Reduction {
     func addMappings(_ image: HeapImage, momentNanoseconds: UInt64, nodes: (UInt32) -> UInt32) {
         guard image.hasMappings else { return }
         let moment = Double(momentNanoseconds) / 1e9
-        for mapping in image.mappings() {
+        for mapping in image.mappingsAndPools() {
             guard mapping.kind != .allocator else {
                 mappedTotals.allocatorBytes &+= mapping.bytes
                 mappedTotals.allocatorMappings &+= 1
@@ -61,9 +65,14 @@ extension Reduction {
             mappedRows[index].newestSeconds = min(mappedRows[index].newestSeconds ?? age, age)
             let largest = mappedRows[index].largest
             if mapping.bytes > largest.upperBound - largest.lowerBound { mappedRows[index].largest = mapping.range }
-            mappedTotals.bytes &+= mapping.bytes
-            mappedTotals.mappings &+= 1
-            if mapping.isReserved { mappedTotals.reservedBytes &+= mapping.bytes }
+            if mapping.isPools {
+                mappedTotals.poolBytes &+= mapping.bytes
+                mappedTotals.poolBlocks &+= 1
+            } else {
+                mappedTotals.bytes &+= mapping.bytes
+                mappedTotals.mappings &+= 1
+                if mapping.isReserved { mappedTotals.reservedBytes &+= mapping.bytes }
+            }
             mappedPlaces.append((inputs.count - 1, mapping.range, index))
         }
     }
@@ -82,15 +91,17 @@ extension Reduction {
     func lookUpMappedResidence() {
         guard !mappedPlaces.isEmpty else { return }
         var sums = [UInt64](repeating: 0, count: mappedRows.count), isKnown = mappedRows.map { _ in true }
+        var all: UInt64 = 0
         for (input, range, row) in mappedPlaces {
-            guard let pages = pagesOfInputs[input], let bytes = pages.bytes(of: range) else {
+            guard let pages = pagesOfInputs[input], let bytes = range.isEmpty ? 0 : pages.bytes(of: range) else {
                 isKnown[row] = false
                 continue
             }
             sums[row] &+= bytes
+            if mappedRows[row].kind != .pool { all &+= bytes }
         }
         for row in mappedRows.indices { mappedRows[row].residentBytes = isKnown[row] ? sums[row] : nil }
-        mappedTotals.residentBytes = isKnown.allSatisfy { $0 } ? sums.reduce(0, &+) : nil
+        mappedTotals.residentBytes = isKnown.allSatisfy { $0 } ? all : nil
     }
 
     /// The rows of mappings as rows of blocks, one for each kind, with the kind as their key.
@@ -105,7 +116,8 @@ extension Reduction {
         var next = 0
         return grouped(rows) { _ in
             next += 1
-            return RowKey("mapped: " + mappedRows[next - 1].kind.name)
+            let kind = mappedRows[next - 1].kind
+            return RowKey((kind == .pool ? "" : "mapped: ") + kind.name)
         }
     }
 }

@@ -43,6 +43,14 @@ struct MappingReport {
                     "\(counted(sums.lostCalls, "call")) found no space in the image: \(separated(sums.lostBytes)) "
                         + "bytes are not told right"))
         }
+        if let pools = image.poolSums(), pools.allocatedBlocks > 0 {
+            try line(
+                "pools",
+                "\(separated(pools.allocatedBytes &- pools.freedBytes)) bytes in "
+                    + "\(counted(pools.allocatedBlocks &- pools.freedBlocks, "block")); "
+                    + "\(counted(pools.allocatedBlocks, "block")) in all, \(separated(pools.lostBlocks)) not booked, "
+                    + "\(counted(pools.unmatchedFrees, "free")) of blocks that were not booked")
+        }
         guard let survey else { return }
         try out.write("\n" + style.bold("Address space") + "\n")
         for part in MappingSurvey.Part.allCases where survey[part].ranges > 0 {

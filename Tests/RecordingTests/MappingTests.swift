@@ -260,4 +260,45 @@ import Testing
         #expect(plain.output.hasPrefix("mmap 102.5\n"), "\(plain)")
         #expect(try record(scratch, ["./namesakes"]).outcome == plain)
     }
+
+    @Test func aPoolsBlocksAreBookedWithTheirCallers() throws {
+        let scratch = try Scratch()
+        let recording = try record(scratch, [try Built.program("pools")])
+        #expect(recording.outcome.exitStatus == 0 && recording.outcome.output == "done\n", "\(recording.outcome)")
+        let images = try recording.images(of: "pools").map(\.image)
+        for image in [try #require(images.first { $0.kind == .dump })] {
+            let reduced = try Reduced(image)
+            var found: [String: [UInt64]] = [:]
+            for row in reduced.reduction.mappedRows where row.kind == .pool {
+                let names = reduced.functions(Row(node: row.node))
+                let name = ["keep_hundreds", "keep_half", "give_again", "fill"].first { wanted in
+                    names.contains { $0.contains(wanted) }
+                }
+                found[name ?? "\(names)", default: [0, 0]][0] += row.bytes
+                found[name ?? "\(names)", default: [0, 0]][1] += row.mappings
+            }
+            #expect(
+                found == [
+                    "keep_hundreds": [100_000, 1000], "keep_half": [33_000, 1000], "give_again": [60, 1],
+                    // A list's node has two pointers beside the value.
+                    "fill": [12_000, 500],
+                ], "\(found)")
+            let sums = try #require(image.poolSums())
+            #expect(sums.lostBlocks == 0 && sums.unmatchedFrees == 1)
+            #expect(sums.allocatedBlocks == 1000 + 2000 + 2 + 80_000 + 500)
+            #expect(sums.allocatedBlocks - sums.freedBlocks == 2501)
+            // The mapping that the pool took is there, as one.
+            #expect(reduced.reduction.mappedTotals.bytes == 64 << 20)
+        }
+        // The program gives the list's nodes back after the dump.
+        let running = try #require(images.first { $0.kind == .running })
+        #expect(running.mappingsAndPools().filter(\.isPools).count == 2001)
+        try running.pack(to: scratch.file("packed.heap"))
+        let packed = try HeapImage(path: scratch.file("packed.heap"))
+        #expect(packed.mappingsAndPools() == running.mappingsAndPools() && packed.poolSums() == running.poolSums())
+        #expect(packed.damages.isEmpty)
+        // Without --mappings nothing is booked, and nothing happens.
+        let without = try scratch.recordProgram("pools")
+        #expect(without.outcome == recording.outcome)
+    }
 }

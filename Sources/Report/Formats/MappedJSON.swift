@@ -13,6 +13,7 @@ extension JSONReport {
             "\"mapped\":{\"bytes\":\(totals.bytes),\"mappings\":\(totals.mappings),"
                 + "\"reservedBytes\":\(totals.reservedBytes),\"residentBytes\":\(number(totals.residentBytes)),"
                 + "\"allocatorBytes\":\(totals.allocatorBytes),\"allocatorMappings\":\(totals.allocatorMappings),"
+                + "\"poolBytes\":\(totals.poolBytes),\"poolBlocks\":\(totals.poolBlocks),"
                 + "\"lostCalls\":\(lost),\"rows\":[")
         let rows = largestFirst(reduction.mappedRows, by: { Double($0.bytes) }, bytes: \.bytes)
         names.prepare(rows.map { Row(node: $0.node) })

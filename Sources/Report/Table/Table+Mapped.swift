@@ -28,12 +28,26 @@ extension Table {
         guard selection.grouping == .stack, selection.blocks == BlockFilter(), !selection.isFiltered else { return }
         let order: (MappedRow) -> Double =
             sort == .resident ? { Double($0.residentBytes ?? 0) } : { Double($0.bytes) }
-        let all = largestFirst(reduction.mappedRows, by: order, bytes: \.bytes)
+        try writeMapped(reduction.mappedRows.filter { $0.kind != .pool }, order, reduction, names, to: out)
+        let totals = reduction.mappedTotals
+        guard totals.poolBlocks > 0 else { return }
+        try out.write(
+            style.bold("In the program's own pools: ")
+                + "\(separated(totals.poolBytes)) bytes in \(counted(totals.poolBlocks, "block"))\n")
+        try writeMapped(reduction.mappedRows.filter { $0.kind == .pool }, order, reduction, names, to: out)
+    }
+
+    private func writeMapped(
+        _ mapped: [MappedRow], _ order: (MappedRow) -> Double, _ reduction: Reduction, _ names: FrameNames,
+        to out: TextOutput
+    ) throws {
+        let all = largestFirst(mapped, by: order, bytes: \.bytes)
         let rows = all.prefix(mappedLimit ?? .max)
         guard !rows.isEmpty else { return }
+        let isPools = rows.first?.kind == .pool
         names.prepare(rows.map { Row(node: $0.node) })
         let hasResident = rows.contains { $0.residentBytes != nil }
-        var heading = ["bytes", "mappings", "oldest"],
+        var heading = ["bytes", isPools ? "blocks" : "mappings", "oldest"],
             cells = rows.map { row in
                 [separated(row.bytes), separated(row.mappings), row.oldestSeconds.map(shortDuration) ?? "-"]
             }
@@ -56,7 +70,7 @@ extension Table {
         let rest = all.dropFirst(rows.count)
         if !rest.isEmpty {
             try out.write(
-                "Not shown: \(counted(UInt64(rest.count), "smaller row")) of mappings with "
+                "Not shown: \(counted(UInt64(rest.count), "smaller row")) of \(isPools ? "pools" : "mappings") with "
                     + "\(separated(rest.reduce(0) { $0 &+ $1.bytes })) bytes (--top \(all.count) shows all).\n")
         }
     }

@@ -40,7 +40,9 @@ extension Table {
         let totals = reduction.totals
         // At the peak, a share is a share of the peak.
         var whole = selection.blocks.moment == .peak ? totals.peakBytes ?? 0 : totals.liveBytes
-        if selection.grouping == .kind { whole &+= reduction.mappedTotals.bytes }
+        if selection.grouping == .kind {
+            whole &+= reduction.mappedTotals.bytes &+ reduction.mappedTotals.poolBytes
+        }
         var columns = [
             Column(title: "bytes") { Self.bytes($0.bytes, unknown: $0.blocksOfUnknownSize, of: $0.blocks) },
             Column(title: "share") { $0.blocksOfUnknownSize > 0 ? "-" : Self.share($0.bytes, of: whole) },
