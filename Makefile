@@ -14,7 +14,7 @@ BUILD    = .build/heapsum
 LIBRARY  = $(BUILD)/lib/heapsum/libheapsum.so
 TOOLS    = heapsum heaprun heapdump gensyms heapwatch heaptop
 EXAMPLES = $(addprefix .build/examples/,unjoined-threads pool-slot-zero producer-consumer slow-growth \
-           session-cache lost-list shared-cycle pinned-pages three-tenants)
+           session-cache lost-list shared-cycle pinned-pages three-tenants mapped-segments)
 
 # Optimised in every build: the interposer's speed is the program's speed. Flags that matter: initial-exec TLS needs no
 # allocation at a thread's first event; -z now and -fno-plt leave no lazy binding inside a hook; -mgeneral-regs-only
@@ -34,18 +34,21 @@ endif
 LIBRARY_LDFLAGS = -shared -Wl,-soname,libheapsum.so -Wl,-z,now -Wl,-z,initfirst -Wl,--version-script=Interposer/exports.map -Wl,--no-undefined -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state
 # Files are included with their folder ("book/live.h"), so that each line shows the floor that it uses.
 LIBRARY_FOLDERS = Interposer
-LIBRARY_SOURCES = $(filter-out Interposer/allocators/%,$(wildcard Interposer/*/*.c Interposer/*/$(MACHINE)/*.c))
+LIBRARY_SOURCES = $(filter-out Interposer/allocators/% Interposer/mappings/%,$(wildcard Interposer/*/*.c Interposer/*/$(MACHINE)/*.c))
 LIBRARY_HEADERS = $(wildcard Interposer/*/*.h Interposer/*/*/*.h)
 # The additional functions of an allocator, only for programs with that allocator.
 ALLOCATOR_BASE = $(addprefix Interposer/base/,bytes.c loader.c symbols.c system.c)
 ALLOCATORS = $(patsubst %,$(BUILD)/lib/heapsum/libheapsum-%.so,jemalloc tcmalloc)
+# What a program maps itself, only with --mappings.
+MAPPINGS = $(BUILD)/lib/heapsum/libheapsum-mappings.so
+SMALL_LIBRARY_LDFLAGS = -shared -Wl,-soname,$(@F) -Wl,-z,now -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state
 
 .PHONY: all library tools demo-tools examples demo test test-browser stories test-programs test-leaks test-attach test-stacks test-kills test-fleet test-mcp test-older-glibc test-packages stage deb tarball wheel release install-ready fuzz soak bench bench-recording bench-against install clean packages lint format
 .DELETE_ON_ERROR:
 
 all: library tools
 
-library: $(LIBRARY) $(ALLOCATORS)
+library: $(LIBRARY) $(ALLOCATORS) $(MAPPINGS)
 
 # Linked under another name and then renamed, so that a program that starts meanwhile gets the old library or the new.
 $(LIBRARY): $(LIBRARY_SOURCES) $(LIBRARY_HEADERS) Interposer/exports.map Makefile
@@ -55,8 +58,11 @@ $(LIBRARY): $(LIBRARY_SOURCES) $(LIBRARY_HEADERS) Interposer/exports.map Makefil
 
 $(BUILD)/lib/heapsum/libheapsum-%.so: Interposer/allocators/%.c Interposer/allocators/allocator.c $(ALLOCATOR_BASE) $(LIBRARY_HEADERS) Makefile
 	@mkdir -p $(@D)
-	@scripts/quietly $(@F) $(CC) $(LIBRARY_CFLAGS) $(addprefix -I,$(LIBRARY_FOLDERS)) $(CFLAGS) -o $@.$$$$ $(filter %.c,$^) -shared -Wl,-soname,$(@F) -Wl,-z,now \
-	    -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state $(LDFLAGS) && mv -f $@.$$$$ $@
+	@scripts/quietly $(@F) $(CC) $(LIBRARY_CFLAGS) $(addprefix -I,$(LIBRARY_FOLDERS)) $(CFLAGS) -o $@.$$$$ $(filter %.c,$^) $(SMALL_LIBRARY_LDFLAGS) $(LDFLAGS) && mv -f $@.$$$$ $@
+
+$(MAPPINGS): Interposer/mappings/mappings.c Interposer/mappings/passing.c $(ALLOCATOR_BASE) $(LIBRARY_HEADERS) Makefile
+	@mkdir -p $(@D)
+	@scripts/quietly $(@F) $(CC) $(LIBRARY_CFLAGS) $(addprefix -I,$(LIBRARY_FOLDERS)) $(CFLAGS) -o $@.$$$$ $(filter %.c,$^) $(SMALL_LIBRARY_LDFLAGS) $(LDFLAGS) && mv -f $@.$$$$ $@
 
 # SwiftPM does not notice changes in a header that Swift imports, and would keep the old layout: touch the importers.
 .build/headers: $(wildcard Interposer/include/* Sources/CKernel/* Sources/CLaunch/* Sources/CLogs/* Sources/CSymbols/* Sources/CVersion/*) | .build/assets
@@ -262,6 +268,7 @@ bench: bench-recording
 	@scripts/bench-page $(BUILD)/bin .build/release/make-image
 	@scripts/bench-leaks $(BUILD)/bin
 	@scripts/bench-pages $(BUILD)/bin
+	@scripts/bench-mappings $(BUILD)/bin
 	@scripts/bench-top $(BUILD)/bin
 	@scripts/bench $(BUILD)/bin
 
@@ -286,8 +293,9 @@ install-ready:
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/heapsum
 	install -m 755 $(BUILD)/bin/$(firstword $(TOOLS)) $(DESTDIR)$(PREFIX)/bin
 	for tool in $(wordlist 2,9,$(TOOLS)); do ln -f $(DESTDIR)$(PREFIX)/bin/$(firstword $(TOOLS)) $(DESTDIR)$(PREFIX)/bin/$$tool; done
-	install -m 755 $(LIBRARY) $(ALLOCATORS) scripts/tables-to-parquet $(DESTDIR)$(PREFIX)/lib/heapsum
+	install -m 755 $(LIBRARY) $(ALLOCATORS) $(MAPPINGS) scripts/tables-to-parquet $(DESTDIR)$(PREFIX)/lib/heapsum
 	install -D -m 644 Interposer/include/heapsum.h $(DESTDIR)$(PREFIX)/include/heapsum.h
+	install -m 644 Interposer/include/heapsum_pmr.hpp $(DESTDIR)$(PREFIX)/include/heapsum_pmr.hpp
 	scripts/install-completions $(BUILD)/bin $(DESTDIR)$(PREFIX)
 	scripts/install-manuals $(BUILD)/bin $(DESTDIR)$(PREFIX)
 

@@ -198,7 +198,7 @@ let package = Package(
             ]),
         .testTarget(
             name: "RecordingTests",
-            dependencies: ["Text", "CHeapImage", "HeapImage", "Reduce", "Symbols", "TestSupport"]),
+            dependencies: ["Text", "CHeapImage", "HeapImage", "Proc", "Reduce", "Symbols", "TestSupport"]),
         .testTarget(
             name: "AttachTests",
             dependencies: [

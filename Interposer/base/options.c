@@ -296,6 +296,8 @@ void options_read(char **env) {
     options.check = value != NULL && strcmp(value, "1") == 0;
     value = value_of(env, "HEAPSUM_LEAKS");
     options.tells_end = value != NULL && strcmp(value, "1") == 0;
+    value = value_of(env, "HEAPSUM_MAPPINGS");
+    options.mappings = value != NULL && strcmp(value, "1") == 0;
     value = value_of(env, "HEAPSUM_DORMANT");
     options.dormant = value != NULL && strcmp(value, "1") == 0;
     value = value_of(env, "HEAPSUM_THREADS");

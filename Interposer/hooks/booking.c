@@ -44,4 +44,5 @@ __attribute__((visibility("default"))) const struct heapsum_booking heapsum_book
     .failed = marks_failed,
     .leave = hook_leave,
     .know = know_hooks,
+    .mappings = &mapping_booking,
 };

@@ -1,6 +1,6 @@
 /*
- * The exported table with which the libraries for allocators' own functions (Interposer/allocators) enter hooks, book
- * and leave. It is for libraries of the same build; nobody else may rely on it.
+ * The exported table with which the libraries for allocators' own functions (Interposer/allocators) and for mappings
+ * (Interposer/mappings) enter hooks, book and leave. It is for libraries of the same build; nobody else may rely on it.
  */
 #ifndef HEAPSUM_BOOKING_H
 #define HEAPSUM_BOOKING_H
@@ -11,8 +11,9 @@
 
 #include "book/book.h"
 #include "hooks/enter.h"
+#include "hooks/mapping_booking.h"
 
-#define BOOKING_VERSION 1
+#define BOOKING_VERSION 2
 
 struct heapsum_booking {
     uint32_t version;
@@ -26,6 +27,7 @@ struct heapsum_booking {
     void (*leave)(const struct hook *hook);
     void (*know)(uintptr_t address_in_module); /* names the module that these hooks are in: its frames are left out of
                                                   stacks */
+    const struct heapsum_mapping_booking *mappings;
 };
 
 extern const struct heapsum_booking heapsum_booking;

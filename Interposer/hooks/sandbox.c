@@ -154,6 +154,7 @@ static bool forbids_looks(const struct sock_fprog *program) {
         {SYS_close, true, {3}},
         {SYS_newfstatat, true, {(uint64_t)AT_FDCWD}},
         {SYS_process_vm_readv, true, {0}},
+        {SYS_shmctl, true, {0, 2 /* IPC_STAT */}},
         {SYS_rt_sigprocmask, true, {(uint64_t)~0}},
     };
     return forbids_any(program, ours, sizeof ours / sizeof ours[0]);

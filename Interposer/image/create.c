@@ -51,7 +51,8 @@ static uint64_t lay_out(struct heap_header *header, unsigned shrink) {
         [HEAP_SECTION_TIMELINE] = {sizeof(struct heap_sample), HEAP_TIMELINE_SAMPLES * sizeof(struct heap_sample)},
         [HEAP_SECTION_PIECES] = {sizeof(struct heap_piece), slots / HEAP_PIECE_BYTES * sizeof(struct heap_piece)},
         [HEAP_SECTION_SLOTS] = {HEAP_PIECE_BYTES, slots},
-        [HEAP_SECTION_BLOCKS] = {sizeof(struct heap_block), 0},
+        /* A node serves 2 MB of which not all belongs to one mapping. */
+        [HEAP_SECTION_RANGES] = {sizeof(struct heap_range_node), options.mappings ? (256ull << 20) >> shrink : 0},
         [HEAP_SECTION_INDEX] = {sizeof(uint32_t), TREE_INDEX_BYTES_OF(TREE_INDEX_TABLES - shrink)},
         [HEAP_SECTION_TOPS] = {sizeof(uint32_t), tops},
         [HEAP_SECTION_DETAILS] = {HEAP_DETAIL_BYTES, (1024ull << 20) >> shrink},
@@ -79,6 +80,7 @@ static void set_sections(void) {
     image.slots = image.base + sections[HEAP_SECTION_SLOTS].offset;
     image.index = (uint32_t *)(image.base + sections[HEAP_SECTION_INDEX].offset);
     image.tops = (uint32_t *)(image.base + sections[HEAP_SECTION_TOPS].offset);
+    image.ranges = (struct heap_range_node *)(image.base + sections[HEAP_SECTION_RANGES].offset);
 }
 
 /* Maps `fd` with the largest layout that the file system and the process's limits allow. */
@@ -143,6 +145,8 @@ static bool fill_in(const char *name) {
         || image_take(HEAP_SECTION_SLOTS, 1) < 0 || image_take(HEAP_SECTION_DETAILS, 1) < 0
         || !image_cover(HEAP_SECTION_PIECES, 1))
         return false;
+    /* The sums, and the roots. Without space for them no mapping is booked. */
+    if (options.mappings) (void)image_take(HEAP_SECTION_RANGES, HEAP_RANGE_POOLS + 1);
     identity_strings(header);
     header->output = image_string(options.output, strlen(options.output));
     header->name = image_string(name, strlen(name));

@@ -33,6 +33,7 @@ struct image {
     uint8_t *slots;
     uint32_t *index;
     uint32_t *tops;
+    struct heap_range_node *ranges; /* if mappings are booked */
 };
 
 extern HIDDEN struct image image;

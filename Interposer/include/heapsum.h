@@ -60,6 +60,16 @@ void heapsum_ignore(const void *block) __attribute__((weak));
 void heapsum_root(const void *start, size_t bytes) __attribute__((weak));
 void heapsum_unroot(const void *start, size_t bytes) __attribute__((weak));
 
+/*
+ * A block that a pool of the program hands out from memory that it has already, and that it takes back: call the first
+ * when the pool has chosen the block, and the second before the pool may give it away again. `pool` names the pool.
+ * Under `heaprun --mappings` these blocks are recorded with their stacks, as rows of kind "pool", apart from malloc's:
+ * the pool's memory counts as what it was taken by. Blocks of fewer than 16 bytes may displace each other; that is
+ * counted.
+ */
+void heapsum_pool_allocated(const void *pool, const void *address, size_t bytes) __attribute__((weak));
+void heapsum_pool_freed(const void *pool, const void *address) __attribute__((weak));
+
 #ifdef __cplusplus
 }
 #endif
@@ -74,6 +84,9 @@ void heapsum_unroot(const void *start, size_t bytes) __attribute__((weak));
 #define heapsum_ignore(block) ((void)(heapsum_ignore ? (heapsum_ignore(block), 0) : 0))
 #define heapsum_root(start, bytes) ((void)(heapsum_root ? (heapsum_root((start), (bytes)), 0) : 0))
 #define heapsum_unroot(start, bytes) ((void)(heapsum_unroot ? (heapsum_unroot((start), (bytes)), 0) : 0))
+#define heapsum_pool_allocated(pool, address, bytes) \
+    ((void)(heapsum_pool_allocated ? (heapsum_pool_allocated((pool), (address), (bytes)), 0) : 0))
+#define heapsum_pool_freed(pool, address) ((void)(heapsum_pool_freed ? (heapsum_pool_freed((pool), (address)), 0) : 0))
 
 #ifdef __cplusplus
 /* Sets a tag until the end of the scope, on the thread that it began on: heapsum_tag_scope scope("tenant 42"); */

@@ -109,6 +109,7 @@ void thread_attach(void) {
         ring_settle(record, local.ring, local.index);
         local.fold_at = ring_fold(record, local.ring);
         record->last_allocated_address = 0;
+        record->stack_address = (uint64_t)(uintptr_t)__builtin_frame_address(0);
         record->started_ns = image_nanoseconds();
         local.record = record;
         sample_begin(local.index);

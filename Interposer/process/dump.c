@@ -15,6 +15,7 @@
 #include "base/atomics.h"
 #include "base/options.h"
 #include "base/system.h"
+#include "book/ranges.h"
 #include "image/identity.h"
 #include "image/image.h"
 
@@ -122,6 +123,33 @@ static void put_blocks(void) {
     flush_blocks();
 }
 
+static struct heap_mapping mappings[64];
+static size_t mapping_count;
+
+static void flush_mappings(void) {
+    put(mappings, mapping_count * sizeof mappings[0]);
+    mapping_count = 0;
+}
+
+static bool add_mapping(const struct heap_mapping *mapping) {
+    mappings[mapping_count++] = *mapping;
+    if (mapping_count == sizeof mappings / sizeof mappings[0]) flush_mappings();
+    header.sections[HEAP_SECTION_MAPPINGS].used++;
+    return !out.failed;
+}
+
+static void put_mappings(void) {
+    struct heap_section *section = &header.sections[HEAP_SECTION_MAPPINGS];
+    out.at = (out.at + 7) & ~7ull;
+    section->offset = out.at;
+    section->used = 2;
+    mapping_count = 0;
+    put(&image.ranges[0], sizeof(struct heap_mapping_sums) + sizeof(struct heap_pool_sums));
+    ranges_each(add_mapping);
+    flush_mappings();
+    section->capacity = section->ready_bytes = section->used * sizeof(struct heap_mapping);
+}
+
 /* Begins a section of `count` entries at the current offset. */
 static void begin_section(enum heap_section_name name, uint64_t count) {
     struct heap_section *section = &header.sections[name];
@@ -220,6 +248,9 @@ static void write_contents(void) {
     header.flags |= HEAP_FLAG_IN_FLIGHT_SETTLED;
     memset(header.sections, 0, sizeof header.sections);
     for (int i = 0; i < HEAP_SECTION_COUNT; i++) header.sections[i].entry_bytes = image.header->sections[i].entry_bytes;
+    const bool has_mappings = header.flags & HEAP_FLAG_MAPPINGS;
+    header.sections[HEAP_SECTION_BLOCKS].entry_bytes = sizeof(struct heap_block);
+    if (has_mappings) header.sections[HEAP_SECTION_MAPPINGS].entry_bytes = sizeof(struct heap_mapping);
     struct rlimit limit;
     out.most = system_limit(RLIMIT_FSIZE, &limit) && limit.rlim_cur != RLIM_INFINITY ? limit.rlim_cur : INT64_MAX;
     out.failed = false;
@@ -231,6 +262,7 @@ static void write_contents(void) {
     section->offset = out.at;
     put_blocks();
     section->capacity = section->ready_bytes = section->used * sizeof(struct heap_block);
+    if (has_mappings) put_mappings();
     put_threads();
     put_section(HEAP_SECTION_STACKS);
     put_section(HEAP_SECTION_DETAILS);

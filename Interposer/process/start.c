@@ -25,6 +25,7 @@
 #include "book/hints.h"
 #include "book/live.h"
 #include "book/pauses.h"
+#include "book/ranges.h"
 #include "book/ring.h"
 #include "image/create.h"
 #include "image/image.h"
@@ -56,6 +57,7 @@ static bool go_live(bool forked) {
     tree_start();
     live_start();
     hints_start();
+    ranges_start();
     threads_start();
     dump_start();
     ring_grown = marks_grown;
@@ -181,8 +183,10 @@ static uint32_t wake(char **env) {
     if (dormant_locks_all) return HEAPSUM_ATTACH_LOCKED;
     if (image.base != NULL && !is_copy && load_acquire(&dormant_control.settled) == 0) return HEAPSUM_ATTACH_BUSY;
     if (env != NULL) {
+        const bool mappings = options.mappings; /* whether the hooks are there was decided at the start */
         dormant_keep_options();
         options_read(env);
+        options.mappings = mappings;
         signals_keep();
     } else {
         dormant_options();

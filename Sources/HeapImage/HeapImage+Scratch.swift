@@ -15,4 +15,13 @@ extension HeapImage {
         }
         return ranges.sorted { $0.lowerBound < $1.lowerBound }
     }
+
+    /// An address on the stack of each thread that made an event, as far as known.
+    package func stackAddresses() -> [UInt64] {
+        var addresses: [UInt64] = []
+        forEachEntry(of: .threads, as: heap_thread.self) { _, thread in
+            if thread.stack_address > 0 { addresses.append(thread.stack_address) }
+        }
+        return addresses
+    }
 }

@@ -125,6 +125,10 @@ extension HeapImage {
 
     /// Bytes of an entry, in this image's version.
     private func entryBytes(_ section: Int) -> Int {
+        mappingEntryBytes(section) ?? pageEntryBytes(section) ?? fixedEntryBytes(section)
+    }
+
+    private func fixedEntryBytes(_ section: Int) -> Int {
         section == SectionName.stacks.rawValue && header.version == HEAP_VERSION_1
             ? MemoryLayout<heap_stack_1>.size : Self.entryBytes[section]
     }

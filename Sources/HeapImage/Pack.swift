@@ -96,6 +96,10 @@ extension HeapImage {
     private func pack(into out: NewFile, _ options: PackOptions) throws -> PackSummary {
         let running = kind == .running && presence == .running
         let began = nanosecondsSinceStart()
+        // Before the stacks that they name.
+        let (mappingSums, poolSums, mappings) = withFreshSections {
+            (self.mappingSums(), self.poolSums() ?? PoolSums(), self.mappingsAndPools())
+        }
 
         var options = options
         var redacted: RedactedStrings?
@@ -124,8 +128,15 @@ extension HeapImage {
             }
         }
         layout.end(.blocks, at: out.position)
-        // A verdict names stacks by their numbers.
-        let keepsAll = options.keepsAllStacks || verdict != nil || hasVerdict
+        if let mappingSums {
+            layout.begin(.pieces, at: out.position, entryBytes: MemoryLayout<heap_mapping>.size)
+            try out.write(value: mappingSums.stored)
+            try out.write(value: poolSums.stored)
+            for mapping in mappings { try out.write(value: mapping.stored) }
+            layout.end(.pieces, at: out.position)
+        }
+        // A verdict and mappings name stacks by their numbers.
+        let keepsAll = options.keepsAllStacks || verdict != nil || hasVerdict || hasMappings
         let kept = keepsAll ? PackedStacks() : PackedStacks(self, census, snapshots: snapshotCount)
         if kept.numbers != nil { try renumberBlocks(layout.range(.blocks), kept, in: out) }
         var header = self.header
@@ -152,13 +163,13 @@ extension HeapImage {
             try copy(.verdicts, to: out, &layout)
         }
         if let pages = options.pages {
-            layout.begin(.pieces, at: out.position)
+            layout.begin(.slots, at: out.position, entryBytes: MemoryLayout<heap_run>.size)
             for run in pages {
                 try out.write(value: heap_run(start: run.lowerBound, bytes: run.upperBound - run.lowerBound))
             }
-            layout.end(.pieces, at: out.position)
+            layout.end(.slots, at: out.position)
         } else if hasPages {
-            try copy(.pieces, to: out, &layout)
+            try copy(.slots, to: out, &layout)
         }
         if let modules {
             try write(modules, as: .modules, to: out, &layout)
@@ -180,6 +191,7 @@ extension HeapImage {
         if verdict != nil || hasVerdict { header.flags |= HEAP_FLAG_VERDICT.rawValue }
         header.flags &= ~HEAP_FLAG_PAGES.rawValue
         if options.pages != nil || hasPages { header.flags |= HEAP_FLAG_PAGES.rawValue }
+        if mappingSums == nil { header.flags &= ~HEAP_FLAG_MAPPINGS.rawValue }
         if marks.isEmpty { header.flags &= ~HEAP_FLAG_MARKS.rawValue }
         if options.names != nil || hasNames { header.flags |= HEAP_FLAG_NAMES.rawValue }
         if kind == .running {
@@ -237,7 +249,7 @@ extension HeapImage {
         adding more: (_ byteCount: UInt64) -> [UInt8] = { _ in [] }
     ) throws {
         let start = out.position
-        layout.begin(name, at: start)
+        layout.begin(name, at: start, entryBytes: sections[name.rawValue].entryBytes)
         if let bytes {
             try bytes.withUnsafeBytes { try out.write($0) }
         } else {
@@ -376,8 +388,14 @@ extension HeapImage {
 /// Where the sections of the dense image are.
 private struct Layout {
     private var ranges = [Range<UInt64>?](repeating: nil, count: Int(HEAP_SECTION_COUNT.rawValue))
+    private var entryBytes = HeapImage.entryBytes
 
-    mutating func begin(_ name: SectionName, at position: UInt64) { ranges[name.rawValue] = position ..< position }
+    /// - Parameter entryBytes: of what stands in the place of a section that only running images have.
+    mutating func begin(_ name: SectionName, at position: UInt64, entryBytes: Int? = nil) {
+        ranges[name.rawValue] = position ..< position
+        if let entryBytes { self.entryBytes[name.rawValue] = entryBytes }
+    }
+
     mutating func end(_ name: SectionName, at position: UInt64) {
         ranges[name.rawValue] = (ranges[name.rawValue]?.lowerBound ?? position) ..< position
     }
@@ -389,7 +407,7 @@ private struct Layout {
             for index in ranges.indices {
                 let size = MemoryLayout<heap_section>.size
                 let range = ranges[index] ?? end ..< end
-                let entry = UInt32(HeapImage.entryBytes[index])
+                let entry = UInt32(entryBytes[index])
                 let count = UInt64(range.count)
                 let section = heap_section(
                     offset: (range.lowerBound + 7) & ~7, capacity: count, used: entry == 0 ? 0 : count / UInt64(entry),

@@ -6,12 +6,21 @@ import Glibc
 import Symbols
 import SystemPackage
 
-/// What to preload into a program: libheapsum.so, and the library for an allocator that the program is dynamically
-/// linked with.
+/// What to preload into a program: libheapsum.so, the library for an allocator that the program is dynamically linked
+/// with, and the one for mappings, if they are to be recorded.
 ///
 /// - Parameter library: libheapsum.so; the others are in the same directory.
-func preloadedLibraries(_ library: FilePath, for program: FilePath) -> [FilePath] {
-    [library, allocatorLibrary(for: program, beside: library)].compactMap { $0 }
+/// - Throws: 125 if the library for mappings is missing.
+func preloadedLibraries(
+    _ library: FilePath, for program: FilePath?, mappings: Bool
+) throws(LaunchError) -> [FilePath] {
+    let forAllocator = program.flatMap { allocatorLibrary(for: $0, beside: library) }
+    guard mappings else { return [library, forAllocator].compactMap { $0 } }
+    let forMappings = library.removingLastComponent().appending("libheapsum-mappings.so")
+    guard forMappings.isAccessible(R_OK) else {
+        throw .own("--mappings needs \(forMappings.text): \(errnoText(errno)); `make library` builds it")
+    }
+    return [library, forAllocator, forMappings].compactMap { $0 }
 }
 
 private func allocatorLibrary(for program: FilePath, beside library: FilePath) -> FilePath? {

@@ -19,6 +19,8 @@ package struct RecordingOptions {
     package var skip: [String] = []
     package var follow = true
     package var threads = false
+    /// What the program maps itself is recorded too.
+    package var mappings = false
     package var unwind: String?
     /// Most bytes of an image.
     package var maximumBytes: UInt64?
@@ -40,7 +42,8 @@ package struct RecordingOptions {
 
     /// Whether all else is as it is by default: the rate of a running recording can be changed, the rest can't.
     package var changesOnlyRate: Bool {
-        depth == nil && signal == nil && !threads && unwind == nil && maximumBytes == nil && maximumStacks == nil
+        depth == nil && signal == nil && !threads && !mappings && unwind == nil && maximumBytes == nil
+            && maximumStacks == nil
             && dumpAtGrowth == nil && !dumpAtFailure && messages == nil
     }
 
@@ -54,6 +57,7 @@ package struct RecordingOptions {
         if !only.isEmpty { list.append(("HEAPSUM_ONLY", only.joined(separator: ":"))) }
         if !skip.isEmpty { list.append(("HEAPSUM_SKIP", skip.joined(separator: ":"))) }
         if !follow { list.append(("HEAPSUM_FOLLOW", "0")) }
+        if mappings { list.append(("HEAPSUM_MAPPINGS", "1")) }
         if threads { list.append(("HEAPSUM_THREADS", "1")) }
         if let unwind { list.append(("HEAPSUM_UNWIND", unwind)) }
         if let maximumBytes { list.append(("HEAPSUM_MAX_SIZE", String(maximumBytes))) }

@@ -92,6 +92,7 @@ private func systemdText(_ text: String) -> String {
 // MARK: - Kubernetes
 
 private let podLibrary = "/heapsum/libheapsum.so"
+private let podMappings = "/heapsum/libheapsum-mappings.so"
 private let podOutput = "/heapsum-images"
 
 private func kubernetesManifest(_ options: RecordingOptions, _ output: FilePath?, _ words: [String]) -> String {
@@ -127,6 +128,11 @@ private func kubernetesManifest(_ options: RecordingOptions, _ output: FilePath?
                 + "what matters."
         )
     }
+    let copied =
+        options.mappings
+        ? ["/usr/local/lib/heapsum/libheapsum.so", "/usr/local/lib/heapsum/libheapsum-mappings.so", "/heapsum/"]
+        : ["/usr/local/lib/heapsum/libheapsum.so", podLibrary]
+    let preload = options.mappings ? "\(podLibrary):\(podMappings)" : podLibrary
     lines.append(
         """
         apiVersion: apps/v1
@@ -146,7 +152,7 @@ private func kubernetesManifest(_ options: RecordingOptions, _ output: FilePath?
               initContainers:
                 - name: heapsum                               # heapsum: brings the library
                   image: \(yaml("heapsum:\(version)"))
-                  command: ["cp", "/usr/local/lib/heapsum/libheapsum.so", \(yaml(podLibrary))]
+                  command: [\((["cp"] + copied).map(yaml).joined(separator: ", "))]
                   volumeMounts:
                     - name: heapsum
                       mountPath: "/heapsum"
@@ -156,7 +162,7 @@ private func kubernetesManifest(_ options: RecordingOptions, _ output: FilePath?
         """)
     if !words.isEmpty { lines.append("          command: [\(words.map(yaml).joined(separator: ", "))]") }
     lines.append("          env:                                          # heapsum: all of these")
-    for (name, value) in [(name: "LD_PRELOAD", value: podLibrary)] + options.variables {
+    for (name, value) in [(name: "LD_PRELOAD", value: preload)] + options.variables {
         lines += ["            - name: \(yaml(name))", "              value: \(yaml(value))"]
     }
     lines.append(

@@ -55,7 +55,7 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
         request.arguments =
             [strdup("/bin/sh"), script.withPlatformString { strdup($0) }] + request.arguments.dropFirst()
     }
-    let libraries = preloadedLibraries(library, for: program.loaded)
+    let libraries = try preloadedLibraries(library, for: program.loaded, mappings: request.options.mappings)
     let preload = [
         ("LD_PRELOAD", preloadValue(libraries: libraries.map(\.text), existing: variable("LD_PRELOAD"))),
         ("ASAN_OPTIONS", addressSanitizerOptions(existing: variable("ASAN_OPTIONS"))),
@@ -155,13 +155,13 @@ package func setupText(_ kind: PrintKind, _ request: RecordRequest) throws(Launc
     var libraries: [FilePath] = []
     if kind == .systemd {
         let library = try findLibrary(named: variable("HEAPSUM_LIBRARY"), tool: toolPath)
-        libraries = [library]
+        libraries = try preloadedLibraries(library, for: nil, mappings: request.options.mappings)
         // A unit's name is usually not a program. If it is one, problems with it are reported now.
         if let name = words.first,
             let found = try? resolveProgram(findProgram(FilePath(text: name), searchPath: variable("PATH")))
         {
             try checkRecordable(found.loaded)
-            libraries = preloadedLibraries(library, for: found.loaded)
+            libraries = try preloadedLibraries(library, for: found.loaded, mappings: request.options.mappings)
         }
     }
     return printed(kind, options: request.options, output: request.output?.absolute, libraries: libraries, words: words)

@@ -47,6 +47,10 @@ extension Reduction {
         if let moments { input.passedOver.append(moments) }
         inputs.append(input)
         addVerdicts(census, heldBefore)
+        addMappings(image, momentNanoseconds: census.momentNanoseconds) { stack in
+            let number = Int(stack) < census.stacks.count ? Int(census.stacks[Int(stack)].node) : 0
+            return number < interned.count ? interned[number] : 0
+        }
 
         totals.liveBytes &+= census.liveBytes
         totals.liveBlocks &+= census.liveBlocks

@@ -25,6 +25,12 @@ package final class Reduction {
     var storedFrames = StoredFrameTable()
     /// For each input whose process runs: its pages, once they were asked for.
     var pagesOfInputs: [Int: ResidentPages] = [:]
+    /// What the programs map themselves.
+    package internal(set) var mappedRows: [MappedRow] = []
+    package internal(set) var mappedTotals = MappedTotals()
+    var rowOfMapping: [UInt64: Int] = [:]
+    /// Each mapping with its input and row.
+    var mappedPlaces: [(input: Int, range: Range<UInt64>, row: Int)] = []
 
     private struct ModuleKey: Hashable { var path: [UInt8], buildID: [UInt8], identity: ReducedModule.FileIdentity }
 

@@ -59,6 +59,7 @@ extension Reduction {
                     : "its process ended meanwhile")
         }
         for index in rows.indices { rows[index].setResidence(sums[index], isKnown: failures.isEmpty) }
+        lookUpMappedResidence()
         return failures
     }
 

@@ -4,6 +4,7 @@
 import CHeapImage
 import HeapImage
 import Reduce
+import Survey
 import Symbols
 import Text
 
@@ -12,6 +13,8 @@ package struct InfoReport {
     package var style: Style
     /// The verdict on a running process's memory; nil: what the image itself says.
     package var memory: String?
+    /// All of a running process's address space, if its mappings were booked.
+    package var mappings: MappingSurvey?
 
     package init(style: Style) { self.style = style }
 
@@ -150,6 +153,7 @@ package struct InfoReport {
                 "\(counted(census.settledBlocks, "event")) by the live blocks: the end interrupted the counting")
         }
 
+        try MappingReport(style: style).write(image, mappings, to: out)
         try ResidenceReport(style: style).write(image, to: out)
         try AllocatorReport(style: style).write(image, census, to: out)
 

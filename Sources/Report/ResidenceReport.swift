@@ -36,14 +36,16 @@ package struct ResidenceReport {
         guard other > allocator, other >= 1 << 20 else { return }
         try out.write(
             "  " + style.warning("malloc is the smaller part")
-                + ": \(separated(allocator)) bytes, and \(separated(other)) that heapsum doesn't see.\n")
+                + ": \(separated(allocator)) bytes, and \(separated(other)) that heapsum "
+                + (image.hasMappings ? "shows only as mappings.\n" : "doesn't see.\n"))
+        if image.hasMappings { return }
         let runtimes = Self.runtimes(of: image)
         for runtime in runtimes { try out.write("  \(runtime.advice)\n") }
         if runtimes.isEmpty {
             try out.write(
-                "  It comes from mmap, by the program itself or an allocator of its own: perf trace -e mmap,brk "
-                    + "--call-graph dwarf,\n"
-                    + "  or strace -k -e trace=%memory shows who calls; /proc/PID/smaps what there is.\n")
+                "  It comes from mmap, by the program itself or an allocator of its own: heaprun --mappings records who "
+                    + "maps it;\n"
+                    + "  /proc/PID/smaps shows what there is.\n")
         }
     }
 

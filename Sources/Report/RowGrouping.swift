@@ -10,7 +10,7 @@ import Symbols
 
 /// What a row stands for.
 package enum Grouping: String, CaseIterable, Sendable {
-    case stack, function, module, file, line, thread, tag, size
+    case stack, function, module, file, line, thread, tag, size, kind
 
     /// The name of one row, in messages and headings.
     package var noun: String { rawValue }
@@ -28,6 +28,7 @@ extension FrameNames {
         switch grouping {
         case .stack: return rows
         case .size: return reduction.groupedBySize(rows, of: blocks)
+        case .kind: return reduction.grouped(rows) { _ in RowKey("malloc") } + reduction.mappedRowsByKind()
         case .thread:
             return reduction.grouped(rows) { row in
                 guard let thread = reduction.threadFrame(of: row) else {

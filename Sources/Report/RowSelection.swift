@@ -9,6 +9,8 @@ package struct RowSelection {
     package var grouping = Grouping.stack
     /// The blocks that the rows contain.
     package var blocks = BlockFilter()
+    /// Whether a filter of frames chose them.
+    package var isFiltered = false
     /// Rows that pass the filters but are below the top.
     package var below = 0
     package var belowBytes: UInt64 = 0
@@ -49,6 +51,7 @@ package struct RowSelection {
         }
         candidates.removeAll { $0.blocks == 0 && !sort.isOfHistory && !withFreed }
         if let filter, !filter.isEmpty {
+            isFiltered = true
             var passes = filter.passes(candidates.map(\.node), of: reduction, names: names).makeIterator()
             leaveOut(from: &candidates) { _ in passes.next() ?? true }
         }

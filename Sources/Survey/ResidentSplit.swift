@@ -24,6 +24,8 @@ package struct ResidentSplit: Equatable {
     package var unclear: UInt64 = 0
     /// Stacks, as far as glibc's list of threads has them.
     package var stacks: UInt64 = 0
+    /// Private anonymous memory that the program is known to have mapped itself.
+    package var mapped: UInt64 = 0
     /// Anonymous memory that is not the allocator's: the program's own mappings, other stacks, other allocators.
     package var others: UInt64 = 0
     /// Programs, libraries and their data, mapped files.
@@ -48,7 +50,7 @@ package struct ResidentSplit: Equatable {
     package var takenRealtimeNanoseconds: UInt64 = 0
 
     private var parts: [UInt64] {
-        [held, earlier, pinned, retained, unbooked, unclear, stacks, others, files, shared, image]
+        [held, earlier, pinned, retained, unbooked, unclear, stacks, mapped, others, files, shared, image]
     }
     package var total: UInt64 { parts.reduce(0, &+) }
 
@@ -56,9 +58,11 @@ package struct ResidentSplit: Equatable {
         one.parts == other.parts
     }
 
-    /// - Parameter mappings: of the surveyed process, in order of address.
-    package init(_ mappings: [ResidentMapping], _ survey: PageSurvey) {
-        var allocator: UInt64 = 0, next = 0, thread = 0, before: ResidentMapping?
+    /// - Parameters:
+    ///   - mappings: of the surveyed process, in order of address.
+    ///   - booked: resident runs of what the program mapped itself, in order of address.
+    package init(_ mappings: [ResidentMapping], _ survey: PageSurvey, booked: [Range<UInt64>] = []) {
+        var allocator: UInt64 = 0, next = 0, nextBooked = 0, thread = 0, before: ResidentMapping?
         let runs = survey.runs, threads = survey.threadStacks
         func enlarge(_ largest: inout Part?, _ rest: UInt64, _ entry: ResidentMapping) {
             guard rest > largest?.bytes ?? 0 else { return }
@@ -98,8 +102,10 @@ package struct ResidentSplit: Equatable {
             } else if path == "[stack]" || (thread < threads.count && bounds.contains(threads[thread])) {
                 stacks &+= rest
             } else {
-                others &+= rest
-                enlarge(&largestOther, rest, entry)
+                let known = min(rest, Self.common(booked, bounds, from: &nextBooked))
+                mapped &+= known
+                others &+= rest - known
+                enlarge(&largestOther, rest - known, entry)
             }
         }
         let sums = survey.sums
@@ -121,16 +127,35 @@ package struct ResidentSplit: Equatable {
         path.isEmpty || ["/dev/", "/memfd:", "/SYSV", "/anon_hugepage"].contains { path.hasPrefix($0) }
     }
 
-    private static func isImage(_ path: String) -> Bool {
+    /// The bytes that sorted ranges have in `bounds`. `next` moves on with rising bounds.
+    private static func common(_ ranges: [Range<UInt64>], _ bounds: Range<UInt64>, from next: inout Int) -> UInt64 {
+        while next < ranges.count && ranges[next].upperBound <= bounds.lowerBound { next += 1 }
+        var sum: UInt64 = 0, at = next
+        while at < ranges.count && ranges[at].lowerBound < bounds.upperBound {
+            let common = ranges[at].clamped(to: bounds)
+            sum &+= common.upperBound - common.lowerBound
+            at += 1
+        }
+        return sum
+    }
+
+    static func isImage(_ path: String) -> Bool {
         path.hasSuffix(".heap") || path.hasSuffix(".heap (deleted)") || path.hasPrefix("/memfd:heapsum")
     }
 
     /// Reads the mappings of a process, just after its survey.
     ///
+    /// - Parameter booked: what the program mapped itself.
     /// - Returns: nil if they can't be read any more.
-    package static func take(of processID: pid_t, _ survey: PageSurvey) -> ResidentSplit? {
+    package static func take(
+        of processID: pid_t, _ survey: PageSurvey, booked: [ProgramMapping] = []
+    ) -> ResidentSplit? {
+        var runs: [Range<UInt64>] = []
+        if !booked.isEmpty, let pages = PresentPages(processID: processID) {
+            for mapping in booked where mapping.kind != .allocator { runs += pages.runs(of: mapping.range) }
+        }
         guard let mappings = try? residentMappings(of: processID), !mappings.isEmpty else { return nil }
-        var split = ResidentSplit(mappings, survey)
+        var split = ResidentSplit(mappings, survey, booked: runs)
         split.takenRealtimeNanoseconds = clockNanoseconds(CLOCK_REALTIME)
         return split
     }

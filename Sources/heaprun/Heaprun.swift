@@ -113,6 +113,10 @@ struct Heaprun: ParsableCommand {
     var printKind: String?
     @Flag(help: "Also record each block's thread, as the root of its stack.")
     var threads = false
+    @Flag(
+        help: ArgumentHelp(
+            "Also record what the program maps itself: mmap, munmap, mremap, brk, shmat (docs/mappings.md)."))
+    var mappings = false
     @Option(
         help: ArgumentHelp(
             "How stacks are unwound: own, fp (frame pointers), libunwind (default: own).", valueName: "how"))
@@ -258,6 +262,7 @@ struct Heaprun: ParsableCommand {
         request.options.skip = skip
         request.options.follow = !noFollow
         request.options.threads = threads
+        request.options.mappings = mappings
         request.options.unwind = unwind
         request.options.maximumBytes = maximum?.bytes
         request.options.maximumStacks = maxStacks
@@ -335,6 +340,9 @@ struct Heaprun: ParsableCommand {
         if exec || dormant || printKind != nil || noFollow || !only.isEmpty || !skip.isEmpty {
             throw ValidationError(
                 "--exec, --dormant, --print, --no-follow, --only and --skip are for programs that heaprun starts.")
+        }
+        if mappings {
+            throw ValidationError("--mappings is for programs that heaprun starts: the hooks are there or never.")
         }
         var request = AttachRequest(
             pid: pid, output: output.map { FilePath(text: $0) }, options: RecordingOptions(output: "."))

@@ -6,6 +6,7 @@ import HeapImage
 import Launch
 import Reduce
 import Report
+import Survey
 import Symbols
 import Text
 
@@ -60,6 +61,9 @@ struct InfoCommand: ParsableCommand {
                     if index > 0 { try out.write("\n") }
                     var report = InfoReport(style: Style(descriptor: STDOUT_FILENO, color: color))
                     report.memory = memory(of: image)
+                    report.mappings = NamedProgram.process(of: image).flatMap {
+                        MappingSurvey.take(of: $0, image: image)
+                    }
                     try report.write(image, to: out)
                 } catch let error as InputError {
                     say("\(error)")

@@ -43,7 +43,7 @@ struct ReduceCommand: ParsableCommand {
               heapsum app.4711.heap               the stacks that hold the most bytes
               heapsum --top 5 --frames 0 out/     five, with all frames, of a directory
               heapsum --sort blocks out/          by how many blocks they hold
-              heapsum --by function out/          by allocating function; also module, file, line, thread, tag, size
+              heapsum --by function out/          by allocating function; also module, file, line, thread, tag, size, kind
               heapsum --tree out/                 the calls that led there, as a tree; --inverted from the inside
               heapsum --histograms total out/     distributions of sizes and lifetimes; rows: of each stack, too
               heapsum --sort peak-bytes a.heap    what held the memory at its peak
@@ -193,6 +193,7 @@ struct ReduceCommand: ParsableCommand {
             switch format {
             case .table:
                 var table = Table(style: output.style, frameLimit: frameLimit, sort: selection.sort)
+                if let top = selection.limits.top { table.mappedLimit = top == 0 ? nil : Int(top) }
                 table.distributions = try distributions(reduction, rows, names, filter, suppressions)
                 try table.write(reduction, rows, names: names, to: out)
             case .machine(.json) where histograms != nil:

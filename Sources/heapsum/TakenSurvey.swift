@@ -36,7 +36,7 @@ struct TakenSurvey {
                 try PageSurvey.take(of: $0, image: moment, blocks: blocks, since: since, groups: groups, cells: cells)
             }
             ?? PageSurvey.take(ofBlocksIn: moment, blocks: blocks, groups: groups, cells: cells)
-        let split = process.flatMap { ResidentSplit.take(of: $0, survey) }
+        let split = process.flatMap { ResidentSplit.take(of: $0, survey, booked: moment.mappings()) }
         self.split = split
         report = PagesReport(survey, reduction: reduction, names: FrameNames(reduction, symbolizer: symbolizer))
         let report = report

@@ -27,7 +27,8 @@ import Testing
         "_ITM_registerTMCloneTable": "crtbeginS.o: likewise",
     ]
 
-    @Test(arguments: ["libheapsum.so", "libheapsum-jemalloc.so", "libheapsum-tcmalloc.so"]) func itCallsNothingByName(
+    @Test(arguments: ["libheapsum.so", "libheapsum-jemalloc.so", "libheapsum-tcmalloc.so", "libheapsum-mappings.so"])
+    func itCallsNothingByName(
         name: String
     ) throws {
         let library = Built.interposer.replacing("libheapsum.so", with: name)
@@ -70,6 +71,7 @@ import Testing
         let own = [
             "heapsum_dump", "heapsum_mark", "heapsum_tag", "heapsum_pause", "heapsum_resume", "heapsum_booking",
             "heapsum_attach", "heapsum_detach", "heapsum_leaks", "heapsum_ignore", "heapsum_root", "heapsum_unroot",
+            "heapsum_pool_allocated", "heapsum_pool_freed",
             // What a reader of the process's memory looks for.
             "heapsum_hints", "heapsum_control",
             // LeakSanitizer's.

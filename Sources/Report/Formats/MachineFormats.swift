@@ -51,6 +51,7 @@ package struct JSONReport {
             }
             try out.write("\"suppressions\":[\n \(texts.joined(separator: ",\n "))],\n")
         }
+        if reduction.hasMappings { try writeMapped(reduction, names, to: out) }
         try out.write("\"rows\":[")
         var growth: [UInt32: Int64] = [:]
         for row in check?.rows ?? [] { growth[row.row.node] = row.growthBytes }
@@ -193,7 +194,7 @@ package struct JSONReport {
 
     func number<Value: BinaryInteger>(_ value: Value?) -> String { value.map { "\($0)" } ?? "null" }
 
-    private func seconds(_ value: Double?) -> String {
+    func seconds(_ value: Double?) -> String {
         // Ticks are milliseconds: more digits were not measured.
         guard let value else { return "null" }
         let milliseconds = UInt64(max(0, min(value, 1e12)) * 1000 + 0.5)

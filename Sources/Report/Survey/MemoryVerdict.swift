@@ -41,7 +41,7 @@ package struct MemoryVerdict {
         let trim = report.survey.isGlibc ? "malloc_trim(0) would give back \(separated(sums.returned))" : nil
         let whose: [String: String?] = [
             "heldBytes": holder, "pinnedBytes": pinner, "retainedBytes": trim,
-            "otherBytes": split.largestOther.map(Self.text), "fileBytes": split.largestFile.map(Self.text),
+            "mappedBytes": Self.mapper(report), "otherBytes": split.largestOther.map(Self.text), "fileBytes": split.largestFile.map(Self.text),
             "sharedBytes": split.largestShared.map(Self.text),
         ]
         parts = [
@@ -58,6 +58,9 @@ package struct MemoryVerdict {
             ("otherBytes", split.others, "not malloc's"), ("fileBytes", split.files, "file pages"),
             ("sharedBytes", split.shared, "shared memory"), ("imageBytes", split.image, "heapsum's own"),
         ]
+        if report.reduction.hasMappings {
+            parts.insert(("mappedBytes", split.mapped, "mapped by the program itself"), at: 7)
+        }
         moment = "at \(utcTime(split.takenRealtimeNanoseconds))"
         let most = parts.max { $0.bytes < $1.bytes }?.name
         hint = most.flatMap { whose[$0] ?? nil }
@@ -71,6 +74,15 @@ package struct MemoryVerdict {
         lost =
             "heapsum leaks \(report.reduction.inputs.first?.processID.map { "\($0)" } ?? "PID") tells which of the "
             + "held are leaked"
+    }
+
+    /// The stack that mapped the most.
+    private static func mapper(_ report: PagesReport) -> String? {
+        let rows = report.reduction.mappedRows.filter { $0.kind != .pool }
+        return rows.max { $0.bytes < $1.bytes }.map { row in
+            let share = PagesReport.share(row.bytes, report.reduction.mappedTotals.bytes)
+            return "\(share) of the address space by \(report.names.shortStack(row.node))"
+        }
     }
 
     private static func text(_ part: ResidentSplit.Part) -> String {

@@ -62,6 +62,16 @@ extension Table {
                             + "\(counted(losses.lost_details, "time")).")
                 }
             }
+            if let sums = input.image?.mappingSums(), sums.lostCalls > 0 {
+                lines.append(
+                    "Lost: \(printable(input.path)): \(counted(sums.lostCalls, "call")) that mapped or unmapped found "
+                        + "no space in the image: \(separated(sums.lostBytes)) bytes of mappings are not told right.")
+            }
+            if let sums = input.image?.poolSums(), sums.lostBlocks > 0 {
+                lines.append(
+                    "Lost: \(printable(input.path)): \(counted(sums.lostBlocks, "block")) of pools found no space in the "
+                        + "image, or began in the same 16 bytes as another.")
+            }
             if let gone = input.image?.header.gone_stacks, gone > 0 {
                 lines.append(
                     "Packed: \(printable(input.path)): \(counted(gone, "stack")) that came and went, held nothing and "

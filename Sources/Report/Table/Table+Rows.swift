@@ -36,9 +36,13 @@ extension Table {
         unknown == 0 ? separated(bytes) : bytes == 0 ? "not known" : "at least \(separated(bytes))"
     }
 
-    private func columns(_ totals: Totals, _ selection: RowSelection) -> [Column] {
+    private func columns(_ reduction: Reduction, _ selection: RowSelection) -> [Column] {
+        let totals = reduction.totals
         // At the peak, a share is a share of the peak.
-        let whole = selection.blocks.moment == .peak ? totals.peakBytes ?? 0 : totals.liveBytes
+        var whole = selection.blocks.moment == .peak ? totals.peakBytes ?? 0 : totals.liveBytes
+        if selection.grouping == .kind {
+            whole &+= reduction.mappedTotals.bytes &+ reduction.mappedTotals.poolBytes
+        }
         var columns = [
             Column(title: "bytes") { Self.bytes($0.bytes, unknown: $0.blocksOfUnknownSize, of: $0.blocks) },
             Column(title: "share") { $0.blocksOfUnknownSize > 0 ? "-" : Self.share($0.bytes, of: whole) },
@@ -68,7 +72,7 @@ extension Table {
     func writeRows(
         _ reduction: Reduction, _ selection: RowSelection, _ names: FrameNames, to out: TextOutput
     ) throws {
-        let columns = columns(reduction.totals, selection)
+        let columns = columns(reduction, selection)
         let cells = selection.rows.map { row in columns.map { $0.text(row) } }
         let widths = columns.indices.map { index in
             max(columns[index].title.count, cells.map { $0[index].count }.max() ?? 0)

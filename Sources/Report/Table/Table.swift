@@ -11,6 +11,8 @@ package struct Table {
     /// At most this many frames of a stack are shown; nil: all.
     package var frameLimit: Int? = 20
     package var sort: SortKey = .bytes
+    /// At most this many rows of mappings are shown; nil: all.
+    package var mappedLimit: Int? = 5
     /// Shown below each row, by its node, and for all rows at the end.
     package var distributions: (all: Distributions, rows: [UInt32: Distributions])?
 
@@ -37,6 +39,7 @@ package struct Table {
             try HistogramText(style: style).write(distributions.all, to: out)
             try out.write("\n")
         }
+        try writeMapped(reduction, selection, names, to: out)
         try writeFoot(reduction, selection, names, to: out)
     }
 

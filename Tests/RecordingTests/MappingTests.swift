@@ -1,0 +1,304 @@
+// What programs map themselves: to the page the kernel's own list, whatever threads do; of the right kind, with the right
+// stack; and the program behaves as it would without. Oracles: /proc/PID/maps, a plain run.
+
+import CHeapImage
+import Glibc
+import HeapImage
+import Proc
+import Reduce
+import TestSupport
+import Testing
+
+@Suite struct MappingTests {
+    private static let page: UInt64 = 4096
+    private static let library = Built.interposer.replacing("libheapsum.so", with: "libheapsum-mappings.so")
+
+    private func record(
+        _ scratch: Scratch, _ command: [String], variables: [String: String?] = [:], preload: String = ""
+    ) throws -> Recording {
+        Recording(scratch: scratch, outcome: try start(scratch, command, variables, preload: preload).wait())
+    }
+
+    private func start(
+        _ scratch: Scratch, _ command: [String], _ variables: [String: String?] = [:], preload: String = "",
+        input: String = "/dev/null"
+    ) throws -> Running {
+        let all = scratch.recordingVariables([
+            "LD_PRELOAD": "\(Built.interposer):\(Self.library)\(preload)", "HEAPSUM_MAPPINGS": "1",
+        ]).merging(variables) { $1 }
+        return try scratch.start(command, variables: all, input: input)
+    }
+
+    /// The mapped pages in the kernel's list, without the first thread's stack, which grows.
+    private func pages(_ mappings: [Mapping]) -> Set<UInt64> {
+        var pages: Set<UInt64> = []
+        for entry in mappings where entry.path != "[stack]" && entry.end < 1 << 48 {
+            for page in entry.start / Self.page ..< entry.end / Self.page where entry.end - entry.start < 1 << 33 {
+                pages.insert(page)
+            }
+        }
+        return pages
+    }
+
+    private func pages(_ mappings: [ProgramMapping]) -> Set<UInt64> {
+        var pages: Set<UInt64> = []
+        for mapping in mappings {
+            for page in mapping.range.lowerBound / Self.page ..< mapping.range.upperBound / Self.page {
+                pages.insert(page)
+            }
+        }
+        return pages
+    }
+
+    private func kernels(_ scratch: Scratch, _ number: Int) throws -> [Mapping] {
+        parseMappings(Array(try contents(scratch.file("maps-\(number)")).utf8))
+    }
+
+    /// Holds an image against the kernel's list of the same moment: what came since the first list is what is booked.
+    private func compare(_ image: HeapImage, _ scratch: Scratch, _ number: Int) throws {
+        let before = pages(try kernels(scratch, 0)), now = pages(try kernels(scratch, number))
+        let booked = image.mappings(), ours = pages(booked)
+        #expect(image.hasMappings && !booked.isEmpty && image.damages.isEmpty)
+        #expect(ours.subtracting(now).isEmpty, "booked, and not mapped")
+        #expect(now.subtracting(before).subtracting(ours).isEmpty, "mapped, and not booked")
+        #expect(ours.isDisjoint(with: before), "booked, and there before")
+        #expect(UInt64(ours.count) * Self.page == booked.reduce(0) { $0 + $1.bytes }, "booked twice")
+        let sums = try #require(image.mappingSums())
+        #expect(sums.lostCalls == 0 && sums.peakBytes >= UInt64(ours.count) * Self.page)
+    }
+
+    /// Four threads; HEAPSUM_TEST_STEPS=1000000 makes a million steps.
+    @Test(arguments: [1, 2] as [UInt64]) func threadsThatMapAtRandomAreFollowedToThePage(seed: UInt64) throws {
+        let scratch = try Scratch(), steps = getenv("HEAPSUM_TEST_STEPS").map { String(cString: $0) } ?? "20000"
+        let recording = try record(scratch, [try Built.program("mappings"), "random", "\(seed)", steps])
+        #expect(recording.outcome.exitStatus == 0, "\(recording.outcome)")
+        let images = try recording.images(of: "mappings")
+        let dumps = images.filter { $0.image.kind == .dump }
+        #expect(dumps.count == 5)
+        for (name, image) in dumps {
+            let number = try #require(name.split(separator: ".").dropLast().last.flatMap { Int($0) })
+            try compare(image, scratch, number)
+        }
+        // The image itself, a tree, says the same as the last dump, a list; and so does a packed copy.
+        let running = try #require(images.first { $0.image.kind == .running }).image
+        let last = try #require(dumps.max { $0.image.header.ended_ns < $1.image.header.ended_ns }).image
+        #expect(pages(running.mappings()).isSuperset(of: pages(last.mappings())))
+        try running.pack(to: scratch.file("packed.heap"))
+        let packed = try HeapImage(path: scratch.file("packed.heap"))
+        #expect(packed.mappings() == running.mappings() && packed.mappingSums() == running.mappingSums())
+        #expect(packed.damages.isEmpty)
+    }
+
+    @Test func aHandlerMayMapWhileTheMainCodeDoes() throws {
+        let scratch = try Scratch()
+        let recording = try record(scratch, [try Built.program("mappings"), "handler"])
+        #expect(recording.outcome.exitStatus == 0, "\(recording.outcome)")
+        let dump = try #require(try recording.images(of: "mappings").first { $0.image.kind == .dump }).image
+        try compare(dump, scratch, 1)
+    }
+
+    @Test func whatFailsFailsAsItWould() throws {
+        let scratch = try Scratch(), program = try Built.program("mappings")
+        let plain = try scratch.run([program, "edges"])
+        #expect(plain.exitStatus == 0 && plain.output.split(separator: "\n").count == 16, "\(plain)")
+        let recording = try record(scratch, [program, "edges"])
+        #expect(recording.outcome == plain, "\(recording.outcome)")
+        let image = try recording.image(of: "mappings")
+        #expect(image.mappings().isEmpty && image.mappingSums()?.lostCalls == 0)
+    }
+
+    @Test func eachMappingHasItsKindAndItsCaller() throws {
+        let scratch = try Scratch()
+        let recording = try record(scratch, [try Built.program("mappings"), "kinds"])
+        #expect(recording.outcome.exitStatus == 0, "\(recording.outcome)")
+        let dump = try #require(try recording.images(of: "mappings").first { $0.image.kind == .dump }).image
+        let reduced = try Reduced(dump)
+        var found: [String: [UInt64]] = [:]
+        for row in reduced.reduction.mappedRows {
+            let names = reduced.functions(Row(node: row.node))
+            let name = names.first == "map" ? names.dropFirst().first : names.first
+            found["\(name ?? "?") \(row.kind.name)"] = [
+                row.bytes / Self.page, row.mappings, row.reservedBytes / Self.page,
+            ]
+        }
+        #expect(
+            found == [
+                "map_anonymous anonymous": [10, 1, 0], "map_shared_anonymous shared anonymous": [11, 1, 0],
+                "map_stack stack": [12, 1, 0], "map_file file": [13, 1, 0], "map_shared_file shared file": [14, 1, 0],
+                "map_memfd memfd": [15, 1, 0], "map_shared_memory shared memory": [16, 1, 0],
+                "attach_segment shared memory": [17, 1, 0], "move_break break": [18, 1, 0],
+                "map_device device": [19, 1, 0], "reserve anonymous": [20, 1, 20],
+                // As with realloc, it is the mover's.
+                "grow_by_moving anonymous": [42, 1, 0],
+                // A hole makes two of one.
+                "map_with_a_hole anonymous": [20, 2, 0],
+            ], "\(found)")
+        // malloc's part is as ever.
+        #expect(reduced.reduction.totals.liveBytes == reduced.reduction.rows.reduce(0) { $0 + $1.bytes })
+        #expect(reduced.reduction.mappedTotals.bytes == 227 * Self.page)
+    }
+
+    /// A kill falls anywhere: the tree can be read, and no page is in two mappings.
+    @Test func aKilledProgramsMappingsCanBeRead() throws {
+        for milliseconds in [30, 60, 120] as [UInt32] {
+            let scratch = try Scratch()
+            let running = try start(scratch, [try Built.program("mappings"), "random", "3", "100000000"])
+            for _ in 0 ..< 500 where access(scratch.file("maps-0"), F_OK) != 0 { usleep(10_000) }
+            usleep(milliseconds * 1000)
+            kill(running.pid, SIGKILL)
+            let outcome = try running.wait()
+            #expect(outcome.exitStatus == 128 + SIGKILL)
+            let image = try Recording(scratch: scratch, outcome: outcome).image(of: "mappings")
+            let booked = image.mappings()
+            #expect(image.damages.isEmpty && booked.count > 10, "\(booked.count) \(image.damages)")
+            #expect(UInt64(pages(booked).count) * Self.page == booked.reduce(0) { $0 + $1.bytes })
+        }
+    }
+
+    /// Each booked page is mapped, and what is mapped and not booked is libc's, the loader's or heapsum's.
+    @Test(arguments: [
+        [
+            "python3", "-c",
+            "import mmap, sys, threading; m = mmap.mmap(-1, 10 << 20); x = [str(i) for i in range(200000)]; "
+                + "t = threading.Thread(target=lambda: threading.Event().wait(60), daemon=True); t.start(); "
+                + "print('ready', flush=True); sys.stdin.read(1)",
+        ],
+        [
+            "node", "-e",
+            "let a = []; for (let i = 0; i < 200000; i++) a.push({i, s: 'x' + i}); console.log('ready'); "
+                + "process.stdin.once('data', () => process.exit(0));",
+        ],
+    ]) func realProgramsMappingsAreTheKernels(command: [String]) throws {
+        let scratch = try Scratch()
+        try scratch.prepare("mkfifo fifo")
+        let running = try start(scratch, command, input: scratch.file("fifo"))
+        for _ in 0 ..< 3000 where try contents(running.outputPath) != "ready\n" { usleep(10_000) }
+        usleep(200_000) // node's other threads come to rest
+        let image = try Recording(scratch: scratch, outcome: Outcome(waitStatus: 0, output: "", messages: "")).images(
+            of: command[0] == "node" ? "node" : "python3"
+        ).first { $0.image.kind == .running }?.image
+        let booked = try #require(image).mappings(), kernels = try mappings(of: running.pid)
+        try scratch.prepare("echo x > fifo")
+        let outcome = try running.wait()
+        #expect(outcome.exitStatus == 0, "\(outcome)")
+        #expect(booked.count > 2)
+        for mapping in booked {
+            let there = kernels.reduce(0 as UInt64) {
+                let common = ($1.start ..< $1.end).clamped(to: mapping.range)
+                return $0 + common.upperBound - common.lowerBound
+            }
+            #expect(there == mapping.bytes, "booked, and not mapped: \(mapping)")
+        }
+        // Anonymous memory that is not booked: stacks of 8 MB, arenas of 64 MB, blocks of malloc with their own mappings,
+        // the recorder's work space, and data of libraries.
+        let unbooked = kernels.filter { $0.inode == 0 && $0.path.isEmpty }.reduce(0 as UInt64) { sum, entry in
+            booked.reduce(sum + entry.end - entry.start) {
+                let common = ($1.range).clamped(to: entry.start ..< entry.end)
+                return $0 - (common.upperBound - common.lowerBound)
+            }
+        }
+        let threads = UInt64(command[0] == "node" ? 16 : 2)
+        #expect(unbooked < threads * (64 << 20) + threads * (9 << 20) + (32 << 20), "\(unbooked)")
+    }
+
+    /// An allocator's own mappings are told apart: its blocks are counted.
+    @Test(arguments: ["libjemalloc.so.2", "libtcmalloc_minimal.so.4", "libmimalloc.so.2"])
+    func anAllocatorsOwnMappingsAreToldApart(allocator: String) throws {
+        let scratch = try Scratch()
+        let recording = try record(
+            scratch, [try Built.program("mappings"), "kinds"], preload: ":\(allocator)")
+        #expect(recording.outcome.exitStatus == 0, "\(recording.outcome)")
+        let dump = try #require(try recording.images(of: "mappings").first { $0.image.kind == .dump }).image
+        let reduction = try Reduced(dump).reduction
+        #expect(reduction.mappedTotals.bytes == 227 * Self.page, "\(reduction.mappedTotals)")
+        #expect(reduction.mappedTotals.allocatorBytes > 0)
+        #expect(reduction.mappedRows.allSatisfy { $0.kind != .allocator })
+    }
+
+    @Test func aChildHasTheMappingsThatItMadeItself() throws {
+        let scratch = try Scratch()
+        let script = """
+            import mmap, os, sys
+            a = mmap.mmap(-1, 3 << 20)
+            if os.fork() == 0:
+                b = mmap.mmap(-1, 5 << 20); x = [str(i) for i in range(1000)]
+                os.kill(os.getpid(), 9)
+            os.wait()
+            """
+        let recording = try record(scratch, ["python3", "-c", script])
+        #expect(recording.outcome.exitStatus == 0, "\(recording.outcome)")
+        let images = try recording.images(of: "python3").map(\.image)
+        let child = try #require(images.first { $0.hasFlag(HEAP_FLAG_FORKED) })
+        let parent = try #require(images.first { !$0.hasFlag(HEAP_FLAG_FORKED) })
+        func sizes(_ image: HeapImage) -> Set<UInt64> {
+            Set(image.mappings().filter { $0.kind == .sharedAnonymous }.map { $0.bytes >> 20 })
+        }
+        #expect(sizes(child) == [5] && sizes(parent) == [], "\(sizes(child)) \(sizes(parent))")
+    }
+
+    @Test func withoutTheOptionTheHooksAreNotThere() throws {
+        let scratch = try Scratch()
+        let names = try scratch.shell("nm -D --defined-only '\(Self.library)' | awk '{ print $3 }' | sort").output
+        #expect(
+            names.split(separator: "\n").map(String.init)
+                == ["brk", "madvise", "mmap", "mmap64", "mremap", "munmap", "sbrk", "shmat", "shmdt"])
+        let main = try scratch.shell("nm -D --defined-only '\(Built.interposer)' | awk '{ print $3 }'").output
+        #expect(Set(main.split(separator: "\n")).isDisjoint(with: Set(names.split(separator: "\n"))))
+        let image = try scratch.recordProgram("mappings", ["kinds"]).images(of: "mappings").map(\.image)
+        #expect(image.count == 2 && image.allSatisfy { !$0.hasMappings && $0.mappings().isEmpty })
+        #expect(image.allSatisfy { $0.damages.isEmpty })
+    }
+
+    /// A library may mean something else by such a name.
+    @Test func aLibrarysOwnMeaningOfANameIsKept() throws {
+        let scratch = try Scratch(),
+            names = ["mmap", "mmap64", "munmap", "mremap", "brk", "sbrk", "shmat", "shmdt", "madvise"]
+        let list = "-fno-builtin '-DNAMES=\(names.map { "X(\($0))" }.joined(separator: " "))'"
+        try scratch.compile("namesakes.c", as: "libnamesakes.so", "-DLIBRARY -shared -fPIC \(list)")
+        try scratch.compile("namesakes.c", as: "namesakes", "\(list) -L. -lnamesakes -Wl,-rpath,'$ORIGIN'")
+        let plain = try scratch.run(["./namesakes"])
+        #expect(plain.output.hasPrefix("mmap 102.5\n"), "\(plain)")
+        #expect(try record(scratch, ["./namesakes"]).outcome == plain)
+    }
+
+    @Test func aPoolsBlocksAreBookedWithTheirCallers() throws {
+        let scratch = try Scratch()
+        let recording = try record(scratch, [try Built.program("pools")])
+        #expect(recording.outcome.exitStatus == 0 && recording.outcome.output == "done\n", "\(recording.outcome)")
+        let images = try recording.images(of: "pools").map(\.image)
+        for image in [try #require(images.first { $0.kind == .dump })] {
+            let reduced = try Reduced(image)
+            var found: [String: [UInt64]] = [:]
+            for row in reduced.reduction.mappedRows where row.kind == .pool {
+                let names = reduced.functions(Row(node: row.node))
+                let name = ["keep_hundreds", "keep_half", "give_again", "fill"].first { wanted in
+                    names.contains { $0.contains(wanted) }
+                }
+                found[name ?? "\(names)", default: [0, 0]][0] += row.bytes
+                found[name ?? "\(names)", default: [0, 0]][1] += row.mappings
+            }
+            #expect(
+                found == [
+                    "keep_hundreds": [100_000, 1000], "keep_half": [33_000, 1000], "give_again": [60, 1],
+                    // A list's node has two pointers beside the value.
+                    "fill": [12_000, 500],
+                ], "\(found)")
+            let sums = try #require(image.poolSums())
+            #expect(sums.lostBlocks == 0 && sums.unmatchedFrees == 1)
+            #expect(sums.allocatedBlocks == 1000 + 2000 + 2 + 80_000 + 500)
+            #expect(sums.allocatedBlocks - sums.freedBlocks == 2501)
+            // The mapping that the pool took is there, as one.
+            #expect(reduced.reduction.mappedTotals.bytes == 64 << 20)
+        }
+        // The program gives the list's nodes back after the dump.
+        let running = try #require(images.first { $0.kind == .running })
+        #expect(running.mappingsAndPools().filter(\.isPools).count == 2001)
+        try running.pack(to: scratch.file("packed.heap"))
+        let packed = try HeapImage(path: scratch.file("packed.heap"))
+        #expect(packed.mappingsAndPools() == running.mappingsAndPools() && packed.poolSums() == running.poolSums())
+        #expect(packed.damages.isEmpty)
+        // Without --mappings nothing is booked, and nothing happens.
+        let without = try scratch.recordProgram("pools")
+        #expect(without.outcome == recording.outcome)
+    }
+}
