@@ -9,6 +9,7 @@ time. The exit status is the command's.
 import gzip
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -68,8 +69,12 @@ server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
 server.daemon_threads = True
 threading.Thread(target=server.serve_forever, daemon=True).start()
 url = f"http://127.0.0.1:{server.server_address[1]}"
-status = subprocess.run([word.replace("URL", url) for word in command]).returncode
+# SIGTERM to the whole group is the command's: the collector ignores it, and the command starts with the default action.
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+status = subprocess.run([word.replace("URL", url) for word in command],
+                        preexec_fn=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL)).returncode
 over.set()
 with open(f"{directory}/requests.json", "w") as file:
     json.dump(requests, file)
-sys.exit(status)
+# As a shell says it, if a signal ended the command.
+sys.exit(status if status >= 0 else 128 - status)
