@@ -31,6 +31,7 @@ import Text
             kinds: (["leaked"], ["growing"])),
         Example(name: "session-cache", culprit: "log_in(unsigned int)", kinds: (["growing"], ["peak"])),
         Example(name: "lost-list", culprit: "append", kinds: (["leaked"], ["growing"])),
+        Example(name: "three-tenants", culprit: "make_report(unsigned int)", kinds: (["leaked"], ["growing"])),
         // Without a verdict each function grows by itself: the constructor's vector is most of it.
         Example(
             name: "shared-cycle", culprit: "accept_client()", callee: "Connection::Connection()",

@@ -35,6 +35,32 @@ import Testing
         #expect(verdicts["definite"] == clients && verdicts["indirect"] == 2 * clients, "\(clients): \(verdicts)")
     }
 
+    @Test func aTagNamesTheTenantWhoseReportsAreLost() throws {
+        let scratch = try Scratch()
+        let told = try scratch.record(
+            ["\(Built.examples)/three-tenants", "0.5"],
+            options: ["--quiet", "-o", "images", "--leaks", "--leak-exit", "9"], library: Built.interposer)
+        #expect(told.exitStatus == 9, "\(told)")
+        func tags(_ options: String) throws -> [[String]] {
+            try scratch.shell("'\(Built.products)/heapsum' \(options) --by tag --format csv images/*.heap").output
+                .split(whereSeparator: \.isNewline).dropFirst()
+                .map {
+                    $0.replacing("\"", with: "").split(separator: ",", omittingEmptySubsequences: false).map(
+                        String.init)
+                }
+        }
+        // All that is lost is one tenant's: whole reports of 1,280 bytes.
+        let lost = try tags("--verdict definite")
+        #expect(lost.count == 1 && lost[0].last == "tenant green", "\(lost)")
+        let bytes = try #require(lost.first.flatMap { Int($0[0]) }), blocks = try #require(Int(lost[0][1]))
+        #expect(blocks > 0 && bytes == 1280 * blocks)
+        // The settings of the three are kept; at the peak each had reports, too.
+        for options in ["", "--at peak"] {
+            let all = try tags(options)
+            #expect(Set(all.compactMap(\.last)) == ["tenant red", "tenant green", "tenant blue", "no tag"], "\(all)")
+        }
+    }
+
     @Test func aCacheIsKeptByItsVariable() throws {
         let scratch = try Scratch()
         let running = try scratch.startRecorded(

@@ -37,6 +37,30 @@ import Text
         #expect(outcome.exitStatus == 0 && outcome.output == "alike\n", "\(outcome)")
     }
 
+    // A tag is not part of a stack's key, so the same stack has a fact for each of its tags.
+    @Test func factsHaveTheirTags() throws {
+        let scratch = try Scratch()
+        _ = try scratch.run(
+            [Built.heaprun, "--quiet", "-o", "images", Built.program("tags"), "threads", "2"],
+            variables: ["HEAPSUM_LIBRARY": Built.interposer])
+        #expect(try table(scratch, "-o csv images").exitStatus == 0)
+        try scratch.write(
+            "sums.py",
+            """
+            import csv, glob, collections
+            path, = glob.glob("csv/facts/*.csv")
+            sums, keys = collections.Counter(), collections.defaultdict(set)
+            for row in csv.DictReader(open(path, newline="")):
+                sums[row["tag"]] += int(row["allocated_bytes"])
+                keys[row["tag"]].add(row["stack_key"])
+            del sums[""]
+            assert sums == {"worker 0": 80000, "worker 1": 80000, "shared": 64000}, sums
+            assert keys["worker 0"] == keys["worker 1"] and len(keys["worker 0"]) == 2
+            """)
+        let outcome = try scratch.shell("python3 sums.py")
+        #expect(outcome.exitStatus == 0, "\(outcome)")
+    }
+
     /// Reads both tables and heapsum's own report. The keys are computed anew, by the definition.
     private static let sums = """
         import csv, glob, json, subprocess, sys

@@ -4,6 +4,7 @@
 // Invariant: the sum of a column over an image's facts is the image's total, including stacks that hold nothing now,
 // whose past blocks count, too.
 
+import CHeapImage
 import Glibc
 import HeapImage
 import Reduce
@@ -19,6 +20,9 @@ package enum TableFormat: String, CaseIterable, Sendable {
 private enum Cell {
     case text(String), number(UInt64), seconds(Double), json(String), none
 }
+
+/// What a fact of an image is about.
+private struct Fact: Hashable { var key: StackKey, tag: StackTag? }
 
 /// Writes the rows of a table, one line for each.
 private struct TableWriter {
@@ -66,7 +70,7 @@ package final class FactTables {
     package static let factColumns = [
         "host", "boot", "pid", "start", "program", "build_id", "image", "kind", "state", "moment", "stack_key",
         "verdict", "bytes", "blocks", "allocated_bytes", "allocated_blocks", "freed_bytes", "freed_blocks",
-        "peak_bytes", "peak_blocks", "temporary_blocks", "oldest_seconds",
+        "peak_bytes", "peak_blocks", "temporary_blocks", "oldest_seconds", "tag",
     ]
     package static let stackColumns = ["stack_key", "depth", "function", "module", "calls", "frames"]
 
@@ -98,27 +102,29 @@ package final class FactTables {
         var interned: [UInt32] = []
         reduction.intern(nodesOf: image, into: &interned)
         keys = reduction.stackKeys(keys)
+        let hasTags = image.hasFlag(HEAP_FLAG_TAGS)
 
-        // Two of an image's stacks may have one key, because threads are not part of it.
-        var places: [StackKey: Int] = [:]
-        var rows: [(node: UInt32, key: StackKey, counts: StackCounts)] = []
+        // Two of an image's stacks may have one key, because threads and tags are not part of it.
+        var places: [Fact: Int] = [:]
+        var rows: [(node: UInt32, fact: Fact, counts: StackCounts)] = []
         for counts in census.stacks.dropFirst() {
             if counts.liveBlocks == 0 && counts.allocatedBlocks == 0 && counts.freedBlocks == 0 { continue }
             let node = Int(counts.node) < interned.count ? interned[Int(counts.node)] : 0
-            let key = keys[Int(node)]
-            if let place = places[key] {
+            let fact = Fact(key: keys[Int(node)], tag: hasTags ? reduction.tag(of: Row(node: node)) : nil)
+            if let place = places[fact] {
                 rows[place].counts.add(counts)
             } else {
-                places[key] = rows.count
-                rows.append((node, key, counts))
+                places[fact] = rows.count
+                rows.append((node, fact, counts))
             }
         }
-        try writeStacks(rows.filter { written.insert($0.key).inserted }.map { ($0.key, $0.node) }, to: stacksOut)
-        try writeFacts(rows.map { ($0.key, $0.counts) }, image, census, host, to: factsOut)
+        try writeStacks(
+            rows.filter { written.insert($0.fact.key).inserted }.map { ($0.fact.key, $0.node) }, to: stacksOut)
+        try writeFacts(rows.map { ($0.fact, $0.counts) }, image, census, host, to: factsOut)
     }
 
     private func writeFacts(
-        _ rows: [(key: StackKey, counts: StackCounts)], _ image: HeapImage, _ census: Census, _ host: String,
+        _ rows: [(fact: Fact, counts: StackCounts)], _ image: HeapImage, _ census: Census, _ host: String,
         to out: TextOutput
     ) throws {
         let header = image.header
@@ -131,16 +137,16 @@ package final class FactTables {
             started == 0 ? .none : .text(isoTime(Int64((started &+ census.momentNanoseconds) / 1_000_000))),
         ]
         let moment = Double(census.momentNanoseconds) / 1e9
-        for (key, counts) in rows {
+        for (fact, counts) in rows {
             let oldest: Cell =
                 counts.liveBlocks == 0
                 ? .none : .seconds(max(0, moment - Double(milliseconds(ofTick: counts.oldestTick)) / 1000))
             let cells: [Cell] =
                 own + [
-                    .text("\(key)"), .none, .number(counts.liveBytes), .number(counts.liveBlocks),
+                    .text("\(fact.key)"), .none, .number(counts.liveBytes), .number(counts.liveBlocks),
                     .number(counts.allocatedBytes), .number(counts.allocatedBlocks), .number(counts.freedBytes),
                     .number(counts.freedBlocks), .number(counts.peak.bytes), .number(counts.peak.blocks),
-                    .number(counts.temporaryBlocks), oldest,
+                    .number(counts.temporaryBlocks), oldest, fact.tag.map { .text($0.description) } ?? .none,
                 ]
             try out.write(facts.line(cells))
         }
