@@ -38,7 +38,7 @@
             use(dwarf_child) use(dwarf_siblingof) use(dwarf_dieoffset) use(dwarf_haspc) use(dwarf_diename) \
                 use(dwarf_attr) use(dwarf_attr_integrate) use(dwarf_formstring) use(dwarf_formudata) \
                     use(dwarf_getsrclines) use(dwarf_getsrc_die) use(dwarf_linesrc) use(dwarf_lineno) \
-                        use(dwarf_getsrcfiles) use(dwarf_filesrc)
+                        use(dwarf_getsrcfiles) use(dwarf_filesrc) use(dwarf_setalt)
 
 struct symbols_libdw {
 #define SYMBOLS_MEMBER(name) __typeof__(&name) name;

@@ -55,13 +55,16 @@ package final class DebugLines {
     ///
     /// - Parameters:
     ///   - file: a file with DWARF, and its build-id, which it must still have.
+    ///   - shared: the file with what that file shares with others; see `SymbolSearch.sharedFile`.
     ///   - addresses: ELF virtual addresses, in any order.
-    package func calls(in file: String, buildID: [UInt8]?, at addresses: [UInt64]) -> [[SourceCall]] {
+    package func calls(
+        in file: String, buildID: [UInt8]?, shared: String? = nil, at addresses: [UInt64]
+    ) -> [[SourceCall]] {
         var result: [[SourceCall]] = []
         result.reserveCapacity(addresses.count)
         for start in stride(from: 0, to: addresses.count, by: Self.mostAddresses) {
             let part = addresses[start ..< min(start + Self.mostAddresses, addresses.count)]
-            guard let answer = ask(.calls, file, buildID, part) else { break }
+            guard let answer = ask(.calls, file, buildID, shared, part) else { break }
             var reader = WireReader(answer)
             var calls: [[SourceCall]] = []
             for _ in part {
@@ -89,11 +92,13 @@ package final class DebugLines {
     }
 
     /// The name of each address's compilation unit: the source file as it was named to the compiler.
-    package func units(in file: String, buildID: [UInt8]?, at addresses: [UInt64]) -> [String?] {
+    package func units(
+        in file: String, buildID: [UInt8]?, shared: String? = nil, at addresses: [UInt64]
+    ) -> [String?] {
         var result: [String?] = []
         for start in stride(from: 0, to: addresses.count, by: Self.mostAddresses) {
             let part = addresses[start ..< min(start + Self.mostAddresses, addresses.count)]
-            guard let answer = ask(.units, file, buildID, part) else { break }
+            guard let answer = ask(.units, file, buildID, shared, part) else { break }
             var reader = WireReader(answer)
             for _ in part { result.append(reader.text().flatMap { $0.isEmpty ? nil : $0 }) }
             takeMissing(of: file, &reader)
@@ -102,10 +107,12 @@ package final class DebugLines {
     }
 
     private func ask(
-        _ kind: DwarfQuestion.Kind, _ file: String, _ buildID: [UInt8]?, _ addresses: ArraySlice<UInt64>
+        _ kind: DwarfQuestion.Kind, _ file: String, _ buildID: [UInt8]?, _ shared: String?,
+        _ addresses: ArraySlice<UInt64>
     ) -> [UInt8]? {
         guard !libraryIsMissing, !failed.contains(file) else { return nil }
-        let question = DwarfQuestion(kind: kind, path: file, buildID: buildID ?? [], addresses: Array(addresses))
+        let question = DwarfQuestion(
+            kind: kind, path: file, buildID: buildID ?? [], shared: shared ?? "", addresses: Array(addresses))
         do throws(HelperError) {
             let answer = try helper.ask(question.bytes, timeoutMilliseconds: Self.timeoutMilliseconds)
             switch answer.first {
@@ -146,10 +153,13 @@ struct DwarfQuestion {
     var kind: Kind
     var path: String
     var buildID: [UInt8]
+    /// The file with what it shares with others; empty: none.
+    var shared: String
     var addresses: [UInt64]
 
-    init(kind: Kind, path: String, buildID: [UInt8], addresses: [UInt64]) {
-        (self.kind, self.path, self.buildID, self.addresses) = (kind, path, buildID, addresses)
+    init(kind: Kind, path: String, buildID: [UInt8], shared: String, addresses: [UInt64]) {
+        (self.kind, self.path, self.buildID, self.shared) = (kind, path, buildID, shared)
+        self.addresses = addresses
     }
 
     var bytes: [UInt8] {
@@ -157,6 +167,7 @@ struct DwarfQuestion {
         wire.put(Int(kind.rawValue))
         wire.put(Array(path.utf8))
         wire.put(buildID)
+        wire.put(Array(shared.utf8))
         wire.put(addresses.count)
         for address in addresses {
             wire.put(Int(truncatingIfNeeded: address & 0xFFFF_FFFF))
@@ -169,9 +180,9 @@ struct DwarfQuestion {
         var wire = WireReader(bytes)
         guard let kind = wire.number().flatMap({ Kind(rawValue: UInt8(truncatingIfNeeded: $0)) }),
             let path = wire.text(),
-            let id = wire.block(), let count = wire.number()
+            let id = wire.block(), let shared = wire.text(), let count = wire.number()
         else { return nil }
-        self.init(kind: kind, path: path, buildID: Array(id), addresses: [])
+        self.init(kind: kind, path: path, buildID: Array(id), shared: shared, addresses: [])
         for _ in 0 ..< count {
             guard let low = wire.number(), let high = wire.number() else { return nil }
             addresses.append(UInt64(high) << 32 | UInt64(low))

@@ -35,7 +35,9 @@ final class DwarfFiles {
         var file = files[question.path]
         if file == nil {
             do throws(SymbolsError) {
-                file = try DwarfFile(library, path: question.path, buildID: question.buildID)
+                file = try DwarfFile(
+                    library, path: question.path, buildID: question.buildID,
+                    shared: question.shared.isEmpty ? nil : question.shared)
             } catch {
                 return failed(DwarfAnswer.badFile, error.whatAlone)
             }
@@ -73,30 +75,45 @@ final class DwarfFile {
     private var units: [DwarfUnit] = []
     private let table: RangeTable
     private var image: FileBytes?
+    private var sharedImage: FileBytes?
 
-    init(_ library: symbols_libdw, path: String, buildID: [UInt8]) throws(SymbolsError) {
+    init(
+        _ library: symbols_libdw, path: String, buildID: [UInt8], shared: String? = nil
+    ) throws(SymbolsError) {
         self.library = library
         let file = try ELFFile(path: path)
         if let found = try file.readBuildID(), !buildID.isEmpty, found != buildID {
             throw SymbolsError(file: path, reason: .buildIDDiffers(expected: buildID, found: found))
         }
+        (dwarf, image) = try Self.open(library, file)
+        // The shared part is given to libdw before it reads the first unit.
+        if let shared = try shared.map({ path throws(SymbolsError) in try ELFFile(path: path) }) {
+            let (other, bytes) = try Self.open(library, shared)
+            library.dwarf_setalt(dwarf, other)
+            sharedImage = bytes
+        }
+        (units, table) = Self.findUnits(library, dwarf)
+    }
+
+    private static func open(
+        _ library: symbols_libdw, _ file: ELFFile
+    ) throws(SymbolsError) -> (OpaquePointer, FileBytes?) {
         var elf: OpaquePointer?
-        if let rewritten = try DecompressedImage.make(of: file) {
-            image = rewritten
-            elf = rewritten.withMutablePointer { library.elf_memory($0, rewritten.count) }
+        let image = try DecompressedImage.make(of: file)
+        if let image {
+            elf = image.withMutablePointer { library.elf_memory($0, image.count) }
         } else {
-            let descriptor = path.withPath { open($0, O_RDONLY | O_CLOEXEC) }
+            let descriptor = file.path.withPath { Glibc.open($0, O_RDONLY | O_CLOEXEC) }
             if descriptor >= 0 { elf = library.elf_begin(descriptor, ELF_C_READ_MMAP_PRIVATE, nil) }
         }
         func why(_ message: UnsafePointer<CChar>?) -> SymbolsError {
             SymbolsError(
-                file: path,
+                file: file.path,
                 reason: .unsupported(message.map { "libdw says: \(String(cString: $0))" } ?? "libdw can't read it"))
         }
         guard let elf else { throw why(library.elf_errmsg(-1)) }
         guard let dwarf = library.dwarf_begin_elf(elf, DWARF_C_READ, nil) else { throw why(library.dwarf_errmsg(-1)) }
-        self.dwarf = dwarf
-        (units, table) = Self.findUnits(library, dwarf)
+        return (dwarf, image)
     }
 
     private static func findUnits(_ library: symbols_libdw, _ dwarf: OpaquePointer) -> ([DwarfUnit], RangeTable) {

@@ -12,6 +12,8 @@ package final class ModuleSymbols: Sendable {
     package let buildID: [UInt8]?
     /// The file with the module's DWARF; nil if there is none.
     package let debugInfoPath: String?
+    /// The file with the part of that DWARF that it shares with others; nil if it shares nothing.
+    package let sharedInfoPath: String?
     /// Whether one of its files has a whole symbol table (the module's own or a debug file's), not just the dynamic
     /// symbols.
     package let hasWholeTable: Bool
@@ -38,7 +40,11 @@ package final class ModuleSymbols: Sendable {
         var notes: [SymbolsError] = []
         let module = try Self.openModule(path, expectedBuildID, expectedFile, search, &notes)
         var builder = NamedRangesBuilder()
-        var hasOwnTable = false, withDebugInfo: String?
+        var hasOwnTable = false, withDebugInfo: String?, shared: String?
+        func takeDebugInfo(_ file: ELFFile) throws(SymbolsError) {
+            withDebugInfo = file.path
+            shared = try search.sharedFile(of: file, module: path, notes: &notes)?.path
+        }
         var id = expectedBuildID
         // An object file isn't linked: its symbols have no addresses yet, so it names nothing.
         if let module, module.type != ELF.ET_REL {
@@ -47,7 +53,9 @@ package final class ModuleSymbols: Sendable {
                 try builder.add(symbols, of: module)
                 hasOwnTable = symbols.count > 1
             }
-            if module.hasDebugInfo { withDebugInfo = module.path }
+            if module.hasDebugInfo {
+                do throws(SymbolsError) { try takeDebugInfo(module) } catch { notes.append(error) }
+            }
         }
         if !hasOwnTable || withDebugInfo == nil, module?.type != ELF.ET_REL {
             // Problems of a further file are noted; the module's own names are still used.
@@ -59,7 +67,7 @@ package final class ModuleSymbols: Sendable {
                 }
                 if debug == nil, let id { debug = search.servedDebugFile(ofBuildID: id, module: path, notes: &notes) }
                 if let debug {
-                    if withDebugInfo == nil, debug.hasDebugInfo { withDebugInfo = debug.path }
+                    if withDebugInfo == nil, debug.hasDebugInfo { try takeDebugInfo(debug) }
                     if !hasOwnTable, let symbols = try ELFSymbolTable(debug, type: ELF.SHT_SYMTAB) {
                         var more = builder
                         try more.add(symbols, of: debug)
@@ -88,6 +96,7 @@ package final class ModuleSymbols: Sendable {
         buildID = id
         hasWholeTable = hasOwnTable
         debugInfoPath = withDebugInfo
+        sharedInfoPath = shared
         problems = notes
         ranges = builder.finish()
     }

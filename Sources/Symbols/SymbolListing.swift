@@ -94,7 +94,8 @@ package struct SymbolListing: Sendable {
         guard let file = module.debugInfoPath else { return module.problems }
         let code = symbols.indices.filter { "tTwWi".utf8.contains(symbols[$0].type) }
         let before = lines.notes.count
-        let units = lines.units(in: file, buildID: module.buildID, at: code.map { symbols[$0].address })
+        let units = lines.units(
+            in: file, buildID: module.buildID, shared: module.sharedInfoPath, at: code.map { symbols[$0].address })
         // .symtab has the file's base name; DWARF has the path that was given to the compiler. If all code of a file
         // belongs to one unit with the same base name, the file is that unit, and so is its data.
         var numbers: [String: Int] = [:]

@@ -62,6 +62,38 @@ package struct SymbolSearch: Sendable {
         return first([path], buildID: buildID, notes: &notes)
     }
 
+    /// The file with what a debug file shares with others (`dwz -m`): by the build-id in its .gnu_debugaltlink, or in
+    /// the place that this names. nil: it shares nothing, or the file is missing, which is noted.
+    func sharedFile(
+        of debug: ELFFile, module: String, notes: inout [SymbolsError]
+    ) throws(SymbolsError) -> ELFFile? {
+        guard let index = try debug.section(named: ".gnu_debugaltlink") else { return nil }
+        let link = try debug.contents(ofSection: index, ".gnu_debugaltlink")
+        // The name, a NUL, and the build-id up to the section's end.
+        let name = StringTable(bytes: link).string(at: 0, limit: 4096, cutsVersion: false)
+        let start = name.utf8.count + 1
+        guard !name.isEmpty, link.count >= start + 2, link.count <= start + 64 else {
+            throw debug.reader.damaged(".gnu_debugaltlink without a name and a build-id", at: link.offset)
+        }
+        let id = link.withSpan { span in
+            (start ..< link.count).map { span.unsafeLoad(fromByteOffset: $0, as: UInt8.self) }
+        }
+        let directory = debug.path.lastIndex(of: "/").map { String(debug.path[..<$0]) } ?? "."
+        let beside = name.hasPrefix("/") ? path(of: name) : "\(directory)/\(name)"
+        if let found = debugFile(ofBuildID: id, notes: &notes) ?? first([beside], buildID: id, notes: &notes)
+            ?? servedDebugFile(ofBuildID: id, module: "\(module) (shared part)", notes: &notes)
+        {
+            return found
+        }
+        notes.append(
+            SymbolsError(
+                file: debug.path,
+                reason: .unsupported(
+                    "what it shares with other files is not there (build-id \(hexadecimal(id))): names of inlined "
+                        + "calls are missing")))
+        return nil
+    }
+
     /// A copy of the module itself, stored under its build-id.
     func moduleFile(ofBuildID buildID: [UInt8], notes: inout [SymbolsError]) -> ELFFile? {
         guard let place = Self.place(ofBuildID: buildID, suffix: "") else { return nil }

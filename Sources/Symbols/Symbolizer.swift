@@ -34,7 +34,7 @@ package final class NamedModule {
         guard let lines, let symbols, let file = symbols.debugInfoPath else {
             return Array(repeating: [], count: addresses.count)
         }
-        return lines.calls(in: file, buildID: symbols.buildID, at: addresses)
+        return lines.calls(in: file, buildID: symbols.buildID, shared: symbols.sharedInfoPath, at: addresses)
     }
 }
 

@@ -102,6 +102,13 @@ private final class Build {
         let worse = try build.template("gitlab", "gitlab/heapsum.yml", ["HEAPSUM_COMMAND": "./server"])
         #expect(worse.exitStatus == 1 && worse.output.contains("+200,100"), "\(worse)")
         #expect(try contents("\(build.scratch.path)/repository/heapsum-summary.md").contains("open_session"))
+        // One row for both builds, by its functions; by modules and offsets there are two.
+        for (option, growths) in [("--across-builds", "200100\n"), ("", "-100050 300150\n")] {
+            let diff = try build.run(
+                "heapsum diff \(option) --format json repository/heapsum-base repository/heapsum-heap | python3 -c "
+                    + "'import json, sys; print(*sorted(r[\"growthBytes\"] for r in json.load(sys.stdin)[\"rows\"]))'")
+            #expect(diff.output == growths, "\(diff)")
+        }
         let report = try build.run(
             "python3 -c 'import sys, xml.dom.minidom as x; print(len(x.parse(sys.argv[1]).getElementsByTagName("
                 + "\"failure\")))' "
