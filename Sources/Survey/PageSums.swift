@@ -46,6 +46,8 @@ package struct PinSums: Equatable, Sendable {
     package var blocks: UInt64 = 0
     /// Requested bytes on resident pages.
     package var live: UInt64 = 0
+    /// The same with headers and rounding.
+    package var used: UInt64 = 0
     /// Their part of the free bytes on the pages that they touch: each page's are divided by bytes.
     package var pinned: UInt64 = 0
     /// Bytes of pages that no other stack's block touches: without these blocks the pages could be given back.

@@ -12,7 +12,7 @@ import Text
 package struct ResidentSplit: Equatable {
     /// Live blocks with their headers and rounding.
     package var held: UInt64 = 0
-    /// Live blocks that the image doesn't have, as far as they were found.
+    /// Live blocks that the image doesn't have, with their headers and rounding, as far as they were found.
     package var earlier: UInt64 = 0
     /// Free, on pages that live blocks touch.
     package var pinned: UInt64 = 0
@@ -114,7 +114,7 @@ package struct ResidentSplit: Equatable {
             allocator &-= taken
             return taken
         }
-        let earlier = survey.earlier?.sums.live ?? 0
+        let earlier = survey.earlier?.sums.used ?? 0
         held = take(sums.live &+ sums.overhead &- earlier)
         self.earlier = take(earlier)
         pinned = take(sums.pinned)

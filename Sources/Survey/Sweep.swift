@@ -177,6 +177,7 @@ struct Sweep {
         survey.occupancy[Occupancy.full.rawValue].used += bytes
         let stack = stack(number), size = Self.size(blocks[number].bytes)
         survey.groups[stack].live += live
+        survey.groups[stack].used += bytes
         survey.groups[stack].alone += bytes
         survey.sizes[size].live += live
         map?.add(range, arena: arena, used: bytes, pinned: 0, stack: stack)
@@ -199,6 +200,7 @@ struct Sweep {
                 used += bytes
                 liveHere += live
                 survey.groups[stack].live += live
+                survey.groups[stack].used += bytes
                 survey.sizes[size].live += live
             }
             number += 1

@@ -115,13 +115,15 @@ private struct Earlier {
         let parts = ["live", "earlier", "overhead", "pinned", "trimmable", "top", "kept", "rim", "unclear"]
             .reduce(UInt64(0)) { $0 + (told["pages"]?[$1 + "Bytes"]?.integer ?? 1 << 50) }
         #expect(parts == told["pages"]?["residentBytes"]?.integer)
-        #expect(told["memory"]?["earlierBytes"]?.integer == bytes, "\(told["memory"] as Any)")
+        // With headers and rounding, at most 16 bytes a block, and whole pages of those with mappings of their own.
+        let held = try #require(told["memory"]?["earlierBytes"]?.integer)
+        #expect(bytes < held && held <= bytes + 16 * blocks + 1 << 20, "\(told["memory"] as Any)")
         let pid = String(earlier.program.pid), heapsum = Built.products + "/heapsum"
         let table = try earlier.program.scratch.run([heapsum, "pages", pid]).output
         #expect(
             table.contains("live from before the recording was attached, in \(separated(blocks)) blocks"), "\(table)")
         let info = try earlier.program.scratch.run([heapsum, "info", pid]).output
-        #expect(info.contains("\(separated(bytes)) held by blocks from before the recording was attached"), "\(info)")
+        #expect(info.contains("\(separated(held)) held by blocks from before the recording was attached"), "\(info)")
     }
 
     // Where they can't be told, the first lines say so.
