@@ -28,7 +28,7 @@ extension FrameNames {
         switch grouping {
         case .stack: return rows
         case .size: return reduction.groupedBySize(rows, of: blocks)
-        case .kind: return reduction.grouped(rows) { _ in RowKey("malloc") } + reduction.mappedRowsByKind()
+        case .kind: return reduction.grouped(rows) { _ in RowKey("malloc") }
         case .thread:
             return reduction.grouped(rows) { row in
                 guard let thread = reduction.threadFrame(of: row) else {

@@ -31,14 +31,16 @@ package struct RowSelection {
 
     /// Selects from a reduction.
     ///
-    /// - Parameter withFreed: include stacks that hold nothing now, in any order.
+    /// - Parameters:
+    ///   - withFreed: include stacks that hold nothing now, in any order.
+    ///   - withMappings: by kind, include what the programs mapped, unless blocks or frames are chosen.
     /// - Complexity: O(n log n) in rows; with a filter, one search for each distinct frame; with ages, O(blocks).
     package init(
         _ reduction: Reduction, names: FrameNames, by grouping: Grouping = .stack, sort: SortKey = .bytes,
         top: Int? = nil,
         minBytes: UInt64 = 0, filter: FrameFilter? = nil, blocks: BlockFilter = BlockFilter(),
         suppressions: Suppressions? = nil,
-        withFreed: Bool = false
+        withFreed: Bool = false, withMappings: Bool = false
     ) {
         self.grouping = grouping
         self.blocks = blocks
@@ -59,6 +61,9 @@ package struct RowSelection {
         if let suppressions { (candidates, suppressed) = suppressions.sift(candidates, of: reduction, names: names) }
         if grouping != .stack {
             candidates = names.grouped(candidates, by: grouping, of: blocks)
+            if withMappings && grouping == .kind && blocks == BlockFilter() && !isFiltered {
+                candidates += reduction.mappedRowsByKind()
+            }
             let passing = candidates.filter { $0.bytes >= minBytes }
             small = candidates.count - passing.count
             smallBytes = candidates.reduce(0) { $0 &+ $1.bytes } &- passing.reduce(0) { $0 &+ $1.bytes }

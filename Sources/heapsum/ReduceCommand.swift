@@ -180,7 +180,7 @@ struct ReduceCommand: ParsableCommand {
         let withFreed = format.machine?.showsHistory ?? false
         let rows = try selection.rows(
             of: reduction, names: names, filter: filter, inTable: isTable, suppressions: suppressions,
-            withFreed: withFreed)
+            withFreed: withFreed, withMappings: true)
         // Records have one line for each address, without inlined functions.
         if format != .machine(.records) { names.prepare(rows.rows) }
         let frameLimit = selection.limits.frames(inTable: isTable)

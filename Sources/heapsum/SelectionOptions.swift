@@ -163,7 +163,7 @@ struct SelectionOptions: ParsableArguments {
     func rows(
         of reduction: Reduction, names: FrameNames, filter: FrameFilter, inTable: Bool,
         suppressions: Suppressions? = nil,
-        withFreed: Bool = false
+        withFreed: Bool = false, withMappings: Bool = false
     ) throws -> RowSelection {
         if at == .peak && reduction.inputs.allSatisfy({ $0.image == nil }) {
             say("a log has no peak: --at peak goes with images")
@@ -179,7 +179,7 @@ struct SelectionOptions: ParsableArguments {
         var selection = RowSelection(
             reduction, names: names, by: by, sort: sort, top: limits.rows(inTable: inTable), minBytes: minBytes.bytes,
             filter: filter,
-            blocks: blocks, suppressions: suppressions, withFreed: withFreed)
+            blocks: blocks, suppressions: suppressions, withFreed: withFreed, withMappings: withMappings)
         selection.suppressed.isListed = showSuppressed
         return selection
     }
