@@ -113,9 +113,7 @@ struct Heaprun: ParsableCommand {
     var printKind: String?
     @Flag(help: "Also record each block's thread, as the root of its stack.")
     var threads = false
-    @Flag(
-        help: ArgumentHelp(
-            "Also record what the program maps itself: mmap, munmap, mremap, brk, shmat (docs/mappings.md)."))
+    @Flag(help: "Also record what the program maps itself, by mmap, brk or shmat.")
     var mappings = false
     @Option(
         help: ArgumentHelp(
