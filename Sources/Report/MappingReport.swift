@@ -60,8 +60,8 @@ struct MappingReport {
         }
         if survey.gone.ranges > 0 {
             try out.write(
-                "  \(leftPadded(separated(survey.gone.bytes), 20))  booked, and not in the kernel's list: mapped or unmapped meanwhile, or unmapped unseen, "
-                    + "\(counted(survey.gone.ranges, "range"))\n")
+                "  \(leftPadded(separated(survey.gone.bytes), 20))  booked, and not in the kernel's list: mapped or "
+                    + "unmapped meanwhile, or unmapped unseen, \(counted(survey.gone.ranges, "range"))\n")
         }
     }
 }

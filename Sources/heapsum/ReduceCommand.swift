@@ -43,7 +43,7 @@ struct ReduceCommand: ParsableCommand {
               heapsum app.4711.heap               the stacks that hold the most bytes
               heapsum --top 5 --frames 0 out/     five, with all frames, of a directory
               heapsum --sort blocks out/          by how many blocks they hold
-              heapsum --by function out/          by allocating function; also module, file, line, thread, tag, size, kind
+              heapsum --by function out/          by allocating function; also module, file, thread, tag, size …
               heapsum --tree out/                 the calls that led there, as a tree; --inverted from the inside
               heapsum --histograms total out/     distributions of sizes and lifetimes; rows: of each stack, too
               heapsum --sort peak-bytes a.heap    what held the memory at its peak

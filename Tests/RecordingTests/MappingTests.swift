@@ -1,5 +1,5 @@
-// What programs map themselves: to the page the kernel's own list, whatever threads do; of the right kind, with the right
-// stack; and the program behaves as it would without. Oracles: /proc/PID/maps, a plain run.
+// What programs map themselves: to the page the kernel's own list, whatever threads do; of the right kind, with the
+// right stack; and the program behaves as it would without. Oracles: /proc/PID/maps, a plain run.
 
 import CHeapImage
 import Glibc
@@ -189,8 +189,8 @@ import Testing
             }
             #expect(there == mapping.bytes, "booked, and not mapped: \(mapping)")
         }
-        // Anonymous memory that is not booked: stacks of 8 MB, arenas of 64 MB, blocks of malloc with their own mappings,
-        // the recorder's work space, and data of libraries.
+        // Anonymous memory that is not booked: stacks of 8 MB, arenas of 64 MB, blocks of malloc with their own
+        // mappings, the recorder's work space, and data of libraries.
         let unbooked = kernels.filter { $0.inode == 0 && $0.path.isEmpty }.reduce(0 as UInt64) { sum, entry in
             booked.reduce(sum + entry.end - entry.start) {
                 let common = ($1.range).clamped(to: entry.start ..< entry.end)

@@ -41,7 +41,8 @@ package struct MemoryVerdict {
         let trim = report.survey.isGlibc ? "malloc_trim(0) would give back \(separated(sums.returned))" : nil
         let whose: [String: String?] = [
             "heldBytes": holder, "pinnedBytes": pinner, "retainedBytes": trim,
-            "mappedBytes": Self.mapper(report), "otherBytes": split.largestOther.map(Self.text), "fileBytes": split.largestFile.map(Self.text),
+            "mappedBytes": Self.mapper(report), "otherBytes": split.largestOther.map(Self.text),
+            "fileBytes": split.largestFile.map(Self.text),
             "sharedBytes": split.largestShared.map(Self.text),
         ]
         parts = [
