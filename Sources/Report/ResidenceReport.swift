@@ -43,9 +43,8 @@ package struct ResidenceReport {
         for runtime in runtimes { try out.write("  \(runtime.advice)\n") }
         if runtimes.isEmpty {
             try out.write(
-                "  It comes from mmap, by the program itself or an allocator of its own: heaprun --mappings records who "
-                    + "maps it;\n"
-                    + "  /proc/PID/smaps shows what there is.\n")
+                "  It comes from mmap, by the program itself or an allocator of its own: heaprun --mappings records\n"
+                    + "  who maps it; /proc/PID/smaps shows what there is.\n")
         }
     }
 
