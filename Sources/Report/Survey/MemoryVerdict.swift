@@ -56,7 +56,7 @@ package struct MemoryVerdict {
             self.hint = hint(row.sums.live, sums.live, row)
         } else if most == "retainedBytes", report.survey.isGlibc {
             self.hint = "malloc_trim(0) would give back \(separated(sums.returned))"
-        } else if most == "mappedBytes", 
+        } else if most == "mappedBytes",
             let row = report.reduction.mappedRows.filter({ $0.kind != .pool }).max(by: { $0.bytes < $1.bytes })
         {
             let all = report.reduction.mappedTotals.bytes
