@@ -69,8 +69,8 @@ extension Table {
             }
             if let sums = input.image?.poolSums(), sums.lostBlocks > 0 {
                 lines.append(
-                    "Lost: \(printable(input.path)): \(counted(sums.lostBlocks, "block")) of pools found no space in the "
-                        + "image, or began in the same 16 bytes as another.")
+                    "Lost: \(printable(input.path)): \(counted(sums.lostBlocks, "block")) of pools found no space in "
+                        + "the image, or began in the same 16 bytes as another.")
             }
             if let gone = input.image?.header.gone_stacks, gone > 0 {
                 lines.append(
