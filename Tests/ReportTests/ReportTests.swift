@@ -364,9 +364,8 @@ func table(
                            307,200  heapsum's own image
                              8,192  swapped out, in addition
                   malloc is the smaller part: 3,072,000 bytes, and 4,398,151,367,680 that heapsum doesn't see.
-                  It comes from mmap, by the program itself or an allocator of its own: perf trace -e mmap,brk \
-                --call-graph dwarf,
-                  or strace -k -e trace=%memory shows who calls; /proc/PID/smaps what there is.
+                  It comes from mmap, by the program itself or an allocator of its own: heaprun --mappings records
+                  who maps it; /proc/PID/smaps shows what there is.
 
                 """)
     }
