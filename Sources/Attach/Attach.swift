@@ -216,7 +216,7 @@ func wait(with pid: pid_t, _ startTime: UInt64, for seconds: Double, _ runDirect
 
 /// The images of a process that has ended. Another heaprun may have changed its rate meanwhile: then there is another
 /// one in the directory.
-private func imagesLeft(_ known: ImagePlace?, in directory: FilePath?) -> [ImagePlace] {
+func imagesLeft(_ known: ImagePlace?, in directory: FilePath?) -> [ImagePlace] {
     var paths: [FilePath] = []
     if case .file(let path) = known { paths.append(path) }
     if let directory {

@@ -107,8 +107,15 @@ func wake(_ control: Control, _ request: AttachRequest) throws(LaunchError) -> I
         }
         if let result, result != HEAPSUM_ATTACH_DONE.rawValue { throw refusal(pid, result, place.options) }
     } catch {
-        place.remove()
-        throw error
+        // It may have begun to record, and ended, between two looks.
+        let left = ProcessStat.of(pid)?.startTime == startTime ? [] : imagesLeft(nil, in: place.runDirectory)
+        if left.isEmpty {
+            place.remove()
+            throw error
+        }
+        if !request.isQuiet { say("heaprun: the program (PID \(pid)) recorded, and has ended") }
+        for image in left { try leave(image, pid, request, isGone: true) }
+        return 0
     }
     let name = programName(pid)
     guard result != nil else { return 0 }

@@ -141,7 +141,7 @@ extension HeapImage {
         if kept.numbers != nil { try renumberBlocks(layout.range(.blocks), kept, in: out) }
         var header = self.header
         redacted?.redact(&header)
-        let modules = redacted?.modules()
+        let modules = redacted?.modules(), tags = redacted?.tags() ?? [:]
         let storedVerdicts = hasVerdict && verdict == nil ? redacted?.verdicts() : nil
         var names: NameSection?
         try copy(.strings, replacedBy: redacted?.bytes, to: out, &layout) { count in
@@ -176,7 +176,11 @@ extension HeapImage {
         } else {
             try copy(.modules, to: out, &layout)
         }
-        if kept.numbers == nil { try copy(.nodes, to: out, &layout) } else { try writeNodes(kept, to: out, &layout) }
+        if kept.numbers == nil && tags.isEmpty {
+            try copy(.nodes, to: out, &layout)
+        } else {
+            try writeNodes(kept, tags, to: out, &layout)
+        }
         try copy(.timeline, to: out, &layout)
         try writeStacks(census, kept, to: out, &layout)
         try writeThreads(kept, to: out, &layout)
@@ -273,22 +277,30 @@ extension HeapImage {
         }
     }
 
-    private func writeNodes(_ kept: PackedStacks, to out: NewFile, _ layout: inout Layout) throws {
-        let size = MemoryLayout<heap_node>.size
+    /// - Parameter tags: frames that are another in the copy.
+    private func writeNodes(
+        _ kept: PackedStacks, _ tags: [UInt64: UInt64], to out: NewFile, _ layout: inout Layout
+    ) throws {
+        let size = MemoryLayout<heap_node>.size, keepsAll = kept.numbers == nil
         layout.begin(.nodes, at: out.position)
         try forEachChunk(of: .nodes) { bytes, first in
-            for index in 0 ..< bytes.byteCount / size
-            where first + index < kept.keptNodes.count && kept.keptNodes[first + index] {
+            for index in 0 ..< bytes.byteCount / size {
                 var node = bytes.unsafeLoadUnaligned(fromByteOffset: index * size, as: heap_node.self)
-                node.parent = node.parent < UInt32(first + index) ? kept.nodeNumber(of: node.parent) : 0
-                // A stack that was left out no longer ends here.
-                let stack = kept.number(of: node.stack)
-                node.stack = stack == kept.goneNumber ? 0 : stack
+                if let tag = tags[node.frame] { node.frame = tag }
+                if !keepsAll {
+                    guard first + index < kept.keptNodes.count, kept.keptNodes[first + index] else { continue }
+                    node.parent = node.parent < UInt32(first + index) ? kept.nodeNumber(of: node.parent) : 0
+                    // A stack that was left out no longer ends here.
+                    let stack = kept.number(of: node.stack)
+                    node.stack = stack == kept.goneNumber ? 0 : stack
+                }
                 try out.write(value: node)
             }
             return true
         }
-        try out.write(value: heap_node(frame: PackedStacks.goneFrame, parent: 0, stack: kept.goneNumber ?? 0))
+        if !keepsAll {
+            try out.write(value: heap_node(frame: PackedStacks.goneFrame, parent: 0, stack: kept.goneNumber ?? 0))
+        }
         layout.end(.nodes, at: out.position)
     }
 

@@ -66,6 +66,21 @@ struct RedactedStrings {
         return modules
     }
 
+    /// The tags' frames in the copy, by those of the source. A tag that has only a path becomes "…".
+    mutating func tags() -> [UInt64: UInt64] {
+        var frames: Set<UInt64> = []
+        image.forEachEntry(of: .nodes, as: heap_node.self) { _, node in
+            let isTag = heap_frame_module(node.frame) == HEAP_MODULE_TAG
+            if isTag, heap_tag_string(node.frame).length > 0 { frames.insert(node.frame) }
+        }
+        var tags: [UInt64: UInt64] = [:]
+        for frame in frames.sorted() {
+            let said = Redaction.withoutDirectories(text(heap_tag_string(frame), limit: Int(HEAP_TAG_BYTES)))
+            tags[frame] = heap_tag_frame(place(said.isEmpty ? Array("…".utf8) : said))
+        }
+        return tags
+    }
+
     /// The stored verdict, without paths in its texts.
     mutating func verdicts() -> [heap_verdict] {
         var entries: [heap_verdict] = []

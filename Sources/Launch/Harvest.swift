@@ -312,7 +312,7 @@ private func pack(_ source: FileSource, into output: FilePath, options: PackOpti
     let processID = image.header.pid
     let losses = image.losses
     if image.hasFlag(HEAP_FLAG_FORKED), losses.lost_allocations == 0, losses.early_allocations == 0,
-        losses.ringless_events == 0,
+        losses.ringless_events == 0, image.mappingSums()?.calls ?? 0 == 0, image.poolSums()?.allocatedBlocks ?? 0 == 0,
         image.threads().allSatisfy({ $0.head == 0 && $0.uncommitted.isEmpty && $0.inFlight == nil })
     {
         return nil

@@ -93,7 +93,10 @@ extension Reduction {
         var sums = [UInt64](repeating: 0, count: mappedRows.count), isKnown = mappedRows.map { _ in true }
         var all: UInt64 = 0
         for (input, range, row) in mappedPlaces {
-            guard let pages = pagesOfInputs[input], let bytes = range.isEmpty ? 0 : pages.bytes(of: range) else {
+            // The pages that an image stores are those of blocks.
+            guard inputs[input].image?.hasPages != true, let pages = pagesOfInputs[input],
+                let bytes = range.isEmpty ? 0 : pages.bytes(of: range)
+            else {
                 isKnown[row] = false
                 continue
             }

@@ -43,8 +43,13 @@ package struct CollectorSettings {
         var pairs: [(key: String, value: String)] = []
         for part in (environment(variable) ?? "").split(separator: ",") {
             let sides = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard sides.count == 2, let key = decoded(sides[0]), let value = decoded(sides[1]), !key.isEmpty else {
-                throw SendError("\(variable): \(printable(String(part))) is not KEY=VALUE")
+            // A value may be a password: it is not shown.
+            let name = printable(String(sides[0]))
+            guard sides.count == 2, let key = decoded(sides[0]), !key.isEmpty else {
+                throw SendError("\(variable): \(name) is not KEY=VALUE")
+            }
+            guard let value = decoded(sides[1]) else {
+                throw SendError("\(variable): the value of \(name) is not what can be sent")
             }
             pairs.removeAll { $0.key == key }
             pairs.append((key, value))

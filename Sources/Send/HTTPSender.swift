@@ -11,10 +11,20 @@ package struct SendError: Error, Equatable, CustomStringConvertible {
     package init(_ description: String) { self.description = description }
 }
 
+/// An address as it is shown: without a user's name and password.
+package func withoutCredentials(_ url: String) -> String {
+    guard let scheme = url.firstRange(of: "://") else { return url }
+    let host = url[scheme.upperBound...].prefix { $0 != "/" && $0 != "?" && $0 != "#" }
+    guard let at = host.lastIndex(of: "@") else { return url }
+    return String(url[..<scheme.upperBound] + url[url.index(after: at)...])
+}
+
 /// An HTTP connection to one URL. It belongs to one thread.
 package final class HTTPSender {
     package let url: String
-    private let seconds: Double
+    /// The time limit of each body, from the connection to the answer's end.
+    package var seconds: Double
+    private var shown: String { withoutCredentials(url) }
     private var curl = http_functions()
     private let handle: UnsafeMutableRawPointer
     private var headers: OpaquePointer?
@@ -31,7 +41,9 @@ package final class HTTPSender {
     package init(url: String, headers: [String], seconds: Double) throws(SendError) {
         guard let scheme = ["http://", "https://"].first(where: { url.lowercased().hasPrefix($0) }),
             url.utf8.count > scheme.utf8.count, !url.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7F })
-        else { throw SendError("\(url): not the address of a collector, such as http://localhost:4318") }
+        else {
+            throw SendError("\(withoutCredentials(url)): not the address of a collector, such as http://localhost:4318")
+        }
         if let problem = http_load(&curl) {
             throw SendError("libcurl can't be loaded (Debian: libcurl4): \(String(cString: problem))")
         }
@@ -68,12 +80,12 @@ package final class HTTPSender {
         let said = bytes.prefix(answer.count).map { UInt8(bitPattern: $0) }
         if code != 0 {
             let reason = withUnsafeBytes(of: answer.error) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-            throw SendError("\(url): \(printable(reason))")
+            throw SendError("\(shown): \(printable(reason))")
         }
         guard (200 ..< 300).contains(answer.status) else {
             let line = said.prefix { $0 != 0x0A }.prefix(200)
             let text = printable(String(decoding: line, as: UTF8.self))
-            throw SendError("\(url): HTTP status \(answer.status)\(text.isEmpty ? "" : ": \(text)")")
+            throw SendError("\(shown): HTTP status \(answer.status)\(text.isEmpty ? "" : ": \(text)")")
         }
         return said
     }

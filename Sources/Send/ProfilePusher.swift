@@ -24,6 +24,12 @@ package final class ProfilePusher {
                 + settings.headers, seconds: settings.seconds)
     }
 
+    /// The time limit of each profile.
+    package var seconds: Double {
+        get { sender.seconds }
+        set { sender.seconds = newValue }
+    }
+
     /// Sends an image as it is at this moment.
     ///
     /// - Returns: what the collector remarked: it may take a profile and not all of it.

@@ -74,7 +74,8 @@ final class OTelSender {
         case nil:
             // It still has the socket, so it lives, and the number is its own.
             kill(pid, SIGKILL)
-            lines.append("heaprun: --otel: \(printable(url)) has not taken the last profiles in time")
+            lines.append(
+                "heaprun: --otel: \(printable(withoutCredentials(url))) has not taken the last profiles in time")
         case "": lines.append("heaprun: --otel: the sender has ended before the program")
         case let account?: lines.append(account)
         }
@@ -124,21 +125,25 @@ private struct SenderProcess {
         say("ok\n")
         var due = monotonicNanoseconds() + UInt64(intervalSeconds * 1e9)
         while !hasEnded(before: due) {
-            for image in runningImages() { push(image, pusher) }
+            // The last profiles are more than a round's rest.
+            for image in runningImages() where !hasEnded(before: 0) { push(image, pusher) }
             let now = monotonicNanoseconds()
             // Rounds that took too long are left out, not made up for.
             due = max(due &+ UInt64(intervalSeconds * 1e9), now)
         }
         let last = monotonicNanoseconds() + UInt64(OTelSender.lastSeconds * 1e9)
         for path in lastImages() {
-            if monotonicNanoseconds() > last {
+            let now = monotonicNanoseconds()
+            if now > last {
                 unsent += 1
             } else if let image = try? HeapImage(path: path) {
+                pusher.seconds = min(OTelSender.profileSeconds, Double(last - now) / 1e9)
                 push(image, pusher)
             }
         }
-        var account = "heaprun: --otel: \(counted(UInt64(sent), "profile")) sent to \(printable(settings.url))"
-        if failed > 0 { account += "; \(failed) failed: \(printable(problem ?? ""))" }
+        let place = printable(withoutCredentials(settings.url))
+        var account = "heaprun: --otel: \(counted(UInt64(sent), "profile")) sent to \(place)"
+        if failed > 0 { account += "; \(failed) failed: \(problem ?? "")" }
         if unsent > 0 { account += "; for \(counted(UInt64(unsent), "image")) there was no time" }
         say(account + "\n")
     }
@@ -164,14 +169,14 @@ private struct SenderProcess {
         }
     }
 
-    /// Waits until `due`, or until heaprun says that the program has ended.
+    /// Waits until `due`, or until heaprun says that the program has ended. Looks once if that is over already.
     private func hasEnded(before due: UInt64) -> Bool {
         while true {
             let now = monotonicNanoseconds()
-            if now >= due { return false }
             var wait = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
-            let left = min((due - now) / 1_000_000 + 1, 1_000_000)
+            let left = now >= due ? 0 : min((due - now) / 1_000_000 + 1, 1_000_000)
             if poll(&wait, 1, CInt(left)) > 0 { return true }
+            if now >= due { return false }
         }
     }
 

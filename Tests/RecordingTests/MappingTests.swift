@@ -236,6 +236,31 @@ import Testing
         #expect(sizes(child) == [5] && sizes(parent) == [], "\(sizes(child)) \(sizes(parent))")
     }
 
+    /// A forked child without a block has an image all the same.
+    @Test func aChildThatOnlyMapsLeavesAnImage() throws {
+        let scratch = try Scratch()
+        try scratch.write(
+            "child.c",
+            """
+            #include <sys/mman.h>
+            #include <sys/wait.h>
+            #include <unistd.h>
+            int main(void) {
+                if (fork() == 0) {
+                    mmap(0, 5 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                    _exit(0);
+                }
+                wait(0);
+                return 3;
+            }
+            """)
+        try scratch.prepare("cc -o child child.c")
+        let recording = try record(scratch, ["./child"])
+        #expect(recording.outcome.exitStatus == 3, "\(recording.outcome)")
+        let images = try recording.images(of: "child").map(\.image)
+        #expect(images.map { $0.mappings().reduce(0) { $0 + $1.bytes } }.sorted() == [0, 5 << 20])
+    }
+
     @Test func withoutTheOptionTheHooksAreNotThere() throws {
         let scratch = try Scratch()
         let names = try scratch.shell("nm -D --defined-only '\(Self.library)' | awk '{ print $3 }' | sort").output

@@ -254,6 +254,9 @@ import Text
             "http://127.0.0.1:1 *.heap", 64, "OTEL_RESOURCE_ATTRIBUTES: nonsense is not KEY=VALUE",
             ["OTEL_RESOURCE_ATTRIBUTES": "a=b,nonsense"])
         try fails(
-            "http://127.0.0.1:1 *.heap", 64, "is not KEY=VALUE", ["OTEL_EXPORTER_OTLP_HEADERS": "a=b%0d%0aInjected: c"])
+            "http://127.0.0.1:1 *.heap", 64, "the value of a is not what can be sent",
+            ["OTEL_EXPORTER_OTLP_HEADERS": "a=b%0d%0aInjected: c"])
+        // No password is printed.
+        try fails("http://user:secret@127.0.0.1:1 *.heap", 2, "heapsum: http://127.0.0.1:1/v1development/profiles: ")
     }
 }

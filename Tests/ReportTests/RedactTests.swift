@@ -1,6 +1,7 @@
 // heapsum pack --redact: what strings(1) finds in the copy has neither the program's arguments, nor its environment,
 // nor a directory; and what is left is named and summed up as before.
 
+import CHeapImage
 import Glibc
 import TestSupport
 import Testing
@@ -98,6 +99,34 @@ import Testing
             cp directory-of-nobody/app "$at" && rm -r directory-of-nobody && \(heapsum) --debug-dir debug \(bare)
             """)
         #expect(named.exitStatus == 0 && named.output.contains("take"), "\(named)")
+    }
+
+    /// Tags lie in the strings that are made new.
+    @Test func tagsStayWithoutTheirDirectories() throws {
+        for keepsAll in [true, false] {
+            var builder = ImageBuilder()
+            let module = builder.addModule("/srv/directory-of-nobody/app", buildID: [7])
+            for (index, tag) in ["/srv/directory-of-nobody/tenant 42", "green", "/directory-of-nobody/"].enumerated() {
+                let frames = [
+                    heap_frame_make(module, 16), heap_frame_make(module, 32),
+                    heap_tag_frame(builder.addString(tag.utf8)),
+                ]
+                builder.addBlock(
+                    address: UInt64(index + 1) << 20, bytes: 1000 << UInt64(index), stack: builder.addStack(frames))
+            }
+            if !keepsAll {
+                // So many that what holds nothing is left out.
+                for index in UInt64(0) ..< 10_100 { _ = builder.addStack([heap_frame_make(module, 100 + index)]) }
+            }
+            let file = "tags-\(keepsAll).heap"
+            try builder.write(to: scratch.file(file))
+            let packed = try scratch.shell("rm -rf red; \(heapsum) pack --redact -o red \(file)")
+            try #require(packed.exitStatus == 0, "\(packed)")
+            let shown = try scratch.shell("\(heapsum) --by tag --format csv red")
+            #expect(shown.exitStatus == 0 && !shown.messages.contains("amaged"), "\(shown)")
+            for tag in ["tenant 42", "green", "…"] { #expect(shown.output.contains(tag), "\(shown)") }
+            #expect(try !scratch.shell("strings -a -n 3 red/*").output.contains("nobody"))
+        }
     }
 
     @Test func theVerdictStays() throws {

@@ -203,17 +203,19 @@ extension HolderTree {
 }
 
 extension FrameNames {
-    /// A stack in a few words: the innermost functions of the program's own.
+    /// A stack in a few words: the innermost functions of the program's own, and its tag.
     func shortStack(_ node: UInt32, most: Int = 3) -> String {
         var words: [String] = []
-        for frame in reduction.frames(of: Row(node: node)) where words.count < most {
+        let frames = reduction.frames(of: Row(node: node))
+        let tag = frames.last { $0.module == SpecialModule.tag }.map { " (\(name($0).text))" } ?? ""
+        for frame in frames where words.count < most {
             let named = name(frame)
             if named.isStartup { break }
             if words.isEmpty, let function = named.function, AllocationFunctions.standsBetween(function) { continue }
             words.append(named.function.map(printable) ?? named.text)
             if named.function == "main" { break }
         }
-        return words.isEmpty ? "no frames" : words.joined(separator: " ← ")
+        return (words.isEmpty ? "no frames" : words.joined(separator: " ← ")) + tag
     }
 }
 

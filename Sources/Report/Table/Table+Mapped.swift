@@ -61,7 +61,7 @@ extension Table {
         }
         try out.write("\n" + style.dim(line(heading) + "   kind") + "\n")
         for (index, row) in rows.enumerated() {
-            let isReserved = row.reservedBytes == row.bytes
+            let isReserved = row.reservedBytes > 0 && row.reservedBytes == row.bytes
             try out.write(
                 style.bold(line(cells[index]) + "   " + row.kind.name + (isReserved ? ", reserved" : "")) + "\n")
             try writeFrames(reduction.frames(of: Row(node: row.node)), names, to: out)

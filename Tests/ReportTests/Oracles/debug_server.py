@@ -13,7 +13,9 @@ kind, file = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        print(self.path, flush=True)
+        # In one piece: another thread writes, too.
+        sys.stdout.write(self.path + "\n")
+        sys.stdout.flush()
         if kind == "missing":
             self.send_error(404)
         elif kind == "hang":
