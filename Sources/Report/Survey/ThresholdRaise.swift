@@ -63,6 +63,6 @@ extension PagesReport {
         if image.hasFlag(HEAP_FLAG_FORKED) {
             return "it was freed by a parent of this process, whose settings a fork inherits, or allocated there."
         }
-        return "its free was not booked with its stack."
+        return "its free was not booked with its stack, or was a realloc to 0 bytes."
     }
 }
