@@ -51,8 +51,8 @@ func changeRate(_ request: AttachRequest, _ target: Target) throws(LaunchError) 
                 + "--pid \(pid) begins another")
     }
     // Before anything is said: the program may end at any time, and its mappings go with it.
-    let new = try? findImage(of: pid, deadline: 0)
-    if wasLinked { _ = linkImage(new?.path, into: output) }
+    let linked = wasLinked ? try? findImage(of: pid, deadline: 0) : nil
+    _ = linkImage(linked?.path, into: output)
     if !request.isQuiet {
         say(
             "heaprun: \(programName(pid)) (PID \(pid)) is recorded at another rate from now on: \(rateText(interval)); "
@@ -63,7 +63,7 @@ func changeRate(_ request: AttachRequest, _ target: Target) throws(LaunchError) 
     guard wait(with: pid, startTime, for: seconds, nil) else {
         if !request.isQuiet { say("heaprun: the program (PID \(pid)) has ended") }
         // A heaprun that waits for the program gathers its image, and else only this one can.
-        if wasLinked, let new, new.path?.isAccessible(R_OK) == true { try leave(new, pid, request, isGone: true) }
+        if let linked, linked.path?.isAccessible(R_OK) == true { try leave(linked, pid, request, isGone: true) }
         return 0
     }
     var back = request

@@ -76,14 +76,7 @@ package struct ResidentSplit: Equatable {
             defer { before = entry }
             let bounds = entry.mapping.start ..< entry.mapping.end, path = entry.mapping.path
             while thread < threads.count && threads[thread] < bounds.lowerBound { thread += 1 }
-            while next < runs.count && runs[next].upperBound <= bounds.lowerBound { next += 1 }
-            var own: UInt64 = 0, at = next
-            while at < runs.count && runs[at].lowerBound < bounds.upperBound {
-                let common = runs[at].clamped(to: bounds)
-                own &+= common.upperBound - common.lowerBound
-                at += 1
-            }
-            own = min(own, entry.residentBytes)
+            let own = min(entry.residentBytes, Self.common(runs, bounds, from: &next))
             allocator &+= own
             let rest = entry.residentBytes &- own
             if entry.mapping.isShared {

@@ -29,34 +29,37 @@ struct Culprits {
     ///
     /// - Complexity: a look-up of a few frames' sources for each stack, many at once.
     func find(_ nodes: [UInt32]) -> [(frame: NamedFrame, isOwn: Bool)?] {
-        let reduction = names.reduction
-        let stacks = nodes.map { node in
-            reduction.frames(of: Row(node: node)).filter(\.isCode)
-        }
+        let stacks = nodes.map(code(of:))
         var found = [(frame: NamedFrame, isOwn: Bool)?](repeating: nil, count: nodes.count)
-        var open = Array(nodes.indices), depth = 0
-        while !open.isEmpty {
-            var frames: [Frame] = [], seen: Set<Frame> = []
-            for index in open where stacks[index].count > depth && seen.insert(stacks[index][depth]).inserted {
-                frames.append(stacks[index][depth])
-            }
-            names.prepare(frames: frames)
-            open.removeAll { index in
-                guard stacks[index].count > depth else {
-                    found[index] = standIn(stacks[index])
-                    return true
-                }
-                guard let own = names.expanded(stacks[index][depth]).first(where: isOwn) else { return false }
-                found[index] = (own, true)
-                return true
-            }
-            depth += 1
+        walk(stacks) { index, entries in
+            guard let own = entries.first(where: isOwn) else { return false }
+            found[index] = (own, true)
+            return true
         }
+        for index in stacks.indices where found[index] == nil { found[index] = standIn(stacks[index]) }
         return found
     }
 
+    /// The places in code of a stack, innermost first.
+    func code(of node: UInt32) -> [Frame] { names.reduction.frames(of: Row(node: node)).filter(\.isCode) }
+
+    /// Goes through stacks from the inside, a frame of each at a time: so the sources of many frames are looked up at
+    /// once, and those further out not at all once a stack is done.
+    ///
+    /// - Parameter isDone: gets a stack's place and the functions of its next frame, innermost first.
+    func walk(_ stacks: [[Frame]], isDone: (Int, [NamedFrame]) -> Bool) {
+        var open = Array(stacks.indices), depth = 0
+        while !open.isEmpty {
+            open.removeAll { stacks[$0].count <= depth }
+            var seen: Set<Frame> = []
+            names.prepare(frames: open.map { stacks[$0][depth] }.filter { seen.insert($0).inserted })
+            open.removeAll { isDone($0, names.expanded(stacks[$0][depth])) }
+            depth += 1
+        }
+    }
+
     /// Whether a frame can be the culprit.
-    private func isOwn(_ frame: NamedFrame) -> Bool {
+    func isOwn(_ frame: NamedFrame) -> Bool {
         if let module = frame.moduleName.map(ImageNames.baseName),
             RuntimeLibraries.contains(file: module) || allocators.contains(module)
         {
@@ -64,12 +67,6 @@ struct Culprits {
         }
         return !frame.isStartup && !names.standsBetween(frame)
             && (wrappers.isEmpty || !wrappers.contains(FunctionName(frame)))
-    }
-
-    /// The functions of a frame that can be the culprit, innermost first: several if some are inlined.
-    func ownFunctions(of frame: Frame) -> [NamedFrame] {
-        if !frame.isCode { return [] }
-        return names.expanded(frame).filter(isOwn)
     }
 
     /// The wrappers between a stack's culprit and the allocator, outermost first.

@@ -39,41 +39,35 @@ struct Wrappers {
         var size: Int
     }
 
-    private var names: [FunctionName] = []
+    private var names = Numbering<FunctionName>()
     private var chains: [Chain] = []
 
-    /// - Complexity: O(stacks), and a look-up of the name of each frame.
+    /// - Complexity: O(stacks), and a look-up of the sources of the inner frames.
     static func find(_ culprits: Culprits) -> Set<FunctionName> {
         let wrappers = Wrappers(culprits)
-        return Set(wrappers.find().map { wrappers.names[$0] })
+        return Set(wrappers.find().map { wrappers.names.values[$0] })
     }
 
     private init(_ culprits: Culprits) {
-        let reduction = culprits.names.reduction
-        culprits.names.prepare(reduction.rows)
-        var numbers: [FunctionName: Int] = [:], known: [Frame: [Int]] = [:]
-        func functions(of frame: Frame) -> [Int] {
-            if let known = known[frame] { return known }
-            let own = culprits.ownFunctions(of: frame).map { entry -> Int in
-                let name = FunctionName(entry)
-                if let number = numbers[name] { return number }
-                names.append(name)
-                numbers[name] = names.count - 1
-                return names.count - 1
-            }
-            known[frame] = own
-            return own
-        }
-        for row in reduction.rows {
+        var stacks: [[Frame]] = []
+        for row in culprits.names.reduction.rows {
             let (blocks, bytes) =
                 row.history.map { ($0.allocatedBlocks, $0.allocatedBytes) } ?? (row.blocks, row.bytes)
             guard blocks > 0 else { continue }
-            var chain: [Int] = []
-            for frame in reduction.frames(of: row) where chain.count < Self.mostFunctions {
-                for function in functions(of: frame) where function != chain.last { chain.append(function) }
-            }
             let size = bytes / blocks
-            chains.append(Chain(functions: chain, size: UInt64.bitWidth - size.leadingZeroBitCount))
+            stacks.append(culprits.code(of: row.node))
+            chains.append(Chain(functions: [], size: UInt64.bitWidth - size.leadingZeroBitCount))
+        }
+        var known: [Frame: [Int]] = [:]
+        culprits.walk(stacks) { index, entries in
+            guard let frame = entries.first?.frame else { return false }
+            let functions =
+                known[frame] ?? entries.filter(culprits.isOwn).map { names.number(of: FunctionName($0)) }
+            known[frame] = functions
+            for function in functions where function != chains[index].functions.last {
+                chains[index].functions.append(function)
+            }
+            return chains[index].functions.count >= Self.mostFunctions
         }
     }
 
@@ -108,13 +102,13 @@ struct Wrappers {
             }
             var ofModule: [String?: (callers: Int, stacks: Int)] = [:]
             for (function, use) in uses {
-                let sum = ofModule[names[function].module] ?? (0, 0)
-                ofModule[names[function].module] = (sum.callers + use.callers.count, sum.stacks + use.stacks)
+                let sum = ofModule[names.values[function].module] ?? (0, 0)
+                ofModule[names.values[function].module] = (sum.callers + use.callers.count, sum.stacks + use.stacks)
             }
             var foundMore = false
             let haveOne = modules
             for (function, use) in uses {
-                let module = names[function].module
+                let module = names.values[function].module
                 guard let all = ofModule[module] else { continue }
                 let isBeside =
                     use.isInnermost && haveOne.contains(module) && use.callers.count >= Self.fewestCallersBeside
