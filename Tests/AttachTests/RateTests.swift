@@ -158,33 +158,19 @@ import Testing
         #expect(try program.wait().exitStatus == 0)
     }
 
-    @Test func aProgramThatEndsMeanwhileLeavesBothImages() throws {
+    // Where the user wants them, or else where the recording began.
+    @Test(arguments: ["images", "close"]) func aProgramThatEndsMeanwhileLeavesBothImages(output: String) throws {
         let program = try Attached([try Built.program("churn"), "1"])
         try program.attach(["--sample", "64K"])
         let tool = try program.scratch.start(
-            [Built.heaprun, "--pid", String(program.pid), "--sample", "0", "--for", "10m"],
+            [Built.heaprun, "--pid", String(program.pid), "--sample", "0", "--for", "10m"]
+                + (output == "images" ? [] : ["-o", output]),
             variables: ["HEAPSUM_LIBRARY": Built.interposer])
         #expect(try eventually { try contents(tool.messagesPath).contains("from now on: every block") })
         #expect(try program.ask("quit") == "damaged 0")
         let said = try tool.wait()
         #expect(said.exitStatus == 0 && said.messages.contains("has ended"), "\(said)")
-        let images = try program.scratch.shell("ls \"$PWD\"/images/*.heap").output.split(separator: "\n")
-        #expect(try images.map { try HeapImage(path: String($0)).sampleInterval }.sorted() == [0, 65536])
-        #expect(try program.wait().exitStatus == 0)
-    }
-
-    // If it ends meanwhile, both images go where the user wanted them.
-    @Test func aProgramThatEndsMeanwhileLeavesBothImagesWhereTheyAreWanted() throws {
-        let program = try Attached([try Built.program("churn"), "1"])
-        try program.attach(["--sample", "64K"])
-        let tool = try program.scratch.start(
-            [Built.heaprun, "--pid", String(program.pid), "--sample", "0", "--for", "10m", "-o", "close"],
-            variables: ["HEAPSUM_LIBRARY": Built.interposer])
-        #expect(try eventually { try contents(tool.messagesPath).contains("from now on: every block") })
-        #expect(try program.ask("quit") == "damaged 0")
-        let said = try tool.wait()
-        #expect(said.exitStatus == 0 && said.messages.contains("has ended"), "\(said)")
-        let images = try program.scratch.shell("ls \"$PWD\"/close/*.heap").output.split(separator: "\n")
+        let images = try program.scratch.shell("ls \"$PWD\"/\(output)/*.heap").output.split(separator: "\n")
         #expect(try images.map { try HeapImage(path: String($0)).sampleInterval }.sorted() == [0, 65536])
         // No link is left that leads nowhere.
         #expect(try program.scratch.shell("find images -xtype l").output.isEmpty)
