@@ -53,8 +53,15 @@ int system_open_own(const char *name) {
     return fd;
 }
 
-int system_memory_file(const char *name, unsigned flags) {
-    return noted((int)SYSTEM_CALL3(SYS_memfd_create, name, flags, 0));
+/* The flag for a file that is never executed. Since Linux 6.3 a system may refuse memory files without this flag
+ * (vm.memfd_noexec); an older kernel does not know the flag. */
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
+int system_memory_file(const char *name) {
+    int fd = (int)SYSTEM_CALL3(SYS_memfd_create, name, MFD_CLOEXEC | MFD_NOEXEC_SEAL, 0);
+    return noted(fd == -EINVAL ? (int)SYSTEM_CALL3(SYS_memfd_create, name, MFD_CLOEXEC, 0) : fd);
 }
 
 int system_socket(int domain, int type) { return noted((int)SYSTEM_CALL3(SYS_socket, domain, type, 0)); }

@@ -67,7 +67,8 @@ int system_open_at(int directory, const char *path, int flags);
 /* Opens a file of this process for reading: "maps" is /proc/thread-self/maps. In /proc/self a process whose first
  * thread has ended finds maps and cmdline empty, and no exe. */
 int system_open_own(const char *name);
-int system_memory_file(const char *name, unsigned flags);
+/* A file in memory, without a path, which nobody can execute. */
+int system_memory_file(const char *name);
 int system_socket(int domain, int type);
 int system_close(int fd);
 

@@ -190,7 +190,7 @@ static bool create_in(const char *directory) {
 static bool create_in_memory(void) {
     char name[NAME_MAX];
     if (!identity_name(name, sizeof name, 1)) return false;
-    int fd = system_memory_file("heapsum", MFD_CLOEXEC);
+    int fd = system_memory_file("heapsum");
     if (fd < 0) return false;
     bool made = map_file(fd) && fill_in(name);
     system_close(fd);

@@ -64,7 +64,7 @@ func load(_ place: LibraryPlace, _ thread: inout StoppedThread, _ target: Target
     case .path(let known): path = known
     case .copy(let library):
         try thread.write(Array("libheapsum.so".utf8) + [0], at: room)
-        let made = thread.systemCall(319, [room, 1]) // memfd_create, MFD_CLOEXEC
+        let made = makeMemoryFile(named: room, in: &thread)
         guard made >= 0 else {
             throw .own("\(target.pid): it can't make a memfd for the library: \(errnoText(Int32(-made)))")
         }
@@ -90,6 +90,18 @@ func load(_ place: LibraryPlace, _ thread: inout StoppedThread, _ target: Target
                         + "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=1024"
                     : ""))
     }
+}
+
+/// Makes a file in the target's memory: a descriptor of the target's, or a negated errno.
+///
+/// The file can be mapped as code, but not executed by a path. Since Linux 6.3 a system may refuse other memory files
+/// (vm.memfd_noexec); an older kernel does not know MFD_NOEXEC_SEAL.
+private func makeMemoryFile(named name: UInt64, in thread: inout StoppedThread) -> Int64 {
+    let memfdCreate = 319
+    let closeOnExec: UInt64 = 1
+    let noExecSeal: UInt64 = 8
+    let made = thread.systemCall(memfdCreate, [name, closeOnExec | noExecSeal])
+    return made == -Int64(EINVAL) ? thread.systemCall(memfdCreate, [name, closeOnExec]) : made
 }
 
 private func copy(_ library: FilePath, to place: FilePath, _ pid: pid_t) throws(LaunchError) {

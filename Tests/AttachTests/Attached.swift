@@ -12,12 +12,14 @@ final class Attached {
     private var linesRead = 0
     private var isOver = false
 
-    var pid: pid_t { running.pid }
+    /// The program's process: the one that was started, or what `useChild` found.
+    private(set) var pid: pid_t
 
     init(_ arguments: [String], variables: [String: String?] = [:], scratch: Scratch? = nil) throws {
         self.scratch = try scratch ?? Scratch()
         try self.scratch.prepare("rm -f in && mkfifo in")
         running = try self.scratch.start(arguments, variables: variables, input: self.scratch.file("in"))
+        pid = running.pid
         guard let file = fopen(self.scratch.file("in"), "w") else { throw Failure("no standard input") }
         input = file
     }
@@ -25,9 +27,16 @@ final class Attached {
     deinit {
         fclose(input)
         if !isOver {
-            kill(pid, SIGKILL)
+            kill(running.pid, SIGKILL)
             _ = try? running.wait()
         }
+    }
+
+    /// From here on the program is the only child of the process that was started.
+    func useChild() throws {
+        let children = try contents("/proc/\(pid)/task/\(pid)/children")
+        guard let child = pid_t(children.split(separator: " ").first ?? "") else { throw Failure("no child of \(pid)") }
+        pid = child
     }
 
     func tell(_ line: String) {

@@ -60,12 +60,17 @@ import Testing
         #expect(try program.detach().held(1001 ... 1007).blocks == 0)
     }
 
-    /// Another mount namespace, in which the library's path leads nowhere: it is handed over.
-    @Test(.enabled(if: geteuid() == 0, "only root may make a mount namespace")) func anotherRoot() throws {
+    /// Another mount namespace, in which the library's path leads nowhere: it is handed over. Since Linux 6.3 a PID
+    /// namespace may refuse memory files that can be executed.
+    @Test(
+        .enabled(if: geteuid() == 0, "only root may make a mount namespace"),
+        arguments: access("/proc/sys/vm/memfd_noexec", W_OK) == 0 ? [0, 1, 2] : [0])
+    func anotherRoot(memfdNoexec: Int) throws {
         let directory = Built.interposer.split(separator: "/").dropLast().reduce("") { $0 + "/" + $1 }
         let program = try Attached([
-            "unshare", "-m", "/bin/sh", "-c",
-            "mount -t tmpfs none '\(directory)' && mount -t tmpfs none /dev/shm && exec \"$0\"",
+            "unshare", "--mount-proc", "--pid", "--fork", "--kill-child", "/bin/sh", "-c",
+            "[ \(memfdNoexec) = 0 ] || echo \(memfdNoexec) >/proc/sys/vm/memfd_noexec; "
+                + "mount -t tmpfs none '\(directory)' && mount -t tmpfs none /dev/shm && exec \"$0\"",
             try Built.program("late"),
         ])
         func descriptors() throws -> Int {
@@ -73,6 +78,7 @@ import Testing
         }
         // Once it answers, it is no shell any more.
         #expect(try program.ask("work") == "work 0")
+        try program.useChild()
         let before = try descriptors()
         for _ in 0 ..< 2 {
             try program.attach()
