@@ -29,9 +29,9 @@ final class LeaksOnRequest {
         var told: LeakSummary?
         do throws(LaunchError) {
             let path = try takeDump(of: pid, deadline: 0) { [self] image in
-                let report = try report(of: pid, image)
-                told = report.summary
-                return report.stored()
+                let made = try verdict(on: pid, image)
+                told = made.told
+                return made.stored
             }
             guard let told else { return -1 }
             add(Self.line(pid, path.text, told))
@@ -43,15 +43,17 @@ final class LeaksOnRequest {
         }
     }
 
-    private func report(of pid: pid_t, _ image: HeapImage) throws -> LeakReport {
-        func report(_ snapshot: Snapshot) throws -> LeakReport {
+    private func verdict(on pid: pid_t, _ image: HeapImage) throws -> (told: LeakSummary, stored: VerdictToStore) {
+        // The tree of holders reads the snapshot, so it is made before the snapshot goes.
+        func verdict(_ snapshot: Snapshot) throws -> (LeakSummary, VerdictToStore) {
             defer { snapshot.finish() }
-            return try Report.judge(snapshot, image, symbolizer: symbolizer, search: SymbolSearch())
+            let report = try Report.judge(snapshot, image, symbolizer: symbolizer, search: SymbolSearch())
+            return (report.summary, report.stored())
         }
         do {
             if let watch, tracer(of: pid) == getpid() {
                 let made = try watch.pause(pid) { process in
-                    try report(
+                    try verdict(
                         Snapshot.take(
                             ofStopped: pid, held: process.held, ending: process.ending, kind: process.kind,
                             missing: process.missing, image: image))
@@ -61,7 +63,7 @@ final class LeaksOnRequest {
             }
             var options = SnapshotOptions()
             options.keepsTicks = true
-            return try report(Snapshot.take(of: pid, image: image, options: options))
+            return try verdict(Snapshot.take(of: pid, image: image, options: options))
         } catch let error as LeaksError {
             throw LaunchError.notRecorded(error.message)
         }

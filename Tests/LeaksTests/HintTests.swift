@@ -58,6 +58,9 @@ import Testing
                 [Built.products + "/heapsum", "leaks", "--format", "csv", String(line[command...])])
             #expect(dump.exitStatus == 0, "\(dump)")
             #expect(dump.output.contains("definite,333,1,0,0,") == (number > 0), "\(dump)")
+            let tree = try scratch.run(
+                [Built.products + "/heapsum", "leaks", "--holders", String(line[command...])])
+            #expect(tree.output.firstRange(of: #/\n +777 +[0-9.]+% +1 +global kept/#) != nil, "\(tree)")
         }
         #expect(try scratch.shell("ls images").output.split(separator: "\n").count == 5)
     }

@@ -116,6 +116,8 @@ private struct HolderTreeMaker {
 extension LeakTable {
     /// Writes the tree.
     package func writeHolders(_ tree: HolderTree, to out: TextOutput) throws {
+        if tree.total.bytes == 0 { return }
+        if tree.lines.isEmpty { return try out.write("\nno holder keeps as much as 1% of the reachable bytes\n") }
         try out.write("\n" + style.dim("what each holder keeps: bytes that would go with it") + "\n")
         let bytes = tree.lines.map { separated($0.kept.bytes) }
         let width = max(5, bytes.map(\.count).max() ?? 0)

@@ -132,6 +132,8 @@ int main(int argc, char **argv) {
         ready();
         for (;;) pause();
     } else if (strcmp(what, "ask") == 0) {
+        static void *volatile *volatile kept;
+        kept = block(777);
         printf("%d\n", ask());
         block(333);
         printf("%d\n", ask());
