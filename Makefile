@@ -43,7 +43,7 @@ ALLOCATORS = $(patsubst %,$(BUILD)/lib/heapsum/libheapsum-%.so,jemalloc tcmalloc
 MAPPINGS = $(BUILD)/lib/heapsum/libheapsum-mappings.so
 SMALL_LIBRARY_LDFLAGS = -shared -Wl,-soname,$(@F) -Wl,-z,now -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state
 
-.PHONY: all library tools demo-tools examples demo test test-browser stories test-programs test-leaks test-attach test-stacks test-kills test-fleet test-mcp test-older-glibc test-packages stage deb tarball wheel release install-ready fuzz soak bench bench-recording bench-against install clean packages lint format
+.PHONY: all library tools demo-tools examples demo test test-browser stories test-programs test-leaks test-attach test-mappings test-stacks test-kills test-fleet test-mcp test-older-glibc test-packages stage deb tarball wheel release install-ready fuzz soak bench bench-recording bench-against install clean packages lint format
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -189,6 +189,12 @@ test-attach: packages
 	@mkdir -p .build/test-programs
 	@$(CC) -std=gnu17 -O1 -g -o .build/test-programs/churn Tests/Programs/churn.c -lpthread
 	@scripts/test-attach $(BUILD)/bin $(LIBRARY) .build/test-programs $(TIMES)
+
+# What --mappings books of real programs, compared with the kernel's list. A minute; ONLY='java' chooses rows.
+test-mappings: packages
+	@scripts/install-packages --programs
+	@$(MAKE) --no-print-directory all
+	@scripts/test-mappings $(BUILD)/bin
 
 # Compares each stack with libunwind's, STACKS for each workload: three quarters of an hour; ONLY='git' chooses rows.
 STACKS = 10000000
