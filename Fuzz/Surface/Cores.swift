@@ -16,7 +16,7 @@ func readCore(_ path: String) throws {
     let image = try HeapImage(path: imagePath)
     let snapshot: Snapshot
     do { snapshot = try Snapshot.read(core: path, image: image) } catch is LeaksError { return }
-    let report = try judge(snapshot, image, symbolizer: Symbolizer(hasLines: false), search: SymbolSearch())
+    let report = try judge(snapshot, image, symbolizer: Symbolizer(hasLines: false))
     let blocks = report.verdict.totals.values.reduce(0) { $0 + $1.blocks }
     guard blocks == 3 else { throw Contradiction(description: "verdicts on \(blocks) blocks of 3") }
     let tree = HolderTree(report)

@@ -10,10 +10,13 @@ package struct DataSymbols: Sendable {
     /// - Parameter buildID: of the module that runs; nil if not known.
     /// - Throws: as `ModuleSymbols.init`, for example `.buildIDDiffers`.
     package init(path: String, buildID: [UInt8]?, search: SymbolSearch = SymbolSearch()) throws(SymbolsError) {
-        let file = try ELFFile(path: search.path(of: path))
-        let found = try file.readBuildID()
-        if let buildID, buildID != found {
-            throw SymbolsError(file: file.path, reason: .buildIDDiffers(expected: buildID, found: found ?? []))
+        let (file, found) = try search.first(of: path) { place throws(SymbolsError) in
+            let file = try ELFFile(path: place)
+            let found = try file.readBuildID()
+            if let buildID, buildID != found {
+                throw SymbolsError(file: place, reason: .buildIDDiffers(expected: buildID, found: found ?? []))
+            }
+            return (file, found)
         }
         var builder = NamedRangesBuilder(), isWhole = false, notes: [SymbolsError] = []
         if let symbols = try ELFSymbolTable(file, type: ELF.SHT_SYMTAB), symbols.count > 1 {

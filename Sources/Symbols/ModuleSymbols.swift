@@ -110,17 +110,19 @@ package final class ModuleSymbols: Sendable {
         defer { notes += others }
         do throws(SymbolsError) {
             if SymbolSearch.isVDSO(path) { return try search.vdso(buildID: expected, notes: &others) }
-            let file = try ELFFile(path: search.path(of: path))
-            let found = try file.readBuildID()
-            if let expected {
-                if expected != found {
-                    throw SymbolsError(file: file.path, reason: .buildIDDiffers(expected: expected, found: found ?? []))
+            let file = try search.first(of: path) { place throws(SymbolsError) in
+                let file = try ELFFile(path: place)
+                let found = try file.readBuildID()
+                if let expected, expected != found {
+                    throw SymbolsError(file: place, reason: .buildIDDiffers(expected: expected, found: found ?? []))
                 }
-            } else if let expectedFile {
-                if let how = expectedFile.difference(from: file.reader, buildID: found) {
-                    throw SymbolsError(file: file.path, reason: .fileDiffers(how))
+                if expected == nil, let how = expectedFile?.difference(from: file.reader, buildID: found) {
+                    throw SymbolsError(file: place, reason: .fileDiffers(how))
                 }
-                if expectedFile.byteCount == nil { notes.append(SymbolsError(file: file.path, reason: .unchecked)) }
+                return file
+            }
+            if expected == nil, let expectedFile, expectedFile.byteCount == nil {
+                notes.append(SymbolsError(file: file.path, reason: .unchecked))
             }
             return file
         } catch {

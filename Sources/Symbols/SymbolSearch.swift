@@ -13,6 +13,9 @@ package struct SymbolSearch: Sendable {
     package var debugDirectories: [String]
     /// The root of the tree that the program ran in; empty: this machine's own.
     package var sysroot: String
+    /// Root directories of processes that see other files, as /proc/PID/root: a module that is not at its path is
+    /// looked for in them.
+    package var roots: [String] = []
     /// Asked for debug files that none of the directories has; nil: nobody is asked.
     package var servers: DebugServers?
 
@@ -22,10 +25,28 @@ package struct SymbolSearch: Sendable {
         self.sysroot = sysroot == "/" ? "" : sysroot
     }
 
-    private var allDebugDirectories: [String] { debugDirectories + ["\(sysroot)/usr/lib/debug"] }
+    private var allDebugDirectories: [String] {
+        debugDirectories + ["\(sysroot)/usr/lib/debug"] + roots.map { "\($0)/usr/lib/debug" }
+    }
 
     /// The path of a module's own file.
     func path(of module: String) -> String { sysroot + module }
+
+    /// What `open` makes of a module's own file, or of the first that it accepts in the other roots.
+    ///
+    /// - Throws: the error for the first.
+    func first<Result>(
+        of module: String, _ open: (String) throws(SymbolsError) -> Result
+    ) throws(SymbolsError) -> Result {
+        do throws(SymbolsError) {
+            return try open(path(of: module))
+        } catch {
+            for root in roots {
+                if let result = try? open(root + module) { return result }
+            }
+            throw error
+        }
+    }
 
     /// The path for a build-id below a directory of debug files: ".build-id/ab/cdef….debug".
     static func place(ofBuildID buildID: [UInt8], suffix: String = ".debug") -> String? {

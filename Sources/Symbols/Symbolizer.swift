@@ -40,7 +40,7 @@ package final class NamedModule {
 
 package final class Symbolizer {
     /// Where names are looked for.
-    package let search: SymbolSearch
+    package private(set) var search: SymbolSearch
     private let lists: [SymbolList]
     private let lines: DebugLines?
     private let demangler = Demangler()
@@ -52,6 +52,11 @@ package final class Symbolizer {
         self.search = search
         self.lists = lists
         lines = hasLines ? DebugLines() : nil
+    }
+
+    /// Looks for modules in these root directories, too, if they are not at their paths; see `SymbolSearch.roots`.
+    package func look(inRoots roots: [String]) {
+        for root in roots where !search.roots.contains(root) { search.roots.append(root) }
     }
 
     /// Opens a module's sources of names.

@@ -79,7 +79,7 @@ struct Heapdump: ParsableCommand {
         }
         defer { snapshot.finish() }
         let stored = try judge(
-            snapshot, image, symbolizer: Symbolizer(hasLines: false), search: SymbolSearch()
+            snapshot, image, symbolizer: Symbolizer(hasLines: false)
         ).stored()
         if !stored.known.notRead.isEmpty {
             say("heapdump: \(pid): the verdict is not whole, so no block is called definite; heapsum leaks says why")

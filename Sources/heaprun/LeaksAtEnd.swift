@@ -71,7 +71,7 @@ final class LeaksAtEnd {
             let snapshot = try Snapshot.take(
                 ofStopped: pid, held: process.held, ending: process.ending, kind: process.kind,
                 missing: process.missing, image: image)
-            let report = try judge(snapshot, image, symbolizer: symbolizer, search: SymbolSearch())
+            let report = try judge(snapshot, image, symbolizer: symbolizer)
             let told = report.summary
             var one = Judged(name: image.programName, pid: pid, path: path.text)
             (one.totals, one.isWhole, one.stored) = (told.totals, told.notRead.isEmpty, report.stored())

@@ -47,7 +47,7 @@ final class LeaksOnRequest {
         // The tree of holders reads the snapshot, so it is made before the snapshot goes.
         func verdict(_ snapshot: Snapshot) throws -> (LeakSummary, VerdictToStore) {
             defer { snapshot.finish() }
-            let report = try Report.judge(snapshot, image, symbolizer: symbolizer, search: SymbolSearch())
+            let report = try Report.judge(snapshot, image, symbolizer: symbolizer)
             return (report.summary, report.stored())
         }
         do {

@@ -65,7 +65,7 @@ struct AskCommand: ParsableCommand {
     func run() throws {
         let symbolizer = try symbols.symbolizer()
         let asker = Asker(
-            symbolizer: symbolizer, search: symbolizer.search, wantsVerdict: !noVerdict, say: { say($0) })
+            symbolizer: symbolizer, wantsVerdict: !noVerdict, say: { say($0) })
         guard let facts = asker.facts(of: files) else { throw ExitCode.badInput }
         try output.write(inputs: inputFiles(files) + symbols.files + facts.reduction.moduleFiles) {
             try AskReport(facts).writeJSON(to: $0)

@@ -15,14 +15,13 @@ import Text
 
 final class Asker {
     private let symbolizer: Symbolizer
-    private let search: SymbolSearch
     private let wantsVerdict: Bool
     private let say: (String) -> Void
     /// Whether something that was named can't be used.
     private(set) var hasFailed = false
 
-    init(symbolizer: Symbolizer, search: SymbolSearch, wantsVerdict: Bool, say: @escaping (String) -> Void) {
-        (self.symbolizer, self.search, self.wantsVerdict, self.say) = (symbolizer, search, wantsVerdict, say)
+    init(symbolizer: Symbolizer, wantsVerdict: Bool, say: @escaping (String) -> Void) {
+        (self.symbolizer, self.wantsVerdict, self.say) = (symbolizer, wantsVerdict, say)
     }
 
     /// At most so many moments are compared, because each is read whole: the first, the last, and others in between.
@@ -113,7 +112,7 @@ final class Asker {
         do {
             let snapshot = try Snapshot.take(of: process, image: image)
             defer { snapshot.finish() }
-            let report = try judge(snapshot, image, symbolizer: symbolizer, search: search)
+            let report = try judge(snapshot, image, symbolizer: symbolizer)
             return (report.summary, HolderTree(report))
         } catch {
             say("no verdict: \(error)")

@@ -139,7 +139,7 @@ struct LeaksCommand: ParsableCommand {
             defer { snapshot.finish() }
             let progress = Progress(name: "searching \(image.programName)", storedBytes: nil, isWanted: !noProgress)
             let report = try judge(
-                snapshot, image, symbolizer: symbolizer, search: symbolizer.search
+                snapshot, image, symbolizer: symbolizer
             ) { progress.update($0.scannedBytes, $0.passedBytes, of: $0.totalBytes) }
             progress.end()
             if why.isEmpty && showBlock.isEmpty && !holders { snapshot.finish() }

@@ -20,18 +20,14 @@ package final class LeakReport {
     /// The node of blocks from before the recording, of which no image has a stack.
     private let earlierNode: UInt32
     private let symbolizer: Symbolizer
-    private let search: SymbolSearch
     private let data: [(range: Range<UInt64>, module: ModulePlace)]
     private var symbols: [String: DataSymbols?] = [:]
 
     /// - Parameter input: the number of the image among the reduction's inputs.
     package init(
-        _ verdict: LeakVerdict, reduction: Reduction, input: Int, names: FrameNames, symbolizer: Symbolizer,
-        search: SymbolSearch
+        _ verdict: LeakVerdict, reduction: Reduction, input: Int, names: FrameNames, symbolizer: Symbolizer
     ) {
-        (self.verdict, self.reduction, self.names, self.symbolizer, self.search) = (
-            verdict, reduction, names, symbolizer, search
-        )
+        (self.verdict, self.reduction, self.names, self.symbolizer) = (verdict, reduction, names, symbolizer)
         nodeOfStack = reduction.nodes(ofStacksOf: input)
         earlierNode = reduction.node(of: reduction.frame(LogFrame(name: Array(Self.earlierText.utf8))))
         data = verdict.snapshot.dataModules()
@@ -134,7 +130,7 @@ extension LeakReport {
                 return nil
             }
         }
-        return try? DataSymbols(path: path, buildID: known?.buildID, search: search)
+        return try? DataSymbols(path: path, buildID: known?.buildID, search: symbolizer.search)
     }
 }
 

@@ -224,13 +224,13 @@ extension FrameNames {
 /// - Throws: `InputError` if the image can't be read.
 /// - Complexity: that of the verdict, and of reducing the image.
 package func judge(
-    _ snapshot: Snapshot, _ image: HeapImage, symbolizer: Symbolizer, search: SymbolSearch,
+    _ snapshot: Snapshot, _ image: HeapImage, symbolizer: Symbolizer,
     progress: ((ScanProgress) -> Void)? = nil
 ) throws -> LeakReport {
     let reduction = Reduction()
     try reduction.add(image, onlyStacks: true)
+    symbolizer.look(inRoots: reduction.rootsOfRunningProcesses())
     return LeakReport(
         LeakVerdict(snapshot, loaderStacks: reduction.stacksOfLoader(input: 0), progress: progress),
-        reduction: reduction, input: 0, names: FrameNames(reduction, symbolizer: symbolizer), symbolizer: symbolizer,
-        search: search)
+        reduction: reduction, input: 0, names: FrameNames(reduction, symbolizer: symbolizer), symbolizer: symbolizer)
 }
