@@ -17,7 +17,9 @@
 #include "base/loader.h"
 #include "base/next.h"
 #include "base/options.h"
+#include "base/symbols.h"
 #include "base/system.h"
+#include "hooks/booking.h"
 #include "hooks/interposed.h"
 #include "hooks/late.h"
 #include "hooks/redirect.h"
@@ -27,7 +29,7 @@
 
 /* Here an exported name may be bound to libc's function, so the hooks' addresses come from our own symbol table. Hooks
  * that passing.c reaches by a jump are taken directly: an entry that leads to the next function needs no decision. */
-#define PLAIN(name) {#name, NULL, NULL, 0},
+#define PLAIN(name) {#name, NULL, NULL, 0, false},
 #define BEHIND_JUMP(name) extern char hook_##name[];
 INTERPOSED_C_LESS_COMMON(BEHIND_JUMP)
 extern char hook_cfree[], hook_mlockall[], hook_setrlimit[], hook_setrlimit64[], hook_prlimit[], hook_prlimit64[],
@@ -35,12 +37,17 @@ extern char hook_cfree[], hook_mlockall[], hook_setrlimit[], hook_setrlimit64[],
 
 /* clang-format off */
 static struct redirection redirections[] = {
+    /* At the end: the functions that map memory, which are redirected only under --mappings. */
     INTERPOSED_C(PLAIN) INTERPOSED_C_LESS_COMMON(PLAIN) INTERPOSED_NEW(PLAIN) INTERPOSED_DELETE(PLAIN)
     /* Functions that would harm the recording, or harm the program because of the recording. */
     PLAIN(cfree) PLAIN(mlockall) PLAIN(setrlimit) PLAIN(setrlimit64) PLAIN(prlimit) PLAIN(prlimit64) PLAIN(prctl)
-        PLAIN(syscall) PLAIN(dlclose) PLAIN(dlsym)};
+        PLAIN(syscall) PLAIN(dlclose) PLAIN(dlsym)
+        PLAIN(munmap) PLAIN(shmdt) PLAIN(madvise) PLAIN(mremap) PLAIN(mmap) PLAIN(mmap64) PLAIN(brk) PLAIN(sbrk)
+            PLAIN(shmat)};
 /* clang-format on */
 #define COUNT (sizeof redirections / sizeof redirections[0])
+#define MAPPING_COUNT ((size_t)9)
+#define MALLOC_COUNT (COUNT - MAPPING_COUNT)
 
 /* In which pass a name is redirected: redirect.h. */
 static uint32_t order_of(const char *name) {
@@ -68,12 +75,44 @@ static void fill_in(void) {
     static bool filled;
     if (filled) return;
     filled = true;
-    for (size_t i = 0; i < COUNT; i++) {
+    for (size_t i = 0; i < MALLOC_COUNT; i++) {
         struct redirection *one = &redirections[i];
         one->next = loader_next(one->name);
         one->hook = hook_of(one->name);
         one->order = order_of(one->name);
     }
+}
+
+/* The hooks of libheapsum-mappings.so, if that is loaded. */
+static bool find_mapping_hooks(const struct loader_module *module, void *context) {
+    struct symbols symbols;
+    if (!symbols_read(module->dynamic, module->span.bias, false, &symbols) || symbols.table == 0) return false;
+    const struct heapsum_mapping_hooks *found =
+        (const struct heapsum_mapping_hooks *)symbols_find(&symbols, "heapsum_mapping_hooks", SYMBOL_VARIABLE);
+    if (found == NULL || found->version != BOOKING_VERSION) return false;
+    *(const struct heapsum_mapping_hooks **)context = found;
+    return true;
+}
+
+/*
+ * Prepares the functions that map memory. Their hooks call libc's own, so a name that another module defines is left
+ * alone. Unmapping comes first, as frees do: what is booked is seen going.
+ */
+static bool take_mappings(void) {
+    const struct heapsum_mapping_hooks *library = NULL;
+    loader_each(find_mapping_hooks, &library);
+    if (library == NULL) return false;
+    for (size_t i = MALLOC_COUNT; i < COUNT; i++) {
+        struct redirection *one = &redirections[i];
+        for (uint32_t k = 0; k < library->count; k++)
+            if (strcmp(library->hooks[k].name, one->name) == 0) one->hook = library->hooks[k].hook;
+        void *next_one = loader_libc(one->name);
+        one->next = one->hook != NULL && next_one == loader_next(one->name) ? next_one : NULL;
+        one->order = i - MALLOC_COUNT < 3 ? 0 : i - MALLOC_COUNT < 4 ? 1 : 2;
+        one->is_libcs = true;
+    }
+    library->use(&heapsum_booking);
+    return true;
 }
 
 /*
@@ -147,8 +186,9 @@ EXPORT void heapsum_attach(const char *settings, struct heapsum_attach_answer *a
     }
     /* The calls of a program that was started with the library lead here already. */
     if (loader_is_late()) {
-        late_start(redirections, COUNT);
-        redirect(redirections, COUNT, false, &report);
+        size_t count = options.mappings && take_mappings() ? COUNT : MALLOC_COUNT;
+        late_start(redirections, count);
+        redirect(redirections, count, false, &report);
     }
     answer_with(answer, HEAPSUM_ATTACH_DONE, &report);
     errno = saved;

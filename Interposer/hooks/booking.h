@@ -13,7 +13,7 @@
 #include "hooks/enter.h"
 #include "hooks/mapping_booking.h"
 
-#define BOOKING_VERSION 2
+#define BOOKING_VERSION 3
 
 struct heapsum_booking {
     uint32_t version;
@@ -31,5 +31,20 @@ struct heapsum_booking {
 };
 
 extern const struct heapsum_booking heapsum_booking;
+
+/*
+ * What libheapsum-mappings.so exports as `heapsum_mapping_hooks`. In a program to which heaprun attached the library is
+ * loaded by dlopen: nothing binds the two to each other, so heapsum_attach finds the hooks here, and hands its table
+ * over.
+ */
+struct heapsum_mapping_hooks {
+    uint32_t version; /* BOOKING_VERSION */
+    uint32_t count;
+    void (*use)(const struct heapsum_booking *booking);
+    const struct heapsum_mapping_hook {
+        const char *name;
+        void *hook;
+    } * hooks;
+};
 
 #endif

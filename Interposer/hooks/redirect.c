@@ -124,7 +124,8 @@ static void look_for_foreign(
     const struct pass *pass, const struct loader_module *module, struct tables *tables, const struct entry *entry) {
     (void)pass;
     uint64_t value = load_relaxed(entry->word);
-    if (entry->is_call && !is_ours_or_next(entry, value) && !is_unresolved(module, entry, value))
+    if (entry->is_call && !entry->what->is_libcs && !is_ours_or_next(entry, value)
+        && !is_unresolved(module, entry, value))
         tables->is_foreign = true;
 }
 
@@ -148,7 +149,8 @@ static void change(
     /* At most twice: the loader may look the name up in between. */
     for (int turn = 0; turn < 2; turn++) {
         if (value == to) return;
-        bool may_be = !pass->back && is_unresolved(module, entry, value) && !pass->is_ambiguous && !tables->is_foreign;
+        bool is_sure = entry->what->is_libcs || (!pass->is_ambiguous && !tables->is_foreign);
+        bool may_be = !pass->back && is_unresolved(module, entry, value) && is_sure;
         if (value != from && !may_be) {
             if (!pass->back) pass->report->passed++;
             return;

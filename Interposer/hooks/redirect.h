@@ -15,6 +15,8 @@ struct redirection {
     void *next; /* NULL: no module has one, so no entry leads to it */
     void *hook;
     uint32_t order; /* the pass over all modules: 0: frees; 1: reallocations; 2: allocations */
+    /* libc's alone, and no allocator's: whether another allocator is about says nothing of its entries. */
+    bool is_libcs;
 };
 #define REDIRECTION_ORDERS 3u
 

@@ -1,6 +1,7 @@
 /*
  * libheapsum-mappings.so: the functions with which a program maps memory itself. heaprun preloads it for --mappings,
- * after libheapsum.so, by which it books; without that option nobody's calls come here.
+ * after libheapsum.so, by which it books, or loads it into a program that runs. Without that option nobody's calls come
+ * here.
  *
  * Each function makes the real call first, as the program would: results and errno are those of the call, and none of
  * these functions is a cancellation point. Then it books what came of it.
@@ -20,25 +21,34 @@
 /* Weak: without libheapsum.so, or with another build's, all calls are only passed on. */
 extern const struct heapsum_booking heapsum_booking __attribute__((weak, visibility("default")));
 
+/* Where the libraries were loaded by dlopen: handed over by heapsum_attach. */
+static const struct heapsum_booking *handed;
+
 /* The table. The first call says that the hooks are there: an allocator may map before our constructor runs. */
 static const struct heapsum_mapping_booking *booking(void) {
     static uint32_t has_begun;
-    if (&heapsum_booking == NULL || heapsum_booking.version != BOOKING_VERSION) return NULL;
+    const struct heapsum_booking *table = load_acquire(&handed); /* partner: use */
+    if (likely(table == NULL)) table = &heapsum_booking;
+    if (table == NULL || table->version != BOOKING_VERSION) return NULL;
     if (unlikely(load_relaxed(&has_begun) == 0) && swap_relaxed(&has_begun, 1) == 0)
-        heapsum_booking.mappings->begin((uintptr_t)&has_begun);
-    return heapsum_booking.mappings;
+        table->mappings->begin((uintptr_t)&has_begun);
+    return table->mappings;
 }
 
-static uint64_t number_before(void) { return booking() != NULL ? booking()->number() : 0; }
+static uint64_t number_before(void) {
+    const struct heapsum_mapping_booking *table = booking();
+    return table != NULL ? table->number() : 0;
+}
 
 #define CALL (&(struct mapping_call){HOOK_FRAME, HOOK_CALLER})
 
 /* Books by one of the table's functions. Errno stays the real call's. */
 #define BOOK(function, ...) \
     do { \
-        if (booking() == NULL) break; \
+        const struct heapsum_mapping_booking *table = booking(); \
+        if (table == NULL) break; \
         int saved = errno; \
-        booking()->function(__VA_ARGS__); \
+        table->function(__VA_ARGS__); \
         errno = saved; \
     } while (0)
 
@@ -137,3 +147,21 @@ __attribute__((constructor)) static void start(void) {
     passing_next_functions();
     booking();
 }
+
+/* ---- In a program to which heaprun attached --------------------------------------------------------------- */
+
+/* Each recording begins anew: the image of the one before is gone. */
+static void use(const struct heapsum_booking *table) {
+    store_release(&handed, table); /* partner: booking */
+    table->mappings->begin((uintptr_t)&handed);
+}
+
+static const struct heapsum_mapping_hook hooks[] = {
+#define NAMED(result, name, parameters) {#name, (void *)hook_##name},
+    MAPPING_FUNCTIONS(NAMED)
+#undef NAMED
+};
+
+extern const struct heapsum_mapping_hooks heapsum_mapping_hooks;
+__attribute__((visibility("default"))) const struct heapsum_mapping_hooks heapsum_mapping_hooks = {
+    BOOKING_VERSION, sizeof hooks / sizeof hooks[0], use, hooks};

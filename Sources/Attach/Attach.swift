@@ -38,7 +38,7 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     try checkAttachable(pid)
     let target = try Target(pid)
     if isRecorded(pid) { return try changeRate(request, target) }
-    let library = try placeOfLibrary(for: pid)
+    let places = try AttachedPlaces(for: target, options: request.options)
     // An earlier recording's image is unmapped now: first wait until no thread can still write to it.
     if target.library != nil { try settle(target) }
     let startTime = ProcessStat.of(pid)?.startTime ?? 0
@@ -46,7 +46,7 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     place.options.signal = place.options.signal ?? 0
     let answer: heapsum_attach_answer, paused: UInt64, tid: pid_t
     do throws(LaunchError) {
-        (answer, paused, tid) = try start(target, library, try settingsText(place.options))
+        (answer, paused, tid) = try start(target, places, try settingsText(place.options))
         guard answer.result == HEAPSUM_ATTACH_DONE.rawValue else { throw refusal(pid, answer.result, place.options) }
     } catch {
         place.remove()
@@ -64,10 +64,20 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
         if answer.refused > 0 {
             say("  \(separated(answer.refused)) addresses can't be changed: calls through them are not recorded")
         }
+        if request.options.mappings, !hasMappings(image, pid) {
+            say(
+                "  mappings are not recorded: libheapsum.so was loaded when the program started, and "
+                    + "libheapsum-mappings.so was not")
+        }
         if request.seconds == nil { sayWhereImageIs(pid, image, link) }
     }
     guard let seconds = request.seconds else { return 0 }
     return try stay(with: pid, startTime, image, for: seconds, request, place.runDirectory)
+}
+
+private func hasMappings(_ place: ImagePlace?, _ pid: pid_t) -> Bool {
+    guard let place, let image = try? HeapImage(place.source(of: pid), presence: .running) else { return true }
+    return image.hasMappings
 }
 
 private func whatLeads(_ answer: heapsum_attach_answer) -> String {
@@ -86,7 +96,7 @@ func sayWhereImageIs(_ pid: pid_t, _ image: ImagePlace?, _ link: FilePath?) {
 
 /// Loads the library if it is not there yet, and begins a recording with these settings.
 func start(
-    _ target: Target, _ place: LibraryPlace, _ settings: [UInt8]
+    _ target: Target, _ places: AttachedPlaces, _ settings: [UInt8]
 ) throws(LaunchError) -> (heapsum_attach_answer, UInt64, pid_t) {
     var target = target
     let lockedBefore = lockedBytes(target.pid)
@@ -102,8 +112,10 @@ func start(
                 "\(target.pid): it locks all memory that it maps (mlockall, MCL_FUTURE), and would lock the whole "
                     + "image: start it by heaprun, which keeps the image unlocked")
         }
+        // First the hooks: the recorder looks for them when it begins.
+        if let mappings = places.mappings { try load(.mappings, mappings, &thread, target) }
         if target.library == nil {
-            try load(place, &thread, target)
+            try load(.recorder, places.recorder, &thread, target)
             target.library = try readMaps(target.pid).first { isLibrary($0) && $0.fileOffset == 0 }?.start
         }
         let entry = try symbol("heapsum_attach", target)

@@ -9,7 +9,23 @@ import Proc
 import SystemPackage
 import Text
 
-/// How the target reaches the library.
+/// The libraries that are loaded into a target.
+enum AttachedLibrary: String {
+    case recorder = "libheapsum.so"
+    /// The functions with which a program maps memory itself.
+    case mappings = "libheapsum-mappings.so"
+
+    /// Where the target finds its descriptors, by a path of each library's own: the number is often the same, and
+    /// dlopen takes a path that it has opened before for the library that it found there then.
+    var descriptors: String { self == .recorder ? "/proc/self/fd" : "/proc/thread-self/fd" }
+
+    /// Whether a mapping is of this library, from a file or from a memfd.
+    func isMapped(as mapping: Mapping) -> Bool {
+        isNamed(mapping, rawValue, "memfd:" + rawValue) || mapping.path.hasPrefix("/memfd:" + rawValue)
+    }
+}
+
+/// How the target reaches a library.
 enum LibraryPlace {
     /// By this path, which leads to the same file for the target.
     case path(String)
@@ -17,9 +33,10 @@ enum LibraryPlace {
     case copy(FilePath)
 }
 
-func placeOfLibrary(for pid: pid_t) throws(LaunchError) -> LibraryPlace {
-    let library = try findLibrary(
+func place(of wanted: AttachedLibrary, for pid: pid_t) throws(LaunchError) -> LibraryPlace {
+    var library = try findLibrary(
         named: getenv("HEAPSUM_LIBRARY").map { pathText(cString: $0) }, tool: toolPath)
+    if wanted == .mappings { library = try mappingsLibrary(beside: library) }
     let there = FilePath(text: "/proc/\(livingThread(of: pid))/root" + library.text)
     // The target may run as another user, who can't read every file that heaprun can.
     if let here = try? library.status(), let seen = try? there.status(), here.st_ino == seen.st_ino,
@@ -28,6 +45,18 @@ func placeOfLibrary(for pid: pid_t) throws(LaunchError) -> LibraryPlace {
         return .path(library.text)
     }
     return .copy(library)
+}
+
+/// Where the libraries are that a recording needs.
+struct AttachedPlaces {
+    let recorder: LibraryPlace
+    /// nil: it is not needed, or loaded already.
+    let mappings: LibraryPlace?
+
+    init(for target: Target, options: RecordingOptions) throws(LaunchError) {
+        recorder = try place(of: .recorder, for: target.pid)
+        mappings = options.mappings && !target.hasMappingsLibrary ? try place(of: .mappings, for: target.pid) : nil
+    }
 }
 
 private func userOf(_ pid: pid_t) -> (user: uid_t, group: gid_t)? {
@@ -53,24 +82,26 @@ private func isReachable(_ file: FilePath, by pid: pid_t) -> Bool {
     }
 }
 
-/// Loads the library.
+/// Loads a library.
 ///
 /// - Throws: with the loader's own message.
-func load(_ place: LibraryPlace, _ thread: inout StoppedThread, _ target: Target) throws(LaunchError) {
+func load(
+    _ wanted: AttachedLibrary, _ place: LibraryPlace, _ thread: inout StoppedThread, _ target: Target
+) throws(LaunchError) {
     let room = try thread.room()
     var descriptor: Int64?
     let path: String
     switch place {
     case .path(let known): path = known
     case .copy(let library):
-        try thread.write(Array("libheapsum.so".utf8) + [0], at: room)
+        try thread.write(Array(wanted.rawValue.utf8) + [0], at: room)
         let made = makeMemoryFile(named: room, in: &thread)
         guard made >= 0 else {
             throw .own("\(target.pid): it can't make a memfd for the library: \(errnoText(Int32(-made)))")
         }
         descriptor = made
         try copy(library, to: FilePath("/proc/\(target.pid)/fd/\(made)"), target.pid)
-        path = "/proc/self/fd/\(made)"
+        path = "\(wanted.descriptors)/\(made)"
     }
     try thread.write(Array(path.utf8) + [0], at: room)
     let handle = try thread.call(target.open, room, target.openMode)

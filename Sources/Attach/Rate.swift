@@ -42,8 +42,8 @@ func changeRate(_ request: AttachRequest, _ target: Target) throws(LaunchError) 
     try settle(target)
     if !hasPath { try leave(old, pid, request, isGone: false, keepsDirectory: true) }
     let settings = Array("HEAPSUM_CHANGE=1\0HEAPSUM_SAMPLE=\(interval)\0\0".utf8)
-    let place = try placeOfLibrary(for: pid)
-    let (answer, paused, _) = try start(target, place, settings)
+    let places = try AttachedPlaces(for: target, options: request.options)
+    let (answer, paused, _) = try start(target, places, settings)
     if answer.result != HEAPSUM_ATTACH_DONE.rawValue {
         if hasPath { try leave(old, pid, request, isGone: false, keepsDirectory: true) }
         throw .own(

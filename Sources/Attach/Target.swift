@@ -18,6 +18,8 @@ struct Target {
     let error: UInt64
     /// Where libheapsum.so starts, if the process has loaded it already.
     var library: UInt64?
+    /// Whether it has loaded libheapsum-mappings.so already.
+    private(set) var hasMappingsLibrary = false
 
     /// Functions that hold one of libc's locks while they call or wait for something else. dlopen would wait for it.
     private static let lockHolders = [
@@ -29,6 +31,7 @@ struct Target {
     init(_ pid: pid_t) throws(LaunchError) {
         self.pid = pid
         let maps = try readMaps(pid)
+        hasMappingsLibrary = maps.contains(where: AttachedLibrary.mappings.isMapped)
         guard let libcStart = maps.first(where: { isLibc($0) && $0.fileOffset == 0 })?.start,
             let libc = attach_module_read(pid, libcStart)
         else { throw noLibc(pid, maps) }
@@ -143,9 +146,7 @@ func isNamed(_ mapping: Mapping, _ names: String...) -> Bool {
 private func isLibc(_ mapping: Mapping) -> Bool { isNamed(mapping, "libc.so.6", "libc-2.") }
 
 /// Whether a mapping is of libheapsum.so, from a file or from a memfd.
-func isLibrary(_ mapping: Mapping) -> Bool {
-    isNamed(mapping, "libheapsum.so", "memfd:libheapsum.so") || mapping.path.hasPrefix("/memfd:libheapsum.so")
-}
+func isLibrary(_ mapping: Mapping) -> Bool { AttachedLibrary.recorder.isMapped(as: mapping) }
 
 func readMaps(_ pid: pid_t) throws(LaunchError) -> [Mapping] {
     do { return try mappings(of: pid) } catch { throw permissionRefusal(pid, error) }

@@ -16,11 +16,18 @@ func preloadedLibraries(
 ) throws(LaunchError) -> [FilePath] {
     let forAllocator = program.flatMap { allocatorLibrary(for: $0, beside: library) }
     guard mappings else { return [library, forAllocator].compactMap { $0 } }
-    let forMappings = library.removingLastComponent().appending("libheapsum-mappings.so")
-    guard forMappings.isAccessible(R_OK) else {
-        throw .own("--mappings needs \(forMappings.text): \(errnoText(errno)); `make library` builds it")
+    return [library, forAllocator, try mappingsLibrary(beside: library)].compactMap { $0 }
+}
+
+/// The library for mappings.
+///
+/// - Throws: 125 if it is missing.
+package func mappingsLibrary(beside library: FilePath) throws(LaunchError) -> FilePath {
+    let path = library.removingLastComponent().appending("libheapsum-mappings.so")
+    guard path.isAccessible(R_OK) else {
+        throw .own("--mappings needs \(path.text): \(errnoText(errno)); `make library` builds it")
     }
-    return [library, forAllocator, forMappings].compactMap { $0 }
+    return path
 }
 
 private func allocatorLibrary(for program: FilePath, beside library: FilePath) -> FilePath? {

@@ -339,9 +339,6 @@ struct Heaprun: ParsableCommand {
             throw ValidationError(
                 "--exec, --dormant, --print, --no-follow, --only and --skip are for programs that heaprun starts.")
         }
-        if mappings {
-            throw ValidationError("--mappings is for programs that heaprun starts: the hooks are there or never.")
-        }
         var request = AttachRequest(
             pid: pid, output: output.map { FilePath(text: $0) }, options: RecordingOptions(output: "."))
         request.isQuiet = quiet
@@ -357,6 +354,7 @@ struct Heaprun: ParsableCommand {
         }
         if let depth, !(0 ... 1024).contains(depth) { throw ValidationError("--depth \(depth): from 0 to 1024.") }
         request.options.depth = depth
+        request.options.mappings = mappings
         request.options.signal = try signal.map { (name) throws(LaunchError) in try dumpSignalNumber(name) }
         request.options.threads = threads
         request.options.unwind = unwind

@@ -80,13 +80,15 @@ import Testing
         #expect(try program.ask("work") == "work 0")
         try program.useChild()
         let before = try descriptors()
-        for _ in 0 ..< 2 {
-            try program.attach()
+        for hasMappings in [false, true] {
+            try program.attach(hasMappings ? ["--mappings"] : [])
             #expect(try program.ask("free") == "free 0")
             #expect(try program.ask("work") == "work 0")
-            #expect(try program.detach().held(1001 ... 1007).blocks == 70)
+            let image = try program.detach()
+            #expect(image.held(1001 ... 1007).blocks == 70 && image.hasMappings == hasMappings)
         }
-        #expect(try contents("/proc/\(program.pid)/maps").contains("memfd:libheapsum.so"))
+        let maps = try contents("/proc/\(program.pid)/maps")
+        #expect(maps.contains("memfd:libheapsum.so") && maps.contains("memfd:libheapsum-mappings.so"))
         #expect(try descriptors() == before)
     }
 

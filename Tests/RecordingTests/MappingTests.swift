@@ -266,7 +266,10 @@ import Testing
         let names = try scratch.shell("nm -D --defined-only '\(Self.library)' | awk '{ print $3 }' | sort").output
         #expect(
             names.split(separator: "\n").map(String.init)
-                == ["brk", "madvise", "mmap", "mmap64", "mremap", "munmap", "sbrk", "shmat", "shmdt"])
+                == [
+                    "brk", "heapsum_mapping_hooks", "madvise", "mmap", "mmap64", "mremap", "munmap", "sbrk", "shmat",
+                    "shmdt",
+                ])
         let main = try scratch.shell("nm -D --defined-only '\(Built.interposer)' | awk '{ print $3 }'").output
         #expect(Set(main.split(separator: "\n")).isDisjoint(with: Set(names.split(separator: "\n"))))
         let image = try scratch.recordProgram("mappings", ["kinds"]).images(of: "mappings").map(\.image)
