@@ -206,7 +206,8 @@ let package = Package(
             ]),
         .testTarget(
             name: "LeaksTests",
-            dependencies: ["HeapImage", "Launch", "Leaks", "Proc", "TestSupport", "Text", "heaprun", "heapsum"]),
+            dependencies: ["HeapImage", "Launch", "Leaks", "Proc", "TestSupport", "Text", "heaprun", "heapsum"],
+            exclude: ["Oracles"]),
         .testTarget(
             name: "LiveTests",
             dependencies: ["HeapImage", "Live", "Screen", "TestSupport", "Text", "heaprun", "heaptop"]),

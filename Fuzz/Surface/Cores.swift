@@ -23,4 +23,6 @@ func readCore(_ path: String) throws {
     try LeakTable(style: Style()).write(report.summary, to: TextOutput())
     try report.summary.writeJSON(
         shown: Set(Verdict.shown), rowLimit: nil, frameLimit: nil, holders: tree, to: TextOutput())
+    var dump = HprofDump(report)
+    _ = try dump.write(to: TextOutput())
 }

@@ -28,43 +28,8 @@ package final class Holders {
     package init(_ verdict: LeakVerdict, group: (RootPlace) -> String) {
         let scan = verdict.scan, table = verdict.table
         // The edges of the origin and of the roots.
-        var names: [String: Int] = [:], held: [[UInt32]] = []
-        var isHeld = Set<UInt64>()
-        var groups: [RootPlace: String] = [:]
-        func add(_ block: UInt32, _ place: RootPlace) {
-            let name = place.kind == .data ? group(place) : groups[place] ?? group(place)
-            if place.kind != .data { groups[place] = name }
-            let number = names[name] ?? roots.count
-            if number == roots.count {
-                names[name] = number
-                roots.append(name)
-                held.append([])
-            }
-            if isHeld.insert(UInt64(number) << 32 | UInt64(block)).inserted { held[number].append(block) }
-        }
-        // The scan kept one pointer per block, but here each root counts: if two roots hold a block, it survives the
-        // loss of either. A variable is identified by its address; other roots have one name each.
-        var places: [Int: RootPlace] = [:]
-        scan.forEachRootPointer { hit, root, address, value, place in
-            guard hit.isExact || scan.referenceOf[Int(hit.block)] != 0, verdict.verdict(Int(hit.block)) == .reachable
-            else { return }
-            let kind = scan.roots.roots[root].kind, isOne = kind != .data && address != 0
-            let known = isOne ? places[root] : nil
-            let found =
-                known
-                ?? verdict.place(
-                    of: RootReference(
-                        block: hit.block, root: UInt32(root), address: address, value: value, isExact: hit.isExact,
-                        place: place))
-            if isOne && known == nil { places[root] = found }
-            add(hit.block, found)
-        }
-        for block in 0 ..< table.count
-        where verdict.verdict(block) == .reachable && verdict.parent(of: block) == nil && scan.referenceOf[block] == 0 {
-            add(
-                UInt32(block),
-                RootPlace(kind: .loader, address: 0, place: "the dynamic loader", threadID: nil, mapping: ""))
-        }
+        let held = HeldByRoots(verdict, group: group).roots
+        roots = held.map(\.name)
 
         // The walk: each block's `number` in it; 0: not reached.
         var number = [UInt32](repeating: 0, count: table.count)
@@ -73,7 +38,7 @@ package final class Holders {
         var predecessors: [(UInt32, UInt32)] = []
         func successors(_ node: UInt32, _ index: Int) -> UInt32? {
             switch nodes[Int(node)] {
-            case .root(let root): return index < held[root].count ? held[root][index] : nil
+            case .root(let root): return index < held[root].blocks.count ? held[root].blocks[index] : nil
             case .block(let block):
                 let place = Int(scan.edgeStart[block]) + index
                 return place < Int(scan.edgeStart[block + 1]) ? scan.edges[place] & ~Scan.interiorEdge : nil

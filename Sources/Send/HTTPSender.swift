@@ -27,7 +27,7 @@ package final class HTTPSender {
     private var shown: String { withoutCredentials(url) }
     private var curl = http_functions()
     private let handle: UnsafeMutableRawPointer
-    private var headers: OpaquePointer?
+    private let headers: [String]
 
     /// At most this much of an answer is read.
     private static let answerRoom = 1 << 16
@@ -48,23 +48,27 @@ package final class HTTPSender {
             throw SendError("libcurl can't be loaded (Debian: libcurl4): \(String(cString: problem))")
         }
         guard let handle = http_begin(&curl) else { throw SendError("libcurl can't be started") }
-        (self.url, self.seconds, self.handle) = (url, seconds, handle)
         // libcurl would wait for the other side's word before it sends a body of more than 1 MB.
-        for line in headers + ["Expect:"] {
-            if let longer = curl.list_append(self.headers, line) { self.headers = longer }
-        }
+        (self.url, self.seconds, self.handle, self.headers) = (url, seconds, handle, headers + ["Expect:"])
     }
 
-    deinit {
-        curl.list_free(headers)
-        curl.easy_cleanup(handle)
-    }
+    deinit { curl.easy_cleanup(handle) }
 
     /// Posts a body.
     ///
+    /// - Parameter header: a line about this body, such as "Content-Encoding: gzip".
     /// - Returns: the answer's body, or its first 64 KB.
     /// - Throws: `SendError` if there is no answer in time, or one with a status other than 2xx.
-    package func post(_ body: [UInt8]) throws(SendError) -> [UInt8] {
+    package func post(_ body: [UInt8], header: String? = nil) throws(SendError) -> [UInt8] {
+        var list: OpaquePointer?
+        for line in headers + (header.map { [$0] } ?? []) {
+            guard let longer = curl.list_append(list, line) else {
+                curl.list_free(list)
+                throw SendError("no memory for a request")
+            }
+            list = longer
+        }
+        defer { curl.list_free(list) }
         var bytes = [CChar](repeating: 0, count: Self.answerRoom)
         var answer = http_answer()
         let code = bytes.withUnsafeMutableBufferPointer { room in
@@ -72,7 +76,7 @@ package final class HTTPSender {
             answer.room = room.count
             return body.withUnsafeBufferPointer {
                 http_post(
-                    &curl, handle, url, headers, "heapsum/\(version)", $0.baseAddress, $0.count,
+                    &curl, handle, url, list, "heapsum/\(version)", $0.baseAddress, $0.count,
                     Int(max(1, seconds * 1000)), &answer)
             }
         }

@@ -17,11 +17,9 @@ package final class ProfilePusher {
     /// - Throws: `SendError` if the address can't be used, or libcurl isn't installed.
     package init(_ settings: CollectorSettings, symbolizer: Symbolizer) throws(SendError) {
         (self.settings, self.symbolizer) = (settings, symbolizer)
-        let isCompressed = gzipped([0]) != nil
         sender = try HTTPSender(
-            url: settings.url,
-            headers: ["Content-Type: application/x-protobuf"] + (isCompressed ? ["Content-Encoding: gzip"] : [])
-                + settings.headers, seconds: settings.seconds)
+            url: settings.url, headers: ["Content-Type: application/x-protobuf"] + settings.headers,
+            seconds: settings.seconds)
     }
 
     /// The time limit of each profile.
@@ -42,7 +40,10 @@ package final class ProfilePusher {
         let rows = RowSelection(reduction, names: names, withFreed: true)
         names.prepare(rows.rows)
         let profiles = MachineReport(reduction, rows, names: names).otlpProfiles(attributes: settings.attributes)
-        return Self.remark(in: try sender.post(gzipped(profiles) ?? profiles))
+        // Without zlib, or memory for it, they go as they are.
+        let packed = gzipped(profiles)
+        return Self.remark(
+            in: try sender.post(packed ?? profiles, header: packed == nil ? nil : "Content-Encoding: gzip"))
     }
 
     /// What ExportProfilesServiceResponse says of profiles that were rejected; nil: nothing.

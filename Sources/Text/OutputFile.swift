@@ -112,6 +112,22 @@ package final class OutputFile {
     /// Appends bytes.
     package func write(_ bytes: [UInt8]) throws(OutputError) { try Self.write(bytes[...], to: descriptor, path) }
 
+    /// Appends zeros. In a file that gets its name at the end they are a hole, which takes no space.
+    package func write(zeros count: Int) throws(OutputError) {
+        if place != nil {
+            let end = lseek(descriptor, count, SEEK_CUR)
+            // A hole at the end is part of the file only by its size.
+            guard end >= 0, ftruncate(descriptor, end) == 0 else { throw fail() }
+            return
+        }
+        let zeros = [UInt8](repeating: 0, count: min(count, 1 << 16))
+        var left = count
+        while left > 0 {
+            try Self.write(zeros.prefix(left), to: descriptor, path)
+            left -= min(left, zeros.count)
+        }
+    }
+
     /// Gives the complete file its name. Nothing more may be written to it.
     package func commit() throws(OutputError) {
         guard var place else { return try end() }

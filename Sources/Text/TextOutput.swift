@@ -44,6 +44,20 @@ package final class TextOutput {
         try flush(above: 1 << 16)
     }
 
+    /// Writes zeros. Many of them are a hole of a new file.
+    package func write(zeros count: Int) throws(OutputError) {
+        if count > 1 << 16, case .file(let file) = sink {
+            try flush(above: 0)
+            return try file.write(zeros: count)
+        }
+        var left = count
+        while left > 0 {
+            let part = min(left, 1 << 16)
+            try write([UInt8](repeating: 0, count: part))
+            left -= part
+        }
+    }
+
     /// Writes the remaining bytes. A report is complete only after this call, and its file accepts no more.
     package func finish() throws(OutputError) {
         try flush(above: 0)

@@ -2,8 +2,9 @@
 // that answers slowly delays nothing, and a fault in reading or sending ends no recording. The program itself takes no
 // part: its image is read from outside.
 //
-// The two processes speak through a socket. The sender says at the start whether it can send: "ok", or the reason. At
-// the end heaprun tells it which images there are; the sender sends them, says what it has done, and ends.
+// The two processes speak through a socket, by lines. The sender says at the start whether it can send: "ok", or the
+// reason. At the end heaprun tells it which images there are; the sender sends them, says "+" and its sums before the
+// first and after each, and at last its account. A signal that asks heaprun to end stops the sending, and nothing else.
 
 import CHeapImage
 import CLaunch
@@ -29,6 +30,9 @@ final class OTelSender {
     /// One profile may take this long.
     static let profileSeconds = 4.0
     private static let patienceSeconds: CInt = 10
+    private var received: [UInt8] = []
+    /// The collector, as messages name it.
+    private var place = ""
 
     init(url: String, intervalSeconds: Double) { (self.url, self.intervalSeconds) = (url, intervalSeconds) }
 
@@ -42,6 +46,7 @@ final class OTelSender {
         var settings: CollectorSettings
         do throws(SendError) { settings = try CollectorSettings(url: url) } catch { throw .own("--otel \(error)") }
         settings.seconds = Self.profileSeconds
+        place = printable(withoutCredentials(settings.url))
         pid = launch_fork_companion(&socket, Self.patienceSeconds)
         if pid < 0 { throw .own("--otel: no process can be made: \(errnoText(errno))") }
         if pid == 0 {
@@ -49,13 +54,79 @@ final class OTelSender {
             sender.run(settings)
             _exit(0)
         }
-        let answer = text()
-        if answer != "ok" { throw .own("--otel \(answer ?? "\(url): the sender does not start")") }
+        let heard = hear(until: Self.due(), nil)
+        guard case .line("ok") = heard else {
+            if case .line(let reason) = heard { throw .own("--otel \(reason)") }
+            throw .own("--otel \(url): the sender does not start")
+        }
     }
+
+    private static func due() -> UInt64 { monotonicNanoseconds() + UInt64(patienceSeconds) * 1_000_000_000 }
 
     /// Tells the sender that the program has ended, and waits for its account.
     private func finish(_ images: [FilePath]) {
         defer { close(socket) }
+        let due = Self.due(), signals = EndSignals()
+        defer { signals.restore() }
+        var heard = tell(images, until: due, signals)
+        var sums: [Substring] = [], done = -1
+        while heard == nil {
+            let next = hear(until: due, signals)
+            if case .line(let line) = next, line.hasPrefix("+") {
+                sums = line.dropFirst().split(separator: " ")
+                done += 1
+            } else {
+                heard = next
+            }
+        }
+        switch heard {
+        case .line(let account): lines.append(account)
+        case .ended, nil: lines.append("heaprun: --otel: the sender has ended before the program")
+        case .late:
+            // It still has the socket, so it lives, and the number is its own.
+            kill(pid, SIGKILL)
+            lines.append("heaprun: --otel: \(place) has not taken the last profiles in time")
+        case .signal(let number):
+            kill(pid, SIGKILL)
+            var account = "heaprun: --otel: SIG\(signalName(number)) has stopped the sending to \(place)"
+            if let sent = sums.first.flatMap({ UInt64($0) }) { account += "; \(counted(sent, "profile")) sent" }
+            if let failed = sums.last.flatMap({ UInt64($0) }), failed > 0 { account += ", \(failed) failed" }
+            let left = images.dropFirst(max(done, 0)).map { printable($0.lastComponent?.string ?? $0.text) }
+            if !left.isEmpty {
+                account += "; not sent, or not answered: " + left.prefix(3).joined(separator: ", ")
+                if left.count > 3 { account += " and \(left.count - 3) more" }
+            }
+            lines.append(account)
+        }
+    }
+
+    // MARK: The socket
+
+    private enum Heard: Equatable {
+        case line(String)
+        /// The sender has ended.
+        case ended
+        case late
+        case signal(Int32)
+    }
+
+    /// How long a signal waits to be seen.
+    private static let sliceMilliseconds: UInt64 = 50
+
+    /// Waits until the socket is ready, but no longer than a slice.
+    ///
+    /// - Returns: why there is no more to wait for, if so.
+    private func wait(_ events: Int32, until due: UInt64, _ signals: EndSignals?) -> Heard? {
+        if let number = signals?.next() { return .signal(number) }
+        let now = monotonicNanoseconds()
+        if now >= due { return .late }
+        var wait = pollfd(fd: socket, events: Int16(events), revents: 0)
+        poll(&wait, 1, CInt(min(Self.sliceMilliseconds, (due - now) / 1_000_000 + 1)))
+        return nil
+    }
+
+    /// Tells the sender the images' paths; nil if that is done, or the sender does not hear.
+    private func tell(_ images: [FilePath], until due: UInt64, _ signals: EndSignals) -> Heard? {
         var bytes: [UInt8] = []
         for image in images {
             bytes += image.withPlatformString { UnsafeRawBufferPointer(start: $0, count: strlen($0)).map { $0 } } + [0]
@@ -63,38 +134,70 @@ final class OTelSender {
         var done = 0
         while done < bytes.count {
             let count = bytes[done...].withUnsafeBytes {
-                send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+                send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL | MSG_DONTWAIT))
             }
-            if count < 0 && errno == EINTR { continue }
-            if count <= 0 { break }
-            done += count
+            if count > 0 {
+                done += count
+            } else if errno == EAGAIN {
+                if let reason = wait(POLLOUT, until: due, signals) { return reason }
+            } else if errno != EINTR {
+                break
+            }
         }
         shutdown(socket, Int32(SHUT_WR))
-        switch text() {
-        case nil:
-            // It still has the socket, so it lives, and the number is its own.
-            kill(pid, SIGKILL)
-            lines.append(
-                "heaprun: --otel: \(printable(withoutCredentials(url))) has not taken the last profiles in time")
-        case "": lines.append("heaprun: --otel: the sender has ended before the program")
-        case let account?: lines.append(account)
-        }
+        return nil
     }
 
-    /// What the sender says, up to a line's end or to the socket's end; nil if it says nothing in time. It says one
-    /// line at a time, and waits for heaprun in between.
-    private func text() -> String? {
-        var bytes: [UInt8] = []
+    /// The next line that the sender says.
+    private func hear(until due: UInt64, _ signals: EndSignals?) -> Heard {
         var part = [UInt8](repeating: 0, count: 1024)
-        while bytes.count < 8192 && bytes.last != UInt8(ascii: "\n") {
-            let count = recv(socket, &part, part.count, 0)
-            if count < 0 && errno == EINTR { continue }
-            if count < 0 { return nil }
-            if count == 0 { break }
-            bytes += part[..<count]
+        while true {
+            if let end = received.firstIndex(of: UInt8(ascii: "\n")) {
+                let line = String(decoding: received[..<end], as: UTF8.self)
+                received.removeSubrange(...end)
+                return .line(line)
+            }
+            if let reason = wait(POLLIN, until: due, signals) { return reason }
+            let count = recv(socket, &part, part.count, Int32(MSG_DONTWAIT))
+            if count < 0 && (errno == EINTR || errno == EAGAIN) { continue }
+            if count <= 0 { return .ended }
+            received += part[..<count]
         }
-        if bytes.last == UInt8(ascii: "\n") { bytes.removeLast() }
-        return String(decoding: bytes, as: UTF8.self)
+    }
+}
+
+/// The signals that ask a process to end, taken instead of followed while this is in force. Those that heaprun was
+/// started to ignore or to hold back are left alone.
+private struct EndSignals {
+    private let taken: sigset_t
+    private let before: sigset_t
+
+    init() {
+        var before = sigset_t(), taken = sigset_t()
+        sigprocmask(SIG_BLOCK, nil, &before)
+        sigemptyset(&taken)
+        for number in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] where sigismember(&before, number) == 0 {
+            var action = sigaction()
+            sigaction(number, nil, &action)
+            // SIG_IGN is 1.
+            if unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) != 1 { sigaddset(&taken, number) }
+        }
+        sigprocmask(SIG_BLOCK, &taken, nil)
+        (self.taken, self.before) = (taken, before)
+    }
+
+    /// A signal that has come; nil if there is none.
+    func next() -> Int32? {
+        var signals = taken, none = timespec()
+        let number = sigtimedwait(&signals, nil, &none)
+        return number > 0 ? number : nil
+    }
+
+    /// Forgets further ones that have come, and follows those to come.
+    func restore() {
+        while next() != nil {}
+        var mask = before
+        sigprocmask(SIG_SETMASK, &mask, nil)
     }
 }
 
@@ -132,7 +235,9 @@ private struct SenderProcess {
             due = max(due &+ UInt64(intervalSeconds * 1e9), now)
         }
         let last = monotonicNanoseconds() + UInt64(OTelSender.lastSeconds * 1e9)
-        for path in lastImages() {
+        let images = lastImages()
+        sayProgress()
+        for path in images {
             let now = monotonicNanoseconds()
             if now > last {
                 unsent += 1
@@ -140,6 +245,7 @@ private struct SenderProcess {
                 pusher.seconds = min(OTelSender.profileSeconds, Double(last - now) / 1e9)
                 push(image, pusher)
             }
+            sayProgress()
         }
         let place = printable(withoutCredentials(settings.url))
         var account = "heaprun: --otel: \(counted(UInt64(sent), "profile")) sent to \(place)"
@@ -192,6 +298,8 @@ private struct SenderProcess {
         }
         return bytes.split(separator: 0).map { pathText($0) }
     }
+
+    private func sayProgress() { say("+\(sent) \(failed)\n") }
 
     private func say(_ text: String) {
         _ = Array(text.utf8).withUnsafeBytes { send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }

@@ -35,6 +35,7 @@ struct LeaksCommand: ParsableCommand {
               heapsum leaks --show-block 0x55d0c0a2b2a0 4711
               heapsum leaks --core core.4711 out/server.4711.heap
               heapsum leaks --verdict definite --format json 4711 | jq '.rows[0]'
+              heapsum leaks --format hprof -o server.hprof 4711     for Eclipse MAT's dominator tree
 
             A process may be traced by its own user or root, unless it forbids that. In a container heapsum needs \
             CAP_SYS_PTRACE.
@@ -58,7 +59,9 @@ struct LeaksCommand: ParsableCommand {
         help: ArgumentHelp(
             "Show rows of these verdicts: definite, indirect, possible, reachable, all; separated by commas.",
             valueName: "list"))
-    var verdict: String = "definite,indirect,possible"
+    var verdict: String = Self.usualVerdicts
+
+    private static let usualVerdicts = "definite,indirect,possible"
 
     @Flag(help: "Show who holds the reachable blocks: a tree from the roots, each with what would be freed with it.")
     var holders = false
@@ -84,7 +87,10 @@ struct LeaksCommand: ParsableCommand {
         completion: .file())
     var suppressions: [String] = []
 
-    @Option(help: "What to print: table, json or csv.")
+    @Option(
+        help: ArgumentHelp(
+            "What to print: table, json, csv; or hprof: all blocks with their pointers, as a Java heap dump for "
+                + "Eclipse MAT.", valueName: "format"))
     var format: LeakFormat = .table
 
     @Flag(help: "Show no progress, on a terminal either.")
@@ -96,7 +102,7 @@ struct LeaksCommand: ParsableCommand {
     @OptionGroup(title: "Symbols")
     var symbols: SymbolOptions
 
-    enum LeakFormat: String, CaseIterable, ExpressibleByArgument { case table, json, csv }
+    enum LeakFormat: String, CaseIterable, ExpressibleByArgument { case table, json, csv, hprof }
 
     func validate() throws {
         _ = try shown()
@@ -105,6 +111,14 @@ struct LeaksCommand: ParsableCommand {
         }
         if format != .table && !(why.isEmpty && showBlock.isEmpty) {
             throw ValidationError("--why and --show-block go with the table.")
+        }
+        if format == .hprof {
+            let isChosen = verdict != Self.usualVerdicts || limits.top != nil || limits.frames != nil
+            if isChosen || holders || !suppressions.isEmpty {
+                throw ValidationError(
+                    "hprof has all blocks, and what holds them: --verdict, --top, --frames, --holders and "
+                        + "--suppressions don't go with it.")
+            }
         }
     }
 
@@ -142,6 +156,16 @@ struct LeaksCommand: ParsableCommand {
                 snapshot, image, symbolizer: symbolizer
             ) { progress.update($0.scannedBytes, $0.passedBytes, of: $0.totalBytes) }
             progress.end()
+            if format == .hprof {
+                var notes: [String] = []
+                try output.write(inputs: symbols.files + report.reduction.moduleFiles) { out in
+                    var dump = HprofDump(report)
+                    notes = try dump.write(to: out)
+                }
+                for note in notes { say("Note: \(note).") }
+                for line in LeakTable.warnings(report.summary) { say(line) }
+                return
+            }
             if why.isEmpty && showBlock.isEmpty && !holders { snapshot.finish() }
             let tree = holders ? HolderTree(report) : nil, told = known(report.summary)
             try output.write(inputs: suppressions + symbols.files + report.reduction.moduleFiles) { out in
@@ -165,6 +189,11 @@ struct LeaksCommand: ParsableCommand {
         guard why.isEmpty && showBlock.isEmpty else {
             throw LeaksError(
                 "\(image.file): a dump has the verdict, but not the program's memory: --why and --show-block need a "
+                    + "running program, or a core file (--core FILE)")
+        }
+        guard format != .hprof else {
+            throw LeaksError(
+                "\(image.file): a dump has the verdict, but not the pointers between blocks: --format hprof needs a "
                     + "running program, or a core file (--core FILE)")
         }
         let reduction = Reduction()
@@ -194,6 +223,7 @@ struct LeaksCommand: ParsableCommand {
         _ told: LeakSummary, _ tree: HolderTree?, _ shown: Set<Verdict>, to out: TextOutput
     ) throws {
         switch format {
+        case .hprof: break
         case .json:
             try told.writeJSON(shown: shown, rowLimit: rowLimit, frameLimit: frameLimit, holders: tree, to: out)
         case .csv: try told.writeCSV(shown: shown, rowLimit: rowLimit, frameLimit: frameLimit, to: out)

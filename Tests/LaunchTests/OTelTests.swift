@@ -94,6 +94,22 @@ import Text
             "\(outcome)")
     }
 
+    /// Whoever does not want to wait for a silent collector interrupts heaprun: the sending stops, the status stays.
+    @Test(arguments: [SIGINT, SIGTERM, SIGHUP]) func aSignalStopsTheSending(number: Int32) throws {
+        let running = try scratch.start(
+            ["/bin/sh", "-c", command("silent", "--otel URL sh -c 'true | cat; exit 7'")],
+            variables: ["HEAPSUM_LIBRARY": Built.interposer])
+        // The program has ended, and its first profile waits for an answer.
+        try #require(eventually { access(scratch.file("got/0.otlp"), F_OK) == 0 })
+        // heaprun, which is older than its sender.
+        kill(try #require(try programs("heaprun", below: running.pid).min()), number)
+        let outcome = try running.wait()
+        #expect(outcome.exitStatus == 7, "\(outcome)")
+        #expect(outcome.messages.contains("SIG\(signalName(number)) has stopped the sending to http://"), "\(outcome)")
+        #expect(outcome.messages.contains("; 0 profiles sent; not sent, or not answered: "), "\(outcome)")
+        #expect(outcome.messages.contains(".heap"), "\(outcome)")
+    }
+
     @Test func noCollectorChangesNothing() throws {
         let outcome = try scratch.record(
             ["sh", "-c", "kill -9 $$"], options: ["-o", "out", "--otel", "http://127.0.0.1:1"],

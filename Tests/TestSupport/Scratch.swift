@@ -229,6 +229,9 @@ package enum Built {
         precondition(status == 0, "scripts/install-readers failed")
         return root + "/.build/readers/bin/python"
     }()
+
+    /// VisualVM's reader of heap dumps, a library for java's class path.
+    package static let heapReader: String = { String(readers.dropLast("bin/python".count)) + "heap-reader.jar" }()
 }
 
 /// An empty library in the place of libheapsum.so: what is seen with it is heaprun's own doing.

@@ -28,8 +28,8 @@ function facts() {
 
 function inputPairs(input) {
     return [
-        ['Program', input.program ?? 'not known'], input.arguments ? ['Arguments', input.arguments] : null,
-        input.pid ? ['PID', String(input.pid)] : null, ['State', input.state],
+        ['Program', input.program ?? 'not known'], input.pid ? ['PID', String(input.pid)] : null,
+        ['State', input.state],
         input.startedUnix ? ['Recorded from', `${moment(input.startedUnix)}, for ${duration(input.seconds)}`] : null,
         input.allocator ? ['Allocator', input.allocator] : null,
         input.depth ? ['Stacks', `at most ${counted(input.depth, 'frame')}`] : null,

@@ -119,9 +119,7 @@ extension MachineReport {
         try out.write("# callgrind format\nversion: 1\ncreator: heapsum \(version)\n")
         if let input = reduction.inputs.first, reduction.inputs.count == 1 {
             if let pid = input.processID { try out.write("pid: \(pid)\n") }
-            if let command = input.image?.arguments, !command.isEmpty {
-                try out.write("cmd: \(command.map(shellWord).joined(separator: " "))\n")
-            }
+            if let program = input.program { try out.write("cmd: \(shellWord(program))\n") }
         }
         for input in reduction.inputs { try out.write("desc: Input: \(printable(input.path))\n") }
         try out.write("positions: line\n")

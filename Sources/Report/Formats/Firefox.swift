@@ -119,7 +119,6 @@ private struct FirefoxProfile {
                 + "\"product\":\(program),\"importedFrom\":\(jsonString("heapsum \(version)")),\"stackwalk\":1,"
                 + "\"version\":31,\"preprocessedProfileVersion\":57,\"symbolicated\":true,"
                 + "\"usesOnlyOneStackType\":true,\"sourceCodeIsNotOnSearchfox\":true,"
-                + "\"arguments\":\(jsonString(image.arguments.map(shellWord).joined(separator: " "))),"
                 + "\"categories\":[{\"name\":\"Other\",\"color\":\"grey\",\"subcategories\":[\"Other\"]}],"
                 + "\"markerSchema\":[{\"name\":\"mark\",\"display\":[\"marker-chart\",\"marker-table\","
                 + "\"timeline-overview\"],\"fields\":[]}]},\n\"libs\":[")

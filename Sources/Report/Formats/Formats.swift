@@ -2,6 +2,8 @@
 //
 // Invariant: an unknown quantity is left out of a report, or the report is refused. What is known depends on the inputs
 // and is the same for all rows, so it is decided once, here.
+//
+// Invariant: no format has the program's arguments. They may hold secrets, and these files are made to be passed on.
 
 import HeapImage
 import Reduce

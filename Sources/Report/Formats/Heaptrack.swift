@@ -13,8 +13,7 @@ extension MachineReport {
         try requireKnown(.bytes)
         var writer = HeaptrackWriter()
         let image = reduction.inputs.count == 1 ? reduction.inputs.first?.image : nil
-        let command = image.map { $0.arguments.isEmpty ? [$0.program] : $0.arguments } ?? ["heapsum"]
-        try out.write("v 10100 1\nX \(command.map { printable($0) }.joined(separator: " "))\n")
+        try out.write("v 10100 1\nX \(printable(image?.program ?? "heapsum"))\n")
         for row in selection.rows where row.blocks > 0 {
             let trace = try writer.trace(entries(row), to: out)
             let bytes = row.bytes / row.blocks, larger = row.bytes % row.blocks

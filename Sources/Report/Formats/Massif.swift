@@ -15,8 +15,7 @@ extension MachineReport {
         // Comments end a line of this format.
         func line(_ text: String) -> String { String(text.map { $0 == "#" ? "?" : $0 }) }
         try out.write("desc: heapsum \(line(printable(input.path)))\n")
-        let command = image.arguments.isEmpty ? [image.program] : image.arguments
-        try out.write("cmd: \(line(command.map(shellWord).joined(separator: " ")))\ntime_unit: ms\n")
+        try out.write("cmd: \(line(shellWord(image.program)))\ntime_unit: ms\n")
         var labels = MassifLabels()
         for (number, moment) in moments(image, census).enumerated() {
             try out.write(

@@ -96,13 +96,12 @@ private struct PerfettoTrace {
     }
 
     func writeProcess() throws {
-        let words = image.arguments.isEmpty ? [image.program] : image.arguments
         try write(at: 0) {
             $0.message(Field.processTree) {
                 $0.message(1) { process in
                     process.number(1, processID)
                     process.number(2, UInt64(image.header.parent_pid))
-                    for word in words { process.text(3, printable(word)) }
+                    process.text(3, printable(image.program))
                 }
             }
         }

@@ -97,12 +97,9 @@ private struct PprofProfile {
 
     private mutating func writeFacts() {
         for input in report.reduction.inputs {
-            var text =
+            let text =
                 printable(input.path + (input.program.map { ": \($0)" } ?? ""))
                 + (input.processID.map { ", pid \($0)" } ?? "")
-            if let arguments = input.image?.arguments, !arguments.isEmpty {
-                text += ": " + arguments.map(shellWord).joined(separator: " ")
-            }
             profile.number(Field.comment, tables.string(text))
         }
         for line in Table.warnings(report.reduction, nil) { profile.number(Field.comment, tables.string(line)) }

@@ -1,5 +1,5 @@
 // Whose profile it is, in the words of OpenTelemetry's semantic conventions: process.pid, host.name and the like. A
-// program's arguments are not among them, because they may hold secrets and the profile is to be sent.
+// program's arguments are not among them, as in no format (Formats.swift).
 //
 // Invariant: an attribute stands for all inputs. One that they don't agree on is left out.
 

@@ -199,7 +199,6 @@ enum HeapPage {
         data.integer("bytes", input.bytes)
         data.integer("blocks", input.blocks)
         guard let image = input.image else { return }
-        data.string("arguments", image.arguments.map(shellWord).joined(separator: " "))
         data.string("allocator", printable(image.allocator))
         data.integer("depth", UInt64(image.header.depth))
         data.number(

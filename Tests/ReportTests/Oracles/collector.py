@@ -69,10 +69,17 @@ server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
 server.daemon_threads = True
 threading.Thread(target=server.serve_forever, daemon=True).start()
 url = f"http://127.0.0.1:{server.server_address[1]}"
-# SIGTERM to the whole group is the command's: the collector ignores it, and the command starts with the default action.
+# SIGTERM to the whole group is the command's: the collector ignores it, and the command starts with the default action;
+# so it does for signals that a shell has its background jobs ignore.
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-status = subprocess.run([word.replace("URL", url) for word in command],
-                        preexec_fn=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL)).returncode
+
+
+def begin():
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+status = subprocess.run([word.replace("URL", url) for word in command], preexec_fn=begin).returncode
 over.set()
 with open(f"{directory}/requests.json", "w") as file:
     json.dump(requests, file)
