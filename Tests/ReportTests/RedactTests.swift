@@ -56,8 +56,10 @@ import Testing
     /// What is written for other programs may be passed on: it names the program alone.
     @Test(arguments: MachineFormat.allCases) func noFormatHasArguments(format: MachineFormat) throws {
         try scratch.prepare(
-            "cd '\(scratch.path)' && cp \"$(ls directory-of-nobody/out/app.*.heap | grep -v '[.]1[.]heap')\" end.heap && "
-                + "\(heapsum) --format \(format.rawValue) end.heap | gzip -dcf >file")
+            """
+            cd '\(scratch.path)' && cp "$(ls directory-of-nobody/out/app.*.heap | grep -v '[.]1[.]heap')" end.heap && \
+            \(heapsum) --format \(format.rawValue) end.heap | gzip -dcf >file
+            """)
         let text = try strings("file").joined(separator: "\n")
         #expect(text.contains("take") && !text.contains("argument-of-nobody") && !text.contains("value-of-nobody"))
     }
