@@ -1,5 +1,5 @@
 /*
- * What the files that read the loader's list share (loader.c, walk.c, scope.c): its entries and functions, as
+ * What the files that read the loader's list share (loader.c, walk.c, scope.c, musl.c): its entries and functions, as
  * loader_start found them. Other files include loader.h.
  */
 #ifndef HEAPSUM_LOADER_LIST_H
@@ -40,6 +40,9 @@ struct link_map *loader_first_module(void);
 
 /* The address of a module's function, or 0. The module must stay loaded. */
 uintptr_t loader_find_in(const struct link_map *module, const char *name);
+
+/* loader_find for musl's modules, without musl's lock; see musl.c. */
+bool musl_find(uintptr_t address, struct loaded *found);
 
 /* The range of a module's segments, and its call frame information, from its program headers. */
 struct loaded loader_segments(const ElfW(Phdr) * segments, size_t count, uintptr_t bias, const char *path);
