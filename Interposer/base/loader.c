@@ -63,45 +63,12 @@ static void *first(const char *name, enum symbol_type type) {
     return (void *)found;
 }
 
-struct loaded loader_segments(const ElfW(Phdr) * segments, size_t count, uintptr_t bias, const char *path) {
-    struct loaded span = {.start = UINTPTR_MAX, .bias = bias, .path = path};
-    for (size_t i = 0; i < count; i++) {
-        uintptr_t from = bias + segments[i].p_vaddr;
-        if (segments[i].p_type == PT_GNU_EH_FRAME) span.eh_frame_hdr = (const uint8_t *)from;
-        if (segments[i].p_type != PT_LOAD) continue;
-        if (from < span.start) span.start = from;
-        if (from + segments[i].p_memsz > span.end) span.end = from + segments[i].p_memsz;
-    }
-    span.start &= ~(uintptr_t)4095;
-    return span;
-}
-
 static void find_program(void) {
-    const ElfW(Phdr) *segments = (const ElfW(Phdr) *)loader_auxiliary(AT_PHDR);
-    size_t count = loader_auxiliary(AT_PHNUM);
-    for (size_t i = 0; segments != NULL && i < count; i++)
-        if (segments[i].p_type == PT_PHDR)
-            program = loader_segments(segments, count, (uintptr_t)segments - segments[i].p_vaddr, "");
+    program = loader_program((const ElfW(Phdr) *)loader_auxiliary(AT_PHDR), loader_auxiliary(AT_PHNUM));
     /* The kernel loaded no interpreter, because it was told to run the loader itself. glibc has put the program's
      * headers into the vector since; with musl they are the loader's own, which its list names. */
     is_explicit = (has_glibc || has_musl) && loader_auxiliary(AT_BASE) == 0;
     if (is_explicit && has_musl) program = (struct loaded){.start = 0};
-}
-
-/* Finds the clock in the vDSO. It is not looked up in the list: Valgrind hides the vDSO there. */
-static void find_clock(void) {
-    const ElfW(Ehdr) *elf = (const ElfW(Ehdr) *)loader_auxiliary(AT_SYSINFO_EHDR);
-    if (elf == NULL || memcmp(elf->e_ident, ELFMAG, SELFMAG) != 0) return;
-    const ElfW(Phdr) *segments = (const ElfW(Phdr) *)((uintptr_t)elf + elf->e_phoff);
-    uintptr_t dynamic = 0, bias = (uintptr_t)elf;
-    for (size_t i = 0; i < elf->e_phnum; i++) {
-        if (segments[i].p_type == PT_DYNAMIC) dynamic = segments[i].p_vaddr;
-        if (segments[i].p_type == PT_LOAD && segments[i].p_offset == 0) bias = (uintptr_t)elf - segments[i].p_vaddr;
-    }
-    struct symbols symbols;
-    if (dynamic != 0 && symbols_read(bias + dynamic, bias, false, &symbols))
-        store_relaxed(&system_clock_function,
-            (int (*)(clockid_t, struct timespec *))symbols_find(&symbols, VDSO_CLOCK, SYMBOL_FUNCTION));
 }
 
 void loader_start(void) {
@@ -126,7 +93,7 @@ void loader_start(void) {
     *(void **)&loader_list.find_object = has_glibc ? loader_libc("_dl_find_object") : NULL;
     environment = first("__environ", SYMBOL_VARIABLE);
     find_program();
-    find_clock();
+    loader_find_clock((const ElfW(Ehdr) *)loader_auxiliary(AT_SYSINFO_EHDR));
     loader_span_of(is_explicit && debug != NULL ? debug->r_ldbase : loader_auxiliary(AT_BASE), &loader);
 }
 
@@ -137,6 +104,8 @@ const char *loader_own_path(void) { return loader_list.own != NULL ? loader_list
 bool loader_has_glibc(void) { return has_glibc; }
 
 bool loader_has_musl(void) { return has_musl; }
+
+bool loader_is_static(void) { return false; }
 
 bool loader_libc_is_first(void) {
     for (struct link_map *module = loader_list.libc; module != NULL; module = module->l_next)
@@ -254,7 +223,7 @@ bool loader_find(uintptr_t address, struct loaded *found) {
         if (memory_fetch(magic, (uintptr_t)object.map_start, sizeof magic) && memcmp(magic, ELFMAG, SELFMAG) == 0)
             return true;
     }
-    if (has_musl) return musl_find(address, found);
+    if (has_musl) return musl_find(loader_first_module(), address, found);
     struct search search = {address, found};
     return loader_list.iterate != NULL && loader_list.iterate(visit, &search) != 0;
 }

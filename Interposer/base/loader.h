@@ -33,6 +33,9 @@ const char *loader_own_path(void);
 bool loader_has_glibc(void);
 bool loader_has_musl(void);
 
+/* Whether this library is a part of a static program (Interposer/static): there is no loader then. */
+bool loader_is_static(void);
+
 /* Whether libc precedes this library in the search order, so that the program's calls reach libc and not us. */
 bool loader_libc_is_first(void);
 

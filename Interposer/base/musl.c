@@ -69,9 +69,9 @@ static bool read_segments(const struct link_map *module, struct loaded *span) {
     return span->start < span->end;
 }
 
-bool musl_find(uintptr_t address, struct loaded *found) {
+bool musl_find(const struct link_map *first, uintptr_t address, struct loaded *found) {
     if (find_known(address, found)) return true;
-    uintptr_t at = (uintptr_t)loader_first_module(), before = 0;
+    uintptr_t at = (uintptr_t)first, before = 0;
     for (uint32_t count = 0; at != 0 && count < MODULES_MOST; count++) {
         struct link_map module; /* the public part */
         if (!memory_fetch(&module, at, sizeof module) || (uintptr_t)module.l_prev != before) return false;

@@ -247,14 +247,6 @@ extension Scratch {
         }
     }
 
-    @Test func muslsProgramsRunUnrecorded() throws {
-        let scratch = try Scratch()
-        try scratch.prepare("musl-gcc -O1 -w '\(Built.root)/Tests/Programs/harmless/half_freed.c' -o half")
-        let (plain, recording) = try scratch.runBothWays("./half")
-        #expect(plain.exitStatus == 0 && recording.outcome == plain, "\(recording.outcome)")
-        #expect(try recording.names(of: "half").isEmpty)
-    }
-
     @Test func aProgramStartedByTheLoaderIsItself() throws {
         let scratch = try Scratch()
         try scratch.compile("half_freed.c", as: "half")

@@ -64,7 +64,7 @@ enum step step(struct machine_state *state, uint64_t rule, struct cfi_bounds *bo
         }
         case RULE_SIGNAL: return step_out_of_signal(state, bounds);
         case RULE_GUESS:
-            if (loader_has_musl() && loader_holds(state->pc) && outermost_is(state->pc, sp, bounds)) return STEP_END;
+            if (loader_has_musl() && outermost_is(state->pc, sp, bounds)) return STEP_END;
             /* Code without tables may have frame pointers: a JIT compiler's code, Swift's leaf functions. A frame
              * pointer of 0 marks the outermost frame (System V ABI, AMD64, 3.4.1), which is in the loader's first
              * instructions. In other code 0 is a value like any other. */
