@@ -1,6 +1,6 @@
-// Decides in advance whether the library can record a program, preloaded or linked into it, from its ELF headers and file mode. The file is
-// hostile until checked: every offset and count is compared with what was read. It must never refuse what would work:
-// if nothing is certain, the program runs.
+// Decides in advance whether the library can record a program, preloaded or linked into it, from its ELF headers and
+// file mode. The file is hostile until checked: every offset and count is compared with what was read. It must never
+// refuse what would work: if nothing is certain, the program runs.
 
 import CLaunch
 import Glibc
