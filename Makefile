@@ -34,21 +34,28 @@ endif
 LIBRARY_LDFLAGS = -shared -Wl,-soname,libheapsum.so -Wl,-z,now -Wl,-z,initfirst -Wl,--version-script=Interposer/exports.map -Wl,--no-undefined -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state
 # Files are included with their folder ("book/live.h"), so that each line shows the floor that it uses.
 LIBRARY_FOLDERS = Interposer
-LIBRARY_SOURCES = $(filter-out Interposer/allocators/% Interposer/mappings/%,$(wildcard Interposer/*/*.c Interposer/*/$(MACHINE)/*.c))
+LIBRARY_SOURCES = $(filter-out Interposer/allocators/% Interposer/mappings/% Interposer/static/%,$(wildcard Interposer/*/*.c Interposer/*/$(MACHINE)/*.c))
 LIBRARY_HEADERS = $(wildcard Interposer/*/*.h Interposer/*/*/*.h)
 # The additional functions of an allocator, only for programs with that allocator.
-ALLOCATOR_BASE = $(addprefix Interposer/base/,bytes.c loader.c symbols.c system.c)
+ALLOCATOR_BASE = $(addprefix Interposer/base/,bytes.c loader.c musl.c segments.c symbols.c system.c)
 ALLOCATORS = $(patsubst %,$(BUILD)/lib/heapsum/libheapsum-%.so,jemalloc tcmalloc)
 # What a program maps itself, only with --mappings.
 MAPPINGS = $(BUILD)/lib/heapsum/libheapsum-mappings.so
+# To be linked into static programs, with the linker's options for that. It has no loader, and leaves C++'s operators to
+# the runtime, whose malloc it sees.
+STATIC = $(BUILD)/lib/heapsum/libheapsum.a
+STATIC_OPTIONS = $(BUILD)/lib/heapsum/static.options
+STATIC_SOURCES = Interposer/static/program.c $(filter-out $(addprefix Interposer/,base/loader.c base/musl.c base/scope.c base/walk.c hooks/hooks_cxx.c),$(LIBRARY_SOURCES))
 SMALL_LIBRARY_LDFLAGS = -shared -Wl,-soname,$(@F) -Wl,-z,now -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state
 
-.PHONY: all library tools demo-tools examples demo test test-browser stories test-programs test-leaks test-attach test-mappings test-stacks test-kills test-fleet test-mcp test-older-glibc test-packages stage deb tarball wheel release install-ready fuzz soak bench bench-recording bench-against install clean packages lint format
+.PHONY: all library shared tools demo-tools examples demo test test-browser stories test-programs test-leaks test-attach test-mappings test-stacks test-kills test-fleet test-mcp test-everywhere test-older-glibc test-packages stage deb tarball wheel release install-ready fuzz soak bench bench-recording bench-against install clean packages lint format
 .DELETE_ON_ERROR:
 
 all: library tools
 
-library: $(LIBRARY) $(ALLOCATORS) $(MAPPINGS)
+library: shared $(STATIC)
+
+shared: $(LIBRARY) $(ALLOCATORS) $(MAPPINGS)
 
 # Linked under another name and then renamed, so that a program that starts meanwhile gets the old library or the new.
 $(LIBRARY): $(LIBRARY_SOURCES) $(LIBRARY_HEADERS) Interposer/exports.map Makefile
@@ -63,6 +70,10 @@ $(BUILD)/lib/heapsum/libheapsum-%.so: Interposer/allocators/%.c Interposer/alloc
 $(MAPPINGS): Interposer/mappings/mappings.c Interposer/mappings/passing.c $(ALLOCATOR_BASE) $(LIBRARY_HEADERS) Makefile
 	@mkdir -p $(@D)
 	@scripts/quietly $(@F) $(CC) $(LIBRARY_CFLAGS) $(addprefix -I,$(LIBRARY_FOLDERS)) $(CFLAGS) -o $@.$$$$ $(filter %.c,$^) $(SMALL_LIBRARY_LDFLAGS) $(LDFLAGS) && mv -f $@.$$$$ $@
+
+$(STATIC): $(STATIC_SOURCES) $(LIBRARY_HEADERS) scripts/build-static Makefile
+	@mkdir -p $(@D)
+	@scripts/quietly $(@F) scripts/build-static $@ $(STATIC_OPTIONS) $(CC) $(LIBRARY_CFLAGS) $(addprefix -I,$(LIBRARY_FOLDERS)) $(CFLAGS) $(STATIC_SOURCES)
 
 # SwiftPM does not notice changes in a header that Swift imports, and would keep the old layout: touch the importers.
 .build/headers: $(wildcard Interposer/include/* Sources/CKernel/* Sources/CLaunch/* Sources/CLogs/* Sources/CSymbols/* Sources/CVersion/*) | .build/assets
@@ -119,7 +130,7 @@ packages:
 
 # The C library and the example are built while Swift's compilers wait for one another.
 demo: packages
-	@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j2) library demo-tools .build/examples/pool-slot-zero
+	@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j2) shared demo-tools .build/examples/pool-slot-zero
 	@scripts/demo .build/demo/bin .build/examples
 
 test: packages
@@ -210,6 +221,12 @@ test-kills: packages
 	@$(MAKE) --no-print-directory all
 	@scripts/test-kills $(BUILD)/bin $(LIBRARY) $(KILLS)
 
+# What takes long or needs what only some machines have, each a script of scripts/test-everywhere.d: programs of musl,
+# static programs.
+test-everywhere: packages
+	@$(MAKE) --no-print-directory all
+	@scripts/test-everywhere $(BUILD)
+
 # The library under an older Debian's glibc, in a root directory that debootstrap makes under .build; needs root.
 test-older-glibc: packages
 	@scripts/install-packages --older
@@ -227,7 +244,7 @@ stage: all
 	@rm -rf $(STAGE)
 	@$(MAKE) -s install-ready DESTDIR=$(STAGE) PREFIX=
 	@# Debug information of the library is for its makers alone.
-	@strip --strip-debug $(STAGE)/lib/heapsum/*.so
+	@strip --strip-debug $(STAGE)/lib/heapsum/*.so $(STAGE)/lib/heapsum/*.a
 	@packaging/needs --at-most 2.28 $(STAGE)/bin/heapsum $(STAGE)/lib/heapsum/*.so
 
 deb: packages stage
@@ -300,6 +317,7 @@ install-ready:
 	install -m 755 $(BUILD)/bin/$(firstword $(TOOLS)) $(DESTDIR)$(PREFIX)/bin
 	for tool in $(wordlist 2,9,$(TOOLS)); do ln -f $(DESTDIR)$(PREFIX)/bin/$(firstword $(TOOLS)) $(DESTDIR)$(PREFIX)/bin/$$tool; done
 	install -m 755 $(LIBRARY) $(ALLOCATORS) $(MAPPINGS) scripts/tables-to-parquet $(DESTDIR)$(PREFIX)/lib/heapsum
+	install -m 644 $(STATIC) $(STATIC_OPTIONS) $(DESTDIR)$(PREFIX)/lib/heapsum
 	install -D -m 644 Interposer/include/heapsum.h $(DESTDIR)$(PREFIX)/include/heapsum.h
 	install -m 644 Interposer/include/heapsum_pmr.hpp $(DESTDIR)$(PREFIX)/include/heapsum_pmr.hpp
 	scripts/install-completions $(BUILD)/bin $(DESTDIR)$(PREFIX)

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -45,6 +46,11 @@ uintptr_t loader_start_of(uintptr_t address) {
 }
 bool memory_is_readable(uintptr_t address) {
     return address >= module.start && address < module.end && module.end - address >= 8;
+}
+bool memory_fetch(void *to, uintptr_t from, size_t bytes) {
+    if (from < module.start || from >= module.end || module.end - from < bytes) return false;
+    memcpy(to, (const void *)from, bytes);
+    return true;
 }
 bool start_next(void) { return false; }
 bool start_may_record(void) { return false; }

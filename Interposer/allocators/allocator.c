@@ -45,7 +45,7 @@ __attribute__((constructor)) static void start(int count, char **arguments, char
     if (allocator_can_book()) heapsum_booking.know((uintptr_t)&start);
     /* In the environment that the kernel laid out above our stack, and in no string that somebody put in its place. */
     uintptr_t lowest = (uintptr_t)__builtin_frame_address(0), highest = (uintptr_t)loader_auxiliary(AT_EXECFN);
-    for (char **entry = loader_has_glibc() ? env : NULL; entry != NULL && *entry != NULL; entry++) {
+    for (char **entry = loader_has_glibc() ? env : loader_environment(); entry != NULL && *entry != NULL; entry++) {
         if (strncmp(*entry, "LD_PRELOAD=", 11) != 0) continue;
         if ((uintptr_t)*entry > lowest && (uintptr_t)*entry < highest) leave_list(*entry + 11);
         return;

@@ -27,13 +27,19 @@ static char ***environment;
 
 uint32_t loader_changes = 1, loader_closing;
 
-static bool has_glibc, is_explicit;
+static bool has_glibc, has_musl, is_explicit;
 static struct module_span loader; /* its own code */
 static struct loaded program;     /* the main program, by its program headers, which the kernel names */
 
+/* What the loader keeps for debuggers: the same fields in both C libraries. NULL: neither has it. */
+static const struct r_debug *loaders_debug(void) {
+    if (&_r_debug != NULL && _r_debug.r_map != NULL) return &_r_debug;
+    return &_dl_debug_addr != NULL ? _dl_debug_addr : NULL;
+}
+
 struct link_map *loader_first_module(void) {
-    if (&_r_debug != NULL && _r_debug.r_map != NULL) return _r_debug.r_map;
-    return &_dl_debug_addr != NULL && _dl_debug_addr != NULL ? _dl_debug_addr->r_map : NULL;
+    const struct r_debug *debug = loaders_debug();
+    return debug != NULL ? debug->r_map : NULL;
 }
 
 static uintptr_t find_of_type(const struct link_map *module, const char *name, enum symbol_type type) {
@@ -57,67 +63,38 @@ static void *first(const char *name, enum symbol_type type) {
     return (void *)found;
 }
 
-struct loaded loader_segments(const ElfW(Phdr) * segments, size_t count, uintptr_t bias, const char *path) {
-    struct loaded span = {.start = UINTPTR_MAX, .bias = bias, .path = path};
-    for (size_t i = 0; i < count; i++) {
-        uintptr_t from = bias + segments[i].p_vaddr;
-        if (segments[i].p_type == PT_GNU_EH_FRAME) span.eh_frame_hdr = (const uint8_t *)from;
-        if (segments[i].p_type != PT_LOAD) continue;
-        if (from < span.start) span.start = from;
-        if (from + segments[i].p_memsz > span.end) span.end = from + segments[i].p_memsz;
-    }
-    span.start &= ~(uintptr_t)4095;
-    return span;
-}
-
 static void find_program(void) {
-    const ElfW(Phdr) *segments = (const ElfW(Phdr) *)loader_auxiliary(AT_PHDR);
-    size_t count = loader_auxiliary(AT_PHNUM);
-    for (size_t i = 0; segments != NULL && i < count; i++)
-        if (segments[i].p_type == PT_PHDR)
-            program = loader_segments(segments, count, (uintptr_t)segments - segments[i].p_vaddr, "");
+    program = loader_program((const ElfW(Phdr) *)loader_auxiliary(AT_PHDR), loader_auxiliary(AT_PHNUM));
     /* The kernel loaded no interpreter, because it was told to run the loader itself. glibc has put the program's
-     * headers into the vector since. */
-    is_explicit = has_glibc && loader_auxiliary(AT_BASE) == 0;
-}
-
-/* Finds the clock in the vDSO. musl's list does not have the vDSO, and Valgrind hides it. */
-static void find_clock(void) {
-    const ElfW(Ehdr) *elf = (const ElfW(Ehdr) *)loader_auxiliary(AT_SYSINFO_EHDR);
-    if (elf == NULL || memcmp(elf->e_ident, ELFMAG, SELFMAG) != 0) return;
-    const ElfW(Phdr) *segments = (const ElfW(Phdr) *)((uintptr_t)elf + elf->e_phoff);
-    uintptr_t dynamic = 0, bias = (uintptr_t)elf;
-    for (size_t i = 0; i < elf->e_phnum; i++) {
-        if (segments[i].p_type == PT_DYNAMIC) dynamic = segments[i].p_vaddr;
-        if (segments[i].p_type == PT_LOAD && segments[i].p_offset == 0) bias = (uintptr_t)elf - segments[i].p_vaddr;
-    }
-    struct symbols symbols;
-    if (dynamic != 0 && symbols_read(bias + dynamic, bias, false, &symbols))
-        store_relaxed(&system_clock_function,
-            (int (*)(clockid_t, struct timespec *))symbols_find(&symbols, VDSO_CLOCK, SYMBOL_FUNCTION));
+     * headers into the vector since; with musl they are the loader's own, which its list names. */
+    is_explicit = (has_glibc || has_musl) && loader_auxiliary(AT_BASE) == 0;
+    if (is_explicit && has_musl) program = (struct loaded){.start = 0};
 }
 
 void loader_start(void) {
     if (loader_list.own != NULL) return;
+    const struct r_debug *debug = loaders_debug();
     for (struct link_map *module = loader_first_module(); module != NULL; module = module->l_next) {
         struct symbols symbols;
         if (module->l_ld == _DYNAMIC) loader_list.own = module;
         loader_list.last_of_start = module;
-        if (&_r_debug != NULL && module->l_addr == _r_debug.r_ldbase) loader_list.interpreter = module;
+        if (module->l_addr == debug->r_ldbase) loader_list.interpreter = module;
         if (loader_list.libc == NULL && symbols_read((uintptr_t)module->l_ld, module->l_addr, false, &symbols)
             && symbols.soname != 0 && strcmp((const char *)symbols.soname, "libc.so.6") == 0)
             loader_list.libc = module;
     }
     has_glibc = loader_list.libc != NULL && loader_find_in(loader_list.libc, "gnu_get_libc_version") != 0;
+    /* musl's loader and libc are one file; no other loader starts programs. */
+    has_musl = loader_list.libc == NULL && find_in_loader("__libc_start_main") != NULL;
+    if (has_musl) loader_list.libc = loader_list.interpreter;
     /* libc's own functions, even if a module before it defines the name. */
-    *(void **)&auxiliary = has_glibc ? loader_libc("getauxval") : find_in_loader("getauxval");
-    *(void **)&loader_list.iterate = has_glibc ? loader_libc("dl_iterate_phdr") : find_in_loader("dl_iterate_phdr");
+    *(void **)&auxiliary = loader_libc("getauxval");
+    *(void **)&loader_list.iterate = loader_libc("dl_iterate_phdr");
     *(void **)&loader_list.find_object = has_glibc ? loader_libc("_dl_find_object") : NULL;
     environment = first("__environ", SYMBOL_VARIABLE);
     find_program();
-    find_clock();
-    loader_span_of(
-        is_explicit ? (uintptr_t)(&_r_debug != NULL ? _r_debug.r_ldbase : 0) : loader_auxiliary(AT_BASE), &loader);
+    loader_find_clock((const ElfW(Ehdr) *)loader_auxiliary(AT_SYSINFO_EHDR));
+    loader_span_of(is_explicit && debug != NULL ? debug->r_ldbase : loader_auxiliary(AT_BASE), &loader);
 }
 
 bool loader_holds(uintptr_t address) { return module_span_holds(&loader, address); }
@@ -126,7 +103,11 @@ const char *loader_own_path(void) { return loader_list.own != NULL ? loader_list
 
 bool loader_has_glibc(void) { return has_glibc; }
 
-bool loader_glibc_is_first(void) {
+bool loader_has_musl(void) { return has_musl; }
+
+bool loader_is_static(void) { return false; }
+
+bool loader_libc_is_first(void) {
     for (struct link_map *module = loader_list.libc; module != NULL; module = module->l_next)
         if (module == loader_list.own) return true;
     return false;
@@ -242,6 +223,7 @@ bool loader_find(uintptr_t address, struct loaded *found) {
         if (memory_fetch(magic, (uintptr_t)object.map_start, sizeof magic) && memcmp(magic, ELFMAG, SELFMAG) == 0)
             return true;
     }
+    if (has_musl) return musl_find(loader_first_module(), address, found);
     struct search search = {address, found};
     return loader_list.iterate != NULL && loader_list.iterate(visit, &search) != 0;
 }

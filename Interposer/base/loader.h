@@ -29,11 +29,15 @@ void loader_start(void);
 /* This library's path, as LD_PRELOAD named it; NULL if the loader doesn't list it. */
 const char *loader_own_path(void);
 
-/* Whether the C library is glibc. */
+/* Whether the C library is glibc, or musl. Neither: nothing can be recorded. */
 bool loader_has_glibc(void);
+bool loader_has_musl(void);
 
-/* Whether glibc precedes this library in the search order, so that the program's calls reach glibc and not us. */
-bool loader_glibc_is_first(void);
+/* Whether this library is a part of a static program (Interposer/static): there is no loader then. */
+bool loader_is_static(void);
+
+/* Whether libc precedes this library in the search order, so that the program's calls reach libc and not us. */
+bool loader_libc_is_first(void);
 
 /*
  * The next function of this name after this library, in the order in which the loader searches the modules of the
@@ -45,7 +49,7 @@ void *loader_next(const char *name);
 /* The same, but NULL if no module after this library has one. */
 void *loader_next_behind(const char *name);
 
-/* glibc's own function of this name, even if another module precedes it; NULL if it has none. Only for the start. */
+/* libc's own function of this name, even if another module precedes it; NULL if it has none. Only for the start. */
 void *loader_libc(const char *name);
 
 /* The same, in an older symbol version than the default. */
@@ -79,7 +83,7 @@ bool loader_is_late(void);
 bool loader_holds(uintptr_t address);
 
 /* Finds the module that holds `address`; false if none does. Takes no lock if the loader has _dl_find_object (glibc
- * 2.35); otherwise takes the loader's lock and walks its list. */
+ * 2.35), nor with musl; otherwise takes the loader's lock and walks its list. */
 bool loader_find(uintptr_t address, struct loaded *found);
 
 /* The path of the module that holds `address`, or NULL; and its first address, or 0. */

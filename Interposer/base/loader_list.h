@@ -1,6 +1,6 @@
 /*
- * What the files that read the loader's list share (loader.c, walk.c, scope.c): its entries and functions, as
- * loader_start found them. Other files include loader.h.
+ * What the files that read the loader's list share (loader.c, segments.c, walk.c, scope.c, musl.c): its entries and
+ * functions, as loader_start found them. Other files include loader.h.
  */
 #ifndef HEAPSUM_LOADER_LIST_H
 #define HEAPSUM_LOADER_LIST_H
@@ -41,7 +41,16 @@ struct link_map *loader_first_module(void);
 /* The address of a module's function, or 0. The module must stay loaded. */
 uintptr_t loader_find_in(const struct link_map *module, const char *name);
 
+/* loader_find for musl's modules, of which `first` is the first, without musl's lock; see musl.c. */
+bool musl_find(const struct link_map *first, uintptr_t address, struct loaded *found);
+
 /* The range of a module's segments, and its call frame information, from its program headers. */
 struct loaded loader_segments(const ElfW(Phdr) * segments, size_t count, uintptr_t bias, const char *path);
+
+/* The main program, by its program headers as the kernel names them; all zero if they don't say where they are. */
+struct loaded loader_program(const ElfW(Phdr) * segments, size_t count);
+
+/* Finds the clock in the vDSO, whose header the kernel names; NULL: there is none. */
+void loader_find_clock(const ElfW(Ehdr) * elf);
 
 #endif

@@ -245,6 +245,11 @@ void options_read(char **env) {
     if ((value = value_of(env, "HEAPSUM_MESSAGES")) != NULL && strlen(value) < sizeof options.messages)
         memcpy(options.messages, value, strlen(value) + 1);
     value = value_of(env, "HEAPSUM_OUTPUT");
+    /* a static program has the library in each of its runs: one of these variables asks for a recording */
+    if (value == NULL && loader_is_static() && value_of(env, "HEAPSUM_DORMANT") == NULL) {
+        options.record = false;
+        return;
+    }
     if (!copy_directory(options.output, sizeof options.output, value != NULL ? value : "")) {
         options.output[0] = '\0';
         message("the output directory can't be named; images go to shared memory: ", value != NULL ? value : ".");

@@ -35,6 +35,7 @@ struct passing {
 INTERPOSED_C_LESS_COMMON(EXPORTED)
 INTERPOSED_OTHER(EXPORTED)
 
+#if !defined(HEAPSUM_STATIC) /* a static program is linked with the newest */
 #define EXPORTED_OLD(own, name) \
     ENTRY(own, name) \
     STUB(own, stub_##own); \
@@ -44,6 +45,7 @@ INTERPOSED_OLD(EXPORTED_OLD)
 INTERPOSED_OLD_SPAWN(EXPORTED_OLD)
 __asm__(".symver posix_spawn, posix_spawn@@@GLIBC_2.15\n"
         ".symver posix_spawnp, posix_spawnp@@@GLIBC_2.15\n");
+#endif
 #endif
 SETTLE_KEEPING;
 

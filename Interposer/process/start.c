@@ -96,9 +96,9 @@ bool start_next(void) {
 
 /* Why this process can't be recorded, judging by how it was loaded; NULL if it can be. */
 static const char *obstacle(void) {
-    if (!loader_has_glibc()) return "not recorded, as its C library is not glibc: ";
-    if (loader_glibc_is_first())
-        return "not recorded, as glibc stands before libheapsum.so in LD_PRELOAD, or is the program itself: ";
+    if (!loader_has_glibc() && !loader_has_musl()) return "not recorded, as its C library is neither glibc nor musl: ";
+    if (loader_libc_is_first())
+        return "not recorded, as libc stands before libheapsum.so in LD_PRELOAD, or is the program itself: ";
     return NULL;
 }
 
@@ -292,8 +292,12 @@ static void watch_forks(void) {
     if (swap_relaxed(&watched, 1)) return;
     int saved = errno;
     int (*at_fork)(void (*)(void), void (*)(void), void (*)(void), void *);
-    *(void **)&at_fork = loader_libc("__register_atfork");
+    /* musl has the function of the standard alone, and needs no handle: it unloads no library. The fourth argument is
+     * ignored then. */
+    *(void **)&at_fork = loader_libc(loader_has_musl() ? "pthread_atfork" : "__register_atfork");
+    local.ours++; /* musl allocates a block for it by malloc */
     if (at_fork != NULL) at_fork(before_fork, after_fork_in_parent, after_fork_in_child, &__dso_handle);
+    local.ours--;
     errno = saved;
 }
 
@@ -333,8 +337,8 @@ bool start_detached(void) {
 __attribute__((constructor)) static void constructor(int count, char **arguments, char **env) {
     (void)count;
     (void)arguments;
-    if (!start_next() || !loader_has_glibc()) return; /* another C library's loader passes no arguments */
-    if (loader_is_late()) return;                     /* loaded by dlopen: heapsum_attach starts the recording */
-    start_with(env);
+    if (!start_next() || (!loader_has_glibc() && !loader_has_musl())) return;
+    if (loader_is_late()) return; /* loaded by dlopen: heapsum_attach starts the recording */
+    start_with(loader_has_glibc() ? env : loader_environment()); /* musl's loader passes no arguments */
     if (load_relaxed(&phase) == LIVE || dormant) watch_forks();
 }

@@ -367,6 +367,8 @@ uint32_t memo_stack(struct scratch *scratch, const uintptr_t leaf_pc, const uint
         exact = result == STEP_EXACT;
         if (result == STEP_DONE || exact) continue;
         if (result == STEP_INTERPRET) return 0;
+        /* without tables in libc, only the pc decided it */
+        if (result == STEP_END && loader_has_musl()) frame->rule = rule_make(RULE_END, 0, 0);
         begin(memo, result == STEP_NOWHERE);
         break;
     }

@@ -155,8 +155,7 @@ func readMaps(_ pid: pid_t) throws(LaunchError) -> [Mapping] {
 private func noLibc(_ pid: pid_t, _ maps: [Mapping]) -> LaunchError {
     if maps.contains(where: { isNamed($0, "ld-musl", "libc.musl") || $0.path.contains("-musl/") }) {
         return .own(
-            "\(pid): its C library is musl, and libheapsum.so needs glibc: run a build of the program for glibc under "
-                + "heaprun")
+            "\(pid): its C library is musl, and heaprun attaches to programs of glibc alone: start it by heaprun")
     }
     if !maps.contains(where: { $0.path.contains(".so") }) {
         return .own(

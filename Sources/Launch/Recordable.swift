@@ -1,6 +1,6 @@
-// Decides in advance whether a preloaded library can record a program, from its ELF headers and file mode. The file is
-// hostile until checked: every offset and count is compared with what was read. It must never refuse what would work:
-// if nothing is certain, the program runs.
+// Decides in advance whether the library can record a program, preloaded or linked into it, from its ELF headers and
+// file mode. The file is hostile until checked: every offset and count is compared with what was read. It must never
+// refuse what would work: if nothing is certain, the program runs.
 
 import CLaunch
 import Glibc
@@ -8,7 +8,7 @@ import Proc
 import SystemPackage
 import Text
 
-/// Refuses a program into which the dynamic loader would not preload the library.
+/// Refuses a program into which the dynamic loader would not preload the library, unless the library is linked into it.
 ///
 /// - Parameter path: the ELF file that the kernel loads (for a script, its interpreter).
 /// - Throws: exit status 125 with the reason and a way out.
@@ -88,6 +88,7 @@ func checkElf(_ head: [UInt8], path: FilePath) throws(LaunchError) {
     else { return }
     var interpreter: String?
     var dynamic: (offset: UInt64, size: UInt64)?
+    var isLinked = false
     for index in 0 ..< UInt64(count) {
         let (at, overflow) = headers.addingReportingOverflow(index * UInt64(size))
         guard !overflow, let kind = head.integer(at: at, UInt32.self),
@@ -99,6 +100,9 @@ func checkElf(_ head: [UInt8], path: FilePath) throws(LaunchError) {
             guard offset < UInt64(head.count), length <= 4096 else { return }
             interpreter = pathText(head.dropFirst(Int(offset)).prefix(Int(length)).prefix { $0 != 0 })
         case 2: dynamic = (offset, length) // PT_DYNAMIC
+        case 4: // PT_NOTE
+            guard offset < UInt64(head.count) else { break }
+            isLinked = isLinked || hasNote(head.dropFirst(Int(offset)).prefix(Int(clamping: length)))
         default: break
         }
     }
@@ -106,26 +110,52 @@ func checkElf(_ head: [UInt8], path: FilePath) throws(LaunchError) {
     guard let interpreter else {
         // A shared object without an interpreter is a static PIE, or the dynamic loader called by name (`ld.so
         // program`), and the loader does preload.
+        if isLinked { return }
         let isStaticPie = try dynamic.map { (dynamic) throws(LaunchError) in try isPie(head, path, dynamic) } ?? false
         if isExecutable || isStaticPie {
             throw .own(
                 "\(name) is statically linked\(isStaticPie ? " (static PIE)" : ""): there is no dynamic loader in it "
                     + "to preload anything; "
-                    + "link it without -static\(isStaticPie ? "-pie" : "")")
+                    + "link it without -static\(isStaticPie ? "-pie" : ""), or with libheapsum.a (docs/static.md)")
         }
         return
     }
     let loader = FilePath(text: interpreter).lastComponent?.text ?? ""
-    if loader.hasPrefix("ld-musl") || loader.hasPrefix("ld-uClibc") || loader.hasPrefix("linker64") {
-        let library = loader.hasPrefix("ld-musl") ? "musl" : loader.hasPrefix("linker64") ? "Bionic" : "uClibc"
+    if loader.hasPrefix("ld-uClibc") || loader.hasPrefix("linker64") {
+        let library = loader.hasPrefix("linker64") ? "Bionic" : "uClibc"
         throw .own(
-            "\(name) is linked with \(library) (its loader is \(interpreter)), and libheapsum.so needs glibc: record a "
-                + "build of it for glibc"
+            "\(name) is linked with \(library) (its loader is \(interpreter)), and libheapsum.so needs glibc or musl: "
+                + "record a build of it for one of these"
         )
     }
     if !FilePath(text: interpreter).isAccessible(F_OK) {
         throw .notFound("\(name): its loader isn't there: \(interpreter)")
     }
+    if loader.hasPrefix("ld-musl"), isOldMusl(FilePath(text: interpreter)) {
+        throw .own(
+            "\(name): its C library is a musl before 1.2.2 (\(interpreter)), whose aligned_alloc fails where malloc is "
+                + "preloaded: record it under a newer one"
+        )
+    }
+}
+
+// Before 1.2.2 musl's aligned_alloc fails if any library replaces malloc. musl has no version to read, but that one was
+// the first with reallocarray.
+private func isOldMusl(_ loader: FilePath) -> Bool {
+    guard let file = try? readBytes(loader, limit: 8 << 20) else { return false }
+    return file.firstRange(of: Array("\0reallocarray\0".utf8)) == nil
+}
+
+// Whether a segment of notes has libheapsum.a's: it is linked into the program.
+private func hasNote(_ notes: ArraySlice<UInt8>) -> Bool {
+    let notes = [UInt8](notes)
+    let owner = Array("heapsum\0".utf8)
+    var at: UInt64 = 0
+    while let nameSize = notes.integer(at: at, UInt32.self), let valueSize = notes.integer(at: at + 4, UInt32.self) {
+        if notes.dropFirst(Int(at) + 12).starts(with: owner) && nameSize == owner.count { return true }
+        at += 12 + (UInt64(nameSize) + 3) / 4 * 4 + (UInt64(valueSize) + 3) / 4 * 4
+    }
+    return false
 }
 
 // Whether PT_DYNAMIC carries DF_1_PIE. If the section is beyond the head that was read, it is read separately.

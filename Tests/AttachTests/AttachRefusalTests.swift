@@ -38,7 +38,7 @@ import Testing
         try scratch.prepare("musl-gcc -o program program.c")
         let program = try Attached(["./program"], scratch: scratch)
         #expect(try program.answer() == "ready")
-        try expect(program, says: ["musl", "glibc"])
+        try expect(program, says: ["musl", "start it by heaprun"])
     }
 
     @Test func aTracedProgram() throws {

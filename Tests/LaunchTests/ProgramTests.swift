@@ -57,7 +57,7 @@ import Testing
 
     @Test(arguments: [
         ("-static", "statically linked"), ("-static-pie", "static PIE"),
-        ("-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1", "musl"),
+        ("-Wl,--dynamic-linker=/lib/ld-uClibc.so.1", "uClibc"),
     ]) func whatCannotBePreloadedIsRefused(flag: String, reason: String) throws {
         let scratch = try Scratch()
         try scratch.prepare("echo 'int main(void){return 0;}' | cc \(flag) -x c -o program -")

@@ -202,14 +202,31 @@ private let memoryGroup: (parent: String, limit: String)? = {
         #expect(ended.count == 2)
     }
 
-    @Test(arguments: [("", "musl", "for glibc"), ("-static", "statically linked", "without -static")])
-    func muslsProgramsAreRefusedWithAWayOut(flag: String, reason: String, wayOut: String) throws {
+    @Test(arguments: ["musl-gcc -Wl,--eh-frame-hdr", "gcc -static", "musl-gcc -static"])
+    func programsOfMuslAndStaticOnesWithTheLibraryAreRecorded(compiler: String) throws {
+        let scratch = try Scratch()
+        let library = Built.interposer.replacing("libheapsum.so", with: "")
+        let linked = compiler.hasSuffix("-static") ? "@\(library)static.options \(library)libheapsum.a" : ""
+        try scratch.write("program.c", RecordTests.keeper)
+        try scratch.prepare("\(compiler) -w -O1 -o program program.c \(linked)")
+        for end in ["exit", "kill", "fork"] {
+            let outcome = try scratch.record(
+                ["./program", end], options: ["--quiet", "-o", end], library: Built.interposer)
+            #expect(outcome.messages.isEmpty && outcome.exitStatus == (end == "kill" ? 137 : 3), "\(outcome)")
+            let kept = try scratch.shell("ls \(end)/*.heap").output.split(separator: "\n").map {
+                blocks(try HeapImage(path: scratch.file(String($0))), of: 48)
+            }
+            #expect(kept.max() == 1000 && kept.count == (end == "fork" ? 2 : 1), "\(end): \(kept)")
+        }
+    }
+
+    @Test func muslsStaticProgramsAreRefusedWithAWayOut() throws {
         let scratch = try Scratch()
         try scratch.write("program.c", "int main(void) { return 0; }\n")
-        try scratch.prepare("musl-gcc \(flag) -o program program.c")
+        try scratch.prepare("musl-gcc -static -o program program.c")
         #expect(try scratch.run(["./program"]).exitStatus == 0)
         let outcome = try scratch.record(["./program"], library: Built.interposer)
         #expect(outcome.exitStatus == 125 && outcome.output.isEmpty)
-        #expect(outcome.messages.contains(reason) && outcome.messages.contains(wayOut), "\(outcome.messages)")
+        #expect(outcome.messages.contains("statically linked") && outcome.messages.contains("without -static"))
     }
 }

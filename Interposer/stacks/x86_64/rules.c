@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/atomics.h"
+#include "base/symbols.h"
 #include "stacks/modules.h"
 
 _Alignas(64) uint64_t rule_cache[RULE_WAYS << RULE_SETS_LOG2];
@@ -53,9 +54,17 @@ static bool is_constant_above_rsp(const struct cfi_row *row, uintptr_t pc, int64
     return results[0] - bases[0] == results[1] - bases[1];
 }
 
+/* Whether a handler's return address leads to rt_sigreturn (mov $15, %rax; syscall), as in a libc without tables. */
+static bool is_signal_return(uintptr_t address) {
+    static const uint8_t instructions[] = {0x48, 0xC7, 0xC0, 0x0F, 0x00, 0x00, 0x00, 0x0F, 0x05};
+    uint8_t bytes[sizeof instructions];
+    return memory_fetch(bytes, address, sizeof bytes) && memcmp(bytes, instructions, sizeof bytes) == 0;
+}
+
 static uint64_t make(uintptr_t pc, struct cfi_space *space) {
     const uint64_t interpret = rule_make(RULE_INTERPRET, 0, 0);
-    if (!cfi_find_row(pc, space)) return rule_make(RULE_GUESS, 16, 16);
+    if (!cfi_find_row(pc, space))
+        return is_signal_return(pc + 1) ? rule_make(RULE_SIGNAL, 0, 0) : rule_make(RULE_GUESS, 16, 16);
     const struct cfi_row *row = &space->row;
     const struct cfi_rule *back = &row->registers[row->return_register];
     if (back->kind == CFI_UNDEFINED) return rule_make(RULE_END, 0, 0);

@@ -9,6 +9,7 @@
 #include "base/atomics.h"
 #include "base/loader.h"
 #include "image/image.h"
+#include "stacks/outermost.h"
 #include "stacks/return_address.h"
 #include "stacks/rules.h"
 #include "stacks/tree.h"
@@ -63,10 +64,11 @@ enum step step(struct machine_state *state, uint64_t rule, struct cfi_bounds *bo
         }
         case RULE_SIGNAL: return step_out_of_signal(state, bounds);
         case RULE_GUESS:
+            if (loader_has_musl() && outermost_is(state->pc, sp, bounds)) return STEP_END;
             /* Code without tables may have frame pointers: a JIT compiler's code, Swift's leaf functions. A frame
              * pointer of 0 marks the outermost frame (System V ABI, AMD64, 3.4.1), which is in the loader's first
              * instructions. In other code 0 is a value like any other. */
-            if (fp == 0) return loader_holds(state->pc) ? STEP_END : STEP_NOWHERE;
+            if (fp == 0) return loader_holds(state->pc) && !loader_has_musl() ? STEP_END : STEP_NOWHERE;
             if (fp < sp || fp - sp > GUESS_MOST || fp % 8 != 0) return STEP_NOWHERE;
             return step_by_guess(state, bounds);
         case RULE_END: return STEP_END;

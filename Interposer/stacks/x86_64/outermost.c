@@ -1,0 +1,60 @@
+/*
+ * The outermost frame on x86-64. The first call of the main thread is in the program's first instructions, which are at
+ * AT_ENTRY. That of another thread is in musl's __clone, which ends the thread after it.
+ */
+#include "stacks/outermost.h"
+
+#include <string.h>
+#include <sys/auxv.h>
+
+#include "base/atomics.h"
+#include "base/loader.h"
+#include "base/symbols.h"
+#include "stacks/cfi.h"
+#include "stacks/return_address.h"
+#include "stacks/step.h"
+
+/* Bytes of the program's first instructions: _start and what it jumps to (musl, crt/crt1.c). */
+#define FIRST_BYTES 96
+/* Words that are examined: the frames of musl outside main and a thread's start take some dozens. */
+#define WORDS_MOST 512
+
+#define KNOWN_MOST 16
+static uintptr_t known[KNOWN_MOST];
+
+/* Whether a return address is in libc. In a static program libc is a part of the program, and only the lack of call
+ * frame information marks it. */
+static bool is_in_libc(uintptr_t word) {
+    return loader_holds(word) || (loader_is_static() && loader_start_of(word) != 0 && !cfi_has_entry(word - 1));
+}
+
+static bool is_first_call_of_program(uintptr_t word) {
+    uintptr_t entry = loader_auxiliary(AT_ENTRY);
+    return word > entry && word - entry <= FIRST_BYTES && is_return_address(word);
+}
+
+/* What follows the call of a thread's first function (musl, src/thread/x86_64/clone.s): exit(result). */
+static bool is_first_call_of_thread(uintptr_t word) {
+    static const uint8_t ending[] = {0x89, 0xC7, 0x31, 0xC0, 0xB0, 0x3C, 0x0F, 0x05};
+    uint8_t bytes[sizeof ending];
+    return is_in_libc(word) && memory_fetch(bytes, word, sizeof bytes) && memcmp(bytes, ending, sizeof ending) == 0;
+}
+
+bool outermost_is(uintptr_t pc, uintptr_t sp, const struct cfi_bounds *bounds) {
+    for (size_t i = 0; i < KNOWN_MOST; i++)
+        if (load_relaxed(&known[i]) == pc) return true;
+    if (!is_in_libc(pc) || !is_return_address(pc)) return false;
+    if (is_first_call_of_thread(pc)) return true;
+    for (size_t i = 0; i < WORDS_MOST && holds(*bounds, sp); i++, sp += sizeof(uintptr_t)) {
+        const uintptr_t word = word_at(sp);
+        if (is_first_call_of_program(word) || is_first_call_of_thread(word)) {
+            for (size_t place = 0; place < KNOWN_MOST; place++) {
+                uintptr_t none = 0;
+                if (cas_relaxed(&known[place], &none, pc)) break;
+            }
+            return true;
+        }
+        if (loader_guess(word) == GUESS_CODE && !is_in_libc(word) && is_return_address(word)) return false;
+    }
+    return false;
+}
