@@ -109,10 +109,14 @@ struct module_span {
 /* Finds the span of the module that holds `address`; false, with `*span` unchanged, if none does. */
 bool loader_span_of(uintptr_t address, struct module_span *span);
 
-static inline bool module_span_holds(const struct module_span *span, uintptr_t address) {
-    /* a span that another thread is about to set may have one of the two already */
+/* Looked at once more if the address may be there: a span that another thread is about to set may have one of the two
+ * words already. */
+static inline bool module_span_holds_surely(const struct module_span *span, uintptr_t address) {
     const uintptr_t start = load_relaxed(&span->start), end = load_relaxed(&span->end);
-    return address - start < end - start && start != 0 && end != 0;
+    return start != 0 && end != 0 && address - start < end - start;
+}
+static inline bool module_span_holds(const struct module_span *span, uintptr_t address) {
+    return unlikely(address - span->start < span->end - span->start) && module_span_holds_surely(span, address);
 }
 
 /*
