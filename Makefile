@@ -43,12 +43,16 @@ ALLOCATORS = $(patsubst %,$(BUILD)/lib/heapsum/libheapsum-%.so,jemalloc tcmalloc
 MAPPINGS = $(BUILD)/lib/heapsum/libheapsum-mappings.so
 SMALL_LIBRARY_LDFLAGS = -shared -Wl,-soname,$(@F) -Wl,-z,now -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state
 
-.PHONY: all library tools demo-tools examples demo test test-browser stories test-programs test-leaks test-attach test-stacks test-kills test-fleet test-mcp test-older-glibc test-packages stage deb tarball wheel release install-ready fuzz soak bench bench-recording bench-against install clean packages lint format
+.PHONY: all library tools demo-tools examples demo test test-browser stories test-programs test-leaks test-attach test-stacks test-kills test-fleet test-mcp test-older-glibc test-everywhere library-aarch64 test-packages stage deb tarball wheel release install-ready fuzz soak bench bench-recording bench-against install clean packages lint format
 .DELETE_ON_ERROR:
 
 all: library tools
 
 library: $(LIBRARY) $(ALLOCATORS) $(MAPPINGS)
+
+# The libraries for AArch64, by Debian's cross compiler.
+library-aarch64:
+	@$(MAKE) --no-print-directory library CC=aarch64-linux-gnu-gcc BUILD=.build/heapsum-aarch64
 
 # Linked under another name and then renamed, so that a program that starts meanwhile gets the old library or the new.
 $(LIBRARY): $(LIBRARY_SOURCES) $(LIBRARY_HEADERS) Interposer/exports.map Makefile
@@ -209,6 +213,13 @@ test-older-glibc: packages
 	@scripts/install-packages --older
 	@$(MAKE) --no-print-directory all
 	@scripts/test-older-glibc $(BUILD)/bin $(LIBRARY) .build/older
+
+# Other systems, each as far as this machine can run it: PARTS=aarch64 chooses, STACKS and KILLS say how much.
+test-everywhere: packages
+	@scripts/install-packages --everywhere
+	@$(MAKE) --no-print-directory all
+	@STACKS=$(if $(filter command,$(firstword $(origin STACKS))),$(STACKS)) \
+	    KILLS=$(if $(filter command,$(firstword $(origin KILLS))),$(KILLS)) scripts/test-everywhere $(BUILD)/bin $(PARTS)
 
 # Packages, in .build/packages: what is up to date is not built again. See docs/packages.md. A file's times in them are
 # those of the last commit, so that the same sources make the same packages.
