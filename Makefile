@@ -48,7 +48,7 @@ STATIC_OPTIONS = $(BUILD)/lib/heapsum/static.options
 STATIC_SOURCES = Interposer/static/program.c $(filter-out $(addprefix Interposer/,base/loader.c base/musl.c base/scope.c base/walk.c hooks/hooks_cxx.c),$(LIBRARY_SOURCES))
 SMALL_LIBRARY_LDFLAGS = -shared -Wl,-soname,$(@F) -Wl,-z,now -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state
 
-.PHONY: all library shared tools demo-tools examples demo test test-browser stories test-programs test-leaks test-attach test-mappings test-stacks test-kills test-fleet test-mcp test-everywhere test-older-glibc test-packages stage deb tarball wheel release install-ready fuzz soak bench bench-recording bench-against install clean packages lint format
+.PHONY: all library shared library-aarch64 tools demo-tools examples demo test test-browser stories test-programs test-leaks test-attach test-mappings test-stacks test-kills test-fleet test-mcp test-everywhere test-older-glibc test-packages stage deb tarball wheel release install-ready fuzz soak bench bench-recording bench-against install clean packages lint format
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -56,6 +56,10 @@ all: library tools
 library: shared $(STATIC)
 
 shared: $(LIBRARY) $(ALLOCATORS) $(MAPPINGS)
+
+# The libraries for AArch64, by Debian's cross compiler.
+library-aarch64:
+	@$(MAKE) --no-print-directory shared CC=aarch64-linux-gnu-gcc BUILD=.build/heapsum-aarch64
 
 # Linked under another name and then renamed, so that a program that starts meanwhile gets the old library or the new.
 $(LIBRARY): $(LIBRARY_SOURCES) $(LIBRARY_HEADERS) Interposer/exports.map Makefile
@@ -221,17 +225,19 @@ test-kills: packages
 	@$(MAKE) --no-print-directory all
 	@scripts/test-kills $(BUILD)/bin $(LIBRARY) $(KILLS)
 
-# What takes long or needs what only some machines have, each a script of scripts/test-everywhere.d: programs of musl,
-# static programs.
-test-everywhere: packages
-	@$(MAKE) --no-print-directory all
-	@scripts/test-everywhere $(BUILD)
-
 # The library under an older Debian's glibc, in a root directory that debootstrap makes under .build; needs root.
 test-older-glibc: packages
 	@scripts/install-packages --older
 	@$(MAKE) --no-print-directory all
 	@scripts/test-older-glibc $(BUILD)/bin $(LIBRARY) .build/older
+
+# Other systems and other ways to link, each a script of scripts/test-everywhere.d, as far as this machine can run it:
+# PARTS=aarch64 chooses, STACKS and KILLS say how much.
+test-everywhere: packages
+	@scripts/install-packages --everywhere
+	@$(MAKE) --no-print-directory all
+	@STACKS=$(if $(filter command,$(firstword $(origin STACKS))),$(STACKS)) \
+	    KILLS=$(if $(filter command,$(firstword $(origin KILLS))),$(KILLS)) scripts/test-everywhere $(BUILD) $(PARTS)
 
 # Packages, in .build/packages: what is up to date is not built again. See docs/packages.md. A file's times in them are
 # those of the last commit, so that the same sources make the same packages.

@@ -30,7 +30,7 @@ static inline bool allocator_can_book(void) {
     return &heapsum_booking != NULL && heapsum_booking.version == BOOKING_VERSION;
 }
 
-static inline bool allocator_enter(struct hook *hook, uintptr_t frame, uintptr_t caller, bool allocates) {
+static inline bool allocator_enter(struct hook *hook, struct machine_frame frame, uintptr_t caller, bool allocates) {
     return allocator_can_book() && heapsum_booking.enter(hook, frame, caller, allocates);
 }
 

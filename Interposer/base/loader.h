@@ -12,8 +12,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/auxv.h>
 
 #include "base/atomics.h"
+#include "include/heap_image.h"
 
 /* One loaded module. */
 struct loaded {
@@ -73,6 +75,12 @@ char **loader_environment(void);
 /* An entry of the auxiliary vector (getauxval); 0 if there is none. */
 unsigned long loader_auxiliary(unsigned long type);
 
+/* The size of the kernel's pages: a multiple of HEAP_PAGE_BYTES, by which the image is laid out. */
+static inline uintptr_t loader_page_bytes(void) {
+    const uintptr_t bytes = MACHINE_PAGE_MOST > HEAP_PAGE_BYTES ? loader_auxiliary(AT_PAGESZ) : HEAP_PAGE_BYTES;
+    return bytes >= HEAP_PAGE_BYTES ? bytes : HEAP_PAGE_BYTES;
+}
+
 /* Whether the program was started by naming the loader (ld.so PROGRAM): /proc/PID/exe is the loader then. */
 bool loader_is_explicit(void);
 
@@ -105,8 +113,14 @@ struct module_span {
 /* Finds the span of the module that holds `address`; false, with `*span` unchanged, if none does. */
 bool loader_span_of(uintptr_t address, struct module_span *span);
 
+/* Looked at once more if the address may be there: a span that another thread is about to set may have one of the two
+ * words already. */
+static inline bool module_span_holds_surely(const struct module_span *span, uintptr_t address) {
+    const uintptr_t start = load_relaxed(&span->start), end = load_relaxed(&span->end);
+    return start != 0 && end != 0 && address - start < end - start;
+}
 static inline bool module_span_holds(const struct module_span *span, uintptr_t address) {
-    return address - span->start < span->end - span->start;
+    return unlikely(address - span->start < span->end - span->start) && module_span_holds_surely(span, address);
 }
 
 /*

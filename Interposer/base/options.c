@@ -292,8 +292,7 @@ void options_read(char **env) {
         if (strcmp(value, "libunwind") == 0) options.unwinder = HEAP_UNWINDER_LIBUNWIND;
         else if (DEFAULT_UNWINDER == HEAP_UNWINDER_OWN && strcmp(value, "fp") == 0) options.unwinder = HEAP_UNWINDER_FP;
         else if (DEFAULT_UNWINDER != HEAP_UNWINDER_OWN || strcmp(value, "own") != 0)
-            message("HEAPSUM_UNWIND is none of the ways that this architecture has (own and fp on x86-64; libunwind): ",
-                value);
+            message("HEAPSUM_UNWIND is not own, fp or libunwind: ", value);
     }
     value = value_of(env, "HEAPSUM_VERIFY");
     options.verify = value != NULL && strcmp(value, "1") == 0;

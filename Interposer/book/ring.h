@@ -29,8 +29,8 @@ static inline void ring_write(struct heap_ring *ring, uint64_t sequence, uintptr
     store_relaxed(&event->address, address);
     store_relaxed(&event->slot, slot);
     store_relaxed(&event->bytes, bytes);
-    fence_compiler();
-    store_relaxed(&event->tag, event_tag(sequence, flags, kind, tick));
+    /* partner: a reader's acquire of the tag, or of what is stored after it */
+    store_release(&event->tag, event_tag(sequence, flags, kind, tick));
     fence_compiler(); /* entry, then slot, then head: the order in which a killed program's image is read */
 }
 

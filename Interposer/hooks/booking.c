@@ -11,7 +11,7 @@
 
 static void know_hooks(uintptr_t address_in_module) { callers_know(&callers.hooks, address_in_module); }
 
-static bool enter(struct hook *hook, uintptr_t frame, uintptr_t caller, bool allocates) {
+static bool enter(struct hook *hook, struct machine_frame frame, uintptr_t caller, bool allocates) {
     if (start_is_early() || !hook_enter(hook, frame, caller)) return false;
     if (allocates) hook_stack(hook);
     return true;

@@ -18,7 +18,7 @@
 struct heapsum_booking {
     uint32_t version;
     /* hook_enter; if `allocates`, it also finds the stack. False: pass the call on, and book nothing. */
-    bool (*enter)(struct hook *hook, uintptr_t frame, uintptr_t caller, bool allocates);
+    bool (*enter)(struct hook *hook, struct machine_frame frame, uintptr_t caller, bool allocates);
     void (*allocation)(const struct hook *hook, const void *block, size_t bytes);
     void (*free)(const struct hook *hook, const void *block);
     struct reallocation (*realloc_begin)(const struct hook *hook, void *block);

@@ -29,7 +29,7 @@ static bool is_ours(uintptr_t caller) {
  * so, we return into our own module, and our caller's frame is that hook's. A signal handler's hook has another frame.
  */
 static bool is_tail_call(const struct hook *hook, uint32_t level) {
-    return caller_is_own(hook->caller) && *(const uintptr_t *)hook->frame == local.owners[level - 1];
+    return caller_is_own(hook->caller) && *(const uintptr_t *)hook->frame.fp == local.owners[level - 1];
 }
 
 /* How many of the hooks that this thread entered are still running. A frame is below its callers' frames on the same
@@ -51,7 +51,7 @@ static uint32_t levels_under_way(uintptr_t frame) {
     return local.level = level;
 }
 
-bool hook_enter(struct hook *hook, uintptr_t frame, uintptr_t caller) {
+bool hook_enter(struct hook *hook, struct machine_frame frame, uintptr_t caller) {
     *hook = (struct hook){.stack = TREE_EMPTY_STACK, .frame = frame, .caller = caller};
     if (unlikely(!local.ready)) { /* the loader has not initialized this thread's TLS yet */
         start_miss();
@@ -63,13 +63,13 @@ bool hook_enter(struct hook *hook, uintptr_t frame, uintptr_t caller) {
     if (level != 0) {
         if (module_span_holds(&callers.allocator, hook->caller) || is_tail_call(hook, level)) return false;
         if (is_ours(hook->caller)) ours = true;
-        else level = levels_under_way(hook->frame);
+        else level = levels_under_way(hook->frame.fp);
     }
     if (local.image != load_acquire(&image_number)) thread_attach();
     hook->ours = ours;
     hook->level = ours ? HOOK_LEVELS : level;
     if (hook->level < HOOK_LEVELS) {
-        local.owners[level] = hook->frame;
+        local.owners[level] = hook->frame.fp;
         fence_compiler(); /* as in hook_enter_plainly */
         local.level = level + 1;
     }

@@ -11,7 +11,7 @@
  * Enters a hook whose return address is `caller`. False: pass the call on, and book nothing. Hooks of this thread that
  * a longjmp abandoned are recognized by their frames, and ended here. Async-signal-safe.
  */
-bool hook_enter(struct hook *hook, uintptr_t frame, uintptr_t caller);
+bool hook_enter(struct hook *hook, struct machine_frame frame, uintptr_t caller);
 
 /* Overwrites some of the stack below the caller's frame, where callees have left addresses of blocks. */
 void hook_wipe_stack(void);

@@ -148,7 +148,8 @@ static void unmapped(uint64_t before, const void *at, size_t bytes) {
 }
 
 static uintptr_t page_up(uintptr_t address) {
-    return (address + HEAP_PAGE_BYTES - 1) & ~(uintptr_t)(HEAP_PAGE_BYTES - 1);
+    const uintptr_t page = loader_page_bytes();
+    return (address + page - 1) & ~(page - 1);
 }
 
 /* As with a realloc, a mapping that grows or moves is its mover's from then on; one that shrinks stays whose it was. */

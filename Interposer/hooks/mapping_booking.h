@@ -8,9 +8,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/machine.h"
+
 /* Who called the interposed function: its HOOK_FRAME and HOOK_CALLER. */
 struct mapping_call {
-    uintptr_t frame, caller;
+    struct machine_frame frame;
+    uintptr_t caller;
 };
 
 struct heapsum_mapping_booking {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/atomics.h"
+#include "base/loader.h"
 #include "base/options.h"
 #include "base/system.h"
 
@@ -129,10 +130,12 @@ void image_release_index(uint64_t first, uint64_t count) {
     uint64_t from = image_index_bit(first), to = image_index_bit(first + count);
     for (uint64_t bit = from; bit < to; bit++)
         __atomic_fetch_and(&image_page_bits[bit / 64], ~(1ull << bit % 64), __ATOMIC_RELEASE);
-    if (system_advise(image.base + image.header->sections[HEAP_SECTION_INDEX].offset + from * HEAP_PAGE_BYTES,
-            (to - from) * HEAP_PAGE_BYTES, MADV_REMOVE)
-        == 0)
-        image_account(-(int64_t)((to - from) * HEAP_PAGE_BYTES));
+    /* whole pages of the kernel's alone: the next table may begin in this one's last */
+    const uint64_t offset = image.header->sections[HEAP_SECTION_INDEX].offset, page = loader_page_bytes();
+    const uint64_t start = round_up(offset + from * HEAP_PAGE_BYTES, page),
+                   end = (offset + to * HEAP_PAGE_BYTES) / page * page;
+    if (start < end && system_advise(image.base + start, end - start, MADV_REMOVE) == 0)
+        image_account(-(int64_t)(end - start));
 }
 
 struct heap_string image_string(const char *bytes, size_t length) {

@@ -7,6 +7,7 @@
 #include "image/narrow.h"
 
 #include "base/atomics.h"
+#include "base/loader.h"
 #include "base/system.h"
 #include "image/image.h"
 
@@ -40,7 +41,9 @@ static void cut(struct heap_section *section, uint64_t bytes) {
     do {
         if (bytes >= before) return;
     } while (!cas_relaxed(&section->capacity, &before, bytes));
-    uint64_t from = pages_up(section->offset + bytes), until = pages_up(section->offset + before);
+    /* The next section may begin in the kernel's page of this one's end. */
+    const uint64_t page = loader_page_bytes(), next = pages_up(section->offset + before);
+    uint64_t from = (section->offset + bytes + page - 1) / page * page, until = next / page * page;
     if (from < until) system_unmap(image.base + from, until - from);
 }
 

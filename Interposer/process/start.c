@@ -67,7 +67,7 @@ static bool go_live(bool forked) {
     store_relaxed(&hook_live.home, system_process());
     uint64_t number = __atomic_add_fetch(&image_number, 1, __ATOMIC_RELEASE); /* partner: hook_enter */
     /* before Linux 4.14 only the atfork handler notices a fork */
-    system_advise(&hook_live, HEAP_PAGE_BYTES, MADV_WIPEONFORK);
+    system_advise(&hook_live, sizeof hook_live, MADV_WIPEONFORK);
     store_release(&hook_live.word, number); /* partner: hook_word's acquire */
     start_pauses_changed();
     return true;
@@ -124,7 +124,7 @@ static void start_by_signal(void);
 /* For a process that is dormant from its start. */
 static void fall_asleep(void) {
     dormant_begin();
-    system_advise(&hook_live, HEAP_PAGE_BYTES, MADV_WIPEONFORK);
+    system_advise(&hook_live, sizeof hook_live, MADV_WIPEONFORK);
     signals_unrecorded = start_by_signal;
     signals_start();
     rest(ASLEEP);

@@ -13,7 +13,6 @@
 #include "base/system.h"
 #include "include/heap_image.h"
 
-#define PAGE ((uintptr_t)HEAP_PAGE_BYTES)
 #define CHUNK_PAGES 128         /* the size of mincore's answer, which lies on the stack */
 #define KNOWN_MOST (1ull << 30) /* a larger known stack is probed only up to this size */
 #define GROWTH (256ull << 10)
@@ -22,17 +21,18 @@
 /* The end of the mapped pages that begin at `start`, at most `end`. */
 static uintptr_t mapped_until(uintptr_t start, uintptr_t end) {
     unsigned char pages[CHUNK_PAGES];
+    const uintptr_t page = loader_page_bytes();
     uintptr_t at = start;
     size_t chunk = CHUNK_PAGES;
     while (at < end) {
-        size_t length = end - at < chunk * PAGE ? end - at : chunk * PAGE;
+        size_t length = end - at < chunk * page ? end - at : chunk * page;
         int result = system_resident(at, length, pages);
         if (result == 0) {
             at += length;
             continue;
         }
         /* mincore is not available (a sandbox): the guess is used */
-        if (result != -ENOMEM || length <= PAGE) return result == -ENOMEM ? at : end;
+        if (result != -ENOMEM || length <= page) return result == -ENOMEM ? at : end;
         chunk = chunk > 1 ? chunk / 2 : 1; /* halved until the first missing page is found */
     }
     return at;
@@ -41,7 +41,8 @@ static uintptr_t mapped_until(uintptr_t start, uintptr_t end) {
 static uintptr_t thread_pointer(void) { return (uintptr_t)__builtin_thread_pointer(); }
 
 struct cfi_bounds bounds_of_stack(uintptr_t sp) {
-    uintptr_t low = sp & ~(PAGE - 1), end = low + PROBED_MOST;
+    const uintptr_t page = loader_page_bytes();
+    uintptr_t low = sp & ~(page - 1), end = low + PROBED_MOST;
     stack_t alternate = {.ss_flags = SS_DISABLE};
     system_alternate_stack(&alternate);
     uintptr_t candidates[] = {
@@ -52,7 +53,7 @@ struct cfi_bounds bounds_of_stack(uintptr_t sp) {
     bool known = false;
     for (size_t i = 0; i < sizeof candidates / sizeof candidates[0]; i++)
         if (candidates[i] > sp && candidates[i] - sp < KNOWN_MOST && (!known || candidates[i] < end)) {
-            uintptr_t top = (candidates[i] + PAGE - 1) & ~(PAGE - 1);
+            uintptr_t top = (candidates[i] + page - 1) & ~(page - 1);
             if (mapped_until(low, top) < top) continue;
             end = candidates[i];
             known = true;

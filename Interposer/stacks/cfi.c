@@ -132,6 +132,10 @@ static bool read_common(const uint8_t *at, const uint8_t *module_end, struct ent
                 fixed(&at, after, 1);
             } else if (*augmentation == 'S') {
                 entry->is_signal_frame = true;
+#if defined(__aarch64__)
+            } else if (*augmentation == 'B' || *augmentation == 'G') {
+                /* return addresses are signed by the other key; the stack is tagged */
+#endif
             } else {
                 break; /* not known, but the length of its data is */
             }
@@ -317,6 +321,12 @@ static bool run(
                 number = cfi_unsigned(&at, end);
                 set_rule(row, number, CFI_VALUE_OFFSET, factored((uint64_t)cfi_signed(&at, end), entry), NULL);
                 break;
+#if defined(__aarch64__)
+            /* negate_ra_state, and the same with the pc: return addresses are signed from here on, or no more.
+             * Stripping does not ask for that. */
+            case 0x2C:
+            case 0x2D: break;
+#endif
             case 0x2E: cfi_unsigned(&at, end); break; /* GNU_args_size: for landing pads */
             case 0x2F:
                 number = cfi_unsigned(&at, end);
@@ -462,7 +472,6 @@ bool cfi_evaluate(const uint8_t *expression, int64_t length, const struct cfi_re
 }
 
 bool cfi_step(const struct cfi_row *row, struct cfi_registers *registers, struct cfi_bounds bounds) {
-    enum { STACK_POINTER = 7 };
     uint64_t cfa = 0;
     if (row->cfa_expression != NULL) {
         if (!cfi_evaluate(row->cfa_expression, row->cfa_offset, registers, bounds, &cfa)) return false;
@@ -471,7 +480,7 @@ bool cfi_step(const struct cfi_row *row, struct cfi_registers *registers, struct
         cfa = registers->values[row->cfa_register] + (uint64_t)row->cfa_offset;
     }
     struct cfi_registers caller = *registers;
-    caller.values[STACK_POINTER] = cfa; /* by the ABI, if no rule says otherwise */
+    caller.values[DWARF_SP] = cfa; /* by the ABI, if no rule says otherwise */
     for (uint32_t i = 0; i < CFI_REGISTERS; i++) {
         const struct cfi_rule *rule = &row->registers[i];
         uint64_t address = cfa;
@@ -493,7 +502,7 @@ bool cfi_step(const struct cfi_row *row, struct cfi_registers *registers, struct
             default: break;
         }
     }
-    caller.values[16] = caller.values[row->return_register];
+    caller.values[DWARF_PC] = machine_strip(caller.values[row->return_register]);
     *registers = caller;
     return true;
 }

@@ -9,7 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CFI_REGISTERS 17 /* DWARF's register numbers of x86-64: 0 to 15, and the return address */
+#include "base/machine.h"
+
+#define CFI_REGISTERS DWARF_REGISTERS
 
 enum cfi_rule_kind {
     CFI_UNSPECIFIED = 0, /* the ABI's convention: unchanged if calls preserve the register */
@@ -45,7 +47,7 @@ struct cfi_space {
     struct cfi_row remembered[4];
 };
 
-/* Registers, by their DWARF numbers; [16] is the pc. */
+/* Registers, by their DWARF numbers; [DWARF_PC] is the pc. */
 struct cfi_registers {
     uint64_t values[CFI_REGISTERS];
 };

@@ -130,6 +130,18 @@ static bool enter_unwinder(void) {
     }
 }
 
+#if defined(__aarch64__)
+/*
+ * On AArch64 unw_backtrace gives one byte less than the return addresses; instructions lie at multiples of 4. And where
+ * the outermost function has not saved x30 (makecontext's start routine), it steps once more, to what x30 holds: that
+ * function again.
+ */
+static void repair(struct pcs *pcs) {
+    for (size_t i = 0; i < pcs->count; i++) pcs->values[i] = (void *)(((uintptr_t)pcs->values[i] + 3) & ~(uintptr_t)3);
+    if (pcs->count > 1 && pcs->values[pcs->count - 1] == pcs->values[pcs->count - 2]) pcs->count--;
+}
+#endif
+
 bool libunwind_unwind(uintptr_t caller, struct pcs *pcs) {
     int saved = errno;
     pcs->count = 0;
@@ -143,6 +155,9 @@ bool libunwind_unwind(uintptr_t caller, struct pcs *pcs) {
         local.unwinding--;
         add_relaxed(&inside, (uint32_t)-1);
         pcs->count = got > 0 ? (size_t)got : 0;
+#if defined(__aarch64__)
+        repair(pcs);
+#endif
         pcs->complete = pcs->count < pcs->most;
     }
     errno = saved;

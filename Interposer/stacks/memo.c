@@ -144,10 +144,19 @@ static __attribute__((noinline)) uint32_t look_up_stack(
 
 /* ---- Joining the memo -------------------------------------------------------------------------------------- */
 
-/* The likely entry of the frame with this stack pointer. Nearly all frames are found where they were last time, without
- * a search. */
-static inline __attribute__((always_inline)) uint16_t *hint(struct memo *memo, uintptr_t sp) {
-    return &memo->hints[sp / 8 % MEMO_HINTS];
+/* The likely entry of the word at this address. Nearly all frames are found where they were last time, without a
+ * search. */
+static inline __attribute__((always_inline)) uint16_t *hint(struct memo *memo, uintptr_t address) {
+    return &memo->hints[(address + 8) / 8 % MEMO_HINTS];
+}
+
+/* A frame's stack pointer: kept, or known by its word's address. */
+static inline __attribute__((always_inline)) uintptr_t sp_of(const struct memo *memo, uint32_t at) {
+#ifdef MACHINE_HAS_LINK_REGISTER
+    return FRAME(memo, at)->sp;
+#else
+    return WORD(memo, at)->address + 8;
+#endif
 }
 
 /* Finds the innermost of the `count` outermost words that differs from its value. Returns how many entries lie outside
@@ -161,7 +170,10 @@ static __attribute__((noinline)) uint32_t outwards_of_difference(const struct me
 static inline __attribute__((always_inline)) bool is_met(
     const struct memo *memo, uint32_t at, const struct machine_state *state) {
     uint32_t flags = FRAME(memo, at)->flags;
-    return likely(WORD(memo, at)->address == state->sp - 8) && WORD(memo, at)->value == state->pc
+    return likely(WORD(memo, at)->address == state_address(state)) && WORD(memo, at)->value == state_word(state)
+#ifdef MACHINE_HAS_LINK_REGISTER /* else the word's address said so */
+        && likely(sp_of(memo, at) == state->sp)
+#endif
         && likely(flags == 0 || (flags == MEMO_FP_MATTERS && FRAME(memo, at)->fp == state->fp));
 }
 
@@ -190,7 +202,7 @@ static __attribute__((noinline)) void retag(struct memo *memo) {
 /* Writes field by field: a frame that is built elsewhere and copied as a whole stalls on its own stores, for twelve
  * cycles and more. */
 static inline __attribute__((always_inline)) void put(struct memo *memo, uint32_t at, uintptr_t address,
-    uintptr_t value, uint64_t hash, uint64_t id, uintptr_t fp, uint32_t depth, uint32_t flags) {
+    uintptr_t value, uint64_t hash, uint64_t id, uintptr_t fp, uintptr_t sp, uint32_t depth, uint32_t flags) {
     struct memo_word *word = WORD(memo, at);
     struct memo_frame *frame = FRAME(memo, at);
     word->address = address;
@@ -198,17 +210,22 @@ static inline __attribute__((always_inline)) void put(struct memo *memo, uint32_
     frame->hash = hash;
     frame->id = id;
     frame->fp = fp;
+#ifdef MACHINE_HAS_LINK_REGISTER
+    frame->sp = sp;
+#else
+    (void)sp;
+#endif
     frame->depth = depth;
     frame->flags = flags;
     frame->leaf_pc = 0;
     frame->node = 0;
-    *hint(memo, address + 8) = (uint16_t)at;
+    *hint(memo, address) = (uint16_t)at;
 }
 
 /* Puts a word that was read to step out of the frame inside `outer`. */
 static void put_extra(
     struct memo *memo, uint32_t at, uintptr_t address, uintptr_t value, const struct memo_frame *outer) {
-    put(memo, at, address, value, outer->hash, outer->id, outer->fp, outer->depth, outer->flags | MEMO_EXTRA);
+    put(memo, at, address, value, outer->hash, outer->id, outer->fp, 0, outer->depth, outer->flags | MEMO_EXTRA);
 }
 
 /*
@@ -221,32 +238,42 @@ static __attribute__((noinline)) uint32_t put_slowly(struct memo *memo, uint32_t
     const struct memo_frame outer = *FRAME(memo, at - 1);
     const struct machine_state *state = &fresh->state;
     bool outer_fp_matters = outer.flags & MEMO_FP_MATTERS, fp_matters = true;
-    uint32_t saved = rule_saved_fp(fresh->rule);
+    bool saved = rule_saves_fp(fresh->rule);
     switch (rule_kind(fresh->rule)) {
+#ifdef MACHINE_HAS_LINK_REGISTER
+        case RULE_LEAF: fp_matters = outer_fp_matters; break;
+        case RULE_GUESS: /* the caller's stack pointer is found by its frame pointer */
+            if (caller != NULL) put_extra(memo, at++, state->fp, caller->fp, &outer);
+            break;
+#endif
         case RULE_SP:
-            fp_matters = saved == RULE_FP_NOT_SAVED && outer_fp_matters;
+            fp_matters = !saved && outer_fp_matters;
             /* fall through */
         case RULE_FP:
+#ifndef MACHINE_HAS_LINK_REGISTER
         case RULE_GUESS:
-            if (caller != NULL && outer_fp_matters && saved != RULE_FP_NOT_SAVED)
-                put_extra(memo, at++, caller->sp - saved, caller->fp, &outer);
+#endif
+            if (caller != NULL && outer_fp_matters && saved)
+                put_extra(memo, at++, caller->sp - rule_saved_fp(fresh->rule), caller->fp, &outer);
             break;
+#ifndef MACHINE_HAS_LINK_REGISTER
         case RULE_REALIGNED:
             if (caller == NULL) break;
             if (outer_fp_matters) put_extra(memo, at++, state->fp, caller->fp, &outer);
             put_extra(memo, at++, state->fp + (uintptr_t)rule_cfa_offset(fresh->rule), caller->sp, &outer);
             break;
+#endif
         case RULE_SIGNAL:
             fp_matters = false;
             if (caller == NULL) break;
-            put_extra(memo, at++, state->sp + SIGNAL_FRAME_RBP, caller->fp, &outer);
-            put_extra(memo, at++, state->sp + SIGNAL_FRAME_RSP, caller->sp, &outer);
+            put_extra(memo, at++, state->sp + SIGNAL_FRAME_FP, caller->fp, &outer);
+            put_extra(memo, at++, state->sp + SIGNAL_FRAME_SP, caller->sp, &outer);
             break;
         default: /* the stack ends here, by its table or for lack of a rule: only the pc decided that */
             fp_matters = false;
     }
-    put(memo, at, fresh->exact ? inner_sp + SIGNAL_FRAME_RIP : state->sp - 8, state->pc,
-        tree_hash(outer.hash, fresh->id), fresh->id, state->fp, outer.depth + 1,
+    put(memo, at, fresh->exact ? state_signal_address(state, inner_sp) : state_address(state), state_word(state),
+        tree_hash(outer.hash, fresh->id), fresh->id, state->fp, state->sp, outer.depth + 1,
         (fp_matters ? MEMO_FP_MATTERS : 0) | (fresh->exact ? MEMO_EXACT : 0));
     return at + 1;
 }
@@ -259,9 +286,7 @@ static inline __attribute__((always_inline)) bool adopt(
     memo->count = kept;
     fence_compiler();
     struct machine_state met = {0};
-    if (kept > 0)
-        met = (struct machine_state){
-            WORD(memo, kept - 1)->value, WORD(memo, kept - 1)->address + 8, FRAME(memo, kept - 1)->fp};
+    if (kept > 0) met = state_of_caller(WORD(memo, kept - 1)->value, sp_of(memo, kept - 1), FRAME(memo, kept - 1)->fp);
     uint32_t at = kept, depth = FRAME(memo, kept - 1)->depth;
     uint64_t hash = FRAME(memo, kept - 1)->hash;
     bool common = FRAME(memo, kept - 1)->flags == 0;
@@ -269,7 +294,8 @@ static inline __attribute__((always_inline)) bool adopt(
         const struct memo_fresh *frame = &fresh[i];
         if (likely(common && (frame->rule & 7) == RULE_SP && !frame->exact)) {
             hash = tree_hash(hash, frame->id);
-            put(memo, at++, frame->state.sp - 8, frame->state.pc, hash, frame->id, frame->state.fp, ++depth, 0);
+            put(memo, at++, state_address(&frame->state), state_word(&frame->state), hash, frame->id, frame->state.fp,
+                frame->state.sp, ++depth, 0);
             continue;
         }
         const struct machine_state *caller = i + 1 < count ? &fresh[i + 1].state : kept > 0 ? &met : NULL;
@@ -328,7 +354,7 @@ uint32_t memo_stack(struct scratch *scratch, const uintptr_t leaf_pc, const uint
     if (unlikely(memo == NULL)) return 0;
     if (unlikely(memo->tag != local.tag)) retag(memo);
     uintptr_t high = memo->bounds.high;
-    struct machine_state state = {leaf_pc, leaf_sp, fp};
+    struct machine_state state = state_of_caller(leaf_pc, leaf_sp, fp);
     const struct pc_entry leaf = known_pc(scratch, leaf_pc - 1);
     uint32_t fresh = 0, joined = 0; /* fresh frames, and the memo's entries outside them */
     bool is_usual = rule_kind(leaf.word) == RULE_SP;
@@ -342,7 +368,7 @@ uint32_t memo_stack(struct scratch *scratch, const uintptr_t leaf_pc, const uint
     }
     uint32_t known = memo->count; /* unwinding may still join the memo at entries [0, known) */
     for (bool exact = false;;) {
-        uint32_t at = *hint(memo, state.sp);
+        uint32_t at = *hint(memo, state_address(&state));
         if (likely(at < known) && is_met(memo, at, &state) && likely(!exact)) {
             if (likely(memo_holds(memo, at))) {
                 joined = at + 1;
@@ -355,9 +381,7 @@ uint32_t memo_stack(struct scratch *scratch, const uintptr_t leaf_pc, const uint
         if (unlikely(fresh == MEMO_FRESH)) return give_up(memo, leaf_sp);
         const struct pc_entry entry = known_pc(scratch, state.pc - !exact);
         struct memo_fresh *frame = &memory->fresh[fresh++];
-        frame->state.pc = state.pc;
-        frame->state.sp = state.sp;
-        frame->state.fp = state.fp;
+        state_copy(&frame->state, &state);
         frame->rule = entry.word;
         frame->id = entry.id;
         frame->exact = exact;
@@ -409,7 +433,8 @@ void memo_pcs(const struct memory *memory, struct pcs *pcs) {
     pcs->count = 0;
     pcs->values[pcs->count++] = (void *)memo->leaf_pc;
     for (uint32_t i = memo->outer; i-- > 0 && pcs->count < pcs->most;)
-        if (!(FRAME(memo, i)->flags & MEMO_EXTRA)) pcs->values[pcs->count++] = (void *)WORD(memo, i)->value;
+        if (!(FRAME(memo, i)->flags & MEMO_EXTRA))
+            pcs->values[pcs->count++] = (void *)machine_strip(WORD(memo, i)->value);
     pcs->complete = FRAME(memo, -1)->depth == 0;
 }
 

@@ -26,8 +26,8 @@ struct scratch;
 /* Each word of a stack's last 8 KB has its own entry. Words further out share entries. */
 #define MEMO_HINTS 1024
 
-/* A word of the stack that unwinding read, and its value. For nearly all frames it is the word below their stack
- * pointer, which held their pc. */
+/* A word of the stack that unwinding read, and its value. For nearly all frames it is the word that held their pc: on
+ * x86-64 that below their stack pointer. */
 struct memo_word {
     uintptr_t address, value;
 };
@@ -43,6 +43,9 @@ struct memo_frame {
     uint64_t hash; /* of the frames from the outermost to this one */
     uint64_t id;   /* module and offset */
     uintptr_t fp;
+#ifdef MACHINE_HAS_LINK_REGISTER
+    uintptr_t sp; /* elsewhere the word's address tells */
+#endif
     /* frames from the outermost to this one; plus MEMO_CUT if the outermost is not the thread's start */
     uint32_t depth;
     uint32_t flags;      /* enum memo_flags */

@@ -16,44 +16,25 @@ enum rule_kind {
     RULE_NONE = 0, /* nowhere to go: the stack is cut */
     RULE_SP,       /* CFA = stack pointer + offset */
     RULE_FP,       /* CFA = frame pointer + offset */
-    /* CFA = the word at frame pointer + offset, after a prologue that realigned the stack; the caller's frame pointer
-     * is saved where the frame pointer points */
-    RULE_REALIGNED,
-    RULE_SIGNAL,    /* a signal handler's return: the interrupted registers are in the kernel's ucontext */
-    RULE_END,       /* the outermost frame */
-    RULE_INTERPRET, /* anything else: by the full interpreter */
-    RULE_GUESS,     /* no call frame information: the frame pointer is followed if it looks like one */
+    RULE_OWN,      /* the architecture's own kind: one of the next two */
+    /* x86-64: CFA = the word at frame pointer + offset, after a prologue that realigned the stack; the caller's frame
+     * pointer is saved where the frame pointer points */
+    RULE_REALIGNED = RULE_OWN,
+    RULE_LEAF = RULE_OWN, /* AArch64: CFA = stack pointer + offset; the return address is in the link register */
+    RULE_SIGNAL,          /* a signal handler's return: the interrupted registers are in the kernel's ucontext */
+    RULE_END,             /* the outermost frame */
+    RULE_INTERPRET,       /* anything else: by the full interpreter */
+    RULE_GUESS,           /* no call frame information: the frame pointer is followed if it looks like one */
 };
 
-/*
- * A rule, in the low bits of a word. Whoever stores the word uses the bits above.
- *
- *     63      27 26            13 12       3 2    0
- *    +----------+----------------+----------+------+
- *    |          | offset/8+64  14| fp / 8 10| kind |
- *    +----------+----------------+----------+------+
- *
- * The return address is at CFA - 8, except for RULE_SIGNAL. The caller's frame pointer is at CFA - fp; an fp of 8, the
- * place of the return address, means that the frame pointer is unchanged. Offsets from -512 to 127 KB fit, and saved
- * frame pointers within 8 KB of the CFA. Other rules are left to the interpreter.
- */
-#define RULE_OFFSET_BITS 14
-#define RULE_OFFSET_SHIFT 13
-#define RULE_OFFSET_LEAST (-512)
-#define RULE_OFFSET_MOST (RULE_OFFSET_LEAST + 8 * ((1 << RULE_OFFSET_BITS) - 1))
-#define RULE_FP_MASK 0x1FF8u
-#define RULE_FP_NOT_SAVED 8u
-#define RULE_BITS (RULE_OFFSET_SHIFT + RULE_OFFSET_BITS)
-
-static inline uint64_t rule_make(enum rule_kind kind, int64_t cfa_offset, uint32_t saved_fp) {
-    return (uint64_t)kind | (saved_fp != 0 ? saved_fp : RULE_FP_NOT_SAVED)
-        | (uint64_t)(cfa_offset - RULE_OFFSET_LEAST) / 8 << RULE_OFFSET_SHIFT;
-}
 static inline enum rule_kind rule_kind(uint64_t rule) { return (enum rule_kind)(rule & 7); }
-static inline uint32_t rule_saved_fp(uint64_t rule) { return (uint32_t)rule & RULE_FP_MASK; }
-static inline int64_t rule_cfa_offset(uint64_t rule) {
-    return (int64_t)(rule >> RULE_OFFSET_SHIFT & ((1u << RULE_OFFSET_BITS) - 1)) * 8 + RULE_OFFSET_LEAST;
-}
+
+/* A rule lies in the low RULE_BITS of a word. Whoever stores the word uses the bits above. */
+#if defined(__x86_64__)
+#include "stacks/x86_64/rule.h"
+#elif defined(__aarch64__)
+#include "stacks/aarch64/rule.h"
+#endif
 
 /*
  * The cache has 65,536 rules in sets of four: 512 KB of private memory, because the rules are this process's only (64
@@ -69,7 +50,11 @@ static inline uint64_t rule_mixed(uintptr_t pc) { /* odd, so that the product mo
     return (uint64_t)pc * 0x9E3779B97F4Bull & ((1ull << RULE_PC_BITS) - 1);
 }
 
-/* Finds the rule in .eh_frame and caches it. `space` is work space. No allocation, no lock. */
+/* Makes a rule from .eh_frame, or without it from the code. `space` is work space. No allocation, no lock. Whatever the
+ * tables hold, the rule is a valid one. */
+uint64_t rule_of_code(uintptr_t pc, struct cfi_space *space);
+
+/* Makes the rule and caches it. `space` is work space. No allocation, no lock. */
 uint64_t rule_find(uintptr_t pc, struct cfi_space *space);
 
 /* The rule for the instruction at `pc`: one byte back from a return address. */

@@ -104,7 +104,7 @@ static void compare(const struct hook *hook) {
 }
 
 /* The program's innermost frame, seen from a hook's frame. */
-static inline struct machine_state caller_of(uintptr_t hook_frame, struct cfi_space *cfi) {
+static inline struct machine_state caller_of(struct machine_frame hook_frame, struct cfi_space *cfi) {
     struct machine_state state = own_caller(hook_frame);
     while (unlikely(caller_is_runtime(state.pc)) && own_skip_operators(&state, cfi)) {}
     return state;
@@ -119,7 +119,7 @@ static __attribute__((noinline)) void check_by_walk(const struct hook *hook, uin
     }
 }
 
-static inline __attribute__((always_inline)) uint32_t stack_by_memo(uintptr_t hook_frame) {
+static inline __attribute__((always_inline)) uint32_t stack_by_memo(struct machine_frame hook_frame) {
     struct scratch *scratch = local.scratch;
     struct machine_state state = caller_of(hook_frame, &scratch->cfi[0]);
     uint32_t stack = memo_usual(&scratch->memory, state.pc, state.sp);
@@ -181,12 +181,12 @@ bool unwind_is_plain(void) {
 #endif
 }
 
-uint32_t unwind_plainly_slowly(uintptr_t hook_frame) {
+uint32_t unwind_plainly_slowly(struct machine_frame hook_frame) {
     uint32_t stack = 0;
 #ifdef OWN_UNWINDER
     stack = stack_by_memo(hook_frame);
 #endif
     return likely(stack != 0) ? stack
-                              : stack_by_pcs(&(struct hook){
-                                  .frame = hook_frame, .caller = *(const uintptr_t *)(hook_frame + sizeof(uintptr_t))});
+                              : stack_by_pcs(&(struct hook){.frame = hook_frame,
+                                  .caller = machine_strip(*(const uintptr_t *)(hook_frame.fp + sizeof(uintptr_t)))});
 }

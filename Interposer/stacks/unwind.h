@@ -1,7 +1,7 @@
 /*
  * Unwinding: who called the hook, out to the thread's start.
  *
- * One function hides three unwinders: our own (x86_64/unwind_own.c, the default where it exists), frame pointers, and
+ * One function hides three unwinders: our own (unwind_own.h, the default where it exists), frame pointers, and
  * libunwind (libunwind.c), which is also the oracle of HEAPSUM_VERIFY.
  */
 #ifndef HEAPSUM_UNWIND_H
@@ -30,17 +30,18 @@ bool unwind_is_plain(void);
 
 /* The stack that called the hook with this frame, if unwind_is_plain() but the memo alone can't answer: after a C++
  * runtime's operator new, or if a frame needs the interpreter. */
-uint32_t unwind_plainly_slowly(uintptr_t hook_frame);
+uint32_t unwind_plainly_slowly(struct machine_frame hook_frame);
 
 /* The same for any caller, nearly always by the memo. A hook has a frame pointer, so its caller's frame pointer and
  * return address lie at its frame. */
-static inline __attribute__((always_inline)) uint32_t unwind_plainly(uintptr_t hook_frame) {
+static inline __attribute__((always_inline)) uint32_t unwind_plainly(struct machine_frame hook_frame) {
     uint32_t stack = 0;
 #ifdef OWN_UNWINDER
-    const uintptr_t *frame = (const uintptr_t *)hook_frame;
-    if (likely(!caller_is_runtime(frame[1]))) {
-        stack = memo_usual(&local.scratch->memory, frame[1], hook_frame + 2 * sizeof *frame);
-        if (unlikely(stack == 0)) stack = memo_stack(local.scratch, frame[1], hook_frame + 2 * sizeof *frame, frame[0]);
+    const uintptr_t *frame = (const uintptr_t *)hook_frame.fp, sp = machine_caller_sp(hook_frame),
+                    pc = machine_strip(frame[1]);
+    if (likely(!caller_is_runtime(pc))) {
+        stack = memo_usual(&local.scratch->memory, pc, sp);
+        if (unlikely(stack == 0)) stack = memo_stack(local.scratch, pc, sp, frame[0]);
     }
 #endif
     return likely(stack != 0) ? stack : unwind_plainly_slowly(hook_frame);

@@ -19,9 +19,10 @@ struct pcs {
 };
 
 /* The state of the hook's caller after the call, from the hook's frame. The hook has a frame pointer, because it uses
- * __builtin_frame_address. */
-static inline struct machine_state own_caller(uintptr_t hook_frame) {
-    return (struct machine_state){.pc = word_at(hook_frame + 8), .sp = hook_frame + 16, .fp = word_at(hook_frame)};
+ * MACHINE_FRAME. */
+static inline struct machine_state own_caller(struct machine_frame hook_frame) {
+    return state_of_caller(
+        machine_strip(word_at(hook_frame.fp + 8)), machine_caller_sp(hook_frame), word_at(hook_frame.fp));
 }
 
 /* Unwinds by the rule cache alone: for signal handlers inside hooks, and if the memo can't answer. False if a frame

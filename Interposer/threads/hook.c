@@ -3,4 +3,4 @@
  */
 #include "threads/hook.h"
 
-_Alignas(HEAP_PAGE_BYTES) union hook_live hook_live;
+_Alignas(MACHINE_PAGE_MOST) union hook_live hook_live;

@@ -16,16 +16,16 @@
 #define HOOK __attribute__((used, visibility("hidden")))
 
 /* For use in a hook: its frame, where its caller's frame pointer and return address are; and its return address. */
-#define HOOK_FRAME ((uintptr_t)__builtin_frame_address(0))
+#define HOOK_FRAME MACHINE_FRAME
 #define HOOK_CALLER ((uintptr_t)__builtin_return_address(0))
 
 /* One hook in progress. It lives on the hook's own stack frame. */
 struct hook {
-    uint32_t level;   /* 0, or the number of hooks that a signal handler interrupted */
-    uint32_t stack;   /* set by hook_stack */
-    uintptr_t frame;  /* HOOK_FRAME */
-    uintptr_t caller; /* HOOK_CALLER */
-    bool ours;        /* the recorder's own call: its block is flagged as such, and is no event */
+    uint32_t level;             /* 0, or the number of hooks that a signal handler interrupted */
+    uint32_t stack;             /* set by hook_stack */
+    struct machine_frame frame; /* HOOK_FRAME */
+    uintptr_t caller;           /* HOOK_CALLER */
+    bool ours;                  /* the recorder's own call: its block is flagged as such, and is no event */
 };
 
 /*
@@ -38,7 +38,7 @@ extern HIDDEN union hook_live {
         uint64_t word; /* the number of the image while this process may book into it; else 0, or one of those below */
         uint32_t home; /* the process that this memory belongs to; 0: not known yet */
     };
-    uint8_t page[HEAP_PAGE_BYTES];
+    uint8_t page[MACHINE_PAGE_MOST];
 } hook_live;
 
 /* Nothing is recorded: hooks of the common functions pass their calls on at once. No block is the arena's. */
@@ -71,21 +71,21 @@ static inline __attribute__((always_inline)) bool hook_is_plain(uint64_t word) {
 
 /* After hook_is_plain: enters a hook if this thread is in none. If it returns false, call hook_enter. `frame` is
  * HOOK_FRAME. */
-static inline __attribute__((always_inline)) bool hook_enter_idle(uintptr_t frame) {
+static inline __attribute__((always_inline)) bool hook_enter_idle(struct machine_frame frame) {
     if (unlikely(local.busy != LOCAL_IDLE)) return false;
-    local.owners[0] = frame;
+    local.owners[0] = frame.fp;
     fence_compiler(); /* a signal handler that runs in between finds the level free, and leaves it free */
     local.level = 1;
     return true;
 }
 
 /* Both of them. */
-static inline __attribute__((always_inline)) bool hook_enter_plainly(uintptr_t frame) {
+static inline __attribute__((always_inline)) bool hook_enter_plainly(struct machine_frame frame) {
     return hook_is_plain(hook_word()) && hook_enter_idle(frame);
 }
 
 /* The same in a sampled recording. */
-static inline __attribute__((always_inline)) bool hook_enter_sampled(uintptr_t frame) {
+static inline __attribute__((always_inline)) bool hook_enter_sampled(struct machine_frame frame) {
     return hook_word() == local.sampled && hook_enter_idle(frame);
 }
 

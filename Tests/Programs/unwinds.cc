@@ -11,7 +11,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 #include <map>
 #include <memory>
 #include <pthread.h>
@@ -105,10 +107,21 @@ static __attribute__((noinline)) void with_alloca(int depth) {
 }
 
 // A frame that must lie on 32 bytes: the compiler realigns the stack.
-__attribute__((target("avx"), noinline)) static void with_aligned_frame(int depth) {
+#if defined(__x86_64__)
+__attribute__((target("avx"), noinline))
+#else
+__attribute__((noinline))
+#endif
+static void
+with_aligned_frame(int depth) {
+#if defined(__x86_64__)
     alignas(32) volatile float lanes[8];
     __m256 value = _mm256_set1_ps(float(depth));
     _mm256_store_ps(const_cast<float *>(lanes), value);
+#else
+    alignas(64) volatile float lanes[16];
+    lanes[next_random() % 16] = float(depth);
+#endif
     touch();
     if (depth > 0) with_aligned_frame(depth - 1);
     __asm__ volatile("" : : "r"(lanes) : "memory");
@@ -179,7 +192,11 @@ int main(int count, char **arguments) {
     sigaction(SIGUSR1, &action, nullptr);
     action.sa_flags = SA_ONSTACK;
     sigaction(SIGWINCH, &action, nullptr);
-    bool avx = __builtin_cpu_supports("avx");
+#if defined(__x86_64__)
+    bool aligned = __builtin_cpu_supports("avx");
+#else
+    bool aligned = true;
+#endif
     for (int round = 0; round < rounds; round++) {
         switch (next_random() % 9) {
             case 0: with_callbacks(); break;
@@ -189,7 +206,7 @@ int main(int count, char **arguments) {
             case 4: with_signal(SIGWINCH); break;
             case 5: with_alloca(int(next_random() % 20)); break;
             case 6:
-                if (avx) with_aligned_frame(int(next_random() % 8));
+                if (aligned) with_aligned_frame(int(next_random() % 8));
                 break;
             case 7: with_coroutines(); break;
             default: with_templates<std::string>(int(next_random() % 8));

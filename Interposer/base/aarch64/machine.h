@@ -22,10 +22,49 @@
 /* The flag that libc adds to each action: none, because handlers return through the vDSO. */
 #define MACHINE_SA_RESTORER 0
 
+/* A call puts the return address into a register, and the function saves it where it likes. */
+#define MACHINE_HAS_LINK_REGISTER 1
+
+/* Our own unwinder supports this architecture, and is the default. */
+#define OWN_UNWINDER 1
+
 /* Adds to a word that only this thread writes, or subtracts. Atomic, so that a signal handler of this thread may do so
  * too. */
 #define add_alone(p, v) ((void)__atomic_fetch_add((p), (v), __ATOMIC_RELAXED))
 #define subtract_alone(p, v) ((void)__atomic_fetch_sub((p), (v), __ATOMIC_RELAXED))
+
+/* DWARF's numbers of the frame pointer, the link register and the stack pointer; ours of the pc, which has none; and
+ * the number of all registers that matter. */
+enum { DWARF_FP = 29, DWARF_LR = 30, DWARF_SP = 31, DWARF_PC = 32, DWARF_REGISTERS = 33 };
+
+/* Where the kernel saves registers, from the stack pointer at a signal handler's return: x0 and on, x29, x30, the stack
+ * pointer and the pc (struct rt_sigframe: a siginfo_t of 128 bytes, then the ucontext_t). */
+#define SIGNAL_FRAME_REGISTERS 312
+#define SIGNAL_FRAME_FP (SIGNAL_FRAME_REGISTERS + 8 * DWARF_FP)
+#define SIGNAL_FRAME_LR (SIGNAL_FRAME_REGISTERS + 8 * DWARF_LR)
+#define SIGNAL_FRAME_SP (SIGNAL_FRAME_REGISTERS + 8 * DWARF_SP)
+#define SIGNAL_FRAME_PC (SIGNAL_FRAME_REGISTERS + 8 * DWARF_PC)
+
+/* A function's frame, as far as its caller's registers are found by it: the frame pointer points to the caller's frame
+ * pointer, and the return address lies above that. Where the frame ends only the compiler knows, because it puts
+ * those two at any place of the frame. */
+struct machine_frame {
+    uintptr_t fp, sp;
+};
+#define MACHINE_FRAME ((struct machine_frame){(uintptr_t)__builtin_frame_address(0), (uintptr_t)__builtin_dwarf_cfa()})
+/* The caller's stack pointer after the call. */
+static inline uintptr_t machine_caller_sp(struct machine_frame frame) { return frame.sp; }
+
+/* A return address as a pc: without the signature that pointer authentication may have put into its upper bits.
+ * xpaclri, written as the hint that it is: processors without pointer authentication do nothing. */
+static inline uintptr_t machine_strip(uintptr_t return_address) {
+    register uintptr_t x30 __asm__("x30") = return_address;
+    __asm__("hint #7" : "+r"(x30));
+    return x30;
+}
+
+/* The largest page that a kernel may have: the others are of 4 and 16 KB. */
+#define MACHINE_PAGE_MOST 65536u
 
 /* memcpy and memset, byte by byte, without a loop that a compiler would turn into a call of them. */
 static inline void machine_copy(void *to, const void *from, size_t bytes) {

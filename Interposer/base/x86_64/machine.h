@@ -33,10 +33,29 @@
 #define add_alone(p, v) __asm__("addq %1, %0" : "+m"(*(p)) : "er"((uint64_t)(v)))
 #define subtract_alone(p, v) __asm__("subq %1, %0" : "+m"(*(p)) : "er"((uint64_t)(v)))
 
+/* DWARF's numbers of the frame pointer, the stack pointer and the pc (the return address's), and of all registers that
+ * matter. */
+enum { DWARF_FP = 6, DWARF_SP = 7, DWARF_PC = 16, DWARF_REGISTERS = 17 };
+
 /* Where the kernel saves registers, from the stack pointer at a signal handler's return (struct ucontext_t). */
-#define SIGNAL_FRAME_RBP 120
-#define SIGNAL_FRAME_RSP 160
-#define SIGNAL_FRAME_RIP 168
+#define SIGNAL_FRAME_FP 120
+#define SIGNAL_FRAME_SP 160
+#define SIGNAL_FRAME_PC 168
+
+/* A function's frame, as far as its caller's registers are found by it: the frame pointer points to the caller's frame
+ * pointer, and the return address lies above that. */
+struct machine_frame {
+    uintptr_t fp;
+};
+#define MACHINE_FRAME ((struct machine_frame){(uintptr_t)__builtin_frame_address(0)})
+/* The caller's stack pointer after the call. */
+static inline uintptr_t machine_caller_sp(struct machine_frame frame) { return frame.fp + 16; }
+
+/* A return address as a pc: the same. */
+static inline uintptr_t machine_strip(uintptr_t return_address) { return return_address; }
+
+/* The largest page that a kernel may have. */
+#define MACHINE_PAGE_MOST 4096u
 
 /* memcpy and memset. */
 static inline void machine_copy(void *to, const void *from, size_t bytes) {

@@ -1,16 +1,12 @@
 /*
- * Makes rules from call frame information: a row of .eh_frame is put into one word if it has one of the few forms that
- * nearly all code has.
+ * x86-64: makes rules from call frame information: a row of .eh_frame is put into one word if it has one of the few
+ * forms that nearly all code has.
  */
 #include "stacks/rules.h"
 
 #include <string.h>
 
-#include "base/atomics.h"
 #include "base/symbols.h"
-#include "stacks/modules.h"
-
-_Alignas(64) uint64_t rule_cache[RULE_WAYS << RULE_SETS_LOG2];
 
 enum { RBP = 6, RSP = 7, RIP = 16 };
 
@@ -61,10 +57,9 @@ static bool is_signal_return(uintptr_t address) {
     return memory_fetch(bytes, address, sizeof bytes) && memcmp(bytes, instructions, sizeof bytes) == 0;
 }
 
-static uint64_t make(uintptr_t pc, struct cfi_space *space) {
+uint64_t rule_of_code(uintptr_t pc, struct cfi_space *space) {
     const uint64_t interpret = rule_make(RULE_INTERPRET, 0, 0);
-    if (!cfi_find_row(pc, space))
-        return is_signal_return(pc + 1) ? rule_make(RULE_SIGNAL, 0, 0) : rule_make(RULE_GUESS, 16, 16);
+    if (!cfi_find_row(pc, space)) return is_signal_return(pc + 1) ? rule_make(RULE_SIGNAL, 0, 0) : rule_guess();
     const struct cfi_row *row = &space->row;
     const struct cfi_rule *back = &row->registers[row->return_register];
     if (back->kind == CFI_UNDEFINED) return rule_make(RULE_END, 0, 0);
@@ -72,12 +67,12 @@ static uint64_t make(uintptr_t pc, struct cfi_space *space) {
     if (row->is_signal_frame) {
         bool known = row->cfa_expression != NULL
             && is_register_offset(row->cfa_expression, row->cfa_offset, RSP, true, &offset)
-            && offset == SIGNAL_FRAME_RSP;
+            && offset == SIGNAL_FRAME_SP;
         known = known && back->kind == CFI_EXPRESSION
-            && is_register_offset(back->expression, back->value, RSP, false, &offset) && offset == SIGNAL_FRAME_RIP;
+            && is_register_offset(back->expression, back->value, RSP, false, &offset) && offset == SIGNAL_FRAME_PC;
         const struct cfi_rule *fp = &row->registers[RBP];
         known = known && fp->kind == CFI_EXPRESSION
-            && is_register_offset(fp->expression, fp->value, RSP, false, &offset) && offset == SIGNAL_FRAME_RBP;
+            && is_register_offset(fp->expression, fp->value, RSP, false, &offset) && offset == SIGNAL_FRAME_FP;
         return known ? rule_make(RULE_SIGNAL, 0, 0) : interpret;
     }
     if (row->return_register != RIP || back->kind != CFI_OFFSET || back->value != -8) return interpret;
@@ -97,34 +92,4 @@ static uint64_t make(uintptr_t pc, struct cfi_space *space) {
     uint32_t saved;
     if (kind == RULE_INTERPRET || !fits(offset) || !saved_fp(row, &saved)) return interpret;
     return rule_make(kind, offset, saved);
-}
-
-/* The way for a new rule: an empty one, or a random one. */
-static uint64_t *way_for(uint64_t mixed) {
-    uint64_t *set = &rule_cache[(mixed >> (RULE_PC_BITS - RULE_SETS_LOG2)) * RULE_WAYS];
-    for (uint32_t i = 0; i < RULE_WAYS; i++)
-        if (load_relaxed(&set[i]) == 0) return &set[i];
-    return &set[mixed % RULE_WAYS];
-}
-
-uint64_t rule_find(uintptr_t pc, struct cfi_space *space) {
-    uint32_t generation = loader_generation();
-    uint64_t rule = make(pc, space);
-    /* If a module was unloaded meanwhile, the rule is dropped. A guess for code outside of all modules is not kept: a
-     * JIT compiler may put other code there. */
-    if (rule_kind(rule) != RULE_GUESS || loader_start_of(pc) != 0) {
-        uint64_t mixed = rule_mixed(pc), *way = way_for(mixed);
-        store_relaxed(way, mixed << RULE_BITS | rule);
-        if (loader_generation() != generation) store_relaxed(way, 0);
-    }
-    return rule;
-}
-
-uint32_t rules_generation = 1; /* loader_changes' first */
-
-/* Two threads may do this at once: a rule that is forgotten needlessly is found again. */
-void rules_renew(void) {
-    uint32_t now = loader_generation();
-    for (size_t i = 0; i < sizeof rule_cache / sizeof rule_cache[0]; i++) store_relaxed(&rule_cache[i], 0);
-    store_release(&rules_generation, now); /* partner: rules_check's acquire */
 }

@@ -1,6 +1,6 @@
 /*
- * Our own unwinder for x86-64, without its memo: a step from frame to frame by each kind of rule, and the walks without
- * a memo.
+ * Our own unwinder for x86-64, without its memo: a step from frame to frame by each kind of rule, and the walks by the
+ * interpreter and by frame pointers.
  */
 #include "stacks/unwind_own.h"
 
@@ -32,9 +32,9 @@ static enum step step_to(struct machine_state *state, uintptr_t cfa, uintptr_t s
 
 static enum step step_out_of_signal(struct machine_state *state, struct cfi_bounds *bounds) {
     uintptr_t sp = state->sp;
-    if (!readable(bounds, sp, sp + SIGNAL_FRAME_RIP)) return STEP_NOWHERE;
+    if (!readable(bounds, sp, sp + SIGNAL_FRAME_PC)) return STEP_NOWHERE;
     *state = (struct machine_state){
-        word_at(sp + SIGNAL_FRAME_RIP), word_at(sp + SIGNAL_FRAME_RSP), word_at(sp + SIGNAL_FRAME_RBP)};
+        word_at(sp + SIGNAL_FRAME_PC), word_at(sp + SIGNAL_FRAME_SP), word_at(sp + SIGNAL_FRAME_FP)};
     if (!holds(*bounds, state->sp)) *bounds = bounds_of_stack(state->sp); /* the handler ran on its own stack */
     return state->sp % 8 == 0 ? STEP_EXACT : STEP_NOWHERE;
 }
@@ -79,23 +79,6 @@ enum step step(struct machine_state *state, uint64_t rule, struct cfi_bounds *bo
 
 /* ---- Without a memo ---------------------------------------------------------------------------------- */
 
-bool own_walk(struct machine_state state, struct pcs *pcs, struct cfi_space *cfi) {
-    struct cfi_bounds bounds = bounds_of_stack(state.sp);
-    bool exact = false;
-    rules_check();
-    pcs->complete = false;
-    for (pcs->count = 0; pcs->count < pcs->most;) {
-        uint64_t rule = rule_for(state.pc - !exact, cfi);
-        pcs->values[pcs->count++] = (void *)(state.pc + exact);
-        enum step result = step(&state, rule, &bounds);
-        if (result == STEP_INTERPRET) return false;
-        exact = result == STEP_EXACT;
-        pcs->complete = result == STEP_END;
-        if (result == STEP_NOWHERE || result == STEP_END) break;
-    }
-    return true;
-}
-
 /* Captures the registers that calls preserve, for the interpreter, which starts right here. */
 #define CAPTURE(registers) \
     __asm__ volatile("movq %%rbx, 24(%0)\n\tmovq %%rbp, 48(%0)\n\tmovq %%rsp, 56(%0)\n\t" \
@@ -116,7 +99,7 @@ __attribute__((noinline)) void own_interpret(struct pcs *pcs, struct cfi_space *
         pcs->values[pcs->count++] = (void *)(pc + exact);
         if (!cfi_find_row(pc - !exact, cfi)) {
             struct machine_state state = {pc, sp, registers.values[6]};
-            enum step result = step(&state, rule_make(RULE_GUESS, 16, 16), &bounds);
+            enum step result = step(&state, rule_guess(), &bounds);
             pcs->complete = result == STEP_END;
             if (result != STEP_DONE) break;
             exact = false;
@@ -146,29 +129,11 @@ void own_follow_frame_pointers(struct machine_state state, struct pcs *pcs) {
             break;
         }
         if (state.fp % 8 != 0 || state.fp < state.sp || !holds(bounds, state.fp) || !holds(bounds, state.fp + 8)) break;
-        state = own_caller(state.fp);
+        state = own_caller((struct machine_frame){state.fp});
         if (state.pc == 0) {
             pcs->complete = true;
             break;
         }
         if (!is_return_address(state.pc)) break;
     }
-}
-
-bool own_skip_operators(struct machine_state *state, struct cfi_space *cfi) {
-    /* the hooks that this looks for are a few frames away, in stack memory that is in use */
-    struct cfi_bounds bounds = {state->sp, state->sp + HEAP_PAGE_BYTES};
-    struct machine_state at = *state;
-    bool met_hook = false;
-    rules_check();
-    /* At most: the runtime's operator, and one or two of this library's hooks (operator new[] jumps to operator
-     * new). */
-    for (int steps = 0; steps < 6; steps++) {
-        bool own = caller_is_own(at.pc);
-        if (own) met_hook = true;
-        else if (met_hook || !caller_is_runtime(at.pc)) break;
-        if (!step_plainly(&at, rule_for(at.pc - 1, cfi), bounds.high)) return false;
-    }
-    if (met_hook) *state = at;
-    return met_hook;
 }

@@ -1,5 +1,5 @@
 /*
- * Return addresses on x86-64: the forms of `call` (Intel SDM, volume 2, CALL), and which memory is executable.
+ * Return addresses: whether a call precedes them, and which memory is executable.
  */
 #include "stacks/return_address.h"
 
@@ -12,53 +12,17 @@
 #include "image/image.h"
 #include "stacks/cfi.h"
 
-/* ---- Calls ------------------------------------------------------------------------------------------------- */
-
-#define CALL_MOST 7 /* bytes of the longest call, without prefixes */
-
-/* Whether a call through a register or a word of memory (FF /2), `length` bytes long, ends at `end`. */
-static bool is_indirect(const uint8_t *end, int length) {
-    const uint8_t *at = end - length;
-    if (at[0] != 0xFF || (at[1] & 0x38) != 0x10) return false;
-    uint32_t mode = at[1] >> 6, base = at[1] & 7;
-    int bytes = 2;
-    if (mode != 3 && base == 4) { /* with a scaled index; a base of 5 means no base, and a displacement */
-        bytes++;
-        if (mode == 0 && (at[2] & 7) == 5) bytes += 4;
-    } else if (mode == 0 && base == 5) { /* relative to the instruction pointer */
-        bytes += 4;
-    }
-    bytes += mode == 1 ? 1 : mode == 2 ? 4 : 0;
-    return bytes == length;
-}
-
 enum call { CALL_NONE, CALL_DIRECT, CALL_INDIRECT };
 
-/* The call that ends at the address, and the target if it is direct. */
-static enum call call_before(uintptr_t address, uintptr_t *target) {
-    uint8_t bytes[CALL_MOST];
-    if (!memory_fetch(bytes, address - CALL_MOST, CALL_MOST)) return CALL_NONE;
-    const uint8_t *end = bytes + CALL_MOST;
-    for (int length = 2; length <= CALL_MOST; length++)
-        if (is_indirect(end, length)) return CALL_INDIRECT;
-    if (end[-5] != 0xE8) return CALL_NONE;
-    int32_t distance;
-    memcpy(&distance, end - 4, sizeof distance);
-    *target = address + (uintptr_t)(intptr_t)distance;
-    return CALL_DIRECT;
-}
+/* call_before(): the call that ends at an address, and its target if it is direct. is_jump(): whether a function begins
+ * with a jump: an entry of a PLT, or a thunk. */
+#if defined(__x86_64__)
+#include "stacks/x86_64/calls.h"
+#elif defined(__aarch64__)
+#include "stacks/aarch64/calls.h"
+#endif
 
 static bool is_code_of_module(uintptr_t address) { return loader_guess(address) == GUESS_CODE; }
-
-/* Whether a function begins with a jump, maybe after an endbr64: an entry of a PLT, or a thunk. */
-static bool is_jump(uintptr_t function) {
-    static const uint8_t endbr64[] = {0xF3, 0x0F, 0x1E, 0xFA};
-    uint8_t bytes[8];
-    if (!memory_fetch(bytes, function, sizeof bytes)) return false;
-    const uint8_t *at = memcmp(bytes, endbr64, sizeof endbr64) == 0 ? bytes + sizeof endbr64 : bytes;
-    if (*at == 0xF2) at++; /* bnd */
-    return *at == 0xE9 || *at == 0xEB || (at[0] == 0xFF && (at[1] & 0x38) == 0x20);
-}
 
 /* ---- Code of no module ------------------------------------------------------------------------------------- */
 
