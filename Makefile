@@ -43,7 +43,7 @@ ALLOCATORS = $(patsubst %,$(BUILD)/lib/heapsum/libheapsum-%.so,jemalloc tcmalloc
 MAPPINGS = $(BUILD)/lib/heapsum/libheapsum-mappings.so
 SMALL_LIBRARY_LDFLAGS = -shared -Wl,-soname,$(@F) -Wl,-z,now -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state
 
-.PHONY: all library tools demo-tools examples demo test test-browser stories test-programs test-leaks test-attach test-stacks test-kills test-fleet test-mcp test-older-glibc test-packages stage deb tarball wheel release install-ready fuzz soak bench bench-recording bench-against install clean packages lint format
+.PHONY: all library tools demo-tools examples demo test test-browser stories test-programs test-leaks test-attach test-stacks test-kills test-fleet test-mcp test-python test-older-glibc test-packages stage deb tarball wheel release install-ready fuzz soak bench bench-recording bench-against install clean packages lint format
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -173,6 +173,11 @@ test-fleet: packages
 test-mcp: packages
 	@$(MAKE) --no-print-directory all examples
 	@scripts/test-mcp $(BUILD)/bin .build/examples
+
+# heaprun --python beside memray, for each CPython of the path, in virtual environments. A minute for each.
+test-python: packages
+	@$(MAKE) --no-print-directory all
+	@scripts/test-python $(BUILD)/bin
 
 # Verdicts on working programs, compared with what they free later. Some minutes; ONLY='redis*' chooses rows.
 test-leaks: packages
