@@ -48,7 +48,7 @@ STATIC_OPTIONS = $(BUILD)/lib/heapsum/static.options
 STATIC_SOURCES = Interposer/static/program.c $(filter-out $(addprefix Interposer/,base/loader.c base/musl.c base/scope.c base/walk.c hooks/hooks_cxx.c),$(LIBRARY_SOURCES))
 SMALL_LIBRARY_LDFLAGS = -shared -Wl,-soname,$(@F) -Wl,-z,now -Wl,--push-state,--no-as-needed -l:libdl.so.2 -Wl,--pop-state
 
-.PHONY: all library shared library-aarch64 tools demo-tools examples demo test test-browser stories test-programs test-leaks test-attach test-mappings test-stacks test-kills test-fleet test-mcp test-everywhere test-older-glibc test-packages stage deb tarball wheel release install-ready fuzz soak bench bench-recording bench-against install clean packages lint format
+.PHONY: all library shared library-aarch64 tools demo-tools examples demo test test-browser stories test-programs test-leaks test-attach test-mappings test-stacks test-kills test-fleet test-mcp test-python test-everywhere test-older-glibc test-packages stage deb tarball wheel release install-ready fuzz soak bench bench-recording bench-against install clean packages lint format
 .DELETE_ON_ERROR:
 
 all: library tools
@@ -188,6 +188,11 @@ test-fleet: packages
 test-mcp: packages
 	@$(MAKE) --no-print-directory all examples
 	@scripts/test-mcp $(BUILD)/bin .build/examples
+
+# heaprun --python beside memray, for each CPython of the path, in virtual environments. A minute for each.
+test-python: packages
+	@$(MAKE) --no-print-directory all
+	@scripts/test-python $(BUILD)/bin
 
 # Verdicts on working programs, compared with what they free later. Some minutes; ONLY='redis*' chooses rows.
 test-leaks: packages

@@ -21,6 +21,7 @@ struct options {
     bool verify;        /* compare our unwinder with libunwind, at each stack */
     bool check;         /* check the recorder's invariants, at each event */
     bool threads;       /* root each stack in its thread */
+    bool python;        /* put Python frames among the C frames */
     bool mappings;      /* book what the program maps itself */
     bool dormant;       /* record nothing until asked to */
     bool tells_end;     /* heaprun traces this program, to look for lost blocks at its end */

@@ -24,9 +24,11 @@
 #include "heap_sampling.h" /* HEAP_SAMPLE_MOST; what a recorded block counts for */
 
 #define HEAP_MAGIC 0x0A6D757370616568ull /* the bytes "heapsum\n" */
-#define HEAP_VERSION 3u
-/* The previous versions. Version 2 has no sampling: its header ends before `sample_interval`. The header of version 1
- * is shorter still (HEAP_HEADER_1_BYTES), and its stacks are heap_stack_1 entries. */
+#define HEAP_VERSION 4u
+/* The previous versions. Version 3 has no Python: its header ends before `python`. Version 2 has no sampling: its
+ * header ends before `sample_interval`. The header of version 1 is shorter still (HEAP_HEADER_1_BYTES), and its stacks
+ * are heap_stack_1 entries. */
+#define HEAP_VERSION_3 3u
 #define HEAP_VERSION_2 2u
 #define HEAP_VERSION_1 1u
 #define HEAP_BYTE_ORDER 0x01020304u
@@ -251,6 +253,7 @@ static inline uint64_t heap_tick_milliseconds(uint32_t tick) { /* the first mill
 #define HEAP_FRAME_MODULE_SHIFT 48
 #define HEAP_FRAME_OFFSET_MASK 0xFFFFFFFFFFFFull
 #define HEAP_MODULE_NONE 0u        /* no module was at the address; the offset is the absolute address */
+#define HEAP_MODULE_PYTHON 0xFFFCu /* a Python function: the offset names it and its line, as heap_python_frame */
 #define HEAP_MODULE_TAG 0xFFFDu    /* a root frame: the offset is a tag's text, as heap_tag_frame makes it */
 #define HEAP_MODULE_THREAD 0xFFFEu /* a root frame: the offset is the thread's tid */
 #define HEAP_MODULE_CUT 0xFFFFu    /* frames are missing here: the offset says why */
@@ -282,6 +285,28 @@ static inline struct heap_string heap_tag_string(uint64_t frame) {
     struct heap_string text = {(uint32_t)(heap_frame_offset(frame) >> 16), (uint32_t)(frame & 0xFFFF)};
     return text;
 }
+
+/*
+ * A Python function (heaprun --python). Its record lies in STRINGS, at any offset. In a frame that offset is in the
+ * upper 32 bits of the frame's offset, and in the lower 16 how many lines after the function's first its line is, plus
+ * one; 0: the line is not known. Record 0: the function is not known, because the process has more than
+ * HEAP_PYTHON_FUNCTIONS_MOST functions and files, or STRINGS is full.
+ */
+#define HEAP_PYTHON_FUNCTIONS_MOST 32768u
+#define HEAP_PYTHON_LINES_MOST 0xFFFFu
+#define HEAP_PYTHON_FILE_BYTES 1023u
+#define HEAP_PYTHON_NAME_BYTES 255u
+struct heap_python_function {
+    struct heap_string file; /* as Python names it (co_filename): a path, or a text such as "<string>" */
+    struct heap_string name; /* the qualified one (co_qualname) */
+    uint32_t first_line;
+    uint32_t reserved;
+};
+static inline uint64_t heap_python_frame(uint32_t record, uint32_t line) {
+    return heap_frame_make(HEAP_MODULE_PYTHON, (uint64_t)record << 16 | line);
+}
+static inline uint32_t heap_python_record(uint64_t frame) { return (uint32_t)(heap_frame_offset(frame) >> 16); }
+static inline uint32_t heap_python_line(uint64_t frame) { return (uint32_t)(frame & 0xFFFF); }
 
 /*
  * One entry of the stack tree. A parent is an older entry: its number is lower. If two threads insert the same frame at
@@ -838,9 +863,13 @@ struct heap_header {
     uint64_t gone_stacks;    /* packed: stacks folded into the row of HEAP_CUT_GONE */
     /* mean bytes between two sampled ones (heap_sampling.h), at most HEAP_SAMPLE_MOST; 0: every block was booked */
     uint64_t sample_interval;
+    /* Py_Version of the CPython whose frames were looked for (its lowest bit is set; 1: before 3.11); 0: none */
+    uint32_t python;
+    uint32_t unmixed_stacks; /* allocations whose Python frames could not be read, or don't fit the C frames */
 };
 
-/* A header of version 2 is the same up to here. */
+/* A header of version 3, and one of version 2, are the same up to here. */
+#define HEAP_HEADER_3_BYTES 1016u
 #define HEAP_HEADER_2_BYTES 1008u
 /* How a header of version 1 differs: it has fewer losses and sections, and ends after them. Up to its losses it is as
  * above. */
@@ -899,7 +928,9 @@ HEAP_ASSERT(offsetof(struct heap_header, residence) == 288, "header: heaprun wri
 HEAP_ASSERT(offsetof(struct heap_header, losses) == 328, "header");
 HEAP_ASSERT(offsetof(struct heap_header, sections) == 472, "header");
 HEAP_ASSERT(offsetof(struct heap_header, sample_interval) == HEAP_HEADER_2_BYTES, "header of version 2");
-HEAP_ASSERT(sizeof(struct heap_header) == 1016, "header");
+HEAP_ASSERT(offsetof(struct heap_header, python) == HEAP_HEADER_3_BYTES, "header of version 3");
+HEAP_ASSERT(sizeof(struct heap_header) == 1024, "header");
+HEAP_ASSERT(sizeof(struct heap_python_function) == 24, "Python function");
 HEAP_ASSERT(
     HEAP_SECTIONS_1_OFFSET == offsetof(struct heap_header, losses) + HEAP_LOSSES_1_BYTES, "header of version 1");
 HEAP_ASSERT(HEAP_HEADER_1_BYTES == HEAP_SECTIONS_1_OFFSET + HEAP_SECTIONS_1_COUNT * sizeof(struct heap_section),

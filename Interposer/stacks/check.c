@@ -25,7 +25,7 @@ void check_stack(uint32_t stack) {
     INVARIANT(image.nodes[node].stack == stack);
     for (; node != 0 && node < nodes && depth <= OPTIONS_DEPTH_MOST + 4; depth++) {
         uint32_t module = heap_frame_module(image.nodes[node].frame);
-        bool is_real = module != HEAP_MODULE_NONE && module < HEAP_MODULE_TAG;
+        bool is_real = module != HEAP_MODULE_NONE && module < HEAP_MODULE_PYTHON;
         INVARIANT(!is_real || module < modules);
         if (module == HEAP_MODULE_TAG) check_tag(image.nodes[node].frame, image.nodes[node].parent);
         INVARIANT(image.nodes[node].parent < node);

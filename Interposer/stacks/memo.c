@@ -309,13 +309,13 @@ static inline __attribute__((always_inline)) bool adopt(
     return true;
 }
 
-static uint32_t give_up(struct memo *memo, uintptr_t innermost) {
+static bool give_up(struct memo *memo, uintptr_t innermost) {
     memo->deep_low = memo->bounds.low;
     memo->deep_skips = 1;
     memo->deep_sp = innermost;
     memo->bounds.low = innermost + 1;
     memo->count = memo->outer = 0;
-    return 0;
+    return false;
 }
 
 /* Remembers where the last stack's leaf joined the memo. A signal handler may leave by longjmp in the middle, so the pc
@@ -345,22 +345,23 @@ static inline __attribute__((always_inline)) enum step step_by_any(
 
 /* ---- A stack -------------------------------------------------------------------------------------------------- */
 
-uint32_t memo_stack(struct scratch *scratch, const uintptr_t leaf_pc, const uintptr_t leaf_sp, uintptr_t fp) {
+/* Finds the frames. False if the memo can't answer. */
+static inline __attribute__((always_inline)) bool walk(struct scratch *scratch, const uintptr_t leaf_pc,
+    const uintptr_t leaf_sp, uintptr_t fp, struct pc_entry *leaf_entry) {
     struct memory *memory = &scratch->memory;
     struct memo *memo = memory->memo;
     if (unlikely(memo == NULL) || unlikely(leaf_sp - memo->bounds.low >= memo->bounds.high - memo->bounds.low)
         || unlikely(memory->generation != loader_generation()))
         memo = memo_for(memory, leaf_sp);
-    if (unlikely(memo == NULL)) return 0;
+    if (unlikely(memo == NULL)) return false;
     if (unlikely(memo->tag != local.tag)) retag(memo);
     uintptr_t high = memo->bounds.high;
     struct machine_state state = state_of_caller(leaf_pc, leaf_sp, fp);
     const struct pc_entry leaf = known_pc(scratch, leaf_pc - 1);
     uint32_t fresh = 0, joined = 0; /* fresh frames, and the memo's entries outside them */
-    bool is_usual = rule_kind(leaf.word) == RULE_SP;
     if (unlikely(!step_plainly(&state, leaf.word, high))) {
         enum step result = step_by_any(&state, leaf.word, memo, &high);
-        if (result == STEP_INTERPRET || result == STEP_EXACT) return 0;
+        if (result == STEP_INTERPRET || result == STEP_EXACT) return false;
         if (result != STEP_DONE) {
             begin(memo, result == STEP_NOWHERE);
             goto found;
@@ -390,7 +391,7 @@ uint32_t memo_stack(struct scratch *scratch, const uintptr_t leaf_pc, const uint
         enum step result = step_by_any(&state, entry.word, memo, &high);
         exact = result == STEP_EXACT;
         if (result == STEP_DONE || exact) continue;
-        if (result == STEP_INTERPRET) return 0;
+        if (result == STEP_INTERPRET) return false;
         /* without tables in libc, only the pc decided it */
         if (result == STEP_END && loader_has_musl()) frame->rule = rule_make(RULE_END, 0, 0);
         begin(memo, result == STEP_NOWHERE);
@@ -403,8 +404,26 @@ uint32_t memo_stack(struct scratch *scratch, const uintptr_t leaf_pc, const uint
 found:
     memo->outer = joined;
     memo->leaf_pc = leaf_pc;
+    *leaf_entry = leaf;
+    return true;
+}
+
+bool memo_walk(struct scratch *scratch, uintptr_t pc, uintptr_t sp, uintptr_t fp, uint64_t *leaf) {
+    struct pc_entry entry;
+    if (!walk(scratch, pc, sp, fp, &entry)) return false;
+    *leaf = entry.id;
+    return true;
+}
+
+uint32_t memo_stack(struct scratch *scratch, const uintptr_t leaf_pc, const uintptr_t leaf_sp, uintptr_t fp) {
+    struct pc_entry leaf;
+    if (unlikely(!walk(scratch, leaf_pc, leaf_sp, fp, &leaf))) return 0;
+    struct memory *memory = &scratch->memory;
+    struct memo *memo = memory->memo;
+    const uint32_t joined = memo->outer;
     struct memo_frame *outer = FRAME(memo, joined - 1);
-    if (likely(is_usual) && likely(outer->flags == 0) && likely(joined > 0)) keep_leaf(memory, memo, leaf_sp);
+    if (likely(rule_kind(leaf.word) == RULE_SP) && likely(outer->flags == 0) && likely(joined > 0))
+        keep_leaf(memory, memo, leaf_sp);
     if (likely(outer->leaf_pc == leaf_pc)) return outer->leaf_stack;
     uint64_t hash = tree_hash(outer->hash, leaf.id);
     const struct recent_stack *recent = &memory->recent[hash % RECENT_STACKS];

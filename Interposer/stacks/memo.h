@@ -168,6 +168,10 @@ static inline __attribute__((always_inline)) uint32_t memo_usual(struct memory *
  */
 uint32_t memo_stack(struct scratch *scratch, uintptr_t pc, uintptr_t sp, uintptr_t fp);
 
+/* The first half of it: finds the frames, which are the memo's `outer` outermost entries, and the leaf's frame `*leaf`.
+ * False if the memo can't answer. */
+bool memo_walk(struct scratch *scratch, uintptr_t pc, uintptr_t sp, uintptr_t fp, uint64_t *leaf);
+
 /* Forgets the stacks: the next unwinding starts from scratch. */
 void memory_forget(struct memory *memory);
 

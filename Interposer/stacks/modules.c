@@ -14,6 +14,7 @@
 #include "base/options.h"
 #include "base/symbols.h"
 #include "base/system.h"
+#include "stacks/python_layout.h"
 
 void modules_changed(void) {
     uint32_t now = __atomic_add_fetch(&loader_changes, 1, __ATOMIC_RELEASE); /* partner: loader_generation */
@@ -139,6 +140,7 @@ static uint32_t module_number(const struct loaded *module, char space[PATH_MAX])
     uint8_t id[HEAP_BUILD_ID_BYTES];
     uint32_t id_length = read_build_id(module, id);
     struct file file = file_of(module, id_length != 0, space);
+    if (unlikely(options.python)) python_look(module);
     size_t path_length = strlen(file.path);
     struct heap_section *section = &image.header->sections[HEAP_SECTION_MODULES];
     uint64_t used = load_acquire(&section->used);

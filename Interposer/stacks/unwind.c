@@ -13,6 +13,7 @@
 #include "stacks/libunwind.h"
 #include "stacks/memo.h"
 #include "stacks/modules.h"
+#include "stacks/python.h"
 #include "stacks/rules.h"
 #include "stacks/tags.h"
 #include "stacks/tree.h"
@@ -22,6 +23,7 @@
 void unwind_start(void) {
     callers_know(&callers.own, (uintptr_t)&unwind_start);
     libunwind_start();
+    python_start();
 }
 
 uint32_t unwind_kind(void) {
@@ -163,9 +165,11 @@ uint32_t unwind_stack(const struct hook *hook) {
     uint32_t stack = 0;
 #ifdef OWN_UNWINDER
     if (options.unwinder == HEAP_UNWINDER_OWN && hook->level == 0) {
-        stack = stack_by_memo(hook->frame);
+        if (options.python) stack = python_stack(local.scratch, caller_of(hook->frame, &local.scratch->cfi[0]));
+        const bool is_mixed = stack != 0;
+        if (!is_mixed) stack = stack_by_memo(hook->frame);
         if (options.verify && stack != 0) compare(hook);
-        if (options.check && stack != 0) check_by_walk(hook, stack);
+        if (options.check && stack != 0 && !is_mixed) check_by_walk(hook, stack);
     }
 #endif
     if (stack == 0) stack = stack_by_pcs(hook);
@@ -175,7 +179,8 @@ uint32_t unwind_stack(const struct hook *hook) {
 
 bool unwind_is_plain(void) {
 #ifdef OWN_UNWINDER
-    return options.unwinder == HEAP_UNWINDER_OWN && !options.verify && !options.check && image.header->depth > 0;
+    return options.unwinder == HEAP_UNWINDER_OWN && !options.verify && !options.check && !options.python
+        && image.header->depth > 0;
 #else
     return false;
 #endif

@@ -96,11 +96,11 @@ extension HeapImage {
 
     /// All modules. Entry 0 means "none". Frames name a module by its index.
     ///
-    /// - Complexity: O(modules), of which there are at most 65,533.
+    /// - Complexity: O(modules), of which there are at most 65,532.
     package func modules() -> [Module] {
         var modules = [Module()]
         forEachEntry(of: .modules, as: heap_module.self, from: 1) { index, entry in
-            guard index < Int(HEAP_MODULE_TAG) else { return }
+            guard index < Int(HEAP_MODULE_PYTHON) else { return }
             var module = Module()
             if entry.flags & HEAP_MODULE_READY.rawValue != 0 {
                 module.isKnown = true

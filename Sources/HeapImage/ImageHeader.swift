@@ -14,6 +14,7 @@ extension heap_header {
     static func byteCount(ofVersion version: UInt32) -> Int? {
         switch version {
         case HEAP_VERSION: MemoryLayout<heap_header>.size
+        case HEAP_VERSION_3: Int(HEAP_HEADER_3_BYTES)
         case HEAP_VERSION_2: Int(HEAP_HEADER_2_BYTES)
         case HEAP_VERSION_1: Int(HEAP_HEADER_1_BYTES)
         default: nil
@@ -38,7 +39,12 @@ extension heap_header {
                     from: UnsafeRawBufferPointer(rebasing: bytes[kept ..< Int(HEAP_HEADER_1_BYTES)]))
             }
         }
-        if header.version == HEAP_VERSION_2 { header.sample_interval = 0 } // what stands there is a section's
+        // What stands there is a section's.
+        if header.version == HEAP_VERSION_2 { header.sample_interval = 0 }
+        if header.version == HEAP_VERSION_2 || header.version == HEAP_VERSION_3 {
+            header.python = 0
+            header.unmixed_stacks = 0
+        }
         try header.check(bytes.count, file: file)
         return header
     }

@@ -141,7 +141,7 @@ extension HeapImage {
         if kept.numbers != nil { try renumberBlocks(layout.range(.blocks), kept, in: out) }
         var header = self.header
         redacted?.redact(&header)
-        let modules = redacted?.modules(), tags = redacted?.tags() ?? [:]
+        let modules = redacted?.modules(), frames = redacted?.frames() ?? [:]
         let storedVerdicts = hasVerdict && verdict == nil ? redacted?.verdicts() : nil
         var names: NameSection?
         try copy(.strings, replacedBy: redacted?.bytes, to: out, &layout) { count in
@@ -176,10 +176,10 @@ extension HeapImage {
         } else {
             try copy(.modules, to: out, &layout)
         }
-        if kept.numbers == nil && tags.isEmpty {
+        if kept.numbers == nil && frames.isEmpty {
             try copy(.nodes, to: out, &layout)
         } else {
-            try writeNodes(kept, tags, to: out, &layout)
+            try writeNodes(kept, frames, to: out, &layout)
         }
         try copy(.timeline, to: out, &layout)
         try writeStacks(census, kept, to: out, &layout)
@@ -277,16 +277,16 @@ extension HeapImage {
         }
     }
 
-    /// - Parameter tags: frames that are another in the copy.
+    /// - Parameter frames: those that are another in the copy.
     private func writeNodes(
-        _ kept: PackedStacks, _ tags: [UInt64: UInt64], to out: NewFile, _ layout: inout Layout
+        _ kept: PackedStacks, _ frames: [UInt64: UInt64], to out: NewFile, _ layout: inout Layout
     ) throws {
         let size = MemoryLayout<heap_node>.size, keepsAll = kept.numbers == nil
         layout.begin(.nodes, at: out.position)
         try forEachChunk(of: .nodes) { bytes, first in
             for index in 0 ..< bytes.byteCount / size {
                 var node = bytes.unsafeLoadUnaligned(fromByteOffset: index * size, as: heap_node.self)
-                if let tag = tags[node.frame] { node.frame = tag }
+                if let other = frames[node.frame] { node.frame = other }
                 if !keepsAll {
                     guard first + index < kept.keptNodes.count, kept.keptNodes[first + index] else { continue }
                     node.parent = node.parent < UInt32(first + index) ? kept.nodeNumber(of: node.parent) : 0

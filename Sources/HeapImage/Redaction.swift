@@ -66,8 +66,35 @@ struct RedactedStrings {
         return modules
     }
 
-    /// The tags' frames in the copy, by those of the source. A tag that has only a path becomes "…".
-    mutating func tags() -> [UInt64: UInt64] {
+    /// The frames of tags and of Python's functions in the copy, by those of the source.
+    mutating func frames() -> [UInt64: UInt64] { tags().merging(python()) { one, _ in one } }
+
+    /// Python's functions, with the last parts of their files' paths.
+    private mutating func python() -> [UInt64: UInt64] {
+        var frames: Set<UInt64> = []
+        image.forEachEntry(of: .nodes, as: heap_node.self) { _, node in
+            if heap_frame_module(node.frame) == HEAP_MODULE_PYTHON { frames.insert(node.frame) }
+        }
+        var records: [UInt32: UInt32] = [0: 0], result: [UInt64: UInt64] = [:]
+        for frame in frames.sorted() {
+            let number = heap_python_record(frame)
+            if records[number] == nil { records[number] = placePython(frame) }
+            result[frame] = heap_python_frame(records[number] ?? 0, heap_python_line(frame))
+        }
+        return result
+    }
+
+    /// Where the copy's record of a frame's function is; 0 if it can't be read or finds no space.
+    private mutating func placePython(_ frame: UInt64) -> UInt32 {
+        guard var record = image.pythonRecord(frame, { text($0, limit: $1) }) else { return 0 }
+        record.file = lastPart(of: record.file)
+        record.name = place(
+            Redaction.withoutDirectories(text(record.name, limit: Int(HEAP_PYTHON_NAME_BYTES))))
+        return place(withUnsafeBytes(of: record) { Array($0) }).offset
+    }
+
+    /// A tag that has only a path becomes "…".
+    private mutating func tags() -> [UInt64: UInt64] {
         var frames: Set<UInt64> = []
         image.forEachEntry(of: .nodes, as: heap_node.self) { _, node in
             let isTag = heap_frame_module(node.frame) == HEAP_MODULE_TAG

@@ -21,6 +21,10 @@ package struct RecordingOptions {
     package var threads = false
     /// What the program maps itself is recorded too.
     package var mappings = false
+    /// Python's frames are among the C frames.
+    package var python = false
+    /// Python takes each object from malloc.
+    package var pythonMalloc = false
     package var unwind: String?
     /// Most bytes of an image.
     package var maximumBytes: UInt64?
@@ -42,12 +46,12 @@ package struct RecordingOptions {
 
     /// Whether all else is as it is by default: the rate of a running recording can be changed, the rest can't.
     package var changesOnlyRate: Bool {
-        depth == nil && signal == nil && !threads && !mappings && unwind == nil && maximumBytes == nil
+        depth == nil && signal == nil && !threads && !mappings && !python && unwind == nil && maximumBytes == nil
             && maximumStacks == nil
             && dumpAtGrowth == nil && !dumpAtFailure && messages == nil
     }
 
-    /// The HEAPSUM_ variables to set. Others keep the caller's value.
+    /// The HEAPSUM_ variables to set, and Python's. Others keep the caller's value.
     package var variables: [(name: String, value: String)] {
         var list = [("HEAPSUM_OUTPUT", output.text)]
         if let runDirectory { list.append(("HEAPSUM_RUN_DIR", runDirectory.text)) }
@@ -59,6 +63,8 @@ package struct RecordingOptions {
         if !follow { list.append(("HEAPSUM_FOLLOW", "0")) }
         if mappings { list.append(("HEAPSUM_MAPPINGS", "1")) }
         if threads { list.append(("HEAPSUM_THREADS", "1")) }
+        if python { list.append(("HEAPSUM_PYTHON", "1")) }
+        if pythonMalloc { list.append(("PYTHONMALLOC", "malloc")) }
         if let unwind { list.append(("HEAPSUM_UNWIND", unwind)) }
         if let maximumBytes { list.append(("HEAPSUM_MAX_SIZE", String(maximumBytes))) }
         if let maximumStacks { list.append(("HEAPSUM_MAX_STACKS", String(maximumStacks))) }

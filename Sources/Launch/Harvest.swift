@@ -48,6 +48,8 @@ struct ModuleFrame: Hashable {
     var file: ExpectedFile?
     /// The return address less the module's load bias.
     var offset: UInt64
+    /// The name of a Python function; then there is no module.
+    var python: [UInt8]?
 }
 
 /// Everything that was found when the program had ended.
@@ -362,7 +364,10 @@ private func largestStacks(_ image: HeapImage, _ census: Census) -> [LargeStack]
             bytes: row.bytes, blocks: row.blocks,
             frames: row.frames.compactMap { frame in
                 let number = heap_frame_module(frame)
-                guard number < HEAP_MODULE_TAG else { return nil }
+                if number == HEAP_MODULE_PYTHON, let name = image.pythonFrame(frame)?.name {
+                    return ModuleFrame(path: [], buildID: [], file: nil, offset: 0, python: name)
+                }
+                guard number < HEAP_MODULE_PYTHON else { return nil }
                 let module = Int(number) < modules.count && modules[Int(number)].isKnown ? modules[Int(number)] : nil
                 return ModuleFrame(
                     path: module?.path ?? [], buildID: module?.buildID ?? [], file: module.flatMap(expectedFile),

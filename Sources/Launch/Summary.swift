@@ -197,6 +197,9 @@ private final class StackLines {
 
     /// The innermost function that doesn't belong to the runtime, and its two callers.
     func line(of frames: [ModuleFrame]) -> String {
+        // C functions between Python's and the allocator serve Python's.
+        let python = frames.compactMap(\.python).prefix(3).map { self.shortened(printable(pathText($0))) }
+        if !python.isEmpty { return python.joined(separator: " ← ") }
         var named = frames.prefix(64).map { (frame: $0, name: self.name($0)) }
         guard let innermost = named.first.map({ shortened($0.name) }) else { return "(no stack)" }
         // Frames that lead to main or to a thread's first function say nothing about the program either.

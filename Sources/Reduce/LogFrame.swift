@@ -1,4 +1,4 @@
-// Frames of logs: an absolute address, a name from the log, or both.
+// Frames of logs, and Python's of images: an absolute address, a name from the log, or both.
 //
 // Invariant: a frame without a name is (SpecialModule.none, address), like an image's frame outside of all modules. A
 // frame with a name is (SpecialModule.named, its number in the reduction), and each name has one number. So a row's

@@ -69,7 +69,8 @@ extension Reduction {
     /// Adds the modules and nodes of an image, and the names that it stores. `interned` maps the image's nodes to this
     /// tree's; it may hold nodes of an earlier call and is extended.
     ///
-    /// - Returns: the reduction's number of each of its modules, and of the tags of the nodes that are new.
+    /// - Returns: the reduction's number of each of its modules, and of the tags and Python functions of the nodes that
+    ///   are new.
     /// - Complexity: O(nodes)
     @discardableResult
     package func intern(nodesOf image: HeapImage, into interned: inout [UInt32]) -> ImageNumbers {
@@ -85,6 +86,7 @@ extension Reduction {
         }
         if interned.isEmpty { interned.append(0) }
         numbers.tags = tags(nodes.frames.dropFirst(interned.count), of: image)
+        numbers.python = python(nodes.frames.dropFirst(interned.count), of: image)
         // Parents are older, so one pass in order meets each parent before its children.
         for node in interned.count ..< max(nodes.count, interned.count) {
             let parent = interned[Int(nodes.parents[node])]
@@ -98,6 +100,7 @@ extension Reduction {
         let module = UInt32(truncatingIfNeeded: raw >> 48), offset = raw & 0xFFFF_FFFF_FFFF
         switch module {
         case 0: return Frame(module: SpecialModule.none, offset: offset)
+        case RawModule.python: return numbers.python[raw] ?? self.frame(.morePython)
         case RawModule.tag: return numbers.tags[raw] ?? tag(.unreadable)
         case RawModule.thread: return Frame(module: SpecialModule.thread, offset: offset)
         case RawModule.cut:
@@ -154,6 +157,7 @@ extension Reduction {
 
 /// Module numbers in an image's frames that stand for no file.
 private enum RawModule {
+    static let python: UInt32 = 0xFFFC
     static let tag: UInt32 = 0xFFFD
     static let thread: UInt32 = 0xFFFE
     static let cut: UInt32 = 0xFFFF

@@ -7,7 +7,7 @@
 //     "b", the build-id's length in one byte, the build-id, the offset    a module with a build-id
 //     "p", the path, a zero byte, the offset                             a module without
 //     "a", the address                                                   no module was there
-//     "n", the function's name, a zero byte, the module, a zero byte     a log named it
+//     "n", the function's name, a zero byte, the module, a zero byte     a log named it, or it is Python's
 //     "c"                                                                frames are missing here
 //
 // with offsets and addresses as 8 bytes, lowest byte first. A module's offset is the return address less the module's

@@ -38,12 +38,13 @@ struct TagTable {
     subscript(number: UInt64) -> StackTag? { number < UInt64(tags.count) ? tags[Int(number)] : nil }
 }
 
-/// The reduction's numbers of an image's modules and tags.
+/// The reduction's numbers of an image's modules, tags and Python functions.
 package struct ImageNumbers {
     /// By the number in the image.
     var modules: [UInt32] = []
     /// By the frame in the image.
     var tags: [UInt64: Frame] = [:]
+    var python: [UInt64: Frame] = [:]
 }
 
 extension Reduction {

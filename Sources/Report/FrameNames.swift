@@ -253,7 +253,7 @@ package final class FrameNames {
         let frames = reduction.frames(ofInput: input)
         prepare(frames: frames.map(\.frame))
         var result: [StoredFrame] = []
-        for (raw, frame) in frames where frame.isCode {
+        for (raw, frame) in frames where frame.isCode && frame.module != SpecialModule.named {
             let entries = expanded(frame)
             let isNamed = entries.contains { $0.function != nil }
             if !isNamed && (failed[frame.module] != nil || !reduction.modules[Int(frame.module)].isFile) { continue }

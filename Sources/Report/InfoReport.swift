@@ -110,6 +110,7 @@ package struct InfoReport {
                 separated(UInt64(kept.count)) + (kept.count < tags.count ? " and more than are kept, as one" : "")
                     + " (heapsum --by tag)")
         }
+        if let text = pythonText(header) { try line("python", text) }
         if image.hasFlag(HEAP_FLAG_FULL) {
             try line(
                 "full", style.warning("recording of new blocks stopped at \(separated(header.maximum_bytes)) bytes"))
@@ -322,4 +323,21 @@ package struct InfoReport {
         try out.write(
             style.dim("  \(leftPadded("at", 8))  \(leftPadded("live bytes", 16))  \(leftPadded("blocks", 12))") + "\n")
     }
+}
+
+/// What is known of Python's frames; nil without heaprun --python, and for a program without a CPython.
+private func pythonText(_ header: heap_header) -> String? {
+    guard header.python > 0 else { return nil }
+    let major = header.python >> 24, minor = header.python >> 16 & 0xFF, micro = header.python >> 8 & 0xFF
+    if major != 3 || !(11 ... 13).contains(minor) {
+        return "CPython \(major > 0 ? "\(major).\(minor).\(micro)" : "before 3.11"): its frames can't be read "
+            + "(those of 3.11 to 3.13 can)"
+    }
+    let text = "CPython \(major).\(minor).\(micro): its frames are among the C frames"
+    if header.unmixed_stacks == 0 { return text }
+    let count =
+        header.unmixed_stacks == .max
+        ? "more than \(separated(UInt64(header.unmixed_stacks)))"
+        : separated(UInt64(header.unmixed_stacks))
+    return text + ", except for \(count) allocations, whose Python frames could not be read or did not fit"
 }

@@ -55,9 +55,7 @@ extension FrameNames {
     /// - Complexity: a look-up of a few frames' sources for each row
     package func keys(of rows: [Row], _ grouping: Grouping) -> [RowKey] {
         if grouping == .tag { return rows.map(tagKey) }
-        let stacks = rows.map { row in
-            reduction.frames(of: row).filter(\.isCode)
-        }
+        let stacks = rows.map(reduction.code)
         var keys = [RowKey?](repeating: nil, count: rows.count)
         var open = Array(rows.indices)
         var depth = 0
@@ -85,7 +83,7 @@ extension FrameNames {
 
     /// Whether a block that the frame's function allocates belongs to its caller.
     package func standsBetween(_ frame: NamedFrame) -> Bool {
-        guard let function = frame.function else { return false }
+        guard let function = frame.function, !reduction.isPython(frame.frame) else { return false }
         return AllocationFunctions.standsBetween(function)
             || (isOfKernel(frame) && KernelAllocationFunctions.contains(function))
     }

@@ -115,6 +115,13 @@ struct Heaprun: ParsableCommand {
     var threads = false
     @Flag(help: "Also record what the program maps itself, by mmap, brk or shmat.")
     var mappings = false
+    @Flag(help: "Put the Python functions of CPython 3.11 to 3.13 among the C functions of stacks.")
+    var python = false
+    @Flag(
+        help: ArgumentHelp(
+            "The same, and run the program with PYTHONMALLOC=malloc unless that is set: then small Python objects are "
+                + "blocks of their own, and not only parts of pools."))
+    var pythonMalloc = false
     @Option(
         help: ArgumentHelp(
             "How stacks are unwound: own, fp (frame pointers), libunwind (default: own).", valueName: "how"))
@@ -243,6 +250,9 @@ struct Heaprun: ParsableCommand {
         if let unwind, !["own", "fp", "libunwind"].contains(unwind) {
             throw ValidationError("--unwind \(unwind): own, fp or libunwind.")
         }
+        if python || pythonMalloc, let unwind, unwind != "own" {
+            throw ValidationError("--python needs heapsum's own unwinder: it doesn't go with --unwind \(unwind).")
+        }
         for glob in only + skip where glob.utf8.contains(UInt8(ascii: ":")) {
             throw ValidationError("'\(glob)': a glob can't hold a colon.")
         }
@@ -261,6 +271,8 @@ struct Heaprun: ParsableCommand {
         request.options.follow = !noFollow
         request.options.threads = threads
         request.options.mappings = mappings
+        request.options.python = python || pythonMalloc
+        request.options.pythonMalloc = pythonMalloc && environmentText("PYTHONMALLOC") == nil
         request.options.unwind = unwind
         request.options.maximumBytes = maximum?.bytes
         request.options.maximumStacks = maxStacks
@@ -339,6 +351,10 @@ struct Heaprun: ParsableCommand {
             throw ValidationError(
                 "--exec, --dormant, --print, --no-follow, --only and --skip are for programs that heaprun starts.")
         }
+        if pythonMalloc {
+            throw ValidationError(
+                "--python-malloc is for programs that heaprun starts: Python chooses its allocator when it starts.")
+        }
         var request = AttachRequest(
             pid: pid, output: output.map { FilePath(text: $0) }, options: RecordingOptions(output: "."))
         request.isQuiet = quiet
@@ -357,6 +373,7 @@ struct Heaprun: ParsableCommand {
         request.options.mappings = mappings
         request.options.signal = try signal.map { (name) throws(LaunchError) in try dumpSignalNumber(name) }
         request.options.threads = threads
+        request.options.python = python
         request.options.unwind = unwind
         request.options.maximumBytes = try size(maxSize, of: "--max-size")?.bytes
         request.options.dumpAtGrowth = try size(dumpAtGrowth, of: "--dump-at-growth", isPositive: true)?.bytes

@@ -60,6 +60,13 @@ import Testing
         }
     }
 
+    @Test func anImageOfVersion3KnowsNoPython() throws {
+        var builder = sampled(HEAP_KIND_PACKED, version: HEAP_VERSION_3)
+        builder.header.python = 0x030B_02F1
+        let image = try open(builder)
+        #expect(image.isSampled && image.header.python == 0 && image.header.unmixed_stacks == 0 && !image.damaged)
+    }
+
     @Test func anIntervalThatCannotBeIsRefused() {
         var builder = sampled(HEAP_KIND_PACKED)
         builder.header.sample_interval = HEAP_SAMPLE_MOST + 1

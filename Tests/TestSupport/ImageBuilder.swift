@@ -242,9 +242,12 @@ package struct ImageBuilder {
         header.byte_order = HEAP_BYTE_ORDER
         let isOld = version == HEAP_VERSION_1
         let headerBytes =
-            isOld
-            ? Int(HEAP_HEADER_1_BYTES)
-            : version == HEAP_VERSION_2 ? Int(HEAP_HEADER_2_BYTES) : MemoryLayout<heap_header>.size
+            switch version {
+            case HEAP_VERSION_1: Int(HEAP_HEADER_1_BYTES)
+            case HEAP_VERSION_2: Int(HEAP_HEADER_2_BYTES)
+            case HEAP_VERSION_3: Int(HEAP_HEADER_3_BYTES)
+            default: MemoryLayout<heap_header>.size
+            }
         header.header_bytes = UInt32(headerBytes)
         header.kind = kind.rawValue
         header.program = addString(program.utf8)
@@ -304,7 +307,7 @@ package struct ImageBuilder {
         var image: [UInt8] = []
         image.reserveCapacity(Int(position))
         append(header, to: &image)
-        if version == HEAP_VERSION_2 { image.removeLast(image.count - headerBytes) }
+        if version == HEAP_VERSION_2 || version == HEAP_VERSION_3 { image.removeLast(image.count - headerBytes) }
         if isOld {
             image.removeLast(image.count - Int(HEAP_SECTIONS_1_OFFSET))
             for section in sections.prefix(Int(HEAP_SECTIONS_1_COUNT)) { append(section, to: &image) }

@@ -41,7 +41,7 @@ struct Culprits {
     }
 
     /// The places in code of a stack, innermost first.
-    func code(of node: UInt32) -> [Frame] { names.reduction.frames(of: Row(node: node)).filter(\.isCode) }
+    func code(of node: UInt32) -> [Frame] { names.reduction.code(of: Row(node: node)) }
 
     /// Goes through stacks from the inside, a frame of each at a time: so the sources of many frames are looked up at
     /// once, and those further out not at all once a stack is done.

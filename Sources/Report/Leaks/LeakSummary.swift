@@ -208,10 +208,10 @@ extension FrameNames {
         var words: [String] = []
         let frames = reduction.frames(of: Row(node: node))
         let tag = frames.last { $0.module == SpecialModule.tag }.map { " (\(name($0).text))" } ?? ""
-        for frame in frames where words.count < most {
+        for frame in reduction.code(of: Row(node: node)) where words.count < most {
             let named = name(frame)
             if named.isStartup { break }
-            if words.isEmpty, let function = named.function, AllocationFunctions.standsBetween(function) { continue }
+            if words.isEmpty && standsBetween(named) { continue }
             words.append(named.function.map(printable) ?? named.text)
             if named.function == "main" { break }
         }

@@ -1,0 +1,203 @@
+/*
+ * Finds a CPython in a module by the names that it exports, and its offsets. 3.13 says them itself (_Py_DebugOffsets);
+ * 3.11 and 3.12 don't, so they are tabled here as offsetof gives them in the headers of 3.11.2, 3.11.7 and 3.12.1
+ * (Include/internal/pycore_runtime.h, pycore_interp.h, pycore_frame.h; Include/cpython/pystate.h, code.h). A build with
+ * other offsets (--with-trace-refs) is recognized when it is read: an object's type is compared, and the thread's state
+ * has to name its thread.
+ */
+#include "stacks/python_layout.h"
+
+#include <elf.h>
+#include <string.h>
+
+#include "base/atomics.h"
+#include "base/loader.h"
+#include "base/symbols.h"
+
+static const struct python_layout layout_3_11 = {
+    .runtime = {.finalizing = 24, .key = 592, .holder = 576},
+    .state = {.thread = 152, .cframe = 56, .root_frame = 336},
+    .cframe = {.frame = 8, .previous = 16},
+    .frame = {.code = 32, .previous = 48, .instruction = 56, .owner = 69},
+    .code = {.first_line = 72, .file = 112, .name = 128, .lines = 136, .first_traceable = 168, .instructions = 184},
+    .string = {.state = 32, .length = 16, .hash = 24, .ascii = 48, .wide = 72},
+    .bytes = {.size = 16, .bytes = 32},
+    .type = 8,
+};
+
+static const struct python_layout layout_3_12 = {
+    .runtime = {.finalizing = 24, .key = 1544, .holder = 76392 + 1048, .locked = 76392 + 1056},
+    .state = {.thread = 136, .cframe = 56},
+    .cframe = {.frame = 0, .previous = 8},
+    .frame = {.code = 0, .previous = 8, .instruction = 56, .owner = 70},
+    .code = {.first_line = 68, .file = 112, .name = 128, .lines = 136, .first_traceable = 176, .instructions = 192},
+    .string = {.state = 32, .length = 16, .hash = 24, .ascii = 40, .wide = 56},
+    .bytes = {.size = 16, .bytes = 32},
+    .type = 8,
+};
+
+/* What 3.13 doesn't say itself, from the headers of 3.13.0. The key is checked like everything else. */
+#define KEY_3_13 2160
+#define MAIN_INTERPRETER_3_13 88352
+
+/* The beginning of _PyRuntime in 3.13 (Include/internal/pycore_runtime.h, struct _Py_DebugOffsets). */
+struct debug_offsets {
+    char cookie[8];
+    uint64_t version, free_threaded;
+    struct {
+        uint64_t size, finalizing, interpreters_head;
+    } runtime;
+    struct {
+        uint64_t size, id, next, threads_head, gc, imports_modules, sysdict, builtins, ceval_gil, gil, gil_enabled,
+            gil_locked, gil_holder;
+    } interpreter;
+    struct {
+        uint64_t size, previous, next, interpreter, current_frame, thread_id, native_thread_id, datastack_chunk, status;
+    } state;
+    struct {
+        uint64_t size, previous, executable, instruction, locals, owner;
+    } frame;
+    struct {
+        uint64_t size, file, name, qualified_name, lines, first_line, argument_count, local_names, local_kinds,
+            instructions;
+    } code;
+    struct {
+        uint64_t size, type;
+    } object;
+    uint64_t types[4], tuples[3], lists[3], dictionaries[3], floats[2], integers[3];
+    struct {
+        uint64_t size, length, bytes;
+    } bytes;
+    struct {
+        uint64_t size, state, length, ascii;
+    } string;
+};
+
+static bool read_offsets(struct python_runtime *runtime) {
+    struct debug_offsets says;
+    if (!memory_fetch(&says, runtime->address, sizeof says) || memcmp(says.cookie, "xdebugpy", 8) != 0
+        || says.version != runtime->version || says.free_threaded != 0)
+        return false;
+    const uint64_t in_state[] = {says.state.thread_id, says.state.current_frame},
+                   in_frame[] = {says.frame.executable, says.frame.previous, says.frame.instruction, says.frame.owner},
+                   in_code[] = {says.code.first_line, says.code.file, says.code.qualified_name, says.code.lines,
+                       says.code.instructions},
+                   in_string[] = {says.string.state, says.string.length, says.string.ascii, says.bytes.length,
+                       says.bytes.bytes, says.object.type};
+#define ALL_BELOW(values, most) \
+    for (size_t i = 0; i < sizeof(values) / sizeof(values)[0]; i++) \
+        if ((values)[i] > (most)-8) return false
+    ALL_BELOW(in_state, PYTHON_STATE_BYTES);
+    ALL_BELOW(in_frame, PYTHON_FRAME_BYTES);
+    ALL_BELOW(in_code, PYTHON_CODE_BYTES);
+    ALL_BELOW(in_string, PYTHON_STRING_BYTES);
+#undef ALL_BELOW
+    if (says.runtime.finalizing > 1 << 20 || says.interpreter.gil_holder > 1 << 20
+        || says.interpreter.gil_locked > 1 << 20 || says.code.instructions < 16)
+        return false;
+    runtime->layout = (struct python_layout){
+        .runtime = {.finalizing = (uint32_t)says.runtime.finalizing,
+            .key = KEY_3_13,
+            .holder = MAIN_INTERPRETER_3_13 + (uint32_t)says.interpreter.gil_holder,
+            .locked = MAIN_INTERPRETER_3_13 + (uint32_t)says.interpreter.gil_locked},
+        .state = {.thread = (uint32_t)says.state.thread_id, .frame = (uint32_t)says.state.current_frame},
+        .frame = {.code = (uint32_t)says.frame.executable,
+            .previous = (uint32_t)says.frame.previous,
+            .instruction = (uint32_t)says.frame.instruction,
+            .owner = (uint32_t)says.frame.owner},
+        .code = {.first_line = (uint32_t)says.code.first_line,
+            .file = (uint32_t)says.code.file,
+            .name = (uint32_t)says.code.qualified_name,
+            .lines = (uint32_t)says.code.lines,
+            .first_traceable = (uint32_t)says.code.instructions - 16,
+            .instructions = (uint32_t)says.code.instructions},
+        .string = {.state = (uint32_t)says.string.state,
+            .length = (uint32_t)says.string.length,
+            .hash = (uint32_t)says.string.length + 8,
+            .ascii = (uint32_t)says.string.ascii,
+            .wide = (uint32_t)says.string.ascii + 16},
+        .bytes = {.size = (uint32_t)says.bytes.length, .bytes = (uint32_t)says.bytes.bytes},
+        .type = (uint32_t)says.object.type,
+    };
+    return true;
+}
+
+static bool find_layout(struct python_runtime *runtime) {
+    runtime->by_cframes = runtime->version >> 16 == 0x030B;
+    switch (runtime->version >> 16) {
+        case 0x030B: runtime->layout = layout_3_11; return true;
+        case 0x030C: runtime->layout = layout_3_12; return true;
+        case 0x030D: return read_offsets(runtime);
+        default: return false;
+    }
+}
+
+/* ---- Finding it -------------------------------------------------------------------------------------- */
+
+enum { NOT_FOUND, TAKING, FOUND };
+static uint32_t state;
+static struct python_runtime found;
+static uint32_t found_generation; /* of the modules, when it was last seen to be loaded */
+static uintptr_t found_start, found_end;
+
+/* The module's dynamic section; 0 if its headers can't be read. */
+static uintptr_t dynamic_of(const struct loaded *module) {
+    ElfW(Ehdr) elf;
+    if (!memory_fetch(&elf, module->start, sizeof elf) || memcmp(elf.e_ident, ELFMAG, SELFMAG) != 0
+        || elf.e_phentsize != sizeof(ElfW(Phdr)))
+        return 0;
+    for (size_t i = 0; i < elf.e_phnum && i < 64; i++) {
+        ElfW(Phdr) segment;
+        if (!memory_fetch(&segment, module->start + elf.e_phoff + i * sizeof segment, sizeof segment)) return 0;
+        if (segment.p_type == PT_DYNAMIC) return module->bias + segment.p_vaddr;
+    }
+    return 0;
+}
+
+static bool find(const struct loaded *module, struct python_runtime *runtime) {
+    struct symbols symbols;
+    const uintptr_t dynamic = dynamic_of(module);
+    uint64_t version;
+    if (dynamic == 0 || !symbols_read(dynamic, module->bias, true, &symbols)) return false;
+    *runtime = (struct python_runtime){.address = symbols_find(&symbols, "_PyRuntime", SYMBOL_VARIABLE)};
+    if (runtime->address == 0) return false;
+    const uintptr_t place = symbols_find(&symbols, "Py_Version", SYMBOL_VARIABLE); /* from 3.11 on */
+    if (place != 0 && memory_fetch(&version, place, sizeof version)) runtime->version = (uint32_t)version;
+    runtime->code_type = symbols_find(&symbols, "PyCode_Type", SYMBOL_VARIABLE);
+    runtime->string_type = symbols_find(&symbols, "PyUnicode_Type", SYMBOL_VARIABLE);
+    runtime->is_read = runtime->code_type != 0 && runtime->string_type != 0 && find_layout(runtime);
+    return true;
+}
+
+void python_look(const struct loaded *module) {
+    struct python_runtime runtime;
+    uint32_t seen = load_acquire(&state);
+    if (seen == FOUND && python_runtime() != NULL) return;
+    seen = NOT_FOUND;
+    if (!find(module, &runtime) || !cas_acq_rel(&state, &seen, TAKING)) return;
+    found = runtime;
+    found_start = module->start;
+    found_end = module->end;
+    found_generation = loader_generation();
+    store_release(&state, FOUND); /* partner: python_runtime */
+}
+
+/* Whether the module is still there after others were unloaded. */
+static __attribute__((noinline)) bool is_loaded(uint32_t now) {
+    struct loaded module;
+    struct python_runtime again;
+    if (loader_find(found.address, &module) && module.start == found_start && module.end == found_end
+        && find(&module, &again) && again.address == found.address && again.version == found.version) {
+        store_relaxed(&found_generation, now);
+        return true;
+    }
+    store_release(&state, NOT_FOUND);
+    return false;
+}
+
+const struct python_runtime *python_runtime(void) {
+    if (load_acquire(&state) != FOUND) return NULL; /* partner: python_look */
+    const uint32_t now = loader_generation();
+    if (unlikely(load_relaxed(&found_generation) != now) && !is_loaded(now)) return NULL;
+    return &found;
+}
