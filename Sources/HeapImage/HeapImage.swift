@@ -155,8 +155,10 @@ extension HeapImage {
             var section = ImageSection(offset: entry.offset, entryBytes: entryBytes, used: entry.used)
             defer { placed.append(section) }
             if entry.used == 0 && entry.capacity == 0 { continue }
-            // The recorder's own sections mean nothing to a reader.
+            // The recorder's own sections mean nothing to a reader. A running image has RANGES in the place of BLOCKS,
+            // and nothing in it without the hooks (HEAPSUM_MAPPINGS without libheapsum-mappings.so).
             if (index == SectionName.names.rawValue && !hasNames)
+                || (index == SectionName.blocks.rawValue && kind == .running && !hasMappings)
                 || (index == SectionName.verdicts.rawValue && !hasVerdict)
             {
                 section.used = 0

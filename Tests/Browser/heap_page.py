@@ -2,49 +2,10 @@
 
 usage: heap_page.py DIRECTORY    with the pages and reports that scripts/test-browser made
 """
-import asyncio
 import collections
 import json
-import os
-import sys
 
-from browser import browser
-
-directory = os.path.realpath(sys.argv[1])
-checks = 0
-
-
-def check(is_so, what):
-    global checks
-    checks += 1
-    if not is_so:
-        raise AssertionError(what)
-
-
-def url(name, fragment=""):
-    return f"file://{directory}/{name}.html" + (f"#{fragment}" if fragment else "")
-
-
-def report(name):
-    with open(f"{directory}/{name}.json", encoding="utf-8") as file:
-        return json.load(file)
-
-
-def number(text):
-    return int("".join(c for c in text if c.isdigit())) * (-1 if "−" in text else 1)
-
-
-def quiet(page, name):
-    """No error, no dialog, and nothing asked of a network: of the page's own file alone."""
-    check(page.console == [], f"{name}: the console says {page.console}")
-    check("Page.javascriptDialogOpening" not in page.events, f"{name}: a dialog opened")
-    others = [each for each in page.requests if not each.startswith(("file://" + directory, "data:"))]
-    check(others == [] and len(page.requests) > 0, f"{name}: requests {others}")
-
-
-async def choose(page, selector, value):
-    await page.evaluate(f"""(() => {{ const e = document.querySelector('{selector}'); e.value = {json.dumps(value)};
-        e.dispatchEvent(new Event('change', {{ bubbles: true }})); }})()""")
+from checks import check, choose, number, quiet, report, run, url
 
 
 async def count(page):
@@ -368,19 +329,7 @@ async def large(page):
     quiet(page, "large")
 
 
-async def main():
-    async with browser() as page:
-        for test in (totals_and_measures, outline_is_the_tree, search_filters, sorts, zooms, inverted, state_round_trips, themes, brush, marks, differences,
-                     names_stay_text, empty, keyboard_and_names, narrow_and_paper, large):
-            before = checks
-            try:
-                await test(page)
-            except (AssertionError, RuntimeError) as error:
-                print(f"✘ {test.__name__}: {error}")
-                sys.exit(1)
-            print(f"✔ {test.__name__}: {checks - before} checks")
-    print(f"✔ heapsum's page: {checks} checks")
-
-
 if __name__ == "__main__":
-    asyncio.run(main())
+    run("heapsum's page", totals_and_measures, outline_is_the_tree, search_filters, sorts, zooms, inverted,
+        state_round_trips, themes, brush, marks, differences, names_stay_text, empty, keyboard_and_names,
+        narrow_and_paper, large)

@@ -2,12 +2,7 @@
 
 usage: pages_page.py DIRECTORY    with the pages and reports that scripts/test-browser made
 """
-import asyncio
-import sys
-
-import heap_page
-from browser import browser
-from heap_page import check, number, quiet, report, url
+from checks import check, number, quiet, report, run, url
 
 MAP = "JSON.parse(document.getElementById('data').textContent).map"
 
@@ -107,17 +102,4 @@ async def ended(page):
         quiet(page, name)
 
 
-async def main():
-    async with browser() as page:
-        for test in (sums, choosing, looks, ended):
-            before = heap_page.checks
-            try:
-                await test(page)
-            except (AssertionError, RuntimeError) as error:
-                print(f"✘ {test.__name__}: {error}")
-                sys.exit(1)
-            print(f"✔ {test.__name__}: {heap_page.checks - before} checks")
-    print(f"✔ heapsum's map of pages: {heap_page.checks} checks")
-
-
-asyncio.run(main())
+run("heapsum's map of pages", sums, choosing, looks, ended)

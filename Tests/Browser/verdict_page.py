@@ -2,14 +2,11 @@
 
 usage: verdict_page.py DIRECTORY    with the pages and reports that scripts/test-browser made
 """
-import asyncio
 import collections
 import json
-import sys
 
-import heap_page
-from browser import browser
-from heap_page import check, choose, count, function, number, outline, quiet, report, url
+from checks import check, choose, number, quiet, report, run, url
+from heap_page import count, function, outline
 
 KINDS = ("definite", "indirect", "possible", "reachable")
 LOST = KINDS[:3]
@@ -206,17 +203,4 @@ async def links_and_keys(page):
     quiet(page, "links and keys")
 
 
-async def main():
-    async with browser() as page:
-        for test in (sums, filters, order, colours, holders, several, links_and_keys):
-            before = heap_page.checks
-            try:
-                await test(page)
-            except (AssertionError, RuntimeError) as error:
-                print(f"✘ {test.__name__}: {error}")
-                sys.exit(1)
-            print(f"✔ {test.__name__}: {heap_page.checks - before} checks")
-    print(f"✔ heapsum's page of a verdict: {heap_page.checks} checks")
-
-
-asyncio.run(main())
+run("heapsum's page of a verdict", sums, filters, order, colours, holders, several, links_and_keys)

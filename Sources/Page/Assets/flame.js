@@ -97,16 +97,7 @@ class FlameGraph {
         if (!this.tree || width === 0) return;
         this.boxes = this.layout(width);
         const height = Math.max(3, this.boxes.length) * this.rowHeight + 1;
-        const ratio = Math.min(devicePixelRatio || 1, 32000 / height);
-        const {canvas} = this;
-        if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-            canvas.width = Math.round(width * ratio);
-            canvas.height = Math.round(height * ratio);
-            canvas.style.height = height + 'px';
-        }
-        const pen = canvas.getContext('2d');
-        pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-        pen.clearRect(0, 0, width, height);
+        const pen = penOn(this.canvas, width, height);
         pen.font = '12px system-ui, sans-serif';
         pen.textBaseline = 'middle';
         this.letter ??= pen.measureText('abcdefghijklmnopqrstuvwxyz_0123456789').width / 37;

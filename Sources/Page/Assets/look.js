@@ -54,6 +54,24 @@ const look = {
     };
 }
 
+/**
+ * A pen for a canvas of this size in CSS pixels, cleared; sharp on a dense screen. Browsers draw no canvas with a side
+ *  of more than about 32,000 pixels.
+ */
+const penOn = (canvas, width, height) => {
+    const ratio = Math.min(devicePixelRatio || 1, 32000 / Math.max(width, height));
+    const pixels = {width: Math.round(width * ratio), height: Math.round(height * ratio)};
+    // A new size takes new memory.
+    if (canvas.width !== pixels.width || canvas.height !== pixels.height) {
+        Object.assign(canvas, pixels);
+        canvas.style.height = height + 'px';
+    }
+    const pen = canvas.getContext('2d');
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.clearRect(0, 0, width, height);
+    return pen;
+};
+
 /** The page's one tooltip, beside the pointer, never under it. */
 const tooltip = {
     element: make('div', {class: 'tooltip', 'aria-hidden': 'true', hidden: true}),

@@ -92,14 +92,7 @@ class PageMap {
         const side = this.cellSize;
         part.columns = Math.max(1, Math.floor(width / side));
         const height = Math.ceil(part.cells.length / part.columns) * side + 1;
-        const ratio = Math.min(devicePixelRatio || 1, 32000 / Math.max(height, width));
-        const {canvas} = part;
-        canvas.width = Math.round(width * ratio);
-        canvas.height = Math.round(height * ratio);
-        canvas.style.height = height + 'px';
-        const pen = canvas.getContext('2d');
-        pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-        pen.clearRect(0, 0, width, height);
+        const pen = penOn(part.canvas, width, height);
         part.cells.forEach((cell, place) => {
             const x = place % part.columns * side, y = Math.floor(place / part.columns) * side;
             pen.fillStyle = this.colours[fullnessOf(this.map.used[cell], this.map.pages[cell] * 4096)];
