@@ -116,6 +116,25 @@ bool python_string_read(struct python_chain *chain, uintptr_t string, struct pyt
     return is_compact && (head->unit == 1 || head->unit == 2 || head->unit == 4) && head->length < UINT32_MAX;
 }
 
+/* A longer table of lines is no function's. */
+#define LINES_MOST ((uint64_t)16 << 20)
+
+/* Adds bytes to a hash. */
+static bool hash_bytes(struct python_chain *chain, uintptr_t from, uint64_t bytes, uint64_t *hash) {
+    while (bytes > 0) {
+        size_t piece = bytes < sizeof chain->space ? bytes : sizeof chain->space, left = piece;
+        const char *at = python_view(chain, from, piece, chain->space);
+        if (at == NULL) return false;
+        for (; left >= 8; left -= 8, at += 8) *hash = tree_hash(*hash, word(at, 0));
+        uint64_t rest = 0;
+        memcpy(&rest, at, left);
+        if (left > 0) *hash = tree_hash(*hash, rest);
+        from += piece;
+        bytes -= piece;
+    }
+    return true;
+}
+
 /* A hash of a string's content. CPython's own, if it has one; a name's is nearly always there, a file's is not. */
 static bool hash_string(struct python_chain *chain, uintptr_t string, uint64_t *hash) {
     struct python_string head;
@@ -125,19 +144,11 @@ static bool hash_string(struct python_chain *chain, uintptr_t string, uint64_t *
         *hash = tree_hash(*hash, head.hash);
         return true;
     }
-    size_t bytes = head.length * head.unit;
-    if (bytes > sizeof chain->space) bytes = sizeof chain->space;
-    if (bytes == 0) return true;
-    const char *at = python_view(chain, head.characters, bytes, chain->space);
-    if (at == NULL) return false;
-    for (; bytes >= 8; bytes -= 8, at += 8) *hash = tree_hash(*hash, word(at, 0));
-    uint64_t rest = 0;
-    memcpy(&rest, at, bytes);
-    *hash = tree_hash(*hash, rest);
-    return true;
+    const uint64_t length = head.length < PYTHON_STRING_MOST ? head.length : PYTHON_STRING_MOST;
+    return hash_bytes(chain, head.characters, length * head.unit, hash);
 }
 
-/* Adds to a hash what tells a table of lines from another at the same address: its beginning, middle and end. */
+/* A hash of a table of lines: all of it, as tables of the same length may differ in a byte. */
 static bool hash_lines(struct python_chain *chain, uintptr_t lines, uint64_t *hash) {
     const struct python_layout *layout = &chain->runtime->layout;
     uint64_t space[PYTHON_STRING_BYTES / sizeof(uint64_t)];
@@ -146,13 +157,7 @@ static bool hash_lines(struct python_chain *chain, uintptr_t lines, uint64_t *ha
     if (object == NULL) return false;
     const uint64_t bytes = word(object, layout->bytes.size);
     *hash = tree_hash(tree_hash(*hash, lines), bytes);
-    if (bytes < 8 || bytes > UINT32_MAX) return bytes <= UINT32_MAX;
-    for (uint64_t at = 0; at < 3; at++) {
-        const void *sample = python_view(chain, lines + layout->bytes.bytes + at * (bytes - 8) / 2, 8, space);
-        if (sample == NULL) return false;
-        *hash = tree_hash(*hash, word(sample, 0));
-    }
-    return true;
+    return bytes <= LINES_MOST && hash_bytes(chain, lines + layout->bytes.bytes, bytes, hash);
 }
 
 /* The fingerprint of a code object, and where its instructions begin and its function may be seen. */

@@ -31,7 +31,7 @@ struct python_call {
     uint32_t frames;  /* how many, from the innermost call's on up to and including this call's */
 };
 
-/* At most this many bytes of a string's characters count. */
+/* At most this many characters of a string count: as many as a name keeps (HEAP_PYTHON_FILE_BYTES). */
 #define PYTHON_STRING_MOST 1024
 
 /* Pages that could be read, by their numbers. */
@@ -45,7 +45,7 @@ struct python_chain {
     uint32_t calls_count;
     uint64_t hash; /* of all of them */
     uintptr_t pages[PYTHON_PAGES];
-    uint64_t space[PYTHON_STRING_MOST / sizeof(uint64_t)]; /* a string's characters */
+    uint64_t space[128]; /* a piece of a string or of a table of lines */
     struct python_text {
         uint32_t length;
         char bytes[HEAP_PYTHON_FILE_BYTES];

@@ -198,7 +198,12 @@ func stay(
     with pid: pid_t, _ startTime: UInt64, _ image: ImagePlace?, for seconds: Double, _ request: AttachRequest,
     _ runDirectory: FilePath?
 ) throws(LaunchError) -> Int32 {
-    if wait(with: pid, startTime, for: seconds, runDirectory) { return try detach(request) }
+    if wait(with: pid, startTime, for: seconds, runDirectory) {
+        do throws(LaunchError) { return try detach(request) } catch {
+            // It may have ended before that, or in the middle: its image is left as at any end.
+            guard hasEnded(pid, startTime, within: 2_000_000_000) else { throw error }
+        }
+    }
     if !request.isQuiet { say("heaprun: the program (PID \(pid)) has ended") }
     let left = imagesLeft(image, in: runDirectory)
     for image in left { try leave(image, pid, request, isGone: true) }
@@ -219,9 +224,22 @@ func wait(with pid: pid_t, _ startTime: UInt64, for seconds: Double, _ runDirect
     while monotonicNanoseconds() < deadline {
         let left = deadline - min(deadline, monotonicNanoseconds())
         if signals.arrive(within: min(left, 250_000_000)) { break }
-        guard ProcessStat.of(pid)?.startTime == startTime, Presence.livingThread(of: UInt32(bitPattern: pid)) != nil
-        else { return false }
+        if isGone(pid, startTime) { return false }
         meter?.measure()
+    }
+    return true
+}
+
+private func isGone(_ pid: pid_t, _ startTime: UInt64) -> Bool {
+    ProcessStat.of(pid)?.startTime != startTime || Presence.livingThread(of: UInt32(bitPattern: pid)) == nil
+}
+
+/// Whether a process ends within this time. While it ends, it is there for some moments without its program.
+private func hasEnded(_ pid: pid_t, _ startTime: UInt64, within nanoseconds: UInt64) -> Bool {
+    let deadline = monotonicNanoseconds() + nanoseconds
+    while !isGone(pid, startTime) {
+        if monotonicNanoseconds() > deadline { return false }
+        usleep(20_000)
     }
     return true
 }

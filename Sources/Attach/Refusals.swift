@@ -29,7 +29,7 @@ func checkAttachable(_ pid: pid_t) throws(LaunchError) {
             throw .own("\(pid): a program for another processor, or of 32 bits: heaprun records those of x86-64 alone")
         }
     } else if errno == ENOENT {
-        throw .own("\(pid): a kernel thread: there is no program to record")
+        throw .own("\(pid): a kernel thread, or a process that is ending: there is no program to record")
     } else {
         throw permissionRefusal(pid, Errno(rawValue: errno))
     }

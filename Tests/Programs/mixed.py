@@ -194,6 +194,12 @@ def main():
         exec(compile(f"def made_{number}():\n{chr(10) * number}    kept.append(bytearray(size()))\nmade_{number}()",
                      f"<made {number}>", "exec"), globals())
         del globals()[f"made_{number}"]
+    for number in range(60):
+        # The same name, file, first line and instructions; only the line of the block moves.
+        above, below = chr(10) * (number % 6), chr(10) * (6 - number % 6)
+        exec(compile(f"def moved():\n{'    a = 0' + chr(10)}{above}    kept.append(bytearray(size()))\n{below}"
+                     + "    a = 0\n" * 30 + "moved()", "<moved>", "exec"), globals())
+        del globals()["moved"]
     callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(
         lambda *_: kept.append(bytearray(size())) or 0)
     libc.qsort((ctypes.c_int * 2)(2, 1), 2, 4, callback)
