@@ -161,6 +161,24 @@ import Testing
         #expect(try program.wait().exitStatus == 0)
     }
 
+    /// As a service that is stopped as a whole: heaprun is asked to detach from a program that is ending.
+    @Test func aProgramThatEndsTogetherWithHeaprunLeavesItsImage() throws {
+        for _ in 0 ..< 5 {
+            let program = try Attached([try Built.program("churn"), "1"])
+            let tool = try program.scratch.start(
+                [Built.heaprun, "--pid", String(program.pid), "-o", "images", "--for", "10m"],
+                variables: ["HEAPSUM_LIBRARY": Built.interposer])
+            #expect(try eventually { try contents(tool.messagesPath).contains("attached to churn") })
+            kill(program.pid, SIGKILL)
+            kill(tool.pid, SIGINT)
+            let last = try tool.wait()
+            #expect(last.exitStatus == 0, "\(last)")
+            let images = try program.scratch.shell("ls images/*.heap").output.split(separator: "\n")
+            #expect(images.count == 1, "\(last)")
+            _ = try program.wait()
+        }
+    }
+
     private func clock_seconds() -> Double {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
