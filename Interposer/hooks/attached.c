@@ -51,9 +51,10 @@ static struct redirection redirections[] = {
 
 /* In which pass a name is redirected: redirect.h. */
 static uint32_t order_of(const char *name) {
-    static const char makers[][16] = {
-        "malloc", "calloc", "posix_memalign", "memalign", "aligned_alloc", "valloc", "pvalloc"};
-    if (strncmp(name, "realloc", 7) == 0) return 1;
+    static const char makers[][16] = {"malloc", "calloc", "posix_memalign", "memalign", "aligned_alloc", "valloc",
+        "pvalloc", /* malloc's family */
+        "mmap", "mmap64", "brk", "sbrk", "shmat"};
+    if (strncmp(name, "realloc", 7) == 0 || strcmp(name, "mremap") == 0) return 1;
     for (size_t i = 0; i < sizeof makers / sizeof makers[0]; i++)
         if (strcmp(makers[i], name) == 0) return 2;
     return strncmp(name, "_Zn", 3) == 0 ? 2 : 0; /* operator new */
@@ -108,7 +109,7 @@ static bool take_mappings(void) {
             if (strcmp(library->hooks[k].name, one->name) == 0) one->hook = library->hooks[k].hook;
         void *next_one = loader_libc(one->name);
         one->next = one->hook != NULL && next_one == loader_next(one->name) ? next_one : NULL;
-        one->order = i - MALLOC_COUNT < 3 ? 0 : i - MALLOC_COUNT < 4 ? 1 : 2;
+        one->order = order_of(one->name);
         one->is_libcs = true;
     }
     library->use(&heapsum_booking);
@@ -140,6 +141,7 @@ static void take_operators(void) {
 struct beginning {
     char **env;
     bool begun;
+    size_t count; /* how many of the redirections it needs */
 };
 
 static bool begin(const struct loader_module *module, void *context) {
@@ -149,6 +151,7 @@ static bool begin(const struct loader_module *module, void *context) {
     fill_in();
     if (next_operators[0].function == NULL) take_operators();
     beginning->begun = start_attached(beginning->env);
+    if (beginning->begun && loader_is_late() && options.mappings && take_mappings()) beginning->count = COUNT;
     return true; /* one visit is enough: only the lock is needed */
 }
 
@@ -168,7 +171,7 @@ EXPORT void heapsum_attach(const char *settings, struct heapsum_attach_answer *a
     struct redirected report = {0};
     const char *env[SETTINGS_MOST + 1] = {NULL};
     for (size_t i = 0; i < SETTINGS_MOST && *settings != '\0'; i++, settings += strlen(settings) + 1) env[i] = settings;
-    struct beginning beginning = {(char **)env, false};
+    struct beginning beginning = {(char **)env, false, MALLOC_COUNT};
     if (answer->version != HEAPSUM_ATTACH_VERSION) {
         answer->result = HEAPSUM_ATTACH_OTHER;
         return;
@@ -186,9 +189,8 @@ EXPORT void heapsum_attach(const char *settings, struct heapsum_attach_answer *a
     }
     /* The calls of a program that was started with the library lead here already. */
     if (loader_is_late()) {
-        size_t count = options.mappings && take_mappings() ? COUNT : MALLOC_COUNT;
-        late_start(redirections, count);
-        redirect(redirections, count, false, &report);
+        late_start(redirections, beginning.count);
+        redirect(redirections, beginning.count, false, &report);
     }
     answer_with(answer, HEAPSUM_ATTACH_DONE, &report);
     errno = saved;

@@ -224,20 +224,16 @@ func wait(with pid: pid_t, _ startTime: UInt64, for seconds: Double, _ runDirect
     while monotonicNanoseconds() < deadline {
         let left = deadline - min(deadline, monotonicNanoseconds())
         if signals.arrive(within: min(left, 250_000_000)) { break }
-        if isGone(pid, startTime) { return false }
+        if !Presence.isRunning(pid, since: startTime) { return false }
         meter?.measure()
     }
     return true
 }
 
-private func isGone(_ pid: pid_t, _ startTime: UInt64) -> Bool {
-    ProcessStat.of(pid)?.startTime != startTime || Presence.livingThread(of: UInt32(bitPattern: pid)) == nil
-}
-
 /// Whether a process ends within this time. While it ends, it is there for some moments without its program.
 private func hasEnded(_ pid: pid_t, _ startTime: UInt64, within nanoseconds: UInt64) -> Bool {
     let deadline = monotonicNanoseconds() + nanoseconds
-    while !isGone(pid, startTime) {
+    while Presence.isRunning(pid, since: startTime) {
         if monotonicNanoseconds() > deadline { return false }
         usleep(20_000)
     }

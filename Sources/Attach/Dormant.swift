@@ -95,8 +95,7 @@ private let patienceNanoseconds: UInt64 = 1_000_000_000
 func wake(_ control: Control, _ request: AttachRequest) throws(LaunchError) -> Int32 {
     let pid = request.pid
     let startTime = ProcessStat.of(pid)?.startTime ?? 0
-    let hasHooks = try readMaps(pid).contains(where: AttachedLibrary.mappings.isMapped)
-    guard hasHooks || !request.options.mappings else {
+    if request.options.mappings, !(try readMaps(pid)).contains(where: AttachedLibrary.mappings.isMapped) {
         throw .own(
             "\(pid): it sleeps without libheapsum-mappings.so, which has to be there from the start: heaprun --dormant "
                 + "--mappings starts a program with it")

@@ -102,8 +102,7 @@ package final class LiveHeap {
     }
 
     private func isThere(_ pid: pid_t) -> Bool {
-        ProcessStat.of(pid)?.startTime == image.header.start_time
-            && Presence.livingThread(of: UInt32(bitPattern: pid)) != nil
+        Presence.isRunning(pid, since: image.header.start_time)
     }
 
     /// How the program ended, as far as the image knows.

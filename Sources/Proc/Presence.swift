@@ -32,6 +32,13 @@ package enum Presence: Sendable {
         return nil
     }
 
+    /// Whether the process with this number here, which started at `startTime`, still runs.
+    ///
+    /// - Complexity: as `livingThread`.
+    package static func isRunning(_ pid: pid_t, since startTime: UInt64) -> Bool {
+        ProcessStat.of(pid)?.startTime == startTime && livingThread(of: UInt32(bitPattern: pid)) != nil
+    }
+
     /// A living thread of the process: its entry in /proc gives the process's memory and files. Usually it is the main
     /// thread, whose number is the PID. nil if no thread lives.
     ///

@@ -25,6 +25,17 @@ package final class Reduction {
     var storedFrames = StoredFrameTable()
     /// For each input whose process runs: its pages, once they were asked for.
     var pagesOfInputs: [Int: ResidentPages] = [:]
+    /// The root directories of those inputs' processes that still run and see other files than this tool. /proc is
+    /// asked once, when the inputs are there.
+    ///
+    /// - Complexity: that of `ProcessRoots.init`, if an input is of this boot.
+    package private(set) lazy var rootsOfRunningProcesses: [String] = {
+        guard let boot = Presence.currentBootID() else { return [] }
+        let here = inputs.compactMap(\.image?.identity).filter { $0.bootID == boot }
+        guard !here.isEmpty else { return [] }
+        let roots = ProcessRoots()
+        return here.compactMap { roots.root(of: $0.processID, startTime: $0.startTime) }
+    }()
     /// What the programs map themselves.
     package internal(set) var mappedRows: [MappedRow] = []
     package internal(set) var mappedTotals = MappedTotals()

@@ -4,7 +4,6 @@
 // looked up for many frames at once.
 
 import HeapImage
-import Proc
 import Reduce
 import Symbols
 import Text
@@ -78,11 +77,7 @@ package final class FrameNames {
     /// Names from the modules' own files and the symbolizer's other sources.
     package convenience init(_ reduction: Reduction, symbolizer: Symbolizer = Symbolizer()) {
         // At the first name, when the inputs are there.
-        var hasLooked = false
-        func look() {
-            if !hasLooked { symbolizer.look(inRoots: reduction.rootsOfRunningProcesses()) }
-            hasLooked = true
-        }
+        func look() { symbolizer.look(inRoots: reduction.rootsOfRunningProcesses) }
         func place(_ module: ReducedModule) -> (path: String, buildID: [UInt8]?, file: ExpectedFile?) {
             (pathText(module.path), module.buildID.isEmpty ? nil : module.buildID, module.expectedFile)
         }
@@ -302,18 +297,5 @@ package final class FrameNames {
             }
             return nil
         }
-    }
-}
-
-extension Reduction {
-    /// The root directories of those inputs' processes that still run and see other files than this tool.
-    ///
-    /// - Complexity: that of `ProcessRoots.init`, if an input is of this boot.
-    func rootsOfRunningProcesses() -> [String] {
-        guard let boot = Presence.currentBootID() else { return [] }
-        let here = inputs.compactMap(\.image?.identity).filter { $0.bootID == boot }
-        guard !here.isEmpty else { return [] }
-        let roots = ProcessRoots()
-        return here.compactMap { roots.root(of: $0.processID, startTime: $0.startTime) }
     }
 }

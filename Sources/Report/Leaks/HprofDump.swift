@@ -167,7 +167,7 @@ package struct HprofDump {
     /// The source line of a stack's first function that its name has.
     private func line(of node: UInt32) -> String? {
         let frames = report.names.expanded(report.frames(node), limit: nil).entries
-        let first = frames.first { frame in frame.function.map { !AllocationFunctions.standsBetween($0) } ?? true }
+        let first = frames.first { !report.names.standsBetween($0) }
         guard let first, let file = first.file?.split(separator: "/").last, let line = first.line else { return nil }
         return "\(printable(String(file))):\(line)"
     }

@@ -229,7 +229,7 @@ package func judge(
 ) throws -> LeakReport {
     let reduction = Reduction()
     try reduction.add(image, onlyStacks: true)
-    symbolizer.look(inRoots: reduction.rootsOfRunningProcesses())
+    symbolizer.look(inRoots: reduction.rootsOfRunningProcesses)
     return LeakReport(
         LeakVerdict(snapshot, loaderStacks: reduction.stacksOfLoader(input: 0), progress: progress),
         reduction: reduction, input: 0, names: FrameNames(reduction, symbolizer: symbolizer), symbolizer: symbolizer)
