@@ -11,6 +11,7 @@
 #include "base/next.h"
 #include "base/options.h"
 #include "book/check.h"
+#include "book/drawn.h"
 #include "book/hints.h"
 #include "book/live.h"
 #include "book/mapped.h"
@@ -68,6 +69,7 @@ static void allocated(const struct hook *hook, const void *block, size_t bytes) 
     if (likely(hook_has_ring(hook))) {
         uint64_t lost = options.check ? load_relaxed(&image.header->losses.lost_allocations) : 0;
         book_plain_allocation(block, bytes, hook->stack);
+        drawn_came(block);
         if (unlikely(options.check) && load_relaxed(&image.header->losses.lost_allocations) == lost) {
             check_booked(block, bytes, hook->stack);
             check_ring(local.record, local.ring);
@@ -83,6 +85,7 @@ static void allocated(const struct hook *hook, const void *block, size_t bytes) 
     uint64_t before = load_relaxed(place.slot);
     if (before != 0) book_heal(place, before, tick);
     heal_elsewhere(block, place, tick);
+    drawn_came(block);
     if (hook->ours) {
         store_release(place.slot, HEAP_SLOT_OURS);
         return;
@@ -97,9 +100,16 @@ void book_allocation(const struct hook *hook, const void *block, size_t bytes) {
     if (unlikely(local.ignoring != 0) && !hook->ours) hints_ignore((uintptr_t)block);
 }
 
-void book_miss(struct place place, uint64_t word) {
-    if (word == HEAP_SLOT_OURS) store_release(place.slot, 0);
-    else if (load_relaxed(&sample_interval) != 0) return; /* of a block that was not drawn, nearly always */
+void book_drawn_allocation(const void *block, size_t bytes, uint32_t stack) {
+    book_plain_allocation(block, bytes, stack);
+    drawn_came(block);
+}
+
+void book_miss(struct place place, uint64_t word, const void *block) {
+    if (word == HEAP_SLOT_OURS) {
+        store_release(place.slot, 0);
+        drawn_went(block);
+    } else if (load_relaxed(&sample_interval) != 0) return; /* of a block that was not drawn, nearly always */
     else if (image.header->flags & HEAP_FLAG_FORKED) LOSE(inherited_frees, 1);
     else if (load_relaxed(&pauses_ever)) LOSE(paused_frees, 1);
     else LOSE(unmatched_frees, 1);
@@ -107,7 +117,7 @@ void book_miss(struct place place, uint64_t word) {
 
 bool book_miss_free(struct place place, uint64_t word, const void *block) {
     if (arena_owns(block)) return false;
-    book_miss(place, word);
+    book_miss(place, word, block);
     return true;
 }
 
@@ -119,9 +129,22 @@ bool book_free_elsewhere(const void *block) {
     return book_take_away(place, block);
 }
 
+static bool is_booked(const void *block) {
+    if (arena_owns(block)) return false;
+    const struct place place = live_find_block(block);
+    return place.slot != NULL && live_holds(place, load_relaxed(place.slot));
+}
+
+bool book_drawn_free(const void *block) {
+    const bool was_booked = is_booked(block), is_real = book_plain_free(block);
+    if (was_booked) drawn_went(block);
+    return is_real;
+}
+
 void book_free(const struct hook *hook, const void *block) {
     if (likely(hook_has_ring(hook))) {
-        book_plain_free(block);
+        if (likely(load_relaxed(&sample_interval) == 0)) book_plain_free(block);
+        else book_drawn_free(block);
         if (unlikely(options.check)) {
             check_unbooked(block);
             check_ring(local.record, local.ring);
@@ -131,10 +154,11 @@ void book_free(const struct hook *hook, const void *block) {
     struct place place = live_find_block(block);
     uint64_t word = place.slot != NULL ? load_relaxed(place.slot) : 0;
     if (!live_holds(place, word)) {
-        book_miss(place, word);
+        book_miss(place, word, block);
         return;
     }
     book_past_ring(HEAP_EVENT_FREED, place.slot, 0, word, live_bytes(place, word), 0, thread_clock()->tick);
+    drawn_went(block);
     probe_freed(block);
 }
 
@@ -144,7 +168,7 @@ struct reallocation book_realloc_begin(const struct hook *hook, void *block) {
     struct reallocation old = {
         .block = block, .slot = place.slot, .word = place.slot != NULL ? load_relaxed(place.slot) : 0};
     if (unlikely(!live_holds(place, old.word))) {
-        book_miss(place, old.word);
+        book_miss(place, old.word, block);
         old.word = 0;
         return old;
     }
@@ -188,6 +212,7 @@ void book_realloc_end(const struct hook *hook, struct reallocation *old, const v
     uint32_t tick = thread_clock()->tick;
     if (unlikely(!old->claimed)) {
         ring_bypass(HEAP_EVENT_FREED, old->word, old->bytes, HEAP_EVENT_FLAG_REALLOC, tick);
+        drawn_went(old->block);
         if (moved != NULL) book_allocation(hook, moved, bytes);
         return;
     }
@@ -217,6 +242,7 @@ void book_realloc_end(const struct hook *hook, struct reallocation *old, const v
         ring_write(
             local.ring, record->head + 1, address, word, bytes, HEAP_EVENT_FLAG_REALLOC, HEAP_EVENT_ALLOCATED, tick);
         store_release(place.slot, word);
+        drawn_came(moved);
         book_told(moved, bytes);
         record->last_allocated_address = address;
         if (unlikely(local.ignoring != 0)) hints_ignore(address);
@@ -227,6 +253,7 @@ void book_realloc_end(const struct hook *hook, struct reallocation *old, const v
         uint64_t claim = heap_slot_claim(local.index);
         cas_acq_rel(old->slot, &claim, 0);
     }
+    drawn_went(old->block);
     fence_compiler();
     /* before the phase, so that a reader does not miss the events */
     store_release(&record->head, record->head + (word != 0 ? 2 : 1));

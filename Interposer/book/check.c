@@ -4,6 +4,7 @@
 #include "book/check.h"
 
 #include "base/atomics.h"
+#include "book/drawn.h"
 #include "book/live.h"
 #include "image/image.h"
 
@@ -40,6 +41,7 @@ void check_booked(const void *block, size_t bytes, uint32_t stack) {
     INVARIANT(live_bytes(place, word) == bytes);
     INVARIANT(heap_slot_stack(word) < load_relaxed(&image.header->sections[HEAP_SECTION_STACKS].used));
     check_piece(&place, (uintptr_t)block);
+    INVARIANT(load_relaxed(&sample_interval) == 0 || drawn_may_be_near(block));
 }
 
 void check_unbooked(const void *block) {

@@ -87,24 +87,20 @@ static inline __attribute__((always_inline)) struct place live_look_up(
 /* A look-up in this process's fine map; remembers the branch for this thread. */
 struct place live_look_up_fine_slowly(uintptr_t address);
 
-/* The block's slot in the fine map, NULL where no leaf covers it; false if this thread doesn't remember the branch. Two
- * dependent loads; the first stays in the cache: 4 bytes for 64 KB of glibc's heap, or 16 KB of another's. */
-static inline __attribute__((always_inline)) bool live_remembers(
-    uintptr_t address, struct live_shape shape, uint64_t **slot) {
-    const uint64_t region = address >> (shape.leaf_log2 + LIVE_BRANCH_LOG2);
-    const struct thread_branch *branch = &local.branches[region % THREAD_BRANCHES];
-    if (unlikely(branch->region != region + 1)) return false;
-    /* partner: the swap in live_grow */
-    uint32_t leaf = load_acquire(&branch->entries[address >> shape.leaf_log2 & ((1u << LIVE_BRANCH_LOG2) - 1)]);
-    *slot = likely(leaf != 0) ? live_leaf_slot(leaf, &shape, address) : NULL;
-    return true;
-}
-
-/* Where a block would be in the fine map; `shape` is this process's of the two above. */
+/* Where a block would be in the fine map; `shape` is this process's of the two above. Two dependent loads; the first
+ * stays in the cache: 4 bytes for 64 KB of glibc's heap, or 16 KB of another's. */
 static inline __attribute__((always_inline)) struct place live_look_up_fine(
     uintptr_t address, struct live_shape shape) {
+    const uint64_t region = address >> (shape.leaf_log2 + LIVE_BRANCH_LOG2);
+    const struct thread_branch *branch = &local.branches[region % THREAD_BRANCHES];
     struct place place = {.offset = (uint32_t)(address & ((1u << shape.granule_log2) - 1))};
-    if (unlikely(!live_remembers(address, shape, &place.slot))) place = live_look_up_fine_slowly(address);
+    if (likely(branch->region == region + 1)) {
+        /* partner: the swap in live_grow */
+        uint32_t leaf = load_acquire(&branch->entries[address >> shape.leaf_log2 & ((1u << LIVE_BRANCH_LOG2) - 1)]);
+        if (likely(leaf != 0)) place.slot = live_leaf_slot(leaf, &shape, address);
+    } else {
+        place = live_look_up_fine_slowly(address);
+    }
     place.map = HEAP_MAP_FINE; /* tells the compiler */
     return place;
 }

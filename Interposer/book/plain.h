@@ -10,6 +10,7 @@
 
 #include "base/atomics.h"
 #include "base/probes.h"
+#include "book/drawn.h"
 #include "book/live.h"
 #include "book/ring.h"
 #include "image/image.h"
@@ -19,7 +20,7 @@
 __attribute__((cold)) void book_heal(struct place place, uint64_t word, uint32_t tick);
 
 /* A free or realloc of a block that is not booked as the program's. */
-__attribute__((cold)) void book_miss(struct place place, uint64_t word);
+__attribute__((cold)) void book_miss(struct place place, uint64_t word, const void *block);
 
 /* The same for a free. False: the block is the arena's, which the real free must not get. The arena's blocks are never
  * booked, so this is the only place where a common free asks for them. */
@@ -65,23 +66,11 @@ static inline __attribute__((always_inline)) bool book_take_away(struct place pl
     return true;
 }
 
-/* Whether no block is booked at this address, of one that is glibc's and about to be freed. In a sampled recording
- * nearly none is, and nearly always there is no leaf for it either. */
+/* Whether no block is booked at this address, of one that is glibc's and about to be freed. */
 static inline __attribute__((always_inline)) bool book_knows_none(const void *block) {
-    if (live_is_fine_glibc(block)) {
-        struct place fine = live_look_up_fine((uintptr_t)block, LIVE_SHAPE_GLIBC);
-        return fine.slot == NULL || load_relaxed(fine.slot) == 0;
-    }
-    const uint32_t map = live_map_for(glibc_usable_size(block));
-    struct place place = live_look_up((uintptr_t)block, map, live_shapes[map]);
+    if (likely(!drawn_may_be_near(block))) return true;
+    const struct place place = live_find((uintptr_t)block, glibc_usable_size(block));
     return place.slot == NULL || load_relaxed(place.slot) == 0;
-}
-
-/* The same where one look tells; false decides nothing. Calls no function, so that its caller needs no frame. */
-static inline __attribute__((always_inline)) bool book_knows_none_at_once(const void *block) {
-    uint64_t *slot;
-    return live_is_fine_glibc(block) && likely(live_remembers((uintptr_t)block, LIVE_SHAPE_GLIBC, &slot))
-        && (slot == NULL || load_relaxed(slot) == 0);
 }
 
 /* Books a block that the real call has just returned. */
@@ -117,5 +106,9 @@ static inline __attribute__((always_inline)) bool book_plain_free(const void *bl
         return book_free_elsewhere(block);
     return book_take_away(place, block);
 }
+
+/* The same two in a sampled recording: for a block that was drawn, and for one that may have been. */
+void book_drawn_allocation(const void *block, size_t bytes, uint32_t stack);
+bool book_drawn_free(const void *block);
 
 #endif

@@ -54,7 +54,7 @@
             const uint32_t stack = books ? unwind_plainly(HOOK_FRAME) : 0; \
             (block) = (call); \
             if (unlikely((block) == NULL)) marks_failed(reason); \
-            else if (books) book_plain_allocation((block), (bytes), stack); \
+            else if (books) book_drawn_allocation((block), (bytes), stack); \
             hook_leave_plainly(); \
             break; \
         } \
@@ -99,7 +99,8 @@
     do { \
         if (hook_enter_sampled(HOOK_FRAME)) { \
             sample_age(); \
-            FREE_PLAINLY(block, real); \
+            if (likely(book_drawn_free(block))) real; \
+            hook_leave_plainly(); \
             break; \
         } \
         if (hook_word() == HOOK_ASLEEP) { \

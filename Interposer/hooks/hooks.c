@@ -101,7 +101,7 @@ REST_OF_HOOK void free_plainly(void *block) {
 EXPORT void free(void *block) {
     const uint64_t word = hook_word();
     if (hook_is_plain(word)) free_plainly(block);
-    else if ((sample_is_on(word) && block != NULL && !arena_owns(block) && book_knows_none_at_once(block))
+    else if ((sample_is_on(word) && block != NULL && !arena_owns(block) && !drawn_may_be_near(block))
         || word == HOOK_ASLEEP)
         next.free(block);
     else free_otherwise(block);

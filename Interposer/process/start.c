@@ -22,6 +22,7 @@
 #include "base/next.h"
 #include "base/options.h"
 #include "base/system.h"
+#include "book/drawn.h"
 #include "book/hints.h"
 #include "book/live.h"
 #include "book/pauses.h"
@@ -59,6 +60,7 @@ static bool go_live(bool forked) {
     hints_start();
     ranges_start();
     threads_start();
+    drawn_start(); /* after the interval is known */
     dump_start();
     ring_grown = marks_grown;
     signals_start();

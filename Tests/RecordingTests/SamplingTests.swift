@@ -176,6 +176,25 @@ private struct Estimate {
         }
     }
 
+    /// A free that is passed by unseen leaves a block live, or heals a slot, whatever share of the blocks is drawn. The
+    /// blocks are in parts of the heap that are 1 GB apart, so their pages share the bytes that count drawn blocks.
+    @Test(arguments: [1, 64, 1024, 32768, 524288]) func noFreeOfADrawnBlockIsMissed(interval: Int) throws {
+        let variables = ["HEAPSUM_SAMPLE": "\(interval)", "HEAPSUM_CHECK": "1"]
+        for seed in 1 ... 2 {
+            let recording = try Scratch().recordProgram(
+                "exchange", variables: variables.merging(["HEAPSUM_SAMPLE_SEED": "\(seed)"]) { $1 })
+            let image = try recording.image(of: "exchange"), reduced = try Reduced(image)
+            let drawn = reduced.holding("give").allocatedBlocks
+            #expect(drawn > 0 && reduced.holding("give").blocks == 0 && reduced.holding("move").blocks == 0)
+            #expect(image.losses.unmatched_frees == 0 && image.losses.healed_slots == 0)
+        }
+        guard interval == 1 else { return }
+        let recording = try Scratch().recordProgram("exchange", ["keep"], variables: variables)
+        let reduced = try Reduced(recording.image(of: "exchange"))
+        let given = reduced.holding("give"), moved = reduced.holding("move")
+        #expect(recording.outcome.output == "\(given.blocks + moved.blocks) \(given.bytes + moved.bytes)\n")
+    }
+
     @Test(arguments: [
         ["/usr/bin/python3", "-c", "import json; print(json.dumps([str(i) * 40 for i in range(20000)])[-99:])"],
         ["/usr/bin/perl", "-e", "my %h; $h{$_} = $_ x 10 for 1..50000; print scalar keys %h; exit 5"],
