@@ -3,6 +3,7 @@
  */
 #include "book/drawn.h"
 
+#include "base/arena.h"
 #include "base/system.h"
 
 /* Pages of their own, which have no memory until something on them is counted. */
@@ -12,7 +13,11 @@ _Static_assert(sizeof drawn_counts % MACHINE_PAGE_MOST == 0, "whole pages");
 static bool is_sampled(void) { return unlikely(load_relaxed(&sample_interval) != 0); }
 
 void drawn_start(void) {
-    if (is_sampled()) system_advise(drawn_counts, sizeof drawn_counts, MADV_DONTNEED); /* zeroes it */
+    if (!is_sampled()) return;
+    system_advise(drawn_counts, sizeof drawn_counts, MADV_DONTNEED); /* zeroes it */
+    store_relaxed(drawn_count(NULL), DRAWN_MOST);
+    for (uintptr_t at = 0; at < ARENA_BYTES + DRAWN_PAGE; at += DRAWN_PAGE)
+        store_relaxed(drawn_count(arena + at), DRAWN_MOST);
 }
 
 void drawn_came(const void *block) {

@@ -17,6 +17,7 @@
 #include "threads/sample.h"
 
 #define DRAWN_PAGE_LOG2 12
+#define DRAWN_PAGE (1u << DRAWN_PAGE_LOG2)
 #define DRAWN_PAGES (1u << 18)
 #define DRAWN_MOST UINT8_MAX
 
@@ -26,7 +27,8 @@ static inline uint8_t *drawn_count(const void *block) {
     return &drawn_counts[(uintptr_t)block >> DRAWN_PAGE_LOG2 & (DRAWN_PAGES - 1)];
 }
 
-/* Whether a booked block may begin on this block's page; in an exact recording, nothing is known. Async-signal-safe. */
+/* Whether a booked block may begin on this block's page. NULL and the arena's blocks, which need another way, count as
+ * such blocks. In an exact recording nothing is known. Async-signal-safe. */
 static inline __attribute__((always_inline)) bool drawn_may_be_near(const void *block) {
     return load_relaxed(drawn_count(block)) != 0;
 }

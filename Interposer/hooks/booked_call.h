@@ -58,7 +58,7 @@
             hook_leave_plainly(); \
             break; \
         } \
-        if (hook_word() == HOOK_ASLEEP) { \
+        if (hook_is_asleep(hook_word())) { \
             (block) = (call); \
             break; \
         } \
@@ -103,7 +103,7 @@
             hook_leave_plainly(); \
             break; \
         } \
-        if (hook_word() == HOOK_ASLEEP) { \
+        if (hook_is_asleep(hook_word())) { \
             real; \
             break; \
         } \

@@ -24,8 +24,9 @@ REST_OF_HOOK void *malloc_plainly(size_t bytes) {
 
 EXPORT void *malloc(size_t bytes) {
     const uint64_t word = hook_word();
+    if (hook_is_asleep(word)) return next.malloc(bytes);
     if (hook_is_plain(word)) return malloc_plainly(bytes);
-    return sample_passes(word, bytes) || word == HOOK_ASLEEP ? next.malloc(bytes) : malloc_otherwise(bytes);
+    return sample_passes(word, bytes) ? next.malloc(bytes) : malloc_otherwise(bytes);
 }
 
 REST_OF_HOOK void *calloc_otherwise(size_t count, size_t size) {
@@ -47,9 +48,9 @@ REST_OF_HOOK void *calloc_plainly(size_t count, size_t size) {
 
 EXPORT void *calloc(size_t count, size_t size) {
     const uint64_t word = hook_word();
+    if (hook_is_asleep(word)) return next.calloc(count, size);
     if (hook_is_plain(word)) return calloc_plainly(count, size);
-    return sample_passes(word, count * size) || word == HOOK_ASLEEP ? next.calloc(count, size)
-                                                                    : calloc_otherwise(count, size);
+    return sample_passes(word, count * size) ? next.calloc(count, size) : calloc_otherwise(count, size);
 }
 
 HOOK void *hook_memalign(size_t alignment, size_t bytes) {
@@ -100,10 +101,12 @@ REST_OF_HOOK void free_plainly(void *block) {
 
 EXPORT void free(void *block) {
     const uint64_t word = hook_word();
-    if (hook_is_plain(word)) free_plainly(block);
-    else if ((sample_is_on(word) && block != NULL && !arena_owns(block) && !drawn_may_be_near(block))
-        || word == HOOK_ASLEEP)
+    if (hook_is_asleep(word)) {
         next.free(block);
+        return;
+    }
+    if (hook_is_plain(word)) free_plainly(block);
+    else if (sample_is_on(word) && !drawn_may_be_near(block)) next.free(block);
     else free_otherwise(block);
 }
 
@@ -167,10 +170,9 @@ REST_OF_HOOK void *reallocate_booked(void *block, size_t bytes) {
 
 static inline __attribute__((always_inline)) void *reallocate(void *block, size_t bytes) {
     const uint64_t word = hook_word();
-    if (unlikely(!hook_is_plain(word))
-        && ((sample_is_on(word) && (block == NULL || (!arena_owns(block) && book_knows_none(block)))
-                && sample_passes(word, bytes))
-            || word == HOOK_ASLEEP))
+    if (hook_is_asleep(word)) return next.realloc(block, bytes);
+    if (unlikely(!hook_is_plain(word)) && sample_is_on(word)
+        && (block == NULL || (!arena_owns(block) && book_knows_none(block))) && sample_passes(word, bytes))
         return next.realloc(block, bytes);
     return reallocate_booked(block, bytes);
 }

@@ -66,6 +66,10 @@ static inline __attribute__((always_inline)) uint64_t hook_word(void) {
     return load_acquire(&hook_live.word); /* partner: go_live's release */
 }
 
+/* Whether nothing is recorded. The common functions ask this first: a dormant library costs little more than one that
+ * only passes on each call. */
+static inline __attribute__((always_inline)) bool hook_is_asleep(uint64_t word) { return word == HOOK_ASLEEP; }
+
 /* Whether every allocation is booked and this thread has all that a common event needs. Asked before anything else. */
 static inline __attribute__((always_inline)) bool hook_is_plain(uint64_t word) { return likely(word == local.plain); }
 
