@@ -1,8 +1,9 @@
 /*
  * The heap image: the file that holds everything the interposer knows about a program's heap.
  *
- * This header is the format's only definition. The interposer (C) writes the format, and the tools (Swift) import this
- * header. It owns the layout only: its functions compute with their arguments and touch no other memory.
+ * This header and the parts that it includes are the format's only definition. The interposer (C) writes the format,
+ * and the tools (Swift) import it. They own the layout only: their functions compute with their arguments and touch no
+ * other memory.
  *
  * The format has two shapes. `kind` says which one a file has:
  *
@@ -18,10 +19,16 @@
 #ifndef HEAP_IMAGE_H
 #define HEAP_IMAGE_H
 
+#include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "heap_frames.h"
+#include "heap_mappings.h"
+#include "heap_pools.h"
+#include "heap_python.h"
 #include "heap_sampling.h" /* HEAP_SAMPLE_MOST; what a recorded block counts for */
+#include "heap_slots.h"
 
 #define HEAP_MAGIC 0x0A6D757370616568ull /* the bytes "heapsum\n" */
 #define HEAP_VERSION 4u
@@ -121,67 +128,7 @@ struct heap_section {
     uint32_t reserved;
 };
 
-/* Bytes in STRINGS: usually UTF-8, but any bytes may occur. In `arguments`, NUL bytes separate the arguments. */
-struct heap_string {
-    uint32_t offset; /* 0: none */
-    uint32_t length; /* bytes, without a terminator */
-};
-
-/* ---- Live blocks --------------------------------------------------------------------------------- */
-
-/*
- * A slot is one word that names the stack that allocated a live block. 0 is an empty slot.
- *
- *     63          38 37          18 17               0
- *    +--------------+--------------+------------------+
- *    | stack  26    | tick  20     | low  18          |
- *    +--------------+--------------+------------------+
- *      fine map:     low = requested bytes << 5 | address's offset in its granule
- *      coarse maps:  low = address's offset in its granule; the slot's second word = requested bytes
- *
- * No stack has number 0, so a word whose stack field is 0 is not a block. If bit 37 is set, the word is a claim: the
- * thread whose index is in the low bits claimed the block for a realloc in flight, and its heap_in_flight holds the
- * slot's earlier word.
- *
- * A block lives in the coarsest map whose granule is not above its usable size (malloc_usable_size), which is the same
- * when it is allocated and when it is freed. Two blocks of one map can't share a granule, because a block spans at
- * least one granule of its map.
- */
-#define HEAP_SLOT_STACK_SHIFT 38
-#define HEAP_SLOT_TICK_SHIFT 18
-#define HEAP_SLOT_TICK_MASK 0xFFFFFull
-#define HEAP_SLOT_LOW_MASK 0x3FFFFull
-#define HEAP_SLOT_FINE_SIZE_SHIFT 5
-#define HEAP_SLOT_FINE_OFFSET_MASK 31u
-#define HEAP_SLOT_CLAIMED (1ull << 37)
-/* the other word that is not a block of the program: a block of the recorder's own (the unwinder's thread data) */
-#define HEAP_SLOT_OURS (1ull << 36)
-#define HEAP_STACK_LIMIT (1u << 26)
-
-#define HEAP_MAP_COUNT 5u
-#define HEAP_MAP_FINE 0u
-#define HEAP_PIECE_BYTES 16384u
-#define HEAP_ADDRESS_BITS 48
-
-/* A map's granule is 1 << heap_header.granule_log2[map] bytes; only the fine map's depends on the allocator. */
-#define HEAP_GRANULE_LOG2_FINE_GLIBC 5
-#define HEAP_GRANULE_LOG2_FINE_OTHER 3
-#define HEAP_GRANULE_LOG2_1 9
-#define HEAP_GRANULE_LOG2_2 12
-#define HEAP_GRANULE_LOG2_3 13
-#define HEAP_GRANULE_LOG2_4 17
-
-enum heap_piece_kind {
-    HEAP_PIECE_FREE = 0,   /* handed out, but not (yet) in the tree: a reader ignores it */
-    HEAP_PIECE_BRANCH = 1, /* 4,096 numbers of leaf pieces, 32 bits each; recorder only */
-    HEAP_PIECE_LEAF = 2,   /* slots: one word each in the fine map, two words in the others */
-};
-
-struct heap_piece {
-    uint64_t base; /* leaf: the address where its first granule begins */
-    uint32_t kind; /* enum heap_piece_kind */
-    uint32_t map;  /* 0 fine … 4 coarsest */
-};
+/* ---- Pages in memory ----------------------------------------------------------------------------- */
 
 /* Pages in memory that follow each other: whole pages, in order of address, and runs don't touch. */
 struct heap_run {
@@ -189,124 +136,7 @@ struct heap_run {
     uint64_t bytes;
 };
 
-/* One live block of a dense image. */
-struct heap_block {
-    uint64_t address;
-    uint64_t slot;  /* stack and tick as above; the low bits are zero */
-    uint64_t bytes; /* as requested */
-};
-
-/*
- * The geometry of a map: words per slot, slots per leaf, and how many address bits a leaf and a branch cover. A branch
- * is a piece of 1 << HEAP_BRANCH_LOG2 numbers.
- */
-#define HEAP_BRANCH_LOG2 12
-static inline uint32_t heap_map_slot_words(uint32_t map) { return map == HEAP_MAP_FINE ? 1 : 2; }
-static inline uint32_t heap_map_slot_bytes(uint32_t map) {
-    return heap_map_slot_words(map) * (uint32_t)sizeof(uint64_t);
-}
-static inline uint32_t heap_map_leaf_slots(uint32_t map) { return HEAP_PIECE_BYTES / heap_map_slot_bytes(map); }
-static inline uint32_t heap_map_leaf_log2(uint32_t map, uint32_t granule_log2) {
-    return granule_log2 + (uint32_t)__builtin_ctz(heap_map_leaf_slots(map));
-}
-static inline uint32_t heap_map_branch_log2(uint32_t map, uint32_t granule_log2) {
-    return heap_map_leaf_log2(map, granule_log2) + HEAP_BRANCH_LOG2;
-}
-
-static inline uint32_t heap_slot_stack(uint64_t slot) { return (uint32_t)(slot >> HEAP_SLOT_STACK_SHIFT); }
-static inline uint32_t heap_slot_tick(uint64_t slot) {
-    return (uint32_t)(slot >> HEAP_SLOT_TICK_SHIFT & HEAP_SLOT_TICK_MASK);
-}
-static inline uint32_t heap_slot_low(uint64_t slot) { return (uint32_t)(slot & HEAP_SLOT_LOW_MASK); }
-static inline uint64_t heap_slot_make(uint32_t stack, uint32_t tick, uint32_t low) {
-    return (uint64_t)stack << HEAP_SLOT_STACK_SHIFT | (uint64_t)tick << HEAP_SLOT_TICK_SHIFT | low;
-}
-/* Whether the slot holds a claim, or a block of the recorder's own: no block of the program. */
-static inline int heap_slot_is_reserved(uint64_t slot) { return slot != 0 && heap_slot_stack(slot) == 0; }
-static inline uint64_t heap_slot_claim(uint32_t thread) { return HEAP_SLOT_CLAIMED | thread; }
-static inline uint32_t heap_slot_claim_thread(uint64_t slot) { return (uint32_t)slot; }
-
-/* ---- Time ---------------------------------------------------------------------------------------- */
-
-/*
- * A tick is a time since the recording's start, in 20 bits. Its step grows with the run's age: 32,768 ticks of 1 ms,
- * then 32,768 of 2 ms, of 4 ms, and so on. So a tick is never wider than 1/32,768 of the run's age, and 20 bits last
- * for 4,000 years.
- */
-#define HEAP_TICK_SEGMENT_LOG2 15
-
-static inline uint32_t heap_tick_of_milliseconds(uint64_t milliseconds) {
-    uint64_t value = milliseconds + (1ull << HEAP_TICK_SEGMENT_LOG2);
-    uint32_t segment = (uint32_t)(63 - __builtin_clzll(value)) - HEAP_TICK_SEGMENT_LOG2;
-    if (segment > 31) return (uint32_t)HEAP_SLOT_TICK_MASK;
-    return segment << HEAP_TICK_SEGMENT_LOG2 | ((uint32_t)(value >> segment) & ((1u << HEAP_TICK_SEGMENT_LOG2) - 1));
-}
-static inline uint64_t heap_tick_milliseconds(uint32_t tick) { /* the first millisecond that the tick covers */
-    uint32_t segment = tick >> HEAP_TICK_SEGMENT_LOG2 & 31;
-    uint64_t mantissa = (tick & ((1u << HEAP_TICK_SEGMENT_LOG2) - 1)) + (1ull << HEAP_TICK_SEGMENT_LOG2);
-    return (mantissa << segment) - (1ull << HEAP_TICK_SEGMENT_LOG2);
-}
-
 /* ---- Stacks -------------------------------------------------------------------------------------- */
-
-/* A frame: module in the top 16 bits, the return address less the module's load bias in the low 48. */
-#define HEAP_FRAME_MODULE_SHIFT 48
-#define HEAP_FRAME_OFFSET_MASK 0xFFFFFFFFFFFFull
-#define HEAP_MODULE_NONE 0u        /* no module was at the address; the offset is the absolute address */
-#define HEAP_MODULE_PYTHON 0xFFFCu /* a Python function: the offset names it and its line, as heap_python_frame */
-#define HEAP_MODULE_TAG 0xFFFDu    /* a root frame: the offset is a tag's text, as heap_tag_frame makes it */
-#define HEAP_MODULE_THREAD 0xFFFEu /* a root frame: the offset is the thread's tid */
-#define HEAP_MODULE_CUT 0xFFFFu    /* frames are missing here: the offset says why */
-
-enum heap_cut {
-    HEAP_CUT_DEPTH = 0, /* the stack is over the depth limit, or the unwinder gave up */
-    /* the image had reached `maximum_stacks`: one row for all newer stacks that share the same known outer frames */
-    HEAP_CUT_STACKS = 1,
-    /* packed: one row for all stacks that held nothing at the end, at the peak and at every snapshot, and allocated
-     * little */
-    HEAP_CUT_GONE = 2,
-};
-
-static inline uint64_t heap_frame_make(uint32_t module, uint64_t offset) {
-    return (uint64_t)module << HEAP_FRAME_MODULE_SHIFT | (offset & HEAP_FRAME_OFFSET_MASK);
-}
-static inline uint32_t heap_frame_module(uint64_t frame) { return (uint32_t)(frame >> HEAP_FRAME_MODULE_SHIFT); }
-static inline uint64_t heap_frame_offset(uint64_t frame) { return frame & HEAP_FRAME_OFFSET_MASK; }
-
-/* A tag is what the program says a thread works for (heapsum_tag). Its text lies in STRINGS: the offset there in the
- * upper 32 bits of the frame's offset, the bytes in the lower 16. A text without bytes stands for the tags beyond the
- * first HEAP_TAGS_MOST. */
-#define HEAP_TAGS_MOST 4096u
-#define HEAP_TAG_BYTES 255u
-static inline uint64_t heap_tag_frame(struct heap_string text) {
-    return heap_frame_make(HEAP_MODULE_TAG, (uint64_t)text.offset << 16 | text.length);
-}
-static inline struct heap_string heap_tag_string(uint64_t frame) {
-    struct heap_string text = {(uint32_t)(heap_frame_offset(frame) >> 16), (uint32_t)(frame & 0xFFFF)};
-    return text;
-}
-
-/*
- * A Python function (heaprun --python). Its record lies in STRINGS, at any offset. In a frame that offset is in the
- * upper 32 bits of the frame's offset, and in the lower 16 how many lines after the function's first its line is, plus
- * one; 0: the line is not known. Record 0: the function is not known, because the process has more than
- * HEAP_PYTHON_FUNCTIONS_MOST functions and files, or STRINGS is full.
- */
-#define HEAP_PYTHON_FUNCTIONS_MOST 32768u
-#define HEAP_PYTHON_LINES_MOST 0xFFFFu
-#define HEAP_PYTHON_FILE_BYTES 1023u
-#define HEAP_PYTHON_NAME_BYTES 255u
-struct heap_python_function {
-    struct heap_string file; /* as Python names it (co_filename): a path, or a text such as "<string>" */
-    struct heap_string name; /* the qualified one (co_qualname) */
-    uint32_t first_line;
-    uint32_t reserved;
-};
-static inline uint64_t heap_python_frame(uint32_t record, uint32_t line) {
-    return heap_frame_make(HEAP_MODULE_PYTHON, (uint64_t)record << 16 | line);
-}
-static inline uint32_t heap_python_record(uint64_t frame) { return (uint32_t)(heap_frame_offset(frame) >> 16); }
-static inline uint32_t heap_python_line(uint64_t frame) { return (uint32_t)(frame & 0xFFFF); }
 
 /*
  * One entry of the stack tree. A parent is an older entry: its number is lower. If two threads insert the same frame at
@@ -483,112 +313,6 @@ struct heap_verdict {
     uint32_t flags;
     struct heap_string text;
 };
-
-/* ---- Mappings ------------------------------------------------------------------------------------ */
-
-/*
- * Memory that the program maps itself (`heaprun --mappings`), by pages of 4,096 bytes.
- *
- * In a running image RANGES is a tree of four levels, like the processor's page table: a node has 512 entries, and an
- * entry covers 512 GB, 1 GB, 2 MB or a page. Node 1 is the root; node 0 begins with a heap_mapping_sums.
- *
- *   word:  63        62          37 36                0
- *         +---------+--------------+-------------------+
- *         | 0       | stack  26    | birth  37         |   these pages belong to one mapping; 0: to none
- *         +---------+--------------+-------------------+
- *         | 1       | number of the node that tells more |
- *         +---------+--------------+-------------------+
- *   more:  63                    28 27        8 7      5 4     0
- *         +------------------------+-----------+--------+-------+
- *         | pages of the call  36  | tick  20  | flags  | kind  |
- *         +------------------------+-----------+--------+-------+
- *
- * A birth is the number of the call that made the mapping. A run of pages with the same birth is one mapping: a hole
- * makes two of one. `more` is stored before `word`, so a reader reads word, more, and word again.
- */
-enum heap_mapping_kind {
-    HEAP_MAPPING_ANONYMOUS = 1,        /* private, without a file */
-    HEAP_MAPPING_SHARED_ANONYMOUS = 2, /* the same, shared with the children */
-    HEAP_MAPPING_STACK = 3, /* by MAP_STACK or MAP_GROWSDOWN: for a thread or coroutine of the program's own */
-    HEAP_MAPPING_FILE = 4,  /* a file's private copy */
-    HEAP_MAPPING_SHARED_FILE = 5,
-    HEAP_MAPPING_MEMFD = 6,
-    HEAP_MAPPING_SHARED_MEMORY = 7, /* by shmat, or a file in /dev/shm */
-    HEAP_MAPPING_BREAK = 8,         /* by brk or sbrk */
-    HEAP_MAPPING_DEVICE = 9,        /* another file in /dev */
-    HEAP_MAPPING_POOL = 30,         /* MAPPINGS only: no mapping, but a block of a pool (heapsum_pool_allocated) */
-    HEAP_MAPPING_ALLOCATOR = 31,    /* the allocator's own: its blocks are counted already. Has no stack */
-};
-#define HEAP_MAPPING_KIND_MASK 31u
-#define HEAP_MAPPING_FLAG_RESERVED 32u /* mapped without access (PROT_NONE) */
-#define HEAP_MAPPING_FLAG_HUGE 64u     /* MAP_HUGETLB */
-
-#define HEAP_RANGE_NODE (1ull << 63)
-#define HEAP_RANGE_STACK_SHIFT 37
-#define HEAP_RANGE_BIRTH_MASK 0x1FFFFFFFFFull
-#define HEAP_RANGE_ENTRIES 512u
-#define HEAP_RANGE_LEVELS 4u
-#define HEAP_RANGE_TICK_SHIFT 8
-#define HEAP_RANGE_PAGES_SHIFT 28
-#define HEAP_RANGE_ROOT 1u
-
-/*
- * Blocks of the program's pools have a tree of their own in RANGES, from node 2: five levels, by granules of 16 bytes.
- * An entry of its lowest level is a block that begins there; in its `more` the bytes stand where the pages of a call
- * stand above, and the low bits are the address's offset in its granule.
- */
-#define HEAP_RANGE_POOLS 2u
-#define HEAP_POOL_LEVELS 5u
-#define HEAP_POOL_GRANULE_LOG2 4
-#define HEAP_POOL_OFFSET_MASK 15u
-
-struct heap_range {
-    uint64_t word;
-    uint64_t more;
-};
-
-struct heap_range_node {
-    struct heap_range entries[HEAP_RANGE_ENTRIES];
-};
-
-/* The first entry of MAPPINGS, and in a running image the start of node 0. A heap_pool_sums follows it in both. */
-struct heap_mapping_sums {
-    uint64_t calls;           /* that mapped, unmapped or moved something: the newest birth */
-    uint64_t lost_calls;      /* that were not booked, or not wholly: no space in RANGES … */
-    uint64_t lost_bytes;      /* … and the bytes of theirs that are booked wrongly: missing, or unmapped since */
-    uint64_t peak_bytes;      /* the most that was mapped at a time, without the allocator's */
-    uint64_t discarded_bytes; /* given back by madvise (MADV_DONTNEED, MADV_FREE, MADV_REMOVE), in all */
-    uint64_t discards;        /* calls of madvise that did so */
-};
-
-struct heap_pool_sums {
-    uint64_t allocated_blocks, allocated_bytes;
-    uint64_t freed_blocks, freed_bytes;
-    uint64_t lost_blocks;     /* not booked: no space, or another block in the same granule of 16 bytes */
-    uint64_t unmatched_frees; /* of blocks that were not booked */
-};
-
-/* A mapping of a dense image, from the third entry of MAPPINGS on, in order of address; then the pools' blocks, too. */
-struct heap_mapping {
-    uint64_t start;
-    uint64_t bytes;
-    uint64_t slot;  /* stack and tick as in a slot; the low bits are zero */
-    uint64_t birth; /* parts of one call's mapping have the same */
-    uint32_t kind;  /* enum heap_mapping_kind */
-    uint32_t flags; /* HEAP_MAPPING_FLAG_ */
-    uint64_t reserved;
-};
-
-static inline int heap_range_is_node(uint64_t word) { return word >> 63 != 0; }
-static inline uint64_t heap_range_birth(uint64_t word) { return word & HEAP_RANGE_BIRTH_MASK; }
-static inline uint32_t heap_range_stack(uint64_t word) {
-    return (uint32_t)(word >> HEAP_RANGE_STACK_SHIFT) & (HEAP_STACK_LIMIT - 1);
-}
-static inline uint32_t heap_range_tick(uint64_t more) {
-    return (uint32_t)(more >> HEAP_RANGE_TICK_SHIFT & HEAP_SLOT_TICK_MASK);
-}
-/* How many pages an entry covers, as a power of two; level 0 has the pages, level 3 is the root's. */
-static inline uint32_t heap_range_log2(uint32_t level) { return level * 9; }
 
 /* ---- Modules ------------------------------------------------------------------------------------- */
 
@@ -878,65 +602,51 @@ struct heap_header {
 #define HEAP_SECTIONS_1_OFFSET 456u
 #define HEAP_SECTIONS_1_COUNT 12u
 
-#ifdef __cplusplus
-#define HEAP_ASSERT static_assert
-#else
-#define HEAP_ASSERT _Static_assert
-#endif
-HEAP_ASSERT(sizeof(struct heap_section) == 40, "section");
-HEAP_ASSERT(sizeof(struct heap_string) == 8, "string");
-HEAP_ASSERT(sizeof(struct heap_piece) == 16, "piece");
-HEAP_ASSERT(sizeof(struct heap_run) == sizeof(struct heap_piece), "PAGES and PIECES share their section's entry size");
-HEAP_ASSERT(sizeof(struct heap_block) == 24, "block");
-HEAP_ASSERT(HEAP_PIECE_BYTES == sizeof(uint32_t) << HEAP_BRANCH_LOG2, "a branch fills its piece");
-HEAP_ASSERT(HEAP_SLOT_FINE_OFFSET_MASK == (1u << HEAP_SLOT_FINE_SIZE_SHIFT) - 1, "the size begins behind the offset");
-HEAP_ASSERT(
-    HEAP_GRANULE_LOG2_FINE_GLIBC <= HEAP_SLOT_FINE_SIZE_SHIFT, "a slot's low bits hold the offset in a fine granule");
-HEAP_ASSERT(sizeof(struct heap_node) == 16, "node");
-HEAP_ASSERT(offsetof(struct heap_stack, levels) == 40, "stack: the counters come first");
-HEAP_ASSERT(sizeof(struct heap_stack) == 56, "stack: less than a line");
-HEAP_ASSERT(HEAP_SNAPSHOT_COUNT < 1 << HEAP_LEVELS_EPOCH_SHIFT, "levels: all snapshots are in it");
-HEAP_ASSERT(HEAP_LIFETIME_COUNT <= 1 << (32 - HEAP_LIFETIME_WORD_SHIFT), "a lifetime fits its word");
-HEAP_ASSERT(sizeof(struct heap_detail) == HEAP_DETAIL_BYTES, "detail");
-HEAP_ASSERT(sizeof(struct heap_snapshot) == HEAP_DETAIL_BYTES, "snapshot");
-HEAP_ASSERT(sizeof(struct heap_lifetimes) == HEAP_LIFETIME_ENTRIES * HEAP_DETAIL_BYTES, "lifetimes");
-HEAP_ASSERT(offsetof(struct heap_stack_1, peak) == 144, "stack of version 1");
-HEAP_ASSERT(sizeof(struct heap_stack_1) == 448, "stack of version 1");
-HEAP_ASSERT(offsetof(struct heap_module, bias) == 48, "module");
-HEAP_ASSERT(sizeof(struct heap_module) == 120, "module");
-HEAP_ASSERT(sizeof(struct heap_name) == 48, "name");
-HEAP_ASSERT(sizeof(struct heap_verdict) == 64, "verdict");
-HEAP_ASSERT(sizeof(struct heap_range_node) == 8192, "range node");
-HEAP_ASSERT(sizeof(struct heap_mapping) == 48, "mapping");
-HEAP_ASSERT(sizeof(struct heap_mapping_sums) == sizeof(struct heap_mapping), "sums: the first entry of MAPPINGS");
-HEAP_ASSERT(sizeof(struct heap_pool_sums) == sizeof(struct heap_mapping), "sums: the second entry of MAPPINGS");
-HEAP_ASSERT(sizeof(struct heap_event) == 32, "event");
-HEAP_ASSERT(sizeof(struct heap_ring) == 4096, "ring: one page");
-HEAP_ASSERT(sizeof(struct heap_in_flight) == 64, "in flight");
-HEAP_ASSERT(offsetof(struct heap_thread, in_flight) == 64, "thread: a line of its own for what moves with each event");
-HEAP_ASSERT(sizeof(struct heap_thread) == 256, "thread");
-HEAP_ASSERT(HEAP_MAPPED_MOST / HEAP_MAPPED_UNIT <= HEAP_MAPPED_UNITS_MASK, "a mapped block's size fits its word");
-HEAP_ASSERT(sizeof(struct heap_sample) == 32, "sample");
-HEAP_ASSERT(sizeof(struct heap_losses) == 144, "losses");
-HEAP_ASSERT(sizeof(struct heap_residence) == 40, "residence");
-HEAP_ASSERT(offsetof(struct heap_header, pid) == 40, "header");
-HEAP_ASSERT(offsetof(struct heap_header, program) == 104, "header");
-HEAP_ASSERT(offsetof(struct heap_header, depth) == 144, "header");
-HEAP_ASSERT(offsetof(struct heap_header, live_bytes) == 184, "header");
-HEAP_ASSERT(offsetof(struct heap_header, peak_epoch) == 232, "header");
-HEAP_ASSERT(offsetof(struct heap_header, residence) == 288, "header: heaprun writes it in place");
-HEAP_ASSERT(offsetof(struct heap_header, losses) == 328, "header");
-HEAP_ASSERT(offsetof(struct heap_header, sections) == 472, "header");
-HEAP_ASSERT(offsetof(struct heap_header, sample_interval) == HEAP_HEADER_2_BYTES, "header of version 2");
-HEAP_ASSERT(offsetof(struct heap_header, python) == HEAP_HEADER_3_BYTES, "header of version 3");
-HEAP_ASSERT(sizeof(struct heap_header) == 1024, "header");
-HEAP_ASSERT(sizeof(struct heap_python_function) == 24, "Python function");
-HEAP_ASSERT(
+static_assert(sizeof(struct heap_section) == 40, "section");
+static_assert(
+    sizeof(struct heap_run) == sizeof(struct heap_piece), "PAGES and PIECES share their section's entry size");
+static_assert(sizeof(struct heap_node) == 16, "node");
+static_assert(offsetof(struct heap_stack, levels) == 40, "stack: the counters come first");
+static_assert(sizeof(struct heap_stack) == 56, "stack: less than a line");
+static_assert(HEAP_SNAPSHOT_COUNT < 1 << HEAP_LEVELS_EPOCH_SHIFT, "levels: all snapshots are in it");
+static_assert(HEAP_LIFETIME_COUNT <= 1 << (32 - HEAP_LIFETIME_WORD_SHIFT), "a lifetime fits its word");
+static_assert(sizeof(struct heap_detail) == HEAP_DETAIL_BYTES, "detail");
+static_assert(sizeof(struct heap_snapshot) == HEAP_DETAIL_BYTES, "snapshot");
+static_assert(sizeof(struct heap_lifetimes) == HEAP_LIFETIME_ENTRIES * HEAP_DETAIL_BYTES, "lifetimes");
+static_assert(offsetof(struct heap_stack_1, peak) == 144, "stack of version 1");
+static_assert(sizeof(struct heap_stack_1) == 448, "stack of version 1");
+static_assert(offsetof(struct heap_module, bias) == 48, "module");
+static_assert(sizeof(struct heap_module) == 120, "module");
+static_assert(sizeof(struct heap_name) == 48, "name");
+static_assert(sizeof(struct heap_verdict) == 64, "verdict");
+static_assert(sizeof(struct heap_event) == 32, "event");
+static_assert(sizeof(struct heap_ring) == 4096, "ring: one page");
+static_assert(sizeof(struct heap_in_flight) == 64, "in flight");
+static_assert(
+    offsetof(struct heap_thread, in_flight) == 64, "thread: a line of its own for what moves with each event");
+static_assert(sizeof(struct heap_thread) == 256, "thread");
+static_assert(HEAP_MAPPED_MOST / HEAP_MAPPED_UNIT <= HEAP_MAPPED_UNITS_MASK, "a mapped block's size fits its word");
+static_assert(sizeof(struct heap_sample) == 32, "sample");
+static_assert(sizeof(struct heap_losses) == 144, "losses");
+static_assert(sizeof(struct heap_residence) == 40, "residence");
+static_assert(offsetof(struct heap_header, pid) == 40, "header");
+static_assert(offsetof(struct heap_header, program) == 104, "header");
+static_assert(offsetof(struct heap_header, depth) == 144, "header");
+static_assert(offsetof(struct heap_header, live_bytes) == 184, "header");
+static_assert(offsetof(struct heap_header, peak_epoch) == 232, "header");
+static_assert(offsetof(struct heap_header, residence) == 288, "header: heaprun writes it in place");
+static_assert(offsetof(struct heap_header, losses) == 328, "header");
+static_assert(offsetof(struct heap_header, sections) == 472, "header");
+static_assert(offsetof(struct heap_header, sample_interval) == HEAP_HEADER_2_BYTES, "header of version 2");
+static_assert(offsetof(struct heap_header, python) == HEAP_HEADER_3_BYTES, "header of version 3");
+static_assert(sizeof(struct heap_header) == 1024, "header");
+static_assert(
     HEAP_SECTIONS_1_OFFSET == offsetof(struct heap_header, losses) + HEAP_LOSSES_1_BYTES, "header of version 1");
-HEAP_ASSERT(HEAP_HEADER_1_BYTES == HEAP_SECTIONS_1_OFFSET + HEAP_SECTIONS_1_COUNT * sizeof(struct heap_section),
+static_assert(HEAP_HEADER_1_BYTES == HEAP_SECTIONS_1_OFFSET + HEAP_SECTIONS_1_COUNT * sizeof(struct heap_section),
     "header of version 1");
-HEAP_ASSERT(sizeof(struct heap_mark) == 64, "mark");
-HEAP_ASSERT(HEAP_MARKS_OFFSET >= sizeof(struct heap_header), "marks lie behind the header");
-HEAP_ASSERT(HEAP_MARKS_OFFSET + HEAP_MARK_COUNT * sizeof(struct heap_mark) == HEAP_PAGE_BYTES, "marks lie in its page");
+static_assert(sizeof(struct heap_mark) == 64, "mark");
+static_assert(HEAP_MARKS_OFFSET >= sizeof(struct heap_header), "marks lie behind the header");
+static_assert(
+    HEAP_MARKS_OFFSET + HEAP_MARK_COUNT * sizeof(struct heap_mark) == HEAP_PAGE_BYTES, "marks lie in its page");
 
 #endif

@@ -24,6 +24,7 @@ uint64_t rule_find(uintptr_t pc, struct cfi_space *space) {
     if (rule_kind(rule) != RULE_GUESS || loader_start_of(pc) != 0) {
         uint64_t mixed = rule_mixed(pc), *way = way_for(mixed);
         store_relaxed(way, mixed << RULE_BITS | rule);
+        fence_seq_cst(); /* partner: rules_renew's. The rule is seen there, or the change is seen here */
         if (loader_generation() != generation) store_relaxed(way, 0);
     }
     return rule;
@@ -34,6 +35,7 @@ uint32_t rules_generation = 1; /* loader_changes' first */
 /* Two threads may do this at once: a rule that is forgotten needlessly is found again. */
 void rules_renew(void) {
     uint32_t now = loader_generation();
+    fence_seq_cst(); /* partner: rule_find's */
     for (size_t i = 0; i < sizeof rule_cache / sizeof rule_cache[0]; i++) store_relaxed(&rule_cache[i], 0);
     store_release(&rules_generation, now); /* partner: rules_check's acquire */
 }

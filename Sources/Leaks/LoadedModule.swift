@@ -5,8 +5,14 @@
 struct LoadedModule {
     let path: String
     let bias: UInt64
-    /// The writable parts with .bss, rounded to whole pages.
-    let data: [Range<UInt64>]
+    /// The writable parts with .bss, to the byte.
+    let variables: [Range<UInt64>]
+    /// The same, rounded to whole pages.
+    var data: [Range<UInt64>] {
+        variables.map { span($0.lowerBound & ~4095, ($0.upperBound &+ 4095) & ~4095) }
+    }
+    /// Bytes of a thread's own copy of its variables; 0: it has none.
+    let threadLocalBytes: UInt64
     private let symbolTable: UInt64
     private let stringTable: UInt64
 
@@ -20,7 +26,7 @@ struct LoadedModule {
         guard count > 0, count <= 256, offset < 1 << 20, let raw = memory.words(base &+ offset, count: count * 7) else {
             return nil
         }
-        var low = UInt64.max, writable: [(UInt64, UInt64)] = [], dynamic: UInt64?
+        var low = UInt64.max, writable: [(UInt64, UInt64)] = [], dynamic: UInt64?, local: UInt64 = 0
         for index in 0 ..< count {
             let entry = Array(raw[index * 7 ..< index * 7 + 7])
             let (type, flags, address, bytes) = (entry[0] & 0xFFFF_FFFF, entry[0] >> 32, entry[2], entry[5])
@@ -29,14 +35,16 @@ struct LoadedModule {
                 if flags & 2 != 0 { writable.append((address, bytes)) }
             }
             if type == 2 { dynamic = address }
+            if type == 7, bytes <= 1 << 24 { local = bytes }
         }
         guard low != .max else { return nil }
         self.path = path
+        threadLocalBytes = local
         bias = base &- low
         let start = bias
-        data = writable.compactMap { address, bytes in
-            let from = (start &+ address) & ~4095, (end, overflow) = (start &+ address).addingReportingOverflow(bytes)
-            return overflow || end < from || bytes > 1 << 40 ? nil : span(from, (end &+ 4095) & ~4095)
+        variables = writable.compactMap { address, bytes in
+            let from = start &+ address, (end, overflow) = from.addingReportingOverflow(bytes)
+            return overflow || bytes > 1 << 40 ? nil : from ..< end
         }
         var (symbols, strings): (UInt64, UInt64) = (0, 0)
         if let dynamic, let entries = Self.words(bias &+ dynamic, atMost: 512, memory) {

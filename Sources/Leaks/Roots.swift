@@ -50,14 +50,18 @@ struct Roots {
             if snapshot.hasUnbooked { addHeaps(heaps, snapshot) }
         }
         let ownAllocator = snapshot.allocator.split(separator: "/").last.map(String.init) ?? ""
-        for module in snapshot.modules({
-            $0.hasPrefix("libheapsum") || (!snapshot.isGlibc && $0 == ownAllocator && $0.contains(".so"))
-        }) { excluded += module.data }
+        // musl's malloc has pointers to its groups of blocks, and none to a block: its library stays a root for what
+        // else it holds.
+        let isOwnLibrary = !snapshot.isGlibc && ownAllocator.contains(".so") && !MuslThread.isLibc(ownAllocator)
+        for module in snapshot.modules({ $0.hasPrefix("libheapsum") || (isOwnLibrary && $0 == ownAllocator) }) {
+            excluded += module.data
+        }
 
         let hints = Hints(snapshot)
         excluded += hints.memory
         addThreads(snapshot, glibc, &excluded)
-        excluded += blockRanges(snapshot)
+        let variables = variableRanges(snapshot)
+        excluded += blockRanges(snapshot).flatMap { subtract(variables, from: $0) }
         let holes = merged(excluded)
         // The end of a module's data (.bss) is anonymous memory for the kernel.
         let data = merged(snapshot.dataModules().map(\.range))
@@ -65,12 +69,14 @@ struct Roots {
             if mapping.isKernels || snapshot.imageInodes.contains(mapping.inode) && mapping.isShared { continue }
             if snapshot.isGlibc && mapping.path == "[heap]" { continue }
             let isForeign = !snapshot.isGlibc && holdsBlocks(mapping, snapshot)
-            for range in subtract(holes, from: mapping.range) {
+            let rests = subtract(holes, from: mapping.range)
+            let parts = isForeign ? rests.flatMap { split($0, at: variables) } : rests.map { ($0, false) }
+            for (range, isOfVariables) in parts {
                 let isData = !mapping.isShared && subtract(data, from: range).isEmpty
                 roots.append(
                     Root(
-                        kind: isData ? .data : kind(of: mapping), name: mapping.path, range: range, isWeak: isForeign,
-                        isShared: mapping.isShared))
+                        kind: isData ? .data : kind(of: mapping), name: mapping.path, range: range,
+                        isWeak: isForeign && !isOfVariables, isShared: mapping.isShared))
             }
         }
         addKernelWords(snapshot)
@@ -99,6 +105,8 @@ struct Roots {
             guard low > 0, mapping.range.contains(descriptors[low - 1]) else { return mapping.range.lowerBound }
             return min(address, descriptors[low - 1] &+ max(glibc.descriptorBytes, 2560))
         }
+        let isMusl = snapshot.isMusl
+        let mostBytes = isMusl ? snapshot.modules { _ in true }.map(\.threadLocalBytes).max() ?? 0 : 0
         for thread in snapshot.threads {
             let registers = add(
                 Root(kind: .register, name: "\(thread.threadID)", range: 0 ..< 0, threadID: thread.threadID))
@@ -109,7 +117,11 @@ struct Roots {
             for value in thread.vectors where !thread.hasDeadFrames && !Self.isInCallOfLibc(thread, snapshot) {
                 words.append(RootWord(value: value, root: registers, place: "a vector register"))
             }
-            addVectorOfTLS(at: thread.threadPointer, snapshot, name: "\(thread.threadID)")
+            let musls = isMusl ? MuslThread(thread, snapshot, mostBytes: mostBytes) : nil
+            for range in musls?.storage ?? [] {
+                for part in outsideOfBlocks(range, snapshot) { addData(of: thread, part) }
+            }
+            if !isMusl { addVectorOfTLS(at: thread.threadPointer, snapshot, name: "\(thread.threadID)") }
             guard !thread.registers.isEmpty else { continue }
             guard let mapping = snapshot.mapping(at: thread.stackPointer) else { continue }
             let isOwn =
@@ -123,7 +135,8 @@ struct Roots {
                 if let base, base >= low, mapping.range.contains(base) { low = base }
             }
             if isOwn, mapping.range.contains(low) {
-                excluded.append(span(bottom(mapping, below: low & ~7), low & ~7))
+                let own = musls?.memory
+                excluded.append(span(own?.lowerBound ?? bottom(mapping, below: low & ~7), low & ~7))
                 // Up to the thread's control block, or the mapping's end.
                 let end =
                     mapping.range.contains(thread.threadPointer) && thread.threadPointer > low
@@ -133,6 +146,11 @@ struct Roots {
                     Root(
                         kind: .stack, name: "\(thread.threadID)", range: span(low & ~7, end), threadID: thread.threadID)
                 )
+                // The kernel joins this mapping with one of malloc's beside it.
+                if let own {
+                    excluded.append(span(end, own.upperBound))
+                    addData(of: thread, span(end, own.upperBound))
+                }
             } else if let block = snapshot.blocks.block(at: thread.stackPointer) {
                 // The stack is a block (of a coroutine): its part in use is a root, whatever holds the block.
                 roots.append(
@@ -174,7 +192,7 @@ struct Roots {
         guard thread.isInSystemCall, thread.registers.count > instructionPointer,
             let code = snapshot.mapping(at: thread.registers[instructionPointer]), code.isFile
         else { return false }
-        return GlibcState.isLibc(code.baseName)
+        return GlibcState.isLibc(code.baseName) || MuslThread.isLibc(code.baseName)
     }
 
     /// The number of rip in the kernel's order of registers.
@@ -186,6 +204,22 @@ struct Roots {
             let place = loader.symbols(["__libc_stack_end"], memory: snapshot.memory)["__libc_stack_end"]
         else { return nil }
         return snapshot.memory.word(place)
+    }
+
+    private mutating func addData(of thread: ThreadState, _ range: Range<UInt64>) {
+        roots.append(
+            Root(kind: .thread, name: "thread \(thread.threadID)", range: range, threadID: thread.threadID))
+    }
+
+    private func outsideOfBlocks(_ range: Range<UInt64>, _ snapshot: Snapshot) -> [Range<UInt64>] {
+        let table = snapshot.blocks
+        var number = table.firstBlock(from: range.lowerBound), blocks: [Range<UInt64>] = []
+        if let first = table.block(at: range.lowerBound) { blocks.append(table.start(first) ..< table.end(first)) }
+        while number < table.count, table.start(number) < range.upperBound {
+            blocks.append(table.start(number) ..< table.end(number))
+            number += 1
+        }
+        return subtract(merged(blocks), from: range)
     }
 
     /// Adds a thread's vector of TLS blocks (dtv). The thread points to its second entry.
@@ -260,6 +294,17 @@ struct Roots {
         return ranges
     }
 
+    /// The variables of modules. No block lies among them, but perhaps beside them on the same page: musl gives malloc
+    /// the rest of these pages. If one does lie among them (of an allocator with memory of its own there), a module's
+    /// variables are left out.
+    private func variableRanges(_ snapshot: Snapshot) -> [Range<UInt64>] {
+        merged(
+            snapshot.modules { _ in true }.flatMap(\.variables).filter { range in
+                let first = snapshot.blocks.firstBlock(from: range.lowerBound)
+                return first >= snapshot.blocks.count || snapshot.blocks.start(first) >= range.upperBound
+            })
+    }
+
     private func holdsBlocks(_ mapping: AddressMapping, _ snapshot: Snapshot) -> Bool {
         let first = snapshot.blocks.firstBlock(from: mapping.range.lowerBound)
         return first < snapshot.blocks.count && snapshot.blocks.start(first) < mapping.range.upperBound
@@ -295,6 +340,12 @@ func merged(_ ranges: [Range<UInt64>]) -> [Range<UInt64>] {
         }
     }
     return result
+}
+
+/// A range in order, split at the bounds of other ranges, which are sorted; and whether a part lies in one of them.
+private func split(_ range: Range<UInt64>, at ranges: [Range<UInt64>]) -> [(Range<UInt64>, Bool)] {
+    let inside = ranges.map { $0.clamped(to: range) }.filter { !$0.isEmpty }
+    return subtract(ranges, from: range).map { ($0, false) } + inside.map { ($0, true) }
 }
 
 /// The parts of a range that remain without the holes, which are sorted.

@@ -369,5 +369,5 @@ import Testing
     }
 }
 
-/// The macro of heap_image.h, which Swift doesn't import.
+/// The macro of heap_mappings.h, which Swift doesn't import.
 private let HEAP_RANGE_NODE_BIT: UInt64 = 1 << 63
