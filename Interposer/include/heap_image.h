@@ -578,7 +578,8 @@ struct heap_header {
     uint64_t rss_bytes; /* heaprun's last measurement, from outside */
     uint64_t rss_peak_bytes;
     uint64_t verified_stacks;  /* compared with libunwind (HEAPSUM_VERIFY) … */
-    uint64_t differing_stacks; /* … and found to differ */
+    uint32_t differing_stacks; /* … and found to have another return address … */
+    uint32_t shorter_stacks;   /* … or the same ones, and to be cut where libunwind goes on */
     struct heap_residence residence;
 
     struct heap_losses losses;

@@ -99,10 +99,13 @@ static void compare(const struct hook *hook) {
     memo_pcs(&scratch->memory, &own_pcs);
     if (!libunwind_unwind(hook->caller, &pcs)) return;
     leave_out_own(&pcs);
-    bool equal = own_pcs.count == pcs.count || own_pcs.count == own_pcs.most;
-    for (size_t i = 0; equal && i < own_pcs.count; i++) equal = own_pcs.values[i] == pcs.values[i];
+    const bool ends_alike = own_pcs.count == pcs.count || own_pcs.count == own_pcs.most;
+    const bool is_shorter = !ends_alike && !own_pcs.complete && own_pcs.count < pcs.count;
+    bool agrees = ends_alike || is_shorter;
+    for (size_t i = 0; agrees && i < own_pcs.count; i++) agrees = own_pcs.values[i] == pcs.values[i];
     add_relaxed(&image.header->verified_stacks, 1);
-    if (!equal) add_relaxed(&image.header->differing_stacks, 1);
+    if (!agrees) add_relaxed(&image.header->differing_stacks, 1);
+    else if (is_shorter) add_relaxed(&image.header->shorter_stacks, 1);
 }
 
 /* The program's innermost frame, seen from a hook's frame. */

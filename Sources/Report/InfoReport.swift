@@ -45,7 +45,8 @@ package struct InfoReport {
         if header.verified_stacks > 0 {
             let text =
                 "\(counted(header.verified_stacks, "stack")) held against libunwind, "
-                + "\(separated(header.differing_stacks)) differ"
+                + "\(separated(UInt64(header.differing_stacks))) differ, "
+                + "\(separated(UInt64(header.shorter_stacks))) are cut where it goes on"
             try line("verified", header.differing_stacks > 0 ? style.warning(text) : text)
         }
         try line("dump signal", signalText(image))
