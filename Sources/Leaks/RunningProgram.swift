@@ -41,6 +41,16 @@ package final class RunningProgram {
         }
     }
 
+    /// Where the variables of a module end, on a whole page: of the one whose file's mapping ends at `address`. The
+    /// kernel joins memory that is mapped behind them with their last part, .bss. Nil if no module's file ends there.
+    package func variablesEnd(behind address: UInt64) -> UInt64? {
+        guard let last = mappings.firstIndex(where: { $0.range.upperBound == address && $0.isFile }),
+            let first = mappings[...last].last(where: { $0.inode == mappings[last].inode && $0.fileOffset == 0 }),
+            let module = LoadedModule(path: first.path, base: first.range.lowerBound, memory: memory)
+        else { return nil }
+        return module.data.first { $0.contains(address - 1) }?.upperBound
+    }
+
     /// glibc's main arena; nil if it is not found.
     package func mainArena() -> UInt64? {
         for range in libcData {

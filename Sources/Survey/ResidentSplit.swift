@@ -4,6 +4,7 @@
 
 import Glibc
 import HeapImage
+import Leaks
 import Proc
 import SystemPackage
 import Text
@@ -37,8 +38,10 @@ package struct ResidentSplit: Equatable {
     package struct Part: Equatable, Sendable {
         package var start: UInt64
         package var bytes: UInt64
-        /// The kernel's name; of memory without one that follows a file's, the file's, whose .bss it is. Empty: none.
+        package var end: UInt64
+        /// The kernel's name; of memory without one that follows a file's, the file's. Empty: none.
         package var name: String
+        /// In `take`'s result: whether it is all .bss of that file.
         package var isBehindFile = false
     }
 
@@ -66,7 +69,8 @@ package struct ResidentSplit: Equatable {
         let runs = survey.runs, threads = survey.threadStacks
         func enlarge(_ largest: inout Part?, _ rest: UInt64, _ entry: ResidentMapping) {
             guard rest > largest?.bytes ?? 0 else { return }
-            var part = Part(start: entry.mapping.start, bytes: rest, name: entry.mapping.path)
+            var part = Part(
+                start: entry.mapping.start, bytes: rest, end: entry.mapping.end, name: entry.mapping.path)
             if part.name.isEmpty, let before, !before.isAnonymous, before.mapping.end == entry.mapping.start {
                 (part.name, part.isBehindFile) = (before.mapping.path, true)
             }
@@ -150,6 +154,12 @@ package struct ResidentSplit: Equatable {
         guard let mappings = try? residentMappings(of: processID), !mappings.isEmpty else { return nil }
         var split = ResidentSplit(mappings, survey, booked: runs)
         split.takenRealtimeNanoseconds = clockNanoseconds(CLOCK_REALTIME)
+        if var part = split.largestOther, part.isBehindFile,
+            RunningProgram(thread: processID)?.variablesEnd(behind: part.start) ?? 0 < part.end
+        {
+            (part.name, part.isBehindFile) = ("", false)
+            split.largestOther = part
+        }
         return split
     }
 }

@@ -22,6 +22,30 @@ import Text
         return (running, scratch.file(image), truth)
     }
 
+    /// A module's variables are named after it; memory that is mapped right behind them, and that the kernel joins with
+    /// them, is not.
+    @Test(arguments: ["bss", "mapped"]) func onlyAModulesOwnVariablesAreNamedAfterIt(kind: String) throws {
+        let scratch = try Scratch()
+        try scratch.write("big.c", "char first[256 << 20]; int touch(void) { return first[5]++; }")
+        #expect(try scratch.shell("cc -shared -fPIC -o big.so big.c").exitStatus == 0)
+        let running = try scratch.start(
+            [try Built.program("behind"), kind, scratch.file("big.so")],
+            variables: ["LD_PRELOAD": Built.interposer, "HEAPSUM_OUTPUT": scratch.path])
+        defer {
+            kill(running.pid, SIGKILL)
+            _ = try? running.wait()
+        }
+        #expect(eventually(seconds: 60) { (try? contents(running.outputPath))?.isEmpty == false })
+        let maps = try contents("/proc/\(running.pid)/maps")
+        let told = try scratch.run([Built.products + "/heapsum", "info", "\(running.pid)"]).output
+        let line = try #require(told.split(separator: "\n").first { $0.hasPrefix("memory ") }, "\(told)")
+        if kind == "bss" {
+            #expect(line.contains(" of them .bss of \(try Built.program("behind")), at "), "\(line)\n\(maps)")
+        } else {
+            #expect(line.contains(" of them without a name, at "), "\(line)\n\(maps)")
+        }
+    }
+
     @Test func bytesOnPagesInMemory() throws {
         let scratch = try Scratch()
         let (running, image, truth) = try start(scratch)
