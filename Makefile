@@ -139,6 +139,7 @@ demo: packages
 
 test: packages
 	@scripts/check-includes
+	@scripts/check-architectures
 	@scripts/check-undefined
 	@packaging/check
 	@$(MAKE) --no-print-directory library examples .build/headers

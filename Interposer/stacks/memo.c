@@ -393,7 +393,7 @@ static inline __attribute__((always_inline)) bool walk(struct scratch *scratch, 
         if (result == STEP_DONE || exact) continue;
         if (result == STEP_INTERPRET) return false;
         /* without tables in libc, only the pc decided it */
-        if (result == STEP_END && loader_has_musl()) frame->rule = rule_make(RULE_END, 0, 0);
+        if (result == STEP_END && loader_has_musl()) frame->rule = rule_end();
         begin(memo, result == STEP_NOWHERE);
         break;
     }

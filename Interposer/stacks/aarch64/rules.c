@@ -67,7 +67,7 @@ uint64_t rule_of_code(uintptr_t pc, struct cfi_space *space) {
     }
     if (row->return_register != DWARF_LR) return interpret;
     const struct cfi_rule *back = &row->registers[DWARF_LR], *fp = &row->registers[DWARF_FP];
-    if (back->kind == CFI_UNDEFINED) return rule_make(RULE_END, 0, 0, false);
+    if (back->kind == CFI_UNDEFINED) return rule_end();
     if (row->cfa_expression != NULL || !fits(row->cfa_offset) || row->registers[DWARF_SP].kind != CFI_UNSPECIFIED)
         return interpret;
     if (row->cfa_register != DWARF_SP && row->cfa_register != DWARF_FP) return interpret;

@@ -31,6 +31,9 @@ static inline int64_t rule_cfa_offset(uint64_t rule) {
     return (int64_t)(rule >> RULE_OFFSET_SHIFT & ((1u << RULE_OFFSET_BITS) - 1)) * 8 + RULE_OFFSET_LEAST;
 }
 
+/* The rule of code that has no caller: the outermost frame. */
+static inline uint64_t rule_end(void) { return rule_make(RULE_END, 0, 0); }
+
 /* The rule of code without call frame information: a frame that the frame pointer leads to. */
 static inline uint64_t rule_guess(void) { return rule_make(RULE_GUESS, 16, 16); }
 

@@ -62,7 +62,7 @@ uint64_t rule_of_code(uintptr_t pc, struct cfi_space *space) {
     if (!cfi_find_row(pc, space)) return is_signal_return(pc + 1) ? rule_make(RULE_SIGNAL, 0, 0) : rule_guess();
     const struct cfi_row *row = &space->row;
     const struct cfi_rule *back = &row->registers[row->return_register];
-    if (back->kind == CFI_UNDEFINED) return rule_make(RULE_END, 0, 0);
+    if (back->kind == CFI_UNDEFINED) return rule_end();
     int64_t offset, zero;
     if (row->is_signal_frame) {
         bool known = row->cfa_expression != NULL
