@@ -162,6 +162,21 @@ import Text
         #expect(try scratch.shell("ls t/facts t/stacks | grep -c csv").output == "4\n")
     }
 
+    // Containers have the same small numbers for their processes, and often start at the same second.
+    @Test func runsOfOneMomentAndNumberGoIntoOneDirectory() throws {
+        let scratch = try record()
+        let outcome = try scratch.shell(
+            """
+            for host in a b c d e f; do
+                bwrap --dev-bind / / --unshare-pid --proc /proc \
+                    '\(Built.products)/heapsum' table -o t --host $host hosts/web1 &
+            done
+            wait
+            ls t/facts t/stacks | grep -c csv
+            """)
+        #expect(outcome.output == "12\n", "\(outcome)")
+    }
+
     @Test func whatCantBeUsedIsSaid() throws {
         let scratch = try record()
         try scratch.write("hosts/web1/broken.heap", "no image")
