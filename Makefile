@@ -180,7 +180,8 @@ test-programs: packages
 	@$(MAKE) --no-print-directory all
 	@scripts/test-programs $(BUILD)/bin
 
-# The queries of Examples/fleet over 2,000 images of 40 hosts, by DuckDB in a virtual environment. A minute.
+# The queries of Examples/fleet over 2,000 images of 40 hosts, by DuckDB, Spark and ClickHouse in a virtual environment.
+# Two minutes.
 test-fleet: packages
 	@$(MAKE) --no-print-directory all
 	@scripts/test-fleet $(BUILD)/bin

@@ -1,21 +1,31 @@
--- Which function holds more in the newest build than in the one before, by process and on the average.
--- The newest moment of each process counts.
-with newest as (
-    select * from facts
-    qualify rank() over (partition by host, boot, pid, start order by moment desc) = 1
+-- Which function holds more in a program's newest build than in the one before, by process and on the average. A
+-- program with one build is left out. The newest moment of each process counts.
+with ranked as (
+    select *, rank() over (partition by host, boot, pid, start order by moment desc, image desc) as place from facts
 ),
+newest as (select * from ranked where place = 1),
 processes as (
-    select build_id, count(distinct (host, boot, pid, start)) as processes, min(moment) as since
-    from newest group by all
+    select program, build_id, count(distinct (host, boot, pid, start)) as processes, min(moment) as since
+    from newest group by program, build_id
 ),
-builds as (select build_id, processes, row_number() over (order by since desc) as age from processes),
+builds as (
+    select program, build_id, processes,
+        row_number() over (partition by program order by since desc, build_id) as age,
+        count(*) over (partition by program) as builds
+    from processes
+),
 held as (
-    select function, age, sum(bytes) / any_value(processes) as bytes
-    from newest join stacks using (stack_key) join builds using (build_id)
-    where age <= 2 group by all
+    select program, function, age, sum(cast(bytes as double)) / max(processes) as held_bytes
+    from newest join stacks using (stack_key) join builds using (program, build_id)
+    where age <= 2 and builds > 1 group by program, function, age
+),
+compared as (
+    select program, function,
+        cast(round(sum(case when age = 1 then held_bytes else 0 end)) as bigint) as newest_bytes,
+        cast(round(sum(case when age = 2 then held_bytes else 0 end)) as bigint) as before_bytes
+    from held group by program, function
 )
-select function,
-    coalesce(sum(bytes) filter (age = 1), 0)::bigint as newest_bytes,
-    coalesce(sum(bytes) filter (age = 2), 0)::bigint as before_bytes,
-    newest_bytes - before_bytes as growth
-from held group by function order by growth desc, function limit 20;
+select program, function, newest_bytes, before_bytes, newest_bytes - before_bytes as growth
+from compared
+order by growth desc, program, function
+limit 20;

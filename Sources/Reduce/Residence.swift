@@ -67,7 +67,7 @@ extension Reduction {
     package var knowsResidence: Bool { !pagesOfInputs.isEmpty }
 
     /// Of a block, and in a sampled image of all that it stands for.
-    static func residentBytes(of block: LiveBlock, _ weight: BlockWeight, _ pages: ResidentPages) -> UInt64 {
+    package static func residentBytes(of block: LiveBlock, _ weight: BlockWeight, _ pages: ResidentPages) -> UInt64 {
         let (end, isTooLong) = block.address.addingReportingOverflow(block.bytes)
         guard !isTooLong, block.bytes > 0, let bytes = pages.bytes(of: block.address ..< end) else { return 0 }
         if bytes == block.bytes { return weight.bytes }

@@ -15,6 +15,12 @@ package func utcTime(_ nanoseconds: UInt64) -> String {
 /// Milliseconds since 1970 as 2026-11-27T00:15:57Z.
 package func isoTime(_ milliseconds: Int64) -> String { formatted(milliseconds, "%Y-%m-%dT%H:%M:%SZ", isLocal: false) }
 
+/// The same with the milliseconds, as 2026-11-27T00:15:57.042Z.
+package func isoMilliseconds(_ milliseconds: Int64) -> String {
+    let rest = (milliseconds % 1000 + 1000) % 1000, digits = "\(1000 + rest)".dropFirst()
+    return formatted(milliseconds - rest, "%Y-%m-%dT%H:%M:%S.\(digits)Z", isLocal: false)
+}
+
 /// 27 Nov 00:15, in the reader's time zone.
 package func shortTime(_ milliseconds: Int64) -> String { formatted(milliseconds, "%e %b %Y %H:%M", isLocal: true) }
 

@@ -23,7 +23,8 @@ struct TableCommand: ParsableCommand {
         usage: "heapsum table [<options>] -o DIR <file-or-directory> ...",
         discussion: """
             DIR/facts has a row for each stack and image: host, boot, pid, start, program, build-id, moment, stack \
-            key, bytes, blocks, and totals of past blocks. DIR/stacks has a row for each stack key: the allocating \
+            key, bytes, blocks, and totals of past blocks; of an image with a verdict, a row for each verdict on a \
+            stack's blocks. DIR/stacks has a row for each stack key: the allocating \
             function, and all frames with names and source lines, as JSON. A key means the same in every process, \
             host and run, so tables of many runs can be combined: each run adds its own files to DIR.
 
@@ -83,8 +84,10 @@ struct TableCommand: ParsableCommand {
             say("\(files.joined(separator: ", ")): there is no image")
             throw ExitCode.badInput
         }
-        // Each run's files have their own names, so many runs may write into one directory.
-        let run = "\(utcTime(clockNanoseconds(CLOCK_REALTIME)).filter(\.isNumber))-\(getpid())"
+        // Each run's files have their own names, so many runs may write into one directory. A process's number would
+        // not do: containers that start by one clock have the same.
+        let time = utcTime(clockNanoseconds(CLOCK_REALTIME)).filter(\.isNumber)
+        let run = "\(time)-\(String(UInt64.random(in: (1 << 60) ... UInt64.max), radix: 16))"
         let suffix = format == .jsonl ? "jsonl" : "csv"
         let place = format == .parquet ? "\(output)/.tables-\(run)" : output
         for name in ["facts", "stacks"] { try makeDirectory("\(place)/\(name)") }

@@ -61,6 +61,43 @@ import Text
         #expect(outcome.exitStatus == 0, "\(outcome)")
     }
 
+    // A stack whose blocks have several verdicts has a fact for each; what isn't divided is in one of them.
+    @Test(arguments: ["three-tenants", "lost-list"]) func factsHaveTheirVerdicts(example: String) throws {
+        let scratch = try Scratch()
+        _ = try scratch.run(
+            [Built.heaprun, "--quiet", "--leaks", "-o", "images", "\(Built.examples)/\(example)", "1"],
+            variables: ["HEAPSUM_LIBRARY": Built.interposer])
+        #expect(try table(scratch, "-o csv images").exitStatus == 0)
+        try scratch.prepare("'\(Built.products)/heapsum' --format json --sort resident -o all.json images")
+        try scratch.write(
+            "sums.py",
+            """
+            import csv, glob, collections, json
+            path, = glob.glob("csv/facts/*.csv")
+            rows = list(csv.DictReader(open(path, newline="")))
+            report = json.load(open("all.json"))
+            own, theirs = collections.Counter(), collections.Counter()
+            def tag(frames):
+                return next((f["function"][4:] for f in frames[-1:] if f["function"].startswith("tag ")), "")
+            for row in rows:
+                assert bool(row["verdict"]) == (int(row["blocks"]) > 0), row
+                for name in "bytes", "blocks":
+                    own[row["stack_key"], row["tag"], row["verdict"], name] += int(row[name])
+            for row in report["rows"]:
+                for verdict, amount in row.get("verdicts", {}).items():
+                    if verdict == "dragged": continue
+                    for name in "bytes", "blocks":
+                        theirs[row["stackKey"], tag(row["frames"]), verdict, name] += amount[name]
+            assert +own == +theirs, (+own - theirs, theirs - +own)
+            assert sum(own[key] for key in own if key[2] == "definite") > 0, own
+            def total(name): return sum(int(row[name]) for row in rows)
+            assert total("resident_bytes") == sum(row["residentBytes"] for row in report["rows"]) > 0
+            assert total("allocated_bytes") == report["totals"]["allocatedBytes"] > 0
+            """)
+        let outcome = try scratch.shell("python3 sums.py")
+        #expect(outcome.exitStatus == 0, "\(outcome)")
+    }
+
     /// Reads both tables and heapsum's own report. The keys are computed anew, by the definition.
     private static let sums = """
         import csv, glob, json, subprocess, sys
@@ -123,6 +160,21 @@ import Text
         #expect(try table(scratch, "-o t --host a hosts/web1").exitStatus == 0)
         #expect(try table(scratch, "-o t --host b hosts/web2").exitStatus == 0)
         #expect(try scratch.shell("ls t/facts t/stacks | grep -c csv").output == "4\n")
+    }
+
+    // Containers have the same small numbers for their processes, and often start at the same second.
+    @Test func runsOfOneMomentAndNumberGoIntoOneDirectory() throws {
+        let scratch = try record()
+        let outcome = try scratch.shell(
+            """
+            for host in a b c d e f; do
+                bwrap --dev-bind / / --unshare-pid --proc /proc \
+                    '\(Built.products)/heapsum' table -o t --host $host hosts/web1 &
+            done
+            wait
+            ls t/facts t/stacks | grep -c csv
+            """)
+        #expect(outcome.output == "12\n", "\(outcome)")
     }
 
     @Test func whatCantBeUsedIsSaid() throws {

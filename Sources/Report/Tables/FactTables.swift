@@ -2,11 +2,12 @@
 // each key and its frames. An engine that adds up ten thousand images gets the same sums as heapsum.
 //
 // Invariant: the sum of a column over an image's facts is the image's total, including stacks that hold nothing now,
-// whose past blocks count, too.
+// whose past blocks count, too. What can't be divided among a stack's verdicts is in the first of their rows alone.
 
 import CHeapImage
 import Glibc
 import HeapImage
+import Proc
 import Reduce
 import Symbols
 import Text
@@ -21,8 +22,30 @@ private enum Cell {
     case text(String), number(UInt64), seconds(Double), json(String), none
 }
 
-/// What a fact of an image is about.
+/// What an image says about a stack and a tag.
 private struct Fact: Hashable { var key: StackKey, tag: StackTag? }
+
+/// A stack and a tag, with all that is counted of them.
+private struct FactRow {
+    var node: UInt32, fact: Fact, counts: StackCounts
+    var verdict = RowVerdict()
+    var residentBytes: UInt64 = 0
+
+    /// The live blocks by verdict, the worst first; blocks that the verdict doesn't cover are the last, without one.
+    /// Never empty, and the sum is that of the live blocks: a verdict on more blocks than there are is none.
+    var parts: [(verdict: Verdict?, live: Amount)] {
+        let live = Amount(blocks: counts.liveBlocks, bytes: counts.liveBytes)
+        var parts: [(verdict: Verdict?, live: Amount)] = [], rest = live
+        for kind in Verdict.shown + [.unknown] where verdict[kind].blocks > 0 {
+            let part = verdict[kind]
+            guard part.blocks <= rest.blocks, part.bytes <= rest.bytes else { return [(nil, live)] }
+            parts.append((kind, part))
+            rest = Amount(blocks: rest.blocks - part.blocks, bytes: rest.bytes - part.bytes)
+        }
+        if rest != Amount() || parts.isEmpty { parts.append((nil, rest)) }
+        return parts
+    }
+}
 
 /// Writes the rows of a table, one line for each.
 private struct TableWriter {
@@ -70,7 +93,7 @@ package final class FactTables {
     package static let factColumns = [
         "host", "boot", "pid", "start", "program", "build_id", "image", "kind", "state", "moment", "stack_key",
         "verdict", "bytes", "blocks", "allocated_bytes", "allocated_blocks", "freed_bytes", "freed_blocks",
-        "peak_bytes", "peak_blocks", "temporary_blocks", "oldest_seconds", "tag",
+        "peak_bytes", "peak_blocks", "temporary_blocks", "resident_bytes", "oldest_seconds", "tag",
     ]
     package static let stackColumns = ["stack_key", "depth", "function", "module", "calls", "frames"]
 
@@ -98,33 +121,54 @@ package final class FactTables {
     package func add(_ image: HeapImage, host: String, facts factsOut: TextOutput, stacks stacksOut: TextOutput) throws
     {
         let image = try image.atOneMoment()
-        let census = try image.census()
+        // Of the live bytes of each stack, those in memory.
+        let pages = image.storedPages().map(ResidentPages.init(stored:))
+        var resident: [UInt32: UInt64] = [:]
+        let census =
+            try pages.map { pages in
+                try image.census { batch in
+                    for place in batch.indices {
+                        let block = batch[place]
+                        resident[block.stack, default: 0] &+= Reduction.residentBytes(
+                            of: block, image.weight(block.bytes), pages)
+                    }
+                }
+            } ?? image.census()
         var interned: [UInt32] = []
         reduction.intern(nodesOf: image, into: &interned)
         keys = reduction.stackKeys(keys)
         let hasTags = image.hasFlag(HEAP_FLAG_TAGS)
 
         // Two of an image's stacks may have one key, because threads and tags are not part of it.
-        var places: [Fact: Int] = [:]
-        var rows: [(node: UInt32, fact: Fact, counts: StackCounts)] = []
-        for counts in census.stacks.dropFirst() {
+        var places: [Fact: Int] = [:], placeOfStack: [UInt32: Int] = [:]
+        var rows: [FactRow] = []
+        for (stack, counts) in census.stacks.enumerated().dropFirst() {
             if counts.liveBlocks == 0 && counts.allocatedBlocks == 0 && counts.freedBlocks == 0 { continue }
             let node = Int(counts.node) < interned.count ? interned[Int(counts.node)] : 0
             let fact = Fact(key: keys[Int(node)], tag: hasTags ? reduction.tag(of: Row(node: node)) : nil)
-            if let place = places[fact] {
+            let place = places[fact] ?? rows.count
+            if place < rows.count {
                 rows[place].counts.add(counts)
             } else {
-                places[fact] = rows.count
-                rows.append((node, fact, counts))
+                places[fact] = place
+                rows.append(FactRow(node: node, fact: fact, counts: counts))
             }
+            placeOfStack[UInt32(stack)] = place
+        }
+        for said in image.storedVerdict()?.stacks ?? [] {
+            if let place = placeOfStack[said.stack] { rows[place].verdict.add(said) }
+        }
+        for (stack, bytes) in resident {
+            // Blocks of a stack that isn't there count for the empty one, as in the census.
+            if let place = placeOfStack[stack] ?? placeOfStack[1] { rows[place].residentBytes &+= bytes }
         }
         try writeStacks(
             rows.filter { written.insert($0.fact.key).inserted }.map { ($0.fact.key, $0.node) }, to: stacksOut)
-        try writeFacts(rows.map { ($0.fact, $0.counts) }, image, census, host, to: factsOut)
+        try writeFacts(rows, knowsResidence: pages.map { !$0.isExhausted } ?? false, image, census, host, to: factsOut)
     }
 
     private func writeFacts(
-        _ rows: [(fact: Fact, counts: StackCounts)], _ image: HeapImage, _ census: Census, _ host: String,
+        _ rows: [FactRow], knowsResidence: Bool, _ image: HeapImage, _ census: Census, _ host: String,
         to out: TextOutput
     ) throws {
         let header = image.header
@@ -134,21 +178,28 @@ package final class FactTables {
             .text(host), .text(hexadecimal(image.bootID)), .number(UInt64(header.pid)), .number(header.start_time),
             .text(image.program), .text(executable.map { hexadecimal($0.buildID) } ?? ""), .text(image.file),
             .text(image.kind == .dump ? "dump" : "image"), .text("\(image.effectiveState)"),
-            started == 0 ? .none : .text(isoTime(Int64((started &+ census.momentNanoseconds) / 1_000_000))),
+            started == 0 ? .none : .text(isoMilliseconds(Int64((started &+ census.momentNanoseconds) / 1_000_000))),
         ]
         let moment = Double(census.momentNanoseconds) / 1e9
-        for (fact, counts) in rows {
-            let oldest: Cell =
-                counts.liveBlocks == 0
-                ? .none : .seconds(max(0, moment - Double(milliseconds(ofTick: counts.oldestTick)) / 1000))
-            let cells: [Cell] =
-                own + [
-                    .text("\(fact.key)"), .none, .number(counts.liveBytes), .number(counts.liveBlocks),
-                    .number(counts.allocatedBytes), .number(counts.allocatedBlocks), .number(counts.freedBytes),
-                    .number(counts.freedBlocks), .number(counts.peak.bytes), .number(counts.peak.blocks),
-                    .number(counts.temporaryBlocks), oldest, fact.tag.map { .text($0.description) } ?? .none,
-                ]
-            try out.write(facts.line(cells))
+        for row in rows {
+            let parts = row.parts
+            for (place, part) in parts.enumerated() {
+                // What is known of the stack as a whole belongs to its first row, so that sums are right.
+                let counts = place == 0 ? row.counts : StackCounts(), fact = row.fact
+                let oldest: Cell =
+                    counts.liveBlocks == 0 || parts.count > 1
+                    ? .none : .seconds(max(0, moment - Double(milliseconds(ofTick: counts.oldestTick)) / 1000))
+                let cells: [Cell] =
+                    own + [
+                        .text("\(fact.key)"), part.verdict.map { .text($0.text) } ?? .none, .number(part.live.bytes),
+                        .number(part.live.blocks), .number(counts.allocatedBytes), .number(counts.allocatedBlocks),
+                        .number(counts.freedBytes), .number(counts.freedBlocks), .number(counts.peak.bytes),
+                        .number(counts.peak.blocks), .number(counts.temporaryBlocks),
+                        knowsResidence ? .number(place == 0 ? row.residentBytes : 0) : .none, oldest,
+                        fact.tag.map { .text($0.description) } ?? .none,
+                    ]
+                try out.write(facts.line(cells))
+            }
         }
     }
 
