@@ -1,5 +1,6 @@
-// What reports say of mappings and of pools' blocks: text, JSON and `heapsum info` of one process say the same. Oracles:
-// the program, which maps a known number of pages by functions of their own and writes to four; the kernel's list.
+// What reports say of mappings and of pools' blocks: text, JSON and `heapsum info` of one process say the same.
+// Oracles: the program, which maps a known number of pages by functions of their own and writes to four; the kernel's
+// list.
 
 import Glibc
 import HeapImage
@@ -210,10 +211,24 @@ import Text
         let info = try heapsum(["info"])
         #expect(
             info.contains(
-                "pools         145,060 bytes in 2,501 blocks; 83,502 blocks in all, 0 not booked, 1 free of blocks that "
-                    + "were not booked"), "\(info)")
+                "pools         145,060 bytes in 2,501 blocks; 83,502 blocks in all, 0 not booked, 1 free of blocks "
+                    + "that were not booked"), "\(info)")
         let byKind = Told(try JSONReader.read(Array(heapsum(["--by", "kind", "--format", "json"]).utf8)))
         #expect(byKind["rows"].array.first { $0["key"].string == "pool" }?["bytes"].int == 145_060)
+    }
+
+    /// A pool that tells Valgrind of its blocks can tell heapsum, too. Oracle: memcheck, of the same program.
+    @Test func valgrindAndHeapsumAreToldTheSame() throws {
+        let scratch = try Scratch(), program = try Built.program("told_pool")
+        let judged = try scratch.run(["valgrind", "--leak-check=full", program])
+        #expect(judged.messages.contains("4,800 bytes in 100 blocks are definitely lost"), "\(judged)")
+        #expect(judged.messages.contains(": take (told_pool.c:"), "\(judged)")
+        let outcome = try scratch.run([program], variables: Self.variables(scratch))
+        #expect(outcome.exitStatus == 0, "\(outcome)")
+        let path = scratch.file(try #require(scratch.names.first { $0.hasPrefix("told_pool.") }))
+        let told = try scratch.run([Built.products + "/heapsum", path])
+        #expect(told.output.contains("In the program's own pools: 4,800 bytes in 100 blocks\n"), "\(told)")
+        #expect(told.output.contains("  take ") && told.output.contains("told_pool.c:"), "\(told)")
     }
 
     /// Each page lies on 2 MB of its own, and so takes a node of its own: the image has no room for all.
