@@ -32,9 +32,11 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     let pid = request.pid
     // A signal that comes before the waiting ends it, too: the recording or the rate must not stay by accident.
     let signals = request.seconds.map { _ in EndSignals() }
-    defer { signals?.unblock() }
+    defer { signals?.restore() }
     // Locked memory may mean that an image would be locked, too: only a thread of the process can find that out.
-    if let control = Control(pid), control.canBeAsked, lockedBytes(pid) == 0 { return try wake(control, request) }
+    if let control = Control(pid), control.canBeAsked, lockedBytes(pid) == 0 {
+        return try wake(control, request, signals)
+    }
     try checkAttachable(pid)
     let target = try Target(pid)
     if isRecorded(pid) { return try changeRate(request, target) }
@@ -43,17 +45,25 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     if target.library != nil { try settle(target) }
     let startTime = ProcessStat.of(pid)?.startTime ?? 0
     var place = try RecordingPlace(for: request)
+    // Until heaprun is done with it.
+    let lock = place.runDirectory.flatMap { RunDirectoryLock($0) }
+    defer { withExtendedLifetime(lock) {} }
     place.options.signal = place.options.signal ?? 0
     let answer: heapsum_attach_answer, paused: UInt64, tid: pid_t
     do throws(LaunchError) {
         (answer, paused, tid) = try start(target, places, try settingsText(place.options))
         guard answer.result == HEAPSUM_ATTACH_DONE.rawValue else { throw refusal(pid, answer.result, place.options) }
     } catch {
+        // It may have begun to record, and ended before it could say so.
+        if try leaveIfEnded(pid, startTime, in: place.runDirectory, request) { return 0 }
         place.remove()
         throw error
     }
     // Find the image before printing: the program may end at any time, and its mappings go with it.
     let image = try? findImage(of: pid, deadline: 0)
+    if image == nil, request.seconds == nil, try leaveIfEnded(pid, startTime, in: place.runDirectory, request) {
+        return 0
+    }
     let link = request.seconds == nil ? linkImage(image?.path, into: place.output) : nil
     if !request.isQuiet {
         let name = programName(pid)
@@ -72,7 +82,7 @@ package func attach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
         if request.seconds == nil { sayWhereImageIs(pid, image, link) }
     }
     guard let seconds = request.seconds else { return 0 }
-    return try stay(with: pid, startTime, image, for: seconds, request, place.runDirectory)
+    return try stay(with: pid, startTime, image, for: seconds, request, place.runDirectory, signals)
 }
 
 private func hasMappings(_ place: ImagePlace?, _ pid: pid_t) -> Bool {
@@ -196,9 +206,9 @@ private func isOn(_ pid: pid_t) -> Bool {
 /// Waits until the time is over or a signal arrives, and then detaches.
 func stay(
     with pid: pid_t, _ startTime: UInt64, _ image: ImagePlace?, for seconds: Double, _ request: AttachRequest,
-    _ runDirectory: FilePath?
+    _ runDirectory: FilePath?, _ signals: EndSignals?
 ) throws(LaunchError) -> Int32 {
-    if wait(with: pid, startTime, for: seconds, runDirectory) {
+    if wait(with: pid, startTime, for: seconds, runDirectory, signals) {
         do throws(LaunchError) { return try detach(request) } catch {
             // It may have ended before that, or in the middle: its image is left as at any end.
             guard hasEnded(pid, startTime, within: 2_000_000_000) else { throw error }
@@ -215,15 +225,17 @@ func stay(
 /// image up to date.
 ///
 /// - Returns: whether the program still runs.
-func wait(with pid: pid_t, _ startTime: UInt64, for seconds: Double, _ runDirectory: FilePath?) -> Bool {
+func wait(
+    with pid: pid_t, _ startTime: UInt64, for seconds: Double, _ runDirectory: FilePath?, _ signals: EndSignals? = nil
+) -> Bool {
     let deadline = monotonicNanoseconds() + UInt64(min(seconds, 1e9) * 1e9)
-    let signals = EndSignals()
-    defer { signals.unblock() }
+    let own = signals == nil ? EndSignals() : nil
+    defer { own?.restore() }
     var meter = runDirectory.map { ResidentMeter(pid: pid, runDirectory: $0) }
     defer { meter?.close() }
     while monotonicNanoseconds() < deadline {
         let left = deadline - min(deadline, monotonicNanoseconds())
-        if signals.arrive(within: min(left, 250_000_000)) { break }
+        if (signals ?? own)?.next(within: min(left, 250_000_000)) != nil { break }
         if !Presence.isRunning(pid, since: startTime) { return false }
         meter?.measure()
     }
@@ -231,27 +243,13 @@ func wait(with pid: pid_t, _ startTime: UInt64, for seconds: Double, _ runDirect
 }
 
 /// Whether a process ends within this time. While it ends, it is there for some moments without its program.
-private func hasEnded(_ pid: pid_t, _ startTime: UInt64, within nanoseconds: UInt64) -> Bool {
+func hasEnded(_ pid: pid_t, _ startTime: UInt64, within nanoseconds: UInt64) -> Bool {
     let deadline = monotonicNanoseconds() + nanoseconds
     while Presence.isRunning(pid, since: startTime) {
         if monotonicNanoseconds() > deadline { return false }
         usleep(20_000)
     }
     return true
-}
-
-/// The images of a process that has ended. Another heaprun may have changed its rate meanwhile: then there is another
-/// one in the directory.
-func imagesLeft(_ known: ImagePlace?, in directory: FilePath?) -> [ImagePlace] {
-    var paths: [FilePath] = []
-    if case .file(let path) = known { paths.append(path) }
-    if let directory {
-        for name in (try? namesInDirectory(directory)) ?? [] where name.extension == "heap" {
-            let path = directory.appending(name)
-            if !paths.contains(path) { paths.append(path) }
-        }
-    }
-    return paths.filter { $0.isAccessible(R_OK) }.map { .file($0) }
 }
 
 func programName(_ pid: pid_t) -> String {

@@ -10,15 +10,21 @@ import Proc
 import SystemPackage
 import Text
 
-/// Ends a recording, and leaves its image.
+/// Ends a recording, and leaves its image. If the program has ended by itself, leaves the image all the same.
 ///
 /// - Throws: 125 with the reason and the way out.
 package func detach(_ request: AttachRequest) throws(LaunchError) -> Int32 {
     let pid = request.pid
+    guard Presence.livingThread(of: UInt32(bitPattern: pid)) != nil else {
+        if try leaveOfEnded(request) { return 0 }
+        throw .own("\(pid): no such process, and no image of a recording of it is left to be packed")
+    }
     try checkAttachable(pid)
     let image = try? findImage(of: pid, deadline: 0)
     let target = try Target(pid)
     guard target.library != nil else {
+        // Its number may be an ended program's.
+        if try leaveOfEnded(request) { return 0 }
         throw .own("\(pid): it is not recorded: libheapsum.so is not in it; heaprun --pid \(pid) attaches to it")
     }
     let began = try stop(target)

@@ -92,7 +92,9 @@ private let patienceNanoseconds: UInt64 = 1_000_000_000
 ///
 /// - Returns: the exit status.
 /// - Throws: 125 with the reason and the way out.
-func wake(_ control: Control, _ request: AttachRequest) throws(LaunchError) -> Int32 {
+func wake(
+    _ control: Control, _ request: AttachRequest, _ signals: EndSignals?
+) throws(LaunchError) -> Int32 {
     let pid = request.pid
     let startTime = ProcessStat.of(pid)?.startTime ?? 0
     if request.options.mappings, !(try readMaps(pid)).contains(where: AttachedLibrary.mappings.isMapped) {
@@ -101,37 +103,38 @@ func wake(_ control: Control, _ request: AttachRequest) throws(LaunchError) -> I
                 + "--mappings starts a program with it")
     }
     let place = try RecordingPlace(for: request)
+    // Until heaprun is done with it.
+    let lock = place.runDirectory.flatMap { RunDirectoryLock($0) }
+    defer { withExtendedLifetime(lock) {} }
     var result: UInt32?
     do throws(LaunchError) {
         let settings = try settingsText(place.options)
-        result = try awaitAnswer(control, settings, request, startTime)
+        result = try awaitAnswer(control, settings, request, startTime, signals)
         if result == HEAPSUM_ATTACH_BUSY.rawValue {
             // An earlier heaprun ended a recording, and was killed before its last step.
             try settle(try Target(pid))
-            result = try awaitAnswer(control, settings, request, startTime)
+            result = try awaitAnswer(control, settings, request, startTime, signals)
         }
         if let result, result != HEAPSUM_ATTACH_DONE.rawValue { throw refusal(pid, result, place.options) }
     } catch {
         // It may have begun to record, and ended, between two looks.
-        let left = ProcessStat.of(pid)?.startTime == startTime ? [] : imagesLeft(nil, in: place.runDirectory)
-        if left.isEmpty {
-            place.remove()
-            throw error
-        }
-        if !request.isQuiet { say("heaprun: the program (PID \(pid)) recorded, and has ended") }
-        for image in left { try leave(image, pid, request, isGone: true) }
-        return 0
+        if try leaveIfEnded(pid, startTime, in: place.runDirectory, request) { return 0 }
+        place.remove()
+        throw error
     }
     let name = programName(pid)
     guard result != nil else { return 0 }
     let image = try? findImage(of: pid, deadline: 0)
+    if image == nil, request.seconds == nil, try leaveIfEnded(pid, startTime, in: place.runDirectory, request) {
+        return 0
+    }
     let link = request.seconds == nil ? linkImage(image?.path, into: place.output) : nil
     if !request.isQuiet {
         say("heaprun: \(name) (PID \(pid)) was dormant, and records from now on; nothing was stopped")
         if request.seconds == nil { sayWhereImageIs(pid, image, link) }
     }
     guard let seconds = request.seconds else { return 0 }
-    return try stay(with: pid, startTime, image, for: seconds, request, place.runDirectory)
+    return try stay(with: pid, startTime, image, for: seconds, request, place.runDirectory, signals)
 }
 
 /// Asks, and waits for the answer: as long as it takes if the recording has a time, else for a second. A signal ends
@@ -139,13 +142,13 @@ func wake(_ control: Control, _ request: AttachRequest) throws(LaunchError) -> I
 ///
 /// - Returns: what the library answered; nil: nothing yet, because no hook was called.
 private func awaitAnswer(
-    _ control: Control, _ settings: [UInt8], _ request: AttachRequest, _ startTime: UInt64
+    _ control: Control, _ settings: [UInt8], _ request: AttachRequest, _ startTime: UInt64, _ signals: EndSignals?
 ) throws(LaunchError) -> UInt32? {
     let pid = request.pid
     guard let number = control.ask(settings) else { throw permissionRefusal(pid, Errno(rawValue: errno)) }
     let began = monotonicNanoseconds()
-    let signals = EndSignals()
-    defer { signals.unblock() }
+    let own = signals == nil ? EndSignals() : nil
+    defer { own?.restore() }
     var pause: UInt64 = 200_000, isToldToWait = false
     while true {
         guard let table = control.read(), ProcessStat.of(pid)?.startTime == startTime else {
@@ -162,7 +165,7 @@ private func awaitAnswer(
             isToldToWait = true
         }
         _ = control.wakeHooks()
-        if signals.arrive(within: pause) {
+        if (signals ?? own)?.next(within: pause) != nil {
             control.takeBack()
             throw .own("\(pid): interrupted; it allocated and freed nothing meanwhile, and was not recorded")
         }

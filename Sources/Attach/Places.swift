@@ -44,7 +44,24 @@ func place(of wanted: AttachedLibrary, for pid: pid_t) throws(LaunchError) -> Li
     {
         return .path(library.text)
     }
+    try checkHasProc(pid, library)
     return .copy(library)
+}
+
+/// The loader opens a copy by its descriptor's path in /proc.
+///
+/// - Throws: if the target has another root, and no /proc in it.
+private func checkHasProc(_ pid: pid_t, _ library: FilePath) throws(LaunchError) {
+    let root = "/proc/\(livingThread(of: pid))/root"
+    // A file that each procfs has, whichever PID namespace it shows.
+    if FilePath(text: root + "/proc/sys/kernel/ostype").isAccessible(F_OK) { return }
+    let place = FilePath(text: root).linkText ?? "another one"
+    throw .own(
+        "\(pid): its root directory is \(printable(place)). Neither heapsum's library nor /proc is there, so its "
+            + "loader can't load the library. Mount /proc there (mount --bind /proc "
+            + "\(shellWord((place == "/" ? "" : place) + "/proc"))), or "
+            + "\(printable(library.removingLastComponent().text)) at the same path, and try again; or start the "
+            + "program by heaprun")
 }
 
 /// Where the libraries are that a recording needs.

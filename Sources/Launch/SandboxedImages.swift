@@ -122,7 +122,7 @@ struct SandboxedImages {
 
 extension FilePath {
     /// `readlink(2)`; nil if it is not a link or can't be read.
-    var linkText: String? {
+    package var linkText: String? {
         var bytes = [CChar](repeating: 0, count: 4097)
         let count = bytes.withUnsafeMutableBufferPointer { buffer in
             buffer.baseAddress.map { into in withPlatformString { readlink($0, into, 4096) } } ?? -1

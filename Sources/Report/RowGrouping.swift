@@ -98,7 +98,9 @@ extension FrameNames {
     func isAsker(_ frame: NamedFrame, _ grouping: Grouping) -> Bool {
         if standsBetween(frame) { return false }
         switch grouping {
-        case .file, .line: return frame.file.map { !Self.isSystemHeader($0) } ?? false
+        // What starts every program or thread has asked for nothing, although libc's own lines may be known there and
+        // the program's not.
+        case .file, .line: return !frame.isStartup && frame.file.map { !Self.isSystemHeader($0) } ?? false
         case .module: return frame.modulePath != nil
         default: return true
         }
@@ -128,7 +130,7 @@ extension FrameNames {
         switch grouping {
         case .file, .line:
             // A header's line is better than none.
-            if let header = entries.first(where: { $0.file != nil }) { return key(header, grouping) }
+            if let header = entries.first(where: { $0.file != nil && !$0.isStartup }) { return key(header, grouping) }
             let owner = entries.first { !standsBetween($0) } ?? innermost
             guard let module = owner.modulePath else { return RowKey("no source known") }
             return RowKey("no source known: \(module)", module: module)

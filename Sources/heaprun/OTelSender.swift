@@ -66,8 +66,8 @@ final class OTelSender {
     /// Tells the sender that the program has ended, and waits for its account.
     private func finish(_ images: [FilePath]) {
         defer { close(socket) }
-        let due = Self.due(), signals = EndSignals()
-        defer { signals.restore() }
+        let due = Self.due(), signals = EndSignals([SIGINT, SIGTERM, SIGHUP, SIGQUIT])
+        defer { signals.forget() }
         var heard = tell(images, until: due, signals)
         var sums: [Substring] = [], done = -1
         while heard == nil {
@@ -163,41 +163,6 @@ final class OTelSender {
             if count <= 0 { return .ended }
             received += part[..<count]
         }
-    }
-}
-
-/// The signals that ask a process to end, taken instead of followed while this is in force. Those that heaprun was
-/// started to ignore or to hold back are left alone.
-private struct EndSignals {
-    private let taken: sigset_t
-    private let before: sigset_t
-
-    init() {
-        var before = sigset_t(), taken = sigset_t()
-        sigprocmask(SIG_BLOCK, nil, &before)
-        sigemptyset(&taken)
-        for number in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] where sigismember(&before, number) == 0 {
-            var action = sigaction()
-            sigaction(number, nil, &action)
-            // SIG_IGN is 1.
-            if unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) != 1 { sigaddset(&taken, number) }
-        }
-        sigprocmask(SIG_BLOCK, &taken, nil)
-        (self.taken, self.before) = (taken, before)
-    }
-
-    /// A signal that has come; nil if there is none.
-    func next() -> Int32? {
-        var signals = taken, none = timespec()
-        let number = sigtimedwait(&signals, nil, &none)
-        return number > 0 ? number : nil
-    }
-
-    /// Forgets further ones that have come, and follows those to come.
-    func restore() {
-        while next() != nil {}
-        var mask = before
-        sigprocmask(SIG_SETMASK, &mask, nil)
     }
 }
 

@@ -237,6 +237,29 @@ import Testing
         try expect(program, says: ["shadow stack", "x86_shstk=off"])
     }
 
+    // The loader reaches a copy of the library through /proc alone.
+    @Test(.enabled(if: geteuid() == 0, "only root may change the root directory")) func aRootWithoutProc() throws {
+        let scratch = try Scratch()
+        try scratch.write("program.c", waiting)
+        try scratch.prepare(
+            "cc -O1 -o program program.c && mkdir -p root/proc root/lib64 root/lib/x86_64-linux-gnu && cp program root "
+                + "&& cp /lib64/ld-linux-x86-64.so.2 root/lib64 && cd /lib/x86_64-linux-gnu && cp libc.so.6 libdl.so.2 "
+                + "'\(scratch.file("root/lib/x86_64-linux-gnu"))'")
+        let program = try Attached(["unshare", "-m", "chroot", "root", "/program"], scratch: scratch)
+        #expect(try program.answer() == "ready")
+        try expect(
+            program,
+            says: [
+                "its root directory is \(scratch.file("root"))", "Mount /proc there",
+                "mount --bind /proc \(scratch.file("root/proc"))", "start the program by heaprun",
+            ])
+        // The advice helps. The mount is in the program's own namespace, and goes with it.
+        try scratch.prepare("nsenter -t \(program.pid) -m mount --bind /proc '\(scratch.file("root/proc"))'")
+        try program.attach()
+        #expect(try contents("/proc/\(program.pid)/maps").contains("memfd:libheapsum.so"))
+        _ = try program.detach()
+    }
+
     @Test func processesThatAreNotThereOrNotRecorded() throws {
         let scratch = try Scratch()
         let missing = try scratch.run([Built.heaprun, "--pid", "4194303"])

@@ -161,6 +161,23 @@ import Testing
         #expect(try program.wait().exitStatus == 0)
     }
 
+    /// Started by nohup, heaprun does not end by SIGHUP, and ends by the other signals.
+    @Test func anIgnoredSignalStaysIgnored() throws {
+        let program = try Attached([try Built.program("churn"), "1"])
+        let tool = try program.scratch.start(
+            ["nohup", Built.heaprun, "--pid", String(program.pid), "-o", "images", "--for", "10m"],
+            variables: ["HEAPSUM_LIBRARY": Built.interposer])
+        #expect(try eventually { try contents(tool.messagesPath).contains("attached to churn") })
+        kill(tool.pid, SIGHUP)
+        usleep(1_000_000)
+        #expect(!(try contents(tool.messagesPath).contains("detached")))
+        kill(tool.pid, SIGTERM)
+        let last = try tool.wait()
+        #expect(last.exitStatus == 0 && last.messages.contains("detached from churn"), "\(last)")
+        #expect(try program.ask("quit") == "damaged 0")
+        #expect(try program.wait().exitStatus == 0)
+    }
+
     /// As a service that is stopped as a whole: heaprun is asked to detach from a program that is ending.
     @Test func aProgramThatEndsTogetherWithHeaprunLeavesItsImage() throws {
         for _ in 0 ..< 5 {

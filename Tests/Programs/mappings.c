@@ -3,6 +3,7 @@
 //                                 rounds all stand still: the program writes /proc/self/maps to maps-N and then calls
 //                                 heapsum_dump(). maps-0 is from before the first step.
 //   mappings kinds                one mapping of each kind, each by a function of its own; then waits for a byte
+//   mappings scatter PAGES         maps single pages, 2 MB apart
 //   mappings edges                calls that fail, and their errno, a line each
 //   mappings handler              a signal handler maps and unmaps while the main code does; maps-0 and maps-1
 #define _GNU_SOURCE
@@ -249,6 +250,16 @@ static int map_each_kind(void) {
     return read(0, &byte, 1) < 0;
 }
 
+// ---- Far apart ----
+
+static int scatter(long pages) {
+    for (long i = 0; i < pages; i++) {
+        char *at = (char *)0x300000000000 + (i << 21);
+        if (map(1, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, at) != at) abort();
+    }
+    return 0;
+}
+
 // ---- What fails ----
 
 static void say(const char *what, intptr_t result) { printf("%s: %ld %s\n", what, (long)result, strerror(errno)); }
@@ -314,6 +325,7 @@ int main(int count, char **arguments) {
     if (strcmp(what, "random") == 0 && count > 3)
         return work_at_random(strtoull(arguments[2], NULL, 10), strtol(arguments[3], NULL, 10));
     if (strcmp(what, "kinds") == 0) return map_each_kind();
+    if (strcmp(what, "scatter") == 0 && count > 2) return scatter(strtol(arguments[2], NULL, 10));
     if (strcmp(what, "edges") == 0) return fail();
     if (strcmp(what, "handler") == 0) return be_interrupted();
     return 64;

@@ -37,6 +37,7 @@ struct MadeUpHeap {
     let names: FrameNames
     static let functions = [
         "alpha", "beta", "gamma", "malloc", "operator new(unsigned long)", "std::vector<int>::grow()", "main",
+        "start_thread",
     ]
 
     init(seed: UInt64, count: Int = 500) throws {
@@ -122,15 +123,16 @@ struct MadeUpHeap {
                     return asker == "?" ? "/lib/libgone.so" : "/opt/app"
                 })
         func source(_ block: MadeUpHeap.Block, _ text: (String) -> String) -> String {
-            let own = block.functions.first { !Self.isAllocation($0) && $0 != "?" && !$0.hasPrefix("std::") }
+            let known = block.functions.filter { $0 != "?" && $0 != "start_thread" }
+            let own = known.first { !Self.isAllocation($0) && !$0.hasPrefix("std::") }
             if let own { return "/src/\(own.prefix(1)).c" + text(own) }
             guard let innermost = block.functions.first else { return "no frames" }
-            let header = block.functions.first { $0 != "?" }
-            if let header {
+            if let header = known.first {
                 return (Self.isAllocation(header) ? "/src/\(header.prefix(1)).c" : "/usr/include/c++/12/vector")
                     + text(header)
             }
-            return "no source known: " + (innermost == "?" ? "/lib/libgone.so" : "/opt/app")
+            let owner = block.functions.first { !Self.isAllocation($0) && !$0.hasPrefix("std::") } ?? innermost
+            return "no source known: " + (owner == "?" ? "/lib/libgone.so" : "/opt/app")
         }
         #expect(heap.grouped(.file) == heap.count { source($0) { _ in "" } })
         #expect(heap.grouped(.line) == heap.count { source($0) { ":" + Self.line($0) } })

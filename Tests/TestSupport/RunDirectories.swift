@@ -18,7 +18,7 @@ func removeRunDirectories(for output: String) {
 }
 
 /// A directory's entries; none if it can't be read.
-func names(in path: String) -> [String] {
+package func names(in path: String) -> [String] {
     guard let directory = opendir(path) else { return [] }
     defer { closedir(directory) }
     var names: [String] = []
