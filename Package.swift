@@ -46,7 +46,7 @@ let package = Package(
         .target(name: "HeapImage", dependencies: ["CHeapImage", "Proc", "Text", system]),
         // The libraries for DWARF, compressed sections and mangled names.
         .systemLibrary(name: "CSymbols", path: "Sources/CSymbols"),
-        .target(name: "Symbols", dependencies: ["CSymbols", "Proc", "Text", system]),
+        .target(name: "Symbols", dependencies: ["CHeapImage", "CSymbols", "HeapImage", "Proc", "Text", system]),
         .target(name: "Reduce", dependencies: ["HeapImage", "Proc", "Text"]),
         // Which live blocks a program can still reach, and who holds them: CLeaks stops the process; Leaks takes the
         // snapshot and makes the verdict.
@@ -89,7 +89,9 @@ let package = Package(
         .target(name: "CAttach", dependencies: ["CLeaks"], cSettings: [.define("_GNU_SOURCE")]),
         .target(
             name: "Attach",
-            dependencies: ["CAttach", "CHeapImage", "CLaunch", "HeapImage", "Launch", "Proc", "Text", system]),
+            dependencies: [
+                "CAttach", "CHeapImage", "CLaunch", "HeapImage", "Launch", "Proc", "Symbols", "Text", system,
+            ]),
 
         // A tool's arguments and exit status; tools with optional commands.
         .target(name: "Commands", dependencies: ["Text", argumentParser, system]),

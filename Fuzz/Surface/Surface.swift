@@ -8,7 +8,7 @@ import SystemPackage
 
 /// A kind of input, by the name that commands and folders of the corpus have for it.
 package enum Surface: String, CaseIterable, Sendable {
-    case image, elf, core, log, symbols, suppressions, report, gathered
+    case image, elf, core, log, symbols, suppressions, report, gathered, jit
 
     /// Reads `bytes` as the tools would read a file of them.
     package func read(_ bytes: [UInt8]) throws {
@@ -21,6 +21,7 @@ package enum Surface: String, CaseIterable, Sendable {
         case .suppressions: try readSuppressions(bytes)
         case .report: try readReport(bytes)
         case .gathered: try withFile(of: bytes) { readGathered($0) }
+        case .jit: try withFile(of: bytes) { readJITCode($0) }
         }
     }
 
@@ -35,6 +36,7 @@ package enum Surface: String, CaseIterable, Sendable {
         case .suppressions: try withBytes(of: path, readSuppressions)
         case .report: try withBytes(of: path, readReport)
         case .gathered: readGathered(path)
+        case .jit: readJITCode(path)
         }
     }
 }

@@ -257,6 +257,8 @@ struct heap_stack_1 {
 enum heap_name_flags {
     HEAP_NAME_SOURCE = 1u << 0,  /* the source is known, so the next bit is valid */
     HEAP_NAME_INLINED = 1u << 1, /* the compiler inlined this function into the next entry's */
+    /* no name: several functions of a JIT compiler were at this address, and which of them was meant is not known */
+    HEAP_NAME_REUSED = 1u << 2,
 };
 
 #define HEAP_NAME_NO_SYMBOL 0xFFFFFFFFFFFFFFFFull

@@ -7,6 +7,7 @@ import Glibc
 import HeapImage
 import Launch
 import Proc
+import Symbols
 import SystemPackage
 import Text
 
@@ -116,6 +117,8 @@ func leave(
         var options = PackOptions()
         options.state = .unknown
         options.endedMonotonicNanoseconds = monotonicNanoseconds()
+        let jit = JITNames(of: image, JITProcess(of: image, runningAs: isGone ? nil : pid))
+        options.names = jit?.frames.stored
         // A link to the running image has the name that the packed one gets.
         let link = linkToImage(place.path, in: wanted)
         try? link?.remove()

@@ -1,5 +1,5 @@
-// Names that an image stores for its frames (`heapsum pack --with-symbols`). They come from the modules' files on the
-// machine where the image was packed.
+// Names that an image stores for its frames: all of them (`heapsum pack --with-symbols`), from the modules' files on
+// the machine where the image was packed; or only those of JIT compilers' code, whose files are soon gone.
 //
 // Invariant: names take no more memory than they take in the image, whatever its entries claim. Strings are read on
 // demand, once each, and their sum is bounded by section STRINGS.
@@ -19,10 +19,12 @@ package struct StoredName: Equatable {
     package var symbolOffset: UInt64?
     /// nil if the source isn't known.
     package var inlined: Bool?
+    /// It has no name, because a JIT compiler put several functions there.
+    package var isReused = false
 
     package init(
         function: String? = nil, symbol: String? = nil, file: String? = nil, line: Int? = nil,
-        symbolOffset: UInt64? = nil, inlined: Bool? = nil
+        symbolOffset: UInt64? = nil, inlined: Bool? = nil, isReused: Bool = false
     ) {
         self.function = function
         self.symbol = symbol
@@ -30,6 +32,7 @@ package struct StoredName: Equatable {
         self.line = line
         self.symbolOffset = symbolOffset
         self.inlined = inlined
+        self.isReused = isReused
     }
 }
 
@@ -88,7 +91,8 @@ package final class StoredNames {
                 line: entry.line == 0 ? nil : Int(entry.line),
                 symbolOffset: entry.symbol_offset == HEAP_NAME_NO_SYMBOL ? nil : entry.symbol_offset,
                 inlined: entry.flags & HEAP_NAME_SOURCE.rawValue == 0
-                    ? nil : entry.flags & HEAP_NAME_INLINED.rawValue != 0)
+                    ? nil : entry.flags & HEAP_NAME_INLINED.rawValue != 0,
+                isReused: entry.flags & HEAP_NAME_REUSED.rawValue != 0)
         }
     }
 
@@ -136,6 +140,7 @@ struct NameSection {
                 if let inlined = name.inlined {
                     flags = HEAP_NAME_SOURCE.rawValue | (inlined ? HEAP_NAME_INLINED.rawValue : 0)
                 }
+                if name.isReused { flags |= HEAP_NAME_REUSED.rawValue }
                 entries.append(
                     heap_name(
                         frame: frame.frame, symbol_offset: name.symbolOffset ?? HEAP_NAME_NO_SYMBOL,

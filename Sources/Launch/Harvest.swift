@@ -50,6 +50,8 @@ struct ModuleFrame: Hashable {
     var offset: UInt64
     /// The name of a Python function; then there is no module.
     var python: [UInt8]?
+    /// The name of a JIT compiler's function; then there is no module, either.
+    var compiled: String?
 }
 
 /// Everything that was found when the program had ended.
@@ -71,6 +73,8 @@ struct Harvest {
     var verdict: ((MappedFile) -> VerdictToStore?)?
     /// The pages to store with an image, by the image's file.
     var pages: ((MappedFile) -> [Range<UInt64>]?)?
+    /// What the programs' JIT compilers wrote.
+    var jitFiles: JITFiles?
     /// Is told where an image lies that was packed.
     var tellPacked: ((MappedFile, FilePath) -> Void)?
 }
@@ -135,7 +139,7 @@ extension Harvest {
             options.verdict = verdict?(image.mapped)
             options.pages = pages?(image.mapped)
             do {
-                let result = try pack(FileSource(path: image.path.text), into: output, options: options)
+                let result = try pack(FileSource(path: image.path.text), into: output, options)
                 try image.path.remove()
                 if var result {
                     result.isRoot = isRoot
@@ -179,7 +183,7 @@ extension Harvest {
                 var options = PackOptions(state: isNewest ? .unknown : .exec)
                 options.verdict = verdict?(image.mapped)
                 options.pages = pages?(image.mapped)
-                if let result = try pack(source, into: output, options: options) {
+                if let result = try pack(source, into: output, options, temporary: image.temporary) {
                     tellPacked?(image.mapped, result.path)
                     packed.append(result)
                 }
@@ -229,6 +233,46 @@ extension Harvest {
             if !messages.contains(said) { messages.append(said) }
         }
         try? path.remove()
+    }
+
+    // nil for a fork that holds nothing because it only went on to exec or ended.
+    private mutating func pack(
+        _ source: FileSource, into output: FilePath, _ options: PackOptions, temporary: FileDescriptor? = nil
+    ) throws -> PackedImage? {
+        let image = try HeapImage(source, presence: .gone)
+        let processID = image.header.pid
+        let losses = image.losses
+        if image.hasFlag(HEAP_FLAG_FORKED), losses.lost_allocations == 0, losses.early_allocations == 0,
+            losses.ringless_events == 0, image.mappingSums()?.calls ?? 0 == 0,
+            image.poolSums()?.allocatedBlocks ?? 0 == 0,
+            image.threads().allSatisfy({ $0.head == 0 && $0.uncommitted.isEmpty && $0.inFlight == nil })
+        {
+            return nil
+        }
+        var options = options
+        let jit = (jitFiles?.process(of: image, temporary: temporary, ended: options.endedMonotonicNanoseconds))
+            .flatMap { JITNames(of: image, $0) }
+        if let jit {
+            options.names = jit.frames.stored
+            problems += jit.notes
+        }
+        let program = image.programName
+        let wanted =
+            image.imageName.isEmpty ? ImageNames.image(program: program, processID: processID) : image.imageName
+        let summary = try image.pack(into: output.text, options: options) {
+            // The first choice is the name that its dumps have.
+            $0 == 1
+                ? ImageNames.baseName(wanted) : ImageNames.image(program: program, processID: processID, attempt: $0)
+        }
+        return PackedImage(
+            path: FilePath(text: summary.path), program: program, pid: processID, isRoot: false,
+            liveBytes: summary.liveBytes,
+            liveBlocks: summary.liveBlocks, peakBytes: summary.census.peak.bytes,
+            allocatedBlocks: summary.census.stacks.reduce(0) { $0 &+ $1.allocatedBlocks }, losses: losses,
+            residence: image.header.residence, isFull: image.hasFlag(HEAP_FLAG_FULL),
+            sampleInterval: image.sampleInterval,
+            allocator: image.allocator,
+            largest: largestStacks(image, summary.census, jit?.frames))
     }
 
     private mutating func runningImages(in directory: FilePath, _ gathering: Gathering) -> [FoundImage] {
@@ -308,33 +352,6 @@ private struct FoundImage {
     var owner: Owner { Owner(pid: header.pid, startTime: header.start_time) }
 }
 
-// nil for a fork that holds nothing because it only went on to exec or ended.
-private func pack(_ source: FileSource, into output: FilePath, options: PackOptions) throws -> PackedImage? {
-    let image = try HeapImage(source, presence: .gone)
-    let processID = image.header.pid
-    let losses = image.losses
-    if image.hasFlag(HEAP_FLAG_FORKED), losses.lost_allocations == 0, losses.early_allocations == 0,
-        losses.ringless_events == 0, image.mappingSums()?.calls ?? 0 == 0, image.poolSums()?.allocatedBlocks ?? 0 == 0,
-        image.threads().allSatisfy({ $0.head == 0 && $0.uncommitted.isEmpty && $0.inFlight == nil })
-    {
-        return nil
-    }
-    let program = image.programName
-    let wanted = image.imageName.isEmpty ? ImageNames.image(program: program, processID: processID) : image.imageName
-    let summary = try image.pack(into: output.text, options: options) {
-        // The first choice is the name that its dumps have.
-        $0 == 1 ? ImageNames.baseName(wanted) : ImageNames.image(program: program, processID: processID, attempt: $0)
-    }
-    return PackedImage(
-        path: FilePath(text: summary.path), program: program, pid: processID, isRoot: false,
-        liveBytes: summary.liveBytes,
-        liveBlocks: summary.liveBlocks, peakBytes: summary.census.peak.bytes,
-        allocatedBlocks: summary.census.stacks.reduce(0) { $0 &+ $1.allocatedBlocks }, losses: losses,
-        residence: image.header.residence, isFull: image.hasFlag(HEAP_FLAG_FULL), sampleInterval: image.sampleInterval,
-        allocator: image.allocator,
-        largest: largestStacks(image, summary.census))
-}
-
 private func expectedFile(_ module: Module) -> ExpectedFile? {
     guard module.buildID.isEmpty else { return nil }
     return ExpectedFile(
@@ -343,7 +360,7 @@ private func expectedFile(_ module: Module) -> ExpectedFile? {
 }
 
 // The largest stacks. Stacks that two threads inserted at once are merged.
-private func largestStacks(_ image: HeapImage, _ census: Census) -> [LargeStack] {
+private func largestStacks(_ image: HeapImage, _ census: Census, _ jit: JITFrames?) -> [LargeStack] {
     // Duplicates are few: 64 candidates contain 16 different stacks, or the others are small.
     let candidates = census.stacks.filter { $0.liveBlocks > 0 }.sorted { $0.liveBytes > $1.liveBytes }.prefix(64)
     guard !candidates.isEmpty else { return [] }
@@ -368,6 +385,10 @@ private func largestStacks(_ image: HeapImage, _ census: Census) -> [LargeStack]
                     return ModuleFrame(path: [], buildID: [], file: nil, offset: 0, python: name)
                 }
                 guard number < HEAP_MODULE_PYTHON else { return nil }
+                if case .named(let name) = jit?.answers[frame] {
+                    return ModuleFrame(
+                        path: [], buildID: [], file: nil, offset: heap_frame_offset(frame), compiled: name.function)
+                }
                 let module = Int(number) < modules.count && modules[Int(number)].isKnown ? modules[Int(number)] : nil
                 return ModuleFrame(
                     path: module?.path ?? [], buildID: module?.buildID ?? [], file: module.flatMap(expectedFile),

@@ -97,6 +97,7 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     let began = monotonicNanoseconds()
     var meter = ResidentMeter(pid: supervisor.pid, runDirectory: place.path)
     var sandboxed = SandboxedImages(since: startTime, runDirectory: place.path)
+    var jitFiles = JITFiles(runDirectory: place.path)
     var harvest = Harvest()
     harvest.verdict = request.tracer?.verdict
     harvest.pages = request.tracer?.pages
@@ -112,6 +113,8 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
         if nearLimit != nil { untilLook = min(untilLook, nearLimitDue - min(nearLimitDue, now)) }
         if now < meterDue { return min(untilLook, meterDue - now) }
         meter.measure()
+        jitFiles.look(now: now, first: pid, sandboxed: sandboxed.images.map(\.pid))
+        harvest.jitFiles = jitFiles
         if place.imageCount > Harvest.patience {
             // Only a part of each second, so that a signal to pass on never waits long.
             harvest.gather(
@@ -134,6 +137,7 @@ package func record(_ request: RecordRequest) throws(LaunchError) -> Int32 {
     harvest.gather(sandboxed, into: output, since: startTime)
     harvest.linkRunning(into: output)
     sandboxed.close()
+    jitFiles.close()
     request.companion?.finish(harvest.packed.map(\.path))
     if request.options.messages == place.messages { harvest.takeMessages(place.messages) }
     if output != place.path { place.removeIfEmpty() }

@@ -22,6 +22,8 @@ struct SandboxedImage {
     var pid: pid_t
     /// A path to it that is valid while the program runs.
     var path: FilePath
+    /// The program's /tmp, where its JIT compiler may write a map; nil if it has none.
+    var temporary: FileDescriptor?
 }
 
 /// Looks for such images while programs run.
@@ -109,13 +111,19 @@ struct SandboxedImages {
                 continue
             }
             images.append(
-                SandboxedImage(file: file, header: header, mapped: MappedFile(span.first), pid: pid, path: path))
+                SandboxedImage(
+                    file: file, header: header, mapped: MappedFile(span.first), pid: pid, path: path,
+                    temporary: try? openToRead(
+                        FilePath("/proc/\(livingThread(of: pid))/root/tmp"), [.directory, .nonBlocking])))
         }
     }
 
     /// Closes the descriptors.
     mutating func close() {
-        for image in images { try? image.file.close() }
+        for image in images {
+            try? image.file.close()
+            try? image.temporary?.close()
+        }
         images = []
     }
 }

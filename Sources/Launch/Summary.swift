@@ -210,6 +210,7 @@ private final class StackLines {
     }
 
     private func name(_ frame: ModuleFrame) -> String {
+        if let name = frame.compiled { return name }
         if frame.path.isEmpty { return hexadecimal(frame.offset) }
         // A return address belongs to the call before it.
         if let name = table(of: frame)?.name(at: frame.offset &- 1)?.name { return demangler.demangle(name) }

@@ -5,6 +5,7 @@ import CHeapImage
 import Glibc
 import HeapImage
 import Proc
+import Symbols
 import SystemPackage
 import Text
 
@@ -31,6 +32,7 @@ package func takeDump(
         var options = residentOptions(pid, image, place)
         options.verdict = try judge?(image)
         if options.verdict != nil { try image.refresh() }
+        options.names = JITNames(of: image, JITProcess(of: image, runningAs: pid))?.frames.stored
         let summary = try image.pack(into: directory.text, options: options) {
             ImageNames.dump(ofImage: name, number: first + $0)
         }

@@ -85,6 +85,7 @@ extension Reduction {
                 : SpecialModule.none
         }
         if interned.isEmpty { interned.append(0) }
+        let first = interned.count
         numbers.tags = tags(nodes.frames.dropFirst(interned.count), of: image)
         numbers.python = python(nodes.frames.dropFirst(interned.count), of: image)
         // Parents are older, so one pass in order meets each parent before its children.
@@ -92,6 +93,7 @@ extension Reduction {
             let parent = interned[Int(nodes.parents[node])]
             interned.append(tree.intern(parent: parent, frame: frame(nodes.frames[node], numbers)))
         }
+        storedFrames.add(nodes.frames.dropFirst(first), of: image)
         if let names = image.storedNames() { storedFrames.add(names) { frame($0, numbers) } }
         return numbers
     }

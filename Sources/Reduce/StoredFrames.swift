@@ -7,6 +7,9 @@ import HeapImage
 struct StoredFrameTable {
     private var sources: [StoredNames] = []
     private var places: [Frame: (source: Int, entries: Range<Int>)] = [:]
+    private var processes: [HeapImage.Identity: Int] = [:]
+    /// By absolute address: the process whose stacks have it; nil if they are several.
+    private var owners: [UInt64: Int?] = [:]
 
     /// Adds an image's names. `frame` converts a frame of the image to the reduction's.
     mutating func add(_ names: StoredNames, frame: (UInt64) -> Frame) {
@@ -18,16 +21,37 @@ struct StoredFrameTable {
         sources.append(names)
     }
 
+    /// Notes whose stacks have these frames of an image (`heap_node.frame`), as far as they are of no module.
+    mutating func add(_ frames: ArraySlice<UInt64>, of image: HeapImage) {
+        var process: Int?
+        for raw in frames where raw >> 48 == 0 && raw > 0 {
+            let number = process ?? processes[image.identity] ?? processes.count
+            if process == nil { processes[image.identity] = number }
+            process = number
+            if let known = owners[raw] {
+                if known != number { owners[raw] = .some(nil) }
+            } else {
+                owners[raw] = number
+            }
+        }
+    }
+
+    /// Whether the stacks of one process alone have an absolute address.
+    func hasOneOwner(_ address: UInt64) -> Bool { (owners[address] ?? nil) != nil }
+
     func names(of frame: Frame) -> [StoredName]? {
         places[frame].map { sources[$0.source].names($0.entries) }
     }
 }
 
 extension Reduction {
-    /// The stored names of a frame, innermost first; nil if no image has any. nil for an absolute address, too: it
-    /// means something in one process only.
+    /// The stored names of a frame, innermost first; nil if no image has any. An absolute address means something in
+    /// one process only, so it has none if the stacks of several processes have it, or a log's may be another
+    /// process's.
     package func storedNames(of frame: Frame) -> [StoredName]? {
-        if frame.module == SpecialModule.none, Set(inputs.map(\.processID)).count != 1 { return nil }
+        if frame.module == SpecialModule.none, Set(inputs.map(\.processID)).count != 1 {
+            guard inputs.allSatisfy({ $0.image != nil }), storedFrames.hasOneOwner(frame.offset) else { return nil }
+        }
         return storedFrames.names(of: frame)
     }
 

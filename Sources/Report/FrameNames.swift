@@ -61,7 +61,11 @@ package final class FrameNames {
     private var failed: [UInt32: Int] = [:]
     private var named: [Frame: NamedFrame] = [:]
     private var expansions: [Frame: [NamedFrame]] = [:]
-    private var jitMap: JITMap??
+    private var jit: FoundJITCode?
+    /// Source positions of JIT compilers' code.
+    private var places: [Frame: (file: String, line: Int?)] = [:]
+    /// Frames without a name, because their memory held several functions of a JIT compiler.
+    private var reused: Set<Frame> = []
     private var ownNotes: [String] = []
     /// Whether an input is a kernel's, so that names of the kernel's allocators have their meaning.
     private(set) lazy var hasKernelLog = reduction.inputs.contains { $0.isOfKernel }
@@ -72,7 +76,15 @@ package final class FrameNames {
     package var unnamedFrames: Int { withoutSymbols.reduce(0) { $0 + $1.frames } }
 
     /// Notes on files that could not be used for names or lines.
-    package var notes: [String] { ownNotes + symbolizer.notes }
+    package var notes: [String] {
+        var notes = ownNotes + (jit?.notes ?? []) + symbolizer.notes
+        if !reused.isEmpty {
+            notes.append(
+                "\(counted(UInt64(reused.count), "frame")) of compiled code without a name: a JIT compiler put several "
+                    + "functions there, one after the other")
+        }
+        return notes
+    }
 
     /// Names from the modules' own files and the symbolizer's other sources.
     package convenience init(_ reduction: Reduction, symbolizer: Symbolizer = Symbolizer()) {
@@ -130,13 +142,8 @@ package final class FrameNames {
             } else if let index = failed[frame.module], index >= 0 {
                 withoutSymbols[index].frames += 1
             }
-        } else if frame.module == SpecialModule.none, frame.offset > 0, let found = absoluteName(frame.offset - 1) {
-            result.symbol = found.name
-            result.function = symbolizer.demangle(found.name)
-            result.symbolOffset = found.offset &+ 1
-        }
-        if result.function == nil, frame.module == SpecialModule.none, let stored = stored(frame) {
-            result.takeSymbol(of: stored)
+        } else if frame.module == SpecialModule.none, frame.offset > 0 {
+            nameAbsolute(&result)
         }
         if let tag = reduction.tag(of: frame) { result.function = LogFrame.tagText + tag.description }
         if frame.isCode {
@@ -158,9 +165,12 @@ package final class FrameNames {
             expand([frame], by: symbols)
             if let made = expansions[frame] { return made }
         }
-        let made = [name(frame)]
-        expansions[frame] = made
-        return made
+        var made = name(frame)
+        if frame.module == SpecialModule.none, let place = places[frame], symbolizer.hasLines {
+            (made.file, made.line, made.inlined) = (place.file, place.line, false)
+        }
+        expansions[frame] = [made]
+        return [made]
     }
 
     /// The expanded frames of a stack, cut to a number of entries; and how many frames these entries are from.
@@ -251,30 +261,41 @@ package final class FrameNames {
         for (raw, frame) in frames where frame.isCode && frame.module != SpecialModule.named {
             let entries = expanded(frame)
             let isNamed = entries.contains { $0.function != nil }
+            if reused.contains(frame) {
+                result.append(StoredFrame(frame: raw, names: [StoredName(isReused: true)]))
+                continue
+            }
             if !isNamed && (failed[frame.module] != nil || !reduction.modules[Int(frame.module)].isFile) { continue }
             result.append(StoredFrame(frame: raw, names: entries.map(\.stored)))
         }
         return result
     }
 
-    private func absoluteName(_ address: UInt64) -> SymbolName? {
-        if let name = symbolizer.name(ofAbsolute: address) { return name }
-        if jitMap == nil { jitMap = .some(readJITMap()) }
-        return jitMap.flatMap { $0 }?.name(at: address)
-    }
-
-    /// The JIT map, if all inputs belong to one process. With several, it isn't known whose an address is.
-    private func readJITMap() -> JITMap? {
-        let processes = Set(reduction.inputs.map(\.processID))
-        guard processes.count == 1, let processID = processes.first.flatMap({ $0 }) else { return nil }
-        let since = reduction.inputs.compactMap { $0.image?.header.started_realtime_ns }.min() ?? 0
-        do throws(SymbolsError) {
-            let map = try symbolizer.jitMap(processID: processID, since: since / 1_000_000_000)
-            ownNotes += (map?.notes ?? []).map { "\($0)" }
-            return map
-        } catch {
-            ownNotes.append("\(error)")
-            return nil
+    /// Names a frame outside of all modules: by a listing, by what the image stores, or by the files of the process's
+    /// JIT compilers.
+    private func nameAbsolute(_ result: inout NamedFrame) {
+        let frame = result.frame
+        if let found = symbolizer.name(ofAbsolute: frame.offset - 1) {
+            result.symbol = found.name
+            result.function = symbolizer.demangle(found.name)
+            result.symbolOffset = found.offset &+ 1
+            return
+        }
+        if let stored = stored(frame)?.last {
+            if stored.isReused { reused.insert(frame) }
+            (result.function, result.symbol) = (stored.function, stored.symbol)
+            result.symbolOffset = stored.symbolOffset
+            if let file = stored.file { places[frame] = (file, stored.line) }
+            return
+        }
+        if jit == nil { jit = FoundJITCode(reduction, sysroot: symbolizer.search.sysroot) }
+        switch jit?.answer(of: frame) {
+        case .named(let name):
+            (result.function, result.symbol) = (symbolizer.demangle(name.function), name.function)
+            result.symbolOffset = name.offset.map { $0 &+ 1 }
+            if let file = name.file { places[frame] = (file, name.line) }
+        case .several: reused.insert(frame)
+        case nil: break
         }
     }
 

@@ -112,6 +112,7 @@ package struct InfoReport {
                     + " (heapsum --by tag)")
         }
         if let text = pythonText(header) { try line("python", text) }
+        if let text = compiledText(image) { try line("compiled code", text) }
         if image.hasFlag(HEAP_FLAG_FULL) {
             try line(
                 "full", style.warning("recording of new blocks stopped at \(separated(header.maximum_bytes)) bytes"))
@@ -324,6 +325,23 @@ package struct InfoReport {
         try out.write(
             style.dim("  \(leftPadded("at", 8))  \(leftPadded("live bytes", 16))  \(leftPadded("blocks", 12))") + "\n")
     }
+}
+
+/// Whether the frames of JIT compilers' code have names; nil if the image stores nothing of them.
+private func compiledText(_ image: HeapImage) -> String? {
+    guard let stored = image.storedNames() else { return nil }
+    let frames = Set(
+        image.nodes().frames.filter { heap_frame_module($0) == HEAP_MODULE_NONE && heap_frame_offset($0) > 0 })
+    var (named, reused) = (0, 0)
+    for (frame, entries) in stored.frames where frames.contains(frame) {
+        guard let name = stored.names(entries).last else { continue }
+        if name.function != nil { named += 1 }
+        if name.isReused { reused += 1 }
+    }
+    guard named + reused > 0 else { return nil }
+    return "names of \(separated(UInt64(named))) of \(counted(UInt64(frames.count), "frame")) outside of all modules, "
+        + "from the files of a JIT compiler"
+        + (reused > 0 ? "; \(separated(UInt64(reused))) more lie where it put several functions" : "")
 }
 
 /// What is known of Python's frames; nil without heaprun --python, and for a program without a CPython.

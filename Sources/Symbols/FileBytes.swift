@@ -24,10 +24,15 @@ final class FileReader {
         case memory(FileBytes)
     }
 
-    init(path: String) throws(SymbolsError) {
+    convenience init(path: String) throws(SymbolsError) {
         let (descriptor, status) = try Self.openRegular(path)
-        self.path = path
-        self.byteCount = UInt64(max(0, status.st_size))
+        self.init(takingOver: descriptor, status, name: path)
+    }
+
+    /// A regular file that is open, and is closed with this object; `name` is its name in messages.
+    init(takingOver descriptor: CInt, _ status: stat, name: String) {
+        path = name
+        byteCount = UInt64(max(0, status.st_size))
         modifiedNanoseconds =
             UInt64(max(0, status.st_mtim.tv_sec)) &* 1_000_000_000 &+ UInt64(max(0, status.st_mtim.tv_nsec))
         place = .descriptor(descriptor)

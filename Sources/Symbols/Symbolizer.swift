@@ -1,4 +1,4 @@
-// Everything that gives addresses names, with its options: modules' files, listings from the user, JIT maps, DWARF,
+// Everything that gives addresses names, with its options: modules' files, listings from the user, DWARF,
 // demanglers. Each module's files are opened once, when the module is asked for. All modules share one helper process
 // for DWARF and one for names.
 
@@ -104,11 +104,6 @@ package final class Symbolizer {
     package func name(ofAbsolute address: UInt64) -> SymbolName? {
         for list in lists { if let name = list.name(at: address) { return name } }
         return nil
-    }
-
-    /// The map of a process's JIT compilers, under the sysroot; see `JITMap.init`.
-    package func jitMap(processID: UInt32, since: UInt64) throws(SymbolsError) -> JITMap? {
-        try JITMap(processID: processID, sysroot: search.sysroot, since: since)
     }
 
     /// A demangled name; see `Demangler.demangle`.

@@ -107,6 +107,13 @@ struct PackCommand: ParsableCommand {
             let names = FrameNames(reduction, symbolizer: symbolizer)
             options.names = names.namesToStore(ofInput: 0)
             warnings = Table.nameWarnings(names)
+        } else if !image.hasNames {
+            // The files of JIT compilers are gone sooner than modules' files.
+            let process = JITProcess(of: image, runningAs: NamedProgram.process(of: image))
+            if let jit = JITNames(of: image, process) {
+                options.names = jit.frames.stored
+                warnings = jit.notes
+            }
         }
         let summary: PackSummary
         if output == "-" {

@@ -1,0 +1,172 @@
+// Which process's code is asked for, and where its JIT compilers may have left their files. A file counts only if it
+// can be this process's: a PID is used again, /tmp is everybody's, and an image may be read on another machine.
+
+import CHeapImage
+import Glibc
+import HeapImage
+import Proc
+import SystemPackage
+import Text
+
+/// A recorded process, for finding what its JIT compilers wrote.
+package struct JITProcess: Sendable {
+    /// Its PID as it sees itself, which its files have in their names.
+    package var processID: UInt32
+    /// Its PID here, while it runs.
+    package var runningAs: pid_t?
+    /// The recording's start, seconds since 1970. Its files are not older.
+    var startedSeconds: UInt64 = 0
+    /// Its end, seconds since 1970; nil: not known, or it runs.
+    var endedSeconds: UInt64?
+    /// When it ran, by CLOCK_MONOTONIC, as far as that is known.
+    var lifetime: ClosedRange<UInt64>?
+    /// It ran since this machine's last start, or nobody knows.
+    var isOfThisBoot = true
+    /// Where it had /tmp, if that can be reached in another way: a directory.
+    package var temporary: String?
+    /// jitdump files that it had mapped, kept open: descriptors, and names for messages. The caller keeps them.
+    package var held: [(descriptor: CInt, name: String)] = []
+
+    /// A process of which nothing but its PID is known.
+    package init(processID: UInt32) { self.processID = processID }
+
+    /// The process of an image.
+    ///
+    /// - Parameters:
+    ///   - runningAs: its PID here, if it runs.
+    ///   - ended: when it ended, by CLOCK_MONOTONIC, if the caller knows more than the image.
+    package init(of image: HeapImage, runningAs: pid_t? = nil, ended: UInt64? = nil) {
+        let header = image.header
+        processID = header.pid
+        self.runningAs = runningAs
+        startedSeconds = header.started_realtime_ns / 1_000_000_000
+        let boot = image.bootID
+        isOfThisBoot = boot.allSatisfy { $0 == 0 } || Presence.currentBootID().map { $0 == boot } ?? true
+        let start = header.started_monotonic_ns
+        var end = UInt64.max
+        if let ended {
+            end = ended
+        } else if image.kind != .running, header.ended_ns > 0 {
+            end = start &+ header.ended_ns
+        } else if runningAs != nil {
+            end = clockNanoseconds(CLOCK_MONOTONIC)
+        }
+        // A recording that was attached may begin long after the compilers.
+        let isWhole = header.flags & HEAP_FLAG_ATTACHED.rawValue == 0
+        let first = isWhole ? start - min(start, Self.slackNanoseconds) : 0
+        let last = end.addingReportingOverflow(Self.slackNanoseconds)
+        if first <= end { lifetime = first ... (last.overflow ? .max : last.partialValue) }
+        if image.state == .exited || image.state == .killed, header.ended_ns > 0 {
+            endedSeconds = startedSeconds + header.ended_ns / 1_000_000_000 + Self.slackNanoseconds / 1_000_000_000
+        }
+    }
+
+    /// Clocks are read one after the other, and a compiler may be there before the first allocation is recorded.
+    private static let slackNanoseconds: UInt64 = 10_000_000_000
+}
+
+extension JITProcess {
+    /// The map's places, the likeliest first.
+    func mapPaths(sysroot: String) -> [String] {
+        let name = "perf-\(processID).map"
+        if !sysroot.isEmpty { return ["\(sysroot)/tmp/\(name)"] }
+        if let runningAs { return ["/proc/\(livingThread(of: runningAs))/root/tmp/\(name)"] }
+        if let temporary { return ["\(temporary)/\(name)"] }
+        return isOfThisBoot ? ["/tmp/\(name)"] : []
+    }
+
+    /// Where runtimes put their jitdump files if nothing else is said: the working directory (V8), /tmp (CPython, .NET,
+    /// Mono), and a directory for each run in ~/.debug/jit (perf's agent for Java, LLVM).
+    func dumpPaths(sysroot: String) -> [String] {
+        let name = "jit-\(processID).dump"
+        if !sysroot.isEmpty { return ["\(sysroot)/tmp/\(name)"] }
+        guard isOfThisBoot else { return [] }
+        if let runningAs {
+            let place = "/proc/\(livingThread(of: runningAs))"
+            return ["\(place)/cwd/\(name)", "\(place)/root/tmp/\(name)"]
+        }
+        if let temporary { return ["\(temporary)/\(name)"] }
+        var paths = [name, "/tmp/\(name)"]
+        for base in [environmentText("JITDUMPDIR"), environmentText("HOME")].compactMap({ $0 }) where !base.isEmpty {
+            let directory = FilePath(text: base + "/.debug/jit")
+            for run in ((try? namesInDirectory(directory)) ?? []).prefix(Self.mostDirectories) {
+                paths.append("\(directory.text)/\(run.text)/\(name)")
+            }
+        }
+        return paths
+    }
+
+    private static let mostDirectories = 4096
+
+    /// Opens a file that the process may have written; nil if there is none.
+    ///
+    /// - Throws: `.unsupported` for a file that is another process's, or that others may have written.
+    func open(_ path: String) throws(SymbolsError) -> FileReader? {
+        // A FIFO would wait for a writer, and a link may lead anywhere.
+        let file = path.withPath { Glibc.open($0, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) }
+        if file < 0 {
+            if errno == ELOOP { throw notOwn(path) }
+            if errno == ENOENT || errno == ENOTDIR || errno == ESRCH { return nil }
+            throw SymbolsError(file: path, reason: .cannotOpen(Errno(rawValue: errno)))
+        }
+        return try check(file, name: path)
+    }
+
+    /// The same of a file that is open. Takes the descriptor over.
+    func check(_ file: CInt, name: String) throws(SymbolsError) -> FileReader {
+        var status = stat()
+        var problem: SymbolsError?
+        if !readStatus(file, &status) || status.st_mode & S_IFMT != S_IFREG || !isOwner(status.st_uid) {
+            problem = notOwn(name)
+        } else if UInt64(max(0, status.st_mtim.tv_sec)) < startedSeconds {
+            problem = SymbolsError(file: name, reason: .unsupported("not used: it is older than the process"))
+        } else if let endedSeconds, UInt64(max(0, status.st_mtim.tv_sec)) > endedSeconds {
+            problem = SymbolsError(
+                file: name, reason: .unsupported("not used: it is newer than the process, and so another one's"))
+        }
+        if let problem {
+            close(file)
+            throw problem
+        }
+        return FileReader(takingOver: file, status, name: name)
+    }
+
+    // A process that runs says who its users are. Of one that has ended, root does not know it.
+    private func isOwner(_ user: uid_t) -> Bool {
+        if user == 0 || user == geteuid() { return true }
+        guard geteuid() == 0 else { return false }
+        guard let runningAs, let users = statusWords("Uid:", of: runningAs) else { return true }
+        return users.contains { UInt32(String(decoding: $0, as: UTF8.self)) == user }
+    }
+
+    private func notOwn(_ path: String) -> SymbolsError {
+        SymbolsError(file: path, reason: .unsupported("not used: it is not a file of this user's"))
+    }
+}
+
+/// A mapped jitdump file: perf finds the file because the program maps it executable.
+package func jitDumpMappings(_ mappings: [Mapping]) -> [Mapping] {
+    mappings.filter { mapping in
+        guard mapping.inode != 0, let name = mapping.path.split(separator: "/").last else { return false }
+        var stem = name[...]
+        if stem.hasSuffix(" (deleted)") { stem.removeLast(10) }
+        return stem.hasPrefix("jit-") && stem.hasSuffix(".dump") && stem.utf8.count > 9
+            && stem.dropFirst(4).dropLast(5).utf8.allSatisfy { (0x30 ... 0x39).contains($0) }
+    }
+}
+
+/// Opens a mapped jitdump file of a process that runs, and nothing else that has its path; nil if it can't be reached.
+package func openJITDump(_ mapping: Mapping, of pid: pid_t) -> CInt? {
+    var path = mapping.path[...]
+    if path.hasSuffix(" (deleted)") { path.removeLast(10) }
+    let place = "/proc/\(livingThread(of: pid))"
+    let range = "\(hexadecimalDigits(mapping.start))-\(hexadecimalDigits(mapping.end))"
+    for name in ["\(place)/root\(path)", "\(place)/map_files/\(range)"] {
+        let file = name.withPath { open($0, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
+        guard file >= 0 else { continue }
+        var status = stat()
+        if fstat(file, &status) == 0, UInt64(status.st_ino) == mapping.inode { return file }
+        close(file)
+    }
+    return nil
+}
