@@ -65,7 +65,7 @@ func leaveOfEnded(_ request: AttachRequest) throws(LaunchError) -> Bool {
     let pid = request.pid
     var isFound = false
     for directory in runDirectories(beside: request.output ?? ".") {
-        guard imagesIn(directory.path).contains(where: { isOfEnded($0) && isAttached($0, by: pid) }) else { continue }
+        guard imagesIn(directory.path).contains(where: { isAttached($0, by: pid) && isOfEnded($0) }) else { continue }
         guard let lock = RunDirectoryLock(directory.path) else {
             throw .own("\(pid): it has ended, and another heaprun, which waited for that, is leaving its image")
         }
@@ -107,8 +107,10 @@ private func isOfEnded(_ path: FilePath) -> Bool {
     return image.kind == .running && image.presence == .gone
 }
 
-/// Whether an image is of a recording that began in this process while it ran.
+/// Whether an image is of a recording that began in this process while it ran. Reads the header alone: there may be
+/// many images.
 private func isAttached(_ path: FilePath, by pid: pid_t) -> Bool {
-    guard let image = try? HeapImage(path: path.text) else { return false }
-    return image.header.pid == UInt32(bitPattern: pid) && image.hasFlag(HEAP_FLAG_ATTACHED)
+    guard let bytes = try? readBytes(path, limit: MemoryLayout<heap_header>.size), let header = heap_header(bytes)
+    else { return false }
+    return header.pid == UInt32(bitPattern: pid) && header.flags & HEAP_FLAG_ATTACHED.rawValue != 0
 }
