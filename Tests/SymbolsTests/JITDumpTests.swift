@@ -230,9 +230,11 @@ struct HandmadeJITDump {
         for event in events.split(separator: "\n") {
             let range = event.split(separator: "[").last?.split(separator: "(") ?? []
             let file = try #require(event.split(separator: "/").last)
-            let start = try #require(range.first.flatMap { UInt64($0.dropFirst(2), radix: 16) })
-            let size = try #require(range[1].split(separator: ")").first.flatMap { UInt64($0.dropFirst(2), radix: 16) })
-            if size == 0 { continue }
+            // Events of another form don't say where the code is.
+            guard let start = range.first.flatMap({ UInt64($0.dropFirst(2), radix: 16) }), range.count > 1,
+                let size = range[1].split(separator: ")").first.flatMap({ UInt64($0.dropFirst(2), radix: 16) }),
+                size > 0
+            else { continue }
             let symbol = try #require(symbols[file])
             switch code.answer(at: start) {
             case .named(let name):
