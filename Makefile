@@ -282,7 +282,7 @@ release: deb tarball wheel
 
 # Installs, uses and removes each package where it belongs: fresh roots of Debian, an older glibc, a virtual
 # environment, a container. Needs root. Some minutes; ONLY=wheel chooses one.
-test-packages: release
+test-packages: release .build/examples/pool-slot-zero .build/examples/slow-growth
 	@scripts/install-packages --packaging
 	@ONLY="$(ONLY)" scripts/test-packages .build/release-files/heapsum-$$(packaging/version) .build/older
 
